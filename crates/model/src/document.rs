@@ -1,0 +1,188 @@
+//! What a registry answers when it is asked for an image: a manifest or an index, and which of them it is.
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny};
+
+use crate::error::DocumentKind;
+use crate::{Digest, Error, Index, Manifest, MediaType, Result, json};
+
+/// The most bytes that a manifest or an index may have, as with every registry: 4 MiB.
+pub const MANIFEST_LIMIT: u64 = 4 << 20;
+
+/// A manifest or an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Document {
+    /// An image for one platform.
+    Manifest(Manifest),
+    /// A list of images, usually one a platform.
+    Index(Index),
+}
+
+impl Document {
+    /// Reads a manifest or an index and computes its digest.
+    ///
+    /// `content_type` is the type that the sender gave: the `Content-Type` header of a registry's answer or the media
+    /// type of the descriptor that led here. Its parameters are ignored, and so are types that say nothing
+    /// (`application/json`). Where neither the document nor the sender names a type, the fields decide.
+    ///
+    /// # Errors
+    /// [`Error::DocumentTooLarge`], [`Error::InvalidDocument`], [`Error::AmbiguousManifest`], [`Error::Schema1`],
+    /// [`Error::UnsupportedMediaType`], [`Error::MediaTypeMismatch`].
+    pub fn parse(bytes: Vec<u8>, content_type: Option<&str>) -> Result<Self> {
+        let size = bytes.len() as u64;
+        if size > MANIFEST_LIMIT {
+            return Err(Error::DocumentTooLarge { document: DocumentKind::Unknown, size, limit: MANIFEST_LIMIT });
+        }
+        let digest = Digest::of(&bytes);
+        let shape: Shape = json::parse_object(&bytes, DocumentKind::Unknown, &digest)?;
+        let media_type = shape.media_type(&digest, content_type)?;
+        if media_type.is_index() {
+            Index::parse(bytes, digest, media_type).map(Self::Index)
+        } else {
+            Manifest::parse(bytes, digest, media_type).map(Self::Manifest)
+        }
+    }
+
+    /// The bytes the document was read from.
+    pub fn raw(&self) -> &[u8] {
+        match self {
+            Self::Manifest(manifest) => manifest.raw(),
+            Self::Index(index) => index.raw(),
+        }
+    }
+
+    /// The SHA-256 of [`Self::raw`].
+    pub fn digest(&self) -> &Digest {
+        match self {
+            Self::Manifest(manifest) => manifest.digest(),
+            Self::Index(index) => index.digest(),
+        }
+    }
+
+    /// The media type: as declared, else as sent, else as inferred from the fields.
+    pub fn media_type(&self) -> &MediaType {
+        match self {
+            Self::Manifest(manifest) => manifest.media_type(),
+            Self::Index(index) => index.media_type(),
+        }
+    }
+}
+
+/// Which of the telling fields a document has.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shape {
+    #[serde(default)]
+    schema_version: Option<i64>,
+    #[serde(default)]
+    media_type: Option<MediaType>,
+    #[serde(default)]
+    config: Field,
+    #[serde(default)]
+    layers: Field,
+    #[serde(default)]
+    manifests: Field,
+    #[serde(default)]
+    fs_layers: Field,
+}
+
+/// A field whose value does not matter yet.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Field {
+    #[default]
+    Absent,
+    /// What Go writes for a slice without elements: it tells the kind of a document, but contradicts nothing.
+    Null,
+    Present,
+}
+
+impl<'de> Deserialize<'de> for Field {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let value: Option<IgnoredAny> = Option::deserialize(deserializer)?;
+        Ok(if value.is_some() { Self::Present } else { Self::Null })
+    }
+}
+
+impl Shape {
+    /// The document's media type, once all that is said of it agrees.
+    fn media_type(&self, digest: &Digest, content_type: Option<&str>) -> Result<MediaType> {
+        let declared = self.media_type.as_ref().filter(|it| !it.is_empty());
+        let sent = content_type.map(MediaType::new).filter(says_something);
+        if let (Some(declared), Some(sent)) = (declared, &sent)
+            && !declared.matches(sent)
+        {
+            return Err(Error::MediaTypeMismatch {
+                digest: *digest,
+                declared: declared.to_string(),
+                content_type: sent.to_string(),
+            });
+        }
+        self.check_unambiguous(digest)?;
+        let stated = declared.or(sent.as_ref());
+        let is_schema1 = stated.is_some_and(MediaType::is_schema1);
+        if is_schema1 || self.fs_layers == Field::Present || self.schema_version == Some(1) {
+            return Err(Error::Schema1 { digest: *digest });
+        }
+        self.check_version(digest)?;
+        let media_type = match stated {
+            Some(stated) => MediaType::new(stated.essence().to_ascii_lowercase()),
+            None => self.inferred_type(digest)?,
+        };
+        self.check_fields(digest, &media_type)?;
+        Ok(media_type)
+    }
+
+    fn check_unambiguous(&self, digest: &Digest) -> Result<()> {
+        let present = |field, name| (field == Field::Present).then_some(name);
+        let manifest = present(self.layers, "layers").or(present(self.config, "config"));
+        let index = present(self.manifests, "manifests");
+        let schema1 = present(self.fs_layers, "fsLayers");
+        let kinds: Vec<&str> = [manifest, index, schema1].into_iter().flatten().collect();
+        if kinds.len() > 1 {
+            return Err(Error::AmbiguousManifest { digest: *digest, fields: kinds.join(" and ") });
+        }
+        Ok(())
+    }
+
+    fn check_version(&self, digest: &Digest) -> Result<()> {
+        match self.schema_version {
+            Some(2) => Ok(()),
+            Some(other) => Err(invalid(digest, format!("schemaVersion is {other}; only 2 is known"))),
+            None => Err(invalid(digest, "it has no schemaVersion".to_owned())),
+        }
+    }
+
+    fn inferred_type(&self, digest: &Digest) -> Result<MediaType> {
+        if self.config == Field::Present || self.layers == Field::Present {
+            Ok(MediaType::OCI_MANIFEST)
+        } else if self.manifests != Field::Absent {
+            Ok(MediaType::OCI_INDEX)
+        } else {
+            Err(invalid(digest, "it has neither layers nor manifests".to_owned()))
+        }
+    }
+
+    /// Checks that the fields are those of the type.
+    fn check_fields(&self, digest: &Digest, media_type: &MediaType) -> Result<()> {
+        let contradiction = if media_type.is_index() {
+            (self.layers == Field::Present || self.config == Field::Present).then_some("layers or a config")
+        } else if media_type.is_manifest() {
+            (self.manifests == Field::Present).then_some("manifests")
+        } else {
+            return Err(Error::UnsupportedMediaType { digest: *digest, media_type: media_type.to_string() });
+        };
+        match contradiction {
+            Some(fields) => Err(invalid(digest, format!("it is of type {media_type} but has {fields}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a sender's type is more than a shrug: web servers and old registries send `application/json`, `text/plain`
+/// or `application/octet-stream` for anything.
+fn says_something(content_type: &MediaType) -> bool {
+    content_type.essence().to_ascii_lowercase().starts_with("application/vnd.")
+}
+
+fn invalid(digest: &Digest, reason: String) -> Error {
+    Error::InvalidDocument { document: DocumentKind::Unknown, digest: *digest, reason }
+}

@@ -1,0 +1,30 @@
+//! What a container image is, with no network and no disk.
+//!
+//! Names ([`Reference`], [`Digest`], [`Platform`], [`MediaType`]) and documents ([`Document`], [`Manifest`], [`Index`],
+//! [`ImageConfig`]) of the OCI image specification and of Docker's schema 2. Documents keep the bytes they were read
+//! from, because a digest names bytes and no typed value can be trusted to be written the same way again.
+
+mod config;
+mod descriptor;
+mod digest;
+mod document;
+mod error;
+mod index;
+mod json;
+mod manifest;
+mod media_type;
+mod platform;
+mod reference;
+mod select;
+
+pub use config::{CONFIG_LIMIT, ContainerConfig, Healthcheck, HistoryEntry, ImageConfig, chain_ids};
+pub use descriptor::Descriptor;
+pub use digest::{Algorithm, Digest, Hasher};
+pub use document::{Document, MANIFEST_LIMIT};
+pub use error::{DocumentKind, Error, ReferencePart, Result};
+pub use index::Index;
+pub use manifest::Manifest;
+pub use media_type::{LayerCompression, MediaType};
+pub use platform::Platform;
+pub use reference::Reference;
+pub use select::Search;

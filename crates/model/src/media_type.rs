@@ -1,0 +1,275 @@
+//! Media types of images: the OCI image specification's (media-types.md) and Docker's schema 2 ones.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A media type; one that this crate does not know is kept as its text.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MediaType(Cow<'static, str>);
+
+/// How the bytes of a layer are compressed, as its media type says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerCompression {
+    /// A plain tar.
+    None,
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+}
+
+/// What every layer's media type starts with; what follows says how the tar is compressed.
+const LAYER_STEMS: [&str; 4] = [
+    "application/vnd.oci.image.layer.v1.tar",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    "application/vnd.docker.image.rootfs.diff.tar",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar",
+];
+
+impl MediaType {
+    /// OCI image index.
+    pub const OCI_INDEX: Self = Self::known("application/vnd.oci.image.index.v1+json");
+    /// OCI image manifest.
+    pub const OCI_MANIFEST: Self = Self::known("application/vnd.oci.image.manifest.v1+json");
+    /// OCI image config.
+    pub const OCI_CONFIG: Self = Self::known("application/vnd.oci.image.config.v1+json");
+    /// OCI layer, plain.
+    pub const OCI_LAYER: Self = Self::known("application/vnd.oci.image.layer.v1.tar");
+    /// OCI layer, gzip.
+    pub const OCI_LAYER_GZIP: Self = Self::known("application/vnd.oci.image.layer.v1.tar+gzip");
+    /// OCI layer, zstd.
+    pub const OCI_LAYER_ZSTD: Self = Self::known("application/vnd.oci.image.layer.v1.tar+zstd");
+    /// OCI layer that may not be pushed to other registries, plain.
+    pub const OCI_FOREIGN_LAYER: Self = Self::known("application/vnd.oci.image.layer.nondistributable.v1.tar");
+    /// OCI layer that may not be pushed to other registries, gzip.
+    pub const OCI_FOREIGN_LAYER_GZIP: Self =
+        Self::known("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip");
+    /// OCI layer that may not be pushed to other registries, zstd.
+    pub const OCI_FOREIGN_LAYER_ZSTD: Self =
+        Self::known("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd");
+    /// The config of an OCI manifest that is no image.
+    pub const OCI_EMPTY: Self = Self::known("application/vnd.oci.empty.v1+json");
+    /// Docker manifest list.
+    pub const DOCKER_INDEX: Self = Self::known("application/vnd.docker.distribution.manifest.list.v2+json");
+    /// Docker image manifest, schema 2.
+    pub const DOCKER_MANIFEST: Self = Self::known("application/vnd.docker.distribution.manifest.v2+json");
+    /// Docker image config.
+    pub const DOCKER_CONFIG: Self = Self::known("application/vnd.docker.container.image.v1+json");
+    /// Docker layer, plain.
+    pub const DOCKER_LAYER: Self = Self::known("application/vnd.docker.image.rootfs.diff.tar");
+    /// Docker layer, gzip.
+    pub const DOCKER_LAYER_GZIP: Self = Self::known("application/vnd.docker.image.rootfs.diff.tar.gzip");
+    /// Docker layer, zstd; in no specification, but written by several tools.
+    pub const DOCKER_LAYER_ZSTD: Self = Self::known("application/vnd.docker.image.rootfs.diff.tar.zstd");
+    /// Docker layer that may not be pushed to other registries, plain.
+    pub const DOCKER_FOREIGN_LAYER: Self = Self::known("application/vnd.docker.image.rootfs.foreign.diff.tar");
+    /// Docker layer that may not be pushed to other registries, gzip.
+    pub const DOCKER_FOREIGN_LAYER_GZIP: Self =
+        Self::known("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
+    /// Docker image manifest, schema 1, which is refused.
+    pub const DOCKER_SCHEMA1: Self = Self::known("application/vnd.docker.distribution.manifest.v1+json");
+    /// Docker image manifest, schema 1 with signatures, which is refused.
+    pub const DOCKER_SCHEMA1_SIGNED: Self = Self::known("application/vnd.docker.distribution.manifest.v1+prettyjws");
+
+    /// The manifests and indexes that [`Document`](crate::Document) reads, for an `Accept` header.
+    pub const DOCUMENTS: [Self; 4] = [Self::OCI_INDEX, Self::OCI_MANIFEST, Self::DOCKER_INDEX, Self::DOCKER_MANIFEST];
+
+    const fn known(text: &'static str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+
+    /// A media type as it stands in a document or a `Content-Type` header, parameters included.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Cow::Owned(text.into()))
+    }
+
+    /// The text as given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text without parameters (`; charset=utf-8`).
+    pub fn essence(&self) -> &str {
+        self.0.split(';').next().unwrap_or_default().trim()
+    }
+
+    /// Whether there is no type at all.
+    pub fn is_empty(&self) -> bool {
+        self.essence().is_empty()
+    }
+
+    /// Whether both name the same type: parameters and, as RFC 6838 has it, the case of letters aside.
+    pub fn matches(&self, other: &Self) -> bool {
+        self.essence().eq_ignore_ascii_case(other.essence())
+    }
+
+    fn is_one_of(&self, types: &[Self]) -> bool {
+        types.iter().any(|it| self.matches(it))
+    }
+
+    /// Whether this is an OCI index or a Docker manifest list.
+    pub fn is_index(&self) -> bool {
+        self.is_one_of(&[Self::OCI_INDEX, Self::DOCKER_INDEX])
+    }
+
+    /// Whether this is an OCI manifest or a Docker schema 2 manifest.
+    pub fn is_manifest(&self) -> bool {
+        self.is_one_of(&[Self::OCI_MANIFEST, Self::DOCKER_MANIFEST])
+    }
+
+    /// Whether this is a Docker schema 1 manifest.
+    pub fn is_schema1(&self) -> bool {
+        self.is_one_of(&[Self::DOCKER_SCHEMA1, Self::DOCKER_SCHEMA1_SIGNED])
+    }
+
+    /// Whether this is an OCI or Docker image config.
+    pub fn is_config(&self) -> bool {
+        self.is_one_of(&[Self::OCI_CONFIG, Self::DOCKER_CONFIG])
+    }
+
+    /// Whether this is one of Docker's own types.
+    pub fn is_docker(&self) -> bool {
+        starts_with_ignoring_case(self.essence(), "application/vnd.docker.").is_some()
+    }
+
+    /// Whether this is a tar that is part of a root file system, however compressed or encrypted.
+    pub fn is_layer(&self) -> bool {
+        self.layer_suffix().is_some()
+    }
+
+    /// Whether this is a layer that a registry need not hold and that may not be pushed to another one.
+    pub fn is_foreign_layer(&self) -> bool {
+        LAYER_STEMS[1..].iter().step_by(2).any(|stem| starts_with_ignoring_case(self.essence(), stem).is_some())
+    }
+
+    /// Whether this is a layer that must be decrypted before it can be read.
+    pub fn is_encrypted_layer(&self) -> bool {
+        self.layer_suffix().is_some_and(|suffix| suffix.to_ascii_lowercase().ends_with("+encrypted"))
+    }
+
+    /// How the layer is compressed; `None` for what is not a layer, is encrypted, or is compressed in an unknown way.
+    ///
+    /// The type may be wrong about it: a reader should trust the first bytes of the layer more.
+    pub fn layer_compression(&self) -> Option<LayerCompression> {
+        match self.layer_suffix()?.to_ascii_lowercase().trim_start_matches(['.', '+']) {
+            "" if self.has_parameter("variant", "gzip") => Some(LayerCompression::Gzip),
+            "" if self.has_parameter("variant", "zstd") => Some(LayerCompression::Zstd),
+            "" => Some(LayerCompression::None),
+            "gzip" | "gz" => Some(LayerCompression::Gzip),
+            "zstd" | "zst" => Some(LayerCompression::Zstd),
+            _ => None,
+        }
+    }
+
+    /// What follows the stem of a layer's type: nothing, or `.` or `+` and a compression.
+    fn layer_suffix(&self) -> Option<&str> {
+        let suffix = LAYER_STEMS.iter().find_map(|stem| starts_with_ignoring_case(self.essence(), stem))?;
+        (suffix.is_empty() || suffix.starts_with(['.', '+'])).then_some(suffix)
+    }
+
+    fn has_parameter(&self, name: &str, value: &str) -> bool {
+        let mut parameters = self.0.split(';').skip(1).filter_map(|it| it.split_once('='));
+        parameters
+            .any(|(n, v)| n.trim().eq_ignore_ascii_case(name) && v.trim().trim_matches('"').eq_ignore_ascii_case(value))
+    }
+}
+
+/// What follows `prefix` in `text`.
+fn starts_with_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let (head, rest) = text.split_at_checked(prefix.len())?;
+    head.eq_ignore_ascii_case(prefix).then_some(rest)
+}
+
+impl fmt::Display for MediaType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for MediaType {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_say_how_they_are_compressed() {
+        use LayerCompression::{Gzip, None as Plain, Zstd};
+        for (text, compression) in [
+            ("application/vnd.oci.image.layer.v1.tar", Some(Plain)),
+            ("application/vnd.oci.image.layer.v1.tar+gzip", Some(Gzip)),
+            ("application/vnd.oci.image.layer.v1.tar+zstd", Some(Zstd)),
+            ("application/vnd.oci.image.layer.v1.tar;variant=gzip", Some(Gzip)),
+            ("application/vnd.oci.image.layer.v1.tar; Variant=\"zstd\"", Some(Zstd)),
+            ("application/vnd.oci.image.layer.v1.tar+gzip; charset=x", Some(Gzip)),
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar", Some(Plain)),
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", Some(Gzip)),
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", Some(Zstd)),
+            ("application/vnd.docker.image.rootfs.diff.tar", Some(Plain)),
+            ("application/vnd.docker.image.rootfs.diff.tar.gzip", Some(Gzip)),
+            ("application/vnd.docker.image.rootfs.diff.tar.zstd", Some(Zstd)),
+            ("Application/vnd.docker.image.rootfs.diff.tar.GZIP", Some(Gzip)),
+            ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Some(Gzip)),
+            ("application/vnd.oci.image.layer.v1.tar+br", None),
+            ("application/vnd.oci.image.layer.v1.tar+gzip+encrypted", None),
+            ("application/vnd.oci.image.layer.v1.tarball", None),
+            ("application/vnd.in-toto+json", None),
+            ("application/octet-stream", None),
+            ("", None),
+        ] {
+            assert_eq!(MediaType::new(text).layer_compression(), compression, "{text}");
+        }
+    }
+
+    #[test]
+    fn each_known_type_is_of_one_class() {
+        let class = |it: &MediaType| {
+            let classes = [it.is_index(), it.is_manifest(), it.is_schema1(), it.is_config(), it.is_layer()];
+            assert!(classes.iter().filter(|it| **it).count() <= 1, "{it}");
+            classes.iter().position(|it| *it)
+        };
+        assert_eq!(class(&MediaType::OCI_INDEX), Some(0));
+        assert_eq!(class(&MediaType::DOCKER_INDEX), Some(0));
+        assert_eq!(class(&MediaType::OCI_MANIFEST), Some(1));
+        assert_eq!(class(&MediaType::DOCKER_MANIFEST), Some(1));
+        assert_eq!(class(&MediaType::DOCKER_SCHEMA1), Some(2));
+        assert_eq!(class(&MediaType::DOCKER_SCHEMA1_SIGNED), Some(2));
+        assert_eq!(class(&MediaType::OCI_CONFIG), Some(3));
+        assert_eq!(class(&MediaType::DOCKER_CONFIG), Some(3));
+        assert_eq!(class(&MediaType::DOCKER_LAYER_ZSTD), Some(4));
+        assert_eq!(class(&MediaType::OCI_EMPTY), None);
+        assert_eq!(class(&MediaType::new("text/html")), None);
+    }
+
+    #[test]
+    fn foreign_and_encrypted_layers_are_told_apart() {
+        for foreign in [
+            MediaType::OCI_FOREIGN_LAYER,
+            MediaType::OCI_FOREIGN_LAYER_GZIP,
+            MediaType::OCI_FOREIGN_LAYER_ZSTD,
+            MediaType::DOCKER_FOREIGN_LAYER,
+            MediaType::DOCKER_FOREIGN_LAYER_GZIP,
+        ] {
+            assert!(foreign.is_foreign_layer() && foreign.is_layer(), "{foreign}");
+        }
+        for own in [MediaType::OCI_LAYER, MediaType::OCI_LAYER_GZIP, MediaType::DOCKER_LAYER_GZIP] {
+            assert!(!own.is_foreign_layer() && own.is_layer(), "{own}");
+        }
+        assert!(MediaType::new("application/vnd.oci.image.layer.v1.tar+gzip+encrypted").is_encrypted_layer());
+        assert!(!MediaType::OCI_LAYER_GZIP.is_encrypted_layer());
+    }
+
+    #[test]
+    fn parameters_and_case_do_not_matter_to_a_match() {
+        let header = MediaType::new(" Application/vnd.oci.image.index.v1+JSON ; charset=utf-8");
+        assert!(header.matches(&MediaType::OCI_INDEX) && header.is_index());
+        assert!(!header.matches(&MediaType::DOCKER_INDEX));
+    }
+}

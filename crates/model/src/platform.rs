@@ -1,0 +1,258 @@
+//! Platforms: what an image runs on, in the names Go uses (OCI image-spec, image-index.md, "platform").
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, json};
+
+/// An operating system, an architecture and, where an architecture comes in several, its variant.
+///
+/// A value read from a document keeps the document's spelling; [`Platform::normalised`] gives the one to compare by.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Platform {
+    /// The architecture by its GOARCH name, such as `amd64` or `arm64`; may be empty in a document.
+    #[serde(default, deserialize_with = "json::null_as_default")]
+    pub architecture: String,
+    /// The operating system by its GOOS name, such as `linux`; may be empty in a document.
+    #[serde(default, deserialize_with = "json::null_as_default")]
+    pub os: String,
+    /// The version of the operating system; only Windows images have one.
+    #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
+    pub os_version: Option<String>,
+    /// What the operating system must have; only Windows images say.
+    #[serde(
+        rename = "os.features",
+        default,
+        deserialize_with = "json::null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub os_features: Vec<String>,
+    /// The variant of the architecture, such as `v7` of `arm`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+}
+
+/// The architectures that `Platform::linux` takes: Linux ports by their GOARCH names.
+const ARCHITECTURES: [&str; 13] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64",
+    "s390x",
+];
+
+impl Platform {
+    /// A platform from its normalised parts.
+    fn new(os: &str, architecture: &str, variant: Option<&str>) -> Self {
+        let (architecture, variant) = normalised_architecture(architecture, variant.unwrap_or_default());
+        Self {
+            os: normalised_os(os),
+            architecture,
+            variant: Some(variant).filter(|it| !it.is_empty()),
+            os_version: None,
+            os_features: Vec::new(),
+        }
+    }
+
+    /// The platform this program runs on, with no variant.
+    pub fn host() -> Self {
+        let architecture = match (std::env::consts::ARCH, cfg!(target_endian = "little")) {
+            ("powerpc64", true) => "ppc64le",
+            ("powerpc64", false) => "ppc64",
+            ("mips", true) => "mipsle",
+            ("mips64", true) => "mips64le",
+            (other, _) => other,
+        };
+        Self::new(std::env::consts::OS, architecture, None)
+    }
+
+    /// Linux on an architecture, by any of its usual names and with or without a variant: `x86_64`, `arm64`, `arm/v7`.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedArchitecture`] for a name that no Linux port of Go has.
+    pub fn linux(architecture: &str) -> Result<Self> {
+        let unsupported = || Error::UnsupportedArchitecture { architecture: architecture.to_owned() };
+        let platform = Self::parse(&format!("linux/{architecture}")).map_err(|_| unsupported())?;
+        if !ARCHITECTURES.contains(&platform.architecture.as_str()) {
+            return Err(unsupported());
+        }
+        Ok(platform)
+    }
+
+    /// Parses `os/architecture[/variant]` and normalises it; an architecture alone means Linux.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPlatform`] for any other shape. Names need not be known ones.
+    pub fn parse(text: &str) -> Result<Self> {
+        let invalid = |reason| Error::InvalidPlatform { platform: text.to_owned(), reason };
+        let parts: Vec<&str> = text.split('/').collect();
+        if parts.iter().any(|it| it.is_empty()) {
+            return Err(invalid("a part is empty; os/architecture[/variant] is wanted"));
+        }
+        let is_name_byte = |it: u8| it.is_ascii_alphanumeric() || b"_.-".contains(&it);
+        if !parts.iter().all(|it| it.bytes().all(is_name_byte)) {
+            return Err(invalid("only letters, digits, '_', '.' and '-' may be in its parts"));
+        }
+        match parts[..] {
+            [architecture] => {
+                Self::linux(architecture).map_err(|_| invalid("os/architecture[/variant] is wanted, as in linux/arm64"))
+            }
+            [os, architecture] => Ok(Self::new(os, architecture, None)),
+            [os, architecture, variant] => Ok(Self::new(os, architecture, Some(variant))),
+            _ => Err(invalid("more than three parts; os/architecture[/variant] is wanted")),
+        }
+    }
+
+    /// The same platform by the names to compare by: `x86_64` is `amd64`, `arm64/v8` is `arm64`, `armhf` is `arm/v7`.
+    #[must_use]
+    pub fn normalised(&self) -> Self {
+        Self {
+            os_version: self.os_version.clone(),
+            os_features: self.os_features.clone(),
+            ..Self::new(&self.os, &self.architecture, self.variant.as_deref())
+        }
+    }
+
+    /// The architecture and the variant, `arm/v7`, without the operating system.
+    pub fn architecture_and_variant(&self) -> String {
+        match self.variant.as_deref() {
+            Some(variant) if !variant.is_empty() => format!("{}/{variant}", self.architecture),
+            _ => self.architecture.clone(),
+        }
+    }
+
+    /// Whether neither an operating system nor an architecture is given.
+    pub fn is_empty(&self) -> bool {
+        self.os.is_empty() && self.architecture.is_empty()
+    }
+}
+
+fn normalised_os(os: &str) -> String {
+    match os.to_ascii_lowercase().as_str() {
+        "macos" => "darwin".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// The GOARCH name and the variant, empty for the architecture's baseline (`v1` of amd64, `v8` of arm64).
+fn normalised_architecture(architecture: &str, variant: &str) -> (String, String) {
+    let architecture = architecture.to_ascii_lowercase();
+    let variant = variant.to_ascii_lowercase();
+    // `7` is written for `v7` here and there.
+    let variant = if variant.starts_with(|it: char| it.is_ascii_digit()) { format!("v{variant}") } else { variant };
+    let (name, variant) = match architecture.as_str() {
+        "x86_64" | "x86-64" | "x64" | "amd64" => ("amd64", if variant == "v1" { "" } else { &*variant }),
+        "aarch64" | "arm64" => ("arm64", if variant == "v8" || variant == "v8.0" { "" } else { &*variant }),
+        "i386" | "i486" | "i586" | "i686" | "x86" => ("386", ""),
+        "armhf" => ("arm", "v7"),
+        "armel" => ("arm", "v6"),
+        "ppc64el" | "powerpc64le" => ("ppc64le", &*variant),
+        "loongarch64" => ("loong64", &*variant),
+        "mipsel" => ("mipsle", &*variant),
+        "mips64el" => ("mips64le", &*variant),
+        // What uname -m says: armv5tejl, armv6l, armv7l, armv8l.
+        other => match other.strip_prefix("armv").and_then(|it| it.bytes().next()) {
+            Some(b'5') => ("arm", "v5"),
+            Some(b'6') => ("arm", "v6"),
+            Some(b'7') => ("arm", "v7"),
+            Some(b'8') => ("arm", "v8"),
+            _ => (other, &*variant),
+        },
+    };
+    (name.to_owned(), variant.to_owned())
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture_and_variant())
+    }
+}
+
+impl FromStr for Platform {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_normalised() {
+        for (given, normalised) in [
+            ("linux/amd64", "linux/amd64"),
+            ("linux/x86_64", "linux/amd64"),
+            ("Linux/X86-64", "linux/amd64"),
+            ("linux/x64/v1", "linux/amd64"),
+            ("linux/amd64/v3", "linux/amd64/v3"),
+            ("linux/aarch64", "linux/arm64"),
+            ("linux/arm64/v8", "linux/arm64"),
+            ("linux/arm64/8", "linux/arm64"),
+            ("linux/arm64/v9", "linux/arm64/v9"),
+            ("linux/armhf", "linux/arm/v7"),
+            ("linux/armv7l", "linux/arm/v7"),
+            ("linux/armv6l", "linux/arm/v6"),
+            ("linux/armv5tejl", "linux/arm/v5"),
+            ("linux/armel", "linux/arm/v6"),
+            ("linux/arm/7", "linux/arm/v7"),
+            ("linux/arm", "linux/arm"),
+            ("linux/i386", "linux/386"),
+            ("linux/i686", "linux/386"),
+            ("linux/ppc64el", "linux/ppc64le"),
+            ("linux/loongarch64", "linux/loong64"),
+            ("linux/riscv64", "linux/riscv64"),
+            ("macos/arm64", "darwin/arm64"),
+            ("windows/amd64", "windows/amd64"),
+            ("arm64", "linux/arm64"),
+            ("armhf", "linux/arm/v7"),
+        ] {
+            assert_eq!(Platform::parse(given).unwrap().to_string(), normalised, "{given}");
+        }
+    }
+
+    #[test]
+    fn other_shapes_are_refused() {
+        for (text, reason) in [
+            ("", "empty"),
+            ("linux/", "empty"),
+            ("/amd64", "empty"),
+            ("linux//v8", "empty"),
+            ("linux/arm/v7/x", "more than three"),
+            ("linux/a b", "only letters"),
+            ("linux", "os/architecture"),
+        ] {
+            let error = Platform::parse(text).unwrap_err().to_string();
+            assert!(error.contains(reason), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn linux_takes_known_architectures_only() {
+        assert_eq!(Platform::linux("x86_64").unwrap().to_string(), "linux/amd64");
+        assert_eq!(Platform::linux("arm/v6").unwrap().to_string(), "linux/arm/v6");
+        for unknown in ["", "amd46", "arm64/v8/x", "wasm", "linux/arm64"] {
+            let error = Platform::linux(unknown).unwrap_err().to_string();
+            assert_eq!(error, format!("unsupported architecture: {unknown}"));
+        }
+    }
+
+    #[test]
+    fn the_host_is_a_linux_port() {
+        let host = Platform::host();
+        assert_eq!(Platform::linux(&host.architecture).unwrap(), host);
+    }
+
+    #[test]
+    fn documents_keep_their_spelling() {
+        let text =
+            r#"{"architecture":"x86_64","os":"windows","os.version":"10.0.1","os.features":["win32k"],"variant":"v2"}"#;
+        let platform: Platform = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&platform).unwrap(), text);
+        assert_eq!(platform.normalised().to_string(), "windows/amd64/v2");
+        assert_eq!(platform.normalised().os_version.as_deref(), Some("10.0.1"));
+        let empty: Platform = serde_json::from_str(r#"{"os":null,"os.features":null,"variant":null}"#).unwrap();
+        assert!(empty.is_empty());
+    }
+}

@@ -1,0 +1,125 @@
+//! Damaged documents: any error will do, a panic will not.
+
+use proptest::prelude::*;
+use vmroot_model::{Digest, Document, ImageConfig, Platform, Search, chain_ids};
+
+use crate::samples;
+
+/// Values that have tripped up readers of JSON.
+const TOKENS: [&str; 18] = [
+    "null",
+    "-1",
+    "1e999",
+    "18446744073709551616",
+    "9223372036854775808",
+    "{}",
+    "[]",
+    "[null]",
+    "\"\"",
+    "\"\\ud800\"",
+    "true",
+    "\"sha256:\"",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    "\"unknown\"",
+];
+
+/// A change to a document, at a place between 0 and 1.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    Byte(f64, u8),
+    Cut(f64),
+    Remove(f64, usize),
+    Repeat(f64, usize),
+    /// Puts a token where the value after the next colon stands.
+    Value(f64, usize),
+}
+
+pub(crate) fn changes() -> impl Strategy<Value = Vec<Change>> {
+    prop::collection::vec(change(), 1..4)
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let place = || 0.0..1.0;
+    prop_oneof![
+        (place(), any::<u8>()).prop_map(|(at, byte)| Change::Byte(at, byte)),
+        place().prop_map(Change::Cut),
+        (place(), 1..60_usize).prop_map(|(at, length)| Change::Remove(at, length)),
+        (place(), 1..200_usize).prop_map(|(at, length)| Change::Repeat(at, length)),
+        (place(), 0..TOKENS.len()).prop_map(|(at, token)| Change::Value(at, token)),
+        (place(), 0..TOKENS.len()).prop_map(|(at, token)| Change::Value(at, token)),
+    ]
+}
+
+/// The document with the changes made to it.
+pub(crate) fn changed(json: &str, changes: &[Change]) -> Vec<u8> {
+    let mut bytes = json.as_bytes().to_vec();
+    changes.iter().for_each(|it| apply(&mut bytes, it));
+    bytes
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place")]
+fn apply(bytes: &mut Vec<u8>, change: &Change) {
+    let position = |at: f64, bytes: &[u8]| (at * bytes.len() as f64) as usize;
+    match *change {
+        Change::Byte(at, byte) => {
+            let at = position(at, bytes);
+            bytes.splice(at..(at + 1).min(bytes.len()), [byte]);
+        }
+        Change::Cut(at) => bytes.truncate(position(at, bytes)),
+        Change::Remove(at, length) => {
+            let at = position(at, bytes);
+            bytes.drain(at..(at + length).min(bytes.len()));
+        }
+        Change::Repeat(at, length) => {
+            let at = position(at, bytes);
+            let piece = bytes[at..(at + length).min(bytes.len())].to_vec();
+            bytes.splice(at..at, piece);
+        }
+        Change::Value(at, token) => {
+            let at = position(at, bytes);
+            let Some(colon) = bytes[at..].windows(2).position(|it| it == b"\":").map(|it| at + it + 2) else { return };
+            let end = bytes[colon..].iter().position(|it| b",}]".contains(it)).map_or(bytes.len(), |it| colon + it);
+            bytes.splice(colon..end, TOKENS[token].bytes());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn documents(sample in 0..samples::DOCUMENTS.len(), changes in changes()) {
+        let bytes = changed(samples::DOCUMENTS[sample], &changes);
+        if let Ok(document) = Document::parse(bytes.clone(), None) {
+            prop_assert_eq!(document.raw(), &bytes[..]);
+            prop_assert_eq!(document.digest(), &Digest::of(&bytes));
+            // What was accepted reads the same under its own name.
+            let again = Document::parse(bytes, Some(document.media_type().as_str())).unwrap();
+            prop_assert_eq!(&again, &document);
+            if let Document::Index(index) = document {
+                let mut search = Search::new(&Platform::host());
+                search.enter(&index);
+                while let Ok(candidate) = search.next_candidate() {
+                    prop_assert!(!candidate.is_attestation());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn configs(changes in changes()) {
+        let bytes = changed(samples::CONFIG, &changes);
+        if let Ok(config) = ImageConfig::parse(bytes.clone()) {
+            prop_assert_eq!(config.digest(), &Digest::of(&bytes));
+            prop_assert_eq!(chain_ids(config.diff_ids()).len(), config.diff_ids().len());
+            let _ = config.check_platform(&Platform::host());
+            // Written and read again, nothing changes.
+            let json = serde_json::to_string(config.config()).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<vmroot_model::ContainerConfig>(&json).unwrap(), config.config());
+        }
+    }
+}

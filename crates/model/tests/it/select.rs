@@ -1,0 +1,129 @@
+//! Which entry of an index is taken for a platform.
+
+use proptest::prelude::*;
+use vmroot_model::{Error, Platform};
+
+use crate::samples::{self, entry, index, index_of};
+
+fn wanted(platform: &str) -> Platform {
+    Platform::parse(platform).unwrap()
+}
+
+/// The positions of the candidates for `platform`, best first, in an index with these platforms.
+fn positions(platform: &str, platforms: &[&str]) -> Vec<u64> {
+    index_of(platforms).candidates(&wanted(platform)).into_iter().map(|it| it.size).collect()
+}
+
+#[test]
+fn the_best_match_is_taken() {
+    let arms = ["linux/arm", "linux/arm/v5", "linux/arm/v6", "linux/arm/v7", "linux/arm/v8", "linux/arm64/v8"];
+    let amds = ["linux/amd64/v4", "linux/amd64/v3", "linux/amd64/v2", "linux/amd64"];
+    for (platform, platforms, expected) in [
+        ("linux/arm/v8", &arms[..], &[4, 3, 2, 1, 0][..]),
+        ("linux/arm/v7", &arms, &[3, 2, 1, 0]),
+        ("linux/arm/v6", &arms, &[2, 1, 0]),
+        ("linux/arm/v5", &arms, &[1, 0]),
+        ("linux/arm", &arms, &[0, 4, 3, 2, 1]),
+        ("linux/arm/v9", &arms, &[0]),
+        ("linux/arm64", &arms, &[5]),
+        ("linux/arm64/v8", &arms, &[5]),
+        ("linux/arm64/v9", &arms, &[5]),
+        ("linux/amd64/v4", &amds, &[0, 1, 2, 3]),
+        ("linux/amd64/v3", &amds, &[1, 2, 3]),
+        ("linux/amd64/v2", &amds, &[2, 3]),
+        ("linux/amd64/v1", &amds, &[3]),
+        ("linux/amd64", &amds, &[3]),
+        ("linux/amd64", &["linux/amd64/v1", "linux/amd64"], &[0, 1]),
+        ("linux/arm64", &["linux/arm64/v9", "linux/arm64"], &[1]),
+        // Other names for the same.
+        ("linux/amd64", &["linux/x86_64", "linux/aarch64"], &[0]),
+        ("linux/arm64", &["linux/x86_64", "Linux/AArch64"], &[1]),
+        ("linux/arm/v7", &["linux/armhf", "linux/arm/7", "linux/armel"], &[0, 1, 2]),
+        // Another system is no match; none is the one that is wanted.
+        ("linux/amd64", &["windows/amd64", "linux/amd64"], &[1]),
+        ("windows/amd64", &["windows/amd64", "linux/amd64"], &[0]),
+        ("linux/amd64", &["/amd64"], &[0]),
+        // No platform comes last, and first come is first served among equals.
+        ("linux/amd64", &["", "linux/amd64", "", "linux/amd64"], &[1, 3, 0, 2]),
+        ("linux/arm/v7", &["", "linux/arm"], &[1, 0]),
+        ("linux/amd64", &["linux/", "linux/amd64"], &[1, 0]),
+        ("linux/riscv64", &["linux/riscv64"], &[0]),
+        ("linux/amd64", &["unknown/unknown", "linux/arm64"], &[]),
+        ("linux/amd64", &[], &[]),
+    ] {
+        assert_eq!(positions(platform, platforms), expected, "{platform} of {platforms:?}");
+    }
+}
+
+#[test]
+fn attestations_and_artifacts_are_never_taken() {
+    let entries = [
+        entry(0, "linux/amd64", r#","annotations":{"vnd.docker.reference.type":"attestation-manifest"}"#),
+        entry(1, "unknown/unknown", ""),
+        entry(2, "", r#","annotations":{"vnd.docker.reference.type":"x"}"#),
+        entry(3, "", r#","artifactType":"application/vnd.dev.cosign.artifact.sig.v1+json""#),
+        entry(4, "", r#","artifactType":"""#),
+        entry(5, "", r#","artifactType":"application/vnd.oci.image.config.v1+json""#),
+    ];
+    let index = index(&format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(",")));
+    let sizes: Vec<u64> = index.candidates(&wanted("linux/amd64")).into_iter().map(|it| it.size).collect();
+    assert_eq!(sizes, [4, 5]);
+    assert_eq!(index.platforms(), []);
+}
+
+#[test]
+fn the_first_candidate_is_selected() {
+    let index = samples::index(samples::OCI_INDEX);
+    assert_eq!(index.select(&wanted("linux/amd64")).unwrap().size, 1024);
+    assert_eq!(index.select(&wanted("linux/arm64")).unwrap().size, 1025);
+}
+
+#[test]
+fn errors_list_what_there_is() {
+    let mismatch = |platform: &str, platforms: &[&str]| {
+        let error = index_of(platforms).select(&wanted(platform)).unwrap_err();
+        assert!(matches!(error, Error::ArchitectureMismatch { .. }));
+        error.to_string()
+    };
+    assert_eq!(
+        mismatch(
+            "linux/riscv64",
+            &["unknown/unknown", "linux/amd64", "linux/arm/v7", "linux/arm64/v8", "linux/x86_64"]
+        ),
+        "image architecture mismatch: image is for amd64, arm/v7, arm64 but expected riscv64"
+    );
+    assert_eq!(
+        mismatch("linux/arm64", &["windows/amd64", "linux/amd64"]),
+        "image architecture mismatch: image is for windows/amd64, linux/amd64 but expected linux/arm64"
+    );
+    assert_eq!(
+        mismatch("linux/arm64", &[]),
+        "image architecture mismatch: image is for no known platform but expected arm64"
+    );
+    let many: Vec<String> = (0..40).map(|n| format!("linux/x{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert!(mismatch("linux/arm64", &many).contains("x31 and 8 more but expected arm64"));
+    match index_of(&many).select(&wanted("linux/arm64")) {
+        Err(Error::ArchitectureMismatch { available, .. }) => assert_eq!(available.len(), 40),
+        other => panic!("{other:?}"),
+    }
+}
+
+proptest! {
+    /// Where the entry stands matters only among equals.
+    #[test]
+    fn order_does_not_decide(
+        platforms in proptest::sample::subsequence(
+            vec!["linux/arm", "linux/arm/v5", "linux/arm/v6", "linux/arm/v7", "linux/arm/v8", "linux/amd64", "windows/arm/v7", "linux/arm64"],
+            1..8,
+        ).prop_shuffle(),
+        platform in "linux/arm(/v[5-8])?",
+    ) {
+        let chosen = |platforms: &[&str]| {
+            index_of(platforms).select(&wanted(&platform)).ok().map(|it| it.platform.clone())
+        };
+        let mut sorted = platforms.clone();
+        sorted.sort_unstable();
+        prop_assert_eq!(chosen(&platforms), chosen(&sorted));
+    }
+}
