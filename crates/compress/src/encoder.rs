@@ -1,0 +1,118 @@
+//! Compressing what is written.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use flate2::write::GzEncoder;
+
+use crate::{Compression, Error, Result};
+
+/// How to compress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EncoderOptions {
+    /// [`Compression::None`], [`Compression::Gzip`] or [`Compression::Zstd`].
+    pub compression: Compression,
+    /// 0 to 9 for gzip (6 if `None`), 1 to 22 for zstd (3 if `None`); has no meaning without compression.
+    pub level: Option<i32>,
+    /// Threads that zstd compresses on beside the caller's; 0 compresses on the caller's. The bytes written differ
+    /// between 0 and more, and not otherwise.
+    pub threads: u32,
+}
+
+enum Format<W: Write> {
+    Plain(W),
+    Gzip(GzEncoder<W>),
+    Zstd(zstd::Encoder<'static, W>),
+}
+
+/// Compresses what is written to it into `W`.
+///
+/// [`Self::finish`] writes the end of the stream: without it the stream is truncated.
+pub struct Encoder<W: Write> {
+    format: Format<W>,
+}
+
+impl<W: Write> Encoder<W> {
+    /// Begins a compressed stream; the same input and options give the same bytes.
+    ///
+    /// # Errors
+    /// [`Error::NotWritten`], [`Error::Level`], and zstd's when it cannot start its threads.
+    pub fn new(writer: W, options: &EncoderOptions) -> Result<Self> {
+        let format = match options.compression {
+            Compression::None => Format::Plain(writer),
+            Compression::Gzip => Format::Gzip(GzEncoder::new(writer, flate2::Compression::new(gzip_level(options)?))),
+            Compression::Zstd => Format::Zstd(zstd_encoder(writer, options)?),
+            other => return Err(Error::NotWritten(other)),
+        };
+        Ok(Self { format })
+    }
+
+    /// Writes the end of the stream, flushes, and gives the writer back.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn finish(self) -> io::Result<W> {
+        let mut writer = match self.format {
+            Format::Plain(writer) => writer,
+            Format::Gzip(encoder) => encoder.finish()?,
+            Format::Zstd(encoder) => encoder.finish()?,
+        };
+        writer.flush()?;
+        Ok(writer)
+    }
+
+    /// The writer of the compressed bytes.
+    pub fn get_ref(&self) -> &W {
+        match &self.format {
+            Format::Plain(writer) => writer,
+            Format::Gzip(encoder) => encoder.get_ref(),
+            Format::Zstd(encoder) => encoder.get_ref(),
+        }
+    }
+}
+
+fn gzip_level(options: &EncoderOptions) -> Result<u32> {
+    let level = options.level.unwrap_or(6);
+    u32::try_from(level).ok().filter(|level| *level <= 9).ok_or(Error::Level { compression: Compression::Gzip, level })
+}
+
+fn zstd_encoder<W: Write>(writer: W, options: &EncoderOptions) -> Result<zstd::Encoder<'static, W>> {
+    let level = options.level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL);
+    if !(1..=22).contains(&level) {
+        return Err(Error::Level { compression: Compression::Zstd, level });
+    }
+    let mut encoder = zstd::Encoder::new(writer, level)?;
+    encoder.include_checksum(true)?;
+    if options.threads > 0 {
+        encoder.multithread(options.threads)?;
+    }
+    Ok(encoder)
+}
+
+impl<W: Write> Write for Encoder<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.format {
+            Format::Plain(writer) => writer.write(bytes),
+            Format::Gzip(encoder) => encoder.write(bytes),
+            Format::Zstd(encoder) => encoder.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.format {
+            Format::Plain(writer) => writer.flush(),
+            Format::Gzip(encoder) => encoder.flush(),
+            Format::Zstd(encoder) => encoder.flush(),
+        }
+    }
+}
+
+impl<W: Write> fmt::Debug for Encoder<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.format {
+            Format::Plain(_) => "Encoder::Plain",
+            Format::Gzip(_) => "Encoder::Gzip",
+            Format::Zstd(_) => "Encoder::Zstd",
+        })
+    }
+}

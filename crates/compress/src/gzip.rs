@@ -1,0 +1,190 @@
+//! gzip members, one after another (RFC 1952): pigz and eStargz write many.
+
+use std::io::Read;
+
+use crc32fast::Hasher;
+
+use crate::chunk::Chunk;
+use crate::inflate::Inflate;
+use crate::input::Input;
+use crate::stream::Progress;
+use crate::{Compression, Error, Result};
+
+/// The first two bytes of a member, and the only compression method there is: DEFLATE.
+const MAGIC: [u8; 3] = [0x1f, 0x8b, 0x08];
+
+const FHCRC: u8 = 1 << 1;
+const FEXTRA: u8 = 1 << 2;
+const FNAME: u8 = 1 << 3;
+const FCOMMENT: u8 = 1 << 4;
+const RESERVED: u8 = 0b1110_0000;
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    First,
+    Body,
+    Between,
+}
+
+/// Decoder of a sequence of members, which zeros may pad.
+#[derive(Debug, Default)]
+pub(crate) struct Gzip {
+    state: State,
+    inflate: Inflate,
+    crc: Hasher,
+    /// Bytes decoded of the member, modulo 2^32 as the trailer has it.
+    size: u32,
+}
+
+impl Gzip {
+    pub(crate) fn fill<R: Read>(&mut self, input: &mut Input<R>, chunk: &mut Chunk) -> Result<Progress> {
+        loop {
+            match self.state {
+                State::First => self.begin(input, chunk)?,
+                State::Between if at_member(input)? => self.begin(input, chunk)?,
+                State::Between => return Ok(Progress::Ended),
+                State::Body => {
+                    if self.body(input, chunk)? == Progress::Full {
+                        return Ok(Progress::Full);
+                    }
+                    self.check_trailer(input)?;
+                    self.state = State::Between;
+                }
+            }
+        }
+    }
+
+    fn begin<R: Read>(&mut self, input: &mut Input<R>, chunk: &mut Chunk) -> Result<()> {
+        skip_header(input)?;
+        self.inflate.begin(chunk);
+        self.crc.reset();
+        self.size = 0;
+        self.state = State::Body;
+        Ok(())
+    }
+
+    fn body<R: Read>(&mut self, input: &mut Input<R>, chunk: &mut Chunk) -> Result<Progress> {
+        let before = chunk.len();
+        let progress = self.inflate.fill(input, chunk)?;
+        let new = &chunk.bytes()[before..];
+        self.crc.update(new);
+        self.size = self.size.wrapping_add(new.len() as u32); // a chunk is far below 2^32
+        Ok(progress)
+    }
+
+    fn check_trailer<R: Read>(&self, input: &mut Input<R>) -> Result<()> {
+        let [c0, c1, c2, c3, s0, s1, s2, s3] = take(input)?;
+        if u32::from_le_bytes([c0, c1, c2, c3]) != self.crc.clone().finalize() {
+            return Err(corrupt(input, "the CRC-32 of the data is not the one in the trailer"));
+        }
+        if u32::from_le_bytes([s0, s1, s2, s3]) != self.size {
+            return Err(corrupt(input, "the size of the data is not the one in the trailer"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether another member follows; takes the zeros that may follow the last one, to the end of the input.
+fn at_member<R: Read>(input: &mut Input<R>) -> Result<bool> {
+    let next = input.fill_to(MAGIC.len())?;
+    if next.starts_with(&MAGIC) {
+        return Ok(true);
+    }
+    loop {
+        let padding = input.fill()?;
+        if padding.is_empty() {
+            return Ok(false);
+        }
+        let zeros = padding.iter().take_while(|byte| **byte == 0).count();
+        let garbage = zeros < padding.len();
+        input.consume(zeros);
+        if garbage {
+            return Err(Error::TrailingGarbage { compression: Compression::Gzip, offset: input.consumed() });
+        }
+    }
+}
+
+/// Takes a member's header (RFC 1952 section 2.3).
+fn skip_header<R: Read>(input: &mut Input<R>) -> Result<()> {
+    let mut header = Header { input, crc: Hasher::new() };
+    let [m0, m1, m2, flags, _mtime @ .., _xfl, _os] = header.take::<10>()?;
+    if [m0, m1, m2] != MAGIC {
+        return Err(corrupt(input, "not a gzip member"));
+    }
+    if flags & RESERVED != 0 {
+        return Err(corrupt(input, "a reserved flag is set in the header"));
+    }
+    if flags & FEXTRA != 0 {
+        let len = header.take()?;
+        header.skip(usize::from(u16::from_le_bytes(len)))?;
+    }
+    if flags & FNAME != 0 {
+        header.skip_text()?;
+    }
+    if flags & FCOMMENT != 0 {
+        header.skip_text()?;
+    }
+    if flags & FHCRC != 0 {
+        let expected = header.crc.finalize() as u16; // its two low bytes
+        if u16::from_le_bytes(take(input)?) != expected {
+            return Err(corrupt(input, "the header does not have its checksum"));
+        }
+    }
+    Ok(())
+}
+
+/// A header being taken, with the checksum over it.
+struct Header<'a, R> {
+    input: &'a mut Input<R>,
+    crc: Hasher,
+}
+
+impl<R: Read> Header<'_, R> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let bytes = take(self.input)?;
+        self.crc.update(&bytes);
+        Ok(bytes)
+    }
+
+    fn skip(&mut self, mut n: usize) -> Result<()> {
+        while n > 0 {
+            let bytes = self.input.fill()?;
+            let taken = bytes.len().min(n);
+            self.crc.update(&bytes[..taken]);
+            if taken == 0 {
+                return Err(truncated(self.input));
+            }
+            self.input.consume(taken);
+            n -= taken;
+        }
+        Ok(())
+    }
+
+    /// Skips text and the zero byte that ends it.
+    fn skip_text(&mut self) -> Result<()> {
+        while self.take::<1>()? != [0] {}
+        Ok(())
+    }
+}
+
+/// Takes exactly `N` bytes, few of them.
+fn take<const N: usize, R: Read>(input: &mut Input<R>) -> Result<[u8; N]> {
+    match input.fill_to(N)?.first_chunk() {
+        Some(bytes) => {
+            let bytes = *bytes;
+            input.consume(N);
+            Ok(bytes)
+        }
+        None => Err(truncated(input)),
+    }
+}
+
+/// The error of an input that ends too early: says that all of it was consumed.
+pub(crate) fn truncated<R: Read>(input: &Input<R>) -> Error {
+    Error::Truncated { compression: Compression::Gzip, consumed: input.read_total() }
+}
+
+pub(crate) fn corrupt<R: Read>(input: &Input<R>, reason: &'static str) -> Error {
+    Error::Corrupt { compression: Compression::Gzip, consumed: input.consumed(), reason }
+}

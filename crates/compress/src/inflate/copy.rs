@@ -1,0 +1,78 @@
+//! Copying of matches, many bytes at a time.
+
+use std::cell::Cell;
+
+/// Bytes copied at once: few matches are longer.
+const STRIDE: usize = 32;
+
+/// Why there is always room for a stride: [`MARGIN`](crate::chunk::MARGIN) is the longest match and more than a stride.
+const ROOM: &str = "the window has a margin";
+
+/// Repeats the `length` bytes (up to 258) that begin `distance` before `to`, and may write up to [`STRIDE`] bytes after
+/// them.
+///
+/// `distance` is from 1 to `to`.
+#[inline(always)]
+pub(super) fn copy_match(out: &mut [u8], to: usize, distance: usize, length: usize) {
+    // Source and target overlap, which cells may.
+    let out = Cell::from_mut(out).as_slice_of_cells();
+    let end = to + length;
+    if distance >= WORD {
+        let mut to = to;
+        loop {
+            copy_stride(&out[to - distance..], &out[to..]);
+            to += STRIDE;
+            if to >= end {
+                break;
+            }
+        }
+    } else if distance == 1 {
+        fill(out, to, end);
+    } else {
+        copy_near(out, to, distance, end);
+    }
+}
+
+/// Bytes of a word: all of it is read before it is written.
+const WORD: usize = 8;
+
+#[inline(always)]
+fn copy_stride(source: &[Cell<u8>], target: &[Cell<u8>]) {
+    let source = source.first_chunk::<STRIDE>().expect(ROOM);
+    let target = target.first_chunk::<STRIDE>().expect(ROOM);
+    for at in [0, 8, 16, 24] {
+        copy_word(&source[at..], &target[at..]);
+    }
+}
+
+#[inline(always)]
+fn copy_word(source: &[Cell<u8>], target: &[Cell<u8>]) {
+    let source = source.first_chunk::<WORD>().expect(ROOM);
+    let target = target.first_chunk::<WORD>().expect(ROOM);
+    let word = source.each_ref().map(Cell::get);
+    for (cell, byte) in target.iter().zip(word) {
+        cell.set(byte);
+    }
+}
+
+/// Repeats the byte before `to`, which is how runs are compressed.
+#[inline(never)]
+fn fill(out: &[Cell<u8>], mut to: usize, end: usize) {
+    let byte = out[to - 1].get();
+    while to < end {
+        for cell in out[to..].first_chunk::<STRIDE>().expect(ROOM) {
+            cell.set(byte);
+        }
+        to += STRIDE;
+    }
+}
+
+/// Copies a match that is less than a word back.
+#[inline(never)]
+fn copy_near(out: &[Cell<u8>], mut to: usize, distance: usize, end: usize) {
+    while to < end {
+        copy_word(&out[to - distance..], &out[to..]);
+        // Only so much of the word was final when it was read.
+        to += distance;
+    }
+}

@@ -1,0 +1,172 @@
+//! The loop that nearly all bytes of a DEFLATE stream are decoded by.
+//!
+//! It runs while there is so much input and so much room that nothing in it can run out, so there is no end to look for
+//! within it: input is taken eight bytes at a time, matches are copied many bytes at a time and may write past their end.
+//! What remains at either end is decoded by the loop in the parent module.
+
+use super::bits::Bits;
+use super::copy::copy_match;
+use super::table::{DISTANCE_BITS, EXCEPTIONAL, LITERAL, LITLEN_BITS, SECOND_TABLE, Tables, second_index, value};
+use super::window::Window;
+use super::{Fault, Stop, end_of_block};
+use crate::chunk::MARGIN;
+
+/// Input that must be there for a round of the loop, in bytes: it has three refills at most, of eight bytes.
+const INPUT: usize = 32;
+
+/// Bits that are there after a refill, at least. They suffice for two literals of the first table, then a length with its
+/// extra bits (20) and a look at the distance table, or then any literal and a look at the next entry.
+const REFILLED: u32 = 56;
+
+/// Bits to have for a distance of the first table with its extra bits, and a look at the next entry.
+const NEAR: u32 = DISTANCE_BITS as u32 + 13 + LITLEN_BITS as u32;
+/// The same for any distance.
+const FAR: u32 = 15 + 13 + LITLEN_BITS as u32;
+
+/// Decodes symbols of a block from `input`; returns how many of its bytes it took, and why it stopped.
+///
+/// `bits` holds less than eight bits before and after.
+#[inline(never)]
+pub(super) fn decode(
+    tables: &Tables,
+    bits: &mut Bits,
+    input: &[u8],
+    window: &mut Window<'_>,
+) -> (usize, Result<Stop, Fault>) {
+    if input.len() < INPUT {
+        return (0, Ok(Stop::Margin));
+    }
+    let mut source = Source { rest: input, buffer: bits.buffer, count: bits.count };
+    let mut pos = window.pos;
+    let stopped = run(tables, &mut source, &mut window.buffer[..window.limit + MARGIN], window.floor, &mut pos);
+    window.pos = pos;
+    let spare = source.finish(bits);
+    (input.len() - source.rest.len() - spare, stopped)
+}
+
+#[inline(always)]
+fn run(tables: &Tables, source: &mut Source<'_>, out: &mut [u8], floor: usize, pos: &mut usize) -> Result<Stop, Fault> {
+    source.refill();
+    // The entry of the next symbol, whose bits are not taken yet.
+    let mut entry = tables.litlen(source.buffer);
+    loop {
+        if source.rest.len() < INPUT {
+            return Ok(Stop::Margin);
+        }
+        let Some(room) = out[*pos..].first_chunk_mut::<MARGIN>() else { return Ok(Stop::Margin) };
+        let mut before = source.take(entry);
+        if entry & LITERAL != 0 {
+            room[0] = literal(entry);
+            entry = tables.litlen(source.buffer);
+            before = source.take(entry);
+            *pos += 1;
+            if entry & LITERAL != 0 {
+                room[1] = literal(entry);
+                entry = tables.litlen(source.buffer);
+                before = source.take(entry);
+                *pos += 1;
+                if entry & LITERAL != 0 {
+                    room[2] = literal(entry);
+                    entry = tables.litlen(source.buffer);
+                    source.refill();
+                    *pos += 1;
+                    continue;
+                }
+            }
+        }
+        if entry & EXCEPTIONAL != 0 {
+            if entry & SECOND_TABLE == 0 {
+                return end_of_block(entry);
+            }
+            entry = tables.litlen[second_index(entry, source.buffer)];
+            before = source.take(entry);
+            if entry & LITERAL != 0 {
+                out[*pos] = literal(entry);
+                entry = tables.litlen(source.buffer);
+                source.refill();
+                *pos += 1;
+                continue;
+            }
+            if entry & EXCEPTIONAL != 0 {
+                return end_of_block(entry);
+            }
+        }
+        let length = value(entry, before);
+
+        entry = tables.distance(source.buffer);
+        if entry & EXCEPTIONAL != 0 {
+            if entry & SECOND_TABLE == 0 {
+                return Err(Fault::Distance);
+            }
+            source.refill_below(FAR);
+            source.take(entry);
+            entry = tables.distance[second_index(entry, source.buffer)];
+            if entry & EXCEPTIONAL != 0 {
+                return Err(Fault::Distance);
+            }
+        } else {
+            source.refill_below(NEAR);
+        }
+        before = source.take(entry);
+        let distance = value(entry, before);
+        if distance > *pos - floor {
+            return Err(Fault::TooFarBack);
+        }
+        // The next entry is looked up before the copy, which then waits for nothing.
+        entry = tables.litlen(source.buffer);
+        source.refill();
+        copy_match(out, *pos, distance, length);
+        *pos += length;
+    }
+}
+
+#[inline(always)]
+fn literal(entry: u32) -> u8 {
+    (entry >> 16) as u8
+}
+
+/// The input and the bits taken from it.
+struct Source<'a> {
+    rest: &'a [u8],
+    buffer: u64,
+    /// Bits in the buffer: only its low six bits mean something, since whole entries are subtracted from it.
+    count: u32,
+}
+
+impl Source<'_> {
+    /// Takes as many whole bytes as fit.
+    ///
+    /// Part of the next byte lies above them; the next refill puts the same bits there.
+    #[inline(always)]
+    fn refill(&mut self) {
+        // There always is one: see `INPUT`.
+        if let Some(word) = self.rest.first_chunk() {
+            self.buffer |= u64::from_le_bytes(*word).wrapping_shl(self.count);
+            self.rest = &self.rest[((63 - (self.count & 63)) >> 3) as usize..];
+            self.count |= REFILLED;
+        }
+    }
+
+    #[inline(always)]
+    fn refill_below(&mut self, wanted: u32) {
+        if self.count & 63 < wanted {
+            self.refill();
+        }
+    }
+
+    /// Takes the bits of an entry; returns those from before, for the extra bits among them.
+    #[inline(always)]
+    fn take(&mut self, entry: u32) -> u64 {
+        let before = self.buffer;
+        self.buffer = before.wrapping_shr(entry);
+        self.count = self.count.wrapping_sub(entry);
+        before
+    }
+
+    /// Leaves the bits of less than a byte; returns how many whole bytes were taken from the input too many.
+    fn finish(&self, bits: &mut Bits) -> usize {
+        let count = self.count & 63;
+        *bits = Bits { buffer: self.buffer & ((1 << (count % 8)) - 1), count: count % 8 };
+        count as usize / 8
+    }
+}

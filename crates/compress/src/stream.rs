@@ -1,0 +1,153 @@
+//! A compressed stream being decoded, a chunk at a time.
+
+use std::io::Read;
+
+use crate::bzip2::Bzip2;
+use crate::chunk::Chunk;
+use crate::gzip::Gzip;
+use crate::input::Input;
+use crate::xz::Xz;
+use crate::zstd::Zstd;
+use crate::{Compression, Error, Limits, Result};
+
+/// Whether a codec has come to the end of its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// The chunk is full and more may come.
+    Full,
+    /// The compressed stream is at its end, and the input as well.
+    Ended,
+}
+
+/// Decoder state of one compression.
+#[derive(Debug)]
+enum Codec {
+    Plain,
+    Gzip(Box<Gzip>),
+    Zstd(Zstd),
+    Bzip2(Bzip2),
+    Xz(Xz),
+}
+
+impl Codec {
+    fn new(compression: Compression, limits: &Limits) -> Result<Self> {
+        Ok(match compression {
+            Compression::None => Self::Plain,
+            Compression::Gzip => Self::Gzip(Box::default()),
+            Compression::Zstd => Self::Zstd(Zstd::new(limits.zstd_window_log)?),
+            Compression::Bzip2 => Self::Bzip2(Bzip2::new()),
+            Compression::Xz => Self::Xz(Xz::new()?),
+        })
+    }
+
+    fn fill<R: Read>(&mut self, input: &mut Input<R>, chunk: &mut Chunk) -> Result<Progress> {
+        match self {
+            Self::Plain => fill_plain(input, chunk),
+            Self::Gzip(gzip) => gzip.fill(input, chunk),
+            Self::Zstd(zstd) => zstd.fill(input, chunk),
+            Self::Bzip2(bzip2) => bzip2.fill(input, chunk),
+            Self::Xz(xz) => xz.fill(input, chunk),
+        }
+    }
+}
+
+fn fill_plain<R: Read>(input: &mut Input<R>, chunk: &mut Chunk) -> Result<Progress> {
+    while !chunk.is_full() {
+        match input.read(chunk.room())? {
+            0 => return Ok(Progress::Ended),
+            n => chunk.advance(n),
+        }
+    }
+    Ok(Progress::Full)
+}
+
+#[derive(Debug)]
+enum State {
+    Running,
+    /// The error to give once the bytes decoded before it are handed over.
+    Failing(Error),
+    Failed,
+    Ended,
+}
+
+/// A compressed stream of any kind, its limits, and how far it is.
+#[derive(Debug)]
+pub(crate) struct Stream<R> {
+    input: Input<R>,
+    compression: Compression,
+    codec: Codec,
+    limits: Limits,
+    produced: u64,
+    state: State,
+}
+
+impl<R: Read> Stream<R> {
+    /// Reads the first bytes and picks the codec.
+    pub(crate) fn open(reader: R, limits: &Limits) -> Result<Self> {
+        let mut input = Input::new(reader);
+        let compression = Compression::sniff(input.fill_to(Compression::SNIFF_LEN)?);
+        let codec = Codec::new(compression, limits)?;
+        Ok(Self { input, compression, codec, limits: *limits, produced: 0, state: State::Running })
+    }
+
+    /// Clears `chunk` and decodes into it, until it is full or the stream ends; it stays empty only at the end.
+    pub(crate) fn fill(&mut self, chunk: &mut Chunk) -> Result<()> {
+        chunk.clear();
+        if let State::Running = self.state {
+            self.state = match self.decode(chunk) {
+                Ok(Progress::Full) => State::Running,
+                Ok(Progress::Ended) => State::Ended,
+                Err(error) => State::Failing(error),
+            };
+            if !chunk.is_empty() {
+                return Ok(());
+            }
+        }
+        match std::mem::replace(&mut self.state, State::Failed) {
+            State::Failing(error) => Err(error),
+            State::Failed => Err(Error::FailedBefore),
+            kept => {
+                self.state = kept;
+                Ok(())
+            }
+        }
+    }
+
+    fn decode(&mut self, chunk: &mut Chunk) -> Result<Progress> {
+        let decoded = self.codec.fill(&mut self.input, chunk);
+        let left = self.limits.max_output - self.produced;
+        self.produced += chunk.len() as u64;
+        chunk.consumed = self.input.consumed();
+        if chunk.len() as u64 > left {
+            chunk.truncate(left as usize); // less than the chunk's length, so it fits
+            return Err(Error::OutputLimit { limit: self.limits.max_output });
+        }
+        self.check_ratio()?;
+        decoded
+    }
+
+    fn check_ratio(&self) -> Result<()> {
+        let (limit, consumed, produced) = (self.limits.max_ratio, self.consumed(), self.produced);
+        if produced > Limits::RATIO_FREE_OUTPUT && produced > consumed.saturating_mul(limit) {
+            return Err(Error::RatioLimit { limit, consumed, produced });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    /// Bytes of the compressed stream that were decoded.
+    pub(crate) fn consumed(&self) -> u64 {
+        self.input.consumed()
+    }
+
+    pub(crate) fn get_ref(&self) -> &R {
+        self.input.get_ref()
+    }
+
+    pub(crate) fn into_reader(self) -> R {
+        self.input.into_reader()
+    }
+}

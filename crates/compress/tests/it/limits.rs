@@ -1,0 +1,67 @@
+//! Streams that want too much.
+
+use std::io::Write;
+
+use vmroot_compress::{Compression, Error, Limits};
+
+use crate::samples::{COMPRESSED, compress, decode, layer_like};
+
+#[test]
+fn output_goes_to_the_limit_and_no_further() {
+    let data = layer_like(700_000);
+    for compression in COMPRESSED.into_iter().chain([Compression::None]) {
+        let stream = compress(compression, &data);
+        let exactly = Limits { max_output: 700_000, ..Limits::default() };
+        decode(&stream[..], &exactly).1.unwrap();
+
+        for max_output in [0, 1, 299_999, 699_999] {
+            let (out, ended) = decode(&stream[..], &Limits { max_output, ..Limits::default() });
+            let error = ended.unwrap_err();
+            assert!(out == data[..max_output as usize], "{compression}");
+            assert!(error.to_string().contains(&max_output.to_string()), "{error}");
+            assert!(matches!(Error::from(error), Error::OutputLimit { limit } if limit == max_output));
+        }
+    }
+}
+
+#[test]
+fn a_bomb_is_stopped_by_its_ratio() {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    let zeros = vec![0; 1 << 20];
+    for _ in 0..300 {
+        encoder.write_all(&zeros).unwrap();
+    }
+    let stream = encoder.finish().unwrap();
+    let (out, ended) = decode(&stream[..], &Limits::default());
+    assert!(out.len() as u64 <= Limits::RATIO_FREE_OUTPUT + (1 << 20));
+    assert!(matches!(Error::from(ended.unwrap_err()), Error::RatioLimit { limit: 400, .. }));
+
+    let generous = Limits { max_ratio: u64::MAX, ..Limits::default() };
+    assert_eq!(decode(&stream[..], &generous).0.len(), 300 << 20);
+}
+
+#[test]
+fn a_window_that_is_too_large_names_the_limit() {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.window_log(24).unwrap();
+    encoder.write_all(&layer_like(1_000_000)).unwrap();
+    let stream = encoder.finish().unwrap();
+    decode(&stream[..], &Limits::default()).1.unwrap();
+
+    let (_, ended) = decode(&stream[..], &Limits { zstd_window_log: 23, ..Limits::default() });
+    assert!(matches!(
+        Error::from(ended.unwrap_err()),
+        Error::MemoryLimit { compression: Compression::Zstd, limit } if limit == 1 << 23
+    ));
+}
+
+#[test]
+fn xz_is_not_given_any_memory_it_asks_for() {
+    // The header of a block whose LZMA2 dictionary is 1 GiB: an encoder would take gigabytes to write one.
+    let block = [0x02, 0x00, 0x21, 0x01, 0x24, 0x00, 0x00, 0x00];
+    let crc = crc32fast::hash(&block).to_le_bytes();
+    let header = &compress(Compression::Xz, b"data")[..12];
+    let stream = [header, &block, &crc, &[0; 64]].concat();
+    let (_, ended) = decode(&stream[..], &Limits::default());
+    assert!(matches!(Error::from(ended.unwrap_err()), Error::MemoryLimit { compression: Compression::Xz, .. }));
+}
