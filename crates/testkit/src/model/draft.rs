@@ -1,0 +1,176 @@
+//! One layer as a tree of its own.
+
+use std::collections::BTreeMap;
+
+use super::name::{self, Role};
+use super::tree::{Directory, InodeId, ROOT, State, Stop, Tree};
+use crate::error::{Error, Reason, Result};
+use crate::layer::{Attributes, Entry, Kind, Layer};
+
+impl Tree {
+    /// Makes the tree of a layer beside the merged one, and gives its root.
+    pub(super) fn draft(&mut self, layer: &Layer) -> Result<InodeId> {
+        let root = self.add_implicit();
+        for (index, entry) in layer.entries.iter().enumerate() {
+            self.enter(root, index, entry).map_err(|reason| error(layer, index, reason))?;
+        }
+        self.resolve_pending(root).map_err(|(index, reason)| error(layer, index, reason))?;
+        Ok(root)
+    }
+
+    fn enter(&mut self, root: InodeId, index: usize, entry: &Entry) -> std::result::Result<(), Reason> {
+        let path = name::components(&entry.name)?;
+        let Some((last, parents)) = path.split_last() else {
+            if !is_directory(entry) {
+                return Err(Reason::RootNotADirectory);
+            }
+            self.set_directory(root, &entry.attributes);
+            return Ok(());
+        };
+        let role = name::role(parents, last)?;
+        // Before anything is made or removed: the target may be what this entry replaces.
+        let target = match &entry.kind {
+            Kind::HardLink(target) if role == Role::Plain => Some(self.link_target(root, index, target)?),
+            _ => None,
+        };
+        let parent = self.make_parents(root, parents)?;
+        match role {
+            Role::Opaque => self.directory_mut(parent).opaque = true,
+            Role::Whiteout(hidden) => drop(self.directory_mut(parent).whiteouts.insert(hidden.to_vec())),
+            Role::Plain => self.place(parent, last, entry, target),
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, parent: InodeId, name: &[u8], entry: &Entry, target: Option<InodeId>) {
+        let existing = self.directory(parent).and_then(|directory| directory.children.get(name).copied());
+        if is_directory(entry) && existing.is_some_and(|id| self.directory(id).is_some()) {
+            return self.set_directory(existing.expect("it was just looked at"), &entry.attributes);
+        }
+        let id = match (target, is_directory(entry)) {
+            (Some(target), _) => target,
+            (None, true) => self.add(entry.attributes.clone(), State::Directory(Directory::default())),
+            (None, false) => {
+                let mut attributes = entry.attributes.clone();
+                if matches!(entry.kind, Kind::Symlink(_)) {
+                    attributes.mode = 0o777;
+                }
+                self.add(attributes, State::Leaf(entry.kind.clone()))
+            }
+        };
+        self.directory_mut(parent).children.insert(name.to_vec(), id);
+    }
+
+    fn set_directory(&mut self, id: InodeId, attributes: &Attributes) {
+        self.inodes[id].attributes = attributes.clone();
+        self.directory_mut(id).implicit = false;
+    }
+
+    /// The directory that these components name in the layer, made where it is missing.
+    fn make_parents(&mut self, root: InodeId, parents: &[Vec<u8>]) -> std::result::Result<InodeId, Reason> {
+        loop {
+            match self.walk(root, parents) {
+                Ok(id) => return Ok(id),
+                Err(Stop::Refused(reason)) => return Err(reason),
+                Err(Stop::Missing(directory, name)) => {
+                    let made = self.add_implicit();
+                    self.directory_mut(directory).children.insert(name, made);
+                }
+            }
+        }
+    }
+
+    /// The inode a hard link names, or a pending one for later.
+    fn link_target(&mut self, root: InodeId, index: usize, target: &[u8]) -> std::result::Result<InodeId, Reason> {
+        let path = name::components(target)?;
+        match self.find(root, &path) {
+            Some(id) if self.directory(id).is_some() => Err(Reason::LinkToDirectory(target.to_vec())),
+            Some(id) => Ok(id),
+            None => Ok(self.add(Attributes::with_mode(0), State::Pending(index, path))),
+        }
+    }
+
+    /// Gives every pending link of a complete layer its inode. Until all are found none is a way to another.
+    fn resolve_pending(&mut self, root: InodeId) -> std::result::Result<(), (usize, Reason)> {
+        let links = self.pending(root);
+        let mut found: BTreeMap<InodeId, InodeId> = BTreeMap::new();
+        let mut waiting: Vec<&PendingLink> = links.iter().collect();
+        while let Some(first) = waiting.first().copied() {
+            let before = waiting.len();
+            let mut still_waiting = Vec::new();
+            for link in waiting {
+                match self.resolve(root, link, &found)? {
+                    Some(id) => drop(found.insert(link.id, id)),
+                    None => still_waiting.push(link),
+                }
+            }
+            if still_waiting.len() == before {
+                return Err((first.index, Reason::LinkTargetMissing(first.target.join(&b'/'))));
+            }
+            waiting = still_waiting;
+        }
+        for link in links {
+            self.directory_mut(link.parent).children.insert(link.name, found[&link.id]);
+        }
+        Ok(())
+    }
+
+    /// The inode of a link's target, unless that is itself a pending link that has not been found.
+    fn resolve(
+        &self,
+        root: InodeId,
+        link: &PendingLink,
+        found: &BTreeMap<InodeId, InodeId>,
+    ) -> std::result::Result<Option<InodeId>, (usize, Reason)> {
+        let Some(id) = self.find(root, &link.target).or_else(|| self.find(ROOT, &link.target)) else {
+            return Err((link.index, Reason::LinkTargetMissing(link.target.join(&b'/'))));
+        };
+        match &self.inodes[id].state {
+            State::Directory(_) => Err((link.index, Reason::LinkToDirectory(link.target.join(&b'/')))),
+            State::Pending(..) => Ok(found.get(&id).copied()),
+            State::Leaf(_) => Ok(Some(id)),
+        }
+    }
+
+    /// The pending links that a layer still has, in the order of its tar.
+    fn pending(&self, root: InodeId) -> Vec<PendingLink> {
+        let mut found = Vec::new();
+        let mut directories = vec![root];
+        while let Some(parent) = directories.pop() {
+            let directory = self.directory(parent).expect("only directories are visited");
+            for (name, id) in &directory.children {
+                match &self.inodes[*id].state {
+                    State::Directory(_) => directories.push(*id),
+                    State::Pending(index, target) => {
+                        let (name, target) = (name.clone(), target.clone());
+                        found.push(PendingLink { id: *id, index: *index, parent, name, target });
+                    }
+                    State::Leaf(_) => {}
+                }
+            }
+        }
+        found.sort_by_key(|link| link.index);
+        found
+    }
+}
+
+/// A hard link whose target was not in the layer when it was met.
+struct PendingLink {
+    id: InodeId,
+    index: usize,
+    parent: InodeId,
+    name: Vec<u8>,
+    target: Vec<Vec<u8>>,
+}
+
+fn is_directory(entry: &Entry) -> bool {
+    match entry.kind {
+        Kind::Directory => true,
+        Kind::File(_) => entry.name.ends_with(b"/"),
+        _ => false,
+    }
+}
+
+fn error(layer: &Layer, index: usize, reason: Reason) -> Error {
+    Error::Entry { index, entry: Box::new(layer.entries[index].clone()), reason }
+}

@@ -1,0 +1,205 @@
+//! The tree of the model: inodes, and directories that name them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{LINK_LIMIT, name};
+use crate::error::Reason;
+use crate::layer::{Attributes, Content, Kind};
+
+/// Number of an inode; the same number under two names is a hard link.
+pub type InodeId = usize;
+
+/// A directory's children, and what a layer says of the lower layers' share of them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Directory {
+    pub(super) children: BTreeMap<Vec<u8>, InodeId>,
+    /// Made because something below it needed it.
+    pub(super) implicit: bool,
+    /// Nothing of the lower layers shows through.
+    pub(super) opaque: bool,
+    /// Names of the lower layers that do not show through.
+    pub(super) whiteouts: BTreeSet<Vec<u8>>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum State {
+    Directory(Directory),
+    /// Anything else; `Directory` and `HardLink` do not occur.
+    Leaf(Kind),
+    /// A hard link whose target was not there when it was met: entry number and target.
+    Pending(usize, Vec<Vec<u8>>),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    pub(super) attributes: Attributes,
+    pub(super) state: State,
+}
+
+/// A merged root.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    /// Inodes are never removed, only unlinked; those of a layer come behind those of the lower ones.
+    pub(super) inodes: Vec<Record>,
+}
+
+/// An inode as seen from outside.
+#[derive(Debug, Clone, Copy)]
+pub struct Inode<'a> {
+    /// Mode, owner, time, xattrs.
+    pub attributes: &'a Attributes,
+    /// What it is.
+    pub node: Node<'a>,
+}
+
+/// What an inode is.
+#[derive(Debug, Clone, Copy)]
+pub enum Node<'a> {
+    /// A directory and the names in it, in order of their bytes.
+    Directory(&'a BTreeMap<Vec<u8>, InodeId>),
+    /// A regular file.
+    File(&'a Content),
+    /// A symbolic link and its target.
+    Symlink(&'a [u8]),
+    /// A character device: major, minor.
+    CharDevice(u32, u32),
+    /// A block device: major, minor.
+    BlockDevice(u32, u32),
+    /// A named pipe.
+    Fifo,
+}
+
+/// The inode of the merged root.
+pub(super) const ROOT: InodeId = 0;
+
+impl Tree {
+    /// An empty root, 0755 root:root.
+    pub fn new() -> Self {
+        let mut tree = Self { inodes: Vec::new() };
+        tree.add_implicit();
+        tree
+    }
+
+    /// The inode of the root directory.
+    pub fn root(&self) -> InodeId {
+        ROOT
+    }
+
+    /// What is under this number.
+    pub fn inode(&self, id: InodeId) -> Inode<'_> {
+        let record = &self.inodes[id];
+        let node = match &record.state {
+            State::Directory(directory) => Node::Directory(&directory.children),
+            State::Leaf(Kind::File(content)) => Node::File(content),
+            State::Leaf(Kind::Symlink(target)) => Node::Symlink(target),
+            State::Leaf(Kind::CharDevice { major, minor }) => Node::CharDevice(*major, *minor),
+            State::Leaf(Kind::BlockDevice { major, minor }) => Node::BlockDevice(*major, *minor),
+            State::Leaf(Kind::Fifo) => Node::Fifo,
+            State::Leaf(Kind::Directory | Kind::HardLink(_)) | State::Pending(..) => {
+                unreachable!("directories have their own state and every link is resolved when its layer is complete")
+            }
+        };
+        Inode { attributes: &record.attributes, node }
+    }
+
+    /// The inode at a path, following no link in its last component; `None` if there is none.
+    pub fn lookup(&self, path: impl AsRef<[u8]>) -> Option<InodeId> {
+        self.find(ROOT, &name::split(path.as_ref()))
+    }
+
+    /// Every path with its inode, in order of the bytes of the paths; the root is the empty path.
+    pub fn paths(&self) -> BTreeMap<Vec<u8>, InodeId> {
+        let mut paths = BTreeMap::from([(Vec::new(), ROOT)]);
+        let mut directories = vec![(Vec::new(), ROOT)];
+        while let Some((path, id)) = directories.pop() {
+            let Node::Directory(children) = self.inode(id).node else { continue };
+            for (name, child) in children {
+                let path = if path.is_empty() { name.clone() } else { [&path, &b"/"[..], name].concat() };
+                directories.push((path.clone(), *child));
+                paths.insert(path, *child);
+            }
+        }
+        paths
+    }
+
+    pub(super) fn add(&mut self, attributes: Attributes, state: State) -> InodeId {
+        self.inodes.push(Record { attributes, state });
+        self.inodes.len() - 1
+    }
+
+    pub(super) fn add_implicit(&mut self) -> InodeId {
+        let directory = Directory { implicit: true, ..Directory::default() };
+        self.add(Attributes::with_mode(0o755), State::Directory(directory))
+    }
+
+    pub(super) fn directory(&self, id: InodeId) -> Option<&Directory> {
+        match &self.inodes[id].state {
+            State::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+
+    pub(super) fn directory_mut(&mut self, id: InodeId) -> &mut Directory {
+        match &mut self.inodes[id].state {
+            State::Directory(directory) => directory,
+            _ => unreachable!("asked only for inodes that are directories"),
+        }
+    }
+
+    /// The inode of `path` below `root`: links on the way are followed, the last component is not.
+    pub(super) fn find(&self, root: InodeId, path: &[Vec<u8>]) -> Option<InodeId> {
+        let Some((last, parents)) = path.split_last() else { return Some(root) };
+        let parent = self.walk(root, parents).ok()?;
+        self.directory(parent)?.children.get(last).copied()
+    }
+
+    /// The directory at the end of `path`, or where and why the way ends.
+    pub(super) fn walk(&self, root: InodeId, path: &[Vec<u8>]) -> Result<InodeId, Stop> {
+        let mut trail = vec![root];
+        let mut ahead: Vec<Vec<u8>> = path.iter().rev().cloned().collect();
+        let mut links = 0;
+        while let Some(component) = ahead.pop() {
+            let here = trail[trail.len() - 1];
+            if component == b".." {
+                if trail.len() > 1 {
+                    trail.pop();
+                }
+                continue;
+            }
+            let directory = self.directory(here).expect("only directories enter the trail");
+            let Some(child) = directory.children.get(&component) else {
+                return Err(Stop::Missing(here, component));
+            };
+            match &self.inodes[*child].state {
+                State::Directory(_) => trail.push(*child),
+                State::Leaf(Kind::Symlink(target)) => {
+                    links += 1;
+                    if links > LINK_LIMIT {
+                        return Err(Stop::Refused(Reason::TooManyLinks));
+                    }
+                    if target.starts_with(b"/") {
+                        trail.truncate(1);
+                    }
+                    ahead.extend(name::split(target).into_iter().rev());
+                }
+                _ => return Err(Stop::Refused(Reason::ParentNotADirectory)),
+            }
+        }
+        Ok(trail[trail.len() - 1])
+    }
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Why a walk did not arrive.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// This directory has no child of this name.
+    Missing(InodeId, Vec<u8>),
+    /// There is something that is no way to go.
+    Refused(Reason),
+}

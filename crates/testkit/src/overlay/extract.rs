@@ -1,0 +1,100 @@
+//! The entries of one layer put into a directory, markers as the plain files they are in the tar.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, symlink};
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+
+use super::link::{self, LowerLink};
+use super::place::{Root, parent_and_last};
+use super::{attributes, marker};
+use crate::error::{Error, Result};
+use crate::layer::{Content, Entry, Kind, Layer, WHITEOUT_PREFIX};
+
+/// Puts a layer into an empty directory; gives the hard links to files of lower layers, which are left as placeholders.
+pub(super) fn extract(layer: &Layer, directory: &Path, lower: &Path, scratch: &Path) -> Result<Vec<LowerLink>> {
+    let root = Root::open(directory)?;
+    for (index, entry) in layer.entries.iter().enumerate() {
+        enter(&root, index, entry, scratch)?;
+    }
+    link::resolve_in_layer(&root, directory, &Root::open(lower)?, scratch)
+}
+
+fn enter(root: &Root, index: usize, entry: &Entry, scratch: &Path) -> Result<()> {
+    let is_directory = match entry.kind {
+        Kind::Directory => true,
+        Kind::File(_) => entry.name.ends_with(b"/"),
+        _ => false,
+    };
+    let Some((parent, last)) = parent_and_last(&entry.name)? else {
+        if !is_directory {
+            return Err(refuse(&entry.name, "is the root and no directory"));
+        }
+        return attributes::set_explicit(&root.make_directory(b"", 0)?.join(b"."), &entry.attributes);
+    };
+    if last == WHITEOUT_PREFIX || parent.split(|byte| *byte == b'/').any(marker::is_marker) {
+        return Err(refuse(&entry.name, "is no whiteout"));
+    }
+    if marker::is_marker(last) {
+        let parent = root.make_directory(&parent, 0)?;
+        return drop_marker(&parent.join(last));
+    }
+    let staged = match &entry.kind {
+        Kind::HardLink(target) => Some(link::stage(root, index, target, scratch)?),
+        _ => None,
+    };
+    let parent = root.make_directory(&parent, 0)?;
+    let place = parent.join(last);
+    match fs::symlink_metadata(&place) {
+        Ok(existing) if existing.is_dir() && is_directory => {
+            return attributes::set_explicit(&place, &entry.attributes);
+        }
+        Ok(existing) if existing.is_dir() => fs::remove_dir_all(&place).map_err(Error::io("remove", &place))?,
+        Ok(_) => fs::remove_file(&place).map_err(Error::io("remove", &place))?,
+        Err(_) => {}
+    }
+    if let Some(staged) = staged {
+        return fs::rename(&staged, &place).map_err(Error::io("rename", &staged));
+    }
+    if is_directory {
+        fs::create_dir(&place).map_err(Error::io("make", &place))?;
+        return attributes::set_explicit(&place, &entry.attributes);
+    }
+    make(&place, &entry.kind)?;
+    attributes::set(&place, &entry.attributes)
+}
+
+fn drop_marker(place: &Path) -> Result<()> {
+    File::create(place).map(drop).map_err(Error::io("make", place))
+}
+
+/// Makes anything but directories and hard links.
+pub(super) fn make(place: &Path, kind: &Kind) -> Result<()> {
+    let node = |kind: FileType, device: u64| {
+        mknodat(CWD, place, kind, Mode::from_raw_mode(0o600), device).map_err(Error::io("make", place))
+    };
+    match kind {
+        Kind::File(content) => write(place, content),
+        Kind::Symlink(target) => symlink(OsStr::from_bytes(target), place).map_err(Error::io("make", place)),
+        Kind::CharDevice { major, minor } => node(FileType::CharacterDevice, makedev(*major, *minor)),
+        Kind::BlockDevice { major, minor } => node(FileType::BlockDevice, makedev(*major, *minor)),
+        Kind::Fifo => node(FileType::Fifo, 0),
+        Kind::Directory | Kind::HardLink(_) => unreachable!("made elsewhere"),
+    }
+}
+
+fn write(place: &Path, content: &Content) -> Result<()> {
+    let file = File::create_new(place).map_err(Error::io("make", place))?;
+    for (offset, run) in content.runs() {
+        file.write_all_at(run, *offset).map_err(Error::io("write", place))?;
+    }
+    file.set_len(content.size()).map_err(Error::io("set the size of", place))
+}
+
+/// A layer that cannot be put on the disk.
+pub(super) fn refuse(name: &[u8], message: &str) -> Error {
+    Error::Program { program: "the overlay judge", message: format!("{} {message}", name.escape_ascii()) }
+}

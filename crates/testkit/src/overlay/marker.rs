@@ -1,0 +1,109 @@
+//! Whiteout and opaque marker files turned into what overlayfs reads.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, FileType};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, mknodat};
+
+use crate::error::{Error, Result};
+use crate::layer::{OPAQUE_MARKER, WHITEOUT_PREFIX};
+use crate::xattr;
+
+/// overlayfs's mark of a directory that hides those below.
+const OPAQUE: &[u8] = b"trusted.overlay.opaque";
+
+/// The directories of a layer, by path, that have no directory below them.
+#[derive(Debug, Default)]
+pub(super) struct Fresh {
+    directories: HashSet<PathBuf>,
+    /// The layer hides all that is below it.
+    pub(super) root_is_opaque: bool,
+}
+
+impl Fresh {
+    /// Whether the directory of this path, relative to the layer, has none below it.
+    pub(super) fn contains(&self, relative: &Path) -> bool {
+        self.directories.contains(relative)
+    }
+}
+
+/// Whether a name is a whiteout or an opaque marker.
+pub(super) fn is_marker(name: &[u8]) -> bool {
+    name.starts_with(WHITEOUT_PREFIX)
+}
+
+/// Turns the markers of a layer that lies over `lower`.
+pub(super) fn convert(directory: &Path, lower: &Path) -> Result<Fresh> {
+    let mut fresh = Fresh::default();
+    let mut open = vec![(PathBuf::new(), true)];
+    while let Some((relative, has_lower)) = open.pop() {
+        if !has_lower {
+            fresh.directories.insert(relative.clone());
+        }
+        let children = convert_one(&directory.join(&relative), &lower.join(&relative), has_lower)?;
+        fresh.root_is_opaque |= relative.as_os_str().is_empty() && children.opaque;
+        open.extend(children.directories.into_iter().map(|(name, has_lower)| (relative.join(name), has_lower)));
+    }
+    Ok(fresh)
+}
+
+/// What is in a directory of the layer.
+struct Children {
+    /// The directories, and whether each has one below it that shows through.
+    directories: Vec<(OsString, bool)>,
+    opaque: bool,
+}
+
+fn convert_one(place: &Path, lower: &Path, has_lower: bool) -> Result<Children> {
+    let mut names = list(place)?;
+    let markers: Vec<OsString> = names.keys().filter(|name| is_marker(name.as_bytes())).cloned().collect();
+    for marker in &markers {
+        names.remove(marker);
+        fs::remove_file(place.join(marker)).map_err(Error::io("remove", place.join(marker)))?;
+    }
+    let opaque = markers.iter().any(|marker| marker.as_bytes() == OPAQUE_MARKER);
+    if opaque && has_lower {
+        // On the root it says nothing to overlayfs; the stack ends there instead.
+        set_opaque(place)?;
+    }
+    let shows = has_lower && !opaque;
+    let lower_kind = |name: &OsStr| fs::symlink_metadata(lower.join(name)).ok().filter(|_| shows);
+    let mut whited_out = HashSet::new();
+    for hidden in markers.iter().filter_map(|marker| hidden_by(marker.as_bytes())) {
+        whited_out.insert(hidden);
+        match names.get(hidden) {
+            Some(kind) if kind.is_dir() => set_opaque(&place.join(hidden))?,
+            Some(_) => {}
+            // Where there is nothing to hide, overlayfs would list the whiteout.
+            None if lower_kind(hidden).is_none() => {}
+            None => mknodat(CWD, place.join(hidden), rustix::fs::FileType::CharacterDevice, Mode::empty(), 0)
+                .map_err(Error::io("make a whiteout at", place.join(hidden)))?,
+        }
+    }
+    let directories = names.into_iter().filter(|(_, kind)| kind.is_dir()).map(|(name, _)| {
+        let over_directory = lower_kind(&name).is_some_and(|metadata| metadata.is_dir());
+        let has_lower = over_directory && !whited_out.contains(name.as_os_str());
+        (name, has_lower)
+    });
+    Ok(Children { directories: directories.collect(), opaque })
+}
+
+/// The name a whiteout hides, if there can be such a thing.
+fn hidden_by(marker: &[u8]) -> Option<&OsStr> {
+    let hidden = marker.strip_prefix(WHITEOUT_PREFIX)?;
+    let impossible = hidden == b"." || hidden == b".." || is_marker(hidden);
+    (!impossible).then(|| OsStr::from_bytes(hidden))
+}
+
+fn set_opaque(place: &Path) -> Result<()> {
+    xattr::set(place, OPAQUE, b"y").map_err(Error::io("make opaque", place))
+}
+
+fn list(place: &Path) -> Result<BTreeMap<OsString, FileType>> {
+    let entries = fs::read_dir(place).map_err(Error::io("list", place))?;
+    let named = entries.map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?))));
+    named.collect::<std::io::Result<_>>().map_err(Error::io("list", place))
+}

@@ -1,0 +1,284 @@
+//! An OCI registry in this process, on loopback, that can misbehave on order.
+//!
+//! It serves what it was given ([`Registry::put_blob`], [`Registry::put_manifest`]), asks for credentials if told to
+//! ([`Registry::require`]), breaks its answers as [`Rule`]s say, and remembers every request.
+//!
+//! ```
+//! use vmroot_testkit::registry::{Fault, Registry, Rule};
+//!
+//! let registry = Registry::start();
+//! let digest = registry.put_blob(vec![7; 1000]);
+//! registry.misbehave(Rule::on("/blobs/").times(2).fault(Fault::CutAfter(100)));
+//! let url = format!("{}/v2/some/name/blobs/{digest}", registry.url());
+//! # let _ = url;
+//! assert_eq!(registry.count("/blobs/"), 0);
+//! ```
+
+mod auth;
+mod connection;
+mod content;
+mod date;
+mod fault;
+mod layout;
+mod message;
+mod routes;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+
+use vmroot_model::{Algorithm, Digest, Hasher};
+
+pub use auth::{Auth, Bearer};
+pub use connection::PlainAnswer;
+pub use content::Content;
+pub use date::http_date;
+pub use fault::{Fault, Rule};
+pub use message::Request;
+
+/// The certificate of the authority that signed the certificate of [`Registry::start_tls`], in PEM.
+pub const CA_PEM: &str = include_str!("registry/tls/ca.pem");
+
+/// A running registry; it stops when dropped.
+pub struct Registry {
+    address: SocketAddr,
+    tls: bool,
+    shared: Arc<Shared>,
+}
+
+/// What all connections of a registry see.
+struct Shared {
+    base: String,
+    stopped: AtomicBool,
+    accepted: AtomicUsize,
+    state: Mutex<State>,
+    /// One end of each open connection by the client's address, so that stopping can end them.
+    connections: Mutex<HashMap<SocketAddr, TcpStream>>,
+}
+
+#[derive(Default)]
+struct State {
+    blobs: HashMap<String, Content>,
+    /// By `repository:tag` and `repository@digest`.
+    manifests: HashMap<String, Manifest>,
+    auth: Option<Auth>,
+    tokens: auth::Tokens,
+    rules: Vec<Rule>,
+    requests: Vec<Request>,
+}
+
+#[derive(Clone)]
+struct Manifest {
+    media_type: String,
+    digest: Digest,
+    bytes: Content,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no thread panics while it holds the state")
+    }
+
+    fn connections(&self) -> MutexGuard<'_, HashMap<SocketAddr, TcpStream>> {
+        self.connections.lock().expect("no thread panics while it holds the connections")
+    }
+}
+
+impl Registry {
+    /// Starts a registry that speaks plain HTTP on a free port of 127.0.0.1.
+    ///
+    /// # Panics
+    /// If no port can be had.
+    pub fn start() -> Self {
+        Self::at(0).expect("a free port on loopback")
+    }
+
+    /// As [`Self::start`], on a port of the caller's choice.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub fn at(port: u16) -> io::Result<Self> {
+        Self::listen(port, None)
+    }
+
+    /// Starts a registry that speaks TLS; its certificate holds for `localhost`, `127.0.0.1` and `::1`.
+    ///
+    /// `answer` is what a client gets that speaks plain HTTP to it.
+    ///
+    /// # Panics
+    /// If no port can be had.
+    pub fn start_tls(answer: PlainAnswer) -> Self {
+        Self::tls_at(0, answer).expect("a free port on loopback")
+    }
+
+    /// As [`Self::start_tls`], on a port of the caller's choice.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub fn tls_at(port: u16, answer: PlainAnswer) -> io::Result<Self> {
+        Self::listen(port, Some(connection::Tls::new(answer)))
+    }
+
+    fn listen(port: u16, tls: Option<connection::Tls>) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port))?;
+        let address = listener.local_addr()?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let shared = Arc::new(Shared {
+            base: format!("{scheme}://{address}"),
+            stopped: AtomicBool::new(false),
+            accepted: AtomicUsize::new(0),
+            state: Mutex::default(),
+            connections: Mutex::default(),
+        });
+        let registry = Self { address, tls: tls.is_some(), shared: Arc::clone(&shared) };
+        thread::spawn(move || accept(&listener, &shared, tls));
+        Ok(registry)
+    }
+
+    /// `127.0.0.1:<port>`: what stands before the first slash of a reference.
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// `http://127.0.0.1:<port>`, or `https://` with TLS.
+    pub fn url(&self) -> String {
+        self.shared.base.clone()
+    }
+
+    /// Whether it speaks TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Adds a blob to every repository and gives its SHA-256 digest.
+    ///
+    /// # Panics
+    /// If the content is a file that cannot be read.
+    pub fn put_blob(&self, content: impl Into<Content>) -> Digest {
+        let content = content.into();
+        let digest = digest_of(&content, Algorithm::Sha256).expect("the content can be read");
+        self.put_blob_as(&digest, content);
+        digest
+    }
+
+    /// Adds a blob under a digest that need not be its own.
+    pub fn put_blob_as(&self, digest: &Digest, content: impl Into<Content>) {
+        self.shared.state().blobs.insert(digest.to_string(), content.into());
+    }
+
+    /// Takes a blob away.
+    pub fn remove_blob(&self, digest: &Digest) {
+        self.shared.state().blobs.remove(&digest.to_string());
+    }
+
+    /// Adds a manifest or an index, under its SHA-256 digest and, if there is one, a tag.
+    pub fn put_manifest(&self, repository: &str, tag: Option<&str>, media_type: &str, bytes: &[u8]) -> Digest {
+        let digest = Digest::of(bytes);
+        self.put_manifest_as(&digest, repository, tag, media_type, bytes);
+        digest
+    }
+
+    /// Adds a manifest under a digest that need not be its own.
+    pub fn put_manifest_as(
+        &self,
+        digest: &Digest,
+        repository: &str,
+        tag: Option<&str>,
+        media_type: &str,
+        bytes: &[u8],
+    ) {
+        let manifest = Manifest { media_type: media_type.to_owned(), digest: *digest, bytes: bytes.to_vec().into() };
+        let mut state = self.shared.state();
+        state.manifests.insert(format!("{repository}@{digest}"), manifest.clone());
+        if let Some(tag) = tag {
+            state.manifests.insert(format!("{repository}:{tag}"), manifest);
+        }
+    }
+
+    /// Asks for credentials from now on.
+    pub fn require(&self, auth: Auth) {
+        self.shared.state().auth = Some(auth);
+    }
+
+    /// Forgets every token it gave: the next use of one is answered with 401.
+    pub fn revoke_tokens(&self) {
+        self.shared.state().tokens.revoke();
+    }
+
+    /// Adds a rule; every rule that matches a request takes part in its answer.
+    pub fn misbehave(&self, rule: Rule) {
+        self.shared.state().rules.push(rule);
+    }
+
+    /// Drops all rules.
+    pub fn behave(&self) {
+        self.shared.state().rules.clear();
+    }
+
+    /// The requests so far, in the order of their arrival.
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.state().requests.clone()
+    }
+
+    /// How many requests so far had `part` in their path or query.
+    pub fn count(&self, part: &str) -> usize {
+        self.shared.state().requests.iter().filter(|request| request.path.contains(part)).count()
+    }
+
+    /// How many connections were made so far.
+    pub fn connections(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Forgets the requests so far.
+    pub fn clear_requests(&self) {
+        self.shared.state().requests.clear();
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        // Wakes the accepting thread, which looks at the flag.
+        drop(TcpStream::connect(self.address));
+        for (_, stream) in self.shared.connections().drain() {
+            // A connection that is gone already is as good as one shut down.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>, tls: Option<connection::Tls>) {
+    for stream in listener.incoming() {
+        if shared.stopped.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok(stream) = stream else { continue };
+        shared.accepted.fetch_add(1, Ordering::SeqCst);
+        // A client that is gone already.
+        let (Ok(client), Ok(end)) = (stream.peer_addr(), stream.try_clone()) else { continue };
+        shared.connections().insert(client, end);
+        let (shared, tls) = (Arc::clone(shared), tls.clone());
+        thread::spawn(move || {
+            // A client that goes away ends its connection with an error, which is nobody's concern.
+            drop(connection::serve(stream, &shared, tls.as_ref()));
+            // Closes the connection, of which this is the last end.
+            shared.connections().remove(&client);
+        });
+    }
+}
+
+fn digest_of(content: &Content, algorithm: Algorithm) -> io::Result<Digest> {
+    let mut hasher = Hasher::new(algorithm);
+    let mut reader = content.reader(0)?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match io::Read::read(&mut reader, &mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Who may read: Basic credentials, or bearer tokens from a token endpoint on the same port.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::message::{Request, Response};
+
+/// How a registry asks for credentials.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// User and password with every request.
+    Basic {
+        /// The user's name.
+        user: String,
+        /// The password.
+        password: String,
+        /// The values of the `WWW-Authenticate` headers.
+        challenges: Vec<String>,
+    },
+    /// A token with every request.
+    Bearer(Bearer),
+}
+
+/// A token endpoint, `/token`, and the challenges that point to it.
+#[derive(Clone, Debug)]
+pub struct Bearer {
+    /// The user and password that it asks for; without them, everybody gets a token.
+    pub user: Option<(String, String)>,
+    /// The identity token that it takes instead, in a POST.
+    pub identity_token: Option<String>,
+    /// The field that the token stands in, `token` or `access_token`.
+    pub field: &'static str,
+    /// What it says of a token's life, in seconds.
+    pub expires_in: Option<u64>,
+    /// How many requests a token is really good for.
+    pub uses: Option<usize>,
+    /// How long a token is really good.
+    pub life: Option<Duration>,
+    /// A scope that a token must have, or the answer is `insufficient_scope` and a challenge with this scope.
+    pub insufficient: Option<String>,
+    /// The values of the `WWW-Authenticate` headers; `{realm}` stands for the URL of the endpoint, `{scope}` for the
+    /// scope of the request.
+    pub challenges: Vec<String>,
+    /// The URL of the endpoint, if it is not on this registry.
+    pub realm: Option<String>,
+}
+
+impl Default for Bearer {
+    fn default() -> Self {
+        Self {
+            user: None,
+            identity_token: None,
+            field: "token",
+            expires_in: None,
+            uses: None,
+            life: None,
+            insufficient: None,
+            challenges: vec![r#"Bearer realm="{realm}",service="registry.test",scope="{scope}""#.to_owned()],
+            realm: None,
+        }
+    }
+}
+
+/// The tokens that were given out.
+#[derive(Default)]
+pub(super) struct Tokens {
+    count: usize,
+    given: HashMap<String, Token>,
+}
+
+impl Tokens {
+    /// Forgets all of them, and gives none of their names again.
+    pub(super) fn revoke(&mut self) {
+        self.given.clear();
+    }
+}
+
+struct Token {
+    scopes: Vec<String>,
+    uses: usize,
+    expires: Option<Instant>,
+}
+
+impl Auth {
+    /// Basic credentials, with the usual challenge.
+    pub fn basic(user: &str, password: &str) -> Self {
+        let challenges = vec![r#"Basic realm="test registry""#.to_owned()];
+        Self::Basic { user: user.to_owned(), password: password.to_owned(), challenges }
+    }
+
+    /// The answer to a request that may not pass, `None` to one that may.
+    pub(super) fn refuse(&self, request: &Request, tokens: &mut Tokens, base: &str) -> io::Result<Option<Response>> {
+        match self {
+            Self::Basic { user, password, challenges } => {
+                let expected = basic(user, password);
+                if request.header("authorization") == Some(&expected) {
+                    return Ok(None);
+                }
+                let mut response = Response::error(401, "UNAUTHORIZED", "authentication required")?;
+                for challenge in challenges {
+                    response = response.with("WWW-Authenticate", challenge.as_str());
+                }
+                Ok(Some(response))
+            }
+            Self::Bearer(bearer) => bearer.refuse(request, tokens, base),
+        }
+    }
+}
+
+impl Bearer {
+    fn refuse(&self, request: &Request, tokens: &mut Tokens, base: &str) -> io::Result<Option<Response>> {
+        let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+        let known = token.and_then(|token| tokens.given.get_mut(token));
+        let valid =
+            known.filter(|token| token.uses > 0 && token.expires.is_none_or(|expires| Instant::now() < expires));
+        let scope = needed_scope(request.path_only());
+        let Some(token) = valid else {
+            return self.challenge(base, &scope, "").map(Some);
+        };
+        if let Some(wanted) = self.insufficient.as_ref().filter(|wanted| !token.scopes.contains(wanted)) {
+            return self.challenge(base, wanted, r#",error="insufficient_scope""#).map(Some);
+        }
+        token.uses -= 1;
+        Ok(None)
+    }
+
+    fn challenge(&self, base: &str, scope: &str, more: &str) -> io::Result<Response> {
+        let realm = self.realm.clone().unwrap_or_else(|| format!("{base}/token"));
+        let mut response = Response::error(401, "UNAUTHORIZED", "authentication required")?;
+        for challenge in &self.challenges {
+            let value = challenge.replace("{realm}", &realm).replace("{scope}", scope);
+            response = response.with("WWW-Authenticate", format!("{value}{more}"));
+        }
+        Ok(response)
+    }
+
+    /// The answer of the token endpoint.
+    pub(super) fn token(&self, request: &Request, tokens: &mut Tokens) -> io::Result<Response> {
+        let post = request.method == "POST";
+        let allowed = match (&self.identity_token, &self.user) {
+            (Some(identity), _) => post && request.form("refresh_token").contains(identity),
+            (None, Some((user, password))) => request.header("authorization") == Some(&basic(user, password)),
+            (None, None) => true,
+        };
+        if !allowed {
+            return Response::error(401, "UNAUTHORIZED", "wrong user or password");
+        }
+        tokens.count += 1;
+        let token = format!("token-{}", tokens.count);
+        let texts = if post { request.form("scope") } else { request.query("scope") };
+        // A form holds its scopes in one field, separated by spaces; a query may have several.
+        let split = texts.iter().flat_map(|text| text.split(' ')).map(str::to_owned);
+        let scopes = split.chain(texts.iter().cloned()).collect();
+        let expires = self.life.map(|life| Instant::now() + life);
+        tokens.given.insert(token.clone(), Token { scopes, uses: self.uses.unwrap_or(usize::MAX), expires });
+        let expires_in = self.expires_in.map_or(String::new(), |seconds| format!(r#","expires_in":{seconds}"#));
+        let body = format!(r#"{{"{}":"{token}"{expires_in}}}"#, self.field);
+        Ok(Response::new(200, body.into_bytes())?.with("Content-Type", "application/json"))
+    }
+}
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+fn needed_scope(path: &str) -> String {
+    let name_and = path.strip_prefix("/v2/").unwrap_or_default();
+    let name = name_and.rsplit_once("/manifests/").or_else(|| name_and.rsplit_once("/blobs/"));
+    name.map_or(String::new(), |(name, _)| format!("repository:{name}:pull"))
+}

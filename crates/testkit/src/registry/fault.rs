@@ -1,0 +1,178 @@
+//! How a registry misbehaves: rules say when, faults say what.
+
+use std::io;
+use std::time::Duration;
+
+use super::content::Content;
+use super::message::{Request, Response};
+
+/// One way of breaking an answer.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Closes the connection after so many bytes of the body.
+    CutAfter(u64),
+    /// Sends so many bytes of the body, then nothing for the duration, then closes the connection.
+    StallAfter(u64, Duration),
+    /// Waits before the status line.
+    Delay(Duration),
+    /// Sends the body in pieces of so many bytes with a pause between them.
+    Slow(usize, Duration),
+    /// A well-formed answer with only the first so many bytes of the body.
+    Truncate(u64),
+    /// A well-formed answer with these bytes after the body.
+    Append(Vec<u8>),
+    /// Says this `Content-Length`, whatever follows.
+    ContentLength(u64),
+    /// Says no length; the end of the connection is the end of the body.
+    NoContentLength,
+    /// Sends the body with `Transfer-Encoding: chunked`.
+    Chunked,
+    /// Sets a header.
+    Header(&'static str, String),
+    /// Leaves a header out.
+    WithoutHeader(&'static str),
+    /// Answers a range request with 200 and everything.
+    IgnoreRange,
+    /// Flips the bits of one byte of the body.
+    Corrupt(u64),
+    /// Answers with this status, headers and body instead.
+    Status(u16, Vec<(&'static str, String)>, String),
+    /// Answers 307 with this prefix and the path of the request as `Location`.
+    RedirectTo(String),
+    /// Answers with this status and this `Location`.
+    Redirect(u16, String),
+    /// Closes the connection instead of answering.
+    Close,
+    /// Answers, then closes the connection without having said so.
+    CloseAfter,
+    /// Sends these bytes instead of HTTP.
+    Garbage(Vec<u8>),
+}
+
+/// When to misbehave, and how.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    part: String,
+    method: Option<&'static str>,
+    skip: usize,
+    times: usize,
+    faults: Vec<Fault>,
+}
+
+impl Rule {
+    /// A rule for every request with `part` in its path or query; the empty string is in all of them.
+    pub fn on(part: &str) -> Self {
+        Self { part: part.to_owned(), method: None, skip: 0, times: usize::MAX, faults: Vec::new() }
+    }
+
+    /// Only for this method.
+    pub fn method(mut self, method: &'static str) -> Self {
+        self.method = Some(method);
+        self
+    }
+
+    /// Lets this many requests pass first.
+    pub fn skip(mut self, skip: usize) -> Self {
+        self.skip = skip;
+        self
+    }
+
+    /// Only for this many requests; without it, for all.
+    pub fn times(mut self, times: usize) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// Adds a fault; faults work in the order of their addition.
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.faults.push(fault);
+        self
+    }
+
+    /// The faults for this request, counting it if it matches.
+    pub(super) fn take(&mut self, request: &Request) -> Vec<Fault> {
+        let matches = request.path.contains(&self.part) && self.method.is_none_or(|method| method == request.method);
+        if !matches || self.times == 0 {
+            return Vec::new();
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return Vec::new();
+        }
+        self.times -= 1;
+        self.faults.clone()
+    }
+}
+
+/// How an answer's bytes go out.
+#[derive(Default)]
+pub(super) struct Wire {
+    pub(super) delay: Duration,
+    pub(super) cut_after: Option<u64>,
+    pub(super) stall: Duration,
+    pub(super) slow: Option<(usize, Duration)>,
+    pub(super) chunked: bool,
+    pub(super) no_length: bool,
+    pub(super) close: bool,
+    pub(super) raw: Option<Vec<u8>>,
+}
+
+/// Works one fault into an answer.
+pub(super) fn apply(fault: &Fault, request: &Request, response: &mut Response) -> io::Result<()> {
+    match fault {
+        Fault::CutAfter(count) => response.wire.cut_after = Some(*count),
+        Fault::StallAfter(count, duration) => {
+            response.wire.cut_after = Some(*count);
+            response.wire.stall = *duration;
+        }
+        Fault::Delay(duration) => response.wire.delay = *duration,
+        Fault::Slow(size, pause) => response.wire.slow = Some((*size, *pause)),
+        Fault::Truncate(size) => response.range.1 = response.range.1.min(*size),
+        Fault::Append(more) => edit_body(response, |body| body.extend_from_slice(more))?,
+        Fault::ContentLength(length) => response.set("Content-Length", Some(&length.to_string())),
+        Fault::NoContentLength => response.wire.no_length = true,
+        Fault::Chunked => response.wire.chunked = true,
+        Fault::Header(name, value) => response.set(name, Some(value)),
+        Fault::WithoutHeader(name) => response.set(name, None),
+        // Seen to by the routes, which know the whole body.
+        Fault::IgnoreRange => {}
+        Fault::Corrupt(at) => edit_body(response, |body| {
+            if let Some(byte) = usize::try_from(*at).ok().and_then(|at| body.get_mut(at)) {
+                *byte ^= 0xff;
+            }
+        })?,
+        Fault::Status(status, headers, body) => {
+            replace(response, *status, body)?;
+            response.headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        }
+        Fault::RedirectTo(prefix) => {
+            replace(response, 307, "")?;
+            response.headers = vec![("Location".to_owned(), format!("{prefix}{}", request.path))];
+        }
+        Fault::Redirect(status, location) => {
+            replace(response, *status, "")?;
+            response.headers = vec![("Location".to_owned(), location.clone())];
+        }
+        Fault::Close => response.wire.raw = Some(Vec::new()),
+        Fault::CloseAfter => response.wire.close = true,
+        Fault::Garbage(bytes) => response.wire.raw = Some(bytes.clone()),
+    }
+    Ok(())
+}
+
+fn replace(response: &mut Response, status: u16, body: &str) -> io::Result<()> {
+    let head = response.head;
+    let wire = std::mem::take(&mut response.wire);
+    *response = Response { head, wire, ..Response::new(status, body.as_bytes())? };
+    Ok(())
+}
+
+fn edit_body(response: &mut Response, edit: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+    let (start, length) = response.range;
+    let mut body = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(response.body.reader(start)?, length), &mut body)?;
+    edit(&mut body);
+    response.range = (0, body.len() as u64);
+    response.body = Content::from(body);
+    Ok(())
+}
