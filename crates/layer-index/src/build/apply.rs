@@ -1,0 +1,283 @@
+//! Applying one entry after the other to the tree of the layer (OCI image-spec, layer.md, "Applying Changesets").
+
+use std::io::BufRead;
+use std::path::Path;
+
+use bstr::{BStr, ByteSlice};
+use tempfile::NamedTempFile;
+
+use super::contents::ContentsWriter;
+use super::sparse::SparseMap;
+use super::tar_stream::{Entry, EntryKind, TarStream};
+use super::tree::{self, Node, Reason, Tree};
+use super::{AUFS, AUFS_LINKS, BuildOptions, OPAQUE_MARKER, WHITEOUT, finish};
+use crate::format::{IMPLICIT, MAX_SYMLINK, MAX_XATTR_NAME, MAX_XATTR_VALUE, NO_INODE, OPAQUE, mode};
+use crate::{Error, Result};
+
+/// The most that [`BuildOptions::max_contents`] may say: offsets with padding must stay far from overflow.
+const MAX_CONTENTS: u64 = 1 << 62;
+
+/// A layer under construction.
+pub(super) struct Applier {
+    pub(super) tree: Tree,
+    pub(super) contents: ContentsWriter,
+    pub(super) contents_file: NamedTempFile,
+    /// Hard links whose target the layer had not named when they came.
+    pub(super) open_links: Vec<u32>,
+    entries: u32,
+    contents_bytes: u64,
+    options: BuildOptions,
+}
+
+impl Applier {
+    pub(super) fn new(directory: &Path, options: &BuildOptions) -> Result<Self> {
+        let contents_file = finish::temporary(directory)?;
+        let file = contents_file.reopen().map_err(Error::io(contents_file.path()))?;
+        let max_contents = options.max_contents.min(MAX_CONTENTS);
+        Ok(Self {
+            tree: Tree::new(),
+            contents: ContentsWriter::new(file, contents_file.path()),
+            contents_file,
+            open_links: Vec::new(),
+            entries: 0,
+            contents_bytes: 0,
+            options: BuildOptions { max_contents, ..options.clone() },
+        })
+    }
+
+    /// Applies one entry, whose data is next in `stream`.
+    pub(super) fn apply<R: BufRead>(&mut self, entry: Entry, stream: &mut TarStream<R>) -> Result<()> {
+        self.count(&entry)?;
+        let invalid = |reason: Reason| Error::entry(&entry.name, reason);
+        let path = tree::components(&entry.name).map_err(invalid)?;
+        let Some((&name, parents)) = path.split_last() else {
+            return self.apply_root(&entry);
+        };
+        if path[0].starts_with(AUFS) && path[0] != OPAQUE_MARKER {
+            return self.apply_aufs(&entry, name, parents, stream);
+        }
+        if parents.iter().any(|parent| parent.starts_with(WHITEOUT)) {
+            return Err(Error::entry(&entry.name, "it lies below a whiteout"));
+        }
+        match name.strip_prefix(WHITEOUT) {
+            Some(_) if name == OPAQUE_MARKER => {
+                let directory = self.tree.make_directory(parents).map_err(invalid)?;
+                self.tree.nodes[directory as usize].flags |= OPAQUE as u8;
+                Ok(())
+            }
+            Some(hidden) => {
+                let directory = self.tree.make_directory(parents).map_err(invalid)?;
+                self.tree.whiteout(directory, hidden).map_err(invalid)
+            }
+            None => self.apply_named(&entry, name, parents, stream),
+        }
+    }
+
+    /// What AUFS kept in its branches: files that hard links name get no name here; the rest means nothing.
+    fn apply_aufs<R: BufRead>(
+        &mut self,
+        entry: &Entry,
+        name: &[u8],
+        parents: &[&[u8]],
+        stream: &mut TarStream<R>,
+    ) -> Result<()> {
+        match entry.kind {
+            EntryKind::File { .. } if parents == [AUFS_LINKS] => self.apply_named(entry, name, parents, stream),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks what the layer has cost so far. One entry adds little enough to be counted when the next one comes.
+    fn count(&mut self, entry: &Entry) -> Result<()> {
+        let limit = |name, what, limit| Error::Limit { entry: entry.name.as_bstr().to_owned(), name, what, limit };
+        self.entries = self.entries.saturating_add(1);
+        // Directories that only paths imply cost as much as others do.
+        let inodes = u32::try_from(self.tree.nodes.len()).unwrap_or(u32::MAX) - 1;
+        if self.entries.max(inodes) > self.options.max_entries.min(NO_INODE >> 1) {
+            return Err(limit("max_entries", "entries", u64::from(self.options.max_entries)));
+        }
+        if self.tree.metadata() > self.options.max_names {
+            return Err(limit("max_names", "bytes of names, links and xattrs", self.options.max_names as u64));
+        }
+        Ok(())
+    }
+
+    fn apply_root(&mut self, entry: &Entry) -> Result<()> {
+        match entry.kind {
+            EntryKind::Directory => self.set_directory(entry, tree::ROOT),
+            _ => Err(Error::entry(&entry.name, "the root is not a directory")),
+        }
+    }
+
+    fn apply_named<R: BufRead>(
+        &mut self,
+        entry: &Entry,
+        name: &[u8],
+        parents: &[&[u8]],
+        stream: &mut TarStream<R>,
+    ) -> Result<()> {
+        let invalid = |reason: Reason| Error::entry(&entry.name, reason);
+        // Before anything is made or replaced: the target may be what this entry replaces.
+        let target = match &entry.kind {
+            EntryKind::HardLink { target } => self.hard_link(entry, target)?,
+            _ => NO_INODE,
+        };
+        let directory = self.tree.make_directory(parents).map_err(invalid)?;
+        let existing = self.tree.child(directory, name);
+        if matches!(entry.kind, EntryKind::Directory) && self.tree.is(existing, mode::DIRECTORY) {
+            return self.set_directory(entry, existing);
+        }
+        let inode = match &entry.kind {
+            EntryKind::File { stored, sparse } => self.file(entry, *stored, sparse.as_ref(), stream)?,
+            EntryKind::Directory => self.plain(entry, mode::DIRECTORY)?,
+            EntryKind::Symlink { target } => self.symlink(entry, target)?,
+            EntryKind::HardLink { .. } => target,
+            EntryKind::Character(rdev) => self.device(entry, mode::CHARACTER, *rdev)?,
+            EntryKind::Block(rdev) => self.device(entry, mode::BLOCK, *rdev)?,
+            EntryKind::Fifo => self.plain(entry, mode::FIFO)?,
+        };
+        self.tree.put(directory, name, inode).map_err(invalid)
+    }
+
+    /// A directory over a directory: its attributes are replaced, its children stay.
+    fn set_directory(&mut self, entry: &Entry, directory: u32) -> Result<()> {
+        let node = self.node(entry, mode::DIRECTORY)?;
+        let flags = self.tree.nodes[directory as usize].flags & !(IMPLICIT as u8);
+        self.tree.nodes[directory as usize] = Node { flags, ..node };
+        Ok(())
+    }
+
+    fn plain(&mut self, entry: &Entry, kind: u32) -> Result<u32> {
+        let node = self.node(entry, kind)?;
+        Ok(self.tree.add(node))
+    }
+
+    fn device(&mut self, entry: &Entry, kind: u32, rdev: u32) -> Result<u32> {
+        let node = self.node(entry, kind)?;
+        Ok(self.tree.add(Node { data: rdev.into(), ..node }))
+    }
+
+    fn symlink(&mut self, entry: &Entry, target: &[u8]) -> Result<u32> {
+        if target.is_empty() || target.len() > MAX_SYMLINK || target.contains(&0) {
+            let reason =
+                format!("a symbolic link to {} bytes, 1 to {MAX_SYMLINK} without NUL are possible", target.len());
+            return Err(Error::entry(&entry.name, reason));
+        }
+        let mut node = self.node(entry, mode::SYMLINK)?;
+        // Linux gives every symbolic link this mode and lets nobody change it.
+        node.mode = (mode::SYMLINK | 0o777) as u16;
+        self.tree.add_target(target, &mut node);
+        Ok(self.tree.add(node))
+    }
+
+    /// The inode that a hard link names: of this layer, or one with the path for later entries or the merge to find.
+    fn hard_link(&mut self, entry: &Entry, target: &[u8]) -> Result<u32> {
+        let invalid =
+            |reason: Reason| Error::entry(&entry.name, format!("hard link to {:?}: {reason}", BStr::new(target)));
+        let path = tree::components(target).map_err(invalid)?;
+        let found = self.tree.find(&path);
+        if self.tree.is(found, mode::DIRECTORY) {
+            return Err(invalid("the target is a directory".to_owned()));
+        }
+        if found != NO_INODE {
+            return Ok(found);
+        }
+        if path.iter().any(|name| name.contains(&0)) {
+            return Err(invalid("a name with a NUL in it".to_owned()));
+        }
+        let mut node = Node { mode: mode::LINK as u16, ..Node::default() };
+        self.tree.add_target(&path.join(&b'/'), &mut node);
+        let inode = self.tree.add(node);
+        self.open_links.push(inode);
+        Ok(inode)
+    }
+
+    fn file<R: BufRead>(
+        &mut self,
+        entry: &Entry,
+        stored: u64,
+        sparse: Option<&SparseMap>,
+        stream: &mut TarStream<R>,
+    ) -> Result<u32> {
+        let mut node = self.node(entry, mode::REGULAR)?;
+        let size = sparse.map_or(stored, |sparse| sparse.size);
+        self.contents_bytes = self.contents_bytes.saturating_add(size);
+        if self.contents_bytes > self.options.max_contents {
+            let (name, what, limit) = ("max_contents", "bytes of file contents", self.options.max_contents);
+            return Err(Error::Limit { entry: entry.name.as_bstr().to_owned(), name, what, limit });
+        }
+        if size > 0 {
+            node.size = size;
+            node.data = self.contents.position();
+            let digest = match sparse {
+                None => self.write_data(stored, stream)?,
+                Some(sparse) => self.write_sparse(sparse, stream)?,
+            };
+            self.contents.end_file()?;
+            self.tree.digests.push(digest);
+            node.digest = self.tree.digests.len() as u32;
+        }
+        Ok(self.tree.add(node))
+    }
+
+    fn write_data<R: BufRead>(&mut self, length: u64, stream: &mut TarStream<R>) -> Result<[u8; 32]> {
+        let mut hasher = blake3::Hasher::new();
+        stream.read_data(length, |data| {
+            hasher.update(data);
+            self.contents.append(data)
+        })?;
+        Ok(*hasher.finalize().as_bytes())
+    }
+
+    fn write_sparse<R: BufRead>(&mut self, sparse: &SparseMap, stream: &mut TarStream<R>) -> Result<[u8; 32]> {
+        let mut hasher = blake3::Hasher::new();
+        let mut position = 0;
+        for run in &sparse.runs {
+            self.write_hole(run.offset - position, &mut hasher)?;
+            stream.read_data(run.length, |data| {
+                hasher.update(data);
+                self.contents.append(data)
+            })?;
+            position = run.offset + run.length;
+        }
+        self.write_hole(sparse.size - position, &mut hasher)?;
+        Ok(*hasher.finalize().as_bytes())
+    }
+
+    fn write_hole(&mut self, length: u64, hasher: &mut blake3::Hasher) -> Result<()> {
+        static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+        let mut left = length;
+        while left > 0 {
+            let count = left.min(ZEROS.len() as u64);
+            hasher.update(&ZEROS[..count as usize]);
+            left -= count;
+        }
+        self.contents.skip(length)
+    }
+
+    fn node(&mut self, entry: &Entry, kind: u32) -> Result<Node> {
+        let mut xattrs: Vec<_> = entry.xattrs.iter().rev().map(|(name, value)| (&name[..], &value[..])).collect();
+        // Stable: of equal names the one that came last stays first, and is kept.
+        xattrs.sort_by_key(|(name, _)| *name);
+        xattrs.dedup_by_key(|(name, _)| *name);
+        for (name, value) in &xattrs {
+            let valid =
+                (1..=MAX_XATTR_NAME).contains(&name.len()) && !name.contains(&0) && value.len() <= MAX_XATTR_VALUE;
+            if !valid {
+                let reason = format!("xattr {:?} of {} bytes: no file can have it", BStr::new(name), value.len());
+                return Err(Error::entry(&entry.name, reason));
+            }
+        }
+        let xattrs = self.tree.xattrs.add(xattrs.into_iter());
+        let xattrs = xattrs.ok_or_else(|| Error::entry(&entry.name, "more xattrs than an index can hold"))?;
+        Ok(Node {
+            mode: (kind | entry.mode) as u16,
+            uid: entry.uid,
+            gid: entry.gid,
+            mtime_nanoseconds: entry.mtime.nanoseconds,
+            mtime_seconds: entry.mtime.seconds,
+            xattrs,
+            ..Node::default()
+        })
+    }
+}

@@ -1,0 +1,112 @@
+//! From the tree of a layer to its two files, and their publication.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::{Builder, NamedTempFile, TempPath};
+use vmroot_model::Digest;
+
+use super::apply::Applier;
+use super::links;
+use super::numbering::{self, Numbering};
+use super::tree::{Node, Tree};
+use crate::format::{ContentsRecord, KIND_LAYER, Section, mode};
+use crate::open::ContentsFile;
+use crate::write::IndexWriter;
+use crate::{Error, Result};
+
+/// Temporary files of builders begin so; what a crash leaves behind is found by it.
+pub(crate) const TEMPORARY: &str = ".tmp-";
+
+pub(super) fn temporary(directory: &Path) -> Result<NamedTempFile> {
+    Builder::new().prefix(TEMPORARY).tempfile_in(directory).map_err(Error::io(directory))
+}
+
+/// The two files of a layer, complete and under temporary names.
+///
+/// Dropping it removes them.
+#[derive(Debug)]
+pub struct BuiltLayer {
+    /// The digest of the uncompressed tar.
+    pub diff_id: Digest,
+    /// The length of the uncompressed tar in bytes.
+    pub tar_length: u64,
+    /// The length of `.idx` in bytes.
+    pub index_length: u64,
+    /// The length of `.contents` in bytes, holes included.
+    pub contents_length: u64,
+    directory: PathBuf,
+    index: TempPath,
+    contents: TempPath,
+}
+
+impl BuiltLayer {
+    /// Syncs the files and gives them their names, `<hex>.contents` first: where there is an index, there is all of it.
+    ///
+    /// Gives the path of the index. Files of that name are replaced: they hold the same bytes, or are damaged.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file system refuses.
+    pub fn publish(self) -> Result<PathBuf> {
+        let hex = self.diff_id.hex();
+        let index = self.directory.join(format!("{hex}.idx"));
+        publish_file(self.contents, &self.directory.join(format!("{hex}.contents")))?;
+        publish_file(self.index, &index)?;
+        let sync = |directory: &Path| File::open(directory)?.sync_all();
+        sync(&self.directory).map_err(Error::io(&self.directory))?;
+        Ok(index)
+    }
+}
+
+fn publish_file(from: TempPath, to: &Path) -> Result<()> {
+    let publish = |from: &Path| -> io::Result<()> {
+        fs::set_permissions(from, Permissions::from_mode(0o444))?;
+        File::open(from)?.sync_all()
+    };
+    publish(&from).map_err(Error::io(&*from))?;
+    from.persist(to).map_err(|error| Error::Io { path: to.to_owned(), source: error.error })
+}
+
+/// Writes the index of a layer that was read to its end.
+pub(super) fn finish(applier: Applier, directory: &Path, diff_id: Digest, tar_length: u64) -> Result<BuiltLayer> {
+    let Applier { mut tree, contents, contents_file, open_links, .. } = applier;
+    let contents_length = contents.finish()?;
+    links::resolve(&mut tree, &open_links)?;
+    numbering::replace_whiteouts(&mut tree);
+    tree.freeze();
+
+    let index = temporary(directory)?;
+    let file = ContentsFile { diff_id, length: contents_length };
+    let index_length = write(&tree, &file, index.as_file()).map_err(Error::io(index.path()))?;
+    Ok(BuiltLayer {
+        diff_id,
+        tar_length,
+        index_length,
+        contents_length,
+        directory: directory.to_owned(),
+        index: index.into_temp_path(),
+        contents: contents_file.into_temp_path(),
+    })
+}
+
+fn write(tree: &Tree, contents: &ContentsFile, file: &File) -> io::Result<u64> {
+    let numbering = Numbering::of(tree);
+    let is_link = |node: &&Node| matches!(node.kind(), mode::SYMLINK | mode::LINK);
+    let target = |node: &Node| &tree.symlinks[node.data as usize..(node.data + node.size) as usize];
+    let digest = |node: &Node| Some(tree.digests[node.digest.checked_sub(1)? as usize]);
+
+    let mut writer = IndexWriter::new(file)?;
+    writer.records(Section::Inodes, numbering.inodes())?;
+    writer.records(Section::Dirents, numbering.dirents())?;
+    writer.strings(Section::Names, numbering.names())?;
+    writer.strings(Section::Symlinks, numbering.nodes().filter(is_link).map(target))?;
+    writer.records(Section::XattrSets, tree.xattrs.sets.iter().copied())?;
+    writer.records(Section::Xattrs, tree.xattrs.xattrs.iter().copied())?;
+    writer.bytes(Section::XattrBytes, &tree.xattrs.bytes)?;
+    writer.records(Section::Digests, numbering.nodes().filter_map(digest))?;
+    writer.records(Section::Contents, std::iter::once(ContentsRecord::from(contents)))?;
+    let (_, length) = writer.finish(KIND_LAYER, &contents.diff_id)?;
+    Ok(length)
+}

@@ -1,0 +1,225 @@
+//! PAX extended headers (POSIX pax, "pax Extended Header"), with the xattr and sparse keys of star, libarchive and GNU.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use bstr::ByteSlice;
+
+use crate::inode::Timestamp;
+
+/// What extended headers say about the next entry.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Overrides {
+    pub(super) path: Option<Vec<u8>>,
+    pub(super) link: Option<Vec<u8>>,
+    pub(super) size: Option<u64>,
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
+    pub(super) mtime: Option<Timestamp>,
+    /// As they came; of two with one name the later holds.
+    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) sparse: SparseKeys,
+}
+
+/// The `GNU.sparse.*` keys.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SparseKeys {
+    pub(super) major: Option<u64>,
+    pub(super) minor: Option<u64>,
+    pub(super) name: Option<Vec<u8>>,
+    pub(super) real_size: Option<u64>,
+    /// Formats 0.0 and 0.1: offsets and lengths in turn.
+    pub(super) map: Option<Vec<u64>>,
+}
+
+impl Overrides {
+    /// Applies one header's records on top of what is there.
+    pub(super) fn apply(&mut self, mut data: &[u8]) -> Result<(), String> {
+        while !data.is_empty() {
+            let (key, value, rest) = record(data).ok_or("a PAX record is malformed")?;
+            self.set(key, value).ok_or_else(|| {
+                format!("the PAX record {}={} has no such value", key.escape_ascii(), value.escape_ascii())
+            })?;
+            data = rest;
+        }
+        Ok(())
+    }
+
+    /// Keeps what a global header may say about entries. A name, a size or contents for all of them is smuggling: some
+    /// readers follow it and others do not.
+    pub(super) fn into_global(self) -> Result<Self, String> {
+        let sparse = &self.sparse;
+        let smuggled = [
+            ("path", self.path.is_some()),
+            ("linkpath", self.link.is_some()),
+            ("size", self.size.is_some()),
+            ("xattrs", !self.xattrs.is_empty()),
+            ("GNU.sparse", sparse.major.is_some() || sparse.name.is_some() || sparse.map.is_some()),
+        ];
+        match smuggled.into_iter().find(|(_, said)| *said) {
+            Some((key, _)) => Err(format!("a global PAX header says {key} for every entry")),
+            None => Ok(Self { uid: self.uid, gid: self.gid, mtime: self.mtime, ..Self::default() }),
+        }
+    }
+
+    /// An empty value takes an earlier one back, as POSIX has it.
+    fn set(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let bytes = || (!value.is_empty()).then(|| value.to_vec());
+        match key {
+            b"path" => self.path = bytes(),
+            b"linkpath" => self.link = bytes(),
+            b"size" => self.size = optional(value, decimal)?,
+            b"uid" => self.uid = optional(value, |value| u32::try_from(decimal(value)?).ok())?,
+            b"gid" => self.gid = optional(value, |value| u32::try_from(decimal(value)?).ok())?,
+            b"mtime" => self.mtime = optional(value, timestamp)?,
+            b"GNU.sparse.major" => self.sparse.major = Some(decimal(value)?),
+            b"GNU.sparse.minor" => self.sparse.minor = Some(decimal(value)?),
+            b"GNU.sparse.name" => self.sparse.name = bytes(),
+            b"GNU.sparse.size" | b"GNU.sparse.realsize" => self.sparse.real_size = Some(decimal(value)?),
+            b"GNU.sparse.map" => {
+                let numbers = value.split(|&byte| byte == b',').filter(|number| !number.is_empty());
+                self.sparse.map = Some(numbers.map(decimal).collect::<Option<_>>()?);
+            }
+            b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => {
+                let map = self.sparse.map.get_or_insert_default();
+                // Format 0.0 repeats the two in turn; anything else would pair wrong numbers.
+                let is_offset = key == b"GNU.sparse.offset";
+                (map.len().is_multiple_of(2) == is_offset).then_some(())?;
+                map.push(decimal(value)?);
+            }
+            _ => self.set_xattr(key, value)?,
+        }
+        Some(())
+    }
+
+    fn set_xattr(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let (name, value) = if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+            (keyword_decoded(name), value.to_vec())
+        } else if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
+            (percent_decoded(name)?, base64_decoded(value)?)
+        } else {
+            return Some(());
+        };
+        self.xattrs.push((name, value));
+        Some(())
+    }
+}
+
+/// Splits `length key=value\n` off the front: key, value, rest.
+fn record(data: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let space = data.iter().take(20).position(|&byte| byte == b' ')?;
+    let length = usize::try_from(decimal(&data[..space])?).ok()?;
+    let (record, rest) = data.split_at_checked(length)?;
+    let body = record.get(space + 1..)?.strip_suffix(b"\n")?;
+    let equals = body.iter().position(|&byte| byte == b'=')?;
+    (equals > 0).then(|| (&body[..equals], &body[equals + 1..], rest))
+}
+
+fn optional<T>(value: &[u8], parse: impl FnOnce(&[u8]) -> Option<T>) -> Option<Option<T>> {
+    if value.is_empty() { Some(None) } else { parse(value).map(Some) }
+}
+
+/// A number of decimal digits, and nothing else.
+pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
+    let digit = |value: u64, &digit: &u8| match digit {
+        b'0'..=b'9' => value.checked_mul(10)?.checked_add(u64::from(digit - b'0')),
+        _ => None,
+    };
+    (!digits.is_empty()).then(|| digits.iter().try_fold(0, digit))?
+}
+
+/// `[-]seconds[.fraction]`; digits after the ninth are dropped.
+fn timestamp(value: &[u8]) -> Option<Timestamp> {
+    let (negative, value) = value.strip_prefix(b"-").map_or((false, value), |value| (true, value));
+    let (whole, fraction) = match value.iter().position(|&byte| byte == b'.') {
+        Some(dot) => (&value[..dot], &value[dot + 1..]),
+        None => (value, &[][..]),
+    };
+    fraction.iter().all(u8::is_ascii_digit).then_some(())?;
+    let seconds = i64::try_from(decimal(whole)?).ok()?;
+    let place = |nanoseconds, place| nanoseconds * 10 + u32::from(fraction.get(place).map_or(0, |digit| digit - b'0'));
+    let nanoseconds = (0..9).fold(0, place);
+    Some(match (negative, nanoseconds) {
+        (false, nanoseconds) => Timestamp { seconds, nanoseconds },
+        (true, 0) => Timestamp { seconds: -seconds, nanoseconds },
+        (true, nanoseconds) => Timestamp { seconds: -seconds - 1, nanoseconds: 1_000_000_000 - nanoseconds },
+    })
+}
+
+/// GNU tar writes `=` and `%` in the name of an xattr as `%3D` and `%25`, since a key ends at the first `=`.
+fn keyword_decoded(name: &[u8]) -> Vec<u8> {
+    name.replace(b"%3D", b"=").replace(b"%25", b"%")
+}
+
+fn percent_decoded(name: &[u8]) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((&byte, after)) = rest.split_first() {
+        if byte == b'%' {
+            let digits = std::str::from_utf8(after.get(..2)?).ok()?;
+            decoded.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &after[2..];
+        } else {
+            decoded.push(byte);
+            rest = after;
+        }
+    }
+    Some(decoded)
+}
+
+/// Standard base64; libarchive leaves the padding off, others do not.
+fn base64_decoded(text: &[u8]) -> Option<Vec<u8>> {
+    let end = text.iter().rposition(|&byte| byte != b'=').map_or(0, |last| last + 1);
+    STANDARD_NO_PAD.decode(&text[..end]).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(records: &[u8]) -> Result<Overrides, String> {
+        let mut overrides = Overrides::default();
+        overrides.apply(records).map(|()| overrides)
+    }
+
+    #[test]
+    fn values_may_hold_newlines_nuls_and_equals_signs() {
+        let overrides = parsed(b"29 SCHILY.xattr.user.a=\n\0=b\n\n15 path=a=b\nc\xff\n").unwrap();
+        assert_eq!(overrides.xattrs, [(b"user.a".to_vec(), b"\n\0=b\n".to_vec())]);
+        assert_eq!(overrides.path.unwrap(), b"a=b\nc\xff");
+    }
+
+    #[test]
+    fn times_round_down() {
+        for (text, seconds, nanoseconds) in [
+            ("0", 0, 0),
+            ("1.5", 1, 500_000_000),
+            ("-1.5", -2, 500_000_000),
+            ("-3", -3, 0),
+            ("1350244992.023960108", 1_350_244_992, 23_960_108),
+            ("1.0000000019", 1, 1),
+        ] {
+            assert_eq!(timestamp(text.as_bytes()), Some(Timestamp { seconds, nanoseconds }), "{text}");
+        }
+        for text in ["", "-", ".5", "1.x", "1e3", "99999999999999999999"] {
+            assert_eq!(timestamp(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn libarchive_names_and_values_are_decoded() {
+        let overrides = parsed(b"34 LIBARCHIVE.xattr.user.%41=AAEC\n").unwrap();
+        assert_eq!(overrides.xattrs, [(b"user.A".to_vec(), vec![0, 1, 2])]);
+    }
+
+    #[test]
+    fn malformed_records_are_refused() {
+        for records in [&b"5 a\n"[..], b"99 path=x\n", b"x path=y\n", b"9 path=x ", b"11 size=-1\n", b"6 =xy\n"] {
+            assert!(parsed(records).is_err(), "{}", records.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn sparse_numbers_must_come_in_pairs() {
+        assert!(parsed(b"23 GNU.sparse.offset=0\n23 GNU.sparse.offset=1\n").is_err());
+    }
+}

@@ -1,0 +1,160 @@
+//! Maps of sparse files, in all four forms: old GNU headers, and PAX 0.0, 0.1 and 1.0.
+
+use std::io::BufRead;
+
+use tar::{GnuExtSparseHeader, GnuSparseHeader, Header};
+
+use super::header::{BLOCK, number};
+use super::pax::{SparseKeys, decimal};
+use super::tar_stream::TarStream;
+
+/// The most runs of data that one sparse file may have.
+const MAX_RUNS: usize = 1 << 20;
+
+/// A run of data in a sparse file; between runs there are zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) offset: u64,
+    pub(super) length: u64,
+}
+
+/// A sparse file: its runs in order, none empty, none touching the next by overlap, all within `size`.
+#[derive(Debug)]
+pub(super) struct SparseMap {
+    pub(super) size: u64,
+    pub(super) runs: Vec<Run>,
+}
+
+impl SparseMap {
+    /// Checks that the runs are in order, inside the file, and take up just the `stored` bytes of the archive.
+    fn checked(size: u64, pairs: &[(u64, u64)], stored: u64) -> Result<Self, String> {
+        let mut runs = Vec::new();
+        let (mut end, mut total) = (0, 0_u64);
+        for &(offset, length) in pairs {
+            let next = offset.checked_add(length).filter(|next| *next <= size && offset >= end);
+            end = next.ok_or("the map of the sparse file is not in order, or leaves the file")?;
+            total += length;
+            if length > 0 {
+                runs.push(Run { offset, length });
+            }
+        }
+        if total != stored {
+            return Err(format!("the map of the sparse file has {total} bytes of data, the archive {stored}"));
+        }
+        Ok(Self { size, runs })
+    }
+}
+
+/// Reads the map of an old GNU sparse entry (type `S`): four runs in the header, 21 in each block that follows it.
+pub(super) fn old_gnu<R: BufRead>(
+    block: &[u8; BLOCK],
+    stored: u64,
+    stream: &mut TarStream<R>,
+) -> crate::Result<SparseMap> {
+    let gnu = Header::from_byte_slice(block).as_gnu();
+    let gnu = gnu.ok_or_else(|| stream.invalid("a sparse entry without a GNU header"))?;
+    let mut pairs = Vec::new();
+    let mut valid = push_runs(&mut pairs, &gnu.sparse);
+    let mut extended = gnu.isextended[0] != 0;
+    while extended && valid.is_some() {
+        if pairs.len() > MAX_RUNS {
+            return Err(stream.invalid(format!("a sparse file with over {MAX_RUNS} runs")));
+        }
+        let mut extension = GnuExtSparseHeader::new();
+        stream.read_exact(extension.as_mut_bytes())?;
+        valid = push_runs(&mut pairs, &extension.sparse);
+        extended = extension.isextended[0] != 0;
+    }
+    let size = valid.and_then(|()| natural(&gnu.realsize));
+    let size = size.ok_or_else(|| stream.invalid(INVALID_NUMBERS))?;
+    SparseMap::checked(size, &pairs, stored).map_err(|reason| stream.invalid(reason))
+}
+
+const INVALID_NUMBERS: &str = "the map of the sparse file has invalid numbers";
+
+/// Unused places of a header are all zero bytes; a used one may say `0, 0` but not in that form.
+fn push_runs(pairs: &mut Vec<(u64, u64)>, runs: &[GnuSparseHeader]) -> Option<()> {
+    for run in runs.iter().take_while(|run| run.offset[0] != 0 || run.numbytes[0] != 0) {
+        pairs.push((natural(&run.offset)?, natural(&run.numbytes)?));
+    }
+    Some(())
+}
+
+fn natural(field: &[u8]) -> Option<u64> {
+    u64::try_from(number(field)?).ok()
+}
+
+/// Takes the map out of PAX keys, or in format 1.0 from the front of the data. Gives the map and the data left.
+pub(super) fn pax<R: BufRead>(
+    keys: SparseKeys,
+    stored: u64,
+    stream: &mut TarStream<R>,
+) -> crate::Result<(SparseMap, u64)> {
+    let (numbers, stored) = match (keys.map, keys.major, keys.minor) {
+        (Some(map), None | Some(0), _) => (map, stored),
+        (None, Some(1), Some(0)) => {
+            let (map, read) = data_map(stored, stream)?;
+            (map, stored - read)
+        }
+        _ => return Err(stream.invalid("a sparse file of an unknown PAX form")),
+    };
+    let size = keys.real_size.ok_or_else(|| stream.invalid("a sparse file without its real size"))?;
+    if numbers.len() % 2 != 0 || numbers.len() / 2 > MAX_RUNS {
+        return Err(stream.invalid("the map of the sparse file is not pairs, or too long"));
+    }
+    let pairs: Vec<_> = numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+    let map = SparseMap::checked(size, &pairs, stored).map_err(|reason| stream.invalid(reason))?;
+    Ok((map, stored))
+}
+
+/// Format 1.0: a line with the number of runs, then two lines for each, padded to whole blocks. Gives the numbers and
+/// the bytes read.
+fn data_map<R: BufRead>(stored: u64, stream: &mut TarStream<R>) -> crate::Result<(Vec<u64>, u64)> {
+    let mut lines = MapLines::default();
+    let mut read = 0;
+    while !lines.complete() {
+        if read + BLOCK as u64 > stored {
+            return Err(stream.invalid("the map of the sparse file ends early"));
+        }
+        let mut block = [0; BLOCK];
+        stream.read_exact(&mut block)?;
+        read += BLOCK as u64;
+        lines.take(&block).ok_or_else(|| stream.invalid(INVALID_NUMBERS))?;
+    }
+    Ok((lines.numbers, read))
+}
+
+/// The lines of a format 1.0 map, as far as they were read.
+#[derive(Default)]
+struct MapLines {
+    /// How many numbers are to come: the first line says it.
+    wanted: Option<usize>,
+    numbers: Vec<u64>,
+    line: Vec<u8>,
+}
+
+impl MapLines {
+    fn complete(&self) -> bool {
+        self.wanted == Some(self.numbers.len())
+    }
+
+    fn take(&mut self, block: &[u8; BLOCK]) -> Option<()> {
+        for &byte in block {
+            if self.complete() {
+                break;
+            }
+            if byte != b'\n' {
+                self.line.push(byte);
+                continue;
+            }
+            let value = decimal(&self.line)?;
+            self.line.clear();
+            match self.wanted {
+                Some(_) => self.numbers.push(value),
+                None => self.wanted = Some(2 * usize::try_from(value).ok().filter(|&runs| runs <= MAX_RUNS)?),
+            }
+        }
+        // No number has this many digits: without a newline the line would grow with the data.
+        (self.line.len() <= 20).then_some(())
+    }
+}

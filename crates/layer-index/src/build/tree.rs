@@ -1,0 +1,281 @@
+//! What a layer names, as its tar is read: inodes, and slots for names in directories.
+//!
+//! Nothing is removed: a slot that gets another inode leaves the old one without a name, and what was below it cannot be
+//! reached any more. `numbering` numbers what can be reached from the root.
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use super::walk::Walk;
+use super::{AUFS_LINKS, WHITEOUT};
+use crate::format::{IMPLICIT, MAX_NAME, NO_INODE, mode};
+use crate::xattr::XattrTable;
+
+/// The number of the root directory.
+pub(super) const ROOT: u32 = 0;
+
+/// An inode: what its record will say, in less memory.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Node {
+    /// `st_mode`.
+    pub(super) mode: u16,
+    /// As in the record.
+    pub(super) flags: u8,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) mtime_nanoseconds: u32,
+    pub(super) mtime_seconds: i64,
+    /// Regular files: bytes. Links: bytes of the target.
+    pub(super) size: u64,
+    /// Regular files: offset in the contents file. Links: offset in `Tree::symlinks`. Devices: `rdev`.
+    pub(super) data: u64,
+    /// As in the record.
+    pub(super) xattrs: u32,
+    /// 1 + place in `Tree::digests`; 0 for none.
+    pub(super) digest: u32,
+}
+
+const _: () = assert!(size_of::<Node>() == 48, "memory for each entry of a layer");
+
+/// A name in a directory: an inode, a whiteout, both, or (after a change of mind) neither.
+#[derive(Clone, Copy)]
+pub(super) struct Slot {
+    pub(super) parent: u32,
+    name_offset: u32,
+    name_length: u8,
+    /// Whether lower layers lose the name.
+    pub(super) whiteout: bool,
+    /// What this layer puts there, or [`NO_INODE`].
+    pub(super) inode: u32,
+}
+
+pub(super) struct Tree {
+    pub(super) nodes: Vec<Node>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) names: Vec<u8>,
+    pub(super) symlinks: Vec<u8>,
+    pub(super) xattrs: XattrTable,
+    pub(super) digests: Vec<[u8; 32]>,
+    table: HashTable<u32>,
+    /// Seeded at random: names are an attacker's choice. Nothing that is written depends on it.
+    hasher: RandomState,
+    /// The directory that the last path led to; entries of one directory mostly follow each other.
+    last: Option<(Vec<u8>, u32)>,
+    /// Bytes of link targets that paths have led through.
+    followed: Cell<u64>,
+}
+
+/// Why a path cannot be walked; becomes an error that names the entry.
+pub(super) type Reason = String;
+
+impl Tree {
+    pub(super) fn new() -> Self {
+        Self {
+            nodes: vec![implied_directory()],
+            slots: Vec::new(),
+            names: Vec::new(),
+            symlinks: Vec::new(),
+            xattrs: XattrTable::default(),
+            digests: Vec::new(),
+            table: HashTable::new(),
+            hasher: RandomState::new(),
+            last: None,
+            followed: Cell::new(0),
+        }
+    }
+
+    pub(super) fn is(&self, inode: u32, kind: u32) -> bool {
+        inode != NO_INODE && self.nodes[inode as usize].kind() == kind
+    }
+
+    pub(super) fn add(&mut self, node: Node) -> u32 {
+        self.nodes.push(node);
+        (self.nodes.len() - 1) as u32
+    }
+
+    /// Bytes of names, targets and xattrs, repeated ones counted as they are stored.
+    pub(super) fn metadata(&self) -> usize {
+        self.names.len() + self.symlinks.len() + self.xattrs.bytes.len()
+    }
+
+    /// Frees what only growing needs.
+    pub(super) fn freeze(&mut self) {
+        self.table = HashTable::new();
+        self.xattrs.freeze();
+    }
+
+    pub(super) fn name(&self, slot: &Slot) -> &[u8] {
+        let start = slot.name_offset as usize;
+        &self.names[start..start + usize::from(slot.name_length)]
+    }
+
+    /// Puts a link's target where its node says it is.
+    pub(super) fn add_target(&mut self, target: &[u8], node: &mut Node) {
+        node.size = target.len() as u64;
+        node.data = self.symlinks.len() as u64;
+        self.symlinks.extend_from_slice(target);
+    }
+
+    pub(super) fn target(&self, inode: u32) -> &[u8] {
+        let node = &self.nodes[inode as usize];
+        &self.symlinks[node.data as usize..(node.data + node.size) as usize]
+    }
+
+    /// The slot of a name, if the layer has said anything about it.
+    pub(super) fn slot(&self, parent: u32, name: &[u8]) -> Option<&Slot> {
+        let same = |&number: &u32| {
+            let slot = &self.slots[number as usize];
+            slot.parent == parent && self.name(slot) == name
+        };
+        self.table.find(self.hash(parent, name), same).map(|&number| &self.slots[number as usize])
+    }
+
+    /// The inode at a name, or [`NO_INODE`].
+    pub(super) fn child(&self, parent: u32, name: &[u8]) -> u32 {
+        self.slot(parent, name).map_or(NO_INODE, |slot| slot.inode)
+    }
+
+    /// Puts an inode at a name, in place of any other.
+    pub(super) fn put(&mut self, parent: u32, name: &[u8], inode: u32) -> Result<(), Reason> {
+        let slot = self.slot_for(parent, name)?;
+        if std::mem::replace(&mut slot.inode, inode) != NO_INODE {
+            self.last = None;
+        }
+        Ok(())
+    }
+
+    /// Hides a name of lower layers.
+    pub(super) fn whiteout(&mut self, parent: u32, name: &[u8]) -> Result<(), Reason> {
+        self.slot_for(parent, name)?.whiteout = true;
+        Ok(())
+    }
+
+    fn slot_for(&mut self, parent: u32, name: &[u8]) -> Result<&mut Slot, Reason> {
+        check_name(name)?;
+        let hash = self.hash(parent, name);
+        let (slots, names) = (&self.slots, &self.names);
+        let name_of = |slot: &Slot| {
+            let start = slot.name_offset as usize;
+            &names[start..start + usize::from(slot.name_length)]
+        };
+        let same = |&number: &u32| {
+            let slot = &slots[number as usize];
+            slot.parent == parent && name_of(slot) == name
+        };
+        let rehash = |&number: &u32| {
+            let slot = &slots[number as usize];
+            self.hasher.hash_one((slot.parent, name_of(slot)))
+        };
+        let number = match self.table.entry(hash, same, rehash) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                let name_offset = u32::try_from(names.len()).map_err(|_| "more names than an index can hold")?;
+                let number = slots.len() as u32;
+                entry.insert(number);
+                self.names.extend_from_slice(name);
+                self.slots.push(Slot {
+                    parent,
+                    name_offset,
+                    name_length: name.len() as u8,
+                    whiteout: false,
+                    inode: NO_INODE,
+                });
+                number
+            }
+        };
+        Ok(&mut self.slots[number as usize])
+    }
+
+    fn hash(&self, parent: u32, name: &[u8]) -> u64 {
+        self.hasher.hash_one((parent, name))
+    }
+
+    /// The directory at a path, made where it is missing. Links of this layer are followed within it.
+    pub(super) fn make_directory(&mut self, path: &[&[u8]]) -> Result<u32, Reason> {
+        if path.is_empty() {
+            return Ok(ROOT);
+        }
+        if let Some((_, directory)) = self.last.as_ref().filter(|(last, _)| is_joined(last, path)) {
+            return Ok(*directory);
+        }
+        let mut walk = Walk::new(path);
+        while let Some(name) = walk.next() {
+            let parent = walk.here();
+            match self.child(parent, &name) {
+                NO_INODE => {
+                    // Only a link can lead here: it would make a name that means something else to every reader.
+                    if name.starts_with(WHITEOUT) && *name != *AUFS_LINKS {
+                        return Err(format!("its parent {:?} is a whiteout", bstr::BStr::new(&name)));
+                    }
+                    let directory = self.add(implied_directory());
+                    self.put(parent, &name, directory)?;
+                    walk.enter(directory)?;
+                }
+                found if self.is(found, mode::DIRECTORY) => walk.enter(found)?,
+                found if self.is(found, mode::SYMLINK) => walk.follow(self.target(found), &self.followed)?,
+                _ => return Err(format!("its parent {:?} is not a directory", bstr::BStr::new(&name))),
+            }
+        }
+        let directory = walk.here();
+        self.last = Some((path.join(&b'/'), directory));
+        Ok(directory)
+    }
+
+    /// The inode at a path of this layer, the last name not followed if it is a link; [`NO_INODE`] if there is none.
+    pub(super) fn find(&self, path: &[&[u8]]) -> u32 {
+        let Some((last, parents)) = path.split_last() else { return ROOT };
+        let mut walk = Walk::new(parents);
+        while let Some(name) = walk.next() {
+            let went_on = match self.child(walk.here(), &name) {
+                found if self.is(found, mode::DIRECTORY) => walk.enter(found),
+                found if self.is(found, mode::SYMLINK) => walk.follow(self.target(found), &self.followed),
+                _ => return NO_INODE,
+            };
+            if went_on.is_err() {
+                return NO_INODE;
+            }
+        }
+        self.child(walk.here(), last)
+    }
+}
+
+impl Node {
+    /// The type bits of its mode.
+    pub(super) fn kind(&self) -> u32 {
+        u32::from(self.mode) & mode::TYPE
+    }
+}
+
+/// A directory that only the paths of others name.
+fn implied_directory() -> Node {
+    Node { mode: (mode::DIRECTORY | 0o755) as u16, flags: IMPLICIT as u8, ..Node::default() }
+}
+
+/// Whether a path is these names with slashes between them.
+fn is_joined(path: &[u8], names: &[&[u8]]) -> bool {
+    let length = names.iter().map(|name| name.len() + 1).sum::<usize>().saturating_sub(1);
+    path.len() == length && path.split(|&byte| byte == b'/').eq(names.iter().copied())
+}
+
+fn check_name(name: &[u8]) -> Result<(), Reason> {
+    match name {
+        b"" | b"." | b".." => Err(format!("{:?} is not a name", bstr::BStr::new(name))),
+        _ if name.len() > MAX_NAME => Err(format!("a name of {} bytes, {MAX_NAME} at most", name.len())),
+        _ if name.contains(&0) => Err("a name with a NUL in it".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// The names of a tar path, without the empty ones and `.`.
+///
+/// A path with `..` is refused, not cleaned: no tool writes one, and what it means depends on links.
+pub(super) fn components(path: &[u8]) -> Result<Vec<&[u8]>, Reason> {
+    let names: Vec<_> = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty() && *name != b".").collect();
+    if names.contains(&&b".."[..]) {
+        return Err("a path with \"..\" in it".to_owned());
+    }
+    Ok(names)
+}

@@ -1,0 +1,99 @@
+//! Dirents: their names, their order, and that they make a tree.
+
+use bstr::ByteSlice;
+
+use super::{Check, Tables, ensure};
+use crate::access::prefix;
+use crate::format::{DirentRecord, InodeRecord, KIND_LAYER, MAX_NAME, NO_INODE, mode};
+use crate::inode::{DirentKind, InodeKind};
+
+/// What the dirents so far have taken and named.
+struct Walk<'a> {
+    names: &'a [u8],
+    /// Where the next name begins.
+    name: usize,
+    /// The number that the next inode to be named for the first time must have.
+    next: u32,
+    /// For each inode, how many dirents have named it.
+    references: Vec<u32>,
+}
+
+impl Tables<'_> {
+    /// Checks that names are sorted and divide NAMES among them in order, and that inodes are numbered as a walk in
+    /// breadth meets them: a directory is named once, by one with a smaller number, so that no walk can loop, and
+    /// everything else as often as its link count says.
+    pub(super) fn check_dirents(&self) -> Check<()> {
+        ensure!(self.names.find_byteset(b"/\0").is_none(), "a name has a slash or a NUL in it");
+        let mut walk = Walk { names: self.names, name: 0, next: 1, references: vec![0; self.inodes.len()] };
+        for (number, directory) in self.inodes.iter().enumerate() {
+            if directory.mode.get() & mode::TYPE == mode::DIRECTORY {
+                ensure!((number as u32) < walk.next, "no directory before it names directory {number}");
+                self.check_directory(number, directory, &mut walk)?;
+            }
+        }
+        ensure!(walk.next as usize == self.inodes.len(), "no dirent names inode {}", walk.next);
+        ensure!(walk.name == self.names.len(), "bytes of NAMES that no dirent has");
+        for (number, (inode, references)) in self.inodes.iter().zip(&walk.references).enumerate() {
+            let named = inode.mode.get() & mode::TYPE == mode::DIRECTORY || inode.nlink.get() == *references;
+            ensure!(named, "inode {number} is named by {references} dirents");
+        }
+        Ok(())
+    }
+
+    fn check_directory(&self, number: usize, directory: &InodeRecord, walk: &mut Walk<'_>) -> Check<()> {
+        let first = directory.data.get() as usize;
+        let mut subdirectories = 0_u32;
+        let mut last: ([u8; 4], &[u8]) = ([0; 4], &[]);
+        for (position, dirent) in self.dirents[first..first + directory.count.get() as usize].iter().enumerate() {
+            let place = || format!("dirent {position} of directory {number}");
+            let name = walk.take_name(dirent).ok_or_else(|| format!("{} has an invalid name", place()))?;
+            // Prefixes decide unless they are equal.
+            let sorted = last.0 < dirent.prefix || (last.0 == dirent.prefix && last.1 < name);
+            ensure!(sorted, "{} is not sorted by name", place());
+            last = (dirent.prefix, name);
+            let inode = dirent.inode.get();
+            let kind = DirentKind::of_record(dirent.kind);
+            match kind.ok_or_else(|| format!("{} has kind {:#x}", place(), dirent.kind))? {
+                DirentKind::Whiteout => {
+                    ensure!(self.kind == KIND_LAYER, "{} is a whiteout, in a root", place());
+                    ensure!(inode == NO_INODE, "{} is a whiteout with an inode", place());
+                }
+                DirentKind::Inode(kind) => {
+                    let named = self.inodes.get(inode as usize).and_then(|named| InodeKind::of_mode(named.mode.get()));
+                    ensure!(named == Some(kind), "{} does not agree with inode {inode}", place());
+                    let is_directory = kind == InodeKind::Directory;
+                    ensure!(walk.meet(inode, is_directory), "{} names inode {inode} out of order", place());
+                    subdirectories += u32::from(is_directory);
+                }
+            }
+        }
+        let links = subdirectories.saturating_add(2);
+        ensure!(directory.nlink.get() == links, "directory {number} has a wrong link count");
+        Ok(())
+    }
+}
+
+impl<'a> Walk<'a> {
+    fn take_name(&mut self, dirent: &DirentRecord) -> Option<&'a [u8]> {
+        let start = self.name;
+        let name = self.names.get(start..start + usize::from(dirent.name_length.get()))?;
+        self.name += name.len();
+        let valid = (1..=MAX_NAME).contains(&name.len())
+            && dirent.name_offset.get() as usize == start
+            && dirent.prefix == prefix(name)
+            && name != b"."
+            && name != b".."
+            && dirent.reserved == 0;
+        valid.then_some(name)
+    }
+
+    /// Counts a name of an inode that exists; whether it may stand here.
+    fn meet(&mut self, inode: u32, is_directory: bool) -> bool {
+        self.references[inode as usize] += 1;
+        if inode == self.next {
+            self.next += 1;
+            return true;
+        }
+        inode < self.next && !is_directory
+    }
+}

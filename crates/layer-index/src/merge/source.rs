@@ -1,0 +1,108 @@
+//! One index of a merge, its sections at hand.
+
+use std::cmp::Ordering;
+
+use crate::access::name_of;
+use crate::format::{DirentRecord, IMPLICIT, InodeRecord, OPAQUE, Section};
+use crate::inode::{DirentKind, Inode, InodeKind};
+use crate::open::{Index, InodeId};
+
+/// An index of which every record is looked at.
+pub(super) struct Source<'a> {
+    pub(super) index: &'a Index,
+    inodes: &'a [InodeRecord],
+    dirents: &'a [DirentRecord],
+    names: &'a [u8],
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(index: &'a Index) -> Self {
+        let (inodes, dirents) = (index.records(Section::Inodes), index.records(Section::Dirents));
+        Self { index, inodes, dirents, names: index.section(Section::Names) }
+    }
+
+    pub(super) fn inode(&self, inode: u32) -> Inode<'a> {
+        self.index.inode(InodeId(inode))
+    }
+
+    pub(super) fn record(&self, inode: u32) -> &'a InodeRecord {
+        &self.inodes[inode as usize]
+    }
+
+    pub(super) fn is_opaque(&self, directory: u32) -> bool {
+        self.record(directory).flags.get() & OPAQUE != 0
+    }
+
+    pub(super) fn is_implicit(&self, directory: u32) -> bool {
+        self.record(directory).flags.get() & IMPLICIT != 0
+    }
+
+    pub(super) fn dirent(&self, dirent: u32) -> &'a DirentRecord {
+        &self.dirents[dirent as usize]
+    }
+
+    pub(super) fn name(&self, dirent: u32) -> &'a [u8] {
+        name_of(self.dirent(dirent), self.names)
+    }
+
+    /// What a dirent names: inode and kind; nothing for a whiteout.
+    pub(super) fn target(&self, dirent: u32) -> Option<(u32, InodeKind)> {
+        let record = self.dirent(dirent);
+        match DirentKind::of_record(record.kind).expect("open() checked the kind of every dirent") {
+            DirentKind::Inode(kind) => Some((record.inode.get(), kind)),
+            DirentKind::Whiteout => None,
+        }
+    }
+
+    /// The dirents of a directory: the first, and the one after the last.
+    pub(super) fn children(&self, directory: u32) -> (u32, u32) {
+        let record = self.record(directory);
+        let first = record.data.get() as u32;
+        (first, first + record.count.get())
+    }
+
+    /// The dirent with a name in a directory.
+    pub(super) fn child(&self, directory: u32, name: &[u8]) -> Option<u32> {
+        let (first, end) = self.children(directory);
+        self.index.search(first as usize..end as usize, name).map(|dirent| dirent as u32)
+    }
+}
+
+/// Where a merge stands among the dirents of one directory of one source.
+pub(super) struct Cursor<'a> {
+    pub(super) source: u32,
+    pub(super) dirent: u32,
+    end: u32,
+    /// The name at `dirent`, with its prefix as a number in front: most comparisons need no more.
+    key: (u32, &'a [u8]),
+}
+
+impl<'a> Cursor<'a> {
+    /// At the first dirent of a directory; nothing if it has none.
+    pub(super) fn new(sources: &[Source<'a>], source: u32, directory: u32) -> Option<Self> {
+        let (dirent, end) = sources[source as usize].children(directory);
+        (dirent < end).then(|| Self { source, dirent, end, key: key(&sources[source as usize], dirent) })
+    }
+
+    /// Goes to the next dirent; false if there is none.
+    pub(super) fn advance(&mut self, sources: &[Source<'a>]) -> bool {
+        self.dirent += 1;
+        let more = self.dirent < self.end;
+        if more {
+            self.key = key(&sources[self.source as usize], self.dirent);
+        }
+        more
+    }
+
+    pub(super) fn is_at(&self, name: &[u8]) -> bool {
+        self.key.1 == name
+    }
+
+    pub(super) fn compare(&self, other: &Self) -> Ordering {
+        self.key.cmp(&other.key)
+    }
+}
+
+fn key<'a>(source: &Source<'a>, dirent: u32) -> (u32, &'a [u8]) {
+    (u32::from_be_bytes(source.dirent(dirent).prefix), source.name(dirent))
+}

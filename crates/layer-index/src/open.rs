@@ -1,0 +1,83 @@
+//! Opening an index: the whole shape is checked once, in time linear in the file, and never again.
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use vmroot_model::Digest;
+use vmroot_sys::Map;
+
+use crate::check::{Shape, check_shape};
+use crate::format::SECTIONS;
+use crate::{Error, Result};
+
+/// The number of an inode: the position of its record. The root directory is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InodeId(pub u32);
+
+impl InodeId {
+    /// The root directory.
+    pub const ROOT: Self = Self(0);
+}
+
+/// A `.contents` file, as an index names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContentsFile {
+    /// The diff id of the layer whose files it holds; the file's name is its hex form.
+    pub diff_id: Digest,
+    /// Its length in bytes.
+    pub length: u64,
+}
+
+/// The index of a layer or of a merged root, read in place.
+#[derive(Debug)]
+pub struct Index {
+    bytes: Bytes,
+    pub(crate) ranges: [Range<usize>; SECTIONS],
+    pub(crate) kind: u32,
+    pub(crate) identity: Digest,
+    pub(crate) contents: Vec<ContentsFile>,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Mapped(Map),
+    Owned(Vec<u8>),
+}
+
+impl Index {
+    /// Maps the index at `path` and checks it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be mapped, [`Error::InvalidIndex`] when it is damaged or of another version.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(Error::io(path))?;
+        let map = Map::open(&file).map_err(Error::io(path))?;
+        Self::check(Bytes::Mapped(map), path)
+    }
+
+    /// Checks an index in memory.
+    ///
+    /// # Errors
+    /// [`Error::InvalidIndex`], with an empty path.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
+        Self::check(Bytes::Owned(bytes), Path::new(""))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Mapped(map) => map,
+            Bytes::Owned(bytes) => bytes,
+        }
+    }
+
+    fn check(bytes: Bytes, path: &Path) -> Result<Self> {
+        let slice: &[u8] = match &bytes {
+            Bytes::Mapped(map) => map,
+            Bytes::Owned(bytes) => bytes,
+        };
+        let shape = check_shape(slice).map_err(|reason| Error::InvalidIndex { path: PathBuf::from(path), reason })?;
+        let Shape { ranges, kind, identity, contents } = shape;
+        Ok(Self { bytes, ranges, kind, identity, contents })
+    }
+}

@@ -1,0 +1,59 @@
+//! Random stacks of layers against the naive model: the same root, or an error where the model has one.
+
+use proptest::prelude::*;
+use vmroot_testkit::arbitrary;
+use vmroot_testkit::error::{Error, Reason};
+use vmroot_testkit::layer::{Encoding, Entry, Layer, WHITEOUT_PREFIX};
+use vmroot_testkit::listing::Listing;
+use vmroot_testkit::model::Tree;
+
+use crate::stack::Stack;
+use vmroot_layer_index::{Index, InodeId, Result};
+
+fn build_and_merge(layers: &[Layer], encoding: &Encoding) -> Result<(Stack, Index)> {
+    let tars: Vec<_> = layers.iter().map(|layer| layer.to_tar(encoding)).collect();
+    let stack = Stack::build(&tars)?;
+    let root = stack.root()?;
+    Ok((stack, root))
+}
+
+/// Compares all that a root says with the model.
+#[track_caller]
+fn assert_is(tree: &Tree, stack: &Stack, root: &Index) {
+    Listing::of_tree(tree).assert_same(&stack.listing(root));
+    // The listing leaves the root directory out.
+    let (expected, inode) = (tree.inode(tree.root()).attributes, root.inode(InodeId::ROOT));
+    assert_eq!(
+        (inode.mode() & 0o7777, inode.uid(), inode.gid(), inode.mtime().seconds, inode.mtime().nanoseconds),
+        (expected.mode, expected.uid, expected.gid, expected.mtime.seconds, expected.mtime.nanoseconds)
+    );
+    let xattrs = inode.xattrs().map(|(name, value)| (name.to_vec(), value.to_vec()));
+    assert_eq!(xattrs.collect::<std::collections::BTreeMap<_, _>>(), expected.xattrs);
+}
+
+fn is_whiteout(entry: &Entry) -> bool {
+    entry.name.rsplit(|&byte| byte == b'/').next().is_some_and(|name| name.starts_with(WHITEOUT_PREFIX))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+    #[test]
+    fn merged_roots_are_the_models(layers in arbitrary::stack(), encoding in arbitrary::encoding()) {
+        let tree = Tree::of_layers(&layers).expect("stack() takes errors out");
+        let (stack, root) = build_and_merge(&layers, &encoding).expect("the model has no error");
+        assert_is(&tree, &stack, &root);
+    }
+
+    #[test]
+    fn errors_are_the_models(layers in arbitrary::any_stack(), encoding in arbitrary::encoding()) {
+        match (Tree::of_layers(&layers), build_and_merge(&layers, &encoding)) {
+            (Ok(tree), Ok((stack, root))) => assert_is(&tree, &stack, &root),
+            (Err(_), Err(_)) => {}
+            // The model wants a name that a file could have; a tar can hide even the longest one.
+            (Err(Error::Entry { entry, reason: Reason::NameTooLong, .. }), Ok(_)) if is_whiteout(&entry) => {}
+            (Ok(_), Err(error)) => panic!("the model has no error: {error}"),
+            (Err(error), Ok(_)) => panic!("nobody but the model says: {error}"),
+        }
+    }
+}

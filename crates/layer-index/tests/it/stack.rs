@@ -1,0 +1,171 @@
+//! Layers built and merged for a test, and what is in them.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Cursor;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use vmroot_layer_index::{
+    BuildOptions, Error, Index, InodeId, InodeKind, Result, Target, build, merge, verify_contents,
+};
+use vmroot_model::Digest;
+use vmroot_testkit::listing::{Listing, Row};
+
+/// The chain id of roots whose name does not matter.
+pub(crate) fn chain_id() -> Digest {
+    Digest::of(b"a chain")
+}
+
+/// Layers in a directory of their own.
+pub(crate) struct Stack {
+    directory: TempDir,
+    pub(crate) layers: Vec<Index>,
+}
+
+impl Stack {
+    /// Builds, publishes and opens the index of each tar, lowest first.
+    pub(crate) fn build<T: AsRef<[u8]>>(tars: &[T]) -> Result<Self> {
+        let mut stack = Self { directory: tempfile::tempdir().unwrap(), layers: Vec::new() };
+        for tar in tars {
+            let built = build(tar.as_ref(), stack.path(), &BuildOptions::default())?;
+            let index = Index::open(&built.publish()?)?;
+            verify_contents(&index, &stack.contents_path(&index.contents()[0].diff_id)).unwrap();
+            stack.layers.push(index);
+        }
+        Ok(stack)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn contents_path(&self, diff_id: &Digest) -> PathBuf {
+        self.path().join(format!("{}.contents", diff_id.hex()))
+    }
+
+    /// The bytes of the root of all layers, merged at once.
+    pub(crate) fn merge(&self) -> Result<Vec<u8>> {
+        merged(None, &self.layers.iter().collect::<Vec<_>>())
+    }
+
+    /// The root of all layers.
+    pub(crate) fn root(&self) -> Result<Index> {
+        Ok(Index::from_bytes(self.merge()?).expect("merge() writes what open() accepts"))
+    }
+
+    /// What is in a root, contents read through extents.
+    pub(crate) fn listing(&self, root: &Index) -> Listing {
+        let mut rows = BTreeMap::new();
+        let mut groups: BTreeMap<InodeId, Vec<Vec<u8>>> = BTreeMap::new();
+        let files: Vec<_> =
+            root.contents().iter().map(|file| File::open(self.contents_path(&file.diff_id)).unwrap()).collect();
+        for (path, id) in paths(root) {
+            rows.insert(path.clone(), row(root, id, &files));
+            groups.entry(id).or_default().push(path);
+        }
+        for (id, group) in groups {
+            if root.inode(id).kind() != InodeKind::Directory {
+                assert_eq!(root.inode(id).nlink() as usize, group.len(), "link count of inode {}", id.0);
+            }
+            for path in group.iter().filter(|_| group.len() > 1) {
+                rows.get_mut(path).unwrap().link = Some(group[0].clone());
+            }
+        }
+        Listing { rows }
+    }
+
+    /// The bytes of a file of a root.
+    pub(crate) fn read(&self, root: &Index, path: &str) -> Vec<u8> {
+        let id = lookup(root, path).unwrap_or_else(|| panic!("no {path}"));
+        let files: Vec<_> =
+            root.contents().iter().map(|file| File::open(self.contents_path(&file.diff_id)).unwrap()).collect();
+        read(root, id, &files)
+    }
+}
+
+/// The bytes of the root of these layers on this base.
+pub(crate) fn merged(base: Option<&Index>, layers: &[&Index]) -> Result<Vec<u8>> {
+    let mut bytes = Cursor::new(Vec::new());
+    let length = merge(base, layers, &chain_id(), &mut bytes)?;
+    assert_eq!(length, bytes.get_ref().len() as u64);
+    Ok(bytes.into_inner())
+}
+
+/// The inode at a path, following nothing.
+pub(crate) fn lookup(index: &Index, path: &str) -> Option<InodeId> {
+    path.split('/').filter(|name| !name.is_empty()).try_fold(InodeId::ROOT, |directory, name| {
+        match index.child(directory, name.as_bytes())?.target {
+            Target::Inode(inode) => Some(inode),
+            Target::Whiteout => None,
+        }
+    })
+}
+
+/// Every path below the root, whiteouts left out, in the order of their bytes.
+pub(crate) fn paths(index: &Index) -> BTreeMap<Vec<u8>, InodeId> {
+    let mut paths = BTreeMap::new();
+    let mut directories = vec![(Vec::new(), InodeId::ROOT)];
+    while let Some((path, directory)) = directories.pop() {
+        for child in index.children(directory, 0) {
+            let Target::Inode(inode) = child.target else { continue };
+            let path = if path.is_empty() { child.name.to_vec() } else { [&path, &b"/"[..], child.name].concat() };
+            let found = index.child(directory, child.name).expect("what is listed can be looked up");
+            assert_eq!(found.target, child.target);
+            directories.push((path.clone(), inode));
+            assert!(paths.insert(path, inode).is_none(), "a name twice");
+        }
+    }
+    paths
+}
+
+fn row(root: &Index, id: InodeId, files: &[File]) -> Row {
+    let inode = root.inode(id);
+    let kind = inode.kind();
+    let is_device = matches!(kind, InodeKind::Character | InodeKind::Block);
+    let content = (kind == InodeKind::Regular).then(|| read(root, id, files));
+    if let Some(content) = content.as_deref().filter(|content| !content.is_empty()) {
+        assert_eq!(inode.content_digest(), Some(blake3::hash(content).as_bytes()));
+    }
+    Row {
+        kind: match kind {
+            InodeKind::Regular => 'f',
+            InodeKind::Directory => 'd',
+            InodeKind::Symlink => 'l',
+            InodeKind::Character => 'c',
+            InodeKind::Block => 'b',
+            InodeKind::Fifo => 'p',
+            InodeKind::Socket => 's',
+            InodeKind::Link => panic!("a link to a path in a root"),
+        },
+        mode: inode.mode() & 0o7777,
+        uid: inode.uid(),
+        gid: inode.gid(),
+        mtime: i128::from(inode.mtime().seconds) * 1_000_000_000 + i128::from(inode.mtime().nanoseconds),
+        size: (kind == InodeKind::Regular).then(|| inode.size()),
+        device: is_device.then(|| inode.device()),
+        link: None,
+        target: (kind == InodeKind::Symlink).then(|| inode.link_target().to_vec()),
+        xattrs: inode.xattrs().map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),
+        sha256: content.map(|content| Digest::of(&content).hex()[..32].into()),
+    }
+}
+
+fn read(root: &Index, id: InodeId, files: &[File]) -> Vec<u8> {
+    let inode = root.inode(id);
+    let mut bytes = vec![0; inode.size() as usize];
+    if let Some(extent) = inode.extent() {
+        files[extent.file as usize].read_exact_at(&mut bytes, extent.offset).unwrap();
+    }
+    bytes
+}
+
+/// The error of building one layer.
+#[track_caller]
+pub(crate) fn build_error(tar: impl AsRef<[u8]>) -> Error {
+    let directory = tempfile::tempdir().unwrap();
+    let error = build(tar.as_ref(), directory.path(), &BuildOptions::default()).expect_err("no root can hold this");
+    assert_eq!(directory.path().read_dir().unwrap().count(), 0, "a build that fails leaves nothing behind");
+    error
+}

@@ -1,0 +1,30 @@
+//! Any bytes as a layer's tar: refused, or an index that opens, merges and has the contents that it says.
+
+#![no_main]
+
+#[path = "../../crates/layer-index/tests/it/exercise.rs"]
+mod exercise;
+
+use libfuzzer_sys::fuzz_target;
+use vmroot_layer_index::{BuildOptions, Index, build, verify_contents};
+
+const BLOCK: usize = 512;
+
+fuzz_target!(|data: &[u8]| {
+    let mut tar = data.to_vec();
+    // Checksums are no obstacle to anybody, only to the fuzzer.
+    for block in tar.chunks_exact_mut(BLOCK).filter(|block| block[257..262] == *b"ustar") {
+        block[148..156].fill(b' ');
+        let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    }
+    let directory = tempfile::tempdir().expect("there is room for a directory");
+    let options = BuildOptions { max_contents: 1 << 24, max_entries: 10_000, ..BuildOptions::default() };
+    if let Ok(built) = build(tar.as_slice(), directory.path(), &options) {
+        let path = built.publish().expect("there is room for the files");
+        let index = Index::open(&path).expect("what was built opens");
+        verify_contents(&index, &path.with_extension("contents")).expect("what was built is whole");
+        let bytes = std::fs::read(&path).expect("it was just opened");
+        assert!(exercise::exercise(bytes));
+    }
+});
