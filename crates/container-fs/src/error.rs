@@ -1,0 +1,69 @@
+//! What a question about a root can be answered with instead.
+
+use std::io;
+use std::path::PathBuf;
+
+use bstr::BString;
+use rustix::io::Errno;
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What a question about a root can be answered with instead.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such name.
+    #[error("{0:?}: no such file or directory")]
+    NotFound(BString),
+    /// A name below something that is no directory, or a question that only a directory can answer.
+    #[error("{0:?}: not a directory")]
+    NotADirectory(BString),
+    /// A question that a directory cannot answer.
+    #[error("{0:?}: is a directory")]
+    IsADirectory(BString),
+    /// A path that leads through more than 40 symbolic links.
+    #[error("{0:?}: too many levels of symbolic links")]
+    TooManyLinks(BString),
+    /// Something other than a symbolic link was to be read as one.
+    #[error("{0:?}: not a symbolic link")]
+    NotALink(BString),
+    /// Neither in the image's `/etc/passwd` nor a number.
+    #[error("user {0:?} is not in the image's /etc/passwd")]
+    NoSuchUser(String),
+    /// Neither in the image's `/etc/group` nor a number.
+    #[error("group {0:?} is not in the image's /etc/group")]
+    NoSuchGroup(String),
+    /// A file of users or groups that is no regular file, or larger than any is.
+    #[error("the image's {path} {reason}")]
+    InvalidDatabase {
+        /// `/etc/passwd` or `/etc/group`.
+        path: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A contents file that is missing, of a wrong length, or cannot be read.
+    #[error("{path}: {source}", path = path.display())]
+    Contents {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// The index is damaged, or extra layers do not merge with it.
+    #[error(transparent)]
+    Index(#[from] vmroot_layer_index::Error),
+}
+
+impl Error {
+    /// The number that a system call would fail with.
+    pub fn errno(&self) -> Errno {
+        match self {
+            Self::NotFound(_) => Errno::NOENT,
+            Self::NotADirectory(_) => Errno::NOTDIR,
+            Self::IsADirectory(_) => Errno::ISDIR,
+            Self::TooManyLinks(_) => Errno::LOOP,
+            Self::NotALink(_) | Self::NoSuchUser(_) | Self::NoSuchGroup(_) => Errno::INVAL,
+            Self::InvalidDatabase { .. } | Self::Contents { .. } | Self::Index(_) => Errno::IO,
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! More layers on top of a root.
+
+use std::io::Cursor;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use vmroot_layer_index::{Index, merge};
+use vmroot_model::Digest;
+
+use crate::fs::Contents;
+use crate::{ContainerFs, Result};
+
+/// A layer: the two files that building its index made.
+#[derive(Debug, Clone)]
+pub struct ExtraLayer {
+    /// Its `.idx`.
+    pub index: PathBuf,
+    /// Its `.contents`.
+    pub contents: PathBuf,
+}
+
+/// A root with more layers on top; it derefs to the [`ContainerFs`] of the result.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use vmroot_layer_index::{BuildOptions, Index, build, merge};
+/// # use vmroot_testkit::layer::{Entry, Layer};
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let built = |entry| {
+/// #     let tar = Layer::new([entry]).to_tar(&Default::default());
+/// #     build(&tar[..], directory.path(), &BuildOptions::default())?.publish()
+/// # };
+/// # let lower = Index::open(&built(Entry::file("motd", "old"))?)?;
+/// # let root_idx = directory.path().join("root.idx");
+/// # merge(None, &[&lower], lower.identity(), std::fs::File::create(&root_idx).unwrap())?;
+/// # let contents_of = |diff_id: &vmroot_model::Digest| directory.path().join(diff_id.hex() + ".contents");
+/// use vmroot_container_fs::{ContainerFs, ExtraLayer, LayeredContainerFs};
+///
+/// let base = Arc::new(ContainerFs::open(&root_idx, &contents_of)?);
+/// # let index = built(Entry::file("motd", "new"))?;
+/// let upper = ExtraLayer { contents: index.with_extension("contents"), index };
+/// let root = LayeredContainerFs::new(base, &[upper])?;
+/// let mut bytes = [0; 3];
+/// root.read_at(root.resolve_path(b"/motd")?.ino, 0, &mut bytes)?;
+/// assert_eq!(&bytes, b"new");
+/// # Ok::<(), vmroot_container_fs::Error>(())
+/// ```
+///
+/// The merge is made in memory, and takes about as long and as much room as reading the root's index does; file bytes
+/// stay where they are.
+#[derive(Debug)]
+pub struct LayeredContainerFs {
+    base: Arc<ContainerFs>,
+    merged: ContainerFs,
+}
+
+impl LayeredContainerFs {
+    /// Puts `layers`, lowest first, on top of `base`.
+    ///
+    /// # Errors
+    /// As [`ContainerFs::open`], and what the merge of the layers says.
+    pub fn new(base: Arc<ContainerFs>, layers: &[ExtraLayer]) -> Result<Self> {
+        let indexes = open_indexes(layers)?;
+        let next = |chain_id: Digest, index: &Index| Digest::of(format!("{chain_id} {}", index.identity()).as_bytes());
+        let chain_id = indexes.iter().fold(*base.chain_id(), next);
+        let merged = merged(Some(&base), layers, &indexes, &chain_id)?;
+        Ok(Self { base, merged })
+    }
+
+    /// The root below the extra layers.
+    pub fn base(&self) -> &ContainerFs {
+        &self.base
+    }
+}
+
+impl ContainerFs {
+    /// The root that `layers`, lowest first, make, merged in memory: for where there is no `root.idx`.
+    ///
+    /// # Errors
+    /// As [`ContainerFs::open`], and what the merge of the layers says.
+    pub fn of_layers(layers: &[ExtraLayer], chain_id: &Digest) -> Result<Self> {
+        merged(None, layers, &open_indexes(layers)?, chain_id)
+    }
+}
+
+fn open_indexes(layers: &[ExtraLayer]) -> Result<Vec<Index>> {
+    layers.iter().map(|layer| Ok(Index::open(&layer.index)?)).collect()
+}
+
+fn merged(
+    base: Option<&ContainerFs>,
+    layers: &[ExtraLayer],
+    indexes: &[Index],
+    chain_id: &Digest,
+) -> Result<ContainerFs> {
+    let mut contents = base.map_or(Vec::new(), |base| base.shared_contents().to_vec());
+    for (layer, index) in layers.iter().zip(indexes) {
+        let length = index.contents().first().map_or(0, |file| file.length);
+        contents.push(Arc::new(Contents::open(layer.contents.clone(), *index.identity(), length)?));
+    }
+    let mut bytes = Cursor::new(Vec::new());
+    merge(base.map(ContainerFs::index), &indexes.iter().collect::<Vec<_>>(), chain_id, &mut bytes)?;
+    Ok(ContainerFs::from_parts(Index::from_bytes(bytes.into_inner())?, contents))
+}
+
+impl Deref for LayeredContainerFs {
+    type Target = ContainerFs;
+
+    fn deref(&self) -> &ContainerFs {
+        &self.merged
+    }
+}

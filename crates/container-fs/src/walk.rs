@@ -1,0 +1,87 @@
+//! Every path of a root.
+
+use std::collections::HashMap;
+
+use vmroot_layer_index::{InodeId, InodeKind};
+
+use crate::ContainerFs;
+
+/// One path of a root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WalkEntry {
+    /// Names with slashes between them, none in front; empty for the root directory.
+    pub path: Vec<u8>,
+    /// The inode.
+    pub ino: InodeId,
+    /// What it is.
+    pub kind: InodeKind,
+    /// The path under which the walk has shown the same inode before: this one is a hard link to it.
+    pub link_to: Option<Vec<u8>>,
+}
+
+impl WalkEntry {
+    /// The last name; empty for the root directory.
+    pub fn name(&self) -> &[u8] {
+        self.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
+    }
+
+    /// How many directories it is below the root directory.
+    pub fn depth(&self) -> usize {
+        if self.path.is_empty() { 0 } else { 1 + self.path.iter().filter(|&&byte| byte == b'/').count() }
+    }
+}
+
+/// A walk over every path, the root first, directories before what they hold, siblings in byte order.
+pub struct Walk<'a> {
+    root: &'a ContainerFs,
+    /// Directories with entries to come: inode, cookie, length of its path.
+    open: Vec<(InodeId, u64, usize)>,
+    path: Vec<u8>,
+    /// The first path of each inode that has several.
+    first: HashMap<InodeId, Vec<u8>>,
+    started: bool,
+}
+
+impl ContainerFs {
+    /// Walks over every path.
+    pub fn walk(&self) -> Walk<'_> {
+        Walk { root: self, open: Vec::new(), path: Vec::new(), first: HashMap::new(), started: false }
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = WalkEntry;
+
+    fn next(&mut self) -> Option<WalkEntry> {
+        if !self.started {
+            self.started = true;
+            self.open.push((InodeId::ROOT, 0, 0));
+            return Some(WalkEntry { path: Vec::new(), ino: InodeId::ROOT, kind: InodeKind::Directory, link_to: None });
+        }
+        loop {
+            let (directory, cookie, length) = self.open.last_mut()?;
+            let entry = self.root.readdir(*directory, *cookie).ok().and_then(|mut entries| entries.next());
+            let Some(entry) = entry else {
+                self.open.pop();
+                continue;
+            };
+            *cookie = entry.next;
+            self.path.truncate(*length);
+            if *length > 0 {
+                self.path.push(b'/');
+            }
+            self.path.extend_from_slice(entry.name);
+            let (ino, kind) = (entry.ino, entry.kind);
+            let mut link_to = None;
+            if kind == InodeKind::Directory {
+                self.open.push((ino, 0, self.path.len()));
+            } else if self.root.inode(ino).nlink() > 1 {
+                link_to = self.first.get(&ino).cloned();
+                if link_to.is_none() {
+                    self.first.insert(ino, self.path.clone());
+                }
+            }
+            return Some(WalkEntry { path: self.path.clone(), ino, kind, link_to });
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Everything a root says, as one listing, against the naive model's.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use proptest::prelude::*;
+use vmroot_container_fs::{ContainerFs, InodeKind, WalkEntry};
+use vmroot_model::Digest;
+use vmroot_testkit::arbitrary;
+use vmroot_testkit::listing::{Listing, Row};
+use vmroot_testkit::model::Tree;
+
+use crate::stack::Stack;
+
+/// The canonical listing of a root, made of what a walk gives.
+pub(crate) fn listing(root: &ContainerFs) -> Listing {
+    let entries: Vec<WalkEntry> = root.walk().filter(|entry| !entry.path.is_empty()).collect();
+    let mut rows: BTreeMap<Vec<u8>, Row> = BTreeMap::new();
+    for entry in &entries {
+        rows.insert(entry.path.clone(), row(root, entry));
+    }
+    for entry in &entries {
+        if let Some(first) = &entry.link_to {
+            for path in [first, &entry.path] {
+                rows.get_mut(path).unwrap().link = Some(first.clone());
+            }
+        }
+    }
+    Listing { rows }
+}
+
+fn row(root: &ContainerFs, entry: &WalkEntry) -> Row {
+    let stat = root.stat(entry.ino);
+    assert_eq!(stat.kind, entry.kind);
+    let regular = stat.kind == InodeKind::Regular;
+    Row {
+        kind: match stat.kind {
+            InodeKind::Regular => 'f',
+            InodeKind::Directory => 'd',
+            InodeKind::Symlink => 'l',
+            InodeKind::Character => 'c',
+            InodeKind::Block => 'b',
+            InodeKind::Fifo => 'p',
+            InodeKind::Socket => 's',
+            InodeKind::Link => panic!("a root has no links to paths"),
+        },
+        mode: stat.mode & 0o7777,
+        uid: stat.uid,
+        gid: stat.gid,
+        mtime: i128::from(stat.mtime.seconds) * 1_000_000_000 + i128::from(stat.mtime.nanoseconds),
+        size: regular.then_some(stat.size),
+        device: matches!(stat.kind, InodeKind::Character | InodeKind::Block).then_some(stat.device),
+        link: None,
+        target: root.readlink(entry.ino).ok().map(<[u8]>::to_vec),
+        xattrs: root.xattrs(entry.ino).map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),
+        sha256: regular.then(|| Digest::of(&read(root, entry, stat.size)).hex()[..32].to_owned()),
+    }
+}
+
+/// Reads a file in pieces of an odd size.
+fn read(root: &ContainerFs, entry: &WalkEntry, size: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut piece = [0; 1009];
+    loop {
+        match root.read_at(entry.ino, bytes.len() as u64, &mut piece).unwrap() {
+            0 => break,
+            count => bytes.extend_from_slice(&piece[..count]),
+        }
+    }
+    assert_eq!(bytes.len() as u64, size);
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn a_root_is_what_the_model_says(layers in arbitrary::stack()) {
+        let expected = Listing::of_tree(&Tree::of_layers(&layers).unwrap());
+        let stack = Stack::new();
+        let actual = listing(&stack.root(&layers));
+        let mut message = String::new();
+        if let Some(difference) = expected.difference(&actual) {
+            write!(message, "{difference}").unwrap();
+        }
+        prop_assert!(message.is_empty(), "{}", message);
+    }
+}
