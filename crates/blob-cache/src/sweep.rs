@@ -1,0 +1,69 @@
+//! Removing what processes that were killed left behind.
+
+use std::path::Path;
+
+use crate::cache::{Cache, file_length, names};
+use crate::layout::TEMPORARY_PREFIX;
+use crate::lock::unlink_unless_locked;
+use crate::{Lock, LockName, Mode, Result};
+
+/// What a sweep removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// The number of temporary and partial files.
+    pub files: u64,
+    /// Their length in bytes, together.
+    pub bytes: u64,
+}
+
+impl Cache {
+    /// Removes temporary files that nobody is writing, and lock files that nobody holds.
+    ///
+    /// Call it while holding [`LockName::Cache`] exclusively: not everything that writes temporary files locks them.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) where a directory cannot be listed or a file cannot be removed.
+    pub fn sweep(&self) -> Result<Swept> {
+        let mut swept = Swept::default();
+        for directory in self.layout().directories() {
+            for name in names(&directory)? {
+                let path = directory.join(&name);
+                if name.starts_with(TEMPORARY_PREFIX) {
+                    swept.remove(&path)?;
+                }
+            }
+        }
+        let locks = self.layout().locks();
+        for name in names(&locks)?.iter().filter(|name| name.ends_with(".lock")) {
+            unlink_unless_locked(&locks.join(name))?;
+        }
+        Ok(swept)
+    }
+
+    /// Removes partial blobs that nobody is fetching, so that nothing of them can be resumed.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) where a directory cannot be listed or a file cannot be removed.
+    pub fn sweep_partials(&self) -> Result<Swept> {
+        let mut swept = Swept::default();
+        for blob in self.blobs()?.iter().filter(|blob| blob.partial) {
+            let name = LockName::Blob(blob.digest);
+            let lock: Option<Lock> = self.try_lock(&name, Mode::Exclusive)?;
+            if lock.is_some() {
+                swept.remove(&self.layout().partial(&blob.digest))?;
+            }
+        }
+        Ok(swept)
+    }
+}
+
+impl Swept {
+    fn remove(&mut self, path: &Path) -> Result<()> {
+        let len = file_length(path)?.unwrap_or(0);
+        if unlink_unless_locked(path)? {
+            self.files += 1;
+            self.bytes += len;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! How much disk a cache takes.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::cache::{Cache, names};
+use crate::{Error, Result};
+
+/// The unit of `st_blocks` in stat(2), whatever the file system's block size.
+const STAT_BLOCK: u64 = 512;
+
+/// What one area of a cache takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Area {
+    /// The number of files.
+    pub files: u64,
+    /// Their length in bytes, holes included.
+    pub bytes: u64,
+    /// The bytes they take on disk, holes left out.
+    pub disk_bytes: u64,
+}
+
+/// What each area of a cache takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Whole blobs.
+    pub blobs: Area,
+    /// Blobs that were fetched in part, and temporary files of all areas.
+    pub unfinished: Area,
+    /// Layer indexes and their contents.
+    pub layers: Area,
+    /// Merged roots.
+    pub roots: Area,
+    /// Image records.
+    pub images: Area,
+}
+
+impl Cache {
+    /// Measures every area.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where a directory cannot be listed.
+    pub fn usage(&self) -> Result<Usage> {
+        let mut usage = Usage::default();
+        let Usage { blobs, unfinished, layers, roots, images } = &mut usage;
+        for algorithm in [vmroot_model::Algorithm::Sha256, vmroot_model::Algorithm::Sha512] {
+            measure(&self.layout().blobs(algorithm), blobs, unfinished)?;
+        }
+        measure(&self.layout().layers(), layers, unfinished)?;
+        measure(&self.layout().roots(), roots, unfinished)?;
+        measure(&self.layout().images(), images, unfinished)?;
+        Ok(usage)
+    }
+}
+
+impl Area {
+    fn add(&mut self, path: &Path) -> Result<()> {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_file() => {
+                self.files += 1;
+                self.bytes += metadata.len();
+                self.disk_bytes += metadata.blocks() * STAT_BLOCK;
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            // Gone since it was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(Error::Io { action: "stat", path: path.to_owned(), source }),
+        }
+    }
+}
+
+fn measure(directory: &Path, whole: &mut Area, unfinished: &mut Area) -> Result<()> {
+    for name in names(directory)? {
+        let growing = name.starts_with(crate::TEMPORARY_PREFIX) || name.ends_with(".partial");
+        let area = if growing { &mut *unfinished } else { &mut *whole };
+        area.add(&directory.join(name))?;
+    }
+    Ok(())
+}

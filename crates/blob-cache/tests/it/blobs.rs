@@ -1,0 +1,211 @@
+//! One process and its blobs.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+
+use vmroot_blob_cache::{BlobEntry, Claim, Error, LockName, Mode, Verdict, patiently};
+use vmroot_model::{Algorithm, Digest, Hasher};
+
+use crate::{bytes, claim, open};
+
+#[test]
+fn written_found_listed_verified_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(directory.path());
+    let content = bytes(1, 3_000_000);
+    let digest = Digest::of(&content);
+    assert_eq!(cache.get(&digest).unwrap(), None);
+    assert_eq!(cache.verify(&digest).unwrap(), Verdict::Missing);
+    assert_eq!(cache.remove(&digest).unwrap(), None);
+
+    let mut writer = claim(&cache, &digest, content.len());
+    assert_eq!(writer.offset(), 0);
+    for piece in content.chunks(70_001) {
+        writer.append(piece).unwrap();
+    }
+    assert!(writer.is_complete());
+    let blob = writer.commit().unwrap();
+
+    assert_eq!(blob.path, directory.path().join("blobs/sha256").join(digest.hex()));
+    assert_eq!(fs::read(&blob.path).unwrap(), content);
+    assert_eq!(fs::metadata(&blob.path).unwrap().permissions().mode() & 0o7777, 0o444);
+    assert_eq!(cache.get(&digest).unwrap(), Some(blob.clone()));
+    assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
+    assert_eq!(cache.blobs().unwrap(), [BlobEntry { digest, len: blob.len, partial: false }]);
+    assert!(
+        matches!(cache.writer(&digest, blob.len, &mut patiently).unwrap(), Claim::Present(present) if present == blob)
+    );
+
+    assert_eq!(cache.remove(&digest).unwrap(), Some(blob.len));
+    assert_eq!(cache.get(&digest).unwrap(), None);
+}
+
+#[test]
+fn sha512_and_empty_blobs() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(directory.path());
+    let mut hasher = Hasher::new(Algorithm::Sha512);
+    hasher.update(b"long digest");
+    let digest = hasher.finish();
+    let mut writer = claim(&cache, &digest, 11);
+    writer.write_all(b"long digest").unwrap();
+    assert_eq!(writer.commit().unwrap().path, directory.path().join("blobs/sha512").join(digest.hex()));
+    let empty = Digest::of(b"");
+    assert_eq!(claim(&cache, &empty, 0).commit().unwrap().len, 0);
+    assert_eq!(cache.verify(&empty).unwrap(), Verdict::Whole);
+}
+
+#[test]
+fn what_a_writer_left_is_resumed() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(directory.path());
+    let content = bytes(2, 2_500_000);
+    let digest = Digest::of(&content);
+    for (from, to) in [(0, 1_200_000), (1_200_000, 1_200_001), (1_200_001, 2_500_000)] {
+        let mut writer = claim(&cache, &digest, content.len());
+        assert_eq!(writer.offset(), from as u64);
+        writer.append(&content[from..to]).unwrap();
+        let mut kept = Vec::new();
+        writer.kept().unwrap().read_to_end(&mut kept).unwrap();
+        assert!(kept == content[..from], "the kept bytes are those before this writer");
+        assert_eq!(cache.get(&digest).unwrap(), None);
+    }
+    let entry = BlobEntry { digest, len: 2_500_000, partial: true };
+    assert_eq!(cache.blobs().unwrap(), [entry]);
+    let writer = claim(&cache, &digest, content.len());
+    assert!(writer.is_complete());
+    writer.commit().unwrap();
+    assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
+}
+
+#[test]
+fn a_partial_that_was_made_read_only_is_resumed() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(directory.path());
+    let digest = Digest::of(b"all of it");
+    let partial = cache.layout().partial(&digest);
+    fs::write(&partial, b"all of it").unwrap();
+    fs::set_permissions(&partial, fs::Permissions::from_mode(0o444)).unwrap();
+    claim(&cache, &digest, 9).commit().unwrap();
+    assert!(!partial.exists());
+}
+
+#[test]
+fn a_corrupt_partial_is_found_out_and_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(directory.path());
+    let content = bytes(3, 100_000);
+    let digest = Digest::of(&content);
+    let partial = cache.layout().partial(&digest);
+    fs::write(&partial, bytes(4, 40_000)).unwrap();
+    let mut writer = claim(&cache, &digest, content.len());
+    assert_eq!(writer.offset(), 40_000);
+    writer.append(&content[40_000..]).unwrap();
+    let error = writer.commit().unwrap_err();
+    assert!(
+        matches!(&error, Error::DigestMismatch { digest: wanted, actual, path }
+            if *wanted == digest && *actual != digest && *path == partial),
+        "{error}"
+    );
+    assert_eq!(cache.blobs().unwrap(), []);
+    let mut writer = claim(&cache, &digest, content.len());
+    assert_eq!(writer.offset(), 0);
+    writer.append(&content).unwrap();
+    writer.commit().unwrap();
+}
+
+#[test]
+fn a_partial_longer_than_the_blob_is_cut() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(directory.path());
+    let content = bytes(5, 50_000);
+    let digest = Digest::of(&content);
+    fs::write(cache.layout().partial(&digest), [content.clone(), vec![0; 7]].concat()).unwrap();
+    claim(&cache, &digest, content.len()).commit().unwrap();
+    assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
+}
+
+#[test]
+fn starting_again_forgets_what_was_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(directory.path());
+    let digest = Digest::of(b"right");
+    fs::write(cache.layout().partial(&digest), b"wro").unwrap();
+    let mut writer = claim(&cache, &digest, 5);
+    writer.restart().unwrap();
+    assert_eq!(writer.offset(), 0);
+    assert_eq!(writer.kept().unwrap().read_to_end(&mut Vec::new()).unwrap(), 0);
+    writer.append(b"right").unwrap();
+    writer.commit().unwrap();
+}
+
+#[test]
+fn neither_more_nor_fewer_bytes_than_the_size() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(directory.path());
+    let digest = Digest::of(b"12345678");
+    let mut writer = claim(&cache, &digest, 8);
+    writer.append(b"12345").unwrap();
+    assert!(matches!(writer.append(b"6789").unwrap_err(), Error::TooLong { size: 8, .. }));
+    let error = writer.write_all(b"6789").unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    assert!(error.to_string().contains(&digest.to_string()), "{error}");
+    assert_eq!(writer.offset(), 5);
+    assert!(matches!(writer.commit().unwrap_err(), Error::TooShort { size: 8, actual: 5, .. }));
+    assert_eq!(claim(&cache, &digest, 8).offset(), 5);
+}
+
+#[test]
+fn a_writer_that_wrote_nothing_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(directory.path());
+    drop(claim(&cache, &Digest::of(b"x"), 1));
+    assert_eq!(cache.blobs().unwrap(), []);
+}
+
+#[test]
+fn damage_is_found_and_mended() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(directory.path());
+    let digest = Digest::of(b"whole");
+    let path = cache.layout().blob(&digest);
+    fs::write(&path, b"whale").unwrap();
+    let actual = Digest::of(b"whale");
+    assert_eq!(cache.verify(&digest).unwrap(), Verdict::Damaged { actual, path: path.clone() });
+    // Another length is noticed without hashing every blob that is asked for.
+    fs::write(&path, b"who").unwrap();
+    let mut writer = claim(&cache, &digest, 5);
+    writer.append(b"whole").unwrap();
+    writer.commit().unwrap();
+    assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
+    // A wrong size in a descriptor is not the blob's fault.
+    let error = cache.writer(&digest, 6, &mut patiently).unwrap_err();
+    assert!(matches!(error, Error::SizeMismatch { size: 6, actual: 5, .. }), "{error}");
+    assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
+}
+
+#[test]
+fn a_blob_that_is_being_fetched_is_not_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(directory.path());
+    let digest = Digest::of(b"12");
+    let mut writer = claim(&cache, &digest, 2);
+    writer.append(b"1").unwrap();
+    assert_eq!(cache.remove(&digest).unwrap(), None);
+    assert!(cache.try_lock(&LockName::Blob(digest), Mode::Exclusive).unwrap().is_none());
+    writer.append(b"2").unwrap();
+    writer.commit().unwrap();
+    assert!(cache.try_lock(&LockName::Blob(digest), Mode::Exclusive).unwrap().is_some());
+}
+
+#[test]
+fn names_that_are_no_digests_are_nobodys_blobs() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(directory.path());
+    let blobs = cache.layout().blobs(Algorithm::Sha256);
+    for name in ["README", ".tmp-1-2", "0123", &"G".repeat(64), &format!("{}.part", "0".repeat(64))] {
+        fs::write(blobs.join(name), b"").unwrap();
+    }
+    assert_eq!(cache.blobs().unwrap(), []);
+}

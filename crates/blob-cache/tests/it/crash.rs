@@ -1,0 +1,93 @@
+//! Processes that are killed while they write.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use vmroot_blob_cache::{AtomicFile, Cache, Claim, LockName, Mode, Swept, Verdict, patiently};
+use vmroot_model::{Algorithm, Digest};
+
+use crate::processes::{in_child, spawn};
+use crate::{bytes, open};
+
+const KILLS: u64 = 100;
+const BLOBS: u64 = 12;
+
+/// The file a process makes when it is about to write.
+const STARTED: &str = "started";
+
+fn content(seed: u64) -> Vec<u8> {
+    bytes(seed + 100, 150_000 * (seed as usize + 1))
+}
+
+/// Fetches the blobs one after the other, and writes a record for each: again and again, until killed.
+fn work(directory: &Path) {
+    let cache = open(directory);
+    fs::write(directory.join(STARTED), b"").unwrap();
+    loop {
+        for seed in 0..BLOBS {
+            fetch(&cache, seed);
+        }
+        cache.remove(&Digest::of(&content(BLOBS / 2))).unwrap();
+    }
+}
+
+fn fetch(cache: &Cache, seed: u64) {
+    let _in_use = cache.lock(&LockName::Cache, Mode::Shared, &mut patiently).unwrap();
+    let content = content(seed);
+    let digest = Digest::of(&content);
+    if let Claim::Absent(mut writer) = cache.writer(&digest, content.len() as u64, &mut patiently).unwrap() {
+        for piece in content[writer.offset() as usize..].chunks(4_096) {
+            writer.append(piece).unwrap();
+        }
+        writer.commit().unwrap();
+    }
+    let mut record = AtomicFile::hashing(cache.layout().image_record(&digest), Algorithm::Sha256).unwrap();
+    for piece in content.chunks(4_096) {
+        record.write_all(piece).unwrap();
+    }
+    assert_eq!(record.commit().unwrap().digest, Some(digest));
+}
+
+#[test]
+fn what_is_there_after_a_kill_is_whole() {
+    if let Some(directory) = in_child() {
+        return work(&directory);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(directory.path());
+    let mut left_unfinished = 0;
+    for round in 0..KILLS {
+        let mut child = spawn("crash::what_is_there_after_a_kill_is_whole", directory.path());
+        child.wait_for(&directory.path().join(STARTED));
+        std::thread::sleep(Duration::from_micros(round * 7_919 % 40_000));
+        child.kill();
+        fs::remove_file(directory.path().join(STARTED)).unwrap();
+        check(&cache, directory.path());
+        left_unfinished += u64::from(cache.usage().unwrap().unfinished.files > 0);
+    }
+    assert!(left_unfinished > 0, "no kill of {KILLS} hit a write: the test tests nothing");
+
+    for seed in 0..BLOBS {
+        fetch(&cache, seed);
+    }
+    check(&cache, directory.path());
+    let whole = cache.blobs().unwrap();
+    assert_eq!(whole.iter().filter(|blob| !blob.partial).count() as u64, BLOBS);
+    cache.sweep().unwrap();
+    assert_eq!(cache.sweep_partials().unwrap(), Swept::default());
+    assert_eq!(cache.usage().unwrap().unfinished.files, 0);
+}
+
+/// Checks every blob and record that has its final name.
+fn check(cache: &Cache, directory: &Path) {
+    for blob in cache.blobs().unwrap().iter().filter(|blob| !blob.partial) {
+        assert_eq!(cache.verify(&blob.digest).unwrap(), Verdict::Whole);
+    }
+    for entry in fs::read_dir(directory.join("images")).unwrap() {
+        let path = entry.unwrap().path();
+        let Some(hex) = path.file_name().unwrap().to_str().unwrap().strip_suffix(".json") else { continue };
+        assert_eq!(Digest::of(&fs::read(&path).unwrap()).hex(), hex, "{path:?}");
+    }
+}

@@ -1,0 +1,76 @@
+//! A file system that is full.
+
+use std::env;
+use std::io::{self, Write};
+use std::path::Path;
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
+use vmroot_blob_cache::{Verdict, write_file};
+use vmroot_model::Digest;
+
+use crate::{bytes, claim, open};
+
+/// A tmpfs of one megabyte, unmounted when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// `None` where this user may not mount.
+    #[expect(clippy::print_stderr, reason = "a test that skips says so")]
+    fn mount() -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let mounted = mount("tmpfs", directory.path(), "tmpfs", MountFlags::empty(), Some(c"size=1m"));
+        if let Err(error) = mounted {
+            assert!(env::var_os("VMROOT_TEST_NO_SKIP").is_none(), "cannot mount a tmpfs: {error}");
+            eprintln!("skipped: needs root");
+            return None;
+        }
+        Some(Self(directory))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        unmount(self.path(), UnmountFlags::DETACH).unwrap();
+    }
+}
+
+#[test]
+fn a_full_disk_is_named_and_harms_nothing() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let cache = open(&disk.path().join("cache"));
+    let small = bytes(20, 300_000);
+    let mut writer = claim(&cache, &Digest::of(&small), small.len());
+    writer.append(&small).unwrap();
+    writer.commit().unwrap();
+
+    let large = bytes(21, 2_000_000);
+    let digest = Digest::of(&large);
+    let mut writer = claim(&cache, &digest, large.len());
+    let error = large.chunks(100_000).find_map(|piece| writer.append(piece).err()).unwrap();
+    assert!(error.is_full_disk(), "{error}");
+    assert!(error.to_string().contains(cache.layout().partial(&digest).to_str().unwrap()), "{error}");
+    let error = writer.write_all(&large[..500_000]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    let accepted = writer.offset();
+    drop(writer);
+
+    let record = cache.layout().image_record(&digest);
+    let error = write_file(&record, &small).unwrap_err();
+    assert!(error.is_full_disk(), "{error}");
+    assert!(!record.exists());
+
+    assert_eq!(cache.verify(&Digest::of(&small)).unwrap(), Verdict::Whole);
+    assert_eq!(cache.blobs().unwrap().len(), 2);
+    // Once there is space again, the work goes on where it stopped.
+    mount_remount(disk.path(), MountFlags::empty(), c"size=8m").unwrap();
+    let mut writer = claim(&cache, &digest, large.len());
+    // What was gathered and did not fit is not there; all that is before it is.
+    let kept = writer.offset();
+    assert!(kept > 0 && kept <= accepted, "{kept} of {accepted}");
+    writer.append(&large[kept as usize..]).unwrap();
+    writer.commit().unwrap();
+}

@@ -1,0 +1,125 @@
+//! Several processes with one cache.
+
+use std::env;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use vmroot_blob_cache::{Claim, LockName, Mode, Verdict, patiently};
+use vmroot_model::Digest;
+
+use crate::{bytes, open};
+
+/// Set in a child process: the directory it works in.
+const DIRECTORY: &str = "VMROOT_TEST_DIRECTORY";
+
+/// A process that runs one test of this binary, killed when dropped.
+pub(crate) struct Running(Child);
+
+/// Starts this test binary again to run one test, which finds its directory with [`in_child`].
+pub(crate) fn spawn(test: &str, directory: &Path) -> Running {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", test, "--quiet", "--test-threads=1"]).env(DIRECTORY, directory);
+    Running(command.stdout(Stdio::null()).spawn().unwrap())
+}
+
+impl Running {
+    /// Waits for the process to make a file.
+    pub(crate) fn wait_for(&mut self, file: &Path) {
+        while !file.exists() {
+            assert!(self.0.try_wait().unwrap().is_none(), "the process ended before it made {file:?}");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    fn succeeds(mut self) -> bool {
+        self.0.wait().unwrap().success()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already, unless the test fails.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The directory to work in, in a process that [`spawn`] started.
+pub(crate) fn in_child() -> Option<PathBuf> {
+    env::var_os(DIRECTORY).map(Into::into)
+}
+
+const BLOB: usize = 4_000_000;
+
+#[test]
+fn eight_processes_fetch_a_blob_once() {
+    if let Some(directory) = in_child() {
+        return fetch(&directory);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let start = |_| spawn("processes::eight_processes_fetch_a_blob_once", directory.path());
+    let processes: Vec<Running> = (0..8).map(start).collect();
+    assert!(processes.into_iter().all(Running::succeeds));
+    let fetched = fs::read(directory.path().join("fetched")).unwrap();
+    assert_eq!(fetched.len(), BLOB.div_ceil(100_000), "every piece was fetched once, by one process");
+    assert!(fetched.iter().all(|&pid| pid == fetched[0]));
+    let content = bytes(10, BLOB);
+    assert_eq!(open(&directory.path().join("cache")).verify(&Digest::of(&content)).unwrap(), Verdict::Whole);
+}
+
+/// What each process does: it notes a byte of its process id for every piece it fetches.
+fn fetch(directory: &Path) {
+    let content = bytes(10, BLOB);
+    let digest = Digest::of(&content);
+    let cache = open(&directory.join("cache"));
+    let mut notes = OpenOptions::new().append(true).create(true).open(directory.join("fetched")).unwrap();
+    let _in_use = cache.lock(&LockName::Cache, Mode::Shared, &mut patiently).unwrap();
+    match cache.writer(&digest, BLOB as u64, &mut patiently).unwrap() {
+        Claim::Present(blob) => assert_eq!(blob.len, BLOB as u64),
+        Claim::Absent(mut writer) => {
+            for piece in content.chunks(100_000) {
+                notes.write_all(&[std::process::id() as u8]).unwrap();
+                writer.append(piece).unwrap();
+                thread::yield_now();
+            }
+            writer.commit().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_lock_goes_with_the_process_that_held_it() {
+    let held = |directory: &Path| directory.join("held");
+    if let Some(directory) = in_child() {
+        let _lock = open(&directory).lock(&LockName::Cache, Mode::Exclusive, &mut patiently).unwrap();
+        fs::write(held(&directory), b"").unwrap();
+        loop {
+            thread::park();
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = spawn("processes::a_lock_goes_with_the_process_that_held_it", directory.path());
+    child.wait_for(&held(directory.path()));
+    let cache = open(directory.path());
+    assert!(cache.try_lock(&LockName::Cache, Mode::Shared).unwrap().is_none());
+    // The hook that tells the user to wait is where this test ends the other process.
+    let mut told = 0;
+    let mut waiting = |_: &Path| {
+        told += 1;
+        if told == 1 {
+            child.kill();
+        }
+        std::ops::ControlFlow::Continue(())
+    };
+    let _lock = cache.lock(&LockName::Cache, Mode::Exclusive, &mut waiting).unwrap();
+    assert!(told >= 1);
+}

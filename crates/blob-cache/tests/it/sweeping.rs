@@ -1,0 +1,74 @@
+//! What is left over is found and removed; what is in use stays.
+
+use std::fs;
+use std::io::Write;
+
+use vmroot_blob_cache::{AtomicFile, Cache, LockName, Mode, Swept};
+use vmroot_model::Digest;
+
+use crate::{bytes, claim, open};
+
+fn lock_count(cache: &Cache) -> usize {
+    fs::read_dir(cache.layout().locks()).unwrap().count()
+}
+
+#[test]
+fn temporary_files_of_the_dead_are_removed_and_those_of_the_living_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(directory.path());
+    let target = cache.layout().image_record(&Digest::of(b"record"));
+    let mut living = AtomicFile::create(&target).unwrap();
+    living.write_all(b"on its way").unwrap();
+    fs::write(cache.layout().layers().join(".tmp-99-1"), bytes(1, 1_000)).unwrap();
+    fs::write(cache.layout().roots().join(".tmpAbCdEf"), bytes(1, 234)).unwrap();
+    fs::write(cache.layout().roots().join("kept.idx"), b"kept").unwrap();
+    assert_eq!(cache.sweep().unwrap(), Swept { files: 2, bytes: 1_234 });
+    assert_eq!(cache.sweep().unwrap(), Swept::default());
+    living.commit().unwrap();
+    assert_eq!(fs::read(target).unwrap(), b"on its way");
+    assert_eq!(cache.usage().unwrap().roots.files, 1);
+}
+
+#[test]
+fn lock_files_that_nobody_holds_are_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(directory.path());
+    let held = cache.try_lock(&LockName::Layer(Digest::of(b"held")), Mode::Shared).unwrap().unwrap();
+    drop(cache.try_lock(&LockName::Root(Digest::of(b"free")), Mode::Exclusive).unwrap().unwrap());
+    assert_eq!(lock_count(&cache), 2);
+    cache.sweep().unwrap();
+    assert_eq!(lock_count(&cache), 1);
+    assert!(cache.try_lock(&LockName::Layer(Digest::of(b"held")), Mode::Exclusive).unwrap().is_none());
+    drop(held);
+    cache.sweep().unwrap();
+    assert_eq!(lock_count(&cache), 0);
+}
+
+#[test]
+fn partial_blobs_are_swept_unless_somebody_writes_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(directory.path());
+    let (left, growing) = (Digest::of(b"left"), Digest::of(b"growing"));
+    claim(&cache, &left, 4).append(b"le").unwrap();
+    let mut writer = claim(&cache, &growing, 7);
+    writer.append(b"grow").unwrap();
+    assert_eq!(cache.usage().unwrap().unfinished.files, 2);
+    assert_eq!(cache.sweep_partials().unwrap(), Swept { files: 1, bytes: 2 });
+    writer.append(b"ing").unwrap();
+    writer.commit().unwrap();
+    assert_eq!(cache.blobs().unwrap().len(), 1);
+}
+
+#[test]
+fn usage_counts_holes_as_length_but_not_as_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(directory.path());
+    let file = fs::File::create(cache.layout().layer_contents(&Digest::of(b"layer"))).unwrap();
+    file.set_len(10_000_000).unwrap();
+    claim(&cache, &Digest::of(b"half"), 4).append(b"ha").unwrap();
+    let usage = cache.usage().unwrap();
+    assert_eq!((usage.layers.files, usage.layers.bytes), (1, 10_000_000));
+    assert!(usage.layers.disk_bytes < 1_000_000);
+    assert_eq!((usage.unfinished.files, usage.unfinished.bytes), (1, 2));
+    assert_eq!(usage.blobs.files, 0);
+}
