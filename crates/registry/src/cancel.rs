@@ -1,0 +1,63 @@
+//! The caller's way of saying: stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::{Error, Result};
+
+/// How long it takes at most until a [`Cancel`] is noticed.
+pub(crate) const NOTICE: Duration = Duration::from_millis(50);
+
+/// A flag, shared by its clones, that ends what is going on once it is set.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel {
+    flag: Arc<AtomicBool>,
+}
+
+impl Cancel {
+    /// A flag that is not set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the flag, for good.
+    pub fn cancel(&self) {
+        self.flag.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the flag is set.
+    pub fn is_cancelled(&self) -> bool {
+        self.flag.load(Ordering::SeqCst)
+    }
+
+    /// # Errors
+    /// [`Error::Cancelled`] if the flag is set.
+    pub fn check(&self) -> Result<()> {
+        if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    /// Sleeps, unless the flag gets set.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] as soon as the flag is set.
+    pub fn sleep(&self, duration: Duration) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            self.check()?;
+            let left = duration.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            thread::sleep(left.min(NOTICE));
+        }
+    }
+}
+
+/// A flag that somebody else sets, such as a signal handler.
+impl From<Arc<AtomicBool>> for Cancel {
+    fn from(flag: Arc<AtomicBool>) -> Self {
+        Self { flag }
+    }
+}

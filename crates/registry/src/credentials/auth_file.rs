@@ -1,0 +1,147 @@
+//! One file with credentials: its JSON, and which of its entries is meant for a repository.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+use super::Credential;
+use crate::{Error, Result};
+
+/// The most bytes of a file that are read.
+const LIMIT: u64 = 4 << 20;
+
+/// What Docker Hub is called in files and by helpers, the usual name first.
+const DOCKER_HUB: [&str; 4] = ["https://index.docker.io/v1/", "docker.io", "index.docker.io", "registry-1.docker.io"];
+
+/// The user name that says that the password is an identity token.
+pub(super) const TOKEN_USER: &str = "<token>";
+
+/// The names that a registry may have in a map of helpers, and that a helper may know it by.
+pub(super) fn names(domain: &str) -> Vec<&str> {
+    if DOCKER_HUB.contains(&domain) { DOCKER_HUB.to_vec() } else { vec![domain] }
+}
+
+/// The content of a file.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct AuthFile {
+    auths: Option<BTreeMap<String, Entry>>,
+    #[serde(rename = "credHelpers")]
+    helpers: Option<BTreeMap<String, String>>,
+    #[serde(rename = "credsStore")]
+    store: Option<String>,
+}
+
+/// An entry of `auths`; an empty one only marks that a helper has something.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Entry {
+    /// `user:password` in base64.
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+    registrytoken: Option<String>,
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Entry")
+    }
+}
+
+impl AuthFile {
+    /// Reads a file; `None` if it is not there.
+    pub(super) fn read(path: &Path) -> Result<Option<Self>> {
+        let failed = |reason: String| Error::AuthFile { path: path.to_owned(), reason };
+        let mut text = Vec::new();
+        match File::open(path).and_then(|file| file.take(LIMIT).read_to_end(&mut text)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error.to_string())),
+        }
+        if text.trim_ascii().is_empty() {
+            return Ok(None);
+        }
+        // serde's messages have no values of strings in them but for wrong types, so say only where it is wrong.
+        let json = |error: serde_json::Error| {
+            failed(format!("not a file of credentials: see line {}, column {}", error.line(), error.column()))
+        };
+        if path.file_name().is_some_and(|name| name == ".dockercfg") {
+            let auths = serde_json::from_slice(&text).map_err(json)?;
+            return Ok(Some(Self { auths: Some(auths), ..Self::default() }));
+        }
+        serde_json::from_slice(&text).map(Some).map_err(json)
+    }
+
+    /// The helper for this very registry.
+    pub(super) fn helper(&self, domain: &str) -> Option<&str> {
+        let helpers = self.helpers.as_ref()?;
+        let helper = names(domain).into_iter().find_map(|name| helpers.get(name))?;
+        Some(helper.as_str()).filter(|helper| !helper.is_empty())
+    }
+
+    /// The helper for all registries.
+    pub(super) fn store(&self) -> Option<&str> {
+        self.store.as_deref().filter(|store| !store.is_empty())
+    }
+
+    /// The most specific entry for a repository that is not empty.
+    pub(super) fn entry(&self, path: &Path, domain: &str, repository: &str) -> Result<Option<Credential>> {
+        let Some(auths) = &self.auths else { return Ok(None) };
+        let exact = namespaces(domain, repository).filter_map(|key| auths.get_key_value(&key));
+        let loose = auths.iter().filter(|(key, _)| names(domain).contains(&host_of(key)));
+        for (key, entry) in exact.chain(loose) {
+            let failed = |reason: &str| Error::AuthFile { path: path.to_owned(), reason: format!("{key}: {reason}") };
+            if let Some(credential) = entry.credential().map_err(failed)? {
+                return Ok(Some(credential));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// `host/a/b`, `host/a`, `host`.
+fn namespaces(domain: &str, repository: &str) -> impl Iterator<Item = String> {
+    let full = format!("{domain}/{repository}");
+    std::iter::successors(Some(full), |key| key.rsplit_once('/').map(|(parent, _)| parent.to_owned()))
+}
+
+/// The host of a key that is a URL, as `docker login` used to write them; any other key as it is.
+fn host_of(key: &str) -> &str {
+    let url = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
+    url.map_or(key, |rest| rest.split('/').next().unwrap_or(rest))
+}
+
+impl Entry {
+    fn credential(&self) -> std::result::Result<Option<Credential>, &'static str> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        if let Some(token) = given(&self.identitytoken) {
+            return Ok(Some(Credential::IdentityToken(token)));
+        }
+        if let Some(token) = given(&self.registrytoken) {
+            return Ok(Some(Credential::RegistryToken(token)));
+        }
+        if let Some(auth) = given(&self.auth) {
+            let decoded = STANDARD.decode(auth.trim()).map_err(|_| "`auth` is not base64")?;
+            let decoded = String::from_utf8(decoded).map_err(|_| "`auth` is not UTF-8")?;
+            let (user, password) = decoded.split_once(':').ok_or("`auth` has no colon between user and password")?;
+            // Some versions of docker padded it with NULs.
+            return Ok(Some(password_or_token(user, password.trim_end_matches('\0'))));
+        }
+        let pair = given(&self.username).zip(given(&self.password));
+        Ok(pair.map(|(user, password)| password_or_token(&user, &password)))
+    }
+}
+
+/// A user and a password, unless the user's name says that it is an identity token.
+pub(super) fn password_or_token(user: &str, password: &str) -> Credential {
+    if user == TOKEN_USER {
+        return Credential::IdentityToken(password.to_owned());
+    }
+    Credential::Password { user: user.to_owned(), password: password.to_owned() }
+}

@@ -1,0 +1,104 @@
+//! Proxies, by the conventions of the environment variables that everybody uses.
+
+use std::fmt;
+
+use reqwest::NoProxy;
+
+use crate::{Error, Result};
+
+/// Hosts that are never reached through a proxy, as Go's and curl's users expect.
+const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
+
+/// Which proxies to use.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// The proxy for `http` URLs: `http://`, `https://`, `socks5://` or `socks5h://`, with user and password if need be.
+    pub http: Option<String>,
+    /// The proxy for `https` URLs.
+    pub https: Option<String>,
+    /// Hosts, domains (with their subdomains), addresses and networks without proxy, separated by commas; `*` is all.
+    pub no_proxy: Option<String>,
+}
+
+impl Proxies {
+    /// The proxies that variables say: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, in lower case too.
+    ///
+    /// `lookup` gives the value of a variable; empty ones count as unset. Lower case goes first. A server that was
+    /// started by CGI (`REQUEST_METHOD` is set) ignores `HTTP_PROXY`, which its client may have set (CVE-2016-5385).
+    pub fn from_variables(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let variable = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
+        let either = |lower: &str| variable(lower).or_else(|| variable(&lower.to_ascii_uppercase()));
+        let all = either("all_proxy");
+        let http = match variable("REQUEST_METHOD") {
+            Some(_) => variable("http_proxy"),
+            None => either("http_proxy"),
+        };
+        Self { http: http.or_else(|| all.clone()), https: either("https_proxy").or(all), no_proxy: either("no_proxy") }
+    }
+
+    /// The same for reqwest.
+    pub(crate) fn to_reqwest(&self) -> Result<Vec<reqwest::Proxy>> {
+        let exceptions = match &self.no_proxy {
+            Some(list) => format!("{list},{LOOPBACK}"),
+            None => LOOPBACK.to_owned(),
+        };
+        let mut proxies = Vec::new();
+        type Make = fn(&str) -> reqwest::Result<reqwest::Proxy>;
+        let both: [(_, Make); 2] =
+            [(&self.http, |url| reqwest::Proxy::http(url)), (&self.https, |url| reqwest::Proxy::https(url))];
+        for (url, make) in both {
+            let Some(url) = url else { continue };
+            let url = if url.contains("://") { url.clone() } else { format!("http://{url}") };
+            let proxy = make(&url).map_err(|error| Error::Option {
+                option: "proxy",
+                // Without the URL, which may hold a password.
+                reason: error.without_url().to_string(),
+            })?;
+            proxies.push(proxy.no_proxy(NoProxy::from_string(&exceptions)));
+        }
+        Ok(proxies)
+    }
+}
+
+impl fmt::Debug for Proxies {
+    /// Without the URLs, which may hold passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxies")
+            .field("http", &self.http.is_some())
+            .field("https", &self.https.is_some())
+            .field("no_proxy", &self.no_proxy)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(variables: &[(&str, &str)]) -> Proxies {
+        Proxies::from_variables(|name| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn reads_the_usual_variables() {
+        let proxies = of(&[("http_proxy", "a:1"), ("HTTP_PROXY", "b:1"), ("HTTPS_PROXY", "c:1"), ("NO_PROXY", "d")]);
+        assert_eq!(proxies.http.as_deref(), Some("a:1"));
+        assert_eq!(proxies.https.as_deref(), Some("c:1"));
+        assert_eq!(proxies.no_proxy.as_deref(), Some("d"));
+        assert_eq!(of(&[("ALL_PROXY", "e:1"), ("https_proxy", " ")]).https.as_deref(), Some("e:1"));
+    }
+
+    #[test]
+    fn cgi_may_not_set_the_proxy() {
+        assert_eq!(of(&[("HTTP_PROXY", "evil:1"), ("REQUEST_METHOD", "GET")]).http, None);
+    }
+
+    #[test]
+    fn bad_urls_are_errors_without_the_password() {
+        let proxies = Proxies { http: Some("http://user:secret@[bad".to_owned()), ..Proxies::default() };
+        let error = proxies.to_reqwest().unwrap_err().to_string();
+        assert!(error.starts_with("proxy: ") && !error.contains("secret"), "{error}");
+    }
+}

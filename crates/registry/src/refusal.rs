@@ -1,0 +1,124 @@
+//! Answers that are no success: what they say, and whether to ask again.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::StatusCode;
+use reqwest::header::RETRY_AFTER;
+use serde::Deserialize;
+
+use crate::http::Exchange;
+use crate::{ClientOptions, Error, retry_after};
+
+/// How much of an error's body is read, in bytes.
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// How much of it is shown, in characters.
+const MESSAGE_LIMIT: usize = 400;
+
+/// An answer that is no success.
+pub(crate) struct Refusal {
+    url: String,
+    status: StatusCode,
+    message: String,
+    retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// Reads what the answer says.
+    pub(crate) fn read(exchange: Exchange) -> Self {
+        let url = exchange.shown();
+        let status = exchange.status();
+        let retry_after = exchange.header(RETRY_AFTER).and_then(|value| retry_after::parse(value, SystemTime::now()));
+        let message = message(&exchange.read_some(BODY_LIMIT), status);
+        Self { url, status, message, retry_after }
+    }
+
+    /// How long to wait before asking again, if the server says; `None` if asking again is no use.
+    pub(crate) fn retry(&self, options: &ClientOptions) -> Option<Retry> {
+        const HOPELESS: [StatusCode; 2] = [StatusCode::NOT_IMPLEMENTED, StatusCode::HTTP_VERSION_NOT_SUPPORTED];
+        let passing = self.status.is_server_error() && !HOPELESS.contains(&self.status)
+            || self.status == StatusCode::REQUEST_TIMEOUT
+            || self.status == StatusCode::TOO_MANY_REQUESTS;
+        let bearable = self.retry_after.is_none_or(|wait| wait <= options.retry_after_limit);
+        (passing && bearable).then_some(Retry { wait: self.retry_after })
+    }
+
+    /// The same as an error.
+    pub(crate) fn into_error(self) -> Error {
+        let Self { url, status, message, retry_after } = self;
+        match status {
+            StatusCode::NOT_FOUND => Error::NotFound { url, message },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Error::Unauthorized { url, status: status.as_u16(), message }
+            }
+            StatusCode::TOO_MANY_REQUESTS => Error::RateLimited { url, wait: retry_after, message },
+            _ => Error::Status { url, status: status.as_u16(), message },
+        }
+    }
+}
+
+/// That asking again is worth it.
+pub(crate) struct Retry {
+    /// How long the server asks to wait, if it says.
+    pub(crate) wait: Option<Duration>,
+}
+
+#[derive(Deserialize)]
+struct Errors {
+    errors: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// What the body says: the codes and messages of the distribution specification, or its text, or the status.
+fn message(body: &[u8], status: StatusCode) -> String {
+    let text = match serde_json::from_slice::<Errors>(body) {
+        Ok(Errors { errors }) if !errors.is_empty() => {
+            let texts = errors.iter().map(|Entry { code, message }| match (code.as_str(), message.as_str()) {
+                (code, "") => code.to_owned(),
+                ("", message) => message.to_owned(),
+                (code, message) => format!("{code}: {message}"),
+            });
+            texts.collect::<Vec<_>>().join("; ")
+        }
+        _ => String::from_utf8_lossy(body).into_owned(),
+    };
+    let clean = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let clean: String = clean.chars().filter(|char| !char.is_control()).collect();
+    match clean.char_indices().nth(MESSAGE_LIMIT) {
+        _ if clean.is_empty() => status.canonical_reason().unwrap_or("no reason is given").to_owned(),
+        Some((end, _)) => format!("{}...", &clean[..end]),
+        None => clean,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(body: &str) -> String {
+        message(body.as_bytes(), StatusCode::NOT_FOUND)
+    }
+
+    #[test]
+    fn errors_of_the_specification() {
+        let body = r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"x"}},
+            {"code":"DENIED"},{"message":"no"}]}"#;
+        assert_eq!(of(body), "MANIFEST_UNKNOWN: manifest unknown; DENIED; no");
+    }
+
+    #[test]
+    fn anything_else_is_shown_briefly() {
+        assert_eq!(of("<html>\n  gone\u{1b}[31m\n</html>"), "<html> gone[31m </html>");
+        assert_eq!(of(""), "Not Found");
+        assert_eq!(of(r#"{"errors":[]}"#), r#"{"errors":[]}"#);
+        assert_eq!(of(&"ä".repeat(1000)), format!("{}...", "ä".repeat(400)));
+        assert_eq!(message(&[0xff, b'x'], StatusCode::OK), "\u{fffd}x");
+    }
+}

@@ -1,0 +1,318 @@
+//! Where credentials come from, and which of them win.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use vmroot_registry::{AuthFiles, Chain, Client, ClientOptions, Credential, Credentials, Error, Explicit};
+use vmroot_testkit::registry::Auth;
+
+use crate::fixture::{Fixture, NAME, options, password};
+
+/// A home for files with credentials and for helpers.
+struct Home {
+    directory: TempDir,
+}
+
+impl Home {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes a file with credentials.
+    fn file(&self, name: &str, content: &Value) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content.to_string()).unwrap();
+        path
+    }
+
+    /// Makes the program `docker-credential-NAME`; it notes what it is asked for in a file of that name.
+    fn helper(&self, name: &str, script: &str) {
+        let (text, program) = (self.path("script"), self.path(&format!("docker-credential-{name}")));
+        let script = format!("#!/bin/sh\nserver=$(cat)\necho \"$1 $server\" >>\"$0.asked\"\n{script}\n");
+        fs::write(&text, script).unwrap();
+        fs::set_permissions(&text, fs::Permissions::from_mode(0o755)).unwrap();
+        // Not written by this process, whose other threads may start programs that inherit the open file.
+        assert!(Command::new("cp").arg(&text).arg(&program).status().unwrap().success());
+    }
+
+    /// What a helper was asked for.
+    fn asked(&self, name: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.path(&format!("docker-credential-{name}.asked"))).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn files(&self, files: &[&Path]) -> AuthFiles {
+        AuthFiles {
+            files: files.iter().map(|path| path.to_path_buf()).collect(),
+            helper_directories: vec![self.directory.path().to_owned()],
+            helper_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// `user` as an entry of `auths`, with the password `pass`.
+fn entry(user: &str) -> Value {
+    use base64::Engine as _;
+    json!({ "auth": base64::engine::general_purpose::STANDARD.encode(format!("{user}:pass")) })
+}
+
+fn user(found: Option<Credential>) -> Option<String> {
+    found.map(|credential| match credential {
+        Credential::Password { user, password } => {
+            assert_eq!(password, "pass");
+            user
+        }
+        other => panic!("{other:?}"),
+    })
+}
+
+const ANSWER: &str = r#"echo '{"ServerURL":"x","Username":"helped","Secret":"pass"}'"#;
+
+#[test]
+fn the_first_source_wins_and_the_first_file() {
+    let home = Home::new();
+    let first = home.file("first.json", &json!({ "auths": { "a.test": entry("one") } }));
+    let second = home.file("second.json", &json!({ "auths": { "a.test": entry("two"), "b.test": entry("bob") } }));
+    let files = home.files(&[&home.path("gone.json"), &first, &second]);
+    assert_eq!(user(files.get("a.test", "x").unwrap()).unwrap(), "one");
+    assert_eq!(user(files.get("b.test", "x").unwrap()).unwrap(), "bob");
+    assert_eq!(files.get("c.test", "x").unwrap(), None);
+
+    let chain = Chain(vec![Arc::new(Explicit(password("ann", "pass"))), Arc::new(files.clone())]);
+    assert_eq!(user(chain.get("a.test", "x").unwrap()).unwrap(), "ann");
+    let chain = Chain(vec![Arc::new(files), Arc::new(Explicit(password("ann", "pass")))]);
+    assert_eq!(user(chain.get("a.test", "x").unwrap()).unwrap(), "one");
+    assert_eq!(user(chain.get("c.test", "x").unwrap()).unwrap(), "ann");
+}
+
+#[test]
+fn the_most_specific_key_wins() {
+    let home = Home::new();
+    let auths = json!({ "auths": {
+        "a.test": entry("host"),
+        "a.test/team": entry("team"),
+        "a.test/team/app": entry("app"),
+        "a.test/team/empty": {},
+        "https://b.test/v2/": entry("url"),
+        "http://c.test:5000": entry("port"),
+    } });
+    let path = home.file("auth.json", &auths);
+    let files = home.files(&[&path]);
+    for (domain, repository, expected) in [
+        ("a.test", "team/app", Some("app")),
+        ("a.test", "team/app/part", Some("app")),
+        ("a.test", "team/application", Some("team")),
+        ("a.test", "team/empty", Some("team")),
+        ("a.test", "teams/app", Some("host")),
+        ("a.test:5000", "team/app", None),
+        ("b.test", "x", Some("url")),
+        ("c.test:5000", "x", Some("port")),
+        ("c.test", "x", None),
+        ("test", "x", None),
+    ] {
+        let found = user(files.get(domain, repository).unwrap());
+        assert_eq!(found.as_deref(), expected, "{domain}/{repository}");
+    }
+}
+
+#[test]
+fn docker_hub_has_many_names() {
+    for key in
+        ["https://index.docker.io/v1/", "docker.io", "index.docker.io", "registry-1.docker.io", "https://docker.io"]
+    {
+        let home = Home::new();
+        let path = home.file("config.json", &json!({ "auths": { key: entry("hub") } }));
+        assert_eq!(user(home.files(&[&path]).get("docker.io", "library/alpine").unwrap()).unwrap(), "hub", "{key}");
+    }
+    let home = Home::new();
+    let path = home.file("config.json", &json!({ "auths": { "docker.io/library": entry("library") } }));
+    let files = home.files(&[&path]);
+    assert_eq!(user(files.get("docker.io", "library/alpine").unwrap()).unwrap(), "library");
+    assert_eq!(files.get("docker.io", "other/alpine").unwrap(), None);
+}
+
+#[test]
+fn entries_have_many_forms() {
+    let home = Home::new();
+    let path = home.file(
+        "config.json",
+        &json!({ "auths": {
+        "pair.test": { "username": "ann", "password": "pass" },
+        "identity.test": { "auth": "PHRva2VuPjo=", "identitytoken": "id" },
+        "user.test": { "auth": "PHRva2VuPjppZA==" },
+        "registry.test": { "registrytoken": "reg" },
+        "nul.test": { "auth": "YW5uOnBhc3MAAAA=" },
+        "colon.test": { "auth": "YW5uOnA6YTpz" },
+        "bad.test": { "auth": "not base64!" },
+        "none.test": { "auth": "bm8gY29sb24=" },
+        "empty.test": { "auth": "" },
+    } }),
+    );
+    let files = home.files(&[&path]);
+    assert_eq!(user(files.get("pair.test", "x").unwrap()).unwrap(), "ann");
+    assert_eq!(files.get("identity.test", "x").unwrap(), Some(Credential::IdentityToken("id".to_owned())));
+    assert_eq!(files.get("user.test", "x").unwrap(), Some(Credential::IdentityToken("id".to_owned())));
+    assert_eq!(files.get("registry.test", "x").unwrap(), Some(Credential::RegistryToken("reg".to_owned())));
+    assert_eq!(user(files.get("nul.test", "x").unwrap()).unwrap(), "ann");
+    assert_eq!(files.get("colon.test", "x").unwrap(), Some(password("ann", "p:a:s")));
+    assert_eq!(files.get("empty.test", "x").unwrap(), None);
+    for domain in ["bad.test", "none.test"] {
+        let message = files.get(domain, "x").unwrap_err().to_string();
+        assert!(message.contains("config.json") && message.contains(domain), "{message}");
+    }
+}
+
+#[test]
+fn files_that_say_nothing_or_are_old() {
+    let home = Home::new();
+    fs::write(home.path("empty.json"), " \n").unwrap();
+    let null = home.file("null.json", &json!({ "auths": null, "credHelpers": null, "credsStore": "", "other": [1] }));
+    let old = home.file(".dockercfg", &json!({ "https://a.test/v1/": entry("old") }));
+    let files = home.files(&[&home.path("empty.json"), &null, &old]);
+    assert_eq!(user(files.get("a.test", "x").unwrap()).unwrap(), "old");
+
+    fs::write(home.path("bad.json"), "{").unwrap();
+    let error = home.files(&[&home.path("bad.json")]).get("a.test", "x").unwrap_err();
+    assert!(matches!(error, Error::AuthFile { .. }), "{error:?}");
+    let error = home.files(&[home.directory.path()]).get("a.test", "x").unwrap_err();
+    assert!(matches!(error, Error::AuthFile { .. }), "{error:?}");
+}
+
+#[test]
+fn a_helper_for_the_registry_goes_before_the_file_and_the_store_after_it() {
+    let home = Home::new();
+    home.helper("one", ANSWER);
+    home.helper("all", r#"echo '{"Username":"stored","Secret":"pass"}'"#);
+    let path = home.file(
+        "config.json",
+        &json!({
+            "auths": { "a.test": entry("file"), "b.test": entry("file"), "c.test": {} },
+            "credHelpers": { "a.test": "one" },
+            "credsStore": "all",
+        }),
+    );
+    let files = home.files(&[&path]);
+    assert_eq!(user(files.get("a.test", "team/app").unwrap()).unwrap(), "helped");
+    assert_eq!(user(files.get("b.test", "x").unwrap()).unwrap(), "file");
+    assert_eq!(user(files.get("c.test", "x").unwrap()).unwrap(), "stored");
+    assert_eq!(user(files.get("d.test:5000", "x").unwrap()).unwrap(), "stored");
+    assert_eq!(home.asked("one"), ["get a.test"]);
+    assert_eq!(home.asked("all"), ["get c.test", "get d.test:5000"]);
+}
+
+#[test]
+fn helpers_know_docker_hub_by_its_old_name() {
+    let home = Home::new();
+    home.helper("hub", &format!("[ \"$server\" = https://index.docker.io/v1/ ] || exit 1\n{ANSWER}"));
+    for content in [json!({ "credsStore": "hub" }), json!({ "credHelpers": { "docker.io": "hub" } })] {
+        let path = home.file("config.json", &content);
+        assert_eq!(user(home.files(&[&path]).get("docker.io", "library/alpine").unwrap()).unwrap(), "helped");
+    }
+}
+
+#[test]
+fn what_helpers_say() {
+    let home = Home::new();
+    home.helper("token", r#"echo '{"Username":"<token>","Secret":"id"}'"#);
+    home.helper("none", "echo 'credentials not found in native keychain'; exit 1");
+    home.helper("empty", r#"echo '{"Username":"","Secret":""}'"#);
+    home.helper(
+        "talkative",
+        &format!("i=0; while [ $i -lt 20000 ]; do echo noise-noise >&2; i=$((i+1)); done\n{ANSWER}"),
+    );
+    home.helper("broken", "echo 'no keychain'; exit 3");
+    home.helper("nonsense", "echo '{\"Secret\": 5, \"x\": \"s3cret\"}'");
+    home.helper("killed", "kill -9 $$");
+    let get = |helper: &str| {
+        let path = home.file("config.json", &json!({ "credHelpers": { "a.test": helper } }));
+        home.files(&[&path]).get("a.test", "x")
+    };
+    assert_eq!(get("token").unwrap(), Some(Credential::IdentityToken("id".to_owned())));
+    assert_eq!(get("none").unwrap(), None);
+    assert_eq!(get("empty").unwrap(), None);
+    assert_eq!(user(get("talkative").unwrap()).unwrap(), "helped");
+    for (helper, text) in
+        [("broken", "no keychain"), ("nonsense", "Username and Secret"), ("killed", "signal"), ("../x", "no name")]
+    {
+        let error = get(helper).unwrap_err();
+        let message = error.to_string();
+        assert!(
+            matches!(error, Error::Helper { .. }) && message.contains(text) && message.contains(helper),
+            "{message}"
+        );
+        assert!(!message.contains("s3cret"));
+    }
+}
+
+#[test]
+fn a_helper_that_hangs_is_ended() {
+    let home = Home::new();
+    home.helper("slow", "exec sleep 1000");
+    let path = home.file("config.json", &json!({ "credHelpers": { "a.test": "slow" } }));
+    let files = AuthFiles { helper_timeout: Duration::from_millis(300), ..home.files(&[&path]) };
+    let message = files.get("a.test", "x").unwrap_err().to_string();
+    assert!(message.contains("docker-credential-slow") && message.contains("took too long"), "{message}");
+}
+
+#[test]
+fn a_helper_that_is_not_there_is_not_fatal() {
+    let home = Home::new();
+    for content in [json!({ "credHelpers": { "a.test": "gone" } }), json!({ "credsStore": "gone" })] {
+        let path = home.file("config.json", &content);
+        assert_eq!(home.files(&[&path]).get("a.test", "x").unwrap(), None);
+        // Looked for where the system looks for programs.
+        assert_eq!(AuthFiles::new(vec![path.clone()]).get("a.test", "x").unwrap(), None);
+        let other = home.file("auth.json", &json!({ "auths": { "a.test": entry("other") } }));
+        assert_eq!(user(home.files(&[&path, &other]).get("a.test", "x").unwrap()).unwrap(), "other");
+    }
+}
+
+#[test]
+fn a_helper_that_fails_is_an_error_unless_there_are_others() {
+    let home = Home::new();
+    home.helper("broken", "exit 3");
+    let path = home.file("config.json", &json!({ "credHelpers": { "a.test": "broken" } }));
+    let other = home.file("auth.json", &json!({ "auths": { "a.test": entry("other") } }));
+    assert!(matches!(home.files(&[&path]).get("a.test", "x"), Err(Error::Helper { .. })));
+    assert_eq!(user(home.files(&[&path, &other]).get("a.test", "x").unwrap()).unwrap(), "other");
+    assert_eq!(home.files(&[&path]).get("b.test", "x").unwrap(), None);
+
+    // The store is for every registry, most of which need no credentials.
+    let path = home.file("config.json", &json!({ "credsStore": "broken" }));
+    assert_eq!(home.files(&[&path]).get("a.test", "x").unwrap(), None);
+}
+
+#[test]
+fn a_file_opens_a_registry() {
+    let fixture = Fixture::new();
+    fixture.registry.require(Auth::basic("ann", "pass"));
+    let home = Home::new();
+    let key = format!("{}/{NAME}", fixture.registry.host());
+    let path =
+        home.file("auth.json", &json!({ "auths": { key: entry("ann"), fixture.registry.host(): entry("bob") } }));
+    let credentials = Arc::new(home.files(&[&path]));
+    let client = Client::new(ClientOptions { credentials, ..options() }).unwrap();
+    client.manifest(&fixture.reference()).unwrap();
+}
+
+#[test]
+fn a_broken_file_is_no_matter_until_credentials_are_needed() {
+    let home = Home::new();
+    fs::write(home.path("bad.json"), "{").unwrap();
+    let credentials = Arc::new(home.files(&[&home.path("bad.json")]));
+    let client = Client::new(ClientOptions { credentials, ..options() }).unwrap();
+    let fixture = Fixture::new();
+    client.manifest(&fixture.reference()).unwrap();
+    fixture.registry.require(Auth::basic("ann", "pass"));
+    assert!(matches!(client.manifest(&fixture.reference()), Err(Error::AuthFile { .. })));
+}

@@ -1,0 +1,19 @@
+//! The client against registries that misbehave in every way, and against Debian's own.
+
+mod breaks;
+mod cancelling;
+mod certificates;
+mod connections;
+mod credentials;
+mod debian;
+mod endpoints;
+mod fixture;
+mod foreign;
+mod lies;
+mod manifests;
+mod proxies;
+mod redirects;
+mod retries;
+mod secrets;
+mod tls;
+mod tokens;
