@@ -1,0 +1,108 @@
+//! Files by name, in a directory or in a tar: what all places on disk are made of.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use vmroot_compress::Compression;
+use vmroot_model::{Algorithm, Digest, Hasher};
+
+use crate::section::{Section, drain};
+use crate::{Error, Result};
+
+/// Files by name.
+pub(crate) trait Bundle: Send + Sync + fmt::Debug {
+    /// The file or directory, for messages.
+    fn path(&self) -> &Path;
+
+    /// Finds a file; `None` where there is none.
+    fn find(&self, member: &str) -> Result<Option<Section>>;
+}
+
+/// A directory. Its members' names are the crate's own: none comes from an untrusted document.
+#[derive(Debug)]
+pub(crate) struct Directory(pub(crate) PathBuf);
+
+impl Bundle for Directory {
+    fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn find(&self, member: &str) -> Result<Option<Section>> {
+        let path = self.0.join(member);
+        // Before opening it: to open a named pipe would wait for ever.
+        let metadata = match fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::Io { action: "stat", path, source }),
+        };
+        if !metadata.is_file() {
+            return Err(Error::member(&self.0, member, "is not a file"));
+        }
+        let file = File::open(&path).map_err(Error::io("open", &path))?;
+        Ok(Some(Section::new(Arc::new(file), 0, metadata.len())))
+    }
+}
+
+impl dyn Bundle + '_ {
+    /// Finds a file that must be there. `role` is what it is for.
+    pub(crate) fn require(&self, member: &str, role: &'static str) -> Result<Section> {
+        let missing = || Error::Missing { path: self.path().to_owned(), role, member: member.to_owned() };
+        self.find(member)?.ok_or_else(missing)
+    }
+
+    /// Reads all of a file that may have at most `limit` bytes.
+    pub(crate) fn read(&self, member: &str, mut section: Section, limit: u64) -> Result<Vec<u8>> {
+        if section.len() > limit {
+            let reason = format!("has {} bytes; {limit} is the limit", section.len());
+            return Err(Error::member(self.path(), member, reason));
+        }
+        let mut bytes = Vec::new();
+        section.read_to_end(&mut bytes).map_err(Error::io("read", self.path()))?;
+        Ok(bytes)
+    }
+
+    /// Checks that `bytes`, which `member` holds, have a digest.
+    pub(crate) fn check(&self, member: &str, bytes: &[u8], digest: &Digest) -> Result<()> {
+        let mut hasher = Hasher::new(digest.algorithm());
+        hasher.update(bytes);
+        let actual = hasher.finish();
+        if actual == *digest {
+            return Ok(());
+        }
+        Err(Error::DigestMismatch { path: self.path().to_owned(), member: member.to_owned(), digest: *digest, actual })
+    }
+
+    /// Hashes all that `reader` reads, which comes from this bundle.
+    pub(crate) fn digest(&self, mut reader: impl Read) -> Result<Digest> {
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        let hashed = drain(&mut reader, |bytes| {
+            hasher.update(bytes);
+            Ok(())
+        });
+        hashed.map_err(|error| self.read_error(error))?;
+        Ok(hasher.finish())
+    }
+
+    /// How a file is compressed.
+    pub(crate) fn sniff(&self, section: &Section) -> Result<Compression> {
+        let mut start = [0; Compression::SNIFF_LEN];
+        let read = section.peek(&mut start).map_err(Error::io("read", self.path()))?;
+        Ok(Compression::sniff(&start[..read]))
+    }
+
+    fn read_error(&self, error: io::Error) -> Error {
+        read_error(self.path(), error)
+    }
+}
+
+/// What a reader that may be a decoder failed with.
+pub(crate) fn read_error(path: &Path, error: io::Error) -> Error {
+    let path = path.to_owned();
+    match vmroot_compress::Error::from(error) {
+        vmroot_compress::Error::Io(source) => Error::Io { action: "read", path, source },
+        source => Error::Decompress { path, source },
+    }
+}

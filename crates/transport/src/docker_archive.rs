@@ -1,0 +1,208 @@
+//! What `docker save` writes, in all its ages: a tar whose `manifest.json` lists images.
+//!
+//! Until version 25 of Docker a layer is `ID/layer.tar`, plain, and a repeated one a symbolic link to the first; since
+//! then layers and configs are `blobs/sha256/HEX` and the tar is an OCI layout as well. The list is the same. Before
+//! version 1.10 there was none: see [`v1`].
+
+mod list;
+mod v1;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{Cursor, Seek, SeekFrom};
+use std::sync::Arc;
+
+use serde::Serialize;
+use vmroot_compress::{Compression, Limits};
+use vmroot_model::{CONFIG_LIMIT, Descriptor, Digest, ImageConfig, MediaType};
+
+use crate::bundle::Bundle;
+use crate::pick::ArchiveImage;
+use crate::section::Section;
+use crate::source::{BlobBody, ImageSource, RawManifest};
+use crate::{Error, Result};
+
+/// The member that lists the images.
+pub(crate) const MANIFEST_JSON: &str = "manifest.json";
+
+/// The member that lists the images of archives from before Docker 1.10.
+pub(crate) const REPOSITORIES: &str = "repositories";
+
+/// A docker save archive.
+#[derive(Debug)]
+pub(crate) struct DockerArchive {
+    bundle: Arc<dyn Bundle>,
+    listed: Vec<Listed>,
+    limits: Limits,
+}
+
+/// An image as the archive lists it.
+#[derive(Debug)]
+struct Listed {
+    recipe: Recipe,
+    names: Vec<String>,
+}
+
+/// Where the parts of an image are.
+#[derive(Debug)]
+enum Recipe {
+    /// The members that are its config and its layers, the base first.
+    Members { config: String, layers: Vec<String> },
+    /// The id of an image from before Docker 1.10.
+    Chain(String),
+}
+
+impl DockerArchive {
+    /// Reads the list of images.
+    pub(crate) fn open(bundle: Arc<dyn Bundle>, limits: Limits) -> Result<Self> {
+        let listed = if let Some(section) = bundle.find(MANIFEST_JSON)? {
+            list::read(&*bundle, section)?
+        } else if let Some(section) = bundle.find(REPOSITORIES)? {
+            v1::list(&*bundle, section)?
+        } else {
+            return Err(Error::NoManifestJson { path: bundle.path().to_owned() });
+        };
+        Ok(Self { bundle, listed, limits })
+    }
+
+    /// The images, in the order of the list.
+    pub(crate) fn images(&self) -> Vec<ArchiveImage> {
+        let image = |(index, listed): (usize, &Listed)| {
+            let references = listed.names.iter().filter_map(|name| crate::pick::tagged(name)).collect();
+            ArchiveImage::new(index, listed.names.clone(), references)
+        };
+        self.listed.iter().enumerate().map(image).collect()
+    }
+
+    /// Makes a source of one image of the list.
+    pub(crate) fn source(&self, index: usize) -> Result<DockerImage> {
+        let listed = self.listed.get(index).ok_or_else(|| Error::NoImages { path: self.bundle.path().to_owned() })?;
+        let name = match listed.names.first() {
+            Some(name) => format!("docker-archive:{}:{name}", self.bundle.path().display()),
+            None => format!("docker-archive:{}:@{index}", self.bundle.path().display()),
+        };
+        match &listed.recipe {
+            Recipe::Members { config, layers } => {
+                let section = self.bundle.require(config, "image config")?;
+                let bytes = self.bundle.read(config, section, CONFIG_LIMIT)?;
+                if let Some(digest) = digest_in(config) {
+                    self.bundle.check(config, &bytes, &digest)?;
+                }
+                self.image(name, config, bytes, layers)
+            }
+            Recipe::Chain(id) => {
+                let (config, layers) = v1::build(&*self.bundle, id, &self.limits)?;
+                self.image(name, &v1::json_of(id), config, &layers)
+            }
+        }
+    }
+
+    /// Makes a manifest over a config, which `config_member` holds, and layers.
+    fn image(&self, name: String, config_member: &str, config: Vec<u8>, layers: &[String]) -> Result<DockerImage> {
+        let parsed = ImageConfig::parse(config).map_err(|source| Error::Document {
+            path: self.bundle.path().to_owned(),
+            member: config_member.to_owned(),
+            source,
+        })?;
+        if parsed.diff_ids().len() != layers.len() {
+            return Err(Error::LayerCount {
+                path: self.bundle.path().to_owned(),
+                config: config_member.to_owned(),
+                expected: parsed.diff_ids().len(),
+                actual: layers.len(),
+            });
+        }
+        let mut blobs = HashMap::new();
+        let mut descriptors = Vec::new();
+        for (member, diff_id) in layers.iter().zip(parsed.diff_ids()) {
+            let section = self.bundle.require(member, "layer")?;
+            let descriptor = self.describe(member, &section, diff_id)?;
+            blobs.insert(descriptor.digest, section);
+            descriptors.push(descriptor);
+        }
+        let manifest = MadeManifest {
+            schema_version: 2,
+            media_type: MediaType::DOCKER_MANIFEST,
+            config: Descriptor::new(MediaType::DOCKER_CONFIG, *parsed.digest(), parsed.raw().len() as u64),
+            layers: descriptors,
+        };
+        let manifest = serde_json::to_vec(&manifest).expect("descriptors are plain data");
+        Ok(DockerImage { name, manifest, config: parsed, blobs })
+    }
+
+    /// Describes a layer as it is stored.
+    fn describe(&self, member: &str, section: &Section, diff_id: &Digest) -> Result<Descriptor> {
+        let media_type = match self.bundle.sniff(section)? {
+            Compression::None => {
+                return Ok(Descriptor::new(MediaType::DOCKER_LAYER, *diff_id, section.len()));
+            }
+            Compression::Gzip => MediaType::DOCKER_LAYER_GZIP,
+            Compression::Zstd => MediaType::DOCKER_LAYER_ZSTD,
+            // There is no type for these. Whoever reads a layer goes by its first bytes, as Docker does.
+            Compression::Bzip2 | Compression::Xz => MediaType::DOCKER_LAYER,
+        };
+        let digest = match digest_in(member) {
+            Some(digest) => digest,
+            None => self.bundle.digest(section.clone())?,
+        };
+        Ok(Descriptor::new(media_type, digest, section.len()))
+    }
+}
+
+/// The digest that a member's name promises: `blobs/sha256/HEX`.
+fn digest_in(member: &str) -> Option<Digest> {
+    let (algorithm, hex) = member.strip_prefix("blobs/")?.split_once('/')?;
+    Digest::parse(&format!("{algorithm}:{hex}")).ok()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MadeManifest {
+    schema_version: u32,
+    media_type: MediaType,
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+}
+
+/// One image of a docker save archive.
+pub(crate) struct DockerImage {
+    name: String,
+    manifest: Vec<u8>,
+    config: ImageConfig,
+    blobs: HashMap<Digest, Section>,
+}
+
+impl fmt::Debug for DockerImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DockerImage").field(&self.name).finish()
+    }
+}
+
+impl ImageSource for DockerImage {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn manifest(&self, digest: Option<&Digest>) -> Result<RawManifest> {
+        if let Some(digest) = digest
+            && *digest != Digest::of(&self.manifest)
+        {
+            return Err(Error::Unknown { place: self.name(), digest: *digest });
+        }
+        let media_type = Some(MediaType::DOCKER_MANIFEST.to_string());
+        Ok(RawManifest { bytes: self.manifest.clone(), media_type })
+    }
+
+    fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
+        if descriptor.digest == *self.config.digest() {
+            let size = self.config.raw().len() as u64;
+            let mut reader = Cursor::new(self.config.raw().to_vec());
+            let offset = offset.min(size);
+            reader.seek(SeekFrom::Start(offset)).expect("a cursor goes anywhere");
+            return Ok(BlobBody { reader: Box::new(reader), offset, size: Some(size) });
+        }
+        let section = self.blobs.get(&descriptor.digest).cloned();
+        let unknown = || Error::Unknown { place: self.name(), digest: descriptor.digest };
+        Ok(section.ok_or_else(unknown)?.into_body(offset))
+    }
+}

@@ -1,0 +1,138 @@
+//! Archives from before Docker 1.10: `repositories`, and for each layer `ID/json` and `ID/layer.tar`.
+//!
+//! Such an image has no config and no diff ids. Both are made here, as Docker made them when it read its old store: the
+//! config is the top layer's `json` without what only the old store needed, with the chain as root file system and
+//! history.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use vmroot_compress::{Decoder, Limits};
+use vmroot_model::{CONFIG_LIMIT, Digest, HistoryEntry, MANIFEST_LIMIT};
+
+use super::{Listed, REPOSITORIES, Recipe};
+use crate::bundle::Bundle;
+use crate::section::Section;
+use crate::{Error, Result};
+
+/// The most layers in a chain: Docker itself stopped at 127.
+const CHAIN_LIMIT: usize = 1024;
+
+/// What stands in a layer's `json` and has no place in a config.
+const STORE_FIELDS: [&str; 7] = ["id", "parent", "parent_id", "layer_id", "Size", "size", "throwaway"];
+
+/// What the history of an image needs of each layer's `json`.
+#[derive(Deserialize)]
+struct Layer {
+    #[serde(default)]
+    parent: Option<String>,
+    #[serde(default)]
+    created: Option<String>,
+    #[serde(default)]
+    author: Option<String>,
+    #[serde(default)]
+    comment: Option<String>,
+    #[serde(default)]
+    container_config: Option<Commanded>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Commanded {
+    #[serde(default)]
+    cmd: Option<Vec<String>>,
+}
+
+#[derive(Serialize)]
+struct RootFs {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    diff_ids: Vec<Digest>,
+}
+
+/// The member that describes a layer.
+pub(super) fn json_of(id: &str) -> String {
+    format!("{id}/json")
+}
+
+/// Reads `repositories`: the images, each with all its names.
+pub(super) fn list(bundle: &dyn Bundle, section: Section) -> Result<Vec<Listed>> {
+    let bytes = bundle.read(REPOSITORIES, section, MANIFEST_LIMIT)?;
+    let repositories: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_slice(&bytes)
+        .map_err(|error| Error::member(bundle.path(), REPOSITORIES, format!("is not a list of images: {error}")))?;
+    let mut images: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (repository, tags) in repositories {
+        for (tag, id) in tags {
+            images.entry(id).or_default().push(format!("{repository}:{tag}"));
+        }
+    }
+    Ok(images.into_iter().map(|(id, names)| Listed { recipe: Recipe::Chain(id), names }).collect())
+}
+
+/// Makes the config of an image. Returns it and the members that are the layers, the base first.
+pub(super) fn build(bundle: &dyn Bundle, id: &str, limits: &Limits) -> Result<(Vec<u8>, Vec<String>)> {
+    let chain = chain(bundle, id)?;
+    let mut config: Map<String, Value> = parse(bundle, id)?;
+    for field in STORE_FIELDS {
+        config.remove(field);
+    }
+    let mut layers = Vec::new();
+    let mut diff_ids = Vec::new();
+    let mut history = Vec::new();
+    for (id, layer) in chain {
+        let member = format!("{id}/layer.tar");
+        let section = bundle.require(&member, "layer")?;
+        let plain = Decoder::new(section, limits)
+            .map_err(|source| Error::Decompress { path: bundle.path().to_owned(), source })?;
+        diff_ids.push(bundle.digest(plain)?);
+        layers.push(member);
+        history.push(layer.into_history());
+    }
+    let rootfs = serde_json::to_value(RootFs { kind: "layers", diff_ids }).expect("digests are plain data");
+    let history = serde_json::to_value(history).expect("history is plain data");
+    config.extend([("rootfs".to_owned(), rootfs), ("history".to_owned(), history)]);
+    Ok((serde_json::to_vec(&config).expect("the fields came from JSON"), layers))
+}
+
+/// The layers of an image and their ids, the base first.
+fn chain(bundle: &dyn Bundle, top: &str) -> Result<Vec<(String, Layer)>> {
+    let mut seen = HashSet::new();
+    let mut chain = Vec::new();
+    let mut next = Some(top.to_owned());
+    while let Some(id) = next {
+        if !seen.insert(id.clone()) {
+            return Err(Error::member(bundle.path(), &json_of(&id), "is its own ancestor"));
+        }
+        if chain.len() == CHAIN_LIMIT {
+            let path = bundle.path().to_owned();
+            return Err(Error::ArchiveLimit { path, what: "the layers of one image", limit: CHAIN_LIMIT as u64 });
+        }
+        let layer: Layer = parse(bundle, &id)?;
+        next = layer.parent.clone().filter(|parent| !parent.is_empty());
+        chain.push((id, layer));
+    }
+    chain.reverse();
+    Ok(chain)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(bundle: &dyn Bundle, id: &str) -> Result<T> {
+    let member = json_of(id);
+    let section = bundle.require(&member, "image config")?;
+    let bytes = bundle.read(&member, section, CONFIG_LIMIT)?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Error::member(bundle.path(), &member, format!("is not an image's JSON: {error}")))
+}
+
+impl Layer {
+    fn into_history(self) -> HistoryEntry {
+        let command = self.container_config.and_then(|config| config.cmd).map(|command| command.join(" "));
+        HistoryEntry {
+            created: self.created,
+            created_by: command,
+            author: self.author,
+            comment: self.comment,
+            empty_layer: false,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Names of places: `TRANSPORT:details`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use vmroot_model::Reference;
+
+use crate::{Error, Format, Pick, Result};
+
+/// A place that an image comes from, as people write it.
+///
+/// | form | meaning |
+/// |---|---|
+/// | `docker://NAME[:TAG][@DIGEST]` | a repository of a registry |
+/// | `docker-archive:PATH[:NAME[:TAG]\|:@N]` | a tar from `docker save` |
+/// | `oci:PATH[:REF\|:@N]` | an OCI layout |
+/// | `oci-archive:PATH[:REF\|:@N]` | a tar of an OCI layout |
+/// | `dir:PATH` | a directory as skopeo writes it |
+///
+/// A path ends at its first colon, except in `dir:`. `@N` counts from 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageName {
+    /// A repository of a registry.
+    Docker(Reference),
+    /// A file or a directory, and which of its images.
+    Archive {
+        /// The form it is in.
+        format: Format,
+        /// Where it is.
+        path: PathBuf,
+        /// Which image.
+        pick: Pick,
+    },
+}
+
+impl ImageName {
+    /// Whether `text` starts with the name of a transport and a colon, and so is meant to be such a name.
+    pub fn has_transport(text: &str) -> bool {
+        text.split_once(':').is_some_and(|(transport, details)| match transport {
+            "docker" => details.starts_with("//"),
+            _ => format_of(transport).is_some(),
+        })
+    }
+
+    /// Parses `TRANSPORT:details`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`] says what is wrong.
+    pub fn parse(text: &str) -> Result<Self> {
+        let invalid = |reason: String| Error::InvalidName { name: text.to_owned(), reason };
+        let (transport, details) = text.split_once(':').ok_or_else(|| invalid("it has no TRANSPORT:".to_owned()))?;
+        if transport == "docker" {
+            let reference = details.strip_prefix("//").ok_or_else(|| invalid("docker: wants //NAME".to_owned()))?;
+            let reference = Reference::parse(reference).map_err(|error| invalid(error.to_string()))?;
+            return Ok(Self::Docker(reference));
+        }
+        let format = format_of(transport).ok_or_else(|| invalid(format!("unknown transport {transport:?}")))?;
+        let (path, pick) = match details.split_once(':') {
+            Some((path, details)) if format != Format::Dir => (path, Some(details)),
+            _ => (details, None),
+        };
+        if path.is_empty() {
+            return Err(invalid("the path is empty".to_owned()));
+        }
+        let pick = match pick {
+            None => Pick::Only,
+            Some(details) => parse_pick(format, details).map_err(invalid)?,
+        };
+        Ok(Self::Archive { format, path: PathBuf::from(path), pick })
+    }
+
+    /// The path of a place on disk.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Docker(_) => None,
+            Self::Archive { path, .. } => Some(path),
+        }
+    }
+}
+
+impl FromStr for ImageName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Docker(reference) => write!(f, "docker://{reference}"),
+            Self::Archive { format, path, pick: Pick::Only } => write!(f, "{format}:{}", path.display()),
+            Self::Archive { format, path, pick } => write!(f, "{format}:{}:{pick}", path.display()),
+        }
+    }
+}
+
+fn format_of(transport: &str) -> Option<Format> {
+    let formats = [Format::DockerArchive, Format::OciLayout, Format::OciArchive, Format::Dir];
+    formats.into_iter().find(|format| format.transport() == transport)
+}
+
+fn parse_pick(format: Format, details: &str) -> std::result::Result<Pick, String> {
+    if let Some(index) = details.strip_prefix('@') {
+        let digits = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
+        let index = index.parse().ok().filter(|_| digits);
+        return index.map(Pick::Index).ok_or_else(|| format!("{details:?} is not @ and a number"));
+    }
+    if format == Format::DockerArchive {
+        let reference = Reference::parse(details).map_err(|error| error.to_string())?;
+        if reference.digest().is_some() {
+            return Err("the images of docker-archive: have no digests".to_owned());
+        }
+        let tag = reference.tag().unwrap_or("latest");
+        let tagged = reference.with_tag(tag).map_err(|error| error.to_string())?;
+        return Ok(Pick::Name(tagged.familiar()));
+    }
+    if is_ref_name(details) {
+        Ok(Pick::Name(details.to_owned()))
+    } else {
+        Err(format!("{details:?} is no name of an image in an OCI layout"))
+    }
+}
+
+/// Whether this is a value of `org.opencontainers.image.ref.name`: components joined by slashes, each of runs of letters
+/// and digits joined by one of `-._:@+` or by `--` (OCI image-spec, annotations.md).
+fn is_ref_name(text: &str) -> bool {
+    let is_separator = |c: char| "-._:@+".contains(c);
+    text.split('/').all(|component| {
+        let component = component.replace("--", "-");
+        component.split(is_separator).all(|run| !run.is_empty() && run.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_transport_and_its_details() {
+        let archive = |format, path: &str, pick| ImageName::Archive { format, path: path.into(), pick };
+        let name = |name: &str| Pick::Name(name.to_owned());
+        for (text, wanted) in [
+            ("docker-archive:/tmp/a.tar", archive(Format::DockerArchive, "/tmp/a.tar", Pick::Only)),
+            ("docker-archive:a.tar:alpine", archive(Format::DockerArchive, "a.tar", name("alpine:latest"))),
+            (
+                "docker-archive:a.tar:localhost:5000/a:b",
+                archive(Format::DockerArchive, "a.tar", name("localhost:5000/a:b")),
+            ),
+            ("docker-archive:a.tar:@12", archive(Format::DockerArchive, "a.tar", Pick::Index(12))),
+            ("oci:dir/x", archive(Format::OciLayout, "dir/x", Pick::Only)),
+            ("oci:dir:latest", archive(Format::OciLayout, "dir", name("latest"))),
+            (
+                "oci:dir:docker.io/library/a--b_c:3.20@x+y",
+                archive(Format::OciLayout, "dir", name("docker.io/library/a--b_c:3.20@x+y")),
+            ),
+            ("oci-archive:a.tar:@0", archive(Format::OciArchive, "a.tar", Pick::Index(0))),
+            ("dir:a:b", archive(Format::Dir, "a:b", Pick::Only)),
+            ("docker://alpine:3.20", ImageName::Docker(Reference::parse("alpine:3.20").unwrap())),
+        ] {
+            let parsed = ImageName::parse(text).unwrap();
+            assert_eq!(parsed, wanted, "{text}");
+            assert_eq!(ImageName::parse(&parsed.to_string()).unwrap(), wanted, "{text}");
+            assert!(ImageName::has_transport(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        let digest = format!("docker-archive:a.tar:alpine@sha256:{}", "0".repeat(64));
+        for (text, reason) in [
+            ("alpine", "no TRANSPORT"),
+            ("ostree:x", "unknown transport \"ostree\""),
+            ("docker:alpine", "wants //NAME"),
+            ("docker://UPPER/case", "UPPER"),
+            ("oci:", "path is empty"),
+            ("docker-archive::alpine", "path is empty"),
+            ("docker-archive:a.tar:", "reference"),
+            ("docker-archive:a.tar:@", "not @ and a number"),
+            ("docker-archive:a.tar:@-1", "not @ and a number"),
+            ("oci:a:@+1", "not @ and a number"),
+            (&digest, "no digests"),
+            ("oci:a:b c", "no name of an image"),
+            ("oci:a:b---c", "no name of an image"),
+            ("oci:a:/b", "no name of an image"),
+            ("oci:a:", "no name of an image"),
+        ] {
+            let error = ImageName::parse(text).unwrap_err().to_string();
+            assert!(error.contains(reason) && error.contains(&format!("{text:?}")), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn references_are_no_names_of_places() {
+        for text in ["alpine", "alpine:3.20", "localhost:5000/x", "docker:latest", "ocid:latest"] {
+            assert!(!ImageName::has_transport(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! OCI layouts, as directories and as tars (OCI image-spec, image-layout.md).
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use vmroot_model::{Descriptor, Digest, Document, Index, MANIFEST_LIMIT, MediaType};
+
+use crate::bundle::Bundle;
+use crate::pick::{ArchiveImage, tagged};
+use crate::source::{BlobBody, ImageSource, RawManifest};
+use crate::{Error, Result};
+
+/// The member that says that this is an OCI layout.
+pub(crate) const OCI_LAYOUT: &str = "oci-layout";
+
+/// The member that lists the images.
+pub(crate) const INDEX_JSON: &str = "index.json";
+
+/// The only version there is (image-layout.md, "oci-layout file").
+const VERSION: &str = "1.0.0";
+
+/// The most bytes of the file that holds the version.
+const LAYOUT_LIMIT: u64 = 64 << 10;
+
+/// A tag, or whatever the writer of the layout was told (annotations.md).
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// The full reference, as containerd and Docker write it.
+const IMAGE_NAME: &str = "io.containerd.image.name";
+
+/// An OCI layout.
+#[derive(Debug)]
+pub(crate) struct OciLayout {
+    bundle: Arc<dyn Bundle>,
+    index: Index,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LayoutFile {
+    image_layout_version: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MadeIndex {
+    schema_version: u32,
+    media_type: MediaType,
+    manifests: Vec<Descriptor>,
+}
+
+impl OciLayout {
+    /// Checks the version and reads the list of images.
+    pub(crate) fn open(bundle: Arc<dyn Bundle>) -> Result<Self> {
+        check_version(&*bundle)?;
+        let section = bundle.require(INDEX_JSON, "index")?;
+        let bytes = bundle.read(INDEX_JSON, section, MANIFEST_LIMIT)?;
+        let document = Document::parse(bytes, None).map_err(|source| Error::Document {
+            path: bundle.path().to_owned(),
+            member: INDEX_JSON.to_owned(),
+            source,
+        })?;
+        match document {
+            Document::Index(index) => Ok(Self { bundle, index }),
+            Document::Manifest(_) => Err(Error::member(bundle.path(), INDEX_JSON, "is a manifest, not an index")),
+        }
+    }
+
+    /// The images, in the order of the list.
+    ///
+    /// Entries of one name, or without names, that are for different platforms are one image: some tools write the
+    /// index of a multi-platform image into the layout's own.
+    pub(crate) fn images(&self) -> Vec<ArchiveImage> {
+        let mut images: Vec<ArchiveImage> = Vec::new();
+        for (index, entry) in self.index.manifests().iter().enumerate() {
+            if entry.is_attestation() {
+                continue;
+            }
+            let names = names(entry);
+            match images.iter_mut().find(|image| image.names == names && self.fits(image, entry)) {
+                Some(image) => image.entries.push(index),
+                None => images.push(ArchiveImage::new(index, names, references(entry))),
+            }
+        }
+        images
+    }
+
+    /// Whether `entry` can be `image` for one more platform.
+    fn fits(&self, image: &ArchiveImage, entry: &Descriptor) -> bool {
+        let platform = |entry: &Descriptor| entry.platform.as_ref().map(|platform| platform.normalised());
+        let Some(own) = platform(entry) else { return false };
+        let others = image.entries.iter().map(|&index| platform(&self.index.manifests()[index]));
+        others.into_iter().all(|other| other.is_some_and(|other| other != own))
+    }
+
+    /// Makes a source of one image of the list.
+    pub(crate) fn source(&self, image: &ArchiveImage, transport: &str) -> Result<OciImage> {
+        let all = self.index.manifests();
+        let mut entries = Vec::new();
+        for &index in &image.entries {
+            let entry = all.get(index).ok_or_else(|| Error::NoImages { path: self.bundle.path().to_owned() })?;
+            entries.push(entry.clone());
+        }
+        let name = match image.names.first() {
+            Some(name) => format!("{transport}:{}:{name}", self.bundle.path().display()),
+            None => format!("{transport}:{}:@{}", self.bundle.path().display(), image.index),
+        };
+        let top = match &entries[..] {
+            [entry] => Top::Blob(Box::new(entry.clone())),
+            entries if entries.len() == all.len() => Top::Made(self.index.raw().to_vec()),
+            _ => {
+                let media_type = MediaType::OCI_INDEX;
+                let index = MadeIndex { schema_version: 2, media_type, manifests: entries };
+                Top::Made(serde_json::to_vec(&index).expect("descriptors are plain data"))
+            }
+        };
+        Ok(OciImage { bundle: Arc::clone(&self.bundle), name, top })
+    }
+}
+
+fn check_version(bundle: &dyn Bundle) -> Result<()> {
+    let section = bundle.require(OCI_LAYOUT, "layout version")?;
+    let bytes = bundle.read(OCI_LAYOUT, section, LAYOUT_LIMIT)?;
+    let wrong = |reason| Error::member(bundle.path(), OCI_LAYOUT, reason);
+    let layout: LayoutFile =
+        serde_json::from_slice(&bytes).map_err(|error| wrong(format!("is not a layout version: {error}")))?;
+    if layout.image_layout_version != VERSION {
+        return Err(wrong(format!("has version {:?}; only {VERSION} is known", layout.image_layout_version)));
+    }
+    Ok(())
+}
+
+/// The names that an entry can be picked by, the fullest first.
+fn names(entry: &Descriptor) -> Vec<String> {
+    let mut names: Vec<String> =
+        [IMAGE_NAME, REF_NAME].iter().filter_map(|key| entry.annotation(key)).map(ToOwned::to_owned).collect();
+    names.dedup();
+    names
+}
+
+/// What an entry is to be called. A lone word is a tag of an unknown repository, and no reference.
+fn references(entry: &Descriptor) -> Vec<vmroot_model::Reference> {
+    let full = entry.annotation(IMAGE_NAME).and_then(tagged);
+    let partial = entry.annotation(REF_NAME).filter(|name| name.contains([':', '/'])).and_then(tagged);
+    full.or(partial).into_iter().collect()
+}
+
+/// The member that is a blob. Only a digest that was parsed becomes part of a path.
+fn blob_member(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}
+
+/// One image of an OCI layout.
+pub(crate) struct OciImage {
+    bundle: Arc<dyn Bundle>,
+    name: String,
+    top: Top,
+}
+
+/// What the name of the image leads to.
+enum Top {
+    /// A manifest or an index that is a blob of the layout.
+    Blob(Box<Descriptor>),
+    /// An index over entries of the layout's list.
+    Made(Vec<u8>),
+}
+
+impl fmt::Debug for OciImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OciImage").field(&self.name).finish()
+    }
+}
+
+impl OciImage {
+    fn read_manifest(&self, digest: &Digest, media_type: Option<String>) -> Result<RawManifest> {
+        let member = blob_member(digest);
+        let section = self.bundle.require(&member, "manifest")?;
+        let bytes = self.bundle.read(&member, section, MANIFEST_LIMIT)?;
+        self.bundle.check(&member, &bytes, digest)?;
+        Ok(RawManifest { bytes, media_type })
+    }
+}
+
+impl ImageSource for OciImage {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn manifest(&self, digest: Option<&Digest>) -> Result<RawManifest> {
+        match (&self.top, digest) {
+            (Top::Blob(entry), None) => {
+                let media_type = Some(entry.media_type.to_string()).filter(|it| !it.is_empty());
+                self.read_manifest(&entry.digest, media_type)
+            }
+            (Top::Made(bytes), None) => Ok(RawManifest { bytes: bytes.clone(), media_type: None }),
+            (Top::Made(bytes), Some(digest)) if Digest::of(bytes) == *digest => {
+                Ok(RawManifest { bytes: bytes.clone(), media_type: None })
+            }
+            (_, Some(digest)) => self.read_manifest(digest, None),
+        }
+    }
+
+    fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
+        Ok(self.bundle.require(&blob_member(&descriptor.digest), "blob")?.into_body(offset))
+    }
+}

@@ -1,0 +1,81 @@
+//! A part of a file, read on its own.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use crate::BlobBody;
+
+/// The most bytes that are read at once to be thrown away or hashed.
+const READ_SIZE: usize = 256 << 10;
+
+/// A run of bytes of a file. Clones read on their own, from any thread.
+#[derive(Debug, Clone)]
+pub(crate) struct Section {
+    file: Arc<File>,
+    /// Where in the file the next byte is.
+    position: u64,
+    /// How many bytes are left.
+    left: u64,
+}
+
+impl Section {
+    /// The `len` bytes of `file` from `position` on.
+    pub(crate) fn new(file: Arc<File>, position: u64, len: u64) -> Self {
+        Self { file, position, left: len }
+    }
+
+    /// How many bytes are left to read.
+    pub(crate) fn len(&self) -> u64 {
+        self.left
+    }
+
+    /// Reads the first bytes without moving on: as many as fit, or as there are.
+    pub(crate) fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        let mut start = self.clone();
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match start.read(&mut bytes[filled..])? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        Ok(filled)
+    }
+
+    /// The whole section as the body of a blob that is asked for from `offset` on.
+    pub(crate) fn into_body(mut self, offset: u64) -> BlobBody {
+        let size = self.left;
+        let offset = offset.min(size);
+        self.position += offset;
+        self.left -= offset;
+        BlobBody { reader: Box::new(self), offset, size: Some(size) }
+    }
+}
+
+impl Read for Section {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let wanted = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let read = self.file.read_at(&mut bytes[..wanted], self.position)?;
+        if read == 0 && wanted > 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was read"));
+        }
+        self.position += read as u64;
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+/// Hands everything that `source` reads to `sink`, piece by piece.
+pub(crate) fn drain(source: &mut impl Read, mut sink: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut buffer = vec![0; READ_SIZE];
+    loop {
+        match source.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => sink(&buffer[..read])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! The members of a tar by name, found in one scan over its headers.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tar::EntryType;
+
+use crate::bundle::Bundle;
+use crate::section::Section;
+use crate::{Error, Result};
+
+/// The most members that an archive may have. A docker save of a hundred images has some thousands.
+const MEMBERS_LIMIT: u64 = 1 << 18;
+
+/// The most bytes of headers that one member may have: its long name, its long link target and its PAX records.
+const HEADERS_LIMIT: u64 = 1 << 20;
+
+/// The most bytes that all names and link targets may have together.
+const NAMES_LIMIT: u64 = 64 << 20;
+
+/// The most bytes that a path may have which is looked up, as the kernel's PATH_MAX.
+const PATH_LIMIT: usize = 4096;
+
+/// How many links may be followed to find one member, as the kernel's limit for a path.
+const LINKS_LIMIT: u32 = 40;
+
+/// A plain tar whose members are read in any order, from any thread.
+#[derive(Debug)]
+pub(crate) struct TarMembers {
+    path: PathBuf,
+    file: Arc<File>,
+    members: HashMap<String, Member>,
+}
+
+/// What stands under one name: the last of that name wins, as when a tar is unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Member {
+    /// A file, stored in one piece.
+    File {
+        /// Where its bytes start in the tar.
+        offset: u64,
+        /// How many there are.
+        len: u64,
+    },
+    /// A hard link: the name of another member.
+    HardLink(String),
+    /// A symbolic link: a path from the member's directory, or from the archive's root if it starts with a slash.
+    Symlink(String),
+    /// A directory, a device, or a file that is not stored in one piece.
+    Other,
+}
+
+impl TarMembers {
+    /// Scans a plain tar. `path` is what it is called in messages.
+    pub(crate) fn scan(path: &Path, file: File) -> Result<Self> {
+        let end = file.metadata().map_err(Error::io("stat", path))?.len();
+        let mut members = HashMap::new();
+        scan(path, &file, |name, member, _| {
+            if let Member::File { offset, len } = member
+                && offset.checked_add(len).is_none_or(|member_end| member_end > end)
+            {
+                return Err(Error::member(path, &name, "is cut off: the archive is truncated"));
+            }
+            members.insert(name, member);
+            Ok(())
+        })?;
+        Ok(Self { path: path.to_owned(), file: Arc::new(file), members })
+    }
+
+    /// Whether there is a member of this name, a link included.
+    pub(crate) fn has(&self, member: &str) -> bool {
+        self.members.contains_key(member)
+    }
+
+    fn resolve(&self, member: &str) -> Result<Option<(u64, u64)>> {
+        if member.len() > PATH_LIMIT {
+            return Ok(None);
+        }
+        let outside = || Error::member(&self.path, member, "leads out of the archive");
+        let mut ahead: Vec<&str> = components(member);
+        let mut reached: Vec<&str> = Vec::new();
+        let mut links = 0;
+        while let Some(component) = ahead.pop() {
+            if component == ".." {
+                reached.pop().ok_or_else(outside)?;
+                continue;
+            }
+            reached.push(component);
+            let target = match self.members.get(&reached.join("/")) {
+                Some(&Member::File { offset, len }) if ahead.is_empty() => return Ok(Some((offset, len))),
+                Some(Member::Other) if ahead.is_empty() => {
+                    return Err(Error::member(&self.path, member, "is not a file stored in one piece"));
+                }
+                Some(Member::Symlink(target)) => {
+                    reached.pop();
+                    if target.starts_with('/') {
+                        reached.clear();
+                    }
+                    target
+                }
+                Some(Member::HardLink(target)) => {
+                    reached.clear();
+                    target
+                }
+                // Directories need no member of their own.
+                _ => continue,
+            };
+            links += 1;
+            if links > LINKS_LIMIT {
+                return Err(Error::member(&self.path, member, "is a link that leads through too many links"));
+            }
+            ahead.extend(components(target));
+        }
+        Ok(None)
+    }
+}
+
+impl Bundle for TarMembers {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn find(&self, member: &str) -> Result<Option<Section>> {
+        Ok(self.resolve(member)?.map(|(offset, len)| Section::new(Arc::clone(&self.file), offset, len)))
+    }
+}
+
+/// The components of a path, the last one first; those that mean nothing are left out.
+fn components(path: &str) -> Vec<&str> {
+    path.rsplit('/').filter(|component| !matches!(*component, "" | ".")).collect()
+}
+
+/// Reads the headers of a tar and hands over each member with its normalised name, and a reader of its bytes.
+///
+/// Names that are not UTF-8 and names with `..` are passed over: nothing in an archive of images refers to them.
+pub(crate) fn scan<R: Read + Seek>(
+    path: &Path,
+    tar: R,
+    mut found: impl FnMut(String, Member, &mut dyn Read) -> Result<()>,
+) -> Result<()> {
+    let over = |what, limit| Error::ArchiveLimit { path: path.to_owned(), what, limit };
+    let broken = |source| Error::NotAnArchive { path: path.to_owned(), reason: format!("not a tar: {source}") };
+    let allowance = Rc::new(Cell::new(HEADERS_LIMIT));
+    let mut archive = tar::Archive::new(Metered { inner: tar, allowance: Rc::clone(&allowance) });
+    let mut names = 0;
+    for (count, entry) in (1..).zip(archive.entries_with_seek().map_err(broken)?) {
+        let mut entry = entry.map_err(|error| match error.get_ref() {
+            Some(inner) if inner.is::<HeadersTooLong>() => over("the headers of one member", HEADERS_LIMIT),
+            _ => broken(error),
+        })?;
+        if count > MEMBERS_LIMIT {
+            return Err(over("the number of members", MEMBERS_LIMIT));
+        }
+        let member = member(&entry);
+        if let Some(name) = name(&entry.path_bytes()) {
+            names += name.len() as u64 + member.target_len();
+            if names > NAMES_LIMIT {
+                return Err(over("the length of all names", NAMES_LIMIT));
+            }
+            allowance.set(u64::MAX);
+            found(name, member, &mut entry)?;
+        }
+        allowance.set(HEADERS_LIMIT);
+    }
+    Ok(())
+}
+
+impl Member {
+    fn target_len(&self) -> u64 {
+        match self {
+            Self::HardLink(target) | Self::Symlink(target) => target.len() as u64,
+            Self::File { .. } | Self::Other => 0,
+        }
+    }
+}
+
+fn member<R: Read>(entry: &tar::Entry<'_, R>) -> Member {
+    let target = || {
+        let target = entry.link_name_bytes().filter(|target| target.len() <= PATH_LIMIT)?;
+        String::from_utf8(target.into_owned()).ok()
+    };
+    match entry.header().entry_type() {
+        // Tars from before POSIX mark a directory by its name alone.
+        EntryType::Regular if entry.path_bytes().ends_with(b"/") => Member::Other,
+        EntryType::Regular | EntryType::Continuous => {
+            Member::File { offset: entry.raw_file_position(), len: entry.size() }
+        }
+        EntryType::Link => target().map_or(Member::Other, Member::HardLink),
+        EntryType::Symlink => target().map_or(Member::Other, Member::Symlink),
+        _ => Member::Other,
+    }
+}
+
+/// The name of a member without `./`, leading, doubled and trailing slashes.
+fn name(raw: &[u8]) -> Option<String> {
+    let mut components = components(std::str::from_utf8(raw).ok()?);
+    components.reverse();
+    (!components.is_empty() && !components.contains(&"..")).then(|| components.join("/"))
+}
+
+/// Counts what is read, so that nobody makes the tar reader keep gigabytes of "long name" in memory.
+#[derive(Debug)]
+struct Metered<R> {
+    inner: R,
+    /// How many bytes may still be read before the next member; skipping over bytes is free.
+    allowance: Rc<Cell<u64>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the headers are too long")]
+struct HeadersTooLong;
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(bytes)?;
+        let left = self.allowance.get().checked_sub(read as u64).ok_or_else(|| io::Error::other(HeadersTooLong))?;
+        self.allowance.set(left);
+        Ok(read)
+    }
+}
+
+impl<R: Seek> Seek for Metered<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn tar(members: &[(&str, EntryType, &str)]) -> TarMembers {
+        let mut builder = tar::Builder::new(tempfile::tempfile().unwrap());
+        for &(name, kind, content) in members {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_mode(0o644);
+            // Not through set_path, which refuses the names that matter here.
+            header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+            let body = if kind == EntryType::Regular { content } else { "" };
+            if kind.is_symlink() || kind.is_hard_link() {
+                header.as_gnu_mut().unwrap().linkname[..content.len()].copy_from_slice(content.as_bytes());
+            }
+            header.set_size(body.len() as u64);
+            header.set_cksum();
+            builder.append(&header, body.as_bytes()).unwrap();
+        }
+        let mut file = builder.into_inner().unwrap();
+        file.rewind().unwrap();
+        TarMembers::scan(Path::new("test.tar"), file).unwrap()
+    }
+
+    fn read(tar: &TarMembers, name: &str) -> Result<Option<String>> {
+        let Some(mut section) = tar.find(name)? else { return Ok(None) };
+        let mut text = String::new();
+        section.read_to_string(&mut text).unwrap();
+        Ok(Some(text))
+    }
+
+    #[test]
+    fn names_are_normalised_and_the_last_one_wins() {
+        let tar = tar(&[
+            ("./a", EntryType::Regular, "first"),
+            ("/a", EntryType::Regular, "second"),
+            ("dir/", EntryType::Directory, ""),
+            ("dir//./b", EntryType::Regular, "b"),
+            ("x/../a", EntryType::Regular, "smuggled"),
+            ("old/", EntryType::Regular, ""),
+        ]);
+        assert_eq!(read(&tar, "a").unwrap().unwrap(), "second");
+        assert_eq!(read(&tar, "./dir/b").unwrap().unwrap(), "b");
+        assert_eq!(read(&tar, "x/../a").unwrap().unwrap(), "second");
+        assert_eq!(read(&tar, "missing").unwrap(), None);
+        for directory in ["dir", "old"] {
+            assert!(read(&tar, directory).unwrap_err().to_string().contains("not a file"));
+        }
+    }
+
+    #[test]
+    fn links_are_followed_within_the_archive_alone() {
+        let tar = tar(&[
+            ("one/layer.tar", EntryType::Regular, "layer"),
+            ("two/layer.tar", EntryType::Symlink, "../one/layer.tar"),
+            ("three/layer.tar", EntryType::Symlink, "/two/layer.tar"),
+            ("hard", EntryType::Link, "three/layer.tar"),
+            ("alias", EntryType::Symlink, "one"),
+            ("out", EntryType::Symlink, "../../etc/passwd"),
+            ("root", EntryType::Symlink, "/etc/passwd"),
+            ("loop", EntryType::Symlink, "pool"),
+            ("pool", EntryType::Symlink, "loop"),
+            ("self", EntryType::Link, "self"),
+        ]);
+        for name in ["two/layer.tar", "three/layer.tar", "hard", "alias/layer.tar"] {
+            assert_eq!(read(&tar, name).unwrap().unwrap(), "layer", "{name}");
+        }
+        assert!(read(&tar, "out").unwrap_err().to_string().contains("out of the archive"));
+        assert_eq!(read(&tar, "root").unwrap(), None);
+        for name in ["loop", "self"] {
+            let error = read(&tar, name).unwrap_err().to_string();
+            assert!(error.contains("too many links") && error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_cut_off_member_is_named() {
+        let mut header = tar::Header::new_gnu();
+        header.set_path("layer.tar").unwrap();
+        header.set_size(u64::MAX >> 2);
+        header.set_cksum();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(header.as_bytes()).unwrap();
+        file.rewind().unwrap();
+        let error = TarMembers::scan(Path::new("test.tar"), file).unwrap_err().to_string();
+        assert!(error.contains("layer.tar") && error.contains("truncated"), "{error}");
+    }
+
+    #[test]
+    fn a_name_of_gigabytes_is_refused_before_it_is_read() {
+        let mut header = tar::Header::new_gnu();
+        header.set_path("././@LongLink").unwrap();
+        header.set_entry_type(EntryType::GNULongName);
+        header.set_size(8 << 30);
+        header.set_cksum();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(header.as_bytes()).unwrap();
+        file.set_len(9 << 30).unwrap();
+        file.rewind().unwrap();
+        let error = TarMembers::scan(Path::new("test.tar"), file).unwrap_err();
+        assert!(matches!(error, Error::ArchiveLimit { limit: HEADERS_LIMIT, .. }), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_tar_is_refused_and_an_empty_file_has_no_members() {
+        let mut file = tempfile::tempfile().unwrap();
+        assert!(TarMembers::scan(Path::new("test.tar"), file.try_clone().unwrap()).unwrap().members.is_empty());
+        file.write_all(&[b'x'; 2048]).unwrap();
+        file.rewind().unwrap();
+        let error = TarMembers::scan(Path::new("test.tar"), file).unwrap_err();
+        assert!(matches!(error, Error::NotAnArchive { .. }), "{error}");
+    }
+}
