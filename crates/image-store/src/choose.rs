@@ -1,0 +1,86 @@
+//! From what a source has to the one image for a platform.
+
+use std::io::Read;
+
+use vmroot_model::{CONFIG_LIMIT, Descriptor, Document, ImageConfig, Manifest, Platform, Search};
+use vmroot_transport::ImageSource;
+
+use crate::{Error, Result};
+
+/// The image that was chosen.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    /// What the image's name leads to: the index, or the manifest itself.
+    pub top: Document,
+    /// The manifest of the image for the platform.
+    pub manifest: Manifest,
+    /// Its config; the config's digest is the image's id.
+    pub config: ImageConfig,
+}
+
+/// Finds the image for `platform`, looking into nested indexes, and checks its config against manifest and platform.
+///
+/// # Errors
+/// [`Error::Image`] with an [`ArchitectureMismatch`](vmroot_model::Error::ArchitectureMismatch) that lists what there
+/// is; [`Error::NotAnImage`] for other artifacts; what the source says.
+pub fn choose(source: &dyn ImageSource, platform: &Platform) -> Result<Chosen> {
+    let wrong = |error| Error::Image { image: source.name(), source: Box::new(error) };
+    let raw = source.manifest(None)?;
+    let top = Document::parse(raw.bytes, raw.media_type.as_deref()).map_err(wrong)?;
+    let mut search = Search::new(platform);
+    let mut document = top.clone();
+    // An index that names a platform is believed: configs say "amd64" of images for others more often than indexes do.
+    let mut platform_known = false;
+    loop {
+        match document {
+            Document::Index(index) => search.enter(&index),
+            Document::Manifest(manifest) => {
+                if !manifest.is_image() {
+                    let what = manifest.artifact_type().unwrap_or(&manifest.config().media_type).to_string();
+                    return Err(Error::NotAnImage { image: source.name(), what });
+                }
+                let config = fetch_config(source, manifest.config())?;
+                match config.check_platform(platform).or_else(|error| if platform_known { Ok(()) } else { Err(error) })
+                {
+                    Ok(()) => {
+                        config.check_layers(&manifest).map_err(wrong)?;
+                        return Ok(Chosen { top, manifest, config });
+                    }
+                    Err(error) if matches!(top, Document::Manifest(_)) => return Err(wrong(error)),
+                    Err(_) => search.reject(config.platform()),
+                }
+            }
+        }
+        let next = search.next_candidate().map_err(wrong)?;
+        let raw = source.manifest(Some(&next.digest))?;
+        check(source, &next, &raw.bytes)?;
+        document = Document::parse(raw.bytes, raw.media_type.as_deref()).map_err(wrong)?;
+        platform_known = next.platform.is_some();
+    }
+}
+
+/// Reads a config, checks it against its descriptor, and parses it.
+fn fetch_config(source: &dyn ImageSource, descriptor: &Descriptor) -> Result<ImageConfig> {
+    let blob = |reason: String| Error::Blob { image: source.name(), digest: descriptor.digest, reason };
+    if descriptor.size > CONFIG_LIMIT {
+        return Err(blob(format!("is a config of {} bytes, {CONFIG_LIMIT} at most", descriptor.size)));
+    }
+    let mut body = source.blob(descriptor, 0)?;
+    let mut bytes = Vec::new();
+    // One byte more than there may be, so that a longer blob shows.
+    let read = body.reader.by_ref().take(descriptor.size + 1).read_to_end(&mut bytes);
+    read.map_err(|error| crate::tee::read_failed(source, &descriptor.digest, error))?;
+    check(source, descriptor, &bytes)?;
+    ImageConfig::parse(bytes).map_err(|error| Error::Image { image: source.name(), source: Box::new(error) })
+}
+
+fn check(source: &dyn ImageSource, descriptor: &Descriptor, bytes: &[u8]) -> Result<()> {
+    let blob = |reason: String| Error::Blob { image: source.name(), digest: descriptor.digest, reason };
+    if bytes.len() as u64 != descriptor.size {
+        return Err(blob(format!("has {} bytes, its descriptor says {}", bytes.len(), descriptor.size)));
+    }
+    if !descriptor.digest.is_of(bytes) {
+        return Err(blob("has another digest".to_owned()));
+    }
+    Ok(())
+}

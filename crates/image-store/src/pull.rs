@@ -1,0 +1,176 @@
+//! From a source to an image in the store.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rayon::prelude::*;
+use vmroot_blob_cache::{LockName, write_file};
+use vmroot_model::{Descriptor, Digest, Platform, Reference};
+use vmroot_transport::ImageSource;
+
+use crate::choose::{Chosen, choose};
+use crate::known::Known;
+use crate::layer::Layer;
+use crate::progress::Report;
+use crate::{BlobProgress, Error, Image, LayerRecord, Progress, Record, Result, Store};
+
+/// When to ask the source what a name means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PullPolicy {
+    /// Each time; a name with a digest means the same for ever, and is asked for once.
+    Always,
+    /// When the image is not here.
+    #[default]
+    Missing,
+    /// Never: it must be here.
+    Never,
+}
+
+/// What to pull.
+#[derive(Debug, Clone)]
+pub struct PullRequest {
+    /// The names to remember the image by; none for an image that has only its id.
+    pub references: Vec<Reference>,
+    /// The platform.
+    pub platform: Platform,
+    /// When to ask the source.
+    pub policy: PullPolicy,
+}
+
+impl Store {
+    /// Pulls an image: afterwards its blobs, its layers and its root are here, and its names are known.
+    ///
+    /// What is here already is not fetched again, and work that was broken off goes on where it stopped.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`] under [`PullPolicy::Never`]; otherwise whatever source, bytes and disk give cause for.
+    pub fn pull(&self, source: &dyn ImageSource, request: &PullRequest, progress: &Arc<dyn Progress>) -> Result<Image> {
+        if let Some(image) = self.pulled_before(request, progress)? {
+            return Ok(image);
+        }
+        if request.policy == PullPolicy::Never {
+            let name = request.references.first().map_or_else(|| source.name(), ToString::to_string);
+            return Err(Error::NoSuchImage(format!("{name} for {}", request.platform)));
+        }
+        self.check_cancelled()?;
+        let chosen = choose(&Known { store: self, source }, &request.platform)?;
+        self.keep_documents(&chosen)?;
+        let record = chosen.record(&request.platform);
+        self.make_ready(source, &record, progress)?;
+        self.remember(&record, &request.references, progress)?;
+        Ok(Image::new(named(&record, request.references.first()), chosen.config))
+    }
+
+    /// The image, if the policy lets a record answer and everything is here, or can be made from what is.
+    fn pulled_before(&self, request: &PullRequest, progress: &Arc<dyn Progress>) -> Result<Option<Image>> {
+        let Some(reference) = request.references.first() else { return Ok(None) };
+        if request.policy == PullPolicy::Always && reference.digest().is_none() {
+            return Ok(None);
+        }
+        let record = match self.record(reference, &request.platform) {
+            Ok(Some(record)) => record,
+            // One that is damaged is written anew.
+            Err(Error::Record { .. }) | Ok(None) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Ok(image) = self.image(record) else { return Ok(None) };
+        match self.open_root(&image.layers(), progress) {
+            Ok(_) => Ok(Some(image)),
+            Err(error @ Error::Cancelled) => Err(error),
+            // Something is gone or damaged: the source has it.
+            Err(error) if request.policy == PullPolicy::Never => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Keeps manifest, index and config as blobs: what an image is, byte for byte.
+    fn keep_documents(&self, chosen: &Chosen) -> Result<()> {
+        let documents = [
+            (chosen.top.digest(), chosen.top.raw()),
+            (chosen.manifest.digest(), chosen.manifest.raw()),
+            (chosen.config.digest(), chosen.config.raw()),
+        ];
+        for (digest, bytes) in documents {
+            let path = self.cache.layout().blob(digest);
+            // Small enough to compare: a damaged one is replaced.
+            if fs::read(&path).is_ok_and(|present| present == bytes) {
+                continue;
+            }
+            write_file(path, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Fetches and indexes what is missing of the layers, several at once, and merges them.
+    fn make_ready(&self, source: &dyn ImageSource, record: &Record, progress: &Arc<dyn Progress>) -> Result<()> {
+        let layers = crate::image::layers(record);
+        let reports = self.reports(&layers, progress);
+        let mut order: Vec<usize> = (0..layers.len()).collect();
+        // The largest first: a large one begun last would have the machine to itself.
+        order.sort_by_key(|&number| std::cmp::Reverse(layers[number].descriptor.size));
+        self.pool.install(|| {
+            order.par_iter().with_max_len(1).try_for_each(|&number| {
+                self.check_cancelled()?;
+                self.ensure_layer(Some(source), &layers[number], &reports[number]).map(drop)
+            })
+        })?;
+        self.ensure_root(Some(source), &layers, &Report::without_blob(progress))
+    }
+
+    /// Whom to tell about each layer's blob.
+    fn reports(&self, layers: &[Layer], progress: &Arc<dyn Progress>) -> Vec<Report> {
+        let missing = |layer: &&Layer| {
+            self.open_layer(&layer.diff_id).is_none()
+                && !matches!(self.cache.get(&layer.descriptor.digest), Ok(Some(_)))
+        };
+        let image_total = layers.iter().filter(missing).map(|layer| layer.descriptor.size).sum();
+        let report = |(number, layer): (usize, &Layer)| Report {
+            progress: Arc::clone(progress),
+            blob: BlobProgress {
+                digest: layer.descriptor.digest,
+                index: number + 1,
+                count: layers.len() + 1,
+                current: 0,
+                total: layer.descriptor.size,
+                image_total,
+            },
+        };
+        layers.iter().enumerate().map(report).collect()
+    }
+
+    fn remember(&self, record: &Record, references: &[Reference], progress: &Arc<dyn Progress>) -> Result<()> {
+        let _lock = self.lock(&LockName::Images, &**progress)?;
+        if references.is_empty() {
+            return self.write_record(record);
+        }
+        references.iter().try_for_each(|reference| self.write_record(&named(record, Some(reference))))
+    }
+}
+
+fn named(record: &Record, reference: Option<&Reference>) -> Record {
+    Record { reference: reference.cloned(), ..record.clone() }
+}
+
+impl Chosen {
+    /// What a store would remember of the image, pulled now for this platform and without a name.
+    pub fn record(&self, platform: &Platform) -> Record {
+        let layers = self.manifest.layers().iter().zip(self.config.diff_ids());
+        let layer = |(descriptor, diff_id): (&Descriptor, &Digest)| LayerRecord {
+            media_type: descriptor.media_type.clone(),
+            digest: descriptor.digest,
+            diff_id: *diff_id,
+            size: descriptor.size,
+        };
+        let manifest = &self.manifest;
+        Record {
+            reference: None,
+            platform: platform.normalised(),
+            digest: *self.top.digest(),
+            manifest: Descriptor::new(manifest.media_type().clone(), *manifest.digest(), manifest.raw().len() as u64),
+            config: manifest.config().clone(),
+            layers: layers.map(layer).collect(),
+            pulled: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What the store remembers of an image: one file for each name and platform.
+//!
+//! A record is written twice, each copy with a digest of itself, because nothing else in the cache knows what an image
+//! was called: everything but a record can be made again or fetched again.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use vmroot_blob_cache::{LockName, Mode, write_file};
+use vmroot_model::{Descriptor, Digest, MediaType, Platform, Reference};
+
+use crate::{Error, Result, Store};
+
+/// What a name means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// The name; nothing for an image that was loaded without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Reference>,
+    /// The platform that was asked for when the name was resolved.
+    pub platform: Platform,
+    /// The digest that the name led to: of an index, or of the manifest.
+    pub digest: Digest,
+    /// The image's manifest.
+    pub manifest: Descriptor,
+    /// The image's config; its digest is the image's id.
+    pub config: Descriptor,
+    /// The layers, lowest first.
+    pub layers: Vec<LayerRecord>,
+    /// When the image was pulled or loaded, in seconds since 1970.
+    pub pulled: u64,
+}
+
+/// A layer of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LayerRecord {
+    /// The media type of its blob.
+    pub media_type: MediaType,
+    /// The digest of its blob.
+    pub digest: Digest,
+    /// The digest of its tar.
+    pub diff_id: Digest,
+    /// The length of its blob in bytes.
+    pub size: u64,
+}
+
+/// A record as a file holds it.
+#[derive(Serialize, Deserialize)]
+struct Sealed<'a> {
+    /// Of the bytes of `record`.
+    digest: Digest,
+    #[serde(borrow)]
+    record: &'a RawValue,
+}
+
+impl Record {
+    /// The image's id.
+    pub fn id(&self) -> &Digest {
+        &self.config.digest
+    }
+
+    /// The digest that names the record's file: of the name, or of the id without one, and the platform.
+    fn key(&self) -> Digest {
+        match &self.reference {
+            Some(reference) => key(&reference.to_string(), &self.platform),
+            None => key(&self.id().to_string(), &self.platform),
+        }
+    }
+}
+
+fn key(name: &str, platform: &Platform) -> Digest {
+    Digest::of(format!("{name} {}", platform.normalised()).as_bytes())
+}
+
+/// A record's second copy.
+fn copy_of(path: &Path) -> PathBuf {
+    path.with_extension("copy")
+}
+
+impl Store {
+    /// Reads the record of a name for a platform.
+    ///
+    /// # Errors
+    /// [`Error::Record`] when both copies are damaged.
+    pub(crate) fn record(&self, reference: &Reference, platform: &Platform) -> Result<Option<Record>> {
+        self.read_record(&self.cache.layout().image_record(&key(&reference.to_string(), platform)))
+    }
+
+    /// Writes a record in place of any other for the same name and platform.
+    pub(crate) fn write_record(&self, record: &Record) -> Result<()> {
+        let path = self.cache.layout().image_record(&record.key());
+        let body = serde_json::to_string(record).expect("a record has no keys but strings");
+        let raw = RawValue::from_string(body).expect("serde_json writes JSON");
+        let sealed = Sealed { digest: Digest::of(raw.get().as_bytes()), record: &raw };
+        let bytes = serde_json::to_vec(&sealed).expect("a record has no keys but strings");
+        write_file(copy_of(&path), &bytes)?;
+        write_file(&path, &bytes)?;
+        Ok(())
+    }
+
+    pub(crate) fn remove_record(&self, record: &Record) -> Result<()> {
+        let path = self.cache.layout().image_record(&record.key());
+        for path in [path.clone(), copy_of(&path)] {
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(vmroot_blob_cache::Error::Io { action: "remove", path, source }.into());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Every record that can be read, ordered by name, then platform, then id; and what is wrong with the others.
+    pub(crate) fn records(&self) -> Result<(Vec<Record>, Vec<Error>)> {
+        let directory = self.cache.layout().images();
+        let failed = |source| vmroot_blob_cache::Error::Io { action: "list", path: directory.clone(), source };
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(&directory).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_some_and(|extension| extension == "json" || extension == "copy") {
+                paths.push(path.with_extension("json"));
+            }
+        }
+        paths.sort_unstable();
+        paths.dedup();
+        let (mut records, mut damaged) = (Vec::new(), Vec::new());
+        for path in paths {
+            match self.read_record(&path) {
+                Ok(record) => records.extend(record),
+                Err(error @ Error::Record { .. }) => damaged.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        records.sort_by_cached_key(|record| {
+            let name = record.reference.as_ref().map(ToString::to_string);
+            (name.is_none(), name, record.platform.to_string(), *record.id())
+        });
+        Ok((records, damaged))
+    }
+
+    /// Reads a record from either of its copies, and mends the other.
+    fn read_record(&self, path: &Path) -> Result<Option<Record>> {
+        match read_copies(path)? {
+            Copies::Neither => Ok(None),
+            Copies::Both(record) => Ok(Some(*record)),
+            Copies::Damaged(reason) => Err(Error::Record { path: path.to_owned(), reason }),
+            Copies::One { record, .. } => {
+                self.mend_record(path)?;
+                Ok(Some(*record))
+            }
+        }
+    }
+
+    /// Writes the copy of a record that is missing or damaged. One that is being written or removed is left alone: a
+    /// removed one would come back.
+    fn mend_record(&self, path: &Path) -> Result<()> {
+        let Some(_lock) = self.cache.try_lock(&LockName::Images, Mode::Exclusive)? else { return Ok(()) };
+        if let Copies::One { bytes, other, .. } = read_copies(path)? {
+            tracing::warn!(path = %other.display(), "mended an image record from its other copy");
+            write_file(other, &bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the two copies of a record are worth.
+enum Copies {
+    Neither,
+    Both(Box<Record>),
+    /// The bytes of the one that is whole, and the path of the other.
+    One {
+        record: Box<Record>,
+        bytes: Vec<u8>,
+        other: PathBuf,
+    },
+    Damaged(String),
+}
+
+fn read_copies(path: &Path) -> Result<Copies> {
+    let copy = copy_of(path);
+    Ok(match (read_sealed(path)?, read_sealed(&copy)?) {
+        (Sealing::Missing, Sealing::Missing) => Copies::Neither,
+        (Sealing::Whole(record, _), Sealing::Whole(..)) => Copies::Both(record),
+        (Sealing::Whole(record, bytes), _) => Copies::One { record, bytes, other: copy },
+        (_, Sealing::Whole(record, bytes)) => Copies::One { record, bytes, other: path.to_owned() },
+        (Sealing::Damaged(reason), _) | (_, Sealing::Damaged(reason)) => Copies::Damaged(reason),
+    })
+}
+
+enum Sealing {
+    Missing,
+    Whole(Box<Record>, Vec<u8>),
+    Damaged(String),
+}
+
+fn read_sealed(path: &Path) -> Result<Sealing> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Sealing::Missing),
+        Err(source) => {
+            return Err(vmroot_blob_cache::Error::Io { action: "read", path: path.to_owned(), source }.into());
+        }
+    };
+    Ok(match parse(&bytes) {
+        Ok(record) => Sealing::Whole(Box::new(record), bytes),
+        Err(reason) => Sealing::Damaged(reason),
+    })
+}
+
+fn parse(bytes: &[u8]) -> std::result::Result<Record, String> {
+    let sealed: Sealed<'_> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if Digest::of(sealed.record.get().as_bytes()) != sealed.digest {
+        return Err("its bytes have changed since it was written".to_owned());
+    }
+    serde_json::from_str(sealed.record.get()).map_err(|error| error.to_string())
+}

@@ -1,0 +1,98 @@
+//! A blob on its way from a source through the cache to whoever reads it.
+
+use std::io::{self, Read};
+
+use vmroot_blob_cache::{BlobFile, BlobWriter};
+use vmroot_model::{Descriptor, Digest};
+use vmroot_registry::Cancel;
+use vmroot_transport::ImageSource;
+
+use crate::progress::Report;
+use crate::{Error, Result};
+
+/// Reads a blob from its first byte on: what the cache kept of an earlier attempt, then what the source sends, which is
+/// written to the cache as it passes.
+pub(crate) struct Tee {
+    kept: Option<Box<dyn Read + Send>>,
+    body: Box<dyn Read + Send>,
+    /// Bytes the source sends although the cache has them.
+    repeated: u64,
+    writer: Box<BlobWriter>,
+    cancel: Cancel,
+    report: Report,
+}
+
+impl Tee {
+    pub(crate) fn new(
+        source: &dyn ImageSource,
+        descriptor: &Descriptor,
+        writer: Box<BlobWriter>,
+        cancel: Cancel,
+        report: &Report,
+    ) -> Result<Self> {
+        let kept: Box<dyn Read + Send> = Box::new(writer.kept()?);
+        let offset = writer.offset();
+        let (body, repeated): (Box<dyn Read + Send>, _) = if writer.is_complete() {
+            (Box::new(io::empty()), 0)
+        } else {
+            let body = source.blob(descriptor, offset)?;
+            (body.reader, offset.saturating_sub(body.offset))
+        };
+        Ok(Self { kept: Some(kept), body, repeated, writer, cancel, report: report.clone() })
+    }
+
+    /// Checks the blob, which was read to its end, and publishes it.
+    pub(crate) fn commit(self) -> Result<BlobFile> {
+        Ok(self.writer.commit()?)
+    }
+
+    fn skip_repeated(&mut self) -> io::Result<()> {
+        if self.repeated > 0 {
+            let skipped = io::copy(&mut self.body.by_ref().take(self.repeated), &mut io::sink())?;
+            self.repeated -= skipped;
+        }
+        Ok(())
+    }
+}
+
+impl Read for Tee {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_cancelled() {
+            return Err(io::Error::other(vmroot_registry::Error::Cancelled));
+        }
+        if let Some(kept) = &mut self.kept {
+            match kept.read(buffer)? {
+                0 => self.kept = None,
+                count => return Ok(count),
+            }
+            self.skip_repeated()?;
+        }
+        let count = self.body.read(buffer)?;
+        if count > 0 {
+            self.writer.append(&buffer[..count]).map_err(io::Error::other)?;
+            self.report.at(self.writer.offset());
+        }
+        Ok(count)
+    }
+}
+
+/// What went wrong while bytes came from a source, in the words of whoever found it.
+pub(crate) fn read_failed(source: &dyn ImageSource, digest: &Digest, error: io::Error) -> Error {
+    let reason = format!("cannot be read: {error}");
+    let Some(inner) = error.into_inner() else {
+        return Error::Blob { image: source.name(), digest: *digest, reason };
+    };
+    let inner = match inner.downcast::<vmroot_registry::Error>() {
+        Ok(error) if matches!(*error, vmroot_registry::Error::Cancelled) => return Error::Cancelled,
+        Ok(error) => return Error::Registry(*error),
+        Err(inner) => inner,
+    };
+    let inner = match inner.downcast::<vmroot_blob_cache::Error>() {
+        Ok(error) => return Error::Cache(*error),
+        Err(inner) => inner,
+    };
+    match inner.downcast::<vmroot_transport::Error>() {
+        Ok(error) => Error::Source(*error),
+        Err(_) => Error::Blob { image: source.name(), digest: *digest, reason },
+    }
+}
