@@ -1,0 +1,102 @@
+//! Makes files, symbolic links, devices, named pipes and sockets, each whole: bytes, then attributes.
+
+use std::fs::File;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, Mode, OFlags, makedev, mknodat, openat, symlinkat};
+use rustix::io::Errno;
+use vmroot_container_fs::{Extent, InodeKind, Stat};
+
+use super::cursor::Cursor;
+use super::export::Export;
+use super::made::Made;
+use super::plan::Node;
+use super::refusal::Refused;
+use crate::holes::LastHoles;
+use crate::progress::{Counter, going_on};
+use crate::{Error, Result};
+
+/// Only for the exporter, until the mode of the image comes.
+const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
+/// A new file, and not through any link: with `CREATE` and `EXCL` the kernel follows none.
+const NEW: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::CLOEXEC);
+
+/// One thread's part in an export.
+pub(super) struct Maker<'e> {
+    export: &'e Export<'e>,
+    cursor: Cursor<'e>,
+    holes: LastHoles<'e>,
+    counter: Counter<'e>,
+}
+
+impl<'e> Maker<'e> {
+    pub(super) fn new(export: &'e Export<'e>) -> Self {
+        Self { export, cursor: export.cursor(), holes: LastHoles::default(), counter: Counter::new(&export.meter) }
+    }
+
+    /// Makes some entries.
+    pub(super) fn make_all(&mut self, nodes: &[Node<'_>]) -> Result<()> {
+        for node in nodes {
+            self.make(*node)?;
+        }
+        going_on(self.counter.report())
+    }
+
+    /// Makes one entry.
+    pub(super) fn make(&mut self, node: Node<'_>) -> Result<()> {
+        let stat = self.export.fs.stat(node.ino);
+        match stat.kind {
+            InodeKind::Regular => self.make_file(node, &stat),
+            InodeKind::Symlink => self.make_symlink(node, &stat),
+            _ if self.export.options.rootless => self.make_file(node, &stat),
+            _ => self.make_special(node, &stat),
+        }
+    }
+
+    /// The directory that an entry is made in.
+    pub(super) fn directory(&mut self, node: Node<'_>) -> Result<BorrowedFd<'_>> {
+        self.export.open(&mut self.cursor, node.directory)
+    }
+
+    fn make_file(&mut self, node: Node<'_>, stat: &Stat) -> Result<()> {
+        let export = self.export;
+        let directory = self.directory(node)?;
+        let fd: OwnedFd = openat(directory, node.name, NEW, PRIVATE).map_err(export.failed("make the file", node))?;
+        let file = File::from(fd);
+        if let Some(extent) = export.fs.extent(node.ino) {
+            self.write(node, extent, &file)?;
+        }
+        export.set_attributes(Made::Open(file.as_fd()), stat, &|| export.plan.path(node))
+    }
+
+    fn write(&mut self, node: Node<'_>, extent: Extent, file: &File) -> Result<()> {
+        let export = self.export;
+        let (holes, counter) = (self.holes.of(export.fs, extent.file), &mut self.counter);
+        let range = extent.offset..extent.offset + extent.length;
+        let done = export.copiers[extent.file as usize].copy(holes, range, file, |bytes| counter.add(bytes));
+        let path = || export.target.join(export.plan.path(node));
+        going_on(done.map_err(|source| Error::Io { action: "write the file", path: path(), source })?)
+    }
+
+    fn make_symlink(&mut self, node: Node<'_>, stat: &Stat) -> Result<()> {
+        let export = self.export;
+        let link = export.fs.readlink(node.ino)?;
+        let directory = self.directory(node)?;
+        symlinkat(link, directory, node.name).map_err(export.failed("make the symbolic link", node))?;
+        export.set_attributes(Made::Named(directory, node.name), stat, &|| export.plan.path(node))
+    }
+
+    /// Makes a device, a named pipe or a socket, or notes that this user may not.
+    fn make_special(&mut self, node: Node<'_>, stat: &Stat) -> Result<()> {
+        let export = self.export;
+        let directory = self.directory(node)?;
+        let (major, minor) = stat.device;
+        let kind = FileType::from_raw_mode(stat.mode);
+        let made = mknodat(directory, node.name, kind, PRIVATE, makedev(major, minor));
+        let path = || export.plan.path(node);
+        if export.unless(&[Errno::PERM], made, || Refused::Device, "make the device", &path)? {
+            export.set_attributes(Made::Named(directory, node.name), stat, &path)?;
+        }
+        Ok(())
+    }
+}

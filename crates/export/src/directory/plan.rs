@@ -1,0 +1,132 @@
+//! What is to be made, and in which order.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use vmroot_container_fs::{ContainerFs, InodeId, InodeKind};
+
+use crate::Result;
+
+/// A thread takes this many bytes of files at a time, or a few more,
+const JOB_BYTES: u64 = 4 << 20;
+/// or this many entries.
+const JOB_ENTRIES: usize = 64;
+
+/// The root directory's position in [`Plan::directories`].
+pub(super) const ROOT: u32 = 0;
+
+/// A directory; its parent stands before it.
+pub(super) struct Directory<'a> {
+    pub(super) parent: u32,
+    pub(super) name: &'a [u8],
+    pub(super) ino: InodeId,
+}
+
+/// Anything else that has a name in a directory.
+#[derive(Clone, Copy)]
+pub(super) struct Node<'a> {
+    /// Position in [`Plan::directories`].
+    pub(super) directory: u32,
+    pub(super) name: &'a [u8],
+    pub(super) ino: InodeId,
+}
+
+/// One more name of an inode.
+pub(super) struct Link<'a> {
+    pub(super) node: Node<'a>,
+    /// Position of the first name in [`Plan::first_names`].
+    pub(super) first: u32,
+}
+
+/// All that a root holds, without a path spelt out.
+pub(super) struct Plan<'a> {
+    /// Each before what it holds, the root directory first.
+    pub(super) directories: Vec<Directory<'a>>,
+    /// Files in the order in which their bytes lie in the contents files, so that those are read from front to back;
+    /// then files without bytes, links, devices.
+    pub(super) nodes: Vec<Node<'a>>,
+    pub(super) links: Vec<Link<'a>>,
+    pub(super) first_names: Vec<Node<'a>>,
+    /// Bytes of all files.
+    pub(super) bytes: u64,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn of(fs: &'a ContainerFs) -> Result<Self> {
+        let mut plan = Self {
+            directories: vec![Directory { parent: ROOT, name: b"", ino: InodeId::ROOT }],
+            nodes: Vec::new(),
+            links: Vec::new(),
+            first_names: Vec::new(),
+            bytes: 0,
+        };
+        let mut first = HashMap::new();
+        let mut open = vec![(ROOT, fs.readdir(InodeId::ROOT, 0)?)];
+        while let Some((directory, entries)) = open.last_mut() {
+            let directory = *directory;
+            let Some(entry) = entries.next() else {
+                open.pop();
+                continue;
+            };
+            let node = Node { directory, name: entry.name, ino: entry.ino };
+            if entry.kind == InodeKind::Directory {
+                open.push((plan.directories.len() as u32, fs.readdir(entry.ino, 0)?));
+                plan.directories.push(Directory { parent: directory, name: entry.name, ino: entry.ino });
+            } else {
+                plan.add(fs, node, &mut first);
+            }
+        }
+        plan.nodes.sort_by_key(|node| fs.extent(node.ino).map_or((u32::MAX, 0), |extent| (extent.file, extent.offset)));
+        Ok(plan)
+    }
+
+    fn add(&mut self, fs: &ContainerFs, node: Node<'a>, first: &mut HashMap<InodeId, u32>) {
+        let stat = fs.stat(node.ino);
+        if stat.nlink > 1 {
+            if let Some(&first) = first.get(&node.ino) {
+                self.links.push(Link { node, first });
+                return;
+            }
+            first.insert(node.ino, self.first_names.len() as u32);
+            self.first_names.push(node);
+        }
+        if stat.kind == InodeKind::Regular {
+            self.bytes += stat.size;
+        }
+        self.nodes.push(node);
+    }
+
+    /// Runs of [`Self::nodes`], each enough work for one thread at a time.
+    pub(super) fn jobs(&self, fs: &ContainerFs) -> Vec<Range<usize>> {
+        let mut jobs = Vec::new();
+        let (mut start, mut bytes) = (0, 0);
+        for (position, node) in self.nodes.iter().enumerate() {
+            bytes += fs.extent(node.ino).map_or(0, |extent| extent.length);
+            let end = position + 1;
+            if bytes >= JOB_BYTES || end - start >= JOB_ENTRIES || end == self.nodes.len() {
+                jobs.push(start..end);
+                (start, bytes) = (end, 0);
+            }
+        }
+        jobs
+    }
+
+    /// The path of a directory below the root, for messages.
+    pub(super) fn directory_path(&self, mut directory: u32) -> PathBuf {
+        let mut names = Vec::new();
+        while directory != ROOT {
+            names.push(self.directories[directory as usize].name);
+            directory = self.directories[directory as usize].parent;
+        }
+        names.reverse();
+        PathBuf::from(OsStr::from_bytes(&names.join(&b'/')))
+    }
+
+    /// The path of an entry below the root, for messages.
+    pub(super) fn path(&self, node: Node<'_>) -> PathBuf {
+        self.directory_path(node.directory).join(OsStr::from_bytes(node.name))
+    }
+}

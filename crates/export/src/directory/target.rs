@@ -1,0 +1,33 @@
+//! The directory that a root is exported to.
+
+use std::path::Path;
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, Dir, Mode, OFlags, fchmod, fremovexattr, mkdirat, openat};
+use rustix::io::Errno;
+
+use crate::{Error, Result};
+
+/// Makes the target, or takes it if it is an empty directory, and shuts everybody else out until the export is done.
+pub(super) fn open_empty(target: &Path) -> Result<OwnedFd> {
+    match mkdirat(CWD, target, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(Error::io("make the directory", target)(errno)),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = openat(CWD, target, flags, Mode::empty()).map_err(Error::io("open the directory", target))?;
+    for entry in Dir::read_from(&fd).map_err(Error::io("list", target))? {
+        let entry = entry.map_err(Error::io("list", target))?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            return Err(Error::TargetNotEmpty(target.to_owned()));
+        }
+    }
+    // What entries would inherit: access control lists, and by setgid the group. Somebody else's directory keeps them.
+    for name in ["system.posix_acl_default", "system.posix_acl_access"] {
+        let _ = fremovexattr(&fd, name);
+    }
+    match fchmod(&fd, Mode::RWXU) {
+        Ok(()) | Err(Errno::PERM) => Ok(fd),
+        Err(errno) => Err(Error::io("change the mode of", target)(errno)),
+    }
+}

@@ -1,0 +1,54 @@
+//! Why a root cannot be written out.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use vmroot_model::Digest;
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a root cannot be written out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The directory to export to has entries already. Nothing was written.
+    #[error("{}: not empty; a root is exported to a new or an empty directory", .0.display())]
+    TargetNotEmpty(PathBuf),
+    /// The system refused a step: no space, no permission, a bad disk. What was written before is left.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was being done, as in "cannot … PATH".
+        action: &'static str,
+        /// To which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The writer that a tar goes to failed.
+    #[error("cannot write the tar: {0}")]
+    Stream(#[source] io::Error),
+    /// A compression that is not written, or a level that it does not have.
+    #[error(transparent)]
+    Compression(#[from] vmroot_compress::Error),
+    /// An index in a prebaked directory that has the name of another layer.
+    #[error("{}: is the index of {actual}", path.display())]
+    WrongLayer {
+        /// The index.
+        path: PathBuf,
+        /// The layer that it says it is of.
+        actual: Digest,
+    },
+    /// The root cannot be read.
+    #[error(transparent)]
+    Root(#[from] vmroot_container_fs::Error),
+    /// The hook asked to stop. What was written before is left.
+    #[error("stopped before everything was written")]
+    Cancelled,
+}
+
+impl Error {
+    /// Names the action and the path of a failed call, for `map_err`.
+    pub(crate) fn io<E: Into<io::Error>>(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
+        move |source| Self::Io { action, path: path.as_ref().to_owned(), source: source.into() }
+    }
+}

@@ -1,0 +1,99 @@
+//! Where a file has data, and where holes.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
+use vmroot_container_fs::ContainerFs;
+
+/// Finds the data of a file by `SEEK_DATA` and `SEEK_HOLE`, and remembers the last answer.
+///
+/// Asked in ascending order, it makes two system calls for each run of data, not for each question: a `.contents` file
+/// holds thousands of files between two holes.
+pub(crate) struct Holes<'a> {
+    file: &'a File,
+    /// Nothing but a hole from here to the start of `data`.
+    hole: u64,
+    data: Range<u64>,
+}
+
+impl<'a> Holes<'a> {
+    pub(crate) fn new(file: &'a File) -> Self {
+        Self { file, hole: 0, data: 0..0 }
+    }
+
+    /// The file that is looked at.
+    pub(crate) fn file(&self) -> &'a File {
+        self.file
+    }
+
+    /// The first run of data in `range`; nothing when all of it is a hole. Behind the end of the file there is neither:
+    /// that is an error.
+    pub(crate) fn next_data(&mut self, range: Range<u64>) -> io::Result<Option<Range<u64>>> {
+        if !(self.hole..self.data.end).contains(&range.start) {
+            self.look(range.start)?;
+        }
+        if self.data.is_empty() && range.end > self.data.end {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let data = self.data.start.max(range.start)..self.data.end.min(range.end);
+        Ok((!data.is_empty()).then_some(data))
+    }
+
+    fn look(&mut self, from: u64) -> io::Result<()> {
+        self.hole = from;
+        self.data = match seek(self.file, SeekFrom::Data(from)) {
+            Ok(data) => data..seek(self.file, SeekFrom::Hole(data))?,
+            // No data up to the end of the file.
+            Err(Errno::NXIO) => self.file.metadata().map(|metadata| metadata.len()..metadata.len())?,
+            // A file system that does not tell: all is data.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => from..u64::MAX,
+            Err(errno) => return Err(errno.into()),
+        };
+        Ok(())
+    }
+}
+
+/// The holes of the contents file that was read last.
+#[derive(Default)]
+pub(crate) struct LastHoles<'a> {
+    last: Option<(u32, Holes<'a>)>,
+}
+
+impl<'a> LastHoles<'a> {
+    /// The holes of the contents file with this number.
+    pub(crate) fn of(&mut self, fs: &'a ContainerFs, number: u32) -> &mut Holes<'a> {
+        if self.last.as_ref().is_none_or(|(last, _)| *last != number) {
+            self.last = None;
+        }
+        &mut self.last.get_or_insert_with(|| (number, Holes::new(&fs.contents_file(number).file))).1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    #[test]
+    fn finds_data_between_holes() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 20).unwrap();
+        file.write_all_at(&[1; 4096], 0).unwrap();
+        file.write_all_at(&[1; 4096], 512 << 10).unwrap();
+        let mut holes = Holes::new(&file);
+        assert_eq!(holes.next_data(0..100).unwrap(), Some(0..100));
+        assert_eq!(holes.next_data(100..1 << 20).unwrap(), Some(100..4096));
+        assert_eq!(holes.next_data(4096..8192).unwrap(), None);
+        assert_eq!(holes.next_data(4096..1 << 20).unwrap(), Some(512 << 10..(512 << 10) + 4096));
+        assert_eq!(holes.next_data(1 << 19..1 << 20).unwrap(), Some(512 << 10..(512 << 10) + 4096));
+        assert_eq!(holes.next_data((512 << 10) + 4096..1 << 20).unwrap(), None);
+        let beyond = holes.next_data(600 << 10..(1 << 20) + 1).unwrap_err();
+        assert_eq!(beyond.kind(), io::ErrorKind::UnexpectedEof);
+        // Back to the front.
+        assert_eq!(holes.next_data(10..20).unwrap(), Some(10..20));
+    }
+}

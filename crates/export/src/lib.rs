@@ -1,0 +1,25 @@
+//! Writes the merged root of an image out.
+//!
+//! [`export_directory`] makes a directory of it, [`export_tar`] a tar: each a walk over a
+//! [`ContainerFs`](vmroot_container_fs::ContainerFs) that knows nothing of the layers and tars it came from.
+//! [`export_prebaked`] puts the files that a `ContainerFs` is read from into one directory, and [`open_prebaked`] opens
+//! them there. [`OutputFile`] is for whoever writes a tar to a file.
+
+mod copy;
+mod directory;
+mod error;
+mod holes;
+mod output;
+mod prebaked;
+mod progress;
+mod tar;
+
+pub use directory::{
+    DirectoryOptions, DirectoryReport, LISTED, OVERRIDE_STAT, Refusal, Refusals, Refused, XATTR_PREFIX,
+    export_directory,
+};
+pub use error::{Error, Result};
+pub use output::OutputFile;
+pub use prebaked::{PrebakedSources, export_prebaked, open_prebaked};
+pub use progress::{Hook, Progress};
+pub use tar::{LISTED_OMISSIONS, TarOptions, TarReport, export_compressed_tar, export_tar};

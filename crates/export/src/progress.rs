@@ -1,0 +1,80 @@
+//! How far an export is, and the caller's word on going on.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::{Error, Result};
+
+/// How far an export is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Bytes of file contents that are written, holes included.
+    pub bytes: u64,
+    /// Bytes that will be written in the end.
+    pub total_bytes: u64,
+}
+
+/// Hears of progress every few megabytes, from any thread, and stops the export by `ControlFlow::Break`.
+pub type Hook<'a> = &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync);
+
+/// Counts for all threads of an export.
+pub(crate) struct Meter<'a> {
+    hook: Option<Hook<'a>>,
+    bytes: AtomicU64,
+    total_bytes: u64,
+    stopped: AtomicBool,
+}
+
+impl<'a> Meter<'a> {
+    pub(crate) fn new(hook: Option<Hook<'a>>, total_bytes: u64) -> Self {
+        Self { hook, bytes: AtomicU64::new(0), total_bytes, stopped: AtomicBool::new(false) }
+    }
+
+    /// Counts bytes and says whether to go on.
+    pub(crate) fn advance(&self, bytes: u64) -> ControlFlow<()> {
+        let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if self.stopped.load(Ordering::Relaxed) {
+            return ControlFlow::Break(());
+        }
+        self.hook.map_or(ControlFlow::Continue(()), |hook| hook(Progress { bytes, total_bytes: self.total_bytes }))
+    }
+
+    /// Lets no thread go on.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One thread's count, which the meter hears of now and then.
+pub(crate) struct Counter<'m> {
+    meter: &'m Meter<'m>,
+    unreported: u64,
+}
+
+/// A meter is not told of less.
+const REPORTED: u64 = 4 << 20;
+
+impl<'m> Counter<'m> {
+    pub(crate) fn new(meter: &'m Meter<'m>) -> Self {
+        Self { meter, unreported: 0 }
+    }
+
+    /// Counts bytes and says whether to go on.
+    pub(crate) fn add(&mut self, bytes: u64) -> ControlFlow<()> {
+        self.unreported += bytes;
+        if self.unreported < REPORTED { ControlFlow::Continue(()) } else { self.report() }
+    }
+
+    /// Tells the meter what it has not heard of.
+    pub(crate) fn report(&mut self) -> ControlFlow<()> {
+        self.meter.advance(std::mem::take(&mut self.unreported))
+    }
+}
+
+/// What an export that was told to stop returns.
+pub(crate) fn going_on(flow: ControlFlow<()>) -> Result<()> {
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::Cancelled),
+    }
+}

@@ -1,0 +1,202 @@
+//! The headers of an entry: a ustar header, and before it a PAX header for what does not fit.
+
+use tar::{EntryType, Header};
+use vmroot_container_fs::{InodeKind, Stat};
+
+use super::output::BLOCK;
+use super::pax::{self, Records};
+
+/// Bytes of the name, of a link's target and of the prefix that a ustar header holds.
+const NAME: usize = 100;
+const PREFIX: usize = 155;
+/// The largest owner or group (seven octal digits), and the largest size and time (eleven).
+const MAX_ID: u32 = 0o7_777_777;
+const MAX_NUMBER: u64 = 0o77_777_777_777;
+
+/// The headers of an entry, on the way to be written.
+pub(super) struct EntryHeader {
+    header: Header,
+    records: Records,
+    size: u64,
+}
+
+impl EntryHeader {
+    /// The headers of an entry without bytes and target.
+    pub(super) fn new(path: &[u8], stat: &Stat) -> Self {
+        let mut entry = Self { header: Header::new_ustar(), records: Records::default(), size: 0 };
+        entry.set_path(path, stat.kind == InodeKind::Directory);
+        entry.header.set_mode(stat.mode & 0o7777);
+        entry.set_owner(stat);
+        entry.set_time(stat);
+        entry.header.set_entry_type(match stat.kind {
+            InodeKind::Directory => EntryType::Directory,
+            InodeKind::Symlink => EntryType::Symlink,
+            InodeKind::Character => EntryType::Char,
+            InodeKind::Block => EntryType::Block,
+            InodeKind::Fifo => EntryType::Fifo,
+            InodeKind::Regular | InodeKind::Socket | InodeKind::Link => EntryType::Regular,
+        });
+        let ustar = entry.header.as_ustar_mut().expect("it was made as one");
+        // At most 4095 and 1,048,575: an index holds no others.
+        ustar.set_device_major(stat.device.0);
+        ustar.set_device_minor(stat.device.1);
+        entry
+    }
+
+    /// Directories end in a slash; the root directory is `./`.
+    fn set_path(&mut self, path: &[u8], directory: bool) {
+        let path = match path {
+            b"" => b"./".to_vec(),
+            path if directory => [path, b"/"].concat(),
+            path => path.to_vec(),
+        };
+        let (prefix, name) = split(&path).unwrap_or_else(|| {
+            self.records.add(b"path", &path);
+            // For readers of before 2001, and for messages.
+            (&b""[..], &path[..NAME])
+        });
+        let ustar = self.header.as_ustar_mut().expect("it was made as one");
+        ustar.prefix[..prefix.len()].copy_from_slice(prefix);
+        ustar.name[..name.len()].copy_from_slice(name);
+    }
+
+    fn set_owner(&mut self, stat: &Stat) {
+        for (key, id) in [(&b"uid"[..], stat.uid), (b"gid", stat.gid)] {
+            if id > MAX_ID {
+                self.records.add_number(key, id.into());
+            }
+        }
+        let short = |id: u32| if id > MAX_ID { 0 } else { id.into() };
+        self.header.set_uid(short(stat.uid));
+        self.header.set_gid(short(stat.gid));
+    }
+
+    fn set_time(&mut self, stat: &Stat) {
+        let seconds = u64::try_from(stat.mtime.seconds).ok().filter(|seconds| *seconds <= MAX_NUMBER);
+        if seconds.is_none() || stat.mtime.nanoseconds > 0 {
+            self.records.add(b"mtime", pax::decimal_time(stat.mtime).as_bytes());
+        }
+        self.header.set_mtime(seconds.unwrap_or(0));
+    }
+
+    pub(super) fn set_symlink(&mut self, target: &[u8]) {
+        let short = &target[..target.len().min(NAME)];
+        if target.len() > NAME {
+            self.records.add(b"linkpath", target);
+        }
+        self.header.as_old_mut().linkname[..short.len()].copy_from_slice(short);
+    }
+
+    pub(super) fn set_hard_link(&mut self, first: &[u8]) {
+        self.header.set_entry_type(EntryType::Link);
+        self.set_symlink(first);
+    }
+
+    pub(super) fn set_xattr(&mut self, name: &[u8], value: &[u8]) {
+        self.records.add(&pax::xattr_key(name), value);
+    }
+
+    /// The number of bytes that follow the headers.
+    pub(super) fn set_size(&mut self, size: u64) {
+        if size > MAX_NUMBER {
+            self.records.add_number(b"size", size);
+        }
+        self.size = size;
+    }
+
+    /// A file in GNU's sparse format 1.0, of which `stored` bytes follow. Readers who do not know it make a file of
+    /// another name, so that nobody takes it for the one that is meant.
+    pub(super) fn set_sparse(&mut self, path: &[u8], size: u64, stored: u64) {
+        self.records.add(b"GNU.sparse.major", b"1");
+        self.records.add(b"GNU.sparse.minor", b"0");
+        self.records.add(b"GNU.sparse.name", path);
+        self.records.add_number(b"GNU.sparse.realsize", size);
+        self.set_size(stored);
+    }
+
+    /// The bytes of all headers, whole blocks.
+    pub(super) fn into_bytes(mut self) -> Vec<u8> {
+        let records = self.records.as_bytes();
+        let mut bytes = Vec::with_capacity(3 * BLOCK + records.len());
+        if !records.is_empty() {
+            bytes.extend_from_slice(extended(records.len() as u64).as_bytes());
+            bytes.extend_from_slice(records);
+            bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        }
+        self.header.set_size(if self.size > MAX_NUMBER { 0 } else { self.size });
+        self.header.set_cksum();
+        bytes.extend_from_slice(self.header.as_bytes());
+        bytes
+    }
+}
+
+/// The header of the records of the next entry.
+fn extended(size: u64) -> Header {
+    const NAME: &[u8] = b"PaxHeaders/entry";
+    let mut header = Header::new_ustar();
+    header.as_old_mut().name[..NAME.len()].copy_from_slice(NAME);
+    header.set_entry_type(EntryType::XHeader);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(size);
+    header.set_cksum();
+    header
+}
+
+/// Prefix and name, of which a reader makes `prefix/name`.
+fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    if path.len() <= NAME {
+        return Some((b"", path));
+    }
+    let slash = path.len().checked_sub(NAME + 1)?..path.len() - 1;
+    let slash = slash.start + path[slash].iter().position(|&byte| byte == b'/')?;
+    (1..=PREFIX).contains(&slash).then(|| (&path[..slash], &path[slash + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_of_more_than_eleven_octal_digits_is_a_record() {
+        let stat = Stat {
+            ino: vmroot_container_fs::InodeId::ROOT,
+            kind: InodeKind::Regular,
+            mode: 0o100_644,
+            uid: 0,
+            gid: 0,
+            nlink: 1,
+            size: 0,
+            blocks: 0,
+            mtime: vmroot_container_fs::Timestamp::default(),
+            device: (0, 0),
+        };
+        let bytes_for = |size| {
+            let mut header = EntryHeader::new(b"large", &stat);
+            header.set_size(size);
+            header.into_bytes()
+        };
+        assert_eq!(bytes_for(MAX_NUMBER).len(), BLOCK);
+        let bytes = bytes_for(MAX_NUMBER + 1);
+        assert_eq!(bytes.len(), 3 * BLOCK);
+        assert!(bytes[BLOCK..].starts_with(b"19 size=8589934592\n"));
+    }
+
+    #[test]
+    fn a_path_is_split_where_both_parts_fit() {
+        let long = |length| vec![b'x'; length];
+        assert_eq!(split(b"etc/passwd"), Some((&b""[..], &b"etc/passwd"[..])));
+        assert_eq!(split(&long(100)), Some((&b""[..], &long(100)[..])));
+        assert_eq!(split(&long(101)), None);
+        let path = [long(155), long(100)].join(&b'/');
+        assert_eq!(split(&path), Some((&long(155)[..], &long(100)[..])));
+        assert_eq!(split(&[long(156), long(100)].join(&b'/')), None);
+        assert_eq!(split(&[long(155), long(101)].join(&b'/')), None);
+        // The slash at the end is no place to split, and one at the front leaves no prefix.
+        assert_eq!(split(&[long(100), Vec::new()].join(&b'/')), None);
+        let directory = [long(3), long(99), Vec::new()].join(&b'/');
+        assert_eq!(split(&directory), Some((&long(3)[..], &directory[4..])));
+    }
+}

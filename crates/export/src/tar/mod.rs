@@ -1,0 +1,168 @@
+//! A root as one tar: ustar headers, and PAX records (POSIX pax, "pax Extended Header") for what those cannot say.
+//!
+//! [`header`] writes the headers of an entry, [`pax`] the records, [`sparse`] finds holes that are worth leaving out,
+//! and [`output`] gathers it all into large writes.
+
+mod header;
+mod output;
+mod pax;
+mod sparse;
+
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use vmroot_compress::{Encoder, EncoderOptions};
+use vmroot_container_fs::{ContainerFs, Extent, InodeKind, WalkEntry};
+
+use crate::holes::LastHoles;
+use crate::progress::{Counter, Hook, Meter, going_on};
+use crate::{Error, Result};
+use header::EntryHeader;
+use output::Output;
+
+/// Paths of left out entries that are listed; further ones are counted.
+pub const LISTED_OMISSIONS: usize = 1000;
+
+/// How a root becomes a tar.
+#[derive(Default, Clone, Copy)]
+pub struct TarOptions<'a> {
+    /// Hears of progress and may stop the export.
+    pub hook: Option<Hook<'a>>,
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TarReport {
+    /// Entries, the root directory included.
+    pub entries: u64,
+    /// Bytes of the tar, before any compression.
+    pub bytes: u64,
+    /// Sockets that were left out, for a tar has no type for them. A program that listens on one makes it.
+    pub omitted: u64,
+    /// The first [`LISTED_OMISSIONS`] of them.
+    pub omitted_paths: Vec<PathBuf>,
+}
+
+/// Writes the root as a tar, and gives the writer back after a flush.
+///
+/// The first entry is the root directory itself, `./`; then come directories before what they hold, siblings in byte
+/// order, the first name of a file before its hard links. The bytes are a function of the root alone. A file whose
+/// blocks of zeros add up to a megabyte or more is written in GNU's sparse format 1.0, which GNU tar, libarchive, Go
+/// and Python read; all others hold their bytes in full, which everything reads.
+///
+/// # Errors
+/// [`Error::Stream`] when the writer fails, [`Error::Root`] when the contents cannot be read, [`Error::Cancelled`].
+pub fn export_tar<W: Write>(fs: &ContainerFs, writer: W, options: &TarOptions<'_>) -> Result<(W, TarReport)> {
+    let meter = Meter::new(options.hook, total_bytes(fs));
+    let mut export = Export {
+        fs,
+        counter: Counter::new(&meter),
+        output: Output::new(writer),
+        holes: LastHoles::default(),
+        report: TarReport::default(),
+    };
+    for entry in fs.walk() {
+        export.entry(&entry)?;
+    }
+    going_on(export.counter.report())?;
+    let (writer, bytes) = export.output.finish()?;
+    Ok((writer, TarReport { bytes, ..export.report }))
+}
+
+/// The same, compressed.
+///
+/// # Errors
+/// As [`export_tar`], and [`Error::Compression`] for a compression that is not written or a level that it does not have.
+pub fn export_compressed_tar<W: Write>(
+    fs: &ContainerFs,
+    writer: W,
+    options: &TarOptions<'_>,
+    compression: &EncoderOptions,
+) -> Result<(W, TarReport)> {
+    let encoder = Encoder::new(writer, compression)?;
+    let (encoder, report) = export_tar(fs, encoder, options)?;
+    Ok((encoder.finish().map_err(Error::Stream)?, report))
+}
+
+fn total_bytes(fs: &ContainerFs) -> u64 {
+    let inodes = (0..fs.inode_count()).filter_map(|number| fs.inode_id(number.into()));
+    inodes.filter_map(|ino| fs.extent(ino)).map(|extent| extent.length).sum()
+}
+
+struct Export<'a, W> {
+    fs: &'a ContainerFs,
+    counter: Counter<'a>,
+    output: Output<W>,
+    holes: LastHoles<'a>,
+    report: TarReport,
+}
+
+impl<W: Write> Export<'_, W> {
+    fn entry(&mut self, entry: &WalkEntry) -> Result<()> {
+        let stat = self.fs.stat(entry.ino);
+        if stat.kind == InodeKind::Socket {
+            self.report.omitted += 1;
+            if self.report.omitted_paths.len() < LISTED_OMISSIONS {
+                self.report.omitted_paths.push(OsStr::from_bytes(&entry.path).into());
+            }
+            return Ok(());
+        }
+        self.report.entries += 1;
+        let mut header = EntryHeader::new(&entry.path, &stat);
+        if let Some(first) = &entry.link_to {
+            header.set_hard_link(first);
+            return self.output.write(&header.into_bytes());
+        }
+        for (name, value) in self.fs.xattrs(entry.ino) {
+            header.set_xattr(name, value);
+        }
+        match stat.kind {
+            InodeKind::Regular => return self.file(header, entry),
+            InodeKind::Symlink => header.set_symlink(self.fs.readlink(entry.ino)?),
+            _ => {}
+        }
+        self.output.write(&header.into_bytes())
+    }
+
+    fn file(&mut self, mut header: EntryHeader, entry: &WalkEntry) -> Result<()> {
+        let Some(extent) = self.fs.extent(entry.ino) else { return self.output.write(&header.into_bytes()) };
+        let map = sparse::Map::of(self.holes.of(self.fs, extent.file), &extent);
+        match map.map_err(|source| self.unreadable(extent, source))? {
+            None => {
+                header.set_size(extent.length);
+                self.output.write(&header.into_bytes())?;
+                self.data(extent, 0..extent.length)?;
+            }
+            Some(map) => {
+                let (runs, data) = (map.to_bytes(), map.data_length());
+                header.set_sparse(&entry.path, extent.length, runs.len() as u64 + data);
+                self.output.write(&header.into_bytes())?;
+                self.output.write(&runs)?;
+                for run in map.runs {
+                    self.data(extent, run)?;
+                }
+                going_on(self.counter.add(extent.length - data))?;
+            }
+        }
+        self.output.pad()
+    }
+
+    fn data(&mut self, extent: Extent, run: Range<u64>) -> Result<()> {
+        let file = &self.fs.contents_file(extent.file).file;
+        let mut range = extent.offset + run.start..extent.offset + run.end;
+        while !range.is_empty() {
+            let count = self.output.copy(file, &range)?.map_err(|source| self.unreadable(extent, source))?;
+            range.start += count;
+            going_on(self.counter.add(count))?;
+        }
+        Ok(())
+    }
+
+    fn unreadable(&self, extent: Extent, source: io::Error) -> Error {
+        let path = self.fs.contents_file(extent.file).path.clone();
+        vmroot_container_fs::Error::Contents { path, source }.into()
+    }
+}

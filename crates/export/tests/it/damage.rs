@@ -1,0 +1,108 @@
+//! Disks that are full, and contents that are not what they were.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use vmroot_export::{
+    DirectoryOptions, Error, OutputFile, PrebakedSources, TarOptions, export_directory, export_prebaked, export_tar,
+};
+use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::skip;
+
+use crate::roots::Root;
+
+/// A file system of four megabytes, unmounted when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Self {
+        let disk = Self(tempfile::tempdir().unwrap());
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "none"]).arg(disk.path()).status();
+        assert!(mounted.unwrap().success());
+        disk
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // What does not unmount now stays until the machine is shut down; the test has had its say.
+        let _ = Command::new("umount").arg(self.path()).status();
+    }
+}
+
+fn large_root() -> Root {
+    let random =
+        |number: u64| (0..1 << 20).map(move |at: u64| ((at * at * 31 + number) >> 5) as u8 | 1).collect::<Vec<_>>();
+    Root::of(&[Layer::new((0..8).map(|number| Entry::file(format!("d/file-{number}"), random(number))))])
+}
+
+#[test]
+fn a_full_disk_is_an_error_that_names_the_file() {
+    if skip::needs_root() {
+        return;
+    }
+    let (root, disk) = (large_root(), SmallDisk::mount());
+    match export_directory(&root.fs, &disk.path().join("root"), &DirectoryOptions::default()) {
+        Err(Error::Io { path, source, .. }) => {
+            assert!(path.to_str().unwrap().contains("d/file-"), "{}", path.display());
+            assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+        }
+        other => panic!("{other:?}"),
+    }
+
+    fs::remove_dir_all(disk.path().join("root")).unwrap();
+    let sources = PrebakedSources {
+        root_index: root.files().join("root.idx"),
+        layers: vec![(root.layers[0], root.index_of(0), root.contents_of(0))],
+    };
+    let error = export_prebaked(&sources, b"{}", &disk.path().join("prebaked")).unwrap_err();
+    assert!(matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull), "{error}");
+    assert!(error.to_string().contains(".contents"), "{error}");
+    assert_eq!(fs::read_dir(disk.path().join("prebaked")).unwrap().count(), 0, "nothing half written");
+
+    let mut file = OutputFile::create(&disk.path().join("root.tar")).unwrap();
+    let error = export_tar(&root.fs, &mut file, &TarOptions::default()).unwrap_err();
+    assert!(matches!(&error, Error::Stream(source) if source.kind() == io::ErrorKind::StorageFull), "{error}");
+    drop(file);
+    assert!(!disk.path().join("root.tar").exists());
+}
+
+#[test]
+fn a_writer_that_fails_only_at_the_end_is_heard() {
+    struct LateFailure;
+    impl Write for LateFailure {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::Error::other("the last straw"))
+        }
+    }
+    let root = Root::of(&[Layer::new([Entry::file("a", "a")])]);
+    let error = export_tar(&root.fs, LateFailure, &TarOptions::default()).map(|_| ()).unwrap_err();
+    assert_eq!(error.to_string(), "cannot write the tar: the last straw");
+
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let error = export_tar(&root.fs, full, &TarOptions::default()).unwrap_err();
+    assert!(matches!(&error, Error::Stream(source) if source.kind() == io::ErrorKind::StorageFull), "{error}");
+}
+
+#[test]
+fn contents_cut_short_while_open_are_an_error() {
+    let root = large_root();
+    fs::set_permissions(root.contents_of(0), Permissions::from_mode(0o644)).unwrap();
+    OpenOptions::new().write(true).open(root.contents_of(0)).and_then(|file: File| file.set_len(3 << 20)).unwrap();
+
+    let scratch = tempfile::tempdir().unwrap();
+    let error = export_directory(&root.fs, &scratch.path().join("root"), &DirectoryOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("d/file-"), "{error}");
+    let error = export_tar(&root.fs, io::sink(), &TarOptions::default()).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains(".contents"), "{error}");
+}

@@ -1,0 +1,176 @@
+//! Exports to a directory, as root.
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proptest::prelude::*;
+use vmroot_export::{DirectoryOptions, DirectoryReport, Error, Progress, Refusals, Refused, export_directory};
+use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::listing::Listing;
+use vmroot_testkit::{arbitrary, skip};
+
+use crate::roots::{Root, expected, look_at};
+
+fn export(root: &Root, target: &Path) -> DirectoryReport {
+    let report = export_directory(&root.fs, target, &DirectoryOptions::default()).unwrap();
+    assert_eq!(report.refusals, Refusals::default());
+    report
+}
+
+#[test]
+fn random_stacks() {
+    if skip::needs_root() {
+        return;
+    }
+    let config = ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(layers in arbitrary::stack(), threads in 1_usize..4, across in prop::bool::weighted(0.8))| {
+        let root = if across { Root::in_memory(&layers) } else { Root::of(&layers) };
+        let target = tempfile::tempdir().unwrap();
+        let options = DirectoryOptions { threads: NonZeroUsize::new(threads), ..DirectoryOptions::default() };
+        let report = export_directory(&root.fs, target.path(), &options).unwrap();
+        prop_assert_eq!(report.refusals, Refusals::default());
+        expected(&layers).assert_same(&Listing::of_directory(target.path()).unwrap());
+    });
+}
+
+#[test]
+fn the_target_is_the_root_directory() {
+    if skip::needs_root() {
+        return;
+    }
+    let layer =
+        Layer::new([Entry::directory("./").mode(0o1751).owner(3, 70_000).mtime(-5, 7).xattr("user.root", "yes")]);
+    let scratch = tempfile::tempdir().unwrap();
+    for (name, made_before) in [("missing", false), ("empty", true)] {
+        let target = scratch.path().join(name);
+        if made_before {
+            fs::create_dir(&target).unwrap();
+            fs::set_permissions(&target, fs::Permissions::from_mode(0o2777)).unwrap();
+        }
+        let report = export(&Root::of(std::slice::from_ref(&layer)), &target);
+        assert_eq!((report.entries, report.bytes), (1, 0));
+        let metadata = look_at(&target);
+        assert_eq!((metadata.mode() & 0o7777, metadata.uid(), metadata.gid()), (0o1751, 3, 70_000));
+        assert_eq!((metadata.mtime(), metadata.mtime_nsec()), (-5, 7));
+        assert_eq!(rustix::fs::getxattr(&target, "user.root", &mut [0_u8; 8][..]).unwrap(), 3);
+    }
+}
+
+#[test]
+fn setuid_capabilities_and_sticky_bits_survive_the_change_of_owner() {
+    if skip::needs_root() {
+        return;
+    }
+    // Version 2, effective, cap_net_raw (linux/capability.h).
+    let capability = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let layers = [Layer::new([
+        Entry::file("su", "x").mode(0o4755).owner(5, 6),
+        Entry::file("wall", "x").mode(0o2755).owner(0, 5),
+        Entry::file("ping", "x").mode(0o755).owner(7, 7).xattr("security.capability", capability),
+        Entry::directory("tmp").mode(0o1777).owner(1, 1),
+        Entry::directory("shared").mode(0o2775).owner(0, 50),
+        Entry::directory("closed").mode(0),
+        Entry::file("closed/inside", "x").mode(0),
+    ])];
+    let target = tempfile::tempdir().unwrap();
+    export(&Root::of(&layers), target.path());
+    expected(&layers).assert_same(&Listing::of_directory(target.path()).unwrap());
+}
+
+#[test]
+fn holes_stay_holes() {
+    let megabyte = 1 << 20;
+    let runs = vec![(0, vec![1; 4096]), (8 * megabyte, vec![2; 5000])];
+    let layers = [Layer::new([
+        Entry::sparse_file("both", 32 * megabyte, runs.clone()),
+        Entry::sparse_file("end", 8 * megabyte + 5000, runs),
+        Entry::sparse_file("nothing", 64 * megabyte, vec![]),
+        Entry::file("full", vec![3; 100_000]),
+    ])];
+    let target = tempfile::tempdir().unwrap();
+    let root = Root::of(&layers);
+    let options = DirectoryOptions::default();
+    let report = export_directory(&root.fs, target.path(), &options).unwrap();
+    assert_eq!(report.bytes, 32 * megabyte + 8 * megabyte + 5000 + 64 * megabyte + 100_000);
+    for (name, size, most) in
+        [("both", 32 * megabyte, 64 << 10), ("end", 8 * megabyte + 5000, 64 << 10), ("nothing", 64 * megabyte, 0)]
+    {
+        let metadata = look_at(&target.path().join(name));
+        assert_eq!(metadata.len(), size, "{name}");
+        assert!(metadata.blocks() * 512 <= most, "{name} takes {} blocks", metadata.blocks());
+    }
+    let bytes = fs::read(target.path().join("both")).unwrap();
+    assert!(bytes[..4096].iter().all(|&byte| byte == 1));
+    assert!(bytes[8 << 20..(8 << 20) + 5000].iter().all(|&byte| byte == 2));
+    assert_eq!(bytes.iter().filter(|&&byte| byte != 0).count(), 4096 + 5000);
+    assert_eq!(fs::read(target.path().join("full")).unwrap(), vec![3; 100_000]);
+}
+
+#[test]
+fn only_a_new_or_an_empty_directory_is_taken() {
+    let root = Root::of(&[Layer::new([Entry::file("a", "a")])]);
+    let scratch = tempfile::tempdir().unwrap();
+    let export = |target: &Path| export_directory(&root.fs, target, &DirectoryOptions::default());
+
+    let full = scratch.path().join("full");
+    fs::create_dir(&full).unwrap();
+    fs::write(full.join("precious"), "kept").unwrap();
+    assert!(matches!(export(&full), Err(Error::TargetNotEmpty(path)) if path == full));
+    assert_eq!(fs::read_dir(&full).unwrap().count(), 1);
+
+    let file = scratch.path().join("file");
+    fs::write(&file, "kept").unwrap();
+    let error = export(&file).unwrap_err().to_string();
+    assert!(error.contains("Not a directory") && error.contains("file"), "{error}");
+    assert_eq!(fs::read(&file).unwrap(), b"kept");
+
+    let orphan = scratch.path().join("no/such/parent");
+    assert!(export(&orphan).unwrap_err().to_string().contains("no/such/parent"));
+}
+
+#[test]
+fn the_hook_hears_of_all_bytes_and_may_stop() {
+    let layers = [Layer::new((0..40).map(|number| Entry::file(format!("f{number}"), vec![number; 1 << 20])))];
+    let root = Root::of(&layers);
+    let scratch = tempfile::tempdir().unwrap();
+
+    let most = AtomicU64::new(0);
+    let hook = |progress: Progress| {
+        assert_eq!(progress.total_bytes, 40 << 20);
+        most.fetch_max(progress.bytes, Ordering::Relaxed);
+        ControlFlow::Continue(())
+    };
+    let options = DirectoryOptions { hook: Some(&hook), sync: true, ..DirectoryOptions::default() };
+    export_directory(&root.fs, &scratch.path().join("all"), &options).unwrap();
+    assert_eq!(most.into_inner(), 40 << 20);
+
+    let stop = |progress: Progress| if progress.bytes > 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let options = DirectoryOptions { hook: Some(&stop), ..DirectoryOptions::default() };
+    let target = scratch.path().join("some");
+    assert!(matches!(export_directory(&root.fs, &target, &options), Err(Error::Cancelled)));
+    assert!(fs::read_dir(&target).unwrap().count() < 40);
+}
+
+#[test]
+fn more_names_than_an_inode_can_have_become_copies() {
+    // ext4 has 65,000 names for a file, XFS 2^31, btrfs 65,535 in one directory or fewer, tmpfs no limit.
+    let names = 65_100;
+    let links = (0..names).map(|number| Entry::hard_link(format!("d/{number}"), "first"));
+    let layer = Layer::new([Entry::file("first", "bytes").mode(0o640)].into_iter().chain(links));
+    let target = tempfile::tempdir().unwrap();
+    let root = Root::of(&[layer]);
+    let report = export_directory(&root.fs, target.path(), &DirectoryOptions::default()).unwrap();
+    let mut inodes = std::collections::BTreeMap::<u64, u64>::new();
+    for entry in fs::read_dir(target.path().join("d")).unwrap() {
+        let metadata = entry.unwrap().metadata().unwrap();
+        assert_eq!((metadata.len(), metadata.mode() & 0o7777), (5, 0o640));
+        *inodes.entry(metadata.ino()).or_default() += 1;
+    }
+    assert_eq!(inodes.values().sum::<u64>(), names);
+    let copies = report.refusals.listed.iter().filter(|refusal| refusal.what == Refused::HardLink).count();
+    assert_eq!(copies, inodes.len() - 1, "every inode but the first is a copy, and said to be one");
+}

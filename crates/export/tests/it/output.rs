@@ -1,0 +1,52 @@
+//! Output files.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+
+use vmroot_export::OutputFile;
+
+#[test]
+fn is_there_whole_or_not_at_all() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("out.tar");
+    let mut file = OutputFile::create(&path).unwrap();
+    file.write_all(b"half").unwrap();
+    assert!(!path.exists());
+    drop(file);
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
+
+    let mut file = OutputFile::create(&path).unwrap();
+    file.write_all(b"whole").unwrap();
+    file.commit().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"whole");
+
+    let mut file = OutputFile::create(&path).unwrap();
+    file.write_all(b"another").unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"whole");
+    file.commit().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"another");
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn follows_links_and_leaves_devices_where_they_are() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (path, link) = (scratch.path().join("real"), scratch.path().join("link"));
+    fs::write(&path, "old").unwrap();
+    symlink("real", &link).unwrap();
+    let mut file = OutputFile::create(&link).unwrap();
+    file.write_all(b"new").unwrap();
+    file.commit().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"new");
+    assert_eq!(fs::read_link(&link).unwrap().to_str(), Some("real"));
+
+    let mut file = OutputFile::create("/dev/null".as_ref()).unwrap();
+    file.write_all(b"gone").unwrap();
+    file.commit().unwrap();
+    assert!(!fs::metadata("/dev/null").unwrap().is_file());
+
+    assert!(OutputFile::create(scratch.path()).is_err());
+    let error = OutputFile::create(&scratch.path().join("missing/file")).unwrap_err();
+    assert!(error.to_string().contains("missing/file"), "{error}");
+}

@@ -1,0 +1,102 @@
+//! Prebaked directories.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use vmroot_export::{Error, PrebakedSources, export_prebaked, open_prebaked};
+use vmroot_testkit::layer::{Entry, Layer};
+
+use crate::roots::{Root, describe, look_at};
+
+fn root() -> Root {
+    Root::of(&[
+        Layer::new([Entry::file("a", "lower"), Entry::sparse_file("holes", 16 << 20, vec![(8 << 20, vec![1; 10])])]),
+        Layer::new([Entry::file("a", "upper"), Entry::symlink("b", "a"), Entry::hard_link("c", "a")]),
+    ])
+}
+
+fn sources(root: &Root) -> PrebakedSources {
+    let layer = |number| (root.layers[number], root.index_of(number), root.contents_of(number));
+    PrebakedSources { root_index: root.files().join("root.idx"), layers: (0..root.layers.len()).map(layer).collect() }
+}
+
+fn prebake(root: &Root, directory: &Path) {
+    export_prebaked(&sources(root), b"{}\n", directory).unwrap();
+}
+
+#[test]
+fn holds_the_same_root_and_nothing_else() {
+    let (root, scratch) = (root(), tempfile::tempdir().unwrap());
+    let directory = scratch.path().join("image");
+    prebake(&root, &directory);
+    assert_eq!(describe(&open_prebaked(&directory, &root.layers).unwrap()), describe(&root.fs));
+
+    let mode = |name: &str| look_at(&directory.join(name)).mode() & 0o7777;
+    assert_eq!((mode(""), mode("config.json"), mode("root.idx")), (0o755, 0o644, 0o444));
+    assert_eq!(fs::read(directory.join("config.json")).unwrap(), b"{}\n");
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 6);
+    for source in [root.index_of(0), root.contents_of(0), root.index_of(1), root.contents_of(1)] {
+        let copy = directory.join(source.file_name().unwrap());
+        assert!(fs::read(&copy).unwrap() == fs::read(&source).unwrap(), "{}", copy.display());
+        assert_eq!(look_at(&copy).mode() & 0o7777, 0o444);
+        assert_ne!(look_at(&copy).ino(), look_at(&source).ino());
+        assert!(look_at(&copy).blocks() * 512 < 1 << 20, "{} has lost its holes", copy.display());
+    }
+}
+
+#[test]
+fn replaces_what_it_made_before_and_leaves_the_rest() {
+    let (root, directory) = (root(), tempfile::tempdir().unwrap());
+    prebake(&root, directory.path());
+    fs::write(directory.path().join("notes"), "mine").unwrap();
+    fs::set_permissions(directory.path().join("root.idx"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(directory.path().join("root.idx"), "damaged").unwrap();
+    prebake(&root, directory.path());
+    assert_eq!(describe(&open_prebaked(directory.path(), &root.layers).unwrap()), describe(&root.fs));
+    assert_eq!(fs::read(directory.path().join("notes")).unwrap(), b"mine");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 7);
+}
+
+#[test]
+fn opens_without_a_root_index_or_with_a_wrong_one() {
+    let (root, directory) = (root(), tempfile::tempdir().unwrap());
+    prebake(&root, directory.path());
+    let index = directory.path().join("root.idx");
+    let other = Root::of(&[Layer::new([Entry::file("other", "other")])]);
+    let opens = || assert_eq!(describe(&open_prebaked(directory.path(), &root.layers).unwrap()), describe(&root.fs));
+    fs::remove_file(&index).unwrap();
+    opens();
+    fs::write(&index, "damaged").unwrap();
+    opens();
+    fs::rename(other.files().join("root.idx"), &index).unwrap();
+    opens();
+}
+
+#[test]
+fn says_what_is_missing_or_wrong() {
+    let (root, directory) = (root(), tempfile::tempdir().unwrap());
+    prebake(&root, directory.path());
+    let in_directory = |path: std::path::PathBuf| directory.path().join(path.file_name().unwrap());
+
+    fs::remove_file(directory.path().join("root.idx")).unwrap();
+    fs::rename(in_directory(root.index_of(1)), directory.path().join("aside")).unwrap();
+    let error = open_prebaked(directory.path(), &root.layers).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains(&root.layers[1].hex()), "{error}");
+
+    // The index of one layer under the name of another, with fitting contents.
+    fs::copy(in_directory(root.index_of(0)), in_directory(root.index_of(1))).unwrap();
+    fs::remove_file(in_directory(root.contents_of(1))).unwrap();
+    fs::copy(in_directory(root.contents_of(0)), in_directory(root.contents_of(1))).unwrap();
+    let error = open_prebaked(directory.path(), &root.layers).map(|_| ()).unwrap_err();
+    assert!(matches!(error, Error::WrongLayer { actual, .. } if actual == root.layers[0]), "{error}");
+
+    fs::remove_file(in_directory(root.contents_of(0))).unwrap();
+    let error = open_prebaked(directory.path(), &root.layers).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains(".contents"), "{error}");
+
+    let mut missing = sources(&root);
+    missing.layers[0].2 = root.files().join("nothing");
+    let error = export_prebaked(&missing, b"{}", directory.path()).unwrap_err();
+    assert!(error.to_string().contains("nothing"), "{error}");
+}

@@ -1,0 +1,265 @@
+//! Exports to a tar.
+
+use std::fs;
+use std::io::{Cursor, Read};
+use std::mem::{offset_of, size_of};
+use std::ops::ControlFlow;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proptest::prelude::*;
+use vmroot_compress::{Compression, Decoder, EncoderOptions, Limits};
+use vmroot_container_fs::ContainerFs;
+use vmroot_export::{
+    DirectoryOptions, Error, Progress, TarOptions, TarReport, export_compressed_tar, export_directory, export_tar,
+};
+use vmroot_layer_index::format::{DirentRecord, Header, InodeRecord, Section, mode};
+use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::listing::Listing;
+use vmroot_testkit::{arbitrary, skip};
+use zerocopy::FromBytes;
+
+use crate::roots::{Root, describe, expected, look_at};
+
+fn export(fs: &ContainerFs) -> (Vec<u8>, TarReport) {
+    let (tar, report) = export_tar(fs, Vec::new(), &TarOptions::default()).unwrap();
+    assert_eq!(report.bytes, tar.len() as u64);
+    assert_eq!(tar.len() % 512, 0);
+    (tar, report)
+}
+
+/// Lets GNU tar extract all there is, and complain of nothing.
+fn gnu_tar(tar: &[u8], directory: &Path) {
+    let file = directory.with_extension("tar");
+    fs::write(&file, tar).unwrap();
+    let output = Command::new("tar")
+        .args(["--extract", "--numeric-owner", "--same-owner", "--same-permissions", "--xattrs", "--xattrs-include=*"])
+        .args(["--delay-directory-restore", "--warning=no-timestamp", "--file"])
+        .args([file.as_path(), "--directory".as_ref(), directory])
+        .output()
+        .unwrap();
+    fs::remove_file(&file).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn random_stacks() {
+    if skip::needs_root() || skip::needs_program("tar") {
+        return;
+    }
+    let config = ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(layers in arbitrary::stack())| {
+        let root = Root::in_memory(&layers);
+        let (tar, report) = export(&root.fs);
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().join("root");
+        fs::create_dir(&directory).unwrap();
+        gnu_tar(&tar, &directory);
+        expected(&layers).assert_same(&Listing::of_directory(&directory).unwrap());
+
+        prop_assert_eq!(report.entries, root.fs.walk().count() as u64);
+        let again = Root::of_tars(std::slice::from_ref(&tar));
+        prop_assert_eq!(describe(&again.fs), describe(&root.fs));
+        prop_assert!(export(&again.fs).0 == tar, "the bytes are a function of the root");
+    });
+}
+
+#[test]
+fn everything_that_ustar_cannot_say() {
+    let long = |length: usize| "n".repeat(length);
+    let deep = |count: usize| vec![long(200); count].join("/");
+    let layer = Layer::new([
+        Entry::directory("./").mode(0o1755).owner(1, 2).mtime(3, 4).xattr("user.root", b"\0\xff=\n"),
+        Entry::file(deep(6), "deep"),
+        Entry::hard_link("link", deep(6)),
+        Entry::file(format!("{}/{}", long(155), long(100)), "just split"),
+        Entry::file(format!("{}/{}", long(155), long(101)), "not split"),
+        Entry::directory(long(100)).mode(0o2750),
+        Entry::symlink("short", long(100)),
+        Entry::symlink("long", long(4000)),
+        Entry::file(b"\xff\xfe\n\t", "bytes").owner(2_097_151, 2_097_152),
+        Entry::file([&b"\xff"[..], &[b'x'; 200]].concat(), "long bytes").owner(u32::MAX - 1, 0),
+        Entry::file("early", "").mtime(-1, 1),
+        Entry::file("late", "").mtime(1 << 33, 0),
+        Entry::char_device("c", 4095, 1_048_575),
+        Entry::block_device("b", 0, 1),
+        Entry::fifo("p"),
+        Entry::file("xattrs", "")
+            .xattr("user.a%3Db", "=")
+            .xattr("user.%253D", "%")
+            .xattr("user.large", vec![b'x'; 60_000]),
+    ]);
+    let root = Root::of(&[layer]);
+    let (tar, _) = export(&root.fs);
+    assert_eq!(describe(&Root::of_tars(&[tar]).fs), describe(&root.fs));
+}
+
+#[test]
+fn gnu_tar_reads_escaped_names() {
+    if skip::needs_root() || skip::needs_program("tar") {
+        return;
+    }
+    // In a tar, as GNU tar writes them.
+    let file = Entry::file("file", "").xattr("user.a%3Db", "=").xattr("user.%253D", "%").xattr("user.%", "plain");
+    let layers = [Layer::new([file])];
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("root");
+    fs::create_dir(&directory).unwrap();
+    gnu_tar(&export(&Root::of(&layers).fs).0, &directory);
+    let listing = Listing::of_directory(&directory).unwrap();
+    let names: Vec<_> = listing.rows[&b"file"[..]].xattrs.keys().map(|name| name.as_slice()).collect();
+    assert_eq!(names, [&b"user.%"[..], b"user.%3D", b"user.a=b"]);
+}
+
+#[test]
+fn holes_are_left_out_where_that_saves_a_megabyte() {
+    let megabyte = 1 << 20;
+    let data = |byte, length| vec![byte; length];
+    let layers = [Layer::new([
+        Entry::sparse_file("dir/both", 100 * megabyte, vec![(5, data(1, 10)), (90 * megabyte, data(2, 5000))]),
+        Entry::sparse_file("dir/end", 3 * megabyte, vec![(2 * megabyte, data(3, megabyte as usize))]),
+        Entry::sparse_file("dir/nothing", 64 * megabyte, vec![]),
+        Entry::sparse_file("dir/small", megabyte - 1, vec![(9, data(4, 1))]),
+        Entry::file("dir/zeros", data(0, 2 << 20)),
+    ])];
+    let root = Root::of(&layers);
+    let (tar, _) = export(&root.fs);
+    assert!(tar.len() < 3 << 20, "{} bytes", tar.len());
+    assert_eq!(describe(&Root::of_tars(std::slice::from_ref(&tar)).fs), describe(&root.fs));
+
+    if skip::needs_root() || skip::needs_program("tar") || skip::needs_program("python3") {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("root");
+    fs::create_dir(&directory).unwrap();
+    gnu_tar(&tar, &directory);
+    assert!(look_at(&directory.join("dir/both")).blocks() * 512 < megabyte);
+    let wanted = expected(&layers);
+    wanted.assert_same(&Listing::of_directory(&directory).unwrap());
+
+    let script = "
+import sys, tarfile, hashlib
+tar = tarfile.open(sys.argv[1])
+for member in tar:
+    if member.isfile():
+        print(member.name, member.size, hashlib.sha256(tar.extractfile(member).read()).hexdigest()[:32])
+";
+    let file = scratch.path().join("root.tar");
+    fs::write(&file, &tar).unwrap();
+    let output = Command::new("python3").args(["-c", script]).arg(&file).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let line = |(path, row): (&Vec<u8>, &vmroot_testkit::listing::Row)| {
+        let path = String::from_utf8(path.clone()).unwrap();
+        row.size.map(|size| format!("{path} {size} {}\n", row.sha256.as_ref().unwrap()))
+    };
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), wanted.rows.iter().filter_map(line).collect::<String>());
+}
+
+#[test]
+fn a_map_of_many_holes_stays_small() {
+    let runs = (0..20_000).map(|number| (number * 8192, vec![1; 10])).collect();
+    let root = Root::in_memory(&[Layer::new([Entry::sparse_file("comb", 20_000 * 8192 + 4096, runs)])]);
+    let (tar, _) = export(&root.fs);
+    // Holes of a page among as many pages: too many to list, so they are written.
+    assert!(tar.len() > 20_000 * 8192, "{} bytes", tar.len());
+    assert_eq!(describe(&Root::of_tars(&[tar]).fs), describe(&root.fs));
+
+    let runs = (0..20_000).map(|number| (number * 8192 + number / 1000 * 4_000_000, vec![1; 10])).collect();
+    let root = Root::in_memory(&[Layer::new([Entry::sparse_file("combs", 20_000 * 8192 + 80_000_000, runs)])]);
+    let (tar, _) = export(&root.fs);
+    assert!(tar.len() < 20_000 * 8192 + 8_000_000, "{} bytes", tar.len());
+    assert_eq!(describe(&Root::of_tars(&[tar]).fs), describe(&root.fs));
+}
+
+#[test]
+fn compressed() {
+    let root = Root::of(&[Layer::new((0..50).map(|number| Entry::file(format!("file-{number}"), [number; 9999])))]);
+    let (plain, _) = export(&root.fs);
+    for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+        for threads in [0, 2] {
+            let options = EncoderOptions { compression, level: None, threads };
+            let (bytes, report) =
+                export_compressed_tar(&root.fs, Vec::new(), &TarOptions::default(), &options).unwrap();
+            assert_eq!(report.bytes, plain.len() as u64);
+            assert_eq!(Compression::sniff(&bytes), compression);
+            let mut decoded = Vec::new();
+            Decoder::new(Cursor::new(bytes), &Limits::default()).unwrap().read_to_end(&mut decoded).unwrap();
+            assert!(decoded == plain);
+        }
+    }
+    let options = EncoderOptions { compression: Compression::Xz, level: None, threads: 0 };
+    let refused = export_compressed_tar(&root.fs, Vec::new(), &TarOptions::default(), &options);
+    assert!(matches!(refused, Err(Error::Compression(_))));
+}
+
+#[test]
+fn the_hook_hears_of_all_bytes_and_may_stop() {
+    let entries = (0..20).map(|number| Entry::file(format!("{number}"), vec![1; 1 << 20]));
+    let holes = Entry::sparse_file("holes", 12 << 20, vec![(0, vec![1])]);
+    let root = Root::of(&[Layer::new(entries.chain([holes, Entry::hard_link("link", "0")]))]);
+    let most = AtomicU64::new(0);
+    let hook = |progress: Progress| {
+        assert_eq!(progress.total_bytes, 32 << 20);
+        most.fetch_max(progress.bytes, Ordering::Relaxed);
+        ControlFlow::Continue(())
+    };
+    export_tar(&root.fs, std::io::sink(), &TarOptions { hook: Some(&hook) }).unwrap();
+    assert_eq!(most.into_inner(), 32 << 20);
+    let stop = |_: Progress| ControlFlow::Break(());
+    let stopped = export_tar(&root.fs, std::io::sink(), &TarOptions { hook: Some(&stop) });
+    assert!(matches!(stopped, Err(Error::Cancelled)));
+}
+
+/// Makes every named pipe of an index a socket, which no layer tar can bring.
+fn with_sockets(mut index: Vec<u8>) -> Vec<u8> {
+    const FIFO: u8 = 1;
+    const SOCKET: u8 = 12;
+    let header = Header::read_from_bytes(&index[..size_of::<Header>()]).unwrap();
+    let records = |section: Section| {
+        let record = header.sections[section as usize];
+        let (start, end) = (record.offset.get() as usize, (record.offset.get() + record.length.get()) as usize);
+        (start..end).step_by(section.stride())
+    };
+    for at in records(Section::Inodes) {
+        let at = at + offset_of!(InodeRecord, mode);
+        let old = u32::from_le_bytes(index[at..at + 4].try_into().unwrap());
+        if old & mode::TYPE == mode::FIFO {
+            index[at..at + 4].copy_from_slice(&(old & !mode::TYPE | mode::SOCKET).to_le_bytes());
+        }
+    }
+    for at in records(Section::Dirents) {
+        let kind = &mut index[at + offset_of!(DirentRecord, kind)];
+        if *kind == FIFO {
+            *kind = SOCKET;
+        }
+    }
+    let checksum = offset_of!(Header, checksum);
+    index[checksum..checksum + 4].fill(0);
+    let sum = crc32fast::hash(&index);
+    index[checksum..checksum + 4].copy_from_slice(&sum.to_le_bytes());
+    index
+}
+
+#[test]
+fn sockets_are_left_out_and_reported() {
+    let root = Root::of(&[Layer::new([
+        Entry::fifo("run/socket"),
+        Entry::hard_link("z", "run/socket"),
+        Entry::file("a", "a"),
+    ])]);
+    let index = root.files().join("sockets.idx");
+    fs::write(&index, with_sockets(fs::read(root.files().join("root.idx")).unwrap())).unwrap();
+    let fs = ContainerFs::open(&index, &|_| root.contents_of(0)).unwrap();
+    let (tar, report) = export(&fs);
+    assert_eq!((report.entries, report.omitted), (3, 2));
+    assert_eq!(report.omitted_paths, [Path::new("run/socket"), Path::new("z")]);
+    let paths: Vec<_> = describe(&Root::of_tars(&[tar]).fs).into_keys().collect();
+    assert_eq!(paths, [&b""[..], b"a", b"run"]);
+
+    let target = tempfile::tempdir().unwrap();
+    export_directory(&fs, target.path(), &DirectoryOptions::default()).unwrap();
+    assert!(look_at(&target.path().join("run/socket")).file_type().is_socket());
+}
