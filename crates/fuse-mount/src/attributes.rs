@@ -1,0 +1,101 @@
+//! What the kernel is told of an inode.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fuser::{FileAttr, FileType, INodeNo};
+use vmroot_container_fs::{InodeId, InodeKind, Stat, Timestamp};
+
+/// The number of an inode in the protocol, and as `st_ino`: 1 is the root, and 0 none.
+pub(crate) fn number(ino: InodeId) -> INodeNo {
+    INodeNo(u64::from(ino.0) + 1)
+}
+
+pub(crate) fn attributes(stat: &Stat) -> FileAttr {
+    let time = system_time(stat.mtime);
+    FileAttr {
+        ino: number(stat.ino),
+        size: stat.size,
+        blocks: stat.blocks,
+        atime: time,
+        mtime: time,
+        ctime: time,
+        crtime: time,
+        kind: file_type(stat.kind),
+        perm: (stat.mode & 0o7777) as u16,
+        nlink: stat.nlink,
+        uid: stat.uid,
+        gid: stat.gid,
+        rdev: encode_device(stat.device),
+        blksize: 4096,
+        flags: 0,
+    }
+}
+
+/// What the kernel is told of a name that does not exist: inode 0, and the rest does not matter.
+pub(crate) fn no_attributes() -> FileAttr {
+    FileAttr {
+        ino: INodeNo(0),
+        size: 0,
+        blocks: 0,
+        atime: UNIX_EPOCH,
+        mtime: UNIX_EPOCH,
+        ctime: UNIX_EPOCH,
+        crtime: UNIX_EPOCH,
+        kind: FileType::RegularFile,
+        perm: 0,
+        nlink: 0,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        blksize: 0,
+        flags: 0,
+    }
+}
+
+pub(crate) fn file_type(kind: InodeKind) -> FileType {
+    match kind {
+        InodeKind::Directory => FileType::Directory,
+        InodeKind::Symlink => FileType::Symlink,
+        InodeKind::Character => FileType::CharDevice,
+        InodeKind::Block => FileType::BlockDevice,
+        InodeKind::Fifo => FileType::NamedPipe,
+        InodeKind::Socket => FileType::Socket,
+        // A merged root has no `Link`.
+        InodeKind::Regular | InodeKind::Link => FileType::RegularFile,
+    }
+}
+
+/// The kernel's `new_encode_dev`: 12 bits of major and 20 of minor number.
+fn encode_device((major, minor): (u32, u32)) -> u32 {
+    minor & 0xff | (major & 0xfff) << 8 | (minor & 0xfff00) << 12
+}
+
+fn system_time(time: Timestamp) -> SystemTime {
+    let seconds = Duration::from_secs(time.seconds.unsigned_abs());
+    let whole = if time.seconds < 0 { UNIX_EPOCH.checked_sub(seconds) } else { UNIX_EPOCH.checked_add(seconds) };
+    whole.and_then(|whole| whole.checked_add(Duration::from_nanos(time.nanoseconds.into()))).unwrap_or(UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_before_1970_keep_their_nanoseconds() {
+        let time = system_time(Timestamp { seconds: -2, nanoseconds: 800_000_000 });
+        assert_eq!(UNIX_EPOCH.duration_since(time).unwrap(), Duration::from_millis(1200));
+    }
+
+    #[test]
+    fn the_ends_of_time_are_no_panic() {
+        for seconds in [i64::MIN, i64::MAX] {
+            system_time(Timestamp { seconds, nanoseconds: 999_999_999 });
+        }
+    }
+
+    #[test]
+    fn device_numbers_are_packed_as_the_kernel_unpacks_them() {
+        assert_eq!(encode_device((1, 3)), 0x103);
+        assert_eq!(encode_device((259, 0x12345)), 0x1231_0345);
+    }
+}
