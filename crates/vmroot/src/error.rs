@@ -1,0 +1,94 @@
+//! Everything that can go wrong, with what it means to a program's user.
+
+use std::io;
+use std::path::PathBuf;
+
+use vmroot_image_store::{ErrorKind, limit_of_index, limit_of_stream};
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything that can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A name, a platform or a document.
+    #[error(transparent)]
+    Model(#[from] vmroot_model::Error),
+    /// The image, its layers or the cache.
+    #[error(transparent)]
+    Store(#[from] vmroot_image_store::Error),
+    /// An archive, a layout or a repository.
+    #[error(transparent)]
+    Source(#[from] vmroot_transport::Error),
+    /// A registry.
+    #[error(transparent)]
+    Registry(#[from] vmroot_registry::Error),
+    /// A merged root.
+    #[error(transparent)]
+    Root(#[from] vmroot_container_fs::Error),
+    /// A layer or an index.
+    #[error(transparent)]
+    Index(#[from] vmroot_layer_index::Error),
+    /// An export.
+    #[error(transparent)]
+    Export(#[from] vmroot_export::Error),
+    /// A mount.
+    #[error(transparent)]
+    Mount(#[from] vmroot_fuse_mount::Error),
+    /// The image is for another architecture than the one asked for.
+    #[error("image architecture mismatch: image is for {actual} but expected {expected}")]
+    ArchitectureMismatch {
+        /// What was asked for.
+        expected: String,
+        /// What the image is for.
+        actual: String,
+    },
+    /// The `config.json` of a prebaked directory.
+    #[error("{path}: {reason}", path = path.display())]
+    InvalidConfig {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file that cannot be read or written.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// The name of the option that was in the way, where a limit was: a field of [`Limits`](crate::Limits) or of
+    /// [`BuildOptions`](crate::BuildOptions).
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Store(error) => error.limit(),
+            Self::Source(vmroot_transport::Error::Decompress { source, .. }) => limit_of_stream(source),
+            Self::Index(error) => limit_of_index(error),
+            _ => None,
+        }
+    }
+
+    /// What the error means to the caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Model(error) => match error {
+                vmroot_model::Error::ArchitectureMismatch { .. } => ErrorKind::NotFound,
+                _ => ErrorKind::Other,
+            },
+            Self::Source(error) => ErrorKind::of_source(error),
+            Self::Registry(error) => ErrorKind::of_registry(error),
+            Self::Root(error) => ErrorKind::of_root(error),
+            Self::Index(error) => ErrorKind::of_index(error),
+            Self::InvalidConfig { .. } => ErrorKind::Integrity,
+            Self::ArchitectureMismatch { .. } => ErrorKind::NotFound,
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
+            Self::Export(_) | Self::Mount(_) | Self::Io { .. } => ErrorKind::Other,
+        }
+    }
+}

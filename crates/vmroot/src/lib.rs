@@ -1,0 +1,60 @@
+//! Root file systems for VMs and microVMs, from container images.
+//!
+//! ```no_run
+//! use vmroot::{Client, ClientOptions};
+//!
+//! # fn main() -> vmroot::Result<()> {
+//! let client = Client::new(ClientOptions::new("/var/cache/vmroot"))?;
+//! let image = client.pull_for_arch("alpine:3.20", "arm64")?;
+//! let root = client.root(&image)?;
+//! let shell = root.resolve_path(b"/bin/sh")?;
+//! println!("{} bytes", root.stat(shell.ino).size);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Client`] pulls and loads images into a cache; an [`Image`] is one of them; its [`ContainerFs`] is the merged root,
+//! read in place. [`export`] writes a root out and [`fuse`] mounts it. [`Prebaked`] is an image in a directory of its
+//! own, for machines without a cache.
+//!
+//! Everything blocks; threads inside do what can be done at once. Nothing here prints, reads the environment, or picks a
+//! directory.
+
+mod client;
+mod error;
+mod prebaked;
+mod progress;
+mod remote;
+mod runtime;
+mod validate;
+
+pub use client::{Client, ClientOptions, PullOptions};
+pub use error::{Error, Result};
+pub use prebaked::{Prebaked, export_to_dir, load_from_dir, load_from_dir_for_arch};
+pub use progress::{DownloadProgress, ProgressMeter};
+pub use remote::Description;
+pub use runtime::RuntimeConfig;
+pub use validate::{validate_image_name, validate_tar};
+
+pub use vmroot_blob_cache::{Area, Usage};
+pub use vmroot_compress::{Compression, Encoder, EncoderOptions, Limits, pipelined};
+pub use vmroot_container_fs::{
+    ContainerFs, Contents, DirEntry, Error as RootError, Extent, ExtraLayer, InodeId, InodeKind, LayeredContainerFs,
+    Resolved, Stat, StatFs, Timestamp, UserIds, Walk, WalkEntry,
+};
+pub use vmroot_image_store::{
+    BlobProgress, Collected, ErrorKind, Finding, Found, Image, LayerRecord, NoProgress, Progress, PullPolicy, Record,
+    Removed,
+};
+pub use vmroot_layer_index as layer_index;
+pub use vmroot_layer_index::BuildOptions;
+pub use vmroot_model::{Digest, ImageConfig, Platform, Reference};
+pub use vmroot_registry::{
+    AuthFiles, Cancel, Chain, ClientOptions as RegistryOptions, Credential, Credentials, Explicit, Proxies,
+};
+pub use vmroot_transport::{Archive, ArchiveImage, ImageName, Pick};
+
+/// Writing a root out: directory, tar, prebaked directory.
+pub use vmroot_export as export;
+/// Mounting a root by FUSE.
+pub use vmroot_fuse_mount as fuse;

@@ -1,0 +1,38 @@
+//! Checks of what somebody typed, before any work is done with it.
+
+use std::path::Path;
+
+use vmroot_model::Reference;
+
+use crate::{Client, Result};
+
+/// Checks that a name is a valid reference; with a client, also that its registry has it.
+///
+/// ```
+/// assert!(vmroot::validate_image_name("alpine:3.20", None).is_ok());
+/// assert!(vmroot::validate_image_name("Alpine", None).is_err());
+/// ```
+///
+/// # Errors
+/// [`Error::Model`](crate::Error::Model) says what is wrong with the name, [`Error::Registry`](crate::Error::Registry)
+/// why the registry has it not.
+pub fn validate_image_name(name: &str, registry: Option<&Client>) -> Result<()> {
+    let reference = Reference::parse(name)?;
+    if let Some(client) = registry {
+        client.registry().head_manifest(&reference)?;
+    }
+    Ok(())
+}
+
+/// Checks that a file is a docker save archive with at least one image in it.
+///
+/// ```
+/// let error = vmroot::validate_tar("/nonexistent.tar".as_ref()).unwrap_err();
+/// assert!(error.to_string().contains("/nonexistent.tar"));
+/// ```
+///
+/// # Errors
+/// [`Error::Source`](crate::Error::Source) says what is wrong with which member.
+pub fn validate_tar(path: &Path) -> Result<()> {
+    Ok(vmroot_transport::validate_tar(path)?)
+}
