@@ -1,0 +1,207 @@
+//! `ls`, `stat`, `cat`, `readlink` and `resolve`: a root without a mount.
+
+use std::io::{self, BufWriter, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use vmroot::{ContainerFs, InodeId, InodeKind, Stat, Timestamp};
+
+use crate::context::Context;
+use crate::output;
+
+/// Lists a directory, one name a line.
+pub(crate) fn list(context: &Context, image: &str, path: &Path, long: bool, recursive: bool) -> anyhow::Result<()> {
+    let opened = context.root(image)?;
+    let root = &opened.root;
+    let resolved = root.resolve_path(path.as_os_str().as_bytes())?;
+    let rows = if root.stat(resolved.ino).kind != InodeKind::Directory {
+        vec![(path.as_os_str().as_bytes().to_vec(), resolved.ino)]
+    } else if recursive {
+        below(root, resolved.ino)?
+    } else {
+        root.readdir(resolved.ino, 0)?.map(|entry| (entry.name.to_vec(), entry.ino)).collect()
+    };
+    if context.json() {
+        let objects = rows.iter().map(|(name, ino)| stat_json(root, name, *ino));
+        return Ok(output::json(&objects.collect())?);
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    for (name, ino) in rows {
+        if long {
+            write!(out, "{} ", long_line(&root.stat(ino)))?;
+        }
+        out.write_all(&name)?;
+        if let (true, Ok(target)) = (long, root.readlink(ino)) {
+            out.write_all(b" -> ")?;
+            out.write_all(target)?;
+        }
+        out.write_all(b"\n")?;
+    }
+    Ok(out.flush()?)
+}
+
+/// Every path below a directory, relative to it, parents first.
+fn below(root: &ContainerFs, directory: InodeId) -> anyhow::Result<Vec<(Vec<u8>, InodeId)>> {
+    let mut rows: Vec<(Vec<u8>, InodeId)> = Vec::new();
+    let mut open = vec![(directory, 0, Vec::new())];
+    while let Some((directory, cookie, path)) = open.pop() {
+        let Some(entry) = root.readdir(directory, cookie)?.next() else { continue };
+        let below: Vec<u8> = if path.is_empty() { entry.name.to_vec() } else { [&path, entry.name].join(&b'/') };
+        open.push((directory, entry.next, path));
+        rows.push((below.clone(), entry.ino));
+        if entry.kind == InodeKind::Directory {
+            open.push((entry.ino, 0, below));
+        }
+    }
+    Ok(rows)
+}
+
+/// Prints the attributes of a path.
+pub(crate) fn stat(context: &Context, image: &str, path: &Path, dereference: bool) -> anyhow::Result<()> {
+    let opened = context.root(image)?;
+    let root = &opened.root;
+    let bytes = path.as_os_str().as_bytes();
+    let resolved = if dereference { root.resolve_path(bytes)? } else { root.resolve_link(bytes)? };
+    if context.json() {
+        return Ok(output::json(&stat_json(root, &resolved.path, resolved.ino))?);
+    }
+    let stat = root.stat(resolved.ino);
+    let path = bstr::BStr::new(&resolved.path);
+    output::line(format!("path   {}", path.escape_ascii()))?;
+    output::line(format!("type   {}", kind_name(stat.kind)))?;
+    output::line(format!("mode   {:04o}", stat.mode & 0o7777))?;
+    output::line(format!("owner  {}:{}", stat.uid, stat.gid))?;
+    output::line(format!("size   {}", stat.size))?;
+    output::line(format!("links  {}", stat.nlink))?;
+    output::line(format!("inode  {}", stat.ino.0))?;
+    output::line(format!("mtime  {}", time(stat.mtime)))?;
+    if matches!(stat.kind, InodeKind::Character | InodeKind::Block) {
+        output::line(format!("device {}:{}", stat.device.0, stat.device.1))?;
+    }
+    if let Ok(target) = root.readlink(resolved.ino) {
+        output::line(format!("target {}", target.escape_ascii()))?;
+    }
+    for (name, value) in root.xattrs(resolved.ino) {
+        output::line(format!("xattr  {}={}", name.escape_ascii(), value.escape_ascii()))?;
+    }
+    Ok(())
+}
+
+/// Prints files.
+pub(crate) fn cat(context: &Context, image: &str, paths: &[PathBuf]) -> anyhow::Result<()> {
+    let opened = context.root(image)?;
+    let mut out = io::stdout().lock();
+    let mut buffer = vec![0; 1 << 20];
+    for path in paths {
+        let ino = opened.root.resolve_path(path.as_os_str().as_bytes())?.ino;
+        let mut offset = 0;
+        loop {
+            let read = opened.root.read_at(ino, offset, &mut buffer);
+            let count = read.with_context(|| path.display().to_string())?;
+            if count == 0 {
+                break;
+            }
+            out.write_all(&buffer[..count])?;
+            offset += count as u64;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// Prints the target of a symbolic link.
+pub(crate) fn readlink(context: &Context, image: &str, path: &Path) -> anyhow::Result<()> {
+    let opened = context.root(image)?;
+    let resolved = opened.root.resolve_link(path.as_os_str().as_bytes())?;
+    let target = opened.root.readlink(resolved.ino).with_context(|| path.display().to_string())?;
+    Ok(output::line(target)?)
+}
+
+/// Prints where a path leads.
+pub(crate) fn resolve(context: &Context, image: &str, path: &Path) -> anyhow::Result<()> {
+    let opened = context.root(image)?;
+    Ok(output::line(opened.root.resolve_path(path.as_os_str().as_bytes())?.path)?)
+}
+
+fn stat_json(root: &ContainerFs, path: &[u8], ino: InodeId) -> Value {
+    let stat = root.stat(ino);
+    let xattrs = root.xattrs(ino).map(|(name, value)| (text(name), json!(text(value))));
+    json!({
+        "path": text(path),
+        "type": kind_name(stat.kind),
+        "mode": format!("{:04o}", stat.mode & 0o7777),
+        "uid": stat.uid,
+        "gid": stat.gid,
+        "size": stat.size,
+        "nlink": stat.nlink,
+        "inode": stat.ino.0,
+        "mtime": {"seconds": stat.mtime.seconds, "nanoseconds": stat.mtime.nanoseconds},
+        "device": matches!(stat.kind, InodeKind::Character | InodeKind::Block)
+            .then(|| format!("{}:{}", stat.device.0, stat.device.1)),
+        "target": root.readlink(ino).ok().map(text),
+        "xattrs": xattrs.collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+/// Bytes as JSON can hold them: UTF-8 as it is; anything else has its odd bytes, and backslashes, escaped.
+fn text(bytes: &[u8]) -> String {
+    std::str::from_utf8(bytes).map_or_else(|_| bytes.escape_ascii().to_string(), str::to_owned)
+}
+
+fn kind_name(kind: InodeKind) -> &'static str {
+    match kind {
+        InodeKind::Regular => "file",
+        InodeKind::Directory => "directory",
+        InodeKind::Symlink => "symlink",
+        InodeKind::Character => "character device",
+        InodeKind::Block => "block device",
+        InodeKind::Fifo => "fifo",
+        InodeKind::Socket => "socket",
+        InodeKind::Link => "link",
+    }
+}
+
+fn time(time: Timestamp) -> String {
+    format!("{}.{:09}", time.seconds, time.nanoseconds)
+}
+
+/// The attributes as `ls -l` has them, with numbers for owners.
+fn long_line(stat: &Stat) -> String {
+    let device = matches!(stat.kind, InodeKind::Character | InodeKind::Block);
+    let size = if device { format!("{}, {}", stat.device.0, stat.device.1) } else { stat.size.to_string() };
+    let (mode, links, uid, gid) = (mode_text(stat), stat.nlink, stat.uid, stat.gid);
+    format!("{mode} {links:>4} {uid:>5} {gid:>5} {size:>10} {:>20}", time(stat.mtime))
+}
+
+fn mode_text(stat: &Stat) -> String {
+    let kind = match stat.kind {
+        InodeKind::Regular | InodeKind::Link => '-',
+        InodeKind::Directory => 'd',
+        InodeKind::Symlink => 'l',
+        InodeKind::Character => 'c',
+        InodeKind::Block => 'b',
+        InodeKind::Fifo => 'p',
+        InodeKind::Socket => 's',
+    };
+    let bit = |mask: u32, letter: char| if stat.mode & mask == 0 { '-' } else { letter };
+    let special = |execute: u32, mask: u32, letter: char| match (stat.mode & mask != 0, stat.mode & execute != 0) {
+        (true, true) => letter,
+        (true, false) => letter.to_ascii_uppercase(),
+        (false, true) => 'x',
+        (false, false) => '-',
+    };
+    let letters = [
+        kind,
+        bit(0o400, 'r'),
+        bit(0o200, 'w'),
+        special(0o100, 0o4000, 's'),
+        bit(0o040, 'r'),
+        bit(0o020, 'w'),
+        special(0o010, 0o2000, 's'),
+        bit(0o004, 'r'),
+        bit(0o002, 'w'),
+        special(0o001, 0o1000, 't'),
+    ];
+    letters.iter().collect()
+}

@@ -1,0 +1,131 @@
+//! `images`, `inspect`, `config` and `rm`.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use vmroot::{Description, Record, RuntimeConfig};
+
+use crate::context::Context;
+use crate::output;
+
+/// Lists the images that are here.
+pub(crate) fn images(context: &Context) -> anyhow::Result<()> {
+    let images = context.client()?.images()?;
+    if context.json() {
+        output::json(&images.iter().map(summary).collect())?;
+        return Ok(());
+    }
+    let row = |record: &Record| {
+        vec![
+            name(record),
+            record.platform.to_string(),
+            record.id().hex()[..12].to_owned(),
+            output::bytes(record.layers.iter().map(|layer| layer.size).sum()),
+            age(record.pulled),
+        ]
+    };
+    Ok(output::table(&["REFERENCE", "PLATFORM", "ID", "SIZE", "PULLED"], &images.iter().map(row).collect::<Vec<_>>())?)
+}
+
+fn name(record: &Record) -> String {
+    record.reference.as_ref().map_or_else(|| "<none>".to_owned(), vmroot::Reference::familiar)
+}
+
+fn summary(record: &Record) -> Value {
+    json!({
+        "id": record.id(),
+        "reference": record.reference.as_ref().map(ToString::to_string),
+        "digest": record.digest,
+        "platform": record.platform.to_string(),
+        "size": record.layers.iter().map(|layer| layer.size).sum::<u64>(),
+        "pulled": record.pulled,
+    })
+}
+
+fn age(pulled: u64) -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(pulled)).unwrap_or_default();
+    format!("{} ago", indicatif::HumanDuration(since))
+}
+
+/// Says what an image is.
+pub(crate) fn inspect(context: &Context, name: &str, remote: bool) -> anyhow::Result<()> {
+    let client = context.client()?;
+    let here = if remote { None } else { Some(client.find(name, context.wanted())) };
+    let description = match here {
+        Some(Ok(image)) => client.describe(&image),
+        Some(Err(error)) if error.kind() != vmroot::ErrorKind::NotFound || !context.may_ask_registry(name) => {
+            return Err(error.into());
+        }
+        _ => client.describe_remote(name, context.wanted())?,
+    };
+    if context.json() { Ok(output::json(&description_json(&description))?) } else { print(&description) }
+}
+
+fn description_json(description: &Description) -> Value {
+    let config: Value = serde_json::from_slice(description.config.raw()).unwrap_or_default();
+    json!({
+        "id": description.id,
+        "reference": description.reference,
+        "digest": description.digest,
+        "manifest": description.manifest,
+        "platform": description.platform.to_string(),
+        "layers": description.layers,
+        "config": config,
+    })
+}
+
+fn print(description: &Description) -> anyhow::Result<()> {
+    let container = description.config.config();
+    let layers = &description.layers;
+    let total = layers.iter().map(|layer| layer.size).sum();
+    let mut lines = vec![
+        ("id", description.id.to_string()),
+        ("reference", description.reference.clone().unwrap_or_default()),
+        ("digest", description.digest.to_string()),
+        ("platform", description.platform.to_string()),
+        ("created", description.config.created().unwrap_or_default().to_owned()),
+        ("size", format!("{} in {} layers", output::bytes(total), layers.len())),
+        ("entrypoint", container.entrypoint.join(" ")),
+        ("cmd", container.cmd.join(" ")),
+        ("working dir", container.working_dir.clone()),
+        ("user", container.user.clone()),
+    ];
+    lines.extend(container.env.iter().map(|variable| ("env", variable.clone())));
+    lines.extend(container.labels.iter().map(|(key, value)| ("label", format!("{key}={value}"))));
+    let layer =
+        |layer: &vmroot::LayerRecord| format!("{} {} {}", layer.digest, output::bytes(layer.size), layer.media_type);
+    lines.extend(layers.iter().map(|record| ("layer", layer(record))));
+    for (key, value) in lines.into_iter().filter(|(_, value)| !value.is_empty()) {
+        output::line(format!("{key:12} {value}"))?;
+    }
+    Ok(())
+}
+
+/// Prints how an image wants to be run, as `config.json` has it.
+pub(crate) fn config(context: &Context, name: &str, raw: bool) -> anyhow::Result<()> {
+    let client = context.client()?;
+    let image = context.image(&client, name)?;
+    if raw {
+        return Ok(std::io::Write::write_all(&mut std::io::stdout().lock(), image.config().raw())?);
+    }
+    let config = RuntimeConfig::new(image.config(), &client.root(&image)?)?;
+    Ok(output::line(config.to_json().trim_end())?)
+}
+
+/// Forgets images.
+pub(crate) fn remove(context: &Context, names: &[String]) -> anyhow::Result<()> {
+    let client = context.client()?;
+    for name in names {
+        let image = client.find(name, context.wanted())?;
+        let by_name = vmroot::Reference::parse(name)
+            .is_ok_and(|reference| image.record().reference.as_ref().is_some_and(|own| own.name() == reference.name()));
+        let removed = client.remove(&image, by_name)?;
+        for record in &removed.records {
+            output::line(record.reference.as_ref().map_or_else(|| record.id().to_string(), ToString::to_string))?;
+        }
+        if !removed.still_named && !context.quiet() {
+            output::note("`vmroot gc` frees the space that nothing needs any more");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! One module a group of verbs.
+
+mod cache;
+mod export;
+mod files;
+mod images;
+mod layer;
+mod mount;
+mod pull;
+mod shell;
+
+use crate::args::Command;
+use crate::context::Context;
+
+/// Does what was asked.
+pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Pull { references } => pull::pull(context, &references),
+        Command::Load { file, image } => pull::load(context, &file, image.as_deref()),
+        Command::Images => images::images(context),
+        Command::Inspect { image, remote } => images::inspect(context, &image, remote),
+        Command::Config { image, raw } => images::config(context, &image, raw),
+        Command::Rm { images } => images::remove(context, &images),
+        Command::Gc { dry_run } => cache::collect(context, dry_run),
+        Command::Df => cache::usage(context),
+        Command::Verify => cache::verify(context),
+        Command::Ls { image, path, long, recursive } => files::list(context, &image, &path, long, recursive),
+        Command::Stat { image, path, dereference } => files::stat(context, &image, &path, dereference),
+        Command::Cat { image, paths } => files::cat(context, &image, &paths),
+        Command::Readlink { image, path } => files::readlink(context, &image, &path),
+        Command::Resolve { image, path } => files::resolve(context, &image, &path),
+        Command::Mount { image, directory, options } => mount::mount(context, &image, &directory, &options),
+        Command::Umount { directory } => mount::unmount(&directory),
+        Command::Export { image, out, options } => export::export(context, &image, &out, &options),
+        Command::Layer(command) => layer::layer(context, command),
+        Command::Completions { shell } => shell::completions(shell),
+        Command::Man { directory } => shell::man(&directory),
+    }
+}

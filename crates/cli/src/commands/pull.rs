@@ -1,0 +1,64 @@
+//! `pull` and `load`.
+
+use std::path::Path;
+
+use serde_json::json;
+use vmroot::{ArchiveImage, Image, Pick};
+
+use crate::args::Pull;
+use crate::context::Context;
+use crate::output;
+
+/// Pulls images and prints their ids.
+pub(crate) fn pull(context: &Context, references: &[String]) -> anyhow::Result<()> {
+    let client = context.client()?;
+    for reference in references {
+        let image = client.pull_with(reference, &context.pull_options(Pull::Always))?;
+        print_image(context, &image)?;
+    }
+    Ok(())
+}
+
+/// Loads images from a file, prints what they are called, and their ids last.
+pub(crate) fn load(context: &Context, file: &Path, picked: Option<&str>) -> anyhow::Result<()> {
+    let client = context.client()?;
+    let stdin = Path::new("/dev/stdin");
+    let (path, name) = if file == Path::new("-") { (stdin, Path::new("standard input")) } else { (file, file) };
+    let archive = client.archive(path)?;
+    let images: Vec<ArchiveImage> = match picked {
+        None => archive.images().to_vec(),
+        Some(text) => vec![archive.select(&pick(text)).map_err(vmroot::Error::from)?],
+    };
+    if images.is_empty() {
+        output::note(&format!("{}: no images in it", name.display()));
+    }
+    let mut loaded = Vec::new();
+    for image in &images {
+        let result = client.load(&archive, image, &context.pull_options(Pull::Always))?;
+        if !context.json() && !context.quiet() {
+            for reference in &image.references {
+                output::note(&format!("loaded {}", reference.familiar()));
+            }
+        }
+        loaded.push(result);
+    }
+    loaded.iter().try_for_each(|image| print_image(context, image))
+}
+
+/// `@N`, or a name.
+fn pick(text: &str) -> Pick {
+    match text.strip_prefix('@').map(str::parse) {
+        Some(Ok(index)) => Pick::Index(index),
+        _ => Pick::Name(text.to_owned()),
+    }
+}
+
+fn print_image(context: &Context, image: &Image) -> anyhow::Result<()> {
+    if context.json() {
+        let reference = image.record().reference.as_ref().map(ToString::to_string);
+        output::json(&json!({"id": image.id(), "reference": reference, "digest": image.record().digest}))?;
+    } else {
+        output::line(image.id().to_string())?;
+    }
+    Ok(())
+}

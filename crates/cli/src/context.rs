@@ -1,0 +1,198 @@
+//! From what was typed to what the library needs.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use vmroot::{
+    AuthFiles, BuildOptions, Cancel, Chain, Client, ClientOptions, ContainerFs, Credential, Credentials, ErrorKind,
+    Explicit, Image, Limits, Platform, Progress, PullOptions, PullPolicy,
+};
+
+use crate::args::{Global, Pull};
+use crate::bars::Bars;
+use crate::exit::Usage;
+use crate::{environment, output, signals};
+
+/// What every command works with.
+pub(crate) struct Context {
+    global: Global,
+    options: ClientOptions,
+}
+
+impl Context {
+    pub(crate) fn new(global: &Global) -> anyhow::Result<Self> {
+        let directory = global.cache.clone().map_or_else(environment::cache_directory, Ok)?;
+        let mut options = ClientOptions::new(std::path::absolute(&directory)?);
+        options.platform = global.wanted().cloned().unwrap_or(options.platform);
+        options.store.limits = limits(global);
+        options.store.build = build_options(global);
+        options.store.parallel = usize::from(global.registry.parallel);
+        options.registry.plain_http = global.registry.plain_http;
+        options.registry.ca_files.clone_from(&global.registry.ca_file);
+        options.registry.proxies = environment::proxies();
+        options.registry.retries = global.registry.retries;
+        options.registry.inactivity_timeout = global.registry.inactivity_timeout;
+        options.registry.credentials = credentials(global)?;
+        Ok(Self { global: global.clone(), options })
+    }
+
+    pub(crate) fn json(&self) -> bool {
+        self.global.json
+    }
+
+    pub(crate) fn quiet(&self) -> bool {
+        self.global.quiet
+    }
+
+    /// The platform that was asked for, if any was.
+    pub(crate) fn wanted(&self) -> Option<&Platform> {
+        self.global.wanted()
+    }
+
+    /// A client whose work Ctrl-C ends.
+    pub(crate) fn client(&self) -> anyhow::Result<Client> {
+        signals::cancel_on_interrupt(self.options.cancel())?;
+        Ok(Client::new(self.options.clone())?)
+    }
+
+    /// What Ctrl-C sets, once there is a client.
+    pub(crate) fn cancel(&self) -> Cancel {
+        self.options.cancel()
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.options.store.limits
+    }
+
+    pub(crate) fn build_options(&self) -> BuildOptions {
+        self.options.store.build.clone()
+    }
+
+    /// Where progress is shown: nowhere unless a person looks.
+    pub(crate) fn progress(&self) -> Arc<dyn Progress> {
+        Bars::progress(self.quiet())
+    }
+
+    pub(crate) fn pull_options(&self, default: Pull) -> PullOptions {
+        let policy: PullPolicy = self.global.pull.unwrap_or(default).into();
+        PullOptions { platform: self.wanted().cloned(), policy, progress: self.progress() }
+    }
+
+    /// Whether a registry may be asked what a name means: not under `--pull never`, and not for ids.
+    pub(crate) fn may_ask_registry(&self, name: &str) -> bool {
+        !matches!(self.global.pull, Some(Pull::Never)) && !looks_like_id(name)
+    }
+
+    /// The image that a command works on: one that is here, or one that is pulled now, as `--pull` has it.
+    pub(crate) fn image(&self, client: &Client, name: &str) -> anyhow::Result<Image> {
+        let options = self.pull_options(Pull::Missing);
+        let here = client.find(name, self.wanted());
+        match (here, options.policy) {
+            (Ok(image), PullPolicy::Missing | PullPolicy::Never) => Ok(image),
+            (Err(error), PullPolicy::Never) => Err(error.into()),
+            // An id, or the beginning of one, is no name that a registry knows.
+            (Ok(image), PullPolicy::Always) if !is_name_of(&image, name) => Ok(image),
+            (Err(error), _) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => Err(error.into()),
+            (Err(error), _) if looks_like_id(name) => Err(error.into()),
+            _ => Ok(client.pull_with(name, &options)?),
+        }
+    }
+
+    fn may_pull(&self, image: &Image, name: &str) -> bool {
+        self.may_ask_registry(name) && is_name_of(image, name)
+    }
+
+    /// The merged root that a command works on: an image's, or that of `prebaked:DIR`.
+    pub(crate) fn root(&self, name: &str) -> anyhow::Result<Opened> {
+        if let Some(directory) = name.strip_prefix("prebaked:") {
+            let prebaked = match self.wanted() {
+                Some(platform) => vmroot::load_from_dir_for_arch(directory.as_ref(), &platform.architecture)?,
+                None => vmroot::load_from_dir(directory.as_ref())?,
+            };
+            return Ok(Opened { root: prebaked.into_root(), _client: None });
+        }
+        let client = self.client()?;
+        let image = self.image(&client, name)?;
+        let root = match client.root(&image) {
+            // What it is made from is damaged as well, so it counts as not here.
+            Err(error) if error.kind() == ErrorKind::Integrity && self.may_pull(&image, name) => {
+                output::note(&format!("{name} is damaged and cannot be mended from the cache: pulling it again"));
+                client.root(&client.pull_with(name, &self.pull_options(Pull::Missing))?)?
+            }
+            root => root?,
+        };
+        Ok(Opened { root, _client: Some(client) })
+    }
+}
+
+/// A root with what keeps its files in the cache.
+pub(crate) struct Opened {
+    pub(crate) root: ContainerFs,
+    /// While it lives, nobody removes anything from the cache.
+    pub(crate) _client: Option<Client>,
+}
+
+impl Global {
+    fn wanted(&self) -> Option<&Platform> {
+        self.platform.platform.as_ref().or(self.platform.arch.as_ref())
+    }
+}
+
+fn is_name_of(image: &Image, name: &str) -> bool {
+    image.record().reference.is_some() && !looks_like_id(name) && !image.id().hex().starts_with(name)
+}
+
+fn looks_like_id(name: &str) -> bool {
+    name.starts_with("sha256:") || name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn limits(global: &Global) -> Limits {
+    Limits {
+        max_output: global.limits.max_layer_size,
+        max_ratio: global.limits.max_ratio,
+        zstd_window_log: global.limits.zstd_window_log,
+    }
+}
+
+fn build_options(global: &Global) -> BuildOptions {
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    BuildOptions {
+        expected: None,
+        max_entries: global.limits.max_entries,
+        max_contents: global.limits.max_contents,
+        max_metadata: bytes(global.limits.max_metadata),
+        max_names: bytes(global.limits.max_names),
+    }
+}
+
+fn credentials(global: &Global) -> anyhow::Result<Arc<dyn Credentials>> {
+    if let Some(creds) = &global.registry.creds {
+        let (user, password) =
+            creds.split_once(':').ok_or_else(|| anyhow!(Usage("--creds: wants USER:PASSWORD".into())))?;
+        return Ok(Arc::new(Explicit(Credential::Password { user: user.to_owned(), password: password.to_owned() })));
+    }
+    if let Some(file) = &global.registry.authfile {
+        // A file that was asked for by name must be there; those of the environment need not.
+        std::fs::metadata(file).with_context(|| format!("--authfile {}", file.display()))?;
+        return Ok(Arc::new(AuthFiles::new(vec![file.clone()])));
+    }
+    Ok(Arc::new(Chain(vec![Arc::new(AuthFiles::new(environment::auth_files()))])))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::Arguments;
+
+    #[test]
+    fn the_program_s_limits_are_the_library_s() {
+        let global = Arguments::parse_from(["vmroot", "images"]).global;
+        assert_eq!(limits(&global), Limits::default());
+        assert_eq!(format!("{:?}", build_options(&global)), format!("{:?}", BuildOptions::default()));
+        let (options, library) = (&global.registry, vmroot::RegistryOptions::default());
+        assert_eq!((options.retries, options.inactivity_timeout), (library.retries, library.inactivity_timeout));
+        assert_eq!(usize::from(options.parallel), ClientOptions::new("/").store.parallel);
+    }
+}

@@ -1,0 +1,45 @@
+//! What the environment says: the only place that reads it.
+
+use std::env;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use vmroot::Proxies;
+
+/// The directory of the cache when no option names one: `$XDG_CACHE_HOME/vmroot`, or `~/.cache/vmroot`.
+pub(crate) fn cache_directory() -> anyhow::Result<PathBuf> {
+    let cache = directory("XDG_CACHE_HOME").or_else(|| Some(directory("HOME")?.join(".cache")));
+    Ok(cache.context("neither --cache, VMROOT_CACHE, XDG_CACHE_HOME nor HOME says where the cache is")?.join("vmroot"))
+}
+
+/// The files that may hold credentials, most important first, as containers-auth.json(5) and docker have them.
+pub(crate) fn auth_files() -> Vec<PathBuf> {
+    if let Some(file) = env::var_os("REGISTRY_AUTH_FILE").filter(|file| !file.is_empty()) {
+        return vec![file.into()];
+    }
+    let runtime = directory("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json"));
+    let runtime = runtime.unwrap_or_else(|| {
+        let uid = rustix::process::getuid().as_raw();
+        PathBuf::from(format!("/run/containers/{uid}/auth.json"))
+    });
+    let home = directory("HOME");
+    let config = directory("XDG_CONFIG_HOME").or_else(|| Some(home.clone()?.join(".config")));
+    let docker = directory("DOCKER_CONFIG").or_else(|| Some(home?.join(".docker")));
+    let files = [
+        Some(runtime),
+        config.map(|directory| directory.join("containers/auth.json")),
+        docker.map(|directory| directory.join("config.json")),
+    ];
+    files.into_iter().flatten().collect()
+}
+
+/// The proxies of `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in either case.
+pub(crate) fn proxies() -> Proxies {
+    Proxies::from_variables(|name| env::var(name).ok())
+}
+
+/// A variable that names a directory; an empty one, or one with a relative path, counts as not set (XDG base directory
+/// specification).
+fn directory(name: &str) -> Option<PathBuf> {
+    env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}

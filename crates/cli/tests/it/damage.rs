@@ -1,0 +1,306 @@
+//! Files of the cache that are damaged behind its back: found, said, made again, nothing lost.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use vmroot_testkit::image::Image;
+use vmroot_testkit::registry::Registry;
+
+use crate::program::Program;
+use crate::samples::{image, serve};
+
+/// What may happen to a file, by its name.
+type Damage = (&'static str, fn(&mut Vec<u8>));
+
+const DAMAGES: [Damage; 5] = [
+    ("a flipped bit", |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 4;
+    }),
+    ("its last byte lost", |bytes| bytes.truncate(bytes.len() - 1)),
+    ("half of it lost", |bytes| bytes.truncate(bytes.len() / 2)),
+    ("all of it lost", Vec::clear),
+    ("something behind it", |bytes| bytes.extend_from_slice(b"more")),
+];
+
+struct Cached {
+    registry: Registry,
+    image: Image,
+    reference: String,
+    program: Program,
+}
+
+impl Cached {
+    fn new() -> Self {
+        let registry = Registry::start();
+        let image = image("amd64");
+        let reference = serve(&registry, &image, "v1");
+        let program = Program::new();
+        program.ok(["pull", &reference, "--arch=amd64"]);
+        registry.clear_requests();
+        Self { registry, image, reference, program }
+    }
+
+    fn blob(&self, digest: &vmroot_model::Digest) -> PathBuf {
+        self.program.cache().join("blobs/sha256").join(digest.hex())
+    }
+
+    fn layer(&self, number: usize, extension: &str) -> PathBuf {
+        let hex = self.image.layers[number].diff_id.hex();
+        self.program.cache().join(format!("layers/v1/{hex}.{extension}"))
+    }
+
+    /// The only file of a directory with this extension.
+    fn only(&self, directory: &str, extension: &str) -> PathBuf {
+        let paths = fs::read_dir(self.program.cache().join(directory)).unwrap().map(|entry| entry.unwrap().path());
+        let mut paths = paths.filter(|path| path.extension().is_some_and(|own| own == extension));
+        let path = paths.next().unwrap();
+        assert_eq!(paths.next(), None);
+        path
+    }
+
+    /// Everything the image has shows as it should, without the registry, and without a word.
+    fn works_silently(&self, what: &str) {
+        let reads: [(&[&str], &str); 4] = [
+            (&["cat", &self.reference, "etc/motd", "usr/bin/tool"], "amd64\n#!/bin/sh\n"),
+            (&["ls", &self.reference, "/"], "bin\netc\nloop\nnull\nusr\n"),
+            (&["resolve", &self.reference, "bin/alias"], "/usr/bin/alias\n"),
+            (&["readlink", &self.reference, "bin"], "usr/bin\n"),
+        ];
+        for (arguments, expected) in reads {
+            let answer = self.program.run(arguments.iter().chain(&["--arch=amd64", "--pull=never"]));
+            assert_eq!(answer.stderr, "", "{what}");
+            assert_eq!(answer.ok(), expected, "{what}");
+        }
+        assert_eq!(self.registry.requests().len(), 0, "{what}");
+    }
+
+    fn verify(&self, code: i32) -> Vec<Value> {
+        let answer = self.program.run(["verify", "--json"]);
+        assert_eq!(answer.status.code(), Some(code), "{answer}");
+        let found: Value = serde_json::from_slice(&answer.stdout).unwrap();
+        found["findings"].as_array().unwrap().clone()
+    }
+
+    /// One finding, about this file, which is mended now.
+    fn verify_mends(&self, path: &Path, what: &str) {
+        let findings = self.verify(0);
+        assert_eq!(findings.len(), 1, "{what}: {findings:?}");
+        assert_eq!(findings[0]["path"], path.to_str().unwrap(), "{what}");
+        assert_eq!(findings[0]["mended"], true, "{what}");
+        assert_eq!(self.verify(0), Vec::<Value>::new(), "{what}");
+    }
+}
+
+fn damage(path: &Path, how: fn(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    how(&mut bytes);
+    // Files of the cache are read-only.
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn verify_mends_an_index() {
+    for (what, how) in DAMAGES {
+        let cached = Cached::new();
+        let path = cached.layer(0, "idx");
+        damage(&path, how);
+        cached.verify_mends(&path, what);
+        cached.works_silently(what);
+    }
+}
+
+#[test]
+fn verify_mends_contents() {
+    for (what, how) in DAMAGES {
+        let cached = Cached::new();
+        let path = cached.layer(1, "contents");
+        damage(&path, how);
+        cached.verify_mends(&cached.layer(1, "idx"), what);
+        cached.works_silently(what);
+    }
+}
+
+#[test]
+fn verify_mends_a_root() {
+    for (what, how) in DAMAGES {
+        let cached = Cached::new();
+        let path = cached.only("roots/v1", "idx");
+        damage(&path, how);
+        cached.verify_mends(&path, what);
+        cached.works_silently(what);
+    }
+}
+
+#[test]
+fn verify_makes_what_is_missing_again() {
+    let cached = Cached::new();
+    let root = cached.only("roots/v1", "idx");
+    for (removed, said) in [
+        (cached.layer(0, "idx"), cached.layer(0, "idx")),
+        (cached.layer(1, "contents"), cached.layer(1, "idx")),
+        (root.clone(), root),
+    ] {
+        fs::remove_file(&removed).unwrap();
+        cached.verify_mends(&said, "missing");
+        assert!(removed.exists());
+        cached.works_silently("missing");
+    }
+}
+
+#[test]
+fn other_verbs_make_indexes_and_roots_again() {
+    for (what, how) in DAMAGES {
+        let cached = Cached::new();
+        let root = cached.only("roots/v1", "idx");
+        damage(&root, how);
+        cached.works_silently(&format!("root: {what}"));
+        damage(&root, how);
+        damage(&cached.layer(0, "idx"), how);
+        damage(&cached.layer(1, "idx"), how);
+        cached.works_silently(&format!("all indexes: {what}"));
+        assert_eq!(cached.verify(0), Vec::<Value>::new(), "{what}");
+    }
+    // The length of contents is all that is looked at before they are read.
+    for (what, how) in &DAMAGES[1..] {
+        let cached = Cached::new();
+        damage(&cached.layer(0, "contents"), *how);
+        cached.works_silently(&format!("contents: {what}"));
+        assert_eq!(cached.verify(0), Vec::<Value>::new(), "{what}");
+    }
+}
+
+/// What it was for is there: it would be fetched again only for a new index.
+#[test]
+fn a_damaged_layer_blob_is_removed() {
+    for (what, how) in DAMAGES {
+        let cached = Cached::new();
+        let path = cached.blob(&cached.image.layers[0].digest);
+        damage(&path, how);
+        cached.works_silently(what);
+        cached.verify_mends(&path, what);
+        assert!(!path.exists());
+        cached.works_silently(what);
+        cached.program.ok(["pull", &cached.reference, "--arch=amd64"]);
+        assert_eq!(cached.registry.count("/blobs/"), 0, "{what}");
+    }
+}
+
+#[test]
+fn a_damaged_layer_with_a_damaged_blob_is_fetched_again() {
+    for (what, how) in DAMAGES {
+        let cached = Cached::new();
+        let layer = cached.image.layers[1].digest;
+        let damage_both = || {
+            for path in [cached.blob(&layer), cached.layer(1, "idx"), cached.only("roots/v1", "idx")] {
+                damage(&path, how);
+            }
+        };
+        let cat = |policy: &str| cached.program.run(["cat", &cached.reference, "etc/motd", "--arch=amd64", policy]);
+        damage_both();
+        let message = cat("--pull=never").fails(5);
+        assert!(message.contains(&layer.to_string()), "{what}: {message}");
+        assert_eq!(cat("--pull=missing").ok(), "amd64\n", "{what}");
+        assert_eq!(cached.registry.count("/blobs/"), 1, "{what}");
+        assert_eq!(cached.verify(0), Vec::<Value>::new(), "{what}");
+
+        damage_both();
+        let findings = cached.verify(5);
+        let unmended: Vec<_> = findings.iter().filter(|finding| finding["mended"] == false).collect();
+        assert_eq!(unmended.len(), 1, "{what}: {findings:?}");
+        assert_eq!(unmended[0]["path"], cached.layer(1, "idx").to_str().unwrap());
+        cached.registry.clear_requests();
+        cached.program.ok(["pull", &cached.reference, "--arch=amd64"]);
+        assert_eq!(cached.registry.count("/blobs/"), 1, "{what}");
+        assert_eq!(cached.verify(0), Vec::<Value>::new(), "{what}");
+        cached.registry.clear_requests();
+        cached.works_silently(what);
+    }
+}
+
+#[test]
+fn a_damaged_config_is_fetched_again() {
+    for (what, how) in DAMAGES {
+        let cached = Cached::new();
+        let path = cached.blob(&cached.image.config_digest);
+        let cat = |policy: &str| cached.program.run(["cat", &cached.reference, "etc/motd", "--arch=amd64", policy]);
+        damage(&path, how);
+        let message = cat("--pull=never").fails(5);
+        assert!(message.contains(path.to_str().unwrap()), "{what}: {message}");
+        assert_eq!(cat("--pull=missing").ok(), "amd64\n", "{what}");
+        assert_eq!(cached.verify(0), Vec::<Value>::new(), "{what}");
+
+        damage(&path, how);
+        let findings = cached.verify(5);
+        assert_eq!(findings.len(), 1, "{what}: {findings:?}");
+        assert_eq!((&findings[0]["path"], &findings[0]["mended"]), (&json!(path.to_str().unwrap()), &json!(false)));
+        cached.program.ok(["pull", &cached.reference, "--arch=amd64"]);
+        assert_eq!(cached.verify(0), Vec::<Value>::new(), "{what}");
+    }
+}
+
+#[test]
+fn a_damaged_manifest_is_fetched_again() {
+    for (what, how) in DAMAGES {
+        let cached = Cached::new();
+        let path = cached.blob(&cached.image.manifest.digest);
+        damage(&path, how);
+        cached.works_silently(what);
+        cached.verify_mends(&path, what);
+        cached.program.ok(["pull", &cached.reference, "--arch=amd64"]);
+        assert!(path.exists());
+    }
+}
+
+#[test]
+fn a_record_is_mended_from_its_copy() {
+    for extension in ["json", "copy"] {
+        for (what, how) in DAMAGES {
+            let cached = Cached::new();
+            let path = cached.only("images", extension);
+            let whole = fs::read(&path).unwrap();
+            damage(&path, how);
+            let answer = cached.program.run(["cat", &cached.reference, "etc/motd", "--arch=amd64", "--pull=never"]);
+            assert!(answer.stderr.contains("mended"), "{what}: {answer}");
+            assert_eq!(answer.ok(), "amd64\n", "{what}");
+            assert_eq!(fs::read(&path).unwrap(), whole, "{what}");
+            fs::remove_file(&path).unwrap();
+            assert!(cached.program.run(["verify"]).stderr.contains("mended"), "{what}");
+            assert_eq!(fs::read(&path).unwrap(), whole, "{what}");
+            cached.works_silently(what);
+        }
+    }
+}
+
+#[test]
+fn a_record_with_both_copies_damaged_is_said_and_pulled_again() {
+    for (what, how) in DAMAGES {
+        let cached = Cached::new();
+        let path = cached.only("images", "json");
+        let damage_both = || {
+            damage(&path, how);
+            damage(&path.with_extension("copy"), how);
+        };
+        damage_both();
+        let findings = cached.verify(5);
+        assert_eq!(findings.len(), 1, "{what}: {findings:?}");
+        assert_eq!((&findings[0]["path"], &findings[0]["mended"]), (&json!(path.to_str().unwrap()), &json!(false)));
+        // What the record needs is not known, so nothing is removed.
+        assert!(cached.program.fails(5, ["gc"]).contains(path.to_str().unwrap()), "{what}");
+        let other = cached.program.run(["images"]);
+        assert!(other.status.success() && other.stderr.contains(path.to_str().unwrap()), "{what}: {other}");
+
+        for policy in ["--pull=always", "--pull=missing"] {
+            damage_both();
+            let digest = format!("{}@{}", cached.reference, cached.image.manifest.digest);
+            for reference in [&cached.reference, &digest] {
+                cached.program.ok(["pull", reference, "--arch=amd64", policy]);
+            }
+            cached.program.ok(["rm", &digest, "--arch=amd64"]);
+            assert_eq!(cached.registry.count("/blobs/"), 0, "{what}: all else is whole");
+            assert_eq!(cached.verify(0), Vec::<Value>::new(), "{what}");
+        }
+    }
+}

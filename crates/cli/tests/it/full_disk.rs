@@ -1,0 +1,85 @@
+//! A disk that is full at every stage of a pull.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use serde_json::json;
+use vmroot_testkit::registry::Registry;
+use vmroot_testkit::skip;
+
+use crate::program::Program;
+use crate::samples::{noisy, serve};
+
+/// The size of the disk.
+const DISK: u64 = 8 << 20;
+/// How much of it is left when a pull starts: blob, contents, index, root and records begin at different ones.
+const LEFT: [u64; 14] = [
+    0, 4_096, 20_000, 50_000, 100_000, 250_000, 400_000, 550_000, 600_000, 650_000, 700_000, 750_000, 1_000_000,
+    1_150_000,
+];
+
+struct Disk(PathBuf);
+
+impl Disk {
+    fn new(place: PathBuf) -> Self {
+        fs::create_dir(&place).unwrap();
+        let size = std::ffi::CString::new(format!("size={DISK}")).unwrap();
+        mount("none", &place, "tmpfs", MountFlags::empty(), Some(size.as_c_str())).unwrap();
+        Self(place)
+    }
+
+    /// Fills the disk but for so many bytes.
+    fn fill(&self, left: u64) {
+        let statvfs = rustix::fs::statvfs(&self.0).unwrap();
+        let free = statvfs.f_bavail * statvfs.f_frsize;
+        let mut filler = File::create(self.0.join("filler")).unwrap();
+        std::io::copy(&mut std::io::Read::take(std::io::repeat(1), free.saturating_sub(left)), &mut filler).unwrap();
+        filler.flush().unwrap();
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.0.join("filler")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Whatever a failing test left open: the directory above could not be removed.
+        let _ = unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_and_damages_nothing() {
+    if skip::needs_root() {
+        return;
+    }
+    let registry = Registry::start();
+    let image = noisy(2, 300_000);
+    let reference = serve(&registry, &image, "v1");
+    let mut refused = 0;
+    for left in LEFT {
+        let program = Program::new();
+        let place = program.path("disk");
+        let disk = Disk::new(place.clone());
+        let program = program.with_cache(place.join("cache"));
+        program.ok(["images"]);
+        disk.fill(left);
+        let pull = ["pull", &reference, "--arch=amd64"];
+        let answer = program.run(pull);
+        if !answer.status.success() {
+            refused += 1;
+            let message = answer.fails(1);
+            assert!(message.contains("No space left on device"), "{left}: {message}");
+            assert!(message.contains(place.to_str().unwrap()), "{left}: it names a path: {message}");
+        }
+        disk.free();
+        assert_eq!(program.json(["verify", "--json"])["findings"], json!([]), "{left}");
+        assert_eq!(program.ok(pull).trim(), image.config_digest.to_string(), "{left}");
+        assert_eq!(program.json(["verify", "--json"])["findings"], json!([]), "{left}");
+        assert_eq!(program.run(["cat", &reference, "1-0", "--arch=amd64"]).stdout.len(), 37_500);
+    }
+    assert!(refused > LEFT.len() / 2, "{refused}: the disk is too large for this test");
+}

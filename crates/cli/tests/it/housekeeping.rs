@@ -1,0 +1,108 @@
+//! `rm`, `gc`, `df` and `verify` of a cache that is whole.
+
+use std::fs;
+use std::process::Stdio;
+
+use serde_json::json;
+use vmroot_testkit::image::ImageBuilder;
+use vmroot_testkit::registry::{Fault, Registry, Rule};
+
+use crate::program::{Program, wait_for, wait_until};
+use crate::samples::{base, image, noisy, serve, top};
+
+#[test]
+fn rm_by_name_and_by_id() {
+    let registry = Registry::start();
+    let image = image("amd64");
+    let (first, second) = (serve(&registry, &image, "v1"), serve(&registry, &image, "v2"));
+    let program = Program::new();
+    let pull = || program.ok(["pull", &first, &second, "--arch=amd64"]);
+    pull();
+    assert_eq!(program.ok(["rm", &first]), format!("{first}\n"));
+    assert_eq!(program.ok(["cat", &second, "etc/motd", "--pull=never"]), "amd64\n");
+    program.fails(3, ["rm", &first]);
+    pull();
+    assert_eq!(program.ok(["rm", &image.config_digest.hex()[..12]]), format!("{first}\n{second}\n"));
+    program.fails(3, ["cat", &second, "etc/motd", "--pull=never"]);
+    assert_eq!(program.json(["images", "--json"]), json!([]));
+}
+
+#[test]
+fn gc_removes_what_no_image_needs_and_nothing_else() {
+    let registry = Registry::start();
+    let kept = image("amd64");
+    let removed = ImageBuilder::new().layers([&base(), &top("other")]).build();
+    let (kept_name, removed_name) = (serve(&registry, &kept, "kept"), serve(&registry, &removed, "removed"));
+    let program = Program::new();
+    program.ok(["pull", &kept_name, "--arch=amd64"]);
+    let before = program.json(["df", "--json"]);
+    program.ok(["pull", &removed_name, "--arch=amd64"]);
+    assert_eq!(program.json(["gc", "--json"])["files"], json!([]), "all of it is needed");
+    program.ok(["rm", &removed_name]);
+
+    let would = program.json(["gc", "-n", "--json"]);
+    // Manifest, config and a layer; index and contents; a root. The base is shared.
+    assert_eq!(would["files"].as_array().unwrap().len(), 6, "{would}");
+    assert_eq!(would["dryRun"], true);
+    for file in would["files"].as_array().unwrap() {
+        assert!(fs::exists(file.as_str().unwrap()).unwrap(), "{file} is still there");
+    }
+    let did = program.json(["gc", "--json"]);
+    assert_eq!((&did["files"], &did["bytes"]), (&would["files"], &would["bytes"]));
+    assert_eq!(program.json(["df", "--json"]), before);
+    assert_eq!(program.json(["verify", "--json"])["findings"], json!([]));
+    assert_eq!(program.ok(["cat", &kept_name, "etc/motd", "--pull=never"]), "amd64\n");
+
+    program.ok(["rm", &kept_name]);
+    assert!(program.ok(["gc"]).starts_with("freed "));
+    let empty = program.json(["df", "--json"]);
+    for area in ["blobs", "unfinished", "layers", "roots", "images"] {
+        assert_eq!(empty[area]["files"], 0, "{empty}");
+    }
+}
+
+#[test]
+fn gc_removes_nothing_under_a_pull() {
+    let registry = Registry::start();
+    let image = noisy(1, 100_000);
+    let reference = serve(&registry, &image, "v1");
+    registry.misbehave(Rule::on("/blobs/").fault(Fault::Slow(10_000, std::time::Duration::from_millis(40))));
+    let program = Program::new();
+    let mut pull = program.command(["pull", &reference, "--arch=amd64"]).stdout(Stdio::null()).spawn().unwrap();
+    wait_until("the pull to begin", || registry.count(&image.layers[0].digest.to_string()) > 0);
+    let message = program.fails(1, ["gc"]);
+    assert!(message.contains("in use"), "{message}");
+    assert!(wait_for(&mut pull).success());
+    assert_eq!(program.json(["gc", "--json"])["files"], json!([]));
+    assert_eq!(program.json(["verify", "--json"])["findings"], json!([]));
+}
+
+#[test]
+fn what_killed_processes_left_is_removed() {
+    let program = Program::new();
+    program.ok(["images"]);
+    let partial = program.cache().join(format!("blobs/sha256/{}.partial", "0".repeat(64)));
+    let temporary =
+        ["blobs/sha256", "layers/v1", "roots/v1", "images"].map(|area| program.cache().join(area).join(".tmp-x"));
+    for path in temporary.iter().chain([&partial]) {
+        fs::write(path, "half").unwrap();
+    }
+    assert_eq!(program.json(["df", "--json"])["unfinished"]["files"], 1, "nobody can go on with temporary files");
+    assert!(temporary.iter().all(|path| !path.exists()));
+    assert_eq!(program.json(["gc", "-n", "--json"])["files"], json!([partial]));
+    assert!(partial.exists());
+    assert_eq!(program.json(["gc", "--json"])["files"], json!([partial]));
+    assert!(!partial.exists());
+}
+
+#[test]
+fn verify_counts_what_it_read() {
+    let registry = Registry::start();
+    let reference = serve(&registry, &image("amd64"), "v1");
+    let program = Program::new();
+    program.ok(["pull", &reference, "--arch=amd64"]);
+    let found = program.json(["verify", "--json"]);
+    assert_eq!(found, json!({"blobs": 4, "layers": 2, "roots": 1, "images": 1, "findings": []}));
+    assert_eq!(program.ok(["verify"]), "4 blobs, 2 layers, 1 roots and 1 images checked, 0 damaged\n");
+    assert!(program.ok(["df"]).contains("layers"));
+}

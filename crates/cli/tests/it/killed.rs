@@ -1,0 +1,82 @@
+//! Processes that die in the middle of their work.
+
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use vmroot_testkit::registry::{Fault, Registry, Rule};
+
+use crate::program::Program;
+use crate::samples::{noisy, serve};
+
+/// How many pulls are ended by `kill -9`, each at another moment.
+const KILLS: usize = 100;
+/// How many of them run at once.
+const AT_ONCE: usize = 4;
+
+/// Moments are spread over the time that a pull takes, each somewhere in its own part of it.
+#[test]
+fn kill_9_at_any_moment_of_a_pull_damages_nothing() {
+    let registry = Registry::start();
+    let image = noisy(3, 200_000);
+    let reference = serve(&registry, &image, "v1");
+    registry.misbehave(Rule::on("/blobs/").fault(Fault::Slow(10_000, Duration::from_millis(2))));
+    let pull = ["pull", &reference, "--arch=amd64"];
+    let whole = (0..3).map(|_| timed(|| drop(Program::new().ok(pull)))).max().unwrap();
+
+    let (next, unfinished) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let failures = Mutex::new(Vec::new());
+    let round = |number: usize| {
+        let program = Program::new();
+        let mut child = program.command(pull).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(whole.mul_f64((number as f64 + jitter()) / KILLS as f64));
+        child.kill().unwrap();
+        unfinished.fetch_add(usize::from(!child.wait().unwrap().success()), Ordering::Relaxed);
+        let steps = [
+            findings(&program),
+            program.run(pull).ok().trim().into(),
+            findings(&program),
+            program.run(["cat", &reference, "0-0", "--arch=amd64", "--pull=never"]).stdout.len().into(),
+            // Temporary files of the process that died, and nothing that is needed.
+            json!(program.ok(["gc", "--json"]).contains(&image.layers[0].digest.hex())),
+            findings(&program),
+        ];
+        let whole =
+            [json!([]), image.config_digest.to_string().into(), json!([]), 25_000.into(), false.into(), json!([])];
+        if steps != whole {
+            failures.lock().unwrap().push((number, steps));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let number @ 0..KILLS = next.fetch_add(1, Ordering::Relaxed) {
+                    round(number);
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{failures:?}");
+    // With several at once a pull takes longer, so hardly any was done when it was killed.
+    assert!(unfinished.into_inner() > KILLS / 2);
+}
+
+fn findings(program: &Program) -> Value {
+    program.json(["verify", "--json"])["findings"].clone()
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
+
+/// A number from 0 to 1 that nobody foresees.
+fn jitter() -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    f64::from(now.subsec_nanos() % 1_000_003) / 1_000_003.0
+}

@@ -1,0 +1,22 @@
+//! The program as its users meet it: what is typed, what comes out, and the exit code.
+
+mod program;
+mod samples;
+
+mod describing;
+mod files;
+mod housekeeping;
+mod layers;
+mod loading;
+mod mounting;
+mod pulling;
+mod readme;
+mod refusals;
+mod shell;
+
+mod bombs;
+mod damage;
+mod full_disk;
+mod killed;
+mod resuming;
+mod together;

@@ -1,0 +1,212 @@
+//! What cannot be had: the exit code, and a message that says what is wrong.
+
+use std::time::Duration;
+
+use vmroot_testkit::registry::{Auth, Bearer, Fault, Registry, Rule};
+
+use crate::program::Program;
+use crate::samples::{image, index, serve, serve_index};
+
+#[test]
+fn wrong_use_is_2() {
+    let program = Program::new();
+    for arguments in [
+        &["no-such-verb"][..],
+        &["pull"],
+        &["pull", "x", "--no-such-option"],
+        &["pull", "x", "--pull", "sometimes"],
+        &["pull", "x", "--arch", "pdp11/70/x"],
+        &["pull", "x", "--arch", "amd64", "--platform", "linux/amd64"],
+        &["--creds", "no-colon", "pull", "localhost:1/x"],
+        &["export", "x", "-", "--format", "dir"],
+        &["export", "x", "out", "--format", "tar", "--rootless"],
+    ] {
+        program.fails(2, arguments);
+    }
+}
+
+#[test]
+fn an_image_that_does_not_exist_is_3() {
+    let registry = Registry::start();
+    serve(&registry, &image("amd64"), "here");
+    let program = Program::new();
+    let missing = format!("{}/test/image:missing", registry.host());
+    for arguments in [
+        &["pull", &missing][..],
+        &["inspect", &missing],
+        &["ls", &missing],
+        &["ls", &missing, "--pull=never"],
+        &["inspect", &missing, "--pull=never"],
+        &["rm", &missing],
+        &["cat", "sha256:0000000000000000000000000000000000000000000000000000000000000000", "etc/passwd"],
+        &["config", "0000000000000000000000000000000000000000000000000000000000000000"],
+        &["inspect", "0000000000000000000000000000000000000000000000000000000000000000"],
+        &["load", "/no/such/file.tar"],
+        &["pull", "oci:/no/such/layout"],
+        &["ls", "docker-archive:/no/such/file.tar"],
+    ] {
+        program.fails(3, arguments);
+    }
+}
+
+/// The message names what there is, so that the next attempt can be right.
+#[test]
+fn an_architecture_that_does_not_exist_is_3() {
+    let registry = Registry::start();
+    let program = Program::new();
+    let several = serve_index(&registry, &index(), "several");
+    let message = program.fails(3, ["pull", &several, "--arch", "riscv64"]);
+    for part in ["architecture mismatch", "riscv64", "amd64", "arm64"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert!(!message.contains("unknown"), "attestations are no images: {message}");
+    let one = serve(&registry, &image("arm64"), "one");
+    let message = program.fails(3, ["pull", &one, "--arch", "amd64"]);
+    assert!(message.contains("image is for arm64 but expected amd64"), "{message}");
+    assert!(program.ok(["images"]).lines().count() == 1, "nothing but the header");
+}
+
+#[test]
+fn a_registry_that_lets_nobody_in_is_4() {
+    let registry = Registry::start();
+    let reference = serve(&registry, &image("amd64"), "v1");
+    registry.require(Auth::basic("user", "secret"));
+    let program = Program::new();
+    let pull = |more: &[&str]| program.run(["pull", &reference, "--arch=amd64"].iter().chain(more));
+    for flags in [&[][..], &["--creds", "user:wrong"]] {
+        let message = pull(flags).fails(4);
+        assert!(message.contains(&registry.host()), "{message}");
+        assert!(!message.contains("wrong"), "passwords are not printed: {message}");
+    }
+    pull(&["--creds", "user:secret"]).ok();
+
+    let bearer = Bearer { user: Some(("user".into(), "secret".into())), ..Bearer::default() };
+    registry.require(Auth::Bearer(bearer));
+    pull(&[]).fails(4);
+    let host = registry.host();
+    // base64 of user:secret
+    let auth = program.file("auth.json", format!(r#"{{"auths":{{"{host}":{{"auth":"dXNlcjpzZWNyZXQ="}}}}}}"#));
+    pull(&["--authfile", auth.to_str().unwrap()]).ok();
+    // What is here needs no credentials.
+    program.ok(["cat", &reference, "etc/motd", "--arch=amd64"]);
+}
+
+#[test]
+fn credentials_are_found_where_podman_and_docker_keep_them() {
+    let registry = Registry::start();
+    let reference = serve(&registry, &image("amd64"), "v1");
+    registry.require(Auth::basic("user", "secret"));
+    let auths = format!(r#"{{"auths":{{"{}":{{"auth":"dXNlcjpzZWNyZXQ="}}}}}}"#, registry.host());
+    let program = Program::new();
+    let pull = || {
+        let mut command = program.command(["pull", &reference, "--arch=amd64"]);
+        command.env("REGISTRY_AUTH_FILE", program.path("elsewhere.json"));
+        command
+    };
+    assert_eq!(pull().output().unwrap().status.code(), Some(4));
+    program.file("elsewhere.json", &auths);
+    assert_eq!(pull().output().unwrap().status.code(), Some(0));
+    let docker = program.path(".docker");
+    std::fs::create_dir(&docker).unwrap();
+    program.fails(4, ["pull", &reference, "--arch=amd64"]);
+    std::fs::write(docker.join("config.json"), &auths).unwrap();
+    program.ok(["pull", &reference, "--arch=amd64"]);
+}
+
+#[test]
+fn a_path_that_does_not_exist_is_3() {
+    let registry = Registry::start();
+    let reference = serve(&registry, &image("amd64"), "v1");
+    let program = Program::new();
+    program.ok(["pull", &reference, "--arch=amd64"]);
+    for arguments in [
+        ["ls", &reference, "no/such"],
+        ["cat", &reference, "etc/passwd/x"],
+        ["stat", &reference, "/doomed"],
+        ["readlink", &reference, "nowhere"],
+        ["resolve", &reference, "bin/nothing"],
+    ] {
+        let message = program.fails(3, arguments.iter().chain(&["--arch=amd64"]));
+        assert!(message.contains(arguments[2].trim_start_matches('/')), "{arguments:?}: {message}");
+    }
+    // These exist, and are something else.
+    for arguments in [["cat", &reference, "etc"], ["readlink", &reference, "etc"], ["resolve", &reference, "loop"]] {
+        program.fails(1, arguments.iter().chain(&["--arch=amd64"]));
+    }
+}
+
+#[test]
+fn bytes_that_are_not_what_their_digest_says_are_5() {
+    let image = image("amd64");
+    let layer = &image.layers[1];
+    let lies = [
+        ("blob", Fault::Corrupt(100), layer.digest),
+        ("the last byte", Fault::Corrupt(layer.bytes.len() as u64 - 1), layer.digest),
+        ("short", Fault::ContentLength(layer.bytes.len() as u64 - 1), layer.digest),
+        ("long", Fault::Append(vec![0; 10]), layer.digest),
+        ("config", Fault::Corrupt(10), image.config_digest),
+        ("manifest", Fault::Append(b" ".to_vec()), image.manifest.digest),
+    ];
+    for (what, fault, digest) in lies {
+        let registry = Registry::start();
+        serve(&registry, &image, "v1");
+        registry.misbehave(Rule::on(&digest.to_string()).fault(fault));
+        let program = Program::new();
+        let reference = crate::samples::by_digest(&registry, &image.manifest.digest);
+        let message = program.fails(5, ["pull", &reference, "--arch=amd64", "--retries=1"]);
+        assert!(message.contains(&digest.to_string()), "{what}: {message}");
+        assert_eq!(program.ok(["images"]).lines().count(), 1, "{what}: nothing but the header");
+        // What was wrong is not kept: the registry that mends its ways is believed.
+        registry.behave();
+        program.ok(["pull", &reference, "--arch=amd64"]);
+        let checked = program.ok(["verify"]);
+        assert!(checked.ends_with(" 0 damaged\n"), "{what}: {checked}");
+    }
+}
+
+#[test]
+fn a_wrong_diff_id_is_5() {
+    let registry = Registry::start();
+    let right = image("amd64");
+    let wrong = vmroot_model::Digest::of(b"another tar");
+    let diff_ids = vec![right.layers[0].diff_id.to_string(), wrong.to_string()];
+    let rootfs = serde_json::json!({ "type": "layers", "diff_ids": diff_ids });
+    let image = vmroot_testkit::image::ImageBuilder::new()
+        .layers([&crate::samples::base(), &crate::samples::top("amd64")])
+        .config_member("rootfs", rootfs)
+        .build();
+    let reference = serve(&registry, &image, "v1");
+    let program = Program::new();
+    let message = program.fails(5, ["pull", &reference, "--arch=amd64"]);
+    for digest in [image.layers[1].digest, image.layers[1].diff_id, wrong] {
+        assert!(message.contains(&digest.to_string()), "{message}");
+    }
+}
+
+#[test]
+fn a_manifest_that_lies_about_a_length_is_5() {
+    let registry = Registry::start();
+    let right = image("amd64");
+    for difference in [-1, 1] {
+        let mut manifest: serde_json::Value = serde_json::from_slice(&right.manifest.bytes).unwrap();
+        let size = &mut manifest["layers"][1]["size"];
+        *size = (size.as_i64().unwrap() + difference).into();
+        let image = vmroot_testkit::image::ImageBuilder::new()
+            .layers([&crate::samples::base(), &crate::samples::top("amd64")])
+            .manifest_member("layers", manifest["layers"].clone())
+            .build();
+        let reference = serve(&registry, &image, "v1");
+        // A registry that says no length is found out by counting.
+        let faults = match difference {
+            // Bytes that are missing may have been lost on the way.
+            1 => vec![Fault::Delay(Duration::ZERO)],
+            _ => vec![Fault::Delay(Duration::ZERO), Fault::Chunked],
+        };
+        for fault in faults {
+            registry.behave();
+            registry.misbehave(Rule::on("/blobs/").fault(fault));
+            let message = Program::new().fails(5, ["pull", &reference, "--arch=amd64", "--retries=1"]);
+            assert!(message.contains(&image.layers[1].digest.to_string()), "{difference}: {message}");
+        }
+    }
+}

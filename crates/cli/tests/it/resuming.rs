@@ -1,0 +1,202 @@
+//! What is fetched, and what is not fetched again.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use vmroot_model::Digest;
+use vmroot_testkit::image::ImageBuilder;
+use vmroot_testkit::registry::{Auth, Bearer, Fault, Registry, Rule};
+
+use crate::program::{Program, wait_for, wait_until};
+use crate::samples::{base, image, noisy, serve, top};
+
+fn partial(program: &Program, digest: &Digest) -> PathBuf {
+    program.cache().join(format!("blobs/sha256/{}.partial", digest.hex()))
+}
+
+#[test]
+fn of_an_image_on_a_known_base_only_the_new_layers_are_fetched() {
+    let registry = Registry::start();
+    let program = Program::new();
+    program.ok(["pull", &serve(&registry, &image("amd64"), "v1"), "--arch=amd64"]);
+    let next = ImageBuilder::new().layers([&base(), &top("new"), &top("newer")]).build();
+    registry.clear_requests();
+    program.ok(["pull", &serve(&registry, &next, "v2"), "--arch=amd64"]);
+    let count = |digest: &Digest| registry.count(&digest.to_string());
+    let fetched: Vec<_> = next.layers.iter().map(|layer| count(&layer.digest)).collect();
+    assert_eq!(fetched, [0, 1, 1]);
+    assert_eq!(registry.count("/blobs/"), 3, "two layers and a config");
+}
+
+/// Its index is all that is used of it.
+#[test]
+fn a_layer_whose_index_is_here_is_not_fetched() {
+    let registry = Registry::start();
+    let program = Program::new();
+    let image = image("amd64");
+    let reference = serve(&registry, &image, "v1");
+    program.ok(["pull", &reference, "--arch=amd64"]);
+    for layer in &image.layers {
+        fs::remove_file(program.cache().join("blobs/sha256").join(layer.digest.hex())).unwrap();
+    }
+    registry.clear_requests();
+    program.ok(["rm", &reference]);
+    program.ok(["pull", &reference, "--arch=amd64"]);
+    assert_eq!(registry.count("/blobs/"), 0);
+    // The same layer in another compression, from an archive this time.
+    let zstd = ImageBuilder::new().compression(vmroot_testkit::image::Compression::Zstd);
+    let other = zstd.layers([&base(), &top("amd64")]).build();
+    assert_eq!(other.layers[0].diff_id, image.layers[0].diff_id);
+    program.ok(["pull", &serve(&registry, &other, "v2"), "--arch=amd64"]);
+    assert_eq!(registry.count("/blobs/"), 1, "a config");
+    assert_eq!(program.json(["verify", "--json"])["findings"], json!([]));
+}
+
+#[test]
+fn ctrl_c_keeps_what_was_fetched_and_the_next_pull_goes_on_from_there() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let registry = Registry::start();
+        let image = noisy(1, 3 << 20);
+        let layer = image.layers[0].digest;
+        let reference = serve(&registry, &image, "v1");
+        // The config comes whole.
+        let stall = Fault::StallAfter(5 << 19, Duration::from_secs(60));
+        registry.misbehave(Rule::on(&layer.to_string()).times(1).fault(stall));
+        let program = Program::new();
+        let mut pull = program.start(["pull", &reference, "--arch=amd64"]);
+        let length = || partial(&program, &layer).metadata().map_or(0, |metadata| metadata.len());
+        wait_until("some of the layer", || length() >= 2 << 20);
+        kill_process(Pid::from_child(&pull), signal).unwrap();
+        assert_eq!(wait_for(&mut pull).code(), Some(130), "{signal:?}");
+        let kept = length();
+        assert!(kept >= 2 << 20, "{signal:?}: {kept}");
+        assert_eq!(program.json(["verify", "--json"])["findings"], json!([]));
+
+        registry.clear_requests();
+        program.ok(["pull", &reference, "--arch=amd64"]);
+        let requests = registry.requests();
+        let request = requests.iter().find(|request| request.path.contains(&layer.to_string())).unwrap();
+        assert_eq!(request.header("range"), Some(format!("bytes={kept}-").as_str()));
+        assert_eq!(program.json(["verify", "--json"])["findings"], json!([]));
+    }
+}
+
+/// It is in memory for a while, so that it can be written in large pieces.
+#[test]
+fn ctrl_c_keeps_small_parts_too() {
+    let registry = Registry::start();
+    let image = noisy(1, 200_000);
+    let layer = image.layers[0].digest;
+    let reference = serve(&registry, &image, "v1");
+    registry.misbehave(Rule::on(&layer.to_string()).times(1).fault(Fault::Slow(20_000, Duration::from_millis(150))));
+    let program = Program::new();
+    let mut pull = program.start(["pull", &reference, "--arch=amd64"]);
+    wait_until("the layer to be asked for", || registry.count(&layer.to_string()) > 0);
+    std::thread::sleep(Duration::from_millis(500));
+    kill_process(Pid::from_child(&pull), Signal::INT).unwrap();
+    assert_eq!(wait_for(&mut pull).code(), Some(130));
+    let kept = partial(&program, &layer).metadata().unwrap().len();
+    assert!(kept >= 20_000, "{kept}");
+}
+
+/// Whatever a part of a blob holds, it does no harm.
+#[test]
+fn a_damaged_part_is_fetched_again() {
+    let image = noisy(1, 100_000);
+    let layer = &image.layers[0];
+    let flipped = [&layer.bytes[..50_000], &[!layer.bytes[50_000]], &layer.bytes[50_001..70_000]].concat();
+    let longer = [&layer.bytes[..], b"more"].concat();
+    let zeros = vec![0; layer.bytes.len()];
+    for (what, kept, requests) in [
+        ("right", &layer.bytes[..60_000], 1),
+        ("whole", &layer.bytes[..], 0),
+        ("longer", &longer, 0),
+        ("empty", &[], 1),
+        ("flipped", &flipped, 2),
+        ("zeros", &zeros, 1),
+    ] {
+        let registry = Registry::start();
+        let reference = serve(&registry, &image, "v1");
+        let program = Program::new();
+        program.ok(["images"]);
+        fs::write(partial(&program, &layer.digest), kept).unwrap();
+        program.ok(["pull", &reference, "--arch=amd64"]);
+        assert_eq!(registry.count(&layer.digest.to_string()), requests, "{what}");
+        assert_eq!(program.json(["verify", "--json"])["findings"], json!([]), "{what}");
+    }
+}
+
+#[test]
+fn a_registry_without_ranges_sends_everything_again() {
+    let registry = Registry::start();
+    let image = noisy(1, 300_000);
+    let reference = serve(&registry, &image, "v1");
+    registry.misbehave(Rule::on(&image.layers[0].digest.to_string()).fault(Fault::IgnoreRange));
+    registry.misbehave(Rule::on(&image.layers[0].digest.to_string()).times(1).fault(Fault::CutAfter(100_000)));
+    let program = Program::new();
+    fs::create_dir_all(program.cache().join("blobs/sha256")).unwrap();
+    fs::write(partial(&program, &image.layers[0].digest), &image.layers[0].bytes[..50_000]).unwrap();
+    program.ok(["pull", &reference, "--arch=amd64"]);
+    assert_eq!(registry.count(&image.layers[0].digest.to_string()), 2);
+    assert_eq!(program.json(["verify", "--json"])["findings"], json!([]));
+}
+
+/// What a registry may do to a few answers without a pull failing.
+#[test]
+fn a_registry_that_stumbles_is_borne_with() {
+    let image = noisy(2, 200_000);
+    let layer = image.layers[0].digest.to_string();
+    let on = |part: &str, times: usize, fault: Fault| Rule::on(part).times(times).fault(fault);
+    let soon = vec![("Retry-After", "0".to_owned())];
+    let stumbles: [(&str, Rule); 10] = [
+        ("cut", on(&layer, 3, Fault::CutAfter(30_000))),
+        ("cut at once", on("/blobs/", 2, Fault::Close)),
+        ("stalled", on(&layer, 1, Fault::StallAfter(50_000, Duration::from_secs(30)))),
+        ("truncated", on(&layer, 1, Fault::NoContentLength).fault(Fault::Truncate(70_000))),
+        ("too many requests", on("", 2, Fault::Status(429, soon.clone(), String::new()))),
+        ("unavailable", on("/manifests/", 2, Fault::Status(503, soon, String::new()))),
+        ("internal error", on(&layer, 1, Fault::Status(500, vec![], "oops".into()))),
+        ("timeout", on(&layer, 1, Fault::Status(408, vec![], String::new()))),
+        ("no length", on("/blobs/", 9, Fault::Chunked)),
+        ("slow", on("/blobs/", 9, Fault::Slow(20_000, Duration::from_millis(5)))),
+    ];
+    for (what, rule) in stumbles {
+        let registry = Registry::start();
+        let reference = serve(&registry, &image, "v1");
+        registry.misbehave(rule);
+        let program = Program::new();
+        let printed = program.run(["pull", &reference, "--arch=amd64", "--inactivity-timeout=0.3"]);
+        assert_eq!(printed.ok().trim(), image.config_digest.to_string(), "{what}");
+        assert_eq!(program.json(["verify", "--json"])["findings"], json!([]), "{what}");
+    }
+}
+
+#[test]
+fn tokens_that_expire_are_asked_for_again() {
+    let registry = Registry::start();
+    let image = noisy(4, 50_000);
+    let reference = serve(&registry, &image, "v1");
+    registry.require(Auth::Bearer(Bearer { uses: Some(1), ..Bearer::default() }));
+    let program = Program::new();
+    program.ok(["pull", &reference, "--arch=amd64", "--parallel=1"]);
+    assert!(registry.count("/token") >= 5, "{}", registry.count("/token"));
+}
+
+#[test]
+fn blobs_may_be_elsewhere_and_credentials_stay_here() {
+    let (registry, storage) = (Registry::start(), Registry::start());
+    let image = image("amd64");
+    let reference = serve(&registry, &image, "v1");
+    serve(&storage, &image, "v1");
+    registry.require(Auth::basic("user", "secret"));
+    registry.misbehave(Rule::on("/blobs/").fault(Fault::RedirectTo(storage.url())));
+    let program = Program::new();
+    program.ok(["pull", &reference, "--arch=amd64", "--creds=user:secret"]);
+    assert_eq!(storage.count("/blobs/"), 3);
+    for request in storage.requests() {
+        assert_eq!(request.header("authorization"), None);
+    }
+}
