@@ -1,0 +1,92 @@
+//! The images that are measured with, made once and kept in the registry's storage.
+
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Write},
+    path::Path,
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+
+use super::registry::Registry;
+use crate::process;
+
+/// Debian in three layers: at least 600 MB and 16,000 paths.
+pub const BENCH: &str = "bench";
+/// Shares all but its small last layer with [`BENCH`].
+pub const SIBLING: &str = "sibling";
+/// One layer with one file of 2 GiB.
+pub const LARGE: &str = "large";
+const NAMES: [&str; 3] = [BENCH, SIBLING, LARGE];
+
+const RECIPE: &str = include_str!("../../bench/Containerfile");
+const BASE_PACKAGES: &str = "ca-certificates,curl,perl,python3";
+const MIRROR: &str = "http://deb.debian.org/debian";
+const LARGE_FILE: u64 = 2 << 30;
+
+/// Fills the registry, unless `directory` says that this recipe's images are there; returns whether it did.
+pub fn make(directory: &Path, registry: &Registry) -> Result<bool> {
+    let stamp = directory.join("images-made");
+    let wanted = format!("{RECIPE}\nbase: {BASE_PACKAGES}\nlarge: {LARGE_FILE}\n");
+    if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
+        return Ok(false);
+    }
+    let work = directory.join("images");
+    fs::create_dir_all(&work)?;
+    build(&work)?;
+    for name in NAMES {
+        push(&work, name, registry)?;
+    }
+    fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
+    fs::write(stamp, wanted)?;
+    Ok(true)
+}
+
+fn build(work: &Path) -> Result<()> {
+    process::run(
+        Command::new("mmdebstrap")
+            .args(["--quiet", "--variant=minbase", &format!("--include={BASE_PACKAGES}"), "bookworm"])
+            .arg(work.join("base.tar"))
+            .arg(MIRROR),
+    )?;
+    write_large(&work.join("large"))?;
+    let recipe = work.join("Containerfile");
+    fs::write(&recipe, RECIPE)?;
+    for name in NAMES {
+        process::run(
+            buildah(work)
+                .args(["build", "--isolation", "chroot", "--layers", "--target", name, "--tag", name, "--file"])
+                .args([&recipe, work]),
+        )?;
+    }
+    Ok(())
+}
+
+fn push(work: &Path, name: &str, registry: &Registry) -> Result<()> {
+    let destination = format!("docker://{}", registry.reference(name));
+    process::run(buildah(work).args(["push", "--quiet", "--tls-verify=false", name, &destination]))
+}
+
+fn buildah(work: &Path) -> Command {
+    let mut buildah = Command::new("buildah");
+    buildah.arg("--root").arg(work.join("storage")).arg("--runroot").arg(work.join("run"));
+    buildah.args(["--storage-driver", "overlay"]);
+    buildah
+}
+
+/// Text that compresses about as well as text does, without being the same everywhere.
+fn write_large(file: &Path) -> Result<()> {
+    let mut text = BufWriter::with_capacity(1 << 20, File::create(file)?);
+    let filler = "the same words on every line ".repeat(8);
+    let mut written = 0;
+    for number in 0_u64.. {
+        if written >= LARGE_FILE {
+            break;
+        }
+        let line = format!("{number:016x} {filler}\n");
+        text.write_all(line.as_bytes())?;
+        written += line.len() as u64;
+    }
+    Ok(text.flush()?)
+}

@@ -1,0 +1,86 @@
+//! `cargo xtask bench`: whole processes on a real image from a real registry, taking turns, medians.
+
+mod counting_proxy;
+mod export;
+mod image;
+mod lab;
+mod micro;
+mod mount;
+mod mounted;
+mod pull;
+mod race;
+mod registry;
+mod row;
+
+use std::{fs, num::NonZero, thread};
+
+use anyhow::{Result, ensure};
+use clap::Args;
+
+use self::{lab::Lab, race::Race, row::Table};
+use crate::{
+    process,
+    setup::{self, Purpose},
+    workspace,
+};
+
+const RACES: [&Race; 12] = [
+    &pull::TIME,
+    &pull::SHARED,
+    &pull::MEMORY,
+    &pull::MEMORY_LARGE,
+    &export::DISK,
+    &micro::OPEN,
+    &micro::MERGE,
+    &micro::LOOKUP,
+    &mount::WALK,
+    &mount::READ,
+    &export::DIRECTORY,
+    &mount::MEMORY,
+];
+
+/// What to measure.
+#[derive(Args)]
+pub struct Options {
+    /// Only rows whose name starts with this; may be given several times
+    #[arg(long, value_name = "ROW")]
+    only: Vec<String>,
+    /// Turns for each contestant; medians are printed
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    runs: u64,
+    /// Leave vmroot out: what is there to beat on this machine
+    #[arg(long)]
+    rivals_only: bool,
+}
+
+/// Measures and prints the table.
+pub fn run(options: &Options) -> Result<()> {
+    let wanted = |key: &str| options.only.is_empty() || options.only.iter().any(|only| key.starts_with(only.as_str()));
+    let known = RACES.iter().flat_map(|race| race.against).map(|against| against.key);
+    ensure!(known.clone().any(wanted), "no such row; there are {}", known.collect::<Vec<_>>().join(", "));
+    ensure!(rustix::process::geteuid().is_root(), "the bench mounts, drops caches and builds an image: it needs root");
+    setup::prepare(Purpose::Bench)?;
+    if !options.rivals_only {
+        process::run(workspace::cargo().args(["build", "--release", "--package", "vmroot-cli"]))?;
+    }
+    let lab = Lab::prepare(options.runs as usize, options.rivals_only)?;
+    let mut rows = Vec::new();
+    for race in RACES {
+        rows.extend(race.run(&lab, &wanted)?);
+    }
+    println!("{}", machine());
+    print!("{}", Table(rows));
+    Ok(())
+}
+
+/// What the figures depend on besides the programs.
+fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let cpus = read("/proc/cpuinfo");
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("a CPU of unknown model");
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let load: Vec<_> = read("/proc/loadavg").split_whitespace().take(3).map(str::to_owned).collect();
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let model = model.trim_start_matches([' ', '\t', ':']);
+    format!("{cores} cores of {model}, Linux {}, load at the end {}", kernel.trim(), load.join(" "))
+}

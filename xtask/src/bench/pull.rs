@@ -1,0 +1,155 @@
+//! From a reference to a usable root.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    counting_proxy::CountingProxy,
+    image,
+    lab::Lab,
+    race::{Against, Race},
+    row::{Target, Unit},
+};
+
+/// Time of a pull with an empty cache.
+pub const TIME: Race = Race {
+    unit: Unit::Seconds,
+    repeat: true,
+    keep: false,
+    ours: |lab, scratch| seconds(lab, &mut pull(lab, scratch, image::BENCH)),
+    against: &[
+        Against {
+            key: "pull-skopeo-umoci",
+            title: "pull + index, against skopeo copy + umoci unpack",
+            target: Target::TimesFaster(7.0),
+            rival: Some(skopeo_umoci),
+        },
+        Against {
+            key: "pull-buildah",
+            title: "pull + index, against buildah pull (overlay storage)",
+            target: Target::TimesFaster(7.0),
+            rival: Some(buildah),
+        },
+        Against {
+            key: "pull-microsandbox",
+            title: "pull + index, against microsandbox-image 0.7.13",
+            target: Target::TimesFaster(2.2),
+            rival: Some(microsandbox),
+        },
+        Against {
+            key: "pull-floor",
+            title: "pull + index, against inflate + SHA-256 + write on 2 cores",
+            target: Target::TimesRival(1.4),
+            rival: Some(floor),
+        },
+    ],
+};
+
+/// Bytes that cross the wire when another image's layers are there.
+pub const SHARED: Race = Race {
+    unit: Unit::Bytes,
+    repeat: false,
+    keep: false,
+    ours: sibling_bytes,
+    against: &[Against {
+        key: "pull-shared",
+        title: "bytes fetched of an image that shares its base, against its new blobs",
+        target: Target::TimesRival(1.02),
+        rival: Some(|lab, _| sibling_size(lab)),
+    }],
+};
+
+/// Largest resident set of a pull.
+pub const MEMORY: Race = Race {
+    unit: Unit::Bytes,
+    repeat: true,
+    keep: false,
+    ours: |lab, scratch| peak_memory(lab, &mut pull(lab, scratch, image::BENCH)),
+    against: &[Against {
+        key: "pull-memory",
+        title: "peak memory of pull + index",
+        target: Target::Under(MEMORY_LIMIT),
+        rival: None,
+    }],
+};
+
+/// Largest resident set of a pull of one layer that is larger than memory may get.
+pub const MEMORY_LARGE: Race = Race {
+    unit: Unit::Bytes,
+    repeat: false,
+    keep: false,
+    ours: |lab, scratch| peak_memory(lab, &mut pull(lab, scratch, image::LARGE)),
+    against: &[Against {
+        key: "pull-memory-large",
+        title: "peak memory of pull + index, one layer of 2 GiB",
+        target: Target::Under(MEMORY_LIMIT),
+        rival: None,
+    }],
+};
+
+const MEMORY_LIMIT: f64 = 200.0 * 1024.0 * 1024.0;
+
+fn pull(lab: &Lab, scratch: &Path, name: &str) -> Command {
+    let mut pull = lab.vmroot(&scratch.join("cache"));
+    pull.args(["pull", &lab.registry().reference(name)]);
+    pull
+}
+
+fn seconds(lab: &Lab, command: &mut Command) -> Result<f64> {
+    Ok(lab.measure(command)?.wall.as_secs_f64())
+}
+
+fn peak_memory(lab: &Lab, command: &mut Command) -> Result<f64> {
+    Ok(lab.measure(command)?.peak_memory as f64)
+}
+
+fn skopeo_umoci(lab: &Lab, scratch: &Path) -> Result<f64> {
+    let layout = scratch.join("layout");
+    let copied = seconds(lab, &mut lab.skopeo_copy(&layout))?;
+    Ok(copied + seconds(lab, &mut Lab::umoci_unpack(&layout, &scratch.join("bundle")))?)
+}
+
+/// With overlay storage, which is faster than vfs: vfs copies the whole tree for each layer.
+fn buildah(lab: &Lab, scratch: &Path) -> Result<f64> {
+    let mut buildah = Command::new("buildah");
+    buildah.env("BUILDAH_ISOLATION", "chroot");
+    buildah.arg("--root").arg(scratch.join("storage")).arg("--runroot").arg(scratch.join("run"));
+    buildah.args(["--storage-driver", "overlay", "pull", "--quiet", "--tls-verify=false"]);
+    buildah.arg(format!("docker://{}", lab.registry().reference(image::BENCH)));
+    seconds(lab, &mut buildah)
+}
+
+fn microsandbox(lab: &Lab, scratch: &Path) -> Result<f64> {
+    let reference = lab.registry().reference(image::BENCH);
+    seconds(lab, lab.rival("microsandbox")?.arg(scratch.join("cache")).arg(reference))
+}
+
+/// Half of what one core takes for the work that nobody can leave out.
+fn floor(lab: &Lab, scratch: &Path) -> Result<f64> {
+    let printed = lab.output(lab.rival("floor")?.arg(scratch.join("contents")).args(lab.layer_blobs()?))?;
+    let sum = printed.lines().find_map(|line| line.strip_prefix("sum ")).context("the floor printed no sum")?;
+    Ok(sum.parse::<f64>()? / 2.0)
+}
+
+fn sibling_bytes(lab: &Lab, scratch: &Path) -> Result<f64> {
+    lab.measure(&mut pull(lab, scratch, image::BENCH))?;
+    let proxy = CountingProxy::start(lab.registry().address())?;
+    let reference = format!("{}/{}:latest", proxy.address(), image::SIBLING);
+    lab.measure(lab.vmroot(&scratch.join("cache")).args(["pull", &reference]))?;
+    Ok(proxy.bytes() as f64)
+}
+
+/// The manifest, the config and the layer that the bench image does not have.
+fn sibling_size(lab: &Lab) -> Result<f64> {
+    let manifest = |name: &str| lab.manifest(name);
+    let (bench, sibling) = (manifest(image::BENCH)?, manifest(image::SIBLING)?);
+    let known = bench["layers"].as_array().context("the bench image has no layers")?;
+    let layers = sibling["layers"].as_array().context("the sibling has no layers")?;
+    if layers.iter().all(|layer| !known.contains(layer)) {
+        bail!("the sibling shares no layer");
+    }
+    let new = layers.iter().filter(|layer| !known.contains(layer)).chain([&sibling["config"]]);
+    let blobs: u64 = new.filter_map(|descriptor| descriptor["size"].as_u64()).sum();
+    Ok((blobs + sibling.to_string().len() as u64) as f64)
+}

@@ -1,0 +1,216 @@
+//! The direction of the flow: which crate may use which, and what no crate may use.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::{process, workspace};
+
+/// Each crate, by its directory, and the workspace's crates it depends on. Tests may use more.
+pub const GRAPH: [(&str, &[&str]); 15] = [
+    ("model", &[]),
+    ("sys", &[]),
+    ("compress", &[]),
+    ("registry", &["model"]),
+    ("blob-cache", &["model", "sys"]),
+    ("layer-index", &["model", "sys"]),
+    ("container-fs", &["model", "layer-index"]),
+    ("transport", &["model", "compress", "registry"]),
+    ("export", &["model", "sys", "compress", "container-fs"]),
+    ("fuse-mount", &["container-fs"]),
+    ("image-store", &["model", "compress", "registry", "blob-cache", "layer-index", "container-fs", "transport"]),
+    (
+        "vmroot",
+        &[
+            "model",
+            "compress",
+            "registry",
+            "blob-cache",
+            "layer-index",
+            "container-fs",
+            "transport",
+            "export",
+            "fuse-mount",
+            "image-store",
+        ],
+    ),
+    ("cli", &["vmroot"]),
+    ("testkit", &["model"]),
+    ("xtask", &["model", "testkit"]),
+];
+
+/// The one crate that may hold unsafe code.
+const UNSAFE_CRATE: &str = "sys";
+
+/// Features of reqwest that decode bodies on the way, so that digests no longer fit.
+const FORBIDDEN_REQWEST_FEATURES: [&str; 4] = ["gzip", "zstd", "brotli", "deflate"];
+
+/// Fails with every fault there is.
+pub fn check() -> Result<()> {
+    let mut metadata = workspace::cargo();
+    metadata.args(["metadata", "--format-version", "1", "--quiet"]);
+    let metadata: Value = serde_json::from_str(&process::capture(&mut metadata)?)?;
+    let members = members(&metadata)?;
+    let mut faults = edges_against_the_flow(&members);
+    faults.extend(decoding_http_client(&metadata));
+    for member in &members {
+        faults.extend(unsafe_code(member)?);
+    }
+    if !faults.is_empty() {
+        bail!("the crate graph's rules are broken:\n  {}", faults.join("\n  "));
+    }
+    Ok(())
+}
+
+/// A package of the workspace.
+struct Member {
+    /// Directory relative to `crates`, or the directory at the top.
+    name: String,
+    directory: PathBuf,
+    /// Names of the workspace's crates in `[dependencies]`.
+    uses: Vec<String>,
+}
+
+fn members(metadata: &Value) -> Result<Vec<Member>> {
+    let packages = metadata["packages"].as_array().context("cargo metadata has no packages")?;
+    let local: Vec<_> = packages.iter().filter(|package| package["source"].is_null()).collect();
+    let directories: BTreeMap<_, _> =
+        local.iter().filter_map(|package| Some((package["name"].as_str()?, directory(package)?))).collect();
+    let name_of = |package: &str| Some(directories.get(package)?.file_name()?.to_str()?.to_owned());
+    let member = |package: &&Value| {
+        let normal = package["dependencies"].as_array()?.iter().filter(|dependency| dependency["kind"].is_null());
+        Some(Member {
+            name: name_of(package["name"].as_str()?)?,
+            directory: directory(package)?.to_owned(),
+            uses: normal.filter_map(|dependency| name_of(dependency["name"].as_str()?)).collect(),
+        })
+    };
+    local.iter().map(|package| member(package).context("cargo metadata lacks a field")).collect()
+}
+
+fn directory(package: &Value) -> Option<&Path> {
+    Path::new(package["manifest_path"].as_str()?).parent()
+}
+
+fn edges_against_the_flow(members: &[Member]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for member in members {
+        let Some((_, allowed)) = GRAPH.iter().find(|(name, _)| *name == member.name) else {
+            faults.push(format!("{} is not in the table of xtask/src/graph.rs", member.name));
+            continue;
+        };
+        for used in member.uses.iter().filter(|used| !allowed.contains(&used.as_str())) {
+            faults.push(format!("{} may not use {used}", member.name));
+        }
+        for unused in allowed.iter().filter(|allowed| !member.uses.iter().any(|used| used == *allowed)) {
+            faults.push(format!("{} does not use {unused}: xtask/src/graph.rs says it does", member.name));
+        }
+    }
+    faults
+}
+
+fn decoding_http_client(metadata: &Value) -> Vec<String> {
+    let nodes = metadata["resolve"]["nodes"].as_array().into_iter().flatten();
+    let reqwest = nodes.filter(|node| node["id"].as_str().is_some_and(|id| id.contains("#reqwest@")));
+    let features = reqwest.flat_map(|node| node["features"].as_array().into_iter().flatten().filter_map(Value::as_str));
+    let forbidden = features.filter(|feature| FORBIDDEN_REQWEST_FEATURES.contains(feature));
+    forbidden.map(|feature| format!("reqwest has the feature {feature}, which would change what is hashed")).collect()
+}
+
+/// Looks for the keyword in the member's sources, and for the lints that forbid it.
+fn unsafe_code(member: &Member) -> Result<Vec<String>> {
+    if member.name == UNSAFE_CRATE {
+        return Ok(Vec::new());
+    }
+    let mut faults = Vec::new();
+    let manifest = fs::read_to_string(member.directory.join("Cargo.toml"))?;
+    if !manifest.contains("[lints]\nworkspace = true") && !manifest.contains("unsafe_code = \"forbid\"") {
+        faults.push(format!("{} does not take the workspace's lints, which forbid unsafe code", member.name));
+    }
+    for source in sources(&member.directory)? {
+        let text = fs::read_to_string(&source)?;
+        let lines = text.lines().enumerate().filter(|(_, line)| opens_unsafe(line));
+        faults.extend(lines.map(|(number, _)| format!("unsafe code at {}:{}", source.display(), number + 1)));
+    }
+    Ok(faults)
+}
+
+/// Whether the keyword stands in the line's code, in front of something that it can open.
+fn opens_unsafe(line: &str) -> bool {
+    let code = line.split("//").next().unwrap_or_default();
+    let mut words = code.split_whitespace().peekable();
+    while let Some(word) = words.next() {
+        let opened = words
+            .peek()
+            .is_some_and(|next| ["{", "fn", "impl", "trait", "extern"].iter().any(|opened| next.starts_with(opened)));
+        if word.trim_start_matches(['(', '{']) == "unsafe" && opened {
+            return true;
+        }
+    }
+    false
+}
+
+/// The Rust files under a package, not those of other packages below it.
+pub fn sources(package: &Path) -> Result<Vec<PathBuf>> {
+    let mut pending = vec![package.to_owned()];
+    let mut sources = Vec::new();
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(&directory)? {
+            let path = entry?.path();
+            if path.is_dir() && !path.join("Cargo.toml").exists() && !path.ends_with("target") {
+                pending.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push(path);
+            }
+        }
+    }
+    Ok(sources)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(name: &str, uses: &[&str]) -> Member {
+        Member { name: name.into(), directory: PathBuf::new(), uses: uses.iter().map(|&used| used.into()).collect() }
+    }
+
+    #[test]
+    fn an_edge_against_the_flow_is_a_fault() {
+        assert!(edges_against_the_flow(&[member("registry", &["model"])]).is_empty());
+        assert_eq!(edges_against_the_flow(&[member("model", &["registry"])]), ["model may not use registry"]);
+        assert_eq!(edges_against_the_flow(&[member("stray", &[])]).len(), 1);
+    }
+
+    #[test]
+    fn the_table_has_no_cycle() {
+        let mut done: Vec<&str> = Vec::new();
+        while done.len() < GRAPH.len() {
+            let next =
+                GRAPH.iter().find(|(name, uses)| !done.contains(name) && uses.iter().all(|used| done.contains(used)));
+            done.push(next.expect("some crate uses only crates that came before").0);
+        }
+    }
+
+    #[test]
+    fn the_keyword_is_found_in_code_only() {
+        let block = ["    let x = unsafe", "{ y };"].join(" ");
+        assert!(opens_unsafe(&block));
+        assert!(opens_unsafe(&["unsafe", "impl Send for X {}"].join(" ")));
+        assert!(!opens_unsafe(&format!("// {block}")));
+        assert!(!opens_unsafe("unsafe_code = \"forbid\""));
+    }
+
+    #[test]
+    fn a_decoding_client_is_a_fault() {
+        let metadata = serde_json::json!({ "resolve": { "nodes": [
+            { "id": "registry+https://github.com/rust-lang/crates.io-index#reqwest@0.13.5", "features": ["http2", "gzip"] }
+        ] } });
+        assert_eq!(decoding_http_client(&metadata).len(), 1);
+    }
+}

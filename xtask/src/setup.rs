@@ -1,0 +1,162 @@
+//! What this machine needs: Debian packages, and things that no package brings.
+//!
+//! As root, or where sudo asks for no password, missing packages are installed. Elsewhere this says what is missing and
+//! what will be skipped for it; nothing else depends on the machine being Debian.
+
+use std::{
+    fs::{self, OpenOptions},
+    path::Path,
+    process::Command,
+};
+
+use anyhow::Result;
+
+use crate::{process, workspace};
+
+/// What somebody wants to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// `cargo xtask demo`.
+    Demo,
+    /// `cargo xtask test`.
+    Test,
+    /// `cargo xtask bench`.
+    Bench,
+    /// `cargo xtask testdata`.
+    Testdata,
+}
+
+struct Package {
+    name: &'static str,
+    /// A program of the package: if it is there, the package is not needed.
+    program: &'static str,
+    purposes: &'static [Purpose],
+    reason: &'static str,
+}
+
+use Purpose::{Bench, Demo, Test, Testdata};
+
+const PACKAGES: [Package; 18] = [
+    package("acl", "setfacl", &[Test], "images with access control lists"),
+    package("apache2-utils", "htpasswd", &[Test], "a registry that asks for a password"),
+    package("attr", "setfattr", &[Test], "images with extended attributes"),
+    package("buildah", "buildah", &[Test, Bench], "an independent maker and reader of images"),
+    package("bzip2", "bzip2", &[Test], "archives inside bzip2"),
+    package("docker-registry", "docker-registry", &[Test, Bench], "a real registry on loopback"),
+    package("erofs-utils", "mkfs.erofs", &[Bench], "the kernel's EROFS as a rival"),
+    package("fuse-overlayfs", "fuse-overlayfs", &[Bench], "a rival of the mount"),
+    package("fuse3", "fusermount3", &[Demo, Test, Bench], "FUSE mounts for users other than root"),
+    package("mmdebstrap", "mmdebstrap", &[Bench, Testdata], "Debian trees and programs of any architecture"),
+    package("mount", "mount", &[Test, Bench], "kernel overlayfs, the judge of merges"),
+    package("openssl", "openssl", &[Test], "a private certificate authority"),
+    package("pigz", "pigz", &[Test], "gzip streams of another maker"),
+    package("skopeo", "skopeo", &[Test, Bench], "an independent reader and writer of registries"),
+    package("umoci", "umoci", &[Test, Bench], "an independent maker and unpacker of OCI images"),
+    package("util-linux", "setpriv", &[Test], "running the program as another user"),
+    package("xz-utils", "xz", &[Test], "archives inside xz"),
+    package("zstd", "zstd", &[Test], "archives inside zstd"),
+];
+
+const fn package(
+    name: &'static str,
+    program: &'static str,
+    purposes: &'static [Purpose],
+    reason: &'static str,
+) -> Package {
+    Package { name, program, purposes, reason }
+}
+
+/// Installs what is missing for `purpose` where that is allowed, and says what stays missing.
+pub fn prepare(purpose: Purpose) -> Result<()> {
+    let missing = missing(purpose);
+    if !missing.is_empty() {
+        install(&missing);
+    }
+    if purpose == Test {
+        rust_components();
+    }
+    for package in self::missing(purpose) {
+        eprintln!("missing: Debian package {} ({}); what needs it is skipped", package.name, package.reason);
+    }
+    for lack in lacks(purpose) {
+        eprintln!("missing: {lack}");
+    }
+    Ok(())
+}
+
+fn missing(purpose: Purpose) -> Vec<&'static Package> {
+    static ALL: [Package; 18] = PACKAGES;
+    let needed = ALL.iter().filter(|package| package.purposes.contains(&purpose));
+    needed.filter(|package| process::find(package.program).is_none()).collect()
+}
+
+/// A failure is no reason to stop: what could not be installed is listed afterwards.
+fn install(packages: &[&Package]) {
+    let names: Vec<_> = packages.iter().map(|package| package.name).collect();
+    let Some(prefix) = administrator() else {
+        eprintln!("not root: as root, run `apt-get install --no-install-recommends {}`", names.join(" "));
+        return;
+    };
+    let apt = |arguments: &[&str]| {
+        let mut words = prefix.iter().copied().chain(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]);
+        let program = words.next().unwrap_or("apt-get");
+        process::run(Command::new(program).args(words).args(arguments))
+    };
+    let install = [&["install", "--yes", "--no-install-recommends"][..], &names].concat();
+    if let Err(error) = apt(&["update"]).and_then(|()| apt(&install)) {
+        eprintln!("{error:#}");
+    }
+}
+
+/// rustup's minimal profile leaves out what the checks run.
+fn rust_components() {
+    for (component, subcommand) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
+        if process::capture(workspace::cargo().args([subcommand, "--version"])).is_ok() {
+            continue;
+        }
+        if let Err(error) = process::run(Command::new("rustup").args(["component", "add", component])) {
+            eprintln!("missing: the Rust component {component}: {error:#}");
+        }
+    }
+}
+
+/// The words in front of a command that makes it run as root, if there is a way that asks nothing.
+fn administrator() -> Option<&'static [&'static str]> {
+    process::find("apt-get")?;
+    if rustix::process::geteuid().is_root() {
+        return Some(&[]);
+    }
+    process::find("sudo")?;
+    process::capture(Command::new("sudo").args(["-n", "true"])).ok().map(|_| &["sudo", "-n"][..])
+}
+
+/// What FUSE mounts need and this machine has not.
+pub fn lacks_fuse() -> Option<&'static str> {
+    if OpenOptions::new().read(true).write(true).open("/dev/fuse").is_err() {
+        return Some("/dev/fuse, or the right to open it; FUSE mounts are skipped");
+    }
+    let root = rustix::process::geteuid().is_root();
+    (!root && process::find("fusermount3").is_none())
+        .then_some("fusermount3, by which users other than root mount; FUSE mounts are skipped")
+}
+
+/// What no package brings.
+fn lacks(purpose: Purpose) -> Vec<&'static str> {
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let kernel_has = |name: &str| known.split_whitespace().any(|known| known == name);
+    let mut lacks = Vec::new();
+    if purpose == Testdata {
+        return lacks;
+    }
+    lacks.extend(lacks_fuse());
+    if purpose == Demo {
+        return lacks;
+    }
+    if !rustix::process::geteuid().is_root() {
+        lacks.push("root; tests that mount, make devices or change owners are skipped");
+    }
+    if !kernel_has("overlay") && !Path::new("/sys/module/overlay").exists() {
+        lacks.push("overlayfs in the kernel; comparisons with it are skipped");
+    }
+    lacks
+}

@@ -1,0 +1,61 @@
+//! `cargo xtask test`: everything that can fail.
+
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
+
+use anyhow::Result;
+use clap::Args;
+use vmroot_testkit::skip::{NO_SKIP, SKIP_LIST};
+
+use crate::{
+    check, process,
+    setup::{self, Purpose},
+    workspace,
+};
+
+/// How strict to be.
+#[derive(Args)]
+pub struct Options {
+    /// A test that this machine cannot run fails
+    #[arg(long)]
+    no_skips: bool,
+}
+
+/// Sets the machine up, checks, and runs unit, property, CLI, system and doc tests.
+pub fn run(options: &Options) -> Result<()> {
+    setup::prepare(Purpose::Test)?;
+    check::run()?;
+    let skips = workspace::target().join("skipped-tests");
+    fs::write(&skips, "")?;
+    let outcome = tests(options, &skips);
+    report(&fs::read_to_string(&skips)?);
+    outcome
+}
+
+fn tests(options: &Options, skips: &Path) -> Result<()> {
+    let cargo = |arguments: &[&str]| {
+        let mut cargo = workspace::cargo();
+        cargo.args(arguments).env(SKIP_LIST, skips);
+        if options.no_skips {
+            cargo.env(NO_SKIP, "1");
+        }
+        process::run(&mut cargo)
+    };
+    if process::capture(Command::new("cargo-nextest").arg("--version")).is_ok() {
+        cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])?;
+        return cargo(&["test", "--workspace", "--doc", "--quiet"]);
+    }
+    cargo(&["test", "--workspace", "--no-fail-fast"])
+}
+
+fn report(skips: &str) {
+    let mut reasons = BTreeMap::<&str, usize>::new();
+    for reason in skips.lines() {
+        *reasons.entry(reason).or_default() += 1;
+    }
+    if reasons.is_empty() {
+        eprintln!("nothing was skipped");
+    }
+    for (reason, tests) in reasons {
+        eprintln!("skipped ({tests} times): {reason}");
+    }
+}

@@ -1,0 +1,26 @@
+//! A small archive of `docker save`, as Docker 25 and later write it, inside gzip.
+
+use vmroot_testkit::image::{
+    Compression, ImageBuilder,
+    docker_archive::{self, Layout},
+};
+
+use super::layers;
+
+/// The bytes of the archive: an image for linux/amd64 that is called `saved:1`, without programs.
+pub fn archive() -> Vec<u8> {
+    let layers = [layers::base(), layers::changes(), layers::links()];
+    let image = ImageBuilder::new().layers(&layers).setting("User", "demo").setting("WorkingDir", "/home/demo").build();
+    Compression::Gzip.compress(&docker_archive::write(&[(&image, &["saved:1"])], Layout::Docker25))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_archive_in_testdata_is_this_one() {
+        let path = crate::workspace::root().join("testdata/saved.tar.gz");
+        assert!(std::fs::read(path).unwrap() == archive(), "run cargo xtask testdata");
+    }
+}
