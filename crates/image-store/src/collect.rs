@@ -5,8 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use vmroot_blob_cache::{LockName, Mode, TEMPORARY_PREFIX, patiently};
-use vmroot_model::{Algorithm, Digest};
+use vmroot_blob_cache::{LockName, Mode, patiently};
+use vmroot_model::Digest;
 
 use crate::root::chain_id;
 use crate::{Error, Image, Record, Result, Store};
@@ -77,7 +77,7 @@ impl Store {
             collected.take(path, dry_run)?;
         }
         if !dry_run {
-            // What is left to remove is locks.
+            // What a process was writing when it was killed, and locks.
             self.cache.sweep()?;
         }
         Ok(collected)
@@ -99,14 +99,6 @@ impl Store {
                 path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| names.contains(stem))
             };
             unneeded.extend(list(&directory)?.into_iter().filter(|path| !is_needed(path)));
-        }
-        // What a process was writing when it was killed.
-        let blobs = [Algorithm::Sha256, Algorithm::Sha512].map(|algorithm| layout.blobs(algorithm));
-        for directory in blobs.into_iter().chain([layout.images()]) {
-            let is_temporary = |path: &PathBuf| {
-                path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(TEMPORARY_PREFIX))
-            };
-            unneeded.extend(list(&directory)?.into_iter().filter(is_temporary));
         }
         Ok(unneeded)
     }

@@ -16,6 +16,9 @@ use crate::progress::Report;
 use crate::tee::{Tee, read_failed};
 use crate::{Error, Progress, Result, Store};
 
+/// How often to look whether a thread is done with its blob, with pauses of up to 100 ms.
+const WAITS_FOR_WRITER: u32 = 20;
+
 /// A layer of an image: its blob, and the digest of its tar.
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {
@@ -111,6 +114,7 @@ impl Store {
             Ok(built) => built,
             Err(error) => {
                 drop(stream);
+                self.wait_for_writer(&descriptor.digest)?;
                 return self.build_again(source, layer, error, report);
             }
         };
@@ -118,6 +122,20 @@ impl Store {
         // Nothing gets a name before the bytes that it was made from have proved to be the right ones.
         tee.commit()?;
         publish(built, descriptor)
+    }
+
+    /// Waits until the thread that decodes has noticed that nobody listens any more: what it has fetched is on the disk
+    /// then. Where its source does not answer, there is nothing to wait for.
+    fn wait_for_writer(&self, digest: &Digest) -> Result<()> {
+        let mut patience = WAITS_FOR_WRITER;
+        let mut waiting = |_: &Path| {
+            patience -= 1;
+            if patience == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        match self.cache.lock(&LockName::Blob(*digest), Mode::Exclusive, &mut waiting) {
+            Ok(_) | Err(vmroot_blob_cache::Error::GaveUp { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(crate) fn build_from_file(&self, layer: &Layer, blob: &Path) -> Result<PathBuf> {
