@@ -17,6 +17,10 @@ mod shell;
 mod bombs;
 mod damage;
 mod full_disk;
+mod hostile;
 mod killed;
 mod resuming;
 mod together;
+
+mod same_tree;
+mod tools;
