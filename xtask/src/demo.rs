@@ -167,7 +167,11 @@ fn refused(seen: &walk::Seen) -> String {
 }
 
 fn row(time: Duration, step: &str, what: &str) {
-    let time = if time.is_zero() { String::new() } else { format!("{:.1} ms", time.as_secs_f64() * 1e3) };
+    let time = match time.as_secs_f64() {
+        0.0 => String::new(),
+        seconds if seconds < 1.0 => format!("{:.1} ms", seconds * 1e3),
+        seconds => format!("{seconds:.2} s "),
+    };
     println!("{}", format!("{time:>12}  {step:<16} {what}").trim_end());
 }
 

@@ -108,3 +108,41 @@ impl RuntimeConfig {
             .map_err(|error| Error::InvalidConfig { path: path.to_owned(), reason: error.to_string() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../docs/formats/prebaked.md");
+
+    #[test]
+    fn the_document_has_the_fields_in_their_order() {
+        let text = |text: &str| text.to_owned();
+        let full = RuntimeConfig {
+            layers: vec![Digest::of(b"")],
+            env: vec![text("A=1")],
+            entrypoint: vec![text("/bin/sh")],
+            cmd: vec![text("-c")],
+            working_dir: text("/"),
+            user: text("root"),
+            uid: Some(0),
+            gid: Some(0),
+            labels: BTreeMap::from([(text("a"), text("b"))]),
+            architecture: text("amd64"),
+        };
+        let json = full.to_json();
+        // Only the object's own fields are indented by two spaces.
+        let fields = json.lines().filter_map(|line| line.strip_prefix("  \"")?.split('"').next());
+        let (_, section) = PAGE.split_once("## `config.json`").unwrap();
+        let (section, _) = section.split_once("\n## ").unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        assert_eq!(fields.collect::<Vec<_>>(), rows.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_document_s_example_is_written_as_it_stands() {
+        let (_, example) = PAGE.split_once("```json\n").unwrap();
+        let (example, _) = example.split_once("```").unwrap();
+        assert_eq!(serde_json::from_str::<RuntimeConfig>(example).unwrap().to_json(), example);
+    }
+}
