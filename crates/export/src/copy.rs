@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use rustix::fs::copy_file_range;
 use rustix::io::Errno;
 
-use crate::holes::Holes;
+use crate::Holes;
 
 /// Blocks can be shared where they begin and end on multiples of this.
 const BLOCK: u64 = 4096;
@@ -24,7 +24,7 @@ const PLAIN: u8 = 2;
 
 /// Copies between two file systems; what they cannot do is tried once.
 #[derive(Debug, Default)]
-pub(crate) struct Copier {
+pub struct Copier {
     method: AtomicU8,
 }
 
@@ -32,25 +32,45 @@ impl Copier {
     /// Makes `target`, an empty file, the bytes of `range` of the file that `holes` looks at; what is behind the range
     /// up to the next block boundary must be zeros, or the file's end. `copied` hears of every few megabytes, holes
     /// included, and stops the copy by `Break`.
-    pub(crate) fn copy(
+    ///
+    /// # Errors
+    /// What the system says to a read or a write; `UnexpectedEof` when the source ends before the range does.
+    pub fn copy(
         &self,
         holes: &mut Holes<'_>,
         range: Range<u64>,
         target: &File,
-        mut copied: impl FnMut(u64) -> ControlFlow<()>,
+        copied: impl FnMut(u64) -> ControlFlow<()>,
     ) -> io::Result<ControlFlow<()>> {
         let length = range.end - range.start;
-        if self.share(holes.file(), &range, target)? {
-            return Ok(copied(length));
+        let flow = self.copy_to(holes, range, target, 0, copied)?;
+        if flow.is_continue() && target.metadata()?.len() != length {
+            target.set_len(length)?;
+        }
+        Ok(flow)
+    }
+
+    /// The same into the middle of a file: to `at`, a multiple of 4096, where `target` has a hole, or ends. A hole at
+    /// the range's end does not make the target longer, and shared blocks may make it longer by up to a block.
+    ///
+    /// # Errors
+    /// As [`Self::copy`].
+    pub fn copy_to(
+        &self,
+        holes: &mut Holes<'_>,
+        range: Range<u64>,
+        target: &File,
+        at: u64,
+        mut copied: impl FnMut(u64) -> ControlFlow<()>,
+    ) -> io::Result<ControlFlow<()>> {
+        if self.share(holes.file(), &range, target, at)? {
+            return Ok(copied(range.end - range.start));
         }
         let mut position = range.start;
         while position < range.end {
             let data = holes.next_data(position..range.end)?.unwrap_or(range.end..range.end);
             let step = data.start..data.end.min(data.start + STEP);
-            self.copy_data(holes.file(), step.clone(), target, step.start - range.start)?;
-            if step.is_empty() {
-                target.set_len(length)?;
-            }
+            self.copy_data(holes.file(), step.clone(), target, at + (step.start - range.start))?;
             let flow = copied(step.end - position);
             position = step.end;
             if flow.is_break() {
@@ -61,7 +81,7 @@ impl Copier {
     }
 
     /// Shares the blocks; `false` where that cannot be.
-    fn share(&self, source: &File, range: &Range<u64>, target: &File) -> io::Result<bool> {
+    fn share(&self, source: &File, range: &Range<u64>, target: &File, at: u64) -> io::Result<bool> {
         if self.method.load(Ordering::Relaxed) != CLONE {
             return Ok(false);
         }
@@ -71,9 +91,8 @@ impl Copier {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let end = range.end.next_multiple_of(BLOCK).min(source_length);
-        match vmroot_sys::clone_range(source, range.start, end - range.start, target, 0) {
-            Ok(()) if end == range.end => Ok(true),
-            Ok(()) => target.set_len(range.end - range.start).map(|()| true),
+        match vmroot_sys::clone_range(source, range.start, end - range.start, target, at) {
+            Ok(()) => Ok(true),
             Err(error) if is_refusal(&error) => {
                 self.method.fetch_max(IN_KERNEL, Ordering::Relaxed);
                 Ok(false)

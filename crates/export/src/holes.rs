@@ -12,7 +12,7 @@ use vmroot_container_fs::ContainerFs;
 ///
 /// Asked in ascending order, it makes two system calls for each run of data, not for each question: a `.contents` file
 /// holds thousands of files between two holes.
-pub(crate) struct Holes<'a> {
+pub struct Holes<'a> {
     file: &'a File,
     /// Nothing but a hole from here to the start of `data`.
     hole: u64,
@@ -20,18 +20,22 @@ pub(crate) struct Holes<'a> {
 }
 
 impl<'a> Holes<'a> {
-    pub(crate) fn new(file: &'a File) -> Self {
+    /// Nothing is known of the file yet.
+    pub fn new(file: &'a File) -> Self {
         Self { file, hole: 0, data: 0..0 }
     }
 
     /// The file that is looked at.
-    pub(crate) fn file(&self) -> &'a File {
+    pub fn file(&self) -> &'a File {
         self.file
     }
 
     /// The first run of data in `range`; nothing when all of it is a hole. Behind the end of the file there is neither:
     /// that is an error.
-    pub(crate) fn next_data(&mut self, range: Range<u64>) -> io::Result<Option<Range<u64>>> {
+    ///
+    /// # Errors
+    /// `UnexpectedEof`, and what lseek(2) says.
+    pub fn next_data(&mut self, range: Range<u64>) -> io::Result<Option<Range<u64>>> {
         if !(self.hole..self.data.end).contains(&range.start) {
             self.look(range.start)?;
         }
@@ -58,13 +62,13 @@ impl<'a> Holes<'a> {
 
 /// The holes of the contents file that was read last.
 #[derive(Default)]
-pub(crate) struct LastHoles<'a> {
+pub struct LastHoles<'a> {
     last: Option<(u32, Holes<'a>)>,
 }
 
 impl<'a> LastHoles<'a> {
     /// The holes of the contents file with this number.
-    pub(crate) fn of(&mut self, fs: &'a ContainerFs, number: u32) -> &mut Holes<'a> {
+    pub fn of(&mut self, fs: &'a ContainerFs, number: u32) -> &mut Holes<'a> {
         if self.last.as_ref().is_none_or(|(last, _)| *last != number) {
             self.last = None;
         }

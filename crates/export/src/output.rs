@@ -47,6 +47,14 @@ impl OutputFile {
         begin().map_err(Error::io("write", path))
     }
 
+    /// The file itself, for writing at any position and for sharing blocks.
+    pub fn file(&self) -> &File {
+        match &self.destination {
+            Destination::Temporary(file) => file.as_file(),
+            Destination::Direct(file) => file,
+        }
+    }
+
     /// Puts the bytes on the disk and gives the file its name.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ pub struct Progress {
 pub type Hook<'a> = &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync);
 
 /// Counts for all threads of an export.
-pub(crate) struct Meter<'a> {
+pub struct Meter<'a> {
     hook: Option<Hook<'a>>,
     bytes: AtomicU64,
     total_bytes: u64,
@@ -26,12 +26,13 @@ pub(crate) struct Meter<'a> {
 }
 
 impl<'a> Meter<'a> {
-    pub(crate) fn new(hook: Option<Hook<'a>>, total_bytes: u64) -> Self {
+    /// Counts up to `total_bytes`.
+    pub fn new(hook: Option<Hook<'a>>, total_bytes: u64) -> Self {
         Self { hook, bytes: AtomicU64::new(0), total_bytes, stopped: AtomicBool::new(false) }
     }
 
     /// Counts bytes and says whether to go on.
-    pub(crate) fn advance(&self, bytes: u64) -> ControlFlow<()> {
+    pub fn advance(&self, bytes: u64) -> ControlFlow<()> {
         let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if self.stopped.load(Ordering::Relaxed) {
             return ControlFlow::Break(());
@@ -40,13 +41,13 @@ impl<'a> Meter<'a> {
     }
 
     /// Lets no thread go on.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
     }
 }
 
 /// One thread's count, which the meter hears of now and then.
-pub(crate) struct Counter<'m> {
+pub struct Counter<'m> {
     meter: &'m Meter<'m>,
     unreported: u64,
 }
@@ -55,18 +56,19 @@ pub(crate) struct Counter<'m> {
 const REPORTED: u64 = 4 << 20;
 
 impl<'m> Counter<'m> {
-    pub(crate) fn new(meter: &'m Meter<'m>) -> Self {
+    /// Nothing is counted yet.
+    pub fn new(meter: &'m Meter<'m>) -> Self {
         Self { meter, unreported: 0 }
     }
 
     /// Counts bytes and says whether to go on.
-    pub(crate) fn add(&mut self, bytes: u64) -> ControlFlow<()> {
+    pub fn add(&mut self, bytes: u64) -> ControlFlow<()> {
         self.unreported += bytes;
         if self.unreported < REPORTED { ControlFlow::Continue(()) } else { self.report() }
     }
 
     /// Tells the meter what it has not heard of.
-    pub(crate) fn report(&mut self) -> ControlFlow<()> {
+    pub fn report(&mut self) -> ControlFlow<()> {
         self.meter.advance(std::mem::take(&mut self.unreported))
     }
 }

@@ -12,7 +12,7 @@ use super::export::Export;
 use super::made::Made;
 use super::plan::Node;
 use super::refusal::Refused;
-use crate::holes::LastHoles;
+use crate::LastHoles;
 use crate::progress::{Counter, going_on};
 use crate::{Error, Result};
 

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use vmroot_compress::{Encoder, EncoderOptions};
 use vmroot_container_fs::{ContainerFs, Extent, InodeKind, WalkEntry};
 
-use crate::holes::LastHoles;
+use crate::LastHoles;
 use crate::progress::{Counter, Hook, Meter, going_on};
 use crate::{Error, Result};
 use header::EntryHeader;
