@@ -5,6 +5,7 @@ mod directory;
 mod hostile;
 mod output;
 mod prebaked;
+mod reflink;
 mod roots;
 mod tar;
 mod unprivileged;

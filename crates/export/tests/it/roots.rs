@@ -25,6 +25,11 @@ impl Root {
         Self::in_directory(tempfile::tempdir().unwrap(), &tars(layers))
     }
 
+    /// The same on another file system.
+    pub(crate) fn beneath(directory: &Path, layers: &[Layer]) -> Self {
+        Self::in_directory(tempfile::tempdir_in(directory).unwrap(), &tars(layers))
+    }
+
     /// The same in memory if possible: published indexes are synced, and a property test makes a thousand.
     pub(crate) fn in_memory(layers: &[Layer]) -> Self {
         Self::of_tars(&tars(layers))
