@@ -1,0 +1,34 @@
+//! Forms that are a directory.
+
+use std::path::Path;
+
+use vmroot::export::{DirectoryOptions, Progress, export_directory};
+
+use super::{Export, SHOWN};
+use crate::context::Context;
+use crate::output;
+
+/// A directory that another machine opens as it is.
+pub(super) fn prebaked(context: &Context, image: &str, out: &Path) -> anyhow::Result<()> {
+    let client = context.client()?;
+    let image = context.image(&client, image)?;
+    Ok(vmroot::export_to_dir(&client, &image, out)?)
+}
+
+/// Plain files.
+pub(super) fn directory(export: &Export<'_>) -> anyhow::Result<()> {
+    let hook = |progress: Progress| export.advance(progress);
+    let rootless = export.options.rootless;
+    let options = DirectoryOptions { rootless, hook: Some(&hook), ..DirectoryOptions::default() };
+    let report = export_directory(export.root, export.out, &options).map_err(vmroot::Error::from)?;
+    export.bar.finish_and_clear();
+    let refusals = &report.refusals;
+    for refusal in refusals.listed.iter().take(SHOWN) {
+        output::note(&format!("not as in the image: {refusal}"));
+    }
+    let shown = refusals.listed.len().min(SHOWN) as u64;
+    if refusals.total > shown {
+        output::note(&format!("and {} more; --rootless records them in xattrs", refusals.total - shown));
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! `export`: a root in another form.
+//!
+//! A form is a [`Format`](crate::args::Format), a row for each option that it takes in [`check`], and an arm in
+//! [`write`], which calls a function of one of the modules: [`stream`] for what is written front to back, [`directory`]
+//! for what is a directory.
+
+mod check;
+mod directory;
+mod stream;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use indicatif::ProgressBar;
+use vmroot::export::Progress;
+use vmroot::{Cancel, Compression, ContainerFs};
+
+use crate::args::{ExportArguments, Format};
+use crate::bars::Bars;
+use crate::context::Context;
+
+/// What a form could not hold is shown this often, and counted from there.
+const SHOWN: usize = 20;
+
+/// Writes a root out.
+pub(crate) fn export(context: &Context, image: &str, out: &Path, options: &ExportArguments) -> anyhow::Result<()> {
+    check::check(out, options)?;
+    // The one form that is made of the image's files, not of its root.
+    if options.format == Format::Prebaked {
+        return directory::prebaked(context, image, out);
+    }
+    let opened = context.root(image)?;
+    let bar = Bars::single(context.quiet(), 0);
+    write(&Export { root: &opened.root, out, options, cancel: context.cancel(), bar })
+}
+
+/// Every form that is made of a root.
+fn write(export: &Export<'_>) -> anyhow::Result<()> {
+    match export.options.format {
+        Format::Prebaked => unreachable!("handled above"),
+        Format::Dir => directory::directory(export),
+        Format::Tar => stream::tar(export, None),
+        Format::TarGz => stream::tar(export, Some(Compression::Gzip)),
+        Format::TarZst => stream::tar(export, Some(Compression::Zstd)),
+    }
+}
+
+/// What is written, where to, and how.
+struct Export<'a> {
+    root: &'a ContainerFs,
+    out: &'a Path,
+    options: &'a ExportArguments,
+    cancel: Cancel,
+    bar: ProgressBar,
+}
+
+impl Export<'_> {
+    /// The hook of a writer: shows how far it is, and stops it on Ctrl-C.
+    fn advance(&self, progress: Progress) -> ControlFlow<()> {
+        self.bar.set_length(progress.total_bytes);
+        self.bar.set_position(progress.bytes);
+        if self.cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}

@@ -1,0 +1,52 @@
+//! Forms that are written front to back, so that standard output is as good as a file.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use vmroot::export::{OutputFile, Progress, TarOptions, export_compressed_tar, export_tar};
+use vmroot::{Compression, EncoderOptions};
+
+use super::{Export, SHOWN};
+use crate::output;
+
+/// A tar.
+pub(super) fn tar(export: &Export<'_>, compression: Option<Compression>) -> anyhow::Result<()> {
+    let hook = |progress: Progress| export.advance(progress);
+    let options = TarOptions { hook: Some(&hook) };
+    let report = write(export, |writer| match compression {
+        None => export_tar(export.root, writer, &options),
+        Some(compression) => export_compressed_tar(export.root, writer, &options, &encoder(export, compression)),
+    })?;
+    for path in report.omitted_paths.iter().take(SHOWN) {
+        output::note(&format!("left out, a tar has no sockets: {}", path.display()));
+    }
+    Ok(())
+}
+
+/// A compressor as the options have it, with all processors.
+fn encoder(export: &Export<'_>, compression: Compression) -> EncoderOptions {
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
+    EncoderOptions { compression, level: export.options.level, threads }
+}
+
+/// Opens where the bytes go, has them written, and gives the file its name; gives what the writing reports.
+fn write<R>(
+    export: &Export<'_>,
+    form: impl FnOnce(&mut dyn Write) -> vmroot::export::Result<(&mut dyn Write, R)>,
+) -> anyhow::Result<R> {
+    let report = if export.out == Path::new("-") {
+        let mut stdout = io::stdout().lock();
+        let (_, report) = form(&mut stdout).map_err(vmroot::Error::from)?;
+        stdout.flush()?;
+        report
+    } else {
+        let file = OutputFile::create(export.out).map_err(vmroot::Error::from)?;
+        let mut writer = BufWriter::with_capacity(1 << 20, file);
+        let (_, report) = form(&mut writer).map_err(vmroot::Error::from)?;
+        let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.commit().map_err(vmroot::Error::from)?;
+        report
+    };
+    export.bar.finish_and_clear();
+    Ok(report)
+}
