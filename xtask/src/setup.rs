@@ -36,12 +36,13 @@ struct Package {
 
 use Purpose::{Bench, Demo, Test, Testdata};
 
-const PACKAGES: [Package; 18] = [
+static PACKAGES: &[Package] = &[
     package("acl", "setfacl", &[Test], "images with access control lists"),
     package("apache2-utils", "htpasswd", &[Test], "a registry that asks for a password"),
     package("attr", "setfattr", &[Test], "images with extended attributes"),
     package("buildah", "buildah", &[Test, Bench], "an independent maker and reader of images"),
     package("bzip2", "bzip2", &[Test], "archives inside bzip2"),
+    package("cpio", "cpio", &[Test], "an independent reader of initramfs archives"),
     package("docker-registry", "docker-registry", &[Test, Bench], "a real registry on loopback"),
     package("erofs-utils", "mkfs.erofs", &[Bench], "the kernel's EROFS as a rival"),
     package("fuse-overlayfs", "fuse-overlayfs", &[Bench], "a rival of the mount"),
@@ -85,8 +86,7 @@ pub fn prepare(purpose: Purpose) -> Result<()> {
 }
 
 fn missing(purpose: Purpose) -> Vec<&'static Package> {
-    static ALL: [Package; 18] = PACKAGES;
-    let needed = ALL.iter().filter(|package| package.purposes.contains(&purpose));
+    let needed = PACKAGES.iter().filter(|package| package.purposes.contains(&purpose));
     needed.filter(|package| process::find(package.program).is_none()).collect()
 }
 

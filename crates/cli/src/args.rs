@@ -330,7 +330,7 @@ pub(crate) struct ExportArguments {
     /// Record owners, devices and modes that only root may set in user.* xattrs instead (dir only)
     #[arg(long)]
     pub(crate) rootless: bool,
-    /// Compression level (tar.gz: 0 to 9, tar.zst: 1 to 22)
+    /// Compression level (gz: 0 to 9, zst: 1 to 22)
     #[arg(long, value_name = "N")]
     pub(crate) level: Option<i32>,
 }
@@ -350,6 +350,14 @@ pub(crate) enum Format {
     /// A tar, compressed by zstd
     #[value(name = "tar.zst")]
     TarZst,
+    /// An initramfs (cpio, newc)
+    Cpio,
+    /// An initramfs, compressed by gzip
+    #[value(name = "cpio.gz")]
+    CpioGz,
+    /// An initramfs, compressed by zstd
+    #[value(name = "cpio.zst")]
+    CpioZst,
 }
 
 /// Work on one layer.

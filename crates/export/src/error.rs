@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use vmroot_container_fs::ContainerFs;
 use vmroot_model::Digest;
 
 /// The result of this crate's functions.
@@ -24,12 +25,24 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// The writer that a tar goes to failed.
-    #[error("cannot write the tar: {0}")]
+    /// The writer that a tar or a cpio goes to failed.
+    #[error("cannot write the archive: {0}")]
     Stream(#[source] io::Error),
     /// A compression that is not written, or a level that it does not have.
     #[error(transparent)]
     Compression(#[from] vmroot_compress::Error),
+    /// An entry that a cpio cannot hold. What was written before is of no use.
+    #[error("{}: {actual} {unit}; a cpio holds at most {limit}", path.display())]
+    BeyondCpio {
+        /// The entry.
+        path: PathBuf,
+        /// What there is too much of.
+        unit: &'static str,
+        /// How much there is.
+        actual: u64,
+        /// How much there may be.
+        limit: u64,
+    },
     /// An index in a prebaked directory that has the name of another layer.
     #[error("{}: is the index of {actual}", path.display())]
     WrongLayer {
@@ -47,6 +60,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// A contents file that the system cannot read.
+    pub(crate) fn unreadable(fs: &ContainerFs, file: u32, source: io::Error) -> Self {
+        let path = fs.contents_file(file).path.clone();
+        vmroot_container_fs::Error::Contents { path, source }.into()
+    }
+
     /// Names the action and the path of a failed call, for `map_err`.
     pub(crate) fn io<E: Into<io::Error>>(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
         move |source| Self::Io { action, path: path.as_ref().to_owned(), source: source.into() }

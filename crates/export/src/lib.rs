@@ -1,28 +1,33 @@
 //! Writes the merged root of an image out.
 //!
-//! [`export_directory`] makes a directory of it, [`export_tar`] a tar: each a walk over a
+//! [`export_directory`] makes a directory of it, [`export_tar`] a tar, [`export_cpio`] an initramfs: each a walk over a
 //! [`ContainerFs`](vmroot_container_fs::ContainerFs) that knows nothing of the layers and tars it came from.
 //! [`export_prebaked`] puts the files that a `ContainerFs` is read from into one directory, and [`open_prebaked`] opens
 //! them there. [`OutputFile`] is for whoever writes a tar or an image to a file, [`Copier`] for moving file contents into it,
 //! and [`Meter`] for saying how far that is.
 
 mod copy;
+mod cpio;
 mod directory;
 mod error;
 mod holes;
+mod omissions;
 mod output;
 mod prebaked;
 mod progress;
+mod stream;
 mod tar;
 
 pub use copy::Copier;
+pub use cpio::{CpioOptions, CpioReport, CpioWriter, export_compressed_cpio, export_cpio};
 pub use directory::{
     DirectoryOptions, DirectoryReport, LISTED, OVERRIDE_STAT, Refusal, Refusals, Refused, XATTR_PREFIX,
     export_directory,
 };
 pub use error::{Error, Result};
 pub use holes::{Holes, LastHoles};
+pub use omissions::{LISTED_OMISSIONS, Omissions};
 pub use output::OutputFile;
 pub use prebaked::{PrebakedSources, export_prebaked, open_prebaked};
 pub use progress::{Counter, Hook, Meter, Progress};
-pub use tar::{LISTED_OMISSIONS, TarOptions, TarReport, export_compressed_tar, export_tar};
+pub use tar::{TarOptions, TarReport, export_compressed_tar, export_tar};

@@ -3,6 +3,8 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use vmroot_container_fs::ContainerFs;
+
 use crate::{Error, Result};
 
 /// How far an export is.
@@ -79,4 +81,10 @@ pub(crate) fn going_on(flow: ControlFlow<()>) -> Result<()> {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Error::Cancelled),
     }
+}
+
+/// Bytes of all files of a root, each inode once.
+pub(crate) fn total_bytes(fs: &ContainerFs) -> u64 {
+    let inodes = (0..fs.inode_count()).filter_map(|number| fs.inode_id(number.into()));
+    inodes.filter_map(|ino| fs.extent(ino)).map(|extent| extent.length).sum()
 }

@@ -4,6 +4,7 @@ mod program;
 mod samples;
 
 mod describing;
+mod exporting;
 mod files;
 mod housekeeping;
 mod layers;

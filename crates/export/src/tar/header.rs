@@ -3,7 +3,7 @@
 use tar::{EntryType, Header};
 use vmroot_container_fs::{InodeKind, Stat};
 
-use super::output::BLOCK;
+use super::BLOCK;
 use super::pax::{self, Records};
 
 /// Bytes of the name, of a link's target and of the prefix that a ustar header holds.

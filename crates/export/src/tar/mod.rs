@@ -1,31 +1,26 @@
 //! A root as one tar: ustar headers, and PAX records (POSIX pax, "pax Extended Header") for what those cannot say.
 //!
-//! [`header`] writes the headers of an entry, [`pax`] the records, [`sparse`] finds holes that are worth leaving out,
-//! and [`output`] gathers it all into large writes.
+//! [`header`] writes the headers of an entry, [`pax`] the records, and [`sparse`] finds holes that are worth leaving out.
 
 mod header;
-mod output;
 mod pax;
 mod sparse;
 
-use std::ffi::OsStr;
-use std::io::{self, Write};
+use std::io::Write;
 use std::ops::Range;
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
 use vmroot_compress::{Encoder, EncoderOptions};
 use vmroot_container_fs::{ContainerFs, Extent, InodeKind, WalkEntry};
 
 use crate::LastHoles;
-use crate::progress::{Counter, Hook, Meter, going_on};
+use crate::omissions::Omissions;
+use crate::progress::{Counter, Hook, Meter, going_on, total_bytes};
+use crate::stream::Stream;
 use crate::{Error, Result};
 use header::EntryHeader;
-use output::Output;
 
-/// Paths of left out entries that are listed; further ones are counted.
-pub const LISTED_OMISSIONS: usize = 1000;
-
+/// A tar is made of blocks of this many bytes.
+const BLOCK: usize = 512;
 /// How a root becomes a tar.
 #[derive(Default, Clone, Copy)]
 pub struct TarOptions<'a> {
@@ -41,9 +36,7 @@ pub struct TarReport {
     /// Bytes of the tar, before any compression.
     pub bytes: u64,
     /// Sockets that were left out, for a tar has no type for them. A program that listens on one makes it.
-    pub omitted: u64,
-    /// The first [`LISTED_OMISSIONS`] of them.
-    pub omitted_paths: Vec<PathBuf>,
+    pub omitted: Omissions,
 }
 
 /// Writes the root as a tar, and gives the writer back after a flush.
@@ -60,7 +53,7 @@ pub fn export_tar<W: Write>(fs: &ContainerFs, writer: W, options: &TarOptions<'_
     let mut export = Export {
         fs,
         counter: Counter::new(&meter),
-        output: Output::new(writer),
+        output: Stream::new(writer),
         holes: LastHoles::default(),
         report: TarReport::default(),
     };
@@ -68,6 +61,7 @@ pub fn export_tar<W: Write>(fs: &ContainerFs, writer: W, options: &TarOptions<'_
         export.entry(&entry)?;
     }
     going_on(export.counter.report())?;
+    export.output.write(&[0; 2 * BLOCK])?;
     let (writer, bytes) = export.output.finish()?;
     Ok((writer, TarReport { bytes, ..export.report }))
 }
@@ -87,15 +81,10 @@ pub fn export_compressed_tar<W: Write>(
     Ok((encoder.finish().map_err(Error::Stream)?, report))
 }
 
-fn total_bytes(fs: &ContainerFs) -> u64 {
-    let inodes = (0..fs.inode_count()).filter_map(|number| fs.inode_id(number.into()));
-    inodes.filter_map(|ino| fs.extent(ino)).map(|extent| extent.length).sum()
-}
-
 struct Export<'a, W> {
     fs: &'a ContainerFs,
     counter: Counter<'a>,
-    output: Output<W>,
+    output: Stream<W>,
     holes: LastHoles<'a>,
     report: TarReport,
 }
@@ -104,10 +93,7 @@ impl<W: Write> Export<'_, W> {
     fn entry(&mut self, entry: &WalkEntry) -> Result<()> {
         let stat = self.fs.stat(entry.ino);
         if stat.kind == InodeKind::Socket {
-            self.report.omitted += 1;
-            if self.report.omitted_paths.len() < LISTED_OMISSIONS {
-                self.report.omitted_paths.push(OsStr::from_bytes(&entry.path).into());
-            }
+            self.report.omitted.add(&entry.path);
             return Ok(());
         }
         self.report.entries += 1;
@@ -130,7 +116,7 @@ impl<W: Write> Export<'_, W> {
     fn file(&mut self, mut header: EntryHeader, entry: &WalkEntry) -> Result<()> {
         let Some(extent) = self.fs.extent(entry.ino) else { return self.output.write(&header.into_bytes()) };
         let map = sparse::Map::of(self.holes.of(self.fs, extent.file), &extent);
-        match map.map_err(|source| self.unreadable(extent, source))? {
+        match map.map_err(|source| Error::unreadable(self.fs, extent.file, source))? {
             None => {
                 header.set_size(extent.length);
                 self.output.write(&header.into_bytes())?;
@@ -147,22 +133,18 @@ impl<W: Write> Export<'_, W> {
                 going_on(self.counter.add(extent.length - data))?;
             }
         }
-        self.output.pad()
+        self.output.pad(BLOCK)
     }
 
     fn data(&mut self, extent: Extent, run: Range<u64>) -> Result<()> {
         let file = &self.fs.contents_file(extent.file).file;
         let mut range = extent.offset + run.start..extent.offset + run.end;
         while !range.is_empty() {
-            let count = self.output.copy(file, &range)?.map_err(|source| self.unreadable(extent, source))?;
+            let count =
+                self.output.copy(file, &range)?.map_err(|source| Error::unreadable(self.fs, extent.file, source))?;
             range.start += count;
             going_on(self.counter.add(count))?;
         }
         Ok(())
-    }
-
-    fn unreadable(&self, extent: Extent, source: io::Error) -> Error {
-        let path = self.fs.contents_file(extent.file).path.clone();
-        vmroot_container_fs::Error::Contents { path, source }.into()
     }
 }

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 
 use vmroot_container_fs::Extent;
 
-use super::output::BLOCK;
+use super::BLOCK;
 use crate::holes::Holes;
 
 /// Zeros are left out of a file if at least this many bytes are saved: a sparse entry costs headers, and the

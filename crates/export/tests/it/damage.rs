@@ -87,7 +87,7 @@ fn a_writer_that_fails_only_at_the_end_is_heard() {
     }
     let root = Root::of(&[Layer::new([Entry::file("a", "a")])]);
     let error = export_tar(&root.fs, LateFailure, &TarOptions::default()).map(|_| ()).unwrap_err();
-    assert_eq!(error.to_string(), "cannot write the tar: the last straw");
+    assert_eq!(error.to_string(), "cannot write the archive: the last straw");
 
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let error = export_tar(&root.fs, full, &TarOptions::default()).unwrap_err();

@@ -1,7 +1,9 @@
-//! Exports against the model, against GNU tar, and against what may go wrong.
+//! Exports against the model, against GNU tar and cpio, and against what may go wrong.
 
+mod cpio;
 mod damage;
 mod directory;
+mod forged;
 mod hostile;
 mod output;
 mod prebaked;

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{Cursor, Read};
-use std::mem::{offset_of, size_of};
 use std::ops::ControlFlow;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -15,12 +14,11 @@ use vmroot_container_fs::ContainerFs;
 use vmroot_export::{
     DirectoryOptions, Error, Progress, TarOptions, TarReport, export_compressed_tar, export_directory, export_tar,
 };
-use vmroot_layer_index::format::{DirentRecord, Header, InodeRecord, Section, mode};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::{arbitrary, skip};
-use zerocopy::FromBytes;
 
+use crate::forged::with_sockets;
 use crate::roots::{Root, describe, expected, look_at};
 
 fn export(fs: &ContainerFs) -> (Vec<u8>, TarReport) {
@@ -213,36 +211,6 @@ fn the_hook_hears_of_all_bytes_and_may_stop() {
     assert!(matches!(stopped, Err(Error::Cancelled)));
 }
 
-/// Makes every named pipe of an index a socket, which no layer tar can bring.
-fn with_sockets(mut index: Vec<u8>) -> Vec<u8> {
-    const FIFO: u8 = 1;
-    const SOCKET: u8 = 12;
-    let header = Header::read_from_bytes(&index[..size_of::<Header>()]).unwrap();
-    let records = |section: Section| {
-        let record = header.sections[section as usize];
-        let (start, end) = (record.offset.get() as usize, (record.offset.get() + record.length.get()) as usize);
-        (start..end).step_by(section.stride())
-    };
-    for at in records(Section::Inodes) {
-        let at = at + offset_of!(InodeRecord, mode);
-        let old = u32::from_le_bytes(index[at..at + 4].try_into().unwrap());
-        if old & mode::TYPE == mode::FIFO {
-            index[at..at + 4].copy_from_slice(&(old & !mode::TYPE | mode::SOCKET).to_le_bytes());
-        }
-    }
-    for at in records(Section::Dirents) {
-        let kind = &mut index[at + offset_of!(DirentRecord, kind)];
-        if *kind == FIFO {
-            *kind = SOCKET;
-        }
-    }
-    let checksum = offset_of!(Header, checksum);
-    index[checksum..checksum + 4].fill(0);
-    let sum = crc32fast::hash(&index);
-    index[checksum..checksum + 4].copy_from_slice(&sum.to_le_bytes());
-    index
-}
-
 #[test]
 fn sockets_are_left_out_and_reported() {
     let root = Root::of(&[Layer::new([
@@ -254,8 +222,8 @@ fn sockets_are_left_out_and_reported() {
     fs::write(&index, with_sockets(fs::read(root.files().join("root.idx")).unwrap())).unwrap();
     let fs = ContainerFs::open(&index, &|_| root.contents_of(0)).unwrap();
     let (tar, report) = export(&fs);
-    assert_eq!((report.entries, report.omitted), (3, 2));
-    assert_eq!(report.omitted_paths, [Path::new("run/socket"), Path::new("z")]);
+    assert_eq!((report.entries, report.omitted.total), (3, 2));
+    assert_eq!(report.omitted.paths, [Path::new("run/socket"), Path::new("z")]);
     let paths: Vec<_> = describe(&Root::of_tars(&[tar]).fs).into_keys().collect();
     assert_eq!(paths, [&b""[..], b"a", b"run"]);
 

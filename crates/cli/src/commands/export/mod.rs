@@ -12,12 +12,13 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use indicatif::ProgressBar;
-use vmroot::export::Progress;
+use vmroot::export::{Omissions, Progress};
 use vmroot::{Cancel, Compression, ContainerFs};
 
 use crate::args::{ExportArguments, Format};
 use crate::bars::Bars;
 use crate::context::Context;
+use crate::output;
 
 /// What a form could not hold is shown this often, and counted from there.
 const SHOWN: usize = 20;
@@ -42,6 +43,9 @@ fn write(export: &Export<'_>) -> anyhow::Result<()> {
         Format::Tar => stream::tar(export, None),
         Format::TarGz => stream::tar(export, Some(Compression::Gzip)),
         Format::TarZst => stream::tar(export, Some(Compression::Zstd)),
+        Format::Cpio => stream::cpio(export, None),
+        Format::CpioGz => stream::cpio(export, Some(Compression::Gzip)),
+        Format::CpioZst => stream::cpio(export, Some(Compression::Zstd)),
     }
 }
 
@@ -60,5 +64,16 @@ impl Export<'_> {
         self.bar.set_length(progress.total_bytes);
         self.bar.set_position(progress.bytes);
         if self.cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// Says which paths a form lacks something of.
+fn note_omissions(what: &str, omissions: &Omissions) {
+    for path in omissions.paths.iter().take(SHOWN) {
+        output::note(&format!("{what}: {}", path.display()));
+    }
+    let more = omissions.total.saturating_sub(SHOWN as u64);
+    if more > 0 {
+        output::note(&format!("{what}: {more} more"));
     }
 }

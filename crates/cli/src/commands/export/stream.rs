@@ -3,10 +3,13 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use vmroot::export::{OutputFile, Progress, TarOptions, export_compressed_tar, export_tar};
+use vmroot::export::{
+    CpioOptions, OutputFile, Progress, TarOptions, export_compressed_cpio, export_compressed_tar, export_cpio,
+    export_tar,
+};
 use vmroot::{Compression, EncoderOptions};
 
-use super::{Export, SHOWN};
+use super::{Export, note_omissions};
 use crate::output;
 
 /// A tar.
@@ -17,8 +20,23 @@ pub(super) fn tar(export: &Export<'_>, compression: Option<Compression>) -> anyh
         None => export_tar(export.root, writer, &options),
         Some(compression) => export_compressed_tar(export.root, writer, &options, &encoder(export, compression)),
     })?;
-    for path in report.omitted_paths.iter().take(SHOWN) {
-        output::note(&format!("left out, a tar has no sockets: {}", path.display()));
+    note_omissions("left out, a tar has no sockets", &report.omitted);
+    Ok(())
+}
+
+/// An initramfs.
+pub(super) fn cpio(export: &Export<'_>, compression: Option<Compression>) -> anyhow::Result<()> {
+    let hook = |progress: Progress| export.advance(progress);
+    let options = CpioOptions { hook: Some(&hook) };
+    let report = write(export, |writer| match compression {
+        None => export_cpio(export.root, writer, &options),
+        Some(compression) => export_compressed_cpio(export.root, writer, &options, &encoder(export, compression)),
+    })?;
+    note_omissions("xattrs left out, a cpio has none", &report.without_xattrs);
+    note_omissions("time changed, a cpio has those from 1970 to 2106", &report.clamped_times);
+    if report.without_nanoseconds.total > 0 {
+        let paths = report.without_nanoseconds.total;
+        output::note(&format!("times of {paths} paths are cut to whole seconds, a cpio has no others"));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The stream that a tar is written to, in large pieces.
+//! The stream that an archive is written to, in large pieces.
 
 use std::fs::File;
 use std::io::Write;
@@ -7,13 +7,11 @@ use std::os::unix::fs::FileExt;
 
 use crate::{Error, Result};
 
-/// A tar is made of blocks of this many bytes.
-pub(super) const BLOCK: usize = 512;
 /// Written at once: most files fit several times, and bytes are read right into it.
 const BUFFER: usize = 1 << 20;
 
 /// Gathers bytes for a writer.
-pub(super) struct Output<W> {
+pub(crate) struct Stream<W> {
     writer: W,
     buffer: Vec<u8>,
     filled: usize,
@@ -21,12 +19,12 @@ pub(super) struct Output<W> {
     written: u64,
 }
 
-impl<W: Write> Output<W> {
-    pub(super) fn new(writer: W) -> Self {
+impl<W: Write> Stream<W> {
+    pub(crate) fn new(writer: W) -> Self {
         Self { writer, buffer: vec![0; BUFFER], filled: 0, written: 0 }
     }
 
-    pub(super) fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             let (piece, rest) = bytes.split_at(bytes.len().min(self.room()?));
             self.buffer[self.filled..self.filled + piece.len()].copy_from_slice(piece);
@@ -37,7 +35,7 @@ impl<W: Write> Output<W> {
     }
 
     /// Writes some bytes of a file, at most what one buffer holds; gives how many.
-    pub(super) fn copy(&mut self, file: &File, range: &Range<u64>) -> Result<std::io::Result<u64>> {
+    pub(crate) fn copy(&mut self, file: &File, range: &Range<u64>) -> Result<std::io::Result<u64>> {
         let count = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(self.room()?);
         let read = file.read_exact_at(&mut self.buffer[self.filled..self.filled + count], range.start);
         Ok(read.map(|()| {
@@ -46,16 +44,15 @@ impl<W: Write> Output<W> {
         }))
     }
 
-    /// Writes zeros up to the next block.
-    pub(super) fn pad(&mut self) -> Result<()> {
+    /// Writes zeros up to the next multiple of `block`, which is at most 512.
+    pub(crate) fn pad(&mut self, block: usize) -> Result<()> {
         let position = self.written + self.filled as u64;
-        let padding = position.next_multiple_of(BLOCK as u64) - position;
-        self.write(&[0; BLOCK][..padding as usize])
+        let padding = position.next_multiple_of(block as u64) - position;
+        self.write(&[0; 512][..padding as usize])
     }
 
-    /// Writes the two blocks of zeros that end a tar, and gives the writer back with the number of bytes.
-    pub(super) fn finish(mut self) -> Result<(W, u64)> {
-        self.write(&[0; 2 * BLOCK])?;
+    /// Writes what is gathered, and gives the writer back with the number of bytes.
+    pub(crate) fn finish(mut self) -> Result<(W, u64)> {
         self.empty()?;
         self.writer.flush().map_err(Error::Stream)?;
         Ok((self.writer, self.written))

@@ -1,0 +1,252 @@
+//! Exports to a cpio.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use proptest::prelude::*;
+use vmroot_compress::{Compression, Decoder, EncoderOptions, Limits};
+use vmroot_container_fs::ContainerFs;
+use vmroot_export::{
+    CpioOptions, CpioReport, CpioWriter, Error, LISTED_OMISSIONS, Progress, export_compressed_cpio, export_cpio,
+};
+use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::listing::Listing;
+use vmroot_testkit::{arbitrary, skip};
+
+use crate::forged::{with_size, with_sockets};
+use crate::roots::{Root, expected};
+
+fn export(fs: &ContainerFs) -> (Vec<u8>, CpioReport) {
+    let (cpio, report) = export_cpio(fs, Vec::new(), &CpioOptions::default()).unwrap();
+    assert_eq!(report.bytes, cpio.len() as u64);
+    assert_eq!(cpio.len() % 4, 0);
+    (cpio, report)
+}
+
+/// What GNU cpio makes of an archive.
+fn gnu_cpio(cpio: &[u8]) -> Listing {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new("cpio");
+    command.args(["--extract", "--preserve-modification-time", "--quiet", "--no-absolute-filenames"]);
+    let mut child = command.current_dir(directory.path()).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // It closes its end when it has seen enough; its output says whether that was right.
+    let _ = child.stdin.take().unwrap().write_all(cpio);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    as_gnu_cpio_restores(Listing::of_directory(directory.path()).unwrap())
+}
+
+/// It sets times of directories before it makes what is in them, and none of symbolic links.
+fn as_gnu_cpio_restores(mut listing: Listing) -> Listing {
+    listing.rows.values_mut().filter(|row| matches!(row.kind, 'd' | 'l')).for_each(|row| row.mtime = 0);
+    listing
+}
+
+/// What a cpio can hold of a tree.
+fn as_in_a_cpio(mut listing: Listing) -> Listing {
+    for row in listing.rows.values_mut() {
+        row.xattrs.clear();
+        row.mtime = row.mtime.div_euclid(1_000_000_000).clamp(0, u32::MAX.into()) * 1_000_000_000;
+        row.link = row.link.take().filter(|_| row.kind != 'l');
+    }
+    as_gnu_cpio_restores(listing)
+}
+
+#[test]
+fn random_stacks() {
+    if skip::needs_root() || skip::needs_program("cpio") {
+        return;
+    }
+    let config = ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(layers in arbitrary::stack())| {
+        let root = Root::in_memory(&layers);
+        let (cpio, report) = export(&root.fs);
+        let wanted = expected(&layers);
+        as_in_a_cpio(wanted.clone()).assert_same(&gnu_cpio(&cpio));
+        prop_assert_eq!(report.entries, 1 + wanted.rows.len() as u64);
+        prop_assert!(export(&root.fs).0 == cpio);
+    });
+}
+
+#[test]
+fn what_archives_stumble_over() {
+    let layers = [Layer::new([
+        Entry::file("TRAILER!!!", "not the end"),
+        Entry::directory("dir/TRAILER!!!"),
+        Entry::file("hard/a", "content"),
+        Entry::hard_link("hard/b", "hard/a"),
+        Entry::hard_link("c", "hard/a"),
+        Entry::file("empty", ""),
+        Entry::hard_link("no bytes either", "empty"),
+        Entry::fifo("p"),
+        Entry::hard_link("q", "p"),
+        Entry::symlink("s", "x".repeat(4095)),
+        Entry::char_device("dev/null", 1, 3).mode(0o666),
+        Entry::block_device("dev/b", 4095, 1_048_575),
+        Entry::file(b"\xff\n", "x").owner(u32::MAX - 1, 65_536).mode(0o6755),
+        Entry::file(format!("{}/{}", "n".repeat(255), "m".repeat(255)), "odd length"),
+    ])];
+    let root = Root::of(&layers);
+    let (cpio, _) = export(&root.fs);
+    let occurs = |wanted: &[u8]| cpio.windows(wanted.len()).filter(|bytes| *bytes == wanted).count();
+    // Three names and one copy of the bytes.
+    assert_eq!(occurs(b"content"), 1);
+    assert_eq!((occurs(b"\0\0./TRAILER!!!\0"), occurs(b"TRAILER!!!\0")), (0, 3));
+    assert!(cpio.ends_with(b"00000000TRAILER!!!\0\0\0\0"));
+    if skip::needs_root() || skip::needs_program("cpio") {
+        return;
+    }
+    as_in_a_cpio(expected(&layers)).assert_same(&gnu_cpio(&cpio));
+}
+
+#[test]
+fn what_a_cpio_lacks_is_reported() {
+    let many = (0..LISTED_OMISSIONS + 5).map(|number| Entry::file(format!("{number:04}"), "").xattr("user.x", "y"));
+    let layer = Layer::new(many.chain([
+        Entry::file("early", "").mtime(-1, 999_999_999),
+        Entry::file("late", "").mtime(i64::from(u32::MAX) + 1, 0),
+        Entry::file("latest", "").mtime(u32::MAX.into(), 0),
+        Entry::file("between", "").mtime(5, 1),
+        Entry::directory("./").mtime(6, 2),
+    ]));
+    let (cpio, report) = export(&Root::of(&[layer]).fs);
+    let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+    assert_eq!(report.without_xattrs.total, LISTED_OMISSIONS as u64 + 5);
+    assert_eq!(report.without_xattrs.paths.len(), LISTED_OMISSIONS);
+    assert_eq!(report.without_xattrs.paths[0], Path::new("0000"));
+    assert_eq!(report.clamped_times.paths, paths(&["early", "late"]));
+    assert_eq!(report.without_nanoseconds.paths, paths(&[".", "between"]));
+    assert!(cpio.starts_with(b"07070100000001000041ed0000000000000000000000020000000600000000"), "the root is first");
+    if skip::needs_program("cpio") {
+        return;
+    }
+    let listing = gnu_cpio(&cpio);
+    let time = |path: &[u8]| listing.rows[path].mtime / 1_000_000_000;
+    assert_eq!((time(b"early"), time(b"late"), time(b"latest")), (0, u32::MAX.into(), u32::MAX.into()));
+    assert_eq!(time(b"between"), 5);
+}
+
+#[test]
+fn sockets_stay_sockets() {
+    let root = Root::of(&[Layer::new([Entry::fifo("run/socket"), Entry::hard_link("z", "run/socket")])]);
+    let index = root.files().join("sockets.idx");
+    fs::write(&index, with_sockets(fs::read(root.files().join("root.idx")).unwrap())).unwrap();
+    let (cpio, report) = export(&ContainerFs::open(&index, &|_| root.contents_of(0)).unwrap());
+    assert_eq!(report.entries, 4);
+    if skip::needs_program("cpio") {
+        return;
+    }
+    let listing = gnu_cpio(&cpio);
+    assert_eq!((listing.rows[&b"run/socket"[..]].kind, listing.rows[&b"z"[..]].kind), ('s', 's'));
+}
+
+#[test]
+fn what_would_be_lost_is_refused() {
+    let limit = u64::from(u32::MAX);
+    let root = Root::of(&[Layer::new([Entry::file("var/large", "x")])]);
+    let large = |size| {
+        let (bytes, length) = with_size(fs::read(root.files().join("root.idx")).unwrap(), size);
+        let index = root.files().join("large.idx");
+        fs::write(&index, bytes).unwrap();
+        File::options().write(true).open(root.contents_of(0)).unwrap().set_len(length).unwrap();
+        ContainerFs::open(&index, &|_| root.contents_of(0)).unwrap()
+    };
+    let (_, report) = export_cpio(&large(limit), io::sink(), &CpioOptions::default()).unwrap();
+    assert!(report.bytes > limit);
+
+    let mut written = Vec::new();
+    let error = export_cpio(&large(limit + 1), &mut written, &CpioOptions::default()).unwrap_err();
+    assert_eq!(error.to_string(), "var/large: 4294967296 bytes; a cpio holds at most 4294967295");
+    assert_eq!(written, b"");
+
+    let deep = |last: &[String]| {
+        let path = [&vec!["d".repeat(255); 15][..], last].concat().join("/");
+        Root::of(&[Layer::new([Entry::file(path, "")])])
+    };
+    export(&deep(&["e".repeat(255)]).fs);
+    let root = deep(&["e".to_owned(), "f".repeat(254)]);
+    let error = export_cpio(&root.fs, io::sink(), &CpioOptions::default()).unwrap_err().to_string();
+    assert!(error.ends_with("f: 4096 bytes of path; a cpio holds at most 4095"), "{error}");
+}
+
+#[test]
+fn compressed_for_the_kernel() {
+    let files = (0..50).map(|number| Entry::file(format!("file-{number}"), vec![number; 99_999]));
+    let root = Root::of(&[Layer::new(files)]);
+    let (plain, _) = export(&root.fs);
+    for (compression, level) in [(Compression::Gzip, None), (Compression::Zstd, None), (Compression::Zstd, Some(22))] {
+        for threads in [0, 2] {
+            let options = EncoderOptions { compression, level, threads };
+            let (bytes, report) =
+                export_compressed_cpio(&root.fs, Vec::new(), &CpioOptions::default(), &options).unwrap();
+            assert_eq!(report.bytes, plain.len() as u64);
+            let mut decoded = Vec::new();
+            Decoder::new(&bytes[..], &Limits::default()).unwrap().read_to_end(&mut decoded).unwrap();
+            assert!(decoded == plain);
+            match compression {
+                // The kernel reads past a name in the header, and past nothing else.
+                Compression::Gzip => assert_eq!(bytes[..4], [0x1f, 0x8b, 8, 0]),
+                _ => assert!(window(&bytes) <= 128 << 20, "the kernel's limit"),
+            }
+            // One member, one frame: the kernel takes no archive in parts.
+            let magic = &bytes[..if compression == Compression::Gzip { 3 } else { 4 }];
+            assert_eq!(bytes.windows(magic.len()).filter(|window| *window == magic).count(), 1);
+        }
+    }
+}
+
+/// The size of the window that a zstd frame asks for (RFC 8878, section 3.1.1.1).
+fn window(frame: &[u8]) -> u64 {
+    const SINGLE_SEGMENT: u8 = 0x20;
+    assert_eq!(frame[4] & SINGLE_SEGMENT, 0, "it is the stream's, not the content's");
+    let (exponent, mantissa) = (frame[5] >> 3, u64::from(frame[5] & 7));
+    let base = 1 << (10 + exponent);
+    base + base / 8 * mantissa
+}
+
+#[test]
+fn an_archive_of_a_few_files() {
+    let mut archive = CpioWriter::new(Vec::new());
+    archive.directory(b"dev", 0o755).unwrap();
+    archive.device(b"dev/console", 0o020_600, (5, 1)).unwrap();
+    archive.file(b"init", 0o755, b"#!/bin/sh\n").unwrap();
+    archive.symlink(b"linuxrc", b"init").unwrap();
+    let (bytes, length) = archive.finish().unwrap();
+    assert_eq!(bytes.len() as u64, length);
+    let header = "07070100000003000081ed000000000000000000000001000000000000000a00000000000000000000000000000000\
+                  0000000500000000init\0\0#!/bin/sh\n\0\x00070701";
+    assert!(bytes.windows(header.len()).any(|bytes| bytes == header.as_bytes()), "{}", bytes.escape_ascii());
+    if skip::needs_root() || skip::needs_program("cpio") {
+        return;
+    }
+    let layers = [Layer::new([
+        Entry::directory("dev").mode(0o755).mtime(0, 0),
+        Entry::char_device("dev/console", 5, 1).mode(0o600).mtime(0, 0),
+        Entry::file("init", "#!/bin/sh\n").mode(0o755).mtime(0, 0),
+        Entry::symlink("linuxrc", "init").mode(0o777).mtime(0, 0),
+    ])];
+    expected(&layers).assert_same(&gnu_cpio(&bytes));
+}
+
+#[test]
+fn the_hook_may_stop_it() {
+    let root = Root::of(&[Layer::new([Entry::file("a", vec![1; 10 << 20])])]);
+    let stop = |progress: Progress| {
+        assert_eq!(progress.total_bytes, 10 << 20);
+        ControlFlow::Break(())
+    };
+    let stopped = export_cpio(&root.fs, io::sink(), &CpioOptions { hook: Some(&stop) });
+    assert!(matches!(stopped, Err(Error::Cancelled)));
+}
+
+#[test]
+fn damaged_contents_are_named() {
+    let root = Root::of(&[Layer::new([Entry::file("a", vec![1; 10_000])])]);
+    File::options().write(true).open(root.contents_of(0)).unwrap().set_len(4096).unwrap();
+    let error = export_cpio(&root.fs, io::sink(), &CpioOptions::default()).unwrap_err().to_string();
+    assert!(error.starts_with(&fs::canonicalize(root.contents_of(0)).unwrap().display().to_string()), "{error}");
+}
