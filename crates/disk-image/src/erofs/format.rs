@@ -1,0 +1,206 @@
+//! The layout of an EROFS image (the kernel's `fs/erofs/erofs_fs.h`). Every integer is little-endian.
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Bytes of a block, and of a block of a directory.
+pub(crate) const BLOCK: u64 = 4096;
+/// The same, as a power of two.
+pub(crate) const BLOCK_BITS: u8 = 12;
+/// Inodes start on multiples of this many bytes; their number (nid) counts them from the start of the image.
+pub(crate) const SLOT: u64 = 32;
+
+/// Where the superblock lies, in bytes.
+pub(crate) const SUPERBLOCK_OFFSET: usize = 1024;
+/// The first bytes of the superblock.
+pub(crate) const MAGIC: u32 = 0xe0f5_e1e2;
+
+/// The superblock has a checksum.
+pub(crate) const COMPAT_CHECKSUM: u32 = 0x1;
+/// Times of inodes are those of modification.
+pub(crate) const COMPAT_MTIME: u32 = 0x2;
+/// There is a table of devices.
+pub(crate) const INCOMPAT_DEVICE_TABLE: u32 = 0x8;
+
+/// What describes the image, 128 bytes.
+#[derive(Debug, Clone, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(crate) struct Superblock {
+    /// [`MAGIC`].
+    pub(crate) magic: U32,
+    /// CRC-32C, not inverted, from here to the end of the block with this field zero.
+    pub(crate) checksum: U32,
+    /// Features that a reader may ignore.
+    pub(crate) feature_compat: U32,
+    /// [`BLOCK_BITS`].
+    pub(crate) block_bits: u8,
+    /// Further 16-byte parts of the superblock.
+    pub(crate) extension_slots: u8,
+    /// Nid of the root directory.
+    pub(crate) root_nid: U16,
+    /// The number of inodes.
+    pub(crate) inodes: U64,
+    /// Modification time of compact inodes: seconds.
+    pub(crate) epoch: U64,
+    /// The same: nanoseconds.
+    pub(crate) epoch_nanoseconds: U32,
+    /// Blocks of the image; with devices, of the primary one.
+    pub(crate) blocks: U32,
+    /// Block that nids count from.
+    pub(crate) meta_block: U32,
+    /// Block that ids of shared xattrs count from.
+    pub(crate) xattr_block: U32,
+    /// Identity.
+    pub(crate) uuid: [u8; 16],
+    /// Label.
+    pub(crate) volume_name: [u8; 16],
+    /// Features that a reader must know.
+    pub(crate) feature_incompat: U32,
+    /// Compression algorithms, or the window of LZ4.
+    pub(crate) compression: U16,
+    /// Devices besides the primary one.
+    pub(crate) extra_devices: U16,
+    /// Where the table of devices starts, in units of its records.
+    pub(crate) device_table: U16,
+    /// Size of directory blocks, as a power of two relative to blocks.
+    pub(crate) directory_block_bits: u8,
+    /// Long prefixes of xattr names.
+    pub(crate) xattr_prefixes: u8,
+    /// Where they start.
+    pub(crate) xattr_prefix_start: U32,
+    /// Nid of the inode that fragments lie in.
+    pub(crate) packed_nid: U64,
+    /// Zero: no xattr filter.
+    pub(crate) xattr_filter: u8,
+    /// Zero.
+    pub(crate) reserved: [u8; 23],
+}
+
+/// A device besides the primary one, 128 bytes.
+#[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(crate) struct DeviceSlot {
+    /// Digest of what is on it.
+    pub(crate) tag: [u8; 64],
+    /// Its blocks.
+    pub(crate) blocks: U32,
+    /// Where its first block is in the addresses of the whole image.
+    pub(crate) mapped_block: U32,
+    /// Zero.
+    pub(crate) reserved: [u8; 56],
+}
+
+/// `i_format` of an extended inode; the data layout is shifted by one.
+pub(crate) const FORMAT_EXTENDED: u16 = 1;
+/// Data in whole blocks.
+pub(crate) const LAYOUT_PLAIN: u16 = 0;
+/// Data in whole blocks but the last part, which follows the inode and its xattrs.
+pub(crate) const LAYOUT_INLINE: u16 = 2;
+
+/// The short form of an inode, 32 bytes.
+#[derive(Debug, Clone, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(crate) struct CompactInode {
+    /// Version and data layout.
+    pub(crate) format: U16,
+    /// Size of the xattrs: 0, or 12 + 4 * (n - 1) bytes.
+    pub(crate) xattr_count: U16,
+    /// `st_mode`.
+    pub(crate) mode: U16,
+    /// Number of names.
+    pub(crate) nlink: U16,
+    /// In bytes.
+    pub(crate) size: U32,
+    /// Zero: seconds since the epoch of the superblock.
+    pub(crate) mtime: U32,
+    /// First block of the data, blocks of compressed data, or device number.
+    pub(crate) data: U32,
+    /// What stat(2) says on 32-bit machines.
+    pub(crate) number: U32,
+    /// Owner.
+    pub(crate) uid: U16,
+    /// Group.
+    pub(crate) gid: U16,
+    /// Zero.
+    pub(crate) reserved: U32,
+}
+
+/// The long form of an inode, 64 bytes.
+#[derive(Debug, Clone, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(crate) struct ExtendedInode {
+    /// Version and data layout.
+    pub(crate) format: U16,
+    /// Size of the xattrs: 0, or 12 + 4 * (n - 1) bytes.
+    pub(crate) xattr_count: U16,
+    /// `st_mode`.
+    pub(crate) mode: U16,
+    /// Zero.
+    pub(crate) reserved: U16,
+    /// In bytes.
+    pub(crate) size: U64,
+    /// First block of the data, blocks of compressed data, or device number.
+    pub(crate) data: U32,
+    /// What stat(2) says on 32-bit machines.
+    pub(crate) number: U32,
+    /// Owner.
+    pub(crate) uid: U32,
+    /// Group.
+    pub(crate) gid: U32,
+    /// Seconds since 1970, signed.
+    pub(crate) mtime: U64,
+    /// The rest.
+    pub(crate) mtime_nanoseconds: U32,
+    /// Number of names.
+    pub(crate) nlink: U32,
+    /// Zero.
+    pub(crate) reserved2: [u8; 16],
+}
+
+/// What xattrs of an inode start with, 12 bytes; the numbers of shared ones follow, then its own.
+#[derive(Debug, Clone, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(crate) struct XattrHeader {
+    /// Zero: without the feature nobody reads it.
+    pub(crate) name_filter: U32,
+    /// How many shared ones.
+    pub(crate) shared_count: u8,
+    /// Zero.
+    pub(crate) reserved: [u8; 7],
+}
+
+/// What one xattr starts with, 4 bytes; name and value follow, and zeros up to a multiple of 4.
+#[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(crate) struct XattrEntry {
+    /// Bytes of the name behind its prefix.
+    pub(crate) name_length: u8,
+    /// Which prefix.
+    pub(crate) prefix: u8,
+    /// Bytes of the value.
+    pub(crate) value_length: U16,
+}
+
+/// An entry of a directory, 12 bytes. A block has its entries, sorted by name, and then their names.
+#[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(crate) struct Dirent {
+    /// What it names.
+    pub(crate) nid: U64,
+    /// Where the name is in the block.
+    pub(crate) name_offset: U16,
+    /// `EROFS_FT_*`.
+    pub(crate) kind: u8,
+    /// Zero.
+    pub(crate) reserved: u8,
+}
+
+const _: () = {
+    assert!(size_of::<Superblock>() == 128);
+    assert!(size_of::<DeviceSlot>() == 128);
+    assert!(size_of::<CompactInode>() == 32);
+    assert!(size_of::<ExtendedInode>() == 64);
+    assert!(size_of::<XattrHeader>() == 12);
+    assert!(size_of::<XattrEntry>() == 4);
+    assert!(size_of::<Dirent>() == 12);
+};

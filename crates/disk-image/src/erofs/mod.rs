@@ -1,0 +1,3 @@
+//! EROFS, the kernel's read-only file system (`Documentation/filesystems/erofs.rst`).
+
+mod format;

@@ -1,0 +1,40 @@
+//! Why an image cannot be written.
+
+use std::io;
+
+use bstr::BString;
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why an image cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something in the root is beyond what the form can hold.
+    #[error("{path:?}: {form} cannot hold {what}")]
+    Unrepresentable {
+        /// Where it is in the root.
+        path: BString,
+        /// The form: EROFS, ext4.
+        form: &'static str,
+        /// What it is, and the limit.
+        what: String,
+    },
+    /// The whole root is beyond what the form can hold.
+    #[error("the root is too large for {form}: {what}")]
+    TooLarge {
+        /// The form: EROFS, ext4.
+        form: &'static str,
+        /// What there is too much of, and the limit.
+        what: String,
+    },
+    /// The image cannot be written: no space, a bad disk.
+    #[error("cannot write the image: {0}")]
+    Write(#[source] io::Error),
+    /// The root cannot be read.
+    #[error(transparent)]
+    Root(#[from] vmroot_container_fs::Error),
+    /// The hook asked to stop. What was written before is left.
+    #[error("stopped before everything was written")]
+    Cancelled,
+}

@@ -1,0 +1,11 @@
+//! Writes the merged root of an image as a disk image that a kernel mounts.
+//!
+//! Each form is a pure function of the root and its options: no clock, no random numbers, no trace of how many threads
+//! wrote it. File contents move by shared blocks where the file system can.
+
+mod crc32c;
+mod erofs;
+mod error;
+mod identity;
+
+pub use error::{Error, Result};
