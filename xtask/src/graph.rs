@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{process, workspace};
 
 /// Each crate, by its directory, and the workspace's crates it depends on. Tests may use more.
-pub const GRAPH: [(&str, &[&str]); 15] = [
+pub const GRAPH: [(&str, &[&str]); 16] = [
     ("model", &[]),
     ("sys", &[]),
     ("compress", &[]),
@@ -22,6 +22,7 @@ pub const GRAPH: [(&str, &[&str]); 15] = [
     ("container-fs", &["model", "layer-index"]),
     ("transport", &["model", "compress", "registry"]),
     ("export", &["model", "sys", "compress", "container-fs"]),
+    ("disk-image", &["model", "sys", "container-fs", "export"]),
     ("fuse-mount", &["container-fs"]),
     ("image-store", &["model", "compress", "registry", "blob-cache", "layer-index", "container-fs", "transport"]),
     (

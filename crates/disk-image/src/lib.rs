@@ -8,4 +8,5 @@ mod erofs;
 mod error;
 mod identity;
 
+pub use erofs::{ErofsOptions, ErofsReport, MAX_BLOCKS, write_erofs};
 pub use error::{Error, Result};

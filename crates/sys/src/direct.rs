@@ -70,6 +70,16 @@ impl AlignedBuffer {
         rest
     }
 
+    /// Makes it `length` bytes long, more than its capacity if need be, and gives them for writing; what they are until
+    /// then is unspecified.
+    pub fn resize(&mut self, length: usize) -> &mut [u8] {
+        if length > self.capacity() {
+            *self = Self::new(length);
+        }
+        self.length = length;
+        &mut self.memory[self.start..self.start + length]
+    }
+
     /// Removes the first `count` bytes, and moves what follows to the front.
     pub fn remove(&mut self, count: usize) {
         self.memory.copy_within(self.start + count..self.start + self.length, self.start);
@@ -94,6 +104,16 @@ mod tests {
         assert_eq!(buffer.as_slice().as_ptr().align_offset(DIRECT_ALIGNMENT), 0);
         buffer.remove(1001);
         assert!(buffer.is_empty());
+    }
+
+    #[test]
+    fn it_grows_and_stays_aligned() {
+        let mut buffer = AlignedBuffer::new(100);
+        buffer.resize(50).fill(3);
+        assert_eq!(buffer.as_slice(), [3; 50]);
+        buffer.resize(20_000).fill(4);
+        assert_eq!((buffer.len(), buffer.as_slice()[19_999]), (20_000, 4));
+        assert_eq!(buffer.as_slice().as_ptr().align_offset(DIRECT_ALIGNMENT), 0);
     }
 
     #[test]

@@ -1,3 +1,24 @@
 //! EROFS, the kernel's read-only file system (`Documentation/filesystems/erofs.rst`).
+//!
+//! Both forms are one plan ([`plan`]) of the same metadata. The one-file form ([`image`]) has the contents of files
+//! behind it, the metadata-only form ([`meta`]) leaves them in the layers' contents files, which become devices.
 
+mod data;
+mod directory;
 mod format;
+mod image;
+mod inode;
+mod metadata;
+mod packer;
+mod plan;
+mod superblock;
+mod target;
+mod xattrs;
+
+pub use image::{ErofsOptions, ErofsReport, write_erofs};
+
+/// What errors call it.
+const FORM: &str = "EROFS";
+
+/// The most blocks of an image: their numbers have 32 bits.
+pub const MAX_BLOCKS: u32 = u32::MAX;

@@ -1,0 +1,166 @@
+//! The one-file form: metadata first, then the contents of files.
+
+use std::fs::File;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use vmroot_container_fs::ContainerFs;
+use vmroot_export::{Hook, Meter};
+use vmroot_sys::AlignedBuffer;
+
+use super::data::{Data, Job, Jobs};
+use super::format::BLOCK;
+use super::metadata::{InodeRuns, Rest};
+use super::plan::{Files, Plan};
+use super::superblock::{seal, superblock};
+use super::target::Target;
+use crate::{Error, Result};
+
+/// How a root becomes an EROFS image.
+#[derive(Clone, Copy)]
+pub struct ErofsOptions<'a> {
+    /// Threads that write; 1 at least. The image does not depend on it.
+    pub threads: usize,
+    /// Hears of progress and may stop the export.
+    pub hook: Option<Hook<'a>>,
+}
+
+impl Default for ErofsOptions<'_> {
+    /// One thread for each core.
+    fn default() -> Self {
+        Self { threads: thread::available_parallelism().map_or(1, usize::from), hook: None }
+    }
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErofsReport {
+    /// Inodes.
+    pub inodes: u64,
+    /// Length of the image in bytes, a multiple of 4096.
+    pub bytes: u64,
+    /// Bytes of it that are not the contents of files, or ends of files that are packed with the metadata.
+    pub metadata_bytes: u64,
+    /// Bytes that share their blocks with contents files.
+    pub shared_bytes: u64,
+}
+
+/// Writes the root to an empty file, or to a device, as an EROFS image that any kernel from Linux 5.4 on mounts.
+///
+/// What does not fill a block is packed behind the inode. Blocks of zeros stay holes.
+///
+/// # Errors
+/// [`Error::Unrepresentable`] for xattrs that EROFS has no room or no name for, [`Error::TooLarge`] from 16 TiB on,
+/// [`Error::Write`], [`Error::Root`] when contents cannot be read, and [`Error::Cancelled`].
+pub fn write_erofs(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) -> Result<ErofsReport> {
+    let mut plan = Plan::of(fs, Files::Packed, 0)?;
+    let mut data = Data::place(&mut plan)?;
+    let target = Target::new(file).map_err(Error::Write)?;
+    let bytes = u64::from(data.end) * BLOCK;
+    let total = data.bytes + plan.end * BLOCK;
+    let blocks = data.end;
+    target.set_length(bytes).map_err(Error::Write)?;
+    let meter = Meter::new(options.hook, total);
+    let shared_bytes = data.share(fs, &target);
+    going_on(&meter, shared_bytes)?;
+    let writer = Writer {
+        plan: &plan,
+        target: &target,
+        blocks,
+        inodes: InodeRuns::of(&plan),
+        jobs: Mutex::new(Queue { data: Jobs::new(fs, data, target.is_sparse()), next_run: 0 }),
+        meter,
+    };
+    writer.run(options.threads)?;
+    Ok(ErofsReport { inodes: plan.inodes.len() as u64, bytes, metadata_bytes: plan.end * BLOCK, shared_bytes })
+}
+
+struct Writer<'a> {
+    plan: &'a Plan<'a>,
+    target: &'a Target<'a>,
+    blocks: u32,
+    inodes: InodeRuns,
+    jobs: Mutex<Queue<'a>>,
+    meter: Meter<'a>,
+}
+
+/// What is still to be done.
+struct Queue<'a> {
+    data: Jobs<'a>,
+    next_run: usize,
+}
+
+enum Work {
+    Data(Job),
+    Inodes(usize),
+}
+
+impl Writer<'_> {
+    fn run(&self, threads: usize) -> Result<()> {
+        let work = || {
+            let result = self.work();
+            if result.is_err() {
+                self.meter.stop();
+            }
+            result
+        };
+        let results: Vec<Result<()>> = thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let own = work();
+            let joined = others.into_iter().map(|other| other.join().unwrap_or(Err(Error::Cancelled)));
+            std::iter::once(own).chain(joined).collect()
+        });
+        // Of several errors the one that stopped the others.
+        let cause = |result: &Result<()>| !matches!(result, Err(Error::Cancelled));
+        let (causes, stopped): (Vec<_>, Vec<_>) = results.into_iter().partition(cause);
+        causes.into_iter().chain(stopped).collect::<Result<()>>()?;
+        let mut buffer = AlignedBuffer::new(0);
+        Rest::of(self.plan).write(|bytes, offset| {
+            buffer.resize(bytes.len()).copy_from_slice(bytes);
+            self.target.write(buffer.as_slice(), offset).map_err(Error::Write)
+        })
+    }
+
+    fn work(&self) -> Result<()> {
+        let mut buffer = AlignedBuffer::new(0);
+        while let Some(work) = self.next_work()? {
+            match work {
+                Work::Data(job) => {
+                    job.run(self.plan.fs, self.target, &mut buffer)?;
+                    going_on(&self.meter, job.progress)?;
+                }
+                Work::Inodes(run) => {
+                    let length = self.write_inodes(run, &mut buffer)?;
+                    going_on(&self.meter, length)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Data first: reading it brings the ends of files into memory, which inodes are written with.
+    fn next_work(&self) -> Result<Option<Work>> {
+        let mut queue = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(job) = queue.data.next_job()? {
+            return Ok(Some(Work::Data(job)));
+        }
+        queue.next_run += 1;
+        Ok((queue.next_run <= self.inodes.count()).then(|| Work::Inodes(queue.next_run - 1)))
+    }
+
+    fn write_inodes(&self, run: usize, buffer: &mut AlignedBuffer) -> Result<u64> {
+        let blocks = self.inodes.blocks(self.plan, run);
+        let bytes = buffer.resize(blocks.length as usize);
+        bytes.fill(0);
+        self.inodes.write(self.plan, run, bytes)?;
+        if run == 0 {
+            seal(&superblock(self.plan, self.blocks, 0, ""), bytes);
+        }
+        self.target.write(buffer.as_slice(), blocks.offset).map_err(Error::Write)?;
+        Ok(blocks.length)
+    }
+}
+
+fn going_on(meter: &Meter<'_>, bytes: u64) -> Result<()> {
+    if meter.advance(bytes).is_break() { Err(Error::Cancelled) } else { Ok(()) }
+}

@@ -1,0 +1,229 @@
+//! Where everything of an image goes.
+//!
+//! The image begins with the superblock and the table of devices, then come inodes, each with its xattrs and, as far as
+//! its [`Layout`] says, with data behind it; then shared xattrs, the blocks of large directories and links, and at last
+//! the contents of files. Inodes are packed in the order of their numbers, which is that of a walk in breadth, so who
+//! lists a directory finds its inodes side by side.
+
+use vmroot_container_fs::{ContainerFs, InodeId, InodeKind, Stat, Timestamp};
+
+use super::directory::DirectorySize;
+use super::format::{BLOCK, CompactInode, DeviceSlot, ExtendedInode, SLOT, SUPERBLOCK_OFFSET, Superblock};
+use super::packer::Packer;
+use super::xattrs::{self, XattrTable};
+use super::{FORM, MAX_BLOCKS};
+use crate::{Error, Result};
+
+/// How the data of an inode lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// There is none: devices, empty files.
+    Bare,
+    /// In whole blocks.
+    Plain {
+        /// The first.
+        block: u32,
+    },
+    /// In whole blocks as far as they are full; what is left follows the inode and its xattrs, all in one block.
+    Inline {
+        /// The first.
+        block: u32,
+    },
+}
+
+/// How the contents of files lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Files {
+    /// What does not fill a block follows the inode.
+    Packed,
+    /// In whole blocks, as in contents files.
+    Whole,
+}
+
+/// An inode that has its place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Placed {
+    /// From the start of the image, in bytes.
+    pub(crate) offset: u64,
+    /// Of its data, in bytes.
+    pub(crate) size: u64,
+    /// How its data lies.
+    pub(crate) layout: Layout,
+    /// The directory that a directory is in; the root is in itself.
+    pub(crate) parent: InodeId,
+    /// Whether it has the long form.
+    pub(crate) extended: bool,
+}
+
+/// Where everything but the contents of files goes.
+pub(crate) struct Plan<'a> {
+    pub(crate) fs: &'a ContainerFs,
+    /// The modification time of all inodes of the short form.
+    pub(crate) epoch: Timestamp,
+    pub(crate) xattrs: XattrTable<'a>,
+    /// By inode number.
+    pub(crate) inodes: Vec<Placed>,
+    /// The first block of shared xattrs: inodes end there.
+    pub(crate) xattr_block: u64,
+    /// The first block of large directories and links.
+    pub(crate) directory_block: u64,
+    /// The first block behind all metadata.
+    pub(crate) end: u64,
+}
+
+impl Placed {
+    /// The number that the image has for it.
+    pub(crate) fn nid(&self) -> u64 {
+        self.offset / SLOT
+    }
+
+    /// Bytes of data behind the inode.
+    pub(crate) fn tail(&self) -> u64 {
+        if matches!(self.layout, Layout::Inline { .. }) { self.size % BLOCK } else { 0 }
+    }
+
+    /// Blocks of data.
+    pub(crate) fn blocks(&self) -> u64 {
+        match self.layout {
+            Layout::Bare => 0,
+            Layout::Plain { .. } => self.size.div_ceil(BLOCK),
+            Layout::Inline { .. } => self.size / BLOCK,
+        }
+    }
+}
+
+impl<'a> Plan<'a> {
+    /// Places everything; contents of files have sizes but no addresses yet.
+    pub(crate) fn of(fs: &'a ContainerFs, files: Files, devices: usize) -> Result<Self> {
+        check_xattrs(fs)?;
+        let xattrs = XattrTable::of(fs);
+        let epoch = most_frequent_time(fs);
+        let mut packer = Packer::new();
+        packer.place((SUPERBLOCK_OFFSET + size_of::<Superblock>() + devices * size_of::<DeviceSlot>()) as u64);
+        let mut plan = Self { fs, epoch, xattrs, inodes: Vec::new(), xattr_block: 0, directory_block: 0, end: 0 };
+        plan.inodes.reserve_exact(fs.inode_count() as usize);
+        for ino in inodes(fs) {
+            let placed = plan.place(ino, files, &mut packer)?;
+            plan.inodes.push(placed);
+        }
+        plan.set_parents();
+        plan.xattr_block = packer.blocks();
+        plan.directory_block = plan.xattr_block + plan.xattrs.size().div_ceil(BLOCK);
+        plan.end = plan.directory_block;
+        plan.address_directories()?;
+        Ok(plan)
+    }
+
+    /// What has its own blocks in the metadata, in the order of these blocks.
+    pub(crate) fn with_blocks(&self) -> impl Iterator<Item = InodeId> {
+        inodes(self.fs).filter(|ino| {
+            let placed = &self.inodes[ino.0 as usize];
+            placed.blocks() > 0 && self.fs.stat(*ino).kind != InodeKind::Regular
+        })
+    }
+
+    fn place(&self, ino: InodeId, files: Files, packer: &mut Packer) -> Result<Placed> {
+        let stat = self.fs.stat(ino);
+        let size = match stat.kind {
+            InodeKind::Directory => DirectorySize::of(self.fs, ino).bytes(),
+            _ => stat.size,
+        };
+        let extended = needs_long_form(&stat, size) || stat.mtime != self.epoch;
+        let body = self.xattrs.body(self.fs, ino).map_err(|what| unrepresentable(self.fs, ino, what))?;
+        let core = if extended { size_of::<ExtendedInode>() } else { size_of::<CompactInode>() };
+        let head = (core + body.size()) as u64;
+        let layout = layout(&stat, size, head, files);
+        let mut placed = Placed { offset: 0, size, layout, parent: InodeId::ROOT, extended };
+        placed.offset = packer.place(head + placed.tail());
+        Ok(placed)
+    }
+
+    fn set_parents(&mut self) {
+        for directory in inodes(self.fs) {
+            for entry in self.fs.readdir(directory, 0).into_iter().flatten() {
+                // Only those of directories are asked for.
+                self.inodes[entry.ino.0 as usize].parent = directory;
+            }
+        }
+    }
+
+    fn address_directories(&mut self) -> Result<()> {
+        for ino in self.with_blocks().collect::<Vec<_>>() {
+            let placed = &mut self.inodes[ino.0 as usize];
+            placed.layout.set_block(self.end)?;
+            self.end += placed.blocks();
+        }
+        Ok(())
+    }
+}
+
+impl Layout {
+    /// Sets the first block.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] where blocks no longer have numbers.
+    pub(crate) fn set_block(&mut self, first: u64) -> Result<()> {
+        let first = check_blocks(first)?;
+        match self {
+            Self::Bare => {}
+            Self::Plain { block } | Self::Inline { block } => *block = first,
+        }
+        Ok(())
+    }
+}
+
+/// The number of blocks, if that many can have numbers.
+pub(crate) fn check_blocks(blocks: u64) -> Result<u32> {
+    let too_large = |_| {
+        let what = format!("{blocks} blocks of {BLOCK} bytes, it has at most {MAX_BLOCKS} (16 TiB)");
+        Error::TooLarge { form: FORM, what }
+    };
+    u32::try_from(blocks).map_err(too_large)
+}
+
+/// All inodes of a root, by number.
+pub(crate) fn inodes(fs: &ContainerFs) -> impl Iterator<Item = InodeId> + use<> {
+    (0..fs.inode_count()).map(InodeId)
+}
+
+fn layout(stat: &Stat, size: u64, head: u64, files: Files) -> Layout {
+    let tail = size % BLOCK;
+    let inline = match stat.kind {
+        InodeKind::Regular if size > 0 => files == Files::Packed,
+        InodeKind::Directory | InodeKind::Symlink => true,
+        _ => return Layout::Bare,
+    };
+    // The end of a head of several blocks would have to be in the tail's block as well: not worth the case.
+    if inline && tail > 0 && head + tail <= BLOCK { Layout::Inline { block: 0 } } else { Layout::Plain { block: 0 } }
+}
+
+/// Whether the short form would lose something besides the modification time.
+fn needs_long_form(stat: &Stat, size: u64) -> bool {
+    let short = u32::from(u16::MAX);
+    stat.uid > short || stat.gid > short || stat.nlink > short || size > u64::from(u32::MAX)
+}
+
+/// The modification time that lets the most inodes have the short form; of equally frequent ones the earliest.
+fn most_frequent_time(fs: &ContainerFs) -> Timestamp {
+    let stats = inodes(fs).map(|ino| fs.stat(ino)).filter(|stat| !needs_long_form(stat, stat.size));
+    let mut times: Vec<_> = stats.map(|stat| stat.mtime).collect();
+    times.sort_unstable();
+    let runs = times.chunk_by(|one, other| one == other);
+    let best = runs.min_by_key(|run| std::cmp::Reverse(run.len()));
+    best.map_or_else(Timestamp::default, |run| run[0])
+}
+
+fn check_xattrs(fs: &ContainerFs) -> Result<()> {
+    for ino in inodes(fs).filter(|ino| fs.has_xattrs(*ino)) {
+        if let Some(what) = fs.xattrs(ino).find_map(|(name, value)| xattrs::refusal(name, value)) {
+            return Err(unrepresentable(fs, ino, what));
+        }
+    }
+    Ok(())
+}
+
+/// Names an inode by its first path.
+fn unrepresentable(fs: &ContainerFs, ino: InodeId, what: String) -> Error {
+    let path = fs.walk().find(|entry| entry.ino == ino).map_or_else(Vec::new, |entry| entry.path);
+    Error::Unrepresentable { path: path.into(), form: FORM, what }
+}

@@ -1,0 +1,55 @@
+//! The file that an image is written to.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rustix::io::Errno;
+use vmroot_sys::open_direct;
+
+/// The file that an image is written to, past the page cache where that can be: an image is a gigabyte that nobody
+/// reads soon, and copying it into memory takes longer than writing it.
+pub(crate) struct Target<'a> {
+    file: &'a File,
+    direct: Option<File>,
+    sparse: bool,
+}
+
+impl<'a> Target<'a> {
+    /// An empty file, or a device.
+    pub(crate) fn new(file: &'a File) -> io::Result<Self> {
+        let sparse = file.metadata()?.is_file();
+        // The descriptor's own name: the file may have none, or another. Without /proc the page cache has to do.
+        let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let direct = if sparse { open_direct(Path::new(&own)).ok().flatten() } else { None };
+        Ok(Self { file, direct, sparse })
+    }
+
+    /// Whether what is not written reads as zeros.
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.sparse
+    }
+
+    /// Makes the file `length` bytes long: at once, for a file that grows with every write is written by one thread at
+    /// a time.
+    pub(crate) fn set_length(&self, length: u64) -> io::Result<()> {
+        if self.sparse { self.file.set_len(length) } else { Ok(()) }
+    }
+
+    /// The file, for sharing blocks.
+    pub(crate) fn file(&self) -> &File {
+        self.file
+    }
+
+    /// Writes whole blocks from an [`AlignedBuffer`](vmroot_sys::AlignedBuffer).
+    pub(crate) fn write(&self, blocks: &[u8], offset: u64) -> io::Result<()> {
+        let Some(direct) = &self.direct else { return self.file.write_all_at(blocks, offset) };
+        match direct.write_all_at(blocks, offset) {
+            // A file system that opens a file so and then does not do it.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => self.file.write_all_at(blocks, offset),
+            result => result,
+        }
+    }
+}

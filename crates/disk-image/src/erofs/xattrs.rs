@@ -1,0 +1,189 @@
+//! Extended attributes: behind the inode, or once for all in an area of shared ones.
+
+use std::collections::HashMap;
+
+use vmroot_container_fs::{ContainerFs, InodeId};
+use zerocopy::IntoBytes;
+
+use super::format::{XattrEntry, XattrHeader};
+
+/// The longest value in bytes: its length has 16 bits.
+const MAX_VALUE: usize = u16::MAX as usize;
+/// The most shared ones that an inode can name.
+const MAX_SHARED: usize = u8::MAX as usize;
+/// The most bytes behind one inode: a count of 16 bits, of which one stands for the header and each other for 4 bytes.
+const MAX_BODY: usize = size_of::<XattrHeader>() + 4 * (u16::MAX as usize - 1);
+/// A longer one is shared even if nobody shares it: inodes behind each other make a walk read fewer blocks.
+const LONG: usize = 1024;
+
+/// The prefixes that are written as a number, and whether more of the name has to follow.
+const PREFIXES: [(&[u8], u8, bool); 5] = [
+    (b"user.", 1, true),
+    (b"system.posix_acl_access", 2, false),
+    (b"system.posix_acl_default", 3, false),
+    (b"trusted.", 4, true),
+    (b"security.", 6, true),
+];
+
+type Pair<'a> = (&'a [u8], &'a [u8]);
+
+/// The shared xattrs of a root.
+pub(crate) struct XattrTable<'a> {
+    /// Where each is in the area, in units of 4 bytes.
+    shared: HashMap<Pair<'a>, u32>,
+    /// In the order of the area.
+    order: Vec<Pair<'a>>,
+    size: u64,
+}
+
+/// The xattrs of one inode.
+pub(crate) struct XattrBody<'a> {
+    shared: Vec<u32>,
+    own: Vec<Pair<'a>>,
+    size: usize,
+}
+
+/// Why an xattr cannot be held, for the end of a sentence.
+pub(crate) fn refusal(name: &[u8], value: &[u8]) -> Option<String> {
+    let name_text = bstr::BStr::new(name);
+    if split(name).is_none() {
+        return Some(format!("the xattr {name_text:?}: only user.*, trusted.*, security.* and POSIX access lists"));
+    }
+    (value.len() > MAX_VALUE)
+        .then(|| format!("the xattr {name_text:?} of {} bytes: a value has at most {MAX_VALUE}", value.len()))
+}
+
+/// The number of a name's prefix, and the rest of the name.
+fn split(name: &[u8]) -> Option<(u8, &[u8])> {
+    PREFIXES.iter().find_map(|(prefix, number, has_rest)| {
+        let rest = name.strip_prefix(*prefix)?;
+        (rest.is_empty() != *has_rest).then_some((*number, rest))
+    })
+}
+
+impl<'a> XattrTable<'a> {
+    /// Finds what is worth sharing, among xattrs that [`refusal`] has nothing against.
+    pub(crate) fn of(fs: &'a ContainerFs) -> Self {
+        let mut table = Self { shared: HashMap::new(), order: Vec::new(), size: 0 };
+        let mut counts: HashMap<Pair<'a>, u32> = HashMap::new();
+        let mut seen = Vec::new();
+        let inodes = (0..fs.inode_count()).filter_map(|number| fs.inode_id(number.into()));
+        for pair in inodes.filter(|ino| fs.has_xattrs(*ino)).flat_map(|ino| fs.xattrs(ino)) {
+            let count = counts.entry(pair).or_insert_with(|| {
+                seen.push(pair);
+                0
+            });
+            *count += 1;
+        }
+        for pair in seen {
+            let (count, size) = (counts[&pair] as usize, entry_size(pair));
+            if size > LONG || size + 4 * count < size * count {
+                let id = u32::try_from(table.size / 4).expect("an index has less than 4 GiB of xattrs");
+                table.shared.insert(pair, id);
+                table.order.push(pair);
+                table.size += size as u64;
+            }
+        }
+        table
+    }
+
+    /// Bytes of the area of shared ones.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The shared ones as they stand in the area, one after the other.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.order.iter().map(|pair| {
+            let mut bytes = Vec::with_capacity(entry_size(*pair));
+            write_entry(*pair, &mut bytes);
+            bytes
+        })
+    }
+
+    /// What stands behind an inode.
+    ///
+    /// # Errors
+    /// Why it is more than can, for the end of a sentence.
+    pub(crate) fn body(&self, fs: &'a ContainerFs, ino: InodeId) -> Result<XattrBody<'a>, String> {
+        let mut body = XattrBody { shared: Vec::new(), own: Vec::new(), size: 0 };
+        for pair in fs.xattrs(ino) {
+            match self.shared.get(&pair) {
+                Some(id) if body.shared.len() < MAX_SHARED => body.shared.push(*id),
+                _ => body.own.push(pair),
+            }
+        }
+        if body.shared.is_empty() && body.own.is_empty() {
+            return Ok(body);
+        }
+        let own: usize = body.own.iter().map(|pair| entry_size(*pair)).sum();
+        body.size = size_of::<XattrHeader>() + 4 * body.shared.len() + own;
+        if body.size > MAX_BODY {
+            return Err(format!("{} bytes of xattrs: an inode has at most {MAX_BODY}", body.size));
+        }
+        Ok(body)
+    }
+}
+
+impl XattrBody<'_> {
+    /// In bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The size as an inode says it.
+    pub(crate) fn count(&self) -> u16 {
+        let beyond = |size| 1 + (size - size_of::<XattrHeader>()) / 4;
+        self.size.checked_sub(1).map_or(0, |_| beyond(self.size) as u16)
+    }
+
+    pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
+        if self.size == 0 {
+            return;
+        }
+        let header = XattrHeader { shared_count: self.shared.len() as u8, ..XattrHeader::default() };
+        bytes.extend_from_slice(header.as_bytes());
+        for id in &self.shared {
+            bytes.extend_from_slice(&id.to_le_bytes());
+        }
+        for pair in &self.own {
+            write_entry(*pair, bytes);
+        }
+    }
+}
+
+fn entry_size((name, value): Pair<'_>) -> usize {
+    let rest = split(name).map_or(name, |(_, rest)| rest);
+    (size_of::<XattrEntry>() + rest.len() + value.len()).next_multiple_of(4)
+}
+
+fn write_entry((name, value): Pair<'_>, bytes: &mut Vec<u8>) {
+    let (prefix, rest) = split(name).expect("names were checked first");
+    let value_length = (value.len() as u16).into();
+    bytes.extend_from_slice(XattrEntry { name_length: rest.len() as u8, prefix, value_length }.as_bytes());
+    bytes.extend_from_slice(rest);
+    bytes.extend_from_slice(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_a_known_prefix_and_what_belongs_behind_it() {
+        assert_eq!(split(b"user.mime"), Some((1, &b"mime"[..])));
+        assert_eq!(split(b"security.capability"), Some((6, &b"capability"[..])));
+        assert_eq!(split(b"system.posix_acl_default"), Some((3, &b""[..])));
+        for name in [&b"user."[..], b"system.posix_acl_access.x", b"system.nfs4_acl", b"none", b"User.x"] {
+            assert_eq!(split(name), None);
+            assert!(refusal(name, b"").unwrap().contains(&*String::from_utf8_lossy(name)));
+        }
+    }
+
+    #[test]
+    fn a_value_has_less_than_64_kib() {
+        assert_eq!(refusal(b"user.x", &[0; 65535]), None);
+        assert!(refusal(b"user.x", &[0; 65536]).unwrap().contains("65535"));
+    }
+}
