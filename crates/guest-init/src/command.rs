@@ -1,0 +1,87 @@
+//! The child of PID 1, up to the moment when it becomes the command.
+
+use std::convert::Infallible;
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+
+use rustix::fs::{Gid, Mode, Uid, fchown};
+use rustix::process::{ioctl_tiocsctty, setsid, umask};
+use rustix::stdio;
+use rustix::system::uname;
+use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
+
+use crate::config::{self, Config};
+use crate::environment::Environment;
+use crate::kernel::{self, CommandLine};
+use crate::users::{self, User};
+use crate::{Error, Result, console, program};
+
+/// Becomes the command of the config with `arguments`, or says why not.
+pub(crate) fn run(arguments: &[OsString]) -> ! {
+    let Err(error) = become_command(arguments);
+    console::error(&error);
+    process::exit(error.exit_code())
+}
+
+fn become_command(arguments: &[OsString]) -> Result<Infallible> {
+    let config = Config::read(Path::new(config::PATH))?;
+    let command = config.command(arguments)?;
+    let user = users::resolve(&config, Path::new("/"))?;
+    let hostname = uname().nodename().to_string_lossy().into_owned();
+    let terminal = config.tty.then(|| env::var("TERM").unwrap_or_default());
+    let environment = Environment::new(&config.env, &hostname, terminal.as_deref(), &user.home);
+    umask(Mode::WGRP | Mode::WOTH);
+    enter(&config.working_dir)?;
+    take_console(config.tty, &user)?;
+    drop_to(&user)?;
+    execute(&command, &environment)
+}
+
+/// Makes the working directory current; container engines make it where it is missing.
+fn enter(directory: &str) -> Result<()> {
+    let path = Path::new("/").join(directory);
+    let entered = env::set_current_dir(&path).or_else(|missing| match fs::create_dir_all(&path) {
+        Ok(()) => env::set_current_dir(&path),
+        Err(_) => Err(missing),
+    });
+    entered.map_err(|source| Error::Io { path, source })
+}
+
+/// A session of its own, and the console as its terminal: Ctrl-C and job control need both.
+fn take_console(terminal: bool, user: &User) -> Result<()> {
+    setsid().map_err(|error| Error::System { what: "start a session", source: error.into() })?;
+    if terminal {
+        // A console that is no terminal is still a place to write to.
+        let _ = ioctl_tiocsctty(stdio::stdin());
+    } else {
+        console::make_raw();
+    }
+    // /dev/stdout and the like open it again, as the user.
+    let _ = fchown(stdio::stdin(), Some(Uid::from_raw(user.uid)), None);
+    Ok(())
+}
+
+/// Groups first: afterwards there would be no right to.
+fn drop_to(user: &User) -> Result<()> {
+    let failed = |what| move |error: rustix::io::Errno| Error::System { what, source: error.into() };
+    let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
+    set_thread_groups(&groups).map_err(failed("set the supplementary groups"))?;
+    set_thread_gid(Gid::from_raw(user.gid)).map_err(failed("set the group"))?;
+    set_thread_uid(Uid::from_raw(user.uid)).map_err(failed("set the user"))
+}
+
+fn execute(command: &[OsString], environment: &Environment) -> Result<Infallible> {
+    let (name, arguments) = command.split_first().ok_or(Error::NoCommand)?;
+    let file: PathBuf = program::find(name, environment.get("PATH").unwrap_or_default())?;
+    let mut program = Command::new(&file);
+    program.arg0(name).args(arguments).env_clear().envs(environment.iter());
+    if CommandLine::read().trace {
+        console::moment("exec", kernel::now());
+    }
+    let error = program.exec();
+    Err(program::refused(name, &file, &error))
+}

@@ -1,0 +1,58 @@
+//! Files of an image, read whole and never longer than they may be.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+use crate::{Error, Result};
+
+/// The bytes of a regular file, `limit` at most.
+///
+/// # Errors
+/// [`Error::Io`] and [`Error::TooLong`].
+pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let failed = |source| Error::Io { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    // A fifo in place of the file would block for ever, and a device might have side effects.
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(Error::Document { path: path.to_owned(), reason: "not a regular file".to_owned() });
+    }
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::TooLong { path: path.to_owned(), limit });
+    }
+    Ok(bytes)
+}
+
+/// A JSON document of `limit` bytes at most.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::TooLong`] and [`Error::Document`].
+pub(crate) fn json<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<T> {
+    serde_json::from_slice(&read(path, limit)?)
+        .map_err(|error| Error::Document { path: path.to_owned(), reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_at_the_limit_is_read_and_one_byte_more_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, [b'x'; 16]).unwrap();
+        assert_eq!(read(&path, 16).unwrap().len(), 16);
+        assert!(matches!(read(&path, 15), Err(Error::TooLong { limit: 15, .. })));
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = read(directory.path(), 16).unwrap_err().to_string();
+        assert!(error.ends_with("not a regular file"), "{error}");
+    }
+}

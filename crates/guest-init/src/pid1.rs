@@ -1,0 +1,130 @@
+//! PID 1 of the guest.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
+use rustix::system::{RebootCommand, reboot, sethostname};
+use signal_hook::consts;
+use signal_hook::iterator::Signals;
+
+use crate::config::{self, Config};
+use crate::kernel::{self, CommandLine};
+use crate::{COMMAND_ROLE, Error, Result, console, document, loopback, mounts, shutdown};
+
+/// The guest's name when neither config nor image has one.
+const DEFAULT_HOSTNAME: &str = "vmroot";
+/// The longest name that Linux takes, in bytes.
+const MAX_HOSTNAME: usize = 64;
+
+/// Signals that the command gets when PID 1 does.
+const FORWARDED: [i32; 8] = [
+    consts::SIGHUP,
+    consts::SIGINT,
+    consts::SIGQUIT,
+    consts::SIGTERM,
+    consts::SIGUSR1,
+    consts::SIGUSR2,
+    consts::SIGWINCH,
+    POWER,
+];
+/// SIGPWR: the power fails. To a program that means to end.
+const POWER: i32 = 30;
+
+/// Serves the command that the root's config names, with `arguments` in place of its own, and powers off.
+pub(crate) fn run(name: &OsStr, arguments: &[OsString]) -> ! {
+    let start = kernel::now();
+    mounts::first();
+    console::attach();
+    let kernel = CommandLine::read();
+    if kernel.trace {
+        console::moment("start", start);
+    }
+    let code = serve(name, kernel.meant(arguments)).unwrap_or_else(|error| {
+        console::error(&error);
+        error.exit_code()
+    });
+    shutdown::end(code, kernel.reboot)
+}
+
+fn serve(name: &OsStr, arguments: &[OsString]) -> Result<i32> {
+    mounts::then();
+    let config = Config::read(Path::new(config::PATH))?;
+    if let Err(error) = sethostname(hostname(&config, Path::new("/etc/hostname")).as_bytes()) {
+        console::note(&format!("no host name: {error}"));
+    }
+    if let Err(error) = loopback::up() {
+        console::note(&format!("no loopback interface: {error}"));
+    }
+    // Ctrl-Alt-Del becomes a SIGINT to PID 1, not a restart at once.
+    let _ = reboot(RebootCommand::CadOff);
+    let failed = |what| move |source: io::Error| Error::System { what, source };
+    let mut signals = Signals::new(FORWARDED.iter().chain(&[consts::SIGCHLD])).map_err(failed("wait for signals"))?;
+    let child = start(name, arguments).map_err(failed("start another process"))?;
+    Ok(supervise(&mut signals, child))
+}
+
+/// Starts this program again as the command. Without /proc its name must do, which a kernel gives as a full path.
+fn start(name: &OsStr, arguments: &[OsString]) -> io::Result<Pid> {
+    let start = |program: &OsStr| Command::new(program).arg0(COMMAND_ROLE).args(arguments).spawn();
+    let child = start(OsStr::new("/proc/self/exe")).or_else(|_| start(name))?;
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Reaps whatever ends and forwards signals until `command` ends; its exit code.
+fn supervise(signals: &mut Signals, command: Pid) -> i32 {
+    for signal in signals.forever() {
+        if signal != consts::SIGCHLD {
+            let signal = if signal == POWER { consts::SIGTERM } else { signal };
+            let named = Signal::from_named_raw(signal).unwrap_or(Signal::TERM);
+            let _ = kill_process(command, named);
+            continue;
+        }
+        // One signal may stand for many children.
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            if pid == command {
+                return exit_code(status);
+            }
+        }
+    }
+    unreachable!("signals are waited for as long as the handle is open")
+}
+
+/// The status of an exit, or 128 and the number of the signal, as shells have it.
+fn exit_code(status: WaitStatus) -> i32 {
+    status.exit_status().or(status.terminating_signal().map(|signal| 128 + signal)).unwrap_or(crate::error::OWN_FAULT)
+}
+
+/// The config's, the image's, or one for all, as long as Linux takes it.
+fn hostname(config: &Config, file: &Path) -> String {
+    let valid = |name: &str| !name.is_empty() && name.len() <= MAX_HOSTNAME && !name.contains(char::is_whitespace);
+    if let Some(name) = config.hostname.as_deref().filter(|name| valid(name)) {
+        return name.to_owned();
+    }
+    let text = document::read(file, 4096).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    // hostname(5): comments begin with #.
+    let name = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    name.filter(|name| valid(name)).unwrap_or(DEFAULT_HOSTNAME).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hostname_is_the_config_s_then_the_image_s() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "# comment\n\n image \n").unwrap();
+        let mut config = Config::default();
+        assert_eq!(hostname(&config, file.path()), "image");
+        assert_eq!(hostname(&config, Path::new("/nonexistent")), "vmroot");
+        config.hostname = Some("config".to_owned());
+        assert_eq!(hostname(&config, file.path()), "config");
+        config.hostname = Some("x".repeat(65));
+        assert_eq!(hostname(&config, file.path()), "image");
+    }
+}

@@ -1,0 +1,139 @@
+//! `/run` and `/tmp`: places for what lives as long as the guest.
+//!
+//! Images put things there all the same: directories of daemons with their owners, sockets' places. A root that can be
+//! written to keeps them as they are. On one that cannot, a tmpfs takes their place and gets copies, within limits.
+
+use std::ffi::CStr;
+use std::fs::{self, File, Metadata, Permissions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::mount::{MountFlags, mount};
+
+use crate::{console, mounts};
+
+/// Most entries that are copied into a tmpfs.
+const MAX_ENTRIES: usize = 4096;
+/// Most bytes of files that are copied into a tmpfs.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Makes `path` a place that can be written to. `data` are the options of a tmpfs that is all new.
+pub(crate) fn cover(path: &Path, data: &CStr) {
+    if let Err(error) = try_cover(path, data) {
+        console::note(&format!("no tmpfs at {}: {error}", path.display()));
+    }
+}
+
+fn try_cover(path: &Path, data: &CStr) -> io::Result<()> {
+    let made = fs::symlink_metadata(path).is_err();
+    mounts::make_directory(path)?;
+    let read_only = statvfs(path)?.f_flag.contains(StatVfsMountFlags::RDONLY);
+    if mounts::is_mount_point(path) || !read_only && fs::read_dir(path)?.next().is_some() {
+        return Ok(());
+    }
+    let below = File::open(path)?;
+    mount("tmpfs", path, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, data)?;
+    if made {
+        return Ok(());
+    }
+    // The directory under the mount has no path any more but this one.
+    let below = PathBuf::from(format!("/proc/self/fd/{}", below.as_raw_fd()));
+    like(&fs::metadata(&below)?, path)?;
+    Copy { entries: MAX_ENTRIES, bytes: MAX_BYTES }.tree(&below, path)
+}
+
+/// What may still be copied.
+struct Copy {
+    entries: usize,
+    bytes: u64,
+}
+
+impl Copy {
+    fn tree(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut pending = vec![(from.to_owned(), to.to_owned())];
+        while let Some((from, to)) = pending.pop() {
+            for entry in fs::read_dir(&from)? {
+                let entry = entry?;
+                let Some(entries) = self.entries.checked_sub(1) else {
+                    console::note(&format!("more than {MAX_ENTRIES} entries beneath {}", from.display()));
+                    return Ok(());
+                };
+                self.entries = entries;
+                let to = to.join(entry.file_name());
+                if self.entry(&entry.path(), &to)? {
+                    pending.push((entry.path(), to));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies one entry; whether it is a directory. Devices, sockets and fifos are not what belongs there.
+    fn entry(&mut self, from: &Path, to: &Path) -> io::Result<bool> {
+        let metadata = fs::symlink_metadata(from)?;
+        let kind = metadata.file_type();
+        if kind.is_dir() {
+            fs::create_dir(to)?;
+            like(&metadata, to)?;
+        } else if kind.is_symlink() {
+            symlink(fs::read_link(from)?, to)?;
+            lchown(to, Some(metadata.uid()), Some(metadata.gid()))?;
+        } else if kind.is_file() {
+            let Some(bytes) = self.bytes.checked_sub(metadata.len()) else {
+                console::note(&format!("{} is too large to be copied", to.display()));
+                return Ok(false);
+            };
+            self.bytes = bytes;
+            fs::copy(from, to)?;
+            like(&metadata, to)?;
+        }
+        Ok(kind.is_dir())
+    }
+}
+
+/// Owner, then mode: a change of owner clears set-id bits.
+fn like(metadata: &Metadata, path: &Path) -> io::Result<()> {
+    chown(path, Some(metadata.uid()), Some(metadata.gid()))?;
+    fs::set_permissions(path, Permissions::from_mode(metadata.mode() & 0o7777))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        let from = directory.path().join("from");
+        fs::create_dir_all(from.join("daemon/deep")).unwrap();
+        fs::set_permissions(from.join("daemon"), Permissions::from_mode(0o1770)).unwrap();
+        fs::write(from.join("daemon/deep/file"), "text").unwrap();
+        symlink("daemon", from.join("link")).unwrap();
+        fs::create_dir(directory.path().join("to")).unwrap();
+        directory
+    }
+
+    #[test]
+    fn directories_links_and_files_are_copied_with_their_modes() {
+        let directory = tree();
+        let to = directory.path().join("to");
+        Copy { entries: 4, bytes: 4 }.tree(&directory.path().join("from"), &to).unwrap();
+        assert_eq!(fs::metadata(to.join("daemon")).unwrap().mode() & 0o7777, 0o1770);
+        assert_eq!(fs::read_to_string(to.join("link/deep/file")).unwrap(), "text");
+        assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("daemon"));
+    }
+
+    #[test]
+    fn what_is_beyond_the_limits_is_left_out() {
+        let directory = tree();
+        let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+        Copy { entries: 4, bytes: 3 }.tree(&from, &to).unwrap();
+        assert!(to.join("daemon/deep").exists() && !to.join("daemon/deep/file").exists());
+        let none = directory.path().join("none");
+        fs::create_dir(&none).unwrap();
+        Copy { entries: 0, bytes: 3 }.tree(&from, &none).unwrap();
+        assert_eq!(fs::read_dir(&none).unwrap().count(), 0);
+    }
+}
