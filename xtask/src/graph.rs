@@ -24,6 +24,7 @@ pub const GRAPH: [(&str, &[&str]); 16] = [
     ("export", &["model", "sys", "compress", "container-fs"]),
     ("disk-image", &["model", "sys", "container-fs", "export"]),
     ("fuse-mount", &["container-fs"]),
+    ("virtiofs", &["container-fs"]),
     ("image-store", &["model", "compress", "registry", "blob-cache", "layer-index", "container-fs", "transport"]),
     (
         "vmroot",
@@ -37,6 +38,7 @@ pub const GRAPH: [(&str, &[&str]); 16] = [
             "transport",
             "export",
             "fuse-mount",
+            "virtiofs",
             "image-store",
         ],
     ),

@@ -266,6 +266,13 @@ pub(crate) enum Command {
         /// The directory it is on
         directory: PathBuf,
     },
+    /// Serve an image's root to a guest by virtio-fs, read-only, until its VMM disconnects
+    Virtiofs {
+        /// The image, or a prebaked directory as prebaked:DIR
+        image: String,
+        #[command(flatten)]
+        options: VirtiofsArguments,
+    },
     /// Write an image's root out
     Export {
         /// The image, or a prebaked directory as prebaked:DIR
@@ -319,6 +326,17 @@ pub(crate) enum Driver {
     Auto,
     /// A process of ours, by FUSE
     Fuse,
+}
+
+/// How to serve a root.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct VirtiofsArguments {
+    /// The socket that the VMM connects to; when it is there, the VMM may
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: PathBuf,
+    /// How many request queues the VMM may ask for, 1 to 63 [default: one for each CPU, 8 at most]
+    #[arg(long, value_name = "N")]
+    pub(crate) queues: Option<usize>,
 }
 
 /// How to write a root out.

@@ -35,6 +35,9 @@ pub enum Error {
     /// A mount.
     #[error(transparent)]
     Mount(#[from] vmroot_fuse_mount::Error),
+    /// A virtio-fs device.
+    #[error(transparent)]
+    VirtioFs(#[from] vmroot_virtiofs::Error),
     /// The image is for another architecture than the one asked for.
     #[error("image architecture mismatch: image is for {actual} but expected {expected}")]
     ArchitectureMismatch {
@@ -88,7 +91,7 @@ impl Error {
             Self::InvalidConfig { .. } => ErrorKind::Integrity,
             Self::ArchitectureMismatch { .. } => ErrorKind::NotFound,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
-            Self::Export(_) | Self::Mount(_) | Self::Io { .. } => ErrorKind::Other,
+            Self::Export(_) | Self::Mount(_) | Self::VirtioFs(_) | Self::Io { .. } => ErrorKind::Other,
         }
     }
 }

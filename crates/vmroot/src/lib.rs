@@ -14,7 +14,8 @@
 //! ```
 //!
 //! A [`Client`] pulls and loads images into a cache; an [`Image`] is one of them; its [`ContainerFs`] is the merged root,
-//! read in place. [`export`] writes a root out and [`fuse`] mounts it. [`Prebaked`] is an image in a directory of its
+//! read in place. [`export`] writes a root out, [`fuse`] mounts it, and
+//! [`virtiofs`] serves it to a guest. [`Prebaked`] is an image in a directory of its
 //! own, for machines without a cache.
 //!
 //! Everything blocks; threads inside do what can be done at once. Nothing here prints, reads the environment, or picks a
@@ -58,3 +59,5 @@ pub use vmroot_transport::{Archive, ArchiveImage, ImageName, Pick};
 pub use vmroot_export as export;
 /// Mounting a root by FUSE.
 pub use vmroot_fuse_mount as fuse;
+/// Serving a root to a guest by virtio-fs.
+pub use vmroot_virtiofs as virtiofs;

@@ -8,6 +8,7 @@ mod layer;
 mod mount;
 mod pull;
 mod shell;
+mod virtiofs;
 
 use crate::args::Command;
 use crate::context::Context;
@@ -31,6 +32,7 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Resolve { image, path } => files::resolve(context, &image, &path),
         Command::Mount { image, directory, options } => mount::mount(context, &image, &directory, &options),
         Command::Umount { directory } => mount::unmount(&directory),
+        Command::Virtiofs { image, options } => virtiofs::serve(context, &image, &options),
         Command::Export { image, out, options } => export::export(context, &image, &out, &options),
         Command::Layer(command) => layer::layer(context, command),
         Command::Completions { shell } => shell::completions(shell),

@@ -1,0 +1,20 @@
+//! `virtiofs`.
+
+use std::sync::Arc;
+
+use vmroot::virtiofs::{VirtioFs, VirtioFsOptions};
+
+use crate::args::VirtiofsArguments;
+use crate::context::Context;
+use crate::signals;
+
+/// Serves one VMM. Says nothing: that the socket is there says that it is ready.
+pub(crate) fn serve(context: &Context, image: &str, options: &VirtiofsArguments) -> anyhow::Result<()> {
+    let opened = context.root(image)?;
+    let device_options = VirtioFsOptions { queues: options.queues.unwrap_or(VirtioFsOptions::default().queues) };
+    let device =
+        VirtioFs::bind(Arc::new(opened.root), &options.socket, &device_options).map_err(vmroot::Error::from)?;
+    let stopper = device.stopper();
+    signals::on_signal(move |_| stopper.stop())?;
+    Ok(device.serve().map_err(vmroot::Error::from)?)
+}

@@ -1,0 +1,54 @@
+//! Why a root is not served.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::options::MAX_QUEUES;
+use crate::socket::MAX_PATH;
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a root is not served, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No address of a socket holds that many bytes (unix(7)).
+    #[error("{path}: a socket's path may have {MAX_PATH} bytes, this one has {length}", path = path.display())]
+    PathTooLong {
+        /// The path.
+        path: PathBuf,
+        /// Its bytes.
+        length: usize,
+    },
+    /// Where the socket is to be there is something else, which is left alone.
+    #[error("{path}: exists and is not a socket", path = path.display())]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Another process listens at the socket.
+    #[error("{path}: another process listens there", path = path.display())]
+    InUse {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The socket cannot be made.
+    #[error("{path}: {source}", path = path.display())]
+    Socket {
+        /// The path.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The number of queues is none that a device can have.
+    #[error("a device has 1 to {MAX_QUEUES} request queues, not {0}")]
+    Queues(usize),
+    /// The device cannot be started, or the VMM and it do not understand each other.
+    #[error("the device at {path} has failed: {reason}", path = path.display())]
+    Device {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}

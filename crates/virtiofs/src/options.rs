@@ -1,0 +1,21 @@
+//! How a device is to be.
+
+use std::thread;
+
+/// The most request queues that a device may have: as many queues fit the mask of one of its threads.
+pub(crate) const MAX_QUEUES: usize = 63;
+
+/// How a device is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VirtioFsOptions {
+    /// The request queues that a VMM may ask for, 1 to 63, each with a thread of its own. One that asks for fewer gets
+    /// what it asks for.
+    pub queues: usize,
+}
+
+impl Default for VirtioFsOptions {
+    /// A queue for each core, 8 at most.
+    fn default() -> Self {
+        Self { queues: thread::available_parallelism().map_or(1, |cores| cores.get().min(8)) }
+    }
+}
