@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{process, workspace};
 
 /// Each crate, by its directory, and the workspace's crates it depends on. Tests may use more.
-pub const GRAPH: [(&str, &[&str]); 16] = [
+pub const GRAPH: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("sys", &[]),
     ("compress", &[]),
