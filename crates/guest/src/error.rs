@@ -1,0 +1,33 @@
+//! What can go wrong.
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// None was built in for this architecture.
+    #[error("this vmroot has no init for {architecture}: {}", remedy(architecture))]
+    NoInit {
+        /// Its name in images.
+        architecture: String,
+    },
+    /// A program that was to be the init is none.
+    #[error("not an ELF program")]
+    NotAProgram,
+    /// A program that was to be the init is for other guests.
+    #[error("a program for {actual}, and the image is for {architecture}")]
+    OtherArchitecture {
+        /// What the program is for.
+        actual: String,
+        /// What the image is for.
+        architecture: String,
+    },
+}
+
+fn remedy(architecture: &str) -> String {
+    match crate::rust_target(architecture) {
+        Some(target) => format!("rebuild it after `rustup target add {target}`, or give --init FILE"),
+        None => "give --init FILE".to_owned(),
+    }
+}
