@@ -6,9 +6,11 @@
 mod clone;
 mod direct;
 mod map;
+mod parent;
 mod writeback;
 
 pub use clone::clone_range;
 pub use direct::{AlignedBuffer, DIRECT_ALIGNMENT, open_direct};
 pub use map::Map;
+pub use parent::end_with_parent;
 pub use writeback::start_writeback;

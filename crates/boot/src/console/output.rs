@@ -1,0 +1,226 @@
+//! What a guest writes: the command's bytes, with the lines of its init taken out.
+//!
+//! `vmroot-init` begins its lines with `[vmroot-init] `: `start N` and `exec N` (nanoseconds of the guest's clock) before
+//! the command's first byte, `error: …` and `exit code N` after its last. The command shares the console with it and may
+//! write the like: only what nothing follows is the init's.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::time::Duration;
+
+/// What every line of the init begins with.
+const PREFIX: &[u8] = b"[vmroot-init] ";
+/// The longest line of the init, in bytes; what is longer is the command's.
+const LONGEST: usize = 4096;
+/// The end of the console that an error shows, in bytes.
+const TAIL: usize = 2048;
+/// The lines of it.
+const TAIL_LINES: usize = 15;
+
+/// Takes the console's bytes apart.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    /// The beginning of what may become a line of the init.
+    line: Vec<u8>,
+    /// Lines that are the init's unless something follows.
+    held: Vec<u8>,
+    tail: VecDeque<u8>,
+    /// When the init began, by the guest's clock.
+    pub(crate) started: Option<Duration>,
+    /// When the command was executed, by the guest's clock.
+    pub(crate) executed: Option<Duration>,
+    /// What the command returned.
+    pub(crate) code: Option<u8>,
+    /// Why there was no command.
+    pub(crate) error: Option<String>,
+}
+
+impl Output {
+    /// Passes on what is the command's.
+    pub(crate) fn push(&mut self, bytes: &[u8], out: &mut dyn Write) -> io::Result<()> {
+        let mut passed = Vec::with_capacity(bytes.len());
+        // Last byte first: what turns out to be no line of the init is looked at again.
+        let mut coming: Vec<u8> = bytes.iter().rev().copied().collect();
+        while let Some(byte) = coming.pop() {
+            self.line.push(byte);
+            if !self.may_be_of_init() {
+                passed.append(&mut self.held);
+                passed.push(self.line[0]);
+                coming.extend(self.line.drain(..).skip(1).rev());
+            }
+        }
+        self.pass(&passed, out)
+    }
+
+    /// Whether bytes wait for what comes next.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.line.is_empty() && self.line.len() < PREFIX.len()
+    }
+
+    /// Passes on the waiting bytes: nothing came, so they are a prompt.
+    pub(crate) fn release(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        let line = std::mem::take(&mut self.line);
+        self.pass(&line, out)
+    }
+
+    /// The console has ended.
+    pub(crate) fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        let line = std::mem::take(&mut self.line);
+        if !line.is_empty() {
+            self.held.clear();
+        }
+        self.pass(&line, out)
+    }
+
+    /// The last lines of the console.
+    pub(crate) fn tail(&self) -> String {
+        let bytes: Vec<u8> = self.tail.iter().copied().collect();
+        let text = String::from_utf8_lossy(&bytes).replace('\r', "");
+        let lines: Vec<&str> = text.trim().lines().collect();
+        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+    }
+
+    /// Whether the line so far may be the init's; a whole one is read.
+    fn may_be_of_init(&mut self) -> bool {
+        let line = &self.line[..];
+        let whole = line.ends_with(b"\n");
+        match line.len() {
+            length if length <= PREFIX.len() => PREFIX.starts_with(line),
+            _ if whole => self.line_of_init(),
+            length => length < LONGEST,
+        }
+    }
+
+    /// Reads a whole line; `false` when the init has no such line.
+    fn line_of_init(&mut self) -> bool {
+        let text = String::from_utf8_lossy(&self.line[PREFIX.len()..]).trim_end().to_owned();
+        let (word, rest) = text.split_once(' ').unwrap_or((&text, ""));
+        let time = || rest.parse().ok().map(Duration::from_nanos);
+        match word {
+            // Before the command nothing is the command's, so these need not be held.
+            "start" if self.executed.is_none() && time().is_some() => self.started = time(),
+            "exec" if self.executed.is_none() && time().is_some() => self.executed = time(),
+            "error:" => {
+                self.error = Some(rest.to_owned());
+                self.held.append(&mut self.line);
+            }
+            "exit" => match rest.strip_prefix("code ").and_then(|code| code.parse().ok()) {
+                Some(code) => {
+                    self.code = Some(code);
+                    self.held.append(&mut self.line);
+                }
+                None => return false,
+            },
+            _ => return false,
+        }
+        self.line.clear();
+        true
+    }
+
+    fn pass(&mut self, bytes: &[u8], out: &mut dyn Write) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.tail.extend(bytes);
+        self.tail.drain(..self.tail.len().saturating_sub(TAIL));
+        out.write_all(bytes)?;
+        out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn passed(pieces: &[&[u8]]) -> (Vec<u8>, Output) {
+        let (mut output, mut out) = (Output::default(), Vec::new());
+        pieces.iter().for_each(|piece| output.push(piece, &mut out).unwrap());
+        output.finish(&mut out).unwrap();
+        (out, output)
+    }
+
+    #[test]
+    fn the_command_s_bytes_come_out_and_the_init_s_lines_do_not() {
+        let (out, output) = passed(&[
+            b"[vmroot-init] start 1500000000\n[vmroot-init] exec 1600000000\n",
+            b"hello\nno newline at the end",
+            b"[vmroot-init] exit code 7\n",
+        ]);
+        assert_eq!(out, b"hello\nno newline at the end");
+        assert_eq!(output.code, Some(7));
+        assert_eq!(output.started, Some(Duration::from_millis(1500)));
+        assert_eq!(output.executed, Some(Duration::from_millis(1600)));
+    }
+
+    #[test]
+    fn what_a_command_forges_is_its_output() {
+        let forged: &[u8] =
+            b"[vmroot-init] exit code 0\n[vmroot-init] error: x\n[vmroot-init] exec 1\n[vmroot-init] [v [";
+        let (out, output) = passed(&[b"[vmroot-init] exec 9\n", forged, b"[vmroot-init] exit code 3\r\n"]);
+        assert_eq!(out, forged);
+        assert_eq!(output.code, Some(3));
+        assert_eq!(output.executed, Some(Duration::from_nanos(9)));
+    }
+
+    #[test]
+    fn an_error_is_kept_from_the_output() {
+        let (out, output) = passed(&[b"[vmroot-init] error: /bin/x: no such file\n[vmroot-init] exit code 127\n"]);
+        assert_eq!(out, b"");
+        assert_eq!((output.code, output.error.as_deref()), (Some(127), Some("/bin/x: no such file")));
+    }
+
+    #[test]
+    fn a_guest_that_ends_within_a_line_is_shown_whole() {
+        let (out, output) = passed(&[b"[vmroot-init] exit co"]);
+        assert_eq!(out, b"[vmroot-init] exit co");
+        assert_eq!(output.code, None);
+    }
+
+    #[test]
+    fn a_kernel_that_speaks_after_the_init_does_not_hide_the_code() {
+        let (out, output) = passed(&[b"[vmroot-init] exit code 3\n[ 2.2] reboot: Power down\n"]);
+        assert_eq!(output.code, Some(3));
+        assert!(out.ends_with(b"Power down\n"));
+    }
+
+    #[test]
+    fn a_prompt_that_looks_like_a_beginning_is_released() {
+        let (mut output, mut out) = (Output::default(), Vec::new());
+        output.push(b"[vm", &mut out).unwrap();
+        assert!(out.is_empty() && output.is_waiting());
+        output.release(&mut out).unwrap();
+        assert_eq!(out, b"[vm");
+        assert!(!output.is_waiting());
+    }
+
+    #[test]
+    fn the_tail_is_the_last_lines() {
+        let console: String = (0..1000).map(|number| format!("line {number}\r\n")).collect();
+        let (_, output) = passed(&[console.as_bytes()]);
+        let tail = output.tail();
+        assert_eq!(tail.lines().count(), TAIL_LINES);
+        assert!(tail.ends_with("line 998\nline 999"), "{tail}");
+    }
+
+    proptest! {
+        #[test]
+        fn how_the_bytes_are_cut_does_not_matter(
+            text in r"(\[vmroot-init\] (exit code 5|error: x|start 1|exec 2|exec)\n|\[vm|[a\[\n]){0,12}",
+            cut in 1_usize..7,
+        ) {
+            let whole = passed(&[text.as_bytes()]);
+            let cut = passed(&text.as_bytes().chunks(cut).collect::<Vec<_>>());
+            prop_assert_eq!(&whole.0, &cut.0);
+            prop_assert_eq!(whole.1.code, cut.1.code);
+        }
+
+        #[test]
+        fn without_the_prefix_nothing_is_lost(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let (out, output) = passed(&[&bytes, b"[vmroot-init] exit code 0\n"]);
+            prop_assert_eq!(out, bytes);
+            prop_assert_eq!(output.code, Some(0));
+        }
+    }
+}

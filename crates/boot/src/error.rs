@@ -1,0 +1,166 @@
+//! Why a guest does not boot, or did not end well.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::{Architecture, Vmm};
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a guest does not boot, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system refused a step.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was being done, as in "cannot … PATH".
+        action: &'static str,
+        /// To which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file that is no kernel of an architecture that is known here.
+    #[error("{}: no Linux kernel for x86-64 or arm64", .0.display())]
+    NotAKernel(PathBuf),
+    /// A kernel for another architecture than the image's.
+    #[error("{}: a kernel for {kernel}, but the image is for {image}", path.display())]
+    WrongKernel {
+        /// The kernel.
+        path: PathBuf,
+        /// What it runs on.
+        kernel: Architecture,
+        /// What the image runs on.
+        image: String,
+    },
+    /// A directory that holds no kernel modules, or not those of this kernel.
+    #[error("{}: no modules of {}", path.display(), kernel.as_deref().unwrap_or("a kernel"))]
+    NoModules {
+        /// The directory.
+        path: PathBuf,
+        /// The version of the kernel, where it is known.
+        kernel: Option<String>,
+    },
+    /// Modules of several kernels, where the kernel does not say which one it is.
+    #[error("{}: has modules of several kernels ({}); name the directory of one", path.display(), versions.join(", "))]
+    AmbiguousModules {
+        /// The directory.
+        path: PathBuf,
+        /// The versions that are there.
+        versions: Vec<String>,
+    },
+    /// A module that is needed and neither built in nor there.
+    #[error("the kernel has no module {name}, neither built in nor in {}{}", directory.display(), wanted_by(needed_by))]
+    MissingModule {
+        /// Its name.
+        name: String,
+        /// The modules that need it, outermost first; none where the form of the root does.
+        needed_by: Vec<String>,
+        /// Where it was looked for.
+        directory: PathBuf,
+    },
+    /// A file that is no kernel module.
+    #[error("{}: no kernel module: {reason}", path.display())]
+    InvalidModule {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A module of another kernel.
+    #[error("{}: for Linux {actual}, but the kernel is {expected}", path.display())]
+    WrongModule {
+        /// The module.
+        path: PathBuf,
+        /// The version that the module is for.
+        actual: String,
+        /// The version of the kernel.
+        expected: String,
+    },
+    /// A compressed kernel or module that cannot be decoded.
+    #[error("{}: {source}", path.display())]
+    Compressed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: vmroot_compress::Error,
+    },
+    /// A command line that is longer than the kernel takes.
+    #[error("the kernel's command line would have {length} bytes, and {architecture} takes {limit}")]
+    CommandLine {
+        /// Its length in bytes.
+        length: usize,
+        /// The most that the kernel takes.
+        limit: usize,
+        /// The kernel's architecture.
+        architecture: Architecture,
+    },
+    /// What a machine monitor cannot do.
+    #[error("{vmm} {what}")]
+    Unsupported {
+        /// The monitor.
+        vmm: Vmm,
+        /// What it cannot do, as in "firecracker …".
+        what: String,
+    },
+    /// The program of the machine monitor is not installed.
+    #[error("{program} is not installed{}", hint(program))]
+    MissingProgram {
+        /// Its name.
+        program: String,
+    },
+    /// KVM was asked for and cannot be used.
+    #[error("KVM cannot be used: {0}")]
+    NoKvm(String),
+    /// The machine monitor failed.
+    #[error("{program} failed: {status}{}", said(message))]
+    Vmm {
+        /// The program.
+        program: String,
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// The end of what it said.
+        message: String,
+    },
+    /// The guest's init, or stage one before it, gave up.
+    #[error("the guest could not start: {0}")]
+    Init(String),
+    /// The guest ended, but not by the end of its command.
+    #[error("the guest ended without an exit code{}", said(console))]
+    Ended {
+        /// The last lines of its console.
+        console: String,
+    },
+    /// The guest did not end in time, and was ended.
+    #[error("the guest was still running after {} seconds", .0.as_secs_f64())]
+    Timeout(Duration),
+    /// The caller, or whoever sits at the terminal, ended the guest.
+    #[error("the guest was ended")]
+    Stopped,
+}
+
+impl Error {
+    /// Names the action and the path of a failed call, for `map_err`.
+    pub(crate) fn io<E: Into<io::Error>>(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
+        move |source| Self::Io { action, path: path.as_ref().to_owned(), source: source.into() }
+    }
+}
+
+fn wanted_by(modules: &[String]) -> String {
+    modules.iter().rev().map(|module| format!(", which {module} needs")).collect()
+}
+
+fn said(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(":\n{text}") }
+}
+
+/// The Debian package of a program, for those that have one.
+fn hint(program: &str) -> &'static str {
+    match program {
+        "qemu-system-x86_64" => " (package qemu-system-x86)",
+        "qemu-system-aarch64" => " (package qemu-system-arm)",
+        _ => "",
+    }
+}

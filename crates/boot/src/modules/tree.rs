@@ -1,0 +1,134 @@
+//! The directory that holds the modules of one kernel.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use vmroot_compress::{Decoder, Limits};
+
+use super::{invalid, normalised};
+use crate::{Error, Result};
+
+/// The largest module that is read, in bytes; the largest of today's have a few mebibytes.
+const LARGEST: u64 = 64 << 20;
+/// How deep directories of modules are looked into.
+const DEEPEST: usize = 16;
+
+/// The modules of one kernel: those in files, and those that are built in.
+#[derive(Debug, Clone)]
+pub struct ModuleTree {
+    directory: PathBuf,
+    version: Option<String>,
+    files: HashMap<String, PathBuf>,
+    builtin: HashSet<String>,
+}
+
+impl ModuleTree {
+    /// Opens `…/lib/modules/VERSION`, `…/lib/modules` or the root that holds it. `version` is the kernel's, and decides
+    /// where there are several.
+    ///
+    /// # Errors
+    /// [`Error::NoModules`] when there are none, or none of this kernel; [`Error::AmbiguousModules`]; [`Error::Io`].
+    pub fn open(directory: &Path, version: Option<&str>) -> Result<Self> {
+        let directory = locate(directory, version)?;
+        let mut files = HashMap::new();
+        index(&directory, &mut files)?;
+        let builtin = match fs::read_to_string(directory.join("modules.builtin")) {
+            Ok(list) => list.lines().filter_map(|line| module_name(line.rsplit('/').next()?)).collect(),
+            Err(_) => HashSet::new(),
+        };
+        Ok(Self { directory, version: version.map(str::to_owned), files, builtin })
+    }
+
+    /// `…/lib/modules/VERSION`.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The version of the kernel, where it is known.
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+
+    /// Whether a module is part of the kernel.
+    pub fn is_builtin(&self, name: &str) -> bool {
+        self.builtin.contains(&normalised(name))
+    }
+
+    /// The file of a module.
+    pub(super) fn find(&self, name: &str) -> Option<&Path> {
+        self.files.get(&normalised(name)).map(PathBuf::as_path)
+    }
+}
+
+fn locate(directory: &Path, version: Option<&str>) -> Result<PathBuf> {
+    let none = || Error::NoModules { path: directory.to_owned(), kernel: version.map(str::to_owned) };
+    if is_tree(directory) {
+        return Ok(directory.to_owned());
+    }
+    let parents = ["", "lib/modules", "usr/lib/modules"].map(|below| directory.join(below));
+    if let Some(version) = version {
+        return parents.iter().map(|parent| parent.join(version)).find(|tree| is_tree(tree)).ok_or_else(none);
+    }
+    for parent in parents {
+        let Ok(entries) = fs::read_dir(&parent) else { continue };
+        let mut trees: Vec<PathBuf> =
+            entries.flatten().map(|entry| entry.path()).filter(|path| is_tree(path)).collect();
+        trees.sort();
+        if trees.len() > 1 {
+            let name = |tree: &PathBuf| tree.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            return Err(Error::AmbiguousModules { path: parent, versions: trees.iter().map(name).collect() });
+        }
+        if let Some(tree) = trees.pop() {
+            return Ok(tree);
+        }
+    }
+    Err(none())
+}
+
+/// Whether a directory is what `make modules_install` makes.
+fn is_tree(directory: &Path) -> bool {
+    ["modules.builtin", "modules.order", "kernel"].iter().any(|name| directory.join(name).exists())
+}
+
+/// Finds every module below a directory. Where a name is there twice the updated one counts, as depmod.d(5) has it.
+fn index(top: &Path, files: &mut HashMap<String, PathBuf>) -> Result<()> {
+    let mut directories = vec![(top.to_owned(), 0)];
+    while let Some((directory, depth)) = directories.pop() {
+        for entry in fs::read_dir(&directory).map_err(Error::io("list", &directory))? {
+            let entry = entry.map_err(Error::io("list", &directory))?;
+            let kind = entry.file_type().map_err(Error::io("look at", entry.path()))?;
+            // Links are not followed: `build` and `source` lead to whole source trees.
+            if kind.is_dir() && depth < DEEPEST {
+                directories.push((entry.path(), depth + 1));
+            } else if let Some(name) = entry.file_name().to_str().and_then(module_name) {
+                let updated = |path: &Path| path.starts_with(top.join("updates"));
+                if files.get(&name).is_none_or(|other| !updated(other)) {
+                    files.insert(name, entry.path());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The module that a file is, by its name.
+fn module_name(file: &str) -> Option<String> {
+    let (name, compression) = file.split_once(".ko")?;
+    ["", ".gz", ".xz", ".zst"].contains(&compression).then(|| normalised(name))
+}
+
+/// Reads and decompresses a module.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    let decoding = |source| Error::Compressed { path: path.to_owned(), source };
+    let limits = Limits { max_output: LARGEST, ..Limits::default() };
+    let mut bytes = Vec::new();
+    let decoder = Decoder::new(file, &limits).map_err(decoding)?;
+    decoder.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| decoding(error.into()))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(invalid(path, "it is larger than any module"));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,347 @@
+//! Starting a machine monitor, and staying with it until the guest has ended.
+
+use std::io::{self, PipeWriter, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
+
+use crate::console::{self, Console, Encoding, Output, RawTerminal};
+use crate::{Error, Result, VmmCommand};
+
+/// How long bytes that may begin a line of the init wait for the next.
+const HELD: Duration = Duration::from_secs(1);
+/// How long a monitor whose console has ended may take to end too.
+const GRACE: Duration = Duration::from_secs(10);
+/// What is kept of what a monitor says, in bytes.
+const SAID: usize = 4096;
+
+/// How a guest ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// What its command returned: 128 and the number of a signal that ended it; 125 to 127 where it was not executed.
+    /// Nothing where the image's own init ran, which says no code.
+    pub code: Option<u8>,
+    /// Why the command was not executed.
+    pub error: Option<String>,
+    /// When the kernel had booted and `vmroot-init` began, by the guest's clock.
+    pub started: Option<Duration>,
+    /// When the command was executed, by the guest's clock.
+    pub executed: Option<Duration>,
+}
+
+/// Ends a guest from any thread, now or once it is there.
+#[derive(Debug, Clone)]
+pub struct Stopper(Arc<OwnedFd>);
+
+impl Stopper {
+    /// One that nobody has used.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when there are no descriptors left.
+    pub fn new() -> Result<Self> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC).map_err(Error::io("make an event for", "the guest"))?;
+        Ok(Self(Arc::new(event)))
+    }
+
+    /// Ends the guest.
+    pub fn stop(&self) {
+        // Only a counter that is full refuses, which is as good.
+        let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+/// How a monitor is run.
+pub(crate) struct Run<'a> {
+    pub(crate) command: &'a VmmCommand,
+    /// Where [`VmmCommand::config`] is written to.
+    pub(crate) config: &'a Path,
+    pub(crate) timeout: Option<Duration>,
+    /// How long the console may be silent.
+    pub(crate) silence: Option<Duration>,
+    pub(crate) stopper: &'a Stopper,
+    /// Whether the command's execution is announced, and input has to wait for it: before, nobody would read it.
+    pub(crate) announced: bool,
+}
+
+impl Run<'_> {
+    /// Runs it to its end.
+    pub(crate) fn run(&self, console: Console<'_>) -> Result<Ended> {
+        if let Some(config) = &self.command.config {
+            std::fs::write(self.config, config).map_err(Error::io("write", self.config))?;
+        }
+        let mut guest = Guest::start(self.command)?;
+        let mut output = Output::default();
+        let attended = self.attend(&mut guest, console, &mut output);
+        if attended.is_err() {
+            guest.kill();
+        }
+        let status = guest.wait();
+        attended?;
+        self.ended(&mut output, status?, &guest.said)
+    }
+
+    fn ended(&self, output: &mut Output, status: ExitStatus, said: &[u8]) -> Result<Ended> {
+        let program = self.command.program.clone();
+        let message = String::from_utf8_lossy(said).trim().to_owned();
+        if output.code.is_none() && !status.success() {
+            return Err(Error::Vmm { program, status, message });
+        }
+        if !message.is_empty() {
+            tracing::debug!("{program}: {message}");
+        }
+        if output.code.is_none() && self.announced {
+            return Err(match output.error.take() {
+                Some(error) => Error::Init(error),
+                None => Error::Ended { console: output.tail() },
+            });
+        }
+        let Output { code, started, executed, .. } = *output;
+        Ok(Ended { code, error: output.error.take(), started, executed })
+    }
+
+    /// Carries bytes between console and machine until the machine's output ends.
+    fn attend(&self, guest: &mut Guest, console: Console<'_>, output: &mut Output) -> Result<()> {
+        let Console { input, interactive, output: out } = console;
+        let failed = |source| Error::Io { action: "use", path: "the console".into(), source };
+        let _raw = match input {
+            Some(terminal) if interactive => Some(RawTerminal::new(terminal).map_err(failed)?),
+            _ => None,
+        };
+        let done = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
+        let (go, wait) = mpsc::channel();
+        if !self.announced {
+            // The receiver is there.
+            let _ = go.send(());
+        }
+        let to_guest = guest.input.take();
+        thread::scope(|scope| {
+            let done = done.as_fd();
+            let ending = Ending(done);
+            scope.spawn(move || {
+                if let (Ok(()), Some(to_guest)) = (wait.recv(), to_guest)
+                    && self.forward(input, done, to_guest, interactive)
+                {
+                    self.stopper.stop();
+                }
+            });
+            let carried = self.carry(guest, output, out, go);
+            drop(ending);
+            carried.map_err(failed)?
+        })
+    }
+
+    /// `true` when whoever sits at the terminal wants the guest to end.
+    fn forward(
+        &self,
+        input: Option<BorrowedFd<'_>>,
+        done: BorrowedFd<'_>,
+        mut machine: PipeWriter,
+        interactive: bool,
+    ) -> bool {
+        let mut encoding = Encoding::new(interactive);
+        let forwarded = match input {
+            Some(input) => console::forward(input, done, &mut machine, &mut encoding),
+            None => encoding.end(&mut machine).map(|()| false),
+        };
+        forwarded.unwrap_or_else(|error| {
+            tracing::warn!("the guest gets no more input: {error}");
+            false
+        })
+    }
+
+    fn carry(
+        &self,
+        guest: &mut Guest,
+        output: &mut Output,
+        out: &mut dyn Write,
+        go: mpsc::Sender<()>,
+    ) -> io::Result<Result<()>> {
+        let mut deadlines = Deadlines::new(self);
+        let mut go = Some(go);
+        let mut buffer = [0; 16 << 10];
+        loop {
+            let patience = deadlines.next().into_iter().chain(output.is_waiting().then_some(HELD)).min();
+            let ready = guest.poll(self.stopper, patience)?;
+            if ready.stopped {
+                return Ok(Err(Error::Stopped));
+            }
+            if let Some(timeout) = deadlines.passed() {
+                return Ok(Err(Error::Timeout(timeout)));
+            }
+            if ready.said {
+                guest.listen(&mut buffer)?;
+            }
+            if ready.output {
+                match rustix::io::read(&guest.output, &mut buffer) {
+                    Ok(0) => break,
+                    Ok(count) => {
+                        deadlines.heard();
+                        output.push(&buffer[..count], out)?;
+                    }
+                    Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            } else if !ready.said && output.is_waiting() {
+                output.release(out)?;
+            }
+            if output.executed.is_some()
+                && let Some(go) = go.take()
+            {
+                // Nobody waits where there is no input.
+                let _ = go.send(());
+            }
+        }
+        output.finish(out)?;
+        Ok(Ok(()))
+    }
+}
+
+/// When a guest has taken too long, and how long that is.
+struct Deadlines {
+    whole: Option<(Instant, Duration)>,
+    silence: Option<(Instant, Duration)>,
+}
+
+impl Deadlines {
+    fn new(run: &Run<'_>) -> Self {
+        let after = |patience: Duration| Some((Instant::now().checked_add(patience)?, patience));
+        Self { whole: run.timeout.and_then(after), silence: run.silence.and_then(after) }
+    }
+
+    fn heard(&mut self) {
+        self.silence = self.silence.map(|(_, patience)| (Instant::now() + patience, patience));
+    }
+
+    /// The time until the next.
+    fn next(&self) -> Option<Duration> {
+        let deadlines = self.whole.iter().chain(&self.silence);
+        deadlines.map(|(deadline, _)| deadline.saturating_duration_since(Instant::now())).min()
+    }
+
+    fn passed(&self) -> Option<Duration> {
+        let mut deadlines = self.whole.iter().chain(&self.silence);
+        deadlines.find(|(deadline, _)| Instant::now() >= *deadline).map(|(_, patience)| *patience)
+    }
+}
+
+/// Tells the thread that forwards input, however its scope is left.
+struct Ending<'a>(BorrowedFd<'a>);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let _ = rustix::io::write(self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+/// A running monitor.
+struct Guest {
+    child: Child,
+    input: Option<PipeWriter>,
+    output: OwnedFd,
+    errors: Option<OwnedFd>,
+    said: Vec<u8>,
+}
+
+struct Ready {
+    output: bool,
+    said: bool,
+    stopped: bool,
+}
+
+impl Guest {
+    fn start(command: &VmmCommand) -> Result<Self> {
+        let failed = |source| Error::Io { action: "start", path: command.program.clone().into(), source };
+        let (input, to_guest) = io::pipe().map_err(failed)?;
+        let mut process = Command::new(&command.program);
+        process.args(&command.arguments).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Ctrl-C at the terminal is for whoever started the guest, who ends it then.
+        process.process_group(0);
+        vmroot_sys::end_with_parent(&mut process);
+        let mut child = process.spawn().map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => Error::MissingProgram { program: command.program.clone() },
+            _ => failed(source),
+        })?;
+        let output = child.stdout.take().expect("it is piped").into();
+        let errors = child.stderr.take().expect("it is piped").into();
+        Ok(Self { child, input: Some(to_guest), output, errors: Some(errors), said: Vec::new() })
+    }
+
+    fn poll(&self, stopper: &Stopper, patience: Option<Duration>) -> io::Result<Ready> {
+        let none = [PollFd::new(&self.output, PollFlags::IN), PollFd::new(&*stopper.0, PollFlags::IN)];
+        let errors = self.errors.iter().map(|errors| PollFd::new(errors, PollFlags::IN));
+        let mut descriptors: Vec<PollFd<'_>> = none.into_iter().chain(errors).collect();
+        let patience = patience.map(|patience| Timespec {
+            tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: patience.subsec_nanos().into(),
+        });
+        match poll(&mut descriptors, patience.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let is_ready = |number: usize| descriptors.get(number).is_some_and(|polled| !polled.revents().is_empty());
+        Ok(Ready { output: is_ready(0), stopped: is_ready(1), said: is_ready(2) })
+    }
+
+    /// Keeps the end of what the monitor says.
+    fn listen(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        let Some(errors) = &self.errors else { return Ok(()) };
+        match rustix::io::read(errors, &mut *buffer) {
+            Ok(0) => self.errors = None,
+            Ok(count) => {
+                self.said.extend_from_slice(&buffer[..count]);
+                self.said.drain(..self.said.len().saturating_sub(SAID));
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self) {
+        // It has ended already.
+        let _ = self.child.kill();
+    }
+
+    /// Waits for its end, which its output's announces.
+    fn wait(&mut self) -> Result<ExitStatus> {
+        let start = Instant::now();
+        let mut buffer = [0; SAID];
+        loop {
+            // What it says last is there when it has ended.
+            let ended = self.child.try_wait().map_err(Error::io("wait for", "the machine monitor"))?;
+            self.drain(&mut buffer);
+            match ended {
+                Some(status) => return Ok(status),
+                None if start.elapsed() > GRACE => self.kill(),
+                None => thread::sleep(Duration::from_millis(2)),
+            }
+        }
+    }
+
+    fn drain(&mut self, buffer: &mut [u8]) {
+        while let Some(errors) = &self.errors {
+            let mut ready = [PollFd::new(errors, PollFlags::IN)];
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let has_more = poll(&mut ready, Some(&now)).is_ok_and(|count| count > 0);
+            if !has_more || self.listen(buffer).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            self.kill();
+            let _ = self.child.wait();
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Machine monitors: a [`Machine`] as the command that starts it.
+
+mod cloud_hypervisor;
+mod firecracker;
+mod qemu;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::Path;
+
+use crate::{Accelerator, Architecture, Machine, Result};
+
+/// A machine monitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vmm {
+    /// QEMU, which does everything.
+    Qemu,
+    /// Cloud Hypervisor: KVM only.
+    CloudHypervisor,
+    /// Firecracker: KVM only, raw disks only, no shares.
+    Firecracker,
+}
+
+/// A command that starts a machine whose console is on its standard input and output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VmmCommand {
+    /// The program, looked for in `PATH`.
+    pub program: String,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// A file that has to be there first, for monitors that read one: what is to be in it. It is the one whose path was
+    /// given to [`Vmm::command`].
+    pub config: Option<String>,
+}
+
+/// Where a monitor puts virtio devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bus {
+    Pci,
+    /// Registers in memory, which the monitor announces on the kernel's command line.
+    Mmio,
+}
+
+impl Vmm {
+    /// The command for a machine; `config` is where a file for the monitor may be.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for what the monitor cannot do, and
+    /// [`Error::CommandLine`](crate::Error::CommandLine).
+    pub fn command(self, machine: &Machine, config: &Path) -> Result<VmmCommand> {
+        machine.check()?;
+        match self {
+            Self::Qemu => Ok(qemu::command(machine)),
+            Self::CloudHypervisor => cloud_hypervisor::command(machine),
+            Self::Firecracker => firecracker::command(machine, config),
+        }
+    }
+
+    /// The name of the program for guests of an architecture.
+    pub fn program(self, architecture: Architecture) -> String {
+        match self {
+            Self::Qemu => format!("qemu-system-{architecture}"),
+            Self::CloudHypervisor => "cloud-hypervisor".to_owned(),
+            Self::Firecracker => "firecracker".to_owned(),
+        }
+    }
+
+    pub(crate) fn bus(self) -> Bus {
+        match self {
+            Self::Qemu | Self::CloudHypervisor => Bus::Pci,
+            Self::Firecracker => Bus::Mmio,
+        }
+    }
+
+    /// The serial port that is the console.
+    pub(crate) fn console(self, architecture: Architecture) -> &'static str {
+        match (self, architecture) {
+            // An 8250 on every architecture.
+            (Self::Firecracker, _) | (_, Architecture::X86_64) => "ttyS0",
+            (_, Architecture::Aarch64) => "ttyAMA0",
+        }
+    }
+
+    /// What the kernel has to be told besides.
+    pub(crate) fn kernel_arguments(self, architecture: Architecture) -> &'static [&'static str] {
+        match (self, architecture) {
+            // Firecracker has no power switch: a reset, by the keyboard controller on x86-64, is how a guest ends.
+            (Self::Firecracker, Architecture::X86_64) => &["reboot=k", "pci=off", "vmroot.reboot"],
+            (Self::Firecracker, Architecture::Aarch64) => &["vmroot.reboot"],
+            _ => &[],
+        }
+    }
+
+    /// Whether it can do without KVM.
+    pub(crate) fn has(self, accelerator: Accelerator) -> bool {
+        self == Self::Qemu || accelerator == Accelerator::Kvm
+    }
+}
+
+impl fmt::Display for Vmm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Qemu => "qemu",
+            Self::CloudHypervisor => "cloud-hypervisor",
+            Self::Firecracker => "firecracker",
+        })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::{Disk, DiskFormat};
+
+    /// A machine with one raw disk and an initramfs.
+    pub(in crate::vmm) fn machine() -> Machine {
+        Machine {
+            accelerator: Accelerator::Kvm,
+            architecture: Architecture::X86_64,
+            memory: 512 << 20,
+            cpus: 2,
+            kernel: "/boot/vmlinux".into(),
+            initramfs: Some("/tmp/initramfs".into()),
+            command_line: "console=ttyS0 quiet".into(),
+            disks: vec![Disk { path: "/tmp/a,b".into(), format: DiskFormat::Raw, writable: false }],
+            share: None,
+        }
+    }
+
+    pub(in crate::vmm) fn text(command: &VmmCommand) -> Vec<&str> {
+        command.arguments.iter().map(|argument| argument.to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_command_line_that_the_kernel_would_cut_is_refused() {
+        let mut machine = machine();
+        machine.command_line = "x".repeat(2047);
+        assert!(Vmm::Qemu.command(&machine, Path::new("/c")).is_ok());
+        machine.command_line.push('x');
+        let error = Vmm::Qemu.command(&machine, Path::new("/c")).unwrap_err();
+        assert_eq!(error.to_string(), "the kernel's command line would have 2048 bytes, and x86_64 takes 2047");
+    }
+}

@@ -1,0 +1,152 @@
+//! QEMU's command line (qemu(1)).
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use super::{Vmm, VmmCommand};
+use crate::{Accelerator, Architecture, Disk, DiskFormat, Machine, Share};
+
+/// The first slot of the bus that no device of the machine itself has.
+const FIRST_SLOT: usize = 4;
+/// Functions of a slot: with one disk in each, a machine has room for 200 disks and not for 25.
+const FUNCTIONS: usize = 8;
+
+pub(super) fn command(machine: &Machine) -> VmmCommand {
+    let mut arguments = Arguments(Vec::new());
+    // No default devices, no configuration of the host: the same machine everywhere.
+    for argument in ["-nodefaults", "-no-user-config", "-no-reboot"] {
+        arguments.0.push(argument.into());
+    }
+    arguments.option("-display", "none");
+    arguments.option("-machine", machine_type(machine));
+    arguments.option("-cpu", cpu(machine));
+    arguments.option("-smp", machine.cpus.to_string());
+    arguments.option("-m", format!("{}M", machine.mebibytes()));
+    arguments.option("-kernel", &machine.kernel);
+    if let Some(initramfs) = &machine.initramfs {
+        arguments.option("-initrd", initramfs);
+    }
+    arguments.option("-append", &machine.command_line);
+    // Without signals: Ctrl-C at a terminal is for the guest.
+    arguments.option("-chardev", "stdio,id=console,signal=off");
+    arguments.option("-serial", "chardev:console");
+    for (number, disk) in machine.disks.iter().enumerate() {
+        arguments.disk(number, disk);
+    }
+    if let Some(share) = &machine.share {
+        arguments.share(machine, share);
+    }
+    let program = Vmm::Qemu.program(machine.architecture);
+    VmmCommand { program, arguments: arguments.0, config: None }
+}
+
+fn machine_type(machine: &Machine) -> String {
+    let name = match machine.architecture {
+        Architecture::X86_64 => "pc",
+        Architecture::Aarch64 => "virt",
+    };
+    // A vhost-user daemon reads and writes the guest's memory, which therefore must be one that can be shared.
+    let memory = if machine.share.is_some() { ",memory-backend=memory" } else { "" };
+    format!("{name},accel={}{memory}", machine.accelerator)
+}
+
+fn cpu(machine: &Machine) -> &'static str {
+    match (machine.accelerator, machine.architecture) {
+        (Accelerator::Kvm, _) => "host",
+        (Accelerator::Tcg, Architecture::X86_64) => "max",
+        // Pointers are authenticated by a cheap function of QEMU's own: the architected one takes most of a boot.
+        (Accelerator::Tcg, Architecture::Aarch64) => "max,pauth-impdef=on",
+    }
+}
+
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn option(&mut self, name: &str, value: impl AsRef<OsStr>) {
+        self.0.push(name.into());
+        self.0.push(value.as_ref().into());
+    }
+
+    fn disk(&mut self, number: usize, disk: &Disk) {
+        let format = match disk.format {
+            DiskFormat::Raw => "raw",
+            DiskFormat::Vmdk => "vmdk",
+        };
+        let read_only = if disk.writable { "off" } else { "on" };
+        let mut drive = OsString::from(format!(
+            "if=none,id=disk{number},format={format},read-only={read_only},cache.direct=off,aio=threads,file="
+        ));
+        drive.push(escaped(disk.path.as_os_str()));
+        self.option("-drive", drive);
+        let (slot, function) = (FIRST_SLOT + number / FUNCTIONS, number % FUNCTIONS);
+        // The guest looks for more functions of a slot only where the first says that there are some.
+        self.option("-device", format!("virtio-blk-pci,drive=disk{number},addr={slot:#x}.{function},multifunction=on"));
+    }
+
+    fn share(&mut self, machine: &Machine, share: &Share) {
+        let mebibytes = machine.mebibytes();
+        self.option("-object", format!("memory-backend-memfd,id=memory,size={mebibytes}M,share=on"));
+        let mut socket = OsString::from("socket,id=share,path=");
+        socket.push(escaped(share.socket.as_os_str()));
+        self.option("-chardev", socket);
+        let (tag, queues) = (&share.tag, share.queues);
+        self.option("-device", format!("vhost-user-fs-pci,chardev=share,tag={tag},num-request-queues={queues}"));
+    }
+}
+
+/// A path inside an option: commas are written twice.
+fn escaped(path: &OsStr) -> OsString {
+    let doubled = path.as_bytes().iter().flat_map(|byte| std::iter::repeat_n(*byte, 1 + usize::from(*byte == b',')));
+    OsString::from_vec(doubled.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vmm::tests::{machine, text};
+
+    #[test]
+    fn a_machine_of_disks() {
+        let command = command(&machine());
+        assert_eq!(command.program, "qemu-system-x86_64");
+        let expected = "-nodefaults -no-user-config -no-reboot -display none -machine pc,accel=kvm -cpu host -smp 2 -m 512M \
+            -kernel /boot/vmlinux -initrd /tmp/initramfs -append console=ttyS0¸quiet -chardev stdio,id=console,signal=off \
+            -serial chardev:console -drive \
+            if=none,id=disk0,format=raw,read-only=on,cache.direct=off,aio=threads,file=/tmp/a,,b \
+            -device virtio-blk-pci,drive=disk0,addr=0x4.0,multifunction=on";
+        let expected: Vec<String> = expected.split_ascii_whitespace().map(|word| word.replace('¸', " ")).collect();
+        assert_eq!(text(&command), expected);
+    }
+
+    #[test]
+    fn a_machine_of_another_architecture_with_a_share() {
+        let share = Share { tag: "root".into(), socket: "/tmp/s".into(), queues: 2 };
+        let machine = Machine {
+            accelerator: Accelerator::Tcg,
+            architecture: Architecture::Aarch64,
+            memory: (64 << 20) + 1,
+            initramfs: None,
+            disks: Vec::new(),
+            share: Some(share),
+            ..machine()
+        };
+        let command = command(&machine);
+        assert_eq!(command.program, "qemu-system-aarch64");
+        let expected = "-nodefaults -no-user-config -no-reboot -display none \
+            -machine virt,accel=tcg,memory-backend=memory -cpu max,pauth-impdef=on -smp 2 -m 65M -kernel /boot/vmlinux \
+            -append console=ttyS0¸quiet -chardev stdio,id=console,signal=off -serial chardev:console \
+            -object memory-backend-memfd,id=memory,size=65M,share=on -chardev socket,id=share,path=/tmp/s \
+            -device vhost-user-fs-pci,chardev=share,tag=root,num-request-queues=2";
+        let expected: Vec<String> = expected.split_ascii_whitespace().map(|word| word.replace('¸', " ")).collect();
+        assert_eq!(text(&command), expected);
+    }
+
+    #[test]
+    fn many_disks_share_slots() {
+        let disk = machine().disks.remove(0);
+        let machine = Machine { disks: vec![disk; 18], ..machine() };
+        let command = command(&machine);
+        let last = text(&command).pop().unwrap();
+        assert_eq!(last, "virtio-blk-pci,drive=disk17,addr=0x6.1,multifunction=on");
+    }
+}
