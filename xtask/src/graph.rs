@@ -25,6 +25,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("disk-image", &["model", "sys", "container-fs", "export"]),
     ("fuse-mount", &["container-fs"]),
     ("virtiofs", &["container-fs"]),
+    ("kernel-mount", &["container-fs", "disk-image"]),
     ("image-store", &["model", "compress", "registry", "blob-cache", "layer-index", "container-fs", "transport"]),
     (
         "vmroot",

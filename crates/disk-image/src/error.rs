@@ -1,6 +1,7 @@
 //! Why an image cannot be written.
 
 use std::io;
+use std::path::PathBuf;
 
 use bstr::BString;
 
@@ -27,6 +28,14 @@ pub enum Error {
         form: &'static str,
         /// What there is too much of, and the limit.
         what: String,
+    },
+    /// A path that the list of an image's parts cannot have.
+    #[error("{}: a path with {what} cannot be listed", path.display())]
+    Unlistable {
+        /// The path.
+        path: PathBuf,
+        /// What is in it.
+        what: &'static str,
     },
     /// The image cannot be written: no space, a bad disk.
     #[error("cannot write the image: {0}")]

@@ -8,5 +8,7 @@ mod erofs;
 mod error;
 mod identity;
 
-pub use erofs::{ErofsOptions, ErofsReport, MAX_BLOCKS, write_erofs};
+pub use erofs::{
+    ErofsDevice, ErofsMeta, ErofsOptions, ErofsReport, MAX_BLOCKS, MAX_DEVICES, write_erofs, write_erofs_meta,
+};
 pub use error::{Error, Result};

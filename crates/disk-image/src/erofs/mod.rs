@@ -8,14 +8,17 @@ mod directory;
 mod format;
 mod image;
 mod inode;
+mod meta;
 mod metadata;
 mod packer;
 mod plan;
 mod superblock;
 mod target;
+mod vmdk;
 mod xattrs;
 
 pub use image::{ErofsOptions, ErofsReport, write_erofs};
+pub use meta::{ErofsDevice, ErofsMeta, MAX_DEVICES, write_erofs_meta};
 
 /// What errors call it.
 const FORM: &str = "EROFS";

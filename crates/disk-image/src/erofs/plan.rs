@@ -5,6 +5,8 @@
 //! the contents of files. Inodes are packed in the order of their numbers, which is that of a walk in breadth, so who
 //! lists a directory finds its inodes side by side.
 
+use std::cmp::Reverse;
+
 use vmroot_container_fs::{ContainerFs, InodeId, InodeKind, Stat, Timestamp};
 
 use super::directory::DirectorySize;
@@ -13,6 +15,10 @@ use super::packer::Packer;
 use super::xattrs::{self, XattrTable};
 use super::{FORM, MAX_BLOCKS};
 use crate::{Error, Result};
+
+/// Inodes that are packed together. More of them pack better, and stand less in the order of a walk: this is a tenth of
+/// a percent above the best.
+const NEIGHBOURS: usize = 1024;
 
 /// How the data of an inode lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,10 +108,13 @@ impl<'a> Plan<'a> {
         packer.place((SUPERBLOCK_OFFSET + size_of::<Superblock>() + devices * size_of::<DeviceSlot>()) as u64);
         let mut plan = Self { fs, epoch, xattrs, inodes: Vec::new(), xattr_block: 0, directory_block: 0, end: 0 };
         plan.inodes.reserve_exact(fs.inode_count() as usize);
+        let mut room = Vec::with_capacity(plan.inodes.capacity());
         for ino in inodes(fs) {
-            let placed = plan.place(ino, files, &mut packer)?;
+            let (placed, size) = plan.shape(ino, files)?;
             plan.inodes.push(placed);
+            room.push(size);
         }
+        plan.pack(&room, &mut packer);
         plan.set_parents();
         plan.xattr_block = packer.blocks();
         plan.directory_block = plan.xattr_block + plan.xattrs.size().div_ceil(BLOCK);
@@ -122,7 +131,8 @@ impl<'a> Plan<'a> {
         })
     }
 
-    fn place(&self, ino: InodeId, files: Files, packer: &mut Packer) -> Result<Placed> {
+    /// An inode without its place, and the bytes that it takes there.
+    fn shape(&self, ino: InodeId, files: Files) -> Result<(Placed, u64)> {
         let stat = self.fs.stat(ino);
         let size = match stat.kind {
             InodeKind::Directory => DirectorySize::of(self.fs, ino).bytes(),
@@ -133,9 +143,21 @@ impl<'a> Plan<'a> {
         let core = if extended { size_of::<ExtendedInode>() } else { size_of::<CompactInode>() };
         let head = (core + body.size()) as u64;
         let layout = layout(&stat, size, head, files);
-        let mut placed = Placed { offset: 0, size, layout, parent: InodeId::ROOT, extended };
-        placed.offset = packer.place(head + placed.tail());
-        Ok(placed)
+        let placed = Placed { offset: 0, size, layout, parent: InodeId::ROOT, extended };
+        Ok((placed, head + placed.tail()))
+    }
+
+    /// Places the inodes: the root first, for its number has 16 bits, then some neighbours at a time, large ones before
+    /// the small ones that fill what they leave.
+    fn pack(&mut self, room: &[u64], packer: &mut Packer) {
+        let mut order: Vec<usize> = (0..room.len()).collect();
+        let (root, others) = order.split_at_mut(1);
+        for neighbours in std::iter::once(root).chain(others.chunks_mut(NEIGHBOURS)) {
+            neighbours.sort_by_key(|number| Reverse(room[*number].div_ceil(SLOT)));
+            for number in neighbours {
+                self.inodes[*number].offset = packer.place(room[*number]);
+            }
+        }
     }
 
     fn set_parents(&mut self) {
@@ -209,7 +231,7 @@ fn most_frequent_time(fs: &ContainerFs) -> Timestamp {
     let mut times: Vec<_> = stats.map(|stat| stat.mtime).collect();
     times.sort_unstable();
     let runs = times.chunk_by(|one, other| one == other);
-    let best = runs.min_by_key(|run| std::cmp::Reverse(run.len()));
+    let best = runs.min_by_key(|run| Reverse(run.len()));
     best.map_or_else(Timestamp::default, |run| run[0])
 }
 

@@ -36,6 +36,15 @@ pub(crate) fn superblock(plan: &Plan<'_>, blocks: u32, devices: u16, options: &s
     }
 }
 
+impl Superblock {
+    /// The same for the whole on one disk of `blocks` blocks.
+    pub(crate) fn without_devices(&self, blocks: u32) -> Self {
+        let none = 0.into();
+        let feature_incompat = (self.feature_incompat.get() & !INCOMPAT_DEVICE_TABLE).into();
+        Self { feature_incompat, extra_devices: none, device_table: none, blocks: blocks.into(), ..self.clone() }
+    }
+}
+
 /// Puts the superblock into the first block of an image and computes its checksum.
 pub(crate) fn seal(superblock: &Superblock, block: &mut [u8]) {
     let checked = &mut block[SUPERBLOCK_OFFSET..BLOCK as usize];

@@ -27,6 +27,11 @@ impl<'a> Target<'a> {
         Ok(Self { file, direct, sparse })
     }
 
+    /// The same for an image that is small, and read at once.
+    pub(crate) fn buffered(file: &'a File) -> io::Result<Self> {
+        Ok(Self { file, direct: None, sparse: file.metadata()?.is_file() })
+    }
+
     /// Whether what is not written reads as zeros.
     pub(crate) fn is_sparse(&self) -> bool {
         self.sparse
@@ -43,7 +48,7 @@ impl<'a> Target<'a> {
         self.file
     }
 
-    /// Writes whole blocks from an [`AlignedBuffer`](vmroot_sys::AlignedBuffer).
+    /// Writes whole blocks; past the page cache only from an [`AlignedBuffer`](vmroot_sys::AlignedBuffer).
     pub(crate) fn write(&self, blocks: &[u8], offset: u64) -> io::Result<()> {
         let Some(direct) = &self.direct else { return self.file.write_all_at(blocks, offset) };
         match direct.write_all_at(blocks, offset) {

@@ -1,0 +1,87 @@
+//! Why the kernel has not mounted a root, or not unmounted it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why the kernel has not mounted a root, or not unmounted it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no directory to mount on, or it cannot be reached.
+    #[error("{path}: {source}", path = path.display())]
+    Mountpoint {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+    /// The kernel does not know the file system, or is older than the calls that mount it (Linux 5.2).
+    #[error("this kernel has no {0}")]
+    NoFileSystem(&'static str),
+    /// Only root may mount.
+    #[error("only root may mount {0}")]
+    NotPermitted(&'static str),
+    /// The kernel mounts EROFS from block devices only: it is older than Linux 6.12, or the cache lies on a file system
+    /// that it does not take files from.
+    #[error("this kernel does not mount EROFS from files of {}", .0.display())]
+    NoFileBackedMounts(PathBuf),
+    /// The kernel refuses the mount.
+    #[error("cannot mount {form} on {path}: {source}", path = path.display())]
+    Mount {
+        /// The file system.
+        form: &'static str,
+        /// The mountpoint.
+        path: PathBuf,
+        /// What it says.
+        source: io::Error,
+    },
+    /// The metadata cannot be written.
+    #[error("cannot write metadata in {path}: {source}", path = path.display())]
+    Scratch {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// EROFS cannot hold the root.
+    #[error(transparent)]
+    Image(#[from] vmroot_disk_image::Error),
+    /// The table of mounts cannot be read.
+    #[error("cannot read the table of mounts: {0}")]
+    Table(#[source] io::Error),
+    /// The kernel refuses to unmount.
+    #[error("cannot unmount {path}: {source}", path = path.display())]
+    Unmount {
+        /// The mountpoint.
+        path: PathBuf,
+        /// What it says.
+        source: io::Error,
+    },
+    /// Something else has been mounted over the mountpoint, or the mount was moved.
+    #[error("cannot unmount {path}: another file system is mounted there", path = path.display())]
+    Covered {
+        /// The mountpoint.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    /// Whether another way of mounting may succeed where this one has failed.
+    pub fn is_about_the_way(&self) -> bool {
+        !matches!(self, Self::Mountpoint { .. })
+    }
+
+    pub(crate) fn mountpoint<E: Into<io::Error>>(path: &Path) -> impl FnOnce(E) -> Self {
+        move |source| Self::Mountpoint { path: path.to_owned(), source: source.into() }
+    }
+
+    pub(crate) fn scratch<E: Into<io::Error>>(path: &Path) -> impl FnOnce(E) -> Self {
+        move |source| Self::Scratch { path: path.to_owned(), source: source.into() }
+    }
+
+    pub(crate) fn mount<E: Into<io::Error>>(form: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+        move |source| Self::Mount { form, path: path.to_owned(), source: source.into() }
+    }
+}
