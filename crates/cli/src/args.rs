@@ -351,6 +351,9 @@ pub(crate) struct ExportArguments {
     /// Compression level (gz: 0 to 9, zst: 1 to 22)
     #[arg(long, value_name = "N")]
     pub(crate) level: Option<i32>,
+    /// Write how to run the image to this file as well: the config.json of a prebaked directory
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config_out: Option<PathBuf>,
 }
 
 /// The forms of a root.

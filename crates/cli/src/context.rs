@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use vmroot::{
     AuthFiles, BuildOptions, Cancel, Chain, Client, ClientOptions, ContainerFs, Credential, Credentials, ErrorKind,
-    Explicit, Image, Limits, Platform, Progress, PullOptions, PullPolicy,
+    Explicit, Image, ImageConfig, Limits, Platform, Progress, PullOptions, PullPolicy, RuntimeConfig,
 };
 
 use crate::args::{Global, Pull};
@@ -109,27 +109,46 @@ impl Context {
                 Some(platform) => vmroot::load_from_dir_for_arch(directory.as_ref(), &platform.architecture)?,
                 None => vmroot::load_from_dir(directory.as_ref())?,
             };
-            return Ok(Opened { root: prebaked.into_root(), _client: None });
+            let config = prebaked.config().clone();
+            return Ok(Opened { root: prebaked.into_root(), config: OpenedConfig::Prebaked(config), _client: None });
         }
         let client = self.client()?;
-        let image = self.image(&client, name)?;
+        let mut image = self.image(&client, name)?;
         let root = match client.root(&image) {
             // What it is made from is damaged as well, so it counts as not here.
             Err(error) if error.kind() == ErrorKind::Integrity && self.may_pull(&image, name) => {
                 output::note(&format!("{name} is damaged and cannot be mended from the cache: pulling it again"));
-                client.root(&client.pull_with(name, &self.pull_options(Pull::Missing))?)?
+                image = client.pull_with(name, &self.pull_options(Pull::Missing))?;
+                client.root(&image)?
             }
             root => root?,
         };
-        Ok(Opened { root, _client: Some(client) })
+        let config = OpenedConfig::Image(Box::new(image.config().clone()));
+        Ok(Opened { root, config, _client: Some(client) })
     }
 }
 
 /// A root with what keeps its files in the cache.
 pub(crate) struct Opened {
     pub(crate) root: ContainerFs,
+    config: OpenedConfig,
     /// While it lives, nobody removes anything from the cache.
     pub(crate) _client: Option<Client>,
+}
+
+enum OpenedConfig {
+    Image(Box<ImageConfig>),
+    Prebaked(RuntimeConfig),
+}
+
+impl Opened {
+    /// How to run what the root holds. An image may name a user that it has not; that is an error only to those who ask.
+    pub(crate) fn config(&self) -> anyhow::Result<RuntimeConfig> {
+        match &self.config {
+            OpenedConfig::Image(config) => Ok(RuntimeConfig::new(config, &self.root)?),
+            OpenedConfig::Prebaked(config) => Ok(config.clone()),
+        }
+    }
 }
 
 impl Global {

@@ -38,6 +38,9 @@ pub enum Error {
     /// A virtio-fs device.
     #[error(transparent)]
     VirtioFs(#[from] vmroot_virtiofs::Error),
+    /// What is to go into a guest.
+    #[error(transparent)]
+    Guest(#[from] vmroot_guest::Error),
     /// The image is for another architecture than the one asked for.
     #[error("image architecture mismatch: image is for {actual} but expected {expected}")]
     ArchitectureMismatch {
@@ -91,7 +94,7 @@ impl Error {
             Self::InvalidConfig { .. } => ErrorKind::Integrity,
             Self::ArchitectureMismatch { .. } => ErrorKind::NotFound,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
-            Self::Export(_) | Self::Mount(_) | Self::VirtioFs(_) | Self::Io { .. } => ErrorKind::Other,
+            Self::Export(_) | Self::Guest(_) | Self::Mount(_) | Self::VirtioFs(_) | Self::Io { .. } => ErrorKind::Other,
         }
     }
 }

@@ -23,6 +23,7 @@
 
 mod client;
 mod error;
+pub mod guest;
 mod prebaked;
 mod progress;
 mod remote;

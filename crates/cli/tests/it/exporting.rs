@@ -30,3 +30,25 @@ fn an_initramfs_to_a_file_or_to_standard_output() {
     let message = export("-", "dir").fails(2);
     assert!(message.contains("standard output is for --format tar, tar.gz, tar.zst, cpio, "), "{message}");
 }
+
+#[test]
+fn how_to_run_it_is_written_beside_any_form() {
+    let registry = Registry::start();
+    let image = serve(&registry, &image("amd64"), "v1");
+    let program = Program::new();
+    let expected = program.run(["config", &image, "--arch=amd64"]).stdout;
+    assert!(expected.starts_with(b"{\n  \"layers\": ["));
+    let config = program.path("config.json").display().to_string();
+    for format in ["tar", "cpio", "prebaked"] {
+        let out = program.path(format).display().to_string();
+        let answer = program.run(["export", &image, &out, "--arch=amd64", "--format", format, "--config-out", &config]);
+        assert!(answer.status.success(), "{answer}");
+        assert!(fs::read(&config).unwrap() == expected, "{format}");
+        fs::remove_file(&config).unwrap();
+    }
+    // What was under the name stays where the export fails.
+    fs::write(&config, "old").unwrap();
+    let out = program.path("none/tar").display().to_string();
+    program.run(["export", &image, &out, "--arch=amd64", "--format=tar", "--config-out", &config]).fails(1);
+    assert_eq!(fs::read(&config).unwrap(), b"old");
+}

@@ -8,12 +8,14 @@ mod check;
 mod directory;
 mod stream;
 
+use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use anyhow::Context as _;
 use indicatif::ProgressBar;
-use vmroot::export::{Omissions, Progress};
-use vmroot::{Cancel, Compression, ContainerFs};
+use vmroot::export::{Omissions, OutputFile, Progress};
+use vmroot::{Cancel, Compression, ContainerFs, RuntimeConfig};
 
 use crate::args::{ExportArguments, Format};
 use crate::bars::Bars;
@@ -28,11 +30,28 @@ pub(crate) fn export(context: &Context, image: &str, out: &Path, options: &Expor
     check::check(out, options)?;
     // The one form that is made of the image's files, not of its root.
     if options.format == Format::Prebaked {
-        return directory::prebaked(context, image, out);
+        directory::prebaked(context, image, out)?;
+        return match &options.config_out {
+            Some(file) => write_config(file, &RuntimeConfig::read(&out.join("config.json"))?),
+            None => Ok(()),
+        };
     }
     let opened = context.root(image)?;
+    // What cannot be had is said before anything is written.
+    let config = options.config_out.is_some().then(|| opened.config()).transpose()?;
     let bar = Bars::single(context.quiet(), 0);
-    write(&Export { root: &opened.root, out, options, cancel: context.cancel(), bar })
+    write(&Export { root: &opened.root, out, options, cancel: context.cancel(), bar })?;
+    match options.config_out.as_deref().zip(config) {
+        Some((file, config)) => write_config(file, &config),
+        None => Ok(()),
+    }
+}
+
+/// How to run what was exported, beside it.
+fn write_config(file: &Path, config: &RuntimeConfig) -> anyhow::Result<()> {
+    let mut output = OutputFile::create(file).map_err(vmroot::Error::from)?;
+    output.write_all(config.to_json().as_bytes()).with_context(|| file.display().to_string())?;
+    Ok(output.commit().map_err(vmroot::Error::from)?)
 }
 
 /// Every form that is made of a root.
