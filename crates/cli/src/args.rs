@@ -337,6 +337,9 @@ pub(crate) struct VirtiofsArguments {
     /// How many request queues the VMM may ask for, 1 to 63 [default: one for each CPU, 8 at most]
     #[arg(long, value_name = "N")]
     pub(crate) queues: Option<usize>,
+    /// How many threads help a queue in which several requests wait [default: one for each CPU, 8 at most]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
 }
 
 /// How to write a root out.

@@ -9,6 +9,7 @@
 
 mod adapter;
 mod attributes;
+mod crew;
 mod device;
 mod error;
 mod options;

@@ -76,8 +76,9 @@ impl VirtioFs {
         let Self { root, socket, options, stop } = self;
         let path = socket.path().to_owned();
         let memory = GuestMemoryAtomic::new(GuestMemoryMmap::new());
-        let device = Arc::new(Device::new(root, options.queues, memory.clone()));
-        let mut daemon = Daemon::new("virtiofs".to_owned(), device, memory).map_err(|error| failed(&path, &error))?;
+        let device = Device::new(root, &options, memory.clone()).map_err(|error| failed(&path, &error))?;
+        let mut daemon =
+            Daemon::new("virtiofs".to_owned(), Arc::new(device), memory).map_err(|error| failed(&path, &error))?;
         if wait(socket.listener(), &stop).map_err(|error| failed(&path, &error))? == Woken::ByStopper {
             return Ok(());
         }

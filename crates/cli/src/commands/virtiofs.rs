@@ -11,7 +11,11 @@ use crate::signals;
 /// Serves one VMM. Says nothing: that the socket is there says that it is ready.
 pub(crate) fn serve(context: &Context, image: &str, options: &VirtiofsArguments) -> anyhow::Result<()> {
     let opened = context.root(image)?;
-    let device_options = VirtioFsOptions { queues: options.queues.unwrap_or(VirtioFsOptions::default().queues) };
+    let defaults = VirtioFsOptions::default();
+    let device_options = VirtioFsOptions {
+        queues: options.queues.unwrap_or(defaults.queues),
+        threads: options.threads.unwrap_or(defaults.threads),
+    };
     let device =
         VirtioFs::bind(Arc::new(opened.root), &options.socket, &device_options).map_err(vmroot::Error::from)?;
     let stopper = device.stopper();

@@ -1,0 +1,95 @@
+//! A root of layers, and devices that serve it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tempfile::TempDir;
+use vmroot_container_fs::ContainerFs;
+use vmroot_layer_index::{BuildOptions, Index, build, merge};
+use vmroot_model::{Digest, chain_ids};
+use vmroot_testkit::layer::{Encoding, Entry, Layer};
+use vmroot_virtiofs::{Result, Stopper, VirtioFs, VirtioFsOptions};
+
+/// The files of a root in a directory of their own, in which devices have their sockets.
+pub(crate) struct Fixture {
+    directory: TempDir,
+}
+
+/// A device that is being served.
+pub(crate) struct Serving {
+    pub(crate) socket: PathBuf,
+    pub(crate) stopper: Stopper,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Fixture {
+    /// A root of one layer.
+    pub(crate) fn new(entries: impl IntoIterator<Item = Entry>) -> Self {
+        Self::of_layers(&[Layer::new(entries)])
+    }
+
+    /// A root of layers, lowest first.
+    pub(crate) fn of_layers(layers: &[Layer]) -> Self {
+        let directory = TempDir::new().unwrap();
+        let indexes: Vec<Index> = layers
+            .iter()
+            .map(|layer| {
+                let tar = layer.to_tar(&Encoding::default());
+                let built = build(tar.as_slice(), directory.path(), &BuildOptions::default()).unwrap();
+                Index::open(&built.publish().unwrap()).unwrap()
+            })
+            .collect();
+        let diff_ids: Vec<Digest> = indexes.iter().map(|index| *index.identity()).collect();
+        let chain_id = *chain_ids(&diff_ids).last().unwrap();
+        let out = File::create(directory.path().join("root.idx")).unwrap();
+        merge(None, &indexes.iter().collect::<Vec<_>>(), &chain_id, out).unwrap();
+        Self { directory }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn root(&self) -> Arc<ContainerFs> {
+        let contents = |diff_id: &Digest| self.directory().join(format!("{}.contents", diff_id.hex()));
+        Arc::new(ContainerFs::open(&self.directory().join("root.idx"), &contents).unwrap())
+    }
+
+    /// Serves the root at a new socket.
+    pub(crate) fn serve(&self, options: &VirtioFsOptions) -> Serving {
+        let socket = self.directory().join("socket");
+        let device = VirtioFs::bind(self.root(), &socket, options).unwrap();
+        let stopper = device.stopper();
+        Serving { socket, stopper, thread: thread::spawn(|| device.serve()) }
+    }
+}
+
+impl Serving {
+    /// Waits for the end.
+    pub(crate) fn end(self) -> Result<()> {
+        self.thread.join().unwrap()
+    }
+}
+
+/// Bytes in which every position is different from its neighbours, and from those of another seed.
+pub(crate) fn pattern(seed: u32, length: usize) -> Vec<u8> {
+    let word = |position: u32| position.wrapping_mul(0x9e37_79b1).wrapping_add(seed).to_le_bytes();
+    (0..).flat_map(word).take(length).collect()
+}
+
+/// An access list as getxattr(2) gives it: all to the owner, reading and searching to one user and
+/// the group, nothing to others (acl(5), `linux/posix_acl_xattr.h`).
+pub(crate) fn access_list(user: u32) -> Vec<u8> {
+    const UNDEFINED: u32 = u32::MAX;
+    let entries: [(u16, u16, u32); 5] =
+        [(0x01, 7, UNDEFINED), (0x02, 5, user), (0x04, 5, UNDEFINED), (0x10, 5, UNDEFINED), (0x20, 0, UNDEFINED)];
+    let mut bytes = 2u32.to_le_bytes().to_vec();
+    for (tag, permissions, id) in entries {
+        bytes.extend(tag.to_le_bytes());
+        bytes.extend(permissions.to_le_bytes());
+        bytes.extend(id.to_le_bytes());
+    }
+    bytes
+}

@@ -1,0 +1,13 @@
+//! The device, asked by a front end without a machine and by a real guest.
+
+mod fixture;
+mod front_end;
+mod hostile;
+mod machine;
+mod message;
+mod real_guest;
+mod requests;
+mod same_as_model;
+mod sessions;
+mod socket;
+mod tree;
