@@ -308,13 +308,19 @@ pub(crate) struct MountArguments {
     /// Return when the mount answers, and serve it in the background
     #[arg(long, short)]
     pub(crate) detach: bool,
-    /// Let other users see it; needs user_allow_other in /etc/fuse.conf unless root mounts
+    /// Let other users see a FUSE mount; needs user_allow_other in /etc/fuse.conf unless root mounts
     #[arg(long)]
     pub(crate) allow_other: bool,
+    /// Make a writable view: changes go to this directory; root only
+    #[arg(long, value_name = "DIR", requires = "work")]
+    pub(crate) upper: Option<PathBuf>,
+    /// An empty directory for the writable view to work in, on the same file system as --upper
+    #[arg(long, value_name = "DIR", requires = "upper")]
+    pub(crate) work: Option<PathBuf>,
     /// Honour setuid bits and device nodes of the image; root only
     #[arg(long)]
     pub(crate) suid_dev: bool,
-    /// How many threads answer the kernel [default: one for each CPU, from 2 to 8]
+    /// How many threads answer the kernel of a FUSE mount [default: one for each CPU, from 2 to 8]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
 }
@@ -326,6 +332,8 @@ pub(crate) enum Driver {
     Auto,
     /// A process of ours, by FUSE
     Fuse,
+    /// The kernel, by EROFS over the cache's own files; root only, from Linux 6.12 on
+    Erofs,
 }
 
 /// How to serve a root.
@@ -382,6 +390,10 @@ pub(crate) enum Format {
     /// An initramfs, compressed by zstd
     #[value(name = "cpio.zst")]
     CpioZst,
+    /// An EROFS image with everything in it
+    Erofs,
+    /// An EROFS image of the metadata, with the cache's own files as its devices; OUT.vmdk joins them to one disk
+    ErofsMeta,
 }
 
 /// Work on one layer.

@@ -1,5 +1,6 @@
 //! From what was typed to what the library needs.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
@@ -34,6 +35,11 @@ impl Context {
         options.registry.inactivity_timeout = global.registry.inactivity_timeout;
         options.registry.credentials = credentials(global)?;
         Ok(Self { global: global.clone(), options })
+    }
+
+    /// The directory of the cache.
+    pub(crate) fn cache(&self) -> &Path {
+        &self.options.store.directory
     }
 
     pub(crate) fn json(&self) -> bool {

@@ -32,6 +32,9 @@ pub enum Error {
     /// An export.
     #[error(transparent)]
     Export(#[from] vmroot_export::Error),
+    /// An image that a kernel mounts.
+    #[error(transparent)]
+    DiskImage(#[from] vmroot_disk_image::Error),
     /// A mount.
     #[error(transparent)]
     Mount(#[from] vmroot_fuse_mount::Error),
@@ -41,6 +44,9 @@ pub enum Error {
     /// What is to go into a guest.
     #[error(transparent)]
     Guest(#[from] vmroot_guest::Error),
+    /// A mount by the kernel alone.
+    #[error(transparent)]
+    KernelMount(#[from] vmroot_kernel_mount::Error),
     /// The image is for another architecture than the one asked for.
     #[error("image architecture mismatch: image is for {actual} but expected {expected}")]
     ArchitectureMismatch {
@@ -94,6 +100,9 @@ impl Error {
             Self::InvalidConfig { .. } => ErrorKind::Integrity,
             Self::ArchitectureMismatch { .. } => ErrorKind::NotFound,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
+            Self::DiskImage(vmroot_disk_image::Error::Root(error)) => ErrorKind::of_root(error),
+            Self::DiskImage(vmroot_disk_image::Error::Cancelled) => ErrorKind::Cancelled,
+            Self::DiskImage(_) | Self::KernelMount(_) => ErrorKind::Other,
             Self::Export(_) | Self::Guest(_) | Self::Mount(_) | Self::VirtioFs(_) | Self::Io { .. } => ErrorKind::Other,
         }
     }

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! A [`Client`] pulls and loads images into a cache; an [`Image`] is one of them; its [`ContainerFs`] is the merged root,
-//! read in place. [`export`] writes a root out, [`fuse`] mounts it, and
+//! read in place. [`export`] and [`disk_image`] write a root out, [`fuse`] and [`kernel_mount`] mount it, and
 //! [`virtiofs`] serves it to a guest. [`Prebaked`] is an image in a directory of its
 //! own, for machines without a cache.
 //!
@@ -56,9 +56,13 @@ pub use vmroot_registry::{
 };
 pub use vmroot_transport::{Archive, ArchiveImage, ImageName, Pick};
 
+/// Writing a root as an image that a kernel mounts: EROFS.
+pub use vmroot_disk_image as disk_image;
 /// Writing a root out: directory, tar, prebaked directory.
 pub use vmroot_export as export;
 /// Mounting a root by FUSE.
 pub use vmroot_fuse_mount as fuse;
+/// Mounting a root by the kernel alone, and writable views.
+pub use vmroot_kernel_mount as kernel_mount;
 /// Serving a root to a guest by virtio-fs.
 pub use vmroot_virtiofs as virtiofs;

@@ -2,10 +2,11 @@
 //!
 //! A form is a [`Format`](crate::args::Format), a row for each option that it takes in [`check`], and an arm in
 //! [`write`], which calls a function of one of the modules: [`stream`] for what is written front to back, [`directory`]
-//! for what is a directory.
+//! for what is a directory, [`image`] for what a kernel mounts.
 
 mod check;
 mod directory;
+mod image;
 mod stream;
 
 use std::io::Write as _;
@@ -64,6 +65,8 @@ fn write(export: &Export<'_>) -> anyhow::Result<()> {
         Format::TarZst => stream::tar(export, Some(Compression::Zstd)),
         Format::Cpio => stream::cpio(export, None),
         Format::CpioGz => stream::cpio(export, Some(Compression::Gzip)),
+        Format::Erofs => image::erofs(export),
+        Format::ErofsMeta => image::erofs_meta(export),
         Format::CpioZst => stream::cpio(export, Some(Compression::Zstd)),
     }
 }
