@@ -3,6 +3,7 @@
 //! Both forms are one plan ([`plan`]) of the same metadata. The one-file form ([`image`]) has the contents of files
 //! behind it, the metadata-only form ([`meta`]) leaves them in the layers' contents files, which become devices.
 
+mod compress;
 mod data;
 mod directory;
 mod format;
