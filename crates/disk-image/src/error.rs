@@ -29,6 +29,14 @@ pub enum Error {
         /// What there is too much of, and the limit.
         what: String,
     },
+    /// The size that was asked for has not room for everything.
+    #[error("{size} bytes are too few: {needed} are needed")]
+    TooSmall {
+        /// What was asked for, in bytes.
+        size: u64,
+        /// The smallest size that does, in bytes.
+        needed: u64,
+    },
     /// A path that the list of an image's parts cannot have.
     #[error("{}: a path with {what} cannot be listed", path.display())]
     Unlistable {

@@ -1,0 +1,200 @@
+//! Inodes, and the blocks that are made for them: directories, links, trees of extents, xattrs.
+
+use std::ops::Range;
+
+use vmroot_container_fs::{ContainerFs, InodeId, InodeKind, Stat};
+use zerocopy::IntoBytes;
+
+use super::checksum::Seed;
+use super::content::{Content, SHORT_LINK, inodes};
+use super::directory::{Directory, children};
+use super::extents::Mapping;
+use super::fit::Fit;
+use super::format::{BLOCK, INODE, InodeRecord, JOURNAL_INODE, inode_flags};
+use super::inode::{Storage, device_block, journal_record, number_of, record, value_record};
+use super::journal;
+use super::output::Output;
+use super::space::Space;
+use super::xattr::XattrSet;
+use crate::Result;
+
+/// Writes inode tables and blocks, each in order.
+pub(super) struct MetadataWriter<'w, 'a> {
+    content: &'w Content<'a>,
+    fit: &'w Fit,
+    uuid: [u8; 16],
+    seed: Seed,
+    tables: Output<'w>,
+    blocks: Output<'w>,
+}
+
+impl<'w, 'a> MetadataWriter<'w, 'a> {
+    pub(super) fn new(content: &'w Content<'a>, fit: &'w Fit, uuid: [u8; 16], file: &'w std::fs::File) -> Self {
+        let seed = Seed::of(&uuid);
+        Self { content, fit, uuid, seed, tables: Output::new(file), blocks: Output::new(file) }
+    }
+
+    /// Writes all of it; gives the extents and the size of the journal, if there is one.
+    pub(super) fn write(mut self) -> Result<Option<([u8; 60], u64)>> {
+        let fs = self.content.fs;
+        let mut parents = vec![0; fs.inode_count() as usize];
+        let root = self.inode(InodeId::ROOT, InodeId::ROOT)?;
+        self.table(number_of(InodeId::ROOT), &root)?;
+        let journal = self.journal()?;
+        note_parents(fs, InodeId::ROOT, &mut parents);
+        for ino in inodes(fs).skip(1) {
+            let record = self.inode(ino, InodeId(parents[ino.0 as usize]))?;
+            note_parents(fs, ino, &mut parents);
+            self.table(number_of(ino), &record)?;
+        }
+        for number in 0..self.content.xattr_blocks.len() {
+            self.xattr_block(number)?;
+        }
+        self.tables.flush()?;
+        self.blocks.flush()?;
+        Ok(journal)
+    }
+
+    /// Writes the blocks of an inode, and gives its record.
+    fn inode(&mut self, ino: InodeId, parent: InodeId) -> Result<InodeRecord> {
+        let fs = self.content.fs;
+        let stat = fs.stat(ino);
+        let mut storage = match stat.kind {
+            InodeKind::Directory => self.directory(&stat, parent)?,
+            InodeKind::Symlink => self.link(&stat)?,
+            InodeKind::Regular => self.file(&stat)?,
+            InodeKind::Character | InodeKind::Block => {
+                Storage { block: device_block(stat.device), ..Storage::default() }
+            }
+            _ => Storage::default(),
+        };
+        self.xattrs(ino, &mut storage);
+        Ok(record(&stat, &storage, self.seed))
+    }
+
+    fn directory(&mut self, stat: &Stat, parent: InodeId) -> Result<Storage> {
+        let fs = self.content.fs;
+        let directory = Directory::new(fs, stat.ino, &self.content.hasher).expect("the content was counted");
+        let mut storage = self.mapped(number_of(stat.ino), self.place(stat.ino), &[0..directory.blocks()])?;
+        let seed = self.seed.inode(number_of(stat.ino));
+        let mut places = self.space(self.place(stat.ino));
+        let output = &mut self.blocks;
+        directory.write(fs, stat.ino, parent, seed, |block| output.block(places.take_block(), block))?;
+        storage.size = directory.blocks() * BLOCK as u64;
+        storage.flags |= if directory.is_indexed() { inode_flags::INDEX } else { 0 };
+        Ok(storage)
+    }
+
+    fn link(&mut self, stat: &Stat) -> Result<Storage> {
+        let target = self.content.fs.readlink(stat.ino)?;
+        if stat.size < SHORT_LINK {
+            let mut block = [0; 60];
+            block[..target.len()].copy_from_slice(target);
+            return Ok(Storage { block, size: stat.size, ..Storage::default() });
+        }
+        let place = self.place(stat.ino);
+        let storage = self.mapped(number_of(stat.ino), place, &[0..1])?;
+        self.padded(place, target)?;
+        Ok(Storage { size: stat.size, ..storage })
+    }
+
+    fn file(&mut self, stat: &Stat) -> Result<Storage> {
+        let content = self.content;
+        let runs =
+            content.fs.extent(stat.ino).map_or_else(Default::default, |extent| content.data_runs(stat.ino, extent));
+        let storage = self.mapped(number_of(stat.ino), self.place(stat.ino), &runs)?;
+        Ok(Storage { size: stat.size, ..storage })
+    }
+
+    fn xattrs(&mut self, ino: InodeId, storage: &mut Storage) {
+        if let Some(number) = self.content.xattr_block_of(ino) {
+            let block = &self.content.xattr_blocks[number];
+            storage.xattr_block = self.xattr_place(number);
+            // Values that are apart count for every inode that has them, even if it shares them.
+            let values = &self.content.values[block.first_value..block.first_value + block.values];
+            storage.blocks += 1 + values.iter().map(|length| length.div_ceil(BLOCK as u64)).sum::<u64>();
+        } else if self.content.fs.has_xattrs(ino) {
+            storage.xattrs = xattr_set(self.content.fs, ino).in_inode();
+        }
+    }
+
+    /// Writes a block of xattrs, and the inodes of values that are apart.
+    fn xattr_block(&mut self, number: usize) -> Result<()> {
+        let block = &self.content.xattr_blocks[number];
+        let set = xattr_set(self.content.fs, block.owner);
+        let numbers = (block.first_value..).map(|value| self.content.value_inode(value));
+        let at = self.xattr_place(number);
+        let bytes = set.block(self.seed, at, block.sharers, numbers);
+        self.blocks.block(at, &bytes[..])?;
+        for (value, bytes) in (block.first_value..).zip(set.apart()) {
+            let (inode, place) = (self.content.value_inode(value), self.fit.placement.values[value]);
+            let mut storage = self.mapped(inode, place, &[0..bytes.len().div_ceil(BLOCK) as u64])?;
+            self.padded(place, bytes)?;
+            storage.size = bytes.len() as u64;
+            storage.flags |= inode_flags::EA_INODE;
+            let record = value_record(inode, &storage, self.seed.with(bytes).value(), self.seed);
+            self.table(inode, &record)?;
+        }
+        Ok(())
+    }
+
+    fn journal(&mut self) -> Result<Option<([u8; 60], u64)>> {
+        let Some((blocks, place)) = self.fit.placement.journal else { return Ok(None) };
+        let mut storage = self.mapped(JOURNAL_INODE, place, &[0..blocks])?;
+        storage.size = blocks * BLOCK as u64;
+        self.padded(place, &journal::superblock(blocks, &self.uuid))?;
+        self.table(JOURNAL_INODE, &journal_record(&storage, self.seed))?;
+        Ok(Some((storage.block, storage.size)))
+    }
+
+    /// What an inode with extents has; writes their tree.
+    fn mapped(&mut self, inode: u32, place: u64, runs: &[Range<u64>]) -> Result<Storage> {
+        let mapping = Mapping::take(&mut self.space(place), runs.iter().cloned());
+        let output = &mut self.blocks;
+        let block = mapping.write(self.seed.inode(inode), |at, block| output.block(at, block))?;
+        Ok(Storage { block, blocks: mapping.blocks(), flags: inode_flags::EXTENTS, ..Storage::default() })
+    }
+
+    /// Writes bytes to the blocks that begin at a place, zeros behind them.
+    fn padded(&mut self, place: u64, bytes: &[u8]) -> Result<()> {
+        let mut places = self.space(place);
+        for chunk in bytes.chunks(BLOCK) {
+            let mut block = [0; BLOCK];
+            block[..chunk.len()].copy_from_slice(chunk);
+            self.blocks.block(places.take_block(), &block)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a record into its table.
+    fn table(&mut self, number: u32, record: &InodeRecord) -> Result<()> {
+        let in_group = self.fit.geometry.inodes_per_group;
+        let place = &self.fit.geometry.places[((number - 1) / in_group) as usize];
+        let offset = place.inode_table * BLOCK as u64 + u64::from((number - 1) % in_group) * INODE as u64;
+        self.tables.bytes(offset, record.as_bytes())
+    }
+
+    fn space(&self, place: u64) -> Space<'w> {
+        Space::at(&self.fit.geometry, place)
+    }
+
+    /// Where the blocks of an inode begin to be taken.
+    fn place(&self, ino: InodeId) -> u64 {
+        self.fit.placement.inodes[ino.0 as usize]
+    }
+
+    fn xattr_place(&self, number: usize) -> u64 {
+        self.space(self.fit.placement.xattr_blocks[number]).take_block()
+    }
+}
+
+fn xattr_set(fs: &ContainerFs, ino: InodeId) -> XattrSet<'_> {
+    XattrSet::new(fs.xattrs(ino), |_| {}).expect("the content was counted")
+}
+
+/// Remembers whose entries the directories in a directory are. A directory has a smaller number than what it holds.
+fn note_parents(fs: &ContainerFs, directory: InodeId, parents: &mut [u32]) {
+    for child in children(fs, directory, 0).filter(|child| child.kind == InodeKind::Directory) {
+        parents[child.ino.0 as usize] = directory.0;
+    }
+}

@@ -1,0 +1,124 @@
+//! ext4, the kernel's own read-write file system (kernel documentation, `Documentation/filesystems/ext4`).
+//!
+//! [`content`] says what needs blocks, [`fit`] how large the file system is and where all of it goes; then [`metadata`]
+//! writes inodes and their blocks, [`data`] moves file contents, and [`group`] and [`superblock`] say what is taken.
+//!
+//! 64-bit block numbers are always on: descriptors then have room for whole checksums of bitmaps, and a file system can
+//! be grown past 16 TiB. There is no `resize_inode`: since Linux 3.7 a mounted file system grows without one, by putting
+//! new descriptors elsewhere (`meta_bg`), and resize2fs moves what is in the way of one that is not mounted. Neither is
+//! there a `lost+found`, which no layer has: e2fsck makes one when it needs it.
+
+mod acl;
+mod checksum;
+mod content;
+mod data;
+mod directory;
+mod extents;
+mod fit;
+mod format;
+mod geometry;
+mod group;
+mod hash;
+mod holes;
+mod htree;
+mod identity;
+mod inode;
+mod journal;
+mod metadata;
+mod omission;
+mod output;
+mod space;
+mod superblock;
+mod time;
+
+mod xattr;
+
+use std::fs::File;
+
+use vmroot_container_fs::{ContainerFs, InodeId};
+use vmroot_export::Hook;
+
+pub use omission::{LISTED_OMISSIONS, Lack, Omission};
+
+use crate::{Error, Result};
+use checksum::Seed;
+use content::Content;
+use format::BLOCK;
+use hash::NameHasher;
+use identity::Identity;
+use metadata::MetadataWriter;
+use output::Output;
+
+const FORM: &str = "ext4";
+
+/// How a root becomes an ext4 file system.
+#[derive(Default, Clone, Copy)]
+pub struct Ext4Options<'a> {
+    /// Bytes of the file system, rounded down to 4096; by default the fewest that hold everything.
+    pub size: Option<u64>,
+    /// Bytes that can be written to it by any user, at least.
+    pub free: u64,
+    /// Makes a journal, of the size that mke2fs would choose.
+    pub journal: bool,
+    /// The name of the file system, up to 16 bytes.
+    pub label: &'a str,
+    /// Hears of progress and may stop the writing.
+    pub hook: Option<Hook<'a>>,
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ext4Report {
+    /// Bytes of the file system.
+    pub bytes: u64,
+    /// Bytes of it that nothing is in.
+    pub free: u64,
+    /// Inodes, and how many of them are free.
+    pub inodes: u64,
+    /// Inodes that nothing is in.
+    pub free_inodes: u64,
+    /// The UUID.
+    pub uuid: [u8; 16],
+    /// What was left out, or is not quite as in the root.
+    pub omitted: u64,
+    /// The first [`LISTED_OMISSIONS`] of that.
+    pub omissions: Vec<Omission>,
+}
+
+/// Writes the root as an ext4 file system to a file that is empty.
+///
+/// The bytes are a function of the root and the options. Room that nothing is in is left as holes. Attributes of the
+/// root directory are the root's; there is no `lost+found`.
+///
+/// # Errors
+/// [`Error::TooSmall`] says what size is needed; [`Error::Unrepresentable`] for more than 65,000 names of a file, files
+/// of 16 TiB, or xattrs whose names do not fit a block; [`Error::TooLarge`]; [`Error::Write`], [`Error::Root`],
+/// [`Error::Cancelled`].
+pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> Result<Ext4Report> {
+    if options.label.len() > 16 {
+        return Err(Error::TooLarge { form: FORM, what: format!("a label of {} bytes, only 16", options.label.len()) });
+    }
+    let identity = Identity::of(fs, options);
+    let content = Content::of(fs, NameHasher::new(identity.hash_seed))?;
+    let fit = fit::fit(&content, options)?;
+    let bytes = fit.blocks * BLOCK as u64;
+    file.set_len(options.size.unwrap_or(bytes)).map_err(Error::Write)?;
+
+    let journal = MetadataWriter::new(&content, &fit, identity.uuid, file).write()?;
+    data::move_contents(&content, &fit, file, options.hook)?;
+    let mut output = Output::new(file);
+    let descriptors = group::write_groups(&content, &fit, Seed::of(&identity.uuid), &mut output)?;
+    let record = superblock::superblock(&content, &fit, &identity, journal);
+    superblock::write_superblocks(&record, &descriptors, fit.geometry.groups(), &mut output)?;
+
+    let inodes = fit.geometry.inodes();
+    let (free_inodes, free) = (inodes - content.last_inode(), fit.free() * BLOCK as u64);
+    let (omitted, omissions) = content.omissions.with_paths(fs);
+    Ok(Ext4Report { bytes, free, inodes, free_inodes, uuid: identity.uuid, omitted, omissions })
+}
+
+/// Something that ext4 cannot hold, with its path.
+fn refusal(fs: &ContainerFs, ino: InodeId, what: String) -> Error {
+    let path = fs.walk().find(|entry| entry.ino == ino).map(|entry| entry.path).unwrap_or_default();
+    Error::Unrepresentable { path: path.into(), form: FORM, what }
+}

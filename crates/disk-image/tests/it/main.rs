@@ -1,0 +1,4 @@
+//! Disk images against the model, the kernel, and the programs that check file systems.
+
+mod ext4;
+mod roots;
