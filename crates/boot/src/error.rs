@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::{Architecture, Vmm};
+use crate::{Architecture, Via, Vmm};
 
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -86,6 +86,25 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong.
         source: vmroot_compress::Error,
+    },
+    /// An archive cannot be written.
+    #[error(transparent)]
+    Export(#[from] vmroot_export::Error),
+    /// A disk image cannot be written.
+    #[error(transparent)]
+    Image(#[from] vmroot_disk_image::Error),
+    /// The root cannot be served.
+    #[error(transparent)]
+    Share(#[from] vmroot_virtiofs::Error),
+    /// Modules have to be loaded, and there is no program to do it.
+    #[error("{form} needs kernel modules ({}), and there is no vmroot-init for {architecture} to load them", modules.join(", "))]
+    NoStageOne {
+        /// How the guest gets its root.
+        form: Via,
+        /// The modules.
+        modules: Vec<String>,
+        /// The guest's architecture.
+        architecture: Architecture,
     },
     /// A command line that is longer than the kernel takes.
     #[error("the kernel's command line would have {length} bytes, and {architecture} takes {limit}")]

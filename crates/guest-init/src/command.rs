@@ -58,7 +58,7 @@ fn take_console(terminal: bool, user: &User) -> Result<()> {
         // A console that is no terminal is still a place to write to.
         let _ = ioctl_tiocsctty(stdio::stdin());
     } else {
-        console::make_raw();
+        console::make_plain();
     }
     // /dev/stdout and the like open it again, as the user.
     let _ = fchown(stdio::stdin(), Some(Uid::from_raw(user.uid)), None);

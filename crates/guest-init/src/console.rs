@@ -6,12 +6,15 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use rustix::fs::OFlags;
 use rustix::stdio;
-use rustix::termios::{self, OptionalActions};
+use rustix::termios::{self, InputModes, LocalModes, OptionalActions, OutputModes, SpecialCodeIndex as Code};
 
 use crate::{Error, error, shutdown};
 
 /// What each line of this program begins with; programs on the host look for it.
 const MARK: &str = "[vmroot-init]";
+
+/// What takes its meaning from a special character (`_POSIX_VDISABLE`).
+const DISABLED: u8 = 0;
 
 /// Makes the console standard input, output and error. Where there is none, what the kernel opened stays.
 pub(crate) fn attach() {
@@ -25,11 +28,26 @@ pub(crate) fn attach() {
 }
 
 /// Makes the console carry bytes as they are: no echo, no carriage returns, no signals.
-pub(crate) fn make_raw() {
-    if let Ok(mut settings) = termios::tcgetattr(stdio::stdin()) {
-        settings.make_raw();
-        let _ = termios::tcsetattr(stdio::stdin(), OptionalActions::Now, &settings);
+///
+/// Input stays line by line, for otherwise it could have no end: VEOF (Ctrl-D) is the end, VLNEXT (Ctrl-V) takes the
+/// meaning from the byte that follows, and no other byte has one.
+pub(crate) fn make_plain() {
+    let Ok(mut settings) = termios::tcgetattr(stdio::stdin()) else { return };
+    let (end, literally) = (settings.special_codes[Code::VEOF], settings.special_codes[Code::VLNEXT]);
+    settings.make_raw();
+    settings.input_modes = InputModes::empty();
+    settings.local_modes = LocalModes::ICANON | LocalModes::IEXTEN;
+    for code in [Code::VERASE, Code::VKILL, Code::VWERASE, Code::VREPRINT, Code::VEOL, Code::VEOL2] {
+        settings.special_codes[code] = DISABLED;
     }
+    // In the slots of both the raw mode may have put its own numbers.
+    (settings.special_codes[Code::VEOF], settings.special_codes[Code::VLNEXT]) = (end, literally);
+    let _ = termios::tcsetattr(stdio::stdin(), OptionalActions::Now, &settings);
+}
+
+/// Whether [`make_plain`] has been here.
+fn is_plain() -> bool {
+    termios::tcgetattr(stdio::stdin()).is_ok_and(|settings| !settings.output_modes.contains(OutputModes::OPOST))
 }
 
 /// Waits until the host has seen everything: a UART has a queue, which a power-off forgets.
@@ -47,9 +65,12 @@ pub(crate) fn moment(name: &str, nanoseconds: u64) {
     line(&format!("{name} {nanoseconds}"));
 }
 
-/// `[vmroot-init] exit code N`, on a line of its own whatever the command wrote last.
+/// `[vmroot-init] exit code N`, on a line of its own whatever the command wrote last; but where bytes are carried as they
+/// are, none is added to them. It is the last line: a kernel says even when it is quiet that it powers off.
 pub(crate) fn exit_code(code: i32) {
-    write(&format!("\n{MARK} exit code {code}\n"));
+    let _ = std::fs::write("/proc/sys/kernel/printk", "0\n");
+    let newline = if is_plain() { "" } else { "\n" };
+    write(&format!("{newline}{MARK} exit code {code}\n"));
 }
 
 /// Something that is not as it could be: a line of the kernel's log, which `quiet` keeps off the console.

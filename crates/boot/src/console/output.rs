@@ -1,6 +1,6 @@
 //! What a guest writes: the command's bytes, with the lines of its init taken out.
 //!
-//! `vmroot-init` begins its lines with `[vmroot-init] `: `start N` and `exec N` (nanoseconds of the guest's clock) before
+//! `vmroot-init` begins its lines with `[vmroot-init] `: `stage N`, `start N` and `exec N` (nanoseconds of the guest's clock) before
 //! the command's first byte, `error: …` and `exit code N` after its last. The command shares the console with it and may
 //! write the like: only what nothing follows is the init's.
 
@@ -42,6 +42,11 @@ impl Output {
         // Last byte first: what turns out to be no line of the init is looked at again.
         let mut coming: Vec<u8> = bytes.iter().rev().copied().collect();
         while let Some(byte) = coming.pop() {
+            if !self.held.is_empty() && self.line.is_empty() && matches!(byte, b'\r' | b'\n') {
+                // The init goes to a line of its own, where the console is a terminal.
+                self.held.push(byte);
+                continue;
+            }
             self.line.push(byte);
             if !self.may_be_of_init() {
                 passed.append(&mut self.held);
@@ -98,6 +103,7 @@ impl Output {
         let time = || rest.parse().ok().map(Duration::from_nanos);
         match word {
             // Before the command nothing is the command's, so these need not be held.
+            "stage" if self.executed.is_none() && time().is_some() => {}
             "start" if self.executed.is_none() && time().is_some() => self.started = time(),
             "exec" if self.executed.is_none() && time().is_some() => self.executed = time(),
             "error:" => {
@@ -144,7 +150,7 @@ mod tests {
     #[test]
     fn the_command_s_bytes_come_out_and_the_init_s_lines_do_not() {
         let (out, output) = passed(&[
-            b"[vmroot-init] start 1500000000\n[vmroot-init] exec 1600000000\n",
+            b"[vmroot-init] stage 1000000000\r\n[vmroot-init] start 1500000000\n[vmroot-init] exec 1600000000\n",
             b"hello\nno newline at the end",
             b"[vmroot-init] exit code 7\n",
         ]);

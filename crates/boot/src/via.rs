@@ -1,0 +1,136 @@
+//! The ways a guest gets its root, each made into what a machine takes.
+
+use std::fmt;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use vmroot_container_fs::ContainerFs;
+use vmroot_disk_image::{ErofsOptions, write_erofs};
+use vmroot_export::{CpioOptions, Hook, export_cpio};
+use vmroot_virtiofs::{VirtioFs, VirtioFsOptions};
+
+use crate::{Disk, DiskFormat, Error, Result, Share};
+
+/// How a guest gets its root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// An EROFS image, read-only.
+    Erofs,
+    /// An archive that the kernel unpacks into memory, writable.
+    Cpio,
+    /// A share that this process serves, read-only.
+    Virtiofs,
+}
+
+/// The tag of the share.
+const TAG: &str = "root";
+/// Its queues: what one guest needs.
+const QUEUES: usize = 1;
+
+/// A root as a machine takes it.
+#[derive(Debug)]
+pub(crate) enum Medium {
+    /// A file system on disks, the first of which is mounted.
+    Disks(Vec<Disk>),
+    /// An archive: the kernel's first root, and its last.
+    Archive(PathBuf),
+    /// A share, and the device that is to serve it.
+    Share(Share, Box<VirtioFs>),
+}
+
+/// How a root is made into its form.
+pub(crate) struct Making<'a> {
+    pub(crate) root: &'a Arc<ContainerFs>,
+    /// Where files and sockets go.
+    pub(crate) directory: &'a Path,
+    pub(crate) hook: Option<Hook<'a>>,
+}
+
+impl Via {
+    /// The type of its file system, as in mount(2); none for an archive.
+    pub(crate) fn fstype(self) -> Option<&'static str> {
+        match self {
+            Self::Erofs => Some("erofs"),
+            Self::Cpio => None,
+            Self::Virtiofs => Some("virtiofs"),
+        }
+    }
+
+    /// Whether the guest can write to it.
+    pub(crate) fn is_writable(self) -> bool {
+        match self {
+            Self::Cpio => true,
+            Self::Erofs | Self::Virtiofs => false,
+        }
+    }
+
+    /// Makes what the machine takes.
+    pub(crate) fn make(self, making: &Making<'_>) -> Result<Medium> {
+        match self {
+            Self::Erofs => making.erofs(),
+            Self::Cpio => making.archive(),
+            Self::Virtiofs => making.share(),
+        }
+    }
+}
+
+impl Medium {
+    /// The source that is mounted; none for an archive.
+    pub(crate) fn source(&self) -> Option<String> {
+        match self {
+            Self::Disks(_) => Some(crate::machine::disk_name(0)),
+            Self::Archive(_) => None,
+            Self::Share(share, _) => Some(share.tag.clone()),
+        }
+    }
+
+    /// Options of the mount.
+    pub(crate) fn options(&self) -> String {
+        let Self::Disks(disks) = self else { return String::new() };
+        let more = (1..disks.len()).map(|number| format!("device={}", crate::machine::disk_name(number)));
+        more.collect::<Vec<_>>().join(",")
+    }
+}
+
+impl Making<'_> {
+    fn erofs(&self) -> Result<Medium> {
+        let (path, file) = self.file("root.erofs")?;
+        write_erofs(self.root, &file, &ErofsOptions { hook: self.hook, ..ErofsOptions::default() })?;
+        Ok(Medium::Disks(vec![Disk { path, format: DiskFormat::Raw, writable: false }]))
+    }
+
+    fn archive(&self) -> Result<Medium> {
+        let (path, file) = self.file("root.cpio")?;
+        export_cpio(self.root, BufWriter::with_capacity(1 << 20, file), &CpioOptions { hook: self.hook })?;
+        Ok(Medium::Archive(path))
+    }
+
+    fn share(&self) -> Result<Medium> {
+        let socket = self.directory.join("root.socket");
+        let device = VirtioFs::bind(
+            Arc::clone(self.root),
+            &socket,
+            &VirtioFsOptions { queues: QUEUES, ..VirtioFsOptions::default() },
+        )?;
+        Ok(Medium::Share(Share { tag: TAG.to_owned(), socket, queues: QUEUES as u32 }, Box::new(device)))
+    }
+
+    fn file(&self, name: &str) -> Result<(PathBuf, File)> {
+        let path = self.directory.join(name);
+        let file = File::options().read(true).write(true).create_new(true).open(&path);
+        let file = file.map_err(Error::io("write", &path))?;
+        Ok((path, file))
+    }
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Erofs => "erofs",
+            Self::Cpio => "cpio",
+            Self::Virtiofs => "virtiofs",
+        })
+    }
+}

@@ -1,0 +1,148 @@
+//! Roots to boot, and what boots them.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use vmroot_boot::{Acceleration, Console, Ended, Guest, GuestOptions, Kernel, ModuleTree, Result, Stopper, Via, Vmm};
+use vmroot_container_fs::ContainerFs;
+use vmroot_layer_index::{BuildOptions, Index, build, merge};
+use vmroot_model::chain_ids;
+use vmroot_testkit::layer::{Encoding, Entry, Layer};
+use vmroot_testkit::skip;
+
+/// Names the directory with the kernels of guests, `amd64` and `arm64` as their packages unpack.
+const GUESTS: &str = "VMROOT_TEST_GUEST";
+/// The longest a guest may run: a loaded machine translates slowly.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether a test has to be skipped because it cannot boot a guest.
+#[track_caller]
+pub(crate) fn needs_guests() -> bool {
+    let missing = kernel("amd64").is_none() && skip::because("needs a kernel for guests: cargo xtask guest");
+    missing || skip::needs_program("qemu-system-x86_64")
+}
+
+fn guests() -> PathBuf {
+    let target = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/guest");
+    std::env::var_os(GUESTS).map_or_else(target, PathBuf::from)
+}
+
+/// The directory of an architecture's kernel package, as unpacked.
+pub(crate) fn package(architecture: &str) -> PathBuf {
+    guests().join(architecture)
+}
+
+/// The kernel of an architecture.
+pub(crate) fn kernel(architecture: &str) -> Option<PathBuf> {
+    let boot = fs::read_dir(package(architecture).join("boot")).ok()?;
+    let mut files = boot.flatten().map(|entry| entry.path());
+    files.find(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"vmlinuz")))
+}
+
+/// A root, with its files in memory if possible.
+pub(crate) struct Root {
+    pub(crate) fs: Arc<ContainerFs>,
+    _files: TempDir,
+}
+
+impl Root {
+    /// The root of these layers, lowest first.
+    pub(crate) fn of(layers: &[Layer]) -> Self {
+        let files = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let index = |layer: &Layer| {
+            let tar = layer.to_tar(&Encoding::default());
+            let built = build(&tar[..], files.path(), &BuildOptions::default()).unwrap();
+            Index::open(&built.publish().unwrap()).unwrap()
+        };
+        let indexes: Vec<Index> = layers.iter().map(index).collect();
+        let digests: Vec<_> = indexes.iter().map(|index| *index.identity()).collect();
+        let root = File::create(files.path().join("root.idx")).unwrap();
+        merge(None, &indexes.iter().collect::<Vec<_>>(), &chain_ids(&digests).pop().unwrap(), root).unwrap();
+        let contents = |digest: &_| files.path().join(format!("{}.contents", vmroot_model::Digest::hex(digest)));
+        let fs = ContainerFs::open(&files.path().join("root.idx"), &contents).unwrap();
+        Self { fs: Arc::new(fs), _files: files }
+    }
+}
+
+/// What makes a guest of a root: the init and its config, places to mount on, and a busybox.
+pub(crate) fn guest_layer(config: &Value) -> Layer {
+    let mut entries: Vec<Entry> =
+        ["bin", "dev", "etc", "etc/vmroot", "proc", "run", "sbin", "sys", "tmp"].map(Entry::directory).into();
+    entries.push(Entry::file("sbin/vmroot-init", init()).mode(0o755));
+    entries.push(Entry::file("bin/busybox", fs::read("/bin/busybox").unwrap()).mode(0o755));
+    entries.push(Entry::symlink("bin/sh", "busybox"));
+    entries.push(Entry::file("etc/vmroot/config.json", config.to_string()));
+    Layer::new(entries)
+}
+
+pub(crate) fn init() -> Vec<u8> {
+    fs::read("/tmp/b/t/x86_64-unknown-linux-gnu/release/vmroot-init").unwrap()
+}
+
+/// A root whose command is a script.
+pub(crate) fn script(text: &str) -> Root {
+    Root::of(&[guest_layer(&json!({ "entrypoint": ["/bin/sh", "-c"], "cmd": [text], "tty": false }))])
+}
+
+/// How a test's guest is booted.
+#[derive(Clone)]
+pub(crate) struct Boot {
+    pub(crate) via: Via,
+    pub(crate) overlay: bool,
+    pub(crate) append: &'static str,
+    pub(crate) init: Option<&'static str>,
+    pub(crate) input: Option<PathBuf>,
+    pub(crate) timeout: Duration,
+}
+
+impl Boot {
+    pub(crate) fn via(via: Via) -> Self {
+        Self { via, overlay: false, append: "", init: Some("/sbin/vmroot-init"), input: None, timeout: PATIENCE }
+    }
+
+    /// Boots it, and gives what its command wrote.
+    pub(crate) fn run(&self, root: &Root) -> (Result<Ended>, Vec<u8>) {
+        let kernel = Kernel::open(&kernel("amd64").unwrap()).unwrap();
+        let modules = ModuleTree::open(&package("amd64"), kernel.version.as_deref()).unwrap();
+        let init = init();
+        let directory = tempfile::tempdir().unwrap();
+        let options = GuestOptions {
+            via: self.via,
+            kernel: &kernel,
+            modules: Some(&modules),
+            vmm: Vmm::Qemu,
+            acceleration: Acceleration::Tcg,
+            kvm_verdict: None,
+            memory: None,
+            cpus: 1,
+            append: self.append,
+            init: self.init,
+            announced: true,
+            stage_one: Some(&init),
+            overlay: self.overlay,
+            verbose: false,
+            timeout: Some(self.timeout),
+            hook: None,
+        };
+        let guest = Guest::prepare(&root.fs, directory.path(), &options).unwrap();
+        let input = self.input.as_ref().map(|path| File::open(path).unwrap());
+        let mut output = Vec::new();
+        let console = Console { input: input.as_ref().map(AsFd::as_fd), interactive: false, output: &mut output };
+        let ended = guest.run(console, &Stopper::new().unwrap());
+        (ended, output)
+    }
+
+    /// The same of one that ends as it should.
+    #[track_caller]
+    pub(crate) fn output(&self, root: &Root) -> String {
+        let (ended, output) = self.run(root);
+        let text = String::from_utf8_lossy(&output).into_owned();
+        assert_eq!(ended.unwrap_or_else(|error| panic!("{error}\n{text}")).code, Some(0), "{text}");
+        text
+    }
+}

@@ -1,0 +1,74 @@
+//! This program as a guest's command: lists the guest's root on the console.
+//!
+//! A guest that reads itself needs a program for it, and this one has the code already. It is put on top of the root with
+//! the libraries that it has mapped.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::listing::Listing;
+
+/// Set in the guest.
+const LISTING: &str = "VMROOT_LIST_GUEST";
+/// Where the program is in the guest.
+const PLACE: &str = ".lister";
+/// Lines before and after the listing: the test harness says something as well.
+const BEGIN: &str = "---- begin of listing";
+const END: &str = "---- end of listing";
+
+/// The program and what it needs.
+pub(crate) fn layer() -> Layer {
+    let program = std::env::current_exe().unwrap();
+    let files = libraries().into_iter().chain([program]);
+    let entry = |path: PathBuf| {
+        let name = format!("{PLACE}/{}", path.file_name().unwrap().to_str().unwrap());
+        Entry::file(name, fs::read(&path).unwrap()).mode(0o755)
+    };
+    Layer::new([Entry::directory(PLACE)].into_iter().chain(files.map(entry)))
+}
+
+/// The config that runs it.
+pub(crate) fn config() -> Value {
+    let place = |path: &Path| format!("/{PLACE}/{}", path.file_name().unwrap().to_str().unwrap());
+    let loader = libraries().into_iter().find(|path| place(path).contains("/ld-")).expect("it is linked dynamically");
+    let program = std::env::current_exe().unwrap();
+    let arguments = ["--exact", "lister::in_the_guest_it_lists_the_root", "--nocapture"];
+    let start = [place(&loader), "--library-path".into(), format!("/{PLACE}"), place(&program)];
+    json!({
+        "entrypoint": start,
+        "cmd": arguments,
+        "env": [format!("{LISTING}=/dev/shm/root")],
+        "tty": false,
+    })
+}
+
+/// The listing in what the guest's command wrote.
+pub(crate) fn listing_in(output: &str) -> String {
+    let (_, rest) = output.split_once(BEGIN).unwrap_or_else(|| panic!("no listing in {output}"));
+    let (listing, _) = rest.split_once(END).unwrap_or_else(|| panic!("the listing has no end: {output}"));
+    listing.trim_start().to_owned()
+}
+
+/// Everything that the dynamic linker has mapped, itself among it.
+fn libraries() -> BTreeSet<PathBuf> {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let paths = maps.lines().filter_map(|line| line.split_once('/').map(|(_, path)| PathBuf::from(format!("/{path}"))));
+    paths.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains(".so"))).collect()
+}
+
+/// Does nothing but in a guest.
+#[test]
+fn in_the_guest_it_lists_the_root() {
+    let Some(place) = std::env::var_os(LISTING) else { return };
+    // What init has mounted is left behind: only the root itself is bound.
+    fs::create_dir(&place).unwrap();
+    rustix::mount::mount_bind("/", Path::new(&place)).unwrap();
+    let listing = Listing::of_directory(&place).unwrap();
+    let mut out = io::stdout().lock();
+    write!(out, "{BEGIN}\n{listing}{END}\n").unwrap();
+    out.flush().unwrap();
+}

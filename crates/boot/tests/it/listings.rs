@@ -1,0 +1,144 @@
+//! What a guest's kernel says of its root is what a FUSE mount of it says.
+
+use std::collections::BTreeMap;
+
+use vmroot_boot::Via;
+use vmroot_fuse_mount::{Mount, MountOptions};
+use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::listing::Listing;
+use vmroot_testkit::skip;
+
+use crate::fixture::{Boot, Root, guest_layer, needs_guests};
+use crate::lister;
+
+/// What of a listing a form keeps.
+#[derive(Clone, Copy)]
+struct Kept {
+    nanoseconds: bool,
+    xattrs: bool,
+}
+
+const ALL: Kept = Kept { nanoseconds: true, xattrs: true };
+
+#[test]
+fn via_erofs() {
+    check(Via::Erofs, ALL);
+}
+
+#[test]
+fn via_cpio() {
+    check(Via::Cpio, Kept { nanoseconds: false, xattrs: false });
+}
+
+#[test]
+fn via_virtiofs() {
+    check(Via::Virtiofs, ALL);
+}
+
+fn check(via: Via, kept: Kept) {
+    if needs_guests() || skip::needs_root() {
+        return;
+    }
+    let root = Root::of(&[odd(), odder(), guest_layer(&lister::config()), lister::layer()]);
+    let expected = mounted(&root);
+    let found = lister::listing_in(&Boot::via(via).output(&root));
+    assert_same(&expected, &found, kept);
+}
+
+/// The listing of a FUSE mount.
+fn mounted(root: &Root) -> Listing {
+    let place = tempfile::tempdir().unwrap();
+    let mount = Mount::new(root.fs.clone(), place.path(), &MountOptions { suid_dev: true, ..MountOptions::default() });
+    let mount = mount.unwrap();
+    let listing = Listing::of_directory(place.path()).unwrap();
+    mount.unmounter().unmount().unwrap();
+    mount.wait().unwrap();
+    listing
+}
+
+/// Compares line by line, without what the form does not keep.
+#[track_caller]
+fn assert_same(expected: &Listing, found: &str, kept: Kept) {
+    let expected = expected.to_string();
+    let lines = |text: &str| -> BTreeMap<String, String> {
+        let line = |line: &str| {
+            let mut fields: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            // Path, kind, mode, owner, group, time, size, device, link, target, xattrs, digest.
+            if fields.len() == 12 {
+                if !kept.nanoseconds {
+                    let time: i128 = fields[5].parse().unwrap();
+                    fields[5] = time.div_euclid(1_000_000_000).clamp(0, u32::MAX.into()).to_string();
+                }
+                if !kept.xattrs {
+                    fields[10] = String::new();
+                }
+            }
+            (fields.remove(0), fields.join(" "))
+        };
+        text.lines().map(line).collect()
+    };
+    let (expected, found) = (lines(&expected), lines(found));
+    assert!(expected.len() > 40, "{} paths", expected.len());
+    let mut differences = Vec::new();
+    for path in expected.keys().chain(found.keys()) {
+        let (expected, found) = (expected.get(path), found.get(path));
+        if expected != found {
+            differences.push(format!("{path}\n- {expected:?}\n+ {found:?}"));
+        }
+    }
+    differences.dedup();
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+}
+
+/// Everything odd that an image may have.
+fn odd() -> Layer {
+    let link = |number: u32| Entry::hard_link(format!("links/{number:03}"), "links/000");
+    let capability = b"\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let entries = [
+        Entry::directory("usr").mode(0o1777).owner(70_000, 80_000).mtime(1, 1),
+        Entry::file("usr/setuid", "s").mode(0o4755).mtime(1_234_567_890, 987_654_321),
+        Entry::file("usr/setgid", "g").mode(0o2711).mtime(1 << 31, 999_999_999),
+        Entry::file("usr/capable", "c").mode(0o755).xattr("security.capability", capability),
+        Entry::file("usr/none", "").mode(0),
+        Entry::file("usr/owned", "o").owner(u32::MAX - 1, 65_536),
+        Entry::file("usr/xattrs", "x").xattr("user.a", "").xattr("user.nul", b"a\0b").xattr("trusted.t", vec![7; 600]),
+        Entry::directory("usr/with").xattr("user.of.a.directory", "d").xattr("security.testkit", "s"),
+        Entry::file("sparse", ""),
+        Entry::sparse_file("usr/sparse", 10 << 20, vec![(4096, b"middle".to_vec()), (9 << 20, vec![1; 5000])]),
+        Entry::sparse_file("usr/hole", 1 << 20, vec![]),
+        Entry::symlink("usr/short", "x"),
+        Entry::symlink("usr/sixty", "y".repeat(60)),
+        Entry::symlink("usr/long", "z/".repeat(150)),
+        Entry::symlink("usr/longest", "l".repeat(4095)),
+        Entry::char_device("null", 1, 3).mode(0o666),
+        Entry::char_device("large", 4095, 1_048_575),
+        Entry::block_device("disk", 8, 1).owner(0, 6),
+        Entry::fifo("pipe").mode(0o600),
+        Entry::file(b"odd \xff\n\tname", "odd"),
+        Entry::file([b'n'; 255], "long"),
+        Entry::file("\u{fc}=%*\\", "utf-8"),
+        Entry::directory("empty"),
+        Entry::directory("gone"),
+        Entry::file("gone/file", "gone"),
+        // An archive's root has these from the kernel, where the image has none.
+        Entry::directory("root").mode(0o700).mtime(9, 0),
+        Entry::directory("dev"),
+        Entry::char_device("dev/console", 5, 1).mode(0o600),
+        Entry::directory("many"),
+        Entry::directory("links"),
+        Entry::file("links/000", "l"),
+    ];
+    let many = (0..300).map(|number| Entry::file(format!("many/{number}"), vec![b'#'; number * 37]));
+    Layer::new(entries.into_iter().chain((1..100).map(link)).chain(many))
+}
+
+/// A layer over it.
+fn odder() -> Layer {
+    Layer::new([
+        Entry::whiteout("gone"),
+        Entry::hard_link("linked-across", "usr/setuid"),
+        Entry::file("links/050", "no link any more"),
+        Entry::file("blocks", vec![b'#'; 4096]),
+        Entry::file("blocks-and-a-byte", vec![b'#'; 3 * 4096 + 1]),
+    ])
+}
