@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod demo;
 mod graph;
+mod guest;
 mod pages;
 mod process;
 mod serve;
@@ -29,6 +30,8 @@ enum Chore {
     Check,
     /// Everything that can fail: set-up, checks, and all tests
     Test(test::Options),
+    /// Fetch kernels and shells of guests, as `test` does
+    Guests,
     /// Make testdata/ anew
     Testdata,
     /// The main job once through: pull, mount, list, read and export an image for two architectures
@@ -43,6 +46,10 @@ fn main() -> Result<()> {
     match Arguments::parse().chore {
         Chore::Check => check::run(),
         Chore::Test(options) => test::run(&options),
+        Chore::Guests => {
+            guest::prepare();
+            Ok(())
+        }
         Chore::Testdata => testdata::remake(),
         Chore::Demo(options) => demo::run(&options),
         Chore::Serve => serve::run(),

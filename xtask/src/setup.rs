@@ -28,7 +28,7 @@ pub enum Purpose {
 
 struct Package {
     name: &'static str,
-    /// A program of the package: if it is there, the package is not needed.
+    /// A program of the package, or the full path of another file: if it is there, the package is not needed.
     program: &'static str,
     purposes: &'static [Purpose],
     reason: &'static str,
@@ -41,19 +41,28 @@ static PACKAGES: &[Package] = &[
     package("apache2-utils", "htpasswd", &[Test], "a registry that asks for a password"),
     package("attr", "setfattr", &[Test], "images with extended attributes"),
     package("buildah", "buildah", &[Test, Bench], "an independent maker and reader of images"),
+    package("btrfs-progs", "mkfs.btrfs", &[Test], "a file system that shares blocks"),
+    package("busybox-static", "busybox", &[Test], "a shell that needs nothing else"),
     package("bzip2", "bzip2", &[Test], "archives inside bzip2"),
     package("cpio", "cpio", &[Test], "an independent reader of initramfs archives"),
     package("docker-registry", "docker-registry", &[Test, Bench], "a real registry on loopback"),
-    package("erofs-utils", "mkfs.erofs", &[Bench], "the kernel's EROFS as a rival"),
+    package("e2fsprogs", "e2fsck", &[Test, Bench], "the judge of ext4 images, and a rival"),
+    package("erofs-utils", "fsck.erofs", &[Test, Bench], "the judge of EROFS images, and a rival"),
     package("fuse-overlayfs", "fuse-overlayfs", &[Bench], "a rival of the mount"),
     package("fuse3", "fusermount3", &[Demo, Test, Bench], "FUSE mounts for users other than root"),
+    package("libcap-ng-dev", "/usr/include/cap-ng.h", &[Bench], "building virtiofsd, a rival"),
+    package("libseccomp-dev", "/usr/include/seccomp.h", &[Bench], "building virtiofsd, a rival"),
     package("mmdebstrap", "mmdebstrap", &[Bench, Testdata], "Debian trees and programs of any architecture"),
     package("mount", "mount", &[Test, Bench], "kernel overlayfs, the judge of merges"),
     package("openssl", "openssl", &[Test], "a private certificate authority"),
     package("pigz", "pigz", &[Test], "gzip streams of another maker"),
+    package("qemu-system-arm", "qemu-system-aarch64", &[Test], "guests of another architecture"),
+    package("qemu-system-x86", "qemu-system-x86_64", &[Test, Bench], "guests"),
     package("skopeo", "skopeo", &[Test, Bench], "an independent reader and writer of registries"),
+    package("squashfs-tools", "unsquashfs", &[Test, Bench], "making squashfs images, and judging them"),
     package("umoci", "umoci", &[Test, Bench], "an independent maker and unpacker of OCI images"),
     package("util-linux", "setpriv", &[Test], "running the program as another user"),
+    package("xfsprogs", "mkfs.xfs", &[Test], "a file system that shares blocks"),
     package("xz-utils", "xz", &[Test], "archives inside xz"),
     package("zstd", "zstd", &[Test], "archives inside zstd"),
 ];

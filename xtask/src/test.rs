@@ -7,7 +7,7 @@ use clap::Args;
 use vmroot_testkit::skip::{NO_SKIP, SKIP_LIST};
 
 use crate::{
-    check, process,
+    check, guest, process,
     setup::{self, Purpose},
     workspace,
 };
@@ -23,6 +23,7 @@ pub struct Options {
 /// Sets the machine up, checks, and runs unit, property, CLI, system and doc tests.
 pub fn run(options: &Options) -> Result<()> {
     setup::prepare(Purpose::Test)?;
+    guest::prepare();
     check::run()?;
     let skips = workspace::target().join("skipped-tests");
     fs::write(&skips, "")?;
@@ -34,7 +35,8 @@ pub fn run(options: &Options) -> Result<()> {
 fn tests(options: &Options, skips: &Path) -> Result<()> {
     let cargo = |arguments: &[&str]| {
         let mut cargo = workspace::cargo();
-        cargo.args(arguments).env(SKIP_LIST, skips);
+        let (guests, directory) = guest::variable();
+        cargo.args(arguments).env(SKIP_LIST, skips).env(guests, directory);
         if options.no_skips {
             cargo.env(NO_SKIP, "1");
         }

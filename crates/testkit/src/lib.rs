@@ -6,6 +6,7 @@
 
 pub mod arbitrary;
 pub mod error;
+pub mod guest;
 pub mod hostile;
 pub mod image;
 pub mod layer;

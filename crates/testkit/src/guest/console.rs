@@ -1,0 +1,90 @@
+//! What a guest says, and what it is told.
+
+use std::io::{Read, Write};
+use std::process::Child;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::NamedTempFile;
+
+/// How long a guest may take altogether: ten times what it takes on a machine that does something else as well.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The console of a guest that runs; when this is dropped, it does not run any more.
+#[derive(Debug)]
+pub struct GuestConsole {
+    qemu: Child,
+    pieces: Receiver<Vec<u8>>,
+    said: Vec<u8>,
+    end: Instant,
+    _archive: NamedTempFile,
+}
+
+impl GuestConsole {
+    pub(super) fn of(mut qemu: Child, archive: NamedTempFile) -> Self {
+        let mut output = qemu.stdout.take().expect("it was piped");
+        let (sender, pieces) = mpsc::channel();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = output.read(&mut buffer) {
+                if sender.send(buffer[..length].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { qemu, pieces, said: Vec::new(), end: Instant::now() + PATIENCE, _archive: archive }
+    }
+
+    /// Waits until the guest has said `text`.
+    ///
+    /// # Panics
+    /// When it ends, or two minutes pass, without.
+    pub fn wait_for(&mut self, text: &str) {
+        while !self.text().contains(text) {
+            assert!(self.listen(), "the guest ended without {text:?}; it said:\n{}", self.text());
+        }
+    }
+
+    /// Types `text`.
+    ///
+    /// # Panics
+    /// When the guest is gone.
+    pub fn send(&mut self, text: &str) {
+        let input = self.qemu.stdin.as_mut().expect("it was piped");
+        input.write_all(text.as_bytes()).and_then(|()| input.flush()).expect("the guest listens");
+    }
+
+    /// Waits until the guest is off; everything that it said, without carriage returns.
+    ///
+    /// # Panics
+    /// When it is not off after two minutes.
+    pub fn finish(mut self) -> String {
+        while self.listen() {}
+        self.text()
+    }
+
+    /// Takes what comes; whether more may come.
+    fn listen(&mut self) -> bool {
+        match self.pieces.recv_timeout(self.end.saturating_duration_since(Instant::now())) {
+            Ok(piece) => {
+                self.said.extend(piece);
+                true
+            }
+            Err(RecvTimeoutError::Disconnected) => false,
+            Err(RecvTimeoutError::Timeout) => panic!("the guest does not end; it said:\n{}", self.text()),
+        }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.said).replace('\r', "")
+    }
+}
+
+impl Drop for GuestConsole {
+    fn drop(&mut self) {
+        // One that is off already cannot be killed.
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}

@@ -1,0 +1,127 @@
+//! Kernels and shells of guests, for tests and the bench: Debian's packages, downloaded and unpacked, never installed.
+//!
+//! `target/guest/ARCHITECTURE` has `boot/vmlinuz-*`, `lib/modules/*` and `busybox`. apt works on directories of its own,
+//! so that nobody has to be root, and no machine is told of an architecture that it is not.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+use vmroot_testkit::guest::{ARCHITECTURES, GUESTS};
+
+use crate::{process, workspace};
+
+/// Makes what is missing; what cannot be had is said, and what needs it is skipped.
+pub fn prepare() {
+    for architecture in ARCHITECTURES {
+        if let Err(error) = fetch(architecture) {
+            eprintln!(
+                "missing: a kernel and a shell for guests of {architecture}; what boots them is skipped: {error:#}"
+            );
+        }
+    }
+}
+
+/// The variable that tells tests where the guests are, and its value.
+pub fn variable() -> (&'static str, PathBuf) {
+    (GUESTS, workspace::target().join("guest"))
+}
+
+fn fetch(architecture: &str) -> Result<()> {
+    let guest = workspace::target().join("guest").join(architecture);
+    if guest.exists() {
+        return Ok(());
+    }
+    for program in ["apt-get", "apt-cache", "dpkg-deb"] {
+        ensure!(process::find(program).is_some(), "there is no {program}");
+    }
+    let partial = guest.with_extension("partial");
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    let apt = Apt::new(&partial.join("apt"), architecture)?;
+    let kernel = apt.kernel()?;
+    let tree = partial.join("tree");
+    for package in [&kernel, "busybox-static"] {
+        apt.unpack(package, &tree)?;
+    }
+    arrange(&tree)?;
+    fs::rename(&tree, &guest)?;
+    Ok(fs::remove_dir_all(&partial)?)
+}
+
+/// Newer packages have everything in /usr; of the rest, only these are needed.
+fn arrange(tree: &Path) -> Result<()> {
+    let usr = tree.join("usr");
+    if !tree.join("lib/modules").exists() {
+        fs::rename(usr.join("lib"), tree.join("lib")).context("the kernel's package has no modules")?;
+    }
+    let busybox = [tree.join("bin/busybox"), usr.join("bin/busybox")].into_iter().find(|file| file.exists());
+    fs::rename(busybox.context("the package busybox-static has no busybox")?, tree.join("busybox"))?;
+    for rest in ["bin", "usr"] {
+        let rest = tree.join(rest);
+        if rest.exists() {
+            fs::remove_dir_all(rest)?;
+        }
+    }
+    Ok(())
+}
+
+/// apt for another architecture, as if nothing were installed.
+struct Apt {
+    architecture: String,
+    directory: PathBuf,
+    options: Vec<String>,
+}
+
+impl Apt {
+    fn new(directory: &Path, architecture: &str) -> Result<Self> {
+        let path = |name: &str| directory.join(name);
+        for name in ["state/lists/partial", "cache/archives/partial"] {
+            fs::create_dir_all(path(name))?;
+        }
+        fs::write(path("status"), "")?;
+        let settings = [
+            format!("APT::Architecture={architecture}"),
+            format!("APT::Architectures={architecture}"),
+            format!("Dir::State={}", path("state").display()),
+            format!("Dir::State::status={}", path("status").display()),
+            format!("Dir::Cache={}", path("cache").display()),
+            "Acquire::Languages=none".to_owned(),
+            // Root's apt would download as a user that cannot write here.
+            "APT::Sandbox::User=root".to_owned(),
+        ];
+        let options = settings.into_iter().flat_map(|setting| ["-o".to_owned(), setting]).collect();
+        let apt = Self { architecture: architecture.to_owned(), directory: directory.to_owned(), options };
+        process::run(apt.command("apt-get").args(["-qq", "update"]))?;
+        Ok(apt)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.directory).args(&self.options);
+        command
+    }
+
+    /// The package that the newest kernel for clouds is in: small, with drivers for virtual hardware only.
+    fn kernel(&self) -> Result<String> {
+        let name = format!("linux-image-cloud-{}", self.architecture);
+        let shown = process::capture(self.command("apt-cache").args(["show", "--no-all-versions", &name]))?;
+        let depends = shown.lines().find_map(|line| line.strip_prefix("Depends: ")).context("it needs no kernel")?;
+        let mut packages = depends.split(", ").filter_map(|package| package.split(' ').next());
+        packages.find(|package| package.starts_with("linux-image-")).map(str::to_owned).context("it needs no kernel")
+    }
+
+    fn unpack(&self, package: &str, tree: &Path) -> Result<()> {
+        process::run(self.command("apt-get").args(["-qq", "download", package]))?;
+        let beginning = format!("{package}_");
+        let mut entries = fs::read_dir(&self.directory)?.filter_map(|entry| Some(entry.ok()?.path()));
+        let is_it =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&beginning));
+        let archive = entries.find(is_it).with_context(|| format!("apt-get downloaded no {package}"))?;
+        process::run(Command::new("dpkg-deb").arg("--extract").args([&archive, tree]))
+    }
+}
