@@ -86,7 +86,8 @@ impl Guest {
         let modules = options.modules()?;
         let trial = Trial { kernel: options.kernel, vmm: options.vmm, verdict: options.kvm_verdict };
         let (accelerator, note) = trial.choose(options.acceleration)?;
-        let medium = options.via.make(&Making { root, directory, hook: options.hook })?;
+        let takes_vmdk = options.vmm == Vmm::Qemu;
+        let medium = options.via.make(&Making { root, directory, takes_vmdk, hook: options.hook })?;
         let stage = options.stage(&medium, modules, directory)?;
         let machine = options.machine(&medium, stage, accelerator)?;
         let config = directory.join("machine.json");

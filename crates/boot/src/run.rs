@@ -345,3 +345,73 @@ impl Drop for Guest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A monitor that is a shell script.
+    fn monitor(script: &str) -> VmmCommand {
+        VmmCommand { program: "sh".into(), arguments: vec!["-c".into(), script.into()], config: None }
+    }
+
+    fn run(command: &VmmCommand, silence: Option<Duration>, stopper: &Stopper) -> (Result<Ended>, Vec<u8>) {
+        let mut output = Vec::new();
+        let run = Run { command, config: Path::new(""), timeout: None, silence, stopper, announced: true };
+        let ended = run.run(Console { input: None, interactive: false, output: &mut output });
+        (ended, output)
+    }
+
+    fn ended(script: &str) -> (Result<Ended>, String) {
+        let (ended, output) = run(&monitor(script), None, &Stopper::new().unwrap());
+        (ended, String::from_utf8(output).unwrap())
+    }
+
+    #[test]
+    fn the_code_is_the_guest_s() {
+        let (ended, output) =
+            ended("echo '[vmroot-init] exec 5'; read line; echo hello; echo '[vmroot-init] exit code 9'");
+        let expected = Ended { code: Some(9), error: None, started: None, executed: Some(Duration::from_nanos(5)) };
+        assert_eq!((ended.unwrap(), output.as_str()), (expected, "hello\n"));
+    }
+
+    #[test]
+    fn a_monitor_that_fails_says_why() {
+        let (ended, _) = ended("echo 'no such machine' >&2; exit 3");
+        assert_eq!(ended.unwrap_err().to_string(), "sh failed: exit status: 3:\nno such machine");
+        let missing = VmmCommand { program: "qemu-system-none".into(), arguments: Vec::new(), config: None };
+        let (ended, _) = run(&missing, None, &Stopper::new().unwrap());
+        assert_eq!(ended.unwrap_err().to_string(), "qemu-system-none is not installed");
+    }
+
+    #[test]
+    fn a_guest_that_ends_before_its_command_is_an_error() {
+        let (early, output) = ended("echo 'Kernel panic'");
+        assert_eq!(early.unwrap_err().to_string(), "the guest ended without an exit code:\nKernel panic");
+        assert_eq!(output, "Kernel panic\n");
+        let (early, _) = ended("echo '[vmroot-init] error: no /dev/vda'");
+        assert_eq!(early.unwrap_err().to_string(), "the guest could not start: no /dev/vda");
+    }
+
+    #[test]
+    fn silence_is_a_timeout() {
+        let silence = Duration::from_millis(300);
+        let (early, output) = run(&monitor("echo a; sleep 60"), Some(silence), &Stopper::new().unwrap());
+        assert!(matches!(early, Err(Error::Timeout(time)) if time == silence), "{early:?}");
+        assert_eq!(output, b"a\n");
+    }
+
+    #[test]
+    fn another_thread_can_stop_it() {
+        let stopper = Stopper::new().unwrap();
+        let other = stopper.clone();
+        let early = thread::scope(|scope| {
+            scope.spawn(move || {
+                thread::sleep(Duration::from_millis(100));
+                other.stop();
+            });
+            run(&monitor("sleep 60"), None, &stopper).0
+        });
+        assert!(matches!(early, Err(Error::Stopped)), "{early:?}");
+    }
+}

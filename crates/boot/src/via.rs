@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_disk_image::{ErofsOptions, write_erofs};
+use vmroot_disk_image::{ErofsOptions, write_erofs, write_erofs_meta};
 use vmroot_export::{CpioOptions, Hook, export_cpio};
 use vmroot_virtiofs::{VirtioFs, VirtioFsOptions};
 
@@ -18,6 +18,8 @@ use crate::{Disk, DiskFormat, Error, Result, Share};
 pub enum Via {
     /// An EROFS image, read-only.
     Erofs,
+    /// EROFS metadata over the contents of the layers where they lie, read-only: nothing is copied.
+    ErofsMeta,
     /// An archive that the kernel unpacks into memory, writable.
     Cpio,
     /// A share that this process serves, read-only.
@@ -45,6 +47,8 @@ pub(crate) struct Making<'a> {
     pub(crate) root: &'a Arc<ContainerFs>,
     /// Where files and sockets go.
     pub(crate) directory: &'a Path,
+    /// The formats of disks that the machine takes.
+    pub(crate) takes_vmdk: bool,
     pub(crate) hook: Option<Hook<'a>>,
 }
 
@@ -52,7 +56,7 @@ impl Via {
     /// The type of its file system, as in mount(2); none for an archive.
     pub(crate) fn fstype(self) -> Option<&'static str> {
         match self {
-            Self::Erofs => Some("erofs"),
+            Self::Erofs | Self::ErofsMeta => Some("erofs"),
             Self::Cpio => None,
             Self::Virtiofs => Some("virtiofs"),
         }
@@ -62,7 +66,7 @@ impl Via {
     pub(crate) fn is_writable(self) -> bool {
         match self {
             Self::Cpio => true,
-            Self::Erofs | Self::Virtiofs => false,
+            Self::Erofs | Self::ErofsMeta | Self::Virtiofs => false,
         }
     }
 
@@ -70,6 +74,7 @@ impl Via {
     pub(crate) fn make(self, making: &Making<'_>) -> Result<Medium> {
         match self {
             Self::Erofs => making.erofs(),
+            Self::ErofsMeta => making.erofs_meta(),
             Self::Cpio => making.archive(),
             Self::Virtiofs => making.share(),
         }
@@ -101,6 +106,22 @@ impl Making<'_> {
         Ok(Medium::Disks(vec![Disk { path, format: DiskFormat::Raw, writable: false }]))
     }
 
+    /// One disk that a VMDK puts together, which guests from Linux 5.4 on mount; or else a disk for each layer (5.16).
+    fn erofs_meta(&self) -> Result<Medium> {
+        let raw = |path| Disk { path, format: DiskFormat::Raw, writable: false };
+        let (image, file) = self.file("root.erofs")?;
+        let meta = write_erofs_meta(self.root, &file)?;
+        if !self.takes_vmdk {
+            let layers = meta.devices.into_iter().map(|device| device.path);
+            return Ok(Medium::Disks([image].into_iter().chain(layers).map(raw).collect()));
+        }
+        let (head, mut file) = self.file("root.head")?;
+        file.write_all(&meta.head[..]).map_err(Error::io("write", &head))?;
+        let (path, mut file) = self.file("root.vmdk")?;
+        file.write_all(&meta.vmdk(&head, &image)?).map_err(Error::io("write", &path))?;
+        Ok(Medium::Disks(vec![Disk { path, format: DiskFormat::Vmdk, writable: false }]))
+    }
+
     fn archive(&self) -> Result<Medium> {
         let (path, file) = self.file("root.cpio")?;
         export_cpio(self.root, BufWriter::with_capacity(1 << 20, file), &CpioOptions { hook: self.hook })?;
@@ -129,6 +150,7 @@ impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Erofs => "erofs",
+            Self::ErofsMeta => "erofs-meta",
             Self::Cpio => "cpio",
             Self::Virtiofs => "virtiofs",
         })

@@ -80,8 +80,8 @@ pub(crate) fn guest_layer(config: &Value) -> Layer {
     Layer::new(entries)
 }
 
-pub(crate) fn init() -> Vec<u8> {
-    fs::read("/tmp/b/t/x86_64-unknown-linux-gnu/release/vmroot-init").unwrap()
+pub(crate) fn init() -> &'static [u8] {
+    vmroot_guest::init_for("amd64").unwrap()
 }
 
 /// A root whose command is a script.
@@ -98,42 +98,58 @@ pub(crate) struct Boot {
     pub(crate) init: Option<&'static str>,
     pub(crate) input: Option<PathBuf>,
     pub(crate) timeout: Duration,
+    pub(crate) acceleration: Acceleration,
+    pub(crate) kvm_verdict: Option<PathBuf>,
+    pub(crate) has_modules: bool,
 }
 
 impl Boot {
     pub(crate) fn via(via: Via) -> Self {
-        Self { via, overlay: false, append: "", init: Some("/sbin/vmroot-init"), input: None, timeout: PATIENCE }
+        Self {
+            via,
+            overlay: false,
+            append: "",
+            init: Some("/sbin/vmroot-init"),
+            input: None,
+            timeout: PATIENCE,
+            acceleration: Acceleration::Tcg,
+            kvm_verdict: None,
+            has_modules: true,
+        }
     }
 
-    /// Boots it, and gives what its command wrote.
-    pub(crate) fn run(&self, root: &Root) -> (Result<Ended>, Vec<u8>) {
+    /// Gets everything ready for it, and calls a function with that.
+    pub(crate) fn prepare<T>(&self, root: &Root, then: impl FnOnce(Result<Guest>) -> T) -> T {
         let kernel = Kernel::open(&kernel("amd64").unwrap()).unwrap();
         let modules = ModuleTree::open(&package("amd64"), kernel.version.as_deref()).unwrap();
-        let init = init();
         let directory = tempfile::tempdir().unwrap();
         let options = GuestOptions {
             via: self.via,
             kernel: &kernel,
-            modules: Some(&modules),
+            modules: self.has_modules.then_some(&modules),
             vmm: Vmm::Qemu,
-            acceleration: Acceleration::Tcg,
-            kvm_verdict: None,
+            acceleration: self.acceleration,
+            kvm_verdict: self.kvm_verdict.as_deref(),
             memory: None,
             cpus: 1,
             append: self.append,
             init: self.init,
             announced: true,
-            stage_one: Some(&init),
+            stage_one: Some(init()),
             overlay: self.overlay,
             verbose: false,
             timeout: Some(self.timeout),
             hook: None,
         };
-        let guest = Guest::prepare(&root.fs, directory.path(), &options).unwrap();
+        then(Guest::prepare(&root.fs, directory.path(), &options))
+    }
+
+    /// Boots it, and gives what its command wrote.
+    pub(crate) fn run(&self, root: &Root) -> (Result<Ended>, Vec<u8>) {
         let input = self.input.as_ref().map(|path| File::open(path).unwrap());
         let mut output = Vec::new();
         let console = Console { input: input.as_ref().map(AsFd::as_fd), interactive: false, output: &mut output };
-        let ended = guest.run(console, &Stopper::new().unwrap());
+        let ended = self.prepare(root, |guest| guest.unwrap().run(console, &Stopper::new().unwrap()));
         (ended, output)
     }
 

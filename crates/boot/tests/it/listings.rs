@@ -26,6 +26,11 @@ fn via_erofs() {
 }
 
 #[test]
+fn via_erofs_meta() {
+    check(Via::ErofsMeta, ALL);
+}
+
+#[test]
 fn via_cpio() {
     check(Via::Cpio, Kept { nanoseconds: false, xattrs: false });
 }
@@ -33,6 +38,16 @@ fn via_cpio() {
 #[test]
 fn via_virtiofs() {
     check(Via::Virtiofs, ALL);
+}
+
+#[test]
+fn via_erofs_under_an_overlay() {
+    if needs_guests() {
+        return;
+    }
+    let boot = Boot { overlay: true, ..Boot::via(Via::Erofs) };
+    let root = crate::fixture::script("echo new > /etc/new && rm /sbin/vmroot-init && cat /etc/new && ls /sbin");
+    assert_eq!(boot.output(&root), "new\n");
 }
 
 fn check(via: Via, kept: Kept) {

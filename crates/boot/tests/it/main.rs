@@ -3,5 +3,8 @@
 mod fixture;
 mod lister;
 
+mod accelerators;
 mod consoles;
+mod kernels;
 mod listings;
+mod modules;
