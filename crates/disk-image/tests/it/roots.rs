@@ -6,6 +6,7 @@ use vmroot_model::{Digest, chain_ids};
 use vmroot_testkit::layer::{Encoding, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::model::Tree;
+use vmroot_testkit::tar_builder::SparseForm;
 
 /// A root, with its files in a directory of their own.
 pub(crate) struct Root {
@@ -20,7 +21,7 @@ impl Root {
         let mut diff_ids: Vec<Digest> = Vec::new();
         let mut extra = Vec::new();
         for layer in layers {
-            let tar = layer.to_tar(&Encoding::default());
+            let tar = layer.to_tar(&Encoding { sparse: SparseForm::Pax10, ..Encoding::default() });
             let index = build(&tar[..], files.path(), &BuildOptions::default()).unwrap().publish().unwrap();
             diff_ids.push(Digest::of(&tar));
             extra.push(ExtraLayer { contents: index.with_extension("contents"), index });

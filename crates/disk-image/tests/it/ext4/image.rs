@@ -1,0 +1,108 @@
+//! An image of a root, and the judges of it.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::mount::{UnmountFlags, unmount};
+use tempfile::TempDir;
+use vmroot_container_fs::ContainerFs;
+use vmroot_disk_image::{Ext4Options, Ext4Report, Result, write_ext4};
+use vmroot_testkit::layer::Layer;
+
+use crate::roots::Root;
+
+/// An image in a directory of its own.
+pub(super) struct Image {
+    pub(super) path: PathBuf,
+    pub(super) report: Ext4Report,
+    directory: TempDir,
+}
+
+impl Image {
+    pub(super) fn of(layers: &[Layer], options: &Ext4Options<'_>) -> Self {
+        Self::of_root(&Root::of(layers).fs, options).unwrap()
+    }
+
+    pub(super) fn of_root(fs: &ContainerFs, options: &Ext4Options<'_>) -> Result<Self> {
+        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let path = directory.path().join("image");
+        let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        let report = write_ext4(fs, &file, options)?;
+        Ok(Self { path, report, directory })
+    }
+
+    /// e2fsck finds nothing, and has nothing to say.
+    pub(super) fn check(&self) {
+        let printed = run(Command::new("e2fsck").arg("-fn").arg(&self.path));
+        let expected = |line: &str| line.starts_with("Pass ") || line.contains(" files (") || line.is_empty();
+        assert!(printed.lines().all(expected), "{printed}");
+    }
+
+    /// What debugfs says to a request.
+    pub(super) fn debugfs(&self, request: &str) -> String {
+        run(Command::new("debugfs").args(["-R", request]).arg(&self.path))
+    }
+
+    /// What dumpe2fs says after `field:`.
+    pub(super) fn superblock(&self, field: &str) -> String {
+        let printed = run(Command::new("dumpe2fs").arg("-h").arg(&self.path));
+        let line = printed.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        line.unwrap_or_else(|| panic!("{printed}: no {field}")).trim().to_owned()
+    }
+
+    /// Mounts it by the kernel.
+    pub(super) fn mount(&self, options: &str) -> Mounted {
+        let place = self.directory.path().join("mounted");
+        fs::create_dir_all(&place).unwrap();
+        run(Command::new("mount").args(["-t", "ext4", "-o", &format!("loop,{options}")]).args([&self.path, &place]));
+        Mounted { place }
+    }
+
+    /// How many bytes of disk the image takes.
+    pub(super) fn allocated(&self) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        fs::metadata(&self.path).unwrap().blocks() * 512
+    }
+}
+
+/// A mount, while it lives.
+pub(super) struct Mounted {
+    place: PathBuf,
+}
+
+impl Mounted {
+    pub(super) fn path(&self) -> &Path {
+        &self.place
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        for _ in 0..500 {
+            match unmount(&self.place, UnmountFlags::empty()) {
+                // A program that another test is starting has a copy of what was open here, until it runs.
+                Err(Errno::BUSY) => thread::sleep(Duration::from_millis(10)),
+                unmounted => return unmounted.unwrap(),
+            }
+        }
+        panic!("{}: busy", self.place.display());
+    }
+}
+
+/// Runs a program that has to succeed, and gives what it prints.
+pub(super) fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {}\n{printed}{errors}", output.status);
+    printed.into_owned()
+}
+
+/// Whether the programs that check ext4 are missing.
+#[track_caller]
+pub(super) fn needs_e2fsprogs() -> bool {
+    ["e2fsck", "debugfs", "dumpe2fs", "resize2fs"].into_iter().any(vmroot_testkit::skip::needs_program)
+}

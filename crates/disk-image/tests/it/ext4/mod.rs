@@ -1,0 +1,8 @@
+//! ext4 images against the kernel, e2fsck and their like.
+
+mod image;
+mod large;
+mod sizes;
+mod trees;
+mod writing;
+mod xattrs;
