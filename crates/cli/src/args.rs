@@ -343,11 +343,11 @@ pub(crate) struct VirtiofsArguments {
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: PathBuf,
     /// How many request queues the VMM may ask for, 1 to 63 [default: one for each CPU, 8 at most]
-    #[arg(long, value_name = "N")]
-    pub(crate) queues: Option<usize>,
-    /// How many threads help a queue in which several requests wait [default: one for each CPU, 8 at most]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=63))]
+    pub(crate) queues: Option<u8>,
+    /// How many threads help a queue in which several reads wait, 0 to 64 [default: one for each CPU, from 4 to 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(..=64))]
+    pub(crate) threads: Option<u8>,
 }
 
 /// How to write a root out.

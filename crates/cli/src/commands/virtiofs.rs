@@ -13,8 +13,8 @@ pub(crate) fn serve(context: &Context, image: &str, options: &VirtiofsArguments)
     let opened = context.root(image)?;
     let defaults = VirtioFsOptions::default();
     let device_options = VirtioFsOptions {
-        queues: options.queues.unwrap_or(defaults.queues),
-        threads: options.threads.unwrap_or(defaults.threads),
+        queues: options.queues.map_or(defaults.queues, usize::from),
+        threads: options.threads.map_or(defaults.threads, usize::from),
     };
     let device =
         VirtioFs::bind(Arc::new(opened.root), &options.socket, &device_options).map_err(vmroot::Error::from)?;

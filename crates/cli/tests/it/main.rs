@@ -13,6 +13,7 @@ mod mounting;
 mod pulling;
 mod readme;
 mod refusals;
+mod serving;
 mod shell;
 
 mod bombs;

@@ -1,0 +1,117 @@
+//! `virtiofs`: the socket, from the start of the program to any end of it.
+
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Child;
+
+use rustix::process::{Pid, Signal, kill_process};
+use vmroot_testkit::registry::Registry;
+
+use crate::program::{Program, wait_for, wait_until};
+use crate::samples::{image, serve};
+
+struct Servable {
+    program: Program,
+    image: String,
+    socket: PathBuf,
+}
+
+impl Servable {
+    fn new() -> Self {
+        let registry = Registry::start();
+        let program = Program::new();
+        let image = serve(&registry, &image("amd64"), "v1");
+        program.ok(["pull", &image, "--arch=amd64"]);
+        let socket = program.path("socket");
+        Self { program, image, socket }
+    }
+
+    fn arguments(&self) -> [&str; 4] {
+        ["virtiofs", &self.image, "--socket", self.socket.to_str().unwrap()]
+    }
+
+    fn start(&self) -> Child {
+        let child = self.program.start(self.arguments());
+        wait_until("the socket", || fs::metadata(&self.socket).is_ok_and(|found| found.file_type().is_socket()));
+        child
+    }
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+#[test]
+fn signals_end_it_and_its_socket() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let servable = Servable::new();
+        let mut child = servable.start();
+        send(&child, signal);
+        assert!(wait_for(&mut child).success(), "{signal:?}");
+        assert!(!servable.socket.exists(), "{signal:?}");
+    }
+}
+
+#[test]
+fn signals_end_it_while_a_vmm_is_connected() {
+    let servable = Servable::new();
+    let mut child = servable.start();
+    let vmm = UnixStream::connect(&servable.socket).unwrap();
+    wait_until("the end of the socket", || !servable.socket.exists());
+    send(&child, Signal::TERM);
+    assert!(wait_for(&mut child).success());
+    drop(vmm);
+}
+
+#[test]
+fn it_ends_with_its_vmm_and_says_nothing() {
+    let servable = Servable::new();
+    let mut child = servable.start();
+    // What is served is not removed.
+    servable.program.ok(["rm", &servable.image]);
+    servable.program.fails(1, ["gc"]);
+    drop(UnixStream::connect(&servable.socket).unwrap());
+    assert!(wait_for(&mut child).success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b""[..], &b""[..]));
+    assert!(!servable.socket.exists());
+}
+
+#[test]
+fn one_that_was_killed_does_not_block_the_next() {
+    let servable = Servable::new();
+    let mut child = servable.start();
+    child.kill().unwrap();
+    wait_for(&mut child);
+    assert!(servable.socket.exists(), "nobody could remove it");
+    let mut child = servable.program.start(servable.arguments());
+    wait_until("a socket that answers", || UnixStream::connect(&servable.socket).is_ok());
+    assert!(wait_for(&mut child).success());
+}
+
+#[test]
+fn one_that_lives_keeps_its_socket() {
+    let servable = Servable::new();
+    let mut child = servable.start();
+    let message = servable.program.fails(1, servable.arguments());
+    assert!(message.contains("socket: another process listens there"), "{message}");
+    drop(UnixStream::connect(&servable.socket).expect("the first still listens"));
+    assert!(wait_for(&mut child).success());
+}
+
+#[test]
+fn what_is_no_place_for_a_socket_is_left_alone() {
+    let servable = Servable::new();
+    fs::write(&servable.socket, "precious").unwrap();
+    let message = servable.program.fails(1, servable.arguments());
+    assert!(message.contains("exists and is not a socket"), "{message}");
+    assert_eq!(fs::read(&servable.socket).unwrap(), b"precious");
+    let long = servable.program.path(&"s".repeat(108));
+    let message = servable.program.fails(1, ["virtiofs", &servable.image, "--socket", long.to_str().unwrap()]);
+    assert!(message.contains("may have 107 bytes"), "{message}");
+    for queues in ["0", "64", "x"] {
+        servable.program.fails(2, servable.arguments().iter().chain(&["--queues", queues]));
+    }
+}
