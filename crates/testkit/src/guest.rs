@@ -2,6 +2,7 @@
 
 mod console;
 mod initramfs;
+mod modules;
 
 use std::env;
 use std::fs;
@@ -87,6 +88,14 @@ impl Guest {
     /// # Panics
     /// When QEMU does not start.
     pub fn boot(&self, initramfs: Initramfs, arguments: &str) -> GuestConsole {
+        self.boot_with(initramfs, arguments, &[])
+    }
+
+    /// Starts it as [`Self::boot`] does, with more arguments for QEMU.
+    ///
+    /// # Panics
+    /// When QEMU does not start.
+    pub fn boot_with(&self, initramfs: Initramfs, arguments: &str, devices: &[String]) -> GuestConsole {
         let archive = tempfile::NamedTempFile::new().expect("a temporary file");
         fs::write(archive.path(), initramfs.into_bytes()).expect("a temporary file takes bytes");
         let mut qemu = Command::new(self.machine.program);
@@ -97,6 +106,7 @@ impl Guest {
             .arg(archive.path())
             .arg("-append")
             .arg(format!("console={} quiet panic=-1 {arguments}", self.machine.console))
+            .args(devices)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit());

@@ -3,7 +3,6 @@
 mod fixture;
 mod front_end;
 mod hostile;
-mod machine;
 mod message;
 mod real_guest;
 mod requests;

@@ -1,1 +1,207 @@
-//! x
+//! The kernel of a real guest: what it sees is what the model has.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use vmroot_testkit::guest::{Guest, Initramfs};
+use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::listing::{Listing, Row};
+use vmroot_testkit::model::Tree;
+use vmroot_virtiofs::VirtioFsOptions;
+
+use crate::fixture::{Fixture, access_list, pattern};
+
+/// The guest's init up to a mounted root at `/mnt`.
+const MOUNT: &str = "#!/bin/sh
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+for module in /modules/*; do insmod $module; done
+mount -t virtiofs root /mnt || poweroff -f
+cd /mnt
+";
+
+/// Fields of a line, the name last, for it may hold anything.
+const LIST: &str = "
+echo; echo BEGIN
+find . ! -path . -exec stat -c 'S|%f|%u|%g|%s|%t|%T|%h|%i|%y|%n' {} +
+find . -type f -exec sha256sum {} + | sed 's/^/H|/'
+find . -type l | while read -r link; do echo \"L|$(readlink \"$link\")|$link\"; done
+echo END
+";
+
+/// Boots a guest with a root at `/mnt`, has it run `script` there, and gives what that prints.
+fn run(fixture: &Fixture, guest: &Guest, options: &VirtioFsOptions, script: &str) -> String {
+    let serving = fixture.serve(options);
+    let directories = ["bin", "dev", "mnt", "modules", "proc", "sys"];
+    let mut initramfs = directories.iter().fold(Initramfs::new(), |files, path| files.directory(path, 0o755));
+    initramfs = initramfs.copy("bin/busybox", 0o755, &guest.busybox()).symlink("bin/sh", "busybox");
+    for (number, module) in guest.module_files(&["virtio_pci", "virtiofs"]).iter().enumerate() {
+        initramfs = initramfs.copy(&format!("modules/{number:02}"), 0o644, module);
+    }
+    let init = format!("{MOUNT}{script}\npoweroff -f\n");
+    let console = guest.boot_with(initramfs.file("init", 0o755, init.as_bytes()), "", &device(&serving.socket));
+    let said = console.finish();
+    serving.end().unwrap();
+    said
+}
+
+/// Two processors, memory that the device may map, and the device.
+fn device(socket: &Path) -> Vec<String> {
+    [
+        "-smp".to_owned(),
+        "2".to_owned(),
+        "-object".to_owned(),
+        "memory-backend-memfd,id=memory,size=256M,share=on".to_owned(),
+        "-numa".to_owned(),
+        "node,memdev=memory".to_owned(),
+        "-chardev".to_owned(),
+        format!("socket,id=virtiofs,path={}", socket.display()),
+        "-device".to_owned(),
+        "vhost-user-fs-pci,chardev=virtiofs,tag=root".to_owned(),
+    ]
+    .into()
+}
+
+/// The listing that a guest has printed; without xattrs, for busybox cannot print them.
+fn listing(said: &str) -> Listing {
+    let lines = said.split("BEGIN\n").nth(1).and_then(|rest| rest.split("END\n").next());
+    let lines = lines.unwrap_or_else(|| panic!("no listing in:\n{said}")).lines();
+    let mut rows = BTreeMap::new();
+    let mut groups: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+    let path = |name: &str| name.strip_prefix("./").unwrap().as_bytes().to_vec();
+    for line in lines {
+        if let Some(stat) = line.strip_prefix("S|") {
+            let fields: Vec<_> = stat.splitn(10, '|').collect();
+            let path = path(fields[9]);
+            let row = row(&fields);
+            if row.kind != 'd' && fields[6] != "1" {
+                groups.entry(fields[7].to_owned()).or_default().push(path.clone());
+            }
+            rows.insert(path, row);
+        } else if let Some(hash) = line.strip_prefix("H|") {
+            rows.get_mut(&path(&hash[66..])).unwrap().sha256 = Some(hash[..32].to_owned());
+        } else if let Some(link) = line.strip_prefix("L|") {
+            let (target, name) = link.rsplit_once('|').unwrap();
+            rows.get_mut(&path(name)).unwrap().target = Some(target.as_bytes().to_vec());
+        }
+    }
+    for mut paths in groups.into_values() {
+        paths.sort();
+        for path in &paths {
+            rows.get_mut(path).unwrap().link = Some(paths[0].clone());
+        }
+    }
+    Listing { rows }
+}
+
+fn row(fields: &[&str]) -> Row {
+    let hex = |text: &str| u32::from_str_radix(text, 16).unwrap();
+    let mode = hex(fields[0]);
+    let kind = match mode >> 12 {
+        0o01 => 'p',
+        0o02 => 'c',
+        0o04 => 'd',
+        0o06 => 'b',
+        0o10 => 'f',
+        _ => 'l',
+    };
+    Row {
+        kind,
+        mode: mode & 0o7777,
+        uid: fields[1].parse().unwrap(),
+        gid: fields[2].parse().unwrap(),
+        mtime: nanoseconds(fields[8]),
+        size: (kind == 'f').then(|| fields[3].parse().unwrap()),
+        device: matches!(kind, 'b' | 'c').then(|| (hex(fields[4]), hex(fields[5]))),
+        link: None,
+        target: None,
+        xattrs: BTreeMap::new(),
+        sha256: None,
+    }
+}
+
+/// The time of a line: `2023-11-14 22:13:20.123456789 +0000`.
+fn nanoseconds(text: &str) -> i128 {
+    let text = text.strip_suffix(" +0000").unwrap();
+    let numbers: Vec<i128> = text.split(['-', ' ', ':', '.']).map(|number| number.parse().unwrap()).collect();
+    let [year, month, day, hour, minute, second, nanosecond] = numbers[..] else { panic!("{text} is no time") };
+    // Days from a date, with years that begin in March, so that the odd day comes last.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - 719_468;
+    (((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000_000 + nanosecond
+}
+
+fn layers() -> [Layer; 2] {
+    let small = (0..300).map(|number| Entry::file(format!("many/{number}"), pattern(number, number as usize * 37)));
+    let lower = [
+        Entry::directory("bin").mode(0o1777).owner(1, 2).mtime(1_700_000_000, 123_456_789),
+        Entry::file("bin/su", "#!/bin/sh\n").mode(0o4755).owner(70_000, 4_000_000_000).mtime(1, 999_999_999),
+        Entry::file("empty", "").mode(0),
+        Entry::hard_link("second name", "bin/su"),
+        Entry::symlink("to/nowhere", "../../../etc/passwd"),
+        Entry::symlink("long link", "x".repeat(4095)),
+        Entry::char_device("null", 1, 3),
+        Entry::block_device("disk", 259, 0x12345),
+        Entry::fifo("pipe").mode(0o600),
+        Entry::directory("acl").mode(0o750).xattr("system.posix_acl_access", access_list(1000)),
+        Entry::file("acl/readable", "by one").mode(0o644),
+        Entry::file("n".repeat(255), "x"),
+        Entry::file("large", pattern(7, (9 << 20) + 1)),
+        Entry::sparse_file("sparse", 5 << 20, vec![(1 << 20, vec![7; 5000]), (4 << 20, vec![8; 1])]),
+        Entry::file("gone", "x"),
+    ];
+    let upper = [Entry::whiteout("gone"), Entry::hard_link("third name", "bin/su")];
+    [Layer::new(lower.into_iter().chain(small)), Layer::new(upper)]
+}
+
+#[test]
+fn a_guest_sees_what_the_model_has() {
+    let Some(guest) = Guest::of("amd64") else { return };
+    let layers = layers();
+    let said = run(&Fixture::of_layers(&layers), &guest, &VirtioFsOptions::default(), LIST);
+    let mut expected = Listing::of_tree(&Tree::of_layers(&layers).unwrap());
+    expected.rows.values_mut().for_each(|row| row.xattrs.clear());
+    expected.assert_same(&listing(&said));
+}
+
+/// Permissions are the guest's kernel's matter, and it knows them; nothing can be changed, by anybody.
+#[test]
+fn a_guest_heeds_permissions_and_changes_nothing() {
+    let Some(guest) = Guest::of("amd64") else { return };
+    let script = r#"
+adduser() { echo "$1:x:$2:$2::/:/bin/sh" >> /etc/passwd; echo "$1:x:$2:" >> /etc/group; }
+mkdir -p /etc; adduser root 0; adduser one 1000; adduser other 1001
+su one -c 'cat /mnt/acl/readable' && echo; echo "one: $?"
+su other -c 'cat /mnt/acl/readable' 2>&1; echo "other: $?"
+for change in 'echo x > new' 'echo x > bin/su' 'rm empty' 'mkdir d' 'ln -s x y' 'ln empty e' 'mv empty e' \
+    'chmod 777 empty' 'chown 5 empty' 'touch empty' 'mknod f p' 'rmdir many'; do
+    sh -c "$change" 2>&1 | grep -q 'Read-only file system' && echo "refused: $change"
+done
+cat /mnt/many/200 | wc -c; df -B1 /mnt | tail -1
+"#;
+    let said = run(&Fixture::of_layers(&layers()), &guest, &VirtioFsOptions { queues: 1, threads: 0 }, script);
+    assert!(said.contains("by one\none: 0"), "{said}");
+    assert!(said.contains("Permission denied\nother: 1"), "{said}");
+    assert_eq!(said.matches("refused: ").count(), 12, "{said}");
+    assert!(said.contains("\n7400\n") && said.contains("100% /mnt"), "{said}");
+}
+
+/// Several readers at once, of files that the guest's kernel has not kept: each gets what belongs to it.
+#[test]
+fn several_readers_get_what_belongs_to_them() {
+    let Some(guest) = Guest::of("amd64") else { return };
+    let script = "
+sum() { find . -type f -exec sha256sum {} + | sort | sha256sum; }
+sum > /first
+for round in 1 2 3; do
+    echo 3 > /proc/sys/vm/drop_caches
+    for reader in 1 2 3 4; do sum > /sum-$reader & done
+    wait
+    for reader in 1 2 3 4; do cmp /first /sum-$reader && echo same; done
+done
+";
+    let said = run(&Fixture::of_layers(&layers()), &guest, &VirtioFsOptions { queues: 2, threads: 3 }, script);
+    assert_eq!(said.matches("same").count(), 12, "{said}");
+}
