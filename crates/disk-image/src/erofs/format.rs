@@ -48,7 +48,7 @@ pub(crate) struct Superblock {
     pub(crate) blocks: U32,
     /// Block that nids count from.
     pub(crate) meta_block: U32,
-    /// Block that ids of shared xattrs count from.
+    /// Block that ids of shared xattrs count from, in units of 4 bytes; as that of nids it is 0.
     pub(crate) xattr_block: U32,
     /// Identity.
     pub(crate) uuid: [u8; 16],

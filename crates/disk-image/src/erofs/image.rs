@@ -10,7 +10,7 @@ use vmroot_sys::AlignedBuffer;
 
 use super::data::{Data, Job, Jobs};
 use super::format::BLOCK;
-use super::metadata::{InodeRuns, Rest};
+use super::metadata::{ItemRuns, write_directories};
 use super::plan::{Files, Plan};
 use super::superblock::{seal, superblock};
 use super::target::Target;
@@ -67,7 +67,7 @@ pub fn write_erofs(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) ->
         plan: &plan,
         target: &target,
         blocks,
-        inodes: InodeRuns::of(&plan),
+        items: ItemRuns::of(&plan),
         jobs: Mutex::new(Queue { data: Jobs::new(fs, data, target.is_sparse()), next_run: 0 }),
         meter,
     };
@@ -79,7 +79,7 @@ struct Writer<'a> {
     plan: &'a Plan<'a>,
     target: &'a Target<'a>,
     blocks: u32,
-    inodes: InodeRuns,
+    items: ItemRuns,
     jobs: Mutex<Queue<'a>>,
     meter: Meter<'a>,
 }
@@ -92,7 +92,7 @@ struct Queue<'a> {
 
 enum Work {
     Data(Job),
-    Inodes(usize),
+    Items(usize),
 }
 
 impl Writer<'_> {
@@ -115,7 +115,7 @@ impl Writer<'_> {
         let (causes, stopped): (Vec<_>, Vec<_>) = results.into_iter().partition(cause);
         causes.into_iter().chain(stopped).collect::<Result<()>>()?;
         let mut buffer = AlignedBuffer::new(0);
-        Rest::of(self.plan).write(|bytes, offset| {
+        write_directories(self.plan, |bytes, offset| {
             buffer.resize(bytes.len()).copy_from_slice(bytes);
             self.target.write(buffer.as_slice(), offset).map_err(Error::Write)
         })
@@ -129,8 +129,8 @@ impl Writer<'_> {
                     job.run(self.plan.fs, self.target, &mut buffer)?;
                     going_on(&self.meter, job.progress)?;
                 }
-                Work::Inodes(run) => {
-                    let length = self.write_inodes(run, &mut buffer)?;
+                Work::Items(run) => {
+                    let length = self.write_items(run, &mut buffer)?;
                     going_on(&self.meter, length)?;
                 }
             }
@@ -145,14 +145,14 @@ impl Writer<'_> {
             return Ok(Some(Work::Data(job)));
         }
         queue.next_run += 1;
-        Ok((queue.next_run <= self.inodes.count()).then(|| Work::Inodes(queue.next_run - 1)))
+        Ok((queue.next_run <= self.items.count()).then(|| Work::Items(queue.next_run - 1)))
     }
 
-    fn write_inodes(&self, run: usize, buffer: &mut AlignedBuffer) -> Result<u64> {
-        let blocks = self.inodes.blocks(self.plan, run);
+    fn write_items(&self, run: usize, buffer: &mut AlignedBuffer) -> Result<u64> {
+        let blocks = self.items.blocks(self.plan, run);
         let bytes = buffer.resize(blocks.length as usize);
         bytes.fill(0);
-        self.inodes.write(self.plan, run, bytes)?;
+        self.items.write(self.plan, run, bytes)?;
         if run == 0 {
             seal(&superblock(self.plan, self.blocks, 0, ""), bytes);
         }

@@ -15,7 +15,7 @@ use zerocopy::IntoBytes;
 
 use super::FORM;
 use super::format::{BLOCK, DeviceSlot};
-use super::metadata::{InodeRuns, Rest};
+use super::metadata::{ItemRuns, write_directories};
 use super::plan::{Files, Plan, check_blocks, inodes};
 use super::superblock::{DEVICE_TABLE, seal, superblock};
 use super::target::Target;
@@ -69,7 +69,7 @@ pub fn write_erofs_meta(fs: &ContainerFs, file: &File) -> Result<ErofsMeta> {
     let blocks = check_blocks(plan.end)?;
     let target = Target::buffered(file).map_err(Error::Write)?;
     let mut head = Box::new([0; BLOCK as usize]);
-    let runs = InodeRuns::of(&plan);
+    let runs = ItemRuns::of(&plan);
     let mut bytes = Vec::new();
     for run in 0..runs.count() {
         let place = runs.blocks(&plan, run);
@@ -81,7 +81,7 @@ pub fn write_erofs_meta(fs: &ContainerFs, file: &File) -> Result<ErofsMeta> {
         }
         target.write(&bytes, place.offset).map_err(Error::Write)?;
     }
-    Rest::of(&plan).write(|bytes, offset| target.write(bytes, offset).map_err(Error::Write))?;
+    write_directories(&plan, |bytes, offset| target.write(bytes, offset).map_err(Error::Write))?;
     Ok(ErofsMeta { blocks, total_blocks, devices, head })
 }
 

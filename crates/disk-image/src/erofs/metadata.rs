@@ -13,10 +13,17 @@ use crate::Result;
 /// The most blocks of a run, but for an inode that takes more.
 const RUN: u64 = 256;
 
-/// The inodes in the order of their places, in runs of whole blocks.
-pub(crate) struct InodeRuns {
-    order: Vec<InodeId>,
+/// What is packed into the first blocks, in the order of the places, in runs of whole blocks.
+pub(crate) struct ItemRuns {
+    items: Vec<(u64, Item)>,
     runs: Vec<Range<usize>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Item {
+    Inode(InodeId),
+    /// A group of shared xattrs.
+    Xattrs(u32),
 }
 
 /// Blocks that are to be written at an offset in bytes.
@@ -25,47 +32,52 @@ pub(crate) struct Blocks {
     pub(crate) length: u64,
 }
 
-impl InodeRuns {
+impl ItemRuns {
     pub(crate) fn of(plan: &Plan<'_>) -> Self {
-        let mut order: Vec<_> = inodes(plan.fs).collect();
-        let block = |ino: InodeId| plan.inodes[ino.0 as usize].offset / BLOCK;
-        order.sort_unstable_by_key(|ino| plan.inodes[ino.0 as usize].offset);
+        let mut items = Vec::with_capacity(plan.inodes.len() + plan.xattrs.group_offsets().len());
+        items.extend(inodes(plan.fs).map(|ino| (plan.inodes[ino.0 as usize].offset, Item::Inode(ino))));
+        items.extend(plan.xattrs.group_offsets().zip((0..).map(Item::Xattrs)));
+        items.sort_unstable_by_key(|(offset, _)| *offset);
+        let block = |at: usize| items[at].0 / BLOCK;
         let mut runs = Vec::new();
         let mut start = 0;
-        for at in 1..=order.len() {
-            let is_full = at == order.len() || block(order[at]) >= block(order[start]) + RUN;
-            if is_full && (at == order.len() || block(order[at]) != block(order[at - 1])) {
+        for at in 1..items.len() {
+            if block(at) >= block(start) + RUN && block(at) != block(at - 1) {
                 runs.push(start..at);
                 start = at;
             }
         }
-        Self { order, runs }
+        runs.push(start..items.len());
+        Self { items, runs }
     }
 
     pub(crate) fn count(&self) -> usize {
         self.runs.len()
     }
 
-    /// The blocks of a run. The runs' blocks are all that inodes are in.
+    /// The blocks of a run. Together they are all that come before the blocks of directories.
     pub(crate) fn blocks(&self, plan: &Plan<'_>, run: usize) -> Blocks {
         let first = |run: usize| match self.runs.get(run) {
-            Some(range) => plan.inodes[self.order[range.start].0 as usize].offset / BLOCK,
-            None => plan.xattr_block,
+            Some(range) => self.items[range.start].0 / BLOCK,
+            None => plan.directory_block,
         };
         // What precedes the first inode are the superblock and the devices.
         let start = if run == 0 { 0 } else { first(run) };
         Blocks { offset: start * BLOCK, length: (first(run + 1) - start) * BLOCK }
     }
 
-    /// Writes the inodes of a run, with their xattrs and tails, where they belong in `bytes`, which are zeros.
+    /// Writes what is in a run where it belongs in `bytes`, which are zeros.
     pub(crate) fn write(&self, plan: &Plan<'_>, run: usize, bytes: &mut [u8]) -> Result<()> {
         let start = self.blocks(plan, run).offset;
-        let mut item = Vec::new();
-        for ino in &self.order[self.runs[run].clone()] {
-            item.clear();
-            write_inode(plan, *ino, &mut item)?;
-            let at = (plan.inodes[ino.0 as usize].offset - start) as usize;
-            bytes[at..at + item.len()].copy_from_slice(&item);
+        let mut written = Vec::new();
+        for (offset, item) in &self.items[self.runs[run].clone()] {
+            written.clear();
+            match item {
+                Item::Inode(ino) => write_inode(plan, *ino, &mut written)?,
+                Item::Xattrs(group) => plan.xattrs.write_group(*group as usize, &mut written),
+            }
+            let at = (offset - start) as usize;
+            bytes[at..at + written.len()].copy_from_slice(&written);
         }
         Ok(())
     }
@@ -76,7 +88,7 @@ fn write_inode(plan: &Plan<'_>, ino: InodeId, item: &mut Vec<u8>) -> Result<()> 
     let stat = fs.stat(ino);
     let body = plan.xattrs.body(fs, ino).expect("the plan had it");
     inode::write(ino, &stat, placed, body.count(), item);
-    body.write(item);
+    body.write(&plan.xattrs, item);
     if !matches!(placed.layout, Layout::Inline { .. }) {
         return Ok(());
     }
@@ -98,53 +110,29 @@ fn write_inode(plan: &Plan<'_>, ino: InodeId, item: &mut Vec<u8>) -> Result<()> 
     Ok(())
 }
 
-/// What follows the inodes: shared xattrs, and the blocks of large directories and links.
-pub(crate) struct Rest<'p> {
-    plan: &'p Plan<'p>,
-    pieces: Box<dyn Iterator<Item = Vec<u8>> + 'p>,
-}
-
-impl<'p> Rest<'p> {
-    pub(crate) fn of(plan: &'p Plan<'p>) -> Self {
-        let xattrs = padded(plan.xattrs.entries());
-        let blocks = plan.with_blocks().flat_map(|ino| own_blocks(plan, ino));
-        Self { plan, pieces: Box::new(xattrs.chain(blocks)) }
-    }
-
-    /// Writes all of it, some blocks at a time.
-    pub(crate) fn write(self, mut write: impl FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
-        let mut offset = self.plan.xattr_block * BLOCK;
-        let mut bytes = Vec::with_capacity((RUN * BLOCK) as usize);
-        for piece in self.pieces {
-            bytes.extend_from_slice(&piece);
-            if bytes.len() as u64 >= (RUN - 1) * BLOCK {
-                let whole = bytes.len() - bytes.len() % BLOCK as usize;
-                write(&bytes[..whole], offset)?;
-                bytes.drain(..whole);
-                offset += whole as u64;
-            }
+/// Writes what follows the inodes, the blocks of large directories and links, some at a time.
+pub(crate) fn write_directories(plan: &Plan<'_>, mut write: impl FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
+    let mut offset = plan.directory_block * BLOCK;
+    let mut bytes = Vec::with_capacity((RUN * BLOCK) as usize);
+    for block in plan.with_blocks().flat_map(|ino| own_blocks(plan, ino)) {
+        bytes.extend_from_slice(&block);
+        if bytes.len() as u64 == RUN * BLOCK {
+            write(&bytes, offset)?;
+            offset += RUN * BLOCK;
+            bytes.clear();
         }
-        write(&bytes, offset)
     }
-}
-
-/// The pieces, and zeros up to the end of their last block.
-fn padded<'p>(pieces: impl Iterator<Item = Vec<u8>> + 'p) -> impl Iterator<Item = Vec<u8>> + 'p {
-    let mut length = 0_usize;
-    let mut pieces = pieces.fuse();
-    std::iter::from_fn(move || {
-        let piece = pieces.next().unwrap_or_else(|| vec![0; length.next_multiple_of(BLOCK as usize) - length]);
-        length += piece.len();
-        (!piece.is_empty()).then_some(piece)
-    })
+    write(&bytes, offset)
 }
 
 /// The blocks of a directory or a link that are not behind its inode.
 fn own_blocks<'p>(plan: &'p Plan<'p>, ino: InodeId) -> Box<dyn Iterator<Item = Vec<u8>> + 'p> {
     let placed: &Placed = &plan.inodes[ino.0 as usize];
     if plan.fs.stat(ino).kind == InodeKind::Symlink {
-        let target = plan.fs.readlink(ino).unwrap_or_default().to_vec();
-        return Box::new(padded(std::iter::once(target)));
+        let mut target = plan.fs.readlink(ino).unwrap_or_default().to_vec();
+        // A target is shorter than a block.
+        target.resize(BLOCK as usize, 0);
+        return Box::new(std::iter::once(target));
     }
     let mut blocks = DirectoryBlocks::new(plan.fs, ino, placed.parent);
     Box::new((0..placed.blocks()).map(move |_| {

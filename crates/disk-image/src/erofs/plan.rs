@@ -1,8 +1,8 @@
 //! Where everything of an image goes.
 //!
 //! The image begins with the superblock and the table of devices, then come inodes, each with its xattrs and, as far as
-//! its [`Layout`] says, with data behind it; then shared xattrs, the blocks of large directories and links, and at last
-//! the contents of files. Inodes are packed in the order of their numbers, which is that of a walk in breadth, so who
+//! its [`Layout`] says, with data behind it, and between them shared xattrs; then the blocks of large directories and
+//! links, and at last the contents of files. Inodes are packed in the order of their numbers, which is that of a walk in breadth, so who
 //! lists a directory finds its inodes side by side.
 
 use std::cmp::Reverse;
@@ -69,9 +69,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) xattrs: XattrTable<'a>,
     /// By inode number.
     pub(crate) inodes: Vec<Placed>,
-    /// The first block of shared xattrs: inodes end there.
-    pub(crate) xattr_block: u64,
-    /// The first block of large directories and links.
+    /// The first block behind inodes and shared xattrs, where those of large directories and links are.
     pub(crate) directory_block: u64,
     /// The first block behind all metadata.
     pub(crate) end: u64,
@@ -106,7 +104,7 @@ impl<'a> Plan<'a> {
         let epoch = most_frequent_time(fs);
         let mut packer = Packer::new();
         packer.place((SUPERBLOCK_OFFSET + size_of::<Superblock>() + devices * size_of::<DeviceSlot>()) as u64);
-        let mut plan = Self { fs, epoch, xattrs, inodes: Vec::new(), xattr_block: 0, directory_block: 0, end: 0 };
+        let mut plan = Self { fs, epoch, xattrs, inodes: Vec::new(), directory_block: 0, end: 0 };
         plan.inodes.reserve_exact(fs.inode_count() as usize);
         let mut room = Vec::with_capacity(plan.inodes.capacity());
         for ino in inodes(fs) {
@@ -116,8 +114,7 @@ impl<'a> Plan<'a> {
         }
         plan.pack(&room, &mut packer);
         plan.set_parents();
-        plan.xattr_block = packer.blocks();
-        plan.directory_block = plan.xattr_block + plan.xattrs.size().div_ceil(BLOCK);
+        plan.directory_block = packer.blocks();
         plan.end = plan.directory_block;
         plan.address_directories()?;
         Ok(plan)
@@ -147,12 +144,14 @@ impl<'a> Plan<'a> {
         Ok((placed, head + placed.tail()))
     }
 
-    /// Places the inodes: the root first, for its number has 16 bits, then some neighbours at a time, large ones before
-    /// the small ones that fill what they leave.
+    /// Places the inodes and shared xattrs: the root first, for its number has 16 bits, then the xattrs, then some
+    /// neighbours at a time, large ones before the small ones that fill what they leave.
     fn pack(&mut self, room: &[u64], packer: &mut Packer) {
         let mut order: Vec<usize> = (0..room.len()).collect();
         let (root, others) = order.split_at_mut(1);
-        for neighbours in std::iter::once(root).chain(others.chunks_mut(NEIGHBOURS)) {
+        self.inodes[root[0]].offset = packer.place(room[root[0]]);
+        self.xattrs.place(packer);
+        for neighbours in others.chunks_mut(NEIGHBOURS) {
             neighbours.sort_by_key(|number| Reverse(room[*number].div_ceil(SLOT)));
             for number in neighbours {
                 self.inodes[*number].offset = packer.place(room[*number]);

@@ -1,11 +1,13 @@
-//! Extended attributes: behind the inode, or once for all in an area of shared ones.
+//! Extended attributes: behind the inode, or once for all somewhere between the inodes.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use vmroot_container_fs::{ContainerFs, InodeId};
 use zerocopy::IntoBytes;
 
-use super::format::{XattrEntry, XattrHeader};
+use super::format::{BLOCK, XattrEntry, XattrHeader};
+use super::packer::Packer;
 
 /// The longest value in bytes: its length has 16 bits.
 const MAX_VALUE: usize = u16::MAX as usize;
@@ -29,16 +31,26 @@ type Pair<'a> = (&'a [u8], &'a [u8]);
 
 /// The shared xattrs of a root.
 pub(crate) struct XattrTable<'a> {
-    /// Where each is in the area, in units of 4 bytes.
-    shared: HashMap<Pair<'a>, u32>,
-    /// In the order of the area.
+    /// The position of each in `order`.
+    shared: HashMap<Pair<'a>, usize>,
     order: Vec<Pair<'a>>,
-    size: u64,
+    /// Where each is in the image, in units of 4 bytes.
+    ids: Vec<u32>,
+    groups: Vec<Group>,
+}
+
+/// Shared xattrs that stand side by side, in one block if there are several.
+struct Group {
+    /// Positions in `order`.
+    members: Range<usize>,
+    /// From the start of the image, in bytes.
+    offset: u64,
 }
 
 /// The xattrs of one inode.
 pub(crate) struct XattrBody<'a> {
-    shared: Vec<u32>,
+    /// Positions in the table's order.
+    shared: Vec<usize>,
     own: Vec<Pair<'a>>,
     size: usize,
 }
@@ -64,7 +76,7 @@ fn split(name: &[u8]) -> Option<(u8, &[u8])> {
 impl<'a> XattrTable<'a> {
     /// Finds what is worth sharing, among xattrs that [`refusal`] has nothing against.
     pub(crate) fn of(fs: &'a ContainerFs) -> Self {
-        let mut table = Self { shared: HashMap::new(), order: Vec::new(), size: 0 };
+        let mut table = Self { shared: HashMap::new(), order: Vec::new(), ids: Vec::new(), groups: Vec::new() };
         let mut counts: HashMap<Pair<'a>, u32> = HashMap::new();
         let mut seen = Vec::new();
         let inodes = (0..fs.inode_count()).filter_map(|number| fs.inode_id(number.into()));
@@ -78,27 +90,42 @@ impl<'a> XattrTable<'a> {
         for pair in seen {
             let (count, size) = (counts[&pair] as usize, entry_size(pair));
             if size > LONG || size + 4 * count < size * count {
-                let id = u32::try_from(table.size / 4).expect("an index has less than 4 GiB of xattrs");
-                table.shared.insert(pair, id);
+                table.shared.insert(pair, table.order.len());
                 table.order.push(pair);
-                table.size += size as u64;
             }
         }
         table
     }
 
-    /// Bytes of the area of shared ones.
-    pub(crate) fn size(&self) -> u64 {
-        self.size
+    /// Finds a place for each, early in the image: an index has less than 4 GiB of xattrs, and ids reach up to 16 GiB.
+    pub(crate) fn place(&mut self, packer: &mut Packer) {
+        let mut start = 0;
+        while start < self.order.len() {
+            let sizes = self.order[start..].iter().map(|pair| entry_size(*pair) as u64);
+            let ends = sizes.scan(0, |end, size| {
+                *end += size;
+                Some(*end)
+            });
+            let ends: Vec<u64> =
+                ends.enumerate().take_while(|(n, end)| *n == 0 || *end <= BLOCK).map(|(_, end)| end).collect();
+            let offset = packer.place(ends[ends.len() - 1]);
+            let starts = std::iter::once(0).chain(ends.iter().copied()).take(ends.len());
+            self.ids.extend(starts.map(|start| ((offset + start) / 4) as u32));
+            self.groups.push(Group { members: start..start + ends.len(), offset });
+            start += ends.len();
+        }
     }
 
-    /// The shared ones as they stand in the area, one after the other.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = Vec<u8>> {
-        self.order.iter().map(|pair| {
-            let mut bytes = Vec::with_capacity(entry_size(*pair));
-            write_entry(*pair, &mut bytes);
-            bytes
-        })
+    /// Where in the image the groups of shared ones are.
+    pub(crate) fn group_offsets(&self) -> impl ExactSizeIterator<Item = u64> {
+        self.groups.iter().map(|group| group.offset)
+    }
+
+    /// Writes a group of shared ones.
+    pub(crate) fn write_group(&self, group: usize, bytes: &mut Vec<u8>) {
+        for pair in &self.order[self.groups[group].members.clone()] {
+            write_entry(*pair, bytes);
+        }
     }
 
     /// What stands behind an inode.
@@ -109,7 +136,7 @@ impl<'a> XattrTable<'a> {
         let mut body = XattrBody { shared: Vec::new(), own: Vec::new(), size: 0 };
         for pair in fs.xattrs(ino) {
             match self.shared.get(&pair) {
-                Some(id) if body.shared.len() < MAX_SHARED => body.shared.push(*id),
+                Some(position) if body.shared.len() < MAX_SHARED => body.shared.push(*position),
                 _ => body.own.push(pair),
             }
         }
@@ -137,14 +164,14 @@ impl XattrBody<'_> {
         self.size.checked_sub(1).map_or(0, |_| beyond(self.size) as u16)
     }
 
-    pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
+    pub(crate) fn write(&self, table: &XattrTable<'_>, bytes: &mut Vec<u8>) {
         if self.size == 0 {
             return;
         }
         let header = XattrHeader { shared_count: self.shared.len() as u8, ..XattrHeader::default() };
         bytes.extend_from_slice(header.as_bytes());
-        for id in &self.shared {
-            bytes.extend_from_slice(&id.to_le_bytes());
+        for position in &self.shared {
+            bytes.extend_from_slice(&table.ids[*position].to_le_bytes());
         }
         for pair in &self.own {
             write_entry(*pair, bytes);

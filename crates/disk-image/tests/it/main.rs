@@ -1,4 +1,5 @@
 //! Disk images against the model, the kernel, and the programs that check file systems.
 
+mod erofs;
 mod ext4;
 mod roots;

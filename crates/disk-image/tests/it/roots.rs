@@ -1,9 +1,13 @@
-//! Roots made of layers, as tests need them.
+//! Roots made of layers.
 
-use vmroot_container_fs::{ContainerFs, ExtraLayer};
-use vmroot_layer_index::{BuildOptions, build};
+use std::fs::File;
+use std::path::Path;
+
+use tempfile::TempDir;
+use vmroot_container_fs::ContainerFs;
+use vmroot_layer_index::{BuildOptions, Index, build, merge};
 use vmroot_model::{Digest, chain_ids};
-use vmroot_testkit::layer::{Encoding, Layer};
+use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::model::Tree;
 use vmroot_testkit::tar_builder::SparseForm;
@@ -11,27 +15,72 @@ use vmroot_testkit::tar_builder::SparseForm;
 /// A root, with its files in a directory of their own.
 pub(crate) struct Root {
     pub(crate) fs: ContainerFs,
-    _files: tempfile::TempDir,
+    layers: Vec<Layer>,
+    files: TempDir,
 }
 
 impl Root {
-    /// The root of these layers, lowest first, in memory if possible.
+    /// The root of these layers, lowest first.
     pub(crate) fn of(layers: &[Layer]) -> Self {
-        let files = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-        let mut diff_ids: Vec<Digest> = Vec::new();
-        let mut extra = Vec::new();
-        for layer in layers {
+        Self::within(tempfile::tempdir().unwrap(), layers)
+    }
+
+    /// The same in memory if possible: a property test makes hundreds, and published indexes are synced.
+    pub(crate) fn in_memory(layers: &[Layer]) -> Self {
+        Self::within(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap(), layers)
+    }
+
+    /// The root of one layer.
+    pub(crate) fn of_entries(entries: impl IntoIterator<Item = Entry>) -> Self {
+        Self::of(&[Layer::new(entries)])
+    }
+
+    /// The same on another file system.
+    pub(crate) fn beneath(directory: &Path, layers: &[Layer]) -> Self {
+        Self::within(tempfile::tempdir_in(directory).unwrap(), layers)
+    }
+
+    fn within(files: TempDir, layers: &[Layer]) -> Self {
+        let index = |layer: &Layer| {
             let tar = layer.to_tar(&Encoding { sparse: SparseForm::Pax10, ..Encoding::default() });
-            let index = build(&tar[..], files.path(), &BuildOptions::default()).unwrap().publish().unwrap();
-            diff_ids.push(Digest::of(&tar));
-            extra.push(ExtraLayer { contents: index.with_extension("contents"), index });
-        }
-        let fs = ContainerFs::of_layers(&extra, chain_ids(&diff_ids).last().unwrap()).unwrap();
-        Self { fs, _files: files }
+            let built = build(&tar[..], files.path(), &BuildOptions::default()).unwrap();
+            Index::open(&built.publish().unwrap()).unwrap()
+        };
+        let indexes: Vec<Index> = layers.iter().map(index).collect();
+        let diff_ids: Vec<Digest> = indexes.iter().map(|index| *index.identity()).collect();
+        let chain_id = chain_ids(&diff_ids).pop().unwrap();
+        let root = File::create(files.path().join("root.idx")).unwrap();
+        merge(None, &indexes.iter().collect::<Vec<_>>(), &chain_id, root).unwrap();
+        Self { fs: open(files.path()), layers: layers.to_vec(), files }
+    }
+
+    /// Where `root.idx` and the layers' files are; there is room for more.
+    pub(crate) fn files(&self) -> &Path {
+        self.files.path()
+    }
+
+    /// What the naive model makes of the layers.
+    pub(crate) fn expected(&self) -> Listing {
+        expected(&self.layers)
     }
 }
 
 /// What the model says that the layers make.
 pub(crate) fn expected(layers: &[Layer]) -> Listing {
     Listing::of_tree(&Tree::of_layers(layers).unwrap())
+}
+
+fn open(files: &Path) -> ContainerFs {
+    let contents = |digest: &Digest| files.join(format!("{}.contents", digest.hex()));
+    ContainerFs::open(&files.join("root.idx"), &contents).unwrap()
+}
+
+/// Bytes that no file system makes smaller, other ones for each seed.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(length).collect()
 }

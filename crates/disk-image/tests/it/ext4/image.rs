@@ -24,7 +24,7 @@ pub(super) struct Image {
 
 impl Image {
     pub(super) fn of(layers: &[Layer], options: &Ext4Options<'_>) -> Self {
-        Self::of_root(&Root::of(layers).fs, options).unwrap()
+        Self::of_root(&Root::in_memory(layers).fs, options).unwrap()
     }
 
     pub(super) fn of_root(fs: &ContainerFs, options: &Ext4Options<'_>) -> Result<Self> {

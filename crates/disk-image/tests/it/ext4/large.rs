@@ -117,7 +117,7 @@ fn as_many_names_of_a_file_as_ext4_can_count() {
     image.check();
     assert!(image.debugfs("stat /first").contains("Links: 65000"));
 
-    let error = Image::of_root(&Root::of(&links(65_001)).fs, &Ext4Options::default()).err().unwrap();
+    let error = Image::of_root(&Root::in_memory(&links(65_001)).fs, &Ext4Options::default()).err().unwrap();
     assert!(matches!(&error, Error::Unrepresentable { path, .. } if path == "d/1"), "{error}");
     assert!(error.to_string().contains("65001 names of one file, only 65000"), "{error}");
 }

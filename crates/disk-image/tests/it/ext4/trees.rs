@@ -87,7 +87,7 @@ fn debugfs_reads_the_same() {
 
 #[test]
 fn the_bytes_depend_on_root_and_options_alone() {
-    let root = Root::of(&everything());
+    let root = Root::in_memory(&everything());
     let read = |options: &Ext4Options<'_>| fs::read(Image::of_root(&root.fs, options).unwrap().path).unwrap();
     let plain = read(&Ext4Options::default());
     assert!(plain == read(&Ext4Options::default()));
@@ -109,7 +109,7 @@ fn anybody_makes_the_same() {
     if skip::needs_root() {
         return;
     }
-    let root = Root::of(&everything());
+    let root = Root::in_memory(&everything());
     let by_root = fs::read(Image::of_root(&root.fs, &Ext4Options::default()).unwrap().path).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     let as_nobody = || {

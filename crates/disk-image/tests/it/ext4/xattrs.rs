@@ -81,7 +81,7 @@ fn names_that_do_not_fit_a_block_are_refused_by_path() {
     };
     // 56 bytes each behind a header of 32.
     same(&many(72));
-    let error = Image::of_root(&Root::of(&many(73)).fs, &Ext4Options::default()).err().unwrap();
+    let error = Image::of_root(&Root::in_memory(&many(73)).fs, &Ext4Options::default()).err().unwrap();
     assert!(matches!(&error, Error::Unrepresentable { path, .. } if path == "d/many"), "{error}");
 }
 

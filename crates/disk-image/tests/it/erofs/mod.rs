@@ -1,0 +1,9 @@
+//! EROFS: one file, and metadata over contents files.
+
+mod extremes;
+mod fixture;
+mod joined;
+mod same_as_model;
+mod same_bytes;
+mod targets;
+mod tools;

@@ -1,0 +1,149 @@
+//! What an image is written to: files that share blocks, devices, full disks.
+
+use std::fs::{self, File};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use tempfile::TempDir;
+use vmroot_disk_image::{ErofsOptions, Error, write_erofs, write_erofs_meta};
+use vmroot_export::Progress;
+use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::skip;
+
+use super::fixture::{cannot_mount, image, listing, loop_device, run};
+use crate::roots::{Root, noise};
+
+/// The size of a disk; mkfs.xfs makes none under 300 MiB.
+const DISK: u64 = 400 << 20;
+
+fn large() -> Layer {
+    Layer::new([
+        Entry::file("large", noise(1, (20 << 20) + 123)),
+        Entry::file("small", "a few bytes"),
+        Entry::sparse_file("sparse", 8 << 20, vec![(5 << 20, noise(2, 100_000))]),
+    ])
+}
+
+/// A file system on a directory, taken away when dropped.
+struct Disk {
+    place: TempDir,
+    _image: TempDir,
+}
+
+impl Disk {
+    fn made_by(mkfs: &str, options: &[&str]) -> Self {
+        let (place, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let image = directory.path().join("image");
+        File::create(&image).unwrap().set_len(DISK).unwrap();
+        run(Command::new(mkfs).args(options).arg(&image));
+        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(place.path()));
+        Self { place, _image: directory }
+    }
+
+    fn in_memory(size: &str) -> Self {
+        let (place, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let options = std::ffi::CString::new(format!("size={size}")).unwrap();
+        mount("none", place.path(), "tmpfs", MountFlags::empty(), Some(options.as_c_str())).unwrap();
+        Self { place, _image: directory }
+    }
+
+    fn path(&self) -> &Path {
+        self.place.path()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Open files of a failing test must not keep the directory from being removed.
+        let _ = unmount(self.path(), UnmountFlags::DETACH);
+    }
+}
+
+#[test]
+fn xfs_shares_blocks() {
+    if skip::needs_root() || skip::needs_program("mkfs.xfs") {
+        return;
+    }
+    let disk = Disk::made_by("mkfs.xfs", &["-q", "-m", "reflink=1"]);
+    let root = Root::beneath(disk.path(), &[large()]);
+    let here = Root::of(&[large()]);
+    let file = File::create_new(disk.path().join("shared")).unwrap();
+    let report = write_erofs(&root.fs, &file, &ErofsOptions::default()).unwrap();
+    assert_eq!(report.shared_bytes, (20 << 20) + (8 << 20));
+    assert!(fs::read(disk.path().join("shared")).unwrap() == fs::read(image(&here)).unwrap());
+}
+
+/// Where nothing is written past the page cache, and holes are as small as pages.
+#[test]
+fn memory_will_do() {
+    if skip::needs_root() {
+        return;
+    }
+    let disk = Disk::in_memory("100m");
+    let root = Root::beneath(disk.path(), &[large()]);
+    let here = Root::of(&[large()]);
+    assert!(fs::read(image(&root)).unwrap() == fs::read(image(&here)).unwrap());
+}
+
+#[test]
+fn a_device_with_old_bytes_on_it_will_do() {
+    if cannot_mount() || skip::needs_program("losetup") {
+        return;
+    }
+    let root = Root::of(&[large()]);
+    let disk = root.files().join("disk");
+    fs::write(&disk, vec![0xaa; 40 << 20]).unwrap();
+    let device = loop_device(&disk);
+    let file = File::options().write(true).open(device.path()).unwrap();
+    write_erofs(&root.fs, &file, &ErofsOptions::default()).unwrap();
+    file.sync_all().unwrap();
+    root.expected().assert_same(&listing(device.path(), &[]));
+}
+
+#[test]
+fn a_full_disk_is_said() {
+    if skip::needs_root() {
+        return;
+    }
+    let disk = Disk::in_memory("1m");
+    let root = Root::of(&[large()]);
+    let file = File::create_new(disk.path().join("image")).unwrap();
+    let error = write_erofs(&root.fs, &file, &ErofsOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::Write(_)), "{error:?}");
+    let many = Root::of_entries((0..20_000).map(|number| Entry::directory(format!("d{number}"))));
+    let file = File::create_new(disk.path().join("meta")).unwrap();
+    let error = write_erofs_meta(&many.fs, &file).unwrap_err();
+    assert!(matches!(error, Error::Write(_)), "{error:?}");
+}
+
+#[test]
+fn contents_that_end_early_are_said() {
+    let root = Root::of(&[large()]);
+    let contents = root.fs.contents().next().unwrap().path.clone();
+    fs::set_permissions(&contents, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    File::options().write(true).open(&contents).unwrap().set_len(1 << 20).unwrap();
+    let file = File::create_new(root.files().join("image")).unwrap();
+    let error = write_erofs(&root.fs, &file, &ErofsOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::Root(_)) && error.to_string().contains(contents.to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn a_hook_hears_of_everything_and_stops_it() {
+    let root = Root::of(&[large()]);
+    let heard = AtomicU64::new(0);
+    let hook = |progress: Progress| {
+        assert!(progress.bytes <= progress.total_bytes);
+        heard.fetch_max(progress.bytes, Ordering::Relaxed);
+        ControlFlow::Continue(())
+    };
+    let options = ErofsOptions { hook: Some(&hook), threads: 2 };
+    let file = File::create_new(root.files().join("image")).unwrap();
+    let report = write_erofs(&root.fs, &file, &options).unwrap();
+    assert_eq!(heard.into_inner(), report.bytes);
+    let options = ErofsOptions { hook: Some(&|_| ControlFlow::Break(())), threads: 2 };
+    let error = write_erofs(&root.fs, &file, &options).unwrap_err();
+    assert!(matches!(error, Error::Cancelled));
+}
