@@ -1,11 +1,12 @@
 //! Removing what processes that were killed left behind.
 
+use std::fs;
 use std::path::Path;
 
 use crate::cache::{Cache, file_length, names};
 use crate::layout::TEMPORARY_PREFIX;
 use crate::lock::unlink_unless_locked;
-use crate::{Lock, LockName, Mode, Result};
+use crate::{Error, Lock, LockName, Mode, Result};
 
 /// What a sweep removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,7 +18,8 @@ pub struct Swept {
 }
 
 impl Cache {
-    /// Removes temporary files that nobody is writing, and lock files that nobody holds.
+    /// Removes temporary files that nobody is writing, temporary directories of the cache, and lock files that nobody
+    /// holds.
     ///
     /// Call it while holding [`LockName::Cache`] exclusively: not everything that writes temporary files locks them.
     ///
@@ -31,6 +33,12 @@ impl Cache {
                 if name.starts_with(TEMPORARY_PREFIX) {
                     swept.remove(&path)?;
                 }
+            }
+        }
+        for name in names(self.layout().root())?.iter().filter(|name| name.starts_with(TEMPORARY_PREFIX)) {
+            let path = self.layout().root().join(name);
+            if path.is_dir() {
+                swept.remove_directory(&path)?;
             }
         }
         let locks = self.layout().locks();
@@ -58,6 +66,15 @@ impl Cache {
 }
 
 impl Swept {
+    /// Removes a directory and all that is in it. Nobody locks those files: who needs them has the cache's lock.
+    fn remove_directory(&mut self, path: &Path) -> Result<()> {
+        for name in names(path)? {
+            self.files += 1;
+            self.bytes += file_length(&path.join(name))?.unwrap_or(0);
+        }
+        fs::remove_dir_all(path).map_err(Error::io("remove", path))
+    }
+
     fn remove(&mut self, path: &Path) -> Result<()> {
         let len = file_length(path)?.unwrap_or(0);
         if unlink_unless_locked(path)? {

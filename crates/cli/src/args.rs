@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use vmroot::{Platform, PullPolicy};
 
+use crate::top::TopArguments;
+
 /// Root file systems for VMs and microVMs from container images.
 #[derive(Debug, Parser)]
 #[command(name = "vmroot", version, max_term_width = 120)]
@@ -323,6 +325,8 @@ pub(crate) struct MountArguments {
     /// How many threads answer the kernel of a FUSE mount [default: one for each CPU, from 2 to 8]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
+    #[command(flatten)]
+    pub(crate) top: TopArguments,
 }
 
 /// What serves a mount.
@@ -348,6 +352,8 @@ pub(crate) struct VirtiofsArguments {
     /// How many threads help a queue in which several reads wait, 0 to 64 [default: one for each CPU, from 4 to 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(..=64))]
     pub(crate) threads: Option<u8>,
+    #[command(flatten)]
+    pub(crate) top: TopArguments,
 }
 
 /// How to write a root out.
@@ -365,6 +371,8 @@ pub(crate) struct ExportArguments {
     /// Write how to run the image to this file as well: the config.json of a prebaked directory
     #[arg(long, value_name = "FILE")]
     pub(crate) config_out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) top: TopArguments,
 }
 
 /// The forms of a root.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use vmroot::{
     AuthFiles, BuildOptions, Cancel, Chain, Client, ClientOptions, ContainerFs, Credential, Credentials, ErrorKind,
-    Explicit, Image, ImageConfig, Limits, Platform, Progress, PullOptions, PullPolicy, RuntimeConfig,
+    Explicit, Image, ImageConfig, Limits, OnTop, Platform, Progress, PullOptions, PullPolicy, RuntimeConfig, Top,
+    TopFiles,
 };
 
 use crate::args::{Global, Pull};
@@ -108,18 +109,31 @@ impl Context {
         self.may_ask_registry(name) && is_name_of(image, name)
     }
 
-    /// The merged root that a command works on: an image's, or that of `prebaked:DIR`.
-    pub(crate) fn root(&self, name: &str) -> anyhow::Result<Opened> {
-        if let Some(directory) = name.strip_prefix("prebaked:") {
+    /// The merged root that a command works on: an image's, or that of `prebaked:DIR`, with what goes on top of it.
+    pub(crate) fn root(&self, name: &str, top: &Top) -> anyhow::Result<Opened> {
+        let mut client = None;
+        let (root, config) = if let Some(directory) = name.strip_prefix("prebaked:") {
             let prebaked = match self.wanted() {
                 Some(platform) => vmroot::load_from_dir_for_arch(directory.as_ref(), &platform.architecture)?,
                 None => vmroot::load_from_dir(directory.as_ref())?,
             };
-            let config = prebaked.config().clone();
-            return Ok(Opened { root: prebaked.into_root(), config: OpenedConfig::Prebaked(config), _client: None });
+            let config = OpenedConfig::Prebaked(prebaked.config().clone());
+            (prebaked.into_root(), config)
+        } else {
+            self.root_of_image(client.insert(self.client()?), name)?
+        };
+        if top.is_empty() {
+            return Ok(Opened { root, config, _files: None, _client: client });
         }
-        let client = self.client()?;
-        let mut image = self.image(&client, name)?;
+        let client = client.map_or_else(|| self.client(), Ok)?;
+        let on_top = client.put_on_top(root, top)?;
+        note_omitted(&on_top);
+        let (root, files) = on_top.into_parts();
+        Ok(Opened { root, config, _files: Some(files), _client: Some(client) })
+    }
+
+    fn root_of_image(&self, client: &Client, name: &str) -> anyhow::Result<(ContainerFs, OpenedConfig)> {
+        let mut image = self.image(client, name)?;
         let root = match client.root(&image) {
             // What it is made from is damaged as well, so it counts as not here.
             Err(error) if error.kind() == ErrorKind::Integrity && self.may_pull(&image, name) => {
@@ -129,15 +143,21 @@ impl Context {
             }
             root => root?,
         };
-        let config = OpenedConfig::Image(Box::new(image.config().clone()));
-        Ok(Opened { root, config, _client: Some(client) })
+        Ok((root, OpenedConfig::Image(Box::new(image.config().clone()))))
     }
 }
 
-/// A root with what keeps its files in the cache.
+/// Says what of the layers on top is not there.
+pub(crate) fn note_omitted(on_top: &OnTop) {
+    output::omissions("left out, a layer has no sockets", on_top.omitted());
+}
+
+/// A root with what keeps its files where they are.
 pub(crate) struct Opened {
     pub(crate) root: ContainerFs,
     config: OpenedConfig,
+    /// While they are here, the contents of layers on top have names.
+    pub(crate) _files: Option<TopFiles>,
     /// While it lives, nobody removes anything from the cache.
     pub(crate) _client: Option<Client>,
 }

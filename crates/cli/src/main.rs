@@ -8,6 +8,7 @@ mod environment;
 mod exit;
 mod output;
 mod signals;
+mod top;
 
 use std::process::ExitCode;
 

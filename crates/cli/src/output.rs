@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use vmroot::export::Omissions;
+
 /// Prints a line.
 pub(crate) fn line(text: impl AsRef<[u8]>) -> io::Result<()> {
     let mut out = io::stdout().lock();
@@ -43,4 +45,18 @@ pub(crate) fn error(text: &str) {
 /// Bytes for people: three digits, and a unit that is a power of 1024.
 pub(crate) fn bytes(count: u64) -> String {
     indicatif::HumanBytes(count).to_string()
+}
+
+/// What a form could not hold is shown this often, and counted from there.
+pub(crate) const SHOWN: usize = 20;
+
+/// Says which paths lack something.
+pub(crate) fn omissions(what: &str, omissions: &Omissions) {
+    for path in omissions.paths.iter().take(SHOWN) {
+        note(&format!("{what}: {}", path.display()));
+    }
+    let more = omissions.total.saturating_sub(SHOWN as u64);
+    if more > 0 {
+        note(&format!("{what}: {more} more"));
+    }
 }

@@ -87,7 +87,8 @@ impl ContainerFs {
         Self { index, contents }
     }
 
-    pub(crate) fn index(&self) -> &Index {
+    /// The merged index, which opens the same root wherever its contents files are.
+    pub fn index(&self) -> &Index {
         &self.index
     }
 

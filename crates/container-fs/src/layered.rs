@@ -68,6 +68,11 @@ impl LayeredContainerFs {
         Ok(Self { base, merged })
     }
 
+    /// The result alone, for whoever takes a root and knows of no layers.
+    pub fn into_root(self) -> ContainerFs {
+        self.merged
+    }
+
     /// The root below the extra layers.
     pub fn base(&self) -> &ContainerFs {
         &self.base

@@ -43,6 +43,19 @@ pub enum Error {
         /// How much there may be.
         limit: u64,
     },
+    /// An entry whose name means something else in a layer.
+    #[error("{}: a name that begins with .wh. means a deletion in a layer", .0.display())]
+    ReservedName(PathBuf),
+    /// An entry of an upper directory that overlayfs has kept only a part of there.
+    #[error("{}: {what}; changes made on an overlay mounted with {advice} can be exported", path.display())]
+    Unportable {
+        /// The entry.
+        path: PathBuf,
+        /// What is missing.
+        what: &'static str,
+        /// The mount option that prevents it.
+        advice: &'static str,
+    },
     /// An index in a prebaked directory that has the name of another layer.
     #[error("{}: is the index of {actual}", path.display())]
     WrongLayer {

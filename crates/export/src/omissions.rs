@@ -21,8 +21,19 @@ impl Omissions {
     pub fn add(&mut self, path: &[u8]) {
         self.total += 1;
         if self.paths.len() < LISTED_OMISSIONS {
-            let path = if path.is_empty() { b"." } else { path };
-            self.paths.push(OsStr::from_bytes(path).into());
+            self.paths.push(named(path));
         }
     }
+
+    /// Adds those of another part of the same root.
+    pub fn append(&mut self, other: Self) {
+        self.total += other.total;
+        let room = LISTED_OMISSIONS - self.paths.len();
+        self.paths.extend(other.paths.into_iter().take(room));
+    }
+}
+
+/// A path of a root or a layer for messages: the root directory is `.`.
+pub(crate) fn named(path: &[u8]) -> PathBuf {
+    OsStr::from_bytes(if path.is_empty() { b"." } else { path }).into()
 }

@@ -64,7 +64,8 @@ impl Index {
         Self::check(Bytes::Owned(bytes), Path::new(""))
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// The whole index, as a file holds it.
+    pub fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Mapped(map) => map,
             Bytes::Owned(bytes) => bytes,

@@ -34,7 +34,7 @@ use mount::Mount;
 pub struct Overlay {
     // Unmounted before its directory goes.
     mount: Mount,
-    _stack: Stack,
+    stack: Stack,
 }
 
 /// The layers' directories.
@@ -74,12 +74,18 @@ impl Overlay {
             stack.push(|stack, directory| fill(layer, stack, directory))?;
         }
         let mount = stack.mount("merged", &stack.layers)?;
-        Ok(Self { mount, _stack: stack })
+        Ok(Self { mount, stack })
     }
 
     /// Where it is mounted.
     pub fn path(&self) -> &Path {
         self.mount.path()
+    }
+
+    /// The layers' directories, from the bottom to the top, as overlayfs reads them; without those that an opaque root
+    /// hides.
+    pub fn layers(&self) -> &[PathBuf] {
+        &self.stack.layers
     }
 
     /// What is there.

@@ -15,7 +15,7 @@ use vmroot_transport::{
     Archive, ArchiveImage, ImageName, ImageSource, Options as ArchiveOptions, Pick, RegistrySource,
 };
 
-use crate::{Cancel, Description, RegistryOptions, Result};
+use crate::{Cancel, Description, RegistryOptions, Result, TopOptions};
 
 /// How a client works.
 #[derive(Debug, Clone)]
@@ -273,6 +273,11 @@ impl Client {
     pub fn layer_files(&self, diff_id: &Digest) -> (Digest, PathBuf, PathBuf) {
         let (index, contents) = self.store.layer_files(diff_id);
         (*diff_id, index, contents)
+    }
+
+    pub(crate) fn top_options(&self) -> TopOptions {
+        let StoreOptions { limits, build, cancel, .. } = self.options.store.clone();
+        TopOptions { directory: self.cache_dir().to_owned(), limits, build, cancel }
     }
 
     fn archive_options(&self) -> ArchiveOptions {

@@ -63,6 +63,17 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// What was to go on top of an image cannot: a layer, or a file and where to.
+    #[error("{what}: {source}")]
+    OnTop {
+        /// The layer, or `SOURCE to DESTINATION`.
+        what: String,
+        /// What is wrong.
+        source: Box<Error>,
+    },
+    /// A place in an image that something cannot go to.
+    #[error("{0}")]
+    Placement(String),
     /// A file that cannot be read or written.
     #[error("{path}: {source}", path = path.display())]
     Io {
@@ -74,6 +85,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// Names the file of a failed call, for `map_err`.
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { path: path.into(), source }
+    }
+
+    /// Says what was to go on top of an image, for `map_err`.
+    pub(crate) fn on_top(what: String) -> impl FnOnce(Self) -> Self {
+        move |source| Self::OnTop { what, source: Box::new(source) }
+    }
+
+    pub(crate) fn placement(reason: String) -> Self {
+        Self::Placement(reason)
+    }
+
     /// The name of the option that was in the way, where a limit was: a field of [`Limits`](crate::Limits) or of
     /// [`BuildOptions`](crate::BuildOptions).
     pub fn limit(&self) -> Option<&'static str> {
@@ -81,6 +106,7 @@ impl Error {
             Self::Store(error) => error.limit(),
             Self::Source(vmroot_transport::Error::Decompress { source, .. }) => limit_of_stream(source),
             Self::Index(error) => limit_of_index(error),
+            Self::OnTop { source, .. } => source.limit(),
             _ => None,
         }
     }
@@ -101,9 +127,18 @@ impl Error {
             Self::ArchitectureMismatch { .. } => ErrorKind::NotFound,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
             Self::DiskImage(vmroot_disk_image::Error::Root(error)) => ErrorKind::of_root(error),
-            Self::DiskImage(vmroot_disk_image::Error::Cancelled) => ErrorKind::Cancelled,
-            Self::DiskImage(_) | Self::KernelMount(_) => ErrorKind::Other,
-            Self::Export(_) | Self::Guest(_) | Self::Mount(_) | Self::VirtioFs(_) | Self::Io { .. } => ErrorKind::Other,
+            Self::DiskImage(vmroot_disk_image::Error::Cancelled) | Self::Export(vmroot_export::Error::Cancelled) => {
+                ErrorKind::Cancelled
+            }
+            Self::OnTop { source, .. } => source.kind(),
+            Self::DiskImage(_)
+            | Self::Export(_)
+            | Self::Guest(_)
+            | Self::KernelMount(_)
+            | Self::Mount(_)
+            | Self::Placement(_)
+            | Self::VirtioFs(_)
+            | Self::Io { .. } => ErrorKind::Other,
         }
     }
 }

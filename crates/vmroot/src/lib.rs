@@ -16,7 +16,7 @@
 //! A [`Client`] pulls and loads images into a cache; an [`Image`] is one of them; its [`ContainerFs`] is the merged root,
 //! read in place. [`export`] and [`disk_image`] write a root out, [`fuse`] and [`kernel_mount`] mount it, and
 //! [`virtiofs`] serves it to a guest. [`Prebaked`] is an image in a directory of its
-//! own, for machines without a cache.
+//! own, for machines without a cache. [`Top`] is what goes on top of a root for one use of it.
 //!
 //! Everything blocks; threads inside do what can be done at once. Nothing here prints, reads the environment, or picks a
 //! directory.
@@ -28,14 +28,16 @@ mod prebaked;
 mod progress;
 mod remote;
 mod runtime;
+mod top;
 mod validate;
 
 pub use client::{Client, ClientOptions, PullOptions};
 pub use error::{Error, Result};
-pub use prebaked::{Prebaked, export_to_dir, load_from_dir, load_from_dir_for_arch};
+pub use prebaked::{Prebaked, export_on_top_to_dir, export_to_dir, load_from_dir, load_from_dir_for_arch};
 pub use progress::{DownloadProgress, ProgressMeter};
 pub use remote::Description;
 pub use runtime::RuntimeConfig;
+pub use top::{Addition, OnTop, Top, TopFiles, TopLayer, TopOptions};
 pub use validate::{validate_image_name, validate_tar};
 
 pub use vmroot_blob_cache::{Area, Usage};

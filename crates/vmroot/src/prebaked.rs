@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use vmroot_container_fs::ContainerFs;
 use vmroot_model::{Digest, Platform};
 
-use crate::{Client, Error, Image, Result, RuntimeConfig};
+use crate::{Client, Error, Image, OnTop, Result, RuntimeConfig, Top};
 
 /// An image in a directory.
 #[derive(Debug)]
@@ -112,14 +112,23 @@ pub fn load_from_dir_for_arch(directory: &Path, architecture: &str) -> Result<Pr
 /// # Errors
 /// [`Error::Store`] when the image is damaged beyond mending, [`Error::Export`] when the directory cannot be written.
 pub fn export_to_dir(client: &Client, image: &Image, directory: &Path) -> Result<()> {
+    export_on_top_to_dir(client, image, &Top::default(), directory).map(drop)
+}
+
+/// The same with something on top, which becomes further layers of the directory; gives what is on top.
+///
+/// # Errors
+/// As [`export_to_dir`], and [`Error::OnTop`].
+pub fn export_on_top_to_dir(client: &Client, image: &Image, top: &Top, directory: &Path) -> Result<OnTop> {
     client.make_complete(image)?;
-    let root = client.root(image)?;
-    let config = RuntimeConfig::new(image.config(), &root)?;
-    let layers = config.layers.iter().map(|diff_id| client.layer_files(diff_id));
-    let sources = vmroot_export::PrebakedSources {
-        root_index: client.root_index(image),
-        layers: layers.collect::<Vec<(Digest, PathBuf, PathBuf)>>(),
-    };
+    let on_top = client.put_on_top(client.root(image)?, top)?;
+    let mut config = RuntimeConfig::new(image.config(), on_top.root())?;
+    let below = config.layers.iter().map(|diff_id| client.layer_files(diff_id));
+    let above = on_top.layers().iter().map(|layer| (layer.diff_id, layer.index.clone(), layer.contents.clone()));
+    let layers: Vec<(Digest, PathBuf, PathBuf)> = below.chain(above).collect();
+    config.layers = layers.iter().map(|(diff_id, ..)| *diff_id).collect();
+    let root_index = on_top.index_file()?.unwrap_or_else(|| client.root_index(image));
+    let sources = vmroot_export::PrebakedSources { root_index, layers };
     vmroot_export::export_prebaked(&sources, config.to_json().as_bytes(), directory)?;
-    Ok(())
+    Ok(on_top)
 }

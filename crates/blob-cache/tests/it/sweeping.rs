@@ -22,8 +22,11 @@ fn temporary_files_of_the_dead_are_removed_and_those_of_the_living_stay() {
     fs::write(cache.layout().layers().join(".tmp-99-1"), bytes(1, 1_000)).unwrap();
     fs::write(cache.layout().roots().join(".tmpAbCdEf"), bytes(1, 234)).unwrap();
     fs::write(cache.layout().roots().join("kept.idx"), b"kept").unwrap();
-    assert_eq!(cache.sweep().unwrap(), Swept { files: 2, bytes: 1_234 });
+    fs::create_dir(directory.path().join(".tmp-top-1")).unwrap();
+    fs::write(directory.path().join(".tmp-top-1/one.contents"), bytes(1, 4_096)).unwrap();
+    assert_eq!(cache.sweep().unwrap(), Swept { files: 3, bytes: 5_330 });
     assert_eq!(cache.sweep().unwrap(), Swept::default());
+    assert!(!directory.path().join(".tmp-top-1").exists());
     living.commit().unwrap();
     assert_eq!(fs::read(target).unwrap(), b"on its way");
     assert_eq!(cache.usage().unwrap().roots.files, 1);

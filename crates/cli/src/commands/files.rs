@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use vmroot::{ContainerFs, InodeId, InodeKind, Stat, Timestamp};
+use vmroot::{ContainerFs, InodeId, InodeKind, Stat, Timestamp, Top};
 
 use crate::context::Context;
 use crate::output;
 
 /// Lists a directory, one name a line.
 pub(crate) fn list(context: &Context, image: &str, path: &Path, long: bool, recursive: bool) -> anyhow::Result<()> {
-    let opened = context.root(image)?;
+    let opened = context.root(image, &Top::default())?;
     let root = &opened.root;
     let resolved = root.resolve_path(path.as_os_str().as_bytes())?;
     let rows = if root.stat(resolved.ino).kind != InodeKind::Directory {
@@ -60,7 +60,7 @@ fn below(root: &ContainerFs, directory: InodeId) -> anyhow::Result<Vec<(Vec<u8>,
 
 /// Prints the attributes of a path.
 pub(crate) fn stat(context: &Context, image: &str, path: &Path, dereference: bool) -> anyhow::Result<()> {
-    let opened = context.root(image)?;
+    let opened = context.root(image, &Top::default())?;
     let root = &opened.root;
     let bytes = path.as_os_str().as_bytes();
     let resolved = if dereference { root.resolve_path(bytes)? } else { root.resolve_link(bytes)? };
@@ -91,7 +91,7 @@ pub(crate) fn stat(context: &Context, image: &str, path: &Path, dereference: boo
 
 /// Prints files.
 pub(crate) fn cat(context: &Context, image: &str, paths: &[PathBuf]) -> anyhow::Result<()> {
-    let opened = context.root(image)?;
+    let opened = context.root(image, &Top::default())?;
     let mut out = io::stdout().lock();
     let mut buffer = vec![0; 1 << 20];
     for path in paths {
@@ -112,7 +112,7 @@ pub(crate) fn cat(context: &Context, image: &str, paths: &[PathBuf]) -> anyhow::
 
 /// Prints the target of a symbolic link.
 pub(crate) fn readlink(context: &Context, image: &str, path: &Path) -> anyhow::Result<()> {
-    let opened = context.root(image)?;
+    let opened = context.root(image, &Top::default())?;
     let resolved = opened.root.resolve_link(path.as_os_str().as_bytes())?;
     let target = opened.root.readlink(resolved.ino).with_context(|| path.display().to_string())?;
     Ok(output::line(target)?)
@@ -120,7 +120,7 @@ pub(crate) fn readlink(context: &Context, image: &str, path: &Path) -> anyhow::R
 
 /// Prints where a path leads.
 pub(crate) fn resolve(context: &Context, image: &str, path: &Path) -> anyhow::Result<()> {
-    let opened = context.root(image)?;
+    let opened = context.root(image, &Top::default())?;
     Ok(output::line(opened.root.resolve_path(path.as_os_str().as_bytes())?.path)?)
 }
 

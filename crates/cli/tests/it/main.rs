@@ -10,6 +10,7 @@ mod housekeeping;
 mod layers;
 mod loading;
 mod mounting;
+mod on_top;
 mod pulling;
 mod readme;
 mod refusals;

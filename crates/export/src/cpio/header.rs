@@ -2,10 +2,8 @@
 //! `Documentation/driver-api/early-userspace/buffer-format.rst`).
 
 use std::io::Write;
-use std::path::PathBuf;
 
-use bstr::ByteSlice;
-
+use crate::omissions::named;
 use crate::stream::Stream;
 use crate::{Error, Result};
 
@@ -36,7 +34,7 @@ impl Header {
     /// Writes header and name; `size` bytes and [`pad`] are to follow.
     pub(super) fn write<W: Write>(&self, path: &[u8], output: &mut Stream<W>) -> Result<()> {
         if path.len() as u64 > MAX_PATH {
-            let (path, actual) = (PathBuf::from(path.to_os_str_lossy().into_owned()), path.len() as u64);
+            let (path, actual) = (named(path), path.len() as u64);
             return Err(Error::BeyondCpio { path, unit: "bytes of path", actual, limit: MAX_PATH });
         }
         match path {

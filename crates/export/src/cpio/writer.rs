@@ -1,11 +1,9 @@
 //! An archive entry by entry.
 
 use std::io::Write;
-use std::path::PathBuf;
-
-use bstr::ByteSlice;
 
 use super::header::{Header, finish, pad};
+use crate::omissions::named;
 use crate::stream::Stream;
 use crate::{Error, Result};
 
@@ -91,7 +89,7 @@ impl<W: Write> CpioWriter<W> {
 /// The size as a header holds it.
 pub(super) fn size_of_file(path: &[u8], size: u64) -> Result<u32> {
     u32::try_from(size).map_err(|_| {
-        let path = PathBuf::from(path.to_os_str_lossy().into_owned());
+        let path = named(path);
         Error::BeyondCpio { path, unit: "bytes", actual: size, limit: u32::MAX.into() }
     })
 }

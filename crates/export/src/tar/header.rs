@@ -1,7 +1,7 @@
 //! The headers of an entry: a ustar header, and before it a PAX header for what does not fit.
 
 use tar::{EntryType, Header};
-use vmroot_container_fs::{InodeKind, Stat};
+use vmroot_container_fs::{InodeKind, Stat, Timestamp};
 
 use super::BLOCK;
 use super::pax::{self, Records};
@@ -13,8 +13,32 @@ const PREFIX: usize = 155;
 const MAX_ID: u32 = 0o7_777_777;
 const MAX_NUMBER: u64 = 0o77_777_777_777;
 
+/// What the header of every entry says, whatever kind it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attributes {
+    /// What it is; a socket has no place in a tar.
+    pub kind: InodeKind,
+    /// The permission bits with setuid, setgid and sticky; others are passed over.
+    pub mode: u32,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The modification time.
+    pub mtime: Timestamp,
+    /// Major and minor number of a device; zeros for others.
+    pub device: (u32, u32),
+}
+
+impl From<&Stat> for Attributes {
+    fn from(stat: &Stat) -> Self {
+        let Stat { kind, mode, uid, gid, mtime, device, .. } = *stat;
+        Self { kind, mode, uid, gid, mtime, device }
+    }
+}
+
 /// The headers of an entry, on the way to be written.
-pub(super) struct EntryHeader {
+pub(crate) struct EntryHeader {
     header: Header,
     records: Records,
     size: u64,
@@ -22,13 +46,13 @@ pub(super) struct EntryHeader {
 
 impl EntryHeader {
     /// The headers of an entry without bytes and target.
-    pub(super) fn new(path: &[u8], stat: &Stat) -> Self {
+    pub(crate) fn new(path: &[u8], attributes: &Attributes) -> Self {
         let mut entry = Self { header: Header::new_ustar(), records: Records::default(), size: 0 };
-        entry.set_path(path, stat.kind == InodeKind::Directory);
-        entry.header.set_mode(stat.mode & 0o7777);
-        entry.set_owner(stat);
-        entry.set_time(stat);
-        entry.header.set_entry_type(match stat.kind {
+        entry.set_path(path, attributes.kind == InodeKind::Directory);
+        entry.header.set_mode(attributes.mode & 0o7777);
+        entry.set_owner(attributes);
+        entry.set_time(attributes);
+        entry.header.set_entry_type(match attributes.kind {
             InodeKind::Directory => EntryType::Directory,
             InodeKind::Symlink => EntryType::Symlink,
             InodeKind::Character => EntryType::Char,
@@ -37,9 +61,9 @@ impl EntryHeader {
             InodeKind::Regular | InodeKind::Socket | InodeKind::Link => EntryType::Regular,
         });
         let ustar = entry.header.as_ustar_mut().expect("it was made as one");
-        // At most 4095 and 1,048,575: an index holds no others.
-        ustar.set_device_major(stat.device.0);
-        ustar.set_device_minor(stat.device.1);
+        // At most 4095 and 1,048,575: neither an index nor a kernel has others.
+        ustar.set_device_major(attributes.device.0);
+        ustar.set_device_minor(attributes.device.1);
         entry
     }
 
@@ -60,26 +84,26 @@ impl EntryHeader {
         ustar.name[..name.len()].copy_from_slice(name);
     }
 
-    fn set_owner(&mut self, stat: &Stat) {
-        for (key, id) in [(&b"uid"[..], stat.uid), (b"gid", stat.gid)] {
+    fn set_owner(&mut self, attributes: &Attributes) {
+        for (key, id) in [(&b"uid"[..], attributes.uid), (b"gid", attributes.gid)] {
             if id > MAX_ID {
                 self.records.add_number(key, id.into());
             }
         }
         let short = |id: u32| if id > MAX_ID { 0 } else { id.into() };
-        self.header.set_uid(short(stat.uid));
-        self.header.set_gid(short(stat.gid));
+        self.header.set_uid(short(attributes.uid));
+        self.header.set_gid(short(attributes.gid));
     }
 
-    fn set_time(&mut self, stat: &Stat) {
-        let seconds = u64::try_from(stat.mtime.seconds).ok().filter(|seconds| *seconds <= MAX_NUMBER);
-        if seconds.is_none() || stat.mtime.nanoseconds > 0 {
-            self.records.add(b"mtime", pax::decimal_time(stat.mtime).as_bytes());
+    fn set_time(&mut self, attributes: &Attributes) {
+        let seconds = u64::try_from(attributes.mtime.seconds).ok().filter(|seconds| *seconds <= MAX_NUMBER);
+        if seconds.is_none() || attributes.mtime.nanoseconds > 0 {
+            self.records.add(b"mtime", pax::decimal_time(attributes.mtime).as_bytes());
         }
         self.header.set_mtime(seconds.unwrap_or(0));
     }
 
-    pub(super) fn set_symlink(&mut self, target: &[u8]) {
+    pub(crate) fn set_symlink(&mut self, target: &[u8]) {
         let short = &target[..target.len().min(NAME)];
         if target.len() > NAME {
             self.records.add(b"linkpath", target);
@@ -87,12 +111,12 @@ impl EntryHeader {
         self.header.as_old_mut().linkname[..short.len()].copy_from_slice(short);
     }
 
-    pub(super) fn set_hard_link(&mut self, first: &[u8]) {
+    pub(crate) fn set_hard_link(&mut self, first: &[u8]) {
         self.header.set_entry_type(EntryType::Link);
         self.set_symlink(first);
     }
 
-    pub(super) fn set_xattr(&mut self, name: &[u8], value: &[u8]) {
+    pub(crate) fn set_xattr(&mut self, name: &[u8], value: &[u8]) {
         self.records.add(&pax::xattr_key(name), value);
     }
 
@@ -161,20 +185,16 @@ mod tests {
 
     #[test]
     fn a_size_of_more_than_eleven_octal_digits_is_a_record() {
-        let stat = Stat {
-            ino: vmroot_container_fs::InodeId::ROOT,
+        let attributes = Attributes {
             kind: InodeKind::Regular,
-            mode: 0o100_644,
+            mode: 0o644,
             uid: 0,
             gid: 0,
-            nlink: 1,
-            size: 0,
-            blocks: 0,
-            mtime: vmroot_container_fs::Timestamp::default(),
+            mtime: Timestamp::default(),
             device: (0, 0),
         };
         let bytes_for = |size| {
-            let mut header = EntryHeader::new(b"large", &stat);
+            let mut header = EntryHeader::new(b"large", &attributes);
             header.set_size(size);
             header.into_bytes()
         };

@@ -1,13 +1,14 @@
 //! A root as one tar: ustar headers, and PAX records (POSIX pax, "pax Extended Header") for what those cannot say.
 //!
-//! [`header`] writes the headers of an entry, [`pax`] the records, and [`sparse`] finds holes that are worth leaving out.
+//! [`header`] writes the headers of an entry, [`pax`] the records, [`sparse`] finds holes that are worth leaving out, and
+//! [`archive`] puts entries one behind the other: those of a root here, those of a layer in [`crate::layer`].
 
+mod archive;
 mod header;
 mod pax;
 mod sparse;
 
 use std::io::Write;
-use std::ops::Range;
 
 use vmroot_compress::{Encoder, EncoderOptions};
 use vmroot_container_fs::{ContainerFs, Extent, InodeKind, WalkEntry};
@@ -15,9 +16,11 @@ use vmroot_container_fs::{ContainerFs, Extent, InodeKind, WalkEntry};
 use crate::LastHoles;
 use crate::omissions::Omissions;
 use crate::progress::{Counter, Hook, Meter, going_on, total_bytes};
-use crate::stream::Stream;
 use crate::{Error, Result};
-use header::EntryHeader;
+
+pub(crate) use archive::Archive;
+pub use header::Attributes;
+pub(crate) use header::EntryHeader;
 
 /// A tar is made of blocks of this many bytes.
 const BLOCK: usize = 512;
@@ -53,7 +56,7 @@ pub fn export_tar<W: Write>(fs: &ContainerFs, writer: W, options: &TarOptions<'_
     let mut export = Export {
         fs,
         counter: Counter::new(&meter),
-        output: Stream::new(writer),
+        archive: Archive::new(writer),
         holes: LastHoles::default(),
         report: TarReport::default(),
     };
@@ -61,8 +64,7 @@ pub fn export_tar<W: Write>(fs: &ContainerFs, writer: W, options: &TarOptions<'_
         export.entry(&entry)?;
     }
     going_on(export.counter.report())?;
-    export.output.write(&[0; 2 * BLOCK])?;
-    let (writer, bytes) = export.output.finish()?;
+    let (writer, bytes) = export.archive.finish()?;
     Ok((writer, TarReport { bytes, ..export.report }))
 }
 
@@ -84,7 +86,7 @@ pub fn export_compressed_tar<W: Write>(
 struct Export<'a, W> {
     fs: &'a ContainerFs,
     counter: Counter<'a>,
-    output: Stream<W>,
+    archive: Archive<W>,
     holes: LastHoles<'a>,
     report: TarReport,
 }
@@ -97,54 +99,26 @@ impl<W: Write> Export<'_, W> {
             return Ok(());
         }
         self.report.entries += 1;
-        let mut header = EntryHeader::new(&entry.path, &stat);
+        let mut header = EntryHeader::new(&entry.path, &Attributes::from(&stat));
         if let Some(first) = &entry.link_to {
             header.set_hard_link(first);
-            return self.output.write(&header.into_bytes());
+            return self.archive.entry(header);
         }
         for (name, value) in self.fs.xattrs(entry.ino) {
             header.set_xattr(name, value);
         }
-        match stat.kind {
-            InodeKind::Regular => return self.file(header, entry),
-            InodeKind::Symlink => header.set_symlink(self.fs.readlink(entry.ino)?),
+        match (stat.kind, self.fs.extent(entry.ino)) {
+            (InodeKind::Regular, Some(extent)) => return self.file(header, entry, extent),
+            (InodeKind::Symlink, _) => header.set_symlink(self.fs.readlink(entry.ino)?),
             _ => {}
         }
-        self.output.write(&header.into_bytes())
+        self.archive.entry(header)
     }
 
-    fn file(&mut self, mut header: EntryHeader, entry: &WalkEntry) -> Result<()> {
-        let Some(extent) = self.fs.extent(entry.ino) else { return self.output.write(&header.into_bytes()) };
-        let map = sparse::Map::of(self.holes.of(self.fs, extent.file), &extent);
-        match map.map_err(|source| Error::unreadable(self.fs, extent.file, source))? {
-            None => {
-                header.set_size(extent.length);
-                self.output.write(&header.into_bytes())?;
-                self.data(extent, 0..extent.length)?;
-            }
-            Some(map) => {
-                let (runs, data) = (map.to_bytes(), map.data_length());
-                header.set_sparse(&entry.path, extent.length, runs.len() as u64 + data);
-                self.output.write(&header.into_bytes())?;
-                self.output.write(&runs)?;
-                for run in map.runs {
-                    self.data(extent, run)?;
-                }
-                going_on(self.counter.add(extent.length - data))?;
-            }
-        }
-        self.output.pad(BLOCK)
-    }
-
-    fn data(&mut self, extent: Extent, run: Range<u64>) -> Result<()> {
-        let file = &self.fs.contents_file(extent.file).file;
-        let mut range = extent.offset + run.start..extent.offset + run.end;
-        while !range.is_empty() {
-            let count =
-                self.output.copy(file, &range)?.map_err(|source| Error::unreadable(self.fs, extent.file, source))?;
-            range.start += count;
-            going_on(self.counter.add(count))?;
-        }
-        Ok(())
+    fn file(&mut self, header: EntryHeader, entry: &WalkEntry, extent: Extent) -> Result<()> {
+        let holes = self.holes.of(self.fs, extent.file);
+        let range = extent.offset..extent.offset + extent.length;
+        let read = self.archive.file(header, &entry.path, holes, range, &mut self.counter)?;
+        read.map_err(|source| Error::unreadable(self.fs, extent.file, source))
     }
 }

@@ -8,8 +8,6 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use vmroot_container_fs::Extent;
-
 use super::BLOCK;
 use crate::holes::Holes;
 
@@ -33,23 +31,23 @@ pub(super) struct Map {
 }
 
 impl Map {
-    /// Looks at a file; nothing if its zeros are not worth a map.
-    pub(super) fn of(holes: &mut Holes<'_>, extent: &Extent) -> io::Result<Option<Self>> {
-        if extent.length < WORTHWHILE {
+    /// Looks at a range of a file, which is a file for the tar; nothing if its zeros are not worth a map.
+    pub(super) fn of(holes: &mut Holes<'_>, file: Range<u64>) -> io::Result<Option<Self>> {
+        let size = file.end - file.start;
+        if size < WORTHWHILE {
             return Ok(None);
         }
-        let mut map = Self { runs: Vec::new(), size: extent.length, smallest_hole: 1 };
-        let end = extent.offset + extent.length;
-        let mut position = extent.offset;
+        let mut map = Self { runs: Vec::new(), size, smallest_hole: 1 };
+        let mut position = file.start;
         let mut buffer = vec![0; BUFFER];
-        while let Some(data) = holes.next_data(position..end)? {
+        while let Some(data) = holes.next_data(position..file.end)? {
             // In whole pages from the start of the file, wherever the file system sees the data begin and end.
-            let start = (data.start - extent.offset) / PAGE as u64 * PAGE as u64;
-            let stop = (data.end - extent.offset).next_multiple_of(PAGE as u64).min(extent.length);
+            let start = (data.start - file.start) / PAGE as u64 * PAGE as u64;
+            let stop = (data.end - file.start).next_multiple_of(PAGE as u64).min(size);
             let length = BUFFER.min(usize::try_from(stop - start).unwrap_or(BUFFER));
-            holes.file().read_exact_at(&mut buffer[..length], extent.offset + start)?;
+            holes.file().read_exact_at(&mut buffer[..length], file.start + start)?;
             map.look_at(&buffer[..length], start);
-            position = extent.offset + start + length as u64;
+            position = file.start + start + length as u64;
         }
         Ok((map.size - map.data_length() >= WORTHWHILE).then_some(map))
     }

@@ -2,17 +2,19 @@
 
 use std::path::Path;
 
+use vmroot::Top;
 use vmroot::export::{DirectoryOptions, Progress, export_directory};
 
-use super::{Export, SHOWN};
-use crate::context::Context;
-use crate::output;
+use super::Export;
+use crate::context::{self, Context};
+use crate::output::{self, SHOWN};
 
 /// A directory that another machine opens as it is.
-pub(super) fn prebaked(context: &Context, image: &str, out: &Path) -> anyhow::Result<()> {
+pub(super) fn prebaked(context: &Context, image: &str, out: &Path, top: &Top) -> anyhow::Result<()> {
     let client = context.client()?;
     let image = context.image(&client, image)?;
-    Ok(vmroot::export_to_dir(&client, &image, out)?)
+    context::note_omitted(&vmroot::export_on_top_to_dir(&client, &image, top, out)?);
+    Ok(())
 }
 
 /// Plain files.

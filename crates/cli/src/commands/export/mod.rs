@@ -21,23 +21,19 @@ use vmroot::{Cancel, Compression, ContainerFs, RuntimeConfig};
 use crate::args::{ExportArguments, Format};
 use crate::bars::Bars;
 use crate::context::Context;
-use crate::output;
-
-/// What a form could not hold is shown this often, and counted from there.
-const SHOWN: usize = 20;
 
 /// Writes a root out.
 pub(crate) fn export(context: &Context, image: &str, out: &Path, options: &ExportArguments) -> anyhow::Result<()> {
     check::check(out, options)?;
     // The one form that is made of the image's files, not of its root.
     if options.format == Format::Prebaked {
-        directory::prebaked(context, image, out)?;
+        directory::prebaked(context, image, out, &options.top.top())?;
         return match &options.config_out {
             Some(file) => write_config(file, &RuntimeConfig::read(&out.join("config.json"))?),
             None => Ok(()),
         };
     }
-    let opened = context.root(image)?;
+    let opened = context.root(image, &options.top.top())?;
     // What cannot be had is said before anything is written.
     let config = options.config_out.is_some().then(|| opened.config()).transpose()?;
     let bar = Bars::single(context.quiet(), 0);
@@ -86,16 +82,5 @@ impl Export<'_> {
         self.bar.set_length(progress.total_bytes);
         self.bar.set_position(progress.bytes);
         if self.cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-}
-
-/// Says which paths a form lacks something of.
-fn note_omissions(what: &str, omissions: &Omissions) {
-    for path in omissions.paths.iter().take(SHOWN) {
-        output::note(&format!("{what}: {}", path.display()));
-    }
-    let more = omissions.total.saturating_sub(SHOWN as u64);
-    if more > 0 {
-        output::note(&format!("{what}: {more} more"));
     }
 }

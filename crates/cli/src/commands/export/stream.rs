@@ -9,7 +9,7 @@ use vmroot::export::{
 };
 use vmroot::{Compression, EncoderOptions};
 
-use super::{Export, note_omissions};
+use super::Export;
 use crate::output;
 
 /// A tar.
@@ -20,7 +20,7 @@ pub(super) fn tar(export: &Export<'_>, compression: Option<Compression>) -> anyh
         None => export_tar(export.root, writer, &options),
         Some(compression) => export_compressed_tar(export.root, writer, &options, &encoder(export, compression)),
     })?;
-    note_omissions("left out, a tar has no sockets", &report.omitted);
+    output::omissions("left out, a tar has no sockets", &report.omitted);
     Ok(())
 }
 
@@ -32,8 +32,8 @@ pub(super) fn cpio(export: &Export<'_>, compression: Option<Compression>) -> any
         None => export_cpio(export.root, writer, &options),
         Some(compression) => export_compressed_cpio(export.root, writer, &options, &encoder(export, compression)),
     })?;
-    note_omissions("xattrs left out, a cpio has none", &report.without_xattrs);
-    note_omissions("time changed, a cpio has those from 1970 to 2106", &report.clamped_times);
+    output::omissions("xattrs left out, a cpio has none", &report.without_xattrs);
+    output::omissions("time changed, a cpio has those from 1970 to 2106", &report.clamped_times);
     if report.without_nanoseconds.total > 0 {
         let paths = report.without_nanoseconds.total;
         output::note(&format!("times of {paths} paths are cut to whole seconds, a cpio has no others"));

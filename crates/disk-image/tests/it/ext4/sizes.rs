@@ -117,7 +117,8 @@ fn a_label_has_sixteen_bytes_at_most() {
     if needs_e2fsprogs() {
         return;
     }
-    let labelled = |label| Image::of_root(&Root::in_memory(&layers()).fs, &Ext4Options { label, ..Ext4Options::default() });
+    let labelled =
+        |label| Image::of_root(&Root::in_memory(&layers()).fs, &Ext4Options { label, ..Ext4Options::default() });
     assert_eq!(labelled("sixteen bytes ok").unwrap().superblock("Filesystem volume name"), "sixteen bytes ok");
     assert!(labelled("seventeen bytes !").is_err());
 }

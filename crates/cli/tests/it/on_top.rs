@@ -1,0 +1,129 @@
+//! `--layer` and `--add`: the same root in every form.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use vmroot_testkit::layer::{Encoding, Entry, Layer};
+use vmroot_testkit::listing::Listing;
+use vmroot_testkit::registry::Registry;
+use vmroot_testkit::skip;
+
+use crate::program::{Program, wait_until};
+use crate::samples::{image, serve};
+
+/// A program with an image, and the arguments that put something on top of it.
+fn prepared(registry: &Registry) -> (Program, String, Vec<String>) {
+    let image = serve(registry, &image("amd64"), "v1");
+    let program = Program::new();
+    let layer = Layer::new([Entry::whiteout("etc/motd"), Entry::file("usr/bin/tool", "the layer's").mode(0o700)]);
+    let tar = program.file("layer.tar", layer.to_tar(&Encoding::default()));
+    let directory = program.path("directory");
+    fs::create_dir_all(directory.join("etc")).unwrap();
+    fs::write(directory.join("etc/hostname"), "guest\n").unwrap();
+    fs::write(directory.join(".wh.loop"), "").unwrap();
+    let file = program.file("a:b", "with a colon");
+    let arguments = [
+        format!("--layer={}", tar.display()),
+        format!("--layer={}", directory.display()),
+        format!("--add={}:/bin/", file.display()),
+        format!("--add={}:/etc/added:640:7:8", file.display()),
+        format!("--add={}:/srv/made/hostname", directory.join("etc/hostname").display()),
+        "--arch=amd64".to_owned(),
+    ];
+    program.ok(["pull", &image, "--arch=amd64"]);
+    (program, image, arguments.into())
+}
+
+fn run(program: &Program, arguments: &[&str], more: &[String]) -> String {
+    program.ok(arguments.iter().copied().chain(more.iter().map(String::as_str)))
+}
+
+fn temporary(program: &Program) -> Vec<PathBuf> {
+    let entries = fs::read_dir(program.cache()).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.file_name().unwrap().as_encoded_bytes().starts_with(b".tmp")).collect()
+}
+
+#[test]
+fn every_form_holds_it() {
+    if skip::needs_root() || !Path::new("/dev/fuse").exists() && skip::because("needs /dev/fuse") {
+        return;
+    }
+    let registry = Registry::start();
+    let (program, image, top) = prepared(&registry);
+    let place = |name: &str| program.path(name).display().to_string();
+
+    run(&program, &["export", &image, &place("dir"), "--format=dir"], &top);
+    let expected = Listing::of_directory(program.path("dir")).unwrap();
+    let names: Vec<_> = expected.rows.keys().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
+    for name in ["usr/bin/a:b", "etc/added", "etc/hostname", "srv/made/hostname"] {
+        assert!(names.iter().any(|other| other == name), "{name}: {names:?}");
+    }
+    assert!(!names.iter().any(|name| name == "etc/motd" || name == "loop"), "{names:?}");
+    let row = &expected.rows[&b"etc/added"[..]];
+    assert_eq!((row.mode, row.uid, row.gid), (0o640, 7, 8));
+    assert_eq!(expected.rows[&b"usr/bin/tool"[..]].mode, 0o700);
+    assert_eq!(expected.rows[&b"usr/bin/alias"[..]].mode, 0o4755, "the image's, and linked to it no more");
+
+    fs::create_dir(program.path("mount")).unwrap();
+    run(&program, &["mount", &image, &place("mount"), "--detach", "--suid-dev"], &top);
+    expected.assert_same(&Listing::of_directory(program.path("mount")).unwrap());
+    assert_eq!(temporary(&program).len(), 1, "the process that serves has the layers");
+    program.ok(["umount", &place("mount")]);
+    wait_until("the end of the process that served", || temporary(&program).is_empty());
+
+    let tar = |name: &str| {
+        run(&program, &["export", &image, &place(name), "--format=tar"], &top);
+        fs::read(program.path(name)).unwrap()
+    };
+    let bytes = tar("one.tar");
+    assert!(bytes == tar("two.tar"), "the same input makes the same bytes");
+    run(&program, &["export", &image, &place("whole"), "--format=prebaked"], &top);
+    let prebaked = format!("prebaked:{}", place("whole"));
+    run(&program, &["export", &prebaked, &place("three.tar"), "--format=tar"], &[]);
+    assert!(fs::read(program.path("three.tar")).unwrap() == bytes);
+    let config: serde_json::Value =
+        serde_json::from_slice(&fs::read(program.path("whole/config.json")).unwrap()).unwrap();
+    assert_eq!(config["layers"].as_array().unwrap().len(), 2 + 3);
+    // Without the merged index the layers make the same root.
+    fs::remove_file(program.path("whole/root.idx")).unwrap();
+    run(&program, &["export", &prebaked, &place("four.tar"), "--format=tar"], &[]);
+    assert!(fs::read(program.path("four.tar")).unwrap() == bytes);
+
+    // A prebaked directory takes something on top as well.
+    let file = program.file("more", "more");
+    let more = [format!("--add={}:/", file.display())];
+    run(&program, &["export", &prebaked, &place("more.tar"), "--format=tar"], &more);
+    assert!(fs::read(program.path("more.tar")).unwrap().windows(4).any(|bytes| bytes == b"more"));
+    assert_eq!(temporary(&program), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn mistakes_are_named() {
+    let registry = Registry::start();
+    let (program, image, _) = prepared(&registry);
+    let out = program.path("out").display().to_string();
+    let export =
+        |code, option: &str| program.fails(code, ["export", &image, &out, "--format=tar", "--arch=amd64", option]);
+    assert!(export(2, "--add=only-a-source").contains("wants SRC:DEST"));
+    assert!(export(2, "--add=a:relative").contains("DEST begins with a slash"));
+    assert!(export(1, "--add=/no/such/file:/x").contains("/no/such/file to /x: "));
+    assert!(export(3, "--layer=/no/such/layer").contains("/no/such/layer: "));
+    let text = program.file("text", "no tar ".repeat(1000));
+    assert!(export(5, &format!("--layer={}", text.display())).contains("text: "));
+    let large = program.file("large", vec![0; 100_000]);
+    let message = program.fails(
+        5,
+        [
+            "export",
+            &image,
+            &out,
+            "--format=tar",
+            "--arch=amd64",
+            "--max-contents=1K",
+            &format!("--add={}:/", large.display()),
+        ],
+    );
+    assert!(message.contains("--max-contents raises the limit"), "{message}");
+    assert!(!program.path("out").exists());
+    assert_eq!(temporary(&program), Vec::<PathBuf>::new());
+}

@@ -1,0 +1,122 @@
+//! Opening directories below another, at any depth, and never outside of it.
+//!
+//! Names are resolved by openat2(2) from a descriptor, with `RESOLVE_BENEATH`, `RESOLVE_NO_SYMLINKS` and
+//! `RESOLVE_NO_MAGICLINKS`: whoever swaps a directory for a link meanwhile gets an error, not a step to somewhere else.
+
+use std::borrow::Cow;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::Errno;
+
+/// Bytes of the longest path that one system call takes (`PATH_MAX` less its NUL).
+const PATH: usize = 4095;
+
+pub(crate) const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Opens what `names`, at least one, lead to, in as many steps as `PATH_MAX` asks for.
+pub(crate) fn open_below(from: BorrowedFd<'_>, names: &[&[u8]]) -> rustix::io::Result<OwnedFd> {
+    let mut fd: Option<OwnedFd> = None;
+    let mut rest = names;
+    loop {
+        let (path, count) = longest_path(rest);
+        let next = open_path(fd.as_ref().map_or(from, AsFd::as_fd), &path, &rest[..count])?;
+        rest = &rest[count..];
+        if rest.is_empty() {
+            return Ok(next);
+        }
+        fd = Some(next);
+    }
+}
+
+/// As many names as fit one path; at least one, which has 255 bytes at most.
+fn longest_path<'n>(names: &[&'n [u8]]) -> (Cow<'n, [u8]>, usize) {
+    let mut length = 0;
+    let count = names.iter().take_while(|name| {
+        length += name.len() + 1;
+        length <= PATH + 1
+    });
+    match count.count() {
+        1 => (Cow::Borrowed(names[0]), 1),
+        count => (Cow::Owned(names[..count].join(&b'/')), count),
+    }
+}
+
+fn open_path(from: BorrowedFd<'_>, path: &[u8], names: &[&[u8]]) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    loop {
+        match openat2(from, path, DIRECTORY, Mode::empty(), resolve) {
+            // Another thread renamed something somewhere: RESOLVE_BENEATH cannot be sure.
+            Err(Errno::AGAIN) => {}
+            // Linux before 5.6, or a sandbox that does not know the call.
+            Err(Errno::NOSYS | Errno::PERM) => return open_one_by_one(from, names),
+            result => return result,
+        }
+    }
+}
+
+/// The same with one call for each name: a single name that is no link leads nowhere else.
+fn open_one_by_one(from: BorrowedFd<'_>, names: &[&[u8]]) -> rustix::io::Result<OwnedFd> {
+    let (first, rest) = names.split_first().ok_or(Errno::NOENT)?;
+    let mut fd = openat(from, *first, DIRECTORY, Mode::empty())?;
+    for name in rest {
+        fd = openat(&fd, *name, DIRECTORY, Mode::empty())?;
+    }
+    Ok(fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{CWD, fstat};
+
+    use super::*;
+
+    /// `real/deep`, and a link to `real` beside it.
+    fn tree() -> (tempfile::TempDir, OwnedFd) {
+        let tree = tempfile::tempdir().unwrap();
+        fs::create_dir_all(tree.path().join("real/deep")).unwrap();
+        symlink("real", tree.path().join("link")).unwrap();
+        let fd = openat(CWD, tree.path(), DIRECTORY, Mode::empty()).unwrap();
+        (tree, fd)
+    }
+
+    fn both_ways(from: &OwnedFd, names: &[&[u8]]) -> [rustix::io::Result<u64>; 2] {
+        let inode = |fd: rustix::io::Result<OwnedFd>| fd.and_then(|fd| Ok(fstat(&fd)?.st_ino));
+        let path = names.join(&b'/');
+        [inode(open_path(from.as_fd(), &path, names)), inode(open_one_by_one(from.as_fd(), names))]
+    }
+
+    #[test]
+    fn both_ways_to_open_give_the_same_directory_and_follow_no_link() {
+        let (_tree, fd) = tree();
+        let [by_path, one_by_one] = both_ways(&fd, &[b"real", b"deep"]);
+        assert_eq!(by_path.unwrap(), one_by_one.unwrap());
+        for names in [&[&b"link"[..]][..], &[b"link", b"deep"]] {
+            for result in both_ways(&fd, names) {
+                assert!(matches!(result, Err(Errno::LOOP | Errno::NOTDIR)), "{result:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_never_leads_out() {
+        let (_tree, fd) = tree();
+        let deep = open_below(fd.as_fd(), &[b"real", b"deep"]).unwrap();
+        assert_eq!(open_path(deep.as_fd(), b"../..", &[]).unwrap_err(), Errno::XDEV);
+        assert_eq!(open_path(deep.as_fd(), b"/", &[]).unwrap_err(), Errno::XDEV);
+    }
+
+    #[test]
+    fn names_are_joined_up_to_the_longest_path() {
+        let name = [b'n'; 255];
+        let names = vec![&name[..]; 40];
+        let (path, count) = longest_path(&names);
+        assert_eq!((path.len(), count), (16 * 256 - 1, 16));
+        assert_eq!(longest_path(&names[..1]), (Cow::Borrowed(&name[..]), 1));
+        assert_eq!(longest_path(&names[..3]).0.len(), 3 * 256 - 1);
+    }
+}

@@ -1,0 +1,126 @@
+//! A directory of this machine as a layer: the tar of changes that an OCI image is made of.
+//!
+//! [`export_layer`] writes a whole directory, with the marks that overlayfs leaves in its upper directory ([`marks`])
+//! turned into those of a layer. [`LayerWriter`] writes single entries.
+
+mod marks;
+mod writer;
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::path::Path;
+
+use vmroot_compress::{Encoder, EncoderOptions};
+use vmroot_container_fs::InodeKind;
+
+use crate::omissions::Omissions;
+use crate::progress::{Hook, Meter};
+use crate::{Error, HostWalk, Result};
+use marks::Mark;
+
+pub use writer::LayerWriter;
+use writer::{OPAQUE, WHITEOUT};
+
+/// How a directory becomes a layer.
+#[derive(Default, Clone, Copy)]
+pub struct LayerOptions<'a> {
+    /// Take files named `.wh.…` for the whiteouts of an unpacked layer; otherwise they are refused.
+    pub whiteout_files: bool,
+    /// Write the attributes of the directory itself, as those of the root directory.
+    pub with_root: bool,
+    /// Hears of progress, with a total of 0, and may stop the export.
+    pub hook: Option<Hook<'a>>,
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LayerReport {
+    /// Entries, marks included.
+    pub entries: u64,
+    /// Bytes of the tar, before any compression.
+    pub bytes: u64,
+    /// Sockets that were left out, for a tar has no type for them. A program that listens on one makes it.
+    pub omitted: Omissions,
+}
+
+/// Writes a directory as a layer's tar, and gives the writer back after a flush.
+///
+/// Owners, modes, nanoseconds, xattrs (see below), devices, holes and hard links within the directory are kept; entries
+/// come as in [`export_tar`](crate::export_tar). The bytes are a function of what is in the directory. overlayfs's
+/// whiteouts and opaque directories become those of a layer, its xattrs are left out. So are xattrs that are not the
+/// files' own: the labels that SELinux and SMACK of this machine gave them, EVM's signatures, and what file systems show
+/// as xattrs of their own.
+///
+/// # Errors
+/// [`Error::Io`] for what cannot be read, [`Error::Unportable`] for files of which overlayfs has kept a part in a lower
+/// layer, [`Error::ReservedName`], [`Error::Stream`], [`Error::Cancelled`].
+pub fn export_layer<W: Write>(directory: &Path, writer: W, options: &LayerOptions<'_>) -> Result<(W, LayerReport)> {
+    let meter = Meter::new(options.hook, 0);
+    let mut layer = LayerWriter::new(writer, &meter);
+    let mut walk = HostWalk::of_directory(directory)?;
+    let mut report = LayerReport::default();
+    // Directories whose files may be whiteouts by an xattr.
+    let mut xattr_whiteouts: HashSet<Vec<u8>> = HashSet::new();
+    while let Some(entry) = walk.next() {
+        let mut entry = entry?;
+        let is_start = entry.path.is_empty();
+        if options.whiteout_files && entry.name().starts_with(WHITEOUT) {
+            add_whiteout_file(&mut layer, &entry.path)?;
+            if entry.attributes.kind == InodeKind::Directory {
+                walk.leave();
+            }
+            continue;
+        }
+        let parent = entry.path.iter().rposition(|&byte| byte == b'/').map_or(&b""[..], |slash| &entry.path[..slash]);
+        let mark = marks::of(&entry, !is_start && xattr_whiteouts.contains(parent))?;
+        marks::strip(&mut entry.xattrs);
+        match mark {
+            Mark::Whiteout => {
+                layer.whiteout(&entry.path)?;
+                continue;
+            }
+            Mark::HasXattrWhiteouts => drop(xattr_whiteouts.insert(entry.path.clone())),
+            Mark::None | Mark::Opaque => {}
+        }
+        if (!is_start || options.with_root) && !layer.add(&entry.path, &entry)? {
+            report.omitted.add(&entry.path);
+        }
+        if mark == Mark::Opaque {
+            layer.opaque(&entry.path)?;
+        }
+    }
+    report.entries = layer.entries();
+    let (writer, bytes) = layer.finish()?;
+    Ok((writer, LayerReport { bytes, ..report }))
+}
+
+/// The same, compressed.
+///
+/// # Errors
+/// As [`export_layer`], and [`Error::Compression`] for a compression that is not written or a level that it does not
+/// have.
+pub fn export_compressed_layer<W: Write>(
+    directory: &Path,
+    writer: W,
+    options: &LayerOptions<'_>,
+    compression: &EncoderOptions,
+) -> Result<(W, LayerReport)> {
+    let encoder = Encoder::new(writer, compression)?;
+    let (encoder, report) = export_layer(directory, encoder, options)?;
+    Ok((encoder.finish().map_err(Error::Stream)?, report))
+}
+
+/// A whiteout of an unpacked layer, or one of AUFS's own files, which mean nothing.
+fn add_whiteout_file<W: Write>(layer: &mut LayerWriter<'_, W>, path: &[u8]) -> Result<()> {
+    let slash = path.iter().rposition(|&byte| byte == b'/');
+    let (directory, name) = slash.map_or((&b""[..], path), |slash| (&path[..slash], &path[slash + 1..]));
+    if name == OPAQUE {
+        return layer.opaque(directory);
+    }
+    let hidden = &name[WHITEOUT.len()..];
+    if hidden.is_empty() || hidden.starts_with(WHITEOUT) {
+        return Ok(());
+    }
+    let path = if slash.is_some() { [directory, b"/", hidden].concat() } else { hidden.to_vec() };
+    layer.whiteout(&path)
+}

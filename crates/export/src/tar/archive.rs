@@ -1,0 +1,89 @@
+//! Entries on their way into a tar.
+
+use std::io::{self, Write};
+use std::ops::Range;
+
+use super::BLOCK;
+use super::header::EntryHeader;
+use super::sparse::Map;
+use crate::progress::{Counter, going_on};
+use crate::stream::Stream;
+use crate::{Holes, Result};
+
+/// A tar that is being written.
+pub(crate) struct Archive<W> {
+    output: Stream<W>,
+}
+
+impl<W: Write> Archive<W> {
+    pub(crate) fn new(writer: W) -> Self {
+        Self { output: Stream::new(writer) }
+    }
+
+    /// Writes an entry that has no bytes.
+    pub(crate) fn entry(&mut self, header: EntryHeader) -> Result<()> {
+        self.output.write(&header.into_bytes())
+    }
+
+    /// Writes a regular file with bytes that are at hand.
+    pub(crate) fn bytes(&mut self, mut header: EntryHeader, bytes: &[u8]) -> Result<()> {
+        header.set_size(bytes.len() as u64);
+        self.output.write(&header.into_bytes())?;
+        self.output.write(bytes)?;
+        self.output.pad(BLOCK)
+    }
+
+    /// Writes a regular file with the bytes of a range of the file that `holes` looks at, without its zeros where that
+    /// is worth it. The inner error is that of reading.
+    pub(crate) fn file(
+        &mut self,
+        mut header: EntryHeader,
+        path: &[u8],
+        holes: &mut Holes<'_>,
+        range: Range<u64>,
+        counter: &mut Counter<'_>,
+    ) -> Result<io::Result<()>> {
+        let length = range.end - range.start;
+        let map = match Map::of(holes, range.clone()) {
+            Ok(map) => map,
+            Err(error) => return Ok(Err(error)),
+        };
+        let Some(map) = map else {
+            header.set_size(length);
+            self.output.write(&header.into_bytes())?;
+            let read = self.data(holes, range, counter)?;
+            return self.output.pad(BLOCK).map(|()| read);
+        };
+        let (runs, data) = (map.to_bytes(), map.data_length());
+        header.set_sparse(path, length, runs.len() as u64 + data);
+        self.output.write(&header.into_bytes())?;
+        self.output.write(&runs)?;
+        for run in map.runs {
+            let read = self.data(holes, range.start + run.start..range.start + run.end, counter)?;
+            if read.is_err() {
+                return Ok(read);
+            }
+        }
+        going_on(counter.add(length - data))?;
+        self.output.pad(BLOCK).map(Ok)
+    }
+
+    fn data(&mut self, holes: &Holes<'_>, mut range: Range<u64>, counter: &mut Counter<'_>) -> Result<io::Result<()>> {
+        while !range.is_empty() {
+            match self.output.copy(holes.file(), &range)? {
+                Ok(count) => {
+                    range.start += count;
+                    going_on(counter.add(count))?;
+                }
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Writes the two blocks of zeros that end a tar, and gives the writer back with the number of bytes.
+    pub(crate) fn finish(mut self) -> Result<(W, u64)> {
+        self.output.write(&[0; 2 * BLOCK])?;
+        self.output.finish()
+    }
+}

@@ -1,0 +1,89 @@
+//! A tar or a directory becomes an index and contents.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, PipeWriter, Read};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::thread;
+
+use vmroot_compress::pipelined;
+use vmroot_export::{LayerOptions, Omissions, Progress, export_layer};
+use vmroot_layer_index::{BuildOptions, BuiltLayer, build};
+
+use super::Work;
+use crate::{Cancel, Error, Result};
+
+/// What a pipe holds at once by default.
+const PIPE: usize = 64 << 10;
+
+impl Work<'_> {
+    /// Indexes a layer: a directory, or a tar in any compression.
+    pub(super) fn layer(&self, path: &Path, omitted: &mut Omissions) -> Result<BuiltLayer> {
+        let built = if fs::metadata(path).map_err(Error::io(path))?.is_dir() {
+            self.directory(path, omitted)
+        } else {
+            self.tar(File::open(path).map_err(Error::io(path))?)
+        };
+        built.map_err(Error::on_top(path.display().to_string()))
+    }
+
+    fn tar(&self, file: File) -> Result<BuiltLayer> {
+        let tar = pipelined(Cancellable { file, cancel: self.options.cancel.clone() }, &self.options.limits);
+        build(tar, self.directory, &self.build_options()).map_err(|error| self.unless_cancelled(error.into()))
+    }
+
+    fn directory(&self, path: &Path, omitted: &mut Omissions) -> Result<BuiltLayer> {
+        let hook = |_: Progress| self.going_on();
+        let options = LayerOptions { whiteout_files: true, hook: Some(&hook), ..LayerOptions::default() };
+        let (built, report) = self.written(|writer| Ok(export_layer(path, writer, &options)?.1))?;
+        omitted.append(report.omitted);
+        Ok(built)
+    }
+
+    /// Indexes a tar while a thread writes it: it is nowhere as a whole.
+    pub(super) fn written<R: Send>(
+        &self,
+        write: impl FnOnce(PipeWriter) -> Result<R> + Send,
+    ) -> Result<(BuiltLayer, R)> {
+        let (reader, writer) = io::pipe().map_err(Error::io(self.directory))?;
+        let (built, written) = thread::scope(|scope| {
+            let thread = scope.spawn(|| write(writer));
+            let built = build(BufReader::with_capacity(PIPE, reader), self.directory, &self.build_options());
+            (built, thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        // A tar that ends early may look like a whole one: the writer knows better, unless it is only that nobody listens.
+        match (built, written) {
+            (Err(error), Err(Error::Export(vmroot_export::Error::Stream(_)))) | (Err(error), Ok(_)) => {
+                Err(self.unless_cancelled(error.into()))
+            }
+            (_, Err(error)) => Err(self.unless_cancelled(error)),
+            (Ok(built), Ok(report)) => Ok((built, report)),
+        }
+    }
+
+    /// What a hook says.
+    pub(super) fn going_on(&self) -> ControlFlow<()> {
+        if self.options.cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn build_options(&self) -> BuildOptions {
+        BuildOptions { expected: None, ..self.options.build.clone() }
+    }
+
+    fn unless_cancelled(&self, error: Error) -> Error {
+        if self.options.cancel.is_cancelled() { vmroot_image_store::Error::Cancelled.into() } else { error }
+    }
+}
+
+/// A file that ends with an error once the work is cancelled.
+struct Cancellable {
+    file: File,
+    cancel: Cancel,
+}
+
+impl Read for Cancellable {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.cancel.check().map_err(io::Error::other)?;
+        self.file.read(buffer)
+    }
+}

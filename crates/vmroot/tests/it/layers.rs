@@ -1,0 +1,195 @@
+//! Layers on top: tars and directories.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Command;
+
+use proptest::prelude::*;
+use vmroot::{Cancel, Compression, Encoder, EncoderOptions, ErrorKind, Limits, Top, TopOptions};
+use vmroot_testkit::layer::{Encoding, Entry, Layer};
+use vmroot_testkit::overlay::Overlay;
+use vmroot_testkit::{arbitrary, skip};
+
+use crate::roots::{listing, options, put, root_of, scratch, show, text};
+
+fn layers<P: AsRef<Path>>(paths: &[P]) -> Top {
+    Top { layers: paths.iter().map(|path| path.as_ref().to_owned()).collect(), ..Top::default() }
+}
+
+#[test]
+fn directories_with_the_marks_of_overlayfs_are_what_overlayfs_shows() {
+    if skip::needs_root() {
+        return;
+    }
+    let config = ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(stack in arbitrary::stack())| {
+        let judge = Overlay::of_layers(&stack).unwrap();
+        let (root, _files) = root_of(&[Layer::new([])]);
+        let scratch = scratch();
+        let on_top = put(&layers(judge.layers()), root, scratch.path()).unwrap();
+        prop_assert_eq!(on_top.omitted().total, 0);
+        judge.listing().unwrap().assert_same(&listing(on_top.root()));
+    });
+}
+
+#[test]
+fn tars_are_what_they_are_in_an_image() {
+    let config = ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(stack in arbitrary::stack(), at in any::<prop::sample::Index>())| {
+        let at = at.index(stack.len()) + 1;
+        let scratch = scratch();
+        let tars: Vec<_> = stack[at..].iter().enumerate().map(|(number, layer)| {
+            let path = scratch.path().join(format!("{number}.tar"));
+            fs::write(&path, layer.to_tar(&Encoding::default())).unwrap();
+            path
+        }).collect();
+        let on_top = put(&layers(&tars), root_of(&stack[..at]).0, scratch.path()).unwrap();
+        let whole = root_of(&stack).0;
+        prop_assert_eq!(describe(on_top.root()), describe(&whole));
+    });
+}
+
+/// All that a walk tells of a root.
+fn describe(root: &vmroot::ContainerFs) -> Vec<String> {
+    let row = |entry: vmroot::WalkEntry| {
+        let stat = vmroot::Stat { ino: vmroot::InodeId::ROOT, ..root.stat(entry.ino) };
+        let xattrs: Vec<_> = root.xattrs(entry.ino).collect();
+        format!(
+            "{entry:?} {stat:?} {xattrs:?} {:?} {:?}",
+            root.readlink(entry.ino).ok(),
+            root.content_digest(entry.ino)
+        )
+        .replace(&format!("{:?}", entry.ino), "")
+    };
+    root.walk().map(row).collect()
+}
+
+#[test]
+fn unpacked_layers_and_compressed_ones() {
+    let base = Layer::new([
+        Entry::file("gone", "gone"),
+        Entry::file("dir/hidden", "hidden"),
+        Entry::file("dir/deep/kept", "kept"),
+        Entry::symlink("bin", "usr/bin"),
+        Entry::file("usr/bin/sh", "sh"),
+    ]);
+    let scratch = scratch();
+    let unpacked = scratch.path().join("unpacked");
+    fs::create_dir_all(unpacked.join("dir")).unwrap();
+    fs::create_dir_all(unpacked.join("bin")).unwrap();
+    fs::set_permissions(&unpacked, PermissionsExt::from_mode(0o700)).unwrap();
+    for (name, bytes) in [(".wh.gone", ""), ("dir/.wh..wh..opq", ""), ("dir/new", "new"), ("z", "z")] {
+        fs::write(unpacked.join(name), bytes).unwrap();
+    }
+    fs::create_dir(unpacked.join(".wh..wh.plnk")).unwrap();
+    fs::write(unpacked.join(".wh..wh.plnk/1.2"), "AUFS's own").unwrap();
+    symlink("../dir/new", unpacked.join("bin/link")).unwrap();
+    let socket = UnixListener::bind(unpacked.join("dir/socket")).unwrap();
+    fs::hard_link(unpacked.join("z"), unpacked.join("a")).unwrap();
+
+    let tar = scratch.path().join("layer");
+    let second = Layer::new([Entry::file("z", "of the tar"), Entry::whiteout("dir/new")]);
+    let gzip = EncoderOptions { compression: Compression::Gzip, level: None, threads: 0 };
+    let mut encoder = Encoder::new(fs::File::create(&tar).unwrap(), &gzip).unwrap();
+    encoder.write_all(&second.to_tar(&Encoding::default())).unwrap();
+    encoder.finish().unwrap();
+
+    let top = layers(&[&unpacked, &tar]);
+    let on_top = put(&top, root_of(std::slice::from_ref(&base)).0, scratch.path()).unwrap();
+    drop(socket);
+    let root = on_top.root();
+    for path in ["gone", "dir/hidden", "dir/deep", "dir/new", ".wh.gone", ".wh..wh.plnk", "dir/socket"] {
+        assert_eq!(show(root, path), "nothing", "{path}");
+    }
+    assert_eq!((text(root, "a"), text(root, "z")), ("z".to_owned(), "of the tar".to_owned()));
+    // A directory over a link takes its place, as in any layer.
+    assert!(show(root, "bin").starts_with("Directory"), "{}", show(root, "bin"));
+    assert_eq!(show(root, "/"), "Directory 755 0:0", "the root is the image's");
+    assert_eq!(on_top.omitted().paths, [Path::new("dir/socket")]);
+    assert_eq!(on_top.layers().len(), 2);
+
+    let again = put(&top, root_of(&[base]).0, scratch.path()).unwrap();
+    assert_eq!(again.root().chain_id(), root.chain_id());
+    assert!(again.root().index().bytes() == root.index().bytes());
+}
+
+#[test]
+fn files_of_layers_are_there_as_long_as_they_are_used() {
+    let scratch = scratch();
+    let directory = scratch.path().join("layer");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("file"), "bytes").unwrap();
+    let at = scratch.path().join("cache");
+    fs::create_dir(&at).unwrap();
+    let (base, _files) = root_of(&[Layer::new([])]);
+    let on_top = put(&layers(&[&directory]), base, &at).unwrap();
+    assert!(on_top.root().contents().all(|contents| contents.path.is_file()));
+    let (root, files) = on_top.into_parts();
+    assert!(root.contents().all(|contents| contents.path.is_file()));
+    drop(files);
+    assert_eq!(fs::read_dir(&at).unwrap().count(), 0);
+    assert_eq!(text(&root, "file"), "bytes");
+}
+
+#[test]
+fn what_cannot_be_a_layer_is_named() {
+    let scratch = scratch();
+    let path = |name: &str| scratch.path().join(name);
+    fs::write(path("text"), "not a tar, but long enough to be one".repeat(99)).unwrap();
+    fs::create_dir(path("dir")).unwrap();
+    fs::write(path("dir/large"), vec![1; 100_000]).unwrap();
+    let at = scratch.path();
+    let fails = |name: &str, options: &TopOptions| {
+        let error = layers(&[path(name)]).put_on(root_of(&[Layer::new([])]).0, options).unwrap_err();
+        assert!(error.to_string().starts_with(&path(name).display().to_string()), "{error}");
+        error
+    };
+    assert_eq!(fails("missing", &options(at)).kind(), ErrorKind::NotFound);
+    assert_eq!(fails("text", &options(at)).kind(), ErrorKind::Integrity);
+    let mut small = options(at);
+    small.build.max_contents = 1000;
+    assert_eq!(fails("dir", &small).limit(), Some("max_contents"));
+    let tar = Layer::new([Entry::file("zeros", vec![0; 300_000])]).to_tar(&Encoding::default());
+    fs::write(path("tar"), tar).unwrap();
+    let tight = TopOptions { limits: Limits { max_output: 1000, ..Limits::default() }, ..options(at) };
+    assert_eq!(fails("tar", &tight).limit(), Some("max_output"));
+    for name in ["dir", "tar"] {
+        let cancel = Cancel::new();
+        cancel.cancel();
+        assert_eq!(fails_with_cancel(&path(name), &TopOptions { cancel, ..options(at) }), ErrorKind::Cancelled);
+    }
+    let left: Vec<_> = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.as_encoded_bytes().starts_with(b".tmp")), "{left:?}");
+}
+
+fn fails_with_cancel(path: &Path, options: &TopOptions) -> ErrorKind {
+    layers(&[path]).put_on(root_of(&[Layer::new([])]).0, options).unwrap_err().kind()
+}
+
+#[test]
+fn what_overlayfs_keeps_elsewhere_is_refused_with_advice() {
+    if skip::needs_root() || skip::needs_program("setfattr") {
+        return;
+    }
+    let scratch = scratch();
+    let directory = scratch.path().join("upper");
+    let refused = |name: &str, xattr: &str| {
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir(&directory).unwrap();
+        match name {
+            "file" => fs::write(directory.join(name), "").unwrap(),
+            _ => fs::create_dir(directory.join(name)).unwrap(),
+        }
+        let status = Command::new("setfattr").args(["-n", xattr, "-v", "/x"]).arg(directory.join(name)).status();
+        assert!(status.unwrap().success());
+        let top = layers(&[&directory]);
+        put(&top, root_of(&[Layer::new([])]).0, scratch.path()).unwrap_err().to_string()
+    };
+    let message = refused("file", "trusted.overlay.metacopy");
+    assert!(message.contains("upper/file: has attributes only") && message.contains("metacopy=off"), "{message}");
+    let message = refused("dir", "user.overlay.redirect");
+    assert!(message.contains("upper/dir: was renamed") && message.contains("redirect_dir=off"), "{message}");
+}

@@ -1,0 +1,67 @@
+//! Roots to put something on, and what came of it.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+use vmroot::layer_index::build;
+use vmroot::{BuildOptions, Cancel, ContainerFs, Digest, ExtraLayer, InodeKind, Limits, OnTop, Top, TopOptions};
+use vmroot_testkit::layer::{Encoding, Layer};
+use vmroot_testkit::listing::Listing;
+
+/// A place to work in, in memory if possible.
+pub(crate) fn scratch() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// The root of these layers.
+pub(crate) fn root_of(layers: &[Layer]) -> (ContainerFs, TempDir) {
+    let files = scratch();
+    let extra = layers.iter().map(|layer| {
+        let built = build(&layer.to_tar(&Encoding::default())[..], files.path(), &BuildOptions::default()).unwrap();
+        let index = built.publish().unwrap();
+        ExtraLayer { contents: index.with_extension("contents"), index }
+    });
+    let extra: Vec<_> = extra.collect();
+    (ContainerFs::of_layers(&extra, &Digest::of(b"a root")).unwrap(), files)
+}
+
+pub(crate) fn options(directory: &Path) -> TopOptions {
+    TopOptions {
+        directory: directory.to_owned(),
+        limits: Limits::default(),
+        build: BuildOptions::default(),
+        cancel: Cancel::new(),
+    }
+}
+
+pub(crate) fn put(top: &Top, root: ContainerFs, at: &Path) -> vmroot::Result<OnTop> {
+    top.put_on(root, &options(at))
+}
+
+/// What the kernel sees of a root: needs root.
+pub(crate) fn listing(root: &ContainerFs) -> Listing {
+    let scratch = scratch();
+    let directory = scratch.path().join("root");
+    let report = vmroot::export::export_directory(root, &directory, &Default::default()).unwrap();
+    assert_eq!(report.refusals.total, 0, "{:?}", report.refusals);
+    Listing::of_directory(&directory).unwrap()
+}
+
+/// `kind mode uid:gid [-> target]` of a path, links in it not followed at its end.
+pub(crate) fn show(root: &ContainerFs, path: &str) -> String {
+    let Ok(resolved) = root.resolve_link(path.as_bytes()) else { return "nothing".to_owned() };
+    let stat = root.stat(resolved.ino);
+    let target = match stat.kind {
+        InodeKind::Symlink => format!(" -> {}", String::from_utf8_lossy(root.readlink(resolved.ino).unwrap())),
+        _ => String::new(),
+    };
+    format!("{:?} {:o} {}:{}{target}", stat.kind, stat.mode & 0o7777, stat.uid, stat.gid)
+}
+
+/// The bytes of a file.
+pub(crate) fn text(root: &ContainerFs, path: &str) -> String {
+    let ino = root.resolve_path(path.as_bytes()).unwrap_or_else(|error| panic!("{path}: {error}")).ino;
+    let mut bytes = vec![0; root.stat(ino).size as usize];
+    root.read_at(ino, 0, &mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
