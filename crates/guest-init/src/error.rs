@@ -61,7 +61,7 @@ pub enum Error {
     #[error("no group {0:?} in /etc/group")]
     NoSuchGroup(String),
     /// A module that the kernel refused.
-    #[error("module {path}: {source}", path = path.display())]
+    #[error("module {path}: {source}{}", unknown_symbol(source), path = path.display())]
     Module {
         /// Its file.
         path: PathBuf,
@@ -116,6 +116,15 @@ impl Error {
             Self::CommandNotExecutable { .. } => NOT_EXECUTABLE,
             _ => OWN_FAULT,
         }
+    }
+}
+
+/// ENOENT is a symbol that is not there: the file of the module is open already.
+fn unknown_symbol(error: &io::Error) -> &'static str {
+    if error.raw_os_error() == Some(rustix::io::Errno::NOENT.raw_os_error()) {
+        " (it needs another module, which must be loaded before)"
+    } else {
+        ""
     }
 }
 

@@ -83,7 +83,7 @@ impl Guest {
     }
 
     /// Starts it, with TCG, which is the same on every machine. `arguments` go to the kernel, behind those for a console
-    /// that has nothing on it but what is written to it.
+    /// that has nothing on it but what is written to it. A guest that restarts begins again.
     ///
     /// # Panics
     /// When QEMU does not start.
@@ -99,7 +99,7 @@ impl Guest {
         let archive = tempfile::NamedTempFile::new().expect("a temporary file");
         fs::write(archive.path(), initramfs.into_bytes()).expect("a temporary file takes bytes");
         let mut qemu = Command::new(self.machine.program);
-        qemu.args(["-accel", "tcg", "-M", self.machine.kind, "-cpu", "max", "-m", "256", "-nodefaults", "-no-reboot"])
+        qemu.args(["-accel", "tcg", "-M", self.machine.kind, "-cpu", "max", "-m", "256", "-nodefaults"])
             .args(["-display", "none", "-serial", "stdio", "-kernel"])
             .arg(self.kernel())
             .arg("-initrd")

@@ -36,13 +36,17 @@ impl GuestConsole {
         Self { qemu, pieces, said: Vec::new(), end: Instant::now() + PATIENCE, _archive: archive }
     }
 
-    /// Waits until the guest has said `text`.
+    /// Waits until the guest has said `text` so many times; all that it said by then, without carriage returns.
     ///
     /// # Panics
     /// When it ends, or two minutes pass, without.
-    pub fn wait_for(&mut self, text: &str) {
-        while !self.text().contains(text) {
-            assert!(self.listen(), "the guest ended without {text:?}; it said:\n{}", self.text());
+    pub fn wait_for(&mut self, text: &str, times: usize) -> String {
+        loop {
+            let said = self.text();
+            if said.matches(text).count() >= times {
+                return said;
+            }
+            assert!(self.listen(), "the guest ended without {text:?}; it said:\n{said}");
         }
     }
 

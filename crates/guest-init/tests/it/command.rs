@@ -1,0 +1,90 @@
+//! What the command finds.
+
+use crate::root::{guest, root};
+use crate::{exit_code, line, lines};
+
+const CONFIG: &str = r#"{"layers": [], "env": ["GREETING=hello  world", "EMPTY=", "PATH=/bin:/nowhere"],
+    "entrypoint": ["sh", "/check"], "cmd": ["one", "two words"], "workingDir": "/made/for/it", "user": "app",
+    "hostname": "demo", "labels": {"ignored": "yes"}, "architecture": "amd64"}"#;
+
+const SCRIPT: &str = r#"
+echo "arguments: $# $1 $2"
+echo "id: $(id -u) $(id -g) $(id -G)"
+echo "directory: $(pwd) $(stat -c '%u %a' .)"
+echo "environment: $GREETING|$EMPTY|$HOME|$HOSTNAME|$PATH|$TERM"
+echo "name: $(hostname)"
+echo "loopback: $(cat /sys/class/net/lo/flags) $(grep -c 127.0.0.1 /proc/net/fib_trie)"
+for place in /proc /sys /dev /dev/pts /dev/shm /run /tmp /sys/fs/cgroup; do
+    echo "mount: $(grep " $place " /proc/mounts | cut -d ' ' -f 2,3)"
+done
+echo "stdout: as a file" >/dev/stdout
+echo "terminal: $(tty) $(ps -o pid,sid,pgid | grep -c "^ *$$ *$$ *$$")" && echo "controlling: yes" >/dev/tty
+echo "modes: $(stat -c '%a' /tmp /run /dev/shm /dev/console | tr '\n' ' ')"
+echo "console owner: $(stat -c '%u' /dev/console)"
+for n in 1 2 3 4 5; do (sh -c 'exit 3' &); done
+sleep 1
+echo "zombies: $(cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z ')"
+echo "limits: $(umask) $(cat /proc/self/status | grep SigIgn)"
+exit 42
+"#;
+
+#[test]
+fn a_command_runs_as_the_config_has_it() {
+    let Some((guest, init)) = guest("amd64") else { return };
+    let said = guest.boot(root(&guest, init, CONFIG, SCRIPT), "rdinit=/sbin/vmroot-init stray vmroot.trace").finish();
+    assert_eq!(line(&said, "arguments"), "2 one two words");
+    assert_eq!(line(&said, "id"), "1000 1001 1001 29 44");
+    assert_eq!(line(&said, "directory"), "/made/for/it 0 755");
+    assert_eq!(line(&said, "environment"), "hello  world||/home/app|demo|/bin:/nowhere|xterm");
+    assert_eq!(line(&said, "name"), "demo");
+    assert_eq!(line(&said, "loopback").split_once(' ').unwrap().0, "0x9");
+    assert_ne!(line(&said, "loopback").split_once(' ').unwrap().1, "0");
+    let expected = [
+        "/proc proc",
+        "/sys sysfs",
+        "/dev devtmpfs",
+        "/dev/pts devpts",
+        "/dev/shm tmpfs",
+        "/run tmpfs",
+        "/tmp tmpfs",
+        "/sys/fs/cgroup cgroup2",
+    ];
+    assert_eq!(lines(&said, "mount").collect::<Vec<_>>(), expected);
+    assert_eq!(line(&said, "stdout"), "as a file");
+    assert_eq!(line(&said, "terminal"), "/dev/console 1");
+    assert_eq!(line(&said, "controlling"), "yes");
+    assert_eq!(line(&said, "modes"), "1777 755 1777 600 ");
+    assert_eq!(line(&said, "console owner"), "1000");
+    assert_eq!(line(&said, "zombies"), "0");
+    assert_eq!(line(&said, "limits"), "0022 SigIgn:\t0000000000000000");
+    assert_eq!(exit_code(&said), 42);
+    let moment = |name: &str| -> u64 {
+        let mut moments = said.lines().filter_map(|line| line.strip_prefix("[vmroot-init] ")?.strip_prefix(name));
+        moments.next().unwrap().trim().parse().unwrap()
+    };
+    assert!(moment("start") < moment("exec"));
+}
+
+#[test]
+fn words_after_the_dashes_replace_the_command_s_arguments() {
+    let Some((guest, init)) = guest("amd64") else { return };
+    let script = "echo \"arguments: $# $1 $2\"\necho \"home: $HOME $(id -u)\"\nstty -a\nexit 300";
+    let config = r#"{"entrypoint": ["/check"], "cmd": ["unused"], "tty": false}"#;
+    let arguments = r#"rdinit=/sbin/vmroot-init stray -- one "two words""#;
+    let said = guest.boot(root(&guest, init, config, script), arguments).finish();
+    assert_eq!(line(&said, "arguments"), "2 one two words");
+    assert_eq!(line(&said, "home"), "/root 0");
+    // Not a terminal to it: bytes go as they are.
+    assert!(said.contains(" -echo ") && said.contains("-opost") && said.contains("-isig"), "{said}");
+    assert_eq!(exit_code(&said), 300 % 256);
+}
+
+#[test]
+fn a_guest_of_another_architecture() {
+    let Some((guest, init)) = guest("arm64") else { return };
+    let config = r#"{"cmd": ["/check"], "user": "app:44"}"#;
+    let script = "echo \"machine: $(uname -m) $(id -u) $(id -g)\"\nexit 7";
+    let said = guest.boot(root(&guest, init, config, script), "rdinit=/sbin/vmroot-init").finish();
+    assert_eq!(line(&said, "machine"), "aarch64 1000 44");
+    assert_eq!(exit_code(&said), 7);
+}
