@@ -26,6 +26,8 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("fuse-mount", &["container-fs"]),
     ("virtiofs", &["container-fs"]),
     ("kernel-mount", &["container-fs", "disk-image"]),
+    ("guest-init", &[]),
+    ("guest", &[]),
     ("image-store", &["model", "compress", "registry", "blob-cache", "layer-index", "container-fs", "transport"]),
     (
         "vmroot",
@@ -42,6 +44,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
             "fuse-mount",
             "virtiofs",
             "kernel-mount",
+            "guest",
             "image-store",
         ],
     ),

@@ -16,9 +16,9 @@ use rustix::mount::{MountFlags, mount};
 use crate::{console, mounts};
 
 /// Most entries that are copied into a tmpfs.
-const MAX_ENTRIES: usize = 4096;
+const MAX_KEPT: usize = 4096;
 /// Most bytes of files that are copied into a tmpfs.
-const MAX_BYTES: u64 = 16 << 20;
+const MAX_KEPT_BYTES: u64 = 16 << 20;
 
 /// Makes `path` a place that can be written to. `data` are the options of a tmpfs that is all new.
 pub(crate) fn cover(path: &Path, data: &CStr) {
@@ -42,7 +42,7 @@ fn try_cover(path: &Path, data: &CStr) -> io::Result<()> {
     // The directory under the mount has no path any more but this one.
     let below = PathBuf::from(format!("/proc/self/fd/{}", below.as_raw_fd()));
     like(&fs::metadata(&below)?, path)?;
-    Copy { entries: MAX_ENTRIES, bytes: MAX_BYTES }.tree(&below, path)
+    Copy { entries: MAX_KEPT, bytes: MAX_KEPT_BYTES }.tree(&below, path)
 }
 
 /// What may still be copied.
@@ -58,7 +58,7 @@ impl Copy {
             for entry in fs::read_dir(&from)? {
                 let entry = entry?;
                 let Some(entries) = self.entries.checked_sub(1) else {
-                    console::note(&format!("more than {MAX_ENTRIES} entries beneath {}", from.display()));
+                    console::note(&format!("more than {MAX_KEPT} entries beneath {}", from.display()));
                     return Ok(());
                 };
                 self.entries = entries;
