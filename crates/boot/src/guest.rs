@@ -56,6 +56,8 @@ pub struct GuestOptions<'a> {
     pub stage_one: Option<&'a [u8]>,
     /// Whether what the guest writes goes to its memory, where the root is read-only.
     pub overlay: bool,
+    /// Bytes that the guest can write to a disk image, where it may write to it.
+    pub free: u64,
     /// Whether the console shows the kernel's messages.
     pub verbose: bool,
     /// How long the guest may run.
@@ -87,7 +89,8 @@ impl Guest {
         let trial = Trial { kernel: options.kernel, vmm: options.vmm, verdict: options.kvm_verdict };
         let (accelerator, note) = trial.choose(options.acceleration)?;
         let takes_vmdk = options.vmm == Vmm::Qemu;
-        let medium = options.via.make(&Making { root, directory, takes_vmdk, hook: options.hook })?;
+        let medium =
+            options.via.make(&Making { root, directory, takes_vmdk, free: options.free, hook: options.hook })?;
         let stage = options.stage(&medium, modules, directory)?;
         let machine = options.machine(&medium, stage, accelerator)?;
         let config = directory.join("machine.json");

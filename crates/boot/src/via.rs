@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_disk_image::{ErofsOptions, write_erofs, write_erofs_meta};
+use vmroot_disk_image::{ErofsOptions, Ext4Options, write_erofs, write_erofs_meta, write_ext4};
 use vmroot_export::{CpioOptions, Hook, export_cpio};
 use vmroot_virtiofs::{VirtioFs, VirtioFsOptions};
 
@@ -20,6 +20,8 @@ pub enum Via {
     Erofs,
     /// EROFS metadata over the contents of the layers where they lie, read-only: nothing is copied.
     ErofsMeta,
+    /// An ext4 image, writable.
+    Ext4,
     /// An archive that the kernel unpacks into memory, writable.
     Cpio,
     /// A share that this process serves, read-only.
@@ -49,6 +51,8 @@ pub(crate) struct Making<'a> {
     pub(crate) directory: &'a Path,
     /// The formats of disks that the machine takes.
     pub(crate) takes_vmdk: bool,
+    /// Bytes that the guest can write to an image which it may write to.
+    pub(crate) free: u64,
     pub(crate) hook: Option<Hook<'a>>,
 }
 
@@ -57,6 +61,7 @@ impl Via {
     pub(crate) fn fstype(self) -> Option<&'static str> {
         match self {
             Self::Erofs | Self::ErofsMeta => Some("erofs"),
+            Self::Ext4 => Some("ext4"),
             Self::Cpio => None,
             Self::Virtiofs => Some("virtiofs"),
         }
@@ -65,7 +70,7 @@ impl Via {
     /// Whether the guest can write to it.
     pub(crate) fn is_writable(self) -> bool {
         match self {
-            Self::Cpio => true,
+            Self::Ext4 | Self::Cpio => true,
             Self::Erofs | Self::ErofsMeta | Self::Virtiofs => false,
         }
     }
@@ -75,6 +80,7 @@ impl Via {
         match self {
             Self::Erofs => making.erofs(),
             Self::ErofsMeta => making.erofs_meta(),
+            Self::Ext4 => making.ext4(),
             Self::Cpio => making.archive(),
             Self::Virtiofs => making.share(),
         }
@@ -122,6 +128,12 @@ impl Making<'_> {
         Ok(Medium::Disks(vec![Disk { path, format: DiskFormat::Vmdk, writable: false }]))
     }
 
+    fn ext4(&self) -> Result<Medium> {
+        let (path, file) = self.file("root.ext4")?;
+        write_ext4(self.root, &file, &Ext4Options { free: self.free, hook: self.hook, ..Ext4Options::default() })?;
+        Ok(Medium::Disks(vec![Disk { path, format: DiskFormat::Raw, writable: true }]))
+    }
+
     fn archive(&self) -> Result<Medium> {
         let (path, file) = self.file("root.cpio")?;
         export_cpio(self.root, BufWriter::with_capacity(1 << 20, file), &CpioOptions { hook: self.hook })?;
@@ -151,6 +163,7 @@ impl fmt::Display for Via {
         f.write_str(match self {
             Self::Erofs => "erofs",
             Self::ErofsMeta => "erofs-meta",
+            Self::Ext4 => "ext4",
             Self::Cpio => "cpio",
             Self::Virtiofs => "virtiofs",
         })

@@ -96,5 +96,5 @@ fn quoted(bytes: &[u8]) -> String {
 
 fn attribute(name: &[u8], value: &[u8]) -> String {
     let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}={hex}", String::from_utf8_lossy(name))
+    format!("{}={hex}", quoted(name))
 }

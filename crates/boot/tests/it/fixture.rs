@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,36 +12,16 @@ use vmroot_boot::{Acceleration, Console, Ended, Guest, GuestOptions, Kernel, Mod
 use vmroot_container_fs::ContainerFs;
 use vmroot_layer_index::{BuildOptions, Index, build, merge};
 use vmroot_model::chain_ids;
+use vmroot_testkit::guest::Guest as Debian;
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
-use vmroot_testkit::skip;
 
-/// Names the directory with the kernels of guests, `amd64` and `arm64` as their packages unpack.
-const GUESTS: &str = "VMROOT_TEST_GUEST";
 /// The longest a guest may run: a loaded machine translates slowly.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether a test has to be skipped because it cannot boot a guest.
 #[track_caller]
 pub(crate) fn needs_guests() -> bool {
-    let missing = kernel("amd64").is_none() && skip::because("needs a kernel for guests: cargo xtask guest");
-    missing || skip::needs_program("qemu-system-x86_64")
-}
-
-fn guests() -> PathBuf {
-    let target = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/guest");
-    std::env::var_os(GUESTS).map_or_else(target, PathBuf::from)
-}
-
-/// The directory of an architecture's kernel package, as unpacked.
-pub(crate) fn package(architecture: &str) -> PathBuf {
-    guests().join(architecture)
-}
-
-/// The kernel of an architecture.
-pub(crate) fn kernel(architecture: &str) -> Option<PathBuf> {
-    let boot = fs::read_dir(package(architecture).join("boot")).ok()?;
-    let mut files = boot.flatten().map(|entry| entry.path());
-    files.find(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"vmlinuz")))
+    Debian::of("amd64").is_none()
 }
 
 /// A root, with its files in memory if possible.
@@ -71,10 +51,19 @@ impl Root {
 
 /// What makes a guest of a root: the init and its config, places to mount on, and a busybox.
 pub(crate) fn guest_layer(config: &Value) -> Layer {
+    guest_layer_for("amd64", init(), config)
+}
+
+/// The same for an architecture.
+pub(crate) fn guest_layer_for(architecture: &str, init: &[u8], config: &Value) -> Layer {
     let mut entries: Vec<Entry> =
         ["bin", "dev", "etc", "etc/vmroot", "proc", "run", "sbin", "sys", "tmp"].map(Entry::directory).into();
-    entries.push(Entry::file("sbin/vmroot-init", init()).mode(0o755));
-    entries.push(Entry::file("bin/busybox", fs::read("/bin/busybox").unwrap()).mode(0o755));
+    // An archive's root has these from the kernel, where the image has none.
+    entries.push(Entry::directory("root").mode(0o700));
+    entries.push(Entry::char_device("dev/console", 5, 1).mode(0o600));
+    entries.push(Entry::file("sbin/vmroot-init", init).mode(0o755));
+    entries
+        .push(Entry::file("bin/busybox", fs::read(Debian::of(architecture).unwrap().busybox()).unwrap()).mode(0o755));
     entries.push(Entry::symlink("bin/sh", "busybox"));
     entries.push(Entry::file("etc/vmroot/config.json", config.to_string()));
     Layer::new(entries)
@@ -93,6 +82,8 @@ pub(crate) fn script(text: &str) -> Root {
 #[derive(Clone)]
 pub(crate) struct Boot {
     pub(crate) via: Via,
+    pub(crate) architecture: &'static str,
+    pub(crate) stage_one: Option<&'static [u8]>,
     pub(crate) overlay: bool,
     pub(crate) append: &'static str,
     pub(crate) init: Option<&'static str>,
@@ -101,12 +92,15 @@ pub(crate) struct Boot {
     pub(crate) acceleration: Acceleration,
     pub(crate) kvm_verdict: Option<PathBuf>,
     pub(crate) has_modules: bool,
+    pub(crate) announced: bool,
 }
 
 impl Boot {
     pub(crate) fn via(via: Via) -> Self {
         Self {
             via,
+            architecture: "amd64",
+            stage_one: Some(init()),
             overlay: false,
             append: "",
             init: Some("/sbin/vmroot-init"),
@@ -115,13 +109,15 @@ impl Boot {
             acceleration: Acceleration::Tcg,
             kvm_verdict: None,
             has_modules: true,
+            announced: true,
         }
     }
 
     /// Gets everything ready for it, and calls a function with that.
     pub(crate) fn prepare<T>(&self, root: &Root, then: impl FnOnce(Result<Guest>) -> T) -> T {
-        let kernel = Kernel::open(&kernel("amd64").unwrap()).unwrap();
-        let modules = ModuleTree::open(&package("amd64"), kernel.version.as_deref()).unwrap();
+        let debian = Debian::of(self.architecture).unwrap();
+        let kernel = Kernel::open(&debian.kernel()).unwrap();
+        let modules = ModuleTree::open(&debian.modules(), kernel.version.as_deref()).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let options = GuestOptions {
             via: self.via,
@@ -134,9 +130,10 @@ impl Boot {
             cpus: 1,
             append: self.append,
             init: self.init,
-            announced: true,
-            stage_one: Some(init()),
+            announced: self.announced,
+            stage_one: self.stage_one,
             overlay: self.overlay,
+            free: 16 << 20,
             verbose: false,
             timeout: Some(self.timeout),
             hook: None,

@@ -6,24 +6,15 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use vmroot_boot::{Architecture, Error, Kernel};
-
-use crate::fixture::{kernel, needs_guests, package};
-
-/// The version that a package's modules have.
-fn version(architecture: &str) -> String {
-    let modules = fs::read_dir(package(architecture).join("lib/modules")).unwrap();
-    modules.flatten().next().unwrap().file_name().into_string().unwrap()
-}
+use vmroot_testkit::guest::Guest;
 
 #[test]
 fn debian_s_kernels_say_what_they_are() {
-    if needs_guests() {
-        return;
-    }
     for (name, architecture) in [("amd64", Architecture::X86_64), ("arm64", Architecture::Aarch64)] {
-        let kernel = Kernel::open(&kernel(name).unwrap()).unwrap();
+        let Some(guest) = Guest::of(name) else { continue };
+        let kernel = Kernel::open(&guest.kernel()).unwrap();
         assert_eq!((kernel.architecture, kernel.is_elf), (architecture, false));
-        assert_eq!(kernel.version, Some(version(name)));
+        assert_eq!(kernel.version.as_deref(), guest.modules().file_name().unwrap().to_str());
     }
 }
 

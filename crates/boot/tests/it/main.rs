@@ -4,6 +4,7 @@ mod fixture;
 mod lister;
 
 mod accelerators;
+mod arm64;
 mod consoles;
 mod kernels;
 mod listings;

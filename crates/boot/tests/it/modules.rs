@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use vmroot_boot::{Error, Kernel, ModuleTree};
+use vmroot_testkit::guest::Guest;
 
-use crate::fixture::{kernel, needs_guests, package};
-
-fn debian() -> ModuleTree {
-    let kernel = Kernel::open(&kernel("amd64").unwrap()).unwrap();
-    ModuleTree::open(&package("amd64"), kernel.version.as_deref()).unwrap()
+/// The modules of a guest's kernel; nothing where there are no guests.
+#[track_caller]
+fn debian() -> Option<ModuleTree> {
+    let guest = Guest::of("amd64")?;
+    let kernel = Kernel::open(&guest.kernel()).unwrap();
+    Some(ModuleTree::open(&guest.modules(), kernel.version.as_deref()).unwrap())
 }
 
 fn names(tree: &ModuleTree, wanted: &[&str]) -> Vec<String> {
@@ -20,10 +22,7 @@ fn names(tree: &ModuleTree, wanted: &[&str]) -> Vec<String> {
 
 #[test]
 fn debian_s_modules_come_after_what_they_need() {
-    if needs_guests() {
-        return;
-    }
-    let tree = debian();
+    let Some(tree) = debian() else { return };
     let names = names(&tree, &["virtio_pci", "virtio_blk", "erofs", "ext4", "virtiofs"]);
     let place = |name: &str| names.iter().position(|other| other == name);
     for (first, then) in [
@@ -44,25 +43,18 @@ fn debian_s_modules_come_after_what_they_need() {
 
 #[test]
 fn a_tree_is_found_from_above() {
-    if needs_guests() {
-        return;
-    }
-    let version = debian().version().unwrap().to_owned();
-    let modules = package("amd64").join("lib/modules");
-    for directory in [package("amd64"), modules.clone(), modules.join(&version)] {
-        for version in [None, Some(version.as_str())] {
-            let tree = ModuleTree::open(&directory, version).unwrap();
-            assert_eq!(tree.directory().file_name(), modules.join(debian().version().unwrap()).file_name());
+    let Some(tree) = debian() else { return };
+    for above in tree.directory().ancestors().take(4).filter(|above| !above.ends_with("lib")) {
+        for version in [None, tree.version()] {
+            assert_eq!(ModuleTree::open(above, version).unwrap().directory(), tree.directory());
         }
     }
 }
 
 #[test]
 fn a_missing_module_is_named() {
-    if needs_guests() {
-        return;
-    }
-    let error = debian().resolve(&["no-such-fs"]).unwrap_err().to_string();
+    let Some(tree) = debian() else { return };
+    let error = tree.resolve(&["no-such-fs"]).unwrap_err().to_string();
     assert!(error.starts_with("the kernel has no module no_such_fs, neither built in nor in /"), "{error}");
 }
 
