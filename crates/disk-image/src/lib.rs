@@ -13,4 +13,4 @@ pub use erofs::{
     ErofsDevice, ErofsMeta, ErofsOptions, ErofsReport, MAX_BLOCKS, MAX_DEVICES, write_erofs, write_erofs_meta,
 };
 pub use error::{Error, Result};
-pub use ext4::{Ext4Options, Ext4Report, LISTED_OMISSIONS, Lack, Omission, write_ext4};
+pub use ext4::{Ext4Options, Ext4Report, write_ext4};

@@ -14,7 +14,7 @@ use super::format::{BLOCK, FIRST_INODE, MAX_LINKS};
 use super::hash::NameHasher;
 use super::holes::data_runs;
 use super::htree::MAX_LEAVES;
-use super::omission::{Lack, Omissions};
+use super::lacks::{Lack, Lacks};
 use super::time::InodeTime;
 use super::xattr::{MAX_SHARERS, Room, XattrSet};
 use super::{FORM, refusal};
@@ -38,7 +38,7 @@ pub(super) struct Content<'a> {
     pub(super) xattr_blocks: Vec<XattrBlock>,
     /// Bytes of the xattrs that are in inodes of their own, in the order of the blocks that name them.
     pub(super) values: Vec<u64>,
-    pub(super) omissions: Omissions,
+    pub(super) lacks: Lacks,
 }
 
 /// A block of xattrs.
@@ -64,7 +64,7 @@ impl<'a> Content<'a> {
             xattr_block_of: HashMap::new(),
             xattr_blocks: Vec::new(),
             values: Vec::new(),
-            omissions: Omissions::default(),
+            lacks: Lacks::default(),
         };
         let mut shared = HashMap::new();
         for ino in inodes(fs) {
@@ -84,7 +84,7 @@ impl<'a> Content<'a> {
             return Err(refusal(self.fs, ino, format!("{} names of one file, only {MAX_LINKS}", stat.nlink)));
         }
         if !InodeTime::holds(stat.mtime) {
-            self.omissions.add(ino, Lack::Time);
+            self.lacks.add(ino, Lack::Time);
         }
         match stat.kind {
             InodeKind::Directory => {
@@ -110,9 +110,8 @@ impl<'a> Content<'a> {
     }
 
     fn xattrs(&mut self, ino: InodeId, shared: &mut HashMap<Vec<(&'a [u8], &'a [u8])>, u32>) -> Result<()> {
-        let omissions = &mut self.omissions;
-        let unknown = |name: &[u8]| omissions.add(ino, Lack::Xattr(name.into()));
-        let set = XattrSet::new(self.fs.xattrs(ino), unknown).map_err(|_| {
+        let lacks = &mut self.lacks;
+        let set = XattrSet::new(self.fs.xattrs(ino), |_| lacks.add(ino, Lack::Xattrs)).map_err(|_| {
             refusal(self.fs, ino, format!("so many names of xattrs, only what one block of {BLOCK} bytes holds"))
         })?;
         let Room::Block { apart } = set.room() else { return Ok(()) };

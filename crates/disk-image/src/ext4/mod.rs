@@ -24,8 +24,8 @@ mod htree;
 mod identity;
 mod inode;
 mod journal;
+mod lacks;
 mod metadata;
-mod omission;
 mod output;
 mod space;
 mod superblock;
@@ -36,9 +36,7 @@ mod xattr;
 use std::fs::File;
 
 use vmroot_container_fs::{ContainerFs, InodeId};
-use vmroot_export::Hook;
-
-pub use omission::{LISTED_OMISSIONS, Lack, Omission};
+use vmroot_export::{Hook, Omissions};
 
 use crate::{Error, Result};
 use checksum::Seed;
@@ -79,10 +77,11 @@ pub struct Ext4Report {
     pub free_inodes: u64,
     /// The UUID.
     pub uuid: [u8; 16],
-    /// What was left out, or is not quite as in the root.
-    pub omitted: u64,
-    /// The first [`LISTED_OMISSIONS`] of that.
-    pub omissions: Vec<Omission>,
+    /// Inodes, by their first names, that lost xattrs: of namespaces that ext4 does not know, or access control lists
+    /// that are none.
+    pub without_xattrs: Omissions,
+    /// Inodes with times before 1901 or after 2446; they have the nearest there is.
+    pub clamped_times: Omissions,
 }
 
 /// Writes the root as an ext4 file system to a file that is empty.
@@ -113,8 +112,8 @@ pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> R
 
     let inodes = fit.geometry.inodes();
     let (free_inodes, free) = (inodes - content.last_inode(), fit.free() * BLOCK as u64);
-    let (omitted, omissions) = content.omissions.with_paths(fs);
-    Ok(Ext4Report { bytes, free, inodes, free_inodes, uuid: identity.uuid, omitted, omissions })
+    let [without_xattrs, clamped_times] = content.lacks.with_paths(fs);
+    Ok(Ext4Report { bytes, free, inodes, free_inodes, uuid: identity.uuid, without_xattrs, clamped_times })
 }
 
 /// Something that ext4 cannot hold, with its path.

@@ -25,11 +25,6 @@ impl Root {
         Self::within(tempfile::tempdir().unwrap(), layers)
     }
 
-    /// The same in memory if possible: a property test makes hundreds, and published indexes are synced.
-    pub(crate) fn in_memory(layers: &[Layer]) -> Self {
-        Self::within(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap(), layers)
-    }
-
     /// The root of one layer.
     pub(crate) fn of_entries(entries: impl IntoIterator<Item = Entry>) -> Self {
         Self::of(&[Layer::new(entries)])
@@ -42,6 +37,7 @@ impl Root {
 
     fn within(files: TempDir, layers: &[Layer]) -> Self {
         let index = |layer: &Layer| {
+            // Large holes are not written out on the way.
             let tar = layer.to_tar(&Encoding { sparse: SparseForm::Pax10, ..Encoding::default() });
             let built = build(&tar[..], files.path(), &BuildOptions::default()).unwrap();
             Index::open(&built.publish().unwrap()).unwrap()
@@ -61,13 +57,8 @@ impl Root {
 
     /// What the naive model makes of the layers.
     pub(crate) fn expected(&self) -> Listing {
-        expected(&self.layers)
+        Listing::of_tree(&Tree::of_layers(&self.layers).unwrap())
     }
-}
-
-/// What the model says that the layers make.
-pub(crate) fn expected(layers: &[Layer]) -> Listing {
-    Listing::of_tree(&Tree::of_layers(layers).unwrap())
 }
 
 fn open(files: &Path) -> ContainerFs {

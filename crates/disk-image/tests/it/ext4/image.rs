@@ -12,8 +12,21 @@ use tempfile::TempDir;
 use vmroot_container_fs::ContainerFs;
 use vmroot_disk_image::{Ext4Options, Ext4Report, Result, write_ext4};
 use vmroot_testkit::layer::Layer;
+use vmroot_testkit::listing::Listing;
+use vmroot_testkit::model::Tree;
 
 use crate::roots::Root;
+
+/// The root of these layers, in memory if possible: published indexes are synced, and a property test makes a thousand.
+pub(super) fn root_of(layers: &[Layer]) -> Root {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { Root::beneath(memory, layers) } else { Root::of(layers) }
+}
+
+/// What the model says that the layers make.
+pub(super) fn expected(layers: &[Layer]) -> Listing {
+    Listing::of_tree(&Tree::of_layers(layers).unwrap())
+}
 
 /// An image in a directory of its own.
 pub(super) struct Image {
@@ -24,7 +37,7 @@ pub(super) struct Image {
 
 impl Image {
     pub(super) fn of(layers: &[Layer], options: &Ext4Options<'_>) -> Self {
-        Self::of_root(&Root::in_memory(layers).fs, options).unwrap()
+        Self::of_root(&root_of(layers).fs, options).unwrap()
     }
 
     pub(super) fn of_root(fs: &ContainerFs, options: &Ext4Options<'_>) -> Result<Self> {

@@ -8,8 +8,7 @@ use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::skip;
 
-use super::image::{Image, needs_e2fsprogs};
-use crate::roots::{Root, expected};
+use super::image::{Image, expected, needs_e2fsprogs, root_of};
 
 #[test]
 fn a_directory_of_a_hundred_thousand_entries() {
@@ -117,7 +116,7 @@ fn as_many_names_of_a_file_as_ext4_can_count() {
     image.check();
     assert!(image.debugfs("stat /first").contains("Links: 65000"));
 
-    let error = Image::of_root(&Root::in_memory(&links(65_001)).fs, &Ext4Options::default()).err().unwrap();
+    let error = Image::of_root(&root_of(&links(65_001)).fs, &Ext4Options::default()).err().unwrap();
     assert!(matches!(&error, Error::Unrepresentable { path, .. } if path == "d/1"), "{error}");
     assert!(error.to_string().contains("65001 names of one file, only 65000"), "{error}");
 }

@@ -8,8 +8,7 @@ use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::skip;
 
-use super::image::{Image, needs_e2fsprogs, run};
-use crate::roots::{Root, expected};
+use super::image::{Image, expected, needs_e2fsprogs, root_of, run};
 
 fn layers() -> [Layer; 1] {
     [Layer::new((0..300).map(|number| Entry::file(format!("{}/{number}", number % 7), vec![1; number * 100])))]
@@ -20,7 +19,7 @@ fn the_smallest_size_holds_everything_and_nothing_more() {
     if needs_e2fsprogs() {
         return;
     }
-    let root = Root::in_memory(&layers());
+    let root = root_of(&layers());
     let smallest = Image::of_root(&root.fs, &Ext4Options::default()).unwrap();
     smallest.check();
     assert_eq!(smallest.report.free, 0);
@@ -42,7 +41,7 @@ fn a_fixed_size_is_that_size_and_has_inodes_for_its_room() {
     if needs_e2fsprogs() {
         return;
     }
-    let root = Root::in_memory(&layers());
+    let root = root_of(&layers());
     for size in [64 << 20, (128 << 20) + 4096, (128 << 20) + 12_345, 1 << 30, (4 << 30) + (3 << 20), 300 << 30] {
         let image = Image::of_root(&root.fs, &Ext4Options { size: Some(size), ..Ext4Options::default() }).unwrap();
         image.check();
@@ -60,7 +59,7 @@ fn df_shows_the_free_bytes_that_were_asked_for() {
     if needs_e2fsprogs() || skip::needs_root() {
         return;
     }
-    let root = Root::in_memory(&layers());
+    let root = root_of(&layers());
     for free in [1, 5 << 20, 100 << 20, 512 << 20, 3 << 30] {
         for journal in [false, true] {
             let image = Image::of_root(&root.fs, &Ext4Options { free, journal, ..Ext4Options::default() }).unwrap();
@@ -77,7 +76,7 @@ fn df_shows_the_free_bytes_that_were_asked_for() {
 
 #[test]
 fn a_fixed_size_with_free_room_has_both_or_is_refused() {
-    let root = Root::in_memory(&layers());
+    let root = root_of(&layers());
     let both = |size, free| Image::of_root(&root.fs, &Ext4Options { size: Some(size), free, ..Ext4Options::default() });
     assert!(both(200 << 20, 100 << 20).unwrap().report.free >= 100 << 20);
     let Err(Error::TooSmall { needed, .. }) = both(100 << 20, 100 << 20) else { panic!("there is no room") };
@@ -117,8 +116,7 @@ fn a_label_has_sixteen_bytes_at_most() {
     if needs_e2fsprogs() {
         return;
     }
-    let labelled =
-        |label| Image::of_root(&Root::in_memory(&layers()).fs, &Ext4Options { label, ..Ext4Options::default() });
+    let labelled = |label| Image::of_root(&root_of(&layers()).fs, &Ext4Options { label, ..Ext4Options::default() });
     assert_eq!(labelled("sixteen bytes ok").unwrap().superblock("Filesystem volume name"), "sixteen bytes ok");
     assert!(labelled("seventeen bytes !").is_err());
 }
