@@ -1,6 +1,7 @@
 //! The one-file form: metadata first, then the contents of files.
 
 use std::fs::File;
+use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -107,7 +108,7 @@ impl Writer<'_> {
         let results: Vec<Result<()>> = thread::scope(|scope| {
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
             let own = work();
-            let joined = others.into_iter().map(|other| other.join().unwrap_or(Err(Error::Cancelled)));
+            let joined = others.into_iter().map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
             std::iter::once(own).chain(joined).collect()
         });
         // Of several errors the one that stopped the others.

@@ -42,7 +42,7 @@ impl ItemRuns {
         let mut runs = Vec::new();
         let mut start = 0;
         for at in 1..items.len() {
-            if block(at) >= block(start) + RUN && block(at) != block(at - 1) {
+            if block(at) >= block(start) + RUN && block(at) != block(at - 1) && !plan.is_spanned(block(at)) {
                 runs.push(start..at);
                 start = at;
             }
@@ -110,7 +110,7 @@ fn write_inode(plan: &Plan<'_>, ino: InodeId, item: &mut Vec<u8>) -> Result<()> 
     Ok(())
 }
 
-/// Writes what follows the inodes, the blocks of large directories and links, some at a time.
+/// Writes the rest of the metadata, the blocks of large directories and links, some at a time.
 pub(crate) fn write_directories(plan: &Plan<'_>, mut write: impl FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
     let mut offset = plan.directory_block * BLOCK;
     let mut bytes = Vec::with_capacity((RUN * BLOCK) as usize);
@@ -122,6 +122,8 @@ pub(crate) fn write_directories(plan: &Plan<'_>, mut write: impl FnMut(&[u8], u6
             bytes.clear();
         }
     }
+    // Up to the end there may be an empty block.
+    bytes.resize((plan.end * BLOCK - offset) as usize, 0);
     write(&bytes, offset)
 }
 

@@ -1,5 +1,7 @@
 //! Which bytes of the metadata which inode gets.
 
+use std::ops::Range;
+
 use super::format::{BLOCK, SLOT};
 
 const SLOTS: usize = (BLOCK / SLOT) as usize;
@@ -11,6 +13,8 @@ const SLOTS: usize = (BLOCK / SLOT) as usize;
 pub(crate) struct Packer {
     /// Blocks that are begun.
     blocks: u64,
+    /// The blocks of each that has several, in order.
+    spans: Vec<Range<u64>>,
     /// For each number of free slots the blocks that have it.
     gaps: [Vec<u64>; SLOTS],
     /// A bit for each number of free slots that some block has.
@@ -19,7 +23,7 @@ pub(crate) struct Packer {
 
 impl Packer {
     pub(crate) fn new() -> Self {
-        Self { blocks: 0, gaps: std::array::from_fn(|_| Vec::new()), sizes: 0 }
+        Self { blocks: 0, spans: Vec::new(), gaps: std::array::from_fn(|_| Vec::new()), sizes: 0 }
     }
 
     /// Blocks that are begun.
@@ -27,14 +31,20 @@ impl Packer {
         self.blocks
     }
 
+    /// The blocks of each that has several, in order.
+    pub(crate) fn into_spans(self) -> Vec<Range<u64>> {
+        self.spans
+    }
+
     /// Room for `size` bytes, at least one, from a multiple of [`SLOT`] on; gives the position in bytes.
     pub(crate) fn place(&mut self, size: u64) -> u64 {
         let slots = size.div_ceil(SLOT);
         if slots > SLOTS as u64 {
-            let start = self.blocks * BLOCK;
+            let first = self.blocks;
             self.blocks += size.div_ceil(BLOCK);
-            self.free(self.blocks - 1, (self.blocks * BLOCK - start) / SLOT - slots);
-            return start;
+            self.spans.push(first..self.blocks);
+            self.free(self.blocks - 1, (self.blocks - first) * SLOTS as u64 - slots);
+            return first * BLOCK;
         }
         // A gap of `n` slots is at index and bit `n`; there is none of a whole block.
         let fitting = self.sizes.checked_shr(slots as u32).unwrap_or(0);

@@ -6,6 +6,7 @@
 //! lists a directory finds its inodes side by side.
 
 use std::cmp::Reverse;
+use std::ops::Range;
 
 use vmroot_container_fs::{ContainerFs, InodeId, InodeKind, Stat, Timestamp};
 
@@ -69,6 +70,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) xattrs: XattrTable<'a>,
     /// By inode number.
     pub(crate) inodes: Vec<Placed>,
+    /// Runs of blocks that something spans, in order.
+    spans: Vec<Range<u64>>,
     /// The first block behind inodes and shared xattrs, where those of large directories and links are.
     pub(crate) directory_block: u64,
     /// The first block behind all metadata.
@@ -104,7 +107,7 @@ impl<'a> Plan<'a> {
         let epoch = most_frequent_time(fs);
         let mut packer = Packer::new();
         packer.place((SUPERBLOCK_OFFSET + size_of::<Superblock>() + devices * size_of::<DeviceSlot>()) as u64);
-        let mut plan = Self { fs, epoch, xattrs, inodes: Vec::new(), directory_block: 0, end: 0 };
+        let mut plan = Self { fs, epoch, xattrs, inodes: Vec::new(), spans: Vec::new(), directory_block: 0, end: 0 };
         plan.inodes.reserve_exact(fs.inode_count() as usize);
         let mut room = Vec::with_capacity(plan.inodes.capacity());
         for ino in inodes(fs) {
@@ -115,9 +118,22 @@ impl<'a> Plan<'a> {
         plan.pack(&room, &mut packer);
         plan.set_parents();
         plan.directory_block = packer.blocks();
+        plan.spans = packer.into_spans();
         plan.end = plan.directory_block;
         plan.address_directories()?;
+        let has_data = files == Files::Packed && plan.inodes.iter().any(|placed| placed.blocks() > 0);
+        if plan.end == plan.directory_block && !has_data {
+            // fsck.erofs 1.5 looks for xattrs behind inodes that have none, up to a thousand bytes on, and takes it for
+            // damage when the image ends there.
+            plan.end += 1;
+        }
         Ok(plan)
+    }
+
+    /// Whether something lies in this block and in the one before.
+    pub(crate) fn is_spanned(&self, block: u64) -> bool {
+        let before = self.spans[..self.spans.partition_point(|span| span.start < block)].last();
+        before.is_some_and(|span| span.end > block)
     }
 
     /// What has its own blocks in the metadata, in the order of these blocks.

@@ -66,6 +66,12 @@ fn dump_says_what_we_do() {
     assert_eq!(value("Filesystem blocks"), (fs::metadata(image(&root)).unwrap().len() / 4096).to_string());
 }
 
+/// How many bytes an image may be longer than that of mkfs.erofs: without data one ends in an empty block, as fsck.erofs
+/// reads on behind the last inode.
+fn allowance(root: &Root) -> u64 {
+    if fs::read(image(root)).unwrap().ends_with(&[0; 4096]) { 4096 } else { 0 }
+}
+
 /// The length of what mkfs.erofs makes of the tree that the kernel shows, as of any directory. Nothing where it refuses:
 /// it has trouble with paths of a few hundred bytes.
 fn size_by_mkfs(root: &Root) -> Option<u64> {
@@ -101,7 +107,7 @@ proptest! {
             let root = Root::of(&layers);
             let ours = fs::metadata(image(&root)).unwrap().len();
             if let Some(theirs) = size_by_mkfs(&root) {
-                prop_assert!(ours <= theirs, "{} bytes, {} by mkfs.erofs", ours, theirs);
+                prop_assert!(ours <= theirs + allowance(&root), "{} bytes, {} by mkfs.erofs", ours, theirs);
             }
         }
     }
