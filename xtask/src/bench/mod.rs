@@ -11,6 +11,7 @@ mod pull;
 mod race;
 mod registry;
 mod row;
+mod virtiofs;
 
 use std::{fs, num::NonZero, thread};
 
@@ -24,7 +25,7 @@ use crate::{
     workspace,
 };
 
-const RACES: [&Race; 12] = [
+const RACES: [&Race; 13] = [
     &pull::TIME,
     &pull::SHARED,
     &pull::MEMORY,
@@ -37,6 +38,7 @@ const RACES: [&Race; 12] = [
     &mount::READ,
     &export::DIRECTORY,
     &mount::MEMORY,
+    &virtiofs::READ,
 ];
 
 /// What to measure.
