@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use vmroot::{
-    AuthFiles, BuildOptions, Cancel, Chain, Client, ClientOptions, ContainerFs, Credential, Credentials, ErrorKind,
-    Explicit, Image, ImageConfig, Limits, OnTop, Platform, Progress, PullOptions, PullPolicy, RuntimeConfig, Top,
-    TopFiles,
+    AuthFiles, BuildOptions, Cancel, Chain, Client, ClientOptions, ContainerFs, Credential, Credentials, Digest,
+    ErrorKind, Explicit, Image, ImageConfig, Limits, OnTop, Platform, Progress, PullOptions, PullPolicy, RuntimeConfig,
+    Top, TopFiles,
 };
 
 use crate::args::{Global, Pull};
@@ -112,24 +112,29 @@ impl Context {
     /// The merged root that a command works on: an image's, or that of `prebaked:DIR`, with what goes on top of it.
     pub(crate) fn root(&self, name: &str, top: &Top) -> anyhow::Result<Opened> {
         let mut client = None;
-        let (root, config) = if let Some(directory) = name.strip_prefix("prebaked:") {
-            let prebaked = match self.wanted() {
-                Some(platform) => vmroot::load_from_dir_for_arch(directory.as_ref(), &platform.architecture)?,
-                None => vmroot::load_from_dir(directory.as_ref())?,
-            };
-            let config = OpenedConfig::Prebaked(prebaked.config().clone());
-            (prebaked.into_root(), config)
-        } else {
-            self.root_of_image(client.insert(self.client()?), name)?
+        let (root, config) = match name.strip_prefix("prebaked:") {
+            Some(directory) => self.root_of_prebaked(directory.as_ref())?,
+            None => self.root_of_image(client.insert(self.client()?), name)?,
         };
-        if top.is_empty() {
-            return Ok(Opened { root, config, _files: None, _client: client });
+        let mut opened = Opened { root, config, on_top: Vec::new(), _files: None, _client: client };
+        if !top.is_empty() {
+            let client = opened._client.take().map_or_else(|| self.client(), Ok)?;
+            let on_top = client.put_on_top(opened.root, top)?;
+            note_omitted(&on_top);
+            let layers = on_top.layers().iter().map(|layer| layer.diff_id).collect();
+            let (root, files) = on_top.into_parts();
+            opened = Opened { root, on_top: layers, _files: Some(files), _client: Some(client), ..opened };
         }
-        let client = client.map_or_else(|| self.client(), Ok)?;
-        let on_top = client.put_on_top(root, top)?;
-        note_omitted(&on_top);
-        let (root, files) = on_top.into_parts();
-        Ok(Opened { root, config, _files: Some(files), _client: Some(client) })
+        Ok(opened)
+    }
+
+    fn root_of_prebaked(&self, directory: &Path) -> anyhow::Result<(ContainerFs, OpenedConfig)> {
+        let prebaked = match self.wanted() {
+            Some(platform) => vmroot::load_from_dir_for_arch(directory, &platform.architecture)?,
+            None => vmroot::load_from_dir(directory)?,
+        };
+        let config = prebaked.config().clone();
+        Ok((prebaked.into_root(), OpenedConfig::Prebaked(config)))
     }
 
     fn root_of_image(&self, client: &Client, name: &str) -> anyhow::Result<(ContainerFs, OpenedConfig)> {
@@ -156,6 +161,8 @@ pub(crate) fn note_omitted(on_top: &OnTop) {
 pub(crate) struct Opened {
     pub(crate) root: ContainerFs,
     config: OpenedConfig,
+    /// The layers on top.
+    pub(crate) on_top: Vec<Digest>,
     /// While they are here, the contents of layers on top have names.
     pub(crate) _files: Option<TopFiles>,
     /// While it lives, nobody removes anything from the cache.
@@ -170,10 +177,12 @@ enum OpenedConfig {
 impl Opened {
     /// How to run what the root holds. An image may name a user that it has not; that is an error only to those who ask.
     pub(crate) fn config(&self) -> anyhow::Result<RuntimeConfig> {
-        match &self.config {
-            OpenedConfig::Image(config) => Ok(RuntimeConfig::new(config, &self.root)?),
-            OpenedConfig::Prebaked(config) => Ok(config.clone()),
-        }
+        let mut config = match &self.config {
+            OpenedConfig::Image(config) => RuntimeConfig::new(config, &self.root)?,
+            OpenedConfig::Prebaked(config) => config.clone(),
+        };
+        config.layers.extend(&self.on_top);
+        Ok(config)
     }
 }
 

@@ -1,10 +1,13 @@
 //! Forms that a kernel mounts.
 
+use std::fs::File;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use vmroot::disk_image::{ErofsOptions, write_erofs, write_erofs_meta};
-use vmroot::export::{OutputFile, Progress};
+use vmroot::export::{Copier, Holes, OutputFile, Progress};
 
 use super::Export;
 
@@ -23,14 +26,19 @@ pub(super) fn erofs(export: &Export<'_>) -> anyhow::Result<()> {
 pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<()> {
     let image = OutputFile::create(export.out).map_err(vmroot::Error::from)?;
     let mut meta = write_erofs_meta(export.root, image.file()).map_err(vmroot::Error::from)?;
-    for device in &mut meta.devices {
-        device.path = std::path::absolute(&device.path)?;
-    }
     let name = |suffix: &str| {
         let mut name = export.out.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)
     };
+    for device in &mut meta.devices {
+        if export.on_top.contains(&device.diff_id) {
+            // Where it is, it is gone with this process.
+            let copy = name(&format!(".{}.contents", device.diff_id.hex()));
+            device.path = copy_contents(&device.path, copy)?;
+        }
+        device.path = std::path::absolute(&device.path)?;
+    }
     // The descriptor names what lies beside it, so that they can be moved together.
     let beside = |path: &Path| path.file_name().map(PathBuf::from).unwrap_or_default();
     let vmdk = meta.vmdk(&beside(&name(".head")), &beside(export.out)).map_err(vmroot::Error::from)?;
@@ -41,4 +49,17 @@ pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<()> {
         file.commit().map_err(vmroot::Error::from)?;
     }
     Ok(image.commit().map_err(vmroot::Error::from)?)
+}
+
+/// Copies a contents file, sharing blocks where that can be; gives the path of the copy.
+fn copy_contents(contents: &Path, copy: PathBuf) -> anyhow::Result<PathBuf> {
+    let failed = || contents.display().to_string();
+    let source = File::open(contents).with_context(failed)?;
+    let length = source.metadata().with_context(failed)?.len();
+    let file = OutputFile::create(&copy).map_err(vmroot::Error::from)?;
+    let going_on = |_| ControlFlow::Continue(());
+    let copied = Copier::default().copy(&mut Holes::new(&source), 0..length, file.file(), going_on);
+    let _always = copied.with_context(|| copy.display().to_string())?;
+    file.commit().map_err(vmroot::Error::from)?;
+    Ok(copy)
 }

@@ -15,8 +15,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use indicatif::ProgressBar;
-use vmroot::export::{Omissions, OutputFile, Progress};
-use vmroot::{Cancel, Compression, ContainerFs, RuntimeConfig};
+use vmroot::export::{OutputFile, Progress};
+use vmroot::{Cancel, Compression, ContainerFs, Digest, RuntimeConfig};
 
 use crate::args::{ExportArguments, Format};
 use crate::bars::Bars;
@@ -37,7 +37,7 @@ pub(crate) fn export(context: &Context, image: &str, out: &Path, options: &Expor
     // What cannot be had is said before anything is written.
     let config = options.config_out.is_some().then(|| opened.config()).transpose()?;
     let bar = Bars::single(context.quiet(), 0);
-    write(&Export { root: &opened.root, out, options, cancel: context.cancel(), bar })?;
+    write(&Export { root: &opened.root, on_top: &opened.on_top, out, options, cancel: context.cancel(), bar })?;
     match options.config_out.as_deref().zip(config) {
         Some((file, config)) => write_config(file, &config),
         None => Ok(()),
@@ -70,6 +70,8 @@ fn write(export: &Export<'_>) -> anyhow::Result<()> {
 /// What is written, where to, and how.
 struct Export<'a> {
     root: &'a ContainerFs,
+    /// Layers on top, whose files are temporary.
+    on_top: &'a [Digest],
     out: &'a Path,
     options: &'a ExportArguments,
     cancel: Cancel,
