@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use vmroot::{Platform, PullPolicy};
 
+use crate::init::InitArguments;
 use crate::top::TopArguments;
 
 /// Root file systems for VMs and microVMs from container images.
@@ -327,6 +328,8 @@ pub(crate) struct MountArguments {
     pub(crate) threads: Option<usize>,
     #[command(flatten)]
     pub(crate) top: TopArguments,
+    #[command(flatten)]
+    pub(crate) init: InitArguments,
 }
 
 /// What serves a mount.
@@ -354,6 +357,8 @@ pub(crate) struct VirtiofsArguments {
     pub(crate) threads: Option<u8>,
     #[command(flatten)]
     pub(crate) top: TopArguments,
+    #[command(flatten)]
+    pub(crate) init: InitArguments,
 }
 
 /// How to write a root out.
@@ -373,6 +378,8 @@ pub(crate) struct ExportArguments {
     pub(crate) config_out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) top: TopArguments,
+    #[command(flatten)]
+    pub(crate) init: InitArguments,
 }
 
 /// The forms of a root.

@@ -111,15 +111,25 @@ impl Context {
 
     /// The merged root that a command works on: an image's, or that of `prebaked:DIR`, with what goes on top of it.
     pub(crate) fn root(&self, name: &str, top: &Top) -> anyhow::Result<Opened> {
+        self.root_with(name, |_| Ok(top.clone()))
+    }
+
+    /// The same, with something on top that depends on how the image wants to be run.
+    pub(crate) fn root_with(
+        &self,
+        name: &str,
+        top: impl FnOnce(&RuntimeConfig) -> anyhow::Result<Top>,
+    ) -> anyhow::Result<Opened> {
         let mut client = None;
         let (root, config) = match name.strip_prefix("prebaked:") {
             Some(directory) => self.root_of_prebaked(directory.as_ref())?,
             None => self.root_of_image(client.insert(self.client()?), name)?,
         };
+        let top = top(&config.unresolved())?;
         let mut opened = Opened { root, config, on_top: Vec::new(), _files: None, _client: client };
         if !top.is_empty() {
             let client = opened._client.take().map_or_else(|| self.client(), Ok)?;
-            let on_top = client.put_on_top(opened.root, top)?;
+            let on_top = client.put_on_top(opened.root, &top)?;
             note_omitted(&on_top);
             let layers = on_top.layers().iter().map(|layer| layer.diff_id).collect();
             let (root, files) = on_top.into_parts();
@@ -172,6 +182,17 @@ pub(crate) struct Opened {
 enum OpenedConfig {
     Image(Box<ImageConfig>),
     Prebaked(RuntimeConfig),
+}
+
+impl OpenedConfig {
+    /// How to run it, with the user by name alone.
+    fn unresolved(&self) -> RuntimeConfig {
+        match self {
+            Self::Image(config) => RuntimeConfig::unresolved(config),
+            Self::Prebaked(config) if config.user.is_empty() => config.clone(),
+            Self::Prebaked(config) => RuntimeConfig { uid: None, gid: None, ..config.clone() },
+        }
+    }
 }
 
 impl Opened {

@@ -6,6 +6,7 @@ mod commands;
 mod context;
 mod environment;
 mod exit;
+mod init;
 mod output;
 mod signals;
 mod top;

@@ -1,12 +1,10 @@
-//! What a guest needs on top of its image: an init, and the config that it reads.
+//! The init that a guest needs on top of its image.
 //!
 //! The init is the program `vmroot-init` of `crates/guest-init`. It is built with this crate, for each architecture that
 //! the toolchain has a target for, and is part of the program that uses this crate, so that there is no file to find.
 
 mod elf;
 mod error;
-
-use std::borrow::Cow;
 
 pub use elf::check_program;
 pub use error::{Error, Result};
@@ -19,17 +17,6 @@ pub const CONFIG: &str = "/etc/vmroot/config.json";
 /// Architectures by their names in images, and the programs for them, where they could be built.
 static INITS: [(&str, Option<&[u8]>); 2] = include!(concat!(env!("OUT_DIR"), "/inits.rs"));
 
-/// A file on top of an image; it is root's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GuestFile<'a> {
-    /// Its path in the guest.
-    pub path: &'static str,
-    /// Its permissions.
-    pub mode: u32,
-    /// All of it.
-    pub bytes: Cow<'a, [u8]>,
-}
-
 /// The init for guests of `architecture`, by its name in images: a static program.
 ///
 /// # Errors
@@ -37,14 +24,6 @@ pub struct GuestFile<'a> {
 pub fn init_for(architecture: &str) -> Result<&'static [u8]> {
     let built = INITS.iter().find(|(name, _)| *name == architecture).and_then(|(_, init)| *init);
     built.ok_or_else(|| Error::NoInit { architecture: architecture.to_owned() })
-}
-
-/// The files that make a guest of an image: the init, and the config that it reads.
-pub fn files(init: &[u8], config: String) -> [GuestFile<'_>; 2] {
-    [
-        GuestFile { path: INIT, mode: 0o755, bytes: Cow::Borrowed(init) },
-        GuestFile { path: CONFIG, mode: 0o644, bytes: Cow::Owned(config.into_bytes()) },
-    ]
 }
 
 /// The Rust target that an init for `architecture` is built for; none for architectures that have no init.
@@ -76,12 +55,5 @@ mod tests {
         assert_eq!(error, "this vmroot has no init for riscv64: give --init FILE");
         let error = Error::NoInit { architecture: "arm64".to_owned() }.to_string();
         assert!(error.ends_with("`rustup target add aarch64-unknown-linux-musl`, or give --init FILE"), "{error}");
-    }
-
-    #[test]
-    fn the_files_are_where_the_guest_looks_for_them() {
-        let [init, config] = files(b"program", "{}\n".to_owned());
-        assert_eq!((init.path, init.mode), ("/sbin/vmroot-init", 0o755));
-        assert_eq!((config.path, config.mode, &*config.bytes), ("/etc/vmroot/config.json", 0o644, &b"{}\n"[..]));
     }
 }

@@ -1,19 +1,17 @@
 //! What a guest needs on top of its image: an init that is started by the kernel, and the config that it reads.
 //!
 //! ```
-//! use vmroot::{RuntimeConfig, guest};
+//! use vmroot::{RuntimeConfig, Top, guest};
 //!
 //! let runtime = RuntimeConfig { cmd: vec!["/bin/sh".to_owned()], ..RuntimeConfig::default() };
 //! let config = guest::Config { hostname: Some("demo".to_owned()), ..guest::Config::new(runtime) };
-//! let [init, config] = guest::files(b"a program", config.to_json());
-//! assert_eq!((init.path, init.mode), ("/sbin/vmroot-init", 0o755));
-//! assert_eq!((config.path, config.mode), ("/etc/vmroot/config.json", 0o644));
+//! let top = Top { additions: guest::additions(b"a program", &config).into(), ..Top::default() };
 //! ```
 
 use serde::{Deserialize, Serialize};
-pub use vmroot_guest::{CONFIG, GuestFile, INIT, check_program, files, init_for};
+pub use vmroot_guest::{CONFIG, INIT, check_program, init_for};
 
-use crate::RuntimeConfig;
+use crate::{Addition, RuntimeConfig};
 
 /// How the init runs the image's command: `/etc/vmroot/config.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,9 +43,28 @@ impl Config {
     }
 }
 
+/// What makes a guest of an image: the init at [`INIT`], and at [`CONFIG`] what it reads.
+pub fn additions(init: &[u8], config: &Config) -> [Addition; 2] {
+    let file = |path: &str, mode, bytes| Addition::File { destination: path.as_bytes().to_vec(), mode, bytes };
+    [file(INIT, 0o755, init.to_vec()), file(CONFIG, 0o644, config.to_json().into_bytes())]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_files_are_where_the_guest_looks_for_them() {
+        let config = Config::new(RuntimeConfig::default());
+        let [init, text] = additions(b"program", &config);
+        let file = |destination: &str, mode, bytes: &[u8]| Addition::File {
+            destination: destination.into(),
+            mode,
+            bytes: bytes.to_vec(),
+        };
+        assert_eq!(init, file("/sbin/vmroot-init", 0o755, b"program"));
+        assert_eq!(text, file("/etc/vmroot/config.json", 0o644, config.to_json().as_bytes()));
+    }
 
     #[test]
     fn without_more_than_the_image_says_it_is_the_runtime_config() {

@@ -58,8 +58,15 @@ impl RuntimeConfig {
     /// # Errors
     /// [`Error::Root`] when the image names a user that it has not.
     pub fn new(config: &ImageConfig, root: &ContainerFs) -> Result<Self> {
+        let mut runtime = Self::unresolved(config);
+        runtime.resolve_user(root)?;
+        Ok(runtime)
+    }
+
+    /// The same, with the user as the image names it: for who puts something on top of the root first.
+    pub fn unresolved(config: &ImageConfig) -> Self {
         let container = config.config();
-        let mut runtime = Self {
+        Self {
             layers: config.diff_ids().to_vec(),
             env: container.env.clone(),
             entrypoint: container.entrypoint.clone(),
@@ -70,9 +77,7 @@ impl RuntimeConfig {
             gid: None,
             labels: container.labels.clone(),
             architecture: config.architecture().to_owned(),
-        };
-        runtime.resolve_user(root)?;
-        Ok(runtime)
+        }
     }
 
     /// Sets `uid` and `gid` from `user`, unless they are known or there is no user.

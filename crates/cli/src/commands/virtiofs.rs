@@ -10,7 +10,7 @@ use crate::signals;
 
 /// Serves one VMM. Says nothing: that the socket is there says that it is ready.
 pub(crate) fn serve(context: &Context, image: &str, options: &VirtiofsArguments) -> anyhow::Result<()> {
-    let opened = context.root(image, &options.top.top())?;
+    let opened = context.root_with(image, |config| options.init.add_to(options.top.top(), config))?;
     let defaults = VirtioFsOptions::default();
     let device_options = VirtioFsOptions {
         queues: options.queues.map_or(defaults.queues, usize::from),

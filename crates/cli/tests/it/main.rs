@@ -6,6 +6,7 @@ mod samples;
 mod describing;
 mod exporting;
 mod files;
+mod guests;
 mod housekeeping;
 mod layers;
 mod loading;

@@ -16,6 +16,11 @@ impl Initramfs {
         Self::default()
     }
 
+    /// One that somebody else wrote, whole.
+    pub fn of(bytes: Vec<u8>) -> Self {
+        Self { bytes, entries: 0 }
+    }
+
     /// Adds a directory.
     #[must_use]
     pub fn directory(self, path: &str, mode: u32) -> Self {

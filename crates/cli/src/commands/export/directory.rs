@@ -2,18 +2,20 @@
 
 use std::path::Path;
 
-use vmroot::Top;
+use vmroot::RuntimeConfig;
 use vmroot::export::{DirectoryOptions, Progress, export_directory};
 
 use super::Export;
+use crate::args::ExportArguments;
 use crate::context::{self, Context};
 use crate::output::{self, SHOWN};
 
 /// A directory that another machine opens as it is.
-pub(super) fn prebaked(context: &Context, image: &str, out: &Path, top: &Top) -> anyhow::Result<()> {
+pub(super) fn prebaked(context: &Context, image: &str, out: &Path, options: &ExportArguments) -> anyhow::Result<()> {
     let client = context.client()?;
     let image = context.image(&client, image)?;
-    context::note_omitted(&vmroot::export_on_top_to_dir(&client, &image, top, out)?);
+    let top = options.init.add_to(options.top.top(), &RuntimeConfig::unresolved(image.config()))?;
+    context::note_omitted(&vmroot::export_on_top_to_dir(&client, &image, &top, out)?);
     Ok(())
 }
 

@@ -27,13 +27,13 @@ pub(crate) fn export(context: &Context, image: &str, out: &Path, options: &Expor
     check::check(out, options)?;
     // The one form that is made of the image's files, not of its root.
     if options.format == Format::Prebaked {
-        directory::prebaked(context, image, out, &options.top.top())?;
+        directory::prebaked(context, image, out, options)?;
         return match &options.config_out {
             Some(file) => write_config(file, &RuntimeConfig::read(&out.join("config.json"))?),
             None => Ok(()),
         };
     }
-    let opened = context.root(image, &options.top.top())?;
+    let opened = context.root_with(image, |config| options.init.add_to(options.top.top(), config))?;
     // What cannot be had is said before anything is written.
     let config = options.config_out.is_some().then(|| opened.config()).transpose()?;
     let bar = Bars::single(context.quiet(), 0);

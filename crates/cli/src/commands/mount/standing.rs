@@ -42,7 +42,7 @@ impl Standing {
         directory: &Path,
         options: &MountArguments,
     ) -> anyhow::Result<Self> {
-        let opened = context.root(image, &options.top.top())?;
+        let opened = context.root_with(image, |config| options.init.add_to(options.top.top(), config))?;
         let scratch = context.cache().to_owned();
         // A prebaked directory is mounted without a cache.
         DirBuilder::new()

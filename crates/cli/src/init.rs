@@ -1,0 +1,54 @@
+//! `--init`: a program for the kernel to start, on top of an image.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use vmroot::{Platform, RuntimeConfig, Top, guest};
+
+/// The longest program that `--init` takes, in bytes: it is held in memory, and an init is not that large.
+const MAX_INIT: u64 = 64 << 20;
+
+/// An init on top of an image.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "On top of the image")]
+pub(crate) struct InitArguments {
+    /// Put an init at /sbin/vmroot-init, and how to run the image at /etc/vmroot/config.json; without FILE, vmroot's own
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    init: Option<Option<PathBuf>>,
+}
+
+impl InitArguments {
+    /// Adds it to what else goes on top of an image with this config. It comes first, so that a config that is put in its
+    /// place wins.
+    pub(crate) fn add_to(&self, mut top: Top, config: &RuntimeConfig) -> anyhow::Result<Top> {
+        if let Some(file) = &self.init {
+            let init = program(file.as_deref(), &config.architecture)?;
+            // The guest looks the user up itself, in what its root is with everything on top.
+            let config = guest::Config::new(config.clone());
+            top.additions.splice(..0, guest::additions(&init, &config));
+        }
+        Ok(top)
+    }
+}
+
+/// The init for guests of an architecture, in the spelling of an image: that in a file, or else the one built in.
+pub(crate) fn program(file: Option<&Path>, architecture: &str) -> anyhow::Result<Vec<u8>> {
+    let platform = if architecture.is_empty() { Ok(Platform::host()) } else { Platform::linux(architecture) };
+    let architecture = platform.map_or_else(|_| architecture.to_owned(), |platform| platform.architecture);
+    let Some(file) = file else {
+        return Ok(guest::init_for(&architecture).map_err(vmroot::Error::from)?.to_vec());
+    };
+    let read = || -> anyhow::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(file)?.take(MAX_INIT + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_INIT {
+            bail!("longer than {MAX_INIT} bytes");
+        }
+        guest::check_program(&bytes, &architecture).map_err(vmroot::Error::from)?;
+        Ok(bytes)
+    };
+    read().with_context(|| format!("--init={}", file.display()))
+}
