@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::console::Console;
 use crate::run::{Run, Stopper};
-use crate::{Accelerator, Architecture, Error, Kernel, Machine, Result, Vmm};
+use crate::{Accelerator, Architecture, Error, Kernel, Machine, Result, Says, Vmm};
 
 /// Who may execute the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -108,7 +108,7 @@ impl Trial<'_> {
                 timeout: None,
                 silence: Some(SILENCE),
                 stopper: &stopper,
-                announced: false,
+                says: Says::Nothing,
             };
             let mut said = Vec::new();
             run.run(Console { input: None, interactive: false, output: &mut said })?;
@@ -118,6 +118,9 @@ impl Trial<'_> {
             Ok(true) => Ok(()),
             Ok(false) => Err("a kernel ends before it says anything".to_owned()),
             Err(Error::Timeout(_)) => Err("a kernel hangs under it".to_owned()),
+            Err(Error::Vmm { message, .. }) if !message.is_empty() => {
+                Err(message.lines().next().unwrap_or_default().to_owned())
+            }
             Err(error) => Err(error.to_string()),
         }
     }

@@ -50,8 +50,8 @@ pub struct GuestOptions<'a> {
     pub append: &'a str,
     /// What is started in the root; without it, what the kernel looks for.
     pub init: Option<&'a str>,
-    /// Whether that is `vmroot-init`, which announces the command and says its exit code.
-    pub announced: bool,
+    /// What that says on the console.
+    pub says: Says,
     /// `vmroot-init` for the guest's architecture: the program that loads modules.
     pub stage_one: Option<&'a [u8]>,
     /// Whether what the guest writes goes to its memory, where the root is read-only.
@@ -66,13 +66,24 @@ pub struct GuestOptions<'a> {
     pub hook: Option<Hook<'a>>,
 }
 
+/// What a guest's init says on the console of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Says {
+    /// Nothing: when the guest is off, it has ended well.
+    Nothing,
+    /// A last line `[vmroot-init] exit code N`.
+    ExitCode,
+    /// That, and when it executes the command: it is `vmroot-init`. Input waits for that line, for before nobody reads.
+    Everything,
+}
+
 /// A guest that is ready to run.
 #[derive(Debug)]
 pub struct Guest {
     command: VmmCommand,
     config: PathBuf,
     device: Option<VirtioFs>,
-    announced: bool,
+    says: Says,
     timeout: Option<Duration>,
     note: Option<String>,
 }
@@ -100,7 +111,7 @@ impl Guest {
             Medium::Share(_, device) => Some(*device),
             _ => None,
         };
-        Ok(Self { command, config, device, announced: options.announced, timeout: options.timeout, note })
+        Ok(Self { command, config, device, says: options.says, timeout: options.timeout, note })
     }
 
     /// Why the guest is not executed by KVM, where that was hoped for.
@@ -114,8 +125,8 @@ impl Guest {
     /// [`Error::MissingProgram`] and [`Error::Vmm`] when there is no machine; [`Error::Init`] and [`Error::Ended`] when the
     /// guest has not run its command to the end; [`Error::Timeout`] and [`Error::Stopped`].
     pub fn run(self, console: Console<'_>, stopper: &Stopper) -> Result<Ended> {
-        let Self { command, config, device, announced, timeout, note: _ } = self;
-        let run = Run { command: &command, config: &config, timeout, silence: None, stopper, announced };
+        let Self { command, config, device, says, timeout, note: _ } = self;
+        let run = Run { command: &command, config: &config, timeout, silence: None, stopper, says };
         let Some(device) = device else { return run.run(console) };
         let end = device.stopper();
         thread::scope(|scope| {
@@ -227,7 +238,7 @@ impl GuestOptions<'_> {
             // Only what comes of a panic.
             words.extend(["quiet".to_owned(), "loglevel=1".to_owned()]);
         }
-        if self.announced {
+        if self.says == Says::Everything {
             words.push("vmroot.trace".to_owned());
         }
         words.extend(self.vmm.kernel_arguments(architecture).iter().map(|word| (*word).to_owned()));

@@ -13,7 +13,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 
 use crate::console::{self, Console, Encoding, Output, RawTerminal};
-use crate::{Error, Result, VmmCommand};
+use crate::{Error, Result, Says, VmmCommand};
 
 /// How long bytes that may begin a line of the init wait for the next.
 const HELD: Duration = Duration::from_secs(1);
@@ -66,8 +66,7 @@ pub(crate) struct Run<'a> {
     /// How long the console may be silent.
     pub(crate) silence: Option<Duration>,
     pub(crate) stopper: &'a Stopper,
-    /// Whether the command's execution is announced, and input has to wait for it: before, nobody would read it.
-    pub(crate) announced: bool,
+    pub(crate) says: Says,
 }
 
 impl Run<'_> {
@@ -96,7 +95,7 @@ impl Run<'_> {
         if !message.is_empty() {
             tracing::debug!("{program}: {message}");
         }
-        if output.code.is_none() && self.announced {
+        if output.code.is_none() && self.says >= Says::ExitCode {
             return Err(match output.error.take() {
                 Some(error) => Error::Init(error),
                 None => Error::Ended { console: output.tail() },
@@ -116,7 +115,7 @@ impl Run<'_> {
         };
         let done = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
         let (go, wait) = mpsc::channel();
-        if !self.announced {
+        if self.says < Says::Everything {
             // The receiver is there.
             let _ = go.send(());
         }
@@ -357,7 +356,7 @@ mod tests {
 
     fn run(command: &VmmCommand, silence: Option<Duration>, stopper: &Stopper) -> (Result<Ended>, Vec<u8>) {
         let mut output = Vec::new();
-        let run = Run { command, config: Path::new(""), timeout: None, silence, stopper, announced: true };
+        let run = Run { command, config: Path::new(""), timeout: None, silence, stopper, says: Says::Everything };
         let ended = run.run(Console { input: None, interactive: false, output: &mut output });
         (ended, output)
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::sync::Arc;
 
 use vmroot_container_fs::ContainerFs;
@@ -116,7 +116,11 @@ impl Making<'_> {
     fn erofs_meta(&self) -> Result<Medium> {
         let raw = |path| Disk { path, format: DiskFormat::Raw, writable: false };
         let (image, file) = self.file("root.erofs")?;
-        let meta = write_erofs_meta(self.root, &file)?;
+        let mut meta = write_erofs_meta(self.root, &file)?;
+        for device in &mut meta.devices {
+            // A descriptor takes paths from where it lies.
+            device.path = path::absolute(&device.path).map_err(Error::io("find", &device.path))?;
+        }
         if !self.takes_vmdk {
             let layers = meta.devices.into_iter().map(|device| device.path);
             return Ok(Medium::Disks([image].into_iter().chain(layers).map(raw).collect()));

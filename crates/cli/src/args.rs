@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use vmroot::{Platform, PullPolicy};
 
+use crate::boot::BootArguments;
 use crate::init::InitArguments;
 use crate::top::TopArguments;
 
@@ -112,7 +113,7 @@ pub(crate) struct RegistryArguments {
     pub(crate) parallel: u16,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
@@ -148,7 +149,7 @@ pub(crate) struct LimitArguments {
 }
 
 /// A number with an optional K, M, G or T.
-fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let (digits, shift) = match text.char_indices().next_back() {
         Some((at, 'K' | 'k')) => (&text[..at], 10),
         Some((at, 'M' | 'm')) => (&text[..at], 20),
@@ -275,6 +276,13 @@ pub(crate) enum Command {
         image: String,
         #[command(flatten)]
         options: VirtiofsArguments,
+    },
+    /// Boot a guest on an image's root, run the image's command in it, and exit with the command's code
+    Boot {
+        /// The image, or a prebaked directory as prebaked:DIR
+        image: String,
+        #[command(flatten)]
+        options: Box<BootArguments>,
     },
     /// Write an image's root out
     Export {

@@ -43,6 +43,20 @@ impl Context {
         &self.options.store.directory
     }
 
+    /// The same for a platform, unless the user has named one.
+    pub(crate) fn for_platform(&self, platform: Platform) -> Self {
+        let mut other = Self { global: self.global.clone(), options: self.options.clone() };
+        if other.wanted().is_none() {
+            other.options.platform = platform.clone();
+            other.global.platform.platform = Some(platform);
+        }
+        other
+    }
+
+    pub(crate) fn verbose(&self) -> bool {
+        self.global.verbose > 0
+    }
+
     pub(crate) fn json(&self) -> bool {
         self.global.json
     }
@@ -111,7 +125,7 @@ impl Context {
 
     /// The merged root that a command works on: an image's, or that of `prebaked:DIR`, with what goes on top of it.
     pub(crate) fn root(&self, name: &str, top: &Top) -> anyhow::Result<Opened> {
-        self.root_with(name, |_| Ok(top.clone()))
+        self.put_on_top(self.open(name)?, top)
     }
 
     /// The same, with something on top that depends on how the image wants to be run.
@@ -120,22 +134,32 @@ impl Context {
         name: &str,
         top: impl FnOnce(&RuntimeConfig) -> anyhow::Result<Top>,
     ) -> anyhow::Result<Opened> {
+        let opened = self.open(name)?;
+        let top = top(&opened.config.unresolved())?;
+        self.put_on_top(opened, &top)
+    }
+
+    /// The same with nothing on top.
+    pub(crate) fn open(&self, name: &str) -> anyhow::Result<Opened> {
         let mut client = None;
         let (root, config) = match name.strip_prefix("prebaked:") {
             Some(directory) => self.root_of_prebaked(directory.as_ref())?,
             None => self.root_of_image(client.insert(self.client()?), name)?,
         };
-        let top = top(&config.unresolved())?;
-        let mut opened = Opened { root, config, on_top: Vec::new(), _files: None, _client: client };
-        if !top.is_empty() {
-            let client = opened._client.take().map_or_else(|| self.client(), Ok)?;
-            let on_top = client.put_on_top(opened.root, &top)?;
-            note_omitted(&on_top);
-            let layers = on_top.layers().iter().map(|layer| layer.diff_id).collect();
-            let (root, files) = on_top.into_parts();
-            opened = Opened { root, on_top: layers, _files: Some(files), _client: Some(client), ..opened };
+        Ok(Opened { root, config, on_top: Vec::new(), _files: None, _client: client })
+    }
+
+    /// Puts something on top of a root that has nothing there.
+    pub(crate) fn put_on_top(&self, mut opened: Opened, top: &Top) -> anyhow::Result<Opened> {
+        if top.is_empty() {
+            return Ok(opened);
         }
-        Ok(opened)
+        let client = opened._client.take().map_or_else(|| self.client(), Ok)?;
+        let on_top = client.put_on_top(opened.root, top)?;
+        note_omitted(&on_top);
+        let layers = on_top.layers().iter().map(|layer| layer.diff_id).collect();
+        let (root, files) = on_top.into_parts();
+        Ok(Opened { root, on_top: layers, _files: Some(files), _client: Some(client), ..opened })
     }
 
     fn root_of_prebaked(&self, directory: &Path) -> anyhow::Result<(ContainerFs, OpenedConfig)> {
@@ -204,6 +228,14 @@ impl Opened {
         };
         config.layers.extend(&self.on_top);
         Ok(config)
+    }
+
+    /// The same with the user as the image names it.
+    pub(crate) fn unresolved_config(&self) -> RuntimeConfig {
+        match &self.config {
+            OpenedConfig::Image(config) => RuntimeConfig::unresolved(config),
+            OpenedConfig::Prebaked(config) => config.clone(),
+        }
     }
 }
 

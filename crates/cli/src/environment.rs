@@ -38,6 +38,19 @@ pub(crate) fn proxies() -> Proxies {
     Proxies::from_variables(|name| env::var(name).ok())
 }
 
+/// A directory whose files are gone when the machine boots anew, or the user logs out.
+pub(crate) fn runtime_directory() -> Option<PathBuf> {
+    let root = rustix::process::geteuid().is_root();
+    let directory = directory("XDG_RUNTIME_DIR").or_else(|| root.then(|| PathBuf::from("/run")));
+    directory.filter(|directory| directory.is_dir()).map(|directory| directory.join("vmroot"))
+}
+
+/// The kind of terminal that somebody sits at.
+pub(crate) fn terminal() -> Option<String> {
+    let usual = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
+    env::var("TERM").ok().filter(|name| !name.is_empty() && name.chars().all(usual))
+}
+
 /// A variable that names a directory; an empty one, or one with a relative path, counts as not set (XDG base directory
 /// specification).
 fn directory(name: &str) -> Option<PathBuf> {

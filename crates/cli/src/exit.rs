@@ -64,6 +64,10 @@ fn number(error: &anyhow::Error) -> u8 {
         return 2;
     }
     for cause in error.chain() {
+        if let Some(vmroot::Error::Boot(vmroot::boot::Error::Timeout(_))) = cause.downcast_ref() {
+            // As timeout(1) has it.
+            return 124;
+        }
         let kind = if let Some(error) = cause.downcast_ref::<vmroot::Error>() {
             error.kind()
         } else if let Some(error) = cause.downcast_ref::<vmroot::RootError>() {

@@ -2,6 +2,7 @@
 
 mod args;
 mod bars;
+mod boot;
 mod commands;
 mod context;
 mod environment;

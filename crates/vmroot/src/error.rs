@@ -41,6 +41,9 @@ pub enum Error {
     /// A virtio-fs device.
     #[error(transparent)]
     VirtioFs(#[from] vmroot_virtiofs::Error),
+    /// A guest that is booted.
+    #[error(transparent)]
+    Boot(#[from] vmroot_boot::Error),
     /// What is to go into a guest.
     #[error(transparent)]
     Guest(#[from] vmroot_guest::Error),
@@ -131,7 +134,9 @@ impl Error {
                 ErrorKind::Cancelled
             }
             Self::OnTop { source, .. } => source.kind(),
-            Self::DiskImage(_)
+            Self::Boot(vmroot_boot::Error::Stopped) => ErrorKind::Cancelled,
+            Self::Boot(_)
+            | Self::DiskImage(_)
             | Self::Export(_)
             | Self::Guest(_)
             | Self::KernelMount(_)

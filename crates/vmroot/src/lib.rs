@@ -15,7 +15,7 @@
 //!
 //! A [`Client`] pulls and loads images into a cache; an [`Image`] is one of them; its [`ContainerFs`] is the merged root,
 //! read in place. [`export`] and [`disk_image`] write a root out, [`fuse`] and [`kernel_mount`] mount it, and
-//! [`virtiofs`] serves it to a guest. [`Prebaked`] is an image in a directory of its
+//! [`virtiofs`] serves it to a guest, which [`boot`] starts. [`Prebaked`] is an image in a directory of its
 //! own, for machines without a cache. [`Top`] is what goes on top of a root for one use of it.
 //!
 //! Everything blocks; threads inside do what can be done at once. Nothing here prints, reads the environment, or picks a
@@ -58,6 +58,8 @@ pub use vmroot_registry::{
 };
 pub use vmroot_transport::{Archive, ArchiveImage, ImageName, Pick};
 
+/// Booting a guest on a root.
+pub use vmroot_boot as boot;
 /// Writing a root as an image that a kernel mounts: EROFS.
 pub use vmroot_disk_image as disk_image;
 /// Writing a root out: directory, tar, prebaked directory.

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use serde_json::json;
-use vmroot_boot::Via;
+use vmroot_boot::{Says, Via};
 use vmroot_testkit::guest::Guest;
 use vmroot_testkit::skip;
 
@@ -34,8 +34,13 @@ fn an_archive_is_listed_by_the_image_s_own_shell() {
     let mut layer = guest_layer_for("arm64", init.as_bytes(), &json!({}));
     layer.entries.extend(APPLETS.map(|name| vmroot_testkit::layer::Entry::symlink(format!("bin/{name}"), "busybox")));
     let root = Root::of(&[odd(), layer]);
-    let boot =
-        Boot { architecture: "arm64", stage_one: None, announced: false, append: "TERM=dumb", ..Boot::via(Via::Cpio) };
+    let boot = Boot {
+        architecture: "arm64",
+        stage_one: None,
+        says: Says::ExitCode,
+        append: "TERM=dumb",
+        ..Boot::via(Via::Cpio)
+    };
     let (ended, output) = boot.run(&root);
     assert_eq!(ended.unwrap().code, Some(3), "{}", String::from_utf8_lossy(&output));
     let expected = on_mount(&root, |place| {

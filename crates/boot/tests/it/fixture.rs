@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use vmroot_boot::{Acceleration, Console, Ended, Guest, GuestOptions, Kernel, ModuleTree, Result, Stopper, Via, Vmm};
+use vmroot_boot::{
+    Acceleration, Console, Ended, Guest, GuestOptions, Kernel, ModuleTree, Result, Says, Stopper, Via, Vmm,
+};
 use vmroot_container_fs::ContainerFs;
 use vmroot_layer_index::{BuildOptions, Index, build, merge};
 use vmroot_model::chain_ids;
@@ -92,7 +94,7 @@ pub(crate) struct Boot {
     pub(crate) acceleration: Acceleration,
     pub(crate) kvm_verdict: Option<PathBuf>,
     pub(crate) has_modules: bool,
-    pub(crate) announced: bool,
+    pub(crate) says: Says,
 }
 
 impl Boot {
@@ -109,7 +111,7 @@ impl Boot {
             acceleration: Acceleration::Tcg,
             kvm_verdict: None,
             has_modules: true,
-            announced: true,
+            says: Says::Everything,
         }
     }
 
@@ -130,7 +132,7 @@ impl Boot {
             cpus: 1,
             append: self.append,
             init: self.init,
-            announced: self.announced,
+            says: self.says,
             stage_one: self.stage_one,
             overlay: self.overlay,
             free: 16 << 20,

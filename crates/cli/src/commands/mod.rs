@@ -1,5 +1,6 @@
 //! One module a group of verbs.
 
+mod boot;
 mod cache;
 mod export;
 mod files;
@@ -33,6 +34,7 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Mount { image, directory, options } => mount::mount(context, &image, &directory, &options),
         Command::Umount { directory } => mount::unmount(&directory),
         Command::Virtiofs { image, options } => virtiofs::serve(context, &image, &options),
+        Command::Boot { image, options } => boot::boot(context, &image, &options),
         Command::Export { image, out, options } => export::export(context, &image, &out, &options),
         Command::Layer(command) => layer::layer(context, command),
         Command::Completions { shell } => shell::completions(shell),
