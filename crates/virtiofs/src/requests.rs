@@ -14,12 +14,13 @@ use vmroot_container_fs::ContainerFs;
 
 use crate::adapter::Adapter;
 
-/// The most bytes that a request reads.
-pub(crate) const MAX_DATA: u32 = 1 << 20;
+/// The most bytes that a request reads: the library allows 256 pages, and those of some arm64 guests have 64 KiB. They go
+/// straight into the guest's memory.
+pub(crate) const MAX_DATA: u32 = 256 << 16;
 
-/// The most bytes of a request. The library allocates no more than a request has bytes, and a guest can have one
-/// descriptor stand in a chain a thousand times.
-const MAX_REQUEST: usize = MAX_DATA as usize + 4096;
+/// The most bytes of a request, as the library has it. It allocates no more than a request has bytes, and a guest can have
+/// one descriptor stand in a chain a thousand times.
+const MAX_REQUEST: usize = (1 << 20) + 4096;
 
 /// A request in guest memory, with that memory.
 pub(crate) type Chain = DescriptorChain<GuestMemoryLoadGuard<GuestMemoryMmap>>;
