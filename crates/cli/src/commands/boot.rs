@@ -182,12 +182,7 @@ fn top(options: &BootArguments, opened: &Opened, init: &Init, interactive: bool,
     let mut top = options.top.top();
     if let Some(bytes) = init.bytes() {
         let config = config(options, opened.unresolved_config(), interactive)?;
-        let files = guest::files(bytes, config.to_json());
-        top.additions.extend(files.into_iter().map(|file| Addition::File {
-            destination: file.path.as_bytes().to_vec(),
-            mode: file.mode,
-            bytes: file.bytes.into_owned(),
-        }));
+        top.additions.extend(guest::additions(bytes, &config));
     }
     top.additions.extend(missing_places(&opened.root).map(|(name, mode)| Addition::Copy {
         source: empty.join("."),
