@@ -28,11 +28,16 @@ pub(crate) fn mount(context: &Context, image: &str, directory: &Path, options: &
     }
     let unmounter = standing.unmounter();
     let place = directory.display().to_string();
-    signals::on_signal(move |_| match unmounter() {
+    let unmount = move || match unmounter() {
         Ok(true) => {}
         Ok(false) => output::note(&format!("{place}: in use; it is gone when the last user is")),
         Err(error) => output::error(&error.to_string()),
-    })?;
+    };
+    // A signal that came since the mount is seen was taken for one that ends a pull.
+    if context.cancel().is_cancelled() {
+        unmount();
+    }
+    signals::on_signal(move |_| unmount())?;
     if detached::is_serving() {
         detached::say_ready()?;
     }
