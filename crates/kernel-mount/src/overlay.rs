@@ -1,9 +1,10 @@
 //! A writable view of a root: overlayfs.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, fsconfig_create, fsconfig_set_string, fsmount};
 
 use crate::{Error, MountOptions, Mounted, Result, erofs};
@@ -28,15 +29,15 @@ pub struct Upper<'a> {
 /// [`Error::Mountpoint`] for any of the directories, [`Error::NotPermitted`], [`Error::NoFileSystem`], and
 /// [`Error::Mount`].
 pub fn mount_overlay(lower: &Path, upper: Upper<'_>, mountpoint: &Path, options: &MountOptions) -> Result<Mounted> {
-    let whole = |path: &Path| path.canonicalize().map_err(Error::mountpoint(path));
-    let (mountpoint, lower) = (whole(mountpoint)?, whole(lower)?);
-    let (upper, work) = (whole(upper.upper)?, whole(upper.work)?);
+    let mountpoint = mountpoint.canonicalize().map_err(Error::mountpoint(mountpoint))?;
+    let [lower, upper, work] = [lower, upper.upper, upper.work].map(Directory::open);
+    let (lower, upper, work) = (lower?, upper?, work?);
     let context = erofs::open(FORM, &mountpoint)?;
     let create = || {
         fsconfig_set_string(&context, "source", "vmroot")?;
-        fsconfig_set_string(&context, "lowerdir", escaped(&lower))?;
-        fsconfig_set_string(&context, "upperdir", &upper)?;
-        fsconfig_set_string(&context, "workdir", &work)?;
+        fsconfig_set_string(&context, "lowerdir", lower.name())?;
+        fsconfig_set_string(&context, "upperdir", upper.name())?;
+        fsconfig_set_string(&context, "workdir", work.name())?;
         // Whoever reads the upper directory need not know of files that are only half there, or elsewhere.
         fsconfig_set_string(&context, "metacopy", "off")?;
         fsconfig_set_string(&context, "redirect_dir", "off")?;
@@ -47,11 +48,29 @@ pub fn mount_overlay(lower: &Path, upper: Upper<'_>, mountpoint: &Path, options:
     Mounted::attach(&mount, FORM, &mountpoint)
 }
 
-/// Colons stand between lower directories.
-fn escaped(path: &Path) -> OsString {
-    let bytes = path.as_os_str().as_bytes().iter();
-    let escape = |byte: &u8| if matches!(byte, b':' | b'\\') { vec![b'\\', *byte] } else { vec![*byte] };
-    OsString::from_vec(bytes.flat_map(escape).collect())
+/// A directory that overlayfs is told of.
+struct Directory {
+    path: PathBuf,
+    descriptor: OwnedFd,
+}
+
+impl Directory {
+    fn open(path: &Path) -> Result<Self> {
+        let whole = path.canonicalize().map_err(Error::mountpoint(path))?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptor = rustix::fs::open(&whole, flags, Mode::empty()).map_err(Error::mountpoint(path))?;
+        Ok(Self { path: whole, descriptor })
+    }
+
+    /// Its path, which the table of mounts will show; or, where that has bytes that mean something in an option, and not
+    /// the same to every kernel, one by which the kernel reaches what is open.
+    fn name(&self) -> PathBuf {
+        if self.path.as_os_str().as_bytes().iter().any(|byte| b":,\\".contains(byte)) {
+            format!("/proc/self/fd/{}", self.descriptor.as_raw_fd()).into()
+        } else {
+            self.path.clone()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -59,7 +78,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colons_are_escaped() {
-        assert_eq!(escaped("/a:b\\c,d".as_ref()), "/a\\:b\\\\c,d");
+    fn paths_with_a_meaning_in_options_are_not_said() {
+        let place = tempfile::tempdir().unwrap();
+        let name = |name: &str| {
+            let path = place.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            Directory::open(&path).unwrap().name()
+        };
+        assert_eq!(name("plain"), place.path().canonicalize().unwrap().join("plain"));
+        for odd in ["a:b", "a,b", "a\\b"] {
+            assert!(name(odd).starts_with("/proc/self/fd"));
+        }
     }
 }

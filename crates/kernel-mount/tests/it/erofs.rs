@@ -1,0 +1,124 @@
+//! What a mount shows, and what there is of it besides.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use proptest::prelude::*;
+use vmroot_kernel_mount::{Error, MountOptions, mount_erofs};
+use vmroot_testkit::arbitrary;
+use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::listing::Listing;
+use vmroot_testkit::model::Tree;
+
+use crate::fixture::{Fixture, Taken, cannot_mount, mounts};
+
+fn assert_same_as_model(layers: &[Layer]) {
+    let fixture = Fixture::of_layers(layers);
+    let mount = fixture.mount("mount");
+    let expected = Listing::of_tree(&Tree::of_layers(layers).unwrap());
+    expected.assert_same(&Listing::of_directory(mount.path()).unwrap());
+}
+
+#[test]
+fn the_root_is_seen_and_nothing_else_is_left() {
+    if cannot_mount() {
+        return;
+    }
+    let large = vec![7; 3_000_000];
+    assert_same_as_model(&[
+        Layer::new([Entry::file("large", &large), Entry::char_device("null", 1, 3), Entry::symlink("l", "large")]),
+        Layer::new([Entry::file("small", "x").mode(0o4755).owner(70_000, 3)]),
+    ]);
+    let fixture = Fixture::new([Entry::file("large", &large)]);
+    let mount = fixture.mount("mount");
+    assert_eq!(fixture.left_over(), 0);
+    // The kernel has the files, whatever becomes of their names.
+    for contents in fixture.root.contents() {
+        fs::remove_file(&contents.path).unwrap();
+    }
+    assert!(fs::read(mount.path().join("large")).unwrap() == large);
+    assert!(fs::write(mount.path().join("new"), "x").unwrap_err().raw_os_error() == Some(30));
+}
+
+#[test]
+fn setuid_and_devices_count_only_where_asked_for() {
+    if cannot_mount() {
+        return;
+    }
+    let fixture = Fixture::new([Entry::char_device("null", 1, 3)]);
+    let flags = |path: &std::path::Path| mounts(path).remove(0).split(' ').nth(5).unwrap().to_owned();
+    let mount = fixture.mount("plain");
+    assert!(flags(mount.path()).starts_with("ro,nosuid,nodev"));
+    assert!(fs::read(mount.path().join("null")).is_err());
+    let options = MountOptions { suid_dev: true };
+    let place = fixture.place("asked");
+    let mount = Taken(mount_erofs(&fixture.root, fixture.scratch(), &place, &options).unwrap());
+    assert!(!flags(mount.path()).contains("nosuid") && !flags(mount.path()).contains("nodev"));
+    assert_eq!(fs::read(mount.path().join("null")).unwrap(), b"");
+}
+
+#[test]
+fn the_same_root_twice() {
+    if cannot_mount() {
+        return;
+    }
+    let fixture = Fixture::new([Entry::file("file", "content")]);
+    let (one, other) = (fixture.mount("one"), fixture.mount("other"));
+    drop(one);
+    assert_eq!(fs::read(other.path().join("file")).unwrap(), b"content");
+}
+
+#[test]
+fn a_mountpoint_that_is_none_is_named() {
+    if cannot_mount() {
+        return;
+    }
+    let fixture = Fixture::new([Entry::file("file", "content")]);
+    let options = MountOptions::default();
+    let missing = fixture.scratch().join("missing");
+    let error = mount_erofs(&fixture.root, fixture.scratch(), &missing, &options).unwrap_err();
+    assert!(matches!(&error, Error::Mountpoint { path, .. } if *path == missing), "{error}");
+    assert!(!error.is_about_the_way());
+    let file = fixture.scratch().join("file");
+    fs::write(&file, "").unwrap();
+    let error = mount_erofs(&fixture.root, fixture.scratch(), &file, &options).unwrap_err();
+    assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+    assert!(mounts(&file).is_empty());
+}
+
+#[test]
+fn what_erofs_cannot_hold_is_about_the_way() {
+    if cannot_mount() {
+        return;
+    }
+    let fixture = Fixture::new([Entry::file("file", "x").xattr("system.nfs4_acl", "x")]);
+    let place = fixture.place("mount");
+    let error = mount_erofs(&fixture.root, fixture.scratch(), &place, &MountOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::Image(_)) && error.is_about_the_way(), "{error}");
+    assert!(mounts(&place).is_empty() && fixture.left_over() == 0);
+}
+
+#[test]
+fn a_link_to_a_mountpoint_is_followed() {
+    if cannot_mount() {
+        return;
+    }
+    let fixture = Fixture::new([Entry::file("file", "content")]);
+    let (place, link) = (fixture.place("place"), fixture.scratch().join("link"));
+    std::os::unix::fs::symlink(&place, &link).unwrap();
+    let mount = mount_erofs(&fixture.root, fixture.scratch(), &link, &MountOptions::default()).unwrap();
+    let mount = Taken(mount);
+    assert_eq!(mount.path(), place);
+    assert_eq!(fs::metadata(place.join("file")).unwrap().size(), 7);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 30, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn stacks_of_layers(layers in arbitrary::stack()) {
+        if !cannot_mount() {
+            assert_same_as_model(&layers);
+        }
+    }
+}

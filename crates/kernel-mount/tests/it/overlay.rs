@@ -1,0 +1,96 @@
+//! Writable views.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::PathBuf;
+
+use vmroot_kernel_mount::{Error, MountOptions, Upper, mount_overlay};
+use vmroot_testkit::layer::Entry;
+use vmroot_testkit::listing::Listing;
+
+use crate::fixture::{Fixture, Taken, cannot_mount, mounts};
+
+fn fixture() -> Fixture {
+    Fixture::new([
+        Entry::file("etc/hostname", "image\n").owner(5, 6).xattr("user.a", "b"),
+        Entry::file("etc/gone", "x"),
+        Entry::directory("dir"),
+        Entry::file("dir/file", "below"),
+    ])
+}
+
+struct View {
+    mount: Taken,
+    upper: PathBuf,
+    lower: PathBuf,
+}
+
+/// A view of the fixture whose root is no longer in the tree.
+fn view(fixture: &Fixture, name: &str, upper: PathBuf) -> View {
+    let root = fixture.mount(&format!("{name}-root"));
+    let work = fixture.place(&format!("{name}-work:,\\"));
+    let place = fixture.place(name);
+    let directories = Upper { upper: &upper, work: &work };
+    let mount = Taken(mount_overlay(root.path(), directories, &place, &MountOptions::default()).unwrap());
+    let lower = root.path().to_owned();
+    root.0.unmount().unwrap();
+    View { mount, upper, lower }
+}
+
+#[test]
+fn changes_go_to_the_upper_directory_and_come_back() {
+    if cannot_mount() {
+        return;
+    }
+    let fixture = fixture();
+    let upper = fixture.place("upper:,\\");
+    let one = view(&fixture, "one", upper.clone());
+    let path = |name: &str| one.mount.path().join(name);
+    fs::write(path("etc/hostname"), "guest\n").unwrap();
+    fs::write(path("new"), "new").unwrap();
+    fs::remove_file(path("etc/gone")).unwrap();
+    fs::set_permissions(path("dir"), fs::Permissions::from_mode(0o700)).unwrap();
+    // Somebody who reads the upper directory finds all of it there.
+    assert!(fs::rename(path("dir"), path("moved")).is_err());
+    symlink("nowhere", path("link")).unwrap();
+    let listing = Listing::of_directory(one.mount.path()).unwrap();
+    drop(one);
+    assert_eq!(fs::read(upper.join("etc/hostname")).unwrap(), b"guest\n");
+    assert_eq!(fs::metadata(upper.join("etc/hostname")).unwrap().uid(), 5);
+    let other = view(&fixture, "other", upper);
+    listing.assert_same(&Listing::of_directory(other.mount.path()).unwrap());
+    assert!(!other.mount.path().join("etc/gone").exists() && other.upper.join("etc/gone").symlink_metadata().is_ok());
+}
+
+#[test]
+fn its_end_is_the_end_of_everything() {
+    if cannot_mount() {
+        return;
+    }
+    let fixture = fixture();
+    let view = view(&fixture, "view", fixture.place("upper"));
+    assert!(mounts(&view.lower.join("")).is_empty());
+    assert_eq!(mounts(view.mount.path()).len(), 1);
+    assert_eq!(fs::read_dir(&view.lower).unwrap().count(), 0);
+    view.mount.0.unmount().unwrap();
+    view.mount.0.wait().unwrap();
+    assert!(mounts(view.mount.path()).is_empty());
+}
+
+#[test]
+fn directories_that_are_none_are_named() {
+    if cannot_mount() {
+        return;
+    }
+    let fixture = fixture();
+    let (root, upper, place) = (fixture.mount("root"), fixture.place("upper"), fixture.place("place"));
+    let missing = fixture.scratch().join("missing");
+    let directories = Upper { upper: &upper, work: &missing };
+    let error = mount_overlay(root.path(), directories, &place, &MountOptions::default()).unwrap_err();
+    assert!(matches!(&error, Error::Mountpoint { path, .. } if *path == missing), "{error}");
+    // Not on the same file system: the kernel says no.
+    let directories = Upper { upper: &upper, work: root.path() };
+    let error = mount_overlay(root.path(), directories, &place, &MountOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::Mount { .. }), "{error}");
+    assert!(mounts(&place).is_empty());
+}
