@@ -4,6 +4,7 @@ mod program;
 mod samples;
 
 mod describing;
+mod erofs;
 mod exporting;
 mod files;
 mod guests;
@@ -28,3 +29,4 @@ mod together;
 
 mod same_tree;
 mod tools;
+mod writable;

@@ -71,7 +71,7 @@ fn detached_it_returns_when_the_mount_answers() {
         return;
     }
     let mountable = Mountable::new();
-    let answer: Answer = mountable.program.run(mountable.arguments(&["--detach"]));
+    let answer: Answer = mountable.program.run(mountable.arguments(&["--detach", "--driver=fuse"]));
     assert_eq!((answer.stdout.as_slice(), answer.stderr.as_str()), (&b""[..], ""));
     assert!(answer.status.success());
     assert_eq!(fs::read_to_string(mountable.place.join("etc/motd")).unwrap(), "amd64\n");
@@ -89,9 +89,9 @@ fn in_the_foreground_signals_end_it() {
     if cannot_mount() {
         return;
     }
-    for signal in [Signal::TERM, Signal::INT] {
+    for (signal, driver) in [(Signal::TERM, "--driver=fuse"), (Signal::INT, "--driver=auto")] {
         let mountable = Mountable::new();
-        let mut child = mountable.program.start(mountable.arguments(&[]));
+        let mut child = mountable.program.start(mountable.arguments(&[driver]));
         wait_until("the mount", || mountable.is_mounted());
         send(&child, signal);
         assert!(wait_for(&mut child).success(), "{signal:?}");
@@ -104,11 +104,13 @@ fn in_the_foreground_umount_ends_it() {
     if cannot_mount() {
         return;
     }
-    let mountable = Mountable::new();
-    let mut child = mountable.program.start(mountable.arguments(&[]));
-    wait_until("the mount", || mountable.is_mounted());
-    mountable.program.ok(["umount".as_ref(), mountable.place.as_os_str()]);
-    assert!(wait_for(&mut child).success());
+    for driver in ["--driver=fuse", "--driver=auto"] {
+        let mountable = Mountable::new();
+        let mut child = mountable.program.start(mountable.arguments(&[driver]));
+        wait_until("the mount", || mountable.is_mounted());
+        mountable.program.ok(["umount".as_ref(), mountable.place.as_os_str()]);
+        assert!(wait_for(&mut child).success(), "{driver}");
+    }
 }
 
 #[test]
@@ -118,7 +120,7 @@ fn what_cannot_be_mounted_says_why() {
     }
     let mountable = Mountable::new();
     let missing = mountable.place.join("missing");
-    for flags in [&[][..], &["--detach"]] {
+    for flags in [&["--driver=fuse"][..], &["--driver=fuse", "--detach"], &[], &["--detach"]] {
         let arguments = ["mount", &mountable.image, missing.to_str().unwrap()];
         let message = mountable.program.fails(1, arguments.iter().chain(flags));
         assert!(message.contains(missing.to_str().unwrap()), "{message}");

@@ -8,7 +8,7 @@ use vmroot_testkit::listing::Listing;
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::skip;
 
-use crate::program::{Program, wait_until};
+use crate::program::Program;
 use crate::samples::{image, serve};
 
 /// A program with an image, and the arguments that put something on top of it.
@@ -65,10 +65,13 @@ fn every_form_holds_it() {
     assert_eq!(expected.rows[&b"usr/bin/alias"[..]].mode, 0o4755, "the image's, and linked to it no more");
 
     fs::create_dir(program.path("mount")).unwrap();
-    run(&program, &["mount", &image, &place("mount"), "--detach", "--suid-dev"], &top);
-    expected.assert_same(&Listing::of_directory(program.path("mount")).unwrap());
-    program.ok(["umount", &place("mount")]);
-    wait_until("the end of the process that served", || temporary(&program).is_empty());
+    for driver in ["--driver=fuse", "--driver=auto"] {
+        run(&program, &["mount", &image, &place("mount"), "--detach", "--suid-dev", driver], &top);
+        expected.assert_same(&Listing::of_directory(program.path("mount")).unwrap());
+        // Whoever reads them has them open.
+        assert_eq!(temporary(&program), Vec::<PathBuf>::new(), "{driver}");
+        program.ok(["umount", &place("mount")]);
+    }
 
     let tar = |name: &str| {
         run(&program, &["export", &image, &place(name), "--format=tar"], &top);

@@ -63,7 +63,7 @@ impl Standing {
     }
 
     /// Takes the mount out of the tree; `false` while it is still in use.
-    pub(super) fn unmounter(&self) -> Box<dyn Fn() -> vmroot::Result<bool> + Send> {
+    pub(super) fn unmounter(&self) -> Box<dyn Fn() -> vmroot::Result<bool> + Send + Sync> {
         match self {
             Self::Kernel(mounted) | Self::Fuse { view: Some(mounted), .. } => {
                 let mounted = mounted.clone();
