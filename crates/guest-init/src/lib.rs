@@ -2,11 +2,11 @@
 //!
 //! One static binary with three roles, told apart by how it was started:
 //!
-//! - PID 1 in the image's root ([`pid1`]): mounts what programs expect, starts the image's command as its config has it,
+//! - PID 1 in the image's root (`pid1`): mounts what programs expect, starts the image's command as its config has it,
 //!   reaps, forwards signals, and powers off when the command ends, with the exit code on the console.
-//! - PID 1 in an initramfs with a `/vmroot/stage.json` ([`initramfs`]): loads modules, mounts the root, moves into it and
+//! - PID 1 in an initramfs with a `/vmroot/stage.json` (`initramfs`): loads modules, mounts the root, moves into it and
 //!   starts its init.
-//! - The child of PID 1 that becomes the command ([`command`]). It is the program started again, because between fork and
+//! - The child of PID 1 that becomes the command (`command`). It is the program started again, because between fork and
 //!   exec no safe code may run, and session, terminal, groups and user are to be set there.
 //!
 //! The console is the only way to the host: the last lines are `[vmroot-init] exit code N`, after

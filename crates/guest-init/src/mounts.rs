@@ -93,10 +93,7 @@ impl Place {
 pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
         // A read-only root says so even of what exists.
-        Err(error) if fs::metadata(path).is_ok_and(|metadata| metadata.is_dir()) => {
-            drop(error);
-            Ok(())
-        }
+        Err(_) if fs::metadata(path).is_ok_and(|metadata| metadata.is_dir()) => Ok(()),
         made => made,
     }
 }
