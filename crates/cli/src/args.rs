@@ -1,5 +1,6 @@
 //! What may be typed. Help, completions and man pages are made of this.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -284,12 +285,15 @@ pub(crate) enum Command {
         #[command(flatten)]
         options: Box<BootArguments>,
     },
-    /// Write an image's root out
+    /// Write an image's root out, or the changes that were made on a writable view of one
+    #[command(override_usage = "vmroot export [OPTIONS] --format <FORMAT> <IMAGE> <OUT>\n       \
+                                vmroot export [OPTIONS] --from-upper <DIR> <OUT>")]
     Export {
-        /// The image, or a prebaked directory as prebaked:DIR
-        image: String,
+        /// The image, or a prebaked directory as prebaked:DIR; none with --from-upper
+        image: OsString,
         /// The file or directory to write; `-` for standard output
-        out: PathBuf,
+        #[arg(required_unless_present = "from_upper")]
+        out: Option<PathBuf>,
         #[command(flatten)]
         options: ExportArguments,
     },
@@ -372,9 +376,12 @@ pub(crate) struct VirtiofsArguments {
 /// How to write a root out.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ExportArguments {
-    /// The form
-    #[arg(long, value_enum)]
-    pub(crate) format: Format,
+    /// The form; with --from-upper it may be left out where OUT ends in .tar, .tar.gz or .tar.zst
+    #[arg(long, value_enum, required_unless_present = "from_upper")]
+    pub(crate) format: Option<Format>,
+    /// Write the upper directory of an overlay, such as `mount --upper` has, as a layer: changes, deletions and all
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["rootless", "config_out", "layer", "add", "init"])]
+    pub(crate) from_upper: Option<PathBuf>,
     /// Record owners, devices and modes that only root may set in user.* xattrs instead (dir only)
     #[arg(long)]
     pub(crate) rootless: bool,

@@ -70,9 +70,14 @@ impl Context {
         self.global.wanted()
     }
 
+    /// Has Ctrl-C end the work: for work without a client.
+    pub(crate) fn cancel_on_interrupt(&self) -> anyhow::Result<()> {
+        signals::cancel_on_interrupt(self.options.cancel())
+    }
+
     /// A client whose work Ctrl-C ends.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
-        signals::cancel_on_interrupt(self.options.cancel())?;
+        self.cancel_on_interrupt()?;
         Ok(Client::new(self.options.clone())?)
     }
 

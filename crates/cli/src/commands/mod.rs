@@ -35,7 +35,7 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Umount { directory } => mount::unmount(&directory),
         Command::Virtiofs { image, options } => virtiofs::serve(context, &image, &options),
         Command::Boot { image, options } => boot::boot(context, &image, &options),
-        Command::Export { image, out, options } => export::export(context, &image, &out, &options),
+        Command::Export { image, out, options } => export::export(context, &image, out.as_deref(), &options),
         Command::Layer(command) => layer::layer(context, command),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man { directory } => shell::man(&directory),

@@ -3,6 +3,7 @@
 mod program;
 mod samples;
 
+mod changes;
 mod describing;
 mod erofs;
 mod exporting;

@@ -66,7 +66,7 @@ fn of_what_images_are_full_of() {
     check(&[lower, upper], &Encoding::default()).unwrap();
 }
 
-fn cannot_compare() -> bool {
+pub(crate) fn cannot_compare() -> bool {
     skip::needs_root() || !Path::new("/dev/fuse").exists() && skip::because("needs /dev/fuse")
 }
 
@@ -87,7 +87,7 @@ fn check(layers: &[Layer], encoding: &Encoding) -> TestCaseResult {
     Ok(())
 }
 
-fn load(program: &Program, layers: &[Layer], encoding: &Encoding) {
+pub(crate) fn load(program: &Program, layers: &[Layer], encoding: &Encoding) {
     let compressions = [Compression::Gzip, Compression::Zstd, Compression::None];
     let image =
         layers.iter().zip(compressions.iter().cycle()).fold(ImageBuilder::new(), |image, (layer, compression)| {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use vmroot_container_fs::{InodeKind, Timestamp};
 
@@ -40,7 +41,7 @@ impl<'m, W: Write> LayerWriter<'m, W> {
     /// [`Error::Stream`] when the writer fails, [`Error::Io`] when the file cannot be read or gets shorter meanwhile;
     /// [`Error::Cancelled`], [`Error::ReservedName`].
     pub fn add(&mut self, path: &[u8], entry: &HostEntry) -> Result<bool> {
-        check_name(path)?;
+        check_name(path, || entry.place.clone())?;
         let kind = entry.attributes.kind;
         if kind == InodeKind::Socket {
             return Ok(false);
@@ -83,7 +84,7 @@ impl<'m, W: Write> LayerWriter<'m, W> {
     /// # Errors
     /// [`Error::Stream`], [`Error::ReservedName`].
     pub fn file(&mut self, path: &[u8], mode: u32, bytes: &[u8]) -> Result<()> {
-        check_name(path)?;
+        check_name(path, || named(path))?;
         self.entries += 1;
         self.archive.bytes(EntryHeader::new(path, &of_root(mode)), bytes)
     }
@@ -127,9 +128,9 @@ impl<'m, W: Write> LayerWriter<'m, W> {
 }
 
 /// A layer cannot have a file whose name is that of a whiteout.
-fn check_name(path: &[u8]) -> Result<()> {
+fn check_name(path: &[u8], place: impl FnOnce() -> PathBuf) -> Result<()> {
     match path.split(|&byte| byte == b'/').any(|name| name.starts_with(WHITEOUT)) {
-        true => Err(Error::ReservedName(named(path))),
+        true => Err(Error::ReservedName(place())),
         false => Ok(()),
     }
 }

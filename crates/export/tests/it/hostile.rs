@@ -31,7 +31,7 @@ fn go_down(from: &Path, name: &str) -> (OwnedFd, usize) {
 }
 
 /// The standard library would hold a descriptor for each level.
-fn remove(target: &Path) {
+pub(crate) fn remove(target: &Path) {
     for program in [["chmod", "-R", "u+rwx"].as_slice(), &["rm", "-rf"]] {
         assert!(Command::new(program[0]).args(&program[1..]).arg(target).status().unwrap().success());
     }

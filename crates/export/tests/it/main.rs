@@ -5,6 +5,7 @@ mod damage;
 mod directory;
 mod forged;
 mod hostile;
+mod layer;
 mod output;
 mod prebaked;
 mod reflink;

@@ -9,14 +9,14 @@ use crate::args::{ExportArguments, Format};
 use crate::exit::Usage;
 
 /// Refuses what the form would not heed.
-pub(super) fn check(out: &Path, options: &ExportArguments) -> anyhow::Result<()> {
+pub(super) fn check(format: Format, out: &Path, options: &ExportArguments) -> anyhow::Result<()> {
     use Format as F;
     let rules: [(bool, &str, &[Format]); _] = [
         (out == Path::new("-"), "standard output", &[F::Tar, F::TarGz, F::TarZst, F::Cpio, F::CpioGz, F::CpioZst]),
         (options.rootless, "--rootless", &[F::Dir]),
         (options.level.is_some(), "--level", &[F::TarGz, F::TarZst, F::CpioGz, F::CpioZst]),
     ];
-    match rules.iter().find(|(given, _, formats)| *given && !formats.contains(&options.format)) {
+    match rules.iter().find(|(given, _, formats)| *given && !formats.contains(&format)) {
         Some((_, what, formats)) => Err(anyhow!(Usage(format!("{what} is for --format {}", list(formats))))),
         None => Ok(()),
     }

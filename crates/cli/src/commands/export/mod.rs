@@ -2,13 +2,15 @@
 //!
 //! A form is a [`Format`](crate::args::Format), a row for each option that it takes in [`check`], and an arm in
 //! [`write`], which calls a function of one of the modules: [`stream`] for what is written front to back, [`directory`]
-//! for what is a directory, [`image`] for what a kernel mounts.
+//! for what is a directory, [`image`] for what a kernel mounts. What [`changes`] writes is no root but a layer.
 
+mod changes;
 mod check;
 mod directory;
 mod image;
 mod stream;
 
+use std::ffi::OsStr;
 use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -21,12 +23,36 @@ use vmroot::{Cancel, Compression, ContainerFs, Digest, RuntimeConfig};
 use crate::args::{ExportArguments, Format};
 use crate::bars::Bars;
 use crate::context::Context;
+use crate::exit::Usage;
 
-/// Writes a root out.
-pub(crate) fn export(context: &Context, image: &str, out: &Path, options: &ExportArguments) -> anyhow::Result<()> {
-    check::check(out, options)?;
+/// Writes a root out, or what was changed on a view of one.
+pub(crate) fn export(
+    context: &Context,
+    image: &OsStr,
+    out: Option<&Path>,
+    options: &ExportArguments,
+) -> anyhow::Result<()> {
+    match (&options.from_upper, out, options.format) {
+        (None, Some(out), Some(format)) => {
+            check::check(format, out, options)?;
+            let image = image.to_str().ok_or_else(|| Usage(format!("{}: no name of an image", image.display())))?;
+            export_root(context, image, out, format, options)
+        }
+        // There is no image, so what stands in its place is the only name there is.
+        (Some(upper), None, _) => changes::changes(context, upper, image.as_ref(), options),
+        _ => Err(Usage("--from-upper DIR takes OUT and no image".to_owned()).into()),
+    }
+}
+
+fn export_root(
+    context: &Context,
+    image: &str,
+    out: &Path,
+    format: Format,
+    options: &ExportArguments,
+) -> anyhow::Result<()> {
     // The one form that is made of the image's files, not of its root.
-    if options.format == Format::Prebaked {
+    if format == Format::Prebaked {
         directory::prebaked(context, image, out, options)?;
         return match &options.config_out {
             Some(file) => write_config(file, &RuntimeConfig::read(&out.join("config.json"))?),
@@ -37,7 +63,7 @@ pub(crate) fn export(context: &Context, image: &str, out: &Path, options: &Expor
     // What cannot be had is said before anything is written.
     let config = options.config_out.is_some().then(|| opened.config()).transpose()?;
     let bar = Bars::single(context.quiet(), 0);
-    write(&Export { root: &opened.root, on_top: &opened.on_top, out, options, cancel: context.cancel(), bar })?;
+    write(&Export { root: &opened.root, on_top: &opened.on_top, out, format, options, cancel: context.cancel(), bar })?;
     match options.config_out.as_deref().zip(config) {
         Some((file, config)) => write_config(file, &config),
         None => Ok(()),
@@ -53,7 +79,7 @@ fn write_config(file: &Path, config: &RuntimeConfig) -> anyhow::Result<()> {
 
 /// Every form that is made of a root.
 fn write(export: &Export<'_>) -> anyhow::Result<()> {
-    match export.options.format {
+    match export.format {
         Format::Prebaked => unreachable!("handled above"),
         Format::Dir => directory::directory(export),
         Format::Tar => stream::tar(export, None),
@@ -73,6 +99,7 @@ struct Export<'a> {
     /// Layers on top, whose files are temporary.
     on_top: &'a [Digest],
     out: &'a Path,
+    format: Format,
     options: &'a ExportArguments,
     cancel: Cancel,
     bar: ProgressBar,
