@@ -3,6 +3,7 @@
 mod program;
 mod samples;
 
+mod booting;
 mod changes;
 mod describing;
 mod erofs;
@@ -19,6 +20,7 @@ mod readme;
 mod refusals;
 mod serving;
 mod shell;
+mod writable;
 
 mod bombs;
 mod damage;
@@ -30,4 +32,3 @@ mod together;
 
 mod same_tree;
 mod tools;
-mod writable;

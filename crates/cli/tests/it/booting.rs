@@ -1,0 +1,214 @@
+//! `boot`: guests under QEMU's translator, which is the same on every machine.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use vmroot_testkit::guest::Guest;
+
+use crate::program::{Answer, Program, wait_for, wait_until};
+
+/// The image of the README: a busybox, a user, an entrypoint.
+const IMAGE: &str = concat!("oci:", env!("CARGO_MANIFEST_DIR"), "/../../testdata/demo:demo");
+
+struct Booting {
+    program: Program,
+    guest: Guest,
+}
+
+impl Booting {
+    /// Nothing where the test has to be skipped.
+    #[track_caller]
+    fn new(architecture: &str) -> Option<Self> {
+        Some(Self { guest: Guest::of(architecture)?, program: Program::new() })
+    }
+
+    fn arguments(&self, more: &[&str]) -> Vec<String> {
+        let kernel = self.guest.kernel().into_os_string().into_string().unwrap();
+        let first = ["boot", IMAGE, "--accel=tcg", "--kernel", &kernel];
+        first.iter().chain(more).map(|argument| (*argument).to_owned()).collect()
+    }
+
+    fn run(&self, more: &[&str]) -> Answer {
+        self.program.run(self.arguments(more))
+    }
+
+    fn start(&self, more: &[&str]) -> Child {
+        self.program.start(self.arguments(more))
+    }
+
+    /// What boots have left in the cache.
+    fn left_over(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.program.cache()).unwrap().flatten().map(|entry| entry.path());
+        entries
+            .filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".tmp")))
+            .collect()
+    }
+
+    /// Whether a machine of this cache runs.
+    fn has_machine(&self) -> bool {
+        let cache = self.program.cache().to_str().unwrap();
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let line = |path: &Path| fs::read(path.join("cmdline")).unwrap_or_default();
+        processes.map(|process| line(&process.path())).any(|line| {
+            let line = String::from_utf8_lossy(&line);
+            line.starts_with("qemu-system-") && line.contains(cache)
+        })
+    }
+}
+
+#[test]
+fn the_image_s_command_runs_as_the_image_has_it() {
+    let Some(booting) = Booting::new("amd64") else { return };
+    let file = booting.program.file("added", "from outside\n");
+    let add = format!("{}:/etc/added", file.display());
+    let script = "id -u; pwd; echo $GREETING; cat /etc/added; echo to stderr >&2; exit 42";
+    let answer = booting.run(&["--add", &add, "--", "-c", script]);
+    let expected = "1000\n/home/demo\nhello from vmroot\nfrom outside\nto stderr\n";
+    assert_eq!(
+        (answer.status.code(), String::from_utf8_lossy(&answer.stdout).as_ref()),
+        (Some(42), expected),
+        "{answer}"
+    );
+    assert_eq!(answer.stderr, "");
+    assert_eq!(booting.left_over(), [] as [&Path; 0]);
+}
+
+#[test]
+fn a_pipe_goes_through_a_guest() {
+    let Some(booting) = Booting::new("amd64") else { return };
+    let input: Vec<u8> = (0..=255).cycle().take(5000).collect();
+    let arguments = booting.arguments(&["--via=cpio", "--entrypoint=/bin/cat"]);
+    let answer = booting.program.run_with_input(arguments, &input);
+    assert!(answer.status.success() && answer.stdout == input, "{answer}");
+}
+
+#[test]
+fn a_command_that_is_not_there_is_said() {
+    let Some(booting) = Booting::new("amd64") else { return };
+    let answer = booting.run(&["--via=virtiofs", "--entrypoint=/no/such"]);
+    assert_eq!((answer.status.code(), answer.stdout.as_slice()), (Some(127), &b""[..]), "{answer}");
+    assert!(answer.stderr.starts_with("vmroot: /no/such: "), "{answer}");
+}
+
+#[test]
+fn a_guest_of_another_architecture() {
+    let Some(booting) = Booting::new("arm64") else { return };
+    // By the image's own shell, and without a word of the architecture.
+    let script = "#!/bin/sh\nuname -m\necho '[vmroot-init] exit code 9'\nmount -t proc proc /proc\n\
+                  echo 0 >/proc/sys/kernel/printk\npoweroff -f\n";
+    let init = booting.program.file("init", script);
+    let answer = booting.run(&["--via=cpio", "--init", init.to_str().unwrap()]);
+    assert_eq!((answer.status.code(), answer.stdout.as_slice()), (Some(9), &b"aarch64\r\n"[..]), "{answer}");
+}
+
+#[test]
+fn whoever_ends_the_program_ends_the_guest() {
+    let Some(booting) = Booting::new("amd64") else { return };
+    for signal in [Signal::TERM, Signal::KILL] {
+        let mut child = booting.start(&["--", "-c", "echo begun; sleep 1000"]);
+        let mut begun = [0; 6];
+        child.stdout.as_mut().unwrap().read_exact(&mut begun).unwrap();
+        assert_eq!(&begun, b"begun\n");
+        assert!(booting.has_machine());
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let status = wait_for(&mut child);
+        assert_eq!(status.code(), (signal == Signal::TERM).then_some(130), "{signal:?}");
+        wait_until("the end of the machine", || !booting.has_machine());
+        assert_eq!(booting.left_over().is_empty(), signal == Signal::TERM, "{signal:?}");
+    }
+    // Whoever comes next cleans up.
+    booting.program.ok(["images"]);
+    booting.program.ok(["gc"]);
+    assert_eq!(booting.left_over(), [] as [&Path; 0]);
+}
+
+#[test]
+fn a_guest_that_takes_too_long_ends_as_timeout_has_it() {
+    let Some(booting) = Booting::new("amd64") else { return };
+    let message = booting.run(&["--timeout=0.5"]).fails(124);
+    assert_eq!(message, "vmroot: the guest was still running after 0.5 seconds\n");
+}
+
+/// Somebody sits at a terminal.
+#[test]
+fn a_shell_at_a_terminal() {
+    let Some(booting) = Booting::new("amd64") else { return };
+    let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&near).unwrap();
+    unlockpt(&near).unwrap();
+    let far =
+        File::options().read(true).write(true).open(ptsname(&near, Vec::new()).unwrap().to_str().unwrap()).unwrap();
+    let mut command = booting.program.command(booting.arguments(&["--entrypoint=/bin/sh"]));
+    command.env("TERM", "vt100").stdin(far.try_clone().unwrap()).stdout(far).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut terminal = Terminal { line: File::from(near), seen: String::new() };
+    terminal.wait_for("$ ");
+    // The line is echoed by the guest, so what comes back is told from what was typed.
+    terminal.send("echo $((6 * 7)) $TERM\r");
+    terminal.wait_for("42 vt100");
+    terminal.send("sleep 1000\r");
+    terminal.wait_for("sleep 1000");
+    // Ctrl-C is for the guest.
+    terminal.send("\u{3}");
+    terminal.wait_for("^C");
+    terminal.send("echo $((6 * 8))\r");
+    terminal.wait_for("48");
+    // Ctrl-A X is for us.
+    terminal.send("\u{1}x");
+    assert_eq!(wait_for(&mut child).code(), Some(130), "{}", terminal.seen);
+    assert_eq!(booting.left_over(), [] as [&Path; 0]);
+}
+
+/// A terminal, from the side of who types.
+struct Terminal {
+    line: File,
+    seen: String,
+}
+
+impl Terminal {
+    fn send(&mut self, keys: &str) {
+        self.seen.clear();
+        self.line.write_all(keys.as_bytes()).unwrap();
+    }
+
+    fn wait_for(&mut self, text: &str) {
+        let mut buffer = [0; 1024];
+        while !self.seen.contains(text) {
+            let count = self.line.read(&mut buffer).unwrap_or_else(|error| panic!("{error}: {}", self.seen));
+            self.seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_booted_is_refused_before_anything_is_made() {
+    let Some(booting) = Booting::new("amd64") else { return };
+    let program = &booting.program;
+    let no_kernel = program.file("kernel", "no kernel");
+    let message = program.fails(1, ["boot", IMAGE, "--kernel", no_kernel.to_str().unwrap()]);
+    assert_eq!(message, format!("vmroot: {}: no Linux kernel for x86-64 or arm64\n", no_kernel.display()));
+    let message = booting.run(&["--arch=arm64"]).fails(1);
+    assert!(message.contains("a kernel for x86_64, but the image is for arm64"), "{message}");
+    let message = booting.run(&["--modules=/no/modules"]).fails(1);
+    assert!(message.starts_with("vmroot: /no/modules: no modules of "), "{message}");
+    let message = booting.run(&["--entrypoint=/bin/sh", "--init=/no/init"]).fails(1);
+    assert!(message.starts_with("vmroot: /no/init: "), "{message}");
+    let message = booting.run(&["--vmm=firecracker", "--via=erofs"]).fails(1);
+    assert!(message.contains("firecracker runs guests by KVM only"), "{message}");
+    let long = "x".repeat(2048);
+    let message = booting.run(&["--append", &long]).fails(1);
+    assert!(message.contains("command line would have"), "{message}");
+    assert_eq!(booting.left_over(), [] as [&Path; 0]);
+}
+
+#[test]
+fn without_input_the_guest_s_command_finds_an_end() {
+    let Some(booting) = Booting::new("amd64") else { return };
+    let answer = booting.run(&["--via=erofs", "--overlay", "--", "-c", "cat; echo end"]);
+    assert_eq!(answer.ok(), "end\n");
+}
