@@ -25,7 +25,7 @@ pub enum Acceleration {
 }
 
 /// How long a kernel may say nothing before it counts as hanging: a sound KVM has a first line in a fraction of this.
-const SILENCE: Duration = Duration::from_secs(3);
+const MAX_SILENCE: Duration = Duration::from_secs(3);
 /// Memory of the machine that is tried, in bytes.
 const MEMORY: u64 = 256 << 20;
 /// Names this boot of the host.
@@ -106,7 +106,7 @@ impl Trial<'_> {
                 command: &command,
                 config: &nowhere,
                 timeout: None,
-                silence: Some(SILENCE),
+                silence: Some(MAX_SILENCE),
                 stopper: &stopper,
                 says: Says::Nothing,
             };

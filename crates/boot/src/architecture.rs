@@ -33,11 +33,6 @@ impl Architecture {
     pub fn is_host(self) -> bool {
         std::env::consts::ARCH == self.to_string()
     }
-
-    /// The most bytes of a kernel command line, its end not counted (`COMMAND_LINE_SIZE` less one).
-    pub(crate) fn command_line_limit(self) -> usize {
-        2047
-    }
 }
 
 impl fmt::Display for Architecture {

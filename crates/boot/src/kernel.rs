@@ -12,7 +12,7 @@ use crate::{Architecture, Error, Result};
 /// Bytes at the front that tell the forms of kernels apart, and hold the version of a bzImage.
 const HEAD: usize = 64 << 10;
 /// How far the version is looked for, in bytes of the decompressed kernel.
-const SEARCHED: u64 = 256 << 20;
+const MAX_KERNEL: u64 = 256 << 20;
 /// What every kernel has in front of its version.
 const BANNER: &[u8] = b"Linux version ";
 /// The longest version: `__NEW_UTS_LEN` of uname(2).
@@ -48,7 +48,7 @@ impl Kernel {
             Form::Packed(start) => {
                 let mut packed = head.chain(file);
                 io::copy(&mut packed.by_ref().take(start), &mut io::sink()).map_err(Error::io("read", path))?;
-                let limits = Limits { max_output: SEARCHED, ..Limits::default() };
+                let limits = Limits { max_output: MAX_KERNEL, ..Limits::default() };
                 let plain = Decoder::new(packed, &limits);
                 let mut plain = plain.map_err(|source| Error::Compressed { path: path.to_owned(), source })?;
                 let head = self::head(&mut plain).map_err(decoding(path))?;
@@ -132,7 +132,7 @@ fn version_in(text: &[u8]) -> Option<String> {
 fn scan(path: &Path, mut kernel: impl Read) -> Result<Option<String>> {
     let mut window = Vec::new();
     let mut searched = 0;
-    while searched < SEARCHED {
+    while searched < MAX_KERNEL {
         let count = kernel.by_ref().take(1 << 20).read_to_end(&mut window).map_err(decoding(path))?;
         // The text is there twice: once as a format whose version is a "%s".
         let mut versions = window.find_iter(BANNER).filter_map(|at| version_in(&window[at + BANNER.len()..]));

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use crate::{Architecture, Error, Result};
 
+/// The most bytes of a kernel's command line, its end not counted: `COMMAND_LINE_SIZE` of both architectures less one.
+const MAX_COMMAND_LINE: usize = 2047;
+
 /// A machine to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
@@ -76,7 +79,7 @@ impl Machine {
 
     /// Refuses what no monitor can start.
     pub(crate) fn check(&self) -> Result<()> {
-        let (length, limit) = (self.command_line.len(), self.architecture.command_line_limit());
+        let (length, limit) = (self.command_line.len(), MAX_COMMAND_LINE);
         if length > limit {
             return Err(Error::CommandLine { length, limit, architecture: self.architecture });
         }

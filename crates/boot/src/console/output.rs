@@ -11,7 +11,7 @@ use std::time::Duration;
 /// What every line of the init begins with.
 const PREFIX: &[u8] = b"[vmroot-init] ";
 /// The longest line of the init, in bytes; what is longer is the command's.
-const LONGEST: usize = 4096;
+const MAX_LINE: usize = 4096;
 /// The end of the console that an error shows, in bytes.
 const TAIL: usize = 2048;
 /// The lines of it.
@@ -92,7 +92,7 @@ impl Output {
         match line.len() {
             length if length <= PREFIX.len() => PREFIX.starts_with(line),
             _ if whole => self.line_of_init(),
-            length => length < LONGEST,
+            length => length < MAX_LINE,
         }
     }
 

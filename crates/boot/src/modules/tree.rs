@@ -11,7 +11,7 @@ use super::{invalid, normalised};
 use crate::{Error, Result};
 
 /// The largest module that is read, in bytes; the largest of today's have a few mebibytes.
-const LARGEST: u64 = 64 << 20;
+const MAX_MODULE: u64 = 64 << 20;
 /// How deep directories of modules are looked into.
 const DEEPEST: usize = 16;
 
@@ -123,11 +123,11 @@ fn module_name(file: &str) -> Option<String> {
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(Error::io("open", path))?;
     let decoding = |source| Error::Compressed { path: path.to_owned(), source };
-    let limits = Limits { max_output: LARGEST, ..Limits::default() };
+    let limits = Limits { max_output: MAX_MODULE, ..Limits::default() };
     let mut bytes = Vec::new();
     let decoder = Decoder::new(file, &limits).map_err(decoding)?;
-    decoder.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| decoding(error.into()))?;
-    if bytes.len() as u64 > LARGEST {
+    decoder.take(MAX_MODULE + 1).read_to_end(&mut bytes).map_err(|error| decoding(error.into()))?;
+    if bytes.len() as u64 > MAX_MODULE {
         return Err(invalid(path, "it is larger than any module"));
     }
     Ok(bytes)
