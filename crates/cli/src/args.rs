@@ -385,7 +385,10 @@ pub(crate) struct ExportArguments {
     /// Record owners, devices and modes that only root may set in user.* xattrs instead (dir only)
     #[arg(long)]
     pub(crate) rootless: bool,
-    /// Compression level (gz: 0 to 9, zst: 1 to 22)
+    /// Compress the contents of files (erofs only)
+    #[arg(long, value_enum, value_name = "ALGORITHM")]
+    pub(crate) compress: Option<FileCompression>,
+    /// Compression level (gz: 0 to 9, zst and zstd: 1 to 22, lz4: 1 to 9)
     #[arg(long, value_name = "N")]
     pub(crate) level: Option<i32>,
     /// Write how to run the image to this file as well: the config.json of a prebaked directory
@@ -395,6 +398,15 @@ pub(crate) struct ExportArguments {
     pub(crate) top: TopArguments,
     #[command(flatten)]
     pub(crate) init: InitArguments,
+}
+
+/// How the contents of files are compressed in an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FileCompression {
+    /// Fast to read; for Linux 5.4 and later
+    Lz4,
+    /// Smaller; for Linux 6.10 and later
+    Zstd,
 }
 
 /// The forms of a root.

@@ -1,5 +1,5 @@
 //! Writes a `root.idx` as an EROFS image, or its metadata alone, and prints the seconds that it took:
-//! `erofs image|meta ROOT.IDX LAYERS OUT`.
+//! `erofs image|lz4|zstd|meta ROOT.IDX LAYERS OUT`.
 
 use std::error::Error;
 use std::fs::File;
@@ -7,22 +7,28 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_disk_image::{ErofsOptions, write_erofs, write_erofs_meta};
+use vmroot_disk_image::{ErofsCompression, ErofsOptions, write_erofs, write_erofs_meta};
 
 #[allow(clippy::print_stdout)] // It is a program.
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     let [form, root_idx, layers, out] = arguments.as_slice() else {
-        return Err("image|meta ROOT.IDX LAYERS OUT".into());
+        return Err("image|lz4|zstd|meta ROOT.IDX LAYERS OUT".into());
     };
     let root = ContainerFs::open(root_idx, &|diff_id| layers.join(format!("{}.contents", diff_id.hex())))?;
     let start = Instant::now();
     let file = File::create(out)?;
     match form.to_str() {
         Some("image") => drop(write_erofs(&root, &file, &ErofsOptions::default())?),
+        Some("lz4") => drop(write_erofs(&root, &file, &compressed(ErofsCompression::LZ4))?),
+        Some("zstd") => drop(write_erofs(&root, &file, &compressed(ErofsCompression::ZSTD))?),
         Some("meta") => drop(write_erofs_meta(&root, &file)?),
-        _ => return Err("image or meta".into()),
+        _ => return Err("image, lz4, zstd or meta".into()),
     }
     println!("{}", start.elapsed().as_secs_f64());
     Ok(())
+}
+
+fn compressed(compression: ErofsCompression) -> ErofsOptions<'static> {
+    ErofsOptions { compression: Some(compression), ..ErofsOptions::default() }
 }

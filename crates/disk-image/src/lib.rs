@@ -10,7 +10,8 @@ mod ext4;
 mod identity;
 
 pub use erofs::{
-    ErofsDevice, ErofsMeta, ErofsOptions, ErofsReport, MAX_BLOCKS, MAX_DEVICES, write_erofs, write_erofs_meta,
+    ErofsCompression, ErofsDevice, ErofsMeta, ErofsOptions, ErofsReport, MAX_BLOCKS, MAX_DEVICES, write_erofs,
+    write_erofs_meta,
 };
 pub use error::{Error, Result};
 pub use ext4::{Ext4Options, Ext4Report, write_ext4};

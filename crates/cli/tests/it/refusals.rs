@@ -20,6 +20,11 @@ fn wrong_use_is_2() {
         &["--creds", "no-colon", "pull", "localhost:1/x"],
         &["export", "x", "-", "--format", "dir"],
         &["export", "x", "out", "--format", "tar", "--rootless"],
+        &["export", "x", "out", "--format", "tar", "--compress", "lz4"],
+        &["export", "x", "out", "--format", "erofs", "--level", "3"],
+        &["export", "x", "out", "--format", "erofs", "--compress", "gzip"],
+        &["export", "x", "out", "--format", "erofs", "--compress", "lz4", "--level", "10"],
+        &["export", "x", "out", "--format", "erofs", "--compress", "zstd", "--level", "0"],
     ] {
         program.fails(2, arguments);
     }

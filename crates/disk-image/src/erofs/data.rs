@@ -33,6 +33,7 @@ struct Run {
 }
 
 /// All blocks of all files, with their addresses.
+#[derive(Default)]
 pub(crate) struct Data {
     runs: Vec<Run>,
     /// Bytes of the files, holes included.
@@ -160,7 +161,8 @@ impl Job {
     }
 }
 
-fn unreadable(fs: &ContainerFs, file: u32) -> impl FnOnce(io::Error) -> Error {
+/// What a contents file that cannot be read is reported as.
+pub(crate) fn unreadable(fs: &ContainerFs, file: u32) -> impl FnOnce(io::Error) -> Error {
     let path = fs.contents_file(file).path.clone();
     move |source| vmroot_container_fs::Error::Contents { path, source }.into()
 }

@@ -19,6 +19,10 @@ pub(crate) const MAGIC: u32 = 0xe0f5_e1e2;
 pub(crate) const COMPAT_CHECKSUM: u32 = 0x1;
 /// Times of inodes are those of modification.
 pub(crate) const COMPAT_MTIME: u32 = 0x2;
+/// Code of compressed blocks stands at their end, behind zeros.
+pub(crate) const INCOMPAT_ZERO_PADDING: u32 = 0x1;
+/// Behind the superblock is how each compression algorithm is used, and extents may have many blocks.
+pub(crate) const INCOMPAT_COMPRESSION_CONFIGS: u32 = 0x2;
 /// There is a table of devices.
 pub(crate) const INCOMPAT_DEVICE_TABLE: u32 = 0x8;
 
@@ -96,6 +100,8 @@ pub(crate) const FORMAT_EXTENDED: u16 = 1;
 pub(crate) const LAYOUT_PLAIN: u16 = 0;
 /// Data in whole blocks but the last part, which follows the inode and its xattrs.
 pub(crate) const LAYOUT_INLINE: u16 = 2;
+/// Compressed data, with packed indexes behind the inode and its xattrs.
+pub(crate) const LAYOUT_COMPRESSED: u16 = 3;
 
 /// The short form of an inode, 32 bytes.
 #[derive(Debug, Clone, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -181,6 +187,36 @@ pub(crate) struct XattrEntry {
     pub(crate) value_length: U16,
 }
 
+/// What the indexes of a compressed file start with, 8 bytes.
+#[derive(Debug, Clone, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(crate) struct MapHeader {
+    /// Zero.
+    pub(crate) reserved: U16,
+    /// Bytes of the last extent, if it is behind the indexes.
+    pub(crate) inline_size: U16,
+    /// How to read the indexes.
+    pub(crate) advise: U16,
+    /// Numbers of the algorithms of two kinds of extents, four bits each.
+    pub(crate) algorithms: u8,
+    /// Bytes of the file that an index stands for, as a power of two relative to blocks.
+    pub(crate) cluster_bits: u8,
+}
+
+/// How Zstandard is used, 8 bytes.
+#[derive(Debug, Clone, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(crate) struct ZstdConfig {
+    /// Bytes that follow: 6.
+    pub(crate) size: U16,
+    /// Zero: frames with their magic number.
+    pub(crate) format: u8,
+    /// How much memory a reader needs, as a power of two relative to 1024.
+    pub(crate) window_bits: u8,
+    /// Zero.
+    pub(crate) reserved: [u8; 4],
+}
+
 /// An entry of a directory, 12 bytes. A block has its entries, sorted by name, and then their names.
 #[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -202,5 +238,7 @@ const _: () = {
     assert!(size_of::<ExtendedInode>() == 64);
     assert!(size_of::<XattrHeader>() == 12);
     assert!(size_of::<XattrEntry>() == 4);
+    assert!(size_of::<MapHeader>() == 8);
+    assert!(size_of::<ZstdConfig>() == 8);
     assert!(size_of::<Dirent>() == 12);
 };

@@ -9,8 +9,10 @@ use vmroot_container_fs::ContainerFs;
 use vmroot_export::{Hook, Meter};
 use vmroot_sys::AlignedBuffer;
 
+use super::compress::ErofsCompression;
+use super::compressed::write_compressed;
 use super::data::{Data, Job, Jobs};
-use super::format::BLOCK;
+use super::format::{BLOCK, Superblock};
 use super::metadata::{ItemRuns, write_directories};
 use super::plan::{Files, Plan};
 use super::superblock::{seal, superblock};
@@ -20,7 +22,9 @@ use crate::{Error, Result};
 /// How a root becomes an EROFS image.
 #[derive(Clone, Copy)]
 pub struct ErofsOptions<'a> {
-    /// Threads that write; 1 at least. The image does not depend on it.
+    /// Whether and how the contents of files are compressed.
+    pub compression: Option<ErofsCompression>,
+    /// Threads that compress and write; 1 at least. The image does not depend on it.
     pub threads: usize,
     /// Hears of progress and may stop the export.
     pub hook: Option<Hook<'a>>,
@@ -29,7 +33,7 @@ pub struct ErofsOptions<'a> {
 impl Default for ErofsOptions<'_> {
     /// One thread for each core.
     fn default() -> Self {
-        Self { threads: thread::available_parallelism().map_or(1, usize::from), hook: None }
+        Self { compression: None, threads: thread::available_parallelism().map_or(1, usize::from), hook: None }
     }
 }
 
@@ -54,6 +58,9 @@ pub struct ErofsReport {
 /// [`Error::Unrepresentable`] for xattrs that EROFS has no room or no name for, [`Error::TooLarge`] from 16 TiB on,
 /// [`Error::Write`], [`Error::Root`] when contents cannot be read, and [`Error::Cancelled`].
 pub fn write_erofs(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) -> Result<ErofsReport> {
+    if let Some(compression) = options.compression {
+        return write_compressed(fs, file, compression, options);
+    }
     let mut plan = Plan::of(fs, Files::Packed, 0)?;
     let mut data = Data::place(&mut plan)?;
     let target = Target::new(file).map_err(Error::Write)?;
@@ -64,22 +71,17 @@ pub fn write_erofs(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) ->
     let meter = Meter::new(options.hook, total);
     let shared_bytes = data.share(fs, &target);
     going_on(&meter, shared_bytes)?;
-    let writer = Writer {
-        plan: &plan,
-        target: &target,
-        blocks,
-        items: ItemRuns::of(&plan),
-        jobs: Mutex::new(Queue { data: Jobs::new(fs, data, target.is_sparse()), next_run: 0 }),
-        meter,
-    };
-    writer.run(options.threads)?;
+    let superblock = superblock(&plan, blocks, 0, "");
+    Writer::new(&plan, &target, data, Some(superblock), meter).run(options.threads)?;
     Ok(ErofsReport { inodes: plan.inodes.len() as u64, bytes, metadata_bytes: plan.end * BLOCK, shared_bytes })
 }
 
-struct Writer<'a> {
+/// Writes metadata, and files as they are.
+pub(crate) struct Writer<'a> {
     plan: &'a Plan<'a>,
     target: &'a Target<'a>,
-    blocks: u32,
+    /// What is in the first block of the metadata, if it is there.
+    superblock: Option<Superblock>,
     items: ItemRuns,
     jobs: Mutex<Queue<'a>>,
     meter: Meter<'a>,
@@ -96,8 +98,19 @@ enum Work {
     Items(usize),
 }
 
-impl Writer<'_> {
-    fn run(&self, threads: usize) -> Result<()> {
+impl<'a> Writer<'a> {
+    pub(crate) fn new(
+        plan: &'a Plan<'a>,
+        target: &'a Target<'a>,
+        data: Data,
+        superblock: Option<Superblock>,
+        meter: Meter<'a>,
+    ) -> Self {
+        let jobs = Mutex::new(Queue { data: Jobs::new(plan.fs, data, target.is_sparse()), next_run: 0 });
+        Self { plan, target, superblock, items: ItemRuns::of(plan), jobs, meter }
+    }
+
+    pub(crate) fn run(&self, threads: usize) -> Result<()> {
         let work = || {
             let result = self.work();
             if result.is_err() {
@@ -154,14 +167,15 @@ impl Writer<'_> {
         let bytes = buffer.resize(blocks.length as usize);
         bytes.fill(0);
         self.items.write(self.plan, run, bytes)?;
-        if run == 0 {
-            seal(&superblock(self.plan, self.blocks, 0, ""), bytes);
+        if let (0, Some(superblock)) = (run, &self.superblock) {
+            seal(superblock, bytes);
         }
         self.target.write(buffer.as_slice(), blocks.offset).map_err(Error::Write)?;
         Ok(blocks.length)
     }
 }
 
-fn going_on(meter: &Meter<'_>, bytes: u64) -> Result<()> {
+/// Counts, and says whether to go on.
+pub(crate) fn going_on(meter: &Meter<'_>, bytes: u64) -> Result<()> {
     if meter.advance(bytes).is_break() { Err(Error::Cancelled) } else { Ok(()) }
 }

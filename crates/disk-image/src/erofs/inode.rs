@@ -3,7 +3,7 @@
 use vmroot_container_fs::{InodeId, InodeKind, Stat};
 use zerocopy::IntoBytes;
 
-use super::format::{CompactInode, ExtendedInode, FORMAT_EXTENDED, LAYOUT_INLINE, LAYOUT_PLAIN};
+use super::format::{CompactInode, ExtendedInode, FORMAT_EXTENDED, LAYOUT_COMPRESSED, LAYOUT_INLINE, LAYOUT_PLAIN};
 use super::plan::{Layout, Placed};
 
 /// Writes the inode, in its short or long form; its xattrs and its tail follow.
@@ -12,6 +12,7 @@ pub(crate) fn write(ino: InodeId, stat: &Stat, placed: &Placed, xattr_count: u16
         Layout::Bare => (LAYOUT_PLAIN, device(stat)),
         Layout::Plain { block } => (LAYOUT_PLAIN, block),
         Layout::Inline { block } => (LAYOUT_INLINE, block),
+        Layout::Compressed { blocks } => (LAYOUT_COMPRESSED, blocks),
     };
     let mode = stat.mode as u16;
     if placed.extended {

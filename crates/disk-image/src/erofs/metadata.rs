@@ -4,16 +4,18 @@ use std::ops::Range;
 
 use vmroot_container_fs::{InodeId, InodeKind};
 
+use super::compress::write_indexes;
 use super::directory::DirectoryBlocks;
 use super::format::BLOCK;
 use super::inode;
-use super::plan::{Layout, Placed, Plan, inodes};
+use super::plan::{Files, Layout, Placed, Plan, inodes};
 use crate::Result;
 
 /// The most blocks of a run, but for an inode that takes more.
 const RUN: u64 = 256;
 
-/// What is packed into the first blocks, in the order of the places, in runs of whole blocks.
+/// What is packed into the first blocks, in the order of the places, in runs of whole blocks. Places are in bytes from the
+/// start of the metadata.
 pub(crate) struct ItemRuns {
     items: Vec<(u64, Item)>,
     runs: Vec<Range<usize>>,
@@ -58,17 +60,17 @@ impl ItemRuns {
     /// The blocks of a run. Together they are all that come before the blocks of directories.
     pub(crate) fn blocks(&self, plan: &Plan<'_>, run: usize) -> Blocks {
         let first = |run: usize| match self.runs.get(run) {
-            Some(range) => self.items[range.start].0 / BLOCK,
+            Some(range) => plan.start + self.items[range.start].0 / BLOCK,
             None => plan.directory_block,
         };
         // What precedes the first inode are the superblock and the devices.
-        let start = if run == 0 { 0 } else { first(run) };
+        let start = if run == 0 { plan.start } else { first(run) };
         Blocks { offset: start * BLOCK, length: (first(run + 1) - start) * BLOCK }
     }
 
     /// Writes what is in a run where it belongs in `bytes`, which are zeros.
     pub(crate) fn write(&self, plan: &Plan<'_>, run: usize, bytes: &mut [u8]) -> Result<()> {
-        let start = self.blocks(plan, run).offset;
+        let start = self.blocks(plan, run).offset - plan.start * BLOCK;
         let mut written = Vec::new();
         for (offset, item) in &self.items[self.runs[run].clone()] {
             written.clear();
@@ -89,6 +91,11 @@ fn write_inode(plan: &Plan<'_>, ino: InodeId, item: &mut Vec<u8>) -> Result<()> 
     let body = plan.xattrs.body(fs, ino).expect("the plan had it");
     inode::write(ino, &stat, placed, body.count(), item);
     body.write(&plan.xattrs, item);
+    if let Files::Stored(stored) = plan.files
+        && let Some(file) = stored.get(ino).filter(|file| file.is_compressed())
+    {
+        write_indexes(stored.scheme, file.block, &file.extents, item);
+    }
     if !matches!(placed.layout, Layout::Inline { .. }) {
         return Ok(());
     }

@@ -4,6 +4,7 @@
 //! behind it, the metadata-only form ([`meta`]) leaves them in the layers' contents files, which become devices.
 
 mod compress;
+mod compressed;
 mod data;
 mod directory;
 mod format;
@@ -18,6 +19,7 @@ mod target;
 mod vmdk;
 mod xattrs;
 
+pub use compress::ErofsCompression;
 pub use image::{ErofsOptions, ErofsReport, write_erofs};
 pub use meta::{ErofsDevice, ErofsMeta, MAX_DEVICES, write_erofs_meta};
 

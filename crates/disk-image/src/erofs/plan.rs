@@ -2,14 +2,16 @@
 //!
 //! The image begins with the superblock and the table of devices, then come inodes, each with its xattrs and, as far as
 //! its [`Layout`] says, with data behind it, and between them shared xattrs; then the blocks of large directories and
-//! links, and at last the contents of files. Inodes are packed in the order of their numbers, which is that of a walk in breadth, so who
-//! lists a directory finds its inodes side by side.
+//! links, and at last the contents of files. Where these are compressed, they come before the inodes: how much room
+//! inodes take depends on what became of their files. Inodes are packed in the order of their numbers, which is that of
+//! a walk in breadth, so who lists a directory finds its inodes side by side.
 
 use std::cmp::Reverse;
 use std::ops::Range;
 
 use vmroot_container_fs::{ContainerFs, InodeId, InodeKind, Stat, Timestamp};
 
+use super::compress::{StoredFiles, index_size};
 use super::directory::DirectorySize;
 use super::format::{BLOCK, CompactInode, DeviceSlot, ExtendedInode, SLOT, SUPERBLOCK_OFFSET, Superblock};
 use super::packer::Packer;
@@ -36,21 +38,28 @@ pub(crate) enum Layout {
         /// The first.
         block: u32,
     },
+    /// Compressed. The indexes behind the inode and its xattrs say where.
+    Compressed {
+        /// How many blocks.
+        blocks: u32,
+    },
 }
 
 /// How the contents of files lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Files {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Files<'a> {
     /// What does not fill a block follows the inode.
     Packed,
     /// In whole blocks, as in contents files.
     Whole,
+    /// As they are stored already, in front of the metadata. What is not compressed is packed.
+    Stored(&'a StoredFiles),
 }
 
 /// An inode that has its place.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Placed {
-    /// From the start of the image, in bytes.
+    /// From the start of the metadata, in bytes.
     pub(crate) offset: u64,
     /// Of its data, in bytes.
     pub(crate) size: u64,
@@ -65,13 +74,16 @@ pub(crate) struct Placed {
 /// Where everything but the contents of files goes.
 pub(crate) struct Plan<'a> {
     pub(crate) fs: &'a ContainerFs,
+    pub(crate) files: Files<'a>,
     /// The modification time of all inodes of the short form.
     pub(crate) epoch: Timestamp,
     pub(crate) xattrs: XattrTable<'a>,
     /// By inode number.
     pub(crate) inodes: Vec<Placed>,
-    /// Runs of blocks that something spans, in order.
+    /// Runs of blocks that something spans, in order; the metadata's first is 0.
     spans: Vec<Range<u64>>,
+    /// The first block of the metadata: that of the image, or what is behind compressed files.
+    pub(crate) start: u64,
     /// The first block behind inodes and shared xattrs, where those of large directories and links are.
     pub(crate) directory_block: u64,
     /// The first block behind all metadata.
@@ -95,33 +107,42 @@ impl Placed {
             Layout::Bare => 0,
             Layout::Plain { .. } => self.size.div_ceil(BLOCK),
             Layout::Inline { .. } => self.size / BLOCK,
+            Layout::Compressed { blocks } => blocks.into(),
         }
     }
 }
 
 impl<'a> Plan<'a> {
     /// Places everything; contents of files have sizes but no addresses yet.
-    pub(crate) fn of(fs: &'a ContainerFs, files: Files, devices: usize) -> Result<Self> {
+    pub(crate) fn of(fs: &'a ContainerFs, files: Files<'a>, devices: usize) -> Result<Self> {
         check_xattrs(fs)?;
         let xattrs = XattrTable::of(fs);
         let epoch = most_frequent_time(fs);
         let mut packer = Packer::new();
-        packer.place((SUPERBLOCK_OFFSET + size_of::<Superblock>() + devices * size_of::<DeviceSlot>()) as u64);
-        let mut plan = Self { fs, epoch, xattrs, inodes: Vec::new(), spans: Vec::new(), directory_block: 0, end: 0 };
+        let start = match files {
+            Files::Stored(stored) => stored.end.into(),
+            _ => {
+                let head = SUPERBLOCK_OFFSET + size_of::<Superblock>() + devices * size_of::<DeviceSlot>();
+                packer.place(head as u64);
+                0
+            }
+        };
+        let (inodes, spans) = (Vec::new(), Vec::new());
+        let mut plan = Self { fs, files, epoch, xattrs, inodes, spans, start, directory_block: 0, end: 0 };
         plan.inodes.reserve_exact(fs.inode_count() as usize);
         let mut room = Vec::with_capacity(plan.inodes.capacity());
-        for ino in inodes(fs) {
-            let (placed, size) = plan.shape(ino, files)?;
+        for ino in self::inodes(fs) {
+            let (placed, size) = plan.shape(ino)?;
             plan.inodes.push(placed);
             room.push(size);
         }
         plan.pack(&room, &mut packer);
         plan.set_parents();
-        plan.directory_block = packer.blocks();
+        plan.directory_block = start + packer.blocks();
         plan.spans = packer.into_spans();
         plan.end = plan.directory_block;
         plan.address_directories()?;
-        let has_data = files == Files::Packed && plan.inodes.iter().any(|placed| placed.blocks() > 0);
+        let has_data = matches!(files, Files::Packed) && plan.inodes.iter().any(|placed| placed.blocks() > 0);
         if plan.end == plan.directory_block && !has_data {
             // fsck.erofs 1.5 looks for xattrs behind inodes that have none, up to a thousand bytes on, and takes it for
             // damage when the image ends there.
@@ -145,7 +166,7 @@ impl<'a> Plan<'a> {
     }
 
     /// An inode without its place, and the bytes that it takes there.
-    fn shape(&self, ino: InodeId, files: Files) -> Result<(Placed, u64)> {
+    fn shape(&self, ino: InodeId) -> Result<(Placed, u64)> {
         let stat = self.fs.stat(ino);
         let size = match stat.kind {
             InodeKind::Directory => DirectorySize::of(self.fs, ino).bytes(),
@@ -155,9 +176,19 @@ impl<'a> Plan<'a> {
         let body = self.xattrs.body(self.fs, ino).map_err(|what| unrepresentable(self.fs, ino, what))?;
         let core = if extended { size_of::<ExtendedInode>() } else { size_of::<CompactInode>() };
         let head = (core + body.size()) as u64;
-        let layout = layout(&stat, size, head, files);
+        let mut layout = layout(&stat, size, head, self.files);
+        let mut indexes = 0;
+        if let Files::Stored(stored) = self.files
+            && let Some(file) = stored.get(ino)
+        {
+            layout.set_block(file.block.into())?;
+            if file.is_compressed() {
+                layout = Layout::Compressed { blocks: file.blocks };
+                indexes = index_size(head, size);
+            }
+        }
         let placed = Placed { offset: 0, size, layout, parent: InodeId::ROOT, extended };
-        Ok((placed, head + placed.tail()))
+        Ok((placed, head + indexes + placed.tail()))
     }
 
     /// Places the inodes and shared xattrs: the root first, for its number has 16 bits, then the xattrs, then some
@@ -202,7 +233,7 @@ impl Layout {
     pub(crate) fn set_block(&mut self, first: u64) -> Result<()> {
         let first = check_blocks(first)?;
         match self {
-            Self::Bare => {}
+            Self::Bare | Self::Compressed { .. } => {}
             Self::Plain { block } | Self::Inline { block } => *block = first,
         }
         Ok(())
@@ -223,10 +254,10 @@ pub(crate) fn inodes(fs: &ContainerFs) -> impl Iterator<Item = InodeId> + use<> 
     (0..fs.inode_count()).map(InodeId)
 }
 
-fn layout(stat: &Stat, size: u64, head: u64, files: Files) -> Layout {
+fn layout(stat: &Stat, size: u64, head: u64, files: Files<'_>) -> Layout {
     let tail = size % BLOCK;
     let inline = match stat.kind {
-        InodeKind::Regular if size > 0 => files == Files::Packed,
+        InodeKind::Regular if size > 0 => !matches!(files, Files::Whole),
         InodeKind::Directory | InodeKind::Symlink => true,
         _ => return Layout::Bare,
     };

@@ -27,6 +27,8 @@ pub(crate) fn superblock(plan: &Plan<'_>, blocks: u32, devices: u16, options: &s
         epoch: (seconds as u64).into(),
         epoch_nanoseconds: nanoseconds.into(),
         blocks: blocks.into(),
+        meta_block: (plan.start as u32).into(),
+        xattr_block: (plan.start as u32).into(),
         uuid: identity::uuid("erofs", plan.fs.chain_id(), options),
         feature_incompat: if devices > 0 { INCOMPAT_DEVICE_TABLE } else { 0 }.into(),
         extra_devices: devices.into(),

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use clap::ValueEnum;
+use vmroot::disk_image::ErofsCompression;
 
-use crate::args::{ExportArguments, Format};
+use crate::args::{ExportArguments, FileCompression, Format};
 use crate::exit::Usage;
 
 /// Refuses what the form would not heed.
@@ -14,11 +15,30 @@ pub(super) fn check(format: Format, out: &Path, options: &ExportArguments) -> an
     let rules: [(bool, &str, &[Format]); _] = [
         (out == Path::new("-"), "standard output", &[F::Tar, F::TarGz, F::TarZst, F::Cpio, F::CpioGz, F::CpioZst]),
         (options.rootless, "--rootless", &[F::Dir]),
-        (options.level.is_some(), "--level", &[F::TarGz, F::TarZst, F::CpioGz, F::CpioZst]),
+        (options.compress.is_some(), "--compress", &[F::Erofs]),
+        (
+            options.level.is_some() && options.compress.is_none(),
+            "--level without --compress",
+            &[F::TarGz, F::TarZst, F::CpioGz, F::CpioZst],
+        ),
     ];
     match rules.iter().find(|(given, _, formats)| *given && !formats.contains(&format)) {
         Some((_, what, formats)) => Err(anyhow!(Usage(format!("{what} is for --format {}", list(formats))))),
-        None => Ok(()),
+        None => file_compression(options).map(drop),
+    }
+}
+
+/// How the contents of files are to be compressed.
+pub(super) fn file_compression(options: &ExportArguments) -> anyhow::Result<Option<ErofsCompression>> {
+    let Some(algorithm) = options.compress else { return Ok(None) };
+    let (default, highest) = match algorithm {
+        FileCompression::Lz4 => (ErofsCompression::LZ4, ErofsCompression::HIGHEST_LZ4),
+        FileCompression::Zstd => (ErofsCompression::ZSTD, ErofsCompression::HIGHEST_ZSTD),
+    };
+    let Some(level) = options.level else { return Ok(Some(default)) };
+    match u8::try_from(level).ok().filter(|level| (1..=highest).contains(level)) {
+        Some(level) => Ok(Some(default.with_level(level))),
+        None => Err(anyhow!(Usage(format!("--level is from 1 to {highest} here")))),
     }
 }
 

@@ -10,12 +10,14 @@ use vmroot::disk_image::{ErofsOptions, write_erofs, write_erofs_meta};
 use vmroot::export::{Copier, Holes, OutputFile, Progress};
 
 use super::Export;
+use super::check::file_compression;
 
 /// EROFS in one file.
 pub(super) fn erofs(export: &Export<'_>) -> anyhow::Result<()> {
     let hook = |progress: Progress| export.advance(progress);
     let file = OutputFile::create(export.out).map_err(vmroot::Error::from)?;
-    let options = ErofsOptions { hook: Some(&hook), ..ErofsOptions::default() };
+    let compression = file_compression(export.options)?;
+    let options = ErofsOptions { compression, hook: Some(&hook), ..ErofsOptions::default() };
     write_erofs(export.root, file.file(), &options).map_err(vmroot::Error::from)?;
     file.commit().map_err(vmroot::Error::from)?;
     export.bar.finish_and_clear();

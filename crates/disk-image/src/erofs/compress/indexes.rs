@@ -8,8 +8,8 @@
 
 use zerocopy::IntoBytes;
 
-use super::super::format::{BLOCK, BLOCK_BITS, MapHeader};
 use super::extent::Extent;
+use crate::erofs::format::{BLOCK, BLOCK_BITS, MapHeader};
 
 /// There are packs of 16 entries.
 const ADVISE_LARGE_PACKS: u16 = 0x1;
@@ -59,9 +59,10 @@ fn packs(start: u64, entries: u64) -> (u64, u64, u64) {
     (before, large, (rest % LARGE_PACK as u64).div_ceil(SMALL_PACK as u64))
 }
 
-/// Writes the indexes behind the `head` bytes of an inode and its xattrs, which `bytes` ends in. The inode is on a
-/// multiple of 32, `block` is the first block of the first extent, and the others follow.
-pub(crate) fn write(scheme: Scheme, head: u64, block: u32, extents: &[Extent], bytes: &mut Vec<u8>) {
+/// Writes the indexes behind an inode and its xattrs, which `bytes` holds, and which go to a multiple of 32. `block` is
+/// the first block of the first extent, and the others follow.
+pub(crate) fn write(scheme: Scheme, block: u32, extents: &[Extent], bytes: &mut Vec<u8>) {
+    let head = bytes.len() as u64;
     let start = start(head);
     let header = MapHeader {
         advise: (ADVISE_LARGE_PACKS | if scheme.many_blocks { ADVISE_MANY_BLOCKS } else { 0 }).into(),
@@ -74,9 +75,11 @@ pub(crate) fn write(scheme: Scheme, head: u64, block: u32, extents: &[Extent], b
     let file_size: u64 = extents.iter().map(|extent| u64::from(extent.length)).sum();
     let (before, large, after) = packs(start, file_size.div_ceil(BLOCK));
     let mut entries = Entries::new(block, extents);
-    for (count, pack, pack_bytes) in
-        [(before, SMALL_PACK, SMALL_PACK_BYTES), (large, LARGE_PACK, LARGE_PACK_BYTES), (after, SMALL_PACK, SMALL_PACK_BYTES)]
-    {
+    for (count, pack, pack_bytes) in [
+        (before, SMALL_PACK, SMALL_PACK_BYTES),
+        (large, LARGE_PACK, LARGE_PACK_BYTES),
+        (after, SMALL_PACK, SMALL_PACK_BYTES),
+    ] {
         for _ in 0..count {
             let pack: Vec<_> = entries.by_ref().take(pack).collect();
             write_pack(scheme, &pack, pack_bytes as usize, bytes);
@@ -188,3 +191,6 @@ fn address(scheme: Scheme, entries: &[Entry]) -> u32 {
     let counted = |entry: &&Entry| entry.kind != REST || entry.back == 1;
     entries.iter().find(counted).map_or(0, |entry| entry.block)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,8 +8,8 @@ use zstd::zstd_safe::CParameter;
 
 use super::extent::{BLOCK_BYTES, Encoder};
 
-/// The most bytes of an extent, as a power of two: more makes them little smaller, and whoever reads one byte decodes all
-/// that are before it. It is also what a reader must have memory for.
+/// The most bytes of an extent of several blocks, as a power of two: more makes them little smaller, and whoever reads one
+/// byte decodes all that are before it. It is also what a reader must have memory for.
 pub(crate) const WINDOW_BITS: u32 = 17;
 const SOURCE: usize = 1 << WINDOW_BITS;
 /// A source is sought so many times.
@@ -26,10 +26,11 @@ pub(crate) struct Zstd {
 
 impl Zstd {
     /// An encoder of a level that the library has.
-    pub(crate) fn new(level: i32) -> std::io::Result<Self> {
-        let mut compressor = Compressor::new(level)?;
-        compressor.set_parameter(CParameter::WindowLog(WINDOW_BITS))?;
-        Ok(Self { compressor, code: vec![0; SOURCE], best: Vec::new() })
+    pub(crate) fn new(level: u8) -> Self {
+        const VALID: &str = "a level and a window that the library has";
+        let mut compressor = Compressor::new(level.into()).expect(VALID);
+        compressor.set_parameter(CParameter::WindowLog(WINDOW_BITS)).expect(VALID);
+        Self { compressor, code: vec![0; SOURCE], best: Vec::new() }
     }
 
     /// Encodes a source; gives the length of the code, unless it has no room.
@@ -64,6 +65,21 @@ impl Zstd {
         }
         fits
     }
+
+    /// Encodes as much of `rest`, by doublings, as fits into one block, knowing that `known` bytes of code are the first
+    /// source. So zeros hardly take any room.
+    fn encode_into_one(&mut self, rest: &[u8], known: usize, encoded: &mut Vec<u8>) -> usize {
+        encoded.extend_from_slice(&self.code[..known]);
+        let mut fits = rest.len().min(SOURCE);
+        while fits < rest.len() {
+            let length = rest.len().min(2 * fits);
+            let Some(code) = self.attempt(&rest[..length]).filter(|code| *code <= BLOCK_BYTES) else { break };
+            encoded.clear();
+            encoded.extend_from_slice(&self.code[..code]);
+            fits = length;
+        }
+        fits
+    }
 }
 
 impl Encoder for Zstd {
@@ -74,8 +90,10 @@ impl Encoder for Zstd {
         let source = &rest[..rest.len().min(SOURCE)];
         let Some(known) = self.attempt(source) else { return source.len() };
         let (blocks, used) = (known / BLOCK_BYTES, known % BLOCK_BYTES);
-        let is_full = used == 0 || BLOCK_BYTES - used <= WASTE;
-        if source.len() == rest.len() || blocks == 0 || is_full {
+        if blocks == 0 {
+            return self.encode_into_one(rest, known, encoded);
+        }
+        if source.len() == rest.len() || used == 0 || BLOCK_BYTES - used <= WASTE {
             encoded.extend_from_slice(&self.code[..known]);
             return source.len();
         }

@@ -1,5 +1,6 @@
 //! EROFS: one file, and metadata over contents files.
 
+mod compressed;
 mod extremes;
 mod fixture;
 mod joined;

@@ -139,11 +139,11 @@ fn a_hook_hears_of_everything_and_stops_it() {
         heard.fetch_max(progress.bytes, Ordering::Relaxed);
         ControlFlow::Continue(())
     };
-    let options = ErofsOptions { hook: Some(&hook), threads: 2 };
+    let options = ErofsOptions { hook: Some(&hook), threads: 2, ..ErofsOptions::default() };
     let file = File::create_new(root.files().join("image")).unwrap();
     let report = write_erofs(&root.fs, &file, &options).unwrap();
     assert_eq!(heard.into_inner(), report.bytes);
-    let options = ErofsOptions { hook: Some(&|_| ControlFlow::Break(())), threads: 2 };
+    let options = ErofsOptions { hook: Some(&|_| ControlFlow::Break(())), threads: 2, ..ErofsOptions::default() };
     let error = write_erofs(&root.fs, &file, &options).unwrap_err();
     assert!(matches!(error, Error::Cancelled));
 }

@@ -78,12 +78,11 @@ mod tests {
         let (mut at, mut done, mut last_match) = (0, 0, None);
         let number = |at: &mut usize, start: u8| {
             let mut number = usize::from(start);
-            while start == 15 {
+            let mut more = start == 15;
+            while more {
                 number += usize::from(block[*at]);
+                more = block[*at] == 255;
                 *at += 1;
-                if block[*at - 1] != 255 {
-                    break;
-                }
             }
             number
         };
