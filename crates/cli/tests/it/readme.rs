@@ -1,4 +1,4 @@
-//! The README's examples run as they are written, and print what it says.
+//! The examples of the README and of the page on QEMU run as they are written, and print what these say.
 //!
 //! They are its ```` ```console ```` blocks, run in order by one shell. A word after `console` names what a block needs
 //! and a machine may lack. Where a command has output under it, that is compared: `…` stands for anything, and for any
@@ -7,9 +7,10 @@
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use vmroot_testkit::guest::{GUESTS, Guest};
 use vmroot_testkit::registry::{Auth, PlainAnswer, Registry};
 use vmroot_testkit::skip;
 
@@ -29,23 +30,39 @@ struct Example {
 
 #[test]
 fn the_examples_of_the_readme_work() {
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    make_checkout(checkout, directory.path());
     let plain = Registry::start();
     let private = Registry::start_tls(PlainAnswer::BadRequest);
     private.require(Auth::basic("demo", "secret"));
     for registry in [&plain, &private] {
-        registry.put_layout(&checkout.join("testdata/demo"), "demo").unwrap();
+        registry.put_layout(&checkout().join("testdata/demo"), "demo").unwrap();
     }
     let port = |registry: &Registry| registry.host().rsplit_once(':').unwrap().1.to_owned();
-    let readme = fs::read_to_string(checkout.join("README.md")).unwrap();
-    let readme = readme.replace("localhost:5000", &format!("localhost:{}", port(&plain)));
+    let readme = page("README.md").replace("localhost:5000", &format!("localhost:{}", port(&plain)));
     let readme = readme.replace("localhost:5443", &format!("localhost:{}", port(&private)));
+    examples_work(&readme, 20);
+}
 
-    let blocks = blocks(&readme).into_iter().filter(|block| !lacks(&block.needs));
-    let examples: Vec<Example> = blocks.flat_map(|block| block.commands).collect();
-    assert!(examples.len() > 20, "{} examples", examples.len());
+#[test]
+fn the_examples_of_the_page_on_qemu_work() {
+    examples_work(&page("docs/hypervisors/qemu.md"), 5);
+}
+
+fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(checkout().join(name)).unwrap()
+}
+
+/// Runs a page's examples, `least` at least where nothing is lacking, in a checkout of their own.
+fn examples_work(page: &str, least: usize) {
+    let directory = tempfile::tempdir().unwrap();
+    make_checkout(directory.path());
+    let blocks = blocks(page);
+    assert!(blocks.iter().map(|block| block.commands.len()).sum::<usize>() >= least);
+    let examples: Vec<Example> =
+        blocks.into_iter().filter(|block| !lacks(&block.needs)).flat_map(|block| block.commands).collect();
     let printed = run(&examples, directory.path());
     for (example, (status, printed)) in examples.iter().zip(&printed) {
         assert_eq!(status, "0", "{}\n{printed}", example.command);
@@ -63,12 +80,14 @@ fn the_examples_of_the_readme_work() {
 }
 
 /// What the examples use of a checkout, with the program under test.
-fn make_checkout(checkout: &Path, directory: &Path) {
-    for name in ["testdata", "crates"] {
-        symlink(checkout.join(name), directory.join(name)).unwrap();
+fn make_checkout(directory: &Path) {
+    for name in ["testdata", "crates", "README.md"] {
+        symlink(checkout().join(name), directory.join(name)).unwrap();
     }
     fs::create_dir_all(directory.join("target/release")).unwrap();
     symlink(env!("CARGO_BIN_EXE_vmroot"), directory.join("target/release/vmroot")).unwrap();
+    let guests = std::env::var_os(GUESTS).map_or_else(|| checkout().join("target/guest"), PathBuf::from);
+    symlink(guests, directory.join("target/guest")).unwrap();
 }
 
 fn blocks(readme: &str) -> Vec<Block> {
@@ -104,7 +123,7 @@ fn lacks(needs: &str) -> bool {
             }
             !rustix::process::geteuid().is_root() && skip::needs_program("fusermount3")
         }
-        "mke2fs" => skip::needs_program("/sbin/mke2fs"),
+        "guest" => Guest::of("amd64").is_none(),
         other => panic!("nobody knows what {other:?} needs"),
     }
 }
@@ -118,7 +137,8 @@ fn run(examples: &[Example], directory: &Path) -> Vec<(String, String)> {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(script).current_dir(directory).env_remove("VMROOT_CACHE").env_remove("VMROOT_CREDS");
     let output = shell.output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+    // A guest's console ends its lines as terminals do.
+    let text = String::from_utf8(output.stdout).unwrap().replace('\r', "");
     let mut printed = Vec::new();
     let mut lines = String::new();
     for line in text.lines() {

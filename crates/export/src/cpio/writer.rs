@@ -86,10 +86,13 @@ impl<W: Write> CpioWriter<W> {
     }
 }
 
+/// The most bytes of a file: a header has eight hexadecimal digits for it.
+const MAX_FILE: u64 = u32::MAX as u64;
+
 /// The size as a header holds it.
 pub(super) fn size_of_file(path: &[u8], size: u64) -> Result<u32> {
     u32::try_from(size).map_err(|_| {
         let path = named(path);
-        Error::BeyondCpio { path, unit: "bytes", actual: size, limit: u32::MAX.into() }
+        Error::BeyondCpio { path, unit: "bytes", actual: size, limit: MAX_FILE }
     })
 }
