@@ -45,6 +45,35 @@ pub enum Error {
         /// What is in it.
         what: &'static str,
     },
+    /// A program that makes the form is not installed.
+    #[error("the program {program} is missing: install {package}")]
+    MissingProgram {
+        /// Its name.
+        program: &'static str,
+        /// The package that has it, and the version from which on it has.
+        package: &'static str,
+    },
+    /// A program that makes the form failed.
+    #[error("{program} failed ({status}): {message}")]
+    Program {
+        /// Its name.
+        program: &'static str,
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// The end of what it said.
+        message: String,
+    },
+    /// A program made something else than it was asked for.
+    #[error("{program} wrote an image with {what}")]
+    Unexpected {
+        /// Its name.
+        program: &'static str,
+        /// What is not as expected.
+        what: &'static str,
+    },
+    /// What goes to a program that makes the form cannot be read, or written to it.
+    #[error(transparent)]
+    Stream(#[from] vmroot_export::Error),
     /// The image cannot be written: no space, a bad disk.
     #[error("cannot write the image: {0}")]
     Write(#[source] io::Error),

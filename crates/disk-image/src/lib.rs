@@ -8,6 +8,7 @@ mod erofs;
 mod error;
 mod ext4;
 mod identity;
+mod squashfs;
 
 pub use erofs::{
     ErofsCompression, ErofsDevice, ErofsMeta, ErofsOptions, ErofsReport, MAX_BLOCKS, MAX_DEVICES, write_erofs,
@@ -15,3 +16,4 @@ pub use erofs::{
 };
 pub use error::{Error, Result};
 pub use ext4::{Ext4Options, Ext4Report, write_ext4};
+pub use squashfs::{SquashfsCompression, SquashfsOptions, SquashfsReport, write_squashfs};

@@ -36,4 +36,4 @@ pub use omissions::{LISTED_OMISSIONS, Omissions};
 pub use output::OutputFile;
 pub use prebaked::{PrebakedSources, export_prebaked, open_prebaked};
 pub use progress::{Counter, Hook, Meter, Progress};
-pub use tar::{Attributes, TarOptions, TarReport, export_compressed_tar, export_tar};
+pub use tar::{Attributes, TarLacks, TarOptions, TarReader, TarReport, export_compressed_tar, export_tar};

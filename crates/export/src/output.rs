@@ -55,6 +55,14 @@ impl OutputFile {
         }
     }
 
+    /// Where the bytes are until [`Self::commit`], for a program that opens the file itself.
+    pub fn path(&self) -> &Path {
+        match &self.destination {
+            Destination::Temporary(file) => file.path(),
+            Destination::Direct(_) => &self.path,
+        }
+    }
+
     /// Puts the bytes on the disk and gives the file its name.
     ///
     /// # Errors

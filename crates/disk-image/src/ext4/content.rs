@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io;
 use std::ops::Range;
+use std::{io, iter};
 
 use vmroot_container_fs::{ContainerFs, Extent, InodeId, InodeKind, Stat};
 use vmroot_export::LastHoles;
@@ -40,6 +40,9 @@ pub(super) struct Content<'a> {
     pub(super) values: Vec<u64>,
     pub(super) lacks: Lacks,
 }
+
+/// Sets of xattrs, and the block that has each.
+type Shared<'a> = HashMap<Vec<(&'a [u8], &'a [u8])>, u32>;
 
 /// A block of xattrs.
 pub(super) struct XattrBlock {
@@ -109,7 +112,7 @@ impl<'a> Content<'a> {
         Ok(())
     }
 
-    fn xattrs(&mut self, ino: InodeId, shared: &mut HashMap<Vec<(&'a [u8], &'a [u8])>, u32>) -> Result<()> {
+    fn xattrs(&mut self, ino: InodeId, shared: &mut Shared<'a>) -> Result<()> {
         let lacks = &mut self.lacks;
         let set = XattrSet::new(self.fs.xattrs(ino), |_| lacks.add(ino, Lack::Xattrs)).map_err(|_| {
             refusal(self.fs, ino, format!("so many names of xattrs, only what one block of {BLOCK} bytes holds"))
@@ -145,7 +148,7 @@ impl<'a> Content<'a> {
     pub(super) fn data_runs(&self, ino: InodeId, extent: Extent) -> Cow<'_, [Range<u64>]> {
         match self.sparse.get(&ino) {
             Some(runs) => Cow::Borrowed(runs),
-            None => Cow::Owned(vec![0..extent.length.div_ceil(BLOCK as u64)]),
+            None => Cow::Owned(iter::once(0..extent.length.div_ceil(BLOCK as u64)).collect()),
         }
     }
 

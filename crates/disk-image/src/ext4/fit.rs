@@ -1,5 +1,8 @@
 //! How large the file system is, and where everything goes in it.
 
+use std::iter;
+use std::ops::Range;
+
 use super::content::{Content, too_large};
 use super::extents::Mapping;
 use super::format::{BLOCK, GROUP, INODES_PER_BLOCK};
@@ -169,19 +172,22 @@ fn inodes_per_group(inodes: u64, groups: u64) -> Result<u32> {
 fn place(content: &Content<'_>, geometry: &Geometry, journal: u64) -> Placement {
     let mut space = Space::at(geometry, 0);
     let mut inodes = vec![0; content.fs.inode_count() as usize];
-    let mut take = |runs: &[std::ops::Range<u64>]| {
-        let start = space.position();
-        Mapping::take(&mut space, runs.iter().cloned());
-        start
-    };
-    let journal = (journal > 0).then(|| (journal, take(&[0..journal])));
+    let journal = (journal > 0).then(|| (journal, take(&mut space, iter::once(0..journal))));
     for &(ino, blocks) in &content.small {
-        inodes[ino.0 as usize] = take(&[0..blocks]);
+        inodes[ino.0 as usize] = take(&mut space, iter::once(0..blocks));
     }
-    let xattr_blocks = content.xattr_blocks.iter().map(|_| take(&[0..1])).collect();
-    let values = content.values.iter().map(|length| take(&[0..length.div_ceil(BLOCK as u64)])).collect();
+    let xattr_blocks = content.xattr_blocks.iter().map(|_| take(&mut space, iter::once(0..1))).collect();
+    let value_blocks = content.values.iter().map(|length| length.div_ceil(BLOCK as u64));
+    let values = value_blocks.map(|blocks| take(&mut space, iter::once(0..blocks))).collect();
     for &(ino, extent) in &content.files {
-        inodes[ino.0 as usize] = take(&content.data_runs(ino, extent));
+        inodes[ino.0 as usize] = take(&mut space, content.data_runs(ino, extent).iter().cloned());
     }
     Placement { journal, inodes, xattr_blocks, values, end: space.position() }
+}
+
+/// Takes blocks for runs of a file, and gives where the taking began.
+fn take(space: &mut Space<'_>, runs: impl Iterator<Item = Range<u64>>) -> u64 {
+    let start = space.position();
+    Mapping::take(space, runs);
+    start
 }

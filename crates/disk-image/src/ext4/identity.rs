@@ -4,8 +4,7 @@ use sha2::{Digest as _, Sha256};
 use vmroot_container_fs::ContainerFs;
 
 use super::Ext4Options;
-use super::content::inodes;
-use crate::identity::uuid;
+use crate::identity::{latest_second, uuid};
 
 /// UUID, label, the seed of name hashes and the time of making.
 pub(super) struct Identity {
@@ -28,12 +27,6 @@ impl Identity {
         }
         let mut padded = [0; 16];
         padded[..label.len()].copy_from_slice(label.as_bytes());
-        Self { uuid, label: padded, hash_seed, time: latest(fs) }
+        Self { uuid, label: padded, hash_seed, time: latest_second(fs) }
     }
-}
-
-/// The latest time in the root, as far as 32 bits say it.
-fn latest(fs: &ContainerFs) -> u32 {
-    let times = inodes(fs).map(|ino| fs.stat(ino).mtime.seconds);
-    times.max().map_or(0, |seconds| seconds.clamp(0, u32::MAX.into()) as u32)
 }

@@ -1,5 +1,6 @@
 //! Inodes, and the blocks that are made for them: directories, links, trees of extents, xattrs.
 
+use std::iter;
 use std::ops::Range;
 
 use vmroot_container_fs::{ContainerFs, InodeId, InodeKind, Stat};
@@ -75,7 +76,7 @@ impl<'w, 'a> MetadataWriter<'w, 'a> {
     fn directory(&mut self, stat: &Stat, parent: InodeId) -> Result<Storage> {
         let fs = self.content.fs;
         let directory = Directory::new(fs, stat.ino, &self.content.hasher).expect("the content was counted");
-        let mut storage = self.mapped(number_of(stat.ino), self.place(stat.ino), &[0..directory.blocks()])?;
+        let mut storage = self.mapped(number_of(stat.ino), self.place(stat.ino), iter::once(0..directory.blocks()))?;
         let seed = self.seed.inode(number_of(stat.ino));
         let mut places = self.space(self.place(stat.ino));
         let output = &mut self.blocks;
@@ -93,7 +94,7 @@ impl<'w, 'a> MetadataWriter<'w, 'a> {
             return Ok(Storage { block, size: stat.size, ..Storage::default() });
         }
         let place = self.place(stat.ino);
-        let storage = self.mapped(number_of(stat.ino), place, &[0..1])?;
+        let storage = self.mapped(number_of(stat.ino), place, iter::once(0..1))?;
         self.padded(place, target)?;
         Ok(Storage { size: stat.size, ..storage })
     }
@@ -102,7 +103,7 @@ impl<'w, 'a> MetadataWriter<'w, 'a> {
         let content = self.content;
         let runs =
             content.fs.extent(stat.ino).map_or_else(Default::default, |extent| content.data_runs(stat.ino, extent));
-        let storage = self.mapped(number_of(stat.ino), self.place(stat.ino), &runs)?;
+        let storage = self.mapped(number_of(stat.ino), self.place(stat.ino), runs.iter().cloned())?;
         Ok(Storage { size: stat.size, ..storage })
     }
 
@@ -128,7 +129,7 @@ impl<'w, 'a> MetadataWriter<'w, 'a> {
         self.blocks.block(at, &bytes[..])?;
         for (value, bytes) in (block.first_value..).zip(set.apart()) {
             let (inode, place) = (self.content.value_inode(value), self.fit.placement.values[value]);
-            let mut storage = self.mapped(inode, place, &[0..bytes.len().div_ceil(BLOCK) as u64])?;
+            let mut storage = self.mapped(inode, place, iter::once(0..bytes.len().div_ceil(BLOCK) as u64))?;
             self.padded(place, bytes)?;
             storage.size = bytes.len() as u64;
             storage.flags |= inode_flags::EA_INODE;
@@ -140,7 +141,7 @@ impl<'w, 'a> MetadataWriter<'w, 'a> {
 
     fn journal(&mut self) -> Result<Option<([u8; 60], u64)>> {
         let Some((blocks, place)) = self.fit.placement.journal else { return Ok(None) };
-        let mut storage = self.mapped(JOURNAL_INODE, place, &[0..blocks])?;
+        let mut storage = self.mapped(JOURNAL_INODE, place, iter::once(0..blocks))?;
         storage.size = blocks * BLOCK as u64;
         self.padded(place, &journal::superblock(blocks, &self.uuid))?;
         self.table(JOURNAL_INODE, &journal_record(&storage, self.seed))?;
@@ -148,8 +149,8 @@ impl<'w, 'a> MetadataWriter<'w, 'a> {
     }
 
     /// What an inode with extents has; writes their tree.
-    fn mapped(&mut self, inode: u32, place: u64, runs: &[Range<u64>]) -> Result<Storage> {
-        let mapping = Mapping::take(&mut self.space(place), runs.iter().cloned());
+    fn mapped(&mut self, inode: u32, place: u64, runs: impl IntoIterator<Item = Range<u64>>) -> Result<Storage> {
+        let mapping = Mapping::take(&mut self.space(place), runs);
         let output = &mut self.blocks;
         let block = mapping.write(self.seed.inode(inode), |at, block| output.block(at, block))?;
         Ok(Storage { block, blocks: mapping.blocks(), flags: inode_flags::EXTENTS, ..Storage::default() })

@@ -84,7 +84,7 @@ pub struct Ext4Report {
     pub clamped_times: Omissions,
 }
 
-/// Writes the root as an ext4 file system to a file that is empty.
+/// Writes the root as an ext4 file system to a regular file, in place of what it holds.
 ///
 /// The bytes are a function of the root and the options. Room that nothing is in is left as holes. Attributes of the
 /// root directory are the root's; there is no `lost+found`.
@@ -101,7 +101,8 @@ pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> R
     let content = Content::of(fs, NameHasher::new(identity.hash_seed))?;
     let fit = fit::fit(&content, options)?;
     let bytes = fit.blocks * BLOCK as u64;
-    file.set_len(options.size.unwrap_or(bytes)).map_err(Error::Write)?;
+    // Only a file that has just been emptied is known to hold zeros where nothing is written.
+    file.set_len(0).and_then(|()| file.set_len(options.size.unwrap_or(bytes))).map_err(Error::Write)?;
 
     let journal = MetadataWriter::new(&content, &fit, identity.uuid, file).write()?;
     data::move_contents(&content, &fit, file, options.hook)?;

@@ -2,4 +2,6 @@
 
 mod erofs;
 mod ext4;
+mod mounts;
 mod roots;
+mod squashfs;

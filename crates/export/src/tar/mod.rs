@@ -6,6 +6,7 @@
 mod archive;
 mod header;
 mod pax;
+mod reader;
 mod sparse;
 
 use std::io::Write;
@@ -21,6 +22,7 @@ use crate::{Error, Result};
 pub(crate) use archive::Archive;
 pub use header::Attributes;
 pub(crate) use header::EntryHeader;
+pub use reader::{TarLacks, TarReader};
 
 /// A tar is made of blocks of this many bytes.
 const BLOCK: usize = 512;
@@ -29,6 +31,8 @@ const BLOCK: usize = 512;
 pub struct TarOptions<'a> {
     /// Hears of progress and may stop the export.
     pub hook: Option<Hook<'a>>,
+    /// Who will read it.
+    pub reader: TarReader,
 }
 
 /// What was written.
@@ -40,6 +44,8 @@ pub struct TarReport {
     pub bytes: u64,
     /// Sockets that were left out, for a tar has no type for them. A program that listens on one makes it.
     pub omitted: Omissions,
+    /// What else is not as in the root, for the reader's sake; nothing with [`TarReader::Any`].
+    pub lacks: TarLacks,
 }
 
 /// Writes the root as a tar, and gives the writer back after a flush.
@@ -58,6 +64,7 @@ pub fn export_tar<W: Write>(fs: &ContainerFs, writer: W, options: &TarOptions<'_
         counter: Counter::new(&meter),
         archive: Archive::new(writer),
         holes: LastHoles::default(),
+        reader: options.reader,
         report: TarReport::default(),
     };
     for entry in fs.walk() {
@@ -88,14 +95,22 @@ struct Export<'a, W> {
     counter: Counter<'a>,
     archive: Archive<W>,
     holes: LastHoles<'a>,
+    reader: TarReader,
     report: TarReport,
 }
 
 impl<W: Write> Export<'_, W> {
     fn entry(&mut self, entry: &WalkEntry) -> Result<()> {
-        let stat = self.fs.stat(entry.ino);
+        let mut stat = self.fs.stat(entry.ino);
         if stat.kind == InodeKind::Socket {
             self.report.omitted.add(&entry.path);
+            return Ok(());
+        }
+        stat.mtime = self.reader.time(entry, stat.mtime, &mut self.report.lacks);
+        if entry.link_to.is_none() && self.loses_xattrs(entry) {
+            self.report.lacks.without_xattrs.add(&entry.path);
+        }
+        if !self.reader.takes(entry) {
             return Ok(());
         }
         self.report.entries += 1;
@@ -104,7 +119,7 @@ impl<W: Write> Export<'_, W> {
             header.set_hard_link(first);
             return self.archive.entry(header);
         }
-        for (name, value) in self.fs.xattrs(entry.ino) {
+        for (name, value) in self.fs.xattrs(entry.ino).filter(|(name, _)| self.reader.takes_xattr(name)) {
             header.set_xattr(name, value);
         }
         match (stat.kind, self.fs.extent(entry.ino)) {
@@ -113,6 +128,11 @@ impl<W: Write> Export<'_, W> {
             _ => {}
         }
         self.archive.entry(header)
+    }
+
+    fn loses_xattrs(&self, entry: &WalkEntry) -> bool {
+        let mut names = self.fs.xattrs(entry.ino).map(|(name, _)| name);
+        if self.reader.takes(entry) { names.any(|name| !self.reader.takes_xattr(name)) } else { names.len() > 0 }
     }
 
     fn file(&mut self, header: EntryHeader, entry: &WalkEntry, extent: Extent) -> Result<()> {

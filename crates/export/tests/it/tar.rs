@@ -204,10 +204,10 @@ fn the_hook_hears_of_all_bytes_and_may_stop() {
         most.fetch_max(progress.bytes, Ordering::Relaxed);
         ControlFlow::Continue(())
     };
-    export_tar(&root.fs, std::io::sink(), &TarOptions { hook: Some(&hook) }).unwrap();
+    export_tar(&root.fs, std::io::sink(), &TarOptions { hook: Some(&hook), ..TarOptions::default() }).unwrap();
     assert_eq!(most.into_inner(), 32 << 20);
     let stop = |_: Progress| ControlFlow::Break(());
-    let stopped = export_tar(&root.fs, std::io::sink(), &TarOptions { hook: Some(&stop) });
+    let stopped = export_tar(&root.fs, std::io::sink(), &TarOptions { hook: Some(&stop), ..TarOptions::default() });
     assert!(matches!(stopped, Err(Error::Cancelled)));
 }
 

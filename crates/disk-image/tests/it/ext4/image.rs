@@ -3,11 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
-use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::mount::{UnmountFlags, unmount};
 use tempfile::TempDir;
 use vmroot_container_fs::ContainerFs;
 use vmroot_disk_image::{Ext4Options, Ext4Report, Result, write_ext4};
@@ -15,6 +11,7 @@ use vmroot_testkit::layer::Layer;
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::model::Tree;
 
+use crate::mounts::{Mounted, run};
 use crate::roots::Root;
 
 /// The root of these layers, in memory if possible: published indexes are synced, and a property test makes a thousand.
@@ -32,7 +29,7 @@ pub(super) fn expected(layers: &[Layer]) -> Listing {
 pub(super) struct Image {
     pub(super) path: PathBuf,
     pub(super) report: Ext4Report,
-    directory: TempDir,
+    _directory: TempDir,
 }
 
 impl Image {
@@ -45,7 +42,7 @@ impl Image {
         let path = directory.path().join("image");
         let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
         let report = write_ext4(fs, &file, options)?;
-        Ok(Self { path, report, directory })
+        Ok(Self { path, report, _directory: directory })
     }
 
     /// e2fsck finds nothing, and has nothing to say.
@@ -69,10 +66,7 @@ impl Image {
 
     /// Mounts it by the kernel.
     pub(super) fn mount(&self, options: &str) -> Mounted {
-        let place = self.directory.path().join("mounted");
-        fs::create_dir_all(&place).unwrap();
-        run(Command::new("mount").args(["-t", "ext4", "-o", &format!("loop,{options}")]).args([&self.path, &place]));
-        Mounted { place }
+        Mounted::new(&self.path, "ext4", options)
     }
 
     /// How many bytes of disk the image takes.
@@ -80,38 +74,6 @@ impl Image {
         use std::os::unix::fs::MetadataExt;
         fs::metadata(&self.path).unwrap().blocks() * 512
     }
-}
-
-/// A mount, while it lives.
-pub(super) struct Mounted {
-    place: PathBuf,
-}
-
-impl Mounted {
-    pub(super) fn path(&self) -> &Path {
-        &self.place
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        for _ in 0..500 {
-            match unmount(&self.place, UnmountFlags::empty()) {
-                // A program that another test is starting has a copy of what was open here, until it runs.
-                Err(Errno::BUSY) => thread::sleep(Duration::from_millis(10)),
-                unmounted => return unmounted.unwrap(),
-            }
-        }
-        panic!("{}: busy", self.place.display());
-    }
-}
-
-/// Runs a program that has to succeed, and gives what it prints.
-pub(super) fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?}: {}\n{printed}{errors}", output.status);
-    printed.into_owned()
 }
 
 /// Whether the programs that check ext4 are missing.

@@ -8,7 +8,8 @@ use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::skip;
 
-use super::image::{Image, expected, needs_e2fsprogs, root_of, run};
+use super::image::{Image, expected, needs_e2fsprogs, root_of};
+use crate::mounts::run;
 
 fn layers() -> [Layer; 1] {
     [Layer::new((0..300).map(|number| Entry::file(format!("{}/{number}", number % 7), vec![1; number * 100])))]

@@ -8,7 +8,8 @@ use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::skip;
 
-use super::image::{Image, expected, needs_e2fsprogs, root_of, run};
+use super::image::{Image, expected, needs_e2fsprogs, root_of};
+use crate::mounts::run;
 
 /// The image is sound, and the kernel reads from it what the model says.
 fn same(layers: &[Layer]) -> Option<Image> {

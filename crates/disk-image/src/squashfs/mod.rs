@@ -1,0 +1,166 @@
+//! squashfs, made by `sqfstar` of squashfs-tools from the root as a tar.
+//!
+//! Compression is nearly all of the work, and sqfstar does it on every processor. A tar has neither sockets nor what
+//! squashfs itself lacks; [`TarReader::Sqfstar`] leaves out the rest of what it would stop at. The root directory is
+//! not in the tar, for sqfstar does not take it from there: [`root`] sets its attributes afterwards.
+
+mod root;
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use vmroot_container_fs::ContainerFs;
+use vmroot_export::{Hook, Omissions, TarOptions, TarReader, TarReport, export_tar};
+
+use crate::identity::latest_second;
+use crate::{Error, Result};
+
+const PROGRAM: &str = "sqfstar";
+const PACKAGE: &str = "squashfs-tools, 4.5 or later";
+/// Bytes that the program says of which the last are shown.
+const MESSAGE: usize = 4096;
+
+/// How a root becomes a squashfs.
+#[derive(Default, Clone, Copy)]
+pub struct SquashfsOptions<'a> {
+    /// How everything but inodes is compressed.
+    pub compression: SquashfsCompression,
+    /// Bytes that are compressed as one: a power of two from 4096 to 1,048,576; 131,072 if nothing is said.
+    pub block_size: Option<u32>,
+    /// How many processors compress; all, if nothing is said. The bytes are the same.
+    pub processors: Option<NonZeroUsize>,
+    /// Hears of progress and may stop the writing.
+    pub hook: Option<Hook<'a>>,
+}
+
+/// A compression that squashfs has, at the level that squashfs-tools gives it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum SquashfsCompression {
+    /// zstd; needs Linux 4.14.
+    #[default]
+    Zstd,
+    /// gzip, which every kernel with squashfs has.
+    Gzip,
+    /// LZ4: many times as fast to write, and half as large again.
+    Lz4,
+    /// xz.
+    Xz,
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SquashfsReport {
+    /// Bytes of the image.
+    pub bytes: u64,
+    /// Sockets, which are left out.
+    pub sockets: Omissions,
+    /// Paths that lost xattrs: access control lists, namespaces that squashfs does not have, all of the root directory.
+    pub without_xattrs: Omissions,
+    /// Paths whose time is before 1970 or after February 2106, and is written as the nearest between.
+    pub clamped_times: Omissions,
+    /// Paths whose time is cut to whole seconds.
+    pub without_nanoseconds: Omissions,
+}
+
+/// Writes the root as a squashfs to the file at `path`, in place of what it holds.
+///
+/// The bytes are a function of the root, the options and the version of squashfs-tools.
+///
+/// # Errors
+/// [`Error::MissingProgram`] where squashfs-tools is not installed, [`Error::Program`] with what sqfstar said,
+/// [`Error::Stream`] when the root cannot be read, [`Error::Write`], [`Error::Cancelled`].
+pub fn write_squashfs(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<SquashfsReport> {
+    let report = run(fs, path, options)?;
+    let file = File::options().read(true).write(true).open(path).map_err(Error::Write)?;
+    root::set_attributes(fs, &file)?;
+    let bytes = file.metadata().map_err(Error::Write)?.len();
+    let lacks = report.lacks;
+    Ok(SquashfsReport {
+        bytes,
+        sockets: report.omitted,
+        without_xattrs: lacks.without_xattrs,
+        clamped_times: lacks.clamped_times,
+        without_nanoseconds: lacks.without_nanoseconds,
+    })
+}
+
+impl SquashfsCompression {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Gzip => "gzip",
+            Self::Lz4 => "lz4",
+            Self::Xz => "xz",
+        }
+    }
+}
+
+/// Feeds the program, and waits for it.
+fn run(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<TarReport> {
+    let mut child = command(fs, path, options).spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::MissingProgram { program: PROGRAM, package: PACKAGE },
+        _ => Error::Write(error),
+    })?;
+    let mut errors = child.stderr.take().expect("it is piped");
+    // Read while the program is fed: it would wait for a full pipe, and we for it.
+    let listener = thread::spawn(move || last_of(&mut errors));
+    let fed = feed(fs, &mut child, options);
+    if matches!(fed, Err(vmroot_export::Error::Cancelled)) {
+        // It may be gone already.
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(Error::Write)?;
+    let message = listener.join().unwrap_or_default();
+    match fed {
+        Err(vmroot_export::Error::Cancelled) => Err(Error::Cancelled),
+        // A pipe that broke is what it looks like from here when the program ends.
+        Ok(_) | Err(vmroot_export::Error::Stream(_)) if !status.success() => {
+            Err(Error::Program { program: PROGRAM, status, message })
+        }
+        fed => Ok(fed?),
+    }
+}
+
+fn command(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(["-comp", options.compression.name()]);
+    if let Some(size) = options.block_size {
+        command.args(["-b", &size.to_string()]);
+    }
+    if let Some(processors) = options.processors {
+        command.args(["-processors", &processors.to_string()]);
+    }
+    command.args(["-mkfs-time", &latest_second(fs).to_string()]);
+    // The root directory's inode is changed afterwards, so inodes are not compressed: they are a part in three hundred.
+    command.args(["-noI", "-quiet", "-no-progress", "-exit-on-error", "-force"]).arg(path);
+    // It would contradict -mkfs-time, and change times.
+    command.env_remove("SOURCE_DATE_EPOCH");
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// Writes the tar to the program, and ends it.
+fn feed(fs: &ContainerFs, child: &mut Child, options: &SquashfsOptions<'_>) -> vmroot_export::Result<TarReport> {
+    let input = child.stdin.take().expect("it is piped");
+    let tar = TarOptions { hook: options.hook, reader: TarReader::Sqfstar };
+    let (mut writer, report) = export_tar(fs, BufWriter::new(input), &tar)?;
+    writer.flush().map_err(vmroot_export::Error::Stream)?;
+    Ok(report)
+}
+
+/// The end of what is said, in one line.
+fn last_of(errors: &mut impl Read) -> String {
+    let mut kept = Vec::new();
+    let mut buffer = [0; MESSAGE];
+    // An error here only means that there is nothing to show.
+    while let Ok(count @ 1..) = errors.read(&mut buffer) {
+        kept.extend_from_slice(&buffer[..count]);
+        kept.drain(..kept.len().saturating_sub(MESSAGE));
+    }
+    let text = String::from_utf8_lossy(&kept);
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+}
