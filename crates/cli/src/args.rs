@@ -385,12 +385,24 @@ pub(crate) struct ExportArguments {
     /// Record owners, devices and modes that only root may set in user.* xattrs instead (dir only)
     #[arg(long)]
     pub(crate) rootless: bool,
-    /// Compress the contents of files (erofs only)
+    /// Compress the contents of files [default for squashfs: zstd, for erofs none] (erofs, squashfs)
     #[arg(long, value_enum, value_name = "ALGORITHM")]
     pub(crate) compress: Option<FileCompression>,
     /// Compression level (gz: 0 to 9, zst and zstd: 1 to 22, lz4: 1 to 9)
     #[arg(long, value_name = "N")]
     pub(crate) level: Option<i32>,
+    /// How large the file system is, in bytes, or with K, M, G or T [default: as small as can be] (ext4)
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub(crate) size: Option<u64>,
+    /// How much can be written to the file system, at least (ext4)
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub(crate) free: Option<u64>,
+    /// Give the file system a journal (ext4)
+    #[arg(long)]
+    pub(crate) journal: bool,
+    /// Name the file system, in up to 16 bytes (ext4)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) label: Option<String>,
     /// Write how to run the image to this file as well: the config.json of a prebaked directory
     #[arg(long, value_name = "FILE")]
     pub(crate) config_out: Option<PathBuf>,
@@ -403,9 +415,9 @@ pub(crate) struct ExportArguments {
 /// How the contents of files are compressed in an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FileCompression {
-    /// Fast to read; for Linux 5.4 and later
+    /// Fast to read; EROFS has it from Linux 5.4 on
     Lz4,
-    /// Smaller; for Linux 6.10 and later
+    /// Smaller; EROFS has it from Linux 6.10 on
     Zstd,
 }
 
@@ -436,6 +448,10 @@ pub(crate) enum Format {
     Erofs,
     /// An EROFS image of the metadata, with the cache's own files as its devices; OUT.vmdk joins them to one disk
     ErofsMeta,
+    /// An ext4 image, which a guest can write to
+    Ext4,
+    /// A squashfs image; needs sqfstar of squashfs-tools
+    Squashfs,
 }
 
 /// Work on one layer.

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io::Read;
+use std::process::Command;
 
 use flate2::read::GzDecoder;
 use vmroot_testkit::registry::Registry;
+use vmroot_testkit::skip;
 
-use crate::program::Program;
+use crate::program::{Answer, Program};
 use crate::samples::{image, serve};
 
 #[test]
@@ -51,4 +53,59 @@ fn how_to_run_it_is_written_beside_any_form() {
     let out = program.path("none/tar").display().to_string();
     program.run(["export", &image, &out, "--arch=amd64", "--format=tar", "--config-out", &config]).fails(1);
     assert_eq!(fs::read(&config).unwrap(), b"old");
+}
+
+#[test]
+fn a_file_system_with_room_and_a_journal() {
+    if skip::needs_program("e2fsck") {
+        return;
+    }
+    let registry = Registry::start();
+    let image = serve(&registry, &image("amd64"), "v1");
+    let program = Program::new();
+    let out = program.path("ext4");
+    let export = |options: &[&str]| {
+        let arguments = ["export", &image, out.to_str().unwrap(), "--arch=amd64", "--format=ext4"];
+        program.run(arguments.iter().copied().chain(options.iter().copied()))
+    };
+    let made = |options: &[&str]| {
+        let answer = export(options);
+        assert!(answer.status.success() && answer.stdout.is_empty(), "{answer}");
+        let checked = Command::new("e2fsck").arg("-fn").arg(&out).output().unwrap();
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+        fs::metadata(&out).unwrap().len()
+    };
+    let smallest = made(&[]);
+    assert!(smallest < 1 << 20, "{smallest}");
+    assert!(made(&["--free=20M"]) > 20 << 20);
+    assert_eq!(made(&["--size=64M", "--journal", "--label=root"]), 64 << 20);
+    let message = export(&["--size=100K"]).fails(1);
+    assert!(message.contains(&format!("102400 bytes are too few: {smallest} are needed")), "{message}");
+    assert_eq!(fs::metadata(&out).unwrap().len(), 64 << 20, "what was there stays");
+    let message = program.run(["export", &image, "x", "--format=tar", "--size=1G"]).fails(2);
+    assert!(message.contains("--size is for --format ext4"), "{message}");
+}
+
+#[test]
+fn a_squashfs_and_what_it_lacks() {
+    if skip::needs_program("sqfstar") {
+        return;
+    }
+    let registry = Registry::start();
+    let image = serve(&registry, &image("amd64"), "v1");
+    let program = Program::new();
+    let out = program.path("squashfs");
+    let export = ["export", &image, out.to_str().unwrap(), "--arch=amd64", "--format=squashfs"];
+    let answer = program.run(export);
+    assert!(answer.status.success() && answer.stdout.is_empty(), "{answer}");
+    assert!(answer.stderr.contains("times of 1 paths are cut to whole seconds"), "{answer}");
+    assert!(fs::read(&out).unwrap().starts_with(b"hsqs"));
+
+    fs::write(&out, "old").unwrap();
+    let nothing = tempfile::tempdir().unwrap();
+    let message = Answer::from(program.command(export).env("PATH", nothing.path()).output().unwrap()).fails(1);
+    assert!(message.contains("sqfstar is missing: install squashfs-tools, 4.5 or later"), "{message}");
+    assert_eq!(fs::read(&out).unwrap(), b"old");
+    let left: Vec<_> = fs::read_dir(out.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_str().unwrap().starts_with(".tmp-")), "{left:?}");
 }

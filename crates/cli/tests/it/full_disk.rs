@@ -83,3 +83,30 @@ fn a_full_disk_is_said_and_damages_nothing() {
     }
     assert!(refused > LEFT.len() / 2, "{refused}: the disk is too large for this test");
 }
+
+#[test]
+fn an_image_that_does_not_fit_is_said_and_leaves_nothing() {
+    if skip::needs_root() || skip::needs_program("sqfstar") {
+        return;
+    }
+    let registry = Registry::start();
+    let reference = serve(&registry, &noisy(2, 1_500_000), "v1");
+    let program = Program::new();
+    program.ok(["pull", &reference, "--arch=amd64"]);
+    let place = program.path("disk");
+    let disk = Disk::new(place.clone());
+    let out = place.join("image");
+    for format in ["ext4", "squashfs"] {
+        let export = ["export", &reference, out.to_str().unwrap(), "--arch=amd64", "--format", format];
+        for left in [0, 8192, 500_000, 1_400_000] {
+            disk.fill(left);
+            let message = program.run(export).fails(1);
+            assert!(message.contains("No space left on device"), "{format}, {left}: {message}");
+            assert!(message.contains(out.to_str().unwrap()), "{format}, {left}: it names the file: {message}");
+            disk.free();
+            assert_eq!(fs::read_dir(&place).unwrap().count(), 0, "{format}, {left}");
+        }
+        program.ok(export);
+        fs::remove_file(&out).unwrap();
+    }
+}

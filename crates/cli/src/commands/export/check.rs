@@ -15,12 +15,17 @@ pub(super) fn check(format: Format, out: &Path, options: &ExportArguments) -> an
     let rules: [(bool, &str, &[Format]); _] = [
         (out == Path::new("-"), "standard output", &[F::Tar, F::TarGz, F::TarZst, F::Cpio, F::CpioGz, F::CpioZst]),
         (options.rootless, "--rootless", &[F::Dir]),
-        (options.compress.is_some(), "--compress", &[F::Erofs]),
+        (options.compress.is_some(), "--compress", &[F::Erofs, F::Squashfs]),
         (
             options.level.is_some() && options.compress.is_none(),
             "--level without --compress",
             &[F::TarGz, F::TarZst, F::CpioGz, F::CpioZst],
         ),
+        (options.level.is_some() && options.compress.is_some(), "--level with --compress", &[F::Erofs]),
+        (options.size.is_some(), "--size", &[F::Ext4]),
+        (options.free.is_some(), "--free", &[F::Ext4]),
+        (options.journal, "--journal", &[F::Ext4]),
+        (options.label.is_some(), "--label", &[F::Ext4]),
     ];
     match rules.iter().find(|(given, _, formats)| *given && !formats.contains(&format)) {
         Some((_, what, formats)) => Err(anyhow!(Usage(format!("{what} is for --format {}", list(formats))))),

@@ -6,11 +6,16 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use vmroot::disk_image::{ErofsOptions, write_erofs, write_erofs_meta};
+use vmroot::disk_image::{
+    ErofsOptions, Ext4Options, SquashfsCompression, SquashfsOptions, write_erofs, write_erofs_meta, write_ext4,
+    write_squashfs,
+};
 use vmroot::export::{Copier, Holes, OutputFile, Progress};
 
 use super::Export;
 use super::check::file_compression;
+use crate::args::FileCompression;
+use crate::output;
 
 /// EROFS in one file.
 pub(super) fn erofs(export: &Export<'_>) -> anyhow::Result<()> {
@@ -21,6 +26,49 @@ pub(super) fn erofs(export: &Export<'_>) -> anyhow::Result<()> {
     write_erofs(export.root, file.file(), &options).map_err(vmroot::Error::from)?;
     file.commit().map_err(vmroot::Error::from)?;
     export.bar.finish_and_clear();
+    Ok(())
+}
+
+/// ext4, with room to write.
+pub(super) fn ext4(export: &Export<'_>) -> anyhow::Result<()> {
+    let hook = |progress: Progress| export.advance(progress);
+    let file = OutputFile::create(export.out).map_err(vmroot::Error::from)?;
+    let options = Ext4Options {
+        size: export.options.size,
+        free: export.options.free.unwrap_or(0),
+        journal: export.options.journal,
+        label: export.options.label.as_deref().unwrap_or_default(),
+        hook: Some(&hook),
+    };
+    let report = write_ext4(export.root, file.file(), &options).map_err(vmroot::Error::from);
+    let report = report.with_context(|| export.out.display().to_string())?;
+    file.commit().map_err(vmroot::Error::from)?;
+    export.bar.finish_and_clear();
+    output::omissions("xattrs left out, ext4 does not know them", &report.without_xattrs);
+    output::omissions("time changed, ext4 has those from 1901 to 2446", &report.clamped_times);
+    Ok(())
+}
+
+/// squashfs.
+pub(super) fn squashfs(export: &Export<'_>) -> anyhow::Result<()> {
+    let hook = |progress: Progress| export.advance(progress);
+    let file = OutputFile::create(export.out).map_err(vmroot::Error::from)?;
+    let compression = match export.options.compress {
+        Some(FileCompression::Lz4) => SquashfsCompression::Lz4,
+        Some(FileCompression::Zstd) | None => SquashfsCompression::Zstd,
+    };
+    let options = SquashfsOptions { compression, hook: Some(&hook), ..SquashfsOptions::default() };
+    let report = write_squashfs(export.root, file.path(), &options).map_err(vmroot::Error::from);
+    let report = report.with_context(|| export.out.display().to_string())?;
+    file.commit().map_err(vmroot::Error::from)?;
+    export.bar.finish_and_clear();
+    output::omissions("left out, a tar has no sockets", &report.sockets);
+    output::omissions("xattrs left out, squashfs has none of these", &report.without_xattrs);
+    output::omissions("time changed, squashfs has those from 1970 to 2106", &report.clamped_times);
+    if report.without_nanoseconds.total > 0 {
+        let paths = report.without_nanoseconds.total;
+        output::note(&format!("times of {paths} paths are cut to whole seconds, squashfs has no others"));
+    }
     Ok(())
 }
 

@@ -89,6 +89,8 @@ fn write(export: &Export<'_>) -> anyhow::Result<()> {
         Format::CpioGz => stream::cpio(export, Some(Compression::Gzip)),
         Format::Erofs => image::erofs(export),
         Format::ErofsMeta => image::erofs_meta(export),
+        Format::Ext4 => image::ext4(export),
+        Format::Squashfs => image::squashfs(export),
         Format::CpioZst => stream::cpio(export, Some(Compression::Zstd)),
     }
 }

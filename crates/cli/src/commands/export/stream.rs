@@ -17,7 +17,7 @@ use crate::output;
 /// A tar.
 pub(super) fn tar(export: &Export<'_>, compression: Option<Compression>) -> anyhow::Result<()> {
     let hook = |progress: Progress| export.advance(progress);
-    let options = TarOptions { hook: Some(&hook) };
+    let options = TarOptions { hook: Some(&hook), ..TarOptions::default() };
     let report = write(export.out, &export.bar, |writer| match compression {
         None => export_tar(export.root, writer, &options),
         Some(compression) => {
