@@ -148,7 +148,11 @@ impl StoredFiles {
             self.begun = StoredFile { block: self.end, ..StoredFile::default() };
         }
         let file = &mut self.begun;
-        file.extents.extend_from_slice(&extents.extents);
+        for extent in &extents.extents {
+            // A long file of plain blocks must not take memory for each.
+            let rest = file.extents.last_mut().map_or(Some(*extent), |last| last.extend(*extent));
+            file.extents.extend(rest);
+        }
         let mut blocks = &extents.blocks[..];
         if piece.is_last && file.extents.iter().all(|extent| extent.is_plain()) {
             file.extents = Vec::new();

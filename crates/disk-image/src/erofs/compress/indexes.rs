@@ -106,6 +106,8 @@ struct Entry {
 /// The entries of a file.
 struct Entries<'a> {
     extents: std::slice::Iter<'a, Extent>,
+    /// What is left of an extent of plain blocks: each of them is one of its own here.
+    plain: Option<Extent>,
     /// Where in the file, and in which block, the next extent begins.
     position: u64,
     block: u32,
@@ -115,13 +117,13 @@ struct Entries<'a> {
 
 impl<'a> Entries<'a> {
     fn new(block: u32, extents: &'a [Extent]) -> Self {
-        Self { extents: extents.iter(), position: 0, block, current: None }
+        Self { extents: extents.iter(), plain: None, position: 0, block, current: None }
     }
 
     /// The head of the next extent; `on` is the number of its entries.
     fn next_head(&mut self) -> Option<Entry> {
         let offset = (self.position % BLOCK) as u16;
-        let Some(extent) = self.extents.next() else {
+        let Some(extent) = self.next_extent() else {
             // Where the last extent ends in the middle of an entry that it does not begin in, a reader must not take it
             // for a part of what precedes: it looks like an extent that begins where the file ends.
             let end = Entry { kind: PLAIN, block: self.block, blocks: 1, offset, back: 0, on: 1 };
@@ -136,6 +138,17 @@ impl<'a> Entries<'a> {
         self.position = if on == 0 { end.next_multiple_of(BLOCK) } else { end };
         self.block += extent.blocks;
         Some(head)
+    }
+}
+
+impl Entries<'_> {
+    fn next_extent(&mut self) -> Option<Extent> {
+        let extent = self.plain.take().or_else(|| self.extents.next().copied())?;
+        if !extent.is_plain() || extent.blocks == 1 {
+            return Some(extent);
+        }
+        self.plain = Some(Extent { length: extent.length - BLOCK as u32, blocks: extent.blocks - 1 });
+        Some(Extent { length: BLOCK as u32, blocks: 1 })
     }
 }
 

@@ -6,10 +6,10 @@ use std::thread;
 
 use crate::Result;
 
-/// Jobs that may be done for each thread before the first of them is taken.
-const AHEAD: usize = 4;
+/// Jobs for each thread that may be begun before the first of them is taken.
+const AHEAD: usize = 3;
 
-/// Hands the jobs out to `threads` threads, each of which works by a function of its own that `worker` makes; hands their
+/// Hands the jobs out to `threads` threads, at least one, each of which works by a function of its own that `worker` makes; hands their
 /// results to `take`, on the caller's thread, in the order of the jobs.
 ///
 /// # Errors
@@ -25,6 +25,7 @@ where
     Output: Send,
     Work: FnMut(Job) -> Result<Output>,
 {
+    let threads = threads.max(1);
     let line = Line {
         state: Mutex::new(State { jobs, begun: 0, taken: 0, done: BTreeMap::new(), workers: threads }),
         limit: threads * AHEAD,

@@ -161,6 +161,15 @@ fn check(many_blocks: bool, head: usize, extents: &[Extent]) {
         })
         .collect();
     assert_eq!(reader.extents(file_size), expected);
+    // Plain blocks that follow each other may be given as one extent.
+    let mut joined: Vec<Extent> = Vec::new();
+    for extent in extents {
+        let rest = joined.last_mut().map_or(Some(*extent), |last| last.extend(*extent));
+        joined.extend(rest);
+    }
+    let mut same = vec![0xAA; head];
+    write(scheme, 1000, &joined, &mut same);
+    assert!(same == bytes);
 }
 
 proptest! {
