@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: whole processes on a real image from a real registry, taking turns, medians.
 
+mod compressed;
 mod counting_proxy;
 mod export;
 mod image;
@@ -25,7 +26,7 @@ use crate::{
     workspace,
 };
 
-const RACES: [&Race; 13] = [
+const RACES: [&Race; 15] = [
     &pull::TIME,
     &pull::SHARED,
     &pull::MEMORY,
@@ -38,6 +39,8 @@ const RACES: [&Race; 13] = [
     &mount::READ,
     &export::DIRECTORY,
     &mount::MEMORY,
+    &compressed::TIME,
+    &compressed::SIZE,
     &virtiofs::READ,
 ];
 
