@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -152,7 +153,7 @@ fn what_would_be_lost_is_refused() {
         let (bytes, length) = with_size(fs::read(root.files().join("root.idx")).unwrap(), size);
         let index = root.files().join("large.idx");
         fs::write(&index, bytes).unwrap();
-        File::options().write(true).open(root.contents_of(0)).unwrap().set_len(length).unwrap();
+        set_length(&root.contents_of(0), length);
         ContainerFs::open(&index, &|_| root.contents_of(0)).unwrap()
     };
     let (_, report) = export_cpio(&large(limit), io::sink(), &CpioOptions::default()).unwrap();
@@ -243,10 +244,16 @@ fn the_hook_may_stop_it() {
     assert!(matches!(stopped, Err(Error::Cancelled)));
 }
 
+/// Published files are read-only.
+fn set_length(contents: &Path, length: u64) {
+    fs::set_permissions(contents, PermissionsExt::from_mode(0o644)).unwrap();
+    File::options().write(true).open(contents).unwrap().set_len(length).unwrap();
+}
+
 #[test]
 fn damaged_contents_are_named() {
     let root = Root::of(&[Layer::new([Entry::file("a", vec![1; 10_000])])]);
-    File::options().write(true).open(root.contents_of(0)).unwrap().set_len(4096).unwrap();
+    set_length(&root.contents_of(0), 4096);
     let error = export_cpio(&root.fs, io::sink(), &CpioOptions::default()).unwrap_err().to_string();
     assert!(error.starts_with(&fs::canonicalize(root.contents_of(0)).unwrap().display().to_string()), "{error}");
 }

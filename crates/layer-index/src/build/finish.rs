@@ -50,20 +50,34 @@ impl BuiltLayer {
     /// # Errors
     /// [`Error::Io`] when the file system refuses.
     pub fn publish(self) -> Result<PathBuf> {
+        let directory = self.directory.clone();
+        let index = self.name(&|file| file.sync_all())?;
+        let sync = |directory: &Path| File::open(directory)?.sync_all();
+        sync(&directory).map_err(Error::io(&directory))?;
+        Ok(index)
+    }
+
+    /// The same without waiting for the disk: for files that are not to outlive the process, let alone a crash.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub fn publish_unsynced(self) -> Result<PathBuf> {
+        self.name(&|_| Ok(()))
+    }
+
+    fn name(self, settle: &dyn Fn(&File) -> io::Result<()>) -> Result<PathBuf> {
         let hex = self.diff_id.hex();
         let index = self.directory.join(format!("{hex}.idx"));
-        publish_file(self.contents, &self.directory.join(format!("{hex}.contents")))?;
-        publish_file(self.index, &index)?;
-        let sync = |directory: &Path| File::open(directory)?.sync_all();
-        sync(&self.directory).map_err(Error::io(&self.directory))?;
+        publish_file(self.contents, &self.directory.join(format!("{hex}.contents")), settle)?;
+        publish_file(self.index, &index, settle)?;
         Ok(index)
     }
 }
 
-fn publish_file(from: TempPath, to: &Path) -> Result<()> {
+fn publish_file(from: TempPath, to: &Path, settle: &dyn Fn(&File) -> io::Result<()>) -> Result<()> {
     let publish = |from: &Path| -> io::Result<()> {
         fs::set_permissions(from, Permissions::from_mode(0o444))?;
-        File::open(from)?.sync_all()
+        settle(&File::open(from)?)
     };
     publish(&from).map_err(Error::io(&*from))?;
     from.persist(to).map_err(|error| Error::Io { path: to.to_owned(), source: error.error })

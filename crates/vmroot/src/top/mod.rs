@@ -144,7 +144,7 @@ struct Work<'a> {
 impl TopLayer {
     fn publish(built: BuiltLayer, directory: &Path) -> Result<Self> {
         let diff_id = built.diff_id;
-        let index = built.publish()?;
+        let index = built.publish_unsynced()?;
         Ok(Self { diff_id, index, contents: directory.join(diff_id.hex() + ".contents") })
     }
 }
