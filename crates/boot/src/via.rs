@@ -7,7 +7,10 @@ use std::path::{self, Path, PathBuf};
 use std::sync::Arc;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_disk_image::{ErofsOptions, Ext4Options, write_erofs, write_erofs_meta, write_ext4};
+use vmroot_disk_image::{
+    ErofsOptions, Ext4Options, SquashfsCompression, SquashfsOptions, write_erofs, write_erofs_meta, write_ext4,
+    write_squashfs,
+};
 use vmroot_export::{CpioOptions, Hook, export_cpio};
 use vmroot_virtiofs::{VirtioFs, VirtioFsOptions};
 
@@ -22,6 +25,8 @@ pub enum Via {
     ErofsMeta,
     /// An ext4 image, writable.
     Ext4,
+    /// A squashfs image, read-only, which `sqfstar` of squashfs-tools makes.
+    Squashfs,
     /// An archive that the kernel unpacks into memory, writable.
     Cpio,
     /// A share that this process serves, read-only.
@@ -62,6 +67,7 @@ impl Via {
         match self {
             Self::Erofs | Self::ErofsMeta => Some("erofs"),
             Self::Ext4 => Some("ext4"),
+            Self::Squashfs => Some("squashfs"),
             Self::Cpio => None,
             Self::Virtiofs => Some("virtiofs"),
         }
@@ -71,7 +77,7 @@ impl Via {
     pub(crate) fn is_writable(self) -> bool {
         match self {
             Self::Ext4 | Self::Cpio => true,
-            Self::Erofs | Self::ErofsMeta | Self::Virtiofs => false,
+            Self::Erofs | Self::ErofsMeta | Self::Squashfs | Self::Virtiofs => false,
         }
     }
 
@@ -81,6 +87,7 @@ impl Via {
             Self::Erofs => making.erofs(),
             Self::ErofsMeta => making.erofs_meta(),
             Self::Ext4 => making.ext4(),
+            Self::Squashfs => making.squashfs(),
             Self::Cpio => making.archive(),
             Self::Virtiofs => making.share(),
         }
@@ -138,6 +145,15 @@ impl Making<'_> {
         Ok(Medium::Disks(vec![Disk { path, format: DiskFormat::Raw, writable: true }]))
     }
 
+    fn squashfs(&self) -> Result<Medium> {
+        let (path, _) = self.file("root.squashfs")?;
+        // It is read once or twice, so it is to be made soon.
+        let compression = SquashfsCompression::Lz4;
+        let options = SquashfsOptions { compression, hook: self.hook, ..SquashfsOptions::default() };
+        write_squashfs(self.root, &path, &options)?;
+        Ok(Medium::Disks(vec![Disk { path, format: DiskFormat::Raw, writable: false }]))
+    }
+
     fn archive(&self) -> Result<Medium> {
         let (path, file) = self.file("root.cpio")?;
         export_cpio(self.root, BufWriter::with_capacity(1 << 20, file), &CpioOptions { hook: self.hook })?;
@@ -168,6 +184,7 @@ impl fmt::Display for Via {
             Self::Erofs => "erofs",
             Self::ErofsMeta => "erofs-meta",
             Self::Ext4 => "ext4",
+            Self::Squashfs => "squashfs",
             Self::Cpio => "cpio",
             Self::Virtiofs => "virtiofs",
         })

@@ -69,6 +69,8 @@ pub(crate) enum Form {
     Erofs,
     /// An ext4 image, which the guest may write to
     Ext4,
+    /// A squashfs image; needs squashfs-tools
+    Squashfs,
     /// An initramfs, in the guest's memory
     Cpio,
     /// A share that this process serves
@@ -81,6 +83,7 @@ impl From<Form> for Via {
             Form::ErofsMeta => Self::ErofsMeta,
             Form::Erofs => Self::Erofs,
             Form::Ext4 => Self::Ext4,
+            Form::Squashfs => Self::Squashfs,
             Form::Cpio => Self::Cpio,
             Form::Virtiofs => Self::Virtiofs,
         }

@@ -26,6 +26,7 @@ struct Kept {
 }
 
 const ALL: Kept = Kept { nanoseconds: true, xattrs: true, links_of_links: true };
+const OF_SQUASHFS: Kept = Kept { nanoseconds: false, ..ALL };
 const OF_CPIO: Kept = Kept { nanoseconds: false, xattrs: false, links_of_links: false };
 
 #[test]
@@ -41,6 +42,14 @@ fn via_erofs_meta() {
 #[test]
 fn via_ext4() {
     check(Via::Ext4, ALL);
+}
+
+#[test]
+fn via_squashfs() {
+    if skip::needs_program("sqfstar") {
+        return;
+    }
+    check(Via::Squashfs, OF_SQUASHFS);
 }
 
 #[test]
