@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: whole processes on a real image from a real registry, taking turns, medians.
 
-mod compressed;
 mod counting_proxy;
 mod export;
+mod forms;
 mod image;
 mod lab;
 mod micro;
@@ -26,7 +26,7 @@ use crate::{
     workspace,
 };
 
-const RACES: [&Race; 15] = [
+const RACES: &[&Race] = &[
     &pull::TIME,
     &pull::SHARED,
     &pull::MEMORY,
@@ -39,8 +39,14 @@ const RACES: [&Race; 15] = [
     &mount::READ,
     &export::DIRECTORY,
     &mount::MEMORY,
-    &compressed::TIME,
-    &compressed::SIZE,
+    &forms::EROFS_META,
+    &forms::EROFS,
+    &forms::EROFS_SIZE,
+    &forms::EROFS_LZ4,
+    &forms::EROFS_LZ4_SIZE,
+    &forms::EXT4,
+    &forms::WALK,
+    &forms::READ,
     &virtiofs::READ,
 ];
 

@@ -62,11 +62,13 @@ pub const MEMORY: Race = Race {
     }],
 };
 
-fn cold_walk(mounted: &Mounted) -> Result<f64> {
+/// Seconds of a walk with stat of everything, cold.
+pub fn cold_walk(mounted: &Mounted) -> Result<f64> {
     cold(mounted, walk::stat_all)
 }
 
-fn cold_read(mounted: &Mounted) -> Result<f64> {
+/// Seconds of reading everything, cold.
+pub fn cold_read(mounted: &Mounted) -> Result<f64> {
     cold(mounted, walk::read_all)
 }
 

@@ -32,6 +32,15 @@ impl Mounted {
         Self::serve(mount, scratch)
     }
 
+    /// vmroot's mount by the kernel.
+    pub fn by_kernel(lab: &Lab, scratch: &Path) -> Result<Self> {
+        let reference = lab.registry().reference(super::image::BENCH);
+        let directory = mount_point(scratch)?;
+        let mut mount = lab.vmroot(&lab.pulled()?);
+        process::run(mount.args(["mount", "--driver", "erofs", "--detach", &reference]).arg(&directory))?;
+        Ok(Self { directory, server: None })
+    }
+
     /// fuse-overlayfs over the untarred layers.
     pub fn fuse_overlayfs(lab: &Lab, scratch: &Path) -> Result<Self> {
         let layers = lab.layer_trees()?;
