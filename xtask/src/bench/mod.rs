@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: whole processes on a real image from a real registry, taking turns, medians.
 
+mod boot;
 mod counting_proxy;
 mod export;
 mod forms;
@@ -48,6 +49,7 @@ const RACES: &[&Race] = &[
     &forms::WALK,
     &forms::READ,
     &virtiofs::READ,
+    &boot::BOOT,
 ];
 
 /// What to measure.

@@ -22,6 +22,13 @@ pub enum Target {
     TimesRival(f64),
     /// Ours is under this, in the row's unit.
     Under(f64),
+    /// Ours - rival is under `by`, in the row's unit. Where `if_judged` says no, figures are shown and not judged.
+    BeyondRival {
+        /// The limit.
+        by: f64,
+        /// Whether the limit is for this machine.
+        if_judged: fn() -> bool,
+    },
 }
 
 /// One line of the table.
@@ -41,12 +48,13 @@ pub struct Row {
 }
 
 impl Row {
-    /// The figure that the target speaks of: a ratio, or for [`Target::Under`] the share of the limit that is used.
+    /// The figure that the target speaks of: a ratio, or for a limit the share of it that is used.
     fn ratio(&self) -> Option<f64> {
         match self.target {
             Target::TimesFaster(_) => Some(self.rival? / self.ours?),
             Target::TimesRival(_) => Some(self.ours? / self.rival?),
             Target::Under(limit) => Some(self.ours? / limit),
+            Target::BeyondRival { by, .. } => Some((self.ours? - self.rival?) / by),
         }
     }
 
@@ -56,6 +64,12 @@ impl Row {
             Target::TimesFaster(least) => ratio >= least,
             Target::TimesRival(most) => ratio <= most,
             Target::Under(_) => ratio < 1.0,
+            Target::BeyondRival { if_judged, .. } => {
+                if !if_judged() {
+                    return None;
+                }
+                ratio < 1.0
+            }
         })
     }
 
@@ -64,6 +78,10 @@ impl Row {
             Target::TimesFaster(least) => format!(">= {least:.2} x as fast"),
             Target::TimesRival(most) => format!("<= {most:.2} x"),
             Target::Under(limit) => format!("under {}", self.unit.figure(limit)),
+            Target::BeyondRival { by, if_judged } => {
+                let reported = if if_judged() { "" } else { ", only reported here" };
+                format!("under {} more{reported}", self.unit.figure(by))
+            }
         }
     }
 }
@@ -131,6 +149,15 @@ mod tests {
         assert_eq!(row(1.5, Some(1.0), Target::TimesRival(1.4)).reached(), Some(false));
         assert_eq!(row(0.004, None, Target::Under(0.005)).reached(), Some(true));
         assert_eq!(row(0.005, None, Target::Under(0.005)).reached(), Some(false));
+    }
+
+    #[test]
+    fn a_difference_is_judged_where_it_can_be() {
+        let beyond = |if_judged| row(1.2, Some(1.1), Target::BeyondRival { by: 0.15, if_judged });
+        assert_eq!(beyond(|| true).reached(), Some(true));
+        assert_eq!(beyond(|| false).reached(), None);
+        assert_eq!(beyond(|| false).target_text(), "under 0.15 s more, only reported here");
+        assert_eq!(row(1.2, Some(1.0), Target::BeyondRival { by: 0.15, if_judged: || true }).reached(), Some(false));
     }
 
     #[test]

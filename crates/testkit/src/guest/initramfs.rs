@@ -55,7 +55,9 @@ impl Initramfs {
         self.entry(path, 0o040_000 | mode, owner, b"")
     }
 
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    /// The archive with its end.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
         self.entry("TRAILER!!!", 0, (0, 0), b"").bytes
     }
 
