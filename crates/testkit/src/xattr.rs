@@ -12,7 +12,11 @@ const LIMIT: usize = 65536;
 /// All names with their values.
 pub(crate) fn read_all(path: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     let mut names = vec![0; LIMIT];
-    let length = llistxattr(path, &mut names[..])?;
+    let length = match llistxattr(path, &mut names[..]) {
+        // What a squashfs without any says.
+        Err(Errno::OPNOTSUPP) => 0,
+        length => length?,
+    };
     let names = names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
     names.map(|name| Ok((name.to_vec(), read(path, name)?.ok_or(Errno::NODATA)?))).collect()
 }
