@@ -42,12 +42,15 @@ pub(crate) struct EntryHeader {
     header: Header,
     records: Records,
     size: u64,
+    /// The target of a link in GNU's form, if that is wanted.
+    gnu_target: Vec<u8>,
 }
 
 impl EntryHeader {
     /// The headers of an entry without bytes and target.
     pub(crate) fn new(path: &[u8], attributes: &Attributes) -> Self {
-        let mut entry = Self { header: Header::new_ustar(), records: Records::default(), size: 0 };
+        let mut entry =
+            Self { header: Header::new_ustar(), records: Records::default(), size: 0, gnu_target: Vec::new() };
         entry.set_path(path, attributes.kind == InodeKind::Directory);
         entry.header.set_mode(attributes.mode & 0o7777);
         entry.set_owner(attributes);
@@ -111,6 +114,15 @@ impl EntryHeader {
         self.header.as_old_mut().linkname[..short.len()].copy_from_slice(short);
     }
 
+    /// The same, but a target that is too long for a ustar header goes into one of GNU's for long targets: `sqfstar` takes
+    /// leading dots and slashes off a target in a PAX record.
+    pub(super) fn set_symlink_of_gnu(&mut self, target: &[u8]) {
+        self.set_symlink(&target[..target.len().min(NAME)]);
+        if target.len() > NAME {
+            self.gnu_target = target.to_vec();
+        }
+    }
+
     pub(crate) fn set_hard_link(&mut self, first: &[u8]) {
         self.header.set_entry_type(EntryType::Link);
         self.set_symlink(first);
@@ -142,6 +154,11 @@ impl EntryHeader {
     pub(super) fn into_bytes(mut self) -> Vec<u8> {
         let records = self.records.as_bytes();
         let mut bytes = Vec::with_capacity(3 * BLOCK + records.len());
+        if !self.gnu_target.is_empty() {
+            bytes.extend_from_slice(long_target(self.gnu_target.len() as u64 + 1).as_bytes());
+            bytes.extend_from_slice(&self.gnu_target);
+            bytes.resize((bytes.len() + 1).next_multiple_of(BLOCK), 0);
+        }
         if !records.is_empty() {
             bytes.extend_from_slice(extended(records.len() as u64).as_bytes());
             bytes.extend_from_slice(records);
@@ -161,6 +178,21 @@ fn extended(size: u64) -> Header {
     header.as_old_mut().name[..NAME.len()].copy_from_slice(NAME);
     header.set_entry_type(EntryType::XHeader);
     header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(size);
+    header.set_cksum();
+    header
+}
+
+/// The header of a long target of the next entry, which ends in a NUL.
+fn long_target(size: u64) -> Header {
+    const NAME: &[u8] = b"././@LongLink";
+    let mut header = Header::new_gnu();
+    header.as_old_mut().name[..NAME.len()].copy_from_slice(NAME);
+    header.set_entry_type(EntryType::GNULongLink);
+    header.set_mode(0);
     header.set_uid(0);
     header.set_gid(0);
     header.set_mtime(0);

@@ -124,6 +124,9 @@ impl<W: Write> Export<'_, W> {
         }
         match (stat.kind, self.fs.extent(entry.ino)) {
             (InodeKind::Regular, Some(extent)) => return self.file(header, entry, extent),
+            (InodeKind::Symlink, _) if self.reader == TarReader::Sqfstar => {
+                header.set_symlink_of_gnu(self.fs.readlink(entry.ino)?);
+            }
             (InodeKind::Symlink, _) => header.set_symlink(self.fs.readlink(entry.ino)?),
             _ => {}
         }

@@ -6,7 +6,6 @@ mod standing;
 use std::io;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use rustix::io::Errno;
@@ -29,17 +28,11 @@ pub(crate) fn mount(context: &Context, image: &str, directory: &Path, options: &
     }
     let unmounter = standing.unmounter();
     let place = directory.display().to_string();
-    let end = Arc::new(move || match unmounter() {
+    signals::on_signal(move |_| match unmounter() {
         Ok(true) => {}
         Ok(false) => output::note(&format!("{place}: in use; it is gone when the last user is")),
         Err(error) => output::error(&error.to_string()),
-    });
-    let on_signal = Arc::clone(&end);
-    signals::on_signal(move |_| on_signal())?;
-    if context.cancel().is_cancelled() {
-        // A signal that came earlier was to end the work before the mount, which had ended already.
-        end();
-    }
+    })?;
     if detached::is_serving() {
         detached::say_ready()?;
     }
