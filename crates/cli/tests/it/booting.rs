@@ -151,8 +151,9 @@ fn a_shell_at_a_terminal() {
     // The line is echoed by the guest, so what comes back is told from what was typed.
     terminal.send("echo $((6 * 7)) $TERM\r");
     terminal.wait_for("42 vt100");
-    terminal.send("sleep 1000\r");
-    terminal.wait_for("sleep 1000");
+    // Once the first of both commands has said something, the shell no longer reads: Ctrl-C ends the second, or its start.
+    terminal.send("echo be$((1))gun; sleep 1000\r");
+    terminal.wait_for("be1gun");
     // Ctrl-C is for the guest.
     terminal.send("\u{3}");
     terminal.wait_for("^C");
