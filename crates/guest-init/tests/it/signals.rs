@@ -34,13 +34,14 @@ fn ctrl_c_at_the_console_interrupts_the_foreground() {
     let Some((guest, init)) = guest("amd64") else { return };
     let script = r#"
 trap 'echo "interrupted: shell"' INT
-echo "asleep: now"
+(sleep 2; echo "asleep: now") &
 sleep 1000
 echo "slept: $?"
 exit 5
 "#;
     let config = r#"{"cmd": ["/check"]}"#;
     let mut console = guest.boot(root(&guest, init, config, script), "rdinit=/sbin/vmroot-init vmroot.reboot");
+    // Said two seconds late: a key that came before the sleep had begun would not end it.
     console.wait_for("asleep: now", 1);
     console.send("\u{3}");
     // It was to restart, so it begins again.
