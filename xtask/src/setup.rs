@@ -48,6 +48,7 @@ static PACKAGES: &[Package] = &[
     package("docker-registry", "docker-registry", &[Test, Bench], "a real registry on loopback"),
     package("e2fsprogs", "e2fsck", &[Test, Bench], "the judge of ext4 images, and a rival"),
     package("erofs-utils", "fsck.erofs", &[Test, Bench], "the judge of EROFS images, and a rival"),
+    package("faketime", "faketime", &[Test], "another day"),
     package("fuse-overlayfs", "fuse-overlayfs", &[Bench], "a rival of the mount"),
     package("fuse3", "fusermount3", &[Demo, Test, Bench], "FUSE mounts for users other than root"),
     package("libcap-ng-dev", "/usr/include/cap-ng.h", &[Bench], "building virtiofsd, a rival"),

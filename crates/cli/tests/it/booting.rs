@@ -151,8 +151,8 @@ fn a_shell_at_a_terminal() {
     // The line is echoed by the guest, so what comes back is told from what was typed.
     terminal.send("echo $((6 * 7)) $TERM\r");
     terminal.wait_for("42 vt100");
-    // Once the first of both commands has said something, the shell no longer reads: Ctrl-C ends the second, or its start.
-    terminal.send("echo be$((1))gun; sleep 1000\r");
+    // A shell of its own, since an interactive one that has yet to start the sleep would note a Ctrl-C and go on.
+    terminal.send("sh -c 'echo be$((1))gun; exec sleep 1000'\r");
     terminal.wait_for("be1gun");
     // Ctrl-C is for the guest.
     terminal.send("\u{3}");

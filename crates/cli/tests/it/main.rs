@@ -30,5 +30,6 @@ mod killed;
 mod resuming;
 mod together;
 
+mod same_bytes;
 mod same_tree;
 mod tools;

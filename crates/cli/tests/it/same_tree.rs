@@ -35,6 +35,11 @@ fn of_what_images_are_full_of() {
     if cannot_compare() {
         return;
     }
+    check(&what_images_are_full_of(), &Encoding::default()).unwrap();
+}
+
+/// Two layers with one of everything.
+pub(crate) fn what_images_are_full_of() -> [Layer; 2] {
     let lower = Layer::new([
         Entry::directory("usr"),
         Entry::directory("usr/lib").mode(0o1777).owner(70_000, 80_000),
@@ -63,7 +68,7 @@ fn of_what_images_are_full_of() {
         Entry::file("lib/through-the-link", "in usr/lib"),
         Entry::file("usr/lib/c", "no link any more"),
     ]);
-    check(&[lower, upper], &Encoding::default()).unwrap();
+    [lower, upper]
 }
 
 pub(crate) fn cannot_compare() -> bool {

@@ -1,0 +1,107 @@
+//! A form is the same bytes, whoever makes it, when, and on how many processors.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use vmroot_testkit::image::{ImageBuilder, oci_layout};
+use vmroot_testkit::layer::{Encoding, Entry, Layer};
+use vmroot_testkit::skip;
+
+use crate::program::{Answer, Program};
+use crate::same_tree::what_images_are_full_of;
+
+const IMAGE: &str = "example.org/image:v1";
+/// Who owns nothing.
+const NOBODY: u32 = 65534;
+
+/// Every form that is a file, with the options that change its bytes.
+const FORMS: [&[&str]; 14] = [
+    &["tar"],
+    &["tar.gz"],
+    &["tar.zst"],
+    &["cpio"],
+    &["cpio.gz"],
+    &["cpio.zst"],
+    &["erofs"],
+    &["erofs", "--compress=lz4"],
+    &["erofs", "--compress=zstd"],
+    &["erofs-meta"],
+    &["ext4"],
+    &["ext4", "--journal", "--free=8M"],
+    &["squashfs"],
+    &["squashfs", "--compress=lz4"],
+];
+
+#[test]
+fn of_another_user_another_day_and_one_processor() {
+    if ["setpriv", "taskset", "faketime", "sqfstar"].into_iter().any(skip::needs_program) || skip::needs_root() {
+        return;
+    }
+    let ours = Program::new();
+    let layout = ours.path("layout");
+    write_layout(&layout);
+    load(ours.command(["load"]), &layout);
+    let theirs = Other::new();
+    load(theirs.command(["load"]), &layout);
+    for form in FORMS {
+        let (first, second) = (ours.path("first"), theirs.program.path("second"));
+        export(ours.command(["export", IMAGE]), &first, form);
+        export(theirs.command(["export", IMAGE]), &second, form);
+        assert!(fs::read(&first).unwrap() == fs::read(&second).unwrap(), "{form:?}");
+        fs::remove_file(first).unwrap();
+        fs::remove_file(second).unwrap();
+    }
+}
+
+/// Enough of everything for several threads to have work.
+fn write_layout(layout: &Path) {
+    let text: String = (0..400_000).map(|number| format!("{number}\n")).collect();
+    let files = (0..200).map(|number| Entry::file(format!("many/{number}"), &text[number..number * 100]));
+    let bulk = Layer::new([Entry::directory("many"), Entry::file("large", text.as_bytes())].into_iter().chain(files));
+    let layers = what_images_are_full_of().into_iter().chain([bulk]);
+    let image = layers.fold(ImageBuilder::new(), |image, layer| image.layer_tar(layer.to_tar(&Encoding::default())));
+    fs::create_dir(layout).unwrap();
+    oci_layout::write(layout, &[(oci_layout::Item::Image(&image.build()), Some(IMAGE))]).unwrap();
+    fs::set_permissions(layout.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn load(mut command: Command, layout: &Path) {
+    Answer::from(command.arg(layout).arg("--arch=amd64").output().unwrap()).ok();
+}
+
+fn export(mut command: Command, out: &Path, form: &[&str]) {
+    command.arg(out).arg("--arch=amd64").arg("--format").args(form);
+    Answer::from(command.output().unwrap()).ok();
+}
+
+/// The program as another user on one processor runs it, in another year.
+struct Other {
+    program: Program,
+    /// A copy that this user can reach, wherever the build is.
+    executable: PathBuf,
+}
+
+impl Other {
+    fn new() -> Self {
+        let program = Program::new();
+        let executable = program.path("vmroot");
+        fs::copy(env!("CARGO_BIN_EXE_vmroot"), &executable).unwrap();
+        chown(program.path("."), Some(NOBODY), Some(NOBODY)).unwrap();
+        Self { program, executable }
+    }
+
+    fn command<const N: usize>(&self, arguments: [&str; N]) -> Command {
+        let nobody = NOBODY.to_string();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
+        command.args(["taskset", "--cpu-list", "0", "faketime", "2031-04-05 06:07:08"]);
+        command.arg(&self.executable).args(arguments);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        // Waiting is as long as ever.
+        command.env("DONT_FAKE_MONOTONIC", "1").env("TZ", "Pacific/Auckland");
+        command.env("VMROOT_CACHE", self.program.cache()).current_dir("/").stdin(Stdio::null());
+        command
+    }
+}
