@@ -3,12 +3,15 @@
 //! Each form is a pure function of the root and its options: no clock, no random numbers, no trace of how many threads
 //! wrote it. File contents move by shared blocks where the file system can.
 
+mod contents;
 mod crc32c;
 mod erofs;
 mod error;
 mod ext4;
 mod identity;
 mod squashfs;
+mod target;
+mod workers;
 
 pub use erofs::{
     ErofsCompression, ErofsDevice, ErofsMeta, ErofsOptions, ErofsReport, MAX_BLOCKS, MAX_DEVICES, write_erofs,

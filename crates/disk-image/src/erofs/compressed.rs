@@ -12,10 +12,11 @@ use super::data::Data;
 use super::format::{
     BLOCK, INCOMPAT_COMPRESSION_CONFIGS, INCOMPAT_ZERO_PADDING, SUPERBLOCK_OFFSET, Superblock, ZstdConfig,
 };
-use super::image::{ErofsOptions, ErofsReport, Writer, going_on};
+use super::image::{ErofsOptions, ErofsReport, Writer};
 use super::plan::{Files, Plan, check_blocks};
 use super::superblock::{seal, superblock};
-use super::target::Target;
+use crate::target::Target;
+use crate::workers::going_on;
 use crate::{Error, Result};
 
 /// Bytes of one write.

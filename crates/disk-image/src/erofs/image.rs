@@ -1,9 +1,7 @@
 //! The one-file form: metadata first, then the contents of files.
 
 use std::fs::File;
-use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use vmroot_container_fs::ContainerFs;
 use vmroot_export::{Hook, Meter};
@@ -11,12 +9,14 @@ use vmroot_sys::AlignedBuffer;
 
 use super::compress::ErofsCompression;
 use super::compressed::write_compressed;
-use super::data::{Data, Job, Jobs};
+use super::data::Data;
 use super::format::{BLOCK, Superblock};
 use super::metadata::{ItemRuns, write_directories};
 use super::plan::{Files, Plan};
 use super::superblock::{seal, superblock};
-use super::target::Target;
+use crate::contents::{Job, Jobs};
+use crate::target::Target;
+use crate::workers::{self, going_on};
 use crate::{Error, Result};
 
 /// How a root becomes an EROFS image.
@@ -33,7 +33,7 @@ pub struct ErofsOptions<'a> {
 impl Default for ErofsOptions<'_> {
     /// One thread for each core.
     fn default() -> Self {
-        Self { compression: None, threads: thread::available_parallelism().map_or(1, usize::from), hook: None }
+        Self { compression: None, threads: workers::all(), hook: None }
     }
 }
 
@@ -69,7 +69,7 @@ pub fn write_erofs(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) ->
     let blocks = data.end;
     target.set_length(bytes).map_err(Error::Write)?;
     let meter = Meter::new(options.hook, total);
-    let shared_bytes = data.share(fs, &target);
+    let shared_bytes = data.runs.share(fs, &target);
     going_on(&meter, shared_bytes)?;
     let superblock = superblock(&plan, blocks, 0, "");
     Writer::new(&plan, &target, data, Some(superblock), meter).run(options.threads)?;
@@ -106,28 +106,12 @@ impl<'a> Writer<'a> {
         superblock: Option<Superblock>,
         meter: Meter<'a>,
     ) -> Self {
-        let jobs = Mutex::new(Queue { data: Jobs::new(plan.fs, data, target.is_sparse()), next_run: 0 });
+        let jobs = Mutex::new(Queue { data: Jobs::new(plan.fs, data.runs, target.is_sparse()), next_run: 0 });
         Self { plan, target, superblock, items: ItemRuns::of(plan), jobs, meter }
     }
 
     pub(crate) fn run(&self, threads: usize) -> Result<()> {
-        let work = || {
-            let result = self.work();
-            if result.is_err() {
-                self.meter.stop();
-            }
-            result
-        };
-        let results: Vec<Result<()>> = thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-            let own = work();
-            let joined = others.into_iter().map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            std::iter::once(own).chain(joined).collect()
-        });
-        // Of several errors the one that stopped the others.
-        let cause = |result: &Result<()>| !matches!(result, Err(Error::Cancelled));
-        let (causes, stopped): (Vec<_>, Vec<_>) = results.into_iter().partition(cause);
-        causes.into_iter().chain(stopped).collect::<Result<()>>()?;
+        workers::run(threads, &self.meter, || self.work())?;
         let mut buffer = AlignedBuffer::new(0);
         write_directories(self.plan, |bytes, offset| {
             buffer.resize(bytes.len()).copy_from_slice(bytes);
@@ -173,9 +157,4 @@ impl<'a> Writer<'a> {
         self.target.write(buffer.as_slice(), blocks.offset).map_err(Error::Write)?;
         Ok(blocks.length)
     }
-}
-
-/// Counts, and says whether to go on.
-pub(crate) fn going_on(meter: &Meter<'_>, bytes: u64) -> Result<()> {
-    if meter.advance(bytes).is_break() { Err(Error::Cancelled) } else { Ok(()) }
 }

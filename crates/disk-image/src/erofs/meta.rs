@@ -18,7 +18,7 @@ use super::format::{BLOCK, DeviceSlot};
 use super::metadata::{ItemRuns, write_directories};
 use super::plan::{Files, Plan, check_blocks, inodes};
 use super::superblock::{DEVICE_TABLE, seal, superblock};
-use super::target::Target;
+use crate::target::Target;
 use crate::{Error, Result};
 
 /// The most contents files: the root directory's number has 16 bits, and stands behind the table of devices.

@@ -15,7 +15,6 @@ mod metadata;
 mod packer;
 mod plan;
 mod superblock;
-mod target;
 mod vmdk;
 mod xattrs;
 

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::iter;
 use std::ops::Range;
-use std::{io, iter};
 
 use vmroot_container_fs::{ContainerFs, Extent, InodeId, InodeKind, Stat};
 use vmroot_export::LastHoles;
@@ -18,6 +18,7 @@ use super::lacks::{Lack, Lacks};
 use super::time::InodeTime;
 use super::xattr::{MAX_SHARERS, Room, XattrSet};
 use super::{FORM, refusal};
+use crate::contents::unreadable;
 use crate::{Error, Result};
 
 /// Targets of symbolic links shorter than this stand in the inode.
@@ -179,12 +180,6 @@ impl<'a> Content<'a> {
 /// All inodes of a root.
 pub(super) fn inodes(fs: &ContainerFs) -> impl Iterator<Item = InodeId> {
     (0..fs.inode_count()).map(InodeId)
-}
-
-/// A contents file that cannot be read.
-pub(super) fn unreadable(fs: &ContainerFs, file: u32, source: io::Error) -> Error {
-    let path = fs.contents_file(file).path.clone();
-    Error::Root(vmroot_container_fs::Error::Contents { path, source })
 }
 
 /// More than 2^32 inodes are too many.

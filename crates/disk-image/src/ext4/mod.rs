@@ -30,14 +30,18 @@ mod output;
 mod space;
 mod superblock;
 mod time;
-
 mod xattr;
 
 use std::fs::File;
+use std::sync::{Mutex, PoisonError};
 
 use vmroot_container_fs::{ContainerFs, InodeId};
-use vmroot_export::{Hook, Omissions};
+use vmroot_export::{Hook, Meter, Omissions};
+use vmroot_sys::AlignedBuffer;
 
+use crate::contents::Jobs;
+use crate::target::Target;
+use crate::workers::{self, going_on};
 use crate::{Error, Result};
 use checksum::Seed;
 use content::Content;
@@ -50,7 +54,7 @@ use output::Output;
 const FORM: &str = "ext4";
 
 /// How a root becomes an ext4 file system.
-#[derive(Default, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Ext4Options<'a> {
     /// Bytes of the file system, rounded down to 4096; by default the fewest that hold everything.
     pub size: Option<u64>,
@@ -60,8 +64,17 @@ pub struct Ext4Options<'a> {
     pub journal: bool,
     /// The name of the file system, up to 16 bytes.
     pub label: &'a str,
+    /// Threads that write contents; 1 at least. The file system does not depend on it.
+    pub threads: usize,
     /// Hears of progress and may stop the writing.
     pub hook: Option<Hook<'a>>,
+}
+
+impl Default for Ext4Options<'_> {
+    /// As small as can be, by one thread for each core.
+    fn default() -> Self {
+        Self { size: None, free: 0, journal: false, label: "", threads: workers::all(), hook: None }
+    }
 }
 
 /// What was written.
@@ -84,7 +97,7 @@ pub struct Ext4Report {
     pub clamped_times: Omissions,
 }
 
-/// Writes the root as an ext4 file system to a regular file, in place of what it holds.
+/// Writes the root as an ext4 file system to a regular file or a device, in place of what it holds.
 ///
 /// The bytes are a function of the root and the options. Room that nothing is in is left as holes. Attributes of the
 /// root directory are the root's; there is no `lost+found`.
@@ -101,11 +114,24 @@ pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> R
     let content = Content::of(fs, NameHasher::new(identity.hash_seed))?;
     let fit = fit::fit(&content, options)?;
     let bytes = fit.blocks * BLOCK as u64;
-    // Only a file that has just been emptied is known to hold zeros where nothing is written.
-    file.set_len(0).and_then(|()| file.set_len(options.size.unwrap_or(bytes))).map_err(Error::Write)?;
+    let target = Target::new(file).map_err(Error::Write)?;
+    target.blank(options.size.unwrap_or(bytes))?;
 
+    let mut runs = data::runs(&content, &fit);
+    let meter = Meter::new(options.hook, runs.bytes());
+    going_on(&meter, runs.share(fs, &target))?;
     let journal = MetadataWriter::new(&content, &fit, identity.uuid, file).write()?;
-    data::move_contents(&content, &fit, file, options.hook)?;
+    let jobs = Mutex::new(Jobs::new(fs, runs, target.is_sparse()));
+    workers::run(options.threads, &meter, || {
+        let next_job = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next_job();
+        let mut buffer = AlignedBuffer::new(0);
+        while let Some(job) = next_job()? {
+            job.run(fs, &target, &mut buffer)?;
+            going_on(&meter, job.progress)?;
+        }
+        Ok(())
+    })?;
+
     let mut output = Output::new(file);
     let descriptors = group::write_groups(&content, &fit, Seed::of(&identity.uuid), &mut output)?;
     let record = superblock::superblock(&content, &fit, &identity, journal);

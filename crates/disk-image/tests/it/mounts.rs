@@ -1,6 +1,6 @@
 //! Images mounted by loop devices, and programs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -36,6 +36,28 @@ impl Drop for Mounted {
             }
         }
         panic!("{}: busy", self.path().display());
+    }
+}
+
+/// A file as a disk.
+pub(crate) fn loop_device(file: &Path) -> Loop {
+    let name = run(Command::new("losetup").args(["--find", "--show"]).arg(file));
+    Loop(name.trim().into())
+}
+
+/// A loop device, let go of when dropped.
+pub(crate) struct Loop(PathBuf);
+
+impl Loop {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        // There is no one to tell.
+        let _ = Command::new("losetup").arg("--detach").arg(&self.0).status();
     }
 }
 

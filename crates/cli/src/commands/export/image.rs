@@ -39,6 +39,7 @@ pub(super) fn ext4(export: &Export<'_>) -> anyhow::Result<()> {
         journal: export.options.journal,
         label: export.options.label.as_deref().unwrap_or_default(),
         hook: Some(&hook),
+        ..Ext4Options::default()
     };
     let report = write_ext4(export.root, file.file(), &options).map_err(vmroot::Error::from);
     let report = report.with_context(|| export.out.display().to_string())?;

@@ -7,7 +7,7 @@ use super::ErofsCompression;
 use super::extent::{Encoder, Extents, compress};
 use super::files::{Piece, SEGMENT};
 use crate::Result;
-use crate::erofs::data::unreadable;
+use crate::contents::unreadable;
 
 pub(crate) struct Worker<'a> {
     fs: &'a ContainerFs,
@@ -55,7 +55,8 @@ impl<'a> Worker<'a> {
         let Some(extent) = self.fs.extent(piece.ino) else { return Ok(true) };
         let start = extent.offset + piece.offset;
         let holes = self.holes.of(self.fs, extent.file);
-        let data = holes.next_data(start..start + piece.length).map_err(unreadable(self.fs, extent.file))?;
+        let data = holes.next_data(start..start + piece.length);
+        let data = data.map_err(|error| unreadable(self.fs, extent.file, error))?;
         Ok(data.is_none())
     }
 }

@@ -108,28 +108,6 @@ pub(super) fn run(command: &mut Command) -> String {
     text
 }
 
-/// A file that is a disk as far as `program` is concerned.
-pub(super) fn loop_device(file: &Path) -> Loop {
-    let name = run(Command::new("losetup").args(["--find", "--show"]).arg(file));
-    Loop(name.trim().into())
-}
-
-/// A loop device, let go of when dropped.
-pub(super) struct Loop(PathBuf);
-
-impl Loop {
-    pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        // There is no one to tell.
-        let _ = Command::new("losetup").arg("--detach").arg(&self.0).status();
-    }
-}
-
 /// All bytes of the image that so many threads write.
 pub(super) fn bytes_with(root: &Root, threads: usize) -> Vec<u8> {
     let path = root.files().join(format!("image-{threads}"));

@@ -13,7 +13,8 @@ use vmroot_export::Progress;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::skip;
 
-use super::fixture::{cannot_mount, image, listing, loop_device, run};
+use super::fixture::{cannot_mount, image, listing, run};
+use crate::mounts::loop_device;
 use crate::roots::{Root, noise};
 
 /// The size of a disk; mkfs.xfs makes none under 300 MiB.

@@ -3,13 +3,13 @@
 use std::fs;
 use std::process::Command;
 
-use vmroot_disk_image::{Error, Ext4Options};
+use vmroot_disk_image::{Error, Ext4Options, write_ext4};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::skip;
 
 use super::image::{Image, expected, needs_e2fsprogs, root_of};
-use crate::mounts::run;
+use crate::mounts::{loop_device, run};
 
 fn layers() -> [Layer; 1] {
     [Layer::new((0..300).map(|number| Entry::file(format!("{}/{number}", number % 7), vec![1; number * 100])))]
@@ -120,4 +120,24 @@ fn a_label_has_sixteen_bytes_at_most() {
     let labelled = |label| Image::of_root(&root_of(&layers()).fs, &Ext4Options { label, ..Ext4Options::default() });
     assert_eq!(labelled("sixteen bytes ok").unwrap().superblock("Filesystem volume name"), "sixteen bytes ok");
     assert!(labelled("seventeen bytes !").is_err());
+}
+
+#[test]
+fn a_device_with_old_bytes_on_it_will_do() {
+    if needs_e2fsprogs() || skip::needs_root() || skip::needs_program("losetup") {
+        return;
+    }
+    let root = root_of(&layers());
+    let directory = tempfile::tempdir().unwrap();
+    let disk = directory.path().join("disk");
+    fs::write(&disk, vec![0xaa; 40 << 20]).unwrap();
+    let device = loop_device(&disk);
+    let file = fs::File::options().write(true).open(device.path()).unwrap();
+    let options = Ext4Options { journal: true, ..Ext4Options::default() };
+    let report = write_ext4(&root.fs, &file, &options).unwrap();
+    file.sync_all().unwrap();
+    let expected = Image::of_root(&root.fs, &options).unwrap();
+    assert!(fs::read(&expected.path).unwrap() == fs::read(&disk).unwrap()[..report.bytes as usize]);
+    let error = write_ext4(&root.fs, &file, &Ext4Options { size: Some(41 << 20), ..options }).unwrap_err();
+    assert!(matches!(error, Error::TooSmall { size, .. } if size == 40 << 20), "{error}");
 }

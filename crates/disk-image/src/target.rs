@@ -1,13 +1,16 @@
 //! The file that an image is written to.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use vmroot_sys::open_direct;
+
+use crate::{Error, Result};
 
 /// The file that an image is written to, past the page cache where that can be: an image is a gigabyte that nobody
 /// reads soon, and copying it into memory takes longer than writing it.
@@ -41,6 +44,22 @@ impl<'a> Target<'a> {
     /// a time.
     pub(crate) fn set_length(&self, length: u64) -> io::Result<()> {
         if self.sparse { self.file.set_len(length) } else { Ok(()) }
+    }
+
+    /// Makes it `length` bytes that read as zeros: whatever is not written stays so.
+    pub(crate) fn blank(&self, length: u64) -> Result<()> {
+        if self.sparse {
+            return self.file.set_len(0).and_then(|()| self.file.set_len(length)).map_err(Error::Write);
+        }
+        let mut file = self.file;
+        let size = file.seek(SeekFrom::End(0)).map_err(Error::Write)?;
+        if size < length {
+            return Err(Error::TooSmall { size, needed: length });
+        }
+        // Discarding is fast, and refused where it would not leave zeros.
+        let zeroed = |way| fallocate(file, way | FallocateFlags::KEEP_SIZE, 0, length);
+        let zeroed = zeroed(FallocateFlags::PUNCH_HOLE).or_else(|_| zeroed(FallocateFlags::ZERO_RANGE));
+        zeroed.map_err(|errno| Error::Write(errno.into()))
     }
 
     /// The file, for sharing blocks.
