@@ -13,8 +13,8 @@ use crate::{Error, Result};
 
 /// What the kernel says to owners: no privilege, or an id that the user namespace does not have.
 const NO_OWNER: &[Errno] = &[Errno::PERM, Errno::INVAL, Errno::OVERFLOW];
-/// What file systems say to modes and times that are not theirs to give.
-const NO_CHANGE: &[Errno] = &[Errno::PERM];
+/// What file systems say to modes and times that are not theirs to give, and to times that they do not have.
+const NO_CHANGE: &[Errno] = &[Errno::PERM, Errno::RANGE];
 /// No privilege, no such namespace, not on this kind of inode, no room beside the inode, no procfs to name it by.
 const NO_XATTR: &[Errno] = &[
     Errno::PERM,

@@ -1,12 +1,17 @@
 //! An inode just made, and the calls that give it its attributes.
 
+use std::ops::Range;
+
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{
-    AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown, fsetxattr, futimens,
-    lsetxattr, utimensat,
+    AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown, fsetxattr, fstat,
+    futimens, lsetxattr, statat, utimensat,
 };
 use rustix::io::{Errno, Result};
 use vmroot_container_fs::Timestamp;
+
+/// Seconds since 1970 of which nothing is lost: those that 31 bits can say, but for the last.
+const USUAL_TIMES: Range<i64> = 0..i32::MAX as i64;
 
 /// An inode just made.
 #[derive(Clone, Copy)]
@@ -52,13 +57,24 @@ impl Made<'_> {
         }
     }
 
-    /// Both times: an image has only one.
+    /// Both times: an image has only one. `ERANGE` where the file system took another time than this: the kernel says
+    /// nothing when it does.
     pub(super) fn set_times(self, time: Timestamp) -> Result<()> {
-        let time = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
-        let times = Timestamps { last_access: time, last_modification: time };
+        let spec = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
+        let times = Timestamps { last_access: spec, last_modification: spec };
         match self {
             Self::Open(fd) => futimens(fd, &times),
             Self::Named(directory, name) => utimensat(directory, name, &times, AtFlags::SYMLINK_NOFOLLOW),
-        }
+        }?;
+        // Every file system has these, and looking takes time.
+        if USUAL_TIMES.contains(&time.seconds) || self.has_time(time)? { Ok(()) } else { Err(Errno::RANGE) }
+    }
+
+    fn has_time(self, time: Timestamp) -> Result<bool> {
+        let stat = match self {
+            Self::Open(fd) => fstat(fd),
+            Self::Named(directory, name) => statat(directory, name, AtFlags::SYMLINK_NOFOLLOW),
+        }?;
+        Ok((stat.st_mtime, stat.st_mtime_nsec) == (time.seconds, time.nanoseconds.into()))
     }
 }

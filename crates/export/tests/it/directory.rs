@@ -174,3 +174,28 @@ fn more_names_than_an_inode_can_have_become_copies() {
     let copies = report.refusals.listed.iter().filter(|refusal| refusal.what == Refused::HardLink).count();
     assert_eq!(copies, inodes.len() - 1, "every inode but the first is a copy, and said to be one");
 }
+
+#[test]
+fn a_time_that_the_file_system_does_not_have_is_said() {
+    // ext4 has 1901 to 2446, XFS 1901 to 2038 or 2486, btrfs and tmpfs all; each takes the nearest it has, silently.
+    let times = [(-(1 << 31), 1), (-(1 << 33), 0), (1 << 33, 5), (1 << 34, 0), (1 << 62, 0), (77, 7)];
+    let name = |number: usize| number.to_string();
+    let files = times.iter().enumerate().map(|(number, &(seconds, nanoseconds))| match number % 3 {
+        0 => Entry::file(name(number), "x").mtime(seconds, nanoseconds),
+        1 => Entry::directory(name(number)).mtime(seconds, nanoseconds),
+        _ => Entry::symlink(name(number), "x").mtime(seconds, nanoseconds),
+    });
+    let root = Root::of(&[Layer::new(files)]);
+    let target = tempfile::tempdir().unwrap();
+    let report = export_directory(&root.fs, target.path(), &DirectoryOptions::default()).unwrap();
+    for (number, &(seconds, nanoseconds)) in times.iter().enumerate() {
+        let metadata = look_at(&target.path().join(name(number)));
+        let said = report
+            .refusals
+            .listed
+            .iter()
+            .filter(|refusal| refusal.path == Path::new(&name(number)) && refusal.what == Refused::Time);
+        let lost = (metadata.mtime(), metadata.mtime_nsec()) != (seconds, i64::from(nanoseconds));
+        assert_eq!(said.count(), usize::from(lost), "{seconds}.{nanoseconds}: {:?}", report.refusals);
+    }
+}
