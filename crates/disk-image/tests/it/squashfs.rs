@@ -106,6 +106,21 @@ fn everything_is_as_the_model_has_it_in_every_compression() {
 }
 
 #[test]
+fn zeros_of_any_number_are_kept() {
+    if skip::needs_program("sqfstar") || skip::needs_root() {
+        return;
+    }
+    // sqfstar stops at the sparse entry of a file that ends in zeros and in the middle of 512 bytes.
+    let sizes = [1 << 20, (1 << 20) + 1, (9 << 17) + 513, 3 << 20].into_iter();
+    let root = Root::of_entries(sizes.flat_map(|size| {
+        let data = [vec![], vec![(0, vec![1; 700])], vec![(size - 1, vec![1])], vec![(70_000, vec![1; 5])]];
+        data.into_iter().enumerate().map(move |(n, runs)| Entry::sparse_file(format!("{size}.{n}"), size, runs))
+    }));
+    let (_directory, path, _) = image_of(&root, &FAST).unwrap();
+    assert_same(&root, &path);
+}
+
+#[test]
 fn unsquashfs_reads_the_same() {
     if skip::needs_program("sqfstar") {
         return;

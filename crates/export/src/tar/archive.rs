@@ -49,10 +49,7 @@ impl<W: Write> Archive<W> {
             Err(error) => return Ok(Err(error)),
         };
         let Some(map) = map else {
-            header.set_size(length);
-            self.output.write(&header.into_bytes())?;
-            let read = self.data(holes, range, counter)?;
-            return self.output.pad(BLOCK).map(|()| read);
+            return self.whole_file(header, holes, range, counter);
         };
         let (runs, data) = (map.to_bytes(), map.data_length());
         header.set_sparse(path, length, runs.len() as u64 + data);
@@ -66,6 +63,20 @@ impl<W: Write> Archive<W> {
         }
         going_on(counter.add(length - data))?;
         self.output.pad(BLOCK).map(Ok)
+    }
+
+    /// The same, zeros and all.
+    pub(crate) fn whole_file(
+        &mut self,
+        mut header: EntryHeader,
+        holes: &Holes<'_>,
+        range: Range<u64>,
+        counter: &mut Counter<'_>,
+    ) -> Result<io::Result<()>> {
+        header.set_size(range.end - range.start);
+        self.output.write(&header.into_bytes())?;
+        let read = self.data(holes, range, counter)?;
+        self.output.pad(BLOCK).map(|()| read)
     }
 
     fn data(&mut self, holes: &Holes<'_>, mut range: Range<u64>, counter: &mut Counter<'_>) -> Result<io::Result<()>> {

@@ -141,7 +141,10 @@ impl<W: Write> Export<'_, W> {
     fn file(&mut self, header: EntryHeader, entry: &WalkEntry, extent: Extent) -> Result<()> {
         let holes = self.holes.of(self.fs, extent.file);
         let range = extent.offset..extent.offset + extent.length;
-        let read = self.archive.file(header, &entry.path, holes, range, &mut self.counter)?;
+        let read = match self.reader {
+            TarReader::Any => self.archive.file(header, &entry.path, holes, range, &mut self.counter),
+            TarReader::Sqfstar => self.archive.whole_file(header, holes, range, &mut self.counter),
+        }?;
         read.map_err(|source| Error::unreadable(self.fs, extent.file, source))
     }
 }

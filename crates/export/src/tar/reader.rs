@@ -13,6 +13,8 @@ pub enum TarReader {
     /// sqfstar of squashfs-tools. It stops at an entry for the root directory, at a time before 1970 or after February
     /// 2106, and at an xattr of another namespace than `user`, `trusted` and `security`: the first is left out, the
     /// second becomes the nearest between, and the third is left out. Parts of seconds are cut off, as it would do.
+    /// Nothing is sparse: of a map it reads past the end where the size of the file is no multiple of 512, and it looks
+    /// for zeros itself.
     Sqfstar,
 }
 
