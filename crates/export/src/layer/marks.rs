@@ -42,6 +42,10 @@ pub(super) fn of(entry: &HostEntry, xattr_whiteouts: bool) -> Result<Mark> {
     if value(entry, b"redirect").is_some() {
         return unportable("was renamed, what it holds is in a lower layer", "redirect_dir=off");
     }
+    // Only an overlay with an index counts names. This count says that they are all here, and one more in the index.
+    if value(entry, b"nlink").is_some_and(|count| count != b"U-1") {
+        return unportable("was changed for all its names, of which some are in a lower layer", "index=off");
+    }
     let is_empty_file = entry.file.as_ref().is_some_and(|(_, length)| *length == 0);
     if xattr_whiteouts && is_empty_file && value(entry, b"whiteout").is_some() {
         return Ok(Mark::Whiteout);

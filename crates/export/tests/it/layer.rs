@@ -119,6 +119,7 @@ fn marks_of_overlayfs() {
         mark(name, "trusted.overlay.origin", b"\0\xfb");
         mark(name, "user.own", b"kept");
     }
+    mark("marked/there", "trusted.overlay.nlink", b"U-1");
     mark("inner", "trusted.overlay.overlay.opaque", b"y");
     mark("inner/file", "user.overlay.overlay.whiteout", b"");
     let (tar, _) = export(scratch.path(), &LayerOptions::default());

@@ -192,4 +192,9 @@ fn what_overlayfs_keeps_elsewhere_is_refused_with_advice() {
     assert!(message.contains("upper/file: has attributes only") && message.contains("metacopy=off"), "{message}");
     let message = refused("dir", "user.overlay.redirect");
     assert!(message.contains("upper/dir: was renamed") && message.contains("redirect_dir=off"), "{message}");
+    let message = refused("file", "trusted.overlay.nlink");
+    assert!(
+        message.contains("upper/file: was changed for all its names") && message.contains("index=off"),
+        "{message}"
+    );
 }
