@@ -5,6 +5,7 @@
 //! Both give a [`Mounted`], by which the mount can be waited for and taken away; nothing happens when that is dropped,
 //! and nothing is left of a mount once it is unmounted, by whomever.
 
+mod attributes;
 mod erofs;
 mod error;
 mod mounted;

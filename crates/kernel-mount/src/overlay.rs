@@ -1,13 +1,13 @@
 //! A writable view of a root: overlayfs.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, fsconfig_create, fsconfig_set_string, fsmount};
 
-use crate::{Error, MountOptions, Mounted, Result, erofs};
+use crate::{Error, MountOptions, Mounted, Result, attributes, erofs};
 
 const FORM: &str = "overlay";
 
@@ -24,6 +24,8 @@ pub struct Upper<'a> {
 ///
 /// The mount holds on to the file system at `lower`, which may be unmounted at once: it ends when this mount does. What
 /// is changed is in `upper` as a whole: files are copied there whole, and directories cannot be renamed by reference.
+/// An `upper` that holds nothing and was no view's before gets the attributes of the root directory, which are the ones
+/// that the view shows.
 ///
 /// # Errors
 /// [`Error::Mountpoint`] for any of the directories, [`Error::NotPermitted`], [`Error::NoFileSystem`], and
@@ -33,14 +35,17 @@ pub fn mount_overlay(lower: &Path, upper: Upper<'_>, mountpoint: &Path, options:
     let [lower, upper, work] = [lower, upper.upper, upper.work].map(Directory::open);
     let (lower, upper, work) = (lower?, upper?, work?);
     let context = erofs::open(FORM, &mountpoint)?;
+    attributes::take(lower.descriptor.as_fd(), upper.descriptor.as_fd()).map_err(Error::mountpoint(&upper.path))?;
     let create = || {
         fsconfig_set_string(&context, "source", "vmroot")?;
         fsconfig_set_string(&context, "lowerdir", lower.name())?;
         fsconfig_set_string(&context, "upperdir", upper.name())?;
         fsconfig_set_string(&context, "workdir", work.name())?;
-        // Whoever reads the upper directory need not know of files that are only half there, or elsewhere.
+        // Whoever reads the upper directory need not know of files that are only half there, or elsewhere, or that have
+        // names in the lower one.
         fsconfig_set_string(&context, "metacopy", "off")?;
         fsconfig_set_string(&context, "redirect_dir", "off")?;
+        fsconfig_set_string(&context, "index", "off")?;
         fsconfig_create(&context)?;
         fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, options.attributes())
     };

@@ -63,6 +63,34 @@ fn changes_go_to_the_upper_directory_and_come_back() {
 }
 
 #[test]
+fn a_new_upper_directory_is_as_the_root_directory() {
+    if cannot_mount() {
+        return;
+    }
+    let top = Entry::directory("./").mode(0o1751).owner(3, 70_000).mtime(-5, 7).xattr("user.root", "yes");
+    let fixture = Fixture::new([top.xattr("trusted.overlay.opaque", "y"), Entry::file("file", "x")]);
+    let upper = fixture.place("upper");
+    fs::set_permissions(&upper, fs::Permissions::from_mode(0o700)).unwrap();
+    let one = view(&fixture, "one", upper.clone());
+    let root = fs::metadata(one.mount.path()).unwrap();
+    assert_eq!((root.mode() & 0o7777, root.uid(), root.gid()), (0o1751, 3, 70_000));
+    assert_eq!((root.mtime(), root.mtime_nsec()), (-5, 7));
+    let mut names = Vec::with_capacity(1000);
+    rustix::fs::listxattr(one.mount.path(), rustix::buffer::spare_capacity(&mut names)).unwrap();
+    assert_eq!(names, b"user.root\0");
+    fs::set_permissions(one.mount.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    drop(one);
+    // What was changed is kept, and so is what a directory with changes had.
+    let other = view(&fixture, "other", upper);
+    assert_eq!(fs::metadata(other.mount.path()).unwrap().permissions().mode() & 0o7777, 0o711);
+    let used = fixture.place("used");
+    fs::write(used.join("new"), "x").unwrap();
+    fs::set_permissions(&used, fs::Permissions::from_mode(0o700)).unwrap();
+    let third = view(&fixture, "third", used);
+    assert_eq!(fs::metadata(third.mount.path()).unwrap().permissions().mode() & 0o7777, 0o700);
+}
+
+#[test]
 fn its_end_is_the_end_of_everything() {
     if cannot_mount() {
         return;
