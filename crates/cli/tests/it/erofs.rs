@@ -189,3 +189,30 @@ fn a_full_disk_leaves_nothing_under_the_name() {
     assert!(message.contains("No space left"), "{message}");
     assert_eq!(left, 0);
 }
+
+#[test]
+fn what_is_beside_the_metadata_comes_with_it_or_not_at_all() {
+    if skip::needs_root() {
+        return;
+    }
+    let prepared = Prepared::new(&noisy(2, 3_000));
+    let disk = prepared.program.path("disk");
+    fs::create_dir(&disk).unwrap();
+    let out = disk.join("out");
+    // Room for nothing, for the image, for one file more, and so on.
+    for pages in 1.. {
+        let size = std::ffi::CString::new(format!("size={}", pages * 4096)).unwrap();
+        mount("none", &disk, "tmpfs", MountFlags::empty(), Some(size.as_c_str())).unwrap();
+        let arguments = ["export", &prepared.image, out.to_str().unwrap(), "--format=erofs-meta"];
+        let output = prepared.program.command(arguments).output().unwrap();
+        let left = fs::read_dir(&disk).unwrap().count();
+        unmount(&disk, UnmountFlags::DETACH).unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        if output.status.success() {
+            assert!(pages > 3 && left == 4, "{left} files in {pages} pages");
+            break;
+        }
+        assert!(message.contains("disk/out") && message.contains("No space left"), "{message}");
+        assert_eq!(left, 0, "{pages} pages");
+    }
+}

@@ -23,7 +23,8 @@ pub(super) fn erofs(export: &Export<'_>) -> anyhow::Result<()> {
     let file = OutputFile::create(export.out).map_err(vmroot::Error::from)?;
     let compression = file_compression(export.options)?;
     let options = ErofsOptions { compression, hook: Some(&hook), ..ErofsOptions::default() };
-    write_erofs(export.root, file.file(), &options).map_err(vmroot::Error::from)?;
+    let written = write_erofs(export.root, file.file(), &options).map_err(vmroot::Error::from);
+    let _sizes = written.with_context(|| export.out.display().to_string())?;
     file.commit().map_err(vmroot::Error::from)?;
     export.bar.finish_and_clear();
     Ok(())
@@ -76,7 +77,8 @@ pub(super) fn squashfs(export: &Export<'_>) -> anyhow::Result<()> {
 /// EROFS metadata, and beside it what makes one disk of it and the contents.
 pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<()> {
     let image = OutputFile::create(export.out).map_err(vmroot::Error::from)?;
-    let mut meta = write_erofs_meta(export.root, image.file()).map_err(vmroot::Error::from)?;
+    let meta = write_erofs_meta(export.root, image.file()).map_err(vmroot::Error::from);
+    let mut meta = meta.with_context(|| export.out.display().to_string())?;
     let name = |suffix: &str| {
         let mut name = export.out.as_os_str().to_owned();
         name.push(suffix);
@@ -94,12 +96,18 @@ pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<()> {
     let beside = |path: &Path| path.file_name().map(PathBuf::from).unwrap_or_default();
     let vmdk = meta.vmdk(&beside(&name(".head")), &beside(export.out)).map_err(vmroot::Error::from)?;
     let devices = meta.device_list().map_err(vmroot::Error::from)?;
+    let mut files = Vec::new();
     for (suffix, bytes) in [(".head", &meta.head[..]), (".devices", &devices), (".vmdk", &vmdk)] {
-        let mut file = OutputFile::create(&name(suffix)).map_err(vmroot::Error::from)?;
-        file.write_all(bytes)?;
+        let path = name(suffix);
+        let mut file = OutputFile::create(&path).map_err(vmroot::Error::from)?;
+        file.write_all(bytes).with_context(|| path.display().to_string())?;
+        files.push(file);
+    }
+    // When all are written: beside another image they would be wrong.
+    for file in files.into_iter().chain([image]) {
         file.commit().map_err(vmroot::Error::from)?;
     }
-    Ok(image.commit().map_err(vmroot::Error::from)?)
+    Ok(())
 }
 
 /// Copies a contents file, sharing blocks where that can be; gives the path of the copy.
