@@ -12,6 +12,8 @@ use std::time::Duration;
 const PREFIX: &[u8] = b"[vmroot-init] ";
 /// The longest line of the init, in bytes; what is longer is the command's.
 const MAX_LINE: usize = 4096;
+/// The most that the init says after the command's last byte, in bytes: an error, an exit code, and what is between.
+const MAX_HELD: usize = 2 * MAX_LINE;
 /// The end of the console that an error shows, in bytes.
 const TAIL: usize = 2048;
 /// The lines of it.
@@ -45,13 +47,17 @@ impl Output {
             if !self.held.is_empty() && self.line.is_empty() && matches!(byte, b'\r' | b'\n') {
                 // The init goes to a line of its own, where the console is a terminal.
                 self.held.push(byte);
-                continue;
+            } else {
+                self.line.push(byte);
+                if !self.may_be_of_init() {
+                    passed.append(&mut self.held);
+                    passed.push(self.line[0]);
+                    coming.extend(self.line.drain(..).skip(1).rev());
+                }
             }
-            self.line.push(byte);
-            if !self.may_be_of_init() {
+            if self.held.len() > MAX_HELD {
+                // A guest that says such lines without an end shall not fill our memory with them.
                 passed.append(&mut self.held);
-                passed.push(self.line[0]);
-                coming.extend(self.line.drain(..).skip(1).rev());
             }
         }
         self.pass(&passed, out)
@@ -70,11 +76,7 @@ impl Output {
 
     /// The console has ended.
     pub(crate) fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        let line = std::mem::take(&mut self.line);
-        if !line.is_empty() {
-            self.held.clear();
-        }
-        self.pass(&line, out)
+        self.release(out)
     }
 
     /// The last lines of the console.
@@ -189,6 +191,20 @@ mod tests {
         let (out, output) = passed(&[b"[vmroot-init] exit code 3\n[ 2.2] reboot: Power down\n"]);
         assert_eq!(output.code, Some(3));
         assert!(out.ends_with(b"Power down\n"));
+    }
+
+    #[test]
+    fn lines_without_an_end_are_not_held() {
+        for text in [&b"[vmroot-init] exit code 0\n"[..], b"[vmroot-init] error: x\n", b"\n", b"\r"] {
+            let (mut output, mut out) = (Output::default(), Vec::new());
+            output.push(b"[vmroot-init] exit code 0\n", &mut out).unwrap();
+            for _ in 0..1000 {
+                output.push(&text.repeat(100), &mut out).unwrap();
+                assert!(output.held.capacity() < 1 << 20, "{} bytes", output.held.capacity());
+            }
+            let sent = 26 + text.len() * 100_000;
+            assert!((sent - 2 * MAX_HELD..=sent).contains(&out.len()), "{} of {sent}", out.len());
+        }
     }
 
     #[test]
