@@ -77,13 +77,8 @@ impl Run<'_> {
         }
         let mut guest = Guest::start(self.command)?;
         let mut output = Output::default();
-        let attended = self.attend(&mut guest, console, &mut output);
-        if attended.is_err() {
-            guest.kill();
-        }
-        let status = guest.wait();
-        attended?;
-        self.ended(&mut output, status?, &guest.said)
+        let status = self.attend(&mut guest, console, &mut output)?;
+        self.ended(&mut output, status, &guest.said)
     }
 
     fn ended(&self, output: &mut Output, status: ExitStatus, said: &[u8]) -> Result<Ended> {
@@ -105,8 +100,8 @@ impl Run<'_> {
         Ok(Ended { code, error: output.error.take(), started, executed })
     }
 
-    /// Carries bytes between console and machine until the machine's output ends.
-    fn attend(&self, guest: &mut Guest, console: Console<'_>, output: &mut Output) -> Result<()> {
+    /// Carries bytes between console and machine until the machine's output ends, and then the machine does.
+    fn attend(&self, guest: &mut Guest, console: Console<'_>, output: &mut Output) -> Result<ExitStatus> {
         let Console { input, interactive, output: out } = console;
         let failed = |source| Error::Io { action: "use", path: "the console".into(), source };
         let _raw = match input {
@@ -130,9 +125,14 @@ impl Run<'_> {
                     self.stopper.stop();
                 }
             });
-            let carried = self.carry(guest, output, out, go);
+            let carried = self.carry(guest, output, out, go).map_err(failed).flatten();
+            if carried.is_err() {
+                guest.kill();
+            }
+            // Here, not after the scope: the thread may be writing to a guest that reads nothing, until it is no more.
+            let status = guest.wait();
             drop(ending);
-            carried.map_err(failed)?
+            carried.and(status)
         })
     }
 
@@ -398,6 +398,27 @@ mod tests {
         let (early, output) = run(&monitor("echo a; sleep 60"), Some(silence), &Stopper::new().unwrap());
         assert!(matches!(early, Err(Error::Timeout(time)) if time == silence), "{early:?}");
         assert_eq!(output, b"a\n");
+    }
+
+    /// Input of which more waits than a pipe holds.
+    #[test]
+    fn a_guest_that_reads_nothing_can_be_ended() {
+        let input = tempfile::tempfile().unwrap();
+        input.set_len(4 << 20).unwrap();
+        let command = monitor("exec sleep 60");
+        let (timeout, start) = (Duration::from_millis(300), Instant::now());
+        let stopper = Stopper::new().unwrap();
+        let run = Run {
+            command: &command,
+            config: Path::new(""),
+            timeout: Some(timeout),
+            silence: None,
+            stopper: &stopper,
+            says: Says::Nothing,
+        };
+        let early = run.run(Console { input: Some(input.as_fd()), interactive: false, output: &mut Vec::new() });
+        assert!(matches!(early, Err(Error::Timeout(time)) if time == timeout), "{early:?}");
+        assert!(start.elapsed() < Duration::from_secs(30));
     }
 
     #[test]
