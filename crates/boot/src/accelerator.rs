@@ -45,9 +45,8 @@ impl Trial<'_> {
     pub(crate) fn choose(&self, acceleration: Acceleration) -> Result<(Accelerator, Option<String>)> {
         let kvm = match acceleration {
             Acceleration::Tcg => Err(String::new()),
-            Acceleration::Kvm => self.open_kvm(),
-            Acceleration::Auto if self.vmm != Vmm::Qemu => self.open_kvm(),
-            Acceleration::Auto => self.open_kvm().and_then(|()| self.try_kvm()),
+            Acceleration::Auto if self.vmm == Vmm::Qemu && self.open_kvm().is_ok() => self.try_kvm()?.works(),
+            Acceleration::Auto | Acceleration::Kvm => self.open_kvm(),
         };
         match (kvm, acceleration) {
             (Ok(()), _) => Ok((Accelerator::Kvm, None)),
@@ -68,20 +67,20 @@ impl Trial<'_> {
         opened.map(drop).map_err(|error| format!("/dev/kvm: {error}"))
     }
 
-    fn try_kvm(&self) -> std::result::Result<(), String> {
+    fn try_kvm(&self) -> Result<Verdict> {
         let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
-        let kept = self.verdict.and_then(|path| Verdict::read(path, boot.trim()));
-        let verdict = kept.unwrap_or_else(|| {
-            let verdict = Verdict(self.boot_bare_kernel().err());
-            if let Some(path) = self.verdict {
-                verdict.keep(path, boot.trim());
-            }
-            verdict
-        });
-        verdict.0.map_or(Ok(()), Err)
+        if let Some(kept) = self.verdict.and_then(|path| Verdict::read(path, boot.trim())) {
+            return Ok(kept);
+        }
+        let verdict = Verdict::of(self.boot_bare_kernel())?;
+        if let Some(path) = self.verdict {
+            verdict.keep(path, boot.trim());
+        }
+        Ok(verdict)
     }
 
-    fn boot_bare_kernel(&self) -> std::result::Result<(), String> {
+    /// Whether the kernel came as far as to say anything.
+    fn boot_bare_kernel(&self) -> Result<bool> {
         let architecture = self.kernel.architecture;
         let early = match architecture {
             Architecture::X86_64 => "earlyprintk=ttyS0",
@@ -99,30 +98,19 @@ impl Trial<'_> {
             share: None,
         };
         let nowhere = PathBuf::new();
-        let attempt = || -> Result<bool> {
-            let command = self.vmm.command(&machine, &nowhere)?;
-            let stopper = Stopper::new()?;
-            let run = Run {
-                command: &command,
-                config: &nowhere,
-                timeout: None,
-                silence: Some(MAX_SILENCE),
-                stopper: &stopper,
-                says: Says::Nothing,
-            };
-            let mut said = Vec::new();
-            run.run(Console { input: None, interactive: false, output: &mut said })?;
-            Ok(said.windows(BANNER.len()).any(|window| window == BANNER))
+        let command = self.vmm.command(&machine, &nowhere)?;
+        let stopper = Stopper::new()?;
+        let run = Run {
+            command: &command,
+            config: &nowhere,
+            timeout: None,
+            silence: Some(MAX_SILENCE),
+            stopper: &stopper,
+            says: Says::Nothing,
         };
-        match attempt() {
-            Ok(true) => Ok(()),
-            Ok(false) => Err("a kernel ends before it says anything".to_owned()),
-            Err(Error::Timeout(_)) => Err("a kernel hangs under it".to_owned()),
-            Err(Error::Vmm { message, .. }) if !message.is_empty() => {
-                Err(message.lines().next().unwrap_or_default().to_owned())
-            }
-            Err(error) => Err(error.to_string()),
-        }
+        let mut said = Vec::new();
+        run.run(Console { input: None, interactive: false, output: &mut said })?;
+        Ok(said.windows(BANNER.len()).any(|window| window == BANNER))
     }
 }
 
@@ -130,9 +118,29 @@ impl Trial<'_> {
 const BANNER: &[u8] = b"Linux version ";
 
 /// Why KVM does not work; nothing where it does.
+#[derive(Debug, PartialEq, Eq)]
 struct Verdict(Option<String>);
 
 impl Verdict {
+    /// What comes of starting a kernel, which may have spoken.
+    ///
+    /// # Errors
+    /// That of a monitor which did not start: it says nothing of KVM, and must not be remembered.
+    fn of(spoke: Result<bool>) -> Result<Self> {
+        Ok(Self(match spoke {
+            Ok(true) => None,
+            Ok(false) => Some("a kernel ends before it says anything".to_owned()),
+            Err(Error::Timeout(_)) => Some("a kernel hangs under it".to_owned()),
+            Err(Error::Vmm { message, .. }) if !message.is_empty() => message.lines().next().map(str::to_owned),
+            Err(error @ Error::Vmm { .. }) => Some(error.to_string()),
+            Err(error) => return Err(error),
+        }))
+    }
+
+    fn works(self) -> std::result::Result<(), String> {
+        self.0.map_or(Ok(()), Err)
+    }
+
     /// `BOOT-ID` and a line, empty or the reason.
     fn read(path: &Path, boot: &str) -> Option<Self> {
         let text = fs::read_to_string(path).ok()?;
@@ -147,5 +155,41 @@ impl Verdict {
             let _ = fs::create_dir_all(parent);
         }
         let _ = fs::write(path, format!("{boot}\n{reason}\n"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_verdict_is_about_kvm_alone() {
+        let failed = |message: &str| Error::Vmm {
+            program: "qemu".to_owned(),
+            status: ExitStatus::from_raw(1 << 8),
+            message: message.to_owned(),
+        };
+        let reason = |spoke| Verdict::of(spoke).unwrap().works().unwrap_err();
+        assert_eq!(Verdict::of(Ok(true)).unwrap(), Verdict(None));
+        assert_eq!(reason(Ok(false)), "a kernel ends before it says anything");
+        assert_eq!(reason(Err(Error::Timeout(MAX_SILENCE))), "a kernel hangs under it");
+        assert_eq!(reason(Err(failed("no vCPU\nat all"))), "no vCPU");
+        assert_eq!(reason(Err(failed(""))), "qemu failed: exit status: 1");
+        let missing = Error::MissingProgram { program: "qemu".to_owned() };
+        assert!(matches!(Verdict::of(Err(missing)), Err(Error::MissingProgram { .. })));
+    }
+
+    #[test]
+    fn a_verdict_is_kept_for_one_boot() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("made/kvm");
+        for verdict in [Verdict(None), Verdict(Some("it hangs".to_owned()))] {
+            verdict.keep(&path, "this-boot");
+            assert_eq!(Verdict::read(&path, "this-boot"), Some(verdict));
+            assert_eq!(Verdict::read(&path, "another"), None);
+        }
     }
 }
