@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
@@ -14,8 +16,9 @@ use crate::{Error, Result};
 /// [`Error::Io`] and [`Error::TooLong`].
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let failed = |source| Error::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    // A fifo in place of the file would block for ever, and a device might have side effects.
+    // A fifo in place of the file would be waited at for ever, already while it is opened.
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
+    let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(Error::Document { path: path.to_owned(), reason: "not a regular file".to_owned() });
     }
@@ -38,6 +41,8 @@ pub(crate) fn json<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<T> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
     use super::*;
 
     #[test]
@@ -52,7 +57,11 @@ mod tests {
     #[test]
     fn what_is_no_regular_file_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let error = read(directory.path(), 16).unwrap_err().to_string();
-        assert!(error.ends_with("not a regular file"), "{error}");
+        let fifo = directory.path().join("fifo");
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        for path in [directory.path(), &fifo, Path::new("/dev/zero")] {
+            let error = read(path, 16).unwrap_err().to_string();
+            assert!(error.ends_with("not a regular file"), "{error}");
+        }
     }
 }
