@@ -13,6 +13,9 @@ use crate::{Error, error, shutdown};
 /// What each line of this program begins with; programs on the host look for it.
 const MARK: &str = "[vmroot-init]";
 
+/// The most bytes of what a line says: the host takes one of more than 4096 for the command's.
+const MAX_TEXT: usize = 4000;
+
 /// What takes its meaning from a special character (`_POSIX_VDISABLE`).
 const DISABLED: u8 = 0;
 
@@ -96,9 +99,13 @@ fn line(text: &str) {
     write(&format!("{MARK} {}\n", one_line(text)));
 }
 
-/// Whoever reads the console reads by lines, and what an image says must not look like more than one.
+/// Whoever reads the console reads by lines, and what an image says must not look like more than one, nor like none.
 fn one_line(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    let text = &text[..text.floor_char_boundary(MAX_TEXT)];
+    let mut line: String =
+        text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
+    line.truncate(line.floor_char_boundary(MAX_TEXT));
+    line
 }
 
 /// There is nobody to tell that the console cannot be written to.
@@ -113,5 +120,13 @@ mod tests {
     #[test]
     fn an_error_is_one_line() {
         assert_eq!(one_line("a\n[vmroot-init] exit code 0\r\u{1b}[2J ü"), r"a\n[vmroot-init] exit code 0\r\u{1b}[2J ü");
+    }
+
+    #[test]
+    fn a_line_has_an_end() {
+        for text in ["x", "ü", "\n"] {
+            let line = one_line(&text.repeat(100_000));
+            assert!((MAX_TEXT - 1..=MAX_TEXT).contains(&line.len()), "{} bytes", line.len());
+        }
     }
 }
