@@ -42,13 +42,19 @@ pub(crate) fn program(file: Option<&Path>, architecture: &str) -> anyhow::Result
         return Ok(guest::init_for(&architecture).map_err(vmroot::Error::from)?.to_vec());
     };
     let read = || -> anyhow::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        File::open(file)?.take(MAX_INIT + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > MAX_INIT {
-            bail!("longer than {MAX_INIT} bytes");
-        }
+        let bytes = read(file)?;
         guest::check_program(&bytes, &architecture).map_err(vmroot::Error::from)?;
         Ok(bytes)
     };
     read().with_context(|| format!("--init={}", file.display()))
+}
+
+/// The bytes of a file that is to be an init.
+pub(crate) fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(file)?.take(MAX_INIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_INIT {
+        bail!("longer than {MAX_INIT} bytes");
+    }
+    Ok(bytes)
 }

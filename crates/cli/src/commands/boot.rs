@@ -16,7 +16,7 @@ use crate::bars::Bars;
 use crate::boot::BootArguments;
 use crate::context::{Context, Opened};
 use crate::exit::{Silent, Usage};
-use crate::{environment, output, signals};
+use crate::{environment, init, output, signals};
 
 /// Temporary directories of the cache are swept by it where this process could not remove them.
 const TEMPORARY: &str = ".tmp-boot-";
@@ -133,7 +133,7 @@ impl Init {
             None => Ok(Self::Ours(guest::init_for(kernel.architecture.image_name()).map_err(vmroot::Error::from)?)),
             Some(none) if none == Path::new("none") => Ok(Self::Image),
             Some(file) => {
-                let bytes = fs::read(file).with_context(|| file.display().to_string())?;
+                let bytes = init::read(file).with_context(|| file.display().to_string())?;
                 if !bytes.starts_with(b"#!") {
                     let checked = guest::check_program(&bytes, kernel.architecture.image_name());
                     checked.map_err(vmroot::Error::from).with_context(|| file.display().to_string())?;
