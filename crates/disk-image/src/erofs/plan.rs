@@ -120,7 +120,11 @@ impl<'a> Plan<'a> {
         let epoch = most_frequent_time(fs);
         let mut packer = Packer::new();
         let start = match files {
-            Files::Stored(stored) => stored.end.into(),
+            Files::Stored(stored) => {
+                // Or else the root had the number 0, and readers of directories would take it for no entry.
+                packer.place(1);
+                stored.end.into()
+            }
             _ => {
                 let head = SUPERBLOCK_OFFSET + size_of::<Superblock>() + devices * size_of::<DeviceSlot>();
                 packer.place(head as u64);

@@ -116,6 +116,21 @@ proptest! {
     }
 }
 
+/// C libraries leave out the entries of a directory whose inode number is 0, as of files that were removed.
+#[test]
+fn the_root_has_a_number() {
+    if cannot_mount() {
+        return;
+    }
+    let root = Root::of_entries([Entry::directory("directory")]);
+    for compression in BOTH {
+        let mounted = Mounted::new(&image(&root, compression, 1), &[]);
+        let number = |path: &str| fs::metadata(mounted.path().join(path)).unwrap().ino();
+        assert_eq!(number("."), number("directory/.."));
+        assert!(number(".") > 0 && number(".") != number("directory"));
+    }
+}
+
 /// Who reads a file in pieces, back to front, starts to decode anywhere.
 #[test]
 fn it_can_be_read_from_anywhere() {
