@@ -2,7 +2,6 @@
 
 mod args;
 mod bars;
-mod boot;
 mod commands;
 mod context;
 mod environment;

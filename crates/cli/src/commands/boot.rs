@@ -12,8 +12,8 @@ use vmroot::boot::{Console, Ended, Guest, GuestOptions, Kernel, ModuleTree, Says
 use vmroot::export::Progress;
 use vmroot::{Addition, ContainerFs, InodeId, Platform, RuntimeConfig, Top, guest};
 
+use crate::args::BootArguments;
 use crate::bars::Bars;
-use crate::boot::BootArguments;
 use crate::context::{Context, Opened};
 use crate::exit::{Silent, Usage};
 use crate::{environment, init, output, signals};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use vmroot::boot::{Acceleration, Via, Vmm};
 
-use crate::args::{seconds, size};
+use super::quantity::{seconds, size};
 use crate::top::TopArguments;
 
 /// How to boot.
