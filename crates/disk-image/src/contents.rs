@@ -1,7 +1,8 @@
 //! The contents of files, moved in long writes.
 //!
 //! Files lie in an image in the order in which they lie in contents files, as far as its form lets them, so nearly
-//! everything is read and written front to back.
+//! everything is read and written front to back. Contents lie in whole blocks, zeros behind the end of a file, and an
+//! index that says otherwise does not open.
 
 use std::io;
 use std::ops::Range;
@@ -145,21 +146,11 @@ impl Job {
         let mut rest = buffer.resize(length as usize);
         for piece in &self.pieces {
             let (bytes, behind) = rest.split_at_mut(piece.length as usize);
-            piece.read(fs, bytes).map_err(|error| unreadable(fs, piece.file, error))?;
+            let file = &fs.contents_file(piece.file).file;
+            file.read_exact_at(bytes, piece.from).map_err(|error| unreadable(fs, piece.file, error))?;
             rest = behind;
         }
         target.write(buffer.as_slice(), first.to).map_err(Error::Write)
-    }
-}
-
-impl Run {
-    /// An index may end its contents file within a block; zeros are behind it.
-    fn read(&self, fs: &ContainerFs, bytes: &mut [u8]) -> io::Result<()> {
-        let contents = fs.contents_file(self.file);
-        let there = contents.length.saturating_sub(self.from).min(self.length);
-        let (there, behind) = bytes.split_at_mut(there as usize);
-        behind.fill(0);
-        contents.file.read_exact_at(there, self.from)
     }
 }
 

@@ -9,6 +9,7 @@ mod erofs;
 mod error;
 mod ext4;
 mod identity;
+mod root;
 mod squashfs;
 mod target;
 mod workers;

@@ -1,9 +1,10 @@
 //! Where the contents of files go.
 
 use super::format::BLOCK;
-use super::plan::{Plan, check_blocks, inodes};
+use super::plan::{Plan, check_blocks};
 use crate::Result;
 use crate::contents::{Run, Runs};
+use crate::root::inodes;
 
 /// All blocks of all files, with their addresses.
 #[derive(Default)]

@@ -6,6 +6,7 @@ use vmroot_container_fs::{ContainerFs, InodeId, InodeKind};
 use zerocopy::IntoBytes;
 
 use super::format::{BLOCK, Dirent};
+use crate::root::file_type;
 
 const ENTRY: usize = size_of::<Dirent>();
 
@@ -94,18 +95,4 @@ fn entries<'a>(fs: &'a ContainerFs, directory: InodeId, parent: InodeId) -> Box<
         Some(child) => dots.next_if(|dot| dot.name < child.name).or_else(|| children.next()),
         None => dots.next(),
     }))
-}
-
-/// `EROFS_FT_*`.
-fn file_type(kind: InodeKind) -> u8 {
-    match kind {
-        InodeKind::Regular => 1,
-        InodeKind::Directory => 2,
-        InodeKind::Character => 3,
-        InodeKind::Block => 4,
-        InodeKind::Fifo => 5,
-        InodeKind::Socket => 6,
-        InodeKind::Symlink => 7,
-        InodeKind::Link => unreachable!("a root has no links to paths"),
-    }
 }

@@ -5,6 +5,7 @@ use zerocopy::IntoBytes;
 
 use super::format::{CompactInode, ExtendedInode, FORMAT_EXTENDED, LAYOUT_COMPRESSED, LAYOUT_INLINE, LAYOUT_PLAIN};
 use super::plan::{Layout, Placed};
+use crate::root::device_number;
 
 /// Writes the inode, in its short or long form; its xattrs and its tail follow.
 pub(crate) fn write(ino: InodeId, stat: &Stat, placed: &Placed, xattr_count: u16, bytes: &mut Vec<u8>) {
@@ -48,11 +49,10 @@ pub(crate) fn write(ino: InodeId, stat: &Stat, placed: &Placed, xattr_count: u16
     }
 }
 
-/// A device number as the kernel's `new_encode_dev` packs it; 0 for others.
+/// The number of a device; 0 for others.
 fn device(stat: &Stat) -> u32 {
-    let (major, minor) = stat.device;
     match stat.kind {
-        InodeKind::Character | InodeKind::Block => minor & 0xff | major << 8 | (minor & !0xff) << 12,
+        InodeKind::Character | InodeKind::Block => device_number(stat.device),
         _ => 0,
     }
 }

@@ -16,8 +16,9 @@ use zerocopy::IntoBytes;
 use super::FORM;
 use super::format::{BLOCK, DeviceSlot};
 use super::metadata::{ItemRuns, write_directories};
-use super::plan::{Files, Plan, check_blocks, inodes};
+use super::plan::{Files, Plan, check_blocks};
 use super::superblock::{DEVICE_TABLE, seal, superblock};
+use crate::root::inodes;
 use crate::target::Target;
 use crate::{Error, Result};
 

@@ -8,8 +8,9 @@ use super::compress::write_indexes;
 use super::directory::DirectoryBlocks;
 use super::format::BLOCK;
 use super::inode;
-use super::plan::{Files, Layout, Placed, Plan, inodes};
+use super::plan::{Files, Layout, Placed, Plan};
 use crate::Result;
+use crate::root::inodes;
 
 /// The most blocks of a run, but for an inode that takes more.
 const RUN: u64 = 256;

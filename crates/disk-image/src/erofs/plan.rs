@@ -17,6 +17,7 @@ use super::format::{BLOCK, CompactInode, DeviceSlot, ExtendedInode, SLOT, SUPERB
 use super::packer::Packer;
 use super::xattrs::{self, XattrTable};
 use super::{FORM, MAX_BLOCKS};
+use crate::root::{self, inodes, unrepresentable};
 use crate::{Error, Result};
 
 /// Inodes that are packed together. More of them pack better, and stand less in the order of a walk: this is a tenth of
@@ -135,7 +136,7 @@ impl<'a> Plan<'a> {
         let mut plan = Self { fs, files, epoch, xattrs, inodes, spans, start, directory_block: 0, end: 0 };
         plan.inodes.reserve_exact(fs.inode_count() as usize);
         let mut room = Vec::with_capacity(plan.inodes.capacity());
-        for ino in self::inodes(fs) {
+        for ino in root::inodes(fs) {
             let (placed, size) = plan.shape(ino)?;
             plan.inodes.push(placed);
             room.push(size);
@@ -177,7 +178,7 @@ impl<'a> Plan<'a> {
             _ => stat.size,
         };
         let extended = needs_long_form(&stat, size) || stat.mtime != self.epoch;
-        let body = self.xattrs.body(self.fs, ino).map_err(|what| unrepresentable(self.fs, ino, what))?;
+        let body = self.xattrs.body(self.fs, ino).map_err(|what| unrepresentable(self.fs, ino, FORM, what))?;
         let core = if extended { size_of::<ExtendedInode>() } else { size_of::<CompactInode>() };
         let head = (core + body.size()) as u64;
         let mut layout = layout(&stat, size, head, self.files);
@@ -253,11 +254,6 @@ pub(crate) fn check_blocks(blocks: u64) -> Result<u32> {
     u32::try_from(blocks).map_err(too_large)
 }
 
-/// All inodes of a root, by number.
-pub(crate) fn inodes(fs: &ContainerFs) -> impl Iterator<Item = InodeId> + use<> {
-    (0..fs.inode_count()).map(InodeId)
-}
-
 fn layout(stat: &Stat, size: u64, head: u64, files: Files<'_>) -> Layout {
     let tail = size % BLOCK;
     let inline = match stat.kind {
@@ -288,14 +284,8 @@ fn most_frequent_time(fs: &ContainerFs) -> Timestamp {
 fn check_xattrs(fs: &ContainerFs) -> Result<()> {
     for ino in inodes(fs).filter(|ino| fs.has_xattrs(*ino)) {
         if let Some(what) = fs.xattrs(ino).find_map(|(name, value)| xattrs::refusal(name, value)) {
-            return Err(unrepresentable(fs, ino, what));
+            return Err(unrepresentable(fs, ino, FORM, what));
         }
     }
     Ok(())
-}
-
-/// Names an inode by its first path.
-fn unrepresentable(fs: &ContainerFs, ino: InodeId, what: String) -> Error {
-    let path = fs.walk().find(|entry| entry.ino == ino).map_or_else(Vec::new, |entry| entry.path);
-    Error::Unrepresentable { path: path.into(), form: FORM, what }
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use vmroot_container_fs::{ContainerFs, Extent, InodeId, InodeKind, Stat};
 use vmroot_export::LastHoles;
 
+use super::FORM;
 use super::directory::Directory;
 use super::extents::MAX_FILE_BLOCKS;
 use super::format::{BLOCK, FIRST_INODE, MAX_LINKS};
@@ -17,8 +18,8 @@ use super::htree::MAX_LEAVES;
 use super::lacks::{Lack, Lacks};
 use super::time::InodeTime;
 use super::xattr::{MAX_SHARERS, Room, XattrSet};
-use super::{FORM, refusal};
 use crate::contents::unreadable;
+use crate::root::{inodes, unrepresentable};
 use crate::{Error, Result};
 
 /// Targets of symbolic links shorter than this stand in the inode.
@@ -85,7 +86,12 @@ impl<'a> Content<'a> {
     fn inode(&mut self, ino: InodeId) -> Result<()> {
         let stat = self.fs.stat(ino);
         if stat.kind != InodeKind::Directory && stat.nlink > MAX_LINKS {
-            return Err(refusal(self.fs, ino, format!("{} names of one file, only {MAX_LINKS}", stat.nlink)));
+            return Err(unrepresentable(
+                self.fs,
+                ino,
+                FORM,
+                format!("{} names of one file, only {MAX_LINKS}", stat.nlink),
+            ));
         }
         if !InodeTime::holds(stat.mtime) {
             self.lacks.add(ino, Lack::Time);
@@ -93,7 +99,12 @@ impl<'a> Content<'a> {
         match stat.kind {
             InodeKind::Directory => {
                 let directory = Directory::new(self.fs, ino, &self.hasher).map_err(|_| {
-                    refusal(self.fs, ino, format!("so many entries of a directory, only {MAX_LEAVES} blocks of them"))
+                    unrepresentable(
+                        self.fs,
+                        ino,
+                        FORM,
+                        format!("so many entries of a directory, only {MAX_LEAVES} blocks of them"),
+                    )
                 })?;
                 self.small.push((ino, directory.blocks()));
             }
@@ -107,7 +118,7 @@ impl<'a> Content<'a> {
     fn file(&mut self, ino: InodeId, stat: &Stat) -> Result<()> {
         if stat.size > MAX_FILE_BLOCKS * BLOCK as u64 {
             let limit = MAX_FILE_BLOCKS * BLOCK as u64;
-            return Err(refusal(self.fs, ino, format!("{} bytes of a file, only {limit}", stat.size)));
+            return Err(unrepresentable(self.fs, ino, FORM, format!("{} bytes of a file, only {limit}", stat.size)));
         }
         self.files.extend(self.fs.extent(ino).map(|extent| (ino, extent)));
         Ok(())
@@ -116,7 +127,12 @@ impl<'a> Content<'a> {
     fn xattrs(&mut self, ino: InodeId, shared: &mut Shared<'a>) -> Result<()> {
         let lacks = &mut self.lacks;
         let set = XattrSet::new(self.fs.xattrs(ino), |_| lacks.add(ino, Lack::Xattrs)).map_err(|_| {
-            refusal(self.fs, ino, format!("so many names of xattrs, only what one block of {BLOCK} bytes holds"))
+            unrepresentable(
+                self.fs,
+                ino,
+                FORM,
+                format!("so many names of xattrs, only what one block of {BLOCK} bytes holds"),
+            )
         })?;
         let Room::Block { apart } = set.room() else { return Ok(()) };
         let next = self.xattr_blocks.len() as u32;
@@ -175,11 +191,6 @@ impl<'a> Content<'a> {
         let values: u64 = self.values.iter().map(|length| length.div_ceil(BLOCK as u64)).sum();
         small + runs.map(|run| run.end - run.start).sum::<u64>() + self.xattr_blocks.len() as u64 + values
     }
-}
-
-/// All inodes of a root.
-pub(super) fn inodes(fs: &ContainerFs) -> impl Iterator<Item = InodeId> {
-    (0..fs.inode_count()).map(InodeId)
 }
 
 /// More than 2^32 inodes are too many.

@@ -7,6 +7,7 @@ use super::format::BLOCK;
 use super::hash::NameHasher;
 use super::htree::{Index, TooManyEntries};
 use super::inode::number_of;
+use crate::root::file_type;
 
 /// Bytes behind the entries of a block: an entry without a name that holds the checksum.
 const TAIL: usize = 12;
@@ -97,19 +98,6 @@ pub(super) fn entry_header(inode: u32, length: usize, name: usize, kind: InodeKi
     header[6] = name as u8;
     header[7] = file_type(kind);
     header
-}
-
-fn file_type(kind: InodeKind) -> u8 {
-    match kind {
-        InodeKind::Regular => 1,
-        InodeKind::Directory => 2,
-        InodeKind::Character => 3,
-        InodeKind::Block => 4,
-        InodeKind::Fifo => 5,
-        InodeKind::Socket => 6,
-        InodeKind::Symlink => 7,
-        InodeKind::Link => unreachable!("a root has no links to paths"),
-    }
 }
 
 /// A block of entries.

@@ -11,13 +11,14 @@ use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::checksum::Seed;
-use super::content::{Content, inodes};
+use super::content::Content;
 use super::fit::Fit;
 use super::format::{BLOCK, GROUP, GroupRecord, group_flags};
 use super::geometry::{Geometry, Place, has_superblock};
 use super::inode::number_of;
 use super::output::Output;
 use crate::Result;
+use crate::root::inodes;
 
 /// Writes the bitmaps of all groups, and gives their descriptors.
 pub(super) fn write_groups(content: &Content<'_>, fit: &Fit, seed: Seed, output: &mut Output<'_>) -> Result<Vec<u8>> {

@@ -6,6 +6,7 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::checksum::Seed;
 use super::format::{EXTRA, FIRST_INODE, INODE, InodeRecord, JOURNAL_INODE, MAX_LINKS, ROOT_INODE};
 use super::time::InodeTime;
+use crate::root::device_number;
 
 /// The number that an inode of the root has in the file system.
 pub(super) fn number_of(ino: InodeId) -> u32 {
@@ -90,8 +91,7 @@ pub(super) fn device_block((major, minor): (u32, u32)) -> [u8; 60] {
     if major < 256 && minor < 256 {
         block[..4].copy_from_slice(&(major << 8 | minor).to_le_bytes());
     } else {
-        let number = minor & 0xff | major << 8 | (minor & !0xff) << 12;
-        block[4..8].copy_from_slice(&number.to_le_bytes());
+        block[4..8].copy_from_slice(&device_number((major, minor)).to_le_bytes());
     }
     block
 }

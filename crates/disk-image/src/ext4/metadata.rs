@@ -7,7 +7,7 @@ use vmroot_container_fs::{ContainerFs, InodeId, InodeKind, Stat};
 use zerocopy::IntoBytes;
 
 use super::checksum::Seed;
-use super::content::{Content, SHORT_LINK, inodes};
+use super::content::{Content, SHORT_LINK};
 use super::directory::{Directory, children};
 use super::extents::Mapping;
 use super::fit::Fit;
@@ -18,6 +18,7 @@ use super::output::Output;
 use super::space::Space;
 use super::xattr::XattrSet;
 use crate::Result;
+use crate::root::inodes;
 
 /// Writes inode tables and blocks, each in order.
 pub(super) struct MetadataWriter<'w, 'a> {

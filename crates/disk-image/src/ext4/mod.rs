@@ -35,7 +35,7 @@ mod xattr;
 use std::fs::File;
 use std::sync::{Mutex, PoisonError};
 
-use vmroot_container_fs::{ContainerFs, InodeId};
+use vmroot_container_fs::ContainerFs;
 use vmroot_export::{Hook, Meter, Omissions};
 use vmroot_sys::AlignedBuffer;
 
@@ -141,10 +141,4 @@ pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> R
     let (free_inodes, free) = (inodes - content.last_inode(), fit.free() * BLOCK as u64);
     let [without_xattrs, clamped_times] = content.lacks.with_paths(fs);
     Ok(Ext4Report { bytes, free, inodes, free_inodes, uuid: identity.uuid, without_xattrs, clamped_times })
-}
-
-/// Something that ext4 cannot hold, with its path.
-fn refusal(fs: &ContainerFs, ino: InodeId, what: String) -> Error {
-    let path = fs.walk().find(|entry| entry.ino == ino).map(|entry| entry.path).unwrap_or_default();
-    Error::Unrepresentable { path: path.into(), form: FORM, what }
 }

@@ -8,7 +8,8 @@ use super::extent::{Extent, Extents};
 use super::indexes::{self, Scheme};
 use crate::Result;
 use crate::erofs::format::BLOCK;
-use crate::erofs::plan::{Layout, Plan, check_blocks, inodes};
+use crate::erofs::plan::{Layout, Plan, check_blocks};
+use crate::root::inodes;
 
 /// Files are cut into segments of so many bytes, each compressed for itself: enough that half a block, which is lost at
 /// the end of each, is little.

@@ -9,8 +9,8 @@ use crate::Result;
 /// Jobs for each thread that may be begun before the first of them is taken.
 const AHEAD: usize = 3;
 
-/// Hands the jobs out to `threads` threads, at least one, each of which works by a function of its own that `worker` makes; hands their
-/// results to `take`, on the caller's thread, in the order of the jobs.
+/// Hands the jobs out to `threads` threads, at least one, each of which works by a function of its own that `worker`
+/// makes; hands their results to `take`, on the caller's thread, in the order of the jobs.
 ///
 /// # Errors
 /// The first error in that order, of a job or of `take`. Jobs after it may have been done.
