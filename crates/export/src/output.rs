@@ -12,8 +12,8 @@ use crate::{Error, Result};
 /// A file that somebody will find under its name only once it is complete.
 ///
 /// The bytes go to a temporary file in the same directory; [`Self::commit`] renames it, dropping removes it. What is no
-/// regular file, such as a device or a named pipe, is written to directly, and a symbolic link stays: its target is
-/// replaced.
+/// regular file, such as a device or a named pipe, is written to directly, and a symbolic link to something stays:
+/// its target is replaced.
 #[derive(Debug)]
 pub struct OutputFile {
     destination: Destination,

@@ -136,7 +136,9 @@ fn command(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Comm
     }
     command.args(["-mkfs-time", &latest_second(fs).to_string()]);
     // The root directory's inode is changed afterwards, so inodes are not compressed: they are a part in three hundred.
-    command.args(["-noI", "-quiet", "-no-progress", "-exit-on-error", "-force"]).arg(path);
+    command.args(["-noI", "-quiet", "-no-progress", "-exit-on-error", "-force"]);
+    // A name that begins with a dash is no option.
+    command.arg(Path::new(".").join(path));
     // It would contradict -mkfs-time, and change times.
     command.env_remove("SOURCE_DATE_EPOCH");
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
