@@ -51,14 +51,14 @@ fn addition(text: OsString) -> Result<Addition, String> {
 fn octal(digits: &[u8]) -> Result<u32, String> {
     let mode = std::str::from_utf8(digits).ok().and_then(|digits| u32::from_str_radix(digits, 8).ok());
     let text = digits.escape_ascii();
-    mode.filter(|mode| *mode <= 0o7777 && digits[0] != b'+').ok_or_else(|| format!("{text:?} is no octal mode"))
+    mode.filter(|mode| *mode <= 0o7777 && digits[0] != b'+').ok_or_else(|| format!("`{text}` is no octal mode"))
 }
 
 fn id(digits: &[u8]) -> Result<u32, String> {
     let id = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
     // The kernel takes the largest for "leave it".
     let id = id.filter(|id| *id != u32::MAX && digits[0] != b'+');
-    id.ok_or_else(|| format!("{:?} is no user or group id", digits.escape_ascii()))
+    id.ok_or_else(|| format!("`{}` is no user or group id", digits.escape_ascii()))
 }
 
 #[cfg(test)]
@@ -85,6 +85,8 @@ mod tests {
         for text in ["a", "a:", ":/b", "a:b", "a:/b:", "a:/b:9", "a:/b:1:2", "a:/b:755:1:x", "a:/b:77777", "a:/b:+7"] {
             assert!(addition(text.into()).is_err(), "{text}");
         }
+        assert_eq!(addition("a:/b:9".into()).unwrap_err(), "`9` is no octal mode");
+        assert_eq!(addition("a:/b:7:1:x".into()).unwrap_err(), "`x` is no user or group id");
         for text in ["a:/b:755:1:4294967295", "a:/b:755:-1:0", "a:/b:755:0:0:0"] {
             assert!(addition(text.into()).is_err(), "{text}");
         }

@@ -53,6 +53,8 @@ fn how_to_run_it_is_written_beside_any_form() {
     let out = program.path("none/tar").display().to_string();
     program.run(["export", &image, &out, "--arch=amd64", "--format=tar", "--config-out", &config]).fails(1);
     assert_eq!(fs::read(&config).unwrap(), b"old");
+    let message = program.run(["export", &image, &config, "--format=tar", "--config-out", &config]).fails(2);
+    assert!(message.contains("--config-out") && fs::read(&config).unwrap() == b"old", "{message}");
 }
 
 #[test]

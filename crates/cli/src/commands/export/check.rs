@@ -9,6 +9,9 @@ use vmroot::disk_image::ErofsCompression;
 use crate::args::{ExportArguments, FileCompression, Format};
 use crate::exit::Usage;
 
+/// Bytes of a label that ext4 has room for.
+const MAX_LABEL: usize = 16;
+
 /// Refuses what the form would not heed.
 pub(super) fn check(format: Format, out: &Path, options: &ExportArguments) -> anyhow::Result<()> {
     use Format as F;
@@ -29,6 +32,12 @@ pub(super) fn check(format: Format, out: &Path, options: &ExportArguments) -> an
     ];
     match rules.iter().find(|(given, _, formats)| *given && !formats.contains(&format)) {
         Some((_, what, formats)) => Err(anyhow!(Usage(format!("{what} is for --format {}", list(formats))))),
+        None if options.config_out.as_deref() == Some(out) => {
+            Err(anyhow!(Usage(format!("--config-out {} is what the image is written to", out.display()))))
+        }
+        None if options.label.as_ref().is_some_and(|label| label.len() > MAX_LABEL) => {
+            Err(anyhow!(Usage(format!("--label has at most {MAX_LABEL} bytes"))))
+        }
         None => file_compression(options).map(drop),
     }
 }
