@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 use vmroot_container_fs::{InodeKind, Stat};
 
+use super::acl;
 use super::export::Export;
 use super::made::Made;
 use super::refusal::Refused;
@@ -39,7 +40,10 @@ impl Export<'_> {
         } else {
             let owned = self.set_owner(made, stat, path)?;
             for (name, value) in self.fs.xattrs(stat.ino) {
-                self.set_xattr(made, name, name, value, path)?;
+                let set = self.set_xattr(made, name, name, value, path)?;
+                if set && name == acl::NAME && !acl::agrees(value, stat.mode) {
+                    self.refuse(path, Refused::Xattr(name.into()), Errno::INVAL);
+                }
             }
             self.mode_for(stat, owned, path)
         };
@@ -74,10 +78,9 @@ impl Export<'_> {
         as_name: &[u8],
         value: &[u8],
         path: &dyn Fn() -> PathBuf,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let refused = || Refused::Xattr(name.into());
-        self.unless(NO_XATTR, made.set_xattr(as_name, value), refused, "set an xattr of", path)?;
-        Ok(())
+        self.unless(NO_XATTR, made.set_xattr(as_name, value), refused, "set an xattr of", path)
     }
 
     /// Without its owner, a setuid file would run with the rights of whoever exported it.
@@ -102,12 +105,15 @@ impl Export<'_> {
         }
         for (name, value) in self.fs.xattrs(stat.ino) {
             match rootless::recorded_name(name) {
-                Some(as_name) => self.set_xattr(made, name, &as_name, value, path)?,
+                Some(as_name) => {
+                    self.set_xattr(made, name, &as_name, value, path)?;
+                }
                 None => self.refuse(path, Refused::Xattr(name.into()), Errno::PERM),
             }
         }
         let name = rootless::OVERRIDE_STAT.as_bytes();
-        self.set_xattr(made, name, name, rootless::override_stat(stat).as_bytes(), path)
+        self.set_xattr(made, name, name, rootless::override_stat(stat).as_bytes(), path)?;
+        Ok(())
     }
 
     /// Whether a call was done; an expected refusal of it is noted, any other is an error.

@@ -4,6 +4,7 @@
 //! land outside of the target. [`attributes`] knows what an unprivileged user is refused, [`rootless`] how that is
 //! recorded instead.
 
+mod acl;
 mod attributes;
 mod cursor;
 mod export;

@@ -199,3 +199,49 @@ fn a_time_that_the_file_system_does_not_have_is_said() {
         assert_eq!(said.count(), usize::from(lost), "{seconds}.{nanoseconds}: {:?}", report.refusals);
     }
 }
+
+/// An access control list as getxattr(2) gives it (`linux/posix_acl_xattr.h`), of tags and permissions.
+fn access_list(entries: &[(u16, u16)]) -> Vec<u8> {
+    let entry = |&(tag, permissions): &(u16, u16)| {
+        let id: u32 = if tag == 2 { 1000 } else { u32::MAX };
+        [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    [2_u32.to_le_bytes().to_vec(), entries.iter().flat_map(entry).collect()].concat()
+}
+
+#[test]
+fn a_list_that_contradicts_the_mode_is_said() {
+    const NAME: &str = "system.posix_acl_access";
+    if skip::needs_root() {
+        return;
+    }
+    let lists = [
+        (access_list(&[(1, 6), (2, 7), (4, 4), (0x10, 5), (0x20, 4)]), 0o654),
+        (access_list(&[(1, 6), (2, 7), (4, 4), (0x10, 5), (0x20, 4)]), 0o644),
+        (access_list(&[(1, 6), (2, 7), (4, 4), (0x10, 5), (0x20, 4)]), 0o055),
+        (access_list(&[(1, 6), (4, 4), (0x20, 4)]), 0o644),
+        (access_list(&[(1, 6), (4, 4), (0x20, 4)]), 0o600),
+    ];
+    let name = |number: usize| number.to_string();
+    let entries = lists.iter().enumerate().flat_map(|(number, (list, mode))| {
+        let directory = format!("{number}d");
+        [Entry::file(name(number), "x"), Entry::directory(directory)]
+            .map(|entry| entry.mode(*mode).xattr(NAME, list.as_slice()))
+    });
+    let root = Root::of(&[Layer::new(entries)]);
+    let target = tempfile::tempdir().unwrap();
+    let report = export_directory(&root.fs, target.path(), &DirectoryOptions::default()).unwrap();
+    let mut contradictions = 0;
+    for (number, (list, mode)) in lists.iter().enumerate() {
+        for name in [name(number), format!("{number}d")] {
+            let path = target.path().join(&name);
+            assert_eq!(look_at(&path).mode() & 0o7777, *mode, "{name}");
+            let mut value = [0; 100];
+            let length = rustix::fs::getxattr(&path, NAME, &mut value[..]).unwrap_or(0);
+            let said = report.refusals.listed.iter().filter(|refusal| refusal.path == Path::new(&name)).count();
+            assert_eq!(said, usize::from(value[..length] != list[..]), "{name}: {:?}", report.refusals);
+            contradictions += said;
+        }
+    }
+    assert_eq!(contradictions, 8);
+}
