@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
+use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::skip;
 
-use crate::erofs;
 use crate::program::{Program, wait_for, wait_until};
 use crate::samples::{image, serve};
+use crate::{erofs, same_tree};
 
 struct Writable {
     program: Program,
@@ -119,6 +120,35 @@ fn in_the_foreground_signals_and_umount_end_it() {
             writable.assert_clean();
             writable.assert_kept();
         }
+    }
+}
+
+#[test]
+fn what_overlayfs_has_a_meaning_of_its_own_for_is_said() {
+    for driver in drivers() {
+        let program = Program::new();
+        let layer = Layer::new([
+            Entry::char_device("dev/nothing", 0, 0),
+            Entry::char_device("dev/null", 1, 3),
+            Entry::file("marked", "x").xattr("trusted.overlay.origin", "y"),
+            Entry::file("plain", "x").xattr("trusted.other", "y"),
+        ]);
+        same_tree::load(&program, &[layer], &Encoding::default());
+        let [place, upper, work] = ["place", "upper", "work"].map(|name| program.path(name));
+        for directory in [&place, &upper, &work] {
+            fs::create_dir(directory).unwrap();
+        }
+        let [upper, work] =
+            [("upper", upper), ("work", work)].map(|(name, path)| format!("--{name}={}", path.display()));
+        let place = place.to_str().unwrap();
+        let answer =
+            program.run(["mount", "example.org/stack:v1", place, &upper, &work, "--detach", "--suid-dev", driver]);
+        let seen = ["dev/nothing", "dev/null", "marked"].map(|name| Path::new(place).join(name).exists());
+        program.ok(["umount", place]);
+        assert!(answer.status.success(), "{answer}");
+        let what = "not as in the image, overlayfs has a meaning of its own for it";
+        assert_eq!(answer.stderr, format!("{what}: dev/nothing\n{what}: marked\n"));
+        assert_eq!(seen, [false, true, true]);
     }
 }
 

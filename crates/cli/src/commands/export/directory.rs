@@ -32,7 +32,8 @@ pub(super) fn directory(export: &Export<'_>) -> anyhow::Result<()> {
     }
     let shown = refusals.listed.len().min(SHOWN) as u64;
     if refusals.total > shown {
-        output::note(&format!("and {} more; --rootless records them in xattrs", refusals.total - shown));
+        let advice = if rootless { "" } else { "; --rootless records owners, modes and devices in xattrs" };
+        output::note(&format!("and {} more{advice}", refusals.total - shown));
     }
     Ok(())
 }

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use vmroot::Client;
+use vmroot::export::Omissions;
 use vmroot::fuse::{Mount, MountOptions, Unmounted};
 use vmroot::kernel_mount::{self, Mounted, Upper, mount_erofs, mount_overlay};
+use vmroot::{Client, ContainerFs, InodeKind};
 
 use crate::args::{Driver, MountArguments};
 use crate::context::{Context, Opened};
+use crate::output;
 
 /// A root in the tree, or a writable view of it.
 pub(super) enum Standing {
@@ -88,12 +90,14 @@ impl Standing {
 impl Mounter<'_> {
     /// Mounts the root where nobody looks, and a view of it on the directory.
     fn writable(&self, opened: Opened, upper: Upper<'_>, directory: &Path) -> anyhow::Result<Standing> {
+        let marks = marks_of_overlays(&opened.root);
         let private = tempfile::Builder::new().prefix(".tmp-").tempdir_in(&self.scratch)?;
         let root = self.root(opened, private.path())?;
         let view = mount_overlay(private.path(), upper, directory, &self.kernel_options());
         // The view keeps what it needs of it.
         root.unmounter()()?;
         let view = view.map_err(vmroot::Error::from)?;
+        output::omissions("not as in the image, overlayfs has a meaning of its own for it", &marks);
         Ok(match root {
             Standing::Fuse { mount, _client, .. } => Standing::Fuse { mount, view: Some(view), _client },
             Standing::Kernel(_) => Standing::Kernel(view),
@@ -128,4 +132,16 @@ impl Mounter<'_> {
     fn kernel_options(&self) -> kernel_mount::MountOptions {
         kernel_mount::MountOptions { suid_dev: self.options.suid_dev }
     }
+}
+
+/// What a writable view does not show as it is: overlayfs hides what it takes for a deletion, and its own xattrs.
+fn marks_of_overlays(root: &ContainerFs) -> Omissions {
+    let mut marks = Omissions::default();
+    for entry in root.walk() {
+        let is_deletion = || entry.kind == InodeKind::Character && root.stat(entry.ino).device == (0, 0);
+        if is_deletion() || root.xattrs(entry.ino).any(|(name, _)| name.starts_with(b"trusted.overlay.")) {
+            marks.add(&entry.path);
+        }
+    }
+    marks
 }
