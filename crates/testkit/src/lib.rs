@@ -14,6 +14,7 @@ pub mod listing;
 pub mod model;
 pub mod overlay;
 pub mod registry;
+pub mod sample;
 pub mod skip;
 pub mod tar_builder;
 

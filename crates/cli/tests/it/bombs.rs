@@ -114,7 +114,7 @@ fn each_limit_has_an_option() {
 #[test]
 fn a_decoder_gets_only_so_much_memory() {
     let registry = Registry::start();
-    let layer = Layer::new([Entry::file("file", crate::samples::noise(1, 3 << 20))]);
+    let layer = Layer::new([Entry::file("file", vmroot_testkit::sample::noise(1, 3 << 20))]);
     let image = ImageBuilder::new().compression(Compression::Zstd).layer(&layer).build();
     let reference = serve(&registry, &image, "v1");
     let program = Program::new();

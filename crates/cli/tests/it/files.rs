@@ -1,9 +1,10 @@
 //! `ls`, `stat`, `cat`, `readlink` and `resolve`.
 
 use vmroot_testkit::registry::Registry;
+use vmroot_testkit::sample::noise;
 
 use crate::program::{Answer, Program};
-use crate::samples::{image, noise, serve};
+use crate::samples::{image, serve};
 
 fn pulled() -> (Program, String) {
     let registry = Registry::start();

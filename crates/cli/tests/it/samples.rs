@@ -4,6 +4,7 @@ use vmroot_model::Digest;
 use vmroot_testkit::image::{Image, ImageBuilder, Index, IndexBuilder};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::registry::Registry;
+use vmroot_testkit::sample::noise;
 
 /// Every repository in these tests.
 pub(crate) const REPOSITORY: &str = "test/image";
@@ -59,19 +60,6 @@ pub(crate) fn noisy(layers: u64, size: usize) -> Image {
         Layer::new(files)
     };
     (0..layers).fold(ImageBuilder::new(), |image, number| image.layer(&layer(number))).build()
-}
-
-/// Bytes that do not compress, the same for the same seed.
-pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
-    // xorshift64*, Vigna 2016.
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = move || {
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
-        state.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    };
-    std::iter::from_fn(|| Some(next().to_le_bytes())).flatten().take(length).collect()
 }
 
 /// Serves an image under a tag; gives its reference.

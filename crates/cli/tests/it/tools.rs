@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::Command;
 
 use vmroot_testkit::listing::Listing;
+use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
 
 use crate::program::Program;
-use crate::samples::noise;
 
 /// Runs another program, which must succeed.
 fn run<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) -> String {

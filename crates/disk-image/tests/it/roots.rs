@@ -65,13 +65,3 @@ fn open(files: &Path) -> ContainerFs {
     let contents = |digest: &Digest| files.join(format!("{}.contents", digest.hex()));
     ContainerFs::open(&files.join("root.idx"), &contents).unwrap()
 }
-
-/// Bytes that no file system makes smaller, other ones for each seed.
-pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed;
-    let next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    std::iter::repeat_with(next).take(length).collect()
-}

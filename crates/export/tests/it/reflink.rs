@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use vmroot_export::{DirectoryOptions, export_directory};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
+use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
 
 use crate::roots::{Root, expected};
@@ -32,7 +33,7 @@ fn shares(mkfs: &str, options: &[&str]) {
         return;
     }
     let disk = Disk::new(mkfs, options);
-    let layers = [Layer::new([Entry::file("large", noise()), Entry::file("small", "a few bytes")])];
+    let layers = [Layer::new([Entry::file("large", noise(1, FILE)), Entry::file("small", "a few bytes")])];
     let root = Root::beneath(disk.place.path(), &layers);
     let before = disk.used();
     let target = disk.place.path().join("out");
@@ -40,16 +41,6 @@ fn shares(mkfs: &str, options: &[&str]) {
     let taken = disk.used() - before;
     assert!(taken < FILE as u64 / 4, "{taken} bytes more are in use");
     assert_eq!(Listing::of_directory(&target).unwrap(), expected(&layers));
-}
-
-/// Bytes that no file system makes smaller.
-fn noise() -> Vec<u8> {
-    let mut state = 1_u64;
-    let next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    std::iter::repeat_with(next).take(FILE).collect()
 }
 
 /// A file system in a file, mounted.

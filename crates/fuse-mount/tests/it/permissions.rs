@@ -5,9 +5,10 @@ use std::process::Command;
 
 use vmroot_fuse_mount::MountOptions;
 use vmroot_testkit::layer::Entry;
+use vmroot_testkit::sample::access_list;
 use vmroot_testkit::skip;
 
-use crate::fixture::{Fixture, access_list, cannot_mount};
+use crate::fixture::{Fixture, cannot_mount};
 
 fn may_read(user: u32, path: &Path) -> bool {
     let mut command = Command::new("setpriv");

@@ -78,18 +78,3 @@ pub(crate) fn pattern(seed: u32, length: usize) -> Vec<u8> {
     let word = |position: u32| position.wrapping_mul(0x9e37_79b1).wrapping_add(seed).to_le_bytes();
     (0..).flat_map(word).take(length).collect()
 }
-
-/// An access list as getxattr(2) gives it: all to the owner, reading and searching to one user and
-/// the group, nothing to others (acl(5), `linux/posix_acl_xattr.h`).
-pub(crate) fn access_list(user: u32) -> Vec<u8> {
-    const UNDEFINED: u32 = u32::MAX;
-    let entries: [(u16, u16, u32); 5] =
-        [(0x01, 7, UNDEFINED), (0x02, 5, user), (0x04, 5, UNDEFINED), (0x10, 5, UNDEFINED), (0x20, 0, UNDEFINED)];
-    let mut bytes = 2u32.to_le_bytes().to_vec();
-    for (tag, permissions, id) in entries {
-        bytes.extend(tag.to_le_bytes());
-        bytes.extend(permissions.to_le_bytes());
-        bytes.extend(id.to_le_bytes());
-    }
-    bytes
-}

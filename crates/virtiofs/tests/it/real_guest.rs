@@ -7,9 +7,10 @@ use vmroot_testkit::guest::{Guest, Initramfs};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::{Listing, Row};
 use vmroot_testkit::model::Tree;
+use vmroot_testkit::sample::access_list;
 use vmroot_virtiofs::VirtioFsOptions;
 
-use crate::fixture::{Fixture, access_list, pattern};
+use crate::fixture::{Fixture, pattern};
 
 /// The guest's init up to a mounted root at `/mnt`.
 const MOUNT: &str = "#!/bin/sh

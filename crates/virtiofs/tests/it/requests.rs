@@ -2,9 +2,10 @@
 
 use rustix::io::Errno;
 use vmroot_testkit::layer::Entry;
+use vmroot_testkit::sample::access_list;
 use vmroot_virtiofs::VirtioFsOptions;
 
-use crate::fixture::{Fixture, Serving, access_list, pattern};
+use crate::fixture::{Fixture, Serving, pattern};
 use crate::front_end::Guest;
 use crate::message::*;
 use crate::tree::{ROOT, attributes, read_directory, read_file};

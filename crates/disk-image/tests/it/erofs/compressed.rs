@@ -9,10 +9,11 @@ use std::process::Command;
 use proptest::prelude::*;
 use vmroot_disk_image::{ErofsCompression, ErofsOptions, Error, write_erofs};
 use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::sample::noise;
 use vmroot_testkit::{arbitrary, skip};
 
 use super::fixture::{Mounted, cannot_mount, listing, run};
-use crate::roots::{Root, noise};
+use crate::roots::Root;
 
 const BOTH: [ErofsCompression; 2] = [ErofsCompression::LZ4, ErofsCompression::ZSTD];
 

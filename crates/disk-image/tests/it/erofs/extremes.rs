@@ -5,9 +5,10 @@ use std::os::unix::fs::MetadataExt;
 
 use vmroot_disk_image::Error;
 use vmroot_testkit::layer::Entry;
+use vmroot_testkit::sample::noise;
 
 use super::fixture::{Mounted, assert_same_as_model, cannot_mount, devices, image, listing, meta, try_image};
-use crate::roots::{Root, noise};
+use crate::roots::Root;
 
 #[test]
 fn a_directory_of_100_000_entries() {

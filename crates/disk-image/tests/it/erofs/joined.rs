@@ -6,10 +6,11 @@ use std::process::Command;
 
 use vmroot_disk_image::ErofsMeta;
 use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
 
 use super::fixture::{cannot_mount, listing, meta, run};
-use crate::roots::{Root, noise};
+use crate::roots::Root;
 
 fn root() -> Root {
     Root::of(&[

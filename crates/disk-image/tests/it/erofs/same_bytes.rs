@@ -6,9 +6,10 @@ use proptest::prelude::*;
 use vmroot_disk_image::write_erofs_meta;
 use vmroot_testkit::arbitrary;
 use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::sample::noise;
 
 use super::fixture::bytes_with;
-use crate::roots::{Root, noise};
+use crate::roots::Root;
 
 fn assert_same(layers: &[Layer]) {
     let (one, other) = (Root::of(layers), Root::of(layers));

@@ -11,11 +11,12 @@ use tempfile::TempDir;
 use vmroot_disk_image::{ErofsOptions, Error, write_erofs, write_erofs_meta};
 use vmroot_export::Progress;
 use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
 
 use super::fixture::{cannot_mount, image, listing, run};
 use crate::mounts::loop_device;
-use crate::roots::{Root, noise};
+use crate::roots::Root;
 
 /// The size of a disk; mkfs.xfs makes none under 300 MiB.
 const DISK: u64 = 400 << 20;

@@ -5,10 +5,11 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::sample::noise;
 use vmroot_testkit::{arbitrary, skip};
 
 use super::fixture::{Mounted, cannot_mount, image, meta, run};
-use crate::roots::{Root, noise};
+use crate::roots::Root;
 
 fn layers() -> [Layer; 2] {
     let file = |number: u64| {
