@@ -110,6 +110,11 @@ impl ContainerFs {
         self.index.inode_count()
     }
 
+    /// All inodes, by number.
+    pub fn inodes(&self) -> impl Iterator<Item = InodeId> + use<> {
+        (0..self.inode_count()).map(InodeId)
+    }
+
     /// The inode with this number, if there is one: for numbers that come from elsewhere.
     pub fn inode_id(&self, number: u64) -> Option<InodeId> {
         self.index.inode_id(number)
@@ -207,6 +212,11 @@ impl ContainerFs {
     /// Whether an inode has any xattr.
     pub fn has_xattrs(&self, ino: InodeId) -> bool {
         self.inode(ino).has_xattrs()
+    }
+
+    /// Whether any inode of the root has an xattr whose name begins so.
+    pub fn any_has_xattr(&self, prefix: &[u8]) -> bool {
+        self.inodes().any(|ino| self.xattrs(ino).any(|(name, _)| name.starts_with(prefix)))
     }
 
     /// Where the bytes of a regular file lie in [`Self::contents`]; nothing for an empty file and for others.

@@ -1,7 +1,7 @@
 //! The identity of an image: a function of what is in it.
 
 use sha2::{Digest as _, Sha256};
-use vmroot_container_fs::{ContainerFs, InodeId};
+use vmroot_container_fs::ContainerFs;
 use vmroot_model::Digest;
 
 /// A UUID of version 8 (RFC 9562, section 5.8): the first bits of SHA-256 over the form, the root's chain id and the
@@ -18,7 +18,7 @@ pub(crate) fn uuid(form: &str, chain_id: &Digest, options: &str) -> [u8; 16] {
 /// The latest time in a root, in seconds since 1970 as far as 32 bits say it: when an image of it was made, as seen
 /// from the image.
 pub(crate) fn latest_second(fs: &ContainerFs) -> u32 {
-    let times = (0..fs.inode_count()).map(|number| fs.stat(InodeId(number)).mtime.seconds);
+    let times = fs.inodes().map(|ino| fs.stat(ino).mtime.seconds);
     times.max().map_or(0, |seconds| seconds.clamp(0, u32::MAX.into()) as u32)
 }
 

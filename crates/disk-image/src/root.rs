@@ -1,12 +1,14 @@
 //! What every form asks of a root.
 
-use vmroot_container_fs::{ContainerFs, InodeId, InodeKind};
+use vmroot_container_fs::{ContainerFs, Extent, InodeId, InodeKind};
 
 use crate::Error;
 
-/// All inodes of a root, by number.
-pub(crate) fn inodes(fs: &ContainerFs) -> impl Iterator<Item = InodeId> + use<> {
-    (0..fs.inode_count()).map(InodeId)
+/// All files with contents, in the order in which these lie.
+pub(crate) fn files(fs: &ContainerFs) -> Vec<(InodeId, Extent)> {
+    let mut files: Vec<_> = fs.inodes().filter_map(|ino| Some((ino, fs.extent(ino)?))).collect();
+    files.sort_unstable_by_key(|(ino, extent)| (extent.file, extent.offset, *ino));
+    files
 }
 
 /// Something that a form cannot hold, with its first path.

@@ -85,6 +85,5 @@ pub(crate) fn going_on(flow: ControlFlow<()>) -> Result<()> {
 
 /// Bytes of all files of a root, each inode once.
 pub(crate) fn total_bytes(fs: &ContainerFs) -> u64 {
-    let inodes = (0..fs.inode_count()).filter_map(|number| fs.inode_id(number.into()));
-    inodes.filter_map(|ino| fs.extent(ino)).map(|extent| extent.length).sum()
+    fs.inodes().filter_map(|ino| fs.extent(ino)).map(|extent| extent.length).sum()
 }

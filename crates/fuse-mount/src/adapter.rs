@@ -41,7 +41,7 @@ const CAPABILITIES: [InitFlags; 4] = [
 ];
 
 /// What the names of POSIX access lists start with (acl(5)).
-const ACCESS_LIST: &[u8] = b"system.posix_acl_";
+const ACCESS_LISTS: &[u8] = b"system.posix_acl_";
 
 thread_local! {
     /// The bytes of a read, before they go to the kernel.
@@ -57,14 +57,6 @@ pub(crate) struct Adapter {
 impl Adapter {
     pub(crate) fn new(root: Arc<ContainerFs>, ahead: Ahead) -> Self {
         Self { root, ahead }
-    }
-
-    /// Whether any inode has an access list. Where none has, the kernel need not ask for them, one by one.
-    fn has_access_lists(&self) -> bool {
-        let inodes = (0..u64::from(self.root.inode_count())).filter_map(|number| self.root.inode_id(number));
-        inodes
-            .filter(|&ino| self.root.has_xattrs(ino))
-            .any(|ino| self.root.xattrs(ino).any(|(name, _)| name.starts_with(ACCESS_LIST)))
     }
 
     /// The inode that a request is about. The kernel knows only numbers that it was told, but nothing depends on that.
@@ -108,7 +100,7 @@ impl Filesystem for Adapter {
             // Refused by kernels that do not know it: they ask more often, and get the same answers.
             let _ = config.add_capabilities(capability);
         }
-        if self.has_access_lists() {
+        if self.root.any_has_xattr(ACCESS_LISTS) {
             let _ = config.add_capabilities(InitFlags::FUSE_POSIX_ACL);
         }
         // It sizes read requests as well, and is far below fuser's limit.

@@ -35,7 +35,7 @@ const CAPABILITIES: FsOptions = FsOptions::ASYNC_READ
     .union(FsOptions::EXPLICIT_INVAL_DATA);
 
 /// What the names of POSIX access lists start with (acl(5)).
-const ACCESS_LIST: &[u8] = b"system.posix_acl_";
+const ACCESS_LISTS: &[u8] = b"system.posix_acl_";
 
 /// The bits of open(2)'s flags that say whether a file is written: `O_WRONLY`, `O_RDWR`.
 const WRITING: u32 = 0o3;
@@ -49,14 +49,6 @@ pub(crate) struct Adapter {
 impl Adapter {
     pub(crate) fn new(root: Arc<ContainerFs>) -> Self {
         Self { sources: Sources::new(&root), root }
-    }
-
-    /// Whether any inode has an access list. Where none has, the guest need not ask for them, one by one.
-    fn has_access_lists(&self) -> bool {
-        let inodes = (0..u64::from(self.root.inode_count())).filter_map(|number| self.root.inode_id(number));
-        inodes
-            .filter(|&ino| self.root.has_xattrs(ino))
-            .any(|ino| self.root.xattrs(ino).any(|(name, _)| name.starts_with(ACCESS_LIST)))
     }
 
     /// The inode that a request is about: the guest may name any number.
@@ -101,7 +93,7 @@ impl FileSystem for Adapter {
     type Handle = u64;
 
     fn init(&self, _: FsOptions) -> io::Result<FsOptions> {
-        let lists = if self.has_access_lists() { FsOptions::POSIX_ACL } else { FsOptions::empty() };
+        let lists = if self.root.any_has_xattr(ACCESS_LISTS) { FsOptions::POSIX_ACL } else { FsOptions::empty() };
         Ok(CAPABILITIES | lists)
     }
 

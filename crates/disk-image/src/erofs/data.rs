@@ -4,7 +4,7 @@ use super::format::BLOCK;
 use super::plan::{Plan, check_blocks};
 use crate::Result;
 use crate::contents::{Run, Runs};
-use crate::root::inodes;
+use crate::root::files;
 
 /// All blocks of all files, with their addresses.
 #[derive(Default)]
@@ -19,19 +19,17 @@ pub(crate) struct Data {
 impl Data {
     /// Gives every file its address behind the metadata.
     pub(crate) fn place(plan: &mut Plan<'_>) -> Result<Self> {
-        let mut extents: Vec<_> = inodes(plan.fs)
-            .filter(|ino| plan.inodes[ino.0 as usize].blocks() > 0)
-            .filter_map(|ino| plan.fs.extent(ino).map(|extent| (extent.file, extent.offset, ino)))
-            .collect();
-        extents.sort_unstable();
         let mut data = Self { runs: Runs::default(), bytes: 0, end: check_blocks(plan.end)? };
-        for (file, from, ino) in extents {
+        for (ino, extent) in files(plan.fs) {
             let placed = &mut plan.inodes[ino.0 as usize];
+            if placed.blocks() == 0 {
+                continue;
+            }
             placed.layout.set_block(data.end.into())?;
             let (to, length) = (u64::from(data.end) * BLOCK, placed.blocks() * BLOCK);
             data.end = check_blocks(u64::from(data.end) + placed.blocks())?;
             data.bytes += length;
-            data.runs.push(Run { file, from, to, length });
+            data.runs.push(Run { file: extent.file, from: extent.offset, to, length });
         }
         Ok(data)
     }

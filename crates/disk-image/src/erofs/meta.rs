@@ -18,7 +18,6 @@ use super::format::{BLOCK, DeviceSlot};
 use super::metadata::{ItemRuns, write_directories};
 use super::plan::{Files, Plan, check_blocks};
 use super::superblock::{DEVICE_TABLE, seal, superblock};
-use crate::root::inodes;
 use crate::target::Target;
 use crate::{Error, Result};
 
@@ -106,7 +105,7 @@ fn address(plan: &mut Plan<'_>) -> Result<(Vec<ErofsDevice>, u32)> {
     let device_of = |file: &Contents| devices.iter().find(|one| one.diff_id == file.diff_id);
     let first_blocks: Vec<u64> =
         plan.fs.contents().map(|file| device_of(file).map_or(0, |device| device.mapped_block.into())).collect();
-    for ino in inodes(plan.fs) {
+    for ino in plan.fs.inodes() {
         if let Some(extent) = plan.fs.extent(ino) {
             let first = first_blocks[extent.file as usize] + extent.offset / BLOCK;
             plan.inodes[ino.0 as usize].layout.set_block(first)?;

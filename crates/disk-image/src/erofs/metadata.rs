@@ -10,7 +10,6 @@ use super::format::BLOCK;
 use super::inode;
 use super::plan::{Files, Layout, Placed, Plan};
 use crate::Result;
-use crate::root::inodes;
 
 /// The most blocks of a run, but for an inode that takes more.
 const RUN: u64 = 256;
@@ -38,7 +37,7 @@ pub(crate) struct Blocks {
 impl ItemRuns {
     pub(crate) fn of(plan: &Plan<'_>) -> Self {
         let mut items = Vec::with_capacity(plan.inodes.len() + plan.xattrs.group_offsets().len());
-        items.extend(inodes(plan.fs).map(|ino| (plan.inodes[ino.0 as usize].offset, Item::Inode(ino))));
+        items.extend(plan.fs.inodes().map(|ino| (plan.inodes[ino.0 as usize].offset, Item::Inode(ino))));
         items.extend(plan.xattrs.group_offsets().zip((0..).map(Item::Xattrs)));
         items.sort_unstable_by_key(|(offset, _)| *offset);
         let block = |at: usize| items[at].0 / BLOCK;

@@ -17,7 +17,7 @@ use super::format::{BLOCK, CompactInode, DeviceSlot, ExtendedInode, SLOT, SUPERB
 use super::packer::Packer;
 use super::xattrs::{self, XattrTable};
 use super::{FORM, MAX_BLOCKS};
-use crate::root::{self, inodes, unrepresentable};
+use crate::root::unrepresentable;
 use crate::{Error, Result};
 
 /// Inodes that are packed together. More of them pack better, and stand less in the order of a walk: this is a tenth of
@@ -136,7 +136,7 @@ impl<'a> Plan<'a> {
         let mut plan = Self { fs, files, epoch, xattrs, inodes, spans, start, directory_block: 0, end: 0 };
         plan.inodes.reserve_exact(fs.inode_count() as usize);
         let mut room = Vec::with_capacity(plan.inodes.capacity());
-        for ino in root::inodes(fs) {
+        for ino in fs.inodes() {
             let (placed, size) = plan.shape(ino)?;
             plan.inodes.push(placed);
             room.push(size);
@@ -164,7 +164,7 @@ impl<'a> Plan<'a> {
 
     /// What has its own blocks in the metadata, in the order of these blocks.
     pub(crate) fn with_blocks(&self) -> impl Iterator<Item = InodeId> {
-        inodes(self.fs).filter(|ino| {
+        self.fs.inodes().filter(|ino| {
             let placed = &self.inodes[ino.0 as usize];
             placed.blocks() > 0 && self.fs.stat(*ino).kind != InodeKind::Regular
         })
@@ -212,7 +212,7 @@ impl<'a> Plan<'a> {
     }
 
     fn set_parents(&mut self) {
-        for directory in inodes(self.fs) {
+        for directory in self.fs.inodes() {
             for entry in self.fs.readdir(directory, 0).into_iter().flatten() {
                 // Only those of directories are asked for.
                 self.inodes[entry.ino.0 as usize].parent = directory;
@@ -273,7 +273,7 @@ fn needs_long_form(stat: &Stat, size: u64) -> bool {
 
 /// The modification time that lets the most inodes have the short form; of equally frequent ones the earliest.
 fn most_frequent_time(fs: &ContainerFs) -> Timestamp {
-    let stats = inodes(fs).map(|ino| fs.stat(ino)).filter(|stat| !needs_long_form(stat, stat.size));
+    let stats = fs.inodes().map(|ino| fs.stat(ino)).filter(|stat| !needs_long_form(stat, stat.size));
     let mut times: Vec<_> = stats.map(|stat| stat.mtime).collect();
     times.sort_unstable();
     let runs = times.chunk_by(|one, other| one == other);
@@ -282,7 +282,7 @@ fn most_frequent_time(fs: &ContainerFs) -> Timestamp {
 }
 
 fn check_xattrs(fs: &ContainerFs) -> Result<()> {
-    for ino in inodes(fs).filter(|ino| fs.has_xattrs(*ino)) {
+    for ino in fs.inodes() {
         if let Some(what) = fs.xattrs(ino).find_map(|(name, value)| xattrs::refusal(name, value)) {
             return Err(unrepresentable(fs, ino, FORM, what));
         }

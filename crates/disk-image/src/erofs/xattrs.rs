@@ -79,8 +79,7 @@ impl<'a> XattrTable<'a> {
         let mut table = Self { shared: HashMap::new(), order: Vec::new(), ids: Vec::new(), groups: Vec::new() };
         let mut counts: HashMap<Pair<'a>, u32> = HashMap::new();
         let mut seen = Vec::new();
-        let inodes = (0..fs.inode_count()).filter_map(|number| fs.inode_id(number.into()));
-        for pair in inodes.filter(|ino| fs.has_xattrs(*ino)).flat_map(|ino| fs.xattrs(ino)) {
+        for pair in fs.inodes().flat_map(|ino| fs.xattrs(ino)) {
             let count = counts.entry(pair).or_insert_with(|| {
                 seen.push(pair);
                 0

@@ -19,7 +19,7 @@ use super::lacks::{Lack, Lacks};
 use super::time::InodeTime;
 use super::xattr::{MAX_SHARERS, Room, XattrSet};
 use crate::contents::unreadable;
-use crate::root::{inodes, unrepresentable};
+use crate::root::{files, unrepresentable};
 use crate::{Error, Result};
 
 /// Targets of symbolic links shorter than this stand in the inode.
@@ -64,7 +64,7 @@ impl<'a> Content<'a> {
             fs,
             hasher,
             small: Vec::new(),
-            files: Vec::new(),
+            files: files(fs),
             sparse: HashMap::new(),
             xattr_block_of: HashMap::new(),
             xattr_blocks: Vec::new(),
@@ -72,13 +72,12 @@ impl<'a> Content<'a> {
             lacks: Lacks::default(),
         };
         let mut shared = HashMap::new();
-        for ino in inodes(fs) {
+        for ino in fs.inodes() {
             content.inode(ino)?;
             if fs.has_xattrs(ino) {
                 content.xattrs(ino, &mut shared)?;
             }
         }
-        content.files.sort_by_key(|(ino, extent)| (extent.file, extent.offset, *ino));
         content.find_holes()?;
         Ok(content)
     }
@@ -109,18 +108,17 @@ impl<'a> Content<'a> {
                 self.small.push((ino, directory.blocks()));
             }
             InodeKind::Symlink if stat.size >= SHORT_LINK => self.small.push((ino, 1)),
-            InodeKind::Regular => self.file(ino, &stat)?,
+            InodeKind::Regular => self.check_size(ino, &stat)?,
             _ => {}
         }
         Ok(())
     }
 
-    fn file(&mut self, ino: InodeId, stat: &Stat) -> Result<()> {
+    fn check_size(&self, ino: InodeId, stat: &Stat) -> Result<()> {
         if stat.size > MAX_FILE_BLOCKS * BLOCK as u64 {
             let limit = MAX_FILE_BLOCKS * BLOCK as u64;
             return Err(unrepresentable(self.fs, ino, FORM, format!("{} bytes of a file, only {limit}", stat.size)));
         }
-        self.files.extend(self.fs.extent(ino).map(|extent| (ino, extent)));
         Ok(())
     }
 

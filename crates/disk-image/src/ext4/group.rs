@@ -18,7 +18,6 @@ use super::geometry::{Geometry, Place, has_superblock};
 use super::inode::number_of;
 use super::output::Output;
 use crate::Result;
-use crate::root::inodes;
 
 /// Writes the bitmaps of all groups, and gives their descriptors.
 pub(super) fn write_groups(content: &Content<'_>, fit: &Fit, seed: Seed, output: &mut Output<'_>) -> Result<Vec<u8>> {
@@ -45,7 +44,7 @@ pub(super) fn write_groups(content: &Content<'_>, fit: &Fit, seed: Seed, output:
 /// How many directories each group has.
 fn directories(content: &Content<'_>, geometry: &Geometry) -> Vec<u32> {
     let mut counts = vec![0; geometry.places.len()];
-    for ino in inodes(content.fs).filter(|&ino| content.fs.stat(ino).kind == InodeKind::Directory) {
+    for ino in content.fs.inodes().filter(|&ino| content.fs.stat(ino).kind == InodeKind::Directory) {
         counts[((number_of(ino) - 1) / geometry.inodes_per_group) as usize] += 1;
     }
     counts

@@ -18,7 +18,6 @@ use super::output::Output;
 use super::space::Space;
 use super::xattr::XattrSet;
 use crate::Result;
-use crate::root::inodes;
 
 /// Writes inode tables and blocks, each in order.
 pub(super) struct MetadataWriter<'w, 'a> {
@@ -44,7 +43,7 @@ impl<'w, 'a> MetadataWriter<'w, 'a> {
         self.table(number_of(InodeId::ROOT), &root)?;
         let journal = self.journal()?;
         note_parents(fs, InodeId::ROOT, &mut parents);
-        for ino in inodes(fs).skip(1) {
+        for ino in fs.inodes().skip(1) {
             let record = self.inode(ino, InodeId(parents[ino.0 as usize]))?;
             note_parents(fs, ino, &mut parents);
             self.table(number_of(ino), &record)?;

@@ -59,8 +59,8 @@ pub(super) fn set_attributes(fs: &ContainerFs, file: &File) -> Result<()> {
 
 /// Everybody who has something below the root directory, but for sockets.
 fn owners_of(fs: &ContainerFs) -> BTreeSet<u32> {
-    let inodes = (1..fs.inode_count()).map(|number| fs.stat(InodeId(number)));
-    let kept = inodes.filter(|stat| stat.kind != InodeKind::Socket);
+    let stats = fs.inodes().skip(1).map(|ino| fs.stat(ino));
+    let kept = stats.filter(|stat| stat.kind != InodeKind::Socket);
     kept.flat_map(|stat| [stat.uid, stat.gid]).collect()
 }
 

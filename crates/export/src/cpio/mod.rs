@@ -93,9 +93,8 @@ pub fn export_compressed_cpio<W: Write>(
 /// Refuses a file that is too large before anything is written.
 fn check_sizes(fs: &ContainerFs) -> Result<()> {
     let size = |ino| fs.extent(ino).map_or(0, |extent| extent.length);
-    let mut inodes = (0..fs.inode_count()).filter_map(|number| fs.inode_id(number.into()));
     // Nearly always there is none, and the walk, which knows the paths, is saved.
-    if inodes.all(|ino| u32::try_from(size(ino)).is_ok()) {
+    if fs.inodes().all(|ino| u32::try_from(size(ino)).is_ok()) {
         return Ok(());
     }
     fs.walk().try_for_each(|entry| size_of_file(&entry.path, size(entry.ino)).map(drop))

@@ -9,7 +9,7 @@ use super::indexes::{self, Scheme};
 use crate::Result;
 use crate::erofs::format::BLOCK;
 use crate::erofs::plan::{Layout, Plan, check_blocks};
-use crate::root::inodes;
+use crate::root::files;
 
 /// Files are cut into segments of so many bytes, each compressed for itself: enough that half a block, which is lost at
 /// the end of each, is little.
@@ -49,16 +49,11 @@ pub(crate) struct Jobs {
 impl Jobs {
     /// Of all files that have more than what follows their inodes.
     pub(crate) fn of(plan: &Plan<'_>) -> Self {
-        let mut files: Vec<_> = inodes(plan.fs)
-            .filter_map(|ino| plan.fs.extent(ino).map(|extent| (extent.file, extent.offset, ino)))
-            .filter(|(.., ino)| plan.inodes[ino.0 as usize].blocks() > 0)
-            .collect();
-        files.sort_unstable();
-        let file = |(_, _, ino): (u32, u64, InodeId)| {
+        let files = files(plan.fs).into_iter().filter_map(|(ino, _)| {
             let placed = &plan.inodes[ino.0 as usize];
-            (ino, placed.size, matches!(placed.layout, Layout::Inline { .. }))
-        };
-        let files: Vec<_> = files.into_iter().map(file).collect();
+            (placed.blocks() > 0).then_some((ino, placed.size, matches!(placed.layout, Layout::Inline { .. })))
+        });
+        let files: Vec<_> = files.collect();
         Self { files: files.into_iter(), next: None, size: 0 }
     }
 
