@@ -5,6 +5,7 @@
 //! [`overlay`] by the kernel; [`listing`] puts what came out into one comparable form.
 
 pub mod arbitrary;
+pub mod disk;
 pub mod error;
 pub mod guest;
 pub mod hostile;

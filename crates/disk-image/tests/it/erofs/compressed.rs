@@ -12,7 +12,7 @@ use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::sample::noise;
 use vmroot_testkit::{arbitrary, skip};
 
-use super::fixture::{Mounted, cannot_mount, listing, run};
+use super::fixture::{ABOVE_4_GIB, Mounted, above_4_gib, assert_above_4_gib, cannot_mount, listing, run};
 use crate::roots::Root;
 
 const BOTH: [ErofsCompression; 2] = [ErofsCompression::LZ4, ErofsCompression::ZSTD];
@@ -156,24 +156,11 @@ fn a_file_above_4_gib_of_holes_and_little_else() {
     if cannot_mount() {
         return;
     }
-    let size = (5 << 30) + 123;
-    let data = vec![(0, vec![1; 10]), (4 << 30, noise(7, 9000)), (size - 5, vec![2; 5])];
-    let root = Root::of_entries([Entry::sparse_file("large", size, data)]);
+    let root = Root::of_entries([above_4_gib()]);
     for compression in BOTH {
         let image = image(&root, compression, 2);
-        assert!(fs::metadata(&image).unwrap().len() < size / 100);
-        let mounted = Mounted::new(&image, &[]);
-        let file = File::open(mounted.path().join("large")).unwrap();
-        assert_eq!(file.metadata().unwrap().len(), size);
-        let read = |offset, length| {
-            let mut bytes = vec![9; length];
-            file.read_exact_at(&mut bytes, offset).unwrap();
-            bytes
-        };
-        assert_eq!(read(0, 12), [[1; 10].as_slice(), &[0; 2]].concat());
-        assert_eq!(read(4 << 30, 9000), noise(7, 9000));
-        assert_eq!(read(size - 7, 7), [0, 0, 2, 2, 2, 2, 2]);
-        assert_eq!(read(3 << 30, 100), [0; 100]);
+        assert!(fs::metadata(&image).unwrap().len() < ABOVE_4_GIB / 100);
+        assert_above_4_gib(&Mounted::new(&image, &[]));
     }
 }
 

@@ -7,7 +7,10 @@ use vmroot_disk_image::Error;
 use vmroot_testkit::layer::Entry;
 use vmroot_testkit::sample::noise;
 
-use super::fixture::{Mounted, assert_same_as_model, cannot_mount, devices, image, listing, meta, try_image};
+use super::fixture::{
+    Mounted, above_4_gib, assert_above_4_gib, assert_same_as_model, cannot_mount, devices, image, listing, meta,
+    try_image,
+};
 use crate::roots::Root;
 
 #[test]
@@ -27,28 +30,13 @@ fn a_file_above_4_gib() {
     if cannot_mount() {
         return;
     }
-    let size = (5 << 30) + 123;
-    let root = Root::of_entries([Entry::sparse_file(
-        "large",
-        size,
-        vec![(0, vec![1; 10]), (4 << 30, noise(7, 9000)), (size - 5, vec![2; 5])],
-    )]);
+    let root = Root::of_entries([above_4_gib()]);
     let (meta_path, meta) = meta(&root);
     let image = image(&root);
     let metadata = fs::metadata(&image).unwrap();
     assert!(metadata.blocks() * 512 < 1 << 20, "{} blocks: holes are not holes", metadata.blocks());
     for mounted in [Mounted::new(&image, &[]), Mounted::new(&meta_path, &devices(&meta))] {
-        let file = fs::File::open(mounted.path().join("large")).unwrap();
-        assert_eq!(file.metadata().unwrap().len(), size);
-        let read = |offset, length| {
-            let mut bytes = vec![9; length];
-            std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, offset).unwrap();
-            bytes
-        };
-        assert_eq!(read(0, 12), [[1; 10].as_slice(), &[0; 2]].concat());
-        assert_eq!(read(4 << 30, 9000), noise(7, 9000));
-        assert_eq!(read(size - 7, 7), [0, 0, 2, 2, 2, 2, 2]);
-        assert_eq!(read(3 << 30, 100), [0; 100]);
+        assert_above_4_gib(&mounted);
     }
 }
 

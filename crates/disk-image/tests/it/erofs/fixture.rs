@@ -1,6 +1,7 @@
 //! Images of roots, and mounts of them.
 
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -12,7 +13,9 @@ use rustix::mount::{
 };
 use tempfile::TempDir;
 use vmroot_disk_image::{ErofsMeta, ErofsOptions, Result, write_erofs, write_erofs_meta};
+use vmroot_testkit::layer::Entry;
 use vmroot_testkit::listing::Listing;
+use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
 
 use crate::roots::Root;
@@ -114,4 +117,29 @@ pub(super) fn bytes_with(root: &Root, threads: usize) -> Vec<u8> {
     let options = ErofsOptions { threads, ..ErofsOptions::default() };
     write_erofs(&root.fs, &File::create(&path).unwrap(), &options).unwrap();
     fs::read(path).unwrap()
+}
+
+/// The length of a file of holes and little else.
+pub(super) const ABOVE_4_GIB: u64 = (5 << 30) + 123;
+
+/// That file.
+pub(super) fn above_4_gib() -> Entry {
+    let data = vec![(0, vec![1; 10]), (4 << 30, noise(7, 9000)), (ABOVE_4_GIB - 5, vec![2; 5])];
+    Entry::sparse_file("large", ABOVE_4_GIB, data)
+}
+
+/// Looks at it where it has data, and where not.
+#[track_caller]
+pub(super) fn assert_above_4_gib(mounted: &Mounted) {
+    let file = File::open(mounted.path().join("large")).unwrap();
+    assert_eq!(file.metadata().unwrap().len(), ABOVE_4_GIB);
+    let read = |offset, length| {
+        let mut bytes = vec![9; length];
+        file.read_exact_at(&mut bytes, offset).unwrap();
+        bytes
+    };
+    assert_eq!(read(0, 12), [[1; 10].as_slice(), &[0; 2]].concat());
+    assert_eq!(read(4 << 30, 9000), noise(7, 9000));
+    assert_eq!(read(ABOVE_4_GIB - 7, 7), [0, 0, 2, 2, 2, 2, 2]);
+    assert_eq!(read(3 << 30, 100), [0; 100]);
 }

@@ -2,24 +2,18 @@
 
 use std::fs::{self, File};
 use std::ops::ControlFlow;
-use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-use tempfile::TempDir;
 use vmroot_disk_image::{ErofsOptions, Error, write_erofs, write_erofs_meta};
 use vmroot_export::Progress;
+use vmroot_testkit::disk::Disk;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
 
-use super::fixture::{cannot_mount, image, listing, run};
+use super::fixture::{cannot_mount, image, listing};
 use crate::mounts::loop_device;
 use crate::roots::Root;
-
-/// The size of a disk; mkfs.xfs makes none under 300 MiB.
-const DISK: u64 = 400 << 20;
 
 fn large() -> Layer {
     Layer::new([
@@ -27,41 +21,6 @@ fn large() -> Layer {
         Entry::file("small", "a few bytes"),
         Entry::sparse_file("sparse", 8 << 20, vec![(5 << 20, noise(2, 100_000))]),
     ])
-}
-
-/// A file system on a directory, taken away when dropped.
-struct Disk {
-    place: TempDir,
-    _image: TempDir,
-}
-
-impl Disk {
-    fn made_by(mkfs: &str, options: &[&str]) -> Self {
-        let (place, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let image = directory.path().join("image");
-        File::create(&image).unwrap().set_len(DISK).unwrap();
-        run(Command::new(mkfs).args(options).arg(&image));
-        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(place.path()));
-        Self { place, _image: directory }
-    }
-
-    fn in_memory(size: &str) -> Self {
-        let (place, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let options = std::ffi::CString::new(format!("size={size}")).unwrap();
-        mount("none", place.path(), "tmpfs", MountFlags::empty(), Some(options.as_c_str())).unwrap();
-        Self { place, _image: directory }
-    }
-
-    fn path(&self) -> &Path {
-        self.place.path()
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Open files of a failing test must not keep the directory from being removed.
-        let _ = unmount(self.path(), UnmountFlags::DETACH);
-    }
 }
 
 #[test]
