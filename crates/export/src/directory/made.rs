@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 
-use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::fd::BorrowedFd;
 use rustix::fs::{
     AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown, fsetxattr, fstat,
     futimens, lsetxattr, statat, utimensat,
 };
 use rustix::io::{Errno, Result};
 use vmroot_container_fs::Timestamp;
+
+use crate::beneath::by_descriptor;
 
 /// Seconds since 1970 of which nothing is lost: those that 31 bits can say, but for the last.
 const USUAL_TIMES: Range<i64> = 0..i32::MAX as i64;
@@ -49,10 +51,8 @@ impl Made<'_> {
     pub(super) fn set_xattr(self, name: &[u8], value: &[u8]) -> Result<()> {
         match self {
             Self::Open(fd) => fsetxattr(fd, name, value, XattrFlags::empty()),
-            // There is no lsetxattrat() before Linux 6.13; procfs leads to the directory.
             Self::Named(directory, entry) => {
-                let path = [format!("/proc/self/fd/{}/", directory.as_raw_fd()).as_bytes(), entry].concat();
-                lsetxattr(path, name, value, XattrFlags::empty())
+                lsetxattr(by_descriptor(directory, entry), name, value, XattrFlags::empty())
             }
         }
     }

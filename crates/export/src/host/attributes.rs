@@ -1,11 +1,12 @@
 //! Attributes and xattrs of what lies in a directory of this machine.
 
-use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::fd::BorrowedFd;
 use rustix::fs::{FileType, Stat, fgetxattr, flistxattr, lgetxattr, llistxattr, major, minor};
 use rustix::io::{Errno, Result};
 use vmroot_container_fs::{InodeKind, Timestamp};
 
 use crate::Attributes;
+use crate::beneath::by_descriptor;
 
 /// The kernel has no longer lists of names and no longer values (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
 const LONGEST: usize = 64 << 10;
@@ -82,9 +83,4 @@ impl Place<'_> {
             Self::Named(directory, name) => lgetxattr(by_descriptor(directory, name), xattr, buffer),
         }
     }
-}
-
-/// There is no lgetxattrat() before Linux 6.13; procfs leads to the directory.
-fn by_descriptor(directory: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
-    [format!("/proc/self/fd/{}/", directory.as_raw_fd()).as_bytes(), name].concat()
 }

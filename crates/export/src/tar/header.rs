@@ -173,26 +173,19 @@ impl EntryHeader {
 
 /// The header of the records of the next entry.
 fn extended(size: u64) -> Header {
-    const NAME: &[u8] = b"PaxHeaders/entry";
-    let mut header = Header::new_ustar();
-    header.as_old_mut().name[..NAME.len()].copy_from_slice(NAME);
-    header.set_entry_type(EntryType::XHeader);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_size(size);
-    header.set_cksum();
-    header
+    about_the_next(Header::new_ustar(), b"PaxHeaders/entry", EntryType::XHeader, 0o644, size)
 }
 
 /// The header of a long target of the next entry, which ends in a NUL.
 fn long_target(size: u64) -> Header {
-    const NAME: &[u8] = b"././@LongLink";
-    let mut header = Header::new_gnu();
-    header.as_old_mut().name[..NAME.len()].copy_from_slice(NAME);
-    header.set_entry_type(EntryType::GNULongLink);
-    header.set_mode(0);
+    about_the_next(Header::new_gnu(), b"././@LongLink", EntryType::GNULongLink, 0, size)
+}
+
+/// A header of which `size` bytes follow that say something of the next entry.
+fn about_the_next(mut header: Header, name: &[u8], kind: EntryType, mode: u32, size: u64) -> Header {
+    header.as_old_mut().name[..name.len()].copy_from_slice(name);
+    header.set_entry_type(kind);
+    header.set_mode(mode);
     header.set_uid(0);
     header.set_gid(0);
     header.set_mtime(0);
