@@ -140,7 +140,7 @@ impl Context {
         top: impl FnOnce(&RuntimeConfig) -> anyhow::Result<Top>,
     ) -> anyhow::Result<Opened> {
         let opened = self.open(name)?;
-        let top = top(&opened.config.unresolved())?;
+        let top = top(&opened.unresolved_config())?;
         self.put_on_top(opened, &top)
     }
 
@@ -213,17 +213,6 @@ enum OpenedConfig {
     Prebaked(RuntimeConfig),
 }
 
-impl OpenedConfig {
-    /// How to run it, with the user by name alone.
-    fn unresolved(&self) -> RuntimeConfig {
-        match self {
-            Self::Image(config) => RuntimeConfig::unresolved(config),
-            Self::Prebaked(config) if config.user.is_empty() => config.clone(),
-            Self::Prebaked(config) => RuntimeConfig { uid: None, gid: None, ..config.clone() },
-        }
-    }
-}
-
 impl Opened {
     /// How to run what the root holds. An image may name a user that it has not; that is an error only to those who ask.
     pub(crate) fn config(&self) -> anyhow::Result<RuntimeConfig> {
@@ -235,11 +224,12 @@ impl Opened {
         Ok(config)
     }
 
-    /// The same with the user as the image names it.
+    /// The same with the user by name alone, whom a guest looks up in what its root is with everything on top.
     pub(crate) fn unresolved_config(&self) -> RuntimeConfig {
         match &self.config {
             OpenedConfig::Image(config) => RuntimeConfig::unresolved(config),
-            OpenedConfig::Prebaked(config) => config.clone(),
+            OpenedConfig::Prebaked(config) if config.user.is_empty() => config.clone(),
+            OpenedConfig::Prebaked(config) => RuntimeConfig { uid: None, gid: None, ..config.clone() },
         }
     }
 }

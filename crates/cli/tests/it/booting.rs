@@ -78,6 +78,17 @@ fn the_image_s_command_runs_as_the_image_has_it() {
 }
 
 #[test]
+fn the_guest_looks_the_user_up_whatever_the_image_is_in() {
+    let Some(booting) = Booting::new("amd64") else { return };
+    let prebaked = booting.program.path("prebaked");
+    booting.program.ok(["export", IMAGE, prebaked.to_str().unwrap(), "--format=prebaked", "--arch=amd64"]);
+    let users = booting.program.file("passwd", "root:x:0:0::/:/bin/sh\ndemo:x:1234:50::/:/bin/sh\n");
+    let mut arguments = booting.arguments(&["--add", &format!("{}:/etc/passwd", users.display()), "--", "-c", "id -u"]);
+    arguments[1] = format!("prebaked:{}", prebaked.display());
+    assert_eq!(booting.program.ok(arguments), "1234\n");
+}
+
+#[test]
 fn a_pipe_goes_through_a_guest() {
     let Some(booting) = Booting::new("amd64") else { return };
     let input: Vec<u8> = (0..=255).cycle().take(5000).collect();
