@@ -45,8 +45,10 @@ impl Trial<'_> {
     pub(crate) fn choose(&self, acceleration: Acceleration) -> Result<(Accelerator, Option<String>)> {
         let kvm = match acceleration {
             Acceleration::Tcg => Err(String::new()),
-            Acceleration::Auto if self.vmm == Vmm::Qemu && self.open_kvm().is_ok() => self.try_kvm()?.works(),
-            Acceleration::Auto | Acceleration::Kvm => self.open_kvm(),
+            Acceleration::Auto | Acceleration::Kvm => match self.open_kvm() {
+                Ok(()) if acceleration == Acceleration::Auto && self.vmm == Vmm::Qemu => self.try_kvm()?.works(),
+                opened => opened,
+            },
         };
         match (kvm, acceleration) {
             (Ok(()), _) => Ok((Accelerator::Kvm, None)),

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal};
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use vmroot::{BlobProgress, Digest, NoProgress, Progress};
+use vmroot::export::Progress as Written;
+use vmroot::{BlobProgress, Cancel, Digest, NoProgress, Progress};
 
 /// The bars of a pull.
 pub(crate) struct Bars {
@@ -21,6 +23,13 @@ struct State {
 
 const BLOB: &str = "{prefix} {bar:30} {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {eta:>5}";
 const ALL: &str = "total        {wide_bar} {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {eta:>5}";
+
+/// What a hook does: shows how far the work is, and stops it on Ctrl-C.
+pub(crate) fn advance(bar: &ProgressBar, cancel: &Cancel, progress: Written) -> ControlFlow<()> {
+    bar.set_length(progress.total_bytes);
+    bar.set_position(progress.bytes);
+    if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
 
 impl Bars {
     /// Bars for a person who looks; nothing when nobody does, or wants to.

@@ -50,6 +50,13 @@ pub(crate) fn bytes(count: u64) -> String {
 /// What a form could not hold is shown this often, and counted from there.
 pub(crate) const SHOWN: usize = 20;
 
+/// Says how many paths have lost a part of their time, to a form that has no such parts.
+pub(crate) fn whole_seconds(form: &str, omissions: &Omissions) {
+    if omissions.total > 0 {
+        note(&format!("times of {} paths are cut to whole seconds, {form} has no others", omissions.total));
+    }
+}
+
 /// Says which paths lack something.
 pub(crate) fn omissions(what: &str, omissions: &Omissions) {
     for path in omissions.paths.iter().take(SHOWN) {

@@ -60,7 +60,7 @@ pub use vmroot_transport::{Archive, ArchiveImage, ImageName, Pick};
 
 /// Booting a guest on a root.
 pub use vmroot_boot as boot;
-/// Writing a root as an image that a kernel mounts: EROFS.
+/// Writing a root as an image that a kernel mounts: EROFS, ext4, squashfs.
 pub use vmroot_disk_image as disk_image;
 /// Writing a root out: directory, tar, prebaked directory.
 pub use vmroot_export as export;

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{self, IsTerminal};
-use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use vmroot::export::Progress;
 use vmroot::{Addition, ContainerFs, InodeId, Platform, RuntimeConfig, Top, guest};
 
 use crate::args::BootArguments;
-use crate::bars::Bars;
+use crate::bars::{self, Bars};
 use crate::context::{Context, Opened};
 use crate::exit::{Silent, Usage};
 use crate::{environment, init, output, signals};
@@ -41,11 +40,7 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     let on_signal = stopper.clone();
     signals::on_signal(move |_| on_signal.stop())?;
     let (bar, cancel) = (Bars::single(context.quiet(), 0), context.cancel());
-    let hook = |progress: Progress| {
-        bar.set_length(progress.total_bytes);
-        bar.set_position(progress.bytes);
-        if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
+    let hook = |progress: Progress| bars::advance(&bar, &cancel, progress);
     let verdict = environment::runtime_directory().map(|directory| directory.join("kvm"));
     let terminal = environment::terminal().filter(|_| interactive).map(|name| format!("TERM={name}"));
     let append = terminal.as_deref().into_iter().chain([options.append.as_str()]).collect::<Vec<_>>().join(" ");
@@ -123,6 +118,8 @@ enum Init {
     Ours(&'static [u8]),
     /// One that was named.
     Named(Vec<u8>),
+    /// A script that was named, which the image's own shell runs.
+    Script(Vec<u8>),
     /// The image's.
     Image,
 }
@@ -134,10 +131,11 @@ impl Init {
             Some(none) if none == Path::new("none") => Ok(Self::Image),
             Some(file) => {
                 let bytes = init::read(file).with_context(|| file.display().to_string())?;
-                if !bytes.starts_with(b"#!") {
-                    let checked = guest::check_program(&bytes, kernel.architecture.image_name());
-                    checked.map_err(vmroot::Error::from).with_context(|| file.display().to_string())?;
+                if bytes.starts_with(b"#!") {
+                    return Ok(Self::Script(bytes));
                 }
+                let checked = guest::check_program(&bytes, kernel.architecture.image_name());
+                checked.map_err(vmroot::Error::from).with_context(|| file.display().to_string())?;
                 Ok(Self::Named(bytes))
             }
         }
@@ -146,7 +144,7 @@ impl Init {
     fn bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Ours(bytes) => Some(bytes),
-            Self::Named(bytes) => Some(bytes),
+            Self::Named(bytes) | Self::Script(bytes) => Some(bytes),
             Self::Image => None,
         }
     }
@@ -162,16 +160,18 @@ impl Init {
 
     fn says(&self) -> Says {
         match self {
-            Self::Ours(_) => Says::Everything,
-            Self::Named(bytes) if bytes.starts_with(b"#!") => Says::ExitCode,
-            Self::Named(_) => Says::Everything,
+            Self::Ours(_) | Self::Named(_) => Says::Everything,
+            Self::Script(_) => Says::ExitCode,
             Self::Image => Says::Nothing,
         }
     }
 
     /// What loads modules: ours, or one that was named in its place where there is none of ours.
     fn stage_one(&self, kernel: &Kernel) -> Option<&[u8]> {
-        let named = self.bytes().filter(|bytes| !bytes.starts_with(b"#!"));
+        let named = match self {
+            Self::Named(bytes) => Some(bytes.as_slice()),
+            _ => None,
+        };
         guest::init_for(kernel.architecture.image_name()).ok().or(named)
     }
 }

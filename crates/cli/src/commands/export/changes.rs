@@ -1,6 +1,5 @@
 //! What was changed on a writable view: the upper directory of an overlay as a layer.
 
-use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -12,7 +11,7 @@ use super::{check, stream};
 use crate::args::{ExportArguments, Format};
 use crate::context::Context;
 use crate::exit::Usage;
-use crate::output;
+use crate::{bars, output};
 
 /// Writes the layer. The root directory's attributes are among the changes: what an overlay shows are its upper
 /// directory's.
@@ -28,10 +27,11 @@ pub(super) fn changes(context: &Context, upper: &Path, out: &Path, options: &Exp
     check::check(format.unwrap_or(Format::Tar), out, options)?;
     context.cancel_on_interrupt()?;
     let cancel = context.cancel();
-    let hook = |_: Progress| if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    let layer = LayerOptions { with_root: true, hook: Some(&hook), ..LayerOptions::default() };
     // How many bytes there are is known when they are read.
-    let report = stream::write(out, &ProgressBar::hidden(), |writer| match compression {
+    let bar = ProgressBar::hidden();
+    let hook = |progress: Progress| bars::advance(&bar, &cancel, progress);
+    let layer = LayerOptions { with_root: true, hook: Some(&hook), ..LayerOptions::default() };
+    let report = stream::write(out, &bar, |writer| match compression {
         None => export_layer(upper, writer, &layer),
         Some(compression) => export_compressed_layer(upper, writer, &layer, &stream::encoder(options, compression)),
     })?;

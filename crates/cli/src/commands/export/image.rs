@@ -10,7 +10,7 @@ use vmroot::disk_image::{
     ErofsOptions, Ext4Options, SquashfsCompression, SquashfsOptions, write_erofs, write_erofs_meta, write_ext4,
     write_squashfs,
 };
-use vmroot::export::{Copier, Holes, OutputFile, Progress};
+use vmroot::export::{Copier, Holes, Hook, OutputFile};
 
 use super::Export;
 use super::check::file_compression;
@@ -19,33 +19,26 @@ use crate::output;
 
 /// EROFS in one file.
 pub(super) fn erofs(export: &Export<'_>) -> anyhow::Result<()> {
-    let hook = |progress: Progress| export.advance(progress);
-    let file = OutputFile::create(export.out).map_err(vmroot::Error::from)?;
     let compression = file_compression(export.options)?;
-    let options = ErofsOptions { compression, hook: Some(&hook), ..ErofsOptions::default() };
-    let written = write_erofs(export.root, file.file(), &options).map_err(vmroot::Error::from);
-    let _sizes = written.with_context(|| export.out.display().to_string())?;
-    file.commit().map_err(vmroot::Error::from)?;
-    export.bar.finish_and_clear();
-    Ok(())
+    write(export, |file, hook| {
+        let options = ErofsOptions { compression, hook: Some(hook), ..ErofsOptions::default() };
+        write_erofs(export.root, file.file(), &options).map(drop)
+    })
 }
 
 /// ext4, with room to write.
 pub(super) fn ext4(export: &Export<'_>) -> anyhow::Result<()> {
-    let hook = |progress: Progress| export.advance(progress);
-    let file = OutputFile::create(export.out).map_err(vmroot::Error::from)?;
-    let options = Ext4Options {
-        size: export.options.size,
-        free: export.options.free.unwrap_or(0),
-        journal: export.options.journal,
-        label: export.options.label.as_deref().unwrap_or_default(),
-        hook: Some(&hook),
-        ..Ext4Options::default()
-    };
-    let report = write_ext4(export.root, file.file(), &options).map_err(vmroot::Error::from);
-    let report = report.with_context(|| export.out.display().to_string())?;
-    file.commit().map_err(vmroot::Error::from)?;
-    export.bar.finish_and_clear();
+    let report = write(export, |file, hook| {
+        let options = Ext4Options {
+            size: export.options.size,
+            free: export.options.free.unwrap_or(0),
+            journal: export.options.journal,
+            label: export.options.label.as_deref().unwrap_or_default(),
+            hook: Some(hook),
+            ..Ext4Options::default()
+        };
+        write_ext4(export.root, file.file(), &options)
+    })?;
     output::omissions("xattrs left out, ext4 does not know them", &report.without_xattrs);
     output::omissions("time changed, ext4 has those from 1901 to 2446", &report.clamped_times);
     Ok(())
@@ -53,25 +46,32 @@ pub(super) fn ext4(export: &Export<'_>) -> anyhow::Result<()> {
 
 /// squashfs.
 pub(super) fn squashfs(export: &Export<'_>) -> anyhow::Result<()> {
-    let hook = |progress: Progress| export.advance(progress);
-    let file = OutputFile::create(export.out).map_err(vmroot::Error::from)?;
     let compression = match export.options.compress {
         Some(FileCompression::Lz4) => SquashfsCompression::Lz4,
         Some(FileCompression::Zstd) | None => SquashfsCompression::Zstd,
     };
-    let options = SquashfsOptions { compression, hook: Some(&hook), ..SquashfsOptions::default() };
-    let report = write_squashfs(export.root, file.path(), &options).map_err(vmroot::Error::from);
-    let report = report.with_context(|| export.out.display().to_string())?;
-    file.commit().map_err(vmroot::Error::from)?;
-    export.bar.finish_and_clear();
+    let report = write(export, |file, hook| {
+        let options = SquashfsOptions { compression, hook: Some(hook), ..SquashfsOptions::default() };
+        write_squashfs(export.root, file.path(), &options)
+    })?;
     output::omissions("left out, a tar has no sockets", &report.sockets);
     output::omissions("xattrs left out, squashfs has none of these", &report.without_xattrs);
     output::omissions("time changed, squashfs has those from 1970 to 2106", &report.clamped_times);
-    if report.without_nanoseconds.total > 0 {
-        let paths = report.without_nanoseconds.total;
-        output::note(&format!("times of {paths} paths are cut to whole seconds, squashfs has no others"));
-    }
+    output::whole_seconds("squashfs", &report.without_nanoseconds);
     Ok(())
+}
+
+/// Has a form written to a file that gets its name once it is whole; gives what the writing reports.
+fn write<R>(
+    export: &Export<'_>,
+    form: impl FnOnce(&OutputFile, Hook<'_>) -> vmroot::disk_image::Result<R>,
+) -> anyhow::Result<R> {
+    let file = OutputFile::create(export.out).map_err(vmroot::Error::from)?;
+    let report = form(&file, &|progress| export.advance(progress)).map_err(vmroot::Error::from);
+    let report = report.with_context(|| export.out.display().to_string())?;
+    file.commit().map_err(vmroot::Error::from)?;
+    export.bar.finish_and_clear();
+    Ok(report)
 }
 
 /// EROFS metadata, and beside it what makes one disk of it and the contents.

@@ -21,7 +21,7 @@ use vmroot::export::{OutputFile, Progress};
 use vmroot::{Cancel, Compression, ContainerFs, Digest, RuntimeConfig};
 
 use crate::args::{ExportArguments, Format};
-use crate::bars::Bars;
+use crate::bars::{self, Bars};
 use crate::context::Context;
 use crate::exit::Usage;
 
@@ -87,11 +87,11 @@ fn write(export: &Export<'_>) -> anyhow::Result<()> {
         Format::TarZst => stream::tar(export, Some(Compression::Zstd)),
         Format::Cpio => stream::cpio(export, None),
         Format::CpioGz => stream::cpio(export, Some(Compression::Gzip)),
+        Format::CpioZst => stream::cpio(export, Some(Compression::Zstd)),
         Format::Erofs => image::erofs(export),
         Format::ErofsMeta => image::erofs_meta(export),
         Format::Ext4 => image::ext4(export),
         Format::Squashfs => image::squashfs(export),
-        Format::CpioZst => stream::cpio(export, Some(Compression::Zstd)),
     }
 }
 
@@ -110,8 +110,6 @@ struct Export<'a> {
 impl Export<'_> {
     /// The hook of a writer: shows how far it is, and stops it on Ctrl-C.
     fn advance(&self, progress: Progress) -> ControlFlow<()> {
-        self.bar.set_length(progress.total_bytes);
-        self.bar.set_position(progress.bytes);
-        if self.cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        bars::advance(&self.bar, &self.cancel, progress)
     }
 }

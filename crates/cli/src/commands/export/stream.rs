@@ -40,10 +40,7 @@ pub(super) fn cpio(export: &Export<'_>, compression: Option<Compression>) -> any
     })?;
     output::omissions("xattrs left out, a cpio has none", &report.without_xattrs);
     output::omissions("time changed, a cpio has those from 1970 to 2106", &report.clamped_times);
-    if report.without_nanoseconds.total > 0 {
-        let paths = report.without_nanoseconds.total;
-        output::note(&format!("times of {paths} paths are cut to whole seconds, a cpio has no others"));
-    }
+    output::whole_seconds("a cpio", &report.without_nanoseconds);
     Ok(())
 }
 
