@@ -8,6 +8,7 @@ mod environment;
 mod exit;
 mod init;
 mod output;
+mod places;
 mod signals;
 mod top;
 
