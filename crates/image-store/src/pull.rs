@@ -152,6 +152,7 @@ impl Chosen {
             digest: descriptor.digest,
             diff_id: *diff_id,
             size: descriptor.size,
+            urls: descriptor.foreign_urls().map(str::to_owned).collect(),
         };
         let manifest = &self.manifest;
         Record {
