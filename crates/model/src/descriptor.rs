@@ -22,10 +22,10 @@ pub struct Descriptor {
     #[serde(deserialize_with = "json::size")]
     pub size: u64,
     /// Where else the content may be had; only layers that may not be distributed have such addresses.
-    #[serde(default, deserialize_with = "json::list", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "json::present_list", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
     /// Free notes.
-    #[serde(default, deserialize_with = "json::null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "json::notes", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// What runs the content, in the entries of an index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
