@@ -18,17 +18,20 @@ pub const BENCH: &str = "bench";
 pub const SIBLING: &str = "sibling";
 /// One layer with one file of 2 GiB.
 pub const LARGE: &str = "large";
-const NAMES: [&str; 3] = [BENCH, SIBLING, LARGE];
+/// One layer that does not compress, of 320 MiB: what counts is how it comes.
+pub const NOISE: &str = "noise";
+const NAMES: [&str; 4] = [BENCH, SIBLING, LARGE, NOISE];
 
 const RECIPE: &str = include_str!("../../bench/Containerfile");
 const BASE_PACKAGES: &str = "ca-certificates,curl,perl,python3";
 const MIRROR: &str = "http://deb.debian.org/debian";
 const LARGE_FILE: u64 = 2 << 30;
+const NOISE_FILE: u64 = 320 << 20;
 
 /// Fills the registry, unless `directory` says that this recipe's images are there; returns whether it did.
 pub fn make(directory: &Path, registry: &Registry) -> Result<bool> {
     let stamp = directory.join("images-made");
-    let wanted = format!("{RECIPE}\nbase: {BASE_PACKAGES}\nlarge: {LARGE_FILE}\n");
+    let wanted = format!("{RECIPE}\nbase: {BASE_PACKAGES}\nlarge: {LARGE_FILE}\nnoise: {NOISE_FILE}\n");
     if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
         return Ok(false);
     }
@@ -51,6 +54,7 @@ fn build(work: &Path) -> Result<()> {
             .arg(MIRROR),
     )?;
     write_large(&work.join("large"))?;
+    write_noise(&work.join("noise"))?;
     let recipe = work.join("Containerfile");
     fs::write(&recipe, RECIPE)?;
     for name in NAMES {
@@ -89,4 +93,17 @@ fn write_large(file: &Path) -> Result<()> {
         written += line.len() as u64;
     }
     Ok(text.flush()?)
+}
+
+/// Bytes that look random, and are the same everywhere.
+fn write_noise(file: &Path) -> Result<()> {
+    let mut noise = BufWriter::with_capacity(1 << 20, File::create(file)?);
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..NOISE_FILE / 8 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        noise.write_all(&state.to_le_bytes())?;
+    }
+    Ok(noise.flush()?)
 }

@@ -29,6 +29,7 @@ use crate::{
 
 const RACES: &[&Race] = &[
     &pull::TIME,
+    &pull::LIMITED,
     &pull::SHARED,
     &pull::MEMORY,
     &pull::MEMORY_LARGE,
