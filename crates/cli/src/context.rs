@@ -29,6 +29,7 @@ impl Context {
         options.store.limits = limits(global);
         options.store.build = build_options(global);
         options.store.parallel = usize::from(global.registry.parallel);
+        options.registry.connections = usize::from(global.registry.parallel);
         options.registry.plain_http = global.registry.plain_http;
         options.registry.ca_files.clone_from(&global.registry.ca_file);
         options.registry.proxies = environment::proxies();
@@ -296,5 +297,6 @@ mod tests {
         let (options, library) = (&global.registry, vmroot::RegistryOptions::default());
         assert_eq!((options.retries, options.inactivity_timeout), (library.retries, library.inactivity_timeout));
         assert_eq!(usize::from(options.parallel), ClientOptions::new("/").store.parallel);
+        assert_eq!(usize::from(options.parallel), library.connections);
     }
 }

@@ -24,19 +24,23 @@ pub const ONE_LAYER: &str = "one-layer";
 pub const EQUAL_LAYERS: &str = "equal-layers";
 /// [`BENCH`] with layers that are compressed by zstd.
 pub const ZSTD: &str = "zstd";
+/// One layer that does not compress, of 320 MiB: what counts is how it comes.
+pub const NOISE: &str = "noise";
 /// The images that the recipe makes.
-const NAMES: [&str; 5] = [BENCH, SIBLING, LARGE, ONE_LAYER, EQUAL_LAYERS];
+const NAMES: [&str; 6] = [BENCH, SIBLING, LARGE, ONE_LAYER, EQUAL_LAYERS, NOISE];
 
 const RECIPE: &str = include_str!("../../bench/Containerfile");
 const BASE_PACKAGES: &str = "ca-certificates,curl,perl,python3";
 const MIRROR: &str = "http://deb.debian.org/debian";
 const LARGE_FILE: u64 = 2 << 30;
 const LAYERS: usize = 40;
+const NOISE_FILE: u64 = 320 << 20;
 
 /// Fills the registry, unless `directory` says that this recipe's images are there; returns whether it did.
 pub fn make(directory: &Path, registry: &Registry) -> Result<bool> {
     let stamp = directory.join("images-made");
-    let wanted = format!("{RECIPE}\nbase: {BASE_PACKAGES}\nlarge: {LARGE_FILE}\nlayers: {LAYERS}\n");
+    let base = format!("base: {BASE_PACKAGES}\nlayers: {LAYERS}");
+    let wanted = format!("{RECIPE}\n{base}\nlarge: {LARGE_FILE}\nnoise: {NOISE_FILE}\n");
     if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
         return Ok(false);
     }
@@ -61,6 +65,7 @@ fn build(work: &Path) -> Result<()> {
     )?;
     write_large(&work.join("large"))?;
     deal_out(work)?;
+    write_noise(&work.join("noise"))?;
     let recipe = work.join("Containerfile");
     fs::write(&recipe, format!("{RECIPE}\nFROM scratch AS {EQUAL_LAYERS}\n{}", copies()))?;
     for name in NAMES {
@@ -129,4 +134,17 @@ fn write_large(file: &Path) -> Result<()> {
         written += line.len() as u64;
     }
     Ok(text.flush()?)
+}
+
+/// Bytes that look random, and are the same everywhere.
+fn write_noise(file: &Path) -> Result<()> {
+    let mut noise = BufWriter::with_capacity(1 << 20, File::create(file)?);
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..NOISE_FILE / 8 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        noise.write_all(&state.to_le_bytes())?;
+    }
+    Ok(noise.flush()?)
 }

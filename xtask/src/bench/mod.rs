@@ -32,6 +32,7 @@ const RACES: &[&Race] = &[
     &pull::ONE_LAYER,
     &pull::EQUAL_LAYERS,
     &pull::ZSTD,
+    &pull::LIMITED,
     &pull::SHARED,
     &pull::MEMORY,
     &pull::MEMORY_LARGE,

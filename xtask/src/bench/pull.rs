@@ -112,6 +112,27 @@ pub const ZSTD: Race = Race {
     ],
 };
 
+/// Time of a pull from a registry that limits each connection.
+pub const LIMITED: Race = Race {
+    unit: Unit::Seconds,
+    repeat: true,
+    keep: false,
+    ours: |lab, scratch| {
+        let proxy = CountingProxy::limited(lab.registry().address(), CONNECTION_RATE)?;
+        let reference = format!("{}/{}:latest", proxy.address(), image::NOISE);
+        seconds(lab, lab.vmroot(&scratch.join("cache")).args(["pull", &reference]))
+    },
+    against: &[Against {
+        key: "pull-limited",
+        title: "pull + index of one layer of 320 MiB at 40 MB/s a connection, against skopeo copy",
+        target: Target::TimesFaster(2.5),
+        rival: Some(limited_skopeo),
+    }],
+};
+
+/// What the registry of [`LIMITED`] gives to one connection, in bytes a second.
+const CONNECTION_RATE: f64 = 40e6;
+
 /// Bytes that cross the wire when another image's layers are there.
 pub const SHARED: Race = Race {
     unit: Unit::Bytes,
@@ -160,6 +181,14 @@ fn pull(lab: &Lab, scratch: &Path, name: &str) -> Command {
     let mut pull = lab.vmroot(&scratch.join("cache"));
     pull.args(["pull", &lab.registry().reference(name)]);
     pull
+}
+
+fn limited_skopeo(lab: &Lab, scratch: &Path) -> Result<f64> {
+    let proxy = CountingProxy::limited(lab.registry().address(), CONNECTION_RATE)?;
+    let mut skopeo = Command::new("skopeo");
+    skopeo.args(["copy", "--quiet", "--src-tls-verify=false"]);
+    skopeo.arg(format!("docker://{}/{}:latest", proxy.address(), image::NOISE));
+    seconds(lab, skopeo.arg(format!("oci:{}", scratch.join("layout").display())))
 }
 
 fn seconds(lab: &Lab, command: &mut Command) -> Result<f64> {

@@ -9,6 +9,7 @@ mod describing;
 mod erofs;
 mod exporting;
 mod files;
+mod foreign;
 mod guests;
 mod housekeeping;
 mod layers;

@@ -49,10 +49,12 @@ impl<'a> Session<'a> {
         status: StatusCode,
         challenges: Vec<Challenge>,
     ) -> Result<Option<Authorization>> {
-        // Some registries (ECR) refuse a password that has expired with 403 and do not say what they want instead.
         let challenges = match status {
-            StatusCode::UNAUTHORIZED => challenges,
-            _ if self.may_renew() => self.authorizer.known(self.target).challenge.into_iter().collect(),
+            StatusCode::UNAUTHORIZED if !challenges.is_empty() => challenges,
+            // Some registries (ECR) refuse a password that has expired with 403, or do not say what they want instead.
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if self.sent.is_some() => {
+                self.authorizer.known(self.target).challenge.into_iter().collect()
+            }
             _ => return Ok(None),
         };
         let mut unusable = None;
@@ -147,11 +149,6 @@ impl<'a> Session<'a> {
         let (key, asked) = self.authorizer.keyring.get(self.target)?;
         self.asked |= asked;
         Ok(self.key.insert(key).credential.clone())
-    }
-
-    /// Whether there may be a newer credential than the one that was sent.
-    fn may_renew(&self) -> bool {
-        self.sent.is_some() && !self.asked && self.key.as_ref().is_some_and(|key| key.credential.is_some())
     }
 
     /// Asks for the credential once more; true if there is another one now.

@@ -99,6 +99,37 @@ fn a_password_that_is_forbidden_may_be_old_as_well() {
     assert_eq!((source.asked(), fixture.registry.count(MANIFESTS)), (3, 1));
 }
 
+/// A refusal need not say again what it wants.
+#[test]
+fn a_refusal_without_a_challenge_is_one_too() {
+    for (credential, auth) in KINDS {
+        let fixture = Fixture::new();
+        fixture.registry.require(auth(0));
+        let source = Changing::new(credential(0));
+        let client = source.client();
+        client.manifest(&fixture.reference()).unwrap();
+        source.becomes(credential(1));
+        fixture.registry.require(auth(1));
+        fixture.registry.misbehave(Rule::on(MANIFESTS).times(1).fault(Fault::WithoutHeader("WWW-Authenticate")));
+        client.manifest(&fixture.reference()).unwrap();
+        assert_eq!(source.asked(), 2);
+    }
+}
+
+/// What is not there is no fault of the password.
+#[test]
+fn nobody_is_asked_for_what_is_not_there() {
+    let fixture = Fixture::new();
+    fixture.registry.require(Auth::basic("AWS", "0"));
+    let source = Changing::new(password("AWS", "0"));
+    let client = source.client();
+    client.manifest(&fixture.reference()).unwrap();
+    fixture.registry.clear_requests();
+    fixture.registry.misbehave(Rule::on(MANIFESTS).fault(Fault::Status(404, vec![], "gone".to_owned())));
+    says(client.manifest(&fixture.reference()), &["gone"]);
+    assert_eq!((source.asked(), fixture.registry.requests().len()), (1, 1));
+}
+
 #[test]
 fn passwords_that_are_always_new_and_wrong_make_no_endless_loop() {
     #[derive(Default)]
