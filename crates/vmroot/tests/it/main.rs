@@ -3,4 +3,5 @@
 mod additions;
 mod layers;
 mod roots;
+mod tasks;
 mod together;
