@@ -133,6 +133,20 @@ impl Cache {
         Ok(if actual == *digest { Verdict::Whole } else { Verdict::Damaged { actual, path } })
     }
 
+    /// Hashes a blob again and removes it if it is damaged, while nobody else fetches or removes it.
+    ///
+    /// # Errors
+    /// [`Error::GaveUp`] if `waiting` breaks off; [`Error::Io`] where it cannot be read or removed.
+    pub fn remove_damaged(&self, digest: &Digest, waiting: Waiting<'_>) -> Result<Verdict> {
+        let _lock = self.lock(&LockName::Blob(*digest), Mode::Exclusive, waiting)?;
+        let verdict = self.verify(digest)?;
+        if let Verdict::Damaged { path, .. } = &verdict {
+            remove_file(path)?;
+            sync_directory(&self.layout().blobs(digest.algorithm()))?;
+        }
+        Ok(verdict)
+    }
+
     /// Removes a blob and what there is of it in part. Says how many bytes that freed: `None` where there was nothing, or
     /// another is fetching it.
     ///

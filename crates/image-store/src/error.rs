@@ -13,7 +13,19 @@ pub enum Error {
     /// No image of that name, id or prefix is in the store.
     #[error("no such image: {0}")]
     NoSuchImage(String),
-    /// A prefix of several image ids, or a name of images for several platforms.
+    /// An image that is in the store, but not for the platform; without one asked for, for several and not for the host's.
+    #[error(
+        "{name} is here for {available}, not for {wanted}; ask for one of those platforms, or pull the image for {wanted}"
+    )]
+    OtherPlatforms {
+        /// What was asked for.
+        name: String,
+        /// The platform that it should be for.
+        wanted: String,
+        /// What it is here for.
+        available: String,
+    },
+    /// A prefix of several image ids.
     #[error("{name} is ambiguous: {candidates}")]
     Ambiguous {
         /// What was asked for.
@@ -127,7 +139,7 @@ impl Error {
     /// What the error means to the caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchImage(_) => ErrorKind::NotFound,
+            Self::NoSuchImage(_) | Self::OtherPlatforms { .. } => ErrorKind::NotFound,
             Self::Image { source, .. } => match **source {
                 vmroot_model::Error::ArchitectureMismatch { .. } => ErrorKind::NotFound,
                 _ => ErrorKind::Integrity,

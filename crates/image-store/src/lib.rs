@@ -8,6 +8,7 @@ mod choose;
 mod collect;
 mod error;
 mod image;
+mod in_use;
 mod known;
 mod layer;
 mod layers;
@@ -19,7 +20,7 @@ mod store;
 mod tee;
 mod verify;
 
-pub use choose::{Chosen, choose};
+pub use choose::{Chosen, Fallback, choose};
 pub use collect::{Collected, Removed};
 pub use error::{Error, ErrorKind, Result, limit_of_index, limit_of_stream};
 pub use image::Image;

@@ -8,7 +8,8 @@ use vmroot_blob_cache::{LockName, write_file};
 use vmroot_model::{Descriptor, Digest, Platform, Reference};
 use vmroot_transport::ImageSource;
 
-use crate::choose::{Chosen, choose};
+use crate::choose::{Chosen, Fallback, choose};
+use crate::image::{by_reference, fitting, none, one_by_platform};
 use crate::known::Known;
 use crate::layer::Layer;
 use crate::progress::Report;
@@ -35,6 +36,8 @@ pub struct PullRequest {
     pub platform: Platform,
     /// When to ask the source.
     pub policy: PullPolicy,
+    /// What to take where there is no image for the platform.
+    pub fallback: Fallback,
 }
 
 impl Store {
@@ -45,20 +48,23 @@ impl Store {
     /// # Errors
     /// [`Error::NoSuchImage`] under [`PullPolicy::Never`]; otherwise whatever source, bytes and disk give cause for.
     pub fn pull(&self, source: &dyn ImageSource, request: &PullRequest, progress: &Arc<dyn Progress>) -> Result<Image> {
+        let _working = self.in_use.work();
         if let Some(image) = self.pulled_before(request, progress)? {
             return Ok(image);
         }
         if request.policy == PullPolicy::Never {
             let name = request.references.first().map_or_else(|| source.name(), ToString::to_string);
-            return Err(Error::NoSuchImage(format!("{name} for {}", request.platform)));
+            return Err(none(&name, Some(&request.platform)));
         }
         self.check_cancelled()?;
-        let chosen = choose(&Known { store: self, source }, &request.platform)?;
-        self.keep_documents(&chosen)?;
-        let record = chosen.record(&request.platform);
+        let chosen = choose(&Known { store: self, source }, &request.platform, request.fallback)?;
+        let record = chosen.record(&chosen.platform);
+        // From here on nothing of it is removed, whether it was here before or comes now.
+        let pin = self.in_use.pin(&record);
+        self.keep_documents(&chosen, &**progress)?;
         self.make_ready(source, &record, progress)?;
         self.remember(&record, &request.references, progress)?;
-        Ok(Image::new(named(&record, request.references.first()), chosen.config))
+        Ok(Image::new(named(&record, request.references.first()), chosen.config, pin))
     }
 
     /// The image, if the policy lets a record answer and everything is here, or can be made from what is.
@@ -67,15 +73,12 @@ impl Store {
         if request.policy == PullPolicy::Always && reference.digest().is_none() {
             return Ok(None);
         }
-        let record = match self.record(reference, &request.platform) {
-            Ok(Some(record)) => record,
-            // One that is damaged is written anew.
-            Err(Error::Record { .. }) | Ok(None) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let Ok(image) = self.image(record) else { return Ok(None) };
+        let Some(record) = self.known(reference, request)? else { return Ok(None) };
+        // What was replaced or removed meanwhile may not be whole any more.
+        let Some(pin) = self.pin_current(&record) else { return Ok(None) };
+        let Ok(image) = self.image(record, pin) else { return Ok(None) };
         match self.open_root(&image.layers(), progress) {
-            Ok(_) => Ok(Some(image)),
+            Ok(_) => self.known_by(image, &request.references, progress).map(Some),
             Err(error @ Error::Cancelled) => Err(error),
             // Something is gone or damaged: the source has it.
             Err(error) if request.policy == PullPolicy::Never => Err(error),
@@ -83,8 +86,35 @@ impl Store {
         }
     }
 
+    /// The record of an image by exactly this name, or by another that means the same: a digest beside any tag, or none.
+    fn known(&self, reference: &Reference, request: &PullRequest) -> Result<Option<Record>> {
+        match self.record(reference, &request.platform) {
+            Ok(None) => {}
+            // One that is damaged is written anew.
+            Err(Error::Record { .. }) => return Ok(None),
+            found => return found,
+        }
+        let records = self.images()?;
+        let named = by_reference(&records, reference);
+        let fitting = fitting(&named, Some(&request.platform)).first().copied();
+        if fitting.is_some() || request.policy != PullPolicy::Never || named.is_empty() {
+            return Ok(fitting.cloned());
+        }
+        let platform = (request.fallback == Fallback::Refuse).then_some(&request.platform);
+        one_by_platform(&reference.to_string(), &named, platform).cloned().map(Some)
+    }
+
+    /// Remembers an image by names that it has not yet.
+    fn known_by(&self, image: Image, references: &[Reference], progress: &Arc<dyn Progress>) -> Result<Image> {
+        if references.first() == image.record().reference.as_ref() {
+            return Ok(image);
+        }
+        self.remember(image.record(), references, progress)?;
+        Ok(image.named(references.first()))
+    }
+
     /// Keeps manifest, index and config as blobs: what an image is, byte for byte.
-    fn keep_documents(&self, chosen: &Chosen) -> Result<()> {
+    fn keep_documents(&self, chosen: &Chosen, progress: &dyn Progress) -> Result<()> {
         let documents = [
             (chosen.top.digest(), chosen.top.raw()),
             (chosen.manifest.digest(), chosen.manifest.raw()),
@@ -96,6 +126,8 @@ impl Store {
             if fs::read(&path).is_ok_and(|present| present == bytes) {
                 continue;
             }
+            // Nobody takes it for damaged, and removes it, once it is replaced.
+            let _lock = self.lock(&LockName::Blob(*digest), progress)?;
             write_file(path, bytes)?;
         }
         Ok(())
@@ -139,7 +171,7 @@ impl Store {
     }
 }
 
-fn named(record: &Record, reference: Option<&Reference>) -> Record {
+pub(crate) fn named(record: &Record, reference: Option<&Reference>) -> Record {
     Record { reference: reference.cloned(), ..record.clone() }
 }
 

@@ -98,7 +98,7 @@ impl Store {
     /// # Errors
     /// [`Error::Record`] when both copies are damaged.
     pub(crate) fn record(&self, reference: &Reference, platform: &Platform) -> Result<Option<Record>> {
-        self.read_record(&self.cache.layout().image_record(&key(&reference.to_string(), platform)))
+        self.read_record(&self.cache.layout().image_record(&key(&reference.to_string(), platform)), &mut Vec::new())
     }
 
     /// Writes a record in place of any other for the same name and platform.
@@ -127,7 +127,24 @@ impl Store {
     }
 
     /// Every record that can be read, ordered by name, then platform, then id; and what is wrong with the others.
-    pub(crate) fn records(&self) -> Result<(Vec<Record>, Vec<Error>)> {
+    pub(crate) fn records(&self) -> Result<Records> {
+        let mut records = Records::default();
+        for path in self.record_paths()? {
+            match self.read_record(&path, &mut records.mended) {
+                Ok(record) => records.whole.extend(record),
+                Err(error @ Error::Record { .. }) => records.damaged.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        records.whole.sort_by_cached_key(|record| {
+            let name = record.reference.as_ref().map(ToString::to_string);
+            (name.is_none(), name, record.platform.to_string(), *record.id())
+        });
+        Ok(records)
+    }
+
+    /// The first copies' paths, also where only the second is there.
+    fn record_paths(&self) -> Result<Vec<PathBuf>> {
         let directory = self.cache.layout().images();
         let failed = |source| vmroot_blob_cache::Error::Io { action: "list", path: directory.clone(), source };
         let mut paths = Vec::new();
@@ -139,29 +156,23 @@ impl Store {
         }
         paths.sort_unstable();
         paths.dedup();
-        let (mut records, mut damaged) = (Vec::new(), Vec::new());
-        for path in paths {
-            match self.read_record(&path) {
-                Ok(record) => records.extend(record),
-                Err(error @ Error::Record { .. }) => damaged.push(error),
-                Err(error) => return Err(error),
-            }
-        }
-        records.sort_by_cached_key(|record| {
-            let name = record.reference.as_ref().map(ToString::to_string);
-            (name.is_none(), name, record.platform.to_string(), *record.id())
-        });
-        Ok((records, damaged))
+        Ok(paths)
+    }
+
+    /// Whether a record is still there as it was read.
+    pub(crate) fn is_current(&self, record: &Record) -> bool {
+        let path = self.cache.layout().image_record(&record.key());
+        matches!(self.read_record(&path, &mut Vec::new()), Ok(Some(current)) if current == *record)
     }
 
     /// Reads a record from either of its copies, and mends the other.
-    fn read_record(&self, path: &Path) -> Result<Option<Record>> {
+    fn read_record(&self, path: &Path, mended: &mut Vec<MendedCopy>) -> Result<Option<Record>> {
         match read_copies(path)? {
             Copies::Neither => Ok(None),
             Copies::Both(record) => Ok(Some(*record)),
             Copies::Damaged(reason) => Err(Error::Record { path: path.to_owned(), reason }),
             Copies::One { record, .. } => {
-                self.mend_record(path)?;
+                mended.extend(self.mend_record(path)?);
                 Ok(Some(*record))
             }
         }
@@ -169,14 +180,30 @@ impl Store {
 
     /// Writes the copy of a record that is missing or damaged. One that is being written or removed is left alone: a
     /// removed one would come back.
-    fn mend_record(&self, path: &Path) -> Result<()> {
-        let Some(_lock) = self.cache.try_lock(&LockName::Images, Mode::Exclusive)? else { return Ok(()) };
-        if let Copies::One { bytes, other, .. } = read_copies(path)? {
-            tracing::warn!(path = %other.display(), "mended an image record from its other copy");
-            write_file(other, &bytes)?;
-        }
-        Ok(())
+    fn mend_record(&self, path: &Path) -> Result<Option<MendedCopy>> {
+        let Some(_lock) = self.cache.try_lock(&LockName::Images, Mode::Exclusive)? else { return Ok(None) };
+        let Copies::One { bytes, other, problem, .. } = read_copies(path)? else { return Ok(None) };
+        tracing::warn!(path = %other.display(), "mended an image record from its other copy");
+        write_file(&other, &bytes)?;
+        Ok(Some(MendedCopy { path: other, problem }))
     }
+}
+
+/// What the records are worth.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    pub(crate) whole: Vec<Record>,
+    /// An [`Error::Record`] for each that is damaged in both copies.
+    pub(crate) damaged: Vec<Error>,
+    pub(crate) mended: Vec<MendedCopy>,
+}
+
+/// A copy of a record that was written again from the other.
+#[derive(Debug)]
+pub(crate) struct MendedCopy {
+    pub(crate) path: PathBuf,
+    /// What was wrong with it.
+    pub(crate) problem: String,
 }
 
 /// What the two copies of a record are worth.
@@ -188,6 +215,8 @@ enum Copies {
         record: Box<Record>,
         bytes: Vec<u8>,
         other: PathBuf,
+        /// What is wrong with the other.
+        problem: String,
     },
     Damaged(String),
 }
@@ -197,8 +226,10 @@ fn read_copies(path: &Path) -> Result<Copies> {
     Ok(match (read_sealed(path)?, read_sealed(&copy)?) {
         (Sealing::Missing, Sealing::Missing) => Copies::Neither,
         (Sealing::Whole(record, _), Sealing::Whole(..)) => Copies::Both(record),
-        (Sealing::Whole(record, bytes), _) => Copies::One { record, bytes, other: copy },
-        (_, Sealing::Whole(record, bytes)) => Copies::One { record, bytes, other: path.to_owned() },
+        (Sealing::Whole(record, bytes), other) => Copies::One { record, bytes, other: copy, problem: other.problem() },
+        (other, Sealing::Whole(record, bytes)) => {
+            Copies::One { record, bytes, other: path.to_owned(), problem: other.problem() }
+        }
         (Sealing::Damaged(reason), _) | (_, Sealing::Damaged(reason)) => Copies::Damaged(reason),
     })
 }
@@ -207,6 +238,15 @@ enum Sealing {
     Missing,
     Whole(Box<Record>, Vec<u8>),
     Damaged(String),
+}
+
+impl Sealing {
+    fn problem(self) -> String {
+        match self {
+            Self::Damaged(reason) => reason,
+            Self::Missing | Self::Whole(..) => "is missing".to_owned(),
+        }
+    }
 }
 
 fn read_sealed(path: &Path) -> Result<Sealing> {

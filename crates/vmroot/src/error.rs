@@ -114,6 +114,11 @@ impl Error {
         }
     }
 
+    /// Whether an image is here, but not for the platform that was wanted.
+    pub fn is_for_other_platforms(&self) -> bool {
+        matches!(self, Self::Store(vmroot_image_store::Error::OtherPlatforms { .. }))
+    }
+
     /// What the error means to the caller.
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -14,6 +14,7 @@ pub(crate) fn pull(context: &Context, references: &[String]) -> anyhow::Result<(
     let client = context.client()?;
     for reference in references {
         let image = client.pull_with(reference, &context.pull_options(Pull::Always))?;
+        context.note_platform(reference, &image.record().platform);
         print_image(context, &image)?;
     }
     Ok(())
@@ -35,6 +36,7 @@ pub(crate) fn load(context: &Context, file: &Path, picked: Option<&str>) -> anyh
     let mut loaded = Vec::new();
     for image in &images {
         let result = client.load(&archive, image, &context.pull_options(Pull::Always))?;
+        context.note_platform(&image.to_string(), &result.record().platform);
         if !context.json() && !context.quiet() {
             for reference in &image.references {
                 output::note(&format!("loaded {}", reference.familiar()));

@@ -1,13 +1,15 @@
 //! A reqwest client with a runtime of its own.
 
 use std::collections::HashMap;
+use std::panic::resume_unwind;
 use std::pin::pin;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::{Client, Response};
 use rustls::ClientConfig;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::timeout;
 
 use super::reach::Guard;
@@ -68,7 +70,7 @@ impl Line {
     pub(crate) fn settle(&mut self) {
         // One turn looks at the sockets, the next ones run the tasks that wait for them.
         const TURNS: usize = 3;
-        self.runtime().block_on(async {
+        self.block_on(async {
             for _ in 0..TURNS {
                 tokio::task::yield_now().await;
             }
@@ -76,9 +78,9 @@ impl Line {
     }
 
     /// Waits for `future`, for as long as the inactivity timeout, and looks for cancellation meanwhile.
-    fn wait<T>(&self, http: &Http, cancel: &Cancel, future: impl Future<Output = T>) -> Result<T, Wait> {
+    fn wait<T: Send>(&self, http: &Http, cancel: &Cancel, future: impl Future<Output = T> + Send) -> Result<T, Wait> {
         let patience = http.options.inactivity_timeout;
-        self.runtime().block_on(async {
+        self.block_on(async {
             let mut future = pin!(future);
             let started = Instant::now();
             loop {
@@ -96,8 +98,17 @@ impl Line {
         })
     }
 
-    fn runtime(&self) -> &Runtime {
-        self.runtime.as_ref().expect("only dropping takes the runtime away")
+    /// Runs the runtime until `future` has its output.
+    ///
+    /// A thread that runs a task of another runtime may not run this one: tokio panics. There, a thread is started for it.
+    /// That is dear for many small pieces, but those are read by threads of a pull, which run no task.
+    fn block_on<T: Send>(&self, future: impl Future<Output = T> + Send) -> T {
+        let runtime = self.runtime.as_ref().expect("only dropping takes the runtime away");
+        if Handle::try_current().is_err() {
+            return runtime.block_on(future);
+        }
+        thread::scope(|scope| scope.spawn(|| runtime.block_on(future)).join())
+            .unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     fn client(&mut self, http: &Http, call: &Call) -> Result<Client> {

@@ -10,7 +10,7 @@ mod place;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tempfile::TempDir;
+use vmroot_blob_cache::TemporaryDirectory;
 use vmroot_container_fs::{ContainerFs, ExtraLayer, LayeredContainerFs};
 use vmroot_export::Omissions;
 use vmroot_layer_index::{BuildOptions, BuiltLayer};
@@ -84,7 +84,7 @@ pub struct OnTop {
     layers: Vec<TopLayer>,
     omitted: Omissions,
     // The last field: what is in it is open until the others are gone.
-    directory: Option<TempDir>,
+    directory: Option<TemporaryDirectory>,
 }
 
 /// A layer on top, in files that are gone with its [`OnTop`].
@@ -114,8 +114,7 @@ impl Top {
         if self.is_empty() {
             return Ok(top);
         }
-        let at = &options.directory;
-        let directory = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(at).map_err(Error::io(at))?;
+        let directory = TemporaryDirectory::create_in(&options.directory).map_err(vmroot_image_store::Error::from)?;
         let work = Work { directory: directory.path(), options };
         let mut layers = Vec::new();
         for layer in &self.layers {
@@ -130,9 +129,6 @@ impl Top {
         Ok(OnTop { directory: Some(directory), ..top })
     }
 }
-
-/// The prefix of temporary directories in a cache, which are swept by it.
-const TEMPORARY: &str = ".tmp-top-";
 
 /// Where layers are made.
 #[derive(Clone, Copy)]
@@ -197,7 +193,7 @@ impl OnTop {
 /// The files of layers on top of a root; they are removed with it.
 #[derive(Debug)]
 pub struct TopFiles {
-    _directory: Option<TempDir>,
+    _directory: Option<TemporaryDirectory>,
 }
 
 impl Client {

@@ -1,0 +1,94 @@
+//! The indexes and contents of layers.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+use vmroot_blob_cache::LockName;
+use vmroot_layer_index::{Index, verify_contents};
+use vmroot_model::Digest;
+
+use super::{Check, Finding, MISNAMED, MISSING, UNNEEDED, mended, remove};
+use crate::collect::list;
+use crate::layer::Layer;
+use crate::progress::Report;
+use crate::{Error, Result};
+
+impl Check<'_> {
+    /// Checks every layer that is there or that a record names. Those that something needs are made again.
+    pub(super) fn layers(&mut self) -> Result<()> {
+        let layout = self.store.cache.layout();
+        let is_index = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "idx");
+        let named = self.records.iter().flat_map(|record| &record.layers);
+        let named = named.map(|layer| layout.layer_index(&layer.diff_id));
+        let mut indexes: Vec<PathBuf> = list(&layout.layers())?.into_iter().filter(is_index).chain(named).collect();
+        indexes.sort_unstable();
+        indexes.dedup();
+        self.found.layers = indexes.len() as u64;
+        let findings = Mutex::new(Vec::new());
+        self.store.pool.install(|| {
+            indexes.par_iter().try_for_each(|path| {
+                self.store.check_cancelled()?;
+                if check(path).is_err() {
+                    let finding = self.mend_layer(path)?;
+                    findings.lock().expect("nobody panics while holding it").extend(finding);
+                }
+                Ok::<_, Error>(())
+            })
+        })?;
+        self.found.findings.append(&mut findings.into_inner().expect("nobody panics while holding it"));
+        Ok(())
+    }
+
+    /// Looks at a layer once more while nobody else makes or removes it, and removes it or makes it again.
+    fn mend_layer(&self, path: &Path) -> Result<Option<Finding>> {
+        let Some(diff_id) = diff_id(path) else {
+            remove(path)?;
+            remove(&path.with_extension("contents"))?;
+            return Ok(Some(unneeded(path, MISNAMED.to_owned())));
+        };
+        let needing = || self.layers_for(|layers| layers.iter().any(|layer| layer.diff_id == diff_id));
+        let problem = {
+            let _lock = self.store.lock(&LockName::Layer(diff_id), &**self.progress)?;
+            // What nobody needs may be half removed just now.
+            let _still = needing()?.is_none().then(|| self.store.in_use.still());
+            let Err(problem) = check(path) else { return Ok(None) };
+            remove(path)?;
+            remove(&path.with_extension("contents"))?;
+            problem
+        };
+        match needing()? {
+            Some(layers) => {
+                let layer = layers.iter().find(|layer| layer.diff_id == diff_id);
+                let layer: &Layer = layer.expect("the image was chosen by it");
+                let made = self.store.ensure_layer(None, layer, &Report::without_blob(self.progress)).map(drop);
+                mended(path, problem, made, "made again from its blob").map(Some)
+            }
+            // Another thread removed the image, and then its files.
+            None if problem == MISSING => Ok(None),
+            None => Ok(Some(unneeded(path, problem))),
+        }
+    }
+}
+
+fn unneeded(path: &Path, problem: String) -> Finding {
+    Finding { path: path.to_owned(), problem, remedy: UNNEEDED.to_owned(), mended: true }
+}
+
+fn diff_id(path: &Path) -> Option<Digest> {
+    let stem = path.file_stem()?.to_str()?;
+    Digest::parse(&format!("sha256:{stem}")).ok()
+}
+
+/// Reads a layer whole.
+fn check(path: &Path) -> std::result::Result<(), String> {
+    if !path.exists() {
+        return Err(MISSING.to_owned());
+    }
+    let index = Index::open(path).map_err(|error| error.to_string())?;
+    if index.is_root() || Some(*index.identity()) != diff_id(path) {
+        return Err(MISNAMED.to_owned());
+    }
+    verify_contents(&index, &path.with_extension("contents")).map_err(|error| error.to_string())?;
+    Ok(())
+}
