@@ -18,7 +18,7 @@ pub const BENCH: &str = "bench";
 pub const SIBLING: &str = "sibling";
 /// One layer with one file of 2 GiB.
 pub const LARGE: &str = "large";
-/// One layer that does not compress, of 320 MiB: what counts is how it comes.
+/// One layer of 320 MiB that does not compress, so a pull of it measures the network.
 pub const NOISE: &str = "noise";
 const NAMES: [&str; 4] = [BENCH, SIBLING, LARGE, NOISE];
 
