@@ -65,7 +65,7 @@ impl Descriptor {
 
     /// Where else a layer may be had that registries need not hold: at most [`FOREIGN_URLS`] addresses of HTTP.
     ///
-    /// Anything else has no other place. Whoever writes a manifest could make its readers ask any server otherwise.
+    /// Other content gives none. Otherwise a hostile manifest could make its readers ask any server.
     pub fn foreign_urls(&self) -> impl Iterator<Item = &str> {
         let is_http = |url: &&str| {
             let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);

@@ -76,7 +76,7 @@ fn parse<'h>(headers: impl Iterator<Item = &'h str>) -> Vec<Challenge> {
     headers.flat_map(|header| Reader { rest: header, found: Vec::new(), place: Place::Start }.read()).collect()
 }
 
-/// What a word without a value is, by what stands before it.
+/// The position of a word without a value, which decides how it is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// The start of the header, or a comma: a scheme begins here.

@@ -37,7 +37,7 @@ struct Shared {
     endpoints: Mutex<HashMap<String, Url>>,
     /// Registries that were asked for challenges apart from any image.
     asked: Mutex<HashSet<Url>>,
-    /// What blobs may use at once.
+    /// Connections and memory that all blobs share.
     budget: Arc<Budget>,
 }
 
@@ -103,7 +103,7 @@ impl Client {
         self.retry(call, || self.shared.http.send(call), read)
     }
 
-    /// What blobs may use at once.
+    /// Connections and memory that all blobs share.
     pub(crate) fn budget(&self) -> &Arc<Budget> {
         &self.shared.budget
     }
@@ -167,7 +167,7 @@ impl Client {
     }
 
     /// The challenges of the registry's own page, once: Docker and skopeo ask there first, so some registries give
-    /// challenges nowhere else, and say 403 or 404 of what is hidden from strangers.
+    /// challenges nowhere else, and answer 403 or 404 to requests for images that are not public.
     fn challenges_of_registry(&self, base: &Url) -> Vec<Challenge> {
         if !self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(base.clone()) {
             return Vec::new();

@@ -101,7 +101,7 @@ pub enum Error {
         "{url} is not asked for a foreign layer: {host} has no public address, and the registry is no such host itself"
     )]
     Address {
-        /// What was not asked for.
+        /// The URL that was not requested.
         url: String,
         /// The host.
         host: String,
@@ -239,7 +239,7 @@ fn wait_text(wait: Option<Duration>) -> String {
 }
 
 impl Error {
-    /// Whether a server answered that it does not give what was asked for.
+    /// Whether a server answered, and refused.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
             Self::NotFound { .. } | Self::Unauthorized { .. } => true,

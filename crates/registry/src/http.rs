@@ -40,7 +40,7 @@ pub(crate) struct Call {
     pub(crate) form: Option<String>,
     /// How far it may go, redirects included, if a stranger chose where to.
     pub(crate) reach: Option<Reach>,
-    /// What ends it; the client's own flag if there is none here.
+    /// The flag that ends it; the client's own flag if there is none here.
     pub(crate) cancel: Option<Cancel>,
 }
 
@@ -127,7 +127,7 @@ impl Http {
         }
     }
 
-    /// What ends a request.
+    /// The flag that ends a request.
     pub(crate) fn cancel_of<'a>(&'a self, call: &'a Call) -> &'a Cancel {
         call.cancel.as_ref().unwrap_or(&self.options.cancel)
     }

@@ -1,11 +1,11 @@
 //! A large blob in parts, over several connections at once, read in order.
 //!
-//! Many registries limit what one connection gets, so several get more. The parts are taken in order, and only as many
-//! as there is room for: what came too early waits in memory. Threads fetch them, because each connection belongs to the
+//! Many registries limit the rate of a connection, so several connections are faster. The parts are taken in order, and
+//! only as many as there is room for, because parts that come early wait in memory. Threads fetch them, because each connection belongs to the
 //! thread that reads it; they are used only where the network is slow ([`Watch`](crate::watch::Watch)).
 //!
-//! Whatever goes wrong with a part beyond what can be tried again (a registry that knows no ranges, that answers with
-//! another part, that is gone) ends all of it, and [`ResumingBlob`](crate::ResumingBlob) goes on over one connection
+//! A failure that retries do not mend (a registry that knows no ranges, answers with another part, or is gone) ends all
+//! parts, and [`ResumingBlob`](crate::ResumingBlob) goes on over one connection
 //! from where the reader is. So every such case ends as it would without parts.
 
 mod budget;
@@ -48,7 +48,7 @@ pub(crate) struct Parts {
     has_connection: bool,
 }
 
-/// What the reader and the threads see.
+/// The state that the reader shares with the threads.
 struct Shared {
     client: Client,
     reference: Reference,
@@ -139,7 +139,7 @@ impl Parts {
         }
     }
 
-    /// Lets the parts have the connection of the caller, who does not use it any more.
+    /// Lets the parts use the connection of the caller, which is closed.
     pub(crate) fn use_connection(&mut self) {
         if !std::mem::replace(&mut self.has_connection, true) {
             self.shared.state().own_connection = true;
@@ -150,7 +150,7 @@ impl Parts {
     /// Reads some of the bytes that come next.
     ///
     /// # Errors
-    /// What went wrong with the part that is due; the bytes before it have all been read.
+    /// The failure of the part that is due; all bytes before it have been read.
     pub(crate) fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize> {
         if self.given == self.bytes.len() {
             self.next_bytes()?;
@@ -161,7 +161,7 @@ impl Parts {
         Ok(count)
     }
 
-    /// Takes what there is of the first part, and waits if there is nothing.
+    /// Takes the bytes that have come of the first part, and waits if there are none.
     fn next_bytes(&mut self) -> Result<()> {
         self.bytes.clear();
         self.given = 0;
@@ -203,7 +203,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a change: here, or for a while, because what other blobs give back is not told.
+    /// Waits for a change: here, or for a while, because other blobs do not tell when they free something.
     fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         self.changed.wait_timeout(state, NOTICE).unwrap_or_else(PoisonError::into_inner).0
     }

@@ -36,7 +36,7 @@ pub struct ResumingBlob {
     /// Where the current row of breaks began.
     progress_from: u64,
     backoff: Backoff,
-    /// The connection among those that all blobs have together, from the first request to the last byte.
+    /// Counts among the connections of all blobs, from the first request to the last byte.
     connection: Option<Connection>,
     /// Whether the network is slow; `None` where parts are no use.
     watch: Option<Watch>,
@@ -149,7 +149,7 @@ impl ResumingBlob {
         let body = self.client.blob(&self.reference, &self.descriptor, self.position)?;
         // A registry that knows no ranges sends everything again.
         self.repeated = self.position - body.offset();
-        // What the registry took to answer says nothing of how fast its bytes come.
+        // The time until the answer says nothing about the rate of the bytes.
         self.watch = self.watch.take().map(|_| Watch::new());
         Ok(body)
     }

@@ -1,4 +1,4 @@
-//! Whether a connection is what a reader waits for.
+//! Whether a reader waits for its connection most of the time.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ const FAST: f64 = 150e6;
 
 /// Looks at how long a reader waits for bytes, and how long it works on them.
 ///
-/// More connections help whoever waits for one that is slow. To a reader that is busy they would only cost processor
-/// time: bytes would go from thread to thread.
+/// More connections help a reader that waits. They only cost a busy reader processor time, because bytes go from thread to
+/// thread.
 #[derive(Debug)]
 pub(crate) struct Watch {
     since: Instant,
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slow_is_who_is_waited_for() {
+    fn a_slow_connection_is_one_that_is_waited_for() {
         let ms = Duration::from_millis;
         // 40 MB/s, a reader that does nothing else, and one that is busy for half the time.
         assert!(is_slow(4_000_000, ms(95), ms(100)));

@@ -1,4 +1,4 @@
-//! A relay on loopback: counts what a registry sends, and can limit each connection.
+//! A relay on loopback: counts the bytes that a registry sends, and can limit each connection.
 
 use std::{
     io::{self, Read, Write},

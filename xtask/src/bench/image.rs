@@ -24,7 +24,7 @@ pub const ONE_LAYER: &str = "one-layer";
 pub const EQUAL_LAYERS: &str = "equal-layers";
 /// [`BENCH`] with layers that are compressed by zstd.
 pub const ZSTD: &str = "zstd";
-/// One layer that does not compress, of 320 MiB: what counts is how it comes.
+/// One layer of 320 MiB that does not compress, so a pull of it measures the network.
 pub const NOISE: &str = "noise";
 /// The images that the recipe makes.
 const NAMES: [&str; 6] = [BENCH, SIBLING, LARGE, ONE_LAYER, EQUAL_LAYERS, NOISE];

@@ -130,7 +130,7 @@ pub const LIMITED: Race = Race {
     }],
 };
 
-/// What the registry of [`LIMITED`] gives to one connection, in bytes a second.
+/// The rate of each connection to the registry of [`LIMITED`], in bytes a second.
 const CONNECTION_RATE: f64 = 40e6;
 
 /// Bytes that cross the wire when another image's layers are there.

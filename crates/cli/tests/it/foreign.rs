@@ -25,7 +25,7 @@ fn foreign(media_type: &str, urls: &[String]) -> Image {
     build(Some(manifest["layers"].take()))
 }
 
-/// As images of Windows have them, and of vendors who want to know who pulls.
+/// Windows images have such layers, and images of vendors that count their pulls.
 #[test]
 fn a_foreign_layer_comes_from_where_the_manifest_says() {
     for media_type in [
@@ -47,7 +47,7 @@ fn a_foreign_layer_comes_from_where_the_manifest_says() {
         assert_eq!(inspected["layers"][0]["urls"], json!(urls), "{inspected}");
         assert_eq!(inspected["layers"][1]["urls"], Value::Null, "{inspected}");
 
-        // What is lost is fetched again from there.
+        // A blob that is lost is fetched again from there.
         let hex = digest.hex().to_string();
         fs::remove_file(program.cache().join("blobs/sha256").join(hex)).unwrap();
         for kept in ["layers/v1", "roots/v1"] {
@@ -76,7 +76,7 @@ fn an_ordinary_layer_comes_from_its_registry_alone() {
     assert_eq!(elsewhere.connections(), 0);
 }
 
-/// Whoever has the other place may send anything.
+/// The server at the other address may send anything.
 #[test]
 fn the_bytes_of_a_foreign_layer_are_checked() {
     let (registry, elsewhere) = (Registry::start(), Registry::start());

@@ -13,7 +13,7 @@ pub(super) struct Key {
     generation: u64,
 }
 
-/// Remembers what the source of credentials said about each repository.
+/// Remembers the credential that was found for each repository.
 pub(super) struct Keyring {
     source: Arc<dyn Credentials>,
     found: Once<Target, Key>,
@@ -36,7 +36,7 @@ impl Keyring {
         Ok((found.insert(key).clone(), true))
     }
 
-    /// The credential in place of one that was refused: what another thread has got since then, or the source has now.
+    /// The credential in place of one that was refused. If another thread has renewed it already, that one is taken.
     ///
     /// Helpers give passwords that are good for an hour, to programs that run for weeks.
     pub(super) fn renew(&self, target: &Target, refused: &Key) -> Result<Key> {

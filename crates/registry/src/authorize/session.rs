@@ -8,12 +8,12 @@ use crate::challenge::{Bearer, Challenge};
 use crate::token::{self, Token, TokenRequest};
 use crate::{Credential, Error, Result};
 
-/// What a request has been sent with so far, and what may still be tried.
+/// The state of one request: the authorization of its last try, and the steps that are left.
 pub(crate) struct Session<'a> {
     authorizer: &'a Authorizer,
     target: &'a Target,
     fetch: Fetch<'a>,
-    /// What the last try was sent with.
+    /// The authorization of the last try.
     sent: Option<Authorization>,
     /// Whether `sent` was made after the registry had refused this very request.
     fresh: bool,
@@ -34,7 +34,7 @@ impl<'a> Session<'a> {
         self.sent.is_some()
     }
 
-    /// What to send before the registry asks: nothing, if it never asked.
+    /// The authorization for the first try; none if the registry has never asked for one.
     pub(crate) fn beforehand(&mut self) -> Result<Option<Authorization>> {
         let known = self.authorizer.known(self.target);
         if let Some(challenge) = known.challenge {
@@ -43,7 +43,7 @@ impl<'a> Session<'a> {
         Ok(self.sent.clone())
     }
 
-    /// What to send after the registry refused the last try with `status`; `None` if there is nothing better.
+    /// The authorization for the next try, after `status` for the last one; `None` if there is no better one.
     pub(crate) fn afterwards(
         &mut self,
         status: StatusCode,
@@ -51,7 +51,7 @@ impl<'a> Session<'a> {
     ) -> Result<Option<Authorization>> {
         let challenges = match status {
             StatusCode::UNAUTHORIZED if !challenges.is_empty() => challenges,
-            // Some registries (ECR) refuse a password that has expired with 403, or do not say what they want instead.
+            // Some registries (ECR) refuse a password that has expired with 403, or give no challenge with a 401.
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if self.sent.is_some() => {
                 self.authorizer.known(self.target).challenge.into_iter().collect()
             }
@@ -98,10 +98,10 @@ impl<'a> Session<'a> {
         Ok(Some(authorization))
     }
 
-    /// A scope that the challenge asks for and that what was sent has not.
+    /// A scope that the challenge asks for and the last token lacks.
     fn wider_scope(&self, challenge: &Challenge) -> Option<String> {
         let (Challenge::Bearer(bearer), Some(sent)) = (challenge, &self.sent) else { return None };
-        // Some registries do not say what was wrong with a token that they have just been given.
+        // Some registries refuse a new token without giving a reason.
         if !self.fresh && !bearer.is_insufficient_scope() {
             return None;
         }

@@ -160,7 +160,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 impl Entry {
     fn credential(&self) -> std::result::Result<Option<Credential>, &'static str> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
-        // Tokens have no blanks; those around them come from whoever pasted them.
+        // Tokens have no blanks; those around them come from copying.
         let token = |text: &Option<String>| given(text).map(|text| text.trim().to_owned());
         if let Some(token) = token(&self.identitytoken) {
             return Ok(Some(Credential::IdentityToken(token)));

@@ -128,7 +128,7 @@ fn build(http: &Http, tls: ClientConfig, reach: Option<Reach>) -> Result<Client>
     let mut builder = Client::builder()
         .tls_backend_preconfigured(tls)
         .user_agent(&options.user_agent)
-        // Digests are of what the registry has, so nothing may be compressed on the way (RFC 9110, section 12.5.3).
+        // Digests are of the registry's own bytes, so nothing may be compressed on the way (RFC 9110, section 12.5.3).
         .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
         .connect_timeout(options.connect_timeout)
         .pool_idle_timeout(KEEP_IDLE)

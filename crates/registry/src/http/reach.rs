@@ -1,7 +1,7 @@
 //! Which addresses a request may go to.
 //!
-//! The addresses of a foreign layer are chosen by whoever wrote the manifest. A machine that pulls images reaches
-//! servers that this stranger does not: its own, those of its network, the metadata of its cloud. So requests for such
+//! The author of a manifest chooses the addresses of a foreign layer. A machine that pulls images reaches servers that
+//! the author does not: its own, those of its network, the metadata server of its cloud. So requests for such
 //! layers go to public addresses, unless the registry itself has an address like theirs.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
@@ -79,8 +79,8 @@ fn of_v6(address: Ipv6Addr) -> Reach {
     }
 }
 
-/// Looks names up and gives no address that is out of reach. The connection is made to what it gives, so that a name
-/// server cannot give another address after the check.
+/// Looks names up and gives no address that is out of reach. The connection is made to the addresses that it gives, so a
+/// name server cannot give another address after the check.
 pub(super) struct Guard {
     pub(super) reach: Reach,
     /// Proxies are the caller's choice and may be anywhere.

@@ -1,4 +1,4 @@
-//! What all blobs of a client have together: connections, and room for parts that came early.
+//! The resources that all blobs of a client share: connections, and memory for parts.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

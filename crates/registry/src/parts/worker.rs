@@ -40,7 +40,7 @@ fn work(shared: &Shared) {
             if let Some(part) = state.part(taken.number) {
                 part.failed = Some(error);
             }
-            // What comes after it is not needed any more. The reader still gets what came before.
+            // No later part is needed any more. The reader still gets the parts before this one.
             state.next = shared.descriptor.size;
         }
         drop(state);
@@ -78,7 +78,7 @@ fn take(shared: &Shared) -> Option<Taken> {
             state.parts.push_back(Part { bytes: buffer, left, failed: None, room });
             return Some(Taken { number, bytes, connection });
         }
-        // What was had without the other must not be kept from others.
+        // One without the other is of no use here, and other blobs may need it.
         drop((connection, room));
         state = shared.wait(state);
     }
@@ -109,7 +109,7 @@ fn fetch(shared: &Shared, taken: &Taken) -> Result<()> {
     Ok(())
 }
 
-/// Asks for what is left of a part, and hands over what comes.
+/// Asks for the rest of a part, and hands over its bytes as they come.
 fn fetch_some(shared: &Shared, taken: &Taken, position: &mut u64) -> Result<()> {
     let range = *position..taken.bytes.end;
     let Shared { client, reference, descriptor, stop, .. } = shared;

@@ -1,4 +1,4 @@
-//! Challenges as registries write them, not as the grammar has them; and where credentials go because of them.
+//! Challenges in the forms that registries send, and the servers that credentials go to because of them.
 
 use std::process::Command;
 
@@ -69,7 +69,7 @@ fn every_form_of_a_challenge_is_met() {
     }
 }
 
-/// Whatever opens a registry for skopeo opens it for us.
+/// A challenge that skopeo meets must be met here too.
 #[test]
 fn skopeo_gets_in_nowhere_where_we_do_not() {
     if skip::needs_program("skopeo") {
@@ -128,7 +128,7 @@ fn a_challenge_on_the_registrys_own_page_will_do() {
     assert_eq!((pages.count(), fixture.registry.count(MANIFESTS)), (2, 3));
 }
 
-/// All that could give somebody away in a request.
+/// Whether a request has any part of a credential in it.
 fn gives_away(request: &Request) -> bool {
     let text = format!("{} {:?} {}", request.path, request.headers, String::from_utf8_lossy(&request.body));
     // The base64 of `ann:secret` stands for the password as well.

@@ -248,7 +248,7 @@ fn keys_of_a_registry_have_many_forms() {
     assert_eq!(user(home.files(&[&path]).get("a.test", "team/app").unwrap()).unwrap(), "team");
 }
 
-/// What is wrong with another registry's entry is no matter here.
+/// A fault in the entry of another registry does not matter.
 #[test]
 fn entries_of_others_may_be_of_any_form() {
     let home = Home::new();

@@ -45,9 +45,9 @@ fn messages_of_errors_are_not_compressed_either() {
     says(client().manifest(&fixture.reference()), &["DENIED: pay first"]);
 }
 
-/// Some servers compress whatever the client says; a manifest by tag has no digest that would show it.
+/// Some servers compress in any case; a manifest by tag has no digest that would show it.
 #[test]
-fn who_compresses_all_the_same_is_named() {
+fn an_encoding_that_was_not_asked_for_is_named() {
     let fixture = Fixture::new();
     let packed = vec![0x1f, 0x8b, 8, 0, 1, 2, 3];
     fixture.registry.put_manifest(crate::fixture::NAME, Some("latest"), crate::fixture::MANIFEST_TYPE, &packed);

@@ -9,7 +9,7 @@ use vmroot_testkit::registry::{Auth, Bearer, Fault, Rule};
 
 use crate::fixture::{Fixture, MANIFESTS, options, password, says};
 
-/// Gives what it is told to, and counts.
+/// Gives the credential that a test sets, and counts the calls.
 struct Changing {
     current: Mutex<Credential>,
     asked: AtomicUsize,
@@ -75,7 +75,7 @@ fn a_new_password_is_asked_for_when_the_old_one_is_refused() {
     }
 }
 
-/// ECR says 403, and what it wants not at all.
+/// ECR answers 403 without a challenge.
 #[test]
 fn a_password_that_is_forbidden_may_be_old_as_well() {
     let fixture = Fixture::new();
@@ -92,14 +92,14 @@ fn a_password_that_is_forbidden_may_be_old_as_well() {
     client.manifest(&fixture.reference()).unwrap();
     assert_eq!(source.asked(), 2);
 
-    // Where the password has not changed, it is what it says.
+    // If the password has not changed, the refusal stands.
     fixture.registry.clear_requests();
     fixture.registry.misbehave(Rule::on(MANIFESTS).fault(refusal()));
     says(client.manifest(&fixture.reference()), &["403", "has expired"]);
     assert_eq!((source.asked(), fixture.registry.count(MANIFESTS)), (3, 1));
 }
 
-/// A refusal need not say again what it wants.
+/// A refusal need not repeat its challenge.
 #[test]
 fn a_refusal_without_a_challenge_is_one_too() {
     for (credential, auth) in KINDS {
@@ -116,7 +116,7 @@ fn a_refusal_without_a_challenge_is_one_too() {
     }
 }
 
-/// What is not there is no fault of the password.
+/// A 404 is no fault of the password.
 #[test]
 fn nobody_is_asked_for_what_is_not_there() {
     let fixture = Fixture::new();

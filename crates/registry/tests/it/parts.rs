@@ -107,7 +107,7 @@ fn the_rest_of_a_blob_is_split_too() {
 
 /// A registry without ranges, or with strange ones, serves blobs as if there were no parts.
 #[test]
-fn whoever_gives_no_parts_gives_the_whole() {
+fn a_registry_without_parts_gives_the_whole() {
     let range = |text: &str| Fault::Header("Content-Range", text.to_owned());
     let size = slow().layer.size;
     for fault in [
@@ -135,7 +135,7 @@ fn whoever_gives_no_parts_gives_the_whole() {
     }
 }
 
-/// One part that cannot be had, after others that could: what is left comes over one connection.
+/// One part fails after others have come: the rest comes over one connection.
 #[test]
 fn a_part_that_fails_in_the_middle_is_the_end_of_parts_alone() {
     for fault in [Fault::IgnoreRange, Fault::Status(416, vec![], String::new()), Fault::WithoutHeader("Content-Range")]
