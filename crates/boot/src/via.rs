@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use vmroot_container_fs::ContainerFs;
 use vmroot_disk_image::{
-    ErofsOptions, Ext4Options, SquashfsCompression, SquashfsOptions, write_erofs, write_erofs_meta, write_ext4,
-    write_squashfs,
+    ErofsOptions, Ext4Options, SquashfsCompression, SquashfsOptions, VmdkAccess, write_erofs, write_erofs_meta,
+    write_ext4, write_squashfs,
 };
-use vmroot_export::{CpioOptions, Hook, export_cpio};
+use vmroot_export::{CpioOptions, Hook, Omissions, export_cpio};
 use vmroot_virtiofs::{VirtioFs, VirtioFsOptions};
 
 use crate::{Disk, DiskFormat, Error, Result, Share};
@@ -33,6 +33,8 @@ pub enum Via {
     Virtiofs,
 }
 
+/// Omissions that are named in warnings; further ones are counted.
+const SHOWN: usize = 20;
 /// The tag of the share.
 const TAG: &str = "root";
 /// Its queues: what one guest needs.
@@ -115,7 +117,8 @@ impl Medium {
 impl Making<'_> {
     fn erofs(&self) -> Result<Medium> {
         let (path, file) = self.file("root.erofs")?;
-        write_erofs(self.root, &file, &ErofsOptions { hook: self.hook, ..ErofsOptions::default() })?;
+        let report = write_erofs(self.root, &file, &ErofsOptions { hook: self.hook, ..ErofsOptions::default() })?;
+        warn_of(&report.omissions);
         Ok(Medium::Disks(vec![Disk { path, format: DiskFormat::Raw, writable: false }]))
     }
 
@@ -124,6 +127,7 @@ impl Making<'_> {
         let raw = |path| Disk { path, format: DiskFormat::Raw, writable: false };
         let (image, file) = self.file("root.erofs")?;
         let mut meta = write_erofs_meta(self.root, &file)?;
+        warn_of(&meta.omissions);
         for device in &mut meta.devices {
             // A descriptor takes paths from where it lies.
             device.path = path::absolute(&device.path).map_err(Error::io("find", &device.path))?;
@@ -132,16 +136,17 @@ impl Making<'_> {
             let layers = meta.devices.into_iter().map(|device| device.path);
             return Ok(Medium::Disks([image].into_iter().chain(layers).map(raw).collect()));
         }
-        let (head, mut file) = self.file("root.head")?;
-        file.write_all(&meta.head[..]).map_err(Error::io("write", &head))?;
+        let (head, head_file) = self.file("root.head")?;
+        meta.write_head(&file, &head_file)?;
         let (path, mut file) = self.file("root.vmdk")?;
-        file.write_all(&meta.vmdk(&head, &image)?).map_err(Error::io("write", &path))?;
+        file.write_all(&meta.vmdk(&head, VmdkAccess::ReadWrite)?).map_err(Error::io("write", &path))?;
         Ok(Medium::Disks(vec![Disk { path, format: DiskFormat::Vmdk, writable: false }]))
     }
 
     fn ext4(&self) -> Result<Medium> {
         let (path, file) = self.file("root.ext4")?;
-        write_ext4(self.root, &file, &Ext4Options { free: self.free, hook: self.hook, ..Ext4Options::default() })?;
+        let options = Ext4Options { free: self.free, hook: self.hook, ..Ext4Options::default() };
+        warn_of(&write_ext4(self.root, &file, &options)?.omissions);
         Ok(Medium::Disks(vec![Disk { path, format: DiskFormat::Raw, writable: true }]))
     }
 
@@ -150,13 +155,15 @@ impl Making<'_> {
         // It is read once or twice, so it is to be made soon.
         let compression = SquashfsCompression::Lz4;
         let options = SquashfsOptions { compression, hook: self.hook, ..SquashfsOptions::default() };
-        write_squashfs(self.root, &path, &options)?;
+        warn_of(&write_squashfs(self.root, &path, &options)?.omissions);
         Ok(Medium::Disks(vec![Disk { path, format: DiskFormat::Raw, writable: false }]))
     }
 
     fn archive(&self) -> Result<Medium> {
         let (path, file) = self.file("root.cpio")?;
-        export_cpio(self.root, BufWriter::with_capacity(1 << 20, file), &CpioOptions { hook: self.hook })?;
+        let options = CpioOptions { hook: self.hook, ..CpioOptions::default() };
+        let (_, report) = export_cpio(self.root, BufWriter::with_capacity(1 << 20, file), &options)?;
+        warn_of(&report.omissions);
         Ok(Medium::Archive(path))
     }
 
@@ -176,6 +183,11 @@ impl Making<'_> {
         let file = file.map_err(Error::io("write", &path))?;
         Ok((path, file))
     }
+}
+
+/// Says what the guest does not see as it is in the image.
+fn warn_of(omissions: &Omissions) {
+    omissions.lines(SHOWN).iter().for_each(|line| tracing::warn!("{line}"));
 }
 
 impl fmt::Display for Via {

@@ -26,7 +26,7 @@ pub(crate) struct TopArguments {
 impl TopArguments {
     /// The same for the library.
     pub(crate) fn top(&self) -> Top {
-        Top { layers: self.layer.clone(), additions: self.add.clone() }
+        Top { layers: self.layer.clone(), additions: self.add.clone(), strict: false }
     }
 }
 

@@ -14,12 +14,15 @@ mod housekeeping;
 mod layers;
 mod loading;
 mod mounting;
+mod omitted;
 mod on_top;
+mod one_disk;
 mod pulling;
 mod readme;
 mod refusals;
 mod serving;
 mod shell;
+mod userxattr;
 mod writable;
 
 mod bombs;

@@ -21,6 +21,7 @@ mod xattrs;
 pub use compress::ErofsCompression;
 pub use image::{ErofsOptions, ErofsReport, write_erofs};
 pub use meta::{ErofsDevice, ErofsMeta, MAX_DEVICES, write_erofs_meta};
+pub use vmdk::VmdkAccess;
 
 /// What errors call it.
 const FORM: &str = "EROFS";
