@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use vmroot_container_fs::ContainerFs;
 use vmroot_disk_image::{
-    ErofsOptions, Ext4Options, SquashfsCompression, SquashfsOptions, check_vmdk_path, erofs_devices, write_erofs,
-    write_erofs_meta, write_ext4, write_squashfs,
+    ErofsOptions, Ext4Options, SquashfsCompression, SquashfsOptions, VmdkAccess, check_vmdk_path, erofs_devices,
+    write_erofs, write_erofs_meta, write_ext4, write_squashfs,
 };
-use vmroot_export::{CpioOptions, Hook, export_cpio};
+use vmroot_export::{CpioOptions, Hook, Omissions, export_cpio};
 use vmroot_virtiofs::{VirtioFs, VirtioFsOptions, check_socket_path};
 
 use crate::{Disk, DiskFormat, Error, Result, Share};
@@ -33,6 +33,8 @@ pub enum Via {
     Virtiofs,
 }
 
+/// Omissions that are named in warnings; further ones are counted.
+const SHOWN: usize = 20;
 /// The tag of the share.
 const TAG: &str = "root";
 /// Its queues: what one guest needs.
@@ -164,27 +166,32 @@ impl Medium {
 impl Making<'_> {
     fn erofs(&self) -> Result<()> {
         let file = self.file(IMAGE)?;
-        write_erofs(self.root, &file, &ErofsOptions { hook: self.hook, ..ErofsOptions::default() })?;
+        let report = write_erofs(self.root, &file, &ErofsOptions { hook: self.hook, ..ErofsOptions::default() })?;
+        warn_of(&report.omissions);
         Ok(())
     }
 
     /// One disk that a VMDK puts together, which guests from Linux 5.4 on mount; or else a disk for each layer (5.16).
     fn erofs_meta(&self) -> Result<()> {
-        let mut meta = write_erofs_meta(self.root, &self.file(IMAGE)?)?;
+        let image = self.file(IMAGE)?;
+        let mut meta = write_erofs_meta(self.root, &image)?;
+        warn_of(&meta.omissions);
         if !self.place.takes_vmdk {
             return Ok(());
         }
         for (device, path) in meta.devices.iter_mut().zip(contents(self.root)?) {
             device.path = path;
         }
-        let [image, head, vmdk] = [IMAGE, HEAD, VMDK].map(|name| self.place.directory.join(name));
-        self.file(HEAD)?.write_all(&meta.head[..]).map_err(Error::io("write", &head))?;
-        self.file(VMDK)?.write_all(&meta.vmdk(&head, &image)?).map_err(Error::io("write", &vmdk))
+        meta.write_head(&image, &self.file(HEAD)?)?;
+        let [head, vmdk] = [HEAD, VMDK].map(|name| self.place.directory.join(name));
+        let text = meta.vmdk(&head, VmdkAccess::ReadWrite)?;
+        self.file(VMDK)?.write_all(&text).map_err(Error::io("write", &vmdk))
     }
 
     fn ext4(&self) -> Result<()> {
         let file = self.file(IMAGE)?;
-        write_ext4(self.root, &file, &Ext4Options { free: self.free, hook: self.hook, ..Ext4Options::default() })?;
+        let options = Ext4Options { free: self.free, hook: self.hook, ..Ext4Options::default() };
+        warn_of(&write_ext4(self.root, &file, &options)?.omissions);
         Ok(())
     }
 
@@ -193,13 +200,15 @@ impl Making<'_> {
         // It is read once or twice, so it is to be made soon.
         let compression = SquashfsCompression::Lz4;
         let options = SquashfsOptions { compression, hook: self.hook, ..SquashfsOptions::default() };
-        write_squashfs(self.root, &self.place.directory.join(IMAGE), &options)?;
+        warn_of(&write_squashfs(self.root, &self.place.directory.join(IMAGE), &options)?.omissions);
         Ok(())
     }
 
     fn archive(&self) -> Result<()> {
         let file = BufWriter::with_capacity(1 << 20, self.file(ARCHIVE)?);
-        export_cpio(self.root, file, &CpioOptions { hook: self.hook })?;
+        let options = CpioOptions { hook: self.hook, ..CpioOptions::default() };
+        let (_, report) = export_cpio(self.root, file, &options)?;
+        warn_of(&report.omissions);
         Ok(())
     }
 
@@ -212,6 +221,11 @@ impl Making<'_> {
         let path = self.place.directory.join(name);
         File::options().read(true).write(true).create_new(true).open(&path).map_err(Error::io("write", &path))
     }
+}
+
+/// Says what the guest does not see as it is in the image.
+fn warn_of(omissions: &Omissions) {
+    omissions.lines(SHOWN).iter().for_each(|line| tracing::warn!("{line}"));
 }
 
 impl fmt::Display for Via {

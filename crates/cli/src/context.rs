@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
+use vmroot::export::Omissions;
 use vmroot::{
     AuthFiles, BuildOptions, Cancel, Chain, Client, ClientOptions, ContainerFs, Credential, Credentials, Digest,
-    ErrorKind, Explicit, Image, ImageConfig, ImageName, Limits, OnTop, Platform, Progress, PullOptions, PullPolicy,
+    ErrorKind, Explicit, Image, ImageConfig, ImageName, Limits, Platform, Progress, PullOptions, PullPolicy,
     RuntimeConfig, Top, TopFiles,
 };
 
@@ -177,7 +178,7 @@ impl Context {
             Some(directory) => self.root_of_prebaked(directory.as_ref())?,
             None => self.root_of_image(client.insert(self.client()?), name)?,
         };
-        Ok(Opened { root, config, on_top: Vec::new(), _files: None, _client: client })
+        Ok(Opened { root, config, on_top: Vec::new(), omitted: Omissions::default(), _files: None, _client: client })
     }
 
     /// Puts something on top of a root that has nothing there.
@@ -187,10 +188,11 @@ impl Context {
         }
         let client = opened._client.take().map_or_else(|| self.client(), Ok)?;
         let on_top = client.put_on_top(opened.root, top)?;
-        note_omitted(&on_top);
+        output::omissions(on_top.omitted());
+        let omitted = on_top.omitted().clone();
         let layers = on_top.layers().iter().map(|layer| layer.diff_id).collect();
         let (root, files) = on_top.into_parts();
-        Ok(Opened { root, on_top: layers, _files: Some(files), _client: Some(client), ..opened })
+        Ok(Opened { root, on_top: layers, omitted, _files: Some(files), _client: Some(client), ..opened })
     }
 
     fn root_of_prebaked(&self, directory: &Path) -> anyhow::Result<(ContainerFs, OpenedConfig)> {
@@ -220,17 +222,14 @@ impl Context {
     }
 }
 
-/// Says what of the layers on top is not there.
-pub(crate) fn note_omitted(on_top: &OnTop) {
-    output::omissions("left out, a layer has no sockets", on_top.omitted());
-}
-
 /// A root with what keeps its files where they are.
 pub(crate) struct Opened {
     pub(crate) root: ContainerFs,
     config: OpenedConfig,
     /// The layers on top.
     pub(crate) on_top: Vec<Digest>,
+    /// What could not be put there.
+    pub(crate) omitted: Omissions,
     /// While they are here, the contents of layers on top have names.
     pub(crate) _files: Option<TopFiles>,
     /// While it lives, nobody removes anything from the cache.

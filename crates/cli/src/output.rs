@@ -50,20 +50,7 @@ pub(crate) fn bytes(count: u64) -> String {
 /// What a form could not hold is shown this often, and counted from there.
 pub(crate) const SHOWN: usize = 20;
 
-/// Says how many paths have lost a part of their time, to a form that has no such parts.
-pub(crate) fn whole_seconds(form: &str, omissions: &Omissions) {
-    if omissions.total > 0 {
-        note(&format!("times of {} paths are cut to whole seconds, {form} has no others", omissions.total));
-    }
-}
-
-/// Says which paths lack something.
-pub(crate) fn omissions(what: &str, omissions: &Omissions) {
-    for path in omissions.paths.iter().take(SHOWN) {
-        note(&format!("{what}: {}", path.display()));
-    }
-    let more = omissions.total.saturating_sub(SHOWN as u64);
-    if more > 0 {
-        note(&format!("{what}: {more} more"));
-    }
+/// Says what is not as in the image.
+pub(crate) fn omissions(omissions: &Omissions) {
+    omissions.lines(SHOWN).iter().for_each(|line| note(line));
 }

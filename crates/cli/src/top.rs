@@ -48,7 +48,7 @@ impl TopArguments {
 
     /// The same for the library.
     pub(crate) fn top(&self) -> Top {
-        Top { layers: self.layer.clone(), additions: self.add.clone() }
+        Top { layers: self.layer.clone(), additions: self.add.clone(), strict: false }
     }
 }
 

@@ -29,6 +29,9 @@ pub enum Error {
         /// What there is too much of, and the limit.
         what: String,
     },
+    /// The form cannot hold all of the root, and nothing was to be left out.
+    #[error(transparent)]
+    Incomplete(#[from] vmroot_export::Incomplete),
     /// The size that was asked for has not room for everything.
     #[error("{size} bytes are too few: {needed} are needed")]
     TooSmall {

@@ -14,13 +14,15 @@ use vmroot_disk_image::{ErofsMeta, write_erofs_meta};
 use crate::{Error, MountOptions, Mounted, Result};
 
 const FORM: &str = "erofs";
+/// Omissions that are named in warnings; further ones are counted.
+const SHOWN: usize = 20;
 
 /// Mounts a root, read-only, on a directory. Its metadata goes to a file without a name in the directory `scratch`, a
-/// megabyte or two that are gone when the mount is.
+/// megabyte or two that are gone when the mount is. What EROFS cannot hold is left out, with a warning.
 ///
 /// # Errors
 /// [`Error::Mountpoint`]; [`Error::NotPermitted`], [`Error::NoFileSystem`] and [`Error::NoFileBackedMounts`] where the
-/// kernel does not do it for this user, or not at all; [`Error::Image`] for what EROFS cannot hold; [`Error::Scratch`] and
+/// kernel does not do it for this user, or not at all; [`Error::Image`] for a root that EROFS cannot hold; [`Error::Scratch`] and
 /// [`Error::Mount`]. Nothing is mounted then.
 pub fn mount_erofs(fs: &ContainerFs, scratch: &Path, mountpoint: &Path, options: &MountOptions) -> Result<Mounted> {
     let mountpoint = mountpoint.canonicalize().map_err(Error::mountpoint(mountpoint))?;
@@ -29,6 +31,8 @@ pub fn mount_erofs(fs: &ContainerFs, scratch: &Path, mountpoint: &Path, options:
     // Not `tempfile_in`'s fallback to a name of its own making: it is the same, where there is no O_TMPFILE.
     let image = tempfile::tempfile_in(scratch).map_err(Error::scratch(scratch))?;
     let meta = write_erofs_meta(fs, &image)?;
+    meta.omissions.check(options.strict, "EROFS").map_err(vmroot_disk_image::Error::from)?;
+    meta.omissions.lines(SHOWN).iter().for_each(|line| tracing::warn!("{line}"));
     let mount = create(&context, &image, fs, &meta, options).map_err(|errno| match errno {
         Errno::NOTBLK => Error::NoFileBackedMounts(scratch.to_owned()),
         errno => Error::mount(FORM, &mountpoint)(errno),

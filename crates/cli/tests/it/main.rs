@@ -16,13 +16,16 @@ mod layers;
 mod loading;
 mod mounting;
 mod names;
+mod omitted;
 mod on_top;
+mod one_disk;
 mod pages;
 mod platforms;
 mod pulling;
 mod refusals;
 mod serving;
 mod shell;
+mod userxattr;
 mod writable;
 
 mod bombs;

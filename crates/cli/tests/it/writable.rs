@@ -144,8 +144,10 @@ fn what_overlayfs_has_a_meaning_of_its_own_for_is_said() {
         let seen = ["dev/nothing", "dev/null", "marked"].map(|name| Path::new(place).join(name).exists());
         program.ok(["umount", place]);
         assert!(answer.status.success(), "{answer}");
-        let what = "not as in the image, overlayfs has a meaning of its own for it";
-        assert_eq!(answer.stderr, format!("{what}: dev/nothing\n{what}: marked\n"));
+        let why = "overlayfs has a meaning of its own for it";
+        let lines = [("dev/nothing", "device"), ("marked", "xattr \"trusted.overlay.origin\"")];
+        let lines = lines.map(|(path, what)| format!("not as in the image: {path}: {what} ({why})\n"));
+        assert_eq!(answer.stderr, lines.concat());
         assert_eq!(seen, [false, true, true]);
     }
 }

@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_export::{Hook, Omissions, TarOptions, TarReader, TarReport, export_tar};
+use vmroot_export::{Hook, Omissions, TarOptions, TarReader, TarReport, export_tar, tar_omissions};
 
 use crate::identity::latest_second;
 use crate::{Error, Result};
@@ -33,6 +33,8 @@ pub struct SquashfsOptions<'a> {
     pub block_size: Option<u32>,
     /// How many processors compress; all, if nothing is said. The bytes are the same.
     pub processors: Option<NonZeroUsize>,
+    /// Fail before anything is written if squashfs cannot hold all of the root.
+    pub strict: bool,
     /// Hears of progress and may stop the writing.
     pub hook: Option<Hook<'a>>,
 }
@@ -56,14 +58,9 @@ pub enum SquashfsCompression {
 pub struct SquashfsReport {
     /// Bytes of the image.
     pub bytes: u64,
-    /// Sockets, which are left out.
-    pub sockets: Omissions,
-    /// Paths that lost xattrs: access control lists, namespaces that squashfs does not have, all of the root directory.
-    pub without_xattrs: Omissions,
-    /// Paths whose time is before 1970 or after February 2106, and is written as the nearest between.
-    pub clamped_times: Omissions,
-    /// Paths whose time is cut to whole seconds.
-    pub without_nanoseconds: Omissions,
+    /// What is not as in the root: sockets, xattrs of namespaces that squashfs does not have and all of the root
+    /// directory, times before 1970, after February 2106, or with parts of seconds.
+    pub omissions: Omissions,
 }
 
 /// Writes the root as a squashfs to the file at `path`, in place of what it holds.
@@ -71,21 +68,17 @@ pub struct SquashfsReport {
 /// The bytes are a function of the root, the options and the version of squashfs-tools.
 ///
 /// # Errors
-/// [`Error::MissingProgram`] where squashfs-tools is not installed, [`Error::Program`] with what sqfstar said,
+/// [`Error::Incomplete`] if that is asked for, before anything is written; [`Error::MissingProgram`] where squashfs-tools is not installed, [`Error::Program`] with what sqfstar said,
 /// [`Error::Stream`] when the root cannot be read, [`Error::Write`], [`Error::Cancelled`].
 pub fn write_squashfs(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<SquashfsReport> {
+    if options.strict {
+        tar_omissions(fs, TarReader::Sqfstar).check(true, "squashfs")?;
+    }
     let report = run(fs, path, options)?;
     let file = File::options().read(true).write(true).open(path).map_err(Error::Write)?;
     root::set_attributes(fs, &file)?;
     let bytes = file.metadata().map_err(Error::Write)?.len();
-    let lacks = report.lacks;
-    Ok(SquashfsReport {
-        bytes,
-        sockets: report.omitted,
-        without_xattrs: lacks.without_xattrs,
-        clamped_times: lacks.clamped_times,
-        without_nanoseconds: lacks.without_nanoseconds,
-    })
+    Ok(SquashfsReport { bytes, omissions: report.omissions })
 }
 
 impl SquashfsCompression {
@@ -148,7 +141,7 @@ fn command(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Comm
 /// Writes the tar to the program, and ends it.
 fn feed(fs: &ContainerFs, child: &mut Child, options: &SquashfsOptions<'_>) -> vmroot_export::Result<TarReport> {
     let input = child.stdin.take().expect("it is piped");
-    let tar = TarOptions { hook: options.hook, reader: TarReader::Sqfstar };
+    let tar = TarOptions { sparse: false, strict: false, hook: options.hook, reader: TarReader::Sqfstar };
     let (mut writer, report) = export_tar(fs, BufWriter::new(input), &tar)?;
     writer.flush().map_err(vmroot_export::Error::Stream)?;
     Ok(report)

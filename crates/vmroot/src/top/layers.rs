@@ -34,9 +34,10 @@ impl Work<'_> {
 
     fn directory(&self, path: &Path, omitted: &mut Omissions) -> Result<BuiltLayer> {
         let hook = |_: Progress| self.going_on();
-        let options = LayerOptions { whiteout_files: true, hook: Some(&hook), ..LayerOptions::default() };
+        // Only our own reader sees this tar.
+        let options = LayerOptions { whiteout_files: true, sparse: true, hook: Some(&hook), ..LayerOptions::default() };
         let (built, report) = self.written(|writer| Ok(export_layer(path, writer, &options)?.1))?;
-        omitted.append(report.omitted);
+        omitted.append(report.omissions);
         Ok(built)
     }
 

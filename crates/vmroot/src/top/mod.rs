@@ -28,6 +28,8 @@ pub struct Top {
     pub layers: Vec<PathBuf>,
     /// Files and directories, by where they go.
     pub additions: Vec<Addition>,
+    /// Fail where something cannot be put on top, instead of leaving it out: sockets.
+    pub strict: bool,
 }
 
 /// A file or directory that is put into an image.
@@ -108,7 +110,8 @@ impl Top {
     /// top, names, modes, times and xattrs of files included.
     ///
     /// # Errors
-    /// [`Error::OnTop`], with the layer or file that cannot be read, makes no sense, or passes a limit.
+    /// [`Error::OnTop`], with the layer or file that cannot be read, makes no sense, or passes a limit; [`Error::Export`]
+    /// for what is left out, if that is asked for.
     pub fn put_on(&self, root: ContainerFs, options: &TopOptions) -> Result<OnTop> {
         let mut top = OnTop { root, layers: Vec::new(), omitted: Omissions::default(), directory: None };
         if self.is_empty() {
@@ -126,6 +129,7 @@ impl Top {
             let built = work.additions(&self.additions, &top.root, &mut top.omitted)?;
             top = top.with_layers(vec![TopLayer::publish(built, directory.path())?])?;
         }
+        top.omitted.check(self.strict, "a layer").map_err(vmroot_export::Error::from)?;
         Ok(OnTop { directory: Some(directory), ..top })
     }
 }

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use indicatif::ProgressBar;
 use vmroot::Compression;
-use vmroot::export::{LayerOptions, Progress, export_compressed_layer, export_layer};
+use vmroot::export::{LayerOptions, Marks, Progress, export_compressed_layer, export_layer};
 
-use super::{check, stream};
+use super::{check, print_omissions, stream};
 use crate::args::{ExportArguments, Format};
 use crate::context::Context;
 use crate::exit::Usage;
@@ -33,13 +33,20 @@ pub(super) fn changes(context: &Context, upper: &Path, out: &Path, options: &Exp
     // How many bytes there are is known when they are read.
     let bar = ProgressBar::hidden();
     let hook = |progress: Progress| bars::advance(&bar, &cancel, progress);
-    let layer = LayerOptions { with_root: true, hook: Some(&hook), ..LayerOptions::default() };
+    let layer = LayerOptions {
+        with_root: true,
+        marks: if options.userxattr { Marks::UserXattr } else { Marks::Upper },
+        sparse: options.sparse,
+        strict: options.strict,
+        hook: Some(&hook),
+        ..LayerOptions::default()
+    };
     let report = stream::write(out, &bar, |writer| match compression {
         None => export_layer(upper, writer, &layer),
         Some(compression) => export_compressed_layer(upper, writer, &layer, &stream::encoder(options, compression)),
     })?;
-    output::omissions("left out, a layer has no sockets", &report.omitted);
-    Ok(())
+    output::omissions(&report.omissions);
+    print_omissions(context, out, &report.omissions)
 }
 
 /// The form that a name says; standard output has none, and gets a plain tar.

@@ -19,6 +19,7 @@ pub(super) fn check(format: Format, out: &Path, options: &ExportArguments) -> an
     let rules: [(bool, &str, &[Format]); _] = [
         (out == Path::new("-"), "standard output", &[F::Tar, F::TarGz, F::TarZst, F::Cpio, F::CpioGz, F::CpioZst]),
         (options.rootless, "--rootless", &[F::Dir]),
+        (options.sparse, "--sparse", &[F::Tar, F::TarGz, F::TarZst]),
         (options.compress.is_some(), "--compress", &[F::Erofs, F::Squashfs]),
         (
             options.level.is_some() && options.compress.is_none(),

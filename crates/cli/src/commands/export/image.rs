@@ -7,58 +7,55 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use vmroot::disk_image::{
-    ErofsOptions, Ext4Options, SquashfsCompression, SquashfsOptions, write_erofs, write_erofs_meta, write_ext4,
-    write_squashfs,
+    ErofsOptions, Ext4Options, SquashfsCompression, SquashfsOptions, VmdkAccess, write_erofs, write_erofs_meta,
+    write_ext4, write_squashfs,
 };
-use vmroot::export::{Copier, Holes, Hook, OutputFile};
+use vmroot::export::{Copier, Holes, Hook, Omissions, OutputFile};
 
 use super::Export;
 use super::check::file_compression;
 use crate::args::FileCompression;
-use crate::output;
 
 /// EROFS in one file.
-pub(super) fn erofs(export: &Export<'_>) -> anyhow::Result<()> {
+pub(super) fn erofs(export: &Export<'_>) -> anyhow::Result<Omissions> {
     let compression = file_compression(export.options)?;
-    write(export, |file, hook| {
-        let options = ErofsOptions { compression, hook: Some(hook), ..ErofsOptions::default() };
-        write_erofs(export.root, file.file(), &options).map(drop)
-    })
+    let report = write(export, |file, hook| {
+        let strict = export.options.strict;
+        let options = ErofsOptions { compression, strict, hook: Some(hook), ..ErofsOptions::default() };
+        write_erofs(export.root, file.file(), &options)
+    })?;
+    Ok(report.omissions)
 }
 
 /// ext4, with room to write.
-pub(super) fn ext4(export: &Export<'_>) -> anyhow::Result<()> {
+pub(super) fn ext4(export: &Export<'_>) -> anyhow::Result<Omissions> {
     let report = write(export, |file, hook| {
         let options = Ext4Options {
             size: export.options.size,
             free: export.options.free.unwrap_or(0),
             journal: export.options.journal,
             label: export.options.label.as_deref().unwrap_or_default(),
+            strict: export.options.strict,
             hook: Some(hook),
             ..Ext4Options::default()
         };
         write_ext4(export.root, file.file(), &options)
     })?;
-    output::omissions("xattrs left out, ext4 does not know them", &report.without_xattrs);
-    output::omissions("time changed, ext4 has those from 1901 to 2446", &report.clamped_times);
-    Ok(())
+    Ok(report.omissions)
 }
 
 /// squashfs.
-pub(super) fn squashfs(export: &Export<'_>) -> anyhow::Result<()> {
+pub(super) fn squashfs(export: &Export<'_>) -> anyhow::Result<Omissions> {
     let compression = match export.options.compress {
         Some(FileCompression::Lz4) => SquashfsCompression::Lz4,
         Some(FileCompression::Zstd) | None => SquashfsCompression::Zstd,
     };
     let report = write(export, |file, hook| {
-        let options = SquashfsOptions { compression, hook: Some(hook), ..SquashfsOptions::default() };
+        let strict = export.options.strict;
+        let options = SquashfsOptions { compression, strict, hook: Some(hook), ..SquashfsOptions::default() };
         write_squashfs(export.root, file.path(), &options)
     })?;
-    output::omissions("left out, a tar has no sockets", &report.sockets);
-    output::omissions("xattrs left out, squashfs has none of these", &report.without_xattrs);
-    output::omissions("time changed, squashfs has those from 1970 to 2106", &report.clamped_times);
-    output::whole_seconds("squashfs", &report.without_nanoseconds);
-    Ok(())
+    Ok(report.omissions)
 }
 
 /// Has a form written to a file that gets its name once it is whole; gives what the writing reports.
@@ -75,10 +72,12 @@ fn write<R>(
 }
 
 /// EROFS metadata, and beside it what makes one disk of it and the contents.
-pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<()> {
+pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<Omissions> {
     let image = OutputFile::create(export.out).map_err(vmroot::Error::from)?;
     let meta = write_erofs_meta(export.root, image.file()).map_err(vmroot::Error::from);
     let mut meta = meta.with_context(|| export.out.display().to_string())?;
+    let incomplete = meta.omissions.check(export.options.strict, "EROFS");
+    incomplete.map_err(|incomplete| vmroot::Error::DiskImage(incomplete.into()))?;
     let name = |suffix: &str| {
         let mut name = export.out.as_os_str().to_owned();
         name.push(suffix);
@@ -94,10 +93,14 @@ pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<()> {
     }
     // The descriptor names what lies beside it, so that they can be moved together.
     let beside = |path: &Path| path.file_name().map(PathBuf::from).unwrap_or_default();
-    let vmdk = meta.vmdk(&beside(&name(".head")), &beside(export.out)).map_err(vmroot::Error::from)?;
+    let vmdk = |access| meta.vmdk(&beside(&name(".head")), access).map_err(vmroot::Error::from);
+    let (vmdk, rdonly) = (vmdk(VmdkAccess::ReadWrite)?, vmdk(VmdkAccess::ReadOnly)?);
     let devices = meta.device_list().map_err(vmroot::Error::from)?;
-    let mut files = Vec::new();
-    for (suffix, bytes) in [(".head", &meta.head[..]), (".devices", &devices), (".vmdk", &vmdk)] {
+    let head = OutputFile::create(&name(".head")).map_err(vmroot::Error::from)?;
+    let written = meta.write_head(image.file(), head.file()).map_err(vmroot::Error::from);
+    written.with_context(|| name(".head").display().to_string())?;
+    let mut files = vec![head];
+    for (suffix, bytes) in [(".devices", &devices), (".vmdk", &vmdk), (".rdonly.vmdk", &rdonly)] {
         let path = name(suffix);
         let mut file = OutputFile::create(&path).map_err(vmroot::Error::from)?;
         file.write_all(bytes).with_context(|| path.display().to_string())?;
@@ -107,7 +110,7 @@ pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<()> {
     for file in files.into_iter().chain([image]) {
         file.commit().map_err(vmroot::Error::from)?;
     }
-    Ok(())
+    Ok(meta.omissions)
 }
 
 /// Copies a contents file, sharing blocks where that can be; gives the path of the copy.

@@ -5,43 +5,39 @@ use std::path::Path;
 
 use indicatif::ProgressBar;
 use vmroot::export::{
-    CpioOptions, OutputFile, Progress, TarOptions, export_compressed_cpio, export_compressed_tar, export_cpio,
-    export_tar,
+    CpioOptions, Omissions, OutputFile, Progress, TarOptions, export_compressed_cpio, export_compressed_tar,
+    export_cpio, export_tar,
 };
 use vmroot::{Compression, EncoderOptions};
 
 use super::Export;
 use crate::args::ExportArguments;
-use crate::output;
 
 /// A tar.
-pub(super) fn tar(export: &Export<'_>, compression: Option<Compression>) -> anyhow::Result<()> {
+pub(super) fn tar(export: &Export<'_>, compression: Option<Compression>) -> anyhow::Result<Omissions> {
     let hook = |progress: Progress| export.advance(progress);
-    let options = TarOptions { hook: Some(&hook), ..TarOptions::default() };
+    let ExportArguments { sparse, strict, .. } = *export.options;
+    let options = TarOptions { sparse, strict, hook: Some(&hook), ..TarOptions::default() };
     let report = write(export.out, &export.bar, |writer| match compression {
         None => export_tar(export.root, writer, &options),
         Some(compression) => {
             export_compressed_tar(export.root, writer, &options, &encoder(export.options, compression))
         }
     })?;
-    output::omissions("left out, a tar has no sockets", &report.omitted);
-    Ok(())
+    Ok(report.omissions)
 }
 
 /// An initramfs.
-pub(super) fn cpio(export: &Export<'_>, compression: Option<Compression>) -> anyhow::Result<()> {
+pub(super) fn cpio(export: &Export<'_>, compression: Option<Compression>) -> anyhow::Result<Omissions> {
     let hook = |progress: Progress| export.advance(progress);
-    let options = CpioOptions { hook: Some(&hook) };
+    let options = CpioOptions { strict: export.options.strict, hook: Some(&hook) };
     let report = write(export.out, &export.bar, |writer| match compression {
         None => export_cpio(export.root, writer, &options),
         Some(compression) => {
             export_compressed_cpio(export.root, writer, &options, &encoder(export.options, compression))
         }
     })?;
-    output::omissions("xattrs left out, a cpio has none", &report.without_xattrs);
-    output::omissions("time changed, a cpio has those from 1970 to 2106", &report.clamped_times);
-    output::whole_seconds("a cpio", &report.without_nanoseconds);
-    Ok(())
+    Ok(report.omissions)
 }
 
 /// A compressor as the options have it, with all processors.
