@@ -76,8 +76,7 @@ pub fn write_squashfs(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'
     }
     let report = run(fs, path, options)?;
     let file = File::options().read(true).write(true).open(path).map_err(Error::Write)?;
-    root::set_attributes(fs, &file)?;
-    let bytes = file.metadata().map_err(Error::Write)?.len();
+    let bytes = root::set_attributes(fs, &file)?;
     Ok(SquashfsReport { bytes, omissions: report.omissions })
 }
 

@@ -1,6 +1,7 @@
 //! Forms that are written front to back, so that standard output is as good as a file.
 
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use indicatif::ProgressBar;
@@ -52,19 +53,14 @@ pub(super) fn write<R>(
     bar: &ProgressBar,
     form: impl FnOnce(&mut dyn Write) -> vmroot::export::Result<(&mut dyn Write, R)>,
 ) -> anyhow::Result<R> {
-    let report = if out == Path::new("-") {
-        let mut stdout = io::stdout().lock();
-        let (_, report) = form(&mut stdout).map_err(vmroot::Error::from)?;
-        stdout.flush()?;
-        report
-    } else {
-        let file = OutputFile::create(out).map_err(vmroot::Error::from)?;
-        let mut writer = BufWriter::with_capacity(1 << 20, file);
-        let (_, report) = form(&mut writer).map_err(vmroot::Error::from)?;
-        let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.commit().map_err(vmroot::Error::from)?;
-        report
+    let file = match out == Path::new("-") {
+        true => OutputFile::over(io::stdout().as_fd().try_clone_to_owned()?.into(), Path::new("standard output")),
+        false => OutputFile::create(out).map_err(vmroot::Error::from)?,
     };
+    let mut writer = BufWriter::with_capacity(1 << 20, file);
+    let (_, report) = form(&mut writer).map_err(vmroot::Error::from)?;
+    let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.commit().map_err(vmroot::Error::from)?;
     bar.finish_and_clear();
     Ok(report)
 }
