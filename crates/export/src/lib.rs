@@ -34,6 +34,6 @@ pub use host::{HostEntry, HostWalk};
 pub use layer::{LayerOptions, LayerReport, LayerWriter, export_compressed_layer, export_layer};
 pub use omissions::{LISTED_OMISSIONS, Omissions};
 pub use output::OutputFile;
-pub use prebaked::{PrebakedSources, export_prebaked, open_prebaked};
+pub use prebaked::{PrebakedSources, export_prebaked, export_prebaked_while, open_prebaked};
 pub use progress::{Counter, Hook, Meter, Progress};
 pub use tar::{Attributes, TarLacks, TarOptions, TarReader, TarReport, export_compressed_tar, export_tar};

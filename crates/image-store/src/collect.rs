@@ -5,10 +5,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use vmroot_blob_cache::{LockName, Mode, patiently};
+use vmroot_blob_cache::{LockName, Mode};
 use vmroot_model::Digest;
 
 use crate::root::chain_id;
+use crate::store::until;
 use crate::{Error, Image, Record, Result, Store};
 
 /// What removing an image did.
@@ -37,7 +38,7 @@ impl Store {
     /// # Errors
     /// When the records cannot be read or removed.
     pub fn remove(&self, image: &Image, by_name: bool) -> Result<Removed> {
-        let _lock = self.cache.lock(&LockName::Images, Mode::Exclusive, &mut patiently)?;
+        let _lock = self.cache.lock(&LockName::Images, Mode::Exclusive, &mut until(&self.options.cancel))?;
         let (records, _) = self.records()?;
         let same_image: Vec<Record> = records.into_iter().filter(|record| record.id() == image.id()).collect();
         let (gone, kept): (Vec<_>, Vec<_>) =
@@ -63,7 +64,7 @@ impl Store {
             Ok(None) => Err(Error::InUse { path: self.directory().to_owned() }),
             Err(error) => Err(error.into()),
         };
-        *in_use = Some(self.cache.lock(&LockName::Cache, Mode::Shared, &mut patiently)?);
+        *in_use = Some(self.cache.lock(&LockName::Cache, Mode::Shared, &mut until(&self.options.cancel))?);
         collected
     }
 
@@ -74,6 +75,7 @@ impl Store {
         }
         let mut collected = Collected::default();
         for path in self.unneeded(&Needed::by(&records))? {
+            self.check_cancelled()?;
             collected.take(path, dry_run)?;
         }
         if !dry_run {

@@ -1,9 +1,10 @@
 //! The store: a cache with images in it.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use rayon::ThreadPool;
-use vmroot_blob_cache::{Cache, Lock, LockName, Mode, Usage, patiently};
+use vmroot_blob_cache::{Cache, Lock, LockName, Mode, Usage};
 use vmroot_compress::Limits;
 use vmroot_layer_index::BuildOptions;
 use vmroot_registry::Cancel;
@@ -61,7 +62,7 @@ impl Store {
         if let Some(_alone) = cache.try_lock(&LockName::Cache, Mode::Exclusive)? {
             cache.sweep()?;
         }
-        let lock = cache.lock(&LockName::Cache, Mode::Shared, &mut patiently)?;
+        let lock = cache.lock(&LockName::Cache, Mode::Shared, &mut until(&options.cancel))?;
         // Threads of a pool of our own: most of their time they wait for a registry or a disk.
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(options.parallel.max(1))
@@ -87,4 +88,10 @@ impl Store {
     pub(crate) fn check_cancelled(&self) -> Result<()> {
         if self.options.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
+}
+
+/// What waits for a lock until the work is cancelled.
+pub(crate) fn until(cancel: &Cancel) -> impl FnMut(&Path) -> ControlFlow<()> {
+    let cancel = cancel.clone();
+    move |_| cancel.going_on()
 }

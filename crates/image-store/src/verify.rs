@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 use vmroot_blob_cache::{LockName, Verdict};
-use vmroot_layer_index::{Index, verify_contents};
+use vmroot_layer_index::{Index, verify_contents_while};
 use vmroot_model::Digest;
 
 use crate::collect::list;
@@ -72,6 +73,7 @@ impl Store {
         self.verify_layers(&needed, &mut found, progress)?;
         self.verify_roots(&mut found)?;
         for record in &records {
+            self.check_cancelled()?;
             self.verify_complete(&layers(record), &mut found, progress)?;
             self.verify_config(record, &mut found)?;
         }
@@ -84,10 +86,7 @@ impl Store {
         let blobs: Vec<_> = self.cache.blobs()?.into_iter().filter(|blob| !blob.partial).collect();
         found.blobs = blobs.len() as u64;
         let verdicts = self.pool.install(|| {
-            let verify = |blob: &vmroot_blob_cache::BlobEntry| {
-                self.check_cancelled()?;
-                Ok((blob.digest, self.cache.verify(&blob.digest)?))
-            };
+            let verify = |blob: &vmroot_blob_cache::BlobEntry| Ok((blob.digest, self.verify_blob(&blob.digest)?));
             blobs.par_iter().map(verify).collect::<Result<Vec<_>>>()
         })?;
         for (digest, verdict) in verdicts {
@@ -104,6 +103,12 @@ impl Store {
     }
 
     /// Checks every layer that is there; those that records name are made again when they are damaged.
+    fn verify_blob(&self, digest: &Digest) -> Result<Verdict> {
+        let verdict = self.cache.verify_while(digest, &|| self.options.cancel.going_on());
+        self.check_cancelled()?;
+        Ok(verdict?)
+    }
+
     fn verify_layers(&self, needed: &[Layer], found: &mut Found, progress: &Arc<dyn Progress>) -> Result<()> {
         let paths = list(&self.cache.layout().layers())?;
         let is_index = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "idx");
@@ -115,8 +120,10 @@ impl Store {
         let findings = Mutex::new(Vec::new());
         self.pool.install(|| {
             indexes.par_iter().try_for_each(|path| {
+                let checked = check_layer(path, &|| self.options.cancel.going_on());
+                // What was not read to its end says nothing.
                 self.check_cancelled()?;
-                let Err(problem) = check_layer(path) else { return Ok(()) };
+                let Err(problem) = checked else { return Ok(()) };
                 let layer = needed.iter().find(|layer| self.cache.layout().layer_index(&layer.diff_id) == *path);
                 let finding = self.mend_layer(path, layer, problem, progress)?;
                 findings.lock().expect("nobody panics while holding it").push(finding);
@@ -156,6 +163,7 @@ impl Store {
             let named =
                 path.file_stem().and_then(|stem| stem.to_str()).map(|hex| Digest::parse(&format!("sha256:{hex}")));
             let Some(Ok(chain_id)) = named else { continue };
+            self.check_cancelled()?;
             found.roots += 1;
             let problem = match Index::open(&path) {
                 Ok(index) if index.is_root() && *index.identity() == chain_id => continue,
@@ -170,7 +178,7 @@ impl Store {
 
     /// Checks that the config of an image is here: nothing else says what it is.
     fn verify_config(&self, record: &Record, found: &mut Found) -> Result<()> {
-        if matches!(self.cache.verify(&record.config.digest)?, Verdict::Whole) {
+        if matches!(self.verify_blob(&record.config.digest)?, Verdict::Whole) {
             return Ok(());
         }
         let path = self.cache.layout().blob(&record.config.digest);
@@ -223,7 +231,7 @@ fn unmended(path: PathBuf, problem: String) -> Finding {
 }
 
 /// Reads a layer whole.
-fn check_layer(path: &Path) -> std::result::Result<(), String> {
+fn check_layer(path: &Path, going_on: &dyn Fn() -> ControlFlow<()>) -> std::result::Result<(), String> {
     if !path.exists() {
         return Err(MISSING.to_owned());
     }
@@ -232,7 +240,7 @@ fn check_layer(path: &Path) -> std::result::Result<(), String> {
     if index.is_root() || stem != Some(index.identity().hex().as_str()) {
         return Err("is not the index that its name says".to_owned());
     }
-    verify_contents(&index, &path.with_extension("contents")).map_err(|error| error.to_string())?;
+    verify_contents_while(&index, &path.with_extension("contents"), going_on).map_err(|error| error.to_string())?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, fsconfig_create, fsconfig_set_string, fsmount};
 
+use crate::at::OVERLAY_SOURCE;
 use crate::{Error, MountOptions, Mounted, Result, attributes, erofs};
 
 const FORM: &str = "overlay";
@@ -37,7 +38,7 @@ pub fn mount_overlay(lower: &Path, upper: Upper<'_>, mountpoint: &Path, options:
     let context = erofs::open(FORM, &mountpoint)?;
     attributes::take(lower.descriptor.as_fd(), upper.descriptor.as_fd()).map_err(Error::mountpoint(&upper.path))?;
     let create = || {
-        fsconfig_set_string(&context, "source", "vmroot")?;
+        fsconfig_set_string(&context, "source", OVERLAY_SOURCE)?;
         fsconfig_set_string(&context, "lowerdir", lower.name())?;
         fsconfig_set_string(&context, "upperdir", upper.name())?;
         fsconfig_set_string(&context, "workdir", work.name())?;

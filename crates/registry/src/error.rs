@@ -96,6 +96,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A server that sends us elsewhere again and again.
+    #[error("the redirect of {url} is not followed: there are more than {limit} in a row")]
+    TooManyRedirects {
+        /// Where the first request went.
+        url: String,
+        /// How many are followed.
+        limit: usize,
+    },
+
     /// The registry asks for credentials in a way that this client does not know.
     #[error("{url} asks for credentials in no way that is understood: {reason}")]
     Challenge {

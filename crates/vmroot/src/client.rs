@@ -211,9 +211,16 @@ impl Client {
     /// Finds an image that is here by reference, id, or unique prefix of an id.
     ///
     /// # Errors
-    /// [`Error::Store`] when there is none, or more than one.
+    /// [`Error::Store`] when there is none, or more than one; [`Error::Model`] and [`Error::Source`] for a name that no
+    /// image can have.
     pub fn find(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
-        Ok(self.store.find(name, platform)?)
+        match self.store.find(name, platform) {
+            Err(vmroot_image_store::Error::NoSuchImage(missing)) => {
+                check_name(name)?;
+                Err(vmroot_image_store::Error::NoSuchImage(missing).into())
+            }
+            found => Ok(found?),
+        }
     }
 
     /// Opens the merged root of an image. Indexes that are missing or damaged are made again from blobs.
@@ -275,6 +282,10 @@ impl Client {
         (*diff_id, index, contents)
     }
 
+    pub(crate) fn cancel(&self) -> Cancel {
+        self.options.cancel()
+    }
+
     pub(crate) fn top_options(&self) -> TopOptions {
         let StoreOptions { limits, build, cancel, .. } = self.options.store.clone();
         TopOptions { directory: self.cache_dir().to_owned(), limits, build, cancel }
@@ -307,6 +318,24 @@ impl Client {
         };
         (Box::new(RegistrySource::new(Arc::clone(&self.registry), reference.clone())), vec![reference])
     }
+}
+
+/// Refuses what is neither a reference, nor an id or the beginning of one, nor `TRANSPORT:details`.
+fn check_name(name: &str) -> Result<()> {
+    const HEX_DIGITS: usize = 64;
+    let (is_digest, hex) = name.strip_prefix("sha256:").map_or((false, name), |hex| (true, hex));
+    let is_hex = hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if is_hex && (1..=HEX_DIGITS).contains(&hex.len()) {
+        return Ok(());
+    }
+    if is_digest {
+        Digest::parse(name)?;
+    } else if ImageName::has_transport(name) {
+        ImageName::parse(name)?;
+    } else {
+        Reference::parse(name)?;
+    }
+    Ok(())
 }
 
 /// Whether a name is of an image in a file or a directory.

@@ -213,7 +213,7 @@ fn what_cannot_be_booted_is_refused_before_anything_is_made() {
     let message = booting.run(&["--vmm=firecracker", "--via=erofs"]).fails(1);
     assert!(message.contains("firecracker runs guests by KVM only"), "{message}");
     let long = "x".repeat(2048);
-    let message = booting.run(&["--append", &long]).fails(1);
+    let message = booting.run(&["--append", &long]).fails(6);
     assert!(message.contains("command line would have"), "{message}");
     assert_eq!(booting.left_over(), [] as [&Path; 0]);
 }

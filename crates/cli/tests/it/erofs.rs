@@ -119,7 +119,7 @@ fn what_erofs_cannot_hold_is_mounted_by_fuse() {
     }
     let odd = Layer::new([Entry::file("odd", "x").xattr("system.odd", "value")]);
     let prepared = Prepared::new(&ImageBuilder::new().layer(&odd).build());
-    let message = prepared.program.fails(1, prepared.mount(&["--driver=erofs"]));
+    let message = prepared.program.fails(6, prepared.mount(&["--driver=erofs"]));
     assert!(message.contains("\"odd\"") && message.contains("system.odd"), "{message}");
     let answer = prepared.program.run(prepared.mount(&["-v"]));
     assert!(answer.status.success(), "{answer}");

@@ -61,7 +61,7 @@ fn add_extent(text: &mut Vec<u8>, blocks: u64, path: &Path, from_block: u64) -> 
     if blocks > 0 {
         let bytes = listable(path, b"\"\r\n")?;
         if bytes.len() > MAX_PATH {
-            return Err(Error::Unlistable { path: path.to_owned(), what: "more than 511 bytes" });
+            return Err(Error::PathTooLong { path: path.to_owned(), limit: MAX_PATH });
         }
         let per_block = BLOCK / SECTOR;
         text.extend_from_slice(format!("RW {} FLAT \"", blocks * per_block).as_bytes());

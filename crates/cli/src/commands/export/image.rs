@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use vmroot::Cancel;
 use vmroot::disk_image::{
     ErofsOptions, Ext4Options, SquashfsCompression, SquashfsOptions, write_erofs, write_erofs_meta, write_ext4,
     write_squashfs,
@@ -16,6 +16,7 @@ use super::Export;
 use super::check::file_compression;
 use crate::args::FileCompression;
 use crate::output;
+use crate::signals::Unfinished;
 
 /// EROFS in one file.
 pub(super) fn erofs(export: &Export<'_>) -> anyhow::Result<()> {
@@ -67,6 +68,7 @@ fn write<R>(
     form: impl FnOnce(&OutputFile, Hook<'_>) -> vmroot::disk_image::Result<R>,
 ) -> anyhow::Result<R> {
     let file = OutputFile::create(export.out).map_err(vmroot::Error::from)?;
+    let _unfinished = file.temporary().map(Unfinished::new);
     let report = form(&file, &|progress| export.advance(progress)).map_err(vmroot::Error::from);
     let report = report.with_context(|| export.out.display().to_string())?;
     file.commit().map_err(vmroot::Error::from)?;
@@ -77,6 +79,7 @@ fn write<R>(
 /// EROFS metadata, and beside it what makes one disk of it and the contents.
 pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<()> {
     let image = OutputFile::create(export.out).map_err(vmroot::Error::from)?;
+    let mut unfinished = vec![image.temporary().map(Unfinished::new)];
     let meta = write_erofs_meta(export.root, image.file()).map_err(vmroot::Error::from);
     let mut meta = meta.with_context(|| export.out.display().to_string())?;
     let name = |suffix: &str| {
@@ -88,7 +91,7 @@ pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<()> {
         if export.on_top.contains(&device.diff_id) {
             // Where it is, it is gone with this process.
             let copy = name(&format!(".{}.contents", device.diff_id.hex()));
-            device.path = copy_contents(&device.path, copy)?;
+            device.path = copy_contents(&device.path, copy, &export.cancel)?;
         }
         device.path = std::path::absolute(&device.path)?;
     }
@@ -100,6 +103,7 @@ pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<()> {
     for (suffix, bytes) in [(".head", &meta.head[..]), (".devices", &devices), (".vmdk", &vmdk)] {
         let path = name(suffix);
         let mut file = OutputFile::create(&path).map_err(vmroot::Error::from)?;
+        unfinished.push(file.temporary().map(Unfinished::new));
         file.write_all(bytes).with_context(|| path.display().to_string())?;
         files.push(file);
     }
@@ -111,14 +115,17 @@ pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<()> {
 }
 
 /// Copies a contents file, sharing blocks where that can be; gives the path of the copy.
-fn copy_contents(contents: &Path, copy: PathBuf) -> anyhow::Result<PathBuf> {
+fn copy_contents(contents: &Path, copy: PathBuf, cancel: &Cancel) -> anyhow::Result<PathBuf> {
     let failed = || contents.display().to_string();
     let source = File::open(contents).with_context(failed)?;
     let length = source.metadata().with_context(failed)?.len();
     let file = OutputFile::create(&copy).map_err(vmroot::Error::from)?;
-    let going_on = |_| ControlFlow::Continue(());
+    let _unfinished = file.temporary().map(Unfinished::new);
+    let going_on = |_| cancel.going_on();
     let copied = Copier::default().copy(&mut Holes::new(&source), 0..length, file.file(), going_on);
-    let _always = copied.with_context(|| copy.display().to_string())?;
+    if copied.with_context(|| copy.display().to_string())?.is_break() {
+        return Err(vmroot::Error::from(vmroot::export::Error::Cancelled).into());
+    }
     file.commit().map_err(vmroot::Error::from)?;
     Ok(copy)
 }
