@@ -4,7 +4,10 @@ use std::env;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use rustix::fs::Access;
 use vmroot::Proxies;
+
+use crate::places;
 
 /// The directory of the cache when no option names one: `$XDG_CACHE_HOME/vmroot`, or `~/.cache/vmroot`.
 pub(crate) fn cache_directory() -> anyhow::Result<PathBuf> {
@@ -43,6 +46,13 @@ pub(crate) fn runtime_directory() -> Option<PathBuf> {
     let root = rustix::process::geteuid().is_root();
     let directory = directory("XDG_RUNTIME_DIR").or_else(|| root.then(|| PathBuf::from("/run")));
     directory.filter(|directory| directory.is_dir()).map(|directory| directory.join("vmroot"))
+}
+
+/// The program that the system will start by a name.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    let mut candidates = env::split_paths(&path).map(|directory| directory.join(name));
+    candidates.find(|file| file.is_file() && places::may(file, Access::EXEC_OK).is_ok())
 }
 
 /// The kind of terminal that somebody sits at.

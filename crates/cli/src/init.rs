@@ -21,6 +21,14 @@ pub(crate) struct InitArguments {
 }
 
 impl InitArguments {
+    /// Refuses a program that cannot be read, before an image is fetched for it.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        match &self.init {
+            Some(Some(file)) => read(file).map(drop).with_context(|| format!("--init={}", file.display())),
+            _ => Ok(()),
+        }
+    }
+
     /// Adds it to what else goes on top of an image with this config. It comes first, so that a config that is put in its
     /// place wins.
     pub(crate) fn add_to(&self, mut top: Top, config: &RuntimeConfig) -> anyhow::Result<Top> {

@@ -10,6 +10,7 @@ mod init;
 mod interruptible;
 mod log;
 mod output;
+mod places;
 mod printable;
 mod signals;
 mod top;

@@ -4,9 +4,13 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
+use rustix::fs::Access;
 use vmroot::{Addition, Top};
+
+use crate::places;
 
 /// What goes on top of an image.
 #[derive(Debug, Clone, Default, Args)]
@@ -24,6 +28,24 @@ pub(crate) struct TopArguments {
 }
 
 impl TopArguments {
+    /// Refuses what is not there or may not be read, before an image is fetched for it.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        for layer in &self.layer {
+            let io = |source| vmroot::Error::Io { path: layer.clone(), source };
+            places::may(layer, Access::READ_OK).map_err(io)?;
+        }
+        for addition in &self.add {
+            if let Addition::Copy { source, destination, .. } = addition {
+                let named = || format!("{} to {}", source.display(), destination.escape_ascii());
+                let metadata = source.symlink_metadata().with_context(named)?;
+                if !metadata.is_symlink() {
+                    places::may(source, Access::READ_OK).with_context(named)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The same for the library.
     pub(crate) fn top(&self) -> Top {
         Top { layers: self.layer.clone(), additions: self.add.clone() }

@@ -14,6 +14,8 @@ mod inflate;
 mod input;
 mod limits;
 mod pipeline;
+mod producer;
+mod read_ahead;
 mod stream;
 mod xz;
 mod zstd;

@@ -15,8 +15,8 @@ mod target;
 mod workers;
 
 pub use erofs::{
-    ErofsCompression, ErofsDevice, ErofsMeta, ErofsOptions, ErofsReport, MAX_BLOCKS, MAX_DEVICES, write_erofs,
-    write_erofs_meta,
+    ErofsCompression, ErofsDevice, ErofsMeta, ErofsOptions, ErofsReport, MAX_BLOCKS, MAX_DEVICES, check_vmdk_path,
+    erofs_devices, write_erofs, write_erofs_meta,
 };
 pub use error::{Error, Result};
 pub use ext4::{Ext4Options, Ext4Report, write_ext4};

@@ -43,10 +43,7 @@ impl Image {
 
 /// The layers of a record as they are fetched and built.
 pub(crate) fn layers(record: &Record) -> Vec<Layer> {
-    let layer = |layer: &crate::LayerRecord| Layer {
-        descriptor: vmroot_model::Descriptor::new(layer.media_type.clone(), layer.digest, layer.size),
-        diff_id: layer.diff_id,
-    };
+    let layer = |layer: &crate::LayerRecord| Layer { descriptor: layer.descriptor(), diff_id: layer.diff_id };
     record.layers.iter().map(layer).collect()
 }
 

@@ -10,6 +10,7 @@ mod error;
 mod image;
 mod known;
 mod layer;
+mod layers;
 mod progress;
 mod pull;
 mod record;

@@ -4,7 +4,6 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rayon::prelude::*;
 use vmroot_blob_cache::{LockName, write_file};
 use vmroot_model::{Descriptor, Digest, Platform, Reference};
 use vmroot_transport::ImageSource;
@@ -105,26 +104,18 @@ impl Store {
     /// Fetches and indexes what is missing of the layers, several at once, and merges them.
     fn make_ready(&self, source: &dyn ImageSource, record: &Record, progress: &Arc<dyn Progress>) -> Result<()> {
         let layers = crate::image::layers(record);
-        let reports = self.reports(&layers, progress);
-        let mut order: Vec<usize> = (0..layers.len()).collect();
-        // The largest first: a large one begun last would have the machine to itself.
-        order.sort_by_key(|&number| std::cmp::Reverse(layers[number].descriptor.size));
-        self.pool.install(|| {
-            order.par_iter().with_max_len(1).try_for_each(|&number| {
-                self.check_cancelled()?;
-                self.ensure_layer(Some(source), &layers[number], &reports[number]).map(drop)
-            })
-        })?;
+        let missing: Vec<usize> =
+            (0..layers.len()).filter(|&number| self.open_layer(&layers[number].diff_id).is_none()).collect();
+        let reports = self.reports(&layers, &missing, progress);
+        self.ensure_layers(source, &layers, &missing, &reports)?;
         self.ensure_root(Some(source), &layers, &Report::without_blob(progress))
     }
 
-    /// Whom to tell about each layer's blob.
-    fn reports(&self, layers: &[Layer], progress: &Arc<dyn Progress>) -> Vec<Report> {
-        let missing = |layer: &&Layer| {
-            self.open_layer(&layer.diff_id).is_none()
-                && !matches!(self.cache.get(&layer.descriptor.digest), Ok(Some(_)))
-        };
-        let image_total = layers.iter().filter(missing).map(|layer| layer.descriptor.size).sum();
+    /// What reports on each layer's blob.
+    fn reports(&self, layers: &[Layer], missing: &[usize], progress: &Arc<dyn Progress>) -> Vec<Report> {
+        let fetched = missing.iter().map(|&number| &layers[number].descriptor);
+        let fetched = fetched.filter(|blob| !matches!(self.cache.get(&blob.digest), Ok(Some(_))));
+        let image_total = fetched.map(|blob| blob.size).sum();
         let report = |(number, layer): (usize, &Layer)| Report {
             progress: Arc::clone(progress),
             blob: BlobProgress {
@@ -161,6 +152,7 @@ impl Chosen {
             digest: descriptor.digest,
             diff_id: *diff_id,
             size: descriptor.size,
+            urls: descriptor.foreign_urls().map(str::to_owned).collect(),
         };
         let manifest = &self.manifest;
         Record {

@@ -47,6 +47,16 @@ pub struct LayerRecord {
     pub diff_id: Digest,
     /// The length of its blob in bytes.
     pub size: u64,
+    /// Where else its blob may be had, if it is a foreign layer; records before 0.2 do not have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+}
+
+impl LayerRecord {
+    /// The descriptor that the blob is fetched by.
+    pub(crate) fn descriptor(&self) -> Descriptor {
+        Descriptor { urls: self.urls.clone(), ..Descriptor::new(self.media_type.clone(), self.digest, self.size) }
+    }
 }
 
 /// A record as a file holds it.
@@ -219,4 +229,23 @@ fn parse(bytes: &[u8]) -> std::result::Result<Record, String> {
         return Err("its bytes have changed since it was written".to_owned());
     }
     serde_json::from_str(sealed.record.get()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A layer as versions before 0.2 wrote it.
+    const OLD: &str = r#"{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","diffId":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0}"#;
+
+    #[test]
+    fn layers_of_old_records_are_read_and_written_as_they_were() {
+        let layer: LayerRecord = serde_json::from_str(OLD).unwrap();
+        assert_eq!(layer.descriptor().urls, [""; 0]);
+        assert_eq!(serde_json::to_string(&layer).unwrap(), OLD);
+        let foreign = LayerRecord { urls: vec!["https://a.test/x".to_owned()], ..layer };
+        let text = serde_json::to_string(&foreign).unwrap();
+        assert_eq!(serde_json::from_str::<LayerRecord>(&text).unwrap(), foreign);
+        assert_eq!(foreign.descriptor().urls, foreign.urls);
+    }
 }

@@ -20,4 +20,4 @@ pub use erofs::mount_erofs;
 pub use error::{Error, Result};
 pub use mounted::Mounted;
 pub use options::MountOptions;
-pub use overlay::{Upper, mount_overlay};
+pub use overlay::{Upper, check_overlay, mount_overlay};

@@ -54,7 +54,38 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Reads a list of at most [`LIST_LIMIT`] entries, `null` as an empty one.
+/// Reads a list without its entries that are `null`, and `null` as an empty one.
+///
+/// Go reads such an entry as an empty value and goes on; templates and scripts that write documents leave them.
+pub(crate) fn present<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let entries: Vec<Option<T>> = null_as_default(deserializer)?;
+    Ok(entries.into_iter().flatten().collect())
+}
+
+/// Does the same for at most [`LIST_LIMIT`] entries.
+pub(crate) fn present_list<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let entries: Vec<Option<T>> = list(deserializer)?;
+    Ok(entries.into_iter().flatten().collect())
+}
+
+/// Reads an object of strings without its members that are `null`, and `null` as an empty one.
+pub(crate) fn notes<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<BTreeMap<String, String>, D::Error> {
+    let members: BTreeMap<String, Option<String>> = null_as_default(deserializer)?;
+    Ok(members.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
+}
+
+/// Reads a list of at most [`LIST_LIMIT`] entries, `null` as an empty one. An entry that is `null` is an error unless `T`
+/// has room for it: no layer may go unnoticed.
 pub(crate) fn list<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -120,13 +151,13 @@ pub(crate) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::
     #[serde(untagged, expecting = "expected a string or a list of strings")]
     enum Words {
         One(String),
-        Many(Vec<String>),
+        Many(Vec<Option<String>>),
     }
 
     Ok(match Option::deserialize(deserializer)? {
         None => Vec::new(),
         Some(Words::One(word)) => vec![word],
-        Some(Words::Many(words)) => words,
+        Some(Words::Many(words)) => words.into_iter().flatten().collect(),
     })
 }
 
@@ -136,13 +167,13 @@ pub(crate) fn set<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Re
     #[serde(untagged, expecting = "expected an object or a list of strings")]
     enum Set {
         Keys(BTreeMap<String, IgnoredAny>),
-        List(BTreeSet<String>),
+        List(BTreeSet<Option<String>>),
     }
 
     Ok(match Option::deserialize(deserializer)? {
         None => Vec::new(),
         Some(Set::Keys(keys)) => keys.into_keys().collect(),
-        Some(Set::List(list)) => list.into_iter().collect(),
+        Some(Set::List(list)) => list.into_iter().flatten().collect(),
     })
 }
 

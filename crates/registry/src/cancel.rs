@@ -15,12 +15,19 @@ pub(crate) const NOTICE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, Default)]
 pub struct Cancel {
     flag: Arc<AtomicBool>,
+    /// Ends this one, too.
+    parent: Option<Arc<Cancel>>,
 }
 
 impl Cancel {
     /// A flag that is not set.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A flag that is set with this one, and may be set by itself.
+    pub(crate) fn child(&self) -> Self {
+        Self { flag: Arc::default(), parent: Some(Arc::new(self.clone())) }
     }
 
     /// Sets the flag, for good.
@@ -30,7 +37,7 @@ impl Cancel {
 
     /// Whether the flag is set.
     pub fn is_cancelled(&self) -> bool {
-        self.flag.load(Ordering::SeqCst)
+        self.flag.load(Ordering::SeqCst) || self.parent.as_ref().is_some_and(|parent| parent.is_cancelled())
     }
 
     /// The same for work that asks a function whether to go on.
@@ -64,6 +71,6 @@ impl Cancel {
 /// A flag that somebody else sets, such as a signal handler.
 impl From<Arc<AtomicBool>> for Cancel {
     fn from(flag: Arc<AtomicBool>) -> Self {
-        Self { flag }
+        Self { flag, parent: None }
     }
 }

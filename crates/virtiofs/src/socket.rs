@@ -46,10 +46,7 @@ struct Place {
 impl Socket {
     /// Makes a socket and listens. One that nobody listens at any more, as a killed process leaves it, is replaced.
     pub(crate) fn bind(path: &Path, wait: &LockWait<'_>) -> Result<Self> {
-        let length = path.as_os_str().len();
-        if length > MAX_PATH {
-            return Err(Error::PathTooLong { path: path.to_owned(), length });
-        }
+        check_socket_path(path)?;
         let failed = |source: io::Error| Error::Socket { path: path.to_owned(), source };
         let _alone = lock_directory(path, wait)?;
         remove_stale(path)?;
@@ -68,6 +65,36 @@ impl Socket {
     pub(crate) fn listener(&self) -> &UnixListener {
         &self.listener
     }
+}
+
+/// Whether a path can be a socket's; nothing is looked at or made.
+///
+/// # Errors
+/// [`Error::PathTooLong`].
+pub fn check_socket_path(path: &Path) -> Result<()> {
+    let length = path.as_os_str().len();
+    if length > MAX_PATH {
+        return Err(Error::PathTooLong { path: path.to_owned(), length });
+    }
+    Ok(())
+}
+
+/// Whether a device can have its socket at a path, for a caller that has yet to get the root. Nothing is made or removed.
+///
+/// # Errors
+/// [`Error::PathTooLong`], [`Error::Socket`] without a directory for it, [`Error::NotASocket`] and [`Error::InUse`].
+pub fn check_socket(path: &Path) -> Result<()> {
+    check_socket_path(path)?;
+    let found = directory_of(path).metadata().map_err(|source| Error::Socket { path: path.to_owned(), source })?;
+    if !found.is_dir() {
+        let source = io::ErrorKind::NotADirectory.into();
+        return Err(Error::Socket { path: path.to_owned(), source });
+    }
+    is_stale(path).map(drop)
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 impl Drop for Place {
@@ -103,7 +130,7 @@ impl Default for LockWait<'_> {
 /// Anybody who may read the directory may hold its lock, for ever. So the wait has an end.
 fn lock_directory(path: &Path, wait: &LockWait<'_>) -> Result<File> {
     let failed = |source: io::Error| Error::Socket { path: path.to_owned(), source };
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = directory_of(path);
     let directory = File::open(parent).map_err(failed)?;
     let start = Instant::now();
     loop {
@@ -123,9 +150,17 @@ fn lock_directory(path: &Path, wait: &LockWait<'_>) -> Result<File> {
 }
 
 fn remove_stale(path: &Path) -> Result<()> {
+    if is_stale(path)? {
+        fs::remove_file(path).map_err(|source| Error::Socket { path: path.to_owned(), source })?;
+    }
+    Ok(())
+}
+
+/// Whether a socket is there that nobody listens at; an error for anything else that is there.
+fn is_stale(path: &Path) -> Result<bool> {
     let failed = |source| Error::Socket { path: path.to_owned(), source };
     match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(failed(error)),
         Ok(metadata) if !metadata.file_type().is_socket() => return Err(Error::NotASocket { path: path.to_owned() }),
         Ok(_) => {}
@@ -134,7 +169,7 @@ fn remove_stale(path: &Path) -> Result<()> {
     // which it is and the listener hears nothing, which would take a connection for its VMM.
     let probe = UnixDatagram::unbound().and_then(|probe| probe.connect(path));
     match probe {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
         Err(error) if error.raw_os_error() != Some(Errno::PROTOTYPE.raw_os_error()) => Err(failed(error)),
         _ => Err(Error::InUse { path: path.to_owned() }),
     }

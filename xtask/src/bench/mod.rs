@@ -29,6 +29,9 @@ use crate::{
 
 const RACES: &[&Race] = &[
     &pull::TIME,
+    &pull::ONE_LAYER,
+    &pull::EQUAL_LAYERS,
+    &pull::ZSTD,
     &pull::SHARED,
     &pull::MEMORY,
     &pull::MEMORY_LARGE,

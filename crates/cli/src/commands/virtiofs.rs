@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vmroot::virtiofs::{LockWait, VirtioFs, VirtioFsOptions};
+use vmroot::virtiofs::{LockWait, VirtioFs, VirtioFsOptions, check_socket};
 
 use crate::args::VirtiofsArguments;
 use crate::context::Context;
@@ -10,6 +10,10 @@ use crate::signals;
 
 /// Serves one VMM. Says nothing: that the socket is there says that it is ready.
 pub(crate) fn serve(context: &Context, image: &str, options: &VirtiofsArguments) -> anyhow::Result<()> {
+    // A refusal costs no pull.
+    check_socket(&options.socket).map_err(vmroot::Error::from)?;
+    options.top.check()?;
+    options.init.check()?;
     let opened = context.root_with(image, |config| options.init.add_to(options.top.top(), config))?;
     let defaults = VirtioFsOptions::default();
     let device_options = VirtioFsOptions {

@@ -116,7 +116,7 @@ fn a_terminal_is_sent_no_control_characters_by_any_verb() {
         (&["layer", "dump", index.to_str().unwrap()], "evil\\x1B[2J"),
         (&["cat", "IMAGE", &missing], "no such file"),
         (&["ls", "IMAGE", &path], "no such file"),
-        (&["export", "IMAGE", TEXT, "--format=cpio"], "xattrs left out"),
+        (&["export", "--quiet", "IMAGE", TEXT, "--format=cpio"], "xattrs left out"),
         (&["pull", TEXT], "invalid image reference"),
     ] {
         let sent = at_a_terminal({

@@ -1,7 +1,6 @@
 //! `umount` and what else may be mounted on a directory; a detached mount and the place it was started from.
 
 use std::fs::{self, OpenOptions};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 

@@ -26,9 +26,7 @@ impl Writable {
         let image = serve(&registry, &image("amd64"), "v1");
         program.ok(["pull", &image, "--arch=amd64"]);
         let place = program.path("place");
-        for directory in [&place, &program.path("upper"), &program.path("work")] {
-            fs::create_dir(directory).unwrap();
-        }
+        fs::create_dir(&place).unwrap();
         Self { program, image, place }
     }
 
@@ -157,16 +155,17 @@ fn mistakes_are_named_and_leave_nothing() {
     for driver in drivers() {
         let writable = Writable::new();
         let program = &writable.program;
-        fs::remove_dir(program.path("work")).unwrap();
+        fs::write(program.path("work"), "no directory").unwrap();
         let message = program.fails(1, writable.arguments(&[driver]));
         assert!(message.contains(program.path("work").to_str().unwrap()), "{message}");
         let message = program.fails(1, writable.arguments(&[driver, "--detach"]));
         assert!(message.contains(program.path("work").to_str().unwrap()), "{message}");
         writable.assert_clean();
-        fs::create_dir(program.path("work")).unwrap();
+        fs::remove_file(program.path("work")).unwrap();
         fs::remove_dir(&writable.place).unwrap();
         let message = program.fails(1, writable.arguments(&[driver]));
         assert!(message.contains(writable.place.to_str().unwrap()), "{message}");
+        assert!(!program.path("upper").exists() && !program.path("work").exists());
         writable.assert_clean();
     }
 }

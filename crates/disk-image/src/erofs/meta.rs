@@ -85,6 +85,11 @@ pub fn write_erofs_meta(fs: &ContainerFs, file: &File) -> Result<ErofsMeta> {
     Ok(ErofsMeta { blocks, total_blocks, devices, head })
 }
 
+/// The contents files that a metadata-only image of the root has as its devices, in their order.
+pub fn erofs_devices(fs: &ContainerFs) -> impl Iterator<Item = &Contents> {
+    distinct_contents(fs).into_iter().map(|number| fs.contents_file(number))
+}
+
 /// The numbers of contents files that have blocks, each diff id once: a layer may be in an image twice.
 fn distinct_contents(fs: &ContainerFs) -> Vec<u32> {
     let mut seen = HashSet::new();

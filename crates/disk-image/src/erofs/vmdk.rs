@@ -57,12 +57,25 @@ impl ErofsMeta {
     }
 }
 
+/// Whether a VMDK descriptor can name a file.
+///
+/// # Errors
+/// [`Error::Unlistable`], as [`ErofsMeta::vmdk`] has it.
+pub fn check_vmdk_path(path: &Path) -> Result<()> {
+    extent_path(path).map(drop)
+}
+
+fn extent_path(path: &Path) -> Result<&[u8]> {
+    let bytes = listable(path, b"\"\r\n")?;
+    if bytes.len() > MAX_PATH {
+        return Err(Error::PathTooLong { path: path.to_owned(), limit: MAX_PATH });
+    }
+    Ok(bytes)
+}
+
 fn add_extent(text: &mut Vec<u8>, blocks: u64, path: &Path, from_block: u64) -> Result<()> {
     if blocks > 0 {
-        let bytes = listable(path, b"\"\r\n")?;
-        if bytes.len() > MAX_PATH {
-            return Err(Error::PathTooLong { path: path.to_owned(), limit: MAX_PATH });
-        }
+        let bytes = extent_path(path)?;
         let per_block = BLOCK / SECTOR;
         text.extend_from_slice(format!("RW {} FLAT \"", blocks * per_block).as_bytes());
         text.extend_from_slice(bytes);

@@ -7,12 +7,13 @@ use bstr::{BStr, ByteSlice};
 use tempfile::NamedTempFile;
 
 use super::contents::ContentsWriter;
+use super::markers::Markers;
 use super::sparse::SparseMap;
 use super::tar_stream::{Entry, EntryKind, TarStream};
 use super::tree::{self, Node, Tree};
-use super::{AUFS, AUFS_LINKS, BuildOptions, OPAQUE_MARKER, WHITEOUT, finish};
+use super::{AUFS, AUFS_LINKS, BuildOptions, OPAQUE_MARKER, WHITEOUT, finish, links};
 use crate::error::Reason;
-use crate::format::{IMPLICIT, MAX_SYMLINK, MAX_XATTR_NAME, MAX_XATTR_VALUE, NO_INODE, OPAQUE, mode};
+use crate::format::{IMPLICIT, MAX_SYMLINK, MAX_XATTR_NAME, MAX_XATTR_VALUE, NO_INODE, mode};
 use crate::{Error, Result};
 
 /// The most that [`BuildOptions::max_contents`] may say: offsets with padding must stay far from overflow.
@@ -21,10 +22,11 @@ const MAX_CONTENTS: u64 = 1 << 62;
 /// A layer under construction.
 pub(super) struct Applier {
     pub(super) tree: Tree,
+    markers: Markers,
     pub(super) contents: ContentsWriter,
     pub(super) contents_file: NamedTempFile,
     /// Hard links whose target the layer had not named when they came.
-    pub(super) open_links: Vec<u32>,
+    open_links: Vec<u32>,
     entries: u32,
     contents_bytes: u64,
     options: BuildOptions,
@@ -35,14 +37,16 @@ impl Applier {
         let contents_file = finish::temporary(directory)?;
         let file = contents_file.reopen().map_err(Error::io(contents_file.path()))?;
         let max_contents = options.max_contents.min(MAX_CONTENTS);
+        let max_entries = options.max_entries.min(NO_INODE >> 1);
         Ok(Self {
             tree: Tree::new(),
+            markers: Markers::default(),
             contents: ContentsWriter::new(file, contents_file.path()),
             contents_file,
             open_links: Vec::new(),
             entries: 0,
             contents_bytes: 0,
-            options: BuildOptions { max_contents, ..options.clone() },
+            options: BuildOptions { max_contents, max_entries, ..options.clone() },
         })
     }
 
@@ -61,17 +65,16 @@ impl Applier {
             return Err(Error::entry(&entry.name, "it lies below a whiteout"));
         }
         match name.strip_prefix(WHITEOUT) {
-            Some(_) if name == OPAQUE_MARKER => {
-                let directory = self.tree.make_directory(parents).map_err(invalid)?;
-                self.tree.nodes[directory as usize].flags |= OPAQUE as u8;
-                Ok(())
-            }
-            Some(hidden) => {
-                let directory = self.tree.make_directory(parents).map_err(invalid)?;
-                self.tree.whiteout(directory, hidden).map_err(invalid)
-            }
+            Some(_) if name == OPAQUE_MARKER => self.markers.add(&self.tree, parents, None).map_err(invalid),
+            Some(hidden) => self.markers.add(&self.tree, parents, Some(hidden)).map_err(invalid),
             None => self.apply_named(&entry, name, parents, stream),
         }
+    }
+
+    /// Decides what had to wait for the last entry: links that came before their targets, and markers.
+    pub(super) fn complete(&mut self) -> Result<()> {
+        links::resolve(&mut self.tree, &self.open_links)?;
+        std::mem::take(&mut self.markers).apply(&mut self.tree, self.options.max_entries)
     }
 
     /// What AUFS kept in its branches: files that hard links name get no name here; the rest means nothing.
@@ -94,10 +97,10 @@ impl Applier {
         self.entries = self.entries.saturating_add(1);
         // Directories that only paths imply cost as much as others do.
         let inodes = u32::try_from(self.tree.nodes.len()).unwrap_or(u32::MAX) - 1;
-        if self.entries.max(inodes) > self.options.max_entries.min(NO_INODE >> 1) {
+        if self.entries.max(inodes) > self.options.max_entries {
             return Err(limit("max_entries", "entries", u64::from(self.options.max_entries)));
         }
-        if self.tree.metadata() > self.options.max_names {
+        if self.tree.metadata() + self.markers.metadata() > self.options.max_names {
             return Err(limit("max_names", "bytes of names, links and xattrs", self.options.max_names as u64));
         }
         Ok(())

@@ -230,8 +230,9 @@ impl<R: BufRead> TarStream<R> {
         let (uid, gid) = (owner("uid", pax.uid, fields.uid)?, owner("gid", pax.gid, fields.gid)?);
         let mtime = pax.mtime.unwrap_or(Timestamp { seconds: fields.mtime, nanoseconds: 0 });
         let kind = match fields.kind {
-            // Before there was a type for directories, a slash at the end of the name said it.
-            EntryType::Regular if name.ends_with(b"/") => {
+            // Before there was a type for directories, a slash at the end of the name said it. A file of POSIX's type is a
+            // file whatever its name: Docker, umoci and buildah write its bytes to the name without the slash.
+            EntryType::Regular if fields.old_type && name.ends_with(b"/") => {
                 self.expect_data(pax.size.unwrap_or(size))?;
                 EntryKind::Directory
             }

@@ -36,6 +36,16 @@ impl<'a> Walk<'a> {
         *self.trail.last().expect("the root is never left")
     }
 
+    /// How many directories lie between the root and here.
+    pub(super) fn depth(&self) -> usize {
+        self.trail.len() - 1
+    }
+
+    /// Whether it came through more links than a path may, as one that leads back to itself does.
+    pub(super) fn is_lost(&self) -> bool {
+        self.links > MAX_LINKS
+    }
+
     /// The next name; `.` and `..` are done here, and `..` at the root stays there.
     pub(super) fn next(&mut self) -> Option<Cow<'a, [u8]>> {
         loop {

@@ -11,7 +11,7 @@ use super::{check, stream};
 use crate::args::{ExportArguments, Format};
 use crate::context::Context;
 use crate::exit::Usage;
-use crate::{bars, output};
+use crate::{bars, output, places};
 
 /// Writes the layer. The root directory's attributes are among the changes: what an overlay shows are its upper
 /// directory's.
@@ -25,6 +25,9 @@ pub(super) fn changes(context: &Context, upper: &Path, out: &Path, options: &Exp
         None => return Err(Usage(format!("{}: says no form, --format tar does", out.display())).into()),
     };
     check::check(format.unwrap_or(Format::Tar), out, options)?;
+    if out != Path::new("-") {
+        places::check_file(out)?;
+    }
     context.cancel_on_interrupt()?;
     let cancel = context.cancel();
     // How many bytes there are is known when they are read.

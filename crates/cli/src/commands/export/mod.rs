@@ -35,6 +35,7 @@ pub(crate) fn export(
     match (&options.from_upper, out, options.format) {
         (None, Some(out), Some(format)) => {
             check::check(format, out, options)?;
+            check::check_places(format, out, options)?;
             let image = image.to_str().ok_or_else(|| Usage(format!("{}: no name of an image", image.display())))?;
             export_root(context, image, out, format, options)
         }

@@ -1,6 +1,7 @@
 //! A mount that stands: what serves it, and how it ends.
 
 use std::fs::DirBuilder;
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use vmroot::export::Omissions;
 use vmroot::fuse::{Mount, MountOptions, Unmounted};
-use vmroot::kernel_mount::{self, Mounted, Upper, mount_erofs, mount_overlay};
+use vmroot::kernel_mount::{self, Mounted, Upper, check_overlay, mount_erofs, mount_overlay};
 use vmroot::{Client, ContainerFs, InodeKind};
 
 use crate::args::{Driver, MountArguments};
@@ -44,6 +45,8 @@ impl Standing {
         directory: &Path,
         options: &MountArguments,
     ) -> anyhow::Result<Self> {
+        // A refusal costs no pull.
+        check(directory, options)?;
         let opened = context.root_with(image, |config| options.init.add_to(options.top.top(), config))?;
         let scratch = context.cache().to_owned();
         // A prebaked directory is mounted without a cache.
@@ -132,6 +135,21 @@ impl Mounter<'_> {
     fn kernel_options(&self) -> kernel_mount::MountOptions {
         kernel_mount::MountOptions { suid_dev: self.options.suid_dev }
     }
+}
+
+/// Refuses a place that nothing can be mounted on, a view that this user may not mount, and files that are not there.
+fn check(directory: &Path, options: &MountArguments) -> anyhow::Result<()> {
+    options.top.check()?;
+    options.init.check()?;
+    if options.upper.is_some() {
+        return Ok(check_overlay(directory).map_err(vmroot::Error::from)?);
+    }
+    let named = || directory.display().to_string();
+    let metadata = directory.metadata().with_context(named)?;
+    if !metadata.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::NotADirectory)).with_context(named);
+    }
+    Ok(())
 }
 
 /// What a writable view does not show as it is: overlayfs hides what it takes for a deletion, and its own xattrs.
