@@ -2,7 +2,7 @@
 //!
 //! That machine is a minimal Debian in a directory, made by mmdebstrap, with a copy of this toolchain and a clone of HEAD.
 //! What the suite needs beyond that it has to install by itself, so a package that is missing from the set-up shows here and
-//! not on somebody else's machine. Everything is mounted in a mount namespace of its own, which ends with the run.
+//! before it shows on a user's machine. Everything is mounted in a mount namespace of its own, which ends with the run.
 
 use std::{
     env, fs,

@@ -21,7 +21,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(1
 /// What a lock stands for, from the first rank to the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LockName {
-    /// The way to the lock of the cache: held for as long as somebody takes or changes that one.
+    /// Held while a process takes or changes the lock of the cache.
     Gate,
     /// The cache as a whole: held shared by who uses it, exclusively by who removes things from it.
     Cache,
@@ -101,7 +101,7 @@ pub(crate) fn unlink_unless_locked(path: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// Locks the file or directory at `path`, for its removal; `None` where somebody holds its lock, or it is gone.
+/// Locks the file or directory at `path`, for its removal; `None` where its lock is held, or it is gone.
 pub(crate) fn lock_abandoned(path: &Path) -> Result<Option<File>> {
     let file = match File::open(path) {
         Ok(file) => file,

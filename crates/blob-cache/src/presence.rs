@@ -1,7 +1,7 @@
-//! Being in a cache: the shared lock of everybody who uses it, and the exclusive one of the one who removes things.
+//! Being in a cache: users hold its lock shared, and a remover holds it exclusively.
 //!
 //! flock(2) cannot turn a shared lock into an exclusive one in one step: in between, another process could get it. So
-//! everybody who takes or changes the lock of the cache holds [`LockName::Gate`] meanwhile, and nobody else can.
+//! a process that takes or changes the lock of the cache holds [`LockName::Gate`] meanwhile.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -18,8 +18,8 @@ pub struct Swept {
 }
 
 impl Cache {
-    /// Removes temporary files that nobody is writing, temporary directories of the cache that nobody has locked (see
-    /// [`TemporaryDirectory`](crate::TemporaryDirectory)), and lock files that nobody holds.
+    /// Removes temporary files without a writer, temporary directories of the cache without a lock (see
+    /// [`TemporaryDirectory`](crate::TemporaryDirectory)), and lock files that are not held.
     ///
     /// Call it while holding [`LockName::Cache`] exclusively: not everything that writes temporary files locks them.
     ///
@@ -66,7 +66,7 @@ impl Cache {
 }
 
 impl Swept {
-    /// Removes a directory that nobody has locked, and all that is in it.
+    /// Removes a directory that is not locked, and everything in it.
     fn remove_directory(&mut self, path: &Path) -> Result<()> {
         let Some(_lock) = lock_abandoned(path)? else { return Ok(()) };
         for name in names(path)? {

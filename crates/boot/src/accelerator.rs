@@ -165,7 +165,7 @@ impl Verdict {
                 let is_lasting = !message.to_ascii_lowercase().contains("memory");
                 fails(message.lines().next().unwrap_or_default().to_owned(), is_lasting)
             }
-            // Killed, perhaps, by somebody who was short of memory.
+            // It may have been killed because memory was short.
             Err(error @ Error::Vmm { .. }) => fails(error.to_string(), false),
             Err(error) => Err(error),
         }

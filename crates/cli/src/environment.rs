@@ -61,6 +61,12 @@ pub(crate) fn terminal() -> Option<String> {
     env::var("TERM").ok().filter(|name| !name.is_empty() && name.chars().all(usual))
 }
 
+/// Whether colours are wanted where there is a terminal: `NO_COLOR` (no-color.org) and a terminal that has none say no.
+pub(crate) fn wants_colour() -> bool {
+    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    !is_set("NO_COLOR") && env::var_os("TERM").is_none_or(|name| name != "dumb")
+}
+
 /// A variable that names a directory; an empty one, or one with a relative path, counts as not set (XDG base directory
 /// specification).
 fn directory(name: &str) -> Option<PathBuf> {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
 use vmroot::{Platform, RuntimeConfig, Top, guest};
 
@@ -62,7 +62,7 @@ pub(crate) fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(file)?.take(MAX_INIT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_INIT {
-        bail!("longer than {MAX_INIT} bytes");
+        return Err(vmroot::Error::TooLong { path: file.to_owned(), limit: MAX_INIT }.into());
     }
     Ok(bytes)
 }

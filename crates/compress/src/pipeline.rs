@@ -36,7 +36,7 @@ fn decode<R>(reader: ReadAhead<R>, limits: &Limits, outlet: &Outlet<Chunk>) -> O
     }
 }
 
-/// Returns `None` when nobody takes the chunks any more.
+/// Returns `None` when the other end is gone.
 fn decode_all<R>(reader: ReadAhead<R>, limits: &Limits, outlet: &Outlet<Chunk>) -> Result<Option<R>> {
     let mut stream = Stream::open(reader, limits)?;
     loop {

@@ -35,7 +35,7 @@ impl ContainerFs {
             return Err(invalid("is not a regular file"));
         }
         if stat.size > MAX_DATABASE {
-            return Err(invalid(&format!("has {} bytes, {MAX_DATABASE} at most", stat.size)));
+            return Err(Error::DatabaseTooLarge { path, size: stat.size, limit: MAX_DATABASE });
         }
         let mut bytes = vec![0; stat.size as usize];
         self.read_at(ino, 0, &mut bytes)?;

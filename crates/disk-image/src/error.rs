@@ -48,6 +48,14 @@ pub enum Error {
         /// What is in it.
         what: &'static str,
     },
+    /// A path that is longer than the readers of a list of files take.
+    #[error("{}: a path of more than {limit} bytes cannot be listed", path.display())]
+    PathTooLong {
+        /// The path.
+        path: PathBuf,
+        /// The most bytes that it may have.
+        limit: usize,
+    },
     /// A program that makes the form is not installed.
     #[error("the program {program} is missing: install {package}")]
     MissingProgram {

@@ -31,6 +31,6 @@ pub use host::{HostEntry, HostWalk};
 pub use layer::{LayerOptions, LayerReport, LayerWriter, Marks, export_compressed_layer, export_layer};
 pub use omissions::{Incomplete, LISTED_OMISSIONS, Omission, Omissions, Omitted, Why};
 pub use output::OutputFile;
-pub use prebaked::{PrebakedSources, export_prebaked, open_prebaked};
+pub use prebaked::{PrebakedSources, export_prebaked, export_prebaked_while, open_prebaked};
 pub use progress::{Counter, Hook, Meter, Progress};
 pub use tar::{Attributes, TarOptions, TarReader, TarReport, export_compressed_tar, export_tar, tar_omissions};

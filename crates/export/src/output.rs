@@ -74,6 +74,14 @@ impl OutputFile {
         }
     }
 
+    /// The temporary file that holds the bytes until [`Self::commit`], unless they go to their place directly.
+    pub fn temporary(&self) -> Option<&Path> {
+        match &self.destination {
+            Destination::Temporary(file) => Some(file.path()),
+            Destination::Direct(_) => None,
+        }
+    }
+
     /// Puts the bytes on the disk, and gives a new file its name.
     ///
     /// # Errors

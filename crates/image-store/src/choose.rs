@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use vmroot_model::{CONFIG_LIMIT, Descriptor, Document, ImageConfig, Manifest, Platform, Search};
+use vmroot_model::{CONFIG_LIMIT, Descriptor, Document, DocumentKind, ImageConfig, Manifest, Platform, Search};
 use vmroot_transport::ImageSource;
 
 use crate::{Error, Result};
@@ -99,9 +99,10 @@ fn search(source: &dyn ImageSource, top: &Document, platform: &Platform) -> Resu
 
 /// Reads a config, checks it against its descriptor, and parses it.
 fn fetch_config(source: &dyn ImageSource, descriptor: &Descriptor) -> Result<ImageConfig> {
-    let blob = |reason: String| Error::Blob { image: source.name(), digest: descriptor.digest, reason };
     if descriptor.size > CONFIG_LIMIT {
-        return Err(blob(format!("is a config of {} bytes, {CONFIG_LIMIT} at most", descriptor.size)));
+        let (document, size, limit) = (DocumentKind::Config, descriptor.size, CONFIG_LIMIT);
+        let source_error = vmroot_model::Error::DocumentTooLarge { document, size, limit };
+        return Err(Error::Image { image: source.name(), source: Box::new(source_error) });
     }
     let mut body = source.blob(descriptor, 0)?;
     let mut bytes = Vec::new();

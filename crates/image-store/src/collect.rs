@@ -55,7 +55,7 @@ impl Store {
         Ok(Removed { records: gone, still_named: !kept.is_empty() })
     }
 
-    /// Removes every file that nobody needs: blobs, layers, roots, what was fetched in part, what crashes left.
+    /// Removes every file that no image needs: blobs, layers, roots, partial blobs, and files that crashes left.
     ///
     /// Needed is what a record names, what an [`Image`] of this store names that is still alive, and what other threads of
     /// this store are fetching or checking now. With `dry_run` nothing is removed; the result says what would be.
@@ -82,6 +82,7 @@ impl Store {
         }
         let mut collected = Collected::default();
         for path in self.unneeded(&needed, still.is_idle())? {
+            self.check_cancelled()?;
             collected.take(path, dry_run)?;
         }
         // What a process was writing when it was killed, and locks.
@@ -91,7 +92,7 @@ impl Store {
         Ok(collected)
     }
 
-    /// The files that nobody needs; temporary ones only where nobody is writing any.
+    /// The files that no image needs; temporary ones only where none is being written.
     fn unneeded(&self, needed: &Needed, idle: bool) -> Result<Vec<PathBuf>> {
         let layout = self.cache.layout();
         let mut unneeded = Vec::new();
@@ -119,7 +120,7 @@ impl Store {
 #[derive(Default)]
 pub(crate) struct Needed {
     pub(crate) blobs: HashSet<Digest>,
-    /// The blobs that somebody may be fetching.
+    /// The blobs that may be on their way.
     growing: HashSet<Digest>,
     layers: HashSet<String>,
     roots: HashSet<String>,

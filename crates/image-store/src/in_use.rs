@@ -3,7 +3,7 @@
 //! Other processes are kept out by the lock of the cache. Within a process that lock says nothing: the store holds it for
 //! all its threads. So each of them says here which records it needs, and a collection takes them for records like those
 //! on the disk. No thread holds the mutex while it waits for another, or while it calls back: a collection always ends,
-//! and so may even be started by whoever hears of the progress of a pull.
+//! and so may even be started by a receiver of progress events.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -88,7 +88,7 @@ impl Still<'_> {
         self.state.pinned.values().flatten()
     }
 
-    /// Whether nobody writes temporary files.
+    /// Whether no temporary file is being written.
     pub(crate) fn is_idle(&self) -> bool {
         self.state.working == 0
     }

@@ -205,7 +205,7 @@ impl Store {
             if !std::mem::replace(&mut said, true) {
                 progress.message("waiting for another process that fetches the same");
             }
-            if self.options.cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            self.options.cancel.going_on()
         }
     }
 }

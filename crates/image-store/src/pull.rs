@@ -126,7 +126,7 @@ impl Store {
             if fs::read(&path).is_ok_and(|present| present == bytes) {
                 continue;
             }
-            // Nobody takes it for damaged, and removes it, once it is replaced.
+            // Once it is replaced, no other thread takes it for damaged and removes it.
             let _lock = self.lock(&LockName::Blob(*digest), progress)?;
             write_file(path, bytes)?;
         }

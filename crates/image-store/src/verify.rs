@@ -109,8 +109,9 @@ impl Check<'_> {
         self.found.blobs = blobs.len() as u64;
         let verdicts = store.pool.install(|| {
             let verify = |blob: &vmroot_blob_cache::BlobEntry| {
+                let verdict = store.cache.verify_while(&blob.digest, &|| store.options.cancel.going_on());
                 store.check_cancelled()?;
-                Ok((blob.digest, store.cache.verify(&blob.digest)?))
+                Ok((blob.digest, verdict?))
             };
             blobs.par_iter().map(verify).collect::<Result<Vec<_>>>()
         })?;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -11,6 +12,7 @@ use rustix::mount::{
 use vmroot_container_fs::ContainerFs;
 use vmroot_disk_image::{ErofsMeta, write_erofs_meta};
 
+use crate::at::EROFS_SOURCE;
 use crate::{Error, MountOptions, Mounted, Result};
 
 const FORM: &str = "erofs";
@@ -33,7 +35,12 @@ pub fn mount_erofs(fs: &ContainerFs, scratch: &Path, mountpoint: &Path, options:
     let meta = write_erofs_meta(fs, &image)?;
     meta.omissions.check(options.strict, "EROFS").map_err(vmroot_disk_image::Error::from)?;
     meta.omissions.lines(SHOWN).iter().for_each(|line| tracing::warn!("{line}"));
-    let mount = create(&context, &image, fs, &meta, options).map_err(|errno| match errno {
+    // The table of mounts shows the name by which the kernel was told of the file, for as long as the mount is there. This
+    // one says whose it is, and goes when this function returns.
+    let names = tempfile::Builder::new().prefix(".tmp-").tempdir_in(scratch).map_err(Error::scratch(scratch))?;
+    let name = names.path().join(EROFS_SOURCE);
+    symlink(own_name(&image), &name).map_err(Error::scratch(scratch))?;
+    let mount = create(&context, &name, fs, &meta, options).map_err(|errno| match errno {
         Errno::NOTBLK => Error::NoFileBackedMounts(scratch.to_owned()),
         errno => Error::mount(FORM, &mountpoint)(errno),
     })?;
@@ -51,13 +58,13 @@ pub(crate) fn open(form: &'static str, mountpoint: &Path) -> Result<OwnedFd> {
 
 fn create(
     context: &OwnedFd,
-    image: &File,
+    image: &Path,
     fs: &ContainerFs,
     meta: &ErofsMeta,
     options: &MountOptions,
 ) -> rustix::io::Result<OwnedFd> {
     fsconfig_set_flag(context, "ro")?;
-    fsconfig_set_string(context, "source", own_name(image))?;
+    fsconfig_set_string(context, "source", image)?;
     // The files that are open, whatever has their names by now.
     for device in &meta.devices {
         let contents = fs.contents().find(|contents| contents.diff_id == device.diff_id);

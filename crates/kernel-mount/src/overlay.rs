@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, fsconfig_create, fsconfig_set_string, fsmount};
 
+use crate::at::OVERLAY_SOURCE;
 use crate::{Error, MountOptions, Mounted, Result, attributes, erofs};
 
 const FORM: &str = "overlay";
@@ -44,7 +45,7 @@ pub fn mount_overlay(lower: &Path, upper: Upper<'_>, mountpoint: &Path, options:
     let (upper, work) = (Directory::open(upper.upper)?, Directory::open(upper.work)?);
     attributes::take(lower.descriptor.as_fd(), upper.descriptor.as_fd()).map_err(Error::mountpoint(&upper.path))?;
     let create = || {
-        fsconfig_set_string(&context, "source", "vmroot")?;
+        fsconfig_set_string(&context, "source", OVERLAY_SOURCE)?;
         fsconfig_set_string(&context, "lowerdir", lower.name())?;
         fsconfig_set_string(&context, "upperdir", upper.name())?;
         fsconfig_set_string(&context, "workdir", work.name())?;
@@ -85,7 +86,7 @@ impl MadeDirectories {
             |path: &&Path| matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound);
         let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
         for directory in missing.into_iter().rev().filter(|directory| !directory.as_os_str().is_empty()) {
-            // Changes are nobody else's to see until the upper directory has the attributes of the root directory.
+            // Other users see no changes until the upper directory has the attributes of the root directory.
             let mode = if directory == path { 0o700 } else { 0o777 };
             DirBuilder::new().mode(mode).create(directory)?;
             self.0.push(directory.to_owned());
@@ -101,7 +102,7 @@ impl MadeDirectories {
 impl Drop for MadeDirectories {
     fn drop(&mut self) {
         for directory in self.0.iter().rev() {
-            // overlayfs has a directory of this name in the one that it works in. What somebody else has put there stays.
+            // overlayfs has a directory of this name in the one that it works in. Files of other programs stay.
             let _ = fs::remove_dir(directory.join("work"));
             let _ = fs::remove_dir(directory);
         }

@@ -98,6 +98,9 @@ pub enum Error {
         /// How many the format holds.
         limit: u64,
     },
+    /// The work was cancelled.
+    #[error("cancelled")]
+    Cancelled,
 }
 
 fn after(entry: &BString) -> String {
@@ -110,7 +113,46 @@ impl Error {
         |source| Self::Io { path, source }
     }
 
-    pub(crate) fn entry(entry: &[u8], reason: impl Into<String>) -> Self {
-        Self::InvalidEntry { entry: entry.into(), reason: reason.into() }
+    pub(crate) fn entry(entry: &[u8], reason: impl Into<Reason>) -> Self {
+        match reason.into() {
+            Reason::Invalid(reason) => Self::InvalidEntry { entry: entry.into(), reason },
+            Reason::Limit { name, what, limit } => Self::Limit { entry: entry.into(), name, what, limit },
+        }
+    }
+}
+
+/// Why an entry is refused, for those who do not know its name.
+#[derive(Debug)]
+pub(crate) enum Reason {
+    /// It makes no sense.
+    Invalid(String),
+    /// It passes a limit, whose fields are those of [`Error::Limit`].
+    Limit { name: &'static str, what: &'static str, limit: u64 },
+}
+
+impl Reason {
+    pub(crate) fn limit(name: &'static str, what: &'static str, limit: usize) -> Self {
+        Self::Limit { name, what, limit: limit as u64 }
+    }
+
+    /// Says before the reason what it is about.
+    pub(crate) fn about(self, subject: impl std::fmt::Display) -> Self {
+        match self {
+            Self::Invalid(reason) => Self::Invalid(format!("{subject}: {reason}")),
+            // The name of the entry says enough.
+            limit @ Self::Limit { .. } => limit,
+        }
+    }
+}
+
+impl From<String> for Reason {
+    fn from(reason: String) -> Self {
+        Self::Invalid(reason)
+    }
+}
+
+impl From<&str> for Reason {
+    fn from(reason: &str) -> Self {
+        Self::Invalid(reason.to_owned())
     }
 }

@@ -23,7 +23,26 @@ pub(crate) fn parse_object<T: DeserializeOwned>(bytes: &[u8], document: Document
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(invalid("it is not a JSON object".to_owned()));
     }
-    serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))
+    serde_json::from_slice(bytes).map_err(|error| match passed_limit(&error) {
+        Some(what) => {
+            Error::DocumentLimit { document, digest: *digest, what, line: error.line(), column: error.column() }
+        }
+        None => invalid(error.to_string()),
+    })
+}
+
+/// The limit that a document passes: the text is all that `serde_json` keeps of an error's kind.
+fn passed_limit(error: &serde_json::Error) -> Option<String> {
+    let text = error.to_string();
+    if text.starts_with("recursion limit exceeded") {
+        return Some("more than 128 objects and lists in each other".to_owned());
+    }
+    let list = list_too_long();
+    text.starts_with(&list).then_some(list)
+}
+
+fn list_too_long() -> String {
+    format!("a list of more than {LIST_LIMIT} entries (LIST_LIMIT)")
 }
 
 /// Reads `null` as the default value: Go writes it for every nil slice and map.
@@ -89,7 +108,7 @@ where
             let mut list = Vec::new();
             while let Some(entry) = entries.next_element()? {
                 if list.len() == LIST_LIMIT {
-                    return Err(A::Error::custom(format_args!("a list of more than {LIST_LIMIT} entries")));
+                    return Err(A::Error::custom(list_too_long()));
                 }
                 list.push(entry);
             }

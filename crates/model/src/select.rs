@@ -171,7 +171,7 @@ fn version_rank(wanted: &Platform, offered: &Platform) -> Option<usize> {
         return Some(0);
     }
     if wanted_version.is_empty() {
-        // Nobody says which version will run it. One for all versions is the safest; on Windows there is none.
+        // The version that will run it is unknown. An entry for all versions is the safest; Windows has none.
         return Some(if wanted.os == "windows" { 0 } else { 1 });
     }
     if offered_version.is_empty() {

@@ -96,6 +96,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A server that sends us elsewhere again and again.
+    #[error("the redirect of {url} is not followed: there are more than {limit} in a row")]
+    TooManyRedirects {
+        /// Where the first request went.
+        url: String,
+        /// How many are followed.
+        limit: usize,
+    },
+
     /// A foreign layer is said to be on this machine or in this network, where the registry is not.
     #[error(
         "{url} is not asked for a foreign layer: {host} has no public address, and the registry is no such host itself"

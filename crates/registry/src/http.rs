@@ -96,8 +96,7 @@ impl Http {
                 let _ = (call.url.set_username(""), call.url.set_password(None));
             }
         }
-        let reason = format!("there are more than {} in a row", redirect::LIMIT);
-        Err(Failure::Final(Error::Redirect { url: shown(&first), reason }))
+        Err(Failure::Final(Error::TooManyRedirects { url: shown(&first), limit: redirect::LIMIT }))
     }
 
     /// Sends a request once, and remembers who answers.

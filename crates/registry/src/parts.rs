@@ -32,7 +32,7 @@ pub(crate) const PARTS_LIMIT: usize = 8;
 /// How many connections one blob has at most.
 pub(crate) const BLOB_CONNECTIONS: usize = 8;
 
-/// How long a reader whose connection is good waits for the first part. A registry may let nobody have a second one.
+/// How long a reader whose connection is good waits for the first part. A registry may refuse a second connection.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A reader of the rest of a blob.

@@ -93,7 +93,7 @@ impl ResumingBlob {
         if self.body.is_some() {
             let come = parts.come();
             if come != Some(true) {
-                // The registry gives no parts, or nobody a second connection; or there is none just now.
+                // The registry gives no parts or no second connection, or none is free now.
                 self.watch = self.watch.take().filter(|_| come.is_none());
                 self.parts = None;
                 return Ok(None);

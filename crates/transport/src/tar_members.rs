@@ -112,7 +112,8 @@ impl TarMembers {
             };
             links += 1;
             if links > LINKS_LIMIT {
-                return Err(Error::member(&self.path, member, "is a link that leads through too many links"));
+                let (path, member) = (self.path.clone(), member.to_owned());
+                return Err(Error::TooManyLinks { path, member, limit: LINKS_LIMIT });
             }
             ahead.extend(components(target));
         }

@@ -228,10 +228,17 @@ impl Client {
     /// Without a platform the host's comes first, then the only one that is here: [`Record::platform`] says which.
     ///
     /// # Errors
-    /// [`Error::Store`] when there is none, or more than one; [`Error::Source`] for a file that cannot be read.
+    /// [`Error::Store`] when there is none, or more than one; [`Error::Model`] and [`Error::Source`] for a name that no
+    /// image can have; [`Error::Source`] for a file that cannot be read.
     pub fn find(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
         if !ImageName::has_transport(name) {
-            return Ok(self.store.find(name, platform)?);
+            return match self.store.find(name, platform) {
+                Err(vmroot_image_store::Error::NoSuchImage(missing)) => {
+                    check_name(name)?;
+                    Err(vmroot_image_store::Error::NoSuchImage(missing).into())
+                }
+                found => Ok(found?),
+            };
         }
         match ImageName::parse(name)? {
             ImageName::Docker(reference) => Ok(self.store.find(&reference.to_string(), platform)?),
@@ -258,7 +265,7 @@ impl Client {
 
     /// Opens the merged root of an image. Indexes that are missing or damaged are made again from blobs.
     ///
-    /// The root has its files open, so it can be read whatever becomes of the image. The paths of its contents files are
+    /// The root has its files open, so it can be read even after the image was removed. The paths of its contents files are
     /// there for as long as the image has a name, or is held.
     ///
     /// # Errors
@@ -319,6 +326,10 @@ impl Client {
         (*diff_id, index, contents)
     }
 
+    pub(crate) fn cancel(&self) -> Cancel {
+        self.options.cancel()
+    }
+
     pub(crate) fn top_options(&self) -> TopOptions {
         let StoreOptions { limits, build, cancel, .. } = self.options.store.clone();
         TopOptions { directory: self.cache_dir().to_owned(), limits, build, cancel }
@@ -328,7 +339,7 @@ impl Client {
         ArchiveOptions { spool: self.store.directory().to_owned(), limits: self.options.store.limits }
     }
 
-    /// The platform that is wanted, and what to take instead where nobody has named it.
+    /// The wanted platform, and the one to take instead where the caller named none.
     fn platform(&self, named: Option<&Platform>, is_archive: bool) -> (Platform, Fallback) {
         let platform = named.unwrap_or(&self.options.platform);
         let fallback = match (named.is_some() || *platform != Platform::host(), is_archive) {
@@ -362,6 +373,24 @@ impl Client {
         };
         (Box::new(RegistrySource::new(Arc::clone(&self.registry), reference.clone())), vec![reference])
     }
+}
+
+/// Refuses what is neither a reference, nor an id or the beginning of one, nor `TRANSPORT:details`.
+fn check_name(name: &str) -> Result<()> {
+    const HEX_DIGITS: usize = 64;
+    let (is_digest, hex) = name.strip_prefix("sha256:").map_or((false, name), |hex| (true, hex));
+    let is_hex = hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if is_hex && (1..=HEX_DIGITS).contains(&hex.len()) {
+        return Ok(());
+    }
+    if is_digest {
+        Digest::parse(name)?;
+    } else if ImageName::has_transport(name) {
+        ImageName::parse(name)?;
+    } else {
+        Reference::parse(name)?;
+    }
+    Ok(())
 }
 
 /// Whether a name is of an image in a file or a directory.

@@ -16,6 +16,10 @@ pub(crate) struct MountArguments {
     /// Return when the mount answers, and serve it in the background
     #[arg(long, short)]
     pub(crate) detach: bool,
+    /// Append what a detached mount has to say to this file [default: mount-PID.log in $XDG_RUNTIME_DIR/vmroot, in
+    /// /run/vmroot for root, or in the cache]
+    #[arg(long, value_name = "FILE", requires = "detach")]
+    pub(crate) log: Option<PathBuf>,
     /// Let other users see a FUSE mount; needs user_allow_other in /etc/fuse.conf unless root mounts
     #[arg(long)]
     pub(crate) allow_other: bool,

@@ -82,7 +82,7 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     if let Some(note) = guest.note().filter(|_| !context.quiet()) {
         output::note(&format!("without KVM, the guest is translated and slow: {note}"));
     }
-    let (stdin, mut stdout) = (io::stdin(), io::stdout());
+    let (stdin, mut stdout) = (io::stdin(), output::raw());
     let console = Console { input: Some(stdin.as_fd()), interactive, output: &mut stdout };
     let ended = guest.run(console, &stopper).map_err(vmroot::Error::from)?;
     // Before this process ends.

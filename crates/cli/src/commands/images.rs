@@ -126,10 +126,10 @@ pub(crate) fn config(context: &Context, name: &str, raw: bool) -> anyhow::Result
     let client = context.client()?;
     let image = context.image(&client, name)?;
     if raw {
-        return Ok(std::io::Write::write_all(&mut std::io::stdout().lock(), image.config().raw())?);
+        return Ok(output::text(image.config().raw())?);
     }
     let config = RuntimeConfig::new(image.config(), &client.root(&image)?)?;
-    Ok(output::line(config.to_json().trim_end())?)
+    Ok(output::json_text(config.to_json().trim_end())?)
 }
 
 /// Forgets images.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vmroot::virtiofs::{VirtioFs, VirtioFsOptions, check_socket};
+use vmroot::virtiofs::{LockWait, VirtioFs, VirtioFsOptions, check_socket};
 
 use crate::args::VirtiofsArguments;
 use crate::context::Context;
@@ -20,8 +20,13 @@ pub(crate) fn serve(context: &Context, image: &str, options: &VirtiofsArguments)
         queues: options.queues.map_or(defaults.queues, usize::from),
         threads: options.threads.map_or(defaults.threads, usize::from),
     };
-    let device =
-        VirtioFs::bind(Arc::new(opened.root), &options.socket, &device_options).map_err(vmroot::Error::from)?;
+    // A signal before there is a device to stop.
+    context.cancel_on_interrupt()?;
+    let cancel = context.cancel();
+    let going_on = || cancel.going_on();
+    let wait = LockWait { limit: options.lock_timeout, going_on: &going_on };
+    let device = VirtioFs::bind_within(Arc::new(opened.root), &options.socket, &device_options, &wait)
+        .map_err(vmroot::Error::from)?;
     let stopper = device.stopper();
     signals::on_signal(move |_| stopper.stop())?;
     Ok(device.serve().map_err(vmroot::Error::from)?)

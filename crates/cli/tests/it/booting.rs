@@ -212,7 +212,6 @@ fn what_cannot_be_booted_is_refused_before_the_image_is_fetched() {
         (&["--arch=arm64"][..], "a kernel for x86_64, but the image is for arm64"),
         (&["--modules=/no/modules"], "vmroot: /no/modules: no modules of "),
         (&["--entrypoint=/bin/sh", "--init=/no/init"], "vmroot: /no/init: "),
-        (&[&long], "command line would have"),
         (&["--memory=1M"], "a guest needs 16777216 bytes of memory at least, not 1048576"),
         (&["--memory=1024T"], "bytes of memory, and this host has "),
         (&["--cpus=256"], "qemu runs guests of 1 to 255 processors, not of 256"),
@@ -224,6 +223,8 @@ fn what_cannot_be_booted_is_refused_before_the_image_is_fetched() {
         let message = booting.run(arguments).fails(1);
         assert!(message.contains(expected), "{arguments:?}: {message}");
     }
+    let message = booting.run(&[&long]).fails(6);
+    assert!(message.contains("command line would have"), "{message}");
     let message = booting.run(&["--layer=/no/layer"]).fails(3);
     assert!(message.contains("/no/layer"), "{message}");
     // A machine monitor that is not there.

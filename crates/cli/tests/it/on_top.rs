@@ -120,7 +120,7 @@ fn mistakes_are_named() {
     assert!(export(5, &format!("--layer={}", text.display())).contains("text: "));
     let large = program.file("large", vec![0; 100_000]);
     let message = program.fails(
-        5,
+        6,
         [
             "export",
             &image,

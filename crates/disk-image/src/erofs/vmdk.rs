@@ -99,7 +99,7 @@ pub fn check_vmdk_path(path: &Path) -> Result<()> {
 fn extent_path(path: &Path) -> Result<&[u8]> {
     let bytes = listable(path, b"\"\r\n")?;
     if bytes.len() > MAX_PATH {
-        return Err(Error::Unlistable { path: path.to_owned(), what: "more than 511 bytes" });
+        return Err(Error::PathTooLong { path: path.to_owned(), limit: MAX_PATH });
     }
     Ok(bytes)
 }

@@ -9,12 +9,15 @@ mod root;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_export::{Hook, Omissions, TarOptions, TarReader, TarReport, export_tar, tar_omissions};
+use vmroot_export::{Hook, Omissions, Progress, TarOptions, TarReader, TarReport, export_tar, tar_omissions};
 
 use crate::identity::latest_second;
 use crate::{Error, Result};
@@ -23,6 +26,9 @@ const PROGRAM: &str = "sqfstar";
 const PACKAGE: &str = "squashfs-tools, 4.5 or later";
 /// Bytes that the program says of which the last are shown.
 const MESSAGE: usize = 4096;
+
+/// How often it is looked whether the program has ended.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// How a root becomes a squashfs.
 #[derive(Default, Clone, Copy)]
@@ -105,8 +111,9 @@ fn run(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<T
         // It may be gone already.
         let _ = child.kill();
     }
-    let status = child.wait().map_err(Error::Write)?;
+    let ended = wait(&mut child, options.hook).map_err(Error::Write)?;
     let message = listener.join().unwrap_or_default();
+    let ControlFlow::Continue(status) = ended else { return Err(Error::Cancelled) };
     match fed {
         Err(vmroot_export::Error::Cancelled) => Err(Error::Cancelled),
         // A pipe that broke is what it looks like from here when the program ends.
@@ -114,6 +121,23 @@ fn run(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<T
             Err(Error::Program { program: PROGRAM, status, message })
         }
         fed => Ok(fed?),
+    }
+}
+
+/// Waits for the program, which works on when it has been fed. A hook that breaks ends it.
+fn wait(child: &mut Child, hook: Option<Hook<'_>>) -> io::Result<ControlFlow<(), ExitStatus>> {
+    let Some(hook) = hook else { return child.wait().map(ControlFlow::Continue) };
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(ControlFlow::Continue(status));
+        }
+        // There is nothing to say of how far it is, but that all was read.
+        if hook(Progress { bytes: 1, total_bytes: 1 }).is_break() {
+            child.kill()?;
+            child.wait()?;
+            return Ok(ControlFlow::Break(()));
+        }
+        thread::sleep(PAUSE);
     }
 }
 
@@ -134,6 +158,8 @@ fn command(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Comm
     // It would contradict -mkfs-time, and change times.
     command.env_remove("SOURCE_DATE_EPOCH");
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    // Ctrl-C at a terminal is for this process, which ends the program and says that it was cancelled.
+    command.process_group(0);
     command
 }
 

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 use vmroot_blob_cache::LockName;
-use vmroot_layer_index::{Index, verify_contents};
+use vmroot_layer_index::{Index, verify_contents_while};
 use vmroot_model::Digest;
 
 use super::{Check, Finding, MISNAMED, MISSING, UNNEEDED, mended, remove};
@@ -28,8 +28,10 @@ impl Check<'_> {
         let findings = Mutex::new(Vec::new());
         self.store.pool.install(|| {
             indexes.par_iter().try_for_each(|path| {
+                let checked = self.check_layer(path);
+                // A layer that was not read to its end may be whole.
                 self.store.check_cancelled()?;
-                if check(path).is_err() {
+                if checked.is_err() {
                     let finding = self.mend_layer(path)?;
                     findings.lock().expect("nobody panics while holding it").extend(finding);
                 }
@@ -50,9 +52,11 @@ impl Check<'_> {
         let needing = || self.layers_for(|layers| layers.iter().any(|layer| layer.diff_id == diff_id));
         let problem = {
             let _lock = self.store.lock(&LockName::Layer(diff_id), &**self.progress)?;
-            // What nobody needs may be half removed just now.
+            // A layer that no image needs may be half removed at this moment.
             let _still = needing()?.is_none().then(|| self.store.in_use.still());
-            let Err(problem) = check(path) else { return Ok(None) };
+            let checked = self.check_layer(path);
+            self.store.check_cancelled()?;
+            let Err(problem) = checked else { return Ok(None) };
             remove(path)?;
             remove(&path.with_extension("contents"))?;
             problem
@@ -69,6 +73,21 @@ impl Check<'_> {
             None => Ok(Some(unneeded(path, problem))),
         }
     }
+
+    /// Reads a layer whole, or until the work is cancelled.
+    fn check_layer(&self, path: &Path) -> std::result::Result<(), String> {
+        if !path.exists() {
+            return Err(MISSING.to_owned());
+        }
+        let index = Index::open(path).map_err(|error| error.to_string())?;
+        if index.is_root() || Some(*index.identity()) != diff_id(path) {
+            return Err(MISNAMED.to_owned());
+        }
+        let going_on = || self.store.options.cancel.going_on();
+        verify_contents_while(&index, &path.with_extension("contents"), &going_on)
+            .map_err(|error| error.to_string())?;
+        Ok(())
+    }
 }
 
 fn unneeded(path: &Path, problem: String) -> Finding {
@@ -78,17 +97,4 @@ fn unneeded(path: &Path, problem: String) -> Finding {
 fn diff_id(path: &Path) -> Option<Digest> {
     let stem = path.file_stem()?.to_str()?;
     Digest::parse(&format!("sha256:{stem}")).ok()
-}
-
-/// Reads a layer whole.
-fn check(path: &Path) -> std::result::Result<(), String> {
-    if !path.exists() {
-        return Err(MISSING.to_owned());
-    }
-    let index = Index::open(path).map_err(|error| error.to_string())?;
-    if index.is_root() || Some(*index.identity()) != diff_id(path) {
-        return Err(MISNAMED.to_owned());
-    }
-    verify_contents(&index, &path.with_extension("contents")).map_err(|error| error.to_string())?;
-    Ok(())
 }

@@ -33,7 +33,7 @@ fn a_collection_leaves_what_a_pull_is_fetching() {
     assert_eq!(fixture.registry.count("/blobs/"), 3, "nothing was fetched twice");
 }
 
-/// What was fetched in part by nobody that is alive goes; what a pull is fetching stays.
+/// Partial blobs of dead processes are removed; those that a pull is fetching stay.
 #[test]
 fn a_collection_removes_only_partial_blobs_that_nobody_fetches() {
     let fixture = Fixture::new();
@@ -55,7 +55,7 @@ fn a_collection_removes_only_partial_blobs_that_nobody_fetches() {
     assert_eq!(fixture.verify(), []);
 }
 
-/// Whoever holds an image can open it, even after its tag has moved on.
+/// The holder of an image can open it, even after its tag has moved on.
 #[test]
 fn an_image_that_is_held_outlives_its_name() {
     let fixture = Fixture::new();

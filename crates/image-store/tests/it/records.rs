@@ -49,7 +49,7 @@ fn an_image_without_a_name_has_its_id() {
     assert!(fixture.store.find(&reference.to_string(), None).is_err());
 }
 
-/// Records outlive the store that wrote them, and a cache that nobody needs any more is empty.
+/// Records outlive the store that wrote them, and a cache without images ends up empty.
 #[test]
 fn a_record_is_read_by_the_next_store() {
     let fixture = Fixture::new();
@@ -81,7 +81,7 @@ fn an_image_that_was_pulled_again_is_removed_by_its_name() {
     assert!(fixture.store.images().unwrap().is_empty());
 }
 
-/// Nobody knows what a record needs that cannot be read, so nothing is removed.
+/// An unreadable record may need any file, so nothing is removed.
 #[test]
 fn nothing_is_collected_while_a_record_cannot_be_read() {
     let fixture = Fixture::new();

@@ -105,7 +105,7 @@ fn its_end_is_the_end_of_everything() {
     assert!(mounts(view.mount.path()).is_empty());
 }
 
-/// The first use of `--upper` and `--work`: nobody has made them yet.
+/// The first use of `--upper` and `--work`: they do not exist yet.
 #[test]
 fn directories_that_are_missing_are_made() {
     if cannot_mount() {

@@ -10,8 +10,9 @@ use super::contents::ContentsWriter;
 use super::markers::Markers;
 use super::sparse::SparseMap;
 use super::tar_stream::{Entry, EntryKind, TarStream};
-use super::tree::{self, Node, Reason, Tree};
+use super::tree::{self, Node, Tree};
 use super::{AUFS, AUFS_LINKS, BuildOptions, OPAQUE_MARKER, WHITEOUT, finish, links};
+use crate::error::Reason;
 use crate::format::{IMPLICIT, MAX_SYMLINK, MAX_XATTR_NAME, MAX_XATTR_VALUE, NO_INODE, mode};
 use crate::{Error, Result};
 
@@ -161,10 +162,12 @@ impl Applier {
     }
 
     fn symlink(&mut self, entry: &Entry, target: &[u8]) -> Result<u32> {
-        if target.is_empty() || target.len() > MAX_SYMLINK || target.contains(&0) {
-            let reason =
-                format!("a symbolic link to {} bytes, 1 to {MAX_SYMLINK} without NUL are possible", target.len());
-            return Err(Error::entry(&entry.name, reason));
+        if target.len() > MAX_SYMLINK {
+            let limit = Reason::limit("MAX_SYMLINK", "bytes of a symbolic link's target", MAX_SYMLINK);
+            return Err(Error::entry(&entry.name, limit));
+        }
+        if target.is_empty() || target.contains(&0) {
+            return Err(Error::entry(&entry.name, "a symbolic link whose target is empty or has a NUL in it"));
         }
         let mut node = self.node(entry, mode::SYMLINK)?;
         // Linux gives every symbolic link this mode and lets nobody change it.
@@ -175,18 +178,19 @@ impl Applier {
 
     /// The inode that a hard link names: of this layer, or one with the path for later entries or the merge to find.
     fn hard_link(&mut self, entry: &Entry, target: &[u8]) -> Result<u32> {
-        let invalid =
-            |reason: Reason| Error::entry(&entry.name, format!("hard link to {:?}: {reason}", BStr::new(target)));
+        let invalid = |reason: Reason| {
+            Error::entry(&entry.name, reason.about(format_args!("hard link to {:?}", BStr::new(target))))
+        };
         let path = tree::components(target).map_err(invalid)?;
         let found = self.tree.find(&path);
         if self.tree.is(found, mode::DIRECTORY) {
-            return Err(invalid("the target is a directory".to_owned()));
+            return Err(invalid("the target is a directory".into()));
         }
         if found != NO_INODE {
             return Ok(found);
         }
         if path.iter().any(|name| name.contains(&0)) {
-            return Err(invalid("a name with a NUL in it".to_owned()));
+            return Err(invalid("a name with a NUL in it".into()));
         }
         let mut node = Node { mode: mode::LINK as u16, ..Node::default() };
         self.tree.add_target(&path.join(&b'/'), &mut node);
@@ -264,11 +268,17 @@ impl Applier {
         xattrs.sort_by_key(|(name, _)| *name);
         xattrs.dedup_by_key(|(name, _)| *name);
         for (name, value) in &xattrs {
-            let valid =
-                (1..=MAX_XATTR_NAME).contains(&name.len()) && !name.contains(&0) && value.len() <= MAX_XATTR_VALUE;
-            if !valid {
-                let reason = format!("xattr {:?} of {} bytes: no file can have it", BStr::new(name), value.len());
-                return Err(Error::entry(&entry.name, reason));
+            let refused = |reason| Error::entry(&entry.name, reason);
+            if name.len() > MAX_XATTR_NAME {
+                let what = "bytes of the name of an xattr";
+                return Err(refused(Reason::limit("MAX_XATTR_NAME", what, MAX_XATTR_NAME)));
+            }
+            if value.len() > MAX_XATTR_VALUE {
+                let what = "bytes of the value of an xattr";
+                return Err(refused(Reason::limit("MAX_XATTR_VALUE", what, MAX_XATTR_VALUE)));
+            }
+            if name.is_empty() || name.contains(&0) {
+                return Err(refused(format!("the name of an xattr, {:?}, is none", BStr::new(name)).into()));
             }
         }
         let xattrs = self.tree.xattrs.add(xattrs.into_iter());

@@ -1,8 +1,9 @@
 //! Whiteouts and opaque markers, kept until the layer is complete: their place in the tar says nothing.
 
 use super::WHITEOUT;
-use super::tree::{self, ROOT, Reason, Tree};
+use super::tree::{self, ROOT, Tree};
 use super::walk::Walk;
+use crate::error::Reason;
 use crate::format::{IMPLICIT, NO_INODE, OPAQUE, mode};
 use crate::{Error, Result};
 

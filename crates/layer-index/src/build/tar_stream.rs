@@ -106,6 +106,11 @@ impl<R: BufRead> TarStream<R> {
     }
 
     /// The error for a header, or for data that belongs to it, that no archive should have.
+    /// An error for an entry that passes a limit.
+    pub(super) fn limit(&self, name: &'static str, what: &'static str, limit: usize) -> Error {
+        Error::Limit { entry: self.header_name.as_slice().into(), name, what, limit: limit as u64 }
+    }
+
     pub(super) fn invalid(&self, reason: impl Into<String>) -> Error {
         let entry = BString::from(self.header_name.as_slice());
         Error::InvalidTar { offset: self.header_offset, entry, reason: reason.into() }

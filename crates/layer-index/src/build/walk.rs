@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 
-use super::tree::{ROOT, Reason};
+use super::tree::ROOT;
+use crate::error::Reason;
 
 /// How many symbolic links a path may lead through, as in Linux (`MAXSYMLINKS`).
 const MAX_LINKS: u32 = 40;
@@ -60,7 +61,7 @@ impl<'a> Walk<'a> {
 
     pub(super) fn enter(&mut self, directory: u32) -> Result<(), Reason> {
         if self.trail.len() > MAX_DEPTH {
-            return Err(format!("more than {MAX_DEPTH} directories in each other"));
+            return Err(Reason::limit("MAX_DEPTH", "directories in each other", MAX_DEPTH));
         }
         self.trail.push(directory);
         Ok(())
@@ -70,13 +71,12 @@ impl<'a> Walk<'a> {
     pub(super) fn follow(&mut self, target: &[u8], followed: &Cell<u64>) -> Result<(), Reason> {
         followed.set(followed.get() + target.len() as u64);
         if followed.get() > MAX_FOLLOWED {
-            return Err(format!(
-                "the paths of the layer lead through more than {MAX_FOLLOWED} bytes of symbolic links"
-            ));
+            let what = "bytes of symbolic links that the paths of the layer lead through";
+            return Err(Reason::limit("MAX_FOLLOWED", what, MAX_FOLLOWED as usize));
         }
         self.links += 1;
         if self.links > MAX_LINKS {
-            return Err(format!("its path leads through more than {MAX_LINKS} symbolic links"));
+            return Err(Reason::limit("MAX_LINKS", "symbolic links that its path leads through", MAX_LINKS as usize));
         }
         if target.starts_with(b"/") {
             self.trail.truncate(1);

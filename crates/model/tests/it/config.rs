@@ -107,7 +107,7 @@ fn nulls_are_absent_at_any_depth() {
     assert_eq!(image.diff_ids(), [digest]);
 }
 
-/// A layer that nobody names is no layer that can be left out.
+/// A null diff id leaves a layer without a name, so it is an error.
 #[test]
 fn a_null_diff_id_is_refused() {
     let error = ImageConfig::parse(br#"{"rootfs":{"diff_ids":[null]}}"#.to_vec()).unwrap_err();

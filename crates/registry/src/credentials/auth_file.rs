@@ -70,7 +70,10 @@ impl AuthFile {
     pub(super) fn read(path: &Path) -> Result<Option<Self>> {
         let failed = |reason: String| Error::AuthFile { path: path.to_owned(), reason };
         let mut text = Vec::new();
-        match File::open(path).and_then(|file| file.take(LIMIT).read_to_end(&mut text)) {
+        match File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut text)) {
+            Ok(length) if length as u64 > LIMIT => {
+                return Err(Error::TooLarge { url: path.display().to_string(), limit: LIMIT });
+            }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(error.to_string())),

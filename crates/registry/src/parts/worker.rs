@@ -48,7 +48,7 @@ fn work(shared: &Shared) {
     }
 }
 
-/// The next part, once there are a connection and room for it; `None` when all are taken, or nobody reads any more.
+/// The next part, once there are a connection and room for it; `None` when all are taken, or the reader is gone.
 fn take(shared: &Shared) -> Option<Taken> {
     let budget = shared.client.budget();
     let mut state = shared.state();

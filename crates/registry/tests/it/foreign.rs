@@ -64,7 +64,7 @@ fn a_layer_that_nobody_has_is_not_found() {
     assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
 }
 
-/// Addresses in ordinary layers stand there by mistake, or to make us ask somebody.
+/// Addresses in ordinary layers are a mistake, or an attempt to send requests to other servers.
 #[test]
 fn only_foreign_layers_have_other_places() {
     for media_type in [
@@ -149,7 +149,7 @@ fn users_in_addresses_are_not_sent() {
 }
 
 /// A registry on the internet may not have us ask servers of this machine or network: they may do something, and
-/// nobody outside may know that they are there.
+/// the outside may not learn that they are there.
 #[test]
 fn a_far_registry_cannot_have_us_ask_near_servers() {
     let fixture = Fixture::new();

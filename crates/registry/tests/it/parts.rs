@@ -173,7 +173,7 @@ fn a_part_that_stalls_is_asked_for_again() {
     assert!(fixture.pull_with(&client, 0).unwrap() == fixture.bytes);
 }
 
-/// Some servers let nobody have a second connection: it hangs.
+/// Some servers let a second connection hang.
 #[test]
 fn a_second_connection_that_hangs_is_given_up() {
     let fixture = slow();

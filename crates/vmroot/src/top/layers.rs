@@ -64,7 +64,7 @@ impl Work<'_> {
 
     /// What a hook says.
     pub(super) fn going_on(&self) -> ControlFlow<()> {
-        if self.options.cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        self.options.cancel.going_on()
     }
 
     fn build_options(&self) -> BuildOptions {

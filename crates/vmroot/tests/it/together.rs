@@ -72,7 +72,7 @@ fn chance(state: &mut u64) -> u64 {
     *state
 }
 
-/// What one thread does until the time is up. Whatever another thread does, all but looking for a name succeeds.
+/// What one thread does until the time is up. Everything but looking for a name succeeds at any time.
 fn work(client: &Client, registry: &Registry, thread: u64, collected: &AtomicUsize) {
     let progress: Arc<dyn Progress> = Arc::new(NoProgress);
     let platform = Some(vmroot::Platform::parse("linux/amd64").unwrap());

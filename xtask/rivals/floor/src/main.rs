@@ -1,4 +1,4 @@
-//! The work nobody can leave out when indexing layers: `rival-floor OUT LAYER…`.
+//! The work that no indexer of layers can leave out: `rival-floor OUT LAYER…`.
 //!
 //! On one core, layer after layer: decompression with the fastest decoders there are (libdeflate or libzstd, whole
 //! buffers, memory touched beforehand), SHA-256 of the compressed and of the uncompressed bytes, and the regular files' bytes written to one

@@ -1,5 +1,6 @@
 //! Forms that are a directory.
 
+use std::fs;
 use std::path::Path;
 
 use vmroot::export::{DirectoryOptions, Omissions, Progress, export_directory};
@@ -30,10 +31,32 @@ pub(super) fn directory(export: &Export<'_>) -> anyhow::Result<Omissions> {
     let rootless = export.options.rootless;
     let strict = export.options.strict;
     let options = DirectoryOptions { rootless, strict, hook: Some(&hook), ..DirectoryOptions::default() };
-    let report = export_directory(export.root, export.out, &options).map_err(vmroot::Error::from)?;
+    let was_there = export.out.exists();
+    let exported = export_directory(export.root, export.out, &options);
+    if matches!(exported, Err(vmroot::export::Error::Cancelled)) {
+        remove(export.out, was_there);
+    }
+    let report = exported.map_err(vmroot::Error::from)?;
     export.bar.finish_and_clear();
     if report.omissions.total > 0 && !rootless {
         output::note("--rootless records owners, modes and devices in xattrs");
     }
     Ok(report.omissions)
+}
+
+/// Removes what was written of a tree. The directory was empty or missing when it began.
+fn remove(directory: &Path, was_there: bool) {
+    let removed = match was_there {
+        false => fs::remove_dir_all(directory),
+        true => fs::read_dir(directory).and_then(|entries| {
+            for path in entries.map(|entry| entry.map(|entry| entry.path())) {
+                let path = path?;
+                if path.is_symlink() || !path.is_dir() { fs::remove_file(path)? } else { fs::remove_dir_all(path)? }
+            }
+            Ok(())
+        }),
+    };
+    if let Err(error) = removed {
+        output::note(&format!("{}: what was written of it cannot be removed: {error}", directory.display()));
+    }
 }

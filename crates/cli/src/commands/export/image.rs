@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use vmroot::Cancel;
 use vmroot::disk_image::{
     ErofsOptions, Ext4Options, SquashfsCompression, SquashfsOptions, VmdkAccess, write_erofs, write_erofs_meta,
     write_ext4, write_squashfs,
@@ -15,6 +15,7 @@ use vmroot::export::{Copier, Holes, Hook, Omissions, OutputFile};
 use super::Export;
 use super::check::file_compression;
 use crate::args::FileCompression;
+use crate::signals::Unfinished;
 
 /// EROFS in one file.
 pub(super) fn erofs(export: &Export<'_>) -> anyhow::Result<Omissions> {
@@ -64,6 +65,7 @@ fn write<R>(
     form: impl FnOnce(&OutputFile, Hook<'_>) -> vmroot::disk_image::Result<R>,
 ) -> anyhow::Result<R> {
     let file = OutputFile::create(export.out).map_err(vmroot::Error::from)?;
+    let _unfinished = file.temporary().map(Unfinished::new);
     let report = form(&file, &|progress| export.advance(progress)).map_err(vmroot::Error::from);
     let report = report.with_context(|| export.out.display().to_string())?;
     file.commit().map_err(vmroot::Error::from)?;
@@ -74,6 +76,7 @@ fn write<R>(
 /// EROFS metadata, and beside it what makes one disk of it and the contents.
 pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<Omissions> {
     let image = OutputFile::create(export.out).map_err(vmroot::Error::from)?;
+    let mut unfinished = vec![image.temporary().map(Unfinished::new)];
     let meta = write_erofs_meta(export.root, image.file()).map_err(vmroot::Error::from);
     let mut meta = meta.with_context(|| export.out.display().to_string())?;
     let incomplete = meta.omissions.check(export.options.strict, "EROFS");
@@ -87,7 +90,7 @@ pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<Omissions> {
         if export.on_top.contains(&device.diff_id) {
             // Where it is, it is gone with this process.
             let copy = name(&format!(".{}.contents", device.diff_id.hex()));
-            device.path = copy_contents(&device.path, copy)?;
+            device.path = copy_contents(&device.path, copy, &export.cancel)?;
         }
         device.path = std::path::absolute(&device.path)?;
     }
@@ -97,12 +100,14 @@ pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<Omissions> {
     let (vmdk, rdonly) = (vmdk(VmdkAccess::ReadWrite)?, vmdk(VmdkAccess::ReadOnly)?);
     let devices = meta.device_list().map_err(vmroot::Error::from)?;
     let head = OutputFile::create(&name(".head")).map_err(vmroot::Error::from)?;
+    unfinished.push(head.temporary().map(Unfinished::new));
     let written = meta.write_head(image.file(), head.file()).map_err(vmroot::Error::from);
     written.with_context(|| name(".head").display().to_string())?;
     let mut files = vec![head];
     for (suffix, bytes) in [(".devices", &devices), (".vmdk", &vmdk), (".rdonly.vmdk", &rdonly)] {
         let path = name(suffix);
         let mut file = OutputFile::create(&path).map_err(vmroot::Error::from)?;
+        unfinished.push(file.temporary().map(Unfinished::new));
         file.write_all(bytes).with_context(|| path.display().to_string())?;
         files.push(file);
     }
@@ -114,14 +119,17 @@ pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<Omissions> {
 }
 
 /// Copies a contents file, sharing blocks where that can be; gives the path of the copy.
-fn copy_contents(contents: &Path, copy: PathBuf) -> anyhow::Result<PathBuf> {
+fn copy_contents(contents: &Path, copy: PathBuf, cancel: &Cancel) -> anyhow::Result<PathBuf> {
     let failed = || contents.display().to_string();
     let source = File::open(contents).with_context(failed)?;
     let length = source.metadata().with_context(failed)?.len();
     let file = OutputFile::create(&copy).map_err(vmroot::Error::from)?;
-    let going_on = |_| ControlFlow::Continue(());
+    let _unfinished = file.temporary().map(Unfinished::new);
+    let going_on = |_| cancel.going_on();
     let copied = Copier::default().copy(&mut Holes::new(&source), 0..length, file.file(), going_on);
-    let _always = copied.with_context(|| copy.display().to_string())?;
+    if copied.with_context(|| copy.display().to_string())?.is_break() {
+        return Err(vmroot::Error::from(vmroot::export::Error::Cancelled).into());
+    }
     file.commit().map_err(vmroot::Error::from)?;
     Ok(copy)
 }

@@ -13,6 +13,7 @@ use vmroot::{Compression, EncoderOptions};
 
 use super::Export;
 use crate::args::ExportArguments;
+use crate::signals::Unfinished;
 
 /// A tar.
 pub(super) fn tar(export: &Export<'_>, compression: Option<Compression>) -> anyhow::Result<Omissions> {
@@ -57,6 +58,7 @@ pub(super) fn write<R>(
         true => OutputFile::over(io::stdout().as_fd().try_clone_to_owned()?.into(), Path::new("standard output")),
         false => OutputFile::create(out).map_err(vmroot::Error::from)?,
     };
+    let _unfinished = file.temporary().map(Unfinished::new);
     let mut writer = BufWriter::with_capacity(1 << 20, file);
     let (_, report) = form(&mut writer).map_err(vmroot::Error::from)?;
     let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
