@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use vmroot::export::Omissions;
 use vmroot::{
     AuthFiles, BuildOptions, Cancel, Chain, Client, ClientOptions, ContainerFs, Credential, Credentials, Digest,
-    ErrorKind, Explicit, Image, ImageConfig, ImageName, Limits, Platform, Progress, PullOptions, PullPolicy,
+    ErrorKind, Explicit, Image, ImageConfig, ImageName, Limits, OnTop, Platform, Progress, PullOptions, PullPolicy,
     RuntimeConfig, Top, TopFiles,
 };
 
@@ -188,7 +188,7 @@ impl Context {
         }
         let client = opened._client.take().map_or_else(|| self.client(), Ok)?;
         let on_top = client.put_on_top(opened.root, top)?;
-        output::omissions(on_top.omitted());
+        note(&on_top);
         let omitted = on_top.omitted().clone();
         let layers = on_top.layers().iter().map(|layer| layer.diff_id).collect();
         let (root, files) = on_top.into_parts();
@@ -220,6 +220,12 @@ impl Context {
         };
         Ok((root, OpenedConfig::Image(Box::new(image.config().clone()))))
     }
+}
+
+/// Says what of the layers on top is not there, and what they do that may not be meant.
+pub(crate) fn note(on_top: &OnTop) {
+    output::omissions(on_top.omitted());
+    on_top.warnings().iter().for_each(|warning| output::note(&format!("warning: {warning}")));
 }
 
 /// A root with what keeps its files where they are.

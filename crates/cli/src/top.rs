@@ -17,7 +17,7 @@ use crate::places;
 #[command(next_help_heading = "On top of the image")]
 pub(crate) struct TopArguments {
     /// Put a layer on top: a tar, compressed or not, or a directory, whose files keep owners and modes. Whiteouts in either
-    /// delete. May be given several times, the lowest first
+    /// delete; a directory takes the place of a link, which is warned of. May be given several times, the lowest first
     #[arg(long, value_name = "DIR|TAR")]
     layer: Vec<PathBuf>,
     /// Put a file or a directory on top, above all layers; it belongs to root unless UID:GID says otherwise. DEST is a

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, lsetxattr, mknodat};
+use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::skip;
 
 use crate::program::{Answer, Program};
+use crate::same_tree::load;
 
 const NOBODY: u32 = 65_534;
 
@@ -161,4 +163,24 @@ fn an_overlay_of_the_kernel_in_a_user_namespace() {
         assert_eq!(listed, expected, "{name}");
     }
     assert_eq!(fs::metadata(scratch.path().join("upper")).unwrap().uid(), NOBODY);
+}
+
+/// A directory given to `--layer` need not be an overlay's: one that looks like it is warned of.
+#[test]
+fn a_layer_that_may_have_unseen_marks_is_warned_of() {
+    if skip::needs_root() || skip::needs_program("setpriv") {
+        return;
+    }
+    let nobody = Nobody::new();
+    load(&nobody.program, &[Layer::new([Entry::file("gone", "x")])], &Encoding::default());
+    let cache = nobody.program.cache();
+    assert!(Command::new("chown").args(["-R", "65534:65534"]).arg(cache).status().unwrap().success());
+    upper_of_root(&nobody, "trusted.overlay.opaque");
+    let executable = nobody.executable.to_str().unwrap();
+    let export = ["export", "example.org/stack:v1", "out.tar", "--format=tar", "--layer=upper"];
+    let answer = nobody.run(&[&[executable], &export[..]].concat());
+    assert!(answer.stderr.contains("warning: upper: has an overlay's whiteouts"), "{answer}");
+    answer.ok();
+    let by_root = nobody.program.command(export).current_dir(nobody.program.path(".")).output().unwrap();
+    assert_eq!(String::from_utf8(by_root.stderr).unwrap(), "");
 }

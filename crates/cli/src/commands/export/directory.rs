@@ -8,7 +8,7 @@ use vmroot::{RuntimeConfig, Top};
 
 use super::Export;
 use crate::args::ExportArguments;
-use crate::context::Context;
+use crate::context::{self, Context};
 use crate::output;
 
 /// A directory that another machine opens as it is.
@@ -22,7 +22,9 @@ pub(super) fn prebaked(
     let image = context.image(&client, image)?;
     let top = options.init.add_to(options.top.top(), &RuntimeConfig::unresolved(image.config()))?;
     let top = Top { strict: options.strict, ..top };
-    Ok(vmroot::export_on_top_to_dir(&client, &image, &top, out)?.omitted().clone())
+    let on_top = vmroot::export_on_top_to_dir(&client, &image, &top, out)?;
+    context::note(&on_top);
+    Ok(on_top.omitted().clone())
 }
 
 /// Plain files.

@@ -57,7 +57,6 @@ fn export_root(
     // The one form that is made of the image's files, not of its root.
     if format == Format::Prebaked {
         let omissions = directory::prebaked(context, image, out, options)?;
-        output::omissions(&omissions);
         print_omissions(context, out, &omissions)?;
         return match &options.config_out {
             Some(file) => write_config(file, &RuntimeConfig::read(&out.join("config.json"))?),
