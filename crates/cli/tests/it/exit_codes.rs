@@ -132,7 +132,7 @@ fn every_limit_is_6() {
     let long = |length: usize| "x".repeat(length);
     pull(layer(Entry::file(long(256).as_str(), "")), "MAX_NAME");
     pull(layer(Entry::symlink("link", long(4096).as_str())), "MAX_SYMLINK");
-    pull(layer(Entry::file("f", "").xattr(&format!("user.{}", long(251)), "")), "MAX_XATTR_NAME");
+    pull(layer(Entry::file("f", "").xattr(format!("user.{}", long(251)), "")), "MAX_XATTR_NAME");
     pull(layer(Entry::file("f", "").xattr("user.a", vec![1; 65_537])), "MAX_XATTR_VALUE");
     pull(layer(Entry::directory(format!("{}x", "d/".repeat(4097)).as_str())), "MAX_DEPTH");
     pull(ImageBuilder::new().layer(&Layer::new([Entry::symlink("a", "a"), Entry::file("a/b", "")])), "MAX_LINKS");
