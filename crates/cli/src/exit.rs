@@ -44,8 +44,11 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
         true => output::long_error(&text(&error)),
         false => output::error(&text(&error)),
     }
-    if let Some(option) = limit(&error) {
-        output::note(&format!("{option} raises the limit"));
+    if let Some(limit) = limit(&error) {
+        match option(limit) {
+            Some(option) => output::note(&format!("{option} raises the limit")),
+            None => output::note(&format!("the limit is {limit} of docs/limits.md")),
+        }
     }
     ExitCode::from(number(&error))
 }
@@ -94,9 +97,13 @@ fn number(error: &anyhow::Error) -> u8 {
     1
 }
 
-/// The option that raises the limit which was in the way.
+/// The limit that was in the way.
 fn limit(error: &anyhow::Error) -> Option<&'static str> {
-    let limit = error.chain().find_map(|cause| cause.downcast_ref::<vmroot::Error>()?.limit())?;
+    error.chain().find_map(|cause| cause.downcast_ref::<vmroot::Error>()?.limit())
+}
+
+/// The option that raises a limit, if one does.
+fn option(limit: &str) -> Option<&'static str> {
     Some(match limit {
         "max_output" => "--max-layer-size",
         "max_ratio" => "--max-ratio",

@@ -162,8 +162,8 @@ impl Error {
 }
 
 impl Error {
-    /// The name of the option that was in the way, where a limit was: a field of [`Limits`](vmroot_compress::Limits) or
-    /// of [`BuildOptions`](vmroot_layer_index::BuildOptions).
+    /// The name of the limit that was in the way, where one was: a field of [`Limits`](vmroot_compress::Limits) or of
+    /// [`BuildOptions`](vmroot_layer_index::BuildOptions), or a constant of `docs/limits.md`.
     pub fn limit(&self) -> Option<&'static str> {
         match self {
             Self::Layer { source, .. } => limit_of_index(source),
@@ -175,10 +175,12 @@ impl Error {
     }
 }
 
-/// The option whose limit a layer goes over.
+/// The limit that a layer goes over.
 pub fn limit_of_index(error: &vmroot_layer_index::Error) -> Option<&'static str> {
     match error {
-        vmroot_layer_index::Error::Limit { name, .. } => Some(name),
+        vmroot_layer_index::Error::Limit { name, .. } | vmroot_layer_index::Error::EntryLimit { name, .. } => {
+            Some(name)
+        }
         vmroot_layer_index::Error::Stream { source, .. } => limit_of_stream(vmroot_compress::Error::in_io(source)?),
         _ => None,
     }
@@ -293,7 +295,7 @@ impl ErrorKind {
             // A disk that is full or bad says nothing of the layer.
             E::Io { .. } => ErrorKind::Other,
             E::Cancelled => ErrorKind::Cancelled,
-            E::Limit { .. } | E::TooLarge { .. } => ErrorKind::Limit,
+            E::Limit { .. } | E::EntryLimit { .. } | E::TooLarge { .. } => ErrorKind::Limit,
             E::Stream { source, .. } => match vmroot_compress::Error::in_io(source) {
                 Some(error) => ErrorKind::of_stream(error),
                 None if source.raw_os_error().is_some() => ErrorKind::Other,

@@ -58,6 +58,16 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// An entry passes a limit that no option raises.
+    #[error("layer entry {entry:?}: {reason}")]
+    EntryLimit {
+        /// The entry's name.
+        entry: BString,
+        /// The limit's name.
+        name: &'static str,
+        /// What is too much of what.
+        reason: String,
+    },
     /// The tar is not the one that the image's config names.
     #[error("the layer's diff id is {actual}, expected {expected}")]
     DiffIdMismatch {
@@ -116,7 +126,7 @@ impl Error {
     pub(crate) fn entry(entry: &[u8], reason: impl Into<Reason>) -> Self {
         match reason.into() {
             Reason::Invalid(reason) => Self::InvalidEntry { entry: entry.into(), reason },
-            Reason::Limit { name, what, limit } => Self::Limit { entry: entry.into(), name, what, limit },
+            Reason::Limit { name, reason } => Self::EntryLimit { entry: entry.into(), name, reason },
         }
     }
 }
@@ -126,21 +136,20 @@ impl Error {
 pub(crate) enum Reason {
     /// It makes no sense.
     Invalid(String),
-    /// It passes a limit, whose fields are those of [`Error::Limit`].
-    Limit { name: &'static str, what: &'static str, limit: u64 },
+    /// It passes a limit of this name.
+    Limit { name: &'static str, reason: String },
 }
 
 impl Reason {
-    pub(crate) fn limit(name: &'static str, what: &'static str, limit: usize) -> Self {
-        Self::Limit { name, what, limit: limit as u64 }
+    pub(crate) fn limit(name: &'static str, reason: String) -> Self {
+        Self::Limit { name, reason }
     }
 
     /// Says before the reason what it is about.
     pub(crate) fn about(self, subject: impl std::fmt::Display) -> Self {
         match self {
             Self::Invalid(reason) => Self::Invalid(format!("{subject}: {reason}")),
-            // The name of the entry says enough.
-            limit @ Self::Limit { .. } => limit,
+            Self::Limit { name, reason } => Self::Limit { name, reason: format!("{subject}: {reason}") },
         }
     }
 }

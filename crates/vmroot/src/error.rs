@@ -110,8 +110,8 @@ impl Error {
         Self::Placement(reason)
     }
 
-    /// The name of the option that was in the way, where a limit was: a field of [`Limits`](crate::Limits) or of
-    /// [`BuildOptions`](crate::BuildOptions).
+    /// The name of the limit that was in the way, where one was: a field of [`Limits`](crate::Limits) or of
+    /// [`BuildOptions`](crate::BuildOptions), or a constant of `docs/limits.md`.
     pub fn limit(&self) -> Option<&'static str> {
         match self {
             Self::Store(error) => error.limit(),

@@ -34,7 +34,7 @@ fn every_hostile_tar_is_refused_by_name_or_read() {
 
 /// Gives the message of what is refused: a limit has an exit code of its own, and its message says so.
 fn message_of_refusal(answer: Answer) -> String {
-    let code = if answer.stderr.contains("(the limit ") { 6 } else { 5 };
+    let code = if answer.stderr.contains("the limit ") { 6 } else { 5 };
     answer.fails(code)
 }
 

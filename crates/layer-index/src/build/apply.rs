@@ -162,12 +162,12 @@ impl Applier {
     }
 
     fn symlink(&mut self, entry: &Entry, target: &[u8]) -> Result<u32> {
-        if target.len() > MAX_SYMLINK {
-            let limit = Reason::limit("MAX_SYMLINK", "bytes of a symbolic link's target", MAX_SYMLINK);
-            return Err(Error::entry(&entry.name, limit));
-        }
-        if target.is_empty() || target.contains(&0) {
-            return Err(Error::entry(&entry.name, "a symbolic link whose target is empty or has a NUL in it"));
+        if target.is_empty() || target.len() > MAX_SYMLINK || target.contains(&0) {
+            let reason =
+                format!("a symbolic link to {} bytes, 1 to {MAX_SYMLINK} without NUL are possible", target.len());
+            let is_long = target.len() > MAX_SYMLINK;
+            let reason = if is_long { Reason::limit("MAX_SYMLINK", reason) } else { reason.into() };
+            return Err(Error::entry(&entry.name, reason));
         }
         let mut node = self.node(entry, mode::SYMLINK)?;
         // Linux gives every symbolic link this mode and lets nobody change it.
@@ -268,17 +268,18 @@ impl Applier {
         xattrs.sort_by_key(|(name, _)| *name);
         xattrs.dedup_by_key(|(name, _)| *name);
         for (name, value) in &xattrs {
-            let refused = |reason| Error::entry(&entry.name, reason);
-            if name.len() > MAX_XATTR_NAME {
-                let what = "bytes of the name of an xattr";
-                return Err(refused(Reason::limit("MAX_XATTR_NAME", what, MAX_XATTR_NAME)));
-            }
-            if value.len() > MAX_XATTR_VALUE {
-                let what = "bytes of the value of an xattr";
-                return Err(refused(Reason::limit("MAX_XATTR_VALUE", what, MAX_XATTR_VALUE)));
-            }
-            if name.is_empty() || name.contains(&0) {
-                return Err(refused(format!("the name of an xattr, {:?}, is none", BStr::new(name)).into()));
+            let limit = match (name.len() > MAX_XATTR_NAME, value.len() > MAX_XATTR_VALUE) {
+                (true, _) => Some("MAX_XATTR_NAME"),
+                (_, true) => Some("MAX_XATTR_VALUE"),
+                _ => None,
+            };
+            if limit.is_some() || name.is_empty() || name.contains(&0) {
+                let reason = format!("xattr {:?} of {} bytes: no file can have it", BStr::new(name), value.len());
+                let reason = match limit {
+                    Some(limit) => Reason::limit(limit, reason),
+                    None => reason.into(),
+                };
+                return Err(Error::entry(&entry.name, reason));
             }
         }
         let xattrs = self.tree.xattrs.add(xattrs.into_iter());

@@ -272,7 +272,9 @@ fn is_joined(path: &[u8], names: &[&[u8]]) -> bool {
 pub(super) fn check_name(name: &[u8]) -> Result<(), Reason> {
     match name {
         b"" | b"." | b".." => Err(format!("{:?} is not a name", bstr::BStr::new(name)).into()),
-        _ if name.len() > MAX_NAME => Err(Reason::limit("MAX_NAME", "bytes of a name in a directory", MAX_NAME)),
+        _ if name.len() > MAX_NAME => {
+            Err(Reason::limit("MAX_NAME", format!("a name of {} bytes, {MAX_NAME} at most", name.len())))
+        }
         _ if name.contains(&0) => Err("a name with a NUL in it".into()),
         _ => Ok(()),
     }

@@ -61,7 +61,7 @@ impl<'a> Walk<'a> {
 
     pub(super) fn enter(&mut self, directory: u32) -> Result<(), Reason> {
         if self.trail.len() > MAX_DEPTH {
-            return Err(Reason::limit("MAX_DEPTH", "directories in each other", MAX_DEPTH));
+            return Err(Reason::limit("MAX_DEPTH", format!("more than {MAX_DEPTH} directories in each other")));
         }
         self.trail.push(directory);
         Ok(())
@@ -71,12 +71,14 @@ impl<'a> Walk<'a> {
     pub(super) fn follow(&mut self, target: &[u8], followed: &Cell<u64>) -> Result<(), Reason> {
         followed.set(followed.get() + target.len() as u64);
         if followed.get() > MAX_FOLLOWED {
-            let what = "bytes of symbolic links that the paths of the layer lead through";
-            return Err(Reason::limit("MAX_FOLLOWED", what, MAX_FOLLOWED as usize));
+            let reason =
+                format!("the paths of the layer lead through more than {MAX_FOLLOWED} bytes of symbolic links");
+            return Err(Reason::limit("MAX_FOLLOWED", reason));
         }
         self.links += 1;
         if self.links > MAX_LINKS {
-            return Err(Reason::limit("MAX_LINKS", "symbolic links that its path leads through", MAX_LINKS as usize));
+            let reason = format!("its path leads through more than {MAX_LINKS} symbolic links");
+            return Err(Reason::limit("MAX_LINKS", reason));
         }
         if target.starts_with(b"/") {
             self.trail.truncate(1);
