@@ -78,13 +78,15 @@ fn search(source: &dyn ImageSource, top: &Document, platform: &Platform) -> Resu
                     return Err(Error::NotAnImage { image: source.name(), what });
                 }
                 let config = fetch_config(source, manifest.config())?;
-                match config.check_platform(platform).or_else(|error| if platform_known { Ok(()) } else { Err(error) })
-                {
+                let alone = matches!(top, Document::Manifest(_));
+                let believed =
+                    |error| if platform_known || alone && fits(&config, platform) { Ok(()) } else { Err(error) };
+                match config.check_platform(platform).or_else(believed) {
                     Ok(()) => {
                         config.check_layers(&manifest).map_err(wrong)?;
                         return Ok((manifest, config));
                     }
-                    Err(error) if matches!(top, Document::Manifest(_)) => return Err(wrong(error)),
+                    Err(error) if alone => return Err(wrong(error)),
                     Err(_) => search.reject(config.platform()),
                 }
             }
@@ -95,6 +97,13 @@ fn search(source: &dyn ImageSource, top: &Document, platform: &Platform) -> Resu
         document = Document::parse(raw.bytes, raw.media_type.as_deref()).map_err(wrong)?;
         platform_known = next.platform.is_some();
     }
+}
+
+/// Whether an image does for a platform whose system has what the config wants of it. Where there is no other image to
+/// take, a feature or a version is no reason to refuse this one: whether its layers can be read shows.
+fn fits(config: &ImageConfig, platform: &Platform) -> bool {
+    let Platform { os_features, os_version, .. } = config.platform().clone();
+    config.check_platform(&Platform { os_features, os_version, ..platform.clone() }).is_ok()
 }
 
 /// Reads a config, checks it against its descriptor, and parses it.

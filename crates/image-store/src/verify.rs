@@ -160,14 +160,23 @@ impl Check<'_> {
         Ok(records)
     }
 
-    /// The layers of an image that needs something, if one does.
+    /// The layers of an image that needs something, if one does; one that is being pulled now counts.
     fn layers_for(&self, needs: impl Fn(&[Layer]) -> bool) -> Result<Option<Vec<Layer>>> {
-        let of = |records: &[Record]| records.iter().map(layers).find(|layers| needs(layers));
-        Ok(match of(&self.records) {
+        Ok(match first(&self.records, &needs) {
             Some(layers) => Some(layers),
-            None => of(&self.records_now()?),
+            None => first(&self.records_now()?, &needs),
         })
     }
+
+    /// Whether a file that is gone is missed. One that is only needed by what is being pulled now may have been removed just
+    /// before, and comes back with that pull.
+    fn is_missed(&self, needs: impl Fn(&[Layer]) -> bool) -> bool {
+        first(&self.records, &needs).is_some()
+    }
+}
+
+fn first(records: &[Record], needs: &impl Fn(&[Layer]) -> bool) -> Option<Vec<Layer>> {
+    records.iter().map(layers).find(|layers| needs(layers))
 }
 
 /// What came of mending a file, as a finding.

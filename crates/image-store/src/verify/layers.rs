@@ -49,27 +49,28 @@ impl Check<'_> {
             remove(&path.with_extension("contents"))?;
             return Ok(Some(unneeded(path, MISNAMED.to_owned())));
         };
-        let needing = || self.layers_for(|layers| layers.iter().any(|layer| layer.diff_id == diff_id));
+        let needs = |layers: &[Layer]| layers.iter().any(|layer| layer.diff_id == diff_id);
         let problem = {
             let _lock = self.store.lock(&LockName::Layer(diff_id), &**self.progress)?;
             // A layer that no image needs may be half removed at this moment.
-            let _still = needing()?.is_none().then(|| self.store.in_use.still());
+            let _still = self.layers_for(needs)?.is_none().then(|| self.store.in_use.still());
             let checked = self.check_layer(path);
             self.store.check_cancelled()?;
             let Err(problem) = checked else { return Ok(None) };
+            if problem == MISSING && !self.is_missed(needs) {
+                return Ok(None);
+            }
             remove(path)?;
             remove(&path.with_extension("contents"))?;
             problem
         };
-        match needing()? {
+        match self.layers_for(needs)? {
             Some(layers) => {
                 let layer = layers.iter().find(|layer| layer.diff_id == diff_id);
                 let layer: &Layer = layer.expect("the image was chosen by it");
                 let made = self.store.ensure_layer(None, layer, &Report::without_blob(self.progress)).map(drop);
                 mended(path, problem, made, "made again from its blob").map(Some)
             }
-            // Another thread removed the image, and then its files.
-            None if problem == MISSING => Ok(None),
             None => Ok(Some(unneeded(path, problem))),
         }
     }

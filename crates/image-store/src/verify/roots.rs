@@ -44,13 +44,14 @@ impl Check<'_> {
         let problem = {
             let _lock = self.store.lock(&LockName::Root(*root), &**self.progress)?;
             let Err(problem) = self.check_root(root, needing) else { return Ok(None) };
+            if problem == MISSING && !self.is_missed(|layers| chain_of(layers) == *root) {
+                return Ok(None);
+            }
             remove(&path)?;
             problem
         };
         let Some(layers) = needing else {
-            // What is gone since it was listed was removed by another thread, with its image.
-            let remedy = UNNEEDED.to_owned();
-            return Ok((problem != MISSING).then_some(Finding { path, problem, remedy, mended: true }));
+            return Ok(Some(Finding { path, problem, remedy: UNNEEDED.to_owned(), mended: true }));
         };
         let merged = match self.store.complete(layers, self.progress) {
             // That is said of the layer. The root follows once it is here.

@@ -38,6 +38,20 @@ fn an_entry_with_features_is_passed_over() {
     }
 }
 
+/// skopeo and buildah take no notice of features where there is nothing to choose, and most such images can be read.
+#[test]
+fn an_image_alone_may_have_features_and_a_version() {
+    let fixture = Fixture::new();
+    let made = builder("alone").config_member("os.features", json!([null, "x"])).config_member("os.version", "24.04");
+    let reference = fixture.serve(&made.clone().build(), "v1");
+    assert_eq!(name_in(&fixture.store, &fixture.pull(&reference).unwrap()), "alone");
+    let reference = fixture.serve(&made.platform("linux/arm64").build(), "v2");
+    let error = fixture.pull(&reference).unwrap_err().to_string();
+    assert!(error.contains("expected amd64") && error.contains("arm64"), "{error}");
+    let only = with(Fallback::Only, request(&reference, PullPolicy::Always));
+    assert_eq!(fixture.pull_as(&only).unwrap().record().platform.to_string(), "linux/arm64");
+}
+
 #[test]
 fn one_image_for_another_platform_is_taken_where_that_is_allowed() {
     let fixture = Fixture::new();
