@@ -178,13 +178,15 @@ impl Store {
         }
     }
 
-    /// Writes the copy of a record that is missing or damaged. One that is being written or removed is left alone: a
-    /// removed one would come back.
+    /// Writes the copy of a record that is missing or damaged, and returns it if it was damaged: a process that is killed
+    /// between the two writes leaves one copy alone. One that is being written or removed is left alone: a removed one
+    /// would come back.
     fn mend_record(&self, path: &Path) -> Result<Option<MendedCopy>> {
         let Some(_lock) = self.cache.try_lock(&LockName::Images, Mode::Exclusive)? else { return Ok(None) };
         let Copies::One { bytes, other, problem, .. } = read_copies(path)? else { return Ok(None) };
-        tracing::warn!(path = %other.display(), "mended an image record from its other copy");
         write_file(&other, &bytes)?;
+        let Some(problem) = problem else { return Ok(None) };
+        tracing::warn!(path = %other.display(), "mended an image record from its other copy");
         Ok(Some(MendedCopy { path: other, problem }))
     }
 }
@@ -198,7 +200,7 @@ pub(crate) struct Records {
     pub(crate) mended: Vec<MendedCopy>,
 }
 
-/// A copy of a record that was written again from the other.
+/// A damaged copy of a record that was written again from the other.
 #[derive(Debug)]
 pub(crate) struct MendedCopy {
     pub(crate) path: PathBuf,
@@ -215,8 +217,8 @@ enum Copies {
         record: Box<Record>,
         bytes: Vec<u8>,
         other: PathBuf,
-        /// What is wrong with the other.
-        problem: String,
+        /// The fault of the other; `None` where it is missing.
+        problem: Option<String>,
     },
     Damaged(String),
 }
@@ -241,10 +243,10 @@ enum Sealing {
 }
 
 impl Sealing {
-    fn problem(self) -> String {
+    fn problem(self) -> Option<String> {
         match self {
-            Self::Damaged(reason) => reason,
-            Self::Missing | Self::Whole(..) => "is missing".to_owned(),
+            Self::Damaged(reason) => Some(reason),
+            Self::Missing | Self::Whole(..) => None,
         }
     }
 }
