@@ -91,7 +91,8 @@ fn number(error: &anyhow::Error) -> u8 {
 fn limit(error: &anyhow::Error) -> Option<&'static str> {
     let limit = error.chain().find_map(|cause| cause.downcast_ref::<vmroot::Error>()?.limit())?;
     Some(match limit {
-        "max_output" => "--max-layer-size",
+        "max_output" | "max_expanded" => "--max-layer-size",
+        "max_data" => "--max-data",
         "max_ratio" => "--max-ratio",
         "zstd_window_log" => "--zstd-window-log",
         "max_entries" => "--max-entries",

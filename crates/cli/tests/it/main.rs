@@ -14,6 +14,7 @@ mod housekeeping;
 mod layers;
 mod loading;
 mod mounting;
+mod odd_layers;
 mod on_top;
 mod pulling;
 mod readme;
