@@ -6,6 +6,7 @@ use crate::bzip2::Bzip2;
 use crate::chunk::Chunk;
 use crate::gzip::Gzip;
 use crate::input::Input;
+use crate::limits::Meter;
 use crate::xz::Xz;
 use crate::zstd::Zstd;
 use crate::{Compression, Error, Limits, Result};
@@ -76,8 +77,7 @@ pub(crate) struct Stream<R> {
     input: Input<R>,
     compression: Compression,
     codec: Codec,
-    limits: Limits,
-    produced: u64,
+    meter: Meter,
     state: State,
 }
 
@@ -87,7 +87,7 @@ impl<R: Read> Stream<R> {
         let mut input = Input::new(reader);
         let compression = Compression::sniff(input.fill_to(Compression::SNIFF_LEN)?);
         let codec = Codec::new(compression, limits)?;
-        Ok(Self { input, compression, codec, limits: *limits, produced: 0, state: State::Running })
+        Ok(Self { input, compression, codec, meter: Meter::new(limits), state: State::Running })
     }
 
     /// Clears `chunk` and decodes into it, until it is full or the stream ends; it stays empty only at the end.
@@ -115,23 +115,9 @@ impl<R: Read> Stream<R> {
 
     fn decode(&mut self, chunk: &mut Chunk) -> Result<Progress> {
         let decoded = self.codec.fill(&mut self.input, chunk);
-        let left = self.limits.max_output - self.produced;
-        self.produced += chunk.len() as u64;
         chunk.consumed = self.input.consumed();
-        if chunk.len() as u64 > left {
-            chunk.truncate(left as usize); // less than the chunk's length, so it fits
-            return Err(Error::OutputLimit { limit: self.limits.max_output });
-        }
-        self.check_ratio()?;
+        self.meter.count(chunk)?;
         decoded
-    }
-
-    fn check_ratio(&self) -> Result<()> {
-        let (limit, consumed, produced) = (self.limits.max_ratio, self.consumed(), self.produced);
-        if produced > Limits::RATIO_FREE_OUTPUT && produced > consumed.saturating_mul(limit) {
-            return Err(Error::RatioLimit { limit, consumed, produced });
-        }
-        Ok(())
     }
 
     pub(crate) fn compression(&self) -> Compression {
