@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_export::Hook;
+use vmroot_output::Hook;
 use vmroot_virtiofs::VirtioFs;
 
 use crate::accelerator::Trial;

@@ -11,7 +11,8 @@ use vmroot_disk_image::{
     ErofsOptions, Ext4Options, SquashfsCompression, SquashfsOptions, VmdkAccess, check_vmdk_path, erofs_devices,
     write_erofs, write_erofs_meta, write_ext4, write_squashfs,
 };
-use vmroot_export::{CpioOptions, Hook, Omissions, export_cpio};
+use vmroot_export::{CpioOptions, export_cpio};
+use vmroot_output::{Hook, Omissions};
 use vmroot_virtiofs::{VirtioFs, VirtioFsOptions, check_socket_path};
 
 use crate::{Disk, DiskFormat, Error, Result, Share};

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use vmroot::export::Progress as Written;
+use vmroot::output::Progress as Written;
 use vmroot::{BlobProgress, Cancel, Digest, NoProgress, Progress};
 
 use crate::output;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use vmroot::export::Omissions;
+use vmroot::output::Omissions;
 use vmroot::{
     AuthFiles, BuildOptions, Cancel, Chain, Client, ClientOptions, ContainerFs, Credential, Credentials, Digest,
     ErrorKind, Explicit, Image, ImageConfig, ImageName, Limits, OnTop, Platform, Progress, PullOptions, PullPolicy,

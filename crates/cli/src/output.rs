@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
-use vmroot::export::Omissions;
+use vmroot::output::Omissions;
 
 use crate::printable::{LineBreaks, printable, printable_json};
 

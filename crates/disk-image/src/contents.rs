@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_export::LastHoles;
+use vmroot_output::LastHoles;
 use vmroot_sys::{AlignedBuffer, clone_range};
 
 use crate::target::Target;
@@ -131,7 +131,7 @@ impl<'a> Jobs<'a> {
         if !self.sparse {
             return Ok(Some(range));
         }
-        let data = self.holes.of(self.fs, run.file).next_data(range);
+        let data = self.holes.of(run.file, &self.fs.contents_file(run.file).file).next_data(range);
         let data = data.map_err(|error| unreadable(self.fs, run.file, error))?;
         // File systems with smaller blocks than ours have smaller holes.
         Ok(data.map(|data| data.start - data.start % BLOCK..data.end.next_multiple_of(BLOCK)))

@@ -31,7 +31,7 @@ pub enum Error {
     },
     /// The form cannot hold all of the root, and nothing was to be left out.
     #[error(transparent)]
-    Incomplete(#[from] vmroot_export::Incomplete),
+    Incomplete(#[from] vmroot_output::Incomplete),
     /// The size that was asked for has not room for everything.
     #[error("{size} bytes are too few: {needed} are needed")]
     TooSmall {

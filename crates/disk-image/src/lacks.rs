@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use vmroot_container_fs::{ContainerFs, InodeId};
-use vmroot_export::{LISTED_OMISSIONS, Omissions, Omitted, Why};
+use vmroot_output::{LISTED_OMISSIONS, Omissions, Omitted, Why};
 
 /// What inodes lack. Their paths are looked for in the end: nearly always nothing is lacking.
 #[derive(Debug, Default)]

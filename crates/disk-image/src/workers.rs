@@ -3,7 +3,7 @@
 use std::panic::resume_unwind;
 use std::thread;
 
-use vmroot_export::Meter;
+use vmroot_output::Meter;
 
 use crate::{Error, Result};
 

@@ -1,12 +1,13 @@
 //! Why a root cannot be written out.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use vmroot_container_fs::ContainerFs;
 use vmroot_model::Digest;
 
-use crate::Incomplete;
+use vmroot_output::Incomplete;
 
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -83,6 +84,20 @@ pub enum Error {
     /// The hook asked to stop. What was written before is left.
     #[error("stopped before everything was written")]
     Cancelled,
+}
+
+impl From<vmroot_output::Error> for Error {
+    fn from(vmroot_output::Error { action, path, source }: vmroot_output::Error) -> Self {
+        Self::Io { action, path, source }
+    }
+}
+
+/// The error of an export that its hook told to stop.
+pub(crate) fn going_on(flow: ControlFlow<()>) -> Result<()> {
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::Cancelled),
+    }
 }
 
 impl Error {

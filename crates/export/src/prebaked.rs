@@ -10,9 +10,8 @@ use tempfile::{Builder, NamedTempFile};
 use vmroot_container_fs::{ContainerFs, ExtraLayer};
 use vmroot_model::{Digest, chain_ids};
 
-use crate::copy::Copier;
-use crate::holes::Holes;
 use crate::{Error, Result};
+use vmroot_output::{Copier, Holes};
 
 /// The name of the merged index.
 const ROOT_INDEX: &str = "root.idx";

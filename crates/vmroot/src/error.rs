@@ -95,6 +95,12 @@ pub enum Error {
     },
 }
 
+impl From<vmroot_output::Error> for Error {
+    fn from(error: vmroot_output::Error) -> Self {
+        Self::Export(error.into())
+    }
+}
+
 impl Error {
     /// Names the file of a failed call, for `map_err`.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {

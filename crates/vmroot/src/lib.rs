@@ -68,5 +68,7 @@ pub use vmroot_export as export;
 pub use vmroot_fuse_mount as fuse;
 /// Mounting a root by the kernel alone, and writable views.
 pub use vmroot_kernel_mount as kernel_mount;
+/// Files that appear whole, progress, and what a form leaves out.
+pub use vmroot_output as output;
 /// Serving a root to a guest by virtio-fs.
 pub use vmroot_virtiofs as virtiofs;

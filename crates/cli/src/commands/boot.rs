@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use vmroot::boot::{Console, Ended, Guest, GuestOptions, Kernel, KvmRecord, ModuleTree, Says, Stopper, Via, Vmm};
-use vmroot::export::Progress;
+use vmroot::output::Progress;
 use vmroot::{Addition, ContainerFs, InodeId, Platform, RuntimeConfig, Top, guest};
 
 use crate::args::BootArguments;

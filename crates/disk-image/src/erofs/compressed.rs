@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_export::{Meter, Omissions};
+use vmroot_output::{Meter, Omissions};
 use vmroot_sys::AlignedBuffer;
 use zerocopy::IntoBytes;
 

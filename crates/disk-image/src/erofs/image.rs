@@ -4,7 +4,7 @@ use std::fs::File;
 use std::sync::{Mutex, PoisonError};
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_export::{Hook, Meter, Omissions};
+use vmroot_output::{Hook, Meter, Omissions};
 use vmroot_sys::AlignedBuffer;
 
 use super::compress::ErofsCompression;

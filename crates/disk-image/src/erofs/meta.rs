@@ -10,8 +10,8 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use vmroot_container_fs::{ContainerFs, Contents};
-use vmroot_export::Omissions;
 use vmroot_model::Digest;
+use vmroot_output::Omissions;
 use zerocopy::IntoBytes;
 
 use super::format::{BLOCK, DeviceSlot};

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use vmroot_export::{Copier, Holes};
+use vmroot_output::{Copier, Holes};
 
 use super::format::BLOCK;
 use super::meta::{ErofsDevice, ErofsMeta};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use vmroot_container_fs::{ContainerFs, InodeId};
-use vmroot_export::{Omissions, Omitted, Why};
+use vmroot_output::{Omissions, Omitted, Why};
 use zerocopy::IntoBytes;
 
 use super::format::{BLOCK, XattrEntry, XattrHeader};

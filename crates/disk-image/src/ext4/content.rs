@@ -6,7 +6,7 @@ use std::iter;
 use std::ops::Range;
 
 use vmroot_container_fs::{ContainerFs, Extent, InodeId, InodeKind, Stat};
-use vmroot_export::{LastHoles, Omitted, Why};
+use vmroot_output::{LastHoles, Omitted, Why};
 
 use super::FORM;
 use super::directory::Directory;
@@ -144,7 +144,7 @@ impl<'a> Content<'a> {
     fn find_holes(&mut self) -> Result<()> {
         let mut holes = LastHoles::default();
         for &(ino, extent) in &self.files {
-            let runs = data_runs(holes.of(self.fs, extent.file), extent);
+            let runs = data_runs(holes.of(extent.file, &self.fs.contents_file(extent.file).file), extent);
             if let Some(runs) = runs.map_err(|source| unreadable(self.fs, extent.file, source))? {
                 self.sparse.insert(ino, runs);
             }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use vmroot_container_fs::Extent;
-use vmroot_export::Holes;
+use vmroot_output::Holes;
 
 use super::format::BLOCK;
 

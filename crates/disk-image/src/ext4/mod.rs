@@ -34,7 +34,7 @@ use std::fs::File;
 use std::sync::{Mutex, PoisonError};
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_export::{Hook, Meter, Omissions};
+use vmroot_output::{Hook, Meter, Omissions};
 use vmroot_sys::AlignedBuffer;
 
 use crate::contents::Jobs;

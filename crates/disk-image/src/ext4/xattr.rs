@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use vmroot_export::Why;
+use vmroot_output::Why;
 
 use super::checksum::Seed;
 use super::format::{BLOCK, EXTRA, INODE};

@@ -17,7 +17,8 @@ use std::thread;
 use std::time::Duration;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_export::{Hook, Omissions, Progress, TarOptions, TarReader, TarReport, export_tar, tar_omissions};
+use vmroot_export::{TarOptions, TarReader, TarReport, export_tar, tar_omissions};
+use vmroot_output::{Hook, Omissions, Progress};
 
 use crate::identity::latest_second;
 use crate::{Error, Result};

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use tempfile::TempDir;
 use vmroot_disk_image::{Error, Result, SquashfsCompression, SquashfsOptions, SquashfsReport, write_squashfs};
-use vmroot_export::{Omitted, Progress};
+use vmroot_output::{Omitted, Progress};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::{arbitrary, skip};

@@ -3,9 +3,9 @@
 
 use std::io::Write;
 
-use crate::omissions::named;
 use crate::stream::Stream;
 use crate::{Error, Result};
+use vmroot_output::named;
 
 /// Names and data end on multiples of this many bytes.
 const ALIGNMENT: usize = 4;

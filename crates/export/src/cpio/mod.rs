@@ -16,11 +16,12 @@ use std::io::Write;
 use vmroot_compress::{Encoder, EncoderOptions};
 use vmroot_container_fs::{ContainerFs, InodeId, InodeKind, Stat, WalkEntry};
 
-use crate::omissions::{Omissions, Omitted, Why, named};
-use crate::progress::{Counter, Hook, Meter, going_on, total_bytes};
+use crate::error::going_on;
+use crate::root::total_bytes;
 use crate::stream::{Stream, copy_with_holes};
-use crate::{Error, LastHoles, Result};
+use crate::{Error, Result};
 use header::Header;
+use vmroot_output::{Counter, Hook, LastHoles, Meter, Omissions, Omitted, Why, named};
 use writer::size_of_file;
 
 pub use writer::CpioWriter;
@@ -142,7 +143,7 @@ impl<W: Write> Export<'_, W> {
         header.write(&entry.path, &mut self.output)?;
         self.output.write(target)?;
         if let Some(extent) = extent {
-            let holes = self.holes.of(self.fs, extent.file);
+            let holes = self.holes.of(extent.file, &self.fs.contents_file(extent.file).file);
             let range = extent.offset..extent.offset + extent.length;
             let read = copy_with_holes(&mut self.output, holes, range, &mut self.counter)?;
             read.map_err(|source| Error::unreadable(self.fs, extent.file, source))?;

@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use super::header::{Header, finish, pad};
-use crate::omissions::named;
 use crate::stream::Stream;
 use crate::{Error, Result};
+use vmroot_output::named;
 
 const REGULAR: u32 = 0o100_000;
 const DIRECTORY: u32 = 0o040_000;

@@ -9,7 +9,8 @@ use super::acl;
 use super::export::Export;
 use super::made::Made;
 use super::rootless;
-use crate::{Error, Omitted, Result};
+use crate::{Error, Result};
+use vmroot_output::Omitted;
 
 /// What the kernel says to owners: no privilege, or an id that the user namespace does not have.
 const NO_OWNER: &[Errno] = &[Errno::PERM, Errno::INVAL, Errno::OVERFLOW];

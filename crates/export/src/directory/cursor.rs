@@ -5,7 +5,7 @@
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::plan::{Plan, ROOT};
-use crate::beneath::open_below;
+use vmroot_output::beneath::open_below;
 
 /// Descriptors that a cursor holds at most.
 const OPEN: usize = 16;

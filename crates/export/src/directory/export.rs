@@ -16,10 +16,8 @@ use super::cursor::Cursor;
 use super::made::Made;
 use super::maker::Maker;
 use super::plan::{Link, Node, Plan, ROOT};
-use crate::copy::Copier;
-use crate::omissions::{Omissions, Omitted, Why};
-use crate::progress::Meter;
 use crate::{Error, Result};
+use vmroot_output::{Copier, Meter, Omissions, Omitted, Why};
 
 /// Why a second name cannot be had: too many of them already, or none on this file system.
 const NO_LINK: &[Errno] = &[Errno::MLINK, Errno::PERM, Errno::OPNOTSUPP];

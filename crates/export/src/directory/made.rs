@@ -10,7 +10,7 @@ use rustix::fs::{
 use rustix::io::{Errno, Result};
 use vmroot_container_fs::Timestamp;
 
-use crate::beneath::by_descriptor;
+use vmroot_output::beneath::by_descriptor;
 
 /// Seconds since 1970 of which nothing is lost: those that 31 bits can say, but for the last.
 const USUAL_TIMES: Range<i64> = 0..i32::MAX as i64;

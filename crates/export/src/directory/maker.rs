@@ -11,8 +11,9 @@ use super::cursor::Cursor;
 use super::export::Export;
 use super::made::Made;
 use super::plan::Node;
-use crate::progress::{Counter, going_on};
-use crate::{Error, LastHoles, Omitted, Result};
+use crate::error::going_on;
+use crate::{Error, Result};
+use vmroot_output::{Counter, LastHoles, Omitted};
 
 /// Only for the exporter, until the mode of the image comes.
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -69,7 +70,8 @@ impl<'e> Maker<'e> {
 
     fn write(&mut self, node: Node<'_>, extent: Extent, file: &File) -> Result<()> {
         let export = self.export;
-        let (holes, counter) = (self.holes.of(export.fs, extent.file), &mut self.counter);
+        let (holes, counter) =
+            (self.holes.of(extent.file, &export.fs.contents_file(extent.file).file), &mut self.counter);
         let range = extent.offset..extent.offset + extent.length;
         let done = export.copiers[extent.file as usize].copy(holes, range, file, |bytes| counter.add(bytes));
         let path = || export.target.join(export.plan.path(node));

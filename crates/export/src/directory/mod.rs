@@ -22,10 +22,10 @@ use vmroot_container_fs::ContainerFs;
 
 pub use rootless::{OVERRIDE_STAT, XATTR_PREFIX};
 
-use crate::progress::Hook;
-use crate::{Omissions, Result};
+use crate::Result;
 use export::Export;
 use plan::Plan;
+use vmroot_output::{Hook, Omissions};
 
 /// How a root becomes a directory.
 #[derive(Default, Clone, Copy)]

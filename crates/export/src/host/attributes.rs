@@ -6,7 +6,7 @@ use rustix::io::{Errno, Result};
 use vmroot_container_fs::{InodeKind, Timestamp};
 
 use crate::Attributes;
-use crate::beneath::by_descriptor;
+use vmroot_output::beneath::by_descriptor;
 
 /// The kernel has no longer lists of names and no longer values (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
 const LONGEST: usize = 64 << 10;

@@ -11,8 +11,8 @@ use rustix::io::Errno;
 use vmroot_container_fs::InodeKind;
 
 use super::attributes::{Place, attributes, xattrs};
-use crate::beneath::{DIRECTORY, open_below};
 use crate::{Attributes, Error, Result};
+use vmroot_output::beneath::{DIRECTORY, open_below};
 
 /// Directories that are open at once at most.
 const OPEN: usize = 16;

@@ -14,10 +14,9 @@ use std::path::Path;
 use vmroot_compress::{Encoder, EncoderOptions};
 use vmroot_container_fs::InodeKind;
 
-use crate::omissions::{Omissions, Omitted, Why, named};
-use crate::progress::{Hook, Meter};
 use crate::{Error, HostWalk, Result};
 use marks::Mark;
+use vmroot_output::{Hook, Meter, Omissions, Omitted, Why, named};
 
 pub use writer::LayerWriter;
 use writer::{OPAQUE, WHITEOUT};

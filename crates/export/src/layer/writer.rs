@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use vmroot_container_fs::{InodeKind, Timestamp};
 
-use crate::omissions::named;
-use crate::progress::{Counter, Meter, going_on};
+use crate::error::going_on;
 use crate::tar::{Archive, Attributes, EntryHeader};
-use crate::{Error, Holes, HostEntry, Result};
+use crate::{Error, HostEntry, Result};
+use vmroot_output::{Counter, Holes, Meter, named};
 
 /// What the names of whiteouts begin with (OCI image-spec, layer.md, "Whiteouts").
 pub(super) const WHITEOUT: &[u8] = b".wh.";

@@ -6,9 +6,10 @@ use std::ops::Range;
 use super::BLOCK;
 use super::header::EntryHeader;
 use super::sparse::Map;
-use crate::progress::{Counter, going_on};
+use crate::Result;
+use crate::error::going_on;
 use crate::stream::{Stream, copy_with_holes};
-use crate::{Holes, Result};
+use vmroot_output::{Counter, Holes};
 
 /// A tar that is being written.
 pub(crate) struct Archive<W> {

@@ -14,10 +14,10 @@ use std::io::Write;
 use vmroot_compress::{Encoder, EncoderOptions};
 use vmroot_container_fs::{ContainerFs, Extent, InodeKind, WalkEntry};
 
-use crate::LastHoles;
-use crate::omissions::Omissions;
-use crate::progress::{Counter, Hook, Meter, going_on, total_bytes};
+use crate::error::going_on;
+use crate::root::total_bytes;
 use crate::{Error, Result};
+use vmroot_output::{Counter, Hook, LastHoles, Meter, Omissions};
 
 pub(crate) use archive::Archive;
 pub use header::Attributes;
@@ -146,7 +146,7 @@ impl<W: Write> Export<'_, W> {
     }
 
     fn file(&mut self, header: EntryHeader, extent: Extent) -> Result<()> {
-        let holes = self.holes.of(self.fs, extent.file);
+        let holes = self.holes.of(extent.file, &self.fs.contents_file(extent.file).file);
         let range = extent.offset..extent.offset + extent.length;
         let read = self.archive.file(header, holes, range, &mut self.counter)?;
         read.map_err(|source| Error::unreadable(self.fs, extent.file, source))

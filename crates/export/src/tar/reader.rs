@@ -2,7 +2,7 @@
 
 use vmroot_container_fs::{ContainerFs, InodeKind, Timestamp, WalkEntry};
 
-use crate::omissions::{Omissions, Omitted, Why, named};
+use vmroot_output::{Omissions, Omitted, Why, named};
 
 /// Who will read a tar.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use super::BLOCK;
-use crate::holes::Holes;
+use vmroot_output::Holes;
 
 /// Zeros are left out of a file if at least this many bytes are saved: a sparse entry costs headers, and the
 /// understanding of simpler readers.

@@ -10,9 +10,8 @@ use std::process::{Command, Stdio};
 use proptest::prelude::*;
 use vmroot_compress::{Compression, Decoder, EncoderOptions, Limits};
 use vmroot_container_fs::ContainerFs;
-use vmroot_export::{
-    CpioOptions, CpioReport, CpioWriter, Error, LISTED_OMISSIONS, Progress, export_compressed_cpio, export_cpio,
-};
+use vmroot_export::{CpioOptions, CpioReport, CpioWriter, Error, export_compressed_cpio, export_cpio};
+use vmroot_output::{LISTED_OMISSIONS, Progress};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::{arbitrary, skip};

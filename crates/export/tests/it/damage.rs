@@ -7,8 +7,9 @@ use std::path::Path;
 use std::process::Command;
 
 use vmroot_export::{
-    DirectoryOptions, Error, OutputFile, PrebakedSources, TarOptions, export_directory, export_prebaked, export_tar,
+    DirectoryOptions, Error, PrebakedSources, TarOptions, export_directory, export_prebaked, export_tar,
 };
+use vmroot_output::OutputFile;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::skip;
 

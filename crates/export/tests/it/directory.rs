@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
-use vmroot_export::{DirectoryOptions, DirectoryReport, Error, Omissions, Omitted, Progress, export_directory};
+use vmroot_export::{DirectoryOptions, DirectoryReport, Error, export_directory};
+use vmroot_output::{Omissions, Omitted, Progress};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::{arbitrary, skip};

@@ -10,7 +10,8 @@ use std::sync::Once;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
-use vmroot_export::{DirectoryOptions, Error, Progress, TarOptions, export_directory, export_tar};
+use vmroot_export::{DirectoryOptions, Error, TarOptions, export_directory, export_tar};
+use vmroot_output::Progress;
 use vmroot_testkit::layer::{Entry, Layer};
 
 use crate::roots::{Root, describe};

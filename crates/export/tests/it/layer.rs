@@ -10,8 +10,9 @@ use proptest::prelude::*;
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, lsetxattr, mknodat};
 use tempfile::TempDir;
 use vmroot_export::{
-    DirectoryOptions, Error, HostWalk, LayerOptions, LayerReport, Marks, Progress, export_directory, export_layer,
+    DirectoryOptions, Error, HostWalk, LayerOptions, LayerReport, Marks, export_directory, export_layer,
 };
+use vmroot_output::Progress;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::{arbitrary, skip};
 

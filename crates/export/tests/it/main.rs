@@ -6,7 +6,6 @@ mod directory;
 mod forged;
 mod hostile;
 mod layer;
-mod output;
 mod prebaked;
 mod reflink;
 mod roots;

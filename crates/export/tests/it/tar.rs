@@ -12,9 +12,9 @@ use proptest::prelude::*;
 use vmroot_compress::{Compression, Decoder, EncoderOptions, Limits};
 use vmroot_container_fs::ContainerFs;
 use vmroot_export::{
-    DirectoryOptions, Error, Omitted, Progress, TarOptions, TarReport, export_compressed_tar, export_directory,
-    export_tar,
+    DirectoryOptions, Error, TarOptions, TarReport, export_compressed_tar, export_directory, export_tar,
 };
+use vmroot_output::{Omitted, Progress};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::{arbitrary, skip};

@@ -8,7 +8,8 @@ use std::thread;
 use rustix::fs::{Gid, Uid, lgetxattr};
 use rustix::io::Errno;
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
-use vmroot_export::{DirectoryOptions, DirectoryReport, OVERRIDE_STAT, Omitted, export_directory};
+use vmroot_export::{DirectoryOptions, DirectoryReport, OVERRIDE_STAT, export_directory};
+use vmroot_output::Omitted;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::skip;
 

@@ -7,8 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use vmroot_container_fs::{ContainerFs, InodeKind};
-use vmroot_export::{HostEntry, HostWalk, LayerWriter, Meter, Omissions, Omitted, Progress, Why};
+use vmroot_export::{HostEntry, HostWalk, LayerWriter};
 use vmroot_layer_index::BuiltLayer;
+use vmroot_output::{Meter, Omissions, Omitted, Progress, Why};
 
 use super::place::{Found, Places, Reason, absolute, join};
 use super::{Addition, Work};

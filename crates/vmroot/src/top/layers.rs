@@ -7,8 +7,9 @@ use std::path::Path;
 use std::thread;
 
 use vmroot_compress::pipelined;
-use vmroot_export::{LayerOptions, Omissions, Progress, export_layer};
+use vmroot_export::{LayerOptions, export_layer};
 use vmroot_layer_index::{BuildOptions, BuiltLayer, build};
+use vmroot_output::{Omissions, Progress};
 
 use super::{TopWarning, Work};
 use crate::{Cancel, Error, Result};

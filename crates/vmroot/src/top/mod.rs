@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use vmroot_blob_cache::TemporaryDirectory;
 use vmroot_container_fs::{ContainerFs, ExtraLayer, LayeredContainerFs};
-use vmroot_export::Omissions;
 use vmroot_layer_index::{BuildOptions, BuiltLayer, Index};
 use vmroot_model::Digest;
+use vmroot_output::Omissions;
 
 use crate::{Cancel, Client, Error, Limits, Result};
 

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use indicatif::ProgressBar;
 use vmroot::Compression;
-use vmroot::export::{LayerOptions, Marks, Progress, export_compressed_layer, export_layer};
+use vmroot::export::{LayerOptions, Marks, export_compressed_layer, export_layer};
+use vmroot::output::Progress;
 
 use super::{check, print_omissions, stream};
 use crate::args::{ExportArguments, Format};

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use vmroot::export::{DirectoryOptions, Omissions, Progress, export_directory};
+use vmroot::export::{DirectoryOptions, export_directory};
+use vmroot::output::{Omissions, Progress};
 use vmroot::{RuntimeConfig, Top};
 
 use super::Export;

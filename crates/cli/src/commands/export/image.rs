@@ -10,7 +10,7 @@ use vmroot::disk_image::{
     ErofsOptions, Ext4Options, SquashfsCompression, SquashfsOptions, VmdkAccess, write_erofs, write_erofs_meta,
     write_ext4, write_squashfs,
 };
-use vmroot::export::{Copier, Holes, Hook, Omissions, OutputFile};
+use vmroot::output::{Copier, Holes, Hook, Omissions, OutputFile};
 
 use super::Export;
 use super::check::file_compression;

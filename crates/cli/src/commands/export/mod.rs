@@ -18,7 +18,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 use serde_json::json;
-use vmroot::export::{Omissions, Omitted, OutputFile, Progress};
+use vmroot::output::{Omissions, Omitted, OutputFile, Progress};
 use vmroot::{Cancel, Compression, ContainerFs, Digest, RuntimeConfig, Top};
 
 use crate::args::{ExportArguments, Format};

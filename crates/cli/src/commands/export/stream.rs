@@ -5,10 +5,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use indicatif::ProgressBar;
-use vmroot::export::{
-    CpioOptions, Omissions, OutputFile, Progress, TarOptions, export_compressed_cpio, export_compressed_tar,
-    export_cpio, export_tar,
-};
+use vmroot::export::{CpioOptions, TarOptions, export_compressed_cpio, export_compressed_tar, export_cpio, export_tar};
+use vmroot::output::{Omissions, OutputFile, Progress};
 use vmroot::{Compression, EncoderOptions};
 
 use super::Export;

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use vmroot::export::{Omissions, Omitted, Why};
 use vmroot::fuse::{Mount, MountOptions, Unmounted};
 use vmroot::kernel_mount::{self, Mounted, Upper, check_overlay, mount_erofs, mount_overlay};
+use vmroot::output::{Omissions, Omitted, Why};
 use vmroot::{Client, ContainerFs, InodeKind};
 
 use crate::args::{Driver, MountArguments};

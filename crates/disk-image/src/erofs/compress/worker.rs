@@ -1,7 +1,7 @@
 //! What a thread does: reads pieces of files and compresses them.
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_export::LastHoles;
+use vmroot_output::LastHoles;
 
 use super::ErofsCompression;
 use super::extent::{Encoder, Extents, compress};
@@ -54,7 +54,7 @@ impl<'a> Worker<'a> {
     fn is_hole(&mut self, piece: &Piece) -> Result<bool> {
         let Some(extent) = self.fs.extent(piece.ino) else { return Ok(true) };
         let start = extent.offset + piece.offset;
-        let holes = self.holes.of(self.fs, extent.file);
+        let holes = self.holes.of(extent.file, &self.fs.contents_file(extent.file).file);
         let data = holes.next_data(start..start + piece.length);
         let data = data.map_err(|error| unreadable(self.fs, extent.file, error))?;
         Ok(data.is_none())

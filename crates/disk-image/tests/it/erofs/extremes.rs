@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
 use vmroot_disk_image::{ErofsOptions, Error, write_erofs};
-use vmroot_export::Omitted;
+use vmroot_output::Omitted;
 use vmroot_testkit::layer::Entry;
 use vmroot_testkit::sample::noise;
 

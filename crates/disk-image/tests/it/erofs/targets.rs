@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use vmroot_disk_image::{ErofsOptions, Error, write_erofs, write_erofs_meta};
-use vmroot_export::Progress;
+use vmroot_output::Progress;
 use vmroot_testkit::disk::Disk;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::sample::noise;

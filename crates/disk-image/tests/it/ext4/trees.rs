@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use rustix::fs::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use vmroot_disk_image::{Ext4Options, write_ext4};
-use vmroot_export::Omitted;
+use vmroot_output::Omitted;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::{arbitrary, skip};

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 
-use vmroot_export::OutputFile;
+use vmroot_output::OutputFile;
 
 #[test]
 fn is_there_whole_or_not_at_all() {

@@ -132,7 +132,7 @@ impl Omissions {
     }
 
     /// Sorts what is listed by path.
-    pub(crate) fn sorted(mut self) -> Self {
+    pub fn sorted(mut self) -> Self {
         self.listed.sort_by(|a, b| a.path.cmp(&b.path));
         self
     }
@@ -187,7 +187,7 @@ impl fmt::Display for Incomplete {
 impl std::error::Error for Incomplete {}
 
 /// A path of a root or a layer for messages: the root directory is `.`.
-pub(crate) fn named(path: &[u8]) -> PathBuf {
+pub fn named(path: &[u8]) -> PathBuf {
     OsStr::from_bytes(if path.is_empty() { b"." } else { path }).into()
 }
 

@@ -12,17 +12,17 @@ use rustix::io::Errno;
 /// Bytes of the longest path that one system call takes (`PATH_MAX` less its NUL).
 const PATH: usize = 4095;
 
-pub(crate) const DIRECTORY: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// How directories are opened: read-only, no link followed.
+pub const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// A path to `name` in a directory that is open, for what system calls do with paths alone: there are no xattrs by a
 /// descriptor and a name before Linux 6.13. procfs leads to the directory.
-pub(crate) fn by_descriptor(directory: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
+pub fn by_descriptor(directory: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
     [format!("/proc/self/fd/{}/", directory.as_raw_fd()).as_bytes(), name].concat()
 }
 
 /// Opens what `names`, at least one, lead to, in as many steps as `PATH_MAX` asks for.
-pub(crate) fn open_below(from: BorrowedFd<'_>, names: &[&[u8]]) -> rustix::io::Result<OwnedFd> {
+pub fn open_below(from: BorrowedFd<'_>, names: &[&[u8]]) -> rustix::io::Result<OwnedFd> {
     let mut fd: Option<OwnedFd> = None;
     let mut rest = names;
     loop {

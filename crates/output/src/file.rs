@@ -32,7 +32,7 @@ impl OutputFile {
     /// Begins to write the file at `path`. Its mode will be 0666 less the umask.
     ///
     /// # Errors
-    /// [`Error::Io`]: the directory is missing or may not be written to, or `path` is a directory.
+    /// [`Error`]: the directory is missing or may not be written to, or `path` is a directory.
     pub fn create(path: &Path) -> Result<Self> {
         let begin = || {
             let path = match fs::canonicalize(path) {
@@ -50,7 +50,7 @@ impl OutputFile {
             };
             Ok(Self { destination, path })
         };
-        begin().map_err(Error::io("write", path))
+        begin().map_err(Error::on("write", path))
     }
 
     /// Writes to a file that is open, such as standard output; `name` is for messages.
@@ -85,7 +85,7 @@ impl OutputFile {
     /// Puts the bytes on the disk, and gives a new file its name.
     ///
     /// # Errors
-    /// [`Error::Io`] for what fsync(2) and rename(2) say: a bad or full disk or a quota may be noticed only here.
+    /// [`Error`] for what fsync(2) and rename(2) say: a bad or full disk or a quota may be noticed only here.
     pub fn commit(self) -> Result<()> {
         let path = self.path;
         let commit = || match self.destination {
@@ -96,7 +96,7 @@ impl OutputFile {
                 sync_directory_of(&path)
             }
         };
-        commit().map_err(Error::io("write", &path))
+        commit().map_err(Error::on("write", &path))
     }
 }
 

@@ -6,7 +6,6 @@ use std::ops::Range;
 
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
-use vmroot_container_fs::ContainerFs;
 
 /// Finds the data of a file by `SEEK_DATA` and `SEEK_HOLE`, and remembers the last answer.
 ///
@@ -67,12 +66,12 @@ pub struct LastHoles<'a> {
 }
 
 impl<'a> LastHoles<'a> {
-    /// The holes of the contents file with this number.
-    pub fn of(&mut self, fs: &'a ContainerFs, number: u32) -> &mut Holes<'a> {
+    /// The holes of the contents file with this number, which is `file`.
+    pub fn of(&mut self, number: u32, file: &'a File) -> &mut Holes<'a> {
         if self.last.as_ref().is_none_or(|(last, _)| *last != number) {
             self.last = None;
         }
-        &mut self.last.get_or_insert_with(|| (number, Holes::new(&fs.contents_file(number).file))).1
+        &mut self.last.get_or_insert_with(|| (number, Holes::new(file))).1
     }
 }
 

@@ -3,10 +3,6 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use vmroot_container_fs::ContainerFs;
-
-use crate::{Error, Result};
-
 /// How far an export is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
@@ -73,17 +69,4 @@ impl<'m> Counter<'m> {
     pub fn report(&mut self) -> ControlFlow<()> {
         self.meter.advance(std::mem::take(&mut self.unreported))
     }
-}
-
-/// What an export that was told to stop returns.
-pub(crate) fn going_on(flow: ControlFlow<()>) -> Result<()> {
-    match flow {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(Error::Cancelled),
-    }
-}
-
-/// Bytes of all files of a root, each inode once.
-pub(crate) fn total_bytes(fs: &ContainerFs) -> u64 {
-    fs.inodes().filter_map(|ino| fs.extent(ino)).map(|extent| extent.length).sum()
 }

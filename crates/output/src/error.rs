@@ -1,0 +1,26 @@
+//! A failed step on a file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The system refused a step on a file: no space, no permission, a bad disk.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {source}", path.display())]
+pub struct Error {
+    /// The step, as in "cannot … PATH".
+    pub action: &'static str,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// The system's answer.
+    pub source: io::Error,
+}
+
+impl Error {
+    /// Names the step and the path of a failed call, for `map_err`.
+    pub fn on<E: Into<io::Error>>(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
+        move |source| Self { action, path: path.as_ref().to_owned(), source: source.into() }
+    }
+}
