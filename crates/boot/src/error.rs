@@ -90,9 +90,12 @@ pub enum Error {
     /// An archive cannot be written.
     #[error(transparent)]
     Export(#[from] vmroot_export::Error),
-    /// A disk image cannot be written.
+    /// An EROFS image cannot be written.
     #[error(transparent)]
-    Image(#[from] vmroot_disk_image::Error),
+    Erofs(#[from] vmroot_erofs::Error),
+    /// An ext4 file system cannot be written.
+    #[error(transparent)]
+    Ext4(#[from] vmroot_ext4::Error),
     /// The root cannot be served.
     #[error(transparent)]
     Share(#[from] vmroot_virtiofs::Error),

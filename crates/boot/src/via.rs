@@ -7,11 +7,9 @@ use std::path::{self, Path, PathBuf};
 use std::sync::Arc;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_disk_image::{
-    ErofsOptions, Ext4Options, SquashfsCompression, SquashfsOptions, VmdkAccess, check_vmdk_path, erofs_devices,
-    write_erofs, write_erofs_meta, write_ext4, write_squashfs,
-};
-use vmroot_export::{CpioOptions, export_cpio};
+use vmroot_erofs::{ErofsOptions, VmdkAccess, check_vmdk_path, erofs_devices, write_erofs, write_erofs_meta};
+use vmroot_export::{CpioOptions, SquashfsCompression, SquashfsOptions, export_cpio, write_squashfs};
+use vmroot_ext4::{Ext4Options, write_ext4};
 use vmroot_output::{Hook, Omissions};
 use vmroot_virtiofs::{VirtioFs, VirtioFsOptions, check_socket_path};
 

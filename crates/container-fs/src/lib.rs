@@ -4,9 +4,11 @@
 //! the layers. Whoever exposes a root to a guest walks or queries it, and never sees layers, whiteouts or tars.
 //! [`LayeredContainerFs`] is the same with more layers on top.
 
+pub mod acl;
 mod error;
 mod failures;
 mod fs;
+mod images;
 mod layered;
 mod resolve;
 mod stat;
@@ -20,5 +22,5 @@ pub use layered::{ExtraLayer, LayeredContainerFs};
 pub use resolve::Resolved;
 pub use stat::{Stat, StatFs};
 pub use users::UserIds;
-pub use vmroot_layer_index::{Extent, InodeId, InodeKind, Timestamp};
+pub use vmroot_layer_index::{Extent, InodeId, InodeKind, Timestamp, pack_device};
 pub use walk::{Walk, WalkEntry};

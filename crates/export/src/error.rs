@@ -78,6 +78,35 @@ pub enum Error {
         /// The layer that it says it is of.
         actual: Digest,
     },
+    /// A program that makes the form is not installed.
+    #[error("the program {program} is missing: install {package}")]
+    MissingProgram {
+        /// Its name.
+        program: &'static str,
+        /// The package that has it, and the version from which on it has.
+        package: &'static str,
+    },
+    /// A program that makes the form failed.
+    #[error("{program} failed ({status}): {message}")]
+    Program {
+        /// Its name.
+        program: &'static str,
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// The end of what it said.
+        message: String,
+    },
+    /// A program made something else than it was asked for.
+    #[error("{program} wrote an image with {what}")]
+    Unexpected {
+        /// Its name.
+        program: &'static str,
+        /// What is not as expected.
+        what: &'static str,
+    },
+    /// The image that a program made cannot be written or read.
+    #[error("cannot write the image: {0}")]
+    Image(#[source] io::Error),
     /// The root cannot be read.
     #[error(transparent)]
     Root(#[from] vmroot_container_fs::Error),

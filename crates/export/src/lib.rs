@@ -13,6 +13,7 @@ mod host;
 mod layer;
 mod prebaked;
 mod root;
+mod squashfs;
 mod stream;
 mod tar;
 
@@ -22,4 +23,5 @@ pub use error::{Error, Result};
 pub use host::{HostEntry, HostWalk};
 pub use layer::{LayerOptions, LayerReport, LayerWriter, Marks, export_compressed_layer, export_layer};
 pub use prebaked::{PrebakedSources, export_prebaked, export_prebaked_while, open_prebaked};
+pub use squashfs::{SquashfsCompression, SquashfsOptions, SquashfsReport, write_squashfs};
 pub use tar::{Attributes, TarOptions, TarReader, TarReport, export_compressed_tar, export_tar, tar_omissions};

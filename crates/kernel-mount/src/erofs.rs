@@ -10,7 +10,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
 };
 use vmroot_container_fs::ContainerFs;
-use vmroot_disk_image::{ErofsMeta, write_erofs_meta};
+use vmroot_erofs::{ErofsMeta, write_erofs_meta};
 
 use crate::at::EROFS_SOURCE;
 use crate::{Error, MountOptions, Mounted, Result};
@@ -33,7 +33,7 @@ pub fn mount_erofs(fs: &ContainerFs, scratch: &Path, mountpoint: &Path, options:
     // Not `tempfile_in`'s fallback to a name of its own making: it is the same, where there is no O_TMPFILE.
     let image = tempfile::tempfile_in(scratch).map_err(Error::scratch(scratch))?;
     let meta = write_erofs_meta(fs, &image)?;
-    meta.omissions.check(options.strict, "EROFS").map_err(vmroot_disk_image::Error::from)?;
+    meta.omissions.check(options.strict, "EROFS").map_err(vmroot_erofs::Error::from)?;
     meta.omissions.lines(SHOWN).iter().for_each(|line| tracing::warn!("{line}"));
     // The table of mounts shows the name by which the kernel was told of the file, for as long as the mount is there. This
     // one says whose it is, and goes when this function returns.

@@ -47,7 +47,7 @@ pub enum Error {
     },
     /// EROFS cannot hold the root.
     #[error(transparent)]
-    Image(#[from] vmroot_disk_image::Error),
+    Image(#[from] vmroot_erofs::Error),
     /// The table of mounts cannot be read.
     #[error("cannot read the table of mounts: {0}")]
     Table(#[source] io::Error),

@@ -36,6 +36,23 @@ pub enum InodeKind {
 }
 
 impl InodeKind {
+    /// The type as ext4 and EROFS have it in directories: `EXT4_FT_*`, which are `EROFS_FT_*` too.
+    ///
+    /// # Panics
+    /// For [`InodeKind::Link`], which no root has.
+    pub fn file_type(self) -> u8 {
+        match self {
+            Self::Regular => 1,
+            Self::Directory => 2,
+            Self::Character => 3,
+            Self::Block => 4,
+            Self::Fifo => 5,
+            Self::Socket => 6,
+            Self::Symlink => 7,
+            Self::Link => unreachable!("a root has no links to paths"),
+        }
+    }
+
     /// The kind that the type bits of `st_mode` name.
     pub const fn of_mode(mode: u32) -> Option<Self> {
         Some(match mode & mode::TYPE {
@@ -218,10 +235,15 @@ impl<'a> Inode<'a> {
     }
 }
 
-/// Packs a device number as the kernel's 32-bit `new_encode_dev` does; `None` when it does not fit.
+/// [`pack_device`] of a number that fits.
 pub(crate) fn encode_device(major: u64, minor: u64) -> Option<u32> {
     let (major, minor) = (u32::try_from(major).ok()?, u32::try_from(minor).ok()?);
-    (major < 1 << 12 && minor < 1 << 20).then_some(minor & 0xff | major << 8 | (minor & !0xff) << 12)
+    (major < 1 << 12 && minor < 1 << 20).then(|| pack_device((major, minor)))
+}
+
+/// A device number as the kernel's `new_encode_dev` packs it: the low 12 bits of the major and 20 of the minor number.
+pub fn pack_device((major, minor): (u32, u32)) -> u32 {
+    minor & 0xff | (major & 0xfff) << 8 | (minor & 0xfff00) << 12
 }
 
 fn decode_device(rdev: u32) -> (u32, u32) {
@@ -234,6 +256,8 @@ mod tests {
 
     #[test]
     fn device_numbers_round_trip() {
+        assert_eq!(pack_device((1, 3)), 0x103);
+        assert_eq!(pack_device((259, 0x12345)), 0x1231_0345);
         for (major, minor) in [(0, 0), (1, 3), (8, 255), (259, 256), (4095, 1_048_575)] {
             assert_eq!(decode_device(encode_device(major, minor).unwrap()), (major as u32, minor as u32));
         }

@@ -15,6 +15,10 @@ pub struct Progress {
 /// Hears of progress every few megabytes, from any thread, and stops the export by `ControlFlow::Break`.
 pub type Hook<'a> = &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync);
 
+/// The hook asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cancelled;
+
 /// Counts for all threads of an export.
 pub struct Meter<'a> {
     hook: Option<Hook<'a>>,
@@ -36,6 +40,14 @@ impl<'a> Meter<'a> {
             return ControlFlow::Break(());
         }
         self.hook.map_or(ControlFlow::Continue(()), |hook| hook(Progress { bytes, total_bytes: self.total_bytes }))
+    }
+
+    /// Counts bytes.
+    ///
+    /// # Errors
+    /// [`Cancelled`] when the output is to stop.
+    pub fn count(&self, bytes: u64) -> Result<(), Cancelled> {
+        if self.advance(bytes).is_break() { Err(Cancelled) } else { Ok(()) }
     }
 
     /// Lets no thread go on.

@@ -13,6 +13,7 @@ pub mod image;
 pub mod layer;
 pub mod listing;
 pub mod model;
+pub mod mounted;
 pub mod overlay;
 pub mod registry;
 pub mod sample;

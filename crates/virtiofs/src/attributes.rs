@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fuse_backend_rs::abi::fuse_abi::{stat64, statvfs64};
 use fuse_backend_rs::api::filesystem::{Context, Entry, FileSystem, ROOT_ID};
-use vmroot_container_fs::{InodeId, Stat, StatFs};
+use vmroot_container_fs::{InodeId, Stat, StatFs, pack_device};
 
 /// How long the guest may keep names and attributes: a year.
 pub(crate) const TTL: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -33,7 +33,7 @@ pub(crate) fn attributes(stat: &Stat) -> stat64 {
     attributes.st_nlink = stat.nlink.into();
     attributes.st_uid = stat.uid;
     attributes.st_gid = stat.gid;
-    attributes.st_rdev = encode_device(stat.device).into();
+    attributes.st_rdev = pack_device(stat.device).into();
     attributes.st_size = signed(stat.size);
     attributes.st_blocks = signed(stat.blocks);
     attributes.st_blksize = 4096;
@@ -68,23 +68,7 @@ impl FileSystem for Blank {
     type Handle = u64;
 }
 
-/// The kernel's `new_encode_dev`: 12 bits of major and 20 of minor number.
-fn encode_device((major, minor): (u32, u32)) -> u32 {
-    minor & 0xff | (major & 0xfff) << 8 | (minor & 0xfff00) << 12
-}
-
 /// No index holds 2^63 bytes; the protocol takes the bits as they are.
 fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn device_numbers_are_packed_as_the_kernel_unpacks_them() {
-        assert_eq!(encode_device((1, 3)), 0x103);
-        assert_eq!(encode_device((259, 0x12345)), 0x1231_0345);
-    }
 }

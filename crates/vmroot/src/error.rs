@@ -32,9 +32,12 @@ pub enum Error {
     /// An export.
     #[error(transparent)]
     Export(#[from] vmroot_export::Error),
-    /// An image that a kernel mounts.
+    /// An EROFS image.
     #[error(transparent)]
-    DiskImage(#[from] vmroot_disk_image::Error),
+    Erofs(#[from] vmroot_erofs::Error),
+    /// An ext4 file system.
+    #[error(transparent)]
+    Ext4(#[from] vmroot_ext4::Error),
     /// A mount.
     #[error(transparent)]
     Mount(#[from] vmroot_fuse_mount::Error),
@@ -146,9 +149,8 @@ impl Error {
             Self::ArchitectureMismatch { .. } => ErrorKind::NotFound,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
             Self::Export(error) => of_export(error),
-            Self::DiskImage(error) | Self::KernelMount(vmroot_kernel_mount::Error::Image(error)) => {
-                of_disk_image(error)
-            }
+            Self::Erofs(error) | Self::KernelMount(vmroot_kernel_mount::Error::Image(error)) => of_erofs(error),
+            Self::Ext4(error) => of_ext4(error),
             Self::VirtioFs(error) => of_virtiofs(error),
             Self::OnTop { source, .. } => source.kind(),
             Self::Boot(error) => of_boot(error),
@@ -171,12 +173,21 @@ fn of_export(error: &vmroot_export::Error) -> ErrorKind {
     }
 }
 
-fn of_disk_image(error: &vmroot_disk_image::Error) -> ErrorKind {
-    use vmroot_disk_image::Error as E;
+fn of_ext4(error: &vmroot_ext4::Error) -> ErrorKind {
+    use vmroot_ext4::Error as E;
     match error {
         E::Root(error) => ErrorKind::of_root(error),
-        E::Stream(error) => of_export(error),
-        E::Unrepresentable { .. } | E::TooLarge { .. } | E::PathTooLong { .. } => ErrorKind::Limit,
+        E::Unrepresentable { .. } | E::TooLarge { .. } => ErrorKind::Limit,
+        E::Cancelled => ErrorKind::Cancelled,
+        _ => ErrorKind::Other,
+    }
+}
+
+fn of_erofs(error: &vmroot_erofs::Error) -> ErrorKind {
+    use vmroot_erofs::Error as E;
+    match error {
+        E::Root(error) => ErrorKind::of_root(error),
+        E::TooLarge { .. } | E::PathTooLong { .. } => ErrorKind::Limit,
         E::Cancelled => ErrorKind::Cancelled,
         _ => ErrorKind::Other,
     }
@@ -196,7 +207,8 @@ fn of_boot(error: &vmroot_boot::Error) -> ErrorKind {
     use vmroot_boot::Error as E;
     match error {
         E::Export(error) => of_export(error),
-        E::Image(error) => of_disk_image(error),
+        E::Erofs(error) => of_erofs(error),
+        E::Ext4(error) => of_ext4(error),
         E::Share(error) => of_virtiofs(error),
         E::Compressed { source, .. } if ErrorKind::of_stream(source) == ErrorKind::Limit => ErrorKind::Limit,
         E::CommandLine { .. } => ErrorKind::Limit,

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! A [`Client`] pulls and loads images into a cache; an [`Image`] is one of them; its [`ContainerFs`] is the merged root,
-//! read in place. [`export`] and [`disk_image`] write a root out, [`fuse`] and [`kernel_mount`] mount it, and
+//! read in place. [`export`], [`erofs`] and [`ext4`] write a root out, [`fuse`] and [`kernel_mount`] mount it, and
 //! [`virtiofs`] serves it to a guest, which [`boot`] starts. [`Prebaked`] is an image in a directory of its
 //! own, for machines without a cache. [`Top`] is what goes on top of a root for one use of it.
 //!
@@ -60,10 +60,12 @@ pub use vmroot_transport::{Archive, ArchiveImage, ImageName, Pick};
 
 /// Booting a guest on a root.
 pub use vmroot_boot as boot;
-/// Writing a root as an image that a kernel mounts: EROFS, ext4, squashfs.
-pub use vmroot_disk_image as disk_image;
-/// Writing a root out: directory, tar, prebaked directory.
+/// Writing a root as an EROFS image.
+pub use vmroot_erofs as erofs;
+/// Writing a root out: directory, tar, initramfs, squashfs, prebaked directory.
 pub use vmroot_export as export;
+/// Writing a root as an ext4 file system.
+pub use vmroot_ext4 as ext4;
 /// Mounting a root by FUSE.
 pub use vmroot_fuse_mount as fuse;
 /// Mounting a root by the kernel alone, and writable views.

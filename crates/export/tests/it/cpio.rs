@@ -17,7 +17,7 @@ use vmroot_testkit::listing::Listing;
 use vmroot_testkit::{arbitrary, skip};
 
 use crate::forged::{with_size, with_sockets};
-use crate::roots::{Root, expected};
+use vmroot_test_roots::{Root, expected};
 
 fn export(fs: &ContainerFs) -> (Vec<u8>, CpioReport) {
     let (cpio, report) = export_cpio(fs, Vec::new(), &CpioOptions::default()).unwrap();

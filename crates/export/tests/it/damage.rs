@@ -13,7 +13,7 @@ use vmroot_output::OutputFile;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::skip;
 
-use crate::roots::Root;
+use vmroot_test_roots::Root;
 
 /// A file system of four megabytes, unmounted when dropped.
 struct SmallDisk(tempfile::TempDir);

@@ -14,7 +14,7 @@ use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::{arbitrary, skip};
 
-use crate::roots::{Root, expected, look_at};
+use vmroot_test_roots::{Root, expected, look_at};
 
 fn export(root: &Root, target: &Path) -> DirectoryReport {
     let report = export_directory(&root.fs, target, &DirectoryOptions::default()).unwrap();

@@ -14,7 +14,7 @@ use vmroot_export::{DirectoryOptions, Error, TarOptions, export_directory, expor
 use vmroot_output::Progress;
 use vmroot_testkit::layer::{Entry, Layer};
 
-use crate::roots::{Root, describe};
+use vmroot_test_roots::{Root, describe};
 
 /// Levels of directories, as many as no path can name.
 const LEVELS: usize = 4000;

@@ -17,7 +17,7 @@ use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::{arbitrary, skip};
 
 use crate::hostile::remove;
-use crate::roots::{Root, describe};
+use vmroot_test_roots::{Root, describe};
 
 fn scratch() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()

@@ -8,7 +8,7 @@ mod hostile;
 mod layer;
 mod prebaked;
 mod reflink;
-mod roots;
 mod sparse;
+mod squashfs;
 mod tar;
 mod unprivileged;

@@ -7,7 +7,7 @@ use std::path::Path;
 use vmroot_export::{Error, PrebakedSources, export_prebaked, open_prebaked};
 use vmroot_testkit::layer::{Entry, Layer};
 
-use crate::roots::{Root, describe, look_at};
+use vmroot_test_roots::{Root, describe, look_at};
 
 fn root() -> Root {
     Root::of(&[

@@ -7,7 +7,7 @@ use vmroot_testkit::listing::Listing;
 use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
 
-use crate::roots::{Root, expected};
+use vmroot_test_roots::{Root, expected};
 
 /// The bytes of the file that is copied, and no multiple of a block.
 const FILE: usize = (48 << 20) + 123;

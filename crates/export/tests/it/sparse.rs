@@ -11,8 +11,8 @@ use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::skip;
 
-use crate::roots::{Root, describe, expected, look_at};
 use crate::tar::gnu_tar;
+use vmroot_test_roots::{Root, describe, expected, look_at};
 
 const MEGABYTE: u64 = 1 << 20;
 

@@ -20,7 +20,7 @@ use vmroot_testkit::listing::Listing;
 use vmroot_testkit::{arbitrary, skip};
 
 use crate::forged::with_sockets;
-use crate::roots::{Root, describe, expected, look_at};
+use vmroot_test_roots::{Root, describe, expected, look_at};
 
 fn export(fs: &ContainerFs) -> (Vec<u8>, TarReport) {
     let (tar, report) = export_tar(fs, Vec::new(), &TarOptions::default()).unwrap();

@@ -13,7 +13,7 @@ use vmroot_output::Omitted;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::skip;
 
-use crate::roots::{Root, look_at};
+use vmroot_test_roots::{Root, look_at};
 
 const NOBODY: u32 = 65_534;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use clap::ValueEnum;
-use vmroot::disk_image::ErofsCompression;
+use vmroot::erofs::ErofsCompression;
 
 use crate::args::{ExportArguments, FileCompression, Format};
 use crate::exit::Usage;

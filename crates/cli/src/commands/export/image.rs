@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use vmroot::Cancel;
-use vmroot::disk_image::{
-    ErofsOptions, Ext4Options, SquashfsCompression, SquashfsOptions, VmdkAccess, write_erofs, write_erofs_meta,
-    write_ext4, write_squashfs,
-};
+use vmroot::erofs::{ErofsOptions, VmdkAccess, write_erofs, write_erofs_meta};
+use vmroot::export::{SquashfsCompression, SquashfsOptions, write_squashfs};
+use vmroot::ext4::{Ext4Options, write_ext4};
 use vmroot::output::{Copier, Holes, Hook, Omissions, OutputFile};
 
 use super::Export;
@@ -60,13 +59,13 @@ pub(super) fn squashfs(export: &Export<'_>) -> anyhow::Result<Omissions> {
 }
 
 /// Has a form written to a file that gets its name once it is whole; gives what the writing reports.
-fn write<R>(
+fn write<R, E: Into<vmroot::Error>>(
     export: &Export<'_>,
-    form: impl FnOnce(&OutputFile, Hook<'_>) -> vmroot::disk_image::Result<R>,
+    form: impl FnOnce(&OutputFile, Hook<'_>) -> Result<R, E>,
 ) -> anyhow::Result<R> {
     let file = OutputFile::create(export.out).map_err(vmroot::Error::from)?;
     let _unfinished = file.temporary().map(Unfinished::new);
-    let report = form(&file, &|progress| export.advance(progress)).map_err(vmroot::Error::from);
+    let report = form(&file, &|progress| export.advance(progress)).map_err(Into::into);
     let report = report.with_context(|| export.out.display().to_string())?;
     file.commit().map_err(vmroot::Error::from)?;
     export.bar.finish_and_clear();
@@ -80,7 +79,7 @@ pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<Omissions> {
     let meta = write_erofs_meta(export.root, image.file()).map_err(vmroot::Error::from);
     let mut meta = meta.with_context(|| export.out.display().to_string())?;
     let incomplete = meta.omissions.check(export.options.strict, "EROFS");
-    incomplete.map_err(|incomplete| vmroot::Error::DiskImage(incomplete.into()))?;
+    incomplete.map_err(|incomplete| vmroot::Error::Erofs(incomplete.into()))?;
     let name = |suffix: &str| {
         let mut name = export.out.as_os_str().to_owned();
         name.push(suffix);

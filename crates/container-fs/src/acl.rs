@@ -1,0 +1,71 @@
+//! Access control lists: system calls have entries of eight bytes (`posix_acl_xattr_entry`), the disk shorter ones.
+
+const TAG_USER: u16 = 0x02;
+const TAG_GROUP: u16 = 0x08;
+/// Tags without an id: the owner, its group, the mask, others.
+const TAGS_WITHOUT_ID: [u16; 4] = [0x01, 0x04, 0x10, 0x20];
+
+const VERSION_OF_CALLS: u32 = 2;
+const VERSION_ON_DISK: u32 = 1;
+
+/// The list as it stands on the disk; nothing if the bytes are no list.
+pub fn to_disk(value: &[u8]) -> Option<Vec<u8>> {
+    let (version, entries) = value.split_first_chunk::<4>()?;
+    if u32::from_le_bytes(*version) != VERSION_OF_CALLS || entries.is_empty() || entries.len() % 8 != 0 {
+        return None;
+    }
+    let mut disk = VERSION_ON_DISK.to_le_bytes().to_vec();
+    for entry in entries.chunks_exact(8) {
+        let tag = u16::from_le_bytes([entry[0], entry[1]]);
+        if tag == TAG_USER || tag == TAG_GROUP {
+            disk.extend_from_slice(entry);
+        } else if TAGS_WITHOUT_ID.contains(&tag) {
+            disk.extend_from_slice(&entry[..4]);
+        } else {
+            return None;
+        }
+    }
+    Some(disk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_without_an_id_lose_it() {
+        let list = [
+            &[2, 0, 0, 0][..],
+            &[1, 0, 6, 0, 255, 255, 255, 255],
+            &[2, 0, 4, 0, 0xe8, 3, 0, 0],
+            &[4, 0, 4, 0, 255, 255, 255, 255],
+            &[16, 0, 4, 0, 255, 255, 255, 255],
+            &[32, 0, 0, 0, 255, 255, 255, 255],
+        ];
+        let disk = [
+            &[1, 0, 0, 0][..],
+            &[1, 0, 6, 0],
+            &[2, 0, 4, 0, 0xe8, 3, 0, 0],
+            &[4, 0, 4, 0],
+            &[16, 0, 4, 0],
+            &[32, 0, 0, 0],
+        ];
+        assert_eq!(to_disk(&list.concat()), Some(disk.concat()));
+    }
+
+    #[test]
+    fn what_is_no_list_is_none() {
+        let entry = [1, 0, 6, 0, 255, 255, 255, 255];
+        let version = |version: u8| [version, 0, 0, 0];
+        for value in [
+            &[][..],
+            &[2, 0],
+            &version(2),
+            &[&version(1)[..], &entry].concat(),
+            &[&version(2)[..], &entry[..7]].concat(),
+        ] {
+            assert_eq!(to_disk(value), None);
+        }
+        assert_eq!(to_disk(&[&version(2)[..], &[3, 0, 6, 0, 0, 0, 0, 0]].concat()), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! The one-file form with compressed files: superblock, contents of files, and then all metadata.
+
+use std::fs::File;
+
+use vmroot_container_fs::ContainerFs;
+use vmroot_output::{Meter, Omissions};
+use vmroot_sys::AlignedBuffer;
+use zerocopy::IntoBytes;
+
+use super::compress::{ErofsCompression, Jobs, StoredFiles, WINDOW_BITS, Worker, in_order};
+use super::data::Data;
+use super::format::{
+    BLOCK, INCOMPAT_COMPRESSION_CONFIGS, INCOMPAT_ZERO_PADDING, SUPERBLOCK_OFFSET, Superblock, ZstdConfig,
+};
+use super::image::{ErofsOptions, ErofsReport, Writer};
+use super::plan::{Files, Plan, check_blocks};
+use super::superblock::{seal, superblock};
+use crate::{Error, Result};
+use vmroot_output::ImageFile;
+
+/// Bytes of one write.
+const WRITE: usize = 4 << 20;
+
+pub(crate) fn write_compressed(
+    fs: &ContainerFs,
+    file: &File,
+    compression: ErofsCompression,
+    options: &ErofsOptions<'_>,
+) -> Result<ErofsReport> {
+    // What the form cannot hold is found here, before any work.
+    let jobs = Jobs::of(&Plan::of(fs, Files::Packed, 0)?);
+    let target = ImageFile::new(file).map_err(Error::Write)?;
+    let meter = Meter::new(options.hook, jobs.bytes());
+    let mut stored = StoredFiles::new(compression.scheme(), 1);
+    let mut output = Output { target: &target, buffer: AlignedBuffer::new(WRITE), offset: BLOCK };
+    let work = || {
+        let mut worker = Worker::new(fs, compression);
+        move |pieces| worker.work(pieces)
+    };
+    in_order(options.threads, jobs, work, |pieces| {
+        for (piece, extents) in pieces {
+            output.write(stored.push(&piece, &extents)?)?;
+            meter.count(piece.length)?;
+        }
+        Ok(())
+    })?;
+    output.flush()?;
+    let plan = Plan::of(fs, Files::Stored(&stored), 0)?;
+    let blocks = check_blocks(plan.end)?;
+    let bytes = u64::from(blocks) * BLOCK;
+    target.set_length(bytes).map_err(Error::Write)?;
+    Writer::new(&plan, &target, &[], Data::default(), None, Meter::new(None, 0)).run(options.threads)?;
+    write_superblock(&plan, blocks, compression, &target)?;
+    let metadata_bytes = (1 + plan.end - plan.start) * BLOCK;
+    let inodes = plan.inodes.len() as u64;
+    Ok(ErofsReport { inodes, bytes, metadata_bytes, shared_bytes: 0, omissions: Omissions::default() })
+}
+
+/// Collects blocks that follow each other into long writes.
+struct Output<'a> {
+    target: &'a ImageFile<'a>,
+    buffer: AlignedBuffer,
+    /// Where the buffer's bytes go.
+    offset: u64,
+}
+
+impl Output<'_> {
+    fn write(&mut self, mut blocks: &[u8]) -> Result<()> {
+        while !blocks.is_empty() {
+            blocks = self.buffer.fill(blocks);
+            if self.buffer.len() == self.buffer.capacity() {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.target.write(self.buffer.as_slice(), self.offset).map_err(Error::Write)?;
+        self.offset += self.buffer.len() as u64;
+        self.buffer.resize(0);
+        Ok(())
+    }
+}
+
+fn write_superblock(plan: &Plan<'_>, blocks: u32, compression: ErofsCompression, target: &ImageFile<'_>) -> Result<()> {
+    let plain = superblock(plan, blocks, 0, &compression.name());
+    let mut block = AlignedBuffer::new(0);
+    let bytes = block.resize(BLOCK as usize);
+    bytes.fill(0);
+    let superblock = match compression {
+        ErofsCompression::Lz4 { .. } => Superblock { feature_incompat: INCOMPAT_ZERO_PADDING.into(), ..plain },
+        ErofsCompression::Zstd { .. } => {
+            let config = ZstdConfig { size: 6.into(), window_bits: WINDOW_BITS as u8 - 10, ..ZstdConfig::default() };
+            let start = SUPERBLOCK_OFFSET + size_of::<Superblock>();
+            bytes[start..start + size_of::<ZstdConfig>()].copy_from_slice(config.as_bytes());
+            let feature_incompat = (INCOMPAT_ZERO_PADDING | INCOMPAT_COMPRESSION_CONFIGS).into();
+            Superblock { feature_incompat, compression: (1 << compression.scheme().algorithm).into(), ..plain }
+        }
+    };
+    seal(&superblock, bytes);
+    target.write(block.as_slice(), 0).map_err(Error::Write)
+}

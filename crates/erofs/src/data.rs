@@ -1,0 +1,35 @@
+//! Where the contents of files go.
+
+use super::format::BLOCK;
+use super::plan::{Plan, check_blocks};
+use crate::Result;
+use vmroot_output::{Run, Runs};
+
+/// All blocks of all files, with their addresses.
+#[derive(Default)]
+pub(crate) struct Data {
+    pub(crate) runs: Runs,
+    /// Bytes of the files, holes included.
+    pub(crate) bytes: u64,
+    /// The first block behind them.
+    pub(crate) end: u32,
+}
+
+impl Data {
+    /// Gives every file its address behind the metadata.
+    pub(crate) fn place(plan: &mut Plan<'_>) -> Result<Self> {
+        let mut data = Self { runs: Runs::default(), bytes: 0, end: check_blocks(plan.end)? };
+        for (ino, extent) in plan.fs.files_in_order() {
+            let placed = &mut plan.inodes[ino.0 as usize];
+            if placed.blocks() == 0 {
+                continue;
+            }
+            placed.layout.set_block(data.end.into())?;
+            let (to, length) = (u64::from(data.end) * BLOCK, placed.blocks() * BLOCK);
+            data.end = check_blocks(u64::from(data.end) + placed.blocks())?;
+            data.bytes += length;
+            data.runs.push(Run { file: extent.file, from: extent.offset, to, length });
+        }
+        Ok(data)
+    }
+}

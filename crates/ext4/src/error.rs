@@ -1,0 +1,77 @@
+//! Why an image cannot be written.
+
+use std::io;
+
+use bstr::BString;
+use vmroot_container_fs::{ContainerFs, InodeId};
+use vmroot_output::{Cancelled, MoveError};
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why an image cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something in the root is beyond what the form can hold.
+    #[error("{path:?}: ext4 cannot hold {what}")]
+    Unrepresentable {
+        /// Where it is in the root.
+        path: BString,
+        /// What it is, and the limit.
+        what: String,
+    },
+    /// The whole root is beyond what the form can hold.
+    #[error("the root is too large for ext4: {what}")]
+    TooLarge {
+        /// What there is too much of, and the limit.
+        what: String,
+    },
+    /// The form cannot hold all of the root, and nothing was to be left out.
+    #[error(transparent)]
+    Incomplete(#[from] vmroot_output::Incomplete),
+    /// The size that was asked for has not room for everything.
+    #[error("{size} bytes are too few: {needed} are needed")]
+    TooSmall {
+        /// What was asked for, in bytes.
+        size: u64,
+        /// The smallest size that does, in bytes.
+        needed: u64,
+    },
+    /// The image cannot be written: no space, a bad disk.
+    #[error("cannot write the image: {0}")]
+    Write(#[source] io::Error),
+    /// The root cannot be read.
+    #[error(transparent)]
+    Root(#[from] vmroot_container_fs::Error),
+    /// The hook asked to stop. What was written before is left.
+    #[error("stopped before everything was written")]
+    Cancelled,
+}
+
+impl From<Cancelled> for Error {
+    fn from(_: Cancelled) -> Self {
+        Self::Cancelled
+    }
+}
+
+impl Error {
+    /// Something of an inode that the form cannot hold.
+    pub(crate) fn unrepresentable(fs: &ContainerFs, ino: InodeId, what: String) -> Self {
+        let path = fs.walk().find(|entry| entry.ino == ino).map(|entry| entry.path).unwrap_or_default();
+        Self::Unrepresentable { path: path.into(), what }
+    }
+
+    /// A contents file that the system cannot read.
+    pub(crate) fn unreadable(fs: &ContainerFs, file: u32, source: io::Error) -> Self {
+        let path = fs.contents_file(file).path.clone();
+        Self::Root(vmroot_container_fs::Error::Contents { path, source })
+    }
+
+    /// A failed move of contents.
+    pub(crate) fn moving(fs: &ContainerFs) -> impl Fn(MoveError) -> Self {
+        |error| match error {
+            MoveError::Read { file, source } => Self::unreadable(fs, file, source),
+            MoveError::Write(source) => Self::Write(source),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The record of an inode.
+
+use vmroot_container_fs::{InodeId, InodeKind, Stat, pack_device};
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::checksum::Seed;
+use super::format::{EXTRA, FIRST_INODE, INODE, InodeRecord, JOURNAL_INODE, MAX_LINKS, ROOT_INODE};
+use super::time::InodeTime;
+
+/// The number that an inode of the root has in the file system.
+pub(super) fn number_of(ino: InodeId) -> u32 {
+    if ino == InodeId::ROOT { ROOT_INODE } else { FIRST_INODE - 1 + ino.0 }
+}
+
+/// What an inode has besides its attributes.
+pub(super) struct Storage {
+    /// Extents, the target of a short link, or the number of a device.
+    pub(super) block: [u8; 60],
+    /// Blocks that count for it, the tree of extents and xattrs included.
+    pub(super) blocks: u64,
+    /// Bytes.
+    pub(super) size: u64,
+    /// `i_flags`.
+    pub(super) flags: u32,
+    /// The block of xattrs, or 0.
+    pub(super) xattr_block: u64,
+    /// Xattrs behind the fields.
+    pub(super) xattrs: [u8; INODE - 128 - EXTRA],
+}
+
+/// The record of an inode of the root.
+pub(super) fn record(stat: &Stat, storage: &Storage, seed: Seed) -> InodeRecord {
+    let mut record = InodeRecord::new_zeroed();
+    record.mode = (stat.mode as u16).into();
+    (record.uid_lo, record.uid_hi) = halves(stat.uid);
+    (record.gid_lo, record.gid_hi) = halves(stat.gid);
+    // A directory whose subdirectories are too many to count has one name (`dir_nlink`).
+    let uncounted = stat.kind == InodeKind::Directory && stat.nlink > MAX_LINKS;
+    record.links = if uncounted { 1 } else { stat.nlink as u16 }.into();
+    let time = InodeTime::of(stat.mtime);
+    (record.atime, record.atime_extra) = (time.seconds.into(), time.extra.into());
+    (record.ctime, record.ctime_extra) = (time.seconds.into(), time.extra.into());
+    (record.mtime, record.mtime_extra) = (time.seconds.into(), time.extra.into());
+    (record.crtime, record.crtime_extra) = (time.seconds.into(), time.extra.into());
+    finish(record, storage, number_of(stat.ino), seed)
+}
+
+/// The record of an inode that holds the value of an xattr. Its checksum stands in place of a time, and how many
+/// xattrs have it in place of a version (`ext4_xattr_inode_set_hash`, `ext4_xattr_inode_set_ref`).
+pub(super) fn value_record(number: u32, storage: &Storage, checksum: u32, seed: Seed) -> InodeRecord {
+    let mut record = InodeRecord::new_zeroed();
+    record.mode = 0o100_600.into();
+    record.links = 1.into();
+    record.atime = checksum.into();
+    record.version_lo = 1.into();
+    finish(record, storage, number, seed)
+}
+
+/// The record of the journal.
+pub(super) fn journal_record(storage: &Storage, seed: Seed) -> InodeRecord {
+    let mut record = InodeRecord::new_zeroed();
+    record.mode = 0o100_600.into();
+    record.links = 1.into();
+    finish(record, storage, JOURNAL_INODE, seed)
+}
+
+fn finish(mut record: InodeRecord, storage: &Storage, number: u32, seed: Seed) -> InodeRecord {
+    record.block = storage.block;
+    // In units of 512 bytes, with 48 bits (`huge_file`).
+    let sectors = storage.blocks * 8;
+    (record.blocks_lo, record.blocks_hi) = ((sectors as u32).into(), ((sectors >> 32) as u16).into());
+    (record.size_lo, record.size_hi) = ((storage.size as u32).into(), ((storage.size >> 32) as u32).into());
+    record.flags = storage.flags.into();
+    record.xattr_block_lo = (storage.xattr_block as u32).into();
+    record.xattr_block_hi = ((storage.xattr_block >> 32) as u16).into();
+    record.extra_isize = (EXTRA as u16).into();
+    record.xattrs = storage.xattrs;
+    let checksum = seed.inode(number).with(record.as_bytes()).value();
+    (record.checksum_lo, record.checksum_hi) = halves(checksum);
+    record
+}
+
+fn halves<T: From<u16>>(value: u32) -> (T, T) {
+    ((value as u16).into(), ((value >> 16) as u16).into())
+}
+
+/// The number of a device: in the first word if both numbers have 8 bits, as it always was, else in the second.
+pub(super) fn device_block((major, minor): (u32, u32)) -> [u8; 60] {
+    let mut block = [0; 60];
+    if major < 256 && minor < 256 {
+        block[..4].copy_from_slice(&(major << 8 | minor).to_le_bytes());
+    } else {
+        block[4..8].copy_from_slice(&pack_device((major, minor)).to_le_bytes());
+    }
+    block
+}
+
+/// What an inode without blocks has.
+impl Default for Storage {
+    fn default() -> Self {
+        let xattrs = [0; INODE - 128 - EXTRA];
+        Self { block: [0; 60], blocks: 0, size: 0, flags: 0, xattr_block: 0, xattrs }
+    }
+}

@@ -1,0 +1,112 @@
+//! The superblock, and its copies.
+
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::checksum::crc32c;
+use super::content::Content;
+use super::fit::Fit;
+use super::format::{
+    BLOCK, DESCRIPTOR, EXTRA, FIRST_INODE, GROUP, INODE, JOURNAL_INODE, SuperblockRecord, compatible,
+    compatible_read_only, incompatible,
+};
+use super::geometry::{LOG_GROUPS_PER_FLEX, has_superblock};
+use super::htree::HALF_MD4;
+use super::identity::Identity;
+use super::output::Output;
+use crate::Result;
+
+/// `s_flags`: names are hashed as unsigned characters.
+const UNSIGNED_HASH: u32 = 2;
+/// `s_default_mount_opts`: `user_xattr` and `acl`.
+const MOUNT_OPTIONS: u32 = 0xc;
+
+/// Writes the superblock, its copies, and the group descriptors behind each.
+pub(super) fn write_superblocks(
+    record: &SuperblockRecord,
+    descriptors: &[u8],
+    groups: u64,
+    output: &mut Output<'_>,
+) -> Result<()> {
+    for group in (0..groups).filter(|&group| has_superblock(group)) {
+        let mut record = record.clone();
+        record.block_group = (group as u16).into();
+        record.checksum = crc32c(!0, &record.as_bytes()[..size_of::<SuperblockRecord>() - 4]).into();
+        let block = group * GROUP;
+        // The first one leaves room for a boot sector.
+        let offset = block * BLOCK as u64 + if group == 0 { 1024 } else { 0 };
+        output.bytes(offset, record.as_bytes())?;
+        output.block(block + 1, descriptors)?;
+    }
+    output.flush()
+}
+
+/// The superblock but for what tells its copies apart. `journal` is the journal's inode, if there is one.
+pub(super) fn superblock(
+    content: &Content<'_>,
+    fit: &Fit,
+    identity: &Identity,
+    journal: Option<([u8; 60], u64)>,
+) -> SuperblockRecord {
+    let mut record = SuperblockRecord::new_zeroed();
+    let (inodes, free) = (fit.geometry.inodes(), fit.free());
+    record.inodes_count = (inodes as u32).into();
+    record.free_inodes_count = ((inodes - content.last_inode()) as u32).into();
+    (record.blocks_count_lo, record.blocks_count_hi) = ((fit.blocks as u32).into(), ((fit.blocks >> 32) as u32).into());
+    (record.free_blocks_count_lo, record.free_blocks_count_hi) = ((free as u32).into(), ((free >> 32) as u32).into());
+    record.log_block_size = 2.into();
+    record.log_cluster_size = 2.into();
+    record.blocks_per_group = (GROUP as u32).into();
+    record.clusters_per_group = (GROUP as u32).into();
+    record.inodes_per_group = fit.geometry.inodes_per_group.into();
+    // Neither the number of mounts nor the time since the last check asks for one.
+    record.max_mount_count = u16::MAX.into();
+    record.magic = 0xef53.into();
+    // Clean; go on after errors.
+    record.state = 1.into();
+    record.errors = 1.into();
+    record.revision = 1.into();
+    record.first_inode = FIRST_INODE.into();
+    record.inode_size = (INODE as u16).into();
+    record.uuid = identity.uuid;
+    record.label = identity.label;
+    record.hash_seed = identity.hash_seed.map(Into::into);
+    record.hash_version = HALF_MD4;
+    record.flags = UNSIGNED_HASH.into();
+    record.descriptor_size = (DESCRIPTOR as u16).into();
+    record.default_mount_options = MOUNT_OPTIONS.into();
+    record.mkfs_time = identity.time.into();
+    record.min_extra_isize = (EXTRA as u16).into();
+    record.want_extra_isize = (EXTRA as u16).into();
+    record.log_groups_per_flex = LOG_GROUPS_PER_FLEX;
+    // CRC-32C.
+    record.checksum_type = 1;
+    set_features(&mut record, content, journal.is_some());
+    if let Some((block, size)) = journal {
+        record.journal_inode = JOURNAL_INODE.into();
+        // A copy of the journal's inode: its blocks and its size.
+        record.journal_backup_type = 1;
+        for (place, word) in record.journal_backup.iter_mut().zip(block.as_chunks::<4>().0) {
+            *place = u32::from_le_bytes(*word).into();
+        }
+        record.journal_backup[15] = ((size >> 32) as u32).into();
+        record.journal_backup[16] = (size as u32).into();
+    }
+    record
+}
+
+fn set_features(record: &mut SuperblockRecord, content: &Content<'_>, journal: bool) {
+    let journal = if journal { compatible::HAS_JOURNAL } else { 0 };
+    record.compatible = (journal | compatible::EXT_ATTR | compatible::DIR_INDEX).into();
+    // Older kernels than 4.13 do not know values in inodes, so this only stands where there are some.
+    let values = if content.values.is_empty() { 0 } else { incompatible::EA_INODE };
+    record.incompatible =
+        (values | incompatible::FILETYPE | incompatible::EXTENTS | incompatible::BITS_64 | incompatible::FLEX_BG)
+            .into();
+    record.compatible_read_only = (compatible_read_only::SPARSE_SUPER
+        | compatible_read_only::LARGE_FILE
+        | compatible_read_only::HUGE_FILE
+        | compatible_read_only::DIR_NLINK
+        | compatible_read_only::EXTRA_ISIZE
+        | compatible_read_only::METADATA_CSUM)
+        .into();
+}

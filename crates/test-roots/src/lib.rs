@@ -1,0 +1,126 @@
+//! Roots on the disk, made of layers, for the tests of crates that read or expose roots.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use vmroot_container_fs::{ContainerFs, InodeKind, Stat, WalkEntry};
+use vmroot_layer_index::{BuildOptions, Index, build, merge};
+use vmroot_model::{Digest, chain_ids};
+use vmroot_testkit::layer::{Encoding, Entry, Layer};
+use vmroot_testkit::listing::Listing;
+use vmroot_testkit::model::Tree;
+use vmroot_testkit::tar_builder::SparseForm;
+
+/// A root, with its files in a directory of their own.
+#[derive(Debug)]
+pub struct Root {
+    /// The root, opened.
+    pub fs: ContainerFs,
+    /// The diff ids of its layers, lowest first.
+    pub layers: Vec<Digest>,
+    made_of: Vec<Layer>,
+    files: TempDir,
+}
+
+impl Root {
+    /// The root of these layers, lowest first, on the file system of temporary files.
+    pub fn of(layers: &[Layer]) -> Self {
+        Self { made_of: layers.to_vec(), ..Self::in_directory(tempfile::tempdir().unwrap(), &tars(layers)) }
+    }
+
+    /// The root of one layer.
+    pub fn of_entries(entries: impl IntoIterator<Item = Entry>) -> Self {
+        Self::of(&[Layer::new(entries)])
+    }
+
+    /// The same on another file system.
+    pub fn beneath(directory: &Path, layers: &[Layer]) -> Self {
+        let files = tempfile::tempdir_in(directory).unwrap();
+        Self { made_of: layers.to_vec(), ..Self::in_directory(files, &tars(layers)) }
+    }
+
+    /// The same in memory if possible: published indexes are synced, and a property test makes a thousand.
+    pub fn in_memory(layers: &[Layer]) -> Self {
+        Self { made_of: layers.to_vec(), ..Self::of_tars(&tars(layers)) }
+    }
+
+    /// The root of these tars, lowest first, in memory if possible.
+    pub fn of_tars(tars: &[Vec<u8>]) -> Self {
+        Self::in_directory(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap(), tars)
+    }
+
+    fn in_directory(files: TempDir, tars: &[Vec<u8>]) -> Self {
+        let index = |tar: &Vec<u8>| {
+            let built = build(&tar[..], files.path(), &BuildOptions::default()).unwrap();
+            Index::open(&built.publish().unwrap()).unwrap()
+        };
+        let indexes: Vec<Index> = tars.iter().map(index).collect();
+        let layers: Vec<Digest> = indexes.iter().map(|index| *index.identity()).collect();
+        let chain_id = chain_ids(&layers).pop().unwrap();
+        let root = File::create(files.path().join("root.idx")).unwrap();
+        merge(None, &indexes.iter().collect::<Vec<_>>(), &chain_id, root).unwrap();
+        let contents = |digest: &Digest| files.path().join(format!("{}.contents", digest.hex()));
+        let fs = ContainerFs::open(&files.path().join("root.idx"), &contents).unwrap();
+        Self { fs, layers, made_of: Vec::new(), files }
+    }
+
+    /// What the naive model makes of the layers; nothing of tars.
+    pub fn expected(&self) -> Listing {
+        expected(&self.made_of)
+    }
+
+    /// Where `root.idx` and the layers' files are; there is room for more.
+    pub fn files(&self) -> &Path {
+        self.files.path()
+    }
+
+    /// The index of a layer, by its place.
+    pub fn index_of(&self, layer: usize) -> PathBuf {
+        self.files().join(format!("{}.idx", self.layers[layer].hex()))
+    }
+
+    /// The contents file of a layer, by its place.
+    pub fn contents_of(&self, layer: usize) -> PathBuf {
+        self.files().join(format!("{}.contents", self.layers[layer].hex()))
+    }
+}
+
+/// Large holes are not written out on the way.
+fn tars(layers: &[Layer]) -> Vec<Vec<u8>> {
+    let encoding = Encoding { sparse: SparseForm::Pax10, ..Encoding::default() };
+    layers.iter().map(|layer| layer.to_tar(&encoding)).collect()
+}
+
+/// What the naive model makes of the layers.
+pub fn expected(layers: &[Layer]) -> Listing {
+    Listing::of_tree(&Tree::of_layers(layers).unwrap())
+}
+
+/// Attributes, xattrs, target or digest of every path, and the first path of its inode.
+pub type Description = BTreeMap<Vec<u8>, String>;
+
+/// Everything that two equal roots have in common, wherever their bytes lie.
+pub fn describe(fs: &ContainerFs) -> Description {
+    let row = |entry: WalkEntry| {
+        let Stat { mode, uid, gid, nlink, size, mtime, device, kind, .. } = fs.stat(entry.ino);
+        let xattrs: Vec<_> = fs.xattrs(entry.ino).collect();
+        let content = match kind {
+            InodeKind::Symlink => fs.readlink(entry.ino).unwrap().to_vec(),
+            _ => fs.content_digest(entry.ino).map_or(Vec::new(), |digest| digest.to_vec()),
+        };
+        let link = entry.link_to.unwrap_or_default();
+        let row = format!(
+            "{mode:o} {uid}:{gid} {nlink} {size} {mtime:?} {device:?} {xattrs:?} {content:?} {}",
+            link.escape_ascii()
+        );
+        (entry.path, row)
+    };
+    fs.walk().map(row).collect()
+}
+
+/// The entry's attributes on the disk.
+pub fn look_at(path: &Path) -> fs::Metadata {
+    fs::symlink_metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
