@@ -3,6 +3,7 @@
 use std::fs::File;
 
 use vmroot_container_fs::ContainerFs;
+use vmroot_output::ImageFile;
 use vmroot_output::{Meter, Omissions};
 use vmroot_sys::AlignedBuffer;
 use zerocopy::IntoBytes;
@@ -16,7 +17,6 @@ use super::image::{ErofsOptions, ErofsReport, Writer};
 use super::plan::{Files, Plan, check_blocks};
 use super::superblock::{seal, superblock};
 use crate::{Error, Result};
-use vmroot_output::ImageFile;
 
 /// Bytes of one write.
 const WRITE: usize = 4 << 20;

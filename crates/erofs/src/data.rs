@@ -1,9 +1,10 @@
 //! Where the contents of files go.
 
+use vmroot_output::{Run, Runs};
+
 use super::format::BLOCK;
 use super::plan::{Plan, check_blocks};
 use crate::Result;
-use vmroot_output::{Run, Runs};
 
 /// All blocks of all files, with their addresses.
 #[derive(Default)]

@@ -4,7 +4,10 @@ use std::fs::File;
 use std::sync::{Mutex, PoisonError};
 
 use vmroot_container_fs::ContainerFs;
+use vmroot_output::ImageFile;
+use vmroot_output::workers;
 use vmroot_output::{Hook, Meter, Omissions};
+use vmroot_output::{Job, Jobs};
 use vmroot_sys::AlignedBuffer;
 
 use super::compress::ErofsCompression;
@@ -16,9 +19,6 @@ use super::plan::{Files, Plan};
 use super::superblock::{seal, superblock};
 use super::{FORM, xattrs};
 use crate::{Error, Result};
-use vmroot_output::ImageFile;
-use vmroot_output::workers;
-use vmroot_output::{Job, Jobs};
 
 /// How a root becomes an EROFS image.
 #[derive(Clone, Copy)]

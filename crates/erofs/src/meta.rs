@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use vmroot_container_fs::{ContainerFs, Contents};
 use vmroot_model::Digest;
+use vmroot_output::ImageFile;
 use vmroot_output::Omissions;
 use zerocopy::IntoBytes;
 
@@ -20,7 +21,6 @@ use super::plan::{Files, Plan, check_blocks};
 use super::superblock::{DEVICE_TABLE, seal, superblock};
 use super::xattrs;
 use crate::{Error, Result};
-use vmroot_output::ImageFile;
 
 /// The most contents files: the root directory's number has 16 bits, and stands behind the table of devices.
 pub const MAX_DEVICES: usize = 16_000;

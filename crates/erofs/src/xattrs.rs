@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use vmroot_container_fs::acl;
 use vmroot_container_fs::{ContainerFs, InodeId};
+use vmroot_output::OmissionsByInode;
 use vmroot_output::{Omissions, Omitted, Why};
 use zerocopy::IntoBytes;
 
 use super::format::{BLOCK, XattrEntry, XattrHeader};
 use super::packer::Packer;
-use vmroot_container_fs::acl;
-use vmroot_output::OmissionsByInode;
 
 /// The longest value in bytes: its length has 16 bits.
 const MAX_VALUE: usize = u16::MAX as usize;

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use vmroot_container_fs::ContainerFs;
 use vmroot_model::Digest;
-
 use vmroot_output::Incomplete;
 
 /// The result of this crate's functions.

@@ -1,17 +1,16 @@
 //! The prebaked directory: a root's files in one place, for machines without a cache (`docs/formats/prebaked.md`).
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use tempfile::{Builder, NamedTempFile};
 use vmroot_container_fs::{ContainerFs, ExtraLayer};
 use vmroot_model::{Digest, chain_ids};
+use vmroot_output::{Copier, Holes, TemporaryFile, directory_of, sync_directory};
 
 use crate::{Error, Result};
-use vmroot_output::{Copier, Holes};
 
 /// The name of the merged index.
 const ROOT_INDEX: &str = "root.idx";
@@ -84,10 +83,9 @@ impl Baking<'_> {
             self.copy_file(index, index_path(directory, diff_id))?;
         }
         self.copy_file(&sources.root_index, directory.join(ROOT_INDEX))?;
-        let sync = || File::open(directory)?.sync_all();
-        sync().map_err(Error::io("sync", directory))?;
-        publish(&directory.join(CONFIG), 0o644, |file| file.as_file_mut().write_all(config))?;
-        sync().map_err(Error::io("sync", directory))
+        sync_directory(directory)?;
+        publish(&directory.join(CONFIG), 0o644, |mut file| file.write_all(config))?;
+        Ok(sync_directory(directory)?)
     }
 
     fn copy_file(&mut self, source: &Path, target: PathBuf) -> Result<()> {
@@ -96,7 +94,7 @@ impl Baking<'_> {
         let mut flow = ControlFlow::Continue(());
         let copied = publish(&target, READ_ONLY, |copy| {
             let length = file.metadata()?.len();
-            flow = self.copier.copy(&mut Holes::new(&file), 0..length, copy.as_file(), |_| (self.going_on)())?;
+            flow = self.copier.copy(&mut Holes::new(&file), 0..length, copy, |_| (self.going_on)())?;
             // Sharing blocks takes a moment and ends with a last question, so an answer to that counts as well.
             if flow.is_break() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
         });
@@ -154,15 +152,9 @@ fn make_directory(directory: &Path) -> io::Result<bool> {
 }
 
 /// Writes a file under a temporary name, puts it on the disk, and gives it its own.
-fn publish(path: &Path, mode: u32, write: impl FnOnce(&mut NamedTempFile) -> io::Result<()>) -> Result<()> {
-    let publish = || -> io::Result<()> {
-        let directory = path.parent().expect("a file in a directory");
-        let mut file = Builder::new().prefix(".tmp-").tempfile_in(directory)?;
-        write(&mut file)?;
-        file.as_file().set_permissions(Permissions::from_mode(mode))?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    publish().map_err(Error::io("write", path))
+fn publish(path: &Path, mode: u32, write: impl FnOnce(&File) -> io::Result<()>) -> Result<()> {
+    let file = TemporaryFile::create_in(directory_of(path), 0o600)?;
+    write(file.file()).map_err(Error::io("write", path))?;
+    file.sync(Some(mode))?;
+    Ok(file.rename(path)?)
 }

@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
+use vmroot_output::{Counter, Holes};
+
 use crate::error::going_on;
 use crate::{Error, Result};
-use vmroot_output::{Counter, Holes};
 
 /// Written at once: most files fit several times, and bytes are read right into it.
 const BUFFER: usize = 1 << 20;

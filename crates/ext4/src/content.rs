@@ -6,6 +6,7 @@ use std::iter;
 use std::ops::Range;
 
 use vmroot_container_fs::{ContainerFs, Extent, InodeId, InodeKind, Stat};
+use vmroot_output::OmissionsByInode;
 use vmroot_output::{LastHoles, Omitted, Why};
 
 use super::directory::Directory;
@@ -17,7 +18,6 @@ use super::htree::MAX_LEAVES;
 use super::time::InodeTime;
 use super::xattr::{MAX_SHARERS, Room, XattrSet};
 use crate::{Error, Result};
-use vmroot_output::OmissionsByInode;
 
 /// Targets of symbolic links shorter than this stand in the inode.
 pub(super) const SHORT_LINK: u64 = 60;

@@ -1,11 +1,12 @@
 //! The contents of files: which of their blocks go where.
 
+use vmroot_output::{Run, Runs};
+
 use super::content::Content;
 use super::extents::Mapping;
 use super::fit::Fit;
 use super::format::BLOCK;
 use super::space::Space;
-use vmroot_output::{Run, Runs};
 
 /// All that is to be moved.
 pub(super) fn runs(content: &Content<'_>, fit: &Fit) -> Runs {

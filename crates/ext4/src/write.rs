@@ -4,6 +4,9 @@ use std::fs::File;
 use std::sync::{Mutex, PoisonError};
 
 use vmroot_container_fs::ContainerFs;
+use vmroot_output::ImageFile;
+use vmroot_output::Jobs;
+use vmroot_output::workers;
 use vmroot_output::{Hook, Meter, Omissions};
 use vmroot_sys::AlignedBuffer;
 
@@ -15,9 +18,6 @@ use crate::identity::Identity;
 use crate::metadata::MetadataWriter;
 use crate::output::Output;
 use crate::{Error, FORM, Result, data, fit, group, superblock};
-use vmroot_output::ImageFile;
-use vmroot_output::Jobs;
-use vmroot_output::workers;
 
 /// How a root becomes an ext4 file system.
 #[derive(Clone, Copy)]

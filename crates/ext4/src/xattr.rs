@@ -3,11 +3,11 @@
 
 use std::borrow::Cow;
 
+use vmroot_container_fs::acl;
 use vmroot_output::Why;
 
 use super::checksum::Seed;
 use super::format::{BLOCK, EXTRA, INODE};
-use vmroot_container_fs::acl;
 
 const MAGIC: u32 = 0xea02_0000;
 /// Bytes of an entry in front of its name (`struct ext4_xattr_entry`).

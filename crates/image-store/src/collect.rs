@@ -5,8 +5,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use vmroot_blob_cache::{LockName, Mode, TEMPORARY_PREFIX};
+use vmroot_cache::{LockName, Mode};
 use vmroot_model::Digest;
+use vmroot_output::TEMPORARY_PREFIX;
 
 use crate::root::chain_id;
 use crate::store::until_cancelled;
@@ -147,7 +148,7 @@ impl Collected {
         use std::os::unix::fs::MetadataExt;
         let failed = |action| {
             let path = path.clone();
-            move |source| vmroot_blob_cache::Error::Io { action, path, source }
+            move |source| vmroot_cache::Error::Io { action, path, source }
         };
         // Another thread may have removed it since it was listed: because it was damaged.
         let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
@@ -174,6 +175,6 @@ pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>> {
         paths.sort_unstable();
         Ok(paths)
     };
-    let failed = |source| vmroot_blob_cache::Error::Io { action: "list", path: directory.to_owned(), source };
+    let failed = |source| vmroot_cache::Error::Io { action: "list", path: directory.to_owned(), source };
     Ok(entries().map_err(failed)?)
 }

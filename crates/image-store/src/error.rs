@@ -111,7 +111,7 @@ pub enum Error {
     Registry(#[from] vmroot_registry::Error),
     /// The cache.
     #[error(transparent)]
-    Cache(#[from] vmroot_blob_cache::Error),
+    Cache(#[from] vmroot_cache::Error),
     /// The root.
     #[error(transparent)]
     Root(#[from] vmroot_container_fs::Error),
@@ -137,6 +137,12 @@ pub enum ErrorKind {
     Cancelled,
     /// Anything else.
     Other,
+}
+
+impl From<vmroot_output::Error> for Error {
+    fn from(error: vmroot_output::Error) -> Self {
+        Self::Cache(error.into())
+    }
 }
 
 impl Error {
@@ -279,8 +285,8 @@ impl ErrorKind {
         }
     }
 
-    fn of_cache(error: &vmroot_blob_cache::Error) -> ErrorKind {
-        use vmroot_blob_cache::Error as E;
+    fn of_cache(error: &vmroot_cache::Error) -> ErrorKind {
+        use vmroot_cache::Error as E;
         match error {
             E::DigestMismatch { .. } | E::SizeMismatch { .. } | E::TooLong { .. } | E::TooShort { .. } => {
                 ErrorKind::Integrity

@@ -5,7 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use vmroot_blob_cache::{BlobWriter, Claim, LockName, Mode};
+use vmroot_cache::{BlobWriter, Claim, LockName, Mode};
 use vmroot_compress::pipelined;
 use vmroot_layer_index::{BuildOptions, BuiltLayer, Index, build};
 use vmroot_model::{Descriptor, Digest};
@@ -74,7 +74,7 @@ impl Store {
     }
 
     fn blob_is_damaged(&self, layer: &Layer) -> Result<bool> {
-        use vmroot_blob_cache::Verdict;
+        use vmroot_cache::Verdict;
         let mut waiting = until_cancelled(&self.options.cancel);
         let verdict = self.cache.remove_damaged(&layer.descriptor.digest, &mut waiting)?;
         if matches!(verdict, Verdict::Damaged { .. }) {
@@ -94,7 +94,7 @@ impl Store {
         let resumed = writer.offset() > 0;
         match self.build_from_writer(source, layer, writer, report) {
             // It is gone now.
-            Err(Error::Cache(vmroot_blob_cache::Error::DigestMismatch { .. })) if resumed => {
+            Err(Error::Cache(vmroot_cache::Error::DigestMismatch { .. })) if resumed => {
                 tracing::warn!(digest = %descriptor.digest, "what was fetched earlier is damaged: fetching all of it");
                 self.build_from_source(source, layer, report)
             }
@@ -135,13 +135,13 @@ impl Store {
             if patience == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         match self.cache.lock(&LockName::Blob(*digest), Mode::Exclusive, &mut waiting) {
-            Ok(_) | Err(vmroot_blob_cache::Error::GaveUp { .. }) => Ok(()),
+            Ok(_) | Err(vmroot_cache::Error::GaveUp { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
     pub(crate) fn build_from_file(&self, layer: &Layer, blob: &Path) -> Result<PathBuf> {
-        let file = File::open(blob).map_err(|source| vmroot_blob_cache::Error::Io {
+        let file = File::open(blob).map_err(|source| vmroot_cache::Error::Io {
             action: "open",
             path: blob.to_owned(),
             source,
@@ -195,7 +195,7 @@ impl Store {
         BuildOptions { expected: Some(layer.diff_id), ..self.options.build.clone() }
     }
 
-    pub(crate) fn lock(&self, name: &LockName, progress: &dyn Progress) -> Result<vmroot_blob_cache::Lock> {
+    pub(crate) fn lock(&self, name: &LockName, progress: &dyn Progress) -> Result<vmroot_cache::Lock> {
         Ok(self.cache.lock(name, Mode::Exclusive, &mut self.waiting(progress))?)
     }
 
@@ -236,7 +236,7 @@ fn source_error(source: &dyn ImageSource, digest: &Digest, error: vmroot_layer_i
     let foreign = stream.raw_os_error().is_some()
         || stream.get_ref().is_some_and(|inner| {
             inner.is::<vmroot_registry::Error>()
-                || inner.is::<vmroot_blob_cache::Error>()
+                || inner.is::<vmroot_cache::Error>()
                 || inner.is::<vmroot_transport::Error>()
         });
     foreign.then(|| read_failed(source, digest, stream))

@@ -4,8 +4,9 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use vmroot_blob_cache::{LockName, write_file};
+use vmroot_cache::{LockName, PUBLISHED_MODE};
 use vmroot_model::{Descriptor, Digest, Platform, Reference};
+use vmroot_output::write_whole;
 use vmroot_transport::ImageSource;
 
 use crate::choose::{Chosen, Fallback, choose};
@@ -128,7 +129,7 @@ impl Store {
             }
             // Once it is replaced, no other thread takes it for damaged and removes it.
             let _lock = self.lock(&LockName::Blob(*digest), progress)?;
-            write_file(path, bytes)?;
+            write_whole(&path, PUBLISHED_MODE, bytes)?;
         }
         Ok(())
     }

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use vmroot_blob_cache::{LockName, Mode, write_file};
+use vmroot_cache::{LockName, Mode, PUBLISHED_MODE};
 use vmroot_model::{Descriptor, Digest, MediaType, Platform, Reference};
+use vmroot_output::write_whole;
 
 use crate::{Error, Result, Store};
 
@@ -108,8 +109,8 @@ impl Store {
         let raw = RawValue::from_string(body).expect("serde_json writes JSON");
         let sealed = Sealed { digest: Digest::of(raw.get().as_bytes()), record: &raw };
         let bytes = serde_json::to_vec(&sealed).expect("a record has no keys but strings");
-        write_file(copy_of(&path), &bytes)?;
-        write_file(&path, &bytes)?;
+        write_whole(&copy_of(&path), PUBLISHED_MODE, &bytes)?;
+        write_whole(&path, PUBLISHED_MODE, &bytes)?;
         Ok(())
     }
 
@@ -118,7 +119,7 @@ impl Store {
         for path in [path.clone(), copy_of(&path)] {
             match fs::remove_file(&path) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(vmroot_blob_cache::Error::Io { action: "remove", path, source }.into());
+                    return Err(vmroot_cache::Error::Io { action: "remove", path, source }.into());
                 }
                 _ => {}
             }
@@ -146,7 +147,7 @@ impl Store {
     /// The first copies' paths, also where only the second is there.
     fn record_paths(&self) -> Result<Vec<PathBuf>> {
         let directory = self.cache.layout().images();
-        let failed = |source| vmroot_blob_cache::Error::Io { action: "list", path: directory.clone(), source };
+        let failed = |source| vmroot_cache::Error::Io { action: "list", path: directory.clone(), source };
         let mut paths = Vec::new();
         for entry in fs::read_dir(&directory).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
@@ -184,7 +185,7 @@ impl Store {
     fn mend_record(&self, path: &Path) -> Result<Option<MendedCopy>> {
         let Some(_lock) = self.cache.try_lock(&LockName::Images, Mode::Exclusive)? else { return Ok(None) };
         let Copies::One { bytes, other, problem, .. } = read_copies(path)? else { return Ok(None) };
-        write_file(&other, &bytes)?;
+        write_whole(&other, PUBLISHED_MODE, &bytes)?;
         tracing::warn!(path = %other.display(), "mended an image record from its other copy");
         Ok(problem.map(|problem| MendedCopy { path: other, problem }))
     }
@@ -255,7 +256,7 @@ fn read_sealed(path: &Path) -> Result<Sealing> {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Sealing::Missing),
         Err(source) => {
-            return Err(vmroot_blob_cache::Error::Io { action: "read", path: path.to_owned(), source }.into());
+            return Err(vmroot_cache::Error::Io { action: "read", path: path.to_owned(), source }.into());
         }
     };
     Ok(match parse(&bytes) {

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use vmroot_blob_cache::{AtomicFile, LockName};
+use vmroot_cache::{LockName, PUBLISHED_MODE};
 use vmroot_container_fs::ContainerFs;
 use vmroot_layer_index::{Index, merge};
 use vmroot_model::{Digest, chain_ids};
+use vmroot_output::{TemporaryFile, directory_of};
 use vmroot_transport::ImageSource;
 
 use crate::layer::Layer;
@@ -41,9 +42,9 @@ impl Store {
         let rest = layers[count..].iter().map(|layer| self.ensure_layer(source, layer, report));
         let rest = rest.collect::<Result<Vec<Index>>>()?;
         let path = self.cache.layout().root_index(&target);
-        let file = AtomicFile::create(&path)?;
+        let file = TemporaryFile::create_in(directory_of(&path), 0o600)?;
         merge(base.as_ref(), &rest.iter().collect::<Vec<_>>(), &target, file.file())?;
-        file.commit()?;
+        file.publish(&path, Some(PUBLISHED_MODE))?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use rayon::ThreadPool;
-use vmroot_blob_cache::{Cache, Presence, Usage};
+use vmroot_cache::{Cache, Presence, Usage};
 use vmroot_compress::Limits;
 use vmroot_layer_index::BuildOptions;
 use vmroot_registry::Cancel;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use vmroot_blob_cache::{BlobFile, BlobWriter};
+use vmroot_cache::{BlobFile, BlobWriter};
 use vmroot_model::{Descriptor, Digest};
 use vmroot_registry::Cancel;
 use vmroot_transport::ImageSource;
@@ -87,7 +87,7 @@ pub(crate) fn read_failed(source: &dyn ImageSource, digest: &Digest, error: io::
         Ok(error) => return Error::Registry(*error),
         Err(inner) => inner,
     };
-    let inner = match inner.downcast::<vmroot_blob_cache::Error>() {
+    let inner = match inner.downcast::<vmroot_cache::Error>() {
         Ok(error) => return Error::Cache(*error),
         Err(inner) => inner,
     };

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use vmroot_blob_cache::Verdict;
+use vmroot_cache::Verdict;
 use vmroot_model::Digest;
 
 use crate::collect::Needed;
@@ -108,7 +108,7 @@ impl Check<'_> {
         let blobs: Vec<_> = store.cache.blobs()?.into_iter().filter(|blob| !blob.partial).collect();
         self.found.blobs = blobs.len() as u64;
         let verdicts = store.pool.install(|| {
-            let verify = |blob: &vmroot_blob_cache::BlobEntry| {
+            let verify = |blob: &vmroot_cache::BlobEntry| {
                 let verdict = store.cache.verify_while(&blob.digest, &|| store.options.cancel.going_on());
                 store.check_cancelled()?;
                 Ok((blob.digest, verdict?))
@@ -196,7 +196,7 @@ fn mended(path: &Path, problem: String, result: Result<()>, remedy: &str) -> Res
 fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(vmroot_blob_cache::Error::Io { action: "remove", path: path.to_owned(), source }.into())
+            Err(vmroot_cache::Error::Io { action: "remove", path: path.to_owned(), source }.into())
         }
         _ => Ok(()),
     }

@@ -117,6 +117,12 @@ fn after(entry: &BString) -> String {
     if entry.is_empty() { String::new() } else { format!(", entry {entry:?}") }
 }
 
+impl From<vmroot_output::Error> for Error {
+    fn from(error: vmroot_output::Error) -> Self {
+        Self::Io { path: error.path, source: error.source }
+    }
+}
+
 impl Error {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();

@@ -1,15 +1,14 @@
 //! A file that is there whole or not at all. Every output ends in [`OutputFile::commit`], which is where its bytes reach
 //! the disk, and where it is said if they do not.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use tempfile::{Builder, NamedTempFile};
 
-use crate::{Error, Result};
+use crate::{Error, Result, TemporaryFile, directory_of};
 
 /// A file that somebody will find under its name only once it is complete.
 ///
@@ -24,7 +23,7 @@ pub struct OutputFile {
 
 #[derive(Debug)]
 enum Destination {
-    Temporary(NamedTempFile),
+    Temporary(TemporaryFile),
     Direct(File),
 }
 
@@ -34,23 +33,27 @@ impl OutputFile {
     /// # Errors
     /// [`Error`]: the directory is missing or may not be written to, or `path` is a directory.
     pub fn create(path: &Path) -> Result<Self> {
-        let begin = || {
-            let path = match fs::canonicalize(path) {
-                Ok(target) => target,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
-                Err(error) => return Err(error),
-            };
-            let destination = match fs::metadata(&path) {
-                Ok(metadata) if !metadata.is_file() => {
-                    // What is written to a disk may be read once more; a pipe that could be read would wait for nobody.
-                    let is_disk = metadata.file_type().is_block_device();
-                    Destination::Direct(File::options().read(is_disk).write(true).open(&path)?)
-                }
-                _ => Destination::Temporary(temporary_for(&path)?),
-            };
-            Ok(Self { destination, path })
+        let path = match fs::canonicalize(path) {
+            Ok(target) => target,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+            Err(source) => return Err(Error { action: "write", path: path.to_owned(), source }),
         };
-        begin().map_err(Error::on("write", path))
+        let destination = match fs::metadata(&path) {
+            Ok(metadata) if !metadata.is_file() => {
+                // A disk that was written may be read once more; a pipe that is open for reading too would never break.
+                let is_disk = metadata.file_type().is_block_device();
+                let file = File::options().read(is_disk).write(true).open(&path);
+                Destination::Direct(file.map_err(Error::on("write", &path))?)
+            }
+            _ => {
+                Destination::Temporary(TemporaryFile::create_in(directory_of(&path), 0o666).map_err(|error| Error {
+                    action: "write",
+                    path: path.clone(),
+                    source: error.source,
+                })?)
+            }
+        };
+        Ok(Self { destination, path })
     }
 
     /// Writes to a file that is open, such as standard output; `name` is for messages.
@@ -61,7 +64,7 @@ impl OutputFile {
     /// The file itself, for writing at any position and for sharing blocks.
     pub fn file(&self) -> &File {
         match &self.destination {
-            Destination::Temporary(file) => file.as_file(),
+            Destination::Temporary(file) => file.file(),
             Destination::Direct(file) => file,
         }
     }
@@ -87,16 +90,10 @@ impl OutputFile {
     /// # Errors
     /// [`Error`] for what fsync(2) and rename(2) say: a bad or full disk or a quota may be noticed only here.
     pub fn commit(self) -> Result<()> {
-        let path = self.path;
-        let commit = || match self.destination {
-            Destination::Direct(file) => sync_existing(&file),
-            Destination::Temporary(file) => {
-                file.as_file().sync_all()?;
-                file.persist(&path).map_err(|error| error.error)?;
-                sync_directory_of(&path)
-            }
-        };
-        commit().map_err(Error::on("write", &path))
+        match self.destination {
+            Destination::Direct(file) => sync_existing(&file).map_err(Error::on("write", &self.path)),
+            Destination::Temporary(file) => file.publish(&self.path, None),
+        }
     }
 }
 
@@ -123,16 +120,4 @@ fn sync_existing(file: &File) -> io::Result<()> {
         Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::INVAL | Errno::OPNOTSUPP)) => Ok(()),
         result => result,
     }
-}
-
-fn temporary_for(path: &Path) -> io::Result<NamedTempFile> {
-    Builder::new().prefix(".tmp-").permissions(Permissions::from_mode(0o666)).tempfile_in(directory_of(path))
-}
-
-fn sync_directory_of(path: &Path) -> io::Result<()> {
-    File::open(directory_of(path))?.sync_all()
-}
-
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -6,17 +6,21 @@
 //! that its caller cancels. [`Omissions`] lists what a form left out of a root.
 
 pub mod beneath;
+mod block_writer;
 mod by_inode;
 mod copy;
 mod error;
 mod file;
+pub mod flock;
 mod holes;
 mod image_file;
 mod omissions;
 mod progress;
 mod runs;
+mod temporary;
 pub mod workers;
 
+pub use block_writer::BlockWriter;
 pub use by_inode::OmissionsByInode;
 pub use copy::Copier;
 pub use error::{Error, Result};
@@ -26,3 +30,4 @@ pub use image_file::ImageFile;
 pub use omissions::{Incomplete, LISTED_OMISSIONS, Omission, Omissions, Omitted, Why, named};
 pub use progress::{Cancelled, Counter, Hook, Meter, Progress};
 pub use runs::{Job, Jobs, MoveError, Run, Runs};
+pub use temporary::{TEMPORARY_PREFIX, TemporaryDirectory, TemporaryFile, directory_of, sync_directory, write_whole};

@@ -16,7 +16,6 @@ use crate::challenge::Challenge;
 use crate::http::Call;
 use crate::token::Token;
 use crate::{Credentials, Error, Result};
-
 use keyring::Keyring;
 pub(crate) use session::Session;
 

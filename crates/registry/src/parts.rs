@@ -19,7 +19,6 @@ use vmroot_model::{Descriptor, Reference};
 
 use crate::cancel::NOTICE;
 use crate::{Cancel, Client, Error, Result};
-
 use budget::Room;
 pub(crate) use budget::{Budget, Connection};
 

@@ -11,7 +11,6 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::{Error, Result};
-
 use named::Named;
 
 /// A configuration that trusts the system's authorities and those in `ca_files`.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use vmroot_blob_cache::Usage;
+use vmroot_cache::Usage;
 use vmroot_container_fs::ContainerFs;
 use vmroot_image_store::{
     Collected, Fallback, Found, Image, NoProgress, Progress, PullPolicy, PullRequest, Record, Removed, Store,

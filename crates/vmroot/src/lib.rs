@@ -40,7 +40,7 @@ pub use runtime::RuntimeConfig;
 pub use top::{Addition, OnTop, Replaced, Top, TopFiles, TopLayer, TopOptions, TopWarning};
 pub use validate::{validate_image_name, validate_tar};
 
-pub use vmroot_blob_cache::{Area, Usage};
+pub use vmroot_cache::{Area, Usage};
 pub use vmroot_compress::{Compression, Encoder, EncoderOptions, Limits, pipelined};
 pub use vmroot_container_fs::{
     ContainerFs, Contents, DirEntry, Error as RootError, Extent, ExtraLayer, InodeId, InodeKind, LayeredContainerFs,

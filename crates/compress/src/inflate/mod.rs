@@ -15,15 +15,14 @@ mod window;
 use std::fmt;
 use std::io::Read;
 
-use bits::Bits;
-use table::{END_OF_BLOCK, EXCEPTIONAL, LITERAL, SECOND_TABLE, Tables, second_index, value};
-use window::Window;
-
 use crate::Error;
 use crate::chunk::{Chunk, HISTORY};
 use crate::gzip::{corrupt, truncated};
 use crate::input::Input;
 use crate::stream::Progress;
+use bits::Bits;
+use table::{END_OF_BLOCK, EXCEPTIONAL, LITERAL, SECOND_TABLE, Tables, second_index, value};
+use window::Window;
 
 /// The result of what reads the input as well.
 type Result<T, E = Error> = std::result::Result<T, E>;

@@ -8,12 +8,12 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use vmroot_erofs::{ErofsCompression, ErofsOptions, Error, write_erofs};
+use vmroot_test_roots::Root;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::sample::noise;
 use vmroot_testkit::{arbitrary, skip};
 
 use super::fixture::{ABOVE_4_GIB, Mounted, above_4_gib, assert_above_4_gib, cannot_mount, listing, run};
-use vmroot_test_roots::Root;
 
 const BOTH: [ErofsCompression; 2] = [ErofsCompression::LZ4, ErofsCompression::ZSTD];
 

@@ -6,13 +6,13 @@ use std::os::unix::fs::MetadataExt;
 
 use vmroot_erofs::{ErofsOptions, Error, write_erofs};
 use vmroot_output::Omitted;
+use vmroot_test_roots::Root;
 use vmroot_testkit::layer::Entry;
 use vmroot_testkit::sample::noise;
 
 use super::fixture::{
     Mounted, above_4_gib, assert_above_4_gib, assert_same_as_model, cannot_mount, devices, image, listing, meta,
 };
-use vmroot_test_roots::Root;
 
 #[test]
 fn a_directory_of_100_000_entries() {

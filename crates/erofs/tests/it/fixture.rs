@@ -13,12 +13,11 @@ use rustix::mount::{
 };
 use tempfile::TempDir;
 use vmroot_erofs::{ErofsMeta, ErofsOptions, Result, write_erofs, write_erofs_meta};
+use vmroot_test_roots::Root;
 use vmroot_testkit::layer::Entry;
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
-
-use vmroot_test_roots::Root;
 
 /// Whether a test has to be skipped because images cannot be mounted here, or not from files.
 pub(super) fn cannot_mount() -> bool {

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use vmroot_erofs::{ErofsMeta, VmdkAccess};
+use vmroot_test_roots::Root;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
 
 use super::fixture::{cannot_mount, listing, meta, run};
-use vmroot_test_roots::Root;
 
 fn root() -> Root {
     Root::of(&[

@@ -1,12 +1,12 @@
 //! What the kernel reads is what the naive model says, for layers of every kind.
 
 use proptest::prelude::*;
+use vmroot_test_roots::Root;
 use vmroot_testkit::arbitrary;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::sample::{self, noise};
 
 use super::fixture::{assert_same_as_model, cannot_mount};
-use vmroot_test_roots::Root;
 
 #[test]
 fn everything_a_layer_can_hold() {

@@ -4,12 +4,12 @@ use std::fs::{self, File};
 
 use proptest::prelude::*;
 use vmroot_erofs::write_erofs_meta;
+use vmroot_test_roots::Root;
 use vmroot_testkit::arbitrary;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::sample::noise;
 
 use super::fixture::bytes_with;
-use vmroot_test_roots::Root;
 
 fn assert_same(layers: &[Layer]) {
     let (one, other) = (Root::of(layers), Root::of(layers));

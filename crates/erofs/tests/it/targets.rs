@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use vmroot_erofs::{ErofsOptions, Error, write_erofs, write_erofs_meta};
 use vmroot_output::Progress;
+use vmroot_test_roots::Root;
 use vmroot_testkit::disk::Disk;
 use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::mounted::loop_device;
 use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
 
 use super::fixture::{cannot_mount, image, listing};
-use vmroot_test_roots::Root;
-use vmroot_testkit::mounted::loop_device;
 
 fn large() -> Layer {
     Layer::new([

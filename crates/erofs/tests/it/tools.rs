@@ -4,12 +4,12 @@ use std::fs;
 use std::process::Command;
 
 use proptest::prelude::*;
+use vmroot_test_roots::Root;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::sample::noise;
 use vmroot_testkit::{arbitrary, skip};
 
 use super::fixture::{Mounted, cannot_mount, image, meta, run};
-use vmroot_test_roots::Root;
 
 fn layers() -> [Layer; 2] {
     let file = |number: u64| {

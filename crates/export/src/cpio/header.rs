@@ -3,9 +3,10 @@
 
 use std::io::Write;
 
+use vmroot_output::named;
+
 use crate::stream::Stream;
 use crate::{Error, Result};
-use vmroot_output::named;
 
 /// Names and data end on multiples of this many bytes.
 const ALIGNMENT: usize = 4;

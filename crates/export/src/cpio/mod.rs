@@ -15,13 +15,13 @@ use std::io::Write;
 
 use vmroot_compress::{Encoder, EncoderOptions};
 use vmroot_container_fs::{ContainerFs, InodeId, InodeKind, Stat, WalkEntry};
+use vmroot_output::{Counter, Hook, LastHoles, Meter, Omissions, Omitted, Why, named};
 
 use crate::error::going_on;
 use crate::root::total_bytes;
 use crate::stream::{Stream, copy_with_holes};
 use crate::{Error, Result};
 use header::Header;
-use vmroot_output::{Counter, Hook, LastHoles, Meter, Omissions, Omitted, Why, named};
 use writer::size_of_file;
 
 pub use writer::CpioWriter;

@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
+use vmroot_output::named;
+
 use super::header::{Header, finish, pad};
 use crate::stream::Stream;
 use crate::{Error, Result};
-use vmroot_output::named;
 
 const REGULAR: u32 = 0o100_000;
 const DIRECTORY: u32 = 0o040_000;

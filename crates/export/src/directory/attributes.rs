@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 use vmroot_container_fs::{InodeKind, Stat};
+use vmroot_output::Omitted;
 
 use super::acl;
 use super::export::Export;
 use super::made::Made;
 use super::rootless;
 use crate::{Error, Result};
-use vmroot_output::Omitted;
 
 /// What the kernel says to owners: no privilege, or an id that the user namespace does not have.
 const NO_OWNER: &[Errno] = &[Errno::PERM, Errno::INVAL, Errno::OVERFLOW];

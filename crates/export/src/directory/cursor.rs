@@ -3,9 +3,9 @@
 //! Entries are then made by one name each in such a directory, by calls that never follow a link in the last name.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use vmroot_output::beneath::open_below;
 
 use super::plan::{Plan, ROOT};
-use vmroot_output::beneath::open_below;
 
 /// Descriptors that a cursor holds at most.
 const OPEN: usize = 16;

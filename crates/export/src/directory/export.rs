@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, Mode, linkat, mkdirat};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 use vmroot_container_fs::{ContainerFs, InodeKind};
+use vmroot_output::{Copier, Meter, Omissions, Omitted, Why};
 
 use super::DirectoryOptions;
 use super::cursor::Cursor;
@@ -17,7 +18,6 @@ use super::made::Made;
 use super::maker::Maker;
 use super::plan::{Link, Node, Plan, ROOT};
 use crate::{Error, Result};
-use vmroot_output::{Copier, Meter, Omissions, Omitted, Why};
 
 /// Why a second name cannot be had: too many of them already, or none on this file system.
 const NO_LINK: &[Errno] = &[Errno::MLINK, Errno::PERM, Errno::OPNOTSUPP];

@@ -9,7 +9,6 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, Result};
 use vmroot_container_fs::Timestamp;
-
 use vmroot_output::beneath::by_descriptor;
 
 /// Seconds since 1970 of which nothing is lost: those that 31 bits can say, but for the last.

@@ -6,6 +6,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, makedev, mknodat, openat, symlinkat};
 use rustix::io::Errno;
 use vmroot_container_fs::{Extent, InodeKind, Stat};
+use vmroot_output::{Counter, LastHoles, Omitted};
 
 use super::cursor::Cursor;
 use super::export::Export;
@@ -13,7 +14,6 @@ use super::made::Made;
 use super::plan::Node;
 use crate::error::going_on;
 use crate::{Error, Result};
-use vmroot_output::{Counter, LastHoles, Omitted};
 
 /// Only for the exporter, until the mode of the image comes.
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);

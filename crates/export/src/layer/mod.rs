@@ -13,10 +13,10 @@ use std::path::Path;
 
 use vmroot_compress::{Encoder, EncoderOptions};
 use vmroot_container_fs::InodeKind;
+use vmroot_output::{Hook, Meter, Omissions, Omitted, Why, named};
 
 use crate::{Error, HostWalk, Result};
 use marks::Mark;
-use vmroot_output::{Hook, Meter, Omissions, Omitted, Why, named};
 
 pub use writer::LayerWriter;
 use writer::{OPAQUE, WHITEOUT};

@@ -5,11 +5,11 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use vmroot_container_fs::{InodeKind, Timestamp};
+use vmroot_output::{Counter, Holes, Meter, named};
 
 use crate::error::going_on;
 use crate::tar::{Archive, Attributes, EntryHeader};
 use crate::{Error, HostEntry, Result};
-use vmroot_output::{Counter, Holes, Meter, named};
 
 /// What the names of whiteouts begin with (OCI image-spec, layer.md, "Whiteouts").
 pub(super) const WHITEOUT: &[u8] = b".wh.";

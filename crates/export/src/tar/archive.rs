@@ -3,13 +3,14 @@
 use std::io::{self, Write};
 use std::ops::Range;
 
+use vmroot_output::{Counter, Holes};
+
 use super::BLOCK;
 use super::header::EntryHeader;
 use super::sparse::Map;
 use crate::Result;
 use crate::error::going_on;
 use crate::stream::{Stream, copy_with_holes};
-use vmroot_output::{Counter, Holes};
 
 /// A tar that is being written.
 pub(crate) struct Archive<W> {

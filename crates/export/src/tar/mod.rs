@@ -13,11 +13,11 @@ use std::io::Write;
 
 use vmroot_compress::{Encoder, EncoderOptions};
 use vmroot_container_fs::{ContainerFs, Extent, InodeKind, WalkEntry};
+use vmroot_output::{Counter, Hook, LastHoles, Meter, Omissions};
 
 use crate::error::going_on;
 use crate::root::total_bytes;
 use crate::{Error, Result};
-use vmroot_output::{Counter, Hook, LastHoles, Meter, Omissions};
 
 pub(crate) use archive::Archive;
 pub use header::Attributes;

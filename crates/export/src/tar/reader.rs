@@ -1,7 +1,6 @@
 //! What the reader of a tar understands, where that is less than a tar can say.
 
 use vmroot_container_fs::{ContainerFs, InodeKind, Timestamp, WalkEntry};
-
 use vmroot_output::{Omissions, Omitted, Why, named};
 
 /// Who will read a tar.

@@ -8,8 +8,9 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use super::BLOCK;
 use vmroot_output::Holes;
+
+use super::BLOCK;
 
 /// Zeros are left out of a file if at least this many bytes are saved: a sparse entry costs headers, and the
 /// understanding of simpler readers.

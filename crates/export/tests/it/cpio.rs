@@ -12,12 +12,12 @@ use vmroot_compress::{Compression, Decoder, EncoderOptions, Limits};
 use vmroot_container_fs::ContainerFs;
 use vmroot_export::{CpioOptions, CpioReport, CpioWriter, Error, export_compressed_cpio, export_cpio};
 use vmroot_output::{LISTED_OMISSIONS, Progress};
+use vmroot_test_roots::{Root, expected};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::{arbitrary, skip};
 
 use crate::forged::{with_size, with_sockets};
-use vmroot_test_roots::{Root, expected};
 
 fn export(fs: &ContainerFs) -> (Vec<u8>, CpioReport) {
     let (cpio, report) = export_cpio(fs, Vec::new(), &CpioOptions::default()).unwrap();

@@ -10,10 +10,9 @@ use vmroot_export::{
     DirectoryOptions, Error, PrebakedSources, TarOptions, export_directory, export_prebaked, export_tar,
 };
 use vmroot_output::OutputFile;
+use vmroot_test_roots::Root;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::skip;
-
-use vmroot_test_roots::Root;
 
 /// A file system of four megabytes, unmounted when dropped.
 struct SmallDisk(tempfile::TempDir);

@@ -10,11 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proptest::prelude::*;
 use vmroot_export::{DirectoryOptions, DirectoryReport, Error, export_directory};
 use vmroot_output::{Omissions, Omitted, Progress};
+use vmroot_test_roots::{Root, expected, look_at};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::{arbitrary, skip};
-
-use vmroot_test_roots::{Root, expected, look_at};
 
 fn export(root: &Root, target: &Path) -> DirectoryReport {
     let report = export_directory(&root.fs, target, &DirectoryOptions::default()).unwrap();

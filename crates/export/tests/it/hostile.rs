@@ -12,9 +12,8 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use vmroot_export::{DirectoryOptions, Error, TarOptions, export_directory, export_tar};
 use vmroot_output::Progress;
-use vmroot_testkit::layer::{Entry, Layer};
-
 use vmroot_test_roots::{Root, describe};
+use vmroot_testkit::layer::{Entry, Layer};
 
 /// Levels of directories, as many as no path can name.
 const LEVELS: usize = 4000;

@@ -13,11 +13,11 @@ use vmroot_export::{
     DirectoryOptions, Error, HostWalk, LayerOptions, LayerReport, Marks, export_directory, export_layer,
 };
 use vmroot_output::Progress;
+use vmroot_test_roots::{Root, describe};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::{arbitrary, skip};
 
 use crate::hostile::remove;
-use vmroot_test_roots::{Root, describe};
 
 fn scratch() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()

@@ -5,9 +5,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use vmroot_export::{Error, PrebakedSources, export_prebaked, open_prebaked};
-use vmroot_testkit::layer::{Entry, Layer};
-
 use vmroot_test_roots::{Root, describe, look_at};
+use vmroot_testkit::layer::{Entry, Layer};
 
 fn root() -> Root {
     Root::of(&[

@@ -1,13 +1,12 @@
 //! File systems that share blocks: a copy there costs no room.
 
 use vmroot_export::{DirectoryOptions, export_directory};
+use vmroot_test_roots::{Root, expected};
 use vmroot_testkit::disk::Disk;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
-
-use vmroot_test_roots::{Root, expected};
 
 /// The bytes of the file that is copied, and no multiple of a block.
 const FILE: usize = (48 << 20) + 123;

@@ -7,12 +7,12 @@ use std::process::Command;
 
 use vmroot_container_fs::ContainerFs;
 use vmroot_export::{TarOptions, export_tar};
+use vmroot_test_roots::{Root, describe, expected, look_at};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::skip;
 
 use crate::tar::gnu_tar;
-use vmroot_test_roots::{Root, describe, expected, look_at};
 
 const MEGABYTE: u64 = 1 << 20;
 

@@ -17,12 +17,11 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use tempfile::TempDir;
 use vmroot_export::{Error, Result, SquashfsCompression, SquashfsOptions, SquashfsReport, write_squashfs};
 use vmroot_output::{Omitted, Progress};
+use vmroot_test_roots::Root;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
-use vmroot_testkit::{arbitrary, skip};
-
-use vmroot_test_roots::Root;
 use vmroot_testkit::mounted::{Mounted, run};
+use vmroot_testkit::{arbitrary, skip};
 
 /// Takes next to no time.
 const FAST: SquashfsOptions<'_> = SquashfsOptions {

@@ -15,12 +15,12 @@ use vmroot_export::{
     DirectoryOptions, Error, TarOptions, TarReport, export_compressed_tar, export_directory, export_tar,
 };
 use vmroot_output::{Omitted, Progress};
+use vmroot_test_roots::{Root, describe, expected, look_at};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::{arbitrary, skip};
 
 use crate::forged::with_sockets;
-use vmroot_test_roots::{Root, describe, expected, look_at};
 
 fn export(fs: &ContainerFs) -> (Vec<u8>, TarReport) {
     let (tar, report) = export_tar(fs, Vec::new(), &TarOptions::default()).unwrap();

@@ -10,10 +10,9 @@ use rustix::io::Errno;
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use vmroot_export::{DirectoryOptions, DirectoryReport, OVERRIDE_STAT, export_directory};
 use vmroot_output::Omitted;
+use vmroot_test_roots::{Root, look_at};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::skip;
-
-use vmroot_test_roots::{Root, look_at};
 
 const NOBODY: u32 = 65_534;
 

@@ -7,11 +7,10 @@ use std::process::Command;
 use tempfile::TempDir;
 use vmroot_container_fs::ContainerFs;
 use vmroot_ext4::{Ext4Options, Ext4Report, Result, write_ext4};
+use vmroot_test_roots::Root;
 use vmroot_testkit::layer::Layer;
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::model::Tree;
-
-use vmroot_test_roots::Root;
 use vmroot_testkit::mounted::{Mounted, run};
 
 /// The root of these layers, in memory if possible: published indexes are synced, and a property test makes a thousand.

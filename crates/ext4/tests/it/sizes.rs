@@ -6,10 +6,10 @@ use std::process::Command;
 use vmroot_ext4::{Error, Ext4Options, write_ext4};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
+use vmroot_testkit::mounted::{loop_device, run};
 use vmroot_testkit::skip;
 
 use super::image::{Image, expected, needs_e2fsprogs, root_of};
-use vmroot_testkit::mounted::{loop_device, run};
 
 fn layers() -> [Layer; 1] {
     [Layer::new((0..300).map(|number| Entry::file(format!("{}/{number}", number % 7), vec![1; number * 100])))]

@@ -6,10 +6,10 @@ use std::process::Command;
 use vmroot_ext4::{Error, Ext4Options};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
+use vmroot_testkit::mounted::run;
 use vmroot_testkit::skip;
 
 use super::image::{Image, expected, needs_e2fsprogs, root_of};
-use vmroot_testkit::mounted::run;
 
 /// The image is sound, and the kernel reads from it what the model says.
 fn same(layers: &[Layer]) -> Option<Image> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use rayon::prelude::*;
-use vmroot_blob_cache::LockName;
+use vmroot_cache::LockName;
 use vmroot_layer_index::{Index, verify_contents_while};
 use vmroot_model::Digest;
 

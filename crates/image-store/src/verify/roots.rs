@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use vmroot_blob_cache::LockName;
+use vmroot_cache::LockName;
 use vmroot_layer_index::Index;
 use vmroot_model::Digest;
 

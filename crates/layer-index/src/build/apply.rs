@@ -4,7 +4,7 @@ use std::io::BufRead;
 use std::path::Path;
 
 use bstr::{BStr, ByteSlice};
-use tempfile::NamedTempFile;
+use vmroot_output::TemporaryFile;
 
 use super::contents::ContentsWriter;
 use super::markers::Markers;
@@ -24,7 +24,7 @@ pub(super) struct Applier {
     pub(super) tree: Tree,
     markers: Markers,
     pub(super) contents: ContentsWriter,
-    pub(super) contents_file: NamedTempFile,
+    pub(super) contents_file: TemporaryFile,
     /// Hard links whose target the layer had not named when they came.
     open_links: Vec<u32>,
     entries: u32,
@@ -36,13 +36,13 @@ pub(super) struct Applier {
 impl Applier {
     pub(super) fn new(directory: &Path, options: &BuildOptions) -> Result<Self> {
         let contents_file = finish::temporary(directory)?;
-        let file = contents_file.reopen().map_err(Error::io(contents_file.path()))?;
+        let file = contents_file.file().try_clone().map_err(Error::io(contents_file.path()))?;
         let max_expanded = options.max_expanded.min(MAX_EXPANDED);
         let max_entries = options.max_entries.min(NO_INODE >> 1);
         Ok(Self {
             tree: Tree::new(),
             markers: Markers::default(),
-            contents: ContentsWriter::new(file, contents_file.path()),
+            contents: ContentsWriter::new(file, contents_file.path())?,
             contents_file,
             open_links: Vec::new(),
             entries: 0,

@@ -1,12 +1,11 @@
 //! From the tree of a layer to its two files, and their publication.
 
-use std::fs::{self, File, Permissions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tempfile::{Builder, NamedTempFile, TempPath};
 use vmroot_model::Digest;
+use vmroot_output::{TemporaryFile, sync_directory};
 
 use super::apply::Applier;
 use super::numbering::Numbering;
@@ -16,11 +15,11 @@ use crate::open::ContentsFile;
 use crate::write::IndexWriter;
 use crate::{Error, Result};
 
-/// Temporary files of builders begin so; what a crash leaves behind is found by it.
-pub(crate) const TEMPORARY: &str = ".tmp-";
+/// Nobody writes to the files of a layer again.
+const PUBLISHED_MODE: u32 = 0o444;
 
-pub(super) fn temporary(directory: &Path) -> Result<NamedTempFile> {
-    Builder::new().prefix(TEMPORARY).tempfile_in(directory).map_err(Error::io(directory))
+pub(super) fn temporary(directory: &Path) -> Result<TemporaryFile> {
+    Ok(TemporaryFile::create_in(directory, 0o600)?)
 }
 
 /// The two files of a layer, complete and under temporary names.
@@ -37,8 +36,8 @@ pub struct BuiltLayer {
     /// The length of `.contents` in bytes, holes included.
     pub contents_length: u64,
     directory: PathBuf,
-    index: TempPath,
-    contents: TempPath,
+    index: TemporaryFile,
+    contents: TemporaryFile,
 }
 
 impl BuiltLayer {
@@ -49,10 +48,11 @@ impl BuiltLayer {
     /// # Errors
     /// [`Error::Io`] when the file system refuses.
     pub fn publish(self) -> Result<PathBuf> {
+        self.index.sync(Some(PUBLISHED_MODE))?;
+        self.contents.sync(Some(PUBLISHED_MODE))?;
         let directory = self.directory.clone();
-        let index = self.name(&|file| file.sync_all())?;
-        let sync = |directory: &Path| File::open(directory)?.sync_all();
-        sync(&directory).map_err(Error::io(&directory))?;
+        let index = self.rename()?;
+        sync_directory(&directory)?;
         Ok(index)
     }
 
@@ -61,25 +61,18 @@ impl BuiltLayer {
     /// # Errors
     /// As [`Self::publish`].
     pub fn publish_unsynced(self) -> Result<PathBuf> {
-        self.name(&|_| Ok(()))
+        self.index.set_mode(Some(PUBLISHED_MODE))?;
+        self.contents.set_mode(Some(PUBLISHED_MODE))?;
+        self.rename()
     }
 
-    fn name(self, settle: &dyn Fn(&File) -> io::Result<()>) -> Result<PathBuf> {
+    fn rename(self) -> Result<PathBuf> {
         let hex = self.diff_id.hex();
         let index = self.directory.join(format!("{hex}.idx"));
-        publish_file(self.contents, &self.directory.join(format!("{hex}.contents")), settle)?;
-        publish_file(self.index, &index, settle)?;
+        self.contents.rename(&self.directory.join(format!("{hex}.contents")))?;
+        self.index.rename(&index)?;
         Ok(index)
     }
-}
-
-fn publish_file(from: TempPath, to: &Path, settle: &dyn Fn(&File) -> io::Result<()>) -> Result<()> {
-    let publish = |from: &Path| -> io::Result<()> {
-        fs::set_permissions(from, Permissions::from_mode(0o444))?;
-        settle(&File::open(from)?)
-    };
-    publish(&from).map_err(Error::io(&*from))?;
-    from.persist(to).map_err(|error| Error::Io { path: to.to_owned(), source: error.error })
 }
 
 /// Writes the index of a layer that was read to its end.
@@ -91,15 +84,15 @@ pub(super) fn finish(mut applier: Applier, directory: &Path, diff_id: Digest, ta
 
     let index = temporary(directory)?;
     let file = ContentsFile { diff_id, length: contents_length };
-    let index_length = write(&tree, &file, index.as_file()).map_err(Error::io(index.path()))?;
+    let index_length = write(&tree, &file, index.file()).map_err(Error::io(index.path()))?;
     Ok(BuiltLayer {
         diff_id,
         tar_length,
         index_length,
         contents_length,
         directory: directory.to_owned(),
-        index: index.into_temp_path(),
-        contents: contents_file.into_temp_path(),
+        index,
+        contents: contents_file,
     })
 }
 

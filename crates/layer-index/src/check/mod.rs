@@ -8,6 +8,8 @@ mod dirents;
 mod inodes;
 mod sections;
 
+use std::ops::Range;
+
 use vmroot_model::{Algorithm, Digest};
 use zerocopy::FromBytes;
 
@@ -16,7 +18,6 @@ use crate::format::{
     MAX_XATTR_VALUE, SECTIONS, SHA256, SHA512, Section, XattrRecord, XattrSetRecord,
 };
 use crate::open::ContentsFile;
-use std::ops::Range;
 
 /// An index that passed, taken apart.
 pub(crate) struct Shape {

@@ -1,6 +1,7 @@
 //! Random stacks of layers against the naive model: the same root, or an error where the model has one.
 
 use proptest::prelude::*;
+use vmroot_layer_index::{Index, InodeId, Result};
 use vmroot_testkit::arbitrary;
 use vmroot_testkit::error::{Error, Reason};
 use vmroot_testkit::layer::{Encoding, Entry, Layer, WHITEOUT_PREFIX};
@@ -8,7 +9,6 @@ use vmroot_testkit::listing::Listing;
 use vmroot_testkit::model::Tree;
 
 use crate::stack::Stack;
-use vmroot_layer_index::{Index, InodeId, Result};
 
 fn build_and_merge(layers: &[Layer], encoding: &Encoding) -> Result<(Stack, Index)> {
     let tars: Vec<_> = layers.iter().map(|layer| layer.to_tar(encoding)).collect();

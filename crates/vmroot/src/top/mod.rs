@@ -11,11 +11,10 @@ mod warning;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use vmroot_blob_cache::TemporaryDirectory;
 use vmroot_container_fs::{ContainerFs, ExtraLayer, LayeredContainerFs};
 use vmroot_layer_index::{BuildOptions, BuiltLayer, Index};
 use vmroot_model::Digest;
-use vmroot_output::Omissions;
+use vmroot_output::{Omissions, TemporaryDirectory};
 
 use crate::{Cancel, Client, Error, Limits, Result};
 

@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
-use vmroot_blob_cache::{Verdict, write_file};
+use vmroot_cache::{PUBLISHED_MODE, Verdict};
 use vmroot_model::Digest;
+use vmroot_output::write_whole;
 
 use crate::{bytes, claim, open};
 
@@ -59,7 +60,7 @@ fn a_full_disk_is_named_and_harms_nothing() {
     drop(writer);
 
     let record = cache.layout().image_record(&digest);
-    let error = write_file(&record, &small).unwrap_err();
+    let error = vmroot_cache::Error::from(write_whole(&record, PUBLISHED_MODE, &small).unwrap_err());
     assert!(error.is_full_disk(), "{error}");
     assert!(!record.exists());
 

@@ -79,6 +79,12 @@ pub enum Error {
     },
 }
 
+impl From<vmroot_output::Error> for Error {
+    fn from(vmroot_output::Error { action, path, source }: vmroot_output::Error) -> Self {
+        Self::Io { action, path, source }
+    }
+}
+
 impl Error {
     /// For `map_err`: adds what was done, and to which file, to what the system said.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {

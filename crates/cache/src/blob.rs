@@ -1,18 +1,18 @@
 //! Blobs: bytes that were checked against their digest when they came in.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use vmroot_model::{Algorithm, Digest, Hasher};
+use vmroot_output::flock::Mode;
+use vmroot_output::{BlockWriter, directory_of, sync_directory};
 
-use crate::atomic::publish;
-use crate::cache::{Cache, file_length, names, remove_file, sync_directory};
-use crate::lock::{Lock, LockName, Mode, Waiting};
-use crate::sink::Sink;
-use crate::{Error, Result};
+use crate::cache::{Cache, file_length, names, remove_file};
+use crate::lock::{Lock, LockName, Waiting};
+use crate::{Error, PUBLISHED_MODE, Result};
 
 /// How many bytes to hash at a time.
 const READ_SIZE: usize = 1 << 20;
@@ -46,7 +46,8 @@ pub struct BlobWriter {
     kept: u64,
     partial: PathBuf,
     target: PathBuf,
-    sink: Sink,
+    writer: BlockWriter,
+    hasher: Hasher,
     _lock: Lock,
 }
 
@@ -111,9 +112,9 @@ impl Cache {
             remove_file(&blob.path)?;
         }
         let partial = self.layout().partial(digest);
-        let (kept, sink) = resume(&partial, digest.algorithm(), size)?;
+        let (kept, writer, hasher) = resume(&partial, digest.algorithm(), size)?;
         let target = self.layout().blob(digest);
-        let writer = BlobWriter { digest: *digest, size, kept, partial, target, sink, _lock: lock };
+        let writer = BlobWriter { digest: *digest, size, kept, partial, target, writer, hasher, _lock: lock };
         Ok(Claim::Absent(Box::new(writer)))
     }
 
@@ -216,12 +217,12 @@ impl BlobWriter {
 
     /// Where the next byte goes: how many bytes there are.
     pub fn offset(&self) -> u64 {
-        self.sink.len()
+        self.writer.position()
     }
 
     /// Whether all bytes are there, so that only [`BlobWriter::commit`] is left to call.
     pub fn is_complete(&self) -> bool {
-        self.sink.len() == self.size
+        self.writer.position() == self.size
     }
 
     /// Reads the bytes that an earlier writer left, from the first to where this writer began.
@@ -240,11 +241,11 @@ impl BlobWriter {
     /// # Errors
     /// [`Error::Io`] where the file cannot be truncated.
     pub fn restart(&mut self) -> Result<()> {
-        let mut file = self.sink.file().try_clone().map_err(Error::io("open", &self.partial))?;
-        let emptied = file.set_len(0).and_then(|()| file.rewind());
-        emptied.map_err(Error::io("truncate", &self.partial))?;
+        let file = self.writer.file().try_clone().map_err(Error::io("open", &self.partial))?;
+        let emptied = file.set_len(0).and_then(|()| BlockWriter::new(file, &self.partial, 0));
+        self.writer = emptied.map_err(Error::io("truncate", &self.partial))?;
+        self.hasher = Hasher::new(self.digest.algorithm());
         self.kept = 0;
-        self.sink = Sink::new(file, Some(self.digest.algorithm()));
         Ok(())
     }
 
@@ -254,10 +255,12 @@ impl BlobWriter {
     /// [`Error::TooLong`] where they would make the blob longer than its size: then none of them is written;
     /// [`Error::Io`] where the disk is full or bad.
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        if bytes.len() as u64 > self.size - self.sink.len() {
+        if bytes.len() as u64 > self.size - self.writer.position() {
             return Err(Error::TooLong { digest: self.digest, size: self.size, path: self.partial.clone() });
         }
-        self.sink.write_all(bytes).map_err(Error::io("write", &self.partial))
+        self.writer.append(bytes).map_err(Error::io("write", &self.partial))?;
+        self.hasher.update(bytes);
+        Ok(())
     }
 
     /// Checks size and digest, syncs, and gives the blob its name.
@@ -266,17 +269,17 @@ impl BlobWriter {
     /// [`Error::TooShort`] if bytes are missing: what is there is kept; [`Error::DigestMismatch`] if they are others than
     /// the digest names: they are removed; [`Error::Io`] where the file cannot be synced or renamed: it is kept.
     pub fn commit(mut self) -> Result<BlobFile> {
-        self.sink.settle().map_err(Error::io("write", &self.partial))?;
+        self.writer.flush().map_err(Error::io("write", &self.partial))?;
         let (digest, size, path) = (self.digest, self.size, self.partial.clone());
         if !self.is_complete() {
             return Err(Error::TooShort { digest, size, actual: self.offset(), path });
         }
-        let actual = self.sink.digest().expect("the sink of a blob writer hashes");
+        let actual = self.hasher.clone().finish();
         if actual != digest {
             remove_file(&path)?;
             return Err(Error::DigestMismatch { digest, actual, path });
         }
-        publish(self.sink.file(), &path, &self.target)?;
+        publish(self.writer.file(), &path, &self.target)?;
         Ok(BlobFile { path: self.target.clone(), len: size })
     }
 }
@@ -299,17 +302,18 @@ impl Write for BlobWriter {
     }
 }
 
-/// Opens what there is of a blob, cut to `size`, and hashes it. Returns its length and a sink that goes on behind it.
-fn resume(partial: &Path, algorithm: Algorithm, size: u64) -> Result<(u64, Sink)> {
-    let mut file = open_partial(partial)?;
+/// Opens what there is of a blob, cut to `size`, and hashes it. Returns its length, and a writer and a hasher that go on
+/// behind it.
+fn resume(partial: &Path, algorithm: Algorithm, size: u64) -> Result<(u64, BlockWriter, Hasher)> {
+    let file = open_partial(partial)?;
     let read = |error| Error::io("read", partial)(error);
     if file.metadata().map_err(read)?.len() > size {
         file.set_len(size).map_err(Error::io("truncate", partial))?;
     }
     let mut hasher = Hasher::new(algorithm);
     let len = hash_all(&file, &mut hasher).map_err(read)?;
-    file.seek(SeekFrom::Start(len)).map_err(read)?;
-    Ok((len, Sink::resumed(file, partial, len, hasher)))
+    let writer = BlockWriter::new(file, partial, len).map_err(read)?;
+    Ok((len, writer, hasher))
 }
 
 fn open_partial(partial: &Path) -> Result<File> {
@@ -357,10 +361,18 @@ fn hash_while(
 impl Drop for BlobWriter {
     fn drop(&mut self) {
         // Nobody is left to tell when this fails: what is missing is fetched again.
-        let _ = self.sink.settle();
+        let _ = self.writer.flush();
         // The lock is still held. After a commit there is no such file; a file that stays is swept later.
-        if self.sink.len() == 0 {
+        if self.writer.position() == 0 {
             let _ = remove_file(&self.partial);
         }
     }
+}
+
+/// Makes `file`, which is at `from`, durable and read-only, and moves it to `to` in the same directory.
+fn publish(file: &File, from: &Path, to: &Path) -> Result<()> {
+    file.set_permissions(Permissions::from_mode(PUBLISHED_MODE)).map_err(Error::io("set the mode of", from))?;
+    file.sync_all().map_err(Error::io("sync", from))?;
+    std::fs::rename(from, to).map_err(Error::io("rename to", to))?;
+    Ok(sync_directory(directory_of(to))?)
 }

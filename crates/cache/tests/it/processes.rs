@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use vmroot_blob_cache::{Claim, LockName, Mode, Verdict, patiently};
+use vmroot_cache::{Claim, LockName, Mode, Verdict, patiently};
 use vmroot_model::Digest;
 
 use crate::{bytes, open};

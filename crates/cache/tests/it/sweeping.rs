@@ -3,8 +3,9 @@
 use std::fs;
 use std::io::Write;
 
-use vmroot_blob_cache::{AtomicFile, Cache, LockName, Mode, Swept, TemporaryDirectory};
+use vmroot_cache::{Cache, LockName, Mode, Swept};
 use vmroot_model::Digest;
+use vmroot_output::{TemporaryDirectory, TemporaryFile};
 
 use crate::{bytes, claim, open};
 
@@ -17,17 +18,17 @@ fn temporary_files_of_the_dead_are_removed_and_those_of_the_living_stay() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(directory.path());
     let target = cache.layout().image_record(&Digest::of(b"record"));
-    let mut living = AtomicFile::create(&target).unwrap();
+    let mut living = TemporaryFile::create_in(target.parent().unwrap(), 0o600).unwrap();
     living.write_all(b"on its way").unwrap();
     fs::write(cache.layout().layers().join(".tmp-99-1"), bytes(1, 1_000)).unwrap();
-    fs::write(cache.layout().roots().join(".tmpAbCdEf"), bytes(1, 234)).unwrap();
+    fs::write(cache.layout().roots().join(".tmp-AbCdEf"), bytes(1, 234)).unwrap();
     fs::write(cache.layout().roots().join("kept.idx"), b"kept").unwrap();
     fs::create_dir(directory.path().join(".tmp-top-1")).unwrap();
     fs::write(directory.path().join(".tmp-top-1/one.contents"), bytes(1, 4_096)).unwrap();
     assert_eq!(cache.sweep().unwrap(), Swept { files: 3, bytes: 5_330 });
     assert_eq!(cache.sweep().unwrap(), Swept::default());
     assert!(!directory.path().join(".tmp-top-1").exists());
-    living.commit().unwrap();
+    living.publish(&target, None).unwrap();
     assert_eq!(fs::read(target).unwrap(), b"on its way");
     assert_eq!(cache.usage().unwrap().roots.files, 1);
 }

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use vmroot_output::TEMPORARY_PREFIX;
+
 use crate::cache::{Cache, file_length, names};
-use crate::layout::TEMPORARY_PREFIX;
 use crate::lock::{lock_abandoned, unlink_unless_locked};
 use crate::{Error, Lock, LockName, Mode, Result};
 

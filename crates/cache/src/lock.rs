@@ -3,15 +3,16 @@
 //! A lock file may be unlinked while nobody holds its lock, and is made again by whoever wants it next. So a lock counts
 //! only if, once it is held, the file that was locked is still the one with that name.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use vmroot_model::Digest;
+use vmroot_output::flock::{Mode, is_at, try_flock};
 
 use crate::{Error, Result};
 
@@ -33,15 +34,6 @@ pub enum LockName {
     Layer(Digest),
     /// A blob, held exclusively while it is fetched or removed.
     Blob(Digest),
-}
-
-/// Whether others may hold a lock at the same time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Any number may hold it at once.
-    Shared,
-    /// One alone may hold it.
-    Exclusive,
 }
 
 /// Called with the path of a lock that another process or thread holds, before each pause of at most 100 ms.
@@ -110,29 +102,6 @@ pub(crate) fn lock_abandoned(path: &Path) -> Result<Option<File>> {
     };
     let locked = try_flock(&file, Mode::Exclusive).map_err(Error::io("lock", path))? && is_at(&file, path)?;
     Ok(locked.then_some(file))
-}
-
-/// Takes the flock(2) of a file if it is free in this mode.
-pub(crate) fn try_flock(file: &File, mode: Mode) -> io::Result<bool> {
-    let attempt = match mode {
-        Mode::Shared => file.try_lock_shared(),
-        Mode::Exclusive => file.try_lock(),
-    };
-    match attempt {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
-}
-
-/// Whether `file` is the one that `path` names now.
-pub(crate) fn is_at(file: &File, path: &Path) -> Result<bool> {
-    let held = file.metadata().map_err(Error::io("stat", path))?;
-    match std::fs::symlink_metadata(path) {
-        Ok(named) => Ok((held.dev(), held.ino()) == (named.dev(), named.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(Error::Io { action: "stat", path: path.to_owned(), source }),
-    }
 }
 
 fn open(path: &Path) -> Result<File> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use vmroot_blob_cache::{BlobEntry, Claim, Error, LockName, Mode, Verdict, patiently};
+use vmroot_cache::{BlobEntry, Claim, Error, LockName, Mode, Verdict, patiently};
 use vmroot_model::{Algorithm, Digest, Hasher};
 
 use crate::{bytes, claim, open};

@@ -8,7 +8,7 @@ mod sweeping;
 
 use std::path::Path;
 
-use vmroot_blob_cache::{BlobWriter, Cache, Claim, patiently};
+use vmroot_cache::{BlobWriter, Cache, Claim, patiently};
 use vmroot_model::Digest;
 
 /// Bytes that differ from one seed to the next, and from one offset to the next.

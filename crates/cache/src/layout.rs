@@ -6,9 +6,6 @@ use vmroot_model::{Algorithm, Digest};
 
 use crate::LockName;
 
-/// How the name of every temporary file starts. Such files belong to a process that is writing them, or to nobody.
-pub const TEMPORARY_PREFIX: &str = ".tmp";
-
 /// The version of the index format that is part of the paths of layers and roots.
 const INDEX_VERSION: &str = "v1";
 

@@ -5,9 +5,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use vmroot_output::flock::Mode;
+
 use crate::Result;
 use crate::cache::Cache;
-use crate::lock::{Lock, LockName, Mode, Waiting, patiently};
+use crate::lock::{Lock, LockName, Waiting, patiently};
 
 /// A user of a cache. While it is alive, no other user removes anything from the cache.
 #[derive(Debug)]

@@ -74,7 +74,7 @@ impl Area {
 
 fn measure(directory: &Path, whole: &mut Area, unfinished: &mut Area) -> Result<()> {
     for name in names(directory)? {
-        let growing = name.starts_with(crate::TEMPORARY_PREFIX) || name.ends_with(".partial");
+        let growing = name.starts_with(vmroot_output::TEMPORARY_PREFIX) || name.ends_with(".partial");
         let area = if growing { &mut *unfinished } else { &mut *whole };
         area.add(&directory.join(name))?;
     }

@@ -15,25 +15,24 @@
 //! `Layer`, `Blob`. One that holds a lock shared may also wait for more of its rank, shared. So nobody waits in a circle.
 //! `docs/formats/cache.md` has the paths and the rules for others who read or write a cache.
 
-mod atomic;
 mod blob;
 mod cache;
 mod error;
 mod layout;
 mod lock;
 mod presence;
-mod sink;
 mod sweep;
-mod temporary;
 mod usage;
 
-pub use atomic::{AtomicFile, Written, write_file};
 pub use blob::{BlobEntry, BlobFile, BlobWriter, Claim, Verdict};
 pub use cache::Cache;
 pub use error::{Error, Result};
-pub use layout::{Layout, TEMPORARY_PREFIX};
-pub use lock::{Lock, LockName, Mode, Waiting, patiently};
+pub use layout::Layout;
+pub use lock::{Lock, LockName, Waiting, patiently};
+pub use vmroot_output::flock::Mode;
+
+/// The permission bits of everything in a cache: nobody writes to it again.
+pub const PUBLISHED_MODE: u32 = 0o444;
 pub use presence::Presence;
 pub use sweep::Swept;
-pub use temporary::TemporaryDirectory;
 pub use usage::{Area, Usage};

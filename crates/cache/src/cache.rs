@@ -5,7 +5,9 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::lock::{Lock, LockName, Mode, Waiting};
+use vmroot_output::flock::Mode;
+
+use crate::lock::{Lock, LockName, Waiting};
 use crate::{Error, Layout, Result};
 
 /// A cache directory. Cheap to clone; any number of threads and processes may have it open.
@@ -48,12 +50,6 @@ impl Cache {
     pub fn try_lock(&self, name: &LockName, mode: Mode) -> Result<Option<Lock>> {
         Lock::attempt(&self.layout.lock(name), mode)
     }
-}
-
-/// Makes the renames and removals in a directory durable.
-pub(crate) fn sync_directory(directory: &Path) -> Result<()> {
-    let synced = fs::File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(Error::io("sync the directory", directory))
 }
 
 /// The names in a directory, sorted. Names that are not UTF-8 are none of the cache's and left out.

@@ -5,8 +5,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use vmroot_blob_cache::{AtomicFile, Cache, Claim, LockName, Mode, Swept, Verdict, patiently};
-use vmroot_model::{Algorithm, Digest};
+use vmroot_cache::{Cache, Claim, LockName, Mode, PUBLISHED_MODE, Swept, Verdict, patiently};
+use vmroot_model::Digest;
+use vmroot_output::TemporaryFile;
 
 use crate::processes::{in_child, spawn};
 use crate::{bytes, open};
@@ -43,11 +44,12 @@ fn fetch(cache: &Cache, seed: u64) {
         }
         writer.commit().unwrap();
     }
-    let mut record = AtomicFile::hashing(cache.layout().image_record(&digest), Algorithm::Sha256).unwrap();
+    let path = cache.layout().image_record(&digest);
+    let mut record = TemporaryFile::create_in(path.parent().unwrap(), 0o600).unwrap();
     for piece in content.chunks(4_096) {
         record.write_all(piece).unwrap();
     }
-    assert_eq!(record.commit().unwrap().digest, Some(digest));
+    record.publish(&path, Some(PUBLISHED_MODE)).unwrap();
 }
 
 #[test]
