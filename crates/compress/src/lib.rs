@@ -3,6 +3,8 @@
 //! [`Decoder`] decodes on the caller's thread; [`pipelined`] decodes on a thread of its own and hands over whole buffers,
 //! so that hashing and indexing run beside it. Both recognise the compression by its first bytes. [`Encoder`] writes.
 
+mod ahead;
+mod budget;
 mod bzip2;
 mod chunk;
 mod compression;
@@ -13,7 +15,9 @@ mod gzip;
 mod inflate;
 mod input;
 mod limits;
+mod pieces;
 mod pipeline;
+mod speculation;
 mod stream;
 mod xz;
 mod zstd;
@@ -23,4 +27,4 @@ pub use decoder::Decoder;
 pub use encoder::{Encoder, EncoderOptions};
 pub use error::{Error, Result};
 pub use limits::Limits;
-pub use pipeline::{ChunkReader, pipelined};
+pub use pipeline::{ChunkReader, pipelined, pipelined_on};

@@ -2,10 +2,14 @@
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use crate::ahead::Supply;
+use crate::budget::Budget;
 use crate::chunk::Chunk;
+use crate::speculation::{Sizes, Speculation};
 use crate::stream::Stream;
 use crate::{Error, Limits, Result};
 
@@ -17,12 +21,32 @@ const DEPTH: usize = 4;
 
 /// Decodes `reader`, of any [`Compression`](crate::Compression), on a thread of its own.
 ///
+/// Where the machine has four cores or more and few streams are decoded, more threads work on a large gzip stream: one reads,
+/// others decode parts before it is their turn. The output is the same.
+///
 /// A thread that cannot be started is an error of the first read.
 pub fn pipelined<R: Read + Send + 'static>(reader: R, limits: &Limits) -> ChunkReader<R> {
+    spread(reader, limits, Budget::of_process(), Sizes::NORMAL)
+}
+
+/// [`pipelined`], as if the machine had so many cores and no other stream were decoded.
+///
+/// This is for measurements.
+pub fn pipelined_on<R: Read + Send + 'static>(reader: R, limits: &Limits, cores: usize) -> ChunkReader<R> {
+    spread(reader, limits, Budget::new(cores), Sizes::NORMAL)
+}
+
+pub(crate) fn spread<R: Read + Send + 'static>(
+    reader: R,
+    limits: &Limits,
+    budget: Arc<Budget>,
+    sizes: Sizes,
+) -> ChunkReader<R> {
     let limits = *limits;
     let (send, chunks) = sync_channel(DEPTH);
     let (recycle, recycled) = channel();
-    let spawned = thread::Builder::new().name("decode".into()).spawn(move || decode(reader, &limits, &send, &recycled));
+    let decode = move || decode(reader, &limits, Speculation::new(budget.share(), sizes), &send, &recycled);
+    let spawned = thread::Builder::new().name("decode".into()).spawn(decode);
     let source = match spawned {
         Ok(thread) => Source::Running { chunks, recycle, thread },
         Err(error) => Source::Failing(Error::Thread(error)),
@@ -31,13 +55,14 @@ pub fn pipelined<R: Read + Send + 'static>(reader: R, limits: &Limits) -> ChunkR
 }
 
 /// What runs on the thread: gives the reader back if all of it was decoded.
-fn decode<R: Read>(
+fn decode<R: Read + Send + 'static>(
     reader: R,
     limits: &Limits,
+    mut pieces: Speculation,
     chunks: &SyncSender<Result<Chunk>>,
     recycled: &Receiver<Chunk>,
 ) -> Option<R> {
-    let mut stream = match Stream::open(reader, limits) {
+    let mut stream = match Stream::open(Supply::new(reader), limits, CAPACITY) {
         Ok(stream) => stream,
         Err(error) => {
             // Nobody to tell when the other end is gone.
@@ -47,8 +72,8 @@ fn decode<R: Read>(
     };
     loop {
         let mut chunk = recycled.try_recv().unwrap_or_else(|_| Chunk::new(CAPACITY));
-        match stream.fill(&mut chunk) {
-            Ok(()) if chunk.is_empty() => return Some(stream.into_reader()),
+        match stream.fill(&mut chunk, &mut pieces) {
+            Ok(()) if chunk.is_empty() => return stream.into_reader().into_reader(),
             Ok(()) => chunks.send(Ok(chunk)).ok()?,
             Err(error) => {
                 let _ = chunks.send(Err(error));
@@ -101,7 +126,8 @@ impl<R> ChunkReader<R> {
         let Source::Running { chunks, recycle, .. } = &self.source else {
             return self.after_end();
         };
-        if let Some(used) = self.current.take() {
+        if let Some(mut used) = self.current.take() {
+            used.permit = None;
             // The thread may be done with all its chunks.
             let _ = recycle.send(used);
         }

@@ -6,6 +6,7 @@ use crate::bzip2::Bzip2;
 use crate::chunk::Chunk;
 use crate::gzip::Gzip;
 use crate::input::Input;
+use crate::pieces::Pieces;
 use crate::xz::Xz;
 use crate::zstd::Zstd;
 use crate::{Compression, Error, Limits, Result};
@@ -40,10 +41,15 @@ impl Codec {
         })
     }
 
-    fn fill<R: Read>(&mut self, input: &mut Input<R>, chunk: &mut Chunk) -> Result<Progress> {
+    fn fill<R: Read>(
+        &mut self,
+        input: &mut Input<R>,
+        chunk: &mut Chunk,
+        pieces: &mut impl Pieces<R>,
+    ) -> Result<Progress> {
         match self {
             Self::Plain => fill_plain(input, chunk),
-            Self::Gzip(gzip) => gzip.fill(input, chunk),
+            Self::Gzip(gzip) => gzip.fill(input, chunk, pieces),
             Self::Zstd(zstd) => zstd.fill(input, chunk),
             Self::Bzip2(bzip2) => bzip2.fill(input, chunk),
             Self::Xz(xz) => xz.fill(input, chunk),
@@ -77,24 +83,27 @@ pub(crate) struct Stream<R> {
     compression: Compression,
     codec: Codec,
     limits: Limits,
+    /// Bytes that are handed over at once, if not in a piece: limits are looked at after each multiple of it.
+    step: usize,
     produced: u64,
     state: State,
 }
 
 impl<R: Read> Stream<R> {
     /// Reads the first bytes and picks the codec.
-    pub(crate) fn open(reader: R, limits: &Limits) -> Result<Self> {
+    pub(crate) fn open(reader: R, limits: &Limits, step: usize) -> Result<Self> {
         let mut input = Input::new(reader);
         let compression = Compression::sniff(input.fill_to(Compression::SNIFF_LEN)?);
         let codec = Codec::new(compression, limits)?;
-        Ok(Self { input, compression, codec, limits: *limits, produced: 0, state: State::Running })
+        Ok(Self { input, compression, codec, limits: *limits, step, produced: 0, state: State::Running })
     }
 
     /// Clears `chunk` and decodes into it, until it is full or the stream ends; it stays empty only at the end.
-    pub(crate) fn fill(&mut self, chunk: &mut Chunk) -> Result<()> {
+    pub(crate) fn fill(&mut self, chunk: &mut Chunk, pieces: &mut impl Pieces<R>) -> Result<()> {
         chunk.clear();
+        chunk.set_capacity(self.step - (self.produced % self.step as u64) as usize);
         if let State::Running = self.state {
-            self.state = match self.decode(chunk) {
+            self.state = match self.decode(chunk, pieces) {
                 Ok(Progress::Full) => State::Running,
                 Ok(Progress::Ended) => State::Ended,
                 Err(error) => State::Failing(error),
@@ -113,17 +122,28 @@ impl<R: Read> Stream<R> {
         }
     }
 
-    fn decode(&mut self, chunk: &mut Chunk) -> Result<Progress> {
-        let decoded = self.codec.fill(&mut self.input, chunk);
+    fn decode(&mut self, chunk: &mut Chunk, pieces: &mut impl Pieces<R>) -> Result<Progress> {
+        pieces.allow(self.within_ratio());
+        let decoded = self.codec.fill(&mut self.input, chunk, pieces);
         let left = self.limits.max_output - self.produced;
+        let steps = self.produced / self.step as u64;
         self.produced += chunk.len() as u64;
         chunk.consumed = self.input.consumed();
         if chunk.len() as u64 > left {
             chunk.truncate(left as usize); // less than the chunk's length, so it fits
             return Err(Error::OutputLimit { limit: self.limits.max_output });
         }
-        self.check_ratio()?;
+        // A chunk that is cut short because a piece follows would be one more place to look.
+        if self.produced / self.step as u64 != steps || !matches!(decoded, Ok(Progress::Full)) {
+            self.check_ratio()?;
+        }
         decoded
+    }
+
+    /// Bytes that can be added without passing the ratio, at whichever of them it is looked at.
+    fn within_ratio(&self) -> u64 {
+        let most = self.consumed().saturating_mul(self.limits.max_ratio).max(Limits::RATIO_FREE_OUTPUT);
+        most.saturating_sub(self.produced)
     }
 
     fn check_ratio(&self) -> Result<()> {
