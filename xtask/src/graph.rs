@@ -15,11 +15,12 @@ use crate::{process, workspace};
 pub const GRAPH: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("sys", &[]),
+    ("users", &[]),
     ("compress", &[]),
     ("registry", &["model"]),
     ("blob-cache", &["model", "sys"]),
     ("layer-index", &["model", "sys"]),
-    ("container-fs", &["model", "layer-index"]),
+    ("container-fs", &["model", "users", "layer-index"]),
     ("transport", &["model", "compress", "registry"]),
     ("export", &["model", "sys", "compress", "container-fs"]),
     ("disk-image", &["model", "sys", "container-fs", "export"]),
@@ -27,7 +28,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("virtiofs", &["container-fs"]),
     ("kernel-mount", &["container-fs", "disk-image"]),
     ("boot", &["sys", "compress", "container-fs", "export", "disk-image", "virtiofs"]),
-    ("guest-init", &[]),
+    ("guest-init", &["users"]),
     ("guest", &[]),
     ("image-store", &["model", "compress", "registry", "blob-cache", "layer-index", "container-fs", "transport"]),
     (

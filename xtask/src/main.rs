@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod demo;
+mod fresh;
 mod graph;
 mod guest;
 mod pages;
@@ -30,6 +31,8 @@ enum Chore {
     Check,
     /// Everything that can fail: set-up, checks, and all tests
     Test(test::Options),
+    /// Run `.ci/run` for HEAD on a new minimal Debian in target/fresh, as root
+    Fresh(fresh::Options),
     /// Fetch kernels and shells of guests, as `test` does
     Guests,
     /// Make testdata/ anew
@@ -46,6 +49,7 @@ fn main() -> Result<()> {
     match Arguments::parse().chore {
         Chore::Check => check::run(),
         Chore::Test(options) => test::run(&options),
+        Chore::Fresh(options) => fresh::run(&options),
         Chore::Guests => {
             guest::prepare();
             Ok(())

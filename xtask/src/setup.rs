@@ -24,6 +24,8 @@ pub enum Purpose {
     Bench,
     /// `cargo xtask testdata`.
     Testdata,
+    /// `cargo xtask fresh`.
+    Fresh,
 }
 
 struct Package {
@@ -34,7 +36,7 @@ struct Package {
     reason: &'static str,
 }
 
-use Purpose::{Bench, Demo, Test, Testdata};
+use Purpose::{Bench, Demo, Fresh, Test, Testdata};
 
 static PACKAGES: &[Package] = &[
     package("acl", "setfacl", &[Test], "images with access control lists"),
@@ -51,14 +53,17 @@ static PACKAGES: &[Package] = &[
     package("faketime", "faketime", &[Test], "another day"),
     package("fuse-overlayfs", "fuse-overlayfs", &[Bench], "a rival of the mount"),
     package("fuse3", "fusermount3", &[Demo, Test, Bench], "FUSE mounts for users other than root"),
+    package("libarchive-tools", "bsdtar", &[Test], "an independent reader of tars"),
     package("libcap-ng-dev", "/usr/include/cap-ng.h", &[Bench], "building virtiofsd, a rival"),
     package("libseccomp-dev", "/usr/include/seccomp.h", &[Bench], "building virtiofsd, a rival"),
-    package("mmdebstrap", "mmdebstrap", &[Bench, Testdata], "Debian trees and programs of any architecture"),
-    package("mount", "mount", &[Test, Bench], "kernel overlayfs, the judge of merges"),
+    package("mmdebstrap", "mmdebstrap", &[Bench, Testdata, Fresh], "Debian trees and programs of any architecture"),
+    package("mount", "mount", &[Test, Bench, Fresh], "kernel overlayfs, the judge of merges"),
     package("openssl", "openssl", &[Test], "a private certificate authority"),
     package("pigz", "pigz", &[Test], "gzip streams of another maker"),
+    package("python3-minimal", "python3", &[Test], "an independent reader of tars"),
     package("qemu-system-arm", "qemu-system-aarch64", &[Test], "guests of another architecture"),
     package("qemu-system-x86", "qemu-system-x86_64", &[Test, Bench], "guests"),
+    package("qemu-utils", "qemu-img", &[Test], "an independent reader of VMDK"),
     package("skopeo", "skopeo", &[Test, Bench], "an independent reader and writer of registries"),
     package("squashfs-tools", "unsquashfs", &[Test, Bench], "making squashfs images, and judging them"),
     package("umoci", "umoci", &[Test, Bench], "an independent maker and unpacker of OCI images"),
@@ -155,7 +160,7 @@ fn lacks(purpose: Purpose) -> Vec<&'static str> {
     let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let kernel_has = |name: &str| known.split_whitespace().any(|known| known == name);
     let mut lacks = Vec::new();
-    if purpose == Testdata {
+    if matches!(purpose, Testdata | Fresh) {
         return lacks;
     }
     lacks.extend(lacks_fuse());

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -121,6 +122,14 @@ impl Cache {
     /// # Errors
     /// [`Error::Io`] where it cannot be read.
     pub fn verify(&self, digest: &Digest) -> Result<Verdict> {
+        self.verify_while(digest, &|| ControlFlow::Continue(()))
+    }
+
+    /// The same, which asks `going_on` before each part that it reads.
+    ///
+    /// # Errors
+    /// As [`Self::verify`], and [`Error::Stopped`] when `going_on` breaks.
+    pub fn verify_while(&self, digest: &Digest, going_on: &dyn Fn() -> ControlFlow<()>) -> Result<Verdict> {
         let path = self.layout().blob(digest);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -128,9 +137,26 @@ impl Cache {
             Err(source) => return Err(Error::Io { action: "open", path, source }),
         };
         let mut hasher = Hasher::new(digest.algorithm());
-        hash_all(file, &mut hasher).map_err(Error::io("read", &path))?;
+        let flow = hash_while(file, &mut hasher, going_on).map_err(Error::io("read", &path))?;
+        if flow.is_break() {
+            return Err(Error::Stopped { path });
+        }
         let actual = hasher.finish();
         Ok(if actual == *digest { Verdict::Whole } else { Verdict::Damaged { actual, path } })
+    }
+
+    /// Hashes a blob again and removes it if it is damaged, while nobody else fetches or removes it.
+    ///
+    /// # Errors
+    /// [`Error::GaveUp`] if `waiting` breaks off; [`Error::Io`] where it cannot be read or removed.
+    pub fn remove_damaged(&self, digest: &Digest, waiting: Waiting<'_>) -> Result<Verdict> {
+        let _lock = self.lock(&LockName::Blob(*digest), Mode::Exclusive, waiting)?;
+        let verdict = self.verify(digest)?;
+        if let Verdict::Damaged { path, .. } = &verdict {
+            remove_file(path)?;
+            sync_directory(&self.layout().blobs(digest.algorithm()))?;
+        }
+        Ok(verdict)
     }
 
     /// Removes a blob and what there is of it in part. Says how many bytes that freed: `None` where there was nothing, or
@@ -299,12 +325,25 @@ fn open_partial(partial: &Path) -> Result<File> {
 }
 
 /// Hashes all that `source` reads; returns how many bytes that was.
-fn hash_all(mut source: impl Read, hasher: &mut Hasher) -> io::Result<u64> {
+fn hash_all(source: impl Read, hasher: &mut Hasher) -> io::Result<u64> {
+    hash_while(source, hasher, &|| ControlFlow::Continue(()))
+        .map(|(ControlFlow::Continue(total) | ControlFlow::Break(total))| total)
+}
+
+/// The same until `going_on` breaks, which is asked before each part.
+fn hash_while(
+    mut source: impl Read,
+    hasher: &mut Hasher,
+    going_on: &dyn Fn() -> ControlFlow<()>,
+) -> io::Result<ControlFlow<u64, u64>> {
     let mut buffer = vec![0; READ_SIZE];
     let mut total = 0;
     loop {
+        if going_on().is_break() {
+            return Ok(ControlFlow::Break(total));
+        }
         match source.read(&mut buffer) {
-            Ok(0) => return Ok(total),
+            Ok(0) => return Ok(ControlFlow::Continue(total)),
             Ok(read) => {
                 hasher.update(&buffer[..read]);
                 total += read as u64;

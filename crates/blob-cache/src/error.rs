@@ -71,6 +71,12 @@ pub enum Error {
         /// The lock file.
         path: PathBuf,
     },
+    /// The caller stopped the reading of a file.
+    #[error("stopped reading {}", path.display())]
+    Stopped {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl Error {

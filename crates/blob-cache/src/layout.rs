@@ -87,6 +87,7 @@ impl Layout {
     /// The file whose lock stands for `name`.
     pub fn lock(&self, name: &LockName) -> PathBuf {
         self.locks().join(match name {
+            LockName::Gate => "gate.lock".to_owned(),
             LockName::Cache => "cache.lock".to_owned(),
             LockName::Images => "images.lock".to_owned(),
             LockName::Root(chain_id) => format!("root-{}.lock", chain_id.hex()),

@@ -21,6 +21,8 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(1
 /// What a lock stands for, from the first rank to the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LockName {
+    /// Held while a process takes or changes the lock of the cache.
+    Gate,
     /// The cache as a whole: held shared by who uses it, exclusively by who removes things from it.
     Cache,
     /// The image records, held exclusively while one is replaced.
@@ -94,16 +96,20 @@ impl Lock {
 
 /// Removes the file at `path` if nobody holds its lock. Says whether it did.
 pub(crate) fn unlink_unless_locked(path: &Path) -> Result<bool> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(source) => return Err(Error::Io { action: "open", path: path.to_owned(), source }),
-    };
-    if !try_flock(&file, Mode::Exclusive).map_err(Error::io("lock", path))? || !is_at(&file, path)? {
-        return Ok(false);
-    }
+    let Some(_lock) = lock_abandoned(path)? else { return Ok(false) };
     std::fs::remove_file(path).map_err(Error::io("remove", path))?;
     Ok(true)
+}
+
+/// Locks the file or directory at `path`, for its removal; `None` where its lock is held, or it is gone.
+pub(crate) fn lock_abandoned(path: &Path) -> Result<Option<File>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(Error::Io { action: "open", path: path.to_owned(), source }),
+    };
+    let locked = try_flock(&file, Mode::Exclusive).map_err(Error::io("lock", path))? && is_at(&file, path)?;
+    Ok(locked.then_some(file))
 }
 
 /// Takes the flock(2) of a file if it is free in this mode.

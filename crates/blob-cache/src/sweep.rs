@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::cache::{Cache, file_length, names};
 use crate::layout::TEMPORARY_PREFIX;
-use crate::lock::unlink_unless_locked;
+use crate::lock::{lock_abandoned, unlink_unless_locked};
 use crate::{Error, Lock, LockName, Mode, Result};
 
 /// What a sweep removed.
@@ -18,8 +18,8 @@ pub struct Swept {
 }
 
 impl Cache {
-    /// Removes temporary files that nobody is writing, temporary directories of the cache, and lock files that nobody
-    /// holds.
+    /// Removes temporary files without a writer, temporary directories of the cache without a lock (see
+    /// [`TemporaryDirectory`](crate::TemporaryDirectory)), and lock files that are not held.
     ///
     /// Call it while holding [`LockName::Cache`] exclusively: not everything that writes temporary files locks them.
     ///
@@ -66,8 +66,9 @@ impl Cache {
 }
 
 impl Swept {
-    /// Removes a directory and all that is in it. Nobody locks those files: who needs them has the cache's lock.
+    /// Removes a directory that is not locked, and everything in it.
     fn remove_directory(&mut self, path: &Path) -> Result<()> {
+        let Some(_lock) = lock_abandoned(path)? else { return Ok(()) };
         for name in names(path)? {
             self.files += 1;
             self.bytes += file_length(&path.join(name))?.unwrap_or(0);

@@ -4,13 +4,14 @@
 //! monitor fails at once. So a machine with nothing but the kernel is started, and must come as far as any kernel does
 //! that finds no root: to a panic, and its end.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::console::Console;
+use crate::kvm_record::Case;
 use crate::run::{Run, Stopper};
-use crate::{Accelerator, Architecture, Error, Kernel, Machine, Result, Says, Vmm};
+use crate::{Accelerator, Architecture, Error, Kernel, KvmRecord, Machine, Result, Says, Vmm};
 
 /// Who may execute the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,36 +29,50 @@ pub enum Acceleration {
 const MAX_SILENCE: Duration = Duration::from_secs(3);
 /// Memory of the machine that is tried, in bytes.
 const MEMORY: u64 = 256 << 20;
-/// Names this boot of the host.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Finds the accelerator for guests of one kernel.
 #[derive(Debug)]
 pub(crate) struct Trial<'a> {
     pub(crate) kernel: &'a Kernel,
     pub(crate) vmm: Vmm,
-    /// Where the verdict is kept until the host boots anew.
-    pub(crate) verdict: Option<&'a Path>,
+    /// Where it is remembered how the kernel fared under KVM.
+    pub(crate) record: Option<KvmRecord<'a>>,
 }
 
 impl Trial<'_> {
+    /// Refuses what is asked for where it cannot be, without a trial.
+    pub(crate) fn check(&self, acceleration: Acceleration) -> Result<()> {
+        let opened = if acceleration == Acceleration::Tcg { Ok(()) } else { self.open_kvm() };
+        self.decide(acceleration, opened).map(drop)
+    }
+
     /// Chooses, and says why not KVM where somebody may wonder.
     pub(crate) fn choose(&self, acceleration: Acceleration) -> Result<(Accelerator, Option<String>)> {
         let kvm = match acceleration {
-            Acceleration::Tcg => Err(String::new()),
+            Acceleration::Tcg => Ok(()),
             Acceleration::Auto | Acceleration::Kvm => match self.open_kvm() {
-                Ok(()) if acceleration == Acceleration::Auto && self.vmm == Vmm::Qemu => self.try_kvm()?.works(),
+                Ok(()) if acceleration == Acceleration::Auto && self.vmm == Vmm::Qemu => self.try_kvm()?.kvm,
                 opened => opened,
             },
         };
-        match (kvm, acceleration) {
-            (Ok(()), _) => Ok((Accelerator::Kvm, None)),
-            (Err(reason), Acceleration::Kvm) => Err(Error::NoKvm(reason)),
-            (Err(_), Acceleration::Tcg) if !self.vmm.has(Accelerator::Tcg) => {
+        self.decide(acceleration, kvm)
+    }
+
+    /// What is taken, by whether KVM works.
+    fn decide(
+        &self,
+        acceleration: Acceleration,
+        kvm: std::result::Result<(), String>,
+    ) -> Result<(Accelerator, Option<String>)> {
+        let can_translate = self.vmm.has(Accelerator::Tcg);
+        match (acceleration, kvm) {
+            (Acceleration::Tcg, _) if can_translate => Ok((Accelerator::Tcg, None)),
+            (Acceleration::Tcg, _) => {
                 Err(Error::Unsupported { vmm: self.vmm, what: "runs guests by KVM only".to_owned() })
             }
-            (Err(reason), Acceleration::Auto) if !self.vmm.has(Accelerator::Tcg) => Err(Error::NoKvm(reason)),
-            (Err(reason), _) => Ok((Accelerator::Tcg, Some(reason).filter(|reason| !reason.is_empty()))),
+            (_, Ok(())) => Ok((Accelerator::Kvm, None)),
+            (Acceleration::Auto, Err(reason)) if can_translate => Ok((Accelerator::Tcg, Some(reason))),
+            (_, Err(reason)) => Err(Error::NoKvm(reason)),
         }
     }
 
@@ -70,13 +85,17 @@ impl Trial<'_> {
     }
 
     fn try_kvm(&self) -> Result<Verdict> {
-        let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
-        if let Some(kept) = self.verdict.and_then(|path| Verdict::read(path, boot.trim())) {
-            return Ok(kept);
+        self.try_unless_remembered(|| self.boot_bare_kernel())
+    }
+
+    fn try_unless_remembered(&self, spoke: impl FnOnce() -> Result<bool>) -> Result<Verdict> {
+        let case = self.record.and_then(|record| Some((Case::of(&self.kernel.path, record.program)?, record.file)));
+        if let Some(verdict) = case.as_ref().and_then(|(case, file)| case.verdict_in(file)) {
+            return Ok(Verdict { kvm: verdict, is_lasting: true });
         }
-        let verdict = Verdict::of(self.boot_bare_kernel())?;
-        if let Some(path) = self.verdict {
-            verdict.keep(path, boot.trim());
+        let verdict = Verdict::of(spoke())?;
+        if let (true, Some((case, file))) = (verdict.is_lasting, case) {
+            case.add_to(file, &verdict.kvm);
         }
         Ok(verdict)
     }
@@ -119,49 +138,43 @@ impl Trial<'_> {
 /// What every kernel says first.
 const BANNER: &[u8] = b"Linux version ";
 
-/// Why KVM does not work; nothing where it does.
+/// What a trial has shown.
 #[derive(Debug, PartialEq, Eq)]
-struct Verdict(Option<String>);
+struct Verdict {
+    /// Whether KVM works, or why not.
+    kvm: std::result::Result<(), String>,
+    /// Whether another trial would show the same. One slow moment of the host, or a lack of memory, must not have guests
+    /// translated until the host boots anew.
+    is_lasting: bool,
+}
 
 impl Verdict {
     /// What comes of starting a kernel, which may have spoken.
     ///
     /// # Errors
-    /// That of a monitor which did not start: it says nothing of KVM, and must not be remembered.
+    /// That of a monitor which did not start: it says nothing of KVM.
     fn of(spoke: Result<bool>) -> Result<Self> {
-        Ok(Self(match spoke {
-            Ok(true) => None,
-            Ok(false) => Some("a kernel ends before it says anything".to_owned()),
-            Err(Error::Timeout(_)) => Some("a kernel hangs under it".to_owned()),
-            Err(Error::Vmm { message, .. }) if !message.is_empty() => message.lines().next().map(str::to_owned),
-            Err(error @ Error::Vmm { .. }) => Some(error.to_string()),
-            Err(error) => return Err(error),
-        }))
-    }
-
-    fn works(self) -> std::result::Result<(), String> {
-        self.0.map_or(Ok(()), Err)
-    }
-
-    /// `BOOT-ID` and a line, empty or the reason.
-    fn read(path: &Path, boot: &str) -> Option<Self> {
-        let text = fs::read_to_string(path).ok()?;
-        let reason = text.strip_prefix(boot)?.strip_prefix('\n')?.trim_end();
-        Some(Self((!reason.is_empty()).then(|| reason.to_owned())))
-    }
-
-    /// A verdict that cannot be kept is found again.
-    fn keep(&self, path: &Path, boot: &str) {
-        let reason = self.0.as_deref().unwrap_or_default();
-        if let Some(parent) = path.parent() {
-            let _ = fs::create_dir_all(parent);
+        let fails = |reason: String, is_lasting| Ok(Self { kvm: Err(reason), is_lasting });
+        match spoke {
+            Ok(true) => Ok(Self { kvm: Ok(()), is_lasting: true }),
+            Ok(false) => fails("a kernel ends before it says anything".to_owned(), true),
+            Err(Error::Timeout(time)) => {
+                fails(format!("a kernel says nothing for {} s under it", time.as_secs_f64()), false)
+            }
+            Err(Error::Vmm { message, .. }) if !message.is_empty() => {
+                let is_lasting = !message.to_ascii_lowercase().contains("memory");
+                fails(message.lines().next().unwrap_or_default().to_owned(), is_lasting)
+            }
+            // It may have been killed because memory was short.
+            Err(error @ Error::Vmm { .. }) => fails(error.to_string(), false),
+            Err(error) => Err(error),
         }
-        let _ = fs::write(path, format!("{boot}\n{reason}\n"));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
 
@@ -174,24 +187,55 @@ mod tests {
             status: ExitStatus::from_raw(1 << 8),
             message: message.to_owned(),
         };
-        let reason = |spoke| Verdict::of(spoke).unwrap().works().unwrap_err();
-        assert_eq!(Verdict::of(Ok(true)).unwrap(), Verdict(None));
-        assert_eq!(reason(Ok(false)), "a kernel ends before it says anything");
-        assert_eq!(reason(Err(Error::Timeout(MAX_SILENCE))), "a kernel hangs under it");
-        assert_eq!(reason(Err(failed("no vCPU\nat all"))), "no vCPU");
-        assert_eq!(reason(Err(failed(""))), "qemu failed: exit status: 1");
+        let verdict = |spoke| {
+            let Verdict { kvm, is_lasting } = Verdict::of(spoke).unwrap();
+            (kvm.err().unwrap_or_default(), is_lasting)
+        };
+        let text = |reason: &str| reason.to_owned();
+        assert_eq!(verdict(Ok(true)), (String::new(), true));
+        assert_eq!(verdict(Ok(false)), (text("a kernel ends before it says anything"), true));
+        assert_eq!(verdict(Err(Error::Timeout(MAX_SILENCE))), (text("a kernel says nothing for 3 s under it"), false));
+        assert_eq!(verdict(Err(failed("no vCPU\nat all"))), (text("no vCPU"), true));
+        let memory = "cannot set up guest memory: Cannot allocate memory";
+        assert_eq!(verdict(Err(failed(memory))), (text(memory), false));
+        assert_eq!(verdict(Err(failed(""))), (text("qemu failed: exit status: 1"), false));
         let missing = Error::MissingProgram { program: "qemu".to_owned() };
         assert!(matches!(Verdict::of(Err(missing)), Err(Error::MissingProgram { .. })));
     }
 
+    /// One slow moment of the host: the first trial is silent, and the next is not. A verdict is that of one kernel and one
+    /// QEMU, for as long as both files are the same.
     #[test]
-    fn a_verdict_is_kept_for_one_boot() {
+    fn a_timeout_is_tried_again_and_a_verdict_is_not() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("made/kvm");
-        for verdict in [Verdict(None), Verdict(Some("it hangs".to_owned()))] {
-            verdict.keep(&path, "this-boot");
-            assert_eq!(Verdict::read(&path, "this-boot"), Some(verdict));
-            assert_eq!(Verdict::read(&path, "another"), None);
+        let path = |name: &str| directory.path().join(name);
+        for name in ["kernel", "other", "qemu"] {
+            fs::write(path(name), name).unwrap();
         }
+        let kernel =
+            |name: &str| Kernel { path: path(name), architecture: Architecture::X86_64, version: None, is_elf: false };
+        let (program, file, kernel, other) = (path("qemu"), path("made/kvm"), kernel("kernel"), kernel("other"));
+        let record = Some(KvmRecord { program: &program, file: &file });
+        let trial = |kernel, spoke: Result<bool>| {
+            let mut tried = false;
+            let verdict = Trial { kernel, vmm: Vmm::Qemu, record }.try_unless_remembered(|| {
+                tried = true;
+                spoke
+            });
+            (verdict.unwrap().kvm.is_ok(), tried)
+        };
+        assert_eq!(trial(&kernel, Err(Error::Timeout(MAX_SILENCE))), (false, true));
+        assert_eq!(trial(&kernel, Ok(true)), (true, true));
+        assert_eq!(trial(&kernel, Ok(false)), (true, false));
+        // Another kernel ends where this one does not.
+        assert_eq!(trial(&other, Ok(false)), (false, true));
+        assert_eq!(trial(&other, Ok(true)), (false, false));
+        assert_eq!(trial(&kernel, Ok(false)), (true, false));
+        // A new QEMU, and a new kernel of the same name.
+        fs::write(&program, "a newer qemu").unwrap();
+        assert_eq!(trial(&other, Ok(true)), (true, true));
+        assert_eq!(trial(&kernel, Ok(true)), (true, true));
+        fs::write(&kernel.path, "a newer kernel").unwrap();
+        assert_eq!(trial(&kernel, Ok(false)), (false, true));
     }
 }

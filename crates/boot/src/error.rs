@@ -116,6 +116,35 @@ pub enum Error {
         /// The kernel's architecture.
         architecture: Architecture,
     },
+    /// Less memory than any kernel starts in.
+    #[error("a guest needs {least} bytes of memory at least, not {asked}")]
+    Memory {
+        /// What was asked for, in bytes.
+        asked: u64,
+        /// The least that makes sense, in bytes.
+        least: u64,
+    },
+    /// More memory than the host has.
+    #[error("the guest would have {asked} bytes of memory, and this host has {available}, swap included")]
+    HostMemory {
+        /// What was asked for, in bytes.
+        asked: u64,
+        /// What the host has, in bytes.
+        available: u64,
+    },
+    /// More disks than a machine monitor has devices: in the form `erofs-meta` each layer is one.
+    #[error(
+        "{vmm} has room for {limit} disks, not for {disks}: --via erofs-meta takes one for each layer and one more; \
+         --via erofs takes one for all, and so does the VMDK of erofs-meta under QEMU"
+    )]
+    TooManyDisks {
+        /// The monitor.
+        vmm: Vmm,
+        /// The disks of the machine.
+        disks: usize,
+        /// The most that the monitor takes.
+        limit: usize,
+    },
     /// What a machine monitor cannot do.
     #[error("{vmm} {what}")]
     Unsupported {

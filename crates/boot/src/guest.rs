@@ -1,6 +1,6 @@
 //! A guest, from a root to its end.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use vmroot_virtiofs::VirtioFs;
 use crate::accelerator::Trial;
 use crate::initramfs::{self, Stage, StageRoot, place_of};
 use crate::run::Run;
-use crate::via::{Making, Medium};
+use crate::via::{self, Making, Medium, Place};
 use crate::vmm::Bus;
 use crate::{
     Acceleration, Accelerator, Console, Ended, Error, Kernel, Machine, Module, ModuleTree, Result, Stopper, Via, Vmm,
@@ -40,8 +40,8 @@ pub struct GuestOptions<'a> {
     pub vmm: Vmm,
     /// What executes its instructions.
     pub acceleration: Acceleration,
-    /// A file that remembers whether KVM works, until the host boots anew.
-    pub kvm_verdict: Option<&'a Path>,
+    /// Where it is remembered whether KVM works; without it that is found out each time.
+    pub kvm_record: Option<KvmRecord<'a>>,
     /// Its memory in bytes; without it, 512 MiB, and what an archive takes.
     pub memory: Option<u64>,
     /// Its processors.
@@ -64,6 +64,15 @@ pub struct GuestOptions<'a> {
     pub timeout: Option<Duration>,
     /// Hears of progress while the root is made into its form, and may stop it.
     pub hook: Option<Hook<'a>>,
+}
+
+/// Where it is remembered whether KVM works: for a kernel and a monitor as they are, until the host boots anew.
+#[derive(Debug, Clone, Copy)]
+pub struct KvmRecord<'a> {
+    /// The program of the monitor, as a search of `PATH` finds it.
+    pub program: &'a Path,
+    /// The file.
+    pub file: &'a Path,
 }
 
 /// What a guest's init says on the console of itself.
@@ -89,28 +98,25 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Makes everything that the machine needs in `directory`, which is empty and the caller's to remove.
+    /// Makes everything that the machine needs in `directory`, which is empty and the caller's to remove. What can be
+    /// refused is refused before anything is made.
     ///
     /// # Errors
-    /// For a kernel without what the form needs: [`Error::MissingModule`], [`Error::NoStageOne`]; for machines that there
-    /// are not: [`Error::NoKvm`], [`Error::Unsupported`], [`Error::CommandLine`]; and what making the form says.
+    /// Those of [`GuestOptions::check`], [`Error::TooManyDisks`], and what making the form says.
     pub fn prepare(root: &Arc<ContainerFs>, directory: &Path, options: &GuestOptions<'_>) -> Result<Self> {
-        // What is quick to refuse comes before what takes long.
-        let modules = options.modules()?;
-        let trial = Trial { kernel: options.kernel, vmm: options.vmm, verdict: options.kvm_verdict };
+        let place = options.place(directory);
+        let plan = options.plan(&place, &via::contents(root)?)?;
+        let trial = Trial { kernel: options.kernel, vmm: options.vmm, record: options.kvm_record };
         let (accelerator, note) = trial.choose(options.acceleration)?;
-        let takes_vmdk = options.vmm == Vmm::Qemu;
-        let medium =
-            options.via.make(&Making { root, directory, takes_vmdk, free: options.free, hook: options.hook })?;
-        let stage = options.stage(&medium, modules, directory)?;
-        let machine = options.machine(&medium, stage, accelerator)?;
-        let config = directory.join("machine.json");
+        let Plan { medium, modules, stage, mut machine, config } = plan;
+        machine.accelerator = accelerator;
+        let making = Making { root, place: &place, free: options.free, hook: options.hook };
+        let device = options.via.make(&making)?;
+        stage.make(&modules)?;
+        machine.memory = options.memory(&medium)?;
+        check_host_memory(machine.memory)?;
         let command = options.vmm.command(&machine, &config)?;
         tracing::debug!("{} {:?}", command.program, command.arguments);
-        let device = match medium {
-            Medium::Share(_, device) => Some(*device),
-            _ => None,
-        };
         Ok(Self { command, config, device, says: options.says, timeout: options.timeout, note })
     }
 
@@ -144,15 +150,84 @@ impl Guest {
     }
 }
 
+/// What is made for a guest, and the machine that takes it.
+struct Plan<'a> {
+    medium: Medium,
+    /// The modules to be loaded, in order.
+    modules: Vec<Module>,
+    stage: StageOne<'a>,
+    machine: Machine,
+    /// Where a file for the monitor goes.
+    config: PathBuf,
+}
+
 /// What loads the modules and mounts the root.
-enum StageOne {
+enum StageOne<'a> {
     /// An archive with a program for it.
-    Archive(PathBuf),
+    Archive { path: PathBuf, stage: Stage, program: &'a [u8] },
     /// The kernel, which has everything built in.
     Kernel,
 }
 
-impl GuestOptions<'_> {
+impl StageOne<'_> {
+    fn make(&self, modules: &[Module]) -> Result<()> {
+        let Self::Archive { path, stage, program } = self else { return Ok(()) };
+        let file = File::create_new(path).map_err(Error::io("write", path))?;
+        let written = initramfs::write(BufWriter::with_capacity(1 << 20, file), program, modules, stage)?;
+        written.into_inner().map(drop).map_err(|error| Error::io("write", path)(error.into_error()))
+    }
+}
+
+impl<'a> GuestOptions<'a> {
+    /// Refuses what no root can be booted with, for a caller that has yet to get the root. `directory` is where
+    /// [`Guest::prepare`] will work, or as long a path with bytes of the same kinds. Nothing is made.
+    ///
+    /// # Errors
+    /// For a kernel without what the form needs: [`Error::MissingModule`], [`Error::NoStageOne`]; for machines that there
+    /// are not: [`Error::NoKvm`], [`Error::Unsupported`], [`Error::CommandLine`], [`Error::Memory`],
+    /// [`Error::HostMemory`], [`Error::MissingProgram`]; and [`Error::Share`] and [`Error::Image`] for paths.
+    pub fn check(&self, directory: &Path) -> Result<()> {
+        self.plan(&self.place(directory), &[]).map(drop)
+    }
+
+    fn place<'p>(&self, directory: &'p Path) -> Place<'p> {
+        Place { directory, takes_vmdk: self.vmm == Vmm::Qemu }
+    }
+
+    /// Decides everything, and has the monitor's module refuse the machine. Nothing is made.
+    fn plan(&self, place: &Place<'_>, contents: &[PathBuf]) -> Result<Plan<'a>> {
+        let medium = self.via.plan(place, contents)?;
+        let modules = self.modules()?;
+        let stage = self.stage(&medium, &modules, place.directory)?;
+        let initramfs = match (&stage, &medium) {
+            (_, Medium::Archive(path)) | (StageOne::Archive { path, .. }, _) => Some(path.clone()),
+            (StageOne::Kernel, _) => None,
+        };
+        let (disks, share) = match &medium {
+            Medium::Disks(disks) => (disks.clone(), None),
+            Medium::Share(share) => (Vec::new(), Some(share.clone())),
+            Medium::Archive(_) => (Vec::new(), None),
+        };
+        let machine = Machine {
+            // The trial says which, and the command's length and paths do not depend on it.
+            accelerator: Accelerator::Kvm,
+            architecture: self.kernel.architecture,
+            memory: self.memory.unwrap_or(MEMORY),
+            cpus: self.cpus,
+            kernel: self.kernel.path.clone(),
+            initramfs,
+            command_line: self.command_line(&medium, &stage),
+            disks,
+            share,
+        };
+        let config = place.directory.join("machine.json");
+        self.vmm.command(&machine, &config)?;
+        check_host_memory(machine.memory)?;
+        Trial { kernel: self.kernel, vmm: self.vmm, record: None }.check(self.acceleration)?;
+        self.vmm.check_installed(&machine)?;
+        Ok(Plan { medium, modules, stage, machine, config })
+    }
+
     /// The modules to be loaded, in order.
     fn modules(&self) -> Result<Vec<Module>> {
         let (Some(tree), Some(fstype)) = (self.modules, self.via.fstype()) else { return Ok(Vec::new()) };
@@ -170,13 +245,13 @@ impl GuestOptions<'_> {
         self.overlay && !self.via.is_writable()
     }
 
-    fn stage(&self, medium: &Medium, modules: Vec<Module>, directory: &Path) -> Result<StageOne> {
+    fn stage(&self, medium: &Medium, modules: &[Module], directory: &Path) -> Result<StageOne<'a>> {
         let (Some(fstype), Some(source)) = (self.via.fstype(), medium.source()) else { return Ok(StageOne::Kernel) };
         if modules.is_empty() && !self.has_overlay() {
             return Ok(StageOne::Kernel);
         }
         let Some(program) = self.stage_one else {
-            let modules = modules.into_iter().map(|module| module.name).collect();
+            let modules = modules.iter().map(|module| module.name.clone()).collect();
             return Err(Error::NoStageOne { form: self.via, modules, architecture: self.kernel.architecture });
         };
         let stage = Stage {
@@ -190,34 +265,7 @@ impl GuestOptions<'_> {
             init: self.init.unwrap_or("/sbin/init").to_owned(),
             overlay: self.has_overlay(),
         };
-        let path = directory.join("initramfs.cpio");
-        let file = File::create_new(&path).map_err(Error::io("write", &path))?;
-        let written = initramfs::write(BufWriter::with_capacity(1 << 20, file), program, &modules, &stage)?;
-        written.into_inner().map_err(|error| Error::io("write", &path)(error.into_error()))?;
-        Ok(StageOne::Archive(path))
-    }
-
-    fn machine(&self, medium: &Medium, stage: StageOne, accelerator: Accelerator) -> Result<Machine> {
-        let initramfs = match (&stage, medium) {
-            (_, Medium::Archive(path)) | (StageOne::Archive(path), _) => Some(path.clone()),
-            (StageOne::Kernel, _) => None,
-        };
-        let (disks, share) = match medium {
-            Medium::Disks(disks) => (disks.clone(), None),
-            Medium::Share(share, _) => (Vec::new(), Some(share.clone())),
-            Medium::Archive(_) => (Vec::new(), None),
-        };
-        Ok(Machine {
-            accelerator,
-            architecture: self.kernel.architecture,
-            memory: self.memory(medium)?,
-            cpus: self.cpus,
-            kernel: self.kernel.path.clone(),
-            initramfs,
-            command_line: self.command_line(medium, &stage),
-            disks,
-            share,
-        })
+        Ok(StageOne::Archive { path: directory.join("initramfs.cpio"), stage, program })
     }
 
     fn memory(&self, medium: &Medium) -> Result<u64> {
@@ -231,7 +279,7 @@ impl GuestOptions<'_> {
         }
     }
 
-    fn command_line(&self, medium: &Medium, stage: &StageOne) -> String {
+    fn command_line(&self, medium: &Medium, stage: &StageOne<'_>) -> String {
         let architecture = self.kernel.architecture;
         let mut words = vec![format!("console={}", self.vmm.console(architecture)), "panic=-1".to_owned()];
         if !self.verbose {
@@ -245,7 +293,7 @@ impl GuestOptions<'_> {
         match (medium, stage) {
             (Medium::Archive(_), _) => words.extend(self.init.map(|init| format!("rdinit={init}"))),
             // It starts the init that it was told of.
-            (_, StageOne::Archive(_)) => {}
+            (_, StageOne::Archive { .. }) => {}
             (medium, StageOne::Kernel) => words.extend(self.root_arguments(medium)),
         }
         if !self.append.is_empty() {
@@ -266,5 +314,37 @@ impl GuestOptions<'_> {
         words.push(if self.via.is_writable() { "rw" } else { "ro" }.to_owned());
         words.extend(self.init.map(|init| format!("init={init}")));
         words
+    }
+}
+
+/// Refuses more memory than the host has, which the kernel gives to nobody unless it is set to
+/// (Documentation/mm/overcommit-accounting.rst). A host that does not say what it has is not asked.
+fn check_host_memory(asked: u64) -> Result<()> {
+    let gives_anything = fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.trim() == "1");
+    match fs::read_to_string("/proc/meminfo").ok().as_deref().and_then(memory_of) {
+        Some(available) if asked > available && !gives_anything => Err(Error::HostMemory { asked, available }),
+        _ => Ok(()),
+    }
+}
+
+/// Memory and swap of the host in bytes.
+fn memory_of(meminfo: &str) -> Option<u64> {
+    let kibibytes = |name: &str| {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    };
+    kibibytes("MemTotal")?.checked_add(kibibytes("SwapTotal").unwrap_or(0))?.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_of_the_host() {
+        let text = "MemTotal:        8000 kB\nMemFree:  1 kB\nSwapCached: 3 kB\nSwapTotal:       1000 kB\n";
+        assert_eq!(memory_of(text), Some(9000 << 10));
+        assert_eq!(memory_of("MemTotal: 8 kB\n"), Some(8 << 10));
+        assert_eq!(memory_of("nothing"), None);
     }
 }

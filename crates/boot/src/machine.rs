@@ -3,10 +3,12 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::{Architecture, Error, Result};
+use crate::{Architecture, Error, Result, Vmm};
 
 /// The most bytes of a kernel's command line, its end not counted: `COMMAND_LINE_SIZE` of both architectures less one.
 const MAX_COMMAND_LINE: usize = 2047;
+/// The least memory of a guest, in bytes: no kernel of either architecture starts in less.
+const MIN_MEMORY: u64 = 16 << 20;
 
 /// A machine to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,11 +79,20 @@ impl Machine {
         self.memory.div_ceil(1 << 20)
     }
 
-    /// Refuses what no monitor can start.
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Refuses what no monitor can start, and more than this one has room for.
+    pub(crate) fn check(&self, vmm: Vmm) -> Result<()> {
         let (length, limit) = (self.command_line.len(), MAX_COMMAND_LINE);
         if length > limit {
             return Err(Error::CommandLine { length, limit, architecture: self.architecture });
+        }
+        if self.memory < MIN_MEMORY {
+            return Err(Error::Memory { asked: self.memory, least: MIN_MEMORY });
+        }
+        let limits = vmm.limits(self.architecture, None);
+        limits.check_disks(vmm, self.disks.len())?;
+        if self.cpus == 0 || self.cpus > limits.cpus {
+            let what = format!("runs guests of 1 to {} processors, not of {}", limits.cpus, self.cpus);
+            return Err(Error::Unsupported { vmm, what });
         }
         Ok(())
     }

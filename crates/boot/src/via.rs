@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use vmroot_container_fs::ContainerFs;
 use vmroot_disk_image::{
-    ErofsOptions, Ext4Options, SquashfsCompression, SquashfsOptions, write_erofs, write_erofs_meta, write_ext4,
-    write_squashfs,
+    ErofsOptions, Ext4Options, SquashfsCompression, SquashfsOptions, VmdkAccess, check_vmdk_path, erofs_devices,
+    write_erofs, write_erofs_meta, write_ext4, write_squashfs,
 };
-use vmroot_export::{CpioOptions, Hook, export_cpio};
-use vmroot_virtiofs::{VirtioFs, VirtioFsOptions};
+use vmroot_export::{CpioOptions, Hook, Omissions, export_cpio};
+use vmroot_virtiofs::{VirtioFs, VirtioFsOptions, check_socket_path};
 
 use crate::{Disk, DiskFormat, Error, Result, Share};
 
@@ -33,29 +33,43 @@ pub enum Via {
     Virtiofs,
 }
 
+/// Omissions that are named in warnings; further ones are counted.
+const SHOWN: usize = 20;
 /// The tag of the share.
 const TAG: &str = "root";
 /// Its queues: what one guest needs.
 const QUEUES: usize = 1;
 
-/// A root as a machine takes it.
+/// Names of what is made.
+const IMAGE: &str = "root.img";
+const HEAD: &str = "root.head";
+const VMDK: &str = "root.vmdk";
+const ARCHIVE: &str = "root.cpio";
+const SOCKET: &str = "root.socket";
+
+/// A root as a machine takes it. Planning one writes nothing, so that a machine is refused before anything is made.
 #[derive(Debug)]
 pub(crate) enum Medium {
     /// A file system on disks, the first of which is mounted.
     Disks(Vec<Disk>),
     /// An archive: the kernel's first root, and its last.
     Archive(PathBuf),
-    /// A share, and the device that is to serve it.
-    Share(Share, Box<VirtioFs>),
+    /// A share.
+    Share(Share),
+}
+
+/// Where a root goes in its form.
+pub(crate) struct Place<'a> {
+    /// Where files and sockets go.
+    pub(crate) directory: &'a Path,
+    /// Whether the machine takes disks that a VMDK puts together.
+    pub(crate) takes_vmdk: bool,
 }
 
 /// How a root is made into its form.
 pub(crate) struct Making<'a> {
     pub(crate) root: &'a Arc<ContainerFs>,
-    /// Where files and sockets go.
-    pub(crate) directory: &'a Path,
-    /// The formats of disks that the machine takes.
-    pub(crate) takes_vmdk: bool,
+    pub(crate) place: &'a Place<'a>,
     /// Bytes that the guest can write to an image which it may write to.
     pub(crate) free: u64,
     pub(crate) hook: Option<Hook<'a>>,
@@ -81,17 +95,54 @@ impl Via {
         }
     }
 
-    /// Makes what the machine takes.
-    pub(crate) fn make(self, making: &Making<'_>) -> Result<Medium> {
-        match self {
-            Self::Erofs => making.erofs(),
-            Self::ErofsMeta => making.erofs_meta(),
-            Self::Ext4 => making.ext4(),
-            Self::Squashfs => making.squashfs(),
-            Self::Cpio => making.archive(),
-            Self::Virtiofs => making.share(),
-        }
+    /// What the machine will take of a root whose contents are in these files.
+    ///
+    /// # Errors
+    /// [`Error::Image`] for files that a VMDK cannot name.
+    pub(crate) fn plan(self, place: &Place<'_>, contents: &[PathBuf]) -> Result<Medium> {
+        let disk = |path, format, writable| Disk { path, format, writable };
+        let raw = |name: &str| disk(place.directory.join(name), DiskFormat::Raw, false);
+        Ok(match self {
+            Self::Erofs => Medium::Disks(vec![raw(IMAGE)]),
+            Self::ErofsMeta if place.takes_vmdk => {
+                for path in contents.iter().chain(&[place.directory.join(IMAGE), place.directory.join(HEAD)]) {
+                    check_vmdk_path(path)?;
+                }
+                Medium::Disks(vec![disk(place.directory.join(VMDK), DiskFormat::Vmdk, false)])
+            }
+            Self::ErofsMeta => {
+                let layers = contents.iter().map(|path| disk(path.clone(), DiskFormat::Raw, false));
+                Medium::Disks([raw(IMAGE)].into_iter().chain(layers).collect())
+            }
+            Self::Ext4 => Medium::Disks(vec![disk(place.directory.join(IMAGE), DiskFormat::Raw, true)]),
+            Self::Squashfs => Medium::Disks(vec![raw(IMAGE)]),
+            Self::Cpio => Medium::Archive(place.directory.join(ARCHIVE)),
+            Self::Virtiofs => {
+                let socket = place.directory.join(SOCKET);
+                check_socket_path(&socket)?;
+                Medium::Share(Share { tag: TAG.to_owned(), socket, queues: QUEUES as u32 })
+            }
+        })
     }
+
+    /// Makes what was planned; gives the device that is to serve a share.
+    pub(crate) fn make(self, making: &Making<'_>) -> Result<Option<VirtioFs>> {
+        match self {
+            Self::Erofs => making.erofs()?,
+            Self::ErofsMeta => making.erofs_meta()?,
+            Self::Ext4 => making.ext4()?,
+            Self::Squashfs => making.squashfs()?,
+            Self::Cpio => making.archive()?,
+            Self::Virtiofs => return making.share().map(Some),
+        }
+        Ok(None)
+    }
+}
+
+/// The files that a root's contents are in, as a machine monitor is told of them.
+pub(crate) fn contents(root: &ContainerFs) -> Result<Vec<PathBuf>> {
+    // A descriptor takes paths from where it lies.
+    erofs_devices(root).map(|file| path::absolute(&file.path).map_err(Error::io("find", &file.path))).collect()
 }
 
 impl Medium {
@@ -100,7 +151,7 @@ impl Medium {
         match self {
             Self::Disks(_) => Some(crate::machine::disk_name(0)),
             Self::Archive(_) => None,
-            Self::Share(share, _) => Some(share.tag.clone()),
+            Self::Share(share) => Some(share.tag.clone()),
         }
     }
 
@@ -113,69 +164,68 @@ impl Medium {
 }
 
 impl Making<'_> {
-    fn erofs(&self) -> Result<Medium> {
-        let (path, file) = self.file("root.erofs")?;
-        write_erofs(self.root, &file, &ErofsOptions { hook: self.hook, ..ErofsOptions::default() })?;
-        Ok(Medium::Disks(vec![Disk { path, format: DiskFormat::Raw, writable: false }]))
+    fn erofs(&self) -> Result<()> {
+        let file = self.file(IMAGE)?;
+        let report = write_erofs(self.root, &file, &ErofsOptions { hook: self.hook, ..ErofsOptions::default() })?;
+        warn_of(&report.omissions);
+        Ok(())
     }
 
     /// One disk that a VMDK puts together, which guests from Linux 5.4 on mount; or else a disk for each layer (5.16).
-    fn erofs_meta(&self) -> Result<Medium> {
-        let raw = |path| Disk { path, format: DiskFormat::Raw, writable: false };
-        let (image, file) = self.file("root.erofs")?;
-        let mut meta = write_erofs_meta(self.root, &file)?;
-        for device in &mut meta.devices {
-            // A descriptor takes paths from where it lies.
-            device.path = path::absolute(&device.path).map_err(Error::io("find", &device.path))?;
+    fn erofs_meta(&self) -> Result<()> {
+        let image = self.file(IMAGE)?;
+        let mut meta = write_erofs_meta(self.root, &image)?;
+        warn_of(&meta.omissions);
+        if !self.place.takes_vmdk {
+            return Ok(());
         }
-        if !self.takes_vmdk {
-            let layers = meta.devices.into_iter().map(|device| device.path);
-            return Ok(Medium::Disks([image].into_iter().chain(layers).map(raw).collect()));
+        for (device, path) in meta.devices.iter_mut().zip(contents(self.root)?) {
+            device.path = path;
         }
-        let (head, mut file) = self.file("root.head")?;
-        file.write_all(&meta.head[..]).map_err(Error::io("write", &head))?;
-        let (path, mut file) = self.file("root.vmdk")?;
-        file.write_all(&meta.vmdk(&head, &image)?).map_err(Error::io("write", &path))?;
-        Ok(Medium::Disks(vec![Disk { path, format: DiskFormat::Vmdk, writable: false }]))
+        meta.write_head(&image, &self.file(HEAD)?)?;
+        let [head, vmdk] = [HEAD, VMDK].map(|name| self.place.directory.join(name));
+        let text = meta.vmdk(&head, VmdkAccess::ReadWrite)?;
+        self.file(VMDK)?.write_all(&text).map_err(Error::io("write", &vmdk))
     }
 
-    fn ext4(&self) -> Result<Medium> {
-        let (path, file) = self.file("root.ext4")?;
-        write_ext4(self.root, &file, &Ext4Options { free: self.free, hook: self.hook, ..Ext4Options::default() })?;
-        Ok(Medium::Disks(vec![Disk { path, format: DiskFormat::Raw, writable: true }]))
+    fn ext4(&self) -> Result<()> {
+        let file = self.file(IMAGE)?;
+        let options = Ext4Options { free: self.free, hook: self.hook, ..Ext4Options::default() };
+        warn_of(&write_ext4(self.root, &file, &options)?.omissions);
+        Ok(())
     }
 
-    fn squashfs(&self) -> Result<Medium> {
-        let (path, _) = self.file("root.squashfs")?;
+    fn squashfs(&self) -> Result<()> {
+        self.file(IMAGE)?;
         // It is read once or twice, so it is to be made soon.
         let compression = SquashfsCompression::Lz4;
         let options = SquashfsOptions { compression, hook: self.hook, ..SquashfsOptions::default() };
-        write_squashfs(self.root, &path, &options)?;
-        Ok(Medium::Disks(vec![Disk { path, format: DiskFormat::Raw, writable: false }]))
+        warn_of(&write_squashfs(self.root, &self.place.directory.join(IMAGE), &options)?.omissions);
+        Ok(())
     }
 
-    fn archive(&self) -> Result<Medium> {
-        let (path, file) = self.file("root.cpio")?;
-        export_cpio(self.root, BufWriter::with_capacity(1 << 20, file), &CpioOptions { hook: self.hook })?;
-        Ok(Medium::Archive(path))
+    fn archive(&self) -> Result<()> {
+        let file = BufWriter::with_capacity(1 << 20, self.file(ARCHIVE)?);
+        let options = CpioOptions { hook: self.hook, ..CpioOptions::default() };
+        let (_, report) = export_cpio(self.root, file, &options)?;
+        warn_of(&report.omissions);
+        Ok(())
     }
 
-    fn share(&self) -> Result<Medium> {
-        let socket = self.directory.join("root.socket");
-        let device = VirtioFs::bind(
-            Arc::clone(self.root),
-            &socket,
-            &VirtioFsOptions { queues: QUEUES, ..VirtioFsOptions::default() },
-        )?;
-        Ok(Medium::Share(Share { tag: TAG.to_owned(), socket, queues: QUEUES as u32 }, Box::new(device)))
+    fn share(&self) -> Result<VirtioFs> {
+        let options = VirtioFsOptions { queues: QUEUES, ..VirtioFsOptions::default() };
+        Ok(VirtioFs::bind(Arc::clone(self.root), &self.place.directory.join(SOCKET), &options)?)
     }
 
-    fn file(&self, name: &str) -> Result<(PathBuf, File)> {
-        let path = self.directory.join(name);
-        let file = File::options().read(true).write(true).create_new(true).open(&path);
-        let file = file.map_err(Error::io("write", &path))?;
-        Ok((path, file))
+    fn file(&self, name: &str) -> Result<File> {
+        let path = self.place.directory.join(name);
+        File::options().read(true).write(true).create_new(true).open(&path).map_err(Error::io("write", &path))
     }
+}
+
+/// Says what the guest does not see as it is in the image.
+fn warn_of(omissions: &Omissions) {
+    omissions.lines(SHOWN).iter().for_each(|line| tracing::warn!("{line}"));
 }
 
 impl fmt::Display for Via {

@@ -9,6 +9,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use vmroot::export::Progress as Written;
 use vmroot::{BlobProgress, Cancel, Digest, NoProgress, Progress};
 
+use crate::output;
+
 /// The bars of a pull.
 pub(crate) struct Bars {
     screen: MultiProgress,
@@ -28,7 +30,7 @@ const ALL: &str = "total        {wide_bar} {bytes:>10}/{total_bytes:<10} {bytes_
 pub(crate) fn advance(bar: &ProgressBar, cancel: &Cancel, progress: Written) -> ControlFlow<()> {
     bar.set_length(progress.total_bytes);
     bar.set_position(progress.bytes);
-    if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    cancel.going_on()
 }
 
 impl Bars {
@@ -73,7 +75,7 @@ impl Progress for Bars {
 
     fn message(&self, message: &str) {
         // Nothing to do for a screen that is gone.
-        let _ = self.screen.println(message);
+        let _ = self.screen.println(output::for_terminal(message));
     }
 }
 

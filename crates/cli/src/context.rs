@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
+use vmroot::export::Omissions;
 use vmroot::{
     AuthFiles, BuildOptions, Cancel, Chain, Client, ClientOptions, ContainerFs, Credential, Credentials, Digest,
-    ErrorKind, Explicit, Image, ImageConfig, Limits, OnTop, Platform, Progress, PullOptions, PullPolicy, RuntimeConfig,
-    Top, TopFiles,
+    ErrorKind, Explicit, Image, ImageConfig, ImageName, Limits, OnTop, Platform, Progress, PullOptions, PullPolicy,
+    RuntimeConfig, Top, TopFiles,
 };
 
 use crate::args::{Global, Pull};
@@ -29,6 +30,7 @@ impl Context {
         options.store.limits = limits(global);
         options.store.build = build_options(global);
         options.store.parallel = usize::from(global.registry.parallel);
+        options.registry.connections = usize::from(global.registry.parallel);
         options.registry.plain_http = global.registry.plain_http;
         options.registry.ca_files.clone_from(&global.registry.ca_file);
         options.registry.proxies = environment::proxies();
@@ -111,16 +113,41 @@ impl Context {
 
     /// The image that a command works on: one that is here, or one that is pulled now, as `--pull` has it.
     pub(crate) fn image(&self, client: &Client, name: &str) -> anyhow::Result<Image> {
+        let image = self.found_or_pulled(client, name)?;
+        self.note_platform(name, &image.record().platform);
+        Ok(image)
+    }
+
+    fn found_or_pulled(&self, client: &Client, name: &str) -> anyhow::Result<Image> {
         let options = self.pull_options(Pull::Missing);
-        let here = client.find(name, self.wanted());
-        match (here, options.policy) {
-            (Ok(image), PullPolicy::Missing | PullPolicy::Never) => Ok(image),
-            (Err(error), PullPolicy::Never) => Err(error.into()),
+        // A file is always read: another may have taken its place.
+        if is_archive(name) && options.policy != PullPolicy::Never {
+            return Ok(client.pull_with(name, &options)?);
+        }
+        let here = match (client.find(name, self.wanted()), options.policy) {
+            (Ok(image), PullPolicy::Missing | PullPolicy::Never) => return Ok(image),
             // An id, or the beginning of one, is no name that a registry knows.
-            (Ok(image), PullPolicy::Always) if !is_name_of(&image, name) => Ok(image),
-            (Err(error), _) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => Err(error.into()),
-            (Err(error), _) if looks_like_id(name) => Err(error.into()),
-            _ => Ok(client.pull_with(name, &options)?),
+            (Ok(image), PullPolicy::Always) if !is_name_of(&image, name) => return Ok(image),
+            (Ok(_), PullPolicy::Always) => None,
+            (Err(error), PullPolicy::Never) => return Err(error.into()),
+            (Err(error), _) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => {
+                return Err(error.into());
+            }
+            (Err(error), _) if looks_like_id(name) => return Err(error.into()),
+            (Err(error), _) => Some(error),
+        };
+        client.pull_with(name, &options).map_err(|error| neither(here, error))
+    }
+
+    /// Says that an image is for another platform than this machine's, unless the user has asked for it.
+    pub(crate) fn note_platform(&self, name: &str, platform: &Platform) {
+        let (host, own) = (Platform::host(), platform.normalised());
+        let is_host = |own: &str, host: &str| own.is_empty() || own == host;
+        let same = is_host(&own.os, &host.os) && is_host(&own.architecture, &host.architecture);
+        if !same && self.wanted().is_none() && !self.quiet() {
+            // Both may be an archive's own words.
+            let note = format!("{name} is for {own}, not for {host} as this machine is");
+            output::note(&note.escape_debug().to_string());
         }
     }
 
@@ -151,7 +178,7 @@ impl Context {
             Some(directory) => self.root_of_prebaked(directory.as_ref())?,
             None => self.root_of_image(client.insert(self.client()?), name)?,
         };
-        Ok(Opened { root, config, on_top: Vec::new(), _files: None, _client: client })
+        Ok(Opened { root, config, on_top: Vec::new(), omitted: Omissions::default(), _files: None, _client: client })
     }
 
     /// Puts something on top of a root that has nothing there.
@@ -161,10 +188,11 @@ impl Context {
         }
         let client = opened._client.take().map_or_else(|| self.client(), Ok)?;
         let on_top = client.put_on_top(opened.root, top)?;
-        note_omitted(&on_top);
+        note(&on_top);
+        let omitted = on_top.omitted().clone();
         let layers = on_top.layers().iter().map(|layer| layer.diff_id).collect();
         let (root, files) = on_top.into_parts();
-        Ok(Opened { root, on_top: layers, _files: Some(files), _client: Some(client), ..opened })
+        Ok(Opened { root, on_top: layers, omitted, _files: Some(files), _client: Some(client), ..opened })
     }
 
     fn root_of_prebaked(&self, directory: &Path) -> anyhow::Result<(ContainerFs, OpenedConfig)> {
@@ -173,6 +201,9 @@ impl Context {
             None => vmroot::load_from_dir(directory)?,
         };
         let config = prebaked.config().clone();
+        if let Ok(platform) = Platform::linux(&config.architecture) {
+            self.note_platform(&format!("prebaked:{}", directory.display()), &platform);
+        }
         Ok((prebaked.into_root(), OpenedConfig::Prebaked(config)))
     }
 
@@ -191,9 +222,10 @@ impl Context {
     }
 }
 
-/// Says what of the layers on top is not there.
-pub(crate) fn note_omitted(on_top: &OnTop) {
-    output::omissions("left out, a layer has no sockets", on_top.omitted());
+/// Says what of the layers on top is not there, and what they do that may not be meant.
+pub(crate) fn note(on_top: &OnTop) {
+    output::omissions(on_top.omitted());
+    on_top.warnings().iter().for_each(|warning| output::note(&format!("warning: {warning}")));
 }
 
 /// A root with what keeps its files where they are.
@@ -202,6 +234,8 @@ pub(crate) struct Opened {
     config: OpenedConfig,
     /// The layers on top.
     pub(crate) on_top: Vec<Digest>,
+    /// What could not be put there.
+    pub(crate) omitted: Omissions,
     /// While they are here, the contents of layers on top have names.
     pub(crate) _files: Option<TopFiles>,
     /// While it lives, nobody removes anything from the cache.
@@ -238,6 +272,21 @@ impl Global {
     fn wanted(&self) -> Option<&Platform> {
         self.platform.platform.as_ref().or(self.platform.arch.as_ref())
     }
+}
+
+/// The error of an image that could not be got. Where it is here for other platforms, that is the more useful half.
+pub(crate) fn neither(here: Option<vmroot::Error>, elsewhere: vmroot::Error) -> anyhow::Error {
+    match here {
+        Some(here) if here.is_for_other_platforms() && elsewhere.kind() != ErrorKind::Cancelled => {
+            anyhow::Error::from(here).context(format!("cannot get it from elsewhere: {elsewhere}"))
+        }
+        _ => elsewhere.into(),
+    }
+}
+
+/// Whether a name is of an image in a file or a directory.
+pub(crate) fn is_archive(name: &str) -> bool {
+    ImageName::has_transport(name) && !name.starts_with("docker:")
 }
 
 fn is_name_of(image: &Image, name: &str) -> bool {
@@ -296,5 +345,6 @@ mod tests {
         let (options, library) = (&global.registry, vmroot::RegistryOptions::default());
         assert_eq!((options.retries, options.inactivity_timeout), (library.retries, library.inactivity_timeout));
         assert_eq!(usize::from(options.parallel), ClientOptions::new("/").store.parallel);
+        assert_eq!(usize::from(options.parallel), library.connections);
     }
 }

@@ -4,7 +4,10 @@ use std::env;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use rustix::fs::Access;
 use vmroot::Proxies;
+
+use crate::places;
 
 /// The directory of the cache when no option names one: `$XDG_CACHE_HOME/vmroot`, or `~/.cache/vmroot`.
 pub(crate) fn cache_directory() -> anyhow::Result<PathBuf> {
@@ -45,10 +48,23 @@ pub(crate) fn runtime_directory() -> Option<PathBuf> {
     directory.filter(|directory| directory.is_dir()).map(|directory| directory.join("vmroot"))
 }
 
+/// The program that the system will start by a name.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    let mut candidates = env::split_paths(&path).map(|directory| directory.join(name));
+    candidates.find(|file| file.is_file() && places::may(file, Access::EXEC_OK).is_ok())
+}
+
 /// The kind of terminal that somebody sits at.
 pub(crate) fn terminal() -> Option<String> {
     let usual = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
     env::var("TERM").ok().filter(|name| !name.is_empty() && name.chars().all(usual))
+}
+
+/// Whether colours are wanted where there is a terminal: `NO_COLOR` (no-color.org) and a terminal that has none say no.
+pub(crate) fn wants_colour() -> bool {
+    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    !is_set("NO_COLOR") && env::var_os("TERM").is_none_or(|name| name != "dumb")
 }
 
 /// A variable that names a directory; an empty one, or one with a relative path, counts as not set (XDG base directory

@@ -1,11 +1,11 @@
-//! Exit codes, decided in one place: 0, 1 other, 2 usage, 3 not found, 4 authentication, 5 integrity.
+//! Exit codes, decided in one place: 0, 1 other, 2 usage, 3 not found, 4 authentication, 5 integrity,
+//! 6 a limit, 130 cancelled.
 
-use std::io;
 use std::process::ExitCode;
 
 use vmroot::ErrorKind;
 
-use crate::output;
+use crate::{output, signals};
 
 /// Wrong use that clap cannot see. Clap itself exits with the same code.
 #[derive(Debug)]
@@ -35,15 +35,20 @@ impl std::error::Error for Silent {}
 pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
     if let Some(Silent(code)) = error.downcast_ref() {
-        return ExitCode::from(*code);
+        return ExitCode::from(if signals::was_told_to_end() { signals::CANCELLED } else { *code });
     }
-    // Whoever reads our output has had enough of it, as in `vmroot ls image | head`.
-    if broken_pipe(&error) {
+    if error.chain().filter_map(|cause| cause.downcast_ref()).any(output::reader_is_gone) {
         return ExitCode::SUCCESS;
     }
-    output::error(&text(&error));
-    if let Some(option) = limit(&error) {
-        output::note(&format!("{option} raises the limit"));
+    match has_lines(&error) {
+        true => output::long_error(&text(&error)),
+        false => output::error(&text(&error)),
+    }
+    if let Some(limit) = limit(&error) {
+        match option(limit) {
+            Some(option) => output::note(&format!("{option} raises the limit")),
+            None => output::note(&format!("the limit is {limit} of docs/limits.md")),
+        }
     }
     ExitCode::from(number(&error))
 }
@@ -60,10 +65,14 @@ fn text(error: &anyhow::Error) -> String {
 }
 
 fn number(error: &anyhow::Error) -> u8 {
-    if error.is::<Usage>() {
-        return 2;
+    // Whatever a signal has made of the work.
+    if signals::was_told_to_end() {
+        return signals::CANCELLED;
     }
     for cause in error.chain() {
+        if cause.is::<Usage>() {
+            return 2;
+        }
         if let Some(vmroot::Error::Boot(vmroot::boot::Error::Timeout(_))) = cause.downcast_ref() {
             // As timeout(1) has it.
             return 124;
@@ -76,20 +85,25 @@ fn number(error: &anyhow::Error) -> u8 {
             continue;
         };
         return match kind {
+            ErrorKind::Usage => 2,
             ErrorKind::NotFound => 3,
             ErrorKind::Authentication => 4,
             ErrorKind::Integrity => 5,
-            // As a shell reports a process that SIGINT ended.
-            ErrorKind::Cancelled => 130,
+            ErrorKind::Limit => 6,
+            ErrorKind::Cancelled => signals::CANCELLED,
             ErrorKind::Other => 1,
         };
     }
     1
 }
 
-/// The option that raises the limit which was in the way.
+/// The limit that was in the way.
 fn limit(error: &anyhow::Error) -> Option<&'static str> {
-    let limit = error.chain().find_map(|cause| cause.downcast_ref::<vmroot::Error>()?.limit())?;
+    error.chain().find_map(|cause| cause.downcast_ref::<vmroot::Error>()?.limit())
+}
+
+/// The option that raises a limit, if one does.
+fn option(limit: &str) -> Option<&'static str> {
     Some(match limit {
         "max_output" => "--max-layer-size",
         "max_ratio" => "--max-ratio",
@@ -102,13 +116,20 @@ fn limit(error: &anyhow::Error) -> Option<&'static str> {
     })
 }
 
-fn broken_pipe(error: &anyhow::Error) -> bool {
-    let kind = |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<io::Error>().map(io::Error::kind);
-    error.chain().filter_map(kind).any(|kind| kind == io::ErrorKind::BrokenPipe)
+/// Whether an error ends with lines of a guest's console or of another program.
+fn has_lines(error: &anyhow::Error) -> bool {
+    use vmroot::boot::Error as Boot;
+    let is_such = |cause: &(dyn std::error::Error + 'static)| {
+        let boot = cause.downcast_ref::<vmroot::Error>();
+        matches!(boot, Some(vmroot::Error::Boot(Boot::Vmm { .. } | Boot::Ended { .. })))
+    };
+    error.chain().any(is_such)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
 use vmroot::{Platform, RuntimeConfig, Top, guest};
 
@@ -21,6 +21,14 @@ pub(crate) struct InitArguments {
 }
 
 impl InitArguments {
+    /// Refuses a program that cannot be read, before an image is fetched for it.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        match &self.init {
+            Some(Some(file)) => read(file).map(drop).with_context(|| format!("--init={}", file.display())),
+            _ => Ok(()),
+        }
+    }
+
     /// Adds it to what else goes on top of an image with this config. It comes first, so that a config that is put in its
     /// place wins.
     pub(crate) fn add_to(&self, mut top: Top, config: &RuntimeConfig) -> anyhow::Result<Top> {
@@ -54,7 +62,7 @@ pub(crate) fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(file)?.take(MAX_INIT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_INIT {
-        bail!("longer than {MAX_INIT} bytes");
+        return Err(vmroot::Error::TooLong { path: file.to_owned(), limit: MAX_INIT }.into());
     }
     Ok(bytes)
 }

@@ -7,7 +7,11 @@ mod context;
 mod environment;
 mod exit;
 mod init;
+mod interruptible;
+mod log;
 mod output;
+mod places;
+mod printable;
 mod signals;
 mod top;
 
@@ -20,19 +24,7 @@ use context::Context;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_log(arguments.global.verbose);
+    log::start(arguments.global.verbose);
     let result = Context::new(&arguments.global).and_then(|context| commands::run(&context, arguments.command));
     exit::code(result)
-}
-
-/// Warnings always, more with `-v`, all on standard error.
-fn start_log(verbose: u8) {
-    let level = match verbose {
-        0 => tracing::Level::WARN,
-        1 => tracing::Level::INFO,
-        2 => tracing::Level::DEBUG,
-        _ => tracing::Level::TRACE,
-    };
-    let filter = tracing_subscriber::EnvFilter::new(format!("off,vmroot={level}"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
 }

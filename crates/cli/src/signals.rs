@@ -1,7 +1,9 @@
 //! Ctrl-C and kill: the first asks the work to end, the second ends the process.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -10,6 +12,15 @@ use vmroot::Cancel;
 /// Who hears of signals, and how many there were. One listener for all: with one each, a signal between the start of a
 /// mount and its own listener would be heard by the first alone, and lost.
 static LISTENERS: Mutex<Listeners> = Mutex::new(Listeners { count: 0, acts: Vec::new() });
+
+/// Temporary names of files that are being written: see [`end_soon`].
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// How long cancelled work may take to end by itself.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// The exit code of a process that was told to end: what a shell reports of one that SIGINT has ended.
+pub(crate) const CANCELLED: u8 = 130;
 
 struct Listeners {
     count: u32,
@@ -20,14 +31,14 @@ struct Listeners {
 pub(crate) fn cancel_on_interrupt(cancel: Cancel) -> anyhow::Result<()> {
     on_signal(move |count| match count {
         1 => cancel.cancel(),
-        _ => std::process::exit(130),
+        _ => end(),
     })
 }
 
 /// Calls a function, on a thread of its own, with 1 for the first SIGINT or SIGTERM, 2 for the second, and so on; at once
 /// when there was one since this process listens.
 pub(crate) fn on_signal(mut act: impl FnMut(u32) + Send + 'static) -> anyhow::Result<()> {
-    let mut listeners = listeners();
+    let mut listeners = lock(&LISTENERS);
     if listeners.acts.is_empty() {
         listen()?;
     }
@@ -38,11 +49,54 @@ pub(crate) fn on_signal(mut act: impl FnMut(u32) + Send + 'static) -> anyhow::Re
     Ok(())
 }
 
+/// Has the process end soon after a signal, also when a system call keeps it: a write to a pipe that nobody reads, an open
+/// of a pipe that nobody writes, an fsync. For work that leaves nothing but [`Unfinished`] files when it is cut off.
+pub(crate) fn end_soon() -> anyhow::Result<()> {
+    on_signal(|count| {
+        if count == 1 {
+            // Not on the thread that hears of the second signal.
+            thread::spawn(|| {
+                thread::sleep(PATIENCE);
+                end()
+            });
+        }
+    })
+}
+
+fn end() -> ! {
+    for path in lock(&UNFINISHED).drain(..) {
+        // There is nobody to tell.
+        let _ = std::fs::remove_file(path);
+    }
+    std::process::exit(CANCELLED.into())
+}
+
+/// Whether there was a signal.
+pub(crate) fn was_told_to_end() -> bool {
+    lock(&LISTENERS).count > 0
+}
+
+/// The temporary name of a file that is being written, until this is dropped.
+pub(crate) struct Unfinished(PathBuf);
+
+impl Unfinished {
+    pub(crate) fn new(path: &Path) -> Self {
+        lock(&UNFINISHED).push(path.to_owned());
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        lock(&UNFINISHED).retain(|path| *path != self.0);
+    }
+}
+
 fn listen() -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     thread::Builder::new().name("signals".into()).spawn(move || {
         for _ in signals.forever() {
-            let mut listeners = listeners();
+            let mut listeners = lock(&LISTENERS);
             listeners.count += 1;
             let count = listeners.count;
             listeners.acts.iter_mut().for_each(|act| act(count));
@@ -51,6 +105,6 @@ fn listen() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn listeners() -> MutexGuard<'static, Listeners> {
-    LISTENERS.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,16 +4,20 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
+use rustix::fs::Access;
 use vmroot::{Addition, Top};
+
+use crate::places;
 
 /// What goes on top of an image.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "On top of the image")]
 pub(crate) struct TopArguments {
     /// Put a layer on top: a tar, compressed or not, or a directory, whose files keep owners and modes. Whiteouts in either
-    /// delete. May be given several times, the lowest first
+    /// delete; a directory takes the place of a link, which is warned of. May be given several times, the lowest first
     #[arg(long, value_name = "DIR|TAR")]
     layer: Vec<PathBuf>,
     /// Put a file or a directory on top, above all layers; it belongs to root unless UID:GID says otherwise. DEST is a
@@ -24,9 +28,27 @@ pub(crate) struct TopArguments {
 }
 
 impl TopArguments {
+    /// Refuses what is not there or may not be read, before an image is fetched for it.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        for layer in &self.layer {
+            let io = |source| vmroot::Error::Io { path: layer.clone(), source };
+            places::may(layer, Access::READ_OK).map_err(io)?;
+        }
+        for addition in &self.add {
+            if let Addition::Copy { source, destination, .. } = addition {
+                let named = || format!("{} to {}", source.display(), destination.escape_ascii());
+                let metadata = source.symlink_metadata().with_context(named)?;
+                if !metadata.is_symlink() {
+                    places::may(source, Access::READ_OK).with_context(named)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The same for the library.
     pub(crate) fn top(&self) -> Top {
-        Top { layers: self.layer.clone(), additions: self.add.clone() }
+        Top { layers: self.layer.clone(), additions: self.add.clone(), strict: false }
     }
 }
 

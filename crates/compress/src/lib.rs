@@ -3,7 +3,6 @@
 //! [`Decoder`] decodes on the caller's thread; [`pipelined`] decodes on a thread of its own and hands over whole buffers,
 //! so that hashing and indexing run beside it. Both recognise the compression by its first bytes. [`Encoder`] writes.
 
-mod ahead;
 mod budget;
 mod bzip2;
 mod chunk;
@@ -17,6 +16,8 @@ mod input;
 mod limits;
 mod pieces;
 mod pipeline;
+mod producer;
+mod read_ahead;
 mod speculation;
 mod stream;
 mod xz;

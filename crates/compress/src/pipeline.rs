@@ -1,17 +1,16 @@
-//! Decoding on a thread of its own, beside the work on what was decoded.
+//! Reading and decoding on threads of their own, beside the work on what was decoded.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread::{self, JoinHandle};
 
-use crate::ahead::Supply;
 use crate::budget::Budget;
 use crate::chunk::Chunk;
+use crate::producer::{Outlet, Producer};
+use crate::read_ahead::ReadAhead;
 use crate::speculation::{Sizes, Speculation};
 use crate::stream::Stream;
-use crate::{Error, Limits, Result};
+use crate::{Limits, Result};
 
 /// Decoded bytes handed over at once, in bytes.
 const CAPACITY: usize = 1 << 20;
@@ -19,10 +18,11 @@ const CAPACITY: usize = 1 << 20;
 /// Chunks that may wait to be taken.
 const DEPTH: usize = 4;
 
-/// Decodes `reader`, of any [`Compression`](crate::Compression), on a thread of its own.
+/// Decodes `reader`, of any [`Compression`](crate::Compression): one thread reads, another decodes.
 ///
-/// Where the machine has four cores or more and few streams are decoded, more threads work on a large gzip stream: one reads,
-/// others decode parts before it is their turn. The output is the same.
+/// At most 5 MiB of decoded bytes and 1 MiB of compressed bytes wait in between. Where the machine has four cores or more
+/// and few streams are decoded, more threads decode parts of a large gzip stream before it is their turn, with at most
+/// 64 MiB for all streams of the process. The output is the same.
 ///
 /// A thread that cannot be started is an error of the first read.
 pub fn pipelined<R: Read + Send + 'static>(reader: R, limits: &Limits) -> ChunkReader<R> {
@@ -43,60 +43,51 @@ pub(crate) fn spread<R: Read + Send + 'static>(
     sizes: Sizes,
 ) -> ChunkReader<R> {
     let limits = *limits;
-    let (send, chunks) = sync_channel(DEPTH);
-    let (recycle, recycled) = channel();
-    let decode = move || decode(reader, &limits, Speculation::new(budget.share(), sizes), &send, &recycled);
-    let spawned = thread::Builder::new().name("decode".into()).spawn(decode);
-    let source = match spawned {
-        Ok(thread) => Source::Running { chunks, recycle, thread },
-        Err(error) => Source::Failing(Error::Thread(error)),
+    let work = move |outlet| {
+        let pieces = Speculation::new(budget.share(), sizes);
+        decode(ReadAhead::new(reader, sizes.unit), &limits, pieces, &outlet)
     };
-    ChunkReader { source, current: None, taken: 0, consumed: 0 }
+    ChunkReader { producer: Producer::start("decode", DEPTH, work), current: None, taken: 0, consumed: 0 }
 }
 
-/// What runs on the thread: gives the reader back if all of it was decoded.
-fn decode<R: Read + Send + 'static>(
-    reader: R,
-    limits: &Limits,
-    mut pieces: Speculation,
-    chunks: &SyncSender<Result<Chunk>>,
-    recycled: &Receiver<Chunk>,
-) -> Option<R> {
-    let mut stream = match Stream::open(Supply::new(reader), limits, CAPACITY) {
-        Ok(stream) => stream,
+/// Runs on the thread: returns the reader if all of it was decoded.
+fn decode<R>(reader: ReadAhead<R>, limits: &Limits, pieces: Speculation, outlet: &Outlet<Chunk>) -> Option<R> {
+    match decode_all(reader, limits, pieces, outlet) {
+        Ok(reader) => reader,
         Err(error) => {
-            // Nobody to tell when the other end is gone.
-            let _ = chunks.send(Err(error));
-            return None;
-        }
-    };
-    loop {
-        let mut chunk = recycled.try_recv().unwrap_or_else(|_| Chunk::new(CAPACITY));
-        match stream.fill(&mut chunk, &mut pieces) {
-            Ok(()) if chunk.is_empty() => return stream.into_reader().into_reader(),
-            Ok(()) => chunks.send(Ok(chunk)).ok()?,
-            Err(error) => {
-                let _ = chunks.send(Err(error));
-                return None;
-            }
+            outlet.send(Err(error))?;
+            None
         }
     }
 }
 
-enum Source<R> {
-    Running { chunks: Receiver<Result<Chunk>>, recycle: Sender<Chunk>, thread: JoinHandle<Option<R>> },
-    Failing(Error),
-    Failed,
-    Ended(R),
+/// Returns `None` when the other end is gone.
+fn decode_all<R>(
+    reader: ReadAhead<R>,
+    limits: &Limits,
+    mut pieces: Speculation,
+    outlet: &Outlet<Chunk>,
+) -> Result<Option<R>> {
+    let mut stream = Stream::open(reader, limits, CAPACITY)?;
+    loop {
+        let mut chunk = outlet.spent().unwrap_or_else(|| Chunk::new(CAPACITY));
+        stream.fill(&mut chunk, &mut pieces)?;
+        if chunk.is_empty() {
+            return stream.into_reader().into_inner().map(Some);
+        }
+        if outlet.send(Ok(chunk)).is_none() {
+            return Ok(None);
+        }
+    }
 }
 
 /// Reads what a thread decodes; made by [`pipelined`].
 ///
 /// [`BufRead::fill_buf`] lends the thread's buffers without copying them. Errors come after the bytes decoded before
-/// them, as with [`Decoder`](crate::Decoder). Dropping the reader early stops the thread as soon as it has a chunk to
-/// hand over; it is not waited for, since it may be waiting for the underlying reader.
+/// them, as with [`Decoder`](crate::Decoder). Dropping the reader early stops the threads as soon as they have a buffer
+/// to hand over. They are not joined, since they may be waiting for the underlying reader.
 pub struct ChunkReader<R> {
-    source: Source<R>,
+    producer: Producer<Chunk, R>,
     current: Option<Chunk>,
     taken: usize,
     consumed: u64,
@@ -111,61 +102,24 @@ impl<R> ChunkReader<R> {
     /// Reads to the end, then gives back the reader of the compressed bytes, which is at its end too.
     ///
     /// # Errors
-    /// Whatever reading on to the end meets.
+    /// Those of the rest of the stream; [`Error::FailedBefore`](crate::Error::FailedBefore) after an earlier error.
     pub fn finish(mut self) -> Result<R> {
         while self.advance()? {}
-        match self.source {
-            Source::Ended(reader) => Ok(reader),
-            _ => Err(Error::FailedBefore),
-        }
+        self.producer.into_inner()
     }
 
     /// Goes on to the next chunk; `false` at the end.
     fn advance(&mut self) -> Result<bool> {
         self.taken = 0;
-        let Source::Running { chunks, recycle, .. } = &self.source else {
-            return self.after_end();
-        };
-        if let Some(mut used) = self.current.take() {
-            used.permit = None;
-            // The thread may be done with all its chunks.
-            let _ = recycle.send(used);
+        let mut used = self.current.take();
+        if let Some(chunk) = &mut used {
+            chunk.permit = None;
         }
-        match chunks.recv() {
-            Ok(Ok(chunk)) => {
-                self.consumed = chunk.consumed;
-                self.current = Some(chunk);
-                Ok(true)
-            }
-            Ok(Err(error)) => {
-                self.source = Source::Failed;
-                Err(error)
-            }
-            Err(_) => self.join(),
+        self.current = self.producer.next(used)?;
+        if let Some(chunk) = &self.current {
+            self.consumed = chunk.consumed;
         }
-    }
-
-    /// The thread has hung up without an error: it came to the end, or panicked.
-    fn join(&mut self) -> Result<bool> {
-        if let Source::Running { thread, .. } = std::mem::replace(&mut self.source, Source::Failed) {
-            self.source = match thread.join() {
-                Ok(Some(reader)) => Source::Ended(reader),
-                _ => Source::Failing(Error::Panicked),
-            };
-        }
-        self.after_end()
-    }
-
-    fn after_end(&mut self) -> Result<bool> {
-        self.current = None;
-        match std::mem::replace(&mut self.source, Source::Failed) {
-            Source::Failing(error) => Err(error),
-            Source::Ended(reader) => {
-                self.source = Source::Ended(reader);
-                Ok(false)
-            }
-            _ => Err(Error::FailedBefore),
-        }
+        Ok(self.current.is_some())
     }
 }
 

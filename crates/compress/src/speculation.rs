@@ -4,19 +4,18 @@
 //! threads, and where it comes to a block that one of them began at, it takes the [`Piece`] made from there.
 
 use std::collections::VecDeque;
-use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::Result;
-use crate::ahead::{Ahead, Supply};
 use crate::budget::Share;
 use crate::chunk::Chunk;
 use crate::inflate::{Guesser, Inflate, Piece, Symbols};
 use crate::input::Input;
 use crate::pieces::{Next, Pieces};
+use crate::read_ahead::ReadAhead;
 
 /// Sizes to decode ahead by, all of them in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -72,8 +71,6 @@ struct Task {
 pub(crate) struct Speculation {
     share: Share,
     sizes: Sizes,
-    /// Byte of the stream that its first unit begins at, once it is read ahead.
-    base: Option<u64>,
     /// Number of the unit that the next part begins with.
     next_unit: u64,
     jobs: VecDeque<Job>,
@@ -96,7 +93,6 @@ impl Speculation {
         Self {
             share,
             sizes,
-            base: None,
             next_unit: 0,
             jobs: VecDeque::new(),
             tasks,
@@ -111,21 +107,16 @@ impl Speculation {
     }
 
     /// Hands out parts, twice as many as there are threads.
-    fn hand_out<R: Read + Send + 'static>(&mut self, input: &mut Input<Supply<R>>) {
+    fn hand_out<R>(&mut self, input: &mut Input<ReadAhead<R>>) {
         let workers = self.share.workers();
         if workers == 0 || input.read_total() < self.sizes.start {
             return;
         }
-        let read = input.read_total();
-        if self.base.is_none() {
-            input.get_mut().read_ahead(self.sizes.unit);
-        }
-        let Some(ahead) = input.get_mut().ahead() else { return };
-        let base = *self.base.get_or_insert(read);
+        let ahead = input.get_mut();
         let most = 2 * workers;
         ahead.look((most + 1) * self.sizes.units + self.sizes.overlap, self.sizes.patient);
         while self.jobs.len() < most
-            && let Some(task) = self.next_task(base, ahead)
+            && let Some(task) = self.next_task(ahead)
             && self.tasks.send(task).is_ok()
         {
             if self.threads < workers.min(self.jobs.len()) && self.start_thread() {
@@ -134,7 +125,7 @@ impl Speculation {
         }
     }
 
-    fn next_task<R>(&mut self, base: u64, ahead: &Ahead<R>) -> Option<Task> {
+    fn next_task<R>(&mut self, ahead: &ReadAhead<R>) -> Option<Task> {
         let sizes = &self.sizes;
         if self.next_unit <= ahead.number() {
             // The decoder is there, or nearly.
@@ -155,7 +146,7 @@ impl Speculation {
         let symbols = self.spare_symbols.pop().unwrap_or_else(|| Symbols::new(sizes.piece));
         let (send, receive) = sync_channel(1);
         let claimed = Arc::new(AtomicBool::new(false));
-        let base = base + self.next_unit * sizes.unit as u64;
+        let base = self.next_unit * sizes.unit as u64;
         self.jobs.push_back(Job { start: base * 8, claimed: Arc::clone(&claimed), receive, piece: None });
         self.next_unit += count as u64;
         Some(Task { base, len: count * sizes.unit, units, room: (chunk, symbols), claimed, send })
@@ -183,12 +174,12 @@ impl Speculation {
     }
 }
 
-impl<R: Read + Send + 'static> Pieces<Supply<R>> for Speculation {
+impl<R> Pieces<ReadAhead<R>> for Speculation {
     fn allow(&mut self, bytes: u64) {
         self.allowed = bytes;
     }
 
-    fn next(&mut self, input: &mut Input<Supply<R>>, inflate: &mut Inflate) -> Result<Next> {
+    fn next(&mut self, input: &mut Input<ReadAhead<R>>, inflate: &mut Inflate) -> Result<Next> {
         self.hand_out(input);
         let patient = self.sizes.patient;
         while let Some(job) = self.jobs.front_mut() {
@@ -215,11 +206,9 @@ impl<R: Read + Send + 'static> Pieces<Supply<R>> for Speculation {
         Some(piece)
     }
 
-    fn skip_to(&mut self, input: &mut Input<Supply<R>>, at: u64) {
+    fn skip_to(&mut self, input: &mut Input<ReadAhead<R>>, at: u64) {
         let beyond = input.skip_to(at);
-        if let Some(ahead) = input.get_mut().ahead() {
-            ahead.skip(beyond);
-        }
+        input.get_mut().skip(beyond);
     }
 
     fn reuse(&mut self, room: (Chunk, Symbols)) {

@@ -41,6 +41,16 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// `/etc/passwd` or `/etc/group` is longer than is read.
+    #[error("the image's {path} has {size} bytes, {limit} at most are read")]
+    DatabaseTooLarge {
+        /// The path.
+        path: &'static str,
+        /// Its length.
+        size: u64,
+        /// The most bytes that it may have.
+        limit: u64,
+    },
     /// A contents file that is missing, of a wrong length, or cannot be read.
     #[error("{path}: {source}", path = path.display())]
     Contents {
@@ -63,7 +73,9 @@ impl Error {
             Self::IsADirectory(_) => Errno::ISDIR,
             Self::TooManyLinks(_) => Errno::LOOP,
             Self::NotALink(_) | Self::NoSuchUser(_) | Self::NoSuchGroup(_) => Errno::INVAL,
-            Self::InvalidDatabase { .. } | Self::Contents { .. } | Self::Index(_) => Errno::IO,
+            Self::InvalidDatabase { .. } | Self::DatabaseTooLarge { .. } | Self::Contents { .. } | Self::Index(_) => {
+                Errno::IO
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! [`LayeredContainerFs`] is the same with more layers on top.
 
 mod error;
+mod failures;
 mod fs;
 mod layered;
 mod resolve;
@@ -13,6 +14,7 @@ mod users;
 mod walk;
 
 pub use error::{Error, Result};
+pub use failures::ReadFailures;
 pub use fs::{ContainerFs, Contents, DirEntry};
 pub use layered::{ExtraLayer, LayeredContainerFs};
 pub use resolve::Resolved;

@@ -29,6 +29,9 @@ pub enum Error {
         /// What there is too much of, and the limit.
         what: String,
     },
+    /// The form cannot hold all of the root, and nothing was to be left out.
+    #[error(transparent)]
+    Incomplete(#[from] vmroot_export::Incomplete),
     /// The size that was asked for has not room for everything.
     #[error("{size} bytes are too few: {needed} are needed")]
     TooSmall {
@@ -44,6 +47,14 @@ pub enum Error {
         path: PathBuf,
         /// What is in it.
         what: &'static str,
+    },
+    /// A path that is longer than the readers of a list of files take.
+    #[error("{}: a path of more than {limit} bytes cannot be listed", path.display())]
+    PathTooLong {
+        /// The path.
+        path: PathBuf,
+        /// The most bytes that it may have.
+        limit: usize,
     },
     /// A program that makes the form is not installed.
     #[error("the program {program} is missing: install {package}")]

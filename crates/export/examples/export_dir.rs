@@ -21,9 +21,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let report = export_directory(&fs, target, &options)?;
     let mut out = io::stdout().lock();
     writeln!(out, "{} entries, {} bytes in {:.2?}", report.entries, report.bytes, start.elapsed())?;
-    for refusal in report.refusals.listed.iter().take(10) {
-        writeln!(out, "refused: {refusal}")?;
+    for omission in report.omissions.listed.iter().take(10) {
+        writeln!(out, "refused: {omission}")?;
     }
-    writeln!(out, "{} refused", report.refusals.total)?;
+    writeln!(out, "{} refused", report.omissions.total)?;
     Ok(())
 }

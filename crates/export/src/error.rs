@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use vmroot_container_fs::ContainerFs;
 use vmroot_model::Digest;
 
+use crate::Incomplete;
+
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -31,6 +33,9 @@ pub enum Error {
     /// A compression that is not written, or a level that it does not have.
     #[error(transparent)]
     Compression(#[from] vmroot_compress::Error),
+    /// The form cannot hold all of the root, and nothing was to be left out.
+    #[error(transparent)]
+    Incomplete(#[from] Incomplete),
     /// An entry that a cpio cannot hold. What was written before is of no use.
     #[error("{}: {actual} {unit}; a cpio holds at most {limit}", path.display())]
     BeyondCpio {
@@ -56,6 +61,14 @@ pub enum Error {
         /// The mount option that prevents it.
         advice: &'static str,
     },
+    /// An upper directory of an overlay, and a process that does not see its marks. Nothing was written.
+    #[error(
+        "{}: the overlay marks directories that hide what is below them by trusted.overlay.*, which only root sees \
+         (CAP_SYS_ADMIN in the first user namespace): without these marks, deleted files would come back. Export it as \
+         root; an overlay that was mounted with userxattr has marks that everybody sees, which --userxattr vouches for",
+        .0.display()
+    )]
+    UnseenMarks(PathBuf),
     /// An index in a prebaked directory that has the name of another layer.
     #[error("{}: is the index of {actual}", path.display())]
     WrongLayer {

@@ -24,16 +24,13 @@ mod tar;
 
 pub use copy::Copier;
 pub use cpio::{CpioOptions, CpioReport, CpioWriter, export_compressed_cpio, export_cpio};
-pub use directory::{
-    DirectoryOptions, DirectoryReport, LISTED, OVERRIDE_STAT, Refusal, Refusals, Refused, XATTR_PREFIX,
-    export_directory,
-};
+pub use directory::{DirectoryOptions, DirectoryReport, OVERRIDE_STAT, XATTR_PREFIX, export_directory};
 pub use error::{Error, Result};
 pub use holes::{Holes, LastHoles};
 pub use host::{HostEntry, HostWalk};
-pub use layer::{LayerOptions, LayerReport, LayerWriter, export_compressed_layer, export_layer};
-pub use omissions::{LISTED_OMISSIONS, Omissions};
+pub use layer::{LayerOptions, LayerReport, LayerWriter, Marks, export_compressed_layer, export_layer};
+pub use omissions::{Incomplete, LISTED_OMISSIONS, Omission, Omissions, Omitted, Why};
 pub use output::OutputFile;
-pub use prebaked::{PrebakedSources, export_prebaked, open_prebaked};
+pub use prebaked::{PrebakedSources, export_prebaked, export_prebaked_while, open_prebaked};
 pub use progress::{Counter, Hook, Meter, Progress};
-pub use tar::{Attributes, TarLacks, TarOptions, TarReader, TarReport, export_compressed_tar, export_tar};
+pub use tar::{Attributes, TarOptions, TarReader, TarReport, export_compressed_tar, export_tar, tar_omissions};

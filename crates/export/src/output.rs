@@ -1,10 +1,12 @@
-//! A file that is there whole or not at all.
+//! A file that is there whole or not at all. Every output ends in [`OutputFile::commit`], which is where its bytes reach
+//! the disk, and where it is said if they do not.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use tempfile::{Builder, NamedTempFile};
 
 use crate::{Error, Result};
@@ -39,12 +41,21 @@ impl OutputFile {
                 Err(error) => return Err(error),
             };
             let destination = match fs::metadata(&path) {
-                Ok(metadata) if !metadata.is_file() => Destination::Direct(File::options().write(true).open(&path)?),
+                Ok(metadata) if !metadata.is_file() => {
+                    // What is written to a disk may be read once more; a pipe that could be read would wait for nobody.
+                    let is_disk = metadata.file_type().is_block_device();
+                    Destination::Direct(File::options().read(is_disk).write(true).open(&path)?)
+                }
                 _ => Destination::Temporary(temporary_for(&path)?),
             };
             Ok(Self { destination, path })
         };
         begin().map_err(Error::io("write", path))
+    }
+
+    /// Writes to a file that is open, such as standard output; `name` is for messages.
+    pub fn over(file: File, name: &Path) -> Self {
+        Self { destination: Destination::Direct(file), path: name.to_owned() }
     }
 
     /// The file itself, for writing at any position and for sharing blocks.
@@ -63,14 +74,22 @@ impl OutputFile {
         }
     }
 
-    /// Puts the bytes on the disk and gives the file its name.
+    /// The temporary file that holds the bytes until [`Self::commit`], unless they go to their place directly.
+    pub fn temporary(&self) -> Option<&Path> {
+        match &self.destination {
+            Destination::Temporary(file) => Some(file.path()),
+            Destination::Direct(_) => None,
+        }
+    }
+
+    /// Puts the bytes on the disk, and gives a new file its name.
     ///
     /// # Errors
-    /// [`Error::Io`] for what fsync(2) and rename(2) say: a full disk or a quota may be noticed only here.
+    /// [`Error::Io`] for what fsync(2) and rename(2) say: a bad or full disk or a quota may be noticed only here.
     pub fn commit(self) -> Result<()> {
         let path = self.path;
         let commit = || match self.destination {
-            Destination::Direct(mut file) => file.flush(),
+            Destination::Direct(file) => sync_existing(&file),
             Destination::Temporary(file) => {
                 file.as_file().sync_all()?;
                 file.persist(&path).map_err(|error| error.error)?;
@@ -94,6 +113,15 @@ impl Write for OutputFile {
             Destination::Temporary(file) => file.flush(),
             Destination::Direct(file) => file.flush(),
         }
+    }
+}
+
+/// Puts what was written to something that was there before on its disk, if it has one.
+fn sync_existing(file: &File) -> io::Result<()> {
+    match file.sync_all() {
+        // Pipes, sockets, terminals and most other devices that keep nothing.
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::INVAL | Errno::OPNOTSUPP)) => Ok(()),
+        result => result,
     }
 }
 

@@ -41,17 +41,75 @@ pub struct PrebakedSources {
 /// # Errors
 /// [`Error::Io`], with the file. No file is left half written.
 pub fn export_prebaked(sources: &PrebakedSources, config: &[u8], directory: &Path) -> Result<()> {
-    make_directory(directory).map_err(Error::io("make the directory", directory))?;
-    let copier = Copier::default();
-    for (diff_id, index, contents) in &sources.layers {
-        copy_file(&copier, contents, &contents_path(directory, diff_id))?;
-        copy_file(&copier, index, &index_path(directory, diff_id))?;
+    export_prebaked_while(sources, config, directory, &|| ControlFlow::Continue(()))
+}
+
+/// The same, which asks `going_on` again and again while it copies.
+///
+/// # Errors
+/// As [`export_prebaked`], and [`Error::Cancelled`] when `going_on` breaks. What was made by then is removed: files that
+/// were not there before, and the directory.
+pub fn export_prebaked_while(
+    sources: &PrebakedSources,
+    config: &[u8],
+    directory: &Path,
+    going_on: &dyn Fn() -> ControlFlow<()>,
+) -> Result<()> {
+    let is_new = make_directory(directory).map_err(Error::io("make the directory", directory))?;
+    let mut baking = Baking { copier: Copier::default(), going_on, made: Vec::new() };
+    let baked = baking.bake(sources, config, directory);
+    if baked.is_err() {
+        // The first error says more than one of undoing.
+        for file in &baking.made {
+            let _ = fs::remove_file(file);
+        }
+        if is_new {
+            let _ = fs::remove_dir(directory);
+        }
     }
-    copy_file(&copier, &sources.root_index, &directory.join(ROOT_INDEX))?;
-    let sync = || File::open(directory)?.sync_all();
-    sync().map_err(Error::io("sync", directory))?;
-    publish(&directory.join(CONFIG), 0o644, |file| file.as_file_mut().write_all(config))?;
-    sync().map_err(Error::io("sync", directory))
+    baked
+}
+
+/// A directory while it is made.
+struct Baking<'a> {
+    copier: Copier,
+    going_on: &'a dyn Fn() -> ControlFlow<()>,
+    /// Files that were not there before.
+    made: Vec<PathBuf>,
+}
+
+impl Baking<'_> {
+    fn bake(&mut self, sources: &PrebakedSources, config: &[u8], directory: &Path) -> Result<()> {
+        for (diff_id, index, contents) in &sources.layers {
+            self.copy_file(contents, contents_path(directory, diff_id))?;
+            self.copy_file(index, index_path(directory, diff_id))?;
+        }
+        self.copy_file(&sources.root_index, directory.join(ROOT_INDEX))?;
+        let sync = || File::open(directory)?.sync_all();
+        sync().map_err(Error::io("sync", directory))?;
+        publish(&directory.join(CONFIG), 0o644, |file| file.as_file_mut().write_all(config))?;
+        sync().map_err(Error::io("sync", directory))
+    }
+
+    fn copy_file(&mut self, source: &Path, target: PathBuf) -> Result<()> {
+        let file = File::open(source).map_err(Error::io("open", source))?;
+        let is_new = !target.exists();
+        let mut flow = ControlFlow::Continue(());
+        let copied = publish(&target, READ_ONLY, |copy| {
+            let length = file.metadata()?.len();
+            flow = self.copier.copy(&mut Holes::new(&file), 0..length, copy.as_file(), |_| (self.going_on)())?;
+            // Sharing blocks takes a moment and ends with a last question, so an answer to that counts as well.
+            if flow.is_break() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+        });
+        if flow.is_break() {
+            return Err(Error::Cancelled);
+        }
+        copied?;
+        if is_new {
+            self.made.push(target);
+        }
+        Ok(())
+    }
 }
 
 /// Opens the root of a prebaked directory; `layers` are the diff ids in its `config.json`, lowest first.
@@ -88,21 +146,12 @@ fn contents_path(directory: &Path, diff_id: &Digest) -> PathBuf {
     directory.join(format!("{}.contents", diff_id.hex()))
 }
 
-fn make_directory(directory: &Path) -> io::Result<()> {
+/// Makes a directory, and says whether it was not there.
+fn make_directory(directory: &Path) -> io::Result<bool> {
     match fs::DirBuilder::new().mode(0o755).create(directory) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
-        result => result,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(false),
+        result => result.map(|()| true),
     }
-}
-
-fn copy_file(copier: &Copier, source: &Path, target: &Path) -> Result<()> {
-    let file = File::open(source).map_err(Error::io("open", source))?;
-    publish(target, READ_ONLY, |copy| {
-        let length = file.metadata()?.len();
-        let never = copier.copy(&mut Holes::new(&file), 0..length, copy.as_file(), |_| ControlFlow::Continue(()))?;
-        debug_assert!(never.is_continue());
-        Ok(())
-    })
 }
 
 /// Writes a file under a temporary name, puts it on the disk, and gives it its own.

@@ -1,11 +1,12 @@
 //! The stream that an archive is written to, in large pieces.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use crate::{Error, Result};
+use crate::progress::{Counter, going_on};
+use crate::{Error, Holes, Result};
 
 /// Written at once: most files fit several times, and bytes are read right into it.
 const BUFFER: usize = 1 << 20;
@@ -35,13 +36,21 @@ impl<W: Write> Stream<W> {
     }
 
     /// Writes some bytes of a file, at most what one buffer holds; gives how many.
-    pub(crate) fn copy(&mut self, file: &File, range: &Range<u64>) -> Result<std::io::Result<u64>> {
+    pub(crate) fn copy(&mut self, file: &File, range: &Range<u64>) -> Result<io::Result<u64>> {
         let count = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(self.room()?);
         let read = file.read_exact_at(&mut self.buffer[self.filled..self.filled + count], range.start);
         Ok(read.map(|()| {
             self.filled += count;
             count as u64
         }))
+    }
+
+    /// Writes some zeros, at most what one buffer holds; gives how many.
+    pub(crate) fn zeros(&mut self, most: u64) -> Result<u64> {
+        let count = usize::try_from(most).unwrap_or(usize::MAX).min(self.room()?);
+        self.buffer[self.filled..self.filled + count].fill(0);
+        self.filled += count;
+        Ok(count as u64)
     }
 
     /// Writes zeros up to the next multiple of `block`, which is at most 512.
@@ -72,4 +81,33 @@ impl<W: Write> Stream<W> {
         self.filled = 0;
         Ok(())
     }
+}
+
+/// Writes a range of the file that `holes` looks at. Holes are not read: their zeros are made here. The inner error is
+/// that of reading.
+pub(crate) fn copy_with_holes<W: Write>(
+    output: &mut Stream<W>,
+    holes: &mut Holes<'_>,
+    range: Range<u64>,
+    counter: &mut Counter<'_>,
+) -> Result<io::Result<()>> {
+    let file = holes.file();
+    let mut position = range.start;
+    while position < range.end {
+        let data = match holes.next_data(position..range.end) {
+            Ok(data) => data.unwrap_or(range.end..range.end),
+            Err(error) => return Ok(Err(error)),
+        };
+        let count = if position < data.start {
+            output.zeros(data.start - position)?
+        } else {
+            match output.copy(file, &data)? {
+                Ok(count) => count,
+                Err(error) => return Ok(Err(error)),
+            }
+        };
+        position += count;
+        going_on(counter.add(count))?;
+    }
+    Ok(Ok(()))
 }

@@ -15,7 +15,7 @@ use fuser::{
     Errno, FileHandle, Filesystem, Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, ReplyAttr,
     ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
-use vmroot_container_fs::{ContainerFs, DirEntry, Error, InodeId};
+use vmroot_container_fs::{ContainerFs, DirEntry, Error, InodeId, ReadFailures};
 
 use crate::ahead::Ahead;
 use crate::attributes::{attributes, file_type, no_attributes, number};
@@ -52,11 +52,19 @@ thread_local! {
 pub(crate) struct Adapter {
     root: Arc<ContainerFs>,
     ahead: Ahead,
+    failures: ReadFailures,
 }
 
 impl Adapter {
     pub(crate) fn new(root: Arc<ContainerFs>, ahead: Ahead) -> Self {
-        Self { root, ahead }
+        Self { root, ahead, failures: ReadFailures::default() }
+    }
+
+    /// Tells of bytes that cannot be read at an offset of a file.
+    fn tell(&self, ino: InodeId, offset: u64, error: &Error) {
+        if let (Error::Contents { source, .. }, Some(extent)) = (error, self.root.extent(ino)) {
+            self.failures.tell(self.root.contents_file(extent.file), extent.offset + offset, source);
+        }
     }
 
     /// The inode that a request is about. The kernel knows only numbers that it was told, but nothing depends on that.
@@ -168,7 +176,10 @@ impl Filesystem for Adapter {
             }
             match self.root.read_at(ino, offset, &mut buffer[..size]) {
                 Ok(count) => reply.data(&buffer[..count]),
-                Err(error) => reply.error(errno(error)),
+                Err(error) => {
+                    self.tell(ino, offset, &error);
+                    reply.error(errno(error));
+                }
             }
         });
         if offset == 0 {

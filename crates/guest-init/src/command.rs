@@ -13,12 +13,12 @@ use rustix::process::{ioctl_tiocsctty, setsid, umask};
 use rustix::stdio;
 use rustix::system::uname;
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
+use vmroot_users::User;
 
 use crate::config::{self, Config};
 use crate::environment::Environment;
 use crate::kernel::{self, CommandLine};
-use crate::users::{self, User};
-use crate::{Error, Result, console, program};
+use crate::{Error, Result, console, program, users};
 
 /// Becomes the command of the config with `arguments`, or says why not.
 pub(crate) fn run(arguments: &[OsString]) -> ! {
@@ -33,7 +33,8 @@ fn become_command(arguments: &[OsString]) -> Result<Infallible> {
     let user = users::resolve(&config, Path::new("/"))?;
     let hostname = uname().nodename().to_string_lossy().into_owned();
     let terminal = config.tty.then(|| env::var("TERM").unwrap_or_default());
-    let environment = Environment::new(&config.env, &hostname, terminal.as_deref(), &user.home);
+    let environment =
+        Environment::new(&config.env, &hostname, terminal.as_deref(), user.home.as_deref().unwrap_or("/"));
     umask(Mode::WGRP | Mode::WOTH);
     enter(&config.working_dir)?;
     take_console(config.tty, &user)?;

@@ -62,8 +62,9 @@ fn workspace() -> PathBuf {
 }
 
 fn rerun_on_changes(workspace: &Path, toolchain: &Toolchain) {
-    let sources =
-        ["crates/guest-init/src", "crates/guest-init/Cargo.toml", "crates/guest/build", "Cargo.toml", "Cargo.lock"];
+    let crates = ["crates/guest-init", "crates/users"];
+    let sources = crates.iter().flat_map(|name| [format!("{name}/src"), format!("{name}/Cargo.toml")]);
+    let sources = sources.chain(["crates/guest/build", "Cargo.toml", "Cargo.lock"].map(str::to_owned));
     for source in sources {
         println!("cargo::rerun-if-changed={}", workspace.join(source).display());
     }

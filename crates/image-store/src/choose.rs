@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use vmroot_model::{CONFIG_LIMIT, Descriptor, Document, ImageConfig, Manifest, Platform, Search};
+use vmroot_model::{CONFIG_LIMIT, Descriptor, Document, DocumentKind, ImageConfig, Manifest, Platform, Search};
 use vmroot_transport::ImageSource;
 
 use crate::{Error, Result};
@@ -16,6 +16,20 @@ pub struct Chosen {
     pub manifest: Manifest,
     /// Its config; the config's digest is the image's id.
     pub config: ImageConfig,
+    /// The platform that was asked for; that of the image where [`Fallback`] led to another one.
+    pub platform: Platform,
+}
+
+/// What to take where there is no image for the platform that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fallback {
+    /// Nothing: that is an error.
+    #[default]
+    Refuse,
+    /// An image that its name leads to directly, without an index: as `docker pull` and `podman pull` do.
+    Single,
+    /// The only image that there is, in an index or not: for archives, which seldom hold more.
+    Only,
 }
 
 /// Finds the image for `platform`, looking into nested indexes, and checks its config against manifest and platform.
@@ -23,10 +37,34 @@ pub struct Chosen {
 /// # Errors
 /// [`Error::Image`] with an [`ArchitectureMismatch`](vmroot_model::Error::ArchitectureMismatch) that lists what there
 /// is; [`Error::NotAnImage`] for other artifacts; what the source says.
-pub fn choose(source: &dyn ImageSource, platform: &Platform) -> Result<Chosen> {
-    let wrong = |error| Error::Image { image: source.name(), source: Box::new(error) };
+pub fn choose(source: &dyn ImageSource, platform: &Platform, fallback: Fallback) -> Result<Chosen> {
     let raw = source.manifest(None)?;
-    let top = Document::parse(raw.bytes, raw.media_type.as_deref()).map_err(wrong)?;
+    let top = Document::parse(raw.bytes, raw.media_type.as_deref())
+        .map_err(|error| Error::Image { image: source.name(), source: Box::new(error) })?;
+    let (platform, chosen) = match (search(source, &top, platform), fallback, &top) {
+        (Err(error), Fallback::Only, _) | (Err(error), Fallback::Single, Document::Manifest(_)) => {
+            let Some(only) = only_platform(&error, platform) else { return Err(error) };
+            let chosen = search(source, &top, &only).map_err(|_| error)?;
+            (only, chosen)
+        }
+        (chosen, ..) => (platform.clone(), chosen?),
+    };
+    let (manifest, config) = chosen;
+    Ok(Chosen { top, manifest, config, platform })
+}
+
+/// The platform of the only image that a search has found. Its features are not asked for: what has some that are not here
+/// cannot be read.
+fn only_platform(error: &Error, wanted: &Platform) -> Option<Platform> {
+    let Error::Image { source, .. } = error else { return None };
+    let vmroot_model::Error::ArchitectureMismatch { available, .. } = &**source else { return None };
+    let [only] = &available[..] else { return None };
+    let os = if only.os.is_empty() { wanted.os.clone() } else { only.os.clone() };
+    Some(Platform { os, os_features: Vec::new(), os_version: None, ..only.clone() }.normalised())
+}
+
+fn search(source: &dyn ImageSource, top: &Document, platform: &Platform) -> Result<(Manifest, ImageConfig)> {
+    let wrong = |error| Error::Image { image: source.name(), source: Box::new(error) };
     let mut search = Search::new(platform);
     let mut document = top.clone();
     // An index that names a platform is believed: configs say "amd64" of images for others more often than indexes do.
@@ -40,13 +78,15 @@ pub fn choose(source: &dyn ImageSource, platform: &Platform) -> Result<Chosen> {
                     return Err(Error::NotAnImage { image: source.name(), what });
                 }
                 let config = fetch_config(source, manifest.config())?;
-                match config.check_platform(platform).or_else(|error| if platform_known { Ok(()) } else { Err(error) })
-                {
+                let alone = matches!(top, Document::Manifest(_));
+                let believed =
+                    |error| if platform_known || alone && fits(&config, platform) { Ok(()) } else { Err(error) };
+                match config.check_platform(platform).or_else(believed) {
                     Ok(()) => {
                         config.check_layers(&manifest).map_err(wrong)?;
-                        return Ok(Chosen { top, manifest, config });
+                        return Ok((manifest, config));
                     }
-                    Err(error) if matches!(top, Document::Manifest(_)) => return Err(wrong(error)),
+                    Err(error) if alone => return Err(wrong(error)),
                     Err(_) => search.reject(config.platform()),
                 }
             }
@@ -59,11 +99,19 @@ pub fn choose(source: &dyn ImageSource, platform: &Platform) -> Result<Chosen> {
     }
 }
 
+/// Whether an image does for a platform whose system has what the config wants of it. Where there is no other image to
+/// take, a feature or a version is no reason to refuse this one: whether its layers can be read shows.
+fn fits(config: &ImageConfig, platform: &Platform) -> bool {
+    let Platform { os_features, os_version, .. } = config.platform().clone();
+    config.check_platform(&Platform { os_features, os_version, ..platform.clone() }).is_ok()
+}
+
 /// Reads a config, checks it against its descriptor, and parses it.
 fn fetch_config(source: &dyn ImageSource, descriptor: &Descriptor) -> Result<ImageConfig> {
-    let blob = |reason: String| Error::Blob { image: source.name(), digest: descriptor.digest, reason };
     if descriptor.size > CONFIG_LIMIT {
-        return Err(blob(format!("is a config of {} bytes, {CONFIG_LIMIT} at most", descriptor.size)));
+        let (document, size, limit) = (DocumentKind::Config, descriptor.size, CONFIG_LIMIT);
+        let source_error = vmroot_model::Error::DocumentTooLarge { document, size, limit };
+        return Err(Error::Image { image: source.name(), source: Box::new(source_error) });
     }
     let mut body = source.blob(descriptor, 0)?;
     let mut bytes = Vec::new();

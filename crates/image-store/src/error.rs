@@ -13,7 +13,19 @@ pub enum Error {
     /// No image of that name, id or prefix is in the store.
     #[error("no such image: {0}")]
     NoSuchImage(String),
-    /// A prefix of several image ids, or a name of images for several platforms.
+    /// An image that is in the store, but not for the platform; without one asked for, for several and not for the host's.
+    #[error(
+        "{name} is here for {available}, not for {wanted}; ask for one of those platforms, or pull the image for {wanted}"
+    )]
+    OtherPlatforms {
+        /// What was asked for.
+        name: String,
+        /// The platform that it should be for.
+        wanted: String,
+        /// What it is here for.
+        available: String,
+    },
+    /// A prefix of several image ids.
     #[error("{name} is ambiguous: {candidates}")]
     Ambiguous {
         /// What was asked for.
@@ -115,8 +127,12 @@ pub enum ErrorKind {
     NotFound,
     /// The registry does not let us.
     Authentication,
+    /// A name, a platform or another argument that means nothing.
+    Usage,
     /// Bytes are not what a digest, a size or a format says.
     Integrity,
+    /// A limit was passed: one of those in `docs/limits.md`.
+    Limit,
     /// Cancelled by the caller.
     Cancelled,
     /// Anything else.
@@ -127,16 +143,11 @@ impl Error {
     /// What the error means to the caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchImage(_) => ErrorKind::NotFound,
-            Self::Image { source, .. } => match **source {
-                vmroot_model::Error::ArchitectureMismatch { .. } => ErrorKind::NotFound,
-                _ => ErrorKind::Integrity,
-            },
-            Self::Blob { .. }
-            | Self::Layer { .. }
-            | Self::Decompress { .. }
-            | Self::Damaged { .. }
-            | Self::Record { .. } => ErrorKind::Integrity,
+            Self::NoSuchImage(_) | Self::OtherPlatforms { .. } => ErrorKind::NotFound,
+            Self::Image { source, .. } => ErrorKind::of_document(source),
+            Self::Layer { source, .. } => ErrorKind::of_layer(source),
+            Self::Decompress { source, .. } => ErrorKind::of_stream(source),
+            Self::Blob { .. } | Self::Damaged { .. } | Self::Record { .. } => ErrorKind::Integrity,
             Self::Index(error) => ErrorKind::of_index(error),
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Source(error) => ErrorKind::of_source(error),
@@ -151,8 +162,8 @@ impl Error {
 }
 
 impl Error {
-    /// The name of the option that was in the way, where a limit was: a field of [`Limits`](vmroot_compress::Limits) or
-    /// of [`BuildOptions`](vmroot_layer_index::BuildOptions).
+    /// The name of the limit that was in the way, where one was: a field of [`Limits`](vmroot_compress::Limits) or of
+    /// [`BuildOptions`](vmroot_layer_index::BuildOptions), or a constant of `docs/limits.md`.
     pub fn limit(&self) -> Option<&'static str> {
         match self {
             Self::Layer { source, .. } => limit_of_index(source),
@@ -164,10 +175,12 @@ impl Error {
     }
 }
 
-/// The option whose limit a layer goes over.
+/// The limit that a layer goes over.
 pub fn limit_of_index(error: &vmroot_layer_index::Error) -> Option<&'static str> {
     match error {
-        vmroot_layer_index::Error::Limit { name, .. } => Some(name),
+        vmroot_layer_index::Error::Limit { name, .. } | vmroot_layer_index::Error::EntryLimit { name, .. } => {
+            Some(name)
+        }
         vmroot_layer_index::Error::Stream { source, .. } => limit_of_stream(vmroot_compress::Error::in_io(source)?),
         _ => None,
     }
@@ -186,6 +199,48 @@ pub fn limit_of_stream(error: &vmroot_compress::Error) -> Option<&'static str> {
 }
 
 impl ErrorKind {
+    /// What an error of the model means where a name, a platform or a digest came from the caller.
+    pub fn of_argument(error: &vmroot_model::Error) -> ErrorKind {
+        use vmroot_model::Error as E;
+        match error {
+            E::InvalidDigest { .. }
+            | E::InvalidReference { .. }
+            | E::UppercaseRepository { .. }
+            | E::InvalidPlatform { .. }
+            | E::UnsupportedArchitecture { .. } => ErrorKind::Usage,
+            _ => ErrorKind::of_document(error),
+        }
+    }
+
+    /// What an error of the model means where a document of an image has the fault.
+    pub fn of_document(error: &vmroot_model::Error) -> ErrorKind {
+        use vmroot_model::Error as E;
+        match error {
+            E::ArchitectureMismatch { .. } => ErrorKind::NotFound,
+            E::DocumentTooLarge { .. } | E::DocumentLimit { .. } | E::SearchTooLong { .. } => ErrorKind::Limit,
+            _ => ErrorKind::Integrity,
+        }
+    }
+
+    /// What an error of a compressed stream means.
+    pub fn of_stream(error: &vmroot_compress::Error) -> ErrorKind {
+        use vmroot_compress::Error as E;
+        match error {
+            E::OutputLimit { .. } | E::RatioLimit { .. } | E::MemoryLimit { .. } => ErrorKind::Limit,
+            E::NotWritten(_) | E::Level { .. } => ErrorKind::Usage,
+            E::Io(_) | E::Thread(_) | E::Panicked => ErrorKind::Other,
+            _ => ErrorKind::Integrity,
+        }
+    }
+
+    /// What an error of an image's layer means: one that cannot be read is damaged, whatever the reason is.
+    fn of_layer(error: &vmroot_layer_index::Error) -> ErrorKind {
+        match ErrorKind::of_index(error) {
+            kind @ (ErrorKind::Limit | ErrorKind::Cancelled) => kind,
+            _ => ErrorKind::Integrity,
+        }
+    }
+
     /// What an error of a source means.
     pub fn of_source(error: &vmroot_transport::Error) -> ErrorKind {
         use vmroot_transport::Error as E;
@@ -193,11 +248,14 @@ impl ErrorKind {
             E::Registry(error) => ErrorKind::of_registry(error),
             E::Missing { .. } | E::NoSuchImage { .. } | E::NoImages { .. } | E::Unknown { .. } => ErrorKind::NotFound,
             E::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+            E::InvalidName { .. } => ErrorKind::Usage,
+            E::Document { source, .. } => ErrorKind::of_document(source),
+            E::Decompress { source, .. } => ErrorKind::of_stream(source),
+            E::ReadTar { source, .. } => ErrorKind::of_source(source),
+            E::ArchiveLimit { .. } | E::MemberTooLarge { .. } | E::TooManyLinks { .. } => ErrorKind::Limit,
             E::DigestMismatch { .. }
-            | E::Document { .. }
             | E::Member { .. }
             | E::LayerCount { .. }
-            | E::Decompress { .. }
             | E::NotAnArchive { .. }
             | E::NoManifestJson { .. }
             | E::NullManifest { .. } => ErrorKind::Integrity,
@@ -212,6 +270,7 @@ impl ErrorKind {
             E::NotFound { .. } => ErrorKind::NotFound,
             E::Unauthorized { .. } | E::Challenge { .. } | E::Token { .. } => ErrorKind::Authentication,
             E::DigestMismatch { .. } | E::SizeMismatch { .. } | E::Range { .. } => ErrorKind::Integrity,
+            E::TooLarge { .. } | E::TooManyRedirects { .. } => ErrorKind::Limit,
             E::Cancelled => ErrorKind::Cancelled,
             _ => ErrorKind::Other,
         }
@@ -223,7 +282,7 @@ impl ErrorKind {
             E::DigestMismatch { .. } | E::SizeMismatch { .. } | E::TooLong { .. } | E::TooShort { .. } => {
                 ErrorKind::Integrity
             }
-            E::GaveUp { .. } => ErrorKind::Cancelled,
+            E::GaveUp { .. } | E::Stopped { .. } => ErrorKind::Cancelled,
             _ => ErrorKind::Other,
         }
     }
@@ -234,8 +293,14 @@ impl ErrorKind {
         match error {
             E::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => ErrorKind::NotFound,
             // A disk that is full or bad says nothing of the layer.
-            E::Io { .. } | E::TooLarge { .. } => ErrorKind::Other,
-            E::Stream { source, .. } if source.raw_os_error().is_some() => ErrorKind::Other,
+            E::Io { .. } => ErrorKind::Other,
+            E::Cancelled => ErrorKind::Cancelled,
+            E::Limit { .. } | E::EntryLimit { .. } | E::TooLarge { .. } => ErrorKind::Limit,
+            E::Stream { source, .. } => match vmroot_compress::Error::in_io(source) {
+                Some(error) => ErrorKind::of_stream(error),
+                None if source.raw_os_error().is_some() => ErrorKind::Other,
+                None => ErrorKind::Integrity,
+            },
             _ => ErrorKind::Integrity,
         }
     }
@@ -245,6 +310,7 @@ impl ErrorKind {
         use vmroot_container_fs::Error as E;
         match error {
             E::NotFound(_) | E::NotADirectory(_) | E::NoSuchUser(_) | E::NoSuchGroup(_) => ErrorKind::NotFound,
+            E::TooManyLinks(_) | E::DatabaseTooLarge { .. } => ErrorKind::Limit,
             E::Contents { .. } | E::Index(_) => ErrorKind::Integrity,
             _ => ErrorKind::Other,
         }

@@ -13,6 +13,7 @@ use vmroot_transport::ImageSource;
 
 use crate::error::limit_of_index;
 use crate::progress::Report;
+use crate::store::until_cancelled;
 use crate::tee::{Tee, read_failed};
 use crate::{Error, Progress, Result, Store};
 
@@ -73,12 +74,12 @@ impl Store {
 
     fn blob_is_damaged(&self, layer: &Layer) -> Result<bool> {
         use vmroot_blob_cache::Verdict;
-        let damaged = !matches!(self.cache.verify(&layer.descriptor.digest)?, Verdict::Whole);
-        if damaged {
+        let mut waiting = until_cancelled(&self.options.cancel);
+        let verdict = self.cache.remove_damaged(&layer.descriptor.digest, &mut waiting)?;
+        if matches!(verdict, Verdict::Damaged { .. }) {
             tracing::warn!(digest = %layer.descriptor.digest, "the blob of a layer is damaged and was removed");
-            self.cache.remove(&layer.descriptor.digest)?;
         }
-        Ok(damaged)
+        Ok(verdict != Verdict::Whole)
     }
 
     /// One pass from the source to blob, index and contents.
@@ -204,7 +205,7 @@ impl Store {
             if !std::mem::replace(&mut said, true) {
                 progress.message("waiting for another process that fetches the same");
             }
-            if self.options.cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            self.options.cancel.going_on()
         }
     }
 }

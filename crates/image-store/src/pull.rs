@@ -4,12 +4,12 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rayon::prelude::*;
 use vmroot_blob_cache::{LockName, write_file};
 use vmroot_model::{Descriptor, Digest, Platform, Reference};
 use vmroot_transport::ImageSource;
 
-use crate::choose::{Chosen, choose};
+use crate::choose::{Chosen, Fallback, choose};
+use crate::image::{by_reference, fitting, none, one_by_platform};
 use crate::known::Known;
 use crate::layer::Layer;
 use crate::progress::Report;
@@ -36,6 +36,8 @@ pub struct PullRequest {
     pub platform: Platform,
     /// When to ask the source.
     pub policy: PullPolicy,
+    /// What to take where there is no image for the platform.
+    pub fallback: Fallback,
 }
 
 impl Store {
@@ -46,20 +48,23 @@ impl Store {
     /// # Errors
     /// [`Error::NoSuchImage`] under [`PullPolicy::Never`]; otherwise whatever source, bytes and disk give cause for.
     pub fn pull(&self, source: &dyn ImageSource, request: &PullRequest, progress: &Arc<dyn Progress>) -> Result<Image> {
+        let _working = self.in_use.work();
         if let Some(image) = self.pulled_before(request, progress)? {
             return Ok(image);
         }
         if request.policy == PullPolicy::Never {
             let name = request.references.first().map_or_else(|| source.name(), ToString::to_string);
-            return Err(Error::NoSuchImage(format!("{name} for {}", request.platform)));
+            return Err(none(&name, Some(&request.platform)));
         }
         self.check_cancelled()?;
-        let chosen = choose(&Known { store: self, source }, &request.platform)?;
-        self.keep_documents(&chosen)?;
-        let record = chosen.record(&request.platform);
+        let chosen = choose(&Known { store: self, source }, &request.platform, request.fallback)?;
+        let record = chosen.record(&chosen.platform);
+        // From here on nothing of it is removed, whether it was here before or comes now.
+        let pin = self.in_use.pin(&record);
+        self.keep_documents(&chosen, &**progress)?;
         self.make_ready(source, &record, progress)?;
         self.remember(&record, &request.references, progress)?;
-        Ok(Image::new(named(&record, request.references.first()), chosen.config))
+        Ok(Image::new(named(&record, request.references.first()), chosen.config, pin))
     }
 
     /// The image, if the policy lets a record answer and everything is here, or can be made from what is.
@@ -68,15 +73,12 @@ impl Store {
         if request.policy == PullPolicy::Always && reference.digest().is_none() {
             return Ok(None);
         }
-        let record = match self.record(reference, &request.platform) {
-            Ok(Some(record)) => record,
-            // One that is damaged is written anew.
-            Err(Error::Record { .. }) | Ok(None) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let Ok(image) = self.image(record) else { return Ok(None) };
+        let Some(record) = self.known(reference, request)? else { return Ok(None) };
+        // What was replaced or removed meanwhile may not be whole any more.
+        let Some(pin) = self.pin_current(&record) else { return Ok(None) };
+        let Ok(image) = self.image(record, pin) else { return Ok(None) };
         match self.open_root(&image.layers(), progress) {
-            Ok(_) => Ok(Some(image)),
+            Ok(_) => self.known_by(image, &request.references, progress).map(Some),
             Err(error @ Error::Cancelled) => Err(error),
             // Something is gone or damaged: the source has it.
             Err(error) if request.policy == PullPolicy::Never => Err(error),
@@ -84,8 +86,35 @@ impl Store {
         }
     }
 
+    /// The record of an image by exactly this name, or by another that means the same: a digest beside any tag, or none.
+    fn known(&self, reference: &Reference, request: &PullRequest) -> Result<Option<Record>> {
+        match self.record(reference, &request.platform) {
+            Ok(None) => {}
+            // One that is damaged is written anew.
+            Err(Error::Record { .. }) => return Ok(None),
+            found => return found,
+        }
+        let records = self.images()?;
+        let named = by_reference(&records, reference);
+        let fitting = fitting(&named, Some(&request.platform)).first().copied();
+        if fitting.is_some() || request.policy != PullPolicy::Never || named.is_empty() {
+            return Ok(fitting.cloned());
+        }
+        let platform = (request.fallback == Fallback::Refuse).then_some(&request.platform);
+        one_by_platform(&reference.to_string(), &named, platform).cloned().map(Some)
+    }
+
+    /// Remembers an image by names that it has not yet.
+    fn known_by(&self, image: Image, references: &[Reference], progress: &Arc<dyn Progress>) -> Result<Image> {
+        if references.first() == image.record().reference.as_ref() {
+            return Ok(image);
+        }
+        self.remember(image.record(), references, progress)?;
+        Ok(image.named(references.first()))
+    }
+
     /// Keeps manifest, index and config as blobs: what an image is, byte for byte.
-    fn keep_documents(&self, chosen: &Chosen) -> Result<()> {
+    fn keep_documents(&self, chosen: &Chosen, progress: &dyn Progress) -> Result<()> {
         let documents = [
             (chosen.top.digest(), chosen.top.raw()),
             (chosen.manifest.digest(), chosen.manifest.raw()),
@@ -97,6 +126,8 @@ impl Store {
             if fs::read(&path).is_ok_and(|present| present == bytes) {
                 continue;
             }
+            // Once it is replaced, no other thread takes it for damaged and removes it.
+            let _lock = self.lock(&LockName::Blob(*digest), progress)?;
             write_file(path, bytes)?;
         }
         Ok(())
@@ -105,26 +136,18 @@ impl Store {
     /// Fetches and indexes what is missing of the layers, several at once, and merges them.
     fn make_ready(&self, source: &dyn ImageSource, record: &Record, progress: &Arc<dyn Progress>) -> Result<()> {
         let layers = crate::image::layers(record);
-        let reports = self.reports(&layers, progress);
-        let mut order: Vec<usize> = (0..layers.len()).collect();
-        // The largest first: a large one begun last would have the machine to itself.
-        order.sort_by_key(|&number| std::cmp::Reverse(layers[number].descriptor.size));
-        self.pool.install(|| {
-            order.par_iter().with_max_len(1).try_for_each(|&number| {
-                self.check_cancelled()?;
-                self.ensure_layer(Some(source), &layers[number], &reports[number]).map(drop)
-            })
-        })?;
+        let missing: Vec<usize> =
+            (0..layers.len()).filter(|&number| self.open_layer(&layers[number].diff_id).is_none()).collect();
+        let reports = self.reports(&layers, &missing, progress);
+        self.ensure_layers(source, &layers, &missing, &reports)?;
         self.ensure_root(Some(source), &layers, &Report::without_blob(progress))
     }
 
-    /// Whom to tell about each layer's blob.
-    fn reports(&self, layers: &[Layer], progress: &Arc<dyn Progress>) -> Vec<Report> {
-        let missing = |layer: &&Layer| {
-            self.open_layer(&layer.diff_id).is_none()
-                && !matches!(self.cache.get(&layer.descriptor.digest), Ok(Some(_)))
-        };
-        let image_total = layers.iter().filter(missing).map(|layer| layer.descriptor.size).sum();
+    /// What reports on each layer's blob.
+    fn reports(&self, layers: &[Layer], missing: &[usize], progress: &Arc<dyn Progress>) -> Vec<Report> {
+        let fetched = missing.iter().map(|&number| &layers[number].descriptor);
+        let fetched = fetched.filter(|blob| !matches!(self.cache.get(&blob.digest), Ok(Some(_))));
+        let image_total = fetched.map(|blob| blob.size).sum();
         let report = |(number, layer): (usize, &Layer)| Report {
             progress: Arc::clone(progress),
             blob: BlobProgress {
@@ -148,7 +171,7 @@ impl Store {
     }
 }
 
-fn named(record: &Record, reference: Option<&Reference>) -> Record {
+pub(crate) fn named(record: &Record, reference: Option<&Reference>) -> Record {
     Record { reference: reference.cloned(), ..record.clone() }
 }
 
@@ -161,6 +184,7 @@ impl Chosen {
             digest: descriptor.digest,
             diff_id: *diff_id,
             size: descriptor.size,
+            urls: descriptor.foreign_urls().map(str::to_owned).collect(),
         };
         let manifest = &self.manifest;
         Record {

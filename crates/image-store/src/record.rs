@@ -47,6 +47,16 @@ pub struct LayerRecord {
     pub diff_id: Digest,
     /// The length of its blob in bytes.
     pub size: u64,
+    /// Where else its blob may be had, if it is a foreign layer; records before 0.2 do not have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+}
+
+impl LayerRecord {
+    /// The descriptor that the blob is fetched by.
+    pub(crate) fn descriptor(&self) -> Descriptor {
+        Descriptor { urls: self.urls.clone(), ..Descriptor::new(self.media_type.clone(), self.digest, self.size) }
+    }
 }
 
 /// A record as a file holds it.
@@ -88,7 +98,7 @@ impl Store {
     /// # Errors
     /// [`Error::Record`] when both copies are damaged.
     pub(crate) fn record(&self, reference: &Reference, platform: &Platform) -> Result<Option<Record>> {
-        self.read_record(&self.cache.layout().image_record(&key(&reference.to_string(), platform)))
+        self.read_record(&self.cache.layout().image_record(&key(&reference.to_string(), platform)), &mut Vec::new())
     }
 
     /// Writes a record in place of any other for the same name and platform.
@@ -117,7 +127,24 @@ impl Store {
     }
 
     /// Every record that can be read, ordered by name, then platform, then id; and what is wrong with the others.
-    pub(crate) fn records(&self) -> Result<(Vec<Record>, Vec<Error>)> {
+    pub(crate) fn records(&self) -> Result<Records> {
+        let mut records = Records::default();
+        for path in self.record_paths()? {
+            match self.read_record(&path, &mut records.mended) {
+                Ok(record) => records.whole.extend(record),
+                Err(error @ Error::Record { .. }) => records.damaged.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        records.whole.sort_by_cached_key(|record| {
+            let name = record.reference.as_ref().map(ToString::to_string);
+            (name.is_none(), name, record.platform.to_string(), *record.id())
+        });
+        Ok(records)
+    }
+
+    /// The first copies' paths, also where only the second is there.
+    fn record_paths(&self) -> Result<Vec<PathBuf>> {
         let directory = self.cache.layout().images();
         let failed = |source| vmroot_blob_cache::Error::Io { action: "list", path: directory.clone(), source };
         let mut paths = Vec::new();
@@ -129,44 +156,56 @@ impl Store {
         }
         paths.sort_unstable();
         paths.dedup();
-        let (mut records, mut damaged) = (Vec::new(), Vec::new());
-        for path in paths {
-            match self.read_record(&path) {
-                Ok(record) => records.extend(record),
-                Err(error @ Error::Record { .. }) => damaged.push(error),
-                Err(error) => return Err(error),
-            }
-        }
-        records.sort_by_cached_key(|record| {
-            let name = record.reference.as_ref().map(ToString::to_string);
-            (name.is_none(), name, record.platform.to_string(), *record.id())
-        });
-        Ok((records, damaged))
+        Ok(paths)
+    }
+
+    /// Whether a record is still there as it was read.
+    pub(crate) fn is_current(&self, record: &Record) -> bool {
+        let path = self.cache.layout().image_record(&record.key());
+        matches!(self.read_record(&path, &mut Vec::new()), Ok(Some(current)) if current == *record)
     }
 
     /// Reads a record from either of its copies, and mends the other.
-    fn read_record(&self, path: &Path) -> Result<Option<Record>> {
+    fn read_record(&self, path: &Path, mended: &mut Vec<MendedCopy>) -> Result<Option<Record>> {
         match read_copies(path)? {
             Copies::Neither => Ok(None),
             Copies::Both(record) => Ok(Some(*record)),
             Copies::Damaged(reason) => Err(Error::Record { path: path.to_owned(), reason }),
             Copies::One { record, .. } => {
-                self.mend_record(path)?;
+                mended.extend(self.mend_record(path)?);
                 Ok(Some(*record))
             }
         }
     }
 
-    /// Writes the copy of a record that is missing or damaged. One that is being written or removed is left alone: a
-    /// removed one would come back.
-    fn mend_record(&self, path: &Path) -> Result<()> {
-        let Some(_lock) = self.cache.try_lock(&LockName::Images, Mode::Exclusive)? else { return Ok(()) };
-        if let Copies::One { bytes, other, .. } = read_copies(path)? {
-            tracing::warn!(path = %other.display(), "mended an image record from its other copy");
-            write_file(other, &bytes)?;
-        }
-        Ok(())
+    /// Writes the copy of a record that is missing or damaged, and returns it if it was damaged: a process that is killed
+    /// between the two writes leaves one copy alone. One that is being written or removed is left alone: a removed one
+    /// would come back.
+    fn mend_record(&self, path: &Path) -> Result<Option<MendedCopy>> {
+        let Some(_lock) = self.cache.try_lock(&LockName::Images, Mode::Exclusive)? else { return Ok(None) };
+        let Copies::One { bytes, other, problem, .. } = read_copies(path)? else { return Ok(None) };
+        write_file(&other, &bytes)?;
+        let Some(problem) = problem else { return Ok(None) };
+        tracing::warn!(path = %other.display(), "mended an image record from its other copy");
+        Ok(Some(MendedCopy { path: other, problem }))
     }
+}
+
+/// What the records are worth.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    pub(crate) whole: Vec<Record>,
+    /// An [`Error::Record`] for each that is damaged in both copies.
+    pub(crate) damaged: Vec<Error>,
+    pub(crate) mended: Vec<MendedCopy>,
+}
+
+/// A damaged copy of a record that was written again from the other.
+#[derive(Debug)]
+pub(crate) struct MendedCopy {
+    pub(crate) path: PathBuf,
+    /// What was wrong with it.
+    pub(crate) problem: String,
 }
 
 /// What the two copies of a record are worth.
@@ -178,6 +217,8 @@ enum Copies {
         record: Box<Record>,
         bytes: Vec<u8>,
         other: PathBuf,
+        /// The fault of the other; `None` where it is missing.
+        problem: Option<String>,
     },
     Damaged(String),
 }
@@ -187,8 +228,10 @@ fn read_copies(path: &Path) -> Result<Copies> {
     Ok(match (read_sealed(path)?, read_sealed(&copy)?) {
         (Sealing::Missing, Sealing::Missing) => Copies::Neither,
         (Sealing::Whole(record, _), Sealing::Whole(..)) => Copies::Both(record),
-        (Sealing::Whole(record, bytes), _) => Copies::One { record, bytes, other: copy },
-        (_, Sealing::Whole(record, bytes)) => Copies::One { record, bytes, other: path.to_owned() },
+        (Sealing::Whole(record, bytes), other) => Copies::One { record, bytes, other: copy, problem: other.problem() },
+        (other, Sealing::Whole(record, bytes)) => {
+            Copies::One { record, bytes, other: path.to_owned(), problem: other.problem() }
+        }
         (Sealing::Damaged(reason), _) | (_, Sealing::Damaged(reason)) => Copies::Damaged(reason),
     })
 }
@@ -197,6 +240,15 @@ enum Sealing {
     Missing,
     Whole(Box<Record>, Vec<u8>),
     Damaged(String),
+}
+
+impl Sealing {
+    fn problem(self) -> Option<String> {
+        match self {
+            Self::Damaged(reason) => Some(reason),
+            Self::Missing | Self::Whole(..) => None,
+        }
+    }
 }
 
 fn read_sealed(path: &Path) -> Result<Sealing> {
@@ -219,4 +271,23 @@ fn parse(bytes: &[u8]) -> std::result::Result<Record, String> {
         return Err("its bytes have changed since it was written".to_owned());
     }
     serde_json::from_str(sealed.record.get()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A layer as versions before 0.2 wrote it.
+    const OLD: &str = r#"{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","diffId":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0}"#;
+
+    #[test]
+    fn layers_of_old_records_are_read_and_written_as_they_were() {
+        let layer: LayerRecord = serde_json::from_str(OLD).unwrap();
+        assert_eq!(layer.descriptor().urls, [""; 0]);
+        assert_eq!(serde_json::to_string(&layer).unwrap(), OLD);
+        let foreign = LayerRecord { urls: vec!["https://a.test/x".to_owned()], ..layer };
+        let text = serde_json::to_string(&foreign).unwrap();
+        assert_eq!(serde_json::from_str::<LayerRecord>(&text).unwrap(), foreign);
+        assert_eq!(foreign.descriptor().urls, foreign.urls);
+    }
 }

@@ -1,13 +1,15 @@
 //! The store: a cache with images in it.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use rayon::ThreadPool;
-use vmroot_blob_cache::{Cache, Lock, LockName, Mode, Usage, patiently};
+use vmroot_blob_cache::{Cache, Presence, Usage};
 use vmroot_compress::Limits;
 use vmroot_layer_index::BuildOptions;
 use vmroot_registry::Cancel;
 
+use crate::in_use::InUse;
 use crate::{Error, Result};
 
 /// How a store works.
@@ -40,14 +42,17 @@ impl StoreOptions {
 
 /// Images in a cache.
 ///
-/// While a store is open nobody else can remove anything from its directory.
+/// While a store is open, no other process and no other `Store` can remove anything from its directory. Any number of
+/// threads may use one store at once, for anything: [`Store::collect`] leaves alone what the others are working on.
 #[derive(Debug)]
 pub struct Store {
     pub(crate) cache: Cache,
     pub(crate) options: StoreOptions,
     pub(crate) pool: ThreadPool,
-    /// Held shared; [`Store::collect`] trades it for an exclusive one.
-    pub(crate) in_use: std::sync::Mutex<Option<Lock>>,
+    /// Keeps other processes from removing anything.
+    pub(crate) presence: Presence,
+    /// Keeps a collection by this store from removing what its threads need.
+    pub(crate) in_use: InUse,
 }
 
 impl Store {
@@ -57,18 +62,14 @@ impl Store {
     /// When the directory cannot be made or locked, or no threads can be started.
     pub fn open(options: StoreOptions) -> Result<Self> {
         let cache = Cache::open(&options.directory)?;
-        // What a killed process left is of no use to anybody; when nobody else is here, it is nobody's.
-        if let Some(_alone) = cache.try_lock(&LockName::Cache, Mode::Exclusive)? {
-            cache.sweep()?;
-        }
-        let lock = cache.lock(&LockName::Cache, Mode::Shared, &mut patiently)?;
+        let presence = cache.enter(&mut until_cancelled(&options.cancel))?;
         // Threads of a pool of our own: most of their time they wait for a registry or a disk.
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(options.parallel.max(1))
             .thread_name(|number| format!("layer-{number}"))
             .build()
             .map_err(|error| Error::Threads(error.to_string()))?;
-        Ok(Self { cache, options, pool, in_use: std::sync::Mutex::new(Some(lock)) })
+        Ok(Self { cache, options, pool, presence, in_use: InUse::default() })
     }
 
     /// The directory of the cache.
@@ -87,4 +88,9 @@ impl Store {
     pub(crate) fn check_cancelled(&self) -> Result<()> {
         if self.options.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
+}
+
+/// Waits for a lock until the work is cancelled.
+pub(crate) fn until_cancelled(cancel: &Cancel) -> impl FnMut(&Path) -> ControlFlow<()> {
+    move |_| cancel.going_on()
 }

@@ -1,24 +1,27 @@
 //! Checking everything in the store, and mending what can be mended.
 
+mod layers;
+mod roots;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use rayon::prelude::*;
-use vmroot_blob_cache::{LockName, Verdict};
-use vmroot_layer_index::{Index, verify_contents};
+use vmroot_blob_cache::Verdict;
 use vmroot_model::Digest;
 
-use crate::collect::list;
+use crate::collect::Needed;
 use crate::image::layers;
 use crate::layer::Layer;
-use crate::progress::Report;
-use crate::root::chain_id;
+use crate::record::Records;
+use crate::store::until_cancelled;
 use crate::{Error, Progress, Record, Result, Store};
 
 const MISSING: &str = "is missing";
-const MERGED: &str = "merged again from its layers";
+const MISNAMED: &str = "is not the index that its name says";
+const UNNEEDED: &str = "removed; no image needs it";
 
 /// One thing that was found wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,192 +51,146 @@ pub struct Found {
     pub findings: Vec<Finding>,
 }
 
+/// A check that is under way.
+struct Check<'a> {
+    store: &'a Store,
+    progress: &'a Arc<dyn Progress>,
+    /// The records when it began. What they need is kept until it ends.
+    records: Vec<Record>,
+    needed: Needed,
+    found: Found,
+}
+
 impl Store {
     /// Reads everything: hashes blobs and file contents, checks indexes and records.
     ///
     /// What is damaged is removed. Layers are made again from their blobs, roots from their layers, records from their
-    /// copies; a damaged blob whose layer is whole is fetched again when something needs it.
+    /// copies; a damaged blob whose layer is whole is fetched again when something needs it. Other threads and processes
+    /// may go on meanwhile: what they remove is not missed, and what they make is not taken for damaged.
     ///
     /// # Errors
     /// Only when the store cannot be read or written at all: damage is a finding.
     pub fn verify(&self, progress: &Arc<dyn Progress>) -> Result<Found> {
-        let mut found = Found::default();
-        self.verify_blobs(&mut found)?;
-        let (records, damaged) = self.records()?;
-        found.records = records.len() as u64;
+        let _working = self.in_use.work();
+        let (_pin, records, rest) = self.in_use.pin_all(|| {
+            let Records { whole, damaged, mended } = self.records()?;
+            Ok((whole, (damaged, mended)))
+        })?;
+        let needed = Needed::by(&records);
+        let mut check = Check { store: self, progress, records, needed, found: Found::default() };
+        check.records(rest.0, rest.1);
+        check.blobs()?;
+        check.layers()?;
+        check.roots()?;
+        check.configs()?;
+        let Check { mut found, .. } = check;
+        found.findings.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+}
+
+impl Check<'_> {
+    fn records(&mut self, damaged: Vec<Error>, mended: Vec<crate::record::MendedCopy>) {
+        self.found.records = self.records.len() as u64;
         for error in damaged {
             let Error::Record { path, reason } = error else { continue };
             let remedy = "neither copy can be read: pull the image again, or remove the file".to_owned();
-            found.findings.push(Finding { path, problem: reason, remedy, mended: false });
+            self.found.findings.push(Finding { path, problem: reason, remedy, mended: false });
         }
-        let mut needed: Vec<Layer> = records.iter().flat_map(layers).collect();
-        needed.sort_by_key(|layer| layer.diff_id);
-        needed.dedup_by_key(|layer| layer.diff_id);
-        self.verify_layers(&needed, &mut found, progress)?;
-        self.verify_roots(&mut found)?;
-        for record in &records {
-            self.verify_complete(&layers(record), &mut found, progress)?;
-            self.verify_config(record, &mut found)?;
+        for copy in mended {
+            let remedy = "written again from its other copy".to_owned();
+            self.found.findings.push(Finding { path: copy.path, problem: copy.problem, remedy, mended: true });
         }
-        found.findings.sort_by(|a, b| a.path.cmp(&b.path));
-        found.findings.dedup();
-        Ok(found)
     }
 
-    fn verify_blobs(&self, found: &mut Found) -> Result<()> {
-        let blobs: Vec<_> = self.cache.blobs()?.into_iter().filter(|blob| !blob.partial).collect();
-        found.blobs = blobs.len() as u64;
-        let verdicts = self.pool.install(|| {
+    fn blobs(&mut self) -> Result<()> {
+        let store = self.store;
+        let blobs: Vec<_> = store.cache.blobs()?.into_iter().filter(|blob| !blob.partial).collect();
+        self.found.blobs = blobs.len() as u64;
+        let verdicts = store.pool.install(|| {
             let verify = |blob: &vmroot_blob_cache::BlobEntry| {
-                self.check_cancelled()?;
-                Ok((blob.digest, self.cache.verify(&blob.digest)?))
+                let verdict = store.cache.verify_while(&blob.digest, &|| store.options.cancel.going_on());
+                store.check_cancelled()?;
+                Ok((blob.digest, verdict?))
             };
             blobs.par_iter().map(verify).collect::<Result<Vec<_>>>()
         })?;
         for (digest, verdict) in verdicts {
+            if !matches!(verdict, Verdict::Damaged { .. }) {
+                continue;
+            }
+            // Once more under its lock: another thread may have put a whole one in its place.
+            let verdict = store.cache.remove_damaged(&digest, &mut until_cancelled(&store.options.cancel))?;
             let Verdict::Damaged { actual, path } = verdict else { continue };
-            self.cache.remove(&digest)?;
-            found.findings.push(Finding {
-                path,
-                problem: format!("has the digest {actual}"),
-                remedy: "removed; fetched again when it is needed".to_owned(),
-                mended: true,
-            });
+            let needed =
+                self.needed.blobs.contains(&digest) || Needed::by(&self.records_now()?).blobs.contains(&digest);
+            let remedy = if needed { "removed; fetched again when it is needed" } else { UNNEEDED };
+            let problem = format!("has the digest {actual}");
+            self.found.findings.push(Finding { path, problem, remedy: remedy.to_owned(), mended: true });
         }
         Ok(())
     }
 
-    /// Checks every layer that is there; those that records name are made again when they are damaged.
-    fn verify_layers(&self, needed: &[Layer], found: &mut Found, progress: &Arc<dyn Progress>) -> Result<()> {
-        let paths = list(&self.cache.layout().layers())?;
-        let is_index = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "idx");
-        let named = needed.iter().map(|layer| self.cache.layout().layer_index(&layer.diff_id));
-        let mut indexes: Vec<PathBuf> = paths.into_iter().filter(is_index).chain(named).collect();
-        indexes.sort_unstable();
-        indexes.dedup();
-        found.layers = indexes.len() as u64;
-        let findings = Mutex::new(Vec::new());
-        self.pool.install(|| {
-            indexes.par_iter().try_for_each(|path| {
-                self.check_cancelled()?;
-                let Err(problem) = check_layer(path) else { return Ok(()) };
-                let layer = needed.iter().find(|layer| self.cache.layout().layer_index(&layer.diff_id) == *path);
-                let finding = self.mend_layer(path, layer, problem, progress)?;
-                findings.lock().expect("nobody panics while holding it").push(finding);
-                Ok::<_, Error>(())
-            })
-        })?;
-        found.findings.append(&mut findings.into_inner().expect("nobody panics while holding it"));
-        Ok(())
-    }
-
-    fn mend_layer(
-        &self,
-        path: &Path,
-        layer: Option<&Layer>,
-        problem: String,
-        progress: &Arc<dyn Progress>,
-    ) -> Result<Finding> {
-        {
-            let name = layer.map(|layer| LockName::Layer(layer.diff_id));
-            let _lock = name.map(|name| self.lock(&name, &**progress)).transpose()?;
-            remove(path)?;
-            remove(&path.with_extension("contents"))?;
-        }
-        let path = path.to_owned();
-        let Some(layer) = layer else {
-            return Ok(Finding { path, problem, remedy: "removed; no image needs it".to_owned(), mended: true });
-        };
-        match self.ensure_layer(None, layer, &Report::without_blob(progress)) {
-            Ok(_) => Ok(Finding { path, problem, remedy: "made again from its blob".to_owned(), mended: true }),
-            Err(Error::Damaged { .. }) => Ok(unmended(path, problem)),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn verify_roots(&self, found: &mut Found) -> Result<()> {
-        for path in list(&self.cache.layout().roots())? {
-            let named =
-                path.file_stem().and_then(|stem| stem.to_str()).map(|hex| Digest::parse(&format!("sha256:{hex}")));
-            let Some(Ok(chain_id)) = named else { continue };
-            found.roots += 1;
-            let problem = match Index::open(&path) {
-                Ok(index) if index.is_root() && *index.identity() == chain_id => continue,
-                Ok(_) => "is not the index that its name says".to_owned(),
-                Err(error) => error.to_string(),
-            };
-            remove(&path)?;
-            found.findings.push(Finding { path, problem, remedy: MERGED.to_owned(), mended: true });
-        }
-        Ok(())
-    }
-
-    /// Checks that the config of an image is here: nothing else says what it is.
-    fn verify_config(&self, record: &Record, found: &mut Found) -> Result<()> {
-        if matches!(self.cache.verify(&record.config.digest)?, Verdict::Whole) {
-            return Ok(());
-        }
-        let path = self.cache.layout().blob(&record.config.digest);
-        let damaged = found.findings.iter().find(|finding| finding.path == path);
-        let problem = damaged.map_or_else(|| MISSING.to_owned(), |finding| finding.problem.clone());
-        found.findings.retain(|finding| finding.path != path);
-        let remedy = "it is the config of an image: pull the image again".to_owned();
-        found.findings.push(Finding { path, problem, remedy, mended: false });
-        Ok(())
-    }
-
-    /// Checks that all layers of an image are here, and its root, which is merged if it is not.
-    fn verify_complete(&self, layers: &[Layer], found: &mut Found, progress: &Arc<dyn Progress>) -> Result<()> {
-        let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
-        let path = self.cache.layout().root_index(&chain_id(&diff_ids));
-        let root_is_missing = !path.exists() && !found.findings.iter().any(|finding| finding.path == path);
-        match self.complete(layers, progress) {
-            Ok(()) if root_is_missing => {
-                found.findings.push(Finding {
-                    path,
-                    problem: MISSING.to_owned(),
-                    remedy: MERGED.to_owned(),
-                    mended: true,
-                });
-                Ok(())
+    /// Checks that the configs of images are here: nothing else says what those are.
+    fn configs(&mut self) -> Result<()> {
+        let mut configs: Vec<Digest> = self.records.iter().map(|record| record.config.digest).collect();
+        configs.sort_unstable();
+        configs.dedup();
+        for digest in configs {
+            self.store.check_cancelled()?;
+            // Those that are here were hashed with the other blobs.
+            if self.store.cache.get(&digest)?.is_some() {
+                continue;
             }
-            Ok(()) => Ok(()),
-            Err(error @ (Error::Damaged { .. } | Error::Root(_) | Error::Index(_))) => {
-                let path = match &error {
-                    Error::Damaged { path, .. } => path.clone(),
-                    _ => self.directory().to_owned(),
-                };
-                if !found.findings.iter().any(|finding| finding.path == path) {
-                    found.findings.push(unmended(path, error.to_string()));
-                }
-                Ok(())
-            }
-            Err(error) => Err(error),
+            let path = self.store.cache.layout().blob(&digest);
+            let findings = &mut self.found.findings;
+            let damaged = findings.iter().position(|finding| finding.path == path).map(|at| findings.remove(at));
+            let (problem, done) = damaged.map_or((MISSING.to_owned(), ""), |finding| (finding.problem, "removed; "));
+            let remedy = format!("{done}it is the config of an image: pull the image again");
+            findings.push(Finding { path, problem, remedy, mended: false });
         }
+        Ok(())
+    }
+
+    /// The records as they are now, with those of images that are being pulled.
+    fn records_now(&self) -> Result<Vec<Record>> {
+        let still = self.store.in_use.still();
+        let mut records = self.store.records()?.whole;
+        records.extend(still.records().cloned());
+        Ok(records)
+    }
+
+    /// The layers of an image that needs something, if one does; one that is being pulled now counts.
+    fn layers_for(&self, needs: impl Fn(&[Layer]) -> bool) -> Result<Option<Vec<Layer>>> {
+        Ok(match first(&self.records, &needs) {
+            Some(layers) => Some(layers),
+            None => first(&self.records_now()?, &needs),
+        })
+    }
+
+    /// Whether a file that is gone is missed. One that is only needed by what is being pulled now may have been removed just
+    /// before, and comes back with that pull.
+    fn is_missed(&self, needs: impl Fn(&[Layer]) -> bool) -> bool {
+        first(&self.records, &needs).is_some()
     }
 }
 
-fn unmended(path: PathBuf, problem: String) -> Finding {
-    Finding {
-        path,
-        problem,
-        remedy: "what it is made from is not here: pull the image again".to_owned(),
-        mended: false,
-    }
+fn first(records: &[Record], needs: &impl Fn(&[Layer]) -> bool) -> Option<Vec<Layer>> {
+    records.iter().map(layers).find(|layers| needs(layers))
 }
 
-/// Reads a layer whole.
-fn check_layer(path: &Path) -> std::result::Result<(), String> {
-    if !path.exists() {
-        return Err(MISSING.to_owned());
-    }
-    let index = Index::open(path).map_err(|error| error.to_string())?;
-    let stem = path.file_stem().and_then(|stem| stem.to_str());
-    if index.is_root() || stem != Some(index.identity().hex().as_str()) {
-        return Err("is not the index that its name says".to_owned());
-    }
-    verify_contents(&index, &path.with_extension("contents")).map_err(|error| error.to_string())?;
-    Ok(())
+/// What came of mending a file, as a finding.
+fn mended(path: &Path, problem: String, result: Result<()>, remedy: &str) -> Result<Finding> {
+    let path = path.to_owned();
+    let (remedy, mended) = match result {
+        Ok(()) => (remedy.to_owned(), true),
+        Err(Error::Damaged { .. }) => ("what it is made from is not here: pull the image again".to_owned(), false),
+        Err(error @ (Error::Layer { .. } | Error::Decompress { .. } | Error::Blob { .. })) => {
+            (format!("cannot be made again: {error}"), false)
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Finding { path, problem, remedy, mended })
 }
 
 fn remove(path: &Path) -> Result<()> {

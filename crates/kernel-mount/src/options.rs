@@ -8,6 +8,8 @@ pub struct MountOptions {
     /// Whether device nodes work and set-user-id bits count: for a mount that becomes the root of a guest. Without it
     /// they are shown as they are, and have no effect.
     pub suid_dev: bool,
+    /// Mount nothing if EROFS cannot hold all of the root; otherwise it lacks that, with a warning.
+    pub strict: bool,
 }
 
 impl MountOptions {

@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::io::Errno;
 
-const TABLE: &str = "/proc/self/mountinfo";
+pub(crate) const TABLE: &str = "/proc/self/mountinfo";
 
 /// The number of the mount that a path shows.
 pub(crate) fn mount_at(path: &Path) -> io::Result<u64> {

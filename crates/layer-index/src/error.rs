@@ -58,6 +58,16 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// An entry passes a limit that no option raises.
+    #[error("layer entry {entry:?}: {reason}")]
+    EntryLimit {
+        /// The entry's name.
+        entry: BString,
+        /// The limit's name.
+        name: &'static str,
+        /// What is too much of what.
+        reason: String,
+    },
     /// The tar is not the one that the image's config names.
     #[error("the layer's diff id is {actual}, expected {expected}")]
     DiffIdMismatch {
@@ -98,6 +108,9 @@ pub enum Error {
         /// How many the format holds.
         limit: u64,
     },
+    /// The work was cancelled.
+    #[error("cancelled")]
+    Cancelled,
 }
 
 fn after(entry: &BString) -> String {
@@ -110,7 +123,45 @@ impl Error {
         |source| Self::Io { path, source }
     }
 
-    pub(crate) fn entry(entry: &[u8], reason: impl Into<String>) -> Self {
-        Self::InvalidEntry { entry: entry.into(), reason: reason.into() }
+    pub(crate) fn entry(entry: &[u8], reason: impl Into<Reason>) -> Self {
+        match reason.into() {
+            Reason::Invalid(reason) => Self::InvalidEntry { entry: entry.into(), reason },
+            Reason::Limit { name, reason } => Self::EntryLimit { entry: entry.into(), name, reason },
+        }
+    }
+}
+
+/// Why an entry is refused, for those who do not know its name.
+#[derive(Debug)]
+pub(crate) enum Reason {
+    /// It makes no sense.
+    Invalid(String),
+    /// It passes a limit of this name.
+    Limit { name: &'static str, reason: String },
+}
+
+impl Reason {
+    pub(crate) fn limit(name: &'static str, reason: String) -> Self {
+        Self::Limit { name, reason }
+    }
+
+    /// Says before the reason what it is about.
+    pub(crate) fn about(self, subject: impl std::fmt::Display) -> Self {
+        match self {
+            Self::Invalid(reason) => Self::Invalid(format!("{subject}: {reason}")),
+            Self::Limit { name, reason } => Self::Limit { name, reason: format!("{subject}: {reason}") },
+        }
+    }
+}
+
+impl From<String> for Reason {
+    fn from(reason: String) -> Self {
+        Self::Invalid(reason)
+    }
+}
+
+impl From<&str> for Reason {
+    fn from(reason: &str) -> Self {
+        Self::Invalid(reason.to_owned())
     }
 }

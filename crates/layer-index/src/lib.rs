@@ -24,4 +24,4 @@ pub use error::{Error, Result};
 pub use inode::{DirentKind, Extent, Inode, InodeKind, Timestamp};
 pub use merge::merge;
 pub use open::{ContentsFile, Index, InodeId};
-pub use verify::verify_contents;
+pub use verify::{verify_contents, verify_contents_while};

@@ -2,6 +2,7 @@
 //! see.
 
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -20,6 +21,14 @@ const PIECE: usize = 1 << 20;
 /// inode is named by its number, which [`dump`](crate::dump) shows beside its path. [`Error::InvalidContents`] as well
 /// for a merged root, whose files lie in more than one `.contents`.
 pub fn verify_contents(index: &Index, contents: &Path) -> Result<u64> {
+    verify_contents_while(index, contents, &|| ControlFlow::Continue(()))
+}
+
+/// The same, which asks `going_on` before each part that it reads.
+///
+/// # Errors
+/// As [`verify_contents`], and [`Error::Cancelled`] when `going_on` breaks.
+pub fn verify_contents_while(index: &Index, contents: &Path, going_on: &dyn Fn() -> ControlFlow<()>) -> Result<u64> {
     let invalid = |reason| Error::InvalidContents { path: contents.to_owned(), reason };
     let [expected] = index.contents() else {
         return Err(invalid(format!("one file, its index names {}", index.contents().len())));
@@ -37,6 +46,9 @@ pub fn verify_contents(index: &Index, contents: &Path) -> Result<u64> {
         let mut hasher = blake3::Hasher::new();
         let (mut offset, end) = (extent.offset, extent.offset + extent.length);
         while offset < end {
+            if going_on().is_break() {
+                return Err(Error::Cancelled);
+            }
             // The last piece has the padding behind it: pieces are whole blocks, and so is the file.
             let block_end = end.next_multiple_of(ALIGNMENT);
             let piece = &mut buffer[..(block_end - offset).min(PIECE as u64) as usize];

@@ -35,7 +35,7 @@ pub struct ContainerConfig {
     #[serde(deserialize_with = "json::set", serialize_with = "json::write_set", skip_serializing_if = "Vec::is_empty")]
     pub exposed_ports: Vec<String>,
     /// `NAME=value`.
-    #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "json::present", skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
     /// The program, with its first arguments.
     #[serde(deserialize_with = "json::words", skip_serializing_if = "Vec::is_empty")]
@@ -50,7 +50,7 @@ pub struct ContainerConfig {
     #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
     /// Free notes.
-    #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(deserialize_with = "json::notes", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// The signal that asks the program to end, as `SIGTERM` or `15`; empty for the default.
     #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "String::is_empty")]
@@ -74,19 +74,19 @@ pub struct Healthcheck {
     #[serde(deserialize_with = "json::words", skip_serializing_if = "Vec::is_empty")]
     pub test: Vec<String>,
     /// The time between two checks.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "is_zero")]
     pub interval: i64,
     /// The time after which a check has failed.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "is_zero")]
     pub timeout: i64,
     /// The time the program has to start.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "is_zero")]
     pub start_period: i64,
     /// The time between two checks while the program starts.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "is_zero")]
     pub start_interval: i64,
     /// How many failures in a row there may be.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "is_zero")]
     pub retries: i64,
 }
 
@@ -126,7 +126,7 @@ struct Body {
     variant: Option<String>,
     #[serde(rename = "os.version", default)]
     os_version: Option<String>,
-    #[serde(rename = "os.features", default, deserialize_with = "json::null_as_default")]
+    #[serde(rename = "os.features", default, deserialize_with = "json::present")]
     os_features: Vec<String>,
     #[serde(default)]
     created: Option<String>,
@@ -136,7 +136,7 @@ struct Body {
     config: ContainerConfig,
     #[serde(default, deserialize_with = "json::null_as_default")]
     rootfs: RootFs,
-    #[serde(default, deserialize_with = "json::list")]
+    #[serde(default, deserialize_with = "json::present_list")]
     history: Vec<HistoryEntry>,
 }
 

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Digest, MediaType, Platform, json};
 
+/// How many other places a foreign layer is looked for in.
+pub const FOREIGN_URLS: usize = 8;
+
 /// What a document says about another piece of content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,10 +22,10 @@ pub struct Descriptor {
     #[serde(deserialize_with = "json::size")]
     pub size: u64,
     /// Where else the content may be had; only layers that may not be distributed have such addresses.
-    #[serde(default, deserialize_with = "json::list", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "json::present_list", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
     /// Free notes.
-    #[serde(default, deserialize_with = "json::null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "json::notes", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// What runs the content, in the entries of an index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,6 +61,18 @@ impl Descriptor {
     /// The value of an annotation.
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.annotations.get(key).map(String::as_str)
+    }
+
+    /// Where else a layer may be had that registries need not hold: at most [`FOREIGN_URLS`] addresses of HTTP.
+    ///
+    /// Other content gives none. Otherwise a hostile manifest could make its readers ask any server.
+    pub fn foreign_urls(&self) -> impl Iterator<Item = &str> {
+        let is_http = |url: &&str| {
+            let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+            scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
+        };
+        let urls = if self.media_type.is_foreign_layer() { self.urls.as_slice() } else { &[] };
+        urls.iter().map(String::as_str).filter(is_http).take(FOREIGN_URLS)
     }
 
     /// Whether this is a statement about another entry of the index (provenance, bill of materials), not an image.

@@ -66,6 +66,21 @@ pub enum Error {
         limit: u64,
     },
 
+    /// A document that has more of something than the limit.
+    #[error("{document} {digest}: {what} (line {line}, column {column})")]
+    DocumentLimit {
+        /// Its kind.
+        document: DocumentKind,
+        /// Its digest.
+        digest: Digest,
+        /// The limit.
+        what: String,
+        /// Where it is passed.
+        line: usize,
+        /// Where in the line.
+        column: usize,
+    },
+
     /// A document that is not JSON, or that lacks or garbles what it must have.
     #[error("invalid {document} {digest}: {reason}")]
     InvalidDocument {

@@ -18,9 +18,9 @@ pub struct Index {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Body {
-    #[serde(default, deserialize_with = "json::list")]
+    #[serde(default, deserialize_with = "json::present_list")]
     manifests: Vec<Descriptor>,
-    #[serde(default, deserialize_with = "json::null_as_default")]
+    #[serde(default, deserialize_with = "json::notes")]
     annotations: BTreeMap<String, String>,
     #[serde(default)]
     subject: Option<Descriptor>,

@@ -23,7 +23,26 @@ pub(crate) fn parse_object<T: DeserializeOwned>(bytes: &[u8], document: Document
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(invalid("it is not a JSON object".to_owned()));
     }
-    serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))
+    serde_json::from_slice(bytes).map_err(|error| match passed_limit(&error) {
+        Some(what) => {
+            Error::DocumentLimit { document, digest: *digest, what, line: error.line(), column: error.column() }
+        }
+        None => invalid(error.to_string()),
+    })
+}
+
+/// The limit that a document passes: the text is all that `serde_json` keeps of an error's kind.
+fn passed_limit(error: &serde_json::Error) -> Option<String> {
+    let text = error.to_string();
+    if text.starts_with("recursion limit exceeded") {
+        return Some("more than 128 objects and lists in each other".to_owned());
+    }
+    let list = list_too_long();
+    text.starts_with(&list).then_some(list)
+}
+
+fn list_too_long() -> String {
+    format!("a list of more than {LIST_LIMIT} entries (LIST_LIMIT)")
 }
 
 /// Reads `null` as the default value: Go writes it for every nil slice and map.
@@ -35,7 +54,38 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Reads a list of at most [`LIST_LIMIT`] entries, `null` as an empty one.
+/// Reads a list without its entries that are `null`, and `null` as an empty one.
+///
+/// Go reads such an entry as an empty value and goes on; templates and scripts that write documents leave them.
+pub(crate) fn present<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let entries: Vec<Option<T>> = null_as_default(deserializer)?;
+    Ok(entries.into_iter().flatten().collect())
+}
+
+/// Does the same for at most [`LIST_LIMIT`] entries.
+pub(crate) fn present_list<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let entries: Vec<Option<T>> = list(deserializer)?;
+    Ok(entries.into_iter().flatten().collect())
+}
+
+/// Reads an object of strings without its members that are `null`, and `null` as an empty one.
+pub(crate) fn notes<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<BTreeMap<String, String>, D::Error> {
+    let members: BTreeMap<String, Option<String>> = null_as_default(deserializer)?;
+    Ok(members.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
+}
+
+/// Reads a list of at most [`LIST_LIMIT`] entries, `null` as an empty one. An entry that is `null` is an error unless `T`
+/// has room for it: no layer may go unnoticed.
 pub(crate) fn list<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -58,7 +108,7 @@ where
             let mut list = Vec::new();
             while let Some(entry) = entries.next_element()? {
                 if list.len() == LIST_LIMIT {
-                    return Err(A::Error::custom(format_args!("a list of more than {LIST_LIMIT} entries")));
+                    return Err(A::Error::custom(list_too_long()));
                 }
                 list.push(entry);
             }
@@ -101,13 +151,13 @@ pub(crate) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::
     #[serde(untagged, expecting = "expected a string or a list of strings")]
     enum Words {
         One(String),
-        Many(Vec<String>),
+        Many(Vec<Option<String>>),
     }
 
     Ok(match Option::deserialize(deserializer)? {
         None => Vec::new(),
         Some(Words::One(word)) => vec![word],
-        Some(Words::Many(words)) => words,
+        Some(Words::Many(words)) => words.into_iter().flatten().collect(),
     })
 }
 
@@ -117,13 +167,13 @@ pub(crate) fn set<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Re
     #[serde(untagged, expecting = "expected an object or a list of strings")]
     enum Set {
         Keys(BTreeMap<String, IgnoredAny>),
-        List(BTreeSet<String>),
+        List(BTreeSet<Option<String>>),
     }
 
     Ok(match Option::deserialize(deserializer)? {
         None => Vec::new(),
         Some(Set::Keys(keys)) => keys.into_keys().collect(),
-        Some(Set::List(list)) => list.into_iter().collect(),
+        Some(Set::List(list)) => list.into_iter().flatten().collect(),
     })
 }
 

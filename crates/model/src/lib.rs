@@ -18,7 +18,7 @@ mod reference;
 mod select;
 
 pub use config::{CONFIG_LIMIT, ContainerConfig, Healthcheck, HistoryEntry, ImageConfig, chain_ids};
-pub use descriptor::Descriptor;
+pub use descriptor::{Descriptor, FOREIGN_URLS};
 pub use digest::{Algorithm, Digest, Hasher};
 pub use document::{Document, MANIFEST_LIMIT};
 pub use error::{DocumentKind, Error, ReferencePart, Result};

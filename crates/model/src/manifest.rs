@@ -21,7 +21,7 @@ struct Body {
     config: Descriptor,
     #[serde(default, deserialize_with = "json::list")]
     layers: Vec<Descriptor>,
-    #[serde(default, deserialize_with = "json::null_as_default")]
+    #[serde(default, deserialize_with = "json::notes")]
     annotations: BTreeMap<String, String>,
     #[serde(default)]
     subject: Option<Descriptor>,

@@ -142,7 +142,8 @@ impl MediaType {
 
     /// Whether this is a layer that a registry need not hold and that may not be pushed to another one.
     pub fn is_foreign_layer(&self) -> bool {
-        LAYER_STEMS[1..].iter().step_by(2).any(|stem| starts_with_ignoring_case(self.essence(), stem).is_some())
+        self.is_layer()
+            && LAYER_STEMS[1..].iter().step_by(2).any(|stem| starts_with_ignoring_case(self.essence(), stem).is_some())
     }
 
     /// Whether this is a layer that must be decrypted before it can be read.

@@ -18,14 +18,16 @@ pub struct Platform {
     /// The operating system by its GOOS name, such as `linux`; may be empty in a document.
     #[serde(default, deserialize_with = "json::null_as_default")]
     pub os: String,
-    /// The version of the operating system; only Windows images have one.
+    /// The version of the operating system; few images but those for Windows have one. In a platform that is asked for, the
+    /// version that an image with one must have, on Windows up to the build number.
     #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,
-    /// What the operating system must have; only Windows images say.
+    /// What the system must have, such as `win32k` on Windows, or `erofs` for layers that are EROFS images. In a platform
+    /// that is asked for, what it has: an image that wants more is passed over.
     #[serde(
         rename = "os.features",
         default,
-        deserialize_with = "json::null_as_default",
+        deserialize_with = "json::present",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub os_features: Vec<String>,

@@ -1,8 +1,11 @@
 //! Which entry of an index is the image for a platform: the best match rather than the first.
 //!
-//! Entries rank by their variant: the wanted one, then older ones, then none. An entry without a platform may be
-//! anything, so it comes last. Statements about other entries are never candidates. Where two rank alike, the first wins.
+//! Entries rank by their variant: the wanted one, then older ones, then none. Among those of one variant, one without an
+//! `os.version` comes before one with it, and one that makes use of more of the wanted features before one of fewer. Entries
+//! with a feature or a version that is not wanted are none. An entry without a platform may be anything, so it comes last.
+//! Statements about other entries are never candidates. Where two rank alike, the first wins.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use crate::{Descriptor, Error, Index, Platform, Result};
@@ -12,7 +15,11 @@ const ARM_VARIANTS: [&str; 4] = ["v8", "v7", "v6", "v5"];
 /// Variants of amd64, newest first; normalised, `v1` is no variant at all.
 const AMD64_VARIANTS: [&str; 3] = ["v4", "v3", "v2"];
 /// The rank of entries with no platform, after all others.
-const UNKNOWN_RANK: usize = usize::MAX;
+const UNKNOWN_RANK: Rank = (usize::MAX, usize::MAX, Reverse(0));
+/// How well an entry does, the least being best: the place of its variant, that of its version, and how many of the wanted
+/// features it has.
+type Rank = (usize, usize, Reverse<usize>);
+
 /// How many platforms an error lists before it stops.
 const LISTED_PLATFORMS: usize = 32;
 
@@ -23,7 +30,7 @@ impl Index {
     pub fn candidates(&self, wanted: &Platform) -> Vec<&Descriptor> {
         let wanted = wanted.normalised();
         let ranked = self.manifests().iter().filter_map(|entry| Some((entry_rank(&wanted, entry)?, entry)));
-        let mut ranked: Vec<(usize, &Descriptor)> = ranked.collect();
+        let mut ranked: Vec<(Rank, &Descriptor)> = ranked.collect();
         ranked.sort_by_key(|(rank, _)| *rank); // stable: the first of equals stays first
         ranked.into_iter().map(|(_, entry)| entry).collect()
     }
@@ -123,7 +130,7 @@ impl Search {
 }
 
 /// The entry's place among the candidates, lowest first; `None` if it is none. `wanted` is normalised.
-fn entry_rank(wanted: &Platform, entry: &Descriptor) -> Option<usize> {
+fn entry_rank(wanted: &Platform, entry: &Descriptor) -> Option<Rank> {
     if entry.is_attestation() {
         return None;
     }
@@ -139,14 +146,40 @@ fn known_platform(entry: &Descriptor) -> Option<&Platform> {
     entry.platform.as_ref().filter(|it| !it.architecture.is_empty())
 }
 
-/// How well `offered` does for `wanted`, 0 being best; `None` if it does not. Both are normalised.
-fn rank(wanted: &Platform, offered: &Platform) -> Option<usize> {
+/// How well `offered` does for `wanted`; `None` if it does not. Both are normalised.
+fn rank(wanted: &Platform, offered: &Platform) -> Option<Rank> {
     let same_os = wanted.os == offered.os || offered.os.is_empty();
     if !same_os || wanted.architecture != offered.architecture {
         return None;
     }
     let variant = offered.variant.as_deref().unwrap_or_default();
-    wanted_variants(wanted).iter().position(|it| *it == variant)
+    let place = wanted_variants(wanted).iter().position(|it| *it == variant)?;
+    let features: Vec<&String> = offered.os_features.iter().filter(|it| !it.is_empty()).collect();
+    // Most Windows images name one, `win32k`, and what is in their layers does not depend on it.
+    let any_features = wanted.os == "windows" && wanted.os_features.is_empty();
+    if !any_features && !features.iter().all(|it| wanted.os_features.contains(it)) {
+        return None;
+    }
+    Some((place, version_rank(wanted, offered)?, Reverse(features.len())))
+}
+
+/// How well the version of a system does: an image that runs on one version of it may not run on another.
+fn version_rank(wanted: &Platform, offered: &Platform) -> Option<usize> {
+    let wanted_version = wanted.os_version.as_deref().unwrap_or_default();
+    let offered_version = offered.os_version.as_deref().unwrap_or_default();
+    if wanted_version == offered_version {
+        return Some(0);
+    }
+    if wanted_version.is_empty() {
+        // The version that will run it is unknown. An entry for all versions is the safest; Windows has none.
+        return Some(if wanted.os == "windows" { 0 } else { 1 });
+    }
+    if offered_version.is_empty() {
+        return Some(2);
+    }
+    // A Windows image runs on its own build, whatever the revision, which is the fourth number.
+    let build = |version: &str| version.split('.').take(3).map(str::to_owned).collect::<Vec<_>>();
+    (wanted.os == "windows" && build(wanted_version) == build(offered_version)).then_some(1)
 }
 
 /// The variants that do for a platform, the best first, the empty text standing for none.
@@ -190,12 +223,24 @@ fn push_new(platforms: &mut Vec<Platform>, platform: Platform) {
     }
 }
 
+/// A platform with its features, without which an error would say that the image is for what was asked for.
+fn described(platform: &Platform, without_os: bool) -> String {
+    let mut name = if without_os { platform.architecture_and_variant() } else { platform.to_string() };
+    if let Some(version) = platform.os_version.as_ref().filter(|it| !it.is_empty()) {
+        let _ = write!(name, " (os.version {version})");
+    }
+    if !platform.os_features.is_empty() {
+        let _ = write!(name, " (os.features {})", platform.os_features.join(", "));
+    }
+    name
+}
+
 /// The error for an image that has `available` but not `wanted`.
 fn architecture_mismatch(wanted: &Platform, available: Vec<Platform>) -> Error {
     let wanted = wanted.normalised();
     let is_linux = |it: &Platform| it.os == "linux" || it.os.is_empty();
     let all_linux = is_linux(&wanted) && available.iter().all(is_linux);
-    let name = |it: &Platform| if all_linux { it.architecture_and_variant() } else { it.to_string() };
+    let name = |it: &Platform| described(it, all_linux);
     let mut actual = available.iter().take(LISTED_PLATFORMS).map(name).collect::<Vec<_>>().join(", ");
     if available.is_empty() {
         actual.push_str("no known platform");

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
-use crate::{ClientOptions, Result};
+use crate::{Cancel, ClientOptions, Result};
 
 /// Counts failures in a row and knows how long to pause after each.
 #[derive(Debug, Default)]
@@ -32,9 +32,9 @@ impl Backoff {
     ///
     /// # Errors
     /// [`Error::Cancelled`](crate::Error::Cancelled).
-    pub(crate) fn pause(&self, options: &ClientOptions, asked: Option<Duration>) -> Result<()> {
+    pub(crate) fn pause(&self, options: &ClientOptions, cancel: &Cancel, asked: Option<Duration>) -> Result<()> {
         let asked = asked.filter(|asked| !asked.is_zero());
-        options.cancel.sleep(asked.unwrap_or_else(|| self.delay(options, chance())))
+        cancel.sleep(asked.unwrap_or_else(|| self.delay(options, chance())))
     }
 
     /// Between half of the full delay and all of it, by `chance` in 0..=1, so that many clients do not come back at once.

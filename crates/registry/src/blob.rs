@@ -1,6 +1,7 @@
 //! Blobs, from any byte on (OCI distribution-spec, "Pulling blobs"; RFC 9110, section 14).
 
 use std::io::{self, Read};
+use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
@@ -8,7 +9,7 @@ use reqwest::{Method, StatusCode, Url};
 use vmroot_model::{Descriptor, Reference};
 
 use crate::http::{Call, Exchange};
-use crate::{Client, Error, Result};
+use crate::{Cancel, Client, Error, Result};
 
 /// What a registry answers that cannot start where it was asked to.
 const RANGE_NOT_SATISFIABLE: u16 = StatusCode::RANGE_NOT_SATISFIABLE.as_u16();
@@ -25,43 +26,74 @@ pub struct BlobBody {
     offset: u64,
     /// How many bytes are still to come, by the descriptor.
     left: u64,
-    /// The blob's size by the descriptor.
+    /// Where they end by the descriptor.
     size: u64,
 }
 
 impl Client {
     /// Asks for a blob from `offset` on. A registry that cannot start there starts at 0: see [`BlobBody::offset`].
     ///
-    /// A foreign layer that the registry has not is asked for at the addresses of its descriptor, without credentials.
+    /// A foreign layer that the registry does not give is asked for at the addresses of its descriptor
+    /// ([`Descriptor::foreign_urls`]), without credentials. Unless the registry is itself on this machine, or in a private
+    /// network, they must be public ones.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::Range`] for another part than the one asked for,
     /// [`Error::SizeMismatch`] when the blob has another size than its descriptor says.
     pub fn blob(&self, reference: &Reference, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
-        let call = self.call(reference, Method::GET, &format!("blobs/{}", descriptor.digest))?;
+        let call = self.blob_call(reference, descriptor)?;
         let found = from_offset(&call, offset, |call, offset| {
             self.send(reference, call, |answer| BlobBody::new(answer, descriptor, offset))
         });
         match found {
-            Err(Error::NotFound { url, message }) if !descriptor.urls.is_empty() => {
-                self.foreign_blob(descriptor, offset, Error::NotFound { url, message })
+            Err(error) if error.is_refusal() && descriptor.foreign_urls().next().is_some() => {
+                self.foreign_blob(&call.url, descriptor, offset, error)
             }
             found => found,
         }
     }
 
-    /// The blob from the first of the descriptor's own addresses that has it; `missing` if none is an address.
-    fn foreign_blob(&self, descriptor: &Descriptor, offset: u64, missing: Error) -> Result<BlobBody> {
-        let urls = descriptor.urls.iter().filter_map(|url| Url::parse(url).ok());
-        let mut failed = missing;
-        for url in urls.filter(|url| matches!(url.scheme(), "http" | "https")) {
-            let found = from_offset(&Call::new(Method::GET, url), offset, |call, offset| {
+    /// Asks for a part of a blob, and takes nothing else for an answer. `cancel` ends it.
+    pub(crate) fn blob_part(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        range: Range<u64>,
+        cancel: &Cancel,
+    ) -> Result<BlobBody> {
+        let mut call = Call { cancel: Some(cancel.clone()), ..self.blob_call(reference, descriptor)? };
+        call.headers.insert(RANGE, bytes_header(range.start, Some(range.end)));
+        self.send(reference, &call, |answer| BlobBody::part(answer, descriptor, range.clone()))
+    }
+
+    fn blob_call(&self, reference: &Reference, descriptor: &Descriptor) -> Result<Call> {
+        self.call(reference, Method::GET, &format!("blobs/{}", descriptor.digest))
+    }
+
+    /// The blob from the first of the descriptor's own addresses that has it.
+    fn foreign_blob(
+        &self,
+        registry: &Url,
+        descriptor: &Descriptor,
+        offset: u64,
+        mut failed: Error,
+    ) -> Result<BlobBody> {
+        let reach = Some(self.reach_of(registry));
+        for url in descriptor.foreign_urls() {
+            let Ok(mut url) = Url::parse(url) else { continue };
+            // A user in a URL would be sent as credentials. URLs of HTTP can do without one.
+            let _ = (url.set_username(""), url.set_password(None));
+            let call = Call { reach, ..Call::new(Method::GET, url) };
+            let found = from_offset(&call, offset, |call, offset| {
                 self.send_elsewhere(call, |answer| BlobBody::new(answer, descriptor, offset))
             });
             match found {
                 Ok(body) => return Ok(body),
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
-                Err(error) => failed = error,
+                Err(error) => {
+                    tracing::info!(%error, digest = %descriptor.digest, "a foreign layer is not there");
+                    failed = error;
+                }
             }
         }
         Err(failed)
@@ -74,12 +106,17 @@ fn from_offset(call: &Call, offset: u64, ask: impl Fn(&Call, u64) -> Result<Blob
         return ask(call, 0);
     }
     let mut rest = call.clone();
-    let range = HeaderValue::try_from(format!("bytes={offset}-")).expect("digits are visible characters");
-    rest.headers.insert(RANGE, range);
+    rest.headers.insert(RANGE, bytes_header(offset, None));
     match ask(&rest, offset) {
         Err(Error::Status { status: RANGE_NOT_SATISFIABLE, .. }) => ask(call, 0),
         answer => answer,
     }
+}
+
+/// A `Range` from `start` to before `end`, or to the end of the blob.
+fn bytes_header(start: u64, end: Option<u64>) -> HeaderValue {
+    let last = end.map_or(String::new(), |end| (end - 1).to_string());
+    HeaderValue::try_from(format!("bytes={start}-{last}")).expect("digits are visible characters")
 }
 
 impl BlobBody {
@@ -87,7 +124,7 @@ impl BlobBody {
         let size = descriptor.size;
         let offset = match exchange.status() {
             StatusCode::PARTIAL_CONTENT => {
-                check_range(&exchange, asked, size)?;
+                check_range(&exchange, asked..size, size)?;
                 asked
             }
             // Also a success, and not what was asked for: the body is of something else.
@@ -102,6 +139,26 @@ impl BlobBody {
             return Err(Error::SizeMismatch { url: exchange.shown(), expected: size, actual: offset + length });
         }
         Ok(Self { exchange, chunk: Bytes::new(), offset, left, size })
+    }
+
+    /// The body of an answer that is this part of a blob.
+    fn part(exchange: Exchange, descriptor: &Descriptor, range: Range<u64>) -> Result<Self> {
+        if exchange.status() != StatusCode::PARTIAL_CONTENT {
+            let reason = format!("the status is {}", exchange.status());
+            return Err(Error::Range { url: exchange.shown(), offset: range.start, reason });
+        }
+        check_range(&exchange, range.clone(), descriptor.size)?;
+        let left = range.end - range.start;
+        if let Some(length) = exchange.content_length().filter(|length| *length != left) {
+            let reason = format!("its length is {length}, not {left}");
+            return Err(Error::Range { url: exchange.shown(), offset: range.start, reason });
+        }
+        Ok(Self { exchange, chunk: Bytes::new(), offset: range.start, left, size: range.end })
+    }
+
+    /// The bytes that come next; `None` at the end.
+    pub(crate) fn take_chunk(&mut self) -> Result<Option<Bytes>> {
+        Ok(self.next_chunk()?.then(|| std::mem::take(&mut self.chunk)))
     }
 
     /// Where the bytes start in the blob: the offset asked for, or 0.
@@ -163,13 +220,13 @@ impl Read for BlobBody {
     }
 }
 
-/// Checks that a partial answer is the rest of the blob from `asked` on: `Content-Range: bytes asked-last/size`.
-fn check_range(exchange: &Exchange, asked: u64, size: u64) -> Result<()> {
-    let refused = |reason: String| Error::Range { url: exchange.shown(), offset: asked, reason };
+/// Checks that a partial answer is the part that was asked for: `Content-Range: bytes first-last/size`.
+fn check_range(exchange: &Exchange, asked: Range<u64>, size: u64) -> Result<()> {
+    let refused = |reason: String| Error::Range { url: exchange.shown(), offset: asked.start, reason };
     let header = exchange.header(CONTENT_RANGE).ok_or_else(|| refused("it has no Content-Range".to_owned()))?;
     let (first, last, total) =
         parse_range(header).ok_or_else(|| refused(format!("its Content-Range is {header:?}")))?;
-    if first != asked || last + 1 != size || total.is_some_and(|total| total != size) {
+    if first != asked.start || last + 1 != asked.end || total.is_some_and(|total| total != size) {
         return Err(refused(format!("its Content-Range is {header:?}, of a blob of {size} bytes")));
     }
     Ok(())

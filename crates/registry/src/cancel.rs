@@ -1,5 +1,6 @@
 //! The caller's way of saying: stop.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,12 +15,19 @@ pub(crate) const NOTICE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, Default)]
 pub struct Cancel {
     flag: Arc<AtomicBool>,
+    /// Ends this one, too.
+    parent: Option<Arc<Cancel>>,
 }
 
 impl Cancel {
     /// A flag that is not set.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A flag that is set with this one, and may be set by itself.
+    pub(crate) fn child(&self) -> Self {
+        Self { flag: Arc::default(), parent: Some(Arc::new(self.clone())) }
     }
 
     /// Sets the flag, for good.
@@ -29,7 +37,12 @@ impl Cancel {
 
     /// Whether the flag is set.
     pub fn is_cancelled(&self) -> bool {
-        self.flag.load(Ordering::SeqCst)
+        self.flag.load(Ordering::SeqCst) || self.parent.as_ref().is_some_and(|parent| parent.is_cancelled())
+    }
+
+    /// The same for work that asks a function whether to go on.
+    pub fn going_on(&self) -> ControlFlow<()> {
+        if self.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// # Errors
@@ -58,6 +71,6 @@ impl Cancel {
 /// A flag that somebody else sets, such as a signal handler.
 impl From<Arc<AtomicBool>> for Cancel {
     fn from(flag: Arc<AtomicBool>) -> Self {
-        Self { flag }
+        Self { flag, parent: None }
     }
 }

@@ -1,6 +1,12 @@
 //! What a registry asks for in `WWW-Authenticate` (RFC 9110, section 11.6.1; distribution's token authentication).
+//!
+//! The reader takes more than the grammar allows, because Docker, skopeo and go-containerregistry do, and registries are
+//! tried with those: blanks in place of commas, no separator at all, URLs without quotes, parameters without a value.
 
-use http_auth::parser::ChallengeParser;
+use reqwest::Url;
+use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
+
+use crate::{Error, Result};
 
 /// One challenge that this client can answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +20,7 @@ pub(crate) enum Challenge {
 /// The parameters of a Bearer challenge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bearer {
-    /// The URL of the token server.
+    /// The URL of the token server, perhaps relative to the registry's.
     pub(crate) realm: String,
     /// What the token server knows the registry as.
     pub(crate) service: Option<String>,
@@ -29,36 +35,178 @@ impl Bearer {
     pub(crate) fn is_insufficient_scope(&self) -> bool {
         self.error.as_deref() == Some("insufficient_scope")
     }
+
+    /// The URL of the token server of the registry at `base`.
+    ///
+    /// # Errors
+    /// [`Error::Challenge`] if it is none, if it has another scheme than HTTP has, if it is plain HTTP and the registry
+    /// speaks TLS, or if it looks relative and leads to another server: credentials go to none of these.
+    pub(crate) fn realm_at(&self, base: &Url) -> Result<Url> {
+        let refused = |reason: String| {
+            Err(Error::Challenge { url: base.to_string(), reason: format!("its token server {reason}") })
+        };
+        let relative = Url::parse(&self.realm).is_err();
+        let realm = match base.join(&self.realm) {
+            // `//host/` and `/\host/` are relative to the scheme only.
+            Ok(url) if relative && url.origin() != base.origin() => {
+                return refused(format!("{:?} is relative and leads away from the registry", self.realm));
+            }
+            Ok(url) => url,
+            Err(error) => return refused(format!("is no URL: {error}")),
+        };
+        match (base.scheme(), realm.scheme()) {
+            ("https", "http") => refused(
+                "is plain HTTP, where passwords and tokens can be read on the way; have the registry name an https URL"
+                    .to_owned(),
+            ),
+            (_, "http" | "https") => Ok(realm),
+            (_, scheme) => refused(format!("has the scheme {scheme:?}")),
+        }
+    }
 }
 
 /// The known challenges in all `WWW-Authenticate` headers of an answer, in their order.
-///
-/// Schemes that this client does not know are passed over, and so is the rest of a header from the first byte on that
-/// breaks the grammar.
-pub(crate) fn parse<'h>(headers: impl Iterator<Item = &'h str>) -> Vec<Challenge> {
-    headers
-        .flat_map(|header| ChallengeParser::new(header).map_while(Result::ok))
-        .filter_map(|challenge| {
-            if challenge.scheme.eq_ignore_ascii_case("basic") {
-                return Some(Challenge::Basic);
+pub(crate) fn of(headers: &HeaderMap) -> Vec<Challenge> {
+    // Realms are shown to people, so some are not ASCII.
+    let texts = headers.get_all(WWW_AUTHENTICATE).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    parse(texts.collect::<Vec<_>>().iter().map(AsRef::as_ref))
+}
+
+fn parse<'h>(headers: impl Iterator<Item = &'h str>) -> Vec<Challenge> {
+    headers.flat_map(|header| Reader { rest: header, found: Vec::new(), place: Place::Start }.read()).collect()
+}
+
+/// The position of a word without a value, which decides how it is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The start of the header, or a comma: a scheme begins here.
+    Start,
+    /// A comma after a scope without quotes: an action of that scope may stand here.
+    InScope,
+    /// A blank, or nothing: only a scheme that is known begins here. Other words are parts of values without quotes.
+    Amid,
+}
+
+/// A scheme and its parameters, which may be those of a scheme that is not known.
+struct Raw {
+    known: bool,
+    basic: bool,
+    bearer: Bearer,
+}
+
+struct Reader<'h> {
+    rest: &'h str,
+    found: Vec<Raw>,
+    place: Place,
+}
+
+impl<'h> Reader<'h> {
+    fn read(mut self) -> Vec<Challenge> {
+        let mut in_scope = false;
+        loop {
+            let before = self.rest;
+            self.rest = self.rest.trim_start_matches(is_blank);
+            if let Some(rest) = self.rest.strip_prefix(',') {
+                self.rest = rest;
+                self.place = if in_scope { Place::InScope } else { Place::Start };
+                continue;
             }
-            if !challenge.scheme.eq_ignore_ascii_case("bearer") {
-                return None;
+            if self.rest.len() < before.len() && self.place == Place::InScope {
+                self.place = Place::Start;
             }
-            let mut bearer = Bearer::default();
-            for (name, value) in challenge.params {
-                let value = value.to_unescaped();
-                match name.to_ascii_lowercase().as_str() {
-                    "realm" => bearer.realm = value,
-                    "service" => bearer.service = Some(value),
-                    "scope" => bearer.scope = Some(value),
-                    "error" => bearer.error = Some(value),
-                    _ => {}
+            let Some(word) = self.word() else { break };
+            if let Some(value) = self.rest.trim_start_matches(is_blank).strip_prefix('=') {
+                self.rest = value.trim_start_matches(is_blank);
+                let quoted = self.rest.starts_with('"');
+                let Some(value) = self.value() else { break };
+                in_scope = !quoted && word.eq_ignore_ascii_case("scope");
+                self.parameter(word, value);
+            } else {
+                in_scope = self.bare(word);
+            }
+            self.place = Place::Amid;
+        }
+        let known = self.found.into_iter().filter(|raw| raw.known);
+        let challenge = |raw: Raw| match raw.basic {
+            true => Some(Challenge::Basic),
+            false => (!raw.bearer.realm.is_empty()).then_some(Challenge::Bearer(raw.bearer)),
+        };
+        known.filter_map(challenge).collect()
+    }
+
+    /// The name of a scheme or a parameter; `None` at the end, and where neither can be.
+    fn word(&mut self) -> Option<&'h str> {
+        // Quotes and equals signs that belong to nothing.
+        self.rest = self.rest.trim_start_matches(['=', '"']);
+        let end = self.rest.find(|char| is_blank(char) || matches!(char, ',' | '=' | '"')).unwrap_or(self.rest.len());
+        let (word, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        (!word.is_empty() || !rest.is_empty()).then_some(word)
+    }
+
+    /// A value in quotes, or up to the next blank or comma; `None` if its quotes are not closed.
+    fn value(&mut self) -> Option<String> {
+        let Some(quoted) = self.rest.strip_prefix('"') else {
+            let end = self.rest.find(|char| is_blank(char) || char == ',').unwrap_or(self.rest.len());
+            let (value, rest) = self.rest.split_at(end);
+            self.rest = rest;
+            return Some(value.to_owned());
+        };
+        let mut value = String::new();
+        let mut chars = quoted.char_indices();
+        while let Some((at, char)) = chars.next() {
+            match char {
+                '"' => {
+                    self.rest = &quoted[at + 1..];
+                    return Some(value);
                 }
+                '\\' => value.push(chars.next()?.1),
+                char => value.push(char),
             }
-            (!bearer.realm.is_empty()).then_some(Challenge::Bearer(bearer))
-        })
-        .collect()
+        }
+        None
+    }
+
+    /// Takes a parameter of the last scheme. Of several with one name the first counts: a later one may belong to a
+    /// scheme that was not recognised.
+    fn parameter(&mut self, name: &str, value: String) {
+        let Some(Raw { bearer, .. }) = self.found.last_mut() else { return };
+        let place = match name.to_ascii_lowercase().as_str() {
+            "realm" if bearer.realm.is_empty() => {
+                bearer.realm = value;
+                return;
+            }
+            "service" => &mut bearer.service,
+            "scope" => &mut bearer.scope,
+            "error" => &mut bearer.error,
+            _ => return,
+        };
+        if !value.is_empty() {
+            place.get_or_insert(value);
+        }
+    }
+
+    /// Takes a word without a value; true if it belongs to a scope without quotes.
+    fn bare(&mut self, word: &str) -> bool {
+        if self.place == Place::InScope && matches!(word, "pull" | "push" | "delete" | "*") {
+            if let Some(scope) = self.found.last_mut().and_then(|raw| raw.bearer.scope.as_mut()) {
+                scope.push(',');
+                scope.push_str(word);
+            }
+            return true;
+        }
+        let (basic, bearer) = (word.eq_ignore_ascii_case("basic"), word.eq_ignore_ascii_case("bearer"));
+        // One that is not known is noted only with parameters of its own, lest those be taken for another's.
+        let begins = self.place != Place::Amid && self.rest.starts_with(is_blank) && !word.is_empty();
+        if basic || bearer || begins {
+            self.found.push(Raw { known: basic || bearer, basic, bearer: Bearer::default() });
+        }
+        false
+    }
+}
+
+fn is_blank(char: char) -> bool {
+    matches!(char, ' ' | '\t' | '\r' | '\n')
 }
 
 #[cfg(test)]
@@ -74,18 +222,22 @@ mod tests {
         })
     }
 
+    fn of(header: &str) -> Vec<Challenge> {
+        parse([header].into_iter())
+    }
+
     #[test]
     fn docker_hub() {
         let header = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/alpine:pull""#;
         let expected =
             bearer("https://auth.docker.io/token", Some("registry.docker.io"), Some("repository:library/alpine:pull"));
-        assert_eq!(parse([header].into_iter()), [expected]);
+        assert_eq!(of(header), [expected]);
     }
 
     #[test]
     fn commas_in_quotes_and_spaces_between() {
         let header = r#"bearer Realm = "https://a/t" ,  SCOPE="repository:a:pull,push repository:b:pull", error="insufficient_scope""#;
-        let parsed = parse([header].into_iter());
+        let parsed = of(header);
         let [Challenge::Bearer(bearer)] = &parsed[..] else { panic!("{parsed:?}") };
         assert_eq!(bearer.scope.as_deref(), Some("repository:a:pull,push repository:b:pull"));
         assert!(bearer.is_insufficient_scope());
@@ -100,16 +252,149 @@ mod tests {
 
     #[test]
     fn escapes_are_undone() {
-        assert_eq!(parse([r#"Bearer realm="https://a/\"t\\""#].into_iter()), [bearer(r#"https://a/"t\"#, None, None)]);
+        assert_eq!(of(r#"Bearer realm="https://a/\"t\\""#), [bearer(r#"https://a/"t\"#, None, None)]);
+    }
+
+    /// Forms that registries send, and worse ones. `tests/it/challenges.rs` compares with skopeo.
+    #[test]
+    fn basic_needs_no_more_than_its_name() {
+        for header in [
+            "Basic",
+            "basic",
+            " BASIC ",
+            "Basic realm",
+            "Basic realm=",
+            r#"Basic realm="""#,
+            "Basic realm=/",
+            "Basic realm=My Registry",
+            r#"Basic realm="a \"quoted\" one""#,
+            "Basic realm=https://a.test/",
+            r#"Basic realm="x" charset="UTF-8""#,
+            r#"Basic realm="x";charset=UTF-8"#,
+            r#"Basic realm="open"#,
+            "\tBasic\trealm=x",
+            "Basic,",
+            ",Basic",
+            r#"Basic realm="größe""#,
+            "Negotiate YIIQ+/abc==, Basic realm=x",
+            "NTLM TlRMTVNTUAAC, Basic realm=x",
+            "Negotiate Basic realm=x",
+            r#"Digest realm="d, Bearer realm=no", nonce=n, qop="auth,auth-int", Basic realm=x"#,
+            r#"Basic realm=x, Digest realm=https://evil.test/t"#,
+        ] {
+            assert_eq!(of(header), [Challenge::Basic], "{header}");
+        }
+    }
+
+    #[test]
+    fn bearer_parameters_are_set_apart_in_many_ways() {
+        let expected = [bearer("https://a/t", Some("s"), Some("repository:a:pull,push"))];
+        for header in [
+            r#"Bearer realm="https://a/t" service="s" scope="repository:a:pull,push""#,
+            r#"Bearer realm="https://a/t"service="s"scope="repository:a:pull,push""#,
+            r#"Bearer realm=https://a/t,service=s,scope="repository:a:pull,push""#,
+            "Bearer realm=https://a/t,scope=repository:a:pull,push,service=s",
+            "Bearer realm=https://a/t, service=s, scope=repository:a:pull,push",
+            "Bearer realm=https://a/t service=s scope=repository:a:pull,push",
+            r#"bearer  REALM = https://a/t , Service = s ,, scope = "repository:a:pull,push" ,"#,
+            r#"Bearer realm="https://a/t",, service="s", scope="repository:a:pull,push", x=y, z"#,
+            r#"Bearer service=s,realm="https://a/t",scope="repository:a:pull,push",realm="https://evil.test/t""#,
+            r#"Bearer service=s realm=https://a/t scope="repository:a:pull,push" Digest realm="https://evil.test""#,
+            r#"Negotiate, Bearer,realm="https://a/t",service="s",scope="repository:a:pull,push""#,
+            r#"Custom realm="no", x=y, Bearer realm="https://a/t",service="s",scope="repository:a:pull,push""#,
+            "Bearer realm=\"https://a/t\"\r\n service=\"s\"\r\n\tscope=\"repository:a:pull,push\"",
+        ] {
+            assert_eq!(of(header), expected, "{header}");
+        }
+        assert_eq!(of("Bearer realm=https://a/t?x=y&z=,service=s"), [bearer("https://a/t?x=y&z=", Some("s"), None)]);
+        assert_eq!(
+            of("Bearer realm=https://a/t,service=My Registry,scope=repository:a:pull"),
+            [bearer("https://a/t", Some("My"), Some("repository:a:pull"))]
+        );
+        let both = [bearer("https://a/t", Some("s"), None), Challenge::Basic];
+        for header in
+            ["Bearer realm=https://a/t,service=s,Basic realm=x", "Bearer realm=https://a/t service=s Basic realm=x"]
+        {
+            assert_eq!(of(header), both, "{header}");
+        }
     }
 
     #[test]
     fn what_makes_no_sense_is_passed_over() {
-        for header in
-            ["", "Bearer", r#"Bearer service="x""#, "Digest realm=\"x\"", "=", "Bearer realm=\"open", "\u{7f}"]
-        {
-            assert_eq!(parse([header].into_iter()), [], "{header}");
+        for header in [
+            "",
+            "Bearer",
+            r#"Bearer service="x""#,
+            "Digest realm=\"x\"",
+            "=",
+            "\"",
+            "\"\"",
+            "==\"=,\"",
+            "Bearer realm=\"open",
+            r#"Bearer realm="open\"#,
+            "\u{7f}",
+            "Bearer realm=,service=x",
+            "realm=https://a/t",
+            "Bearerrealm=https://a/t",
+        ] {
+            assert_eq!(of(header), [], "{header}");
         }
-        assert_eq!(parse(["Basic, Bearer realm=(bad)"].into_iter()), [Challenge::Basic]);
+        assert_eq!(of("Basic, Bearer realm=\"bad"), [Challenge::Basic]);
+    }
+
+    #[test]
+    fn no_header_is_read_for_ever() {
+        // Every string of up to six of these, which are all that the reader looks for.
+        let parts = ["Basic", " ", ",", "=", "\"", "\\", "ä"];
+        for number in 0..parts.len().pow(6) {
+            let digits = (0..6).scan(number, |rest, _| {
+                let digit = *rest % parts.len();
+                *rest /= parts.len();
+                Some(parts[digit])
+            });
+            of(&digits.collect::<String>());
+        }
+    }
+
+    #[test]
+    fn a_realm_is_a_place_that_credentials_may_go_to() {
+        let at = |realm: &str, base: &str| {
+            let bearer = Bearer { realm: realm.to_owned(), ..Bearer::default() };
+            bearer.realm_at(&Url::parse(base).unwrap()).map(String::from).map_err(|error| error.to_string())
+        };
+        let secure = "https://r.test:5000/";
+        for (realm, expected) in [
+            ("/token", "https://r.test:5000/token"),
+            ("token", "https://r.test:5000/token"),
+            ("?x=y", "https://r.test:5000/?x=y"),
+            ("../../token", "https://r.test:5000/token"),
+            ("//r.test:5000/token", "https://r.test:5000/token"),
+            ("https://auth.test/token", "https://auth.test/token"),
+            ("HTTPS://auth.test", "https://auth.test/"),
+        ] {
+            assert_eq!(at(realm, secure).unwrap(), expected, "{realm}");
+        }
+        assert_eq!(at("/token", "http://r.test/").unwrap(), "http://r.test/token");
+        assert_eq!(at("http://auth.test/t", "http://r.test/").unwrap(), "http://auth.test/t");
+        for realm in [
+            "http://auth.test/t",
+            "HTTP://auth.test/t",
+            " http://auth.test/t",
+            "http:auth.test",
+            "http://r.test:5000/token",
+            "//evil.test/t",
+            r"\\evil.test\t",
+            r"/\evil.test/t",
+            "/\t/evil.test/t",
+            "///evil.test/t",
+            "//r.test/token",
+            "ftp://a.test/t",
+            "file:///t",
+            "localhost:5000/t",
+            "https://",
+        ] {
+            let message = at(realm, secure).unwrap_err();
+            assert!(message.contains("r.test:5000") && message.contains("its token server"), "{realm}: {message}");
+        }
     }
 }

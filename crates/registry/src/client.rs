@@ -1,17 +1,19 @@
 //! The client: requests with authorization, and again when they fail in passing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use reqwest::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, StatusCode, Url};
 use vmroot_model::Reference;
 
 use crate::authorize::{Authorizer, Target};
 use crate::backoff::Backoff;
+use crate::challenge::Challenge;
 use crate::endpoint::{self, Endpoint};
-use crate::http::{Call, Exchange, Failure, Http};
+use crate::http::{Call, Exchange, Failure, Http, Reach};
+use crate::parts::Budget;
 use crate::refusal::Refusal;
 use crate::{ClientOptions, Result, challenge, token};
 
@@ -33,6 +35,10 @@ struct Shared {
     authorizer: Authorizer,
     /// The base URL of each registry that was used.
     endpoints: Mutex<HashMap<String, Url>>,
+    /// Registries that were asked for challenges apart from any image.
+    asked: Mutex<HashSet<Url>>,
+    /// Connections and memory that all blobs share.
+    budget: Arc<Budget>,
 }
 
 impl Client {
@@ -43,8 +49,10 @@ impl Client {
     /// make no sense.
     pub fn new(options: ClientOptions) -> Result<Self> {
         let authorizer = Authorizer::new(Arc::clone(&options.credentials));
+        let budget = Budget::new(options.connections);
         let http = Http::new(options)?;
-        Ok(Self { shared: Arc::new(Shared { http, authorizer, endpoints: Mutex::default() }) })
+        let (endpoints, asked) = Default::default();
+        Ok(Self { shared: Arc::new(Shared { http, authorizer, endpoints, asked, budget }) })
     }
 
     /// What the client was made with.
@@ -83,20 +91,31 @@ impl Client {
         read: impl Fn(Exchange) -> Result<T>,
     ) -> Result<T> {
         let target = Target {
-            host: reference.registry_host().to_owned(),
+            base: endpoint::join(&call.url, "/")?,
             domain: reference.domain().to_owned(),
             repository: reference.path().to_owned(),
         };
-        self.retry(|| self.authorized(&target, call), read)
+        self.retry(call, || self.authorized(&target, call), read)
     }
 
     /// The same for requests that are not for a registry: token servers, and other places of foreign layers.
     pub(crate) fn send_elsewhere<T>(&self, call: &Call, read: impl Fn(Exchange) -> Result<T>) -> Result<T> {
-        self.retry(|| self.shared.http.send(call), read)
+        self.retry(call, || self.shared.http.send(call), read)
+    }
+
+    /// Connections and memory that all blobs share.
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.shared.budget
+    }
+
+    /// How far away the server at `url` is.
+    pub(crate) fn reach_of(&self, url: &Url) -> Reach {
+        self.shared.http.reach_of(url)
     }
 
     fn retry<T>(
         &self,
+        call: &Call,
         send: impl Fn() -> Result<Exchange, Failure>,
         read: impl Fn(Exchange) -> Result<T>,
     ) -> Result<T> {
@@ -114,16 +133,15 @@ impl Client {
                 return Err(error);
             }
             tracing::info!(%error, "trying again");
-            backoff.pause(options, wait)?;
+            backoff.pause(options, self.shared.http.cancel_of(call), wait)?;
         }
     }
 
     /// Sends a request with what the registry wants for it, and once more for each challenge that can be met.
     fn authorized(&self, target: &Target, call: &Call) -> Result<Exchange, Failure> {
-        let authorizer = &self.shared.authorizer;
         let fetch = |call: &Call| self.send_elsewhere(call, token::body);
-        let mut authorization = authorizer.beforehand(target, &fetch)?;
-        let mut fresh = false;
+        let mut session = self.shared.authorizer.session(target, &fetch);
+        let mut authorization = session.beforehand()?;
         let mut sent = 0;
         loop {
             let mut call = call.clone();
@@ -133,20 +151,41 @@ impl Client {
             let exchange = self.shared.http.send(&call)?;
             sent += 1;
             // Another server than the registry, at the end of a redirect, gets no credentials, whatever it asks for.
-            if exchange.status() != StatusCode::UNAUTHORIZED || exchange.moved() || sent == AUTHORIZATIONS {
+            if !is_refusal(exchange.status()) || exchange.moved() || sent == AUTHORIZATIONS {
                 return Ok(exchange);
             }
-            let headers = exchange.headers().get_all(WWW_AUTHENTICATE);
-            let challenges = challenge::parse(headers.iter().filter_map(|value| value.to_str().ok()));
-            let met = authorizer.afterwards(target, &challenges, authorization.as_ref(), fresh, &fetch)?;
-            if met.is_none() {
-                return Ok(exchange);
-            }
+            let (status, challenges) = match challenge::of(exchange.headers()) {
+                none if none.is_empty() && !session.has_sent() => {
+                    (StatusCode::UNAUTHORIZED, self.challenges_of_registry(&target.base))
+                }
+                challenges => (exchange.status(), challenges),
+            };
+            let Some(better) = session.afterwards(status, challenges)? else { return Ok(exchange) };
             exchange.discard();
-            authorization = met;
-            fresh = true;
+            authorization = Some(better);
         }
     }
+
+    /// The challenges of the registry's own page, once: Docker and skopeo ask there first, so some registries give
+    /// challenges nowhere else, and answer 403 or 404 to requests for images that are not public.
+    fn challenges_of_registry(&self, base: &Url) -> Vec<Challenge> {
+        if !self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(base.clone()) {
+            return Vec::new();
+        }
+        let answer = endpoint::join(base, "/v2/").map(|url| self.shared.http.send(&Call::new(Method::GET, url)));
+        let Ok(Ok(answer)) = answer else { return Vec::new() };
+        let mut challenges = Vec::new();
+        if answer.status() == StatusCode::UNAUTHORIZED && !answer.moved() {
+            challenges = challenge::of(answer.headers());
+        }
+        answer.discard();
+        challenges
+    }
+}
+
+/// Whether other credentials may lead to another answer.
+fn is_refusal(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND)
 }
 
 /// Sends a request once, and reads the answer if it is a success.

@@ -87,7 +87,8 @@ pub(crate) fn join(base: &Url, path: &str) -> Result<Url> {
     base.join(path).map_err(|error| Error::Option { option: "path", reason: format!("{path:?} makes no URL: {error}") })
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether a URL's host is this machine by its very name.
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host_str() {
         Some("localhost") => true,
         Some(host) => {

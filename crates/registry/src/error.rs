@@ -96,6 +96,26 @@ pub enum Error {
         reason: String,
     },
 
+    /// A server that sends us elsewhere again and again.
+    #[error("the redirect of {url} is not followed: there are more than {limit} in a row")]
+    TooManyRedirects {
+        /// Where the first request went.
+        url: String,
+        /// How many are followed.
+        limit: usize,
+    },
+
+    /// A foreign layer is said to be on this machine or in this network, where the registry is not.
+    #[error(
+        "{url} is not asked for a foreign layer: {host} has no public address, and the registry is no such host itself"
+    )]
+    Address {
+        /// The URL that was not requested.
+        url: String,
+        /// The host.
+        host: String,
+    },
+
     /// The registry asks for credentials in a way that this client does not know.
     #[error("{url} asks for credentials in no way that is understood: {reason}")]
     Challenge {
@@ -121,6 +141,17 @@ pub enum Error {
         url: String,
         /// The limit in bytes.
         limit: u64,
+    },
+
+    /// A document came compressed, although it was asked for as it is.
+    #[error(
+        "{url} came with Content-Encoding {encoding:?}, though Accept-Encoding was identity: have the server, or the proxy before it, not compress it"
+    )]
+    Encoded {
+        /// What was asked for.
+        url: String,
+        /// The encoding.
+        encoding: String,
     },
 
     /// The bytes do not have the digest that they should have.
@@ -217,6 +248,15 @@ fn wait_text(wait: Option<Duration>) -> String {
 }
 
 impl Error {
+    /// Whether a server answered, and refused.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::NotFound { .. } | Self::Unauthorized { .. } => true,
+            Self::Status { status, .. } => (400..500).contains(status),
+            _ => false,
+        }
+    }
+
     /// Whether the same request may well succeed a little later.
     pub(crate) fn is_broken_connection(&self) -> bool {
         matches!(self, Self::Broken { .. } | Self::Stalled { .. })

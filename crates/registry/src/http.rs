@@ -9,10 +9,12 @@
 mod exchange;
 mod failure;
 mod line;
+mod reach;
 mod redirect;
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Response, Url};
@@ -21,8 +23,9 @@ use rustls::ClientConfig;
 pub(crate) use exchange::Exchange;
 pub(crate) use failure::Failure;
 use line::Line;
+pub(crate) use reach::Reach;
 
-use crate::{ClientOptions, Error, Result, tls};
+use crate::{Cancel, ClientOptions, Error, Result, endpoint, tls};
 
 /// How many unused lines are kept for their open connections.
 const IDLE_LIMIT: usize = 8;
@@ -35,12 +38,16 @@ pub(crate) struct Call {
     pub(crate) headers: HeaderMap,
     /// The body of a POST, a form.
     pub(crate) form: Option<String>,
+    /// How far it may go, redirects included, if a stranger chose where to.
+    pub(crate) reach: Option<Reach>,
+    /// The flag that ends it; the client's own flag if there is none here.
+    pub(crate) cancel: Option<Cancel>,
 }
 
 impl Call {
     /// A request without headers or body.
     pub(crate) fn new(method: reqwest::Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), form: None }
+        Self { method, url, headers: HeaderMap::new(), form: None, reach: None, cancel: None }
     }
 }
 
@@ -48,8 +55,8 @@ impl Call {
 pub(crate) struct Http {
     pub(crate) options: ClientOptions,
     idle: Mutex<Vec<Line>>,
-    /// Servers that answered: those may be away for a moment, others may not be there at all.
-    answered: Mutex<HashSet<String>>,
+    /// Servers that answered, and from which address: those may be away for a moment, others may not be there at all.
+    answered: Mutex<HashMap<String, Option<IpAddr>>>,
     /// Loaded at the first use: reading the system's certificates takes time, and plain HTTP needs none.
     tls: OnceLock<ClientConfig>,
 }
@@ -76,31 +83,56 @@ impl Http {
             let response = self.ask(&mut line, &call)?;
             let Some(next) = redirect::target(&call, &response)? else {
                 let moved = call.url.origin() != first.origin();
-                return Ok(Exchange::new(self, line, response, call.url, moved));
+                return Ok(Exchange::new(self, line, response, call, moved));
             };
-            line.drain(self, response);
+            line.drain(self, &call, response);
             if next.origin() != call.url.origin() {
                 // Never to come back in this request, even if a further redirect leads home: the way was not ours.
                 call.headers.remove(AUTHORIZATION);
             }
             call.url = next;
+            if call.reach.is_some() {
+                // Would be sent as credentials; a stranger's server is not ours to log in at.
+                let _ = (call.url.set_username(""), call.url.set_password(None));
+            }
         }
-        let reason = format!("there are more than {} in a row", redirect::LIMIT);
-        Err(Failure::Final(Error::Redirect { url: shown(&first), reason }))
+        Err(Failure::Final(Error::TooManyRedirects { url: shown(&first), limit: redirect::LIMIT }))
     }
 
     /// Sends a request once, and remembers who answers.
     fn ask(&self, line: &mut Line, call: &Call) -> Result<Response, Failure> {
+        if let Some(reach) = call.reach {
+            reach.check(&call.url)?;
+        }
         let origin = call.url.origin().ascii_serialization();
-        let answered = || self.answered.lock().unwrap_or_else(PoisonError::into_inner);
         match line.send(self, call) {
             Ok(response) => {
-                answered().insert(origin);
+                self.answered().insert(origin, response.remote_addr().map(|address| address.ip()));
                 Ok(response)
             }
-            Err(Failure::Refused(error)) if answered().contains(&origin) => Err(Failure::Transient(error)),
+            Err(Failure::Refused(error)) if self.answered().contains_key(&origin) => Err(Failure::Transient(error)),
             Err(failure) => Err(failure),
         }
+    }
+
+    /// How far away the server at `url` is, going by the address that answered: its name servers may be lying.
+    pub(crate) fn reach_of(&self, url: &Url) -> Reach {
+        let origin = url.origin().ascii_serialization();
+        match self.answered().get(&origin) {
+            // The address may be the proxy's. Loopback is never reached through one.
+            _ if self.options.proxies.is_some() && !endpoint::is_loopback(url) => Reach::Public,
+            Some(Some(address)) => Reach::of(*address),
+            _ => Reach::Public,
+        }
+    }
+
+    /// The flag that ends a request.
+    pub(crate) fn cancel_of<'a>(&'a self, call: &'a Call) -> &'a Cancel {
+        call.cancel.as_ref().unwrap_or(&self.options.cancel)
+    }
+
+    fn answered(&self) -> MutexGuard<'_, HashMap<String, Option<IpAddr>>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn line(&self) -> Result<Line> {

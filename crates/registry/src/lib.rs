@@ -37,12 +37,14 @@ mod error;
 mod http;
 mod manifest;
 mod options;
+mod parts;
 mod proxy;
 mod refusal;
 mod resume;
 mod retry_after;
 mod tls;
 mod token;
+mod watch;
 
 pub use blob::BlobBody;
 pub use cancel::Cancel;

@@ -24,6 +24,11 @@ pub struct ClientOptions {
     pub inactivity_timeout: Duration,
     /// How often a failed request is repeated, and how often in a row a broken blob is taken up again.
     pub retries: u32,
+    /// How many connections blobs have at once. Each blob that is read has one; a large one that comes slowly is fetched
+    /// in parts over those that are free.
+    pub connections: usize,
+    /// How long a blob is at least that is fetched in parts, in bytes.
+    pub split_above: u64,
     /// The pause before the first retry; each further one is twice as long.
     pub backoff: Duration,
     /// The longest pause that the doubling leads to.
@@ -46,6 +51,8 @@ impl Default for ClientOptions {
             connect_timeout: Duration::from_secs(20),
             inactivity_timeout: Duration::from_secs(30),
             retries: 5,
+            connections: 4,
+            split_above: 64 << 20,
             backoff: Duration::from_millis(250),
             backoff_limit: Duration::from_secs(20),
             retry_after_limit: Duration::from_secs(120),
@@ -63,6 +70,8 @@ impl fmt::Debug for ClientOptions {
             .field("connect_timeout", &self.connect_timeout)
             .field("inactivity_timeout", &self.inactivity_timeout)
             .field("retries", &self.retries)
+            .field("connections", &self.connections)
+            .field("split_above", &self.split_above)
             .finish_non_exhaustive()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use reqwest::NoProxy;
+use reqwest::{NoProxy, Url};
 
 use crate::{Error, Result};
 
@@ -36,6 +36,17 @@ impl Proxies {
         Self { http: http.or_else(|| all.clone()), https: either("https_proxy").or(all), no_proxy: either("no_proxy") }
     }
 
+    /// Whether there is any.
+    pub(crate) fn is_some(&self) -> bool {
+        self.http.is_some() || self.https.is_some()
+    }
+
+    /// The hosts of the proxies.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        let urls = [&self.http, &self.https].into_iter().flatten().map(|url| with_scheme(url));
+        urls.filter_map(|url| Some(Url::parse(&url).ok()?.host_str()?.to_owned())).collect()
+    }
+
     /// The same for reqwest.
     pub(crate) fn to_reqwest(&self) -> Result<Vec<reqwest::Proxy>> {
         let exceptions = match &self.no_proxy {
@@ -48,8 +59,7 @@ impl Proxies {
             [(&self.http, |url| reqwest::Proxy::http(url)), (&self.https, |url| reqwest::Proxy::https(url))];
         for (url, make) in both {
             let Some(url) = url else { continue };
-            let url = if url.contains("://") { url.clone() } else { format!("http://{url}") };
-            let proxy = make(&url).map_err(|error| Error::Option {
+            let proxy = make(&with_scheme(url)).map_err(|error| Error::Option {
                 option: "proxy",
                 // Without the URL, which may hold a password.
                 reason: error.without_url().to_string(),
@@ -58,6 +68,10 @@ impl Proxies {
         }
         Ok(proxies)
     }
+}
+
+fn with_scheme(url: &str) -> String {
+    if url.contains("://") { url.to_owned() } else { format!("http://{url}") }
 }
 
 impl fmt::Debug for Proxies {

@@ -57,7 +57,7 @@ impl Attributes {
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// Regular file. With a trailing slash in the entry's name it is a directory, by the rule of old tars.
+    /// Regular file, also where the entry's name ends in a slash.
     File(Content),
     /// Directory.
     Directory,

@@ -1,16 +1,19 @@
 //! The naive merge: layers applied one after another to a tree in memory, slowly and plainly.
 //!
-//! Each layer first becomes a tree of its own, as if untarred into an empty directory by a tool that keeps whiteouts
-//! apart; then that tree is laid over what is there, as overlayfs would. The rules, where the OCI image-spec
+//! Each layer first becomes a tree of its own, as if untarred into an empty directory by a tool that keeps markers
+//! apart. Then the markers take away from what is there, and the tree is laid over the rest, as overlayfs would. The rules, where the OCI image-spec
 //! (layer.md) leaves room:
 //!
-//! - Names lose empty and `.` components; `..` anywhere is an error. A regular file whose name ends in a slash is a
-//!   directory (old tars); its data is not looked at.
+//! - Names lose empty and `.` components; `..` anywhere is an error. A slash at the end of a name says nothing.
 //! - A later entry of the same name wins: a directory over a directory replaces attributes and keeps children,
 //!   anything else replaces what is there with all below it.
 //! - `.wh.X` hides X of the lower layers only, wherever it stands in the tar. A directory X of the same layer is then
 //!   all there is of X. `.wh..wh..opq` hides what lower layers have in its directory, and nothing of the directory's
 //!   own attributes. `.wh.` markers may be entries of any type.
+//! - A marker in a directory that no layer has makes that directory, as a missing parent. It makes none that another
+//!   marker of the layer hides, and none below something that is no directory in the layer: there it hides nothing.
+//! - Links on the way to a marker are followed as for other entries, as the layer has them at that point of the tar.
+//!   A marker that they lead nowhere hides nothing. What comes later at any of these names does not change its path.
 //! - Missing parents become implicit directories: 0755, 0:0, mtime 0. One over a lower directory leaves that
 //!   directory's attributes; over anything else, or over something whited out, it is a new directory.
 //! - A parent that is a symbolic link made earlier in the same layer is followed inside that layer: absolute targets
@@ -55,8 +58,8 @@ impl Tree {
     /// # Errors
     /// [`crate::Error::Entry`] for the first entry that has no meaning.
     pub fn apply(&mut self, layer: &Layer) -> Result<()> {
-        let root = self.draft(layer)?;
-        self.lay_over(root);
+        let (root, markers) = self.draft(layer)?;
+        self.lay_over(root, &markers);
         Ok(())
     }
 }

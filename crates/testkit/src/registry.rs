@@ -54,6 +54,9 @@ struct Shared {
     base: String,
     stopped: AtomicBool,
     accepted: AtomicUsize,
+    /// Answers that are being made or sent.
+    busy: AtomicUsize,
+    busiest: AtomicUsize,
     state: Mutex<State>,
     /// One end of each open connection by the client's address, so that stopping can end them.
     connections: Mutex<HashMap<SocketAddr, TcpStream>>,
@@ -130,6 +133,8 @@ impl Registry {
             base: format!("{scheme}://{address}"),
             stopped: AtomicBool::new(false),
             accepted: AtomicUsize::new(0),
+            busy: AtomicUsize::new(0),
+            busiest: AtomicUsize::new(0),
             state: Mutex::default(),
             connections: Mutex::default(),
         });
@@ -231,6 +236,11 @@ impl Registry {
     /// How many connections were made so far.
     pub fn connections(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    /// How many requests were answered at once at most.
+    pub fn busiest(&self) -> usize {
+        self.shared.busiest.load(Ordering::SeqCst)
     }
 
     /// Forgets the requests so far.

@@ -56,8 +56,7 @@ impl dyn Bundle + '_ {
     /// Reads all of a file that may have at most `limit` bytes.
     pub(crate) fn read(&self, member: &str, mut section: Section, limit: u64) -> Result<Vec<u8>> {
         if section.len() > limit {
-            let reason = format!("has {} bytes; {limit} is the limit", section.len());
-            return Err(Error::member(self.path(), member, reason));
+            return Err(Error::member_too_large(self.path(), member, section.len(), limit));
         }
         let mut bytes = Vec::new();
         section.read_to_end(&mut bytes).map_err(Error::io("read", self.path()))?;

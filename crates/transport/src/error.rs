@@ -80,6 +80,28 @@ pub enum Error {
         /// The member.
         member: String,
     },
+    /// A member that is longer than anything of its kind.
+    #[error("{member} in {} has {size} bytes; {limit} is the limit", path.display())]
+    MemberTooLarge {
+        /// The archive or directory.
+        path: PathBuf,
+        /// The member.
+        member: String,
+        /// Its length.
+        size: u64,
+        /// The most bytes that it may have.
+        limit: u64,
+    },
+    /// A member that is reached through too many links.
+    #[error("{member} in {} is a link that leads through more than {limit} links", path.display())]
+    TooManyLinks {
+        /// The archive.
+        path: PathBuf,
+        /// The member.
+        member: String,
+        /// How many are followed.
+        limit: u32,
+    },
     /// A member that is not what it must be.
     #[error("{member} in {} {reason}", path.display())]
     Member {
@@ -203,6 +225,10 @@ impl Error {
     /// For `map_err`: adds what was done, and to which file, to what the system said.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+
+    pub(crate) fn member_too_large(path: &Path, member: &str, size: u64, limit: u64) -> Self {
+        Self::MemberTooLarge { path: path.to_owned(), member: member.to_owned(), size, limit }
     }
 
     pub(crate) fn member(path: &Path, member: &str, reason: impl Into<String>) -> Self {

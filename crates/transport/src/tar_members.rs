@@ -112,7 +112,8 @@ impl TarMembers {
             };
             links += 1;
             if links > LINKS_LIMIT {
-                return Err(Error::member(&self.path, member, "is a link that leads through too many links"));
+                let (path, member) = (self.path.clone(), member.to_owned());
+                return Err(Error::TooManyLinks { path, member, limit: LINKS_LIMIT });
             }
             ahead.extend(components(target));
         }
@@ -156,8 +157,9 @@ pub(crate) fn scan<R: Read + Seek>(
         if count > MEMBERS_LIMIT {
             return Err(over("the number of members", MEMBERS_LIMIT));
         }
-        let member = member(&entry);
-        if let Some(name) = name(&entry.path_bytes()) {
+        let path = path_of(&entry);
+        let member = member(&entry, &path);
+        if let Some(name) = name(&path) {
             names += name.len() as u64 + member.target_len();
             if names > NAMES_LIMIT {
                 return Err(over("the length of all names", NAMES_LIMIT));
@@ -179,14 +181,31 @@ impl Member {
     }
 }
 
-fn member<R: Read>(entry: &tar::Entry<'_, R>) -> Member {
+/// The path of a member. The `tar` crate passes over the prefix of a POSIX header whose version is not `00`, as Maven, Ant
+/// and JRuby write; GNU tar and Go go by the magic alone.
+fn path_of<R: Read>(entry: &tar::Entry<'_, R>) -> Vec<u8> {
+    let path = entry.path_bytes();
+    let header = entry.header();
+    let block = header.as_bytes();
+    let passed_over = block[257..263] == *b"ustar\0" && header.as_ustar().is_none();
+    // Another path is that of a PAX record or of a GNU long name, which stand over the header.
+    if passed_over && path == header.path_bytes() {
+        let prefix = block[345..500].split(|&byte| byte == 0).next().unwrap_or_default();
+        if !prefix.is_empty() {
+            return [prefix, b"/", &path].concat();
+        }
+    }
+    path.into_owned()
+}
+
+fn member<R: Read>(entry: &tar::Entry<'_, R>, path: &[u8]) -> Member {
     let target = || {
         let target = entry.link_name_bytes().filter(|target| target.len() <= PATH_LIMIT)?;
         String::from_utf8(target.into_owned()).ok()
     };
     match entry.header().entry_type() {
-        // Tars from before POSIX mark a directory by its name alone.
-        EntryType::Regular if entry.path_bytes().ends_with(b"/") => Member::Other,
+        // Tars from before POSIX mark a directory by its name alone; POSIX's own type for files says that it is one.
+        EntryType::Regular if path.ends_with(b"/") && entry.header().as_old().linkflag == [0] => Member::Other,
         EntryType::Regular | EntryType::Continuous => {
             Member::File { offset: entry.raw_file_position(), len: entry.size() }
         }
@@ -245,6 +264,9 @@ mod tests {
             // Not through set_path, which refuses the names that matter here.
             header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
             let body = if kind == EntryType::Regular { content } else { "" };
+            if name == "v7/" {
+                header.as_old_mut().linkflag = [0];
+            }
             if kind.is_symlink() || kind.is_hard_link() {
                 header.as_gnu_mut().unwrap().linkname[..content.len()].copy_from_slice(content.as_bytes());
             }
@@ -272,14 +294,48 @@ mod tests {
             ("dir/", EntryType::Directory, ""),
             ("dir//./b", EntryType::Regular, "b"),
             ("x/../a", EntryType::Regular, "smuggled"),
-            ("old/", EntryType::Regular, ""),
+            ("v7/", EntryType::Regular, ""),
+            ("posix/", EntryType::Regular, "a file"),
         ]);
         assert_eq!(read(&tar, "a").unwrap().unwrap(), "second");
         assert_eq!(read(&tar, "./dir/b").unwrap().unwrap(), "b");
         assert_eq!(read(&tar, "x/../a").unwrap().unwrap(), "second");
         assert_eq!(read(&tar, "missing").unwrap(), None);
-        for directory in ["dir", "old"] {
+        assert_eq!(read(&tar, "posix").unwrap().unwrap(), "a file");
+        for directory in ["dir", "v7"] {
             assert!(read(&tar, directory).unwrap_err().to_string().contains("not a file"));
+        }
+    }
+
+    /// Maven, Ant and JRuby write other versions after POSIX's magic; a PAX record stands over name and prefix.
+    #[test]
+    fn a_prefix_counts_whatever_version_follows_the_magic() {
+        for version in [b"00", b"\0\0", b"  ", b" \0"] {
+            let mut file = tempfile::tempfile().unwrap();
+            for records in [&b""[..], b"14 path=other\n"] {
+                let mut headers = Vec::new();
+                if !records.is_empty() {
+                    let mut pax = tar::Header::new_ustar();
+                    pax.set_entry_type(EntryType::XHeader);
+                    pax.set_size(records.len() as u64);
+                    pax.set_cksum();
+                    headers.extend([pax.as_bytes(), &[records, &[0; 512][records.len()..]].concat()[..]].concat());
+                }
+                let mut header = tar::Header::new_ustar();
+                header.as_ustar_mut().unwrap().name[..9].copy_from_slice(b"layer.tar");
+                header.as_ustar_mut().unwrap().prefix[..2].copy_from_slice(b"ID");
+                header.as_mut_bytes()[263..265].copy_from_slice(version);
+                header.set_size(0);
+                header.set_cksum();
+                headers.extend_from_slice(header.as_bytes());
+                file.write_all(&headers).unwrap();
+            }
+            file.write_all(&[0; 1024]).unwrap();
+            file.rewind().unwrap();
+            let tar = TarMembers::scan(Path::new("test.tar"), file).unwrap();
+            let mut names: Vec<_> = tar.members.keys().collect();
+            names.sort();
+            assert_eq!(names, ["ID/layer.tar", "other"], "{version:?}");
         }
     }
 

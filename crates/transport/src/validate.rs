@@ -66,8 +66,7 @@ impl Lists {
             };
             let Member::File { len, .. } = member else { return Ok(()) };
             if len > MANIFEST_LIMIT {
-                let reason = format!("has {len} bytes; {MANIFEST_LIMIT} is the limit");
-                return Err(Error::member(path, &name, reason));
+                return Err(Error::member_too_large(path, &name, len, MANIFEST_LIMIT));
             }
             let mut bytes = Vec::new();
             body.read_to_end(&mut bytes).map_err(Error::io("read", path))?;

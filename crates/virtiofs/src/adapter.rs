@@ -15,7 +15,7 @@ use fuse_backend_rs::api::filesystem::{
     ZeroCopyReader, ZeroCopyWriter,
 };
 use rustix::io::Errno;
-use vmroot_container_fs::{ContainerFs, Error, InodeId, InodeKind};
+use vmroot_container_fs::{ContainerFs, Error, InodeId, InodeKind, ReadFailures};
 
 use crate::attributes::{TTL, attributes, entry, no_entry, number, statfs};
 use crate::requests::MAX_DATA;
@@ -44,11 +44,12 @@ const WRITING: u32 = 0o3;
 pub(crate) struct Adapter {
     root: Arc<ContainerFs>,
     sources: Sources,
+    failures: ReadFailures,
 }
 
 impl Adapter {
     pub(crate) fn new(root: Arc<ContainerFs>) -> Self {
-        Self { sources: Sources::new(&root), root }
+        Self { sources: Sources::new(&root), root, failures: ReadFailures::default() }
     }
 
     /// The inode that a request is about: the guest may name any number.
@@ -144,9 +145,15 @@ impl FileSystem for Adapter {
         }
         let Some(extent) = self.root.extent(ino).filter(|extent| offset < extent.length) else { return Ok(0) };
         let count = (extent.length - offset).min(size.into()) as usize;
-        self.sources.lend(&self.root, extent.file, |file| {
-            guest.write_all_from(file, count, extent.offset + offset)?;
+        let start = extent.offset + offset;
+        let read = self.sources.lend(&self.root, extent.file, |file| {
+            guest.write_all_from(file, count, start)?;
             Ok(count)
+        });
+        read.map_err(|cause| {
+            self.failures.tell(self.root.contents_file(extent.file), start, &cause);
+            // Whatever it is here, to the guest its disk is bad.
+            Errno::IO.into()
         })
     }
 

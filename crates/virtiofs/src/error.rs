@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::options::MAX_QUEUES;
 use crate::socket::MAX_PATH;
@@ -40,6 +41,17 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// Another process has held the lock of the socket's directory for as long as is waited for it.
+    #[error("{directory}: another process has held the lock of this directory for {} s", limit.as_secs_f64(), directory = directory.display())]
+    Locked {
+        /// The directory.
+        directory: PathBuf,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// The wait for a lock was ended.
+    #[error("cancelled")]
+    Cancelled,
     /// The number of queues is none that a device can have.
     #[error("a device has 1 to {MAX_QUEUES} request queues, not {0}")]
     Queues(usize),

@@ -21,3 +21,4 @@ mod sources;
 pub use error::{Error, Result};
 pub use options::VirtioFsOptions;
 pub use serve::{Stopper, VirtioFs};
+pub use socket::{LockWait, check_socket, check_socket_path};

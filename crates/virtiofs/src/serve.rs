@@ -15,7 +15,7 @@ use vmroot_container_fs::ContainerFs;
 
 use crate::device::Device;
 use crate::options::MAX_QUEUES;
-use crate::socket::Socket;
+use crate::socket::{LockWait, Socket};
 use crate::{Error, Result, VirtioFsOptions};
 
 type Daemon = VhostUserDaemon<Arc<Device>>;
@@ -49,12 +49,25 @@ impl VirtioFs {
     /// # Errors
     /// [`Error::Queues`], [`Error::PathTooLong`], [`Error::NotASocket`], [`Error::InUse`] and [`Error::Socket`].
     pub fn bind(root: Arc<ContainerFs>, socket: &Path, options: &VirtioFsOptions) -> Result<Self> {
+        Self::bind_within(root, socket, options, &LockWait::default())
+    }
+
+    /// The same, with a wait for the lock of the socket's directory that another process may hold.
+    ///
+    /// # Errors
+    /// As [`Self::bind`], [`Error::Locked`] and [`Error::Cancelled`].
+    pub fn bind_within(
+        root: Arc<ContainerFs>,
+        socket: &Path,
+        options: &VirtioFsOptions,
+        wait: &LockWait<'_>,
+    ) -> Result<Self> {
         if !(1..=MAX_QUEUES).contains(&options.queues) {
             return Err(Error::Queues(options.queues));
         }
         let failed = |error: Errno| Error::Socket { path: socket.to_owned(), source: error.into() };
         let stop = Arc::new(event().map_err(failed)?);
-        Ok(Self { root, socket: Socket::bind(socket)?, options: options.clone(), stop })
+        Ok(Self { root, socket: Socket::bind(socket, wait)?, options: options.clone(), stop })
     }
 
     /// The socket.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use vmroot_blob_cache::Usage;
 use vmroot_container_fs::ContainerFs;
 use vmroot_image_store::{
-    Collected, Found, Image, NoProgress, Progress, PullPolicy, PullRequest, Record, Removed, Store, StoreOptions,
-    choose,
+    Collected, Fallback, Found, Image, NoProgress, Progress, PullPolicy, PullRequest, Record, Removed, Store,
+    StoreOptions, choose,
 };
 use vmroot_model::{Digest, Platform, Reference};
 use vmroot_registry::Client as Registry;
@@ -46,6 +46,10 @@ impl ClientOptions {
 #[derive(Clone)]
 pub struct PullOptions {
     /// The platform; the client's if there is none here.
+    ///
+    /// An image for another platform than one that is named, here or in [`ClientOptions::platform`], is refused. Where both
+    /// are left alone, the host's is only preferred: an archive or a layout with one image, or a name that leads to one
+    /// image and no index, gives that one. [`Record::platform`] says what it is for.
     pub platform: Option<Platform>,
     /// When to ask the registry what a name means.
     pub policy: PullPolicy,
@@ -60,6 +64,14 @@ impl Default for PullOptions {
 }
 
 /// A cache, and the ways into it.
+///
+/// Threads may share a client and call anything at once: [`Client::collect`] removes nothing that another thread is
+/// pulling, checking or holding as an [`Image`], and a [`ContainerFs`] has its files open. Another client, in this process or
+/// another, keeps its cache from being collected for as long as it lives.
+///
+/// All methods block: they wait for registries, disks and locks. In asynchronous code call them through tokio's
+/// `spawn_blocking` or on a thread of your own. A call right from a task works too, with any runtime, but its thread runs no
+/// other task meanwhile.
 ///
 /// ```
 /// use vmroot::{Client, ClientOptions};
@@ -138,11 +150,11 @@ impl Client {
     /// # Errors
     /// As [`Self::pull`].
     pub fn pull_with(&self, name: &str, options: &PullOptions) -> Result<Image> {
-        let platform = options.platform.clone().unwrap_or_else(|| self.options.platform.clone());
         let (source, references) = self.source(name)?;
         // What a file holds is read each time: another may have taken its place under the same names.
         let policy = if is_archive(name) { PullPolicy::Always } else { options.policy };
-        let request = PullRequest { references, platform, policy };
+        let (platform, fallback) = self.platform(options.platform.as_ref(), is_archive(name));
+        let request = PullRequest { references, platform, policy, fallback };
         Ok(self.store.pull(&*source, &request, &options.progress)?)
     }
 
@@ -179,9 +191,10 @@ impl Client {
     /// As [`Self::pull`].
     pub fn load(&self, archive: &Archive, image: &ArchiveImage, options: &PullOptions) -> Result<Image> {
         let source = archive.source(image)?;
-        let platform = options.platform.clone().unwrap_or_else(|| self.options.platform.clone());
+        let (platform, fallback) = self.platform(options.platform.as_ref(), true);
         // What a file holds is read each time: another may have taken its place under the same names.
-        let request = PullRequest { references: image.references.clone(), platform, policy: PullPolicy::Always };
+        let references = image.references.clone();
+        let request = PullRequest { references, platform, policy: PullPolicy::Always, fallback };
         Ok(self.store.pull(&*source, &request, &options.progress)?)
     }
 
@@ -191,7 +204,8 @@ impl Client {
     /// As [`Self::pull`].
     pub fn describe_remote(&self, name: &str, platform: Option<&Platform>) -> Result<Description> {
         let (source, references) = self.source(name)?;
-        let chosen = choose(&*source, platform.unwrap_or(&self.options.platform))?;
+        let (platform, fallback) = self.platform(platform, is_archive(name));
+        let chosen = choose(&*source, &platform, fallback)?;
         Ok(Description::chosen(&chosen, references.first()))
     }
 
@@ -208,15 +222,51 @@ impl Client {
         Ok(self.store.images()?)
     }
 
-    /// Finds an image that is here by reference, id, or unique prefix of an id.
+    /// Finds an image that is here by reference, id, or unique prefix of an id. `TRANSPORT:details` names the same image as
+    /// for [`Self::pull_with`]: `docker://NAME` is `NAME`, and a file is looked into for which image it holds.
+    ///
+    /// Without a platform the host's comes first, then the only one that is here: [`Record::platform`] says which.
     ///
     /// # Errors
-    /// [`Error::Store`] when there is none, or more than one.
+    /// [`Error::Store`] when there is none, or more than one; [`Error::Model`] and [`Error::Source`] for a name that no
+    /// image can have; [`Error::Source`] for a file that cannot be read.
     pub fn find(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
-        Ok(self.store.find(name, platform)?)
+        if !ImageName::has_transport(name) {
+            return match self.store.find(name, platform) {
+                Err(vmroot_image_store::Error::NoSuchImage(missing)) => {
+                    check_name(name)?;
+                    Err(vmroot_image_store::Error::NoSuchImage(missing).into())
+                }
+                found => Ok(found?),
+            };
+        }
+        match ImageName::parse(name)? {
+            ImageName::Docker(reference) => Ok(self.store.find(&reference.to_string(), platform)?),
+            ImageName::Archive { .. } => self.find_loaded(name, platform),
+        }
+    }
+
+    /// Finds the image that a file holds, if it was loaded.
+    fn find_loaded(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
+        let (source, references) = self.source(name)?;
+        let (platform, fallback) = self.platform(platform, true);
+        let chosen = choose(&*source, &platform, fallback)?;
+        let id = chosen.config.digest();
+        let called = |reference: &Reference| self.store.find(&reference.to_string(), Some(&chosen.platform)).ok();
+        if let Some(image) = references.iter().filter_map(called).find(|image| image.id() == id) {
+            return Ok(image);
+        }
+        use vmroot_image_store::Error::NoSuchImage;
+        self.store.find(&id.to_string(), None).map_err(|error| match error {
+            NoSuchImage(_) => NoSuchImage(name.to_owned()).into(),
+            error => error.into(),
+        })
     }
 
     /// Opens the merged root of an image. Indexes that are missing or damaged are made again from blobs.
+    ///
+    /// The root has its files open, so it can be read even after the image was removed. The paths of its contents files are
+    /// there for as long as the image has a name, or is held.
     ///
     /// # Errors
     /// [`Error::Store`] when a blob that is needed is not here.
@@ -224,7 +274,8 @@ impl Client {
         Ok(self.store.root(image)?)
     }
 
-    /// Forgets a name of an image, or all its names when `by_name` is false. [`Self::collect`] frees the space.
+    /// Forgets a name of an image, or all its names when `by_name` is false. [`Self::collect`] frees the space, once no other
+    /// thread holds the image.
     ///
     /// # Errors
     /// [`Error::Store`] when a record cannot be removed.
@@ -232,10 +283,10 @@ impl Client {
         Ok(self.store.remove(image, by_name)?)
     }
 
-    /// Removes every file that no image needs; with `dry_run` it only says which.
+    /// Removes every file that no image needs; with `dry_run` it only says which. Other threads of this client may go on.
     ///
     /// # Errors
-    /// [`Error::Store`] when others use the cache.
+    /// [`Error::Store`] when another client or process uses the cache.
     pub fn collect(&self, dry_run: bool) -> Result<Collected> {
         Ok(self.store.collect(dry_run)?)
     }
@@ -275,6 +326,10 @@ impl Client {
         (*diff_id, index, contents)
     }
 
+    pub(crate) fn cancel(&self) -> Cancel {
+        self.options.cancel()
+    }
+
     pub(crate) fn top_options(&self) -> TopOptions {
         let StoreOptions { limits, build, cancel, .. } = self.options.store.clone();
         TopOptions { directory: self.cache_dir().to_owned(), limits, build, cancel }
@@ -282,6 +337,17 @@ impl Client {
 
     fn archive_options(&self) -> ArchiveOptions {
         ArchiveOptions { spool: self.store.directory().to_owned(), limits: self.options.store.limits }
+    }
+
+    /// The wanted platform, and the one to take instead where the caller named none.
+    fn platform(&self, named: Option<&Platform>, is_archive: bool) -> (Platform, Fallback) {
+        let platform = named.unwrap_or(&self.options.platform);
+        let fallback = match (named.is_some() || *platform != Platform::host(), is_archive) {
+            (true, _) => Fallback::Refuse,
+            (false, true) => Fallback::Only,
+            (false, false) => Fallback::Single,
+        };
+        (platform.clone(), fallback)
     }
 
     /// Where an image comes from, and what it is called.
@@ -307,6 +373,24 @@ impl Client {
         };
         (Box::new(RegistrySource::new(Arc::clone(&self.registry), reference.clone())), vec![reference])
     }
+}
+
+/// Refuses what is neither a reference, nor an id or the beginning of one, nor `TRANSPORT:details`.
+fn check_name(name: &str) -> Result<()> {
+    const HEX_DIGITS: usize = 64;
+    let (is_digest, hex) = name.strip_prefix("sha256:").map_or((false, name), |hex| (true, hex));
+    let is_hex = hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if is_hex && (1..=HEX_DIGITS).contains(&hex.len()) {
+        return Ok(());
+    }
+    if is_digest {
+        Digest::parse(name)?;
+    } else if ImageName::has_transport(name) {
+        ImageName::parse(name)?;
+    } else {
+        Reference::parse(name)?;
+    }
+    Ok(())
 }
 
 /// Whether a name is of an image in a file or a directory.

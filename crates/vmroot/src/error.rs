@@ -77,6 +77,14 @@ pub enum Error {
     /// A place in an image that something cannot go to.
     #[error("{0}")]
     Placement(String),
+    /// A file that is longer than anything of its kind.
+    #[error("{path}: longer than {limit} bytes", path = path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The most bytes that it may have.
+        limit: u64,
+    },
     /// A file that cannot be read or written.
     #[error("{path}: {source}", path = path.display())]
     Io {
@@ -102,8 +110,8 @@ impl Error {
         Self::Placement(reason)
     }
 
-    /// The name of the option that was in the way, where a limit was: a field of [`Limits`](crate::Limits) or of
-    /// [`BuildOptions`](crate::BuildOptions).
+    /// The name of the limit that was in the way, where one was: a field of [`Limits`](crate::Limits) or of
+    /// [`BuildOptions`](crate::BuildOptions), or a constant of `docs/limits.md`.
     pub fn limit(&self) -> Option<&'static str> {
         match self {
             Self::Store(error) => error.limit(),
@@ -114,14 +122,16 @@ impl Error {
         }
     }
 
+    /// Whether an image is here, but not for the platform that was wanted.
+    pub fn is_for_other_platforms(&self) -> bool {
+        matches!(self, Self::Store(vmroot_image_store::Error::OtherPlatforms { .. }))
+    }
+
     /// What the error means to the caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Store(error) => error.kind(),
-            Self::Model(error) => match error {
-                vmroot_model::Error::ArchitectureMismatch { .. } => ErrorKind::NotFound,
-                _ => ErrorKind::Other,
-            },
+            Self::Model(error) => ErrorKind::of_argument(error),
             Self::Source(error) => ErrorKind::of_source(error),
             Self::Registry(error) => ErrorKind::of_registry(error),
             Self::Root(error) => ErrorKind::of_root(error),
@@ -129,21 +139,62 @@ impl Error {
             Self::InvalidConfig { .. } => ErrorKind::Integrity,
             Self::ArchitectureMismatch { .. } => ErrorKind::NotFound,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
-            Self::DiskImage(vmroot_disk_image::Error::Root(error)) => ErrorKind::of_root(error),
-            Self::DiskImage(vmroot_disk_image::Error::Cancelled) | Self::Export(vmroot_export::Error::Cancelled) => {
-                ErrorKind::Cancelled
+            Self::Export(error) => of_export(error),
+            Self::DiskImage(error) | Self::KernelMount(vmroot_kernel_mount::Error::Image(error)) => {
+                of_disk_image(error)
             }
+            Self::VirtioFs(error) => of_virtiofs(error),
             Self::OnTop { source, .. } => source.kind(),
-            Self::Boot(vmroot_boot::Error::Stopped) => ErrorKind::Cancelled,
-            Self::Boot(_)
-            | Self::DiskImage(_)
-            | Self::Export(_)
-            | Self::Guest(_)
-            | Self::KernelMount(_)
-            | Self::Mount(_)
-            | Self::Placement(_)
-            | Self::VirtioFs(_)
-            | Self::Io { .. } => ErrorKind::Other,
+            Self::Boot(error) => of_boot(error),
+            Self::TooLong { .. } => ErrorKind::Limit,
+            Self::Guest(_) | Self::KernelMount(_) | Self::Mount(_) | Self::Placement(_) | Self::Io { .. } => {
+                ErrorKind::Other
+            }
         }
+    }
+}
+
+fn of_export(error: &vmroot_export::Error) -> ErrorKind {
+    use vmroot_export::Error as E;
+    match error {
+        E::Root(error) => ErrorKind::of_root(error),
+        E::Compression(error) => ErrorKind::of_stream(error),
+        E::BeyondCpio { .. } => ErrorKind::Limit,
+        E::Cancelled => ErrorKind::Cancelled,
+        _ => ErrorKind::Other,
+    }
+}
+
+fn of_disk_image(error: &vmroot_disk_image::Error) -> ErrorKind {
+    use vmroot_disk_image::Error as E;
+    match error {
+        E::Root(error) => ErrorKind::of_root(error),
+        E::Stream(error) => of_export(error),
+        E::Unrepresentable { .. } | E::TooLarge { .. } | E::PathTooLong { .. } => ErrorKind::Limit,
+        E::Cancelled => ErrorKind::Cancelled,
+        _ => ErrorKind::Other,
+    }
+}
+
+fn of_virtiofs(error: &vmroot_virtiofs::Error) -> ErrorKind {
+    use vmroot_virtiofs::Error as E;
+    match error {
+        E::PathTooLong { .. } | E::Locked { .. } => ErrorKind::Limit,
+        E::Cancelled => ErrorKind::Cancelled,
+        E::Queues(_) => ErrorKind::Usage,
+        _ => ErrorKind::Other,
+    }
+}
+
+fn of_boot(error: &vmroot_boot::Error) -> ErrorKind {
+    use vmroot_boot::Error as E;
+    match error {
+        E::Export(error) => of_export(error),
+        E::Image(error) => of_disk_image(error),
+        E::Share(error) => of_virtiofs(error),
+        E::Compressed { source, .. } if ErrorKind::of_stream(source) == ErrorKind::Limit => ErrorKind::Limit,
+        E::CommandLine { .. } => ErrorKind::Limit,
+        E::Stopped => ErrorKind::Cancelled,
+        _ => ErrorKind::Other,
     }
 }

@@ -37,7 +37,7 @@ pub use prebaked::{Prebaked, export_on_top_to_dir, export_to_dir, load_from_dir,
 pub use progress::{DownloadProgress, ProgressMeter};
 pub use remote::Description;
 pub use runtime::RuntimeConfig;
-pub use top::{Addition, OnTop, Top, TopFiles, TopLayer, TopOptions};
+pub use top::{Addition, OnTop, Replaced, Top, TopFiles, TopLayer, TopOptions, TopWarning};
 pub use validate::{validate_image_name, validate_tar};
 
 pub use vmroot_blob_cache::{Area, Usage};

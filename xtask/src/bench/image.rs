@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::registry::Registry;
-use crate::process;
+use crate::{process, walk};
 
 /// Debian in three layers: at least 600 MB and 16,000 paths.
 pub const BENCH: &str = "bench";
@@ -18,17 +18,29 @@ pub const BENCH: &str = "bench";
 pub const SIBLING: &str = "sibling";
 /// One layer with one file of 2 GiB.
 pub const LARGE: &str = "large";
-const NAMES: [&str; 3] = [BENCH, SIBLING, LARGE];
+/// The files of [`BENCH`] in one layer.
+pub const ONE_LAYER: &str = "one-layer";
+/// The files of a small Debian, dealt out to [`LAYERS`] layers of about one size.
+pub const EQUAL_LAYERS: &str = "equal-layers";
+/// [`BENCH`] with layers that are compressed by zstd.
+pub const ZSTD: &str = "zstd";
+/// One layer of 320 MiB that does not compress, so a pull of it measures the network.
+pub const NOISE: &str = "noise";
+/// The images that the recipe makes.
+const NAMES: [&str; 6] = [BENCH, SIBLING, LARGE, ONE_LAYER, EQUAL_LAYERS, NOISE];
 
 const RECIPE: &str = include_str!("../../bench/Containerfile");
 const BASE_PACKAGES: &str = "ca-certificates,curl,perl,python3";
 const MIRROR: &str = "http://deb.debian.org/debian";
 const LARGE_FILE: u64 = 2 << 30;
+const LAYERS: usize = 40;
+const NOISE_FILE: u64 = 320 << 20;
 
 /// Fills the registry, unless `directory` says that this recipe's images are there; returns whether it did.
 pub fn make(directory: &Path, registry: &Registry) -> Result<bool> {
     let stamp = directory.join("images-made");
-    let wanted = format!("{RECIPE}\nbase: {BASE_PACKAGES}\nlarge: {LARGE_FILE}\n");
+    let base = format!("base: {BASE_PACKAGES}\nlayers: {LAYERS}");
+    let wanted = format!("{RECIPE}\n{base}\nlarge: {LARGE_FILE}\nnoise: {NOISE_FILE}\n");
     if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
         return Ok(false);
     }
@@ -36,8 +48,9 @@ pub fn make(directory: &Path, registry: &Registry) -> Result<bool> {
     fs::create_dir_all(&work)?;
     build(&work)?;
     for name in NAMES {
-        push(&work, name, registry)?;
+        push(&work, name, &[], &registry.reference(name))?;
     }
+    push(&work, BENCH, &["--format", "oci", "--compression-format", "zstd"], &registry.reference(ZSTD))?;
     fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
     fs::write(stamp, wanted)?;
     Ok(true)
@@ -51,8 +64,10 @@ fn build(work: &Path) -> Result<()> {
             .arg(MIRROR),
     )?;
     write_large(&work.join("large"))?;
+    deal_out(work)?;
+    write_noise(&work.join("noise"))?;
     let recipe = work.join("Containerfile");
-    fs::write(&recipe, RECIPE)?;
+    fs::write(&recipe, format!("{RECIPE}\nFROM scratch AS {EQUAL_LAYERS}\n{}", copies()))?;
     for name in NAMES {
         process::run(
             buildah(work)
@@ -63,9 +78,9 @@ fn build(work: &Path) -> Result<()> {
     Ok(())
 }
 
-fn push(work: &Path, name: &str, registry: &Registry) -> Result<()> {
-    let destination = format!("docker://{}", registry.reference(name));
-    process::run(buildah(work).args(["push", "--quiet", "--tls-verify=false", name, &destination]))
+fn push(work: &Path, name: &str, options: &[&str], reference: &str) -> Result<()> {
+    let destination = format!("docker://{reference}");
+    process::run(buildah(work).args(["push", "--quiet", "--tls-verify=false"]).args(options).args([name, &destination]))
 }
 
 fn buildah(work: &Path) -> Command {
@@ -73,6 +88,36 @@ fn buildah(work: &Path) -> Command {
     buildah.arg("--root").arg(work.join("storage")).arg("--runroot").arg(work.join("run"));
     buildah.args(["--storage-driver", "overlay"]);
     buildah
+}
+
+/// One layer for each directory that [`deal_out`] makes.
+fn copies() -> String {
+    (0..LAYERS).map(|number| format!("COPY equal/{number} /{number}\n")).collect()
+}
+
+/// Deals the files of the base out to directories, the next largest file always to the directory that has least.
+fn deal_out(work: &Path) -> Result<()> {
+    let tree = work.join("base");
+    fs::create_dir(&tree)?;
+    process::run(Command::new("tar").arg("-xf").arg(work.join("base.tar")).arg("-C").arg(&tree))?;
+    let mut files = Vec::new();
+    walk::visit(&tree, &mut |path, metadata| {
+        if metadata.is_file() {
+            files.push((metadata.len(), path.to_owned()));
+        }
+        Ok(())
+    })?;
+    files.sort();
+    let mut sizes = [0; LAYERS];
+    for number in 0..LAYERS {
+        fs::create_dir_all(work.join("equal").join(number.to_string()))?;
+    }
+    for (position, (size, path)) in files.iter().enumerate().rev() {
+        let least = (0..LAYERS).min_by_key(|&number| sizes[number]).unwrap_or_default();
+        sizes[least] += size;
+        fs::hard_link(path, work.join(format!("equal/{least}/{position}")))?;
+    }
+    Ok(())
 }
 
 /// Text that compresses about as well as text does, without being the same everywhere.
@@ -89,4 +134,17 @@ fn write_large(file: &Path) -> Result<()> {
         written += line.len() as u64;
     }
     Ok(text.flush()?)
+}
+
+/// Bytes that look random, and are the same everywhere.
+fn write_noise(file: &Path) -> Result<()> {
+    let mut noise = BufWriter::with_capacity(1 << 20, File::create(file)?);
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..NOISE_FILE / 8 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        noise.write_all(&state.to_le_bytes())?;
+    }
+    Ok(noise.flush()?)
 }

@@ -84,14 +84,19 @@ impl Lab {
 
     /// The bench image as an OCI layout, tagged `bench`.
     pub fn layout(&self) -> Result<PathBuf> {
-        self.derived("layout", |layout| process::run(&mut self.skopeo_copy(layout)))
+        self.layout_of(image::BENCH)
     }
 
-    /// Copies the bench image from the registry to an OCI layout.
-    pub fn skopeo_copy(&self, layout: &Path) -> Command {
+    /// One of the images as an OCI layout, tagged `bench`.
+    fn layout_of(&self, name: &str) -> Result<PathBuf> {
+        self.derived(&format!("layout-{name}"), |layout| process::run(&mut self.skopeo_copy(name, layout)))
+    }
+
+    /// Copies one of the images from the registry to an OCI layout.
+    pub fn skopeo_copy(&self, name: &str, layout: &Path) -> Command {
         let mut skopeo = Command::new("skopeo");
         skopeo.args(["copy", "--quiet", "--src-tls-verify=false"]);
-        skopeo.arg(format!("docker://{}", self.registry.reference(image::BENCH)));
+        skopeo.arg(format!("docker://{}", self.registry.reference(name)));
         skopeo.arg(format!("oci:{}:bench", layout.display()));
         skopeo
     }
@@ -110,9 +115,9 @@ impl Lab {
         Ok(bundle.join("rootfs"))
     }
 
-    /// The layers' blobs in the layout, bottom first.
-    pub fn layer_blobs(&self) -> Result<Vec<PathBuf>> {
-        let layout = self.layout()?;
+    /// The layers' blobs of one of the images, bottom first.
+    pub fn layer_blobs(&self, name: &str) -> Result<Vec<PathBuf>> {
+        let layout = self.layout_of(name)?;
         let index = json(&layout.join("index.json"))?;
         let manifest = json(&blob(&layout, &index["manifests"][0])?)?;
         let layers = manifest["layers"].as_array().context("the manifest has no layers")?;
@@ -127,7 +132,7 @@ impl Lab {
                 Command::new("tar").args(["--xattrs", "--xattrs-include=*", "-xzpf"]).arg(blob).arg("-C").arg(tree),
             )
         };
-        let blobs = self.layer_blobs()?;
+        let blobs = self.layer_blobs(image::BENCH)?;
         let made =
             |(number, blob): (usize, &PathBuf)| self.derived(&format!("layer-{number}"), |tree| untar(blob, tree));
         blobs.iter().enumerate().map(made).collect()

@@ -29,6 +29,10 @@ use crate::{
 
 const RACES: &[&Race] = &[
     &pull::TIME,
+    &pull::ONE_LAYER,
+    &pull::EQUAL_LAYERS,
+    &pull::ZSTD,
+    &pull::LIMITED,
     &pull::SHARED,
     &pull::MEMORY,
     &pull::MEMORY_LARGE,

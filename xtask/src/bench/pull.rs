@@ -34,17 +34,104 @@ pub const TIME: Race = Race {
         Against {
             key: "pull-microsandbox",
             title: "pull + index, against microsandbox-image 0.7.13",
-            target: Target::TimesFaster(2.2),
-            rival: Some(microsandbox),
+            target: Target::TimesFaster(2.4),
+            rival: Some(|lab, scratch| microsandbox(lab, scratch, image::BENCH)),
         },
         Against {
             key: "pull-floor",
             title: "pull + index, against inflate + SHA-256 + write on 2 cores",
-            target: Target::TimesRival(1.4),
-            rival: Some(floor),
+            target: Target::TimesRival(1.15),
+            rival: Some(|lab, scratch| floor(lab, scratch, image::BENCH)),
         },
     ],
 };
+
+/// Time of a pull of one layer, whose stream can only be decoded from its start to its end.
+pub const ONE_LAYER: Race = Race {
+    unit: Unit::Seconds,
+    repeat: true,
+    keep: false,
+    ours: |lab, scratch| seconds(lab, &mut pull(lab, scratch, image::ONE_LAYER)),
+    against: &[
+        Against {
+            key: "pull-one-layer-floor",
+            title: "pull + index of one layer, against inflate + SHA-256 + write on 2 cores",
+            target: Target::TimesRival(1.15),
+            rival: Some(|lab, scratch| floor(lab, scratch, image::ONE_LAYER)),
+        },
+        Against {
+            key: "pull-one-layer-microsandbox",
+            title: "pull + index of one layer, against microsandbox-image 0.7.13",
+            target: Target::TimesFaster(2.4),
+            rival: Some(|lab, scratch| microsandbox(lab, scratch, image::ONE_LAYER)),
+        },
+    ],
+};
+
+/// Time of a pull of many layers of one size.
+pub const EQUAL_LAYERS: Race = Race {
+    unit: Unit::Seconds,
+    repeat: true,
+    keep: false,
+    ours: |lab, scratch| seconds(lab, &mut pull(lab, scratch, image::EQUAL_LAYERS)),
+    against: &[
+        Against {
+            key: "pull-equal-layers-floor",
+            title: "pull + index of 40 equal layers, against inflate + SHA-256 + write on 2 cores",
+            target: Target::TimesRival(1.15),
+            rival: Some(|lab, scratch| floor(lab, scratch, image::EQUAL_LAYERS)),
+        },
+        Against {
+            key: "pull-equal-layers-microsandbox",
+            title: "pull + index of 40 equal layers, against microsandbox-image 0.7.13",
+            target: Target::TimesFaster(2.4),
+            rival: Some(|lab, scratch| microsandbox(lab, scratch, image::EQUAL_LAYERS)),
+        },
+    ],
+};
+
+/// Time of a pull of layers that decode fast.
+pub const ZSTD: Race = Race {
+    unit: Unit::Seconds,
+    repeat: true,
+    keep: false,
+    ours: |lab, scratch| seconds(lab, &mut pull(lab, scratch, image::ZSTD)),
+    against: &[
+        Against {
+            key: "pull-zstd-floor",
+            title: "pull + index of zstd layers, against decompression + SHA-256 + write on 2 cores",
+            target: Target::TimesRival(1.15),
+            rival: Some(|lab, scratch| floor(lab, scratch, image::ZSTD)),
+        },
+        Against {
+            key: "pull-zstd-microsandbox",
+            title: "pull + index of zstd layers, against microsandbox-image 0.7.13",
+            target: Target::TimesFaster(2.4),
+            rival: Some(|lab, scratch| microsandbox(lab, scratch, image::ZSTD)),
+        },
+    ],
+};
+
+/// Time of a pull from a registry that limits each connection.
+pub const LIMITED: Race = Race {
+    unit: Unit::Seconds,
+    repeat: true,
+    keep: false,
+    ours: |lab, scratch| {
+        let proxy = CountingProxy::limited(lab.registry().address(), CONNECTION_RATE)?;
+        let reference = format!("{}/{}:latest", proxy.address(), image::NOISE);
+        seconds(lab, lab.vmroot(&scratch.join("cache")).args(["pull", &reference]))
+    },
+    against: &[Against {
+        key: "pull-limited",
+        title: "pull + index of one layer of 320 MiB at 40 MB/s a connection, against skopeo copy",
+        target: Target::TimesFaster(2.5),
+        rival: Some(limited_skopeo),
+    }],
+};
+
+/// The rate of each connection to the registry of [`LIMITED`], in bytes a second.
+const CONNECTION_RATE: f64 = 40e6;
 
 /// Bytes that cross the wire when another image's layers are there.
 pub const SHARED: Race = Race {
@@ -96,6 +183,14 @@ fn pull(lab: &Lab, scratch: &Path, name: &str) -> Command {
     pull
 }
 
+fn limited_skopeo(lab: &Lab, scratch: &Path) -> Result<f64> {
+    let proxy = CountingProxy::limited(lab.registry().address(), CONNECTION_RATE)?;
+    let mut skopeo = Command::new("skopeo");
+    skopeo.args(["copy", "--quiet", "--src-tls-verify=false"]);
+    skopeo.arg(format!("docker://{}/{}:latest", proxy.address(), image::NOISE));
+    seconds(lab, skopeo.arg(format!("oci:{}", scratch.join("layout").display())))
+}
+
 fn seconds(lab: &Lab, command: &mut Command) -> Result<f64> {
     Ok(lab.measure(command)?.wall.as_secs_f64())
 }
@@ -106,7 +201,7 @@ fn peak_memory(lab: &Lab, command: &mut Command) -> Result<f64> {
 
 fn skopeo_umoci(lab: &Lab, scratch: &Path) -> Result<f64> {
     let layout = scratch.join("layout");
-    let copied = seconds(lab, &mut lab.skopeo_copy(&layout))?;
+    let copied = seconds(lab, &mut lab.skopeo_copy(image::BENCH, &layout))?;
     Ok(copied + seconds(lab, &mut Lab::umoci_unpack(&layout, &scratch.join("bundle")))?)
 }
 
@@ -120,14 +215,14 @@ fn buildah(lab: &Lab, scratch: &Path) -> Result<f64> {
     seconds(lab, &mut buildah)
 }
 
-fn microsandbox(lab: &Lab, scratch: &Path) -> Result<f64> {
-    let reference = lab.registry().reference(image::BENCH);
+fn microsandbox(lab: &Lab, scratch: &Path, name: &str) -> Result<f64> {
+    let reference = lab.registry().reference(name);
     seconds(lab, lab.rival("microsandbox")?.arg(scratch.join("cache")).arg(reference))
 }
 
-/// Half of what one core takes for the work that nobody can leave out.
-fn floor(lab: &Lab, scratch: &Path) -> Result<f64> {
-    let printed = lab.output(lab.rival("floor")?.arg(scratch.join("contents")).args(lab.layer_blobs()?))?;
+/// Half of the time that one core takes for the work that no implementation can leave out.
+fn floor(lab: &Lab, scratch: &Path, name: &str) -> Result<f64> {
+    let printed = lab.output(lab.rival("floor")?.arg(scratch.join("contents")).args(lab.layer_blobs(name)?))?;
     let sum = printed.lines().find_map(|line| line.strip_prefix("sum ")).context("the floor printed no sum")?;
     Ok(sum.parse::<f64>()? / 2.0)
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 
-use vmroot_blob_cache::{AtomicFile, Cache, LockName, Mode, Swept};
+use vmroot_blob_cache::{AtomicFile, Cache, LockName, Mode, Swept, TemporaryDirectory};
 use vmroot_model::Digest;
 
 use crate::{bytes, claim, open};
@@ -30,6 +30,19 @@ fn temporary_files_of_the_dead_are_removed_and_those_of_the_living_stay() {
     living.commit().unwrap();
     assert_eq!(fs::read(target).unwrap(), b"on its way");
     assert_eq!(cache.usage().unwrap().roots.files, 1);
+}
+
+#[test]
+fn a_temporary_directory_stays_while_it_is_in_use() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(directory.path());
+    let living = TemporaryDirectory::create_in(directory.path()).unwrap();
+    fs::write(living.path().join("file"), b"in use").unwrap();
+    let path = living.path().to_owned();
+    assert_eq!(cache.sweep().unwrap(), Swept::default());
+    assert_eq!(fs::read(path.join("file")).unwrap(), b"in use");
+    drop(living);
+    assert!(!path.exists());
 }
 
 #[test]

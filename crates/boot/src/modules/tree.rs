@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use vmroot_compress::{Decoder, Limits};
 
-use super::{invalid, normalised};
+use super::normalised;
 use crate::{Error, Result};
 
 /// The largest module that is read, in bytes; the largest of today's have a few mebibytes.
@@ -128,7 +128,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     let decoder = Decoder::new(file, &limits).map_err(decoding)?;
     decoder.take(MAX_MODULE + 1).read_to_end(&mut bytes).map_err(|error| decoding(error.into()))?;
     if bytes.len() as u64 > MAX_MODULE {
-        return Err(invalid(path, "it is larger than any module"));
+        return Err(decoding(vmroot_compress::Error::OutputLimit { limit: MAX_MODULE }));
     }
     Ok(bytes)
 }

@@ -4,8 +4,31 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::{Vmm, VmmCommand};
+use super::{MachineLimits, Version, Vmm, VmmCommand};
 use crate::{DiskFormat, Error, Machine, Result};
+
+/// The most disks. A bus has 32 slots (`NUM_DEVICE_IDS` in pci/src/bus.rs); the host bridge and virtio-rng, which is in
+/// every machine (`make_virtio_rng_devices` in vmm/src/device_manager.rs), have one each.
+const MAX_DISKS: usize = 32 - 2;
+/// The most processors: what KVM has room for (`CONFIG_KVM_MAX_NR_VCPUS` in arch/x86/kvm/Kconfig of Linux).
+const MAX_CPUS: u32 = 4096;
+/// The first version that is told what a disk holds (`image_type`, release notes of 51.0). Older ones guess it from the
+/// first bytes, and those of a layer are the image's to choose: as a QCOW2 it would name any file of the host.
+const TELLS_TYPES: Version = Version(51, 0);
+
+pub(super) fn limits() -> MachineLimits {
+    MachineLimits { disks: MAX_DISKS, cpus: MAX_CPUS }
+}
+
+/// Refuses versions that guess what a disk holds.
+pub(super) fn check_version(version: Version) -> Result<()> {
+    if version < TELLS_TYPES {
+        let what =
+            format!("{version} guesses what a disk holds from bytes of the image; vmroot wants {TELLS_TYPES} or later");
+        return Err(unsupported(&what));
+    }
+    Ok(())
+}
 
 pub(super) fn command(machine: &Machine) -> Result<VmmCommand> {
     let shared = if machine.share.is_some() { ",shared=on" } else { "" };
@@ -31,9 +54,11 @@ pub(super) fn command(machine: &Machine) -> Result<VmmCommand> {
     }
     for disk in &machine.disks {
         if disk.format != DiskFormat::Raw {
-            return Err(unsupported("reads no VMDK; use --via erofs, ext4 or squashfs"));
+            // Builds after 53.0 take `image_type=vmdk`. Whether a release lets it name files elsewhere is not settled.
+            return Err(unsupported("reads no VMDK up to 53.0; use --via erofs, ext4 or squashfs"));
         }
-        let mut option = OsString::from(format!("readonly={},path=", if disk.writable { "off" } else { "on" }));
+        let read_only = if disk.writable { "off" } else { "on" };
+        let mut option = OsString::from(format!("readonly={read_only},image_type=raw,path="));
         option.push(checked(&disk.path)?);
         arguments.push(option);
     }
@@ -71,7 +96,8 @@ mod tests {
         let command = command(&machine).unwrap();
         assert_eq!(command.program, "cloud-hypervisor");
         let expected = "--kernel /boot/vmlinux --cmdline console=ttyS0¸quiet --cpus boot=2 --memory size=512M --serial tty \
-            --console off --initramfs /tmp/initramfs --disk readonly=on,path=/tmp/a readonly=off,path=/tmp/b";
+            --console off --initramfs /tmp/initramfs --disk readonly=on,image_type=raw,path=/tmp/a \
+            readonly=off,image_type=raw,path=/tmp/b";
         let expected: Vec<String> = expected.split_ascii_whitespace().map(|word| word.replace('¸', " ")).collect();
         assert_eq!(text(&command), expected);
     }
@@ -97,5 +123,13 @@ mod tests {
         assert!(error.starts_with("cloud-hypervisor takes no path with commas"), "{error}");
         let error = command(&with("/tmp/a", DiskFormat::Vmdk)).unwrap_err().to_string();
         assert!(error.starts_with("cloud-hypervisor reads no VMDK"), "{error}");
+    }
+
+    /// A layer whose first file begins with the magic of QCOW2.
+    #[test]
+    fn versions_that_guess_what_a_disk_holds_are_refused() {
+        assert!(check_version(Version(51, 0)).is_ok() && check_version(Version(53, 0)).is_ok());
+        let error = check_version(Version(50, 2)).unwrap_err().to_string();
+        assert!(error.starts_with("cloud-hypervisor 50.2 guesses"), "{error}");
     }
 }

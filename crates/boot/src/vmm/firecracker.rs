@@ -4,8 +4,32 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Vmm, VmmCommand};
-use crate::{Disk, DiskFormat, Error, Machine, Result};
+use super::{MachineLimits, Version, Vmm, VmmCommand};
+use crate::{Architecture, Disk, DiskFormat, Error, Machine, Result};
+
+/// The most disks: each device on the MMIO bus has an interrupt of its own, and there are as many devices as interrupts that
+/// nothing else has (`GSI_LEGACY_START` and `GSI_LEGACY_END` in src/vmm/src/arch/*/layout.rs,
+/// tests/integration_tests/functional/test_max_devices.py).
+///
+/// x86-64 has 19 since 0.24. VMGenID takes one since 1.8, and VMClock since 1.15 (CHANGELOG.md).
+const MAX_DISKS_X86_64: [(Version, usize); 3] = [(Version(0, 24), 19), (Version(1, 8), 18), (Version(1, 15), 17)];
+/// arm64 numbers them wrongly before 1.13, so that only 64 work (issue 4207); then it has 96 less VMGenID, the clock and
+/// the serial port, and less VMClock since 1.15.
+const MAX_DISKS_AARCH64: [(Version, usize); 3] = [(Version(0, 24), 64), (Version(1, 13), 93), (Version(1, 15), 92)];
+/// The most processors (`MAX_SUPPORTED_VCPUS` in src/vmm/src/vmm_config/machine_config.rs).
+const MAX_CPUS: u32 = 32;
+
+pub(super) fn limits(architecture: Architecture, version: Option<Version>) -> MachineLimits {
+    let table = match architecture {
+        Architecture::X86_64 => MAX_DISKS_X86_64,
+        Architecture::Aarch64 => MAX_DISKS_AARCH64,
+    };
+    let disks = match version {
+        Some(version) => table.iter().rev().find(|(since, _)| *since <= version).unwrap_or(&table[0]).1,
+        None => table.iter().map(|(_, disks)| *disks).max().unwrap_or(0),
+    };
+    MachineLimits { disks, cpus: MAX_CPUS }
+}
 
 pub(super) fn command(machine: &Machine, config: &Path) -> Result<VmmCommand> {
     if machine.share.is_some() {
@@ -83,6 +107,22 @@ mod tests {
             "logger": { "level": "Error", "log_path": "/dev/stderr" },
         });
         assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn devices_of_each_version() {
+        let disks = |architecture, version| limits(architecture, version).disks;
+        for (version, x86, arm) in [
+            (None, 19, 93),
+            (Some(Version(0, 25)), 19, 64),
+            (Some(Version(1, 7)), 19, 64),
+            (Some(Version(1, 8)), 18, 64),
+            (Some(Version(1, 14)), 18, 93),
+            (Some(Version(1, 15)), 17, 92),
+            (Some(Version(2, 0)), 17, 92),
+        ] {
+            assert_eq!((disks(Architecture::X86_64, version), disks(Architecture::Aarch64, version)), (x86, arm));
+        }
     }
 
     #[test]

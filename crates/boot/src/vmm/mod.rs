@@ -3,12 +3,15 @@
 mod cloud_hypervisor;
 mod firecracker;
 mod qemu;
+mod version;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 
-use crate::{Accelerator, Architecture, Machine, Result};
+use crate::{Accelerator, Architecture, Error, Machine, Result};
+
+pub(crate) use version::Version;
 
 /// A machine monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +48,10 @@ impl Vmm {
     /// The command for a machine; `config` is where a file for the monitor may be.
     ///
     /// # Errors
-    /// [`Error::Unsupported`](crate::Error::Unsupported) for what the monitor cannot do, and
-    /// [`Error::CommandLine`](crate::Error::CommandLine).
+    /// [`Error::Unsupported`] and [`Error::TooManyDisks`] for what the monitor cannot do in any version,
+    /// [`Error::CommandLine`] and [`Error::Memory`] for what no monitor can.
     pub fn command(self, machine: &Machine, config: &Path) -> Result<VmmCommand> {
-        machine.check()?;
+        machine.check(self)?;
         match self {
             Self::Qemu => Ok(qemu::command(machine)),
             Self::CloudHypervisor => cloud_hypervisor::command(machine),
@@ -63,6 +66,31 @@ impl Vmm {
             Self::CloudHypervisor => "cloud-hypervisor".to_owned(),
             Self::Firecracker => "firecracker".to_owned(),
         }
+    }
+
+    /// How much a machine may consist of in a version; in that which takes the most, where none is said.
+    pub(crate) fn limits(self, architecture: Architecture, version: Option<Version>) -> MachineLimits {
+        match self {
+            Self::Qemu => qemu::limits(architecture),
+            Self::CloudHypervisor => cloud_hypervisor::limits(),
+            Self::Firecracker => firecracker::limits(architecture, version),
+        }
+    }
+
+    /// Refuses a machine that the installed version cannot start.
+    ///
+    /// # Errors
+    /// [`Error::MissingProgram`], [`Error::Unsupported`] and [`Error::TooManyDisks`].
+    pub(crate) fn check_installed(self, machine: &Machine) -> Result<()> {
+        // Every version of QEMU that there is a package of does all of it, and is slow to say which one it is.
+        if self == Self::Qemu {
+            return Ok(());
+        }
+        let Some(version) = Version::of(&self.program(machine.architecture))? else { return Ok(()) };
+        if self == Self::CloudHypervisor {
+            cloud_hypervisor::check_version(version)?;
+        }
+        self.limits(machine.architecture, Some(version)).check_disks(self, machine.disks.len())
     }
 
     pub(crate) fn bus(self) -> Bus {
@@ -94,6 +122,22 @@ impl Vmm {
     /// Whether it can do without KVM.
     pub(crate) fn has(self, accelerator: Accelerator) -> bool {
         self == Self::Qemu || accelerator == Accelerator::Kvm
+    }
+}
+
+/// How much a machine may consist of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MachineLimits {
+    pub(crate) disks: usize,
+    pub(crate) cpus: u32,
+}
+
+impl MachineLimits {
+    pub(crate) fn check_disks(self, vmm: Vmm, disks: usize) -> Result<()> {
+        if disks > self.disks {
+            return Err(Error::TooManyDisks { vmm, disks, limit: self.disks });
+        }
+        Ok(())
     }
 }
 
@@ -139,5 +183,38 @@ pub(crate) mod tests {
         machine.command_line.push('x');
         let error = Vmm::Qemu.command(&machine, Path::new("/c")).unwrap_err();
         assert_eq!(error.to_string(), "the kernel's command line would have 2048 bytes, and x86_64 takes 2047");
+    }
+
+    #[test]
+    fn machines_that_there_cannot_be_are_refused() {
+        let error = |vmm: Vmm, machine: &Machine| vmm.command(machine, Path::new("/c")).unwrap_err().to_string();
+        let small = Machine { memory: (16 << 20) - 1, ..machine() };
+        assert_eq!(error(Vmm::Qemu, &small), "a guest needs 16777216 bytes of memory at least, not 16777215");
+        for cpus in [0, 256] {
+            let message = error(Vmm::Qemu, &Machine { cpus, ..machine() });
+            assert_eq!(message, format!("qemu runs guests of 1 to 255 processors, not of {cpus}"));
+        }
+        let message = error(Vmm::Firecracker, &Machine { cpus: 33, ..machine() });
+        assert_eq!(message, "firecracker runs guests of 1 to 32 processors, not of 33");
+    }
+
+    /// An image with more layers than a monitor has devices, each layer being a disk.
+    #[test]
+    fn more_disks_than_a_monitor_has_devices_are_refused() {
+        let disk = Disk { path: "/tmp/a".into(), format: DiskFormat::Raw, writable: false };
+        let arm = Architecture::Aarch64;
+        for (vmm, architecture, limit) in [
+            (Vmm::Qemu, Architecture::X86_64, 224),
+            (Vmm::CloudHypervisor, Architecture::X86_64, 30),
+            (Vmm::CloudHypervisor, arm, 30),
+            (Vmm::Firecracker, Architecture::X86_64, 19),
+            (Vmm::Firecracker, arm, 93),
+        ] {
+            let with = |disks: usize| Machine { architecture, disks: vec![disk.clone(); disks], ..machine() };
+            assert!(vmm.command(&with(limit), Path::new("/c")).is_ok(), "{vmm}");
+            let error = vmm.command(&with(limit + 1), Path::new("/c")).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{vmm} has room for {limit} disks, not for {}", limit + 1)), "{error}");
+            assert!(error.contains("--via erofs"), "{error}");
+        }
     }
 }

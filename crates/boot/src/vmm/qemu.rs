@@ -3,13 +3,29 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use super::{Vmm, VmmCommand};
+use super::{MachineLimits, Vmm, VmmCommand};
 use crate::{Accelerator, Architecture, Disk, DiskFormat, Machine, Share};
 
 /// The first slot of the bus that no device of the machine itself has.
 const FIRST_SLOT: usize = 4;
-/// Functions of a slot: with one disk in each, a machine has room for 200 disks and not for 25.
+/// Functions of a slot: with one disk in each, a machine has room for 224 disks and not for 28.
 const FUNCTIONS: usize = 8;
+/// Slots of a PCI bus (PCI Local Bus Specification 3.0, 3.2.2.3.2: device numbers have five bits).
+const SLOTS: usize = 32;
+/// The most disks: what the slots hold that the machine itself leaves free.
+const MAX_DISKS: usize = (SLOTS - FIRST_SLOT) * FUNCTIONS;
+/// The most processors of the machine `pc` (`max_cpus` in hw/i386/pc.c).
+const MAX_CPUS_PC: u32 = 255;
+/// The most processors of the machine `virt` (`max_cpus` in hw/arm/virt.c).
+const MAX_CPUS_VIRT: u32 = 512;
+
+pub(super) fn limits(architecture: Architecture) -> MachineLimits {
+    let cpus = match architecture {
+        Architecture::X86_64 => MAX_CPUS_PC,
+        Architecture::Aarch64 => MAX_CPUS_VIRT,
+    };
+    MachineLimits { disks: MAX_DISKS, cpus }
+}
 
 pub(super) fn command(machine: &Machine) -> VmmCommand {
     let mut arguments = Arguments(Vec::new());

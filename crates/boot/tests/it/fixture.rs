@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use vmroot_boot::{
-    Acceleration, Console, Ended, Guest, GuestOptions, Kernel, ModuleTree, Result, Says, Stopper, Via, Vmm,
+    Acceleration, Console, Ended, Guest, GuestOptions, Kernel, KvmRecord, ModuleTree, Result, Says, Stopper, Via, Vmm,
 };
 use vmroot_container_fs::ContainerFs;
 use vmroot_layer_index::{BuildOptions, Index, build, merge};
@@ -92,7 +92,7 @@ pub(crate) struct Boot {
     pub(crate) input: Option<PathBuf>,
     pub(crate) timeout: Duration,
     pub(crate) acceleration: Acceleration,
-    pub(crate) kvm_verdict: Option<PathBuf>,
+    pub(crate) kvm_record: Option<PathBuf>,
     pub(crate) has_modules: bool,
     pub(crate) says: Says,
 }
@@ -109,7 +109,7 @@ impl Boot {
             input: None,
             timeout: PATIENCE,
             acceleration: Acceleration::Tcg,
-            kvm_verdict: None,
+            kvm_record: None,
             has_modules: true,
             says: Says::Everything,
         }
@@ -127,7 +127,8 @@ impl Boot {
             modules: self.has_modules.then_some(&modules),
             vmm: Vmm::Qemu,
             acceleration: self.acceleration,
-            kvm_verdict: self.kvm_verdict.as_deref(),
+            // Any file that stays as it is will do for the monitor's program.
+            kvm_record: self.kvm_record.as_deref().map(|file| KvmRecord { program: &kernel.path, file }),
             memory: None,
             cpus: 1,
             append: self.append,

@@ -9,3 +9,4 @@ mod consoles;
 mod kernels;
 mod listings;
 mod modules;
+mod refusals;

@@ -17,9 +17,19 @@ pub(crate) struct ExportArguments {
     /// Write the upper directory of an overlay, such as `mount --upper` has, as a layer: changes, deletions and all
     #[arg(long, value_name = "DIR", conflicts_with_all = ["rootless", "config_out", "layer", "add", "init"])]
     pub(crate) from_upper: Option<PathBuf>,
+    /// The overlay of --from-upper was mounted with userxattr: its marks are user.overlay.*, which everybody sees
+    #[arg(long, requires = "from_upper")]
+    pub(crate) userxattr: bool,
     /// Record owners, devices and modes that only root may set in user.* xattrs instead (dir only)
     #[arg(long)]
     pub(crate) rootless: bool,
+    /// Leave the zeros of large files out of a tar, as GNU tar, bsdtar, Go and Python read it; others, such as busybox, do
+    /// not find these files (tar)
+    #[arg(long)]
+    pub(crate) sparse: bool,
+    /// Fail if the form cannot hold everything, instead of leaving it out and saying so
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Compress the contents of files [default for squashfs: zstd, for erofs none] (erofs, squashfs)
     #[arg(long, value_enum, value_name = "ALGORITHM")]
     pub(crate) compress: Option<FileCompression>,
@@ -81,7 +91,8 @@ pub(crate) enum Format {
     CpioZst,
     /// An EROFS image with everything in it
     Erofs,
-    /// An EROFS image of the metadata, with the cache's own files as its devices; OUT.vmdk joins them to one disk
+    /// An EROFS image of the metadata, with the cache's own files as its devices; OUT.vmdk joins them to one disk for QEMU,
+    /// and OUT.rdonly.vmdk for libkrun
     ErofsMeta,
     /// An ext4 image, which a guest can write to
     Ext4,

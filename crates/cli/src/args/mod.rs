@@ -77,7 +77,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "REF|@N")]
         image: Option<String>,
     },
-    /// List the images that are here
+    /// List the images that are here, or those for one platform
     Images,
     /// Say what an image is; one that is not here is looked at in its registry
     Inspect {

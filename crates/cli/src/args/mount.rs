@@ -16,13 +16,17 @@ pub(crate) struct MountArguments {
     /// Return when the mount answers, and serve it in the background
     #[arg(long, short)]
     pub(crate) detach: bool,
+    /// Append what a detached mount has to say to this file [default: mount-PID.log in $XDG_RUNTIME_DIR/vmroot, in
+    /// /run/vmroot for root, or in the cache]
+    #[arg(long, value_name = "FILE", requires = "detach")]
+    pub(crate) log: Option<PathBuf>,
     /// Let other users see a FUSE mount; needs user_allow_other in /etc/fuse.conf unless root mounts
     #[arg(long)]
     pub(crate) allow_other: bool,
-    /// Make a writable view: changes go to this directory; root only
+    /// Make a writable view: changes go to this directory, which is made if it is missing; root only
     #[arg(long, value_name = "DIR", requires = "work")]
     pub(crate) upper: Option<PathBuf>,
-    /// An empty directory for the writable view to work in, on the same file system as --upper
+    /// An empty directory for the writable view to work in, on the same file system as --upper; made if it is missing
     #[arg(long, value_name = "DIR", requires = "upper")]
     pub(crate) work: Option<PathBuf>,
     /// Honour setuid bits and device nodes of the image; root only

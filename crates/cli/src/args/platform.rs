@@ -6,7 +6,7 @@ use vmroot::{Platform, PullPolicy};
 /// Which image of several.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PlatformArguments {
-    /// Platform of the image, as in linux/arm64 or linux/arm/v7 [default: this machine's]
+    /// Platform of the image, as in linux/arm64 or linux/arm/v7 [default: this machine's, or that of the only image]
     #[arg(long, global = true, value_name = "OS/ARCH[/VARIANT]", conflicts_with = "arch", value_parser = platform)]
     pub(crate) platform: Option<Platform>,
     /// Architecture of the image, for short: amd64, arm64, x86_64, aarch64, arm/v7…

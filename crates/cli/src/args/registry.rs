@@ -29,7 +29,8 @@ pub(crate) struct RegistryArguments {
     /// How long a registry may send nothing
     #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(crate) inactivity_timeout: Duration,
-    /// How many layers to fetch and index at once
+    /// How many layers to fetch and index at once, and over how many connections: a layer above 64 MiB that comes slowly
+    /// is fetched in parts over those that are free
     #[arg(long, global = true, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) parallel: u16,
 }

@@ -1,9 +1,11 @@
 //! What may be typed after `virtiofs`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
+use super::quantity::seconds;
 use crate::init::InitArguments;
 use crate::top::TopArguments;
 
@@ -19,6 +21,9 @@ pub(crate) struct VirtiofsArguments {
     /// How many threads help a queue in which several reads wait, 0 to 64 [default: one for each CPU, from 4 to 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(..=64))]
     pub(crate) threads: Option<u8>,
+    /// How many seconds to wait for a lock on the socket's directory that another process holds
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) lock_timeout: Duration,
     #[command(flatten)]
     pub(crate) top: TopArguments,
     #[command(flatten)]

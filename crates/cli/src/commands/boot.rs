@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use vmroot::boot::{Console, Ended, Guest, GuestOptions, Kernel, ModuleTree, Says, Stopper, Via};
+use vmroot::boot::{Console, Ended, Guest, GuestOptions, Kernel, KvmRecord, ModuleTree, Says, Stopper, Via, Vmm};
 use vmroot::export::Progress;
 use vmroot::{Addition, ContainerFs, InodeId, Platform, RuntimeConfig, Top, guest};
 
@@ -24,11 +24,46 @@ const TEMPORARY: &str = ".tmp-boot-";
 pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> anyhow::Result<()> {
     let kernel = Kernel::open(&options.kernel).map_err(vmroot::Error::from)?;
     let modules = modules(options.modules.as_deref(), &kernel)?;
+    let init = Init::new(options.init.as_deref(), &kernel)?;
+    options.top.check()?;
+    let vmm = Vmm::from(options.vmm);
+    let name = vmm.program(kernel.architecture);
+    let program = environment::program(&name);
+    let record = environment::runtime_directory().map(|directory| directory.join("kvm"));
+    let interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let terminal = environment::terminal().filter(|_| interactive).map(|name| format!("TERM={name}"));
+    let append = terminal.as_deref().into_iter().chain([options.append.as_str()]).collect::<Vec<_>>().join(" ");
+    let guest_options = GuestOptions {
+        via: options.via.into(),
+        kernel: &kernel,
+        modules: modules.as_ref(),
+        vmm,
+        acceleration: options.accel.into(),
+        kvm_record: program.as_deref().zip(record.as_deref()).map(|(program, file)| KvmRecord { program, file }),
+        memory: options.memory,
+        cpus: options.cpus,
+        append: append.trim(),
+        init: init.path(options.via.into()),
+        says: init.says(),
+        stage_one: init.stage_one(&kernel),
+        overlay: options.overlay,
+        free: options.free,
+        verbose: context.verbose(),
+        timeout: options.timeout,
+        hook: None,
+    };
+    // A refusal costs no pull.
+    guest_options.check(&context.cache().join(format!("{TEMPORARY}XXXXXX"))).map_err(vmroot::Error::from)?;
+
+    if program.is_none() {
+        return Err(vmroot::Error::from(vmroot::boot::Error::MissingProgram { program: name }).into());
+    }
+    if let Some(platform) = context.wanted() {
+        check_architecture(&kernel, &platform.architecture)?;
+    }
     let context = context.for_platform(Platform::linux(kernel.architecture.image_name())?);
     let opened = context.open(image)?;
-    check_architecture(&kernel, &opened.unresolved_config())?;
-    let init = Init::new(options.init.as_deref(), &kernel)?;
-    let interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
+    check_architecture(&kernel, &opened.unresolved_config().architecture)?;
     let empty = tempfile::tempdir()?;
     let top = top(options, &opened, &init, interactive, empty.path())?;
     let Opened { root, _files, _client: client, .. } = context.put_on_top(opened, &top)?;
@@ -41,34 +76,13 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     signals::on_signal(move |_| on_signal.stop())?;
     let (bar, cancel) = (Bars::single(context.quiet(), 0), context.cancel());
     let hook = |progress: Progress| bars::advance(&bar, &cancel, progress);
-    let verdict = environment::runtime_directory().map(|directory| directory.join("kvm"));
-    let terminal = environment::terminal().filter(|_| interactive).map(|name| format!("TERM={name}"));
-    let append = terminal.as_deref().into_iter().chain([options.append.as_str()]).collect::<Vec<_>>().join(" ");
-    let guest_options = GuestOptions {
-        via: options.via.into(),
-        kernel: &kernel,
-        modules: modules.as_ref(),
-        vmm: options.vmm.into(),
-        acceleration: options.accel.into(),
-        kvm_verdict: verdict.as_deref(),
-        memory: options.memory,
-        cpus: options.cpus,
-        append: append.trim(),
-        init: init.path(options.via.into()),
-        says: init.says(),
-        stage_one: init.stage_one(&kernel),
-        overlay: options.overlay,
-        free: options.free,
-        verbose: context.verbose(),
-        timeout: options.timeout,
-        hook: Some(&hook),
-    };
+    let guest_options = GuestOptions { hook: Some(&hook), ..guest_options };
     let guest = Guest::prepare(&Arc::new(root), scratch.path(), &guest_options).map_err(vmroot::Error::from)?;
     bar.finish_and_clear();
     if let Some(note) = guest.note().filter(|_| !context.quiet()) {
         output::note(&format!("without KVM, the guest is translated and slow: {note}"));
     }
-    let (stdin, mut stdout) = (io::stdin(), io::stdout());
+    let (stdin, mut stdout) = (io::stdin(), output::raw());
     let console = Console { input: Some(stdin.as_fd()), interactive, output: &mut stdout };
     let ended = guest.run(console, &stopper).map_err(vmroot::Error::from)?;
     // Before this process ends.
@@ -103,8 +117,8 @@ fn modules(named: Option<&Path>, kernel: &Kernel) -> anyhow::Result<Option<Modul
     Ok(trees.next().inspect(|tree| tracing::info!("modules of {}", tree.directory().display())))
 }
 
-fn check_architecture(kernel: &Kernel, config: &RuntimeConfig) -> anyhow::Result<()> {
-    let image = Platform::linux(&config.architecture).map_or(config.architecture.clone(), |it| it.architecture);
+fn check_architecture(kernel: &Kernel, image: &str) -> anyhow::Result<()> {
+    let image = Platform::linux(image).map_or_else(|_| image.to_owned(), |platform| platform.architecture);
     if image.is_empty() || image == kernel.architecture.image_name() {
         return Ok(());
     }

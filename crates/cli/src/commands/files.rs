@@ -1,6 +1,6 @@
 //! `ls`, `stat`, `cat`, `readlink` and `resolve`: a root without a mount.
 
-use std::io::{self, BufWriter, Write};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -27,19 +27,17 @@ pub(crate) fn list(context: &Context, image: &str, path: &Path, long: bool, recu
         let objects = rows.iter().map(|(name, ino)| stat_json(root, name, *ino));
         return Ok(output::json(&objects.collect())?);
     }
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut lines = output::Lines::new();
     for (name, ino) in rows {
-        if long {
-            write!(out, "{} ", long_line(&root.stat(ino)))?;
+        match (long, root.readlink(ino)) {
+            (false, _) => lines.line(name)?,
+            (true, Ok(target)) => {
+                lines.line([long_line(&root.stat(ino)).as_bytes(), b" ", &name, b" -> ", target].concat())?;
+            }
+            (true, Err(_)) => lines.line([long_line(&root.stat(ino)).as_bytes(), b" ", &name].concat())?,
         }
-        out.write_all(&name)?;
-        if let (true, Ok(target)) = (long, root.readlink(ino)) {
-            out.write_all(b" -> ")?;
-            out.write_all(target)?;
-        }
-        out.write_all(b"\n")?;
     }
-    Ok(out.flush()?)
+    Ok(lines.finish()?)
 }
 
 /// Every path below a directory, relative to it, parents first.
@@ -68,8 +66,7 @@ pub(crate) fn stat(context: &Context, image: &str, path: &Path, dereference: boo
         return Ok(output::json(&stat_json(root, &resolved.path, resolved.ino))?);
     }
     let stat = root.stat(resolved.ino);
-    let path = bstr::BStr::new(&resolved.path);
-    output::line(format!("path   {}", path.escape_ascii()))?;
+    output::line([b"path   ", &resolved.path[..]].concat())?;
     output::line(format!("type   {}", kind_name(stat.kind)))?;
     output::line(format!("mode   {:04o}", stat.mode & 0o7777))?;
     output::line(format!("owner  {}:{}", stat.uid, stat.gid))?;
@@ -81,8 +78,9 @@ pub(crate) fn stat(context: &Context, image: &str, path: &Path, dereference: boo
         output::line(format!("device {}:{}", stat.device.0, stat.device.1))?;
     }
     if let Ok(target) = root.readlink(resolved.ino) {
-        output::line(format!("target {}", target.escape_ascii()))?;
+        output::line([b"target ", target].concat())?;
     }
+    // Values are often binary, as those of file capabilities are.
     for (name, value) in root.xattrs(resolved.ino) {
         output::line(format!("xattr  {}={}", name.escape_ascii(), value.escape_ascii()))?;
     }
@@ -92,7 +90,7 @@ pub(crate) fn stat(context: &Context, image: &str, path: &Path, dereference: boo
 /// Prints files.
 pub(crate) fn cat(context: &Context, image: &str, paths: &[PathBuf]) -> anyhow::Result<()> {
     let opened = context.root(image, &Top::default())?;
-    let mut out = io::stdout().lock();
+    let mut out = output::raw();
     let mut buffer = vec![0; 1 << 20];
     for path in paths {
         let ino = opened.root.resolve_path(path.as_os_str().as_bytes())?.ino;

@@ -3,14 +3,17 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use vmroot::{Description, Record, RuntimeConfig};
+use vmroot::{Description, ImageName, Platform, Record, RuntimeConfig};
 
-use crate::context::Context;
+use crate::context::{Context, is_archive, neither};
 use crate::output;
 
-/// Lists the images that are here.
+/// Lists the images that are here, or those of them that are for the platform that was asked for.
 pub(crate) fn images(context: &Context) -> anyhow::Result<()> {
-    let images = context.client()?.images()?;
+    let mut images = context.client()?.images()?;
+    if let Some(wanted) = context.wanted() {
+        images.retain(|record| is_for(wanted, &record.platform));
+    }
     if context.json() {
         output::json(&images.iter().map(summary).collect())?;
         return Ok(());
@@ -25,6 +28,13 @@ pub(crate) fn images(context: &Context) -> anyhow::Result<()> {
         ]
     };
     Ok(output::table(&["REFERENCE", "PLATFORM", "ID", "SIZE", "PULLED"], &images.iter().map(row).collect::<Vec<_>>())?)
+}
+
+/// Whether an image is for a platform; one that is asked for without a variant stands for all of them.
+fn is_for(wanted: &Platform, platform: &Platform) -> bool {
+    let (wanted, platform) = (wanted.normalised(), platform.normalised());
+    let same_system = wanted.os == platform.os && wanted.architecture == platform.architecture;
+    same_system && (wanted.variant.is_none() || wanted.variant == platform.variant)
 }
 
 fn name(record: &Record) -> String {
@@ -50,13 +60,23 @@ fn age(pulled: u64) -> String {
 /// Says what an image is.
 pub(crate) fn inspect(context: &Context, name: &str, remote: bool) -> anyhow::Result<()> {
     let client = context.client()?;
+    // A file says itself what it holds, so it is not looked for among what is here, unless that is all that may be asked.
+    let remote = remote || is_archive(name) && context.may_ask_registry(name);
     let here = if remote { None } else { Some(client.find(name, context.wanted())) };
+    let elsewhere = |here| client.describe_remote(name, context.wanted()).map_err(|error| neither(here, error));
     let description = match here {
-        Some(Ok(image)) => client.describe(&image),
+        Some(Ok(image)) => {
+            context.note_platform(name, &image.record().platform);
+            client.describe(&image)
+        }
         Some(Err(error)) if error.kind() != vmroot::ErrorKind::NotFound || !context.may_ask_registry(name) => {
             return Err(error.into());
         }
-        _ => client.describe_remote(name, context.wanted())?,
+        here => {
+            let description = elsewhere(here.and_then(Result::err))?;
+            context.note_platform(name, &description.platform);
+            description
+        }
     };
     if context.json() { Ok(output::json(&description_json(&description))?) } else { print(&description) }
 }
@@ -106,10 +126,10 @@ pub(crate) fn config(context: &Context, name: &str, raw: bool) -> anyhow::Result
     let client = context.client()?;
     let image = context.image(&client, name)?;
     if raw {
-        return Ok(std::io::Write::write_all(&mut std::io::stdout().lock(), image.config().raw())?);
+        return Ok(output::text(image.config().raw())?);
     }
     let config = RuntimeConfig::new(image.config(), &client.root(&image)?)?;
-    Ok(output::line(config.to_json().trim_end())?)
+    Ok(output::json_text(config.to_json().trim_end())?)
 }
 
 /// Forgets images.
@@ -117,8 +137,11 @@ pub(crate) fn remove(context: &Context, names: &[String]) -> anyhow::Result<()> 
     let client = context.client()?;
     for name in names {
         let image = client.find(name, context.wanted())?;
-        let by_name = vmroot::Reference::parse(name)
-            .is_ok_and(|reference| image.record().reference.as_ref().is_some_and(|own| own.name() == reference.name()));
+        context.note_platform(name, &image.record().platform);
+        let by_name = ImageName::has_transport(name)
+            || vmroot::Reference::parse(name).is_ok_and(|reference| {
+                image.record().reference.as_ref().is_some_and(|own| own.name() == reference.name())
+            });
         let removed = client.remove(&image, by_name)?;
         for record in &removed.records {
             output::line(record.reference.as_ref().map_or_else(|| record.id().to_string(), ToString::to_string))?;

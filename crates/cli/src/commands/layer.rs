@@ -1,16 +1,18 @@
 //! `layer index|verify|dump`: one layer, without a cache.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Write};
+use std::fs;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::json;
-use vmroot::layer_index::{Index, build, dump, verify_contents};
+use vmroot::layer_index::{Index, build, dump, verify_contents_while};
 use vmroot::pipelined;
 
 use crate::args::LayerCommand;
 use crate::context::Context;
+use crate::interruptible::{Interruptible, open_at_once};
 use crate::output;
 
 pub(crate) fn layer(context: &Context, command: LayerCommand) -> anyhow::Result<()> {
@@ -23,11 +25,12 @@ pub(crate) fn layer(context: &Context, command: LayerCommand) -> anyhow::Result<
 
 fn index(context: &Context, tar: &Path, directory: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
-    let source: Box<dyn Read + Send> = if tar == Path::new("-") {
-        Box::new(io::stdin())
-    } else {
-        Box::new(File::open(tar).with_context(|| tar.display().to_string())?)
+    let source = match tar == Path::new("-") {
+        true => io::stdin().as_fd().try_clone_to_owned()?.into(),
+        // A named pipe is opened at once, and not when somebody writes to it: that wait could not be ended.
+        false => open_at_once(tar).with_context(|| tar.display().to_string())?,
     };
+    let source = Interruptible { source, cancel: context.cancel() };
     let built = build(pipelined(source, &context.limits()), directory, &context.build_options())
         .map_err(vmroot::Error::from)?;
     let (diff_id, bytes, contents) = (built.diff_id, built.index_length, built.contents_length);
@@ -40,7 +43,10 @@ fn index(context: &Context, tar: &Path, directory: &Path) -> anyhow::Result<()> 
 
 fn verify(context: &Context, path: &Path) -> anyhow::Result<()> {
     let index = Index::open(path).map_err(vmroot::Error::from)?;
-    let bytes = verify_contents(&index, &path.with_extension("contents")).map_err(vmroot::Error::from)?;
+    let cancel = context.cancel();
+    let going_on = || cancel.going_on();
+    let contents = path.with_extension("contents");
+    let bytes = verify_contents_while(&index, &contents, &going_on).map_err(vmroot::Error::from)?;
     let inodes = index.inode_count();
     if context.json() {
         return Ok(output::json(&json!({"diffId": index.identity(), "inodes": inodes, "bytes": bytes}))?);
@@ -54,7 +60,13 @@ fn verify(context: &Context, path: &Path) -> anyhow::Result<()> {
 
 fn print(path: &Path) -> anyhow::Result<()> {
     let index = Index::open(path).map_err(vmroot::Error::from)?;
-    let mut out = BufWriter::new(io::stdout().lock());
+    if io::stdout().is_terminal() {
+        let mut text = Vec::new();
+        dump(&index, &mut text)?;
+        return Ok(output::text(&text)?);
+    }
+    // As it comes: the text of a large index is large.
+    let mut out = BufWriter::new(output::raw());
     dump(&index, &mut out)?;
     Ok(out.flush()?)
 }

@@ -11,11 +11,16 @@ mod pull;
 mod shell;
 mod virtiofs;
 
-use crate::args::Command;
+use crate::args::{Command, Format};
 use crate::context::Context;
+use crate::signals;
 
 /// Does what was asked.
 pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
+    if !ends_itself(&command) {
+        context.cancel_on_interrupt()?;
+        signals::end_soon()?;
+    }
     match command {
         Command::Pull { references } => pull::pull(context, &references),
         Command::Load { file, image } => pull::load(context, &file, image.as_deref()),
@@ -39,5 +44,15 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Layer(command) => layer::layer(context, command),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man { directory } => shell::man(&directory),
+    }
+}
+
+/// Whether a signal has a meaning of its own for a verb, or its end takes as long as it takes: to unmount, or to remove a
+/// tree that is half written.
+fn ends_itself(command: &Command) -> bool {
+    match command {
+        Command::Mount { .. } | Command::Umount { .. } | Command::Virtiofs { .. } | Command::Boot { .. } => true,
+        Command::Export { options, .. } => matches!(options.format, Some(Format::Dir | Format::Prebaked)),
+        _ => false,
     }
 }

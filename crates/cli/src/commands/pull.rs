@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use serde_json::json;
-use vmroot::{ArchiveImage, Image, Pick};
+use vmroot::{ArchiveImage, Image, ImageName, Pick, Reference};
 
 use crate::args::Pull;
 use crate::context::Context;
+use crate::exit::Usage;
 use crate::output;
 
 /// Pulls images and prints their ids.
@@ -14,6 +15,7 @@ pub(crate) fn pull(context: &Context, references: &[String]) -> anyhow::Result<(
     let client = context.client()?;
     for reference in references {
         let image = client.pull_with(reference, &context.pull_options(Pull::Always))?;
+        context.note_platform(reference, &image.record().platform);
         print_image(context, &image)?;
     }
     Ok(())
@@ -27,7 +29,7 @@ pub(crate) fn load(context: &Context, file: &Path, picked: Option<&str>) -> anyh
     let archive = client.archive(path)?;
     let images: Vec<ArchiveImage> = match picked {
         None => archive.images().to_vec(),
-        Some(text) => vec![archive.select(&pick(text)).map_err(vmroot::Error::from)?],
+        Some(text) => vec![archive.select(&pick(text)?).map_err(vmroot::Error::from)?],
     };
     if images.is_empty() {
         output::note(&format!("{}: no images in it", name.display()));
@@ -35,6 +37,7 @@ pub(crate) fn load(context: &Context, file: &Path, picked: Option<&str>) -> anyh
     let mut loaded = Vec::new();
     for image in &images {
         let result = client.load(&archive, image, &context.pull_options(Pull::Always))?;
+        context.note_platform(&image.to_string(), &result.record().platform);
         if !context.json() && !context.quiet() {
             for reference in &image.references {
                 output::note(&format!("loaded {}", reference.familiar()));
@@ -46,11 +49,18 @@ pub(crate) fn load(context: &Context, file: &Path, picked: Option<&str>) -> anyh
 }
 
 /// `@N`, or a name.
-fn pick(text: &str) -> Pick {
-    match text.strip_prefix('@').map(str::parse) {
-        Some(Ok(index)) => Pick::Index(index),
-        _ => Pick::Name(text.to_owned()),
+fn pick(text: &str) -> anyhow::Result<Pick> {
+    if let Some(index) = text.strip_prefix('@') {
+        let index =
+            index.parse().map_err(|_| Usage(format!("--image {text}: wants a reference, or @ and a number")))?;
+        return Ok(Pick::Index(index));
     }
+    if let Err(error) = Reference::parse(text)
+        && ImageName::parse(&format!("oci:layout:{text}")).is_err()
+    {
+        return Err(Usage(format!("--image: {error}")).into());
+    }
+    Ok(Pick::Name(text.to_owned()))
 }
 
 fn print_image(context: &Context, image: &Image) -> anyhow::Result<()> {

@@ -1,16 +1,19 @@
 //! `completions` and `man`, made of the same definitions as the program.
 
-use std::io;
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context as _;
 use clap::CommandFactory;
 
 use crate::args::Arguments;
+use crate::output;
 
 pub(crate) fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
-    clap_complete::generate(shell, &mut Arguments::command(), "vmroot", &mut io::stdout());
-    Ok(())
+    // It panics where it cannot write.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "vmroot", &mut script);
+    Ok(output::raw().write_all(&script)?)
 }
 
 pub(crate) fn man(directory: &Path) -> anyhow::Result<()> {

@@ -69,11 +69,11 @@ fn bombs_meet_a_limit_that_can_be_raised() {
         let reference = serve(&registry, &image, "bomb");
         let program = Program::new();
         let pull = |more: &[&str]| program.run(["pull", &reference, "--arch=amd64"].iter().chain(more));
-        let message = pull(&[]).fails(5);
+        let message = pull(&[]).fails(6);
         for part in ["400 times", &bomb.digest.to_string(), "--max-ratio raises the limit"] {
             assert!(message.contains(part), "{compression:?}: {message}");
         }
-        let message = pull(&["--max-layer-size=200M"]).fails(5);
+        let message = pull(&["--max-layer-size=200M"]).fails(6);
         for part in ["209715200 bytes", &bomb.digest.to_string(), "--max-layer-size raises the limit"] {
             assert!(message.contains(part), "{compression:?}: {message}");
         }
@@ -101,7 +101,7 @@ fn each_limit_has_an_option() {
         ("--max-names=100", ["100 ", "file-"]),
         ("--max-layer-size=10000", ["10000 bytes", "sha256:"]),
     ] {
-        let message = program.fails(5, ["pull", &reference, "--arch=amd64", option]);
+        let message = program.fails(6, ["pull", &reference, "--arch=amd64", option]);
         let name = option.split('=').next().unwrap();
         for part in parts.iter().chain(&[format!("{name} raises the limit").as_str()]) {
             assert!(message.contains(part), "{option}, {part:?}: {message}");
@@ -118,7 +118,7 @@ fn a_decoder_gets_only_so_much_memory() {
     let image = ImageBuilder::new().compression(Compression::Zstd).layer(&layer).build();
     let reference = serve(&registry, &image, "v1");
     let program = Program::new();
-    let message = program.fails(5, ["pull", &reference, "--arch=amd64", "--zstd-window-log=12"]);
+    let message = program.fails(6, ["pull", &reference, "--arch=amd64", "--zstd-window-log=12"]);
     assert!(message.contains("--zstd-window-log raises the limit"), "{message}");
     program.ok(["pull", &reference, "--arch=amd64"]);
 }
@@ -130,9 +130,9 @@ fn archives_have_limits_as_well() {
     let piece = dense(Compression::Gzip, &vec![0; PIECE]);
     let archive = program.file("bomb.tar.gz", piece.repeat((DECODED / PIECE as u64) as usize));
     let load = |more: &[&str]| program.run(["load", archive.to_str().unwrap()].iter().chain(more));
-    let message = load(&[]).fails(5);
+    let message = load(&[]).fails(6);
     assert!(message.contains("bomb.tar.gz") && message.contains("--max-ratio raises the limit"), "{message}");
-    let message = load(&["--max-layer-size=50M"]).fails(5);
+    let message = load(&["--max-layer-size=50M"]).fails(6);
     assert!(message.contains("--max-layer-size raises the limit"), "{message}");
     assert_eq!(program.json(["df", "--json"])["unfinished"]["files"], 0);
 }

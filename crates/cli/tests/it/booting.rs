@@ -197,25 +197,43 @@ impl Terminal {
     }
 }
 
+/// Refusals cost no pull, and leave nothing.
 #[test]
-fn what_cannot_be_booted_is_refused_before_anything_is_made() {
+fn what_cannot_be_booted_is_refused_before_the_image_is_fetched() {
     let Some(booting) = Booting::new("amd64") else { return };
     let program = &booting.program;
     let no_kernel = program.file("kernel", "no kernel");
     let message = program.fails(1, ["boot", IMAGE, "--kernel", no_kernel.to_str().unwrap()]);
     assert_eq!(message, format!("vmroot: {}: no Linux kernel for x86-64 or arm64\n", no_kernel.display()));
-    let message = booting.run(&["--arch=arm64"]).fails(1);
-    assert!(message.contains("a kernel for x86_64, but the image is for arm64"), "{message}");
-    let message = booting.run(&["--modules=/no/modules"]).fails(1);
-    assert!(message.starts_with("vmroot: /no/modules: no modules of "), "{message}");
-    let message = booting.run(&["--entrypoint=/bin/sh", "--init=/no/init"]).fails(1);
-    assert!(message.starts_with("vmroot: /no/init: "), "{message}");
-    let message = booting.run(&["--vmm=firecracker", "--via=erofs"]).fails(1);
-    assert!(message.contains("firecracker runs guests by KVM only"), "{message}");
-    let long = "x".repeat(2048);
-    let message = booting.run(&["--append", &long]).fails(1);
+    let message = program.fails(1, ["boot", IMAGE, "--kernel=/no/kernel"]);
+    assert!(message.contains("/no/kernel"), "{message}");
+    let long = format!("--append={}", "x".repeat(2048));
+    for (arguments, expected) in [
+        (&["--arch=arm64"][..], "a kernel for x86_64, but the image is for arm64"),
+        (&["--modules=/no/modules"], "vmroot: /no/modules: no modules of "),
+        (&["--entrypoint=/bin/sh", "--init=/no/init"], "vmroot: /no/init: "),
+        (&["--memory=1M"], "a guest needs 16777216 bytes of memory at least, not 1048576"),
+        (&["--memory=1024T"], "bytes of memory, and this host has "),
+        (&["--cpus=256"], "qemu runs guests of 1 to 255 processors, not of 256"),
+        (&["--add=/no/file:/x"], "/no/file to /x: "),
+        (&["--vmm=cloud-hypervisor", "--via=erofs"], "cloud-hypervisor runs guests by KVM only"),
+        (&["--vmm=firecracker", "--via=erofs"], "firecracker runs guests by KVM only"),
+        (&["--vmm=firecracker", "--via=virtiofs"], "firecracker has no virtio-fs"),
+    ] {
+        let message = booting.run(arguments).fails(1);
+        assert!(message.contains(expected), "{arguments:?}: {message}");
+    }
+    let message = booting.run(&[&long]).fails(6);
     assert!(message.contains("command line would have"), "{message}");
-    assert_eq!(booting.left_over(), [] as [&Path; 0]);
+    let message = booting.run(&["--layer=/no/layer"]).fails(3);
+    assert!(message.contains("/no/layer"), "{message}");
+    // A machine monitor that is not there.
+    let mut command = program.command(booting.arguments(&[]));
+    let output = command.env("PATH", "/no/programs").output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("qemu-system-x86_64 is not installed"), "{message}");
+    assert!(!program.cache().join("blobs").exists());
+    assert!(!program.cache().exists() || booting.left_over().is_empty());
 }
 
 #[test]

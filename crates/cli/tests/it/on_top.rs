@@ -120,7 +120,7 @@ fn mistakes_are_named() {
     assert!(export(5, &format!("--layer={}", text.display())).contains("text: "));
     let large = program.file("large", vec![0; 100_000]);
     let message = program.fails(
-        5,
+        6,
         [
             "export",
             &image,
@@ -134,4 +134,35 @@ fn mistakes_are_named() {
     assert!(message.contains("--max-contents raises the limit"), "{message}");
     assert!(!program.path("out").exists());
     assert_eq!(temporary(&program), Vec::<PathBuf>::new());
+}
+
+/// Modules of a kernel over a root whose `/lib` is a link: the guest would have no libc, and it is said in every verb.
+#[test]
+fn a_directory_in_the_place_of_a_link_is_warned_of_with_the_option_that_follows_it() {
+    let program = Program::new();
+    let root = Layer::new([Entry::symlink("lib", "usr/lib"), Entry::file("usr/lib/libc.so", "libc")]);
+    crate::same_tree::load(&program, &[root], &Encoding::default());
+    let modules = program.path("modules");
+    fs::create_dir_all(modules.join("lib/modules")).unwrap();
+    fs::write(modules.join("lib/modules/new"), "new").unwrap();
+    let image = "example.org/stack:v1";
+    let layer = format!("--layer={}", modules.display());
+    let line = format!(
+        "warning: {0}: its directory /lib takes the place of the link /lib -> usr/lib, so /lib/libc.so can no longer be \
+         reached; --add {0}/.:/ follows links instead\n",
+        modules.display()
+    );
+    for format in ["tar", "prebaked", "erofs"] {
+        let out = program.path(format);
+        let answer = program.run(["export", image, out.to_str().unwrap(), "--format", format, &layer]);
+        assert!(answer.status.success(), "{answer}");
+        assert_eq!(answer.stderr, line, "{format}");
+    }
+    // What the warning says to do does it.
+    let add = format!("--add={}/.:/", modules.display());
+    let out = program.path("added");
+    let answer = program.run(["export", image, out.to_str().unwrap(), "--format=prebaked", &add]);
+    assert_eq!(answer.stderr, "");
+    let added = format!("prebaked:{}", out.display());
+    assert_eq!(program.ok(["cat", &added, "/lib/libc.so", "/usr/lib/modules/new"]), "libcnew");
 }

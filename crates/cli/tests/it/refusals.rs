@@ -135,9 +135,10 @@ fn a_path_that_does_not_exist_is_3() {
         assert!(message.contains(arguments[2].trim_start_matches('/')), "{arguments:?}: {message}");
     }
     // These exist, and are something else.
-    for arguments in [["cat", &reference, "etc"], ["readlink", &reference, "etc"], ["resolve", &reference, "loop"]] {
+    for arguments in [["cat", &reference, "etc"], ["readlink", &reference, "etc"]] {
         program.fails(1, arguments.iter().chain(&["--arch=amd64"]));
     }
+    program.fails(6, ["resolve", &reference, "loop", "--arch=amd64"]);
 }
 
 #[test]
@@ -214,4 +215,51 @@ fn a_manifest_that_lies_about_a_length_is_5() {
             assert!(message.contains(&image.layers[1].digest.to_string()), "{difference}: {message}");
         }
     }
+}
+
+/// What was named and cannot be had, or written to, is refused before an image is fetched for it.
+#[test]
+fn refusals_cost_no_pull() {
+    let registry = Registry::start();
+    let image = serve(&registry, &image("amd64"), "v1");
+    let program = Program::new();
+    let path = |name: &str| program.path(name).display().to_string();
+    std::fs::create_dir(path("directory")).unwrap();
+    std::fs::create_dir(path("full")).unwrap();
+    let file = program.file("file", "no directory").display().to_string();
+    program.file("full/file", "x");
+    let listener = std::os::unix::net::UnixListener::bind(path("in-use")).unwrap();
+    let inside = |directory: &str| format!("{}/out", path(directory));
+    let (gone, below) = (inside("gone"), format!("{file}/out"));
+    let config = format!("--config-out={gone}");
+    let socket = |name: &str| format!("--socket={name}");
+    let (no_socket, not_a_socket, in_use) = (socket(&gone), socket(&file), socket(&path("in-use")));
+    let long = socket(&path(&"s".repeat(108)));
+    for (code, arguments) in [
+        (1, &["export", &image, &gone, "--format=tar"][..]),
+        (1, &["export", &image, &below, "--format=erofs"]),
+        (1, &["export", &image, &path("directory"), "--format=ext4"]),
+        (1, &["export", &image, &gone, "--format=dir"]),
+        (1, &["export", &image, &file, "--format=dir"]),
+        (1, &["export", &image, &file, "--format=prebaked"]),
+        (1, &["export", &image, &path("full"), "--format=dir"]),
+        (1, &["export", &image, &path("out"), "--format=tar", &config]),
+        (1, &["export", &image, &path("out"), "--format=tar", "--add=/no/such:/x"]),
+        (3, &["export", &image, &path("out"), "--format=tar", "--layer=/no/such"]),
+        (1, &["export", &image, &path("out"), "--format=tar", "--init=/no/such"]),
+        (1, &["virtiofs", &image, &no_socket]),
+        (1, &["virtiofs", &image, &not_a_socket]),
+        (1, &["virtiofs", &image, &in_use]),
+        (1, &["virtiofs", &image, &long]),
+        (1, &["virtiofs", &image, &socket(&path("socket")), "--add=/no/such:/x"]),
+        (1, &["mount", &image, &gone]),
+        (1, &["mount", &image, &file]),
+        (1, &["mount", &image, &path("directory"), "--add=/no/such:/x"]),
+        (1, &["mount", &image, &gone, "--upper=u", "--work=w"]),
+    ] {
+        program.fails(code, arguments.iter().chain(&["--arch=amd64"]));
+        assert!(!program.cache().join("blobs").exists(), "{arguments:?}");
+    }
+    assert_eq!(registry.requests().len(), 0);
+    drop(listener);
 }

@@ -200,3 +200,22 @@ fn blobs_may_be_elsewhere_and_credentials_stay_here() {
         assert_eq!(request.header("authorization"), None);
     }
 }
+
+/// A registry that gives each connection about 50 MB/s, and a layer that is worth more of them.
+#[test]
+fn a_large_layer_comes_over_several_connections() {
+    let registry = Registry::start();
+    let image = noisy(1, 80 << 20);
+    let reference = serve(&registry, &image, "v1");
+    registry.misbehave(Rule::on("/blobs/").fault(Fault::Slow(256 << 10, Duration::from_millis(5))));
+    let layer = image.layers[0].digest.to_string();
+    for (parallel, parts) in [("--parallel=4", true), ("--parallel=1", false)] {
+        registry.clear_requests();
+        let program = Program::new();
+        program.ok(["pull", &reference, "--arch=amd64", parallel]);
+        let ranges = registry.requests().into_iter().filter(|request| request.path.contains(&layer));
+        let ranges = ranges.filter(|request| request.header("range").is_some()).count();
+        assert_eq!(ranges > 5, parts, "{parallel}: {ranges}");
+        assert_eq!(program.json(["verify", "--json"])["findings"], json!([]));
+    }
+}

@@ -26,9 +26,7 @@ impl Writable {
         let image = serve(&registry, &image("amd64"), "v1");
         program.ok(["pull", &image, "--arch=amd64"]);
         let place = program.path("place");
-        for directory in [&place, &program.path("upper"), &program.path("work")] {
-            fs::create_dir(directory).unwrap();
-        }
+        fs::create_dir(&place).unwrap();
         Self { program, image, place }
     }
 
@@ -146,8 +144,10 @@ fn what_overlayfs_has_a_meaning_of_its_own_for_is_said() {
         let seen = ["dev/nothing", "dev/null", "marked"].map(|name| Path::new(place).join(name).exists());
         program.ok(["umount", place]);
         assert!(answer.status.success(), "{answer}");
-        let what = "not as in the image, overlayfs has a meaning of its own for it";
-        assert_eq!(answer.stderr, format!("{what}: dev/nothing\n{what}: marked\n"));
+        let why = "overlayfs has a meaning of its own for it";
+        let lines = [("dev/nothing", "device"), ("marked", "xattr \"trusted.overlay.origin\"")];
+        let lines = lines.map(|(path, what)| format!("not as in the image: {path}: {what} ({why})\n"));
+        assert_eq!(answer.stderr, lines.concat());
         assert_eq!(seen, [false, true, true]);
     }
 }
@@ -157,16 +157,17 @@ fn mistakes_are_named_and_leave_nothing() {
     for driver in drivers() {
         let writable = Writable::new();
         let program = &writable.program;
-        fs::remove_dir(program.path("work")).unwrap();
+        fs::write(program.path("work"), "no directory").unwrap();
         let message = program.fails(1, writable.arguments(&[driver]));
         assert!(message.contains(program.path("work").to_str().unwrap()), "{message}");
         let message = program.fails(1, writable.arguments(&[driver, "--detach"]));
         assert!(message.contains(program.path("work").to_str().unwrap()), "{message}");
         writable.assert_clean();
-        fs::create_dir(program.path("work")).unwrap();
+        fs::remove_file(program.path("work")).unwrap();
         fs::remove_dir(&writable.place).unwrap();
         let message = program.fails(1, writable.arguments(&[driver]));
         assert!(message.contains(writable.place.to_str().unwrap()), "{message}");
+        assert!(!program.path("upper").exists() && !program.path("work").exists());
         writable.assert_clean();
     }
 }

@@ -117,7 +117,7 @@ fn in_order(stream: &[u8], limits: &Limits) -> (Vec<u8>, std::result::Result<u64
 
 fn ahead(stream: &[u8], limits: &Limits, sizes: Sizes) -> (Vec<u8>, std::result::Result<u64, Error>, u64) {
     let mut pieces = Speculation::new(Budget::new(8).share(), sizes);
-    match Stream::open(Supply::new(Short(Cursor::new(stream.to_vec()))), limits, STEP) {
+    match Stream::open(ReadAhead::new(Short(Cursor::new(stream.to_vec())), sizes.unit), limits, STEP) {
         Ok(stream) => {
             let (out, ended) = run(stream, &mut pieces);
             (out, ended, pieces.taken)

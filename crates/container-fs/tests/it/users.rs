@@ -6,8 +6,8 @@ use vmroot_testkit::layer::Entry;
 use crate::stack::{Stack, root_of};
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n# a comment\nbroken:x\nweb:x:33:34:Web:/var/www:/bin/false\n\
-    seven:x:7:70::/home/seven:\nlarge:x:4000000000:4000000001::/:\n";
-const GROUP: &str = "root:x:0:\nstaff:x:50:web,seven\nwww:x:34:\ndocker:x:999:seven,web\n";
+    7:x:0:0::/root:\nseven:x:7:70::/home/seven:\nlarge:x:4000000000:4000000001::/:\n";
+const GROUP: &str = "root:x:0:\n50:x:0:\nstaff:x:50:web,seven\nwww:x:34:\ndocker:x:999:seven,web\n";
 
 fn image() -> (Stack, ContainerFs) {
     root_of([
@@ -30,6 +30,9 @@ fn names_and_numbers_in_all_mixtures() {
         ("web", ids(33, 34, &[50, 999], Some("/var/www"))),
         ("33", ids(33, 34, &[50, 999], Some("/var/www"))),
         ("web:staff", ids(33, 50, &[], Some("/var/www"))),
+        // Entries that are named by numbers are root's: an id is no name.
+        ("7", ids(7, 70, &[50, 999], Some("/home/seven"))),
+        ("7:50", ids(7, 50, &[], Some("/home/seven"))),
         ("web:50", ids(33, 50, &[], Some("/var/www"))),
         ("web:12345", ids(33, 12345, &[], Some("/var/www"))),
         ("1000", ids(1000, 0, &[], None)),

@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_export::Meter;
+use vmroot_export::{Meter, Omissions};
 use vmroot_sys::AlignedBuffer;
 use zerocopy::IntoBytes;
 
@@ -53,7 +53,8 @@ pub(crate) fn write_compressed(
     Writer::new(&plan, &target, Data::default(), None, Meter::new(None, 0)).run(options.threads)?;
     write_superblock(&plan, blocks, compression, &target)?;
     let metadata_bytes = (1 + plan.end - plan.start) * BLOCK;
-    Ok(ErofsReport { inodes: plan.inodes.len() as u64, bytes, metadata_bytes, shared_bytes: 0 })
+    let inodes = plan.inodes.len() as u64;
+    Ok(ErofsReport { inodes, bytes, metadata_bytes, shared_bytes: 0, omissions: Omissions::default() })
 }
 
 /// Collects blocks that follow each other into long writes.

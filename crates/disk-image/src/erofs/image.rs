@@ -4,7 +4,7 @@ use std::fs::File;
 use std::sync::{Mutex, PoisonError};
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_export::{Hook, Meter};
+use vmroot_export::{Hook, Meter, Omissions};
 use vmroot_sys::AlignedBuffer;
 
 use super::compress::ErofsCompression;
@@ -14,6 +14,7 @@ use super::format::{BLOCK, Superblock};
 use super::metadata::{ItemRuns, write_directories};
 use super::plan::{Files, Plan};
 use super::superblock::{seal, superblock};
+use super::{FORM, xattrs};
 use crate::contents::{Job, Jobs};
 use crate::target::Target;
 use crate::workers::{self, going_on};
@@ -24,6 +25,8 @@ use crate::{Error, Result};
 pub struct ErofsOptions<'a> {
     /// Whether and how the contents of files are compressed.
     pub compression: Option<ErofsCompression>,
+    /// Fail before anything is written if EROFS cannot hold all of the root.
+    pub strict: bool,
     /// Threads that compress and write; 1 at least. The image does not depend on it.
     pub threads: usize,
     /// Hears of progress and may stop the export.
@@ -33,12 +36,12 @@ pub struct ErofsOptions<'a> {
 impl Default for ErofsOptions<'_> {
     /// One thread for each core.
     fn default() -> Self {
-        Self { compression: None, threads: workers::all(), hook: None }
+        Self { compression: None, strict: false, threads: workers::all(), hook: None }
     }
 }
 
 /// What was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErofsReport {
     /// Inodes.
     pub inodes: u64,
@@ -48,6 +51,8 @@ pub struct ErofsReport {
     pub metadata_bytes: u64,
     /// Bytes that share their blocks with contents files.
     pub shared_bytes: u64,
+    /// Xattrs that EROFS has no name or no room for; they are left out.
+    pub omissions: Omissions,
 }
 
 /// Writes the root to an empty file, or to a device, as an EROFS image that any kernel from Linux 5.4 on mounts.
@@ -55,12 +60,19 @@ pub struct ErofsReport {
 /// What does not fill a block is packed behind the inode. Blocks of zeros stay holes.
 ///
 /// # Errors
-/// [`Error::Unrepresentable`] for xattrs that EROFS has no room or no name for, [`Error::TooLarge`] from 16 TiB on,
+/// [`Error::Incomplete`] if that is asked for, [`Error::TooLarge`] from 16 TiB on,
 /// [`Error::Write`], [`Error::Root`] when contents cannot be read, and [`Error::Cancelled`].
 pub fn write_erofs(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) -> Result<ErofsReport> {
-    if let Some(compression) = options.compression {
-        return write_compressed(fs, file, compression, options);
-    }
+    let omissions = xattrs::omissions(fs);
+    omissions.check(options.strict, FORM)?;
+    let report = match options.compression {
+        Some(compression) => write_compressed(fs, file, compression, options)?,
+        None => write_plain(fs, file, options)?,
+    };
+    Ok(ErofsReport { omissions, ..report })
+}
+
+fn write_plain(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) -> Result<ErofsReport> {
     let mut plan = Plan::of(fs, Files::Packed, 0)?;
     let mut data = Data::place(&mut plan)?;
     let target = Target::new(file).map_err(Error::Write)?;
@@ -73,7 +85,13 @@ pub fn write_erofs(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) ->
     going_on(&meter, shared_bytes)?;
     let superblock = superblock(&plan, blocks, 0, "");
     Writer::new(&plan, &target, data, Some(superblock), meter).run(options.threads)?;
-    Ok(ErofsReport { inodes: plan.inodes.len() as u64, bytes, metadata_bytes: plan.end * BLOCK, shared_bytes })
+    Ok(ErofsReport {
+        inodes: plan.inodes.len() as u64,
+        bytes,
+        metadata_bytes: plan.end * BLOCK,
+        shared_bytes,
+        omissions: Omissions::default(),
+    })
 }
 
 /// Writes metadata, and files as they are.

@@ -10,14 +10,15 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use vmroot_container_fs::{ContainerFs, Contents};
+use vmroot_export::Omissions;
 use vmroot_model::Digest;
 use zerocopy::IntoBytes;
 
-use super::FORM;
 use super::format::{BLOCK, DeviceSlot};
 use super::metadata::{ItemRuns, write_directories};
 use super::plan::{Files, Plan, check_blocks};
 use super::superblock::{DEVICE_TABLE, seal, superblock};
+use super::{FORM, xattrs};
 use crate::target::Target;
 use crate::{Error, Result};
 
@@ -34,6 +35,8 @@ pub struct ErofsMeta {
     /// What has the contents, lowest layer first: layers without contents are left out, and so is the second of two
     /// that are the same.
     pub devices: Vec<ErofsDevice>,
+    /// Xattrs that EROFS has no name or no room for; they are left out.
+    pub omissions: Omissions,
     /// The block that makes one file system of metadata and contents on one disk when it replaces the first.
     pub head: Box<[u8; BLOCK as usize]>,
 }
@@ -56,7 +59,7 @@ pub struct ErofsDevice {
 /// Files are addressed where they are in contents files, by whole blocks, so nothing but metadata is read or written.
 ///
 /// # Errors
-/// [`Error::Unrepresentable`] for xattrs that EROFS has no room or no name for, [`Error::TooLarge`] from 16 TiB or
+/// [`Error::TooLarge`] from 16 TiB or
 /// [`MAX_DEVICES`] contents files on, [`Error::Write`].
 pub fn write_erofs_meta(fs: &ContainerFs, file: &File) -> Result<ErofsMeta> {
     let count = distinct_contents(fs).len();
@@ -82,7 +85,12 @@ pub fn write_erofs_meta(fs: &ContainerFs, file: &File) -> Result<ErofsMeta> {
         target.write(&bytes, place.offset).map_err(Error::Write)?;
     }
     write_directories(&plan, |bytes, offset| target.write(bytes, offset).map_err(Error::Write))?;
-    Ok(ErofsMeta { blocks, total_blocks, devices, head })
+    Ok(ErofsMeta { blocks, total_blocks, devices, omissions: xattrs::omissions(fs), head })
+}
+
+/// The contents files that a metadata-only image of the root has as its devices, in their order.
+pub fn erofs_devices(fs: &ContainerFs) -> impl Iterator<Item = &Contents> {
+    distinct_contents(fs).into_iter().map(|number| fs.contents_file(number))
 }
 
 /// The numbers of contents files that have blocks, each diff id once: a layer may be in an image twice.

@@ -20,7 +20,8 @@ mod xattrs;
 
 pub use compress::ErofsCompression;
 pub use image::{ErofsOptions, ErofsReport, write_erofs};
-pub use meta::{ErofsDevice, ErofsMeta, MAX_DEVICES, write_erofs_meta};
+pub use meta::{ErofsDevice, ErofsMeta, MAX_DEVICES, erofs_devices, write_erofs_meta};
+pub use vmdk::{VmdkAccess, check_vmdk_path};
 
 /// What errors call it.
 const FORM: &str = "EROFS";

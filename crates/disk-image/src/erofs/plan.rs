@@ -15,9 +15,8 @@ use super::compress::{StoredFiles, index_size};
 use super::directory::DirectorySize;
 use super::format::{BLOCK, CompactInode, DeviceSlot, ExtendedInode, SLOT, SUPERBLOCK_OFFSET, Superblock};
 use super::packer::Packer;
-use super::xattrs::{self, XattrTable};
+use super::xattrs::XattrTable;
 use super::{FORM, MAX_BLOCKS};
-use crate::root::unrepresentable;
 use crate::{Error, Result};
 
 /// Inodes that are packed together. More of them pack better, and stand less in the order of a walk: this is a tenth of
@@ -116,7 +115,6 @@ impl Placed {
 impl<'a> Plan<'a> {
     /// Places everything; contents of files have sizes but no addresses yet.
     pub(crate) fn of(fs: &'a ContainerFs, files: Files<'a>, devices: usize) -> Result<Self> {
-        check_xattrs(fs)?;
         let xattrs = XattrTable::of(fs);
         let epoch = most_frequent_time(fs);
         let mut packer = Packer::new();
@@ -178,7 +176,7 @@ impl<'a> Plan<'a> {
             _ => stat.size,
         };
         let extended = needs_long_form(&stat, size) || stat.mtime != self.epoch;
-        let body = self.xattrs.body(self.fs, ino).map_err(|what| unrepresentable(self.fs, ino, FORM, what))?;
+        let body = self.xattrs.body(self.fs, ino, |_, _| {});
         let core = if extended { size_of::<ExtendedInode>() } else { size_of::<CompactInode>() };
         let head = (core + body.size()) as u64;
         let mut layout = layout(&stat, size, head, self.files);
@@ -279,13 +277,4 @@ fn most_frequent_time(fs: &ContainerFs) -> Timestamp {
     let runs = times.chunk_by(|one, other| one == other);
     let best = runs.min_by_key(|run| Reverse(run.len()));
     best.map_or_else(Timestamp::default, |run| run[0])
-}
-
-fn check_xattrs(fs: &ContainerFs) -> Result<()> {
-    for ino in fs.inodes() {
-        if let Some(what) = fs.xattrs(ino).find_map(|(name, value)| xattrs::refusal(name, value)) {
-            return Err(unrepresentable(fs, ino, FORM, what));
-        }
-    }
-    Ok(())
 }

@@ -4,10 +4,13 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use vmroot_container_fs::{ContainerFs, InodeId};
+use vmroot_export::{Omissions, Omitted, Why};
 use zerocopy::IntoBytes;
 
 use super::format::{BLOCK, XattrEntry, XattrHeader};
 use super::packer::Packer;
+use crate::acl;
+use crate::lacks::Lacks;
 
 /// The longest value in bytes: its length has 16 bits.
 const MAX_VALUE: usize = u16::MAX as usize;
@@ -18,7 +21,8 @@ const MAX_BODY: usize = size_of::<XattrHeader>() + 4 * (u16::MAX as usize - 1);
 /// A longer one is shared even if nobody shares it: inodes behind each other make a walk read fewer blocks.
 const LONG: usize = 1024;
 
-/// The prefixes that are written as a number, and whether more of the name has to follow.
+/// The prefixes that are written as a number, and whether more of the name has to follow. The format has a number for
+/// `lustre.*` as well, but no kernel shows such xattrs.
 const PREFIXES: [(&[u8], u8, bool); 5] = [
     (b"user.", 1, true),
     (b"system.posix_acl_access", 2, false),
@@ -55,14 +59,27 @@ pub(crate) struct XattrBody<'a> {
     size: usize,
 }
 
-/// Why an xattr cannot be held, for the end of a sentence.
-pub(crate) fn refusal(name: &[u8], value: &[u8]) -> Option<String> {
-    let name_text = bstr::BStr::new(name);
-    if split(name).is_none() {
-        return Some(format!("the xattr {name_text:?}: only user.*, trusted.*, security.* and POSIX access lists"));
+/// What of the xattrs of a root the format cannot hold.
+pub(crate) fn omissions(fs: &ContainerFs) -> Omissions {
+    let table = XattrTable::of(fs);
+    let mut lacks = Lacks::default();
+    for ino in fs.inodes().filter(|ino| fs.has_xattrs(*ino)) {
+        table.body(fs, ino, |name, why| lacks.add(ino, Omitted::Xattr(name.into()), why));
+    }
+    lacks.with_paths(fs)
+}
+
+/// Why an xattr cannot be held.
+fn refusal(name: &[u8], value: &[u8]) -> Option<Why> {
+    let Some((_, rest)) = split(name) else {
+        return Some(Why::form("EROFS has only user.*, trusted.*, security.* and access control lists"));
+    };
+    if rest.is_empty() && acl::to_disk(value).is_none() {
+        // The kernel would refuse access to the whole file.
+        return Some(Why::form("it is no access control list"));
     }
     (value.len() > MAX_VALUE)
-        .then(|| format!("the xattr {name_text:?} of {} bytes: a value has at most {MAX_VALUE}", value.len()))
+        .then(|| Why::form(format!("it has {} bytes, and EROFS has values of at most {MAX_VALUE}", value.len())))
 }
 
 /// The number of a name's prefix, and the rest of the name.
@@ -74,12 +91,15 @@ fn split(name: &[u8]) -> Option<(u8, &[u8])> {
 }
 
 impl<'a> XattrTable<'a> {
-    /// Finds what is worth sharing, among xattrs that [`refusal`] has nothing against.
+    /// Finds what is worth sharing, among xattrs that the format can hold.
     pub(crate) fn of(fs: &'a ContainerFs) -> Self {
         let mut table = Self { shared: HashMap::new(), order: Vec::new(), ids: Vec::new(), groups: Vec::new() };
         let mut counts: HashMap<Pair<'a>, u32> = HashMap::new();
         let mut seen = Vec::new();
         for pair in fs.inodes().flat_map(|ino| fs.xattrs(ino)) {
+            if refusal(pair.0, pair.1).is_some() {
+                continue;
+            }
             let count = counts.entry(pair).or_insert_with(|| {
                 seen.push(pair);
                 0
@@ -127,27 +147,38 @@ impl<'a> XattrTable<'a> {
         }
     }
 
-    /// What stands behind an inode.
-    ///
-    /// # Errors
-    /// Why it is more than can, for the end of a sentence.
-    pub(crate) fn body(&self, fs: &'a ContainerFs, ino: InodeId) -> Result<XattrBody<'a>, String> {
+    /// What stands behind an inode; `left_out` hears of every xattr for which there is no place.
+    pub(crate) fn body(
+        &self,
+        fs: &'a ContainerFs,
+        ino: InodeId,
+        mut left_out: impl FnMut(&'a [u8], Why),
+    ) -> XattrBody<'a> {
         let mut body = XattrBody { shared: Vec::new(), own: Vec::new(), size: 0 };
         for pair in fs.xattrs(ino) {
+            if let Some(why) = refusal(pair.0, pair.1) {
+                left_out(pair.0, why);
+                continue;
+            }
             match self.shared.get(&pair) {
                 Some(position) if body.shared.len() < MAX_SHARED => body.shared.push(*position),
                 _ => body.own.push(pair),
             }
         }
         if body.shared.is_empty() && body.own.is_empty() {
-            return Ok(body);
+            return body;
         }
         let own: usize = body.own.iter().map(|pair| entry_size(*pair)).sum();
         body.size = size_of::<XattrHeader>() + 4 * body.shared.len() + own;
-        if body.size > MAX_BODY {
-            return Err(format!("{} bytes of xattrs: an inode has at most {MAX_BODY}", body.size));
+        while body.size > MAX_BODY {
+            // The fewest that make room; those that the kernel heeds are short.
+            let sizes = body.own.iter().map(|pair| entry_size(*pair));
+            let (longest, size) = sizes.enumerate().max_by_key(|(_, size)| *size).expect("shared ones have room");
+            let (name, _) = body.own.remove(longest);
+            body.size -= size;
+            left_out(name, Why::form(format!("EROFS has room for {MAX_BODY} bytes of xattrs of an inode")));
         }
-        Ok(body)
+        body
     }
 }
 
@@ -203,13 +234,13 @@ mod tests {
         assert_eq!(split(b"system.posix_acl_default"), Some((3, &b""[..])));
         for name in [&b"user."[..], b"system.posix_acl_access.x", b"system.nfs4_acl", b"none", b"User.x"] {
             assert_eq!(split(name), None);
-            assert!(refusal(name, b"").unwrap().contains(&*String::from_utf8_lossy(name)));
+            assert!(refusal(name, b"").is_some());
         }
     }
 
     #[test]
     fn a_value_has_less_than_64_kib() {
         assert_eq!(refusal(b"user.x", &[0; 65535]), None);
-        assert!(refusal(b"user.x", &[0; 65536]).unwrap().contains("65535"));
+        assert!(refusal(b"user.x", &[0; 65536]).unwrap().to_string().contains("65535"));
     }
 }

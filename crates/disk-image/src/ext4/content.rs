@@ -6,7 +6,7 @@ use std::iter;
 use std::ops::Range;
 
 use vmroot_container_fs::{ContainerFs, Extent, InodeId, InodeKind, Stat};
-use vmroot_export::LastHoles;
+use vmroot_export::{LastHoles, Omitted, Why};
 
 use super::FORM;
 use super::directory::Directory;
@@ -15,10 +15,10 @@ use super::format::{BLOCK, FIRST_INODE, MAX_LINKS};
 use super::hash::NameHasher;
 use super::holes::data_runs;
 use super::htree::MAX_LEAVES;
-use super::lacks::{Lack, Lacks};
 use super::time::InodeTime;
 use super::xattr::{MAX_SHARERS, Room, XattrSet};
 use crate::contents::unreadable;
+use crate::lacks::Lacks;
 use crate::root::{files, unrepresentable};
 use crate::{Error, Result};
 
@@ -75,7 +75,7 @@ impl<'a> Content<'a> {
         for ino in fs.inodes() {
             content.inode(ino)?;
             if fs.has_xattrs(ino) {
-                content.xattrs(ino, &mut shared)?;
+                content.xattrs(ino, &mut shared);
             }
         }
         content.find_holes()?;
@@ -93,7 +93,7 @@ impl<'a> Content<'a> {
             ));
         }
         if !InodeTime::holds(stat.mtime) {
-            self.lacks.add(ino, Lack::Time);
+            self.lacks.add(ino, Omitted::Time, Why::form("ext4 has times from 1901 to 2446"));
         }
         match stat.kind {
             InodeKind::Directory => {
@@ -122,17 +122,11 @@ impl<'a> Content<'a> {
         Ok(())
     }
 
-    fn xattrs(&mut self, ino: InodeId, shared: &mut Shared<'a>) -> Result<()> {
+    fn xattrs(&mut self, ino: InodeId, shared: &mut Shared<'a>) {
         let lacks = &mut self.lacks;
-        let set = XattrSet::new(self.fs.xattrs(ino), |_| lacks.add(ino, Lack::Xattrs)).map_err(|_| {
-            unrepresentable(
-                self.fs,
-                ino,
-                FORM,
-                format!("so many names of xattrs, only what one block of {BLOCK} bytes holds"),
-            )
-        })?;
-        let Room::Block { apart } = set.room() else { return Ok(()) };
+        let left_out = |name: &[u8], why| lacks.add(ino, Omitted::Xattr(name.into()), why);
+        let set = XattrSet::new(self.fs.xattrs(ino), left_out);
+        let Room::Block { apart } = set.room() else { return };
         let next = self.xattr_blocks.len() as u32;
         let number = shared.entry(self.fs.xattrs(ino).collect()).or_insert(next);
         if self.xattr_blocks.get(*number as usize).is_some_and(|block| block.sharers == MAX_SHARERS) {
@@ -145,7 +139,6 @@ impl<'a> Content<'a> {
         }
         self.xattr_blocks[*number as usize].sharers += 1;
         self.xattr_block_of.insert(ino, *number);
-        Ok(())
     }
 
     fn find_holes(&mut self) -> Result<()> {

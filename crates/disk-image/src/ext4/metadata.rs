@@ -190,7 +190,7 @@ impl<'w, 'a> MetadataWriter<'w, 'a> {
 }
 
 fn xattr_set(fs: &ContainerFs, ino: InodeId) -> XattrSet<'_> {
-    XattrSet::new(fs.xattrs(ino), |_| {}).expect("the content was counted")
+    XattrSet::new(fs.xattrs(ino), |_, _| {})
 }
 
 /// Remembers whose entries the directories in a directory are. A directory has a smaller number than what it holds.

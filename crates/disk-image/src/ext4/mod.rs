@@ -8,7 +8,6 @@
 //! new descriptors elsewhere (`meta_bg`), and resize2fs moves what is in the way of one that is not mounted. Neither is
 //! there a `lost+found`, which no layer has: e2fsck makes one when it needs it.
 
-mod acl;
 mod checksum;
 mod content;
 mod data;
@@ -24,7 +23,6 @@ mod htree;
 mod identity;
 mod inode;
 mod journal;
-mod lacks;
 mod metadata;
 mod output;
 mod space;
@@ -64,6 +62,8 @@ pub struct Ext4Options<'a> {
     pub journal: bool,
     /// The name of the file system, up to 16 bytes.
     pub label: &'a str,
+    /// Fail before anything is written if ext4 cannot hold all of the root.
+    pub strict: bool,
     /// Threads that write contents; 1 at least. The file system does not depend on it.
     pub threads: usize,
     /// Hears of progress and may stop the writing.
@@ -73,7 +73,7 @@ pub struct Ext4Options<'a> {
 impl Default for Ext4Options<'_> {
     /// As small as can be, by one thread for each core.
     fn default() -> Self {
-        Self { size: None, free: 0, journal: false, label: "", threads: workers::all(), hook: None }
+        Self { size: None, free: 0, journal: false, label: "", strict: false, threads: workers::all(), hook: None }
     }
 }
 
@@ -90,11 +90,8 @@ pub struct Ext4Report {
     pub free_inodes: u64,
     /// The UUID.
     pub uuid: [u8; 16],
-    /// Inodes, by their first names, that lost xattrs: of namespaces that ext4 does not know, or access control lists
-    /// that are none.
-    pub without_xattrs: Omissions,
-    /// Inodes with times before 1901 or after 2446; they have the nearest there is.
-    pub clamped_times: Omissions,
+    /// What is left out: xattrs that ext4 has no name or no room for, and times before 1901 or after 2446.
+    pub omissions: Omissions,
 }
 
 /// Writes the root as an ext4 file system to a regular file or a device, in place of what it holds.
@@ -103,15 +100,17 @@ pub struct Ext4Report {
 /// root directory are the root's; there is no `lost+found`.
 ///
 /// # Errors
-/// [`Error::TooSmall`] says what size is needed; [`Error::Unrepresentable`] for more than 65,000 names of a file, files
-/// of 16 TiB, or xattrs whose names do not fit a block; [`Error::TooLarge`]; [`Error::Write`], [`Error::Root`],
+/// [`Error::Incomplete`] if that is asked for, before anything is written; [`Error::TooSmall`] says what size is needed;
+/// [`Error::Unrepresentable`] for more than 65,000 names of a file or files of 16 TiB; [`Error::TooLarge`]; [`Error::Write`], [`Error::Root`],
 /// [`Error::Cancelled`].
 pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> Result<Ext4Report> {
     if options.label.len() > 16 {
         return Err(Error::TooLarge { form: FORM, what: format!("a label of {} bytes, only 16", options.label.len()) });
     }
     let identity = Identity::of(fs, options);
-    let content = Content::of(fs, NameHasher::new(identity.hash_seed))?;
+    let mut content = Content::of(fs, NameHasher::new(identity.hash_seed))?;
+    let omissions = std::mem::take(&mut content.lacks).with_paths(fs);
+    omissions.check(options.strict, FORM)?;
     let fit = fit::fit(&content, options)?;
     let bytes = fit.blocks * BLOCK as u64;
     let target = Target::new(file).map_err(Error::Write)?;
@@ -139,6 +138,5 @@ pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> R
 
     let inodes = fit.geometry.inodes();
     let (free_inodes, free) = (inodes - content.last_inode(), fit.free() * BLOCK as u64);
-    let [without_xattrs, clamped_times] = content.lacks.with_paths(fs);
-    Ok(Ext4Report { bytes, free, inodes, free_inodes, uuid: identity.uuid, without_xattrs, clamped_times })
+    Ok(Ext4Report { bytes, free, inodes, free_inodes, uuid: identity.uuid, omissions })
 }

@@ -3,9 +3,11 @@
 
 use std::borrow::Cow;
 
-use super::acl;
+use vmroot_export::Why;
+
 use super::checksum::Seed;
 use super::format::{BLOCK, EXTRA, INODE};
+use crate::acl;
 
 const MAGIC: u32 = 0xea02_0000;
 /// Bytes of an entry in front of its name (`struct ext4_xattr_entry`).
@@ -60,20 +62,28 @@ pub(super) struct XattrSet<'a> {
     room: Room,
 }
 
-/// Names that fill more than a block.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooMany;
-
 impl<'a> Xattr<'a> {
-    fn new(name: &'a [u8], value: &'a [u8]) -> Option<Self> {
-        let (prefix, namespace) = NAMESPACES.iter().find(|(prefix, _)| name.starts_with(prefix))?;
+    fn new(name: &'a [u8], value: &'a [u8]) -> Result<Self, Why> {
+        let no_name = || Why::form("ext4 has only user.*, trusted.*, security.* and access control lists");
+        let namespace = NAMESPACES.iter().find(|(prefix, _)| name.starts_with(prefix));
+        let (prefix, namespace) = namespace.ok_or_else(no_name)?;
         let name = &name[prefix.len()..];
         let is_list = matches!(namespace, 2 | 3);
         if name.is_empty() != is_list {
-            return None;
+            return Err(no_name());
         }
-        let value = if is_list { Cow::Owned(acl::to_disk(value)?) } else { Cow::Borrowed(value) };
-        Some(Self { namespace: *namespace, name, value })
+        let value = match is_list {
+            true => Cow::Owned(acl::to_disk(value).ok_or_else(|| Why::form("it is no access control list"))?),
+            false => Cow::Borrowed(value),
+        };
+        Ok(Self { namespace: *namespace, name, value })
+    }
+
+    /// The name with its prefix.
+    fn full_name(&self) -> Vec<u8> {
+        let prefix =
+            NAMESPACES.iter().find(|(_, number)| *number == self.namespace).map_or(&b""[..], |(prefix, _)| prefix);
+        [prefix, self.name].concat()
     }
 
     fn entry_length(&self) -> usize {
@@ -100,22 +110,31 @@ impl<'a> Xattr<'a> {
 }
 
 impl<'a> XattrSet<'a> {
-    /// Sorts attributes and finds room for them; `unknown` hears the names of those that ext4 has no place for.
+    /// Sorts attributes and finds room for them; `left_out` hears the names of those that ext4 has no place for.
     pub(super) fn new(
         xattrs: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-        mut unknown: impl FnMut(&'a [u8]),
-    ) -> Result<Self, TooMany> {
+        mut left_out: impl FnMut(&[u8], Why),
+    ) -> Self {
         let mut known = Vec::new();
         for (name, value) in xattrs {
             match Xattr::new(name, value) {
-                Some(xattr) => known.push(xattr),
-                None => unknown(name),
+                Ok(xattr) => known.push(xattr),
+                Err(why) => left_out(name, why),
             }
         }
         // The kernel searches blocks in this order.
         known.sort_by(|a, b| (a.namespace, a.name.len(), a.name).cmp(&(b.namespace, b.name.len(), b.name)));
-        let room = room(&known)?;
-        Ok(Self { xattrs: known, room })
+        loop {
+            let Some(room) = room(&known) else {
+                // The fewest that make room; those that the kernel heeds have short names.
+                let lengths = known.iter().map(Xattr::entry_length).enumerate();
+                let (longest, _) = lengths.max_by_key(|(_, length)| *length).expect("no names have room");
+                let why = format!("ext4 has room for names of {IN_BLOCK} bytes, with {ENTRY} for each");
+                left_out(&known.remove(longest).full_name(), Why::form(why));
+                continue;
+            };
+            return Self { xattrs: known, room };
+        }
     }
 
     pub(super) fn room(&self) -> Room {
@@ -213,17 +232,18 @@ fn by_size(xattrs: &[Xattr<'_>]) -> Vec<usize> {
     positions
 }
 
-fn room(xattrs: &[Xattr<'_>]) -> Result<Room, TooMany> {
+/// Where attributes go; nothing if their names fill more than a block.
+fn room(xattrs: &[Xattr<'_>]) -> Option<Room> {
     if xattrs.is_empty() {
-        return Ok(Room::None);
+        return Some(Room::None);
     }
     let entries = xattrs.iter().map(Xattr::entry_length).sum::<usize>() + END;
     let mut needed = entries + xattrs.iter().map(Xattr::value_length).sum::<usize>();
     if needed <= IN_INODE {
-        return Ok(Room::Inode);
+        return Some(Room::Inode);
     }
     if entries > IN_BLOCK {
-        return Err(TooMany);
+        return None;
     }
     let mut apart = 0;
     for position in by_size(xattrs) {
@@ -233,5 +253,5 @@ fn room(xattrs: &[Xattr<'_>]) -> Result<Room, TooMany> {
         needed -= xattrs[position].value_length();
         apart += 1;
     }
-    Ok(Room::Block { apart })
+    Some(Room::Block { apart })
 }

@@ -9,12 +9,15 @@ mod root;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_export::{Hook, Omissions, TarOptions, TarReader, TarReport, export_tar};
+use vmroot_export::{Hook, Omissions, Progress, TarOptions, TarReader, TarReport, export_tar, tar_omissions};
 
 use crate::identity::latest_second;
 use crate::{Error, Result};
@@ -23,6 +26,9 @@ const PROGRAM: &str = "sqfstar";
 const PACKAGE: &str = "squashfs-tools, 4.5 or later";
 /// Bytes that the program says of which the last are shown.
 const MESSAGE: usize = 4096;
+
+/// How often it is looked whether the program has ended.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// How a root becomes a squashfs.
 #[derive(Default, Clone, Copy)]
@@ -33,6 +39,8 @@ pub struct SquashfsOptions<'a> {
     pub block_size: Option<u32>,
     /// How many processors compress; all, if nothing is said. The bytes are the same.
     pub processors: Option<NonZeroUsize>,
+    /// Fail before anything is written if squashfs cannot hold all of the root.
+    pub strict: bool,
     /// Hears of progress and may stop the writing.
     pub hook: Option<Hook<'a>>,
 }
@@ -56,14 +64,9 @@ pub enum SquashfsCompression {
 pub struct SquashfsReport {
     /// Bytes of the image.
     pub bytes: u64,
-    /// Sockets, which are left out.
-    pub sockets: Omissions,
-    /// Paths that lost xattrs: access control lists, namespaces that squashfs does not have, all of the root directory.
-    pub without_xattrs: Omissions,
-    /// Paths whose time is before 1970 or after February 2106, and is written as the nearest between.
-    pub clamped_times: Omissions,
-    /// Paths whose time is cut to whole seconds.
-    pub without_nanoseconds: Omissions,
+    /// What is not as in the root: sockets, xattrs of namespaces that squashfs does not have and all of the root
+    /// directory, times before 1970, after February 2106, or with parts of seconds.
+    pub omissions: Omissions,
 }
 
 /// Writes the root as a squashfs to the file at `path`, in place of what it holds.
@@ -71,21 +74,16 @@ pub struct SquashfsReport {
 /// The bytes are a function of the root, the options and the version of squashfs-tools.
 ///
 /// # Errors
-/// [`Error::MissingProgram`] where squashfs-tools is not installed, [`Error::Program`] with what sqfstar said,
+/// [`Error::Incomplete`] if that is asked for, before anything is written; [`Error::MissingProgram`] where squashfs-tools is not installed, [`Error::Program`] with what sqfstar said,
 /// [`Error::Stream`] when the root cannot be read, [`Error::Write`], [`Error::Cancelled`].
 pub fn write_squashfs(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<SquashfsReport> {
+    if options.strict {
+        tar_omissions(fs, TarReader::Sqfstar).check(true, "squashfs")?;
+    }
     let report = run(fs, path, options)?;
     let file = File::options().read(true).write(true).open(path).map_err(Error::Write)?;
-    root::set_attributes(fs, &file)?;
-    let bytes = file.metadata().map_err(Error::Write)?.len();
-    let lacks = report.lacks;
-    Ok(SquashfsReport {
-        bytes,
-        sockets: report.omitted,
-        without_xattrs: lacks.without_xattrs,
-        clamped_times: lacks.clamped_times,
-        without_nanoseconds: lacks.without_nanoseconds,
-    })
+    let bytes = root::set_attributes(fs, &file)?;
+    Ok(SquashfsReport { bytes, omissions: report.omissions })
 }
 
 impl SquashfsCompression {
@@ -113,8 +111,9 @@ fn run(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<T
         // It may be gone already.
         let _ = child.kill();
     }
-    let status = child.wait().map_err(Error::Write)?;
+    let ended = wait(&mut child, options.hook).map_err(Error::Write)?;
     let message = listener.join().unwrap_or_default();
+    let ControlFlow::Continue(status) = ended else { return Err(Error::Cancelled) };
     match fed {
         Err(vmroot_export::Error::Cancelled) => Err(Error::Cancelled),
         // A pipe that broke is what it looks like from here when the program ends.
@@ -122,6 +121,23 @@ fn run(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<T
             Err(Error::Program { program: PROGRAM, status, message })
         }
         fed => Ok(fed?),
+    }
+}
+
+/// Waits for the program, which works on when it has been fed. A hook that breaks ends it.
+fn wait(child: &mut Child, hook: Option<Hook<'_>>) -> io::Result<ControlFlow<(), ExitStatus>> {
+    let Some(hook) = hook else { return child.wait().map(ControlFlow::Continue) };
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(ControlFlow::Continue(status));
+        }
+        // There is nothing to say of how far it is, but that all was read.
+        if hook(Progress { bytes: 1, total_bytes: 1 }).is_break() {
+            child.kill()?;
+            child.wait()?;
+            return Ok(ControlFlow::Break(()));
+        }
+        thread::sleep(PAUSE);
     }
 }
 
@@ -142,13 +158,15 @@ fn command(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Comm
     // It would contradict -mkfs-time, and change times.
     command.env_remove("SOURCE_DATE_EPOCH");
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    // Ctrl-C at a terminal is for this process, which ends the program and says that it was cancelled.
+    command.process_group(0);
     command
 }
 
 /// Writes the tar to the program, and ends it.
 fn feed(fs: &ContainerFs, child: &mut Child, options: &SquashfsOptions<'_>) -> vmroot_export::Result<TarReport> {
     let input = child.stdin.take().expect("it is piped");
-    let tar = TarOptions { hook: options.hook, reader: TarReader::Sqfstar };
+    let tar = TarOptions { sparse: false, strict: false, hook: options.hook, reader: TarReader::Sqfstar };
     let (mut writer, report) = export_tar(fs, BufWriter::new(input), &tar)?;
     writer.flush().map_err(vmroot_export::Error::Stream)?;
     Ok(report)

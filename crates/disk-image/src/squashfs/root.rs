@@ -25,8 +25,8 @@ const NOWHERE: u64 = u64::MAX;
 /// Types of directories: small, and with room for an index and xattrs.
 const DIRECTORIES: [u16; 2] = [1, 8];
 
-/// Gives the root directory the attributes of the root's.
-pub(super) fn set_attributes(fs: &ContainerFs, file: &File) -> Result<()> {
+/// Gives the root directory the attributes of the root's, and says how long the image is.
+pub(super) fn set_attributes(fs: &ContainerFs, file: &File) -> Result<u64> {
     let mut image = Image::open(file)?;
     let stat = fs.stat(InodeId::ROOT);
     let mut owners = image.owners()?;
@@ -54,7 +54,8 @@ pub(super) fn set_attributes(fs: &ContainerFs, file: &File) -> Result<()> {
     for (place, byte) in places.into_iter().zip(inode) {
         image.write(place, &[byte])?;
     }
-    image.set_owners(&owners)
+    image.set_owners(&owners)?;
+    Ok(image.length.next_multiple_of(PADDING))
 }
 
 /// Everybody who has something below the root directory, but for sockets.
@@ -157,12 +158,20 @@ impl<'f> Image<'f> {
         let moved = (owner_list + list.len() as u64).wrapping_sub(tail_start);
         self.write(start, &[blocks, list, tail].concat())?;
         self.length = self.length.wrapping_add(moved);
-        self.file.set_len(self.length).map_err(Error::Write)?;
-        self.file.set_len(self.length.next_multiple_of(PADDING)).map_err(Error::Write)?;
+        self.pad()?;
         self.write(26, &count.to_le_bytes())?;
         self.write(40, &self.length.to_le_bytes())?;
         self.write(48, &owner_list.to_le_bytes())?;
         self.move_xattrs(moved)
+    }
+
+    /// Fills the last block with zeros, and ends a file there; a device has its own end.
+    fn pad(&self) -> Result<()> {
+        let end = self.length.next_multiple_of(PADDING);
+        if self.file.metadata().map_err(Error::Write)?.is_file() {
+            self.file.set_len(end).map_err(Error::Write)?;
+        }
+        self.write(self.length, &[0; PADDING as usize][..(end - self.length) as usize])
     }
 
     /// Says of the xattrs, which were moved, where they are.

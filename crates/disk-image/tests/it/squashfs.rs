@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use tempfile::TempDir;
 use vmroot_disk_image::{Error, Result, SquashfsCompression, SquashfsOptions, SquashfsReport, write_squashfs};
-use vmroot_export::Progress;
+use vmroot_export::{Omitted, Progress};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::{arbitrary, skip};
@@ -25,8 +25,13 @@ use crate::mounts::{Mounted, run};
 use crate::roots::Root;
 
 /// Takes next to no time.
-const FAST: SquashfsOptions<'_> =
-    SquashfsOptions { compression: SquashfsCompression::Lz4, block_size: None, processors: None, hook: None };
+const FAST: SquashfsOptions<'_> = SquashfsOptions {
+    compression: SquashfsCompression::Lz4,
+    block_size: None,
+    processors: None,
+    strict: false,
+    hook: None,
+};
 
 fn image_of(root: &Root, options: &SquashfsOptions<'_>) -> Result<(TempDir, PathBuf, SquashfsReport)> {
     let directory = tempfile::tempdir().unwrap();
@@ -82,7 +87,8 @@ fn random_stacks() {
     proptest!(config, |(layers in arbitrary::stack())| {
         let root = Root::of(&layers);
         let (_directory, path, report) = image_of(&root, &FAST).unwrap();
-        prop_assert_eq!(report.sockets.total, 0);
+        let sockets = report.omissions.listed.iter().filter(|one| one.what == Omitted::Socket).count();
+        prop_assert_eq!(sockets, 0);
         assert_same(&root, &path);
     });
 }
@@ -209,10 +215,19 @@ fn what_squashfs_lacks_is_reported() {
         Entry::file("strange", "x").xattr("com.example", "1").xattr("user.", "2"),
     ])]);
     let (_directory, path, report) = image_of(&root, &FAST).unwrap();
-    let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
-    assert_eq!(report.without_xattrs.paths, paths(&[".", "list", "strange"]));
-    assert_eq!(report.clamped_times.paths, paths(&["new", "old"]));
-    assert_eq!(report.without_nanoseconds.paths, paths(&["between"]));
+    let omissions = report.omissions;
+    let lacking: Vec<_> = omissions.listed.iter().map(|one| format!("{}: {}", one.path.display(), one.what)).collect();
+    let expected = [
+        ".: xattr \"user.of.the.root\"",
+        "list: xattr \"system.posix_acl_access\"",
+        "new: modification time",
+        "old: modification time",
+        "strange: xattr \"com.example\"",
+        "strange: xattr \"user.\"",
+    ];
+    assert_eq!((lacking, omissions.total, omissions.cut_times), (expected.map(str::to_owned).to_vec(), 6, 1));
+    let strict = image_of(&root, &SquashfsOptions { strict: true, ..FAST }).unwrap_err();
+    assert!(matches!(&strict, Error::Incomplete(incomplete) if incomplete.omissions.total == 6), "{strict}");
     let mounted = Mounted::new(&path, "squashfs", "ro");
     let time = |name: &str| fs::metadata(mounted.path().join(name)).unwrap().mtime();
     assert_eq!((time("old"), time("new"), time("between")), (0, u32::MAX.into(), 5));

@@ -16,10 +16,10 @@ use std::io::Write;
 use vmroot_compress::{Encoder, EncoderOptions};
 use vmroot_container_fs::{ContainerFs, InodeId, InodeKind, Stat, WalkEntry};
 
-use crate::omissions::Omissions;
+use crate::omissions::{Omissions, Omitted, Why, named};
 use crate::progress::{Counter, Hook, Meter, going_on, total_bytes};
-use crate::stream::Stream;
-use crate::{Error, Result};
+use crate::stream::{Stream, copy_with_holes};
+use crate::{Error, LastHoles, Result};
 use header::Header;
 use writer::size_of_file;
 
@@ -28,6 +28,8 @@ pub use writer::CpioWriter;
 /// How a root becomes a cpio.
 #[derive(Default, Clone, Copy)]
 pub struct CpioOptions<'a> {
+    /// Fail before anything is written if a cpio cannot hold all of the root.
+    pub strict: bool,
     /// Hears of progress and may stop the export.
     pub hook: Option<Hook<'a>>,
 }
@@ -39,12 +41,9 @@ pub struct CpioReport {
     pub entries: u64,
     /// Bytes of the cpio, before any compression.
     pub bytes: u64,
-    /// Paths whose xattrs are left out, file capabilities and ACLs among them.
-    pub without_xattrs: Omissions,
-    /// Paths whose time is before 1970 or after February 2106, and is written as the nearest between.
-    pub clamped_times: Omissions,
-    /// Paths whose time is cut to whole seconds.
-    pub without_nanoseconds: Omissions,
+    /// What is not as in the root: all xattrs, file capabilities and access control lists among them, and times before
+    /// 1970, after February 2106, or with parts of seconds.
+    pub omissions: Omissions,
 }
 
 /// Writes the root as a cpio, and gives the writer back after a flush.
@@ -53,15 +52,20 @@ pub struct CpioReport {
 /// order. The bytes are a function of the root alone, and no holes are left out of files: a cpio has none.
 ///
 /// # Errors
-/// [`Error::BeyondCpio`] for a file of 4 GiB, before anything is written, or for a path of more than 4095 bytes;
+/// [`Error::Incomplete`] if that is asked for, before anything is written; [`Error::BeyondCpio`] for a file of 4 GiB,
+/// likewise, or for a path of more than 4095 bytes;
 /// [`Error::Stream`] when the writer fails, [`Error::Root`] when the contents cannot be read, [`Error::Cancelled`].
 pub fn export_cpio<W: Write>(fs: &ContainerFs, writer: W, options: &CpioOptions<'_>) -> Result<(W, CpioReport)> {
     check_sizes(fs)?;
+    if options.strict {
+        omissions_of(fs).check(true, "a cpio")?;
+    }
     let meter = Meter::new(options.hook, total_bytes(fs));
     let mut export = Export {
         fs,
         counter: Counter::new(&meter),
         output: Stream::new(writer),
+        holes: LastHoles::default(),
         names: HashMap::new(),
         report: CpioReport::default(),
     };
@@ -104,6 +108,7 @@ struct Export<'a, W> {
     fs: &'a ContainerFs,
     counter: Counter<'a>,
     output: Stream<W>,
+    holes: LastHoles<'a>,
     /// How many names of an inode that has several are written.
     names: HashMap<InodeId, u32>,
     report: CpioReport,
@@ -128,25 +133,19 @@ impl<W: Write> Export<'_, W> {
             uid: stat.uid,
             gid: stat.gid,
             nlink: stat.nlink,
-            mtime: self.time(entry, &stat),
+            mtime: time(&stat),
             size,
             device: stat.device,
         };
-        if self.fs.has_xattrs(entry.ino) {
-            self.report.without_xattrs.add(&entry.path);
-        }
+        note_omissions(self.fs, entry, &mut self.report.omissions);
         self.report.entries += 1;
         header.write(&entry.path, &mut self.output)?;
         self.output.write(target)?;
         if let Some(extent) = extent {
-            let file = &self.fs.contents_file(extent.file).file;
-            let mut range = extent.offset..extent.offset + extent.length;
-            while !range.is_empty() {
-                let copied = self.output.copy(file, &range)?;
-                let count = copied.map_err(|source| Error::unreadable(self.fs, extent.file, source))?;
-                range.start += count;
-                going_on(self.counter.add(count))?;
-            }
+            let holes = self.holes.of(self.fs, extent.file);
+            let range = extent.offset..extent.offset + extent.length;
+            let read = copy_with_holes(&mut self.output, holes, range, &mut self.counter)?;
+            read.map_err(|source| Error::unreadable(self.fs, extent.file, source))?;
         }
         header::pad(&mut self.output)
     }
@@ -159,14 +158,36 @@ impl<W: Write> Export<'_, W> {
         *names += 1;
         *names == stat.nlink
     }
+}
 
-    fn time(&mut self, entry: &WalkEntry, stat: &Stat) -> u32 {
-        let seconds = stat.mtime.seconds.clamp(0, u32::MAX.into());
-        if seconds != stat.mtime.seconds {
-            self.report.clamped_times.add(&entry.path);
-        } else if stat.mtime.nanoseconds != 0 {
-            self.report.without_nanoseconds.add(&entry.path);
-        }
-        u32::try_from(seconds).expect("it is clamped")
+/// What a cpio of the root would lack.
+fn omissions_of(fs: &ContainerFs) -> Omissions {
+    let mut omissions = Omissions::default();
+    for entry in fs.walk() {
+        note_omissions(fs, &entry, &mut omissions);
     }
+    omissions
+}
+
+/// Counts what of an entry a cpio does not hold. The other names of an inode have the same attributes.
+fn note_omissions(fs: &ContainerFs, entry: &WalkEntry, omissions: &mut Omissions) {
+    if entry.link_to.is_some() {
+        return;
+    }
+    let path = || named(&entry.path);
+    for (name, _) in fs.xattrs(entry.ino) {
+        omissions.add(path, Omitted::Xattr(name.into()), Why::form("a cpio has none"));
+    }
+    let stat = fs.stat(entry.ino);
+    if i64::from(time(&stat)) != stat.mtime.seconds {
+        omissions.add(path, Omitted::Time, Why::form("a cpio has times from 1970 to 2106"));
+    } else if stat.mtime.nanoseconds != 0 {
+        omissions.cut_times += 1;
+    }
+}
+
+/// The time of an inode, or the nearest that there is.
+fn time(stat: &Stat) -> u32 {
+    let seconds = stat.mtime.seconds.clamp(0, u32::MAX.into());
+    u32::try_from(seconds).expect("it is clamped")
 }

@@ -8,9 +8,8 @@ use vmroot_container_fs::{InodeKind, Stat};
 use super::acl;
 use super::export::Export;
 use super::made::Made;
-use super::refusal::Refused;
 use super::rootless;
-use crate::{Error, Result};
+use crate::{Error, Omitted, Result};
 
 /// What the kernel says to owners: no privilege, or an id that the user namespace does not have.
 const NO_OWNER: &[Errno] = &[Errno::PERM, Errno::INVAL, Errno::OVERFLOW];
@@ -42,15 +41,15 @@ impl Export<'_> {
             for (name, value) in self.fs.xattrs(stat.ino) {
                 let set = self.set_xattr(made, name, name, value, path)?;
                 if set && name == acl::NAME && !acl::agrees(value, stat.mode) {
-                    self.refuse(path, Refused::Xattr(name.into()), Errno::INVAL);
+                    self.refuse(path, Omitted::Xattr(name.into()), Errno::INVAL)?;
                 }
             }
-            self.mode_for(stat, owned, path)
+            self.mode_for(stat, owned, path)?
         };
         if stat.kind != InodeKind::Symlink && !self.mode_is_postponed(stat) {
             self.set_mode(made, mode, path)?;
         }
-        self.unless(NO_CHANGE, made.set_times(stat.mtime), || Refused::Time, "set the times of", path)?;
+        self.unless(NO_CHANGE, made.set_times(stat.mtime), || Omitted::Time, "set the times of", path)?;
         Ok(())
     }
 
@@ -60,14 +59,14 @@ impl Export<'_> {
     }
 
     pub(super) fn set_mode(&self, made: Made<'_>, mode: u32, path: &dyn Fn() -> PathBuf) -> Result<()> {
-        let refused = || Refused::Mode(mode & 0o7777);
+        let refused = || Omitted::Mode(mode & 0o7777);
         self.unless(NO_CHANGE, made.set_mode(mode), refused, "change the mode of", path)?;
         Ok(())
     }
 
     fn set_owner(&self, made: Made<'_>, stat: &Stat, path: &dyn Fn() -> PathBuf) -> Result<bool> {
         let (uid, gid) = (stat.uid, stat.gid);
-        self.unless(NO_OWNER, made.set_owner(uid, gid), || Refused::Owner { uid, gid }, "change the owner of", path)
+        self.unless(NO_OWNER, made.set_owner(uid, gid), || Omitted::Owner { uid, gid }, "change the owner of", path)
     }
 
     /// Sets an xattr, which is `name` in the image and `as_name` on the disk.
@@ -79,27 +78,27 @@ impl Export<'_> {
         value: &[u8],
         path: &dyn Fn() -> PathBuf,
     ) -> Result<bool> {
-        let refused = || Refused::Xattr(name.into());
+        let refused = || Omitted::Xattr(name.into());
         self.unless(NO_XATTR, made.set_xattr(as_name, value), refused, "set an xattr of", path)
     }
 
     /// Without its owner, a setuid file would run with the rights of whoever exported it.
-    fn mode_for(&self, stat: &Stat, owned: bool, path: &dyn Fn() -> PathBuf) -> u32 {
+    fn mode_for(&self, stat: &Stat, owned: bool, path: &dyn Fn() -> PathBuf) -> Result<u32> {
         if owned || stat.kind != InodeKind::Regular || stat.mode & 0o6000 == 0 {
-            return stat.mode;
+            return Ok(stat.mode);
         }
-        self.refuse(path, Refused::Mode(stat.mode & 0o7777), Errno::PERM);
-        stat.mode & !0o6000
+        self.refuse(path, Omitted::Mode(stat.mode & 0o7777), Errno::PERM)?;
+        Ok(stat.mode & !0o6000)
     }
 
     /// Records in xattrs what only root could set.
     fn record_attributes(&self, made: Made<'_>, stat: &Stat, path: &dyn Fn() -> PathBuf) -> Result<()> {
         if stat.kind == InodeKind::Symlink {
             if (stat.uid, stat.gid) != self.exporter {
-                self.refuse(path, Refused::Owner { uid: stat.uid, gid: stat.gid }, Errno::PERM);
+                self.refuse(path, Omitted::Owner { uid: stat.uid, gid: stat.gid }, Errno::PERM)?;
             }
             for (name, _) in self.fs.xattrs(stat.ino) {
-                self.refuse(path, Refused::Xattr(name.into()), Errno::PERM);
+                self.refuse(path, Omitted::Xattr(name.into()), Errno::PERM)?;
             }
             return Ok(());
         }
@@ -108,7 +107,7 @@ impl Export<'_> {
                 Some(as_name) => {
                     self.set_xattr(made, name, &as_name, value, path)?;
                 }
-                None => self.refuse(path, Refused::Xattr(name.into()), Errno::PERM),
+                None => self.refuse(path, Omitted::Xattr(name.into()), Errno::PERM)?,
             }
         }
         let name = rootless::OVERRIDE_STAT.as_bytes();
@@ -121,14 +120,14 @@ impl Export<'_> {
         &self,
         expected: &[Errno],
         result: rustix::io::Result<()>,
-        what: impl FnOnce() -> Refused,
+        what: impl FnOnce() -> Omitted,
         action: &'static str,
         path: &dyn Fn() -> PathBuf,
     ) -> Result<bool> {
         match result {
             Ok(()) => Ok(true),
             Err(errno) if expected.contains(&errno) => {
-                self.refuse(path, what(), errno);
+                self.refuse(path, what(), errno)?;
                 Ok(false)
             }
             Err(errno) => Err(Error::io(action, self.target.join(path()))(errno)),

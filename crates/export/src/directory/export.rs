@@ -16,8 +16,8 @@ use super::cursor::Cursor;
 use super::made::Made;
 use super::maker::Maker;
 use super::plan::{Link, Node, Plan, ROOT};
-use super::refusal::{Refusals, Refused};
 use crate::copy::Copier;
+use crate::omissions::{Omissions, Omitted, Why};
 use crate::progress::Meter;
 use crate::{Error, Result};
 
@@ -36,7 +36,7 @@ pub(super) struct Export<'a> {
     /// The user and group that files get who have nothing else.
     pub(super) exporter: (u32, u32),
     root: OwnedFd,
-    refusals: Mutex<Refusals>,
+    omissions: Mutex<Omissions>,
 }
 
 impl<'a> Export<'a> {
@@ -56,12 +56,12 @@ impl<'a> Export<'a> {
             copiers: fs.contents().map(|_| Copier::default()).collect(),
             exporter: (geteuid().as_raw(), getegid().as_raw()),
             root,
-            refusals: Mutex::default(),
+            omissions: Mutex::default(),
         }
     }
 
-    /// Makes everything; gives the refusals.
-    pub(super) fn run(self) -> Result<Refusals> {
+    /// Makes everything; gives what the system refused.
+    pub(super) fn run(self) -> Result<Omissions> {
         self.make_directories()?;
         self.make_nodes()?;
         self.make_links()?;
@@ -69,11 +69,14 @@ impl<'a> Export<'a> {
         if self.options.sync {
             rustix::fs::syncfs(&self.root).map_err(Error::io("sync the file system of", self.target))?;
         }
-        Ok(self.refusals.into_inner().unwrap_or_else(PoisonError::into_inner).sorted())
+        Ok(self.omissions.into_inner().unwrap_or_else(PoisonError::into_inner).sorted())
     }
 
-    pub(super) fn refuse(&self, path: impl FnOnce() -> PathBuf, what: Refused, errno: Errno) {
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).add(path, what, errno);
+    /// Notes that the system refused something, which is an error if nothing may be missing.
+    pub(super) fn refuse(&self, path: impl FnOnce() -> PathBuf, what: Omitted, errno: Errno) -> Result<()> {
+        let mut omissions = self.omissions.lock().unwrap_or_else(PoisonError::into_inner);
+        omissions.add(path, what, Why::System(errno));
+        Ok(omissions.check(self.options.strict, "the directory")?)
     }
 
     /// Names the action and the entry of a failed call, for `map_err`.
@@ -139,7 +142,7 @@ impl<'a> Export<'a> {
                 // The first name is a device that was refused: so is this one.
                 Err(Errno::NOENT) if self.may_be_refused(*node) => {}
                 Err(errno) if NO_LINK.contains(&errno) => {
-                    self.refuse(|| self.plan.path(*node), Refused::HardLink, errno)
+                    self.refuse(|| self.plan.path(*node), Omitted::HardLink, errno)?
                 }
                 Err(errno) => return Err(self.failed("make the hard link", *node)(errno)),
             }

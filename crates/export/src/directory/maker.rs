@@ -11,10 +11,8 @@ use super::cursor::Cursor;
 use super::export::Export;
 use super::made::Made;
 use super::plan::Node;
-use super::refusal::Refused;
-use crate::LastHoles;
 use crate::progress::{Counter, going_on};
-use crate::{Error, Result};
+use crate::{Error, LastHoles, Omitted, Result};
 
 /// Only for the exporter, until the mode of the image comes.
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -94,7 +92,7 @@ impl<'e> Maker<'e> {
         let kind = FileType::from_raw_mode(stat.mode);
         let made = mknodat(directory, node.name, kind, PRIVATE, makedev(major, minor));
         let path = || export.plan.path(node);
-        if export.unless(&[Errno::PERM], made, || Refused::Device, "make the device", &path)? {
+        if export.unless(&[Errno::PERM], made, || Omitted::Device, "make the device", &path)? {
             export.set_attributes(Made::Named(directory, node.name), stat, &path)?;
         }
         Ok(())

@@ -11,7 +11,6 @@ mod export;
 mod made;
 mod maker;
 mod plan;
-mod refusal;
 mod rootless;
 mod target;
 
@@ -21,11 +20,10 @@ use std::thread;
 
 use vmroot_container_fs::ContainerFs;
 
-pub use refusal::{LISTED, Refusal, Refusals, Refused};
 pub use rootless::{OVERRIDE_STAT, XATTR_PREFIX};
 
-use crate::Result;
 use crate::progress::Hook;
+use crate::{Omissions, Result};
 use export::Export;
 use plan::Plan;
 
@@ -37,6 +35,8 @@ pub struct DirectoryOptions<'a> {
     pub rootless: bool,
     /// Threads that write files; as many as the machine has cores if nothing is said.
     pub threads: Option<NonZeroUsize>,
+    /// Fail at the first thing that the system refuses. What was written by then is left.
+    pub strict: bool,
     /// Wait until everything is on the disk: syncfs(2).
     pub sync: bool,
     /// Hears of progress and may stop the export.
@@ -56,8 +56,8 @@ pub struct DirectoryReport {
     pub entries: u64,
     /// Bytes of file contents, holes included.
     pub bytes: u64,
-    /// What could not be made as the image has it.
-    pub refusals: Refusals,
+    /// What the system refused, sorted by path. Which are listed, when there are more, depends on the threads.
+    pub omissions: Omissions,
 }
 
 /// Makes `target`, which must be missing or an empty directory, the root.
@@ -67,13 +67,14 @@ pub struct DirectoryReport {
 /// user is left out and reported.
 ///
 /// # Errors
-/// [`Error::TargetNotEmpty`](crate::Error::TargetNotEmpty), with nothing written. [`Error::Io`](crate::Error::Io) with
+/// [`Error::TargetNotEmpty`](crate::Error::TargetNotEmpty), with nothing written.
+/// [`Error::Incomplete`](crate::Error::Incomplete) if that is asked for, [`Error::Io`](crate::Error::Io) with
 /// the path, and [`Error::Cancelled`](crate::Error::Cancelled): what was written by then is left, most of it readable
 /// for the exporting user only; remove it before another attempt.
 pub fn export_directory(fs: &ContainerFs, target: &Path, options: &DirectoryOptions<'_>) -> Result<DirectoryReport> {
     let root = target::open_empty(target)?;
     let plan = Plan::of(fs)?;
-    let refusals = Export::new(fs, target, options, &plan, root).run()?;
+    let omissions = Export::new(fs, target, options, &plan, root).run()?;
     let entries = plan.directories.len() + plan.nodes.len() + plan.links.len();
-    Ok(DirectoryReport { entries: entries as u64, bytes: plan.bytes, refusals })
+    Ok(DirectoryReport { entries: entries as u64, bytes: plan.bytes, omissions })
 }

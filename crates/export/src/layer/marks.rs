@@ -22,7 +22,10 @@ pub(super) enum Mark {
     HasXattrWhiteouts,
 }
 
-const PREFIXES: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
+/// The prefix of overlays that are mounted with `userxattr`.
+pub(super) const USER: &[u8] = b"user.overlay.";
+/// All prefixes.
+const PREFIXES: [&[u8]; 2] = [b"trusted.overlay.", USER];
 /// What stands behind a prefix in the name of an inner overlay's xattr.
 const ESCAPE: &[u8] = b"overlay.";
 

@@ -4,6 +4,7 @@
 //! turned into those of a layer. [`LayerWriter`] writes single entries.
 
 mod marks;
+mod sight;
 mod writer;
 
 use std::collections::HashSet;
@@ -13,7 +14,7 @@ use std::path::Path;
 use vmroot_compress::{Encoder, EncoderOptions};
 use vmroot_container_fs::InodeKind;
 
-use crate::omissions::Omissions;
+use crate::omissions::{Omissions, Omitted, Why, named};
 use crate::progress::{Hook, Meter};
 use crate::{Error, HostWalk, Result};
 use marks::Mark;
@@ -21,13 +22,32 @@ use marks::Mark;
 pub use writer::LayerWriter;
 use writer::{OPAQUE, WHITEOUT};
 
+/// What is known of the marks of overlayfs in a directory.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Marks {
+    /// Nothing: there may be some. Those that this process sees are heeded.
+    #[default]
+    Unknown,
+    /// It is the upper directory of an overlay. Its marks are `trusted.overlay.*`, which only processes with
+    /// `CAP_SYS_ADMIN` in the first user namespace see; others are refused, unless they find marks of `userxattr`.
+    Upper,
+    /// It is the upper directory of an overlay that was mounted with `userxattr`: its marks are `user.overlay.*`.
+    UserXattr,
+}
+
 /// How a directory becomes a layer.
 #[derive(Default, Clone, Copy)]
 pub struct LayerOptions<'a> {
     /// Take files named `.wh.…` for the whiteouts of an unpacked layer; otherwise they are refused.
     pub whiteout_files: bool,
+    /// What is known of the marks of overlayfs.
+    pub marks: Marks,
+    /// Leave large holes of files out, as [`TarOptions::sparse`](crate::TarOptions::sparse) has it.
+    pub sparse: bool,
     /// Write the attributes of the directory itself, as those of the root directory.
     pub with_root: bool,
+    /// Fail at the first thing that a layer cannot hold.
+    pub strict: bool,
     /// Hears of progress, with a total of 0, and may stop the export.
     pub hook: Option<Hook<'a>>,
 }
@@ -39,8 +59,11 @@ pub struct LayerReport {
     pub entries: u64,
     /// Bytes of the tar, before any compression.
     pub bytes: u64,
-    /// Sockets that were left out, for a tar has no type for them. A program that listens on one makes it.
-    pub omitted: Omissions,
+    /// Sockets, for which a tar has no type.
+    pub omissions: Omissions,
+    /// The directory is an overlay's upper directory, for it has whiteouts, and this process would not see which of its
+    /// directories are opaque. Only with [`Marks::Unknown`].
+    pub unseen_marks: bool,
 }
 
 /// Writes a directory as a layer's tar, and gives the writer back after a flush.
@@ -52,11 +75,16 @@ pub struct LayerReport {
 /// as xattrs of their own.
 ///
 /// # Errors
-/// [`Error::Io`] for what cannot be read, [`Error::Unportable`] for files of which overlayfs has kept a part in a lower
+/// [`Error::UnseenMarks`] before anything is written, [`Error::Io`] for what cannot be read, [`Error::Unportable`] for files of which overlayfs has kept a part in a lower
 /// layer, [`Error::ReservedName`], [`Error::Stream`], [`Error::Cancelled`].
 pub fn export_layer<W: Write>(directory: &Path, writer: W, options: &LayerOptions<'_>) -> Result<(W, LayerReport)> {
+    let sees_trusted = sight::of_trusted();
+    if options.marks == Marks::Upper && !sees_trusted && !sight::finds_user_marks(directory)? {
+        return Err(Error::UnseenMarks(directory.to_owned()));
+    }
     let meter = Meter::new(options.hook, 0);
-    let mut layer = LayerWriter::new(writer, &meter);
+    let (mut has_whiteouts, mut has_user_marks) = (false, false);
+    let mut layer = LayerWriter::new(writer, options.sparse, &meter);
     let mut walk = HostWalk::of_directory(directory)?;
     let mut report = LayerReport::default();
     // Directories whose files may be whiteouts by an xattr.
@@ -72,10 +100,12 @@ pub fn export_layer<W: Write>(directory: &Path, writer: W, options: &LayerOption
             continue;
         }
         let parent = entry.path.iter().rposition(|&byte| byte == b'/').map_or(&b""[..], |slash| &entry.path[..slash]);
+        has_user_marks |= entry.xattrs.iter().any(|(name, _)| name.starts_with(marks::USER));
         let mark = marks::of(&entry, !is_start && xattr_whiteouts.contains(parent))?;
         marks::strip(&mut entry.xattrs);
         match mark {
             Mark::Whiteout => {
+                has_whiteouts = true;
                 layer.whiteout(&entry.path)?;
                 continue;
             }
@@ -83,13 +113,15 @@ pub fn export_layer<W: Write>(directory: &Path, writer: W, options: &LayerOption
             Mark::None | Mark::Opaque => {}
         }
         if (!is_start || options.with_root) && !layer.add(&entry.path, &entry)? {
-            report.omitted.add(&entry.path);
+            report.omissions.add(|| named(&entry.path), Omitted::Socket, Why::form("a layer has no type for it"));
+            report.omissions.check(options.strict, "a layer")?;
         }
         if mark == Mark::Opaque {
             layer.opaque(&entry.path)?;
         }
     }
     report.entries = layer.entries();
+    report.unseen_marks = options.marks == Marks::Unknown && has_whiteouts && !has_user_marks && !sees_trusted;
     let (writer, bytes) = layer.finish()?;
     Ok((writer, LayerReport { bytes, ..report }))
 }

@@ -29,9 +29,10 @@ pub struct LayerWriter<'m, W> {
 }
 
 impl<'m, W: Write> LayerWriter<'m, W> {
-    /// Begins a tar; `meter` hears of the bytes of files, and stops the writer.
-    pub fn new(writer: W, meter: &'m Meter<'m>) -> Self {
-        Self { archive: Archive::new(writer), counter: Counter::new(meter), first: HashMap::new(), entries: 0 }
+    /// Begins a tar, sparse as [`TarOptions::sparse`](crate::TarOptions::sparse) has it; `meter` hears of the bytes of
+    /// files, and stops the writer.
+    pub fn new(writer: W, sparse: bool, meter: &'m Meter<'m>) -> Self {
+        Self { archive: Archive::new(writer, sparse), counter: Counter::new(meter), first: HashMap::new(), entries: 0 }
     }
 
     /// Adds an entry of a walk under a path of the layer; further names of an inode become hard links to the first. A
@@ -61,7 +62,7 @@ impl<'m, W: Write> LayerWriter<'m, W> {
         match &entry.file {
             Some((file, length)) if *length > 0 => {
                 let mut holes = Holes::new(file);
-                let read = self.archive.file(header, path, &mut holes, 0..*length, &mut self.counter)?;
+                let read = self.archive.file(header, &mut holes, 0..*length, &mut self.counter)?;
                 read.map_err(|error| shorter(error, *length)).map_err(Error::io("read", &entry.place))?;
             }
             _ => {

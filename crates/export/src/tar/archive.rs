@@ -7,17 +7,19 @@ use super::BLOCK;
 use super::header::EntryHeader;
 use super::sparse::Map;
 use crate::progress::{Counter, going_on};
-use crate::stream::Stream;
+use crate::stream::{Stream, copy_with_holes};
 use crate::{Holes, Result};
 
 /// A tar that is being written.
 pub(crate) struct Archive<W> {
     output: Stream<W>,
+    /// Whether large holes are left out, in GNU's sparse format.
+    sparse: bool,
 }
 
 impl<W: Write> Archive<W> {
-    pub(crate) fn new(writer: W) -> Self {
-        Self { output: Stream::new(writer) }
+    pub(crate) fn new(writer: W, sparse: bool) -> Self {
+        Self { output: Stream::new(writer), sparse }
     }
 
     /// Writes an entry that has no bytes.
@@ -33,16 +35,18 @@ impl<W: Write> Archive<W> {
         self.output.pad(BLOCK)
     }
 
-    /// Writes a regular file with the bytes of a range of the file that `holes` looks at, without its zeros where that
-    /// is worth it. The inner error is that of reading.
+    /// Writes a regular file with the bytes of a range of the file that `holes` looks at; in a sparse tar without its
+    /// zeros, where that is worth it. The inner error is that of reading.
     pub(crate) fn file(
         &mut self,
         mut header: EntryHeader,
-        path: &[u8],
         holes: &mut Holes<'_>,
         range: Range<u64>,
         counter: &mut Counter<'_>,
     ) -> Result<io::Result<()>> {
+        if !self.sparse {
+            return self.whole_file(header, holes, range, counter);
+        }
         let length = range.end - range.start;
         let map = match Map::of(holes, range.clone()) {
             Ok(map) => map,
@@ -52,11 +56,12 @@ impl<W: Write> Archive<W> {
             return self.whole_file(header, holes, range, counter);
         };
         let (runs, data) = (map.to_bytes(), map.data_length());
-        header.set_sparse(path, length, runs.len() as u64 + data);
+        header.set_sparse(length, runs.len() as u64 + data);
         self.output.write(&header.into_bytes())?;
         self.output.write(&runs)?;
         for run in map.runs {
-            let read = self.data(holes, range.start + run.start..range.start + run.end, counter)?;
+            let run = range.start + run.start..range.start + run.end;
+            let read = copy_with_holes(&mut self.output, holes, run, counter)?;
             if read.is_err() {
                 return Ok(read);
             }
@@ -66,30 +71,17 @@ impl<W: Write> Archive<W> {
     }
 
     /// The same, zeros and all.
-    pub(crate) fn whole_file(
+    fn whole_file(
         &mut self,
         mut header: EntryHeader,
-        holes: &Holes<'_>,
+        holes: &mut Holes<'_>,
         range: Range<u64>,
         counter: &mut Counter<'_>,
     ) -> Result<io::Result<()>> {
         header.set_size(range.end - range.start);
         self.output.write(&header.into_bytes())?;
-        let read = self.data(holes, range, counter)?;
+        let read = copy_with_holes(&mut self.output, holes, range, counter)?;
         self.output.pad(BLOCK).map(|()| read)
-    }
-
-    fn data(&mut self, holes: &Holes<'_>, mut range: Range<u64>, counter: &mut Counter<'_>) -> Result<io::Result<()>> {
-        while !range.is_empty() {
-            match self.output.copy(holes.file(), &range)? {
-                Ok(count) => {
-                    range.start += count;
-                    going_on(counter.add(count))?;
-                }
-                Err(error) => return Ok(Err(error)),
-            }
-        }
-        Ok(Ok(()))
     }
 
     /// Writes the two blocks of zeros that end a tar, and gives the writer back with the number of bytes.

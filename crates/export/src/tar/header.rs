@@ -9,6 +9,9 @@ use super::pax::{self, Records};
 /// Bytes of the name, of a link's target and of the prefix that a ustar header holds.
 const NAME: usize = 100;
 const PREFIX: usize = 155;
+/// The directory that sparse files appear in to readers that do not know sparse files. GNU tar has its process id in the
+/// place of the 0, but a tar is a function of the root alone.
+const SPARSE_DIRECTORY: &[u8] = b"GNUSparseFile.0/";
 /// The largest owner or group (seven octal digits), and the largest size and time (eleven).
 const MAX_ID: u32 = 0o7_777_777;
 const MAX_NUMBER: u64 = 0o77_777_777_777;
@@ -40,6 +43,9 @@ impl From<&Stat> for Attributes {
 /// The headers of an entry, on the way to be written.
 pub(crate) struct EntryHeader {
     header: Header,
+    /// As it is written: a directory's ends in a slash.
+    path: Vec<u8>,
+    /// Those behind the record of a long path.
     records: Records,
     size: u64,
     /// The target of a link in GNU's form, if that is wanted.
@@ -49,9 +55,13 @@ pub(crate) struct EntryHeader {
 impl EntryHeader {
     /// The headers of an entry without bytes and target.
     pub(crate) fn new(path: &[u8], attributes: &Attributes) -> Self {
-        let mut entry =
-            Self { header: Header::new_ustar(), records: Records::default(), size: 0, gnu_target: Vec::new() };
-        entry.set_path(path, attributes.kind == InodeKind::Directory);
+        let mut entry = Self {
+            header: Header::new_ustar(),
+            path: written_path(path, attributes.kind == InodeKind::Directory),
+            records: Records::default(),
+            size: 0,
+            gnu_target: Vec::new(),
+        };
         entry.header.set_mode(attributes.mode & 0o7777);
         entry.set_owner(attributes);
         entry.set_time(attributes);
@@ -70,21 +80,19 @@ impl EntryHeader {
         entry
     }
 
-    /// Directories end in a slash; the root directory is `./`.
-    fn set_path(&mut self, path: &[u8], directory: bool) {
-        let path = match path {
-            b"" => b"./".to_vec(),
-            path if directory => [path, b"/"].concat(),
-            path => path.to_vec(),
-        };
-        let (prefix, name) = split(&path).unwrap_or_else(|| {
-            self.records.add(b"path", &path);
+    /// Puts the path where it fits, and gives the records of the entry.
+    fn place_path(&mut self) -> Vec<u8> {
+        let mut records = Records::default();
+        let (prefix, name) = split(&self.path).unwrap_or_else(|| {
+            records.add(b"path", &self.path);
             // For readers of before 2001, and for messages.
-            (&b""[..], &path[..NAME])
+            (&b""[..], &self.path[..NAME])
         });
         let ustar = self.header.as_ustar_mut().expect("it was made as one");
         ustar.prefix[..prefix.len()].copy_from_slice(prefix);
         ustar.name[..name.len()].copy_from_slice(name);
+        // Python's tarfile takes the last record that names the entry, so `GNU.sparse.name` must follow `path`.
+        [records.as_bytes(), self.records.as_bytes()].concat()
     }
 
     fn set_owner(&mut self, attributes: &Attributes) {
@@ -140,19 +148,25 @@ impl EntryHeader {
         self.size = size;
     }
 
-    /// A file in GNU's sparse format 1.0, of which `stored` bytes follow. Readers who do not know it make a file of
-    /// another name, so that nobody takes it for the one that is meant.
-    pub(super) fn set_sparse(&mut self, path: &[u8], size: u64, stored: u64) {
+    /// Makes the entry a file in GNU's sparse format 1.0, of which `stored` bytes follow.
+    ///
+    /// The real name is in a record of that format alone. In the header, and in the record of a long path, the name has
+    /// one more directory, as GNU tar writes it: a reader that does not know the format, such as busybox, makes a file
+    /// under that name, which nobody takes for the real one.
+    pub(super) fn set_sparse(&mut self, size: u64, stored: u64) {
+        let name = self.path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+        let apart = [&self.path[..name], SPARSE_DIRECTORY, &self.path[name..]].concat();
+        let path = std::mem::replace(&mut self.path, apart);
         self.records.add(b"GNU.sparse.major", b"1");
         self.records.add(b"GNU.sparse.minor", b"0");
-        self.records.add(b"GNU.sparse.name", path);
+        self.records.add(b"GNU.sparse.name", &path);
         self.records.add_number(b"GNU.sparse.realsize", size);
         self.set_size(stored);
     }
 
     /// The bytes of all headers, whole blocks.
     pub(super) fn into_bytes(mut self) -> Vec<u8> {
-        let records = self.records.as_bytes();
+        let records = self.place_path();
         let mut bytes = Vec::with_capacity(3 * BLOCK + records.len());
         if !self.gnu_target.is_empty() {
             bytes.extend_from_slice(long_target(self.gnu_target.len() as u64 + 1).as_bytes());
@@ -161,13 +175,22 @@ impl EntryHeader {
         }
         if !records.is_empty() {
             bytes.extend_from_slice(extended(records.len() as u64).as_bytes());
-            bytes.extend_from_slice(records);
+            bytes.extend_from_slice(&records);
             bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
         }
         self.header.set_size(if self.size > MAX_NUMBER { 0 } else { self.size });
         self.header.set_cksum();
         bytes.extend_from_slice(self.header.as_bytes());
         bytes
+    }
+}
+
+/// A path as a tar has it: directories end in a slash, and the root directory is `./`.
+fn written_path(path: &[u8], directory: bool) -> Vec<u8> {
+    match path {
+        b"" => b"./".to_vec(),
+        path if directory => [path, b"/"].concat(),
+        path => path.to_vec(),
     }
 }
 

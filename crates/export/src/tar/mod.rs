@@ -22,13 +22,22 @@ use crate::{Error, Result};
 pub(crate) use archive::Archive;
 pub use header::Attributes;
 pub(crate) use header::EntryHeader;
-pub use reader::{TarLacks, TarReader};
+pub use reader::TarReader;
 
 /// A tar is made of blocks of this many bytes.
 const BLOCK: usize = 512;
+/// What errors call it.
+const FORM: &str = "a tar";
+
 /// How a root becomes a tar.
 #[derive(Default, Clone, Copy)]
 pub struct TarOptions<'a> {
+    /// Leave the zeros of a file out where they add up to a megabyte or more, in GNU's sparse format 1.0. GNU tar,
+    /// libarchive, Go and Python read it; for others such a file has another name. Without this every file has its bytes
+    /// in full, which everything reads.
+    pub sparse: bool,
+    /// Fail before anything is written if a tar cannot hold all of the root.
+    pub strict: bool,
     /// Hears of progress and may stop the export.
     pub hook: Option<Hook<'a>>,
     /// Who will read it.
@@ -42,29 +51,29 @@ pub struct TarReport {
     pub entries: u64,
     /// Bytes of the tar, before any compression.
     pub bytes: u64,
-    /// Sockets that were left out, for a tar has no type for them. A program that listens on one makes it.
-    pub omitted: Omissions,
-    /// What else is not as in the root, for the reader's sake; nothing with [`TarReader::Any`].
-    pub lacks: TarLacks,
+    /// What is not as in the root: sockets, for which a tar has no type, and what the [`TarReader`] does not take.
+    pub omissions: Omissions,
 }
 
 /// Writes the root as a tar, and gives the writer back after a flush.
 ///
 /// The first entry is the root directory itself, `./`; then come directories before what they hold, siblings in byte
-/// order, the first name of a file before its hard links. The bytes are a function of the root alone. A file whose
-/// blocks of zeros add up to a megabyte or more is written in GNU's sparse format 1.0, which GNU tar, libarchive, Go
-/// and Python read; all others hold their bytes in full, which everything reads.
+/// order, the first name of a file before its hard links. The bytes are a function of the root and the options.
 ///
 /// # Errors
-/// [`Error::Stream`] when the writer fails, [`Error::Root`] when the contents cannot be read, [`Error::Cancelled`].
+/// [`Error::Incomplete`] if that is asked for, [`Error::Stream`] when the writer fails, [`Error::Root`] when the contents cannot be read, [`Error::Cancelled`].
 pub fn export_tar<W: Write>(fs: &ContainerFs, writer: W, options: &TarOptions<'_>) -> Result<(W, TarReport)> {
+    let reader = options.reader;
+    if options.strict {
+        tar_omissions(fs, reader).check(true, FORM)?;
+    }
     let meter = Meter::new(options.hook, total_bytes(fs));
     let mut export = Export {
         fs,
         counter: Counter::new(&meter),
-        archive: Archive::new(writer),
+        archive: Archive::new(writer, options.sparse),
         holes: LastHoles::default(),
-        reader: options.reader,
+        reader,
         report: TarReport::default(),
     };
     for entry in fs.walk() {
@@ -90,6 +99,15 @@ pub fn export_compressed_tar<W: Write>(
     Ok((encoder.finish().map_err(Error::Stream)?, report))
 }
 
+/// What [`export_tar`] will report as missing.
+pub fn tar_omissions(fs: &ContainerFs, reader: TarReader) -> Omissions {
+    let mut omissions = Omissions::default();
+    for entry in fs.walk() {
+        reader.note_omissions(fs, &entry, &mut omissions);
+    }
+    omissions
+}
+
 struct Export<'a, W> {
     fs: &'a ContainerFs,
     counter: Counter<'a>,
@@ -101,18 +119,12 @@ struct Export<'a, W> {
 
 impl<W: Write> Export<'_, W> {
     fn entry(&mut self, entry: &WalkEntry) -> Result<()> {
+        self.reader.note_omissions(self.fs, entry, &mut self.report.omissions);
         let mut stat = self.fs.stat(entry.ino);
-        if stat.kind == InodeKind::Socket {
-            self.report.omitted.add(&entry.path);
+        if stat.kind == InodeKind::Socket || !self.reader.takes(entry) {
             return Ok(());
         }
-        stat.mtime = self.reader.time(entry, stat.mtime, &mut self.report.lacks);
-        if entry.link_to.is_none() && self.loses_xattrs(entry) {
-            self.report.lacks.without_xattrs.add(&entry.path);
-        }
-        if !self.reader.takes(entry) {
-            return Ok(());
-        }
+        stat.mtime = self.reader.time(stat.mtime);
         self.report.entries += 1;
         let mut header = EntryHeader::new(&entry.path, &Attributes::from(&stat));
         if let Some(first) = &entry.link_to {
@@ -123,7 +135,7 @@ impl<W: Write> Export<'_, W> {
             header.set_xattr(name, value);
         }
         match (stat.kind, self.fs.extent(entry.ino)) {
-            (InodeKind::Regular, Some(extent)) => return self.file(header, entry, extent),
+            (InodeKind::Regular, Some(extent)) => return self.file(header, extent),
             (InodeKind::Symlink, _) if self.reader == TarReader::Sqfstar => {
                 header.set_symlink_of_gnu(self.fs.readlink(entry.ino)?);
             }
@@ -133,18 +145,10 @@ impl<W: Write> Export<'_, W> {
         self.archive.entry(header)
     }
 
-    fn loses_xattrs(&self, entry: &WalkEntry) -> bool {
-        let mut names = self.fs.xattrs(entry.ino).map(|(name, _)| name);
-        if self.reader.takes(entry) { names.any(|name| !self.reader.takes_xattr(name)) } else { names.len() > 0 }
-    }
-
-    fn file(&mut self, header: EntryHeader, entry: &WalkEntry, extent: Extent) -> Result<()> {
+    fn file(&mut self, header: EntryHeader, extent: Extent) -> Result<()> {
         let holes = self.holes.of(self.fs, extent.file);
         let range = extent.offset..extent.offset + extent.length;
-        let read = match self.reader {
-            TarReader::Any => self.archive.file(header, &entry.path, holes, range, &mut self.counter),
-            TarReader::Sqfstar => self.archive.whole_file(header, holes, range, &mut self.counter),
-        }?;
+        let read = self.archive.file(header, holes, range, &mut self.counter)?;
         read.map_err(|source| Error::unreadable(self.fs, extent.file, source))
     }
 }

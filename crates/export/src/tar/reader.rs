@@ -1,8 +1,8 @@
 //! What the reader of a tar understands, where that is less than a tar can say.
 
-use vmroot_container_fs::{Timestamp, WalkEntry};
+use vmroot_container_fs::{ContainerFs, InodeKind, Timestamp, WalkEntry};
 
-use crate::Omissions;
+use crate::omissions::{Omissions, Omitted, Why, named};
 
 /// Who will read a tar.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -12,21 +12,10 @@ pub enum TarReader {
     Any,
     /// sqfstar of squashfs-tools. It stops at an entry for the root directory, at a time before 1970 or after February
     /// 2106, and at an xattr of another namespace than `user`, `trusted` and `security`: the first is left out, the
-    /// second becomes the nearest between, and the third is left out. Parts of seconds are cut off, as it would do.
-    /// Nothing is sparse: of a map it reads past the end where the size of the file is no multiple of 512, and it looks
-    /// for zeros itself.
+    /// second becomes the nearest between, and the third is left out. Parts of seconds are cut off, as it would do. It is
+    /// to get no sparse tar: of a map it reads past the end where the size of the file is no multiple of 512, and it
+    /// looks for zeros itself.
     Sqfstar,
-}
-
-/// What a reader would not have understood.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TarLacks {
-    /// Paths that lost xattrs, the root directory's too.
-    pub without_xattrs: Omissions,
-    /// Paths with another time.
-    pub clamped_times: Omissions,
-    /// Paths whose time is cut to whole seconds.
-    pub without_nanoseconds: Omissions,
 }
 
 impl TarReader {
@@ -42,17 +31,37 @@ impl TarReader {
     }
 
     /// The time as the reader is told it.
-    pub(super) fn time(self, entry: &WalkEntry, time: Timestamp, lacks: &mut TarLacks) -> Timestamp {
-        if self == Self::Any {
-            return time;
+    pub(super) fn time(self, time: Timestamp) -> Timestamp {
+        match self {
+            Self::Any => time,
+            Self::Sqfstar => Timestamp { seconds: time.seconds.clamp(0, u32::MAX.into()), nanoseconds: 0 },
         }
-        let seconds = time.seconds.clamp(0, u32::MAX.into());
-        // Other names of an inode have been heard of.
-        if entry.link_to.is_none() && seconds != time.seconds {
-            lacks.clamped_times.add(&entry.path);
-        } else if entry.link_to.is_none() && time.nanoseconds != 0 {
-            lacks.without_nanoseconds.add(&entry.path);
+    }
+
+    /// Counts what of an entry the reader does not get.
+    pub(super) fn note_omissions(self, fs: &ContainerFs, entry: &WalkEntry, omissions: &mut Omissions) {
+        let stat = fs.stat(entry.ino);
+        let path = || named(&entry.path);
+        if stat.kind == InodeKind::Socket {
+            return omissions.add(path, Omitted::Socket, Why::form("a tar has no type for it"));
         }
-        Timestamp { seconds, nanoseconds: 0 }
+        // The other names of an inode have the same attributes.
+        if self == Self::Any || entry.link_to.is_some() {
+            return;
+        }
+        let time = self.time(stat.mtime);
+        if time.seconds != stat.mtime.seconds {
+            omissions.add(path, Omitted::Time, Why::form("squashfs has times from 1970 to 2106"));
+        } else if time.nanoseconds != stat.mtime.nanoseconds {
+            omissions.cut_times += 1;
+        }
+        for (name, _) in fs.xattrs(entry.ino) {
+            let why = match (self.takes(entry), self.takes_xattr(name)) {
+                (true, true) => continue,
+                (true, false) => "squashfs has only user.*, trusted.* and security.*",
+                (false, _) => "sqfstar gives the root directory none",
+            };
+            omissions.add(path, Omitted::Xattr(name.into()), Why::form(why));
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
-use vmroot_export::{DirectoryOptions, DirectoryReport, Error, Progress, Refusals, Refused, export_directory};
+use vmroot_export::{DirectoryOptions, DirectoryReport, Error, Omissions, Omitted, Progress, export_directory};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::{arbitrary, skip};
@@ -17,7 +17,7 @@ use crate::roots::{Root, expected, look_at};
 
 fn export(root: &Root, target: &Path) -> DirectoryReport {
     let report = export_directory(&root.fs, target, &DirectoryOptions::default()).unwrap();
-    assert_eq!(report.refusals, Refusals::default());
+    assert_eq!(report.omissions, Omissions::default());
     report
 }
 
@@ -32,7 +32,7 @@ fn random_stacks() {
         let target = tempfile::tempdir().unwrap();
         let options = DirectoryOptions { threads: NonZeroUsize::new(threads), ..DirectoryOptions::default() };
         let report = export_directory(&root.fs, target.path(), &options).unwrap();
-        prop_assert_eq!(report.refusals, Refusals::default());
+        prop_assert_eq!(report.omissions, Omissions::default());
         expected(&layers).assert_same(&Listing::of_directory(target.path()).unwrap());
     });
 }
@@ -171,7 +171,7 @@ fn more_names_than_an_inode_can_have_become_copies() {
         *inodes.entry(metadata.ino()).or_default() += 1;
     }
     assert_eq!(inodes.values().sum::<u64>(), names);
-    let copies = report.refusals.listed.iter().filter(|refusal| refusal.what == Refused::HardLink).count();
+    let copies = report.omissions.listed.iter().filter(|refusal| refusal.what == Omitted::HardLink).count();
     assert_eq!(copies, inodes.len() - 1, "every inode but the first is a copy, and said to be one");
 }
 
@@ -191,12 +191,12 @@ fn a_time_that_the_file_system_does_not_have_is_said() {
     for (number, &(seconds, nanoseconds)) in times.iter().enumerate() {
         let metadata = look_at(&target.path().join(name(number)));
         let said = report
-            .refusals
+            .omissions
             .listed
             .iter()
-            .filter(|refusal| refusal.path == Path::new(&name(number)) && refusal.what == Refused::Time);
+            .filter(|refusal| refusal.path == Path::new(&name(number)) && refusal.what == Omitted::Time);
         let lost = (metadata.mtime(), metadata.mtime_nsec()) != (seconds, i64::from(nanoseconds));
-        assert_eq!(said.count(), usize::from(lost), "{seconds}.{nanoseconds}: {:?}", report.refusals);
+        assert_eq!(said.count(), usize::from(lost), "{seconds}.{nanoseconds}: {:?}", report.omissions);
     }
 }
 
@@ -238,8 +238,8 @@ fn a_list_that_contradicts_the_mode_is_said() {
             assert_eq!(look_at(&path).mode() & 0o7777, *mode, "{name}");
             let mut value = [0; 100];
             let length = rustix::fs::getxattr(&path, NAME, &mut value[..]).unwrap_or(0);
-            let said = report.refusals.listed.iter().filter(|refusal| refusal.path == Path::new(&name)).count();
-            assert_eq!(said, usize::from(value[..length] != list[..]), "{name}: {:?}", report.refusals);
+            let said = report.omissions.listed.iter().filter(|refusal| refusal.path == Path::new(&name)).count();
+            assert_eq!(said, usize::from(value[..length] != list[..]), "{name}: {:?}", report.omissions);
             contradictions += said;
         }
     }

@@ -126,7 +126,7 @@ fn owners_and_times_that_no_kernel_has() {
     let root = Root::of(&[layer]);
     let target = tempfile::tempdir().unwrap();
     let report = export_directory(&root.fs, target.path(), &DirectoryOptions::default()).unwrap();
-    assert!(report.refusals.listed.iter().any(|refusal| refusal.path == Path::new("nobody")));
+    assert!(report.omissions.listed.iter().any(|refusal| refusal.path == Path::new("nobody")));
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 3);
 
     let (tar, _) = export_tar(&root.fs, Vec::new(), &TarOptions::default()).unwrap();

@@ -10,5 +10,6 @@ mod output;
 mod prebaked;
 mod reflink;
 mod roots;
+mod sparse;
 mod tar;
 mod unprivileged;

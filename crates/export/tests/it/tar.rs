@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Cursor, Read};
 use std::ops::ControlFlow;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,8 @@ use proptest::prelude::*;
 use vmroot_compress::{Compression, Decoder, EncoderOptions, Limits};
 use vmroot_container_fs::ContainerFs;
 use vmroot_export::{
-    DirectoryOptions, Error, Progress, TarOptions, TarReport, export_compressed_tar, export_directory, export_tar,
+    DirectoryOptions, Error, Omitted, Progress, TarOptions, TarReport, export_compressed_tar, export_directory,
+    export_tar,
 };
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
@@ -29,7 +30,7 @@ fn export(fs: &ContainerFs) -> (Vec<u8>, TarReport) {
 }
 
 /// Lets GNU tar extract all there is, and complain of nothing.
-fn gnu_tar(tar: &[u8], directory: &Path) {
+pub(crate) fn gnu_tar(tar: &[u8], directory: &Path) {
     let file = directory.with_extension("tar");
     fs::write(&file, tar).unwrap();
     let output = Command::new("tar")
@@ -112,67 +113,6 @@ fn gnu_tar_reads_escaped_names() {
 }
 
 #[test]
-fn holes_are_left_out_where_that_saves_a_megabyte() {
-    let megabyte = 1 << 20;
-    let data = |byte, length| vec![byte; length];
-    let layers = [Layer::new([
-        Entry::sparse_file("dir/both", 100 * megabyte, vec![(5, data(1, 10)), (90 * megabyte, data(2, 5000))]),
-        Entry::sparse_file("dir/end", 3 * megabyte, vec![(2 * megabyte, data(3, megabyte as usize))]),
-        Entry::sparse_file("dir/nothing", 64 * megabyte, vec![]),
-        Entry::sparse_file("dir/small", megabyte - 1, vec![(9, data(4, 1))]),
-        Entry::file("dir/zeros", data(0, 2 << 20)),
-    ])];
-    let root = Root::of(&layers);
-    let (tar, _) = export(&root.fs);
-    assert!(tar.len() < 3 << 20, "{} bytes", tar.len());
-    assert_eq!(describe(&Root::of_tars(std::slice::from_ref(&tar)).fs), describe(&root.fs));
-
-    if skip::needs_root() || skip::needs_program("tar") || skip::needs_program("python3") {
-        return;
-    }
-    let scratch = tempfile::tempdir().unwrap();
-    let directory = scratch.path().join("root");
-    fs::create_dir(&directory).unwrap();
-    gnu_tar(&tar, &directory);
-    assert!(look_at(&directory.join("dir/both")).blocks() * 512 < megabyte);
-    let wanted = expected(&layers);
-    wanted.assert_same(&Listing::of_directory(&directory).unwrap());
-
-    let script = "
-import sys, tarfile, hashlib
-tar = tarfile.open(sys.argv[1])
-for member in tar:
-    if member.isfile():
-        print(member.name, member.size, hashlib.sha256(tar.extractfile(member).read()).hexdigest()[:32])
-";
-    let file = scratch.path().join("root.tar");
-    fs::write(&file, &tar).unwrap();
-    let output = Command::new("python3").args(["-c", script]).arg(&file).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let line = |(path, row): (&Vec<u8>, &vmroot_testkit::listing::Row)| {
-        let path = String::from_utf8(path.clone()).unwrap();
-        row.size.map(|size| format!("{path} {size} {}\n", row.sha256.as_ref().unwrap()))
-    };
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), wanted.rows.iter().filter_map(line).collect::<String>());
-}
-
-#[test]
-fn a_map_of_many_holes_stays_small() {
-    let runs = (0..20_000).map(|number| (number * 8192, vec![1; 10])).collect();
-    let root = Root::in_memory(&[Layer::new([Entry::sparse_file("comb", 20_000 * 8192 + 4096, runs)])]);
-    let (tar, _) = export(&root.fs);
-    // Holes of a page among as many pages: too many to list, so they are written.
-    assert!(tar.len() > 20_000 * 8192, "{} bytes", tar.len());
-    assert_eq!(describe(&Root::of_tars(&[tar]).fs), describe(&root.fs));
-
-    let runs = (0..20_000).map(|number| (number * 8192 + number / 1000 * 4_000_000, vec![1; 10])).collect();
-    let root = Root::in_memory(&[Layer::new([Entry::sparse_file("combs", 20_000 * 8192 + 80_000_000, runs)])]);
-    let (tar, _) = export(&root.fs);
-    assert!(tar.len() < 20_000 * 8192 + 8_000_000, "{} bytes", tar.len());
-    assert_eq!(describe(&Root::of_tars(&[tar]).fs), describe(&root.fs));
-}
-
-#[test]
 fn compressed() {
     let root = Root::of(&[Layer::new((0..50).map(|number| Entry::file(format!("file-{number}"), [number; 9999])))]);
     let (plain, _) = export(&root.fs);
@@ -222,8 +162,14 @@ fn sockets_are_left_out_and_reported() {
     fs::write(&index, with_sockets(fs::read(root.files().join("root.idx")).unwrap())).unwrap();
     let fs = ContainerFs::open(&index, &|_| root.contents_of(0)).unwrap();
     let (tar, report) = export(&fs);
-    assert_eq!((report.entries, report.omitted.total), (3, 2));
-    assert_eq!(report.omitted.paths, [Path::new("run/socket"), Path::new("z")]);
+    assert_eq!((report.entries, report.omissions.total), (3, 2));
+    let listed: Vec<_> = report.omissions.listed.iter().map(|omission| (&omission.path, &omission.what)).collect();
+    assert_eq!(listed, [(&"run/socket".into(), &Omitted::Socket), (&"z".into(), &Omitted::Socket)]);
+    let strict = TarOptions { strict: true, ..TarOptions::default() };
+    let mut written = Vec::new();
+    let error = export_tar(&fs, &mut written, &strict).unwrap_err();
+    assert!(matches!(&error, Error::Incomplete(incomplete) if incomplete.omissions.total == 2), "{error}");
+    assert!(written.is_empty(), "nothing is written");
     let paths: Vec<_> = describe(&Root::of_tars(&[tar]).fs).into_keys().collect();
     assert_eq!(paths, [&b""[..], b"a", b"run"]);
 

@@ -8,7 +8,7 @@ use std::thread;
 use rustix::fs::{Gid, Uid, lgetxattr};
 use rustix::io::Errno;
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
-use vmroot_export::{DirectoryOptions, DirectoryReport, OVERRIDE_STAT, Refused, export_directory};
+use vmroot_export::{DirectoryOptions, DirectoryReport, OVERRIDE_STAT, Omitted, export_directory};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::skip;
 
@@ -72,24 +72,24 @@ fn what_is_refused_is_reported_and_the_rest_is_done() {
     let report = export_as_nobody(&Root::of(&layers()), &target, false);
 
     let refused: Vec<_> =
-        report.refusals.listed.iter().map(|refusal| (refusal.path.clone(), refusal.what.clone())).collect();
-    let owner = |path: &str, gid| (PathBuf::from(path), Refused::Owner { uid: 0, gid });
+        report.omissions.listed.iter().map(|refusal| (refusal.path.clone(), refusal.what.clone())).collect();
+    let owner = |path: &str, gid| (PathBuf::from(path), Omitted::Owner { uid: 0, gid });
     let expected = [
-        owner("", 0),
-        (PathBuf::from("disk"), Refused::Device),
+        owner(".", 0),
+        (PathBuf::from("disk"), Omitted::Device),
         owner("link", 0),
-        (PathBuf::from("null"), Refused::Device),
+        (PathBuf::from("null"), Omitted::Device),
         owner("ping", 0),
-        (PathBuf::from("ping"), Refused::Xattr("security.testkit".into())),
+        (PathBuf::from("ping"), Omitted::Xattr("security.testkit".into())),
         owner("secret", 42),
-        (PathBuf::from("secret"), Refused::Xattr("trusted.lost".into())),
+        (PathBuf::from("secret"), Omitted::Xattr("trusted.lost".into())),
         owner("su", 0),
-        (PathBuf::from("su"), Refused::Mode(0o4755)),
-        (PathBuf::from("zero-names"), Refused::Device),
+        (PathBuf::from("su"), Omitted::Mode(0o4755)),
+        (PathBuf::from("zero-names"), Omitted::Device),
     ];
     assert_eq!(refused, expected);
-    assert_eq!(report.refusals.total, expected.len() as u64);
-    assert_eq!(report.refusals.listed[1].to_string(), "disk: device (Operation not permitted (os error 1))");
+    assert_eq!(report.omissions.total, expected.len() as u64);
+    assert_eq!(report.omissions.listed[1].to_string(), "disk: device (Operation not permitted (os error 1))");
 
     let at = |path: &str| target.join(path);
     let mode = |path: &str| look_at(&at(path)).mode() & 0o7777;
@@ -114,7 +114,7 @@ fn rootless_exports_record_it_instead() {
     let target = scratch.path().join("root");
     let report = export_as_nobody(&Root::of(&layers()), &target, true);
     // A symbolic link cannot have a user.* xattr.
-    let refused: Vec<_> = report.refusals.listed.iter().map(|refusal| &refusal.path).collect();
+    let refused: Vec<_> = report.omissions.listed.iter().map(|refusal| &refusal.path).collect();
     assert_eq!(refused, [Path::new("link")]);
 
     let at = |path: &str| target.join(path);
@@ -154,7 +154,7 @@ fn an_image_cannot_forge_the_record() {
     let scratch = scratch();
     let target = scratch.path().join("root");
     let report = export_as_nobody(&Root::of(&[Layer::new([forged])]), &target, true);
-    assert_eq!(report.refusals.total, 2);
+    assert_eq!(report.omissions.total, 2);
     assert_eq!(xattr(&target.join("file"), OVERRIDE_STAT).as_deref(), Some("9:9:0755:file"));
     assert_eq!(xattr(&target.join("file"), "user.vmroot.security.capability"), None);
 }
@@ -167,7 +167,7 @@ fn a_target_of_somebody_else_is_filled_as_far_as_may_be() {
     let scratch = scratch();
     let layer = Layer::new([Entry::directory("./").mode(0o700), Entry::file("file", "x").owner(NOBODY, NOBODY)]);
     let report = export_as_nobody(&Root::of(&[layer]), scratch.path(), false);
-    let refused: Vec<_> = report.refusals.listed.iter().map(|refusal| refusal.what.clone()).collect();
-    assert_eq!(refused, [Refused::Owner { uid: 0, gid: 0 }, Refused::Mode(0o700), Refused::Time]);
+    let refused: Vec<_> = report.omissions.listed.iter().map(|refusal| refusal.what.clone()).collect();
+    assert_eq!(refused, [Omitted::Owner { uid: 0, gid: 0 }, Omitted::Mode(0o700), Omitted::Time]);
     assert_eq!(fs::read(scratch.path().join("file")).unwrap(), b"x");
 }

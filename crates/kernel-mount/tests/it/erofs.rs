@@ -50,7 +50,7 @@ fn setuid_and_devices_count_only_where_asked_for() {
     let mount = fixture.mount("plain");
     assert!(flags(mount.path()).starts_with("ro,nosuid,nodev"));
     assert!(fs::read(mount.path().join("null")).is_err());
-    let options = MountOptions { suid_dev: true };
+    let options = MountOptions { suid_dev: true, ..MountOptions::default() };
     let place = fixture.place("asked");
     let mount = Taken(mount_erofs(&fixture.root, fixture.scratch(), &place, &options).unwrap());
     assert!(!flags(mount.path()).contains("nosuid") && !flags(mount.path()).contains("nodev"));

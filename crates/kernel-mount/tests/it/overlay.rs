@@ -105,6 +105,32 @@ fn its_end_is_the_end_of_everything() {
     assert!(mounts(view.mount.path()).is_empty());
 }
 
+/// The first use of `--upper` and `--work`: they do not exist yet.
+#[test]
+fn directories_that_are_missing_are_made() {
+    if cannot_mount() {
+        return;
+    }
+    let top = Entry::directory("./").mode(0o1751).owner(3, 70_000);
+    let fixture = Fixture::new([top, Entry::file("file", "x")]);
+    let (root, place) = (fixture.mount("root"), fixture.place("place"));
+    let [upper, work] = ["deep/er/upper", "deep/work"].map(|name| fixture.scratch().join(name));
+    let directories = Upper { upper: &upper, work: &work };
+    // The kernel refuses: nothing that was made for it stays.
+    let nested = Upper { upper: &upper, work: &upper };
+    assert!(mount_overlay(root.path(), nested, &place, &MountOptions::default()).is_err());
+    let nowhere = fixture.scratch().join("nowhere");
+    let error = mount_overlay(root.path(), directories, &nowhere, &MountOptions::default()).unwrap_err();
+    assert!(matches!(&error, Error::Mountpoint { path, .. } if *path == nowhere), "{error}");
+    assert!(!fixture.scratch().join("deep").exists());
+    let mount = Taken(mount_overlay(root.path(), directories, &place, &MountOptions::default()).unwrap());
+    fs::write(mount.path().join("new"), "x").unwrap();
+    let attributes = |path: &PathBuf| fs::metadata(path).map(|it| (it.mode() & 0o7777, it.uid(), it.gid())).unwrap();
+    assert_eq!(attributes(&upper), (0o1751, 3, 70_000));
+    assert_eq!(attributes(&work), (0o700, 0, 0));
+    assert!(upper.join("new").exists());
+}
+
 #[test]
 fn directories_that_are_none_are_named() {
     if cannot_mount() {
@@ -112,7 +138,8 @@ fn directories_that_are_none_are_named() {
     }
     let fixture = fixture();
     let (root, upper, place) = (fixture.mount("root"), fixture.place("upper"), fixture.place("place"));
-    let missing = fixture.scratch().join("missing");
+    let missing = fixture.scratch().join("file");
+    fs::write(&missing, "no directory").unwrap();
     let directories = Upper { upper: &upper, work: &missing };
     let error = mount_overlay(root.path(), directories, &place, &MountOptions::default()).unwrap_err();
     assert!(matches!(&error, Error::Mountpoint { path, .. } if *path == missing), "{error}");

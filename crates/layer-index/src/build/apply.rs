@@ -7,11 +7,13 @@ use bstr::{BStr, ByteSlice};
 use tempfile::NamedTempFile;
 
 use super::contents::ContentsWriter;
+use super::markers::Markers;
 use super::sparse::SparseMap;
 use super::tar_stream::{Entry, EntryKind, TarStream};
-use super::tree::{self, Node, Reason, Tree};
-use super::{AUFS, AUFS_LINKS, BuildOptions, OPAQUE_MARKER, WHITEOUT, finish};
-use crate::format::{IMPLICIT, MAX_SYMLINK, MAX_XATTR_NAME, MAX_XATTR_VALUE, NO_INODE, OPAQUE, mode};
+use super::tree::{self, Node, Tree};
+use super::{AUFS, AUFS_LINKS, BuildOptions, OPAQUE_MARKER, WHITEOUT, finish, links};
+use crate::error::Reason;
+use crate::format::{IMPLICIT, MAX_SYMLINK, MAX_XATTR_NAME, MAX_XATTR_VALUE, NO_INODE, mode};
 use crate::{Error, Result};
 
 /// The most that [`BuildOptions::max_contents`] may say: offsets with padding must stay far from overflow.
@@ -20,10 +22,11 @@ const MAX_CONTENTS: u64 = 1 << 62;
 /// A layer under construction.
 pub(super) struct Applier {
     pub(super) tree: Tree,
+    markers: Markers,
     pub(super) contents: ContentsWriter,
     pub(super) contents_file: NamedTempFile,
     /// Hard links whose target the layer had not named when they came.
-    pub(super) open_links: Vec<u32>,
+    open_links: Vec<u32>,
     entries: u32,
     contents_bytes: u64,
     options: BuildOptions,
@@ -34,14 +37,16 @@ impl Applier {
         let contents_file = finish::temporary(directory)?;
         let file = contents_file.reopen().map_err(Error::io(contents_file.path()))?;
         let max_contents = options.max_contents.min(MAX_CONTENTS);
+        let max_entries = options.max_entries.min(NO_INODE >> 1);
         Ok(Self {
             tree: Tree::new(),
+            markers: Markers::default(),
             contents: ContentsWriter::new(file, contents_file.path()),
             contents_file,
             open_links: Vec::new(),
             entries: 0,
             contents_bytes: 0,
-            options: BuildOptions { max_contents, ..options.clone() },
+            options: BuildOptions { max_contents, max_entries, ..options.clone() },
         })
     }
 
@@ -60,17 +65,16 @@ impl Applier {
             return Err(Error::entry(&entry.name, "it lies below a whiteout"));
         }
         match name.strip_prefix(WHITEOUT) {
-            Some(_) if name == OPAQUE_MARKER => {
-                let directory = self.tree.make_directory(parents).map_err(invalid)?;
-                self.tree.nodes[directory as usize].flags |= OPAQUE as u8;
-                Ok(())
-            }
-            Some(hidden) => {
-                let directory = self.tree.make_directory(parents).map_err(invalid)?;
-                self.tree.whiteout(directory, hidden).map_err(invalid)
-            }
+            Some(_) if name == OPAQUE_MARKER => self.markers.add(&self.tree, parents, None).map_err(invalid),
+            Some(hidden) => self.markers.add(&self.tree, parents, Some(hidden)).map_err(invalid),
             None => self.apply_named(&entry, name, parents, stream),
         }
+    }
+
+    /// Decides what had to wait for the last entry: links that came before their targets, and markers.
+    pub(super) fn complete(&mut self) -> Result<()> {
+        links::resolve(&mut self.tree, &self.open_links)?;
+        std::mem::take(&mut self.markers).apply(&mut self.tree, self.options.max_entries)
     }
 
     /// What AUFS kept in its branches: files that hard links name get no name here; the rest means nothing.
@@ -93,10 +97,10 @@ impl Applier {
         self.entries = self.entries.saturating_add(1);
         // Directories that only paths imply cost as much as others do.
         let inodes = u32::try_from(self.tree.nodes.len()).unwrap_or(u32::MAX) - 1;
-        if self.entries.max(inodes) > self.options.max_entries.min(NO_INODE >> 1) {
+        if self.entries.max(inodes) > self.options.max_entries {
             return Err(limit("max_entries", "entries", u64::from(self.options.max_entries)));
         }
-        if self.tree.metadata() > self.options.max_names {
+        if self.tree.metadata() + self.markers.metadata() > self.options.max_names {
             return Err(limit("max_names", "bytes of names, links and xattrs", self.options.max_names as u64));
         }
         Ok(())
@@ -161,6 +165,8 @@ impl Applier {
         if target.is_empty() || target.len() > MAX_SYMLINK || target.contains(&0) {
             let reason =
                 format!("a symbolic link to {} bytes, 1 to {MAX_SYMLINK} without NUL are possible", target.len());
+            let is_long = target.len() > MAX_SYMLINK;
+            let reason = if is_long { Reason::limit("MAX_SYMLINK", reason) } else { reason.into() };
             return Err(Error::entry(&entry.name, reason));
         }
         let mut node = self.node(entry, mode::SYMLINK)?;
@@ -172,18 +178,19 @@ impl Applier {
 
     /// The inode that a hard link names: of this layer, or one with the path for later entries or the merge to find.
     fn hard_link(&mut self, entry: &Entry, target: &[u8]) -> Result<u32> {
-        let invalid =
-            |reason: Reason| Error::entry(&entry.name, format!("hard link to {:?}: {reason}", BStr::new(target)));
+        let invalid = |reason: Reason| {
+            Error::entry(&entry.name, reason.about(format_args!("hard link to {:?}", BStr::new(target))))
+        };
         let path = tree::components(target).map_err(invalid)?;
         let found = self.tree.find(&path);
         if self.tree.is(found, mode::DIRECTORY) {
-            return Err(invalid("the target is a directory".to_owned()));
+            return Err(invalid("the target is a directory".into()));
         }
         if found != NO_INODE {
             return Ok(found);
         }
         if path.iter().any(|name| name.contains(&0)) {
-            return Err(invalid("a name with a NUL in it".to_owned()));
+            return Err(invalid("a name with a NUL in it".into()));
         }
         let mut node = Node { mode: mode::LINK as u16, ..Node::default() };
         self.tree.add_target(&path.join(&b'/'), &mut node);
@@ -261,10 +268,17 @@ impl Applier {
         xattrs.sort_by_key(|(name, _)| *name);
         xattrs.dedup_by_key(|(name, _)| *name);
         for (name, value) in &xattrs {
-            let valid =
-                (1..=MAX_XATTR_NAME).contains(&name.len()) && !name.contains(&0) && value.len() <= MAX_XATTR_VALUE;
-            if !valid {
+            let limit = match (name.len() > MAX_XATTR_NAME, value.len() > MAX_XATTR_VALUE) {
+                (true, _) => Some("MAX_XATTR_NAME"),
+                (_, true) => Some("MAX_XATTR_VALUE"),
+                _ => None,
+            };
+            if limit.is_some() || name.is_empty() || name.contains(&0) {
                 let reason = format!("xattr {:?} of {} bytes: no file can have it", BStr::new(name), value.len());
+                let reason = match limit {
+                    Some(limit) => Reason::limit(limit, reason),
+                    None => reason.into(),
+                };
                 return Err(Error::entry(&entry.name, reason));
             }
         }

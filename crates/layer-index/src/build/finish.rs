@@ -9,8 +9,7 @@ use tempfile::{Builder, NamedTempFile, TempPath};
 use vmroot_model::Digest;
 
 use super::apply::Applier;
-use super::links;
-use super::numbering::{self, Numbering};
+use super::numbering::Numbering;
 use super::tree::{Node, Tree};
 use crate::format::{ContentsRecord, KIND_LAYER, Section, mode};
 use crate::open::ContentsFile;
@@ -84,11 +83,10 @@ fn publish_file(from: TempPath, to: &Path, settle: &dyn Fn(&File) -> io::Result<
 }
 
 /// Writes the index of a layer that was read to its end.
-pub(super) fn finish(applier: Applier, directory: &Path, diff_id: Digest, tar_length: u64) -> Result<BuiltLayer> {
-    let Applier { mut tree, contents, contents_file, open_links, .. } = applier;
+pub(super) fn finish(mut applier: Applier, directory: &Path, diff_id: Digest, tar_length: u64) -> Result<BuiltLayer> {
+    applier.complete()?;
+    let Applier { mut tree, contents, contents_file, .. } = applier;
     let contents_length = contents.finish()?;
-    links::resolve(&mut tree, &open_links)?;
-    numbering::replace_whiteouts(&mut tree);
     tree.freeze();
 
     let index = temporary(directory)?;

@@ -7,14 +7,32 @@ use tar::{EntryType, Header};
 /// The size of a header and of the unit that data is padded to, in bytes.
 pub(super) const BLOCK: usize = 512;
 
-/// Where a POSIX header has the prefix of the name.
+// Where POSIX and GNU headers have the device number, and POSIX headers the prefix of the name (POSIX pax, "ustar
+// Interchange Format"; GNU tar, "tar.h").
+const DEVICE_MAJOR: Range<usize> = 329..337;
+const DEVICE_MINOR: Range<usize> = 337..345;
 const PREFIX: Range<usize> = 345..500;
+/// The prefix of star's headers is shorter: access and change time follow it (star's "star.4").
+const STAR_PREFIX: Range<usize> = 345..476;
+const STAR_TRAILER: Range<usize> = 508..512;
+
+/// Whose layout a header has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    /// From before POSIX: no device numbers, no prefix.
+    V7,
+    Posix,
+    Star,
+    Gnu,
+}
 
 /// The fields of a header, before extended headers are applied.
 pub(super) struct Fields {
     pub(super) name: Vec<u8>,
     pub(super) link: Vec<u8>,
     pub(super) kind: EntryType,
+    /// Whether it has the type that V7 gave to files and to directories, which a slash at the end of the name tells apart.
+    pub(super) old_type: bool,
     pub(super) mode: u32,
     pub(super) uid: i64,
     pub(super) gid: i64,
@@ -33,9 +51,10 @@ pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Fields, String> {
     let old = header.as_old();
     check_sum(block, &old.cksum)?;
     Ok(Fields {
-        name: name(header),
-        link: header.link_name_bytes().map(|link| link.into_owned()).unwrap_or_default(),
+        name: name(block),
+        link: until_nul(&old.linkname).to_vec(),
         kind: header.entry_type(),
+        old_type: old.linkflag == [0],
         // Writers put the type bits of st_mode here as well; the type flag decides.
         mode: (field("mode", &old.mode)? & 0o7777) as u32,
         uid: field("uid", &old.uid)?,
@@ -47,24 +66,48 @@ pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Fields, String> {
 
 /// The major and minor number in the header of a device. V7 had no field for them.
 pub(super) fn device(block: &[u8; BLOCK]) -> Result<(i64, i64), String> {
-    let header = Header::from_byte_slice(block);
-    match (header.as_ustar(), header.as_gnu()) {
-        (Some(ustar), _) => Ok((field("devmajor", &ustar.dev_major)?, field("devminor", &ustar.dev_minor)?)),
-        (_, Some(gnu)) => Ok((field("devmajor", &gnu.dev_major)?, field("devminor", &gnu.dev_minor)?)),
-        _ => Ok((0, 0)),
+    match Format::of(block) {
+        Format::V7 => Ok((0, 0)),
+        _ => Ok((field("devmajor", &block[DEVICE_MAJOR])?, field("devminor", &block[DEVICE_MINOR])?)),
+    }
+}
+
+impl Format {
+    /// The magic of POSIX is six bytes. Maven, Ant and JRuby write other versions after it than `00`, and GNU tar and Go
+    /// do not look at the version either. GNU's magic takes up both fields.
+    fn of(block: &[u8; BLOCK]) -> Self {
+        match &block[257..265] {
+            b"ustar  \0" => Self::Gnu,
+            [b'u', b's', b't', b'a', b'r', 0, _, _] if block[STAR_TRAILER] == *b"tar\0" => Self::Star,
+            [b'u', b's', b't', b'a', b'r', 0, _, _] => Self::Posix,
+            _ => Self::V7,
+        }
     }
 }
 
 /// The name, with the prefix of POSIX headers before it.
-///
+fn name(block: &[u8; BLOCK]) -> Vec<u8> {
+    let name = until_nul(&block[..100]);
+    let prefix = match Format::of(block) {
+        Format::V7 => &[],
+        Format::Posix => until_nul(&block[PREFIX]),
+        Format::Star => until_nul(&block[STAR_PREFIX]),
+        Format::Gnu => prefix_of_old_go(block),
+    };
+    if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
+}
+
 /// Go before 1.8, and so Docker of that time, could write a prefix into a GNU header, where access and change time lie
-/// (golang.org/issue/12594): what is no pair of times but text is taken for one, as Go still does.
-fn name(header: &Header) -> Vec<u8> {
-    let name = header.path_bytes().into_owned();
-    let Some(gnu) = header.as_gnu() else { return name };
-    let times = number(&gnu.atime).and(number(&gnu.ctime)).is_some();
-    let prefix: Vec<u8> = header.as_bytes()[PREFIX].iter().copied().take_while(|&byte| byte != 0).collect();
-    if times || prefix.is_empty() || !prefix.is_ascii() { name } else { [&prefix, &b"/"[..], &name].concat() }
+/// (golang.org/issue/12594): bytes there that are text and no pair of times are taken for a prefix, as Go still does.
+fn prefix_of_old_go(block: &[u8; BLOCK]) -> &[u8] {
+    let times = Header::from_byte_slice(block).as_gnu().and_then(|gnu| number(&gnu.atime).and(number(&gnu.ctime)));
+    let prefix = until_nul(&block[PREFIX]);
+    if times.is_none() && prefix.is_ascii() { prefix } else { &[] }
+}
+
+/// The bytes of a text field.
+fn until_nul(field: &[u8]) -> &[u8] {
+    &field[..field.iter().position(|&byte| byte == 0).unwrap_or(field.len())]
 }
 
 fn field(name: &str, bytes: &[u8]) -> Result<i64, String> {

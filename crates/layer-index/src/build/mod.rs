@@ -9,6 +9,7 @@ mod contents;
 mod finish;
 mod header;
 mod links;
+mod markers;
 mod numbering;
 mod pax;
 mod sparse;

@@ -3,7 +3,7 @@
 use super::WHITEOUT;
 use super::tree::{self, Node, Slot, Tree};
 use crate::access::prefix;
-use crate::format::{DirentRecord, IMPLICIT, InodeRecord, KIND_WHITEOUT, NO_INODE, OPAQUE, mode};
+use crate::format::{DirentRecord, InodeRecord, KIND_WHITEOUT, NO_INODE, mode};
 use crate::inode::InodeKind;
 
 /// The inodes that can be reached from the root, and the slots of their directories.
@@ -140,17 +140,6 @@ impl<'a> Numbering<'a> {
             let run = self.starts[inode as usize] as usize..self.starts[inode as usize + 1] as usize;
             self.slots[run].iter().map(move |&slot| &tree.slots[slot as usize])
         })
-    }
-}
-
-/// Marks directories that were deleted and made anew in one layer: nothing of lower layers is left of them.
-pub(super) fn replace_whiteouts(tree: &mut Tree) {
-    for number in 0..tree.slots.len() {
-        let Slot { whiteout, inode, .. } = tree.slots[number];
-        if whiteout && tree.is(inode, mode::DIRECTORY) {
-            let node = &mut tree.nodes[inode as usize];
-            node.flags = node.flags & !(IMPLICIT as u8) | OPAQUE as u8;
-        }
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) fn old_gnu<R: BufRead>(
     let mut extended = gnu.isextended[0] != 0;
     while extended && valid.is_some() {
         if pairs.len() > MAX_RUNS {
-            return Err(stream.invalid(format!("a sparse file with over {MAX_RUNS} runs")));
+            return Err(too_many_runs(stream));
         }
         let mut extension = GnuExtSparseHeader::new();
         stream.read_exact(extension.as_mut_bytes())?;
@@ -68,6 +68,10 @@ pub(super) fn old_gnu<R: BufRead>(
     let size = valid.and_then(|()| natural(&gnu.realsize));
     let size = size.ok_or_else(|| stream.invalid(INVALID_NUMBERS))?;
     SparseMap::checked(size, &pairs, stored).map_err(|reason| stream.invalid(reason))
+}
+
+fn too_many_runs<R: BufRead>(stream: &TarStream<R>) -> crate::Error {
+    stream.limit("MAX_RUNS", "runs of data of a sparse file", MAX_RUNS)
 }
 
 const INVALID_NUMBERS: &str = "the map of the sparse file has invalid numbers";
@@ -99,8 +103,11 @@ pub(super) fn pax<R: BufRead>(
         _ => return Err(stream.invalid("a sparse file of an unknown PAX form")),
     };
     let size = keys.real_size.ok_or_else(|| stream.invalid("a sparse file without its real size"))?;
-    if numbers.len() % 2 != 0 || numbers.len() / 2 > MAX_RUNS {
+    if numbers.len() % 2 != 0 {
         return Err(stream.invalid("the map of the sparse file is not pairs, or too long"));
+    }
+    if numbers.len() / 2 > MAX_RUNS {
+        return Err(too_many_runs(stream));
     }
     let pairs: Vec<_> = numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
     let map = SparseMap::checked(size, &pairs, stored).map_err(|reason| stream.invalid(reason))?;
@@ -120,6 +127,9 @@ fn data_map<R: BufRead>(stored: u64, stream: &mut TarStream<R>) -> crate::Result
         stream.read_exact(&mut block)?;
         read += BLOCK as u64;
         lines.take(&block).ok_or_else(|| stream.invalid(INVALID_NUMBERS))?;
+        if lines.wanted.is_some_and(|wanted| wanted / 2 > MAX_RUNS) {
+            return Err(too_many_runs(stream));
+        }
     }
     Ok((lines.numbers, read))
 }
@@ -151,7 +161,8 @@ impl MapLines {
             self.line.clear();
             match self.wanted {
                 Some(_) => self.numbers.push(value),
-                None => self.wanted = Some(2 * usize::try_from(value).ok().filter(|&runs| runs <= MAX_RUNS)?),
+                // The caller refuses a number past the limit, before there are more lines than a block holds.
+                None => self.wanted = Some(usize::try_from(value).ok()?.checked_mul(2)?),
             }
         }
         // No number has this many digits: without a newline the line would grow with the data.

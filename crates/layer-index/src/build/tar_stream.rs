@@ -106,6 +106,11 @@ impl<R: BufRead> TarStream<R> {
     }
 
     /// The error for a header, or for data that belongs to it, that no archive should have.
+    /// An error for an entry that passes a limit.
+    pub(super) fn limit(&self, name: &'static str, what: &'static str, limit: usize) -> Error {
+        Error::Limit { entry: self.header_name.as_slice().into(), name, what, limit: limit as u64 }
+    }
+
     pub(super) fn invalid(&self, reason: impl Into<String>) -> Error {
         let entry = BString::from(self.header_name.as_slice());
         Error::InvalidTar { offset: self.header_offset, entry, reason: reason.into() }
@@ -225,8 +230,9 @@ impl<R: BufRead> TarStream<R> {
         let (uid, gid) = (owner("uid", pax.uid, fields.uid)?, owner("gid", pax.gid, fields.gid)?);
         let mtime = pax.mtime.unwrap_or(Timestamp { seconds: fields.mtime, nanoseconds: 0 });
         let kind = match fields.kind {
-            // Before there was a type for directories, a slash at the end of the name said it.
-            EntryType::Regular if name.ends_with(b"/") => {
+            // Before there was a type for directories, a slash at the end of the name said it. A file of POSIX's type is a
+            // file whatever its name: Docker, umoci and buildah write its bytes to the name without the slash.
+            EntryType::Regular if fields.old_type && name.ends_with(b"/") => {
                 self.expect_data(pax.size.unwrap_or(size))?;
                 EntryKind::Directory
             }

@@ -11,6 +11,7 @@ use hashbrown::hash_table::Entry;
 
 use super::walk::Walk;
 use super::{AUFS_LINKS, WHITEOUT};
+use crate::error::Reason;
 use crate::format::{IMPLICIT, MAX_NAME, NO_INODE, mode};
 use crate::xattr::XattrTable;
 
@@ -67,9 +68,6 @@ pub(super) struct Tree {
     /// Bytes of link targets that paths have led through.
     followed: Cell<u64>,
 }
-
-/// Why a path cannot be walked; becomes an error that names the entry.
-pub(super) type Reason = String;
 
 impl Tree {
     pub(super) fn new() -> Self {
@@ -193,6 +191,17 @@ impl Tree {
         self.hasher.hash_one((parent, name))
     }
 
+    /// Goes on along a symbolic link.
+    pub(super) fn follow(&self, walk: &mut Walk<'_>, link: u32) -> Result<(), Reason> {
+        walk.follow(self.target(link), &self.followed)
+    }
+
+    /// Makes a directory that only the paths of others name.
+    pub(super) fn add_implied(&mut self, parent: u32, name: &[u8]) -> Result<u32, Reason> {
+        let directory = self.add(implied_directory());
+        self.put(parent, name, directory).map(|()| directory)
+    }
+
     /// The directory at a path, made where it is missing. Links of this layer are followed within it.
     pub(super) fn make_directory(&mut self, path: &[&[u8]]) -> Result<u32, Reason> {
         if path.is_empty() {
@@ -208,15 +217,14 @@ impl Tree {
                 NO_INODE => {
                     // Only a link can lead here: it would make a name that means something else to every reader.
                     if name.starts_with(WHITEOUT) && *name != *AUFS_LINKS {
-                        return Err(format!("its parent {:?} is a whiteout", bstr::BStr::new(&name)));
+                        return Err(format!("its parent {:?} is a whiteout", bstr::BStr::new(&name)).into());
                     }
-                    let directory = self.add(implied_directory());
-                    self.put(parent, &name, directory)?;
+                    let directory = self.add_implied(parent, &name)?;
                     walk.enter(directory)?;
                 }
                 found if self.is(found, mode::DIRECTORY) => walk.enter(found)?,
-                found if self.is(found, mode::SYMLINK) => walk.follow(self.target(found), &self.followed)?,
-                _ => return Err(format!("its parent {:?} is not a directory", bstr::BStr::new(&name))),
+                found if self.is(found, mode::SYMLINK) => self.follow(&mut walk, found)?,
+                _ => return Err(format!("its parent {:?} is not a directory", bstr::BStr::new(&name)).into()),
             }
         }
         let directory = walk.here();
@@ -231,7 +239,7 @@ impl Tree {
         while let Some(name) = walk.next() {
             let went_on = match self.child(walk.here(), &name) {
                 found if self.is(found, mode::DIRECTORY) => walk.enter(found),
-                found if self.is(found, mode::SYMLINK) => walk.follow(self.target(found), &self.followed),
+                found if self.is(found, mode::SYMLINK) => self.follow(&mut walk, found),
                 _ => return NO_INODE,
             };
             if went_on.is_err() {
@@ -260,11 +268,14 @@ fn is_joined(path: &[u8], names: &[&[u8]]) -> bool {
     path.len() == length && path.split(|&byte| byte == b'/').eq(names.iter().copied())
 }
 
-fn check_name(name: &[u8]) -> Result<(), Reason> {
+/// Whether a directory can have an entry of this name.
+pub(super) fn check_name(name: &[u8]) -> Result<(), Reason> {
     match name {
-        b"" | b"." | b".." => Err(format!("{:?} is not a name", bstr::BStr::new(name))),
-        _ if name.len() > MAX_NAME => Err(format!("a name of {} bytes, {MAX_NAME} at most", name.len())),
-        _ if name.contains(&0) => Err("a name with a NUL in it".to_owned()),
+        b"" | b"." | b".." => Err(format!("{:?} is not a name", bstr::BStr::new(name)).into()),
+        _ if name.len() > MAX_NAME => {
+            Err(Reason::limit("MAX_NAME", format!("a name of {} bytes, {MAX_NAME} at most", name.len())))
+        }
+        _ if name.contains(&0) => Err("a name with a NUL in it".into()),
         _ => Ok(()),
     }
 }
@@ -275,7 +286,7 @@ fn check_name(name: &[u8]) -> Result<(), Reason> {
 pub(super) fn components(path: &[u8]) -> Result<Vec<&[u8]>, Reason> {
     let names: Vec<_> = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty() && *name != b".").collect();
     if names.contains(&&b".."[..]) {
-        return Err("a path with \"..\" in it".to_owned());
+        return Err("a path with \"..\" in it".into());
     }
     Ok(names)
 }

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 
-use super::tree::{ROOT, Reason};
+use super::tree::ROOT;
+use crate::error::Reason;
 
 /// How many symbolic links a path may lead through, as in Linux (`MAXSYMLINKS`).
 const MAX_LINKS: u32 = 40;
@@ -35,6 +36,16 @@ impl<'a> Walk<'a> {
         *self.trail.last().expect("the root is never left")
     }
 
+    /// How many directories lie between the root and here.
+    pub(super) fn depth(&self) -> usize {
+        self.trail.len() - 1
+    }
+
+    /// Whether it came through more links than a path may, as one that leads back to itself does.
+    pub(super) fn is_lost(&self) -> bool {
+        self.links > MAX_LINKS
+    }
+
     /// The next name; `.` and `..` are done here, and `..` at the root stays there.
     pub(super) fn next(&mut self) -> Option<Cow<'a, [u8]>> {
         loop {
@@ -50,7 +61,7 @@ impl<'a> Walk<'a> {
 
     pub(super) fn enter(&mut self, directory: u32) -> Result<(), Reason> {
         if self.trail.len() > MAX_DEPTH {
-            return Err(format!("more than {MAX_DEPTH} directories in each other"));
+            return Err(Reason::limit("MAX_DEPTH", format!("more than {MAX_DEPTH} directories in each other")));
         }
         self.trail.push(directory);
         Ok(())
@@ -60,13 +71,14 @@ impl<'a> Walk<'a> {
     pub(super) fn follow(&mut self, target: &[u8], followed: &Cell<u64>) -> Result<(), Reason> {
         followed.set(followed.get() + target.len() as u64);
         if followed.get() > MAX_FOLLOWED {
-            return Err(format!(
-                "the paths of the layer lead through more than {MAX_FOLLOWED} bytes of symbolic links"
-            ));
+            let reason =
+                format!("the paths of the layer lead through more than {MAX_FOLLOWED} bytes of symbolic links");
+            return Err(Reason::limit("MAX_FOLLOWED", reason));
         }
         self.links += 1;
         if self.links > MAX_LINKS {
-            return Err(format!("its path leads through more than {MAX_LINKS} symbolic links"));
+            let reason = format!("its path leads through more than {MAX_LINKS} symbolic links");
+            return Err(Reason::limit("MAX_LINKS", reason));
         }
         if target.starts_with(b"/") {
             self.trail.truncate(1);

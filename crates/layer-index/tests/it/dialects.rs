@@ -78,12 +78,72 @@ fn holes_take_no_space() {
 }
 
 #[test]
-fn data_of_a_regular_file_with_a_trailing_slash_is_skipped() {
-    // Were it not, the data would be read as headers.
+fn a_file_of_the_old_type_with_a_trailing_slash_is_a_directory() {
+    // Were its data not skipped, they would be read as headers.
     let smuggled = TarBuilder::new().entry(file("smuggled"), b"").clone().finish_unterminated();
+    for magic in [Magic::V7, Magic::Ustar, Magic::Gnu] {
+        let mut tar = TarBuilder::new();
+        tar.entry(Header::new(magic, typeflag::OLD_FILE).name(b"d/"), &smuggled).entry(file("after"), b"x");
+        assert_eq!(Root::of(&tar.finish()).paths(), ["after", "d"], "{magic:?}");
+    }
+}
+
+/// Some writers put a slash behind the name of everything. Docker 20 and 28, umoci, buildah and Python's tarfile write
+/// the bytes to `f`.
+#[test]
+fn a_file_of_any_other_type_with_a_trailing_slash_is_a_file() {
+    for magic in [Magic::V7, Magic::Ustar, Magic::Gnu] {
+        for kind in [typeflag::FILE, typeflag::CONTIGUOUS] {
+            let mut tar = TarBuilder::new();
+            tar.entry(Header::new(magic, kind).name(b"f/"), b"xyz").entry(file("after"), b"x");
+            let root = Root::of(&tar.finish());
+            assert_eq!((root.paths(), root.read("f")), (vec!["after".into(), "f".into()], b"xyz".to_vec()));
+        }
+    }
     let mut tar = TarBuilder::new();
-    tar.entry(Header::new(Magic::V7, typeflag::OLD_FILE).name(b"d/"), &smuggled).entry(file("after"), b"x");
-    assert_eq!(Root::of(&tar.finish()).paths(), ["after", "d"]);
+    tar.pax(&PaxRecords::new().record("path", "long/")).entry(file("short"), b"xyz");
+    tar.gnu_long_name(b"longer//").entry(Header::new(Magic::Gnu, typeflag::FILE).name(b"short"), b"xyz");
+    tar.header(&Header::new(Magic::Ustar, typeflag::SYMLINK).name(b"link/").link_name(b"t"));
+    let root = Root::of(&tar.finish());
+    assert_eq!(root.paths(), ["link", "long", "longer"]);
+    assert_eq!((root.read("long"), root.read("longer")), (b"xyz".to_vec(), b"xyz".to_vec()));
+}
+
+/// Maven, Ant and JRuby write other versions than `00` after POSIX's magic: GNU tar, umoci and buildah go by the magic
+/// alone. Without it the file would lie in `/` under its last name, and the device would be 0:0.
+#[test]
+fn the_magic_decides_whatever_the_version() {
+    for version in [&b"00"[..], b"\0\0", b"  ", b" \0", b"01", b"\xff\xff"] {
+        let of = |kind| Header::new(Magic::Ustar, kind).field(Field(263, 2), version);
+        let mut tar = TarBuilder::new();
+        tar.entry(of(typeflag::FILE).prefix(b"usr/lib").name(b"f"), b"xyz");
+        tar.header(&of(typeflag::CHAR_DEVICE).name(b"null").device(1, 3));
+        tar.header(&of(typeflag::BLOCK_DEVICE).prefix(b"dev").name(b"disk").device(8, 17));
+        let root = Root::of(&tar.finish());
+        assert_eq!(root.paths(), ["dev", "dev/disk", "null", "usr", "usr/lib", "usr/lib/f"], "{version:?}");
+        let device = |path| root.root.inode(lookup(&root.root, path).unwrap()).device();
+        assert_eq!((device("null"), device("dev/disk")), ((1, 3), (8, 17)), "{version:?}");
+    }
+}
+
+/// What stands where a prefix would in headers of V7, of GNU and behind star's shorter prefix is no prefix.
+#[test]
+fn other_headers_have_no_prefix_or_a_shorter_one() {
+    let mut tar = TarBuilder::new();
+    for (magic, name) in
+        [(&b""[..], &b"v7"[..]), (b"ustar", b"posix"), (b"ustar 00", b"neither"), (b"Ustar\x0000", b"case")]
+    {
+        let header = Header::new(Magic::V7, typeflag::CHAR_DEVICE).field(Field::MAGIC, magic);
+        tar.header(&header.name(name).prefix(b"prefix").device(1, 3));
+    }
+    let star = Header::new(Magic::Ustar, typeflag::FILE).name(b"f").prefix(&[b'p'; 131]);
+    tar.header(&star.field(Field(476, 12), b"00000000001 ").field(Field(508, 4), b"tar\0"));
+    let root = Root::of(&tar.finish());
+    let directory = "p".repeat(131);
+    let star = format!("{directory}/f");
+    assert_eq!(root.paths(), ["case", "neither", directory.as_str(), star.as_str(), "prefix", "prefix/posix", "v7"]);
+    let device = |path| root.root.inode(lookup(&root.root, path).unwrap()).device();
+    assert_eq!((device("v7"), device("prefix/posix")), ((0, 0), (1, 3)));
 }
 
 #[test]

@@ -11,3 +11,4 @@ mod million;
 mod model;
 mod publish;
 mod stack;
+mod umoci;

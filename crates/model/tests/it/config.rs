@@ -72,6 +72,48 @@ fn quirks_are_tolerated() {
     }
 }
 
+/// Documents from templates and scripts have `null` where a value was empty. skopeo and buildah read them; a null is as
+/// good as nothing at all.
+#[test]
+fn nulls_are_absent_at_any_depth() {
+    let config = |fields: &str| parse(&format!(r#"{{"config":{{{fields}}}}}"#)).config().clone();
+    for (with, without) in [
+        (r#""Env":["A=1",null]"#, r#""Env":["A=1"]"#),
+        (r#""Env":[null,null]"#, ""),
+        (r#""Labels":{"a":null,"b":"c"}"#, r#""Labels":{"b":"c"}"#),
+        (r#""Labels":{"a":null}"#, ""),
+        (r#""Cmd":["a",null,"b"]"#, r#""Cmd":["a","b"]"#),
+        (r#""Entrypoint":[null]"#, ""),
+        (r#""Shell":[null,"sh"],"OnBuild":[null]"#, r#""Shell":["sh"]"#),
+        (r#""Volumes":{"/v":null}"#, r#""Volumes":{"/v":{}}"#),
+        (r#""Volumes":[null,"/v"]"#, r#""Volumes":{"/v":{}}"#),
+        (r#""ExposedPorts":{"80/tcp":null}"#, r#""ExposedPorts":{"80/tcp":{}}"#),
+        (r#""Healthcheck":null"#, ""),
+        (r#""Healthcheck":{"Test":["CMD",null],"Retries":3}"#, r#""Healthcheck":{"Test":["CMD"],"Retries":3}"#),
+        (
+            r#""Healthcheck":{"Test":null,"Interval":null,"Timeout":null,"StartPeriod":null,"StartInterval":null,"Retries":null}"#,
+            r#""Healthcheck":{}"#,
+        ),
+    ] {
+        assert_eq!(config(with), config(without), "{with}");
+    }
+    let digest = Digest::of(b"layer");
+    let image = parse(&format!(
+        r#"{{"os.features":[null,"x",null],"os.version":null,"variant":null,"created":null,
+            "history":[null,{{"created_by":null,"author":null,"comment":null,"empty_layer":null}},null],
+            "rootfs":{{"type":null,"diff_ids":["{digest}"]}}}}"#
+    ));
+    assert_eq!((image.platform().os_features.len(), image.history().len()), (1, 1));
+    assert_eq!(image.diff_ids(), [digest]);
+}
+
+/// A null diff id leaves a layer without a name, so it is an error.
+#[test]
+fn a_null_diff_id_is_refused() {
+    let error = ImageConfig::parse(br#"{"rootfs":{"diff_ids":[null]}}"#.to_vec()).unwrap_err();
+    assert!(matches!(error, Error::InvalidDocument { .. }), "{error}");
+}
+
 #[test]
 fn errors_say_what_is_wrong() {
     for (json, reason) in [

@@ -81,6 +81,32 @@ fn quirks_are_tolerated() {
     }
 }
 
+/// As in configs, a null in a list or a map is nothing. One that stands for a layer is an error: it would go unnoticed.
+#[test]
+fn nulls_are_absent_at_any_depth() {
+    let manifest = samples::manifest(&format!(
+        r#"{{"schemaVersion":2,"annotations":{{"a":null,"b":"c"}},"config":{DESCRIPTOR},
+            "layers":[{{"digest":"{0}","size":1,"urls":[null,"x",null],"annotations":{{"a":null}},
+                        "platform":{{"os":null,"architecture":null,"os.features":[null],"os.version":null}}}}]}}"#,
+        Digest::of(b"")
+    ));
+    assert_eq!(manifest.annotations().len(), 1);
+    let layer = &manifest.layers()[0];
+    assert_eq!((layer.urls.len(), layer.annotations.len()), (1, 0));
+    assert!(layer.platform.as_ref().unwrap().os_features.is_empty());
+    let index = samples::index(&format!(
+        r#"{{"schemaVersion":2,"annotations":{{"a":null}},"manifests":[null,{DESCRIPTOR},null]}}"#
+    ));
+    assert_eq!((index.annotations().len(), index.manifests().len()), (0, 1));
+    for json in [
+        r#"{"schemaVersion":2,"config":CONFIG,"layers":[CONFIG,null]}"#,
+        r#"{"schemaVersion":2,"config":null,"layers":[CONFIG]}"#,
+    ] {
+        let error = parse_template(json).unwrap_err();
+        assert!(matches!(error, Error::InvalidDocument { .. }), "{json}: {error}");
+    }
+}
+
 #[test]
 fn ambiguity_is_refused() {
     for json in [

@@ -71,6 +71,75 @@ fn attestations_and_artifacts_are_never_taken() {
     assert_eq!(index.platforms(), []);
 }
 
+/// The positions of the candidates for `platform` in an index with an entry for each of these: members of `platform`, in
+/// JSON, besides `linux/amd64`.
+fn of_members(platform: &Platform, members: &[&str]) -> Vec<u64> {
+    let entry = |(size, members): (usize, &&str)| {
+        let more = format!(r#","platform":{{"os":"linux","architecture":"amd64"{members}}}"#);
+        entry(size, "", &more)
+    };
+    let entries: Vec<String> = members.iter().enumerate().map(entry).collect();
+    let index = index(&format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(",")));
+    index.candidates(platform).into_iter().map(|it| it.size).collect()
+}
+
+/// Tools that convert images push an index with two forms of each image: EROFS layers for runtimes that can mount them,
+/// marked by a feature, and the usual ones. containerd's matcher passes over what has features that it has not, and takes
+/// the one with most of those it has.
+#[test]
+fn entries_with_features_that_are_not_here_are_passed_over() {
+    let amd64 = wanted("linux/amd64");
+    let erofs = r#","os.features":["erofs"]"#;
+    let two = r#","os.features":["erofs","sparse"]"#;
+    for (members, expected) in [
+        (&[erofs, ""][..], &[1][..]),
+        (&["", erofs], &[0]),
+        (&[erofs, two, "", ""], &[2, 3]),
+        (&[erofs], &[]),
+        (&[r#","os.features":[]"#, r#","os.features":null"#], &[0, 1]),
+        (&[r#","os.features":[null]"#, r#","os.features":[""]"#, ""], &[0, 1, 2]),
+        (&[r#","variant":"v1","os.features":["erofs"]"#, r#","variant":"v1""#], &[1]),
+    ] {
+        assert_eq!(of_members(&amd64, members), expected, "{members:?}");
+    }
+    let with =
+        |features: &[&str]| Platform { os_features: features.iter().map(|&it| it.into()).collect(), ..amd64.clone() };
+    assert_eq!(of_members(&with(&["erofs"]), &["", erofs, two]), [1, 0]);
+    assert_eq!(of_members(&with(&["sparse", "erofs"]), &["", erofs, two]), [2, 1, 0]);
+    let error = index_of(&[]).select(&amd64).unwrap_err().to_string();
+    assert!(!error.contains("features"), "{error}");
+    let only = entry(0, "", r#","platform":{"os":"linux","architecture":"amd64","os.features":["erofs"]}"#);
+    let error =
+        index(&format!(r#"{{"schemaVersion":2,"manifests":[{only}]}}"#)).select(&amd64).unwrap_err().to_string();
+    assert_eq!(error, "image architecture mismatch: image is for amd64 (os.features erofs) but expected amd64");
+}
+
+/// Windows images run on the build that they were made for, whatever the revision; others seldom have a version.
+#[test]
+fn a_version_is_held_against_an_entry_that_has_another() {
+    let version = |version: &str| format!(r#","os.version":"{version}""#);
+    let versions = [version("22.04"), String::new(), version("24.04")];
+    let members: Vec<&str> = versions.iter().map(String::as_str).collect();
+    assert_eq!(of_members(&wanted("linux/amd64"), &members), [1, 0, 2], "one for any version is the safest");
+    let asked = |version: &str| Platform { os_version: Some(version.into()), ..wanted("linux/amd64") };
+    assert_eq!(of_members(&asked("24.04"), &members), [2, 1]);
+    assert_eq!(of_members(&asked("20.04"), &members), [1]);
+
+    let windows = |version: &str| {
+        format!(
+            r#","platform":{{"os":"windows","architecture":"amd64","os.version":"{version}","os.features":["win32k"]}}"#
+        )
+    };
+    let entries = ["10.0.17763.5696", "10.0.20348.2402", "10.0.20348.2322"].map(windows);
+    let entries: Vec<String> = entries.iter().enumerate().map(|(size, more)| entry(size, "", more)).collect();
+    let index = index(&format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(",")));
+    let taken = |platform: &Platform| -> Vec<u64> { index.candidates(platform).iter().map(|it| it.size).collect() };
+    let any = wanted("windows/amd64");
+    assert_eq!(taken(&any), [0, 1, 2], "none is better than another");
+    assert_eq!(taken(&Platform { os_version: Some("10.0.20348.2322".into()), ..any.clone() }), [2, 1]);
+    assert_eq!(taken(&Platform { os_version: Some("10.0.19041.1".into()), ..any }), Vec::<u64>::new());
+}
+
 #[test]
 fn the_first_candidate_is_selected() {
     let index = samples::index(samples::OCI_INDEX);

@@ -6,8 +6,10 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::Credential;
 use crate::{Error, Result};
@@ -17,6 +19,14 @@ const LIMIT: u64 = 4 << 20;
 
 /// What Docker Hub is called in files and by helpers, the usual name first.
 const DOCKER_HUB: [&str; 4] = ["https://index.docker.io/v1/", "docker.io", "index.docker.io", "registry-1.docker.io"];
+
+/// Base64 as people and scripts write it into files: padded or not, with bits left over or not.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// The user name that says that the password is an identity token.
 pub(super) const TOKEN_USER: &str = "<token>";
@@ -29,9 +39,10 @@ pub(super) fn names(domain: &str) -> Vec<&str> {
 /// The content of a file.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct AuthFile {
-    auths: Option<BTreeMap<String, Entry>>,
+    /// Read when they are needed: an entry for another registry may be of any form.
+    auths: Option<BTreeMap<String, Value>>,
     #[serde(rename = "credHelpers")]
-    helpers: Option<BTreeMap<String, String>>,
+    helpers: Option<BTreeMap<String, Option<String>>>,
     #[serde(rename = "credsStore")]
     store: Option<String>,
 }
@@ -59,11 +70,16 @@ impl AuthFile {
     pub(super) fn read(path: &Path) -> Result<Option<Self>> {
         let failed = |reason: String| Error::AuthFile { path: path.to_owned(), reason };
         let mut text = Vec::new();
-        match File::open(path).and_then(|file| file.take(LIMIT).read_to_end(&mut text)) {
+        match File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut text)) {
+            Ok(length) if length as u64 > LIMIT => {
+                return Err(Error::TooLarge { url: path.display().to_string(), limit: LIMIT });
+            }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(error.to_string())),
         }
+        // Some editors begin a file with this mark.
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
         if text.trim_ascii().is_empty() {
             return Ok(None);
         }
@@ -72,17 +88,18 @@ impl AuthFile {
             failed(format!("not a file of credentials: see line {}, column {}", error.line(), error.column()))
         };
         if path.file_name().is_some_and(|name| name == ".dockercfg") {
-            let auths = serde_json::from_slice(&text).map_err(json)?;
+            let auths = serde_json::from_slice(text).map_err(json)?;
             return Ok(Some(Self { auths: Some(auths), ..Self::default() }));
         }
-        serde_json::from_slice(&text).map(Some).map_err(json)
+        serde_json::from_slice(text).map(Some).map_err(json)
     }
 
     /// The helper for this very registry.
     pub(super) fn helper(&self, domain: &str) -> Option<&str> {
         let helpers = self.helpers.as_ref()?;
-        let helper = names(domain).into_iter().find_map(|name| helpers.get(name))?;
-        Some(helper.as_str()).filter(|helper| !helper.is_empty())
+        let exact = names(domain).into_iter().filter_map(|name| helpers.get(name));
+        let loose = helpers.iter().filter(|(key, _)| is_of(key, domain)).map(|(_, helper)| helper);
+        exact.chain(loose).filter_map(Option::as_deref).find(|helper| !helper.is_empty())
     }
 
     /// The helper for all registries.
@@ -93,11 +110,13 @@ impl AuthFile {
     /// The most specific entry for a repository that is not empty.
     pub(super) fn entry(&self, path: &Path, domain: &str, repository: &str) -> Result<Option<Credential>> {
         let Some(auths) = &self.auths else { return Ok(None) };
-        let exact = namespaces(domain, repository).filter_map(|key| auths.get_key_value(&key));
-        let loose = auths.iter().filter(|(key, _)| names(domain).contains(&host_of(key)));
+        let keys = namespaces(domain, repository).flat_map(|key| [format!("{key}/"), key]);
+        let exact = keys.filter_map(|key| auths.get_key_value(&key));
+        let loose = auths.iter().filter(|(key, _)| is_of(key, domain));
         for (key, entry) in exact.chain(loose) {
             let failed = |reason: &str| Error::AuthFile { path: path.to_owned(), reason: format!("{key}: {reason}") };
-            if let Some(credential) = entry.credential().map_err(failed)? {
+            let entry = Option::<Entry>::deserialize(entry).map_err(|_| failed("its form is not that of an entry"))?;
+            if let Some(credential) = entry.unwrap_or_default().credential().map_err(failed)? {
                 return Ok(Some(credential));
             }
         }
@@ -111,23 +130,49 @@ fn namespaces(domain: &str, repository: &str) -> impl Iterator<Item = String> {
     std::iter::successors(Some(full), |key| key.rsplit_once('/').map(|(parent, _)| parent.to_owned()))
 }
 
-/// The host of a key that is a URL, as `docker login` used to write them; any other key as it is.
+/// Whether a key names a registry as a whole: by its host, or by a URL, as `docker login` used to write them.
+fn is_of(key: &str, domain: &str) -> bool {
+    let host = host_of(key);
+    names(domain).iter().any(|name| name.eq_ignore_ascii_case(host))
+}
+
+/// The host of a key that is a URL, or the host with the path of the registry's API; any other key as it is.
 fn host_of(key: &str) -> &str {
-    let url = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
-    url.map_or(key, |rest| rest.split('/').next().unwrap_or(rest))
+    let strip = |scheme: &str| {
+        let (head, rest) = key.split_at_checked(scheme.len())?;
+        head.eq_ignore_ascii_case(scheme).then_some(rest)
+    };
+    if let Some(rest) = strip("https://").or_else(|| strip("http://")) {
+        return rest.split('/').next().unwrap_or(rest);
+    }
+    let key = key.trim_end_matches('/');
+    key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key)
+}
+
+/// Decodes base64 that may be wrapped in lines, lack its padding, or be of the alphabet for URLs.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let plain = |byte: u8| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        byte => byte,
+    };
+    let text: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).map(plain).collect();
+    LENIENT.decode(text).ok()
 }
 
 impl Entry {
     fn credential(&self) -> std::result::Result<Option<Credential>, &'static str> {
-        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        if let Some(token) = given(&self.identitytoken) {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
+        // Tokens have no blanks; those around them come from copying.
+        let token = |text: &Option<String>| given(text).map(|text| text.trim().to_owned());
+        if let Some(token) = token(&self.identitytoken) {
             return Ok(Some(Credential::IdentityToken(token)));
         }
-        if let Some(token) = given(&self.registrytoken) {
+        if let Some(token) = token(&self.registrytoken) {
             return Ok(Some(Credential::RegistryToken(token)));
         }
         if let Some(auth) = given(&self.auth) {
-            let decoded = STANDARD.decode(auth.trim()).map_err(|_| "`auth` is not base64")?;
+            let decoded = decode(&auth).ok_or("`auth` is not base64")?;
             let decoded = String::from_utf8(decoded).map_err(|_| "`auth` is not UTF-8")?;
             let (user, password) = decoded.split_once(':').ok_or("`auth` has no colon between user and password")?;
             // Some versions of docker padded it with NULs.

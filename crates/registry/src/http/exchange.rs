@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use reqwest::header::{AsHeaderName, HeaderMap};
+use reqwest::header::{AsHeaderName, CONTENT_ENCODING, HeaderMap};
 use reqwest::{Response, StatusCode, Url};
 
 use super::line::Line;
-use super::{Http, shown};
+use super::{Call, Http, shown};
 use crate::{Error, Result};
 
 /// An answer: its head, and a body to come.
@@ -17,13 +17,14 @@ pub(crate) struct Exchange {
     /// Given back once the body is read; a line with half a body left is thrown away, connection and all.
     line: Option<Line>,
     response: Response,
-    url: Url,
+    /// The last one of a chain of redirects.
+    call: Call,
     moved: bool,
 }
 
 impl Exchange {
-    pub(super) fn new(http: &Arc<Http>, line: Line, response: Response, url: Url, moved: bool) -> Self {
-        Self { http: Arc::clone(http), line: Some(line), response, url, moved }
+    pub(super) fn new(http: &Arc<Http>, line: Line, response: Response, call: Call, moved: bool) -> Self {
+        Self { http: Arc::clone(http), line: Some(line), response, call, moved }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -47,7 +48,7 @@ impl Exchange {
 
     /// The URL that answered, the last one of a chain of redirects, for messages.
     pub(crate) fn shown(&self) -> String {
-        shown(&self.url)
+        shown(&self.call.url)
     }
 
     /// Whether another origin answered than the one asked.
@@ -62,14 +63,14 @@ impl Exchange {
 
     /// Whether it came from the scheme, host and port of `base`.
     pub(crate) fn is_from(&self, base: &Url) -> bool {
-        self.url.origin() == base.origin()
+        self.call.url.origin() == base.origin()
     }
 
     /// Reads what is left of the body if it is short, so that the connection can be used again.
     pub(crate) fn discard(self) {
-        let Self { http, line, response, .. } = self;
+        let Self { http, line, response, call, .. } = self;
         if let Some(line) = line
-            && line.drain(&http, response)
+            && line.drain(&http, &call, response)
         {
             http.give_back(line);
         }
@@ -78,7 +79,7 @@ impl Exchange {
     /// The next piece of the body; `None` at its end, and from then on.
     pub(crate) fn chunk(&mut self) -> Result<Option<Bytes>> {
         let Some(line) = &self.line else { return Ok(None) };
-        let chunk = line.chunk(&self.http, &self.url, &mut self.response);
+        let chunk = line.chunk(&self.http, &self.call, &mut self.response);
         match chunk {
             Ok(Some(bytes)) => Ok(Some(bytes)),
             Ok(None) => {
@@ -107,7 +108,20 @@ impl Exchange {
             }
             bytes.extend_from_slice(&chunk);
         }
+        self.check_encoding(&bytes)?;
         Ok(bytes)
+    }
+
+    /// Notices a document that was compressed although we asked for it as it is. A server that only says so is common:
+    /// it tells how the file is stored.
+    fn check_encoding(&self, bytes: &[u8]) -> Result<()> {
+        let encoding = self.header(CONTENT_ENCODING).filter(|encoding| !encoding.eq_ignore_ascii_case("identity"));
+        match encoding {
+            Some(encoding) if !bytes.trim_ascii_start().starts_with(b"{") => {
+                Err(Error::Encoded { url: self.shown(), encoding: encoding.chars().take(40).collect() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The beginning of the body, at most `limit` bytes of it, or what came before it broke off.

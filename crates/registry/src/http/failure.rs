@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::Url;
 
 use super::line::Wait;
+use super::reach::OutOfReach;
 use super::shown;
 use crate::{Error, Result};
 
@@ -48,6 +49,10 @@ pub(crate) fn of<T>(url: &Url, waited: Result<reqwest::Result<T>, Wait>) -> Resu
 }
 
 fn sort(url: &Url, error: &reqwest::Error) -> Failure {
+    let out_of_reach = causes(error).find_map(|cause| cause.downcast_ref::<OutOfReach>());
+    if let Some(OutOfReach { host }) = out_of_reach {
+        return Failure::Final(Error::Address { url: shown(url), host: host.clone() });
+    }
     let (url, reason) = (shown(url), reason(error));
     let connecting = error.is_connect();
     let failed = if connecting { Error::Unreachable { url, reason } } else { Error::Broken { url, reason } };

@@ -24,7 +24,7 @@ fn requests_in_a_row_share_one() {
 #[test]
 fn a_refusal_is_no_reason_for_another() {
     let fixture = Fixture::new().blobs(1, Fault::Status(503, vec![], "busy".to_owned()));
-    fixture.registry.misbehave(Rule::on(MANIFESTS).times(1).fault(Fault::Status(404, vec![], "gone".to_owned())));
+    fixture.registry.misbehave(Rule::on(MANIFESTS).times(1).fault(Fault::Status(410, vec![], "gone".to_owned())));
     let client = client();
     client.manifest(&fixture.reference()).unwrap_err();
     assert!(fixture.pull_with(&client, 0).unwrap() == fixture.bytes);

@@ -172,6 +172,122 @@ fn entries_have_many_forms() {
     }
 }
 
+/// Base64 as `base64` wraps it at 76 columns, as scripts paste it, and as some libraries leave it without padding.
+#[test]
+fn base64_is_read_however_it_is_written() {
+    let secret = format!("ann:{}", "long-password-".repeat(12));
+    let plain = {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.encode(&secret)
+    };
+    let wrapped = |width: usize, end: &str| {
+        let lines = plain.as_bytes().chunks(width).map(|line| format!("{}{end}", String::from_utf8_lossy(line)));
+        lines.collect::<String>()
+    };
+    assert!(plain.ends_with('='), "{plain}");
+    let home = Home::new();
+    for (number, auth) in [
+        plain.clone(),
+        wrapped(76, "\n"),
+        wrapped(64, "\r\n"),
+        wrapped(4, "\t "),
+        plain.trim_end_matches('=').to_owned(),
+        wrapped(76, "\n").replace('=', ""),
+        format!("\n  {plain}\r\n"),
+        plain.strip_suffix('=').unwrap().to_owned() + " =",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = home.file("auth.json", &json!({ "auths": { "a.test": { "auth": auth } } }));
+        let found = home.files(&[&path]).get("a.test", "x").unwrap();
+        assert_eq!(found, Some(password("ann", &secret[4..])), "{number}: {auth:?}");
+    }
+    // `ann:?>~` in the alphabet for URLs, and with bits after the last byte that are not zero.
+    for (auth, expected) in [("YW5uOj8-fg==", "?>~"), ("YW5uOj8-fg", "?>~"), ("YW5uOnB=", "p")] {
+        let path = home.file("auth.json", &json!({ "auths": { "a.test": { "auth": auth } } }));
+        assert_eq!(home.files(&[&path]).get("a.test", "x").unwrap(), Some(password("ann", expected)), "{auth}");
+    }
+    for field in ["identitytoken", "registrytoken"] {
+        let path = home.file("auth.json", &json!({ "auths": { "a.test": { field: " tok\r\n" } } }));
+        let found = format!("{:?}", home.files(&[&path]).get("a.test", "x").unwrap().unwrap());
+        assert!(found.to_lowercase().contains(field), "{found}");
+    }
+    let path = home.file("auth.json", &json!({ "auths": { "a.test": { "identitytoken": " tok\r\n" } } }));
+    let found = home.files(&[&path]).get("a.test", "x").unwrap();
+    assert_eq!(found, Some(Credential::IdentityToken("tok".to_owned())));
+}
+
+#[test]
+fn keys_of_a_registry_have_many_forms() {
+    let home = Home::new();
+    for key in [
+        "a.test:5000",
+        "a.test:5000/",
+        "http://a.test:5000",
+        "https://a.test:5000/",
+        "https://a.test:5000/v1/",
+        "https://a.test:5000/v2",
+        "HTTPS://A.test:5000/v2/",
+        "a.test:5000/v1/",
+        "a.test:5000/v2",
+        "A.TEST:5000",
+    ] {
+        let path = home.file("config.json", &json!({ "auths": { key: entry("ann") } }));
+        assert_eq!(user(home.files(&[&path]).get("a.test:5000", "x").unwrap()).as_deref(), Some("ann"), "{key}");
+        assert_eq!(home.files(&[&path]).get("a.test", "x").unwrap(), None, "{key}");
+    }
+    home.helper("one", ANSWER);
+    for key in ["https://a.test", "a.test/", "https://a.test/v2/"] {
+        let path = home.file("config.json", &json!({ "credHelpers": { key: "one", "b.test": null } }));
+        assert_eq!(user(home.files(&[&path]).get("a.test", "x").unwrap()).as_deref(), Some("helped"), "{key}");
+    }
+    let path =
+        home.file("config.json", &json!({ "auths": { "a.test/team/": entry("team"), "a.test": entry("host") } }));
+    assert_eq!(user(home.files(&[&path]).get("a.test", "other/app").unwrap()).unwrap(), "host");
+    assert_eq!(user(home.files(&[&path]).get("a.test", "team/app").unwrap()).unwrap(), "team");
+}
+
+/// A fault in the entry of another registry does not matter.
+#[test]
+fn entries_of_others_may_be_of_any_form() {
+    let home = Home::new();
+    let content = json!({
+        "auths": { "a.test": entry("ann"), "b.test": null, "c.test": {}, "d.test": "text", "e.test": { "auth": 5 } },
+        "HttpHeaders": { "x": "y" },
+    });
+    let path = home.file("config.json", &content);
+    let files = home.files(&[&path]);
+    assert_eq!(user(files.get("a.test", "x").unwrap()).unwrap(), "ann");
+    for domain in ["b.test", "c.test"] {
+        assert_eq!(files.get(domain, "x").unwrap(), None);
+    }
+    for domain in ["d.test", "e.test"] {
+        let message = files.get(domain, "x").unwrap_err().to_string();
+        assert!(message.contains("config.json") && message.contains(domain), "{message}");
+    }
+    let marked = home.path("marked.json");
+    fs::write(&marked, format!("\u{feff}{content}")).unwrap();
+    assert_eq!(user(home.files(&[&marked]).get("a.test", "x").unwrap()).unwrap(), "ann");
+}
+
+/// Stands for `docker-credential-ecr-login` and `-gcloud`, of which each answer holds for some hours.
+#[test]
+fn a_helper_is_asked_again_when_its_password_is_refused() {
+    let home = Home::new();
+    home.helper("hourly", r#"printf '{"Username":"AWS","Secret":"%s"}' "$(wc -l <"$0.asked" | tr -d ' ')""#);
+    let fixture = Fixture::new();
+    let path = home.file("config.json", &json!({ "credHelpers": { fixture.registry.host(): "hourly" } }));
+    let credentials = Arc::new(home.files(&[&path]));
+    let client = Client::new(ClientOptions { credentials, ..options() }).unwrap();
+    for hour in 1..=3 {
+        fixture.registry.require(Auth::basic("AWS", &hour.to_string()));
+        client.manifest(&fixture.reference()).unwrap();
+        assert!(fixture.pull_with(&client, 0).unwrap() == fixture.bytes);
+        assert_eq!(home.asked("hourly").len(), hour);
+    }
+}
+
 #[test]
 fn files_that_say_nothing_or_are_old() {
     let home = Home::new();

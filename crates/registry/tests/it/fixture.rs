@@ -127,8 +127,12 @@ pub(crate) fn password(user: &str, password: &str) -> Credential {
 
 /// A client with one credential.
 pub(crate) fn client_with(credential: Credential) -> Client {
-    let credentials = Arc::new(Chain(vec![Arc::new(Explicit(credential))]));
-    Client::new(ClientOptions { credentials, ..options() }).unwrap()
+    Client::new(options_with(credential)).unwrap()
+}
+
+/// The usual options with one credential.
+pub(crate) fn options_with(credential: Credential) -> ClientOptions {
+    ClientOptions { credentials: Arc::new(Chain(vec![Arc::new(Explicit(credential))])), ..options() }
 }
 
 /// Reads to the end; the client's error is unwrapped from its `io::Error`.

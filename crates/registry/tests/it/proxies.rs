@@ -12,8 +12,8 @@ use vmroot_testkit::registry::{PlainAnswer, Registry};
 use crate::fixture::{Fixture, MANIFEST, NAME, options, says};
 
 /// A proxy that brings everything to one registry, whatever host is asked for.
-struct Proxy {
-    address: String,
+pub(crate) struct Proxy {
+    pub(crate) address: String,
     requests: Arc<Mutex<Vec<Asked>>>,
 }
 
@@ -26,7 +26,7 @@ struct Asked {
 }
 
 impl Proxy {
-    fn to(registry: &Registry) -> Self {
+    pub(crate) fn to(registry: &Registry) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let requests = Arc::<Mutex<Vec<_>>>::default();
@@ -41,7 +41,7 @@ impl Proxy {
         Self { address, requests }
     }
 
-    fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().iter().map(|asked| asked.line.clone()).collect()
     }
 }

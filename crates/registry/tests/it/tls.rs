@@ -17,10 +17,15 @@ use crate::fixture::{BLOBS, Fixture, MANIFEST, NAME, client, options, says};
 
 /// A client that trusts the authority of the test registries.
 pub(crate) fn trusting() -> Client {
+    trusting_with(options())
+}
+
+/// The same with other options.
+pub(crate) fn trusting_with(options: ClientOptions) -> Client {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("ca.pem");
     fs::write(&path, CA_PEM).unwrap();
-    trusting_file(&path).unwrap()
+    Client::new(ClientOptions { ca_files: vec![path], ..options }).unwrap()
 }
 
 pub(crate) fn trusting_file(path: &Path) -> Result<Client, Error> {

@@ -149,7 +149,7 @@ fn a_challenge_that_nobody_understands_is_a_refusal() {
         assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
         assert_eq!(fixture.registry.count(MANIFESTS), 1);
     }
-    for realm in ["no url", "ftp://a/token", "file:///token"] {
+    for realm in ["https://", "ftp://a/token", "file:///token", "//evil.test/token"] {
         let fixture = bearer(Bearer { realm: Some(realm.to_owned()), ..Bearer::default() });
         let error = says(client().manifest(&fixture.reference()), &[&fixture.registry.host(), "its token server"]);
         assert!(matches!(error, Error::Challenge { .. }), "{error:?}");

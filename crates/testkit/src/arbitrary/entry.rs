@@ -45,8 +45,8 @@ fn unaimed() -> impl Strategy<Value = Entry> {
     let hard_link = (decorated(), decorated()).prop_map(|(name, target)| Entry::hard_link(name, target));
     prop_oneof![
         24 => with_attributes(file(), true),
-        20 => directory(&["", "/", "//"], Kind::Directory),
-        3 => directory(&["/"], Kind::File(Content::default())),
+        20 => directory(),
+        3 => file_with_slash(),
         3 => root(),
         12 => with_attributes(link_target().prop_map(Kind::Symlink).boxed(), false),
         16 => hard_link,
@@ -61,12 +61,17 @@ fn with_attributes(kind: BoxedStrategy<Kind>, user_xattrs: bool) -> impl Strateg
     (decorated(), kind, attributes(user_xattrs)).prop_map(|(name, kind, attributes)| Entry { name, attributes, kind })
 }
 
-fn directory(ends: &[&'static str], kind: Kind) -> impl Strategy<Value = Entry> + use<> {
-    (decorated(), select(ends.to_vec()), attributes(true)).prop_map(move |(name, end, attributes)| Entry {
+fn directory() -> impl Strategy<Value = Entry> {
+    (decorated(), select(vec!["", "/", "//"]), attributes(true)).prop_map(|(name, end, attributes)| Entry {
         name: [&name, end.as_bytes()].concat(),
         attributes,
-        kind: kind.clone(),
+        kind: Kind::Directory,
     })
+}
+
+/// Whose name ends in a slash, which is not to make a directory of it.
+fn file_with_slash() -> impl Strategy<Value = Entry> {
+    with_attributes(file(), true).prop_map(|entry| Entry { name: [&entry.name, &b"/"[..]].concat(), ..entry })
 }
 
 fn root() -> impl Strategy<Value = Entry> {

@@ -6,7 +6,7 @@ use crate::tar_builder::{Field, Header, Magic, PaxRecords, SparseForm, TarBuilde
 /// Whose way of writing headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
-    /// Headers of V7 tar, files of type NUL, directories as files with a trailing slash.
+    /// Headers of V7 tar, files of type NUL, directories as files of that type with a trailing slash.
     V7,
     /// POSIX headers with the prefix field, PAX records only where the header cannot say it.
     Ustar,
@@ -103,7 +103,7 @@ impl Member {
             Dialect::Gnu => Magic::Gnu,
             _ => Magic::Ustar,
         };
-        let header = Header::new(magic, type_of(&entry.kind, dialect));
+        let header = Header::new(magic, type_of(entry, dialect));
         let mut member = Self { dialect, header, records: PaxRecords::new(), long_name: None, long_link: None };
         if dialect == Dialect::V7 && entry.kind == Kind::Directory && !entry.name.ends_with(b"/") {
             member.name(&[&entry.name, &b"/"[..]].concat());
@@ -264,9 +264,11 @@ impl Member {
     }
 }
 
-fn type_of(kind: &Kind, dialect: Dialect) -> u8 {
-    match kind {
-        Kind::File(_) | Kind::Directory if dialect == Dialect::V7 => typeflag::OLD_FILE,
+fn type_of(entry: &Entry, dialect: Dialect) -> u8 {
+    match &entry.kind {
+        // With the old type, a slash at the end of its name would make a directory of a file.
+        Kind::File(_) if dialect == Dialect::V7 && !entry.name.ends_with(b"/") => typeflag::OLD_FILE,
+        Kind::Directory if dialect == Dialect::V7 => typeflag::OLD_FILE,
         Kind::File(_) => typeflag::FILE,
         Kind::Directory => typeflag::DIRECTORY,
         Kind::Symlink(_) => typeflag::SYMLINK,

@@ -4,21 +4,29 @@ use std::collections::BTreeMap;
 
 use super::name::{self, Role};
 use super::tree::{Directory, InodeId, ROOT, State, Stop, Tree};
+use super::{LINK_LIMIT, NAME_LIMIT};
 use crate::error::{Error, Reason, Result};
-use crate::layer::{Attributes, Entry, Kind, Layer};
+use crate::layer::{Attributes, Entry, Kind, Layer, WHITEOUT_PREFIX};
 
 impl Tree {
-    /// Makes the tree of a layer beside the merged one, and gives its root.
-    pub(super) fn draft(&mut self, layer: &Layer) -> Result<InodeId> {
+    /// Makes the tree of a layer beside the merged one, and gives its root and the layer's markers.
+    pub(super) fn draft(&mut self, layer: &Layer) -> Result<(InodeId, Vec<Marker>)> {
         let root = self.add_implicit();
+        let mut markers = Vec::new();
         for (index, entry) in layer.entries.iter().enumerate() {
-            self.enter(root, index, entry).map_err(|reason| error(layer, index, reason))?;
+            self.enter(root, index, entry, &mut markers).map_err(|reason| error(layer, index, reason))?;
         }
         self.resolve_pending(root).map_err(|(index, reason)| error(layer, index, reason))?;
-        Ok(root)
+        Ok((root, markers))
     }
 
-    fn enter(&mut self, root: InodeId, index: usize, entry: &Entry) -> std::result::Result<(), Reason> {
+    fn enter(
+        &mut self,
+        root: InodeId,
+        index: usize,
+        entry: &Entry,
+        markers: &mut Vec<Marker>,
+    ) -> std::result::Result<(), Reason> {
         let path = name::components(&entry.name)?;
         let Some((last, parents)) = path.split_last() else {
             if !is_directory(entry) {
@@ -33,13 +41,49 @@ impl Tree {
             Kind::HardLink(target) if role == Role::Plain => Some(self.link_target(root, index, target)?),
             _ => None,
         };
-        let parent = self.make_parents(root, parents)?;
-        match role {
-            Role::Opaque => self.directory_mut(parent).opaque = true,
-            Role::Whiteout(hidden) => drop(self.directory_mut(parent).whiteouts.insert(hidden.to_vec())),
-            Role::Plain => self.place(parent, last, entry, target),
+        let hidden = match role {
+            Role::Plain => {
+                let parent = self.make_parents(root, parents)?;
+                self.place(parent, last, entry, target);
+                return Ok(());
+            }
+            Role::Opaque => None,
+            Role::Whiteout(hidden) => Some(hidden.to_vec()),
+        };
+        if let Some(directory) = self.real_path(root, parents) {
+            markers.push(Marker { directory, hidden });
         }
         Ok(())
+    }
+
+    /// The path that these components mean in the layer so far, without links; none where they lead nowhere.
+    fn real_path(&self, root: InodeId, path: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
+        let mut real: Vec<Vec<u8>> = Vec::new();
+        let mut ahead: Vec<Vec<u8>> = path.iter().rev().cloned().collect();
+        let mut links = 0;
+        while let Some(component) = ahead.pop() {
+            if component == b".." {
+                real.pop();
+                continue;
+            }
+            real.push(component);
+            // No component of `real` is a link, so this follows none.
+            let Some(State::Leaf(Kind::Symlink(target))) = self.find(root, &real).map(|id| &self.inodes[id].state)
+            else {
+                continue;
+            };
+            links += 1;
+            if links > LINK_LIMIT {
+                return None;
+            }
+            real.pop();
+            if target.starts_with(b"/") {
+                real.clear();
+            }
+            ahead.extend(name::split(target).into_iter().rev());
+        }
+        let nameable = |part: &Vec<u8>| part.len() <= NAME_LIMIT && !part.starts_with(WHITEOUT_PREFIX);
+        real.iter().all(nameable).then_some(real)
     }
 
     fn place(&mut self, parent: InodeId, name: &[u8], entry: &Entry, target: Option<InodeId>) {
@@ -154,6 +198,14 @@ impl Tree {
     }
 }
 
+/// A whiteout, or an opaque marker.
+pub(super) struct Marker {
+    /// The directory that it is in, no link on the way.
+    pub(super) directory: Vec<Vec<u8>>,
+    /// The name that is hidden there; all names if there is none.
+    pub(super) hidden: Option<Vec<u8>>,
+}
+
 /// A hard link whose target was not in the layer when it was met.
 struct PendingLink {
     id: InodeId,
@@ -164,11 +216,7 @@ struct PendingLink {
 }
 
 fn is_directory(entry: &Entry) -> bool {
-    match entry.kind {
-        Kind::Directory => true,
-        Kind::File(_) => entry.name.ends_with(b"/"),
-        _ => false,
-    }
+    entry.kind == Kind::Directory
 }
 
 fn error(layer: &Layer, index: usize, reason: Reason) -> Error {

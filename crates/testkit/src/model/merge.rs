@@ -1,22 +1,36 @@
-//! The tree of a layer laid over the merged one.
+//! A layer laid over the merged tree: first its markers take away, then its entries are put there.
 
+use super::draft::Marker;
 use super::tree::{InodeId, ROOT, Tree};
 
 impl Tree {
-    /// Lays the layer whose tree begins at `upper` over the merged tree.
-    pub(super) fn lay_over(&mut self, upper: InodeId) {
+    /// Lays the layer whose tree begins at `upper`, and that has these markers, over the merged tree.
+    pub(super) fn lay_over(&mut self, upper: InodeId, markers: &[Marker]) {
+        for marker in markers {
+            self.take_away(marker);
+        }
+        self.put_over(upper);
+        for marker in markers {
+            self.make_directories(upper, marker, markers);
+        }
+    }
+
+    /// Removes from the lower layers what a marker hides.
+    fn take_away(&mut self, marker: &Marker) {
+        let Some(directory) = self.real_directory(ROOT, &marker.directory) else { return };
+        let children = &mut self.directory_mut(directory).children;
+        match &marker.hidden {
+            Some(hidden) => drop(children.remove(hidden)),
+            None => children.clear(),
+        }
+    }
+
+    fn put_over(&mut self, upper: InodeId) {
         let mut pairs = vec![(ROOT, upper)];
         while let Some((lower, upper)) = pairs.pop() {
             let layer = self.directory(upper).expect("pairs are of directories").clone();
             if !layer.implicit {
                 self.inodes[lower].attributes = self.inodes[upper].attributes.clone();
-            }
-            let merged = self.directory_mut(lower);
-            if layer.opaque {
-                merged.children.clear();
-            }
-            for hidden in &layer.whiteouts {
-                merged.children.remove(hidden);
             }
             for (name, child) in layer.children {
                 let below = self.directory(lower).and_then(|directory| directory.children.get(&name).copied());
@@ -27,6 +41,43 @@ impl Tree {
                     _ => drop(self.directory_mut(lower).children.insert(name, child)),
                 }
             }
+        }
+    }
+
+    /// Makes the directory that a marker is in, and those above it, as far as the layer has nothing else there and no
+    /// marker hides it.
+    fn make_directories(&mut self, upper: InodeId, marker: &Marker, markers: &[Marker]) {
+        for end in 1..=marker.directory.len() {
+            let path = &marker.directory[..end];
+            if self.real_directory(ROOT, path).is_some() {
+                continue;
+            }
+            let of_this_layer = self.find(upper, path).is_some();
+            if of_this_layer || markers.iter().any(|other| other.hides(path)) {
+                return;
+            }
+            let parent = self.real_directory(ROOT, &path[..end - 1]).expect("it was made before");
+            let made = self.add_implicit();
+            self.directory_mut(parent).children.insert(path[end - 1].clone(), made);
+        }
+    }
+
+    /// The directory at a path that has no links in it.
+    fn real_directory(&self, root: InodeId, path: &[Vec<u8>]) -> Option<InodeId> {
+        path.iter().try_fold(root, |directory, name| {
+            let child = *self.directory(directory)?.children.get(name)?;
+            self.directory(child).map(|_| child)
+        })
+    }
+}
+
+impl Marker {
+    /// Whether nothing of lower layers is left of a path.
+    fn hides(&self, path: &[Vec<u8>]) -> bool {
+        let Some(below) = path.strip_prefix(self.directory.as_slice()) else { return false };
+        match &self.hidden {
+            Some(hidden) => below.first() == Some(hidden),
+            None => !below.is_empty(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The tree of the model: inodes, and directories that name them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{LINK_LIMIT, name};
 use crate::error::Reason;
@@ -9,16 +9,12 @@ use crate::layer::{Attributes, Content, Kind};
 /// Number of an inode; the same number under two names is a hard link.
 pub type InodeId = usize;
 
-/// A directory's children, and what a layer says of the lower layers' share of them.
+/// A directory's children.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Directory {
     pub(super) children: BTreeMap<Vec<u8>, InodeId>,
     /// Made because something below it needed it.
     pub(super) implicit: bool,
-    /// Nothing of the lower layers shows through.
-    pub(super) opaque: bool,
-    /// Names of the lower layers that do not show through.
-    pub(super) whiteouts: BTreeSet<Vec<u8>>,
 }
 
 #[derive(Debug, Clone)]

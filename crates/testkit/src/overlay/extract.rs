@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
@@ -17,18 +17,17 @@ use crate::layer::{Content, Entry, Kind, Layer, WHITEOUT_PREFIX};
 /// Puts a layer into an empty directory; gives the hard links to files of lower layers, which are left as placeholders.
 pub(super) fn extract(layer: &Layer, directory: &Path, lower: &Path, scratch: &Path) -> Result<Vec<LowerLink>> {
     let root = Root::open(directory)?;
+    let mut markers = Vec::new();
     for (index, entry) in layer.entries.iter().enumerate() {
-        enter(&root, index, entry, scratch)?;
+        enter(&root, index, entry, scratch, &mut markers)?;
     }
-    link::resolve_in_layer(&root, directory, &Root::open(lower)?, scratch)
+    let links = link::resolve_in_layer(&root, directory, &Root::open(lower)?, scratch)?;
+    marker::place(directory, &markers)?;
+    Ok(links)
 }
 
-fn enter(root: &Root, index: usize, entry: &Entry, scratch: &Path) -> Result<()> {
-    let is_directory = match entry.kind {
-        Kind::Directory => true,
-        Kind::File(_) => entry.name.ends_with(b"/"),
-        _ => false,
-    };
+fn enter(root: &Root, index: usize, entry: &Entry, scratch: &Path, markers: &mut Vec<PathBuf>) -> Result<()> {
+    let is_directory = entry.kind == Kind::Directory;
     let Some((parent, last)) = parent_and_last(&entry.name)? else {
         if !is_directory {
             return Err(refuse(&entry.name, "is the root and no directory"));
@@ -39,8 +38,8 @@ fn enter(root: &Root, index: usize, entry: &Entry, scratch: &Path) -> Result<()>
         return Err(refuse(&entry.name, "is no whiteout"));
     }
     if marker::is_marker(last) {
-        let parent = root.make_directory(&parent, 0)?;
-        return drop_marker(&parent.join(last));
+        markers.extend(root.real_path(&parent).map(|parent| parent.join(OsStr::from_bytes(last))));
+        return Ok(());
     }
     let staged = match &entry.kind {
         Kind::HardLink(target) => Some(link::stage(root, index, target, scratch)?),
@@ -65,10 +64,6 @@ fn enter(root: &Root, index: usize, entry: &Entry, scratch: &Path) -> Result<()>
     }
     make(&place, &entry.kind)?;
     attributes::set(&place, &entry.attributes)
-}
-
-fn drop_marker(place: &Path) -> Result<()> {
-    File::create(place).map(drop).map_err(Error::io("make", place))
 }
 
 /// Makes anything but directories and hard links.

@@ -1,8 +1,8 @@
 //! Whiteout and opaque marker files turned into what overlayfs reads.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, FileType};
+use std::fs::{self, File, FileType};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,53 @@ impl Fresh {
 /// Whether a name is a whiteout or an opaque marker.
 pub(super) fn is_marker(name: &[u8]) -> bool {
     name.starts_with(WHITEOUT_PREFIX)
+}
+
+/// Puts the markers of a complete layer into its directory, as the files that they are in a tar.
+///
+/// Directories that only markers need are made, but for those that another marker hides and those that something else
+/// is in the place of: a marker has nothing to hide there.
+pub(super) fn place(directory: &Path, markers: &[PathBuf]) -> Result<()> {
+    let mut made = BTreeSet::new();
+    for marker in markers {
+        if make_parents(directory, marker, &mut made)? {
+            let file = directory.join(marker);
+            File::create(&file).map_err(Error::io("make", &file))?;
+        }
+    }
+    // Those above come first.
+    for place in &made {
+        if place.exists() && is_hidden(directory, place) {
+            fs::remove_dir_all(place).map_err(Error::io("remove", place))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the directories that a marker lies in; whether nothing else was in the way.
+fn make_parents(directory: &Path, marker: &Path, made: &mut BTreeSet<PathBuf>) -> Result<bool> {
+    let mut place = directory.to_path_buf();
+    for component in marker.parent().into_iter().flat_map(Path::components) {
+        place.push(component);
+        match fs::symlink_metadata(&place) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => return Ok(false),
+            Err(_) => {
+                fs::create_dir(&place).map_err(Error::io("make", &place))?;
+                made.insert(place.clone());
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a marker hides a directory of the layer, or one above it.
+fn is_hidden(directory: &Path, place: &Path) -> bool {
+    place.ancestors().take_while(|above| *above != directory).any(|above| {
+        let (Some(parent), Some(name)) = (above.parent(), above.file_name()) else { return false };
+        let whiteout = OsStr::from_bytes(&[WHITEOUT_PREFIX, name.as_bytes()].concat()).to_owned();
+        parent.join(whiteout).exists() || parent.join(OsStr::from_bytes(OPAQUE_MARKER)).exists()
+    })
 }
 
 /// Turns the markers of a layer that lies over `lower`.

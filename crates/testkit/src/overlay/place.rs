@@ -10,6 +10,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
 use super::extract::refuse;
+use super::marker::is_marker;
 use crate::error::{Error, Result};
 
 /// A directory taken for `/`.
@@ -50,6 +51,38 @@ impl Root {
         }
     }
 
+    /// The path that this one means, relative to the root and without links; none where they lead nowhere. What is
+    /// missing, or no directory, is taken for the directory that may come there.
+    pub(super) fn real_path(&self, path: &[u8]) -> Option<PathBuf> {
+        let mut real = PathBuf::new();
+        let mut ahead: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
+        let mut links = 0;
+        while let Some(component) = ahead.pop() {
+            if component == b".." {
+                real.pop();
+                continue;
+            }
+            if component.len() > 255 || is_marker(&component) {
+                return None;
+            }
+            let parent = self.directory(real.as_os_str().as_bytes(), false);
+            let target = parent.ok().and_then(|parent| fs::read_link(parent.join(&component)).ok());
+            let Some(target) = target else {
+                real.push(OsStr::from_bytes(&component));
+                continue;
+            };
+            links += 1;
+            if links > 40 {
+                return None;
+            }
+            if target.is_absolute() {
+                real.clear();
+            }
+            ahead.extend(components(target.as_os_str().as_bytes()).rev().map(<[u8]>::to_vec));
+        }
+        Some(real)
+    }
+
     /// The directory of this path, made where it is missing, at the ends of dangling links too.
     pub(super) fn make_directory(&self, path: &[u8], depth: usize) -> Result<Parent> {
         let mut done: Vec<u8> = Vec::new();
@@ -80,7 +113,7 @@ impl Root {
 }
 
 /// The components of a path; `..` is kept.
-pub(super) fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".")
 }
 

@@ -3,6 +3,7 @@
 use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use rustls::pki_types::pem::PemObject;
@@ -73,10 +74,14 @@ pub(super) fn serve(mut stream: TcpStream, shared: &Shared, tls: Option<&Tls>) -
 fn converse(stream: impl Read + Write, shared: &Shared) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     while let Some(request) = Request::read(&mut reader)? {
-        let mut response = routes::answer(&request, shared)?;
-        response.head = request.method == "HEAD";
-        let goes_on = send(&response, reader.get_mut())?;
-        if !goes_on {
+        let busy = shared.busy.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.busiest.fetch_max(busy, Ordering::SeqCst);
+        let sent = routes::answer(&request, shared).and_then(|mut response| {
+            response.head = request.method == "HEAD";
+            send(&response, reader.get_mut())
+        });
+        shared.busy.fetch_sub(1, Ordering::SeqCst);
+        if !sent? {
             return Ok(());
         }
     }

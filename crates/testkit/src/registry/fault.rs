@@ -33,6 +33,8 @@ pub enum Fault {
     WithoutHeader(&'static str),
     /// Answers a range request with 200 and everything.
     IgnoreRange,
+    /// Compresses the body, unless the request has `Accept-Encoding: identity`: without that header a server may choose.
+    Compress,
     /// Flips the bits of one byte of the body.
     Corrupt(u64),
     /// Answers with this status, headers and body instead.
@@ -136,6 +138,11 @@ pub(super) fn apply(fault: &Fault, request: &Request, response: &mut Response) -
         Fault::WithoutHeader(name) => response.set(name, None),
         // Seen to by the routes, which know the whole body.
         Fault::IgnoreRange => {}
+        Fault::Compress if request.header("accept-encoding") == Some("identity") => {}
+        Fault::Compress => {
+            edit_body(response, |body| *body = gzip(body))?;
+            response.set("Content-Encoding", Some("gzip"));
+        }
         Fault::Corrupt(at) => edit_body(response, |body| {
             if let Some(byte) = usize::try_from(*at).ok().and_then(|at| body.get_mut(at)) {
                 *byte ^= 0xff;
@@ -175,4 +182,9 @@ fn edit_body(response: &mut Response, edit: impl FnOnce(&mut Vec<u8>)) -> io::Re
     response.range = (0, body.len() as u64);
     response.body = Content::from(body);
     Ok(())
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    io::Write::write_all(&mut encoder, bytes).and_then(|()| encoder.finish()).expect("a vector takes all bytes")
 }

@@ -4,9 +4,9 @@ use super::BLOCK;
 
 /// The values of the type field.
 pub mod typeflag {
-    /// Regular file; with a trailing slash in its name, a directory.
+    /// Regular file.
     pub const FILE: u8 = b'0';
-    /// Regular file as V7 tar wrote it.
+    /// Regular file as V7 tar wrote it; with a trailing slash in its name, a directory.
     pub const OLD_FILE: u8 = 0;
     /// Hard link.
     pub const HARD_LINK: u8 = b'1';

@@ -33,11 +33,17 @@ fn apart(layer: Layer) -> Layer {
         if ends_with_dot || entry.name.windows(4).any(|part| part == b".wh.") {
             continue;
         }
+        // GNU tar alone makes a directory of a file whose name ends in a slash.
+        if let Kind::File(_) = entry.kind {
+            while entry.name.ends_with(b"/") {
+                entry.name.pop();
+            }
+        }
         entry.name = [format!("{number:02}/").as_bytes(), &entry.name].concat();
         match (&mut entry.kind, &target) {
             (Kind::HardLink(_), None) => continue,
             (Kind::HardLink(name), Some(target)) => *name = target.clone(),
-            (Kind::File(_), None) if !entry.name.ends_with(b"/") => target = Some(entry.name.clone()),
+            (Kind::File(_), None) => target = Some(entry.name.clone()),
             _ => {}
         }
         entries.push(entry);

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 struct Entry {
     config: String,
     #[serde(default)]
-    repo_tags: Option<Vec<String>>,
+    repo_tags: Option<Vec<Option<String>>>,
     #[serde(default)]
     layers: Option<Vec<String>>,
 }
@@ -32,6 +32,6 @@ pub(super) fn read(bundle: &dyn Bundle, section: Section) -> Result<Vec<Listed>>
 impl Entry {
     fn into_listed(self) -> Listed {
         let recipe = Recipe::Members { config: self.config, layers: self.layers.unwrap_or_default() };
-        Listed { recipe, names: self.repo_tags.unwrap_or_default() }
+        Listed { recipe, names: self.repo_tags.unwrap_or_default().into_iter().flatten().collect() }
     }
 }

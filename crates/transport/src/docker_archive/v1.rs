@@ -41,7 +41,7 @@ struct Layer {
 #[serde(rename_all = "PascalCase")]
 struct Commanded {
     #[serde(default)]
-    cmd: Option<Vec<String>>,
+    cmd: Option<Vec<Option<String>>>,
 }
 
 #[derive(Serialize)]
@@ -59,11 +59,12 @@ pub(super) fn json_of(id: &str) -> String {
 /// Reads `repositories`: the images, each with all its names.
 pub(super) fn list(bundle: &dyn Bundle, section: Section) -> Result<Vec<Listed>> {
     let bytes = bundle.read(REPOSITORIES, section, MANIFEST_LIMIT)?;
-    let repositories: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_slice(&bytes)
+    let repositories: BTreeMap<String, Option<BTreeMap<String, Option<String>>>> = serde_json::from_slice(&bytes)
         .map_err(|error| Error::member(bundle.path(), REPOSITORIES, format!("is not a list of images: {error}")))?;
     let mut images: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (repository, tags) in repositories {
-        for (tag, id) in tags {
+        for (tag, id) in tags.unwrap_or_default() {
+            let Some(id) = id else { continue };
             images.entry(id).or_default().push(format!("{repository}:{tag}"));
         }
     }
@@ -126,7 +127,8 @@ fn parse<T: serde::de::DeserializeOwned>(bundle: &dyn Bundle, id: &str) -> Resul
 
 impl Layer {
     fn into_history(self) -> HistoryEntry {
-        let command = self.container_config.and_then(|config| config.cmd).map(|command| command.join(" "));
+        let words = self.container_config.and_then(|config| config.cmd);
+        let command = words.map(|words| words.into_iter().flatten().collect::<Vec<_>>().join(" "));
         HistoryEntry {
             created: self.created,
             created_by: command,

@@ -67,6 +67,21 @@ fn any_compression_around_it_and_within_it() {
     }
 }
 
+/// Scripts that assemble archives leave nulls where they have no value; skopeo takes them for nothing.
+#[test]
+fn nulls_among_names_are_no_names() {
+    let image = Image::new(6, 1);
+    let list = json!([{ "Config": "config", "RepoTags": [null, "a:1", null], "Layers": ["0.tar"] }]);
+    let members = [
+        file("config", image.config.clone()),
+        file("manifest.json", list.to_string()),
+        file("0.tar", image.layers[0].clone()),
+    ];
+    let saved = Saved::tar(&members);
+    assert_eq!(saved.open().unwrap().images()[0].names, ["a:1"]);
+    assert_is(&*saved.source(&name("a:1")).unwrap(), &image);
+}
+
 #[test]
 fn nothing_is_left_where_archives_are_spooled() {
     let image = Image::new(4, 1);
@@ -136,7 +151,9 @@ fn before_1_10_without_a_list() {
         members.push(file(format!("{}/json", ids[at]), described.to_string()));
         members.push(file(format!("{}/layer.tar", ids[at]), layer.clone()));
     }
-    let repositories = json!({ "busybox": { "1.23": ids[2], "latest": ids[2] }, "base": { "1": ids[0] } });
+    let repositories = json!({
+        "busybox": { "1.23": ids[2], "latest": ids[2], "none": null }, "base": { "1": ids[0] }, "nothing": null,
+    });
     members.push(file("repositories", repositories.to_string()));
     let saved = Saved::tar(&members);
     let pulled = pull(&*saved.source(&name("busybox")).unwrap());

@@ -3,6 +3,7 @@
 mod fixture;
 mod front_end;
 mod hostile;
+mod log;
 mod message;
 mod real_guest;
 mod requests;

@@ -211,3 +211,21 @@ fn nothing_can_be_changed() {
         assert_eq!(ask(&mut guest, opcode, node, &body, 200), Err(Errno::ROFS), "request {opcode}");
     }
 }
+
+/// The disk of the host gives less than it should: zeros in the place of bytes would be worse than an error.
+#[test]
+fn what_cannot_be_read_is_an_error_and_is_told_of_once() {
+    let (fixture, _serving, mut guest) = served([Entry::file("file", pattern(1, 100_000))]);
+    init(&mut guest);
+    let log = crate::log::capture();
+    let files = std::fs::read_dir(fixture.directory()).unwrap().map(|entry| entry.unwrap().path());
+    let contents = files.into_iter().find(|path| path.extension().is_some_and(|end| end == "contents")).unwrap();
+    std::fs::OpenOptions::new().write(true).open(&contents).unwrap().set_len(4096).unwrap();
+    assert_eq!(ask(&mut guest, READ, 2, &read_body(0, 4096), 4096 + 16).unwrap(), pattern(1, 4096));
+    for _ in 0..3 {
+        assert_eq!(ask(&mut guest, READ, 2, &read_body(8192, 4096), 4096 + 16), Err(Errno::IO));
+    }
+    let lines = log.lines_with(contents.to_str().unwrap());
+    let [line] = &lines[..] else { panic!("told of once: {lines:?}") };
+    assert!(line.contains("at byte 8192"), "{line}");
+}

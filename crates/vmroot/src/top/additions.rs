@@ -1,12 +1,13 @@
 //! Single files and directories become one layer.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io::PipeWriter;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use vmroot_container_fs::{ContainerFs, InodeKind};
-use vmroot_export::{HostEntry, HostWalk, LayerWriter, Meter, Omissions, Progress};
+use vmroot_export::{HostEntry, HostWalk, LayerWriter, Meter, Omissions, Omitted, Progress, Why};
 use vmroot_layer_index::BuiltLayer;
 
 use super::place::{Found, Places, Reason, absolute, join};
@@ -30,7 +31,7 @@ impl Work<'_> {
             let meter = Meter::new(Some(&hook), 0);
             let mut maker = Maker {
                 places: Places::new(root),
-                layer: LayerWriter::new(pipe, &meter),
+                layer: LayerWriter::new(pipe, true, &meter),
                 omitted: Omissions::default(),
             };
             for addition in additions {
@@ -144,7 +145,11 @@ impl Maker<'_, '_> {
     fn other(&mut self, path: &[u8], entry: &HostEntry) -> Result<()> {
         self.check_no_directory(path)?;
         if !self.layer.add(path, entry)? {
-            self.omitted.add(path);
+            self.omitted.add(
+                || OsStr::from_bytes(path).into(),
+                Omitted::Socket,
+                Why::form("a layer has no type for it"),
+            );
             return Ok(());
         }
         let found = match entry.attributes.kind {

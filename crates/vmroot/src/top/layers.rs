@@ -10,7 +10,7 @@ use vmroot_compress::pipelined;
 use vmroot_export::{LayerOptions, Omissions, Progress, export_layer};
 use vmroot_layer_index::{BuildOptions, BuiltLayer, build};
 
-use super::Work;
+use super::{TopWarning, Work};
 use crate::{Cancel, Error, Result};
 
 /// What a pipe holds at once by default.
@@ -18,9 +18,14 @@ const PIPE: usize = 64 << 10;
 
 impl Work<'_> {
     /// Indexes a layer: a directory, or a tar in any compression.
-    pub(super) fn layer(&self, path: &Path, omitted: &mut Omissions) -> Result<BuiltLayer> {
+    pub(super) fn layer(
+        &self,
+        path: &Path,
+        omitted: &mut Omissions,
+        warnings: &mut Vec<TopWarning>,
+    ) -> Result<BuiltLayer> {
         let built = if fs::metadata(path).map_err(Error::io(path))?.is_dir() {
-            self.directory(path, omitted)
+            self.directory(path, omitted, warnings)
         } else {
             self.tar(File::open(path).map_err(Error::io(path))?)
         };
@@ -32,11 +37,15 @@ impl Work<'_> {
         build(tar, self.directory, &self.build_options()).map_err(|error| self.unless_cancelled(error.into()))
     }
 
-    fn directory(&self, path: &Path, omitted: &mut Omissions) -> Result<BuiltLayer> {
+    fn directory(&self, path: &Path, omitted: &mut Omissions, warnings: &mut Vec<TopWarning>) -> Result<BuiltLayer> {
         let hook = |_: Progress| self.going_on();
-        let options = LayerOptions { whiteout_files: true, hook: Some(&hook), ..LayerOptions::default() };
+        // Only our own reader sees this tar.
+        let options = LayerOptions { whiteout_files: true, sparse: true, hook: Some(&hook), ..LayerOptions::default() };
         let (built, report) = self.written(|writer| Ok(export_layer(path, writer, &options)?.1))?;
-        omitted.append(report.omitted);
+        omitted.append(report.omissions);
+        if report.unseen_marks {
+            warnings.push(TopWarning::UnseenMarks { layer: path.to_owned() });
+        }
         Ok(built)
     }
 
@@ -63,7 +72,7 @@ impl Work<'_> {
 
     /// What a hook says.
     pub(super) fn going_on(&self) -> ControlFlow<()> {
-        if self.options.cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        self.options.cancel.going_on()
     }
 
     fn build_options(&self) -> BuildOptions {

@@ -6,17 +6,20 @@
 mod additions;
 mod layers;
 mod place;
+mod warning;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tempfile::TempDir;
+use vmroot_blob_cache::TemporaryDirectory;
 use vmroot_container_fs::{ContainerFs, ExtraLayer, LayeredContainerFs};
 use vmroot_export::Omissions;
-use vmroot_layer_index::{BuildOptions, BuiltLayer};
+use vmroot_layer_index::{BuildOptions, BuiltLayer, Index};
 use vmroot_model::Digest;
 
 use crate::{Cancel, Client, Error, Limits, Result};
+
+pub use warning::{Replaced, TopWarning};
 
 /// What goes on top of an image: layers, lowest first, and above them files, of which a later one wins.
 #[derive(Debug, Clone, Default)]
@@ -24,10 +27,13 @@ pub struct Top {
     /// Each a layer's tar in any compression, or a directory that is taken for one.
     ///
     /// A directory brings what is in it; its own attributes are not those of the root directory. Files `.wh.NAME` and
-    /// `.wh..wh..opq` in it delete, as in a tar, and so do overlayfs's whiteouts and opaque directories.
+    /// `.wh..wh..opq` in it delete, as in a tar, and so do overlayfs's whiteouts and opaque directories. A directory of a
+    /// layer takes the place of a link or a file of the image, which is among [`OnTop::warnings`].
     pub layers: Vec<PathBuf>,
     /// Files and directories, by where they go.
     pub additions: Vec<Addition>,
+    /// Fail where something cannot be put on top, instead of leaving it out: sockets.
+    pub strict: bool,
 }
 
 /// A file or directory that is put into an image.
@@ -83,8 +89,9 @@ pub struct OnTop {
     root: ContainerFs,
     layers: Vec<TopLayer>,
     omitted: Omissions,
+    warnings: Vec<TopWarning>,
     // The last field: what is in it is open until the others are gone.
-    directory: Option<TempDir>,
+    directory: Option<TemporaryDirectory>,
 }
 
 /// A layer on top, in files that are gone with its [`OnTop`].
@@ -108,31 +115,29 @@ impl Top {
     /// top, names, modes, times and xattrs of files included.
     ///
     /// # Errors
-    /// [`Error::OnTop`], with the layer or file that cannot be read, makes no sense, or passes a limit.
+    /// [`Error::OnTop`], with the layer or file that cannot be read, makes no sense, or passes a limit; [`Error::Export`]
+    /// for what is left out, if that is asked for.
     pub fn put_on(&self, root: ContainerFs, options: &TopOptions) -> Result<OnTop> {
-        let mut top = OnTop { root, layers: Vec::new(), omitted: Omissions::default(), directory: None };
+        let mut top =
+            OnTop { root, layers: Vec::new(), omitted: Omissions::default(), warnings: Vec::new(), directory: None };
         if self.is_empty() {
             return Ok(top);
         }
-        let at = &options.directory;
-        let directory = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(at).map_err(Error::io(at))?;
+        let directory = TemporaryDirectory::create_in(&options.directory).map_err(vmroot_image_store::Error::from)?;
         let work = Work { directory: directory.path(), options };
-        let mut layers = Vec::new();
-        for layer in &self.layers {
-            let built = work.layer(layer, &mut top.omitted)?;
-            layers.push(TopLayer::publish(built, directory.path())?);
+        for path in &self.layers {
+            let built = work.layer(path, &mut top.omitted, &mut top.warnings)?;
+            let index = TopLayer::publish(built, directory.path())?;
+            top = top.with_layer(index, Some(path))?;
         }
-        top = top.with_layers(layers)?;
         if !self.additions.is_empty() {
             let built = work.additions(&self.additions, &top.root, &mut top.omitted)?;
-            top = top.with_layers(vec![TopLayer::publish(built, directory.path())?])?;
+            top = top.with_layer(TopLayer::publish(built, directory.path())?, None)?;
         }
+        top.omitted.check(self.strict, "a layer").map_err(vmroot_export::Error::from)?;
         Ok(OnTop { directory: Some(directory), ..top })
     }
 }
-
-/// The prefix of temporary directories in a cache, which are swept by it.
-const TEMPORARY: &str = ".tmp-top-";
 
 /// Where layers are made.
 #[derive(Clone, Copy)]
@@ -150,13 +155,15 @@ impl TopLayer {
 }
 
 impl OnTop {
-    fn with_layers(mut self, layers: Vec<TopLayer>) -> Result<Self> {
-        if !layers.is_empty() {
-            let files = |layer: &TopLayer| ExtraLayer { index: layer.index.clone(), contents: layer.contents.clone() };
-            let extra: Vec<_> = layers.iter().map(files).collect();
-            self.root = LayeredContainerFs::new(Arc::new(self.root), &extra)?.into_root();
-            self.layers.extend(layers);
+    /// Puts a layer on top, and looks for what its directories replace if it has a name.
+    fn with_layer(mut self, layer: TopLayer, path: Option<&Path>) -> Result<Self> {
+        let below = Arc::new(self.root);
+        let extra = [ExtraLayer { index: layer.index.clone(), contents: layer.contents.clone() }];
+        self.root = LayeredContainerFs::new(Arc::clone(&below), &extra)?.into_root();
+        if let Some(path) = path {
+            self.warnings.extend(warning::replaced(path, &Index::open(&layer.index)?, &below, &self.root));
         }
+        self.layers.push(layer);
         Ok(self)
     }
 
@@ -185,6 +192,11 @@ impl OnTop {
         &self.omitted
     }
 
+    /// What layers do that may not be meant, such as a directory in the place of a link to one.
+    pub fn warnings(&self) -> &[TopWarning] {
+        &self.warnings
+    }
+
     /// The merged index as a file, which is gone with this; nothing when nothing is on top.
     pub(crate) fn index_file(&self) -> Result<Option<PathBuf>> {
         let Some(directory) = &self.directory else { return Ok(None) };
@@ -197,7 +209,7 @@ impl OnTop {
 /// The files of layers on top of a root; they are removed with it.
 #[derive(Debug)]
 pub struct TopFiles {
-    _directory: Option<TempDir>,
+    _directory: Option<TemporaryDirectory>,
 }
 
 impl Client {

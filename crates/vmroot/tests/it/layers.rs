@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use proptest::prelude::*;
-use vmroot::{Cancel, Compression, Encoder, EncoderOptions, ErrorKind, Limits, Top, TopOptions};
+use vmroot::{Cancel, Compression, Encoder, EncoderOptions, ErrorKind, Limits, Replaced, Top, TopOptions, TopWarning};
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::overlay::Overlay;
 use vmroot_testkit::{arbitrary, skip};
@@ -108,7 +108,10 @@ fn unpacked_layers_and_compressed_ones() {
     // A directory over a link takes its place, as in any layer.
     assert!(show(root, "bin").starts_with("Directory"), "{}", show(root, "bin"));
     assert_eq!(show(root, "/"), "Directory 755 0:0", "the root is the image's");
-    assert_eq!(on_top.omitted().paths, [Path::new("dir/socket")]);
+    assert_eq!(on_top.omitted().lines(9), ["not as in the image: dir/socket: socket (a layer has no type for it)"]);
+    let strict = Top { strict: true, ..top.clone() };
+    let error = put(&strict, root_of(std::slice::from_ref(&base)).0, scratch.path()).unwrap_err();
+    assert!(error.to_string().contains("dir/socket: socket"), "{error}");
     assert_eq!(on_top.layers().len(), 2);
 
     let again = put(&top, root_of(&[base]).0, scratch.path()).unwrap();
@@ -197,4 +200,84 @@ fn what_overlayfs_keeps_elsewhere_is_refused_with_advice() {
         message.contains("upper/file: was changed for all its names") && message.contains("index=off"),
         "{message}"
     );
+}
+
+/// A root as distributions have it since `/usr` was merged: `/lib` is a link, and most of a system is behind it.
+fn merged_usr() -> Layer {
+    Layer::new([
+        Entry::symlink("lib", "usr/lib"),
+        Entry::symlink("sbin", "/usr/sbin"),
+        Entry::symlink("dangling", "nowhere"),
+        Entry::file("usr/lib/ld.so", "loader"),
+        Entry::file("usr/lib/libc.so", "libc"),
+        Entry::file("usr/lib/modules/old", "module"),
+        Entry::file("usr/sbin/init", "init"),
+        Entry::file("etc/file", "file"),
+    ])
+}
+
+/// Over that root come the modules of a kernel, in a directory or a tar, where the kernel's build puts them.
+#[test]
+fn a_directory_in_the_place_of_a_link_is_warned_of() {
+    let scratch = scratch();
+    let directory = scratch.path().join("modules");
+    fs::create_dir_all(directory.join("lib/modules")).unwrap();
+    fs::write(directory.join("lib/modules/new"), "new").unwrap();
+    fs::create_dir_all(directory.join("etc/file/inside")).unwrap();
+    fs::create_dir_all(directory.join("dangling")).unwrap();
+    let tar = scratch.path().join("tar");
+    let entries = ["lib/", "lib/modules/", "dangling/", "etc/", "etc/file/", "etc/file/inside/"].map(Entry::directory);
+    fs::write(&tar, Layer::new(entries).to_tar(&Encoding::default())).unwrap();
+    for layer in [directory, tar] {
+        let on_top = put(&layers(&[&layer]), root_of(&[merged_usr()]).0, scratch.path()).unwrap();
+        assert!(show(on_top.root(), "lib").starts_with("Directory"), "it is still the layer's meaning");
+        let mut replaced: Vec<_> = on_top
+            .warnings()
+            .iter()
+            .map(|warning| match warning {
+                TopWarning::Replaced(replaced) => replaced.clone(),
+                other => panic!("{other}"),
+            })
+            .collect();
+        replaced.sort_by(|a, b| a.path.cmp(&b.path));
+        let expected = |path: &str, target: Option<&str>, names: &[&str]| Replaced {
+            layer: layer.clone(),
+            path: path.into(),
+            target: target.map(Into::into),
+            unreachable: names.len(),
+            names: names.iter().map(|name| (*name).into()).collect(),
+        };
+        let wanted = [
+            expected("dangling", Some("nowhere"), &[]),
+            expected("etc/file", None, &[]),
+            expected("lib", Some("usr/lib"), &["ld.so", "libc.so"]),
+        ];
+        assert_eq!(replaced, wanted);
+        let text = replaced[2].to_string();
+        for part in ["/lib -> usr/lib", "/lib/ld.so, /lib/libc.so can no longer be reached", "--add "] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}
+
+/// A layer that says what it does: opaque directories, as overlayfs leaves them where a link was deleted, directories
+/// over directories, and a layer above another that has replaced the link already.
+#[test]
+fn what_is_meant_is_not_warned_of() {
+    let scratch = scratch();
+    let tar = |name: &str, entries: Vec<Entry>| {
+        let path = scratch.path().join(name);
+        fs::write(&path, Layer::new(entries).to_tar(&Encoding::default())).unwrap();
+        path
+    };
+    let warnings = |tars: &[std::path::PathBuf]| {
+        put(&layers(tars), root_of(&[merged_usr()]).0, scratch.path()).unwrap().warnings().len()
+    };
+    let opaque = tar("opaque", vec![Entry::directory("lib"), Entry::opaque("lib"), Entry::file("lib/new", "x")]);
+    let beside =
+        tar("beside", vec![Entry::directory("usr/lib"), Entry::directory("new"), Entry::file("usr/lib/x", "x")]);
+    let first = tar("first", vec![Entry::directory("sbin"), Entry::file("sbin/a", "a")]);
+    let second = tar("second", vec![Entry::directory("sbin"), Entry::file("sbin/b", "b")]);
+    assert_eq!(warnings(&[opaque, beside]), 0);
+    assert_eq!(warnings(&[first, second]), 1);
 }

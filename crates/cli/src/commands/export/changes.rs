@@ -5,13 +5,13 @@ use std::path::Path;
 
 use indicatif::ProgressBar;
 use vmroot::Compression;
-use vmroot::export::{LayerOptions, Progress, export_compressed_layer, export_layer};
+use vmroot::export::{LayerOptions, Marks, Progress, export_compressed_layer, export_layer};
 
-use super::{check, stream};
+use super::{check, print_omissions, stream};
 use crate::args::{ExportArguments, Format};
 use crate::context::Context;
 use crate::exit::Usage;
-use crate::{bars, output};
+use crate::{bars, output, places};
 
 /// Writes the layer. The root directory's attributes are among the changes: what an overlay shows are its upper
 /// directory's.
@@ -25,18 +25,28 @@ pub(super) fn changes(context: &Context, upper: &Path, out: &Path, options: &Exp
         None => return Err(Usage(format!("{}: says no form, --format tar does", out.display())).into()),
     };
     check::check(format.unwrap_or(Format::Tar), out, options)?;
+    if out != Path::new("-") {
+        places::check_file(out)?;
+    }
     context.cancel_on_interrupt()?;
     let cancel = context.cancel();
     // How many bytes there are is known when they are read.
     let bar = ProgressBar::hidden();
     let hook = |progress: Progress| bars::advance(&bar, &cancel, progress);
-    let layer = LayerOptions { with_root: true, hook: Some(&hook), ..LayerOptions::default() };
+    let layer = LayerOptions {
+        with_root: true,
+        marks: if options.userxattr { Marks::UserXattr } else { Marks::Upper },
+        sparse: options.sparse,
+        strict: options.strict,
+        hook: Some(&hook),
+        ..LayerOptions::default()
+    };
     let report = stream::write(out, &bar, |writer| match compression {
         None => export_layer(upper, writer, &layer),
         Some(compression) => export_compressed_layer(upper, writer, &layer, &stream::encoder(options, compression)),
     })?;
-    output::omissions("left out, a layer has no sockets", &report.omitted);
-    Ok(())
+    output::omissions(&report.omissions);
+    print_omissions(context, out, &report.omissions)
 }
 
 /// The form that a name says; standard output has none, and gets a plain tar.

@@ -8,6 +8,7 @@ use vmroot::disk_image::ErofsCompression;
 
 use crate::args::{ExportArguments, FileCompression, Format};
 use crate::exit::Usage;
+use crate::places;
 
 /// Bytes of a label that ext4 has room for.
 const MAX_LABEL: usize = 16;
@@ -18,6 +19,7 @@ pub(super) fn check(format: Format, out: &Path, options: &ExportArguments) -> an
     let rules: [(bool, &str, &[Format]); _] = [
         (out == Path::new("-"), "standard output", &[F::Tar, F::TarGz, F::TarZst, F::Cpio, F::CpioGz, F::CpioZst]),
         (options.rootless, "--rootless", &[F::Dir]),
+        (options.sparse, "--sparse", &[F::Tar, F::TarGz, F::TarZst]),
         (options.compress.is_some(), "--compress", &[F::Erofs, F::Squashfs]),
         (
             options.level.is_some() && options.compress.is_none(),
@@ -39,6 +41,23 @@ pub(super) fn check(format: Format, out: &Path, options: &ExportArguments) -> an
             Err(anyhow!(Usage(format!("--label has at most {MAX_LABEL} bytes"))))
         }
         None => file_compression(options).map(drop),
+    }
+}
+
+/// Refuses what can be neither read nor written, before an image is fetched for it.
+pub(super) fn check_places(format: Format, out: &Path, options: &ExportArguments) -> anyhow::Result<()> {
+    options.top.check()?;
+    options.init.check()?;
+    match format {
+        Format::Dir => places::check_empty_directory(out)?,
+        Format::Prebaked => places::check_directory(out)?,
+        _ if out == Path::new("-") => {}
+        _ => places::check_file(out)?,
+    }
+    match options.config_out.as_deref() {
+        // It may lie in the directory that is to be made.
+        Some(file) if !file.starts_with(out) => places::check_file(file),
+        _ => Ok(()),
     }
 }
 

@@ -2,63 +2,61 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use vmroot::Cancel;
 use vmroot::disk_image::{
-    ErofsOptions, Ext4Options, SquashfsCompression, SquashfsOptions, write_erofs, write_erofs_meta, write_ext4,
-    write_squashfs,
+    ErofsOptions, Ext4Options, SquashfsCompression, SquashfsOptions, VmdkAccess, write_erofs, write_erofs_meta,
+    write_ext4, write_squashfs,
 };
-use vmroot::export::{Copier, Holes, Hook, OutputFile};
+use vmroot::export::{Copier, Holes, Hook, Omissions, OutputFile};
 
 use super::Export;
 use super::check::file_compression;
 use crate::args::FileCompression;
-use crate::output;
+use crate::signals::Unfinished;
 
 /// EROFS in one file.
-pub(super) fn erofs(export: &Export<'_>) -> anyhow::Result<()> {
+pub(super) fn erofs(export: &Export<'_>) -> anyhow::Result<Omissions> {
     let compression = file_compression(export.options)?;
-    write(export, |file, hook| {
-        let options = ErofsOptions { compression, hook: Some(hook), ..ErofsOptions::default() };
-        write_erofs(export.root, file.file(), &options).map(drop)
-    })
+    let report = write(export, |file, hook| {
+        let strict = export.options.strict;
+        let options = ErofsOptions { compression, strict, hook: Some(hook), ..ErofsOptions::default() };
+        write_erofs(export.root, file.file(), &options)
+    })?;
+    Ok(report.omissions)
 }
 
 /// ext4, with room to write.
-pub(super) fn ext4(export: &Export<'_>) -> anyhow::Result<()> {
+pub(super) fn ext4(export: &Export<'_>) -> anyhow::Result<Omissions> {
     let report = write(export, |file, hook| {
         let options = Ext4Options {
             size: export.options.size,
             free: export.options.free.unwrap_or(0),
             journal: export.options.journal,
             label: export.options.label.as_deref().unwrap_or_default(),
+            strict: export.options.strict,
             hook: Some(hook),
             ..Ext4Options::default()
         };
         write_ext4(export.root, file.file(), &options)
     })?;
-    output::omissions("xattrs left out, ext4 does not know them", &report.without_xattrs);
-    output::omissions("time changed, ext4 has those from 1901 to 2446", &report.clamped_times);
-    Ok(())
+    Ok(report.omissions)
 }
 
 /// squashfs.
-pub(super) fn squashfs(export: &Export<'_>) -> anyhow::Result<()> {
+pub(super) fn squashfs(export: &Export<'_>) -> anyhow::Result<Omissions> {
     let compression = match export.options.compress {
         Some(FileCompression::Lz4) => SquashfsCompression::Lz4,
         Some(FileCompression::Zstd) | None => SquashfsCompression::Zstd,
     };
     let report = write(export, |file, hook| {
-        let options = SquashfsOptions { compression, hook: Some(hook), ..SquashfsOptions::default() };
+        let strict = export.options.strict;
+        let options = SquashfsOptions { compression, strict, hook: Some(hook), ..SquashfsOptions::default() };
         write_squashfs(export.root, file.path(), &options)
     })?;
-    output::omissions("left out, a tar has no sockets", &report.sockets);
-    output::omissions("xattrs left out, squashfs has none of these", &report.without_xattrs);
-    output::omissions("time changed, squashfs has those from 1970 to 2106", &report.clamped_times);
-    output::whole_seconds("squashfs", &report.without_nanoseconds);
-    Ok(())
+    Ok(report.omissions)
 }
 
 /// Has a form written to a file that gets its name once it is whole; gives what the writing reports.
@@ -67,6 +65,7 @@ fn write<R>(
     form: impl FnOnce(&OutputFile, Hook<'_>) -> vmroot::disk_image::Result<R>,
 ) -> anyhow::Result<R> {
     let file = OutputFile::create(export.out).map_err(vmroot::Error::from)?;
+    let _unfinished = file.temporary().map(Unfinished::new);
     let report = form(&file, &|progress| export.advance(progress)).map_err(vmroot::Error::from);
     let report = report.with_context(|| export.out.display().to_string())?;
     file.commit().map_err(vmroot::Error::from)?;
@@ -75,10 +74,13 @@ fn write<R>(
 }
 
 /// EROFS metadata, and beside it what makes one disk of it and the contents.
-pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<()> {
+pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<Omissions> {
     let image = OutputFile::create(export.out).map_err(vmroot::Error::from)?;
+    let mut unfinished = vec![image.temporary().map(Unfinished::new)];
     let meta = write_erofs_meta(export.root, image.file()).map_err(vmroot::Error::from);
     let mut meta = meta.with_context(|| export.out.display().to_string())?;
+    let incomplete = meta.omissions.check(export.options.strict, "EROFS");
+    incomplete.map_err(|incomplete| vmroot::Error::DiskImage(incomplete.into()))?;
     let name = |suffix: &str| {
         let mut name = export.out.as_os_str().to_owned();
         name.push(suffix);
@@ -88,18 +90,24 @@ pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<()> {
         if export.on_top.contains(&device.diff_id) {
             // Where it is, it is gone with this process.
             let copy = name(&format!(".{}.contents", device.diff_id.hex()));
-            device.path = copy_contents(&device.path, copy)?;
+            device.path = copy_contents(&device.path, copy, &export.cancel)?;
         }
         device.path = std::path::absolute(&device.path)?;
     }
     // The descriptor names what lies beside it, so that they can be moved together.
     let beside = |path: &Path| path.file_name().map(PathBuf::from).unwrap_or_default();
-    let vmdk = meta.vmdk(&beside(&name(".head")), &beside(export.out)).map_err(vmroot::Error::from)?;
+    let vmdk = |access| meta.vmdk(&beside(&name(".head")), access).map_err(vmroot::Error::from);
+    let (vmdk, rdonly) = (vmdk(VmdkAccess::ReadWrite)?, vmdk(VmdkAccess::ReadOnly)?);
     let devices = meta.device_list().map_err(vmroot::Error::from)?;
-    let mut files = Vec::new();
-    for (suffix, bytes) in [(".head", &meta.head[..]), (".devices", &devices), (".vmdk", &vmdk)] {
+    let head = OutputFile::create(&name(".head")).map_err(vmroot::Error::from)?;
+    unfinished.push(head.temporary().map(Unfinished::new));
+    let written = meta.write_head(image.file(), head.file()).map_err(vmroot::Error::from);
+    written.with_context(|| name(".head").display().to_string())?;
+    let mut files = vec![head];
+    for (suffix, bytes) in [(".devices", &devices), (".vmdk", &vmdk), (".rdonly.vmdk", &rdonly)] {
         let path = name(suffix);
         let mut file = OutputFile::create(&path).map_err(vmroot::Error::from)?;
+        unfinished.push(file.temporary().map(Unfinished::new));
         file.write_all(bytes).with_context(|| path.display().to_string())?;
         files.push(file);
     }
@@ -107,18 +115,21 @@ pub(super) fn erofs_meta(export: &Export<'_>) -> anyhow::Result<()> {
     for file in files.into_iter().chain([image]) {
         file.commit().map_err(vmroot::Error::from)?;
     }
-    Ok(())
+    Ok(meta.omissions)
 }
 
 /// Copies a contents file, sharing blocks where that can be; gives the path of the copy.
-fn copy_contents(contents: &Path, copy: PathBuf) -> anyhow::Result<PathBuf> {
+fn copy_contents(contents: &Path, copy: PathBuf, cancel: &Cancel) -> anyhow::Result<PathBuf> {
     let failed = || contents.display().to_string();
     let source = File::open(contents).with_context(failed)?;
     let length = source.metadata().with_context(failed)?.len();
     let file = OutputFile::create(&copy).map_err(vmroot::Error::from)?;
-    let going_on = |_| ControlFlow::Continue(());
+    let _unfinished = file.temporary().map(Unfinished::new);
+    let going_on = |_| cancel.going_on();
     let copied = Copier::default().copy(&mut Holes::new(&source), 0..length, file.file(), going_on);
-    let _always = copied.with_context(|| copy.display().to_string())?;
+    if copied.with_context(|| copy.display().to_string())?.is_break() {
+        return Err(vmroot::Error::from(vmroot::export::Error::Cancelled).into());
+    }
     file.commit().map_err(vmroot::Error::from)?;
     Ok(copy)
 }

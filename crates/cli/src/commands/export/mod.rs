@@ -17,13 +17,15 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use indicatif::ProgressBar;
-use vmroot::export::{OutputFile, Progress};
-use vmroot::{Cancel, Compression, ContainerFs, Digest, RuntimeConfig};
+use serde_json::json;
+use vmroot::export::{Omissions, Omitted, OutputFile, Progress};
+use vmroot::{Cancel, Compression, ContainerFs, Digest, RuntimeConfig, Top};
 
 use crate::args::{ExportArguments, Format};
 use crate::bars::{self, Bars};
 use crate::context::Context;
 use crate::exit::Usage;
+use crate::output;
 
 /// Writes a root out, or what was changed on a view of one.
 pub(crate) fn export(
@@ -35,6 +37,7 @@ pub(crate) fn export(
     match (&options.from_upper, out, options.format) {
         (None, Some(out), Some(format)) => {
             check::check(format, out, options)?;
+            check::check_places(format, out, options)?;
             let image = image.to_str().ok_or_else(|| Usage(format!("{}: no name of an image", image.display())))?;
             export_root(context, image, out, format, options)
         }
@@ -53,21 +56,41 @@ fn export_root(
 ) -> anyhow::Result<()> {
     // The one form that is made of the image's files, not of its root.
     if format == Format::Prebaked {
-        directory::prebaked(context, image, out, options)?;
+        let omissions = directory::prebaked(context, image, out, options)?;
+        print_omissions(context, out, &omissions)?;
         return match &options.config_out {
             Some(file) => write_config(file, &RuntimeConfig::read(&out.join("config.json"))?),
             None => Ok(()),
         };
     }
-    let opened = context.root_with(image, |config| options.init.add_to(options.top.top(), config))?;
+    let top = Top { strict: options.strict, ..options.top.top() };
+    let opened = context.root_with(image, |config| options.init.add_to(top, config))?;
     // What cannot be had is said before anything is written.
     let config = options.config_out.is_some().then(|| opened.config()).transpose()?;
     let bar = Bars::single(context.quiet(), 0);
-    write(&Export { root: &opened.root, on_top: &opened.on_top, out, format, options, cancel: context.cancel(), bar })?;
+    let (root, on_top, cancel) = (&opened.root, &opened.on_top[..], context.cancel());
+    let mut omissions = write(&Export { root, on_top, out, format, options, cancel, bar })?;
+    output::omissions(&omissions);
+    omissions.append(opened.omitted);
+    print_omissions(context, out, &omissions)?;
     match options.config_out.as_deref().zip(config) {
         Some((file, config)) => write_config(file, &config),
         None => Ok(()),
     }
+}
+
+/// Prints what is not as in the image as JSON, if that is asked for and standard output is free.
+fn print_omissions(context: &Context, out: &Path, omissions: &Omissions) -> anyhow::Result<()> {
+    if context.json() && out != Path::new("-") {
+        let listed = omissions.listed.iter().map(|one| {
+            let (path, why) = (one.path.to_string_lossy(), one.why.to_string());
+            let xattr = if let Omitted::Xattr(name) = &one.what { Some(name.to_string()) } else { None };
+            json!({ "path": path, "what": one.what.to_string(), "xattr": xattr, "why": why })
+        });
+        let (listed, total) = (listed.collect::<Vec<_>>(), omissions.total);
+        output::json(&json!({ "omissions": listed, "total": total, "cutTimes": omissions.cut_times }))?;
+    }
+    Ok(())
 }
 
 /// How to run what was exported, beside it.
@@ -78,7 +101,7 @@ fn write_config(file: &Path, config: &RuntimeConfig) -> anyhow::Result<()> {
 }
 
 /// Every form that is made of a root.
-fn write(export: &Export<'_>) -> anyhow::Result<()> {
+fn write(export: &Export<'_>) -> anyhow::Result<Omissions> {
     match export.format {
         Format::Prebaked => unreachable!("handled above"),
         Format::Dir => directory::directory(export),

@@ -1,47 +1,45 @@
 //! Forms that are written front to back, so that standard output is as good as a file.
 
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use indicatif::ProgressBar;
 use vmroot::export::{
-    CpioOptions, OutputFile, Progress, TarOptions, export_compressed_cpio, export_compressed_tar, export_cpio,
-    export_tar,
+    CpioOptions, Omissions, OutputFile, Progress, TarOptions, export_compressed_cpio, export_compressed_tar,
+    export_cpio, export_tar,
 };
 use vmroot::{Compression, EncoderOptions};
 
 use super::Export;
 use crate::args::ExportArguments;
-use crate::output;
+use crate::signals::Unfinished;
 
 /// A tar.
-pub(super) fn tar(export: &Export<'_>, compression: Option<Compression>) -> anyhow::Result<()> {
+pub(super) fn tar(export: &Export<'_>, compression: Option<Compression>) -> anyhow::Result<Omissions> {
     let hook = |progress: Progress| export.advance(progress);
-    let options = TarOptions { hook: Some(&hook), ..TarOptions::default() };
+    let ExportArguments { sparse, strict, .. } = *export.options;
+    let options = TarOptions { sparse, strict, hook: Some(&hook), ..TarOptions::default() };
     let report = write(export.out, &export.bar, |writer| match compression {
         None => export_tar(export.root, writer, &options),
         Some(compression) => {
             export_compressed_tar(export.root, writer, &options, &encoder(export.options, compression))
         }
     })?;
-    output::omissions("left out, a tar has no sockets", &report.omitted);
-    Ok(())
+    Ok(report.omissions)
 }
 
 /// An initramfs.
-pub(super) fn cpio(export: &Export<'_>, compression: Option<Compression>) -> anyhow::Result<()> {
+pub(super) fn cpio(export: &Export<'_>, compression: Option<Compression>) -> anyhow::Result<Omissions> {
     let hook = |progress: Progress| export.advance(progress);
-    let options = CpioOptions { hook: Some(&hook) };
+    let options = CpioOptions { strict: export.options.strict, hook: Some(&hook) };
     let report = write(export.out, &export.bar, |writer| match compression {
         None => export_cpio(export.root, writer, &options),
         Some(compression) => {
             export_compressed_cpio(export.root, writer, &options, &encoder(export.options, compression))
         }
     })?;
-    output::omissions("xattrs left out, a cpio has none", &report.without_xattrs);
-    output::omissions("time changed, a cpio has those from 1970 to 2106", &report.clamped_times);
-    output::whole_seconds("a cpio", &report.without_nanoseconds);
-    Ok(())
+    Ok(report.omissions)
 }
 
 /// A compressor as the options have it, with all processors.
@@ -56,19 +54,15 @@ pub(super) fn write<R>(
     bar: &ProgressBar,
     form: impl FnOnce(&mut dyn Write) -> vmroot::export::Result<(&mut dyn Write, R)>,
 ) -> anyhow::Result<R> {
-    let report = if out == Path::new("-") {
-        let mut stdout = io::stdout().lock();
-        let (_, report) = form(&mut stdout).map_err(vmroot::Error::from)?;
-        stdout.flush()?;
-        report
-    } else {
-        let file = OutputFile::create(out).map_err(vmroot::Error::from)?;
-        let mut writer = BufWriter::with_capacity(1 << 20, file);
-        let (_, report) = form(&mut writer).map_err(vmroot::Error::from)?;
-        let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.commit().map_err(vmroot::Error::from)?;
-        report
+    let file = match out == Path::new("-") {
+        true => OutputFile::over(io::stdout().as_fd().try_clone_to_owned()?.into(), Path::new("standard output")),
+        false => OutputFile::create(out).map_err(vmroot::Error::from)?,
     };
+    let _unfinished = file.temporary().map(Unfinished::new);
+    let mut writer = BufWriter::with_capacity(1 << 20, file);
+    let (_, report) = form(&mut writer).map_err(vmroot::Error::from)?;
+    let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.commit().map_err(vmroot::Error::from)?;
     bar.finish_and_clear();
     Ok(report)
 }

@@ -1,14 +1,17 @@
 //! A mount that stands: what serves it, and how it ends.
 
+use std::ffi::OsStr;
 use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use vmroot::export::Omissions;
+use vmroot::export::{Omissions, Omitted, Why};
 use vmroot::fuse::{Mount, MountOptions, Unmounted};
-use vmroot::kernel_mount::{self, Mounted, Upper, mount_erofs, mount_overlay};
+use vmroot::kernel_mount::{self, Mounted, Upper, check_overlay, mount_erofs, mount_overlay};
 use vmroot::{Client, ContainerFs, InodeKind};
 
 use crate::args::{Driver, MountArguments};
@@ -44,6 +47,8 @@ impl Standing {
         directory: &Path,
         options: &MountArguments,
     ) -> anyhow::Result<Self> {
+        // A refusal costs no pull.
+        check(directory, options)?;
         let opened = context.root_with(image, |config| options.init.add_to(options.top.top(), config))?;
         let scratch = context.cache().to_owned();
         // A prebaked directory is mounted without a cache.
@@ -97,7 +102,7 @@ impl Mounter<'_> {
         // The view keeps what it needs of it.
         root.unmounter()()?;
         let view = view.map_err(vmroot::Error::from)?;
-        output::omissions("not as in the image, overlayfs has a meaning of its own for it", &marks);
+        output::omissions(&marks);
         Ok(match root {
             Standing::Fuse { mount, _client, .. } => Standing::Fuse { mount, view: Some(view), _client },
             Standing::Kernel(_) => Standing::Kernel(view),
@@ -130,17 +135,38 @@ impl Mounter<'_> {
     }
 
     fn kernel_options(&self) -> kernel_mount::MountOptions {
-        kernel_mount::MountOptions { suid_dev: self.options.suid_dev }
+        // FUSE shows everything.
+        let strict = self.options.driver == Driver::Auto;
+        kernel_mount::MountOptions { suid_dev: self.options.suid_dev, strict }
     }
+}
+
+/// Refuses a place that nothing can be mounted on, a view that this user may not mount, and files that are not there.
+fn check(directory: &Path, options: &MountArguments) -> anyhow::Result<()> {
+    options.top.check()?;
+    options.init.check()?;
+    if options.upper.is_some() {
+        return Ok(check_overlay(directory).map_err(vmroot::Error::from)?);
+    }
+    let named = || directory.display().to_string();
+    let metadata = directory.metadata().with_context(named)?;
+    if !metadata.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::NotADirectory)).with_context(named);
+    }
+    Ok(())
 }
 
 /// What a writable view does not show as it is: overlayfs hides what it takes for a deletion, and its own xattrs.
 fn marks_of_overlays(root: &ContainerFs) -> Omissions {
     let mut marks = Omissions::default();
     for entry in root.walk() {
-        let is_deletion = || entry.kind == InodeKind::Character && root.stat(entry.ino).device == (0, 0);
-        if is_deletion() || root.xattrs(entry.ino).any(|(name, _)| name.starts_with(b"trusted.overlay.")) {
-            marks.add(&entry.path);
+        let path = || OsStr::from_bytes(&entry.path).into();
+        let why = || Why::form("overlayfs has a meaning of its own for it");
+        if entry.kind == InodeKind::Character && root.stat(entry.ino).device == (0, 0) {
+            marks.add(path, Omitted::Device, why());
+        }
+        for (name, _) in root.xattrs(entry.ino).filter(|(name, _)| name.starts_with(b"trusted.overlay.")) {
+            marks.add(path, Omitted::Xattr(name.into()), why());
         }
     }
     marks

@@ -19,7 +19,7 @@ const BOTH: [ErofsCompression; 2] = [ErofsCompression::LZ4, ErofsCompression::ZS
 
 fn image(root: &Root, compression: ErofsCompression, threads: usize) -> PathBuf {
     let path = root.files().join(format!("{compression:?}-{threads}"));
-    let options = ErofsOptions { compression: Some(compression), threads, hook: None };
+    let options = ErofsOptions { compression: Some(compression), threads, ..ErofsOptions::default() };
     let file = File::create(&path).unwrap();
     let report = write_erofs(&root.fs, &file, &options).unwrap();
     assert_eq!(report.bytes, file.metadata().unwrap().len());
@@ -271,8 +271,12 @@ fn hardly_larger_than_what_mkfs_makes() {
 fn a_hook_stops_it_and_errors_end_it() {
     let root = Root::of(&mixed());
     for compression in BOTH {
-        let options =
-            ErofsOptions { compression: Some(compression), threads: 2, hook: Some(&|_| ControlFlow::Break(())) };
+        let options = ErofsOptions {
+            compression: Some(compression),
+            threads: 2,
+            hook: Some(&|_| ControlFlow::Break(())),
+            ..ErofsOptions::default()
+        };
         let file = File::create(root.files().join("stopped")).unwrap();
         assert!(matches!(write_erofs(&root.fs, &file, &options), Err(Error::Cancelled)));
         let options = ErofsOptions { hook: None, ..options };

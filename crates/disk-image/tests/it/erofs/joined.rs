@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use vmroot_disk_image::ErofsMeta;
+use vmroot_disk_image::{ErofsMeta, VmdkAccess};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
@@ -86,10 +86,11 @@ fn the_descriptor_joins_them_for_qemu() {
         return;
     }
     let root = root();
-    let (_, meta) = meta(&root);
-    fs::write(root.files().join("meta.head"), &meta.head[..]).unwrap();
+    let (path, meta) = meta(&root);
+    let head = File::create(root.files().join("meta.head")).unwrap();
+    meta.write_head(&File::open(path).unwrap(), &head).unwrap();
     let descriptor = root.files().join("meta.vmdk");
-    fs::write(&descriptor, meta.vmdk(Path::new("meta.head"), Path::new("meta")).unwrap()).unwrap();
+    fs::write(&descriptor, meta.vmdk(Path::new("meta.head"), VmdkAccess::ReadWrite).unwrap()).unwrap();
     let raw = root.files().join("raw");
     run(Command::new("qemu-img").args(["convert", "-f", "vmdk", "-O", "raw"]).args([&descriptor, &raw]));
     assert_eq!(fs::metadata(&raw).unwrap().len(), u64::from(meta.total_blocks) * 4096);
@@ -102,8 +103,9 @@ fn the_descriptor_joins_them_for_qemu() {
 fn paths_that_a_descriptor_cannot_have_are_refused() {
     let root = root();
     let (_, mut meta) = meta(&root);
-    assert!(meta.vmdk(Path::new("a\"b"), Path::new("meta")).unwrap_err().to_string().contains("a\"b"));
-    assert!(meta.vmdk(Path::new("head"), Path::new(&"x".repeat(512))).is_err());
+    let vmdk = |head: &str| meta.vmdk(Path::new(head), VmdkAccess::ReadOnly);
+    assert!(vmdk("a\"b").unwrap_err().to_string().contains("a\"b"));
+    assert!(vmdk(&"x".repeat(511)).is_ok() && vmdk(&"x".repeat(512)).is_err());
     meta.devices[0].path = "/with\nbreak".into();
     assert!(meta.device_list().is_err());
 }

@@ -9,7 +9,7 @@ const VERSION_OF_CALLS: u32 = 2;
 const VERSION_ON_DISK: u32 = 1;
 
 /// The list as it stands on the disk; nothing if the bytes are no list.
-pub(super) fn to_disk(value: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn to_disk(value: &[u8]) -> Option<Vec<u8>> {
     let (version, entries) = value.split_first_chunk::<4>()?;
     if u32::from_le_bytes(*version) != VERSION_OF_CALLS || entries.is_empty() || entries.len() % 8 != 0 {
         return None;

@@ -1,0 +1,120 @@
+//! Machines that there cannot be: nothing is made for them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use vmroot_boot::{Acceleration, Architecture, Error, Guest, GuestOptions, Kernel, Says, Via, Vmm};
+use vmroot_testkit::layer::{Entry, Layer};
+
+use crate::fixture::Root;
+
+/// A root of so many layers, each with contents of its own.
+fn root(layers: usize) -> Root {
+    let layer = |number: usize| Layer::new([Entry::file(format!("file{number}"), format!("layer {number}"))]);
+    Root::of(&(0..layers).map(layer).collect::<Vec<_>>())
+}
+
+fn kernel() -> Kernel {
+    // Nobody starts it.
+    Kernel { path: "/nowhere/vmlinux".into(), architecture: Architecture::X86_64, version: None, is_elf: true }
+}
+
+fn options(kernel: &Kernel) -> GuestOptions<'_> {
+    GuestOptions {
+        via: Via::ErofsMeta,
+        kernel,
+        modules: None,
+        vmm: Vmm::Qemu,
+        acceleration: Acceleration::Tcg,
+        kvm_record: None,
+        memory: None,
+        cpus: 1,
+        append: "",
+        init: None,
+        says: Says::Nothing,
+        stage_one: None,
+        overlay: false,
+        free: 0,
+        verbose: false,
+        timeout: None,
+        hook: None,
+    }
+}
+
+/// What `prepare` says, having made nothing.
+fn refused(root: &Root, directory: &Path, options: &GuestOptions<'_>) -> Error {
+    fs::create_dir_all(directory).unwrap();
+    let error = Guest::prepare(&root.fs, directory, options).unwrap_err();
+    let made: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(made.is_empty(), "{error}: {made:?}");
+    error
+}
+
+/// An image with more layers than a monitor has devices.
+#[test]
+fn more_layers_than_devices_name_the_form_to_take() {
+    let (kernel, directory) = (kernel(), tempfile::tempdir().unwrap());
+    let options = |vmm| GuestOptions { vmm, acceleration: Acceleration::Kvm, ..options(&kernel) };
+    for (vmm, limit) in [(Vmm::Firecracker, 19), (Vmm::CloudHypervisor, 30)] {
+        // One disk is the metadata's.
+        let error = refused(&root(limit), directory.path(), &options(vmm));
+        let expected = (vmm, limit + 1, limit);
+        assert!(
+            matches!(error, Error::TooManyDisks { vmm, disks, limit } if (vmm, disks, limit) == expected),
+            "{error}"
+        );
+        let text = error.to_string();
+        assert!(text.contains("--via erofs takes one for all") && text.contains("VMDK"), "{text}");
+        // As many as there are devices pass this check; what is missing then is KVM or the monitor.
+        let fits = Guest::prepare(&root(limit - 1).fs, directory.path(), &options(vmm));
+        assert!(!matches!(fits, Err(Error::TooManyDisks { .. })), "{:?}", fits.err());
+        let one = GuestOptions { via: Via::Erofs, ..options(vmm) };
+        assert!(!matches!(one.check(directory.path()), Err(Error::TooManyDisks { .. })));
+    }
+    // QEMU joins them.
+    assert!(Guest::prepare(&root(31).fs, directory.path(), &self::options(&kernel)).is_ok());
+}
+
+#[test]
+fn what_no_machine_can_be_is_refused_first() {
+    let (kernel, root) = (kernel(), root(1));
+    let directory = tempfile::tempdir().unwrap();
+    let long = "x".repeat(2048);
+    let quoted = directory.path().join("a\"b");
+    let deep = directory.path().join("d".repeat(120));
+    let comma = directory.path().join("a,b");
+    let here = directory.path().join("here");
+    for (what, directory, options) in [
+        ("command line would have", &here, GuestOptions { append: &long, ..options(&kernel) }),
+        ("of memory at least", &here, GuestOptions { memory: Some(1 << 20), ..options(&kernel) }),
+        ("runs guests of 1 to 255 processors", &here, GuestOptions { cpus: 1024, ..options(&kernel) }),
+        ("no vmroot-init for x86_64", &here, GuestOptions { overlay: true, ..options(&kernel) }),
+        ("quotes or line breaks", &quoted, options(&kernel)),
+        ("may have 107 bytes", &deep, GuestOptions { via: Via::Virtiofs, ..options(&kernel) }),
+        (
+            "takes no path with commas",
+            &comma,
+            GuestOptions { vmm: Vmm::CloudHypervisor, via: Via::Ext4, ..options(&kernel) },
+        ),
+        ("has no virtio-fs", &here, GuestOptions { vmm: Vmm::Firecracker, via: Via::Virtiofs, ..options(&kernel) }),
+        ("runs guests by KVM only", &here, GuestOptions { vmm: Vmm::Firecracker, via: Via::Ext4, ..options(&kernel) }),
+    ] {
+        let error = refused(&root, directory, &options).to_string();
+        assert!(error.contains(what), "{error}");
+        // The same without the root: a caller asks before it is fetched.
+        assert_eq!(options.check(directory).unwrap_err().to_string(), error);
+    }
+}
+
+/// The kernel gives nobody more than there is, unless it was told to.
+#[test]
+fn more_memory_than_the_host_has_is_refused() {
+    if fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.trim() == "1") {
+        return;
+    }
+    let kernel = kernel();
+    let directory = tempfile::tempdir().unwrap();
+    let options = GuestOptions { memory: Some(1 << 60), ..options(&kernel) };
+    let error = refused(&root(1), directory.path(), &options);
+    assert!(matches!(error, Error::HostMemory { asked, .. } if asked == 1 << 60), "{error}");
+}

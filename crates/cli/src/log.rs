@@ -1,0 +1,67 @@
+//! Log lines on standard error: warnings always, more with `-v`.
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::environment;
+use crate::printable::{LineBreaks, printable};
+
+/// Starts the log.
+pub(crate) fn start(verbose: u8) {
+    let level = match verbose {
+        0 => Level::WARN,
+        1 => Level::INFO,
+        2 => Level::DEBUG,
+        _ => Level::TRACE,
+    };
+    let filter = EnvFilter::new(format!("off,vmroot={level}"));
+    let is_terminal = io::stderr().is_terminal();
+    let line = Line { is_terminal, has_colour: is_terminal && environment::wants_colour() };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).event_format(line).init();
+}
+
+/// The form of a line: level, place, message and fields.
+struct Line {
+    /// Then what of an image is in the message must not reach it raw.
+    is_terminal: bool,
+    has_colour: bool,
+}
+
+impl<S, N> FormatEvent<S, N> for Line
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let level = *event.metadata().level();
+        match self.has_colour {
+            true => write!(writer, "\x1b[{}m{level:>5}\x1b[0m", colour(level))?,
+            false => write!(writer, "{level:>5}")?,
+        }
+        let mut text = String::new();
+        // A writer of its own: it knows no colours.
+        context.format_fields(Writer::new(&mut text), event)?;
+        let text = match self.is_terminal {
+            true => String::from_utf8_lossy(&printable(text.as_bytes(), LineBreaks::Escaped)).into_owned(),
+            false => text,
+        };
+        writeln!(writer, " {}: {text}", event.metadata().target())
+    }
+}
+
+/// The number of a colour, as `SGR` sequences have it.
+fn colour(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 31,
+        Level::WARN => 33,
+        Level::INFO => 32,
+        Level::DEBUG => 34,
+        _ => 35,
+    }
+}

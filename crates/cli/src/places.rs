@@ -1,0 +1,64 @@
+//! Files and directories that were named, looked at before an image is fetched for them: a refusal costs no pull.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use anyhow::Context as _;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+/// Refuses a path that no file can be written to.
+pub(crate) fn check_file(path: &Path) -> anyhow::Result<()> {
+    check_new(path, |path| {
+        let metadata = path.metadata()?;
+        match metadata.is_dir() {
+            true => Err(io::ErrorKind::IsADirectory.into()),
+            // A device or a pipe is written to itself, and a file is replaced by another in its directory.
+            false if !metadata.is_file() => may(path, Access::WRITE_OK),
+            false => may(parent(&path.canonicalize()?), Access::WRITE_OK | Access::EXEC_OK),
+        }
+    })
+}
+
+/// Refuses a path that can be no directory of an export.
+pub(crate) fn check_directory(path: &Path) -> anyhow::Result<()> {
+    check_new(path, |path| match path.metadata()?.is_dir() {
+        true => may(path, Access::WRITE_OK | Access::EXEC_OK),
+        false => Err(io::ErrorKind::NotADirectory.into()),
+    })
+}
+
+/// Refuses one that would not begin empty, too.
+pub(crate) fn check_empty_directory(path: &Path) -> anyhow::Result<()> {
+    check_directory(path)?;
+    if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(vmroot::Error::from(vmroot::export::Error::TargetNotEmpty(path.to_owned())).into());
+    }
+    Ok(())
+}
+
+/// Refuses a path without a directory to make it in; what is there already is for `existing` to judge.
+fn check_new(path: &Path, existing: impl FnOnce(&Path) -> io::Result<()>) -> anyhow::Result<()> {
+    let checked = match path.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let directory = parent(path);
+            match directory.metadata() {
+                Ok(metadata) if !metadata.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
+                Ok(_) => may(directory, Access::WRITE_OK | Access::EXEC_OK),
+                Err(error) => Err(error),
+            }
+        }
+        Err(error) => Err(error),
+        Ok(_) => existing(path),
+    };
+    checked.with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether this process may do something with a file.
+pub(crate) fn may(path: &Path, access: Access) -> io::Result<()> {
+    Ok(accessat(CWD, path, access, AtFlags::EACCESS)?)
+}

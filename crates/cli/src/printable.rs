@@ -1,0 +1,110 @@
+//! What of an image may reach a terminal: text, and nothing that a terminal obeys.
+//!
+//! Names, labels and messages of an image are an attacker's choice. An escape sequence in one could set the title of a
+//! window, clear the screen or answer for the user; a change of writing direction could make one name look like another.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// What a line break in the text stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineBreaks {
+    /// It is part of a name or a value, and is escaped.
+    Escaped,
+    /// It ends a line of text that has several, as tabs indent them.
+    Kept,
+}
+
+/// The text with control characters, changes of writing direction and bytes that are not UTF-8 in Rust's notation.
+///
+/// A backslash stays as it is: names with one are common, and this is for people, not for programs.
+pub(crate) fn printable(bytes: &[u8], breaks: LineBreaks) -> Cow<'_, [u8]> {
+    if bytes.iter().all(|byte| (b' '..=b'~').contains(byte)) {
+        return Cow::Borrowed(bytes);
+    }
+    let mut text = String::with_capacity(bytes.len() + 16);
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\n' | '\t' if breaks == LineBreaks::Kept => text.push(c),
+                c if is_obeyed(c) && c.is_ascii() => text.extend((c as u8).escape_ascii().map(char::from)),
+                c if is_obeyed(c) => text.extend(c.escape_unicode()),
+                c => text.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            write!(text, "\\x{byte:02x}").expect("a string takes all text");
+        }
+    }
+    Cow::Owned(text.into_bytes())
+}
+
+/// The same for JSON text, whose own escapes stand for the same strings.
+pub(crate) fn printable_json(json: &str) -> Cow<'_, str> {
+    // What JSON indents with is outside its strings; within them the writer has escaped it.
+    if !json.chars().any(|c| is_obeyed(c) && c != '\n') {
+        return Cow::Borrowed(json);
+    }
+    let mut text = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_obeyed(c) && c != '\n' {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                write!(text, "\\u{unit:04x}").expect("a string takes all text");
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    Cow::Owned(text)
+}
+
+/// Whether a terminal does something for a character, other than show it where it stands.
+fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            // Marks, embeddings, overrides and isolates of the bidirectional algorithm.
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            // Separators of lines and paragraphs.
+            | '\u{2028}' | '\u{2029}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(bytes: &[u8]) -> String {
+        String::from_utf8(printable(bytes, LineBreaks::Escaped).into_owned()).unwrap()
+    }
+
+    /// C0, DEL, C1, changes of direction, separators and bytes that are no UTF-8, each as a name could hold it.
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_left() {
+        for (bytes, expected) in [
+            (&b"plain name"[..], "plain name"),
+            ("Grüße 世界 👩\u{200d}🚀".as_bytes(), "Grüße 世界 👩\u{200d}🚀"),
+            (b"back\\slash", "back\\slash"),
+            (b"\x1b[2J\x1b]0;title\x07", r"\x1b[2J\x1b]0;title\x07"),
+            (b"a\nb\rc\td\x00\x7f", r"a\nb\rc\td\x00\x7f"),
+            ("c1 \u{9b}2J \u{85}".as_bytes(), r"c1 \u{9b}2J \u{85}"),
+            (b"raw c1 \x9b2J", r"raw c1 \x9b2J"),
+            ("gnp.\u{202e}exe\u{2066}\u{200f}".as_bytes(), r"gnp.\u{202e}exe\u{2066}\u{200f}"),
+            ("a\u{2028}b".as_bytes(), r"a\u{2028}b"),
+            (b"\xff\xc3(\xe2\x80", r"\xff\xc3(\xe2\x80"),
+        ] {
+            assert_eq!(line(bytes), expected);
+        }
+        assert_eq!(&*printable(b"a\n\tb\x1b\n", LineBreaks::Kept), b"a\n\tb\\x1b\n");
+    }
+
+    #[test]
+    fn json_means_the_same() {
+        let value = serde_json::json!({"a\u{9b}": "\u{1b}[2J\u{7f}\u{202e}\n", "list": [1]});
+        let json = serde_json::to_string_pretty(&value).unwrap();
+        let text = printable_json(&json);
+        assert!(text.chars().all(|c| c == '\n' || !is_obeyed(c)), "{text:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
+}

@@ -1,0 +1,188 @@
+//! Ctrl-C and SIGTERM in the midst of work: exit code 130, and nothing half made.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::{CWD, Mode};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use vmroot_testkit::image::ImageBuilder;
+use vmroot_testkit::layer::{Encoding, Entry, Layer};
+use vmroot_testkit::registry::{Fault, Registry, Rule};
+use vmroot_testkit::sample::noise;
+use vmroot_testkit::skip;
+
+use crate::program::{Program, wait_for};
+use crate::samples::serve;
+
+/// Bytes of the files of the image: enough for every form to be at work for a while.
+const BYTES: usize = 64 << 20;
+/// By then a program listens for signals, however busy the machine is.
+const STARTED: Duration = Duration::from_millis(200);
+
+fn large(seed: u64) -> Layer {
+    Layer::new((0..64).map(|number| Entry::file(format!("d/{number}"), noise(seed + number, BYTES / 64))))
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn temporary(directory: &Path) -> Vec<String> {
+    names(directory).into_iter().filter(|name| name.starts_with(".tmp")).collect()
+}
+
+/// Runs a verb again and again, with a signal later each time, until it is done before the signal comes. What is left in
+/// the directory `out` after a signal is none of it. Gives how often the signal came first.
+fn at_every_moment(program: &Program, verb: &[&str], signal: Signal) -> u32 {
+    let work = program.path("work");
+    let (mut interrupted, mut delay) = (0, Duration::from_millis(4));
+    loop {
+        let _ = fs::remove_dir_all(&work);
+        fs::create_dir(&work).unwrap();
+        let mut command = program.command(verb);
+        let mut child =
+            command.current_dir(&work).process_group(0).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        thread::sleep(delay);
+        // The whole group, as a terminal sends Ctrl-C.
+        let _ = kill_process_group(Pid::from_child(&child), signal);
+        let status = wait_for(&mut child);
+        match status.code() {
+            Some(130) => {
+                assert_eq!(names(&work), [] as [String; 0], "{verb:?} after {delay:?}");
+                interrupted += 1;
+            }
+            // Before the program listens.
+            None if delay < STARTED => assert_eq!(names(&work), [] as [String; 0], "{verb:?} after {delay:?}"),
+            Some(0) => return interrupted,
+            _ => panic!("{verb:?} after {delay:?}: {status}: {:?}", std::io::read_to_string(child.stderr.unwrap())),
+        }
+        assert_eq!(temporary(program.cache()), [] as [String; 0], "{verb:?} after {delay:?}");
+        delay = delay.mul_f64(2.2);
+    }
+}
+
+#[test]
+fn exports_and_checks_end_at_any_moment_and_leave_nothing() {
+    let registry = Registry::start();
+    let image = serve(&registry, &ImageBuilder::new().layer(&large(0)).build(), "v1");
+    let program = Program::new();
+    program.ok(["pull", &image, "--arch=amd64"]);
+    let tar = program.file("layer.tar", large(0).to_tar(&Encoding::default()));
+    let tar = tar.to_str().unwrap();
+    let no_sqfstar = skip::needs_program("sqfstar");
+    let formats = ["prebaked", "dir", "tar", "tar.gz", "tar.zst", "cpio", "erofs", "erofs-meta", "ext4", "squashfs"];
+    for format in formats.into_iter().filter(|format| *format != "squashfs" || !no_sqfstar) {
+        let format = format!("--format={format}");
+        for signal in [Signal::INT, Signal::TERM] {
+            let times = at_every_moment(&program, &["export", &image, "out", &format, "--arch=amd64"], signal);
+            // What is only metadata may be done too soon.
+            assert!(times > 0 || format.ends_with("meta"), "{format}: no signal came in time");
+        }
+    }
+    assert!(at_every_moment(&program, &["verify"], Signal::INT) > 0);
+    assert!(at_every_moment(&program, &["verify"], Signal::TERM) > 0);
+    assert!(at_every_moment(&program, &["layer", "index", tar], Signal::INT) > 0);
+    assert!(program.ok(["verify"]).ends_with(" 0 damaged\n"));
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// A system call that waits for others: a pipe that nobody writes to, one that nobody reads, one that nobody has open, a
+/// registry that sends nothing. Without the signal these would wait for ever.
+#[test]
+fn work_that_waits_for_others_ends() {
+    let registry = Registry::start();
+    let image = serve(&registry, &ImageBuilder::new().layer(&large(0)).build(), "v1");
+    let program = Program::new();
+    program.ok(["pull", &image, "--arch=amd64"]);
+    let slow = Registry::start();
+    // Other bytes, of which none are in the cache.
+    let never = serve(&slow, &ImageBuilder::new().layer(&large(1000)).build(), "v1");
+    slow.misbehave(Rule::on("/blobs/").fault(Fault::Slow(1000, Duration::from_millis(50))));
+    let fifo = program.path("fifo");
+    rustix::fs::mkfifoat(CWD, &fifo, Mode::RUSR | Mode::WUSR).unwrap();
+    let fifo = fifo.to_str().unwrap();
+    let work = program.path("work");
+    fs::create_dir(&work).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    for signal in [Signal::INT, Signal::TERM] {
+        for verb in [
+            &["layer", "index", "-"][..],
+            &["layer", "index", fifo],
+            &["load", "-"],
+            &["load", fifo],
+            &["pull", &never],
+            &["ls", &never],
+            &["export", &never, "out", "--format=dir"],
+            &["export", &never, "out", "--format=prebaked"],
+            &["export", &image, "-", "--format=tar"],
+            &["export", &image, "-", "--format=tar.zst"],
+            &["export", &image, fifo, "--format=cpio"],
+            &["cat", &image, "d/1", "d/2"],
+        ] {
+            let mut command = program.command(verb.iter().chain(&["--arch=amd64"]));
+            command.current_dir(&work).stdin(reader.try_clone().unwrap()).stdout(Stdio::piped()).stderr(Stdio::null());
+            let mut child = command.spawn().unwrap();
+            thread::sleep(Duration::from_millis(300));
+            assert!(child.try_wait().unwrap().is_none(), "{verb:?} is at work");
+            send(&child, signal);
+            assert_eq!(wait_for(&mut child).code(), Some(130), "{verb:?} {signal:?}");
+            assert_eq!(names(&work), [] as [String; 0], "{verb:?} {signal:?}");
+            assert_eq!(temporary(program.cache()), [] as [String; 0], "{verb:?} {signal:?}");
+        }
+    }
+    drop(writer);
+}
+
+/// Bytes come for a while, and then no more: what was made of them is removed.
+#[test]
+fn half_a_layer_leaves_nothing() {
+    let program = Program::new();
+    let work = program.path("work");
+    fs::create_dir(&work).unwrap();
+    let tar = large(0).to_tar(&Encoding::default());
+    let mut command = program.command(["layer", "index", "-"]);
+    let mut child =
+        command.current_dir(&work).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&tar[..10 << 20]).unwrap();
+    send(&child, Signal::INT);
+    assert_eq!(wait_for(&mut child).code(), Some(130));
+    assert_eq!(names(&work), [] as [String; 0]);
+}
+
+/// The lock of the socket's directory, which anybody may hold who may read the directory.
+#[test]
+fn a_wait_for_a_lock_ends_by_itself_and_by_a_signal() {
+    let registry = Registry::start();
+    let image = serve(&registry, &crate::samples::image("amd64"), "v1");
+    let program = Program::new();
+    program.ok(["pull", &image, "--arch=amd64"]);
+    let directory = program.path("sockets");
+    fs::create_dir(&directory).unwrap();
+    let lock = File::open(&directory).unwrap();
+    lock.lock().unwrap();
+    let socket = format!("--socket={}/socket", directory.display());
+    let message = program.fails(6, ["virtiofs", &image, "--arch=amd64", &socket, "--lock-timeout=0.2"]);
+    assert!(message.contains(directory.to_str().unwrap()) && message.contains("0.2 s"), "{message}");
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut child = program.start(["virtiofs", &image, "--arch=amd64", &socket, "--lock-timeout=1000"]);
+        thread::sleep(Duration::from_millis(300));
+        assert!(child.try_wait().unwrap().is_none(), "it waits");
+        send(&child, signal);
+        assert_eq!(wait_for(&mut child).code(), Some(130), "{signal:?}");
+    }
+    drop(lock);
+    let mut child = program.start(["virtiofs", &image, "--arch=amd64", &socket]);
+    crate::program::wait_until("the socket", || directory.join("socket").exists());
+    send(&child, Signal::TERM);
+    assert!(wait_for(&mut child).success());
+}

@@ -1,0 +1,101 @@
+//! What a form cannot hold: left out and reported by every form alike, or an error with `--strict`.
+
+use std::fs;
+
+use serde_json::Value;
+use vmroot_testkit::layer::{Encoding, Entry, Layer};
+use vmroot_testkit::skip;
+
+use crate::erofs::cannot_mount;
+use crate::program::Program;
+use crate::same_tree::load;
+
+/// As tar writes them on a Mac, and on servers with NFS or ZFS: no file system of Linux has such xattrs.
+const FOREIGN: [&str; 2] = ["com.apple.quarantine", "system.nfs4_acl"];
+
+fn program() -> Program {
+    let program = Program::new();
+    let file = FOREIGN.iter().fold(Entry::file("file", "bytes"), |file, name| file.xattr(*name, "foreign"));
+    load(&program, &[Layer::new([file.xattr("user.ok", "kept").mtime(1, 0)])], &Encoding::default());
+    program
+}
+
+const IMAGE: &str = "example.org/stack:v1";
+
+/// Every form with the xattrs that it leaves out.
+fn forms() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut forms = vec![
+        ("erofs", FOREIGN.to_vec()),
+        ("erofs-meta", FOREIGN.to_vec()),
+        ("ext4", FOREIGN.to_vec()),
+        ("tar", vec![]),
+        ("cpio", [&FOREIGN[..], &["user.ok"]].concat()),
+        ("prebaked", vec![]),
+    ];
+    if !skip::needs_program("sqfstar") {
+        forms.push(("squashfs", FOREIGN.to_vec()));
+    }
+    if !skip::needs_root() {
+        forms.push(("dir", FOREIGN.to_vec()));
+    }
+    forms
+}
+
+#[test]
+fn every_form_is_made_and_says_what_it_lacks() {
+    let program = program();
+    for (form, lost) in forms() {
+        let out = program.path(form);
+        let place = out.to_str().unwrap();
+        let answer = program.run(["export", IMAGE, place, "--format", form, "--json"]);
+        assert!(answer.status.success() && out.exists(), "{form}: {answer}");
+        let said = |name: &&str| answer.stderr.contains(&format!("not as in the image: file: xattr \"{name}\" ("));
+        assert!(lost.iter().all(said), "{form}: {answer}");
+        assert_eq!(answer.stderr.matches("not as in the image").count(), lost.len(), "{form}: {answer}");
+
+        let json: Value = serde_json::from_slice(&answer.stdout).unwrap();
+        let listed = json["omissions"].as_array().unwrap();
+        let names: Vec<_> = listed.iter().map(|one| one["xattr"].as_str().unwrap()).collect();
+        assert_eq!((names, json["total"].as_u64()), (lost.clone(), Some(lost.len() as u64)), "{form}");
+        assert!(listed.iter().all(|one| one["path"] == "file" && one["why"] != ""), "{json}");
+    }
+}
+
+#[test]
+fn strict_makes_it_an_error_and_no_output() {
+    let program = program();
+    for (form, lost) in forms() {
+        let out = program.path(&format!("strict-{form}"));
+        let answer = program.run(["export", IMAGE, out.to_str().unwrap(), "--strict", "--format", form]);
+        if lost.is_empty() {
+            assert!(answer.status.success(), "{form}: {answer}");
+            continue;
+        }
+        let message = answer.fails(1);
+        assert!(message.contains(&format!("file: xattr \"{}\"", lost[0])), "{form}: {message}");
+        // A directory is made where it is to be; all others have no name before they are whole.
+        assert!(form == "dir" || !out.exists(), "{form}");
+        let left = fs::read_dir(out.parent().unwrap()).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        assert!(form == "dir" || !left.iter().any(|name| name.contains(&format!("strict-{form}."))), "{left:?}");
+    }
+    let stream = program.run(["export", IMAGE, "-", "--strict", "--format=cpio"]);
+    assert!(stream.stdout.is_empty(), "nothing is written");
+    stream.fails(1);
+}
+
+#[test]
+fn a_mount_by_the_kernel_warns_of_what_it_lacks() {
+    if cannot_mount() {
+        return;
+    }
+    let program = program();
+    let place = program.path("place");
+    fs::create_dir(&place).unwrap();
+    let answer = program.run(["mount", IMAGE, place.to_str().unwrap(), "--detach", "--driver=erofs"]);
+    let bytes = fs::read(place.join("file"));
+    program.ok(["umount".as_ref(), place.as_os_str()]);
+    assert!(answer.status.success(), "{answer}");
+    assert_eq!(bytes.unwrap(), b"bytes");
+    assert!(FOREIGN.iter().all(|name| answer.stderr.contains(&format!("file: xattr \"{name}\" ("))), "{answer}");
+}

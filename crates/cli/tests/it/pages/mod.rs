@@ -1,0 +1,71 @@
+//! The blocks of the README and of the pages in `docs/` run as they are written, and print what these say.
+//!
+//! The blocks of a page run in order, in one directory and by one shell. The words after a block's backquotes say how
+//! (`page::Kind`); where a command of a `console` block has output under it, that is compared (`pattern`). A block that
+//! cannot run says why, and the test prints it.
+
+mod options;
+mod page;
+mod pattern;
+mod shell;
+
+use vmroot_testkit::registry::{Auth, PlainAnswer, Registry};
+
+use page::{Block, Kind, checkout};
+
+/// The pages whose blocks run, and how many steps these have at least.
+const PAGES: [(&str, usize); 5] = [
+    ("docs/boot.md", 7),
+    ("docs/hypervisors/cloud-hypervisor.md", 5),
+    ("docs/hypervisors/firecracker.md", 4),
+    ("docs/hypervisors/libkrun.md", 5),
+    ("docs/hypervisors/qemu.md", 11),
+];
+
+#[test]
+fn the_examples_of_the_readme_work() {
+    let plain = Registry::start();
+    let private = Registry::start_tls(PlainAnswer::BadRequest);
+    private.require(Auth::basic("demo", "secret"));
+    for registry in [&plain, &private] {
+        registry.put_layout(&checkout().join("testdata/demo"), "demo").unwrap();
+    }
+    let port = |registry: &Registry| registry.host().rsplit_once(':').unwrap().1.to_owned();
+    let readme = page::read("README.md").replace("localhost:5000", &format!("localhost:{}", port(&plain)));
+    let readme = readme.replace("localhost:5443", &format!("localhost:{}", port(&private)));
+    assert!(shell::run_page("README.md", &readme) >= 30);
+}
+
+#[test]
+fn the_examples_of_the_pages_work() {
+    for (name, least) in PAGES {
+        assert!(shell::run_page(name, &page::read(name)) >= least, "{name}");
+    }
+}
+
+/// A page that is new, or a block of a kind that runs on a page that does not, would go unseen.
+#[test]
+fn every_block_of_every_page_is_accounted_for() {
+    let mut documents = 0;
+    for name in page::all() {
+        let runs = name == "README.md" || PAGES.iter().any(|(page, _)| *page == name);
+        for block in Block::all(&page::read(&name)) {
+            let place = format!("{name}:{}", block.line);
+            match &block.kind {
+                Kind::Console(_) | Kind::StandIn(_) => assert!(runs, "{place}: no test runs this page"),
+                Kind::NotRun(reason) => {
+                    assert!(reason.len() > 10, "{place}: that is no reason");
+                    shell::say(&format!("{place}: not run: {reason}"));
+                }
+                Kind::Json => {
+                    documents += 1;
+                    let parsed = serde_json::from_str::<serde_json::Value>(&block.lines.join("\n"));
+                    assert!(parsed.is_ok(), "{place}: {parsed:?}");
+                }
+                Kind::Rust => assert_eq!(name, "README.md", "{place}: no test runs it"),
+                Kind::Text => {}
+            }
+        }
+    }
+    assert!(documents > 0);
+}

@@ -1,0 +1,87 @@
+//! A reader of standard output that goes before the end.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use vmroot_testkit::image::ImageBuilder;
+use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::registry::Registry;
+use vmroot_testkit::sample::noise;
+
+use crate::program::{Program, wait_for};
+use crate::samples::serve;
+
+/// Bytes of the file of the image: more than any pipe holds.
+const LARGE: usize = 4 << 20;
+
+/// Runs a verb whose reader takes one byte and goes. Gives the exit code and what is said on standard error.
+fn cut_short(program: &Program, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = program.command(arguments);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0]).unwrap();
+    drop(stdout);
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    (wait_for(&mut child).code(), said)
+}
+
+#[test]
+fn an_export_that_is_cut_short_is_an_error_and_a_listing_is_none() {
+    let registry = Registry::start();
+    // More names than a pipe holds, and a file that does not compress.
+    let names = (0..20_000).map(|number| Entry::file(format!("directory/{number:0100}"), ""));
+    let layer = Layer::new(names.chain([Entry::file("large", noise(1, LARGE))]));
+    let image = ImageBuilder::new().setting("Labels", serde_json::json!({"x": "y".repeat(LARGE / 4)})).layer(&layer);
+    let image = serve(&registry, &image.build(), "v1");
+    let program = Program::new();
+    program.ok(["pull", &image, "--arch=amd64"]);
+    for format in ["tar", "tar.gz", "tar.zst", "cpio", "cpio.gz", "cpio.zst"] {
+        for out in ["-", "/dev/stdout"] {
+            let format = format!("--format={format}");
+            let (code, said) = cut_short(&program, &["export", &image, out, &format, "--arch=amd64"]);
+            assert_eq!(code, Some(1), "{format} {out}: {said}");
+            assert!(said.contains("Broken pipe"), "{format} {out}: {said}");
+        }
+    }
+    let upper = program.path("upper");
+    std::fs::create_dir(&upper).unwrap();
+    std::fs::write(upper.join("large"), noise(2, LARGE)).unwrap();
+    let (code, said) = cut_short(&program, &["export", "--from-upper", upper.to_str().unwrap(), "-"]);
+    assert_eq!(code, Some(1), "{said}");
+    let to_stdout = ["export", &image, "/dev/null", "--format=tar", "--config-out=/dev/stdout", "--arch=amd64"];
+    let (code, said) = cut_short(&program, &to_stdout);
+    assert_eq!(code, Some(1), "{said}");
+
+    let layer = program.file("layer.tar", layer.to_tar(&vmroot_testkit::layer::Encoding::default()));
+    let indexed = program.path("indexed");
+    let indexed = indexed.to_str().unwrap();
+    let diff_id = program.ok(["layer", "index", layer.to_str().unwrap(), "--output", indexed]);
+    let index = format!("{indexed}/{}.idx", diff_id.trim().trim_start_matches("sha256:"));
+    for verb in [
+        &["ls", &image, "directory"][..],
+        &["ls", "-R", &image],
+        &["ls", "--json", &image, "directory"],
+        &["cat", &image, "large"],
+        &["inspect", &image],
+        &["inspect", "--json", &image],
+        &["config", &image],
+        &["config", "--raw", &image],
+        &["layer", "dump", &index],
+        &["completions", "bash"],
+        &["--help"],
+    ] {
+        let (code, said) = cut_short(&program, &[verb, &["--arch=amd64"]].concat());
+        assert_eq!((code, said.as_str()), (Some(0), ""), "{verb:?}");
+    }
+}
+
+/// Nobody hears a message on standard error, and the exit code stays what it is.
+#[test]
+fn standard_error_without_a_reader_changes_nothing() {
+    let program = Program::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = program.command(["ls", "UPPER/case"]).stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(2));
+}

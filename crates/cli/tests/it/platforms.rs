@@ -1,0 +1,209 @@
+//! Images for other machines than this one: what is used, what is refused, and what is said.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::json;
+use vmroot_testkit::image::docker_archive::{self, Layout};
+use vmroot_testkit::image::oci_layout::{self, Item};
+use vmroot_testkit::image::{Image, IndexBuilder};
+use vmroot_testkit::registry::Registry;
+
+use crate::program::Program;
+use crate::samples::{image, serve, serve_index};
+
+/// Two architectures that are not this machine's, and its own.
+fn architectures() -> [&'static str; 3] {
+    match std::env::consts::ARCH {
+        "aarch64" => ["s390x", "riscv64", "arm64"],
+        _ => ["s390x", "riscv64", "amd64"],
+    }
+}
+
+/// What a note says of an image for another architecture.
+fn is_noted(stderr: &str, other: &str) -> bool {
+    let [.., host] = architectures();
+    stderr.contains(&format!("is for linux/{other}, not for linux/{host}"))
+}
+
+/// One image in each form of file, by the name that its transport has for it.
+fn files(program: &Program, image: &Image) -> Vec<(PathBuf, String)> {
+    let layout = program.path("layout");
+    fs::create_dir(&layout).unwrap();
+    oci_layout::write(&layout, &[(Item::Image(image), Some("demo:v1"))]).unwrap();
+    // As BuildKit writes it: the only entry is an index, of the image and of an attestation.
+    let nested = program.path("nested");
+    fs::create_dir(&nested).unwrap();
+    let index = IndexBuilder::new().image(image.clone()).attestation().build();
+    oci_layout::write(&nested, &[(Item::Index(&index), Some("demo:v1"))]).unwrap();
+    let archive = program.file("oci.tar", oci_layout::archive(&[(Item::Image(image), Some("demo:v1"))]));
+    let mut files: Vec<_> = [("oci", layout), ("oci", nested), ("oci-archive", archive)].into();
+    for layout in Layout::ALL {
+        let bytes = docker_archive::write(&[(image, &["demo:v1"])], layout);
+        files.push(("docker-archive", program.file(&format!("{layout:?}.tar"), bytes)));
+    }
+    files.into_iter().map(|(transport, path)| (path.clone(), format!("{transport}:{}", path.display()))).collect()
+}
+
+/// A build for another board is copied to a machine in a file, where nobody names its architecture again.
+#[test]
+fn a_file_with_one_image_is_loaded_whatever_it_is_for() {
+    let [other, another, _] = architectures();
+    let image = image(other);
+    let ids = format!("{}\n", image.config_digest);
+    let files_of = Program::new();
+    for (path, name) in files(&files_of, &image) {
+        let program = Program::new();
+        let load = |more: &[&str]| program.run(["load", path.to_str().unwrap()].iter().chain(more));
+        let refused = load(&["--arch", another]).fails(3);
+        assert!(refused.contains(other) && refused.contains(another), "{name}: {refused}");
+        assert!(program.json(["images", "--json"]).as_array().unwrap().is_empty());
+
+        let answer = load(&[]);
+        assert!(is_noted(&answer.stderr, other), "{name}: {answer}");
+        assert_eq!(answer.ok(), ids, "{name}");
+        assert_eq!(load(&["--quiet"]).stderr, "");
+        let asked = load(&["--arch", other]);
+        assert!(!is_noted(&asked.stderr, other), "{name}: nothing to say of what was asked for: {asked}");
+        assert_eq!(program.json(["images", "--json"])[0]["platform"], format!("linux/{other}"));
+        assert_eq!(program.json(["images", "--json"]).as_array().unwrap().len(), 1, "{name}");
+
+        for verb in [&["pull", &name][..], &["cat", &name, "etc/motd"], &["inspect", &name], &["config", &name]] {
+            let answer = program.run(verb);
+            assert!(answer.status.success() && is_noted(&answer.stderr, other), "{verb:?}: {answer}");
+            let refused = program.run(verb.iter().chain(&["--arch", another])).fails(3);
+            assert!(refused.contains(other), "{verb:?}: {refused}");
+        }
+    }
+}
+
+/// None of several is more likely to be meant than another.
+#[test]
+fn a_file_with_images_for_two_other_platforms_is_refused() {
+    let [other, another, _] = architectures();
+    let program = Program::new();
+    let index = IndexBuilder::new().image(image(other)).image(image(another)).build();
+    let file = program.file("two.tar", oci_layout::archive(&[(Item::Index(&index), Some("demo:v1"))]));
+    let message = program.fails(3, ["load".as_ref(), file.as_os_str()]);
+    assert!(message.contains(other) && message.contains(another), "{message}");
+}
+
+/// As `docker pull` and `podman pull` have it: a manifest is taken for what it is, an index is asked for a platform.
+#[test]
+fn a_registry_s_only_manifest_is_pulled_with_a_note() {
+    let [other, another, host] = architectures();
+    let registry = Registry::start();
+    let program = Program::new();
+    let single = serve(&registry, &image(other), "single");
+    let answer = program.run(["pull", &single]);
+    assert!(answer.status.success() && is_noted(&answer.stderr, other), "{answer}");
+    assert!(program.fails(3, ["pull", &single, "--arch", another]).contains(other));
+    assert!(program.fails(3, ["pull", &single, "--arch", host]).contains(other));
+
+    let index = IndexBuilder::new().image(image(other)).attestation().build();
+    let indexed = serve_index(&registry, &index, "index");
+    let message = program.fails(3, ["pull", &indexed]);
+    assert!(message.contains(other) && message.contains(host), "{message}");
+}
+
+/// Every verb uses the only image that a name has here, says so, and refuses it where another was asked for.
+#[test]
+fn a_name_that_is_here_for_another_platform_only() {
+    let [other, another, host] = architectures();
+    let registry = Registry::start();
+    let index = IndexBuilder::new().image(image(other)).image(image(another)).build();
+    let reference = serve_index(&registry, &index, "v1");
+    let program = Program::new();
+    program.ok(["pull", &reference, "--arch", other]);
+    let id = index.images[0].config_digest.to_string();
+    let out = program.path("out.tar");
+    let prebaked = program.path("prebaked");
+    let (out, prebaked) = (out.to_str().unwrap(), prebaked.to_str().unwrap());
+    for name in [&reference, &id] {
+        for verb in [
+            &["cat", name, "etc/motd"][..],
+            &["ls", name],
+            &["inspect", name],
+            &["config", name],
+            &["export", name, out, "--format", "tar"],
+            &["export", name, prebaked, "--format", "prebaked"],
+            &["pull", &reference],
+        ] {
+            let answer = program.run(verb.iter().chain(&["--pull=never"]));
+            assert!(answer.status.success() && is_noted(&answer.stderr, other), "{verb:?}: {answer}");
+            let refused = program.run(verb.iter().chain(&["--pull=never", "--arch", host])).fails(3);
+            assert!(refused.contains(&format!("linux/{other}")), "{verb:?}: {refused}");
+        }
+    }
+    let baked = format!("prebaked:{prebaked}");
+    assert!(is_noted(&program.run(["ls", &baked]).stderr, other));
+    assert!(program.fails(3, ["ls", &baked, "--arch", host]).contains(other));
+
+    // What is not here for the platform is looked for, and what is here is said when that fails.
+    let cat = |more: &[&str]| program.run(["cat", &reference, "etc/motd"].iter().chain(more));
+    assert_eq!(cat(&["--arch", another]).ok(), format!("{another}\n"));
+    let refused = cat(&["--arch", host]).fails(3);
+    assert!(refused.contains(&format!("is here for linux/{another}, linux/{other}")), "{refused}");
+    // Two are here, and none of them is this machine's.
+    for verb in [&["cat", &reference, "etc/motd"][..], &["inspect", &reference], &["rm", &reference]] {
+        let refused = program.run(verb.iter().chain(&["--pull=never"])).fails(3);
+        assert!(refused.contains(&format!("is here for linux/{another}, linux/{other}")), "{verb:?}: {refused}");
+    }
+    assert!(program.fails(3, ["rm", &reference, "--arch", host]).contains(other));
+    program.ok(["rm", &reference, "--arch", another]);
+    let removed = program.run(["rm", &reference]);
+    assert!(is_noted(&removed.stderr, other), "{removed}");
+    assert_eq!(removed.ok(), format!("{reference}\n"));
+}
+
+#[test]
+fn images_lists_those_for_a_platform() {
+    let registry = Registry::start();
+    let program = Program::new();
+    let arm = |variant: &str| {
+        let layer = crate::samples::base();
+        vmroot_testkit::image::ImageBuilder::new().platform(&format!("linux/arm/{variant}")).layer(&layer).build()
+    };
+    let images = [image("amd64"), image("arm64"), arm("v6"), arm("v7")];
+    let index = images.into_iter().fold(IndexBuilder::new(), IndexBuilder::image).build();
+    let reference = serve_index(&registry, &index, "v1");
+    for architecture in ["amd64", "arm64", "arm/v6", "arm/v7"] {
+        program.ok(["pull", &reference, "--arch", architecture]);
+    }
+    let listed = |flags: &[&str]| -> Vec<String> {
+        let rows = program.json(["images", "--json"].iter().chain(flags));
+        rows.as_array().unwrap().iter().map(|row| row["platform"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(listed(&[]), ["linux/amd64", "linux/arm/v6", "linux/arm/v7", "linux/arm64"]);
+    assert_eq!(listed(&["--arch=aarch64"]), ["linux/arm64"]);
+    assert_eq!(listed(&["--platform=linux/arm64/v8"]), ["linux/arm64"]);
+    assert_eq!(listed(&["--arch=arm"]), ["linux/arm/v6", "linux/arm/v7"]);
+    assert_eq!(listed(&["--platform=linux/arm/v7"]), ["linux/arm/v7"]);
+    assert_eq!(listed(&["--arch=s390x"]), [""; 0]);
+    assert_eq!(listed(&["--platform=windows/amd64"]), [""; 0]);
+    let table = program.ok(["images", "--arch=amd64"]);
+    assert_eq!(table.lines().count(), 2, "{table}");
+}
+
+/// An index with an EROFS form of each image first: tools that convert images push such.
+#[test]
+fn a_form_that_is_not_known_here_is_passed_over() {
+    let registry = Registry::start();
+    let entry = |architecture: &str, features: &[&str]| json!({"os": "linux", "architecture": architecture, "os.features": features});
+    let index = IndexBuilder::new()
+        .image(image("s390x"))
+        .entry_member("platform", entry("amd64", &["erofs"]))
+        .image(image("riscv64"))
+        .entry_member("platform", entry("arm64", &["erofs"]))
+        .image(image("amd64"))
+        .entry_member("platform", entry("amd64", &[]))
+        .image(image("arm64"))
+        .build();
+    let reference = serve_index(&registry, &index, "v1");
+    let program = Program::new();
+    for architecture in ["amd64", "arm64"] {
+        for flag in [format!("--arch={architecture}"), format!("--platform=linux/{architecture}")] {
+            assert_eq!(program.ok(["cat", &reference, "etc/motd", &flag]), format!("{architecture}\n"));
+        }
+    }
+}

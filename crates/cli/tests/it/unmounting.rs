@@ -1,0 +1,239 @@
+//! `umount` and what else may be mounted on a directory; a detached mount and the place it was started from.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::process::{Pid, Signal, getsid, kill_process};
+use vmroot_testkit::registry::Registry;
+use vmroot_testkit::skip;
+
+use crate::program::{Program, wait_until};
+use crate::samples::{image, serve};
+
+struct Mounter {
+    program: Program,
+    image: String,
+    place: PathBuf,
+}
+
+impl Mounter {
+    /// Nothing where this user cannot mount.
+    fn new(name: &str) -> Option<Self> {
+        if skip::needs_root() {
+            return None;
+        }
+        if OpenOptions::new().read(true).write(true).open("/dev/fuse").is_err() {
+            skip::because("needs /dev/fuse");
+            return None;
+        }
+        let registry = Registry::start();
+        let program = Program::new();
+        let image = serve(&registry, &image("amd64"), "v1");
+        program.ok(["pull", &image, "--arch=amd64"]);
+        let place = program.path(name);
+        fs::create_dir(&place).unwrap();
+        Some(Self { program, image, place })
+    }
+
+    fn mount(&self, more: &[&str]) {
+        let arguments = ["mount".as_ref(), self.image.as_ref(), self.place.as_os_str(), "--detach".as_ref()];
+        self.program.ok(arguments.into_iter().chain(more.iter().map(AsRef::as_ref)));
+    }
+
+    fn umount(&self) {
+        self.program.ok(["umount".as_ref(), self.place.as_os_str()]);
+    }
+
+    fn is_mounted(&self) -> bool {
+        self.place.join("etc/motd").exists()
+    }
+
+    /// The process that serves the mount.
+    fn server(&self) -> Pid {
+        let is_it = |pid: &u32| {
+            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let has = |word: &[u8]| command.split(|byte| *byte == 0).any(|argument| argument == word);
+            has(b"mount") && has(self.image.as_bytes()) && has(b"--detach")
+        };
+        let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        let pid = pids.into_iter().find(is_it).expect("a server");
+        Pid::from_raw(pid as i32).unwrap()
+    }
+}
+
+impl Drop for Mounter {
+    fn drop(&mut self) {
+        // After a test that failed, so that the directory can be removed.
+        while unmount(&self.place, UnmountFlags::DETACH).is_ok() {}
+    }
+}
+
+/// Each by another program than vmroot: they stay, and the message says what they are.
+#[test]
+fn mounts_of_others_stay() {
+    let Some(mounter) = Mounter::new("place") else { return };
+    let place = &mounter.place;
+    let [lower, upper, work] = ["lower", "upper", "work"].map(|name| {
+        let path = mounter.program.path(name);
+        fs::create_dir(&path).unwrap();
+        path.display().to_string()
+    });
+    let overlay = std::ffi::CString::new(format!("lowerdir={lower},upperdir={upper},workdir={work}")).unwrap();
+    let none = MountFlags::empty();
+    let foreign: [(&str, &dyn Fn() -> rustix::io::Result<()>); 3] = [
+        ("tmpfs", &|| mount("vmroot", place, "tmpfs", none, None)),
+        ("overlay", &|| mount("overlay", place, "overlay", none, Some(&*overlay))),
+        ("proc", &|| mount("proc", place, "proc", none, None)),
+    ];
+    let mut refused = 0;
+    for (form, mount) in foreign {
+        // An overlay on an overlay is beyond some kernels.
+        if mount().is_err() {
+            continue;
+        }
+        let message = mounter.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
+        assert!(message.contains(form) && message.contains(place.to_str().unwrap()), "{message}");
+        unmount(place, UnmountFlags::empty()).expect("it is still there");
+        refused += 1;
+    }
+    assert!(refused >= 2);
+    let message = mounter.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
+    assert!(message.contains("nothing is mounted there"), "{message}");
+    // Below a mountpoint is no mountpoint.
+    mounter.mount(&["--driver=fuse"]);
+    mounter.program.fails(1, ["umount".as_ref(), place.join("etc").as_os_str()]);
+    assert!(mounter.is_mounted());
+    // Ours below another on one directory is out of reach, and another below ours stays.
+    mount("none", place, "tmpfs", none, None).unwrap();
+    mounter.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
+    unmount(place, UnmountFlags::empty()).unwrap();
+    mounter.umount();
+    mount("none", place, "tmpfs", none, None).unwrap();
+    mounter.mount(&[]);
+    mounter.umount();
+    assert!(!mounter.is_mounted());
+    unmount(place, UnmountFlags::empty()).expect("the tmpfs is still there");
+}
+
+/// Paths that a table of mounts writes in octal, a link, a relative path, a bind mount beside it, and each driver.
+#[test]
+fn ours_goes_whatever_its_path_is() {
+    for name in ["a b", "line\nbreak", "back\\slash\\040", "tab\t#", "gr\u{fc}n"] {
+        let Some(mounter) = Mounter::new(name) else { return };
+        for driver in ["--driver=fuse", "--driver=auto"] {
+            mounter.mount(&[driver]);
+            mounter.umount();
+            assert!(!mounter.is_mounted(), "{name:?} {driver}");
+        }
+        mounter.mount(&[]);
+        let link = mounter.program.path("link");
+        symlink(&mounter.place, &link).unwrap();
+        mounter.program.ok(["umount".as_ref(), link.as_os_str()]);
+        assert!(!mounter.is_mounted(), "{name:?}");
+        mounter.mount(&[]);
+        let mut command = mounter.program.command(["umount".as_ref(), mounter.place.file_name().unwrap()]);
+        assert!(command.current_dir(mounter.program.path("")).status().unwrap().success(), "{name:?}");
+        assert!(!mounter.is_mounted(), "{name:?}");
+    }
+}
+
+#[test]
+fn a_writable_view_goes() {
+    let Some(mounter) = Mounter::new("place") else { return };
+    let [upper, work] = ["upper", "work"].map(|name| {
+        let path = mounter.program.path(name);
+        fs::create_dir(&path).unwrap();
+        format!("--{name}={}", path.display())
+    });
+    mounter.mount(&[&upper, &work]);
+    mounter.umount();
+    assert!(!mounter.is_mounted());
+}
+
+/// Reading and looking give ENOTCONN then; it has to go all the same.
+#[test]
+fn a_mount_whose_server_was_killed_goes() {
+    let Some(mounter) = Mounter::new("place") else { return };
+    mounter.mount(&["--driver=fuse"]);
+    kill_process(mounter.server(), Signal::KILL).unwrap();
+    wait_until("the end of the connection", || {
+        fs::metadata(&mounter.place).is_err_and(|error| error.raw_os_error() == Some(107))
+    });
+    mounter.umount();
+    assert!(fs::metadata(&mounter.place).unwrap().is_dir());
+}
+
+/// The end of the caller's terminal and of the caller's directory is not the end of the mount.
+#[test]
+fn a_detached_mount_holds_nothing_of_its_caller() {
+    let Some(mounter) = Mounter::new("place") else { return };
+    let caller = mounter.program.path("caller");
+    fs::create_dir(&caller).unwrap();
+    fs::create_dir(caller.join("relative")).unwrap();
+    let cache = mounter.program.cache().strip_prefix(mounter.program.path("")).unwrap().to_owned();
+    let mut command = mounter.program.command(["mount", &mounter.image, "../place", "--detach", "--driver=fuse"]);
+    command.env("VMROOT_CACHE", Path::new("..").join(cache));
+    assert!(command.current_dir(&caller).status().unwrap().success());
+    let server = mounter.server();
+    assert_eq!(getsid(Some(server)).unwrap(), server, "a session of its own");
+    let process = PathBuf::from(format!("/proc/{}", server.as_raw_pid()));
+    assert_eq!(fs::read_link(process.join("cwd")).unwrap(), Path::new("/"));
+    for (descriptor, expected) in [("0", "/dev/null"), ("1", "/dev/null")] {
+        assert_eq!(fs::read_link(process.join("fd").join(descriptor)).unwrap(), Path::new(expected));
+    }
+    let home = mounter.program.path("caller");
+    let open: Vec<PathBuf> = fs::read_dir(process.join("fd"))
+        .unwrap()
+        .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+        .collect();
+    assert!(!open.iter().any(|path| path.starts_with(&home)), "{open:?}");
+    fs::remove_dir_all(&caller).unwrap();
+    assert_eq!(fs::read_to_string(mounter.place.join("etc/motd")).unwrap(), "amd64\n");
+    mounter.umount();
+    wait_until("the end of the server", || !process.exists());
+}
+
+/// The disk under a mount gives less than it should: whoever reads sees an error, and the log says which file, where and
+/// why, once.
+#[test]
+fn what_cannot_be_read_is_in_the_log_of_a_detached_mount() {
+    let Some(mounter) = Mounter::new("place") else { return };
+    let log = mounter.program.path("mount.log");
+    mounter.mount(&["--driver=fuse", &format!("--log={}", log.display())]);
+    let layers = mounter.program.cache().join("layers/v1");
+    let contents: Vec<PathBuf> = fs::read_dir(layers)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "contents"))
+        .collect();
+    for path in &contents {
+        OpenOptions::new().write(true).open(path).unwrap().set_len(0).unwrap();
+    }
+    for file in ["usr/bin/extra", "etc/motd", "usr/bin/extra"] {
+        let error = fs::read(mounter.place.join(file)).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(5), "{file}: {error}");
+    }
+    let text = fs::read_to_string(&log).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 1, "{text}");
+    assert!(contents.iter().any(|path| lines[0].contains(path.to_str().unwrap())), "{text}");
+    assert!(lines[0].contains("at byte ") && lines[0].contains("failed to fill whole buffer"), "{text}");
+    mounter.umount();
+}
+
+/// The log that nobody named is in the directory of the session, and goes with the mount if nothing is in it.
+#[test]
+fn a_log_is_where_the_help_says() {
+    let Some(mounter) = Mounter::new("place") else { return };
+    let runtime = mounter.program.path("runtime");
+    fs::create_dir(&runtime).unwrap();
+    let place = mounter.place.to_str().unwrap();
+    let mut command = mounter.program.command(["mount", &mounter.image, place, "--detach", "--driver=fuse"]);
+    assert!(command.env("XDG_RUNTIME_DIR", &runtime).status().unwrap().success());
+    let log = runtime.join(format!("vmroot/mount-{}.log", mounter.server().as_raw_pid()));
+    assert!(log.exists());
+    mounter.umount();
+    wait_until("the end of the log", || !log.exists());
+}

@@ -1,0 +1,186 @@
+//! `export --from-upper` by users who do not see `trusted.*`: refused, unless the overlay keeps its marks in `user.*`.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::PathBuf;
+use std::process::Command;
+
+use rustix::fs::{CWD, FileType, Mode, XattrFlags, lsetxattr, mknodat};
+use vmroot_testkit::layer::{Encoding, Entry, Layer};
+use vmroot_testkit::skip;
+
+use crate::program::{Answer, Program};
+use crate::same_tree::load;
+
+const NOBODY: u32 = 65_534;
+
+/// The program, run by a user without privileges, with a directory of that user's.
+struct Nobody {
+    program: Program,
+    executable: PathBuf,
+}
+
+impl Nobody {
+    fn new() -> Self {
+        let program = Program::new();
+        let executable = program.path("vmroot");
+        fs::copy(env!("CARGO_BIN_EXE_vmroot"), &executable).unwrap();
+        chown(program.path("."), Some(NOBODY), Some(NOBODY)).unwrap();
+        Self { program, executable }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("setpriv");
+        let id = NOBODY.to_string();
+        command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]).args(words);
+        command.env("VMROOT_CACHE", self.program.cache()).current_dir(self.program.path("."));
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Answer {
+        self.command(words).output().unwrap().into()
+    }
+
+    /// Exports `upper` there to `name`, by the words in front of the program.
+    fn export(&self, before: &[&str], name: &str, options: &[&str]) -> Answer {
+        let executable = self.executable.to_str().unwrap();
+        self.run(&[before, &[executable, "export", "--from-upper", "upper", name], options].concat())
+    }
+
+    /// What GNU tar lists of an exported layer.
+    fn listed(&self, name: &str) -> Vec<String> {
+        let output = Command::new("tar").arg("-tf").arg(self.program.path(name)).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    }
+}
+
+/// A directory that root's overlay has made opaque, and a deleted file: what docker's overlay2 leaves.
+fn upper_of_root(nobody: &Nobody, opaque: &str) {
+    let upper = nobody.program.path("upper");
+    fs::create_dir_all(upper.join("dir")).unwrap();
+    fs::write(upper.join("dir/new"), "new").unwrap();
+    lsetxattr(upper.join("dir"), opaque, b"y", XattrFlags::empty()).unwrap();
+    mknodat(CWD, upper.join("gone"), FileType::CharacterDevice, Mode::from(0o644), 0).unwrap();
+}
+
+const LISTED: [&str; 5] = ["./", "dir/", "dir/.wh..wh..opq", "dir/new", ".wh.gone"];
+
+#[test]
+fn marks_that_only_root_sees_are_refused_to_others() {
+    if skip::needs_root() || skip::needs_program("setpriv") || skip::needs_program("unshare") {
+        return;
+    }
+    let nobody = Nobody::new();
+    upper_of_root(&nobody, "trusted.overlay.opaque");
+    // Root of a user namespace of its own sees them as little.
+    for before in [&[][..], &["unshare", "--user", "--map-root-user"]] {
+        let message = nobody.export(before, "out.tar", &[]).fails(1);
+        assert!(message.contains("upper: ") && message.contains("CAP_SYS_ADMIN"), "{message}");
+        assert!(!nobody.program.path("out.tar").exists());
+        let stream = nobody.export(before, "-", &["--format=tar"]);
+        assert!(stream.stdout.is_empty(), "nothing is written");
+        stream.fails(1);
+    }
+    let upper = nobody.program.path("upper");
+    nobody.program.ok([
+        "export",
+        "--from-upper",
+        upper.to_str().unwrap(),
+        nobody.program.path("root.tar").to_str().unwrap(),
+    ]);
+    assert_eq!(nobody.listed("root.tar"), LISTED);
+}
+
+#[test]
+fn marks_in_user_xattrs_are_read_by_everybody() {
+    if skip::needs_root() || skip::needs_program("setpriv") {
+        return;
+    }
+    let nobody = Nobody::new();
+    upper_of_root(&nobody, "user.overlay.opaque");
+    nobody.export(&[], "out.tar", &[]).ok();
+    assert_eq!(nobody.listed("out.tar"), LISTED);
+}
+
+#[test]
+fn who_vouches_for_an_overlay_without_marks_is_believed() {
+    if skip::needs_root() || skip::needs_program("setpriv") {
+        return;
+    }
+    let nobody = Nobody::new();
+    nobody.run(&["sh", "-c", "mkdir upper && echo new > upper/new"]).ok();
+    nobody.export(&[], "out.tar", &[]).fails(1);
+    nobody.export(&[], "out.tar", &["--userxattr"]).ok();
+    assert_eq!(nobody.listed("out.tar"), ["./", "new"]);
+}
+
+/// Changes an overlay as rootless containers mount it, in a user namespace, and exports its upper directory there.
+const IN_NAMESPACE: &str = r#"
+mkdir lower upper work view
+mkdir -p lower/emptied lower/kept && touch lower/emptied/old lower/kept/old lower/gone lower/renamed
+mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work,userxattr view
+rm -r view/emptied view/gone && mkdir view/emptied && touch view/emptied/new view/kept/new
+mv view/renamed view/kept/moved
+umount view
+"$@"
+"#;
+
+#[test]
+fn an_overlay_of_the_kernel_in_a_user_namespace() {
+    if skip::needs_root() || skip::needs_program("setpriv") || skip::needs_program("unshare") {
+        return;
+    }
+    let nobody = Nobody::new();
+    let scratch = tempfile::tempdir_in("/dev/shm").unwrap();
+    chown(scratch.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let executable = nobody.executable.to_str().unwrap();
+    let export = [executable, "export", "--from-upper", "upper"];
+    let words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-euc", IN_NAMESPACE, "sh"];
+    let output =
+        nobody.command(&[&words[..], &export, &["inside.tar"]].concat()).current_dir(&scratch).output().unwrap();
+    let answer = Answer::from(output);
+    if answer.stderr.contains("mount") && skip::because("needs overlays in user namespaces") {
+        return;
+    }
+    answer.ok();
+    Answer::from(nobody.command(&[&export[..], &["outside.tar"]].concat()).current_dir(&scratch).output().unwrap())
+        .ok();
+    let expected = [
+        "./",
+        ".wh.gone",
+        ".wh.renamed",
+        "emptied/",
+        "emptied/.wh..wh..opq",
+        "emptied/new",
+        "kept/",
+        "kept/moved",
+        "kept/new",
+    ];
+    for name in ["inside.tar", "outside.tar"] {
+        let mut listed = nobody.listed(scratch.path().join(name).to_str().unwrap());
+        listed.sort();
+        assert_eq!(listed, expected, "{name}");
+    }
+    assert_eq!(fs::metadata(scratch.path().join("upper")).unwrap().uid(), NOBODY);
+}
+
+/// A directory given to `--layer` need not be an overlay's: one that looks like it is warned of.
+#[test]
+fn a_layer_that_may_have_unseen_marks_is_warned_of() {
+    if skip::needs_root() || skip::needs_program("setpriv") {
+        return;
+    }
+    let nobody = Nobody::new();
+    load(&nobody.program, &[Layer::new([Entry::file("gone", "x")])], &Encoding::default());
+    let cache = nobody.program.cache();
+    assert!(Command::new("chown").args(["-R", "65534:65534"]).arg(cache).status().unwrap().success());
+    upper_of_root(&nobody, "trusted.overlay.opaque");
+    let executable = nobody.executable.to_str().unwrap();
+    let export = ["export", "example.org/stack:v1", "out.tar", "--format=tar", "--layer=upper"];
+    let answer = nobody.run(&[&[executable], &export[..]].concat());
+    assert!(answer.stderr.contains("warning: upper: has an overlay's whiteouts"), "{answer}");
+    answer.ok();
+    let by_root = nobody.program.command(export).current_dir(nobody.program.path(".")).output().unwrap();
+    assert_eq!(String::from_utf8(by_root.stderr).unwrap(), "");
+}

@@ -1,0 +1,101 @@
+//! The indexes and contents of layers.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+use vmroot_blob_cache::LockName;
+use vmroot_layer_index::{Index, verify_contents_while};
+use vmroot_model::Digest;
+
+use super::{Check, Finding, MISNAMED, MISSING, UNNEEDED, mended, remove};
+use crate::collect::list;
+use crate::layer::Layer;
+use crate::progress::Report;
+use crate::{Error, Result};
+
+impl Check<'_> {
+    /// Checks every layer that is there or that a record names. Those that something needs are made again.
+    pub(super) fn layers(&mut self) -> Result<()> {
+        let layout = self.store.cache.layout();
+        let is_index = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "idx");
+        let named = self.records.iter().flat_map(|record| &record.layers);
+        let named = named.map(|layer| layout.layer_index(&layer.diff_id));
+        let mut indexes: Vec<PathBuf> = list(&layout.layers())?.into_iter().filter(is_index).chain(named).collect();
+        indexes.sort_unstable();
+        indexes.dedup();
+        self.found.layers = indexes.len() as u64;
+        let findings = Mutex::new(Vec::new());
+        self.store.pool.install(|| {
+            indexes.par_iter().try_for_each(|path| {
+                let checked = self.check_layer(path);
+                // A layer that was not read to its end may be whole.
+                self.store.check_cancelled()?;
+                if checked.is_err() {
+                    let finding = self.mend_layer(path)?;
+                    findings.lock().expect("nobody panics while holding it").extend(finding);
+                }
+                Ok::<_, Error>(())
+            })
+        })?;
+        self.found.findings.append(&mut findings.into_inner().expect("nobody panics while holding it"));
+        Ok(())
+    }
+
+    /// Looks at a layer once more while nobody else makes or removes it, and removes it or makes it again.
+    fn mend_layer(&self, path: &Path) -> Result<Option<Finding>> {
+        let Some(diff_id) = diff_id(path) else {
+            remove(path)?;
+            remove(&path.with_extension("contents"))?;
+            return Ok(Some(unneeded(path, MISNAMED.to_owned())));
+        };
+        let needs = |layers: &[Layer]| layers.iter().any(|layer| layer.diff_id == diff_id);
+        let problem = {
+            let _lock = self.store.lock(&LockName::Layer(diff_id), &**self.progress)?;
+            // A layer that no image needs may be half removed at this moment.
+            let _still = self.layers_for(needs)?.is_none().then(|| self.store.in_use.still());
+            let checked = self.check_layer(path);
+            self.store.check_cancelled()?;
+            let Err(problem) = checked else { return Ok(None) };
+            if problem == MISSING && !self.is_missed(needs) {
+                return Ok(None);
+            }
+            remove(path)?;
+            remove(&path.with_extension("contents"))?;
+            problem
+        };
+        match self.layers_for(needs)? {
+            Some(layers) => {
+                let layer = layers.iter().find(|layer| layer.diff_id == diff_id);
+                let layer: &Layer = layer.expect("the image was chosen by it");
+                let made = self.store.ensure_layer(None, layer, &Report::without_blob(self.progress)).map(drop);
+                mended(path, problem, made, "made again from its blob").map(Some)
+            }
+            None => Ok(Some(unneeded(path, problem))),
+        }
+    }
+
+    /// Reads a layer whole, or until the work is cancelled.
+    fn check_layer(&self, path: &Path) -> std::result::Result<(), String> {
+        if !path.exists() {
+            return Err(MISSING.to_owned());
+        }
+        let index = Index::open(path).map_err(|error| error.to_string())?;
+        if index.is_root() || Some(*index.identity()) != diff_id(path) {
+            return Err(MISNAMED.to_owned());
+        }
+        let going_on = || self.store.options.cancel.going_on();
+        verify_contents_while(&index, &path.with_extension("contents"), &going_on)
+            .map_err(|error| error.to_string())?;
+        Ok(())
+    }
+}
+
+fn unneeded(path: &Path, problem: String) -> Finding {
+    Finding { path: path.to_owned(), problem, remedy: UNNEEDED.to_owned(), mended: true }
+}
+
+fn diff_id(path: &Path) -> Option<Digest> {
+    let stem = path.file_stem()?.to_str()?;
+    Digest::parse(&format!("sha256:{stem}")).ok()
+}

@@ -1,0 +1,180 @@
+//! A registry, and a store that pulls from it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use vmroot_image_store::{
+    Error, Fallback, Finding, Image, NoProgress, Progress, PullPolicy, PullRequest, Store, StoreOptions,
+};
+use vmroot_model::{Digest, Platform, Reference};
+use vmroot_registry::{Client, ClientOptions};
+use vmroot_testkit::image::{Image as Made, ImageBuilder, Index};
+use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::registry::Registry;
+use vmroot_testkit::sample::noise;
+use vmroot_transport::RegistrySource;
+
+const REPOSITORY: &str = "test/image";
+
+/// How long anything may take before a test fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Fixture {
+    pub(crate) registry: Registry,
+    pub(crate) store: Store,
+    client: Arc<Client>,
+    directory: TempDir,
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// A store whose options were changed.
+    pub(crate) fn with(change: impl FnOnce(&mut StoreOptions)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = StoreOptions::new(directory.path());
+        change(&mut options);
+        let cancel = options.cancel.clone();
+        let client = ClientOptions { cancel, retries: 1, ..ClientOptions::default() };
+        let client = Arc::new(Client::new(client).unwrap());
+        Self { registry: Registry::start(), store: Store::open(options).unwrap(), client, directory }
+    }
+
+    /// Another store of the same cache, as another process has it.
+    pub(crate) fn another(&self) -> Store {
+        Store::open(StoreOptions::new(self.directory.path())).unwrap()
+    }
+
+    /// Serves an image under a tag.
+    pub(crate) fn serve(&self, image: &Made, tag: &str) -> Reference {
+        for (digest, bytes) in image.blobs() {
+            self.registry.put_blob_as(&digest, bytes);
+        }
+        let document = &image.manifest;
+        self.registry.put_manifest(REPOSITORY, Some(tag), &document.media_type, &document.bytes);
+        self.reference(tag)
+    }
+
+    /// Serves an index and its images under a tag.
+    pub(crate) fn serve_index(&self, index: &Index, tag: &str) -> Reference {
+        for (digest, bytes) in index.blobs() {
+            self.registry.put_blob_as(&digest, bytes);
+        }
+        for document in index.documents() {
+            let tag = (document.digest == index.document.digest).then_some(tag);
+            self.registry.put_manifest(REPOSITORY, tag, &document.media_type, &document.bytes);
+        }
+        self.reference(tag)
+    }
+
+    fn reference(&self, tag: &str) -> Reference {
+        Reference::parse(&format!("{}/{REPOSITORY}:{tag}", self.registry.host())).unwrap()
+    }
+
+    pub(crate) fn source(&self, reference: &Reference) -> RegistrySource {
+        RegistrySource::new(Arc::clone(&self.client), reference.clone())
+    }
+
+    pub(crate) fn pull(&self, reference: &Reference) -> Result<Image, Error> {
+        self.pull_as(&request(reference, PullPolicy::Always))
+    }
+
+    pub(crate) fn pull_as(&self, request: &PullRequest) -> Result<Image, Error> {
+        self.pull_told(request, Arc::new(NoProgress))
+    }
+
+    pub(crate) fn pull_told(&self, request: &PullRequest, progress: Arc<dyn Progress>) -> Result<Image, Error> {
+        self.store.pull(&self.source(&request.references[0]), request, &progress)
+    }
+
+    pub(crate) fn verify(&self) -> Vec<Finding> {
+        self.store.verify(&(Arc::new(NoProgress) as Arc<dyn Progress>)).unwrap().findings
+    }
+
+    pub(crate) fn cache(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
+        self.cache().join("blobs/sha256").join(digest.hex())
+    }
+
+    pub(crate) fn layer(&self, diff_id: &Digest, extension: &str) -> PathBuf {
+        self.cache().join(format!("layers/v1/{}.{extension}", diff_id.hex()))
+    }
+
+    /// Every file of the cache but for locks, relative to it.
+    pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
+        let mut files = BTreeSet::new();
+        let mut open = vec![self.cache().to_owned()];
+        while let Some(directory) = open.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => open.push(path),
+                    false if path.extension().is_some_and(|it| it == "lock") => {}
+                    false => drop(files.insert(path.strip_prefix(self.cache()).unwrap().to_owned())),
+                }
+            }
+        }
+        files
+    }
+}
+
+pub(crate) fn amd64() -> Platform {
+    Platform::parse("linux/amd64").unwrap()
+}
+
+/// A request for amd64 and nothing else.
+pub(crate) fn request(reference: &Reference, policy: PullPolicy) -> PullRequest {
+    PullRequest { references: vec![reference.clone()], platform: amd64(), policy, fallback: Fallback::Refuse }
+}
+
+/// An image whose file `name` says `text`, on top of a layer that all of them have.
+pub(crate) fn image(text: &str) -> Made {
+    builder(text).build()
+}
+
+pub(crate) fn builder(text: &str) -> ImageBuilder {
+    let base = Layer::new([Entry::file("base", noise(1, 50_000)), Entry::file("gone", "x")]);
+    let top = Layer::new([Entry::file("name", text), Entry::file("own", noise(text.len() as u64, 30_000))]);
+    ImageBuilder::new().layer(&base).layer(&top)
+}
+
+/// What the file `name` of an image says.
+pub(crate) fn name_in(store: &Store, image: &Image) -> String {
+    let root = store.root(image).unwrap();
+    let ino = root.resolve_path(b"name").unwrap().ino;
+    let mut bytes = vec![0; 100];
+    let count = root.read_at(ino, 0, &mut bytes).unwrap();
+    String::from_utf8(bytes[..count].to_vec()).unwrap()
+}
+
+/// Waits for something to become true.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Puts other bytes in the place of a file, which is read-only.
+pub(crate) fn replace(path: &Path, bytes: impl AsRef<[u8]>) {
+    std::fs::remove_file(path).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// Flips a bit in the middle of a file.
+pub(crate) fn damage(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    replace(path, bytes);
+}

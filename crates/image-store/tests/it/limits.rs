@@ -1,0 +1,73 @@
+//! Images that ask for more than they may, and what is left of them.
+
+use vmroot_image_store::{Error, StoreOptions};
+use vmroot_testkit::image::{Image, ImageBuilder};
+use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::sample::noise;
+
+use crate::fixture::{Fixture, image};
+
+/// Pulls an image with a store whose options were changed; gives the name of the limit that it passes.
+fn limit(change: impl FnOnce(&mut StoreOptions)) -> Option<&'static str> {
+    let fixture = Fixture::with(change);
+    let name = |number: u64| format!("file-{number}-{}", "x".repeat(150));
+    let layer = Layer::new((0..50).map(|number| Entry::file(name(number), noise(number, 2000))));
+    let reference = fixture.serve(&ImageBuilder::new().layer(&layer).build(), "v1");
+    let result = fixture.pull(&reference);
+    assert!(result.is_ok() || fixture.store.images().unwrap().is_empty(), "what cannot be used has no name");
+    assert!(result.is_ok() || !fixture.files().iter().any(|path| path.starts_with("layers")), "nor files");
+    result.err().map(|error| error.limit().unwrap_or_else(|| panic!("{error}")))
+}
+
+#[test]
+fn a_layer_that_passes_a_limit_is_refused_by_its_name() {
+    assert_eq!(limit(|_| {}), None);
+    assert_eq!(limit(|options| options.limits.max_output = 100_000), Some("max_output"));
+    assert_eq!(limit(|options| options.build.max_entries = 49), Some("max_entries"));
+    assert_eq!(limit(|options| options.build.max_contents = 99_999), Some("max_contents"));
+    assert_eq!(limit(|options| options.build.max_metadata = 100), Some("max_metadata"));
+    assert_eq!(limit(|options| options.build.max_names = 100), Some("max_names"));
+}
+
+/// How a registry may lie, by its name.
+type Change = (&'static str, fn(&mut Image));
+
+const CHANGES: [Change; 4] = [
+    ("another config", |made| made.config.push(b' ')),
+    ("another layer", |made| made.layers[1].bytes[30] ^= 1),
+    ("a longer layer", |made| made.layers[0].bytes.push(0)),
+    ("a shorter layer", |made| made.layers[0].bytes.truncate(1000)),
+];
+
+/// What a registry says of an image need not be so.
+#[test]
+fn blobs_that_are_not_as_their_descriptors_say_are_refused() {
+    for (what, change) in CHANGES {
+        let fixture = Fixture::new();
+        let mut made = image("v1");
+        change(&mut made);
+        let reference = fixture.serve(&made, "v1");
+        let error = fixture.pull(&reference).unwrap_err();
+        assert!(!matches!(error, Error::NoSuchImage(_)), "{what}: {error}");
+        assert!(fixture.store.images().unwrap().is_empty(), "{what}");
+        assert_eq!(fixture.verify(), [], "{what}: what is there is whole");
+        // The registry mends its ways.
+        let reference = fixture.serve(&image("v1"), "v1");
+        fixture.pull(&reference).unwrap_or_else(|error| panic!("{what}: {error}"));
+    }
+}
+
+/// A diff id is a promise of the config, which a layer with the right digest may still break.
+#[test]
+fn a_layer_with_another_diff_id_is_refused() {
+    let fixture = Fixture::new();
+    let wrong = vmroot_model::Digest::of(b"another tar").to_string();
+    let made = crate::fixture::builder("v1");
+    let right = made.clone().build();
+    let diff_ids = [right.layers[0].diff_id.to_string(), wrong.clone()];
+    let rootfs = serde_json::json!({ "type": "layers", "diff_ids": diff_ids });
+    let reference = fixture.serve(&made.config_member("rootfs", rootfs).build(), "v1");
+    let error = fixture.pull(&reference).unwrap_err().to_string();
+    assert!(error.contains(&right.layers[1].digest.to_string()), "{error}");
+    assert!(!fixture.layer(&wrong.parse().unwrap(), "idx").exists());
+}

@@ -1,0 +1,185 @@
+//! Threads of one store, and several stores of one cache, that are in each other's way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use vmroot_image_store::{BlobProgress, Error, NoProgress, Progress, PullPolicy, Store};
+use vmroot_testkit::registry::{Fault, Rule};
+
+use crate::fixture::{Fixture, image, name_in, request, wait_until};
+
+/// A collection that takes what a pull has fetched so far leaves an image with holes.
+#[test]
+fn a_collection_leaves_what_a_pull_is_fetching() {
+    let fixture = Fixture::new();
+    let made = image("slow");
+    let reference = fixture.serve(&made, "v1");
+    let slow = made.layers[1].digest.to_string();
+    fixture.registry.misbehave(Rule::on(&slow).fault(Fault::Slow(1000, Duration::from_millis(20))));
+    let collections = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let pull = scope.spawn(|| fixture.pull(&reference).unwrap());
+        wait_until("the first layer", || fixture.layer(&made.layers[0].diff_id, "idx").exists());
+        while !pull.is_finished() {
+            assert_eq!(fixture.store.collect(false).unwrap().files, Vec::<std::path::PathBuf>::new());
+            collections.fetch_add(1, Ordering::SeqCst);
+        }
+        assert_eq!(name_in(&fixture.store, &pull.join().unwrap()), "slow");
+    });
+    assert!(collections.into_inner() > 1, "a collection does not wait for the pull");
+    assert_eq!(fixture.verify(), []);
+    assert_eq!(fixture.registry.count("/blobs/"), 3, "nothing was fetched twice");
+}
+
+/// Partial blobs of dead processes are removed; those that a pull is fetching stay.
+#[test]
+fn a_collection_removes_only_partial_blobs_that_nobody_fetches() {
+    let fixture = Fixture::new();
+    let made = image("slow");
+    let reference = fixture.serve(&made, "v1");
+    let stale = vmroot_model::Digest::of(b"stale");
+    let partial = |digest: &vmroot_model::Digest| fixture.blob(digest).with_extension("partial");
+    std::fs::write(partial(&stale), "half").unwrap();
+    let layer = made.layers[1].digest;
+    let stall = Fault::StallAfter(20_000, Duration::from_secs(1));
+    fixture.registry.misbehave(Rule::on(&layer.to_string()).times(1).fault(stall));
+    thread::scope(|scope| {
+        let pull = scope.spawn(|| fixture.pull(&reference).unwrap());
+        wait_until("the part", || partial(&layer).exists());
+        assert_eq!(fixture.store.collect(false).unwrap().files, [partial(&stale)]);
+        assert!(partial(&layer).exists());
+        pull.join().unwrap();
+    });
+    assert_eq!(fixture.verify(), []);
+}
+
+/// The holder of an image can open it, even after its tag has moved on.
+#[test]
+fn an_image_that_is_held_outlives_its_name() {
+    let fixture = Fixture::new();
+    let reference = fixture.serve(&image("old"), "v1");
+    let old = fixture.pull(&reference).unwrap();
+    fixture.serve(&image("new"), "v1");
+    let new = fixture.pull(&reference).unwrap();
+    assert!(fixture.store.collect(false).unwrap().files.is_empty());
+    assert_eq!((name_in(&fixture.store, &old), name_in(&fixture.store, &new)), ("old".into(), "new".into()));
+    let clone = old.clone();
+    drop(old);
+    assert!(fixture.store.collect(false).unwrap().files.is_empty(), "a clone is as good");
+    let root = fixture.store.root(&clone).unwrap();
+    drop(clone);
+    // Manifest, config and a layer; index and contents; a root.
+    assert_eq!(fixture.store.collect(false).unwrap().files.len(), 6);
+    // What is open stays readable.
+    let ino = root.resolve_path(b"own").unwrap().ino;
+    let mut bytes = vec![0; 30_000];
+    assert_eq!(root.read_at(ino, 0, &mut bytes).unwrap(), 30_000);
+    assert_eq!(bytes, vmroot_testkit::sample::noise(3, 30_000));
+    assert_eq!(fixture.verify(), []);
+}
+
+/// The image that is removed is in the hand of the caller: that does not keep it. One of another thread does.
+#[test]
+fn an_image_that_is_removed_is_collected_unless_another_holds_it() {
+    let fixture = Fixture::new();
+    let reference = fixture.serve(&image("v1"), "v1");
+    let other = fixture.pull(&reference).unwrap();
+    let own = fixture.store.find(&reference.to_string(), None).unwrap();
+    assert!(!fixture.store.remove(&own, true).unwrap().still_named);
+    assert!(fixture.store.collect(false).unwrap().files.is_empty());
+    assert_eq!(name_in(&fixture.store, &other), "v1");
+    drop(other);
+    assert_ne!(fixture.store.collect(false).unwrap().files.len(), 0, "the own one is still alive");
+    assert!(fixture.files().is_empty());
+    assert!(matches!(fixture.store.root(&own), Err(Error::Damaged { .. })));
+}
+
+/// A pull's own thread may do anything in between, even what other stores would be kept out for.
+#[test]
+fn progress_may_call_the_store() {
+    struct Collecting(Arc<Store>, AtomicUsize);
+    impl Progress for Collecting {
+        fn blob(&self, _: &BlobProgress) {
+            assert!(self.0.collect(false).unwrap().files.is_empty());
+            self.0.images().unwrap();
+            self.1.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let fixture = Fixture::new();
+    let reference = fixture.serve(&image("v1"), "v1");
+    let options = vmroot_image_store::StoreOptions::new(fixture.cache().join("another"));
+    let store = Arc::new(Store::open(options).unwrap());
+    let progress = Arc::new(Collecting(Arc::clone(&store), AtomicUsize::new(0)));
+    let source = fixture.source(&reference);
+    let told: Arc<dyn Progress> = Arc::clone(&progress) as _;
+    let image = store.pull(&source, &request(&reference, PullPolicy::Always), &told).unwrap();
+    assert_eq!(name_in(&store, &image), "v1");
+    assert_ne!(progress.1.load(Ordering::SeqCst), 0);
+}
+
+/// Another store may stand for another process: its lock is its own.
+#[test]
+fn no_store_collects_while_another_is_open() {
+    let fixture = Fixture::new();
+    let other = fixture.another();
+    let reference = fixture.serve(&image("v1"), "v1");
+    thread::scope(|scope| {
+        let collections = scope.spawn(|| {
+            for _ in 0..200 {
+                assert!(matches!(other.collect(false), Err(Error::InUse { .. })));
+            }
+        });
+        for _ in 0..20 {
+            assert!(matches!(fixture.store.collect(false), Err(Error::InUse { .. })));
+            let image = fixture.pull(&reference).unwrap();
+            assert_eq!(name_in(&fixture.store, &image), "v1");
+            fixture.store.remove(&image, false).unwrap();
+        }
+        collections.join().unwrap();
+    });
+    drop(other);
+    assert_ne!(fixture.store.collect(false).unwrap().files.len(), 0);
+    assert!(fixture.files().is_empty());
+}
+
+/// Threads that want one image do the work once, and all have it.
+#[test]
+fn eight_threads_that_pull_one_image_fetch_it_once() {
+    let fixture = Fixture::new();
+    let made = image("v1");
+    let reference = fixture.serve(&made, "v1");
+    fixture.registry.misbehave(Rule::on("/blobs/").fault(Fault::Slow(5000, Duration::from_millis(2))));
+    thread::scope(|scope| {
+        let pull = || scope.spawn(|| name_in(&fixture.store, &fixture.pull(&reference).unwrap()));
+        let pulls: Vec<_> = (0..8).map(|_| pull()).collect();
+        assert!(pulls.into_iter().all(|pull| pull.join().unwrap() == "v1"));
+    });
+    for layer in &made.layers {
+        assert_eq!(fixture.registry.count(&layer.digest.to_string()), 1);
+    }
+}
+
+/// What another thread removes or makes while everything is checked is neither missing nor damaged.
+#[test]
+fn a_check_finds_nothing_in_what_others_change() {
+    let fixture = Fixture::new();
+    let references: Vec<_> = ["a", "bb", "ccc"].map(|text| fixture.serve(&image(text), text)).into_iter().collect();
+    let progress: Arc<dyn Progress> = Arc::new(NoProgress);
+    thread::scope(|scope| {
+        let changes = scope.spawn(|| {
+            for round in 0..60 {
+                let image = fixture.pull(&references[round % 3]).unwrap();
+                fixture.store.remove(&image, false).unwrap();
+                fixture.store.collect(false).unwrap();
+            }
+        });
+        while !changes.is_finished() {
+            assert_eq!(fixture.store.verify(&progress).unwrap().findings, []);
+        }
+        changes.join().unwrap();
+    });
+    fixture.store.collect(false).unwrap();
+    assert!(fixture.files().is_empty());
+}

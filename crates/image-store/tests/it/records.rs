@@ -1,0 +1,100 @@
+//! What the store remembers.
+
+use vmroot_image_store::{Error, Fallback, PullPolicy, PullRequest};
+use vmroot_model::Reference;
+
+use crate::fixture::{Fixture, amd64, image, name_in, request};
+
+#[test]
+fn one_image_has_many_names() {
+    let fixture = Fixture::new();
+    let made = image("v1");
+    let first = fixture.serve(&made, "v1");
+    let names = ["demo:one", "demo:two", "quay.io/x/y:z"].map(|name| Reference::parse(name).unwrap());
+    let source = fixture.source(&first);
+    let request = PullRequest {
+        references: names.to_vec(),
+        platform: amd64(),
+        policy: PullPolicy::Always,
+        fallback: Fallback::Refuse,
+    };
+    let image =
+        fixture.store.pull(&source, &request, &(std::sync::Arc::new(vmroot_image_store::NoProgress) as _)).unwrap();
+    assert_eq!(image.record().reference.as_ref(), Some(&names[0]));
+    let records = fixture.store.images().unwrap();
+    assert_eq!(records.iter().filter_map(|record| record.reference.clone()).collect::<Vec<_>>(), names);
+    for name in
+        ["demo:two", "docker.io/library/demo:one", &made.config_digest.hex()[..12], &made.config_digest.to_string()]
+    {
+        assert_eq!(*fixture.store.find(name, None).unwrap().id(), made.config_digest, "{name}");
+    }
+    let removed = fixture.store.remove(&fixture.store.find("demo:two", None).unwrap(), true).unwrap();
+    assert_eq!((removed.records.len(), removed.still_named), (1, true));
+    assert!(matches!(fixture.store.find("demo:two", None), Err(Error::NoSuchImage(_))));
+    let removed = fixture.store.remove(&image, false).unwrap();
+    assert_eq!((removed.records.len(), removed.still_named), (2, false));
+    assert!(fixture.store.images().unwrap().is_empty());
+}
+
+#[test]
+fn an_image_without_a_name_has_its_id() {
+    let fixture = Fixture::new();
+    let made = image("v1");
+    let reference = fixture.serve(&made, "v1");
+    let nameless = PullRequest { references: Vec::new(), ..request(&reference, PullPolicy::Always) };
+    let progress = std::sync::Arc::new(vmroot_image_store::NoProgress) as _;
+    fixture.store.pull(&fixture.source(&reference), &nameless, &progress).unwrap();
+    assert_eq!(fixture.store.images().unwrap()[0].reference, None);
+    assert_eq!(name_in(&fixture.store, &fixture.store.find(&made.config_digest.hex(), None).unwrap()), "v1");
+    assert!(fixture.store.find(&reference.to_string(), None).is_err());
+}
+
+/// Records outlive the store that wrote them, and a cache without images ends up empty.
+#[test]
+fn a_record_is_read_by_the_next_store() {
+    let fixture = Fixture::new();
+    let reference = fixture.serve(&image("v1"), "v1");
+    fixture.pull(&reference).unwrap();
+    let other = fixture.another();
+    assert_eq!(name_in(&other, &other.find(&reference.to_string(), None).unwrap()), "v1");
+    assert!(matches!(fixture.store.collect(false), Err(Error::InUse { .. })), "the other has it open");
+    drop(other);
+    assert!(fixture.store.collect(false).unwrap().files.is_empty());
+    let image = fixture.store.find(&reference.to_string(), None).unwrap();
+    fixture.store.remove(&image, true).unwrap();
+    let would = fixture.store.collect(true).unwrap();
+    assert_eq!(would.files.len(), fixture.files().len());
+    assert_eq!(fixture.store.collect(false).unwrap(), would);
+    assert!(fixture.files().is_empty());
+}
+
+/// The time of a pull is no part of a name.
+#[test]
+fn an_image_that_was_pulled_again_is_removed_by_its_name() {
+    let fixture = Fixture::new();
+    let reference = fixture.serve(&image("v1"), "v1");
+    let first = fixture.pull(&reference).unwrap();
+    crate::fixture::wait_until("the next second", || {
+        fixture.pull(&reference).unwrap().record().pulled != first.record().pulled
+    });
+    assert_eq!(fixture.store.remove(&first, true).unwrap().records.len(), 1);
+    assert!(fixture.store.images().unwrap().is_empty());
+}
+
+/// An unreadable record may need any file, so nothing is removed.
+#[test]
+fn nothing_is_collected_while_a_record_cannot_be_read() {
+    let fixture = Fixture::new();
+    let reference = fixture.serve(&image("v1"), "v1");
+    fixture.pull(&reference).unwrap();
+    let records: Vec<_> = fixture.files().into_iter().filter(|path| path.starts_with("images")).collect();
+    assert_eq!(records.len(), 2);
+    for record in &records {
+        crate::fixture::replace(&fixture.cache().join(record), "not a record");
+    }
+    let before = fixture.files();
+    assert!(matches!(fixture.store.collect(false), Err(Error::Record { .. })));
+    assert_eq!(fixture.files(), before);
+    fixture.pull(&reference).unwrap();
+    assert!(fixture.store.collect(false).unwrap().files.is_empty());
+}

@@ -1,0 +1,184 @@
+//! `buildah run --user` as the judge: what the kernel says of a process that it starts.
+//!
+//! The cases leave out what buildah 1.28 takes for something else than the C library and other engines do: it stops at the
+//! first line that is no entry, has no comments and no NIS lines, takes 4294967295 for root, and finds supplementary
+//! groups by the first name of an id. The table in `rule.rs` has those.
+
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+use vmroot_testkit::skip;
+use vmroot_users::{Spec, User};
+
+/// The process writes its ids and its home directory to a file: under load, buildah loses what goes to its pipes.
+const SCRIPT: &str = "{ /bin/busybox grep -E '^(Uid|Gid|Groups):' /proc/self/status; echo Home: $HOME; } >/said/it";
+
+/// Entries that tools write, and entries named by numbers that have other ids.
+const PASSWD: [&str; 7] = [
+    "root:x:0:0:root:/root:/bin/sh",
+    "1000:x:0:0::/root:/bin/sh",
+    "demo:x:1000:50::/home/demo:/bin/sh",
+    "50:x:1001:51::/fifty:/bin/sh",
+    "0:x:33:34::/zero:/bin/sh",
+    "demo:x:2000:60::/other:/bin/sh",
+    "far:x:4000000000:4000000001::/far:/bin/sh",
+];
+const GROUP: [&str; 7] = [
+    "root:x:0:root",
+    "1000:x:9:demo",
+    "staff:x:50:",
+    "50:x:99:demo,far",
+    "video:x:44:root,demo,50",
+    "demo:x:77:",
+    "staff:x:78:0",
+];
+
+struct Container {
+    storage: TempDir,
+    name: String,
+    root: PathBuf,
+}
+
+impl Container {
+    fn new() -> Self {
+        let mut container = Self { storage: tempfile::tempdir().unwrap(), name: String::new(), root: PathBuf::new() };
+        container.name = container.printed(&["from", "scratch"]);
+        container.root = container.printed(&["mount", &container.name]).into();
+        for directory in ["etc", "bin", "said"] {
+            fs::create_dir_all(container.root.join(directory)).unwrap();
+        }
+        // Any user writes there.
+        fs::set_permissions(container.root.join("said"), Permissions::from_mode(0o777)).unwrap();
+        let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
+        fs::copy(busybox.unwrap(), container.root.join("bin/busybox")).unwrap();
+        container
+    }
+
+    fn buildah(&self, arguments: &[&str]) -> Output {
+        let path = |name: &str| self.storage.path().join(name);
+        let mut buildah = Command::new("buildah");
+        buildah.arg("--root").arg(path("storage")).arg("--runroot").arg(path("run")).args(["--storage-driver", "vfs"]);
+        buildah.args(arguments).output().unwrap()
+    }
+
+    fn printed(&self, arguments: &[&str]) -> String {
+        let output = self.buildah(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Gives the root its files; none removes one.
+    fn set(&self, name: &str, text: Option<&str>) {
+        let path = self.root.join("etc").join(name);
+        match text {
+            Some(text) => fs::write(path, text).unwrap(),
+            None => match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => panic!("{error}"),
+                _ => {}
+            },
+        }
+    }
+
+    /// The user that a process has; nothing where buildah finds none.
+    fn user(&self, spec: &str) -> Option<Judged> {
+        let user = format!("--user={spec}");
+        let command = ["run", "--isolation=chroot", &user, &self.name, "--", "/bin/busybox", "sh", "-c", SCRIPT];
+        let output = self.buildah(&command);
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains("unknown"), "{spec:?}: {said}");
+            return None;
+        }
+        let said = self.root.join("said/it");
+        let text = fs::read_to_string(&said).unwrap();
+        fs::remove_file(&said).unwrap();
+        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+        let numbers =
+            |name: &str| field(name).split_whitespace().map(|word| word.parse().unwrap()).collect::<Vec<u32>>();
+        Some(Judged {
+            uid: numbers("Uid:")[0],
+            gid: numbers("Gid:")[0],
+            groups: numbers("Groups:").into_iter().collect(),
+            home: field("Home:").to_owned(),
+        })
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // Its storage may be a mount.
+        self.buildah(&["rm", &self.name]);
+    }
+}
+
+/// A user as the judge shows it: the primary group is among the others, and the home of a user without one is `/`.
+#[derive(Debug, PartialEq, Eq)]
+struct Judged {
+    uid: u32,
+    gid: u32,
+    groups: BTreeSet<u32>,
+    home: String,
+}
+
+impl From<User> for Judged {
+    fn from(user: User) -> Self {
+        let groups = user.groups.into_iter().chain([user.gid]).collect();
+        Self { uid: user.uid, gid: user.gid, groups, home: user.home.unwrap_or_else(|| "/".to_owned()) }
+    }
+}
+
+/// Files of which each has some of the entries, in some order: numbers decide, the same in each run.
+fn files(mut number: usize, entries: &[&str]) -> String {
+    let mut rest = entries.to_vec();
+    let mut text = String::new();
+    while !rest.is_empty() {
+        let entry = rest.remove(number % rest.len());
+        number /= 2;
+        if number % 4 != 3 {
+            text += entry;
+            text.push('\n');
+        }
+    }
+    text
+}
+
+#[test]
+fn buildah_agrees() {
+    if skip::needs_root() || skip::needs_program("buildah") || skip::needs_program("busybox") {
+        return;
+    }
+    let container = Container::new();
+    let compare = |passwd: Option<&str>, group: Option<&str>, specs: &[&str]| {
+        container.set("passwd", passwd);
+        container.set("group", group);
+        for spec in specs {
+            let ours =
+                Spec::parse(spec).find(passwd.unwrap_or_default().as_bytes(), group.unwrap_or_default().as_bytes());
+            assert_eq!(ours.ok().map(Judged::from), container.user(spec), "{spec:?} in\n{passwd:?}\n{group:?}");
+        }
+    };
+    let (passwd, group) = (PASSWD.join("\n") + "\n", GROUP.join("\n") + "\n");
+    // What images name, with entries that have numbers for names before and after the right ones.
+    let specs =
+        ["1000", "demo", "1000:1000", "demo:1000", "demo:50", "50", "50:staff", "0", "", ":staff", "0001000:demo"];
+    compare(Some(&passwd), Some(&group), &specs);
+    compare(
+        Some(&passwd),
+        Some(&group),
+        &["+5", "-1", " 1000", "no", "demo:+5", "demo:no", "4711", "4294967294", "far"],
+    );
+    compare(None, None, &["", "7", "7:8", "root", "7:root"]);
+    compare(Some(&passwd), None, &["demo:50", "demo:staff"]);
+    // Any entries in any order.
+    let specs = ["1000", "demo", "50:50", "0:1000", "demo:staff", "2000", "far:50"];
+    for number in 0..8_usize {
+        let number = number.wrapping_mul(0x9e37_79b9) % 1_000_003;
+        let spec = [specs[number % 7], specs[number / 7 % 7]];
+        compare(Some(&files(number, &PASSWD)), Some(&files(number / 3, &GROUP)), &spec);
+    }
+}

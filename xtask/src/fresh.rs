@@ -1,0 +1,135 @@
+//! `cargo xtask fresh`: all checks and tests of HEAD on a machine that has nothing but what the README asks for.
+//!
+//! That machine is a minimal Debian in a directory, made by mmdebstrap, with a copy of this toolchain and a clone of HEAD.
+//! What the suite needs beyond that it has to install by itself, so a package that is missing from the set-up shows here and
+//! before it shows on a user's machine. Everything is mounted in a mount namespace of its own, which ends with the run.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use crate::{
+    process,
+    setup::{self, Purpose},
+    workspace,
+};
+
+/// What the README asks for. A user's apt brings the C library's headers with gcc; mmdebstrap's leaves them out.
+const PACKAGES: &str = "ca-certificates,gcc,git,libc6-dev";
+
+/// Where the clone is on that machine.
+const CHECKOUT: &str = "/checkout";
+
+/// Runs in a mount namespace, with the root as its argument. It becomes a mount point, as the root of a machine is one.
+const ENTER: &str = r#"set -e
+mount --bind "$0" "$0"
+for name in dev proc sys; do mount --rbind "/$name" "$0/$name"; done
+exec chroot "$0" env -i "$@"
+"#;
+
+/// How to run.
+#[derive(Args)]
+pub struct Options {
+    /// Leave the machine in target/fresh, to look at
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Makes the machine, runs `.ci/run` on it, and removes it.
+pub fn run(options: &Options) -> Result<()> {
+    ensure!(rustix::process::geteuid().is_root(), "only root may make a machine in a directory and enter it");
+    setup::prepare(Purpose::Fresh)?;
+    let machine = Machine { root: workspace::target().join("fresh") };
+    machine.remove()?;
+    let outcome = machine.make().and_then(|()| machine.test());
+    if options.keep {
+        eprintln!("the machine is in {}", machine.root.display());
+    } else {
+        machine.remove()?;
+    }
+    outcome
+}
+
+struct Machine {
+    root: PathBuf,
+}
+
+impl Machine {
+    fn make(&self) -> Result<()> {
+        let mut mmdebstrap = Command::new("mmdebstrap");
+        mmdebstrap.args(["--variant=minbase", "--quiet", &format!("--include={PACKAGES}")]);
+        for setting in settings_of_apt()? {
+            mmdebstrap.arg(format!("--aptopt={setting}"));
+        }
+        process::run(mmdebstrap.arg(codename()?).arg(&self.root).args(sources_of_apt()?))?;
+        for name in ["resolv.conf", "hosts"] {
+            fs::copy(Path::new("/etc").join(name), self.root.join("etc").join(name))
+                .with_context(|| format!("cannot copy /etc/{name}"))?;
+        }
+        let home = PathBuf::from(env::var_os("HOME").context("HOME is not set")?);
+        let place = |variable: &str, name: &str| env::var_os(variable).map_or_else(|| home.join(name), PathBuf::from);
+        let target = self.root.join("root");
+        for (from, to) in [(place("RUSTUP_HOME", ".rustup"), ".rustup"), (place("CARGO_HOME", ".cargo"), ".cargo")] {
+            process::run(Command::new("cp").args(["--archive", "--reflink=auto"]).arg(&from).arg(target.join(to)))?;
+        }
+        let checkout = self.root.join(CHECKOUT.trim_start_matches('/'));
+        process::run(
+            Command::new("git").args(["clone", "--quiet", "--no-hardlinks"]).arg(workspace::root()).arg(checkout),
+        )
+    }
+
+    fn test(&self) -> Result<()> {
+        let mut enter = Command::new("unshare");
+        enter.args(["--mount", "--propagation=private", "sh", "-c", ENTER]).arg(&self.root);
+        enter
+            .args(["HOME=/root", "PATH=/root/.cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]);
+        let of_the_network = |name: &str| name.to_ascii_lowercase().ends_with("_proxy");
+        for (name, value) in env::vars().filter(|(name, _)| of_the_network(name)) {
+            enter.arg(format!("{name}={value}"));
+        }
+        process::run(enter.arg(format!("{CHECKOUT}/.ci/run")))
+    }
+
+    /// Nothing of it is mounted where this process looks.
+    fn remove(&self) -> Result<()> {
+        if self.root.exists() {
+            process::run(Command::new("rm").args(["-rf", "--one-file-system"]).arg(&self.root))?;
+        }
+        Ok(())
+    }
+}
+
+/// The release that this machine has.
+fn codename() -> Result<String> {
+    let release = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;
+    let name = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    Ok(name.context("/etc/os-release has no VERSION_CODENAME: this is no Debian")?.trim_matches('"').to_owned())
+}
+
+/// The files that say where this machine has its packages from.
+fn sources_of_apt() -> Result<Vec<PathBuf>> {
+    let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
+    for entry in fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten() {
+        files.push(entry?.path());
+    }
+    let is_list =
+        |file: &PathBuf| file.extension().is_some_and(|extension| extension == "list" || extension == "sources");
+    files.retain(|file| is_list(file) && fs::read_to_string(file).is_ok_and(|text| !text.trim().is_empty()));
+    files.sort();
+    Ok(files)
+}
+
+/// What this machine's apt is told of proxies, and of sources that are a snapshot and never newer.
+fn settings_of_apt() -> Result<Vec<String>> {
+    let settings = process::capture(Command::new("apt-config").arg("dump"))?;
+    let is_wanted = |line: &&str| {
+        let name = line.split(' ').next().unwrap_or_default().to_ascii_lowercase();
+        name.starts_with("acquire::check-") || name.starts_with("acquire::") && name.ends_with("proxy")
+    };
+    Ok(settings.lines().filter(is_wanted).map(str::to_owned).collect())
+}
