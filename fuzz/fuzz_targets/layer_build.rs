@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
         block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     }
     let directory = tempfile::tempdir().expect("there is room for a directory");
-    let options = BuildOptions { max_contents: 1 << 24, max_entries: 10_000, ..BuildOptions::default() };
+    let options = BuildOptions { max_expanded: 1 << 24, max_entries: 10_000, ..BuildOptions::default() };
     if let Ok(built) = build(tar.as_slice(), directory.path(), &options) {
         let path = built.publish().expect("there is room for the files");
         let index = Index::open(&path).expect("what was built opens");

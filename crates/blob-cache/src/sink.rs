@@ -56,10 +56,22 @@ impl Sink {
         let place = self.len - direct.gathered.len() as u64;
         let whole = direct.gathered.len() / DIRECT_ALIGNMENT * DIRECT_ALIGNMENT;
         let (blocks, rest) = direct.gathered.as_slice().split_at(whole);
-        match direct.file.write_all_at(blocks, place) {
-            // Some file systems open files for direct I/O and then refuse it.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.file.write_all_at(blocks, place)?,
-            written => written?,
+        let mut start = 0;
+        while start < whole {
+            // A layer that comes without compression may be gigabytes of zeros: they become holes.
+            let zeros = leading(&blocks[start..], true);
+            let data = &blocks[start + zeros..][..leading(&blocks[start + zeros..], false)];
+            let place = place + (start + zeros) as u64;
+            match direct.file.write_all_at(data, place) {
+                // Some file systems open files for direct I/O and then refuse it.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.file.write_all_at(data, place)?,
+                written => written?,
+            }
+            start += zeros + data.len();
+            if data.is_empty() {
+                // What ends in a hole has no byte yet that says how long it is.
+                self.file.set_len(place)?;
+            }
         }
         if rest.is_empty() {
             direct.gathered.remove(whole);
@@ -96,6 +108,12 @@ impl Sink {
     pub(crate) fn digest(&self) -> Option<Digest> {
         self.hasher.clone().map(Hasher::finish)
     }
+}
+
+/// How many bytes the blocks at the front have that are all zeros, or that all are not.
+fn leading(blocks: &[u8], zeros: bool) -> usize {
+    let is_zero = |block: &[u8]| block == [0; DIRECT_ALIGNMENT];
+    blocks.chunks_exact(DIRECT_ALIGNMENT).take_while(|block| is_zero(block) == zeros).count() * DIRECT_ALIGNMENT
 }
 
 impl Write for Sink {

@@ -300,6 +300,7 @@ fn looks_like_id(name: &str) -> bool {
 fn limits(global: &Global) -> Limits {
     Limits {
         max_output: global.limits.max_layer_size,
+        max_data: global.limits.max_data,
         max_ratio: global.limits.max_ratio,
         zstd_window_log: global.limits.zstd_window_log,
     }
@@ -310,6 +311,7 @@ fn build_options(global: &Global) -> BuildOptions {
     BuildOptions {
         expected: None,
         max_entries: global.limits.max_entries,
+        max_expanded: global.limits.max_layer_size,
         max_contents: global.limits.max_contents,
         max_metadata: bytes(global.limits.max_metadata),
         max_names: bytes(global.limits.max_names),

@@ -105,7 +105,8 @@ fn limit(error: &anyhow::Error) -> Option<&'static str> {
 /// The option that raises a limit, if one does.
 fn option(limit: &str) -> Option<&'static str> {
     Some(match limit {
-        "max_output" => "--max-layer-size",
+        "max_output" | "max_expanded" => "--max-layer-size",
+        "max_data" => "--max-data",
         "max_ratio" => "--max-ratio",
         "zstd_window_log" => "--zstd-window-log",
         "max_entries" => "--max-entries",

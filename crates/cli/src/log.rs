@@ -1,4 +1,4 @@
-//! Log lines on standard error: warnings always, more with `-v`.
+//! Log lines on standard error: warnings, only errors with `--quiet`, more with `-v`.
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -13,8 +13,9 @@ use crate::environment;
 use crate::printable::{LineBreaks, printable};
 
 /// Starts the log.
-pub(crate) fn start(verbose: u8) {
+pub(crate) fn start(verbose: u8, quiet: bool) {
     let level = match verbose {
+        0 if quiet => Level::ERROR,
         0 => Level::WARN,
         1 => Level::INFO,
         2 => Level::DEBUG,

@@ -24,7 +24,7 @@ use context::Context;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log::start(arguments.global.verbose);
+    log::start(arguments.global.verbose, arguments.global.quiet);
     let result = Context::new(&arguments.global).and_then(|context| commands::run(&context, arguments.command));
     exit::code(result)
 }

@@ -43,14 +43,23 @@ pub enum Error {
         /// The limit, in bytes.
         limit: u64,
     },
-    /// More came out for what went in than [`Limits::max_ratio`](crate::Limits::max_ratio) allows.
-    #[error("the stream decodes to more than {limit} times its size: {produced} bytes out of {consumed}")]
+    /// More data came out than [`Limits::max_data`](crate::Limits::max_data) allows.
+    #[error("the stream decodes to more than the limit of {limit} bytes, blocks of zeros not counted")]
+    DataLimit {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// More data came out for what went in than [`Limits::max_ratio`](crate::Limits::max_ratio) allows.
+    #[error(
+        "the stream decodes to more than {limit} times its size: {produced} bytes out of {consumed}, blocks of zeros not \
+         counted"
+    )]
     RatioLimit {
         /// The limit, output over input.
         limit: u64,
         /// Bytes that went in.
         consumed: u64,
-        /// Bytes that came out.
+        /// Bytes that came out, blocks of zeros not counted.
         produced: u64,
     },
     /// The stream asks for more memory than its decoder is given.
@@ -109,9 +118,10 @@ impl From<Error> for io::Error {
             Error::Io(_) | Error::Thread(_) | Error::Panicked | Error::FailedBefore => io::ErrorKind::Other,
             Error::Truncated { .. } => io::ErrorKind::UnexpectedEof,
             Error::Corrupt { .. } | Error::TrailingGarbage { .. } => io::ErrorKind::InvalidData,
-            Error::OutputLimit { .. } | Error::RatioLimit { .. } | Error::MemoryLimit { .. } => {
-                io::ErrorKind::InvalidData
-            }
+            Error::OutputLimit { .. }
+            | Error::DataLimit { .. }
+            | Error::RatioLimit { .. }
+            | Error::MemoryLimit { .. } => io::ErrorKind::InvalidData,
             Error::NotWritten(_) => io::ErrorKind::Unsupported,
             Error::Level { .. } => io::ErrorKind::InvalidInput,
         };

@@ -6,6 +6,7 @@ use crate::bzip2::Bzip2;
 use crate::chunk::Chunk;
 use crate::gzip::Gzip;
 use crate::input::Input;
+use crate::limits::Meter;
 use crate::pieces::Pieces;
 use crate::xz::Xz;
 use crate::zstd::Zstd;
@@ -82,10 +83,9 @@ pub(crate) struct Stream<R> {
     input: Input<R>,
     compression: Compression,
     codec: Codec,
-    limits: Limits,
-    /// Bytes that are handed over at once, if not in a piece: limits are looked at after each multiple of it.
+    meter: Meter,
+    /// Bytes that are handed over at once, if not in a piece. The ratio is looked at after each multiple of it.
     step: usize,
-    produced: u64,
     state: State,
 }
 
@@ -95,13 +95,13 @@ impl<R: Read> Stream<R> {
         let mut input = Input::new(reader);
         let compression = Compression::sniff(input.fill_to(Compression::SNIFF_LEN)?);
         let codec = Codec::new(compression, limits)?;
-        Ok(Self { input, compression, codec, limits: *limits, step, produced: 0, state: State::Running })
+        Ok(Self { input, compression, codec, meter: Meter::new(limits), step, state: State::Running })
     }
 
     /// Clears `chunk` and decodes into it, until it is full or the stream ends; it stays empty only at the end.
     pub(crate) fn fill(&mut self, chunk: &mut Chunk, pieces: &mut impl Pieces<R>) -> Result<()> {
         chunk.clear();
-        chunk.set_capacity(self.step - (self.produced % self.step as u64) as usize);
+        chunk.set_capacity(self.step - (self.meter.produced() % self.step as u64) as usize);
         if let State::Running = self.state {
             self.state = match self.decode(chunk, pieces) {
                 Ok(Progress::Full) => State::Running,
@@ -123,35 +123,16 @@ impl<R: Read> Stream<R> {
     }
 
     fn decode(&mut self, chunk: &mut Chunk, pieces: &mut impl Pieces<R>) -> Result<Progress> {
-        pieces.allow(self.within_ratio());
+        pieces.allow(self.meter.within_ratio(self.input.consumed()));
         let decoded = self.codec.fill(&mut self.input, chunk, pieces);
-        let left = self.limits.max_output - self.produced;
-        let steps = self.produced / self.step as u64;
-        self.produced += chunk.len() as u64;
         chunk.consumed = self.input.consumed();
-        if chunk.len() as u64 > left {
-            chunk.truncate(left as usize); // less than the chunk's length, so it fits
-            return Err(Error::OutputLimit { limit: self.limits.max_output });
-        }
+        let steps = self.meter.produced() / self.step as u64;
+        self.meter.count(chunk)?;
         // A chunk that is cut short because a piece follows would be one more place to look.
-        if self.produced / self.step as u64 != steps || !matches!(decoded, Ok(Progress::Full)) {
-            self.check_ratio()?;
+        if self.meter.produced() / self.step as u64 != steps || !matches!(decoded, Ok(Progress::Full)) {
+            self.meter.check_ratio(chunk.consumed)?;
         }
         decoded
-    }
-
-    /// Bytes that can be added without passing the ratio, at whichever of them it is looked at.
-    fn within_ratio(&self) -> u64 {
-        let most = self.consumed().saturating_mul(self.limits.max_ratio).max(Limits::RATIO_FREE_OUTPUT);
-        most.saturating_sub(self.produced)
-    }
-
-    fn check_ratio(&self) -> Result<()> {
-        let (limit, consumed, produced) = (self.limits.max_ratio, self.consumed(), self.produced);
-        if produced > Limits::RATIO_FREE_OUTPUT && produced > consumed.saturating_mul(limit) {
-            return Err(Error::RatioLimit { limit, consumed, produced });
-        }
-        Ok(())
     }
 
     pub(crate) fn compression(&self) -> Compression {

@@ -24,9 +24,9 @@ impl ReadFailures {
     pub fn tell(&self, contents: &Contents, offset: u64, cause: &io::Error) {
         let path = contents.path.display();
         match self.count(contents.path.clone(), cause) {
-            1 => tracing::warn!("{path}: cannot be read at byte {offset}: {cause}; readers get EIO"),
+            1 => tracing::error!("{path}: cannot be read at byte {offset}: {cause}; readers get EIO"),
             count if is_power_of_ten(count) => {
-                tracing::warn!("{path}: {count} reads have failed so, the last at byte {offset}: {cause}");
+                tracing::error!("{path}: {count} reads have failed so, the last at byte {offset}: {cause}");
             }
             _ => {}
         }

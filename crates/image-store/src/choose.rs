@@ -53,12 +53,17 @@ pub fn choose(source: &dyn ImageSource, platform: &Platform, fallback: Fallback)
     Ok(Chosen { top, manifest, config, platform })
 }
 
-/// The platform of the only image that a search has found. Its features are not asked for: what has some that are not here
-/// cannot be read.
+/// The platform of the only image that a search has found. Images that need features of an operating system count only
+/// where there are no others: an index with such a form beside the ordinary one has one image.
 fn only_platform(error: &Error, wanted: &Platform) -> Option<Platform> {
     let Error::Image { source, .. } = error else { return None };
     let vmroot_model::Error::ArchitectureMismatch { available, .. } = &**source else { return None };
-    let [only] = &available[..] else { return None };
+    let ordinary: Vec<&Platform> = available.iter().filter(|platform| platform.os_features.is_empty()).collect();
+    let only = match (&ordinary[..], &available[..]) {
+        ([only], _) => only,
+        ([], [only]) => only,
+        _ => return None,
+    };
     let os = if only.os.is_empty() { wanted.os.clone() } else { only.os.clone() };
     Some(Platform { os, os_features: Vec::new(), os_version: None, ..only.clone() }.normalised())
 }

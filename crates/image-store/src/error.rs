@@ -190,6 +190,7 @@ pub fn limit_of_index(error: &vmroot_layer_index::Error) -> Option<&'static str>
 pub fn limit_of_stream(error: &vmroot_compress::Error) -> Option<&'static str> {
     match error {
         vmroot_compress::Error::OutputLimit { .. } => Some("max_output"),
+        vmroot_compress::Error::DataLimit { .. } => Some("max_data"),
         vmroot_compress::Error::RatioLimit { .. } => Some("max_ratio"),
         vmroot_compress::Error::MemoryLimit { compression: vmroot_compress::Compression::Zstd, .. } => {
             Some("zstd_window_log")
@@ -226,7 +227,9 @@ impl ErrorKind {
     pub fn of_stream(error: &vmroot_compress::Error) -> ErrorKind {
         use vmroot_compress::Error as E;
         match error {
-            E::OutputLimit { .. } | E::RatioLimit { .. } | E::MemoryLimit { .. } => ErrorKind::Limit,
+            E::OutputLimit { .. } | E::DataLimit { .. } | E::RatioLimit { .. } | E::MemoryLimit { .. } => {
+                ErrorKind::Limit
+            }
             E::NotWritten(_) | E::Level { .. } => ErrorKind::Usage,
             E::Io(_) | E::Thread(_) | E::Panicked => ErrorKind::Other,
             _ => ErrorKind::Integrity,

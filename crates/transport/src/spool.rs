@@ -1,7 +1,8 @@
 //! Getting at the plain tar of an archive, whose members are read in any order.
 
 use std::fs::File;
-use std::io::{BufRead, Seek, Write};
+use std::io::BufRead;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use vmroot_compress::{Compression, Decoder};
@@ -12,7 +13,7 @@ use crate::{Error, Options, Result};
 /// Opens an archive for reading at any place.
 ///
 /// A plain tar is read where it is. One that is compressed, or that comes from a pipe, is decoded once, to an unnamed
-/// file that goes with its last reader.
+/// file that goes with its last reader and has holes for zeros.
 pub(crate) fn open_plain(path: &Path, options: &Options) -> Result<File> {
     let file = File::open(path).map_err(Error::io("open", path))?;
     let metadata = file.metadata().map_err(Error::io("stat", path))?;
@@ -29,7 +30,7 @@ fn sniff(file: &File) -> std::io::Result<Compression> {
     let mut start = [0; Compression::SNIFF_LEN];
     let mut filled = 0;
     while filled < start.len() {
-        match std::os::unix::fs::FileExt::read_at(file, &mut start[filled..], filled as u64)? {
+        match file.read_at(&mut start[filled..], filled as u64)? {
             0 => break,
             read => filled += read,
         }
@@ -40,16 +41,47 @@ fn sniff(file: &File) -> std::io::Result<Compression> {
 fn spool(path: &Path, file: File, options: &Options) -> Result<File> {
     let decompress = |source| Error::Decompress { path: path.to_owned(), source };
     let mut decoder = Decoder::new(file, &options.limits).map_err(decompress)?;
-    let mut plain =
-        tempfile::tempfile_in(&options.spool).map_err(Error::io("make a temporary file in", &options.spool))?;
+    let plain = tempfile::tempfile_in(&options.spool).map_err(Error::io("make a temporary file in", &options.spool))?;
+    let mut position = 0;
     loop {
         let piece = decoder.fill_buf().map_err(|error| read_error(path, error))?;
         if piece.is_empty() {
-            plain.rewind().map_err(Error::io("read a temporary file in", &options.spool))?;
+            // What ends in zeros ends in a hole.
+            plain.set_len(position).map_err(Error::io("write a temporary file in", &options.spool))?;
             return Ok(plain);
         }
-        plain.write_all(piece).map_err(Error::io("write a temporary file in", &options.spool))?;
+        write_sparse(&plain, piece, position).map_err(Error::io("write a temporary file in", &options.spool))?;
         let len = piece.len();
+        position += len as u64;
         decoder.consume(len);
     }
+}
+
+/// Writes bytes to a new file, and leaves holes for blocks of zeros: a layer may be gigabytes of them.
+fn write_sparse(file: &File, mut bytes: &[u8], mut position: u64) -> std::io::Result<()> {
+    let write = |bytes: &[u8], position| if is_zero(bytes) { Ok(()) } else { file.write_all_at(bytes, position) };
+    let to_boundary = position.next_multiple_of(BLOCK as u64) - position;
+    let (front, rest) = bytes.split_at(bytes.len().min(to_boundary as usize));
+    write(front, position)?;
+    position += front.len() as u64;
+    bytes = rest;
+    while !bytes.is_empty() {
+        // A run of blocks that are all alike in being zeros or not.
+        let zero = is_zero(&bytes[..bytes.len().min(BLOCK)]);
+        let alike = bytes.chunks(BLOCK).take_while(|block| is_zero(block) == zero);
+        let (run, rest) = bytes.split_at(alike.map(<[u8]>::len).sum());
+        if !zero {
+            file.write_all_at(run, position)?;
+        }
+        position += run.len() as u64;
+        bytes = rest;
+    }
+    Ok(())
+}
+
+/// What a file system stores at once, and can leave out.
+const BLOCK: usize = 4096;
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes == &[0; BLOCK][..bytes.len()]
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use vmroot_blob_cache::{BlobEntry, Claim, Error, LockName, Mode, Verdict, patiently};
 use vmroot_model::{Algorithm, Digest, Hasher};
@@ -77,6 +77,35 @@ fn what_a_writer_left_is_resumed() {
     assert!(writer.is_complete());
     writer.commit().unwrap();
     assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
+}
+
+/// A layer that comes without compression may be gigabytes of zeros, as one with the `lastlog` of a user with a high id.
+#[test]
+fn zeros_become_holes_and_are_resumed() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(directory.path());
+    let content = [vec![0; 9 << 20], bytes(3, 5000), vec![0; 12 << 20], bytes(4, 3), vec![0; 3 << 20]].concat();
+    let digest = Digest::of(&content);
+    // What is left ends in data, in a hole, and in the middle of a block of zeros.
+    for (from, to) in [(0, 7 << 20), (7 << 20, (9 << 20) + 4000), ((9 << 20) + 4000, (20 << 20) + 5)] {
+        let mut writer = claim(&cache, &digest, content.len());
+        assert_eq!(writer.offset(), from as u64);
+        writer.append(&content[from..to]).unwrap();
+    }
+    let mut writer = claim(&cache, &digest, content.len());
+    writer.append(&content[(20 << 20) + 5..]).unwrap();
+    let blob = writer.commit().unwrap();
+    assert!(fs::read(&blob.path).unwrap() == content);
+    let taken = |path| fs::metadata(path).unwrap().blocks() * 512;
+    assert!(taken(&blob.path) < content.len() as u64);
+
+    let zeros = vec![0; 40 << 20];
+    let digest = Digest::of(&zeros);
+    let mut writer = claim(&cache, &digest, zeros.len());
+    writer.append(&zeros).unwrap();
+    let blob = writer.commit().unwrap();
+    assert_eq!((blob.len, cache.verify(&digest).unwrap()), (40 << 20, Verdict::Whole));
+    assert!(taken(&blob.path) < 1 << 20, "{} bytes", taken(&blob.path));
 }
 
 #[test]

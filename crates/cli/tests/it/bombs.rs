@@ -6,9 +6,9 @@ use flate2::write::GzEncoder;
 use serde_json::json;
 use vmroot_model::{Algorithm, Digest, Hasher};
 use vmroot_testkit::image::{Compression, ImageBuilder, LayerBlob};
-use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::registry::Registry;
-use vmroot_testkit::tar_builder::{Header, Magic, typeflag};
+use vmroot_testkit::tar_builder::{Header, Magic, SparseForm, TarBuilder, typeflag};
 
 use crate::program::Program;
 use crate::samples::{REPOSITORY, serve};
@@ -18,17 +18,17 @@ const DECODED: u64 = 300 << 20;
 /// What a member of a bomb decodes to.
 const PIECE: usize = 1 << 20;
 
-/// A layer with one huge file of zeros. Both formats allow any number of members, so one is made and repeated.
-fn bomb(compression: Compression) -> LayerBlob {
-    let header = Header::new(Magic::Ustar, typeflag::FILE).name(b"bomb").mode(0o644).size(DECODED).to_block();
+/// A layer with one huge file, the same mebibyte again and again. Both formats allow any number of members, so one is
+/// made and repeated.
+fn repeated(compression: Compression, piece: &[u8], count: usize) -> LayerBlob {
+    let size = (piece.len() * count) as u64;
+    let header = Header::new(Magic::Ustar, typeflag::FILE).name(b"big").mode(0o644).size(size).to_block();
     let end = [0; 1024];
-    let piece = vec![0; PIECE];
-    let count = (DECODED / PIECE as u64) as usize;
     let mut tar = Hasher::new(Algorithm::Sha256);
     tar.update(&header);
-    (0..count).for_each(|_| tar.update(&piece));
+    (0..count).for_each(|_| tar.update(piece));
     tar.update(&end);
-    let compressed = dense(compression, &piece);
+    let compressed = dense(compression, piece);
     let bytes = [compression.compress(&header), compressed.repeat(count), compression.compress(&end)].concat();
     let media_type = match compression {
         Compression::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
@@ -53,20 +53,65 @@ fn dense(compression: Compression, bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// Serves an image of this layer; gives its reference.
+fn serve_layer(registry: &Registry, layer: &LayerBlob) -> String {
+    let layers = json!([{
+        "mediaType": layer.media_type,
+        "digest": layer.digest.to_string(),
+        "size": layer.bytes.len(),
+    }]);
+    let rootfs = json!({ "type": "layers", "diff_ids": [layer.diff_id.to_string()] });
+    let image = ImageBuilder::new().config_member("rootfs", rootfs).manifest_member("layers", layers).build();
+    registry.put_blob_as(&layer.digest, layer.bytes.clone());
+    serve(registry, &image, "big")
+}
+
+/// A mebibyte that gzip makes as small as it makes zeros, and that has to be stored.
+fn pattern() -> Vec<u8> {
+    b"bomb".repeat(PIECE / 4)
+}
+
+/// Bytes that the layers in a cache take on the disk.
+fn taken(program: &Program) -> u64 {
+    program.json(["df", "--json"])["layers"]["diskBytes"].as_u64().unwrap()
+}
+
+/// `truncate -s 5G big` in a layer, or the `lastlog` of a user with a high id: an honest layer may be nearly all zeros.
+#[test]
+fn a_layer_of_zeros_is_pulled_and_takes_no_space() {
+    let registry = Registry::start();
+    for compression in [Compression::Gzip, Compression::Zstd] {
+        let reference = serve_layer(&registry, &repeated(compression, &vec![0; PIECE], 5 << 10));
+        let program = Program::new();
+        program.ok(["pull", &reference, "--arch=amd64"]);
+        assert_eq!(program.json(["stat", "--json", &reference, "big"])["size"], 5_u64 << 30, "{compression:?}");
+        assert!(taken(&program) < 1 << 20, "{} bytes for zeros", taken(&program));
+        registry.put_manifest(REPOSITORY, Some("big"), "text/plain", b"");
+    }
+}
+
+/// The same as a sparse entry of a tar, for the highest id there is: 292 bytes for each.
+#[test]
+fn holes_of_sparse_files_count_as_little() {
+    let size = 292 * (1 << 30);
+    let layer = Layer::new([Entry::sparse_file("lastlog", size, vec![(size - 292, vec![7; 292])])]);
+    let program = Program::new();
+    for form in [SparseForm::OldGnu, SparseForm::Pax10] {
+        let tar = program.file("sparse.tar", layer.to_tar(&Encoding { sparse: form, ..Encoding::default() }));
+        let out = program.path("out").display().to_string();
+        let arguments = ["layer", "index", tar.to_str().unwrap(), "--output", &out];
+        let message = program.run(arguments.iter().chain(&["--max-layer-size=1G"])).fails(6);
+        assert!(message.contains("lastlog") && message.contains("--max-layer-size raises the limit"), "{message}");
+    }
+}
+
 #[test]
 fn bombs_meet_a_limit_that_can_be_raised() {
     let registry = Registry::start();
+    let count = (DECODED / PIECE as u64) as usize;
     for compression in [Compression::Gzip, Compression::Zstd] {
-        let bomb = bomb(compression);
-        let layers = json!([{
-            "mediaType": bomb.media_type,
-            "digest": bomb.digest.to_string(),
-            "size": bomb.bytes.len(),
-        }]);
-        let rootfs = json!({ "type": "layers", "diff_ids": [bomb.diff_id.to_string()] });
-        let image = ImageBuilder::new().config_member("rootfs", rootfs).manifest_member("layers", layers).build();
-        registry.put_blob_as(&bomb.digest, bomb.bytes.clone());
-        let reference = serve(&registry, &image, "bomb");
+        let bomb = repeated(compression, &pattern(), count);
+        let reference = serve_layer(&registry, &bomb);
         let program = Program::new();
         let pull = |more: &[&str]| program.run(["pull", &reference, "--arch=amd64"].iter().chain(more));
         let message = pull(&[]).fails(6);
@@ -78,11 +123,15 @@ fn bombs_meet_a_limit_that_can_be_raised() {
             assert!(message.contains(part), "{compression:?}: {message}");
         }
         assert_eq!(program.json(["df", "--json"])["layers"]["files"], 0, "nothing of it is kept");
+        let message = pull(&["--max-ratio=100000", "--max-data=200M"]).fails(6);
+        assert!(message.contains("209715200 bytes") && message.contains("--max-data raises the limit"), "{message}");
+        assert_eq!(program.json(["df", "--json"])["layers"]["files"], 0, "nothing of it is kept");
+        let message = pull(&["--max-ratio=100000", "--max-contents=200M"]).fails(6);
+        assert!(message.contains("entry \"big\"") && message.contains("--max-contents raises the limit"), "{message}");
         pull(&["--max-ratio=100000"]).ok();
-        assert_eq!(program.json(["stat", "--json", &reference, "bomb"])["size"], DECODED);
-        let taken = program.json(["df", "--json"])["layers"]["diskBytes"].as_u64().unwrap();
-        assert!(taken < 1 << 20, "zeros take no space: {taken}");
-        registry.put_manifest(REPOSITORY, Some("bomb"), "text/plain", b"");
+        assert_eq!(program.json(["stat", "--json", &reference, "big"])["size"], DECODED);
+        assert!(taken(&program) >= DECODED);
+        registry.put_manifest(REPOSITORY, Some("big"), "text/plain", b"");
     }
 }
 
@@ -127,12 +176,46 @@ fn a_decoder_gets_only_so_much_memory() {
 #[test]
 fn archives_have_limits_as_well() {
     let program = Program::new();
-    let piece = dense(Compression::Gzip, &vec![0; PIECE]);
+    let piece = dense(Compression::Gzip, &pattern());
     let archive = program.file("bomb.tar.gz", piece.repeat((DECODED / PIECE as u64) as usize));
     let load = |more: &[&str]| program.run(["load", archive.to_str().unwrap()].iter().chain(more));
     let message = load(&[]).fails(6);
     assert!(message.contains("bomb.tar.gz") && message.contains("--max-ratio raises the limit"), "{message}");
+    let message = load(&["--max-data=50M"]).fails(6);
+    assert!(message.contains("--max-data raises the limit"), "{message}");
     let message = load(&["--max-layer-size=50M"]).fails(6);
     assert!(message.contains("--max-layer-size raises the limit"), "{message}");
     assert_eq!(program.json(["df", "--json"])["unfinished"]["files"], 0);
+}
+
+/// `docker save | gzip` of an image with gigabytes of zeros: neither the archive decoded, nor the layer in it, which is a
+/// plain tar, nor what becomes of that takes the space.
+#[test]
+fn an_archive_of_zeros_is_loaded_and_takes_no_space() {
+    let layer = repeated(Compression::Gzip, &vec![0; PIECE], 1 << 10);
+    let config = json!({
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {},
+        "rootfs": { "type": "layers", "diff_ids": [layer.diff_id.to_string()] },
+    });
+    let manifest = json!([{ "Config": "config.json", "RepoTags": ["zeros:1"], "Layers": ["layer.tar"] }]);
+    let member =
+        |name: &str, size: u64| Header::new(Magic::Ustar, typeflag::FILE).name(name.as_bytes()).size(size).to_block();
+    let mut front = TarBuilder::new();
+    for (name, document) in [("config.json", config), ("manifest.json", manifest)] {
+        let bytes = document.to_string().into_bytes();
+        front.raw(&member(name, bytes.len() as u64)).data(&bytes);
+    }
+    // The layer's own end, and that of the archive.
+    front.raw(&member("layer.tar", (1 << 30) + 512 + 1024));
+    let archive =
+        [dense(Compression::Gzip, front.as_bytes()), layer.bytes, dense(Compression::Gzip, &[0; 1024])].concat();
+    let program = Program::new();
+    let archive = program.file("zeros.tar.gz", archive);
+    program.ok(["load", archive.to_str().unwrap()]);
+    assert_eq!(program.json(["stat", "--json", "zeros:1", "big"])["size"], 1_u64 << 30);
+    assert!(taken(&program) < 1 << 20, "{} bytes for zeros", taken(&program));
+    let blobs = program.json(["df", "--json"])["blobs"]["diskBytes"].as_u64().unwrap();
+    assert!(blobs < 1 << 20, "{blobs} bytes for a blob of zeros");
 }

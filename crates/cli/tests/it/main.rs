@@ -19,6 +19,7 @@ mod layers;
 mod loading;
 mod mounting;
 mod names;
+mod odd_layers;
 mod omitted;
 mod on_top;
 mod one_disk;

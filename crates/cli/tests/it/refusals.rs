@@ -250,7 +250,7 @@ fn refusals_cost_no_pull() {
         (1, &["virtiofs", &image, &no_socket]),
         (1, &["virtiofs", &image, &not_a_socket]),
         (1, &["virtiofs", &image, &in_use]),
-        (1, &["virtiofs", &image, &long]),
+        (6, &["virtiofs", &image, &long]),
         (1, &["virtiofs", &image, &socket(&path("socket")), "--add=/no/such:/x"]),
         (1, &["mount", &image, &gone]),
         (1, &["mount", &image, &file]),

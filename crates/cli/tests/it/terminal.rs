@@ -116,7 +116,7 @@ fn a_terminal_is_sent_no_control_characters_by_any_verb() {
         (&["layer", "dump", index.to_str().unwrap()], "evil\\x1B[2J"),
         (&["cat", "IMAGE", &missing], "no such file"),
         (&["ls", "IMAGE", &path], "no such file"),
-        (&["export", "--quiet", "IMAGE", TEXT, "--format=cpio"], "xattrs left out"),
+        (&["export", "--quiet", "IMAGE", TEXT, "--format=cpio"], "(a cpio has none)"),
         (&["pull", TEXT], "invalid image reference"),
     ] {
         let sent = at_a_terminal({
@@ -158,16 +158,15 @@ fn log_lines_have_colours_on_a_terminal_only() {
     let hostile = Hostile::new();
     hostile.registry.require(Auth::basic("user", "secret"));
     let host = hostile.registry.host();
-    let auth = hostile.program.file("auth.json", json!({"credHelpers": {host: "none\u{1b}[2J"}}).to_string());
+    let auth = hostile.program.file("auth.json", json!({"credHelpers": {host: "none"}}).to_string());
     let coloured = |sent: &[u8]| sent.contains(&0x1b);
-    let pull = || hostile.command(&["--quiet", "--authfile", auth.to_str().unwrap(), "pull", "IMAGE"]);
+    let pull = || hostile.command(&["--authfile", auth.to_str().unwrap(), "pull", "IMAGE"]);
     let answer = pull().output().unwrap();
     let log = String::from_utf8(answer.stderr).unwrap();
     assert!(log.starts_with(" WARN vmroot_registry"), "{log:?}");
     assert!(!log.contains("\x1b[33m"), "{log:?}");
     let sent = String::from_utf8(at_a_terminal(pull())).unwrap();
     assert!(sent.starts_with("\x1b[33m WARN\x1b[0m vmroot_registry"), "{sent:?}");
-    assert!(sent.contains("[2J") && !sent.contains("\x1b[2J"), "{sent:?}");
     let mut without = pull();
     without.env("NO_COLOR", "1");
     let sent = at_a_terminal(without);

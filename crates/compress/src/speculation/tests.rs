@@ -280,6 +280,25 @@ fn output_goes_to_the_limit_and_no_further() {
     let stream = gzip(&data, 6);
     for max_output in [0, 1, 49_999, 50_000, 123_456, 299_999, 300_000] {
         agree(&stream, &Limits { max_output, ..Limits::default() });
+        agree(&stream, &Limits { max_data: max_output, ..Limits::default() });
+    }
+}
+
+/// Blocks of zeros are not data, wherever in a chunk they are.
+#[test]
+fn blocks_are_those_of_the_stream() {
+    let mut data = data(200_000, 9);
+    for at in [4096 * 3, 4096 * 7 - 1, 50_000, 100_001] {
+        data[at..at + 9_000].fill(0);
+    }
+    let blocks = data.chunks(4096).filter(|block| block.iter().any(|byte| *byte != 0));
+    let counted = blocks.map(|block| block.len() as u64).sum();
+    let stream = gzip(&data, 6);
+    for (max_data, whole) in [(counted, true), (counted - 1, false)] {
+        let limits = Limits { max_data, ..Limits::default() };
+        let (out, ended) = in_order(&stream, &limits);
+        assert_eq!((out.len() == data.len(), ended.is_ok()), (whole, whole), "{max_data}: {ended:?}");
+        agree(&stream, &limits);
     }
 }
 

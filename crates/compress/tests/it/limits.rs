@@ -25,19 +25,57 @@ fn output_goes_to_the_limit_and_no_further() {
 }
 
 #[test]
-fn a_bomb_is_stopped_by_its_ratio() {
-    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
-    let zeros = vec![0; 1 << 20];
-    for _ in 0..300 {
-        encoder.write_all(&zeros).unwrap();
+fn data_goes_to_its_limit_and_no_further() {
+    let data: Vec<u8> = (0..700_000).map(|place| (place % 251) as u8 + 1).collect();
+    for compression in COMPRESSED.into_iter().chain([Compression::None]) {
+        let stream = compress(compression, &data);
+        for max_data in [0, 1, 299_999, 699_999] {
+            let (out, ended) = decode(&stream[..], &Limits { max_data, ..Limits::default() });
+            assert!(out == data[..max_data as usize], "{compression}");
+            assert!(matches!(Error::from(ended.unwrap_err()), Error::DataLimit { limit } if limit == max_data));
+        }
     }
-    let stream = encoder.finish().unwrap();
-    let (out, ended) = decode(&stream[..], &Limits::default());
-    assert!(out.len() as u64 <= Limits::RATIO_FREE_OUTPUT + (1 << 20));
-    assert!(matches!(Error::from(ended.unwrap_err()), Error::RatioLimit { limit: 400, .. }));
+}
 
-    let generous = Limits { max_ratio: u64::MAX, ..Limits::default() };
-    assert_eq!(decode(&stream[..], &generous).0.len(), 300 << 20);
+/// A zstd stream of `count` times the same mebibyte.
+fn repeated(piece: &[u8], count: usize) -> Vec<u8> {
+    compress(Compression::Zstd, piece).repeat(count)
+}
+
+#[test]
+fn a_bomb_is_stopped_by_its_ratio() {
+    let page: Vec<u8> = (0..4096).map(|place| (place * 7 % 251) as u8).collect();
+    // One byte in a block makes data of it.
+    let dotted = [&[1][..], &[0; 4095]].concat();
+    for block in [vec![b'A'; 4096], page, dotted] {
+        let stream = repeated(&block.repeat(256), 300);
+        let (out, ended) = decode(&stream[..], &Limits::default());
+        assert!(out.len() as u64 <= Limits::RATIO_FREE_OUTPUT + (1 << 20));
+        assert!(matches!(Error::from(ended.unwrap_err()), Error::RatioLimit { limit: 400, .. }));
+
+        let generous = Limits { max_ratio: u64::MAX, ..Limits::default() };
+        assert_eq!(decode(&stream[..], &generous).0.len(), 300 << 20);
+    }
+}
+
+/// An honest layer may be nearly all zeros, as one with `truncate -s 5G` or with the `lastlog` of a user with a high id.
+#[test]
+fn blocks_of_zeros_count_for_the_output_alone() {
+    let data = layer_like(1 << 20);
+    let stream = [repeated(&vec![0; 1 << 20], 600), repeated(&data, 1)].concat();
+    let limits = Limits { max_data: (1 << 20) + 8192, ..Limits::default() };
+    let (out, ended) = decode(&stream[..], &limits);
+    ended.unwrap();
+    assert!(out.len() == 601 << 20 && out.ends_with(&data));
+
+    let (out, ended) = decode(&stream[..], &Limits { max_output: 599 << 20, ..limits });
+    assert_eq!(out.len(), 599 << 20);
+    assert!(matches!(Error::from(ended.unwrap_err()), Error::OutputLimit { .. }));
+    let (out, ended) = decode(&stream[..], &Limits { max_data: 1000, ..limits });
+    assert!(out.len() >= (600 << 20) + 1000 && out.len() < 601 << 20, "{}", out.len());
+    let error = ended.unwrap_err();
+    assert!(error.to_string().contains("1000 bytes"), "{error}");
+    assert!(matches!(Error::from(error), Error::DataLimit { limit: 1000 }));
 }
 
 #[test]

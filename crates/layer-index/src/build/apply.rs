@@ -16,8 +16,8 @@ use crate::error::Reason;
 use crate::format::{IMPLICIT, MAX_SYMLINK, MAX_XATTR_NAME, MAX_XATTR_VALUE, NO_INODE, mode};
 use crate::{Error, Result};
 
-/// The most that [`BuildOptions::max_contents`] may say: offsets with padding must stay far from overflow.
-const MAX_CONTENTS: u64 = 1 << 62;
+/// The most that [`BuildOptions::max_expanded`] may say: offsets with padding must stay far from overflow.
+const MAX_EXPANDED: u64 = 1 << 62;
 
 /// A layer under construction.
 pub(super) struct Applier {
@@ -28,7 +28,8 @@ pub(super) struct Applier {
     /// Hard links whose target the layer had not named when they came.
     open_links: Vec<u32>,
     entries: u32,
-    contents_bytes: u64,
+    /// Bytes of all files so far, as they are read.
+    expanded: u64,
     options: BuildOptions,
 }
 
@@ -36,7 +37,7 @@ impl Applier {
     pub(super) fn new(directory: &Path, options: &BuildOptions) -> Result<Self> {
         let contents_file = finish::temporary(directory)?;
         let file = contents_file.reopen().map_err(Error::io(contents_file.path()))?;
-        let max_contents = options.max_contents.min(MAX_CONTENTS);
+        let max_expanded = options.max_expanded.min(MAX_EXPANDED);
         let max_entries = options.max_entries.min(NO_INODE >> 1);
         Ok(Self {
             tree: Tree::new(),
@@ -45,8 +46,8 @@ impl Applier {
             contents_file,
             open_links: Vec::new(),
             entries: 0,
-            contents_bytes: 0,
-            options: BuildOptions { max_contents, max_entries, ..options.clone() },
+            expanded: 0,
+            options: BuildOptions { max_expanded, max_entries, ..options.clone() },
         })
     }
 
@@ -93,15 +94,14 @@ impl Applier {
 
     /// Checks what the layer has cost so far. One entry adds little enough to be counted when the next one comes.
     fn count(&mut self, entry: &Entry) -> Result<()> {
-        let limit = |name, what, limit| Error::Limit { entry: entry.name.as_bstr().to_owned(), name, what, limit };
         self.entries = self.entries.saturating_add(1);
         // Directories that only paths imply cost as much as others do.
         let inodes = u32::try_from(self.tree.nodes.len()).unwrap_or(u32::MAX) - 1;
         if self.entries.max(inodes) > self.options.max_entries {
-            return Err(limit("max_entries", "entries", u64::from(self.options.max_entries)));
+            return Err(limit(entry, "max_entries", "entries", u64::from(self.options.max_entries)));
         }
         if self.tree.metadata() + self.markers.metadata() > self.options.max_names {
-            return Err(limit("max_names", "bytes of names, links and xattrs", self.options.max_names as u64));
+            return Err(limit(entry, "max_names", "bytes of names, links and xattrs", self.options.max_names as u64));
         }
         Ok(())
     }
@@ -208,47 +208,69 @@ impl Applier {
     ) -> Result<u32> {
         let mut node = self.node(entry, mode::REGULAR)?;
         let size = sparse.map_or(stored, |sparse| sparse.size);
-        self.contents_bytes = self.contents_bytes.saturating_add(size);
-        if self.contents_bytes > self.options.max_contents {
-            let (name, what, limit) = ("max_contents", "bytes of file contents", self.options.max_contents);
-            return Err(Error::Limit { entry: entry.name.as_bstr().to_owned(), name, what, limit });
+        self.expanded = self.expanded.saturating_add(size);
+        if self.expanded > self.options.max_expanded {
+            return Err(limit(entry, "max_expanded", "bytes of files", self.options.max_expanded));
         }
         if size > 0 {
             node.size = size;
             node.data = self.contents.position();
             let digest = match sparse {
-                None => self.write_data(stored, stream)?,
-                Some(sparse) => self.write_sparse(sparse, stream)?,
+                None => self.write_data(entry, stored, stream)?,
+                Some(sparse) => self.write_sparse(entry, sparse, stream)?,
             };
             self.contents.end_file()?;
+            self.check_stored(entry)?;
             self.tree.digests.push(digest);
             node.digest = self.tree.digests.len() as u32;
         }
         Ok(self.tree.add(node))
     }
 
-    fn write_data<R: BufRead>(&mut self, length: u64, stream: &mut TarStream<R>) -> Result<[u8; 32]> {
+    fn write_data<R: BufRead>(&mut self, entry: &Entry, length: u64, stream: &mut TarStream<R>) -> Result<[u8; 32]> {
         let mut hasher = blake3::Hasher::new();
-        stream.read_data(length, |data| {
-            hasher.update(data);
-            self.contents.append(data)
-        })?;
+        self.write_run(entry, length, stream, &mut hasher)?;
         Ok(*hasher.finalize().as_bytes())
     }
 
-    fn write_sparse<R: BufRead>(&mut self, sparse: &SparseMap, stream: &mut TarStream<R>) -> Result<[u8; 32]> {
+    fn write_sparse<R: BufRead>(
+        &mut self,
+        entry: &Entry,
+        sparse: &SparseMap,
+        stream: &mut TarStream<R>,
+    ) -> Result<[u8; 32]> {
         let mut hasher = blake3::Hasher::new();
         let mut position = 0;
         for run in &sparse.runs {
             self.write_hole(run.offset - position, &mut hasher)?;
-            stream.read_data(run.length, |data| {
-                hasher.update(data);
-                self.contents.append(data)
-            })?;
+            self.write_run(entry, run.length, stream, &mut hasher)?;
             position = run.offset + run.length;
         }
         self.write_hole(sparse.size - position, &mut hasher)?;
         Ok(*hasher.finalize().as_bytes())
+    }
+
+    /// Writes the next bytes of the tar.
+    fn write_run<R: BufRead>(
+        &mut self,
+        entry: &Entry,
+        length: u64,
+        stream: &mut TarStream<R>,
+        hasher: &mut blake3::Hasher,
+    ) -> Result<()> {
+        stream.read_data(length, |data| {
+            hasher.update(data);
+            self.contents.append(data)?;
+            self.check_stored(entry)
+        })
+    }
+
+    fn check_stored(&mut self, entry: &Entry) -> Result<()> {
+        let max = self.options.max_contents;
+        if self.contents.stores_more_than(max)? {
+            return Err(limit(entry, "max_contents", "bytes of file contents but for blocks of zeros", max));
+        }
+        Ok(())
     }
 
     fn write_hole(&mut self, length: u64, hasher: &mut blake3::Hasher) -> Result<()> {
@@ -294,4 +316,9 @@ impl Applier {
             ..Node::default()
         })
     }
+}
+
+/// The error of an entry that goes over a limit of this name.
+fn limit(entry: &Entry, name: &'static str, what: &'static str, limit: u64) -> Error {
+    Error::Limit { entry: entry.name.as_bstr().to_owned(), name, what, limit }
 }

@@ -26,6 +26,8 @@ pub(super) struct ContentsWriter {
     /// Bytes not written yet; they belong at `gathered_at`, a block boundary.
     gathered: AlignedBuffer,
     gathered_at: u64,
+    /// Bytes that are in the file, without holes.
+    written: u64,
     written_back: u64,
 }
 
@@ -34,7 +36,7 @@ impl ContentsWriter {
         // Whatever is wrong with it, the other way works or says so.
         let direct = open_direct(path).ok().flatten();
         let gathered = AlignedBuffer::new(GATHERED);
-        Self { file, direct, path: path.to_owned(), gathered, gathered_at: 0, written_back: 0 }
+        Self { file, direct, path: path.to_owned(), gathered, gathered_at: 0, written: 0, written_back: 0 }
     }
 
     /// Where the next byte will lie.
@@ -42,8 +44,40 @@ impl ContentsWriter {
         self.gathered_at + self.gathered.len() as u64
     }
 
+    /// Whether so many bytes are not enough for all data so far, in whole blocks.
+    pub(super) fn stores_more_than(&mut self, limit: u64) -> Result<bool> {
+        if self.written + self.gathered.len() as u64 <= limit {
+            return Ok(false);
+        }
+        // There may be blocks of zeros in what is gathered.
+        self.flush()?;
+        Ok(self.written > limit)
+    }
+
     /// Writes bytes at the current position.
     pub(super) fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let (piece, rest) = match self.to_block_boundary() {
+                0 => {
+                    // Zeros that are blocks already are not even copied.
+                    let zeros = leading(bytes, is_zero);
+                    if zeros > 0 {
+                        self.skip_blocks(zeros as u64)?;
+                        bytes = &bytes[zeros..];
+                    }
+                    let whole = leading(bytes, |block| !is_zero(block));
+                    let is_last = bytes.len() - whole < BLOCK;
+                    bytes.split_at(if is_last { bytes.len() } else { whole })
+                }
+                missing => bytes.split_at(missing.min(bytes.len())),
+            };
+            self.gather(piece)?;
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    fn gather(&mut self, mut bytes: &[u8]) -> Result<()> {
         loop {
             bytes = self.gathered.fill(bytes);
             if bytes.is_empty() {
@@ -53,23 +87,28 @@ impl ContentsWriter {
         }
     }
 
+    /// Moves forward over whole blocks, from a block boundary on.
+    fn skip_blocks(&mut self, length: u64) -> Result<()> {
+        self.flush()?;
+        self.gathered_at += length;
+        Ok(())
+    }
+
     /// Moves forward over zeros without writing them.
     pub(super) fn skip(&mut self, length: u64) -> Result<()> {
         let filling = length.min(self.to_block_boundary() as u64);
-        self.append(&ZEROS[..filling as usize])?;
+        self.gather(&ZEROS[..filling as usize])?;
         let rest = length - filling;
         if rest > 0 {
-            self.flush()?;
-            let target = self.gathered_at + rest;
-            self.gathered_at = target / ALIGNMENT * ALIGNMENT;
-            self.append(&ZEROS[..(target % ALIGNMENT) as usize])?;
+            self.skip_blocks(rest / ALIGNMENT * ALIGNMENT)?;
+            self.gather(&ZEROS[..(rest % ALIGNMENT) as usize])?;
         }
         Ok(())
     }
 
     /// Moves to the next block boundary, where the next file begins.
     pub(super) fn end_file(&mut self) -> Result<()> {
-        self.append(&ZEROS[..self.to_block_boundary()])
+        self.gather(&ZEROS[..self.to_block_boundary()])
     }
 
     /// Writes what is gathered and sets the file's length; gives the length.
@@ -90,10 +129,10 @@ impl ContentsWriter {
         let mut start = 0;
         while start < whole {
             let blocks = &self.gathered.as_slice()[start..whole];
-            let is_zero = |block: &[u8]| block == ZEROS;
-            let zeros = blocks.chunks_exact(BLOCK).take_while(|block| is_zero(block)).count() * BLOCK;
-            let data = blocks[zeros..].chunks_exact(BLOCK).take_while(|block| !is_zero(block)).count() * BLOCK;
+            let zeros = leading(blocks, is_zero);
+            let data = leading(&blocks[zeros..], |block| !is_zero(block));
             self.write(start + zeros, data).map_err(Error::io(&self.path))?;
+            self.written += data as u64;
             start += zeros + data;
         }
         self.gathered.remove(whole);
@@ -123,6 +162,15 @@ impl ContentsWriter {
         }
         Ok(())
     }
+}
+
+fn is_zero(block: &[u8]) -> bool {
+    block == ZEROS
+}
+
+/// How many bytes the whole blocks at the front have that are of a kind.
+fn leading(bytes: &[u8], is_of_kind: impl Fn(&[u8]) -> bool) -> usize {
+    bytes.chunks_exact(BLOCK).take_while(|block| is_of_kind(block)).count() * BLOCK
 }
 
 #[cfg(test)]

@@ -45,7 +45,11 @@ pub struct BuildOptions {
     /// The most entries a layer may have, and the most inodes that they may make. A regular file takes about 120 bytes
     /// of memory and its name.
     pub max_entries: u32,
-    /// The most bytes that the layer's files may have, holes of sparse files included; 2^62 at most.
+    /// The most bytes that the layer's files may have, zeros and holes of sparse files included; 2^62 at most. All of
+    /// them are hashed: it is a bound on time.
+    pub max_expanded: u64,
+    /// The most bytes of the layer's files that may be stored, which is done in blocks of 4096. Blocks of zeros and holes
+    /// are not stored.
     pub max_contents: u64,
     /// The most bytes of names, link targets and xattrs that one entry may have.
     pub max_metadata: usize,
@@ -58,7 +62,8 @@ impl Default for BuildOptions {
         Self {
             expected: None,
             max_entries: 4_000_000,
-            max_contents: 1 << 36,
+            max_expanded: 2 << 40,
+            max_contents: 64 << 30,
             max_metadata: 1 << 20,
             max_names: 1 << 28,
         }

@@ -150,7 +150,7 @@ fn numbers_out_of_range() {
     assert_eq!(header(Field::SIZE, -1), format!("{at}a size of -1"));
     assert_eq!(
         header(Field::SIZE, i128::from(i64::MAX)),
-        "layer entry \"evil\": more than 68719476736 bytes of file contents (the limit max_contents)"
+        "layer entry \"evil\": more than 2199023255552 bytes of files (the limit max_expanded)"
     );
     assert_eq!(header(Field::UID, 1 << 32), format!("{at}a uid of 4294967296"));
     assert_eq!(header(Field::GID, -1), format!("{at}a gid of -1"));
@@ -261,24 +261,62 @@ fn sparse_bombs() {
         layer.to_tar(&Encoding { sparse: form, ..Encoding::default() })
     };
     for form in [SparseForm::OldGnu, SparseForm::Pax00, SparseForm::Pax01, SparseForm::Pax10] {
-        for size in [(1 << 36) + 1, 1 << 62, i64::MAX as u64] {
+        for size in [(2 << 40) + 1, 1 << 62, i64::MAX as u64] {
             match build_error(bomb(size, form)) {
-                Error::Limit { entry, name: "max_contents", limit: 68_719_476_736, .. } => assert_eq!(entry, "evil"),
+                Error::Limit { entry, name: "max_expanded", limit: 2_199_023_255_552, .. } => assert_eq!(entry, "evil"),
                 other => panic!("{other}"),
             }
         }
         let directory = tempfile::tempdir().unwrap();
-        let options = BuildOptions { max_contents: u64::MAX, ..BuildOptions::default() };
+        let options = BuildOptions { max_expanded: u64::MAX, ..BuildOptions::default() };
         let error = build(bomb(u64::MAX >> 1, form).as_slice(), directory.path(), &options).unwrap_err();
-        assert!(matches!(error, Error::Limit { name: "max_contents", .. }), "{error}");
+        assert!(matches!(error, Error::Limit { name: "max_expanded", .. }), "{error}");
     }
     // Limits count all files together.
     let halves = Layer::new((0..3).map(|number| Entry::sparse_file(format!("half-{number}"), 1 << 20, vec![])));
-    let options = BuildOptions { max_contents: 2 << 20, ..BuildOptions::default() };
+    let options = BuildOptions { max_expanded: 2 << 20, ..BuildOptions::default() };
     let directory = tempfile::tempdir().unwrap();
     let tar = halves.to_tar(&Encoding { sparse: SparseForm::Pax10, ..Encoding::default() });
     let error = build(tar.as_slice(), directory.path(), &options).unwrap_err();
     assert!(error.to_string().starts_with("layer entry \"half-2\": more than 2097152 bytes"), "{error}");
+}
+
+/// What is stored is blocks that are not zeros, however the tar says them and in whatever pieces it is read.
+#[test]
+fn contents_are_counted_as_they_are_stored() {
+    const BLOCK: usize = 4096;
+    let mixed = [vec![0; 5 * BLOCK], vec![1; 3 * BLOCK], vec![0; 700 * BLOCK], b"end".to_vec()].concat();
+    let layer = Layer::new([
+        Entry::file("mixed", &mixed),
+        Entry::sparse_file("sparse", 1 << 30, vec![(BLOCK as u64, vec![0; BLOCK]), (1 << 29, vec![2; 2 * BLOCK])]),
+        Entry::file("small", "1"),
+        Entry::file("empty", ""),
+    ]);
+    let stored = (3 + 1 + 2 + 1) * BLOCK as u64;
+    let tar = layer.to_tar(&Encoding { sparse: SparseForm::Pax10, ..Encoding::default() });
+    let directory = tempfile::tempdir().unwrap();
+    for capacity in [100, BLOCK, 5000, 1 << 20] {
+        let built = |max_contents| {
+            let options = BuildOptions { max_contents, ..BuildOptions::default() };
+            build(std::io::BufReader::with_capacity(capacity, tar.as_slice()), directory.path(), &options)
+        };
+        built(stored).unwrap();
+        let error = built(stored - 1).unwrap_err();
+        assert!(matches!(&error, Error::Limit { entry, name: "max_contents", .. } if entry == "small"), "{error}");
+        let error = built(4 * BLOCK as u64).unwrap_err();
+        assert!(matches!(&error, Error::Limit { entry, name: "max_contents", .. } if entry == "sparse"), "{error}");
+    }
+}
+
+/// Markers that make directories cost as much as entries do.
+#[test]
+fn directories_that_only_markers_name_are_counted() {
+    let deep = "d/".repeat(100);
+    let layer = Layer::new((0..50).map(|number| Entry::whiteout(format!("{number}/{deep}x"))));
+    let options = BuildOptions { max_entries: 1000, ..BuildOptions::default() };
+    let directory = tempfile::tempdir().unwrap();
+    let error = build(layer.to_tar(&Encoding::default()).as_slice(), directory.path(), &options).unwrap_err();
+    assert!(matches!(&error, Error::Limit { name: "max_entries", limit: 1000, .. }), "{error}");
 }
 
 #[test]
@@ -380,7 +418,7 @@ fn bytes_at_random() {
                 let sum: u32 = tar[start..start + 512].iter().map(|&byte| u32::from(byte)).sum();
                 tar[start + 148..start + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
             }
-            let options = BuildOptions { max_contents: 1 << 24, ..BuildOptions::default() };
+            let options = BuildOptions { max_expanded: 1 << 24, ..BuildOptions::default() };
             if let Ok(built) = build(tar.as_slice(), directory.path(), &options) {
                 let index = vmroot_layer_index::Index::open(&built.publish().unwrap()).unwrap();
                 let _ = crate::stack::merged(None, &[&index]);

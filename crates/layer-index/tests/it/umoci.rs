@@ -237,7 +237,7 @@ fn unpacked(layers: &[Layer]) -> Listing {
     let output =
         umoci.args(["unpack", "--image"]).arg(format!("{}:v", layout.display())).arg(&bundle).output().unwrap();
     assert!(output.status.success(), "{layers:#?}: {}", String::from_utf8_lossy(&output.stderr));
-    without_attributes(Listing::of_directory(&bundle.join("rootfs")).unwrap())
+    without_attributes(Listing::of_directory(bundle.join("rootfs")).unwrap())
 }
 
 fn without_attributes(mut listing: Listing) -> Listing {

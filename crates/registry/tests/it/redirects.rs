@@ -93,8 +93,8 @@ fn a_store_that_is_busy_is_asked_again() {
 fn circles_and_nonsense_are_errors() {
     let circle = Fixture::new();
     circle.registry.misbehave(Rule::on(BLOBS).fault(Fault::RedirectTo(String::new())));
-    let error = says(circle.pull(), &["more than 10 in a row"]);
-    assert!(matches!(error, Error::Redirect { .. }), "{error:?}");
+    let error = says(circle.pull(), &["10"]);
+    assert!(matches!(error, Error::TooManyRedirects { limit: 10, .. }), "{error:?}");
     assert_eq!(circle.registry.count(BLOBS), 11);
 
     for (location, text) in [

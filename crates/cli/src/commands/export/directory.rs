@@ -35,7 +35,7 @@ pub(super) fn directory(export: &Export<'_>) -> anyhow::Result<Omissions> {
     let options = DirectoryOptions { rootless, strict, hook: Some(&hook), ..DirectoryOptions::default() };
     let was_there = export.out.exists();
     let exported = export_directory(export.root, export.out, &options);
-    if matches!(exported, Err(vmroot::export::Error::Cancelled)) {
+    if matches!(exported, Err(vmroot::export::Error::Cancelled | vmroot::export::Error::Incomplete(_))) {
         remove(export.out, was_there);
     }
     let report = exported.map_err(vmroot::Error::from)?;

@@ -22,6 +22,10 @@ use standing::Standing;
 
 /// Mounts, and stays until the mount is gone; or, detached, returns when it answers.
 pub(crate) fn mount(context: &Context, image: &str, directory: &Path, options: &MountArguments) -> anyhow::Result<()> {
+    // Every path of the machine begins there, so a mount would hide all of them.
+    if directory.canonicalize().is_ok_and(|directory| directory == Path::new("/")) {
+        bail!("{}: a mount here would hide all files of this machine; name another directory", directory.display());
+    }
     if options.detach && !detached::is_serving() {
         return detached::start();
     }
