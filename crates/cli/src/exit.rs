@@ -65,7 +65,7 @@ fn text(error: &anyhow::Error) -> String {
 }
 
 fn number(error: &anyhow::Error) -> u8 {
-    // Whatever a signal has made of the work.
+    // A signal may have ended the work in any state.
     if signals::was_told_to_end() {
         return signals::CANCELLED;
     }

@@ -9,9 +9,9 @@ use crate::{Error, Result};
 /// every user up to the highest id. So blocks of zeros, of 4096 bytes, count for [`Limits::max_output`] alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Most bytes that may come out, of whatever kind: a bound on time, and on memory for whoever keeps them there.
+    /// Most bytes that may come out, of any kind: a bound on time, and on memory where they are kept there.
     pub max_output: u64,
-    /// Most bytes that may come out but for blocks of zeros: a bound on what there is to store.
+    /// Most bytes that may come out but for blocks of zeros: a bound on the bytes to store.
     pub max_data: u64,
     /// Most bytes but for blocks of zeros that may come out for each byte that went in; looked at once
     /// [`Limits::RATIO_FREE_OUTPUT`] of them are out.

@@ -236,7 +236,7 @@ impl ErrorKind {
         }
     }
 
-    /// What an error of an image's layer means: one that cannot be read is damaged, whatever the reason is.
+    /// What an error of an image's layer means: one that cannot be read for any reason is damaged.
     fn of_layer(error: &vmroot_layer_index::Error) -> ErrorKind {
         match ErrorKind::of_index(error) {
             kind @ (ErrorKind::Limit | ErrorKind::Cancelled) => kind,

@@ -13,7 +13,7 @@ use crate::{Error, NoProgress, Progress, Record, Result, Store};
 
 /// An image in a store.
 ///
-/// While it or a clone of it is alive, [`Store::collect`] by the same store leaves its files alone, whatever becomes of its
+/// While it or a clone of it is alive, [`Store::collect`] by the same store leaves its files alone, even after it lost its
 /// name; but not after it was handed to [`Store::remove`] and that took its last name away.
 #[derive(Debug, Clone)]
 pub struct Image {

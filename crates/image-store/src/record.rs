@@ -185,9 +185,8 @@ impl Store {
         let Some(_lock) = self.cache.try_lock(&LockName::Images, Mode::Exclusive)? else { return Ok(None) };
         let Copies::One { bytes, other, problem, .. } = read_copies(path)? else { return Ok(None) };
         write_file(&other, &bytes)?;
-        let Some(problem) = problem else { return Ok(None) };
         tracing::warn!(path = %other.display(), "mended an image record from its other copy");
-        Ok(Some(MendedCopy { path: other, problem }))
+        Ok(problem.map(|problem| MendedCopy { path: other, problem }))
     }
 }
 

@@ -17,7 +17,7 @@ const IMAGE: &str = "example.org/stack:v1";
 /// A block device over a file, let go of when dropped.
 struct Loop {
     path: PathBuf,
-    /// Kept open: the kernel writes what a device holds in memory when the last who has it open closes it.
+    /// Kept open: the kernel writes what a device holds in memory when its last user closes it.
     _open: File,
 }
 

@@ -118,7 +118,7 @@ fn damage_is_5_and_a_limit_is_6_in_every_verb() {
     }
 }
 
-/// Limits of the model, the registry, the archives and the layers: each refuses with 6, whatever its error is called.
+/// Limits of the model, the registry, the archives and the layers: each refuses with 6, under any name of its error.
 #[test]
 fn every_limit_is_6() {
     let registry = Registry::start();

@@ -118,7 +118,7 @@ fn mistakes_are_named() {
     assert!(export(3, "--layer=/no/such/layer").contains("/no/such/layer: "));
     let text = program.file("text", "no tar ".repeat(1000));
     assert!(export(5, &format!("--layer={}", text.display())).contains("text: "));
-    let large = program.file("large", vec![0; 100_000]);
+    let large = program.file("large", vec![7; 100_000]);
     let message = program.fails(
         6,
         [

@@ -152,7 +152,7 @@ fn as_os(bytes: &[u8]) -> &std::ffi::OsStr {
     std::os::unix::ffi::OsStrExt::from_bytes(bytes)
 }
 
-/// Log lines have colours for a person alone, and one who wants none gets none.
+/// Log lines have colours on a terminal alone, and none with `NO_COLOR`.
 #[test]
 fn log_lines_have_colours_on_a_terminal_only() {
     let hostile = Hostile::new();

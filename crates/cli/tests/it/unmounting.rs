@@ -195,7 +195,7 @@ fn a_detached_mount_holds_nothing_of_its_caller() {
     wait_until("the end of the server", || !process.exists());
 }
 
-/// The disk under a mount gives less than it should: whoever reads sees an error, and the log says which file, where and
+/// The disk under a mount gives less than it should: readers see an error, and the log says which file, where and
 /// why, once.
 #[test]
 fn what_cannot_be_read_is_in_the_log_of_a_detached_mount() {

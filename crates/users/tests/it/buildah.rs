@@ -10,6 +10,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use vmroot_testkit::skip;
@@ -59,11 +61,22 @@ impl Container {
         container
     }
 
+    /// Runs buildah. It starts itself from a sealed copy in memory, and the kernel refuses the seal while pages of the copy
+    /// are still being written (`EBUSY` of `F_ADD_SEALS`), so such a start is tried again.
     fn buildah(&self, arguments: &[&str]) -> Output {
+        const TRIES: u32 = 50;
         let path = |name: &str| self.storage.path().join(name);
         let mut buildah = Command::new("buildah");
         buildah.arg("--root").arg(path("storage")).arg("--runroot").arg(path("run")).args(["--storage-driver", "vfs"]);
-        buildah.args(arguments).output().unwrap()
+        buildah.args(arguments);
+        for _ in 0..TRIES {
+            let output = buildah.output().unwrap();
+            if output.status.success() || !String::from_utf8_lossy(&output.stderr).contains("sealing memfd copy") {
+                return output;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        panic!("buildah cannot be started: its copy of itself stays busy");
     }
 
     fn printed(&self, arguments: &[&str]) -> String {
