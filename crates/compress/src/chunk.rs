@@ -65,6 +65,17 @@ impl Chunk {
         self.limit = HISTORY + capacity.min(self.capacity());
     }
 
+    /// Gives the memory of a piece back; returns any other chunk.
+    pub(crate) fn give_back(mut self) -> Option<Self> {
+        match self.permit.take() {
+            Some(permit) => {
+                permit.end(self);
+                None
+            }
+            None => Some(self),
+        }
+    }
+
     /// Drops the bytes after the first `len`.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.end = self.end.min(HISTORY + len);

@@ -1,8 +1,8 @@
 //! Parts of a stream that are decoded before it is their turn.
 
 use crate::Result;
-use crate::chunk::Chunk;
-use crate::inflate::{Inflate, Piece, Symbols};
+use crate::budget::Room;
+use crate::inflate::{Inflate, Piece};
 use crate::input::Input;
 
 /// How to go on with a stream.
@@ -28,7 +28,7 @@ pub(crate) trait Pieces<R> {
     fn skip_to(&mut self, input: &mut Input<R>, at: u64);
 
     /// Takes back the memory of a piece.
-    fn reuse(&mut self, room: (Chunk, Symbols));
+    fn reuse(&mut self, room: Room);
 }
 
 /// No pieces: everything is decoded in its order.
@@ -48,5 +48,5 @@ impl<R> Pieces<R> for InOrder {
 
     fn skip_to(&mut self, _: &mut Input<R>, _: u64) {}
 
-    fn reuse(&mut self, _: (Chunk, Symbols)) {}
+    fn reuse(&mut self, _: Room) {}
 }

@@ -70,7 +70,7 @@ fn decode_all<R>(
 ) -> Result<Option<R>> {
     let mut stream = Stream::open(reader, limits, CAPACITY)?;
     loop {
-        let mut chunk = outlet.spent().unwrap_or_else(|| Chunk::new(CAPACITY));
+        let mut chunk = outlet.spent().or_else(|| pieces.replaced()).unwrap_or_else(|| Chunk::new(CAPACITY));
         stream.fill(&mut chunk, &mut pieces)?;
         if chunk.is_empty() {
             return stream.into_reader().into_inner().map(Some);
@@ -111,10 +111,7 @@ impl<R> ChunkReader<R> {
     /// Goes on to the next chunk; `false` at the end.
     fn advance(&mut self) -> Result<bool> {
         self.taken = 0;
-        let mut used = self.current.take();
-        if let Some(chunk) = &mut used {
-            chunk.permit = None;
-        }
+        let used = self.current.take().and_then(Chunk::give_back);
         self.current = self.producer.next(used)?;
         if let Some(chunk) = &self.current {
             self.consumed = chunk.consumed;

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::Result;
-use crate::budget::Share;
+use crate::budget::{Budget, MAX_PIECES, Room, Share};
 use crate::chunk::Chunk;
-use crate::inflate::{Guesser, Inflate, Piece, Symbols};
+use crate::inflate::{Guesser, Inflate, Piece};
 use crate::input::Input;
 use crate::pieces::{Next, Pieces};
 use crate::read_ahead::ReadAhead;
@@ -62,7 +62,7 @@ struct Task {
     base: u64,
     units: Vec<Arc<Vec<u8>>>,
     len: usize,
-    room: (Chunk, Symbols),
+    room: Room,
     claimed: Arc<AtomicBool>,
     send: SyncSender<Option<Piece>>,
 }
@@ -77,8 +77,8 @@ pub(crate) struct Speculation {
     tasks: Sender<Task>,
     queue: Arc<Mutex<Receiver<Task>>>,
     threads: usize,
-    spare: Vec<Chunk>,
-    spare_symbols: Vec<Symbols>,
+    /// Chunks that pieces were put in the place of.
+    replaced: Vec<Chunk>,
     /// Most bytes that a piece may have.
     allowed: u64,
     /// Bits and bytes of the piece that was taken last.
@@ -98,12 +98,16 @@ impl Speculation {
             tasks,
             queue: Arc::new(Mutex::new(queue)),
             threads: 0,
-            spare: Vec::new(),
-            spare_symbols: Vec::new(),
+            replaced: Vec::new(),
             allowed: 0,
             last: (0, 0),
             taken: 0,
         }
+    }
+
+    /// A chunk that a piece was put in the place of.
+    pub(crate) fn replaced(&mut self) -> Option<Chunk> {
+        self.replaced.pop()
     }
 
     /// Hands out parts, twice as many as there are threads.
@@ -113,7 +117,7 @@ impl Speculation {
             return;
         }
         let ahead = input.get_mut();
-        let most = 2 * workers;
+        let most = MAX_PIECES.min(2 * workers);
         ahead.look((most + 1) * self.sizes.units + self.sizes.overlap, self.sizes.patient);
         while self.jobs.len() < most
             && let Some(task) = self.next_task(ahead)
@@ -139,23 +143,20 @@ impl Speculation {
             }
             count = count.min(units.len());
         }
-        let permit = self.share.permit()?;
+        let room = self.share.room(sizes.piece)?;
         let units: Vec<_> = units.take(count + sizes.overlap).cloned().collect();
-        let mut chunk = self.spare.pop().unwrap_or_else(|| Chunk::new(sizes.piece));
-        chunk.permit = Some(permit);
-        let symbols = self.spare_symbols.pop().unwrap_or_else(|| Symbols::new(sizes.piece));
         let (send, receive) = sync_channel(1);
         let claimed = Arc::new(AtomicBool::new(false));
         let base = self.next_unit * sizes.unit as u64;
         self.jobs.push_back(Job { start: base * 8, claimed: Arc::clone(&claimed), receive, piece: None });
         self.next_unit += count as u64;
-        Some(Task { base, len: count * sizes.unit, units, room: (chunk, symbols), claimed, send })
+        Some(Task { base, len: count * sizes.unit, units, room, claimed, send })
     }
 
     /// Starts one more thread; without it there are less.
     fn start_thread(&self) -> bool {
-        let (queue, sizes) = (Arc::clone(&self.queue), self.sizes);
-        thread::Builder::new().name("inflate".into()).spawn(move || work(&queue, &sizes)).is_ok()
+        let (queue, sizes, budget) = (Arc::clone(&self.queue), self.sizes, Arc::clone(self.share.budget()));
+        thread::Builder::new().name("inflate".into()).spawn(move || work(&queue, &sizes, &budget)).is_ok()
     }
 
     fn drop_first(&mut self) {
@@ -164,12 +165,17 @@ impl Speculation {
         }
     }
 
-    /// Keeps the memory of a piece for another one.
-    fn keep(&mut self, (mut chunk, symbols): (Chunk, Symbols)) {
-        self.spare_symbols.push(symbols);
-        chunk.permit = None;
-        if chunk.capacity() >= self.sizes.piece {
-            self.spare.push(chunk);
+    /// Keeps memory for other pieces and chunks.
+    fn keep(&mut self, room: Room) {
+        self.replaced.extend(self.share.budget().take_back(room));
+    }
+}
+
+impl Drop for Speculation {
+    fn drop(&mut self) {
+        // No thread begins with a part that nobody will take.
+        for job in &self.jobs {
+            job.claimed.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -211,7 +217,7 @@ impl<R> Pieces<ReadAhead<R>> for Speculation {
         input.get_mut().skip(beyond);
     }
 
-    fn reuse(&mut self, room: (Chunk, Symbols)) {
+    fn reuse(&mut self, room: Room) {
         self.keep(room);
     }
 }
@@ -228,18 +234,21 @@ impl Job {
 }
 
 /// Works on tasks until the stream is done with. This runs on a thread.
-fn work(queue: &Mutex<Receiver<Task>>, sizes: &Sizes) {
+fn work(queue: &Mutex<Receiver<Task>>, sizes: &Sizes, budget: &Budget) {
     let mut guesser = Guesser::new((sizes.units + sizes.overlap) * sizes.unit, sizes.step);
     loop {
         let task = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(task) = task else { return };
-        if !task.claimed.swap(true, Ordering::Relaxed) {
-            let units = task.units.iter().map(|unit| &unit[..]);
-            let piece = guesser.decode(task.base, units, task.len, task.room).ok();
-            drop(task.units);
-            // The stream may be done with.
-            let _ = task.send.send(piece);
+        if task.claimed.swap(true, Ordering::Relaxed) {
+            budget.take_back(task.room);
+            continue;
         }
+        let units = task.units.iter().map(|unit| &unit[..]);
+        let piece = guesser.decode(task.base, units, task.len, task.room);
+        let piece = piece.map_err(|room| budget.take_back(room)).ok();
+        drop(task.units);
+        // The stream may be done with.
+        let _ = task.send.send(piece);
     }
 }
 

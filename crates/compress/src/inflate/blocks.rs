@@ -96,7 +96,7 @@ impl Blocks {
                 header::read_codes(&mut self.bits, input, &mut self.tables)?;
                 Ok(State::Coded)
             }
-            _ => Err(Fault::BlockType.at(input)),
+            _ => Err(Fault::BlockType.at(&mut self.bits, input)),
         }
     }
 
@@ -107,7 +107,7 @@ impl Blocks {
         let length = self.bits.take(16, input)?;
         let complement = self.bits.take(16, input)?;
         if length != !complement & 0xffff {
-            return Err(Fault::StoredLength.at(input));
+            return Err(Fault::StoredLength.at(&mut self.bits, input));
         }
         self.bits.give_back(input);
         Ok(State::Stored(length as usize))
@@ -120,7 +120,7 @@ impl Blocks {
             let bytes = input.fill_to(FAST_INPUT)?;
             let (taken, stopped) = fast::decode(&self.tables, &mut self.bits, bytes, window);
             input.consume(taken);
-            let mut stopped = stopped.map_err(|fault| fault.at(input))?;
+            let mut stopped = stopped.map_err(|fault| fault.at(&mut self.bits, input))?;
             if stopped == Stop::Margin && !window.is_full() {
                 stopped = self.decode_symbol(input, window)?;
             }
@@ -148,12 +148,12 @@ impl Blocks {
             return Ok(Stop::Margin);
         }
         if entry & EXCEPTIONAL != 0 {
-            return end_of_block(entry).map_err(|fault| fault.at(input));
+            return end_of_block(entry).map_err(|fault| fault.at(&mut self.bits, input));
         }
         let length = value(entry, before);
         let distance = self.decode_distance(input)?;
         if !window.reaches(distance) {
-            return Err(Fault::TooFarBack.at(input));
+            return Err(Fault::TooFarBack.at(&mut self.bits, input));
         }
         window.repeat(distance, length);
         Ok(Stop::Margin)
@@ -169,7 +169,7 @@ impl Blocks {
         let before = self.bits.buffer;
         self.bits.take(entry & 0xff, input)?;
         if entry & EXCEPTIONAL != 0 {
-            return Err(Fault::Distance.at(input));
+            return Err(Fault::Distance.at(&mut self.bits, input));
         }
         Ok(value(entry, before))
     }

@@ -103,12 +103,14 @@ fn run<T: Symbol>(
         entry = tables.distance(source.buffer);
         if entry & EXCEPTIONAL != 0 {
             if entry & SECOND_TABLE == 0 {
+                source.take(entry);
                 return Err(Fault::Distance);
             }
             source.refill_below(FAR);
             source.take(entry);
             entry = tables.distance[second_index(entry, source.buffer)];
             if entry & EXCEPTIONAL != 0 {
+                source.take(entry);
                 return Err(Fault::Distance);
             }
         } else {

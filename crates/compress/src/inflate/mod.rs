@@ -26,6 +26,7 @@ use table::END_OF_BLOCK;
 use window::Window;
 
 use crate::Error;
+use crate::budget::Room;
 use crate::chunk::{Chunk, HISTORY};
 use crate::gzip::corrupt;
 use crate::input::Input;
@@ -64,7 +65,9 @@ impl Fault {
         }
     }
 
-    fn at<R: Read>(self, input: &Input<R>) -> Error {
+    /// The error, which is at the byte of the bit that was taken last.
+    fn at<R: Read>(self, bits: &mut Bits, input: &mut Input<R>) -> Error {
+        bits.give_back(input);
         corrupt(input, self.reason())
     }
 }
@@ -133,15 +136,15 @@ impl Inflate {
         }
         let at = self.blocks.position(input);
         self.blocks.bits.top_up(input)?;
-        let header = self.blocks.bits.peek(3);
+        let next = self.blocks.bits.peek(parallel::BEFORE_LENGTH);
         self.blocks.bits.give_back(input);
-        Ok(Some((at, parallel::aligned(at, header))))
+        Ok(Some((at, parallel::aligned(at, next))))
     }
 
     /// Takes `piece`, which begins here, in place of an empty `chunk`, after [`Self::leave`]; returns the memory that is free then.
     ///
     /// The piece comes back if it refers to bytes from before the first.
-    pub(crate) fn take(&mut self, mut piece: Piece, chunk: &mut Chunk) -> Result<(Chunk, Symbols), Piece> {
+    pub(crate) fn take(&mut self, mut piece: Piece, chunk: &mut Chunk) -> Result<Room, Piece> {
         if piece.reach() > self.remembered {
             return Err(piece);
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::chunk::HISTORY;
+use crate::inflate::Symbols;
 use crate::{Decoder, Limits};
 
 /// The files are named in `VMROOT_COSTS`, with blanks between them.

@@ -21,6 +21,7 @@ use super::blocks::{Blocks, Pause};
 use super::symbol::Symbol;
 use super::window::Window;
 use crate::Error;
+use crate::budget::Room;
 use crate::chunk::{Chunk, HISTORY};
 use crate::input::Input;
 
@@ -63,10 +64,17 @@ impl Piece {
     }
 }
 
-/// The bit that a block which begins at `bit` with the bits `header` is found at by a [`Finder`]: between the header and
-/// the length of a stored block there may be zeros, which look like the header.
-pub(super) fn aligned(bit: u64, header: u32) -> u64 {
-    if header & 0b111 == 0 { (bit + 3).next_multiple_of(8) - 3 } else { bit }
+/// Most bits from the beginning of a stored block to its length: a header, and those that fill up its byte.
+pub(super) const BEFORE_LENGTH: u32 = 3 + 7;
+
+/// The bit that a block which begins at `bit` with the bits `next` is found at by a [`Finder`]: zeros between the header
+/// and the length of a stored block look like the header.
+///
+/// An encoder may put other bits there. They may look like the header of another block, so such a block is not found
+/// anywhere.
+pub(super) fn aligned(bit: u64, next: u32) -> u64 {
+    let length = (bit + 3).next_multiple_of(8);
+    if next & ((1 << (length - bit)) - 1) == 0 { length - 3 } else { bit }
 }
 
 /// Cost of a wrong guess in bits, beside the bits that it decodes and two for each byte that they decode to.
@@ -122,8 +130,8 @@ impl Guesser {
         base: u64,
         part: impl IntoIterator<Item = &'a [u8]>,
         len: usize,
-        room: (Chunk, Symbols),
-    ) -> Result<Piece, (Chunk, Symbols)> {
+        room: Room,
+    ) -> Result<Piece, Room> {
         self.input.load(base, part);
         let (chunk, symbols) = room;
         let mut piece = Piece { start: 0, end: 0, last_block: false, chunk, symbols };

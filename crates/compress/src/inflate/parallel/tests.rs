@@ -37,7 +37,7 @@ fn every_block_of_a_stream_is_a_candidate() {
         while let Pause::Block = blocks.run(&mut input, &mut window, at + 1).unwrap() {
             at = blocks.position(&input);
             blocks.bits.top_up(&mut input).unwrap();
-            let header = blocks.bits.peek(3);
+            let header = blocks.bits.peek(BEFORE_LENGTH);
             // The last one is not looked for.
             if header & 1 == 0 {
                 assert!(found.contains(&aligned(at, header)), "level {level}, block at {at}");

@@ -1,0 +1,1 @@
+//! Random streams, whole and damaged, with random sizes and limits.
