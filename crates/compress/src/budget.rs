@@ -11,7 +11,8 @@ use crate::inflate::Symbols;
 const MAX_WORKERS: usize = 6;
 
 /// Pieces that a process holds, being decoded or waiting to be taken. Each has less than 7 MiB: 2 MiB of bytes, twice
-/// as much of symbols, and the compressed bytes.
+/// as much of symbols, and the compressed bytes. Beside them, a stream has less than 12 MiB: 6 MiB of compressed bytes
+/// that were read, and less than a mebibyte for each thread.
 pub(crate) const MAX_PIECES: usize = 8;
 
 /// Cores below which nothing is decoded ahead: a stream has two busy threads anyway, one that decodes and one that takes.

@@ -21,8 +21,8 @@ const DEPTH: usize = 4;
 /// Decodes `reader`, of any [`Compression`](crate::Compression): one thread reads, another decodes.
 ///
 /// At most 5 MiB of decoded bytes and 1 MiB of compressed bytes wait in between. Where the machine has four cores or more
-/// and few streams are decoded, more threads decode parts of a large gzip stream before it is their turn, with at most
-/// 64 MiB for all streams of the process. The output is the same.
+/// and few streams are decoded, more threads decode parts of a large gzip stream before it is their turn. The output and
+/// the errors are the same. This takes at most 56 MiB for all streams of the process, and 12 MiB for each of them.
 ///
 /// A thread that cannot be started is an error of the first read.
 pub fn pipelined<R: Read + Send + 'static>(reader: R, limits: &Limits) -> ChunkReader<R> {

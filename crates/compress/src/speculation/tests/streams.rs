@@ -180,7 +180,7 @@ struct BitWriter {
 impl BitWriter {
     fn put(&mut self, value: u32, count: u32) {
         for at in 0..count {
-            if self.used % 8 == 0 {
+            if self.used.is_multiple_of(8) {
                 self.bytes.push(0);
                 self.used = 0;
             }
@@ -197,7 +197,7 @@ impl BitWriter {
     /// Puts a stored block that is not the last, with the last three filling bits given.
     fn stored(&mut self, filling: u8, data: &[u8]) {
         self.put(0, 3);
-        if self.used % 8 != 0 {
+        if !self.used.is_multiple_of(8) {
             *self.bytes.last_mut().unwrap() |= filling.reverse_bits() >> 5 << 5;
         }
         self.bytes.extend((data.len() as u16).to_le_bytes());

@@ -55,11 +55,11 @@ fn dropping_it_early_ends_all_threads() {
         }
     }
     let stream = gzip(&data(2_000_000, 8), 6);
-    for taken in [0, 1, 700_000] {
+    for (taken, sizes) in [(0, SMALL), (1, SMALL), (700_000, SMALL), (700_000, HASTY), (1_900_000, HASTY)] {
         let budget = Budget::new(8);
         let (alive, watch) = channel();
         let mut reader =
-            spread(Watched(Cursor::new(stream.clone()), alive), &Limits::default(), Arc::clone(&budget), SMALL);
+            spread(Watched(Cursor::new(stream.clone()), alive), &Limits::default(), Arc::clone(&budget), sizes);
         io::copy(&mut reader.by_ref().take(taken), &mut io::sink()).unwrap();
         assert!(reader.fill_buf().is_ok());
         drop(reader);
