@@ -84,8 +84,9 @@ impl Meter {
                 let uncounted = if self.zeros { before as u64 } else { 0 };
                 let left = self.limits.max_data - self.data;
                 if uncounted + part.len() as u64 > left {
-                    // No more than the part has.
-                    return Err(done + left.saturating_sub(uncounted) as usize);
+                    // The zeros that a block begins with may be in the chunk before, so they are always kept.
+                    let kept = if self.zeros { leading_zeros(part) } else { 0 };
+                    return Err(done + kept.max(left.saturating_sub(uncounted) as usize)); // less than the part has
                 }
                 self.data += uncounted + part.len() as u64;
             }
@@ -119,4 +120,8 @@ const BLOCK: usize = 4096;
 /// A block that is not all zeros mostly shows so at its first bytes: looking for zeros costs next to nothing.
 fn is_zero(part: &[u8]) -> bool {
     part == &[0; BLOCK][..part.len()]
+}
+
+fn leading_zeros(part: &[u8]) -> usize {
+    part.iter().take_while(|byte| **byte == 0).count()
 }

@@ -136,6 +136,22 @@ fn blocks_are_those_of_the_stream() {
     }
 }
 
+/// Where the limit on data ends in the zeros that a block begins with, the same zeros come out, though a chunk may end
+/// among them.
+#[test]
+fn the_limit_within_zeros() {
+    let mut data = Vec::new();
+    let mut random = Random(10);
+    while data.len() < 300_000 {
+        data.resize(data.len() + 3_500, 0);
+        data.extend((0..596).map(|_| random.next() as u8));
+    }
+    let stream = gzip_flushed(&data, 5_000);
+    for block in 0..70 {
+        agree(&stream, &Limits { max_data: block * 4096 + random.below(3_600) as u64, ..Limits::default() });
+    }
+}
+
 /// The bits that fill up the byte before the length of a stored block are not zeros here. With the length and the
 /// bytes of the block they are a block with dynamic codes, and where that begins is where a block of zeros is found.
 /// Every decoder has to skip them; one that does not makes other bytes of the stream, and its author can make the
