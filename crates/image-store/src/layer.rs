@@ -64,7 +64,8 @@ impl Store {
         let index = Index::open(&self.cache.layout().layer_index(diff_id)).ok()?;
         let contents = fs::metadata(self.cache.layout().layer_contents(diff_id)).ok()?;
         let expected = index.contents().first()?.length;
-        (!index.is_root() && index.identity() == diff_id && contents.len() == expected).then_some(index)
+        (index.is_current() && !index.is_root() && index.identity() == diff_id && contents.len() == expected)
+            .then_some(index)
     }
 
     /// A layer that is not whole, and whose blob is not here.

@@ -51,7 +51,8 @@ impl Store {
     fn open_root_index(&self, diff_ids: &[Digest]) -> Option<Index> {
         let chain_id = chain_id(diff_ids);
         let index = Index::open(&self.cache.layout().root_index(&chain_id)).ok()?;
-        let is_it = index.is_root()
+        let is_it = index.is_current()
+            && index.is_root()
             && *index.identity() == chain_id
             // One that was merged from other layers than its name says would show other files.
             && index.contents().iter().map(|contents| &contents.diff_id).eq(diff_ids);
@@ -88,7 +89,9 @@ impl Store {
         let path = layout.root_index(&chain_id(diff_ids));
         let root = ContainerFs::open(&path, &|diff_id| layout.layer_contents(diff_id)).ok()?;
         // One that was merged from other layers than its name says would show other files.
-        root.contents().map(|contents| contents.diff_id).eq(diff_ids.iter().copied()).then_some(root)
+        let is_it =
+            root.index().is_current() && root.contents().map(|contents| contents.diff_id).eq(diff_ids.iter().copied());
+        is_it.then_some(root)
     }
 
     /// The file of an image's root index.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use vmroot_model::Digest;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-use crate::format::{DirentRecord, InodeRecord, KIND_ROOT, Section, XattrSetRecord, mode};
+use crate::format::{DirentRecord, InodeRecord, KIND_ROOT, MINOR, Section, XattrSetRecord, mode};
 use crate::inode::{DirentKind, Inode};
 use crate::open::{ContentsFile, Index, InodeId};
 
@@ -53,6 +53,12 @@ impl Index {
     /// The layer's diff id, or the root's chain id.
     pub fn identity(&self) -> &Digest {
         &self.identity
+    }
+
+    /// Whether this version of vmroot would make the same index of the same layers. One of an older minor version reads
+    /// as well, but may say something else.
+    pub fn is_current(&self) -> bool {
+        self.minor >= MINOR
     }
 
     /// Whether this is a merged root, not one layer.

@@ -82,6 +82,9 @@ fn dump_inode(index: &Index, id: InodeId, out: &mut impl Write) -> io::Result<()
     if inode.is_implicit() {
         write!(out, " implicit")?;
     }
+    if inode.is_passive() {
+        write!(out, " passive")?;
+    }
     for (name, value) in inode.xattrs() {
         write!(out, " {}={}", name.as_bstr().escape_bytes(), value.as_bstr().escape_bytes())?;
     }

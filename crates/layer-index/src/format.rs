@@ -15,7 +15,7 @@ pub const MAGIC: [u8; 8] = *b"vmroot\0i";
 pub const MAJOR: u16 = 1;
 
 /// Readers accept any minor version: it counts additions that an older reader may ignore.
-pub const MINOR: u16 = 0;
+pub const MINOR: u16 = 1;
 
 /// File contents start on multiples of this many bytes, and `.contents` is a multiple of it long.
 pub const ALIGNMENT: u64 = 4096;
@@ -186,7 +186,7 @@ pub struct InodeRecord {
     pub xattrs: U32,
     /// 1 + number of the digest, for regular files that are not empty; 0 otherwise.
     pub digest: U32,
-    /// [`OPAQUE`] and [`IMPLICIT`], on directories of layers.
+    /// [`OPAQUE`], [`IMPLICIT`] and [`PASSIVE`], on directories of layers.
     pub flags: U32,
 }
 
@@ -194,6 +194,10 @@ pub struct InodeRecord {
 pub const OPAQUE: u32 = 1;
 /// The layer names the directory only in the paths of its entries: a lower layer's attributes hold.
 pub const IMPLICIT: u32 = 2;
+
+/// The directory is there only for markers that the layer names through a link: it changes a directory of lower layers,
+/// and makes none.
+pub const PASSIVE: u32 = 4;
 
 /// One directory entry, 16 bytes.
 #[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]

@@ -1,7 +1,7 @@
 //! One inode of an index that [`Index::open`](crate::Index::open) has accepted: no access here can fail.
 
 use crate::format::{
-    IMPLICIT, InodeRecord, KIND_LINK, KIND_WHITEOUT, OPAQUE, Section, XattrRecord, XattrSetRecord, mode,
+    IMPLICIT, InodeRecord, KIND_LINK, KIND_WHITEOUT, OPAQUE, PASSIVE, Section, XattrRecord, XattrSetRecord, mode,
 };
 use crate::open::Index;
 
@@ -186,6 +186,11 @@ impl<'a> Inode<'a> {
     /// Whether the layer names the directory only in the paths of its entries.
     pub fn is_implicit(&self) -> bool {
         self.record.flags.get() & IMPLICIT != 0
+    }
+
+    /// Whether the directory is there only for markers that the layer names through a link.
+    pub fn is_passive(&self) -> bool {
+        self.record.flags.get() & PASSIVE != 0
     }
 
     /// Names and values, sorted by name.

@@ -35,6 +35,7 @@ pub struct Index {
     bytes: Bytes,
     pub(crate) ranges: [Range<usize>; SECTIONS],
     pub(crate) kind: u32,
+    pub(crate) minor: u16,
     pub(crate) identity: Digest,
     pub(crate) contents: Vec<ContentsFile>,
 }
@@ -78,7 +79,7 @@ impl Index {
             Bytes::Owned(bytes) => bytes,
         };
         let shape = check_shape(slice).map_err(|reason| Error::InvalidIndex { path: PathBuf::from(path), reason })?;
-        let Shape { ranges, kind, identity, contents } = shape;
-        Ok(Self { bytes, ranges, kind, identity, contents })
+        let Shape { ranges, kind, minor, identity, contents } = shape;
+        Ok(Self { bytes, ranges, kind, minor, identity, contents })
     }
 }

@@ -11,7 +11,8 @@
 //!   all there is of X. `.wh..wh..opq` hides what lower layers have in its directory, and nothing of the directory's
 //!   own attributes. `.wh.` markers may be entries of any type.
 //! - A marker in a directory that no layer has makes that directory, as a missing parent. It makes none that another
-//!   marker of the layer hides, and none below something that is no directory in the layer: there it hides nothing.
+//!   marker of the layer hides, none where links of the layer lead, and none below something that is no directory in
+//!   the layer: there it hides nothing.
 //! - Links on the way to a marker are followed as for other entries, as the layer has them at that point of the tar.
 //!   A marker that they lead nowhere hides nothing. What comes later at any of these names does not change its path.
 //! - Missing parents become implicit directories: 0755, 0:0, mtime 0. One over a lower directory leaves that
@@ -20,7 +21,7 @@
 //!   and `..` stop at the root, at most 40 links, missing directories on the way are made as implicit ones. Any other
 //!   non-directory made earlier in the same layer is an error as a parent.
 //! - The target of a hard link is looked for in its own layer at that point of the tar (parents are followed, the last
-//!   component is not), then in its own layer when that is complete, then in the merged lower layers as they were
+//!   component is not), then in its own layer when that is complete, unless a directory is there, then in the merged lower layers as they were
 //!   before this layer. It is one inode from then on. A link that leads back to itself is an error. A link that has
 //!   to wait for the end of the layer is until then no way to anything, even if it turns out to be a symbolic link.
 //! - Symbolic links have mode 0777, as Linux has them.

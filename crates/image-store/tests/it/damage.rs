@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use vmroot_image_store::{Finding, PullPolicy};
+use vmroot_layer_index::format::Header;
 use vmroot_model::Reference;
 use vmroot_testkit::image::Image;
 
@@ -89,6 +90,36 @@ fn a_root_of_other_layers_is_not_the_root_that_its_name_says() {
     replace(&root, fs::read(cache.root(&cache.unneeded)).unwrap());
     assert_eq!(cache.found(), found(&root, "merged again from its layers", true));
     cache.works();
+}
+
+/// An index of an older minor version may say something else about the same layers.
+#[test]
+fn an_index_of_an_older_version_is_made_anew_when_it_is_needed() {
+    let damaged = Damaged::new();
+    let layer = damaged.fixture.layer(&damaged.needed.layers[0].diff_id, "idx");
+    for path in [&layer, &damaged.root(&damaged.needed)] {
+        let new = fs::read(path).unwrap();
+        replace(path, older(new.clone()));
+        assert_eq!(damaged.found(), [], "it is not damaged");
+        damaged.works();
+        // A root is merged of layers that are looked at only then.
+        if *path == layer {
+            fs::remove_file(damaged.root(&damaged.needed)).unwrap();
+            damaged.works();
+        }
+        assert_eq!(fs::read(path).unwrap(), new);
+    }
+}
+
+/// The same index, as version 1.0 would have written it.
+fn older(mut index: Vec<u8>) -> Vec<u8> {
+    let minor = std::mem::offset_of!(Header, minor);
+    index[minor..minor + 2].fill(0);
+    let checksum = std::mem::offset_of!(Header, checksum);
+    index[checksum..checksum + 4].fill(0);
+    let sum = crc32fast::hash(&index);
+    index[checksum..checksum + 4].copy_from_slice(&sum.to_le_bytes());
+    index
 }
 
 #[test]

@@ -13,8 +13,6 @@ use crate::{Error, Result};
 enum Fate {
     /// It is this inode; a link whose target no entry names is its own, and the merge looks in lower layers.
     Inode(u32),
-    /// Its target is a directory.
-    Directory,
     /// It leads back to itself.
     Circle,
 }
@@ -22,18 +20,14 @@ enum Fate {
 /// Gives links the inodes of their targets. What is left names paths of lower layers.
 ///
 /// # Errors
-/// [`Error::InvalidEntry`] for a link to a directory, [`Error::LinkTargetMissing`] for one that leads back to itself.
+/// [`Error::LinkTargetMissing`] for a link that leads back to itself.
 pub(super) fn resolve(tree: &mut Tree, open_links: &[u32]) -> Result<()> {
     let mut fates = HashMap::with_capacity(open_links.len());
     for &link in open_links {
         decide(tree, link, &mut fates);
     }
-    if let Some((entry, link)) = first_broken(tree, &fates) {
-        let target = BString::from(tree.target(link));
-        return Err(match fates[&link] {
-            Fate::Directory => Error::entry(&entry, format!("hard link to {target:?}: the target is a directory")),
-            _ => Error::LinkTargetMissing { entry: entry.into(), target },
-        });
+    if let Some((entry, link)) = first_circular(tree, &fates) {
+        return Err(Error::LinkTargetMissing { entry: entry.into(), target: BString::from(tree.target(link)) });
     }
     for slot in &mut tree.slots {
         if let Some(Fate::Inode(inode)) = fates.get(&slot.inode) {
@@ -51,13 +45,14 @@ fn decide(tree: &Tree, link: u32, fates: &mut HashMap<u32, Fate>) {
         if let Some(fate) = fates.get(&at) {
             break *fate;
         }
-        // Who meets this again before it is replaced has gone in a circle.
+        // A walk that meets this again before it is replaced has gone in a circle.
         fates.insert(at, Fate::Circle);
         chain.push(at);
         let path: Vec<_> = tree.target(at).split(|&byte| byte == b'/').collect();
         match tree.find(&path) {
             NO_INODE => break Fate::Inode(at),
-            found if tree.is(found, mode::DIRECTORY) => break Fate::Directory,
+            // It took the place of the lower file that the link names.
+            found if tree.is(found, mode::DIRECTORY) => break Fate::Inode(at),
             found if tree.is(found, mode::LINK) => at = found,
             found => break Fate::Inode(found),
         }
@@ -65,9 +60,9 @@ fn decide(tree: &Tree, link: u32, fates: &mut HashMap<u32, Fate>) {
     fates.extend(chain.into_iter().map(|link| (link, fate)));
 }
 
-/// The path and inode of a link that has none to be, the first in the order of slots. One that a later entry replaced
-/// does no harm.
-fn first_broken(tree: &Tree, fates: &HashMap<u32, Fate>) -> Option<(Vec<u8>, u32)> {
+/// The path and inode of the first link, in the order of slots, that leads back to itself. One that a later entry
+/// replaced does no harm.
+fn first_circular(tree: &Tree, fates: &HashMap<u32, Fate>) -> Option<(Vec<u8>, u32)> {
     if fates.values().all(|fate| matches!(fate, Fate::Inode(_))) {
         return None;
     }
@@ -75,7 +70,7 @@ fn first_broken(tree: &Tree, fates: &HashMap<u32, Fate>) -> Option<(Vec<u8>, u32
         .filter(|(_, slot)| tree.is(slot.inode, mode::DIRECTORY))
         .map(|(number, slot)| (slot.inode, number))
         .collect();
-    let broken = |inode: u32| matches!(fates.get(&inode), Some(Fate::Directory | Fate::Circle));
+    let circular = |inode: u32| matches!(fates.get(&inode), Some(Fate::Circle));
     let path = |number: usize| {
         let (mut slot, mut names) = (&tree.slots[number], Vec::new());
         loop {
@@ -88,5 +83,5 @@ fn first_broken(tree: &Tree, fates: &HashMap<u32, Fate>) -> Option<(Vec<u8>, u32
         names.reverse();
         Some((names.join(&b'/'), tree.slots[number].inode))
     };
-    (0..tree.slots.len()).filter(|&number| broken(tree.slots[number].inode)).find_map(path)
+    (0..tree.slots.len()).filter(|&number| circular(tree.slots[number].inode)).find_map(path)
 }

@@ -4,7 +4,7 @@ use super::WHITEOUT;
 use super::tree::{self, ROOT, Tree};
 use super::walk::Walk;
 use crate::error::Reason;
-use crate::format::{IMPLICIT, NO_INODE, OPAQUE, mode};
+use crate::format::{IMPLICIT, NO_INODE, OPAQUE, PASSIVE, mode};
 use crate::{Error, Result};
 
 /// What the markers of a layer name.
@@ -21,6 +21,8 @@ struct Mark {
     end: usize,
     /// Whether the path is that of a directory of which lower layers show nothing, and not of a name that they lose.
     opaque: bool,
+    /// Whether links of the layer lead to it.
+    linked: bool,
 }
 
 impl Markers {
@@ -35,7 +37,7 @@ impl Markers {
         hidden: Option<&[u8]>,
     ) -> std::result::Result<(), Reason> {
         parents.iter().copied().chain(hidden).try_for_each(tree::check_name)?;
-        let Some(directory) = resolve(tree, parents)? else { return Ok(()) };
+        let Some((directory, linked)) = resolve(tree, parents)? else { return Ok(()) };
         self.paths.extend_from_slice(&directory);
         if let Some(hidden) = hidden {
             if !directory.is_empty() {
@@ -43,7 +45,7 @@ impl Markers {
             }
             self.paths.extend_from_slice(hidden);
         }
-        self.marks.push(Mark { end: self.paths.len(), opaque: hidden.is_none() });
+        self.marks.push(Mark { end: self.paths.len(), opaque: hidden.is_none(), linked });
         Ok(())
     }
 
@@ -54,8 +56,9 @@ impl Markers {
 
     /// Puts the markers into a tree that has all entries of the layer.
     ///
-    /// A marker whose directory is not among them makes it. It cannot do so below something that is no directory in
-    /// this layer, where it has nothing to hide, and brings nothing back that another marker hides.
+    /// A marker whose directory is not among them makes it, unless links lead there. It cannot do so below something
+    /// that is no directory in this layer, where it has nothing to hide, and brings nothing back that another marker
+    /// hides.
     ///
     /// # Errors
     /// [`Error::Limit`] for more than `max_inodes` inodes.
@@ -68,7 +71,7 @@ impl Markers {
         for mark in self.marks {
             let path = &self.paths[start..mark.end];
             start = mark.end;
-            put(tree, path, mark.opaque).map_err(|reason| Error::entry(path, reason))?;
+            put(tree, path, mark).map_err(|reason| Error::entry(path, reason))?;
             if tree.nodes.len() as u64 - 1 > u64::from(max_inodes) {
                 let limit = u64::from(max_inodes);
                 return Err(Error::Limit { entry: path.into(), name: "max_entries", what: "entries", limit });
@@ -79,15 +82,18 @@ impl Markers {
     }
 }
 
-/// The path of a directory, its links followed as far as the layer has them; nothing if they lead nowhere.
-fn resolve(tree: &Tree, parents: &[&[u8]]) -> std::result::Result<Option<Vec<u8>>, Reason> {
+/// The path of a directory, its links followed as far as the layer has them, and whether there were any; nothing if they
+/// lead nowhere.
+fn resolve(tree: &Tree, parents: &[&[u8]]) -> std::result::Result<Option<(Vec<u8>, bool)>, Reason> {
     let mut walk = Walk::new(parents);
     let mut names = Vec::new();
+    let mut linked = false;
     while let Some(name) = walk.next() {
         // Fewer than before where a link led up again.
         names.truncate(walk.depth());
         let found = tree.child(walk.here(), &name);
         if tree.is(found, mode::SYMLINK) {
+            linked = true;
             match tree.follow(&mut walk, found) {
                 Err(_) if walk.is_lost() => return Ok(None),
                 followed => followed?,
@@ -103,13 +109,16 @@ fn resolve(tree: &Tree, parents: &[&[u8]]) -> std::result::Result<Option<Vec<u8>
         names.push(name);
     }
     names.truncate(walk.depth());
-    Ok(Some(names.join(&b'/')))
+    Ok(Some((names.join(&b'/'), linked)))
 }
 
 /// Puts one marker into the tree, with the directories on its way.
-fn put(tree: &mut Tree, path: &[u8], opaque: bool) -> std::result::Result<(), Reason> {
+///
+/// Where links lead, umoci and Docker delete names of directories that are there and make none, so those directories
+/// are passive: the merge passes over them where lower layers have no directory.
+fn put(tree: &mut Tree, path: &[u8], mark: Mark) -> std::result::Result<(), Reason> {
     let names: Vec<_> = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).collect();
-    let (hidden, parents) = if opaque {
+    let (hidden, parents) = if mark.opaque {
         (None, &names[..])
     } else {
         names.split_last().map_or((None, &[][..]), |(last, parents)| (Some(*last), parents))
@@ -117,10 +126,17 @@ fn put(tree: &mut Tree, path: &[u8], opaque: bool) -> std::result::Result<(), Re
     let mut directory = ROOT;
     for name in parents {
         directory = match tree.child(directory, name) {
-            NO_INODE => tree.add_implied(directory, name)?,
+            NO_INODE => {
+                let made = tree.add_implied(directory, name)?;
+                tree.nodes[made as usize].flags |= PASSIVE as u8;
+                made
+            }
             found if tree.is(found, mode::DIRECTORY) => found,
             _ => return Ok(()),
         };
+        if !mark.linked {
+            tree.nodes[directory as usize].flags &= !(PASSIVE as u8);
+        }
     }
     match hidden {
         Some(hidden) => tree.whiteout(directory, hidden)?,

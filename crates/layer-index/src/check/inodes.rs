@@ -1,7 +1,7 @@
 //! Inodes, each by itself, and what they name in other sections.
 
 use super::{Check, Tables, ensure};
-use crate::format::{ALIGNMENT, IMPLICIT, InodeRecord, KIND_LAYER, KIND_ROOT, MAX_SYMLINK, OPAQUE};
+use crate::format::{ALIGNMENT, IMPLICIT, InodeRecord, KIND_LAYER, KIND_ROOT, MAX_SYMLINK, OPAQUE, PASSIVE};
 use crate::inode::InodeKind;
 use crate::open::ContentsFile;
 
@@ -42,10 +42,13 @@ impl Tables<'_> {
     /// Checks the fields that only some kinds have.
     fn check_fields(&self, number: usize, inode: &InodeRecord, kind: InodeKind) -> Check<()> {
         let flags = match (kind, self.kind) {
-            (InodeKind::Directory, KIND_LAYER) => OPAQUE | IMPLICIT,
+            (InodeKind::Directory, KIND_LAYER) => OPAQUE | IMPLICIT | PASSIVE,
             _ => 0,
         };
         ensure!(inode.flags.get() & !flags == 0, "inode {number} has flags {:x}", inode.flags);
+        let passive = inode.flags.get() & PASSIVE != 0;
+        ensure!(!passive || inode.flags.get() & IMPLICIT != 0, "inode {number} is passive and not implicit");
+        ensure!(!passive || number != 0, "the root is passive");
         let is_link = kind == InodeKind::Link;
         ensure!(!is_link || self.kind != KIND_ROOT, "inode {number} is a link to a path, in a root");
         ensure!(!is_link || inode.mode.get() == 0, "inode {number} is a link to a path with mode {:o}", inode.mode);

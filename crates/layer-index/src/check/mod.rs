@@ -22,6 +22,7 @@ use std::ops::Range;
 pub(crate) struct Shape {
     pub(crate) ranges: [Range<usize>; SECTIONS],
     pub(crate) kind: u32,
+    pub(crate) minor: u16,
     pub(crate) identity: Digest,
     pub(crate) contents: Vec<ContentsFile>,
 }
@@ -73,7 +74,7 @@ pub(crate) fn check_shape(bytes: &[u8]) -> Check<Shape> {
     tables.check_xattrs()?;
     tables.check_inodes(&contents)?;
     tables.check_dirents()?;
-    Ok(Shape { ranges, kind, identity, contents })
+    Ok(Shape { ranges, kind, minor: header.minor.get(), identity, contents })
 }
 
 /// CRC-32 of an index with its checksum field taken as zero.

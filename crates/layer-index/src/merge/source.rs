@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::access::name_of;
-use crate::format::{DirentRecord, IMPLICIT, InodeRecord, OPAQUE, Section};
+use crate::format::{DirentRecord, IMPLICIT, InodeRecord, OPAQUE, PASSIVE, Section};
 use crate::inode::{DirentKind, Inode, InodeKind};
 use crate::open::{Index, InodeId};
 
@@ -35,6 +35,10 @@ impl<'a> Source<'a> {
 
     pub(super) fn is_implicit(&self, directory: u32) -> bool {
         self.record(directory).flags.get() & IMPLICIT != 0
+    }
+
+    pub(super) fn is_passive(&self, directory: u32) -> bool {
+        self.record(directory).flags.get() & PASSIVE != 0
     }
 
     pub(super) fn dirent(&self, dirent: u32) -> &'a DirentRecord {

@@ -89,15 +89,23 @@ impl<'a> Stack<'a> {
             Some((Part { source, inode }, kind))
         };
         let mut dirents = dirents.into_iter();
-        match target(dirents.next()?)? {
-            (first, InodeKind::Directory) => {
-                // A whiteout hides what is below it, and whatever is no directory does as well.
-                let directory = |dirent| target(dirent).filter(|(_, kind)| *kind == InodeKind::Directory);
-                let lower = dirents.map_while(directory).map(|(part, _)| part);
-                self.directory(std::iter::once(first).chain(lower), parts).map(Found::Directory)
+        // Passive directories say nothing unless one below them is there on its own account.
+        let mut passive = Vec::new();
+        loop {
+            match target(dirents.next()?)? {
+                (part, InodeKind::Directory) if self.sources[part.source as usize].is_passive(part.inode) => {
+                    passive.push(part);
+                }
+                (first, InodeKind::Directory) => {
+                    // A whiteout hides what is below it, and whatever is no directory does as well.
+                    let directory = |dirent| target(dirent).filter(|(_, kind)| *kind == InodeKind::Directory);
+                    let lower = dirents.map_while(directory).map(|(part, _)| part);
+                    let all = passive.into_iter().chain(std::iter::once(first)).chain(lower);
+                    return self.directory(all, parts).map(Found::Directory);
+                }
+                (link, InodeKind::Link) => return Some(Found::Other(self.links[&link])),
+                (other, _) => return Some(Found::Other(other)),
             }
-            (link, InodeKind::Link) => Some(Found::Other(self.links[&link])),
-            (other, _) => Some(Found::Other(other)),
         }
     }
 

@@ -114,6 +114,7 @@ fn constants() {
         ("MAX_XATTR_VALUE", format::MAX_XATTR_VALUE as u64),
         ("OPAQUE", u64::from(format::OPAQUE)),
         ("IMPLICIT", u64::from(format::IMPLICIT)),
+        ("PASSIVE", u64::from(format::PASSIVE)),
         ("NO_INODE", u64::from(format::NO_INODE)),
         ("KIND_WHITEOUT", u64::from(format::KIND_WHITEOUT)),
         ("KIND_LINK", u64::from(format::KIND_LINK)),

@@ -89,12 +89,14 @@ fn hard_links_to_what_cannot_have_any() {
         "layer entry \"evil\": hard link to \"d\": the target is a directory",
     );
     assert_refused(
-        &[Entry::hard_link("x/evil", "./d"), Entry::directory("d")],
-        "layer entry \"x/evil\": hard link to \"d\": the target is a directory",
-    );
-    assert_refused(
         &[Entry::hard_link("evil", "/")],
         "layer entry \"evil\": hard link to \"/\": the target is a directory",
+    );
+    // The target may be a lower file whose place the directory takes, so this is for the merge to say.
+    let early = Stack::build(&[tar_with(&[Entry::hard_link("x/evil", "./d"), Entry::directory("d")])]).unwrap();
+    assert_eq!(
+        early.root().unwrap_err().to_string(),
+        "hard link \"x/evil\": its target \"d\" is neither in its layer nor in a lower one"
     );
     let circle = "hard link \"evil\": its target \"b\" is neither in its layer nor in a lower one";
     assert_refused(&[Entry::hard_link("evil", "b"), Entry::hard_link("b", "evil")], circle);

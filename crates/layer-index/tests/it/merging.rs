@@ -9,7 +9,7 @@ use vmroot_model::Digest;
 use vmroot_testkit::arbitrary;
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 
-use crate::stack::{Stack, chain_id, lookup, merged};
+use crate::stack::{Stack, chain_id, lookup, merged, paths};
 
 fn index(bytes: Vec<u8>) -> Index {
     Index::from_bytes(bytes).expect("merge() writes what open() accepts")
@@ -83,6 +83,39 @@ fn an_opaque_marker_hides_children_and_not_attributes() {
     let root = stack_of(&[lower, &[Entry::whiteout("d"), Entry::file("d/g", "")]]).root().unwrap();
     assert_eq!(root.inode(lookup(&root, "d").unwrap()).mode() & 0o7777, 0o755, "a whiteout hides all of it");
     assert!(lookup(&root, "d/g").is_some() && lookup(&root, "d/f").is_none());
+}
+
+/// umoci and Docker delete what is at the end of the links, and make no directory on the way there.
+#[test]
+fn a_marker_behind_a_link_makes_no_directory() {
+    let names = |layers: &[&[Entry]]| {
+        let paths = paths(&stack_of(layers).root().unwrap()).into_keys().map(|path| String::from_utf8(path).unwrap());
+        paths.collect::<Vec<_>>()
+    };
+    let lower: &[Entry] = &[Entry::file("a/b", ""), Entry::file("o/c/z", ""), Entry::file("o/y", "")];
+    assert_eq!(
+        names(&[lower, &[Entry::symlink("a", "nowhere"), Entry::whiteout("a/b")]]),
+        ["a", "o", "o/c", "o/c/z", "o/y"]
+    );
+    let deep = [Entry::symlink("a", "o"), Entry::whiteout("a/c/z"), Entry::whiteout("a/no/z"), Entry::opaque("a/c/d")];
+    assert_eq!(names(&[lower, &deep]), ["a", "o", "o/c", "o/y"]);
+    assert_eq!(names(&[lower, &[Entry::symlink("a", "o"), Entry::opaque("a")]]), ["a", "o"]);
+    // What is there on its own account in the same layer, an upper one or one that was deleted, is as ever.
+    let both = [Entry::symlink("a", "x"), Entry::whiteout("a/b"), Entry::whiteout("x/c")];
+    assert_eq!(names(&[lower, &both]), ["a", "o", "o/c", "o/c/z", "o/y", "x"]);
+    let upper = [Entry::file("x/f", "")];
+    assert_eq!(names(&[&[Entry::file("x", "")], &both[..2], &upper]), ["a", "x", "x/f"]);
+    assert_eq!(names(&[&[Entry::file("x", "")], &both[..2]]), ["a", "x"], "a file below stays");
+    assert_eq!(names(&[&[Entry::file("x/b", "")], &both[..2], &[Entry::whiteout("x")]]), ["a"]);
+    assert_eq!(names(&[&[Entry::file("x/b", "")], &[Entry::whiteout("x")], &both[..2]]), ["a"]);
+}
+
+/// umoci links the lower file, whose place the directory then takes.
+#[test]
+fn a_hard_link_keeps_the_lower_file_that_a_directory_replaces() {
+    let upper: &[Entry] = &[Entry::hard_link("kept", "f"), Entry::file("f/g", "")];
+    let stack = stack_of(&[&[Entry::file("f", "bytes")], upper]);
+    assert_eq!(stack.read(&stack.root().unwrap(), "kept"), b"bytes");
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //!
 //! - A path through a link, or below a file, of a lower layer. umoci follows the link, or gives up; for overlayfs, and
 //!   so for us, a directory takes its place.
-//! - A marker in a directory that no layer has. umoci makes none, Docker 20 and 28 and overlayfs do.
+//! - A marker in a directory that no layer has, unless a link leads there. umoci makes none, Docker 20 and 28 and
+//!   overlayfs do.
 //! - A name twice in one layer, or below one that is no directory: what comes last holds.
 //! - A hard link to a lower file that its own layer replaces: umoci's source calls its own result incorrect.
 //!
@@ -189,7 +190,8 @@ impl<'a> Draught<'a> {
                 _ => {}
             }
             if !path.is_empty() && lower.is_none() && !self.needs(&path) {
-                return false;
+                // Through a link, there is nothing to hide.
+                return links > 0;
             }
         }
         true

@@ -50,14 +50,15 @@ impl Tree {
             Role::Opaque => None,
             Role::Whiteout(hidden) => Some(hidden.to_vec()),
         };
-        if let Some(directory) = self.real_path(root, parents) {
-            markers.push(Marker { directory, hidden });
+        if let Some((directory, linked)) = self.real_path(root, parents) {
+            markers.push(Marker { directory, hidden, linked });
         }
         Ok(())
     }
 
-    /// The path that these components mean in the layer so far, without links; none where they lead nowhere.
-    fn real_path(&self, root: InodeId, path: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
+    /// The path that these components mean in the layer so far, without links, and whether it came through any; none
+    /// where they lead nowhere.
+    fn real_path(&self, root: InodeId, path: &[Vec<u8>]) -> Option<(Vec<Vec<u8>>, bool)> {
         let mut real: Vec<Vec<u8>> = Vec::new();
         let mut ahead: Vec<Vec<u8>> = path.iter().rev().cloned().collect();
         let mut links = 0;
@@ -83,7 +84,7 @@ impl Tree {
             ahead.extend(name::split(target).into_iter().rev());
         }
         let nameable = |part: &Vec<u8>| part.len() <= NAME_LIMIT && !part.starts_with(WHITEOUT_PREFIX);
-        real.iter().all(nameable).then_some(real)
+        real.iter().all(nameable).then_some((real, links > 0))
     }
 
     fn place(&mut self, parent: InodeId, name: &[u8], entry: &Entry, target: Option<InodeId>) {
@@ -166,7 +167,9 @@ impl Tree {
         link: &PendingLink,
         found: &BTreeMap<InodeId, InodeId>,
     ) -> std::result::Result<Option<InodeId>, (usize, Reason)> {
-        let Some(id) = self.find(root, &link.target).or_else(|| self.find(ROOT, &link.target)) else {
+        // A directory of the layer took the place of the lower file that the link names.
+        let own = self.find(root, &link.target).filter(|id| self.directory(*id).is_none());
+        let Some(id) = own.or_else(|| self.find(ROOT, &link.target)) else {
             return Err((link.index, Reason::LinkTargetMissing(link.target.join(&b'/'))));
         };
         match &self.inodes[id].state {
@@ -204,6 +207,8 @@ pub(super) struct Marker {
     pub(super) directory: Vec<Vec<u8>>,
     /// The name that is hidden there; all names if there is none.
     pub(super) hidden: Option<Vec<u8>>,
+    /// Whether links of the layer lead there.
+    pub(super) linked: bool,
 }
 
 /// A hard link whose target was not in the layer when it was met.

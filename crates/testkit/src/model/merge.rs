@@ -10,7 +10,7 @@ impl Tree {
             self.take_away(marker);
         }
         self.put_over(upper);
-        for marker in markers {
+        for marker in markers.iter().filter(|marker| !marker.linked) {
             self.make_directories(upper, marker, markers);
         }
     }

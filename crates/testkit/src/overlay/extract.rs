@@ -4,11 +4,12 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
 use super::link::{self, LowerLink};
+use super::marker::Marker;
 use super::place::{Root, parent_and_last};
 use super::{attributes, marker};
 use crate::error::{Error, Result};
@@ -22,11 +23,11 @@ pub(super) fn extract(layer: &Layer, directory: &Path, lower: &Path, scratch: &P
         enter(&root, index, entry, scratch, &mut markers)?;
     }
     let links = link::resolve_in_layer(&root, directory, &Root::open(lower)?, scratch)?;
-    marker::place(directory, &markers)?;
+    marker::place(&root, directory, &Root::open(lower)?, &markers)?;
     Ok(links)
 }
 
-fn enter(root: &Root, index: usize, entry: &Entry, scratch: &Path, markers: &mut Vec<PathBuf>) -> Result<()> {
+fn enter(root: &Root, index: usize, entry: &Entry, scratch: &Path, markers: &mut Vec<Marker>) -> Result<()> {
     let is_directory = entry.kind == Kind::Directory;
     let Some((parent, last)) = parent_and_last(&entry.name)? else {
         if !is_directory {
@@ -38,7 +39,8 @@ fn enter(root: &Root, index: usize, entry: &Entry, scratch: &Path, markers: &mut
         return Err(refuse(&entry.name, "is no whiteout"));
     }
     if marker::is_marker(last) {
-        markers.extend(root.real_path(&parent).map(|parent| parent.join(OsStr::from_bytes(last))));
+        let marker = |(directory, linked)| Marker { directory, name: OsStr::from_bytes(last).to_owned(), linked };
+        markers.extend(root.real_path(&parent).map(marker));
         return Ok(());
     }
     let staged = match &entry.kind {

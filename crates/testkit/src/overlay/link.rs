@@ -118,7 +118,8 @@ fn resolve(
     scratch: &Path,
 ) -> Result<Option<Found>> {
     let target = &placeholder.target;
-    if let Some((place, metadata)) = find(root, target)? {
+    // A directory of the layer took the place of the lower file that the link names.
+    if let Some((place, metadata)) = find(root, target)?.filter(|(_, metadata)| !metadata.is_dir()) {
         if pending_target(&place.0.join(&place.1))?.is_some() {
             return Ok(found.get(&metadata.ino()).cloned());
         }

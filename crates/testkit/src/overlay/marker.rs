@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, mknodat};
 
+use super::place::Root;
 use crate::error::{Error, Result};
 use crate::layer::{OPAQUE_MARKER, WHITEOUT_PREFIX};
 use crate::xattr;
@@ -35,15 +36,28 @@ pub(super) fn is_marker(name: &[u8]) -> bool {
     name.starts_with(WHITEOUT_PREFIX)
 }
 
+/// A marker of a layer.
+pub(super) struct Marker {
+    /// The directory that it is in, relative to the root and without links.
+    pub(super) directory: PathBuf,
+    pub(super) name: OsString,
+    /// Whether links of the layer lead to the directory.
+    pub(super) linked: bool,
+}
+
 /// Puts the markers of a complete layer into its directory, as the files that they are in a tar.
 ///
-/// Directories that only markers need are made, but for those that another marker hides and those that something else
-/// is in the place of: a marker has nothing to hide there.
-pub(super) fn place(directory: &Path, markers: &[PathBuf]) -> Result<()> {
+/// Directories that only markers need are made, but for those that another marker hides, those that something else is
+/// in the place of, and those where links lead and lower layers have none: a marker has nothing to hide there.
+pub(super) fn place(root: &Root, directory: &Path, lower: &Root, markers: &[Marker]) -> Result<()> {
     let mut made = BTreeSet::new();
-    for marker in markers {
-        if make_parents(directory, marker, &mut made)? {
-            let file = directory.join(marker);
+    // Those that make directories come first.
+    let (linked, direct): (Vec<_>, Vec<_>) = markers.iter().partition(|marker| marker.linked);
+    for marker in direct.into_iter().chain(linked) {
+        let is_there = |root: &Root| root.directory(marker.directory.as_os_str().as_bytes(), false).is_ok();
+        let may_be = !marker.linked || is_there(root) || is_there(lower);
+        if may_be && make_directories(directory, &marker.directory, &mut made)? {
+            let file = directory.join(&marker.directory).join(&marker.name);
             File::create(&file).map_err(Error::io("make", &file))?;
         }
     }
@@ -56,10 +70,10 @@ pub(super) fn place(directory: &Path, markers: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// Makes the directories that a marker lies in; whether nothing else was in the way.
-fn make_parents(directory: &Path, marker: &Path, made: &mut BTreeSet<PathBuf>) -> Result<bool> {
+/// Makes the directories of a path in the layer; whether nothing else was in the way.
+fn make_directories(directory: &Path, path: &Path, made: &mut BTreeSet<PathBuf>) -> Result<bool> {
     let mut place = directory.to_path_buf();
-    for component in marker.parent().into_iter().flat_map(Path::components) {
+    for component in path.components() {
         place.push(component);
         match fs::symlink_metadata(&place) {
             Ok(metadata) if metadata.is_dir() => {}

@@ -51,9 +51,9 @@ impl Root {
         }
     }
 
-    /// The path that this one means, relative to the root and without links; none where they lead nowhere. What is
-    /// missing, or no directory, is taken for the directory that may come there.
-    pub(super) fn real_path(&self, path: &[u8]) -> Option<PathBuf> {
+    /// The path that this one means, relative to the root and without links, and whether it leads through any; none where
+    /// they lead nowhere. What is missing, or no directory, is taken for the directory that may come there.
+    pub(super) fn real_path(&self, path: &[u8]) -> Option<(PathBuf, bool)> {
         let mut real = PathBuf::new();
         let mut ahead: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
         let mut links = 0;
@@ -80,7 +80,7 @@ impl Root {
             }
             ahead.extend(components(target.as_os_str().as_bytes()).rev().map(<[u8]>::to_vec));
         }
-        Some(real)
+        Some((real, links > 0))
     }
 
     /// The directory of this path, made where it is missing, at the ends of dangling links too.

@@ -130,6 +130,13 @@ fn a_marker_below_what_is_no_directory_in_its_layer_hides_nothing() {
 
 /// Docker 28 and umoci follow the link if it is there when the marker comes, and only then.
 #[test]
+fn a_marker_behind_a_link_makes_no_directory() {
+    let lower: &[Entry] = &[file("a/b"), file("o/z")];
+    assert_eq!(paths(&[lower, &[Entry::symlink("a", "nowhere"), Entry::whiteout("a/b")]]), ["a", "o/", "o/z"]);
+    assert_eq!(paths(&[lower, &[Entry::symlink("a", "o"), Entry::whiteout("a/z")]]), ["a", "o/"]);
+}
+
+#[test]
 fn a_marker_means_the_path_that_it_has_at_its_place() {
     let lower: &[Entry] = &[file("a/x"), file("b/x")];
     let (link, marker) = (Entry::symlink("a", "b"), Entry::whiteout("a/x"));
