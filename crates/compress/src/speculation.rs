@@ -20,7 +20,7 @@ use crate::read_ahead::ReadAhead;
 /// Sizes to decode ahead by, all of them in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
-    /// Compressed bytes of a stream before it is worth while.
+    /// Compressed bytes of a stream before parts of it are decoded ahead.
     pub(crate) start: u64,
     /// Compressed bytes read at once; a part is some of these units.
     pub(crate) unit: usize,
@@ -173,7 +173,7 @@ impl Speculation {
 
 impl Drop for Speculation {
     fn drop(&mut self) {
-        // No thread begins with a part that nobody will take.
+        // No thread is to begin with a part that will not be taken.
         for job in &self.jobs {
             job.claimed.store(true, Ordering::Relaxed);
         }

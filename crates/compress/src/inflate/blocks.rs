@@ -175,7 +175,7 @@ impl Blocks {
     }
 }
 
-/// What the fast loop wants to find buffered, in bytes.
+/// Bytes that the fast loop needs in the buffer.
 const FAST_INPUT: usize = 64;
 
 fn copy_stored<R: Read, T: Symbol>(left: usize, input: &mut Input<R>, window: &mut Window<'_, T>) -> Result<State> {

@@ -167,7 +167,7 @@ impl Inflate {
         Ok(())
     }
 
-    /// Keeps what the next chunk's matches may refer to.
+    /// Keeps the bytes that matches of the next chunk may refer to.
     pub(crate) fn leave(&mut self, chunk: &mut Chunk) {
         let (buffer, end) = chunk.parts();
         if let Some(floor) = self.floor.take() {

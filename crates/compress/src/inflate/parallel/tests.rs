@@ -66,7 +66,7 @@ fn noise_has_few_candidates() {
 }
 
 #[test]
-fn a_piece_is_what_the_stream_has_there() {
+fn a_piece_has_the_bytes_of_its_place() {
     let data = text(900_000);
     let mut compress = flate2::Compress::new(flate2::Compression::new(6), false);
     let mut stream = Vec::with_capacity(data.len());

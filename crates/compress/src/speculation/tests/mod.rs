@@ -30,7 +30,7 @@ const NARROW: Sizes = Sizes { unit: 2 << 10, units: 8, overlap: 8, piece: 20_000
 /// Parts that stored blocks fit into.
 const WIDE: Sizes = Sizes { unit: 40 << 10, units: 1, overlap: 2, piece: 400_000, ..SMALL };
 
-/// Parts that nobody waits for, as in use.
+/// Parts that are not waited for, as in use.
 const HASTY: Sizes = Sizes { patient: false, ..SMALL };
 
 struct Random(u64);

@@ -8,7 +8,7 @@ use proptest::sample::Index;
 
 use super::*;
 
-/// What makes the stream.
+/// The maker of a stream.
 #[derive(Clone, Debug)]
 enum Encoder {
     Zlib(u32),

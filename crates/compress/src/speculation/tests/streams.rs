@@ -1,9 +1,9 @@
-//! Streams of many encoders, and streams that are not what they seem.
+//! Streams of many encoders, and streams made to mislead a search for blocks.
 
 use super::*;
 
 #[test]
-fn whatever_the_encoder() {
+fn every_encoder() {
     let data = data(700_000, 1);
     for level in 0..=9 {
         let taken = decodes(&gzip(&data, level), &data);
