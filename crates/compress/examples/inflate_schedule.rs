@@ -2,7 +2,7 @@
 //!
 //! The arguments are milliseconds of one core for each megabyte of output: reading and hashing the compressed bytes,
 //! decoding in order, decoding ahead, resolving the marks of that, and the work on the output. Threads that can
-//! run share the cores equally; queues are as long as in the prototype. Nothing else runs, no cache or memory bus is shared,
+//! run share the cores equally; queues are as long as in the library. Nothing else runs, no cache or memory bus is shared,
 //! and no guess is wrong: the result is the best that can be expected.
 #![allow(clippy::print_stdout)]
 
@@ -13,7 +13,7 @@ const PIECE: f64 = 1.4;
 /// Pieces that may wait for the thread that works on them.
 const TAKEN: usize = 4;
 
-/// The prototype's limits.
+/// See the library's budget.
 const MAX_WORKERS: usize = 6;
 const MAX_PIECES: usize = 8;
 

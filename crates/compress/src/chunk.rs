@@ -1,5 +1,7 @@
 //! The buffer that decoded bytes are made in and handed over in.
 
+use crate::budget::Permit;
+
 /// How far back a DEFLATE match reaches, in bytes (RFC 1951 section 2).
 pub(crate) const HISTORY: usize = 32 << 10;
 
@@ -14,14 +16,23 @@ pub(crate) const MARGIN: usize = 320;
 pub(crate) struct Chunk {
     buffer: Box<[u8]>,
     end: usize,
+    limit: usize,
     /// Bytes of the compressed stream that were consumed when this chunk was done.
     pub(crate) consumed: u64,
+    /// Held while it is a piece that was decoded before its turn.
+    pub(crate) permit: Option<Permit>,
 }
 
 impl Chunk {
     /// An empty chunk for `capacity` bytes, and up to [`MARGIN`] more.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { buffer: vec![0; HISTORY + capacity + MARGIN].into(), end: HISTORY, consumed: 0 }
+        let limit = HISTORY + capacity;
+        Self { buffer: vec![0; limit + MARGIN].into(), end: HISTORY, limit, consumed: 0, permit: None }
+    }
+
+    /// Bytes that it has room for, beside the margin.
+    pub(crate) fn capacity(&self) -> usize {
+        self.buffer.len() - MARGIN - HISTORY
     }
 
     /// The decoded bytes.
@@ -43,13 +54,43 @@ impl Chunk {
         self.end >= self.limit()
     }
 
+    /// Empties it, and lets it be full with all that it has room for.
     pub(crate) fn clear(&mut self) {
         self.end = HISTORY;
+        self.limit = HISTORY + self.capacity();
+    }
+
+    /// Lets it be full with `capacity` bytes, if it has room for so many.
+    pub(crate) fn set_capacity(&mut self, capacity: usize) {
+        self.limit = HISTORY + capacity.min(self.capacity());
+    }
+
+    /// Gives the memory of a piece back; returns any other chunk.
+    pub(crate) fn give_back(mut self) -> Option<Self> {
+        match self.permit.take() {
+            Some(permit) => {
+                permit.end(self);
+                None
+            }
+            None => Some(self),
+        }
     }
 
     /// Drops the bytes after the first `len`.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.end = self.end.min(HISTORY + len);
+    }
+
+    /// Counts the first `len` bytes as decoded; they keep the values they have.
+    pub(crate) fn set_len(&mut self, len: usize) {
+        self.end = HISTORY + len;
+    }
+
+    /// Replaces the last bytes, with the room before them if there are less.
+    pub(crate) fn set_last(&mut self, last: impl DoubleEndedIterator<Item = u8>) {
+        for (byte, new) in self.buffer[..self.end].iter_mut().rev().zip(last.rev()) {
+            *byte = new;
+        }
     }
 
     /// The room up to the capacity.
@@ -71,6 +112,6 @@ impl Chunk {
 
     /// Where in the buffer the capacity is reached.
     pub(crate) fn limit(&self) -> usize {
-        self.buffer.len() - MARGIN
+        self.limit
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, Read};
 
 use crate::chunk::Chunk;
+use crate::pieces::InOrder;
 use crate::stream::Stream;
 use crate::{Compression, Limits, Result};
 
@@ -28,7 +29,7 @@ impl<R: Read> Decoder<R> {
     /// # Errors
     /// The reader's.
     pub fn new(reader: R, limits: &Limits) -> Result<Self> {
-        Ok(Self { stream: Stream::open(reader, limits)?, chunk: Chunk::new(CAPACITY), taken: 0 })
+        Ok(Self { stream: Stream::open(reader, limits, CAPACITY)?, chunk: Chunk::new(CAPACITY), taken: 0 })
     }
 
     /// What the stream was recognised as.
@@ -56,7 +57,7 @@ impl<R: Read> BufRead for Decoder<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.taken == self.chunk.len() {
             self.taken = 0;
-            self.stream.fill(&mut self.chunk)?;
+            self.stream.fill(&mut self.chunk, &mut InOrder)?;
         }
         Ok(&self.chunk.bytes()[self.taken..])
     }

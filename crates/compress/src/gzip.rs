@@ -5,8 +5,9 @@ use std::io::Read;
 use crc32fast::Hasher;
 
 use crate::chunk::Chunk;
-use crate::inflate::Inflate;
+use crate::inflate::{Inflate, Pause};
 use crate::input::Input;
+use crate::pieces::{Next, Pieces};
 use crate::stream::Progress;
 use crate::{Compression, Error, Result};
 
@@ -38,14 +39,19 @@ pub(crate) struct Gzip {
 }
 
 impl Gzip {
-    pub(crate) fn fill<R: Read>(&mut self, input: &mut Input<R>, chunk: &mut Chunk) -> Result<Progress> {
+    pub(crate) fn fill<R: Read>(
+        &mut self,
+        input: &mut Input<R>,
+        chunk: &mut Chunk,
+        pieces: &mut impl Pieces<R>,
+    ) -> Result<Progress> {
         loop {
             match self.state {
                 State::First => self.begin(input, chunk)?,
                 State::Between if at_member(input)? => self.begin(input, chunk)?,
                 State::Between => return Ok(Progress::Ended),
                 State::Body => {
-                    if self.body(input, chunk)? == Progress::Full {
+                    if self.body(input, chunk, pieces)? == Progress::Full {
                         return Ok(Progress::Full);
                     }
                     self.check_trailer(input)?;
@@ -64,13 +70,58 @@ impl Gzip {
         Ok(())
     }
 
-    fn body<R: Read>(&mut self, input: &mut Input<R>, chunk: &mut Chunk) -> Result<Progress> {
+    fn body<R: Read>(
+        &mut self,
+        input: &mut Input<R>,
+        chunk: &mut Chunk,
+        pieces: &mut impl Pieces<R>,
+    ) -> Result<Progress> {
+        loop {
+            let pause = match pieces.next(input, &mut self.inflate)? {
+                Next::Decode(until) => self.decode(input, chunk, until)?,
+                Next::Take if chunk.is_empty() => self.take(input, chunk, pieces)?,
+                // A piece is a chunk of its own.
+                Next::Take => Pause::Full,
+            };
+            match pause {
+                Pause::Full => {
+                    self.inflate.leave(chunk);
+                    return Ok(Progress::Full);
+                }
+                Pause::Block => {}
+                Pause::Ended => return Ok(Progress::Ended),
+            }
+        }
+    }
+
+    fn decode<R: Read>(&mut self, input: &mut Input<R>, chunk: &mut Chunk, until: u64) -> Result<Pause> {
         let before = chunk.len();
-        let progress = self.inflate.fill(input, chunk)?;
-        let new = &chunk.bytes()[before..];
+        let pause = self.inflate.fill(input, chunk, until)?;
+        self.count(&chunk.bytes()[before..]);
+        Ok(pause)
+    }
+
+    /// Puts the next piece in the place of the chunk, unless it refers to bytes before the first one.
+    fn take<R: Read>(&mut self, input: &mut Input<R>, chunk: &mut Chunk, pieces: &mut impl Pieces<R>) -> Result<Pause> {
+        self.inflate.leave(chunk);
+        let Some(piece) = pieces.take() else { return Ok(Pause::Block) };
+        let (end, last_block) = (piece.end, piece.last_block);
+        match self.inflate.take(piece, chunk) {
+            Ok(replaced) => pieces.reuse(replaced),
+            Err(piece) => {
+                pieces.reuse((piece.chunk, piece.symbols));
+                return Ok(Pause::Block);
+            }
+        }
+        pieces.skip_to(input, end / 8);
+        self.inflate.resume(input, (end % 8) as u32, last_block)?;
+        self.count(chunk.bytes());
+        Ok(if chunk.is_empty() { Pause::Block } else { Pause::Full })
+    }
+
+    fn count(&mut self, new: &[u8]) {
         self.crc.update(new);
         self.size = self.size.wrapping_add(new.len() as u32); // a chunk is far below 2^32
-        Ok(progress)
     }
 
     fn check_trailer<R: Read>(&self, input: &mut Input<R>) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The compressed stream, read in large pieces and counted.
 
-use std::io::{ErrorKind, Read};
+use std::io::{Empty, ErrorKind, Read, empty};
 
 use crate::{Error, Result};
 
@@ -85,12 +85,54 @@ impl<R: Read> Input<R> {
         self.read
     }
 
+    /// Takes bytes up to byte `at` of the stream; returns how many of them the reader has to skip.
+    pub(crate) fn skip_to(&mut self, at: u64) -> u64 {
+        let n = at.saturating_sub(self.consumed());
+        let buffered = n.min((self.end - self.start) as u64);
+        self.start += buffered as usize; // no more than is buffered
+        self.read += n - buffered;
+        n - buffered
+    }
+
+    pub(crate) fn get_mut(&mut self) -> &mut R {
+        &mut self.reader
+    }
+
     pub(crate) fn get_ref(&self) -> &R {
         &self.reader
     }
 
     pub(crate) fn into_reader(self) -> R {
         self.reader
+    }
+}
+
+/// A part of a stream that is in memory as a whole.
+impl Input<Empty> {
+    pub(crate) fn of_part(capacity: usize) -> Self {
+        Self { reader: empty(), buffer: vec![0; capacity].into(), start: 0, end: 0, ended: true, read: 0 }
+    }
+
+    /// Replaces the part by as much of `pieces` as fits, which begin at byte `base` of the stream.
+    pub(crate) fn load<'a>(&mut self, base: u64, pieces: impl IntoIterator<Item = &'a [u8]>) {
+        (self.start, self.end) = (0, 0);
+        for piece in pieces {
+            let room = &mut self.buffer[self.end..];
+            let n = piece.len().min(room.len());
+            room[..n].copy_from_slice(&piece[..n]);
+            self.end += n;
+        }
+        self.read = base + self.end as u64;
+    }
+
+    /// The whole part.
+    pub(crate) fn part(&self) -> &[u8] {
+        &self.buffer[..self.end]
+    }
+
+    /// Goes to byte `at` of the part.
+    pub(crate) fn seek(&mut self, at: usize) {
+        self.start = at.min(self.end);
     }
 }
 

@@ -33,46 +33,84 @@ impl Default for Limits {
 }
 
 /// What a stream has given so far, held against its limits.
+///
+/// Blocks are counted from the beginning of the stream, so that it makes no difference in which chunks it comes.
 #[derive(Debug)]
 pub(crate) struct Meter {
     limits: Limits,
     produced: u64,
     /// Of them, the bytes that are not in blocks of zeros.
     data: u64,
+    /// Whether the block that the stream is in has only zeros so far, which are not counted as data.
+    zeros: bool,
 }
 
 impl Meter {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self { limits: *limits, produced: 0, data: 0 }
+        Self { limits: *limits, produced: 0, data: 0, zeros: true }
     }
 
-    /// Counts what is in a chunk. What goes over a limit is taken out of it, and is an error.
+    /// Bytes that came out.
+    pub(crate) fn produced(&self) -> u64 {
+        self.produced
+    }
+
+    /// Counts the bytes of a chunk. Those over a limit are taken out of it, and are an error.
     pub(crate) fn count(&mut self, chunk: &mut Chunk) -> Result<()> {
-        let (length, data) = (chunk.len() as u64, data_in(chunk.bytes()));
-        let room = self.limits.max_output - self.produced;
-        let room_for_data = self.limits.max_data - self.data;
-        if length <= room && data <= room_for_data {
-            self.produced += length;
-            self.data += data;
-            return self.check_ratio(chunk.consumed);
+        let room = (self.limits.max_output - self.produced).min(chunk.len() as u64) as usize; // no more than there is
+        match self.count_bytes(&chunk.bytes()[..room]) {
+            Ok(()) if room == chunk.len() => Ok(()),
+            Ok(()) => {
+                chunk.truncate(room);
+                Err(Error::OutputLimit { limit: self.limits.max_output })
+            }
+            Err(kept) => {
+                chunk.truncate(kept);
+                Err(Error::DataLimit { limit: self.limits.max_data })
+            }
         }
-        // Both are less than the chunk's length where they matter, so they fit.
-        let within_data = front_with(chunk.bytes(), room_for_data);
-        let (kept, error) = if (within_data as u64) < room {
-            (within_data, Error::DataLimit { limit: self.limits.max_data })
-        } else {
-            (room as usize, Error::OutputLimit { limit: self.limits.max_output })
-        };
-        chunk.truncate(kept);
-        Err(error)
     }
 
-    fn check_ratio(&self, consumed: u64) -> Result<()> {
+    /// Counts bytes; where they pass the limit on data, returns how many are within it.
+    fn count_bytes(&mut self, bytes: &[u8]) -> std::result::Result<(), usize> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let before = (self.produced % BLOCK as u64) as usize;
+            let rest = &bytes[done..];
+            let part = &rest[..rest.len().min(BLOCK - before)];
+            let zeros = self.zeros && is_zero(part);
+            if !zeros {
+                // The zeros before it turn out to be data.
+                let uncounted = if self.zeros { before as u64 } else { 0 };
+                let left = self.limits.max_data - self.data;
+                if uncounted + part.len() as u64 > left {
+                    // The zeros that a block begins with may be in the chunk before, so they are always kept.
+                    let kept = if self.zeros { leading_zeros(part) } else { 0 };
+                    return Err(done + kept.max(left.saturating_sub(uncounted) as usize)); // less than the part has
+                }
+                self.data += uncounted + part.len() as u64;
+            }
+            self.zeros = zeros || before + part.len() == BLOCK;
+            self.produced += part.len() as u64;
+            done += part.len();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_ratio(&self, consumed: u64) -> Result<()> {
         let (limit, produced) = (self.limits.max_ratio, self.data);
         if produced > Limits::RATIO_FREE_OUTPUT && produced > consumed.saturating_mul(limit) {
             return Err(Error::RatioLimit { limit, consumed, produced });
         }
         Ok(())
+    }
+
+    /// Bytes that can be added after so many compressed ones without passing the ratio, at whichever of them it is
+    /// looked at.
+    pub(crate) fn within_ratio(&self, consumed: u64) -> u64 {
+        let most = consumed.saturating_mul(self.limits.max_ratio).max(Limits::RATIO_FREE_OUTPUT);
+        // Zeros of the block before may turn out to be data.
+        most.saturating_sub(self.data + BLOCK as u64)
     }
 }
 
@@ -80,27 +118,10 @@ impl Meter {
 const BLOCK: usize = 4096;
 
 /// A block that is not all zeros mostly shows so at its first bytes: looking for zeros costs next to nothing.
-fn is_zero(block: &[u8]) -> bool {
-    block == [0; BLOCK]
+fn is_zero(part: &[u8]) -> bool {
+    part == &[0; BLOCK][..part.len()]
 }
 
-/// How many bytes are not in blocks of zeros.
-fn data_in(bytes: &[u8]) -> u64 {
-    let zeros = bytes.chunks_exact(BLOCK).filter(|block| is_zero(block)).count() * BLOCK;
-    (bytes.len() - zeros) as u64
-}
-
-/// The length of the longest front in which at most so many bytes are not in blocks of zeros.
-fn front_with(bytes: &[u8], mut data: u64) -> usize {
-    let mut end = 0;
-    for block in bytes.chunks(BLOCK) {
-        if !is_zero(block) {
-            if block.len() as u64 > data {
-                return end + data as usize;
-            }
-            data -= block.len() as u64;
-        }
-        end += block.len();
-    }
-    end
+fn leading_zeros(part: &[u8]) -> usize {
+    part.iter().take_while(|byte| **byte == 0).count()
 }

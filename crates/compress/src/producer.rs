@@ -1,6 +1,6 @@
 //! A thread that fills buffers for another thread to use.
 
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use crate::{Error, Result};
@@ -62,20 +62,45 @@ impl<B: Send + 'static, R: Send + 'static> Producer<B, R> {
 impl<B, R> Producer<B, R> {
     /// Gives back a buffer and waits for the next filled one; `None` at the end.
     pub(crate) fn next(&mut self, spent: Option<B>) -> Result<Option<B>> {
-        if let State::Running { filled, spent: sender, .. } = &self.state {
-            if let Some(buffer) = spent {
-                // The thread may have filled its last buffer.
-                let _ = sender.send(buffer);
+        if let Some(buffer) = spent {
+            self.give_back(buffer);
+        }
+        let State::Running { filled, .. } = &self.state else { return self.after_end() };
+        let received = filled.recv().map_err(|_| TryRecvError::Disconnected);
+        self.receive(received).unwrap_or(Ok(None))
+    }
+
+    /// The next filled buffer, `None` inside at the end; `None` if the thread is not so far.
+    pub(crate) fn try_next(&mut self) -> Option<Result<Option<B>>> {
+        let State::Running { filled, .. } = &self.state else { return Some(self.after_end()) };
+        let received = filled.try_recv();
+        self.receive(received)
+    }
+
+    /// Gives back a buffer to be filled again.
+    pub(crate) fn give_back(&self, buffer: B) {
+        if let State::Running { spent, .. } = &self.state {
+            // The thread may have filled its last buffer.
+            let _ = spent.send(buffer);
+        }
+    }
+
+    fn receive(&mut self, received: std::result::Result<Result<B>, TryRecvError>) -> Option<Result<Option<B>>> {
+        match received {
+            Ok(Ok(buffer)) => Some(Ok(Some(buffer))),
+            Ok(Err(error)) => {
+                self.state = State::Failed;
+                Some(Err(error))
             }
-            match filled.recv() {
-                Ok(Ok(buffer)) => return Ok(Some(buffer)),
-                Ok(Err(error)) => {
-                    self.state = State::Failed;
-                    return Err(error);
-                }
-                Err(_) => self.join(),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                self.join();
+                Some(self.after_end())
             }
         }
+    }
+
+    fn after_end(&mut self) -> Result<Option<B>> {
         match std::mem::replace(&mut self.state, State::Failed) {
             State::Ended(value) => {
                 self.state = State::Ended(value);

@@ -1,31 +1,36 @@
 //! Reading compressed bytes on a thread of its own, ahead of their decoder.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read};
+use std::sync::Arc;
 
 use crate::Result;
 use crate::producer::{Outlet, Producer};
 
-/// Bytes handed over at once.
-const PIECE: usize = 256 << 10;
+/// Units that may wait to be taken. They are 128 KiB each: a mebibyte covers the pauses of a socket, and stays in the cache.
+const DEPTH: usize = 8;
 
-/// Pieces that may wait to be taken: a mebibyte covers the pauses of a socket, and stays in the cache.
-const DEPTH: usize = 4;
-
-/// Reads what another thread has read from `R`.
+/// Reads the bytes that another thread has read from `R`, and shows those to come.
 ///
 /// The reader of a layer's blob hashes and stores what it reads. Decoding is the longest step of indexing a layer, so
 /// nothing else may run on the decoder's thread.
 pub(crate) struct ReadAhead<R> {
     producer: Producer<Vec<u8>, R>,
-    piece: Option<Vec<u8>>,
+    /// Units of equal size, except for the last one of the stream.
+    units: VecDeque<Arc<Vec<u8>>>,
+    /// Number of the first of them.
+    first: u64,
+    /// Bytes of the first of them that were taken.
     taken: usize,
+    /// How reading ended, once it has; an error is given once.
+    end: Option<Result<()>>,
 }
 
 impl<R: Read + Send + 'static> ReadAhead<R> {
-    /// Starts reading.
-    pub(crate) fn new(reader: R) -> Self {
-        let producer = Producer::start("read", DEPTH, move |outlet| read_all(reader, &outlet));
-        Self { producer, piece: None, taken: 0 }
+    /// Starts reading; `unit` bytes are handed over at once.
+    pub(crate) fn new(reader: R, unit: usize) -> Self {
+        let producer = Producer::start("read", DEPTH, move |outlet| read_all(reader, unit, &outlet));
+        Self { producer, units: VecDeque::new(), first: 0, taken: 0, end: None }
     }
 }
 
@@ -34,17 +39,73 @@ impl<R> ReadAhead<R> {
     pub(crate) fn into_inner(self) -> Result<R> {
         self.producer.into_inner()
     }
+
+    /// Takes units from the thread until there are `most`; waits for them if `patient`.
+    pub(crate) fn look(&mut self, most: usize, patient: bool) {
+        while self.end.is_none() && self.units.len() < most {
+            let next = if patient { Some(self.producer.next(None)) } else { self.producer.try_next() };
+            match next {
+                Some(read) => self.add(read),
+                None => return,
+            }
+        }
+    }
+
+    fn add(&mut self, read: Result<Option<Vec<u8>>>) {
+        match read {
+            Ok(Some(unit)) => self.units.push_back(Arc::new(unit)),
+            Ok(None) => self.end = Some(Ok(())),
+            Err(error) => self.end = Some(Err(error)),
+        }
+    }
+
+    /// The number of the first unit of which not all was taken.
+    pub(crate) fn number(&self) -> u64 {
+        self.first
+    }
+
+    /// The units from `number` on that were read.
+    pub(crate) fn units(&self, number: u64) -> impl ExactSizeIterator<Item = &Arc<Vec<u8>>> {
+        let before = number.saturating_sub(self.first).min(self.units.len() as u64);
+        self.units.range(before as usize..)
+    }
+
+    /// Whether no more units will come.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Skips `n` bytes of the units that were read.
+    pub(crate) fn skip(&mut self, mut n: u64) {
+        while let Some(unit) = self.units.front() {
+            let left = (unit.len() - self.taken) as u64;
+            if n < left {
+                self.taken += n as usize; // less than a unit
+                return;
+            }
+            n -= left;
+            self.next_unit();
+        }
+    }
+
+    fn next_unit(&mut self) {
+        if let Some(unit) = self.units.pop_front().and_then(Arc::into_inner) {
+            self.producer.give_back(unit);
+        }
+        self.first += 1;
+        self.taken = 0;
+    }
 }
 
 /// Runs on the thread: returns the reader when all of it was read.
-fn read_all<R: Read>(mut reader: R, outlet: &Outlet<Vec<u8>>) -> Option<R> {
+fn read_all<R: Read>(mut reader: R, size: usize, outlet: &Outlet<Vec<u8>>) -> Option<R> {
     loop {
-        let mut piece = outlet.spent().unwrap_or_default();
-        piece.resize(PIECE, 0);
-        let (length, read) = read_piece(&mut reader, &mut piece);
-        piece.truncate(length);
+        let mut unit = outlet.spent().unwrap_or_default();
+        unit.resize(size, 0);
+        let (length, read) = read_unit(&mut reader, &mut unit);
+        unit.truncate(length);
         if length > 0 {
-            outlet.send(Ok(piece))?;
+            outlet.send(Ok(unit))?;
         }
         match read {
             Ok(true) => {}
@@ -57,14 +118,14 @@ fn read_all<R: Read>(mut reader: R, outlet: &Outlet<Vec<u8>>) -> Option<R> {
     }
 }
 
-/// Fills `piece`. Returns the number of bytes, and whether more may follow or the error that came after them.
-fn read_piece(reader: &mut impl Read, piece: &mut [u8]) -> (usize, io::Result<bool>) {
+/// Fills `unit`. Returns the number of bytes, and whether more may follow or the error that came after them.
+fn read_unit(reader: &mut impl Read, unit: &mut [u8]) -> (usize, io::Result<bool>) {
     let mut length = 0;
-    while length < piece.len() {
-        match reader.read(&mut piece[length..]) {
+    while length < unit.len() {
+        match reader.read(&mut unit[length..]) {
             Ok(0) => return (length, Ok(false)),
             // A reader may claim more than it had room for.
-            Ok(count) => length += count.min(piece.len() - length),
+            Ok(count) => length += count.min(unit.len() - length),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return (length, Err(error)),
         }
@@ -74,17 +135,15 @@ fn read_piece(reader: &mut impl Read, piece: &mut [u8]) -> (usize, io::Result<bo
 
 impl<R> Read for ReadAhead<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while self.piece.as_ref().is_none_or(|piece| piece.len() == self.taken) {
-            self.taken = 0;
-            self.piece = self.producer.next(self.piece.take())?;
-            if self.piece.is_none() {
-                return Ok(0);
-            }
-        }
-        let left = &self.piece.as_deref().unwrap_or_default()[self.taken..];
+        self.look(1, true);
+        let Some(unit) = self.units.front() else {
+            self.end.replace(Ok(())).unwrap_or(Ok(()))?;
+            return Ok(0);
+        };
+        let left = &unit[self.taken..];
         let count = left.len().min(out.len());
         out[..count].copy_from_slice(&left[..count]);
-        self.taken += count;
+        self.skip(count as u64);
         Ok(count)
     }
 }

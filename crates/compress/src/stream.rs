@@ -7,6 +7,7 @@ use crate::chunk::Chunk;
 use crate::gzip::Gzip;
 use crate::input::Input;
 use crate::limits::Meter;
+use crate::pieces::Pieces;
 use crate::xz::Xz;
 use crate::zstd::Zstd;
 use crate::{Compression, Error, Limits, Result};
@@ -41,10 +42,15 @@ impl Codec {
         })
     }
 
-    fn fill<R: Read>(&mut self, input: &mut Input<R>, chunk: &mut Chunk) -> Result<Progress> {
+    fn fill<R: Read>(
+        &mut self,
+        input: &mut Input<R>,
+        chunk: &mut Chunk,
+        pieces: &mut impl Pieces<R>,
+    ) -> Result<Progress> {
         match self {
             Self::Plain => fill_plain(input, chunk),
-            Self::Gzip(gzip) => gzip.fill(input, chunk),
+            Self::Gzip(gzip) => gzip.fill(input, chunk, pieces),
             Self::Zstd(zstd) => zstd.fill(input, chunk),
             Self::Bzip2(bzip2) => bzip2.fill(input, chunk),
             Self::Xz(xz) => xz.fill(input, chunk),
@@ -78,23 +84,26 @@ pub(crate) struct Stream<R> {
     compression: Compression,
     codec: Codec,
     meter: Meter,
+    /// Bytes that are handed over at once, if not in a piece. The ratio is looked at after each multiple of it.
+    step: usize,
     state: State,
 }
 
 impl<R: Read> Stream<R> {
     /// Reads the first bytes and picks the codec.
-    pub(crate) fn open(reader: R, limits: &Limits) -> Result<Self> {
+    pub(crate) fn open(reader: R, limits: &Limits, step: usize) -> Result<Self> {
         let mut input = Input::new(reader);
         let compression = Compression::sniff(input.fill_to(Compression::SNIFF_LEN)?);
         let codec = Codec::new(compression, limits)?;
-        Ok(Self { input, compression, codec, meter: Meter::new(limits), state: State::Running })
+        Ok(Self { input, compression, codec, meter: Meter::new(limits), step, state: State::Running })
     }
 
     /// Clears `chunk` and decodes into it, until it is full or the stream ends; it stays empty only at the end.
-    pub(crate) fn fill(&mut self, chunk: &mut Chunk) -> Result<()> {
+    pub(crate) fn fill(&mut self, chunk: &mut Chunk, pieces: &mut impl Pieces<R>) -> Result<()> {
         chunk.clear();
+        chunk.set_capacity(self.step - (self.meter.produced() % self.step as u64) as usize);
         if let State::Running = self.state {
-            self.state = match self.decode(chunk) {
+            self.state = match self.decode(chunk, pieces) {
                 Ok(Progress::Full) => State::Running,
                 Ok(Progress::Ended) => State::Ended,
                 Err(error) => State::Failing(error),
@@ -113,10 +122,16 @@ impl<R: Read> Stream<R> {
         }
     }
 
-    fn decode(&mut self, chunk: &mut Chunk) -> Result<Progress> {
-        let decoded = self.codec.fill(&mut self.input, chunk);
+    fn decode(&mut self, chunk: &mut Chunk, pieces: &mut impl Pieces<R>) -> Result<Progress> {
+        pieces.allow(self.meter.within_ratio(self.input.consumed()));
+        let decoded = self.codec.fill(&mut self.input, chunk, pieces);
         chunk.consumed = self.input.consumed();
+        let steps = self.meter.produced() / self.step as u64;
         self.meter.count(chunk)?;
+        // A chunk that is cut short because a piece follows would be one more place to look.
+        if self.meter.produced() / self.step as u64 != steps || !matches!(decoded, Ok(Progress::Full)) {
+            self.meter.check_ratio(chunk.consumed)?;
+        }
         decoded
     }
 

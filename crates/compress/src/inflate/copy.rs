@@ -2,18 +2,20 @@
 
 use std::cell::Cell;
 
-/// Bytes copied at once: few matches are longer.
+use super::symbol::Symbol;
+
+/// Symbols copied at once: few matches are longer.
 const STRIDE: usize = 32;
 
 /// Why there is always room for a stride: [`MARGIN`](crate::chunk::MARGIN) is the longest match and more than a stride.
 const ROOM: &str = "the window has a margin";
 
-/// Repeats the `length` bytes (up to 258) that begin `distance` before `to`, and may write up to [`STRIDE`] bytes after
+/// Repeats the `length` symbols (up to 258) that begin `distance` before `to`, and may write up to [`STRIDE`] bytes after
 /// them.
 ///
 /// `distance` is from 1 to `to`.
 #[inline(always)]
-pub(super) fn copy_match(out: &mut [u8], to: usize, distance: usize, length: usize) {
+pub(super) fn copy_match<T: Symbol>(out: &mut [T], to: usize, distance: usize, length: usize) {
     // Source and target overlap, which cells may.
     let out = Cell::from_mut(out).as_slice_of_cells();
     let end = to + length;
@@ -33,11 +35,11 @@ pub(super) fn copy_match(out: &mut [u8], to: usize, distance: usize, length: usi
     }
 }
 
-/// Bytes of a word: all of it is read before it is written.
+/// Symbols of a word: all of it is read before it is written.
 const WORD: usize = 8;
 
 #[inline(always)]
-fn copy_stride(source: &[Cell<u8>], target: &[Cell<u8>]) {
+fn copy_stride<T: Symbol>(source: &[Cell<T>], target: &[Cell<T>]) {
     let source = source.first_chunk::<STRIDE>().expect(ROOM);
     let target = target.first_chunk::<STRIDE>().expect(ROOM);
     for at in [0, 8, 16, 24] {
@@ -46,22 +48,22 @@ fn copy_stride(source: &[Cell<u8>], target: &[Cell<u8>]) {
 }
 
 #[inline(always)]
-fn copy_word(source: &[Cell<u8>], target: &[Cell<u8>]) {
+fn copy_word<T: Symbol>(source: &[Cell<T>], target: &[Cell<T>]) {
     let source = source.first_chunk::<WORD>().expect(ROOM);
     let target = target.first_chunk::<WORD>().expect(ROOM);
     let word = source.each_ref().map(Cell::get);
-    for (cell, byte) in target.iter().zip(word) {
-        cell.set(byte);
+    for (cell, symbol) in target.iter().zip(word) {
+        cell.set(symbol);
     }
 }
 
-/// Repeats the byte before `to`, which is how runs are compressed.
+/// Repeats the symbol before `to`, which is how runs are compressed.
 #[inline(never)]
-fn fill(out: &[Cell<u8>], mut to: usize, end: usize) {
-    let byte = out[to - 1].get();
+fn fill<T: Symbol>(out: &[Cell<T>], mut to: usize, end: usize) {
+    let symbol = out[to - 1].get();
     while to < end {
         for cell in out[to..].first_chunk::<STRIDE>().expect(ROOM) {
-            cell.set(byte);
+            cell.set(symbol);
         }
         to += STRIDE;
     }
@@ -69,7 +71,7 @@ fn fill(out: &[Cell<u8>], mut to: usize, end: usize) {
 
 /// Copies a match that is less than a word back.
 #[inline(never)]
-fn copy_near(out: &[Cell<u8>], mut to: usize, distance: usize, end: usize) {
+fn copy_near<T: Symbol>(out: &[Cell<T>], mut to: usize, distance: usize, end: usize) {
     while to < end {
         copy_word(&out[to - distance..], &out[to..]);
         // Only so much of the word was final when it was read.

@@ -6,6 +6,7 @@
 
 use super::bits::Bits;
 use super::copy::copy_match;
+use super::symbol::Symbol;
 use super::table::{DISTANCE_BITS, EXCEPTIONAL, LITERAL, LITLEN_BITS, SECOND_TABLE, Tables, second_index, value};
 use super::window::Window;
 use super::{Fault, Stop, end_of_block};
@@ -27,11 +28,11 @@ const FAR: u32 = 15 + 13 + LITLEN_BITS as u32;
 ///
 /// `bits` holds less than eight bits before and after.
 #[inline(never)]
-pub(super) fn decode(
+pub(super) fn decode<T: Symbol>(
     tables: &Tables,
     bits: &mut Bits,
     input: &[u8],
-    window: &mut Window<'_>,
+    window: &mut Window<'_, T>,
 ) -> (usize, Result<Stop, Fault>) {
     if input.len() < INPUT {
         return (0, Ok(Stop::Margin));
@@ -45,7 +46,13 @@ pub(super) fn decode(
 }
 
 #[inline(always)]
-fn run(tables: &Tables, source: &mut Source<'_>, out: &mut [u8], floor: usize, pos: &mut usize) -> Result<Stop, Fault> {
+fn run<T: Symbol>(
+    tables: &Tables,
+    source: &mut Source<'_>,
+    out: &mut [T],
+    floor: usize,
+    pos: &mut usize,
+) -> Result<Stop, Fault> {
     source.refill();
     // The entry of the next symbol, whose bits are not taken yet.
     let mut entry = tables.litlen(source.buffer);
@@ -56,17 +63,17 @@ fn run(tables: &Tables, source: &mut Source<'_>, out: &mut [u8], floor: usize, p
         let Some(room) = out[*pos..].first_chunk_mut::<MARGIN>() else { return Ok(Stop::Margin) };
         let mut before = source.take(entry);
         if entry & LITERAL != 0 {
-            room[0] = literal(entry);
+            room[0] = literal(entry).into();
             entry = tables.litlen(source.buffer);
             before = source.take(entry);
             *pos += 1;
             if entry & LITERAL != 0 {
-                room[1] = literal(entry);
+                room[1] = literal(entry).into();
                 entry = tables.litlen(source.buffer);
                 before = source.take(entry);
                 *pos += 1;
                 if entry & LITERAL != 0 {
-                    room[2] = literal(entry);
+                    room[2] = literal(entry).into();
                     entry = tables.litlen(source.buffer);
                     source.refill();
                     *pos += 1;
@@ -81,7 +88,7 @@ fn run(tables: &Tables, source: &mut Source<'_>, out: &mut [u8], floor: usize, p
             entry = tables.litlen[second_index(entry, source.buffer)];
             before = source.take(entry);
             if entry & LITERAL != 0 {
-                out[*pos] = literal(entry);
+                out[*pos] = literal(entry).into();
                 entry = tables.litlen(source.buffer);
                 source.refill();
                 *pos += 1;
@@ -96,12 +103,14 @@ fn run(tables: &Tables, source: &mut Source<'_>, out: &mut [u8], floor: usize, p
         entry = tables.distance(source.buffer);
         if entry & EXCEPTIONAL != 0 {
             if entry & SECOND_TABLE == 0 {
+                source.take(entry);
                 return Err(Fault::Distance);
             }
             source.refill_below(FAR);
             source.take(entry);
             entry = tables.distance[second_index(entry, source.buffer)];
             if entry & EXCEPTIONAL != 0 {
+                source.take(entry);
                 return Err(Fault::Distance);
             }
         } else {

@@ -25,7 +25,7 @@ pub(super) fn read_codes<R: Read>(bits: &mut Bits, input: &mut Input<R>, tables:
     let distances = 1 + bits.take(5, input)? as usize;
     let lengths = 4 + bits.take(4, input)? as usize;
     if litlens > MAX_LITLEN || distances > MAX_DISTANCE {
-        return Err(Fault::TooManyCodes.at(input));
+        return Err(Fault::TooManyCodes.at(bits, input));
     }
     let mut of_lengths = [0; ORDER.len()];
     for symbol in &ORDER[..lengths] {
@@ -34,16 +34,16 @@ pub(super) fn read_codes<R: Read>(bits: &mut Bits, input: &mut Input<R>, tables:
         }
         of_lengths[*symbol] = bits.take(3, input)? as u8; // three bits
     }
-    tables.load_lengths(&of_lengths).map_err(|_| Fault::Code.at(input))?;
+    tables.load_lengths(&of_lengths).map_err(|_| Fault::Code.at(bits, input))?;
 
     let mut all = [0; MAX_LITLEN + MAX_DISTANCE];
     let all = &mut all[..litlens + distances];
     read_lengths(bits, input, tables, all)?;
     if all[END] == 0 {
-        return Err(Fault::NoEndOfBlock.at(input));
+        return Err(Fault::NoEndOfBlock.at(bits, input));
     }
     let (litlen, distance) = all.split_at(litlens);
-    tables.load(litlen, distance).map_err(|_| Fault::Code.at(input))
+    tables.load(litlen, distance).map_err(|_| Fault::Code.at(bits, input))
 }
 
 /// Reads the codeword lengths of both codes, which are one sequence.
@@ -57,13 +57,13 @@ fn read_lengths<R: Read>(bits: &mut Bits, input: &mut Input<R>, tables: &Tables,
         let entry = tables.length(bits.buffer);
         bits.take(entry & 0xff, input)?;
         let (length, repeat) = match (entry >> 16) as u8 {
-            16 if at == 0 => return Err(Fault::RepeatOfNothing.at(input)),
+            16 if at == 0 => return Err(Fault::RepeatOfNothing.at(bits, input)),
             16 => (all[at - 1], 3 + bits.take(2, input)?),
             17 => (0, 3 + bits.take(3, input)?),
             18 => (0, 11 + bits.take(7, input)?),
             length => (length, 1),
         };
-        let run = all.get_mut(at..at + repeat as usize).ok_or_else(|| Fault::TooManyRepeats.at(input))?;
+        let run = all.get_mut(at..at + repeat as usize).ok_or_else(|| Fault::TooManyRepeats.at(bits, input))?;
         run.fill(length);
         at += run.len();
     }

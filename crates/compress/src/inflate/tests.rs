@@ -25,12 +25,13 @@ fn decode(stream: &[u8], step: usize, capacity: usize) -> (Vec<u8>, Result<u64>)
     let mut out = Vec::new();
     inflate.begin(&mut chunk);
     loop {
-        let progress = inflate.fill(&mut input, &mut chunk);
+        let pause = inflate.fill(&mut input, &mut chunk, u64::MAX);
         out.extend_from_slice(chunk.bytes());
+        inflate.leave(&mut chunk);
         chunk.clear();
-        match progress {
-            Ok(Progress::Full) => {}
-            Ok(Progress::Ended) => return (out, Ok(input.consumed())),
+        match pause {
+            Ok(Pause::Full | Pause::Block) => {}
+            Ok(Pause::Ended) => return (out, Ok(input.consumed())),
             Err(error) => return (out, Err(error)),
         }
     }
