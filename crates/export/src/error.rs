@@ -48,27 +48,6 @@ pub enum Error {
         /// How much there may be.
         limit: u64,
     },
-    /// An entry whose name means something else in a layer.
-    #[error("{}: a name that begins with .wh. means a deletion in a layer", .0.display())]
-    ReservedName(PathBuf),
-    /// An entry of an upper directory that overlayfs has kept only a part of there.
-    #[error("{}: {what}; changes made on an overlay mounted with {advice} can be exported", path.display())]
-    Unportable {
-        /// The entry.
-        path: PathBuf,
-        /// What is missing.
-        what: &'static str,
-        /// The mount option that prevents it.
-        advice: &'static str,
-    },
-    /// An upper directory of an overlay, and a process that does not see its marks. Nothing was written.
-    #[error(
-        "{}: the overlay marks directories that hide what is below them by trusted.overlay.*, which only root sees \
-         (CAP_SYS_ADMIN in the first user namespace): without these marks, deleted files would come back. Export it as \
-         root; an overlay that was mounted with userxattr has marks that everybody sees, which --userxattr vouches for",
-        .0.display()
-    )]
-    UnseenMarks(PathBuf),
     /// An index in a prebaked directory that has the name of another layer.
     #[error("{}: is the index of {actual}", path.display())]
     WrongLayer {
@@ -121,7 +100,7 @@ impl From<vmroot_output::Error> for Error {
 }
 
 /// The error of an export that its hook told to stop.
-pub(crate) fn going_on(flow: ControlFlow<()>) -> Result<()> {
+pub fn going_on(flow: ControlFlow<()>) -> Result<()> {
     match flow {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Error::Cancelled),

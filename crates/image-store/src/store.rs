@@ -7,7 +7,7 @@ use rayon::ThreadPool;
 use vmroot_cache::{Cache, Presence, Usage};
 use vmroot_compress::Limits;
 use vmroot_layer_index::BuildOptions;
-use vmroot_registry::Cancel;
+use vmroot_output::Cancel;
 
 use crate::in_use::InUse;
 use crate::{Error, Result};

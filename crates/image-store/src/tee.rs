@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use vmroot_cache::{BlobFile, BlobWriter};
 use vmroot_model::{Descriptor, Digest};
-use vmroot_registry::Cancel;
+use vmroot_output::Cancel;
 use vmroot_transport::ImageSource;
 
 use crate::progress::Report;

@@ -8,6 +8,7 @@
 pub mod beneath;
 mod block_writer;
 mod by_inode;
+mod cancel;
 mod copy;
 mod error;
 mod file;
@@ -22,6 +23,7 @@ pub mod workers;
 
 pub use block_writer::BlockWriter;
 pub use by_inode::OmissionsByInode;
+pub use cancel::{Cancel, NOTICE};
 pub use copy::Copier;
 pub use error::{Error, Result};
 pub use file::OutputFile;

@@ -15,8 +15,9 @@ pub struct Progress {
 /// Hears of progress every few megabytes, from any thread, and stops the export by `ControlFlow::Break`.
 pub type Hook<'a> = &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync);
 
-/// The hook asked to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The caller asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("cancelled")]
 pub struct Cancelled;
 
 /// Counts for all threads of an export.

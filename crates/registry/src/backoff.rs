@@ -3,7 +3,9 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
-use crate::{Cancel, ClientOptions, Result};
+use vmroot_output::Cancel;
+
+use crate::{ClientOptions, Result};
 
 /// Counts failures in a row and knows how long to pause after each.
 #[derive(Debug, Default)]
@@ -34,7 +36,7 @@ impl Backoff {
     /// [`Error::Cancelled`](crate::Error::Cancelled).
     pub(crate) fn pause(&self, options: &ClientOptions, cancel: &Cancel, asked: Option<Duration>) -> Result<()> {
         let asked = asked.filter(|asked| !asked.is_zero());
-        cancel.sleep(asked.unwrap_or_else(|| self.delay(options, chance())))
+        Ok(cancel.sleep(asked.unwrap_or_else(|| self.delay(options, chance())))?)
     }
 
     /// Between half of the full delay and all of it, by `chance` in 0..=1, so that many clients do not come back at once.

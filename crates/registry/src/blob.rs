@@ -7,9 +7,10 @@ use bytes::{Buf, Bytes};
 use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode, Url};
 use vmroot_model::{Descriptor, Reference};
+use vmroot_output::Cancel;
 
 use crate::http::{Call, Exchange};
-use crate::{Cancel, Client, Error, Result};
+use crate::{Client, Error, Result};
 
 /// What a registry answers that cannot start where it was asked to.
 const RANGE_NOT_SATISFIABLE: u16 = StatusCode::RANGE_NOT_SATISFIABLE.as_u16();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use vmroot_model::Digest;
+use vmroot_output::Cancelled;
 
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -14,7 +15,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// URLs in errors have neither query nor user, because both may hold secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The caller's [`Cancel`](crate::Cancel) was used.
+    /// The caller's [`Cancel`](vmroot_output::Cancel) was used.
     #[error("cancelled")]
     Cancelled,
 
@@ -245,6 +246,12 @@ pub enum Error {
 
 fn wait_text(wait: Option<Duration>) -> String {
     wait.map_or(String::new(), |wait| format!(" and asks to wait {} s", wait.as_secs()))
+}
+
+impl From<Cancelled> for Error {
+    fn from(_: Cancelled) -> Self {
+        Self::Cancelled
+    }
 }
 
 impl Error {

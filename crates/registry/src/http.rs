@@ -25,7 +25,8 @@ pub(crate) use failure::Failure;
 use line::Line;
 pub(crate) use reach::Reach;
 
-use crate::{Cancel, ClientOptions, Error, Result, endpoint, tls};
+use crate::{ClientOptions, Error, Result, endpoint, tls};
+use vmroot_output::Cancel;
 
 /// How many unused lines are kept for their open connections.
 const IDLE_LIMIT: usize = 8;

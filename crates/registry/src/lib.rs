@@ -28,7 +28,6 @@
 mod authorize;
 mod backoff;
 mod blob;
-mod cancel;
 mod challenge;
 mod client;
 mod credentials;
@@ -47,7 +46,6 @@ mod token;
 mod watch;
 
 pub use blob::BlobBody;
-pub use cancel::Cancel;
 pub use client::Client;
 pub use credentials::{AuthFiles, Chain, Credential, Credentials, Explicit};
 pub use error::{Error, Result};
@@ -55,3 +53,4 @@ pub use manifest::{Fetched, MANIFEST_LIMIT, ManifestHead};
 pub use options::ClientOptions;
 pub use proxy::Proxies;
 pub use resume::ResumingBlob;
+pub use vmroot_output::Cancel;

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Cancel, Chain, Credentials, Proxies};
+use vmroot_output::Cancel;
+
+use crate::{Chain, Credentials, Proxies};
 
 /// How to reach registries.
 #[derive(Clone)]

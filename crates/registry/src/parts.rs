@@ -16,9 +16,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use vmroot_model::{Descriptor, Reference};
+use vmroot_output::{Cancel, NOTICE};
 
-use crate::cancel::NOTICE;
-use crate::{Cancel, Client, Error, Result};
+use crate::{Client, Error, Result};
 use budget::Room;
 pub(crate) use budget::{Budget, Connection};
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 use vmroot_container_fs::{ContainerFs, InodeKind, Stat, WalkEntry};
@@ -123,4 +124,11 @@ pub fn describe(fs: &ContainerFs) -> Description {
 /// The entry's attributes on the disk.
 pub fn look_at(path: &Path) -> fs::Metadata {
     fs::symlink_metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Removes a tree of any depth. The standard library would hold a descriptor for each level.
+pub fn remove(target: &Path) {
+    for program in [["chmod", "-R", "u+rwx"].as_slice(), &["rm", "-rf"]] {
+        assert!(Command::new(program[0]).args(&program[1..]).arg(target).status().unwrap().success());
+    }
 }

@@ -32,6 +32,9 @@ pub enum Error {
     /// An export.
     #[error(transparent)]
     Export(#[from] vmroot_export::Error),
+    /// A change to an image.
+    #[error(transparent)]
+    Changes(#[from] vmroot_changes::Error),
     /// An EROFS image.
     #[error(transparent)]
     Erofs(#[from] vmroot_erofs::Error),
@@ -69,17 +72,6 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// What was to go on top of an image cannot: a layer, or a file and where to.
-    #[error("{what}: {source}")]
-    OnTop {
-        /// The layer, or `SOURCE to DESTINATION`.
-        what: String,
-        /// What is wrong.
-        source: Box<Error>,
-    },
-    /// A place in an image that something cannot go to.
-    #[error("{0}")]
-    Placement(String),
     /// A file that is longer than anything of its kind.
     #[error("{path}: longer than {limit} bytes", path = path.display())]
     TooLong {
@@ -105,20 +97,6 @@ impl From<vmroot_output::Error> for Error {
 }
 
 impl Error {
-    /// Names the file of a failed call, for `map_err`.
-    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { path: path.into(), source }
-    }
-
-    /// Says what was to go on top of an image, for `map_err`.
-    pub(crate) fn on_top(what: String) -> impl FnOnce(Self) -> Self {
-        move |source| Self::OnTop { what, source: Box::new(source) }
-    }
-
-    pub(crate) fn placement(reason: String) -> Self {
-        Self::Placement(reason)
-    }
-
     /// The name of the limit that was in the way, where one was: a field of [`Limits`](crate::Limits) or of
     /// [`BuildOptions`](crate::BuildOptions), or a constant of `docs/limits.md`.
     pub fn limit(&self) -> Option<&'static str> {
@@ -126,7 +104,7 @@ impl Error {
             Self::Store(error) => error.limit(),
             Self::Source(vmroot_transport::Error::Decompress { source, .. }) => limit_of_stream(source),
             Self::Index(error) => limit_of_index(error),
-            Self::OnTop { source, .. } => source.limit(),
+            Self::Changes(error) => limit_of_change(error),
             _ => None,
         }
     }
@@ -152,12 +130,10 @@ impl Error {
             Self::Erofs(error) | Self::KernelMount(vmroot_kernel_mount::Error::Image(error)) => of_erofs(error),
             Self::Ext4(error) => of_ext4(error),
             Self::VirtioFs(error) => of_virtiofs(error),
-            Self::OnTop { source, .. } => source.kind(),
+            Self::Changes(error) => of_change(error),
             Self::Boot(error) => of_boot(error),
             Self::TooLong { .. } => ErrorKind::Limit,
-            Self::Guest(_) | Self::KernelMount(_) | Self::Mount(_) | Self::Placement(_) | Self::Io { .. } => {
-                ErrorKind::Other
-            }
+            Self::Guest(_) | Self::KernelMount(_) | Self::Mount(_) | Self::Io { .. } => ErrorKind::Other,
         }
     }
 }
@@ -214,5 +190,27 @@ fn of_boot(error: &vmroot_boot::Error) -> ErrorKind {
         E::CommandLine { .. } => ErrorKind::Limit,
         E::Stopped => ErrorKind::Cancelled,
         _ => ErrorKind::Other,
+    }
+}
+
+fn of_change(error: &vmroot_changes::Error) -> ErrorKind {
+    use vmroot_changes::Error as E;
+    match error {
+        E::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
+        E::Export(error) => of_export(error),
+        E::Compression(error) => ErrorKind::of_stream(error),
+        E::Index(error) => ErrorKind::of_index(error),
+        E::Root(error) => ErrorKind::of_root(error),
+        E::OnTop { source, .. } => of_change(source),
+        E::Cancelled => ErrorKind::Cancelled,
+        _ => ErrorKind::Other,
+    }
+}
+
+fn limit_of_change(error: &vmroot_changes::Error) -> Option<&'static str> {
+    match error {
+        vmroot_changes::Error::Index(error) => limit_of_index(error),
+        vmroot_changes::Error::OnTop { source, .. } => limit_of_change(source),
+        _ => None,
     }
 }

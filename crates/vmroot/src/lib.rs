@@ -37,8 +37,8 @@ pub use prebaked::{Prebaked, export_on_top_to_dir, export_to_dir, load_from_dir,
 pub use progress::{DownloadProgress, ProgressMeter};
 pub use remote::Description;
 pub use runtime::RuntimeConfig;
-pub use top::{Addition, OnTop, Replaced, Top, TopFiles, TopLayer, TopOptions, TopWarning};
 pub use validate::{validate_image_name, validate_tar};
+pub use vmroot_changes::{Addition, OnTop, Replaced, Top, TopFiles, TopLayer, TopOptions, TopWarning};
 
 pub use vmroot_cache::{Area, Usage};
 pub use vmroot_compress::{Compression, Encoder, EncoderOptions, Limits, pipelined};
@@ -60,6 +60,8 @@ pub use vmroot_transport::{Archive, ArchiveImage, ImageName, Pick};
 
 /// Booting a guest on a root.
 pub use vmroot_boot as boot;
+/// Directories of this machine as layers, and layers and files on top of a root.
+pub use vmroot_changes as changes;
 /// Writing a root as an EROFS image.
 pub use vmroot_erofs as erofs;
 /// Writing a root out: directory, tar, initramfs, squashfs, prebaked directory.

@@ -13,24 +13,25 @@ use crate::error::going_on;
 use crate::stream::{Stream, copy_with_holes};
 
 /// A tar that is being written.
-pub(crate) struct Archive<W> {
+pub struct Archive<W> {
     output: Stream<W>,
     /// Whether large holes are left out, in GNU's sparse format.
     sparse: bool,
 }
 
 impl<W: Write> Archive<W> {
-    pub(crate) fn new(writer: W, sparse: bool) -> Self {
+    /// Begins a tar, with large holes left out in GNU's format if it is `sparse`.
+    pub fn new(writer: W, sparse: bool) -> Self {
         Self { output: Stream::new(writer), sparse }
     }
 
     /// Writes an entry that has no bytes.
-    pub(crate) fn entry(&mut self, header: EntryHeader) -> Result<()> {
+    pub fn entry(&mut self, header: EntryHeader) -> Result<()> {
         self.output.write(&header.into_bytes())
     }
 
     /// Writes a regular file with bytes that are at hand.
-    pub(crate) fn bytes(&mut self, mut header: EntryHeader, bytes: &[u8]) -> Result<()> {
+    pub fn bytes(&mut self, mut header: EntryHeader, bytes: &[u8]) -> Result<()> {
         header.set_size(bytes.len() as u64);
         self.output.write(&header.into_bytes())?;
         self.output.write(bytes)?;
@@ -39,7 +40,7 @@ impl<W: Write> Archive<W> {
 
     /// Writes a regular file with the bytes of a range of the file that `holes` looks at; in a sparse tar without its
     /// zeros, where that is worth it. The inner error is that of reading.
-    pub(crate) fn file(
+    pub fn file(
         &mut self,
         mut header: EntryHeader,
         holes: &mut Holes<'_>,
@@ -87,7 +88,7 @@ impl<W: Write> Archive<W> {
     }
 
     /// Writes the two blocks of zeros that end a tar, and gives the writer back with the number of bytes.
-    pub(crate) fn finish(mut self) -> Result<(W, u64)> {
+    pub fn finish(mut self) -> Result<(W, u64)> {
         self.output.write(&[0; 2 * BLOCK])?;
         self.output.finish()
     }

@@ -41,7 +41,7 @@ impl From<&Stat> for Attributes {
 }
 
 /// The headers of an entry, on the way to be written.
-pub(crate) struct EntryHeader {
+pub struct EntryHeader {
     header: Header,
     /// As it is written: a directory's ends in a slash.
     path: Vec<u8>,
@@ -54,7 +54,7 @@ pub(crate) struct EntryHeader {
 
 impl EntryHeader {
     /// The headers of an entry without bytes and target.
-    pub(crate) fn new(path: &[u8], attributes: &Attributes) -> Self {
+    pub fn new(path: &[u8], attributes: &Attributes) -> Self {
         let mut entry = Self {
             header: Header::new_ustar(),
             path: written_path(path, attributes.kind == InodeKind::Directory),
@@ -114,7 +114,8 @@ impl EntryHeader {
         self.header.set_mtime(seconds.unwrap_or(0));
     }
 
-    pub(crate) fn set_symlink(&mut self, target: &[u8]) {
+    /// Makes it a symbolic link.
+    pub fn set_symlink(&mut self, target: &[u8]) {
         let short = &target[..target.len().min(NAME)];
         if target.len() > NAME {
             self.records.add(b"linkpath", target);
@@ -131,12 +132,14 @@ impl EntryHeader {
         }
     }
 
-    pub(crate) fn set_hard_link(&mut self, first: &[u8]) {
+    /// Makes it a hard link to an earlier entry.
+    pub fn set_hard_link(&mut self, first: &[u8]) {
         self.header.set_entry_type(EntryType::Link);
         self.set_symlink(first);
     }
 
-    pub(crate) fn set_xattr(&mut self, name: &[u8], value: &[u8]) {
+    /// Adds an xattr.
+    pub fn set_xattr(&mut self, name: &[u8], value: &[u8]) {
         self.records.add(&pax::xattr_key(name), value);
     }
 

@@ -1,7 +1,7 @@
 //! A root as one tar: ustar headers, and PAX records (POSIX pax, "pax Extended Header") for what those cannot say.
 //!
 //! [`header`] writes the headers of an entry, [`pax`] the records, [`sparse`] finds holes that are worth leaving out, and
-//! [`archive`] puts entries one behind the other: those of a root here, those of a layer in [`crate::layer`].
+//! [`archive`] puts entries one behind the other: those of a root here, those of other writers by [`Archive`].
 
 mod archive;
 mod header;
@@ -19,9 +19,8 @@ use crate::error::going_on;
 use crate::root::total_bytes;
 use crate::{Error, Result};
 
-pub(crate) use archive::Archive;
-pub use header::Attributes;
-pub(crate) use header::EntryHeader;
+pub use archive::Archive;
+pub use header::{Attributes, EntryHeader};
 pub use reader::TarReader;
 
 /// A tar is made of blocks of this many bytes.

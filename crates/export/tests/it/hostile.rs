@@ -12,7 +12,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use vmroot_export::{DirectoryOptions, Error, TarOptions, export_directory, export_tar};
 use vmroot_output::Progress;
-use vmroot_test_roots::{Root, describe};
+use vmroot_test_roots::{remove, Root, describe};
 use vmroot_testkit::layer::{Entry, Layer};
 
 /// Levels of directories, as many as no path can name.
@@ -28,13 +28,6 @@ fn go_down(from: &Path, name: &str) -> (OwnedFd, usize) {
         depth += 1;
     }
     (fd, depth)
-}
-
-/// The standard library would hold a descriptor for each level.
-pub(crate) fn remove(target: &Path) {
-    for program in [["chmod", "-R", "u+rwx"].as_slice(), &["rm", "-rf"]] {
-        assert!(Command::new(program[0]).args(&program[1..]).arg(target).status().unwrap().success());
-    }
 }
 
 #[test]

@@ -5,7 +5,6 @@ mod damage;
 mod directory;
 mod forged;
 mod hostile;
-mod layer;
 mod prebaked;
 mod reflink;
 mod sparse;

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use vmroot_image_store::{ErrorKind, StoreOptions};
-use vmroot_registry::Cancel;
+use vmroot_output::Cancel;
 use vmroot_testkit::registry::{Fault, Rule};
 
 use crate::fixture::{Fixture, builder, image, name_in, wait_until};

@@ -11,11 +11,11 @@ use reqwest::{Client, Response};
 use rustls::ClientConfig;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::timeout;
+use vmroot_output::{Cancel, NOTICE};
 
 use super::reach::Guard;
 use super::{Call, Failure, Http, Reach, failure, shown};
-use crate::cancel::NOTICE;
-use crate::{Cancel, Error, Result, tls};
+use crate::{Error, Result, tls};
 
 /// How long an unused connection is kept; servers close theirs after a minute or so, and we should be first.
 const KEEP_IDLE: Duration = Duration::from_secs(15);

@@ -6,7 +6,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use vmroot_registry::{Cancel, Client, ClientOptions, Error};
+use vmroot_output::Cancel;
+use vmroot_registry::{Client, ClientOptions, Error};
 use vmroot_testkit::registry::{Fault, Rule};
 
 use crate::fixture::{FOREVER, Fixture, inner, options};

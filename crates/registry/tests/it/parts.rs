@@ -5,7 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use vmroot_model::{Descriptor, MediaType};
-use vmroot_registry::{Cancel, Client, ClientOptions, Error};
+use vmroot_output::Cancel;
+use vmroot_registry::{Client, ClientOptions, Error};
 use vmroot_testkit::registry::{Auth, Bearer, Fault, PlainAnswer, Registry, Rule};
 
 use crate::fixture::{BLOBS, FOREVER, Fixture, from, inner, options, password, pattern, read};

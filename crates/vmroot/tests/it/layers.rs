@@ -147,7 +147,8 @@ fn what_cannot_be_a_layer_is_named() {
     let at = scratch.path();
     let fails = |name: &str, options: &TopOptions| {
         let error = layers(&[path(name)]).put_on(root_of(&[Layer::new([])]).0, options).unwrap_err();
-        assert!(error.to_string().starts_with(&path(name).display().to_string()), "{error}");
+        let error = vmroot::Error::from(error);
+        assert!(error.to_string().contains(&path(name).display().to_string()), "{error}");
         error
     };
     assert_eq!(fails("missing", &options(at)).kind(), ErrorKind::NotFound);
@@ -169,7 +170,7 @@ fn what_cannot_be_a_layer_is_named() {
 }
 
 fn fails_with_cancel(path: &Path, options: &TopOptions) -> ErrorKind {
-    layers(&[path]).put_on(root_of(&[Layer::new([])]).0, options).unwrap_err().kind()
+    vmroot::Error::from(layers(&[path]).put_on(root_of(&[Layer::new([])]).0, options).unwrap_err()).kind()
 }
 
 #[test]

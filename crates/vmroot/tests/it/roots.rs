@@ -35,7 +35,7 @@ pub(crate) fn options(directory: &Path) -> TopOptions {
 }
 
 pub(crate) fn put(top: &Top, root: ContainerFs, at: &Path) -> vmroot::Result<OnTop> {
-    top.put_on(root, &options(at))
+    Ok(top.put_on(root, &options(at))?)
 }
 
 /// What the kernel sees of a root: needs root.

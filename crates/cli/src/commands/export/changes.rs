@@ -5,7 +5,7 @@ use std::path::Path;
 
 use indicatif::ProgressBar;
 use vmroot::Compression;
-use vmroot::export::{LayerOptions, Marks, export_compressed_layer, export_layer};
+use vmroot::changes::{LayerOptions, Marks, export_compressed_layer, export_layer};
 use vmroot::output::Progress;
 
 use super::{check, print_omissions, stream};

@@ -47,10 +47,10 @@ pub(super) fn encoder(options: &ExportArguments, compression: Compression) -> En
 }
 
 /// Opens where the bytes go, has them written, and gives the file its name; gives what the writing reports.
-pub(super) fn write<R>(
+pub(super) fn write<R, E: Into<vmroot::Error>>(
     out: &Path,
     bar: &ProgressBar,
-    form: impl FnOnce(&mut dyn Write) -> vmroot::export::Result<(&mut dyn Write, R)>,
+    form: impl FnOnce(&mut dyn Write) -> Result<(&mut dyn Write, R), E>,
 ) -> anyhow::Result<R> {
     let file = match out == Path::new("-") {
         true => OutputFile::over(io::stdout().as_fd().try_clone_to_owned()?.into(), Path::new("standard output")),
@@ -58,7 +58,7 @@ pub(super) fn write<R>(
     };
     let _unfinished = file.temporary().map(Unfinished::new);
     let mut writer = BufWriter::with_capacity(1 << 20, file);
-    let (_, report) = form(&mut writer).map_err(vmroot::Error::from)?;
+    let (_, report) = form(&mut writer).map_err(Into::into)?;
     let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.commit().map_err(vmroot::Error::from)?;
     bar.finish_and_clear();

@@ -41,7 +41,7 @@ pub struct LayerOptions<'a> {
     pub whiteout_files: bool,
     /// What is known of the marks of overlayfs.
     pub marks: Marks,
-    /// Leave large holes of files out, as [`TarOptions::sparse`](crate::TarOptions::sparse) has it.
+    /// Leave large holes of files out, as [`TarOptions::sparse`](vmroot_export::TarOptions::sparse) has it.
     pub sparse: bool,
     /// Write the attributes of the directory itself, as those of the root directory.
     pub with_root: bool,
@@ -68,7 +68,7 @@ pub struct LayerReport {
 /// Writes a directory as a layer's tar, and gives the writer back after a flush.
 ///
 /// Owners, modes, nanoseconds, xattrs (see below), devices, holes and hard links within the directory are kept; entries
-/// come as in [`export_tar`](crate::export_tar). The bytes are a function of what is in the directory. overlayfs's
+/// come as in [`export_tar`](vmroot_export::export_tar). The bytes are a function of what is in the directory. overlayfs's
 /// whiteouts and opaque directories become those of a layer, its xattrs are left out. So are xattrs that are not the
 /// files' own: the labels that SELinux and SMACK of this machine gave them, EVM's signatures, and what file systems show
 /// as xattrs of their own.
@@ -138,7 +138,7 @@ pub fn export_compressed_layer<W: Write>(
 ) -> Result<(W, LayerReport)> {
     let encoder = Encoder::new(writer, compression)?;
     let (encoder, report) = export_layer(directory, encoder, options)?;
-    Ok((encoder.finish().map_err(Error::Stream)?, report))
+    Ok((encoder.finish().map_err(vmroot_export::Error::Stream)?, report))
 }
 
 /// A whiteout of an unpacked layer, or one of AUFS's own files, which mean nothing.

@@ -4,9 +4,8 @@ use rustix::fd::BorrowedFd;
 use rustix::fs::{FileType, Stat, fgetxattr, flistxattr, lgetxattr, llistxattr, major, minor};
 use rustix::io::{Errno, Result};
 use vmroot_container_fs::{InodeKind, Timestamp};
+use vmroot_export::Attributes;
 use vmroot_output::beneath::by_descriptor;
-
-use crate::Attributes;
 
 /// The kernel has no longer lists of names and no longer values (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
 const LONGEST: usize = 64 << 10;

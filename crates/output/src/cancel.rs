@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{Error, Result};
+use crate::Cancelled;
 
 /// How long it takes at most until a [`Cancel`] is noticed.
-pub(crate) const NOTICE: Duration = Duration::from_millis(50);
+pub const NOTICE: Duration = Duration::from_millis(50);
 
 /// A flag, shared by its clones, that ends what is going on once it is set.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +26,7 @@ impl Cancel {
     }
 
     /// A flag that is set with this one, and may be set by itself.
-    pub(crate) fn child(&self) -> Self {
+    pub fn child(&self) -> Self {
         Self { flag: Arc::default(), parent: Some(Arc::new(self.clone())) }
     }
 
@@ -46,16 +46,16 @@ impl Cancel {
     }
 
     /// # Errors
-    /// [`Error::Cancelled`] if the flag is set.
-    pub fn check(&self) -> Result<()> {
-        if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    /// [`Cancelled`] if the flag is set.
+    pub fn check(&self) -> Result<(), Cancelled> {
+        if self.is_cancelled() { Err(Cancelled) } else { Ok(()) }
     }
 
     /// Sleeps, unless the flag gets set.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] as soon as the flag is set.
-    pub fn sleep(&self, duration: Duration) -> Result<()> {
+    /// [`Cancelled`] as soon as the flag is set.
+    pub fn sleep(&self, duration: Duration) -> Result<(), Cancelled> {
         let started = Instant::now();
         loop {
             self.check()?;

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::thread;
 
 use vmroot_compress::pipelined;
-use vmroot_export::{LayerOptions, export_layer};
 use vmroot_layer_index::{BuildOptions, BuiltLayer, build};
-use vmroot_output::{Omissions, Progress};
+use vmroot_output::{Cancel, Omissions, Progress};
 
 use super::{TopWarning, Work};
-use crate::{Cancel, Error, Result};
+use crate::layer::{LayerOptions, export_layer};
+use crate::{Error, Result};
 
 /// What a pipe holds at once by default.
 const PIPE: usize = 64 << 10;
@@ -25,10 +25,10 @@ impl Work<'_> {
         omitted: &mut Omissions,
         warnings: &mut Vec<TopWarning>,
     ) -> Result<BuiltLayer> {
-        let built = if fs::metadata(path).map_err(Error::io(path))?.is_dir() {
+        let built = if fs::metadata(path).map_err(Error::io("read", path))?.is_dir() {
             self.directory(path, omitted, warnings)
         } else {
-            self.tar(File::open(path).map_err(Error::io(path))?)
+            self.tar(File::open(path).map_err(Error::io("open", path))?)
         };
         built.map_err(Error::on_top(path.display().to_string()))
     }
@@ -55,7 +55,7 @@ impl Work<'_> {
         &self,
         write: impl FnOnce(PipeWriter) -> Result<R> + Send,
     ) -> Result<(BuiltLayer, R)> {
-        let (reader, writer) = io::pipe().map_err(Error::io(self.directory))?;
+        let (reader, writer) = io::pipe().map_err(Error::io("make a pipe for", self.directory))?;
         let (built, written) = thread::scope(|scope| {
             let thread = scope.spawn(|| write(writer));
             let built = build(BufReader::with_capacity(PIPE, reader), self.directory, &self.build_options());
@@ -81,7 +81,7 @@ impl Work<'_> {
     }
 
     fn unless_cancelled(&self, error: Error) -> Error {
-        if self.options.cancel.is_cancelled() { vmroot_image_store::Error::Cancelled.into() } else { error }
+        if self.options.cancel.is_cancelled() { Error::Cancelled } else { error }
     }
 }
 

@@ -5,10 +5,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use vmroot_container_fs::{InodeKind, Timestamp};
+use vmroot_export::{Archive, Attributes, EntryHeader, going_on};
 use vmroot_output::{Counter, Holes, Meter, named};
 
-use crate::error::going_on;
-use crate::tar::{Archive, Attributes, EntryHeader};
 use crate::{Error, HostEntry, Result};
 
 /// What the names of whiteouts begin with (OCI image-spec, layer.md, "Whiteouts").
@@ -29,7 +28,7 @@ pub struct LayerWriter<'m, W> {
 }
 
 impl<'m, W: Write> LayerWriter<'m, W> {
-    /// Begins a tar, sparse as [`TarOptions::sparse`](crate::TarOptions::sparse) has it; `meter` hears of the bytes of
+    /// Begins a tar, sparse as [`TarOptions::sparse`](vmroot_export::TarOptions::sparse) has it; `meter` hears of the bytes of
     /// files, and stops the writer.
     pub fn new(writer: W, sparse: bool, meter: &'m Meter<'m>) -> Self {
         Self { archive: Archive::new(writer, sparse), counter: Counter::new(meter), first: HashMap::new(), entries: 0 }
@@ -52,7 +51,8 @@ impl<'m, W: Write> LayerWriter<'m, W> {
         if let Some(inode) = entry.shared {
             if let Some(first) = self.first.get(&inode) {
                 header.set_hard_link(first);
-                return self.archive.entry(header).map(|()| true);
+                self.archive.entry(header)?;
+                return Ok(true);
             }
             self.first.insert(inode, path.to_vec());
         }
@@ -87,7 +87,7 @@ impl<'m, W: Write> LayerWriter<'m, W> {
     pub fn file(&mut self, path: &[u8], mode: u32, bytes: &[u8]) -> Result<()> {
         check_name(path, || named(path))?;
         self.entries += 1;
-        self.archive.bytes(EntryHeader::new(path, &of_root(mode)), bytes)
+        Ok(self.archive.bytes(EntryHeader::new(path, &of_root(mode)), bytes)?)
     }
 
     /// Hides a path of lower layers.
@@ -110,7 +110,7 @@ impl<'m, W: Write> LayerWriter<'m, W> {
 
     fn mark(&mut self, path: &[u8]) -> Result<()> {
         self.entries += 1;
-        self.archive.entry(EntryHeader::new(path, &of_root(0)))
+        Ok(self.archive.entry(EntryHeader::new(path, &of_root(0)))?)
     }
 
     /// Entries so far.
@@ -124,7 +124,7 @@ impl<'m, W: Write> LayerWriter<'m, W> {
     /// [`Error::Stream`], [`Error::Cancelled`].
     pub fn finish(mut self) -> Result<(W, u64)> {
         going_on(self.counter.report())?;
-        self.archive.finish()
+        Ok(self.archive.finish()?)
     }
 }
 

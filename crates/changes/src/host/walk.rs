@@ -9,10 +9,11 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 use vmroot_container_fs::InodeKind;
+use vmroot_export::Attributes;
 use vmroot_output::beneath::{DIRECTORY, open_below};
 
 use super::attributes::{Place, attributes, xattrs};
-use crate::{Attributes, Error, Result};
+use crate::{Error, Result};
 
 /// Directories that are open at once at most.
 const OPEN: usize = 16;

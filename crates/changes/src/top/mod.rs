@@ -11,12 +11,13 @@ mod warning;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use vmroot_compress::Limits;
 use vmroot_container_fs::{ContainerFs, ExtraLayer, LayeredContainerFs};
 use vmroot_layer_index::{BuildOptions, BuiltLayer, Index};
 use vmroot_model::Digest;
-use vmroot_output::{Omissions, TemporaryDirectory};
+use vmroot_output::{Cancel, Omissions, TemporaryDirectory};
 
-use crate::{Cancel, Client, Error, Limits, Result};
+use crate::{Error, Result};
 
 pub use warning::{Replaced, TopWarning};
 
@@ -114,7 +115,7 @@ impl Top {
     /// top, names, modes, times and xattrs of files included.
     ///
     /// # Errors
-    /// [`Error::OnTop`], with the layer or file that cannot be read, makes no sense, or passes a limit; [`Error::Export`]
+    /// [`Error::OnTop`], with the layer or file that cannot be read, makes no sense, or passes a limit; [`Error::Incomplete`]
     /// for what is left out, if that is asked for.
     pub fn put_on(&self, root: ContainerFs, options: &TopOptions) -> Result<OnTop> {
         let mut top =
@@ -122,7 +123,7 @@ impl Top {
         if self.is_empty() {
             return Ok(top);
         }
-        let directory = TemporaryDirectory::create_in(&options.directory).map_err(vmroot_image_store::Error::from)?;
+        let directory = TemporaryDirectory::create_in(&options.directory)?;
         let work = Work { directory: directory.path(), options };
         for path in &self.layers {
             let built = work.layer(path, &mut top.omitted, &mut top.warnings)?;
@@ -133,7 +134,7 @@ impl Top {
             let built = work.additions(&self.additions, &top.root, &mut top.omitted)?;
             top = top.with_layer(TopLayer::publish(built, directory.path())?, None)?;
         }
-        top.omitted.check(self.strict, "a layer").map_err(vmroot_export::Error::from)?;
+        top.omitted.check(self.strict, "a layer")?;
         Ok(OnTop { directory: Some(directory), ..top })
     }
 }
@@ -197,10 +198,13 @@ impl OnTop {
     }
 
     /// The merged index as a file, which is gone with this; nothing when nothing is on top.
-    pub(crate) fn index_file(&self) -> Result<Option<PathBuf>> {
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be written.
+    pub fn index_file(&self) -> Result<Option<PathBuf>> {
         let Some(directory) = &self.directory else { return Ok(None) };
         let path = directory.path().join("root.idx");
-        std::fs::write(&path, self.root.index().bytes()).map_err(Error::io(&path))?;
+        std::fs::write(&path, self.root.index().bytes()).map_err(Error::io("write", &path))?;
         Ok(Some(path))
     }
 }
@@ -209,27 +213,4 @@ impl OnTop {
 #[derive(Debug)]
 pub struct TopFiles {
     _directory: Option<TemporaryDirectory>,
-}
-
-impl Client {
-    /// Puts layers and files on top of a root, with the client's limits, in its cache's directory.
-    ///
-    /// ```
-    /// # let cache = tempfile::tempdir().unwrap();
-    /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(cache.path()))?;
-    /// use vmroot::{Addition, Top};
-    ///
-    /// let root = client.root(&client.pull("oci:../../testdata/demo:demo")?)?;
-    /// let motd = Addition::File { destination: b"/etc/motd".to_vec(), mode: 0o644, bytes: b"hello\n".to_vec() };
-    /// let on_top = client.put_on_top(root, &Top { additions: vec![motd], ..Top::default() })?;
-    /// let file = on_top.root().resolve_path(b"/etc/motd")?;
-    /// assert_eq!(on_top.root().stat(file.ino).size, 6);
-    /// # Ok::<(), vmroot::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Top::put_on`].
-    pub fn put_on_top(&self, root: ContainerFs, top: &Top) -> Result<OnTop> {
-        top.put_on(root, &self.top_options())
-    }
 }

@@ -7,12 +7,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use vmroot_container_fs::{ContainerFs, InodeKind};
-use vmroot_export::{HostEntry, HostWalk, LayerWriter};
 use vmroot_layer_index::BuiltLayer;
 use vmroot_output::{Meter, Omissions, Omitted, Progress, Why};
 
 use super::place::{Found, Places, Reason, absolute, join};
 use super::{Addition, Work};
+use crate::host::{HostEntry, HostWalk};
+use crate::layer::LayerWriter;
 use crate::{Error, Result};
 
 const SETUID_AND_SETGID: u32 = 0o6000;
@@ -78,7 +79,7 @@ impl Maker<'_, '_> {
     fn add(&mut self, addition: &Addition) -> Result<()> {
         match addition {
             Addition::File { destination, mode, bytes } => {
-                let path = self.places.resolve(destination, false).map_err(Error::placement)?;
+                let path = self.places.resolve(destination, false).map_err(Error::Placement)?;
                 self.check_no_directory(&path)?;
                 self.layer.file(&path, *mode, bytes)?;
                 self.places.add(&path, Found::Other);
@@ -94,7 +95,7 @@ impl Maker<'_, '_> {
         let walk = HostWalk::new(source)?;
         // Names are of one walk: what is linked in another may have other attributes here.
         self.layer.forget_links();
-        let start = self.start(source, destination).map_err(Error::placement)?;
+        let start = self.start(source, destination).map_err(Error::Placement)?;
         // Directories of the source, with where they are in the image.
         let mut directories: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
         for entry in walk {
@@ -131,7 +132,7 @@ impl Maker<'_, '_> {
 
     /// Adds a directory, unless the image has it already, there or where a link leads to; gives its path.
     fn directory(&mut self, path: Vec<u8>, entry: &HostEntry) -> Result<Vec<u8>> {
-        let resolved = self.places.resolve(&path, true).map_err(Error::placement)?;
+        let resolved = self.places.resolve(&path, true).map_err(Error::Placement)?;
         match (self.places.at(&path), self.places.at(&resolved)) {
             (_, Found::Directory) => Ok(resolved),
             (Found::Nothing, _) => {
@@ -139,7 +140,7 @@ impl Maker<'_, '_> {
                 self.places.add(&path, Found::Directory);
                 Ok(path)
             }
-            _ => Err(Error::placement(format!("{:?} is no directory", absolute(&path)))),
+            _ => Err(Error::Placement(format!("{:?} is no directory", absolute(&path)))),
         }
     }
 
@@ -163,7 +164,7 @@ impl Maker<'_, '_> {
 
     fn check_no_directory(&self, path: &[u8]) -> Result<()> {
         match self.places.at(path) {
-            Found::Directory => Err(Error::placement(format!("{:?} is a directory", absolute(path)))),
+            Found::Directory => Err(Error::Placement(format!("{:?} is a directory", absolute(path)))),
             _ => Ok(()),
         }
     }

@@ -9,15 +9,13 @@ use std::path::Path;
 use proptest::prelude::*;
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, lsetxattr, mknodat};
 use tempfile::TempDir;
-use vmroot_export::{
-    DirectoryOptions, Error, HostWalk, LayerOptions, LayerReport, Marks, export_directory, export_layer,
-};
+use vmroot_changes::{HostWalk, LayerOptions, LayerReport, Marks, export_layer};
+use vmroot_export::{DirectoryOptions, export_directory};
+use vmroot_changes::Error;
 use vmroot_output::Progress;
-use vmroot_test_roots::{Root, describe};
+use vmroot_test_roots::{Root, describe, remove};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::{arbitrary, skip};
-
-use crate::hostile::remove;
 
 fn scratch() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()

@@ -1,0 +1,29 @@
+//! Layers and files on top of an image's root, in a client's cache.
+
+use vmroot_changes::{OnTop, Top};
+use vmroot_container_fs::ContainerFs;
+
+use crate::{Client, Result};
+
+impl Client {
+    /// Puts layers and files on top of a root, with the client's limits, in its cache's directory.
+    ///
+    /// ```
+    /// # let cache = tempfile::tempdir().unwrap();
+    /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(cache.path()))?;
+    /// use vmroot::{Addition, Top};
+    ///
+    /// let root = client.root(&client.pull("oci:../../testdata/demo:demo")?)?;
+    /// let motd = Addition::File { destination: b"/etc/motd".to_vec(), mode: 0o644, bytes: b"hello\n".to_vec() };
+    /// let on_top = client.put_on_top(root, &Top { additions: vec![motd], ..Top::default() })?;
+    /// let file = on_top.root().resolve_path(b"/etc/motd")?;
+    /// assert_eq!(on_top.root().stat(file.ino).size, 6);
+    /// # Ok::<(), vmroot::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Top::put_on`].
+    pub fn put_on_top(&self, root: ContainerFs, top: &Top) -> Result<OnTop> {
+        Ok(top.put_on(root, &self.top_options())?)
+    }
+}
