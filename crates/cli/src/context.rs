@@ -36,7 +36,7 @@ impl Context {
         options.registry.proxies = environment::proxies();
         options.registry.retries = global.registry.retries;
         options.registry.inactivity_timeout = global.registry.inactivity_timeout;
-        options.registry.credentials = credentials(global)?;
+        options.registry.credentials = credentials(global, options.cancel())?;
         Ok(Self { global: global.clone(), options })
     }
 
@@ -318,7 +318,7 @@ fn build_options(global: &Global) -> BuildOptions {
     }
 }
 
-fn credentials(global: &Global) -> anyhow::Result<Arc<dyn Credentials>> {
+fn credentials(global: &Global, cancel: Cancel) -> anyhow::Result<Arc<dyn Credentials>> {
     if let Some(creds) = &global.registry.creds {
         let (user, password) =
             creds.split_once(':').ok_or_else(|| anyhow!(Usage("--creds: wants USER:PASSWORD".into())))?;
@@ -327,9 +327,9 @@ fn credentials(global: &Global) -> anyhow::Result<Arc<dyn Credentials>> {
     if let Some(file) = &global.registry.authfile {
         // A file that was asked for by name must be there; those of the environment need not.
         std::fs::metadata(file).with_context(|| format!("--authfile {}", file.display()))?;
-        return Ok(Arc::new(AuthFiles::new(vec![file.clone()])));
+        return Ok(Arc::new(AuthFiles { cancel, ..AuthFiles::new(vec![file.clone()]) }));
     }
-    Ok(Arc::new(Chain(vec![Arc::new(AuthFiles::new(environment::auth_files()))])))
+    Ok(Arc::new(Chain(vec![Arc::new(AuthFiles { cancel, ..AuthFiles::new(environment::auth_files()) })])))
 }
 
 #[cfg(test)]
