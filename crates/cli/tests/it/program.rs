@@ -51,7 +51,7 @@ impl Program {
     /// A command that sees nothing of the settings of whoever runs the tests.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         // Tests that run under nohup(1), or behind a shell's `&`, ignore signals, and a child would go on ignoring them.
-        let mut command = Command::new("env");
+        let mut command = Command::new("/usr/bin/env");
         command.args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_vmroot")]);
         self.prepared(command, arguments)
     }
