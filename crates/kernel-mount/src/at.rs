@@ -1,4 +1,4 @@
-//! What is mounted at a path, whoever mounted it.
+//! The mount that a path shows, of vmroot or of another program.
 
 use std::ffi::OsString;
 use std::fs;
@@ -25,7 +25,7 @@ pub struct MountAt {
     pub mountpoint: PathBuf,
     /// The type of the file system.
     pub form: OsString,
-    /// What is mounted, as whoever mounted it calls it.
+    /// The name of its source, which the program that mounted it has chosen.
     pub source: OsString,
 }
 

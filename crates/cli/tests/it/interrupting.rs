@@ -165,7 +165,7 @@ fn half_a_layer_leaves_nothing() {
     assert_eq!(names(&work), [] as [String; 0]);
 }
 
-/// The lock of the socket's directory, which anybody may hold who may read the directory.
+/// The lock of the socket's directory. Any process that may read the directory may hold it.
 #[test]
 fn a_wait_for_a_lock_ends_by_itself_and_by_a_signal() {
     let registry = Registry::start();
