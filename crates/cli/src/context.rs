@@ -147,7 +147,7 @@ impl Context {
         let (host, own) = (Platform::host(), platform.normalised());
         let is_host = |own: &str, host: &str| own.is_empty() || own == host;
         let same = is_host(&own.os, &host.os) && is_host(&own.architecture, &host.architecture);
-        if !same && self.wanted().is_none() && !self.quiet() {
+        if !same && self.wanted().is_none() {
             // Both may be an archive's own words.
             let note = format!("{name} is for {own}, not for {host} as this machine is");
             output::note(&note.escape_debug().to_string());

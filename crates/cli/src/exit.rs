@@ -47,8 +47,8 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
     }
     if let Some(limit) = limit(&error) {
         match option(limit) {
-            Some(option) => output::note(&format!("{option} raises the limit")),
-            None => output::note(&format!("the limit is {limit} of docs/limits.md")),
+            Some(option) => output::advice(&format!("{option} raises the limit")),
+            None => output::advice(&format!("the limit is {limit} of docs/limits.md")),
         }
     }
     ExitCode::from(number(&error))
