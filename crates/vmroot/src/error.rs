@@ -213,3 +213,45 @@ fn of_boot(error: &vmroot_boot::Error) -> ErrorKind {
         _ => ErrorKind::Other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vmroot_boot::{Error as Boot, Vmm};
+
+    use super::*;
+
+    /// More of anything than a guest can have is a limit as any other; what a monitor cannot do at all is none.
+    #[test]
+    fn the_limits_of_a_machine_are_limits() {
+        let vmm = Vmm::Firecracker;
+        for error in [
+            Boot::Memory { asked: 1, least: 2 },
+            Boot::HostMemory { asked: 2, available: 1 },
+            Boot::Processors { vmm, limit: 32, asked: 33 },
+            Boot::TooManyDisks { vmm, disks: 20, limit: 19 },
+        ] {
+            assert_eq!(Error::from(error).kind(), ErrorKind::Limit);
+        }
+        let unsupported = Boot::Unsupported { vmm, what: "has no virtio-fs".to_owned() };
+        assert_eq!(Error::from(unsupported).kind(), ErrorKind::Other);
+    }
+
+    #[test]
+    fn a_named_file_that_is_not_there_is_not_found() {
+        let io = |kind: io::ErrorKind| io::Error::from(kind);
+        for (kind, expected) in
+            [(io::ErrorKind::NotFound, ErrorKind::NotFound), (io::ErrorKind::PermissionDenied, ErrorKind::Other)]
+        {
+            let path = || PathBuf::from("/x");
+            for error in [
+                Error::Io { path: path(), source: io(kind) },
+                Error::KernelMount(vmroot_kernel_mount::Error::Mountpoint { path: path(), source: io(kind) }),
+                Error::Mount(vmroot_fuse_mount::Error::Mountpoint { path: path(), source: io(kind) }),
+                Error::VirtioFs(vmroot_virtiofs::Error::Socket { path: path(), source: io(kind) }),
+                Error::Boot(Boot::Io { action: "read", path: path(), source: io(kind) }),
+            ] {
+                assert_eq!(error.kind(), expected, "{error}");
+            }
+        }
+    }
+}
