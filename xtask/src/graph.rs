@@ -17,7 +17,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("users", &[]),
     ("compress", &[]),
-    ("registry", &["model"]),
+    ("registry", &["model", "sys"]),
     ("blob-cache", &["model", "sys"]),
     ("layer-index", &["model", "sys"]),
     ("container-fs", &["model", "users", "layer-index"]),
