@@ -25,11 +25,16 @@ const PACKAGES: &str = "ca-certificates,gcc,git,libc6-dev";
 /// Where the clone is on that machine.
 const CHECKOUT: &str = "/checkout";
 
-/// Runs in a mount namespace, with the root as its argument. It becomes a mount point, as the root of a machine is one.
+/// Runs in a mount namespace, with the root as its argument, which becomes the root of that namespace. In a chroot
+/// there could be no user namespaces, which tests make.
 const ENTER: &str = r#"set -e
 mount --bind "$0" "$0"
 for name in dev proc sys; do mount --rbind "/$name" "$0/$name"; done
-exec chroot "$0" env -i "$@"
+cd "$0"
+pivot_root . .
+umount --lazy .
+cd /
+exec env -i "$@"
 "#;
 
 /// How to run.
@@ -71,6 +76,8 @@ impl Machine {
             fs::copy(Path::new("/etc").join(name), self.root.join("etc").join(name))
                 .with_context(|| format!("cannot copy /etc/{name}"))?;
         }
+        // systemd makes it when it starts, and so does Docker for a container.
+        std::os::unix::fs::symlink("/proc/self/mounts", self.root.join("etc/mtab")).context("etc/mtab")?;
         let home = PathBuf::from(env::var_os("HOME").context("HOME is not set")?);
         let place = |variable: &str, name: &str| env::var_os(variable).map_or_else(|| home.join(name), PathBuf::from);
         let target = self.root.join("root");

@@ -18,7 +18,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("output", &["sys"]),
     ("users", &[]),
     ("compress", &[]),
-    ("registry", &["model", "output"]),
+    ("registry", &["model", "sys", "output"]),
     ("cache", &["model", "output"]),
     ("layer-index", &["model", "sys", "output"]),
     ("container-fs", &["model", "users", "layer-index"]),

@@ -148,6 +148,16 @@ pub enum Error {
         /// The most that the monitor takes.
         limit: usize,
     },
+    /// No processor, or more than a machine monitor gives a guest.
+    #[error("{vmm} runs guests of 1 to {limit} processors, not of {asked}")]
+    Processors {
+        /// The monitor.
+        vmm: Vmm,
+        /// The most that it gives.
+        limit: u32,
+        /// How many were asked for.
+        asked: u32,
+    },
     /// What a machine monitor cannot do.
     #[error("{vmm} {what}")]
     Unsupported {

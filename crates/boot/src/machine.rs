@@ -91,8 +91,7 @@ impl Machine {
         let limits = vmm.limits(self.architecture, None);
         limits.check_disks(vmm, self.disks.len())?;
         if self.cpus == 0 || self.cpus > limits.cpus {
-            let what = format!("runs guests of 1 to {} processors, not of {}", limits.cpus, self.cpus);
-            return Err(Error::Unsupported { vmm, what });
+            return Err(Error::Processors { vmm, limit: limits.cpus, asked: self.cpus });
         }
         Ok(())
     }

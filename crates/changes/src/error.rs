@@ -23,7 +23,7 @@ pub enum Error {
     },
     /// The tar of the layer cannot be written.
     #[error(transparent)]
-    Export(#[source] vmroot_export::Error),
+    Export(vmroot_export::Error),
     /// A compression that is not written, or a level that it does not have.
     #[error(transparent)]
     Compression(#[from] vmroot_compress::Error),

@@ -8,7 +8,7 @@ use vmroot::output::Omissions;
 use vmroot::{
     AuthFiles, BuildOptions, Cancel, Chain, Client, ClientOptions, ContainerFs, Credential, Credentials, Digest,
     ErrorKind, Explicit, Image, ImageConfig, ImageName, Limits, OnTop, Platform, Progress, PullOptions, PullPolicy,
-    RuntimeConfig, Top, TopFiles,
+    RuntimeConfig, Top, TopFiles, is_id,
 };
 
 use crate::args::{Global, Pull};
@@ -31,12 +31,15 @@ impl Context {
         options.store.build = build_options(global);
         options.store.parallel = usize::from(global.registry.parallel);
         options.registry.connections = usize::from(global.registry.parallel);
+        for file in &global.registry.ca_file {
+            std::fs::metadata(file).with_context(|| format!("--ca-file {}", file.display()))?;
+        }
         options.registry.plain_http = global.registry.plain_http;
         options.registry.ca_files.clone_from(&global.registry.ca_file);
         options.registry.proxies = environment::proxies();
         options.registry.retries = global.registry.retries;
         options.registry.inactivity_timeout = global.registry.inactivity_timeout;
-        options.registry.credentials = credentials(global)?;
+        options.registry.credentials = credentials(global, options.cancel())?;
         Ok(Self { global: global.clone(), options })
     }
 
@@ -108,7 +111,7 @@ impl Context {
 
     /// Whether a registry may be asked what a name means: not under `--pull never`, and not for ids.
     pub(crate) fn may_ask_registry(&self, name: &str) -> bool {
-        !matches!(self.global.pull, Some(Pull::Never)) && !looks_like_id(name)
+        !matches!(self.global.pull, Some(Pull::Never)) && !is_id(name)
     }
 
     /// The image that a command works on: one that is here, or one that is pulled now, as `--pull` has it.
@@ -133,7 +136,7 @@ impl Context {
             (Err(error), _) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => {
                 return Err(error.into());
             }
-            (Err(error), _) if looks_like_id(name) => return Err(error.into()),
+            (Err(error), _) if is_id(name) || begins_an_id(client, name)? => return Err(error.into()),
             (Err(error), _) => Some(error),
         };
         client.pull_with(name, &options).map_err(|error| neither(here, error))
@@ -144,7 +147,7 @@ impl Context {
         let (host, own) = (Platform::host(), platform.normalised());
         let is_host = |own: &str, host: &str| own.is_empty() || own == host;
         let same = is_host(&own.os, &host.os) && is_host(&own.architecture, &host.architecture);
-        if !same && self.wanted().is_none() && !self.quiet() {
+        if !same && self.wanted().is_none() {
             // Both may be an archive's own words.
             let note = format!("{name} is for {own}, not for {host} as this machine is");
             output::note(&note.escape_debug().to_string());
@@ -152,7 +155,7 @@ impl Context {
     }
 
     fn may_pull(&self, image: &Image, name: &str) -> bool {
-        self.may_ask_registry(name) && is_name_of(image, name)
+        self.may_ask_registry(name) && is_name_of(image, name) && image.record().loaded_from.is_none()
     }
 
     /// The merged root that a command works on: an image's, or that of `prebaked:DIR`, with what goes on top of it.
@@ -196,6 +199,9 @@ impl Context {
     }
 
     fn root_of_prebaked(&self, directory: &Path) -> anyhow::Result<(ContainerFs, OpenedConfig)> {
+        if directory.as_os_str().is_empty() {
+            return Err(Usage("prebaked: wants the path of a directory".to_owned()).into());
+        }
         let prebaked = match self.wanted() {
             Some(platform) => vmroot::load_from_dir_for_arch(directory, &platform.architecture)?,
             None => vmroot::load_from_dir(directory)?,
@@ -289,12 +295,13 @@ pub(crate) fn is_archive(name: &str) -> bool {
     ImageName::has_transport(name) && !name.starts_with("docker:")
 }
 
-fn is_name_of(image: &Image, name: &str) -> bool {
-    image.record().reference.is_some() && !looks_like_id(name) && !image.id().hex().starts_with(name)
+/// Whether the id of an image that is here begins so.
+fn begins_an_id(client: &Client, name: &str) -> anyhow::Result<bool> {
+    Ok(!name.is_empty() && client.images()?.iter().any(|record| record.id().hex().starts_with(name)))
 }
 
-fn looks_like_id(name: &str) -> bool {
-    name.starts_with("sha256:") || name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+fn is_name_of(image: &Image, name: &str) -> bool {
+    image.record().reference.is_some() && !is_id(name) && !image.id().hex().starts_with(name)
 }
 
 fn limits(global: &Global) -> Limits {
@@ -318,7 +325,7 @@ fn build_options(global: &Global) -> BuildOptions {
     }
 }
 
-fn credentials(global: &Global) -> anyhow::Result<Arc<dyn Credentials>> {
+fn credentials(global: &Global, cancel: Cancel) -> anyhow::Result<Arc<dyn Credentials>> {
     if let Some(creds) = &global.registry.creds {
         let (user, password) =
             creds.split_once(':').ok_or_else(|| anyhow!(Usage("--creds: wants USER:PASSWORD".into())))?;
@@ -327,9 +334,9 @@ fn credentials(global: &Global) -> anyhow::Result<Arc<dyn Credentials>> {
     if let Some(file) = &global.registry.authfile {
         // A file that was asked for by name must be there; those of the environment need not.
         std::fs::metadata(file).with_context(|| format!("--authfile {}", file.display()))?;
-        return Ok(Arc::new(AuthFiles::new(vec![file.clone()])));
+        return Ok(Arc::new(AuthFiles { cancel, ..AuthFiles::new(vec![file.clone()]) }));
     }
-    Ok(Arc::new(Chain(vec![Arc::new(AuthFiles::new(environment::auth_files()))])))
+    Ok(Arc::new(Chain(vec![Arc::new(AuthFiles { cancel, ..AuthFiles::new(environment::auth_files()) })])))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Exit codes, decided in one place: 0, 1 other, 2 usage, 3 not found, 4 authentication, 5 integrity,
 //! 6 a limit, 130 cancelled.
 
+use std::io;
 use std::process::ExitCode;
 
 use vmroot::ErrorKind;
@@ -46,8 +47,8 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
     }
     if let Some(limit) = limit(&error) {
         match option(limit) {
-            Some(option) => output::note(&format!("{option} raises the limit")),
-            None => output::note(&format!("the limit is {limit} of docs/limits.md")),
+            Some(option) => output::advice(&format!("{option} raises the limit")),
+            None => output::advice(&format!("the limit is {limit} of docs/limits.md")),
         }
     }
     ExitCode::from(number(&error))
@@ -94,7 +95,9 @@ fn number(error: &anyhow::Error) -> u8 {
             ErrorKind::Other => 1,
         };
     }
-    1
+    // This program looks at the files that the user has named before the library does.
+    let is_missing = |cause: &io::Error| cause.kind() == io::ErrorKind::NotFound;
+    if error.chain().filter_map(|cause| cause.downcast_ref()).any(is_missing) { 3 } else { 1 }
 }
 
 /// The limit that was in the way.
@@ -129,8 +132,6 @@ fn has_lines(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[test]

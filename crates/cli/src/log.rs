@@ -27,7 +27,7 @@ pub(crate) fn start(verbose: u8, quiet: bool) {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).event_format(line).init();
 }
 
-/// The form of a line: level, place, message and fields.
+/// The form of a line: level, place where that is of use, message and fields.
 struct Line {
     /// Then what of an image is in the message must not reach it raw.
     is_terminal: bool,
@@ -52,7 +52,11 @@ where
             true => String::from_utf8_lossy(&printable(text.as_bytes(), LineBreaks::Escaped)).into_owned(),
             false => text,
         };
-        writeln!(writer, " {}: {text}", event.metadata().target())
+        // A place in our source says nothing to users, only to those who look for a fault in it.
+        match level {
+            Level::DEBUG | Level::TRACE => writeln!(writer, " {}: {text}", event.metadata().target()),
+            _ => writeln!(writer, " {text}"),
+        }
     }
 }
 

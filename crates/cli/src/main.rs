@@ -25,6 +25,9 @@ use context::Context;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log::start(arguments.global.verbose, arguments.global.quiet);
+    if arguments.global.quiet {
+        output::be_quiet();
+    }
     let result = Context::new(&arguments.global).and_then(|context| commands::run(&context, arguments.command));
     exit::code(result)
 }

@@ -5,10 +5,19 @@
 
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use vmroot::output::Omissions;
 
 use crate::printable::{LineBreaks, printable, printable_json};
+
+/// Whether only results and errors are printed.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Has notes left out from now on, as `--quiet` asks.
+pub(crate) fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
 
 /// Standard output, for results. An error of it says when its reader has gone: see [`reader_is_gone`].
 pub(crate) struct Out {
@@ -128,14 +137,21 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     rows.iter().try_for_each(|row| print(row.iter().map(String::as_str).collect()))
 }
 
-/// Says something to a person, on one line.
+/// Says something to a person, on one line, unless that is not wanted.
 pub(crate) fn note(text: &str) {
-    say(text, LineBreaks::Escaped);
+    if !QUIET.load(Ordering::Relaxed) {
+        say(text, LineBreaks::Escaped);
+    }
 }
 
 /// Says what went wrong, on one line.
 pub(crate) fn error(text: &str) {
-    note(&format!("vmroot: {text}"));
+    say(&format!("vmroot: {text}"), LineBreaks::Escaped);
+}
+
+/// Says what to do about it, on one line.
+pub(crate) fn advice(text: &str) {
+    say(text, LineBreaks::Escaped);
 }
 
 /// Says what went wrong, and under it what a guest or a program had to say.

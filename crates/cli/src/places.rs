@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+use crate::signals::Unfinished;
 
 /// Refuses a path that no file can be written to.
 pub(crate) fn check_file(path: &Path) -> anyhow::Result<()> {
@@ -52,6 +54,42 @@ fn check_new(path: &Path, existing: impl FnOnce(&Path) -> io::Result<()>) -> any
         Ok(_) => existing(path),
     };
     checked.with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A directory for results, with those of its parents that were missing. Dropped, what was made of them is removed if it is
+/// empty.
+pub(crate) struct NewDirectory(Vec<(PathBuf, Unfinished)>);
+
+impl NewDirectory {
+    pub(crate) fn make(path: &Path) -> io::Result<Self> {
+        let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+        let mut missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
+        missing.reverse();
+        let mut made = Self(Vec::new());
+        for directory in missing {
+            // Another process may have been quicker; then it is not ours to remove.
+            match fs::create_dir(directory) {
+                Ok(()) => made.0.push((directory.to_owned(), Unfinished::new(directory))),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(made)
+    }
+
+    /// Lets them stay.
+    pub(crate) fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for NewDirectory {
+    fn drop(&mut self) {
+        for (directory, _) in self.0.iter().rev() {
+            // One that is not empty stays.
+            let _ = fs::remove_dir(directory);
+        }
+    }
 }
 
 fn parent(path: &Path) -> &Path {

@@ -15,7 +15,7 @@ pub(crate) enum LineBreaks {
     Kept,
 }
 
-/// The text with control characters, changes of writing direction and bytes that are not UTF-8 in Rust's notation.
+/// The text with control characters, invisible ones, changes of writing direction and bytes that are not UTF-8 in Rust's notation.
 ///
 /// A backslash stays as it is: names with one are common, and this is for people, not for programs.
 pub(crate) fn printable(bytes: &[u8], breaks: LineBreaks) -> Cow<'_, [u8]> {
@@ -59,16 +59,19 @@ pub(crate) fn printable_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Whether a terminal does something for a character, other than show it where it stands.
+/// Whether a terminal does something for a character other than show it where it stands, or shows nothing for it.
 fn is_obeyed(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            // Marks, embeddings, overrides and isolates of the bidirectional algorithm.
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-            // Separators of lines and paragraphs.
-            | '\u{2028}' | '\u{2029}'
-        )
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || is_format(c)
+}
+
+/// Whether a character is of Unicode's general category Cf: changes of writing direction, joiners, marks of byte order, tags.
+/// A name that holds one looks like another name that does not.
+fn is_format(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'
+        | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -84,7 +87,7 @@ mod tests {
     fn nothing_that_a_terminal_obeys_is_left() {
         for (bytes, expected) in [
             (&b"plain name"[..], "plain name"),
-            ("Grüße 世界 👩\u{200d}🚀".as_bytes(), "Grüße 世界 👩\u{200d}🚀"),
+            ("Grüße 世界 🚀 ❤\u{fe0f} e\u{301}".as_bytes(), "Grüße 世界 🚀 ❤\u{fe0f} e\u{301}"),
             (b"back\\slash", "back\\slash"),
             (b"\x1b[2J\x1b]0;title\x07", r"\x1b[2J\x1b]0;title\x07"),
             (b"a\nb\rc\td\x00\x7f", r"a\nb\rc\td\x00\x7f"),
@@ -92,6 +95,12 @@ mod tests {
             (b"raw c1 \x9b2J", r"raw c1 \x9b2J"),
             ("gnp.\u{202e}exe\u{2066}\u{200f}".as_bytes(), r"gnp.\u{202e}exe\u{2066}\u{200f}"),
             ("a\u{2028}b".as_bytes(), r"a\u{2028}b"),
+            // Invisible: `paypal` with a space of no width, a mark of byte order, joiners, a soft hyphen, tags.
+            ("pay\u{200b}pal \u{feff}x".as_bytes(), r"pay\u{200b}pal \u{feff}x"),
+            ("\u{200c}\u{200d}\u{ad}\u{2060}\u{2064}".as_bytes(), r"\u{200c}\u{200d}\u{ad}\u{2060}\u{2064}"),
+            ("\u{e0001}\u{e0061}\u{e007f}\u{1d173}".as_bytes(), r"\u{e0001}\u{e0061}\u{e007f}\u{1d173}"),
+            ("\u{202a}\u{202b}\u{202c}\u{202d}".as_bytes(), r"\u{202a}\u{202b}\u{202c}\u{202d}"),
+            ("\u{2066}\u{2067}\u{2068}\u{2069}\u{61c}".as_bytes(), r"\u{2066}\u{2067}\u{2068}\u{2069}\u{61c}"),
             (b"\xff\xc3(\xe2\x80", r"\xff\xc3(\xe2\x80"),
         ] {
             assert_eq!(line(bytes), expected);
@@ -101,7 +110,7 @@ mod tests {
 
     #[test]
     fn json_means_the_same() {
-        let value = serde_json::json!({"a\u{9b}": "\u{1b}[2J\u{7f}\u{202e}\n", "list": [1]});
+        let value = serde_json::json!({"a\u{9b}": "\u{1b}[2J\u{7f}\u{202e}\u{feff}\u{e0061}\n", "list": [1]});
         let json = serde_json::to_string_pretty(&value).unwrap();
         let text = printable_json(&json);
         assert!(text.chars().all(|c| c == '\n' || !is_obeyed(c)), "{text:?}");

@@ -60,8 +60,8 @@ pub struct ErofsReport {
 /// What does not fill a block is packed behind the inode. Blocks of zeros stay holes.
 ///
 /// # Errors
-/// [`Error::Incomplete`] if that is asked for, [`Error::TooLarge`] from 16 TiB on,
-/// [`Error::Write`], [`Error::Root`] when contents cannot be read, and [`Error::Cancelled`].
+/// [`Error::Incomplete`] if that is asked for, [`Error::TooLarge`] from 16 TiB on, [`Error::Write`], [`Error::Root`]
+/// when contents cannot be read, and [`Error::Cancelled`].
 pub fn write_erofs(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) -> Result<ErofsReport> {
     let omissions = xattrs::omissions(fs);
     omissions.check(options.strict, FORM)?;

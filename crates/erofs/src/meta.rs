@@ -59,8 +59,7 @@ pub struct ErofsDevice {
 /// Files are addressed where they are in contents files, by whole blocks, so nothing but metadata is read or written.
 ///
 /// # Errors
-/// [`Error::TooLarge`] from 16 TiB or
-/// [`MAX_DEVICES`] contents files on, [`Error::Write`].
+/// [`Error::TooLarge`] from 16 TiB or [`MAX_DEVICES`] contents files on, [`Error::Write`].
 pub fn write_erofs_meta(fs: &ContainerFs, file: &File) -> Result<ErofsMeta> {
     let count = distinct_contents(fs).len();
     if count > MAX_DEVICES {

@@ -68,9 +68,9 @@ pub struct Ext4Report {
 /// root directory are the root's; there is no `lost+found`.
 ///
 /// # Errors
-/// [`Error::Incomplete`] if that is asked for, before anything is written; [`Error::TooSmall`] says what size is needed;
-/// [`Error::Unrepresentable`] for more than 65,000 names of a file or files of 16 TiB; [`Error::TooLarge`]; [`Error::Write`], [`Error::Root`],
-/// [`Error::Cancelled`].
+/// [`Error::Incomplete`] if that is asked for, before anything is written; [`Error::TooSmall`] says what size is
+/// needed; [`Error::Unrepresentable`] for more than 65,000 names of a file or files of 16 TiB; [`Error::TooLarge`];
+/// [`Error::Write`], [`Error::Root`], [`Error::Cancelled`].
 pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> Result<Ext4Report> {
     if options.label.len() > 16 {
         return Err(Error::TooLarge { what: format!("a label of {} bytes, only 16", options.label.len()) });

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use vmroot_model::Digest;
 
+use crate::Record;
+
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -76,12 +78,14 @@ pub enum Error {
         source: Box<vmroot_compress::Error>,
     },
     /// A file of the store is damaged, and what it was made from is not there: the image must be pulled again.
-    #[error("{path}: damaged, and {missing} is not here to make it again; pull the image again", path = path.display())]
+    #[error("{path}: damaged, and {missing} is not here to make it again; {again}", path = path.display())]
     Damaged {
         /// The damaged or missing file.
         path: PathBuf,
         /// What it is made from.
         missing: Digest,
+        /// How to have it again, as in "…; pull the image again".
+        again: String,
     },
     /// Others use the store, so nothing can be removed from it now.
     #[error("{path}: in use by another process; nothing was removed", path = path.display())]
@@ -146,6 +150,23 @@ impl From<vmroot_output::Error> for Error {
 }
 
 impl Error {
+    /// A file that is damaged and cannot be made again.
+    pub(crate) fn damaged(path: PathBuf, missing: Digest) -> Self {
+        Self::Damaged { path, missing, again: "pull the image again".to_owned() }
+    }
+
+    /// Says which image lacks something, and where that was from.
+    pub(crate) fn of_image(mut self, record: &Record) -> Self {
+        if let Self::Damaged { again, .. } = &mut self {
+            let name = record.reference.as_ref().map_or_else(|| record.id().to_string(), ToString::to_string);
+            *again = match &record.loaded_from {
+                Some(origin) => format!("load {name} again from {origin}"),
+                None => format!("pull {name} again"),
+            };
+        }
+        self
+    }
+
     /// What the error means to the caller.
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -110,7 +110,7 @@ impl Store {
     /// The image of a record, its config read from the cache.
     pub(crate) fn image(&self, record: Record, pin: Pin) -> Result<Image> {
         let path = self.cache.layout().blob(&record.config.digest);
-        let damaged = || Error::Damaged { path: path.clone(), missing: record.config.digest };
+        let damaged = || Error::damaged(path.clone(), record.config.digest).of_image(&record);
         let bytes = fs::read(&path).map_err(|_| damaged())?;
         let config = ImageConfig::parse(bytes).map_err(|_| damaged())?;
         if config.digest() != &record.config.digest {
@@ -125,7 +125,8 @@ impl Store {
     /// [`Error::Damaged`] when a blob that is needed is not here.
     pub fn root(&self, image: &Image) -> Result<ContainerFs> {
         let _working = self.in_use.work();
-        self.open_root(&image.layers(), &(Arc::new(NoProgress) as Arc<dyn Progress>))
+        let root = self.open_root(&image.layers(), &(Arc::new(NoProgress) as Arc<dyn Progress>));
+        root.map_err(|error| error.of_image(image.record()))
     }
 
     /// Makes sure that all files of an image are here: the index and contents of each layer, and the root.
@@ -134,7 +135,8 @@ impl Store {
     /// As [`Self::root`].
     pub fn make_complete(&self, image: &Image) -> Result<()> {
         let _working = self.in_use.work();
-        self.complete(&image.layers(), &(Arc::new(NoProgress) as Arc<dyn Progress>))
+        let completed = self.complete(&image.layers(), &(Arc::new(NoProgress) as Arc<dyn Progress>));
+        completed.map_err(|error| error.of_image(image.record()))
     }
 }
 

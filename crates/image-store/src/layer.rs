@@ -70,7 +70,7 @@ impl Store {
 
     /// A layer that is not whole, and whose blob is not here.
     fn damaged(&self, layer: &Layer) -> Error {
-        Error::Damaged { path: self.cache.layout().layer_index(&layer.diff_id), missing: layer.descriptor.digest }
+        Error::damaged(self.cache.layout().layer_index(&layer.diff_id), layer.descriptor.digest)
     }
 
     fn blob_is_damaged(&self, layer: &Layer) -> Result<bool> {

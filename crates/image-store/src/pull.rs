@@ -39,6 +39,8 @@ pub struct PullRequest {
     pub policy: PullPolicy,
     /// What to take where there is no image for the platform.
     pub fallback: Fallback,
+    /// The archive, layout or directory that the source is, if it is no registry.
+    pub loaded_from: Option<String>,
 }
 
 impl Store {
@@ -59,7 +61,7 @@ impl Store {
         }
         self.check_cancelled()?;
         let chosen = choose(&Known { store: self, source }, &request.platform, request.fallback)?;
-        let record = chosen.record(&chosen.platform);
+        let record = Record { loaded_from: request.loaded_from.clone(), ..chosen.record(&chosen.platform) };
         // From here on nothing of it is removed, whether it was here before or comes now.
         let pin = self.in_use.pin(&record);
         self.keep_documents(&chosen, &**progress)?;
@@ -77,12 +79,18 @@ impl Store {
         let Some(record) = self.known(reference, request)? else { return Ok(None) };
         // What was replaced or removed meanwhile may not be whole any more.
         let Some(pin) = self.pin_current(&record) else { return Ok(None) };
-        let Ok(image) = self.image(record, pin) else { return Ok(None) };
-        match self.open_root(&image.layers(), progress) {
-            Ok(_) => self.known_by(image, &request.references, progress).map(Some),
+        // The registry that the name of a loaded image names may have another image of that name, or none.
+        let is_elsewhere = record.loaded_from.is_some() && request.loaded_from.is_none();
+        let must_be_here = request.policy == PullPolicy::Never || request.policy == PullPolicy::Missing && is_elsewhere;
+        let opened = self.image(record, pin).and_then(|image| {
+            let root = self.open_root(&image.layers(), progress);
+            root.map_err(|error| error.of_image(image.record())).map(|_| image)
+        });
+        match opened {
+            Ok(image) => self.known_by(image, &request.references, progress).map(Some),
             Err(error @ Error::Cancelled) => Err(error),
+            Err(error) if must_be_here => Err(error),
             // Something is gone or damaged: the source has it.
-            Err(error) if request.policy == PullPolicy::Never => Err(error),
             Err(_) => Ok(None),
         }
     }
@@ -195,6 +203,7 @@ impl Chosen {
             manifest: Descriptor::new(manifest.media_type().clone(), *manifest.digest(), manifest.raw().len() as u64),
             config: manifest.config().clone(),
             layers: layers.map(layer).collect(),
+            loaded_from: None,
             pulled: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         }
     }

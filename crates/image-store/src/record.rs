@@ -34,6 +34,10 @@ pub struct Record {
     pub layers: Vec<LayerRecord>,
     /// When the image was pulled or loaded, in seconds since 1970.
     pub pulled: u64,
+    /// The archive, layout or directory that the image was loaded from; nothing for one of a registry, which its name
+    /// names. Records before 0.2 do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loaded_from: Option<String>,
 }
 
 /// A layer of an image.

@@ -71,7 +71,7 @@ impl Store {
         let root = self.open_merged(&diff_ids);
         root.ok_or_else(|| {
             let chain = chain_id(&diff_ids);
-            Error::Damaged { path: self.cache.layout().root_index(&chain), missing: chain }
+            Error::damaged(self.cache.layout().root_index(&chain), chain)
         })
     }
 

@@ -1,4 +1,4 @@
-//! What is mounted at a path, whoever mounted it.
+//! The mount that a path shows, of vmroot or of another program.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,12 +11,25 @@ use rustix::fs::{Mode, OFlags, open};
 
 use crate::table::TABLE;
 
-/// The source that a table of mounts shows for an overlay of [`mount_overlay`](crate::mount_overlay).
-pub(crate) const OVERLAY_SOURCE: &str = "vmroot";
+/// What the source of an overlay of [`mount_overlay`](crate::mount_overlay) begins with: see [`overlay_source`].
+const OVERLAY_SOURCE: &[u8] = b"vmroot:";
+/// The most bytes of the path of a lower directory that are part of a source: the kernel takes 255 bytes in all.
+const MAX_LOWER: usize = 200;
 /// The last part of the source that it shows for a mount of [`mount_erofs`](crate::mount_erofs).
 pub(crate) const EROFS_SOURCE: &str = "vmroot-erofs";
+/// How the directory begins, in which that name is while it is mounted.
+pub(crate) const EROFS_DIRECTORY: &str = ".tmp-";
 /// The type of a FUSE mount of `vmroot-fuse-mount`.
 const FUSE_TYPE: &str = "fuse.vmroot";
+
+/// The source that a table of mounts shows for an overlay: vmroot's name, and the end of the path of the lower directory.
+///
+/// The name alone would not tell ours from an overlay that a user has called `vmroot`. The table shows the lower directory
+/// too, so that the two can be compared, and nobody writes it twice by accident.
+pub(crate) fn overlay_source(lower: &Path) -> OsString {
+    let lower = lower.as_os_str().as_bytes();
+    OsString::from_vec([OVERLAY_SOURCE, &lower[lower.len().saturating_sub(MAX_LOWER)..]].concat())
+}
 
 /// A mount that the kernel's table shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +38,10 @@ pub struct MountAt {
     pub mountpoint: PathBuf,
     /// The type of the file system.
     pub form: OsString,
-    /// What is mounted, as whoever mounted it calls it.
+    /// The name of its source, which the program that mounted it has chosen.
     pub source: OsString,
+    /// The lower directories of an overlay, as its options have them.
+    lower: Option<OsString>,
 }
 
 impl MountAt {
@@ -59,14 +74,21 @@ impl MountAt {
         // Any number of optional fields ends with a dash.
         let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
         let (form, source) = (unescaped(rest.next()?), unescaped(rest.next()?));
-        Some(Self { mountpoint: mountpoint.into(), form, source })
+        // A comma in a value is written in octal.
+        let mut options = rest.next().unwrap_or_default().split(|byte| *byte == b',');
+        let lower = options.find_map(|option| option.strip_prefix(b"lowerdir=")).map(unescaped);
+        Some(Self { mountpoint: mountpoint.into(), form, source, lower })
     }
 
     /// Whether vmroot has mounted it.
     pub fn is_ours(&self) -> bool {
         match self.form.as_bytes() {
-            b"erofs" => Path::new(&self.source).file_name().is_some_and(|name| name == EROFS_SOURCE),
-            b"overlay" => self.source == OVERLAY_SOURCE,
+            b"erofs" => {
+                let mut names = self.source.as_bytes().rsplit(|byte| *byte == b'/');
+                names.next() == Some(EROFS_SOURCE.as_bytes())
+                    && names.next().is_some_and(|directory| directory.starts_with(EROFS_DIRECTORY.as_bytes()))
+            }
+            b"overlay" => self.lower.as_ref().is_some_and(|lower| self.source == overlay_source(lower.as_ref())),
             form => form == FUSE_TYPE.as_bytes(),
         }
     }
@@ -110,21 +132,38 @@ mod tests {
     #[test]
     fn the_mounts_of_others() {
         let is_ours = |form: &str, source: &str| {
-            MountAt { mountpoint: "/mnt".into(), form: form.into(), source: source.into() }.is_ours()
+            let line =
+                format!("36 35 0:50 / /mnt rw - {form} {source} rw,lowerdir=/a\\040b/.tmp-x,upperdir=/u,workdir=/w");
+            MountAt::parse(line.as_bytes(), b"36").unwrap().is_ours()
         };
         for (form, source) in [
             ("tmpfs", "vmroot"),
             ("fuse", "vmroot:image"),
             ("fuse.sshfs", "vmroot"),
             ("overlay", "overlay"),
-            ("overlay", "vmroot2"),
+            ("overlay", "vmroot"),
+            ("overlay", "vmroot:"),
+            ("overlay", "vmroot:/u"),
+            ("overlay", "vmroot:image"),
             ("erofs", "/dev/loop0"),
             ("erofs", "/images/vmroot-erofs.img"),
+            ("erofs", "/images/vmroot-erofs"),
+            ("erofs", "vmroot-erofs"),
             ("ext4", "/dev/vmroot-erofs"),
         ] {
             assert!(!is_ours(form, source), "{form} {source}");
         }
-        assert!(is_ours("fuse.vmroot", "alpine") && is_ours("overlay", "vmroot"));
+        assert!(is_ours("fuse.vmroot", "alpine") && is_ours("overlay", "vmroot:/a\\040b/.tmp-x"));
         assert!(is_ours("erofs", "/cache/.tmp-x/vmroot-erofs"));
+    }
+
+    /// The kernel takes 255 bytes of a source, and a path may have more.
+    #[test]
+    fn a_long_path_of_a_lower_directory_is_cut() {
+        let lower = format!("/{}/end", "d".repeat(900));
+        let source = overlay_source(lower.as_ref()).into_string().unwrap();
+        assert!(source.len() < 256 && source.starts_with("vmroot:d") && source.ends_with("d/end"), "{source}");
+        let line = format!("36 35 0:50 / /mnt rw - overlay {source} rw,lowerdir={lower}");
+        assert!(MountAt::parse(line.as_bytes(), b"36").unwrap().is_ours());
     }
 }

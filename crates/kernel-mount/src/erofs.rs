@@ -12,7 +12,7 @@ use rustix::mount::{
 use vmroot_container_fs::ContainerFs;
 use vmroot_erofs::{ErofsMeta, write_erofs_meta};
 
-use crate::at::EROFS_SOURCE;
+use crate::at::{EROFS_DIRECTORY, EROFS_SOURCE};
 use crate::{Error, MountOptions, Mounted, Result};
 
 const FORM: &str = "erofs";
@@ -37,7 +37,8 @@ pub fn mount_erofs(fs: &ContainerFs, scratch: &Path, mountpoint: &Path, options:
     meta.omissions.lines(SHOWN).iter().for_each(|line| tracing::warn!("{line}"));
     // The table of mounts shows the name by which the kernel was told of the file, for as long as the mount is there. This
     // one says whose it is, and goes when this function returns.
-    let names = tempfile::Builder::new().prefix(".tmp-").tempdir_in(scratch).map_err(Error::scratch(scratch))?;
+    let names =
+        tempfile::Builder::new().prefix(EROFS_DIRECTORY).tempdir_in(scratch).map_err(Error::scratch(scratch))?;
     let name = names.path().join(EROFS_SOURCE);
     symlink(own_name(&image), &name).map_err(Error::scratch(scratch))?;
     let mount = create(&context, &name, fs, &meta, options).map_err(|errno| match errno {

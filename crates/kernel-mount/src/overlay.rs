@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, fsconfig_create, fsconfig_set_string, fsmount};
 
-use crate::at::OVERLAY_SOURCE;
+use crate::at::overlay_source;
 use crate::{Error, MountOptions, Mounted, Result, attributes, erofs};
 
 const FORM: &str = "overlay";
@@ -45,7 +45,7 @@ pub fn mount_overlay(lower: &Path, upper: Upper<'_>, mountpoint: &Path, options:
     let (upper, work) = (Directory::open(upper.upper)?, Directory::open(upper.work)?);
     attributes::take(lower.descriptor.as_fd(), upper.descriptor.as_fd()).map_err(Error::mountpoint(&upper.path))?;
     let create = || {
-        fsconfig_set_string(&context, "source", OVERLAY_SOURCE)?;
+        fsconfig_set_string(&context, "source", overlay_source(&lower.name()))?;
         fsconfig_set_string(&context, "lowerdir", lower.name())?;
         fsconfig_set_string(&context, "upperdir", upper.name())?;
         fsconfig_set_string(&context, "workdir", work.name())?;

@@ -107,8 +107,11 @@ pub(crate) fn body(exchange: Exchange) -> Result<Vec<u8>> {
 /// Reads a token from the body of an answer of `realm`.
 pub(crate) fn read(realm: &Url, body: &[u8]) -> Result<Token> {
     let failed = |reason: &str| Error::Token { realm: shown(realm), reason: reason.to_owned() };
-    // Not serde's message, which may have a part of the token in it.
-    let answer: Answer = serde_json::from_slice(body).map_err(|_| failed("its answer is not the JSON of a token"))?;
+    // By way of a map, in which the last of several members of one name counts, as in Go's programs; serde's structs refuse
+    // them. Not serde's message, which may have a part of the token in it.
+    let answer: Answer = serde_json::from_slice(body)
+        .and_then(serde_json::from_value::<Answer>)
+        .map_err(|_| failed("its answer is not the JSON of a token"))?;
     let given = |token: Option<String>| token.filter(|token| !token.is_empty());
     let value = given(answer.token).or_else(|| given(answer.access_token));
     let value = value.ok_or_else(|| failed("its answer has neither token nor access_token"))?;

@@ -145,16 +145,23 @@ impl Client {
         self.pull_with(name, &PullOptions { platform, ..PullOptions::default() })
     }
 
-    /// Gets an image: a reference, or `TRANSPORT:details` for one of an archive, a layout or a directory.
+    /// Gets an image: a reference, or `TRANSPORT:details` for one of an archive, a layout or a directory. An id, as
+    /// [`is_id`] has it, is looked for among the images that are here.
     ///
     /// # Errors
     /// As [`Self::pull`].
     pub fn pull_with(&self, name: &str, options: &PullOptions) -> Result<Image> {
+        if is_id(name) {
+            // No registry knows images by their ids alone.
+            return self.find(name, options.platform.as_ref());
+        }
         let (source, references) = self.source(name)?;
+        let is_archive = is_archive(name);
         // What a file holds is read each time: another may have taken its place under the same names.
-        let policy = if is_archive(name) { PullPolicy::Always } else { options.policy };
-        let (platform, fallback) = self.platform(options.platform.as_ref(), is_archive(name));
-        let request = PullRequest { references, platform, policy, fallback };
+        let policy = if is_archive { PullPolicy::Always } else { options.policy };
+        let (platform, fallback) = self.platform(options.platform.as_ref(), is_archive);
+        let loaded_from = is_archive.then(|| source.name());
+        let request = PullRequest { references, platform, policy, fallback, loaded_from };
         Ok(self.store.pull(&*source, &request, &options.progress)?)
     }
 
@@ -194,7 +201,8 @@ impl Client {
         let (platform, fallback) = self.platform(options.platform.as_ref(), true);
         // What a file holds is read each time: another may have taken its place under the same names.
         let references = image.references.clone();
-        let request = PullRequest { references, platform, policy: PullPolicy::Always, fallback };
+        let loaded_from = Some(source.name());
+        let request = PullRequest { references, platform, policy: PullPolicy::Always, fallback, loaded_from };
         Ok(self.store.pull(&*source, &request, &options.progress)?)
     }
 
@@ -352,6 +360,10 @@ impl Client {
 
     /// Where an image comes from, and what it is called.
     fn source(&self, name: &str) -> Result<(Box<dyn ImageSource>, Vec<Reference>)> {
+        if is_id(name) {
+            check_name(name)?;
+            return Err(vmroot_image_store::Error::NoSuchImage(name.to_owned()).into());
+        }
         if !ImageName::has_transport(name) {
             return Ok(self.repository(Reference::parse(name)?));
         }
@@ -375,12 +387,32 @@ impl Client {
     }
 }
 
+/// Digits of the short ids that are printed in tables.
+const SHORT_ID: usize = 12;
+/// Digits of a whole id.
+const WHOLE_ID: usize = 64;
+
+/// Whether a name is meant as the id of an image or as the beginning of one: `sha256:` and anything, or 12 to 64
+/// hexadecimal digits. Only images that are here are looked for by such a name; no registry is asked.
+///
+/// Fewer digits may begin an id too, but also be the name of a repository, such as `cafe`.
+///
+/// ```
+/// assert!(vmroot::is_id("sha256:4bcf") && vmroot::is_id("4bcff63911fc"));
+/// assert!(!vmroot::is_id("cafe") && !vmroot::is_id("docker://4bcff63911fc"));
+/// ```
+pub fn is_id(name: &str) -> bool {
+    name.starts_with("sha256:") || (SHORT_ID..=WHOLE_ID).contains(&name.len()) && is_hex(name)
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Refuses what is neither a reference, nor an id or the beginning of one, nor `TRANSPORT:details`.
 fn check_name(name: &str) -> Result<()> {
-    const HEX_DIGITS: usize = 64;
     let (is_digest, hex) = name.strip_prefix("sha256:").map_or((false, name), |hex| (true, hex));
-    let is_hex = hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if is_hex && (1..=HEX_DIGITS).contains(&hex.len()) {
+    if is_hex(hex) && (1..=WHOLE_ID).contains(&hex.len()) {
         return Ok(());
     }
     if is_digest {

@@ -125,7 +125,9 @@ impl Error {
             Self::Index(error) => ErrorKind::of_index(error),
             Self::InvalidConfig { .. } => ErrorKind::Integrity,
             Self::ArchitectureMismatch { .. } => ErrorKind::NotFound,
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
+            Self::Io { source, .. }
+            | Self::KernelMount(vmroot_kernel_mount::Error::Mountpoint { source, .. })
+            | Self::Mount(vmroot_fuse_mount::Error::Mountpoint { source, .. }) => of_named_file(source),
             Self::Export(error) => of_export(error),
             Self::Erofs(error) | Self::KernelMount(vmroot_kernel_mount::Error::Image(error)) => of_erofs(error),
             Self::Ext4(error) => of_ext4(error),
@@ -133,8 +135,16 @@ impl Error {
             Self::Changes(error) => of_change(error),
             Self::Boot(error) => of_boot(error),
             Self::TooLong { .. } => ErrorKind::Limit,
-            Self::Guest(_) | Self::KernelMount(_) | Self::Mount(_) | Self::Io { .. } => ErrorKind::Other,
+            Self::Guest(_) | Self::KernelMount(_) | Self::Mount(_) => ErrorKind::Other,
         }
+    }
+}
+
+/// What an error of a file or a directory that the caller has named means.
+fn of_named_file(error: &io::Error) -> ErrorKind {
+    match error.kind() {
+        io::ErrorKind::NotFound => ErrorKind::NotFound,
+        _ => ErrorKind::Other,
     }
 }
 
@@ -143,6 +153,7 @@ fn of_export(error: &vmroot_export::Error) -> ErrorKind {
     match error {
         E::Root(error) => ErrorKind::of_root(error),
         E::Compression(error) => ErrorKind::of_stream(error),
+        E::Io { source, .. } => of_named_file(source),
         E::BeyondCpio { .. } => ErrorKind::Limit,
         E::Cancelled => ErrorKind::Cancelled,
         _ => ErrorKind::Other,
@@ -175,6 +186,7 @@ fn of_virtiofs(error: &vmroot_virtiofs::Error) -> ErrorKind {
         E::PathTooLong { .. } | E::Locked { .. } => ErrorKind::Limit,
         E::Cancelled => ErrorKind::Cancelled,
         E::Queues(_) => ErrorKind::Usage,
+        E::Socket { source, .. } => of_named_file(source),
         _ => ErrorKind::Other,
     }
 }
@@ -187,7 +199,12 @@ fn of_boot(error: &vmroot_boot::Error) -> ErrorKind {
         E::Ext4(error) => of_ext4(error),
         E::Share(error) => of_virtiofs(error),
         E::Compressed { source, .. } if ErrorKind::of_stream(source) == ErrorKind::Limit => ErrorKind::Limit,
-        E::CommandLine { .. } => ErrorKind::Limit,
+        E::Io { source, .. } => of_named_file(source),
+        E::CommandLine { .. }
+        | E::Memory { .. }
+        | E::HostMemory { .. }
+        | E::Processors { .. }
+        | E::TooManyDisks { .. } => ErrorKind::Limit,
         E::Stopped => ErrorKind::Cancelled,
         _ => ErrorKind::Other,
     }
@@ -196,7 +213,7 @@ fn of_boot(error: &vmroot_boot::Error) -> ErrorKind {
 fn of_change(error: &vmroot_changes::Error) -> ErrorKind {
     use vmroot_changes::Error as E;
     match error {
-        E::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
+        E::Io { source, .. } => of_named_file(source),
         E::Export(error) => of_export(error),
         E::Compression(error) => ErrorKind::of_stream(error),
         E::Index(error) => ErrorKind::of_index(error),
@@ -212,5 +229,47 @@ fn limit_of_change(error: &vmroot_changes::Error) -> Option<&'static str> {
         vmroot_changes::Error::Index(error) => limit_of_index(error),
         vmroot_changes::Error::OnTop { source, .. } => limit_of_change(source),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vmroot_boot::{Error as Boot, Vmm};
+
+    use super::*;
+
+    /// More of anything than a guest can have is a limit as any other; what a monitor cannot do at all is none.
+    #[test]
+    fn the_limits_of_a_machine_are_limits() {
+        let vmm = Vmm::Firecracker;
+        for error in [
+            Boot::Memory { asked: 1, least: 2 },
+            Boot::HostMemory { asked: 2, available: 1 },
+            Boot::Processors { vmm, limit: 32, asked: 33 },
+            Boot::TooManyDisks { vmm, disks: 20, limit: 19 },
+        ] {
+            assert_eq!(Error::from(error).kind(), ErrorKind::Limit);
+        }
+        let unsupported = Boot::Unsupported { vmm, what: "has no virtio-fs".to_owned() };
+        assert_eq!(Error::from(unsupported).kind(), ErrorKind::Other);
+    }
+
+    #[test]
+    fn a_named_file_that_is_not_there_is_not_found() {
+        let io = |kind: io::ErrorKind| io::Error::from(kind);
+        for (kind, expected) in
+            [(io::ErrorKind::NotFound, ErrorKind::NotFound), (io::ErrorKind::PermissionDenied, ErrorKind::Other)]
+        {
+            let path = || PathBuf::from("/x");
+            for error in [
+                Error::Io { path: path(), source: io(kind) },
+                Error::KernelMount(vmroot_kernel_mount::Error::Mountpoint { path: path(), source: io(kind) }),
+                Error::Mount(vmroot_fuse_mount::Error::Mountpoint { path: path(), source: io(kind) }),
+                Error::VirtioFs(vmroot_virtiofs::Error::Socket { path: path(), source: io(kind) }),
+                Error::Boot(Boot::Io { action: "read", path: path(), source: io(kind) }),
+            ] {
+                assert_eq!(error.kind(), expected, "{error}");
+            }
+        }
     }
 }

@@ -31,7 +31,7 @@ mod runtime;
 mod top;
 mod validate;
 
-pub use client::{Client, ClientOptions, PullOptions};
+pub use client::{Client, ClientOptions, PullOptions, is_id};
 pub use error::{Error, Result};
 pub use prebaked::{Prebaked, export_on_top_to_dir, export_to_dir, load_from_dir, load_from_dir_for_arch};
 pub use progress::{DownloadProgress, ProgressMeter};

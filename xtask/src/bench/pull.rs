@@ -46,71 +46,41 @@ pub const TIME: Race = Race {
     ],
 };
 
-/// Time of a pull of one layer, whose stream can only be decoded from its start to its end.
-pub const ONE_LAYER: Race = Race {
-    unit: Unit::Seconds,
-    repeat: true,
-    keep: false,
-    ours: |lab, scratch| seconds(lab, &mut pull(lab, scratch, image::ONE_LAYER)),
-    against: &[
-        Against {
-            key: "pull-one-layer-floor",
-            title: "pull + index of one layer, against inflate + SHA-256 + write on 2 cores",
-            target: Target::TimesRival(1.15),
-            rival: Some(|lab, scratch| floor(lab, scratch, image::ONE_LAYER)),
-        },
-        Against {
-            key: "pull-one-layer-microsandbox",
-            title: "pull + index of one layer, against microsandbox-image 0.7.13",
-            target: Target::TimesFaster(2.4),
-            rival: Some(|lab, scratch| microsandbox(lab, scratch, image::ONE_LAYER)),
-        },
-    ],
-};
+/// Time of a pull of an image of one kind, against the floor of its work and against another library. A macro, for the
+/// turns of a race are functions without captures.
+macro_rules! of_image {
+    ($image:path, $key:literal, $title:literal, $work:literal) => {
+        Race {
+            unit: Unit::Seconds,
+            repeat: true,
+            keep: false,
+            ours: |lab, scratch| seconds(lab, &mut pull(lab, scratch, $image)),
+            against: &[
+                Against {
+                    key: concat!("pull-", $key, "-floor"),
+                    title: concat!("pull + index of ", $title, ", against ", $work, " + SHA-256 + write on 2 cores"),
+                    target: Target::TimesRival(1.15),
+                    rival: Some(|lab, scratch| floor(lab, scratch, $image)),
+                },
+                Against {
+                    key: concat!("pull-", $key, "-microsandbox"),
+                    title: concat!("pull + index of ", $title, ", against microsandbox-image 0.7.13"),
+                    target: Target::TimesFaster(2.4),
+                    rival: Some(|lab, scratch| microsandbox(lab, scratch, $image)),
+                },
+            ],
+        }
+    };
+}
 
-/// Time of a pull of many layers of one size.
-pub const EQUAL_LAYERS: Race = Race {
-    unit: Unit::Seconds,
-    repeat: true,
-    keep: false,
-    ours: |lab, scratch| seconds(lab, &mut pull(lab, scratch, image::EQUAL_LAYERS)),
-    against: &[
-        Against {
-            key: "pull-equal-layers-floor",
-            title: "pull + index of 40 equal layers, against inflate + SHA-256 + write on 2 cores",
-            target: Target::TimesRival(1.15),
-            rival: Some(|lab, scratch| floor(lab, scratch, image::EQUAL_LAYERS)),
-        },
-        Against {
-            key: "pull-equal-layers-microsandbox",
-            title: "pull + index of 40 equal layers, against microsandbox-image 0.7.13",
-            target: Target::TimesFaster(2.4),
-            rival: Some(|lab, scratch| microsandbox(lab, scratch, image::EQUAL_LAYERS)),
-        },
-    ],
-};
+/// One layer, whose stream can only be decoded from its start to its end.
+pub const ONE_LAYER: Race = of_image!(image::ONE_LAYER, "one-layer", "one layer", "inflate");
 
-/// Time of a pull of layers that decode fast.
-pub const ZSTD: Race = Race {
-    unit: Unit::Seconds,
-    repeat: true,
-    keep: false,
-    ours: |lab, scratch| seconds(lab, &mut pull(lab, scratch, image::ZSTD)),
-    against: &[
-        Against {
-            key: "pull-zstd-floor",
-            title: "pull + index of zstd layers, against decompression + SHA-256 + write on 2 cores",
-            target: Target::TimesRival(1.15),
-            rival: Some(|lab, scratch| floor(lab, scratch, image::ZSTD)),
-        },
-        Against {
-            key: "pull-zstd-microsandbox",
-            title: "pull + index of zstd layers, against microsandbox-image 0.7.13",
-            target: Target::TimesFaster(2.4),
-            rival: Some(|lab, scratch| microsandbox(lab, scratch, image::ZSTD)),
-        },
-    ],
-};
+/// Many layers of one size.
+pub const EQUAL_LAYERS: Race = of_image!(image::EQUAL_LAYERS, "equal-layers", "40 equal layers", "inflate");
+
+/// Layers that decode fast.
+pub const ZSTD: Race = of_image!(image::ZSTD, "zstd", "zstd layers", "decompression");
 
 /// Time of a pull from a registry that limits each connection.
 pub const LIMITED: Race = Race {

@@ -67,6 +67,7 @@ fn locate(directory: &Path, version: Option<&str>) -> Result<PathBuf> {
     if is_tree(directory) {
         return Ok(directory.to_owned());
     }
+    fs::metadata(directory).map_err(Error::io("read modules of", directory))?;
     let parents = ["", "lib/modules", "usr/lib/modules"].map(|below| directory.join(below));
     if let Some(version) = version {
         return parents.iter().map(|parent| parent.join(version)).find(|tree| is_tree(tree)).ok_or_else(none);

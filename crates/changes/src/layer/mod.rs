@@ -74,8 +74,9 @@ pub struct LayerReport {
 /// as xattrs of their own.
 ///
 /// # Errors
-/// [`Error::UnseenMarks`] before anything is written, [`Error::Io`] for what cannot be read, [`Error::Unportable`] for files of which overlayfs has kept a part in a lower
-/// layer, [`Error::ReservedName`], [`Error::Stream`], [`Error::Cancelled`].
+/// [`Error::UnseenMarks`] before anything is written, [`Error::Io`] for what cannot be read, [`Error::Unportable`] for
+/// files of which overlayfs has kept a part in a lower layer, [`Error::ReservedName`], [`Error::Stream`],
+/// [`Error::Cancelled`].
 pub fn export_layer<W: Write>(directory: &Path, writer: W, options: &LayerOptions<'_>) -> Result<(W, LayerReport)> {
     let sees_trusted = sight::of_trusted();
     if options.marks == Marks::Upper && !sees_trusted && !sight::finds_user_marks(directory)? {

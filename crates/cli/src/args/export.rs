@@ -23,8 +23,8 @@ pub(crate) struct ExportArguments {
     /// Record owners, devices and modes that only root may set in user.* xattrs instead (dir only)
     #[arg(long)]
     pub(crate) rootless: bool,
-    /// Leave the zeros of large files out of a tar, as GNU tar, bsdtar, Go and Python read it; others, such as busybox, do
-    /// not find these files (tar)
+    /// Leave the zeros of large files out of a tar, as GNU tar, bsdtar, Go and Python read it; others, such as busybox,
+    /// do not find these files (tar)
     #[arg(long)]
     pub(crate) sparse: bool,
     /// Fail if the form cannot hold everything, instead of leaving it out and saying so
@@ -91,8 +91,8 @@ pub(crate) enum Format {
     CpioZst,
     /// An EROFS image with everything in it
     Erofs,
-    /// An EROFS image of the metadata, with the cache's own files as its devices; OUT.vmdk joins them to one disk for QEMU,
-    /// and OUT.rdonly.vmdk for libkrun
+    /// An EROFS image of the metadata, with the cache's own files as its devices; OUT.vmdk joins them to one disk for
+    /// QEMU, and OUT.rdonly.vmdk for libkrun
     ErofsMeta,
     /// An ext4 image, which a guest can write to
     Ext4,

@@ -79,7 +79,7 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     let guest_options = GuestOptions { hook: Some(&hook), ..guest_options };
     let guest = Guest::prepare(&Arc::new(root), scratch.path(), &guest_options).map_err(vmroot::Error::from)?;
     bar.finish_and_clear();
-    if let Some(note) = guest.note().filter(|_| !context.quiet()) {
+    if let Some(note) = guest.note() {
         output::note(&format!("without KVM, the guest is translated and slow: {note}"));
     }
     let (stdin, mut stdout) = (io::stdin(), output::raw());

@@ -146,7 +146,7 @@ pub(crate) fn remove(context: &Context, names: &[String]) -> anyhow::Result<()> 
         for record in &removed.records {
             output::line(record.reference.as_ref().map_or_else(|| record.id().to_string(), ToString::to_string))?;
         }
-        if !removed.still_named && !context.quiet() {
+        if !removed.still_named {
             output::note("`vmroot gc` frees the space that nothing needs any more");
         }
     }

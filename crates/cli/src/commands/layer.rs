@@ -1,6 +1,5 @@
 //! `layer index|verify|dump`: one layer, without a cache.
 
-use std::fs;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -14,6 +13,7 @@ use crate::args::LayerCommand;
 use crate::context::Context;
 use crate::interruptible::{Interruptible, open_at_once};
 use crate::output;
+use crate::places::NewDirectory;
 
 pub(crate) fn layer(context: &Context, command: LayerCommand) -> anyhow::Result<()> {
     match command {
@@ -24,17 +24,18 @@ pub(crate) fn layer(context: &Context, command: LayerCommand) -> anyhow::Result<
 }
 
 fn index(context: &Context, tar: &Path, directory: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
     let source = match tar == Path::new("-") {
         true => io::stdin().as_fd().try_clone_to_owned()?.into(),
         // A named pipe is opened at once, and not when somebody writes to it: that wait could not be ended.
         false => open_at_once(tar).with_context(|| tar.display().to_string())?,
     };
+    let made = NewDirectory::make(directory).with_context(|| directory.display().to_string())?;
     let source = Interruptible { source, cancel: context.cancel() };
     let built = build(pipelined(source, &context.limits()), directory, &context.build_options())
         .map_err(vmroot::Error::from)?;
     let (diff_id, bytes, contents) = (built.diff_id, built.index_length, built.contents_length);
     built.publish().map_err(vmroot::Error::from)?;
+    made.keep();
     if context.json() {
         return Ok(output::json(&json!({"diffId": diff_id, "indexBytes": bytes, "contentsBytes": contents}))?);
     }

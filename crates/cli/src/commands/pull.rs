@@ -38,7 +38,7 @@ pub(crate) fn load(context: &Context, file: &Path, picked: Option<&str>) -> anyh
     for image in &images {
         let result = client.load(&archive, image, &context.pull_options(Pull::Always))?;
         context.note_platform(&image.to_string(), &result.record().platform);
-        if !context.json() && !context.quiet() {
+        if !context.json() {
             for reference in &image.references {
                 output::note(&format!("loaded {}", reference.familiar()));
             }

@@ -293,6 +293,6 @@ fn what_is_no_layer_is_refused() {
     ] {
         program.fails(2, arguments);
     }
-    program.fails(1, ["export", "--from-upper", &format!("{upper}/missing"), &out]);
+    program.fails(3, ["export", "--from-upper", &format!("{upper}/missing"), &out]);
     assert!(!program.path("out.tar").exists());
 }

@@ -65,11 +65,14 @@ fn a_name_that_means_nothing_is_2_in_every_verb_under_every_policy() {
             }
         }
         // What looks like an id, and has a digit that is none.
-        if !matches!(verb[0], "pull" | "inspect") {
-            fails(&program, 2, verb, "sha256:zz", &["--pull=never"]);
+        for policy in ["--pull=never", "--pull=missing", "--pull=always"] {
+            fails(&program, 2, verb, "sha256:zz", &[policy]);
         }
         fails(&program, 2, verb, "localhost:1/x", &["--platform=linux"]);
         fails(&program, 2, verb, "localhost:1/x", &["--arch=a/b/c"]);
+    }
+    for verb in VERBS.iter().filter(|verb| !matches!(verb[0], "config") && !verb.contains(&"--format=prebaked")) {
+        fails(&program, 2, verb, "prebaked:", &[]);
     }
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/demo");
     for picked in ["@", "@x", "@-1", "a b", "x:y z"] {
@@ -89,6 +92,45 @@ fn a_name_of_nothing_is_3_in_every_verb() {
             fails(&program, 3, verb, "sha256:1234", &[policy]);
             fails(&program, 3, verb, archive, &[policy]);
         }
+    }
+}
+
+/// Options and arguments of every verb that name a file or a directory, which is not there.
+#[test]
+fn a_path_that_leads_nowhere_is_3_in_every_verb() {
+    let program = Program::new();
+    let demo = concat!("oci:", env!("CARGO_MANIFEST_DIR"), "/../../testdata/demo");
+    for arguments in [
+        &["load", "/no/such"][..],
+        &["pull", "oci:/no/such"],
+        &["ls", "prebaked:/no/such"],
+        &["layer", "index", "/no/such"],
+        &["layer", "verify", "/no/such"],
+        &["layer", "dump", "/no/such"],
+        &["umount", "/no/such"],
+        &["mount", demo, "/no/such"],
+        &["mount", demo, ".", "--layer=/no/such"],
+        &["mount", demo, ".", "--add=/no/such:/x"],
+        &["mount", demo, ".", "--init=/no/such"],
+        &["virtiofs", demo, "--socket=/no/such/socket"],
+        &["virtiofs", demo, "--socket=s", "--add=/no/such:/x"],
+        &["virtiofs", demo, "--socket=s", "--init=/no/such"],
+        &["export", "--from-upper=/no/such", "out.tar"],
+        &["export", demo, "/no/such/out", "--format=tar"],
+        &["export", demo, "/no/such/out", "--format=dir"],
+        &["export", demo, "out", "--format=tar", "--config-out=/no/such/config"],
+        &["export", demo, "out", "--format=tar", "--layer=/no/such"],
+        &["export", demo, "out", "--format=erofs", "--add=/no/such:/x"],
+        &["export", demo, "out", "--format=prebaked", "--init=/no/such"],
+        &["boot", demo, "--kernel=/no/such"],
+        &["pull", "localhost:1/x", "--authfile=/no/such"],
+        &["pull", "localhost:1/x", "--ca-file=/no/such"],
+    ] {
+        let mut command = program.command(arguments);
+        let answer: crate::program::Answer = command.current_dir(program.path("")).output().unwrap().into();
+        assert_eq!(answer.status.code(), Some(3), "{arguments:?}: {answer}");
+        assert!(answer.fails(3).contains("/no/such"), "{arguments:?}");
+        assert!(!program.path("out").exists() && !program.path("out.tar").exists(), "{arguments:?}");
     }
 }
 

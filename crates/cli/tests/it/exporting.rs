@@ -51,7 +51,7 @@ fn how_to_run_it_is_written_beside_any_form() {
     // What was under the name stays where the export fails.
     fs::write(&config, "old").unwrap();
     let out = program.path("none/tar").display().to_string();
-    program.run(["export", &image, &out, "--arch=amd64", "--format=tar", "--config-out", &config]).fails(1);
+    program.run(["export", &image, &out, "--arch=amd64", "--format=tar", "--config-out", &config]).fails(3);
     assert_eq!(fs::read(&config).unwrap(), b"old");
     let message = program.run(["export", &image, &config, "--format=tar", "--config-out", &config]).fails(2);
     assert!(message.contains("--config-out") && fs::read(&config).unwrap() == b"old", "{message}");

@@ -1,10 +1,11 @@
-//! Ctrl-C and SIGTERM in the midst of work: exit code 130, and nothing half made.
+//! Ctrl-C, SIGTERM and SIGHUP in the midst of work: exit code 130, and nothing half made.
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -12,15 +13,17 @@ use rustix::fs::{CWD, Mode};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use vmroot_testkit::image::ImageBuilder;
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
-use vmroot_testkit::registry::{Fault, Registry, Rule};
+use vmroot_testkit::registry::{Auth, Fault, Registry, Rule};
 use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
 
-use crate::program::{Program, wait_for};
+use crate::program::{Program, wait_for, wait_until};
 use crate::samples::serve;
 
 /// Bytes of the files of the image: enough for every form to be at work for a while.
 const BYTES: usize = 64 << 20;
+/// Each means the same to every verb.
+const SIGNALS: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
 /// By then a program listens for signals, however busy the machine is.
 const STARTED: Duration = Duration::from_millis(200);
 
@@ -79,15 +82,17 @@ fn exports_and_checks_end_at_any_moment_and_leave_nothing() {
     let formats = ["prebaked", "dir", "tar", "tar.gz", "tar.zst", "cpio", "erofs", "erofs-meta", "ext4", "squashfs"];
     for format in formats.into_iter().filter(|format| *format != "squashfs" || !no_sqfstar) {
         let format = format!("--format={format}");
-        for signal in [Signal::INT, Signal::TERM] {
+        for signal in SIGNALS {
             let times = at_every_moment(&program, &["export", &image, "out", &format, "--arch=amd64"], signal);
             // What is only metadata may be done too soon.
             assert!(times > 0 || format.ends_with("meta"), "{format}: no signal came in time");
         }
     }
-    assert!(at_every_moment(&program, &["verify"], Signal::INT) > 0);
-    assert!(at_every_moment(&program, &["verify"], Signal::TERM) > 0);
-    assert!(at_every_moment(&program, &["layer", "index", tar], Signal::INT) > 0);
+    for signal in SIGNALS {
+        assert!(at_every_moment(&program, &["verify"], signal) > 0);
+        assert!(at_every_moment(&program, &["layer", "index", tar], signal) > 0);
+        assert!(at_every_moment(&program, &["layer", "index", tar, "--output=new/er"], signal) > 0);
+    }
     assert!(program.ok(["verify"]).ends_with(" 0 damaged\n"));
 }
 
@@ -113,10 +118,11 @@ fn work_that_waits_for_others_ends() {
     let work = program.path("work");
     fs::create_dir(&work).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
-    for signal in [Signal::INT, Signal::TERM] {
+    for signal in SIGNALS {
         for verb in [
             &["layer", "index", "-"][..],
             &["layer", "index", fifo],
+            &["layer", "index", fifo, "--output=new/er"],
             &["load", "-"],
             &["load", fifo],
             &["pull", &never],
@@ -159,7 +165,7 @@ fn half_a_layer_leaves_nothing() {
     assert_eq!(names(&work), [] as [String; 0]);
 }
 
-/// The lock of the socket's directory, which anybody may hold who may read the directory.
+/// The lock of the socket's directory. Any process that may read the directory may hold it.
 #[test]
 fn a_wait_for_a_lock_ends_by_itself_and_by_a_signal() {
     let registry = Registry::start();
@@ -173,7 +179,7 @@ fn a_wait_for_a_lock_ends_by_itself_and_by_a_signal() {
     let socket = format!("--socket={}/socket", directory.display());
     let message = program.fails(6, ["virtiofs", &image, "--arch=amd64", &socket, "--lock-timeout=0.2"]);
     assert!(message.contains(directory.to_str().unwrap()) && message.contains("0.2 s"), "{message}");
-    for signal in [Signal::INT, Signal::TERM] {
+    for signal in SIGNALS {
         let mut child = program.start(["virtiofs", &image, "--arch=amd64", &socket, "--lock-timeout=1000"]);
         thread::sleep(Duration::from_millis(300));
         assert!(child.try_wait().unwrap().is_none(), "it waits");
@@ -181,8 +187,95 @@ fn a_wait_for_a_lock_ends_by_itself_and_by_a_signal() {
         assert_eq!(wait_for(&mut child).code(), Some(130), "{signal:?}");
     }
     drop(lock);
-    let mut child = program.start(["virtiofs", &image, "--arch=amd64", &socket]);
-    crate::program::wait_until("the socket", || directory.join("socket").exists());
-    send(&child, Signal::TERM);
-    assert!(wait_for(&mut child).success());
+}
+
+/// A signal is how a mount and a device in the foreground end, so there is nothing to report.
+#[test]
+fn what_serves_until_it_is_told_to_end_ends_with_0() {
+    let registry = Registry::start();
+    let image = serve(&registry, &crate::samples::image("amd64"), "v1");
+    let program = Program::new();
+    program.ok(["pull", &image, "--arch=amd64"]);
+    let (socket, place) = (program.path("socket"), program.path("place"));
+    fs::create_dir(&place).unwrap();
+    for signal in SIGNALS {
+        let mut child = program.start(["virtiofs", &image, "--arch=amd64", &format!("--socket={}", socket.display())]);
+        wait_until("the socket", || socket.exists());
+        send(&child, signal);
+        assert_eq!(wait_for(&mut child).code(), Some(0), "virtiofs, {signal:?}");
+        assert!(!socket.exists());
+    }
+    if skip::needs_root() {
+        return;
+    }
+    if !Path::new("/dev/fuse").exists() {
+        skip::because("needs /dev/fuse");
+        return;
+    }
+    for signal in SIGNALS {
+        for driver in ["--driver=fuse", "--driver=auto"] {
+            let mut child = program.start(["mount", &image, place.to_str().unwrap(), "--arch=amd64", driver]);
+            wait_until("the mount", || place.join("etc/motd").exists());
+            send(&child, signal);
+            assert_eq!(wait_for(&mut child).code(), Some(0), "mount {driver}, {signal:?}");
+            assert_eq!(names(&place), [] as [String; 0], "it is unmounted");
+        }
+    }
+}
+
+/// A program with a signal ignored, as nohup(1) and a shell's `&` start it; a signal that is not ignored still ends it.
+#[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    let program = Program::new();
+    let (reader, _writer) = std::io::pipe().unwrap();
+    for (trap, ignored, other) in [
+        ("trap '' HUP", &[Signal::HUP][..], Signal::INT),
+        ("trap '' INT", &[Signal::INT], Signal::TERM),
+        ("trap '' HUP INT", &[Signal::HUP, Signal::INT], Signal::TERM),
+        ("trap '' TERM", &[Signal::TERM], Signal::HUP),
+    ] {
+        let mut command = program.command_after(&format!("{trap}; exec \"$@\""), ["layer", "index", "-"]);
+        command.current_dir(program.path("")).stdin(reader.try_clone().unwrap());
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(300));
+        for _ in 0..2 {
+            ignored.iter().for_each(|signal| send(&child, *signal));
+            thread::sleep(Duration::from_millis(100));
+            assert!(child.try_wait().unwrap().is_none(), "{trap}: it goes on");
+        }
+        send(&child, other);
+        assert_eq!(wait_for(&mut child).code(), Some(130), "{trap}, then {other:?}");
+    }
+}
+
+/// A helper that waits for ever, such as for a key that nobody plugs in: it ends with the pull, and so does what it started.
+#[test]
+fn no_credential_helper_outlives_a_pull() {
+    let registry = Registry::start();
+    let image = serve(&registry, &crate::samples::image("amd64"), "v1");
+    registry.require(Auth::basic("user", "secret"));
+    let program = Program::new();
+    let pid = program.path("pid");
+    let script = format!("#!/bin/sh\nsh -c 'echo $$ >{0}.new; mv {0}.new {0}; exec sleep 1000'\n", pid.display());
+    let text = program.file("script", script);
+    fs::set_permissions(&text, fs::Permissions::from_mode(0o755)).unwrap();
+    // Not written by this process, whose other threads may start programs that inherit the open file.
+    let copied = Command::new("cp").arg(&text).arg(program.path("docker-credential-slow")).status();
+    assert!(copied.unwrap().success());
+    let config = format!(r#"{{"credHelpers":{{"{}":"slow"}}}}"#, registry.host());
+    let authfile = format!("--authfile={}", program.file("auth.json", config).display());
+    for signal in SIGNALS {
+        let mut command = program.command(["pull", &image, "--arch=amd64", &authfile]);
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", program.path("").display()));
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_until("the helper", || pid.exists());
+        send(&child, signal);
+        assert_eq!(wait_for(&mut child).code(), Some(130), "{signal:?}");
+        let process = Path::new("/proc").join(fs::read_to_string(&pid).unwrap().trim());
+        fs::remove_file(&pid).unwrap();
+        wait_until("the end of the helper", || {
+            fs::read_to_string(process.join("stat")).map_or(true, |stat| stat.contains(") Z "))
+        });
+    }
 }

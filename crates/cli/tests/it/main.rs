@@ -1,5 +1,6 @@
 //! The program as its users meet it: what is typed, what comes out, and the exit code.
 
+mod nobody;
 mod program;
 mod samples;
 

@@ -122,7 +122,7 @@ fn what_cannot_be_mounted_says_why() {
     let missing = mountable.place.join("missing");
     for flags in [&["--driver=fuse"][..], &["--driver=fuse", "--detach"], &[], &["--detach"]] {
         let arguments = ["mount", &mountable.image, missing.to_str().unwrap()];
-        let message = mountable.program.fails(1, arguments.iter().chain(flags));
+        let message = mountable.program.fails(3, arguments.iter().chain(flags));
         assert!(message.contains(missing.to_str().unwrap()), "{message}");
         let arguments = ["mount", "localhost:1/none", mountable.place.to_str().unwrap(), "--pull=never"];
         mountable.program.fails(3, arguments.iter().chain(flags));
@@ -130,4 +130,20 @@ fn what_cannot_be_mounted_says_why() {
     let message = mountable.program.fails(1, ["umount".as_ref(), mountable.place.as_os_str()]);
     assert!(message.contains(mountable.place.to_str().unwrap()), "{message}");
     assert!(Path::new(&mountable.place).exists());
+}
+
+/// The root directory by any of its names: a mount there would hide every file of the machine. An image that is not here, so
+/// that nothing would be mounted even if this were not refused.
+#[test]
+fn the_root_directory_of_the_machine_is_refused() {
+    let program = Program::new();
+    let link = program.path("link");
+    std::os::unix::fs::symlink("/", &link).unwrap();
+    for place in ["/", "//", "/..", "/proc/../.", link.to_str().unwrap()] {
+        for flags in [&[][..], &["--detach"], &["--driver=fuse"], &["--upper=u", "--work=w"]] {
+            let arguments = ["mount", "localhost:1/none", place, "--pull=never"];
+            let message = program.fails(1, arguments.iter().chain(flags));
+            assert!(message.contains("would hide all files of this machine"), "{place} {flags:?}: {message}");
+        }
+    }
 }

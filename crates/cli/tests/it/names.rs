@@ -1,13 +1,14 @@
 //! One image, however its name is written.
 
 use std::fs;
+use std::net::TcpListener;
 
 use serde_json::json;
 use vmroot_testkit::image::docker_archive::{self, Layout};
 use vmroot_testkit::image::oci_layout::{self, Item};
 use vmroot_testkit::registry::Registry;
 
-use crate::program::Program;
+use crate::program::{Answer, Program};
 use crate::samples::{image, serve};
 
 /// Whichever way an image was pulled, every verb finds it by every other name, without its registry.
@@ -112,4 +113,107 @@ fn the_image_of_a_file() {
     }
     let gone = program.fails(3, ["rm", "oci:/no/such/layout"]);
     assert!(gone.contains("/no/such/layout"), "{gone}");
+}
+
+/// A proxy for all registries, which nothing should connect to.
+struct Watch(TcpListener);
+
+impl Watch {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self(listener)
+    }
+
+    /// Runs a verb that must fail without a request to any registry.
+    fn fails(&self, program: &Program, code: i32, arguments: &[&str]) -> String {
+        let proxy = format!("http://{}", self.0.local_addr().unwrap());
+        let mut command = program.command(arguments.iter().chain(&["--arch=amd64", "--retries=1"]));
+        command.current_dir(program.path("")).env("HTTPS_PROXY", &proxy).env("HTTP_PROXY", &proxy);
+        let mut child =
+            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        // A request would wait for an answer of the proxy.
+        while child.try_wait().unwrap().is_none() {
+            assert!(self.0.accept().is_err(), "{arguments:?}: a registry is asked");
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        assert!(self.0.accept().is_err(), "{arguments:?}: a registry was asked");
+        Answer::from(child.wait_with_output().unwrap()).fails(code)
+    }
+}
+
+const READERS: [&[&str]; 5] = [
+    &["ls", "IMAGE"],
+    &["cat", "IMAGE", "etc/motd"],
+    &["config", "IMAGE"],
+    &["export", "IMAGE", "out", "--format=tar"],
+    &["export", "IMAGE", "out", "--format=prebaked"],
+];
+
+/// Loaded as `demo:latest`, with a blob and what was made of it lost: Docker Hub may have another image of that name, whose
+/// files would come in place of these.
+#[test]
+fn a_loaded_image_that_lost_a_blob_is_looked_for_at_no_registry() {
+    let image = image("amd64");
+    let program = Program::new();
+    let archive = program.file("demo.tar", docker_archive::write(&[(&image, &["demo:latest"])], Layout::Docker25));
+    let origin = format!("docker-archive:{}", archive.display());
+    let layout = program.path("layout");
+    fs::create_dir(&layout).unwrap();
+    oci_layout::write(&layout, &[(Item::Image(&image), Some("demo:latest"))]).unwrap();
+    let layout = format!("oci:{}", layout.display());
+    let watch = Watch::new();
+    let id = image.config_digest.to_string();
+    for (loaded, origin) in [(&["load", archive.to_str().unwrap()], &origin), (&["pull", &layout], &layout)] {
+        for pointer in ["/layers/1/digest", "/id"] {
+            if program.cache().exists() {
+                fs::remove_dir_all(program.cache()).unwrap();
+            }
+            program.ok(loaded.iter().chain(&["--arch=amd64"]));
+            let inspected = program.json(["inspect", "demo", "--json", "--arch=amd64"]);
+            let lost = inspected.pointer(pointer).unwrap().as_str().unwrap();
+            fs::remove_file(program.cache().join("blobs").join(lost.replace(':', "/"))).unwrap();
+            for directory in ["roots/v1", "layers/v1"] {
+                for entry in fs::read_dir(program.cache().join(directory)).unwrap() {
+                    fs::remove_file(entry.unwrap().path()).unwrap();
+                }
+            }
+            for verb in READERS {
+                for name in ["demo", "docker.io/library/demo:latest", &id, &id[7..], &id[7..10]] {
+                    let verb: Vec<&str> = verb.iter().map(|word| if *word == "IMAGE" { name } else { word }).collect();
+                    let message = watch.fails(&program, 5, &verb);
+                    assert!(message.contains(lost), "{verb:?}: {message}");
+                    let remedy = format!("load docker.io/library/demo:latest again from {origin}");
+                    assert!(message.contains(&remedy), "{verb:?}: {message}");
+                }
+            }
+            program.ok(loaded.iter().chain(&["--arch=amd64"]));
+            assert_eq!(program.ok(["cat", "demo", "etc/motd", "--arch=amd64"]), "amd64\n");
+        }
+    }
+}
+
+/// Ids of images that are not here, whole and short: a registry has names only.
+#[test]
+fn an_id_is_looked_for_at_no_registry() {
+    let program = Program::new();
+    let watch = Watch::new();
+    let hex = "4bcff63911fcb4448bd4fdacec207030997caf25e9bea4045fa6c8c44de311d1";
+    let digest = format!("sha256:{hex}");
+    let others: [&[&str]; 5] = [
+        &["pull", "IMAGE"],
+        &["inspect", "IMAGE"],
+        &["inspect", "--remote", "IMAGE"],
+        &["rm", "IMAGE"],
+        &["virtiofs", "IMAGE", "--socket=socket"],
+    ];
+    for verb in READERS.iter().chain(&others) {
+        for name in [digest.as_str(), &digest[..19], "sha256:4b", hex, &hex[..12], &hex[..40]] {
+            for policy in ["--pull=missing", "--pull=always", "--pull=never"] {
+                let words = verb.iter().map(|word| if *word == "IMAGE" { name } else { word });
+                let message = watch.fails(&program, 3, &words.chain([policy]).collect::<Vec<_>>());
+                assert!(message.contains(name), "{verb:?} {name} {policy}: {message}");
+            }
+        }
+    }
 }

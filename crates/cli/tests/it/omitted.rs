@@ -61,6 +61,42 @@ fn every_form_is_made_and_says_what_it_lacks() {
     }
 }
 
+/// `--quiet` leaves results and errors: not what a form lacks, nor that a layer's directory takes the place of a link, nor that
+/// the image is for another machine. What `--strict` makes an error is said.
+#[test]
+fn quiet_says_nothing_but_errors() {
+    let program = program();
+    let (directory, out) = (program.path("layer"), program.path("quiet"));
+    fs::create_dir_all(directory.join("link/below")).unwrap();
+    let link = program.path("link.tar");
+    fs::write(&link, Layer::new([Entry::symlink("link", "file")]).to_tar(&Encoding::default())).unwrap();
+    let [directory, link] = [directory, link].map(|path| format!("--layer={}", path.display()));
+    for (form, lost) in forms() {
+        if out.is_dir() {
+            fs::remove_dir_all(&out).unwrap();
+        }
+        let place = out.to_str().unwrap();
+        let arguments = ["export", IMAGE, place, &link, &directory, "--format", form];
+        let answer = program.run(arguments.iter().chain(&["--quiet"]));
+        assert!(answer.status.success() && answer.stderr.is_empty() && answer.stdout.is_empty(), "{form}: {answer}");
+        fs::remove_file(&out).or_else(|_| fs::remove_dir_all(&out)).unwrap();
+        let loud = program.run(arguments);
+        assert!(loud.status.success() && loud.stderr.contains("warning: "), "{form}: {loud}");
+        if !lost.is_empty() {
+            fs::remove_file(&out).or_else(|_| fs::remove_dir_all(&out)).unwrap();
+            let message = program.run(arguments.iter().chain(&["--quiet", "--strict"])).fails(1);
+            assert!(message.contains("xattr"), "{form}: {message}");
+        }
+        let _ = fs::remove_file(&out);
+    }
+    let foreign = if std::env::consts::ARCH == "aarch64" { "amd64" } else { "arm64" };
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/demo");
+    program.ok(["load", demo, "--arch", foreign, "--quiet"]);
+    assert_eq!(program.run(["ls", "demo", "--quiet"]).stderr, "");
+    assert!(program.run(["ls", "demo"]).stderr.contains(foreign));
+    assert!(!program.run(["ls", "no/such:image", "--pull=never", "--quiet"]).fails(3).is_empty());
+}
+
 #[test]
 fn strict_makes_it_an_error_and_no_output() {
     let program = program();

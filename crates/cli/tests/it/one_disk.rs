@@ -10,10 +10,9 @@ use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
 
+use crate::nobody::{NOBODY, as_user};
 use crate::program::Program;
 use crate::same_tree::load;
-
-const NOBODY: u32 = 65_534;
 
 /// An image of several layers with contents, exported, with its parts one behind the other.
 struct Exported {
@@ -65,13 +64,6 @@ impl Exported {
     }
 }
 
-/// As the user who is asked for: root, or one without privileges.
-fn command(user: u32, program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_owned()]).arg(program);
-    command
-}
-
 /// A program of `xtask/readers`, built where users without privileges may run it.
 fn reader(name: &str, program: &Program) -> Option<PathBuf> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
@@ -99,7 +91,7 @@ fn imago_reads_the_whole_disk() {
     for version in ["imago-0.2.5", "imago-0.2.6"] {
         let Some(reader) = reader(version, &exported.program) else { return };
         for user in [0, NOBODY] {
-            let output = command(user, &reader).arg(exported.descriptor(".rdonly.vmdk")).output().unwrap();
+            let output = as_user(user).arg(&reader).arg(exported.descriptor(".rdonly.vmdk")).output().unwrap();
             assert!(output.status.success(), "{version}: {}", String::from_utf8_lossy(&output.stderr));
             assert!(output.stdout == exported.whole, "{version} as {user}: {} bytes", output.stdout.len());
         }
@@ -117,7 +109,8 @@ fn qemu_reads_the_whole_disk() {
         let scratch = tempfile::tempdir().unwrap();
         chown(scratch.path(), Some(user), Some(user)).unwrap();
         let raw = scratch.path().join("raw");
-        let mut convert = command(user, Path::new("qemu-img"));
+        let mut convert = as_user(user);
+        convert.arg("qemu-img");
         convert.args(["convert", "-f", "vmdk", "-O", "raw"]).arg(exported.descriptor(".vmdk")).arg(&raw);
         let output = convert.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

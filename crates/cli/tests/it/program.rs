@@ -50,7 +50,22 @@ impl Program {
 
     /// A command that sees nothing of the settings of whoever runs the tests.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vmroot"));
+        self.prepared(&[], arguments)
+    }
+
+    /// The same, started by a shell script as its `"$@"`.
+    pub(crate) fn command_after<S: AsRef<OsStr>>(
+        &self,
+        script: &str,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Command {
+        self.prepared(&["sh", "-c", script, "sh"], arguments)
+    }
+
+    fn prepared<S: AsRef<OsStr>>(&self, before: &[&str], arguments: impl IntoIterator<Item = S>) -> Command {
+        // Tests that run under nohup(1), or behind a shell's `&`, ignore signals, and a child would go on ignoring them.
+        let mut command = Command::new("/usr/bin/env");
+        command.arg("--default-signal=HUP,INT,TERM").args(before).arg(env!("CARGO_BIN_EXE_vmroot"));
         command.env_clear().env("HOME", self.home.path()).env("VMROOT_CACHE", &self.cache);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.args(arguments).stdin(Stdio::null());

@@ -236,26 +236,26 @@ fn refusals_cost_no_pull() {
     let (no_socket, not_a_socket, in_use) = (socket(&gone), socket(&file), socket(&path("in-use")));
     let long = socket(&path(&"s".repeat(108)));
     for (code, arguments) in [
-        (1, &["export", &image, &gone, "--format=tar"][..]),
+        (3, &["export", &image, &gone, "--format=tar"][..]),
         (1, &["export", &image, &below, "--format=erofs"]),
         (1, &["export", &image, &path("directory"), "--format=ext4"]),
-        (1, &["export", &image, &gone, "--format=dir"]),
+        (3, &["export", &image, &gone, "--format=dir"]),
         (1, &["export", &image, &file, "--format=dir"]),
         (1, &["export", &image, &file, "--format=prebaked"]),
         (1, &["export", &image, &path("full"), "--format=dir"]),
-        (1, &["export", &image, &path("out"), "--format=tar", &config]),
-        (1, &["export", &image, &path("out"), "--format=tar", "--add=/no/such:/x"]),
+        (3, &["export", &image, &path("out"), "--format=tar", &config]),
+        (3, &["export", &image, &path("out"), "--format=tar", "--add=/no/such:/x"]),
         (3, &["export", &image, &path("out"), "--format=tar", "--layer=/no/such"]),
-        (1, &["export", &image, &path("out"), "--format=tar", "--init=/no/such"]),
-        (1, &["virtiofs", &image, &no_socket]),
+        (3, &["export", &image, &path("out"), "--format=tar", "--init=/no/such"]),
+        (3, &["virtiofs", &image, &no_socket]),
         (1, &["virtiofs", &image, &not_a_socket]),
         (1, &["virtiofs", &image, &in_use]),
         (6, &["virtiofs", &image, &long]),
-        (1, &["virtiofs", &image, &socket(&path("socket")), "--add=/no/such:/x"]),
-        (1, &["mount", &image, &gone]),
+        (3, &["virtiofs", &image, &socket(&path("socket")), "--add=/no/such:/x"]),
+        (3, &["mount", &image, &gone]),
         (1, &["mount", &image, &file]),
-        (1, &["mount", &image, &path("directory"), "--add=/no/such:/x"]),
-        (1, &["mount", &image, &gone, "--upper=u", "--work=w"]),
+        (3, &["mount", &image, &path("directory"), "--add=/no/such:/x"]),
+        (3, &["mount", &image, &gone, "--upper=u", "--work=w"]),
     ] {
         program.fails(code, arguments.iter().chain(&["--arch=amd64"]));
         assert!(!program.cache().join("blobs").exists(), "{arguments:?}");

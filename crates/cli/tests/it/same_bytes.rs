@@ -1,20 +1,19 @@
 //! A form is the same bytes, whoever makes it, when, and on how many processors.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use vmroot_testkit::image::{ImageBuilder, oci_layout};
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::skip;
 
+use crate::nobody::Nobody;
 use crate::program::{Answer, Program};
 use crate::same_tree::what_images_are_full_of;
 
 const IMAGE: &str = "example.org/image:v1";
-/// Who owns nothing.
-const NOBODY: u32 = 65534;
 
 /// Every form that is a file, with the options that change its bytes.
 const FORMS: [&[&str]; 14] = [
@@ -43,12 +42,12 @@ fn of_another_user_another_day_and_one_processor() {
     let layout = ours.path("layout");
     write_layout(&layout);
     load(ours.command(["load"]), &layout);
-    let theirs = Other::new();
-    load(theirs.command(["load"]), &layout);
+    let theirs = Nobody::new();
+    load(elsewhere(&theirs, ["load"]), &layout);
     for form in FORMS {
         let (first, second) = (ours.path("first"), theirs.program.path("second"));
         export(ours.command(["export", IMAGE]), &first, form);
-        export(theirs.command(["export", IMAGE]), &second, form);
+        export(elsewhere(&theirs, ["export", IMAGE]), &second, form);
         assert!(fs::read(&first).unwrap() == fs::read(&second).unwrap(), "{form:?}");
         fs::remove_file(first).unwrap();
         fs::remove_file(second).unwrap();
@@ -77,31 +76,13 @@ fn export(mut command: Command, out: &Path, form: &[&str]) {
 }
 
 /// The program as another user on one processor runs it, in another year.
-struct Other {
-    program: Program,
-    /// A copy that this user can reach, wherever the build is.
-    executable: PathBuf,
-}
-
-impl Other {
-    fn new() -> Self {
-        let program = Program::new();
-        let executable = program.path("vmroot");
-        fs::copy(env!("CARGO_BIN_EXE_vmroot"), &executable).unwrap();
-        chown(program.path("."), Some(NOBODY), Some(NOBODY)).unwrap();
-        Self { program, executable }
-    }
-
-    fn command<const N: usize>(&self, arguments: [&str; N]) -> Command {
-        let nobody = NOBODY.to_string();
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
-        command.args(["taskset", "--cpu-list", "0", "faketime", "2031-04-05 06:07:08"]);
-        command.arg(&self.executable).args(arguments);
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        // Waiting is as long as ever.
-        command.env("DONT_FAKE_MONOTONIC", "1").env("TZ", "Pacific/Auckland");
-        command.env("VMROOT_CACHE", self.program.cache()).current_dir("/").stdin(Stdio::null());
-        command
-    }
+fn elsewhere<const N: usize>(nobody: &Nobody, arguments: [&str; N]) -> Command {
+    let mut command = nobody.command();
+    command.args(["taskset", "--cpu-list", "0", "faketime", "2031-04-05 06:07:08"]);
+    command.arg(&nobody.executable).args(arguments);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    // Waiting is as long as ever.
+    command.env("DONT_FAKE_MONOTONIC", "1").env("TZ", "Pacific/Auckland");
+    command.env("VMROOT_CACHE", nobody.program.cache()).current_dir("/").stdin(Stdio::null());
+    command
 }

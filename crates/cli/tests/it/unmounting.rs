@@ -82,9 +82,13 @@ fn mounts_of_others_stay() {
     });
     let overlay = std::ffi::CString::new(format!("lowerdir={lower},upperdir={upper},workdir={work}")).unwrap();
     let none = MountFlags::empty();
-    let foreign: [(&str, &dyn Fn() -> rustix::io::Result<()>); 3] = [
+    let lowest = format!("vmroot:{upper}");
+    let foreign: [(&str, &dyn Fn() -> rustix::io::Result<()>); 5] = [
         ("tmpfs", &|| mount("vmroot", place, "tmpfs", none, None)),
         ("overlay", &|| mount("overlay", place, "overlay", none, Some(&*overlay))),
+        // Of a user who calls it after the image's tool, or nearly as the tool does.
+        ("overlay", &|| mount("vmroot", place, "overlay", none, Some(&*overlay))),
+        ("overlay", &|| mount(&*lowest, place, "overlay", none, Some(&*overlay))),
         ("proc", &|| mount("proc", place, "proc", none, None)),
     ];
     let mut refused = 0;

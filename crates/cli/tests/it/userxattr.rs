@@ -2,43 +2,19 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
-use std::path::PathBuf;
 use std::process::Command;
 
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, lsetxattr, mknodat};
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::skip;
 
-use crate::program::{Answer, Program};
+use crate::nobody::{NOBODY, Nobody};
+use crate::program::Answer;
 use crate::same_tree::load;
 
-const NOBODY: u32 = 65_534;
-
-/// The program, run by a user without privileges, with a directory of that user's.
-struct Nobody {
-    program: Program,
-    executable: PathBuf,
-}
-
 impl Nobody {
-    fn new() -> Self {
-        let program = Program::new();
-        let executable = program.path("vmroot");
-        fs::copy(env!("CARGO_BIN_EXE_vmroot"), &executable).unwrap();
-        chown(program.path("."), Some(NOBODY), Some(NOBODY)).unwrap();
-        Self { program, executable }
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new("setpriv");
-        let id = NOBODY.to_string();
-        command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]).args(words);
-        command.env("VMROOT_CACHE", self.program.cache()).current_dir(self.program.path("."));
-        command
-    }
-
     fn run(&self, words: &[&str]) -> Answer {
-        self.command(words).output().unwrap().into()
+        self.command().args(words).output().unwrap().into()
     }
 
     /// Exports `upper` there to `name`, by the words in front of the program.
@@ -138,14 +114,16 @@ fn an_overlay_of_the_kernel_in_a_user_namespace() {
     let export = [executable, "export", "--from-upper", "upper"];
     let words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-euc", IN_NAMESPACE, "sh"];
     let output =
-        nobody.command(&[&words[..], &export, &["inside.tar"]].concat()).current_dir(&scratch).output().unwrap();
+        nobody.command().args([&words[..], &export, &["inside.tar"]].concat()).current_dir(&scratch).output().unwrap();
     let answer = Answer::from(output);
     if answer.stderr.contains("mount") && skip::because("needs overlays in user namespaces") {
         return;
     }
     answer.ok();
-    Answer::from(nobody.command(&[&export[..], &["outside.tar"]].concat()).current_dir(&scratch).output().unwrap())
-        .ok();
+    Answer::from(
+        nobody.command().args([&export[..], &["outside.tar"]].concat()).current_dir(&scratch).output().unwrap(),
+    )
+    .ok();
     let expected = [
         "./",
         ".wh.gone",

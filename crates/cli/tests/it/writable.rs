@@ -165,7 +165,7 @@ fn mistakes_are_named_and_leave_nothing() {
         writable.assert_clean();
         fs::remove_file(program.path("work")).unwrap();
         fs::remove_dir(&writable.place).unwrap();
-        let message = program.fails(1, writable.arguments(&[driver]));
+        let message = program.fails(3, writable.arguments(&[driver]));
         assert!(message.contains(writable.place.to_str().unwrap()), "{message}");
         assert!(!program.path("upper").exists() && !program.path("work").exists());
         writable.assert_clean();

@@ -54,8 +54,8 @@ pub struct CpioReport {
 ///
 /// # Errors
 /// [`Error::Incomplete`] if that is asked for, before anything is written; [`Error::BeyondCpio`] for a file of 4 GiB,
-/// likewise, or for a path of more than 4095 bytes;
-/// [`Error::Stream`] when the writer fails, [`Error::Root`] when the contents cannot be read, [`Error::Cancelled`].
+/// likewise, or for a path of more than 4095 bytes; [`Error::Stream`] when the writer fails, [`Error::Root`] when the
+/// contents cannot be read, [`Error::Cancelled`].
 pub fn export_cpio<W: Write>(fs: &ContainerFs, writer: W, options: &CpioOptions<'_>) -> Result<(W, CpioReport)> {
     check_sizes(fs)?;
     if options.strict {

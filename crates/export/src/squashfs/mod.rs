@@ -74,8 +74,9 @@ pub struct SquashfsReport {
 /// The bytes are a function of the root, the options and the version of squashfs-tools.
 ///
 /// # Errors
-/// [`Error::Incomplete`] if that is asked for, before anything is written; [`Error::MissingProgram`] where squashfs-tools is not installed, [`Error::Program`] with what sqfstar said,
-/// [`Error::Stream`] when the root cannot be read, [`Error::Image`], [`Error::Cancelled`].
+/// [`Error::Incomplete`] if that is asked for, before anything is written; [`Error::MissingProgram`] where
+/// squashfs-tools is not installed, [`Error::Program`] with what sqfstar said, [`Error::Stream`] when the root cannot
+/// be read, [`Error::Image`], [`Error::Cancelled`].
 pub fn write_squashfs(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<SquashfsReport> {
     if options.strict {
         tar_omissions(fs, TarReader::Sqfstar).check(true, "squashfs")?;

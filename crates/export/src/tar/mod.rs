@@ -60,7 +60,8 @@ pub struct TarReport {
 /// order, the first name of a file before its hard links. The bytes are a function of the root and the options.
 ///
 /// # Errors
-/// [`Error::Incomplete`] if that is asked for, [`Error::Stream`] when the writer fails, [`Error::Root`] when the contents cannot be read, [`Error::Cancelled`].
+/// [`Error::Incomplete`] if that is asked for, [`Error::Stream`] when the writer fails, [`Error::Root`] when the
+/// contents cannot be read, [`Error::Cancelled`].
 pub fn export_tar<W: Write>(fs: &ContainerFs, writer: W, options: &TarOptions<'_>) -> Result<(W, TarReport)> {
     let reader = options.reader;
     if options.strict {

@@ -46,8 +46,8 @@ exit 5
     console.send("\u{3}");
     // It was to restart, so it begins again.
     let said = console.wait_for("asleep: now", 2);
-    // The terminal echoes the key as ^C, in front of it.
-    assert!(said.contains("interrupted: shell\n"), "{said}");
+    // The terminal echoes the key as ^C, before or behind the shell's words.
+    assert!(said.contains("interrupted: shell"), "{said}");
     assert_eq!(lines(&said, "slept").collect::<Vec<_>>(), ["130"], "{said}");
     assert_eq!(exit_code(&said), 5);
 }

@@ -132,7 +132,13 @@ pub(crate) fn amd64() -> Platform {
 
 /// A request for amd64 and nothing else.
 pub(crate) fn request(reference: &Reference, policy: PullPolicy) -> PullRequest {
-    PullRequest { references: vec![reference.clone()], platform: amd64(), policy, fallback: Fallback::Refuse }
+    PullRequest {
+        references: vec![reference.clone()],
+        platform: amd64(),
+        policy,
+        fallback: Fallback::Refuse,
+        loaded_from: None,
+    }
 }
 
 /// An image whose file `name` says `text`, on top of a layer that all of them have.

@@ -17,6 +17,7 @@ fn one_image_has_many_names() {
         platform: amd64(),
         policy: PullPolicy::Always,
         fallback: Fallback::Refuse,
+        loaded_from: None,
     };
     let image =
         fixture.store.pull(&source, &request, &(std::sync::Arc::new(vmroot_image_store::NoProgress) as _)).unwrap();

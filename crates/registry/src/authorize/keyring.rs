@@ -24,16 +24,16 @@ impl Keyring {
         Self { source, found: Once::default() }
     }
 
-    /// The credential for a repository, and whether the source was asked for it just now.
-    pub(super) fn get(&self, target: &Target) -> Result<(Key, bool)> {
+    /// The credential for a repository.
+    pub(super) fn get(&self, target: &Target) -> Result<Key> {
         let place = place(&self.found, target);
         // Held while the source is asked, which may start a program: parallel requests need it to run once.
         let mut found = lock(&place);
         if let Some(key) = &*found {
-            return Ok((key.clone(), false));
+            return Ok(key.clone());
         }
         let key = Key { credential: self.ask(target)?, generation: 0 };
-        Ok((found.insert(key).clone(), true))
+        Ok(found.insert(key).clone())
     }
 
     /// The credential in place of one that was refused. If another thread has renewed it already, that one is taken.

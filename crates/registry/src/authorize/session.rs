@@ -19,14 +19,15 @@ pub(crate) struct Session<'a> {
     fresh: bool,
     /// The credential that is used; `None` if none was needed yet.
     key: Option<Key>,
-    /// Whether the source of credentials was asked for this request. It is asked once: a source that has another
-    /// wrong password each time must not make an endless loop, and accounts get locked for less.
-    asked: bool,
+    /// Whether the source of credentials was asked once more, after its answer was refused. A helper may have refreshed
+    /// its password meanwhile, also since its very first answer. It is asked again once a request: a source that has
+    /// another wrong password each time must not make an endless loop, and accounts get locked for less.
+    renewed: bool,
 }
 
 impl<'a> Session<'a> {
     pub(super) fn new(authorizer: &'a Authorizer, target: &'a Target, fetch: Fetch<'a>) -> Self {
-        Self { authorizer, target, fetch, sent: None, fresh: false, key: None, asked: false }
+        Self { authorizer, target, fetch, sent: None, fresh: false, key: None, renewed: false }
     }
 
     /// Whether the last try was sent with anything.
@@ -146,17 +147,16 @@ impl<'a> Session<'a> {
         if let Some(key) = &self.key {
             return Ok(key.credential.clone());
         }
-        let (key, asked) = self.authorizer.keyring.get(self.target)?;
-        self.asked |= asked;
+        let key = self.authorizer.keyring.get(self.target)?;
         Ok(self.key.insert(key).credential.clone())
     }
 
     /// Asks for the credential once more; true if there is another one now.
     fn renew(&mut self) -> Result<bool> {
-        let Some(refused) = self.key.clone().filter(|key| !self.asked && key.credential.is_some()) else {
+        let Some(refused) = self.key.clone().filter(|key| !self.renewed && key.credential.is_some()) else {
             return Ok(false);
         };
-        self.asked = true;
+        self.renewed = true;
         let key = self.authorizer.keyring.renew(self.target, &refused)?;
         let changed = key.credential != refused.credential;
         self.key = Some(key);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::auth_file::{self, AuthFile};
 use super::helper;
 use super::{Credential, Credentials};
-use crate::{Error, Result};
+use crate::{Cancel, Error, Result};
 
 /// Credentials from files, the first file that has one winning.
 ///
@@ -21,12 +21,14 @@ pub struct AuthFiles {
     pub helper_directories: Vec<PathBuf>,
     /// How long a helper may take.
     pub helper_timeout: Duration,
+    /// Ends a helper early, and the search with [`Error::Cancelled`].
+    pub cancel: Cancel,
 }
 
 impl AuthFiles {
     /// Reads these files; helpers are looked for where the system looks for programs, and have 30 seconds.
     pub fn new(files: Vec<PathBuf>) -> Self {
-        Self { files, helper_directories: Vec::new(), helper_timeout: Duration::from_secs(30) }
+        Self { files, helper_directories: Vec::new(), helper_timeout: Duration::from_secs(30), cancel: Cancel::new() }
     }
 
     fn ask(&self, helper: &str, domain: &str) -> Result<Option<Credential>> {
@@ -35,7 +37,7 @@ impl AuthFiles {
             return Ok(None);
         };
         for server in auth_file::names(domain) {
-            if let Some(credential) = helper::get(&program, server, self.helper_timeout)? {
+            if let Some(credential) = helper::get(&program, server, self.helper_timeout, &self.cancel)? {
                 return Ok(Some(credential));
             }
         }
@@ -47,6 +49,7 @@ impl AuthFiles {
             match self.ask(helper, domain) {
                 Ok(Some(credential)) => return Ok(Found::Credential(credential)),
                 Ok(None) => {}
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
                 Err(error) => return Ok(Found::Broken(error)),
             }
         }
@@ -57,6 +60,7 @@ impl AuthFiles {
         match self.ask(store, domain) {
             Ok(Some(credential)) => Ok(Found::Credential(credential)),
             Ok(None) => Ok(Found::Nothing),
+            Err(Error::Cancelled) => Err(Error::Cancelled),
             Err(error) => {
                 // The store is for all registries, most of which it knows nothing of.
                 tracing::warn!(%error, file = %path.display(), "going on without this credential store");

@@ -1,5 +1,6 @@
 //! Programs that keep credentials: `docker-credential-NAME get` (docker/docker-credential-helpers).
 
+use std::fs;
 use std::io::{self, Read, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -7,11 +8,12 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
 use super::Credential;
 use super::auth_file::password_or_token;
-use crate::{Error, Result};
+use crate::{Cancel, Error, Result};
 
 /// The most bytes of a helper's answer that are read.
 const ANSWER_LIMIT: u64 = 1 << 20;
@@ -38,15 +40,18 @@ pub(super) fn find(name: &str, directories: &[PathBuf]) -> Result<Option<PathBuf
 /// Asks a helper for the credential of `server`; `None` if it has none, or is not there.
 ///
 /// # Errors
-/// [`Error::Helper`] if it cannot be run, fails, takes longer than `patience`, or says what makes no sense.
-pub(super) fn get(program: &PathBuf, server: &str, patience: Duration) -> Result<Option<Credential>> {
+/// [`Error::Helper`] if it cannot be run, fails, takes longer than `patience`, or says what makes no sense;
+/// [`Error::Cancelled`]. No process of a helper runs on then.
+pub(super) fn get(program: &PathBuf, server: &str, patience: Duration, cancel: &Cancel) -> Result<Option<Credential>> {
+    cancel.check()?;
     let failed = |reason: String| Error::Helper { helper: program.display().to_string(), reason };
-    let answer = match run(program, server, patience) {
+    let answer = match run(program, server, patience, cancel) {
         Ok(answer) => answer,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             missing(&program.display().to_string());
             return Ok(None);
         }
+        Err(_) if cancel.is_cancelled() => return Err(Error::Cancelled),
         Err(error) => return Err(failed(error.to_string())),
     };
     if !answer.status.success() {
@@ -90,17 +95,20 @@ struct Answer {
     stderr: Vec<u8>,
 }
 
-fn run(program: &PathBuf, server: &str, patience: Duration) -> io::Result<Answer> {
+fn run(program: &PathBuf, server: &str, patience: Duration, cancel: &Cancel) -> io::Result<Answer> {
     let deadline = Instant::now() + patience;
-    let mut child =
-        Command::new(program).arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut command = Command::new(program);
+    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // For an end of this process that leaves no time to end the helper.
+    vmroot_sys::end_with_parent(&mut command);
+    let mut child = command.spawn()?;
     let stdout = read_aside(child.stdout.take());
     let stderr = read_aside(child.stderr.take());
     if let Some(mut stdin) = child.stdin.take() {
         // A helper that does not read its input ends in its own way. The few bytes always fit into the pipe.
         let _ = stdin.write_all(server.as_bytes());
     }
-    let status = wait(&mut child, deadline)?;
+    let status = wait(&mut child, deadline, cancel)?;
     // A grandchild may hold the pipes open; what has not come by now does not count.
     let left = deadline.saturating_duration_since(Instant::now());
     let stdout = stdout.recv_timeout(left.max(GLANCE)).unwrap_or_default();
@@ -123,16 +131,48 @@ fn read_aside(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
     receiver
 }
 
-fn wait(child: &mut Child, deadline: Instant) -> io::Result<ExitStatus> {
+fn wait(child: &mut Child, deadline: Instant, cancel: &Cancel) -> io::Result<ExitStatus> {
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
+        if cancel.is_cancelled() {
+            end(child)?;
+            return Err(io::Error::other("cancelled"));
+        }
         if Instant::now() >= deadline {
-            child.kill()?;
-            child.wait()?;
+            end(child)?;
             return Err(io::Error::new(io::ErrorKind::TimedOut, "it took too long and was killed"));
         }
         thread::sleep(GLANCE);
     }
+}
+
+/// Kills a helper and the processes that it started: many helpers are shell scripts around the program that does the work.
+///
+/// They have no process group of their own, by which one call would reach all: a helper that asks for a passphrase at the
+/// terminal would then be stopped, as a background process.
+fn end(child: &mut Child) -> io::Result<()> {
+    let below = Pid::from_raw(child.id().cast_signed()).map(descendants).unwrap_or_default();
+    child.kill()?;
+    for process in below {
+        // It may have ended by itself.
+        let _ = kill_process(process, Signal::KILL);
+    }
+    child.wait().map(drop)
+}
+
+/// The processes below one, as `/proc` has them (proc_pid_task_tid_children(5)).
+fn descendants(process: Pid) -> Vec<Pid> {
+    let mut found = vec![process];
+    let mut next = 0;
+    while let Some(process) = found.get(next).map(|process| process.as_raw_nonzero()) {
+        next += 1;
+        let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { continue };
+        for thread in threads.flatten() {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            found.extend(children.split_whitespace().filter_map(|number| Pid::from_raw(number.parse().ok()?)));
+        }
+    }
+    found.split_off(1)
 }

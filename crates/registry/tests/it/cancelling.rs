@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use vmroot_output::Cancel;
+use vmroot_output::{Cancel, Cancelled};
 use vmroot_registry::{Client, ClientOptions, Error};
 use vmroot_testkit::registry::{Fault, Rule};
 
@@ -100,5 +100,5 @@ fn by_a_flag_of_somebody_else() {
     let cancel = Cancel::from(Arc::clone(&flag));
     assert!(cancel.check().is_ok());
     flag.store(true, Ordering::SeqCst);
-    assert!(matches!(cancel.sleep(FOREVER), Err(Error::Cancelled)));
+    assert!(matches!(cancel.sleep(FOREVER), Err(Cancelled)));
 }

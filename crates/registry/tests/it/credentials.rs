@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use vmroot_registry::{AuthFiles, Chain, Client, ClientOptions, Credential, Credentials, Error, Explicit};
+use vmroot_registry::{AuthFiles, Cancel, Chain, Client, ClientOptions, Credential, Credentials, Error, Explicit};
 use vmroot_testkit::registry::Auth;
 
 use crate::fixture::{Fixture, NAME, options, password};
@@ -56,6 +56,7 @@ impl Home {
             files: files.iter().map(|path| path.to_path_buf()).collect(),
             helper_directories: vec![self.directory.path().to_owned()],
             helper_timeout: Duration::from_secs(20),
+            cancel: Cancel::new(),
         }
     }
 }
@@ -378,6 +379,47 @@ fn a_helper_that_hangs_is_ended() {
     let files = AuthFiles { helper_timeout: Duration::from_millis(300), ..home.files(&[&path]) };
     let message = files.get("a.test", "x").unwrap_err().to_string();
     assert!(message.contains("docker-credential-slow") && message.contains("took too long"), "{message}");
+}
+
+/// A helper that is a script around the program that does the work, as that of the Google Cloud SDK is: no process of it runs
+/// on when the search is cancelled or takes too long. The helper of a store, whose other errors are passed over, likewise.
+#[test]
+fn no_process_of_a_helper_outlives_the_search() {
+    let home = Home::new();
+    home.helper("script", r#"sh -c 'echo $$ >"$0.pid"; exec sleep 1000' "$0""#);
+    let one = home.file("one.json", &json!({ "credHelpers": { "a.test": "script" } }));
+    let store = home.file("store.json", &json!({ "credsStore": "script" }));
+    let pid = home.path("docker-credential-script.pid");
+    for path in [&one, &store] {
+        let files = home.files(&[path]);
+        let error = std::thread::scope(|scope| {
+            let search = scope.spawn(|| files.get("a.test", "x").unwrap_err());
+            while !fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n')) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            files.cancel.cancel();
+            search.join().unwrap()
+        });
+        assert!(matches!(error, Error::Cancelled), "{error:?}");
+        assert_is_gone(&pid);
+    }
+    let slow = AuthFiles { helper_timeout: Duration::from_secs(2), ..home.files(&[&one]) };
+    assert!(slow.get("a.test", "x").unwrap_err().to_string().contains("took too long"));
+    assert_is_gone(&pid);
+}
+
+/// Waits for the end of the process whose number is in a file, which is removed.
+fn assert_is_gone(pid: &Path) {
+    let process = Path::new("/proc").join(fs::read_to_string(pid).unwrap().trim());
+    fs::remove_file(pid).unwrap();
+    let is_there = || fs::read_to_string(process.join("stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    for _ in 0..500 {
+        if !is_there() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{} runs on", process.display());
 }
 
 #[test]

@@ -75,6 +75,32 @@ fn a_new_password_is_asked_for_when_the_old_one_is_refused() {
     }
 }
 
+/// Gives a password that has just expired the first time, and then the one that the refresh has brought, as helpers do that
+/// refresh in the background or only once a password was refused.
+#[test]
+fn a_very_first_answer_that_is_refused_is_asked_for_once_more() {
+    struct Refreshing(Kind, AtomicUsize);
+    impl Credentials for Refreshing {
+        fn get(&self, _: &str, _: &str) -> Result<Option<Credential>> {
+            Ok(Some((self.0.0)(self.1.fetch_add(1, Ordering::SeqCst))))
+        }
+    }
+    for kind in KINDS {
+        let fixture = Fixture::new();
+        let source = Arc::new(Refreshing(kind, AtomicUsize::new(0)));
+        let client = Client::new(ClientOptions { credentials: source.clone(), ..options() }).unwrap();
+        fixture.registry.require(kind.1(1));
+        client.manifest(&fixture.reference()).unwrap();
+        assert_eq!(source.1.load(Ordering::SeqCst), 2);
+        // A helper whose second answer is refused as well is not asked a third time for the same request.
+        let source = Arc::new(Refreshing(kind, AtomicUsize::new(0)));
+        let client = Client::new(ClientOptions { credentials: source.clone(), ..options() }).unwrap();
+        fixture.registry.require(kind.1(9));
+        client.manifest(&fixture.reference()).unwrap_err();
+        assert_eq!(source.1.load(Ordering::SeqCst), 2);
+    }
+}
+
 /// ECR answers 403 without a challenge.
 #[test]
 fn a_password_that_is_forbidden_may_be_old_as_well() {
@@ -147,9 +173,9 @@ fn passwords_that_are_always_new_and_wrong_make_no_endless_loop() {
         for number in 1..5 {
             let error = says(client.manifest(&fixture.reference()), &["401"]);
             assert!(matches!(error, Error::Unauthorized { status: 401, .. }), "{error:?}");
-            assert_eq!(source.0.load(Ordering::SeqCst), number, "once for each request");
+            assert_eq!(source.0.load(Ordering::SeqCst), number + 1, "once at first, and once more for each request");
         }
-        assert!(fixture.registry.requests().len() <= 13, "{}", fixture.registry.requests().len());
+        assert!(fixture.registry.requests().len() <= 14, "{}", fixture.registry.requests().len());
     }
 }
 

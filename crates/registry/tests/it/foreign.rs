@@ -7,7 +7,21 @@ use vmroot_testkit::registry::{Auth, Fault, Registry, Rule};
 use crate::fixture::{BLOBS, Fixture, NAME, client, client_with, options, password, read, says};
 use crate::proxies::Proxy;
 
-/// A layer that only `elsewhere` has.
+/// A registry, not the image's, that has the layer.
+fn another(fixture: &Fixture) -> Registry {
+    let another = Registry::start();
+    another.put_blob(fixture.bytes.clone());
+    another
+}
+
+/// A layer of this type that only [`another`] registry has, and that one.
+fn elsewhere(fixture: &Fixture, media_type: &str) -> (Registry, Descriptor) {
+    let another = another(fixture);
+    let layer = foreign(fixture, &[url(&another, &fixture.layer)]);
+    (another, Descriptor { media_type: MediaType::new(media_type), ..layer })
+}
+
+/// The layer, which the registry has no longer, with other places to get it from.
 fn foreign(fixture: &Fixture, urls: &[String]) -> Descriptor {
     fixture.registry.remove_blob(&fixture.layer.digest);
     Descriptor { media_type: MediaType::OCI_FOREIGN_LAYER, urls: urls.to_vec(), ..fixture.layer.clone() }
@@ -21,8 +35,7 @@ fn url(registry: &Registry, layer: &Descriptor) -> String {
 fn the_first_address_that_has_it_serves_it_without_credentials() {
     let fixture = Fixture::new();
     fixture.registry.require(Auth::basic("ann", "secret"));
-    let (empty, elsewhere) = (Registry::start(), Registry::start());
-    elsewhere.put_blob(fixture.bytes.clone());
+    let (empty, elsewhere) = (Registry::start(), another(&fixture));
     elsewhere.misbehave(Rule::on("/layers/").times(1).fault(Fault::CutAfter(1_000)));
     let urls = [
         "ftp://example.com/x".to_owned(),
@@ -74,15 +87,10 @@ fn only_foreign_layers_have_other_places() {
         "",
     ] {
         let fixture = Fixture::new();
-        let elsewhere = Registry::start();
-        elsewhere.put_blob(fixture.bytes.clone());
-        let layer = Descriptor {
-            media_type: MediaType::new(media_type),
-            ..foreign(&fixture, &[url(&elsewhere, &fixture.layer)])
-        };
+        let (another, layer) = elsewhere(&fixture, media_type);
         let error = says(client().blob(&fixture.reference(), &layer, 0), &[&fixture.registry.url()]);
         assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
-        assert_eq!(elsewhere.connections(), 0, "{media_type}");
+        assert_eq!(another.connections(), 0, "{media_type}");
     }
     for media_type in [
         "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
@@ -90,12 +98,7 @@ fn only_foreign_layers_have_other_places() {
         "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
     ] {
         let fixture = Fixture::new();
-        let elsewhere = Registry::start();
-        elsewhere.put_blob(fixture.bytes.clone());
-        let layer = Descriptor {
-            media_type: MediaType::new(media_type),
-            ..foreign(&fixture, &[url(&elsewhere, &fixture.layer)])
-        };
+        let (_another, layer) = elsewhere(&fixture, media_type);
         assert!(read(client().resuming_blob(&fixture.reference(), &layer, 0)).unwrap() == fixture.bytes);
     }
 }
@@ -117,9 +120,8 @@ fn eight_places_are_enough() {
 fn a_registry_that_refuses_has_it_not() {
     for status in [400, 401, 403, 404, 405, 410] {
         let fixture = Fixture::new().blobs(usize::MAX, Fault::Status(status, vec![], String::new()));
-        let elsewhere = Registry::start();
-        elsewhere.put_blob(fixture.bytes.clone());
-        let layer = foreign(&fixture, &[url(&elsewhere, &fixture.layer)]);
+        let another = another(&fixture);
+        let layer = foreign(&fixture, &[url(&another, &fixture.layer)]);
         assert!(read(client().resuming_blob(&fixture.reference(), &layer, 0)).unwrap() == fixture.bytes, "{status}");
     }
 }
@@ -127,9 +129,8 @@ fn a_registry_that_refuses_has_it_not() {
 #[test]
 fn a_place_that_lies_about_the_size_is_passed_over() {
     let fixture = Fixture::new();
-    let (liar, honest) = (Registry::start(), Registry::start());
+    let (liar, honest) = (Registry::start(), another(&fixture));
     liar.put_blob_as(&fixture.layer.digest, b"too short".to_vec());
-    honest.put_blob(fixture.bytes.clone());
     let layer = foreign(&fixture, &[url(&liar, &fixture.layer), url(&honest, &fixture.layer)]);
     assert!(read(client().resuming_blob(&fixture.reference(), &layer, 0)).unwrap() == fixture.bytes);
 }
@@ -137,8 +138,7 @@ fn a_place_that_lies_about_the_size_is_passed_over() {
 #[test]
 fn users_in_addresses_are_not_sent() {
     let fixture = Fixture::new();
-    let (first, second) = (Registry::start(), Registry::start());
-    second.put_blob(fixture.bytes.clone());
+    let (first, second) = (Registry::start(), another(&fixture));
     let with_user = |registry: &Registry| url(registry, &fixture.layer).replace("://", "://ann:secret@");
     first.misbehave(Rule::on("").fault(Fault::Redirect(302, with_user(&second))));
     let layer = foreign(&fixture, &[with_user(&first)]);
@@ -153,8 +153,7 @@ fn users_in_addresses_are_not_sent() {
 #[test]
 fn a_far_registry_cannot_have_us_ask_near_servers() {
     let fixture = Fixture::new();
-    let near = Registry::start();
-    near.put_blob(fixture.bytes.clone());
+    let near = another(&fixture);
     let proxy = Proxy::to(&fixture.registry);
     let client = proxied(&proxy);
     let reference = Reference::parse(&format!("far.test/{NAME}")).unwrap();

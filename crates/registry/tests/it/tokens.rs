@@ -1,5 +1,6 @@
 //! Challenges, tokens and what becomes of them.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use vmroot_model::Reference;
 use vmroot_registry::{Client, ClientOptions, Credential, Credentials, Error, Result};
 use vmroot_testkit::registry::{Auth, Bearer, Fault, Registry, Rule};
+use vmroot_testkit::skip;
 
 use crate::fixture::{
     BLOBS, FOREVER, Fixture, MANIFEST, MANIFESTS, NAME, client, client_with, from, impatient, options, password, says,
@@ -42,6 +44,45 @@ fn everybody_gets_a_token_and_one_is_enough() {
         );
         assert_eq!((request.header("authorization"), request.query("account")), (None, vec![]));
     }
+}
+
+/// A server that writes a member twice: the last one counts, as for skopeo (Go's `encoding/json`), which is asked too. A type
+/// that cannot be is refused.
+#[test]
+fn the_last_of_two_tokens_counts() {
+    let has_skopeo = !skip::needs_program("skopeo");
+    let fixture = bearer(Bearer::default());
+    let client = client();
+    let answer =
+        |body: &str| Fault::Status(200, vec![("Content-Type", "application/json".to_owned())], body.to_owned());
+    for body in [
+        r#"{"token":"first","token":"second"}"#,
+        r#"{"access_token":"x","token":"first","expires_in":1,"expires_in":300,"token":"second"}"#,
+        r#"{"access_token":"first","access_token":"second"}"#,
+        r#"{"token":"first","token":"","access_token":"second"}"#,
+    ] {
+        fixture.registry.misbehave(Rule::on(TOKENS).fault(answer(body)));
+        let assert_sent = |by: &str| {
+            let requests = fixture.registry.requests();
+            let sent = requests.iter().filter_map(|request| request.header("authorization")).next_back();
+            assert_eq!(sent, Some("Bearer second"), "{body}, {by}");
+            fixture.registry.clear_requests();
+        };
+        fixture.registry.clear_requests();
+        // No token of the test's registry, which refuses it.
+        says(client.manifest(&fixture.reference()), &["401"]);
+        assert_sent("ours");
+        if has_skopeo {
+            let image = format!("docker://{}", fixture.reference());
+            let output = Command::new("skopeo").args(["inspect", "--tls-verify=false", "--no-creds", &image]).output();
+            assert!(!output.unwrap().status.success());
+            assert_sent("skopeo");
+        }
+        fixture.registry.behave();
+    }
+    fixture.registry.misbehave(Rule::on(TOKENS).fault(answer(r#"{"token":"s3cret","token":5}"#)));
+    let error = says(client.manifest(&fixture.reference()), &["not the JSON of a token"]);
+    assert!(!error.to_string().contains("s3cret"), "{error}");
 }
 
 #[test]

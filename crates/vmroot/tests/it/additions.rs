@@ -217,7 +217,8 @@ fn what_makes_no_sense_is_refused_with_source_and_destination() {
         let message = error.to_string();
         assert!(message.contains(reason), "{message}");
         assert!(message.starts_with(&format!("{source} to {destination}: ")), "{message}");
-        assert_eq!(error.kind(), ErrorKind::Other);
+        let is_missing = reason == "No such file";
+        assert_eq!(error.kind(), if is_missing { ErrorKind::NotFound } else { ErrorKind::Other }, "{message}");
     }
     let file = Addition::File { destination: b"/usr".to_vec(), mode: 0o644, bytes: Vec::new() };
     assert_eq!(add(&[file]).unwrap_err().to_string(), "/usr: \"/usr\" is a directory");

@@ -60,6 +60,6 @@ fn remove(directory: &Path, was_there: bool) {
         }),
     };
     if let Err(error) = removed {
-        output::note(&format!("{}: what was written of it cannot be removed: {error}", directory.display()));
+        output::error(&format!("{}: what was written of it cannot be removed: {error}", directory.display()));
     }
 }

@@ -74,7 +74,12 @@ pub(crate) fn unmount(directory: &Path) -> anyhow::Result<()> {
         Ok(()) => Ok(()),
         Err(Errno::PERM) => {
             let mut command = Command::new("fusermount3");
-            let status = command.args(["-u", "--"]).arg(place).status().context("starting fusermount3")?;
+            let status = match command.args(["-u", "--"]).arg(place).status() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    bail!("only root may unmount without fusermount3, which is not installed (package fuse3)")
+                }
+                status => status.context("starting fusermount3")?,
+            };
             // It has said what is wrong.
             if status.success() { Ok(()) } else { Err(Silent(1).into()) }
         }
