@@ -5,7 +5,7 @@
 //! of an image's root. The format is specified in `docs/formats/idx.md` and `docs/formats/contents.md`.
 
 mod access;
-mod build;
+mod builder;
 mod check;
 mod dump;
 mod error;
@@ -18,7 +18,7 @@ mod write;
 mod xattr;
 
 pub use access::{Dirent, Target};
-pub use build::{BuildOptions, BuiltLayer, build};
+pub use builder::{BuildOptions, BuiltLayer, build};
 pub use dump::dump;
 pub use error::{Error, Result};
 pub use inode::{DirentKind, Extent, Inode, InodeKind, Timestamp, pack_device};

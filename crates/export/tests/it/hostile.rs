@@ -5,14 +5,13 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Once;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use vmroot_export::{DirectoryOptions, Error, TarOptions, export_directory, export_tar};
 use vmroot_output::Progress;
-use vmroot_test_roots::{remove, Root, describe};
+use vmroot_test_roots::{Root, describe, remove};
 use vmroot_testkit::layer::{Entry, Layer};
 
 /// Levels of directories, as many as no path can name.
