@@ -4,10 +4,12 @@ mod bench;
 mod check;
 mod demo;
 mod fresh;
+mod fuzz;
 mod graph;
 mod guest;
 mod pages;
 mod process;
+mod release;
 mod serve;
 mod setup;
 mod test;
@@ -33,6 +35,10 @@ enum Chore {
     Test(test::Options),
     /// Run `.ci/run` for HEAD on a new minimal Debian in target/fresh, as root
     Fresh(fresh::Options),
+    /// Run each fuzz target for a while
+    Fuzz(fuzz::Options),
+    /// Check licences, manifests, packages and the public API before a release
+    ReleaseCheck,
     /// Fetch kernels and shells of guests, as `test` does
     Guests,
     /// Make testdata/ anew
@@ -50,6 +56,8 @@ fn main() -> Result<()> {
         Chore::Check => check::run(),
         Chore::Test(options) => test::run(&options),
         Chore::Fresh(options) => fresh::run(&options),
+        Chore::Fuzz(options) => fuzz::run(&options),
+        Chore::ReleaseCheck => release::run(),
         Chore::Guests => {
             guest::prepare();
             Ok(())

@@ -26,6 +26,8 @@ pub enum Purpose {
     Testdata,
     /// `cargo xtask fresh`.
     Fresh,
+    /// `cargo xtask fuzz`.
+    Fuzz,
 }
 
 struct Package {
@@ -36,7 +38,7 @@ struct Package {
     reason: &'static str,
 }
 
-use Purpose::{Bench, Demo, Fresh, Test, Testdata};
+use Purpose::{Bench, Demo, Fresh, Fuzz, Test, Testdata};
 
 static PACKAGES: &[Package] = &[
     package("acl", "setfacl", &[Test], "images with access control lists"),
@@ -53,6 +55,7 @@ static PACKAGES: &[Package] = &[
     package("faketime", "faketime", &[Test], "another day"),
     package("fuse-overlayfs", "fuse-overlayfs", &[Bench], "a rival of the mount"),
     package("fuse3", "fusermount3", &[Demo, Test, Bench], "FUSE mounts for users other than root"),
+    package("g++", "c++", &[Fuzz], "libFuzzer, which is C++"),
     package("libarchive-tools", "bsdtar", &[Test], "an independent reader of tars"),
     package("libcap-ng-dev", "/usr/include/cap-ng.h", &[Bench], "building virtiofsd, a rival"),
     package("libseccomp-dev", "/usr/include/seccomp.h", &[Bench], "building virtiofsd, a rival"),

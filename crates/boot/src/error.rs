@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use vmroot_errors::{ErrorKind, Limit};
 
 use crate::{Architecture, Via, Vmm};
 
@@ -13,7 +14,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system refused a step.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}", path.display())]
     Io {
         /// What was being done, as in "cannot … PATH".
         action: &'static str,
@@ -80,7 +81,7 @@ pub enum Error {
         expected: String,
     },
     /// A compressed kernel or module that cannot be decoded.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Compressed {
         /// The file.
         path: PathBuf,
@@ -200,6 +201,36 @@ pub enum Error {
     /// The caller, or whoever sits at the terminal, ended the guest.
     #[error("the guest was ended")]
     Stopped,
+}
+
+impl Error {
+    /// Returns the meaning of the error to a caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Export(error) => error.kind(),
+            Self::Erofs(error) => error.kind(),
+            Self::Ext4(error) => error.kind(),
+            Self::Share(error) => error.kind(),
+            Self::Compressed { source, .. } if source.kind() == ErrorKind::Limit => ErrorKind::Limit,
+            Self::Io { source, .. } => ErrorKind::of_named_file(source),
+            Self::CommandLine { .. }
+            | Self::Memory { .. }
+            | Self::HostMemory { .. }
+            | Self::Processors { .. }
+            | Self::TooManyDisks { .. } => ErrorKind::Limit,
+            Self::Stopped => ErrorKind::Cancelled,
+            _ => ErrorKind::Other,
+        }
+    }
+
+    /// Returns the limit that an input passed, for an error of [`ErrorKind::Limit`] that has one with a name.
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::Export(error) => error.limit(),
+            Self::Compressed { source, .. } => source.limit(),
+            _ => None,
+        }
+    }
 }
 
 impl Error {

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use vmroot_container_fs::ContainerFs;
+use vmroot_errors::with_causes;
 use vmroot_output::Hook;
 use vmroot_virtiofs::VirtioFs;
 
@@ -141,7 +142,7 @@ impl Guest {
             // A monitor that never connected has nobody to disconnect.
             end.stop();
             match server.join() {
-                Ok(Err(error)) if ended.is_err() => tracing::warn!("{error}"),
+                Ok(Err(error)) if ended.is_err() => tracing::warn!("{}", with_causes(&error)),
                 Ok(_) => {}
                 Err(panic) => std::panic::resume_unwind(panic),
             }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use vmroot_errors::ErrorKind;
 
 use vmroot_model::Digest;
 
@@ -12,7 +13,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused something: no space, no permission, a bad disk.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}", path.display())]
     Io {
         /// What was being done, as in "cannot … PATH".
         action: &'static str,
@@ -77,6 +78,19 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+}
+
+impl Error {
+    /// Returns the meaning of the error to a caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } | Self::TooLong { .. } | Self::TooShort { .. } => {
+                ErrorKind::Integrity
+            }
+            Self::GaveUp { .. } | Self::Stopped { .. } => ErrorKind::Cancelled,
+            Self::Io { source, .. } => ErrorKind::of_io(source),
+        }
+    }
 }
 
 impl From<vmroot_output::Error> for Error {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use vmroot_errors::{ErrorKind, Limit};
 
 use vmroot_output::{Cancelled, Incomplete};
 
@@ -12,7 +13,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system refused a step: no permission, no space, a bad disk.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}", path.display())]
     Io {
         /// The step, as in "cannot … PATH".
         action: &'static str,
@@ -58,7 +59,7 @@ pub enum Error {
     #[error(transparent)]
     Root(#[from] vmroot_container_fs::Error),
     /// A layer or a file that cannot be put on top.
-    #[error("{what}: {source}")]
+    #[error("{what}")]
     OnTop {
         /// The layer, or `SOURCE to DESTINATION`.
         what: String,
@@ -71,6 +72,33 @@ pub enum Error {
     /// The caller asked to stop.
     #[error("stopped before everything was written")]
     Cancelled,
+}
+
+impl Error {
+    /// Returns the meaning of the error to a caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { source, .. } => ErrorKind::of_named_file(source),
+            Self::Export(error) => error.kind(),
+            Self::Compression(error) => error.kind(),
+            Self::Index(error) => error.kind(),
+            Self::Root(error) => error.kind(),
+            Self::OnTop { source, .. } => source.kind(),
+            Self::Cancelled => ErrorKind::Cancelled,
+            _ => ErrorKind::Other,
+        }
+    }
+
+    /// Returns the limit that an input passed, for an error of [`ErrorKind::Limit`] that has one with a name.
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::Export(error) => error.limit(),
+            Self::Compression(error) => error.limit(),
+            Self::Index(error) => error.limit(),
+            Self::OnTop { source, .. } => source.limit(),
+            _ => None,
+        }
+    }
 }
 
 impl From<vmroot_output::Error> for Error {

@@ -4,7 +4,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use vmroot::ErrorKind;
+use vmroot::{ErrorKind, Limit};
 
 use crate::{output, signals};
 
@@ -78,13 +78,8 @@ fn number(error: &anyhow::Error) -> u8 {
             // As timeout(1) has it.
             return 124;
         }
-        let kind = if let Some(error) = cause.downcast_ref::<vmroot::Error>() {
-            error.kind()
-        } else if let Some(error) = cause.downcast_ref::<vmroot::RootError>() {
-            ErrorKind::of_root(error)
-        } else {
-            continue;
-        };
+        let kind = cause.downcast_ref().map(vmroot::Error::kind);
+        let Some(kind) = kind.or_else(|| cause.downcast_ref().map(vmroot::RootError::kind)) else { continue };
         return match kind {
             ErrorKind::Usage => 2,
             ErrorKind::NotFound => 3,
@@ -92,7 +87,7 @@ fn number(error: &anyhow::Error) -> u8 {
             ErrorKind::Integrity => 5,
             ErrorKind::Limit => 6,
             ErrorKind::Cancelled => signals::CANCELLED,
-            ErrorKind::Other => 1,
+            _ => 1,
         };
     }
     // This program looks at the files that the user has named before the library does.
@@ -101,21 +96,21 @@ fn number(error: &anyhow::Error) -> u8 {
 }
 
 /// The limit that was in the way.
-fn limit(error: &anyhow::Error) -> Option<&'static str> {
+fn limit(error: &anyhow::Error) -> Option<Limit> {
     error.chain().find_map(|cause| cause.downcast_ref::<vmroot::Error>()?.limit())
 }
 
 /// The option that raises a limit, if one does.
-fn option(limit: &str) -> Option<&'static str> {
+fn option(limit: Limit) -> Option<&'static str> {
     Some(match limit {
-        "max_output" | "max_expanded" => "--max-layer-size",
-        "max_data" => "--max-data",
-        "max_ratio" => "--max-ratio",
-        "zstd_window_log" => "--zstd-window-log",
-        "max_entries" => "--max-entries",
-        "max_contents" => "--max-contents",
-        "max_metadata" => "--max-metadata",
-        "max_names" => "--max-names",
+        Limit::MaxOutput | Limit::MaxExpanded => "--max-layer-size",
+        Limit::MaxData => "--max-data",
+        Limit::MaxRatio => "--max-ratio",
+        Limit::ZstdWindowLog => "--zstd-window-log",
+        Limit::MaxEntries => "--max-entries",
+        Limit::MaxContents => "--max-contents",
+        Limit::MaxMetadata => "--max-metadata",
+        Limit::MaxNames => "--max-names",
         _ => return None,
     })
 }

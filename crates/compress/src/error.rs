@@ -1,6 +1,7 @@
 //! What can be wrong with a compressed stream.
 
 use std::io;
+use vmroot_errors::{Classified, ErrorKind, Limit};
 
 use crate::Compression;
 
@@ -96,18 +97,50 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns the meaning of the error to a caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::OutputLimit { .. } | Self::DataLimit { .. } | Self::RatioLimit { .. } | Self::MemoryLimit { .. } => {
+                ErrorKind::Limit
+            }
+            Self::NotWritten(_) | Self::Level { .. } => ErrorKind::Usage,
+            Self::Io(error) | Self::Thread(error) => ErrorKind::of_io(error),
+            Self::Panicked => ErrorKind::Other,
+            Self::Truncated { .. } | Self::Corrupt { .. } | Self::TrailingGarbage { .. } | Self::FailedBefore => {
+                ErrorKind::Integrity
+            }
+        }
+    }
+
+    /// Returns the limit that an input passed, for an error of [`ErrorKind::Limit`] that has one with a name.
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::OutputLimit { .. } => Some(Limit::MaxOutput),
+            Self::DataLimit { .. } => Some(Limit::MaxData),
+            Self::RatioLimit { .. } => Some(Limit::MaxRatio),
+            Self::MemoryLimit { compression: Compression::Zstd, .. } => Some(Limit::ZstdWindowLog),
+            _ => None,
+        }
+    }
+}
+
+impl Error {
     /// The error of this crate that `error`, got from one of its readers or writers, carries.
     ///
     /// `None` when the error is the underlying reader's or writer's own.
     pub fn in_io(error: &io::Error) -> Option<&Self> {
-        error.get_ref()?.downcast_ref()
+        Classified::of(error)?.error().downcast_ref()
     }
 }
 
 impl From<io::Error> for Error {
     /// Unwraps what [`io::Error::from`] wrapped; every other error is [`Error::Io`].
     fn from(error: io::Error) -> Self {
-        error.downcast().unwrap_or_else(Self::Io)
+        if Self::in_io(&error).is_none() {
+            return Self::Io(error);
+        }
+        let classified = error.downcast::<Classified>().expect("it holds one");
+        *classified.into_error().downcast().expect("it holds one of this crate")
     }
 }
 
@@ -127,7 +160,7 @@ impl From<Error> for io::Error {
         };
         match error {
             Error::Io(error) => error,
-            error => Self::new(kind, error),
+            error => Self::new(kind, Classified::new(error.kind(), error.limit(), error)),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use vmroot_errors::ErrorKind;
 
 use bstr::BString;
 use rustix::io::Errno;
@@ -52,7 +53,7 @@ pub enum Error {
         limit: u64,
     },
     /// A contents file that is missing, of a wrong length, or cannot be read.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Contents {
         /// The file.
         path: PathBuf,
@@ -62,6 +63,20 @@ pub enum Error {
     /// The index is damaged, or extra layers do not merge with it.
     #[error(transparent)]
     Index(#[from] vmroot_layer_index::Error),
+}
+
+impl Error {
+    /// Returns the meaning of the error to a caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound(_) | Self::NotADirectory(_) | Self::NoSuchUser(_) | Self::NoSuchGroup(_) => {
+                ErrorKind::NotFound
+            }
+            Self::TooManyLinks(_) | Self::DatabaseTooLarge { .. } => ErrorKind::Limit,
+            Self::Contents { .. } | Self::Index(_) => ErrorKind::Integrity,
+            _ => ErrorKind::Other,
+        }
+    }
 }
 
 impl Error {

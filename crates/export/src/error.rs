@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use vmroot_errors::{ErrorKind, Limit};
 
 use vmroot_container_fs::ContainerFs;
 use vmroot_model::Digest;
@@ -18,7 +19,7 @@ pub enum Error {
     #[error("{}: not empty; a root is exported to a new or an empty directory", .0.display())]
     TargetNotEmpty(PathBuf),
     /// The system refused a step: no space, no permission, a bad disk. What was written before is left.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}", path.display())]
     Io {
         /// What was being done, as in "cannot … PATH".
         action: &'static str,
@@ -28,7 +29,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The writer that a tar or a cpio goes to failed.
-    #[error("cannot write the archive: {0}")]
+    #[error("cannot write the archive")]
     Stream(#[source] io::Error),
     /// A compression that is not written, or a level that it does not have.
     #[error(transparent)]
@@ -83,7 +84,7 @@ pub enum Error {
         what: &'static str,
     },
     /// The image that a program made cannot be written or read.
-    #[error("cannot write the image: {0}")]
+    #[error("cannot write the image")]
     Image(#[source] io::Error),
     /// The root cannot be read.
     #[error(transparent)]
@@ -91,6 +92,29 @@ pub enum Error {
     /// The hook asked to stop. What was written before is left.
     #[error("stopped before everything was written")]
     Cancelled,
+}
+
+impl Error {
+    /// Returns the meaning of the error to a caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Root(error) => error.kind(),
+            Self::Compression(error) => error.kind(),
+            Self::Io { source, .. } => ErrorKind::of_named_file(source),
+            Self::Stream(source) | Self::Image(source) => ErrorKind::of_io(source),
+            Self::BeyondCpio { .. } => ErrorKind::Limit,
+            Self::Cancelled => ErrorKind::Cancelled,
+            _ => ErrorKind::Other,
+        }
+    }
+
+    /// Returns the limit that an input passed, for an error of [`ErrorKind::Limit`] that has one with a name.
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::Compression(error) => error.limit(),
+            _ => None,
+        }
+    }
 }
 
 impl From<vmroot_output::Error> for Error {

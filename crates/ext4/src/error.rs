@@ -1,6 +1,7 @@
 //! Why an image cannot be written.
 
 use std::io;
+use vmroot_errors::ErrorKind;
 
 use bstr::BString;
 use vmroot_container_fs::{ContainerFs, InodeId};
@@ -38,7 +39,7 @@ pub enum Error {
         needed: u64,
     },
     /// The image cannot be written: no space, a bad disk.
-    #[error("cannot write the image: {0}")]
+    #[error("cannot write the image")]
     Write(#[source] io::Error),
     /// The root cannot be read.
     #[error(transparent)]
@@ -46,6 +47,19 @@ pub enum Error {
     /// The hook asked to stop. What was written before is left.
     #[error("stopped before everything was written")]
     Cancelled,
+}
+
+impl Error {
+    /// Returns the meaning of the error to a caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Root(error) => error.kind(),
+            Self::Unrepresentable { .. } | Self::TooLarge { .. } => ErrorKind::Limit,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Write(source) => ErrorKind::of_io(source),
+            _ => ErrorKind::Other,
+        }
+    }
 }
 
 impl From<Cancelled> for Error {

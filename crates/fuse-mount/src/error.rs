@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use vmroot_errors::ErrorKind;
 
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -10,7 +11,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no directory to mount on, or it cannot be reached.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Mountpoint {
         /// The directory.
         path: PathBuf,
@@ -18,10 +19,10 @@ pub enum Error {
         source: io::Error,
     },
     /// `/dev/fuse` is missing, closed to this user, or without a kernel module behind it.
-    #[error("cannot use /dev/fuse: {0}")]
-    Device(io::Error),
+    #[error("cannot use /dev/fuse")]
+    Device(#[source] io::Error),
     /// The kernel refuses the mount.
-    #[error("cannot mount on {path}: {source}", path = path.display())]
+    #[error("cannot mount on {path}", path = path.display())]
     Mount {
         /// The mountpoint.
         path: PathBuf,
@@ -40,7 +41,7 @@ pub enum Error {
         message: String,
     },
     /// Requests cannot be served, or no longer.
-    #[error("the mount on {path} has failed: {source}", path = path.display())]
+    #[error("the mount on {path} has failed", path = path.display())]
     Session {
         /// The mountpoint.
         path: PathBuf,
@@ -48,7 +49,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The kernel or the helper refuses to unmount.
-    #[error("cannot unmount {path}: {source}", path = path.display())]
+    #[error("cannot unmount {path}", path = path.display())]
     Unmount {
         /// The mountpoint.
         path: PathBuf,
@@ -61,4 +62,14 @@ pub enum Error {
         /// The mountpoint.
         path: PathBuf,
     },
+}
+
+impl Error {
+    /// Returns the meaning of the error to a caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Mountpoint { source, .. } => ErrorKind::of_named_file(source),
+            _ => ErrorKind::Other,
+        }
+    }
 }

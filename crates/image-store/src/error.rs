@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use vmroot_errors::{ErrorKind, Limit};
 use vmroot_model::Digest;
 
 use crate::Record;
@@ -36,7 +37,7 @@ pub enum Error {
         candidates: String,
     },
     /// Something that is wrong with a document of the image.
-    #[error("{image}: {source}")]
+    #[error("{image}")]
     Image {
         /// The image, as it was asked for.
         image: String,
@@ -62,7 +63,7 @@ pub enum Error {
         reason: String,
     },
     /// A layer that cannot be read or applied.
-    #[error("layer {digest}: {source}")]
+    #[error("layer {digest}")]
     Layer {
         /// The layer's blob.
         digest: Digest,
@@ -70,7 +71,7 @@ pub enum Error {
         source: Box<vmroot_layer_index::Error>,
     },
     /// A layer whose compression is broken, or that goes past a limit.
-    #[error("layer {digest}: {source}")]
+    #[error("layer {digest}")]
     Decompress {
         /// The layer's blob.
         digest: Digest,
@@ -124,25 +125,6 @@ pub enum Error {
     Index(#[from] vmroot_layer_index::Error),
 }
 
-/// What an error means to the caller: the program's exit codes are made of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorKind {
-    /// The image, or the thing asked for, does not exist.
-    NotFound,
-    /// The registry does not let us.
-    Authentication,
-    /// A name, a platform or another argument that means nothing.
-    Usage,
-    /// Bytes are not what a digest, a size or a format says.
-    Integrity,
-    /// A limit was passed: one of those in `docs/limits.md`.
-    Limit,
-    /// Cancelled by the caller.
-    Cancelled,
-    /// Anything else.
-    Other,
-}
-
 impl From<vmroot_output::Error> for Error {
     fn from(error: vmroot_output::Error) -> Self {
         Self::Cache(error.into())
@@ -171,19 +153,18 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoSuchImage(_) | Self::OtherPlatforms { .. } => ErrorKind::NotFound,
-            Self::Image { source, .. } => ErrorKind::of_document(source),
-            Self::Layer { source, .. } => ErrorKind::of_layer(source),
-            Self::Decompress { source, .. } => ErrorKind::of_stream(source),
+            Self::Image { source, .. } => source.kind(),
+            Self::Layer { source, .. } => of_layer(source),
+            Self::Decompress { source, .. } => source.kind(),
             Self::Blob { .. } | Self::Damaged { .. } | Self::Record { .. } => ErrorKind::Integrity,
-            Self::Index(error) => ErrorKind::of_index(error),
+            Self::Index(error) => error.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
-            Self::Source(error) => ErrorKind::of_source(error),
-            Self::Registry(error) => ErrorKind::of_registry(error),
-            Self::Cache(error) => ErrorKind::of_cache(error),
-            Self::Root(error) => ErrorKind::of_root(error),
-            Self::NotAnImage { .. } | Self::Ambiguous { .. } | Self::InUse { .. } | Self::Threads(_) => {
-                ErrorKind::Other
-            }
+            Self::Source(error) => error.kind(),
+            Self::Registry(error) => error.kind(),
+            Self::Cache(error) => error.kind(),
+            Self::Root(error) => error.kind(),
+            Self::InUse { .. } => ErrorKind::InUse,
+            Self::NotAnImage { .. } | Self::Ambiguous { .. } | Self::Threads(_) => ErrorKind::Other,
         }
     }
 }
@@ -191,158 +172,21 @@ impl Error {
 impl Error {
     /// The name of the limit that was in the way, where one was: a field of [`Limits`](vmroot_compress::Limits) or of
     /// [`BuildOptions`](vmroot_layer_index::BuildOptions), or a constant of `docs/limits.md`.
-    pub fn limit(&self) -> Option<&'static str> {
+    pub fn limit(&self) -> Option<Limit> {
         match self {
-            Self::Layer { source, .. } => limit_of_index(source),
-            Self::Decompress { source, .. } => limit_of_stream(source),
-            Self::Index(error) => limit_of_index(error),
-            Self::Source(vmroot_transport::Error::Decompress { source, .. }) => limit_of_stream(source),
+            Self::Layer { source, .. } => source.limit(),
+            Self::Decompress { source, .. } => source.limit(),
+            Self::Index(error) => error.limit(),
+            Self::Source(error) => error.limit(),
             _ => None,
         }
     }
 }
 
-/// The limit that a layer goes over.
-pub fn limit_of_index(error: &vmroot_layer_index::Error) -> Option<&'static str> {
-    match error {
-        vmroot_layer_index::Error::Limit { name, .. } | vmroot_layer_index::Error::EntryLimit { name, .. } => {
-            Some(name)
-        }
-        vmroot_layer_index::Error::Stream { source, .. } => limit_of_stream(vmroot_compress::Error::in_io(source)?),
-        _ => None,
-    }
-}
-
-/// The option whose limit a compressed stream goes over.
-pub fn limit_of_stream(error: &vmroot_compress::Error) -> Option<&'static str> {
-    match error {
-        vmroot_compress::Error::OutputLimit { .. } => Some("max_output"),
-        vmroot_compress::Error::DataLimit { .. } => Some("max_data"),
-        vmroot_compress::Error::RatioLimit { .. } => Some("max_ratio"),
-        vmroot_compress::Error::MemoryLimit { compression: vmroot_compress::Compression::Zstd, .. } => {
-            Some("zstd_window_log")
-        }
-        _ => None,
-    }
-}
-
-impl ErrorKind {
-    /// What an error of the model means where a name, a platform or a digest came from the caller.
-    pub fn of_argument(error: &vmroot_model::Error) -> ErrorKind {
-        use vmroot_model::Error as E;
-        match error {
-            E::InvalidDigest { .. }
-            | E::InvalidReference { .. }
-            | E::UppercaseRepository { .. }
-            | E::InvalidPlatform { .. }
-            | E::UnsupportedArchitecture { .. } => ErrorKind::Usage,
-            _ => ErrorKind::of_document(error),
-        }
-    }
-
-    /// What an error of the model means where a document of an image has the fault.
-    pub fn of_document(error: &vmroot_model::Error) -> ErrorKind {
-        use vmroot_model::Error as E;
-        match error {
-            E::ArchitectureMismatch { .. } => ErrorKind::NotFound,
-            E::DocumentTooLarge { .. } | E::DocumentLimit { .. } | E::SearchTooLong { .. } => ErrorKind::Limit,
-            _ => ErrorKind::Integrity,
-        }
-    }
-
-    /// What an error of a compressed stream means.
-    pub fn of_stream(error: &vmroot_compress::Error) -> ErrorKind {
-        use vmroot_compress::Error as E;
-        match error {
-            E::OutputLimit { .. } | E::DataLimit { .. } | E::RatioLimit { .. } | E::MemoryLimit { .. } => {
-                ErrorKind::Limit
-            }
-            E::NotWritten(_) | E::Level { .. } => ErrorKind::Usage,
-            E::Io(_) | E::Thread(_) | E::Panicked => ErrorKind::Other,
-            _ => ErrorKind::Integrity,
-        }
-    }
-
-    /// What an error of an image's layer means: one that cannot be read for any reason is damaged.
-    fn of_layer(error: &vmroot_layer_index::Error) -> ErrorKind {
-        match ErrorKind::of_index(error) {
-            kind @ (ErrorKind::Limit | ErrorKind::Cancelled) => kind,
-            _ => ErrorKind::Integrity,
-        }
-    }
-
-    /// What an error of a source means.
-    pub fn of_source(error: &vmroot_transport::Error) -> ErrorKind {
-        use vmroot_transport::Error as E;
-        match error {
-            E::Registry(error) => ErrorKind::of_registry(error),
-            E::Missing { .. } | E::NoSuchImage { .. } | E::NoImages { .. } | E::Unknown { .. } => ErrorKind::NotFound,
-            E::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-            E::InvalidName { .. } => ErrorKind::Usage,
-            E::Document { source, .. } => ErrorKind::of_document(source),
-            E::Decompress { source, .. } => ErrorKind::of_stream(source),
-            E::ReadTar { source, .. } => ErrorKind::of_source(source),
-            E::ArchiveLimit { .. } | E::MemberTooLarge { .. } | E::TooManyLinks { .. } => ErrorKind::Limit,
-            E::DigestMismatch { .. }
-            | E::Member { .. }
-            | E::LayerCount { .. }
-            | E::NotAnArchive { .. }
-            | E::NoManifestJson { .. }
-            | E::NullManifest { .. } => ErrorKind::Integrity,
-            _ => ErrorKind::Other,
-        }
-    }
-
-    /// What an error of a registry means.
-    pub fn of_registry(error: &vmroot_registry::Error) -> ErrorKind {
-        use vmroot_registry::Error as E;
-        match error {
-            E::NotFound { .. } => ErrorKind::NotFound,
-            E::Unauthorized { .. } | E::Challenge { .. } | E::Token { .. } => ErrorKind::Authentication,
-            E::DigestMismatch { .. } | E::SizeMismatch { .. } | E::Range { .. } => ErrorKind::Integrity,
-            E::TooLarge { .. } | E::TooManyRedirects { .. } => ErrorKind::Limit,
-            E::Cancelled => ErrorKind::Cancelled,
-            _ => ErrorKind::Other,
-        }
-    }
-
-    fn of_cache(error: &vmroot_cache::Error) -> ErrorKind {
-        use vmroot_cache::Error as E;
-        match error {
-            E::DigestMismatch { .. } | E::SizeMismatch { .. } | E::TooLong { .. } | E::TooShort { .. } => {
-                ErrorKind::Integrity
-            }
-            E::GaveUp { .. } | E::Stopped { .. } => ErrorKind::Cancelled,
-            _ => ErrorKind::Other,
-        }
-    }
-
-    /// What an error of an index or of a layer means.
-    pub fn of_index(error: &vmroot_layer_index::Error) -> ErrorKind {
-        use vmroot_layer_index::Error as E;
-        match error {
-            E::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-            // A disk that is full or bad says nothing of the layer.
-            E::Io { .. } => ErrorKind::Other,
-            E::Cancelled => ErrorKind::Cancelled,
-            E::Limit { .. } | E::EntryLimit { .. } | E::TooLarge { .. } => ErrorKind::Limit,
-            E::Stream { source, .. } => match vmroot_compress::Error::in_io(source) {
-                Some(error) => ErrorKind::of_stream(error),
-                None if source.raw_os_error().is_some() => ErrorKind::Other,
-                None => ErrorKind::Integrity,
-            },
-            _ => ErrorKind::Integrity,
-        }
-    }
-
-    /// What an error of a root means.
-    pub fn of_root(error: &vmroot_container_fs::Error) -> ErrorKind {
-        use vmroot_container_fs::Error as E;
-        match error {
-            E::NotFound(_) | E::NotADirectory(_) | E::NoSuchUser(_) | E::NoSuchGroup(_) => ErrorKind::NotFound,
-            E::TooManyLinks(_) | E::DatabaseTooLarge { .. } => ErrorKind::Limit,
-            E::Contents { .. } | E::Index(_) => ErrorKind::Integrity,
-            _ => ErrorKind::Other,
-        }
+/// Returns the kind of an error of an image's layer: one that cannot be read for any reason is damaged.
+fn of_layer(error: &vmroot_layer_index::Error) -> ErrorKind {
+    match error.kind() {
+        kind @ (ErrorKind::Limit | ErrorKind::Cancelled | ErrorKind::NoSpace) => kind,
+        _ => ErrorKind::Integrity,
     }
 }

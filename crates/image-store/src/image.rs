@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use vmroot_container_fs::ContainerFs;
+use vmroot_errors::with_causes;
 use vmroot_model::{Digest, ImageConfig, Platform, Reference};
 
 use crate::in_use::Pin;
@@ -71,7 +72,7 @@ impl Store {
     pub fn images(&self) -> Result<Vec<Record>> {
         let records = self.records()?;
         for error in records.damaged {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", with_causes(&error));
         }
         Ok(records.whole)
     }

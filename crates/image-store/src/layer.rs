@@ -11,7 +11,6 @@ use vmroot_layer_index::{BuildOptions, BuiltLayer, Index, build};
 use vmroot_model::{Descriptor, Digest};
 use vmroot_transport::ImageSource;
 
-use crate::error::limit_of_index;
 use crate::progress::Report;
 use crate::store::until_cancelled;
 use crate::tee::{Tee, read_failed};
@@ -160,7 +159,7 @@ impl Store {
         report: &Report,
     ) -> Result<PathBuf> {
         // A full disk, or a limit: neither gets better with more bytes.
-        if matches!(error, vmroot_layer_index::Error::Io { .. }) || limit_of_index(&error).is_some() {
+        if matches!(error, vmroot_layer_index::Error::Io { .. }) || error.limit().is_some() {
             return Err(layer_error(&layer.descriptor, error));
         }
         if let Some(error) = source_error(source, &layer.descriptor.digest, error) {

@@ -22,7 +22,7 @@ mod verify;
 
 pub use choose::{Chosen, Fallback, choose};
 pub use collect::{Collected, Removed};
-pub use error::{Error, ErrorKind, Result, limit_of_index, limit_of_stream};
+pub use error::{Error, Result};
 pub use image::Image;
 pub use progress::{BlobProgress, NoProgress, Progress};
 pub use pull::{PullPolicy, PullRequest};

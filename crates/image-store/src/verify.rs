@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use vmroot_cache::Verdict;
+use vmroot_errors::with_causes;
 use vmroot_model::Digest;
 
 use crate::collect::Needed;
@@ -186,7 +187,7 @@ fn mended(path: &Path, problem: String, result: Result<()>, remedy: &str) -> Res
         Ok(()) => (remedy.to_owned(), true),
         Err(Error::Damaged { .. }) => ("what it is made from is not here: pull the image again".to_owned(), false),
         Err(error @ (Error::Layer { .. } | Error::Decompress { .. } | Error::Blob { .. })) => {
-            (format!("cannot be made again: {error}"), false)
+            (format!("cannot be made again: {}", with_causes(&error)), false)
         }
         Err(error) => return Err(error),
     };

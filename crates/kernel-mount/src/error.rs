@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use vmroot_errors::ErrorKind;
 
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -10,7 +11,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no directory to mount on, or it cannot be reached.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Mountpoint {
         /// The directory.
         path: PathBuf,
@@ -28,7 +29,7 @@ pub enum Error {
     #[error("this kernel does not mount EROFS from files of {}", .0.display())]
     NoFileBackedMounts(PathBuf),
     /// The kernel refuses the mount.
-    #[error("cannot mount {form} on {path}: {source}", path = path.display())]
+    #[error("cannot mount {form} on {path}", path = path.display())]
     Mount {
         /// The file system.
         form: &'static str,
@@ -38,7 +39,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The metadata cannot be written.
-    #[error("cannot write metadata in {path}: {source}", path = path.display())]
+    #[error("cannot write metadata in {path}", path = path.display())]
     Scratch {
         /// The directory.
         path: PathBuf,
@@ -49,10 +50,10 @@ pub enum Error {
     #[error(transparent)]
     Image(#[from] vmroot_erofs::Error),
     /// The table of mounts cannot be read.
-    #[error("cannot read the table of mounts: {0}")]
+    #[error("cannot read the table of mounts")]
     Table(#[source] io::Error),
     /// The kernel refuses to unmount.
-    #[error("cannot unmount {path}: {source}", path = path.display())]
+    #[error("cannot unmount {path}", path = path.display())]
     Unmount {
         /// The mountpoint.
         path: PathBuf,
@@ -65,6 +66,18 @@ pub enum Error {
         /// The mountpoint.
         path: PathBuf,
     },
+}
+
+impl Error {
+    /// Returns the meaning of the error to a caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Mountpoint { source, .. } => ErrorKind::of_named_file(source),
+            Self::Image(error) => error.kind(),
+            Self::Scratch { source, .. } => ErrorKind::of_io(source),
+            _ => ErrorKind::Other,
+        }
+    }
 }
 
 impl Error {

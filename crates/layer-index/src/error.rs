@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use vmroot_errors::{Classified, ErrorKind, Limit};
 
 use bstr::BString;
 use vmroot_model::Digest;
@@ -13,7 +14,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file could not be read or written.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -21,7 +22,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The layer's stream could not be read or decoded.
-    #[error("reading the layer at byte {offset}: {source}")]
+    #[error("reading the layer at byte {offset}")]
     Stream {
         /// Offset in the uncompressed tar.
         offset: u64,
@@ -111,6 +112,33 @@ pub enum Error {
     /// The work was cancelled.
     #[error("cancelled")]
     Cancelled,
+}
+
+impl Error {
+    /// Returns the meaning of the error to a caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { source, .. } => ErrorKind::of_named_file(source),
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Limit { .. } | Self::EntryLimit { .. } | Self::TooLarge { .. } => ErrorKind::Limit,
+            Self::Stream { source, .. } => match Classified::of(source) {
+                Some(error) => error.kind(),
+                // A disk that is full or bad says nothing of the layer.
+                None if source.raw_os_error().is_some() => ErrorKind::of_io(source),
+                None => ErrorKind::Integrity,
+            },
+            _ => ErrorKind::Integrity,
+        }
+    }
+
+    /// Returns the limit that an input passed, for an error of [`ErrorKind::Limit`] that has one with a name.
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::Limit { name, .. } | Self::EntryLimit { name, .. } => Some(Limit::named(name)),
+            Self::Stream { source, .. } => Classified::of(source)?.limit(),
+            _ => None,
+        }
+    }
 }
 
 fn after(entry: &BString) -> String {

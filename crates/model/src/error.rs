@@ -1,6 +1,7 @@
 //! What can be wrong with a name or a document.
 
 use std::fmt;
+use vmroot_errors::ErrorKind;
 
 use crate::{Digest, Platform};
 
@@ -160,6 +161,32 @@ pub enum Error {
         /// How many layers the manifest lists.
         layers: usize,
     },
+}
+
+impl Error {
+    /// Returns the meaning of the error to a caller, for a document of an image.
+    ///
+    /// A name, a platform or a digest is invalid in the document then. One that the caller gave is another matter: see
+    /// [`Error::kind_of_argument`].
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::ArchitectureMismatch { .. } => ErrorKind::NotFound,
+            Self::DocumentTooLarge { .. } | Self::DocumentLimit { .. } | Self::SearchTooLong { .. } => ErrorKind::Limit,
+            _ => ErrorKind::Integrity,
+        }
+    }
+
+    /// Returns the meaning of the error to a caller whose argument was read: a name, a platform or a digest.
+    pub fn kind_of_argument(&self) -> ErrorKind {
+        match self {
+            Self::InvalidDigest { .. }
+            | Self::InvalidReference { .. }
+            | Self::UppercaseRepository { .. }
+            | Self::InvalidPlatform { .. }
+            | Self::UnsupportedArchitecture { .. } => ErrorKind::Usage,
+            _ => self.kind(),
+        }
+    }
 }
 
 /// What a document is that an error is about.

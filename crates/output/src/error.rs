@@ -8,7 +8,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// The system refused a step on a file: no space, no permission, a bad disk.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {}: {source}", path.display())]
+#[error("cannot {action} {}", path.display())]
 pub struct Error {
     /// The step, as in "cannot … PATH".
     pub action: &'static str,

@@ -6,6 +6,7 @@ use std::ops::Range;
 use bytes::{Buf, Bytes};
 use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode, Url};
+use vmroot_errors::with_causes;
 use vmroot_model::{Descriptor, Reference};
 use vmroot_output::Cancel;
 
@@ -92,7 +93,7 @@ impl Client {
                 Ok(body) => return Ok(body),
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
                 Err(error) => {
-                    tracing::info!(%error, digest = %descriptor.digest, "a foreign layer is not there");
+                    tracing::info!(error = with_causes(&error), digest = %descriptor.digest, "a foreign layer is not there");
                     failed = error;
                 }
             }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, StatusCode, Url};
+use vmroot_errors::with_causes;
 use vmroot_model::Reference;
 
 use crate::authorize::{Authorizer, Target};
@@ -132,7 +133,7 @@ impl Client {
             if !backoff.fail(options) {
                 return Err(error);
             }
-            tracing::info!(%error, "trying again");
+            tracing::info!(error = with_causes(&error), "trying again");
             backoff.pause(options, self.shared.http.cancel_of(call), wait)?;
         }
     }

@@ -80,3 +80,12 @@ impl Credentials for Chain {
         Ok(None)
     }
 }
+
+/// Reads a file as one of credentials, and looks for those of a repository, for the fuzz targets.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_auth_file(path: &std::path::Path) {
+    if let Ok(Some(file)) = auth_file::AuthFile::read(path) {
+        let _ = (file.helper("registry.example"), file.store());
+        let _ = file.entry(path, "registry.example", "a/b");
+    }
+}

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+use vmroot_errors::ErrorKind;
 
 use vmroot_model::Digest;
 use vmroot_output::Cancelled;
@@ -240,8 +241,26 @@ pub enum Error {
     },
 
     /// The operating system refused what the client needs to run.
-    #[error("cannot start an HTTP client: {0}")]
+    #[error("cannot start an HTTP client")]
     Start(#[source] io::Error),
+}
+
+impl Error {
+    /// Returns the meaning of the error to a caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Unauthorized { .. } | Self::Challenge { .. } | Self::Token { .. } => ErrorKind::Authentication,
+            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } | Self::Range { .. } => ErrorKind::Integrity,
+            Self::TooLarge { .. } | Self::TooManyRedirects { .. } => ErrorKind::Limit,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::RateLimited { .. } => ErrorKind::RateLimited,
+            Self::Unreachable { .. } | Self::Broken { .. } | Self::Stalled { .. } | Self::Interrupted { .. } => {
+                ErrorKind::Unreachable
+            }
+            _ => ErrorKind::Other,
+        }
+    }
 }
 
 fn wait_text(wait: Option<Duration>) -> String {

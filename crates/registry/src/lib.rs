@@ -33,6 +33,8 @@ mod client;
 mod credentials;
 mod endpoint;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod http;
 mod manifest;
 mod options;

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
+use vmroot_errors::with_causes;
 use vmroot_model::{Descriptor, Reference};
 
 use crate::backoff::Backoff;
@@ -105,7 +106,7 @@ impl ResumingBlob {
             Ok(count) => Ok(Some(count)),
             Err(Error::Cancelled) => Err(Error::Cancelled),
             Err(error) => {
-                tracing::info!(%error, position = self.position, "going on over one connection");
+                tracing::info!(error = with_causes(&error), position = self.position, "going on over one connection");
                 (self.parts, self.watch) = (None, None);
                 Ok(None)
             }
@@ -182,7 +183,7 @@ impl ResumingBlob {
             let (digest, offset, attempts) = (self.descriptor.digest, self.position, self.backoff.failures());
             return Err(Error::Interrupted { url, digest, offset, attempts, reason });
         }
-        tracing::info!(%error, position = self.position, "going on where the connection broke");
+        tracing::info!(error = with_causes(&error), position = self.position, "going on where the connection broke");
         self.backoff.pause(options, &options.cancel, None)
     }
 }

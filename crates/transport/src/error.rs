@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use vmroot_errors::{ErrorKind, Limit};
 
 use vmroot_model::Digest;
 
@@ -23,7 +24,7 @@ pub enum Error {
         reason: String,
     },
     /// The operating system refused something.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}", path.display())]
     Io {
         /// What was being done, as in "cannot … PATH".
         action: &'static str,
@@ -33,7 +34,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The compression around an archive, or of a layer in it, is broken or goes past its limits.
-    #[error("cannot decompress {}: {source}", path.display())]
+    #[error("cannot decompress {}", path.display())]
     Decompress {
         /// The archive.
         path: PathBuf,
@@ -113,7 +114,7 @@ pub enum Error {
         reason: String,
     },
     /// A document whose fields cannot be what they are.
-    #[error("{member} in {}: {source}", path.display())]
+    #[error("{member} in {}", path.display())]
     Document {
         /// The archive or directory.
         path: PathBuf,
@@ -182,7 +183,7 @@ pub enum Error {
         digest: Digest,
     },
     /// A tar that [`validate_tar`](crate::validate_tar) could not open.
-    #[error("open tar {}: {source}", path.display())]
+    #[error("open tar {}", path.display())]
     OpenTar {
         /// The tar.
         path: PathBuf,
@@ -190,7 +191,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A tar that [`validate_tar`](crate::validate_tar) could not read to its end.
-    #[error("read tar {}: {source}", path.display())]
+    #[error("read tar {}", path.display())]
     ReadTar {
         /// The tar.
         path: PathBuf,
@@ -219,6 +220,40 @@ pub enum Error {
         /// The tar.
         path: PathBuf,
     },
+}
+
+impl Error {
+    /// Returns the meaning of the error to a caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Registry(error) => error.kind(),
+            Self::Missing { .. } | Self::NoSuchImage { .. } | Self::NoImages { .. } | Self::Unknown { .. } => {
+                ErrorKind::NotFound
+            }
+            Self::Io { source, .. } => ErrorKind::of_named_file(source),
+            Self::InvalidName { .. } => ErrorKind::Usage,
+            Self::Document { source, .. } => source.kind(),
+            Self::Decompress { source, .. } => source.kind(),
+            Self::ReadTar { source, .. } => source.kind(),
+            Self::ArchiveLimit { .. } | Self::MemberTooLarge { .. } | Self::TooManyLinks { .. } => ErrorKind::Limit,
+            Self::DigestMismatch { .. }
+            | Self::Member { .. }
+            | Self::LayerCount { .. }
+            | Self::NotAnArchive { .. }
+            | Self::NoManifestJson { .. }
+            | Self::NullManifest { .. } => ErrorKind::Integrity,
+            _ => ErrorKind::Other,
+        }
+    }
+
+    /// Returns the limit that an input passed, for an error of [`ErrorKind::Limit`] that has one with a name.
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::Decompress { source, .. } => source.limit(),
+            Self::ReadTar { source, .. } => source.limit(),
+            _ => None,
+        }
+    }
 }
 
 impl Error {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+use vmroot_errors::ErrorKind;
 
 use crate::options::MAX_QUEUES;
 use crate::socket::MAX_PATH;
@@ -34,7 +35,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The socket cannot be made.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Socket {
         /// The path.
         path: PathBuf,
@@ -63,4 +64,18 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl Error {
+    /// Returns the meaning of the error to a caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::PathTooLong { .. } | Self::Locked { .. } => ErrorKind::Limit,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Queues(_) => ErrorKind::Usage,
+            Self::InUse { .. } => ErrorKind::InUse,
+            Self::Socket { source, .. } => ErrorKind::of_named_file(source),
+            _ => ErrorKind::Other,
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use vmroot_image_store::{ErrorKind, limit_of_index, limit_of_stream};
+use vmroot_errors::{ErrorKind, Limit};
 
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -81,7 +81,7 @@ pub enum Error {
         limit: u64,
     },
     /// A file that cannot be read or written.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -97,14 +97,15 @@ impl From<vmroot_output::Error> for Error {
 }
 
 impl Error {
-    /// The name of the limit that was in the way, where one was: a field of [`Limits`](crate::Limits) or of
-    /// [`BuildOptions`](crate::BuildOptions), or a constant of `docs/limits.md`.
-    pub fn limit(&self) -> Option<&'static str> {
+    /// Returns the limit that an input passed, for an error of [`ErrorKind::Limit`] that has one with a name.
+    pub fn limit(&self) -> Option<Limit> {
         match self {
             Self::Store(error) => error.limit(),
-            Self::Source(vmroot_transport::Error::Decompress { source, .. }) => limit_of_stream(source),
-            Self::Index(error) => limit_of_index(error),
-            Self::Changes(error) => limit_of_change(error),
+            Self::Source(error) => error.limit(),
+            Self::Index(error) => error.limit(),
+            Self::Export(error) => error.limit(),
+            Self::Changes(error) => error.limit(),
+            Self::Boot(error) => error.limit(),
             _ => None,
         }
     }
@@ -114,121 +115,29 @@ impl Error {
         matches!(self, Self::Store(vmroot_image_store::Error::OtherPlatforms { .. }))
     }
 
-    /// What the error means to the caller.
+    /// Returns the meaning of the error to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Store(error) => error.kind(),
-            Self::Model(error) => ErrorKind::of_argument(error),
-            Self::Source(error) => ErrorKind::of_source(error),
-            Self::Registry(error) => ErrorKind::of_registry(error),
-            Self::Root(error) => ErrorKind::of_root(error),
-            Self::Index(error) => ErrorKind::of_index(error),
+            Self::Model(error) => error.kind_of_argument(),
+            Self::Source(error) => error.kind(),
+            Self::Registry(error) => error.kind(),
+            Self::Root(error) => error.kind(),
+            Self::Index(error) => error.kind(),
             Self::InvalidConfig { .. } => ErrorKind::Integrity,
             Self::ArchitectureMismatch { .. } => ErrorKind::NotFound,
-            Self::Io { source, .. }
-            | Self::KernelMount(vmroot_kernel_mount::Error::Mountpoint { source, .. })
-            | Self::Mount(vmroot_fuse_mount::Error::Mountpoint { source, .. }) => of_named_file(source),
-            Self::Export(error) => of_export(error),
-            Self::Erofs(error) | Self::KernelMount(vmroot_kernel_mount::Error::Image(error)) => of_erofs(error),
-            Self::Ext4(error) => of_ext4(error),
-            Self::VirtioFs(error) => of_virtiofs(error),
-            Self::Changes(error) => of_change(error),
-            Self::Boot(error) => of_boot(error),
+            Self::Io { source, .. } => ErrorKind::of_named_file(source),
+            Self::Export(error) => error.kind(),
+            Self::Erofs(error) => error.kind(),
+            Self::Ext4(error) => error.kind(),
+            Self::VirtioFs(error) => error.kind(),
+            Self::Changes(error) => error.kind(),
+            Self::Boot(error) => error.kind(),
+            Self::Mount(error) => error.kind(),
+            Self::KernelMount(error) => error.kind(),
             Self::TooLong { .. } => ErrorKind::Limit,
-            Self::Guest(_) | Self::KernelMount(_) | Self::Mount(_) => ErrorKind::Other,
+            Self::Guest(_) => ErrorKind::Other,
         }
-    }
-}
-
-/// What an error of a file or a directory that the caller has named means.
-fn of_named_file(error: &io::Error) -> ErrorKind {
-    match error.kind() {
-        io::ErrorKind::NotFound => ErrorKind::NotFound,
-        _ => ErrorKind::Other,
-    }
-}
-
-fn of_export(error: &vmroot_export::Error) -> ErrorKind {
-    use vmroot_export::Error as E;
-    match error {
-        E::Root(error) => ErrorKind::of_root(error),
-        E::Compression(error) => ErrorKind::of_stream(error),
-        E::Io { source, .. } => of_named_file(source),
-        E::BeyondCpio { .. } => ErrorKind::Limit,
-        E::Cancelled => ErrorKind::Cancelled,
-        _ => ErrorKind::Other,
-    }
-}
-
-fn of_ext4(error: &vmroot_ext4::Error) -> ErrorKind {
-    use vmroot_ext4::Error as E;
-    match error {
-        E::Root(error) => ErrorKind::of_root(error),
-        E::Unrepresentable { .. } | E::TooLarge { .. } => ErrorKind::Limit,
-        E::Cancelled => ErrorKind::Cancelled,
-        _ => ErrorKind::Other,
-    }
-}
-
-fn of_erofs(error: &vmroot_erofs::Error) -> ErrorKind {
-    use vmroot_erofs::Error as E;
-    match error {
-        E::Root(error) => ErrorKind::of_root(error),
-        E::TooLarge { .. } | E::PathTooLong { .. } => ErrorKind::Limit,
-        E::Cancelled => ErrorKind::Cancelled,
-        _ => ErrorKind::Other,
-    }
-}
-
-fn of_virtiofs(error: &vmroot_virtiofs::Error) -> ErrorKind {
-    use vmroot_virtiofs::Error as E;
-    match error {
-        E::PathTooLong { .. } | E::Locked { .. } => ErrorKind::Limit,
-        E::Cancelled => ErrorKind::Cancelled,
-        E::Queues(_) => ErrorKind::Usage,
-        E::Socket { source, .. } => of_named_file(source),
-        _ => ErrorKind::Other,
-    }
-}
-
-fn of_boot(error: &vmroot_boot::Error) -> ErrorKind {
-    use vmroot_boot::Error as E;
-    match error {
-        E::Export(error) => of_export(error),
-        E::Erofs(error) => of_erofs(error),
-        E::Ext4(error) => of_ext4(error),
-        E::Share(error) => of_virtiofs(error),
-        E::Compressed { source, .. } if ErrorKind::of_stream(source) == ErrorKind::Limit => ErrorKind::Limit,
-        E::Io { source, .. } => of_named_file(source),
-        E::CommandLine { .. }
-        | E::Memory { .. }
-        | E::HostMemory { .. }
-        | E::Processors { .. }
-        | E::TooManyDisks { .. } => ErrorKind::Limit,
-        E::Stopped => ErrorKind::Cancelled,
-        _ => ErrorKind::Other,
-    }
-}
-
-fn of_change(error: &vmroot_changes::Error) -> ErrorKind {
-    use vmroot_changes::Error as E;
-    match error {
-        E::Io { source, .. } => of_named_file(source),
-        E::Export(error) => of_export(error),
-        E::Compression(error) => ErrorKind::of_stream(error),
-        E::Index(error) => ErrorKind::of_index(error),
-        E::Root(error) => ErrorKind::of_root(error),
-        E::OnTop { source, .. } => of_change(source),
-        E::Cancelled => ErrorKind::Cancelled,
-        _ => ErrorKind::Other,
-    }
-}
-
-fn limit_of_change(error: &vmroot_changes::Error) -> Option<&'static str> {
-    match error {
-        vmroot_changes::Error::Index(error) => limit_of_index(error),
-        vmroot_changes::Error::OnTop { source, .. } => limit_of_change(source),
-        _ => None,
     }
 }
 

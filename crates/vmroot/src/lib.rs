@@ -46,9 +46,9 @@ pub use vmroot_container_fs::{
     ContainerFs, Contents, DirEntry, Error as RootError, Extent, ExtraLayer, InodeId, InodeKind, LayeredContainerFs,
     Resolved, Stat, StatFs, Timestamp, UserIds, Walk, WalkEntry,
 };
+pub use vmroot_errors::{ErrorKind, Limit, with_causes};
 pub use vmroot_image_store::{
-    BlobProgress, Collected, ErrorKind, Finding, Found, Image, LayerRecord, NoProgress, Progress, PullPolicy, Record,
-    Removed,
+    BlobProgress, Collected, Finding, Found, Image, LayerRecord, NoProgress, Progress, PullPolicy, Record, Removed,
 };
 pub use vmroot_layer_index as layer_index;
 pub use vmroot_layer_index::BuildOptions;

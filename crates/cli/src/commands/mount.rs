@@ -41,7 +41,7 @@ pub(crate) fn mount(context: &Context, image: &str, directory: &Path, options: &
     signals::on_signal(move |_| match unmounter() {
         Ok(true) => {}
         Ok(false) => output::note(&format!("{place}: in use; it is gone when the last user is")),
-        Err(error) => output::error(&error.to_string()),
+        Err(error) => output::error(&vmroot::with_causes(&error)),
     })?;
     if !detached::is_serving() {
         return Ok(standing.wait()?);
@@ -49,7 +49,7 @@ pub(crate) fn mount(context: &Context, image: &str, directory: &Path, options: &
     let log = Log::create(options.log.as_deref(), context.cache())?;
     detached::say_ready(Some(&log))?;
     if let Err(error) = standing.wait() {
-        output::error(&error.to_string());
+        output::error(&vmroot::with_causes(&error));
     }
     log.remove_if_empty();
     Ok(())

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 use vmroot_cache::LockName;
+use vmroot_errors::with_causes;
 use vmroot_layer_index::{Index, verify_contents_while};
 use vmroot_model::Digest;
 
@@ -80,13 +81,13 @@ impl Check<'_> {
         if !path.exists() {
             return Err(MISSING.to_owned());
         }
-        let index = Index::open(path).map_err(|error| error.to_string())?;
+        let index = Index::open(path).map_err(|error| with_causes(&error))?;
         if index.is_root() || Some(*index.identity()) != diff_id(path) {
             return Err(MISNAMED.to_owned());
         }
         let going_on = || self.store.options.cancel.going_on();
         verify_contents_while(&index, &path.with_extension("contents"), &going_on)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| with_causes(&error))?;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use vmroot_cache::LockName;
+use vmroot_errors::with_causes;
 use vmroot_layer_index::Index;
 use vmroot_model::Digest;
 
@@ -69,7 +70,7 @@ impl Check<'_> {
         if !path.exists() {
             return Err(MISSING.to_owned());
         }
-        let index = Index::open(&path).map_err(|error| error.to_string())?;
+        let index = Index::open(&path).map_err(|error| with_causes(&error))?;
         let contents = || index.contents().iter().map(|contents| &contents.diff_id);
         let is_of = |layers: &[Layer]| contents().eq(layers.iter().map(|layer| &layer.diff_id));
         match index.is_root() && index.identity() == root && layers.is_none_or(is_of) {

@@ -3,7 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
-use vmroot_image_store::{ErrorKind, StoreOptions};
+use vmroot_errors::ErrorKind;
+use vmroot_image_store::StoreOptions;
 use vmroot_output::Cancel;
 use vmroot_testkit::registry::{Fault, Rule};
 

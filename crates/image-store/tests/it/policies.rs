@@ -1,6 +1,7 @@
 //! When a source is asked, and for what.
 
-use vmroot_image_store::{Error, ErrorKind, PullPolicy};
+use vmroot_errors::ErrorKind;
+use vmroot_image_store::{Error, PullPolicy};
 use vmroot_model::Reference;
 
 use crate::fixture::{Fixture, image, name_in, request};

@@ -7,6 +7,7 @@ use super::auth_file::{self, AuthFile};
 use super::helper;
 use super::{Credential, Credentials};
 use crate::{Cancel, Error, Result};
+use vmroot_errors::with_causes;
 
 /// Credentials from files, the first file that has one winning.
 ///
@@ -63,7 +64,7 @@ impl AuthFiles {
             Err(Error::Cancelled) => Err(Error::Cancelled),
             Err(error) => {
                 // The store is for all registries, most of which it knows nothing of.
-                tracing::warn!(%error, file = %path.display(), "going on without this credential store");
+                tracing::warn!(error = with_causes(&error), file = %path.display(), "going on without this credential store");
                 Ok(Found::Nothing)
             }
         }
@@ -87,7 +88,7 @@ impl Credentials for AuthFiles {
                 Found::Credential(credential) => return Ok(Some(credential)),
                 Found::Nothing => {}
                 Found::Broken(error) => {
-                    tracing::warn!(%error, file = %path.display(), "looking for other credentials");
+                    tracing::warn!(error = with_causes(&error), file = %path.display(), "looking for other credentials");
                     broken.get_or_insert(error);
                 }
             }

@@ -7,6 +7,7 @@ use std::thread;
 use super::{Connection, PART, Part, Shared, State};
 use crate::backoff::Backoff;
 use crate::{Error, Result};
+use vmroot_errors::with_causes;
 
 /// How much of a part must come after a break for the count of breaks to start again, in bytes.
 const PROGRESS: u64 = 256 << 10;
@@ -23,7 +24,10 @@ struct Taken {
 pub(super) fn start(shared: &Arc<Shared>) -> bool {
     let shared = Arc::clone(shared);
     let builder = thread::Builder::new().name("blob-part".to_owned());
-    builder.spawn(move || work(&shared)).inspect_err(|error| tracing::warn!(%error, "one connection fewer")).is_ok()
+    builder
+        .spawn(move || work(&shared))
+        .inspect_err(|error| tracing::warn!(error = with_causes(&error), "one connection fewer"))
+        .is_ok()
 }
 
 fn work(shared: &Shared) {
@@ -35,7 +39,7 @@ fn work(shared: &Shared) {
         }
         if let Err(error) = fetched {
             if !matches!(error, Error::Cancelled) {
-                tracing::info!(%error, bytes = ?taken.bytes, "a part of a blob cannot be had by itself");
+                tracing::info!(error = with_causes(&error), bytes = ?taken.bytes, "a part of a blob cannot be had by itself");
             }
             if let Some(part) = state.part(taken.number) {
                 part.failed = Some(error);
@@ -103,7 +107,7 @@ fn fetch(shared: &Shared, taken: &Taken) -> Result<()> {
         if !backoff.fail(options) {
             return Err(error);
         }
-        tracing::info!(%error, position, "going on where the connection broke");
+        tracing::info!(error = with_causes(&error), position, "going on where the connection broke");
         backoff.pause(options, &shared.stop, None)?;
     }
     Ok(())

@@ -155,11 +155,11 @@ fn what_cannot_be_a_layer_is_named() {
     assert_eq!(fails("text", &options(at)).kind(), ErrorKind::Integrity);
     let mut small = options(at);
     small.build.max_contents = 1000;
-    assert_eq!(fails("dir", &small).limit(), Some("max_contents"));
+    assert_eq!(fails("dir", &small).limit(), Some(vmroot::Limit::MaxContents));
     let tar = Layer::new([Entry::file("zeros", vec![0; 300_000])]).to_tar(&Encoding::default());
     fs::write(path("tar"), tar).unwrap();
     let tight = TopOptions { limits: Limits { max_output: 1000, ..Limits::default() }, ..options(at) };
-    assert_eq!(fails("tar", &tight).limit(), Some("max_output"));
+    assert_eq!(fails("tar", &tight).limit(), Some(vmroot::Limit::MaxOutput));
     for name in ["dir", "tar"] {
         let cancel = Cancel::new();
         cancel.cancel();

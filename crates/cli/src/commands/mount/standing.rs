@@ -118,7 +118,7 @@ impl Mounter<'_> {
                     return Ok(Standing::Kernel(mounted));
                 }
                 Err(error) if self.options.driver == Driver::Auto && error.is_about_the_way() => {
-                    tracing::info!("mounting by FUSE: {error}");
+                    tracing::info!("mounting by FUSE: {}", vmroot::with_causes(&error));
                 }
                 Err(error) => return Err(vmroot::Error::from(error).into()),
             }

@@ -1,0 +1,140 @@
+//! The kinds of errors that vmroot's crates return, and the limits that an input can pass.
+//!
+//! Each crate has an error type of its own, with `kind()` and `limit()`. A caller decides by these and never needs to know
+//! the variants of a crate that it does not use itself.
+
+mod classified;
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+pub use classified::Classified;
+
+/// The meaning of an error to a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An argument of the caller is invalid: a reference, a platform, an option.
+    Usage,
+    /// A file, an image or a registry's object does not exist.
+    NotFound,
+    /// A registry refused all credentials.
+    Authentication,
+    /// Bytes are not those that a digest names, or a document, layer or index is invalid.
+    Integrity,
+    /// An input passes a limit; see [`Limit`].
+    Limit,
+    /// The caller asked to stop.
+    Cancelled,
+    /// A registry cannot be reached, or the connection to it broke off too often.
+    Unreachable,
+    /// A registry takes no more requests for now.
+    RateLimited,
+    /// The disk or a quota is full.
+    NoSpace,
+    /// Another process uses the thing that was to be changed.
+    InUse,
+    /// Any other error.
+    Other,
+}
+
+impl ErrorKind {
+    /// Returns the kind of a system error, about a file that vmroot itself made or expected.
+    pub fn of_io(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
+            _ => Self::Other,
+        }
+    }
+
+    /// Returns the kind of a system error, about a file that the caller named.
+    pub fn of_named_file(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::NotFound,
+            _ => Self::of_io(error),
+        }
+    }
+}
+
+/// A limit that an input passed. `docs/limits.md` has their values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Limit {
+    /// Bytes that a compressed stream may decode to.
+    MaxOutput,
+    /// The same, blocks of zeros not counted.
+    MaxData,
+    /// Bytes out for each byte in of a compressed stream, blocks of zeros not counted.
+    MaxRatio,
+    /// The window of a zstd stream, as a power of two.
+    ZstdWindowLog,
+    /// Entries of a layer, and inodes that they make.
+    MaxEntries,
+    /// Bytes of all files of a layer.
+    MaxExpanded,
+    /// Bytes of all files of a layer that are stored.
+    MaxContents,
+    /// Bytes of names, link targets and xattrs of one entry of a layer.
+    MaxMetadata,
+    /// Bytes of names, link targets and xattrs of a layer.
+    MaxNames,
+    /// A constant of this name, which no option raises.
+    Constant(&'static str),
+}
+
+impl Limit {
+    /// Returns the limit of this name.
+    pub fn named(name: &'static str) -> Self {
+        let with_options = [
+            Self::MaxOutput,
+            Self::MaxData,
+            Self::MaxRatio,
+            Self::ZstdWindowLog,
+            Self::MaxEntries,
+            Self::MaxExpanded,
+            Self::MaxContents,
+            Self::MaxMetadata,
+            Self::MaxNames,
+        ];
+        with_options.into_iter().find(|limit| limit.name() == name).unwrap_or(Self::Constant(name))
+    }
+
+    /// Returns the name of the field of `Limits` or `BuildOptions` that raises the limit, or of the constant.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MaxOutput => "max_output",
+            Self::MaxData => "max_data",
+            Self::MaxRatio => "max_ratio",
+            Self::ZstdWindowLog => "zstd_window_log",
+            Self::MaxEntries => "max_entries",
+            Self::MaxExpanded => "max_expanded",
+            Self::MaxContents => "max_contents",
+            Self::MaxMetadata => "max_metadata",
+            Self::MaxNames => "max_names",
+            Self::Constant(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Returns an error's message and those of its causes, outermost first, with `: ` between them.
+///
+/// The `Display` of an error says its own part only. A message that the one before it ends with is left out.
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.ends_with(&message) {
+            text = format!("{text}: {message}");
+        }
+        cause = error.source();
+    }
+    text
+}

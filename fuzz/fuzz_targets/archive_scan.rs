@@ -1,0 +1,18 @@
+//! Any bytes as an image archive: refused, or images whose documents and layers can be read.
+
+#![no_main]
+
+use std::io::Write;
+
+use libfuzzer_sys::fuzz_target;
+use vmroot_transport::{Archive, Options};
+
+fuzz_target!(|data: &[u8]| {
+    let mut file = tempfile::NamedTempFile::new().expect("there is room for a file");
+    file.write_all(data).expect("there is room for its bytes");
+    let Ok(archive) = Archive::open(file.path(), &Options::default()) else { return };
+    for image in archive.images() {
+        let Ok(source) = archive.source(image) else { continue };
+        let _ = source.manifest(None);
+    }
+});
