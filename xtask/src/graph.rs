@@ -13,30 +13,35 @@ use crate::{process, workspace};
 
 /// Each crate, by its directory, and the workspace's crates it depends on. Tests may use more.
 pub const GRAPH: &[(&str, &[&str])] = &[
-    ("model", &[]),
+    ("errors", &[]),
+    ("model", &["errors"]),
     ("sys", &[]),
     ("output", &["sys"]),
     ("users", &[]),
-    ("compress", &[]),
-    ("registry", &["model", "sys", "output"]),
-    ("cache", &["model", "output"]),
-    ("layer-index", &["model", "sys", "output"]),
-    ("container-fs", &["model", "users", "layer-index"]),
-    ("transport", &["model", "compress", "registry"]),
-    ("export", &["model", "output", "compress", "container-fs"]),
-    ("changes", &["model", "output", "compress", "layer-index", "container-fs", "export"]),
-    ("erofs", &["model", "sys", "output", "container-fs"]),
-    ("ext4", &["sys", "output", "container-fs"]),
-    ("fuse-mount", &["container-fs"]),
-    ("virtiofs", &["container-fs"]),
-    ("kernel-mount", &["container-fs", "erofs"]),
-    ("boot", &["sys", "output", "compress", "container-fs", "export", "erofs", "ext4", "virtiofs"]),
+    ("compress", &["errors"]),
+    ("registry", &["errors", "model", "sys", "output"]),
+    ("cache", &["errors", "model", "output"]),
+    ("layer-index", &["errors", "model", "sys", "output"]),
+    ("container-fs", &["errors", "model", "users", "layer-index"]),
+    ("transport", &["errors", "model", "compress", "registry"]),
+    ("export", &["errors", "model", "output", "compress", "container-fs"]),
+    ("changes", &["errors", "model", "output", "compress", "layer-index", "container-fs", "export"]),
+    ("erofs", &["errors", "model", "sys", "output", "container-fs"]),
+    ("ext4", &["errors", "sys", "output", "container-fs"]),
+    ("fuse-mount", &["errors", "container-fs"]),
+    ("virtiofs", &["errors", "container-fs"]),
+    ("kernel-mount", &["errors", "container-fs", "erofs"]),
+    ("boot", &["errors", "sys", "output", "compress", "container-fs", "export", "erofs", "ext4", "virtiofs"]),
     ("guest-init", &["users"]),
     ("guest", &[]),
-    ("image-store", &["model", "output", "compress", "registry", "cache", "layer-index", "container-fs", "transport"]),
+    (
+        "image-store",
+        &["errors", "model", "output", "compress", "registry", "cache", "layer-index", "container-fs", "transport"],
+    ),
     (
         "vmroot",
         &[
+            "errors",
             "model",
             "output",
             "compress",
@@ -201,7 +206,7 @@ mod tests {
 
     #[test]
     fn an_edge_against_the_flow_is_a_fault() {
-        assert!(edges_against_the_flow(&[member("registry", &["model", "output"])]).is_empty());
+        assert!(edges_against_the_flow(&[member("registry", &["errors", "model", "output"])]).is_empty());
         assert_eq!(edges_against_the_flow(&[member("model", &["registry"])]), ["model may not use registry"]);
         assert_eq!(edges_against_the_flow(&[member("stray", &[])]).len(), 1);
     }

@@ -16,7 +16,7 @@ fn limit(change: impl FnOnce(&mut StoreOptions)) -> Option<&'static str> {
     let result = fixture.pull(&reference);
     assert!(result.is_ok() || fixture.store.images().unwrap().is_empty(), "what cannot be used has no name");
     assert!(result.is_ok() || !fixture.files().iter().any(|path| path.starts_with("layers")), "nor files");
-    result.err().map(|error| error.limit().unwrap_or_else(|| panic!("{error}")))
+    result.err().map(|error| error.limit().unwrap_or_else(|| panic!("{error}")).name())
 }
 
 #[test]

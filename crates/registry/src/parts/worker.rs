@@ -26,7 +26,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> bool {
     let builder = thread::Builder::new().name("blob-part".to_owned());
     builder
         .spawn(move || work(&shared))
-        .inspect_err(|error| tracing::warn!(error = with_causes(&error), "one connection fewer"))
+        .inspect_err(|error| tracing::warn!(error = with_causes(error), "one connection fewer"))
         .is_ok()
 }
 
