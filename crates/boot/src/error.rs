@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
 use vmroot_errors::{ErrorKind, Limit};
 
 use crate::{Architecture, Via, Vmm};

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use vmroot_errors::{ErrorKind, Limit};
 
+use vmroot_errors::{ErrorKind, Limit};
 use vmroot_output::{Cancelled, Incomplete};
 
 /// The result of this crate's functions.

@@ -1,6 +1,7 @@
 //! What can be wrong with a compressed stream.
 
 use std::io;
+
 use vmroot_errors::{Classified, ErrorKind, Limit};
 
 use crate::Compression;

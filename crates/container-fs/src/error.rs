@@ -2,10 +2,10 @@
 
 use std::io;
 use std::path::PathBuf;
-use vmroot_errors::ErrorKind;
 
 use bstr::BString;
 use rustix::io::Errno;
+use vmroot_errors::ErrorKind;
 
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;

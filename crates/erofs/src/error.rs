@@ -2,9 +2,9 @@
 
 use std::io;
 use std::path::PathBuf;
-use vmroot_errors::ErrorKind;
 
 use vmroot_container_fs::ContainerFs;
+use vmroot_errors::ErrorKind;
 use vmroot_output::{Cancelled, MoveError};
 
 /// The result of this crate's functions.

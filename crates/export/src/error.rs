@@ -3,9 +3,9 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use vmroot_errors::{ErrorKind, Limit};
 
 use vmroot_container_fs::ContainerFs;
+use vmroot_errors::{ErrorKind, Limit};
 use vmroot_model::Digest;
 use vmroot_output::Incomplete;
 

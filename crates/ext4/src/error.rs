@@ -1,10 +1,10 @@
 //! Why an image cannot be written.
 
 use std::io;
-use vmroot_errors::ErrorKind;
 
 use bstr::BString;
 use vmroot_container_fs::{ContainerFs, InodeId};
+use vmroot_errors::ErrorKind;
 use vmroot_output::{Cancelled, MoveError};
 
 /// The result of this crate's functions.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+
 use vmroot_errors::ErrorKind;
 
 /// The result of this crate's functions.

@@ -2,9 +2,9 @@
 
 use std::io;
 use std::path::PathBuf;
-use vmroot_errors::{Classified, ErrorKind, Limit};
 
 use bstr::BString;
+use vmroot_errors::{Classified, ErrorKind, Limit};
 use vmroot_model::Digest;
 
 /// The result of this crate's functions.

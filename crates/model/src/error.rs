@@ -1,6 +1,7 @@
 //! What can be wrong with a name or a document.
 
 use std::fmt;
+
 use vmroot_errors::ErrorKind;
 
 use crate::{Digest, Platform};

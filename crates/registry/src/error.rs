@@ -3,8 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
-use vmroot_errors::ErrorKind;
 
+use vmroot_errors::ErrorKind;
 use vmroot_model::Digest;
 use vmroot_output::Cancelled;
 

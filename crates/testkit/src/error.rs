@@ -80,3 +80,24 @@ pub enum Reason {
     #[error("hard link to {}, which does not exist", .0.escape_ascii())]
     LinkTargetMissing(Vec<u8>),
 }
+
+/// The message of any error with those of its causes, as a program prints them.
+pub trait FullMessage {
+    /// Returns the messages of the error and its causes, outermost first, with `: ` between them.
+    fn full_message(&self) -> String;
+}
+
+impl<E: std::error::Error> FullMessage for E {
+    fn full_message(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let message = error.to_string();
+            if !text.ends_with(&message) {
+                text = format!("{text}: {message}");
+            }
+            cause = error.source();
+        }
+        text
+    }
+}

@@ -22,4 +22,4 @@ pub mod tar_builder;
 
 mod xattr;
 
-pub use error::{Error, Result};
+pub use error::{Error, FullMessage, Result};

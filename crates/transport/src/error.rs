@@ -2,8 +2,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use vmroot_errors::{ErrorKind, Limit};
 
+use vmroot_errors::{ErrorKind, Limit};
 use vmroot_model::Digest;
 
 /// The result of this crate's functions.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+
 use vmroot_errors::ErrorKind;
 
 use crate::options::MAX_QUEUES;

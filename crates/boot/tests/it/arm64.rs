@@ -4,6 +4,7 @@ use std::process::Command;
 
 use serde_json::json;
 use vmroot_boot::{Says, Via};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::guest::Guest;
 use vmroot_testkit::skip;
 
@@ -72,7 +73,7 @@ fn a_disk_is_mounted_by_stage_one() {
         Ok(init) => init,
         // The toolchain had no target for it: then it is said what is missing, and the archive above is the test.
         Err(error) => {
-            return assert!(error.to_string().contains("rustup target add aarch64-unknown-linux-musl"), "{error}");
+            return assert!(error.full_message().contains("rustup target add aarch64-unknown-linux-musl"), "{error}");
         }
     };
     let config = json!({ "entrypoint": ["/bin/sh", "-c"], "cmd": ["uname -m; exit 7"], "tty": false });

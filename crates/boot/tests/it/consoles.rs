@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use vmroot_boot::{Error, Via};
+use vmroot_testkit::FullMessage as _;
 
 use crate::fixture::{Boot, needs_guests, script};
 
@@ -70,5 +71,5 @@ fn a_guest_without_an_init_ends_with_the_kernel_s_words() {
     boot.init = Some("/no/init");
     let (ended, _) = boot.run(&script("true"));
     let error = ended.unwrap_err();
-    assert!(matches!(error, Error::Ended { .. }) && error.to_string().contains("Kernel panic"), "{error}");
+    assert!(matches!(error, Error::Ended { .. }) && error.full_message().contains("Kernel panic"), "{error}");
 }

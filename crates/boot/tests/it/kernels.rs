@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use vmroot_boot::{Architecture, Error, Kernel};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::guest::Guest;
 
 #[test]
@@ -104,5 +105,5 @@ fn what_is_no_kernel_is_refused() {
     let cut = made.open(&whole[..whole.len() / 2]);
     assert!(matches!(cut, Err(Error::Compressed { .. })), "{cut:?}");
     let missing = Kernel::open(Path::new("/no/kernel"));
-    assert!(missing.unwrap_err().to_string().starts_with("cannot open /no/kernel: "));
+    assert!(missing.unwrap_err().full_message().starts_with("cannot open /no/kernel: "));
 }

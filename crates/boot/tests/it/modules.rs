@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use vmroot_boot::{Error, Kernel, ModuleTree};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::guest::Guest;
 
 /// The modules of a guest's kernel; nothing where there are no guests.
@@ -54,7 +55,7 @@ fn a_tree_is_found_from_above() {
 #[test]
 fn a_missing_module_is_named() {
     let Some(tree) = debian() else { return };
-    let error = tree.resolve(&["no-such-fs"]).unwrap_err().to_string();
+    let error = tree.resolve(&["no-such-fs"]).unwrap_err().full_message();
     assert!(error.starts_with("the kernel has no module no_such_fs, neither built in nor in /"), "{error}");
 }
 
@@ -127,7 +128,7 @@ fn what_needs_a_missing_module_is_named() {
     let made = Made::new();
     made.file("kernel/a.ko", &module("depends=b\0"));
     made.file("kernel/b.ko", &module("depends=missing\0"));
-    let error = made.open("1.0").unwrap().resolve(&["a"]).unwrap_err().to_string();
+    let error = made.open("1.0").unwrap().resolve(&["a"]).unwrap_err().full_message();
     assert!(error.contains(" no module missing, ") && error.ends_with(", which b needs, which a needs"), "{error}");
 }
 
@@ -152,9 +153,9 @@ fn modules_of_another_kernel_are_refused() {
     let made = Made::new();
     let path = made.file("kernel/a.ko", &module("depends=\0vermagic=2.0 SMP\0"));
     let error = made.open("1.0").unwrap().resolve(&["a"]).unwrap_err();
-    assert_eq!(error.to_string(), format!("{}: for Linux 2.0, but the kernel is 1.0", path.display()));
+    assert_eq!(error.full_message(), format!("{}: for Linux 2.0, but the kernel is 1.0", path.display()));
     let error = made.open("3.0").unwrap_err();
-    assert_eq!(error.to_string(), format!("{}: no modules of 3.0", made.0.path().display()));
+    assert_eq!(error.full_message(), format!("{}: no modules of 3.0", made.0.path().display()));
 }
 
 #[test]
@@ -162,7 +163,7 @@ fn without_a_version_there_must_be_one_tree() {
     let made = Made::new();
     assert!(ModuleTree::open(made.0.path(), None).is_ok());
     fs::create_dir_all(made.0.path().join("lib/modules/2.0/kernel")).unwrap();
-    let error = ModuleTree::open(made.0.path(), None).unwrap_err().to_string();
+    let error = ModuleTree::open(made.0.path(), None).unwrap_err().full_message();
     assert!(error.contains("has modules of several kernels (1.0, 2.0)"), "{error}");
     let empty = tempfile::tempdir().unwrap();
     for version in [None, Some("1.0")] {
@@ -170,7 +171,7 @@ fn without_a_version_there_must_be_one_tree() {
     }
     let error = ModuleTree::open(Path::new("/no/modules"), None).unwrap_err();
     let is_missing = matches!(&error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound);
-    assert!(is_missing && error.to_string().contains("/no/modules"), "{error}");
+    assert!(is_missing && error.full_message().contains("/no/modules"), "{error}");
 }
 
 #[test]
@@ -182,7 +183,7 @@ fn what_is_no_module_is_refused() {
     ] {
         let path = made.file("kernel/a.ko", &bytes);
         let error = made.open("1.0").unwrap().resolve(&["a"]).unwrap_err();
-        assert_eq!(error.to_string(), format!("{}: no kernel module: {reason}", path.display()));
+        assert_eq!(error.full_message(), format!("{}: no kernel module: {reason}", path.display()));
     }
     made.file("kernel/a.ko", &xz(b"x")[..20]);
     let error = made.open("1.0").unwrap().resolve(&["a"]).unwrap_err();

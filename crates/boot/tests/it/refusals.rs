@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use vmroot_boot::{Acceleration, Architecture, Error, Guest, GuestOptions, Kernel, Says, Via, Vmm};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
 
 use crate::fixture::Root;
@@ -63,7 +64,7 @@ fn more_layers_than_devices_name_the_form_to_take() {
             matches!(error, Error::TooManyDisks { vmm, disks, limit } if (vmm, disks, limit) == expected),
             "{error}"
         );
-        let text = error.to_string();
+        let text = error.full_message();
         assert!(text.contains("--via erofs takes one for all") && text.contains("VMDK"), "{text}");
         // As many as there are devices pass this check; what is missing then is KVM or the monitor.
         let fits = Guest::prepare(&root(limit - 1).fs, directory.path(), &options(vmm));
@@ -102,7 +103,7 @@ fn what_no_machine_can_be_is_refused_first() {
         let error = refused(&root, directory, &options).to_string();
         assert!(error.contains(what), "{error}");
         // The same without the root: a caller asks before it is fetched.
-        assert_eq!(options.check(directory).unwrap_err().to_string(), error);
+        assert_eq!(options.check(directory).unwrap_err().full_message(), error);
     }
 }
 

@@ -14,6 +14,7 @@ use vmroot_changes::{HostWalk, LayerOptions, LayerReport, Marks, export_layer};
 use vmroot_export::{DirectoryOptions, export_directory};
 use vmroot_output::Progress;
 use vmroot_test_roots::{Root, describe, remove};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::{arbitrary, skip};
 
@@ -95,7 +96,7 @@ fn a_directory_swapped_for_a_link_meanwhile_is_an_error() {
     symlink(scratch.path().join("moved"), place(10)).unwrap();
     let (whole, failed): (Vec<_>, Vec<_>) = walk.partition(Result::is_ok);
     assert!(whole.len() > 20, "{}", whole.len());
-    let message = failed.into_iter().next().unwrap().err().unwrap().to_string();
+    let message = failed.into_iter().next().unwrap().err().unwrap().full_message();
     assert!(message.contains("d/z: "), "{message}");
 }
 
@@ -213,7 +214,7 @@ fn only_what_was_asked_for() {
     let stopped = export_layer(scratch.path(), std::io::sink(), &LayerOptions { hook: Some(&stop), ..honoured });
     assert!(matches!(stopped, Err(Error::Cancelled)));
     for missing in ["missing", "large"] {
-        let error = export_layer(&path(missing), Vec::new(), &honoured).unwrap_err().to_string();
+        let error = export_layer(&path(missing), Vec::new(), &honoured).unwrap_err().full_message();
         assert!(error.contains(&path(missing).display().to_string()), "{error}");
     }
 }

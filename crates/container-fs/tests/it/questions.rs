@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 use vmroot_container_fs::{ContainerFs, Error, InodeId};
 use vmroot_model::Digest;
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::Entry;
 
 use crate::stack::{Stack, root_of};
@@ -80,7 +81,7 @@ fn a_missing_or_short_contents_file_is_named() {
     std::fs::set_permissions(&contents, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     std::fs::OpenOptions::new().write(true).open(&contents).unwrap().set_len(4096).unwrap();
     let error = open().unwrap_err();
-    assert!(error.to_string().contains(&diff_id.hex()) && error.to_string().contains("4096"), "{error}");
+    assert!(error.full_message().contains(&diff_id.hex()) && error.full_message().contains("4096"), "{error}");
     std::fs::remove_file(&contents).unwrap();
     assert!(matches!(open().unwrap_err(), Error::Contents { path, .. } if path == contents));
 }

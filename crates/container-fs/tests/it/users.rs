@@ -1,6 +1,7 @@
 //! Users and groups by the image's own files.
 
 use vmroot_container_fs::{ContainerFs, Error, UserIds};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::Entry;
 
 use crate::stack::{Stack, root_of};
@@ -65,6 +66,6 @@ fn images_without_the_files_have_numbers_only() {
 #[test]
 fn a_passwd_that_is_no_file_is_said_so() {
     let (_stack, root) = root_of([Entry::directory("etc/passwd")]);
-    let error = root.resolve_user("root").unwrap_err().to_string();
+    let error = root.resolve_user("root").unwrap_err().full_message();
     assert_eq!(error, "the image's /etc/passwd is not a regular file");
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use vmroot_erofs::{ErofsMeta, VmdkAccess};
 use vmroot_test_roots::Root;
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
@@ -104,7 +105,7 @@ fn paths_that_a_descriptor_cannot_have_are_refused() {
     let root = root();
     let (_, mut meta) = meta(&root);
     let vmdk = |head: &str| meta.vmdk(Path::new(head), VmdkAccess::ReadOnly);
-    assert!(vmdk("a\"b").unwrap_err().to_string().contains("a\"b"));
+    assert!(vmdk("a\"b").unwrap_err().full_message().contains("a\"b"));
     assert!(vmdk(&"x".repeat(511)).is_ok() && vmdk(&"x".repeat(512)).is_err());
     meta.devices[0].path = "/with\nbreak".into();
     assert!(meta.device_list().is_err());

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use vmroot_erofs::{ErofsOptions, Error, write_erofs, write_erofs_meta};
 use vmroot_output::Progress;
 use vmroot_test_roots::Root;
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::disk::Disk;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::mounted::loop_device;
@@ -88,7 +89,7 @@ fn contents_that_end_early_are_said() {
     File::options().write(true).open(&contents).unwrap().set_len(1 << 20).unwrap();
     let file = File::create_new(root.files().join("image")).unwrap();
     let error = write_erofs(&root.fs, &file, &ErofsOptions::default()).unwrap_err();
-    assert!(matches!(error, Error::Root(_)) && error.to_string().contains(contents.to_str().unwrap()), "{error}");
+    assert!(matches!(error, Error::Root(_)) && error.full_message().contains(contents.to_str().unwrap()), "{error}");
 }
 
 #[test]

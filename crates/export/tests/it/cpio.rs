@@ -13,6 +13,7 @@ use vmroot_container_fs::ContainerFs;
 use vmroot_export::{CpioOptions, CpioReport, CpioWriter, Error, export_compressed_cpio, export_cpio};
 use vmroot_output::{LISTED_OMISSIONS, Progress};
 use vmroot_test_roots::{Root, expected};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::{arbitrary, skip};
@@ -160,7 +161,7 @@ fn what_would_be_lost_is_refused() {
 
     let mut written = Vec::new();
     let error = export_cpio(&large(limit + 1), &mut written, &CpioOptions::default()).unwrap_err();
-    assert_eq!(error.to_string(), "var/large: 4294967296 bytes; a cpio holds at most 4294967295");
+    assert_eq!(error.full_message(), "var/large: 4294967296 bytes; a cpio holds at most 4294967295");
     assert_eq!(written, b"");
 
     let deep = |last: &[String]| {
@@ -169,7 +170,7 @@ fn what_would_be_lost_is_refused() {
     };
     export(&deep(&["e".repeat(255)]).fs);
     let root = deep(&["e".to_owned(), "f".repeat(254)]);
-    let error = export_cpio(&root.fs, io::sink(), &CpioOptions::default()).unwrap_err().to_string();
+    let error = export_cpio(&root.fs, io::sink(), &CpioOptions::default()).unwrap_err().full_message();
     assert!(error.ends_with("f: 4096 bytes of path; a cpio holds at most 4095"), "{error}");
 }
 
@@ -253,6 +254,6 @@ fn set_length(contents: &Path, length: u64) {
 fn damaged_contents_are_named() {
     let root = Root::of(&[Layer::new([Entry::file("a", vec![1; 10_000])])]);
     set_length(&root.contents_of(0), 4096);
-    let error = export_cpio(&root.fs, io::sink(), &CpioOptions::default()).unwrap_err().to_string();
+    let error = export_cpio(&root.fs, io::sink(), &CpioOptions::default()).unwrap_err().full_message();
     assert!(error.starts_with(&fs::canonicalize(root.contents_of(0)).unwrap().display().to_string()), "{error}");
 }

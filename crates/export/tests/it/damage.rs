@@ -11,6 +11,7 @@ use vmroot_export::{
 };
 use vmroot_output::OutputFile;
 use vmroot_test_roots::Root;
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::skip;
 
@@ -64,7 +65,7 @@ fn a_full_disk_is_an_error_that_names_the_file() {
     };
     let error = export_prebaked(&sources, b"{}", &disk.path().join("prebaked")).unwrap_err();
     assert!(matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull), "{error}");
-    assert!(error.to_string().contains(".contents"), "{error}");
+    assert!(error.full_message().contains(".contents"), "{error}");
     assert!(!disk.path().join("prebaked").exists(), "nothing half written");
 
     let mut file = OutputFile::create(&disk.path().join("root.tar")).unwrap();
@@ -87,7 +88,7 @@ fn a_writer_that_fails_only_at_the_end_is_heard() {
     }
     let root = Root::of(&[Layer::new([Entry::file("a", "a")])]);
     let error = export_tar(&root.fs, LateFailure, &TarOptions::default()).map(|_| ()).unwrap_err();
-    assert_eq!(error.to_string(), "cannot write the archive: the last straw");
+    assert_eq!(error.full_message(), "cannot write the archive: the last straw");
 
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let error = export_tar(&root.fs, full, &TarOptions::default()).unwrap_err();
@@ -102,7 +103,7 @@ fn contents_cut_short_while_open_are_an_error() {
 
     let scratch = tempfile::tempdir().unwrap();
     let error = export_directory(&root.fs, &scratch.path().join("root"), &DirectoryOptions::default()).unwrap_err();
-    assert!(error.to_string().contains("d/file-"), "{error}");
+    assert!(error.full_message().contains("d/file-"), "{error}");
     let error = export_tar(&root.fs, io::sink(), &TarOptions::default()).map(|_| ()).unwrap_err();
-    assert!(error.to_string().contains(".contents"), "{error}");
+    assert!(error.full_message().contains(".contents"), "{error}");
 }

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use vmroot_export::{DirectoryOptions, DirectoryReport, Error, export_directory};
 use vmroot_output::{Omissions, Omitted, Progress};
 use vmroot_test_roots::{Root, expected, look_at};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::{arbitrary, skip};
@@ -124,12 +125,12 @@ fn only_a_new_or_an_empty_directory_is_taken() {
 
     let file = scratch.path().join("file");
     fs::write(&file, "kept").unwrap();
-    let error = export(&file).unwrap_err().to_string();
+    let error = export(&file).unwrap_err().full_message();
     assert!(error.contains("Not a directory") && error.contains("file"), "{error}");
     assert_eq!(fs::read(&file).unwrap(), b"kept");
 
     let orphan = scratch.path().join("no/such/parent");
-    assert!(export(&orphan).unwrap_err().to_string().contains("no/such/parent"));
+    assert!(export(&orphan).unwrap_err().full_message().contains("no/such/parent"));
 }
 
 #[test]

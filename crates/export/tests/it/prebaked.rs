@@ -6,6 +6,7 @@ use std::path::Path;
 
 use vmroot_export::{Error, PrebakedSources, export_prebaked, open_prebaked};
 use vmroot_test_roots::{Root, describe, look_at};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
 
 fn root() -> Root {
@@ -81,7 +82,7 @@ fn says_what_is_missing_or_wrong() {
     fs::remove_file(directory.path().join("root.idx")).unwrap();
     fs::rename(in_directory(root.index_of(1)), directory.path().join("aside")).unwrap();
     let error = open_prebaked(directory.path(), &root.layers).map(|_| ()).unwrap_err();
-    assert!(error.to_string().contains(&root.layers[1].hex()), "{error}");
+    assert!(error.full_message().contains(&root.layers[1].hex()), "{error}");
 
     // The index of one layer under the name of another, with fitting contents.
     fs::copy(in_directory(root.index_of(0)), in_directory(root.index_of(1))).unwrap();
@@ -92,10 +93,10 @@ fn says_what_is_missing_or_wrong() {
 
     fs::remove_file(in_directory(root.contents_of(0))).unwrap();
     let error = open_prebaked(directory.path(), &root.layers).map(|_| ()).unwrap_err();
-    assert!(error.to_string().contains(".contents"), "{error}");
+    assert!(error.full_message().contains(".contents"), "{error}");
 
     let mut missing = sources(&root);
     missing.layers[0].2 = root.files().join("nothing");
     let error = export_prebaked(&missing, b"{}", directory.path()).unwrap_err();
-    assert!(error.to_string().contains("nothing"), "{error}");
+    assert!(error.full_message().contains("nothing"), "{error}");
 }

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use vmroot_export::{Error, Result, SquashfsCompression, SquashfsOptions, SquashfsReport, write_squashfs};
 use vmroot_output::{Omitted, Progress};
 use vmroot_test_roots::Root;
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::mounted::{Mounted, run};
@@ -256,9 +257,9 @@ fn what_the_program_says_is_in_the_error() {
     let root = Root::of(&everything());
     let error = image_of(&root, &SquashfsOptions { block_size: Some(5000), ..FAST }).unwrap_err();
     assert!(matches!(&error, Error::Program { program: "sqfstar", .. }), "{error}");
-    assert!(error.to_string().contains("block"), "{error}");
+    assert!(error.full_message().contains("block"), "{error}");
     let error = write_squashfs(&root.fs, Path::new("/no/such/directory/image"), &FAST).unwrap_err();
-    assert!(error.to_string().contains("No such file or directory"), "{error}");
+    assert!(error.full_message().contains("No such file or directory"), "{error}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use vmroot_ext4::{Error, Ext4Options};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::skip;
@@ -118,7 +119,7 @@ fn as_many_names_of_a_file_as_ext4_can_count() {
 
     let error = Image::of_root(&root_of(&links(65_001)).fs, &Ext4Options::default()).err().unwrap();
     assert!(matches!(&error, Error::Unrepresentable { path, .. } if path == "d/1"), "{error}");
-    assert!(error.to_string().contains("65001 names of one file, only 65000"), "{error}");
+    assert!(error.full_message().contains("65001 names of one file, only 65000"), "{error}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use vmroot_ext4::{Error, Ext4Options};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::mounted::run;
@@ -91,7 +92,7 @@ fn names_that_do_not_fit_a_block_are_left_out_and_reported() {
     assert_eq!(image.debugfs("ea_list /d/many").lines().count(), 1 + 72);
     let strict = Ext4Options { strict: true, ..Ext4Options::default() };
     let error = Image::of_root(&root_of(&many(73)).fs, &strict).err().unwrap();
-    assert!(matches!(&error, Error::Incomplete(_)) && error.to_string().contains("d/many"), "{error}");
+    assert!(matches!(&error, Error::Incomplete(_)) && error.full_message().contains("d/many"), "{error}");
 }
 
 #[test]

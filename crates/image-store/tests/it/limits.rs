@@ -1,6 +1,7 @@
 //! Images that ask for more than they may, and what is left of them.
 
 use vmroot_image_store::{Error, StoreOptions};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::image::{Image, ImageBuilder};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::sample::noise;
@@ -67,7 +68,7 @@ fn a_layer_with_another_diff_id_is_refused() {
     let diff_ids = [right.layers[0].diff_id.to_string(), wrong.clone()];
     let rootfs = serde_json::json!({ "type": "layers", "diff_ids": diff_ids });
     let reference = fixture.serve(&made.config_member("rootfs", rootfs).build(), "v1");
-    let error = fixture.pull(&reference).unwrap_err().to_string();
+    let error = fixture.pull(&reference).unwrap_err().full_message();
     assert!(error.contains(&right.layers[1].digest.to_string()), "{error}");
     assert!(!fixture.layer(&wrong.parse().unwrap(), "idx").exists());
 }

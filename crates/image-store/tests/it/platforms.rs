@@ -3,6 +3,7 @@
 use serde_json::json;
 use vmroot_image_store::{Error, Fallback, PullPolicy, PullRequest};
 use vmroot_model::Platform;
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::image::IndexBuilder;
 
 use crate::fixture::{Fixture, builder, name_in, request};
@@ -34,7 +35,7 @@ fn an_entry_with_features_is_passed_over() {
     let reference = fixture.serve_index(&alone, "v2");
     for fallback in [Fallback::Refuse, Fallback::Single, Fallback::Only] {
         let error = fixture.pull_as(&with(fallback, request(&reference, PullPolicy::Always))).unwrap_err();
-        assert!(error.to_string().contains("os.features erofs"), "{error}");
+        assert!(error.full_message().contains("os.features erofs"), "{error}");
     }
 }
 
@@ -46,7 +47,7 @@ fn an_image_alone_may_have_features_and_a_version() {
     let reference = fixture.serve(&made.clone().build(), "v1");
     assert_eq!(name_in(&fixture.store, &fixture.pull(&reference).unwrap()), "alone");
     let reference = fixture.serve(&made.platform("linux/arm64").build(), "v2");
-    let error = fixture.pull(&reference).unwrap_err().to_string();
+    let error = fixture.pull(&reference).unwrap_err().full_message();
     assert!(error.contains("expected amd64") && error.contains("arm64"), "{error}");
     let only = with(Fallback::Only, request(&reference, PullPolicy::Always));
     assert_eq!(fixture.pull_as(&only).unwrap().record().platform.to_string(), "linux/arm64");
@@ -75,7 +76,7 @@ fn one_image_for_another_platform_is_taken_where_that_is_allowed() {
                 assert_eq!(name_in(&fixture.store, &image), "linux/arm64");
                 assert_eq!(image.record().platform.to_string(), "linux/arm64", "it is remembered for what it is");
             } else {
-                let error = pulled.unwrap_err().to_string();
+                let error = pulled.unwrap_err().full_message();
                 assert!(error.contains("arm64") && error.contains("expected amd64"), "{reference}: {error}");
             }
         }

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 use proptest::prelude::*;
 use vmroot_kernel_mount::{Error, MountOptions, mount_erofs};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::arbitrary;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
@@ -82,7 +83,7 @@ fn a_mountpoint_that_is_none_is_named() {
     let file = fixture.scratch().join("file");
     fs::write(&file, "").unwrap();
     let error = mount_erofs(&fixture.root, fixture.scratch(), &file, &options).unwrap_err();
-    assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+    assert!(error.full_message().contains(file.to_str().unwrap()), "{error}");
     assert!(mounts(&file).is_empty());
 }
 

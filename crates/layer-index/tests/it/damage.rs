@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use vmroot_layer_index::{BuildOptions, Error, Index, build, verify_contents};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 
 use crate::exercise::exercise;
@@ -153,7 +154,7 @@ fn errors_name_the_file() {
         (changed(&samples()[0], 8, &[2]), "version 2, this program reads version 1".to_owned()),
     ] {
         fs::write(&path, bytes).unwrap();
-        let message = Index::open(&path).unwrap_err().to_string();
+        let message = Index::open(&path).unwrap_err().full_message();
         assert_eq!(message, format!("{}: not a valid index: {reason}", path.display()));
     }
 }
@@ -200,7 +201,7 @@ fn contents_of_another_length_are_found() {
     let file = OpenOptions::new().write(true).open(&path).unwrap();
     for length in [0, 1, 4096, 3 * 4096 - 1, 3 * 4096 + 1, 4 * 4096] {
         file.set_len(length).unwrap();
-        let message = verify_contents(&index, &path).unwrap_err().to_string();
+        let message = verify_contents(&index, &path).unwrap_err().full_message();
         assert_eq!(message, format!("{}: {length} bytes long, its index says 12288", path.display()));
     }
     fs::remove_file(&path).unwrap();
@@ -208,7 +209,7 @@ fn contents_of_another_length_are_found() {
     let root = Stack::build(&[Layer::new(layer()).to_tar(&Encoding::default())]).unwrap();
     let roots = merged(None, &[&root.layers[0], &root.layers[0]]).unwrap();
     let error = verify_contents(&Index::from_bytes(roots).unwrap(), &path).unwrap_err();
-    assert!(error.to_string().ends_with("one file, its index names 2"), "{error}");
+    assert!(error.full_message().ends_with("one file, its index names 2"), "{error}");
 }
 
 #[test]

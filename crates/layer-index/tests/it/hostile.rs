@@ -1,6 +1,7 @@
 //! Tars that mean harm: each gives an error that names the entry, and leaves nothing behind.
 
 use vmroot_layer_index::{BuildOptions, Error, build};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::tar_builder::{Field, Header, Magic, PaxRecords, SparseForm, TarBuilder, typeflag};
 
@@ -95,7 +96,7 @@ fn hard_links_to_what_cannot_have_any() {
     // The target may be a lower file whose place the directory takes, so this is for the merge to say.
     let early = Stack::build(&[tar_with(&[Entry::hard_link("x/evil", "./d"), Entry::directory("d")])]).unwrap();
     assert_eq!(
-        early.root().unwrap_err().to_string(),
+        early.root().unwrap_err().full_message(),
         "hard link \"x/evil\": its target \"d\" is neither in its layer nor in a lower one"
     );
     let circle = "hard link \"evil\": its target \"b\" is neither in its layer nor in a lower one";
@@ -280,7 +281,7 @@ fn sparse_bombs() {
     let directory = tempfile::tempdir().unwrap();
     let tar = halves.to_tar(&Encoding { sparse: SparseForm::Pax10, ..Encoding::default() });
     let error = build(tar.as_slice(), directory.path(), &options).unwrap_err();
-    assert!(error.to_string().starts_with("layer entry \"half-2\": more than 2097152 bytes"), "{error}");
+    assert!(error.full_message().starts_with("layer entry \"half-2\": more than 2097152 bytes"), "{error}");
 }
 
 /// What is stored is blocks that are not zeros, however the tar says them and in whatever pieces it is read.
@@ -384,7 +385,7 @@ fn metadata_has_limits() {
     let few = BuildOptions { max_entries: 10, max_names: 1000, ..BuildOptions::default() };
     let built = |entries: Vec<Entry>| {
         let directory = tempfile::tempdir().unwrap();
-        build(tar_with(&entries).as_slice(), directory.path(), &few).map(drop).map_err(|error| error.to_string())
+        build(tar_with(&entries).as_slice(), directory.path(), &few).map(drop).map_err(|error| error.full_message())
     };
     let files = |count| (1..count).map(|number| Entry::file(format!("f{number}"), "")).collect();
     assert_eq!(built(files(10)), Ok(()));

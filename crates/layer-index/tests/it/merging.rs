@@ -6,6 +6,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use vmroot_layer_index::{BuildOptions, Error, Index, InodeId, build, dump};
 use vmroot_model::Digest;
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::arbitrary;
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 
@@ -130,7 +131,10 @@ fn a_link_whose_target_no_lower_layer_has_is_an_error_even_when_hidden() {
     let layers: [&[Entry]; 3] =
         [&[Entry::file("a", "x")], &[Entry::hard_link("d/e/b", "c")], &[Entry::whiteout("d"), Entry::file("c", "")]];
     let error = stack_of(&layers).merge().unwrap_err();
-    assert_eq!(error.to_string(), "hard link \"d/e/b\": its target \"c\" is neither in its layer nor in a lower one");
+    assert_eq!(
+        error.full_message(),
+        "hard link \"d/e/b\": its target \"c\" is neither in its layer nor in a lower one"
+    );
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use vmroot_errors::with_causes;
+
 use super::auth_file::{self, AuthFile};
 use super::helper;
 use super::{Credential, Credentials};
 use crate::{Cancel, Error, Result};
-use vmroot_errors::with_causes;
 
 /// Credentials from files, the first file that has one winning.
 ///

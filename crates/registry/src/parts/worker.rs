@@ -4,10 +4,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
 
+use vmroot_errors::with_causes;
+
 use super::{Connection, PART, Part, Shared, State};
 use crate::backoff::Backoff;
 use crate::{Error, Result};
-use vmroot_errors::with_causes;
 
 /// How much of a part must come after a break for the count of breaks to start again, in bytes.
 const PROGRESS: u64 = 256 << 10;

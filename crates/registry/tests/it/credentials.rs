@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use vmroot_registry::{AuthFiles, Cancel, Chain, Client, ClientOptions, Credential, Credentials, Error, Explicit};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::registry::Auth;
 
 use crate::fixture::{Fixture, NAME, options, password};
@@ -168,7 +169,7 @@ fn entries_have_many_forms() {
     assert_eq!(files.get("colon.test", "x").unwrap(), Some(password("ann", "p:a:s")));
     assert_eq!(files.get("empty.test", "x").unwrap(), None);
     for domain in ["bad.test", "none.test"] {
-        let message = files.get(domain, "x").unwrap_err().to_string();
+        let message = files.get(domain, "x").unwrap_err().full_message();
         assert!(message.contains("config.json") && message.contains(domain), "{message}");
     }
 }
@@ -264,7 +265,7 @@ fn entries_of_others_may_be_of_any_form() {
         assert_eq!(files.get(domain, "x").unwrap(), None);
     }
     for domain in ["d.test", "e.test"] {
-        let message = files.get(domain, "x").unwrap_err().to_string();
+        let message = files.get(domain, "x").unwrap_err().full_message();
         assert!(message.contains("config.json") && message.contains(domain), "{message}");
     }
     let marked = home.path("marked.json");
@@ -362,7 +363,7 @@ fn what_helpers_say() {
         [("broken", "no keychain"), ("nonsense", "Username and Secret"), ("killed", "signal"), ("../x", "no name")]
     {
         let error = get(helper).unwrap_err();
-        let message = error.to_string();
+        let message = error.full_message();
         assert!(
             matches!(error, Error::Helper { .. }) && message.contains(text) && message.contains(helper),
             "{message}"
@@ -377,7 +378,7 @@ fn a_helper_that_hangs_is_ended() {
     home.helper("slow", "exec sleep 1000");
     let path = home.file("config.json", &json!({ "credHelpers": { "a.test": "slow" } }));
     let files = AuthFiles { helper_timeout: Duration::from_millis(300), ..home.files(&[&path]) };
-    let message = files.get("a.test", "x").unwrap_err().to_string();
+    let message = files.get("a.test", "x").unwrap_err().full_message();
     assert!(message.contains("docker-credential-slow") && message.contains("took too long"), "{message}");
 }
 
@@ -404,7 +405,7 @@ fn no_process_of_a_helper_outlives_the_search() {
         assert_is_gone(&pid);
     }
     let slow = AuthFiles { helper_timeout: Duration::from_secs(2), ..home.files(&[&one]) };
-    assert!(slow.get("a.test", "x").unwrap_err().to_string().contains("took too long"));
+    assert!(slow.get("a.test", "x").unwrap_err().full_message().contains("took too long"));
     assert_is_gone(&pid);
 }
 

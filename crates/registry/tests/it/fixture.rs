@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use vmroot_model::{Descriptor, Digest, MediaType, Reference};
 use vmroot_registry::{Chain, Client, ClientOptions, Credential, Error, Explicit};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::registry::{Fault, Registry, Request, Rule};
 
 /// The repository that tests pull from.
@@ -157,7 +158,7 @@ pub(crate) fn from(offset: u64) -> Option<String> {
 #[track_caller]
 pub(crate) fn says<T: Debug>(result: Result<T, Error>, texts: &[&str]) -> Error {
     let error = result.unwrap_err();
-    let message = error.to_string();
+    let message = error.full_message();
     for text in texts {
         assert!(message.contains(text), "{message:?} lacks {text:?}");
     }

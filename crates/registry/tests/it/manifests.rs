@@ -2,6 +2,7 @@
 
 use vmroot_model::{Digest, Reference};
 use vmroot_registry::{Error, ManifestHead};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::registry::Fault;
 
 use crate::fixture::{Fixture, MANIFEST, MANIFEST_TYPE, MANIFESTS, NAME, client, says};
@@ -72,6 +73,6 @@ fn a_head_says_what_the_registry_says() {
 fn an_answer_that_is_no_json_is_shown_briefly_and_without_control_characters() {
     let page = format!("<html>\n\u{1b}[31m{}</html>", "long ".repeat(1000));
     let fixture = Fixture::new().manifests(1, Fault::Status(404, vec![], page));
-    let message = client().manifest(&fixture.reference()).unwrap_err().to_string();
+    let message = client().manifest(&fixture.reference()).unwrap_err().full_message();
     assert!(message.contains("<html>") && message.len() < 600 && !message.contains('\u{1b}'), "{message}");
 }

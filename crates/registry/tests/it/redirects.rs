@@ -1,6 +1,7 @@
 //! Redirects: to other hosts without credentials, and never from TLS to plain text.
 
 use vmroot_registry::Error;
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::registry::{Auth, Bearer, Fault, Registry, Rule};
 
 use crate::fixture::{BLOBS, Fixture, client, client_with, from, password, says};
@@ -116,7 +117,7 @@ fn a_query_may_be_a_signature_and_is_not_shown() {
     let store = Registry::start();
     let signed = format!("{}/gone?X-Amz-Signature=secret", store.url());
     fixture.registry.misbehave(Rule::on(BLOBS).fault(Fault::Redirect(307, signed)));
-    let message = client().blob(&fixture.reference(), &fixture.layer, 0).unwrap_err().to_string();
+    let message = client().blob(&fixture.reference(), &fixture.layer, 0).unwrap_err().full_message();
     assert!(message.contains("/gone") && !message.contains("secret"), "{message}");
     assert_eq!(store.count("Signature=secret"), 1);
 }

@@ -1,6 +1,7 @@
 //! `dir:` directories, and directories that are nothing.
 
 use vmroot_model::{Digest, MediaType};
+use vmroot_testkit::FullMessage as _;
 use vmroot_transport::{Archive, Error, Format, Pick};
 
 use crate::builder::{Image, file, gzip, unpack};
@@ -27,17 +28,18 @@ fn a_directory_of_one_image() {
     let descriptor = vmroot_model::Descriptor::of(MediaType::OCI_LAYER_GZIP, &parts[1]);
     assert!(matches!(source.blob(&descriptor, 0).unwrap_err(), Error::Missing { role: "blob", .. }));
     std::fs::write(directory.path().join("version"), "Directory Transport Version: 2.0\n").unwrap();
-    let error = Archive::open(directory.path(), &options(directory.path())).unwrap_err().to_string();
+    let error = Archive::open(directory.path(), &options(directory.path())).unwrap_err().full_message();
     assert!(error.contains("version in"), "{error}");
 }
 
 #[test]
 fn a_directory_of_anything_else() {
     let directory = tempfile::tempdir().unwrap();
-    let error = Archive::open(directory.path(), &options(directory.path())).unwrap_err().to_string();
+    let error = Archive::open(directory.path(), &options(directory.path())).unwrap_err().full_message();
     assert!(error.contains("neither oci-layout nor manifest.json"), "{error}");
     let error = Archive::open_as(Format::DockerArchive, directory.path(), &options(directory.path())).unwrap_err();
-    assert!(error.to_string().contains("is a directory"), "{error}");
-    let error = Archive::open(&directory.path().join("missing"), &options(directory.path())).unwrap_err().to_string();
+    assert!(error.full_message().contains("is a directory"), "{error}");
+    let error =
+        Archive::open(&directory.path().join("missing"), &options(directory.path())).unwrap_err().full_message();
     assert!(error.contains("missing"), "{error}");
 }

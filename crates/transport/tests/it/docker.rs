@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use vmroot_model::{Digest, Document, MediaType, Reference};
+use vmroot_testkit::FullMessage as _;
 use vmroot_transport::{Error, Format, Pick};
 
 use crate::builder::{Image, Member, blob_name, bzip2, docker_save, entry, file, gzip, oci_layout, tar, xz, zstd};
@@ -166,6 +167,6 @@ fn before_1_10_without_a_list() {
 
     members.retain(|member| !matches!(member, Member::File(name, _) if *name == format!("{}/json", ids[0])));
     members.push(file(format!("{}/json", ids[0]), json!({ "parent": ids[2] }).to_string()));
-    let error = Saved::tar(&members).source(&name("busybox")).unwrap_err().to_string();
+    let error = Saved::tar(&members).source(&name("busybox")).unwrap_err().full_message();
     assert!(error.contains("its own ancestor") && error.contains(&ids[2]), "{error}");
 }

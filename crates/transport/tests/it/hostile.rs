@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use vmroot_model::Digest;
+use vmroot_testkit::FullMessage as _;
 use vmroot_transport::{Archive, Error, Options, Pick};
 
 use crate::builder::{Image, Member, docker_save, file, gzip, tar};
@@ -16,17 +17,17 @@ fn with_list(list: &Value) -> Saved {
 #[test]
 fn lists_that_are_none() {
     assert!(matches!(with_list(&Value::Null).open().unwrap_err(), Error::NullManifest { .. }));
-    let error = with_list(&Value::Null).open().unwrap_err().to_string();
+    let error = with_list(&Value::Null).open().unwrap_err().full_message();
     assert!(error.starts_with("invalid manifest, manifest cannot be null (but can be [])"), "{error}");
     assert!(error.contains("manifest.json in "), "{error}");
     let empty = with_list(&json!([]));
     assert_eq!(empty.open().unwrap().images().len(), 0);
     assert!(matches!(empty.source(&Pick::Only).unwrap_err(), Error::NoImages { .. }));
     for list in [json!({}), json!([null]), json!("text"), json!([{ "Config": 1 }]), json!([{}])] {
-        let error = with_list(&list).open().unwrap_err().to_string();
+        let error = with_list(&list).open().unwrap_err().full_message();
         assert!(error.starts_with("manifest.json in "), "{error}");
     }
-    let error = Saved::tar(&[file("x", "y")]).open().unwrap_err().to_string();
+    let error = Saved::tar(&[file("x", "y")]).open().unwrap_err().full_message();
     assert!(error.starts_with("invalid archive: does not contain a manifest.json"), "{error}");
 }
 
@@ -65,11 +66,11 @@ fn links_and_names_that_lead_out() {
             Member::Symlink("evil".to_owned(), target.to_owned()),
             file("manifest.json", list.to_string()),
         ]);
-        let error = saved.source(&Pick::Only).unwrap_err().to_string();
+        let error = saved.source(&Pick::Only).unwrap_err().full_message();
         assert!(error.contains(wanted) && error.contains("evil"), "{error}");
     }
     let list = json!([{ "Config": "../../../../../../etc/hostname", "Layers": [] }]);
-    let error = with_list(&list).source(&Pick::Only).unwrap_err().to_string();
+    let error = with_list(&list).source(&Pick::Only).unwrap_err().full_message();
     assert!(error.contains("leads out of the archive"), "{error}");
 }
 
@@ -88,9 +89,9 @@ fn documents_and_streams_that_are_too_long() {
     let image = Image::new(1, 0);
     let list = json!([{ "Config": "config", "Layers": [] }]).to_string();
     let long = file("config", vec![b' '; 5 << 20]);
-    let error = Saved::tar(&[long, file("manifest.json", list)]).source(&Pick::Only).unwrap_err().to_string();
+    let error = Saved::tar(&[long, file("manifest.json", list)]).source(&Pick::Only).unwrap_err().full_message();
     assert!(error.starts_with("config in ") && error.contains("limit"), "{error}");
-    let error = Saved::tar(&[file("manifest.json", vec![b'['; 5 << 20])]).open().unwrap_err().to_string();
+    let error = Saved::tar(&[file("manifest.json", vec![b'['; 5 << 20])]).open().unwrap_err().full_message();
     assert!(error.starts_with("manifest.json in ") && error.contains("limit"), "{error}");
 
     let saved = Saved::new(&gzip(&tar(&docker_save(&[(&image, &[])]))));
@@ -106,7 +107,7 @@ fn archives_cut_anywhere() {
     let last = whole.len() - 1024;
     // Every header's edge and some places between them. The end marks alone may be missing.
     for len in (0..last).step_by(512).chain((1..last).step_by(10_007)) {
-        let error = Saved::new(&whole[..len]).source(&name("a:1")).unwrap_err().to_string();
+        let error = Saved::new(&whole[..len]).source(&name("a:1")).unwrap_err().full_message();
         assert!(error.contains("archive"), "{len}: {error}");
     }
     assert!(Saved::new(&whole[..last]).source(&name("a:1")).is_ok());

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use vmroot_model::{Digest, Document, MediaType, Reference};
+use vmroot_testkit::FullMessage as _;
 use vmroot_transport::{Archive, Error, Format, Pick};
 
 use crate::builder::{Image, Member, blob_name, docker_save, entry, file, gzip, oci_layout, tar, unpack, xz, zstd};
@@ -64,7 +65,7 @@ fn picked_by_annotation_or_place() {
     let archive = saved.open().unwrap();
     assert_eq!(archive.images()[0].references, [], "a lone tag is no reference");
     assert_eq!(archive.images()[1].references, [Reference::parse("debian:12").unwrap()]);
-    let error = archive.select(&Pick::Only).unwrap_err().to_string();
+    let error = archive.select(&Pick::Only).unwrap_err().full_message();
     assert!(error.contains("latest (@0), docker.io/library/debian:12 (@1), @2"), "{error}");
     assert!(matches!(archive.select(&name("11")).unwrap_err(), Error::NoSuchImage { .. }));
 }

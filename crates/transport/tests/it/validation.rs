@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use vmroot_testkit::FullMessage as _;
 use vmroot_transport::{Error, validate_tar};
 
 use crate::builder::{Image, bzip2, docker_save, file, gzip, oci_layout, tar, xz, zstd};
@@ -28,7 +29,7 @@ fn archives_with_images() {
 #[test]
 fn everything_else_says_why() {
     let starts = |error: Error, start: &str| {
-        let text = error.to_string();
+        let text = error.full_message();
         assert!(text.starts_with(start), "{text}");
     };
     starts(validate_tar(Path::new("/nonexistent/a.tar")).unwrap_err(), "open tar /nonexistent/a.tar");

@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
 use tempfile::TempDir;
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::Entry;
 use vmroot_virtiofs::{Error, Result, VirtioFs, VirtioFsOptions};
 
@@ -102,7 +103,7 @@ fn a_path_that_no_address_holds_is_an_error() {
     drop(place.bind("s".repeat(length)).unwrap());
     let error = place.bind("s".repeat(length + 1)).unwrap_err();
     assert!(matches!(error, Error::PathTooLong { length: 108, .. }));
-    assert!(error.to_string().contains("107 bytes, this one has 108"), "{error}");
+    assert!(error.full_message().contains("107 bytes, this one has 108"), "{error}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use vmroot::{Addition, ContainerFs, ErrorKind, InodeId, OnTop, Top};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::skip;
 
@@ -214,12 +215,12 @@ fn what_makes_no_sense_is_refused_with_source_and_destination() {
     ] {
         let source = format!("{}/{source}", sources.path().display());
         let error = add(&[copy(&source, destination)]).unwrap_err();
-        let message = error.to_string();
+        let message = error.full_message();
         assert!(message.contains(reason), "{message}");
         assert!(message.starts_with(&format!("{source} to {destination}: ")), "{message}");
         let is_missing = reason == "No such file";
         assert_eq!(error.kind(), if is_missing { ErrorKind::NotFound } else { ErrorKind::Other }, "{message}");
     }
     let file = Addition::File { destination: b"/usr".to_vec(), mode: 0o644, bytes: Vec::new() };
-    assert_eq!(add(&[file]).unwrap_err().to_string(), "/usr: \"/usr\" is a directory");
+    assert_eq!(add(&[file]).unwrap_err().full_message(), "/usr: \"/usr\" is a directory");
 }

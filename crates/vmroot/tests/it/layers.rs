@@ -9,6 +9,7 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use vmroot::{Cancel, Compression, Encoder, EncoderOptions, ErrorKind, Limits, Replaced, Top, TopOptions, TopWarning};
+use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::overlay::Overlay;
 use vmroot_testkit::{arbitrary, skip};
@@ -111,7 +112,7 @@ fn unpacked_layers_and_compressed_ones() {
     assert_eq!(on_top.omitted().lines(9), ["not as in the image: dir/socket: socket (a layer has no type for it)"]);
     let strict = Top { strict: true, ..top.clone() };
     let error = put(&strict, root_of(std::slice::from_ref(&base)).0, scratch.path()).unwrap_err();
-    assert!(error.to_string().contains("dir/socket: socket"), "{error}");
+    assert!(error.full_message().contains("dir/socket: socket"), "{error}");
     assert_eq!(on_top.layers().len(), 2);
 
     let again = put(&top, root_of(&[base]).0, scratch.path()).unwrap();
@@ -148,7 +149,7 @@ fn what_cannot_be_a_layer_is_named() {
     let fails = |name: &str, options: &TopOptions| {
         let error = layers(&[path(name)]).put_on(root_of(&[Layer::new([])]).0, options).unwrap_err();
         let error = vmroot::Error::from(error);
-        assert!(error.to_string().contains(&path(name).display().to_string()), "{error}");
+        assert!(error.full_message().contains(&path(name).display().to_string()), "{error}");
         error
     };
     assert_eq!(fails("missing", &options(at)).kind(), ErrorKind::NotFound);
@@ -190,7 +191,7 @@ fn what_overlayfs_keeps_elsewhere_is_refused_with_advice() {
         let status = Command::new("setfattr").args(["-n", xattr, "-v", "/x"]).arg(directory.join(name)).status();
         assert!(status.unwrap().success());
         let top = layers(&[&directory]);
-        put(&top, root_of(&[Layer::new([])]).0, scratch.path()).unwrap_err().to_string()
+        put(&top, root_of(&[Layer::new([])]).0, scratch.path()).unwrap_err().full_message()
     };
     let message = refused("file", "trusted.overlay.metacopy");
     assert!(message.contains("upper/file: has attributes only") && message.contains("metacopy=off"), "{message}");
