@@ -47,9 +47,9 @@ impl ClientOptions {
 pub struct PullOptions {
     /// The platform; the client's if there is none here.
     ///
-    /// An image for another platform than one that is named, here or in [`ClientOptions::platform`], is refused. Where both
-    /// are left alone, the host's is only preferred: an archive or a layout with one image, or a name that leads to one
-    /// image and no index, gives that one. [`Record::platform`] says what it is for.
+    /// An image for another platform than one that is named, here or in [`ClientOptions::platform`], is refused. Where
+    /// both are left alone, the host's is only preferred: an archive or a layout with one image, or a name that leads
+    /// to one image and no index, gives that one. [`Record::platform`] says what it is for.
     pub platform: Option<Platform>,
     /// When to ask the registry what a name means.
     pub policy: PullPolicy,
@@ -66,12 +66,12 @@ impl Default for PullOptions {
 /// A cache, and the ways into it.
 ///
 /// Threads may share a client and call anything at once: [`Client::collect`] removes nothing that another thread is
-/// pulling, checking or holding as an [`Image`], and a [`ContainerFs`] has its files open. Another client, in this process or
-/// another, keeps its cache from being collected for as long as it lives.
+/// pulling, checking or holding as an [`Image`], and a [`ContainerFs`] has its files open. Another client, in this
+/// process or another, keeps its cache from being collected for as long as it lives.
 ///
 /// All methods block: they wait for registries, disks and locks. In asynchronous code call them through tokio's
-/// `spawn_blocking` or on a thread of your own. A call right from a task works too, with any runtime, but its thread runs no
-/// other task meanwhile.
+/// `spawn_blocking` or on a thread of your own. A call right from a task works too, with any runtime, but its thread
+/// runs no other task meanwhile.
 ///
 /// ```
 /// use vmroot::{Client, ClientOptions};
@@ -230,8 +230,8 @@ impl Client {
         Ok(self.store.images()?)
     }
 
-    /// Finds an image that is here by reference, id, or unique prefix of an id. `TRANSPORT:details` names the same image as
-    /// for [`Self::pull_with`]: `docker://NAME` is `NAME`, and a file is looked into for which image it holds.
+    /// Finds an image that is here by reference, id, or unique prefix of an id. `TRANSPORT:details` names the same
+    /// image as for [`Self::pull_with`]: `docker://NAME` is `NAME`, and a file is looked into for which image it holds.
     ///
     /// Without a platform the host's comes first, then the only one that is here: [`Record::platform`] says which.
     ///
@@ -273,8 +273,8 @@ impl Client {
 
     /// Opens the merged root of an image. Indexes that are missing or damaged are made again from blobs.
     ///
-    /// The root has its files open, so it can be read even after the image was removed. The paths of its contents files are
-    /// there for as long as the image has a name, or is held.
+    /// The root has its files open, so it can be read even after the image was removed. The paths of its contents files
+    /// are there for as long as the image has a name, or is held.
     ///
     /// # Errors
     /// [`Error::Store`] when a blob that is needed is not here.
@@ -282,8 +282,8 @@ impl Client {
         Ok(self.store.root(image)?)
     }
 
-    /// Forgets a name of an image, or all its names when `by_name` is false. [`Self::collect`] frees the space, once no other
-    /// thread holds the image.
+    /// Forgets a name of an image, or all its names when `by_name` is false. [`Self::collect`] frees the space, once no
+    /// other thread holds the image.
     ///
     /// # Errors
     /// [`Error::Store`] when a record cannot be removed.
@@ -291,7 +291,8 @@ impl Client {
         Ok(self.store.remove(image, by_name)?)
     }
 
-    /// Removes every file that no image needs; with `dry_run` it only says which. Other threads of this client may go on.
+    /// Removes every file that no image needs; with `dry_run` it only says which. Other threads of this client may go
+    /// on.
     ///
     /// # Errors
     /// [`Error::Store`] when another client or process uses the cache.

@@ -13,13 +13,13 @@
 //! # }
 //! ```
 //!
-//! A [`Client`] pulls and loads images into a cache; an [`Image`] is one of them; its [`ContainerFs`] is the merged root,
-//! read in place. [`export`], [`erofs`] and [`ext4`] write a root out, [`fuse`] and [`kernel_mount`] mount it, and
-//! [`virtiofs`] serves it to a guest, which [`boot`] starts. [`Prebaked`] is an image in a directory of its
-//! own, for machines without a cache. [`Top`] is what goes on top of a root for one use of it.
+//! A [`Client`] pulls and loads images into a cache; an [`Image`] is one of them; its [`ContainerFs`] is the merged
+//! root, read in place. [`export`], [`erofs`] and [`ext4`] write a root out, [`fuse`] and [`kernel_mount`] mount it,
+//! and [`virtiofs`] serves it to a guest, which [`boot`] starts. [`Prebaked`] is an image in a directory of its own,
+//! for machines without a cache. [`Top`] is what goes on top of a root for one use of it.
 //!
-//! Everything blocks; threads inside do what can be done at once. Nothing here prints, reads the environment, or picks a
-//! directory.
+//! Everything blocks; threads inside do what can be done at once. Nothing here prints, reads the environment, or picks
+//! a directory.
 
 mod client;
 mod error;

@@ -188,8 +188,8 @@ fn archives_have_limits_as_well() {
     assert_eq!(program.json(["df", "--json"])["unfinished"]["files"], 0);
 }
 
-/// `docker save | gzip` of an image with gigabytes of zeros: neither the archive decoded, nor the layer in it, which is a
-/// plain tar, nor what becomes of that takes the space.
+/// `docker save | gzip` of an image with gigabytes of zeros: neither the archive decoded, nor the layer in it, which is
+/// a plain tar, nor what becomes of that takes the space.
 #[test]
 fn an_archive_of_zeros_is_loaded_and_takes_no_space() {
     let layer = repeated(Compression::Gzip, &vec![0; PIECE], 1 << 10);

@@ -188,8 +188,8 @@ fn changes_of_any_kind() {
         .unwrap();
 }
 
-/// Does on a view what a layer says, as far as rm and GNU tar can: whatever comes of it is a change. Neither goes through
-/// a link, which would lead out of the view.
+/// Does on a view what a layer says, as far as rm and GNU tar can: whatever comes of it is a change. Neither goes
+/// through a link, which would lead out of the view.
 fn change(view: &View, layer: &Layer) {
     let mut plain: Vec<Entry> = Vec::new();
     for entry in &layer.entries {

@@ -1,5 +1,5 @@
-//! Exit codes are a contract: 2 wrong use, 3 not found, 4 authentication, 5 integrity, 6 a limit. Each kind of fault has the
-//! same code in every verb that can meet it.
+//! Exit codes are a contract: 2 wrong use, 3 not found, 4 authentication, 5 integrity, 6 a limit. Each kind of fault
+//! has the same code in every verb that can meet it.
 
 use std::fs::File;
 
@@ -37,8 +37,8 @@ fn fails(program: &Program, code: i32, verb: &[&str], image: &str, more: &[&str]
     answer.fails(code)
 }
 
-/// Names that no image can have: a reference, a digest or a transport's details with a fault in it. No registry and no cache
-/// is asked, so the policy makes no difference.
+/// Names that no image can have: a reference, a digest or a transport's details with a fault in it. No registry and no
+/// cache is asked, so the policy makes no difference.
 #[test]
 fn a_name_that_means_nothing_is_2_in_every_verb_under_every_policy() {
     let program = Program::new();

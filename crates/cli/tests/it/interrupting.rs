@@ -40,8 +40,8 @@ fn temporary(directory: &Path) -> Vec<String> {
     names(directory).into_iter().filter(|name| name.starts_with(".tmp")).collect()
 }
 
-/// Runs a verb again and again, with a signal later each time, until it is done before the signal comes. What is left in
-/// the directory `out` after a signal is none of it. Gives how often the signal came first.
+/// Runs a verb again and again, with a signal later each time, until it is done before the signal comes. What is left
+/// in the directory `out` after a signal is none of it. Gives how often the signal came first.
 fn at_every_moment(program: &Program, verb: &[&str], signal: Signal) -> u32 {
     let work = program.path("work");
     let (mut interrupted, mut delay) = (0, Duration::from_millis(4));
@@ -100,8 +100,8 @@ fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-/// A system call that waits for others: a pipe that nobody writes to, one that nobody reads, one that nobody has open, a
-/// registry that sends nothing. Without the signal these would wait for ever.
+/// A system call that waits for others: a pipe that nobody writes to, one that nobody reads, one that nobody has open,
+/// a registry that sends nothing. Without the signal these would wait for ever.
 #[test]
 fn work_that_waits_for_others_ends() {
     let registry = Registry::start();
@@ -248,7 +248,8 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     }
 }
 
-/// A helper that waits for ever, such as for a key that nobody plugs in: it ends with the pull, and so does what it started.
+/// A helper that waits for ever, such as for a key that nobody plugs in: it ends with the pull, and so does what it
+/// started.
 #[test]
 fn no_credential_helper_outlives_a_pull() {
     let registry = Registry::start();

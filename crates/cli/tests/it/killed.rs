@@ -42,7 +42,8 @@ fn kill_9_at_any_moment_of_a_pull_damages_nothing() {
     let round = |number: usize| {
         let moment = (number as f64 + jitter()) / KILLS as f64;
         let mut attempt = kill_at(moment);
-        // Pulls got faster since they were timed, for the machine has less else to do: time is counted shorter from now.
+        // Pulls got faster since they were timed, for the machine has less else to do: time is counted shorter from
+        // now.
         for _ in 0..ATTEMPTS {
             if attempt.1 {
                 break;

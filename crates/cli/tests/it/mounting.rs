@@ -132,8 +132,8 @@ fn what_cannot_be_mounted_says_why() {
     assert!(Path::new(&mountable.place).exists());
 }
 
-/// The root directory by any of its names: a mount there would hide every file of the machine. An image that is not here, so
-/// that nothing would be mounted even if this were not refused.
+/// The root directory by any of its names: a mount there would hide every file of the machine. An image that is not
+/// here, so that nothing would be mounted even if this were not refused.
 #[test]
 fn the_root_directory_of_the_machine_is_refused() {
     let program = Program::new();

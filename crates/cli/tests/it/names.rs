@@ -150,8 +150,8 @@ const READERS: [&[&str]; 5] = [
     &["export", "IMAGE", "out", "--format=prebaked"],
 ];
 
-/// Loaded as `demo:latest`, with a blob and what was made of it lost: Docker Hub may have another image of that name, whose
-/// files would come in place of these.
+/// Loaded as `demo:latest`, with a blob and what was made of it lost: Docker Hub may have another image of that name,
+/// whose files would come in place of these.
 #[test]
 fn a_loaded_image_that_lost_a_blob_is_looked_for_at_no_registry() {
     let image = image("amd64");

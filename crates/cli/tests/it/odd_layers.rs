@@ -19,8 +19,8 @@ fn image(layers: &[&[Entry]]) -> Image {
     layers.iter().fold(ImageBuilder::new().platform("linux/amd64"), add).build()
 }
 
-/// The values are umoci's. Where it makes nothing of a marker in a directory that no layer has, they are those of Docker
-/// 20 and 28 and of overlayfs.
+/// The values are umoci's. Where it makes nothing of a marker in a directory that no layer has, they are those of
+/// Docker 20 and 28 and of overlayfs.
 #[test]
 fn markers_in_every_place() {
     let test: &[Entry] = &[Entry::directory("test"), Entry::file("test/test", "1"), Entry::file("keep", "1")];

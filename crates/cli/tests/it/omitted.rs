@@ -61,8 +61,8 @@ fn every_form_is_made_and_says_what_it_lacks() {
     }
 }
 
-/// `--quiet` leaves results and errors: not what a form lacks, nor that a layer's directory takes the place of a link, nor that
-/// the image is for another machine. What `--strict` makes an error is said.
+/// `--quiet` leaves results and errors: not what a form lacks, nor that a layer's directory takes the place of a link,
+/// nor that the image is for another machine. What `--strict` makes an error is said.
 #[test]
 fn quiet_says_nothing_but_errors() {
     let program = program();

@@ -112,7 +112,7 @@ fn mistakes_are_named() {
     let out = program.path("out").display().to_string();
     let export =
         |code, option: &str| program.fails(code, ["export", &image, &out, "--format=tar", "--arch=amd64", option]);
-    assert!(export(2, "--add=only-a-source").contains("wants SRC:DEST"));
+    assert!(export(2, "--add=only-a-source").contains("expected SRC:DEST"));
     assert!(export(2, "--add=a:relative").contains("DEST begins with a slash"));
     assert!(export(3, "--add=/no/such/file:/x").contains("/no/such/file to /x: "));
     assert!(export(3, "--layer=/no/such/layer").contains("/no/such/layer: "));

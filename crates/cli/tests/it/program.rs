@@ -63,7 +63,8 @@ impl Program {
     }
 
     fn prepared<S: AsRef<OsStr>>(&self, before: &[&str], arguments: impl IntoIterator<Item = S>) -> Command {
-        // Tests that run under nohup(1), or behind a shell's `&`, ignore signals, and a child would go on ignoring them.
+        // Tests that run under nohup(1), or behind a shell's `&`, ignore signals, and a child would go on ignoring
+        // them.
         let mut command = Command::new("/usr/bin/env");
         command.arg("--default-signal=HUP,INT,TERM").args(before).arg(env!("CARGO_BIN_EXE_vmroot"));
         command.env_clear().env("HOME", self.home.path()).env("VMROOT_CACHE", &self.cache);

@@ -1,5 +1,5 @@
-//! What reaches a terminal, and what reaches a pipe: a hostile image speaks to a person through names, labels, variables
-//! and errors, and must not speak to the terminal.
+//! What reaches a terminal, and what reaches a pipe: a hostile image speaks to a person through names, labels,
+//! variables and errors, and must not speak to the terminal.
 
 use std::fs::File;
 use std::io::Read;
@@ -14,8 +14,8 @@ use vmroot_testkit::registry::{Auth, Registry};
 use crate::program::{Program, wait_for};
 use crate::samples::serve;
 
-/// A name with an escape sequence that clears the screen, one of C1, one that is no UTF-8, a line break, a tab, a carriage
-/// return, DEL, and a change of writing direction.
+/// A name with an escape sequence that clears the screen, one of C1, one that is no UTF-8, a line break, a tab, a
+/// carriage return, DEL, and a change of writing direction.
 const NAME: &[u8] = b"evil\x1b[2J \xc2\x9b31m \xff \n-\t-\r-\x7f \xe2\x80\xae.txt";
 /// The same on a terminal.
 const SHOWN: &str = "evil\\x1b[2J \\u{9b}31m \\xff \\n-\\t-\\r-\\x7f \\u{202e}.txt";

@@ -15,8 +15,8 @@ use super::pattern::lines_match;
 
 const DONE: &str = "==== done:";
 
-/// Stands in for a machine monitor: the files of the page that the command line names are there, sockets after a moment.
-/// Where it names a configuration file, so are those that this names.
+/// Stands in for a machine monitor: the files of the page that the command line names are there, sockets after a
+/// moment. Where it names a configuration file, so are those that this names.
 const STAND_IN: &str = r#"#!/bin/sh
 check() {
     for name in $(printf '%s\n' "$1" | tr ' ,="' '\n\n\n\n'); do
@@ -130,7 +130,8 @@ fn lacks(need: &str) -> bool {
     }
 }
 
-/// Runs the steps in one shell, so that a later one has the variables of an earlier one; gives each one's status and output.
+/// Runs the steps in one shell, so that a later one has the variables of an earlier one; gives each one's status and
+/// output.
 fn run(steps: &[Step], directory: &Path) -> Vec<(String, String)> {
     let mut script = "exec 2>&1\n".to_owned();
     for Step { script: step, .. } in steps {
