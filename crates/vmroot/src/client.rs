@@ -128,8 +128,7 @@ impl Client {
     /// - [`Error::Model`](crate::Error::Model): the name is malformed.
     /// - [`Error::Source`](crate::Error::Source): the archive or layout cannot be read.
     /// - [`Error::Store`](crate::Error::Store): the image does not exist for the platform, cannot be fetched, fails its
-    /// verification, exceeds   a limit, or cannot be stored. [`Error::kind`](crate::Error::kind) tells these causes
-    /// apart.
+    ///   verification, exceeds a limit, or cannot be stored. [`Error::kind`](crate::Error::kind) tells these causes apart.
     pub fn pull(&self, name: &str) -> Result<Image> {
         self.pull_with(name, &PullOptions::default())
     }
@@ -183,7 +182,7 @@ impl Client {
     ///
     /// # Errors
     /// - [`Error::Source`](crate::Error::Source): the archive cannot be read, or has several images, which the error
-    /// lists.
+    ///   lists.
     /// - The errors of [`Self::pull`].
     pub fn load_from_tar(&self, path: &Path, architecture: &str) -> Result<Image> {
         let archive = self.archive(path)?;
