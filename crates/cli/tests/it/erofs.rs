@@ -17,11 +17,11 @@ use vmroot_testkit::skip;
 use crate::program::Program;
 use crate::samples::{base, image, noisy, serve, top};
 
-/// A program with an image, and a place to mount on.
+/// A program with an image and a mountpoint.
 struct Prepared {
     program: Program,
     image: String,
-    place: PathBuf,
+    mountpoint: PathBuf,
 }
 
 impl Prepared {
@@ -30,24 +30,24 @@ impl Prepared {
         let program = Program::new();
         let image = serve(&registry, image, "v1");
         program.ok(["pull", &image, "--platform=linux/amd64"]);
-        let place = program.path("place, with a comma");
-        fs::create_dir(&place).unwrap();
-        Self { program, image, place }
+        let mountpoint = program.path("mountpoint, with a comma");
+        fs::create_dir(&mountpoint).unwrap();
+        Self { program, image, mountpoint }
     }
 
     fn mount<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
-        let arguments = ["mount", &self.image, self.place.to_str().unwrap(), "--detach", "--suid-dev"];
+        let arguments = ["mount", &self.image, self.mountpoint.to_str().unwrap(), "--detach", "--suid-dev"];
         arguments.into_iter().chain(more.iter().copied()).collect()
     }
 
     fn umount(&self) {
-        self.program.ok(["umount".as_ref(), self.place.as_os_str()]);
+        self.program.ok(["umount".as_ref(), self.mountpoint.as_os_str()]);
     }
 
-    /// What the FUSE mount shows.
+    /// Lists the FUSE mount.
     fn expected(&self) -> Listing {
         self.program.ok(self.mount(&["--driver=fuse"]));
-        let listing = Listing::of_directory(&self.place).unwrap();
+        let listing = Listing::of_directory(&self.mountpoint).unwrap();
         self.umount();
         listing
     }
@@ -59,7 +59,7 @@ impl Prepared {
         out
     }
 
-    /// What the kernel reads from an image.
+    /// Lists an image as the kernel reads it.
     fn listing(&self, image: &Path, devices: &[&str]) -> Listing {
         let context = fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
         fsconfig_set_flag(&context, "ro").unwrap();
@@ -69,21 +69,21 @@ impl Prepared {
         }
         fsconfig_create(&context).unwrap();
         let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY).unwrap();
-        move_mount(&mount, "", CWD, &self.place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).unwrap();
-        let listing = Listing::of_directory(&self.place);
-        unmount(&self.place, UnmountFlags::DETACH).unwrap();
+        move_mount(&mount, "", CWD, &self.mountpoint, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).unwrap();
+        let listing = Listing::of_directory(&self.mountpoint);
+        unmount(&self.mountpoint, UnmountFlags::DETACH).unwrap();
         listing.unwrap()
     }
 }
 
 impl Drop for Prepared {
     fn drop(&mut self) {
-        // After a test that failed: the directory could not be removed.
-        let _ = unmount(&self.place, UnmountFlags::DETACH);
+        // After a failed test: the directory could not be removed while it is mounted.
+        let _ = unmount(&self.mountpoint, UnmountFlags::DETACH);
     }
 }
 
-/// Whether this kernel does not mount EROFS from files, or not for this user.
+/// Whether this kernel cannot mount EROFS from files, or not for this user.
 pub(crate) fn cannot_mount() -> bool {
     if skip::needs_root() || !Path::new("/dev/fuse").exists() && skip::because("needs /dev/fuse") {
         return true;
@@ -94,7 +94,7 @@ pub(crate) fn cannot_mount() -> bool {
 }
 
 #[test]
-fn the_kernel_s_mount_is_that_by_fuse_without_a_process() {
+fn kernel_mount_matches_fuse_without_a_process() {
     if cannot_mount() {
         return;
     }
@@ -103,17 +103,17 @@ fn the_kernel_s_mount_is_that_by_fuse_without_a_process() {
     let expected = prepared.expected();
     let answer = program.run(prepared.mount(&["--driver=auto", "-v"]));
     assert!(answer.status.success() && answer.stderr.contains("mounted by the kernel"), "{answer}");
-    expected.assert_same(&Listing::of_directory(&prepared.place).unwrap());
-    // Nobody holds the cache, and nothing is in it that was not there.
+    expected.assert_same(&Listing::of_directory(&prepared.mountpoint).unwrap());
+    // The mount does not lock the cache, and adds no files to it.
     program.ok(["rm", &prepared.image]);
     program.ok(["gc"]);
-    expected.assert_same(&Listing::of_directory(&prepared.place).unwrap());
+    expected.assert_same(&Listing::of_directory(&prepared.mountpoint).unwrap());
     prepared.umount();
-    assert_eq!(fs::read_dir(&prepared.place).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(&prepared.mountpoint).unwrap().count(), 0);
 }
 
 #[test]
-fn what_erofs_cannot_hold_is_mounted_by_fuse_unless_erofs_is_asked_for() {
+fn auto_uses_fuse_if_erofs_cannot_hold_everything() {
     if cannot_mount() {
         return;
     }
@@ -125,12 +125,12 @@ fn what_erofs_cannot_hold_is_mounted_by_fuse_unless_erofs_is_asked_for() {
     let answer = prepared.program.run(prepared.mount(&["-v"]));
     assert!(answer.status.success(), "{answer}");
     assert!(answer.stderr.contains("mounting by FUSE") && answer.stderr.contains("system.odd"), "{answer}");
-    assert_eq!(fs::read(prepared.place.join("odd")).unwrap(), b"x");
+    assert_eq!(fs::read(prepared.mountpoint.join("odd")).unwrap(), b"x");
     prepared.umount();
 }
 
 #[test]
-fn an_image_and_its_metadata_are_mounted_as_they_are() {
+fn exported_images_can_be_mounted() {
     if cannot_mount() {
         return;
     }
@@ -152,9 +152,9 @@ fn an_image_and_its_metadata_are_mounted_as_they_are() {
     }
 }
 
-/// Its contents are not in the cache, and would be gone with the command.
+/// The contents of a layer on top are temporary, so the export copies them.
 #[test]
-fn metadata_of_what_is_on_top_has_contents_beside_it() {
+fn metadata_export_copies_contents_of_layers_on_top() {
     if cannot_mount() {
         return;
     }
@@ -166,13 +166,13 @@ fn metadata_of_what_is_on_top_has_contents_beside_it() {
     let beside = meta.with_file_name("erofs-meta.").display().to_string();
     assert_eq!(devices.lines().filter(|device| device.starts_with(&beside)).count(), 1, "{devices}");
     prepared.program.ok(prepared.mount(&["--driver=fuse", &add]));
-    let expected = Listing::of_directory(&prepared.place).unwrap();
+    let expected = Listing::of_directory(&prepared.mountpoint).unwrap();
     prepared.umount();
     expected.assert_same(&prepared.listing(&meta, &devices.lines().collect::<Vec<_>>()));
 }
 
 #[test]
-fn the_same_bytes_every_time() {
+fn exports_are_reproducible() {
     let prepared = Prepared::new(&ImageBuilder::new().layer(&base()).layer(&top("x")).build());
     for format in ["erofs", "erofs-meta"] {
         let bytes = || fs::read(prepared.export(format, &[])).unwrap();
@@ -181,7 +181,7 @@ fn the_same_bytes_every_time() {
 }
 
 #[test]
-fn a_full_disk_leaves_nothing_under_the_name() {
+fn full_disk_leaves_no_file() {
     if skip::needs_root() {
         return;
     }
@@ -198,7 +198,7 @@ fn a_full_disk_leaves_nothing_under_the_name() {
 }
 
 #[test]
-fn what_is_beside_the_metadata_comes_with_it_or_not_at_all() {
+fn full_disk_leaves_no_part_of_a_metadata_export() {
     if skip::needs_root() {
         return;
     }
@@ -206,7 +206,7 @@ fn what_is_beside_the_metadata_comes_with_it_or_not_at_all() {
     let disk = prepared.program.path("disk");
     fs::create_dir(&disk).unwrap();
     let out = disk.join("out");
-    // Room for nothing, for the image, for one file more, and so on.
+    // Space for no file, for the image, for one more file, and so on.
     for pages in 1.. {
         let size = std::ffi::CString::new(format!("size={}", pages * 4096)).unwrap();
         mount("none", &disk, "tmpfs", MountFlags::empty(), Some(size.as_c_str())).unwrap();

@@ -1,5 +1,5 @@
-//! Exit codes are a contract: 2 wrong use, 3 not found, 4 authentication, 5 integrity, 6 a limit. Each kind of fault
-//! has the same code in every verb that can meet it.
+//! Exit codes: 2 usage, 3 not found, 4 authentication, 5 integrity, 6 a limit. A fault gives the same code in every
+//! command.
 
 use std::fs::File;
 
@@ -11,7 +11,7 @@ use vmroot_testkit::registry::{Auth, Fault, Registry, Rule};
 use crate::program::Program;
 use crate::samples::{REPOSITORY, base, image, serve, top};
 
-/// Every verb that takes an image and pulls it where it is missing; `IMAGE` stands for it.
+/// Every command that pulls a missing image. `IMAGE` stands for the image.
 const VERBS: [&[&str]; 11] = [
     &["config", "IMAGE"],
     &["ls", "IMAGE"],
@@ -26,7 +26,7 @@ const VERBS: [&[&str]; 11] = [
     &["export", "IMAGE", "out", "--format=erofs"],
 ];
 
-/// Runs a verb on an image, in the directory of the program.
+/// Runs a command on an image, in the directory of the program.
 fn fails(program: &Program, code: i32, verb: &[&str], image: &str, more: &[&str]) -> String {
     let arguments = verb.iter().map(|word| if *word == "IMAGE" { image } else { word });
     let mut command = program.command(arguments.chain(more.iter().copied()));
@@ -37,10 +37,10 @@ fn fails(program: &Program, code: i32, verb: &[&str], image: &str, more: &[&str]
     answer.fails(code)
 }
 
-/// Names that no image can have: a reference, a digest or a transport's details with a fault in it. No registry and no
-/// cache is asked, so the policy makes no difference.
+/// Malformed names: references, digests and details of transports. Neither a registry nor the cache is asked, so the
+/// pull policy makes no difference.
 #[test]
-fn a_name_that_means_nothing_is_2_in_every_verb_under_every_policy() {
+fn malformed_name_is_2_for_every_command_and_policy() {
     let program = Program::new();
     let names = [
         "",
@@ -64,7 +64,7 @@ fn a_name_that_means_nothing_is_2_in_every_verb_under_every_policy() {
                 assert!(message.contains(name), "{verb:?} {name:?}: {message}");
             }
         }
-        // What looks like an id, and has a digit that is none.
+        // Almost an id, but with a character that is no digit.
         for policy in ["--pull=never", "--pull=missing", "--pull=always"] {
             fails(&program, 2, verb, "sha256:zz", &[policy]);
         }
@@ -81,7 +81,7 @@ fn a_name_that_means_nothing_is_2_in_every_verb_under_every_policy() {
 }
 
 #[test]
-fn a_name_of_nothing_is_3_in_every_verb() {
+fn missing_image_is_3_for_every_command() {
     let registry = Registry::start();
     let program = Program::new();
     let missing = format!("{}/{REPOSITORY}:missing", registry.host());
@@ -95,9 +95,9 @@ fn a_name_of_nothing_is_3_in_every_verb() {
     }
 }
 
-/// Options and arguments of every verb that name a file or a directory, which is not there.
+/// Options and arguments of every command that name a file or a directory, with a path that does not exist.
 #[test]
-fn a_path_that_leads_nowhere_is_3_in_every_verb() {
+fn missing_path_is_3_for_every_command() {
     let program = Program::new();
     let demo = concat!("oci:", env!("CARGO_MANIFEST_DIR"), "/../../testdata/demo");
     for arguments in [
@@ -135,7 +135,7 @@ fn a_path_that_leads_nowhere_is_3_in_every_verb() {
 }
 
 #[test]
-fn a_registry_that_refuses_is_4_in_every_verb() {
+fn registry_without_access_is_4_for_every_command() {
     let registry = Registry::start();
     let image = serve(&registry, &image("amd64"), "v1");
     registry.require(Auth::basic("user", "secret"));
@@ -146,7 +146,7 @@ fn a_registry_that_refuses_is_4_in_every_verb() {
 }
 
 #[test]
-fn damage_is_5_and_a_limit_is_6_in_every_verb() {
+fn damage_is_5_and_a_limit_is_6_for_every_command() {
     let registry = Registry::start();
     let built = image("amd64");
     let image = serve(&registry, &built, "v1");
@@ -160,7 +160,7 @@ fn damage_is_5_and_a_limit_is_6_in_every_verb() {
     }
 }
 
-/// Limits of the model, the registry, the archives and the layers: each refuses with 6, under any name of its error.
+/// Limits of the model, the registry, the archives and the layers: the code is 6 for each variant of the error.
 #[test]
 fn every_limit_is_6() {
     let registry = Registry::start();

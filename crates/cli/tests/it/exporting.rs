@@ -1,4 +1,4 @@
-//! `export`: which forms go where, and what is said of what they lack.
+//! `export`: outputs of each format, and reports of omissions.
 
 use std::fs;
 use std::io::Read;
@@ -12,7 +12,7 @@ use crate::program::{Answer, Program};
 use crate::samples::{image, serve};
 
 #[test]
-fn an_initramfs_to_a_file_or_to_standard_output() {
+fn initramfs_to_a_file_and_to_standard_output() {
     let registry = Registry::start();
     let image = serve(&registry, &image("amd64"), "v1");
     let program = Program::new();
@@ -34,7 +34,7 @@ fn an_initramfs_to_a_file_or_to_standard_output() {
 }
 
 #[test]
-fn how_to_run_it_is_written_beside_any_form() {
+fn config_out_works_with_every_format() {
     let registry = Registry::start();
     let image = serve(&registry, &image("amd64"), "v1");
     let program = Program::new();
@@ -48,7 +48,7 @@ fn how_to_run_it_is_written_beside_any_form() {
         assert!(fs::read(&config).unwrap() == expected, "{format}");
         fs::remove_file(&config).unwrap();
     }
-    // What was under the name stays where the export fails.
+    // A failed export keeps an existing file.
     fs::write(&config, "old").unwrap();
     let out = program.path("none/tar").display().to_string();
     program.run(["export", &image, &out, "--arch=amd64", "--format=tar", "--config-out", &config]).fails(3);
@@ -58,7 +58,7 @@ fn how_to_run_it_is_written_beside_any_form() {
 }
 
 #[test]
-fn a_file_system_with_room_and_a_journal() {
+fn ext4_with_free_space_and_a_journal() {
     if skip::needs_program("e2fsck") {
         return;
     }
@@ -89,7 +89,7 @@ fn a_file_system_with_room_and_a_journal() {
 }
 
 #[test]
-fn a_squashfs_and_what_it_lacks() {
+fn squashfs_and_its_omissions() {
     if skip::needs_program("sqfstar") {
         return;
     }

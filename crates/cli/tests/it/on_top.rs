@@ -1,4 +1,4 @@
-//! `--layer` and `--add`: the same root in every form.
+//! `--layer` and `--add`: the same root in every format.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use vmroot_testkit::skip;
 use crate::program::Program;
 use crate::samples::{image, serve};
 
-/// A program with an image, and the arguments that put something on top of it.
+/// Returns a program with an image, and the options that put layers and files on top of it.
 fn prepared(registry: &Registry) -> (Program, String, Vec<String>) {
     let image = serve(registry, &image("amd64"), "v1");
     let program = Program::new();
@@ -44,7 +44,7 @@ fn temporary(program: &Program) -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_form_holds_it() {
+fn every_format_has_the_same_root() {
     if skip::needs_root() || !Path::new("/dev/fuse").exists() && skip::because("needs /dev/fuse") {
         return;
     }
@@ -68,7 +68,7 @@ fn every_form_holds_it() {
     for driver in ["--driver=fuse", "--driver=auto"] {
         run(&program, &["mount", &image, &place("mount"), "--detach", "--suid-dev", driver], &top);
         expected.assert_same(&Listing::of_directory(program.path("mount")).unwrap());
-        // Whoever reads them has them open.
+        // Readers of the root hold its files open.
         assert_eq!(temporary(&program), Vec::<PathBuf>::new(), "{driver}");
         program.ok(["umount", &place("mount")]);
     }
@@ -86,7 +86,7 @@ fn every_form_holds_it() {
     let config: serde_json::Value =
         serde_json::from_slice(&fs::read(program.path("whole/config.json")).unwrap()).unwrap();
     assert_eq!(config["layers"].as_array().unwrap().len(), 2 + 3);
-    // Without the merged index the layers make the same root.
+    // Without the merged index, the layers give the same root.
     fs::remove_file(program.path("whole/root.idx")).unwrap();
     run(&program, &["export", &prebaked, &place("four.tar"), "--format=tar"], &[]);
     assert!(fs::read(program.path("four.tar")).unwrap() == bytes);
@@ -97,7 +97,7 @@ fn every_form_holds_it() {
     assert!(devices.len() >= 4 && devices.iter().all(|path| path.is_file()), "{devices:?}");
     assert!(devices.last().unwrap().starts_with(program.path("")), "a layer on top lies beside: {devices:?}");
 
-    // A prebaked directory takes something on top as well.
+    // A prebaked directory also accepts layers and files on top.
     let file = program.file("more", "more");
     let more = [format!("--add={}:/", file.display())];
     run(&program, &["export", &prebaked, &place("more.tar"), "--format=tar"], &more);
@@ -106,7 +106,7 @@ fn every_form_holds_it() {
 }
 
 #[test]
-fn mistakes_are_named() {
+fn errors_name_the_argument() {
     let registry = Registry::start();
     let (program, image, _) = prepared(&registry);
     let out = program.path("out").display().to_string();
@@ -136,9 +136,9 @@ fn mistakes_are_named() {
     assert_eq!(temporary(&program), Vec::<PathBuf>::new());
 }
 
-/// Modules of a kernel over a root whose `/lib` is a link: the guest would have no libc, and it is said in every verb.
+/// Modules of a kernel over a root whose `/lib` is a link. The guest would have no libc, so every command warns.
 #[test]
-fn a_directory_in_the_place_of_a_link_is_warned_of_with_the_option_that_follows_it() {
+fn directory_that_replaces_a_link_gives_a_warning_with_a_hint() {
     let program = Program::new();
     let root = Layer::new([Entry::symlink("lib", "usr/lib"), Entry::file("usr/lib/libc.so", "libc")]);
     crate::same_tree::load(&program, &[root], &Encoding::default());
@@ -158,7 +158,7 @@ fn a_directory_in_the_place_of_a_link_is_warned_of_with_the_option_that_follows_
         assert!(answer.status.success(), "{answer}");
         assert_eq!(answer.stderr, line, "{format}");
     }
-    // What the warning says to do does it.
+    // The hint works.
     let add = format!("--add={}/.:/", modules.display());
     let out = program.path("added");
     let answer = program.run(["export", image, out.to_str().unwrap(), "--format=prebaked", &add]);

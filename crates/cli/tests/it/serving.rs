@@ -1,4 +1,4 @@
-//! `virtiofs`: the socket, from the start of the program to any end of it.
+//! `virtiofs`: the socket, from the start of the program to its end.
 
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
@@ -44,7 +44,7 @@ fn send(child: &Child, signal: Signal) {
 }
 
 #[test]
-fn signals_end_it_and_its_socket() {
+fn signals_end_the_program_and_remove_the_socket() {
     for signal in [Signal::TERM, Signal::INT] {
         let servable = Servable::new();
         let mut child = servable.start();
@@ -55,7 +55,7 @@ fn signals_end_it_and_its_socket() {
 }
 
 #[test]
-fn signals_end_it_while_a_vmm_is_connected() {
+fn signals_end_the_program_while_a_vmm_is_connected() {
     let servable = Servable::new();
     let mut child = servable.start();
     let vmm = UnixStream::connect(&servable.socket).unwrap();
@@ -66,10 +66,10 @@ fn signals_end_it_while_a_vmm_is_connected() {
 }
 
 #[test]
-fn it_ends_with_its_vmm_and_says_nothing() {
+fn program_ends_with_its_vmm_without_output() {
     let servable = Servable::new();
     let mut child = servable.start();
-    // What is served is not removed.
+    // The files of a served image are not removed.
     servable.program.ok(["rm", &servable.image]);
     servable.program.fails(1, ["gc"]);
     drop(UnixStream::connect(&servable.socket).unwrap());
@@ -80,7 +80,7 @@ fn it_ends_with_its_vmm_and_says_nothing() {
 }
 
 #[test]
-fn one_that_was_killed_does_not_block_the_next() {
+fn socket_of_a_killed_program_is_replaced() {
     let servable = Servable::new();
     let mut child = servable.start();
     child.kill().unwrap();
@@ -92,7 +92,7 @@ fn one_that_was_killed_does_not_block_the_next() {
 }
 
 #[test]
-fn one_that_lives_keeps_its_socket() {
+fn socket_of_a_running_program_is_kept() {
     let servable = Servable::new();
     let mut child = servable.start();
     let message = servable.program.fails(1, servable.arguments());
@@ -102,7 +102,7 @@ fn one_that_lives_keeps_its_socket() {
 }
 
 #[test]
-fn what_is_no_place_for_a_socket_is_left_alone() {
+fn other_files_are_not_replaced_by_a_socket() {
     let servable = Servable::new();
     fs::write(&servable.socket, "precious").unwrap();
     let message = servable.program.fails(1, servable.arguments());

@@ -1,4 +1,4 @@
-//! Several processes that want the same.
+//! Several processes that pull the same image.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use vmroot_testkit::registry::{Fault, Registry, Rule};
 use crate::program::{Answer, Program, wait_until};
 use crate::samples::{noisy, serve};
 
-/// How many processes pull one image at once.
+/// The number of processes that pull one image at the same time.
 const PROCESSES: usize = 8;
 
 #[test]
@@ -30,9 +30,9 @@ fn processes_that_pull_one_image_do_the_work_once() {
     assert_eq!(program.json(["gc", "--json"])["files"], json!([]));
 }
 
-/// One of them dies, and another goes on from where it was.
+/// One process is killed, and another resumes its download.
 #[test]
-fn who_waits_takes_over_from_who_dies() {
+fn waiting_process_resumes_the_pull_of_a_killed_one() {
     let registry = Registry::start();
     let image = noisy(1, 3 << 20);
     let reference = serve(&registry, &image, "v1");

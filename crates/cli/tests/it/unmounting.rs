@@ -1,4 +1,4 @@
-//! `umount` and what else may be mounted on a directory; a detached mount and the place it was started from.
+//! `umount` with other mounts on the directory, and detached mounts that outlive their caller.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::symlink;
@@ -19,7 +19,7 @@ struct Mounter {
 }
 
 impl Mounter {
-    /// Nothing where this user cannot mount.
+    /// Returns `None` if this user cannot mount.
     fn new(name: &str) -> Option<Self> {
         if skip::needs_root() {
             return None;
@@ -50,7 +50,7 @@ impl Mounter {
         self.place.join("etc/motd").exists()
     }
 
-    /// The process that serves the mount.
+    /// Returns the process that serves the mount.
     fn server(&self) -> Pid {
         let is_it = |pid: &u32| {
             let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -65,14 +65,14 @@ impl Mounter {
 
 impl Drop for Mounter {
     fn drop(&mut self) {
-        // After a test that failed, so that the directory can be removed.
+        // After a failed test: the directory could not be removed while it is mounted.
         while unmount(&self.place, UnmountFlags::DETACH).is_ok() {}
     }
 }
 
-/// Each by another program than vmroot: they stay, and the message says what they are.
+/// Mounts of other programs stay, and the error names them.
 #[test]
-fn mounts_of_others_stay() {
+fn mounts_of_other_programs_stay() {
     let Some(mounter) = Mounter::new("place") else { return };
     let place = &mounter.place;
     let [lower, upper, work] = ["lower", "upper", "work"].map(|name| {
@@ -86,14 +86,14 @@ fn mounts_of_others_stay() {
     let foreign: [(&str, &dyn Fn() -> rustix::io::Result<()>); 5] = [
         ("tmpfs", &|| mount("vmroot", place, "tmpfs", none, None)),
         ("overlay", &|| mount("overlay", place, "overlay", none, Some(&*overlay))),
-        // Of a user who calls it after the image's tool, or nearly as the tool does.
+        // With a source like vmroot's, or almost.
         ("overlay", &|| mount("vmroot", place, "overlay", none, Some(&*overlay))),
         ("overlay", &|| mount(&*lowest, place, "overlay", none, Some(&*overlay))),
         ("proc", &|| mount("proc", place, "proc", none, None)),
     ];
     let mut refused = 0;
     for (form, mount) in foreign {
-        // An overlay on an overlay is beyond some kernels.
+        // Some kernels do not mount an overlay on an overlay.
         if mount().is_err() {
             continue;
         }
@@ -105,11 +105,11 @@ fn mounts_of_others_stay() {
     assert!(refused >= 2);
     let message = mounter.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
     assert!(message.contains("nothing is mounted there"), "{message}");
-    // Below a mountpoint is no mountpoint.
+    // A directory below a mountpoint is no mountpoint.
     mounter.mount(&["--driver=fuse"]);
     mounter.program.fails(1, ["umount".as_ref(), place.join("etc").as_os_str()]);
     assert!(mounter.is_mounted());
-    // Ours below another on one directory is out of reach, and another below ours stays.
+    // A mount of vmroot is covered by another mount on the same directory. A mount below it stays.
     mount("none", place, "tmpfs", none, None).unwrap();
     mounter.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
     unmount(place, UnmountFlags::empty()).unwrap();
@@ -121,9 +121,9 @@ fn mounts_of_others_stay() {
     unmount(place, UnmountFlags::empty()).expect("the tmpfs is still there");
 }
 
-/// Paths that a table of mounts writes in octal, a link, a relative path, a bind mount beside it, and each driver.
+/// Paths that the mount table writes in octal, a link, a relative path, a bind mount next to it, and each driver.
 #[test]
-fn ours_goes_whatever_its_path_is() {
+fn mounts_are_found_by_every_path() {
     for name in ["a b", "line\nbreak", "back\\slash\\040", "tab\t#", "gr\u{fc}n"] {
         let Some(mounter) = Mounter::new(name) else { return };
         for driver in ["--driver=fuse", "--driver=auto"] {
@@ -144,7 +144,7 @@ fn ours_goes_whatever_its_path_is() {
 }
 
 #[test]
-fn a_writable_view_goes() {
+fn writable_view_is_unmounted() {
     let Some(mounter) = Mounter::new("place") else { return };
     let [upper, work] = ["upper", "work"].map(|name| {
         let path = mounter.program.path(name);
@@ -156,9 +156,9 @@ fn a_writable_view_goes() {
     assert!(!mounter.is_mounted());
 }
 
-/// Reading and looking give ENOTCONN then; it has to go all the same.
+/// Reads and stat(2) then fail with ENOTCONN. The mount must be unmounted all the same.
 #[test]
-fn a_mount_whose_server_was_killed_goes() {
+fn mount_of_a_killed_server_is_unmounted() {
     let Some(mounter) = Mounter::new("place") else { return };
     mounter.mount(&["--driver=fuse"]);
     kill_process(mounter.server(), Signal::KILL).unwrap();
@@ -169,9 +169,9 @@ fn a_mount_whose_server_was_killed_goes() {
     assert!(fs::metadata(&mounter.place).unwrap().is_dir());
 }
 
-/// The end of the caller's terminal and of the caller's directory is not the end of the mount.
+/// The end of the caller's session and the removal of its directory do not end the mount.
 #[test]
-fn a_detached_mount_holds_nothing_of_its_caller() {
+fn detached_mount_is_independent_of_its_caller() {
     let Some(mounter) = Mounter::new("place") else { return };
     let caller = mounter.program.path("caller");
     fs::create_dir(&caller).unwrap();
@@ -199,10 +199,10 @@ fn a_detached_mount_holds_nothing_of_its_caller() {
     wait_until("the end of the server", || !process.exists());
 }
 
-/// The disk under a mount gives less than it should: readers see an error, and the log says which file, where and
-/// why, once.
+/// The disk below a mount fails to read. Readers get an error, and the log names the file, the place and the cause
+/// once.
 #[test]
-fn what_cannot_be_read_is_in_the_log_of_a_detached_mount() {
+fn read_errors_are_in_the_log_of_a_detached_mount() {
     let Some(mounter) = Mounter::new("place") else { return };
     let log = mounter.program.path("mount.log");
     mounter.mount(&["--driver=fuse", &format!("--log={}", log.display())]);
@@ -227,9 +227,9 @@ fn what_cannot_be_read_is_in_the_log_of_a_detached_mount() {
     mounter.umount();
 }
 
-/// The log that nobody named is in the directory of the session, and goes with the mount if nothing is in it.
+/// Without --log, the log is in the runtime directory, and is removed with the mount if it is empty.
 #[test]
-fn a_log_is_where_the_help_says() {
+fn default_log_is_where_the_help_says() {
     let Some(mounter) = Mounter::new("place") else { return };
     let runtime = mounter.program.path("runtime");
     fs::create_dir(&runtime).unwrap();

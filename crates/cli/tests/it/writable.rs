@@ -1,4 +1,4 @@
-//! `mount --upper --work`: a writable view, over either driver.
+//! `mount --upper --work`: writable views, with both drivers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,14 +37,14 @@ impl Writable {
         arguments.into_iter().chain(more.iter().map(|&more| more.to_owned())).collect()
     }
 
-    /// Everything of the program in the table of mounts.
+    /// Returns the number of mounts of the program.
     fn mounts(&self) -> usize {
         let home = self.place.parent().unwrap().to_str().unwrap();
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
         table.lines().filter(|line| line.split(' ').nth(4).is_some_and(|place| place.starts_with(home))).count()
     }
 
-    fn use_it(&self) {
+    fn change_files(&self) {
         let path = |name: &str| self.place.join(name);
         assert_eq!(fs::read_to_string(path("etc/motd")).unwrap(), "amd64\n");
         fs::write(path("etc/motd"), "changed\n").unwrap();
@@ -53,7 +53,7 @@ impl Writable {
         assert_eq!(self.mounts(), 1, "the root below is not to be seen");
     }
 
-    fn assert_kept(&self) {
+    fn assert_changes_kept(&self) {
         let upper = self.program.path("upper");
         assert_eq!(fs::read_to_string(upper.join("etc/motd")).unwrap(), "changed\n");
         assert_eq!(fs::read_to_string(upper.join("usr/bin/new")).unwrap(), "new");
@@ -71,12 +71,12 @@ impl Writable {
 
 impl Drop for Writable {
     fn drop(&mut self) {
-        // After a test that failed: the directory could not be removed.
+        // After a failed test: the directory could not be removed while it is mounted.
         let _ = unmount(&self.place, UnmountFlags::DETACH);
     }
 }
 
-/// The drivers that there are on this machine.
+/// Returns the drivers that this machine supports.
 fn drivers() -> &'static [&'static str] {
     if skip::needs_root() || !Path::new("/dev/fuse").exists() && skip::because("needs /dev/fuse") {
         return &[];
@@ -85,15 +85,15 @@ fn drivers() -> &'static [&'static str] {
 }
 
 #[test]
-fn detached_one_umount_takes_everything_away() {
+fn one_umount_ends_a_detached_view() {
     for driver in drivers() {
         let writable = Writable::new();
         writable.program.ok(writable.arguments(&["--detach", driver]));
-        writable.use_it();
+        writable.change_files();
         writable.program.ok(["umount".as_ref(), writable.place.as_os_str()]);
         writable.assert_clean();
-        writable.assert_kept();
-        // What was changed is there the next time.
+        writable.assert_changes_kept();
+        // The next mount shows the changes.
         writable.program.ok(writable.arguments(&["--detach", driver]));
         assert_eq!(fs::read_to_string(writable.place.join("etc/motd")).unwrap(), "changed\n");
         assert!(writable.place.join("loop").symlink_metadata().is_err());
@@ -103,26 +103,26 @@ fn detached_one_umount_takes_everything_away() {
 }
 
 #[test]
-fn in_the_foreground_signals_and_umount_end_it() {
+fn signals_and_umount_end_a_foreground_view() {
     for driver in drivers() {
         for signal in [Some(Signal::TERM), Some(Signal::INT), None] {
             let writable = Writable::new();
             let mut child = writable.program.start(writable.arguments(&[driver]));
             wait_until("the mount", || writable.place.join("etc/motd").exists());
-            writable.use_it();
+            writable.change_files();
             match signal {
                 Some(signal) => kill_process(Pid::from_child(&child), signal).unwrap(),
                 None => drop(writable.program.ok(["umount".as_ref(), writable.place.as_os_str()])),
             }
             assert!(wait_for(&mut child).success(), "{driver} {signal:?}");
             writable.assert_clean();
-            writable.assert_kept();
+            writable.assert_changes_kept();
         }
     }
 }
 
 #[test]
-fn what_overlayfs_has_a_meaning_of_its_own_for_is_said() {
+fn files_that_overlayfs_interprets_are_reported() {
     for driver in drivers() {
         let program = Program::new();
         let layer = Layer::new([
@@ -153,7 +153,7 @@ fn what_overlayfs_has_a_meaning_of_its_own_for_is_said() {
 }
 
 #[test]
-fn mistakes_are_named_and_leave_nothing() {
+fn errors_name_the_argument_and_leave_no_mount() {
     for driver in drivers() {
         let writable = Writable::new();
         let program = &writable.program;
@@ -173,7 +173,7 @@ fn mistakes_are_named_and_leave_nothing() {
 }
 
 #[test]
-fn upper_and_work_go_together() {
+fn upper_requires_work() {
     let writable = Writable::new();
     let place = writable.place.to_str().unwrap();
     assert!(writable.program.fails(2, ["mount", &writable.image, place, "--upper=/x"]).contains("--work"));
