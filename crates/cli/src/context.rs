@@ -114,7 +114,7 @@ impl Context {
         !matches!(self.global.pull, Some(Pull::Never)) && !is_id(name)
     }
 
-    /// Returns the image that a command works on, from the cache or pulled, as `--pull` says.
+    /// Returns the image that a command works on, from the cache or pulled, according to `--pull`.
     pub(crate) fn image(&self, client: &Client, name: &str) -> anyhow::Result<Image> {
         let image = self.find_or_pull(client, name)?;
         self.note_platform(name, &image.record().platform);

@@ -1,4 +1,4 @@
-//! Writing to standard output and standard error. Only exports write elsewhere in the program.
+//! Writing to standard output and standard error. Only the data of exports does not go through this module.
 //!
 //! On a terminal, control characters are escaped: see [`printable`](crate::printable). Pipes and files get the bytes
 //! unchanged.
@@ -179,7 +179,7 @@ pub(crate) fn format_bytes(count: u64) -> String {
 /// The number of omissions that are printed; further ones are only counted.
 pub(crate) const MAX_PRINTED_OMISSIONS: usize = 20;
 
-/// Prints what an output form omitted, as notes.
+/// Prints the omissions of an export or a mount, as notes.
 pub(crate) fn print_omissions(omissions: &Omissions) {
     omissions.lines(MAX_PRINTED_OMISSIONS).iter().for_each(|line| print_note(line));
 }

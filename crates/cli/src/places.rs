@@ -97,7 +97,7 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Fails if this process has no such access to a file, by its effective ids.
+/// Fails if this process does not have `access` to a file, as its effective user and groups.
 pub(crate) fn check_access(path: &Path, access: Access) -> io::Result<()> {
     Ok(accessat(CWD, path, access, AtFlags::EACCESS)?)
 }

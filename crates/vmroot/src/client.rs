@@ -51,7 +51,7 @@ pub struct PullOptions {
     /// platform is only preferred: the image of an archive or a layout with one image, or of a name without an index,
     /// is accepted for any platform. [`Record::platform`] is the platform of the result.
     pub platform: Option<Platform>,
-    /// When the registry is asked for a name, even if the image is in the cache.
+    /// When the registry is asked for the name: always, only if the image is not in the cache, or never.
     pub policy: PullPolicy,
     /// Receives progress events.
     pub progress: Arc<dyn Progress>,

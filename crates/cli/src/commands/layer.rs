@@ -15,6 +15,7 @@ use crate::interruptible::{CancellableReader, open_nonblocking};
 use crate::output;
 use crate::places::NewDirectory;
 
+/// Runs a command on one layer.
 pub(crate) fn layer(context: &Context, command: LayerCommand) -> anyhow::Result<()> {
     match command {
         LayerCommand::Index { tar, output } => index(context, &tar, &output),

@@ -9,6 +9,7 @@ use clap::CommandFactory;
 use crate::args::Arguments;
 use crate::output;
 
+/// Prints the completion script of a shell.
 pub(crate) fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
     // Into a buffer: generate() panics if it cannot write.
     let mut script = Vec::new();
@@ -16,6 +17,7 @@ pub(crate) fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
     Ok(output::stdout().write_all(&script)?)
 }
 
+/// Writes the man pages to a directory, which is created if it is missing.
 pub(crate) fn man(directory: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
     clap_mangen::generate_to(Arguments::command(), directory).with_context(|| directory.display().to_string())

@@ -38,7 +38,7 @@ fn inspect_prints_the_same_from_cache_and_registry() {
     for layer in &image.layers {
         assert_eq!(registry.count(&layer.digest.to_string()), 0, "inspect pulls no layer");
     }
-    assert_eq!(program.ok(["images"]).lines().count(), 1, "nothing but the header");
+    assert_eq!(program.ok(["images"]).lines().count(), 1, "only the header");
 
     program.ok(["pull", &reference, "--arch=arm64"]);
     registry.clear_requests();

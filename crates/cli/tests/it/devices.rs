@@ -79,7 +79,7 @@ fn success_means_that_data_is_on_the_device() {
         // Read from the file below, not from the device's cache.
         let written = fs::read(&disk).unwrap();
         assert!(answer.status.success(), "{form:?}: {answer}");
-        assert!(written[..image.len()] == image, "{form:?}: not all of it is there");
+        assert!(written[..image.len()] == image, "{form:?}: bytes are missing");
         drop(device);
     }
 }
@@ -97,7 +97,7 @@ fn device_as_standard_output() {
     let status = program.command(["export", IMAGE, "-", "--format=tar"]).stdout(stdout).status().unwrap();
     let written = fs::read(&disk).unwrap();
     assert!(status.success());
-    assert!(written[..tar.len()] == tar, "not all of it is there");
+    assert!(written[..tar.len()] == tar, "bytes are missing");
 }
 
 /// A sparse file on a full disk: the loop device caches every write, and fails to write them back.

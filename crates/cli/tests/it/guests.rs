@@ -104,7 +104,7 @@ fn guest_runs_the_command_of_the_image() {
     let program = Program::new();
     let archive = program.run(["export", &image, "-", "--arch=amd64", "--format=cpio", "--init"]);
     assert!(archive.status.success(), "{archive}");
-    let said = guest.boot(Initramfs::of(archive.stdout), "rdinit=/sbin/vmroot-init").finish();
-    assert!(said.contains("said: hello from an image, 1000:1001, -rwxr-xr-x\n"), "{said}");
-    assert!(said.contains("[vmroot-init] exit code 9\n"), "{said}");
+    let console = guest.boot(Initramfs::of(archive.stdout), "rdinit=/sbin/vmroot-init").finish();
+    assert!(console.contains("said: hello from an image, 1000:1001, -rwxr-xr-x\n"), "{console}");
+    assert!(console.contains("[vmroot-init] exit code 9\n"), "{console}");
 }

@@ -54,7 +54,7 @@ fn image_with_a_hostile_layer_is_rejected() {
         let message = rejection_message(program.run(["pull", &reference, "--arch=amd64"]));
         let layer = image.layers[1].digest.to_string();
         assert!(message.contains(&layer) || message.contains("hard link"), "{}: {message}", case.name);
-        assert_eq!(program.ok(["images"]).lines().count(), 1, "nothing but the header");
+        assert_eq!(program.ok(["images"]).lines().count(), 1, "only the header");
     }
     program.ok(["gc"]);
     assert_eq!(program.json(["df", "--json"])["layers"]["files"], 0);

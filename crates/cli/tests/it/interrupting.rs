@@ -183,7 +183,7 @@ fn wait_for_a_lock_ends_by_timeout_and_by_signal() {
     for signal in SIGNALS {
         let mut child = program.start(["virtiofs", &image, "--arch=amd64", &socket, "--lock-timeout=1000"]);
         thread::sleep(Duration::from_millis(300));
-        assert!(child.try_wait().unwrap().is_none(), "it waits");
+        assert!(child.try_wait().unwrap().is_none(), "the program waits for the lock");
         send(&child, signal);
         assert_eq!(wait_for(&mut child).code(), Some(130), "{signal:?}");
     }
@@ -219,7 +219,7 @@ fn servers_end_by_signal_with_code_0() {
             wait_until("the mount", || place.join("etc/motd").exists());
             send(&child, signal);
             assert_eq!(wait_for(&mut child).code(), Some(0), "mount {driver}, {signal:?}");
-            assert_eq!(names(&place), [] as [String; 0], "it is unmounted");
+            assert_eq!(names(&place), [] as [String; 0], "the directory is unmounted");
         }
     }
 }

@@ -81,7 +81,7 @@ fn pull_can_be_killed_at_any_moment() {
     });
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{failures:?}");
-    assert_eq!(killed.into_inner(), KILLS, "pulls that were killed before they were done");
+    assert_eq!(killed.into_inner(), KILLS, "not all pulls were killed before they were done");
 }
 
 fn findings(program: &Program) -> Value {

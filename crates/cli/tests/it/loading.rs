@@ -158,5 +158,5 @@ fn errors_name_the_archive() {
     fails(5, &archive[..archive.len() / 2], &[]);
     fails(5, b"neither a tar nor anything else", &[]);
     fails(5, &[0; 10240], &["manifest.json"]);
-    assert_eq!(program.ok(["images"]).lines().count(), 1, "nothing but the header");
+    assert_eq!(program.ok(["images"]).lines().count(), 1, "only the header");
 }

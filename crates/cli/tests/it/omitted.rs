@@ -117,7 +117,7 @@ fn strict_makes_omissions_errors_without_output() {
         assert!(form == "dir" || !left.iter().any(|name| name.contains(&format!("strict-{form}."))), "{left:?}");
     }
     let stream = program.run(["export", IMAGE, "-", "--strict", "--format=cpio"]);
-    assert!(stream.stdout.is_empty(), "nothing is written");
+    assert!(stream.stdout.is_empty(), "nothing was written");
     stream.fails(1);
 }
 

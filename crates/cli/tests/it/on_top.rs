@@ -62,7 +62,11 @@ fn every_format_has_the_same_root() {
     let row = &expected.rows[&b"etc/added"[..]];
     assert_eq!((row.mode, row.uid, row.gid), (0o640, 7, 8));
     assert_eq!(expected.rows[&b"usr/bin/tool"[..]].mode, 0o700);
-    assert_eq!(expected.rows[&b"usr/bin/alias"[..]].mode, 0o4755, "the image's, and linked to it no more");
+    assert_eq!(
+        expected.rows[&b"usr/bin/alias"[..]].mode,
+        0o4755,
+        "the file of the image is no longer a hard link to it"
+    );
 
     fs::create_dir(program.path("mount")).unwrap();
     for driver in ["--driver=fuse", "--driver=auto"] {
@@ -78,7 +82,7 @@ fn every_format_has_the_same_root() {
         fs::read(program.path(name)).unwrap()
     };
     let bytes = tar("one.tar");
-    assert!(bytes == tar("two.tar"), "the same input makes the same bytes");
+    assert!(bytes == tar("two.tar"), "the export is reproducible");
     run(&program, &["export", &image, &place("whole"), "--format=prebaked"], &top);
     let prebaked = format!("prebaked:{}", place("whole"));
     run(&program, &["export", &prebaked, &place("three.tar"), "--format=tar"], &[]);
@@ -95,7 +99,10 @@ fn every_format_has_the_same_root() {
     let devices = fs::read_to_string(program.path("meta.devices")).unwrap();
     let devices: Vec<&Path> = devices.lines().map(Path::new).collect();
     assert!(devices.len() >= 4 && devices.iter().all(|path| path.is_file()), "{devices:?}");
-    assert!(devices.last().unwrap().starts_with(program.path("")), "a layer on top lies beside: {devices:?}");
+    assert!(
+        devices.last().unwrap().starts_with(program.path("")),
+        "the contents of the layer on top are not beside the image: {devices:?}"
+    );
 
     // A prebaked directory also accepts layers and files on top.
     let file = program.file("more", "more");

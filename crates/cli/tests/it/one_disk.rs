@@ -41,7 +41,7 @@ impl Exported {
         let metadata = fs::read(&image).unwrap();
         assert!(
             whole.len() > 4096 && whole[4096..] == metadata[4096..],
-            "the head is the image but for its first block"
+            "the head and the image differ after the first block"
         );
         for device in fs::read_to_string(image.with_file_name("root.erofs.devices")).unwrap().lines() {
             whole.extend(fs::read(device).unwrap());

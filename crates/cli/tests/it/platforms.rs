@@ -55,8 +55,8 @@ fn only_image_of_a_file_is_loaded_for_any_platform() {
     for (path, name) in files(&files_of, &image) {
         let program = Program::new();
         let load = |more: &[&str]| program.run(["load", path.to_str().unwrap()].iter().chain(more));
-        let refused = load(&["--arch", another]).fails(3);
-        assert!(refused.contains(other) && refused.contains(another), "{name}: {refused}");
+        let message = load(&["--arch", another]).fails(3);
+        assert!(message.contains(other) && message.contains(another), "{name}: {message}");
         assert!(program.json(["images", "--json"]).as_array().unwrap().is_empty());
 
         let answer = load(&[]);
@@ -64,15 +64,15 @@ fn only_image_of_a_file_is_loaded_for_any_platform() {
         assert_eq!(answer.ok(), ids, "{name}");
         assert_eq!(load(&["--quiet"]).stderr, "");
         let asked = load(&["--arch", other]);
-        assert!(!has_platform_note(&asked.stderr, other), "{name}: nothing to say of what was asked for: {asked}");
+        assert!(!has_platform_note(&asked.stderr, other), "{name}: no note about a requested platform: {asked}");
         assert_eq!(program.json(["images", "--json"])[0]["platform"], format!("linux/{other}"));
         assert_eq!(program.json(["images", "--json"]).as_array().unwrap().len(), 1, "{name}");
 
         for verb in [&["pull", &name][..], &["cat", &name, "etc/motd"], &["inspect", &name], &["config", &name]] {
             let answer = program.run(verb);
             assert!(answer.status.success() && has_platform_note(&answer.stderr, other), "{verb:?}: {answer}");
-            let refused = program.run(verb.iter().chain(&["--arch", another])).fails(3);
-            assert!(refused.contains(other), "{verb:?}: {refused}");
+            let message = program.run(verb.iter().chain(&["--arch", another])).fails(3);
+            assert!(message.contains(other), "{verb:?}: {message}");
         }
     }
 }
@@ -132,8 +132,8 @@ fn cached_image_for_another_platform() {
         ] {
             let answer = program.run(verb.iter().chain(&["--pull=never"]));
             assert!(answer.status.success() && has_platform_note(&answer.stderr, other), "{verb:?}: {answer}");
-            let refused = program.run(verb.iter().chain(&["--pull=never", "--arch", host])).fails(3);
-            assert!(refused.contains(&format!("linux/{other}")), "{verb:?}: {refused}");
+            let message = program.run(verb.iter().chain(&["--pull=never", "--arch", host])).fails(3);
+            assert!(message.contains(&format!("linux/{other}")), "{verb:?}: {message}");
         }
     }
     let baked = format!("prebaked:{prebaked}");
@@ -143,12 +143,12 @@ fn cached_image_for_another_platform() {
     // An image for another platform is pulled. If that fails, the error names the cached ones.
     let cat = |more: &[&str]| program.run(["cat", &reference, "etc/motd"].iter().chain(more));
     assert_eq!(cat(&["--arch", another]).ok(), format!("{another}\n"));
-    let refused = cat(&["--arch", host]).fails(3);
-    assert!(refused.contains(&format!("is here for linux/{another}, linux/{other}")), "{refused}");
+    let message = cat(&["--arch", host]).fails(3);
+    assert!(message.contains(&format!("is here for linux/{another}, linux/{other}")), "{message}");
     // Two are in the cache, and neither is for this machine.
     for verb in [&["cat", &reference, "etc/motd"][..], &["inspect", &reference], &["rm", &reference]] {
-        let refused = program.run(verb.iter().chain(&["--pull=never"])).fails(3);
-        assert!(refused.contains(&format!("is here for linux/{another}, linux/{other}")), "{verb:?}: {refused}");
+        let message = program.run(verb.iter().chain(&["--pull=never"])).fails(3);
+        assert!(message.contains(&format!("is here for linux/{another}, linux/{other}")), "{verb:?}: {message}");
     }
     assert!(program.fails(3, ["rm", &reference, "--arch", host]).contains(other));
     program.ok(["rm", &reference, "--arch", another]);

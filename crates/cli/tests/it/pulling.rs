@@ -79,7 +79,7 @@ fn pull_policy_decides_when_a_tag_is_resolved() {
         program.ok(["pull", &reference, "--arch=amd64", "--pull=missing"]).trim(),
         old.config_digest.to_string()
     );
-    assert_eq!(registry.requests().len(), 0, "what is here is not asked for");
+    assert_eq!(registry.requests().len(), 0, "a cached image costs no request");
     assert_eq!(program.ok(["cat", &reference, "etc/motd", "--arch=amd64", "--pull=always"]), "new\n");
     // `pull` resolves it by default.
     serve(&registry, &old, "moving");

@@ -68,7 +68,7 @@ fn missing_architecture_is_3() {
     let one = serve(&registry, &image("arm64"), "one");
     let message = program.fails(3, ["pull", &one, "--arch", "amd64"]);
     assert!(message.contains("image is for arm64 but expected amd64"), "{message}");
-    assert!(program.ok(["images"]).lines().count() == 1, "nothing but the header");
+    assert!(program.ok(["images"]).lines().count() == 1, "only the header");
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn socket_of_a_killed_program_is_replaced() {
     let mut child = servable.start();
     child.kill().unwrap();
     wait_for(&mut child);
-    assert!(servable.socket.exists(), "nobody could remove it");
+    assert!(servable.socket.exists(), "a killed program leaves its socket");
     let mut child = servable.program.start(servable.arguments());
     wait_until("a socket that answers", || UnixStream::connect(&servable.socket).is_ok());
     assert!(wait_for(&mut child).success());

@@ -55,7 +55,7 @@ fn invisible_marks_are_an_error_for_other_users() {
         assert!(message.contains("upper: ") && message.contains("CAP_SYS_ADMIN"), "{message}");
         assert!(!nobody.program.path("out.tar").exists());
         let stream = nobody.export(before, "-", &["--format=tar"]);
-        assert!(stream.stdout.is_empty(), "nothing is written");
+        assert!(stream.stdout.is_empty(), "nothing was written");
         stream.fails(1);
     }
     let upper = nobody.program.path("upper");

@@ -50,7 +50,7 @@ impl Writable {
         fs::write(path("etc/motd"), "changed\n").unwrap();
         fs::remove_file(path("loop")).unwrap();
         fs::write(path("usr/bin/new"), "new").unwrap();
-        assert_eq!(self.mounts(), 1, "the root below is not to be seen");
+        assert_eq!(self.mounts(), 1, "the root below the view is not in the table");
     }
 
     fn assert_changes_kept(&self) {

@@ -32,7 +32,7 @@ pub(super) enum ActiveMount {
     },
 }
 
-/// Mounts roots.
+/// Mounts a root with the options of the command.
 struct Mounter<'a> {
     image: &'a str,
     options: &'a MountArguments,

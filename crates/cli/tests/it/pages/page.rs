@@ -60,7 +60,7 @@ impl Block {
             match (inside, line.strip_prefix("```")) {
                 (false, Some(words)) => {
                     let kind = Kind::parse(words).unwrap_or_else(|| {
-                        panic!("line {}: a block {words:?} is not run and says no reason (not-run: …)", number + 1)
+                        panic!("line {}: a block {words:?} does not run and gives no reason (not-run: …)", number + 1)
                     });
                     blocks.push(Self { line: number + 1, kind, lines: Vec::new() });
                     inside = true;

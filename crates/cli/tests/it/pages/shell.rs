@@ -68,7 +68,7 @@ pub(super) fn run_page(name: &str, page: &str) -> usize {
             Kind::Rust | Kind::Json | Kind::Text => continue,
         };
         all += of_block.len();
-        if !matches!(&block.kind, Kind::Console(need) if lacks(need)) {
+        if !matches!(&block.kind, Kind::Console(need) if is_unavailable(need)) {
             steps.extend(of_block);
         }
     }
@@ -114,7 +114,7 @@ fn stand_in(directory: &Path, program: &str) {
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
 }
 
-fn lacks(need: &str) -> bool {
+fn is_unavailable(need: &str) -> bool {
     match need {
         "" | "registry" => false,
         "fuse" => {
@@ -124,7 +124,7 @@ fn lacks(need: &str) -> bool {
             }
             !rustix::process::geteuid().is_root() && skip::needs_program("fusermount3")
         }
-        "view" => skip::needs_root() || lacks("fuse"),
+        "view" => skip::needs_root() || is_unavailable("fuse"),
         "guest" => Guest::of("amd64").is_none(),
         other => panic!("unknown need {other:?}"),
     }
