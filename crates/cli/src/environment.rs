@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use rustix::fs::Access;
 use vmroot::Proxies;
 
-use crate::places;
+use crate::paths;
 
 /// Returns the default directory of the cache: `$XDG_CACHE_HOME/vmroot`, or `~/.cache/vmroot`.
 pub(crate) fn cache_directory() -> anyhow::Result<PathBuf> {
@@ -52,7 +52,7 @@ pub(crate) fn runtime_directory() -> Option<PathBuf> {
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     let mut candidates = env::split_paths(&path).map(|directory| directory.join(name));
-    candidates.find(|file| file.is_file() && places::check_access(file, Access::EXEC_OK).is_ok())
+    candidates.find(|file| file.is_file() && paths::check_access(file, Access::EXEC_OK).is_ok())
 }
 
 /// Returns the type of the user's terminal, from `TERM`.

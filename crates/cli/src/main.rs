@@ -10,7 +10,7 @@ mod init;
 mod interruptible;
 mod log;
 mod output;
-mod places;
+mod paths;
 mod printable;
 mod signals;
 mod top;

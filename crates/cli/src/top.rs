@@ -10,7 +10,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use rustix::fs::Access;
 use vmroot::{Addition, Top};
 
-use crate::places;
+use crate::paths;
 
 /// Options that put layers and files on top of an image.
 #[derive(Debug, Clone, Default, Args)]
@@ -21,9 +21,10 @@ pub(crate) struct TopArguments {
     /// first
     #[arg(long, value_name = "DIR|TAR")]
     layer: Vec<PathBuf>,
-    /// Put a file or a directory on top, above all layers; its owner is UID:GID [default: root]. DEST is a path in the
-    /// image; if it ends in a slash or is a directory, SRC is put into it under its own name. SRC/. copies the entries
-    /// of the directory SRC. Repeatable, and a later addition replaces an earlier one
+    /// Put a file or a directory on top, above all layers. MODE is octal [default: the mode of SRC], UID:GID is the
+    /// owner [default: root]. DEST is a path in the image; if it ends in a slash or is a directory, SRC is put into it
+    /// under its own name. SRC/. copies the entries of the directory SRC. Repeatable; a later addition replaces an
+    /// earlier one
     #[arg(long, value_name = "SRC:DEST[:MODE[:UID:GID]]", value_parser = OsStringValueParser::new().try_map(addition))]
     add: Vec<Addition>,
 }
@@ -33,14 +34,14 @@ impl TopArguments {
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         for layer in &self.layer {
             let io = |source| vmroot::Error::Io { path: layer.clone(), source };
-            places::check_access(layer, Access::READ_OK).map_err(io)?;
+            paths::check_access(layer, Access::READ_OK).map_err(io)?;
         }
         for addition in &self.add {
             if let Addition::Copy { source, destination, .. } = addition {
                 let named = || format!("{} to {}", source.display(), destination.escape_ascii());
                 let metadata = source.symlink_metadata().with_context(named)?;
                 if !metadata.is_symlink() {
-                    places::check_access(source, Access::READ_OK).with_context(named)?;
+                    paths::check_access(source, Access::READ_OK).with_context(named)?;
                 }
             }
         }

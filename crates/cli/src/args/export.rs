@@ -20,7 +20,7 @@ pub(crate) struct ExportArguments {
     /// Read the marks of --from-upper from user.overlay.* xattrs, for an overlay that was mounted with userxattr
     #[arg(long, requires = "from_upper")]
     pub(crate) userxattr: bool,
-    /// Record owners, devices and modes that only root may set in user.* xattrs (dir only)
+    /// Record in user.* xattrs the owners, devices and modes that only root may set (dir only)
     #[arg(long)]
     pub(crate) rootless: bool,
     /// Omit the zeros of large files from a tar. GNU tar, bsdtar, Go and Python read such files; others, such as

@@ -11,10 +11,10 @@ pub(crate) struct LimitArguments {
     /// Limit a layer to this many decompressed bytes, zeros and holes included (K, M, G, T are powers of 1024)
     #[arg(long, global = true, value_name = "BYTES", default_value = "2T", value_parser = size)]
     pub(crate) max_layer_size: u64,
-    /// Limit a layer to this many decompressed bytes, without blocks of zeros
+    /// Limit a layer to this many decompressed bytes, not counting blocks of zeros
     #[arg(long, global = true, value_name = "BYTES", default_value = "64G", value_parser = size)]
     pub(crate) max_data: u64,
-    /// Limit a layer to this many decompressed bytes, without blocks of zeros, for each compressed byte
+    /// Limit a layer to this many decompressed bytes for each compressed byte, not counting blocks of zeros
     #[arg(long, global = true, value_name = "N", default_value_t = 400)]
     pub(crate) max_ratio: u64,
     /// Limit zstd windows to 2^N bytes, N from 10 to 31
@@ -23,7 +23,7 @@ pub(crate) struct LimitArguments {
     /// Limit a layer to this many entries
     #[arg(long, global = true, value_name = "N", default_value_t = 4_000_000)]
     pub(crate) max_entries: u32,
-    /// Limit a layer to this many stored bytes of file contents, without blocks of zeros and holes
+    /// Limit a layer to this many stored bytes of file contents, not counting blocks of zeros and holes
     #[arg(long, global = true, value_name = "BYTES", default_value = "64G", value_parser = size)]
     pub(crate) max_contents: u64,
     /// Limit an entry to this many bytes of names, link targets and xattrs

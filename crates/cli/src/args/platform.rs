@@ -26,7 +26,7 @@ fn architecture(text: &str) -> Result<Platform, String> {
 /// When the registry is asked for an image's name.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Pull {
-    /// Each time, except for names with a digest
+    /// Each time; a name with a digest is only resolved once
     Always,
     /// If the image is not in the cache
     Missing,

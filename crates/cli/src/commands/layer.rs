@@ -13,7 +13,7 @@ use crate::args::LayerCommand;
 use crate::context::Context;
 use crate::interruptible::{CancellableReader, open_nonblocking};
 use crate::output;
-use crate::places::NewDirectory;
+use crate::paths::NewDirectory;
 
 /// Runs a command on one layer.
 pub(crate) fn layer(context: &Context, command: LayerCommand) -> anyhow::Result<()> {

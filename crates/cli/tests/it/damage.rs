@@ -24,14 +24,14 @@ const DAMAGES: [Damage; 5] = [
     ("something behind it", |bytes| bytes.extend_from_slice(b"more")),
 ];
 
-struct Cached {
+struct CachedImage {
     registry: Registry,
     image: Image,
     reference: String,
     program: Program,
 }
 
-impl Cached {
+impl CachedImage {
     fn new() -> Self {
         let registry = Registry::start();
         let image = image("amd64");
@@ -104,7 +104,7 @@ fn damage(path: &Path, how: fn(&mut Vec<u8>)) {
 #[test]
 fn verify_rebuilds_an_index() {
     for (what, how) in DAMAGES {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         let path = cached.layer(0, "idx");
         damage(&path, how);
         cached.assert_verify_mends(&path, what);
@@ -115,7 +115,7 @@ fn verify_rebuilds_an_index() {
 #[test]
 fn verify_rebuilds_contents() {
     for (what, how) in DAMAGES {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         let path = cached.layer(1, "contents");
         damage(&path, how);
         cached.assert_verify_mends(&cached.layer(1, "idx"), what);
@@ -126,7 +126,7 @@ fn verify_rebuilds_contents() {
 #[test]
 fn verify_rebuilds_a_root() {
     for (what, how) in DAMAGES {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         let path = cached.only("roots/v1", "idx");
         damage(&path, how);
         cached.assert_verify_mends(&path, what);
@@ -136,7 +136,7 @@ fn verify_rebuilds_a_root() {
 
 #[test]
 fn verify_rebuilds_missing_files() {
-    let cached = Cached::new();
+    let cached = CachedImage::new();
     let root = cached.only("roots/v1", "idx");
     for (removed, reported) in [
         (cached.layer(0, "idx"), cached.layer(0, "idx")),
@@ -153,7 +153,7 @@ fn verify_rebuilds_missing_files() {
 #[test]
 fn other_commands_rebuild_indexes_and_roots() {
     for (what, how) in DAMAGES {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         let root = cached.only("roots/v1", "idx");
         damage(&root, how);
         cached.assert_works_silently(&format!("root: {what}"));
@@ -165,7 +165,7 @@ fn other_commands_rebuild_indexes_and_roots() {
     }
     // Before a read, only the length of contents is checked.
     for (what, how) in &DAMAGES[1..] {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         damage(&cached.layer(0, "contents"), *how);
         cached.assert_works_silently(&format!("contents: {what}"));
         assert_eq!(cached.verify(0), Vec::<Value>::new(), "{what}");
@@ -176,7 +176,7 @@ fn other_commands_rebuild_indexes_and_roots() {
 #[test]
 fn damaged_layer_blob_is_removed() {
     for (what, how) in DAMAGES {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         let path = cached.blob(&cached.image.layers[0].digest);
         damage(&path, how);
         cached.assert_works_silently(what);
@@ -191,7 +191,7 @@ fn damaged_layer_blob_is_removed() {
 #[test]
 fn damaged_layer_with_a_damaged_blob_is_fetched_again() {
     for (what, how) in DAMAGES {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         let layer = cached.image.layers[1].digest;
         let damage_both = || {
             for path in [cached.blob(&layer), cached.layer(1, "idx"), cached.only("roots/v1", "idx")] {
@@ -223,7 +223,7 @@ fn damaged_layer_with_a_damaged_blob_is_fetched_again() {
 #[test]
 fn damaged_config_is_fetched_again() {
     for (what, how) in DAMAGES {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         let path = cached.blob(&cached.image.config_digest);
         let cat = |policy: &str| cached.program.run(["cat", &cached.reference, "etc/motd", "--arch=amd64", policy]);
         damage(&path, how);
@@ -244,7 +244,7 @@ fn damaged_config_is_fetched_again() {
 #[test]
 fn damaged_manifest_is_fetched_again() {
     for (what, how) in DAMAGES {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         let path = cached.blob(&cached.image.manifest.digest);
         damage(&path, how);
         cached.assert_works_silently(what);
@@ -258,7 +258,7 @@ fn damaged_manifest_is_fetched_again() {
 fn record_is_repaired_from_its_copy() {
     for extension in ["json", "copy"] {
         for (what, how) in DAMAGES {
-            let cached = Cached::new();
+            let cached = CachedImage::new();
             let path = cached.only("images", extension);
             let whole = fs::read(&path).unwrap();
             damage(&path, how);
@@ -277,7 +277,7 @@ fn record_is_repaired_from_its_copy() {
 #[test]
 fn record_with_both_copies_damaged_is_reported_and_pulled_again() {
     for (what, how) in DAMAGES {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         let path = cached.only("images", "json");
         let damage_both = || {
             damage(&path, how);

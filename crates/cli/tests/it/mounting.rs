@@ -19,13 +19,13 @@ fn cannot_mount() -> bool {
     !rustix::process::geteuid().is_root() && skip::needs_program("fusermount3")
 }
 
-struct Mountable {
+struct MountTest {
     program: Program,
     image: String,
     mountpoint: PathBuf,
 }
 
-impl Mountable {
+impl MountTest {
     fn new() -> Self {
         let registry = Registry::start();
         let program = Program::new();
@@ -51,7 +51,7 @@ impl Mountable {
     }
 }
 
-impl Drop for Mountable {
+impl Drop for MountTest {
     fn drop(&mut self) {
         if self.is_in_table() {
             // After a failed test: the directory could not be removed while it is mounted.
@@ -70,18 +70,18 @@ fn detached_mount_returns_once_it_is_ready() {
     if cannot_mount() {
         return;
     }
-    let mountable = Mountable::new();
-    let answer: Answer = mountable.program.run(mountable.arguments(&["--detach", "--driver=fuse"]));
+    let test = MountTest::new();
+    let answer: Answer = test.program.run(test.arguments(&["--detach", "--driver=fuse"]));
     assert_eq!((answer.stdout.as_slice(), answer.stderr.as_str()), (&b""[..], ""));
     assert!(answer.status.success());
-    assert_eq!(fs::read_to_string(mountable.mountpoint.join("etc/motd")).unwrap(), "amd64\n");
-    assert!(fs::write(mountable.mountpoint.join("etc/motd"), "x").is_err());
+    assert_eq!(fs::read_to_string(test.mountpoint.join("etc/motd")).unwrap(), "amd64\n");
+    assert!(fs::write(test.mountpoint.join("etc/motd"), "x").is_err());
     // The files of a mounted image are not removed.
-    mountable.program.ok(["rm", &mountable.image]);
-    mountable.program.fails(1, ["gc"]);
-    mountable.program.ok(["umount".as_ref(), mountable.mountpoint.as_os_str()]);
-    assert!(!mountable.is_mounted() && !mountable.is_in_table());
-    wait_until("the process that served it to end", || mountable.program.run(["gc"]).status.success());
+    test.program.ok(["rm", &test.image]);
+    test.program.fails(1, ["gc"]);
+    test.program.ok(["umount".as_ref(), test.mountpoint.as_os_str()]);
+    assert!(!test.is_mounted() && !test.is_in_table());
+    wait_until("the process that served it to end", || test.program.run(["gc"]).status.success());
 }
 
 #[test]
@@ -90,12 +90,12 @@ fn signals_end_a_foreground_mount() {
         return;
     }
     for (signal, driver) in [(Signal::TERM, "--driver=fuse"), (Signal::INT, "--driver=auto")] {
-        let mountable = Mountable::new();
-        let mut child = mountable.program.start(mountable.arguments(&[driver]));
-        wait_until("the mount", || mountable.is_mounted());
+        let test = MountTest::new();
+        let mut child = test.program.start(test.arguments(&[driver]));
+        wait_until("the mount", || test.is_mounted());
         send(&child, signal);
         assert!(wait_for(&mut child).success(), "{signal:?}");
-        assert!(!mountable.is_in_table(), "{signal:?}");
+        assert!(!test.is_in_table(), "{signal:?}");
     }
 }
 
@@ -105,10 +105,10 @@ fn umount_ends_a_foreground_mount() {
         return;
     }
     for driver in ["--driver=fuse", "--driver=auto"] {
-        let mountable = Mountable::new();
-        let mut child = mountable.program.start(mountable.arguments(&[driver]));
-        wait_until("the mount", || mountable.is_mounted());
-        mountable.program.ok(["umount".as_ref(), mountable.mountpoint.as_os_str()]);
+        let test = MountTest::new();
+        let mut child = test.program.start(test.arguments(&[driver]));
+        wait_until("the mount", || test.is_mounted());
+        test.program.ok(["umount".as_ref(), test.mountpoint.as_os_str()]);
         assert!(wait_for(&mut child).success(), "{driver}");
     }
 }
@@ -118,18 +118,18 @@ fn mount_errors_name_the_cause() {
     if cannot_mount() {
         return;
     }
-    let mountable = Mountable::new();
-    let missing = mountable.mountpoint.join("missing");
+    let test = MountTest::new();
+    let missing = test.mountpoint.join("missing");
     for flags in [&["--driver=fuse"][..], &["--driver=fuse", "--detach"], &[], &["--detach"]] {
-        let arguments = ["mount", &mountable.image, missing.to_str().unwrap()];
-        let message = mountable.program.fails(3, arguments.iter().chain(flags));
+        let arguments = ["mount", &test.image, missing.to_str().unwrap()];
+        let message = test.program.fails(3, arguments.iter().chain(flags));
         assert!(message.contains(missing.to_str().unwrap()), "{message}");
-        let arguments = ["mount", "localhost:1/none", mountable.mountpoint.to_str().unwrap(), "--pull=never"];
-        mountable.program.fails(3, arguments.iter().chain(flags));
+        let arguments = ["mount", "localhost:1/none", test.mountpoint.to_str().unwrap(), "--pull=never"];
+        test.program.fails(3, arguments.iter().chain(flags));
     }
-    let message = mountable.program.fails(1, ["umount".as_ref(), mountable.mountpoint.as_os_str()]);
-    assert!(message.contains(mountable.mountpoint.to_str().unwrap()), "{message}");
-    assert!(Path::new(&mountable.mountpoint).exists());
+    let message = test.program.fails(1, ["umount".as_ref(), test.mountpoint.as_os_str()]);
+    assert!(message.contains(test.mountpoint.to_str().unwrap()), "{message}");
+    assert!(Path::new(&test.mountpoint).exists());
 }
 
 /// The root directory by several paths. A mount there would hide every file of the machine. The image is missing, so

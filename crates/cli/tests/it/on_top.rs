@@ -12,7 +12,7 @@ use crate::program::Program;
 use crate::samples::{image, serve};
 
 /// Returns a program with an image, and the options that put layers and files on top of it.
-fn prepared(registry: &Registry) -> (Program, String, Vec<String>) {
+fn prepare(registry: &Registry) -> (Program, String, Vec<String>) {
     let image = serve(registry, &image("amd64"), "v1");
     let program = Program::new();
     let layer = Layer::new([Entry::whiteout("etc/motd"), Entry::file("usr/bin/tool", "the layer's").mode(0o700)]);
@@ -49,7 +49,7 @@ fn every_format_has_the_same_root() {
         return;
     }
     let registry = Registry::start();
-    let (program, image, top) = prepared(&registry);
+    let (program, image, top) = prepare(&registry);
     let place = |name: &str| program.path(name).display().to_string();
 
     run(&program, &["export", &image, &place("dir"), "--format=dir"], &top);
@@ -115,7 +115,7 @@ fn every_format_has_the_same_root() {
 #[test]
 fn errors_name_the_argument() {
     let registry = Registry::start();
-    let (program, image, _) = prepared(&registry);
+    let (program, image, _) = prepare(&registry);
     let out = program.path("out").display().to_string();
     let export =
         |code, option: &str| program.fails(code, ["export", &image, &out, "--format=tar", "--arch=amd64", option]);

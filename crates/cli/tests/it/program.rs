@@ -50,7 +50,7 @@ impl Program {
 
     /// Returns a command without the environment of the test run.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        self.prepared(&[], arguments)
+        self.prepare(&[], arguments)
     }
 
     /// Returns a command that a shell script starts as its `"$@"`.
@@ -59,7 +59,7 @@ impl Program {
         script: &str,
         arguments: impl IntoIterator<Item = S>,
     ) -> Command {
-        self.prepared(&["sh", "-c", script, "sh"], arguments)
+        self.prepare(&["sh", "-c", script, "sh"], arguments)
     }
 
     fn prepared<S: AsRef<OsStr>>(&self, before: &[&str], arguments: impl IntoIterator<Item = S>) -> Command {

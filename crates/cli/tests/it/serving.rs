@@ -12,13 +12,13 @@ use vmroot_testkit::registry::Registry;
 use crate::program::{Program, wait_for, wait_until};
 use crate::samples::{image, serve};
 
-struct Servable {
+struct ServeTest {
     program: Program,
     image: String,
     socket: PathBuf,
 }
 
-impl Servable {
+impl ServeTest {
     fn new() -> Self {
         let registry = Registry::start();
         let program = Program::new();
@@ -46,20 +46,20 @@ fn send(child: &Child, signal: Signal) {
 #[test]
 fn signals_end_the_program_and_remove_the_socket() {
     for signal in [Signal::TERM, Signal::INT] {
-        let servable = Servable::new();
-        let mut child = servable.start();
+        let test = ServeTest::new();
+        let mut child = test.start();
         send(&child, signal);
         assert!(wait_for(&mut child).success(), "{signal:?}");
-        assert!(!servable.socket.exists(), "{signal:?}");
+        assert!(!test.socket.exists(), "{signal:?}");
     }
 }
 
 #[test]
 fn signals_end_the_program_while_a_vmm_is_connected() {
-    let servable = Servable::new();
-    let mut child = servable.start();
-    let vmm = UnixStream::connect(&servable.socket).unwrap();
-    wait_until("the end of the socket", || !servable.socket.exists());
+    let test = ServeTest::new();
+    let mut child = test.start();
+    let vmm = UnixStream::connect(&test.socket).unwrap();
+    wait_until("the end of the socket", || !test.socket.exists());
     send(&child, Signal::TERM);
     assert!(wait_for(&mut child).success());
     drop(vmm);
@@ -67,51 +67,51 @@ fn signals_end_the_program_while_a_vmm_is_connected() {
 
 #[test]
 fn program_ends_with_its_vmm_without_output() {
-    let servable = Servable::new();
-    let mut child = servable.start();
+    let test = ServeTest::new();
+    let mut child = test.start();
     // The files of a served image are not removed.
-    servable.program.ok(["rm", &servable.image]);
-    servable.program.fails(1, ["gc"]);
-    drop(UnixStream::connect(&servable.socket).unwrap());
+    test.program.ok(["rm", &test.image]);
+    test.program.fails(1, ["gc"]);
+    drop(UnixStream::connect(&test.socket).unwrap());
     assert!(wait_for(&mut child).success());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b""[..], &b""[..]));
-    assert!(!servable.socket.exists());
+    assert!(!test.socket.exists());
 }
 
 #[test]
 fn socket_of_a_killed_program_is_replaced() {
-    let servable = Servable::new();
-    let mut child = servable.start();
+    let test = ServeTest::new();
+    let mut child = test.start();
     child.kill().unwrap();
     wait_for(&mut child);
-    assert!(servable.socket.exists(), "a killed program leaves its socket");
-    let mut child = servable.program.start(servable.arguments());
-    wait_until("a socket that answers", || UnixStream::connect(&servable.socket).is_ok());
+    assert!(test.socket.exists(), "a killed program leaves its socket");
+    let mut child = test.program.start(test.arguments());
+    wait_until("a socket that answers", || UnixStream::connect(&test.socket).is_ok());
     assert!(wait_for(&mut child).success());
 }
 
 #[test]
 fn socket_of_a_running_program_is_kept() {
-    let servable = Servable::new();
-    let mut child = servable.start();
-    let message = servable.program.fails(1, servable.arguments());
+    let test = ServeTest::new();
+    let mut child = test.start();
+    let message = test.program.fails(1, test.arguments());
     assert!(message.contains("socket: another process listens there"), "{message}");
-    drop(UnixStream::connect(&servable.socket).expect("the first still listens"));
+    drop(UnixStream::connect(&test.socket).expect("the first still listens"));
     assert!(wait_for(&mut child).success());
 }
 
 #[test]
 fn other_files_are_not_replaced_by_a_socket() {
-    let servable = Servable::new();
-    fs::write(&servable.socket, "precious").unwrap();
-    let message = servable.program.fails(1, servable.arguments());
+    let test = ServeTest::new();
+    fs::write(&test.socket, "precious").unwrap();
+    let message = test.program.fails(1, test.arguments());
     assert!(message.contains("exists and is not a socket"), "{message}");
-    assert_eq!(fs::read(&servable.socket).unwrap(), b"precious");
-    let long = servable.program.path(&"s".repeat(108));
-    let message = servable.program.fails(6, ["virtiofs", &servable.image, "--socket", long.to_str().unwrap()]);
+    assert_eq!(fs::read(&test.socket).unwrap(), b"precious");
+    let long = test.program.path(&"s".repeat(108));
+    let message = test.program.fails(6, ["virtiofs", &test.image, "--socket", long.to_str().unwrap()]);
     assert!(message.contains("may have 107 bytes"), "{message}");
     for queues in ["0", "64", "x"] {
-        servable.program.fails(2, servable.arguments().iter().chain(&["--queues", queues]));
+        test.program.fails(2, test.arguments().iter().chain(&["--queues", queues]));
     }
 }

@@ -12,13 +12,13 @@ use vmroot_testkit::skip;
 use crate::program::{Program, wait_until};
 use crate::samples::{image, serve};
 
-struct Mounter {
+struct UnmountTest {
     program: Program,
     image: String,
     place: PathBuf,
 }
 
-impl Mounter {
+impl UnmountTest {
     /// Returns `None` if this user cannot mount.
     fn new(name: &str) -> Option<Self> {
         if skip::needs_root() {
@@ -63,7 +63,7 @@ impl Mounter {
     }
 }
 
-impl Drop for Mounter {
+impl Drop for UnmountTest {
     fn drop(&mut self) {
         // After a failed test: the directory could not be removed while it is mounted.
         while unmount(&self.place, UnmountFlags::DETACH).is_ok() {}
@@ -73,10 +73,10 @@ impl Drop for Mounter {
 /// Mounts of other programs stay, and the error names them.
 #[test]
 fn mounts_of_other_programs_stay() {
-    let Some(mounter) = Mounter::new("place") else { return };
-    let place = &mounter.place;
+    let Some(test) = UnmountTest::new("place") else { return };
+    let place = &test.place;
     let [lower, upper, work] = ["lower", "upper", "work"].map(|name| {
-        let path = mounter.program.path(name);
+        let path = test.program.path(name);
         fs::create_dir(&path).unwrap();
         path.display().to_string()
     });
@@ -97,27 +97,27 @@ fn mounts_of_other_programs_stay() {
         if mount().is_err() {
             continue;
         }
-        let message = mounter.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
+        let message = test.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
         assert!(message.contains(form) && message.contains(place.to_str().unwrap()), "{message}");
         unmount(place, UnmountFlags::empty()).expect("it is still there");
         tried += 1;
     }
     assert!(tried >= 2);
-    let message = mounter.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
+    let message = test.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
     assert!(message.contains("nothing is mounted there"), "{message}");
     // A directory below a mountpoint is no mountpoint.
-    mounter.mount(&["--driver=fuse"]);
-    mounter.program.fails(1, ["umount".as_ref(), place.join("etc").as_os_str()]);
-    assert!(mounter.is_mounted());
+    test.mount(&["--driver=fuse"]);
+    test.program.fails(1, ["umount".as_ref(), place.join("etc").as_os_str()]);
+    assert!(test.is_mounted());
     // A mount of vmroot is covered by another mount on the same directory. A mount below it stays.
     mount("none", place, "tmpfs", none, None).unwrap();
-    mounter.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
+    test.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
     unmount(place, UnmountFlags::empty()).unwrap();
-    mounter.umount();
+    test.umount();
     mount("none", place, "tmpfs", none, None).unwrap();
-    mounter.mount(&[]);
-    mounter.umount();
-    assert!(!mounter.is_mounted());
+    test.mount(&[]);
+    test.umount();
+    assert!(!test.is_mounted());
     unmount(place, UnmountFlags::empty()).expect("the tmpfs is still there");
 }
 
@@ -125,77 +125,77 @@ fn mounts_of_other_programs_stay() {
 #[test]
 fn mounts_are_found_by_every_path() {
     for name in ["a b", "line\nbreak", "back\\slash\\040", "tab\t#", "gr\u{fc}n"] {
-        let Some(mounter) = Mounter::new(name) else { return };
+        let Some(test) = UnmountTest::new(name) else { return };
         for driver in ["--driver=fuse", "--driver=auto"] {
-            mounter.mount(&[driver]);
-            mounter.umount();
-            assert!(!mounter.is_mounted(), "{name:?} {driver}");
+            test.mount(&[driver]);
+            test.umount();
+            assert!(!test.is_mounted(), "{name:?} {driver}");
         }
-        mounter.mount(&[]);
-        let link = mounter.program.path("link");
-        symlink(&mounter.place, &link).unwrap();
-        mounter.program.ok(["umount".as_ref(), link.as_os_str()]);
-        assert!(!mounter.is_mounted(), "{name:?}");
-        mounter.mount(&[]);
-        let mut command = mounter.program.command(["umount".as_ref(), mounter.place.file_name().unwrap()]);
-        assert!(command.current_dir(mounter.program.path("")).status().unwrap().success(), "{name:?}");
-        assert!(!mounter.is_mounted(), "{name:?}");
+        test.mount(&[]);
+        let link = test.program.path("link");
+        symlink(&test.place, &link).unwrap();
+        test.program.ok(["umount".as_ref(), link.as_os_str()]);
+        assert!(!test.is_mounted(), "{name:?}");
+        test.mount(&[]);
+        let mut command = test.program.command(["umount".as_ref(), test.place.file_name().unwrap()]);
+        assert!(command.current_dir(test.program.path("")).status().unwrap().success(), "{name:?}");
+        assert!(!test.is_mounted(), "{name:?}");
     }
 }
 
 #[test]
 fn writable_view_is_unmounted() {
-    let Some(mounter) = Mounter::new("place") else { return };
+    let Some(test) = UnmountTest::new("place") else { return };
     let [upper, work] = ["upper", "work"].map(|name| {
-        let path = mounter.program.path(name);
+        let path = test.program.path(name);
         fs::create_dir(&path).unwrap();
         format!("--{name}={}", path.display())
     });
-    mounter.mount(&[&upper, &work]);
-    mounter.umount();
-    assert!(!mounter.is_mounted());
+    test.mount(&[&upper, &work]);
+    test.umount();
+    assert!(!test.is_mounted());
 }
 
 /// Reads and stat(2) then fail with ENOTCONN. The mount must be unmounted all the same.
 #[test]
 fn mount_of_a_killed_server_is_unmounted() {
-    let Some(mounter) = Mounter::new("place") else { return };
-    mounter.mount(&["--driver=fuse"]);
-    kill_process(mounter.server(), Signal::KILL).unwrap();
+    let Some(test) = UnmountTest::new("place") else { return };
+    test.mount(&["--driver=fuse"]);
+    kill_process(test.server(), Signal::KILL).unwrap();
     wait_until("the end of the connection", || {
-        fs::metadata(&mounter.place).is_err_and(|error| error.raw_os_error() == Some(107))
+        fs::metadata(&test.place).is_err_and(|error| error.raw_os_error() == Some(107))
     });
-    mounter.umount();
-    assert!(fs::metadata(&mounter.place).unwrap().is_dir());
+    test.umount();
+    assert!(fs::metadata(&test.place).unwrap().is_dir());
 }
 
 /// The end of the caller's session and the removal of its directory do not end the mount.
 #[test]
 fn detached_mount_is_independent_of_its_caller() {
-    let Some(mounter) = Mounter::new("place") else { return };
-    let caller = mounter.program.path("caller");
+    let Some(test) = UnmountTest::new("place") else { return };
+    let caller = test.program.path("caller");
     fs::create_dir(&caller).unwrap();
     fs::create_dir(caller.join("relative")).unwrap();
-    let cache = mounter.program.cache().strip_prefix(mounter.program.path("")).unwrap().to_owned();
-    let mut command = mounter.program.command(["mount", &mounter.image, "../place", "--detach", "--driver=fuse"]);
+    let cache = test.program.cache().strip_prefix(test.program.path("")).unwrap().to_owned();
+    let mut command = test.program.command(["mount", &test.image, "../place", "--detach", "--driver=fuse"]);
     command.env("VMROOT_CACHE", Path::new("..").join(cache));
     assert!(command.current_dir(&caller).status().unwrap().success());
-    let server = mounter.server();
+    let server = test.server();
     assert_eq!(getsid(Some(server)).unwrap(), server, "a session of its own");
     let process = PathBuf::from(format!("/proc/{}", server.as_raw_pid()));
     assert_eq!(fs::read_link(process.join("cwd")).unwrap(), Path::new("/"));
     for (descriptor, expected) in [("0", "/dev/null"), ("1", "/dev/null")] {
         assert_eq!(fs::read_link(process.join("fd").join(descriptor)).unwrap(), Path::new(expected));
     }
-    let home = mounter.program.path("caller");
+    let home = test.program.path("caller");
     let open: Vec<PathBuf> = fs::read_dir(process.join("fd"))
         .unwrap()
         .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
         .collect();
     assert!(!open.iter().any(|path| path.starts_with(&home)), "{open:?}");
     fs::remove_dir_all(&caller).unwrap();
-    assert_eq!(fs::read_to_string(mounter.place.join("etc/motd")).unwrap(), "amd64\n");
-    mounter.umount();
+    assert_eq!(fs::read_to_string(test.place.join("etc/motd")).unwrap(), "amd64\n");
+    test.umount();
     wait_until("the end of the server", || !process.exists());
 }
 
@@ -203,10 +203,10 @@ fn detached_mount_is_independent_of_its_caller() {
 /// once.
 #[test]
 fn read_errors_are_in_the_log_of_a_detached_mount() {
-    let Some(mounter) = Mounter::new("place") else { return };
-    let log = mounter.program.path("mount.log");
-    mounter.mount(&["--driver=fuse", &format!("--log={}", log.display())]);
-    let layers = mounter.program.cache().join("layers/v1");
+    let Some(test) = UnmountTest::new("place") else { return };
+    let log = test.program.path("mount.log");
+    test.mount(&["--driver=fuse", &format!("--log={}", log.display())]);
+    let layers = test.program.cache().join("layers/v1");
     let contents: Vec<PathBuf> = fs::read_dir(layers)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -216,7 +216,7 @@ fn read_errors_are_in_the_log_of_a_detached_mount() {
         OpenOptions::new().write(true).open(path).unwrap().set_len(0).unwrap();
     }
     for file in ["usr/bin/extra", "etc/motd", "usr/bin/extra"] {
-        let error = fs::read(mounter.place.join(file)).unwrap_err();
+        let error = fs::read(test.place.join(file)).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(5), "{file}: {error}");
     }
     let text = fs::read_to_string(&log).unwrap();
@@ -224,20 +224,20 @@ fn read_errors_are_in_the_log_of_a_detached_mount() {
     assert_eq!(lines.len(), 1, "{text}");
     assert!(contents.iter().any(|path| lines[0].contains(path.to_str().unwrap())), "{text}");
     assert!(lines[0].contains("at byte ") && lines[0].contains("failed to fill whole buffer"), "{text}");
-    mounter.umount();
+    test.umount();
 }
 
 /// Without --log, the log is in the runtime directory, and is removed with the mount if it is empty.
 #[test]
 fn default_log_is_where_the_help_says() {
-    let Some(mounter) = Mounter::new("place") else { return };
-    let runtime = mounter.program.path("runtime");
+    let Some(test) = UnmountTest::new("place") else { return };
+    let runtime = test.program.path("runtime");
     fs::create_dir(&runtime).unwrap();
-    let place = mounter.place.to_str().unwrap();
-    let mut command = mounter.program.command(["mount", &mounter.image, place, "--detach", "--driver=fuse"]);
+    let place = test.place.to_str().unwrap();
+    let mut command = test.program.command(["mount", &test.image, place, "--detach", "--driver=fuse"]);
     assert!(command.env("XDG_RUNTIME_DIR", &runtime).status().unwrap().success());
-    let log = runtime.join(format!("vmroot/mount-{}.log", mounter.server().as_raw_pid()));
+    let log = runtime.join(format!("vmroot/mount-{}.log", test.server().as_raw_pid()));
     assert!(log.exists());
-    mounter.umount();
+    test.umount();
     wait_until("the end of the log", || !log.exists());
 }

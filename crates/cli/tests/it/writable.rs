@@ -13,13 +13,13 @@ use crate::program::{Program, wait_for, wait_until};
 use crate::samples::{image, serve};
 use crate::{erofs, same_tree};
 
-struct Writable {
+struct ViewTest {
     program: Program,
     image: String,
     place: PathBuf,
 }
 
-impl Writable {
+impl ViewTest {
     fn new() -> Self {
         let registry = Registry::start();
         let program = Program::new();
@@ -69,7 +69,7 @@ impl Writable {
     }
 }
 
-impl Drop for Writable {
+impl Drop for ViewTest {
     fn drop(&mut self) {
         // After a failed test: the directory could not be removed while it is mounted.
         let _ = unmount(&self.place, UnmountFlags::DETACH);
@@ -87,18 +87,18 @@ fn drivers() -> &'static [&'static str] {
 #[test]
 fn one_umount_ends_a_detached_view() {
     for driver in drivers() {
-        let writable = Writable::new();
-        writable.program.ok(writable.arguments(&["--detach", driver]));
-        writable.change_files();
-        writable.program.ok(["umount".as_ref(), writable.place.as_os_str()]);
-        writable.assert_clean();
-        writable.assert_changes_kept();
+        let test = ViewTest::new();
+        test.program.ok(test.arguments(&["--detach", driver]));
+        test.change_files();
+        test.program.ok(["umount".as_ref(), test.place.as_os_str()]);
+        test.assert_clean();
+        test.assert_changes_kept();
         // The next mount shows the changes.
-        writable.program.ok(writable.arguments(&["--detach", driver]));
-        assert_eq!(fs::read_to_string(writable.place.join("etc/motd")).unwrap(), "changed\n");
-        assert!(writable.place.join("loop").symlink_metadata().is_err());
-        writable.program.ok(["umount".as_ref(), writable.place.as_os_str()]);
-        writable.assert_clean();
+        test.program.ok(test.arguments(&["--detach", driver]));
+        assert_eq!(fs::read_to_string(test.place.join("etc/motd")).unwrap(), "changed\n");
+        assert!(test.place.join("loop").symlink_metadata().is_err());
+        test.program.ok(["umount".as_ref(), test.place.as_os_str()]);
+        test.assert_clean();
     }
 }
 
@@ -106,17 +106,17 @@ fn one_umount_ends_a_detached_view() {
 fn signals_and_umount_end_a_foreground_view() {
     for driver in drivers() {
         for signal in [Some(Signal::TERM), Some(Signal::INT), None] {
-            let writable = Writable::new();
-            let mut child = writable.program.start(writable.arguments(&[driver]));
-            wait_until("the mount", || writable.place.join("etc/motd").exists());
-            writable.change_files();
+            let test = ViewTest::new();
+            let mut child = test.program.start(test.arguments(&[driver]));
+            wait_until("the mount", || test.place.join("etc/motd").exists());
+            test.change_files();
             match signal {
                 Some(signal) => kill_process(Pid::from_child(&child), signal).unwrap(),
-                None => drop(writable.program.ok(["umount".as_ref(), writable.place.as_os_str()])),
+                None => drop(test.program.ok(["umount".as_ref(), test.place.as_os_str()])),
             }
             assert!(wait_for(&mut child).success(), "{driver} {signal:?}");
-            writable.assert_clean();
-            writable.assert_changes_kept();
+            test.assert_clean();
+            test.assert_changes_kept();
         }
     }
 }
@@ -155,27 +155,27 @@ fn files_that_overlayfs_interprets_are_reported() {
 #[test]
 fn errors_name_the_argument_and_leave_no_mount() {
     for driver in drivers() {
-        let writable = Writable::new();
-        let program = &writable.program;
+        let test = ViewTest::new();
+        let program = &test.program;
         fs::write(program.path("work"), "no directory").unwrap();
-        let message = program.fails(1, writable.arguments(&[driver]));
+        let message = program.fails(1, test.arguments(&[driver]));
         assert!(message.contains(program.path("work").to_str().unwrap()), "{message}");
-        let message = program.fails(1, writable.arguments(&[driver, "--detach"]));
+        let message = program.fails(1, test.arguments(&[driver, "--detach"]));
         assert!(message.contains(program.path("work").to_str().unwrap()), "{message}");
-        writable.assert_clean();
+        test.assert_clean();
         fs::remove_file(program.path("work")).unwrap();
-        fs::remove_dir(&writable.place).unwrap();
-        let message = program.fails(3, writable.arguments(&[driver]));
-        assert!(message.contains(writable.place.to_str().unwrap()), "{message}");
+        fs::remove_dir(&test.place).unwrap();
+        let message = program.fails(3, test.arguments(&[driver]));
+        assert!(message.contains(test.place.to_str().unwrap()), "{message}");
         assert!(!program.path("upper").exists() && !program.path("work").exists());
-        writable.assert_clean();
+        test.assert_clean();
     }
 }
 
 #[test]
 fn upper_requires_work() {
-    let writable = Writable::new();
-    let place = writable.place.to_str().unwrap();
-    assert!(writable.program.fails(2, ["mount", &writable.image, place, "--upper=/x"]).contains("--work"));
-    assert!(writable.program.fails(2, ["mount", &writable.image, place, "--work=/x"]).contains("--upper"));
+    let test = ViewTest::new();
+    let place = test.place.to_str().unwrap();
+    assert!(test.program.fails(2, ["mount", &test.image, place, "--upper=/x"]).contains("--work"));
+    assert!(test.program.fails(2, ["mount", &test.image, place, "--work=/x"]).contains("--upper"));
 }

@@ -12,7 +12,7 @@ use super::{check, print_omissions, stream};
 use crate::args::{ExportArguments, Format};
 use crate::context::Context;
 use crate::exit::UsageError;
-use crate::{bars, output, places};
+use crate::{bars, output, paths};
 
 /// Writes the layer. It includes the attributes of the root directory, which an overlay takes from its upper directory.
 pub(super) fn export_changes(
@@ -31,7 +31,7 @@ pub(super) fn export_changes(
     };
     check::check_options(format.unwrap_or(Format::Tar), out, options)?;
     if out != Path::new("-") {
-        places::check_file(out)?;
+        paths::check_file(out)?;
     }
     context.cancel_on_interrupt()?;
     let cancel = context.cancel();

@@ -8,7 +8,7 @@ use vmroot::erofs::ErofsCompression;
 
 use crate::args::{ExportArguments, FileCompression, Format};
 use crate::exit::UsageError;
-use crate::places;
+use crate::paths;
 
 /// The longest label of ext4, in bytes.
 const MAX_LABEL: usize = 16;
@@ -49,14 +49,14 @@ pub(super) fn check_paths(format: Format, out: &Path, options: &ExportArguments)
     options.top.check()?;
     options.init.check()?;
     match format {
-        Format::Dir => places::check_empty_directory(out)?,
-        Format::Prebaked => places::check_directory(out)?,
+        Format::Dir => paths::check_empty_directory(out)?,
+        Format::Prebaked => paths::check_directory(out)?,
         _ if out == Path::new("-") => {}
-        _ => places::check_file(out)?,
+        _ => paths::check_file(out)?,
     }
     match options.config_out.as_deref() {
         // A file in the output directory: its directory may not exist yet.
-        Some(file) if !file.starts_with(out) => places::check_file(file),
+        Some(file) if !file.starts_with(out) => paths::check_file(file),
         _ => Ok(()),
     }
 }
