@@ -128,7 +128,8 @@ impl Client {
     /// - [`Error::Model`](crate::Error::Model): the name is malformed.
     /// - [`Error::Source`](crate::Error::Source): the archive or layout cannot be read.
     /// - [`Error::Store`](crate::Error::Store): the image does not exist for the platform, cannot be fetched, fails its
-    ///   verification, exceeds a limit, or cannot be stored. [`Error::kind`](crate::Error::kind) tells these causes apart.
+    ///   verification, exceeds a limit, or cannot be stored. [`Error::kind`](crate::Error::kind) tells these causes
+    ///   apart.
     pub fn pull(&self, name: &str) -> Result<Image> {
         self.pull_with(name, &PullOptions::default())
     }
