@@ -23,8 +23,8 @@ struct State {
     all: Option<ProgressBar>,
 }
 
-const BLOB: &str = "{prefix} {bar:30} {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {eta:>5}";
-const ALL: &str = "total        {wide_bar} {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {eta:>5}";
+const BLOB_TEMPLATE: &str = "{prefix} {bar:30} {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {eta:>5}";
+const TOTAL_TEMPLATE: &str = "total        {wide_bar} {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {eta:>5}";
 
 /// Shows the progress of a writer, and stops the writer if the work is cancelled. This is the body of a progress hook.
 pub(crate) fn advance(bar: &ProgressBar, cancel: &Cancel, progress: WriteProgress) -> ControlFlow<()> {
@@ -47,7 +47,7 @@ impl Bars {
         if quiet || !io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
-        ProgressBar::new(total).with_style(style(ALL))
+        ProgressBar::new(total).with_style(style(TOTAL_TEMPLATE))
     }
 }
 
@@ -60,7 +60,7 @@ impl Progress for Bars {
         let mut state = self.state.lock().expect("no thread panics while it holds the lock");
         let State { blobs, all } = &mut *state;
         let bar = blobs.entry(blob.digest).or_insert_with(|| {
-            let bar = ProgressBar::new(blob.total).with_style(style(BLOB)).with_position(blob.current);
+            let bar = ProgressBar::new(blob.total).with_style(style(BLOB_TEMPLATE)).with_position(blob.current);
             bar.set_prefix(blob.digest.hex()[..12].to_owned());
             bar.reset_eta();
             self.screen.insert(0, bar)
@@ -69,7 +69,9 @@ impl Progress for Bars {
         if blob.current == blob.total {
             bar.finish();
         }
-        let all = all.get_or_insert_with(|| self.screen.add(ProgressBar::new(blob.image_total).with_style(style(ALL))));
+        let all = all.get_or_insert_with(|| {
+            self.screen.add(ProgressBar::new(blob.image_total).with_style(style(TOTAL_TEMPLATE)))
+        });
         all.set_position(blobs.values().map(ProgressBar::position).sum());
     }
 

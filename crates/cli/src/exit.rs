@@ -45,7 +45,7 @@ pub(crate) fn exit_code(result: anyhow::Result<()>) -> ExitCode {
         true => output::print_long_error(&message(&error)),
         false => output::print_error(&message(&error)),
     }
-    if let Some(limit) = limit(&error) {
+    if let Some(limit) = exceeded_limit(&error) {
         match limit_option(limit) {
             Some(option) => output::print_hint(&format!("{option} raises the limit")),
             None => output::print_hint(&format!("the limit is {limit} of docs/limits.md")),
@@ -101,7 +101,7 @@ fn error_code(error: &anyhow::Error) -> u8 {
 }
 
 /// Returns the name of the limit that an error reports.
-fn limit(error: &anyhow::Error) -> Option<&'static str> {
+fn exceeded_limit(error: &anyhow::Error) -> Option<&'static str> {
     error.chain().find_map(|cause| cause.downcast_ref::<vmroot::Error>()?.limit())
 }
 

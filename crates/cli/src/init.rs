@@ -24,7 +24,7 @@ impl InitArguments {
     /// Fails if the program cannot be read, before an image is fetched.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         match &self.init {
-            Some(Some(file)) => read(file).map(drop).with_context(|| format!("--init={}", file.display())),
+            Some(Some(file)) => read_program(file).map(drop).with_context(|| format!("--init={}", file.display())),
             _ => Ok(()),
         }
     }
@@ -33,7 +33,7 @@ impl InitArguments {
     /// the user at the same path replaces them.
     pub(crate) fn add_to(&self, mut top: Top, config: &RuntimeConfig) -> anyhow::Result<Top> {
         if let Some(file) = &self.init {
-            let init = program(file.as_deref(), &config.architecture)?;
+            let init = load_program(file.as_deref(), &config.architecture)?;
             // The guest resolves the user itself: a layer on top may change /etc/passwd.
             let config = guest::Config::new(config.clone());
             top.additions.splice(..0, guest::additions(&init, &config));
@@ -43,14 +43,14 @@ impl InitArguments {
 }
 
 /// Returns the init for guests of an architecture, as an image spells it: the one in `file`, or else the built-in one.
-pub(crate) fn program(file: Option<&Path>, architecture: &str) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn load_program(file: Option<&Path>, architecture: &str) -> anyhow::Result<Vec<u8>> {
     let platform = if architecture.is_empty() { Ok(Platform::host()) } else { Platform::linux(architecture) };
     let architecture = platform.map_or_else(|_| architecture.to_owned(), |platform| platform.architecture);
     let Some(file) = file else {
         return Ok(guest::init_for(&architecture).map_err(vmroot::Error::from)?.to_vec());
     };
     let read = || -> anyhow::Result<Vec<u8>> {
-        let bytes = read(file)?;
+        let bytes = read_program(file)?;
         guest::check_program(&bytes, &architecture).map_err(vmroot::Error::from)?;
         Ok(bytes)
     };
@@ -58,7 +58,7 @@ pub(crate) fn program(file: Option<&Path>, architecture: &str) -> anyhow::Result
 }
 
 /// Reads an init from a file.
-pub(crate) fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn read_program(file: &Path) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(file)?.take(MAX_INIT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_INIT {

@@ -42,7 +42,7 @@ where
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let level = *event.metadata().level();
         match self.has_colour {
-            true => write!(writer, "\x1b[{}m{level:>5}\x1b[0m", colour(level))?,
+            true => write!(writer, "\x1b[{}m{level:>5}\x1b[0m", colour_code(level))?,
             false => write!(writer, "{level:>5}")?,
         }
         let mut text = String::new();
@@ -61,7 +61,7 @@ where
 }
 
 /// Returns the colour's number in an SGR escape sequence.
-fn colour(level: Level) -> u8 {
+fn colour_code(level: Level) -> u8 {
     match level {
         Level::ERROR => 31,
         Level::WARN => 33,

@@ -31,11 +31,11 @@ pub(crate) fn stdout() -> Stdout {
 
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stdout.write(bytes).map_err(mark)
+        self.stdout.write(bytes).map_err(mark_closed_by_reader)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.stdout.flush().map_err(mark)
+        self.stdout.flush().map_err(mark_closed_by_reader)
     }
 }
 
@@ -51,7 +51,7 @@ impl fmt::Display for ClosedByReader {
 
 impl std::error::Error for ClosedByReader {}
 
-fn mark(error: io::Error) -> io::Error {
+fn mark_closed_by_reader(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, ClosedByReader),
         _ => error,

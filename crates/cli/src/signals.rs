@@ -97,7 +97,7 @@ impl Drop for CleanupGuard {
 }
 
 fn start_thread() -> anyhow::Result<()> {
-    let ignored = ignored();
+    let ignored = ignored_signals();
     let mut signals = Signals::new(SIGNALS.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0))?;
     thread::Builder::new().name("signals".into()).spawn(move || {
         for _ in signals.forever() {
@@ -113,7 +113,7 @@ fn start_thread() -> anyhow::Result<()> {
 /// Returns the signals that this process inherited as ignored, as a bit mask: SIGHUP from nohup(1), SIGINT from a shell
 /// that starts it in the background. They stay ignored, as POSIX requires of utilities. This is called before the
 /// process changes its signal handling.
-fn ignored() -> u64 {
+fn ignored_signals() -> u64 {
     // Without /proc, no signal is taken as ignored.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -25,7 +25,7 @@ pub(crate) struct TopArguments {
     /// owner [default: root]. DEST is a path in the image; if it ends in a slash or is a directory, SRC is put into it
     /// under its own name. SRC/. copies the entries of the directory SRC. Repeatable; a later addition replaces an
     /// earlier one
-    #[arg(long, value_name = "SRC:DEST[:MODE[:UID:GID]]", value_parser = OsStringValueParser::new().try_map(addition))]
+    #[arg(long, value_name = "SRC:DEST[:MODE[:UID:GID]]", value_parser = OsStringValueParser::new().try_map(parse_addition))]
     add: Vec<Addition>,
 }
 
@@ -55,7 +55,7 @@ impl TopArguments {
 }
 
 /// Parses `SRC:DEST[:MODE[:UID:GID]]` from its end. DEST begins with a slash and has no colon, so SRC may have colons.
-fn addition(text: OsString) -> Result<Addition, String> {
+fn parse_addition(text: OsString) -> Result<Addition, String> {
     let fields: Vec<&[u8]> = text.as_bytes().split(|&byte| byte == b':').collect();
     let is_destination = |at: &usize| fields[*at].starts_with(b"/");
     let at = (1..fields.len())
@@ -68,20 +68,20 @@ fn addition(text: OsString) -> Result<Addition, String> {
     }
     let (mode, owner) = match fields[at + 1..] {
         [] => (None, None),
-        [mode] => (Some(octal(mode)?), None),
-        [mode, uid, gid] => (Some(octal(mode)?), Some((id(uid)?, id(gid)?))),
+        [mode] => (Some(parse_mode(mode)?), None),
+        [mode, uid, gid] => (Some(parse_mode(mode)?), Some((parse_id(uid)?, parse_id(gid)?))),
         _ => return Err("expected MODE or MODE:UID:GID after DEST, and no colon in DEST".to_owned()),
     };
     Ok(Addition::Copy { source: source.into(), destination: fields[at].to_vec(), mode, owner })
 }
 
-fn octal(digits: &[u8]) -> Result<u32, String> {
+fn parse_mode(digits: &[u8]) -> Result<u32, String> {
     let mode = std::str::from_utf8(digits).ok().and_then(|digits| u32::from_str_radix(digits, 8).ok());
     let text = digits.escape_ascii();
     mode.filter(|mode| *mode <= 0o7777 && digits[0] != b'+').ok_or_else(|| format!("`{text}` is not an octal mode"))
 }
 
-fn id(digits: &[u8]) -> Result<u32, String> {
+fn parse_id(digits: &[u8]) -> Result<u32, String> {
     let id = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
     // chown(2) leaves an owner unchanged for the largest id.
     let id = id.filter(|id| *id != u32::MAX && digits[0] != b'+');
@@ -107,15 +107,15 @@ mod tests {
             ("/a:/b:/c", copy("/a:/b", "/c", None, None)),
             ("/a:7:0:0:/c:4755", copy("/a:7:0:0", "/c", Some(0o4755), None)),
         ] {
-            assert_eq!(addition(text.into()), expected, "{text}");
+            assert_eq!(parse_addition(text.into()), expected, "{text}");
         }
         for text in ["a", "a:", ":/b", "a:b", "a:/b:", "a:/b:9", "a:/b:1:2", "a:/b:755:1:x", "a:/b:77777", "a:/b:+7"] {
-            assert!(addition(text.into()).is_err(), "{text}");
+            assert!(parse_addition(text.into()).is_err(), "{text}");
         }
-        assert_eq!(addition("a:/b:9".into()).unwrap_err(), "`9` is not an octal mode");
-        assert_eq!(addition("a:/b:7:1:x".into()).unwrap_err(), "`x` is not a user or group id");
+        assert_eq!(parse_addition("a:/b:9".into()).unwrap_err(), "`9` is not an octal mode");
+        assert_eq!(parse_addition("a:/b:7:1:x".into()).unwrap_err(), "`x` is not a user or group id");
         for text in ["a:/b:755:1:4294967295", "a:/b:755:-1:0", "a:/b:755:0:0:0"] {
-            assert!(addition(text.into()).is_err(), "{text}");
+            assert!(parse_addition(text.into()).is_err(), "{text}");
         }
     }
 }

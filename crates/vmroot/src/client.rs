@@ -227,7 +227,7 @@ impl Client {
 
     /// Describes an image in the cache.
     pub fn describe(&self, image: &Image) -> Description {
-        Description::of(image.record(), image.config())
+        Description::of_record(image.record(), image.config())
     }
 
     /// Returns the records of all images in the cache, ordered by name.

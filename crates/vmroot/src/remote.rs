@@ -28,10 +28,10 @@ pub struct Description {
 impl Description {
     pub(crate) fn of_chosen(chosen: &Chosen, reference: Option<&Reference>) -> Self {
         let record = Record { reference: reference.cloned(), ..chosen.record(chosen.config.platform()) };
-        Self::of(&record, &chosen.config)
+        Self::of_record(&record, &chosen.config)
     }
 
-    pub(crate) fn of(record: &Record, config: &ImageConfig) -> Self {
+    pub(crate) fn of_record(record: &Record, config: &ImageConfig) -> Self {
         Self {
             id: *record.id(),
             reference: record.reference.as_ref().map(ToString::to_string),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use vmroot::boot::{Acceleration, Via, Vmm};
 
-use super::quantity::{seconds, size};
+use super::quantity::{parse_seconds, parse_size};
 use crate::top::TopArguments;
 
 /// Options of `boot`.
@@ -28,7 +28,7 @@ pub(crate) struct BootArguments {
     pub(crate) vmm: Monitor,
     /// Give the guest this much memory (K, M, G, T are powers of 1024) [default: 512M, plus three times the size of a
     /// cpio]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) memory: Option<u64>,
     /// Give the guest this many processors, 1 to 1024
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -47,10 +47,10 @@ pub(crate) struct BootArguments {
     #[arg(long)]
     pub(crate) overlay: bool,
     /// Leave at least this much free space in the guest's root (ext4 only)
-    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = parse_size)]
     pub(crate) free: u64,
     /// Stop the guest after this many seconds, and exit with code 124
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub(crate) timeout: Option<Duration>,
     /// Run this program instead of the image's entrypoint and command
     #[arg(long, value_name = "PROGRAM")]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::quantity::size;
+use super::quantity::parse_size;
 use crate::init::InitArguments;
 use crate::top::TopArguments;
 
@@ -37,10 +37,10 @@ pub(crate) struct ExportArguments {
     #[arg(long, value_name = "N")]
     pub(crate) level: Option<i32>,
     /// Make the file system this large (K, M, G, T are powers of 1024) [default: the smallest size that fits] (ext4)
-    #[arg(long, value_name = "BYTES", value_parser = size)]
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub(crate) size: Option<u64>,
     /// Leave at least this much free space in the file system [default: 0] (ext4)
-    #[arg(long, value_name = "BYTES", value_parser = size)]
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub(crate) free: Option<u64>,
     /// Give the file system a journal (ext4)
     #[arg(long)]

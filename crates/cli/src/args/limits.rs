@@ -2,17 +2,17 @@
 
 use clap::Args;
 
-use super::quantity::size;
+use super::quantity::parse_size;
 
 /// Limits on images, which protect against hostile ones.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArguments {
     /// Limit a layer to this many decompressed bytes, zeros and holes included (K, M, G, T are powers of 1024)
-    #[arg(long, global = true, value_name = "BYTES", default_value = "2T", value_parser = size)]
+    #[arg(long, global = true, value_name = "BYTES", default_value = "2T", value_parser = parse_size)]
     pub(crate) max_layer_size: u64,
     /// Limit a layer to this many decompressed bytes, not counting blocks of zeros
-    #[arg(long, global = true, value_name = "BYTES", default_value = "64G", value_parser = size)]
+    #[arg(long, global = true, value_name = "BYTES", default_value = "64G", value_parser = parse_size)]
     pub(crate) max_data: u64,
     /// Limit a layer to this many decompressed bytes for each compressed byte, not counting blocks of zeros
     #[arg(long, global = true, value_name = "N", default_value_t = 400)]
@@ -24,12 +24,12 @@ pub(crate) struct LimitArguments {
     #[arg(long, global = true, value_name = "N", default_value_t = 4_000_000)]
     pub(crate) max_entries: u32,
     /// Limit a layer to this many stored bytes of file contents, not counting blocks of zeros and holes
-    #[arg(long, global = true, value_name = "BYTES", default_value = "64G", value_parser = size)]
+    #[arg(long, global = true, value_name = "BYTES", default_value = "64G", value_parser = parse_size)]
     pub(crate) max_contents: u64,
     /// Limit an entry to this many bytes of names, link targets and xattrs
-    #[arg(long, global = true, value_name = "BYTES", default_value = "1M", value_parser = size)]
+    #[arg(long, global = true, value_name = "BYTES", default_value = "1M", value_parser = parse_size)]
     pub(crate) max_metadata: u64,
     /// Limit a layer to this many bytes of names, link targets and xattrs
-    #[arg(long, global = true, value_name = "BYTES", default_value = "256M", value_parser = size)]
+    #[arg(long, global = true, value_name = "BYTES", default_value = "256M", value_parser = parse_size)]
     pub(crate) max_names: u64,
 }

@@ -8,18 +8,18 @@ use vmroot::{Platform, PullPolicy};
 pub(crate) struct PlatformArguments {
     /// Use the image for this platform, as in linux/arm64 or linux/arm/v7 [default: this machine's, else the only
     /// image's]
-    #[arg(long, global = true, value_name = "OS/ARCH[/VARIANT]", conflicts_with = "arch", value_parser = platform)]
+    #[arg(long, global = true, value_name = "OS/ARCH[/VARIANT]", conflicts_with = "arch", value_parser = parse_platform)]
     pub(crate) platform: Option<Platform>,
     /// Use the image for this architecture of Linux: amd64, arm64, x86_64, aarch64, arm/v7…
-    #[arg(long, global = true, value_name = "ARCH", value_parser = architecture)]
+    #[arg(long, global = true, value_name = "ARCH", value_parser = parse_architecture)]
     pub(crate) arch: Option<Platform>,
 }
 
-fn platform(text: &str) -> Result<Platform, String> {
+fn parse_platform(text: &str) -> Result<Platform, String> {
     Platform::parse(text).map_err(|error| error.to_string())
 }
 
-fn architecture(text: &str) -> Result<Platform, String> {
+fn parse_architecture(text: &str) -> Result<Platform, String> {
     Platform::linux(text).map_err(|error| error.to_string())
 }
 

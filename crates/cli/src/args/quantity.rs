@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Parses a positive number of seconds, with or without a fraction.
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
@@ -12,7 +12,7 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 /// Parses a number of bytes with an optional K, M, G or T, in powers of 1024.
-pub(super) fn size(text: &str) -> Result<u64, String> {
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let (digits, shift) = match text.char_indices().next_back() {
         Some((at, 'K' | 'k')) => (&text[..at], 10),
         Some((at, 'M' | 'm')) => (&text[..at], 20),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::quantity::seconds;
+use super::quantity::parse_seconds;
 
 /// Options for registries.
 #[derive(Debug, Clone, Args)]
@@ -27,7 +27,7 @@ pub(crate) struct RegistryArguments {
     #[arg(long, global = true, value_name = "N", default_value_t = 5)]
     pub(crate) retries: u32,
     /// Abort a request after this many seconds without data
-    #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
     pub(crate) inactivity_timeout: Duration,
     /// Fetch and index this many layers at once, over as many connections. A slow layer above 64 MiB is fetched in
     /// parts over the free connections

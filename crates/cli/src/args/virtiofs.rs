@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::quantity::seconds;
+use super::quantity::parse_seconds;
 use crate::init::InitArguments;
 use crate::top::TopArguments;
 
@@ -22,7 +22,7 @@ pub(crate) struct VirtiofsArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(..=64))]
     pub(crate) threads: Option<u8>,
     /// Wait at most this many seconds for another process's lock on the socket's directory
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
     pub(crate) lock_timeout: Duration,
     #[command(flatten)]
     pub(crate) top: TopArguments,

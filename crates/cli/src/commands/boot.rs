@@ -23,15 +23,15 @@ const TEMPORARY_PREFIX: &str = ".tmp-boot-";
 /// Boots a guest, and exits with the code of its command.
 pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> anyhow::Result<()> {
     let kernel = Kernel::open(&options.kernel).map_err(vmroot::Error::from)?;
-    let modules = modules(options.modules.as_deref(), &kernel)?;
+    let modules = find_modules(options.modules.as_deref(), &kernel)?;
     let init = Init::new(options.init.as_deref(), &kernel)?;
     options.top.check()?;
     let vmm = Vmm::from(options.vmm);
     let name = vmm.program(kernel.architecture);
-    let program = environment::program(&name);
+    let program = environment::find_program(&name);
     let record = environment::runtime_directory().map(|directory| directory.join("kvm"));
     let interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
-    let terminal = environment::terminal().filter(|_| interactive).map(|name| format!("TERM={name}"));
+    let terminal = environment::terminal_type().filter(|_| interactive).map(|name| format!("TERM={name}"));
     let append = terminal.as_deref().into_iter().chain([options.append.as_str()]).collect::<Vec<_>>().join(" ");
     let guest_options = GuestOptions {
         via: options.via.into(),
@@ -104,7 +104,7 @@ fn report_end(ended: &Ended) -> anyhow::Result<()> {
 }
 
 /// Opens the modules of `--modules`, or those of the kernel's version beside the kernel or on this machine.
-fn modules(named: Option<&Path>, kernel: &Kernel) -> anyhow::Result<Option<ModuleTree>> {
+fn find_modules(named: Option<&Path>, kernel: &Kernel) -> anyhow::Result<Option<ModuleTree>> {
     let version = kernel.version.as_deref();
     if let Some(directory) = named {
         return Ok(Some(ModuleTree::open(directory, version).map_err(vmroot::Error::from)?));
@@ -144,7 +144,7 @@ impl Init {
             None => Ok(Self::BuiltIn(guest::init_for(kernel.architecture.image_name()).map_err(vmroot::Error::from)?)),
             Some(none) if none == Path::new("none") => Ok(Self::Image),
             Some(file) => {
-                let bytes = init::read(file).with_context(|| file.display().to_string())?;
+                let bytes = init::read_program(file).with_context(|| file.display().to_string())?;
                 if bytes.starts_with(b"#!") {
                     return Ok(Self::Script(bytes));
                 }

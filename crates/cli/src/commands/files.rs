@@ -32,9 +32,9 @@ pub(crate) fn list(context: &Context, image: &str, path: &Path, long: bool, recu
         match (long, root.readlink(ino)) {
             (false, _) => lines.print(name)?,
             (true, Ok(target)) => {
-                lines.print([long_line(&root.stat(ino)).as_bytes(), b" ", &name, b" -> ", target].concat())?;
+                lines.print([format_long(&root.stat(ino)).as_bytes(), b" ", &name, b" -> ", target].concat())?;
             }
-            (true, Err(_)) => lines.print([long_line(&root.stat(ino)).as_bytes(), b" ", &name].concat())?,
+            (true, Err(_)) => lines.print([format_long(&root.stat(ino)).as_bytes(), b" ", &name].concat())?,
         }
     }
     Ok(lines.finish()?)
@@ -73,7 +73,7 @@ pub(crate) fn stat(context: &Context, image: &str, path: &Path, dereference: boo
     output::print_line(format!("size   {}", stat.size))?;
     output::print_line(format!("links  {}", stat.nlink))?;
     output::print_line(format!("inode  {}", stat.ino.0))?;
-    output::print_line(format!("mtime  {}", time(stat.mtime)))?;
+    output::print_line(format!("mtime  {}", format_time(stat.mtime)))?;
     if matches!(stat.kind, InodeKind::Character | InodeKind::Block) {
         output::print_line(format!("device {}:{}", stat.device.0, stat.device.1))?;
     }
@@ -124,9 +124,9 @@ pub(crate) fn resolve(context: &Context, image: &str, path: &Path) -> anyhow::Re
 
 fn stat_json(root: &ContainerFs, path: &[u8], ino: InodeId) -> Value {
     let stat = root.stat(ino);
-    let xattrs = root.xattrs(ino).map(|(name, value)| (text(name), json!(text(value))));
+    let xattrs = root.xattrs(ino).map(|(name, value)| (bytes_to_text(name), json!(bytes_to_text(value))));
     json!({
-        "path": text(path),
+        "path": bytes_to_text(path),
         "type": kind_name(stat.kind),
         "mode": format!("{:04o}", stat.mode & 0o7777),
         "uid": stat.uid,
@@ -137,14 +137,14 @@ fn stat_json(root: &ContainerFs, path: &[u8], ino: InodeId) -> Value {
         "mtime": {"seconds": stat.mtime.seconds, "nanoseconds": stat.mtime.nanoseconds},
         "device": matches!(stat.kind, InodeKind::Character | InodeKind::Block)
             .then(|| format!("{}:{}", stat.device.0, stat.device.1)),
-        "target": root.readlink(ino).ok().map(text),
+        "target": root.readlink(ino).ok().map(bytes_to_text),
         "xattrs": xattrs.collect::<serde_json::Map<_, _>>(),
     })
 }
 
 /// Returns bytes as text for JSON. Valid UTF-8 is unchanged; in other bytes, backslashes and all but printable ASCII
 /// are escaped.
-fn text(bytes: &[u8]) -> String {
+fn bytes_to_text(bytes: &[u8]) -> String {
     std::str::from_utf8(bytes).map_or_else(|_| bytes.escape_ascii().to_string(), str::to_owned)
 }
 
@@ -161,19 +161,19 @@ fn kind_name(kind: InodeKind) -> &'static str {
     }
 }
 
-fn time(time: Timestamp) -> String {
+fn format_time(time: Timestamp) -> String {
     format!("{}.{:09}", time.seconds, time.nanoseconds)
 }
 
 /// Formats attributes as `ls -ln` does, with numeric owners.
-fn long_line(stat: &Stat) -> String {
+fn format_long(stat: &Stat) -> String {
     let device = matches!(stat.kind, InodeKind::Character | InodeKind::Block);
     let size = if device { format!("{}, {}", stat.device.0, stat.device.1) } else { stat.size.to_string() };
-    let (mode, links, uid, gid) = (mode_text(stat), stat.nlink, stat.uid, stat.gid);
-    format!("{mode} {links:>4} {uid:>5} {gid:>5} {size:>10} {:>20}", time(stat.mtime))
+    let (mode, links, uid, gid) = (format_mode(stat), stat.nlink, stat.uid, stat.gid);
+    format!("{mode} {links:>4} {uid:>5} {gid:>5} {size:>10} {:>20}", format_time(stat.mtime))
 }
 
-fn mode_text(stat: &Stat) -> String {
+fn format_mode(stat: &Stat) -> String {
     let kind = match stat.kind {
         InodeKind::Regular | InodeKind::Link => '-',
         InodeKind::Directory => 'd',

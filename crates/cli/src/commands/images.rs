@@ -12,19 +12,19 @@ use crate::output;
 pub(crate) fn images(context: &Context) -> anyhow::Result<()> {
     let mut images = context.client()?.images()?;
     if let Some(wanted) = context.requested_platform() {
-        images.retain(|record| is_for(wanted, &record.platform));
+        images.retain(|record| matches_platform(wanted, &record.platform));
     }
     if context.json() {
-        output::print_json(&images.iter().map(summary).collect())?;
+        output::print_json(&images.iter().map(summary_json).collect())?;
         return Ok(());
     }
     let row = |record: &Record| {
         vec![
-            name(record),
+            display_name(record),
             record.platform.to_string(),
             record.id().hex()[..12].to_owned(),
             output::format_bytes(record.layers.iter().map(|layer| layer.size).sum()),
-            age(record.pulled),
+            format_age(record.pulled),
         ]
     };
     Ok(output::print_table(
@@ -34,17 +34,17 @@ pub(crate) fn images(context: &Context) -> anyhow::Result<()> {
 }
 
 /// Whether an image is for the requested platform. A platform without a variant matches all variants.
-fn is_for(wanted: &Platform, platform: &Platform) -> bool {
+fn matches_platform(wanted: &Platform, platform: &Platform) -> bool {
     let (wanted, platform) = (wanted.normalised(), platform.normalised());
     let same_system = wanted.os == platform.os && wanted.architecture == platform.architecture;
     same_system && (wanted.variant.is_none() || wanted.variant == platform.variant)
 }
 
-fn name(record: &Record) -> String {
+fn display_name(record: &Record) -> String {
     record.reference.as_ref().map_or_else(|| "<none>".to_owned(), vmroot::Reference::familiar)
 }
 
-fn summary(record: &Record) -> Value {
+fn summary_json(record: &Record) -> Value {
     json!({
         "id": record.id(),
         "reference": record.reference.as_ref().map(ToString::to_string),
@@ -55,7 +55,7 @@ fn summary(record: &Record) -> Value {
     })
 }
 
-fn age(pulled: u64) -> String {
+fn format_age(pulled: u64) -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(pulled)).unwrap_or_default();
     format!("{} ago", indicatif::HumanDuration(since))
 }
@@ -83,7 +83,11 @@ pub(crate) fn inspect(context: &Context, name: &str, remote: bool) -> anyhow::Re
             description
         }
     };
-    if context.json() { Ok(output::print_json(&description_json(&description))?) } else { print(&description) }
+    if context.json() {
+        Ok(output::print_json(&description_json(&description))?)
+    } else {
+        print_description(&description)
+    }
 }
 
 fn description_json(description: &Description) -> Value {
@@ -99,7 +103,7 @@ fn description_json(description: &Description) -> Value {
     })
 }
 
-fn print(description: &Description) -> anyhow::Result<()> {
+fn print_description(description: &Description) -> anyhow::Result<()> {
     let container = description.config.config();
     let layers = &description.layers;
     let total = layers.iter().map(|layer| layer.size).sum();

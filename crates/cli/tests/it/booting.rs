@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use vmroot_testkit::guest::Guest;
 
-use crate::program::{Answer, Program, wait_for, wait_until};
+use crate::program::{CommandOutput, Program, wait_for, wait_until};
 
 /// The image of the README, with a busybox, a user and an entrypoint.
 const IMAGE: &str = concat!("oci:", env!("CARGO_MANIFEST_DIR"), "/../../testdata/demo:demo");
@@ -32,7 +32,7 @@ impl BootTest {
         first.iter().chain(more).map(|argument| (*argument).to_owned()).collect()
     }
 
-    fn run(&self, more: &[&str]) -> Answer {
+    fn run(&self, more: &[&str]) -> CommandOutput {
         self.program.run(self.arguments(more))
     }
 

@@ -9,7 +9,7 @@ use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
 
-use crate::program::{Answer, Program};
+use crate::program::{CommandOutput, Program};
 use crate::same_tree::load;
 
 const IMAGE: &str = "example.org/stack:v1";
@@ -59,7 +59,7 @@ fn forms() -> Vec<&'static [&'static str]> {
     forms
 }
 
-fn export(program: &Program, out: &Path, form: &[&str]) -> Answer {
+fn export(program: &Program, out: &Path, form: &[&str]) -> CommandOutput {
     program.run([&["export", IMAGE, out.to_str().unwrap()], form].concat())
 }
 

@@ -12,7 +12,7 @@ use crate::program::Program;
 use crate::samples::{REPOSITORY, base, image, serve, top};
 
 /// Every command that pulls a missing image. `IMAGE` stands for the image.
-const VERBS: [&[&str]; 11] = [
+const COMMANDS: [&[&str]; 11] = [
     &["config", "IMAGE"],
     &["ls", "IMAGE"],
     &["stat", "IMAGE", "etc"],
@@ -30,7 +30,7 @@ const VERBS: [&[&str]; 11] = [
 fn fails(program: &Program, code: i32, verb: &[&str], image: &str, more: &[&str]) -> String {
     let arguments = verb.iter().map(|word| if *word == "IMAGE" { image } else { word });
     let mut command = program.command(arguments.chain(more.iter().copied()));
-    let answer: crate::program::Answer = command.current_dir(program.path("")).output().unwrap().into();
+    let answer: crate::program::CommandOutput = command.current_dir(program.path("")).output().unwrap().into();
     if answer.status.code() != Some(code) {
         panic!("{verb:?} {image:?} {more:?}: {code} expected, but {answer}");
     }
@@ -57,7 +57,7 @@ fn malformed_name_is_2_for_every_command_and_policy() {
     ];
     let others: [&[&str]; 4] =
         [&["pull", "IMAGE"], &["inspect", "IMAGE"], &["inspect", "--remote", "IMAGE"], &["rm", "IMAGE"]];
-    for verb in VERBS.iter().chain(&others) {
+    for verb in COMMANDS.iter().chain(&others) {
         for name in names {
             for policy in [&[][..], &["--pull=never"], &["--pull=missing"], &["--pull=always"]] {
                 let message = fails(&program, 2, verb, name, policy);
@@ -71,7 +71,7 @@ fn malformed_name_is_2_for_every_command_and_policy() {
         fails(&program, 2, verb, "localhost:1/x", &["--platform=linux"]);
         fails(&program, 2, verb, "localhost:1/x", &["--arch=a/b/c"]);
     }
-    for verb in VERBS.iter().filter(|verb| !matches!(verb[0], "config") && !verb.contains(&"--format=prebaked")) {
+    for verb in COMMANDS.iter().filter(|verb| !matches!(verb[0], "config") && !verb.contains(&"--format=prebaked")) {
         fails(&program, 2, verb, "prebaked:", &[]);
     }
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/demo");
@@ -86,7 +86,7 @@ fn missing_image_is_3_for_every_command() {
     let program = Program::new();
     let missing = format!("{}/{REPOSITORY}:missing", registry.host());
     let archive = "oci-archive:no/such/file.tar";
-    for verb in VERBS {
+    for verb in COMMANDS {
         for policy in ["--pull=never", "--pull=missing", "--pull=always"] {
             fails(&program, 3, verb, &missing, &[policy]);
             fails(&program, 3, verb, "sha256:1234", &[policy]);
@@ -127,7 +127,7 @@ fn missing_path_is_3_for_every_command() {
         &["pull", "localhost:1/x", "--ca-file=/no/such"],
     ] {
         let mut command = program.command(arguments);
-        let answer: crate::program::Answer = command.current_dir(program.path("")).output().unwrap().into();
+        let answer: crate::program::CommandOutput = command.current_dir(program.path("")).output().unwrap().into();
         assert_eq!(answer.status.code(), Some(3), "{arguments:?}: {answer}");
         assert!(answer.fails(3).contains("/no/such"), "{arguments:?}");
         assert!(!program.path("out").exists() && !program.path("out.tar").exists(), "{arguments:?}");
@@ -140,7 +140,7 @@ fn registry_without_access_is_4_for_every_command() {
     let image = serve(&registry, &image("amd64"), "v1");
     registry.require(Auth::basic("user", "secret"));
     let program = Program::new();
-    for verb in VERBS.iter().chain([&["pull", "IMAGE"][..], &["inspect", "IMAGE"]].iter()) {
+    for verb in COMMANDS.iter().chain([&["pull", "IMAGE"][..], &["inspect", "IMAGE"]].iter()) {
         fails(&program, 4, verb, &image, &["--arch=amd64"]);
     }
 }
@@ -150,7 +150,7 @@ fn damage_is_5_and_a_limit_is_6_for_every_command() {
     let registry = Registry::start();
     let built = image("amd64");
     let image = serve(&registry, &built, "v1");
-    for verb in VERBS.iter().chain([&["pull", "IMAGE"][..]].iter()) {
+    for verb in COMMANDS.iter().chain([&["pull", "IMAGE"][..]].iter()) {
         let program = Program::new();
         registry.misbehave(Rule::on(&built.layers[1].digest.to_string()).fault(Fault::Corrupt(100)));
         fails(&program, 5, verb, &image, &["--arch=amd64", "--retries=1"]);

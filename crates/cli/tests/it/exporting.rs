@@ -8,7 +8,7 @@ use flate2::read::GzDecoder;
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::skip;
 
-use crate::program::{Answer, Program};
+use crate::program::{CommandOutput, Program};
 use crate::samples::{image, serve};
 
 #[test]
@@ -105,7 +105,7 @@ fn squashfs_and_its_omissions() {
 
     fs::write(&out, "old").unwrap();
     let nothing = tempfile::tempdir().unwrap();
-    let message = Answer::from(program.command(export).env("PATH", nothing.path()).output().unwrap()).fails(1);
+    let message = CommandOutput::from(program.command(export).env("PATH", nothing.path()).output().unwrap()).fails(1);
     assert!(message.contains("sqfstar is missing: install squashfs-tools, 4.5 or later"), "{message}");
     assert_eq!(fs::read(&out).unwrap(), b"old");
     let left: Vec<_> = fs::read_dir(out.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -3,7 +3,7 @@
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::sample::noise;
 
-use crate::program::{Answer, Program};
+use crate::program::{CommandOutput, Program};
 use crate::samples::{image, serve};
 
 fn pulled() -> (Program, String) {
@@ -73,6 +73,6 @@ fn reader_that_closes_the_pipe_is_no_error() {
     let (program, image) = pulled();
     let mut child = program.start(["cat", "--arch=amd64", &image, "usr/bin/extra", "usr/bin/extra", "usr/bin/extra"]);
     drop(child.stdout.take());
-    let answer = Answer::from(child.wait_with_output().unwrap());
+    let answer = CommandOutput::from(child.wait_with_output().unwrap());
     assert_eq!((answer.status.code(), answer.stderr.as_str()), (Some(0), ""), "{answer}");
 }

@@ -8,7 +8,7 @@ use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::tar_builder::{Field, Header, Magic, TarBuilder, typeflag};
 
-use crate::program::{Answer, Program};
+use crate::program::{CommandOutput, Program};
 use crate::samples::serve;
 
 /// Levels of directories. Their path is longer than any system call accepts.
@@ -36,7 +36,7 @@ fn hostile_tars_are_rejected_or_read() {
 }
 
 /// Returns the message of a rejected layer. If the message names a limit, the exit code must be 6, else 5.
-fn rejection_message(answer: Answer) -> String {
+fn rejection_message(answer: CommandOutput) -> String {
     let code = if answer.stderr.contains("the limit ") { 6 } else { 5 };
     answer.fails(code)
 }

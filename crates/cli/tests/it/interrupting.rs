@@ -25,9 +25,9 @@ const BYTES: usize = 64 << 20;
 /// The signals that end every command in the same way.
 const SIGNALS: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
 /// A program handles signals by this time after its start, even on a busy machine.
-const STARTED: Duration = Duration::from_millis(200);
+const START_TIME: Duration = Duration::from_millis(200);
 
-fn large(seed: u64) -> Layer {
+fn large_layer(seed: u64) -> Layer {
     Layer::new((0..64).map(|number| Entry::file(format!("d/{number}"), noise(seed + number, BYTES / 64))))
 }
 
@@ -36,7 +36,7 @@ fn names(directory: &Path) -> Vec<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-fn temporary(directory: &Path) -> Vec<String> {
+fn temporary_files(directory: &Path) -> Vec<String> {
     names(directory).into_iter().filter(|name| name.starts_with(".tmp")).collect()
 }
 
@@ -61,11 +61,11 @@ fn interrupt_at_every_moment(program: &Program, verb: &[&str], signal: Signal) -
                 interrupted += 1;
             }
             // Before the program handles signals.
-            None if delay < STARTED => assert_eq!(names(&work), [] as [String; 0], "{verb:?} after {delay:?}"),
+            None if delay < START_TIME => assert_eq!(names(&work), [] as [String; 0], "{verb:?} after {delay:?}"),
             Some(0) => return interrupted,
             _ => panic!("{verb:?} after {delay:?}: {status}: {:?}", std::io::read_to_string(child.stderr.unwrap())),
         }
-        assert_eq!(temporary(program.cache()), [] as [String; 0], "{verb:?} after {delay:?}");
+        assert_eq!(temporary_files(program.cache()), [] as [String; 0], "{verb:?} after {delay:?}");
         delay = delay.mul_f64(2.2);
     }
 }
@@ -73,10 +73,10 @@ fn interrupt_at_every_moment(program: &Program, verb: &[&str], signal: Signal) -
 #[test]
 fn exports_and_checks_can_be_interrupted_at_any_moment() {
     let registry = Registry::start();
-    let image = serve(&registry, &ImageBuilder::new().layer(&large(0)).build(), "v1");
+    let image = serve(&registry, &ImageBuilder::new().layer(&large_layer(0)).build(), "v1");
     let program = Program::new();
     program.ok(["pull", &image, "--arch=amd64"]);
-    let tar = program.file("layer.tar", large(0).to_tar(&Encoding::default()));
+    let tar = program.file("layer.tar", large_layer(0).to_tar(&Encoding::default()));
     let tar = tar.to_str().unwrap();
     let no_sqfstar = skip::needs_program("sqfstar");
     let formats = ["prebaked", "dir", "tar", "tar.gz", "tar.zst", "cpio", "erofs", "erofs-meta", "ext4", "squashfs"];
@@ -106,12 +106,12 @@ fn send(child: &Child, signal: Signal) {
 #[test]
 fn blocked_work_can_be_interrupted() {
     let registry = Registry::start();
-    let image = serve(&registry, &ImageBuilder::new().layer(&large(0)).build(), "v1");
+    let image = serve(&registry, &ImageBuilder::new().layer(&large_layer(0)).build(), "v1");
     let program = Program::new();
     program.ok(["pull", &image, "--arch=amd64"]);
     let slow = Registry::start();
     // Other bytes, none of which are in the cache.
-    let never = serve(&slow, &ImageBuilder::new().layer(&large(1000)).build(), "v1");
+    let never = serve(&slow, &ImageBuilder::new().layer(&large_layer(1000)).build(), "v1");
     slow.misbehave(Rule::on("/blobs/").fault(Fault::Slow(1000, Duration::from_millis(50))));
     let fifo = program.path("fifo");
     rustix::fs::mkfifoat(CWD, &fifo, Mode::RUSR | Mode::WUSR).unwrap();
@@ -143,7 +143,7 @@ fn blocked_work_can_be_interrupted() {
             send(&child, signal);
             assert_eq!(wait_for(&mut child).code(), Some(130), "{verb:?} {signal:?}");
             assert_eq!(names(&work), [] as [String; 0], "{verb:?} {signal:?}");
-            assert_eq!(temporary(program.cache()), [] as [String; 0], "{verb:?} {signal:?}");
+            assert_eq!(temporary_files(program.cache()), [] as [String; 0], "{verb:?} {signal:?}");
         }
     }
     drop(writer);
@@ -155,7 +155,7 @@ fn interrupted_layer_index_leaves_no_files() {
     let program = Program::new();
     let work = program.path("work");
     fs::create_dir(&work).unwrap();
-    let tar = large(0).to_tar(&Encoding::default());
+    let tar = large_layer(0).to_tar(&Encoding::default());
     let mut command = program.command(["layer", "index", "-"]);
     let mut child =
         command.current_dir(&work).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

@@ -27,7 +27,7 @@ fn pull_can_be_killed_at_any_moment() {
     let reference = serve(&registry, &image, "v1");
     registry.misbehave(Rule::on("/blobs/").fault(Fault::Slow(10_000, Duration::from_millis(2))));
     let pull = ["pull", &reference, "--arch=amd64"];
-    let whole = Mutex::new((0..3).map(|_| timed(|| drop(Program::new().ok(pull)))).max().unwrap());
+    let whole = Mutex::new((0..3).map(|_| measure(|| drop(Program::new().ok(pull)))).max().unwrap());
 
     let (next, killed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let kill_at = |moment: f64| {
@@ -88,7 +88,7 @@ fn findings(program: &Program) -> Value {
     program.json(["verify", "--json"])["findings"].clone()
 }
 
-fn timed(work: impl FnOnce()) -> Duration {
+fn measure(work: impl FnOnce()) -> Duration {
     let start = Instant::now();
     work();
     start.elapsed()

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::skip;
 
-use crate::program::{Answer, Program, wait_for, wait_until};
+use crate::program::{CommandOutput, Program, wait_for, wait_until};
 use crate::samples::{image, serve};
 
 /// Whether this machine cannot mount with FUSE.
@@ -71,7 +71,7 @@ fn detached_mount_returns_once_it_is_ready() {
         return;
     }
     let test = MountTest::new();
-    let answer: Answer = test.program.run(test.arguments(&["--detach", "--driver=fuse"]));
+    let answer: CommandOutput = test.program.run(test.arguments(&["--detach", "--driver=fuse"]));
     assert_eq!((answer.stdout.as_slice(), answer.stderr.as_str()), (&b""[..], ""));
     assert!(answer.status.success());
     assert_eq!(fs::read_to_string(test.mountpoint.join("etc/motd")).unwrap(), "amd64\n");

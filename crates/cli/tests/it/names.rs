@@ -8,7 +8,7 @@ use vmroot_testkit::image::docker_archive::{self, Layout};
 use vmroot_testkit::image::oci_layout::{self, Item};
 use vmroot_testkit::registry::Registry;
 
-use crate::program::{Answer, Program};
+use crate::program::{CommandOutput, Program};
 use crate::samples::{image, serve};
 
 /// However an image was pulled, every command finds it by every other form of its name, without the registry.
@@ -138,11 +138,11 @@ impl ForbiddenProxy {
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
         assert!(self.0.accept().is_err(), "{arguments:?}: a registry was asked");
-        Answer::from(child.wait_with_output().unwrap()).fails(code)
+        CommandOutput::from(child.wait_with_output().unwrap()).fails(code)
     }
 }
 
-const READERS: [&[&str]; 5] = [
+const READ_COMMANDS: [&[&str]; 5] = [
     &["ls", "IMAGE"],
     &["cat", "IMAGE", "etc/motd"],
     &["config", "IMAGE"],
@@ -178,7 +178,7 @@ fn damaged_loaded_image_is_not_pulled_from_a_registry() {
                     fs::remove_file(entry.unwrap().path()).unwrap();
                 }
             }
-            for verb in READERS {
+            for verb in READ_COMMANDS {
                 for name in ["demo", "docker.io/library/demo:latest", &id, &id[7..], &id[7..10]] {
                     let verb: Vec<&str> = verb.iter().map(|word| if *word == "IMAGE" { name } else { word }).collect();
                     let message = watch.fails(&program, 5, &verb);
@@ -207,7 +207,7 @@ fn ids_are_not_looked_up_in_a_registry() {
         &["rm", "IMAGE"],
         &["virtiofs", "IMAGE", "--socket=socket"],
     ];
-    for verb in READERS.iter().chain(&others) {
+    for verb in READ_COMMANDS.iter().chain(&others) {
         for name in [digest.as_str(), &digest[..19], "sha256:4b", hex, &hex[..12], &hex[..40]] {
             for policy in ["--pull=missing", "--pull=always", "--pull=never"] {
                 let words = verb.iter().map(|word| if *word == "IMAGE" { name } else { word });

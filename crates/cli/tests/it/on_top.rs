@@ -38,7 +38,7 @@ fn run(program: &Program, arguments: &[&str], more: &[String]) -> String {
     program.ok(arguments.iter().copied().chain(more.iter().map(String::as_str)))
 }
 
-fn temporary(program: &Program) -> Vec<PathBuf> {
+fn temporary_files(program: &Program) -> Vec<PathBuf> {
     let entries = fs::read_dir(program.cache()).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.file_name().unwrap().as_encoded_bytes().starts_with(b".tmp")).collect()
 }
@@ -73,7 +73,7 @@ fn every_format_has_the_same_root() {
         run(&program, &["mount", &image, &place("mount"), "--detach", "--suid-dev", driver], &top);
         expected.assert_same(&Listing::of_directory(program.path("mount")).unwrap());
         // Readers of the root hold its files open.
-        assert_eq!(temporary(&program), Vec::<PathBuf>::new(), "{driver}");
+        assert_eq!(temporary_files(&program), Vec::<PathBuf>::new(), "{driver}");
         program.ok(["umount", &place("mount")]);
     }
 
@@ -109,7 +109,7 @@ fn every_format_has_the_same_root() {
     let more = [format!("--add={}:/", file.display())];
     run(&program, &["export", &prebaked, &place("more.tar"), "--format=tar"], &more);
     assert!(fs::read(program.path("more.tar")).unwrap().windows(4).any(|bytes| bytes == b"more"));
-    assert_eq!(temporary(&program), Vec::<PathBuf>::new());
+    assert_eq!(temporary_files(&program), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn errors_name_the_argument() {
     );
     assert!(message.contains("--max-contents raises the limit"), "{message}");
     assert!(!program.path("out").exists());
-    assert_eq!(temporary(&program), Vec::<PathBuf>::new());
+    assert_eq!(temporary_files(&program), Vec::<PathBuf>::new());
 }
 
 /// Modules of a kernel over a root whose `/lib` is a link. The guest would have no libc, so every command warns.

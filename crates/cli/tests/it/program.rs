@@ -76,7 +76,7 @@ impl Program {
         self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Answer {
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> CommandOutput {
         self.command(arguments).output().unwrap().into()
     }
 
@@ -84,7 +84,7 @@ impl Program {
         &self,
         arguments: impl IntoIterator<Item = S>,
         input: &[u8],
-    ) -> Answer {
+    ) -> CommandOutput {
         let mut command = self.command(arguments);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
@@ -113,27 +113,27 @@ impl Program {
 }
 
 /// The exit status and output of a run.
-pub(crate) struct Answer {
+pub(crate) struct CommandOutput {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
 }
 
-impl From<Output> for Answer {
+impl From<Output> for CommandOutput {
     fn from(output: Output) -> Self {
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         Self { status: output.status, stdout: output.stdout, stderr }
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for CommandOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stdout = String::from_utf8_lossy(&self.stdout);
         write!(f, "{}\nstdout: {stdout}\nstderr: {}", self.status, self.stderr)
     }
 }
 
-impl Answer {
+impl CommandOutput {
     #[track_caller]
     pub(crate) fn ok(self) -> String {
         assert!(self.status.success(), "{self}");

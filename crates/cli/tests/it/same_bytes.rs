@@ -10,7 +10,7 @@ use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::skip;
 
 use crate::nobody::Nobody;
-use crate::program::{Answer, Program};
+use crate::program::{CommandOutput, Program};
 use crate::same_tree::layers_of_every_kind;
 
 const IMAGE: &str = "example.org/image:v1";
@@ -67,12 +67,12 @@ fn write_layout(layout: &Path) {
 }
 
 fn load(mut command: Command, layout: &Path) {
-    Answer::from(command.arg(layout).arg("--arch=amd64").output().unwrap()).ok();
+    CommandOutput::from(command.arg(layout).arg("--arch=amd64").output().unwrap()).ok();
 }
 
 fn export(mut command: Command, out: &Path, form: &[&str]) {
     command.arg(out).arg("--arch=amd64").arg("--format").args(form);
-    Answer::from(command.output().unwrap()).ok();
+    CommandOutput::from(command.output().unwrap()).ok();
 }
 
 /// Returns a command that runs the program as another user, on one processor, in another year.

@@ -148,7 +148,7 @@ fn pipes_get_bytes_unchanged() {
     assert_eq!(cat.arg("--arch=amd64").output().unwrap().stdout, b"raw \x1b[31m\n");
 }
 
-fn as_os(bytes: &[u8]) -> &std::ffi::OsStr {
+fn as_os_str_of(bytes: &[u8]) -> &std::ffi::OsStr {
     std::os::unix::ffi::OsStrExt::from_bytes(bytes)
 }
 

@@ -9,16 +9,16 @@ use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::skip;
 
 use crate::nobody::{NOBODY, Nobody};
-use crate::program::Answer;
+use crate::program::CommandOutput;
 use crate::same_tree::load;
 
 impl Nobody {
-    fn run(&self, words: &[&str]) -> Answer {
+    fn run(&self, words: &[&str]) -> CommandOutput {
         self.command().args(words).output().unwrap().into()
     }
 
     /// Exports `upper` to `name`, with the program started by the words in `before`.
-    fn export(&self, before: &[&str], name: &str, options: &[&str]) -> Answer {
+    fn export(&self, before: &[&str], name: &str, options: &[&str]) -> CommandOutput {
         let executable = self.executable.to_str().unwrap();
         self.run(&[before, &[executable, "export", "--from-upper", "upper", name], options].concat())
     }
@@ -115,12 +115,12 @@ fn overlay_in_a_user_namespace() {
     let words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-euc", IN_NAMESPACE, "sh"];
     let output =
         nobody.command().args([&words[..], &export, &["inside.tar"]].concat()).current_dir(&scratch).output().unwrap();
-    let answer = Answer::from(output);
+    let answer = CommandOutput::from(output);
     if answer.stderr.contains("mount") && skip::because("needs overlays in user namespaces") {
         return;
     }
     answer.ok();
-    Answer::from(
+    CommandOutput::from(
         nobody.command().args([&export[..], &["outside.tar"]].concat()).current_dir(&scratch).output().unwrap(),
     )
     .ok();

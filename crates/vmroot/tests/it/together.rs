@@ -73,7 +73,7 @@ fn random(state: &mut u64) -> u64 {
 }
 
 /// Runs random operations until the time is up. All succeed at any time, except for the lookup of a name.
-fn work(client: &Client, registry: &Registry, thread: u64, collected: &AtomicUsize) {
+fn run_random_operations(client: &Client, registry: &Registry, thread: u64, collected: &AtomicUsize) {
     let progress: Arc<dyn Progress> = Arc::new(NoProgress);
     let platform = Some(vmroot::Platform::parse("linux/amd64").unwrap());
     let mut state = thread + 1;
@@ -119,7 +119,7 @@ fn eight_threads_that_pull_collect_verify_and_remove_lose_nothing() {
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let (client, registry, collected) = (&client, &registry, &collected);
-            scope.spawn(move || work(client, registry, thread, collected));
+            scope.spawn(move || run_random_operations(client, registry, thread, collected));
         }
     });
     assert_ne!(collected.into_inner(), 0, "no collection has removed a file");

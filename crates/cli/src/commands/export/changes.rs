@@ -46,7 +46,7 @@ pub(super) fn export_changes(
         hook: Some(&hook),
         ..LayerOptions::default()
     };
-    let report = stream::write(out, &bar, |writer| match compression {
+    let report = stream::write_output(out, &bar, |writer| match compression {
         None => export_layer(upper, writer, &layer),
         Some(compression) => export_compressed_layer(upper, writer, &layer, &stream::encoder(options, compression)),
     })?;

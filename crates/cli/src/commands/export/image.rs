@@ -19,7 +19,7 @@ use crate::signals::CleanupGuard;
 /// Writes an EROFS image in one file.
 pub(super) fn erofs(export: &ExportJob<'_>) -> anyhow::Result<Omissions> {
     let compression = file_compression(export.options)?;
-    let report = write(export, |file, hook| {
+    let report = write_image(export, |file, hook| {
         let strict = export.options.strict;
         let options = ErofsOptions { compression, strict, hook: Some(hook), ..ErofsOptions::default() };
         write_erofs(export.root, file.file(), &options)
@@ -29,7 +29,7 @@ pub(super) fn erofs(export: &ExportJob<'_>) -> anyhow::Result<Omissions> {
 
 /// Writes an ext4 image.
 pub(super) fn ext4(export: &ExportJob<'_>) -> anyhow::Result<Omissions> {
-    let report = write(export, |file, hook| {
+    let report = write_image(export, |file, hook| {
         let options = Ext4Options {
             size: export.options.size,
             free: export.options.free.unwrap_or(0),
@@ -50,7 +50,7 @@ pub(super) fn squashfs(export: &ExportJob<'_>) -> anyhow::Result<Omissions> {
         Some(FileCompression::Lz4) => SquashfsCompression::Lz4,
         Some(FileCompression::Zstd) | None => SquashfsCompression::Zstd,
     };
-    let report = write(export, |file, hook| {
+    let report = write_image(export, |file, hook| {
         let strict = export.options.strict;
         let options = SquashfsOptions { compression, strict, hook: Some(hook), ..SquashfsOptions::default() };
         write_squashfs(export.root, file.path(), &options)
@@ -60,7 +60,7 @@ pub(super) fn squashfs(export: &ExportJob<'_>) -> anyhow::Result<Omissions> {
 
 /// Creates the output, calls `form` to write it, commits the file once it is complete, and returns the report of
 /// `form`.
-fn write<R, E: Into<vmroot::Error>>(
+fn write_image<R, E: Into<vmroot::Error>>(
     export: &ExportJob<'_>,
     form: impl FnOnce(&OutputFile, Hook<'_>) -> Result<R, E>,
 ) -> anyhow::Result<R> {

@@ -18,7 +18,7 @@ pub(super) fn tar(export: &ExportJob<'_>, compression: Option<Compression>) -> a
     let hook = |progress: Progress| export.advance(progress);
     let ExportArguments { sparse, strict, .. } = *export.options;
     let options = TarOptions { sparse, strict, hook: Some(&hook), ..TarOptions::default() };
-    let report = write(export.out, &export.bar, |writer| match compression {
+    let report = write_output(export.out, &export.bar, |writer| match compression {
         None => export_tar(export.root, writer, &options),
         Some(compression) => {
             export_compressed_tar(export.root, writer, &options, &encoder(export.options, compression))
@@ -31,7 +31,7 @@ pub(super) fn tar(export: &ExportJob<'_>, compression: Option<Compression>) -> a
 pub(super) fn cpio(export: &ExportJob<'_>, compression: Option<Compression>) -> anyhow::Result<Omissions> {
     let hook = |progress: Progress| export.advance(progress);
     let options = CpioOptions { strict: export.options.strict, hook: Some(&hook) };
-    let report = write(export.out, &export.bar, |writer| match compression {
+    let report = write_output(export.out, &export.bar, |writer| match compression {
         None => export_cpio(export.root, writer, &options),
         Some(compression) => {
             export_compressed_cpio(export.root, writer, &options, &encoder(export.options, compression))
@@ -47,7 +47,7 @@ pub(super) fn encoder(options: &ExportArguments, compression: Compression) -> En
 }
 
 /// Opens the output, calls `form` to write it, commits the file, and returns the report of `form`.
-pub(super) fn write<R, E: Into<vmroot::Error>>(
+pub(super) fn write_output<R, E: Into<vmroot::Error>>(
     out: &Path,
     bar: &ProgressBar,
     form: impl FnOnce(&mut dyn Write) -> Result<(&mut dyn Write, R), E>,

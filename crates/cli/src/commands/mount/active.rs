@@ -48,7 +48,7 @@ impl ActiveMount {
         options: &MountArguments,
     ) -> anyhow::Result<Self> {
         // Before the pull, so that wrong options cost none.
-        check(directory, options)?;
+        check_options(directory, options)?;
         let opened = context.root_with(image, |config| options.init.add_to(options.top.top(), config))?;
         let scratch = context.cache().to_owned();
         // The cache may be missing: a prebaked directory is opened without one.
@@ -59,8 +59,8 @@ impl ActiveMount {
             .with_context(|| scratch.display().to_string())?;
         let mounter = Mounter { image, options, scratch };
         match (&options.upper, &options.work) {
-            (Some(upper), Some(work)) => mounter.writable(opened, Upper { upper, work }, directory),
-            _ => mounter.root(opened, directory),
+            (Some(upper), Some(work)) => mounter.mount_view(opened, Upper { upper, work }, directory),
+            _ => mounter.mount_root(opened, directory),
         }
     }
 
@@ -94,22 +94,22 @@ impl ActiveMount {
 
 impl Mounter<'_> {
     /// Mounts the root on a private directory, and a writable view of it on `directory`.
-    fn writable(&self, opened: OpenedRoot, upper: Upper<'_>, directory: &Path) -> anyhow::Result<ActiveMount> {
-        let marks = marks_of_overlays(&opened.root);
+    fn mount_view(&self, opened: OpenedRoot, upper: Upper<'_>, directory: &Path) -> anyhow::Result<ActiveMount> {
+        let hidden = hidden_by_overlayfs(&opened.root);
         let private = tempfile::Builder::new().prefix(".tmp-").tempdir_in(&self.scratch)?;
-        let root = self.root(opened, private.path())?;
+        let root = self.mount_root(opened, private.path())?;
         let view = mount_overlay(private.path(), upper, directory, &self.kernel_options());
         // The view keeps a reference to the root's file system.
         root.unmounter()()?;
         let view = view.map_err(vmroot::Error::from)?;
-        output::print_omissions(&marks);
+        output::print_omissions(&hidden);
         Ok(match root {
             ActiveMount::Fuse { mount, _client, .. } => ActiveMount::Fuse { mount, view: Some(view), _client },
             ActiveMount::Kernel(_) => ActiveMount::Kernel(view),
         })
     }
 
-    fn root(&self, opened: OpenedRoot, directory: &Path) -> anyhow::Result<ActiveMount> {
+    fn mount_root(&self, opened: OpenedRoot, directory: &Path) -> anyhow::Result<ActiveMount> {
         if self.options.driver != Driver::Fuse {
             let mounted = mount_erofs(&opened.root, &self.scratch, directory, &self.kernel_options());
             match mounted {
@@ -142,7 +142,7 @@ impl Mounter<'_> {
 }
 
 /// Fails for a mountpoint that is no directory, a view that this user may not mount, and files that are missing.
-fn check(directory: &Path, options: &MountArguments) -> anyhow::Result<()> {
+fn check_options(directory: &Path, options: &MountArguments) -> anyhow::Result<()> {
     options.top.check()?;
     options.init.check()?;
     if options.upper.is_some() {
@@ -157,17 +157,17 @@ fn check(directory: &Path, options: &MountArguments) -> anyhow::Result<()> {
 }
 
 /// Returns the files that a writable view does not show: overlayfs hides whiteouts and its own xattrs.
-fn marks_of_overlays(root: &ContainerFs) -> Omissions {
-    let mut marks = Omissions::default();
+fn hidden_by_overlayfs(root: &ContainerFs) -> Omissions {
+    let mut hidden = Omissions::default();
     for entry in root.walk() {
         let path = || OsStr::from_bytes(&entry.path).into();
         let why = || Why::form("overlayfs has a meaning of its own for it");
         if entry.kind == InodeKind::Character && root.stat(entry.ino).device == (0, 0) {
-            marks.add(path, Omitted::Device, why());
+            hidden.add(path, Omitted::Device, why());
         }
         for (name, _) in root.xattrs(entry.ino).filter(|(name, _)| name.starts_with(b"trusted.overlay.")) {
-            marks.add(path, Omitted::Xattr(name.into()), why());
+            hidden.add(path, Omitted::Xattr(name.into()), why());
         }
     }
-    marks
+    hidden
 }
