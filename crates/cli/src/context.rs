@@ -149,7 +149,7 @@ impl Context {
         let same = is_host(&own.os, &host.os) && is_host(&own.architecture, &host.architecture);
         if !same && self.requested_platform().is_none() {
             // Escaped, for an archive may choose both texts.
-            let note = format!("{name} is for {own}, not for this machine's {host}");
+            let note = format!("{name} is for {own}, not for {host}, this machine's platform");
             output::print_note(&note.escape_debug().to_string());
         }
     }
