@@ -113,7 +113,7 @@ mod tests {
     fn escaped_json_keeps_its_value() {
         let value = serde_json::json!({"a\u{9b}": "\u{1b}[2J\u{7f}\u{202e}\u{feff}\u{e0061}\n", "list": [1]});
         let json = serde_json::to_string_pretty(&value).unwrap();
-        let text = printable_json(&json);
+        let text = escape_json(&json);
         assert!(text.chars().all(|c| c == '\n' || !is_unprintable(c)), "{text:?}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
