@@ -226,7 +226,7 @@ mod tests {
     /// Reads the tables of `docs/limits.md` that have an option in each row: what, default, option, name.
     #[test]
     fn limits_page_lists_every_option_and_its_default() {
-        let page = include_str!("../../../../docs/limits.md");
+        let page = include_str!("../../../docs/limits.md");
         let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
         let rows: Vec<Vec<String>> = page.lines().filter(|line| line.contains("| `--")).map(cells).collect();
         let command = Arguments::command();

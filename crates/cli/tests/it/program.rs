@@ -62,7 +62,7 @@ impl Program {
         self.prepare(&["sh", "-c", script, "sh"], arguments)
     }
 
-    fn prepared<S: AsRef<OsStr>>(&self, before: &[&str], arguments: impl IntoIterator<Item = S>) -> Command {
+    fn prepare<S: AsRef<OsStr>>(&self, before: &[&str], arguments: impl IntoIterator<Item = S>) -> Command {
         // A child inherits ignored signals, for example from nohup(1) or a shell's `&`.
         let mut command = Command::new("/usr/bin/env");
         command.arg("--default-signal=HUP,INT,TERM").args(before).arg(env!("CARGO_BIN_EXE_vmroot"));

@@ -144,7 +144,7 @@ fn pipes_get_bytes_unchanged() {
     let raw = run(&["config", "--raw", "IMAGE"]);
     assert!(serde_json::from_slice::<serde_json::Value>(&raw).unwrap()["author"] == TEXT);
     let path = [b"d/", NAME].concat();
-    let mut cat = hostile.program.command(["cat".as_bytes(), hostile.image.as_bytes(), &path].map(as_os));
+    let mut cat = hostile.program.command(["cat".as_bytes(), hostile.image.as_bytes(), &path].map(as_os_str_of));
     assert_eq!(cat.arg("--arch=amd64").output().unwrap().stdout, b"raw \x1b[31m\n");
 }
 
