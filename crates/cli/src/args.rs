@@ -1,4 +1,4 @@
-//! What may be typed. Help, completions and man pages are made of this.
+//! The command line. Help, completions and man pages are generated from these definitions.
 
 mod boot;
 mod export;
@@ -34,24 +34,24 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
-/// Options of every verb.
+/// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// Directory of the cache [default: $XDG_CACHE_HOME/vmroot]
+    /// Keep the cache in this directory [default: $XDG_CACHE_HOME/vmroot, or ~/.cache/vmroot]
     #[arg(long, global = true, env = "VMROOT_CACHE", value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
-    /// Print nothing but results and errors
+    /// Print only results and errors
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
-    /// Print results as JSON, where there is anything to parse
+    /// Print results as JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Say more on standard error; twice for details, three times for everything
+    /// Log more to standard error: -v for information, -vv for debugging, -vvv for everything
     #[arg(short = 'v', long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     #[command(flatten)]
     pub(crate) platform: PlatformArguments,
-    /// When to ask the registry what a name means [default: always for `pull`, missing for other verbs]
+    /// Ask the registry for an image's name [default: always for `pull`, missing for other commands]
     #[arg(long, global = true, value_name = "WHEN")]
     pub(crate) pull: Option<Pull>,
     #[command(flatten)]
@@ -60,154 +60,154 @@ pub(crate) struct Global {
     pub(crate) limits: LimitArguments,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Fetch, verify and index an image; prints its id
+    /// Fetch, verify and index images, and print their ids
     Pull {
         /// Reference (alpine:3.20, quay.io/x/y@sha256:…) or TRANSPORT:DETAILS (oci:DIR, docker-archive:FILE…)
         #[arg(required = true)]
         references: Vec<String>,
     },
-    /// Take images from a docker save archive, an OCI archive or an OCI layout; prints what was loaded
+    /// Load images from a docker save archive, an OCI archive or an OCI layout, and print their ids
     Load {
-        /// The file or directory; `-` for standard input
+        /// The archive or the layout's directory; `-` is standard input
         file: PathBuf,
-        /// Load only this image of several: its reference, or @N counting from 0
+        /// Load only this image: its reference, or @N for its position, counting from 0 [default: all images]
         #[arg(long, value_name = "REF|@N")]
         image: Option<String>,
     },
-    /// List the images that are here, or those for one platform
+    /// List the images in the cache, or those for one platform
     Images,
-    /// Say what an image is; one that is not here is looked at in its registry
+    /// Print an image's id, platform, layers and config, from the cache or else from its registry
     Inspect {
         /// Reference, id, prefix of an id, or TRANSPORT:DETAILS
         image: String,
-        /// Look in the registry even if the image is here
+        /// Ask the registry even if the image is in the cache
         #[arg(long)]
         remote: bool,
     },
-    /// Print how an image wants to be run
+    /// Print how to run an image: command, environment, working directory and user
     Config {
         /// Reference, id, or prefix of an id
         image: String,
-        /// Print the image's own config, byte for byte
+        /// Print the image's config as it is stored, byte for byte
         #[arg(long)]
         raw: bool,
     },
-    /// Forget images; `gc` frees their space
+    /// Remove images; `gc` frees their space
     Rm {
-        /// References, ids, or prefixes of ids: an id means all its names
+        /// References, ids, or prefixes of ids; an id removes all names of its image
         #[arg(required = true)]
         images: Vec<String>,
     },
-    /// Remove everything that no image needs
+    /// Remove the cache's files that no image needs
     Gc {
-        /// Only say what would be removed
+        /// Print what would be removed, and remove nothing
         #[arg(long, short = 'n')]
         dry_run: bool,
     },
-    /// Say how much disk the cache takes
+    /// Print the disk usage of the cache
     Df,
     /// List a directory of an image
     Ls {
-        /// The image
+        /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
         image: String,
-        /// The directory, or another path
+        /// The directory, or the file
         #[arg(default_value = "/")]
         path: PathBuf,
-        /// Show attributes as well
+        /// Print attributes: mode, links, owner, size and time
         #[arg(long, short)]
         long: bool,
-        /// List what is below as well
+        /// List subdirectories recursively
         #[arg(long, short = 'R')]
         recursive: bool,
     },
-    /// Print the attributes of a path of an image
+    /// Print the attributes of a file of an image
     Stat {
-        /// The image
+        /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
         image: String,
-        /// The path
+        /// The path of the file
         path: PathBuf,
-        /// Follow a symbolic link at the path's end
+        /// Follow the path's last component if it is a symbolic link
         #[arg(long, short = 'L')]
         dereference: bool,
     },
-    /// Print files of an image
+    /// Print the contents of files of an image
     Cat {
-        /// The image
+        /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
         image: String,
-        /// The paths
+        /// The paths of the files
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
     /// Print the target of a symbolic link of an image
     Readlink {
-        /// The image
+        /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
         image: String,
-        /// The path
+        /// The path of the link
         path: PathBuf,
     },
-    /// Print where a path of an image leads when all links are followed
+    /// Resolve all symbolic links of a path of an image, and print the resulting path
     Resolve {
-        /// The image
+        /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
         image: String,
-        /// The path
+        /// The path to resolve
         path: PathBuf,
     },
     /// Mount an image's root, read-only
     Mount {
-        /// The image, or a prebaked directory as prebaked:DIR
+        /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
         image: String,
-        /// The directory to mount on
+        /// The mountpoint: a directory
         directory: PathBuf,
         #[command(flatten)]
         options: MountArguments,
     },
-    /// Take a mount away
+    /// Unmount an image's root
     Umount {
-        /// The directory it is on
+        /// The mountpoint
         directory: PathBuf,
     },
-    /// Serve an image's root to a guest by virtio-fs, read-only, until its VMM disconnects
+    /// Serve an image's root to a guest over virtio-fs, read-only, until its VMM disconnects
     Virtiofs {
-        /// The image, or a prebaked directory as prebaked:DIR
+        /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
         image: String,
         #[command(flatten)]
         options: VirtiofsArguments,
     },
     /// Boot a guest on an image's root, run the image's command in it, and exit with the command's code
     Boot {
-        /// The image, or a prebaked directory as prebaked:DIR
+        /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
         image: String,
         #[command(flatten)]
         options: Box<BootArguments>,
     },
-    /// Write an image's root out, or the changes that were made on a writable view of one
+    /// Write an image's root as a directory, an archive or a file system, or the changes of a writable mount as a layer
     #[command(override_usage = "vmroot export [OPTIONS] --format <FORMAT> <IMAGE> <OUT>\n       \
                                 vmroot export [OPTIONS] --from-upper <DIR> <OUT>")]
     Export {
-        /// The image, or a prebaked directory as prebaked:DIR; none with --from-upper
+        /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR; omit it with --from-upper
         image: OsString,
-        /// The file or directory to write; `-` for standard output
+        /// The file or directory to write; `-` is standard output
         #[arg(required_unless_present = "from_upper")]
         out: Option<PathBuf>,
         #[command(flatten)]
         options: ExportArguments,
     },
-    /// Work on one layer
+    /// Index, verify or print one layer, without a cache
     #[command(subcommand)]
     Layer(LayerCommand),
-    /// Check everything in the cache, say what is damaged, mend what can be mended
+    /// Verify every file in the cache, print what is damaged, and repair it where possible
     Verify,
-    /// Print a script that completes command lines
+    /// Print a shell's completion script
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Write man pages
+    /// Write the man pages
     Man {
-        /// The directory to write them to
+        /// The directory for the pages
         directory: PathBuf,
     },
 }
@@ -219,13 +219,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definitions_are_sound() {
+    fn definitions_are_valid() {
         Arguments::command().debug_assert();
     }
 
-    /// The tables of docs/limits.md with an option in each row: what, default, option, name.
+    /// Reads the tables of `docs/limits.md` that have an option in each row: what, default, option, name.
     #[test]
-    fn the_page_of_limits_has_every_option_and_its_default() {
+    fn limits_page_lists_every_option_and_its_default() {
         let page = include_str!("../../../docs/limits.md");
         let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
         let rows: Vec<Vec<String>> = page.lines().filter(|line| line.contains("| `--")).map(cells).collect();

@@ -1,4 +1,4 @@
-//! Progress bars on standard error, when it is a terminal: one a blob, one for all.
+//! Progress bars on standard error, if it is a terminal: one for each blob, and one for the total.
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal};
@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use vmroot::output::Progress as Written;
+use vmroot::output::Progress as WriteProgress;
 use vmroot::{BlobProgress, Cancel, Digest, NoProgress, Progress};
 
 use crate::output;
@@ -23,18 +23,18 @@ struct State {
     all: Option<ProgressBar>,
 }
 
-const BLOB: &str = "{prefix} {bar:30} {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {eta:>5}";
-const ALL: &str = "total        {wide_bar} {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {eta:>5}";
+const BLOB_TEMPLATE: &str = "{prefix} {bar:30} {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {eta:>5}";
+const TOTAL_TEMPLATE: &str = "total        {wide_bar} {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {eta:>5}";
 
-/// What a hook does: shows how far the work is, and stops it on Ctrl-C.
-pub(crate) fn advance(bar: &ProgressBar, cancel: &Cancel, progress: Written) -> ControlFlow<()> {
+/// Shows the progress of a writer, and stops the writer if the work is cancelled. This is the body of a progress hook.
+pub(crate) fn advance(bar: &ProgressBar, cancel: &Cancel, progress: WriteProgress) -> ControlFlow<()> {
     bar.set_length(progress.total_bytes);
     bar.set_position(progress.bytes);
     cancel.going_on()
 }
 
 impl Bars {
-    /// Bars for a person who looks; nothing when nobody does, or wants to.
+    /// Returns bars for a pull; without a terminal or with `quiet`, a progress that shows nothing.
     pub(crate) fn progress(quiet: bool) -> Arc<dyn Progress> {
         if quiet || !io::stderr().is_terminal() {
             return Arc::new(NoProgress);
@@ -42,12 +42,12 @@ impl Bars {
         Arc::new(Self { screen: MultiProgress::new(), state: Mutex::default() })
     }
 
-    /// A single bar for work that knows how many bytes it has to do.
+    /// Returns one bar for work of `total` bytes; without a terminal or with `quiet`, a hidden one.
     pub(crate) fn single(quiet: bool, total: u64) -> ProgressBar {
         if quiet || !io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
-        ProgressBar::new(total).with_style(style(ALL))
+        ProgressBar::new(total).with_style(style(TOTAL_TEMPLATE))
     }
 }
 
@@ -57,10 +57,10 @@ fn style(template: &str) -> ProgressStyle {
 
 impl Progress for Bars {
     fn blob(&self, blob: &BlobProgress) {
-        let mut state = self.state.lock().expect("nobody panics while holding it");
+        let mut state = self.state.lock().expect("no thread panics while it holds the lock");
         let State { blobs, all } = &mut *state;
         let bar = blobs.entry(blob.digest).or_insert_with(|| {
-            let bar = ProgressBar::new(blob.total).with_style(style(BLOB)).with_position(blob.current);
+            let bar = ProgressBar::new(blob.total).with_style(style(BLOB_TEMPLATE)).with_position(blob.current);
             bar.set_prefix(blob.digest.hex()[..12].to_owned());
             bar.reset_eta();
             self.screen.insert(0, bar)
@@ -69,13 +69,15 @@ impl Progress for Bars {
         if blob.current == blob.total {
             bar.finish();
         }
-        let all = all.get_or_insert_with(|| self.screen.add(ProgressBar::new(blob.image_total).with_style(style(ALL))));
+        let all = all.get_or_insert_with(|| {
+            self.screen.add(ProgressBar::new(blob.image_total).with_style(style(TOTAL_TEMPLATE)))
+        });
         all.set_position(blobs.values().map(ProgressBar::position).sum());
     }
 
     fn message(&self, message: &str) {
-        // Nothing to do for a screen that is gone.
-        let _ = self.screen.println(output::for_terminal(message));
+        // The error is ignored: the terminal is gone.
+        let _ = self.screen.println(output::escape_for_terminal(message));
     }
 }
 

@@ -1,4 +1,4 @@
-//! One module a group of verbs.
+//! The commands, one module for each group.
 
 mod boot;
 mod cache;
@@ -15,11 +15,11 @@ use crate::args::{Command, Format};
 use crate::context::Context;
 use crate::signals;
 
-/// Does what was asked.
+/// Runs a command.
 pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
-    if !ends_itself(&command) {
+    if !handles_signals(&command) {
         context.cancel_on_interrupt()?;
-        signals::end_soon()?;
+        signals::exit_after_grace_period()?;
     }
     match command {
         Command::Pull { references } => pull::pull(context, &references),
@@ -47,9 +47,9 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// Whether a signal has a meaning of its own for a verb, or its end takes as long as it takes: to unmount, or to remove a
-/// tree that is half written.
-fn ends_itself(command: &Command) -> bool {
+/// Whether a command handles signals itself. Such a command may also take long to end, to unmount or to remove an
+/// incomplete tree.
+fn handles_signals(command: &Command) -> bool {
     match command {
         Command::Mount { .. } | Command::Umount { .. } | Command::Virtiofs { .. } | Command::Boot { .. } => true,
         Command::Export { options, .. } => matches!(options.format, Some(Format::Dir | Format::Prebaked)),

@@ -1,4 +1,4 @@
-//! From what was typed to what the library needs.
+//! The options of the library, made from those of the command line, and the images and roots that commands work on.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use vmroot::{
 
 use crate::args::{Global, Pull};
 use crate::bars::Bars;
-use crate::exit::Usage;
+use crate::exit::UsageError;
 use crate::{environment, output, signals};
 
-/// What every command works with.
+/// The options of the command line and of the library.
 pub(crate) struct Context {
     global: Global,
     options: ClientOptions,
@@ -26,7 +26,7 @@ impl Context {
     pub(crate) fn new(global: &Global) -> anyhow::Result<Self> {
         let directory = global.cache.clone().map_or_else(environment::cache_directory, Ok)?;
         let mut options = ClientOptions::new(std::path::absolute(&directory)?);
-        options.platform = global.wanted().cloned().unwrap_or(options.platform);
+        options.platform = global.requested_platform().cloned().unwrap_or(options.platform);
         options.store.limits = limits(global);
         options.store.build = build_options(global);
         options.store.parallel = usize::from(global.registry.parallel);
@@ -48,10 +48,10 @@ impl Context {
         &self.options.store.directory
     }
 
-    /// The same for a platform, unless the user has named one.
-    pub(crate) fn for_platform(&self, platform: Platform) -> Self {
+    /// Returns this context with a platform for the case that the user has named none.
+    pub(crate) fn with_default_platform(&self, platform: Platform) -> Self {
         let mut other = Self { global: self.global.clone(), options: self.options.clone() };
-        if other.wanted().is_none() {
+        if other.requested_platform().is_none() {
             other.options.platform = platform.clone();
             other.global.platform.platform = Some(platform);
         }
@@ -70,23 +70,23 @@ impl Context {
         self.global.quiet
     }
 
-    /// The platform that was asked for, if any was.
-    pub(crate) fn wanted(&self) -> Option<&Platform> {
-        self.global.wanted()
+    /// The platform of `--platform` or `--arch`.
+    pub(crate) fn requested_platform(&self) -> Option<&Platform> {
+        self.global.requested_platform()
     }
 
-    /// Has Ctrl-C end the work: for work without a client.
+    /// Makes signals cancel the work, for work without a client.
     pub(crate) fn cancel_on_interrupt(&self) -> anyhow::Result<()> {
         signals::cancel_on_interrupt(self.options.cancel())
     }
 
-    /// A client whose work Ctrl-C ends.
+    /// Returns a client whose work signals cancel.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
         self.cancel_on_interrupt()?;
         Ok(Client::new(self.options.clone())?)
     }
 
-    /// What Ctrl-C sets, once there is a client.
+    /// Returns the cancellation of the work, which signals set after [`Self::cancel_on_interrupt`].
     pub(crate) fn cancel(&self) -> Cancel {
         self.options.cancel()
     }
@@ -99,58 +99,58 @@ impl Context {
         self.options.store.build.clone()
     }
 
-    /// Where progress is shown: nowhere unless a person looks.
+    /// Returns progress bars on a terminal, unless `--quiet` is set.
     pub(crate) fn progress(&self) -> Arc<dyn Progress> {
         Bars::progress(self.quiet())
     }
 
     pub(crate) fn pull_options(&self, default: Pull) -> PullOptions {
         let policy: PullPolicy = self.global.pull.unwrap_or(default).into();
-        PullOptions { platform: self.wanted().cloned(), policy, progress: self.progress() }
+        PullOptions { platform: self.requested_platform().cloned(), policy, progress: self.progress() }
     }
 
-    /// Whether a registry may be asked what a name means: not under `--pull never`, and not for ids.
+    /// Whether a registry may be asked for a name: not with `--pull never`, and not for ids.
     pub(crate) fn may_ask_registry(&self, name: &str) -> bool {
         !matches!(self.global.pull, Some(Pull::Never)) && !is_id(name)
     }
 
-    /// The image that a command works on: one that is here, or one that is pulled now, as `--pull` has it.
+    /// Returns the image that a command works on, from the cache or pulled, according to `--pull`.
     pub(crate) fn image(&self, client: &Client, name: &str) -> anyhow::Result<Image> {
-        let image = self.found_or_pulled(client, name)?;
+        let image = self.find_or_pull(client, name)?;
         self.note_platform(name, &image.record().platform);
         Ok(image)
     }
 
-    fn found_or_pulled(&self, client: &Client, name: &str) -> anyhow::Result<Image> {
+    fn find_or_pull(&self, client: &Client, name: &str) -> anyhow::Result<Image> {
         let options = self.pull_options(Pull::Missing);
-        // A file is always read: another may have taken its place.
+        // An archive is always read: it may have been replaced since it was loaded.
         if is_archive(name) && options.policy != PullPolicy::Never {
             return Ok(client.pull_with(name, &options)?);
         }
-        let here = match (client.find(name, self.wanted()), options.policy) {
+        let find_error = match (client.find(name, self.requested_platform()), options.policy) {
             (Ok(image), PullPolicy::Missing | PullPolicy::Never) => return Ok(image),
-            // An id, or the beginning of one, is no name that a registry knows.
+            // A registry has no names for an id or the beginning of one.
             (Ok(image), PullPolicy::Always) if !is_name_of(&image, name) => return Ok(image),
             (Ok(_), PullPolicy::Always) => None,
             (Err(error), PullPolicy::Never) => return Err(error.into()),
             (Err(error), _) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => {
                 return Err(error.into());
             }
-            (Err(error), _) if is_id(name) || begins_an_id(client, name)? => return Err(error.into()),
+            (Err(error), _) if is_id(name) || is_id_prefix(client, name)? => return Err(error.into()),
             (Err(error), _) => Some(error),
         };
-        client.pull_with(name, &options).map_err(|error| neither(here, error))
+        client.pull_with(name, &options).map_err(|error| combine_errors(find_error, error))
     }
 
-    /// Says that an image is for another platform than this machine's, unless the user has asked for it.
+    /// Prints a note if an image is for another platform than this machine's and the user has named no platform.
     pub(crate) fn note_platform(&self, name: &str, platform: &Platform) {
         let (host, own) = (Platform::host(), platform.normalised());
         let is_host = |own: &str, host: &str| own.is_empty() || own == host;
         let same = is_host(&own.os, &host.os) && is_host(&own.architecture, &host.architecture);
-        if !same && self.wanted().is_none() {
-            // Both may be an archive's own words.
-            let note = format!("{name} is for {own}, not for {host} as this machine is");
-            output::note(&note.escape_debug().to_string());
+        if !same && self.requested_platform().is_none() {
+            // Escaped, for an archive may choose both texts.
+            let note = format!("{name} is for {own}, not for {host}, this machine's platform");
+            output::print_note(&note.escape_debug().to_string());
         }
     }
 
@@ -158,51 +158,58 @@ impl Context {
         self.may_ask_registry(name) && is_name_of(image, name) && image.record().loaded_from.is_none()
     }
 
-    /// The merged root that a command works on: an image's, or that of `prebaked:DIR`, with what goes on top of it.
-    pub(crate) fn root(&self, name: &str, top: &Top) -> anyhow::Result<Opened> {
+    /// Opens the merged root of an image or of `prebaked:DIR`, with `top` on top of it.
+    pub(crate) fn root(&self, name: &str, top: &Top) -> anyhow::Result<OpenedRoot> {
         self.put_on_top(self.open(name)?, top)
     }
 
-    /// The same, with something on top that depends on how the image wants to be run.
+    /// Opens the merged root of an image or of `prebaked:DIR`, with a top that depends on the image's config.
     pub(crate) fn root_with(
         &self,
         name: &str,
         top: impl FnOnce(&RuntimeConfig) -> anyhow::Result<Top>,
-    ) -> anyhow::Result<Opened> {
+    ) -> anyhow::Result<OpenedRoot> {
         let opened = self.open(name)?;
         let top = top(&opened.unresolved_config())?;
         self.put_on_top(opened, &top)
     }
 
-    /// The same with nothing on top.
-    pub(crate) fn open(&self, name: &str) -> anyhow::Result<Opened> {
+    /// Opens the merged root of an image or of `prebaked:DIR`, with nothing on top.
+    pub(crate) fn open(&self, name: &str) -> anyhow::Result<OpenedRoot> {
         let mut client = None;
         let (root, config) = match name.strip_prefix("prebaked:") {
             Some(directory) => self.root_of_prebaked(directory.as_ref())?,
             None => self.root_of_image(client.insert(self.client()?), name)?,
         };
-        Ok(Opened { root, config, on_top: Vec::new(), omitted: Omissions::default(), _files: None, _client: client })
+        Ok(OpenedRoot {
+            root,
+            config,
+            on_top: Vec::new(),
+            omitted: Omissions::default(),
+            _files: None,
+            _client: client,
+        })
     }
 
-    /// Puts something on top of a root that has nothing there.
-    pub(crate) fn put_on_top(&self, mut opened: Opened, top: &Top) -> anyhow::Result<Opened> {
+    /// Puts `top` on top of a root from [`Self::open`].
+    pub(crate) fn put_on_top(&self, mut opened: OpenedRoot, top: &Top) -> anyhow::Result<OpenedRoot> {
         if top.is_empty() {
             return Ok(opened);
         }
         let client = opened._client.take().map_or_else(|| self.client(), Ok)?;
         let on_top = client.put_on_top(opened.root, top)?;
-        note(&on_top);
+        print_notes(&on_top);
         let omitted = on_top.omitted().clone();
         let layers = on_top.layers().iter().map(|layer| layer.diff_id).collect();
         let (root, files) = on_top.into_parts();
-        Ok(Opened { root, on_top: layers, omitted, _files: Some(files), _client: Some(client), ..opened })
+        Ok(OpenedRoot { root, on_top: layers, omitted, _files: Some(files), _client: Some(client), ..opened })
     }
 
-    fn root_of_prebaked(&self, directory: &Path) -> anyhow::Result<(ContainerFs, OpenedConfig)> {
+    fn root_of_prebaked(&self, directory: &Path) -> anyhow::Result<(ContainerFs, RootConfig)> {
         if directory.as_os_str().is_empty() {
-            return Err(Usage("prebaked: wants the path of a directory".to_owned()).into());
+            return Err(UsageError("prebaked: expected the path of a directory".to_owned()).into());
         }
-        let prebaked = match self.wanted() {
+        let prebaked = match self.requested_platform() {
             Some(platform) => vmroot::load_from_dir_for_arch(directory, &platform.architecture)?,
             None => vmroot::load_from_dir(directory)?,
         };
@@ -210,93 +217,99 @@ impl Context {
         if let Ok(platform) = Platform::linux(&config.architecture) {
             self.note_platform(&format!("prebaked:{}", directory.display()), &platform);
         }
-        Ok((prebaked.into_root(), OpenedConfig::Prebaked(config)))
+        Ok((prebaked.into_root(), RootConfig::Prebaked(config)))
     }
 
-    fn root_of_image(&self, client: &Client, name: &str) -> anyhow::Result<(ContainerFs, OpenedConfig)> {
+    fn root_of_image(&self, client: &Client, name: &str) -> anyhow::Result<(ContainerFs, RootConfig)> {
         let mut image = self.image(client, name)?;
         let root = match client.root(&image) {
-            // What it is made from is damaged as well, so it counts as not here.
+            // The blobs are damaged too, so the image counts as missing.
             Err(error) if error.kind() == ErrorKind::Integrity && self.may_pull(&image, name) => {
-                output::note(&format!("{name} is damaged and cannot be mended from the cache: pulling it again"));
+                output::print_note(&format!("{name} is damaged beyond repair from the cache: pulling it again"));
                 image = client.pull_with(name, &self.pull_options(Pull::Missing))?;
                 client.root(&image)?
             }
             root => root?,
         };
-        Ok((root, OpenedConfig::Image(Box::new(image.config().clone()))))
+        Ok((root, RootConfig::Image(Box::new(image.config().clone()))))
     }
 }
 
-/// Says what of the layers on top is not there, and what they do that may not be meant.
-pub(crate) fn note(on_top: &OnTop) {
-    output::omissions(on_top.omitted());
-    on_top.warnings().iter().for_each(|warning| output::note(&format!("warning: {warning}")));
+/// Prints what the layers on top omit, and warnings about their effects.
+pub(crate) fn print_notes(on_top: &OnTop) {
+    output::print_omissions(on_top.omitted());
+    on_top.warnings().iter().for_each(|warning| output::print_note(&format!("warning: {warning}")));
 }
 
-/// A root with what keeps its files where they are.
-pub(crate) struct Opened {
+/// A merged root with the handles that keep its files in place.
+pub(crate) struct OpenedRoot {
     pub(crate) root: ContainerFs,
-    config: OpenedConfig,
-    /// The layers on top.
+    config: RootConfig,
+    /// The diff ids of the layers on top, lowest first.
     pub(crate) on_top: Vec<Digest>,
-    /// What could not be put there.
+    /// The files that the layers on top omit.
     pub(crate) omitted: Omissions,
-    /// While they are here, the contents of layers on top have names.
+    /// Keeps the temporary files of the layers on top.
     pub(crate) _files: Option<TopFiles>,
-    /// While it lives, nobody removes anything from the cache.
+    /// Prevents other processes from removing files of the cache.
     pub(crate) _client: Option<Client>,
 }
 
-enum OpenedConfig {
+enum RootConfig {
     Image(Box<ImageConfig>),
     Prebaked(RuntimeConfig),
 }
 
-impl Opened {
-    /// How to run what the root holds. An image may name a user that it has not; that is an error only to those who ask.
+impl OpenedRoot {
+    /// Returns how to run the image, with its user resolved in the root.
+    ///
+    /// # Errors
+    /// [`vmroot::Error::Root`] if the root has no such user. Only this method resolves it, for not every command needs
+    /// it.
     pub(crate) fn config(&self) -> anyhow::Result<RuntimeConfig> {
         let mut config = match &self.config {
-            OpenedConfig::Image(config) => RuntimeConfig::new(config, &self.root)?,
-            OpenedConfig::Prebaked(config) => config.clone(),
+            RootConfig::Image(config) => RuntimeConfig::new(config, &self.root)?,
+            RootConfig::Prebaked(config) => config.clone(),
         };
         config.layers.extend(&self.on_top);
         Ok(config)
     }
 
-    /// The same with the user by name alone, whom a guest looks up in what its root is with everything on top.
+    /// Returns how to run the image, without ids for its user. A guest resolves the name itself, in its root with
+    /// everything on top.
     pub(crate) fn unresolved_config(&self) -> RuntimeConfig {
         match &self.config {
-            OpenedConfig::Image(config) => RuntimeConfig::unresolved(config),
-            OpenedConfig::Prebaked(config) if config.user.is_empty() => config.clone(),
-            OpenedConfig::Prebaked(config) => RuntimeConfig { uid: None, gid: None, ..config.clone() },
+            RootConfig::Image(config) => RuntimeConfig::unresolved(config),
+            RootConfig::Prebaked(config) if config.user.is_empty() => config.clone(),
+            RootConfig::Prebaked(config) => RuntimeConfig { uid: None, gid: None, ..config.clone() },
         }
     }
 }
 
 impl Global {
-    fn wanted(&self) -> Option<&Platform> {
+    fn requested_platform(&self) -> Option<&Platform> {
         self.platform.platform.as_ref().or(self.platform.arch.as_ref())
     }
 }
 
-/// The error of an image that could not be got. Where it is here for other platforms, that is the more useful half.
-pub(crate) fn neither(here: Option<vmroot::Error>, elsewhere: vmroot::Error) -> anyhow::Error {
-    match here {
-        Some(here) if here.is_for_other_platforms() && elsewhere.kind() != ErrorKind::Cancelled => {
-            anyhow::Error::from(here).context(format!("cannot get it from elsewhere: {elsewhere}"))
+/// Returns the error for an image that could be neither found in the cache nor pulled. If the cache has the image for
+/// other platforms, the error of finding it is the more useful one, and is kept.
+pub(crate) fn combine_errors(find: Option<vmroot::Error>, pull: vmroot::Error) -> anyhow::Error {
+    match find {
+        Some(find) if find.is_for_other_platforms() && pull.kind() != ErrorKind::Cancelled => {
+            anyhow::Error::from(find).context(format!("cannot get the image from its source: {pull}"))
         }
-        _ => elsewhere.into(),
+        _ => pull.into(),
     }
 }
 
-/// Whether a name is of an image in a file or a directory.
+/// Whether a name refers to an image in a file or a directory.
 pub(crate) fn is_archive(name: &str) -> bool {
     ImageName::has_transport(name) && !name.starts_with("docker:")
 }
 
-/// Whether the id of an image that is here begins so.
-fn begins_an_id(client: &Client, name: &str) -> anyhow::Result<bool> {
+/// Whether an id of an image in the cache begins with `name`.
+fn is_id_prefix(client: &Client, name: &str) -> anyhow::Result<bool> {
     Ok(!name.is_empty() && client.images()?.iter().any(|record| record.id().hex().starts_with(name)))
 }
 
@@ -328,11 +341,11 @@ fn build_options(global: &Global) -> BuildOptions {
 fn credentials(global: &Global, cancel: Cancel) -> anyhow::Result<Arc<dyn Credentials>> {
     if let Some(creds) = &global.registry.creds {
         let (user, password) =
-            creds.split_once(':').ok_or_else(|| anyhow!(Usage("--creds: wants USER:PASSWORD".into())))?;
+            creds.split_once(':').ok_or_else(|| anyhow!(UsageError("--creds: expected USER:PASSWORD".into())))?;
         return Ok(Arc::new(Explicit(Credential::Password { user: user.to_owned(), password: password.to_owned() })));
     }
     if let Some(file) = &global.registry.authfile {
-        // A file that was asked for by name must be there; those of the environment need not.
+        // The file of --authfile must exist. The files that the environment names need not.
         std::fs::metadata(file).with_context(|| format!("--authfile {}", file.display()))?;
         return Ok(Arc::new(AuthFiles { cancel, ..AuthFiles::new(vec![file.clone()]) }));
     }
@@ -347,7 +360,7 @@ mod tests {
     use crate::args::Arguments;
 
     #[test]
-    fn the_program_s_limits_are_the_library_s() {
+    fn default_limits_are_those_of_the_library() {
         let global = Arguments::parse_from(["vmroot", "images"]).global;
         assert_eq!(limits(&global), Limits::default());
         assert_eq!(format!("{:?}", build_options(&global)), format!("{:?}", BuildOptions::default()));

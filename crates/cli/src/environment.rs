@@ -1,4 +1,4 @@
-//! What the environment says: the only place that reads it.
+//! Reading environment variables, except for those of options, which clap reads, and the mark of a detached mount.
 
 use std::env;
 use std::path::PathBuf;
@@ -7,27 +7,27 @@ use anyhow::Context as _;
 use rustix::fs::Access;
 use vmroot::Proxies;
 
-use crate::places;
+use crate::paths;
 
-/// The directory of the cache when no option names one: `$XDG_CACHE_HOME/vmroot`, or `~/.cache/vmroot`.
+/// Returns the default directory of the cache: `$XDG_CACHE_HOME/vmroot`, or `~/.cache/vmroot`.
 pub(crate) fn cache_directory() -> anyhow::Result<PathBuf> {
-    let cache = directory("XDG_CACHE_HOME").or_else(|| Some(directory("HOME")?.join(".cache")));
-    Ok(cache.context("neither --cache, VMROOT_CACHE, XDG_CACHE_HOME nor HOME says where the cache is")?.join("vmroot"))
+    let cache = directory_variable("XDG_CACHE_HOME").or_else(|| Some(directory_variable("HOME")?.join(".cache")));
+    Ok(cache.context("no directory for the cache: set --cache, VMROOT_CACHE, XDG_CACHE_HOME or HOME")?.join("vmroot"))
 }
 
-/// The files that may hold credentials, most important first, as containers-auth.json(5) and docker have them.
+/// Returns the files that may hold credentials, in order of precedence, as in containers-auth.json(5) and docker.
 pub(crate) fn auth_files() -> Vec<PathBuf> {
     if let Some(file) = env::var_os("REGISTRY_AUTH_FILE").filter(|file| !file.is_empty()) {
         return vec![file.into()];
     }
-    let runtime = directory("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json"));
+    let runtime = directory_variable("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json"));
     let runtime = runtime.unwrap_or_else(|| {
         let uid = rustix::process::getuid().as_raw();
         PathBuf::from(format!("/run/containers/{uid}/auth.json"))
     });
-    let home = directory("HOME");
-    let config = directory("XDG_CONFIG_HOME").or_else(|| Some(home.clone()?.join(".config")));
-    let docker = directory("DOCKER_CONFIG").or_else(|| Some(home?.join(".docker")));
+    let home = directory_variable("HOME");
+    let config = directory_variable("XDG_CONFIG_HOME").or_else(|| Some(home.clone()?.join(".config")));
+    let docker = directory_variable("DOCKER_CONFIG").or_else(|| Some(home?.join(".docker")));
     let files = [
         Some(runtime),
         config.map(|directory| directory.join("containers/auth.json")),
@@ -36,39 +36,39 @@ pub(crate) fn auth_files() -> Vec<PathBuf> {
     files.into_iter().flatten().collect()
 }
 
-/// The proxies of `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in either case.
+/// Returns the proxies of `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or lower case.
 pub(crate) fn proxies() -> Proxies {
     Proxies::from_variables(|name| env::var(name).ok())
 }
 
-/// A directory whose files are gone when the machine boots anew, or the user logs out.
+/// Returns a directory for files that are removed when the user logs out or the machine reboots.
 pub(crate) fn runtime_directory() -> Option<PathBuf> {
     let root = rustix::process::geteuid().is_root();
-    let directory = directory("XDG_RUNTIME_DIR").or_else(|| root.then(|| PathBuf::from("/run")));
+    let directory = directory_variable("XDG_RUNTIME_DIR").or_else(|| root.then(|| PathBuf::from("/run")));
     directory.filter(|directory| directory.is_dir()).map(|directory| directory.join("vmroot"))
 }
 
-/// The program that the system will start by a name.
-pub(crate) fn program(name: &str) -> Option<PathBuf> {
+/// Finds a program in `PATH`.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     let mut candidates = env::split_paths(&path).map(|directory| directory.join(name));
-    candidates.find(|file| file.is_file() && places::may(file, Access::EXEC_OK).is_ok())
+    candidates.find(|file| file.is_file() && paths::check_access(file, Access::EXEC_OK).is_ok())
 }
 
-/// The kind of terminal that somebody sits at.
-pub(crate) fn terminal() -> Option<String> {
+/// Returns the type of the user's terminal, from `TERM`.
+pub(crate) fn terminal_type() -> Option<String> {
     let usual = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
     env::var("TERM").ok().filter(|name| !name.is_empty() && name.chars().all(usual))
 }
 
-/// Whether colours are wanted where there is a terminal: `NO_COLOR` (no-color.org) and a terminal that has none say no.
+/// Whether a terminal should show colours: not if `NO_COLOR` (no-color.org) is set or `TERM` is `dumb`.
 pub(crate) fn wants_colour() -> bool {
     let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     !is_set("NO_COLOR") && env::var_os("TERM").is_none_or(|name| name != "dumb")
 }
 
-/// A variable that names a directory; an empty one, or one with a relative path, counts as not set (XDG base directory
+/// Returns the directory that a variable names. An empty value or a relative path counts as unset (XDG base directory
 /// specification).
-fn directory(name: &str) -> Option<PathBuf> {
+fn directory_variable(name: &str) -> Option<PathBuf> {
     env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }

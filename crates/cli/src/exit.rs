@@ -1,5 +1,5 @@
-//! Exit codes, decided in one place: 0, 1 other, 2 usage, 3 not found, 4 authentication, 5 integrity,
-//! 6 a limit, 130 cancelled.
+//! Exit codes: 0 success, 1 other errors, 2 usage, 3 not found, 4 authentication, 5 integrity, 6 a limit,
+//! 124 timeout of a guest, 130 cancelled.
 
 use std::io;
 use std::process::ExitCode;
@@ -8,54 +8,54 @@ use vmroot::{ErrorKind, Limit};
 
 use crate::{output, signals};
 
-/// Wrong use that clap cannot see. Clap itself exits with the same code.
+/// An error of usage that clap does not detect. Clap exits with the same code for its own.
 #[derive(Debug)]
-pub(crate) struct Usage(pub(crate) String);
+pub(crate) struct UsageError(pub(crate) String);
 
-impl std::fmt::Display for Usage {
+impl std::fmt::Display for UsageError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Usage {}
+impl std::error::Error for UsageError {}
 
-/// A command that said all there is to say, and still failed.
+/// An exit code of a command whose error was already printed.
 #[derive(Debug)]
-pub(crate) struct Silent(pub(crate) u8);
+pub(crate) struct AlreadyReported(pub(crate) u8);
 
-impl std::fmt::Display for Silent {
+impl std::fmt::Display for AlreadyReported {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "exit code {}", self.0)
     }
 }
 
-impl std::error::Error for Silent {}
+impl std::error::Error for AlreadyReported {}
 
-/// Prints what went wrong, and gives the code to exit with.
-pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
+/// Prints the error of a command, and returns the exit code.
+pub(crate) fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
-    if let Some(Silent(code)) = error.downcast_ref() {
-        return ExitCode::from(if signals::was_told_to_end() { signals::CANCELLED } else { *code });
+    if let Some(AlreadyReported(code)) = error.downcast_ref() {
+        return ExitCode::from(if signals::was_signalled() { signals::CANCELLED } else { *code });
     }
-    if error.chain().filter_map(|cause| cause.downcast_ref()).any(output::reader_is_gone) {
+    if error.chain().filter_map(|cause| cause.downcast_ref()).any(output::is_closed_by_reader) {
         return ExitCode::SUCCESS;
     }
-    match has_lines(&error) {
-        true => output::long_error(&text(&error)),
-        false => output::error(&text(&error)),
+    match is_multiline(&error) {
+        true => output::print_long_error(&message(&error)),
+        false => output::print_error(&message(&error)),
     }
-    if let Some(limit) = limit(&error) {
-        match option(limit) {
-            Some(option) => output::advice(&format!("{option} raises the limit")),
-            None => output::advice(&format!("the limit is {limit} of docs/limits.md")),
+    if let Some(limit) = exceeded_limit(&error) {
+        match limit_option(limit) {
+            Some(option) => output::print_hint(&format!("{option} raises the limit")),
+            None => output::print_hint(&format!("the limit is {limit} of docs/limits.md")),
         }
     }
-    ExitCode::from(number(&error))
+    ExitCode::from(error_code(&error))
 }
 
-/// The error and its causes, but none that was said already: most errors end with what caused them.
-fn text(error: &anyhow::Error) -> String {
+/// Returns the messages of an error and its causes. Most errors end with their cause's message, which is not repeated.
+fn message(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !text.contains(&cause) {
@@ -65,17 +65,17 @@ fn text(error: &anyhow::Error) -> String {
     text
 }
 
-fn number(error: &anyhow::Error) -> u8 {
-    // A signal may have ended the work in any state.
-    if signals::was_told_to_end() {
+fn error_code(error: &anyhow::Error) -> u8 {
+    // After a signal, the work may have failed with any error.
+    if signals::was_signalled() {
         return signals::CANCELLED;
     }
     for cause in error.chain() {
-        if cause.is::<Usage>() {
+        if cause.is::<UsageError>() {
             return 2;
         }
         if let Some(vmroot::Error::Boot(vmroot::boot::Error::Timeout(_))) = cause.downcast_ref() {
-            // As timeout(1) has it.
+            // As with timeout(1).
             return 124;
         }
         let kind = cause.downcast_ref().map(vmroot::Error::kind);
@@ -90,18 +90,18 @@ fn number(error: &anyhow::Error) -> u8 {
             _ => 1,
         };
     }
-    // This program looks at the files that the user has named before the library does.
+    // The program checks files on the command line before the library does.
     let is_missing = |cause: &io::Error| cause.kind() == io::ErrorKind::NotFound;
     if error.chain().filter_map(|cause| cause.downcast_ref()).any(is_missing) { 3 } else { 1 }
 }
 
-/// The limit that was in the way.
-fn limit(error: &anyhow::Error) -> Option<Limit> {
+/// Returns the limit that an error reports.
+fn exceeded_limit(error: &anyhow::Error) -> Option<Limit> {
     error.chain().find_map(|cause| cause.downcast_ref::<vmroot::Error>()?.limit())
 }
 
-/// The option that raises a limit, if one does.
-fn option(limit: Limit) -> Option<&'static str> {
+/// Returns the option that raises a limit.
+fn limit_option(limit: Limit) -> Option<&'static str> {
     Some(match limit {
         Limit::MaxOutput | Limit::MaxExpanded => "--max-layer-size",
         Limit::MaxData => "--max-data",
@@ -116,7 +116,7 @@ fn option(limit: Limit) -> Option<&'static str> {
 }
 
 /// Whether an error ends with lines of a guest's console or of another program.
-fn has_lines(error: &anyhow::Error) -> bool {
+fn is_multiline(error: &anyhow::Error) -> bool {
     use vmroot::boot::Error as Boot;
     let is_such = |cause: &(dyn std::error::Error + 'static)| {
         let boot = cause.downcast_ref::<vmroot::Error>();
@@ -130,10 +130,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_said_once() {
+    fn message_names_each_cause_once() {
         let missing = || io::Error::from(io::ErrorKind::NotFound);
         let own = vmroot::Error::Io { path: "/x".into(), source: missing() };
-        assert_eq!(text(&own.into()), "/x: entity not found");
-        assert_eq!(text(&anyhow::Error::from(missing()).context("/x")), "/x: entity not found");
+        assert_eq!(message(&own.into()), "/x: entity not found");
+        assert_eq!(message(&anyhow::Error::from(missing()).context("/x")), "/x: entity not found");
     }
 }

@@ -1,4 +1,4 @@
-//! Reading that Ctrl-C ends, also while there is nothing to read.
+//! Reading a file or a pipe until Ctrl-C, even while no data arrives.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -10,32 +10,32 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use vmroot::Cancel;
 
-/// How long a read waits before it looks whether the work was cancelled.
-const GLANCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+/// How often a waiting read checks for cancellation.
+const POLL_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
-/// A file, a pipe or a terminal that is read until the work is cancelled.
-pub(crate) struct Interruptible {
+/// A reader of a file, a pipe or a terminal that fails once the work is cancelled.
+pub(crate) struct CancellableReader {
     pub(crate) source: File,
     pub(crate) cancel: Cancel,
 }
 
-/// Opens a file for an [`Interruptible`], without the wait for a writer that a named pipe has.
-pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
+/// Opens a file for a [`CancellableReader`]. The open of a named pipe does not wait for a writer.
+pub(crate) fn open_nonblocking(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)
 }
 
-impl Read for Interruptible {
+impl Read for CancellableReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if self.cancel.is_cancelled() {
                 return Err(io::Error::other("cancelled"));
             }
-            match poll(&mut [PollFd::new(&self.source, PollFlags::IN)], Some(&GLANCE)) {
+            match poll(&mut [PollFd::new(&self.source, PollFlags::IN)], Some(&POLL_INTERVAL)) {
                 Ok(0) | Err(Errno::INTR) => continue,
                 ready => ready?,
             };
             match self.source.read(buffer) {
-                // Another has read it first, or nobody writes to the pipe any more than a moment ago.
+                // Another process has read the data first, or the pipe has no writer yet.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 read => return read,
             }

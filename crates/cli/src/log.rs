@@ -1,4 +1,4 @@
-//! Log lines on standard error: warnings, only errors with `--quiet`, more with `-v`.
+//! The log on standard error: warnings by default, only errors with `--quiet`, more with `-v`.
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -10,9 +10,9 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::environment;
-use crate::printable::{LineBreaks, printable};
+use crate::printable::{LineBreaks, escape};
 
-/// Starts the log.
+/// Starts the log at the level of the options.
 pub(crate) fn start(verbose: u8, quiet: bool) {
     let level = match verbose {
         0 if quiet => Level::ERROR,
@@ -23,18 +23,18 @@ pub(crate) fn start(verbose: u8, quiet: bool) {
     };
     let filter = EnvFilter::new(format!("off,vmroot={level}"));
     let is_terminal = io::stderr().is_terminal();
-    let line = Line { is_terminal, has_colour: is_terminal && environment::wants_colour() };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).event_format(line).init();
+    let format = LineFormat { is_terminal, has_colour: is_terminal && environment::wants_colour() };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).event_format(format).init();
 }
 
-/// The form of a line: level, place where that is of use, message and fields.
-struct Line {
-    /// Then what of an image is in the message must not reach it raw.
+/// Formats an event as one line: level, module for debugging, message and fields.
+struct LineFormat {
+    /// Whether messages are escaped: they may hold text of an image.
     is_terminal: bool,
     has_colour: bool,
 }
 
-impl<S, N> FormatEvent<S, N> for Line
+impl<S, N> FormatEvent<S, N> for LineFormat
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -42,17 +42,17 @@ where
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let level = *event.metadata().level();
         match self.has_colour {
-            true => write!(writer, "\x1b[{}m{level:>5}\x1b[0m", colour(level))?,
+            true => write!(writer, "\x1b[{}m{level:>5}\x1b[0m", colour_code(level))?,
             false => write!(writer, "{level:>5}")?,
         }
         let mut text = String::new();
-        // A writer of its own: it knows no colours.
+        // Through a writer of its own, which writes no colours.
         context.format_fields(Writer::new(&mut text), event)?;
         let text = match self.is_terminal {
-            true => String::from_utf8_lossy(&printable(text.as_bytes(), LineBreaks::Escaped)).into_owned(),
+            true => String::from_utf8_lossy(&escape(text.as_bytes(), LineBreaks::Escaped)).into_owned(),
             false => text,
         };
-        // A place in our source says nothing to users, only to those who look for a fault in it.
+        // The module is of use only for debugging.
         match level {
             Level::DEBUG | Level::TRACE => writeln!(writer, " {}: {text}", event.metadata().target()),
             _ => writeln!(writer, " {text}"),
@@ -60,8 +60,8 @@ where
     }
 }
 
-/// The number of a colour, as `SGR` sequences have it.
-fn colour(level: Level) -> u8 {
+/// Returns the colour's number in an SGR escape sequence.
+fn colour_code(level: Level) -> u8 {
     match level {
         Level::ERROR => 31,
         Level::WARN => 33,

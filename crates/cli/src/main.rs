@@ -1,4 +1,4 @@
-//! The program `vmroot`: arguments in, library calls, text out.
+//! The program `vmroot`: parses the command line, calls the library, and prints the results.
 
 mod args;
 mod bars;
@@ -10,7 +10,7 @@ mod init;
 mod interruptible;
 mod log;
 mod output;
-mod places;
+mod paths;
 mod printable;
 mod signals;
 mod top;
@@ -26,8 +26,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log::start(arguments.global.verbose, arguments.global.quiet);
     if arguments.global.quiet {
-        output::be_quiet();
+        output::silence_notes();
     }
     let result = Context::new(&arguments.global).and_then(|context| commands::run(&context, arguments.command));
-    exit::code(result)
+    exit::exit_code(result)
 }

@@ -1,24 +1,25 @@
-//! What of an image may reach a terminal: text, and nothing that a terminal obeys.
+//! Escaping text of an image for a terminal.
 //!
-//! Names, labels and messages of an image are an attacker's choice. An escape sequence in one could set the title of a
-//! window, clear the screen or answer for the user; a change of writing direction could make one name look like another.
+//! An attacker can choose the names, labels and messages of an image. An escape sequence in one could set the window's
+//! title, clear the screen or send input. A change of writing direction could make one name look like another.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// What a line break in the text stands for.
+/// How line breaks and tabs in a text are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineBreaks {
-    /// It is part of a name or a value, and is escaped.
+    /// Escaped, as parts of a name or a value.
     Escaped,
-    /// It ends a line of text that has several, as tabs indent them.
+    /// Unchanged, for text of several lines.
     Kept,
 }
 
-/// The text with control characters, invisible ones, changes of writing direction and bytes that are not UTF-8 in Rust's notation.
+/// Escapes control characters, invisible characters, changes of writing direction and invalid UTF-8, in Rust's
+/// notation.
 ///
-/// A backslash stays as it is: names with one are common, and this is for people, not for programs.
-pub(crate) fn printable(bytes: &[u8], breaks: LineBreaks) -> Cow<'_, [u8]> {
+/// A backslash is not escaped: names with one are common, and the result is for people, not for programs.
+pub(crate) fn escape(bytes: &[u8], breaks: LineBreaks) -> Cow<'_, [u8]> {
     if bytes.iter().all(|byte| (b' '..=b'~').contains(byte)) {
         return Cow::Borrowed(bytes);
     }
@@ -27,30 +28,30 @@ pub(crate) fn printable(bytes: &[u8], breaks: LineBreaks) -> Cow<'_, [u8]> {
         for c in chunk.valid().chars() {
             match c {
                 '\n' | '\t' if breaks == LineBreaks::Kept => text.push(c),
-                c if is_obeyed(c) && c.is_ascii() => text.extend((c as u8).escape_ascii().map(char::from)),
-                c if is_obeyed(c) => text.extend(c.escape_unicode()),
+                c if is_unprintable(c) && c.is_ascii() => text.extend((c as u8).escape_ascii().map(char::from)),
+                c if is_unprintable(c) => text.extend(c.escape_unicode()),
                 c => text.push(c),
             }
         }
         for byte in chunk.invalid() {
-            write!(text, "\\x{byte:02x}").expect("a string takes all text");
+            write!(text, "\\x{byte:02x}").expect("writing to a string cannot fail");
         }
     }
     Cow::Owned(text.into_bytes())
 }
 
-/// The same for JSON text, whose own escapes stand for the same strings.
-pub(crate) fn printable_json(json: &str) -> Cow<'_, str> {
-    // What JSON indents with is outside its strings; within them the writer has escaped it.
-    if !json.chars().any(|c| is_obeyed(c) && c != '\n') {
+/// Escapes the same characters in serialised JSON, in JSON's notation, so that the value stays the same.
+pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
+    // A raw line break is indentation: within strings the serialiser has escaped it.
+    if !json.chars().any(|c| is_unprintable(c) && c != '\n') {
         return Cow::Borrowed(json);
     }
     let mut text = String::with_capacity(json.len() + 16);
     for c in json.chars() {
-        if is_obeyed(c) && c != '\n' {
+        if is_unprintable(c) && c != '\n' {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
-                write!(text, "\\u{unit:04x}").expect("a string takes all text");
+                write!(text, "\\u{unit:04x}").expect("writing to a string cannot fail");
             }
         } else {
             text.push(c);
@@ -59,13 +60,13 @@ pub(crate) fn printable_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Whether a terminal does something for a character other than show it where it stands, or shows nothing for it.
-fn is_obeyed(c: char) -> bool {
+/// Whether a character is a control character, a separator of lines, or invisible.
+fn is_unprintable(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || is_format(c)
 }
 
-/// Whether a character is of Unicode's general category Cf: changes of writing direction, joiners, marks of byte order, tags.
-/// A name that holds one looks like another name that does not.
+/// Whether a character has Unicode's general category Cf: changes of writing direction, joiners, byte order marks,
+/// tags. Such a character is invisible, so a name with one looks like the name without it.
 fn is_format(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'
@@ -79,12 +80,12 @@ mod tests {
     use super::*;
 
     fn line(bytes: &[u8]) -> String {
-        String::from_utf8(printable(bytes, LineBreaks::Escaped).into_owned()).unwrap()
+        String::from_utf8(escape(bytes, LineBreaks::Escaped).into_owned()).unwrap()
     }
 
-    /// C0, DEL, C1, changes of direction, separators and bytes that are no UTF-8, each as a name could hold it.
+    /// Tests C0, DEL, C1, changes of direction, separators, and invalid UTF-8.
     #[test]
-    fn nothing_that_a_terminal_obeys_is_left() {
+    fn unprintable_characters_are_escaped() {
         for (bytes, expected) in [
             (&b"plain name"[..], "plain name"),
             ("Grüße 世界 🚀 ❤\u{fe0f} e\u{301}".as_bytes(), "Grüße 世界 🚀 ❤\u{fe0f} e\u{301}"),
@@ -95,7 +96,7 @@ mod tests {
             (b"raw c1 \x9b2J", r"raw c1 \x9b2J"),
             ("gnp.\u{202e}exe\u{2066}\u{200f}".as_bytes(), r"gnp.\u{202e}exe\u{2066}\u{200f}"),
             ("a\u{2028}b".as_bytes(), r"a\u{2028}b"),
-            // Invisible: `paypal` with a space of no width, a mark of byte order, joiners, a soft hyphen, tags.
+            // Invisible: `paypal` with a zero-width space, a byte order mark, joiners, a soft hyphen, tags.
             ("pay\u{200b}pal \u{feff}x".as_bytes(), r"pay\u{200b}pal \u{feff}x"),
             ("\u{200c}\u{200d}\u{ad}\u{2060}\u{2064}".as_bytes(), r"\u{200c}\u{200d}\u{ad}\u{2060}\u{2064}"),
             ("\u{e0001}\u{e0061}\u{e007f}\u{1d173}".as_bytes(), r"\u{e0001}\u{e0061}\u{e007f}\u{1d173}"),
@@ -105,15 +106,15 @@ mod tests {
         ] {
             assert_eq!(line(bytes), expected);
         }
-        assert_eq!(&*printable(b"a\n\tb\x1b\n", LineBreaks::Kept), b"a\n\tb\\x1b\n");
+        assert_eq!(&*escape(b"a\n\tb\x1b\n", LineBreaks::Kept), b"a\n\tb\\x1b\n");
     }
 
     #[test]
-    fn json_means_the_same() {
+    fn escaped_json_keeps_its_value() {
         let value = serde_json::json!({"a\u{9b}": "\u{1b}[2J\u{7f}\u{202e}\u{feff}\u{e0061}\n", "list": [1]});
         let json = serde_json::to_string_pretty(&value).unwrap();
-        let text = printable_json(&json);
-        assert!(text.chars().all(|c| c == '\n' || !is_obeyed(c)), "{text:?}");
+        let text = escape_json(&json);
+        assert!(text.chars().all(|c| c == '\n' || !is_unprintable(c)), "{text:?}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 }

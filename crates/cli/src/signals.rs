@@ -1,4 +1,4 @@
-//! Ctrl-C, kill and the end of the terminal: the first signal asks the work to end, the second ends the process.
+//! Handling SIGINT, SIGTERM and SIGHUP: the first signal cancels the work, the second ends the process.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,111 +9,112 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use vmroot::Cancel;
 
-/// Who hears of signals, and how many there were. One listener for all: with one each, a signal between the start of a
-/// mount and its own listener would be heard by the first alone, and lost.
-static LISTENERS: Mutex<Listeners> = Mutex::new(Listeners { count: 0, acts: Vec::new() });
+/// The handlers of signals, and the number of signals so far. All handlers share one thread and one count, so that a
+/// handler that is added after a signal is still called for it.
+static HANDLERS: Mutex<Handlers> = Mutex::new(Handlers { count: 0, handlers: Vec::new() });
 
-/// Temporary names of files that are being written: see [`end_soon`].
-static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// Temporary paths that are removed at exit: see [`CleanupGuard`].
+static TEMPORARY_PATHS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// The signals that ask this program to end.
+/// The signals that end this program.
 const SIGNALS: [i32; 3] = [SIGHUP, SIGINT, SIGTERM];
 
-/// How long cancelled work may take to end by itself.
-const PATIENCE: Duration = Duration::from_millis(400);
+/// The time for cancelled work to end by itself.
+const GRACE_PERIOD: Duration = Duration::from_millis(400);
 
-/// The exit code of a process that was told to end: what a shell reports of one that SIGINT has ended.
+/// The exit code after a signal, as a shell reports it for SIGINT.
 pub(crate) const CANCELLED: u8 = 130;
 
-struct Listeners {
+struct Handlers {
     count: u32,
-    acts: Vec<Box<dyn FnMut(u32) + Send>>,
+    handlers: Vec<Box<dyn FnMut(u32) + Send>>,
 }
 
-/// Cancels the work on the first signal; what was fetched is kept. On the second the process ends at once.
+/// Cancels the work on the first signal, and exits on the second. Data that was fetched is kept.
 pub(crate) fn cancel_on_interrupt(cancel: Cancel) -> anyhow::Result<()> {
     on_signal(move |count| match count {
         1 => cancel.cancel(),
-        _ => end(),
+        _ => exit(),
     })
 }
 
-/// Calls a function, on a thread of its own, with 1 for the first of [`SIGNALS`], 2 for the second, and so on; at once
-/// when there was one since this process listens.
-pub(crate) fn on_signal(mut act: impl FnMut(u32) + Send + 'static) -> anyhow::Result<()> {
-    let mut listeners = lock(&LISTENERS);
-    if listeners.acts.is_empty() {
-        listen()?;
+/// Calls `handler` for each of [`SIGNALS`] with the number of signals so far, 1 for the first. It is called on the
+/// signals thread, or at once if there was a signal before.
+pub(crate) fn on_signal(mut handler: impl FnMut(u32) + Send + 'static) -> anyhow::Result<()> {
+    let mut handlers = lock(&HANDLERS);
+    if handlers.handlers.is_empty() {
+        start_thread()?;
     }
-    if listeners.count > 0 {
-        act(listeners.count);
+    if handlers.count > 0 {
+        handler(handlers.count);
     }
-    listeners.acts.push(Box::new(act));
+    handlers.handlers.push(Box::new(handler));
     Ok(())
 }
 
-/// Has the process end soon after a signal, also when a system call keeps it: a write to a pipe that nobody reads, an open
-/// of a pipe that nobody writes, an fsync. For work that leaves nothing but [`Unfinished`] files when it is cut off.
-pub(crate) fn end_soon() -> anyhow::Result<()> {
+/// Ends the process a short time after the first signal, even if a system call blocks: a write to a pipe that is not
+/// read, an open of a pipe without a writer, an fsync. Only for work whose temporary files all have a [`CleanupGuard`].
+pub(crate) fn exit_after_grace_period() -> anyhow::Result<()> {
     on_signal(|count| {
         if count == 1 {
-            // Not on the thread that hears of the second signal.
+            // A thread of its own, for the signals thread waits for the second signal.
             thread::spawn(|| {
-                thread::sleep(PATIENCE);
-                end()
+                thread::sleep(GRACE_PERIOD);
+                exit()
             });
         }
     })
 }
 
-fn end() -> ! {
-    for path in lock(&UNFINISHED).drain(..).rev() {
-        // There is nobody to tell.
+fn exit() -> ! {
+    for path in lock(&TEMPORARY_PATHS).drain(..).rev() {
+        // The error is ignored: the process ends, and the path may be gone already.
         let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
     }
     std::process::exit(CANCELLED.into())
 }
 
 /// Whether there was a signal.
-pub(crate) fn was_told_to_end() -> bool {
-    lock(&LISTENERS).count > 0
+pub(crate) fn was_signalled() -> bool {
+    lock(&HANDLERS).count > 0
 }
 
-/// The temporary name of a file that is being written, or an empty directory for one, until this is dropped.
-pub(crate) struct Unfinished(PathBuf);
+/// Registers a temporary file or an empty directory, which is removed if a signal ends the process before this is
+/// dropped.
+pub(crate) struct CleanupGuard(PathBuf);
 
-impl Unfinished {
+impl CleanupGuard {
     pub(crate) fn new(path: &Path) -> Self {
-        lock(&UNFINISHED).push(path.to_owned());
+        lock(&TEMPORARY_PATHS).push(path.to_owned());
         Self(path.to_owned())
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for CleanupGuard {
     fn drop(&mut self) {
-        lock(&UNFINISHED).retain(|path| *path != self.0);
+        lock(&TEMPORARY_PATHS).retain(|path| *path != self.0);
     }
 }
 
-fn listen() -> anyhow::Result<()> {
-    let ignored = ignored();
+fn start_thread() -> anyhow::Result<()> {
+    let ignored = ignored_signals();
     let mut signals = Signals::new(SIGNALS.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0))?;
     thread::Builder::new().name("signals".into()).spawn(move || {
         for _ in signals.forever() {
-            let mut listeners = lock(&LISTENERS);
-            listeners.count += 1;
-            let count = listeners.count;
-            listeners.acts.iter_mut().for_each(|act| act(count));
+            let mut handlers = lock(&HANDLERS);
+            handlers.count += 1;
+            let count = handlers.count;
+            handlers.handlers.iter_mut().for_each(|handler| handler(count));
         }
     })?;
     Ok(())
 }
 
-/// The signals that this process was started to ignore, as bits of a number: SIGHUP by nohup(1), SIGINT by a shell that
-/// runs it in the background. They stay ignored, as POSIX asks of every utility. Before [`listen`], nothing in this process
-/// has changed them.
-fn ignored() -> u64 {
-    // Without /proc nothing is known of them, and most processes ignore none.
+/// Returns the signals that this process inherited as ignored, as a bit mask: SIGHUP from nohup(1), SIGINT from a shell
+/// that starts it in the background. They stay ignored, as POSIX requires of utilities. This is called before the
+/// process changes its signal handling.
+fn ignored_signals() -> u64 {
+    // Without /proc, no signal is taken as ignored.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! An image for arm64: looked into, and made a prebaked directory. README.md has this code.
+//! Reads files of an image for arm64, and writes it as a prebaked directory. README.md contains this code.
 
 use std::path::Path;
 
@@ -29,9 +29,9 @@ fn main() -> vmroot::Result<()> {
 mod tests {
     use std::os::unix::fs::symlink;
 
-    /// Changes the directory of the process, and so must be the only test here.
+    /// Changes the working directory of the process, so this is the only test here.
     #[test]
-    fn the_readme_has_this_code_and_it_runs() {
+    fn readme_contains_this_code_and_it_runs() {
         let checkout = super::Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
         let readme = std::fs::read_to_string(checkout.join("README.md")).unwrap();
         let (code, _) = include_str!("rootfs.rs").split_once("\n#[cfg(test)]").unwrap();

@@ -1,4 +1,4 @@
-//! A client: a cache, and the ways into it.
+//! The client: a cache, and the operations on its images.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,43 +17,43 @@ use vmroot_transport::{
 
 use crate::{Cancel, Description, RegistryOptions, Result, TopOptions};
 
-/// How a client works.
+/// Options of a [`Client`].
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// The cache and the work in it.
+    /// Options of the cache: its directory, limits and parallelism.
     pub store: StoreOptions,
-    /// The way to registries.
+    /// Options of registries: credentials, proxies, retries and timeouts.
     pub registry: RegistryOptions,
-    /// The platform of images when a call names none.
+    /// The platform of images in calls that name none.
     pub platform: Platform,
 }
 
 impl ClientOptions {
-    /// The defaults for a cache in `directory`: no credentials, the host's platform.
+    /// Returns default options for a cache in `directory`: no credentials, and the host's platform.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let store = StoreOptions::new(directory);
         let registry = RegistryOptions { cancel: store.cancel.clone(), ..RegistryOptions::default() };
         Self { store, registry, platform: Platform::host() }
     }
 
-    /// Ends all work of the client early, from any thread.
+    /// Returns the cancellation of the client, which ends all its work early, from any thread.
     pub fn cancel(&self) -> Cancel {
         self.store.cancel.clone()
     }
 }
 
-/// How to get one image.
+/// Options of one pull.
 #[derive(Clone)]
 pub struct PullOptions {
-    /// The platform; the client's if there is none here.
+    /// The platform of the image. `None` means the client's platform.
     ///
-    /// An image for another platform than one that is named, here or in [`ClientOptions::platform`], is refused. Where both
-    /// are left alone, the host's is only preferred: an archive or a layout with one image, or a name that leads to one
-    /// image and no index, gives that one. [`Record::platform`] says what it is for.
+    /// If this or [`ClientOptions::platform`] is set, an image for another platform is an error. Otherwise the host's
+    /// platform is only preferred: the image of an archive or a layout with one image, or of a name without an index,
+    /// is accepted for any platform. [`Record::platform`] is the platform of the result.
     pub platform: Option<Platform>,
-    /// When to ask the registry what a name means.
+    /// When the registry is asked for the name: always, only if the image is not in the cache, or never.
     pub policy: PullPolicy,
-    /// Whom to tell how far it is.
+    /// Receives progress events.
     pub progress: Arc<dyn Progress>,
 }
 
@@ -63,15 +63,15 @@ impl Default for PullOptions {
     }
 }
 
-/// A cache, and the ways into it.
+/// A cache of images, and the operations on it.
 ///
-/// Threads may share a client and call anything at once: [`Client::collect`] removes nothing that another thread is
-/// pulling, checking or holding as an [`Image`], and a [`ContainerFs`] has its files open. Another client, in this process or
-/// another, keeps its cache from being collected for as long as it lives.
+/// Threads may share a client, and call its methods at the same time. [`Client::collect`] keeps the files that another
+/// thread pulls, verifies, or holds as an [`Image`]. A [`ContainerFs`] holds its files open. While another client of
+/// the same cache exists, in this process or another, [`Client::collect`] returns an error.
 ///
-/// All methods block: they wait for registries, disks and locks. In asynchronous code call them through tokio's
-/// `spawn_blocking` or on a thread of your own. A call right from a task works too, with any runtime, but its thread runs no
-/// other task meanwhile.
+/// All methods block: they wait for registries, disks and locks. Asynchronous code should call them through tokio's
+/// `spawn_blocking` or on a thread of its own. A call from a task also works, with any runtime, but blocks the other
+/// tasks of its thread.
 ///
 /// ```
 /// use vmroot::{Client, ClientOptions};
@@ -90,29 +90,31 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client with its cache, which is made if it is missing.
+    /// Opens a cache, which is created if it is missing.
     ///
     /// # Errors
-    /// [`Error::Store`] when the cache cannot be made, [`Error::Registry`] when a certificate file cannot be read.
+    /// - [`Error::Store`](crate::Error::Store): the cache cannot be created or opened.
+    /// - [`Error::Registry`](crate::Error::Registry): a certificate file cannot be read.
     pub fn new(options: ClientOptions) -> Result<Self> {
         let store = Store::open(options.store.clone())?;
         let registry = Arc::new(Registry::new(options.registry.clone())?);
         Ok(Self { store, registry, options })
     }
 
-    /// The directory of the cache.
+    /// Returns the directory of the cache.
     pub fn cache_dir(&self) -> &Path {
         self.store.directory()
     }
 
-    /// The way to registries.
+    /// Returns the client for registries.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// Pulls an image for the client's platform, if it is not here.
+    /// Pulls an image for the client's platform, unless it is in the cache.
     ///
-    /// A reference, `quay.io/fedora/fedora:41`, asks its registry; here, a layout stands in for one.
+    /// The name is a reference, such as `quay.io/fedora/fedora:41`, or `TRANSPORT:details` for an archive, a layout or
+    /// a directory, as in this example.
     ///
     /// ```
     /// # let cache = tempfile::tempdir().unwrap();
@@ -123,12 +125,16 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// Whatever name, registry, bytes and disk give cause for; [`Error::kind`] sorts them.
+    /// - [`Error::Model`](crate::Error::Model): the name is malformed.
+    /// - [`Error::Source`](crate::Error::Source): the archive or layout cannot be read.
+    /// - [`Error::Store`](crate::Error::Store): the image does not exist for the platform, cannot be fetched, fails its
+    ///   verification, exceeds a limit, or cannot be stored. [`Error::kind`](crate::Error::kind) tells these causes
+    ///   apart.
     pub fn pull(&self, name: &str) -> Result<Image> {
         self.pull_with(name, &PullOptions::default())
     }
 
-    /// Pulls an image for an architecture, under any of its names: `arm64`, `aarch64`, `arm/v7`, `x86_64`…
+    /// Pulls an image for an architecture of Linux: `arm64`, `aarch64`, `arm/v7`, `x86_64`…
     ///
     /// ```
     /// # let cache = tempfile::tempdir().unwrap();
@@ -145,19 +151,19 @@ impl Client {
         self.pull_with(name, &PullOptions { platform, ..PullOptions::default() })
     }
 
-    /// Gets an image: a reference, or `TRANSPORT:details` for one of an archive, a layout or a directory. An id, as
-    /// [`is_id`] has it, is looked for among the images that are here.
+    /// Pulls an image with options. The name is a reference, or `TRANSPORT:details` for an archive, a layout or a
+    /// directory. An id, as [`is_id`] defines it, is only looked up in the cache.
     ///
     /// # Errors
     /// As [`Self::pull`].
     pub fn pull_with(&self, name: &str, options: &PullOptions) -> Result<Image> {
         if is_id(name) {
-            // No registry knows images by their ids alone.
+            // A registry cannot look up an image by its id.
             return self.find(name, options.platform.as_ref());
         }
         let (source, references) = self.source(name)?;
         let is_archive = is_archive(name);
-        // What a file holds is read each time: another may have taken its place under the same names.
+        // A file is always read: its images may have changed under the same names.
         let policy = if is_archive { PullPolicy::Always } else { options.policy };
         let (platform, fallback) = self.platform(options.platform.as_ref(), is_archive);
         let loaded_from = is_archive.then(|| source.name());
@@ -165,7 +171,7 @@ impl Client {
         Ok(self.store.pull(&*source, &request, &options.progress)?)
     }
 
-    /// Loads the only image of a docker save archive, an OCI layout or an OCI archive, for an architecture.
+    /// Loads the only image of a docker save archive, an OCI layout or an OCI archive, for an architecture of Linux.
     ///
     /// ```
     /// # let cache = tempfile::tempdir().unwrap();
@@ -176,7 +182,9 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Source`] says what is wrong with which member, and lists the images where there are several.
+    /// - [`Error::Source`](crate::Error::Source): the archive cannot be read, or has several images, which the error
+    ///   lists.
+    /// - The errors of [`Self::pull`].
     pub fn load_from_tar(&self, path: &Path, architecture: &str) -> Result<Image> {
         let archive = self.archive(path)?;
         let image = archive.select(&Pick::Only)?;
@@ -187,26 +195,26 @@ impl Client {
     /// Opens an archive, a layout or a directory of images.
     ///
     /// # Errors
-    /// [`Error::Source`] says what is wrong with which member.
+    /// [`Error::Source`](crate::Error::Source): the archive cannot be read. The error names the member.
     pub fn archive(&self, path: &Path) -> Result<Archive> {
         Ok(Archive::open(path, &self.archive_options())?)
     }
 
-    /// Loads one image of an archive, under the names that the archive has for it.
+    /// Loads one image of an archive, under its names in the archive.
     ///
     /// # Errors
     /// As [`Self::pull`].
     pub fn load(&self, archive: &Archive, image: &ArchiveImage, options: &PullOptions) -> Result<Image> {
         let source = archive.source(image)?;
         let (platform, fallback) = self.platform(options.platform.as_ref(), true);
-        // What a file holds is read each time: another may have taken its place under the same names.
+        // A file is always read: its images may have changed under the same names.
         let references = image.references.clone();
         let loaded_from = Some(source.name());
         let request = PullRequest { references, platform, policy: PullPolicy::Always, fallback, loaded_from };
         Ok(self.store.pull(&*source, &request, &options.progress)?)
     }
 
-    /// What an image is, asked of its registry or archive; nothing is pulled.
+    /// Describes an image in its registry or archive, without pulling it.
     ///
     /// # Errors
     /// As [`Self::pull`].
@@ -214,30 +222,32 @@ impl Client {
         let (source, references) = self.source(name)?;
         let (platform, fallback) = self.platform(platform, is_archive(name));
         let chosen = choose(&*source, &platform, fallback)?;
-        Ok(Description::chosen(&chosen, references.first()))
+        Ok(Description::of_chosen(&chosen, references.first()))
     }
 
-    /// What an image that is here is.
+    /// Describes an image in the cache.
     pub fn describe(&self, image: &Image) -> Description {
-        Description::of(image.record(), image.config())
+        Description::of_record(image.record(), image.config())
     }
 
-    /// Every image that is here, ordered by name.
+    /// Returns the records of all images in the cache, ordered by name.
     ///
     /// # Errors
-    /// [`Error::Store`] when the records cannot be listed.
+    /// [`Error::Store`](crate::Error::Store): the records cannot be listed.
     pub fn images(&self) -> Result<Vec<Record>> {
         Ok(self.store.images()?)
     }
 
-    /// Finds an image that is here by reference, id, or unique prefix of an id. `TRANSPORT:details` names the same image as
-    /// for [`Self::pull_with`]: `docker://NAME` is `NAME`, and a file is looked into for which image it holds.
+    /// Finds an image in the cache by reference, id, or unique prefix of an id. `TRANSPORT:details` names the same
+    /// image as for [`Self::pull_with`]: `docker://NAME` is `NAME`, and a file is read to find out its image.
     ///
-    /// Without a platform the host's comes first, then the only one that is here: [`Record::platform`] says which.
+    /// Without a platform, an image for the host is preferred, and else the only image is returned.
+    /// [`Record::platform`] is its platform.
     ///
     /// # Errors
-    /// [`Error::Store`] when there is none, or more than one; [`Error::Model`] and [`Error::Source`] for a name that no
-    /// image can have; [`Error::Source`] for a file that cannot be read.
+    /// - [`Error::Store`](crate::Error::Store): the cache has no such image, or several.
+    /// - [`Error::Model`](crate::Error::Model): the name is malformed.
+    /// - [`Error::Source`](crate::Error::Source): the name after `TRANSPORT:` is malformed, or the file cannot be read.
     pub fn find(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
         if !ImageName::has_transport(name) {
             return match self.store.find(name, platform) {
@@ -254,14 +264,15 @@ impl Client {
         }
     }
 
-    /// Finds the image that a file holds, if it was loaded.
+    /// Finds the image of a file, if it was loaded before.
     fn find_loaded(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
         let (source, references) = self.source(name)?;
         let (platform, fallback) = self.platform(platform, true);
         let chosen = choose(&*source, &platform, fallback)?;
         let id = chosen.config.digest();
-        let called = |reference: &Reference| self.store.find(&reference.to_string(), Some(&chosen.platform)).ok();
-        if let Some(image) = references.iter().filter_map(called).find(|image| image.id() == id) {
+        let find_by_reference =
+            |reference: &Reference| self.store.find(&reference.to_string(), Some(&chosen.platform)).ok();
+        if let Some(image) = references.iter().filter_map(find_by_reference).find(|image| image.id() == id) {
             return Ok(image);
         }
         use vmroot_image_store::Error::NoSuchImage;
@@ -271,51 +282,53 @@ impl Client {
         })
     }
 
-    /// Opens the merged root of an image. Indexes that are missing or damaged are made again from blobs.
+    /// Opens the merged root of an image. Missing or damaged indexes are rebuilt from the blobs in the cache.
     ///
-    /// The root has its files open, so it can be read even after the image was removed. The paths of its contents files are
-    /// there for as long as the image has a name, or is held.
+    /// The root holds its files open, so it can be read even after the image is removed. The paths of its contents
+    /// files exist as long as the image has a name or is held as an [`Image`].
     ///
     /// # Errors
-    /// [`Error::Store`] when a blob that is needed is not here.
+    /// [`Error::Store`](crate::Error::Store): a file is missing or damaged, and cannot be rebuilt from the blobs in the
+    /// cache.
     pub fn root(&self, image: &Image) -> Result<ContainerFs> {
         Ok(self.store.root(image)?)
     }
 
-    /// Forgets a name of an image, or all its names when `by_name` is false. [`Self::collect`] frees the space, once no other
-    /// thread holds the image.
+    /// Removes one name of an image, or all its names if `by_name` is false. [`Self::collect`] frees the space once no
+    /// other thread holds the image.
     ///
     /// # Errors
-    /// [`Error::Store`] when a record cannot be removed.
+    /// [`Error::Store`](crate::Error::Store): a record cannot be removed.
     pub fn remove(&self, image: &Image, by_name: bool) -> Result<Removed> {
         Ok(self.store.remove(image, by_name)?)
     }
 
-    /// Removes every file that no image needs; with `dry_run` it only says which. Other threads of this client may go on.
+    /// Removes every file that no image needs, and returns the files and their size. With `dry_run`, nothing is
+    /// removed. Other threads of this client may continue meanwhile.
     ///
     /// # Errors
-    /// [`Error::Store`] when another client or process uses the cache.
+    /// [`Error::Store`](crate::Error::Store): another client or process has the cache open, or a record is damaged.
     pub fn collect(&self, dry_run: bool) -> Result<Collected> {
         Ok(self.store.collect(dry_run)?)
     }
 
-    /// Reads and checks everything in the cache, and mends what can be mended.
+    /// Verifies every file in the cache, and repairs what it can. Damage is part of the result, and no error.
     ///
     /// # Errors
-    /// [`Error::Store`] when the cache cannot be read at all; damage is in the result.
+    /// [`Error::Store`](crate::Error::Store): the cache cannot be read.
     pub fn verify(&self, progress: &Arc<dyn Progress>) -> Result<Found> {
         Ok(self.store.verify(progress)?)
     }
 
-    /// How much disk the cache takes.
+    /// Returns the disk usage of the cache.
     ///
     /// # Errors
-    /// [`Error::Store`] when a directory cannot be listed.
+    /// [`Error::Store`](crate::Error::Store): a directory cannot be listed.
     pub fn usage(&self) -> Result<Usage> {
         Ok(self.store.usage()?)
     }
 
-    /// Makes sure that all files of an image are here: the index and contents of each layer, and the root.
+    /// Rebuilds missing files of an image: the index and contents of each layer, and the index of its root.
     ///
     /// # Errors
     /// As [`Self::root`].
@@ -323,12 +336,12 @@ impl Client {
         Ok(self.store.make_complete(image)?)
     }
 
-    /// The index of an image's root; [`Self::make_complete`] makes sure that it is there.
+    /// Returns the path of the index of an image's root. The file exists after [`Self::make_complete`].
     pub fn root_index(&self, image: &Image) -> PathBuf {
         self.store.root_index(image)
     }
 
-    /// A layer's diff id, its index and its contents.
+    /// Returns the diff id of a layer, and the paths of its index and its contents.
     pub fn layer_files(&self, diff_id: &Digest) -> (Digest, PathBuf, PathBuf) {
         let (index, contents) = self.store.layer_files(diff_id);
         (*diff_id, index, contents)
@@ -347,7 +360,7 @@ impl Client {
         ArchiveOptions { spool: self.store.directory().to_owned(), limits: self.options.store.limits }
     }
 
-    /// The wanted platform, and the one to take instead where the caller named none.
+    /// Returns the platform to choose, and the fallback if no image matches it.
     fn platform(&self, named: Option<&Platform>, is_archive: bool) -> (Platform, Fallback) {
         let platform = named.unwrap_or(&self.options.platform);
         let fallback = match (named.is_some() || *platform != Platform::host(), is_archive) {
@@ -358,7 +371,7 @@ impl Client {
         (platform.clone(), fallback)
     }
 
-    /// Where an image comes from, and what it is called.
+    /// Returns the source of an image, and its references.
     fn source(&self, name: &str) -> Result<(Box<dyn ImageSource>, Vec<Reference>)> {
         if is_id(name) {
             check_name(name)?;
@@ -387,15 +400,15 @@ impl Client {
     }
 }
 
-/// Digits of the short ids that are printed in tables.
+/// The number of digits of the short ids that tables print.
 const SHORT_ID: usize = 12;
-/// Digits of a whole id.
+/// The number of digits of a whole id.
 const WHOLE_ID: usize = 64;
 
-/// Whether a name is meant as the id of an image or as the beginning of one: `sha256:` and anything, or 12 to 64
-/// hexadecimal digits. Only images that are here are looked for by such a name; no registry is asked.
+/// Whether a name is read as the id of an image or as the beginning of one: `sha256:` and any text, or 12 to 64
+/// lowercase hexadecimal digits. Such a name is only looked up in the cache, never in a registry.
 ///
-/// Fewer digits may begin an id too, but also be the name of a repository, such as `cafe`.
+/// Fewer digits may be the beginning of an id, but also the name of a repository, such as `cafe`.
 ///
 /// ```
 /// assert!(vmroot::is_id("sha256:4bcf") && vmroot::is_id("4bcff63911fc"));
@@ -409,7 +422,7 @@ fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Refuses what is neither a reference, nor an id or the beginning of one, nor `TRANSPORT:details`.
+/// Fails if a name is neither a reference, nor an id or the beginning of one, nor `TRANSPORT:details`.
 fn check_name(name: &str) -> Result<()> {
     let (is_digest, hex) = name.strip_prefix("sha256:").map_or((false, name), |hex| (true, hex));
     if is_hex(hex) && (1..=WHOLE_ID).contains(&hex.len()) {
@@ -425,7 +438,7 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether a name is of an image in a file or a directory.
+/// Whether a name refers to an image in a file or a directory.
 fn is_archive(name: &str) -> bool {
     ImageName::has_transport(name) && !matches!(ImageName::parse(name), Ok(ImageName::Docker(_)))
 }

@@ -1,4 +1,4 @@
-//! What a guest needs on top of its image: an init that is started by the kernel, and the config that it reads.
+//! The init and its config, which a guest needs on top of its image.
 //!
 //! ```
 //! use vmroot::{RuntimeConfig, Top, guest};
@@ -13,37 +13,38 @@ pub use vmroot_guest::{CONFIG, INIT, check_program, init_for};
 
 use crate::{Addition, RuntimeConfig};
 
-/// How the init runs the image's command: `/etc/vmroot/config.json`.
+/// The config of the init, `/etc/vmroot/config.json`: how to run the image's command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
-    /// What the image says.
+    /// How to run the image.
     #[serde(flatten)]
     pub runtime: RuntimeConfig,
-    /// Supplementary groups; without it, those that the guest's `/etc/group` gives the user.
+    /// The ids of the supplementary groups. `None` means the user's groups in the guest's `/etc/group`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<u32>>,
-    /// The guest's name; without it, that of its `/etc/hostname`.
+    /// The guest's host name. `None` means the name in its `/etc/hostname`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
-    /// Whether the console is a terminal to the command, with echo and job control, or carries bytes as they are;
-    /// without it, a terminal.
+    /// Whether the console is a terminal for the command, with echo and job control, or passes bytes unchanged. `None`
+    /// means a terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tty: Option<bool>,
 }
 
 impl Config {
-    /// The image's config and nothing else.
+    /// Returns a config that runs the image, with defaults for everything else.
     pub fn new(runtime: RuntimeConfig) -> Self {
         Self { runtime, groups: None, hostname: None, tty: None }
     }
 
-    /// The text of the file, formatted as [`RuntimeConfig::to_json`] does.
+    /// Returns the text of the file, in the format of [`RuntimeConfig::to_json`].
     pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("a config has no keys but strings") + "\n"
+        serde_json::to_string_pretty(self).expect("all keys of a config are strings") + "\n"
     }
 }
 
-/// What makes a guest of an image: the init at [`INIT`], and at [`CONFIG`] what it reads.
+/// Returns the additions that make a guest of an image: the init at [`INIT`] with mode 755, and its config at
+/// [`CONFIG`] with mode 644.
 pub fn additions(init: &[u8], config: &Config) -> [Addition; 2] {
     let file = |path: &str, mode, bytes| Addition::File { destination: path.as_bytes().to_vec(), mode, bytes };
     [file(INIT, 0o755, init.to_vec()), file(CONFIG, 0o644, config.to_json().into_bytes())]
@@ -54,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_files_are_where_the_guest_looks_for_them() {
+    fn additions_have_the_paths_that_the_guest_reads() {
         let config = Config::new(RuntimeConfig::default());
         let [init, text] = additions(b"program", &config);
         let file = |destination: &str, mode, bytes: &[u8]| Addition::File {
@@ -67,13 +68,13 @@ mod tests {
     }
 
     #[test]
-    fn without_more_than_the_image_says_it_is_the_runtime_config() {
+    fn config_without_guest_fields_is_the_runtime_config() {
         let runtime = RuntimeConfig { uid: Some(1), user: "app".to_owned(), ..RuntimeConfig::default() };
         assert_eq!(Config::new(runtime.clone()).to_json(), runtime.to_json());
     }
 
     #[test]
-    fn what_a_guest_has_more_comes_last() {
+    fn guest_fields_come_last() {
         let mut config = Config::new(RuntimeConfig::default());
         (config.groups, config.hostname, config.tty) = (Some(vec![44]), Some("demo".to_owned()), Some(false));
         let json = config.to_json();

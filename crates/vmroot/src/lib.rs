@@ -13,13 +13,13 @@
 //! # }
 //! ```
 //!
-//! A [`Client`] pulls and loads images into a cache; an [`Image`] is one of them; its [`ContainerFs`] is the merged root,
-//! read in place. [`export`], [`erofs`] and [`ext4`] write a root out, [`fuse`] and [`kernel_mount`] mount it, and
-//! [`virtiofs`] serves it to a guest, which [`boot`] starts. [`Prebaked`] is an image in a directory of its
-//! own, for machines without a cache. [`Top`] is what goes on top of a root for one use of it.
+//! A [`Client`] pulls and loads images into a cache. [`Client::root`] opens the merged root of an [`Image`] as a
+//! [`ContainerFs`], which reads files in place. [`export`], [`erofs`] and [`ext4`] write a root, [`fuse`] and
+//! [`kernel_mount`] mount it, and [`virtiofs`] serves it to a guest, which [`boot`] starts. A [`Prebaked`] is an image
+//! in a directory of its own, for machines without a cache. A [`Top`] puts layers and files on top of a root.
 //!
-//! Everything blocks; threads inside do what can be done at once. Nothing here prints, reads the environment, or picks a
-//! directory.
+//! All functions block; parallel work runs on threads of this crate. The crate does not print, does not read the
+//! environment, and chooses no directories.
 
 mod client;
 mod error;
@@ -58,21 +58,21 @@ pub use vmroot_registry::{
 };
 pub use vmroot_transport::{Archive, ArchiveImage, ImageName, Pick};
 
-/// Booting a guest on a root.
+/// Boots a guest on a root.
 pub use vmroot_boot as boot;
-/// Directories of this machine as layers, and layers and files on top of a root.
+/// Reads directories of this machine as layers, and puts layers and files on top of a root.
 pub use vmroot_changes as changes;
-/// Writing a root as an EROFS image.
+/// Writes a root as an EROFS image.
 pub use vmroot_erofs as erofs;
-/// Writing a root out: directory, tar, initramfs, squashfs, prebaked directory.
+/// Writes a root as a directory, a tar, an initramfs, a squashfs image or a prebaked directory.
 pub use vmroot_export as export;
-/// Writing a root as an ext4 file system.
+/// Writes a root as an ext4 file system.
 pub use vmroot_ext4 as ext4;
-/// Mounting a root by FUSE.
+/// Mounts a root with FUSE.
 pub use vmroot_fuse_mount as fuse;
-/// Mounting a root by the kernel alone, and writable views.
+/// Mounts a root with the kernel's EROFS, and writable views with overlayfs.
 pub use vmroot_kernel_mount as kernel_mount;
-/// Files that appear whole, progress, and what a form leaves out.
+/// Output files that appear only when they are complete, progress, and omissions.
 pub use vmroot_output as output;
-/// Serving a root to a guest by virtio-fs.
+/// Serves a root to a guest over virtio-fs.
 pub use vmroot_virtiofs as virtiofs;

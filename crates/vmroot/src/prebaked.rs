@@ -1,4 +1,5 @@
-//! An image in a directory of its own, for machines without a cache (`docs/formats/prebaked.md`).
+//! Prebaked directories: an image in a directory of its own, for machines without a cache
+//! (`docs/formats/prebaked.md`).
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use vmroot_model::{Digest, Platform};
 
 use crate::{Client, Error, Image, OnTop, Result, RuntimeConfig, Top};
 
-/// An image in a directory.
+/// An open prebaked directory.
 #[derive(Debug)]
 pub struct Prebaked {
     directory: PathBuf,
@@ -16,28 +17,28 @@ pub struct Prebaked {
 }
 
 impl Prebaked {
-    /// The directory.
+    /// Returns the path of the directory.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// How to run what it holds.
+    /// Returns how to run the image, with the ids of its user.
     pub fn config(&self) -> &RuntimeConfig {
         &self.config
     }
 
-    /// The merged root.
+    /// Returns the merged root.
     pub fn root(&self) -> &ContainerFs {
         &self.root
     }
 
-    /// The merged root alone.
+    /// Returns the merged root, and drops the rest.
     pub fn into_root(self) -> ContainerFs {
         self.root
     }
 }
 
-/// Opens a prebaked directory, which [`export_to_dir`] made on any machine.
+/// Opens a prebaked directory, which [`export_to_dir`] may have written on another machine.
 ///
 /// ```
 /// # use vmroot::{Client, ClientOptions};
@@ -53,8 +54,10 @@ impl Prebaked {
 /// ```
 ///
 /// # Errors
-/// [`Error::Io`] and [`Error::InvalidConfig`] for its `config.json`, [`Error::Export`] and [`Error::Root`] for its
-/// indexes and contents.
+/// - [`Error::Io`]: `config.json` cannot be read.
+/// - [`Error::InvalidConfig`]: `config.json` is malformed.
+/// - [`Error::Export`]: an index or a contents file is missing, cannot be read, or is damaged.
+/// - [`Error::Root`]: the root has no such user as `config.json` names.
 pub fn load_from_dir(directory: &Path) -> Result<Prebaked> {
     let mut config = RuntimeConfig::read(&directory.join("config.json"))?;
     let root = vmroot_export::open_prebaked(directory, &config.layers)?;
@@ -62,7 +65,8 @@ pub fn load_from_dir(directory: &Path) -> Result<Prebaked> {
     Ok(Prebaked { directory: directory.to_owned(), config, root })
 }
 
-/// Opens a prebaked directory that must be for an architecture, under any of its names; one that says nothing passes.
+/// Opens a prebaked directory for an architecture, such as `arm64` or `aarch64`. A directory that names no architecture
+/// is accepted.
 ///
 /// ```
 /// # use vmroot::{Client, ClientOptions};
@@ -78,7 +82,9 @@ pub fn load_from_dir(directory: &Path) -> Result<Prebaked> {
 /// ```
 ///
 /// # Errors
-/// [`Error::ArchitectureMismatch`], and those of [`load_from_dir`].
+/// - [`Error::ArchitectureMismatch`]: the directory is for another architecture.
+/// - [`Error::Model`]: `architecture` is malformed.
+/// - The errors of [`load_from_dir`].
 pub fn load_from_dir_for_arch(directory: &Path, architecture: &str) -> Result<Prebaked> {
     let config = RuntimeConfig::read(&directory.join("config.json"))?;
     if !config.architecture.is_empty() {
@@ -96,7 +102,7 @@ pub fn load_from_dir_for_arch(directory: &Path, architecture: &str) -> Result<Pr
     load_from_dir(directory)
 }
 
-/// Writes an image as a prebaked directory, which is made if it is missing.
+/// Writes an image as a prebaked directory, which is created if it is missing.
 ///
 /// ```
 /// # use vmroot::{Client, ClientOptions};
@@ -110,15 +116,18 @@ pub fn load_from_dir_for_arch(directory: &Path, architecture: &str) -> Result<Pr
 /// ```
 ///
 /// # Errors
-/// [`Error::Store`] when the image is damaged beyond mending, [`Error::Export`] when the directory cannot be written.
+/// - [`Error::Store`]: the image is damaged, and cannot be repaired from the cache.
+/// - [`Error::Root`]: the root has no such user as the image names.
+/// - [`Error::Export`]: the directory cannot be written, or the client's work is cancelled.
 pub fn export_to_dir(client: &Client, image: &Image, directory: &Path) -> Result<()> {
     export_on_top_to_dir(client, image, &Top::default(), directory).map(drop)
 }
 
-/// The same with something on top, which becomes further layers of the directory; gives what is on top.
+/// Writes an image with `top` on top as a prebaked directory. The layers on top become further layers of the directory.
 ///
 /// # Errors
-/// As [`export_to_dir`], and [`Error::OnTop`].
+/// - [`Error::Changes`]: a layer or an addition cannot be put on top.
+/// - The errors of [`export_to_dir`].
 pub fn export_on_top_to_dir(client: &Client, image: &Image, top: &Top, directory: &Path) -> Result<OnTop> {
     client.make_complete(image)?;
     let on_top = client.put_on_top(client.root(image)?, top)?;

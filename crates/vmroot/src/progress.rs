@@ -1,4 +1,4 @@
-//! Download progress with rate and estimated time, over all blobs of an image.
+//! Download progress with rate and remaining time, over all blobs of an image.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -7,30 +7,30 @@ use std::time::{Duration, Instant};
 use vmroot_image_store::{BlobProgress, Progress};
 use vmroot_model::Digest;
 
-/// How far a download is.
+/// The progress of a download.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DownloadProgress {
-    /// The blob that came forward.
+    /// The digest of the blob that has new bytes.
     pub digest: Digest,
-    /// Bytes of it that are here.
+    /// The bytes of the blob that are downloaded, including those of earlier attempts.
     pub current: u64,
-    /// Bytes of it that there are.
+    /// The size of the blob in bytes.
     pub total: u64,
-    /// Its number: the config is 0, layers follow from 1.
+    /// The index of the blob: 0 is the config, 1 the lowest layer.
     pub blob_index: usize,
-    /// How many blobs the image has.
+    /// The number of blobs of the image.
     pub blob_count: usize,
-    /// Bytes of all blobs that are here, and that there are.
+    /// The bytes of all blobs that are downloaded.
     pub image_current: u64,
-    /// See `image_current`.
+    /// The size of all blobs in bytes.
     pub image_total: u64,
-    /// Bytes a second over all blobs, averaged so that recent seconds count most; 0 in the first tenth of a second.
+    /// Bytes per second over all blobs, as a moving average; 0 in the first 100 milliseconds.
     pub rate: f64,
-    /// How long the rest will take at that rate; nothing while the rate is not known.
+    /// The remaining time at that rate; `None` while the rate is unknown.
     pub eta: Option<Duration>,
 }
 
-/// Turns what a pull reports into [`DownloadProgress`] for a function.
+/// A [`Progress`] that adds rate and remaining time, and passes the result to a function.
 ///
 /// ```
 /// use vmroot::ProgressMeter;
@@ -39,53 +39,55 @@ pub struct DownloadProgress {
 /// # let _ = meter;
 /// ```
 pub struct ProgressMeter<F> {
-    tell: F,
+    report: F,
     state: Mutex<State>,
 }
 
 struct State {
-    /// Where each blob was when it was first heard of, and where it is.
+    /// The bytes of each blob at its first event, and now.
     blobs: HashMap<Digest, (u64, u64)>,
     rate: f64,
     measured: Option<(Instant, u64)>,
 }
 
-/// How much a new measurement counts against all before it.
-const WEIGHT: f64 = 0.3;
-/// The shortest time that a rate is measured over.
-const INTERVAL: Duration = Duration::from_millis(100);
+/// The weight of a new measurement in the moving average.
+const RATE_WEIGHT: f64 = 0.3;
+/// The shortest time over which a rate is measured.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 impl<F: Fn(&DownloadProgress) + Send + Sync> ProgressMeter<F> {
-    /// A meter that calls `tell` for each piece that arrives, from any thread.
-    pub fn new(tell: F) -> Self {
-        Self { tell, state: Mutex::new(State { blobs: HashMap::new(), rate: 0.0, measured: None }) }
+    /// Returns a meter that calls `report` for each piece that arrives, from any thread. Calls may overlap.
+    pub fn new(report: F) -> Self {
+        Self { report, state: Mutex::new(State { blobs: HashMap::new(), rate: 0.0, measured: None }) }
     }
 }
 
 impl<F: Fn(&DownloadProgress) + Send + Sync> Progress for ProgressMeter<F> {
     fn blob(&self, blob: &BlobProgress) {
-        let progress = self.state.lock().expect("nobody panics while holding it").take(blob, Instant::now());
-        (self.tell)(&progress);
+        let mut state = self.state.lock().expect("no thread panics while it holds the lock");
+        let progress = state.record(blob, Instant::now());
+        drop(state);
+        (self.report)(&progress);
     }
 }
 
 impl State {
-    fn take(&mut self, blob: &BlobProgress, now: Instant) -> DownloadProgress {
-        // What an earlier attempt left came at no rate: only what comes from now on is measured.
+    fn record(&mut self, blob: &BlobProgress, now: Instant) -> DownloadProgress {
+        // Bytes of an earlier attempt do not count for the rate.
         self.blobs.entry(blob.digest).or_insert((blob.current, blob.current)).1 = blob.current;
         let current: u64 = self.blobs.values().map(|(_, current)| current).sum();
         let arrived: u64 = self.blobs.values().map(|(first, current)| current.saturating_sub(*first)).sum();
         let (since, before) = *self.measured.get_or_insert((now, arrived));
         let elapsed = now.duration_since(since);
-        if elapsed >= INTERVAL {
+        if elapsed >= MIN_INTERVAL {
             let rate = arrived.saturating_sub(before) as f64 / elapsed.as_secs_f64();
-            self.rate = if self.rate == 0.0 { rate } else { WEIGHT * rate + (1.0 - WEIGHT) * self.rate };
+            self.rate = if self.rate == 0.0 { rate } else { RATE_WEIGHT * rate + (1.0 - RATE_WEIGHT) * self.rate };
             self.measured = Some((now, arrived));
         }
-        let left = blob.image_total.saturating_sub(current);
-        let eta = match left {
+        let remaining = blob.image_total.saturating_sub(current);
+        let eta = match remaining {
             0 => Some(Duration::ZERO),
-            _ => Duration::try_from_secs_f64((left as f64 / self.rate).floor()).ok(),
+            _ => Duration::try_from_secs_f64((remaining as f64 / self.rate).floor()).ok(),
         };
         DownloadProgress {
             digest: blob.digest,
@@ -106,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rate_and_time_left_over_all_blobs() {
+    fn rate_and_remaining_time_cover_all_blobs() {
         let mut state = State { blobs: HashMap::new(), rate: 0.0, measured: None };
         let start = Instant::now();
         let blob = |name: &str, current| BlobProgress {
@@ -117,13 +119,13 @@ mod tests {
             total: 1000,
             image_total: 2000,
         };
-        let first = state.take(&blob("a", 200), start);
-        assert_eq!((first.rate, first.eta), (0.0, None), "what was there before came at no rate");
-        let second = state.take(&blob("a", 700), start + Duration::from_secs(1));
+        let first = state.record(&blob("a", 200), start);
+        assert_eq!((first.rate, first.eta), (0.0, None), "bytes of an earlier attempt do not count for the rate");
+        let second = state.record(&blob("a", 700), start + Duration::from_secs(1));
         assert_eq!((second.rate, second.eta), (500.0, Some(Duration::from_secs(2))));
-        let third = state.take(&blob("b", 1000), start + Duration::from_millis(1050));
+        let third = state.record(&blob("b", 1000), start + Duration::from_millis(1050));
         assert_eq!((third.rate, third.image_current), (500.0, 1700));
-        state.take(&blob("a", 1000), start + Duration::from_secs(2));
-        assert_eq!(state.take(&blob("b", 1000), start + Duration::from_secs(3)).eta, Some(Duration::ZERO));
+        state.record(&blob("a", 1000), start + Duration::from_secs(2));
+        assert_eq!(state.record(&blob("b", 1000), start + Duration::from_secs(3)).eta, Some(Duration::ZERO));
     }
 }

@@ -1,18 +1,19 @@
-//! What an image is, without pulling it.
+//! Descriptions of images, in the cache or in a registry.
 
 use vmroot_image_store::Chosen;
 use vmroot_model::{Digest, ImageConfig, Platform, Reference};
 
 use crate::{LayerRecord, Record};
 
-/// What an image is: enough to print it, from a record or from a registry.
+/// A description of an image: its ids, layers and config. It is made from a record of the cache, or from a registry
+/// without a pull.
 #[derive(Debug, Clone)]
 pub struct Description {
-    /// The image's id: the digest of its config.
+    /// The image's id, which is the digest of its config.
     pub id: Digest,
-    /// The name, if it has one.
+    /// The image's name, if it has one.
     pub reference: Option<String>,
-    /// The digest that the name leads to: of an index, or of the manifest.
+    /// The digest that the name resolves to, of an index or of the manifest.
     pub digest: Digest,
     /// The digest of the manifest.
     pub manifest: Digest,
@@ -25,12 +26,12 @@ pub struct Description {
 }
 
 impl Description {
-    pub(crate) fn chosen(chosen: &Chosen, reference: Option<&Reference>) -> Self {
+    pub(crate) fn of_chosen(chosen: &Chosen, reference: Option<&Reference>) -> Self {
         let record = Record { reference: reference.cloned(), ..chosen.record(chosen.config.platform()) };
-        Self::of(&record, &chosen.config)
+        Self::of_record(&record, &chosen.config)
     }
 
-    pub(crate) fn of(record: &Record, config: &ImageConfig) -> Self {
+    pub(crate) fn of_record(record: &Record, config: &ImageConfig) -> Self {
         Self {
             id: *record.id(),
             reference: record.reference.as_ref().map(ToString::to_string),

@@ -1,4 +1,4 @@
-//! What a process of the image needs to know: the `config.json` of a prebaked directory.
+//! How to run an image: the `config.json` of a prebaked directory.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use vmroot_model::{Digest, ImageConfig};
 
 use crate::{Error, Result};
 
-/// How to run what an image holds, and the layers it is made of (`docs/formats/prebaked.md`).
+/// How to run an image, and the layers of its root (`docs/formats/prebaked.md`).
 ///
 /// ```
 /// use vmroot::RuntimeConfig;
@@ -21,49 +21,50 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RuntimeConfig {
-    /// The diff ids of the layers, lowest first; files are named after their hex digits.
+    /// The diff ids of the layers, lowest first. Their hexadecimal digits name the files of the directory.
     pub layers: Vec<Digest>,
-    /// `NAME=value`.
+    /// The environment variables, each as `NAME=value`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
-    /// What is always run.
+    /// The program that is always run, and its first arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entrypoint: Vec<String>,
-    /// Its arguments, or what is run without an entrypoint.
+    /// The default arguments of the entrypoint; without an entrypoint, the command that is run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cmd: Vec<String>,
-    /// The working directory.
+    /// The working directory; empty if the image names none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
-    /// The user as the image names it.
+    /// The user as the image names it: `USER[:GROUP]`, each a name or a number; empty if the image names none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub user: String,
-    /// The user's number in the image's `/etc/passwd`.
+    /// The user's id, resolved in the image's `/etc/passwd`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// The group's number in the image's files.
+    /// The group's id, resolved in the image's `/etc/passwd` and `/etc/group`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gid: Option<u32>,
-    /// Free notes.
+    /// The image's labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// What it runs on, as the image names it.
+    /// The architecture as the image names it; empty if the image names none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub architecture: String,
 }
 
 impl RuntimeConfig {
-    /// Takes from an image's config what running it needs, and resolves its user in its root.
+    /// Returns how to run the image of a config, with its user resolved in its root.
     ///
     /// # Errors
-    /// [`Error::Root`] when the image names a user that it has not.
+    /// [`Error::Root`]: the root has no such user as the image names.
     pub fn new(config: &ImageConfig, root: &ContainerFs) -> Result<Self> {
         let mut runtime = Self::unresolved(config);
         runtime.resolve_user(root)?;
         Ok(runtime)
     }
 
-    /// The same, with the user as the image names it: for who puts something on top of the root first.
+    /// Returns how to run the image of a config, without the ids of its user. [`Self::resolve_user`] sets them once the
+    /// root is complete, with any layers on top.
     pub fn unresolved(config: &ImageConfig) -> Self {
         let container = config.config();
         Self {
@@ -80,10 +81,10 @@ impl RuntimeConfig {
         }
     }
 
-    /// Sets `uid` and `gid` from `user`, unless they are known or there is no user.
+    /// Resolves `user` in a root, and sets `uid` and `gid`. Does nothing if `uid` is set or `user` is empty.
     ///
     /// # Errors
-    /// [`Error::Root`] when the root has no such user.
+    /// [`Error::Root`]: the root has no such user.
     pub fn resolve_user(&mut self, root: &ContainerFs) -> Result<()> {
         if !self.user.is_empty() && self.uid.is_none() {
             let ids = root.resolve_user(&self.user)?;
@@ -93,20 +94,22 @@ impl RuntimeConfig {
         Ok(())
     }
 
-    /// What to run: the entrypoint with the command as its arguments.
+    /// Returns the command to run: the entrypoint, followed by `cmd`.
     pub fn command(&self) -> Vec<&str> {
         self.entrypoint.iter().chain(&self.cmd).map(String::as_str).collect()
     }
 
-    /// The text of `config.json`: fields in order, empty ones left out, indented by two spaces.
+    /// Returns the text of `config.json`: fields in the order of this struct, without empty ones, indented by two
+    /// spaces.
     pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("a config has no keys but strings") + "\n"
+        serde_json::to_string_pretty(self).expect("all keys of a config are strings") + "\n"
     }
 
     /// Reads `config.json`.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::InvalidConfig`], with the path.
+    /// - [`Error::Io`]: the file cannot be read.
+    /// - [`Error::InvalidConfig`]: the file is malformed.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         serde_json::from_slice(&text)
@@ -121,7 +124,7 @@ mod tests {
     const PAGE: &str = include_str!("../../../docs/formats/prebaked.md");
 
     #[test]
-    fn the_document_has_the_fields_in_their_order() {
+    fn format_page_lists_the_fields_in_order() {
         let text = |text: &str| text.to_owned();
         let full = RuntimeConfig {
             layers: vec![Digest::of(b"")],
@@ -136,7 +139,7 @@ mod tests {
             architecture: text("amd64"),
         };
         let json = full.to_json();
-        // Only the object's own fields are indented by two spaces.
+        // Fields of nested objects are indented by more than two spaces.
         let fields = json.lines().filter_map(|line| line.strip_prefix("  \"")?.split('"').next());
         let (_, section) = PAGE.split_once("## `config.json`").unwrap();
         let (section, _) = section.split_once("\n## ").unwrap();
@@ -145,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_s_example_is_written_as_it_stands() {
+    fn example_of_the_format_page_is_reproduced() {
         let (_, example) = PAGE.split_once("```json\n").unwrap();
         let (example, _) = example.split_once("```").unwrap();
         assert_eq!(serde_json::from_str::<RuntimeConfig>(example).unwrap().to_json(), example);

@@ -1,4 +1,4 @@
-//! Layers and files on top of an image's root, in a client's cache.
+//! Layers and files on top of an image's root, stored in a client's cache.
 
 use vmroot_changes::{OnTop, Top};
 use vmroot_container_fs::ContainerFs;
@@ -6,7 +6,8 @@ use vmroot_container_fs::ContainerFs;
 use crate::{Client, Result};
 
 impl Client {
-    /// Puts layers and files on top of a root, with the client's limits, in its cache's directory.
+    /// Puts layers and files on top of a root, within the client's limits. Temporary files are in the cache's
+    /// directory.
     ///
     /// ```
     /// # let cache = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Checks of what somebody typed, before any work is done with it.
+//! Checks of user input before any work is done with it.
 
 use std::path::Path;
 
@@ -6,7 +6,8 @@ use vmroot_model::Reference;
 
 use crate::{Client, Result};
 
-/// Checks that a name is a valid reference; with a client, also that its registry has it.
+/// Checks that a name is a valid reference. With a client, also checks that its registry has the image, with one
+/// request.
 ///
 /// ```
 /// assert!(vmroot::validate_image_name("alpine:3.20", None).is_ok());
@@ -14,8 +15,8 @@ use crate::{Client, Result};
 /// ```
 ///
 /// # Errors
-/// [`Error::Model`](crate::Error::Model) says what is wrong with the name, [`Error::Registry`](crate::Error::Registry)
-/// why the registry has it not.
+/// - [`Error::Model`](crate::Error::Model): the name is malformed.
+/// - [`Error::Registry`](crate::Error::Registry): the registry does not have the image, or cannot be asked.
 pub fn validate_image_name(name: &str, registry: Option<&Client>) -> Result<()> {
     let reference = Reference::parse(name)?;
     if let Some(client) = registry {
@@ -24,7 +25,7 @@ pub fn validate_image_name(name: &str, registry: Option<&Client>) -> Result<()> 
     Ok(())
 }
 
-/// Checks that a file is a docker save archive with at least one image in it.
+/// Checks that a file is a docker save archive with at least one image.
 ///
 /// ```
 /// let error = vmroot::validate_tar("/nonexistent.tar".as_ref()).unwrap_err();
@@ -32,7 +33,7 @@ pub fn validate_image_name(name: &str, registry: Option<&Client>) -> Result<()> 
 /// ```
 ///
 /// # Errors
-/// [`Error::Source`](crate::Error::Source) says what is wrong with which member.
+/// [`Error::Source`](crate::Error::Source): the file cannot be read, or is no such archive. The error names the member.
 pub fn validate_tar(path: &Path) -> Result<()> {
     Ok(vmroot_transport::validate_tar(path)?)
 }

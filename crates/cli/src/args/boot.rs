@@ -1,4 +1,4 @@
-//! What may be typed after `boot`.
+//! The options of `boot`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,74 +6,77 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use vmroot::boot::{Acceleration, Via, Vmm};
 
-use super::quantity::{seconds, size};
+use super::quantity::{parse_seconds, parse_size};
 use crate::top::TopArguments;
 
-/// How to boot.
+/// Options of `boot`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BootArguments {
-    /// The kernel: bzImage, vmlinux, Image or vmlinuz; an image for its architecture is taken
+    /// Boot this kernel: bzImage, vmlinux, Image or vmlinuz. Its architecture selects the image's platform
     #[arg(long, value_name = "FILE")]
     pub(crate) kernel: PathBuf,
-    /// How the guest gets its root
+    /// Give the guest its root in this form
     #[arg(long, value_enum, default_value_t = Form::ErofsMeta)]
     pub(crate) via: Form,
-    /// The kernel's modules: lib/modules/VERSION, or a directory above it [default: those beside the kernel or of this
-    /// machine, if they are of its version; without any, everything has to be built in]
+    /// Load the kernel's modules from this directory: lib/modules/VERSION, or a directory above it [default: the
+    /// modules of the kernel's version beside it or on this machine; without any, the kernel needs its drivers built
+    /// in]
     #[arg(long, value_name = "DIR")]
     pub(crate) modules: Option<PathBuf>,
-    /// What runs the guest
+    /// Run the guest with this VMM
     #[arg(long, value_enum, default_value_t = Monitor::Qemu)]
     pub(crate) vmm: Monitor,
-    /// Memory of the guest (K, M, G, T are powers of 1024) [default: 512M, and three times what a cpio takes]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    /// Give the guest this much memory (K, M, G, T are powers of 1024) [default: 512M, plus three times the size of a
+    /// cpio]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) memory: Option<u64>,
-    /// Processors of the guest
+    /// Give the guest this many processors, 1 to 1024
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) cpus: u32,
-    /// What executes the guest's instructions
+    /// Execute the guest's instructions with this accelerator
     #[arg(long, value_enum, default_value_t = Accelerator::Auto)]
     pub(crate) accel: Accelerator,
-    /// More for the kernel's command line
+    /// Append these arguments to the kernel's command line
     #[arg(long, value_name = "ARGS", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     pub(crate) append: String,
-    /// Start this program in place of our init: a vmroot-init, or a script that ends by writing `[vmroot-init] exit code N`
-    /// to its output; `none` starts the image's own /sbin/init
+    /// Start this program as the init: a vmroot-init, or a script that writes `[vmroot-init] exit code N` to its output
+    /// at its end. `none` starts the image's own /sbin/init [default: vmroot's own init]
     #[arg(long, value_name = "FILE|none")]
     pub(crate) init: Option<PathBuf>,
-    /// Let the guest write to a read-only root: changes go to its memory
+    /// Let the guest write to a read-only root, and keep the changes in its memory
     #[arg(long)]
     pub(crate) overlay: bool,
-    /// Room for the guest to write to (ext4 only)
-    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = size)]
+    /// Leave at least this much free space in the guest's root (ext4 only)
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = parse_size)]
     pub(crate) free: u64,
-    /// End the guest after this long; the exit code is 124 then
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    /// Stop the guest after this many seconds, and exit with code 124
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub(crate) timeout: Option<Duration>,
-    /// Run this in place of the image's entrypoint and command
+    /// Run this program instead of the image's entrypoint and command
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) entrypoint: Option<String>,
-    /// Arguments of the entrypoint in place of the image's command, or what to run in an image without an entrypoint
+    /// Pass these arguments to the entrypoint instead of the image's command; without an entrypoint, run them as the
+    /// command
     #[arg(last = true, value_name = "CMD")]
     pub(crate) command: Vec<String>,
     #[command(flatten)]
     pub(crate) top: TopArguments,
 }
 
-/// How the guest gets its root.
+/// The form of the guest's root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
-    /// EROFS metadata over the cache's own files: nothing is copied
+    /// EROFS metadata over the cache's files, without a copy
     ErofsMeta,
     /// An EROFS image
     Erofs,
-    /// An ext4 image, which the guest may write to
+    /// A writable ext4 image
     Ext4,
-    /// A squashfs image; needs squashfs-tools
+    /// A squashfs image; requires squashfs-tools
     Squashfs,
-    /// An initramfs, in the guest's memory
+    /// An initramfs in the guest's memory
     Cpio,
-    /// A share that this process serves
+    /// A virtio-fs share, served by this process
     Virtiofs,
 }
 
@@ -90,7 +93,7 @@ impl From<Form> for Via {
     }
 }
 
-/// What runs the guest.
+/// The program that runs the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Monitor {
     /// QEMU
@@ -111,14 +114,14 @@ impl From<Monitor> for Vmm {
     }
 }
 
-/// What executes the guest's instructions.
+/// The accelerator that executes the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Accelerator {
-    /// KVM where it works, or else QEMU's translator
+    /// KVM where it works, else QEMU's translator
     Auto,
     /// KVM
     Kvm,
-    /// QEMU's translator, which is tens of times slower, and runs guests of any architecture
+    /// QEMU's translator: tens of times slower, for guests of any architecture
     Tcg,
 }
 

@@ -1,26 +1,26 @@
-//! What may be typed after `layer`.
+//! The commands under `layer`.
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
 
-/// Work on one layer.
+/// The commands under `layer`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LayerCommand {
-    /// Read a layer's tar, compressed or not, and write its .idx and .contents; prints the diff id
+    /// Read a layer's tar, compressed or not, write its .idx and .contents, and print its diff id
     Index {
-        /// The tar; `-` for standard input
+        /// The tar; `-` is standard input
         tar: PathBuf,
-        /// Where to write
+        /// Write the files to this directory
         #[arg(long, short, value_name = "DIR", default_value = ".")]
         output: PathBuf,
     },
-    /// Check an .idx, and every file in the .contents beside it
+    /// Verify an .idx, and every file in the .contents beside it
     Verify {
         /// The .idx
         index: PathBuf,
     },
-    /// Print an .idx as text, one line a path
+    /// Print an .idx as text, one line for each path
     Dump {
         /// The .idx
         index: PathBuf,

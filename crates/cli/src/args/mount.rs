@@ -1,4 +1,4 @@
-//! What may be typed after `mount`.
+//! The options of `mount`.
 
 use std::path::PathBuf;
 
@@ -7,32 +7,33 @@ use clap::{Args, ValueEnum};
 use crate::init::InitArguments;
 use crate::top::TopArguments;
 
-/// How to mount.
+/// Options of `mount`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct MountArguments {
-    /// What serves the mount; auto chooses, and -v says what
+    /// Mount with this driver; -v logs the choice of `auto`
     #[arg(long, value_enum, default_value_t = Driver::Auto)]
     pub(crate) driver: Driver,
-    /// Return when the mount answers, and serve it in the background
+    /// Return once the mount is ready, and serve it in the background
     #[arg(long, short)]
     pub(crate) detach: bool,
-    /// Append what a detached mount has to say to this file [default: mount-PID.log in $XDG_RUNTIME_DIR/vmroot, in
-    /// /run/vmroot for root, or in the cache]
+    /// Append the messages of a detached mount to this file [default: mount-PID.log in $XDG_RUNTIME_DIR/vmroot, else
+    /// for root in /run/vmroot, else in the cache]
     #[arg(long, value_name = "FILE", requires = "detach")]
     pub(crate) log: Option<PathBuf>,
-    /// Let other users see a FUSE mount; needs user_allow_other in /etc/fuse.conf unless root mounts
+    /// Let other users access a FUSE mount; unless root mounts, requires user_allow_other in /etc/fuse.conf
     #[arg(long)]
     pub(crate) allow_other: bool,
-    /// Make a writable view: changes go to this directory, which is made if it is missing; root only
+    /// Mount writable, with the changes in this directory; it is created if it is missing (root only)
     #[arg(long, value_name = "DIR", requires = "work")]
     pub(crate) upper: Option<PathBuf>,
-    /// An empty directory for the writable view to work in, on the same file system as --upper; made if it is missing
+    /// Use this empty directory as overlayfs's work directory, on the file system of --upper; it is created if it is
+    /// missing
     #[arg(long, value_name = "DIR", requires = "upper")]
     pub(crate) work: Option<PathBuf>,
-    /// Honour setuid bits and device nodes of the image; root only
+    /// Honour the setuid bits and device nodes of the image (root only)
     #[arg(long)]
     pub(crate) suid_dev: bool,
-    /// How many threads answer the kernel of a FUSE mount [default: one for each CPU, from 2 to 8]
+    /// Serve a FUSE mount with this many threads [default: one for each CPU, from 2 to 8]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
     #[command(flatten)]
@@ -41,13 +42,13 @@ pub(crate) struct MountArguments {
     pub(crate) init: InitArguments,
 }
 
-/// What serves a mount.
+/// The driver of a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Driver {
-    /// The best there is
+    /// EROFS where it is possible, else FUSE
     Auto,
-    /// A process of ours, by FUSE
+    /// FUSE, served by a vmroot process
     Fuse,
-    /// The kernel, by EROFS over the cache's own files; root only, from Linux 6.12 on
+    /// The kernel's EROFS over the cache's files; requires root and Linux 6.12
     Erofs,
 }

@@ -1,35 +1,36 @@
-//! Which image is meant.
+//! The choice among images of several platforms.
 
 use clap::{Args, ValueEnum};
 use vmroot::{Platform, PullPolicy};
 
-/// Which image of several.
+/// Options that choose among images of several platforms.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PlatformArguments {
-    /// Platform of the image, as in linux/arm64 or linux/arm/v7 [default: this machine's, or that of the only image]
-    #[arg(long, global = true, value_name = "OS/ARCH[/VARIANT]", conflicts_with = "arch", value_parser = platform)]
+    /// Use the image for this platform, as in linux/arm64 or linux/arm/v7 [default: this machine's, else the only
+    /// image's]
+    #[arg(long, global = true, value_name = "OS/ARCH[/VARIANT]", conflicts_with = "arch", value_parser = parse_platform)]
     pub(crate) platform: Option<Platform>,
-    /// Architecture of the image, for short: amd64, arm64, x86_64, aarch64, arm/v7…
-    #[arg(long, global = true, value_name = "ARCH", value_parser = architecture)]
+    /// Use the image for this architecture of Linux: amd64, arm64, x86_64, aarch64, arm/v7…
+    #[arg(long, global = true, value_name = "ARCH", value_parser = parse_architecture)]
     pub(crate) arch: Option<Platform>,
 }
 
-fn platform(text: &str) -> Result<Platform, String> {
+fn parse_platform(text: &str) -> Result<Platform, String> {
     Platform::parse(text).map_err(|error| error.to_string())
 }
 
-fn architecture(text: &str) -> Result<Platform, String> {
+fn parse_architecture(text: &str) -> Result<Platform, String> {
     Platform::linux(text).map_err(|error| error.to_string())
 }
 
-/// When to ask the registry what a name means.
+/// When the registry is asked for an image's name.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Pull {
-    /// Each time; a name with a digest means the same for ever
+    /// Each time; a name with a digest is only resolved once
     Always,
-    /// When the image is not here
+    /// If the image is not in the cache
     Missing,
-    /// Never: the image must be here
+    /// Never; fail if the image is not in the cache
     Never,
 }
 

@@ -1,28 +1,28 @@
-//! What may be typed after `virtiofs`.
+//! The options of `virtiofs`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::quantity::seconds;
+use super::quantity::parse_seconds;
 use crate::init::InitArguments;
 use crate::top::TopArguments;
 
-/// How to serve a root.
+/// Options of `virtiofs`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct VirtiofsArguments {
-    /// The socket that the VMM connects to; when it is there, the VMM may
+    /// Listen on this Unix socket; the VMM may connect as soon as the socket exists
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: PathBuf,
-    /// How many request queues the VMM may ask for, 1 to 63 [default: one for each CPU, 8 at most]
+    /// Offer the VMM this many request queues, 1 to 63 [default: one for each CPU, at most 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=63))]
     pub(crate) queues: Option<u8>,
-    /// How many threads help a queue in which several reads wait, 0 to 64 [default: one for each CPU, from 4 to 8]
+    /// Let this many threads help a queue with several waiting reads, 0 to 64 [default: one for each CPU, from 4 to 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(..=64))]
     pub(crate) threads: Option<u8>,
-    /// How many seconds to wait for a lock on the socket's directory that another process holds
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    /// Wait at most this many seconds for another process's lock on the socket's directory
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
     pub(crate) lock_timeout: Duration,
     #[command(flatten)]
     pub(crate) top: TopArguments,

@@ -4,38 +4,47 @@ use serde_json::json;
 use vmroot::{Area, Usage};
 
 use crate::context::Context;
-use crate::exit::Silent;
+use crate::exit::AlreadyReported;
 use crate::output;
 
-/// Removes what no image needs.
+/// Removes the files that no image needs.
 pub(crate) fn collect(context: &Context, dry_run: bool) -> anyhow::Result<()> {
     let collected = context.client()?.collect(dry_run)?;
     if context.json() {
         let files: Vec<_> = collected.files.iter().map(|file| file.display().to_string()).collect();
-        return Ok(output::json(&json!({"files": files, "bytes": collected.bytes, "dryRun": dry_run}))?);
+        return Ok(output::print_json(&json!({"files": files, "bytes": collected.bytes, "dryRun": dry_run}))?);
     }
     if dry_run {
         for file in &collected.files {
-            output::line(file.display().to_string())?;
+            output::print_line(file.display().to_string())?;
         }
     }
     let verb = if dry_run { "would free" } else { "freed" };
-    Ok(output::line(format!("{verb} {} in {} files", output::bytes(collected.bytes), collected.files.len()))?)
+    Ok(output::print_line(format!(
+        "{verb} {} in {} files",
+        output::format_bytes(collected.bytes),
+        collected.files.len()
+    ))?)
 }
 
-/// Says how much disk the cache takes.
+/// Prints the disk usage of the cache.
 pub(crate) fn usage(context: &Context) -> anyhow::Result<()> {
     let usage = context.client()?.usage()?;
     let areas = areas(&usage);
     if context.json() {
         let area = |area: &Area| json!({"files": area.files, "bytes": area.bytes, "diskBytes": area.disk_bytes});
         let object = areas.iter().map(|(name, of)| ((*name).to_owned(), area(of))).collect();
-        return Ok(output::json(&serde_json::Value::Object(object))?);
+        return Ok(output::print_json(&serde_json::Value::Object(object))?);
     }
     let row = |(name, area): &(&str, Area)| {
-        vec![(*name).to_owned(), area.files.to_string(), output::bytes(area.bytes), output::bytes(area.disk_bytes)]
+        vec![
+            (*name).to_owned(),
+            area.files.to_string(),
+            output::format_bytes(area.bytes),
+            output::format_bytes(area.disk_bytes),
+        ]
     };
-    Ok(output::table(&["AREA", "FILES", "BYTES", "ON DISK"], &areas.iter().map(row).collect::<Vec<_>>())?)
+    Ok(output::print_table(&["AREA", "FILES", "BYTES", "ON DISK"], &areas.iter().map(row).collect::<Vec<_>>())?)
 }
 
 fn areas(usage: &Usage) -> [(&'static str, Area); 5] {
@@ -48,7 +57,7 @@ fn areas(usage: &Usage) -> [(&'static str, Area); 5] {
     ]
 }
 
-/// Checks everything, and fails with 5 when something cannot be mended here.
+/// Verifies the whole cache, and exits with code 5 if damage cannot be repaired.
 pub(crate) fn verify(context: &Context) -> anyhow::Result<()> {
     let found = context.client()?.verify(&context.progress())?;
     let unmended = found.findings.iter().any(|finding| !finding.mended);
@@ -62,7 +71,7 @@ pub(crate) fn verify(context: &Context) -> anyhow::Result<()> {
             })
         };
         let findings: Vec<_> = found.findings.iter().map(finding).collect();
-        output::json(&json!({
+        output::print_json(&json!({
             "blobs": found.blobs,
             "layers": found.layers,
             "roots": found.roots,
@@ -71,11 +80,11 @@ pub(crate) fn verify(context: &Context) -> anyhow::Result<()> {
         }))?;
     } else {
         for finding in &found.findings {
-            output::line(format!("{}: {}; {}", finding.path.display(), finding.problem, finding.remedy))?;
+            output::print_line(format!("{}: {}; {}", finding.path.display(), finding.problem, finding.remedy))?;
         }
         let (blobs, layers, roots, records) = (found.blobs, found.layers, found.roots, found.records);
         let checked = format!("{blobs} blobs, {layers} layers, {roots} roots and {records} images checked");
-        output::line(format!("{checked}, {} damaged", found.findings.len()))?;
+        output::print_line(format!("{checked}, {} damaged", found.findings.len()))?;
     }
-    if unmended { Err(Silent(5).into()) } else { Ok(()) }
+    if unmended { Err(AlreadyReported(5).into()) } else { Ok(()) }
 }

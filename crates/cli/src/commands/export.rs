@@ -1,8 +1,8 @@
-//! `export`: a root in another form.
+//! `export`: writes a root in another format.
 //!
-//! A form is a [`Format`](crate::args::Format), a row for each option that it takes in [`check`], and an arm in
-//! [`write`], which calls a function of one of the modules: [`stream`] for what is written front to back, [`directory`]
-//! for what is a directory, [`image`] for what a kernel mounts. What [`changes`] writes is no root but a layer.
+//! A format has a variant of [`Format`](crate::args::Format), a row in [`check`] for each of its options, and an arm in
+//! [`write_format`]. The arm calls a function of a module: [`stream`] for sequential formats, [`directory`] for
+//! directories, [`image`] for file systems. [`changes`] writes a layer instead of a root.
 
 mod changes;
 mod check;
@@ -24,10 +24,10 @@ use vmroot::{Cancel, Compression, ContainerFs, Digest, RuntimeConfig, Top};
 use crate::args::{ExportArguments, Format};
 use crate::bars::{self, Bars};
 use crate::context::Context;
-use crate::exit::Usage;
+use crate::exit::UsageError;
 use crate::output;
 
-/// Writes a root out, or what was changed on a view of one.
+/// Writes a root, or the changes of a writable view as a layer.
 pub(crate) fn export(
     context: &Context,
     image: &OsStr,
@@ -36,14 +36,15 @@ pub(crate) fn export(
 ) -> anyhow::Result<()> {
     match (&options.from_upper, out, options.format) {
         (None, Some(out), Some(format)) => {
-            check::check(format, out, options)?;
-            check::check_places(format, out, options)?;
-            let image = image.to_str().ok_or_else(|| Usage(format!("{}: no name of an image", image.display())))?;
+            check::check_options(format, out, options)?;
+            check::check_paths(format, out, options)?;
+            let image =
+                image.to_str().ok_or_else(|| UsageError(format!("{}: not the name of an image", image.display())))?;
             export_root(context, image, out, format, options)
         }
-        // There is no image, so what stands in its place is the only name there is.
-        (Some(upper), None, _) => changes::changes(context, upper, image.as_ref(), options),
-        _ => Err(Usage("--from-upper DIR takes OUT and no image".to_owned()).into()),
+        // Without an image, the first argument is OUT.
+        (Some(upper), None, _) => changes::export_changes(context, upper, image.as_ref(), options),
+        _ => Err(UsageError("--from-upper DIR takes OUT, and no image".to_owned()).into()),
     }
 }
 
@@ -54,7 +55,7 @@ fn export_root(
     format: Format,
     options: &ExportArguments,
 ) -> anyhow::Result<()> {
-    // The one form that is made of the image's files, not of its root.
+    // This format is made from the image's files, not from its root.
     if format == Format::Prebaked {
         let omissions = directory::prebaked(context, image, out, options)?;
         print_omissions(context, out, &omissions)?;
@@ -65,12 +66,12 @@ fn export_root(
     }
     let top = Top { strict: options.strict, ..options.top.top() };
     let opened = context.root_with(image, |config| options.init.add_to(top, config))?;
-    // What cannot be had is said before anything is written.
+    // Before anything is written, so that an error leaves no files.
     let config = options.config_out.is_some().then(|| opened.config()).transpose()?;
     let bar = Bars::single(context.quiet(), 0);
     let (root, on_top, cancel) = (&opened.root, &opened.on_top[..], context.cancel());
-    let mut omissions = write(&Export { root, on_top, out, format, options, cancel, bar })?;
-    output::omissions(&omissions);
+    let mut omissions = write_format(&ExportJob { root, on_top, out, format, options, cancel, bar })?;
+    output::print_omissions(&omissions);
     omissions.append(opened.omitted);
     print_omissions(context, out, &omissions)?;
     match options.config_out.as_deref().zip(config) {
@@ -79,7 +80,7 @@ fn export_root(
     }
 }
 
-/// Prints what is not as in the image as JSON, if that is asked for and standard output is free.
+/// Prints the omissions as JSON with `--json`, unless the export goes to standard output.
 fn print_omissions(context: &Context, out: &Path, omissions: &Omissions) -> anyhow::Result<()> {
     if context.json() && out != Path::new("-") {
         let listed = omissions.listed.iter().map(|one| {
@@ -88,20 +89,20 @@ fn print_omissions(context: &Context, out: &Path, omissions: &Omissions) -> anyh
             json!({ "path": path, "what": one.what.to_string(), "xattr": xattr, "why": why })
         });
         let (listed, total) = (listed.collect::<Vec<_>>(), omissions.total);
-        output::json(&json!({ "omissions": listed, "total": total, "cutTimes": omissions.cut_times }))?;
+        output::print_json(&json!({ "omissions": listed, "total": total, "cutTimes": omissions.cut_times }))?;
     }
     Ok(())
 }
 
-/// How to run what was exported, beside it.
+/// Writes how to run the image to a file.
 fn write_config(file: &Path, config: &RuntimeConfig) -> anyhow::Result<()> {
     let mut output = OutputFile::create(file).map_err(vmroot::Error::from)?;
     output.write_all(config.to_json().as_bytes()).with_context(|| file.display().to_string())?;
     Ok(output.commit().map_err(vmroot::Error::from)?)
 }
 
-/// Every form that is made of a root.
-fn write(export: &Export<'_>) -> anyhow::Result<Omissions> {
+/// Writes a root in the format of the job.
+fn write_format(export: &ExportJob<'_>) -> anyhow::Result<Omissions> {
     match export.format {
         Format::Prebaked => unreachable!("handled above"),
         Format::Dir => directory::directory(export),
@@ -118,10 +119,10 @@ fn write(export: &Export<'_>) -> anyhow::Result<Omissions> {
     }
 }
 
-/// What is written, where to, and how.
-struct Export<'a> {
+/// A root to export, its destination and its options.
+struct ExportJob<'a> {
     root: &'a ContainerFs,
-    /// Layers on top, whose files are temporary.
+    /// The diff ids of the layers on top, whose files are temporary.
     on_top: &'a [Digest],
     out: &'a Path,
     format: Format,
@@ -130,8 +131,9 @@ struct Export<'a> {
     bar: ProgressBar,
 }
 
-impl Export<'_> {
-    /// The hook of a writer: shows how far it is, and stops it on Ctrl-C.
+impl ExportJob<'_> {
+    /// Shows the progress of a writer, and stops the writer if the work is cancelled. This is the body of a progress
+    /// hook.
     fn advance(&self, progress: Progress) -> ControlFlow<()> {
         bars::advance(&self.bar, &self.cancel, progress)
     }

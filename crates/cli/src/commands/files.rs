@@ -1,4 +1,4 @@
-//! `ls`, `stat`, `cat`, `readlink` and `resolve`: a root without a mount.
+//! `ls`, `stat`, `cat`, `readlink` and `resolve`: commands that read a root without a mount.
 
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -11,7 +11,7 @@ use vmroot::{ContainerFs, InodeId, InodeKind, Stat, Timestamp, Top};
 use crate::context::Context;
 use crate::output;
 
-/// Lists a directory, one name a line.
+/// Lists a directory, one name on each line.
 pub(crate) fn list(context: &Context, image: &str, path: &Path, long: bool, recursive: bool) -> anyhow::Result<()> {
     let opened = context.root(image, &Top::default())?;
     let root = &opened.root;
@@ -19,38 +19,38 @@ pub(crate) fn list(context: &Context, image: &str, path: &Path, long: bool, recu
     let rows = if root.stat(resolved.ino).kind != InodeKind::Directory {
         vec![(path.as_os_str().as_bytes().to_vec(), resolved.ino)]
     } else if recursive {
-        below(root, resolved.ino)?
+        paths_below(root, resolved.ino)?
     } else {
         root.readdir(resolved.ino, 0)?.map(|entry| (entry.name.to_vec(), entry.ino)).collect()
     };
     if context.json() {
         let objects = rows.iter().map(|(name, ino)| stat_json(root, name, *ino));
-        return Ok(output::json(&objects.collect())?);
+        return Ok(output::print_json(&objects.collect())?);
     }
     let mut lines = output::Lines::new();
     for (name, ino) in rows {
         match (long, root.readlink(ino)) {
-            (false, _) => lines.line(name)?,
+            (false, _) => lines.print(name)?,
             (true, Ok(target)) => {
-                lines.line([long_line(&root.stat(ino)).as_bytes(), b" ", &name, b" -> ", target].concat())?;
+                lines.print([format_long(&root.stat(ino)).as_bytes(), b" ", &name, b" -> ", target].concat())?;
             }
-            (true, Err(_)) => lines.line([long_line(&root.stat(ino)).as_bytes(), b" ", &name].concat())?,
+            (true, Err(_)) => lines.print([format_long(&root.stat(ino)).as_bytes(), b" ", &name].concat())?,
         }
     }
     Ok(lines.finish()?)
 }
 
-/// Every path below a directory, relative to it, parents first.
-fn below(root: &ContainerFs, directory: InodeId) -> anyhow::Result<Vec<(Vec<u8>, InodeId)>> {
+/// Returns every path below a directory, relative to it, parents first.
+fn paths_below(root: &ContainerFs, directory: InodeId) -> anyhow::Result<Vec<(Vec<u8>, InodeId)>> {
     let mut rows: Vec<(Vec<u8>, InodeId)> = Vec::new();
     let mut open = vec![(directory, 0, Vec::new())];
     while let Some((directory, cookie, path)) = open.pop() {
         let Some(entry) = root.readdir(directory, cookie)?.next() else { continue };
-        let below: Vec<u8> = if path.is_empty() { entry.name.to_vec() } else { [&path, entry.name].join(&b'/') };
+        let child: Vec<u8> = if path.is_empty() { entry.name.to_vec() } else { [&path, entry.name].join(&b'/') };
         open.push((directory, entry.next, path));
-        rows.push((below.clone(), entry.ino));
+        rows.push((child.clone(), entry.ino));
         if entry.kind == InodeKind::Directory {
-            open.push((entry.ino, 0, below));
+            open.push((entry.ino, 0, child));
         }
     }
     Ok(rows)
@@ -63,26 +63,26 @@ pub(crate) fn stat(context: &Context, image: &str, path: &Path, dereference: boo
     let bytes = path.as_os_str().as_bytes();
     let resolved = if dereference { root.resolve_path(bytes)? } else { root.resolve_link(bytes)? };
     if context.json() {
-        return Ok(output::json(&stat_json(root, &resolved.path, resolved.ino))?);
+        return Ok(output::print_json(&stat_json(root, &resolved.path, resolved.ino))?);
     }
     let stat = root.stat(resolved.ino);
-    output::line([b"path   ", &resolved.path[..]].concat())?;
-    output::line(format!("type   {}", kind_name(stat.kind)))?;
-    output::line(format!("mode   {:04o}", stat.mode & 0o7777))?;
-    output::line(format!("owner  {}:{}", stat.uid, stat.gid))?;
-    output::line(format!("size   {}", stat.size))?;
-    output::line(format!("links  {}", stat.nlink))?;
-    output::line(format!("inode  {}", stat.ino.0))?;
-    output::line(format!("mtime  {}", time(stat.mtime)))?;
+    output::print_line([b"path   ", &resolved.path[..]].concat())?;
+    output::print_line(format!("type   {}", kind_name(stat.kind)))?;
+    output::print_line(format!("mode   {:04o}", stat.mode & 0o7777))?;
+    output::print_line(format!("owner  {}:{}", stat.uid, stat.gid))?;
+    output::print_line(format!("size   {}", stat.size))?;
+    output::print_line(format!("links  {}", stat.nlink))?;
+    output::print_line(format!("inode  {}", stat.ino.0))?;
+    output::print_line(format!("mtime  {}", format_time(stat.mtime)))?;
     if matches!(stat.kind, InodeKind::Character | InodeKind::Block) {
-        output::line(format!("device {}:{}", stat.device.0, stat.device.1))?;
+        output::print_line(format!("device {}:{}", stat.device.0, stat.device.1))?;
     }
     if let Ok(target) = root.readlink(resolved.ino) {
-        output::line([b"target ", target].concat())?;
+        output::print_line([b"target ", target].concat())?;
     }
-    // Values are often binary, as those of file capabilities are.
+    // Escaped, for values may be binary, such as those of file capabilities.
     for (name, value) in root.xattrs(resolved.ino) {
-        output::line(format!("xattr  {}={}", name.escape_ascii(), value.escape_ascii()))?;
+        output::print_line(format!("xattr  {}={}", name.escape_ascii(), value.escape_ascii()))?;
     }
     Ok(())
 }
@@ -90,7 +90,7 @@ pub(crate) fn stat(context: &Context, image: &str, path: &Path, dereference: boo
 /// Prints files.
 pub(crate) fn cat(context: &Context, image: &str, paths: &[PathBuf]) -> anyhow::Result<()> {
     let opened = context.root(image, &Top::default())?;
-    let mut out = output::raw();
+    let mut out = output::stdout();
     let mut buffer = vec![0; 1 << 20];
     for path in paths {
         let ino = opened.root.resolve_path(path.as_os_str().as_bytes())?.ino;
@@ -113,20 +113,20 @@ pub(crate) fn readlink(context: &Context, image: &str, path: &Path) -> anyhow::R
     let opened = context.root(image, &Top::default())?;
     let resolved = opened.root.resolve_link(path.as_os_str().as_bytes())?;
     let target = opened.root.readlink(resolved.ino).with_context(|| path.display().to_string())?;
-    Ok(output::line(target)?)
+    Ok(output::print_line(target)?)
 }
 
-/// Prints where a path leads.
+/// Prints a path with all symbolic links resolved.
 pub(crate) fn resolve(context: &Context, image: &str, path: &Path) -> anyhow::Result<()> {
     let opened = context.root(image, &Top::default())?;
-    Ok(output::line(opened.root.resolve_path(path.as_os_str().as_bytes())?.path)?)
+    Ok(output::print_line(opened.root.resolve_path(path.as_os_str().as_bytes())?.path)?)
 }
 
 fn stat_json(root: &ContainerFs, path: &[u8], ino: InodeId) -> Value {
     let stat = root.stat(ino);
-    let xattrs = root.xattrs(ino).map(|(name, value)| (text(name), json!(text(value))));
+    let xattrs = root.xattrs(ino).map(|(name, value)| (bytes_to_text(name), json!(bytes_to_text(value))));
     json!({
-        "path": text(path),
+        "path": bytes_to_text(path),
         "type": kind_name(stat.kind),
         "mode": format!("{:04o}", stat.mode & 0o7777),
         "uid": stat.uid,
@@ -137,13 +137,14 @@ fn stat_json(root: &ContainerFs, path: &[u8], ino: InodeId) -> Value {
         "mtime": {"seconds": stat.mtime.seconds, "nanoseconds": stat.mtime.nanoseconds},
         "device": matches!(stat.kind, InodeKind::Character | InodeKind::Block)
             .then(|| format!("{}:{}", stat.device.0, stat.device.1)),
-        "target": root.readlink(ino).ok().map(text),
+        "target": root.readlink(ino).ok().map(bytes_to_text),
         "xattrs": xattrs.collect::<serde_json::Map<_, _>>(),
     })
 }
 
-/// Bytes as JSON can hold them: UTF-8 as it is; anything else has its odd bytes, and backslashes, escaped.
-fn text(bytes: &[u8]) -> String {
+/// Returns bytes as text for JSON. Valid UTF-8 is unchanged; in other bytes, backslashes and all but printable ASCII
+/// are escaped.
+fn bytes_to_text(bytes: &[u8]) -> String {
     std::str::from_utf8(bytes).map_or_else(|_| bytes.escape_ascii().to_string(), str::to_owned)
 }
 
@@ -160,19 +161,19 @@ fn kind_name(kind: InodeKind) -> &'static str {
     }
 }
 
-fn time(time: Timestamp) -> String {
+fn format_time(time: Timestamp) -> String {
     format!("{}.{:09}", time.seconds, time.nanoseconds)
 }
 
-/// The attributes as `ls -l` has them, with numbers for owners.
-fn long_line(stat: &Stat) -> String {
+/// Formats attributes as `ls -ln` does, with numeric owners.
+fn format_long(stat: &Stat) -> String {
     let device = matches!(stat.kind, InodeKind::Character | InodeKind::Block);
     let size = if device { format!("{}, {}", stat.device.0, stat.device.1) } else { stat.size.to_string() };
-    let (mode, links, uid, gid) = (mode_text(stat), stat.nlink, stat.uid, stat.gid);
-    format!("{mode} {links:>4} {uid:>5} {gid:>5} {size:>10} {:>20}", time(stat.mtime))
+    let (mode, links, uid, gid) = (format_mode(stat), stat.nlink, stat.uid, stat.gid);
+    format!("{mode} {links:>4} {uid:>5} {gid:>5} {size:>10} {:>20}", format_time(stat.mtime))
 }
 
-fn mode_text(stat: &Stat) -> String {
+fn format_mode(stat: &Stat) -> String {
     let kind = match stat.kind {
         InodeKind::Regular | InodeKind::Link => '-',
         InodeKind::Directory => 'd',

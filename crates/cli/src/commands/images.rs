@@ -5,43 +5,46 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use vmroot::{Description, ImageName, Platform, Record, RuntimeConfig};
 
-use crate::context::{Context, is_archive, neither};
+use crate::context::{Context, combine_errors, is_archive};
 use crate::output;
 
-/// Lists the images that are here, or those of them that are for the platform that was asked for.
+/// Lists the images in the cache, or those for the requested platform.
 pub(crate) fn images(context: &Context) -> anyhow::Result<()> {
     let mut images = context.client()?.images()?;
-    if let Some(wanted) = context.wanted() {
-        images.retain(|record| is_for(wanted, &record.platform));
+    if let Some(wanted) = context.requested_platform() {
+        images.retain(|record| matches_platform(wanted, &record.platform));
     }
     if context.json() {
-        output::json(&images.iter().map(summary).collect())?;
+        output::print_json(&images.iter().map(summary_json).collect())?;
         return Ok(());
     }
     let row = |record: &Record| {
         vec![
-            name(record),
+            display_name(record),
             record.platform.to_string(),
             record.id().hex()[..12].to_owned(),
-            output::bytes(record.layers.iter().map(|layer| layer.size).sum()),
-            age(record.pulled),
+            output::format_bytes(record.layers.iter().map(|layer| layer.size).sum()),
+            format_age(record.pulled),
         ]
     };
-    Ok(output::table(&["REFERENCE", "PLATFORM", "ID", "SIZE", "PULLED"], &images.iter().map(row).collect::<Vec<_>>())?)
+    Ok(output::print_table(
+        &["REFERENCE", "PLATFORM", "ID", "SIZE", "PULLED"],
+        &images.iter().map(row).collect::<Vec<_>>(),
+    )?)
 }
 
-/// Whether an image is for a platform; one that is asked for without a variant stands for all of them.
-fn is_for(wanted: &Platform, platform: &Platform) -> bool {
+/// Whether an image is for the requested platform. A platform without a variant matches all variants.
+fn matches_platform(wanted: &Platform, platform: &Platform) -> bool {
     let (wanted, platform) = (wanted.normalised(), platform.normalised());
     let same_system = wanted.os == platform.os && wanted.architecture == platform.architecture;
     same_system && (wanted.variant.is_none() || wanted.variant == platform.variant)
 }
 
-fn name(record: &Record) -> String {
+fn display_name(record: &Record) -> String {
     record.reference.as_ref().map_or_else(|| "<none>".to_owned(), vmroot::Reference::familiar)
 }
 
-fn summary(record: &Record) -> Value {
+fn summary_json(record: &Record) -> Value {
     json!({
         "id": record.id(),
         "reference": record.reference.as_ref().map(ToString::to_string),
@@ -52,19 +55,21 @@ fn summary(record: &Record) -> Value {
     })
 }
 
-fn age(pulled: u64) -> String {
+fn format_age(pulled: u64) -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(pulled)).unwrap_or_default();
     format!("{} ago", indicatif::HumanDuration(since))
 }
 
-/// Says what an image is.
+/// Prints the description of an image.
 pub(crate) fn inspect(context: &Context, name: &str, remote: bool) -> anyhow::Result<()> {
     let client = context.client()?;
-    // A file says itself what it holds, so it is not looked for among what is here, unless that is all that may be asked.
+    // An archive is read itself, not the image that was loaded from it, unless --pull never forbids that.
     let remote = remote || is_archive(name) && context.may_ask_registry(name);
-    let here = if remote { None } else { Some(client.find(name, context.wanted())) };
-    let elsewhere = |here| client.describe_remote(name, context.wanted()).map_err(|error| neither(here, error));
-    let description = match here {
+    let found = if remote { None } else { Some(client.find(name, context.requested_platform())) };
+    let describe_remote = |find_error| {
+        client.describe_remote(name, context.requested_platform()).map_err(|error| combine_errors(find_error, error))
+    };
+    let description = match found {
         Some(Ok(image)) => {
             context.note_platform(name, &image.record().platform);
             client.describe(&image)
@@ -72,13 +77,17 @@ pub(crate) fn inspect(context: &Context, name: &str, remote: bool) -> anyhow::Re
         Some(Err(error)) if error.kind() != vmroot::ErrorKind::NotFound || !context.may_ask_registry(name) => {
             return Err(error.into());
         }
-        here => {
-            let description = elsewhere(here.and_then(Result::err))?;
+        found => {
+            let description = describe_remote(found.and_then(Result::err))?;
             context.note_platform(name, &description.platform);
             description
         }
     };
-    if context.json() { Ok(output::json(&description_json(&description))?) } else { print(&description) }
+    if context.json() {
+        Ok(output::print_json(&description_json(&description))?)
+    } else {
+        print_description(&description)
+    }
 }
 
 fn description_json(description: &Description) -> Value {
@@ -94,7 +103,7 @@ fn description_json(description: &Description) -> Value {
     })
 }
 
-fn print(description: &Description) -> anyhow::Result<()> {
+fn print_description(description: &Description) -> anyhow::Result<()> {
     let container = description.config.config();
     let layers = &description.layers;
     let total = layers.iter().map(|layer| layer.size).sum();
@@ -104,7 +113,7 @@ fn print(description: &Description) -> anyhow::Result<()> {
         ("digest", description.digest.to_string()),
         ("platform", description.platform.to_string()),
         ("created", description.config.created().unwrap_or_default().to_owned()),
-        ("size", format!("{} in {} layers", output::bytes(total), layers.len())),
+        ("size", format!("{} in {} layers", output::format_bytes(total), layers.len())),
         ("entrypoint", container.entrypoint.join(" ")),
         ("cmd", container.cmd.join(" ")),
         ("working dir", container.working_dir.clone()),
@@ -112,31 +121,32 @@ fn print(description: &Description) -> anyhow::Result<()> {
     ];
     lines.extend(container.env.iter().map(|variable| ("env", variable.clone())));
     lines.extend(container.labels.iter().map(|(key, value)| ("label", format!("{key}={value}"))));
-    let layer =
-        |layer: &vmroot::LayerRecord| format!("{} {} {}", layer.digest, output::bytes(layer.size), layer.media_type);
+    let layer = |layer: &vmroot::LayerRecord| {
+        format!("{} {} {}", layer.digest, output::format_bytes(layer.size), layer.media_type)
+    };
     lines.extend(layers.iter().map(|record| ("layer", layer(record))));
     for (key, value) in lines.into_iter().filter(|(_, value)| !value.is_empty()) {
-        output::line(format!("{key:12} {value}"))?;
+        output::print_line(format!("{key:12} {value}"))?;
     }
     Ok(())
 }
 
-/// Prints how an image wants to be run, as `config.json` has it.
+/// Prints how to run an image, in the form of `config.json`.
 pub(crate) fn config(context: &Context, name: &str, raw: bool) -> anyhow::Result<()> {
     let client = context.client()?;
     let image = context.image(&client, name)?;
     if raw {
-        return Ok(output::text(image.config().raw())?);
+        return Ok(output::print_text(image.config().raw())?);
     }
     let config = RuntimeConfig::new(image.config(), &client.root(&image)?)?;
-    Ok(output::json_text(config.to_json().trim_end())?)
+    Ok(output::print_json_text(config.to_json().trim_end())?)
 }
 
-/// Forgets images.
+/// Removes the records of images.
 pub(crate) fn remove(context: &Context, names: &[String]) -> anyhow::Result<()> {
     let client = context.client()?;
     for name in names {
-        let image = client.find(name, context.wanted())?;
+        let image = client.find(name, context.requested_platform())?;
         context.note_platform(name, &image.record().platform);
         let by_name = ImageName::has_transport(name)
             || vmroot::Reference::parse(name).is_ok_and(|reference| {
@@ -144,10 +154,10 @@ pub(crate) fn remove(context: &Context, names: &[String]) -> anyhow::Result<()> 
             });
         let removed = client.remove(&image, by_name)?;
         for record in &removed.records {
-            output::line(record.reference.as_ref().map_or_else(|| record.id().to_string(), ToString::to_string))?;
+            output::print_line(record.reference.as_ref().map_or_else(|| record.id().to_string(), ToString::to_string))?;
         }
         if !removed.still_named {
-            output::note("`vmroot gc` frees the space that nothing needs any more");
+            output::print_note("`vmroot gc` frees the space that no image needs");
         }
     }
     Ok(())

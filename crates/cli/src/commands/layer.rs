@@ -1,4 +1,4 @@
-//! `layer index|verify|dump`: one layer, without a cache.
+//! `layer index|verify|dump`: commands on one layer, without a cache.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -11,35 +11,36 @@ use vmroot::pipelined;
 
 use crate::args::LayerCommand;
 use crate::context::Context;
-use crate::interruptible::{Interruptible, open_at_once};
+use crate::interruptible::{CancellableReader, open_nonblocking};
 use crate::output;
-use crate::places::NewDirectory;
+use crate::paths::NewDirectory;
 
+/// Runs a command on one layer.
 pub(crate) fn layer(context: &Context, command: LayerCommand) -> anyhow::Result<()> {
     match command {
         LayerCommand::Index { tar, output } => index(context, &tar, &output),
         LayerCommand::Verify { index } => verify(context, &index),
-        LayerCommand::Dump { index } => print(&index),
+        LayerCommand::Dump { index } => dump_index(&index),
     }
 }
 
 fn index(context: &Context, tar: &Path, directory: &Path) -> anyhow::Result<()> {
     let source = match tar == Path::new("-") {
         true => io::stdin().as_fd().try_clone_to_owned()?.into(),
-        // A named pipe is opened at once, and not when somebody writes to it: that wait could not be ended.
-        false => open_at_once(tar).with_context(|| tar.display().to_string())?,
+        // The open of a named pipe must not wait for a writer: a signal could not cancel that wait.
+        false => open_nonblocking(tar).with_context(|| tar.display().to_string())?,
     };
-    let made = NewDirectory::make(directory).with_context(|| directory.display().to_string())?;
-    let source = Interruptible { source, cancel: context.cancel() };
+    let new_directory = NewDirectory::create(directory).with_context(|| directory.display().to_string())?;
+    let source = CancellableReader { source, cancel: context.cancel() };
     let built = build(pipelined(source, &context.limits()), directory, &context.build_options())
         .map_err(vmroot::Error::from)?;
     let (diff_id, bytes, contents) = (built.diff_id, built.index_length, built.contents_length);
     built.publish().map_err(vmroot::Error::from)?;
-    made.keep();
+    new_directory.keep();
     if context.json() {
-        return Ok(output::json(&json!({"diffId": diff_id, "indexBytes": bytes, "contentsBytes": contents}))?);
+        return Ok(output::print_json(&json!({"diffId": diff_id, "indexBytes": bytes, "contentsBytes": contents}))?);
     }
-    Ok(output::line(diff_id.to_string())?)
+    Ok(output::print_line(diff_id.to_string())?)
 }
 
 fn verify(context: &Context, path: &Path) -> anyhow::Result<()> {
@@ -50,24 +51,24 @@ fn verify(context: &Context, path: &Path) -> anyhow::Result<()> {
     let bytes = verify_contents_while(&index, &contents, &going_on).map_err(vmroot::Error::from)?;
     let inodes = index.inode_count();
     if context.json() {
-        return Ok(output::json(&json!({"diffId": index.identity(), "inodes": inodes, "bytes": bytes}))?);
+        return Ok(output::print_json(&json!({"diffId": index.identity(), "inodes": inodes, "bytes": bytes}))?);
     }
-    Ok(output::line(format!(
-        "{}: {inodes} inodes and {} of contents are whole",
+    Ok(output::print_line(format!(
+        "{}: {inodes} inodes and {} of contents verified",
         index.identity(),
-        output::bytes(bytes)
+        output::format_bytes(bytes)
     ))?)
 }
 
-fn print(path: &Path) -> anyhow::Result<()> {
+fn dump_index(path: &Path) -> anyhow::Result<()> {
     let index = Index::open(path).map_err(vmroot::Error::from)?;
     if io::stdout().is_terminal() {
         let mut text = Vec::new();
         dump(&index, &mut text)?;
-        return Ok(output::text(&text)?);
+        return Ok(output::print_text(&text)?);
     }
-    // As it comes: the text of a large index is large.
-    let mut out = BufWriter::new(output::raw());
+    // Not through one buffer: the text of a large index is large.
+    let mut out = BufWriter::new(output::stdout());
     dump(&index, &mut out)?;
     Ok(out.flush()?)
 }

@@ -7,7 +7,7 @@ use vmroot::{ArchiveImage, Image, ImageName, Pick, Reference};
 
 use crate::args::Pull;
 use crate::context::Context;
-use crate::exit::Usage;
+use crate::exit::UsageError;
 use crate::output;
 
 /// Pulls images and prints their ids.
@@ -21,7 +21,7 @@ pub(crate) fn pull(context: &Context, references: &[String]) -> anyhow::Result<(
     Ok(())
 }
 
-/// Loads images from a file, prints what they are called, and their ids last.
+/// Loads images from a file, prints their names, and then their ids.
 pub(crate) fn load(context: &Context, file: &Path, picked: Option<&str>) -> anyhow::Result<()> {
     let client = context.client()?;
     let stdin = Path::new("/dev/stdin");
@@ -29,10 +29,10 @@ pub(crate) fn load(context: &Context, file: &Path, picked: Option<&str>) -> anyh
     let archive = client.archive(path)?;
     let images: Vec<ArchiveImage> = match picked {
         None => archive.images().to_vec(),
-        Some(text) => vec![archive.select(&pick(text)?).map_err(vmroot::Error::from)?],
+        Some(text) => vec![archive.select(&parse_pick(text)?).map_err(vmroot::Error::from)?],
     };
     if images.is_empty() {
-        output::note(&format!("{}: no images in it", name.display()));
+        output::print_note(&format!("{}: contains no images", name.display()));
     }
     let mut loaded = Vec::new();
     for image in &images {
@@ -40,7 +40,7 @@ pub(crate) fn load(context: &Context, file: &Path, picked: Option<&str>) -> anyh
         context.note_platform(&image.to_string(), &result.record().platform);
         if !context.json() {
             for reference in &image.references {
-                output::note(&format!("loaded {}", reference.familiar()));
+                output::print_note(&format!("loaded {}", reference.familiar()));
             }
         }
         loaded.push(result);
@@ -48,17 +48,18 @@ pub(crate) fn load(context: &Context, file: &Path, picked: Option<&str>) -> anyh
     loaded.iter().try_for_each(|image| print_image(context, image))
 }
 
-/// `@N`, or a name.
-fn pick(text: &str) -> anyhow::Result<Pick> {
+/// Parses `@N` or a name.
+fn parse_pick(text: &str) -> anyhow::Result<Pick> {
     if let Some(index) = text.strip_prefix('@') {
-        let index =
-            index.parse().map_err(|_| Usage(format!("--image {text}: wants a reference, or @ and a number")))?;
+        let index = index
+            .parse()
+            .map_err(|_| UsageError(format!("--image {text}: expected a reference, or @ and a number")))?;
         return Ok(Pick::Index(index));
     }
     if let Err(error) = Reference::parse(text)
         && ImageName::parse(&format!("oci:layout:{text}")).is_err()
     {
-        return Err(Usage(format!("--image: {error}")).into());
+        return Err(UsageError(format!("--image: {error}")).into());
     }
     Ok(Pick::Name(text.to_owned()))
 }
@@ -66,9 +67,9 @@ fn pick(text: &str) -> anyhow::Result<Pick> {
 fn print_image(context: &Context, image: &Image) -> anyhow::Result<()> {
     if context.json() {
         let reference = image.record().reference.as_ref().map(ToString::to_string);
-        output::json(&json!({"id": image.id(), "reference": reference, "digest": image.record().digest}))?;
+        output::print_json(&json!({"id": image.id(), "reference": reference, "digest": image.record().digest}))?;
     } else {
-        output::line(image.id().to_string())?;
+        output::print_line(image.id().to_string())?;
     }
     Ok(())
 }

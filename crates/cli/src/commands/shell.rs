@@ -1,4 +1,4 @@
-//! `completions` and `man`, made of the same definitions as the program.
+//! `completions` and `man`, generated from the definitions of the command line.
 
 use std::io::Write;
 use std::path::Path;
@@ -9,13 +9,15 @@ use clap::CommandFactory;
 use crate::args::Arguments;
 use crate::output;
 
+/// Prints the completion script of a shell.
 pub(crate) fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
-    // It panics where it cannot write.
+    // Into a buffer: generate() panics if it cannot write.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "vmroot", &mut script);
-    Ok(output::raw().write_all(&script)?)
+    Ok(output::stdout().write_all(&script)?)
 }
 
+/// Writes the man pages to a directory, which is created if it is missing.
 pub(crate) fn man(directory: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
     clap_mangen::generate_to(Arguments::command(), directory).with_context(|| directory.display().to_string())

@@ -1,4 +1,4 @@
-//! `virtiofs`.
+//! `virtiofs`: serves a root to a VMM.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use crate::args::VirtiofsArguments;
 use crate::context::Context;
 use crate::signals;
 
-/// Serves one VMM. Says nothing: that the socket is there says that it is ready.
+/// Serves one VMM. It prints nothing: it is ready as soon as the socket exists.
 pub(crate) fn serve(context: &Context, image: &str, options: &VirtiofsArguments) -> anyhow::Result<()> {
-    // A refusal costs no pull.
+    // Before the pull, so that wrong options cost none.
     check_socket(&options.socket).map_err(vmroot::Error::from)?;
     options.top.check()?;
     options.init.check()?;
@@ -20,7 +20,7 @@ pub(crate) fn serve(context: &Context, image: &str, options: &VirtiofsArguments)
         queues: options.queues.map_or(defaults.queues, usize::from),
         threads: options.threads.map_or(defaults.threads, usize::from),
     };
-    // A signal before there is a device to stop.
+    // For signals before the device exists; later ones stop it.
     context.cancel_on_interrupt()?;
     let cancel = context.cancel();
     let going_on = || cancel.going_on();

@@ -1,4 +1,4 @@
-//! Layers that cost more than they look: each meets a limit, whose error names it and the option that raises it.
+//! Decompression bombs and similar layers: each exceeds a limit, and the error names the option that raises it.
 
 use std::io::Write;
 
@@ -13,14 +13,14 @@ use vmroot_testkit::tar_builder::{Header, Magic, SparseForm, TarBuilder, typefla
 use crate::program::Program;
 use crate::samples::{REPOSITORY, serve};
 
-/// What the bombs decode to, in bytes: more than the part that any ratio is allowed for.
+/// The decompressed size of a bomb in bytes. It is above the size that every ratio allows.
 const DECODED: u64 = 300 << 20;
-/// What a member of a bomb decodes to.
+/// The decompressed size of a member of a bomb, in bytes.
 const PIECE: usize = 1 << 20;
 
-/// A layer with one huge file, the same mebibyte again and again. Both formats allow any number of members, so one is
-/// made and repeated.
-fn repeated(compression: Compression, piece: &[u8], count: usize) -> LayerBlob {
+/// Builds a layer with one huge file that repeats one mebibyte. Both formats allow any number of members, so one member
+/// is compressed and repeated_layer.
+fn repeated_layer(compression: Compression, piece: &[u8], count: usize) -> LayerBlob {
     let size = (piece.len() * count) as u64;
     let header = Header::new(Magic::Ustar, typeflag::FILE).name(b"big").mode(0o644).size(size).to_block();
     let end = [0; 1024];
@@ -28,7 +28,7 @@ fn repeated(compression: Compression, piece: &[u8], count: usize) -> LayerBlob {
     tar.update(&header);
     (0..count).for_each(|_| tar.update(piece));
     tar.update(&end);
-    let compressed = dense(compression, piece);
+    let compressed = compress_best(compression, piece);
     let bytes = [compression.compress(&header), compressed.repeat(count), compression.compress(&end)].concat();
     let media_type = match compression {
         Compression::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
@@ -43,8 +43,8 @@ fn repeated(compression: Compression, piece: &[u8], count: usize) -> LayerBlob {
     }
 }
 
-/// The smallest form there is.
-fn dense(compression: Compression, bytes: &[u8]) -> Vec<u8> {
+/// Compresses bytes at the highest level.
+fn compress_best(compression: Compression, bytes: &[u8]) -> Vec<u8> {
     if compression != Compression::Gzip {
         return compression.compress(bytes);
     }
@@ -53,7 +53,7 @@ fn dense(compression: Compression, bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Serves an image of this layer; gives its reference.
+/// Serves an image with this layer, and returns its reference.
 fn serve_layer(registry: &Registry, layer: &LayerBlob) -> String {
     let layers = json!([{
         "mediaType": layer.media_type,
@@ -66,33 +66,33 @@ fn serve_layer(registry: &Registry, layer: &LayerBlob) -> String {
     serve(registry, &image, "big")
 }
 
-/// A mebibyte that gzip makes as small as it makes zeros, and that has to be stored.
+/// Returns a mebibyte that compresses as well as zeros, but has to be stored.
 fn pattern() -> Vec<u8> {
     b"bomb".repeat(PIECE / 4)
 }
 
-/// Bytes that the layers in a cache take on the disk.
-fn taken(program: &Program) -> u64 {
+/// Returns the disk usage of the layers in a cache, in bytes.
+fn layer_disk_bytes(program: &Program) -> u64 {
     program.json(["df", "--json"])["layers"]["diskBytes"].as_u64().unwrap()
 }
 
-/// `truncate -s 5G big` in a layer, or the `lastlog` of a user with a high id: an honest layer may be nearly all zeros.
+/// `truncate -s 5G big`, or the `lastlog` of a user with a high id: a harmless layer may consist mostly of zeros.
 #[test]
-fn a_layer_of_zeros_is_pulled_and_takes_no_space() {
+fn layer_of_zeros_takes_no_space() {
     let registry = Registry::start();
     for compression in [Compression::Gzip, Compression::Zstd] {
-        let reference = serve_layer(&registry, &repeated(compression, &vec![0; PIECE], 5 << 10));
+        let reference = serve_layer(&registry, &repeated_layer(compression, &vec![0; PIECE], 5 << 10));
         let program = Program::new();
         program.ok(["pull", &reference, "--arch=amd64"]);
         assert_eq!(program.json(["stat", "--json", &reference, "big"])["size"], 5_u64 << 30, "{compression:?}");
-        assert!(taken(&program) < 1 << 20, "{} bytes for zeros", taken(&program));
+        assert!(layer_disk_bytes(&program) < 1 << 20, "{} bytes for zeros", layer_disk_bytes(&program));
         registry.put_manifest(REPOSITORY, Some("big"), "text/plain", b"");
     }
 }
 
-/// The same as a sparse entry of a tar, for the highest id there is: 292 bytes for each.
+/// The same as a sparse entry of a tar, for the highest user id: 292 bytes for each id.
 #[test]
-fn holes_of_sparse_files_count_as_little() {
+fn holes_of_sparse_files_count_for_the_layer_size() {
     let size = 292 * (1 << 30);
     let layer = Layer::new([Entry::sparse_file("lastlog", size, vec![(size - 292, vec![7; 292])])]);
     let program = Program::new();
@@ -106,11 +106,11 @@ fn holes_of_sparse_files_count_as_little() {
 }
 
 #[test]
-fn bombs_meet_a_limit_that_can_be_raised() {
+fn bombs_exceed_limits_that_can_be_raised() {
     let registry = Registry::start();
     let count = (DECODED / PIECE as u64) as usize;
     for compression in [Compression::Gzip, Compression::Zstd] {
-        let bomb = repeated(compression, &pattern(), count);
+        let bomb = repeated_layer(compression, &pattern(), count);
         let reference = serve_layer(&registry, &bomb);
         let program = Program::new();
         let pull = |more: &[&str]| program.run(["pull", &reference, "--arch=amd64"].iter().chain(more));
@@ -122,15 +122,15 @@ fn bombs_meet_a_limit_that_can_be_raised() {
         for part in ["209715200 bytes", &bomb.digest.to_string(), "--max-layer-size raises the limit"] {
             assert!(message.contains(part), "{compression:?}: {message}");
         }
-        assert_eq!(program.json(["df", "--json"])["layers"]["files"], 0, "nothing of it is kept");
+        assert_eq!(program.json(["df", "--json"])["layers"]["files"], 0, "no file of the layer is kept");
         let message = pull(&["--max-ratio=100000", "--max-data=200M"]).fails(6);
         assert!(message.contains("209715200 bytes") && message.contains("--max-data raises the limit"), "{message}");
-        assert_eq!(program.json(["df", "--json"])["layers"]["files"], 0, "nothing of it is kept");
+        assert_eq!(program.json(["df", "--json"])["layers"]["files"], 0, "no file of the layer is kept");
         let message = pull(&["--max-ratio=100000", "--max-contents=200M"]).fails(6);
         assert!(message.contains("entry \"big\"") && message.contains("--max-contents raises the limit"), "{message}");
         pull(&["--max-ratio=100000"]).ok();
         assert_eq!(program.json(["stat", "--json", &reference, "big"])["size"], DECODED);
-        assert!(taken(&program) >= DECODED);
+        assert!(layer_disk_bytes(&program) >= DECODED);
         registry.put_manifest(REPOSITORY, Some("big"), "text/plain", b"");
     }
 }
@@ -159,9 +159,9 @@ fn each_limit_has_an_option() {
     program.ok(["pull", &reference, "--arch=amd64"]);
 }
 
-/// A zstd frame may ask for a window of any size.
+/// A zstd frame may request a window of any size.
 #[test]
-fn a_decoder_gets_only_so_much_memory() {
+fn memory_of_the_zstd_decoder_is_limited() {
     let registry = Registry::start();
     let layer = Layer::new([Entry::file("file", vmroot_testkit::sample::noise(1, 3 << 20))]);
     let image = ImageBuilder::new().compression(Compression::Zstd).layer(&layer).build();
@@ -172,11 +172,11 @@ fn a_decoder_gets_only_so_much_memory() {
     program.ok(["pull", &reference, "--arch=amd64"]);
 }
 
-/// Archives are decoded before they are read.
+/// Archives are decompressed before they are read.
 #[test]
-fn archives_have_limits_as_well() {
+fn limits_apply_to_archives() {
     let program = Program::new();
-    let piece = dense(Compression::Gzip, &pattern());
+    let piece = compress_best(Compression::Gzip, &pattern());
     let archive = program.file("bomb.tar.gz", piece.repeat((DECODED / PIECE as u64) as usize));
     let load = |more: &[&str]| program.run(["load", archive.to_str().unwrap()].iter().chain(more));
     let message = load(&[]).fails(6);
@@ -188,11 +188,11 @@ fn archives_have_limits_as_well() {
     assert_eq!(program.json(["df", "--json"])["unfinished"]["files"], 0);
 }
 
-/// `docker save | gzip` of an image with gigabytes of zeros: neither the archive decoded, nor the layer in it, which is a
-/// plain tar, nor what becomes of that takes the space.
+/// `docker save | gzip` of an image with gigabytes of zeros. The decompressed archive, its layer (a plain tar) and the
+/// layer's contents take no space.
 #[test]
-fn an_archive_of_zeros_is_loaded_and_takes_no_space() {
-    let layer = repeated(Compression::Gzip, &vec![0; PIECE], 1 << 10);
+fn archive_of_zeros_takes_no_space() {
+    let layer = repeated_layer(Compression::Gzip, &vec![0; PIECE], 1 << 10);
     let config = json!({
         "architecture": "amd64",
         "os": "linux",
@@ -207,15 +207,16 @@ fn an_archive_of_zeros_is_loaded_and_takes_no_space() {
         let bytes = document.to_string().into_bytes();
         front.raw(&member(name, bytes.len() as u64)).data(&bytes);
     }
-    // The layer's own end, and that of the archive.
+    // The end of the layer's tar, and the end of the archive.
     front.raw(&member("layer.tar", (1 << 30) + 512 + 1024));
     let archive =
-        [dense(Compression::Gzip, front.as_bytes()), layer.bytes, dense(Compression::Gzip, &[0; 1024])].concat();
+        [compress_best(Compression::Gzip, front.as_bytes()), layer.bytes, compress_best(Compression::Gzip, &[0; 1024])]
+            .concat();
     let program = Program::new();
     let archive = program.file("zeros.tar.gz", archive);
     program.ok(["load", archive.to_str().unwrap()]);
     assert_eq!(program.json(["stat", "--json", "zeros:1", "big"])["size"], 1_u64 << 30);
-    assert!(taken(&program) < 1 << 20, "{} bytes for zeros", taken(&program));
+    assert!(layer_disk_bytes(&program) < 1 << 20, "{} bytes for zeros", layer_disk_bytes(&program));
     let blobs = program.json(["df", "--json"])["blobs"]["diskBytes"].as_u64().unwrap();
     assert!(blobs < 1 << 20, "{blobs} bytes for a blob of zeros");
 }

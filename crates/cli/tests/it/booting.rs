@@ -1,4 +1,4 @@
-//! `boot`: guests under QEMU's translator, which is the same on every machine.
+//! `boot`: guests under QEMU's translator, which works on every machine.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -9,18 +9,18 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use vmroot_testkit::guest::Guest;
 
-use crate::program::{Answer, Program, wait_for, wait_until};
+use crate::program::{CommandOutput, Program, wait_for, wait_until};
 
-/// The image of the README: a busybox, a user, an entrypoint.
+/// The image of the README, with a busybox, a user and an entrypoint.
 const IMAGE: &str = concat!("oci:", env!("CARGO_MANIFEST_DIR"), "/../../testdata/demo:demo");
 
-struct Booting {
+struct BootTest {
     program: Program,
     guest: Guest,
 }
 
-impl Booting {
-    /// Nothing where the test has to be skipped.
+impl BootTest {
+    /// Returns `None` if the test has to be skipped.
     #[track_caller]
     fn new(architecture: &str) -> Option<Self> {
         Some(Self { guest: Guest::of(architecture)?, program: Program::new() })
@@ -32,7 +32,7 @@ impl Booting {
         first.iter().chain(more).map(|argument| (*argument).to_owned()).collect()
     }
 
-    fn run(&self, more: &[&str]) -> Answer {
+    fn run(&self, more: &[&str]) -> CommandOutput {
         self.program.run(self.arguments(more))
     }
 
@@ -40,16 +40,16 @@ impl Booting {
         self.program.start(self.arguments(more))
     }
 
-    /// What boots have left in the cache.
-    fn left_over(&self) -> Vec<PathBuf> {
+    /// Returns the temporary files of boots in the cache.
+    fn temporary_files(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.program.cache()).unwrap().flatten().map(|entry| entry.path());
         entries
             .filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".tmp")))
             .collect()
     }
 
-    /// Whether a machine of this cache runs.
-    fn has_machine(&self) -> bool {
+    /// Whether a QEMU with files of this cache runs.
+    fn is_qemu_running(&self) -> bool {
         let cache = self.program.cache().to_str().unwrap();
         let processes = fs::read_dir("/proc").unwrap().flatten();
         let line = |path: &Path| fs::read(path.join("cmdline")).unwrap_or_default();
@@ -61,12 +61,12 @@ impl Booting {
 }
 
 #[test]
-fn the_image_s_command_runs_as_the_image_has_it() {
-    let Some(booting) = Booting::new("amd64") else { return };
-    let file = booting.program.file("added", "from outside\n");
+fn command_runs_with_the_config_of_the_image() {
+    let Some(test) = BootTest::new("amd64") else { return };
+    let file = test.program.file("added", "from outside\n");
     let add = format!("{}:/etc/added", file.display());
     let script = "id -u; pwd; echo $GREETING; cat /etc/added; echo to stderr >&2; exit 42";
-    let answer = booting.run(&["--add", &add, "--", "-c", script]);
+    let answer = test.run(&["--add", &add, "--", "-c", script]);
     let expected = "1000\n/home/demo\nhello from vmroot\nfrom outside\nto stderr\n";
     assert_eq!(
         (answer.status.code(), String::from_utf8_lossy(&answer.stdout).as_ref()),
@@ -74,109 +74,109 @@ fn the_image_s_command_runs_as_the_image_has_it() {
         "{answer}"
     );
     assert_eq!(answer.stderr, "");
-    assert_eq!(booting.left_over(), [] as [&Path; 0]);
+    assert_eq!(test.temporary_files(), [] as [&Path; 0]);
 }
 
 #[test]
-fn the_guest_looks_the_user_up_whatever_the_image_is_in() {
-    let Some(booting) = Booting::new("amd64") else { return };
-    let prebaked = booting.program.path("prebaked");
-    booting.program.ok(["export", IMAGE, prebaked.to_str().unwrap(), "--format=prebaked", "--arch=amd64"]);
-    let users = booting.program.file("passwd", "root:x:0:0::/:/bin/sh\ndemo:x:1234:50::/:/bin/sh\n");
-    let mut arguments = booting.arguments(&["--add", &format!("{}:/etc/passwd", users.display()), "--", "-c", "id -u"]);
+fn guest_resolves_the_user_for_every_form() {
+    let Some(test) = BootTest::new("amd64") else { return };
+    let prebaked = test.program.path("prebaked");
+    test.program.ok(["export", IMAGE, prebaked.to_str().unwrap(), "--format=prebaked", "--arch=amd64"]);
+    let users = test.program.file("passwd", "root:x:0:0::/:/bin/sh\ndemo:x:1234:50::/:/bin/sh\n");
+    let mut arguments = test.arguments(&["--add", &format!("{}:/etc/passwd", users.display()), "--", "-c", "id -u"]);
     arguments[1] = format!("prebaked:{}", prebaked.display());
-    assert_eq!(booting.program.ok(arguments), "1234\n");
+    assert_eq!(test.program.ok(arguments), "1234\n");
 }
 
 #[test]
-fn a_pipe_goes_through_a_guest() {
-    let Some(booting) = Booting::new("amd64") else { return };
+fn pipe_passes_through_a_guest() {
+    let Some(test) = BootTest::new("amd64") else { return };
     let input: Vec<u8> = (0..=255).cycle().take(5000).collect();
-    let arguments = booting.arguments(&["--via=cpio", "--entrypoint=/bin/cat"]);
-    let answer = booting.program.run_with_input(arguments, &input);
+    let arguments = test.arguments(&["--via=cpio", "--entrypoint=/bin/cat"]);
+    let answer = test.program.run_with_input(arguments, &input);
     assert!(answer.status.success() && answer.stdout == input, "{answer}");
 }
 
 #[test]
-fn a_command_that_is_not_there_is_said() {
-    let Some(booting) = Booting::new("amd64") else { return };
-    let answer = booting.run(&["--via=virtiofs", "--entrypoint=/no/such"]);
+fn missing_command_is_reported() {
+    let Some(test) = BootTest::new("amd64") else { return };
+    let answer = test.run(&["--via=virtiofs", "--entrypoint=/no/such"]);
     assert_eq!((answer.status.code(), answer.stdout.as_slice()), (Some(127), &b""[..]), "{answer}");
     assert!(answer.stderr.starts_with("vmroot: /no/such: "), "{answer}");
 }
 
 #[test]
-fn a_guest_of_another_architecture() {
-    let Some(booting) = Booting::new("arm64") else { return };
-    // By the image's own shell, and without a word of the architecture.
+fn guest_of_another_architecture_runs() {
+    let Some(test) = BootTest::new("arm64") else { return };
+    // By the image's shell, and without an option for the architecture.
     let script = "#!/bin/sh\nuname -m\necho '[vmroot-init] exit code 9'\nmount -t proc proc /proc\n\
                   echo 0 >/proc/sys/kernel/printk\npoweroff -f\n";
-    let init = booting.program.file("init", script);
-    let answer = booting.run(&["--via=cpio", "--init", init.to_str().unwrap()]);
+    let init = test.program.file("init", script);
+    let answer = test.run(&["--via=cpio", "--init", init.to_str().unwrap()]);
     assert_eq!((answer.status.code(), answer.stdout.as_slice()), (Some(9), &b"aarch64\r\n"[..]), "{answer}");
 }
 
 #[test]
-fn whoever_ends_the_program_ends_the_guest() {
-    let Some(booting) = Booting::new("amd64") else { return };
+fn guest_ends_with_the_program() {
+    let Some(test) = BootTest::new("amd64") else { return };
     for signal in [Signal::TERM, Signal::KILL] {
-        let mut child = booting.start(&["--", "-c", "echo begun; sleep 1000"]);
+        let mut child = test.start(&["--", "-c", "echo begun; sleep 1000"]);
         let mut begun = [0; 6];
         child.stdout.as_mut().unwrap().read_exact(&mut begun).unwrap();
         assert_eq!(&begun, b"begun\n");
-        assert!(booting.has_machine());
+        assert!(test.is_qemu_running());
         kill_process(Pid::from_child(&child), signal).unwrap();
         let status = wait_for(&mut child);
         assert_eq!(status.code(), (signal == Signal::TERM).then_some(130), "{signal:?}");
-        wait_until("the end of the machine", || !booting.has_machine());
-        assert_eq!(booting.left_over().is_empty(), signal == Signal::TERM, "{signal:?}");
+        wait_until("the end of the machine", || !test.is_qemu_running());
+        assert_eq!(test.temporary_files().is_empty(), signal == Signal::TERM, "{signal:?}");
     }
-    // Whoever comes next cleans up.
-    booting.program.ok(["images"]);
-    booting.program.ok(["gc"]);
-    assert_eq!(booting.left_over(), [] as [&Path; 0]);
+    // The next boot removes the temporary files.
+    test.program.ok(["images"]);
+    test.program.ok(["gc"]);
+    assert_eq!(test.temporary_files(), [] as [&Path; 0]);
 }
 
 #[test]
-fn a_guest_that_takes_too_long_ends_as_timeout_has_it() {
-    let Some(booting) = Booting::new("amd64") else { return };
-    let message = booting.run(&["--timeout=0.5"]).fails(124);
+fn timeout_ends_the_guest_with_code_124() {
+    let Some(test) = BootTest::new("amd64") else { return };
+    let message = test.run(&["--timeout=0.5"]).fails(124);
     assert_eq!(message, "vmroot: the guest was still running after 0.5 seconds\n");
 }
 
-/// Somebody sits at a terminal.
+/// An interactive session.
 #[test]
-fn a_shell_at_a_terminal() {
-    let Some(booting) = Booting::new("amd64") else { return };
+fn shell_is_interactive_on_a_terminal() {
+    let Some(test) = BootTest::new("amd64") else { return };
     let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&near).unwrap();
     unlockpt(&near).unwrap();
     let far =
         File::options().read(true).write(true).open(ptsname(&near, Vec::new()).unwrap().to_str().unwrap()).unwrap();
-    let mut command = booting.program.command(booting.arguments(&["--entrypoint=/bin/sh"]));
+    let mut command = test.program.command(test.arguments(&["--entrypoint=/bin/sh"]));
     command.env("TERM", "vt100").stdin(far.try_clone().unwrap()).stdout(far).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     drop(command);
     let mut terminal = Terminal { line: File::from(near), seen: String::new() };
     terminal.wait_for("$ ");
-    // The line is echoed by the guest, so what comes back is told from what was typed.
+    // The guest echoes the line, so the command's output must differ from its text.
     terminal.send("echo $((6 * 7)) $TERM\r");
     terminal.wait_for("42 vt100");
-    // A shell of its own, since an interactive one that has yet to start the sleep would note a Ctrl-C and go on.
+    // In a shell of its own: an interactive shell that has not started the sleep yet would take the Ctrl-C and go on.
     terminal.send("sh -c 'echo be$((1))gun; exec sleep 1000'\r");
     terminal.wait_for("be1gun");
-    // Ctrl-C is for the guest.
+    // Ctrl-C goes to the guest.
     terminal.send("\u{3}");
     terminal.wait_for("^C");
     terminal.send("echo $((6 * 8))\r");
     terminal.wait_for("48");
-    // Ctrl-A X is for us.
+    // Ctrl-A X ends the program.
     terminal.send("\u{1}x");
     assert_eq!(wait_for(&mut child).code(), Some(130), "{}", terminal.seen);
-    assert_eq!(booting.left_over(), [] as [&Path; 0]);
+    assert_eq!(test.temporary_files(), [] as [&Path; 0]);
 }
 
-/// A terminal, from the side of who types.
+/// The user's side of a terminal.
 struct Terminal {
     line: File,
     seen: String,
@@ -197,11 +197,11 @@ impl Terminal {
     }
 }
 
-/// Refusals cost no pull, and leave nothing.
+/// Errors are found before the pull, and leave no files.
 #[test]
-fn what_cannot_be_booted_is_refused_before_the_image_is_fetched() {
-    let Some(booting) = Booting::new("amd64") else { return };
-    let program = &booting.program;
+fn boot_errors_come_before_the_pull() {
+    let Some(test) = BootTest::new("amd64") else { return };
+    let program = &test.program;
     let no_kernel = program.file("kernel", "no kernel");
     let message = program.fails(1, ["boot", IMAGE, "--kernel", no_kernel.to_str().unwrap()]);
     assert_eq!(message, format!("vmroot: {}: no Linux kernel for x86-64 or arm64\n", no_kernel.display()));
@@ -217,7 +217,7 @@ fn what_cannot_be_booted_is_refused_before_the_image_is_fetched() {
         (&["--vmm=firecracker", "--via=erofs"], "firecracker runs guests by KVM only"),
         (&["--vmm=firecracker", "--via=virtiofs"], "firecracker has no virtio-fs"),
     ] {
-        let message = booting.run(arguments).fails(1);
+        let message = test.run(arguments).fails(1);
         assert!(message.contains(expected), "{arguments:?}: {message}");
     }
     for (argument, expected) in [
@@ -226,7 +226,7 @@ fn what_cannot_be_booted_is_refused_before_the_image_is_fetched() {
         ("--memory=1024T", "bytes of memory, and this host has "),
         ("--cpus=256", "qemu runs guests of 1 to 255 processors, not of 256"),
     ] {
-        let message = booting.run(&[argument]).fails(6);
+        let message = test.run(&[argument]).fails(6);
         assert!(message.contains(expected), "{argument}: {message}");
     }
     for (argument, expected) in [
@@ -235,21 +235,21 @@ fn what_cannot_be_booted_is_refused_before_the_image_is_fetched() {
         ("--add=/no/file:/x", "/no/file to /x: "),
         ("--layer=/no/layer", "/no/layer"),
     ] {
-        let message = booting.run(&[argument]).fails(3);
+        let message = test.run(&[argument]).fails(3);
         assert!(message.contains(expected), "{argument}: {message}");
     }
-    // A machine monitor that is not there.
-    let mut command = program.command(booting.arguments(&[]));
+    // A VMM that is not installed.
+    let mut command = program.command(test.arguments(&[]));
     let output = command.env("PATH", "/no/programs").output().unwrap();
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(message.contains("qemu-system-x86_64 is not installed"), "{message}");
     assert!(!program.cache().join("blobs").exists());
-    assert!(!program.cache().exists() || booting.left_over().is_empty());
+    assert!(!program.cache().exists() || test.temporary_files().is_empty());
 }
 
 #[test]
-fn without_input_the_guest_s_command_finds_an_end() {
-    let Some(booting) = Booting::new("amd64") else { return };
-    let answer = booting.run(&["--via=erofs", "--overlay", "--", "-c", "cat; echo end"]);
+fn command_reads_end_of_file_without_input() {
+    let Some(test) = BootTest::new("amd64") else { return };
+    let answer = test.run(&["--via=erofs", "--overlay", "--", "-c", "cat; echo end"]);
     assert_eq!(answer.ok(), "end\n");
 }

@@ -1,4 +1,4 @@
-//! What was changed on a writable view comes back as a layer: `mount --upper`, `export --from-upper`, `--layer`.
+//! Changes of a writable view as a layer: `mount --upper`, `export --from-upper`, `--layer`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -20,11 +20,11 @@ use crate::same_tree::{cannot_compare, load};
 
 const IMAGE: &str = "example.org/stack:v1";
 
-/// A writable view of an image, and where its changes are.
+/// A writable view of an image, and its upper directory.
 struct View {
     program: Program,
     place: PathBuf,
-    /// In memory: an upper directory may not be on another overlay.
+    /// A directory in memory: an upper directory may not be on another overlay.
     changes: TempDir,
 }
 
@@ -54,14 +54,14 @@ impl View {
         self.place.join(name)
     }
 
-    /// What the view shows in the end; it is gone then.
+    /// Returns the files that the view shows, and unmounts it.
     fn close(&self) -> Listing {
         let listing = Listing::of_directory(&self.place).unwrap();
         self.program.ok(["umount".as_ref(), self.place.as_os_str()]);
         listing
     }
 
-    /// What the image is with a layer on top.
+    /// Returns the files of the image with a layer on top.
     fn with_layer(&self, layer: &str) -> Listing {
         let directory = self.program.path("exported");
         let _ = fs::remove_dir_all(&directory);
@@ -133,7 +133,7 @@ chmod 0700 .
 ";
 
 #[test]
-fn every_kind_of_change() {
+fn every_kind_of_change_is_exported() {
     if cannot_compare() || skip::needs_program("setfattr") {
         return;
     }
@@ -148,7 +148,7 @@ fn every_kind_of_change() {
 
         let plain = fs::read(view.program.path("changes.tar")).unwrap();
         let stdout = view.program.run(["export", "--from-upper", &view.upper(), "-"]).stdout;
-        assert!(stdout == plain, "the same changes make the same bytes");
+        assert!(stdout == plain, "the export is reproducible");
         let mut unpacked = Vec::new();
         let gzip = fs::File::open(view.program.path("changes.tar.gz")).unwrap();
         GzDecoder::new(gzip).read_to_end(&mut unpacked).unwrap();
@@ -156,17 +156,17 @@ fn every_kind_of_change() {
         let list = Command::new("tar").args(["-tf"]).arg(view.program.path("changes.tar")).output().unwrap();
         let list = String::from_utf8(list.stdout).unwrap();
         let names: Vec<&str> = list.lines().collect();
-        assert_eq!(names[0], "./", "its mode was changed");
+        assert_eq!(names[0], "./", "the mode of the root was changed");
         for name in [".wh.gone", "emptied/.wh..wh..opq", "usr/lib/.wh.c", "tree/deep/.wh..wh..opq"] {
             assert!(names.contains(&name), "{name}: {list}");
         }
         assert!(!list.contains("deeper/.wh."), "{list}");
-        assert!(!plain.windows(16).any(|bytes| bytes == b"trusted.overlay."), "its own notes stay out");
+        assert!(!plain.windows(16).any(|bytes| bytes == b"trusted.overlay."), "xattrs of overlayfs are not exported");
     }
 }
 
 #[test]
-fn changes_of_any_kind() {
+fn random_changes_are_exported() {
     if cannot_compare() {
         return;
     }
@@ -188,17 +188,16 @@ fn changes_of_any_kind() {
         .unwrap();
 }
 
-/// Does on a view what a layer says, as far as rm and GNU tar can: whatever comes of it is a change. Neither goes through
-/// a link, which would lead out of the view.
+/// Applies a layer to a view, as far as rm and GNU tar can. Neither follows links, which could lead out of the view.
 fn change(view: &View, layer: &Layer) {
     let mut plain: Vec<Entry> = Vec::new();
     for entry in &layer.entries {
         let through_own_link = |path: &[u8]| {
             plain.iter().any(|other| {
-                matches!(other.kind, Kind::Symlink(_) | Kind::HardLink(_)) && below(path, &cleaned(&other.name))
+                matches!(other.kind, Kind::Symlink(_) | Kind::HardLink(_)) && is_below(path, &normalise(&other.name))
             })
         };
-        let name = cleaned(&entry.name);
+        let name = normalise(&entry.name);
         if leads_out(view, &name) || through_own_link(&name) {
             continue;
         }
@@ -214,17 +213,17 @@ fn change(view: &View, layer: &Layer) {
     let tar = view.program.file("last.tar", Layer::new(plain).to_tar(&Encoding::default()));
     let mut command = Command::new("tar");
     command.args(["-x", "-p", "--same-owner", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-f"]).arg(tar);
-    // Links to what was never there, and names that are taken, are errors that change nothing.
+    // Hard links to missing files, and taken names, are errors that change nothing.
     let _ = command.arg("-C").arg(&view.place).stderr(Stdio::null()).status().unwrap();
 }
 
-/// A path without empty names and `.`; GNU tar takes slashes in front away as well.
-fn cleaned(path: &[u8]) -> Vec<u8> {
+/// Removes empty names and `.` from a path, and leading slashes, as GNU tar does.
+fn normalise(path: &[u8]) -> Vec<u8> {
     let names = path.split(|&byte| byte == b'/').filter(|name| !matches!(name, [] | [b'.']));
     names.collect::<Vec<_>>().join(&b'/')
 }
 
-fn below(path: &[u8], directory: &[u8]) -> bool {
+fn is_below(path: &[u8], directory: &[u8]) -> bool {
     path.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"))
 }
 
@@ -257,7 +256,7 @@ fn empty(view: &Path, directory: &[u8]) {
 }
 
 #[test]
-fn sockets_are_reported() {
+fn sockets_are_reported_as_omissions() {
     if cannot_compare() {
         return;
     }
@@ -272,7 +271,7 @@ fn sockets_are_reported() {
 }
 
 #[test]
-fn what_is_no_layer_is_refused() {
+fn wrong_upper_directories_are_errors() {
     let program = Program::new();
     let upper = program.path("upper");
     fs::create_dir(&upper).unwrap();

@@ -1,4 +1,4 @@
-//! Files of the cache that are damaged behind its back: found, said, made again, nothing lost.
+//! Damaged files of the cache are found, reported and rebuilt, without any loss.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use vmroot_testkit::registry::Registry;
 use crate::program::Program;
 use crate::samples::{image, serve};
 
-/// What may happen to a file, by its name.
+/// Kinds of damage, by name.
 type Damage = (&'static str, fn(&mut Vec<u8>));
 
 const DAMAGES: [Damage; 5] = [
@@ -24,14 +24,14 @@ const DAMAGES: [Damage; 5] = [
     ("something behind it", |bytes| bytes.extend_from_slice(b"more")),
 ];
 
-struct Cached {
+struct CachedImage {
     registry: Registry,
     image: Image,
     reference: String,
     program: Program,
 }
 
-impl Cached {
+impl CachedImage {
     fn new() -> Self {
         let registry = Registry::start();
         let image = image("amd64");
@@ -51,7 +51,7 @@ impl Cached {
         self.program.cache().join(format!("layers/v1/{hex}.{extension}"))
     }
 
-    /// The only file of a directory with this extension.
+    /// Returns the only file of a directory with this extension.
     fn only(&self, directory: &str, extension: &str) -> PathBuf {
         let paths = fs::read_dir(self.program.cache().join(directory)).unwrap().map(|entry| entry.unwrap().path());
         let mut paths = paths.filter(|path| path.extension().is_some_and(|own| own == extension));
@@ -60,8 +60,8 @@ impl Cached {
         path
     }
 
-    /// Everything the image has shows as it should, without the registry, and without a word.
-    fn works_silently(&self, what: &str) {
+    /// Checks that the image can be read completely, without the registry and without messages.
+    fn assert_works_silently(&self, what: &str) {
         let reads: [(&[&str], &str); 4] = [
             (&["cat", &self.reference, "etc/motd", "usr/bin/tool"], "amd64\n#!/bin/sh\n"),
             (&["ls", &self.reference, "/"], "bin\netc\nloop\nnull\nusr\n"),
@@ -83,8 +83,8 @@ impl Cached {
         found["findings"].as_array().unwrap().clone()
     }
 
-    /// One finding, about this file, which is mended now.
-    fn verify_mends(&self, path: &Path, what: &str) {
+    /// Checks that `verify` has one finding, for this file, and repairs it.
+    fn assert_verify_mends(&self, path: &Path, what: &str) {
         let findings = self.verify(0);
         assert_eq!(findings.len(), 1, "{what}: {findings:?}");
         assert_eq!(findings[0]["path"], path.to_str().unwrap(), "{what}");
@@ -102,96 +102,96 @@ fn damage(path: &Path, how: fn(&mut Vec<u8>)) {
 }
 
 #[test]
-fn verify_mends_an_index() {
+fn verify_rebuilds_an_index() {
     for (what, how) in DAMAGES {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         let path = cached.layer(0, "idx");
         damage(&path, how);
-        cached.verify_mends(&path, what);
-        cached.works_silently(what);
+        cached.assert_verify_mends(&path, what);
+        cached.assert_works_silently(what);
     }
 }
 
 #[test]
-fn verify_mends_contents() {
+fn verify_rebuilds_contents() {
     for (what, how) in DAMAGES {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         let path = cached.layer(1, "contents");
         damage(&path, how);
-        cached.verify_mends(&cached.layer(1, "idx"), what);
-        cached.works_silently(what);
+        cached.assert_verify_mends(&cached.layer(1, "idx"), what);
+        cached.assert_works_silently(what);
     }
 }
 
 #[test]
-fn verify_mends_a_root() {
+fn verify_rebuilds_a_root() {
     for (what, how) in DAMAGES {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         let path = cached.only("roots/v1", "idx");
         damage(&path, how);
-        cached.verify_mends(&path, what);
-        cached.works_silently(what);
+        cached.assert_verify_mends(&path, what);
+        cached.assert_works_silently(what);
     }
 }
 
 #[test]
-fn verify_makes_what_is_missing_again() {
-    let cached = Cached::new();
+fn verify_rebuilds_missing_files() {
+    let cached = CachedImage::new();
     let root = cached.only("roots/v1", "idx");
-    for (removed, said) in [
+    for (removed, reported) in [
         (cached.layer(0, "idx"), cached.layer(0, "idx")),
         (cached.layer(1, "contents"), cached.layer(1, "idx")),
         (root.clone(), root),
     ] {
         fs::remove_file(&removed).unwrap();
-        cached.verify_mends(&said, "missing");
+        cached.assert_verify_mends(&reported, "missing");
         assert!(removed.exists());
-        cached.works_silently("missing");
+        cached.assert_works_silently("missing");
     }
 }
 
 #[test]
-fn other_verbs_make_indexes_and_roots_again() {
+fn other_commands_rebuild_indexes_and_roots() {
     for (what, how) in DAMAGES {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         let root = cached.only("roots/v1", "idx");
         damage(&root, how);
-        cached.works_silently(&format!("root: {what}"));
+        cached.assert_works_silently(&format!("root: {what}"));
         damage(&root, how);
         damage(&cached.layer(0, "idx"), how);
         damage(&cached.layer(1, "idx"), how);
-        cached.works_silently(&format!("all indexes: {what}"));
+        cached.assert_works_silently(&format!("all indexes: {what}"));
         assert_eq!(cached.verify(0), Vec::<Value>::new(), "{what}");
     }
-    // The length of contents is all that is looked at before they are read.
+    // Before a read, only the length of contents is checked.
     for (what, how) in &DAMAGES[1..] {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         damage(&cached.layer(0, "contents"), *how);
-        cached.works_silently(&format!("contents: {what}"));
+        cached.assert_works_silently(&format!("contents: {what}"));
         assert_eq!(cached.verify(0), Vec::<Value>::new(), "{what}");
     }
 }
 
-/// What it was for is there: it would be fetched again only for a new index.
+/// The layer's index exists, so its blob is not needed, and is not fetched again.
 #[test]
-fn a_damaged_layer_blob_is_removed() {
+fn damaged_layer_blob_is_removed() {
     for (what, how) in DAMAGES {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         let path = cached.blob(&cached.image.layers[0].digest);
         damage(&path, how);
-        cached.works_silently(what);
-        cached.verify_mends(&path, what);
+        cached.assert_works_silently(what);
+        cached.assert_verify_mends(&path, what);
         assert!(!path.exists());
-        cached.works_silently(what);
+        cached.assert_works_silently(what);
         cached.program.ok(["pull", &cached.reference, "--arch=amd64"]);
         assert_eq!(cached.registry.count("/blobs/"), 0, "{what}");
     }
 }
 
 #[test]
-fn a_damaged_layer_with_a_damaged_blob_is_fetched_again() {
+fn damaged_layer_with_a_damaged_blob_is_fetched_again() {
     for (what, how) in DAMAGES {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         let layer = cached.image.layers[1].digest;
         let damage_both = || {
             for path in [cached.blob(&layer), cached.layer(1, "idx"), cached.only("roots/v1", "idx")] {
@@ -216,14 +216,14 @@ fn a_damaged_layer_with_a_damaged_blob_is_fetched_again() {
         assert_eq!(cached.registry.count("/blobs/"), 1, "{what}");
         assert_eq!(cached.verify(0), Vec::<Value>::new(), "{what}");
         cached.registry.clear_requests();
-        cached.works_silently(what);
+        cached.assert_works_silently(what);
     }
 }
 
 #[test]
-fn a_damaged_config_is_fetched_again() {
+fn damaged_config_is_fetched_again() {
     for (what, how) in DAMAGES {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         let path = cached.blob(&cached.image.config_digest);
         let cat = |policy: &str| cached.program.run(["cat", &cached.reference, "etc/motd", "--arch=amd64", policy]);
         damage(&path, how);
@@ -242,23 +242,23 @@ fn a_damaged_config_is_fetched_again() {
 }
 
 #[test]
-fn a_damaged_manifest_is_fetched_again() {
+fn damaged_manifest_is_fetched_again() {
     for (what, how) in DAMAGES {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         let path = cached.blob(&cached.image.manifest.digest);
         damage(&path, how);
-        cached.works_silently(what);
-        cached.verify_mends(&path, what);
+        cached.assert_works_silently(what);
+        cached.assert_verify_mends(&path, what);
         cached.program.ok(["pull", &cached.reference, "--arch=amd64"]);
         assert!(path.exists());
     }
 }
 
 #[test]
-fn a_record_is_mended_from_its_copy() {
+fn record_is_repaired_from_its_copy() {
     for extension in ["json", "copy"] {
         for (what, how) in DAMAGES {
-            let cached = Cached::new();
+            let cached = CachedImage::new();
             let path = cached.only("images", extension);
             let whole = fs::read(&path).unwrap();
             damage(&path, how);
@@ -269,15 +269,15 @@ fn a_record_is_mended_from_its_copy() {
             fs::remove_file(&path).unwrap();
             assert!(cached.program.run(["verify"]).stderr.contains("mended"), "{what}");
             assert_eq!(fs::read(&path).unwrap(), whole, "{what}");
-            cached.works_silently(what);
+            cached.assert_works_silently(what);
         }
     }
 }
 
 #[test]
-fn a_record_with_both_copies_damaged_is_said_and_pulled_again() {
+fn record_with_both_copies_damaged_is_reported_and_pulled_again() {
     for (what, how) in DAMAGES {
-        let cached = Cached::new();
+        let cached = CachedImage::new();
         let path = cached.only("images", "json");
         let damage_both = || {
             damage(&path, how);
@@ -287,7 +287,7 @@ fn a_record_with_both_copies_damaged_is_said_and_pulled_again() {
         let findings = cached.verify(5);
         assert_eq!(findings.len(), 1, "{what}: {findings:?}");
         assert_eq!((&findings[0]["path"], &findings[0]["mended"]), (&json!(path.to_str().unwrap()), &json!(false)));
-        // What the record needs is not known, so nothing is removed.
+        // The files that the record needs are unknown, so none are removed.
         assert!(cached.program.fails(5, ["gc"]).contains(path.to_str().unwrap()), "{what}");
         let other = cached.program.run(["images"]);
         assert!(other.status.success() && other.stderr.contains(path.to_str().unwrap()), "{what}: {other}");
@@ -299,7 +299,7 @@ fn a_record_with_both_copies_damaged_is_said_and_pulled_again() {
                 cached.program.ok(["pull", reference, "--arch=amd64", policy]);
             }
             cached.program.ok(["rm", &digest, "--arch=amd64"]);
-            assert_eq!(cached.registry.count("/blobs/"), 0, "{what}: all else is whole");
+            assert_eq!(cached.registry.count("/blobs/"), 0, "{what}: everything else is undamaged");
             assert_eq!(cached.verify(0), Vec::<Value>::new(), "{what}");
         }
     }

@@ -1,4 +1,4 @@
-//! `images`, `inspect`, `config`, and the names that images go by.
+//! `images`, `inspect`, `config`, and names of images.
 
 use serde_json::json;
 use vmroot_testkit::registry::Registry;
@@ -7,7 +7,7 @@ use crate::program::Program;
 use crate::samples::{image, index, noisy, serve, serve_index};
 
 #[test]
-fn inspect_says_the_same_here_and_from_afar() {
+fn inspect_prints_the_same_from_cache_and_registry() {
     let registry = Registry::start();
     let index = index();
     let reference = serve_index(&registry, &index, "v1");
@@ -36,9 +36,9 @@ fn inspect_says_the_same_here_and_from_afar() {
     });
     assert_eq!(program.json(["inspect", "--json", &reference, "--arch=arm64"]), expected);
     for layer in &image.layers {
-        assert_eq!(registry.count(&layer.digest.to_string()), 0, "no layer is pulled to look at an image");
+        assert_eq!(registry.count(&layer.digest.to_string()), 0, "inspect pulls no layer");
     }
-    assert_eq!(program.ok(["images"]).lines().count(), 1, "nothing but the header");
+    assert_eq!(program.ok(["images"]).lines().count(), 1, "only the header");
 
     program.ok(["pull", &reference, "--arch=arm64"]);
     registry.clear_requests();
@@ -55,7 +55,7 @@ fn inspect_says_the_same_here_and_from_afar() {
 }
 
 #[test]
-fn config_is_how_the_image_wants_to_be_run() {
+fn config_prints_how_to_run_the_image() {
     let registry = Registry::start();
     let image = image("amd64");
     let reference = serve(&registry, &image, "v1");
@@ -71,7 +71,7 @@ fn config_is_how_the_image_wants_to_be_run() {
 }
 
 #[test]
-fn images_lists_what_is_here() {
+fn images_lists_the_cache() {
     let registry = Registry::start();
     let index = index();
     let reference = serve_index(&registry, &index, "v1");
@@ -97,7 +97,7 @@ fn images_lists_what_is_here() {
 }
 
 #[test]
-fn ids_may_be_shortened_while_they_are_unique() {
+fn unique_prefixes_of_ids_are_accepted() {
     let registry = Registry::start();
     let program = Program::new();
     let images: Vec<_> = (1..=17).map(|layers| noisy(layers, 64)).collect();
@@ -109,7 +109,7 @@ fn ids_may_be_shortened_while_they_are_unique() {
         let id = program.json(["inspect", "--json", name])["id"].clone();
         assert_eq!(id, images[0].config_digest.to_string(), "{name}");
     }
-    // Of 17 ids two begin with the same digit.
+    // Of 17 ids, two begin with the same digit.
     let digits = "0123456789abcdef".chars();
     let mut twice =
         digits.filter(|digit| images.iter().filter(|image| image.config_digest.hex().starts_with(*digit)).count() > 1);

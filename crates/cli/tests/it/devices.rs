@@ -1,4 +1,4 @@
-//! Exports to devices: success means that the device has the bytes, and an error of writing them there is one.
+//! Exports to devices: success means that the data is on the device, and an error of the device is an error.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,15 +9,15 @@ use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
 
-use crate::program::{Answer, Program};
+use crate::program::{CommandOutput, Program};
 use crate::same_tree::load;
 
 const IMAGE: &str = "example.org/stack:v1";
 
-/// A block device over a file, let go of when dropped.
+/// A loop device over a file, which is detached on drop.
 struct Loop {
     path: PathBuf,
-    /// Kept open: the kernel writes what a device holds in memory when its last user closes it.
+    /// Kept open: the kernel flushes a device's cache when its last user closes it.
     _open: File,
 }
 
@@ -33,7 +33,7 @@ impl Loop {
 
 impl Drop for Loop {
     fn drop(&mut self) {
-        // It is let go of when it is closed. There is no one to tell if not.
+        // The device is detached when it is closed. The error is ignored: a test has failed already.
         let _ = Command::new("losetup").arg("--detach").arg(&self.path).status();
     }
 }
@@ -59,12 +59,12 @@ fn forms() -> Vec<&'static [&'static str]> {
     forms
 }
 
-fn export(program: &Program, out: &Path, form: &[&str]) -> Answer {
+fn export(program: &Program, out: &Path, form: &[&str]) -> CommandOutput {
     program.run([&["export", IMAGE, out.to_str().unwrap()], form].concat())
 }
 
 #[test]
-fn success_means_that_the_device_has_the_bytes() {
+fn success_means_that_data_is_on_the_device() {
     if skip::needs_root() || skip::needs_program("losetup") {
         return;
     }
@@ -76,16 +76,16 @@ fn success_means_that_the_device_has_the_bytes() {
         let disk = program.file("disk", vec![0xaa; 16 << 20]);
         let device = Loop::over(&disk);
         let answer = export(&program, &device.path, form);
-        // What the device has, not what the kernel will write to it in half a minute.
+        // Read from the file below, not from the device's cache.
         let written = fs::read(&disk).unwrap();
         assert!(answer.status.success(), "{form:?}: {answer}");
-        assert!(written[..image.len()] == image, "{form:?}: not all of it is there");
+        assert!(written[..image.len()] == image, "{form:?}: bytes are missing");
         drop(device);
     }
 }
 
 #[test]
-fn standard_output_may_be_a_device() {
+fn device_as_standard_output() {
     if skip::needs_root() || skip::needs_program("losetup") {
         return;
     }
@@ -97,12 +97,12 @@ fn standard_output_may_be_a_device() {
     let status = program.command(["export", IMAGE, "-", "--format=tar"]).stdout(stdout).status().unwrap();
     let written = fs::read(&disk).unwrap();
     assert!(status.success());
-    assert!(written[..tar.len()] == tar, "not all of it is there");
+    assert!(written[..tar.len()] == tar, "bytes are missing");
 }
 
-/// A file with holes on a full disk: the device takes every byte into memory, and cannot keep them.
+/// A sparse file on a full disk: the loop device caches every write, and fails to write them back.
 #[test]
-fn an_error_of_the_device_is_an_error() {
+fn write_back_error_is_an_error() {
     if skip::needs_root() || skip::needs_program("losetup") {
         return;
     }

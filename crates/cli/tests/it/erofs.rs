@@ -17,37 +17,37 @@ use vmroot_testkit::skip;
 use crate::program::Program;
 use crate::samples::{base, image, noisy, serve, top};
 
-/// A program with an image, and a place to mount on.
-struct Prepared {
+/// A program with an image and a mountpoint.
+struct MountTest {
     program: Program,
     image: String,
-    place: PathBuf,
+    mountpoint: PathBuf,
 }
 
-impl Prepared {
+impl MountTest {
     fn new(image: &vmroot_testkit::image::Image) -> Self {
         let registry = Registry::start();
         let program = Program::new();
         let image = serve(&registry, image, "v1");
         program.ok(["pull", &image, "--platform=linux/amd64"]);
-        let place = program.path("place, with a comma");
-        fs::create_dir(&place).unwrap();
-        Self { program, image, place }
+        let mountpoint = program.path("mountpoint, with a comma");
+        fs::create_dir(&mountpoint).unwrap();
+        Self { program, image, mountpoint }
     }
 
     fn mount<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
-        let arguments = ["mount", &self.image, self.place.to_str().unwrap(), "--detach", "--suid-dev"];
+        let arguments = ["mount", &self.image, self.mountpoint.to_str().unwrap(), "--detach", "--suid-dev"];
         arguments.into_iter().chain(more.iter().copied()).collect()
     }
 
     fn umount(&self) {
-        self.program.ok(["umount".as_ref(), self.place.as_os_str()]);
+        self.program.ok(["umount".as_ref(), self.mountpoint.as_os_str()]);
     }
 
-    /// What the FUSE mount shows.
+    /// Lists the FUSE mount.
     fn expected(&self) -> Listing {
         self.program.ok(self.mount(&["--driver=fuse"]));
-        let listing = Listing::of_directory(&self.place).unwrap();
+        let listing = Listing::of_directory(&self.mountpoint).unwrap();
         self.umount();
         listing
     }
@@ -59,7 +59,7 @@ impl Prepared {
         out
     }
 
-    /// What the kernel reads from an image.
+    /// Lists an image as the kernel reads it.
     fn listing(&self, image: &Path, devices: &[&str]) -> Listing {
         let context = fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
         fsconfig_set_flag(&context, "ro").unwrap();
@@ -69,77 +69,77 @@ impl Prepared {
         }
         fsconfig_create(&context).unwrap();
         let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY).unwrap();
-        move_mount(&mount, "", CWD, &self.place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).unwrap();
-        let listing = Listing::of_directory(&self.place);
-        unmount(&self.place, UnmountFlags::DETACH).unwrap();
+        move_mount(&mount, "", CWD, &self.mountpoint, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).unwrap();
+        let listing = Listing::of_directory(&self.mountpoint);
+        unmount(&self.mountpoint, UnmountFlags::DETACH).unwrap();
         listing.unwrap()
     }
 }
 
-impl Drop for Prepared {
+impl Drop for MountTest {
     fn drop(&mut self) {
-        // After a test that failed: the directory could not be removed.
-        let _ = unmount(&self.place, UnmountFlags::DETACH);
+        // After a failed test: the directory could not be removed while it is mounted.
+        let _ = unmount(&self.mountpoint, UnmountFlags::DETACH);
     }
 }
 
-/// Whether this kernel does not mount EROFS from files, or not for this user.
+/// Whether this kernel cannot mount EROFS from files, or not for this user.
 pub(crate) fn cannot_mount() -> bool {
     if skip::needs_root() || !Path::new("/dev/fuse").exists() && skip::because("needs /dev/fuse") {
         return true;
     }
-    let prepared = Prepared::new(&image("amd64"));
-    let mounted = prepared.program.run(prepared.mount(&["--driver=erofs"])).status.success();
+    let test = MountTest::new(&image("amd64"));
+    let mounted = test.program.run(test.mount(&["--driver=erofs"])).status.success();
     !mounted && skip::because("needs EROFS mounts of files, from Linux 6.12 on")
 }
 
 #[test]
-fn the_kernel_s_mount_is_that_by_fuse_without_a_process() {
+fn kernel_mount_matches_fuse_without_a_process() {
     if cannot_mount() {
         return;
     }
-    let prepared = Prepared::new(&image("amd64"));
-    let program = &prepared.program;
-    let expected = prepared.expected();
-    let answer = program.run(prepared.mount(&["--driver=auto", "-v"]));
+    let test = MountTest::new(&image("amd64"));
+    let program = &test.program;
+    let expected = test.expected();
+    let answer = program.run(test.mount(&["--driver=auto", "-v"]));
     assert!(answer.status.success() && answer.stderr.contains("mounted by the kernel"), "{answer}");
-    expected.assert_same(&Listing::of_directory(&prepared.place).unwrap());
-    // Nobody holds the cache, and nothing is in it that was not there.
-    program.ok(["rm", &prepared.image]);
+    expected.assert_same(&Listing::of_directory(&test.mountpoint).unwrap());
+    // The mount does not lock the cache, and adds no files to it.
+    program.ok(["rm", &test.image]);
     program.ok(["gc"]);
-    expected.assert_same(&Listing::of_directory(&prepared.place).unwrap());
-    prepared.umount();
-    assert_eq!(fs::read_dir(&prepared.place).unwrap().count(), 0);
+    expected.assert_same(&Listing::of_directory(&test.mountpoint).unwrap());
+    test.umount();
+    assert_eq!(fs::read_dir(&test.mountpoint).unwrap().count(), 0);
 }
 
 #[test]
-fn what_erofs_cannot_hold_is_mounted_by_fuse_unless_erofs_is_asked_for() {
+fn auto_uses_fuse_if_erofs_cannot_hold_everything() {
     if cannot_mount() {
         return;
     }
     let odd = Layer::new([Entry::file("odd", "x").xattr("system.odd", "value")]);
-    let prepared = Prepared::new(&ImageBuilder::new().layer(&odd).build());
-    let answer = prepared.program.run(prepared.mount(&["--driver=erofs"]));
+    let test = MountTest::new(&ImageBuilder::new().layer(&odd).build());
+    let answer = test.program.run(test.mount(&["--driver=erofs"]));
     assert!(answer.status.success() && answer.stderr.contains("odd: xattr \"system.odd\" ("), "{answer}");
-    prepared.umount();
-    let answer = prepared.program.run(prepared.mount(&["-v"]));
+    test.umount();
+    let answer = test.program.run(test.mount(&["-v"]));
     assert!(answer.status.success(), "{answer}");
     assert!(answer.stderr.contains("mounting by FUSE") && answer.stderr.contains("system.odd"), "{answer}");
-    assert_eq!(fs::read(prepared.place.join("odd")).unwrap(), b"x");
-    prepared.umount();
+    assert_eq!(fs::read(test.mountpoint.join("odd")).unwrap(), b"x");
+    test.umount();
 }
 
 #[test]
-fn an_image_and_its_metadata_are_mounted_as_they_are() {
+fn exported_images_can_be_mounted() {
     if cannot_mount() {
         return;
     }
-    let prepared = Prepared::new(&image("amd64"));
-    let expected = prepared.expected();
-    expected.assert_same(&prepared.listing(&prepared.export("erofs", &[]), &[]));
-    let meta = prepared.export("erofs-meta", &[]);
+    let test = MountTest::new(&image("amd64"));
+    let expected = test.expected();
+    expected.assert_same(&test.listing(&test.export("erofs", &[]), &[]));
+    let meta = test.export("erofs-meta", &[]);
     let devices = fs::read_to_string(meta.with_file_name("erofs-meta.devices")).unwrap();
-    expected.assert_same(&prepared.listing(&meta, &devices.lines().collect::<Vec<_>>()));
+    expected.assert_same(&test.listing(&meta, &devices.lines().collect::<Vec<_>>()));
     let length = fs::metadata(&meta).unwrap().len();
     assert_eq!(fs::metadata(meta.with_file_name("erofs-meta.head")).unwrap().len(), length);
     for (name, access) in [("erofs-meta.vmdk", "RW"), ("erofs-meta.rdonly.vmdk", "RDONLY")] {
@@ -152,45 +152,45 @@ fn an_image_and_its_metadata_are_mounted_as_they_are() {
     }
 }
 
-/// Its contents are not in the cache, and would be gone with the command.
+/// The contents of a layer on top are temporary, so the export copies them.
 #[test]
-fn metadata_of_what_is_on_top_has_contents_beside_it() {
+fn metadata_export_copies_contents_of_layers_on_top() {
     if cannot_mount() {
         return;
     }
-    let prepared = Prepared::new(&image("amd64"));
-    let added = prepared.program.file("added", vec![7; 10_000]);
+    let test = MountTest::new(&image("amd64"));
+    let added = test.program.file("added", vec![7; 10_000]);
     let add = format!("--add={}:/added", added.display());
-    let meta = prepared.export("erofs-meta", &[&add]);
+    let meta = test.export("erofs-meta", &[&add]);
     let devices = fs::read_to_string(meta.with_file_name("erofs-meta.devices")).unwrap();
     let beside = meta.with_file_name("erofs-meta.").display().to_string();
     assert_eq!(devices.lines().filter(|device| device.starts_with(&beside)).count(), 1, "{devices}");
-    prepared.program.ok(prepared.mount(&["--driver=fuse", &add]));
-    let expected = Listing::of_directory(&prepared.place).unwrap();
-    prepared.umount();
-    expected.assert_same(&prepared.listing(&meta, &devices.lines().collect::<Vec<_>>()));
+    test.program.ok(test.mount(&["--driver=fuse", &add]));
+    let expected = Listing::of_directory(&test.mountpoint).unwrap();
+    test.umount();
+    expected.assert_same(&test.listing(&meta, &devices.lines().collect::<Vec<_>>()));
 }
 
 #[test]
-fn the_same_bytes_every_time() {
-    let prepared = Prepared::new(&ImageBuilder::new().layer(&base()).layer(&top("x")).build());
+fn exports_are_reproducible() {
+    let test = MountTest::new(&ImageBuilder::new().layer(&base()).layer(&top("x")).build());
     for format in ["erofs", "erofs-meta"] {
-        let bytes = || fs::read(prepared.export(format, &[])).unwrap();
+        let bytes = || fs::read(test.export(format, &[])).unwrap();
         assert!(bytes() == bytes(), "{format}");
     }
 }
 
 #[test]
-fn a_full_disk_leaves_nothing_under_the_name() {
+fn full_disk_leaves_no_file() {
     if skip::needs_root() {
         return;
     }
-    let prepared = Prepared::new(&noisy(2, 3_000_000));
-    let disk = prepared.program.path("disk");
+    let test = MountTest::new(&noisy(2, 3_000_000));
+    let disk = test.program.path("disk");
     fs::create_dir(&disk).unwrap();
     mount("none", &disk, "tmpfs", MountFlags::empty(), Some(c"size=2m")).unwrap();
     let out = disk.join("out");
-    let message = prepared.program.fails(1, ["export", &prepared.image, out.to_str().unwrap(), "--format=erofs"]);
+    let message = test.program.fails(1, ["export", &test.image, out.to_str().unwrap(), "--format=erofs"]);
     let left = fs::read_dir(&disk).unwrap().count();
     unmount(&disk, UnmountFlags::DETACH).unwrap();
     assert!(message.contains("No space left"), "{message}");
@@ -198,20 +198,20 @@ fn a_full_disk_leaves_nothing_under_the_name() {
 }
 
 #[test]
-fn what_is_beside_the_metadata_comes_with_it_or_not_at_all() {
+fn full_disk_leaves_no_part_of_a_metadata_export() {
     if skip::needs_root() {
         return;
     }
-    let prepared = Prepared::new(&noisy(2, 3_000));
-    let disk = prepared.program.path("disk");
+    let test = MountTest::new(&noisy(2, 3_000));
+    let disk = test.program.path("disk");
     fs::create_dir(&disk).unwrap();
     let out = disk.join("out");
-    // Room for nothing, for the image, for one file more, and so on.
+    // Space for no file, for the image, for one more file, and so on.
     for pages in 1.. {
         let size = std::ffi::CString::new(format!("size={}", pages * 4096)).unwrap();
         mount("none", &disk, "tmpfs", MountFlags::empty(), Some(size.as_c_str())).unwrap();
-        let arguments = ["export", &prepared.image, out.to_str().unwrap(), "--format=erofs-meta"];
-        let output = prepared.program.command(arguments).output().unwrap();
+        let arguments = ["export", &test.image, out.to_str().unwrap(), "--format=erofs-meta"];
+        let output = test.program.command(arguments).output().unwrap();
         let left = fs::read_dir(&disk).unwrap().count();
         unmount(&disk, UnmountFlags::DETACH).unwrap();
         let message = String::from_utf8(output.stderr).unwrap();

@@ -1,5 +1,5 @@
-//! Exit codes are a contract: 2 wrong use, 3 not found, 4 authentication, 5 integrity, 6 a limit. Each kind of fault has the
-//! same code in every verb that can meet it.
+//! Exit codes: 2 usage, 3 not found, 4 authentication, 5 integrity, 6 a limit. A fault gives the same code in every
+//! command.
 
 use std::fs::File;
 
@@ -11,8 +11,8 @@ use vmroot_testkit::registry::{Auth, Fault, Registry, Rule};
 use crate::program::Program;
 use crate::samples::{REPOSITORY, base, image, serve, top};
 
-/// Every verb that takes an image and pulls it where it is missing; `IMAGE` stands for it.
-const VERBS: [&[&str]; 11] = [
+/// Every command that pulls a missing image. `IMAGE` stands for the image.
+const COMMANDS: [&[&str]; 11] = [
     &["config", "IMAGE"],
     &["ls", "IMAGE"],
     &["stat", "IMAGE", "etc"],
@@ -26,21 +26,21 @@ const VERBS: [&[&str]; 11] = [
     &["export", "IMAGE", "out", "--format=erofs"],
 ];
 
-/// Runs a verb on an image, in the directory of the program.
+/// Runs a command on an image, in the directory of the program.
 fn fails(program: &Program, code: i32, verb: &[&str], image: &str, more: &[&str]) -> String {
     let arguments = verb.iter().map(|word| if *word == "IMAGE" { image } else { word });
     let mut command = program.command(arguments.chain(more.iter().copied()));
-    let answer: crate::program::Answer = command.current_dir(program.path("")).output().unwrap().into();
+    let answer: crate::program::CommandOutput = command.current_dir(program.path("")).output().unwrap().into();
     if answer.status.code() != Some(code) {
         panic!("{verb:?} {image:?} {more:?}: {code} expected, but {answer}");
     }
     answer.fails(code)
 }
 
-/// Names that no image can have: a reference, a digest or a transport's details with a fault in it. No registry and no cache
-/// is asked, so the policy makes no difference.
+/// Malformed names: references, digests and details of transports. Neither a registry nor the cache is asked, so the
+/// pull policy makes no difference.
 #[test]
-fn a_name_that_means_nothing_is_2_in_every_verb_under_every_policy() {
+fn malformed_name_is_2_for_every_command_and_policy() {
     let program = Program::new();
     let names = [
         "",
@@ -57,21 +57,21 @@ fn a_name_that_means_nothing_is_2_in_every_verb_under_every_policy() {
     ];
     let others: [&[&str]; 4] =
         [&["pull", "IMAGE"], &["inspect", "IMAGE"], &["inspect", "--remote", "IMAGE"], &["rm", "IMAGE"]];
-    for verb in VERBS.iter().chain(&others) {
+    for verb in COMMANDS.iter().chain(&others) {
         for name in names {
             for policy in [&[][..], &["--pull=never"], &["--pull=missing"], &["--pull=always"]] {
                 let message = fails(&program, 2, verb, name, policy);
                 assert!(message.contains(name), "{verb:?} {name:?}: {message}");
             }
         }
-        // What looks like an id, and has a digit that is none.
+        // Almost an id, but with a character that is no digit.
         for policy in ["--pull=never", "--pull=missing", "--pull=always"] {
             fails(&program, 2, verb, "sha256:zz", &[policy]);
         }
         fails(&program, 2, verb, "localhost:1/x", &["--platform=linux"]);
         fails(&program, 2, verb, "localhost:1/x", &["--arch=a/b/c"]);
     }
-    for verb in VERBS.iter().filter(|verb| !matches!(verb[0], "config") && !verb.contains(&"--format=prebaked")) {
+    for verb in COMMANDS.iter().filter(|verb| !matches!(verb[0], "config") && !verb.contains(&"--format=prebaked")) {
         fails(&program, 2, verb, "prebaked:", &[]);
     }
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/demo");
@@ -81,12 +81,12 @@ fn a_name_that_means_nothing_is_2_in_every_verb_under_every_policy() {
 }
 
 #[test]
-fn a_name_of_nothing_is_3_in_every_verb() {
+fn missing_image_is_3_for_every_command() {
     let registry = Registry::start();
     let program = Program::new();
     let missing = format!("{}/{REPOSITORY}:missing", registry.host());
     let archive = "oci-archive:no/such/file.tar";
-    for verb in VERBS {
+    for verb in COMMANDS {
         for policy in ["--pull=never", "--pull=missing", "--pull=always"] {
             fails(&program, 3, verb, &missing, &[policy]);
             fails(&program, 3, verb, "sha256:1234", &[policy]);
@@ -95,9 +95,9 @@ fn a_name_of_nothing_is_3_in_every_verb() {
     }
 }
 
-/// Options and arguments of every verb that name a file or a directory, which is not there.
+/// Options and arguments of every command that name a file or a directory, with a path that does not exist.
 #[test]
-fn a_path_that_leads_nowhere_is_3_in_every_verb() {
+fn missing_path_is_3_for_every_command() {
     let program = Program::new();
     let demo = concat!("oci:", env!("CARGO_MANIFEST_DIR"), "/../../testdata/demo");
     for arguments in [
@@ -127,7 +127,7 @@ fn a_path_that_leads_nowhere_is_3_in_every_verb() {
         &["pull", "localhost:1/x", "--ca-file=/no/such"],
     ] {
         let mut command = program.command(arguments);
-        let answer: crate::program::Answer = command.current_dir(program.path("")).output().unwrap().into();
+        let answer: crate::program::CommandOutput = command.current_dir(program.path("")).output().unwrap().into();
         assert_eq!(answer.status.code(), Some(3), "{arguments:?}: {answer}");
         assert!(answer.fails(3).contains("/no/such"), "{arguments:?}");
         assert!(!program.path("out").exists() && !program.path("out.tar").exists(), "{arguments:?}");
@@ -135,22 +135,22 @@ fn a_path_that_leads_nowhere_is_3_in_every_verb() {
 }
 
 #[test]
-fn a_registry_that_refuses_is_4_in_every_verb() {
+fn registry_without_access_is_4_for_every_command() {
     let registry = Registry::start();
     let image = serve(&registry, &image("amd64"), "v1");
     registry.require(Auth::basic("user", "secret"));
     let program = Program::new();
-    for verb in VERBS.iter().chain([&["pull", "IMAGE"][..], &["inspect", "IMAGE"]].iter()) {
+    for verb in COMMANDS.iter().chain([&["pull", "IMAGE"][..], &["inspect", "IMAGE"]].iter()) {
         fails(&program, 4, verb, &image, &["--arch=amd64"]);
     }
 }
 
 #[test]
-fn damage_is_5_and_a_limit_is_6_in_every_verb() {
+fn damage_is_5_and_a_limit_is_6_for_every_command() {
     let registry = Registry::start();
     let built = image("amd64");
     let image = serve(&registry, &built, "v1");
-    for verb in VERBS.iter().chain([&["pull", "IMAGE"][..]].iter()) {
+    for verb in COMMANDS.iter().chain([&["pull", "IMAGE"][..]].iter()) {
         let program = Program::new();
         registry.misbehave(Rule::on(&built.layers[1].digest.to_string()).fault(Fault::Corrupt(100)));
         fails(&program, 5, verb, &image, &["--arch=amd64", "--retries=1"]);
@@ -160,7 +160,7 @@ fn damage_is_5_and_a_limit_is_6_in_every_verb() {
     }
 }
 
-/// Limits of the model, the registry, the archives and the layers: each refuses with 6, under any name of its error.
+/// Limits of the model, the registry, the archives and the layers: the code is 6 for each variant of the error.
 #[test]
 fn every_limit_is_6() {
     let registry = Registry::start();

@@ -1,4 +1,4 @@
-//! `export`: which forms go where, and what is said of what they lack.
+//! `export`: outputs of each format, and reports of omissions.
 
 use std::fs;
 use std::io::Read;
@@ -8,11 +8,11 @@ use flate2::read::GzDecoder;
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::skip;
 
-use crate::program::{Answer, Program};
+use crate::program::{CommandOutput, Program};
 use crate::samples::{image, serve};
 
 #[test]
-fn an_initramfs_to_a_file_or_to_standard_output() {
+fn initramfs_to_a_file_and_to_standard_output() {
     let registry = Registry::start();
     let image = serve(&registry, &image("amd64"), "v1");
     let program = Program::new();
@@ -34,7 +34,7 @@ fn an_initramfs_to_a_file_or_to_standard_output() {
 }
 
 #[test]
-fn how_to_run_it_is_written_beside_any_form() {
+fn config_out_works_with_every_format() {
     let registry = Registry::start();
     let image = serve(&registry, &image("amd64"), "v1");
     let program = Program::new();
@@ -48,7 +48,7 @@ fn how_to_run_it_is_written_beside_any_form() {
         assert!(fs::read(&config).unwrap() == expected, "{format}");
         fs::remove_file(&config).unwrap();
     }
-    // What was under the name stays where the export fails.
+    // A failed export keeps an existing file.
     fs::write(&config, "old").unwrap();
     let out = program.path("none/tar").display().to_string();
     program.run(["export", &image, &out, "--arch=amd64", "--format=tar", "--config-out", &config]).fails(3);
@@ -58,7 +58,7 @@ fn how_to_run_it_is_written_beside_any_form() {
 }
 
 #[test]
-fn a_file_system_with_room_and_a_journal() {
+fn ext4_with_free_space_and_a_journal() {
     if skip::needs_program("e2fsck") {
         return;
     }
@@ -83,13 +83,13 @@ fn a_file_system_with_room_and_a_journal() {
     assert_eq!(made(&["--size=64M", "--journal", "--label=root"]), 64 << 20);
     let message = export(&["--size=100K"]).fails(1);
     assert!(message.contains(&format!("102400 bytes are too few: {smallest} are needed")), "{message}");
-    assert_eq!(fs::metadata(&out).unwrap().len(), 64 << 20, "what was there stays");
+    assert_eq!(fs::metadata(&out).unwrap().len(), 64 << 20, "the existing file is kept");
     let message = program.run(["export", &image, "x", "--format=tar", "--size=1G"]).fails(2);
     assert!(message.contains("--size is for --format ext4"), "{message}");
 }
 
 #[test]
-fn a_squashfs_and_what_it_lacks() {
+fn squashfs_and_its_omissions() {
     if skip::needs_program("sqfstar") {
         return;
     }
@@ -105,7 +105,7 @@ fn a_squashfs_and_what_it_lacks() {
 
     fs::write(&out, "old").unwrap();
     let nothing = tempfile::tempdir().unwrap();
-    let message = Answer::from(program.command(export).env("PATH", nothing.path()).output().unwrap()).fails(1);
+    let message = CommandOutput::from(program.command(export).env("PATH", nothing.path()).output().unwrap()).fails(1);
     assert!(message.contains("sqfstar is missing: install squashfs-tools, 4.5 or later"), "{message}");
     assert_eq!(fs::read(&out).unwrap(), b"old");
     let left: Vec<_> = fs::read_dir(out.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

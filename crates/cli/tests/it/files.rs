@@ -3,7 +3,7 @@
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::sample::noise;
 
-use crate::program::{Answer, Program};
+use crate::program::{CommandOutput, Program};
 use crate::samples::{image, serve};
 
 fn pulled() -> (Program, String) {
@@ -15,7 +15,7 @@ fn pulled() -> (Program, String) {
 }
 
 #[test]
-fn names_one_a_line() {
+fn ls_prints_one_name_on_each_line() {
     let (program, image) = pulled();
     let ls = |path: &[&str]| program.ok(["ls", "--arch=amd64", &image].iter().chain(path));
     assert_eq!(ls(&[]), "bin\netc\nloop\nnull\nusr\n");
@@ -32,7 +32,7 @@ fn names_one_a_line() {
 }
 
 #[test]
-fn attributes() {
+fn stat_prints_attributes() {
     let (program, image) = pulled();
     let stat = |path: &str| program.json(["stat", "--json", "--arch=amd64", &image, path]);
     let tool = stat("/bin/tool");
@@ -51,7 +51,7 @@ fn attributes() {
 }
 
 #[test]
-fn contents() {
+fn cat_prints_contents() {
     let (program, image) = pulled();
     let cat = |paths: &[&str]| program.run(["cat", "--arch=amd64", &image].iter().chain(paths));
     assert_eq!(cat(&["etc/motd", "/bin/alias"]).ok(), "amd64\n#!/bin/sh\n");
@@ -59,7 +59,7 @@ fn contents() {
 }
 
 #[test]
-fn links() {
+fn links_are_read_and_resolved() {
     let (program, image) = pulled();
     assert_eq!(program.ok(["readlink", "--arch=amd64", &image, "/bin"]), "usr/bin\n");
     assert_eq!(program.ok(["resolve", "--arch=amd64", &image, "/bin/../bin/tool"]), "/usr/bin/tool\n");
@@ -69,10 +69,10 @@ fn links() {
 }
 
 #[test]
-fn a_reader_that_has_had_enough_is_no_error() {
+fn reader_that_closes_the_pipe_is_no_error() {
     let (program, image) = pulled();
     let mut child = program.start(["cat", "--arch=amd64", &image, "usr/bin/extra", "usr/bin/extra", "usr/bin/extra"]);
     drop(child.stdout.take());
-    let answer = Answer::from(child.wait_with_output().unwrap());
+    let answer = CommandOutput::from(child.wait_with_output().unwrap());
     assert_eq!((answer.status.code(), answer.stderr.as_str()), (Some(0), ""), "{answer}");
 }

@@ -1,4 +1,4 @@
-//! Images with layers that their registry does not hold.
+//! Foreign layers: layers that are not in their image's registry.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use vmroot_testkit::registry::Registry;
 use crate::program::Program;
 use crate::samples::{base, serve, top};
 
-/// An image of which the lower layer has this media type and these addresses.
+/// Builds an image whose lower layer has this media type and these URLs.
 fn foreign(media_type: &str, urls: &[String]) -> Image {
     let build = |manifest: Option<Value>| {
         let image = ImageBuilder::new().compression(Compression::Gzip).layers([&base(), &top("x")]);
@@ -25,9 +25,9 @@ fn foreign(media_type: &str, urls: &[String]) -> Image {
     build(Some(manifest["layers"].take()))
 }
 
-/// Windows images have such layers, and images of vendors that count their pulls.
+/// Windows images and images of some vendors have such layers.
 #[test]
-fn a_foreign_layer_comes_from_where_the_manifest_says() {
+fn foreign_layer_is_fetched_from_its_urls() {
     for media_type in [
         "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
         "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
@@ -47,7 +47,7 @@ fn a_foreign_layer_comes_from_where_the_manifest_says() {
         assert_eq!(inspected["layers"][0]["urls"], json!(urls), "{inspected}");
         assert_eq!(inspected["layers"][1]["urls"], Value::Null, "{inspected}");
 
-        // A blob that is lost is fetched again from there.
+        // A lost blob is fetched again from there.
         let hex = digest.hex().to_string();
         fs::remove_file(program.cache().join("blobs/sha256").join(hex)).unwrap();
         for kept in ["layers/v1", "roots/v1"] {
@@ -64,7 +64,7 @@ fn a_foreign_layer_comes_from_where_the_manifest_says() {
 }
 
 #[test]
-fn an_ordinary_layer_comes_from_its_registry_alone() {
+fn urls_of_ordinary_layers_are_ignored() {
     let (registry, elsewhere) = (Registry::start(), Registry::start());
     let media_type = "application/vnd.oci.image.layer.v1.tar+gzip";
     let digest = foreign(media_type, &[]).layers[0].digest;
@@ -76,9 +76,9 @@ fn an_ordinary_layer_comes_from_its_registry_alone() {
     assert_eq!(elsewhere.connections(), 0);
 }
 
-/// The server at the other address may send anything.
+/// The server of the URL may send any bytes.
 #[test]
-fn the_bytes_of_a_foreign_layer_are_checked() {
+fn foreign_layer_is_verified() {
     let (registry, elsewhere) = (Registry::start(), Registry::start());
     let media_type = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
     let digest = foreign(media_type, &[]).layers[0].digest;

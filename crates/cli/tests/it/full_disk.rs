@@ -1,4 +1,4 @@
-//! A disk that is full at every stage of a pull.
+//! Full disks at every stage of a pull and of an export.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,10 +12,11 @@ use vmroot_testkit::skip;
 use crate::program::Program;
 use crate::samples::{noisy, serve};
 
-/// The size of the disk.
+/// The size of the disk in bytes.
 const DISK: u64 = 8 << 20;
-/// How much of it is left when a pull starts: blob, contents, index, root and records begin at different ones.
-const LEFT: [u64; 14] = [
+/// The bytes that are free when a pull starts. The blob, contents, index, root or record is the first that does not
+/// fit.
+const FREE: [u64; 14] = [
     0, 4_096, 20_000, 50_000, 100_000, 250_000, 400_000, 550_000, 600_000, 650_000, 700_000, 750_000, 1_000_000,
     1_150_000,
 ];
@@ -30,7 +31,7 @@ impl Disk {
         Self(place)
     }
 
-    /// Fills the disk but for so many bytes.
+    /// Fills the disk until `left` bytes are free.
     fn fill(&self, left: u64) {
         let statvfs = rustix::fs::statvfs(&self.0).unwrap();
         let free = statvfs.f_bavail * statvfs.f_frsize;
@@ -46,21 +47,21 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Whatever a failing test left open: the directory above could not be removed.
+        // A failed test may have left files open: the directory could not be removed while it is mounted.
         let _ = unmount(&self.0, UnmountFlags::DETACH);
     }
 }
 
 #[test]
-fn a_full_disk_is_said_and_damages_nothing() {
+fn full_disk_is_reported_and_damages_nothing() {
     if skip::needs_root() {
         return;
     }
     let registry = Registry::start();
     let image = noisy(2, 300_000);
     let reference = serve(&registry, &image, "v1");
-    let mut refused = 0;
-    for left in LEFT {
+    let mut failures = 0;
+    for left in FREE {
         let program = Program::new();
         let place = program.path("disk");
         let disk = Disk::new(place.clone());
@@ -70,10 +71,10 @@ fn a_full_disk_is_said_and_damages_nothing() {
         let pull = ["pull", &reference, "--arch=amd64"];
         let answer = program.run(pull);
         if !answer.status.success() {
-            refused += 1;
+            failures += 1;
             let message = answer.fails(1);
             assert!(message.contains("No space left on device"), "{left}: {message}");
-            assert!(message.contains(place.to_str().unwrap()), "{left}: it names a path: {message}");
+            assert!(message.contains(place.to_str().unwrap()), "{left}: the message names a path: {message}");
         }
         disk.free();
         assert_eq!(program.json(["verify", "--json"])["findings"], json!([]), "{left}");
@@ -81,11 +82,11 @@ fn a_full_disk_is_said_and_damages_nothing() {
         assert_eq!(program.json(["verify", "--json"])["findings"], json!([]), "{left}");
         assert_eq!(program.run(["cat", &reference, "1-0", "--arch=amd64"]).stdout.len(), 37_500);
     }
-    assert!(refused > LEFT.len() / 2, "{refused}: the disk is too large for this test");
+    assert!(failures > FREE.len() / 2, "{failures}: the disk is too large for this test");
 }
 
 #[test]
-fn an_image_that_does_not_fit_is_said_and_leaves_nothing() {
+fn export_to_a_full_disk_is_reported_and_leaves_no_file() {
     if skip::needs_root() || skip::needs_program("sqfstar") {
         return;
     }
@@ -102,7 +103,7 @@ fn an_image_that_does_not_fit_is_said_and_leaves_nothing() {
             disk.fill(left);
             let message = program.run(export).fails(1);
             assert!(message.contains("No space left on device"), "{format}, {left}: {message}");
-            assert!(message.contains(out.to_str().unwrap()), "{format}, {left}: it names the file: {message}");
+            assert!(message.contains(out.to_str().unwrap()), "{format}, {left}: the message names the file: {message}");
             disk.free();
             assert_eq!(fs::read_dir(&place).unwrap().count(), 0, "{format}, {left}");
         }

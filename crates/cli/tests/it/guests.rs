@@ -1,4 +1,4 @@
-//! `--init`: an init and how to run the image, on top of every form.
+//! `--init`: an init and its config on top of an image, in every format.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use vmroot_testkit::registry::Registry;
 use crate::program::Program;
 use crate::samples::{image, serve};
 
-/// The first bytes of a program for arm64, which is all that is looked at.
+/// Writes the first bytes of a program for arm64; only these are checked.
 fn program_for_arm64(program: &Program) -> PathBuf {
     let mut bytes = [0; 64];
     bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
@@ -19,14 +19,14 @@ fn program_for_arm64(program: &Program) -> PathBuf {
     program.file("init", bytes)
 }
 
-/// The files of an exported directory, where a guest looks for them.
+/// Reads the init and its config in an exported directory.
 fn init_and_config(directory: &Path) -> (Vec<u8>, serde_json::Value) {
     let config = fs::read(directory.join("etc/vmroot/config.json")).unwrap();
     (fs::read(directory.join("sbin/vmroot-init")).unwrap(), serde_json::from_slice(&config).unwrap())
 }
 
 #[test]
-fn an_init_and_its_config_are_put_on_top() {
+fn init_and_config_are_put_on_top() {
     let registry = Registry::start();
     let image = serve(&registry, &image("amd64"), "v1");
     let program = Program::new();
@@ -36,7 +36,7 @@ fn an_init_and_its_config_are_put_on_top() {
     assert!(init.starts_with(b"\x7fELF"));
     assert_eq!(config["entrypoint"][0], "/usr/bin/tool");
     assert_eq!(config["workingDir"], "/etc");
-    // By name alone: the guest knows its own users best.
+    // The name only: the guest resolves it in its own /etc/passwd.
     assert_eq!((&config["user"], config.get("uid")), (&"app:staff".into(), None));
     let prebaked = program.path("prebaked");
     program.ok(["export", &image, prebaked.to_str().unwrap(), "--arch=amd64", "--format=prebaked", "--init"]);
@@ -47,7 +47,7 @@ fn an_init_and_its_config_are_put_on_top() {
 }
 
 #[test]
-fn a_ready_init_is_for_the_image_s_architecture() {
+fn init_must_match_the_architecture_of_the_image() {
     let registry = Registry::start();
     let amd64 = serve(&registry, &image("amd64"), "v1");
     let arm64 = serve(&registry, &image("arm64"), "v2");
@@ -68,7 +68,7 @@ fn a_ready_init_is_for_the_image_s_architecture() {
     let message = export(&amd64, "--arch=amd64", &["--init=/none"]).fails(3);
     assert!(message.contains("--init=/none: No such file"), "{message}");
     assert!(!out.exists());
-    // What is added wins, so that a config of one's own takes the place of the image's.
+    // An addition of the user replaces the config.
     let add = format!("{}:/etc/vmroot/config.json", config.display());
     export(&arm64, "--arch=arm64", &[&init, "--add", &add]).ok();
     let (init, config) = init_and_config(&out);
@@ -76,9 +76,9 @@ fn a_ready_init_is_for_the_image_s_architecture() {
     assert_eq!(config, serde_json::json!({"env": []}));
 }
 
-/// From a reference to the exit code of its command, by way of a file that any VMM takes.
+/// From a reference to the exit code of its command, through an initramfs that every VMM can boot.
 #[test]
-fn a_guest_runs_the_image_s_command() {
+fn guest_runs_the_command_of_the_image() {
     let Some(guest) = Guest::of("amd64") else { return };
     let root = Layer::new([
         Entry::file("etc/passwd", "app:x:1000:1001::/home/app:/bin/sh\n"),
@@ -104,7 +104,7 @@ fn a_guest_runs_the_image_s_command() {
     let program = Program::new();
     let archive = program.run(["export", &image, "-", "--arch=amd64", "--format=cpio", "--init"]);
     assert!(archive.status.success(), "{archive}");
-    let said = guest.boot(Initramfs::of(archive.stdout), "rdinit=/sbin/vmroot-init").finish();
-    assert!(said.contains("said: hello from an image, 1000:1001, -rwxr-xr-x\n"), "{said}");
-    assert!(said.contains("[vmroot-init] exit code 9\n"), "{said}");
+    let console = guest.boot(Initramfs::of(archive.stdout), "rdinit=/sbin/vmroot-init").finish();
+    assert!(console.contains("said: hello from an image, 1000:1001, -rwxr-xr-x\n"), "{console}");
+    assert!(console.contains("[vmroot-init] exit code 9\n"), "{console}");
 }

@@ -1,4 +1,4 @@
-//! Layers made to harm, through the whole program.
+//! Hostile layers, through the whole program.
 
 use std::fs;
 
@@ -8,14 +8,14 @@ use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::tar_builder::{Field, Header, Magic, TarBuilder, typeflag};
 
-use crate::program::{Answer, Program};
+use crate::program::{CommandOutput, Program};
 use crate::samples::serve;
 
-/// Levels of directories: their path is longer than any system call takes.
+/// Levels of directories. Their path is longer than any system call accepts.
 const LEVELS: usize = 4_000;
 
 #[test]
-fn every_hostile_tar_is_refused_by_name_or_read() {
+fn hostile_tars_are_rejected_or_read() {
     let program = Program::new();
     for case in cases() {
         let tar = program.file("layer.tar", &case.tar);
@@ -23,45 +23,45 @@ fn every_hostile_tar_is_refused_by_name_or_read() {
         let answer = program.run(["layer".as_ref(), "index".as_ref(), tar.as_os_str(), "-o".as_ref(), out.as_os_str()]);
         let is_done = answer.status.success();
         match case.verdict {
-            // Whether a link's target is there is known only when all layers are.
+            // Whether a hard link's target exists is known only once all layers are merged.
             Verdict::Refused if answer.status.success() => assert!(case.name.contains("link"), "{}", case.name),
-            Verdict::Refused => drop(message_of_refusal(answer)),
+            Verdict::Refused => drop(rejection_message(answer)),
             Verdict::Same(_) => drop(answer.ok()),
             Verdict::Survived => assert!(matches!(answer.status.code(), Some(0 | 5 | 6)), "{}: {answer}", case.name),
         }
-        // A layer that is refused leaves no directory.
+        // A rejected layer leaves no directory.
         assert_eq!(out.exists(), is_done, "{}", case.name);
         let _ = fs::remove_dir_all(&out);
     }
 }
 
-/// Gives the message of what is refused: a limit has an exit code of its own, and its message says so.
-fn message_of_refusal(answer: Answer) -> String {
+/// Returns the message of a rejected layer. If the message names a limit, the exit code must be 6, else 5.
+fn rejection_message(answer: CommandOutput) -> String {
     let code = if answer.stderr.contains("the limit ") { 6 } else { 5 };
     answer.fails(code)
 }
 
-/// What is refused in a layer fails its image, and leaves nothing.
+/// A hostile layer fails its whole image, which leaves no files.
 #[test]
-fn an_image_with_a_hostile_layer_is_refused_whole() {
+fn image_with_a_hostile_layer_is_rejected() {
     let registry = Registry::start();
     let program = Program::new();
-    let refused = cases().into_iter().filter(|case| matches!(case.verdict, Verdict::Refused));
-    for case in refused {
+    let rejected = cases().into_iter().filter(|case| matches!(case.verdict, Verdict::Refused));
+    for case in rejected {
         let good = Layer::new([Entry::file("file", "text")]);
         let image = ImageBuilder::new().layer(&good).layer_tar(case.tar).build();
         let reference = serve(&registry, &image, "hostile");
-        let message = message_of_refusal(program.run(["pull", &reference, "--arch=amd64"]));
+        let message = rejection_message(program.run(["pull", &reference, "--arch=amd64"]));
         let layer = image.layers[1].digest.to_string();
         assert!(message.contains(&layer) || message.contains("hard link"), "{}: {message}", case.name);
-        assert_eq!(program.ok(["images"]).lines().count(), 1, "nothing but the header");
+        assert_eq!(program.ok(["images"]).lines().count(), 1, "only the header");
     }
     program.ok(["gc"]);
     assert_eq!(program.json(["df", "--json"])["layers"]["files"], 0);
 }
 
 #[test]
-fn thousands_of_levels_of_directories() {
+fn directories_of_thousands_of_levels() {
     let mut tar = TarBuilder::new();
     let mut path = String::new();
     for _ in 0..LEVELS {
@@ -80,14 +80,14 @@ fn thousands_of_levels_of_directories() {
     program.ok(["export", &reference, exported.to_str().unwrap(), "--format=dir"]);
     let tar = program.run(["export", &reference, "-", "--format=tar"]);
     assert!(tar.status.success() && tar.stdout.len() > LEVELS * 512);
-    // The temporary directory is removed by a program that can: paths this long are none to the standard library.
+    // By rm(1): the standard library cannot remove paths of this length.
     let removed = std::process::Command::new("rm").arg("-rf").arg(&exported).status().unwrap();
     assert!(removed.success());
 }
 
-/// A tar that says more than it has.
+/// Headers whose size is larger than the tar.
 #[test]
-fn a_size_is_believed_when_the_bytes_are_there() {
+fn declared_size_beyond_the_tar_is_an_error() {
     let program = Program::new();
     let header = |size: i128| {
         let header = Header::new(Magic::Gnu, typeflag::FILE).name(b"file").mode(0o644);
@@ -97,7 +97,7 @@ fn a_size_is_believed_when_the_bytes_are_there() {
         let tar = program.file("layer.tar", header(size));
         let out = program.path("out");
         let arguments = ["layer".as_ref(), "index".as_ref(), tar.as_os_str(), "-o".as_ref(), out.as_os_str()];
-        let message = message_of_refusal(program.run(arguments));
+        let message = rejection_message(program.run(arguments));
         assert!(message.contains("file") || message.contains("byte"), "{size}: {message}");
         assert!(!out.exists(), "{size}");
     }

@@ -1,4 +1,4 @@
-//! `rm`, `gc`, `df` and `verify` of a cache that is whole.
+//! `rm`, `gc`, `df` and `verify` on an undamaged cache.
 
 use std::fs;
 use std::process::Stdio;
@@ -28,7 +28,7 @@ fn rm_by_name_and_by_id() {
 }
 
 #[test]
-fn gc_removes_what_no_image_needs_and_nothing_else() {
+fn gc_removes_only_unneeded_files() {
     let registry = Registry::start();
     let kept = image("amd64");
     let removed = ImageBuilder::new().layers([&base(), &top("other")]).build();
@@ -37,11 +37,11 @@ fn gc_removes_what_no_image_needs_and_nothing_else() {
     program.ok(["pull", &kept_name, "--arch=amd64"]);
     let before = program.json(["df", "--json"]);
     program.ok(["pull", &removed_name, "--arch=amd64"]);
-    assert_eq!(program.json(["gc", "--json"])["files"], json!([]), "all of it is needed");
+    assert_eq!(program.json(["gc", "--json"])["files"], json!([]), "all files are needed");
     program.ok(["rm", &removed_name]);
 
     let would = program.json(["gc", "-n", "--json"]);
-    // Manifest, config and a layer; index and contents; a root. The base is shared.
+    // Manifest, config and a layer; index and contents; a root. The base layer is shared.
     assert_eq!(would["files"].as_array().unwrap().len(), 6, "{would}");
     assert_eq!(would["dryRun"], true);
     for file in would["files"].as_array().unwrap() {
@@ -62,7 +62,7 @@ fn gc_removes_what_no_image_needs_and_nothing_else() {
 }
 
 #[test]
-fn gc_removes_nothing_under_a_pull() {
+fn gc_fails_during_a_pull() {
     let registry = Registry::start();
     let image = noisy(1, 100_000);
     let reference = serve(&registry, &image, "v1");
@@ -78,7 +78,7 @@ fn gc_removes_nothing_under_a_pull() {
 }
 
 #[test]
-fn what_killed_processes_left_is_removed() {
+fn files_of_killed_processes_are_removed() {
     let program = Program::new();
     program.ok(["images"]);
     let partial = program.cache().join(format!("blobs/sha256/{}.partial", "0".repeat(64)));
@@ -87,7 +87,11 @@ fn what_killed_processes_left_is_removed() {
     for path in temporary.iter().chain([&partial]) {
         fs::write(path, "half").unwrap();
     }
-    assert_eq!(program.json(["df", "--json"])["unfinished"]["files"], 1, "nobody can go on with temporary files");
+    assert_eq!(
+        program.json(["df", "--json"])["unfinished"]["files"],
+        1,
+        "temporary files are removed when the cache is opened"
+    );
     assert!(temporary.iter().all(|path| !path.exists()));
     assert_eq!(program.json(["gc", "-n", "--json"])["files"], json!([partial]));
     assert!(partial.exists());
@@ -96,7 +100,7 @@ fn what_killed_processes_left_is_removed() {
 }
 
 #[test]
-fn verify_counts_what_it_read() {
+fn verify_prints_counts() {
     let registry = Registry::start();
     let reference = serve(&registry, &image("amd64"), "v1");
     let program = Program::new();

@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and SIGHUP in the midst of work: exit code 130, and nothing half made.
+//! SIGINT, SIGTERM and SIGHUP during work: exit code 130, and no incomplete files.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -20,14 +20,14 @@ use vmroot_testkit::skip;
 use crate::program::{Program, wait_for, wait_until};
 use crate::samples::serve;
 
-/// Bytes of the files of the image: enough for every form to be at work for a while.
+/// The size of the image's files in bytes, large enough that every export takes a while.
 const BYTES: usize = 64 << 20;
-/// Each means the same to every verb.
+/// The signals that end every command in the same way.
 const SIGNALS: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
-/// By then a program listens for signals, however busy the machine is.
-const STARTED: Duration = Duration::from_millis(200);
+/// A program handles signals by this time after its start, even on a busy machine.
+const START_TIME: Duration = Duration::from_millis(200);
 
-fn large(seed: u64) -> Layer {
+fn large_layer(seed: u64) -> Layer {
     Layer::new((0..64).map(|number| Entry::file(format!("d/{number}"), noise(seed + number, BYTES / 64))))
 }
 
@@ -36,13 +36,13 @@ fn names(directory: &Path) -> Vec<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-fn temporary(directory: &Path) -> Vec<String> {
+fn temporary_files(directory: &Path) -> Vec<String> {
     names(directory).into_iter().filter(|name| name.starts_with(".tmp")).collect()
 }
 
-/// Runs a verb again and again, with a signal later each time, until it is done before the signal comes. What is left in
-/// the directory `out` after a signal is none of it. Gives how often the signal came first.
-fn at_every_moment(program: &Program, verb: &[&str], signal: Signal) -> u32 {
+/// Runs a command repeatedly, with the signal later each time, until it is done before the signal. After each signal,
+/// the directory of `out` must be empty. Returns how often the signal came before the end.
+fn interrupt_at_every_moment(program: &Program, verb: &[&str], signal: Signal) -> u32 {
     let work = program.path("work");
     let (mut interrupted, mut delay) = (0, Duration::from_millis(4));
     loop {
@@ -52,7 +52,7 @@ fn at_every_moment(program: &Program, verb: &[&str], signal: Signal) -> u32 {
         let mut child =
             command.current_dir(&work).process_group(0).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         thread::sleep(delay);
-        // The whole group, as a terminal sends Ctrl-C.
+        // To the whole process group, as a terminal sends Ctrl-C.
         let _ = kill_process_group(Pid::from_child(&child), signal);
         let status = wait_for(&mut child);
         match status.code() {
@@ -60,38 +60,39 @@ fn at_every_moment(program: &Program, verb: &[&str], signal: Signal) -> u32 {
                 assert_eq!(names(&work), [] as [String; 0], "{verb:?} after {delay:?}");
                 interrupted += 1;
             }
-            // Before the program listens.
-            None if delay < STARTED => assert_eq!(names(&work), [] as [String; 0], "{verb:?} after {delay:?}"),
+            // Before the program handles signals.
+            None if delay < START_TIME => assert_eq!(names(&work), [] as [String; 0], "{verb:?} after {delay:?}"),
             Some(0) => return interrupted,
             _ => panic!("{verb:?} after {delay:?}: {status}: {:?}", std::io::read_to_string(child.stderr.unwrap())),
         }
-        assert_eq!(temporary(program.cache()), [] as [String; 0], "{verb:?} after {delay:?}");
+        assert_eq!(temporary_files(program.cache()), [] as [String; 0], "{verb:?} after {delay:?}");
         delay = delay.mul_f64(2.2);
     }
 }
 
 #[test]
-fn exports_and_checks_end_at_any_moment_and_leave_nothing() {
+fn exports_and_checks_can_be_interrupted_at_any_moment() {
     let registry = Registry::start();
-    let image = serve(&registry, &ImageBuilder::new().layer(&large(0)).build(), "v1");
+    let image = serve(&registry, &ImageBuilder::new().layer(&large_layer(0)).build(), "v1");
     let program = Program::new();
     program.ok(["pull", &image, "--arch=amd64"]);
-    let tar = program.file("layer.tar", large(0).to_tar(&Encoding::default()));
+    let tar = program.file("layer.tar", large_layer(0).to_tar(&Encoding::default()));
     let tar = tar.to_str().unwrap();
     let no_sqfstar = skip::needs_program("sqfstar");
     let formats = ["prebaked", "dir", "tar", "tar.gz", "tar.zst", "cpio", "erofs", "erofs-meta", "ext4", "squashfs"];
     for format in formats.into_iter().filter(|format| *format != "squashfs" || !no_sqfstar) {
         let format = format!("--format={format}");
         for signal in SIGNALS {
-            let times = at_every_moment(&program, &["export", &image, "out", &format, "--arch=amd64"], signal);
-            // What is only metadata may be done too soon.
-            assert!(times > 0 || format.ends_with("meta"), "{format}: no signal came in time");
+            let times =
+                interrupt_at_every_moment(&program, &["export", &image, "out", &format, "--arch=amd64"], signal);
+            // An export of metadata alone may be done before the first signal.
+            assert!(times > 0 || format.ends_with("meta"), "{format}: no signal came before the end");
         }
     }
     for signal in SIGNALS {
-        assert!(at_every_moment(&program, &["verify"], signal) > 0);
-        assert!(at_every_moment(&program, &["layer", "index", tar], signal) > 0);
-        assert!(at_every_moment(&program, &["layer", "index", tar, "--output=new/er"], signal) > 0);
+        assert!(interrupt_at_every_moment(&program, &["verify"], signal) > 0);
+        assert!(interrupt_at_every_moment(&program, &["layer", "index", tar], signal) > 0);
+        assert!(interrupt_at_every_moment(&program, &["layer", "index", tar, "--output=new/er"], signal) > 0);
     }
     assert!(program.ok(["verify"]).ends_with(" 0 damaged\n"));
 }
@@ -100,17 +101,17 @@ fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-/// A system call that waits for others: a pipe that nobody writes to, one that nobody reads, one that nobody has open, a
-/// registry that sends nothing. Without the signal these would wait for ever.
+/// Blocking system calls: a pipe without a writer, a pipe that is not read, a pipe that is not open, a registry that
+/// sends nothing. Without a signal, these would block forever.
 #[test]
-fn work_that_waits_for_others_ends() {
+fn blocked_work_can_be_interrupted() {
     let registry = Registry::start();
-    let image = serve(&registry, &ImageBuilder::new().layer(&large(0)).build(), "v1");
+    let image = serve(&registry, &ImageBuilder::new().layer(&large_layer(0)).build(), "v1");
     let program = Program::new();
     program.ok(["pull", &image, "--arch=amd64"]);
     let slow = Registry::start();
-    // Other bytes, of which none are in the cache.
-    let never = serve(&slow, &ImageBuilder::new().layer(&large(1000)).build(), "v1");
+    // Other bytes, none of which are in the cache.
+    let never = serve(&slow, &ImageBuilder::new().layer(&large_layer(1000)).build(), "v1");
     slow.misbehave(Rule::on("/blobs/").fault(Fault::Slow(1000, Duration::from_millis(50))));
     let fifo = program.path("fifo");
     rustix::fs::mkfifoat(CWD, &fifo, Mode::RUSR | Mode::WUSR).unwrap();
@@ -142,19 +143,19 @@ fn work_that_waits_for_others_ends() {
             send(&child, signal);
             assert_eq!(wait_for(&mut child).code(), Some(130), "{verb:?} {signal:?}");
             assert_eq!(names(&work), [] as [String; 0], "{verb:?} {signal:?}");
-            assert_eq!(temporary(program.cache()), [] as [String; 0], "{verb:?} {signal:?}");
+            assert_eq!(temporary_files(program.cache()), [] as [String; 0], "{verb:?} {signal:?}");
         }
     }
     drop(writer);
 }
 
-/// Bytes come for a while, and then no more: what was made of them is removed.
+/// The input stops in the middle. The files that were made of it are removed.
 #[test]
-fn half_a_layer_leaves_nothing() {
+fn interrupted_layer_index_leaves_no_files() {
     let program = Program::new();
     let work = program.path("work");
     fs::create_dir(&work).unwrap();
-    let tar = large(0).to_tar(&Encoding::default());
+    let tar = large_layer(0).to_tar(&Encoding::default());
     let mut command = program.command(["layer", "index", "-"]);
     let mut child =
         command.current_dir(&work).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -165,9 +166,9 @@ fn half_a_layer_leaves_nothing() {
     assert_eq!(names(&work), [] as [String; 0]);
 }
 
-/// The lock of the socket's directory. Any process that may read the directory may hold it.
+/// The lock of the socket's directory, which any process that may read the directory can hold.
 #[test]
-fn a_wait_for_a_lock_ends_by_itself_and_by_a_signal() {
+fn wait_for_a_lock_ends_by_timeout_and_by_signal() {
     let registry = Registry::start();
     let image = serve(&registry, &crate::samples::image("amd64"), "v1");
     let program = Program::new();
@@ -182,16 +183,16 @@ fn a_wait_for_a_lock_ends_by_itself_and_by_a_signal() {
     for signal in SIGNALS {
         let mut child = program.start(["virtiofs", &image, "--arch=amd64", &socket, "--lock-timeout=1000"]);
         thread::sleep(Duration::from_millis(300));
-        assert!(child.try_wait().unwrap().is_none(), "it waits");
+        assert!(child.try_wait().unwrap().is_none(), "the program waits for the lock");
         send(&child, signal);
         assert_eq!(wait_for(&mut child).code(), Some(130), "{signal:?}");
     }
     drop(lock);
 }
 
-/// A signal is how a mount and a device in the foreground end, so there is nothing to report.
+/// A mount and a device in the foreground end by a signal, so the exit code is 0.
 #[test]
-fn what_serves_until_it_is_told_to_end_ends_with_0() {
+fn servers_end_by_signal_with_code_0() {
     let registry = Registry::start();
     let image = serve(&registry, &crate::samples::image("amd64"), "v1");
     let program = Program::new();
@@ -218,14 +219,14 @@ fn what_serves_until_it_is_told_to_end_ends_with_0() {
             wait_until("the mount", || place.join("etc/motd").exists());
             send(&child, signal);
             assert_eq!(wait_for(&mut child).code(), Some(0), "mount {driver}, {signal:?}");
-            assert_eq!(names(&place), [] as [String; 0], "it is unmounted");
+            assert_eq!(names(&place), [] as [String; 0], "the directory is unmounted");
         }
     }
 }
 
-/// A program with a signal ignored, as nohup(1) and a shell's `&` start it; a signal that is not ignored still ends it.
+/// A program that inherits a signal as ignored, as from nohup(1) or a shell's `&`. The other signals still end it.
 #[test]
-fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+fn inherited_ignored_signal_stays_ignored() {
     let program = Program::new();
     let (reader, _writer) = std::io::pipe().unwrap();
     for (trap, ignored, other) in [
@@ -248,9 +249,10 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     }
 }
 
-/// A helper that waits for ever, such as for a key that nobody plugs in: it ends with the pull, and so does what it started.
+/// A credential helper that blocks forever, for example for a hardware key. It ends with the pull, and so do its own
+/// children.
 #[test]
-fn no_credential_helper_outlives_a_pull() {
+fn credential_helper_ends_with_the_pull() {
     let registry = Registry::start();
     let image = serve(&registry, &crate::samples::image("amd64"), "v1");
     registry.require(Auth::basic("user", "secret"));
@@ -259,7 +261,7 @@ fn no_credential_helper_outlives_a_pull() {
     let script = format!("#!/bin/sh\nsh -c 'echo $$ >{0}.new; mv {0}.new {0}; exec sleep 1000'\n", pid.display());
     let text = program.file("script", script);
     fs::set_permissions(&text, fs::Permissions::from_mode(0o755)).unwrap();
-    // Not written by this process, whose other threads may start programs that inherit the open file.
+    // Written by another process: other threads of this one may start programs that inherit the open file.
     let copied = Command::new("cp").arg(&text).arg(program.path("docker-credential-slow")).status();
     assert!(copied.unwrap().success());
     let config = format!(r#"{{"credHelpers":{{"{}":"slow"}}}}"#, registry.host());

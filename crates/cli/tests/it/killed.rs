@@ -1,4 +1,4 @@
-//! Processes that die in the middle of their work.
+//! Processes that are killed during their work.
 
 use std::process::Stdio;
 use std::sync::Mutex;
@@ -12,22 +12,22 @@ use vmroot_testkit::registry::{Fault, Registry, Rule};
 use crate::program::Program;
 use crate::samples::{noisy, serve};
 
-/// How many pulls are ended by `kill -9`, each at another moment.
+/// The number of pulls that are killed with SIGKILL, each at another moment.
 const KILLS: usize = 100;
-/// How many of them run at once.
+/// The number of pulls that run at once.
 const AT_ONCE: usize = 4;
-/// How often one moment is tried again because the pull was done before it.
+/// The number of attempts for one moment, if the pull is done before it.
 const ATTEMPTS: usize = 20;
 
-/// Moments are spread over the time that a pull takes, each somewhere in its own part of it.
+/// The moments are spread over the duration of a pull: each is random within its own part.
 #[test]
-fn kill_9_at_any_moment_of_a_pull_damages_nothing() {
+fn pull_can_be_killed_at_any_moment() {
     let registry = Registry::start();
     let image = noisy(3, 200_000);
     let reference = serve(&registry, &image, "v1");
     registry.misbehave(Rule::on("/blobs/").fault(Fault::Slow(10_000, Duration::from_millis(2))));
     let pull = ["pull", &reference, "--arch=amd64"];
-    let whole = Mutex::new((0..3).map(|_| timed(|| drop(Program::new().ok(pull)))).max().unwrap());
+    let whole = Mutex::new((0..3).map(|_| measure(|| drop(Program::new().ok(pull)))).max().unwrap());
 
     let (next, killed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let kill_at = |moment: f64| {
@@ -40,9 +40,10 @@ fn kill_9_at_any_moment_of_a_pull_damages_nothing() {
     };
     let failures = Mutex::new(Vec::new());
     let round = |number: usize| {
-        let moment = (number as f64 + jitter()) / KILLS as f64;
+        let moment = (number as f64 + random()) / KILLS as f64;
         let mut attempt = kill_at(moment);
-        // Pulls got faster since they were timed, for the machine has less else to do: time is counted shorter from now.
+        // Pulls have become faster since they were timed, as the machine has less other work: the moments are moved
+        // forward.
         for _ in 0..ATTEMPTS {
             if attempt.1 {
                 break;
@@ -59,7 +60,7 @@ fn kill_9_at_any_moment_of_a_pull_damages_nothing() {
             program.run(pull).ok().trim().into(),
             findings(&program),
             program.run(["cat", &reference, "0-0", "--arch=amd64", "--pull=never"]).stdout.len().into(),
-            // Temporary files of the process that died, and nothing that is needed.
+            // The temporary files of the killed process, and no needed files.
             json!(program.ok(["gc", "--json"]).contains(&image.layers[0].digest.hex())),
             findings(&program),
         ];
@@ -80,21 +81,21 @@ fn kill_9_at_any_moment_of_a_pull_damages_nothing() {
     });
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{failures:?}");
-    assert_eq!(killed.into_inner(), KILLS, "pulls that were killed before they were done");
+    assert_eq!(killed.into_inner(), KILLS, "not all pulls were killed before they were done");
 }
 
 fn findings(program: &Program) -> Value {
     program.json(["verify", "--json"])["findings"].clone()
 }
 
-fn timed(work: impl FnOnce()) -> Duration {
+fn measure(work: impl FnOnce()) -> Duration {
     let start = Instant::now();
     work();
     start.elapsed()
 }
 
-/// A number from 0 to 1 that nobody foresees.
-fn jitter() -> f64 {
+/// Returns a random number from 0 to 1.
+fn random() -> f64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     f64::from(now.subsec_nanos() % 1_000_003) / 1_000_003.0
 }

@@ -10,7 +10,7 @@ use crate::program::Program;
 use crate::samples::base;
 
 #[test]
-fn any_compression_gives_the_same_files() {
+fn index_is_the_same_for_every_compression() {
     let program = Program::new();
     let tar = base().to_tar(&Encoding::default());
     let diff_id = Digest::of(&tar);
@@ -33,7 +33,7 @@ fn any_compression_gives_the_same_files() {
 }
 
 #[test]
-fn damage_is_found_and_named() {
+fn verify_names_damaged_files() {
     let program = Program::new();
     let tar = program.file("layer.tar", base().to_tar(&Encoding::default()));
     let out = program.path("out");
@@ -69,7 +69,7 @@ fn damage_is_found_and_named() {
 }
 
 #[test]
-fn a_tar_that_is_wrong_is_5_and_leaves_nothing() {
+fn malformed_tar_is_5_and_leaves_no_files() {
     let program = Program::new();
     let tar = base().to_tar(&Encoding::default());
     let out = program.path("out");

@@ -1,4 +1,4 @@
-//! `load`: files of images in every form.
+//! `load`: archives and layouts of every kind.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use vmroot_testkit::image::{Compression, Image};
 use crate::program::Program;
 use crate::samples::{image, index};
 
-/// Loads a file and checks what came of it.
+/// Loads a file and checks the image.
 fn check(what: &str, bytes: &[u8], image: &Image, reference: Option<&str>) {
     let program = Program::new();
     let file = program.file("image.tar", bytes);
@@ -27,7 +27,7 @@ fn check(what: &str, bytes: &[u8], image: &Image, reference: Option<&str>) {
 }
 
 #[test]
-fn docker_save_of_all_ages() {
+fn archives_of_every_docker_version() {
     let image = image("amd64");
     for layout in Layout::ALL {
         let archive = docker_archive::write(&[(&image, &["demo:v1"])], layout);
@@ -36,7 +36,7 @@ fn docker_save_of_all_ages() {
 }
 
 #[test]
-fn every_compression_around_an_archive() {
+fn compressed_archives() {
     let image = image("amd64");
     let docker = docker_archive::write(&[(&image, &["demo:v1"])], Layout::Docker25);
     let oci = oci_layout::archive(&[(Item::Image(&image), Some("demo:v1"))]);
@@ -47,7 +47,7 @@ fn every_compression_around_an_archive() {
 }
 
 #[test]
-fn images_without_a_name_are_known_by_id() {
+fn images_without_a_name_have_an_id() {
     let image = image("amd64");
     for layout in Layout::ALL {
         let archive = docker_archive::write(&[(&image, &[])], layout);
@@ -56,7 +56,7 @@ fn images_without_a_name_are_known_by_id() {
 }
 
 #[test]
-fn layouts_as_directories_and_archives_for_an_architecture() {
+fn layouts_and_layout_archives_for_an_architecture() {
     let index = index();
     let program = Program::new();
     let directory = program.path("layout");
@@ -74,7 +74,7 @@ fn layouts_as_directories_and_archives_for_an_architecture() {
 }
 
 #[test]
-fn one_of_several_images() {
+fn image_option_selects_one_of_several() {
     let (first, second) = (image("amd64"), image("arm64"));
     let program = Program::new();
     let images: [docker_archive::Named<'_>; 2] = [(&first, &["one:v1", "one:v2"]), (&second, &["two:v1"])];
@@ -92,7 +92,7 @@ fn one_of_several_images() {
             assert!(message.contains("one:v1") && message.contains("two:v1"), "{layout:?}: {message}");
         }
     }
-    // Both at once, by a program that does not care for the architecture of the second.
+    // Both images, which are for the same architecture.
     let both: [docker_archive::Named<'_>; 2] = [(&first, &["one:v1"]), (&first, &["two:v1"])];
     let file = program.file("both.tar", docker_archive::write(&both, Layout::Docker24));
     let printed = program.ok(["load".as_ref(), file.as_os_str(), "--arch=amd64".as_ref()]);
@@ -100,7 +100,7 @@ fn one_of_several_images() {
 }
 
 #[test]
-fn standard_input() {
+fn load_reads_standard_input() {
     let image = image("amd64");
     let archive = docker_archive::write(&[(&image, &["demo:v1"])], Layout::Docker24);
     for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
@@ -112,7 +112,7 @@ fn standard_input() {
 }
 
 #[test]
-fn other_verbs_take_archives_by_transport() {
+fn other_commands_take_archives_by_transport() {
     let (old, new) = (image("amd64"), image("arm64"));
     let program = Program::new();
     let layout = program.path("layout");
@@ -133,7 +133,7 @@ fn other_verbs_take_archives_by_transport() {
         let id = &program.json(["inspect", "--json", &name, "--arch=amd64"])["id"];
         assert_eq!(*id, old.config_digest.to_string(), "{name}");
     }
-    // Another file under the same names: what it holds now is what counts.
+    // Another archive at the same path: its current images count.
     let replaced = docker_archive::write(&[(&new, &["demo:v1"])], Layout::Docker25);
     fs::write(&docker, replaced).unwrap();
     let name = format!("docker-archive:{}", docker.display());
@@ -141,7 +141,7 @@ fn other_verbs_take_archives_by_transport() {
 }
 
 #[test]
-fn archives_that_are_wrong_say_where() {
+fn errors_name_the_archive() {
     let image = image("amd64");
     let archive = docker_archive::write(&[(&image, &["demo:v1"])], Layout::Docker24);
     let program = Program::new();
@@ -158,5 +158,5 @@ fn archives_that_are_wrong_say_where() {
     fails(5, &archive[..archive.len() / 2], &[]);
     fails(5, b"neither a tar nor anything else", &[]);
     fails(5, &[0; 10240], &["manifest.json"]);
-    assert_eq!(program.ok(["images"]).lines().count(), 1, "nothing but the header");
+    assert_eq!(program.ok(["images"]).lines().count(), 1, "only the header");
 }

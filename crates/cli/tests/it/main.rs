@@ -1,4 +1,4 @@
-//! The program as its users meet it: what is typed, what comes out, and the exit code.
+//! Tests of the program through its command line: arguments, output and exit codes.
 
 mod nobody;
 mod program;

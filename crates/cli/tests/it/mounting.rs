@@ -8,10 +8,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::skip;
 
-use crate::program::{Answer, Program, wait_for, wait_until};
+use crate::program::{CommandOutput, Program, wait_for, wait_until};
 use crate::samples::{image, serve};
 
-/// Whether this machine cannot mount by FUSE.
+/// Whether this machine cannot mount with FUSE.
 fn cannot_mount() -> bool {
     if OpenOptions::new().read(true).write(true).open("/dev/fuse").is_err() {
         return skip::because("needs /dev/fuse");
@@ -19,43 +19,43 @@ fn cannot_mount() -> bool {
     !rustix::process::geteuid().is_root() && skip::needs_program("fusermount3")
 }
 
-struct Mountable {
+struct MountTest {
     program: Program,
     image: String,
-    place: PathBuf,
+    mountpoint: PathBuf,
 }
 
-impl Mountable {
+impl MountTest {
     fn new() -> Self {
         let registry = Registry::start();
         let program = Program::new();
         let image = serve(&registry, &image("amd64"), "v1");
         program.ok(["pull", &image, "--arch=amd64"]);
-        let place = program.path("mounted on");
-        fs::create_dir(&place).unwrap();
-        Self { program, image, place }
+        let mountpoint = program.path("mounted on");
+        fs::create_dir(&mountpoint).unwrap();
+        Self { program, image, mountpoint }
     }
 
     fn arguments<'a>(&'a self, more: &'a [&'a str]) -> Vec<&'a str> {
-        ["mount", &self.image, self.place.to_str().unwrap()].into_iter().chain(more.iter().copied()).collect()
+        ["mount", &self.image, self.mountpoint.to_str().unwrap()].into_iter().chain(more.iter().copied()).collect()
     }
 
     fn is_mounted(&self) -> bool {
-        self.place.join("etc/motd").exists()
+        self.mountpoint.join("etc/motd").exists()
     }
 
     fn is_in_table(&self) -> bool {
-        // Blanks are written in octal there.
-        let place = self.place.to_str().unwrap().replace(' ', "\\040");
-        fs::read_to_string("/proc/self/mountinfo").unwrap().lines().any(|line| line.contains(&place))
+        // The table writes blanks in octal.
+        let mountpoint = self.mountpoint.to_str().unwrap().replace(' ', "\\040");
+        fs::read_to_string("/proc/self/mountinfo").unwrap().lines().any(|line| line.contains(&mountpoint))
     }
 }
 
-impl Drop for Mountable {
+impl Drop for MountTest {
     fn drop(&mut self) {
         if self.is_in_table() {
-            // After a test that failed: the directory could not be removed.
-            let _ = rustix::mount::unmount(&self.place, rustix::mount::UnmountFlags::DETACH);
+            // After a failed test: the directory could not be removed while it is mounted.
+            let _ = rustix::mount::unmount(&self.mountpoint, rustix::mount::UnmountFlags::DETACH);
         }
     }
 }
@@ -64,86 +64,86 @@ fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-/// With pipes for output, as when a script captures it: they end when the command does.
+/// Output goes to pipes, as in a script that captures it. They close when the command ends.
 #[test]
-fn detached_it_returns_when_the_mount_answers() {
+fn detached_mount_returns_once_it_is_ready() {
     if cannot_mount() {
         return;
     }
-    let mountable = Mountable::new();
-    let answer: Answer = mountable.program.run(mountable.arguments(&["--detach", "--driver=fuse"]));
+    let test = MountTest::new();
+    let answer: CommandOutput = test.program.run(test.arguments(&["--detach", "--driver=fuse"]));
     assert_eq!((answer.stdout.as_slice(), answer.stderr.as_str()), (&b""[..], ""));
     assert!(answer.status.success());
-    assert_eq!(fs::read_to_string(mountable.place.join("etc/motd")).unwrap(), "amd64\n");
-    assert!(fs::write(mountable.place.join("etc/motd"), "x").is_err());
-    // What is mounted is not removed.
-    mountable.program.ok(["rm", &mountable.image]);
-    mountable.program.fails(1, ["gc"]);
-    mountable.program.ok(["umount".as_ref(), mountable.place.as_os_str()]);
-    assert!(!mountable.is_mounted() && !mountable.is_in_table());
-    wait_until("the process that served it to end", || mountable.program.run(["gc"]).status.success());
+    assert_eq!(fs::read_to_string(test.mountpoint.join("etc/motd")).unwrap(), "amd64\n");
+    assert!(fs::write(test.mountpoint.join("etc/motd"), "x").is_err());
+    // The files of a mounted image are not removed.
+    test.program.ok(["rm", &test.image]);
+    test.program.fails(1, ["gc"]);
+    test.program.ok(["umount".as_ref(), test.mountpoint.as_os_str()]);
+    assert!(!test.is_mounted() && !test.is_in_table());
+    wait_until("the process that served it to end", || test.program.run(["gc"]).status.success());
 }
 
 #[test]
-fn in_the_foreground_signals_end_it() {
+fn signals_end_a_foreground_mount() {
     if cannot_mount() {
         return;
     }
     for (signal, driver) in [(Signal::TERM, "--driver=fuse"), (Signal::INT, "--driver=auto")] {
-        let mountable = Mountable::new();
-        let mut child = mountable.program.start(mountable.arguments(&[driver]));
-        wait_until("the mount", || mountable.is_mounted());
+        let test = MountTest::new();
+        let mut child = test.program.start(test.arguments(&[driver]));
+        wait_until("the mount", || test.is_mounted());
         send(&child, signal);
         assert!(wait_for(&mut child).success(), "{signal:?}");
-        assert!(!mountable.is_in_table(), "{signal:?}");
+        assert!(!test.is_in_table(), "{signal:?}");
     }
 }
 
 #[test]
-fn in_the_foreground_umount_ends_it() {
+fn umount_ends_a_foreground_mount() {
     if cannot_mount() {
         return;
     }
     for driver in ["--driver=fuse", "--driver=auto"] {
-        let mountable = Mountable::new();
-        let mut child = mountable.program.start(mountable.arguments(&[driver]));
-        wait_until("the mount", || mountable.is_mounted());
-        mountable.program.ok(["umount".as_ref(), mountable.place.as_os_str()]);
+        let test = MountTest::new();
+        let mut child = test.program.start(test.arguments(&[driver]));
+        wait_until("the mount", || test.is_mounted());
+        test.program.ok(["umount".as_ref(), test.mountpoint.as_os_str()]);
         assert!(wait_for(&mut child).success(), "{driver}");
     }
 }
 
 #[test]
-fn what_cannot_be_mounted_says_why() {
+fn mount_errors_name_the_cause() {
     if cannot_mount() {
         return;
     }
-    let mountable = Mountable::new();
-    let missing = mountable.place.join("missing");
+    let test = MountTest::new();
+    let missing = test.mountpoint.join("missing");
     for flags in [&["--driver=fuse"][..], &["--driver=fuse", "--detach"], &[], &["--detach"]] {
-        let arguments = ["mount", &mountable.image, missing.to_str().unwrap()];
-        let message = mountable.program.fails(3, arguments.iter().chain(flags));
+        let arguments = ["mount", &test.image, missing.to_str().unwrap()];
+        let message = test.program.fails(3, arguments.iter().chain(flags));
         assert!(message.contains(missing.to_str().unwrap()), "{message}");
-        let arguments = ["mount", "localhost:1/none", mountable.place.to_str().unwrap(), "--pull=never"];
-        mountable.program.fails(3, arguments.iter().chain(flags));
+        let arguments = ["mount", "localhost:1/none", test.mountpoint.to_str().unwrap(), "--pull=never"];
+        test.program.fails(3, arguments.iter().chain(flags));
     }
-    let message = mountable.program.fails(1, ["umount".as_ref(), mountable.place.as_os_str()]);
-    assert!(message.contains(mountable.place.to_str().unwrap()), "{message}");
-    assert!(Path::new(&mountable.place).exists());
+    let message = test.program.fails(1, ["umount".as_ref(), test.mountpoint.as_os_str()]);
+    assert!(message.contains(test.mountpoint.to_str().unwrap()), "{message}");
+    assert!(Path::new(&test.mountpoint).exists());
 }
 
-/// The root directory by any of its names: a mount there would hide every file of the machine. An image that is not here, so
-/// that nothing would be mounted even if this were not refused.
+/// The root directory by several paths. A mount there would hide every file of the machine. The image is missing, so
+/// that nothing would be mounted even without the check.
 #[test]
-fn the_root_directory_of_the_machine_is_refused() {
+fn root_directory_is_no_mountpoint() {
     let program = Program::new();
     let link = program.path("link");
     std::os::unix::fs::symlink("/", &link).unwrap();
-    for place in ["/", "//", "/..", "/proc/../.", link.to_str().unwrap()] {
+    for mountpoint in ["/", "//", "/..", "/proc/../.", link.to_str().unwrap()] {
         for flags in [&[][..], &["--detach"], &["--driver=fuse"], &["--upper=u", "--work=w"]] {
-            let arguments = ["mount", "localhost:1/none", place, "--pull=never"];
+            let arguments = ["mount", "localhost:1/none", mountpoint, "--pull=never"];
             let message = program.fails(1, arguments.iter().chain(flags));
-            assert!(message.contains("would hide all files of this machine"), "{place} {flags:?}: {message}");
+            assert!(message.contains("would hide all files of this machine"), "{mountpoint} {flags:?}: {message}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One image, however its name is written.
+//! Names: an image can be found by every form of its name.
 
 use std::fs;
 use std::net::TcpListener;
@@ -8,12 +8,12 @@ use vmroot_testkit::image::docker_archive::{self, Layout};
 use vmroot_testkit::image::oci_layout::{self, Item};
 use vmroot_testkit::registry::Registry;
 
-use crate::program::{Answer, Program};
+use crate::program::{CommandOutput, Program};
 use crate::samples::{image, serve};
 
-/// Whichever way an image was pulled, every verb finds it by every other name, without its registry.
+/// However an image was pulled, every command finds it by every other form of its name, without the registry.
 #[test]
-fn a_reference_with_and_without_its_transport() {
+fn references_with_and_without_transport() {
     let registry = Registry::start();
     let image = image("amd64");
     let id = image.config_digest.to_string();
@@ -27,7 +27,7 @@ fn a_reference_with_and_without_its_transport() {
         let never = ["--arch=amd64", "--pull=never"];
         assert_eq!(program.ok(["pull", pulled, "--arch=amd64"]).trim(), id, "{pulled}");
         registry.clear_requests();
-        // A tag says nothing of an image that came by its digest.
+        // An image that was pulled by digest has no tag.
         let findable = |name: &&String| name.contains('@') || !pulled.contains('@');
         for name in names.iter().filter(findable) {
             let run = |verb: &[&str]| program.ok(verb.iter().chain(&never));
@@ -48,9 +48,9 @@ fn a_reference_with_and_without_its_transport() {
     }
 }
 
-/// Docker Hub's short names: nothing is asked of it, for the image is here.
+/// Docker Hub's short names. Docker Hub is not asked, for the image is in the cache.
 #[test]
-fn short_names_and_long_ones() {
+fn short_and_long_names() {
     let program = Program::new();
     let image = image("amd64");
     let file = program.file("demo.tar", docker_archive::write(&[(&image, &["demo:latest"])], Layout::Docker25));
@@ -73,9 +73,9 @@ fn short_names_and_long_ones() {
     }
 }
 
-/// A file is a name too: of the image that it holds, if that was loaded.
+/// The name of a file refers to its image, if that was loaded.
 #[test]
-fn the_image_of_a_file() {
+fn file_names_refer_to_loaded_images() {
     let (first, second) = (image("amd64"), image("arm64"));
     let program = Program::new();
     let layout = program.path("layout");
@@ -115,34 +115,34 @@ fn the_image_of_a_file() {
     assert!(gone.contains("/no/such/layout"), "{gone}");
 }
 
-/// A proxy for all registries, which nothing should connect to.
-struct Watch(TcpListener);
+/// A proxy for all registries that must get no connection.
+struct ForbiddenProxy(TcpListener);
 
-impl Watch {
+impl ForbiddenProxy {
     fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         Self(listener)
     }
 
-    /// Runs a verb that must fail without a request to any registry.
+    /// Runs a command that must fail without a request to any registry.
     fn fails(&self, program: &Program, code: i32, arguments: &[&str]) -> String {
         let proxy = format!("http://{}", self.0.local_addr().unwrap());
         let mut command = program.command(arguments.iter().chain(&["--arch=amd64", "--retries=1"]));
         command.current_dir(program.path("")).env("HTTPS_PROXY", &proxy).env("HTTP_PROXY", &proxy);
         let mut child =
             command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-        // A request would wait for an answer of the proxy.
+        // A request would block until the proxy answers.
         while child.try_wait().unwrap().is_none() {
             assert!(self.0.accept().is_err(), "{arguments:?}: a registry is asked");
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
         assert!(self.0.accept().is_err(), "{arguments:?}: a registry was asked");
-        Answer::from(child.wait_with_output().unwrap()).fails(code)
+        CommandOutput::from(child.wait_with_output().unwrap()).fails(code)
     }
 }
 
-const READERS: [&[&str]; 5] = [
+const READ_COMMANDS: [&[&str]; 5] = [
     &["ls", "IMAGE"],
     &["cat", "IMAGE", "etc/motd"],
     &["config", "IMAGE"],
@@ -150,10 +150,10 @@ const READERS: [&[&str]; 5] = [
     &["export", "IMAGE", "out", "--format=prebaked"],
 ];
 
-/// Loaded as `demo:latest`, with a blob and what was made of it lost: Docker Hub may have another image of that name, whose
-/// files would come in place of these.
+/// Loaded as `demo:latest`, with a lost blob and lost files of the layer. Docker Hub may have another image of that
+/// name, whose files must not replace these.
 #[test]
-fn a_loaded_image_that_lost_a_blob_is_looked_for_at_no_registry() {
+fn damaged_loaded_image_is_not_pulled_from_a_registry() {
     let image = image("amd64");
     let program = Program::new();
     let archive = program.file("demo.tar", docker_archive::write(&[(&image, &["demo:latest"])], Layout::Docker25));
@@ -162,7 +162,7 @@ fn a_loaded_image_that_lost_a_blob_is_looked_for_at_no_registry() {
     fs::create_dir(&layout).unwrap();
     oci_layout::write(&layout, &[(Item::Image(&image), Some("demo:latest"))]).unwrap();
     let layout = format!("oci:{}", layout.display());
-    let watch = Watch::new();
+    let watch = ForbiddenProxy::new();
     let id = image.config_digest.to_string();
     for (loaded, origin) in [(&["load", archive.to_str().unwrap()], &origin), (&["pull", &layout], &layout)] {
         for pointer in ["/layers/1/digest", "/id"] {
@@ -178,7 +178,7 @@ fn a_loaded_image_that_lost_a_blob_is_looked_for_at_no_registry() {
                     fs::remove_file(entry.unwrap().path()).unwrap();
                 }
             }
-            for verb in READERS {
+            for verb in READ_COMMANDS {
                 for name in ["demo", "docker.io/library/demo:latest", &id, &id[7..], &id[7..10]] {
                     let verb: Vec<&str> = verb.iter().map(|word| if *word == "IMAGE" { name } else { word }).collect();
                     let message = watch.fails(&program, 5, &verb);
@@ -193,11 +193,11 @@ fn a_loaded_image_that_lost_a_blob_is_looked_for_at_no_registry() {
     }
 }
 
-/// Ids of images that are not here, whole and short: a registry has names only.
+/// Whole and short ids of missing images. Registries cannot look up ids.
 #[test]
-fn an_id_is_looked_for_at_no_registry() {
+fn ids_are_not_looked_up_in_a_registry() {
     let program = Program::new();
-    let watch = Watch::new();
+    let watch = ForbiddenProxy::new();
     let hex = "4bcff63911fcb4448bd4fdacec207030997caf25e9bea4045fa6c8c44de311d1";
     let digest = format!("sha256:{hex}");
     let others: [&[&str]; 5] = [
@@ -207,7 +207,7 @@ fn an_id_is_looked_for_at_no_registry() {
         &["rm", "IMAGE"],
         &["virtiofs", "IMAGE", "--socket=socket"],
     ];
-    for verb in READERS.iter().chain(&others) {
+    for verb in READ_COMMANDS.iter().chain(&others) {
         for name in [digest.as_str(), &digest[..19], "sha256:4b", hex, &hex[..12], &hex[..40]] {
             for policy in ["--pull=missing", "--pull=always", "--pull=never"] {
                 let words = verb.iter().map(|word| if *word == "IMAGE" { name } else { word });

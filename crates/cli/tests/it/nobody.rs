@@ -1,4 +1,4 @@
-//! The program as a user without privileges runs it, started by root.
+//! Running the program as an unprivileged user, from root.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -7,17 +7,17 @@ use std::process::Command;
 
 use crate::program::Program;
 
-/// The user and the group that own nothing.
+/// The id of a user and a group that own no files.
 pub(crate) const NOBODY: u32 = 65_534;
 
-/// A command that runs the program that its arguments name, as a user with a group of the same number and no others.
+/// Returns a command that runs a program as a user with a group of the same id and no other groups.
 pub(crate) fn as_user(user: u32) -> Command {
     let mut command = Command::new("setpriv");
     command.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_owned()]);
     command
 }
 
-/// A home of that user, with a cache and a copy of the program: the build may lie where only root may read.
+/// A home of that user, with a cache and a copy of the program: the build directory may be readable only by root.
 pub(crate) struct Nobody {
     pub(crate) program: Program,
     pub(crate) executable: PathBuf,
@@ -32,7 +32,7 @@ impl Nobody {
         Self { program, executable }
     }
 
-    /// As [`as_user`], with this cache.
+    /// Returns a command as [`as_user`] does, with this cache.
     pub(crate) fn command(&self) -> Command {
         let mut command = as_user(NOBODY);
         command.env("VMROOT_CACHE", self.program.cache()).current_dir(self.program.path("."));

@@ -1,4 +1,4 @@
-//! Layers that tools write in ways that others do not expect, loaded and listed.
+//! Unusual layers that some tools write.
 
 use vmroot_testkit::image::docker_archive::{self, Layout};
 use vmroot_testkit::image::{Image, ImageBuilder};
@@ -7,7 +7,7 @@ use vmroot_testkit::tar_builder::{Field, Header, Magic, TarBuilder, typeflag};
 
 use crate::program::Program;
 
-/// Loads an image as `docker save` writes it; gives its id.
+/// Loads an image as `docker save` writes it, and returns its id.
 fn load(program: &Program, image: &Image) -> String {
     let archive = program.file("image.tar", docker_archive::write(&[(image, &[])], Layout::Docker24));
     program.ok(["load", archive.to_str().unwrap(), "--arch=amd64"]);
@@ -19,10 +19,10 @@ fn image(layers: &[&[Entry]]) -> Image {
     layers.iter().fold(ImageBuilder::new().platform("linux/amd64"), add).build()
 }
 
-/// The values are umoci's. Where it makes nothing of a marker in a directory that no layer has, they are those of Docker
-/// 20 and 28 and of overlayfs.
+/// The expected values are umoci's. For whiteouts in directories that no layer has, which umoci ignores, they are those
+/// of Docker 20 and 28 and of overlayfs.
 #[test]
-fn markers_in_every_place() {
+fn whiteouts_at_every_path() {
     let test: &[Entry] = &[Entry::directory("test"), Entry::file("test/test", "1"), Entry::file("keep", "1")];
     let a_and_b: &[Entry] = &[Entry::file("a/a", "1"), Entry::file("b/a", "2")];
     let (whiteout, opaque) = (Entry::whiteout("test"), Entry::opaque("test"));
@@ -45,9 +45,9 @@ fn markers_in_every_place() {
     }
 }
 
-/// Maven, Ant and JRuby write the version; others put a slash behind every name.
+/// Maven, Ant and JRuby write the version; other tools end every name with a slash.
 #[test]
-fn headers_of_odd_writers() {
+fn headers_of_unusual_writers() {
     for version in [b"\0\0", b"  ", b" \0"] {
         let of = |kind| Header::new(Magic::Ustar, kind).field(Field(263, 2), version);
         let mut tar = TarBuilder::new();

@@ -1,4 +1,4 @@
-//! What a form cannot hold: left out and reported by every form alike, or an error with `--strict`.
+//! Omissions: every format reports what it cannot hold, and `--strict` makes it an error.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::erofs::cannot_mount;
 use crate::program::Program;
 use crate::same_tree::load;
 
-/// As tar writes them on a Mac, and on servers with NFS or ZFS: no file system of Linux has such xattrs.
+/// Xattrs that tar writes on macOS, and on servers with NFS or ZFS. No Linux file system accepts them.
 const FOREIGN: [&str; 2] = ["com.apple.quarantine", "system.nfs4_acl"];
 
 fn program() -> Program {
@@ -22,7 +22,7 @@ fn program() -> Program {
 
 const IMAGE: &str = "example.org/stack:v1";
 
-/// Every form with the xattrs that it leaves out.
+/// Returns every format with the xattrs that it omits.
 fn forms() -> Vec<(&'static str, Vec<&'static str>)> {
     let mut forms = vec![
         ("erofs", FOREIGN.to_vec()),
@@ -42,15 +42,16 @@ fn forms() -> Vec<(&'static str, Vec<&'static str>)> {
 }
 
 #[test]
-fn every_form_is_made_and_says_what_it_lacks() {
+fn every_format_reports_omissions() {
     let program = program();
     for (form, lost) in forms() {
         let out = program.path(form);
         let place = out.to_str().unwrap();
         let answer = program.run(["export", IMAGE, place, "--format", form, "--json"]);
         assert!(answer.status.success() && out.exists(), "{form}: {answer}");
-        let said = |name: &&str| answer.stderr.contains(&format!("not as in the image: file: xattr \"{name}\" ("));
-        assert!(lost.iter().all(said), "{form}: {answer}");
+        let is_reported =
+            |name: &&str| answer.stderr.contains(&format!("not as in the image: file: xattr \"{name}\" ("));
+        assert!(lost.iter().all(is_reported), "{form}: {answer}");
         assert_eq!(answer.stderr.matches("not as in the image").count(), lost.len(), "{form}: {answer}");
 
         let json: Value = serde_json::from_slice(&answer.stdout).unwrap();
@@ -61,10 +62,10 @@ fn every_form_is_made_and_says_what_it_lacks() {
     }
 }
 
-/// `--quiet` leaves results and errors: not what a form lacks, nor that a layer's directory takes the place of a link, nor that
-/// the image is for another machine. What `--strict` makes an error is said.
+/// `--quiet` silences notes: omissions, warnings about replaced links, and the note about another platform. Errors of
+/// `--strict` are printed.
 #[test]
-fn quiet_says_nothing_but_errors() {
+fn quiet_prints_only_errors() {
     let program = program();
     let (directory, out) = (program.path("layer"), program.path("quiet"));
     fs::create_dir_all(directory.join("link/below")).unwrap();
@@ -98,7 +99,7 @@ fn quiet_says_nothing_but_errors() {
 }
 
 #[test]
-fn strict_makes_it_an_error_and_no_output() {
+fn strict_makes_omissions_errors_without_output() {
     let program = program();
     for (form, lost) in forms() {
         let out = program.path(&format!("strict-{form}"));
@@ -109,19 +110,19 @@ fn strict_makes_it_an_error_and_no_output() {
         }
         let message = answer.fails(1);
         assert!(message.contains(&format!("file: xattr \"{}\"", lost[0])), "{form}: {message}");
-        // A directory is made where it is to be; all others have no name before they are whole.
+        // A directory is written in place; all other outputs get their name once they are complete.
         assert!(form == "dir" || !out.exists(), "{form}");
         let left = fs::read_dir(out.parent().unwrap()).unwrap();
         let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         assert!(form == "dir" || !left.iter().any(|name| name.contains(&format!("strict-{form}."))), "{left:?}");
     }
     let stream = program.run(["export", IMAGE, "-", "--strict", "--format=cpio"]);
-    assert!(stream.stdout.is_empty(), "nothing is written");
+    assert!(stream.stdout.is_empty(), "nothing was written");
     stream.fails(1);
 }
 
 #[test]
-fn a_mount_by_the_kernel_warns_of_what_it_lacks() {
+fn kernel_mount_reports_omissions() {
     if cannot_mount() {
         return;
     }

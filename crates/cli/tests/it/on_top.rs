@@ -1,4 +1,4 @@
-//! `--layer` and `--add`: the same root in every form.
+//! `--layer` and `--add`: the same root in every format.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use vmroot_testkit::skip;
 use crate::program::Program;
 use crate::samples::{image, serve};
 
-/// A program with an image, and the arguments that put something on top of it.
-fn prepared(registry: &Registry) -> (Program, String, Vec<String>) {
+/// Returns a program with an image, and the options that put layers and files on top of it.
+fn prepare(registry: &Registry) -> (Program, String, Vec<String>) {
     let image = serve(registry, &image("amd64"), "v1");
     let program = Program::new();
     let layer = Layer::new([Entry::whiteout("etc/motd"), Entry::file("usr/bin/tool", "the layer's").mode(0o700)]);
@@ -38,18 +38,18 @@ fn run(program: &Program, arguments: &[&str], more: &[String]) -> String {
     program.ok(arguments.iter().copied().chain(more.iter().map(String::as_str)))
 }
 
-fn temporary(program: &Program) -> Vec<PathBuf> {
+fn temporary_files(program: &Program) -> Vec<PathBuf> {
     let entries = fs::read_dir(program.cache()).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.file_name().unwrap().as_encoded_bytes().starts_with(b".tmp")).collect()
 }
 
 #[test]
-fn every_form_holds_it() {
+fn every_format_has_the_same_root() {
     if skip::needs_root() || !Path::new("/dev/fuse").exists() && skip::because("needs /dev/fuse") {
         return;
     }
     let registry = Registry::start();
-    let (program, image, top) = prepared(&registry);
+    let (program, image, top) = prepare(&registry);
     let place = |name: &str| program.path(name).display().to_string();
 
     run(&program, &["export", &image, &place("dir"), "--format=dir"], &top);
@@ -62,14 +62,18 @@ fn every_form_holds_it() {
     let row = &expected.rows[&b"etc/added"[..]];
     assert_eq!((row.mode, row.uid, row.gid), (0o640, 7, 8));
     assert_eq!(expected.rows[&b"usr/bin/tool"[..]].mode, 0o700);
-    assert_eq!(expected.rows[&b"usr/bin/alias"[..]].mode, 0o4755, "the image's, and linked to it no more");
+    assert_eq!(
+        expected.rows[&b"usr/bin/alias"[..]].mode,
+        0o4755,
+        "the file of the image is no longer a hard link to it"
+    );
 
     fs::create_dir(program.path("mount")).unwrap();
     for driver in ["--driver=fuse", "--driver=auto"] {
         run(&program, &["mount", &image, &place("mount"), "--detach", "--suid-dev", driver], &top);
         expected.assert_same(&Listing::of_directory(program.path("mount")).unwrap());
-        // Whoever reads them has them open.
-        assert_eq!(temporary(&program), Vec::<PathBuf>::new(), "{driver}");
+        // Readers of the root hold its files open.
+        assert_eq!(temporary_files(&program), Vec::<PathBuf>::new(), "{driver}");
         program.ok(["umount", &place("mount")]);
     }
 
@@ -78,7 +82,7 @@ fn every_form_holds_it() {
         fs::read(program.path(name)).unwrap()
     };
     let bytes = tar("one.tar");
-    assert!(bytes == tar("two.tar"), "the same input makes the same bytes");
+    assert!(bytes == tar("two.tar"), "the export is reproducible");
     run(&program, &["export", &image, &place("whole"), "--format=prebaked"], &top);
     let prebaked = format!("prebaked:{}", place("whole"));
     run(&program, &["export", &prebaked, &place("three.tar"), "--format=tar"], &[]);
@@ -86,7 +90,7 @@ fn every_form_holds_it() {
     let config: serde_json::Value =
         serde_json::from_slice(&fs::read(program.path("whole/config.json")).unwrap()).unwrap();
     assert_eq!(config["layers"].as_array().unwrap().len(), 2 + 3);
-    // Without the merged index the layers make the same root.
+    // Without the merged index, the layers give the same root.
     fs::remove_file(program.path("whole/root.idx")).unwrap();
     run(&program, &["export", &prebaked, &place("four.tar"), "--format=tar"], &[]);
     assert!(fs::read(program.path("four.tar")).unwrap() == bytes);
@@ -95,24 +99,27 @@ fn every_form_holds_it() {
     let devices = fs::read_to_string(program.path("meta.devices")).unwrap();
     let devices: Vec<&Path> = devices.lines().map(Path::new).collect();
     assert!(devices.len() >= 4 && devices.iter().all(|path| path.is_file()), "{devices:?}");
-    assert!(devices.last().unwrap().starts_with(program.path("")), "a layer on top lies beside: {devices:?}");
+    assert!(
+        devices.last().unwrap().starts_with(program.path("")),
+        "the contents of the layer on top are not beside the image: {devices:?}"
+    );
 
-    // A prebaked directory takes something on top as well.
+    // A prebaked directory also accepts layers and files on top.
     let file = program.file("more", "more");
     let more = [format!("--add={}:/", file.display())];
     run(&program, &["export", &prebaked, &place("more.tar"), "--format=tar"], &more);
     assert!(fs::read(program.path("more.tar")).unwrap().windows(4).any(|bytes| bytes == b"more"));
-    assert_eq!(temporary(&program), Vec::<PathBuf>::new());
+    assert_eq!(temporary_files(&program), Vec::<PathBuf>::new());
 }
 
 #[test]
-fn mistakes_are_named() {
+fn errors_name_the_argument() {
     let registry = Registry::start();
-    let (program, image, _) = prepared(&registry);
+    let (program, image, _) = prepare(&registry);
     let out = program.path("out").display().to_string();
     let export =
         |code, option: &str| program.fails(code, ["export", &image, &out, "--format=tar", "--arch=amd64", option]);
-    assert!(export(2, "--add=only-a-source").contains("wants SRC:DEST"));
+    assert!(export(2, "--add=only-a-source").contains("expected SRC:DEST"));
     assert!(export(2, "--add=a:relative").contains("DEST begins with a slash"));
     assert!(export(3, "--add=/no/such/file:/x").contains("/no/such/file to /x: "));
     assert!(export(3, "--layer=/no/such/layer").contains("/no/such/layer: "));
@@ -133,12 +140,12 @@ fn mistakes_are_named() {
     );
     assert!(message.contains("--max-contents raises the limit"), "{message}");
     assert!(!program.path("out").exists());
-    assert_eq!(temporary(&program), Vec::<PathBuf>::new());
+    assert_eq!(temporary_files(&program), Vec::<PathBuf>::new());
 }
 
-/// Modules of a kernel over a root whose `/lib` is a link: the guest would have no libc, and it is said in every verb.
+/// Modules of a kernel over a root whose `/lib` is a link. The guest would have no libc, so every command warns.
 #[test]
-fn a_directory_in_the_place_of_a_link_is_warned_of_with_the_option_that_follows_it() {
+fn directory_that_replaces_a_link_gives_a_warning_with_a_hint() {
     let program = Program::new();
     let root = Layer::new([Entry::symlink("lib", "usr/lib"), Entry::file("usr/lib/libc.so", "libc")]);
     crate::same_tree::load(&program, &[root], &Encoding::default());
@@ -158,7 +165,7 @@ fn a_directory_in_the_place_of_a_link_is_warned_of_with_the_option_that_follows_
         assert!(answer.status.success(), "{answer}");
         assert_eq!(answer.stderr, line, "{format}");
     }
-    // What the warning says to do does it.
+    // The hint works.
     let add = format!("--add={}/.:/", modules.display());
     let out = program.path("added");
     let answer = program.run(["export", image, out.to_str().unwrap(), "--format=prebaked", &add]);

@@ -1,5 +1,5 @@
-//! The whole disk that `erofs-meta` describes, read by those that start guests with it: QEMU, and imago, libkrun's
-//! library, in the last version that takes the offset of an extent for bytes and the first that takes it for sectors.
+//! The disk that `erofs-meta` describes, as read by QEMU and by imago, libkrun's library. Two versions of imago are
+//! tested: the last one that takes the offset of an extent in bytes, and the first one that takes it in sectors.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -14,7 +14,7 @@ use crate::nobody::{NOBODY, as_user};
 use crate::program::Program;
 use crate::same_tree::load;
 
-/// An image of several layers with contents, exported, with its parts one behind the other.
+/// An exported image of several layers with contents, and the expected bytes of its disk.
 struct Exported {
     program: Program,
     image: PathBuf,
@@ -32,7 +32,7 @@ impl Exported {
                 Entry::sparse_file("holes", 1 << 20, vec![(0, vec![1])]),
             ]),
         ];
-        // Enough directories that the metadata has blocks of its own.
+        // Enough directories that the metadata has several blocks.
         let many = Layer::new((0..300).map(|number| Entry::directory(format!("many/{number}")).owner(number, 0)));
         load(&program, &[&layers[..], &[many]].concat(), &Encoding::default());
         let image = program.path("root.erofs");
@@ -41,11 +41,11 @@ impl Exported {
         let metadata = fs::read(&image).unwrap();
         assert!(
             whole.len() > 4096 && whole[4096..] == metadata[4096..],
-            "the head is the image but for its first block"
+            "the head and the image differ after the first block"
         );
         for device in fs::read_to_string(image.with_file_name("root.erofs.devices")).unwrap().lines() {
             whole.extend(fs::read(device).unwrap());
-            // As it is in every cache: nobody writes what is verified.
+            // Read-only, as in every cache.
             assert_eq!(fs::metadata(device).unwrap().permissions().mode() & 0o777, 0o444);
         }
         Self { program, image, whole }
@@ -55,8 +55,8 @@ impl Exported {
         self.image.with_file_name(format!("root.erofs{suffix}"))
     }
 
-    /// Lets a user without privileges, who may write none of the files, get at them.
-    fn opened_to_all(&self) {
+    /// Makes the files accessible, but not writable, for an unprivileged user.
+    fn make_accessible(&self) {
         for directory in [self.program.path("."), self.program.cache().to_owned()] {
             let find = ["-type", "d", "-exec", "chmod", "a+rx", "{}", ";"];
             assert!(Command::new("find").arg(directory).args(find).status().unwrap().success());
@@ -64,8 +64,8 @@ impl Exported {
     }
 }
 
-/// A program of `xtask/readers`, built where users without privileges may run it.
-fn reader(name: &str, program: &Program) -> Option<PathBuf> {
+/// Builds a program of `xtask/readers` where unprivileged users may run it.
+fn build_reader(name: &str, program: &Program) -> Option<PathBuf> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
     let target = top.join("target/readers").join(name);
     let mut build = Command::new(env!("CARGO"));
@@ -77,21 +77,21 @@ fn reader(name: &str, program: &Program) -> Option<PathBuf> {
         return None;
     }
     let executable = program.path(name);
-    fs::copy(target.join("debug/reader"), &executable).unwrap();
+    fs::copy(target.join("debug/build_reader"), &executable).unwrap();
     Some(executable)
 }
 
 #[test]
-fn imago_reads_the_whole_disk() {
+fn imago_reads_the_disk() {
     if skip::needs_root() || skip::needs_program("setpriv") {
         return;
     }
     let exported = Exported::new();
-    exported.opened_to_all();
+    exported.make_accessible();
     for version in ["imago-0.2.5", "imago-0.2.6"] {
-        let Some(reader) = reader(version, &exported.program) else { return };
+        let Some(build_reader) = build_reader(version, &exported.program) else { return };
         for user in [0, NOBODY] {
-            let output = as_user(user).arg(&reader).arg(exported.descriptor(".rdonly.vmdk")).output().unwrap();
+            let output = as_user(user).arg(&build_reader).arg(exported.descriptor(".rdonly.vmdk")).output().unwrap();
             assert!(output.status.success(), "{version}: {}", String::from_utf8_lossy(&output.stderr));
             assert!(output.stdout == exported.whole, "{version} as {user}: {} bytes", output.stdout.len());
         }
@@ -99,12 +99,12 @@ fn imago_reads_the_whole_disk() {
 }
 
 #[test]
-fn qemu_reads_the_whole_disk() {
+fn qemu_reads_the_disk() {
     if skip::needs_root() || skip::needs_program("setpriv") || skip::needs_program("qemu-img") {
         return;
     }
     let exported = Exported::new();
-    exported.opened_to_all();
+    exported.make_accessible();
     for user in [0, NOBODY] {
         let scratch = tempfile::tempdir().unwrap();
         chown(scratch.path(), Some(user), Some(user)).unwrap();

@@ -1,8 +1,8 @@
-//! The blocks of the README and of the pages in `docs/` run as they are written, and print what these say.
+//! Runs the code blocks of the README and of the pages in `docs/`, and compares their output.
 //!
-//! The blocks of a page run in order, in one directory and by one shell. The words after a block's backquotes say how
-//! (`page::Kind`); where a command of a `console` block has output under it, that is compared (`pattern`). A block that
-//! cannot run says why, and the test prints it.
+//! One shell runs the blocks of a page in order, in one directory. The words after a block's backquotes are its kind
+//! (`page::Kind`). Output below a command of a `console` block is compared (`pattern`). A block that cannot run gives a
+//! reason, which the test prints.
 
 mod options;
 mod page;
@@ -13,7 +13,7 @@ use vmroot_testkit::registry::{Auth, PlainAnswer, Registry};
 
 use page::{Block, Kind, checkout};
 
-/// The pages whose blocks run, and how many steps these have at least.
+/// The pages whose blocks run, and the least number of their steps.
 const PAGES: [(&str, usize); 5] = [
     ("docs/boot.md", 7),
     ("docs/hypervisors/cloud-hypervisor.md", 5),
@@ -23,7 +23,7 @@ const PAGES: [(&str, usize); 5] = [
 ];
 
 #[test]
-fn the_examples_of_the_readme_work() {
+fn examples_of_the_readme_work() {
     let plain = Registry::start();
     let private = Registry::start_tls(PlainAnswer::BadRequest);
     private.require(Auth::basic("demo", "secret"));
@@ -37,15 +37,15 @@ fn the_examples_of_the_readme_work() {
 }
 
 #[test]
-fn the_examples_of_the_pages_work() {
+fn examples_of_the_pages_work() {
     for (name, least) in PAGES {
         assert!(shell::run_page(name, &page::read(name)) >= least, "{name}");
     }
 }
 
-/// A page that is new, or a block of a kind that runs on a page that does not, would go unseen.
+/// Fails for a block that should run, but is on a page that no test runs.
 #[test]
-fn every_block_of_every_page_is_accounted_for() {
+fn every_block_runs_or_gives_a_reason() {
     let mut documents = 0;
     for name in page::all() {
         let runs = name == "README.md" || PAGES.iter().any(|(page, _)| *page == name);
@@ -55,7 +55,7 @@ fn every_block_of_every_page_is_accounted_for() {
                 Kind::Console(_) | Kind::StandIn(_) => assert!(runs, "{place}: no test runs this page"),
                 Kind::NotRun(reason) => {
                     assert!(reason.len() > 10, "{place}: that is no reason");
-                    shell::say(&format!("{place}: not run: {reason}"));
+                    shell::print_line(&format!("{place}: not run: {reason}"));
                 }
                 Kind::Json => {
                     documents += 1;

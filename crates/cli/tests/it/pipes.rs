@@ -1,4 +1,4 @@
-//! A reader of standard output that goes before the end.
+//! Readers of standard output that close the pipe before the end.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -11,25 +11,25 @@ use vmroot_testkit::sample::noise;
 use crate::program::{Program, wait_for};
 use crate::samples::serve;
 
-/// Bytes of the file of the image: more than any pipe holds.
+/// The size of the image's file in bytes, larger than any pipe.
 const LARGE: usize = 4 << 20;
 
-/// Runs a verb whose reader takes one byte and goes. Gives the exit code and what is said on standard error.
+/// Runs a command whose reader takes one byte and closes the pipe. Returns the exit code and standard error.
 fn cut_short(program: &Program, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = program.command(arguments);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdout = child.stdout.take().unwrap();
     stdout.read_exact(&mut [0]).unwrap();
     drop(stdout);
-    let mut said = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    (wait_for(&mut child).code(), said)
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    (wait_for(&mut child).code(), stderr)
 }
 
 #[test]
-fn an_export_that_is_cut_short_is_an_error_and_a_listing_is_none() {
+fn closed_pipe_is_an_error_for_exports_only() {
     let registry = Registry::start();
-    // More names than a pipe holds, and a file that does not compress.
+    // More names than a pipe holds, and a file that cannot be compressed.
     let names = (0..20_000).map(|number| Entry::file(format!("directory/{number:0100}"), ""));
     let layer = Layer::new(names.chain([Entry::file("large", noise(1, LARGE))]));
     let image = ImageBuilder::new().setting("Labels", serde_json::json!({"x": "y".repeat(LARGE / 4)})).layer(&layer);
@@ -39,19 +39,19 @@ fn an_export_that_is_cut_short_is_an_error_and_a_listing_is_none() {
     for format in ["tar", "tar.gz", "tar.zst", "cpio", "cpio.gz", "cpio.zst"] {
         for out in ["-", "/dev/stdout"] {
             let format = format!("--format={format}");
-            let (code, said) = cut_short(&program, &["export", &image, out, &format, "--arch=amd64"]);
-            assert_eq!(code, Some(1), "{format} {out}: {said}");
-            assert!(said.contains("Broken pipe"), "{format} {out}: {said}");
+            let (code, stderr) = cut_short(&program, &["export", &image, out, &format, "--arch=amd64"]);
+            assert_eq!(code, Some(1), "{format} {out}: {stderr}");
+            assert!(stderr.contains("Broken pipe"), "{format} {out}: {stderr}");
         }
     }
     let upper = program.path("upper");
     std::fs::create_dir(&upper).unwrap();
     std::fs::write(upper.join("large"), noise(2, LARGE)).unwrap();
-    let (code, said) = cut_short(&program, &["export", "--from-upper", upper.to_str().unwrap(), "-"]);
-    assert_eq!(code, Some(1), "{said}");
+    let (code, stderr) = cut_short(&program, &["export", "--from-upper", upper.to_str().unwrap(), "-"]);
+    assert_eq!(code, Some(1), "{stderr}");
     let to_stdout = ["export", &image, "/dev/null", "--format=tar", "--config-out=/dev/stdout", "--arch=amd64"];
-    let (code, said) = cut_short(&program, &to_stdout);
-    assert_eq!(code, Some(1), "{said}");
+    let (code, stderr) = cut_short(&program, &to_stdout);
+    assert_eq!(code, Some(1), "{stderr}");
 
     let layer = program.file("layer.tar", layer.to_tar(&vmroot_testkit::layer::Encoding::default()));
     let indexed = program.path("indexed");
@@ -71,14 +71,14 @@ fn an_export_that_is_cut_short_is_an_error_and_a_listing_is_none() {
         &["completions", "bash"],
         &["--help"],
     ] {
-        let (code, said) = cut_short(&program, &[verb, &["--arch=amd64"]].concat());
-        assert_eq!((code, said.as_str()), (Some(0), ""), "{verb:?}");
+        let (code, stderr) = cut_short(&program, &[verb, &["--arch=amd64"]].concat());
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{verb:?}");
     }
 }
 
-/// Nobody hears a message on standard error, and the exit code stays what it is.
+/// A closed standard error loses messages, and does not change the exit code.
 #[test]
-fn standard_error_without_a_reader_changes_nothing() {
+fn closed_standard_error_does_not_change_the_exit_code() {
     let program = Program::new();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

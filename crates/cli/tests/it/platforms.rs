@@ -1,4 +1,4 @@
-//! Images for other machines than this one: what is used, what is refused, and what is said.
+//! Images for other platforms: which are used, which are errors, and which notes are printed.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use vmroot_testkit::registry::Registry;
 use crate::program::Program;
 use crate::samples::{image, serve, serve_index};
 
-/// Two architectures that are not this machine's, and its own.
+/// Returns two other architectures, and this machine's.
 fn architectures() -> [&'static str; 3] {
     match std::env::consts::ARCH {
         "aarch64" => ["s390x", "riscv64", "arm64"],
@@ -20,18 +20,18 @@ fn architectures() -> [&'static str; 3] {
     }
 }
 
-/// What a note says of an image for another architecture.
-fn is_noted(stderr: &str, other: &str) -> bool {
+/// Whether standard error has a note about an image for another architecture.
+fn has_platform_note(stderr: &str, other: &str) -> bool {
     let [.., host] = architectures();
     stderr.contains(&format!("is for linux/{other}, not for linux/{host}"))
 }
 
-/// One image in each form of file, by the name that its transport has for it.
+/// Writes one image in each kind of file, and returns the paths and the names with their transport.
 fn files(program: &Program, image: &Image) -> Vec<(PathBuf, String)> {
     let layout = program.path("layout");
     fs::create_dir(&layout).unwrap();
     oci_layout::write(&layout, &[(Item::Image(image), Some("demo:v1"))]).unwrap();
-    // As BuildKit writes it: the only entry is an index, of the image and of an attestation.
+    // As BuildKit writes it: the only entry is an index of the image and an attestation.
     let nested = program.path("nested");
     fs::create_dir(&nested).unwrap();
     let index = IndexBuilder::new().image(image.clone()).attestation().build();
@@ -45,9 +45,9 @@ fn files(program: &Program, image: &Image) -> Vec<(PathBuf, String)> {
     files.into_iter().map(|(transport, path)| (path.clone(), format!("{transport}:{}", path.display()))).collect()
 }
 
-/// A build for another board is copied to a machine in a file, where nobody names its architecture again.
+/// A build for another board is copied to a machine as a file, and loaded without a platform.
 #[test]
-fn a_file_with_one_image_is_loaded_whatever_it_is_for() {
+fn only_image_of_a_file_is_loaded_for_any_platform() {
     let [other, another, _] = architectures();
     let image = image(other);
     let ids = format!("{}\n", image.config_digest);
@@ -55,31 +55,31 @@ fn a_file_with_one_image_is_loaded_whatever_it_is_for() {
     for (path, name) in files(&files_of, &image) {
         let program = Program::new();
         let load = |more: &[&str]| program.run(["load", path.to_str().unwrap()].iter().chain(more));
-        let refused = load(&["--arch", another]).fails(3);
-        assert!(refused.contains(other) && refused.contains(another), "{name}: {refused}");
+        let message = load(&["--arch", another]).fails(3);
+        assert!(message.contains(other) && message.contains(another), "{name}: {message}");
         assert!(program.json(["images", "--json"]).as_array().unwrap().is_empty());
 
         let answer = load(&[]);
-        assert!(is_noted(&answer.stderr, other), "{name}: {answer}");
+        assert!(has_platform_note(&answer.stderr, other), "{name}: {answer}");
         assert_eq!(answer.ok(), ids, "{name}");
         assert_eq!(load(&["--quiet"]).stderr, "");
         let asked = load(&["--arch", other]);
-        assert!(!is_noted(&asked.stderr, other), "{name}: nothing to say of what was asked for: {asked}");
+        assert!(!has_platform_note(&asked.stderr, other), "{name}: no note about a requested platform: {asked}");
         assert_eq!(program.json(["images", "--json"])[0]["platform"], format!("linux/{other}"));
         assert_eq!(program.json(["images", "--json"]).as_array().unwrap().len(), 1, "{name}");
 
         for verb in [&["pull", &name][..], &["cat", &name, "etc/motd"], &["inspect", &name], &["config", &name]] {
             let answer = program.run(verb);
-            assert!(answer.status.success() && is_noted(&answer.stderr, other), "{verb:?}: {answer}");
-            let refused = program.run(verb.iter().chain(&["--arch", another])).fails(3);
-            assert!(refused.contains(other), "{verb:?}: {refused}");
+            assert!(answer.status.success() && has_platform_note(&answer.stderr, other), "{verb:?}: {answer}");
+            let message = program.run(verb.iter().chain(&["--arch", another])).fails(3);
+            assert!(message.contains(other), "{verb:?}: {message}");
         }
     }
 }
 
-/// None of several is more likely to be meant than another.
+/// With several images, none is preferred.
 #[test]
-fn a_file_with_images_for_two_other_platforms_is_refused() {
+fn file_with_images_for_two_other_platforms_is_an_error() {
     let [other, another, _] = architectures();
     let program = Program::new();
     let index = IndexBuilder::new().image(image(other)).image(image(another)).build();
@@ -88,15 +88,15 @@ fn a_file_with_images_for_two_other_platforms_is_refused() {
     assert!(message.contains(other) && message.contains(another), "{message}");
 }
 
-/// As `docker pull` and `podman pull` have it: a manifest is taken for what it is, an index is asked for a platform.
+/// As with `docker pull` and `podman pull`: a manifest is accepted for any platform, an index must have the platform.
 #[test]
-fn a_registry_s_only_manifest_is_pulled_with_a_note() {
+fn manifest_without_index_is_pulled_with_a_note() {
     let [other, another, host] = architectures();
     let registry = Registry::start();
     let program = Program::new();
     let single = serve(&registry, &image(other), "single");
     let answer = program.run(["pull", &single]);
-    assert!(answer.status.success() && is_noted(&answer.stderr, other), "{answer}");
+    assert!(answer.status.success() && has_platform_note(&answer.stderr, other), "{answer}");
     assert!(program.fails(3, ["pull", &single, "--arch", another]).contains(other));
     assert!(program.fails(3, ["pull", &single, "--arch", host]).contains(other));
 
@@ -106,9 +106,10 @@ fn a_registry_s_only_manifest_is_pulled_with_a_note() {
     assert!(message.contains(other) && message.contains(host), "{message}");
 }
 
-/// Every verb uses the only image that a name has here, says so, and refuses it where another was asked for.
+/// Every command uses the only image of a name in the cache, with a note. For another requested platform, it is an
+/// error.
 #[test]
-fn a_name_that_is_here_for_another_platform_only() {
+fn cached_image_for_another_platform() {
     let [other, another, host] = architectures();
     let registry = Registry::start();
     let index = IndexBuilder::new().image(image(other)).image(image(another)).build();
@@ -130,34 +131,34 @@ fn a_name_that_is_here_for_another_platform_only() {
             &["pull", &reference],
         ] {
             let answer = program.run(verb.iter().chain(&["--pull=never"]));
-            assert!(answer.status.success() && is_noted(&answer.stderr, other), "{verb:?}: {answer}");
-            let refused = program.run(verb.iter().chain(&["--pull=never", "--arch", host])).fails(3);
-            assert!(refused.contains(&format!("linux/{other}")), "{verb:?}: {refused}");
+            assert!(answer.status.success() && has_platform_note(&answer.stderr, other), "{verb:?}: {answer}");
+            let message = program.run(verb.iter().chain(&["--pull=never", "--arch", host])).fails(3);
+            assert!(message.contains(&format!("linux/{other}")), "{verb:?}: {message}");
         }
     }
     let baked = format!("prebaked:{prebaked}");
-    assert!(is_noted(&program.run(["ls", &baked]).stderr, other));
+    assert!(has_platform_note(&program.run(["ls", &baked]).stderr, other));
     assert!(program.fails(3, ["ls", &baked, "--arch", host]).contains(other));
 
-    // What is not here for the platform is looked for, and what is here is said when that fails.
+    // An image for another platform is pulled. If that fails, the error names the cached ones.
     let cat = |more: &[&str]| program.run(["cat", &reference, "etc/motd"].iter().chain(more));
     assert_eq!(cat(&["--arch", another]).ok(), format!("{another}\n"));
-    let refused = cat(&["--arch", host]).fails(3);
-    assert!(refused.contains(&format!("is here for linux/{another}, linux/{other}")), "{refused}");
-    // Two are here, and none of them is this machine's.
+    let message = cat(&["--arch", host]).fails(3);
+    assert!(message.contains(&format!("is here for linux/{another}, linux/{other}")), "{message}");
+    // Two are in the cache, and neither is for this machine.
     for verb in [&["cat", &reference, "etc/motd"][..], &["inspect", &reference], &["rm", &reference]] {
-        let refused = program.run(verb.iter().chain(&["--pull=never"])).fails(3);
-        assert!(refused.contains(&format!("is here for linux/{another}, linux/{other}")), "{verb:?}: {refused}");
+        let message = program.run(verb.iter().chain(&["--pull=never"])).fails(3);
+        assert!(message.contains(&format!("is here for linux/{another}, linux/{other}")), "{verb:?}: {message}");
     }
     assert!(program.fails(3, ["rm", &reference, "--arch", host]).contains(other));
     program.ok(["rm", &reference, "--arch", another]);
     let removed = program.run(["rm", &reference]);
-    assert!(is_noted(&removed.stderr, other), "{removed}");
+    assert!(has_platform_note(&removed.stderr, other), "{removed}");
     assert_eq!(removed.ok(), format!("{reference}\n"));
 }
 
 #[test]
-fn images_lists_those_for_a_platform() {
+fn images_lists_one_platform() {
     let registry = Registry::start();
     let program = Program::new();
     let arm = |variant: &str| {
@@ -185,9 +186,9 @@ fn images_lists_those_for_a_platform() {
     assert_eq!(table.lines().count(), 2, "{table}");
 }
 
-/// An index with an EROFS form of each image first: tools that convert images push such.
+/// An index with an EROFS form of each image first, as tools that convert images write it.
 #[test]
-fn a_form_that_is_not_known_here_is_passed_over() {
+fn unknown_kinds_of_images_are_skipped() {
     let registry = Registry::start();
     let entry = |architecture: &str, features: &[&str]| json!({"os": "linux", "architecture": architecture, "os.features": features});
     let index = IndexBuilder::new()

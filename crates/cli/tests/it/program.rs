@@ -1,4 +1,4 @@
-//! Running the program in a cache of its own.
+//! Running the program with a cache of its own.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// How long anything may take before a test fails instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time after which a wait fails the test.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The program with a home and a cache of its own, both gone with this value.
+/// The program with a home and a cache of its own, which are removed on drop.
 pub(crate) struct Program {
     home: TempDir,
     cache: PathBuf,
@@ -26,7 +26,7 @@ impl Program {
         Self { home, cache }
     }
 
-    /// The same home, another cache directory.
+    /// Replaces the directory of the cache.
     pub(crate) fn with_cache(mut self, cache: impl Into<PathBuf>) -> Self {
         self.cache = cache.into();
         self
@@ -36,7 +36,7 @@ impl Program {
         &self.cache
     }
 
-    /// A path in a directory that goes with this value.
+    /// Returns a path in a directory that is removed with this value.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
@@ -48,22 +48,22 @@ impl Program {
         path
     }
 
-    /// A command that sees nothing of the settings of whoever runs the tests.
+    /// Returns a command without the environment of the test run.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        self.prepared(&[], arguments)
+        self.prepare(&[], arguments)
     }
 
-    /// The same, started by a shell script as its `"$@"`.
+    /// Returns a command that a shell script starts as its `"$@"`.
     pub(crate) fn command_after<S: AsRef<OsStr>>(
         &self,
         script: &str,
         arguments: impl IntoIterator<Item = S>,
     ) -> Command {
-        self.prepared(&["sh", "-c", script, "sh"], arguments)
+        self.prepare(&["sh", "-c", script, "sh"], arguments)
     }
 
-    fn prepared<S: AsRef<OsStr>>(&self, before: &[&str], arguments: impl IntoIterator<Item = S>) -> Command {
-        // Tests that run under nohup(1), or behind a shell's `&`, ignore signals, and a child would go on ignoring them.
+    fn prepare<S: AsRef<OsStr>>(&self, before: &[&str], arguments: impl IntoIterator<Item = S>) -> Command {
+        // A child inherits ignored signals, for example from nohup(1) or a shell's `&`.
         let mut command = Command::new("/usr/bin/env");
         command.arg("--default-signal=HUP,INT,TERM").args(before).arg(env!("CARGO_BIN_EXE_vmroot"));
         command.env_clear().env("HOME", self.home.path()).env("VMROOT_CACHE", &self.cache);
@@ -76,7 +76,7 @@ impl Program {
         self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Answer {
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> CommandOutput {
         self.command(arguments).output().unwrap().into()
     }
 
@@ -84,56 +84,56 @@ impl Program {
         &self,
         arguments: impl IntoIterator<Item = S>,
         input: &[u8],
-    ) -> Answer {
+    ) -> CommandOutput {
         let mut command = self.command(arguments);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         thread::scope(|scope| {
-            // A program that does not want all of it closes its end.
+            // A program that does not read all of it closes the pipe.
             scope.spawn(move || stdin.write_all(input));
             child.wait_with_output().unwrap().into()
         })
     }
 
-    /// Runs what must succeed, and gives its standard output.
+    /// Runs a command that must succeed, and returns its standard output.
     pub(crate) fn ok<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
         self.run(arguments).ok()
     }
 
-    /// Runs what must succeed, and gives its standard output as JSON.
+    /// Runs a command that must succeed, and returns its standard output as JSON.
     pub(crate) fn json<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> serde_json::Value {
         let text = self.ok(arguments);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
-    /// Runs what must fail with this exit code, and gives its standard error.
+    /// Runs a command that must fail with this exit code, and returns its standard error.
     pub(crate) fn fails<S: AsRef<OsStr>>(&self, code: i32, arguments: impl IntoIterator<Item = S>) -> String {
         self.run(arguments).fails(code)
     }
 }
 
-/// What a run came to.
-pub(crate) struct Answer {
+/// The exit status and output of a run.
+pub(crate) struct CommandOutput {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
 }
 
-impl From<Output> for Answer {
+impl From<Output> for CommandOutput {
     fn from(output: Output) -> Self {
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         Self { status: output.status, stdout: output.stdout, stderr }
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for CommandOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stdout = String::from_utf8_lossy(&self.stdout);
         write!(f, "{}\nstdout: {stdout}\nstderr: {}", self.status, self.stderr)
     }
 }
 
-impl Answer {
+impl CommandOutput {
     #[track_caller]
     pub(crate) fn ok(self) -> String {
         assert!(self.status.success(), "{self}");
@@ -150,12 +150,12 @@ impl Answer {
     }
 }
 
-/// Waits for something to become true.
+/// Waits until a condition is true.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(start.elapsed() < TIMEOUT, "timed out waiting for {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,13 +1,13 @@
-//! `pull`, and the images that other verbs pull.
+//! `pull`, and pulls by other commands.
 
 use vmroot_testkit::registry::Registry;
 
 use crate::program::Program;
 use crate::samples::{by_digest, image, index, serve, serve_index, top};
 
-/// Images of an index are for one architecture each, whatever it is called.
+/// Images of an index are for one architecture each, under any of its names.
 #[test]
-fn prints_the_id_of_the_image_for_the_architecture() {
+fn pull_prints_the_id_for_the_architecture() {
     let registry = Registry::start();
     let index = index();
     let reference = serve_index(&registry, &index, "latest");
@@ -23,27 +23,27 @@ fn prints_the_id_of_the_image_for_the_architecture() {
         let printed = program.ok(["pull", &reference].iter().chain(&flags));
         assert_eq!(printed, format!("{}\n", index.images[number].config_digest), "{flags:?}");
     }
-    // The default tag, and the other architecture beside the first.
+    // The default tag, and the other architecture besides the first.
     let untagged = reference.trim_end_matches(":latest");
     assert_eq!(program.ok(["cat", untagged, "etc/motd", "--arch=arm64", "--pull=never"]), "arm64\n");
     assert_eq!(program.ok(["cat", untagged, "etc/motd", "--arch=amd64", "--pull=never"]), "amd64\n");
 }
 
 #[test]
-fn several_references_give_several_ids() {
+fn pull_prints_an_id_for_each_reference() {
     let registry = Registry::start();
     let (first, second) = (image("amd64"), image("arm64"));
     let references = [serve(&registry, &first, "first"), serve(&registry, &second, "second")];
     let program = Program::new();
     program.ok(["pull", &references[1], "--arch", "arm64"]);
     let printed = program.run(["pull", &references[0], &references[1], "--arch", "amd64"]);
-    // The second is for another architecture: what came before it was printed.
+    // The second image is for another architecture. The id of the first is printed all the same.
     assert_eq!(printed.status.code(), Some(3), "{printed}");
     assert_eq!(String::from_utf8(printed.stdout).unwrap(), format!("{}\n", first.config_digest));
 }
 
 #[test]
-fn nothing_else_is_on_standard_output() {
+fn pull_prints_only_ids_on_standard_output() {
     let registry = Registry::start();
     let image = image("amd64");
     let reference = serve(&registry, &image, "v1");
@@ -59,9 +59,9 @@ fn nothing_else_is_on_standard_output() {
     assert_eq!(quiet.ok(), format!("{}\n", image.config_digest));
 }
 
-/// `--pull` says when a tag is asked for again.
+/// `--pull` decides when a tag is resolved again.
 #[test]
-fn a_tag_is_resolved_as_the_policy_says() {
+fn pull_policy_decides_when_a_tag_is_resolved() {
     let registry = Registry::start();
     let old = image("amd64");
     let new = vmroot_testkit::image::ImageBuilder::new().layers([&crate::samples::base(), &top("new")]).build();
@@ -79,16 +79,16 @@ fn a_tag_is_resolved_as_the_policy_says() {
         program.ok(["pull", &reference, "--arch=amd64", "--pull=missing"]).trim(),
         old.config_digest.to_string()
     );
-    assert_eq!(registry.requests().len(), 0, "what is here is not asked for");
+    assert_eq!(registry.requests().len(), 0, "a cached image costs no request");
     assert_eq!(program.ok(["cat", &reference, "etc/motd", "--arch=amd64", "--pull=always"]), "new\n");
-    // `pull` itself always asks.
+    // `pull` resolves it by default.
     serve(&registry, &old, "moving");
     assert_eq!(program.ok(["pull", &reference, "--arch=amd64"]).trim(), old.config_digest.to_string());
     assert_eq!(program.ok(["cat", &reference, "etc/motd", "--arch=amd64"]), "amd64\n");
 }
 
 #[test]
-fn a_digest_needs_the_network_once() {
+fn digest_is_resolved_once() {
     let registry = Registry::start();
     let index = index();
     serve_index(&registry, &index, "v1");
@@ -103,9 +103,9 @@ fn a_digest_needs_the_network_once() {
     assert_eq!(registry.requests().len(), 0);
 }
 
-/// A name may have both: the digest counts.
+/// A name may have both: the digest is used.
 #[test]
-fn a_tag_beside_a_digest_is_decoration() {
+fn tag_beside_a_digest_is_ignored() {
     let registry = Registry::start();
     let (old, new) = (image("amd64"), image("arm64"));
     let reference = serve(&registry, &old, "v1");
@@ -115,9 +115,9 @@ fn a_tag_beside_a_digest_is_decoration() {
     assert_eq!(program.ok(["pull", &both, "--arch", "amd64"]).trim(), old.config_digest.to_string());
 }
 
-/// What a tag means is the only thing that is asked again.
+/// Only the tag is resolved again.
 #[test]
-fn a_pull_of_what_is_here_costs_one_request() {
+fn pull_of_a_cached_image_costs_one_request() {
     let registry = Registry::start();
     let reference = serve_index(&registry, &index(), "v1");
     let program = Program::new();

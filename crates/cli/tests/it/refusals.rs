@@ -1,4 +1,4 @@
-//! What cannot be had: the exit code, and a message that says what is wrong.
+//! Errors: the exit code, and a message that names the cause.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::program::Program;
 use crate::samples::{image, index, serve, serve_index};
 
 #[test]
-fn wrong_use_is_2() {
+fn usage_errors_are_2() {
     let program = Program::new();
     for arguments in [
         &["no-such-verb"][..],
@@ -31,7 +31,7 @@ fn wrong_use_is_2() {
 }
 
 #[test]
-fn an_image_that_does_not_exist_is_3() {
+fn missing_image_is_3() {
     let registry = Registry::start();
     serve(&registry, &image("amd64"), "here");
     let program = Program::new();
@@ -54,9 +54,9 @@ fn an_image_that_does_not_exist_is_3() {
     }
 }
 
-/// The message names what there is, so that the next attempt can be right.
+/// The message lists the available platforms.
 #[test]
-fn an_architecture_that_does_not_exist_is_3() {
+fn missing_architecture_is_3() {
     let registry = Registry::start();
     let program = Program::new();
     let several = serve_index(&registry, &index(), "several");
@@ -68,11 +68,11 @@ fn an_architecture_that_does_not_exist_is_3() {
     let one = serve(&registry, &image("arm64"), "one");
     let message = program.fails(3, ["pull", &one, "--arch", "amd64"]);
     assert!(message.contains("image is for arm64 but expected amd64"), "{message}");
-    assert!(program.ok(["images"]).lines().count() == 1, "nothing but the header");
+    assert!(program.ok(["images"]).lines().count() == 1, "only the header");
 }
 
 #[test]
-fn a_registry_that_lets_nobody_in_is_4() {
+fn registry_without_access_is_4() {
     let registry = Registry::start();
     let reference = serve(&registry, &image("amd64"), "v1");
     registry.require(Auth::basic("user", "secret"));
@@ -92,12 +92,12 @@ fn a_registry_that_lets_nobody_in_is_4() {
     // base64 of user:secret
     let auth = program.file("auth.json", format!(r#"{{"auths":{{"{host}":{{"auth":"dXNlcjpzZWNyZXQ="}}}}}}"#));
     pull(&["--authfile", auth.to_str().unwrap()]).ok();
-    // What is here needs no credentials.
+    // An image in the cache needs no credentials.
     program.ok(["cat", &reference, "etc/motd", "--arch=amd64"]);
 }
 
 #[test]
-fn credentials_are_found_where_podman_and_docker_keep_them() {
+fn credentials_of_podman_and_docker_are_used() {
     let registry = Registry::start();
     let reference = serve(&registry, &image("amd64"), "v1");
     registry.require(Auth::basic("user", "secret"));
@@ -119,7 +119,7 @@ fn credentials_are_found_where_podman_and_docker_keep_them() {
 }
 
 #[test]
-fn a_path_that_does_not_exist_is_3() {
+fn missing_path_is_3() {
     let registry = Registry::start();
     let reference = serve(&registry, &image("amd64"), "v1");
     let program = Program::new();
@@ -134,7 +134,7 @@ fn a_path_that_does_not_exist_is_3() {
         let message = program.fails(3, arguments.iter().chain(&["--arch=amd64"]));
         assert!(message.contains(arguments[2].trim_start_matches('/')), "{arguments:?}: {message}");
     }
-    // These exist, and are something else.
+    // These paths exist, but are of another kind.
     for arguments in [["cat", &reference, "etc"], ["readlink", &reference, "etc"]] {
         program.fails(1, arguments.iter().chain(&["--arch=amd64"]));
     }
@@ -142,7 +142,7 @@ fn a_path_that_does_not_exist_is_3() {
 }
 
 #[test]
-fn bytes_that_are_not_what_their_digest_says_are_5() {
+fn digest_mismatch_is_5() {
     let image = image("amd64");
     let layer = &image.layers[1];
     let lies = [
@@ -162,7 +162,7 @@ fn bytes_that_are_not_what_their_digest_says_are_5() {
         let message = program.fails(5, ["pull", &reference, "--arch=amd64", "--retries=1"]);
         assert!(message.contains(&digest.to_string()), "{what}: {message}");
         assert_eq!(program.ok(["images"]).lines().count(), 1, "{what}: nothing but the header");
-        // What was wrong is not kept: the registry that mends its ways is believed.
+        // The wrong bytes are not kept: a pull succeeds once the registry sends the right ones.
         registry.behave();
         program.ok(["pull", &reference, "--arch=amd64"]);
         let checked = program.ok(["verify"]);
@@ -171,7 +171,7 @@ fn bytes_that_are_not_what_their_digest_says_are_5() {
 }
 
 #[test]
-fn a_wrong_diff_id_is_5() {
+fn wrong_diff_id_is_5() {
     let registry = Registry::start();
     let right = image("amd64");
     let wrong = vmroot_model::Digest::of(b"another tar");
@@ -190,7 +190,7 @@ fn a_wrong_diff_id_is_5() {
 }
 
 #[test]
-fn a_manifest_that_lies_about_a_length_is_5() {
+fn wrong_length_in_a_manifest_is_5() {
     let registry = Registry::start();
     let right = image("amd64");
     for difference in [-1, 1] {
@@ -202,9 +202,9 @@ fn a_manifest_that_lies_about_a_length_is_5() {
             .manifest_member("layers", manifest["layers"].clone())
             .build();
         let reference = serve(&registry, &image, "v1");
-        // A registry that says no length is found out by counting.
+        // Without a Content-Length, the bytes are counted.
         let faults = match difference {
-            // Bytes that are missing may have been lost on the way.
+            // Too few bytes may be an interrupted transfer, and are not a damaged image.
             1 => vec![Fault::Delay(Duration::ZERO)],
             _ => vec![Fault::Delay(Duration::ZERO), Fault::Chunked],
         };
@@ -217,9 +217,9 @@ fn a_manifest_that_lies_about_a_length_is_5() {
     }
 }
 
-/// What was named and cannot be had, or written to, is refused before an image is fetched for it.
+/// Paths that cannot be read or written are errors before an image is fetched.
 #[test]
-fn refusals_cost_no_pull() {
+fn path_errors_come_before_the_pull() {
     let registry = Registry::start();
     let image = serve(&registry, &image("amd64"), "v1");
     let program = Program::new();

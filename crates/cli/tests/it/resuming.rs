@@ -1,4 +1,4 @@
-//! What is fetched, and what is not fetched again.
+//! Pulls that reuse what is in the cache, and resume interrupted downloads.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ fn partial(program: &Program, digest: &Digest) -> PathBuf {
 }
 
 #[test]
-fn of_an_image_on_a_known_base_only_the_new_layers_are_fetched() {
+fn cached_layers_are_not_fetched() {
     let registry = Registry::start();
     let program = Program::new();
     program.ok(["pull", &serve(&registry, &image("amd64"), "v1"), "--arch=amd64"]);
@@ -31,9 +31,9 @@ fn of_an_image_on_a_known_base_only_the_new_layers_are_fetched() {
     assert_eq!(registry.count("/blobs/"), 3, "two layers and a config");
 }
 
-/// Its index is all that is used of it.
+/// Only the layer's index is needed, not its blob.
 #[test]
-fn a_layer_whose_index_is_here_is_not_fetched() {
+fn layer_with_a_cached_index_is_not_fetched() {
     let registry = Registry::start();
     let program = Program::new();
     let image = image("amd64");
@@ -46,7 +46,7 @@ fn a_layer_whose_index_is_here_is_not_fetched() {
     program.ok(["rm", &reference]);
     program.ok(["pull", &reference, "--arch=amd64"]);
     assert_eq!(registry.count("/blobs/"), 0);
-    // The same layer in another compression, from an archive this time.
+    // The same layer in another compression, from an archive.
     let zstd = ImageBuilder::new().compression(vmroot_testkit::image::Compression::Zstd);
     let other = zstd.layers([&base(), &top("amd64")]).build();
     assert_eq!(other.layers[0].diff_id, image.layers[0].diff_id);
@@ -56,13 +56,13 @@ fn a_layer_whose_index_is_here_is_not_fetched() {
 }
 
 #[test]
-fn ctrl_c_keeps_what_was_fetched_and_the_next_pull_goes_on_from_there() {
+fn interrupted_pull_is_resumed() {
     for signal in [Signal::INT, Signal::TERM] {
         let registry = Registry::start();
         let image = noisy(1, 3 << 20);
         let layer = image.layers[0].digest;
         let reference = serve(&registry, &image, "v1");
-        // The config comes whole.
+        // The config is sent completely.
         let stall = Fault::StallAfter(5 << 19, Duration::from_secs(60));
         registry.misbehave(Rule::on(&layer.to_string()).times(1).fault(stall));
         let program = Program::new();
@@ -84,9 +84,9 @@ fn ctrl_c_keeps_what_was_fetched_and_the_next_pull_goes_on_from_there() {
     }
 }
 
-/// It is in memory for a while, so that it can be written in large pieces.
+/// Downloaded bytes are buffered in memory, to be written in large pieces.
 #[test]
-fn ctrl_c_keeps_small_parts_too() {
+fn interrupted_pull_keeps_buffered_bytes() {
     let registry = Registry::start();
     let image = noisy(1, 200_000);
     let layer = image.layers[0].digest;
@@ -102,9 +102,9 @@ fn ctrl_c_keeps_small_parts_too() {
     assert!(kept >= 20_000, "{kept}");
 }
 
-/// Whatever a part of a blob holds, it does no harm.
+/// A partial blob may hold any bytes.
 #[test]
-fn a_damaged_part_is_fetched_again() {
+fn damaged_partial_blob_is_fetched_again() {
     let image = noisy(1, 100_000);
     let layer = &image.layers[0];
     let flipped = [&layer.bytes[..50_000], &[!layer.bytes[50_000]], &layer.bytes[50_001..70_000]].concat();
@@ -130,7 +130,7 @@ fn a_damaged_part_is_fetched_again() {
 }
 
 #[test]
-fn a_registry_without_ranges_sends_everything_again() {
+fn registry_without_ranges_sends_the_whole_blob_again() {
     let registry = Registry::start();
     let image = noisy(1, 300_000);
     let reference = serve(&registry, &image, "v1");
@@ -144,9 +144,9 @@ fn a_registry_without_ranges_sends_everything_again() {
     assert_eq!(program.json(["verify", "--json"])["findings"], json!([]));
 }
 
-/// What a registry may do to a few answers without a pull failing.
+/// Faults of a few answers, which do not fail a pull.
 #[test]
-fn a_registry_that_stumbles_is_borne_with() {
+fn temporary_faults_are_retried() {
     let image = noisy(2, 200_000);
     let layer = image.layers[0].digest.to_string();
     let on = |part: &str, times: usize, fault: Fault| Rule::on(part).times(times).fault(fault);
@@ -175,7 +175,7 @@ fn a_registry_that_stumbles_is_borne_with() {
 }
 
 #[test]
-fn tokens_that_expire_are_asked_for_again() {
+fn expired_tokens_are_renewed() {
     let registry = Registry::start();
     let image = noisy(4, 50_000);
     let reference = serve(&registry, &image, "v1");
@@ -186,7 +186,7 @@ fn tokens_that_expire_are_asked_for_again() {
 }
 
 #[test]
-fn blobs_may_be_elsewhere_and_credentials_stay_here() {
+fn redirects_of_blobs_get_no_credentials() {
     let (registry, storage) = (Registry::start(), Registry::start());
     let image = image("amd64");
     let reference = serve(&registry, &image, "v1");
@@ -201,9 +201,9 @@ fn blobs_may_be_elsewhere_and_credentials_stay_here() {
     }
 }
 
-/// A registry that gives each connection about 50 MB/s, and a layer that is worth more of them.
+/// A registry that limits each connection to about 50 MB/s, and a layer that is large enough for several.
 #[test]
-fn a_large_layer_comes_over_several_connections() {
+fn large_layer_is_fetched_over_several_connections() {
     let registry = Registry::start();
     let image = noisy(1, 80 << 20);
     let reference = serve(&registry, &image, "v1");

@@ -1,4 +1,4 @@
-//! Mounts and exports show what the kernel's overlayfs shows of the same layers.
+//! Mounts and exports show the same files as the kernel's overlayfs does for the same layers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,31 +15,31 @@ use vmroot_testkit::skip;
 
 use crate::program::Program;
 
-/// How many stacks of layers are tried; `PROPTEST_CASES` is another number.
+/// The number of random stacks of layers. `PROPTEST_CASES` overrides it.
 const STACKS: u32 = 20;
 
 #[test]
-fn of_any_stack_of_layers() {
+fn random_stacks_of_layers() {
     if cannot_compare() {
         return;
     }
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(STACKS);
-    // Each case runs a dozen processes: better a large counterexample than a long search for a small one.
+    // Each case runs a dozen processes, so a large counterexample is better than a long search for a small one.
     let config = Config { cases, max_shrink_iters: 100, failure_persistence: None, ..Config::default() };
     let stacks = (arbitrary::stack(), arbitrary::encoding());
     TestRunner::new(config).run(&stacks, |(layers, encoding)| check(&layers, &encoding)).unwrap();
 }
 
 #[test]
-fn of_what_images_are_full_of() {
+fn typical_layers() {
     if cannot_compare() {
         return;
     }
-    check(&what_images_are_full_of(), &Encoding::default()).unwrap();
+    check(&layers_of_every_kind(), &Encoding::default()).unwrap();
 }
 
-/// Two layers with one of everything.
-pub(crate) fn what_images_are_full_of() -> [Layer; 2] {
+/// Returns two layers with files of every kind.
+pub(crate) fn layers_of_every_kind() -> [Layer; 2] {
     let lower = Layer::new([
         Entry::directory("usr"),
         Entry::directory("usr/lib").mode(0o1777).owner(70_000, 80_000),
@@ -126,7 +126,7 @@ fn untar(program: &Program) -> PathBuf {
     let mut export = export.stdout(Stdio::piped()).spawn().unwrap();
     let mut tar = Command::new("tar");
     tar.args(["-x", "-p", "--same-owner", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-C"]).arg(&directory);
-    // The time of the root is not compared, and GNU tar warns of files in the future.
+    // The time of the root is not compared. GNU tar warns about files in the future.
     let status = tar.arg("--warning=no-timestamp").stdin(export.stdout.take().unwrap()).status().unwrap();
     assert!(export.wait().unwrap().success() && status.success());
     directory

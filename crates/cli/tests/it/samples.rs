@@ -1,4 +1,4 @@
-//! Images to pull and load.
+//! Sample images.
 
 use vmroot_model::Digest;
 use vmroot_testkit::image::{Image, ImageBuilder, Index, IndexBuilder};
@@ -6,10 +6,10 @@ use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::sample::noise;
 
-/// Every repository in these tests.
+/// The repository of all tests.
 pub(crate) const REPOSITORY: &str = "test/image";
 
-/// The lower layer of the samples: a few files of every common kind.
+/// Returns the lower layer of the samples: a few files of every common kind.
 pub(crate) fn base() -> Layer {
     Layer::new([
         Entry::directory("etc").mtime(1_600_000_000, 123_456_789),
@@ -26,7 +26,7 @@ pub(crate) fn base() -> Layer {
     ])
 }
 
-/// The upper layer: a change, an addition and a removal.
+/// Returns the upper layer of the samples: a change, an addition and a removal.
 pub(crate) fn top(text: &str) -> Layer {
     Layer::new([
         Entry::file("etc/motd", format!("{text}\n")).owner(1000, 1001),
@@ -35,7 +35,7 @@ pub(crate) fn top(text: &str) -> Layer {
     ])
 }
 
-/// An image of two layers for this architecture, which says which one it is.
+/// Builds an image of two layers for this architecture. A file holds the name of the architecture.
 pub(crate) fn image(architecture: &str) -> Image {
     ImageBuilder::new()
         .platform(&format!("linux/{architecture}"))
@@ -48,12 +48,12 @@ pub(crate) fn image(architecture: &str) -> Image {
         .build()
 }
 
-/// An image for amd64 and for arm64, with an attestation of the second.
+/// Builds an index of an image for amd64 and one for arm64, with an attestation of the second.
 pub(crate) fn index() -> Index {
     IndexBuilder::new().image(image("amd64")).image(image("arm64")).attestation().build()
 }
 
-/// An image of some layers with files that do not compress, `size` bytes each layer.
+/// Builds an image of layers with incompressible files, `size` bytes in each layer.
 pub(crate) fn noisy(layers: u64, size: usize) -> Image {
     let layer = |number: u64| {
         let files = (0..8).map(|file| Entry::file(format!("{number}-{file}"), noise(number * 8 + file, size / 8)));
@@ -62,7 +62,7 @@ pub(crate) fn noisy(layers: u64, size: usize) -> Image {
     (0..layers).fold(ImageBuilder::new(), |image, number| image.layer(&layer(number))).build()
 }
 
-/// Serves an image under a tag; gives its reference.
+/// Serves an image under a tag, and returns its reference.
 pub(crate) fn serve(registry: &Registry, image: &Image, tag: &str) -> String {
     for (digest, bytes) in image.blobs() {
         registry.put_blob_as(&digest, bytes);
@@ -72,7 +72,7 @@ pub(crate) fn serve(registry: &Registry, image: &Image, tag: &str) -> String {
     format!("{}/{REPOSITORY}:{tag}", registry.host())
 }
 
-/// Serves an index and its images under a tag; gives its reference.
+/// Serves an index and its images under a tag, and returns its reference.
 pub(crate) fn serve_index(registry: &Registry, index: &Index, tag: &str) -> String {
     for (digest, bytes) in index.blobs() {
         registry.put_blob_as(&digest, bytes);
@@ -84,7 +84,7 @@ pub(crate) fn serve_index(registry: &Registry, index: &Index, tag: &str) -> Stri
     format!("{}/{REPOSITORY}:{tag}", registry.host())
 }
 
-/// A reference to the same repository by digest.
+/// Returns a reference to the same repository by digest.
 pub(crate) fn by_digest(registry: &Registry, digest: &Digest) -> String {
     format!("{}/{REPOSITORY}@{digest}", registry.host())
 }

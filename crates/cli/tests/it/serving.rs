@@ -1,4 +1,4 @@
-//! `virtiofs`: the socket, from the start of the program to any end of it.
+//! `virtiofs`: the socket, from the start of the program to its end.
 
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
@@ -12,13 +12,13 @@ use vmroot_testkit::registry::Registry;
 use crate::program::{Program, wait_for, wait_until};
 use crate::samples::{image, serve};
 
-struct Servable {
+struct ServeTest {
     program: Program,
     image: String,
     socket: PathBuf,
 }
 
-impl Servable {
+impl ServeTest {
     fn new() -> Self {
         let registry = Registry::start();
         let program = Program::new();
@@ -44,74 +44,74 @@ fn send(child: &Child, signal: Signal) {
 }
 
 #[test]
-fn signals_end_it_and_its_socket() {
+fn signals_end_the_program_and_remove_the_socket() {
     for signal in [Signal::TERM, Signal::INT] {
-        let servable = Servable::new();
-        let mut child = servable.start();
+        let test = ServeTest::new();
+        let mut child = test.start();
         send(&child, signal);
         assert!(wait_for(&mut child).success(), "{signal:?}");
-        assert!(!servable.socket.exists(), "{signal:?}");
+        assert!(!test.socket.exists(), "{signal:?}");
     }
 }
 
 #[test]
-fn signals_end_it_while_a_vmm_is_connected() {
-    let servable = Servable::new();
-    let mut child = servable.start();
-    let vmm = UnixStream::connect(&servable.socket).unwrap();
-    wait_until("the end of the socket", || !servable.socket.exists());
+fn signals_end_the_program_while_a_vmm_is_connected() {
+    let test = ServeTest::new();
+    let mut child = test.start();
+    let vmm = UnixStream::connect(&test.socket).unwrap();
+    wait_until("the end of the socket", || !test.socket.exists());
     send(&child, Signal::TERM);
     assert!(wait_for(&mut child).success());
     drop(vmm);
 }
 
 #[test]
-fn it_ends_with_its_vmm_and_says_nothing() {
-    let servable = Servable::new();
-    let mut child = servable.start();
-    // What is served is not removed.
-    servable.program.ok(["rm", &servable.image]);
-    servable.program.fails(1, ["gc"]);
-    drop(UnixStream::connect(&servable.socket).unwrap());
+fn program_ends_with_its_vmm_without_output() {
+    let test = ServeTest::new();
+    let mut child = test.start();
+    // The files of a served image are not removed.
+    test.program.ok(["rm", &test.image]);
+    test.program.fails(1, ["gc"]);
+    drop(UnixStream::connect(&test.socket).unwrap());
     assert!(wait_for(&mut child).success());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b""[..], &b""[..]));
-    assert!(!servable.socket.exists());
+    assert!(!test.socket.exists());
 }
 
 #[test]
-fn one_that_was_killed_does_not_block_the_next() {
-    let servable = Servable::new();
-    let mut child = servable.start();
+fn socket_of_a_killed_program_is_replaced() {
+    let test = ServeTest::new();
+    let mut child = test.start();
     child.kill().unwrap();
     wait_for(&mut child);
-    assert!(servable.socket.exists(), "nobody could remove it");
-    let mut child = servable.program.start(servable.arguments());
-    wait_until("a socket that answers", || UnixStream::connect(&servable.socket).is_ok());
+    assert!(test.socket.exists(), "a killed program leaves its socket");
+    let mut child = test.program.start(test.arguments());
+    wait_until("a socket that answers", || UnixStream::connect(&test.socket).is_ok());
     assert!(wait_for(&mut child).success());
 }
 
 #[test]
-fn one_that_lives_keeps_its_socket() {
-    let servable = Servable::new();
-    let mut child = servable.start();
-    let message = servable.program.fails(1, servable.arguments());
+fn socket_of_a_running_program_is_kept() {
+    let test = ServeTest::new();
+    let mut child = test.start();
+    let message = test.program.fails(1, test.arguments());
     assert!(message.contains("socket: another process listens there"), "{message}");
-    drop(UnixStream::connect(&servable.socket).expect("the first still listens"));
+    drop(UnixStream::connect(&test.socket).expect("the first still listens"));
     assert!(wait_for(&mut child).success());
 }
 
 #[test]
-fn what_is_no_place_for_a_socket_is_left_alone() {
-    let servable = Servable::new();
-    fs::write(&servable.socket, "precious").unwrap();
-    let message = servable.program.fails(1, servable.arguments());
+fn other_files_are_not_replaced_by_a_socket() {
+    let test = ServeTest::new();
+    fs::write(&test.socket, "precious").unwrap();
+    let message = test.program.fails(1, test.arguments());
     assert!(message.contains("exists and is not a socket"), "{message}");
-    assert_eq!(fs::read(&servable.socket).unwrap(), b"precious");
-    let long = servable.program.path(&"s".repeat(108));
-    let message = servable.program.fails(6, ["virtiofs", &servable.image, "--socket", long.to_str().unwrap()]);
+    assert_eq!(fs::read(&test.socket).unwrap(), b"precious");
+    let long = test.program.path(&"s".repeat(108));
+    let message = test.program.fails(6, ["virtiofs", &test.image, "--socket", long.to_str().unwrap()]);
     assert!(message.contains("may have 107 bytes"), "{message}");
     for queues in ["0", "64", "x"] {
-        servable.program.fails(2, servable.arguments().iter().chain(&["--queues", queues]));
+        test.program.fails(2, test.arguments().iter().chain(&["--queues", queues]));
     }
 }

@@ -1,10 +1,10 @@
-//! Help, completions and man pages, all made of one definition.
+//! Help, completions and man pages.
 
 use std::fs;
 
 use crate::program::Program;
 
-const VERBS: [&str; 20] = [
+const COMMANDS: [&str; 20] = [
     "pull",
     "load",
     "images",
@@ -28,33 +28,33 @@ const VERBS: [&str; 20] = [
 ];
 
 #[test]
-fn help_names_every_verb() {
+fn help_lists_every_command() {
     let help = Program::new().ok(["--help"]);
-    for verb in VERBS {
-        assert!(help.lines().any(|line| line.trim_start().starts_with(verb)), "{verb}: {help}");
-        Program::new().ok([verb, "--help"]);
+    for command in COMMANDS {
+        assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command}: {help}");
+        Program::new().ok([command, "--help"]);
     }
     assert!(Program::new().ok(["--version"]).starts_with("vmroot "));
 }
 
 #[test]
-fn completions_for_every_shell() {
+fn completions_name_every_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = Program::new().ok(["completions", shell]);
-        for verb in VERBS {
-            assert!(script.contains(verb), "{shell}: {verb}");
+        for command in COMMANDS {
+            assert!(script.contains(command), "{shell}: {command}");
         }
     }
 }
 
 #[test]
-fn a_man_page_for_every_verb() {
+fn every_command_has_a_man_page() {
     let program = Program::new();
     let directory = program.path("man");
     program.ok(["man", directory.to_str().unwrap()]);
-    for verb in VERBS {
-        let page = fs::read_to_string(directory.join(format!("vmroot-{verb}.1"))).unwrap();
-        assert!(page.contains(".SH DESCRIPTION"), "{verb}");
+    for command in COMMANDS {
+        let page = fs::read_to_string(directory.join(format!("vmroot-{command}.1"))).unwrap();
+        assert!(page.contains(".SH DESCRIPTION"), "{command}");
     }
     assert!(directory.join("vmroot.1").exists());
 }

@@ -1,5 +1,5 @@
-//! What reaches a terminal, and what reaches a pipe: a hostile image speaks to a person through names, labels, variables
-//! and errors, and must not speak to the terminal.
+//! Escaping on a terminal: names, labels, variables and errors of a hostile image must not control the terminal. Pipes
+//! get the bytes unchanged.
 
 use std::fs::File;
 use std::io::Read;
@@ -14,12 +14,12 @@ use vmroot_testkit::registry::{Auth, Registry};
 use crate::program::{Program, wait_for};
 use crate::samples::serve;
 
-/// A name with an escape sequence that clears the screen, one of C1, one that is no UTF-8, a line break, a tab, a carriage
+/// A name with an escape sequence that clears the screen, one of C1, an invalid byte, a line break, a tab, a carriage
 /// return, DEL, and a change of writing direction.
 const NAME: &[u8] = b"evil\x1b[2J \xc2\x9b31m \xff \n-\t-\r-\x7f \xe2\x80\xae.txt";
-/// The same on a terminal.
+/// The name as it is printed on a terminal.
 const SHOWN: &str = "evil\\x1b[2J \\u{9b}31m \\xff \\n-\\t-\\r-\\x7f \\u{202e}.txt";
-/// Text of a config, which is UTF-8, and on a terminal.
+/// Text of a config, which is UTF-8, and the same as it is printed on a terminal.
 const TEXT: &str = "text\u{1b}]0;owned\u{7}\u{9b}\u{202e}\u{7f}\r\n";
 const TEXT_SHOWN: &str = "text\\x1b]0;owned\\x07\\u{9b}\\u{202e}\\x7f\\r\\n";
 
@@ -57,7 +57,7 @@ impl Hostile {
     }
 }
 
-/// Runs a command with a terminal for standard output and standard error, and gives what the terminal was sent.
+/// Runs a command with a terminal as standard output and standard error, and returns the bytes that the terminal got.
 fn at_a_terminal(mut command: Command) -> Vec<u8> {
     let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&near).unwrap();
@@ -68,7 +68,7 @@ fn at_a_terminal(mut command: Command) -> Vec<u8> {
     let mut child = command.spawn().unwrap();
     drop(command);
     let (mut near, mut sent, mut buffer) = (File::from(near), Vec::new(), [0; 4096]);
-    // Reading fails once nobody has the other side open.
+    // Reading fails once all descriptors of the other side are closed.
     while let Ok(count) = near.read(&mut buffer) {
         sent.extend_from_slice(&buffer[..count]);
     }
@@ -76,7 +76,7 @@ fn at_a_terminal(mut command: Command) -> Vec<u8> {
     sent
 }
 
-/// Whether a terminal would only show this. It ends lines with a carriage return of its own.
+/// Whether a terminal would only show these bytes. A terminal ends lines with a carriage return of its own.
 fn is_harmless(sent: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(sent) else { return false };
     let text = text.replace("\r\n", "\n");
@@ -84,7 +84,7 @@ fn is_harmless(sent: &[u8]) -> bool {
 }
 
 #[test]
-fn a_terminal_is_sent_no_control_characters_by_any_verb() {
+fn no_command_sends_control_characters_to_a_terminal() {
     let hostile = Hostile::new();
     let layer = hostile.program.path("layer.tar");
     let tar = Layer::new([Entry::file(NAME, "")]).to_tar(&vmroot_testkit::layer::Encoding::default());
@@ -128,14 +128,14 @@ fn a_terminal_is_sent_no_control_characters_by_any_verb() {
         assert!(is_harmless(&sent), "{verb:?}: {text:?}");
         assert!(text.contains(shown), "{verb:?}, {shown:?}: {text:?}");
     }
-    // Bytes that were asked for are shown as they are.
+    // File contents are printed unchanged.
     let resolved = String::from_utf8_lossy(&at_a_terminal(hostile.command(&["cat", "IMAGE", "d/none"]))).into_owned();
     assert!(resolved.contains("no such file"), "{resolved}");
 }
 
-/// So that `ls | xargs` works on every name.
+/// `ls | xargs` works with every name.
 #[test]
-fn what_is_no_terminal_gets_the_bytes() {
+fn pipes_get_bytes_unchanged() {
     let hostile = Hostile::new();
     let run = |verb: &[&str]| hostile.command(verb).output().unwrap().stdout;
     assert_eq!(run(&["ls", "IMAGE", "d"]), [NAME, b"\n"].concat());
@@ -144,17 +144,17 @@ fn what_is_no_terminal_gets_the_bytes() {
     let raw = run(&["config", "--raw", "IMAGE"]);
     assert!(serde_json::from_slice::<serde_json::Value>(&raw).unwrap()["author"] == TEXT);
     let path = [b"d/", NAME].concat();
-    let mut cat = hostile.program.command(["cat".as_bytes(), hostile.image.as_bytes(), &path].map(as_os));
+    let mut cat = hostile.program.command(["cat".as_bytes(), hostile.image.as_bytes(), &path].map(as_os_str_of));
     assert_eq!(cat.arg("--arch=amd64").output().unwrap().stdout, b"raw \x1b[31m\n");
 }
 
-fn as_os(bytes: &[u8]) -> &std::ffi::OsStr {
+fn as_os_str_of(bytes: &[u8]) -> &std::ffi::OsStr {
     std::os::unix::ffi::OsStrExt::from_bytes(bytes)
 }
 
-/// Log lines have colours on a terminal alone, and none with `NO_COLOR`.
+/// Log lines have colours only on a terminal, and not with `NO_COLOR`.
 #[test]
-fn log_lines_have_colours_on_a_terminal_only() {
+fn log_lines_have_colours_only_on_a_terminal() {
     let hostile = Hostile::new();
     hostile.registry.require(Auth::basic("user", "secret"));
     let host = hostile.registry.host();
@@ -167,7 +167,7 @@ fn log_lines_have_colours_on_a_terminal_only() {
     assert!(!log.contains("\x1b[33m"), "{log:?}");
     let sent = String::from_utf8(at_a_terminal(pull())).unwrap();
     assert!(sent.starts_with("\x1b[33m WARN\x1b[0m going on without"), "{sent:?}");
-    // The place in the source is for those who ask for details.
+    // The module is only logged with -vv.
     let detailed = hostile.command(&["-vv", "--authfile", auth.to_str().unwrap(), "pull", "IMAGE"]).output().unwrap();
     assert!(String::from_utf8(detailed.stderr).unwrap().contains("DEBUG vmroot_registry::"));
     assert!(!log.contains("::"), "{log:?}");

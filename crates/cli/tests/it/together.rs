@@ -1,14 +1,14 @@
-//! Several processes that want the same.
+//! Several processes that pull the same image.
 
 use std::time::Duration;
 
 use serde_json::json;
 use vmroot_testkit::registry::{Fault, Registry, Rule};
 
-use crate::program::{Answer, Program, wait_until};
+use crate::program::{CommandOutput, Program, wait_until};
 use crate::samples::{noisy, serve};
 
-/// How many processes pull one image at once.
+/// The number of processes that pull one image at the same time.
 const PROCESSES: usize = 8;
 
 #[test]
@@ -20,7 +20,7 @@ fn processes_that_pull_one_image_do_the_work_once() {
     let program = Program::new();
     let children: Vec<_> = (0..PROCESSES).map(|_| program.start(["pull", &reference, "--arch=amd64"])).collect();
     for child in children {
-        let printed = Answer::from(child.wait_with_output().unwrap()).ok();
+        let printed = CommandOutput::from(child.wait_with_output().unwrap()).ok();
         assert_eq!(printed.trim(), image.config_digest.to_string());
     }
     for layer in &image.layers {
@@ -30,9 +30,9 @@ fn processes_that_pull_one_image_do_the_work_once() {
     assert_eq!(program.json(["gc", "--json"])["files"], json!([]));
 }
 
-/// One of them dies, and another goes on from where it was.
+/// One process is killed, and another resumes its download.
 #[test]
-fn who_waits_takes_over_from_who_dies() {
+fn waiting_process_resumes_the_pull_of_a_killed_one() {
     let registry = Registry::start();
     let image = noisy(1, 3 << 20);
     let reference = serve(&registry, &image, "v1");
@@ -49,7 +49,7 @@ fn who_waits_takes_over_from_who_dies() {
     first.kill().unwrap();
     first.wait().unwrap();
     let kept = length();
-    Answer::from(second.wait_with_output().unwrap()).ok();
+    CommandOutput::from(second.wait_with_output().unwrap()).ok();
     let requests = registry.requests();
     let ranges = requests.iter().filter(|request| request.path.contains(&layer.to_string()));
     let ranges: Vec<_> = ranges.map(|request| request.header("range")).collect();

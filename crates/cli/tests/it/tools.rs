@@ -1,4 +1,4 @@
-//! Images that skopeo, umoci and buildah made, and a root that umoci unpacked.
+//! Images that skopeo, umoci and buildah write, and a root that umoci unpacks.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -12,7 +12,7 @@ use vmroot_testkit::skip;
 
 use crate::program::Program;
 
-/// Runs another program, which must succeed.
+/// Runs another program that must succeed, and returns its output.
 fn run<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
@@ -23,7 +23,7 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
     line.split_whitespace()
 }
 
-/// Fills a root as a first layer has it.
+/// Writes the files of the first layer into a root.
 fn fill(root: &Path) {
     for directory in ["etc", "usr/bin", "var/cache/old"] {
         fs::create_dir_all(root.join(directory)).unwrap();
@@ -37,7 +37,7 @@ fn fill(root: &Path) {
     chown(root.join("etc/passwd"), Some(1000), Some(70_000)).unwrap();
 }
 
-/// Changes a root, for a second layer.
+/// Changes a root for the second layer.
 fn change(root: &Path) {
     fs::remove_dir_all(root.join("var/cache/old")).unwrap();
     fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nnew:x:1:1::/:/bin/sh\n").unwrap();
@@ -46,7 +46,7 @@ fn change(root: &Path) {
     fs::create_dir(root.join("bin")).unwrap();
 }
 
-/// An OCI layout with an image of two layers under the tag `v1`, made by umoci.
+/// Creates an OCI layout with umoci: an image of two layers with the tag `v1`.
 fn umoci_layout(program: &Program) -> String {
     let layout = program.path("layout").display().to_string();
     let image = format!("{layout}:v1");
@@ -62,7 +62,7 @@ fn umoci_layout(program: &Program) -> String {
     layout
 }
 
-/// The tar of a root: equal for equal roots.
+/// Returns the tar of a root, which is equal for equal roots.
 fn tar_of(program: &Program, image: &str) -> Vec<u8> {
     let answer = program.run(["export", image, "-", "--format=tar", "--arch=amd64"]);
     assert!(answer.status.success(), "{answer}");
@@ -70,7 +70,7 @@ fn tar_of(program: &Program, image: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_root_is_the_one_that_umoci_unpacks() {
+fn root_matches_the_one_that_umoci_unpacks() {
     if skip::needs_root() || skip::needs_program("umoci") {
         return;
     }
@@ -86,7 +86,7 @@ fn a_root_is_the_one_that_umoci_unpacks() {
 }
 
 #[test]
-fn every_form_that_skopeo_writes_is_the_same_image() {
+fn images_in_every_form_of_skopeo_are_the_same() {
     if skip::needs_root() || skip::needs_program("umoci") || skip::needs_program("skopeo") {
         return;
     }
@@ -106,7 +106,7 @@ fn every_form_that_skopeo_writes_is_the_same_image() {
     ];
     for (what, form, options) in forms {
         run("skopeo", words(&format!("--insecure-policy copy -q {options} {source} {form}")));
-        // In a cache of its own: nothing is to be found there before.
+        // In an empty cache of its own.
         let fresh = Program::new();
         assert!(tar_of(&fresh, &form) == expected, "{what}");
         let id = fresh.ok(["pull", &form, "--arch=amd64"]);
@@ -122,7 +122,7 @@ fn every_form_that_skopeo_writes_is_the_same_image() {
 }
 
 #[test]
-fn images_that_buildah_commits() {
+fn images_of_buildah() {
     if skip::needs_root() || skip::needs_program("buildah") {
         return;
     }
@@ -155,7 +155,7 @@ fn images_that_buildah_commits() {
 }
 
 #[test]
-fn the_demo_image_by_way_of_skopeo() {
+fn demo_image_copied_by_skopeo() {
     if skip::needs_program("skopeo") {
         return;
     }

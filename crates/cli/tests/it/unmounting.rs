@@ -1,4 +1,4 @@
-//! `umount` and what else may be mounted on a directory; a detached mount and the place it was started from.
+//! `umount` with other mounts on the directory, and detached mounts that outlive their caller.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::symlink;
@@ -12,14 +12,14 @@ use vmroot_testkit::skip;
 use crate::program::{Program, wait_until};
 use crate::samples::{image, serve};
 
-struct Mounter {
+struct UnmountTest {
     program: Program,
     image: String,
     place: PathBuf,
 }
 
-impl Mounter {
-    /// Nothing where this user cannot mount.
+impl UnmountTest {
+    /// Returns `None` if this user cannot mount.
     fn new(name: &str) -> Option<Self> {
         if skip::needs_root() {
             return None;
@@ -50,7 +50,7 @@ impl Mounter {
         self.place.join("etc/motd").exists()
     }
 
-    /// The process that serves the mount.
+    /// Returns the process that serves the mount.
     fn server(&self) -> Pid {
         let is_it = |pid: &u32| {
             let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -63,20 +63,20 @@ impl Mounter {
     }
 }
 
-impl Drop for Mounter {
+impl Drop for UnmountTest {
     fn drop(&mut self) {
-        // After a test that failed, so that the directory can be removed.
+        // After a failed test: the directory could not be removed while it is mounted.
         while unmount(&self.place, UnmountFlags::DETACH).is_ok() {}
     }
 }
 
-/// Each by another program than vmroot: they stay, and the message says what they are.
+/// Mounts of other programs stay, and the error names them.
 #[test]
-fn mounts_of_others_stay() {
-    let Some(mounter) = Mounter::new("place") else { return };
-    let place = &mounter.place;
+fn mounts_of_other_programs_stay() {
+    let Some(test) = UnmountTest::new("place") else { return };
+    let place = &test.place;
     let [lower, upper, work] = ["lower", "upper", "work"].map(|name| {
-        let path = mounter.program.path(name);
+        let path = test.program.path(name);
         fs::create_dir(&path).unwrap();
         path.display().to_string()
     });
@@ -86,127 +86,127 @@ fn mounts_of_others_stay() {
     let foreign: [(&str, &dyn Fn() -> rustix::io::Result<()>); 5] = [
         ("tmpfs", &|| mount("vmroot", place, "tmpfs", none, None)),
         ("overlay", &|| mount("overlay", place, "overlay", none, Some(&*overlay))),
-        // Of a user who calls it after the image's tool, or nearly as the tool does.
+        // With a source like vmroot's, or almost.
         ("overlay", &|| mount("vmroot", place, "overlay", none, Some(&*overlay))),
         ("overlay", &|| mount(&*lowest, place, "overlay", none, Some(&*overlay))),
         ("proc", &|| mount("proc", place, "proc", none, None)),
     ];
-    let mut refused = 0;
+    let mut tried = 0;
     for (form, mount) in foreign {
-        // An overlay on an overlay is beyond some kernels.
+        // Some kernels do not mount an overlay on an overlay.
         if mount().is_err() {
             continue;
         }
-        let message = mounter.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
+        let message = test.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
         assert!(message.contains(form) && message.contains(place.to_str().unwrap()), "{message}");
         unmount(place, UnmountFlags::empty()).expect("it is still there");
-        refused += 1;
+        tried += 1;
     }
-    assert!(refused >= 2);
-    let message = mounter.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
+    assert!(tried >= 2);
+    let message = test.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
     assert!(message.contains("nothing is mounted there"), "{message}");
-    // Below a mountpoint is no mountpoint.
-    mounter.mount(&["--driver=fuse"]);
-    mounter.program.fails(1, ["umount".as_ref(), place.join("etc").as_os_str()]);
-    assert!(mounter.is_mounted());
-    // Ours below another on one directory is out of reach, and another below ours stays.
+    // A directory below a mountpoint is no mountpoint.
+    test.mount(&["--driver=fuse"]);
+    test.program.fails(1, ["umount".as_ref(), place.join("etc").as_os_str()]);
+    assert!(test.is_mounted());
+    // A mount of vmroot is covered by another mount on the same directory. A mount below it stays.
     mount("none", place, "tmpfs", none, None).unwrap();
-    mounter.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
+    test.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
     unmount(place, UnmountFlags::empty()).unwrap();
-    mounter.umount();
+    test.umount();
     mount("none", place, "tmpfs", none, None).unwrap();
-    mounter.mount(&[]);
-    mounter.umount();
-    assert!(!mounter.is_mounted());
+    test.mount(&[]);
+    test.umount();
+    assert!(!test.is_mounted());
     unmount(place, UnmountFlags::empty()).expect("the tmpfs is still there");
 }
 
-/// Paths that a table of mounts writes in octal, a link, a relative path, a bind mount beside it, and each driver.
+/// Paths that the mount table writes in octal, a link, a relative path, a bind mount next to it, and each driver.
 #[test]
-fn ours_goes_whatever_its_path_is() {
+fn mounts_are_found_by_every_path() {
     for name in ["a b", "line\nbreak", "back\\slash\\040", "tab\t#", "gr\u{fc}n"] {
-        let Some(mounter) = Mounter::new(name) else { return };
+        let Some(test) = UnmountTest::new(name) else { return };
         for driver in ["--driver=fuse", "--driver=auto"] {
-            mounter.mount(&[driver]);
-            mounter.umount();
-            assert!(!mounter.is_mounted(), "{name:?} {driver}");
+            test.mount(&[driver]);
+            test.umount();
+            assert!(!test.is_mounted(), "{name:?} {driver}");
         }
-        mounter.mount(&[]);
-        let link = mounter.program.path("link");
-        symlink(&mounter.place, &link).unwrap();
-        mounter.program.ok(["umount".as_ref(), link.as_os_str()]);
-        assert!(!mounter.is_mounted(), "{name:?}");
-        mounter.mount(&[]);
-        let mut command = mounter.program.command(["umount".as_ref(), mounter.place.file_name().unwrap()]);
-        assert!(command.current_dir(mounter.program.path("")).status().unwrap().success(), "{name:?}");
-        assert!(!mounter.is_mounted(), "{name:?}");
+        test.mount(&[]);
+        let link = test.program.path("link");
+        symlink(&test.place, &link).unwrap();
+        test.program.ok(["umount".as_ref(), link.as_os_str()]);
+        assert!(!test.is_mounted(), "{name:?}");
+        test.mount(&[]);
+        let mut command = test.program.command(["umount".as_ref(), test.place.file_name().unwrap()]);
+        assert!(command.current_dir(test.program.path("")).status().unwrap().success(), "{name:?}");
+        assert!(!test.is_mounted(), "{name:?}");
     }
 }
 
 #[test]
-fn a_writable_view_goes() {
-    let Some(mounter) = Mounter::new("place") else { return };
+fn writable_view_is_unmounted() {
+    let Some(test) = UnmountTest::new("place") else { return };
     let [upper, work] = ["upper", "work"].map(|name| {
-        let path = mounter.program.path(name);
+        let path = test.program.path(name);
         fs::create_dir(&path).unwrap();
         format!("--{name}={}", path.display())
     });
-    mounter.mount(&[&upper, &work]);
-    mounter.umount();
-    assert!(!mounter.is_mounted());
+    test.mount(&[&upper, &work]);
+    test.umount();
+    assert!(!test.is_mounted());
 }
 
-/// Reading and looking give ENOTCONN then; it has to go all the same.
+/// Reads and stat(2) then fail with ENOTCONN. The mount must be unmounted all the same.
 #[test]
-fn a_mount_whose_server_was_killed_goes() {
-    let Some(mounter) = Mounter::new("place") else { return };
-    mounter.mount(&["--driver=fuse"]);
-    kill_process(mounter.server(), Signal::KILL).unwrap();
+fn mount_of_a_killed_server_is_unmounted() {
+    let Some(test) = UnmountTest::new("place") else { return };
+    test.mount(&["--driver=fuse"]);
+    kill_process(test.server(), Signal::KILL).unwrap();
     wait_until("the end of the connection", || {
-        fs::metadata(&mounter.place).is_err_and(|error| error.raw_os_error() == Some(107))
+        fs::metadata(&test.place).is_err_and(|error| error.raw_os_error() == Some(107))
     });
-    mounter.umount();
-    assert!(fs::metadata(&mounter.place).unwrap().is_dir());
+    test.umount();
+    assert!(fs::metadata(&test.place).unwrap().is_dir());
 }
 
-/// The end of the caller's terminal and of the caller's directory is not the end of the mount.
+/// The end of the caller's session and the removal of its directory do not end the mount.
 #[test]
-fn a_detached_mount_holds_nothing_of_its_caller() {
-    let Some(mounter) = Mounter::new("place") else { return };
-    let caller = mounter.program.path("caller");
+fn detached_mount_is_independent_of_its_caller() {
+    let Some(test) = UnmountTest::new("place") else { return };
+    let caller = test.program.path("caller");
     fs::create_dir(&caller).unwrap();
     fs::create_dir(caller.join("relative")).unwrap();
-    let cache = mounter.program.cache().strip_prefix(mounter.program.path("")).unwrap().to_owned();
-    let mut command = mounter.program.command(["mount", &mounter.image, "../place", "--detach", "--driver=fuse"]);
+    let cache = test.program.cache().strip_prefix(test.program.path("")).unwrap().to_owned();
+    let mut command = test.program.command(["mount", &test.image, "../place", "--detach", "--driver=fuse"]);
     command.env("VMROOT_CACHE", Path::new("..").join(cache));
     assert!(command.current_dir(&caller).status().unwrap().success());
-    let server = mounter.server();
+    let server = test.server();
     assert_eq!(getsid(Some(server)).unwrap(), server, "a session of its own");
     let process = PathBuf::from(format!("/proc/{}", server.as_raw_pid()));
     assert_eq!(fs::read_link(process.join("cwd")).unwrap(), Path::new("/"));
     for (descriptor, expected) in [("0", "/dev/null"), ("1", "/dev/null")] {
         assert_eq!(fs::read_link(process.join("fd").join(descriptor)).unwrap(), Path::new(expected));
     }
-    let home = mounter.program.path("caller");
+    let home = test.program.path("caller");
     let open: Vec<PathBuf> = fs::read_dir(process.join("fd"))
         .unwrap()
         .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
         .collect();
     assert!(!open.iter().any(|path| path.starts_with(&home)), "{open:?}");
     fs::remove_dir_all(&caller).unwrap();
-    assert_eq!(fs::read_to_string(mounter.place.join("etc/motd")).unwrap(), "amd64\n");
-    mounter.umount();
+    assert_eq!(fs::read_to_string(test.place.join("etc/motd")).unwrap(), "amd64\n");
+    test.umount();
     wait_until("the end of the server", || !process.exists());
 }
 
-/// The disk under a mount gives less than it should: readers see an error, and the log says which file, where and
-/// why, once.
+/// The disk below a mount fails to read. Readers get an error, and the log names the file, the place and the cause
+/// once.
 #[test]
-fn what_cannot_be_read_is_in_the_log_of_a_detached_mount() {
-    let Some(mounter) = Mounter::new("place") else { return };
-    let log = mounter.program.path("mount.log");
-    mounter.mount(&["--driver=fuse", &format!("--log={}", log.display())]);
-    let layers = mounter.program.cache().join("layers/v1");
+fn read_errors_are_in_the_log_of_a_detached_mount() {
+    let Some(test) = UnmountTest::new("place") else { return };
+    let log = test.program.path("mount.log");
+    test.mount(&["--driver=fuse", &format!("--log={}", log.display())]);
+    let layers = test.program.cache().join("layers/v1");
     let contents: Vec<PathBuf> = fs::read_dir(layers)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -216,7 +216,7 @@ fn what_cannot_be_read_is_in_the_log_of_a_detached_mount() {
         OpenOptions::new().write(true).open(path).unwrap().set_len(0).unwrap();
     }
     for file in ["usr/bin/extra", "etc/motd", "usr/bin/extra"] {
-        let error = fs::read(mounter.place.join(file)).unwrap_err();
+        let error = fs::read(test.place.join(file)).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(5), "{file}: {error}");
     }
     let text = fs::read_to_string(&log).unwrap();
@@ -224,20 +224,20 @@ fn what_cannot_be_read_is_in_the_log_of_a_detached_mount() {
     assert_eq!(lines.len(), 1, "{text}");
     assert!(contents.iter().any(|path| lines[0].contains(path.to_str().unwrap())), "{text}");
     assert!(lines[0].contains("at byte ") && lines[0].contains("failed to fill whole buffer"), "{text}");
-    mounter.umount();
+    test.umount();
 }
 
-/// The log that nobody named is in the directory of the session, and goes with the mount if nothing is in it.
+/// Without --log, the log is in the runtime directory, and is removed with the mount if it is empty.
 #[test]
-fn a_log_is_where_the_help_says() {
-    let Some(mounter) = Mounter::new("place") else { return };
-    let runtime = mounter.program.path("runtime");
+fn default_log_is_where_the_help_says() {
+    let Some(test) = UnmountTest::new("place") else { return };
+    let runtime = test.program.path("runtime");
     fs::create_dir(&runtime).unwrap();
-    let place = mounter.place.to_str().unwrap();
-    let mut command = mounter.program.command(["mount", &mounter.image, place, "--detach", "--driver=fuse"]);
+    let place = test.place.to_str().unwrap();
+    let mut command = test.program.command(["mount", &test.image, place, "--detach", "--driver=fuse"]);
     assert!(command.env("XDG_RUNTIME_DIR", &runtime).status().unwrap().success());
-    let log = runtime.join(format!("vmroot/mount-{}.log", mounter.server().as_raw_pid()));
+    let log = runtime.join(format!("vmroot/mount-{}.log", test.server().as_raw_pid()));
     assert!(log.exists());
-    mounter.umount();
+    test.umount();
     wait_until("the end of the log", || !log.exists());
 }

@@ -1,4 +1,4 @@
-//! `export --from-upper` by users who do not see `trusted.*`: refused, unless the overlay keeps its marks in `user.*`.
+//! `export --from-upper` by users who cannot see `trusted.*` xattrs: an error, unless the overlay uses `user.*` xattrs.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -9,21 +9,21 @@ use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::skip;
 
 use crate::nobody::{NOBODY, Nobody};
-use crate::program::Answer;
+use crate::program::CommandOutput;
 use crate::same_tree::load;
 
 impl Nobody {
-    fn run(&self, words: &[&str]) -> Answer {
+    fn run(&self, words: &[&str]) -> CommandOutput {
         self.command().args(words).output().unwrap().into()
     }
 
-    /// Exports `upper` there to `name`, by the words in front of the program.
-    fn export(&self, before: &[&str], name: &str, options: &[&str]) -> Answer {
+    /// Exports `upper` to `name`, with the program started by the words in `before`.
+    fn export(&self, before: &[&str], name: &str, options: &[&str]) -> CommandOutput {
         let executable = self.executable.to_str().unwrap();
         self.run(&[before, &[executable, "export", "--from-upper", "upper", name], options].concat())
     }
 
-    /// What GNU tar lists of an exported layer.
+    /// Lists an exported layer with GNU tar.
     fn listed(&self, name: &str) -> Vec<String> {
         let output = Command::new("tar").arg("-tf").arg(self.program.path(name)).output().unwrap();
         assert!(output.status.success());
@@ -31,7 +31,7 @@ impl Nobody {
     }
 }
 
-/// A directory that root's overlay has made opaque, and a deleted file: what docker's overlay2 leaves.
+/// Creates an opaque directory and a deleted file as root's overlay does, for example docker's overlay2.
 fn upper_of_root(nobody: &Nobody, opaque: &str) {
     let upper = nobody.program.path("upper");
     fs::create_dir_all(upper.join("dir")).unwrap();
@@ -43,19 +43,19 @@ fn upper_of_root(nobody: &Nobody, opaque: &str) {
 const LISTED: [&str; 5] = ["./", "dir/", "dir/.wh..wh..opq", "dir/new", ".wh.gone"];
 
 #[test]
-fn marks_that_only_root_sees_are_refused_to_others() {
+fn invisible_marks_are_an_error_for_other_users() {
     if skip::needs_root() || skip::needs_program("setpriv") || skip::needs_program("unshare") {
         return;
     }
     let nobody = Nobody::new();
     upper_of_root(&nobody, "trusted.overlay.opaque");
-    // Root of a user namespace of its own sees them as little.
+    // Root of a user namespace cannot see them either.
     for before in [&[][..], &["unshare", "--user", "--map-root-user"]] {
         let message = nobody.export(before, "out.tar", &[]).fails(1);
         assert!(message.contains("upper: ") && message.contains("CAP_SYS_ADMIN"), "{message}");
         assert!(!nobody.program.path("out.tar").exists());
         let stream = nobody.export(before, "-", &["--format=tar"]);
-        assert!(stream.stdout.is_empty(), "nothing is written");
+        assert!(stream.stdout.is_empty(), "nothing was written");
         stream.fails(1);
     }
     let upper = nobody.program.path("upper");
@@ -69,7 +69,7 @@ fn marks_that_only_root_sees_are_refused_to_others() {
 }
 
 #[test]
-fn marks_in_user_xattrs_are_read_by_everybody() {
+fn marks_in_user_xattrs_are_read_by_every_user() {
     if skip::needs_root() || skip::needs_program("setpriv") {
         return;
     }
@@ -80,7 +80,7 @@ fn marks_in_user_xattrs_are_read_by_everybody() {
 }
 
 #[test]
-fn who_vouches_for_an_overlay_without_marks_is_believed() {
+fn userxattr_option_accepts_an_overlay_without_marks() {
     if skip::needs_root() || skip::needs_program("setpriv") {
         return;
     }
@@ -91,7 +91,7 @@ fn who_vouches_for_an_overlay_without_marks_is_believed() {
     assert_eq!(nobody.listed("out.tar"), ["./", "new"]);
 }
 
-/// Changes an overlay as rootless containers mount it, in a user namespace, and exports its upper directory there.
+/// Changes an overlay in a user namespace, as rootless containers mount it, and exports its upper directory there.
 const IN_NAMESPACE: &str = r#"
 mkdir lower upper work view
 mkdir -p lower/emptied lower/kept && touch lower/emptied/old lower/kept/old lower/gone lower/renamed
@@ -103,7 +103,7 @@ umount view
 "#;
 
 #[test]
-fn an_overlay_of_the_kernel_in_a_user_namespace() {
+fn overlay_in_a_user_namespace() {
     if skip::needs_root() || skip::needs_program("setpriv") || skip::needs_program("unshare") {
         return;
     }
@@ -115,12 +115,12 @@ fn an_overlay_of_the_kernel_in_a_user_namespace() {
     let words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-euc", IN_NAMESPACE, "sh"];
     let output =
         nobody.command().args([&words[..], &export, &["inside.tar"]].concat()).current_dir(&scratch).output().unwrap();
-    let answer = Answer::from(output);
+    let answer = CommandOutput::from(output);
     if answer.stderr.contains("mount") && skip::because("needs overlays in user namespaces") {
         return;
     }
     answer.ok();
-    Answer::from(
+    CommandOutput::from(
         nobody.command().args([&export[..], &["outside.tar"]].concat()).current_dir(&scratch).output().unwrap(),
     )
     .ok();
@@ -143,9 +143,9 @@ fn an_overlay_of_the_kernel_in_a_user_namespace() {
     assert_eq!(fs::metadata(scratch.path().join("upper")).unwrap().uid(), NOBODY);
 }
 
-/// A directory given to `--layer` need not be an overlay's: one that looks like it is warned of.
+/// A directory of `--layer` need not be an overlay's. If it looks like one, a warning is printed.
 #[test]
-fn a_layer_that_may_have_unseen_marks_is_warned_of() {
+fn layer_that_may_have_invisible_marks_gives_a_warning() {
     if skip::needs_root() || skip::needs_program("setpriv") {
         return;
     }

@@ -1,4 +1,4 @@
-//! `mount --upper --work`: a writable view, over either driver.
+//! `mount --upper --work`: writable views, with both drivers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ use crate::program::{Program, wait_for, wait_until};
 use crate::samples::{image, serve};
 use crate::{erofs, same_tree};
 
-struct Writable {
+struct ViewTest {
     program: Program,
     image: String,
     place: PathBuf,
 }
 
-impl Writable {
+impl ViewTest {
     fn new() -> Self {
         let registry = Registry::start();
         let program = Program::new();
@@ -37,23 +37,23 @@ impl Writable {
         arguments.into_iter().chain(more.iter().map(|&more| more.to_owned())).collect()
     }
 
-    /// Everything of the program in the table of mounts.
+    /// Returns the number of mounts of the program.
     fn mounts(&self) -> usize {
         let home = self.place.parent().unwrap().to_str().unwrap();
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
         table.lines().filter(|line| line.split(' ').nth(4).is_some_and(|place| place.starts_with(home))).count()
     }
 
-    fn use_it(&self) {
+    fn change_files(&self) {
         let path = |name: &str| self.place.join(name);
         assert_eq!(fs::read_to_string(path("etc/motd")).unwrap(), "amd64\n");
         fs::write(path("etc/motd"), "changed\n").unwrap();
         fs::remove_file(path("loop")).unwrap();
         fs::write(path("usr/bin/new"), "new").unwrap();
-        assert_eq!(self.mounts(), 1, "the root below is not to be seen");
+        assert_eq!(self.mounts(), 1, "the root below the view is not in the table");
     }
 
-    fn assert_kept(&self) {
+    fn assert_changes_kept(&self) {
         let upper = self.program.path("upper");
         assert_eq!(fs::read_to_string(upper.join("etc/motd")).unwrap(), "changed\n");
         assert_eq!(fs::read_to_string(upper.join("usr/bin/new")).unwrap(), "new");
@@ -69,14 +69,14 @@ impl Writable {
     }
 }
 
-impl Drop for Writable {
+impl Drop for ViewTest {
     fn drop(&mut self) {
-        // After a test that failed: the directory could not be removed.
+        // After a failed test: the directory could not be removed while it is mounted.
         let _ = unmount(&self.place, UnmountFlags::DETACH);
     }
 }
 
-/// The drivers that there are on this machine.
+/// Returns the drivers that this machine supports.
 fn drivers() -> &'static [&'static str] {
     if skip::needs_root() || !Path::new("/dev/fuse").exists() && skip::because("needs /dev/fuse") {
         return &[];
@@ -85,44 +85,44 @@ fn drivers() -> &'static [&'static str] {
 }
 
 #[test]
-fn detached_one_umount_takes_everything_away() {
+fn one_umount_ends_a_detached_view() {
     for driver in drivers() {
-        let writable = Writable::new();
-        writable.program.ok(writable.arguments(&["--detach", driver]));
-        writable.use_it();
-        writable.program.ok(["umount".as_ref(), writable.place.as_os_str()]);
-        writable.assert_clean();
-        writable.assert_kept();
-        // What was changed is there the next time.
-        writable.program.ok(writable.arguments(&["--detach", driver]));
-        assert_eq!(fs::read_to_string(writable.place.join("etc/motd")).unwrap(), "changed\n");
-        assert!(writable.place.join("loop").symlink_metadata().is_err());
-        writable.program.ok(["umount".as_ref(), writable.place.as_os_str()]);
-        writable.assert_clean();
+        let test = ViewTest::new();
+        test.program.ok(test.arguments(&["--detach", driver]));
+        test.change_files();
+        test.program.ok(["umount".as_ref(), test.place.as_os_str()]);
+        test.assert_clean();
+        test.assert_changes_kept();
+        // The next mount shows the changes.
+        test.program.ok(test.arguments(&["--detach", driver]));
+        assert_eq!(fs::read_to_string(test.place.join("etc/motd")).unwrap(), "changed\n");
+        assert!(test.place.join("loop").symlink_metadata().is_err());
+        test.program.ok(["umount".as_ref(), test.place.as_os_str()]);
+        test.assert_clean();
     }
 }
 
 #[test]
-fn in_the_foreground_signals_and_umount_end_it() {
+fn signals_and_umount_end_a_foreground_view() {
     for driver in drivers() {
         for signal in [Some(Signal::TERM), Some(Signal::INT), None] {
-            let writable = Writable::new();
-            let mut child = writable.program.start(writable.arguments(&[driver]));
-            wait_until("the mount", || writable.place.join("etc/motd").exists());
-            writable.use_it();
+            let test = ViewTest::new();
+            let mut child = test.program.start(test.arguments(&[driver]));
+            wait_until("the mount", || test.place.join("etc/motd").exists());
+            test.change_files();
             match signal {
                 Some(signal) => kill_process(Pid::from_child(&child), signal).unwrap(),
-                None => drop(writable.program.ok(["umount".as_ref(), writable.place.as_os_str()])),
+                None => drop(test.program.ok(["umount".as_ref(), test.place.as_os_str()])),
             }
             assert!(wait_for(&mut child).success(), "{driver} {signal:?}");
-            writable.assert_clean();
-            writable.assert_kept();
+            test.assert_clean();
+            test.assert_changes_kept();
         }
     }
 }
 
 #[test]
-fn what_overlayfs_has_a_meaning_of_its_own_for_is_said() {
+fn files_that_overlayfs_interprets_are_reported() {
     for driver in drivers() {
         let program = Program::new();
         let layer = Layer::new([
@@ -153,29 +153,29 @@ fn what_overlayfs_has_a_meaning_of_its_own_for_is_said() {
 }
 
 #[test]
-fn mistakes_are_named_and_leave_nothing() {
+fn errors_name_the_argument_and_leave_no_mount() {
     for driver in drivers() {
-        let writable = Writable::new();
-        let program = &writable.program;
+        let test = ViewTest::new();
+        let program = &test.program;
         fs::write(program.path("work"), "no directory").unwrap();
-        let message = program.fails(1, writable.arguments(&[driver]));
+        let message = program.fails(1, test.arguments(&[driver]));
         assert!(message.contains(program.path("work").to_str().unwrap()), "{message}");
-        let message = program.fails(1, writable.arguments(&[driver, "--detach"]));
+        let message = program.fails(1, test.arguments(&[driver, "--detach"]));
         assert!(message.contains(program.path("work").to_str().unwrap()), "{message}");
-        writable.assert_clean();
+        test.assert_clean();
         fs::remove_file(program.path("work")).unwrap();
-        fs::remove_dir(&writable.place).unwrap();
-        let message = program.fails(3, writable.arguments(&[driver]));
-        assert!(message.contains(writable.place.to_str().unwrap()), "{message}");
+        fs::remove_dir(&test.place).unwrap();
+        let message = program.fails(3, test.arguments(&[driver]));
+        assert!(message.contains(test.place.to_str().unwrap()), "{message}");
         assert!(!program.path("upper").exists() && !program.path("work").exists());
-        writable.assert_clean();
+        test.assert_clean();
     }
 }
 
 #[test]
-fn upper_and_work_go_together() {
-    let writable = Writable::new();
-    let place = writable.place.to_str().unwrap();
-    assert!(writable.program.fails(2, ["mount", &writable.image, place, "--upper=/x"]).contains("--work"));
-    assert!(writable.program.fails(2, ["mount", &writable.image, place, "--work=/x"]).contains("--upper"));
+fn upper_requires_work() {
+    let test = ViewTest::new();
+    let place = test.place.to_str().unwrap();
+    assert!(test.program.fails(2, ["mount", &test.image, place, "--upper=/x"]).contains("--work"));
+    assert!(test.program.fails(2, ["mount", &test.image, place, "--work=/x"]).contains("--upper"));
 }

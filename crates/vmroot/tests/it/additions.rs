@@ -1,4 +1,4 @@
-//! Files and directories on top.
+//! Files and directories on top of a root.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -40,7 +40,7 @@ fn added(additions: &[Addition]) -> ContainerFs {
     add(additions).unwrap().into_root()
 }
 
-/// `tree/{file,sub/{deep,link}}` and `file`, as a user has them.
+/// Creates `tree/{file,sub/{deep,link}}` and `file`.
 fn sources() -> tempfile::TempDir {
     let sources = scratch();
     let path = |name: &str| sources.path().join(name);
@@ -58,7 +58,7 @@ fn sources() -> tempfile::TempDir {
 }
 
 #[test]
-fn a_file_goes_where_cp_would_put_it() {
+fn file_gets_the_path_that_cp_would_give_it() {
     let sources = sources();
     let file = sources.path().join("file");
     for (destination, path) in [
@@ -69,13 +69,13 @@ fn a_file_goes_where_cp_would_put_it() {
         ("/srv/a/b/", "/srv/a/b/file"),
         ("/srv/a/b", "/srv/a/b"),
         ("/etc/motd", "/etc/motd"),
-        // Links on the way are the image's own,
+        // Links before the last component are followed within the image.
         ("/bin", "/usr/bin/file"),
         ("/bin/new", "/usr/bin/new"),
         ("/abs/bin/../lib/new", "/usr/lib/new"),
         ("/out/out/etc/new", "/etc/new"),
         ("/dangling/", "/srv/later/file"),
-        // and one that leads to no directory is replaced.
+        // A link to no directory is replaced.
         ("/etc/resolv.conf", "/etc/resolv.conf"),
         ("/dangling", "/dangling"),
         ("/pipe", "/pipe"),
@@ -89,7 +89,11 @@ fn a_file_goes_where_cp_would_put_it() {
         (show(&root, "/srv"), show(&root, "/srv/a/b")),
         ("Directory 755 0:0".into(), "Directory 755 0:0".into())
     );
-    assert_eq!(show(&added(&[copy(&file, "/usr/x")]), "/usr"), "Directory 711 5:6", "what is there stays as it is");
+    assert_eq!(
+        show(&added(&[copy(&file, "/usr/x")]), "/usr"),
+        "Directory 711 5:6",
+        "existing directories are unchanged"
+    );
     let time = fs::metadata(&file).unwrap().modified().unwrap();
     let time = time.duration_since(std::time::UNIX_EPOCH).unwrap();
     let stat = root.stat(root.resolve_path(b"/srv/a/b/file").unwrap().ino);
@@ -97,16 +101,16 @@ fn a_file_goes_where_cp_would_put_it() {
 }
 
 #[test]
-fn a_directory_goes_where_cp_would_put_it_and_merges() {
+fn directory_gets_the_path_that_cp_would_give_it_and_merges() {
     let sources = sources();
     let tree = sources.path().join("tree");
     let root = added(&[copy(&tree, "/opt"), copy(&tree, "/usr"), copy(tree.join("."), "/new")]);
     assert_eq!(show(&root, "/opt"), "Directory 750 0:0", "a new name");
     assert_eq!(text(&root, "/opt/sub/link"), "deep");
-    assert_eq!(text(&root, "/usr/tree/file"), "tree's", "into a directory that is there");
+    assert_eq!(text(&root, "/usr/tree/file"), "tree's", "into an existing directory");
     assert_eq!((show(&root, "/new"), show(&root, "/new/file")), ("Directory 750 0:0".into(), "Regular 640 0:0".into()));
 
-    // Contents over the image's: its directories stay what they are, also behind a link.
+    // Merged into the image's directories, which are unchanged, even if a link leads to them.
     fs::create_dir(tree.join("usr")).unwrap();
     fs::create_dir(tree.join("bin")).unwrap();
     fs::write(tree.join("bin/tool"), "tool").unwrap();
@@ -117,7 +121,7 @@ fn a_directory_goes_where_cp_would_put_it_and_merges() {
 }
 
 #[test]
-fn later_ones_win_and_see_what_earlier_ones_made() {
+fn later_additions_replace_and_use_earlier_ones() {
     let sources = sources();
     let (file, tree) = (sources.path().join("file"), sources.path().join("tree"));
     let bytes = |destination: &str, bytes: &str| Addition::File {
@@ -146,12 +150,12 @@ fn later_ones_win_and_see_what_earlier_ones_made() {
 }
 
 #[test]
-fn modes_and_owners() {
+fn modes_and_owners_are_applied() {
     let sources = sources();
     let tree = sources.path().join("tree");
     let with = |mode, owner| Addition::Copy { source: tree.clone(), destination: b"/t".to_vec(), mode, owner };
     let root = added(&[with(Some(0o4640), Some((7, 8)))]);
-    assert_eq!(show(&root, "/t"), "Directory 750 7:8", "may be searched where it may be read");
+    assert_eq!(show(&root, "/t"), "Directory 750 7:8", "directories get the search bits of the read bits");
     assert_eq!(
         (show(&root, "/t/file"), show(&root, "/t/sub/deep")),
         ("Regular 4640 7:8".into(), "Regular 4640 7:8".into())
@@ -167,13 +171,17 @@ fn modes_and_owners() {
         fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
     };
     set(1000, 0o6755);
-    assert_eq!(show(&added(&[copy(&file, "/f")]), "/f"), "Regular 755 0:0", "no setuid for another user");
+    assert_eq!(
+        show(&added(&[copy(&file, "/f")]), "/f"),
+        "Regular 755 0:0",
+        "setuid is dropped if another user owned the file"
+    );
     set(0, 0o6755);
     assert_eq!(show(&added(&[copy(&file, "/f")]), "/f"), "Regular 6755 0:0");
 }
 
 #[test]
-fn links_within_one_source_stay_links() {
+fn hard_links_within_one_source_are_kept() {
     let sources = sources();
     let path = |name: &str| sources.path().join(name);
     fs::hard_link(path("tree/file"), path("tree/twin")).unwrap();
@@ -195,7 +203,7 @@ fn links_within_one_source_stay_links() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_source_and_destination() {
+fn errors_name_source_and_destination() {
     let sources = sources();
     let path = |name: &str| sources.path().join(name);
     fs::write(path(".wh.x"), "").unwrap();

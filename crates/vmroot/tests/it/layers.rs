@@ -1,4 +1,4 @@
-//! Layers on top: tars and directories.
+//! Layers on top of a root: tars and directories.
 
 use std::fs;
 use std::io::Write;
@@ -21,23 +21,23 @@ fn layers<P: AsRef<Path>>(paths: &[P]) -> Top {
 }
 
 #[test]
-fn directories_with_the_marks_of_overlayfs_are_what_overlayfs_shows() {
+fn directories_with_overlayfs_marks_match_overlayfs() {
     if skip::needs_root() {
         return;
     }
     let config = ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(stack in arbitrary::stack())| {
-        let judge = Overlay::of_layers(&stack).unwrap();
+        let overlay = Overlay::of_layers(&stack).unwrap();
         let (root, _files) = root_of(&[Layer::new([])]);
         let scratch = scratch();
-        let on_top = put(&layers(judge.layers()), root, scratch.path()).unwrap();
+        let on_top = put(&layers(overlay.layers()), root, scratch.path()).unwrap();
         prop_assert_eq!(on_top.omitted().total, 0);
-        judge.listing().unwrap().assert_same(&listing(on_top.root()));
+        overlay.listing().unwrap().assert_same(&listing(on_top.root()));
     });
 }
 
 #[test]
-fn tars_are_what_they_are_in_an_image() {
+fn tars_on_top_match_layers_of_an_image() {
     let config = ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(stack in arbitrary::stack(), at in any::<prop::sample::Index>())| {
         let at = at.index(stack.len()) + 1;
@@ -53,7 +53,7 @@ fn tars_are_what_they_are_in_an_image() {
     });
 }
 
-/// All that a walk tells of a root.
+/// Describes every file of a root, without inode numbers.
 fn describe(root: &vmroot::ContainerFs) -> Vec<String> {
     let row = |entry: vmroot::WalkEntry| {
         let stat = vmroot::Stat { ino: vmroot::InodeId::ROOT, ..root.stat(entry.ino) };
@@ -106,7 +106,7 @@ fn unpacked_layers_and_compressed_ones() {
         assert_eq!(show(root, path), "nothing", "{path}");
     }
     assert_eq!((text(root, "a"), text(root, "z")), ("z".to_owned(), "of the tar".to_owned()));
-    // A directory over a link takes its place, as in any layer.
+    // A directory replaces a link, as in any layer.
     assert!(show(root, "bin").starts_with("Directory"), "{}", show(root, "bin"));
     assert_eq!(show(root, "/"), "Directory 755 0:0", "the root is the image's");
     assert_eq!(on_top.omitted().lines(9), ["not as in the image: dir/socket: socket (a layer has no type for it)"]);
@@ -121,7 +121,7 @@ fn unpacked_layers_and_compressed_ones() {
 }
 
 #[test]
-fn files_of_layers_are_there_as_long_as_they_are_used() {
+fn files_of_layers_exist_while_they_are_used() {
     let scratch = scratch();
     let directory = scratch.path().join("layer");
     fs::create_dir(&directory).unwrap();
@@ -139,7 +139,7 @@ fn files_of_layers_are_there_as_long_as_they_are_used() {
 }
 
 #[test]
-fn what_cannot_be_a_layer_is_named() {
+fn errors_name_the_layer() {
     let scratch = scratch();
     let path = |name: &str| scratch.path().join(name);
     fs::write(path("text"), "not a tar, but long enough to be one".repeat(99)).unwrap();
@@ -175,13 +175,13 @@ fn fails_with_cancel(path: &Path, options: &TopOptions) -> ErrorKind {
 }
 
 #[test]
-fn what_overlayfs_keeps_elsewhere_is_refused_with_advice() {
+fn overlayfs_features_that_refer_elsewhere_are_errors_with_a_hint() {
     if skip::needs_root() || skip::needs_program("setfattr") {
         return;
     }
     let scratch = scratch();
     let directory = scratch.path().join("upper");
-    let refused = |name: &str, xattr: &str| {
+    let error_message = |name: &str, xattr: &str| {
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir(&directory).unwrap();
         match name {
@@ -193,18 +193,18 @@ fn what_overlayfs_keeps_elsewhere_is_refused_with_advice() {
         let top = layers(&[&directory]);
         put(&top, root_of(&[Layer::new([])]).0, scratch.path()).unwrap_err().full_message()
     };
-    let message = refused("file", "trusted.overlay.metacopy");
+    let message = error_message("file", "trusted.overlay.metacopy");
     assert!(message.contains("upper/file: has attributes only") && message.contains("metacopy=off"), "{message}");
-    let message = refused("dir", "user.overlay.redirect");
+    let message = error_message("dir", "user.overlay.redirect");
     assert!(message.contains("upper/dir: was renamed") && message.contains("redirect_dir=off"), "{message}");
-    let message = refused("file", "trusted.overlay.nlink");
+    let message = error_message("file", "trusted.overlay.nlink");
     assert!(
         message.contains("upper/file: was changed for all its names") && message.contains("index=off"),
         "{message}"
     );
 }
 
-/// A root as distributions have it since `/usr` was merged: `/lib` is a link, and most of a system is behind it.
+/// Builds a root with a merged `/usr`, as of current distributions: `/lib` is a link to `/usr/lib`.
 fn merged_usr() -> Layer {
     Layer::new([
         Entry::symlink("lib", "usr/lib"),
@@ -218,9 +218,9 @@ fn merged_usr() -> Layer {
     ])
 }
 
-/// Over that root come the modules of a kernel, in a directory or a tar, where the kernel's build puts them.
+/// Puts the modules of a kernel at `/lib/modules`, where the kernel's build installs them, as a directory or a tar.
 #[test]
-fn a_directory_in_the_place_of_a_link_is_warned_of() {
+fn directory_that_replaces_a_link_gives_a_warning() {
     let scratch = scratch();
     let directory = scratch.path().join("modules");
     fs::create_dir_all(directory.join("lib/modules")).unwrap();
@@ -232,7 +232,7 @@ fn a_directory_in_the_place_of_a_link_is_warned_of() {
     fs::write(&tar, Layer::new(entries).to_tar(&Encoding::default())).unwrap();
     for layer in [directory, tar] {
         let on_top = put(&layers(&[&layer]), root_of(&[merged_usr()]).0, scratch.path()).unwrap();
-        assert!(show(on_top.root(), "lib").starts_with("Directory"), "it is still the layer's meaning");
+        assert!(show(on_top.root(), "lib").starts_with("Directory"), "the link is replaced all the same");
         let mut replaced: Vec<_> = on_top
             .warnings()
             .iter()
@@ -242,19 +242,19 @@ fn a_directory_in_the_place_of_a_link_is_warned_of() {
             })
             .collect();
         replaced.sort_by(|a, b| a.path.cmp(&b.path));
-        let expected = |path: &str, target: Option<&str>, names: &[&str]| Replaced {
+        let replacement = |path: &str, target: Option<&str>, names: &[&str]| Replaced {
             layer: layer.clone(),
             path: path.into(),
             target: target.map(Into::into),
             unreachable: names.len(),
             names: names.iter().map(|name| (*name).into()).collect(),
         };
-        let wanted = [
-            expected("dangling", Some("nowhere"), &[]),
-            expected("etc/file", None, &[]),
-            expected("lib", Some("usr/lib"), &["ld.so", "libc.so"]),
+        let expected = [
+            replacement("dangling", Some("nowhere"), &[]),
+            replacement("etc/file", None, &[]),
+            replacement("lib", Some("usr/lib"), &["ld.so", "libc.so"]),
         ];
-        assert_eq!(replaced, wanted);
+        assert_eq!(replaced, expected);
         let text = replaced[2].to_string();
         for part in ["/lib -> usr/lib", "/lib/ld.so, /lib/libc.so can no longer be reached", "--add "] {
             assert!(text.contains(part), "{text}");
@@ -262,10 +262,10 @@ fn a_directory_in_the_place_of_a_link_is_warned_of() {
     }
 }
 
-/// A layer that says what it does: opaque directories, as overlayfs leaves them where a link was deleted, directories
-/// over directories, and a layer above another that has replaced the link already.
+/// Opaque directories, as overlayfs creates them after a link was deleted, directories over directories, and a layer
+/// above another that has already replaced the link give no warning.
 #[test]
-fn what_is_meant_is_not_warned_of() {
+fn intended_replacements_give_no_warning() {
     let scratch = scratch();
     let tar = |name: &str, entries: Vec<Entry>| {
         let path = scratch.path().join(name);

@@ -1,4 +1,4 @@
-//! The facade's own work: what goes on top of a root, threads and tasks that share a client.
+//! Tests of the facade: layers and files on top of a root, and clients that are shared by threads and tasks.
 
 mod additions;
 mod layers;

@@ -1,4 +1,4 @@
-//! Roots to put something on, and what came of it.
+//! Roots for tests of layers and files on top, and descriptions of the results.
 
 use std::path::Path;
 
@@ -8,12 +8,12 @@ use vmroot::{BuildOptions, Cancel, ContainerFs, Digest, ExtraLayer, InodeKind, L
 use vmroot_testkit::layer::{Encoding, Layer};
 use vmroot_testkit::listing::Listing;
 
-/// A place to work in, in memory if possible.
+/// Creates a temporary directory, in memory if possible.
 pub(crate) fn scratch() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-/// The root of these layers.
+/// Builds the root of layers. The directory holds its files.
 pub(crate) fn root_of(layers: &[Layer]) -> (ContainerFs, TempDir) {
     let files = scratch();
     let extra = layers.iter().map(|layer| {
@@ -38,7 +38,7 @@ pub(crate) fn put(top: &Top, root: ContainerFs, at: &Path) -> vmroot::Result<OnT
     Ok(top.put_on(root, &options(at))?)
 }
 
-/// What the kernel sees of a root: needs root.
+/// Lists a root as the kernel shows its export to a directory. Requires root.
 pub(crate) fn listing(root: &ContainerFs) -> Listing {
     let scratch = scratch();
     let directory = scratch.path().join("root");
@@ -47,7 +47,7 @@ pub(crate) fn listing(root: &ContainerFs) -> Listing {
     Listing::of_directory(&directory).unwrap()
 }
 
-/// `kind mode uid:gid [-> target]` of a path, links in it not followed at its end.
+/// Describes a path as `kind mode uid:gid [-> target]`. A link at its end is not followed.
 pub(crate) fn show(root: &ContainerFs, path: &str) -> String {
     let Ok(resolved) = root.resolve_link(path.as_bytes()) else { return "nothing".to_owned() };
     let stat = root.stat(resolved.ino);
@@ -58,7 +58,7 @@ pub(crate) fn show(root: &ContainerFs, path: &str) -> String {
     format!("{:?} {:o} {}:{}{target}", stat.kind, stat.mode & 0o7777, stat.uid, stat.gid)
 }
 
-/// The bytes of a file.
+/// Reads a file as text.
 pub(crate) fn text(root: &ContainerFs, path: &str) -> String {
     let ino = root.resolve_path(path.as_bytes()).unwrap_or_else(|error| panic!("{path}: {error}")).ino;
     let mut bytes = vec![0; root.stat(ino).size as usize];

@@ -1,4 +1,4 @@
-//! A client that is used right from the tasks of an asynchronous runtime, which a program may do by mistake.
+//! Clients in the tasks of an asynchronous runtime, without `spawn_blocking`, as a program may do by mistake.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::sample::noise;
 
-/// Every method that may wait for a registry, with a client that begins and ends in the task.
-fn use_everything(name: &str) {
+/// Calls every method that may wait for a registry, with a client that is created and dropped in the task.
+fn call_all_methods(name: &str) {
     let directory = tempfile::tempdir().unwrap();
     let client = Client::new(ClientOptions::new(directory.path())).unwrap();
     let options = PullOptions {
@@ -22,7 +22,7 @@ fn use_everything(name: &str) {
     let described = client.describe_remote(name, options.platform.as_ref()).unwrap();
     let image = client.pull_with(name, &options).unwrap();
     assert_eq!(*image.id(), described.id);
-    // A second request on a connection that is kept.
+    // A second request on a connection that is kept alive.
     client.pull_with(name, &options).unwrap();
     vmroot::validate_image_name(name, Some(&client)).unwrap();
     let reference = Reference::parse(name).unwrap();
@@ -43,10 +43,10 @@ fn use_everything(name: &str) {
     assert_eq!(client.verify(&(Arc::new(NoProgress) as _)).unwrap().findings, []);
     client.remove(&image, true).unwrap();
     assert_ne!(client.collect(false).unwrap().files.len(), 0);
-    assert!(client.pull_with("127.0.0.1:1/nobody:listens", &options).is_err());
+    assert!(client.pull_with("127.0.0.1:1/no:registry", &options).is_err());
 }
 
-/// A registry with one image; gives the image's name.
+/// Starts a registry with one image, and returns it with the image's name.
 fn serve() -> (Registry, String) {
     let registry = Registry::start();
     let layer = Layer::new([Entry::file("file", noise(1, 300_000))]);
@@ -62,8 +62,8 @@ fn serve() -> (Registry, String) {
 fn in_a_task(runtime: &Runtime, name: &str) {
     let name = name.to_owned();
     runtime.block_on(async move {
-        use_everything(&name);
-        tokio::spawn(async move { use_everything(&name) }).await.unwrap();
+        call_all_methods(&name);
+        tokio::spawn(async move { call_all_methods(&name) }).await.unwrap();
     });
 }
 
@@ -79,15 +79,15 @@ fn a_client_works_in_tasks_of_a_runtime_with_many_threads() {
     in_a_task(&Builder::new_multi_thread().worker_threads(2).build().unwrap(), &name);
 }
 
-/// The way that is right, for a task that waits lets others run.
+/// The recommended way: other tasks run meanwhile.
 #[test]
 fn a_client_works_in_spawn_blocking() {
     let (_registry, name) = serve();
     let runtime = Builder::new_current_thread().build().unwrap();
-    runtime.block_on(async { tokio::task::spawn_blocking(move || use_everything(&name)).await.unwrap() });
+    runtime.block_on(async { tokio::task::spawn_blocking(move || call_all_methods(&name)).await.unwrap() });
 }
 
-/// A client may also be made outside and used in many tasks.
+/// A client may also be created outside of tasks and used in many.
 #[test]
 fn tasks_share_a_client() {
     let (_registry, name) = serve();

@@ -1,4 +1,4 @@
-//! Eight threads that share one client, and do everything with it at once.
+//! Eight threads that share one client and call its methods at the same time.
 
 use std::fs;
 use std::path::Path;
@@ -13,12 +13,12 @@ use vmroot_testkit::registry::Registry;
 use vmroot_testkit::sample::noise;
 
 const THREADS: u64 = 8;
-const TIME: Duration = Duration::from_secs(10);
-/// Tags, which are moved from one image to another meanwhile.
+const DURATION: Duration = Duration::from_secs(10);
+/// The number of tags, which move between images during the test.
 const TAGS: u64 = 4;
 const IMAGES: u64 = 6;
 
-/// An image that shares a layer with all others, and another with half of them. It says its number.
+/// Builds an image that shares one layer with all others and one with half of them. A file holds its number.
 fn image(number: u64) -> vmroot_testkit::image::Image {
     let layer = |name: String, seed: u64| Layer::new([Entry::file(name, noise(seed, 20_000))]);
     ImageBuilder::new()
@@ -38,7 +38,7 @@ fn serve(registry: &Registry, tag: u64, number: u64) {
     registry.put_manifest("test/image", Some(&format!("v{tag}")), &document.media_type, &document.bytes);
 }
 
-/// Reads the whole image: every file has the bytes that the image with its number has.
+/// Checks that every file of an image has the bytes of the image with its number.
 fn check(client: &Client, image: &Image) {
     let root = client.root(image).unwrap();
     let read = |path: &str| {
@@ -54,7 +54,7 @@ fn check(client: &Client, image: &Image) {
     }
 }
 
-/// Puts a file on top, while others collect: its temporary directory is in the cache.
+/// Puts a file on top, in a temporary directory of the cache, while other threads collect.
 fn put_on_top(client: &Client, image: &Image) {
     let added = Addition::File { destination: b"/added".to_vec(), mode: 0o644, bytes: b"added".to_vec() };
     let top = Top { additions: vec![added], ..Top::default() };
@@ -64,32 +64,32 @@ fn put_on_top(client: &Client, image: &Image) {
     }
 }
 
-/// A run of numbers that looks like chance, and differs from one thread to the next.
-fn chance(state: &mut u64) -> u64 {
+/// Returns the next number of a pseudo-random sequence (xorshift).
+fn random(state: &mut u64) -> u64 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
     *state ^= *state << 17;
     *state
 }
 
-/// What one thread does until the time is up. Everything but looking for a name succeeds at any time.
-fn work(client: &Client, registry: &Registry, thread: u64, collected: &AtomicUsize) {
+/// Runs random operations until the time is up. All succeed at any time, except for the lookup of a name.
+fn run_random_operations(client: &Client, registry: &Registry, thread: u64, collected: &AtomicUsize) {
     let progress: Arc<dyn Progress> = Arc::new(NoProgress);
     let platform = Some(vmroot::Platform::parse("linux/amd64").unwrap());
     let mut state = thread + 1;
     let started = Instant::now();
-    while started.elapsed() < TIME {
-        let name = format!("{}/test/image:v{}", registry.host(), chance(&mut state) % TAGS);
-        match chance(&mut state) % 8 {
+    while started.elapsed() < DURATION {
+        let name = format!("{}/test/image:v{}", registry.host(), random(&mut state) % TAGS);
+        match random(&mut state) % 8 {
             0 | 1 => {
                 let policy =
-                    if chance(&mut state).is_multiple_of(2) { PullPolicy::Always } else { PullPolicy::Missing };
+                    if random(&mut state).is_multiple_of(2) { PullPolicy::Always } else { PullPolicy::Missing };
                 let options = PullOptions { platform: platform.clone(), policy, ..PullOptions::default() };
                 check(client, &client.pull_with(&name, &options).unwrap());
             }
             2 => drop(collected.fetch_add(client.collect(false).unwrap().files.len(), Ordering::SeqCst)),
             3 => assert_eq!(client.verify(&progress).unwrap().findings, []),
-            4 => serve(registry, chance(&mut state) % TAGS, chance(&mut state) % IMAGES),
+            4 => serve(registry, random(&mut state) % TAGS, random(&mut state) % IMAGES),
             5 => drop(client.images().unwrap()),
             other => match client.find(&name, platform.as_ref()) {
                 Ok(image) if other == 6 => {
@@ -105,7 +105,7 @@ fn work(client: &Client, registry: &Registry, thread: u64, collected: &AtomicUsi
     }
 }
 
-fn files(directory: &Path) -> usize {
+fn count_files(directory: &Path) -> usize {
     fs::read_dir(directory).unwrap().count()
 }
 
@@ -119,12 +119,12 @@ fn eight_threads_that_pull_collect_verify_and_remove_lose_nothing() {
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let (client, registry, collected) = (&client, &registry, &collected);
-            scope.spawn(move || work(client, registry, thread, collected));
+            scope.spawn(move || run_random_operations(client, registry, thread, collected));
         }
     });
-    assert_ne!(collected.into_inner(), 0, "collections do not only wait");
+    assert_ne!(collected.into_inner(), 0, "no collection has removed a file");
 
-    // Everything present is whole, and nothing else is there.
+    // All images are complete, and there are no other files.
     registry.clear_requests();
     for record in client.images().unwrap() {
         let name = record.reference.unwrap().to_string();
@@ -141,7 +141,7 @@ fn eight_threads_that_pull_collect_verify_and_remove_lose_nothing() {
     }
     client.collect(false).unwrap();
     for area in ["blobs/sha256", "layers/v1", "roots/v1", "images"] {
-        assert_eq!(files(&directory.path().join(area)), 0, "{area}");
+        assert_eq!(count_files(&directory.path().join(area)), 0, "{area}");
     }
     let temporary = |path: &Path| path.file_name().unwrap().to_string_lossy().starts_with(".tmp");
     assert!(fs::read_dir(directory.path()).unwrap().all(|entry| !temporary(&entry.unwrap().path())));

@@ -1,4 +1,4 @@
-//! What was changed on a writable view: the upper directory of an overlay as a layer.
+//! Changes of a writable view: the upper directory of an overlay as a layer.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -11,27 +11,31 @@ use vmroot::output::Progress;
 use super::{check, print_omissions, stream};
 use crate::args::{ExportArguments, Format};
 use crate::context::Context;
-use crate::exit::Usage;
-use crate::{bars, output, places};
+use crate::exit::UsageError;
+use crate::{bars, output, paths};
 
-/// Writes the layer. The root directory's attributes are among the changes: what an overlay shows are its upper
-/// directory's.
-pub(super) fn changes(context: &Context, upper: &Path, out: &Path, options: &ExportArguments) -> anyhow::Result<()> {
-    let format = options.format.or_else(|| by_name(out));
+/// Writes the layer. It includes the attributes of the root directory, which an overlay takes from its upper directory.
+pub(super) fn export_changes(
+    context: &Context,
+    upper: &Path,
+    out: &Path,
+    options: &ExportArguments,
+) -> anyhow::Result<()> {
+    let format = options.format.or_else(|| format_of_name(out));
     let compression = match format {
         Some(Format::Tar) => None,
         Some(Format::TarGz) => Some(Compression::Gzip),
         Some(Format::TarZst) => Some(Compression::Zstd),
-        Some(_) => return Err(Usage("--from-upper is for --format tar, tar.gz and tar.zst".to_owned()).into()),
-        None => return Err(Usage(format!("{}: says no form, --format tar does", out.display())).into()),
+        Some(_) => return Err(UsageError("--from-upper is for --format tar, tar.gz and tar.zst".to_owned()).into()),
+        None => return Err(UsageError(format!("{}: unknown extension; add --format tar", out.display())).into()),
     };
-    check::check(format.unwrap_or(Format::Tar), out, options)?;
+    check::check_options(format.unwrap_or(Format::Tar), out, options)?;
     if out != Path::new("-") {
-        places::check_file(out)?;
+        paths::check_file(out)?;
     }
     context.cancel_on_interrupt()?;
     let cancel = context.cancel();
-    // How many bytes there are is known when they are read.
+    // Hidden, for the total is known only at the end.
     let bar = ProgressBar::hidden();
     let hook = |progress: Progress| bars::advance(&bar, &cancel, progress);
     let layer = LayerOptions {
@@ -42,16 +46,16 @@ pub(super) fn changes(context: &Context, upper: &Path, out: &Path, options: &Exp
         hook: Some(&hook),
         ..LayerOptions::default()
     };
-    let report = stream::write(out, &bar, |writer| match compression {
+    let report = stream::write_output(out, &bar, |writer| match compression {
         None => export_layer(upper, writer, &layer),
         Some(compression) => export_compressed_layer(upper, writer, &layer, &stream::encoder(options, compression)),
     })?;
-    output::omissions(&report.omissions);
+    output::print_omissions(&report.omissions);
     print_omissions(context, out, &report.omissions)
 }
 
-/// The form that a name says; standard output has none, and gets a plain tar.
-fn by_name(out: &Path) -> Option<Format> {
+/// Returns the format of a file name's extension; for standard output, a plain tar.
+fn format_of_name(out: &Path) -> Option<Format> {
     let name = out.as_os_str().as_bytes();
     let forms = [
         (&b".tar"[..], Format::Tar),

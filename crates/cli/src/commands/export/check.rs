@@ -1,4 +1,4 @@
-//! Which options a form takes.
+//! Checks of the options for each format.
 
 use std::path::Path;
 
@@ -7,14 +7,14 @@ use clap::ValueEnum;
 use vmroot::erofs::ErofsCompression;
 
 use crate::args::{ExportArguments, FileCompression, Format};
-use crate::exit::Usage;
-use crate::places;
+use crate::exit::UsageError;
+use crate::paths;
 
-/// Bytes of a label that ext4 has room for.
+/// The longest label of ext4, in bytes.
 const MAX_LABEL: usize = 16;
 
-/// Refuses what the form would not heed.
-pub(super) fn check(format: Format, out: &Path, options: &ExportArguments) -> anyhow::Result<()> {
+/// Fails for options that the format would ignore, and for values that it does not support.
+pub(super) fn check_options(format: Format, out: &Path, options: &ExportArguments) -> anyhow::Result<()> {
     use Format as F;
     let rules: [(bool, &str, &[Format]); _] = [
         (out == Path::new("-"), "standard output", &[F::Tar, F::TarGz, F::TarZst, F::Cpio, F::CpioGz, F::CpioZst]),
@@ -33,35 +33,35 @@ pub(super) fn check(format: Format, out: &Path, options: &ExportArguments) -> an
         (options.label.is_some(), "--label", &[F::Ext4]),
     ];
     match rules.iter().find(|(given, _, formats)| *given && !formats.contains(&format)) {
-        Some((_, what, formats)) => Err(anyhow!(Usage(format!("{what} is for --format {}", list(formats))))),
+        Some((_, what, formats)) => Err(anyhow!(UsageError(format!("{what} is for --format {}", join_names(formats))))),
         None if options.config_out.as_deref() == Some(out) => {
-            Err(anyhow!(Usage(format!("--config-out {} is what the image is written to", out.display()))))
+            Err(anyhow!(UsageError(format!("--config-out {} is also the output of the image", out.display()))))
         }
         None if options.label.as_ref().is_some_and(|label| label.len() > MAX_LABEL) => {
-            Err(anyhow!(Usage(format!("--label has at most {MAX_LABEL} bytes"))))
+            Err(anyhow!(UsageError(format!("--label has at most {MAX_LABEL} bytes"))))
         }
         None => file_compression(options).map(drop),
     }
 }
 
-/// Refuses what can be neither read nor written, before an image is fetched for it.
-pub(super) fn check_places(format: Format, out: &Path, options: &ExportArguments) -> anyhow::Result<()> {
+/// Fails if an input cannot be read or the output cannot be written, before an image is fetched.
+pub(super) fn check_paths(format: Format, out: &Path, options: &ExportArguments) -> anyhow::Result<()> {
     options.top.check()?;
     options.init.check()?;
     match format {
-        Format::Dir => places::check_empty_directory(out)?,
-        Format::Prebaked => places::check_directory(out)?,
+        Format::Dir => paths::check_empty_directory(out)?,
+        Format::Prebaked => paths::check_directory(out)?,
         _ if out == Path::new("-") => {}
-        _ => places::check_file(out)?,
+        _ => paths::check_file(out)?,
     }
     match options.config_out.as_deref() {
-        // It may lie in the directory that is to be made.
-        Some(file) if !file.starts_with(out) => places::check_file(file),
+        // A file in the output directory: its directory may not exist yet.
+        Some(file) if !file.starts_with(out) => paths::check_file(file),
         _ => Ok(()),
     }
 }
 
-/// How the contents of files are to be compressed.
+/// Returns the compression of file contents, checked against the levels of the algorithm.
 pub(super) fn file_compression(options: &ExportArguments) -> anyhow::Result<Option<ErofsCompression>> {
     let Some(algorithm) = options.compress else { return Ok(None) };
     let (default, highest) = match algorithm {
@@ -71,12 +71,12 @@ pub(super) fn file_compression(options: &ExportArguments) -> anyhow::Result<Opti
     let Some(level) = options.level else { return Ok(Some(default)) };
     match u8::try_from(level).ok().filter(|level| (1..=highest).contains(level)) {
         Some(level) => Ok(Some(default.with_level(level))),
-        None => Err(anyhow!(Usage(format!("--level is from 1 to {highest} here")))),
+        None => Err(anyhow!(UsageError(format!("--level is from 1 to {highest} here")))),
     }
 }
 
-/// As in "tar, tar.gz and tar.zst".
-fn list(formats: &[Format]) -> String {
+/// Joins the names of formats as in "tar, tar.gz and tar.zst".
+fn join_names(formats: &[Format]) -> String {
     let names: Vec<_> =
         formats.iter().filter_map(|format| Some(format.to_possible_value()?.get_name().to_owned())).collect();
     match names.split_last() {
@@ -90,9 +90,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms_are_listed_as_in_a_sentence() {
-        assert_eq!(list(&[Format::Dir]), "dir");
-        assert_eq!(list(&[Format::Tar, Format::TarGz]), "tar and tar.gz");
-        assert_eq!(list(&[Format::Tar, Format::TarGz, Format::TarZst]), "tar, tar.gz and tar.zst");
+    fn format_names_are_joined_as_in_a_sentence() {
+        assert_eq!(join_names(&[Format::Dir]), "dir");
+        assert_eq!(join_names(&[Format::Tar, Format::TarGz]), "tar and tar.gz");
+        assert_eq!(join_names(&[Format::Tar, Format::TarGz, Format::TarZst]), "tar, tar.gz and tar.zst");
     }
 }

@@ -1,4 +1,4 @@
-//! Forms that are a directory.
+//! Formats that are a directory.
 
 use std::fs;
 use std::path::Path;
@@ -7,12 +7,12 @@ use vmroot::export::{DirectoryOptions, export_directory};
 use vmroot::output::{Omissions, Progress};
 use vmroot::{RuntimeConfig, Top};
 
-use super::Export;
+use super::ExportJob;
 use crate::args::ExportArguments;
 use crate::context::{self, Context};
 use crate::output;
 
-/// A directory that another machine opens as it is.
+/// Writes a prebaked directory.
 pub(super) fn prebaked(
     context: &Context,
     image: &str,
@@ -24,32 +24,32 @@ pub(super) fn prebaked(
     let top = options.init.add_to(options.top.top(), &RuntimeConfig::unresolved(image.config()))?;
     let top = Top { strict: options.strict, ..top };
     let on_top = vmroot::export_on_top_to_dir(&client, &image, &top, out)?;
-    context::note(&on_top);
+    context::print_notes(&on_top);
     Ok(on_top.omitted().clone())
 }
 
-/// Plain files.
-pub(super) fn directory(export: &Export<'_>) -> anyhow::Result<Omissions> {
+/// Writes a directory tree of plain files.
+pub(super) fn directory(export: &ExportJob<'_>) -> anyhow::Result<Omissions> {
     let hook = |progress: Progress| export.advance(progress);
     let rootless = export.options.rootless;
     let strict = export.options.strict;
     let options = DirectoryOptions { rootless, strict, hook: Some(&hook), ..DirectoryOptions::default() };
-    let was_there = export.out.exists();
+    let existed = export.out.exists();
     let exported = export_directory(export.root, export.out, &options);
     if matches!(exported, Err(vmroot::export::Error::Cancelled | vmroot::export::Error::Incomplete(_))) {
-        remove(export.out, was_there);
+        remove_incomplete(export.out, existed);
     }
     let report = exported.map_err(vmroot::Error::from)?;
     export.bar.finish_and_clear();
     if report.omissions.total > 0 && !rootless {
-        output::note("--rootless records owners, modes and devices in xattrs");
+        output::print_note("--rootless records owners, modes and devices in xattrs");
     }
     Ok(report.omissions)
 }
 
-/// Removes what was written of a tree. The directory was empty or missing when it began.
-fn remove(directory: &Path, was_there: bool) {
-    let removed = match was_there {
+/// Removes an incomplete tree. A directory that existed before, and was empty, stays.
+fn remove_incomplete(directory: &Path, existed: bool) {
+    let removed = match existed {
         false => fs::remove_dir_all(directory),
         true => fs::read_dir(directory).and_then(|entries| {
             for path in entries.map(|entry| entry.map(|entry| entry.path())) {
@@ -60,6 +60,6 @@ fn remove(directory: &Path, was_there: bool) {
         }),
     };
     if let Err(error) = removed {
-        output::error(&format!("{}: what was written of it cannot be removed: {error}", directory.display()));
+        output::print_error(&format!("{}: cannot remove the incomplete tree: {error}", directory.display()));
     }
 }

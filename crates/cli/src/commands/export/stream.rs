@@ -1,4 +1,4 @@
-//! Forms that are written front to back, so that standard output is as good as a file.
+//! Formats that are written sequentially, to a file or to standard output.
 
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
@@ -9,16 +9,16 @@ use vmroot::export::{CpioOptions, TarOptions, export_compressed_cpio, export_com
 use vmroot::output::{Omissions, OutputFile, Progress};
 use vmroot::{Compression, EncoderOptions};
 
-use super::Export;
+use super::ExportJob;
 use crate::args::ExportArguments;
-use crate::signals::Unfinished;
+use crate::signals::CleanupGuard;
 
-/// A tar.
-pub(super) fn tar(export: &Export<'_>, compression: Option<Compression>) -> anyhow::Result<Omissions> {
+/// Writes a tar.
+pub(super) fn tar(export: &ExportJob<'_>, compression: Option<Compression>) -> anyhow::Result<Omissions> {
     let hook = |progress: Progress| export.advance(progress);
     let ExportArguments { sparse, strict, .. } = *export.options;
     let options = TarOptions { sparse, strict, hook: Some(&hook), ..TarOptions::default() };
-    let report = write(export.out, &export.bar, |writer| match compression {
+    let report = write_output(export.out, &export.bar, |writer| match compression {
         None => export_tar(export.root, writer, &options),
         Some(compression) => {
             export_compressed_tar(export.root, writer, &options, &encoder(export.options, compression))
@@ -27,11 +27,11 @@ pub(super) fn tar(export: &Export<'_>, compression: Option<Compression>) -> anyh
     Ok(report.omissions)
 }
 
-/// An initramfs.
-pub(super) fn cpio(export: &Export<'_>, compression: Option<Compression>) -> anyhow::Result<Omissions> {
+/// Writes an initramfs.
+pub(super) fn cpio(export: &ExportJob<'_>, compression: Option<Compression>) -> anyhow::Result<Omissions> {
     let hook = |progress: Progress| export.advance(progress);
     let options = CpioOptions { strict: export.options.strict, hook: Some(&hook) };
-    let report = write(export.out, &export.bar, |writer| match compression {
+    let report = write_output(export.out, &export.bar, |writer| match compression {
         None => export_cpio(export.root, writer, &options),
         Some(compression) => {
             export_compressed_cpio(export.root, writer, &options, &encoder(export.options, compression))
@@ -40,14 +40,14 @@ pub(super) fn cpio(export: &Export<'_>, compression: Option<Compression>) -> any
     Ok(report.omissions)
 }
 
-/// A compressor as the options have it, with all processors.
+/// Returns the options of the compressor, which uses all processors.
 pub(super) fn encoder(options: &ExportArguments, compression: Compression) -> EncoderOptions {
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
     EncoderOptions { compression, level: options.level, threads }
 }
 
-/// Opens where the bytes go, has them written, and gives the file its name; gives what the writing reports.
-pub(super) fn write<R, E: Into<vmroot::Error>>(
+/// Opens the output, calls `form` to write it, commits the file, and returns the report of `form`.
+pub(super) fn write_output<R, E: Into<vmroot::Error>>(
     out: &Path,
     bar: &ProgressBar,
     form: impl FnOnce(&mut dyn Write) -> Result<(&mut dyn Write, R), E>,
@@ -56,7 +56,7 @@ pub(super) fn write<R, E: Into<vmroot::Error>>(
         true => OutputFile::over(io::stdout().as_fd().try_clone_to_owned()?.into(), Path::new("standard output")),
         false => OutputFile::create(out).map_err(vmroot::Error::from)?,
     };
-    let _unfinished = file.temporary().map(Unfinished::new);
+    let _cleanup = file.temporary().map(CleanupGuard::new);
     let mut writer = BufWriter::with_capacity(1 << 20, file);
     let (_, report) = form(&mut writer).map_err(Into::into)?;
     let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;

@@ -1,4 +1,4 @@
-//! A mount that outlives the command: this program, started again in the background.
+//! Mounts that outlive the command: the program starts itself again in the background.
 
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader, Write};
@@ -8,30 +8,30 @@ use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::log::Log;
-use crate::exit::Silent;
+use crate::exit::AlreadyReported;
 use crate::signals;
 
-/// Set for the process that serves a detached mount.
+/// The environment variable that marks the process in the background.
 const SERVING: &str = "VMROOT_SERVE_DETACHED";
-/// What that process writes once the mount answers.
+/// The line that the process in the background writes once the mount is ready.
 const READY: &str = "mounted";
 
 /// Whether this is the process in the background.
-pub(super) fn is_serving() -> bool {
+pub(super) fn is_background_process() -> bool {
     std::env::var_os(SERVING).is_some()
 }
 
-/// Starts this program again in the background, and waits until the mount answers.
+/// Starts this program again in the background, and waits until the mount is ready.
 pub(super) fn start() -> anyhow::Result<()> {
     let program = std::env::current_exe().context("finding this program")?;
     let mut command = Command::new(program);
     command.args(std::env::args_os().skip(1)).env(SERVING, "1");
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().context("starting the process that serves the mount")?;
-    // It is about to leave the session of the terminal, so what is typed there reaches it through us.
+    // The child leaves the terminal's session, so signals of the terminal are forwarded to it.
     let pid = Pid::from_child(&child);
     signals::on_signal(move |_| {
-        // It may have ended.
+        // The error is ignored: the child may have ended.
         let _ = kill_process(pid, Signal::TERM);
     })?;
     let mut line = String::new();
@@ -40,20 +40,23 @@ pub(super) fn start() -> anyhow::Result<()> {
     if line.trim_end() == READY {
         return Ok(());
     }
-    // It has said what is wrong.
+    // The child has printed its error.
     let status = child.wait()?;
-    Err(Silent(status.code().and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0).unwrap_or(1)).into())
+    Err(AlreadyReported(status.code().and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0).unwrap_or(1))
+        .into())
 }
 
-/// Begins a session without a terminal: the end of the caller's must not be the end of the mount.
-pub(super) fn leave_session() {
-    // Refused only where the process leads a session already, which is as good.
+/// Starts a session without a terminal, so that the mount survives the end of the caller's session.
+pub(super) fn start_session() {
+    // The error is ignored: it means that the process leads a session already.
     let _ = rustix::process::setsid();
 }
 
-/// Lets go of the caller's directory, which could not be unmounted or would stay on the disk; tells the process that waits;
-/// and lets go of its terminal and pipes: a shell that reads them would wait for us.
-pub(super) fn say_ready(log: Option<&Log>) -> anyhow::Result<()> {
+/// Tells the waiting parent that the mount is ready, and releases what belongs to the caller.
+///
+/// The working directory is left, as it would keep its file system busy. Standard output and standard error are
+/// replaced, as a shell that reads them would wait for this process.
+pub(super) fn report_ready(log: Option<&Log>) -> anyhow::Result<()> {
     std::env::set_current_dir("/")?;
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{READY}")?;

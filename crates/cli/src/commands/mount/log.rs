@@ -1,4 +1,4 @@
-//! The log of a mount that is served in the background.
+//! The log of a detached mount.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -8,16 +8,16 @@ use anyhow::Context as _;
 
 use crate::environment;
 
-/// A file that takes the place of standard error.
+/// A file that replaces standard error.
 pub(super) struct Log {
     path: PathBuf,
     file: File,
-    /// A file that was named stays, as it may have been there before.
+    /// Whether the user has named the file. It is then never removed, as it may have existed before.
     is_named: bool,
 }
 
 impl Log {
-    /// Opens the file that was named, or makes one for this process: in the directory for files of a session, else in the
+    /// Opens the file that the user has named, or creates one for this process in the runtime directory, or else in the
     /// cache.
     pub(super) fn create(named: Option<&Path>, cache: &Path) -> anyhow::Result<Self> {
         let own = || {
@@ -43,7 +43,7 @@ impl Log {
 
     pub(super) fn remove_if_empty(self) {
         if !self.is_named && self.file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
-            // An empty file that stays harms nobody.
+            // The error is ignored: an empty file does no harm.
             let _ = fs::remove_file(self.path);
         }
     }

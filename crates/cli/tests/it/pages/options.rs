@@ -1,11 +1,11 @@
-//! Verbs and options that the text of a page names, in code between backquotes or in blocks that are not run.
+//! Checks of the commands and options that a page names, in code between backquotes or in blocks that do not run.
 
 use std::collections::HashMap;
 
 use super::page::{self, Block, Kind};
 use crate::program::Program;
 
-/// What `--help` says of each verb.
+/// The output of `--help` for each command.
 #[derive(Default)]
 struct Help(HashMap<String, String>);
 
@@ -17,7 +17,7 @@ impl Help {
 }
 
 #[test]
-fn commands_in_the_text_exist() {
+fn commands_of_the_pages_exist() {
     let program = Program::new();
     let mut help = Help::default();
     let mut commands = 0;
@@ -39,7 +39,7 @@ fn commands_in_the_text_exist() {
 
 fn check(program: &Program, help: &mut Help, page: &str, arguments: &str) {
     let words: Vec<&str> = arguments.split_whitespace().collect();
-    // What follows `--` is the guest's.
+    // Arguments after `--` are the guest's.
     let words: Vec<&str> = words.into_iter().take_while(|word| *word != "--" && *word != "[--").collect();
     let mut verb = words.iter().copied().filter(|word| !word.starts_with('-'));
     let verb: Vec<&str> = match verb.next() {
@@ -57,7 +57,7 @@ fn check(program: &Program, help: &mut Help, page: &str, arguments: &str) {
     }
 }
 
-/// The code between backquotes, outside of blocks.
+/// Returns the code between backquotes, outside of blocks.
 fn code_spans(text: &str) -> Vec<String> {
     let mut prose = String::new();
     let mut inside = false;
@@ -69,7 +69,7 @@ fn code_spans(text: &str) -> Vec<String> {
             prose.push('\n');
         }
     }
-    // No span goes beyond its paragraph.
+    // A span ends within its paragraph.
     let spans = |paragraph: &str| paragraph.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
     prose.split("\n\n").flat_map(spans).map(|span| span.replace('\n', " ")).collect()
 }

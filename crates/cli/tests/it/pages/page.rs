@@ -1,34 +1,34 @@
-//! A page as its blocks of code.
+//! A page as a list of code blocks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A block between two lines of backquotes.
+/// A code block between two lines of backquotes.
 pub(super) struct Block {
-    /// Where it begins, for messages.
+    /// The line of its start, for messages.
     pub(super) line: usize,
     pub(super) kind: Kind,
     pub(super) lines: Vec<String>,
 }
 
-/// What the words after the backquotes say.
+/// The kind of a block, from the words after its backquotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// `console NEED`: commands after `$ `, each with what it prints. The need may be missing.
+    /// `console NEED`: commands after `$ `, each with its output. NEED is optional.
     Console(String),
-    /// `sh stand-in PROGRAM`: runs, with a stand-in for a program that cannot be run here.
+    /// `sh stand-in PROGRAM`: a script, with a stand-in for a program that cannot run here.
     StandIn(String),
     /// `LANGUAGE not-run: REASON`.
     NotRun(String),
-    /// `rust`: the example of the crate `vmroot`, which compares itself with the README and runs.
+    /// `rust`: the example of the crate `vmroot`, whose own test compares it with the README.
     Rust,
-    /// `json`: a document, or the lines of one.
+    /// `json`: a document, or one document on each line.
     Json,
-    /// `text`: nothing that runs.
+    /// `text`: text that does not run.
     Text,
 }
 
-/// A command of a console and the lines under it.
+/// A command of a console block, and its output.
 pub(super) struct Example {
     pub(super) command: String,
     pub(super) output: Vec<String>,
@@ -49,10 +49,10 @@ impl Kind {
 }
 
 impl Block {
-    /// All blocks of a page.
+    /// Returns all blocks of a page.
     ///
     /// # Panics
-    /// For words that say nothing: a new block runs, or says why not.
+    /// For an unknown kind: a new block must run, or give a reason.
     pub(super) fn all(page: &str) -> Vec<Self> {
         let mut blocks: Vec<Self> = Vec::new();
         let mut inside = false;
@@ -60,7 +60,7 @@ impl Block {
             match (inside, line.strip_prefix("```")) {
                 (false, Some(words)) => {
                     let kind = Kind::parse(words).unwrap_or_else(|| {
-                        panic!("line {}: a block {words:?} is not run and says no reason (not-run: …)", number + 1)
+                        panic!("line {}: a block {words:?} does not run and gives no reason (not-run: …)", number + 1)
                     });
                     blocks.push(Self { line: number + 1, kind, lines: Vec::new() });
                     inside = true;
@@ -74,7 +74,7 @@ impl Block {
         blocks
     }
 
-    /// The commands of a console.
+    /// Returns the commands of a console block.
     pub(super) fn examples(&self) -> Vec<Example> {
         let mut examples: Vec<Example> = Vec::new();
         for line in &self.lines {
@@ -88,7 +88,7 @@ impl Block {
     }
 }
 
-/// The top of the checkout.
+/// Returns the top directory of the checkout.
 pub(super) fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
 }
@@ -97,7 +97,7 @@ pub(super) fn read(name: &str) -> String {
     fs::read_to_string(checkout().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The pages that people read, by their paths in the checkout.
+/// Returns the paths of the user's pages, relative to the checkout.
 pub(super) fn all() -> Vec<String> {
     let mut pages = vec!["README.md".to_owned(), "ARCHITECTURE.md".to_owned()];
     let mut pending = vec![PathBuf::from("docs")];

@@ -1,6 +1,6 @@
-//! What a page says that a command prints: `…` stands for anything.
+//! Matching the documented output of a command: `…` stands for any text.
 
-/// Whether lines are as `pattern` has them; `…` alone matches any number of lines.
+/// Whether lines match `pattern`. A line of `…` alone matches any number of lines.
 pub(super) fn lines_match(pattern: &[&str], lines: &[&str]) -> bool {
     match (pattern, lines) {
         ([], []) => true,
@@ -10,7 +10,7 @@ pub(super) fn lines_match(pattern: &[&str], lines: &[&str]) -> bool {
     }
 }
 
-/// Whether a line is as `pattern` has it; `…` matches anything in it.
+/// Whether a line matches `pattern`. `…` matches any text within the line.
 fn line_matches(pattern: &str, line: &str) -> bool {
     let mut parts = pattern.split('…');
     let Some(mut rest) = line.strip_prefix(parts.next().unwrap_or_default()) else { return false };
@@ -24,7 +24,7 @@ fn line_matches(pattern: &str, line: &str) -> bool {
 }
 
 #[test]
-fn dots_match_anything() {
+fn ellipsis_matches_any_text() {
     assert!(lines_match(&["a", "…", "z"], &["a", "z"]));
     assert!(lines_match(&["a", "…", "z"], &["a", "b", "c", "z"]));
     assert!(!lines_match(&["a", "…", "z"], &["a", "b"]));

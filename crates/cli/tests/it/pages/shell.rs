@@ -1,4 +1,4 @@
-//! Running the blocks of a page, in order, by one shell.
+//! Running the blocks of a page in order, in one shell.
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions, Permissions};
@@ -15,8 +15,8 @@ use super::pattern::lines_match;
 
 const DONE: &str = "==== done:";
 
-/// Stands in for a machine monitor: the files of the page that the command line names are there, sockets after a moment.
-/// Where it names a configuration file, so are those that this names.
+/// A stand-in for a VMM. It checks that the files of its command line exist, and waits a moment for sockets. It also
+/// checks the files that a configuration file names.
 const STAND_IN: &str = r#"#!/bin/sh
 check() {
     for name in $(printf '%s\n' "$1" | tr ' ,="' '\n\n\n\n'); do
@@ -32,14 +32,14 @@ check() {
 for word; do check "$word" || exit 1; done
 "#;
 
-/// A command, or a block of them, and what it prints.
+/// A command or a block of commands, and the expected output.
 struct Step {
     line: usize,
     script: String,
     output: Vec<String>,
 }
 
-/// Runs a page's blocks in a checkout of their own; gives how many steps there were, had nothing been lacking.
+/// Runs a page's blocks in a checkout of their own, and returns the number of steps, including skipped ones.
 pub(super) fn run_page(name: &str, page: &str) -> usize {
     let directory = tempfile::tempdir().unwrap();
     make_checkout(directory.path());
@@ -54,21 +54,21 @@ pub(super) fn run_page(name: &str, page: &str) -> usize {
             }
             Kind::StandIn(program) => {
                 stand_in(&directory.path().join("stand-ins"), program);
-                say(&format!("{name}:{line}: a stand-in for {program} takes its command line"));
-                // What it leaves in the background ends with it.
+                print_line(&format!("{name}:{line}: a stand-in for {program} takes its command line"));
+                // Programs that it leaves in the background end with it.
                 let end = "trap 'test -z \"$!\" || kill $! 2>/dev/null; wait' EXIT";
                 let path = "PATH=$STAND_INS:$PATH";
                 let script = format!("(\nset -e\n{end}\n{path}\n{}\n)", block.lines.join("\n"));
                 vec![Step { line, script, output: Vec::new() }]
             }
             Kind::NotRun(reason) => {
-                say(&format!("{name}:{line}: not run: {reason}"));
+                print_line(&format!("{name}:{line}: not run: {reason}"));
                 continue;
             }
             Kind::Rust | Kind::Json | Kind::Text => continue,
         };
         all += of_block.len();
-        if !matches!(&block.kind, Kind::Console(need) if lacks(need)) {
+        if !matches!(&block.kind, Kind::Console(need) if is_unavailable(need)) {
             steps.extend(of_block);
         }
     }
@@ -76,8 +76,8 @@ pub(super) fn run_page(name: &str, page: &str) -> usize {
     all
 }
 
-/// The harness shows this of a test that fails, and with --nocapture.
-pub(super) fn say(text: &str) {
+/// Prints a line. The test harness shows it for failed tests, and with --nocapture.
+pub(super) fn print_line(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
@@ -89,14 +89,14 @@ fn check(name: &str, steps: &[Step], printed: &[(String, String)]) {
         let output: Vec<&str> = step.output.iter().map(String::as_str).collect();
         assert!(
             output.is_empty() || lines_match(&output, &lines),
-            "{place}\n{printed}\nis said to print\n{}",
+            "{place}\n{printed}\nis documented to print\n{}",
             output.join("\n")
         );
     }
     assert_eq!(printed.len(), steps.len(), "{name}: the shell stopped after {:?}", printed.last());
 }
 
-/// What the examples use of a checkout, with the program under test.
+/// Creates the files of a checkout that the examples use, with the program under test.
 fn make_checkout(directory: &Path) {
     for name in ["testdata", "crates", "README.md"] {
         symlink(checkout().join(name), directory.join(name)).unwrap();
@@ -114,7 +114,7 @@ fn stand_in(directory: &Path, program: &str) {
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
 }
 
-fn lacks(need: &str) -> bool {
+fn is_unavailable(need: &str) -> bool {
     match need {
         "" | "registry" => false,
         "fuse" => {
@@ -124,13 +124,14 @@ fn lacks(need: &str) -> bool {
             }
             !rustix::process::geteuid().is_root() && skip::needs_program("fusermount3")
         }
-        "view" => skip::needs_root() || lacks("fuse"),
+        "view" => skip::needs_root() || is_unavailable("fuse"),
         "guest" => Guest::of("amd64").is_none(),
-        other => panic!("nothing here knows the need {other:?}"),
+        other => panic!("unknown need {other:?}"),
     }
 }
 
-/// Runs the steps in one shell, so that a later one has the variables of an earlier one; gives each one's status and output.
+/// Runs the steps in one shell, so that later steps see the variables of earlier ones. Returns the status and output of
+/// each.
 fn run(steps: &[Step], directory: &Path) -> Vec<(String, String)> {
     let mut script = "exec 2>&1\n".to_owned();
     for Step { script: step, .. } in steps {
@@ -140,7 +141,7 @@ fn run(steps: &[Step], directory: &Path) -> Vec<(String, String)> {
     shell.arg("-c").arg(script).current_dir(directory).env_remove("VMROOT_CACHE").env_remove("VMROOT_CREDS");
     shell.env("STAND_INS", directory.join("stand-ins"));
     let output = shell.output().unwrap();
-    // A guest's console ends its lines as terminals do.
+    // A guest's console ends its lines with CR LF.
     let text = String::from_utf8(output.stdout).unwrap().replace('\r', "");
     let mut printed = Vec::new();
     let mut lines = String::new();

@@ -1,4 +1,4 @@
-//! A mount that stands: what serves it, and how it ends.
+//! Active mounts: how they are served, and how they end.
 
 use std::ffi::OsStr;
 use std::fs::DirBuilder;
@@ -15,43 +15,43 @@ use vmroot::output::{Omissions, Omitted, Why};
 use vmroot::{Client, ContainerFs, InodeKind};
 
 use crate::args::{Driver, MountArguments};
-use crate::context::{Context, Opened};
+use crate::context::{Context, OpenedRoot};
 use crate::output;
 
-/// A root in the tree, or a writable view of it.
-pub(super) enum Standing {
-    /// The kernel has all it needs.
+/// A mounted root, or a writable view of one.
+pub(super) enum ActiveMount {
+    /// A mount that the kernel serves without this process.
     Kernel(Mounted),
-    /// Threads of this process serve it.
+    /// A mount that threads of this process serve.
     Fuse {
         mount: Mount,
-        /// The writable view: then the root itself is no longer in the tree, and ends with the view.
+        /// The writable view. The root is then detached from the tree, and ends with the view.
         view: Option<Mounted>,
         /// Keeps the root's files in the cache.
         _client: Option<Box<Client>>,
     },
 }
 
-/// What mounts a root where it is told to.
+/// Mounts a root with the options of the command.
 struct Mounter<'a> {
     image: &'a str,
     options: &'a MountArguments,
-    /// For files without a name, and for places where nobody looks.
+    /// The directory for unnamed files and private mountpoints.
     scratch: PathBuf,
 }
 
-impl Standing {
+impl ActiveMount {
     pub(super) fn new(
         context: &Context,
         image: &str,
         directory: &Path,
         options: &MountArguments,
     ) -> anyhow::Result<Self> {
-        // A refusal costs no pull.
-        check(directory, options)?;
+        // Before the pull, so that wrong options cost none.
+        check_options(directory, options)?;
         let opened = context.root_with(image, |config| options.init.add_to(options.top.top(), config))?;
         let scratch = context.cache().to_owned();
-        // A prebaked directory is mounted without a cache.
+        // The cache may be missing: a prebaked directory is opened without one.
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -59,8 +59,8 @@ impl Standing {
             .with_context(|| scratch.display().to_string())?;
         let mounter = Mounter { image, options, scratch };
         match (&options.upper, &options.work) {
-            (Some(upper), Some(work)) => mounter.writable(opened, Upper { upper, work }, directory),
-            _ => mounter.root(opened, directory),
+            (Some(upper), Some(work)) => mounter.mount_view(opened, Upper { upper, work }, directory),
+            _ => mounter.mount_root(opened, directory),
         }
     }
 
@@ -69,7 +69,7 @@ impl Standing {
         !matches!(self, Self::Kernel(_))
     }
 
-    /// Takes the mount out of the tree; `false` while it is still in use.
+    /// Returns a function that unmounts, and returns `false` if the mount is still in use.
     pub(super) fn unmounter(&self) -> Box<dyn Fn() -> vmroot::Result<bool> + Send + Sync> {
         match self {
             Self::Kernel(mounted) | Self::Fuse { view: Some(mounted), .. } => {
@@ -83,7 +83,7 @@ impl Standing {
         }
     }
 
-    /// Waits until it is gone, by whomever.
+    /// Waits until the mount ends, by this process or by another.
     pub(super) fn wait(self) -> vmroot::Result<()> {
         match self {
             Self::Kernel(mounted) => Ok(mounted.wait()?),
@@ -93,29 +93,29 @@ impl Standing {
 }
 
 impl Mounter<'_> {
-    /// Mounts the root where nobody looks, and a view of it on the directory.
-    fn writable(&self, opened: Opened, upper: Upper<'_>, directory: &Path) -> anyhow::Result<Standing> {
-        let marks = marks_of_overlays(&opened.root);
+    /// Mounts the root on a private directory, and a writable view of it on `directory`.
+    fn mount_view(&self, opened: OpenedRoot, upper: Upper<'_>, directory: &Path) -> anyhow::Result<ActiveMount> {
+        let hidden = hidden_by_overlayfs(&opened.root);
         let private = tempfile::Builder::new().prefix(".tmp-").tempdir_in(&self.scratch)?;
-        let root = self.root(opened, private.path())?;
+        let root = self.mount_root(opened, private.path())?;
         let view = mount_overlay(private.path(), upper, directory, &self.kernel_options());
-        // The view keeps what it needs of it.
+        // The view keeps a reference to the root's file system.
         root.unmounter()()?;
         let view = view.map_err(vmroot::Error::from)?;
-        output::omissions(&marks);
+        output::print_omissions(&hidden);
         Ok(match root {
-            Standing::Fuse { mount, _client, .. } => Standing::Fuse { mount, view: Some(view), _client },
-            Standing::Kernel(_) => Standing::Kernel(view),
+            ActiveMount::Fuse { mount, _client, .. } => ActiveMount::Fuse { mount, view: Some(view), _client },
+            ActiveMount::Kernel(_) => ActiveMount::Kernel(view),
         })
     }
 
-    fn root(&self, opened: Opened, directory: &Path) -> anyhow::Result<Standing> {
+    fn mount_root(&self, opened: OpenedRoot, directory: &Path) -> anyhow::Result<ActiveMount> {
         if self.options.driver != Driver::Fuse {
             let mounted = mount_erofs(&opened.root, &self.scratch, directory, &self.kernel_options());
             match mounted {
                 Ok(mounted) => {
                     tracing::info!("mounted by the kernel, as EROFS");
-                    return Ok(Standing::Kernel(mounted));
+                    return Ok(ActiveMount::Kernel(mounted));
                 }
                 Err(error) if self.options.driver == Driver::Auto && error.is_about_the_way() => {
                     tracing::info!("mounting by FUSE: {}", vmroot::with_causes(&error));
@@ -131,18 +131,18 @@ impl Mounter<'_> {
             source: format!("vmroot:{}", self.image),
         };
         let mount = Mount::new(Arc::new(opened.root), directory, &options).map_err(vmroot::Error::from)?;
-        Ok(Standing::Fuse { mount, view: None, _client: opened._client.map(Box::new) })
+        Ok(ActiveMount::Fuse { mount, view: None, _client: opened._client.map(Box::new) })
     }
 
     fn kernel_options(&self) -> kernel_mount::MountOptions {
-        // FUSE shows everything.
+        // With `auto`, fail where EROFS cannot show everything: FUSE can.
         let strict = self.options.driver == Driver::Auto;
         kernel_mount::MountOptions { suid_dev: self.options.suid_dev, strict }
     }
 }
 
-/// Refuses a place that nothing can be mounted on, a view that this user may not mount, and files that are not there.
-fn check(directory: &Path, options: &MountArguments) -> anyhow::Result<()> {
+/// Fails for a mountpoint that is no directory, a view that this user may not mount, and files that are missing.
+fn check_options(directory: &Path, options: &MountArguments) -> anyhow::Result<()> {
     options.top.check()?;
     options.init.check()?;
     if options.upper.is_some() {
@@ -156,18 +156,18 @@ fn check(directory: &Path, options: &MountArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a writable view does not show as it is: overlayfs hides what it takes for a deletion, and its own xattrs.
-fn marks_of_overlays(root: &ContainerFs) -> Omissions {
-    let mut marks = Omissions::default();
+/// Returns the files that a writable view does not show: overlayfs hides whiteouts and its own xattrs.
+fn hidden_by_overlayfs(root: &ContainerFs) -> Omissions {
+    let mut hidden = Omissions::default();
     for entry in root.walk() {
         let path = || OsStr::from_bytes(&entry.path).into();
         let why = || Why::form("overlayfs has a meaning of its own for it");
         if entry.kind == InodeKind::Character && root.stat(entry.ino).device == (0, 0) {
-            marks.add(path, Omitted::Device, why());
+            hidden.add(path, Omitted::Device, why());
         }
         for (name, _) in root.xattrs(entry.ino).filter(|(name, _)| name.starts_with(b"trusted.overlay.")) {
-            marks.add(path, Omitted::Xattr(name.into()), why());
+            hidden.add(path, Omitted::Xattr(name.into()), why());
         }
     }
-    marks
+    hidden
 }
