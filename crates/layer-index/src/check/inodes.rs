@@ -1,11 +1,11 @@
-//! Inodes, each by itself, and what they name in other sections.
+//! Checks of inodes: the fields of each, and their references to other sections.
 
 use super::{Check, Tables, ensure};
 use crate::format::{ALIGNMENT, IMPLICIT, InodeRecord, KIND_LAYER, KIND_ROOT, MAX_SYMLINK, OPAQUE, PASSIVE};
 use crate::inode::InodeKind;
 use crate::open::ContentsFile;
 
-/// How much of the sections that inodes divide among them those so far have taken.
+/// The ends of the dirents, link targets and digests that belong to the inodes checked so far.
 #[derive(Default)]
 struct Cursors {
     dirents: u64,
@@ -14,7 +14,7 @@ struct Cursors {
 }
 
 impl Tables<'_> {
-    /// Checks each inode by itself, and that inodes divide dirents, link targets and digests among them in order.
+    /// Checks each inode, and that the inodes cover dirents, link targets and digests in order and without gaps.
     pub(super) fn check_inodes(&self, contents: &[ContentsFile]) -> Check<()> {
         let root = self.inodes.first().map(|root| InodeKind::of_mode(root.mode.get()));
         ensure!(root == Some(Some(InodeKind::Directory)), "inode 0 is not a directory");
@@ -39,7 +39,7 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Checks the fields that only some kinds have.
+    /// Checks the fields that only some kinds of inode may have.
     fn check_fields(&self, number: usize, inode: &InodeRecord, kind: InodeKind) -> Check<()> {
         let flags = match (kind, self.kind) {
             (InodeKind::Directory, KIND_LAYER) => OPAQUE | IMPLICIT | PASSIVE,
@@ -81,7 +81,7 @@ impl Tables<'_> {
                 digest = cursors.digests;
             }
             InodeKind::Symlink | InodeKind::Link => {
-                // The path of a link to a lower layer is bounded by what a tar header may say, not by PATH_MAX.
+                // The path of a link to a lower layer is limited by the size of a tar header, not by PATH_MAX.
                 let limit = if kind == InodeKind::Symlink { MAX_SYMLINK as u64 } else { u64::MAX };
                 let valid = (1..=limit).contains(&size) && size == u64::from(count) && data == cursors.symlinks;
                 cursors.symlinks += u64::from(count);

@@ -1,11 +1,11 @@
-//! The section table.
+//! Checks of the section table.
 
 use std::ops::Range;
 
 use super::{Check, ensure};
 use crate::format::{Header, NO_INODE, SECTION_ALIGNMENT, SECTIONS, Section};
 
-/// Checks that the sections follow each other to the end of the file, and gives their places.
+/// Checks that the sections follow each other to the end of the file, and returns their ranges.
 pub(super) fn check(header: &Header, bytes: &[u8]) -> Check<[Range<usize>; SECTIONS]> {
     let length = bytes.len() as u64;
     ensure!(header.section_count.get() as usize == SECTIONS, "{} sections, not {SECTIONS}", header.section_count);
