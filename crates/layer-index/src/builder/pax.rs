@@ -1,4 +1,5 @@
-//! PAX extended headers (POSIX pax, "pax Extended Header"), with the xattr and sparse keys of star, libarchive and GNU.
+//! Reading PAX extended headers (POSIX pax, "pax Extended Header"), with the xattr and sparse keys of star, libarchive
+//! and GNU tar.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -6,7 +7,7 @@ use bstr::ByteSlice;
 
 use crate::inode::Timestamp;
 
-/// What extended headers say about the next entry.
+/// The values that extended headers set for the next entry.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Overrides {
     pub(super) path: Option<Vec<u8>>,
@@ -15,7 +16,7 @@ pub(super) struct Overrides {
     pub(super) uid: Option<u32>,
     pub(super) gid: Option<u32>,
     pub(super) mtime: Option<Timestamp>,
-    /// As they came; of two with one name the later holds.
+    /// In the order of the headers. Of two xattrs with one name, the last counts.
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) sparse: SparseKeys,
 }
@@ -27,12 +28,12 @@ pub(super) struct SparseKeys {
     pub(super) minor: Option<u64>,
     pub(super) name: Option<Vec<u8>>,
     pub(super) real_size: Option<u64>,
-    /// Formats 0.0 and 0.1: offsets and lengths in turn.
+    /// The offsets and lengths of runs in turn, in formats 0.0 and 0.1.
     pub(super) map: Option<Vec<u64>>,
 }
 
 impl Overrides {
-    /// Applies one header's records on top of what is there.
+    /// Applies the records of one header.
     pub(super) fn apply(&mut self, mut data: &[u8]) -> Result<(), String> {
         while !data.is_empty() {
             let (key, value, rest) = record(data).ok_or("a PAX record is malformed")?;
@@ -44,24 +45,26 @@ impl Overrides {
         Ok(())
     }
 
-    /// Keeps what a global header may say about entries. A name, a size or contents for all of them is smuggling: some
-    /// readers follow it and others do not.
+    /// Keeps the values that a global header may set.
+    ///
+    /// Returns an error for a name, a size, xattrs or a sparse map, since some readers apply these to every entry and
+    /// others ignore them.
     pub(super) fn into_global(self) -> Result<Self, String> {
         let sparse = &self.sparse;
-        let smuggled = [
+        let forbidden = [
             ("path", self.path.is_some()),
             ("linkpath", self.link.is_some()),
             ("size", self.size.is_some()),
             ("xattrs", !self.xattrs.is_empty()),
             ("GNU.sparse", sparse.major.is_some() || sparse.name.is_some() || sparse.map.is_some()),
         ];
-        match smuggled.into_iter().find(|(_, said)| *said) {
+        match forbidden.into_iter().find(|(_, is_set)| *is_set) {
             Some((key, _)) => Err(format!("a global PAX header says {key} for every entry")),
             None => Ok(Self { uid: self.uid, gid: self.gid, mtime: self.mtime, ..Self::default() }),
         }
     }
 
-    /// An empty value takes an earlier one back, as POSIX has it.
+    /// Applies one record. An empty value removes an earlier value, as POSIX specifies.
     fn set(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let bytes = || (!value.is_empty()).then(|| value.to_vec());
         match key {
@@ -81,7 +84,7 @@ impl Overrides {
             }
             b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => {
                 let map = self.sparse.map.get_or_insert_default();
-                // Format 0.0 repeats the two in turn; anything else would pair wrong numbers.
+                // Format 0.0 repeats the two keys in turn. Another order would pair the wrong numbers.
                 let is_offset = key == b"GNU.sparse.offset";
                 (map.len().is_multiple_of(2) == is_offset).then_some(())?;
                 map.push(decimal(value)?);
@@ -104,7 +107,7 @@ impl Overrides {
     }
 }
 
-/// Splits `length key=value\n` off the front: key, value, rest.
+/// Splits the first record (`length key=value\n`) off, and returns its key, its value and the rest.
 fn record(data: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let space = data.iter().take(20).position(|&byte| byte == b' ')?;
     let length = usize::try_from(decimal(&data[..space])?).ok()?;
@@ -114,11 +117,12 @@ fn record(data: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     (equals > 0).then(|| (&body[..equals], &body[equals + 1..], rest))
 }
 
+/// Parses a value, or returns `Some(None)` if it is empty.
 fn optional<T>(value: &[u8], parse: impl FnOnce(&[u8]) -> Option<T>) -> Option<Option<T>> {
     if value.is_empty() { Some(None) } else { parse(value).map(Some) }
 }
 
-/// A number of decimal digits, and nothing else.
+/// Parses a number that consists only of decimal digits.
 pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     let digit = |value: u64, &digit: &u8| match digit {
         b'0'..=b'9' => value.checked_mul(10)?.checked_add(u64::from(digit - b'0')),
@@ -127,7 +131,7 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     (!digits.is_empty()).then(|| digits.iter().try_fold(0, digit))?
 }
 
-/// `[-]seconds[.fraction]`; digits after the ninth are dropped.
+/// Parses `[-]seconds[.fraction]`. Digits after the ninth of the fraction are dropped.
 fn timestamp(value: &[u8]) -> Option<Timestamp> {
     let (negative, value) = value.strip_prefix(b"-").map_or((false, value), |value| (true, value));
     let (whole, fraction) = match value.iter().position(|&byte| byte == b'.') {
@@ -145,7 +149,8 @@ fn timestamp(value: &[u8]) -> Option<Timestamp> {
     })
 }
 
-/// GNU tar writes `=` and `%` in the name of an xattr as `%3D` and `%25`, since a key ends at the first `=`.
+/// Decodes the name of an xattr from GNU tar, which writes `=` as `%3D` and `%` as `%25`, since a key ends at the first
+/// `=`.
 fn keyword_decoded(name: &[u8]) -> Vec<u8> {
     name.replace(b"%3D", b"=").replace(b"%25", b"%")
 }
@@ -166,7 +171,7 @@ fn percent_decoded(name: &[u8]) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
-/// Standard base64; libarchive leaves the padding off, others do not.
+/// Decodes standard base64 with or without padding. libarchive omits it, other writers do not.
 fn base64_decoded(text: &[u8]) -> Option<Vec<u8>> {
     let end = text.iter().rposition(|&byte| byte != b'=').map_or(0, |last| last + 1);
     STANDARD_NO_PAD.decode(&text[..end]).ok()
@@ -189,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn times_round_down() {
+    fn times_are_rounded_down() {
         for (text, seconds, nanoseconds) in [
             ("0", 0, 0),
             ("1.5", 1, 500_000_000),
@@ -206,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn libarchive_names_and_values_are_decoded() {
+    fn xattrs_of_libarchive_are_decoded() {
         let overrides = parsed(b"34 LIBARCHIVE.xattr.user.%41=AAEC\n").unwrap();
         assert_eq!(overrides.xattrs, [(b"user.A".to_vec(), vec![0, 1, 2])]);
     }
