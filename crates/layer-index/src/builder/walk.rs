@@ -48,7 +48,7 @@ impl<'a> Walk<'a> {
         self.links > MAX_LINKS
     }
 
-    /// Returns the next name. Handles `.` and `..`, which stays in the root at the root.
+    /// Returns the next name. Handles `.` and `..` itself; `..` in the root stays in the root.
     pub(super) fn next(&mut self) -> Option<Cow<'a, [u8]>> {
         loop {
             let name = self.remaining.pop()?;
