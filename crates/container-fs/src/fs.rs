@@ -267,7 +267,7 @@ impl Contents {
             if actual == length {
                 return Ok(file);
             }
-            Err(io::Error::new(io::ErrorKind::InvalidData, format!("{actual} bytes long, the index says {length}")))
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("{actual} bytes long, expected {length}")))
         };
         match open() {
             Ok(file) => Ok(Self { path, file, diff_id, length }),

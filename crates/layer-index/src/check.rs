@@ -49,13 +49,13 @@ pub(crate) fn check_shape(bytes: &[u8]) -> Check<Shape> {
     ensure!(major == MAJOR, "version {major}, this program reads version {MAJOR}");
     ensure!(
         header.file_length.get() == bytes.len() as u64,
-        "{} bytes, not the {} of its header",
+        "{} bytes, but {} in its header",
         bytes.len(),
         header.file_length
     );
     ensure!(
         u64::from(header.alignment.get()) == ALIGNMENT,
-        "contents aligned to {}, not {ALIGNMENT}",
+        "contents aligned to {}, expected {ALIGNMENT}",
         header.alignment
     );
     ensure!(header.reserved == [0; 24], "reserved bytes of the header are not zero");
@@ -65,11 +65,7 @@ pub(crate) fn check_shape(bytes: &[u8]) -> Check<Shape> {
     let ranges = sections::check(header, bytes)?;
     // The checksum finds accidental damage. The checks after it are for forged files.
     let checksum = checksum(bytes);
-    ensure!(
-        header.checksum.get() == checksum,
-        "checksum {checksum:08x}, not the {:08x} of its header",
-        header.checksum
-    );
+    ensure!(header.checksum.get() == checksum, "checksum {checksum:08x}, but {:08x} in its header", header.checksum);
     let tables = Tables::of(bytes, &ranges, kind);
     let contents = tables.check_contents()?;
     tables.check_xattrs()?;
@@ -156,7 +152,7 @@ impl<'a> Tables<'a> {
         let mut cursor = 0;
         for (number, set) in self.xattr_sets.iter().enumerate() {
             let (first, count) = (set.first.get() as usize, set.count.get() as usize);
-            ensure!(first == cursor && count > 0, "xattr set {number} does not follow the one before it");
+            ensure!(first == cursor && count > 0, "xattr set {number} does not follow the previous one");
             cursor += count;
             let members = self.xattrs.get(first..cursor);
             let members = members.ok_or_else(|| format!("xattr set {number} ends after its section"))?;
@@ -171,7 +167,7 @@ impl<'a> Tables<'a> {
                 last = Some(name);
             }
         }
-        ensure!(cursor == self.xattrs.len(), "sets have {cursor} xattrs, not the {} there are", self.xattrs.len());
+        ensure!(cursor == self.xattrs.len(), "sets have {cursor} xattrs, expected {}", self.xattrs.len());
         Ok(())
     }
 

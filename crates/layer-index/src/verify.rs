@@ -39,12 +39,12 @@ pub fn verify_contents_cancellable(
 ) -> Result<u64> {
     let invalid = |reason| Error::InvalidContents { path: contents.to_owned(), reason };
     let [expected] = index.contents() else {
-        return Err(invalid(format!("one file, its index names {}", index.contents().len())));
+        return Err(invalid(format!("its index refers to {} contents files, expected 1", index.contents().len())));
     };
     let file = File::open(contents).map_err(Error::io(contents))?;
     let length = file.metadata().map_err(Error::io(contents))?.len();
     if length != expected.length {
-        return Err(invalid(format!("{length} bytes long, its index says {}", expected.length)));
+        return Err(invalid(format!("{length} bytes long, expected {}", expected.length)));
     }
     let mut buffer = vec![0; CHUNK];
     let mut total = 0;

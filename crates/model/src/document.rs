@@ -152,7 +152,7 @@ impl KindFields {
     fn check_version(&self, digest: &Digest) -> Result<()> {
         match self.schema_version {
             Some(2) => Ok(()),
-            Some(other) => Err(invalid(digest, format!("schemaVersion is {other}; only 2 is known"))),
+            Some(other) => Err(invalid(digest, format!("schemaVersion is {other}; only 2 is supported"))),
             None => Err(invalid(digest, "it has no schemaVersion".to_owned())),
         }
     }

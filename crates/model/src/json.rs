@@ -35,7 +35,7 @@ pub(crate) fn parse_object<T: DeserializeOwned>(bytes: &[u8], document: Document
 fn exceeded_limit(error: &serde_json::Error) -> Option<String> {
     let text = error.to_string();
     if text.starts_with("recursion limit exceeded") {
-        return Some("more than 128 objects and lists in each other".to_owned());
+        return Some("more than 128 nested objects and lists".to_owned());
     }
     let list = list_too_long();
     text.starts_with(&list).then_some(list)

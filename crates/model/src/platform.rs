@@ -96,19 +96,19 @@ impl Platform {
         let invalid = |reason| Error::InvalidPlatform { platform: text.to_owned(), reason };
         let parts: Vec<&str> = text.split('/').collect();
         if parts.iter().any(|it| it.is_empty()) {
-            return Err(invalid("a part is empty; os/architecture[/variant] is wanted"));
+            return Err(invalid("a part is empty; expected os/architecture[/variant]"));
         }
         let is_name_byte = |it: u8| it.is_ascii_alphanumeric() || b"_.-".contains(&it);
         if !parts.iter().all(|it| it.bytes().all(is_name_byte)) {
-            return Err(invalid("only letters, digits, '_', '.' and '-' may be in its parts"));
+            return Err(invalid("only letters, digits, '_', '.' and '-' are allowed"));
         }
         match parts[..] {
             [architecture] => {
-                Self::linux(architecture).map_err(|_| invalid("os/architecture[/variant] is wanted, as in linux/arm64"))
+                Self::linux(architecture).map_err(|_| invalid("expected os/architecture[/variant], as in linux/arm64"))
             }
             [os, architecture] => Ok(Self::new(os, architecture, None)),
             [os, architecture, variant] => Ok(Self::new(os, architecture, Some(variant))),
-            _ => Err(invalid("more than three parts; os/architecture[/variant] is wanted")),
+            _ => Err(invalid("more than three parts; expected os/architecture[/variant]")),
         }
     }
 

@@ -165,10 +165,10 @@ fn check_whole(text: &str) -> std::result::Result<(), String> {
         return Err("is empty".to_owned());
     }
     if text.contains("://") {
-        return Err("has a scheme; it starts with the registry or the repository".to_owned());
+        return Err("has a scheme; a reference starts with the registry or the repository".to_owned());
     }
     if text.len() == 64 && text.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f')) {
-        return Err("is 64 hex digits, which would be an image id and not a name".to_owned());
+        return Err("is 64 hex digits, which is an image id and not a name".to_owned());
     }
     Ok(())
 }
@@ -249,7 +249,7 @@ fn check_component(component: &str) -> std::result::Result<(), String> {
         return Err("a part between slashes is empty".to_owned());
     }
     if let Some(other) = component.chars().find(|it| !is_alphanumeric(*it) && !"._-".contains(*it)) {
-        return Err(format!("{other:?} may not be in it; letters, digits, '.', '_' and '-' may"));
+        return Err(format!("{other:?} is not allowed; letters, digits, '.', '_' and '-' are"));
     }
     if !component.starts_with(is_alphanumeric) || !component.ends_with(is_alphanumeric) {
         return Err(format!("{component:?} does not start and end with a letter or digit"));
@@ -257,7 +257,7 @@ fn check_component(component: &str) -> std::result::Result<(), String> {
     // Splitting at each letter gives empty texts between neighbouring letters.
     let mut separators = component.split(is_alphanumeric).filter(|it| !it.is_empty());
     match separators.find(|it| !matches!(*it, "." | "_" | "__") && !it.bytes().all(|byte| byte == b'-')) {
-        Some(separator) => Err(format!("{separator:?} may not join its words; '.', '_', '__' and '-' may")),
+        Some(separator) => Err(format!("{separator:?} is not a separator; '.', '_', '__' and '-' are")),
         None => Ok(()),
     }
 }
@@ -269,7 +269,7 @@ fn check_tag(tag: &str) -> std::result::Result<(), String> {
     }
     let is_word = |it: char| it.is_ascii_alphanumeric() || it == '_';
     if let Some(other) = tag.chars().find(|it| !is_word(*it) && !".-".contains(*it)) {
-        return Err(format!("{tag:?}: {other:?} may not be in it; letters, digits, '_', '.' and '-' may"));
+        return Err(format!("{tag:?}: {other:?} is not allowed; letters, digits, '_', '.' and '-' are"));
     }
     if !tag.starts_with(is_word) {
         return Err(format!("{tag:?} starts with '.' or '-'"));

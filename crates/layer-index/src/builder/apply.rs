@@ -167,8 +167,7 @@ impl Applier {
 
     fn add_symlink(&mut self, entry: &Entry, target: &[u8]) -> Result<u32> {
         if target.is_empty() || target.len() > MAX_SYMLINK || target.contains(&0) {
-            let reason =
-                format!("a symbolic link to {} bytes, 1 to {MAX_SYMLINK} without NUL are possible", target.len());
+            let reason = format!("a symbolic link to {} bytes, expected 1 to {MAX_SYMLINK} without NUL", target.len());
             let is_long = target.len() > MAX_SYMLINK;
             let reason = if is_long { Reason::limit("MAX_SYMLINK", reason) } else { reason.into() };
             return Err(Error::entry(&entry.name, reason));
@@ -274,7 +273,7 @@ impl Applier {
     fn check_stored(&mut self, entry: &Entry) -> Result<()> {
         let max = self.options.max_contents;
         if self.contents.stores_more_than(max)? {
-            return Err(limit(entry, "max_contents", "bytes of file contents but for blocks of zeros", max));
+            return Err(limit(entry, "max_contents", "bytes of file contents without blocks of zeros", max));
         }
         Ok(())
     }
@@ -304,7 +303,7 @@ impl Applier {
                 _ => None,
             };
             if limit.is_some() || name.is_empty() || name.contains(&0) {
-                let reason = format!("xattr {:?} of {} bytes: no file can have it", BStr::new(name), value.len());
+                let reason = format!("invalid xattr {:?} of {} bytes", BStr::new(name), value.len());
                 let reason = match limit {
                     Some(limit) => Reason::limit(limit, reason),
                     None => reason.into(),

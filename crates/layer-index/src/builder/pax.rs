@@ -38,7 +38,7 @@ impl Overrides {
         while !data.is_empty() {
             let (key, value, rest) = record(data).ok_or("a PAX record is malformed")?;
             self.set(key, value).ok_or_else(|| {
-                format!("the PAX record {}={} has no such value", key.escape_ascii(), value.escape_ascii())
+                format!("the PAX record {}={} has an invalid value", key.escape_ascii(), value.escape_ascii())
             })?;
             data = rest;
         }
@@ -59,7 +59,7 @@ impl Overrides {
             ("GNU.sparse", sparse.major.is_some() || sparse.name.is_some() || sparse.map.is_some()),
         ];
         match forbidden.into_iter().find(|(_, is_set)| *is_set) {
-            Some((key, _)) => Err(format!("a global PAX header says {key} for every entry")),
+            Some((key, _)) => Err(format!("a global PAX header sets {key} for every entry")),
             None => Ok(Self { uid: self.uid, gid: self.gid, mtime: self.mtime, ..Self::default() }),
         }
     }

@@ -114,7 +114,7 @@ pub(super) fn pax<R: BufRead>(
     };
     let size = keys.real_size.ok_or_else(|| stream.invalid("a sparse file without its real size"))?;
     if numbers.len() % 2 != 0 {
-        return Err(stream.invalid("the map of the sparse file is not pairs, or too long"));
+        return Err(stream.invalid("the map of the sparse file is not in pairs"));
     }
     if numbers.len() / 2 > MAX_RUNS {
         return Err(too_many_runs(stream));

@@ -133,7 +133,7 @@ impl<R: BufRead> TarStream<R> {
         while length > 0 {
             let data = self.fill()?;
             if data.is_empty() {
-                return Err(self.invalid(format!("the tar ends inside it, at byte {}", self.position)));
+                return Err(self.invalid(format!("the tar ends inside the entry, at byte {}", self.position)));
             }
             let count = data.len().min(usize::try_from(length).unwrap_or(usize::MAX));
             sink(&data[..count])?;
@@ -229,7 +229,7 @@ impl<R: BufRead> TarStream<R> {
         let ExtendedHeaders { mut pax, long_name, long_link, .. } = extended;
         let sparse = pax.sparse.map.is_some() || pax.sparse.major.is_some();
         if pax.sparse.name.is_some() && !sparse {
-            return Err(self.invalid("the name of a sparse file on an entry that is none"));
+            return Err(self.invalid("GNU.sparse.name on an entry that is not sparse"));
         }
         let long = pax.sparse.name.take().or(pax.path.take());
         let name = choose_name(long, long_name, fields.name).map_err(|reason| self.invalid(reason))?;

@@ -64,7 +64,7 @@ impl<'a> Walk<'a> {
     /// Moves into a directory of the current one. Fails if it is nested too deep.
     pub(super) fn enter(&mut self, directory: u32) -> Result<(), Reason> {
         if self.trail.len() > MAX_DEPTH {
-            return Err(Reason::limit("MAX_DEPTH", format!("more than {MAX_DEPTH} directories in each other")));
+            return Err(Reason::limit("MAX_DEPTH", format!("more than {MAX_DEPTH} nested directories")));
         }
         self.trail.push(directory);
         Ok(())

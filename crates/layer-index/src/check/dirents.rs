@@ -29,12 +29,12 @@ impl Tables<'_> {
         let mut walk = Walk { names: self.names, next_name: 0, next_inode: 1, references };
         for (number, directory) in self.inodes.iter().enumerate() {
             if directory.mode.get() & mode::TYPE == mode::DIRECTORY {
-                ensure!((number as u32) < walk.next_inode, "no directory before it names directory {number}");
+                ensure!((number as u32) < walk.next_inode, "directory {number} has no name in a directory before it");
                 self.check_directory(number, directory, &mut walk)?;
             }
         }
         ensure!(walk.next_inode as usize == self.inodes.len(), "no dirent names inode {}", walk.next_inode);
-        ensure!(walk.next_name == self.names.len(), "bytes of NAMES that no dirent has");
+        ensure!(walk.next_name == self.names.len(), "bytes of NAMES that do not belong to a dirent");
         for (number, (inode, references)) in self.inodes.iter().zip(&walk.references).enumerate() {
             let named = inode.mode.get() & mode::TYPE == mode::DIRECTORY || inode.nlink.get() == *references;
             ensure!(named, "inode {number} is named by {references} dirents");

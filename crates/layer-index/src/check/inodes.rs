@@ -24,18 +24,21 @@ impl Tables<'_> {
             let kind = InodeKind::of_mode(inode.mode.get()).filter(|_| inode.mode.get() <= 0o177_777);
             let kind = kind.ok_or_else(|| format!("inode {number} has mode {:o}", inode.mode))?;
             ensure!(inode.mtime_nanoseconds.get() < 1_000_000_000, "inode {number} has an invalid mtime");
-            ensure!(inode.xattrs.get() as usize <= self.xattr_sets.len(), "inode {number} has no such xattr set");
+            ensure!(
+                inode.xattrs.get() as usize <= self.xattr_sets.len(),
+                "inode {number} refers to a missing xattr set"
+            );
             self.check_fields(number, inode, kind)?;
             self.check_data(number, inode, kind, contents, &mut cursors)?;
         }
         let Cursors { dirents, symlinks, digests } = cursors;
         ensure!(
             dirents == self.dirents.len() as u64,
-            "directories have {dirents} dirents, not the {} there are",
+            "directories have {dirents} dirents, expected {}",
             self.dirents.len()
         );
-        ensure!(symlinks == self.symlinks.len() as u64, "bytes of SYMLINKS that no link has");
-        ensure!(digests as usize == self.digests, "files have {digests} digests, not the {} there are", self.digests);
+        ensure!(symlinks == self.symlinks.len() as u64, "bytes of SYMLINKS that do not belong to a link");
+        ensure!(digests as usize == self.digests, "files have {digests} digests, expected {}", self.digests);
         Ok(())
     }
 
@@ -71,7 +74,7 @@ impl Tables<'_> {
         match kind {
             InodeKind::Regular if size > 0 => {
                 let file = contents.get(count as usize);
-                let file = file.ok_or_else(|| format!("inode {number} has no such contents file"))?;
+                let file = file.ok_or_else(|| format!("inode {number} refers to a missing contents file"))?;
                 let fits = data.checked_add(size).is_some_and(|end| end <= file.length);
                 ensure!(
                     fits && data % ALIGNMENT == 0,
@@ -95,12 +98,12 @@ impl Tables<'_> {
                 cursors.dirents += u64::from(count);
                 ensure!(
                     follows && cursors.dirents <= self.dirents.len() as u64,
-                    "directory {number} does not follow the one before it"
+                    "directory {number} does not follow the previous one"
                 );
             }
             _ => ensure!(size == 0 && data == 0 && count == 0, "inode {number} has data"),
         }
-        ensure!(inode.digest.get() == digest, "inode {number} has digest {}, not {digest}", inode.digest);
+        ensure!(inode.digest.get() == digest, "inode {number} has digest {}, expected {digest}", inode.digest);
         Ok(())
     }
 }

@@ -201,14 +201,14 @@ fn contents_of_a_wrong_length_are_found() {
     for length in [0, 1, 4096, 3 * 4096 - 1, 3 * 4096 + 1, 4 * 4096] {
         file.set_len(length).unwrap();
         let message = verify_contents(&index, &path).unwrap_err().to_string();
-        assert_eq!(message, format!("{}: {length} bytes long, its index says 12288", path.display()));
+        assert_eq!(message, format!("{}: {length} bytes long, expected 12288", path.display()));
     }
     fs::remove_file(&path).unwrap();
     assert!(matches!(verify_contents(&index, &path).unwrap_err(), Error::Io { .. }));
     let root = Stack::build(&[Layer::new(layer()).to_tar(&Encoding::default())]).unwrap();
     let roots = merged(None, &[&root.layers[0], &root.layers[0]]).unwrap();
     let error = verify_contents(&Index::from_bytes(roots).unwrap(), &path).unwrap_err();
-    assert!(error.to_string().ends_with("one file, its index names 2"), "{error}");
+    assert!(error.to_string().ends_with("its index refers to 2 contents files, expected 1"), "{error}");
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn invalid_names_are_refused() {
     assert_eq!(nul, "layer entry \"e\\0vil\": a name with a NUL in it");
     let target = |length| Entry::symlink("evil", "t".repeat(length));
     assert!(Stack::build(&[tar_with(&[target(4095)])]).is_ok());
-    let message = "layer entry \"evil\": a symbolic link to 4096 bytes, 1 to 4095 without NUL are possible";
+    let message = "layer entry \"evil\": a symbolic link to 4096 bytes, expected 1 to 4095 without NUL";
     assert_refused(&[target(4096)], message);
     assert!(error_message(tar_with(&[Entry::symlink("evil", "")])).contains("a symbolic link to 0 bytes"));
 }
@@ -132,14 +132,14 @@ fn the_depth_of_directories_is_limited() {
     let root = stack.root().unwrap();
     assert_eq!(root.inode_count(), 1 + 1 + 4096 + 2);
     assert_eq!(stack.listing(&root).rows.len(), 4096 + 3);
-    assert!(error_message(deep(4097)).ends_with("more than 4096 directories in each other"));
+    assert!(error_message(deep(4097)).ends_with("more than 4096 nested directories"));
     // The target of each link is nested 1100 levels deep.
     let mut entries = vec![];
     for level in 0..4 {
         entries.push(Entry::symlink(format!("{}l", "l/".repeat(level)), "d/".repeat(1100)));
     }
     entries.push(Entry::file("l/l/l/l/evil", "x"));
-    assert!(error_message(tar_with(&entries)).ends_with("more than 4096 directories in each other"));
+    assert!(error_message(tar_with(&entries)).ends_with("more than 4096 nested directories"));
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn numbers_out_of_range_are_refused() {
         ("GNU.sparse.major", "one"),
     ] {
         let message = error_message(with_records(PaxRecords::new().record(key, value)));
-        assert!(message.ends_with(&format!("the PAX record {key}={value} has no such value")), "{message}");
+        assert!(message.ends_with(&format!("the PAX record {key}={value} has an invalid value")), "{message}");
     }
     let huge = error_message(with_records(PaxRecords::new().record("size", u64::MAX.to_string())));
     assert!(huge.contains("evil"), "{huge}");
@@ -196,10 +196,10 @@ fn ambiguous_headers_are_refused() {
         let mut tar = TarBuilder::new();
         tar.global_pax(&PaxRecords::new().record(key, value)).entry(file("x"), b"");
         let message = error_message(tar.finish());
-        assert!(message.contains("a global PAX header says"), "{message}");
+        assert!(message.contains("a global PAX header sets"), "{message}");
     }
     let sparse_name = error_message(with_records(PaxRecords::new().record("GNU.sparse.name", "other")));
-    assert!(sparse_name.ends_with("entry \"evil\": the name of a sparse file on an entry that is none"));
+    assert!(sparse_name.ends_with("entry \"evil\": GNU.sparse.name on an entry that is not sparse"));
     let mut tar = TarBuilder::new();
     tar.pax(&PaxRecords::new().record("path", "x")).global_pax(&PaxRecords::new().record("uid", "1"));
     assert!(error_message(tar.finish()).ends_with("an extended header belongs to no entry"));
@@ -235,7 +235,7 @@ fn invalid_sparse_maps_are_refused() {
         assert!(message.ends_with(order), "{bad}: {message}");
     }
     assert!(sparse(map("0,10"), &[0; 20]).ends_with("has 10 bytes of data, the archive 20"));
-    assert!(sparse(map("0,10,20"), &[0; 10]).ends_with("is not pairs, or too long"));
+    assert!(sparse(map("0,10,20"), &[0; 10]).ends_with("is not in pairs"));
     assert!(sparse(PaxRecords::new().record("GNU.sparse.map", "0,10"), &[0; 10]).ends_with("without its real size"));
     assert!(sparse(map("0,10").record("GNU.sparse.major", "2"), &[0; 10]).ends_with("of an unknown PAX form"));
 
@@ -256,7 +256,7 @@ fn invalid_sparse_maps_are_refused() {
     };
     let header = Header::new(Magic::Gnu, typeflag::GNU_SPARSE).name(b"evil");
     assert!(old(header.clone().base_256(Field::GNU_REAL_SIZE, -1)).ends_with("has invalid numbers"));
-    assert!(old(header.clone().field(Field::GNU_IS_EXTENDED, &[1])).contains("the tar ends inside it"));
+    assert!(old(header.clone().field(Field::GNU_IS_EXTENDED, &[1])).contains("the tar ends inside the entry"));
     assert!(old(Header::new(Magic::Ustar, typeflag::GNU_SPARSE).name(b"evil")).ends_with("without a GNU header"));
 }
 
@@ -380,10 +380,10 @@ fn metadata_is_limited() {
 
     let xattr = |name: &str, length: usize| tar_of(Entry::file("evil", "").xattr(name, vec![7; length]));
     assert!(Stack::build(&[xattr("user.a", 65_536)]).is_ok());
-    assert!(error_message(xattr("user.a", 65_537)).contains("xattr \"user.a\" of 65537 bytes: no file can have it"));
-    assert!(error_message(xattr(&"n".repeat(256), 1)).contains("no file can have it"));
-    assert!(error_message(with_records(PaxRecords::new().schily_xattr(b"", b"x"))).contains("no file can have it"));
-    assert!(error_message(with_records(PaxRecords::new().schily_xattr(b"a\0b", b"x"))).contains("no file can have it"));
+    assert!(error_message(xattr("user.a", 65_537)).contains("invalid xattr \"user.a\" of 65537 bytes"));
+    assert!(error_message(xattr(&"n".repeat(256), 1)).contains("invalid xattr"));
+    assert!(error_message(with_records(PaxRecords::new().schily_xattr(b"", b"x"))).contains("invalid xattr"));
+    assert!(error_message(with_records(PaxRecords::new().schily_xattr(b"a\0b", b"x"))).contains("invalid xattr"));
 
     let few = BuildOptions { max_entries: 10, max_names: 1000, ..BuildOptions::default() };
     let built = |entries: Vec<Entry>| {

@@ -131,7 +131,7 @@ fn errors_have_the_reason() {
     assert!(error.contains("a list of more than 16384 entries"), "{error}");
     let deep = format!(r#"{{"config":{{"Entrypoint":{}"#, "[".repeat(100_000));
     let error = ImageConfig::parse(deep.into_bytes()).unwrap_err().to_string();
-    assert!(error.contains("more than 128 objects and lists in each other"), "{error}");
+    assert!(error.contains("more than 128 nested objects and lists"), "{error}");
     let long = vec![b' '; usize::try_from(CONFIG_LIMIT).unwrap() + 1];
     let error = ImageConfig::parse(long).unwrap_err().to_string();
     assert_eq!(error, "image config is 4194305 bytes long; 4194304 is the limit");
