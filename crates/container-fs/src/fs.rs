@@ -158,7 +158,7 @@ impl ContainerFs {
     /// [`Error::NotADirectory`], with the number of the inode, when `directory` is another inode.
     pub fn readdir(&self, directory: InodeId, cookie: u64) -> Result<impl ExactSizeIterator<Item = DirEntry<'_>>> {
         if self.inode(directory).kind() != InodeKind::Directory {
-            return Err(Error::NotADirectory(numbered(directory)));
+            return Err(Error::NotADirectory(describe_inode(directory)));
         }
         let start = usize::try_from(cookie).unwrap_or(usize::MAX);
         Ok(self.index.children(directory, start).enumerate().map(move |(position, dirent)| {
@@ -184,7 +184,7 @@ impl ContainerFs {
         let inode = self.inode(ino);
         match inode.kind() {
             InodeKind::Symlink => Ok(inode.link_target()),
-            _ => Err(Error::NotALink(numbered(ino))),
+            _ => Err(Error::NotALink(describe_inode(ino))),
         }
     }
 
@@ -199,7 +199,7 @@ impl ContainerFs {
     pub fn read_at(&self, ino: InodeId, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let inode = self.inode(ino);
         if inode.kind() == InodeKind::Directory {
-            return Err(Error::IsADirectory(numbered(ino)));
+            return Err(Error::IsADirectory(describe_inode(ino)));
         }
         let Some(extent) = inode.extent().filter(|extent| offset < extent.length) else { return Ok(0) };
         let count = usize::try_from(extent.length - offset).unwrap_or(usize::MAX).min(buffer.len());
@@ -207,7 +207,7 @@ impl ContainerFs {
         contents
             .file
             .read_exact_at(&mut buffer[..count], extent.offset + offset)
-            .map_err(|source| contents.failed(source))?;
+            .map_err(|source| contents.read_error(source))?;
         Ok(count)
     }
 
@@ -275,12 +275,12 @@ impl Contents {
         }
     }
 
-    fn failed(&self, source: io::Error) -> Error {
+    fn read_error(&self, source: io::Error) -> Error {
         Error::Contents { path: self.path.clone(), source }
     }
 }
 
 /// Returns the description of an inode for an error.
-fn numbered(ino: InodeId) -> BString {
+fn describe_inode(ino: InodeId) -> BString {
     format!("inode {}", ino.0).into()
 }

@@ -34,7 +34,7 @@ impl ContainerFs {
     /// Returns the latest modification time in the root, in seconds since 1970, clamped to 32 bits.
     ///
     /// It serves as the creation time of images, so that they do not depend on the time of writing.
-    pub fn latest_second(&self) -> u32 {
+    pub fn latest_mtime(&self) -> u32 {
         let times = self.inodes().map(|ino| self.stat(ino).mtime.seconds);
         times.max().map_or(0, |seconds| seconds.clamp(0, u32::MAX.into()) as u32)
     }

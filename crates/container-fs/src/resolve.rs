@@ -29,7 +29,7 @@ impl ContainerFs {
     /// - [`Error::NotADirectory`] when the path continues after an inode that is not a directory.
     /// - [`Error::TooManyLinks`] for more than 40 symbolic links.
     pub fn resolve_path(&self, path: &[u8]) -> Result<Resolved> {
-        self.walk_path(path, true)
+        self.resolve(path, true)
     }
 
     /// Resolves a path like [`Self::resolve_path`], but does not follow a symbolic link at the end of the path, unless
@@ -38,10 +38,10 @@ impl ContainerFs {
     /// # Errors
     /// The errors of [`Self::resolve_path`].
     pub fn resolve_link(&self, path: &[u8]) -> Result<Resolved> {
-        self.walk_path(path, path.ends_with(b"/"))
+        self.resolve(path, path.ends_with(b"/"))
     }
 
-    fn walk_path(&self, path: &[u8], follow_last: bool) -> Result<Resolved> {
+    fn resolve(&self, path: &[u8], follow_last: bool) -> Result<Resolved> {
         let whole = || BString::from(path);
         // The directories from the root to the current one, each with the length of its path.
         let mut trail = vec![(InodeId::ROOT, 0)];

@@ -19,7 +19,8 @@ impl ContainerFs {
     /// - [`Error::DatabaseTooLarge`] when one of the files is larger than 16 MiB.
     /// - [`Error::TooManyLinks`] and [`Error::Contents`] when one of the files cannot be read.
     pub fn resolve_user(&self, user: &str) -> Result<UserIds> {
-        let found = UserSpec::parse(user).resolve(&self.database("/etc/passwd")?, &self.database("/etc/group")?);
+        let found =
+            UserSpec::parse(user).resolve(&self.read_database("/etc/passwd")?, &self.read_database("/etc/group")?);
         found.map_err(|unknown| match unknown {
             UnknownName::User(name) => Error::NoSuchUser(name),
             UnknownName::Group(name) => Error::NoSuchGroup(name),
@@ -27,7 +28,7 @@ impl ContainerFs {
     }
 
     /// Reads `/etc/passwd` or `/etc/group`. The result is empty if the image does not have the file.
-    fn database(&self, path: &'static str) -> Result<Vec<u8>> {
+    fn read_database(&self, path: &'static str) -> Result<Vec<u8>> {
         let ino = match self.resolve_path(path.as_bytes()) {
             Ok(resolved) => resolved.ino,
             Err(Error::NotFound(_) | Error::NotADirectory(_)) => return Ok(Vec::new()),

@@ -32,7 +32,7 @@ pub enum Target {
 }
 
 /// Returns the first four bytes of a name, zero padded. If two prefixes differ, the names compare as the prefixes do.
-pub(crate) fn prefix(name: &[u8]) -> [u8; 4] {
+pub(crate) fn name_prefix(name: &[u8]) -> [u8; 4] {
     let mut prefix = [0; 4];
     let length = name.len().min(4);
     prefix[..length].copy_from_slice(&name[..length]);
@@ -150,15 +150,15 @@ impl Index {
     /// Finds the entry of a directory with this name, by binary search.
     pub fn child(&self, directory: InodeId, name: &[u8]) -> Option<Dirent<'_>> {
         let (first, count) = self.dirent_range(directory);
-        let found = self.search(first..first + count, name)?;
+        let found = self.find_dirent(first..first + count, name)?;
         Some(dirent(&self.records::<DirentRecord>(Section::Dirents)[found], self.section(Section::Names)))
     }
 
     /// Finds the dirent with this name in the range of one directory, and returns its number.
-    pub(crate) fn search(&self, run: Range<usize>, name: &[u8]) -> Option<usize> {
+    pub(crate) fn find_dirent(&self, run: Range<usize>, name: &[u8]) -> Option<usize> {
         let records = &self.records::<DirentRecord>(Section::Dirents)[run.clone()];
         let names = self.section(Section::Names);
-        let key = u32::from_be_bytes(prefix(name));
+        let key = u32::from_be_bytes(name_prefix(name));
         let found = records.binary_search_by(|record| match u32::from_be_bytes(record.prefix).cmp(&key) {
             Ordering::Equal => name_of(record, names).cmp(name),
             unequal => unequal,

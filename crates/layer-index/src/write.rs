@@ -34,31 +34,35 @@ impl<W: Write + Seek> IndexWriter<W> {
     }
 
     /// Writes the next section from an iterator of records.
-    pub(crate) fn records<R>(&mut self, section: Section, records: impl Iterator<Item = R>) -> io::Result<()>
+    pub(crate) fn write_records<R>(&mut self, section: Section, records: impl Iterator<Item = R>) -> io::Result<()>
     where
         R: IntoBytes + Immutable,
     {
-        self.begin(section)?;
+        self.begin_section(section)?;
         for record in records {
-            self.put(record.as_bytes())?;
+            self.write(record.as_bytes())?;
         }
-        self.end()
+        self.end_section()
     }
 
     /// Writes the next section from an iterator of strings, without separators.
-    pub(crate) fn strings<'a>(&mut self, section: Section, strings: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
-        self.begin(section)?;
+    pub(crate) fn write_strings<'a>(
+        &mut self,
+        section: Section,
+        strings: impl Iterator<Item = &'a [u8]>,
+    ) -> io::Result<()> {
+        self.begin_section(section)?;
         for string in strings {
-            self.put(string)?;
+            self.write(string)?;
         }
-        self.end()
+        self.end_section()
     }
 
     /// Writes the next section from bytes.
-    pub(crate) fn bytes(&mut self, section: Section, bytes: &[u8]) -> io::Result<()> {
-        self.begin(section)?;
-        self.put(bytes)?;
-        self.end()
+    pub(crate) fn write_bytes(&mut self, section: Section, bytes: &[u8]) -> io::Result<()> {
+        self.begin_section(section)?;
+        self.write(bytes)?;
+        self.end_section()
     }
 
     /// Flushes the buffer, writes the header, and returns the file and its length in bytes.
@@ -92,7 +96,7 @@ impl<W: Write + Seek> IndexWriter<W> {
         Ok((self.out, self.position))
     }
 
-    fn begin(&mut self, section: Section) -> io::Result<()> {
+    fn begin_section(&mut self, section: Section) -> io::Result<()> {
         assert_eq!(section as usize, self.sections.len(), "sections come in their order");
         self.pad()?;
         self.sections.push(SectionRecord {
@@ -104,18 +108,18 @@ impl<W: Write + Seek> IndexWriter<W> {
         Ok(())
     }
 
-    fn end(&mut self) -> io::Result<()> {
-        let section = self.sections.last_mut().expect("begin() pushed it");
+    fn end_section(&mut self) -> io::Result<()> {
+        let section = self.sections.last_mut().expect("begin_section() pushed it");
         section.length = (self.position - section.offset.get()).into();
         Ok(())
     }
 
     fn pad(&mut self) -> io::Result<()> {
         let padding = self.position.next_multiple_of(SECTION_ALIGNMENT) - self.position;
-        self.put(&[0; SECTION_ALIGNMENT as usize][..padding as usize])
+        self.write(&[0; SECTION_ALIGNMENT as usize][..padding as usize])
     }
 
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.position += bytes.len() as u64;
         if bytes.len() > BUFFER_SIZE - self.buffer.len() {
             self.flush()?;

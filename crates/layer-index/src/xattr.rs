@@ -30,7 +30,7 @@ impl XattrTable {
     pub(crate) fn add<'a>(&mut self, xattrs: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Option<u32> {
         let first = self.xattrs.len();
         for (name, value) in xattrs {
-            let (name_offset, value_offset) = (self.place(name)?, self.place(value)?);
+            let (name_offset, value_offset) = (self.add_string(name)?, self.add_string(value)?);
             self.xattrs.push(XattrRecord {
                 name_offset: name_offset.into(),
                 name_length: (name.len() as u32).into(),
@@ -41,12 +41,12 @@ impl XattrTable {
         if self.xattrs.len() == first {
             return Some(0);
         }
-        let number = self.set_number(first)?;
+        let number = self.add_set(first)?;
         number.checked_add(1)
     }
 
     /// Frees the hash tables, which only [`Self::add`] needs.
-    pub(crate) fn freeze(&mut self) {
+    pub(crate) fn free_tables(&mut self) {
         self.set_numbers = HashTable::new();
         self.places = HashTable::new();
     }
@@ -54,7 +54,7 @@ impl XattrTable {
     /// Returns the number of the set whose members are the records from `first` on.
     ///
     /// Removes these records if an equal set exists.
-    fn set_number(&mut self, first: usize) -> Option<u32> {
+    fn add_set(&mut self, first: usize) -> Option<u32> {
         let next = u32::try_from(self.sets.len()).ok()?;
         let set = XattrSetRecord {
             first: u32::try_from(first).ok()?.into(),
@@ -84,7 +84,7 @@ impl XattrTable {
     }
 
     /// Returns the offset of `string` in `bytes`, and appends it if it is new.
-    fn place(&mut self, string: &[u8]) -> Option<u32> {
+    fn add_string(&mut self, string: &[u8]) -> Option<u32> {
         let (bytes, hasher) = (&self.bytes, &self.hasher);
         let string_at = |&(offset, length): &(u32, u32)| &bytes[offset as usize..offset as usize + length as usize];
         let same = |place: &(u32, u32)| string_at(place) == string;

@@ -46,7 +46,7 @@ impl Reference {
     /// - [`Error::InvalidReference`] for any other invalid part, including an invalid digest.
     pub fn parse(text: &str) -> Result<Self> {
         let invalid = |part, reason: String| Error::InvalidReference { reference: text.to_owned(), part, reason };
-        check_whole(text).map_err(|reason| invalid(Part::Reference, reason))?;
+        check_text(text).map_err(|reason| invalid(Part::Reference, reason))?;
 
         let (named, digest) = match text.split_once('@') {
             Some((named, digest)) => (named, Some(digest)),
@@ -160,7 +160,7 @@ impl Reference {
 }
 
 /// Checks the text for common mistakes: an empty text, a URL, or an image id.
-fn check_whole(text: &str) -> std::result::Result<(), String> {
+fn check_text(text: &str) -> std::result::Result<(), String> {
     if text.is_empty() {
         return Err("is empty".to_owned());
     }

@@ -56,7 +56,7 @@ impl Applier {
     pub(super) fn apply<R: BufRead>(&mut self, entry: Entry, stream: &mut TarStream<R>) -> Result<()> {
         self.count(&entry)?;
         let invalid = |reason: Reason| Error::entry(&entry.name, reason);
-        let path = tree::components(&entry.name).map_err(invalid)?;
+        let path = tree::split_path(&entry.name).map_err(invalid)?;
         let Some((&name, parents)) = path.split_last() else {
             return self.apply_root(&entry);
         };
@@ -104,7 +104,7 @@ impl Applier {
         if self.entries.max(inodes) > self.options.max_entries {
             return Err(limit(entry, "max_entries", "entries", u64::from(self.options.max_entries)));
         }
-        if self.tree.metadata() + self.markers.metadata() > self.options.max_names {
+        if self.tree.metadata_size() + self.markers.metadata_size() > self.options.max_names {
             return Err(limit(entry, "max_names", "bytes of names, links and xattrs", self.options.max_names as u64));
         }
         Ok(())
@@ -130,9 +130,9 @@ impl Applier {
             EntryKind::HardLink { target } => self.resolve_hard_link(entry, target)?,
             _ => NO_INODE,
         };
-        let directory = self.tree.make_directory(parents).map_err(invalid)?;
+        let directory = self.tree.create_directory(parents).map_err(invalid)?;
         let existing = self.tree.child(directory, name);
-        if matches!(entry.kind, EntryKind::Directory) && self.tree.is(existing, mode::DIRECTORY) {
+        if matches!(entry.kind, EntryKind::Directory) && self.tree.is_kind(existing, mode::DIRECTORY) {
             return self.set_directory(entry, existing);
         }
         let inode = match &entry.kind {
@@ -144,7 +144,7 @@ impl Applier {
             EntryKind::Block(rdev) => self.add_device(entry, mode::BLOCK, *rdev)?,
             EntryKind::Fifo => self.add_plain(entry, mode::FIFO)?,
         };
-        self.tree.put(directory, name, inode).map_err(invalid)
+        self.tree.set_inode(directory, name, inode).map_err(invalid)
     }
 
     /// Replaces the attributes of an existing directory. Its children remain.
@@ -157,12 +157,12 @@ impl Applier {
 
     fn add_plain(&mut self, entry: &Entry, kind: u32) -> Result<u32> {
         let node = self.create_node(entry, kind)?;
-        Ok(self.tree.add(node))
+        Ok(self.tree.add_node(node))
     }
 
     fn add_device(&mut self, entry: &Entry, kind: u32, rdev: u32) -> Result<u32> {
         let node = self.create_node(entry, kind)?;
-        Ok(self.tree.add(Node { data: rdev.into(), ..node }))
+        Ok(self.tree.add_node(Node { data: rdev.into(), ..node }))
     }
 
     fn add_symlink(&mut self, entry: &Entry, target: &[u8]) -> Result<u32> {
@@ -176,7 +176,7 @@ impl Applier {
         // On Linux every symbolic link has this mode, and it cannot be changed.
         node.mode = (mode::SYMLINK | 0o777) as u16;
         self.tree.add_target(target, &mut node);
-        Ok(self.tree.add(node))
+        Ok(self.tree.add_node(node))
     }
 
     /// Returns the target of a hard link in this layer, or a new inode with the path of the target.
@@ -186,9 +186,9 @@ impl Applier {
         let invalid = |reason: Reason| {
             Error::entry(&entry.name, reason.about(format_args!("hard link to {:?}", BStr::new(target))))
         };
-        let path = tree::components(target).map_err(invalid)?;
-        let found = self.tree.find(&path);
-        if self.tree.is(found, mode::DIRECTORY) {
+        let path = tree::split_path(target).map_err(invalid)?;
+        let found = self.tree.find_inode(&path);
+        if self.tree.is_kind(found, mode::DIRECTORY) {
             return Err(invalid("the target is a directory".into()));
         }
         if found != NO_INODE {
@@ -199,7 +199,7 @@ impl Applier {
         }
         let mut node = Node { mode: mode::LINK as u16, ..Node::default() };
         self.tree.add_target(&path.join(&b'/'), &mut node);
-        let inode = self.tree.add(node);
+        let inode = self.tree.add_node(node);
         self.unresolved_links.push(inode);
         Ok(inode)
     }
@@ -229,7 +229,7 @@ impl Applier {
             self.tree.digests.push(digest);
             node.digest = self.tree.digests.len() as u32;
         }
-        Ok(self.tree.add(node))
+        Ok(self.tree.add_node(node))
     }
 
     fn write_data<R: BufRead>(&mut self, entry: &Entry, length: u64, stream: &mut TarStream<R>) -> Result<[u8; 32]> {

@@ -81,7 +81,7 @@ pub(super) fn finish(mut applier: Applier, directory: &Path, diff_id: Digest, ta
     applier.complete()?;
     let Applier { mut tree, contents, contents_file, .. } = applier;
     let contents_length = contents.finish()?;
-    tree.freeze();
+    tree.free_tables();
 
     let index = create_temporary(directory)?;
     let file = ContentsFile { diff_id, length: contents_length };
@@ -104,15 +104,15 @@ fn write(tree: &Tree, contents: &ContentsFile, file: &File) -> io::Result<u64> {
     let digest = |node: &Node| Some(tree.digests[node.digest.checked_sub(1)? as usize]);
 
     let mut writer = IndexWriter::new(file)?;
-    writer.records(Section::Inodes, numbering.inodes())?;
-    writer.records(Section::Dirents, numbering.dirents())?;
-    writer.strings(Section::Names, numbering.names())?;
-    writer.strings(Section::Symlinks, numbering.nodes().filter(is_link).map(target))?;
-    writer.records(Section::XattrSets, tree.xattrs.sets.iter().copied())?;
-    writer.records(Section::Xattrs, tree.xattrs.xattrs.iter().copied())?;
-    writer.bytes(Section::XattrBytes, &tree.xattrs.bytes)?;
-    writer.records(Section::Digests, numbering.nodes().filter_map(digest))?;
-    writer.records(Section::Contents, std::iter::once(ContentsRecord::from(contents)))?;
+    writer.write_records(Section::Inodes, numbering.inodes())?;
+    writer.write_records(Section::Dirents, numbering.dirents())?;
+    writer.write_strings(Section::Names, numbering.names())?;
+    writer.write_strings(Section::Symlinks, numbering.nodes().filter(is_link).map(target))?;
+    writer.write_records(Section::XattrSets, tree.xattrs.sets.iter().copied())?;
+    writer.write_records(Section::Xattrs, tree.xattrs.xattrs.iter().copied())?;
+    writer.write_bytes(Section::XattrBytes, &tree.xattrs.bytes)?;
+    writer.write_records(Section::Digests, numbering.nodes().filter_map(digest))?;
+    writer.write_records(Section::Contents, std::iter::once(ContentsRecord::from(contents)))?;
     let (_, length) = writer.finish(KIND_LAYER, &contents.diff_id)?;
     Ok(length)
 }

@@ -49,26 +49,26 @@ pub(super) fn is_end(block: &[u8; BLOCK]) -> bool {
 pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Fields, String> {
     let header = Header::from_byte_slice(block);
     let old = header.as_old();
-    check_sum(block, &old.cksum)?;
+    check_checksum(block, &old.cksum)?;
     Ok(Fields {
-        name: name(block),
+        name: read_name(block),
         link: until_nul(&old.linkname).to_vec(),
         kind: header.entry_type(),
         old_type: old.linkflag == [0],
         // Some writers store the type bits of st_mode here as well. Only the type flag counts.
-        mode: (field("mode", &old.mode)? & 0o7777) as u32,
-        uid: field("uid", &old.uid)?,
-        gid: field("gid", &old.gid)?,
-        size: field("size", &old.size)?,
-        mtime: field("mtime", &old.mtime)?,
+        mode: (parse_field("mode", &old.mode)? & 0o7777) as u32,
+        uid: parse_field("uid", &old.uid)?,
+        gid: parse_field("gid", &old.gid)?,
+        size: parse_field("size", &old.size)?,
+        mtime: parse_field("mtime", &old.mtime)?,
     })
 }
 
 /// Reads the major and minor number of a device. They are 0 in V7 headers, which have no such fields.
-pub(super) fn device(block: &[u8; BLOCK]) -> Result<(i64, i64), String> {
+pub(super) fn read_device(block: &[u8; BLOCK]) -> Result<(i64, i64), String> {
     match Format::of(block) {
         Format::V7 => Ok((0, 0)),
-        _ => Ok((field("devmajor", &block[DEVICE_MAJOR])?, field("devminor", &block[DEVICE_MINOR])?)),
+        _ => Ok((parse_field("devmajor", &block[DEVICE_MAJOR])?, parse_field("devminor", &block[DEVICE_MINOR])?)),
     }
 }
 
@@ -88,7 +88,7 @@ impl Format {
 }
 
 /// Returns the name, with the prefix of the header before it.
-fn name(block: &[u8; BLOCK]) -> Vec<u8> {
+fn read_name(block: &[u8; BLOCK]) -> Vec<u8> {
     let name = until_nul(&block[..100]);
     let prefix = match Format::of(block) {
         Format::V7 => &[],
@@ -104,7 +104,8 @@ fn name(block: &[u8; BLOCK]) -> Vec<u8> {
 /// The prefix lies in place of the access and change times (golang.org/issue/12594). As in current Go, bytes count as a
 /// prefix if they are ASCII and not a pair of times.
 fn prefix_of_old_go(block: &[u8; BLOCK]) -> &[u8] {
-    let times = Header::from_byte_slice(block).as_gnu().and_then(|gnu| number(&gnu.atime).and(number(&gnu.ctime)));
+    let times =
+        Header::from_byte_slice(block).as_gnu().and_then(|gnu| parse_number(&gnu.atime).and(parse_number(&gnu.ctime)));
     let prefix = until_nul(&block[PREFIX]);
     if times.is_none() && prefix.is_ascii() { prefix } else { &[] }
 }
@@ -114,14 +115,14 @@ fn until_nul(field: &[u8]) -> &[u8] {
     &field[..field.iter().position(|&byte| byte == 0).unwrap_or(field.len())]
 }
 
-fn field(name: &str, bytes: &[u8]) -> Result<i64, String> {
-    number(bytes).ok_or_else(|| format!("the {name} field is not a number"))
+fn parse_field(name: &str, bytes: &[u8]) -> Result<i64, String> {
+    parse_number(bytes).ok_or_else(|| format!("the {name} field is not a number"))
 }
 
 /// Checks the sum of all bytes, with the bytes of the checksum itself taken as spaces. Some old writers summed signed
 /// bytes.
-fn check_sum(block: &[u8; BLOCK], field: &[u8; 8]) -> Result<(), String> {
-    let stored = number(field).ok_or("the checksum field is not a number")?;
+fn check_checksum(block: &[u8; BLOCK], field: &[u8; 8]) -> Result<(), String> {
+    let stored = parse_number(field).ok_or("the checksum field is not a number")?;
     let spaces = 8 * i64::from(b' ');
     let unsigned = |bytes: &[u8]| bytes.iter().map(|&byte| i64::from(byte)).sum::<i64>();
     let signed = |bytes: &[u8]| bytes.iter().map(|&byte| i64::from(byte as i8)).sum::<i64>();
@@ -131,12 +132,12 @@ fn check_sum(block: &[u8; BLOCK], field: &[u8; 8]) -> Result<(), String> {
 }
 
 /// Parses a number in octal, or in GNU's base-256 form if the first bit is set. An empty field is 0.
-pub(super) fn number(field: &[u8]) -> Option<i64> {
-    if field.first().is_some_and(|first| first & 0x80 != 0) { base_256(field) } else { octal(field) }
+pub(super) fn parse_number(field: &[u8]) -> Option<i64> {
+    if field.first().is_some_and(|first| first & 0x80 != 0) { parse_base_256(field) } else { parse_octal(field) }
 }
 
 /// Parses a big-endian number in two's complement. The first bit is not part of it (GNU tar, "Large Size and Time").
-fn base_256(field: &[u8]) -> Option<i64> {
+fn parse_base_256(field: &[u8]) -> Option<i64> {
     let negative = field[0] & 0x40 != 0;
     let first = if negative { field[0] } else { field[0] & 0x7f };
     field[1..]
@@ -144,7 +145,7 @@ fn base_256(field: &[u8]) -> Option<i64> {
         .try_fold(i64::from(first as i8), |value, &byte| value.checked_mul(256).map(|value| value | i64::from(byte)))
 }
 
-fn octal(field: &[u8]) -> Option<i64> {
+fn parse_octal(field: &[u8]) -> Option<i64> {
     let ends = |byte: &u8| matches!(byte, b' ' | 0);
     let start = field.iter().position(|byte| !ends(byte)).unwrap_or(field.len());
     let digits = &field[start..];
@@ -161,15 +162,19 @@ mod tests {
 
     #[test]
     fn numbers_are_parsed_in_octal_and_base_256() {
-        assert_eq!(number(b"0000644\0"), Some(0o644));
-        assert_eq!(number(b"   644 \0"), Some(0o644));
-        assert_eq!(number(b"\0\0\0\0"), Some(0));
-        assert_eq!(number(b"12345671"), Some(0o12345671));
-        assert_eq!(number(b"8"), None);
-        assert_eq!(number(b"-1"), None);
-        assert_eq!(number(&[0x80, 0, 0, 0, 1, 0]), Some(256));
-        assert_eq!(number(&[0xff; 12]), Some(-1));
-        assert_eq!(number(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00]), Some(-256));
-        assert_eq!(number(&[0x80, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), None, "over 64 bits");
+        assert_eq!(parse_number(b"0000644\0"), Some(0o644));
+        assert_eq!(parse_number(b"   644 \0"), Some(0o644));
+        assert_eq!(parse_number(b"\0\0\0\0"), Some(0));
+        assert_eq!(parse_number(b"12345671"), Some(0o12345671));
+        assert_eq!(parse_number(b"8"), None);
+        assert_eq!(parse_number(b"-1"), None);
+        assert_eq!(parse_number(&[0x80, 0, 0, 0, 1, 0]), Some(256));
+        assert_eq!(parse_number(&[0xff; 12]), Some(-1));
+        assert_eq!(parse_number(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00]), Some(-256));
+        assert_eq!(
+            parse_number(&[0x80, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+            None,
+            "over 64 bits"
+        );
     }
 }

@@ -50,11 +50,11 @@ fn resolve_chain(tree: &Tree, link: u32, targets: &mut HashMap<u32, LinkTarget>)
         targets.insert(current, LinkTarget::Circular);
         chain.push(current);
         let path: Vec<_> = tree.target(current).split(|&byte| byte == b'/').collect();
-        match tree.find(&path) {
+        match tree.find_inode(&path) {
             NO_INODE => break LinkTarget::Inode(current),
             // The directory has replaced the file of a lower layer that the link refers to.
-            found if tree.is(found, mode::DIRECTORY) => break LinkTarget::Inode(current),
-            found if tree.is(found, mode::LINK) => current = found,
+            found if tree.is_kind(found, mode::DIRECTORY) => break LinkTarget::Inode(current),
+            found if tree.is_kind(found, mode::LINK) => current = found,
             found => break LinkTarget::Inode(found),
         }
     };
@@ -69,7 +69,7 @@ fn first_circular(tree: &Tree, targets: &HashMap<u32, LinkTarget>) -> Option<(Ve
         return None;
     }
     let directories: HashMap<u32, usize> = (tree.slots.iter().enumerate())
-        .filter(|(_, slot)| tree.is(slot.inode, mode::DIRECTORY))
+        .filter(|(_, slot)| tree.is_kind(slot.inode, mode::DIRECTORY))
         .map(|(number, slot)| (slot.inode, number))
         .collect();
     let circular = |inode: u32| matches!(targets.get(&inode), Some(LinkTarget::Circular));

@@ -39,7 +39,7 @@ impl Markers {
         hidden: Option<&[u8]>,
     ) -> std::result::Result<(), Reason> {
         parents.iter().copied().chain(hidden).try_for_each(tree::check_name)?;
-        let Some((directory, linked)) = resolve(tree, parents)? else { return Ok(()) };
+        let Some((directory, linked)) = resolve_path(tree, parents)? else { return Ok(()) };
         self.paths.extend_from_slice(&directory);
         if let Some(hidden) = hidden {
             if !directory.is_empty() {
@@ -52,7 +52,7 @@ impl Markers {
     }
 
     /// Returns the bytes of memory that count as metadata.
-    pub(super) fn metadata(&self) -> usize {
+    pub(super) fn metadata_size(&self) -> usize {
         self.paths.len()
     }
 
@@ -89,7 +89,7 @@ impl Markers {
 ///
 /// Returns the resolved path and whether it leads through links. Returns `None` if it leads through too many links, or
 /// to a name that no directory can have.
-fn resolve(tree: &Tree, parents: &[&[u8]]) -> std::result::Result<Option<(Vec<u8>, bool)>, Reason> {
+fn resolve_path(tree: &Tree, parents: &[&[u8]]) -> std::result::Result<Option<(Vec<u8>, bool)>, Reason> {
     let mut walk = Walk::new(parents);
     let mut names = Vec::new();
     let mut linked = false;
@@ -97,7 +97,7 @@ fn resolve(tree: &Tree, parents: &[&[u8]]) -> std::result::Result<Option<(Vec<u8
         // The walk may have moved up, through a link with `..` or an absolute link.
         names.truncate(walk.depth());
         let found = tree.child(walk.current(), &name);
-        if tree.is(found, mode::SYMLINK) {
+        if tree.is_kind(found, mode::SYMLINK) {
             linked = true;
             match tree.follow(&mut walk, found) {
                 Err(_) if walk.exceeds_link_limit() => return Ok(None),
@@ -110,7 +110,7 @@ fn resolve(tree: &Tree, parents: &[&[u8]]) -> std::result::Result<Option<(Vec<u8
             return Ok(None);
         }
         // A missing directory is entered as well, since a later entry may create it.
-        walk.enter(if tree.is(found, mode::DIRECTORY) { found } else { NO_INODE })?;
+        walk.enter(if tree.is_kind(found, mode::DIRECTORY) { found } else { NO_INODE })?;
         names.push(name);
     }
     names.truncate(walk.depth());
@@ -136,7 +136,7 @@ fn apply_marker(tree: &mut Tree, path: &[u8], marker: Marker) -> std::result::Re
                 tree.nodes[new as usize].flags |= PASSIVE as u8;
                 new
             }
-            found if tree.is(found, mode::DIRECTORY) => found,
+            found if tree.is_kind(found, mode::DIRECTORY) => found,
             _ => return Ok(()),
         };
         if !marker.linked {
@@ -144,7 +144,7 @@ fn apply_marker(tree: &mut Tree, path: &[u8], marker: Marker) -> std::result::Re
         }
     }
     match hidden {
-        Some(hidden) => tree.whiteout(directory, hidden)?,
+        Some(hidden) => tree.add_whiteout(directory, hidden)?,
         None => tree.nodes[directory as usize].flags |= OPAQUE as u8,
     }
     Ok(())
@@ -160,7 +160,7 @@ fn update_hidden_directories(tree: &mut Tree, first_new: u32) {
     hidden[ROOT as usize] = tree.nodes[ROOT as usize].flags & OPAQUE as u8 != 0;
     for number in 0..tree.slots.len() {
         let slot = tree.slots[number];
-        if !tree.is(slot.inode, mode::DIRECTORY) {
+        if !tree.is_kind(slot.inode, mode::DIRECTORY) {
             continue;
         }
         let below = hidden[slot.parent as usize];

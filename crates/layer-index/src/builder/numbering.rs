@@ -2,7 +2,7 @@
 
 use super::WHITEOUT;
 use super::tree::{self, Node, Slot, Tree};
-use crate::access::prefix;
+use crate::access::name_prefix;
 use crate::format::{DirentRecord, InodeRecord, KIND_WHITEOUT, NO_INODE, mode};
 use crate::inode::InodeKind;
 
@@ -53,7 +53,7 @@ impl<'a> Numbering<'a> {
                 self.order.push(inode);
                 self.references.push(0);
             }
-            if tree.is(inode, mode::DIRECTORY) {
+            if tree.is_kind(inode, mode::DIRECTORY) {
                 self.references[number] += 1;
             } else {
                 self.references[self.numbers[inode as usize] as usize] += 1;
@@ -123,7 +123,7 @@ impl<'a> Numbering<'a> {
             DirentRecord {
                 name_offset: name_offset.into(),
                 inode: inode.into(),
-                prefix: prefix(name),
+                prefix: name_prefix(name),
                 name_length: (name.len() as u16).into(),
                 kind,
                 reserved: 0,
@@ -138,7 +138,7 @@ impl<'a> Numbering<'a> {
 
     fn dirent_slots(&self) -> impl Iterator<Item = &'a Slot> {
         let tree = self.tree;
-        let directories = self.order.iter().filter(move |inode| tree.is(**inode, mode::DIRECTORY));
+        let directories = self.order.iter().filter(move |inode| tree.is_kind(**inode, mode::DIRECTORY));
         directories.flat_map(move |&inode| {
             let run = self.starts[inode as usize] as usize..self.starts[inode as usize + 1] as usize;
             self.slots[run].iter().map(move |&slot| &tree.slots[slot as usize])

@@ -4,8 +4,8 @@ use std::io::BufRead;
 
 use tar::{GnuExtSparseHeader, GnuSparseHeader, Header};
 
-use super::header::{BLOCK, number};
-use super::pax::{SparseKeys, decimal};
+use super::header::{BLOCK, parse_number};
+use super::pax::{SparseKeys, parse_decimal};
 use super::tar_stream::TarStream;
 
 /// The largest number of runs of data in one sparse file.
@@ -31,7 +31,7 @@ impl SparseMap {
     /// Creates a map from pairs of offset and length.
     ///
     /// Checks that the runs are in order, lie inside the file, and have `stored` bytes in total.
-    fn checked(size: u64, pairs: &[(u64, u64)], stored: u64) -> Result<Self, String> {
+    fn from_pairs(size: u64, pairs: &[(u64, u64)], stored: u64) -> Result<Self, String> {
         let mut runs = Vec::new();
         let (mut end, mut total) = (0, 0_u64);
         for &(offset, length) in pairs {
@@ -52,7 +52,7 @@ impl SparseMap {
 /// Reads the map of an old GNU sparse entry (type `S`).
 ///
 /// The header has four runs, and each extension block after it has 21.
-pub(super) fn old_gnu<R: BufRead>(
+pub(super) fn read_old_gnu_map<R: BufRead>(
     block: &[u8; BLOCK],
     stored: u64,
     stream: &mut TarStream<R>,
@@ -71,9 +71,9 @@ pub(super) fn old_gnu<R: BufRead>(
         valid = push_runs(&mut pairs, &extension.sparse);
         extended = extension.isextended[0] != 0;
     }
-    let size = valid.and_then(|()| natural(&gnu.realsize));
+    let size = valid.and_then(|()| parse_unsigned(&gnu.realsize));
     let size = size.ok_or_else(|| stream.invalid(INVALID_NUMBERS))?;
-    SparseMap::checked(size, &pairs, stored).map_err(|reason| stream.invalid(reason))
+    SparseMap::from_pairs(size, &pairs, stored).map_err(|reason| stream.invalid(reason))
 }
 
 fn too_many_runs<R: BufRead>(stream: &TarStream<R>) -> crate::Error {
@@ -87,19 +87,19 @@ const INVALID_NUMBERS: &str = "the map of the sparse file has invalid numbers";
 /// Unused records are zero bytes. A used record may have the numbers 0 and 0, but as digits.
 fn push_runs(pairs: &mut Vec<(u64, u64)>, runs: &[GnuSparseHeader]) -> Option<()> {
     for run in runs.iter().take_while(|run| run.offset[0] != 0 || run.numbytes[0] != 0) {
-        pairs.push((natural(&run.offset)?, natural(&run.numbytes)?));
+        pairs.push((parse_unsigned(&run.offset)?, parse_unsigned(&run.numbytes)?));
     }
     Some(())
 }
 
-fn natural(field: &[u8]) -> Option<u64> {
-    u64::try_from(number(field)?).ok()
+fn parse_unsigned(field: &[u8]) -> Option<u64> {
+    u64::try_from(parse_number(field)?).ok()
 }
 
 /// Reads the map of a PAX sparse file, from its keys or, in format 1.0, from the beginning of its data.
 ///
 /// Returns the map and the number of bytes of data after it.
-pub(super) fn pax<R: BufRead>(
+pub(super) fn read_pax_map<R: BufRead>(
     keys: SparseKeys,
     stored: u64,
     stream: &mut TarStream<R>,
@@ -107,7 +107,7 @@ pub(super) fn pax<R: BufRead>(
     let (numbers, stored) = match (keys.map, keys.major, keys.minor) {
         (Some(map), None | Some(0), _) => (map, stored),
         (None, Some(1), Some(0)) => {
-            let (map, read) = data_map(stored, stream)?;
+            let (map, read) = read_map_data(stored, stream)?;
             (map, stored - read)
         }
         _ => return Err(stream.invalid("a sparse file of an unknown PAX form")),
@@ -120,14 +120,14 @@ pub(super) fn pax<R: BufRead>(
         return Err(too_many_runs(stream));
     }
     let pairs: Vec<_> = numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-    let map = SparseMap::checked(size, &pairs, stored).map_err(|reason| stream.invalid(reason))?;
+    let map = SparseMap::from_pairs(size, &pairs, stored).map_err(|reason| stream.invalid(reason))?;
     Ok((map, stored))
 }
 
 /// Reads a map of format 1.0: a line with the number of runs, then two lines for each run, padded to whole blocks.
 ///
 /// Returns the numbers and the number of bytes read.
-fn data_map<R: BufRead>(stored: u64, stream: &mut TarStream<R>) -> crate::Result<(Vec<u64>, u64)> {
+fn read_map_data<R: BufRead>(stored: u64, stream: &mut TarStream<R>) -> crate::Result<(Vec<u64>, u64)> {
     let mut lines = MapLines::default();
     let mut read = 0;
     while !lines.is_complete() {
@@ -169,7 +169,7 @@ impl MapLines {
                 self.line.push(byte);
                 continue;
             }
-            let value = decimal(&self.line)?;
+            let value = parse_decimal(&self.line)?;
             self.line.clear();
             match self.expected {
                 Some(_) => self.numbers.push(value),

@@ -267,7 +267,7 @@ impl<R: BufRead> TarStream<R> {
     }
 
     fn parse_device(&self, block: &[u8; BLOCK]) -> Result<u32> {
-        let (major, minor) = header::device(block).map_err(|reason| self.invalid(reason))?;
+        let (major, minor) = header::read_device(block).map_err(|reason| self.invalid(reason))?;
         let encoded = u64::try_from(major).ok().zip(u64::try_from(minor).ok());
         let encoded = encoded.and_then(|(major, minor)| encode_device(major, minor));
         encoded.ok_or_else(|| self.invalid(format!("device number {major}:{minor} is out of the kernel's range")))
@@ -285,12 +285,12 @@ impl<R: BufRead> TarStream<R> {
         if kind == EntryType::GNUSparse {
             // The extension blocks of the map precede the data, and are not part of its size.
             let data = self.pending;
-            let sparse = Some(sparse::old_gnu(block, stored, self)?);
+            let sparse = Some(sparse::read_old_gnu_map(block, stored, self)?);
             self.pending = data;
             return Ok(EntryKind::File { stored, sparse });
         }
         if keys.map.is_some() || keys.major.is_some() {
-            let (map, stored) = sparse::pax(keys, stored, self)?;
+            let (map, stored) = sparse::read_pax_map(keys, stored, self)?;
             return Ok(EntryKind::File { stored, sparse: Some(map) });
         }
         Ok(EntryKind::File { stored, sparse: None })

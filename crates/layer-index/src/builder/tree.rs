@@ -87,24 +87,24 @@ impl Tree {
     }
 
     /// Returns whether an inode, which may be [`NO_INODE`], has this type.
-    pub(super) fn is(&self, inode: u32, kind: u32) -> bool {
+    pub(super) fn is_kind(&self, inode: u32, kind: u32) -> bool {
         inode != NO_INODE && self.nodes[inode as usize].kind() == kind
     }
 
-    pub(super) fn add(&mut self, node: Node) -> u32 {
+    pub(super) fn add_node(&mut self, node: Node) -> u32 {
         self.nodes.push(node);
         (self.nodes.len() - 1) as u32
     }
 
     /// Returns the size in bytes of the stored names, link targets and xattrs.
-    pub(super) fn metadata(&self) -> usize {
+    pub(super) fn metadata_size(&self) -> usize {
         self.names.len() + self.symlinks.len() + self.xattrs.bytes.len()
     }
 
     /// Frees the hash tables, which only adding names and xattrs needs.
-    pub(super) fn freeze(&mut self) {
+    pub(super) fn free_tables(&mut self) {
         self.table = HashTable::new();
-        self.xattrs.freeze();
+        self.xattrs.free_tables();
     }
 
     pub(super) fn name(&self, slot: &Slot) -> &[u8] {
@@ -139,7 +139,7 @@ impl Tree {
     }
 
     /// Gives an inode a name, in place of any other inode with the name.
-    pub(super) fn put(&mut self, parent: u32, name: &[u8], inode: u32) -> Result<(), Reason> {
+    pub(super) fn set_inode(&mut self, parent: u32, name: &[u8], inode: u32) -> Result<(), Reason> {
         let slot = self.slot_for(parent, name)?;
         if std::mem::replace(&mut slot.inode, inode) != NO_INODE {
             self.last_directory = None;
@@ -148,7 +148,7 @@ impl Tree {
     }
 
     /// Deletes a name from lower layers.
-    pub(super) fn whiteout(&mut self, parent: u32, name: &[u8]) -> Result<(), Reason> {
+    pub(super) fn add_whiteout(&mut self, parent: u32, name: &[u8]) -> Result<(), Reason> {
         self.slot_for(parent, name)?.whiteout = true;
         Ok(())
     }
@@ -201,12 +201,12 @@ impl Tree {
 
     /// Adds a directory that has no entry of its own, and returns its number.
     pub(super) fn add_implied(&mut self, parent: u32, name: &[u8]) -> Result<u32, Reason> {
-        let directory = self.add(implied_directory());
-        self.put(parent, name, directory).map(|()| directory)
+        let directory = self.add_node(implied_directory());
+        self.set_inode(parent, name, directory).map(|()| directory)
     }
 
     /// Returns the directory at a path, and creates missing directories. Follows symbolic links within this layer.
-    pub(super) fn make_directory(&mut self, path: &[&[u8]]) -> Result<u32, Reason> {
+    pub(super) fn create_directory(&mut self, path: &[&[u8]]) -> Result<u32, Reason> {
         if path.is_empty() {
             return Ok(ROOT);
         }
@@ -226,8 +226,8 @@ impl Tree {
                     let directory = self.add_implied(parent, &name)?;
                     walk.enter(directory)?;
                 }
-                found if self.is(found, mode::DIRECTORY) => walk.enter(found)?,
-                found if self.is(found, mode::SYMLINK) => self.follow(&mut walk, found)?,
+                found if self.is_kind(found, mode::DIRECTORY) => walk.enter(found)?,
+                found if self.is_kind(found, mode::SYMLINK) => self.follow(&mut walk, found)?,
                 _ => return Err(format!("its parent {:?} is not a directory", bstr::BStr::new(&name)).into()),
             }
         }
@@ -237,13 +237,13 @@ impl Tree {
     }
 
     /// Finds the inode at a path of this layer, or returns [`NO_INODE`]. A symbolic link at the end is not followed.
-    pub(super) fn find(&self, path: &[&[u8]]) -> u32 {
+    pub(super) fn find_inode(&self, path: &[&[u8]]) -> u32 {
         let Some((last, parents)) = path.split_last() else { return ROOT };
         let mut walk = Walk::new(parents);
         while let Some(name) = walk.next() {
             let step = match self.child(walk.current(), &name) {
-                found if self.is(found, mode::DIRECTORY) => walk.enter(found),
-                found if self.is(found, mode::SYMLINK) => self.follow(&mut walk, found),
+                found if self.is_kind(found, mode::DIRECTORY) => walk.enter(found),
+                found if self.is_kind(found, mode::SYMLINK) => self.follow(&mut walk, found),
                 _ => return NO_INODE,
             };
             if step.is_err() {
@@ -287,7 +287,7 @@ pub(super) fn check_name(name: &[u8]) -> Result<(), Reason> {
 /// Splits a tar path into names, without empty names and `.`.
 ///
 /// A path with `..` is an error and is not normalised: no tool writes such a path, and its meaning depends on links.
-pub(super) fn components(path: &[u8]) -> Result<Vec<&[u8]>, Reason> {
+pub(super) fn split_path(path: &[u8]) -> Result<Vec<&[u8]>, Reason> {
     let names: Vec<_> = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty() && *name != b".").collect();
     if names.contains(&&b".."[..]) {
         return Err("a path with \"..\" in it".into());

@@ -3,7 +3,7 @@
 use bstr::ByteSlice;
 
 use super::{Check, Tables, ensure};
-use crate::access::prefix;
+use crate::access::name_prefix;
 use crate::format::{DirentRecord, InodeRecord, KIND_LAYER, MAX_NAME, NO_INODE, mode};
 use crate::inode::{DirentKind, InodeKind};
 
@@ -83,7 +83,7 @@ impl<'a> Walk<'a> {
         self.next_name += name.len();
         let valid = (1..=MAX_NAME).contains(&name.len())
             && dirent.name_offset.get() as usize == start
-            && dirent.prefix == prefix(name)
+            && dirent.prefix == name_prefix(name)
             && name != b"."
             && name != b".."
             && dirent.reserved == 0;

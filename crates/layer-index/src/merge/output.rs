@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use vmroot_model::Digest;
 
 use super::stack::{SourceInode, Stack};
-use crate::access::prefix;
+use crate::access::name_prefix;
 use crate::format::{ContentsRecord, DirentRecord, InodeRecord, KIND_ROOT, NO_INODE, Section, mode};
 use crate::inode::{Inode, InodeKind};
 use crate::write::IndexWriter;
@@ -79,7 +79,7 @@ impl<'a> Output<'a> {
 
     fn add(&mut self, part: Option<SourceInode>, links: u32) -> Result<u32> {
         if self.inodes.len() >= MAX_RECORDS {
-            return Err(full("inodes"));
+            return Err(too_large("inodes"));
         }
         if let Some(part) = part {
             self.add_xattrs(part)?;
@@ -94,7 +94,7 @@ impl<'a> Output<'a> {
             let field = &mut self.xattr_fields[part.source as usize][set as usize];
             if *field == 0 {
                 let inode = self.stack.sources[part.source as usize].inode(part.inode);
-                *field = self.xattrs.add(inode.xattrs()).ok_or_else(|| full("bytes of xattrs"))?;
+                *field = self.xattrs.add(inode.xattrs()).ok_or_else(|| too_large("bytes of xattrs"))?;
             }
         }
         Ok(())
@@ -108,11 +108,11 @@ impl<'a> Output<'a> {
     /// Adds a dirent with the name of a source's dirent to the directory that [`Self::end_directory`] completes next.
     pub(super) fn add_dirent(&mut self, source: u32, dirent: u32, inode: u32) -> Result<()> {
         if self.dirents.len() >= MAX_RECORDS {
-            return Err(full("directory entries"));
+            return Err(too_large("directory entries"));
         }
         self.name_bytes += usize::from(self.stack.sources[source as usize].dirent(dirent).name_length.get());
         if self.name_bytes >= MAX_RECORDS {
-            return Err(full("bytes of names"));
+            return Err(too_large("bytes of names"));
         }
         self.dirents.push(OutputDirent { source, dirent, inode });
         Ok(())
@@ -128,16 +128,16 @@ impl<'a> Output<'a> {
         let contents = self.stack.sources.iter().flat_map(|source| source.index.contents());
         let write = || {
             let mut writer = IndexWriter::new(out)?;
-            writer.records(Section::Inodes, self.inode_records())?;
-            writer.records(Section::Dirents, self.dirent_records())?;
-            writer.strings(Section::Names, self.dirents.iter().map(|dirent| self.name(dirent)))?;
-            writer.strings(Section::Symlinks, self.source_inodes().map(|inode| inode.link_target()))?;
-            writer.records(Section::XattrSets, self.xattrs.sets.iter().copied())?;
-            writer.records(Section::Xattrs, self.xattrs.xattrs.iter().copied())?;
-            writer.bytes(Section::XattrBytes, &self.xattrs.bytes)?;
+            writer.write_records(Section::Inodes, self.inode_records())?;
+            writer.write_records(Section::Dirents, self.dirent_records())?;
+            writer.write_strings(Section::Names, self.dirents.iter().map(|dirent| self.name(dirent)))?;
+            writer.write_strings(Section::Symlinks, self.source_inodes().map(|inode| inode.link_target()))?;
+            writer.write_records(Section::XattrSets, self.xattrs.sets.iter().copied())?;
+            writer.write_records(Section::Xattrs, self.xattrs.xattrs.iter().copied())?;
+            writer.write_bytes(Section::XattrBytes, &self.xattrs.bytes)?;
             let digests = self.source_inodes().filter_map(|inode| inode.content_digest());
-            writer.strings(Section::Digests, digests.map(|digest| &digest[..]))?;
-            writer.records(Section::Contents, contents.map(ContentsRecord::from))?;
+            writer.write_strings(Section::Digests, digests.map(|digest| &digest[..]))?;
+            writer.write_records(Section::Contents, contents.map(ContentsRecord::from))?;
             writer.finish(KIND_ROOT, chain_id).map(|(_, length)| length)
         };
         write().map_err(|source| Error::Io { path: PathBuf::new(), source })
@@ -200,7 +200,7 @@ impl<'a> Output<'a> {
             DirentRecord {
                 name_offset: name_offset.into(),
                 inode: dirent.inode.into(),
-                prefix: prefix(name),
+                prefix: name_prefix(name),
                 name_length: (name.len() as u16).into(),
                 kind: self.dirent_kind(dirent.inode),
                 reserved: 0,
@@ -220,6 +220,6 @@ fn empty_root() -> InodeRecord {
 }
 
 /// Returns the error for a section that would hold too many of `what`.
-fn full(what: &'static str) -> Error {
+fn too_large(what: &'static str) -> Error {
     Error::TooLarge { what, limit: u64::from(u32::MAX) }
 }

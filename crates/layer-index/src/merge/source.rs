@@ -68,7 +68,7 @@ impl<'a> Source<'a> {
     /// Finds the dirent with a name in a directory.
     pub(super) fn child(&self, directory: u32, name: &[u8]) -> Option<u32> {
         let (first, end) = self.children(directory);
-        self.index.search(first as usize..end as usize, name).map(|dirent| dirent as u32)
+        self.index.find_dirent(first as usize..end as usize, name).map(|dirent| dirent as u32)
     }
 }
 
