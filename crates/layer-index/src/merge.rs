@@ -108,10 +108,10 @@ impl<'a> Merger<'a> {
                 self.directories.push((number, first_part..self.parts.len()));
                 Ok(number)
             }
-            MergedEntry::NonDirectory(part) => {
-                let number = &mut self.numbers[part.source as usize][part.inode as usize];
+            MergedEntry::NonDirectory(origin) => {
+                let number = &mut self.numbers[origin.source as usize][origin.inode as usize];
                 if *number == NO_INODE {
-                    *number = self.output.add_inode(part)?;
+                    *number = self.output.add_inode(origin)?;
                 }
                 self.output.add_link(*number);
                 Ok(*number)

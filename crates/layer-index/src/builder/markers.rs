@@ -152,8 +152,9 @@ fn apply_marker(tree: &mut Tree, path: &[u8], marker: Marker) -> std::result::Re
 
 /// Updates the directories of this layer that its markers hide.
 ///
-/// A hidden directory that the layer creates anew becomes opaque. A hidden directory that only markers created is
-/// removed. These are the directories from number `first_new` on.
+/// A hidden directory that the layer creates anew becomes opaque and is no longer implied, so that it has neither
+/// entries nor attributes of lower layers. A hidden directory that only markers created is removed. These are the
+/// directories from number `first_new` on.
 fn update_hidden_directories(tree: &mut Tree, first_new: u32) {
     // The directories whose lower entries are all hidden. The slot of a directory comes before the slots in it.
     let mut hidden = vec![false; tree.nodes.len()];

@@ -148,7 +148,7 @@ fn read_map_data<R: BufRead>(stored: u64, stream: &mut TarStream<R>) -> crate::R
 /// The lines of a map of format 1.0 that have been read.
 #[derive(Default)]
 struct MapLines {
-    /// The number of lines after the first one, which has half of it.
+    /// The number of lines after the first one: twice the number in the first line, once it is read.
     expected: Option<usize>,
     numbers: Vec<u64>,
     line: Vec<u8>,

@@ -73,27 +73,27 @@ impl<'a> Output<'a> {
     }
 
     /// Adds an inode that is not a directory and has no name yet, and returns its number.
-    pub(super) fn add_inode(&mut self, part: SourceInode) -> Result<u32> {
-        self.add(Some(part), 0)
+    pub(super) fn add_inode(&mut self, origin: SourceInode) -> Result<u32> {
+        self.add(Some(origin), 0)
     }
 
-    fn add(&mut self, part: Option<SourceInode>, links: u32) -> Result<u32> {
+    fn add(&mut self, origin: Option<SourceInode>, links: u32) -> Result<u32> {
         if self.inodes.len() >= MAX_RECORDS {
             return Err(too_large("inodes"));
         }
-        if let Some(part) = part {
-            self.add_xattrs(part)?;
+        if let Some(origin) = origin {
+            self.add_xattrs(origin)?;
         }
-        self.inodes.push(part);
+        self.inodes.push(origin);
         self.links.push(links);
         Ok((self.inodes.len() - 1) as u32)
     }
 
-    fn add_xattrs(&mut self, part: SourceInode) -> Result<()> {
-        if let Some(set) = self.stack.record(part).xattrs.get().checked_sub(1) {
-            let field = &mut self.xattr_fields[part.source as usize][set as usize];
+    fn add_xattrs(&mut self, origin: SourceInode) -> Result<()> {
+        if let Some(set) = self.stack.record(origin).xattrs.get().checked_sub(1) {
+            let field = &mut self.xattr_fields[origin.source as usize][set as usize];
             if *field == 0 {
-                let inode = self.stack.sources[part.source as usize].inode(part.inode);
+                let inode = self.stack.sources[origin.source as usize].inode(origin.inode);
                 *field = self.xattrs.add(inode.xattrs()).ok_or_else(|| too_large("bytes of xattrs"))?;
             }
         }
@@ -145,7 +145,7 @@ impl<'a> Output<'a> {
 
     /// Returns the source inodes of the result's inodes, in the order of the result.
     fn source_inodes(&self) -> impl Iterator<Item = Inode<'a>> {
-        self.inodes.iter().flatten().map(|part| self.stack.sources[part.source as usize].inode(part.inode))
+        self.inodes.iter().flatten().map(|origin| self.stack.sources[origin.source as usize].inode(origin.inode))
     }
 
     fn name(&self, dirent: &OutputDirent) -> &'a [u8] {
@@ -155,8 +155,8 @@ impl<'a> Output<'a> {
     fn inode_records(&self) -> impl Iterator<Item = InodeRecord> {
         let (mut symlinks, mut digests, mut first) = (0, 0, 0);
         let mut ends = self.ends.iter();
-        self.inodes.iter().zip(&self.links).map(move |(part, &links)| {
-            let mut record = part.map_or_else(empty_root, |part| self.inode_record(part));
+        self.inodes.iter().zip(&self.links).map(move |(origin, &links)| {
+            let mut record = origin.map_or_else(empty_root, |origin| self.inode_record(origin));
             record.nlink = links.into();
             match InodeKind::of_mode(record.mode.get()).expect("sources have no other types") {
                 InodeKind::Directory => {
@@ -179,14 +179,14 @@ impl<'a> Output<'a> {
     }
 
     /// Returns the record of a source inode, with the fields set that do not depend on its position in the result.
-    fn inode_record(&self, part: SourceInode) -> InodeRecord {
-        let mut record = *self.stack.record(part);
+    fn inode_record(&self, origin: SourceInode) -> InodeRecord {
+        let mut record = *self.stack.record(origin);
         record.flags = 0.into();
         if let Some(set) = record.xattrs.get().checked_sub(1) {
-            record.xattrs = self.xattr_fields[part.source as usize][set as usize].into();
+            record.xattrs = self.xattr_fields[origin.source as usize][set as usize].into();
         }
         if record.mode.get() & mode::TYPE == mode::REGULAR && record.size.get() > 0 {
-            record.count += self.first_contents[part.source as usize];
+            record.count += self.first_contents[origin.source as usize];
         }
         record
     }
@@ -209,7 +209,7 @@ impl<'a> Output<'a> {
     }
 
     fn dirent_kind(&self, inode: u32) -> u8 {
-        let mode = self.inodes[inode as usize].map_or(mode::DIRECTORY, |part| self.stack.record(part).mode.get());
+        let mode = self.inodes[inode as usize].map_or(mode::DIRECTORY, |origin| self.stack.record(origin).mode.get());
         InodeKind::of_mode(mode).expect("sources have no other types").dirent_kind()
     }
 }

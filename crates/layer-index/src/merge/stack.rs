@@ -162,9 +162,9 @@ impl<'a> Stack<'a> {
         let mut root = Vec::new();
         self.merge_roots(end, &mut root);
         let mut trail = vec![root];
-        let mut ahead: Vec<&[u8]> = path.split(|&byte| byte == b'/').rev().collect();
+        let mut remaining: Vec<&[u8]> = path.split(|&byte| byte == b'/').rev().collect();
         let mut links = 0;
-        while let Some(name) = ahead.pop() {
+        while let Some(name) = remaining.pop() {
             match name {
                 b"" | b"." => continue,
                 b".." => {
@@ -181,7 +181,7 @@ impl<'a> Stack<'a> {
                 }
                 MergedEntry::NonDirectory(found) => found,
             };
-            if ahead.is_empty() {
+            if remaining.is_empty() {
                 return Some(found);
             }
             let inode = self.sources[found.source as usize].inode(found.inode);
@@ -193,7 +193,7 @@ impl<'a> Stack<'a> {
             if inode.link_target().starts_with(b"/") {
                 trail.truncate(1);
             }
-            ahead.extend(inode.link_target().split(|&byte| byte == b'/').rev());
+            remaining.extend(inode.link_target().split(|&byte| byte == b'/').rev());
         }
         None
     }

@@ -163,9 +163,9 @@ impl<'a> LayerPlan<'a> {
     /// Returns whether umoci applies a marker in this directory correctly.
     fn allows_marker_in(&self, directory: &str) -> bool {
         let mut real: Vec<&str> = Vec::new();
-        let mut ahead: Vec<&str> = directory.rsplit('/').collect();
+        let mut remaining: Vec<&str> = directory.rsplit('/').collect();
         let mut links = 0;
-        while let Some(name) = ahead.pop() {
+        while let Some(name) = remaining.pop() {
             match name {
                 "" | "." => continue,
                 ".." => drop(real.pop()),
@@ -185,7 +185,7 @@ impl<'a> LayerPlan<'a> {
                 if target.starts_with(b"/") {
                     real.clear();
                 }
-                ahead.extend(std::str::from_utf8(target).expect("targets are ASCII").rsplit('/'));
+                remaining.extend(std::str::from_utf8(target).expect("targets are ASCII").rsplit('/'));
                 continue;
             }
             let lower = is_directory(self.lower, &path);
