@@ -165,7 +165,7 @@ fn shuffled_file(mut number: usize, entries: &[&str]) -> String {
 }
 
 #[test]
-fn buildah_agrees() {
+fn users_equal_the_result_of_buildah() {
     if skip::needs_root() || skip::needs_program("buildah") || skip::needs_program("busybox") {
         return;
     }
