@@ -49,7 +49,7 @@ impl ContainerFs {
         let mut remaining: Vec<&[u8]> = path.split(|&byte| byte == b'/').rev().collect();
         let mut links = 0;
         while let Some(name) = remaining.pop() {
-            let (current, length) = *trail.last().expect("the root is never left");
+            let (current, length) = *trail.last().expect("the trail contains the root");
             // `file/`, `file/.` and `file/..` are errors just like `file/name`.
             if self.inode(current).kind() != InodeKind::Directory {
                 return Err(Error::NotADirectory(whole()));
@@ -59,7 +59,7 @@ impl ContainerFs {
                 b".." => {
                     if trail.len() > 1 {
                         trail.pop();
-                        resolved.truncate(trail.last().expect("the root is never left").1);
+                        resolved.truncate(trail.last().expect("the trail contains the root").1);
                     }
                     continue;
                 }
@@ -87,7 +87,7 @@ impl ContainerFs {
         if resolved.is_empty() {
             resolved.push(b'/');
         }
-        let (ino, _) = *trail.last().expect("the root is never left");
+        let (ino, _) = *trail.last().expect("the trail contains the root");
         Ok(Resolved { path: resolved, ino })
     }
 }

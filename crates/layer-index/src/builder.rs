@@ -82,7 +82,8 @@ impl Default for BuildOptions {
 /// - [`Error::InvalidTar`](crate::Error::InvalidTar) for a malformed header, or a tar that ends early.
 /// - [`Error::InvalidEntry`](crate::Error::InvalidEntry) for an entry that a root file system cannot hold, or that must
 ///   not be applied.
-/// - [`Error::Limit`](crate::Error::Limit) when the layer exceeds a limit of `options`.
+/// - [`Error::Limit`](crate::Error::Limit) when the layer exceeds a limit of `options`, or a sparse file has too many
+///   runs of data.
 /// - [`Error::EntryLimit`](crate::Error::EntryLimit) when an entry exceeds a fixed limit.
 /// - [`Error::LinkTargetMissing`](crate::Error::LinkTargetMissing) for a hard link that leads back to itself.
 /// - [`Error::DiffIdMismatch`](crate::Error::DiffIdMismatch) when the tar does not have the expected digest.

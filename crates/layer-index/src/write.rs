@@ -97,7 +97,7 @@ impl<W: Write + Seek> IndexWriter<W> {
     }
 
     fn begin_section(&mut self, section: Section) -> io::Result<()> {
-        assert_eq!(section as usize, self.sections.len(), "sections come in their order");
+        assert_eq!(section as usize, self.sections.len(), "sections are written in order");
         self.pad()?;
         self.sections.push(SectionRecord {
             offset: self.position.into(),

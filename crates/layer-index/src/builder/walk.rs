@@ -35,7 +35,7 @@ impl<'a> Walk<'a> {
 
     /// Returns the current directory.
     pub(super) fn current(&self) -> u32 {
-        *self.trail.last().expect("the root is never left")
+        *self.trail.last().expect("the trail contains the root")
     }
 
     /// Returns the number of directories from the root to the current one, without the root.

@@ -84,7 +84,8 @@ impl Tables<'_> {
                 digest = cursors.digests;
             }
             InodeKind::Symlink | InodeKind::Link => {
-                // The path of a link to a lower layer is limited by the size of a tar header, not by PATH_MAX.
+                // The path of a link to a lower layer may be longer than PATH_MAX. Only the size of a tar header limits
+                // it.
                 let limit = if kind == InodeKind::Symlink { MAX_SYMLINK as u64 } else { u64::MAX };
                 let valid = (1..=limit).contains(&size) && size == u64::from(count) && data == cursors.symlinks;
                 cursors.symlinks += u64::from(count);

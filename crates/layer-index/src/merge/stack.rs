@@ -174,7 +174,7 @@ impl<'a> Stack<'a> {
                 _ => {}
             }
             let mut parts = Vec::new();
-            let found = match self.lookup(trail.last().expect("the root is never left"), name, &mut parts)? {
+            let found = match self.lookup(trail.last().expect("the trail contains the root"), name, &mut parts)? {
                 MergedEntry::Directory(_) => {
                     trail.push(parts);
                     continue;
