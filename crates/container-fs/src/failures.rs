@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::Contents;
 
-/// Logs why contents files cannot be read. The guest only gets `EIO`.
+/// The failed reads of contents files, which are counted and logged. The guest only gets `EIO`, without the cause.
 ///
-/// To limit the output for a file that fails repeatedly, logs the first failure of each file and cause, and then each
-/// failure whose count is a power of ten.
+/// For each file and cause, the log has the first failure, and then each failure whose count is a power of ten. This
+/// limits the output for a file that fails repeatedly.
 #[derive(Debug, Default)]
 pub struct ReadFailures {
     counts: Mutex<HashMap<(PathBuf, Cause), u64>>,
@@ -20,7 +20,7 @@ pub struct ReadFailures {
 type Cause = (Option<i32>, io::ErrorKind);
 
 impl ReadFailures {
-    /// Counts a failed read at an offset in bytes of a contents file, and logs it unless many like it have been logged.
+    /// Counts a failed read of a contents file, and logs it if its count is a power of ten. `offset` is in bytes.
     pub fn report(&self, contents: &Contents, offset: u64, cause: &io::Error) {
         let path = contents.path.display();
         match self.count(contents.path.clone(), cause) {

@@ -129,7 +129,7 @@ impl ContainerFs {
     ///
     /// # Errors
     /// Each error has the name.
-    /// - [`Error::NotADirectory`] when `directory` is another inode.
+    /// - [`Error::NotADirectory`] when `directory` is not a directory.
     /// - [`Error::NotFound`] when the directory has no such entry.
     pub fn lookup(&self, directory: InodeId, name: &[u8]) -> Result<InodeId> {
         match self.index.child(directory, name).map(|dirent| dirent.target) {
@@ -152,10 +152,10 @@ impl ContainerFs {
 
     /// Returns the entries of a directory from `cookie` on, in byte order and without `.` and `..`.
     ///
-    /// The cookie is 0, or [`DirEntry::next`] of an entry. Cookies stay valid as long as the root.
+    /// The cookie is 0, or [`DirEntry::next`] of an entry. Cookies never expire: they only depend on the root.
     ///
     /// # Errors
-    /// [`Error::NotADirectory`], with the number of the inode, when `directory` is another inode.
+    /// [`Error::NotADirectory`], with the number of the inode, when `directory` is not a directory.
     pub fn readdir(&self, directory: InodeId, cookie: u64) -> Result<impl ExactSizeIterator<Item = DirEntry<'_>>> {
         if self.inode(directory).kind() != InodeKind::Directory {
             return Err(Error::NotADirectory(describe_inode(directory)));

@@ -83,7 +83,7 @@ impl LayeredContainerFs {
 }
 
 impl ContainerFs {
-    /// Merges `layers`, lowest first, into a root in memory. For layers that have no `root.idx`.
+    /// Merges `layers`, lowest first, into a root in memory. The layers need no `root.idx`.
     ///
     /// # Errors
     /// - [`Error::Index`](crate::Error::Index) when an index cannot be read or is damaged, or the layers cannot be

@@ -10,8 +10,8 @@ pub use vmroot_users::User as UserIds;
 impl ContainerFs {
     /// Resolves a user with the image's `/etc/passwd` and `/etc/group`, like container engines.
     ///
-    /// `user` is `user`, `uid`, `user:group`, `uid:gid` or a mixture. An empty text means root. Digits are an id. The
-    /// primary group of a user id is that of its entry, or 0 without an entry. A name must have an entry.
+    /// The text has the form `user`, `uid`, `user:group`, `uid:gid` or a mixture. An empty text means root. Digits are
+    /// an id. A user id without an entry has the primary group 0. A name must have an entry.
     ///
     /// # Errors
     /// - [`Error::NoSuchUser`] and [`Error::NoSuchGroup`] for a name without an entry.

@@ -87,7 +87,7 @@ pub struct Healthcheck {
     /// The time after which a check has failed.
     #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "is_zero")]
     pub timeout: i64,
-    /// The time in which the program starts. Failures in it do not count.
+    /// The time that the program takes to start. Failed checks in this time do not count.
     #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "is_zero")]
     pub start_period: i64,
     /// The time between two checks in the start period.

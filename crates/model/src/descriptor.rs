@@ -65,7 +65,7 @@ impl Descriptor {
 
     /// Returns the HTTP and HTTPS URLs of a foreign layer, at most [`FOREIGN_URLS`].
     ///
-    /// Returns none for other content. Otherwise a hostile manifest could direct requests to any server.
+    /// Returns no URLs for other content. Otherwise a hostile manifest could direct requests to any server.
     pub fn foreign_urls(&self) -> impl Iterator<Item = &str> {
         let is_http = |url: &&str| {
             let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);

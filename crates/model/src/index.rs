@@ -7,7 +7,7 @@ use crate::{Descriptor, Digest, MediaType, Result, json};
 
 /// A list of manifests or of further indexes.
 ///
-/// [`Document::parse`](crate::Document::parse) reads one.
+/// [`Document::parse`](crate::Document::parse) creates it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
     raw: Vec<u8>,

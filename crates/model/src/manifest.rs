@@ -7,7 +7,7 @@ use crate::{Descriptor, Digest, MediaType, Result, json};
 
 /// An image for one platform.
 ///
-/// [`Document::parse`](crate::Document::parse) reads one.
+/// [`Document::parse`](crate::Document::parse) creates it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     raw: Vec<u8>,
