@@ -1,4 +1,4 @@
-//! Any bytes as an index: refused, or a tree on which every access works.
+//! Opens arbitrary bytes as an index. Every access must work on an accepted index.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     let mut bytes = data.to_vec();
     exercise::exercise(bytes.clone());
-    // With its own length and checksum, so that the checks behind them have something to do.
+    // Again with the correct length and checksum, so that the checks after them are reached.
     if bytes.len() >= 28 {
         let length = bytes.len() as u64;
         bytes[16..24].copy_from_slice(&length.to_le_bytes());

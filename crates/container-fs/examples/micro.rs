@@ -1,7 +1,8 @@
-//! One figure of what is too short to measure from outside, for `cargo xtask bench`: `micro open|merge|lookup`.
+//! Measures one operation that is too short to measure from outside, for `cargo xtask bench`: `micro
+//! open|merge|lookup`.
 //!
-//! Ten layers of a made-up distribution give a root of some 60,000 entries. `open` and `merge` print seconds, `lookup`
-//! nanoseconds for a path component; each is the median of several rounds in one process.
+//! Ten layers of a generated distribution give a root of about 60,000 entries. `open` and `merge` print seconds.
+//! `lookup` prints nanoseconds for each path component. Each figure is the median of several rounds in one process.
 
 use std::{
     env,
@@ -61,7 +62,7 @@ fn layers(directory: &Path) -> Result<Vec<Index>> {
     (0..LAYERS).map(index).collect()
 }
 
-/// Packages of its own, and changes to those of the layer below.
+/// Creates a layer with new packages, and with changes to the packages of the layer below.
 fn layer(number: usize) -> Layer {
     let first = number * PACKAGES_PER_LAYER;
     let mut entries: Vec<_> = (first..first + PACKAGES_PER_LAYER).flat_map(package).collect();
@@ -87,14 +88,14 @@ fn file(package: usize, number: usize) -> String {
     format!("usr/share/package-{package}/parts/some-module-{number:03}.py")
 }
 
-/// All paths in an order that has nothing to do with where they lie, the same in every run.
+/// Returns all paths in an order that does not depend on their place in the index. The order is the same in every run.
 fn shuffled_paths(container_fs: &ContainerFs) -> Vec<Vec<u8>> {
     let mut paths: Vec<_> = container_fs.walk().map(|entry| entry.path).filter(|path| !path.is_empty()).collect();
     paths.sort_by_key(|path| Digest::of(path).as_bytes().to_vec());
     paths
 }
 
-/// Seconds for one component, on average over all paths.
+/// Looks up all paths, and returns the average time for one component in seconds.
 fn lookup_all(container_fs: &ContainerFs, paths: &[Vec<u8>]) -> Result<f64> {
     let (seconds, components) = seconds(|| {
         let mut components = 0_u32;

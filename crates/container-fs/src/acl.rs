@@ -1,17 +1,22 @@
-//! Access control lists: system calls have entries of eight bytes (`posix_acl_xattr_entry`), the disk shorter ones.
+//! POSIX access control lists, in the format of xattrs and in that of ext4 on disk.
+//!
+//! Xattrs have entries of eight bytes (`posix_acl_xattr_entry` in the kernel's `posix_acl_xattr.h`). In ext4, entries
+//! without an id are shorter (`ext4_acl_entry_short` in `fs/ext4/acl.h`).
 
 const TAG_USER: u16 = 0x02;
 const TAG_GROUP: u16 = 0x08;
-/// Tags without an id: the owner, its group, the mask, others.
+/// The tags of entries without an id: the owner, the owning group, the mask, and others.
 const TAGS_WITHOUT_ID: [u16; 4] = [0x01, 0x04, 0x10, 0x20];
 
-const VERSION_OF_CALLS: u32 = 2;
+const VERSION_IN_XATTR: u32 = 2;
 const VERSION_ON_DISK: u32 = 1;
 
-/// The list as it stands on the disk; nothing if the bytes are no list.
+/// Converts a list from the format of an xattr to that of ext4 on disk.
+///
+/// Returns `None` if `value` is not a valid list.
 pub fn to_disk(value: &[u8]) -> Option<Vec<u8>> {
     let (version, entries) = value.split_first_chunk::<4>()?;
-    if u32::from_le_bytes(*version) != VERSION_OF_CALLS || entries.is_empty() || entries.len() % 8 != 0 {
+    if u32::from_le_bytes(*version) != VERSION_IN_XATTR || entries.is_empty() || entries.len() % 8 != 0 {
         return None;
     }
     let mut disk = VERSION_ON_DISK.to_le_bytes().to_vec();
@@ -33,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_without_an_id_lose_it() {
+    fn entries_without_an_id_are_shortened() {
         let list = [
             &[2, 0, 0, 0][..],
             &[1, 0, 6, 0, 255, 255, 255, 255],
@@ -54,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_none() {
+    fn invalid_lists_give_none() {
         let entry = [1, 0, 6, 0, 255, 255, 255, 255];
         let version = |version: u8| [version, 0, 0, 0];
         for value in [

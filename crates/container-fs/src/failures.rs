@@ -1,4 +1,4 @@
-//! Telling of contents files that cannot be read.
+//! Logging failed reads of contents files.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,31 +7,32 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::Contents;
 
-/// Tells, in the log, why contents files cannot be read: a guest sees only `EIO`.
+/// The failed reads of contents files, which are counted and logged. The guest only gets `EIO`, without the cause.
 ///
-/// A bad file fails again and again. So each is told of once for each cause, and then when the number of failures has
-/// another digit.
+/// For each file and cause, the log has the first failure, and then each failure whose count is a power of ten. This
+/// limits the output for a file that fails repeatedly.
 #[derive(Debug, Default)]
 pub struct ReadFailures {
     counts: Mutex<HashMap<(PathBuf, Cause), u64>>,
 }
 
-/// What the system says: a number, or the kind of an error that has none, such as the end of a short file.
+/// The error number of the system, if there is one, and the kind of the error. The end of a short file has no number.
 type Cause = (Option<i32>, io::ErrorKind);
 
 impl ReadFailures {
-    /// Tells of bytes at an offset of a contents file that cannot be read.
-    pub fn tell(&self, contents: &Contents, offset: u64, cause: &io::Error) {
+    /// Counts a failed read of a contents file, and logs it if its count is a power of ten. `offset` is in bytes.
+    pub fn report(&self, contents: &Contents, offset: u64, cause: &io::Error) {
         let path = contents.path.display();
         match self.count(contents.path.clone(), cause) {
             1 => tracing::error!("{path}: cannot be read at byte {offset}: {cause}; readers get EIO"),
             count if is_power_of_ten(count) => {
-                tracing::error!("{path}: {count} reads have failed so, the last at byte {offset}: {cause}");
+                tracing::error!("{path}: {count} reads have failed, the last at byte {offset}: {cause}");
             }
             _ => {}
         }
     }
 
+    /// Counts a failure, and returns the number of failures of this file and cause.
     fn count(&self, path: PathBuf, cause: &io::Error) -> u64 {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry((path, (cause.raw_os_error(), cause.kind()))).or_default();
@@ -49,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_and_causes_are_counted_apart() {
+    fn each_file_and_cause_has_its_own_count() {
         let failures = ReadFailures::default();
         let (bad, short) = (io::Error::from_raw_os_error(5), io::Error::from(io::ErrorKind::UnexpectedEof));
         let counts = [("a", &bad), ("a", &bad), ("a", &short), ("b", &bad), ("a", &bad)];
@@ -57,8 +58,8 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_fails_for_ever_is_told_of_now_and_then() {
-        let told: Vec<u64> = (1..=12_345).filter(|count| is_power_of_ten(*count)).collect();
-        assert_eq!(told, [1, 10, 100, 1000, 10_000]);
+    fn repeated_failures_are_logged_at_powers_of_ten() {
+        let logged: Vec<u64> = (1..=12_345).filter(|count| is_power_of_ten(*count)).collect();
+        assert_eq!(logged, [1, 10, 100, 1000, 10_000]);
     }
 }

@@ -1,4 +1,4 @@
-//! The merged root and the questions that a file system is asked by inode.
+//! The merged root, and its operations on inodes.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ use vmroot_model::Digest;
 use crate::stat::{BLOCK, Stat, StatFs};
 use crate::{Error, Result};
 
-/// The merged root of an image, read in place.
+/// The merged root of an image.
 ///
 /// ```
 /// # use vmroot_layer_index::{BuildOptions, Index, build, merge};
@@ -33,8 +33,11 @@ use crate::{Error, Result};
 /// # Ok::<(), vmroot_container_fs::Error>(())
 /// ```
 ///
-/// All methods take `&self` and may be called from any number of threads. An [`InodeId`] is the root's own: one from
-/// another root names something else, or panics when there is no such inode; [`ContainerFs::inode_id`] checks.
+/// All methods take `&self` and may be called from several threads.
+///
+/// # Panics
+/// Methods that take an [`InodeId`] panic if the root has no such inode. An id of another root may also refer to
+/// another inode. [`ContainerFs::inode_id`] checks a number from another source.
 #[derive(Debug)]
 pub struct ContainerFs {
     index: Index,
@@ -44,35 +47,37 @@ pub struct ContainerFs {
 /// The open `.contents` file of a layer.
 #[derive(Debug)]
 pub struct Contents {
-    /// Where it lies.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Opened for reading.
+    /// The file, opened for reading.
     pub file: File,
-    /// The layer's diff id.
+    /// The diff id of the layer.
     pub diff_id: Digest,
-    /// In bytes.
+    /// The length of the file in bytes.
     pub length: u64,
 }
 
 /// One entry of a directory.
 #[derive(Debug, Clone, Copy)]
 pub struct DirEntry<'a> {
-    /// The name's bytes.
+    /// The bytes of the name.
     pub name: &'a [u8],
-    /// What it names.
+    /// The inode with the name.
     pub ino: InodeId,
-    /// What that is.
+    /// The type of the inode.
     pub kind: InodeKind,
-    /// Where a listing goes on after this entry.
+    /// The cookie for [`ContainerFs::readdir`] to continue after this entry.
     pub next: u64,
 }
 
 impl ContainerFs {
-    /// Opens a root: its index, and the contents file of each layer where `contents_of` says it lies.
+    /// Opens a root: its index, and the contents file of each layer.
+    ///
+    /// `contents_of` returns the path of the contents file for the diff id of a layer.
     ///
     /// # Errors
-    /// [`Error::Index`] for a damaged index, [`Error::Contents`] for a contents file that is missing or has not the
-    /// length that the index says.
+    /// - [`Error::Index`] when the index cannot be read or is damaged.
+    /// - [`Error::Contents`] when a contents file is missing or does not have the length in the index.
     pub fn open(root_idx: &Path, contents_of: &dyn Fn(&Digest) -> PathBuf) -> Result<Self> {
         let index = Index::open(root_idx)?;
         let contents = index
@@ -87,7 +92,7 @@ impl ContainerFs {
         Self { index, contents }
     }
 
-    /// The merged index, which opens the same root wherever its contents files are.
+    /// Returns the merged index. It does not depend on the paths of the contents files.
     pub fn index(&self) -> &Index {
         &self.index
     }
@@ -100,30 +105,32 @@ impl ContainerFs {
         self.index.inode(ino)
     }
 
-    /// The chain id of the layers that the root is made of.
+    /// Returns the chain id of the root's layers.
     pub fn chain_id(&self) -> &Digest {
         self.index.identity()
     }
 
-    /// The number of inodes; their ids are the numbers below.
+    /// Returns the number of inodes. Their ids are the numbers from 0 to one less than it.
     pub fn inode_count(&self) -> u32 {
         self.index.inode_count()
     }
 
-    /// All inodes, by number.
+    /// Returns all inodes, by number.
     pub fn inodes(&self) -> impl Iterator<Item = InodeId> + use<> {
         (0..self.inode_count()).map(InodeId)
     }
 
-    /// The inode with this number, if there is one: for numbers that come from elsewhere.
+    /// Returns the inode with this number, or `None` if the root has no such inode.
     pub fn inode_id(&self, number: u64) -> Option<InodeId> {
         self.index.inode_id(number)
     }
 
-    /// The inode that a directory has under a name.
+    /// Looks up a name in a directory.
     ///
     /// # Errors
-    /// [`Error::NotADirectory`] and [`Error::NotFound`], with the name.
+    /// Each error has the name.
+    /// - [`Error::NotADirectory`] when `directory` is not a directory.
+    /// - [`Error::NotFound`] when the directory has no such entry.
     pub fn lookup(&self, directory: InodeId, name: &[u8]) -> Result<InodeId> {
         match self.index.child(directory, name).map(|dirent| dirent.target) {
             Some(Target::Inode(ino)) => Ok(ino),
@@ -132,25 +139,26 @@ impl ContainerFs {
         }
     }
 
-    /// The attributes of an inode.
+    /// Returns the attributes of an inode.
     pub fn stat(&self, ino: InodeId) -> Stat {
         Stat::of(ino, &self.inode(ino))
     }
 
-    /// The size of the root.
+    /// Returns the size of the root.
     pub fn statfs(&self) -> StatFs {
         let blocks = self.contents.iter().map(|contents| contents.length / BLOCK).sum();
         StatFs { block_size: BLOCK, blocks, inodes: u64::from(self.inode_count()) }
     }
 
-    /// The entries of a directory in byte order, without `.` and `..`, from a cookie on: 0, or what an entry's `next`
-    /// said. A cookie stays valid for ever.
+    /// Returns the entries of a directory from `cookie` on, in byte order and without `.` and `..`.
+    ///
+    /// The cookie is 0, or [`DirEntry::next`] of an entry. Cookies never expire: they only depend on the root.
     ///
     /// # Errors
-    /// [`Error::NotADirectory`], with the inode's number.
+    /// [`Error::NotADirectory`], with the number of the inode, when `directory` is not a directory.
     pub fn readdir(&self, directory: InodeId, cookie: u64) -> Result<impl ExactSizeIterator<Item = DirEntry<'_>>> {
         if self.inode(directory).kind() != InodeKind::Directory {
-            return Err(Error::NotADirectory(numbered(directory)));
+            return Err(Error::NotADirectory(describe_inode(directory)));
         }
         let start = usize::try_from(cookie).unwrap_or(usize::MAX);
         Ok(self.index.children(directory, start).enumerate().map(move |(position, dirent)| {
@@ -163,31 +171,35 @@ impl ContainerFs {
         }))
     }
 
-    /// The number of entries of a directory; 0 for other inodes.
+    /// Returns the number of entries of a directory, or 0 for other inodes.
     pub fn child_count(&self, directory: InodeId) -> usize {
         self.index.child_count(directory)
     }
 
-    /// The target of a symbolic link.
+    /// Returns the target of a symbolic link.
     ///
     /// # Errors
-    /// [`Error::NotALink`], with the inode's number.
+    /// [`Error::NotALink`], with the number of the inode, for other inodes.
     pub fn readlink(&self, ino: InodeId) -> Result<&[u8]> {
         let inode = self.inode(ino);
         match inode.kind() {
             InodeKind::Symlink => Ok(inode.link_target()),
-            _ => Err(Error::NotALink(numbered(ino))),
+            _ => Err(Error::NotALink(describe_inode(ino))),
         }
     }
 
-    /// Reads bytes of a regular file into `buffer`; gives how many, fewer than asked for only at the file's end.
+    /// Reads bytes of a regular file from `offset` on into `buffer`, and returns their number.
+    ///
+    /// The number is less than the size of `buffer` only at the end of the file. Inodes other than regular files and
+    /// directories read as empty.
     ///
     /// # Errors
-    /// [`Error::IsADirectory`]; [`Error::Contents`] when the system cannot read them. Other inodes have no bytes.
+    /// - [`Error::IsADirectory`], with the number of the inode, for a directory.
+    /// - [`Error::Contents`] when the contents file cannot be read.
     pub fn read_at(&self, ino: InodeId, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let inode = self.inode(ino);
         if inode.kind() == InodeKind::Directory {
-            return Err(Error::IsADirectory(numbered(ino)));
+            return Err(Error::IsADirectory(describe_inode(ino)));
         }
         let Some(extent) = inode.extent().filter(|extent| offset < extent.length) else { return Ok(0) };
         let count = usize::try_from(extent.length - offset).unwrap_or(usize::MAX).min(buffer.len());
@@ -195,52 +207,59 @@ impl ContainerFs {
         contents
             .file
             .read_exact_at(&mut buffer[..count], extent.offset + offset)
-            .map_err(|source| contents.failed(source))?;
+            .map_err(|source| contents.read_error(source))?;
         Ok(count)
     }
 
-    /// The xattrs of an inode, sorted by name.
+    /// Returns the xattrs of an inode, sorted by name.
     pub fn xattrs(&self, ino: InodeId) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
         self.inode(ino).xattrs()
     }
 
-    /// One xattr of an inode.
+    /// Returns the value of an xattr of an inode.
     pub fn xattr(&self, ino: InodeId, name: &[u8]) -> Option<&[u8]> {
         self.inode(ino).xattrs().find(|(other, _)| *other == name).map(|(_, value)| value)
     }
 
-    /// Whether an inode has any xattr.
+    /// Returns whether an inode has any xattr.
     pub fn has_xattrs(&self, ino: InodeId) -> bool {
         self.inode(ino).has_xattrs()
     }
 
-    /// Whether any inode of the root has an xattr whose name begins so.
+    /// Returns whether any inode of the root has an xattr whose name begins with `prefix`.
+    ///
+    /// This takes time linear in the number of inodes.
     pub fn any_has_xattr(&self, prefix: &[u8]) -> bool {
         self.inodes().any(|ino| self.xattrs(ino).any(|(name, _)| name.starts_with(prefix)))
     }
 
-    /// Where the bytes of a regular file lie in [`Self::contents`]; nothing for an empty file and for others.
+    /// Returns the place of a regular file's bytes in [`Self::contents`], or `None` for an empty file and for other
+    /// inodes.
     pub fn extent(&self, ino: InodeId) -> Option<Extent> {
         self.inode(ino).extent()
     }
 
-    /// The BLAKE3 digest of a regular file that is not empty.
+    /// Returns the BLAKE3 digest of a regular file, or `None` for an empty file and for other inodes.
     pub fn content_digest(&self, ino: InodeId) -> Option<&[u8; 32]> {
         self.inode(ino).content_digest()
     }
 
-    /// The contents files that extents lie in, lowest layer first.
+    /// Returns the contents files that extents lie in, the lowest layer first.
     pub fn contents(&self) -> impl ExactSizeIterator<Item = &Contents> {
         self.contents.iter().map(|contents| &**contents)
     }
 
-    /// The contents file with this number.
+    /// Returns the contents file with this number, which is [`Extent::file`].
+    ///
+    /// # Panics
+    /// If the root has no such contents file.
     pub fn contents_file(&self, number: u32) -> &Contents {
         &self.contents[number as usize]
     }
 }
 
 impl Contents {
+    /// Opens a contents file, and checks its length in bytes.
     pub(crate) fn open(path: PathBuf, diff_id: Digest, length: u64) -> Result<Self> {
         let open = || {
             let file = File::open(&path)?;
@@ -248,7 +267,7 @@ impl Contents {
             if actual == length {
                 return Ok(file);
             }
-            Err(io::Error::new(io::ErrorKind::InvalidData, format!("{actual} bytes long, the index says {length}")))
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("{actual} bytes long, expected {length}")))
         };
         match open() {
             Ok(file) => Ok(Self { path, file, diff_id, length }),
@@ -256,11 +275,12 @@ impl Contents {
         }
     }
 
-    fn failed(&self, source: io::Error) -> Error {
+    fn read_error(&self, source: io::Error) -> Error {
         Error::Contents { path: self.path.clone(), source }
     }
 }
 
-fn numbered(ino: InodeId) -> BString {
+/// Returns the description of an inode for an error.
+fn describe_inode(ino: InodeId) -> BString {
     format!("inode {}", ino.0).into()
 }

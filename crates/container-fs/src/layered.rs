@@ -1,4 +1,4 @@
-//! More layers on top of a root.
+//! Roots with more layers on top.
 
 use std::io::Cursor;
 use std::ops::Deref;
@@ -11,16 +11,16 @@ use vmroot_model::Digest;
 use crate::fs::Contents;
 use crate::{ContainerFs, Result};
 
-/// A layer: the two files that building its index made.
+/// The two files of a built layer.
 #[derive(Debug, Clone)]
 pub struct ExtraLayer {
-    /// Its `.idx`.
+    /// The path of the index (`.idx`).
     pub index: PathBuf,
-    /// Its `.contents`.
+    /// The path of the file contents (`.contents`).
     pub contents: PathBuf,
 }
 
-/// A root with more layers on top; it derefs to the [`ContainerFs`] of the result.
+/// A root with more layers on top. It dereferences to the merged [`ContainerFs`].
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -47,8 +47,8 @@ pub struct ExtraLayer {
 /// # Ok::<(), vmroot_container_fs::Error>(())
 /// ```
 ///
-/// The merge is made in memory, and takes about as long and as much room as reading the root's index does; file bytes
-/// stay where they are.
+/// The index is merged in memory, which takes about the time and memory of reading the index of the root. File contents
+/// are not copied.
 #[derive(Debug)]
 pub struct LayeredContainerFs {
     base: Arc<ContainerFs>,
@@ -56,10 +56,13 @@ pub struct LayeredContainerFs {
 }
 
 impl LayeredContainerFs {
-    /// Puts `layers`, lowest first, on top of `base`.
+    /// Merges `layers`, lowest first, onto `base`.
     ///
     /// # Errors
-    /// As [`ContainerFs::open`], and what the merge of the layers says.
+    /// - [`Error::Index`](crate::Error::Index) when an index cannot be read or is damaged, or the layers cannot be
+    ///   merged.
+    /// - [`Error::Contents`](crate::Error::Contents) when a contents file is missing or does not have the length in the
+    ///   index.
     pub fn new(base: Arc<ContainerFs>, layers: &[ExtraLayer]) -> Result<Self> {
         let indexes = open_indexes(layers)?;
         let next = |chain_id: Digest, index: &Index| Digest::of(format!("{chain_id} {}", index.identity()).as_bytes());
@@ -68,22 +71,25 @@ impl LayeredContainerFs {
         Ok(Self { base, merged })
     }
 
-    /// The result alone, for whoever takes a root and knows of no layers.
+    /// Returns the merged root.
     pub fn into_root(self) -> ContainerFs {
         self.merged
     }
 
-    /// The root below the extra layers.
+    /// Returns the root below the extra layers.
     pub fn base(&self) -> &ContainerFs {
         &self.base
     }
 }
 
 impl ContainerFs {
-    /// The root that `layers`, lowest first, make, merged in memory: for where there is no `root.idx`.
+    /// Merges `layers`, lowest first, into a root in memory. The layers need no `root.idx`.
     ///
     /// # Errors
-    /// As [`ContainerFs::open`], and what the merge of the layers says.
+    /// - [`Error::Index`](crate::Error::Index) when an index cannot be read or is damaged, or the layers cannot be
+    ///   merged.
+    /// - [`Error::Contents`](crate::Error::Contents) when a contents file is missing or does not have the length in the
+    ///   index.
     pub fn of_layers(layers: &[ExtraLayer], chain_id: &Digest) -> Result<Self> {
         merged(None, layers, &open_indexes(layers)?, chain_id)
     }

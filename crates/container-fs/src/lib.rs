@@ -1,8 +1,8 @@
-//! The merged root of an image.
+//! Read access to the merged root of an image.
 //!
-//! [`ContainerFs`] answers what a file system would be asked, straight from a mapped `root.idx` and the `.contents` of
-//! the layers. Whoever exposes a root to a guest walks or queries it, and never sees layers, whiteouts or tars.
-//! [`LayeredContainerFs`] is the same with more layers on top.
+//! [`ContainerFs`] has the read operations of a file system. It reads directly from the mapped `root.idx` and the
+//! `.contents` files of the layers. Exposures of a root use it, and do not depend on layers, whiteouts or tars.
+//! [`LayeredContainerFs`] is a root with more layers on top.
 
 pub mod acl;
 mod error;

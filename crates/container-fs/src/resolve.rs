@@ -1,51 +1,57 @@
-//! Paths, as a process whose root directory this is would resolve them (path_resolution(7)).
+//! Resolving paths as in a process with this root directory (path_resolution(7)).
 
 use bstr::BString;
 use vmroot_layer_index::{InodeId, InodeKind};
 
 use crate::{ContainerFs, Error, Result};
 
-/// How many symbolic links a path may lead through, as in Linux (`MAXSYMLINKS`).
+/// The largest number of symbolic links in a path, as in Linux (`MAXSYMLINKS`).
 const MAX_LINKS: u32 = 40;
 
-/// Where a path leads.
+/// A resolved path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
-    /// The absolute path without links, `.` and `..`: `/` and names.
+    /// The absolute path, without symbolic links, `.` and `..`.
     pub path: Vec<u8>,
-    /// The inode.
+    /// The inode at the path.
     pub ino: InodeId,
 }
 
 impl ContainerFs {
-    /// Resolves a path, following every symbolic link. Absolute targets start at the image's root, and `..` at the root
-    /// stays there: no path leads out of the image.
+    /// Resolves a path, and follows all symbolic links.
+    ///
+    /// Absolute targets start at the root of the image, and `..` in the root stays in the root, so no path leaves the
+    /// image. A relative path starts at the root as well.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::NotADirectory`] and [`Error::TooManyLinks`] after 40 links, with the path.
+    /// Each error has the path.
+    /// - [`Error::NotFound`] when a name does not exist.
+    /// - [`Error::NotADirectory`] when the path continues after an inode that is not a directory.
+    /// - [`Error::TooManyLinks`] for more than 40 symbolic links.
     pub fn resolve_path(&self, path: &[u8]) -> Result<Resolved> {
-        self.walk_path(path, true)
+        self.resolve(path, true)
     }
 
-    /// Resolves a path like [`Self::resolve_path`], but a symbolic link at its end stays one, unless a slash follows.
+    /// Resolves a path like [`Self::resolve_path`], but does not follow a symbolic link at the end of the path, unless
+    /// a slash follows it.
     ///
     /// # Errors
-    /// The same.
+    /// The errors of [`Self::resolve_path`].
     pub fn resolve_link(&self, path: &[u8]) -> Result<Resolved> {
-        self.walk_path(path, path.ends_with(b"/"))
+        self.resolve(path, path.ends_with(b"/"))
     }
 
-    fn walk_path(&self, path: &[u8], follow_last: bool) -> Result<Resolved> {
+    fn resolve(&self, path: &[u8], follow_last: bool) -> Result<Resolved> {
         let whole = || BString::from(path);
-        // Each directory from the root to here with the length of its path.
+        // The directories from the root to the current one, each with the length of its path.
         let mut trail = vec![(InodeId::ROOT, 0)];
         let mut resolved: Vec<u8> = Vec::new();
-        let mut ahead: Vec<&[u8]> = path.split(|&byte| byte == b'/').rev().collect();
+        let mut remaining: Vec<&[u8]> = path.split(|&byte| byte == b'/').rev().collect();
         let mut links = 0;
-        while let Some(name) = ahead.pop() {
-            let (here, length) = *trail.last().expect("the root is never left");
-            // `file/`, `file/.` and `file/..` need a directory as much as `file/name` does.
-            if self.inode(here).kind() != InodeKind::Directory {
+        while let Some(name) = remaining.pop() {
+            let (current, length) = *trail.last().expect("the trail contains the root");
+            // `file/`, `file/.` and `file/..` are errors just like `file/name`.
+            if self.inode(current).kind() != InodeKind::Directory {
                 return Err(Error::NotADirectory(whole()));
             }
             match name {
@@ -53,15 +59,15 @@ impl ContainerFs {
                 b".." => {
                     if trail.len() > 1 {
                         trail.pop();
-                        resolved.truncate(trail.last().expect("the root is never left").1);
+                        resolved.truncate(trail.last().expect("the trail contains the root").1);
                     }
                     continue;
                 }
                 _ => {}
             }
-            let ino = self.lookup(here, name).map_err(|_| Error::NotFound(whole()))?;
+            let ino = self.lookup(current, name).map_err(|_| Error::NotFound(whole()))?;
             let inode = self.inode(ino);
-            if inode.kind() == InodeKind::Symlink && (follow_last || !ahead.is_empty()) {
+            if inode.kind() == InodeKind::Symlink && (follow_last || !remaining.is_empty()) {
                 links += 1;
                 if links > MAX_LINKS {
                     return Err(Error::TooManyLinks(whole()));
@@ -71,7 +77,7 @@ impl ContainerFs {
                     trail.truncate(1);
                 }
                 resolved.truncate(if trail.len() == 1 { 0 } else { length });
-                ahead.extend(target.split(|&byte| byte == b'/').rev());
+                remaining.extend(target.split(|&byte| byte == b'/').rev());
                 continue;
             }
             resolved.push(b'/');
@@ -81,7 +87,7 @@ impl ContainerFs {
         if resolved.is_empty() {
             resolved.push(b'/');
         }
-        let (ino, _) = *trail.last().expect("the root is never left");
+        let (ino, _) = *trail.last().expect("the trail contains the root");
         Ok(Resolved { path: resolved, ino })
     }
 }

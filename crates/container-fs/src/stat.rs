@@ -1,32 +1,32 @@
-//! What stat(2) and statfs(2) say.
+//! The attributes of inodes and roots, as in stat(2) and statfs(2).
 
 use vmroot_layer_index::{Inode, InodeId, InodeKind, Timestamp};
 
-/// The block size that files are stored in, in bytes.
+/// The size in bytes of the blocks that files are stored in.
 pub(crate) const BLOCK: u64 = 4096;
 
 /// The attributes of an inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
-    /// The inode; its number is the same in every run and on every machine.
+    /// The inode. Its number only depends on the root.
     pub ino: InodeId,
-    /// What it is.
+    /// The type of the inode.
     pub kind: InodeKind,
-    /// `st_mode`, type bits included.
+    /// The type bits and the permissions (`st_mode`).
     pub mode: u32,
-    /// The owner.
+    /// The user id of the owner.
     pub uid: u32,
-    /// The group.
+    /// The id of the group.
     pub gid: u32,
-    /// The number of names; for a directory 2 and one for each subdirectory.
+    /// The link count: the number of names, or for a directory 2 plus the number of subdirectories.
     pub nlink: u32,
-    /// Bytes of a file or of a link's target; 4096 for a directory, 0 for others.
+    /// The size of a file or of a link's target in bytes; 4096 for a directory, and 0 for other inodes.
     pub size: u64,
-    /// The number of 512-byte blocks that the bytes take.
+    /// The number of 512-byte blocks of a regular file, a multiple of 8; 0 for other inodes.
     pub blocks: u64,
-    /// The modification time. Nothing else is known, so it stands for all of an inode's times.
+    /// The modification time. It also serves as access and change time, since layers only have this one.
     pub mtime: Timestamp,
-    /// Major and minor number of a device; zeros for others.
+    /// The major and minor number of a device; zeros for other inodes.
     pub device: (u32, u32),
 }
 
@@ -53,10 +53,10 @@ impl Stat {
 /// The size of a root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatFs {
-    /// Bytes of a block.
+    /// The size of a block in bytes.
     pub block_size: u64,
-    /// Blocks of all contents files together.
+    /// The number of blocks of all contents files, including holes.
     pub blocks: u64,
-    /// Inodes, the root included.
+    /// The number of inodes, including the root directory.
     pub inodes: u64,
 }

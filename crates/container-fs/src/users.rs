@@ -1,29 +1,34 @@
-//! The user that an image's config names, as numbers from the image's own files.
+//! Resolving the user of an image's config with the files of the image.
 
 use vmroot_layer_index::InodeKind;
-use vmroot_users::{MAX_DATABASE, Spec, Unknown};
+use vmroot_users::{MAX_DATABASE, UnknownName, UserSpec};
 
 use crate::{ContainerFs, Error, Result};
 
 pub use vmroot_users::User as UserIds;
 
 impl ContainerFs {
-    /// Resolves `user`, `uid`, `user:group`, `uid:gid` or a mixture in the image's `/etc/passwd` and `/etc/group`, as
-    /// container engines do: digits are an id, and the entry with that id gives the primary group, 0 without one; a name
-    /// must be there; nothing means root.
+    /// Resolves a user with the image's `/etc/passwd` and `/etc/group`, like container engines.
+    ///
+    /// The text has the form `user`, `uid`, `user:group`, `uid:gid` or a mixture. An empty text means root. Digits are
+    /// an id. A user id without an entry has the primary group 0. A name must have an entry.
     ///
     /// # Errors
-    /// [`Error::NoSuchUser`], [`Error::NoSuchGroup`], and [`Error::InvalidDatabase`] when the files cannot be used.
+    /// - [`Error::NoSuchUser`] and [`Error::NoSuchGroup`] for a name without an entry.
+    /// - [`Error::InvalidDatabase`] when one of the files is not a regular file.
+    /// - [`Error::DatabaseTooLarge`] when one of the files is larger than 16 MiB.
+    /// - [`Error::TooManyLinks`] and [`Error::Contents`] when one of the files cannot be read.
     pub fn resolve_user(&self, user: &str) -> Result<UserIds> {
-        let found = Spec::parse(user).find(&self.database("/etc/passwd")?, &self.database("/etc/group")?);
+        let found =
+            UserSpec::parse(user).resolve(&self.read_database("/etc/passwd")?, &self.read_database("/etc/group")?);
         found.map_err(|unknown| match unknown {
-            Unknown::User(name) => Error::NoSuchUser(name),
-            Unknown::Group(name) => Error::NoSuchGroup(name),
+            UnknownName::User(name) => Error::NoSuchUser(name),
+            UnknownName::Group(name) => Error::NoSuchGroup(name),
         })
     }
 
-    /// The bytes of a file of users; none when the image has no such file.
-    fn database(&self, path: &'static str) -> Result<Vec<u8>> {
+    /// Reads `/etc/passwd` or `/etc/group`. The result is empty if the image does not have the file.
+    fn read_database(&self, path: &'static str) -> Result<Vec<u8>> {
         let ino = match self.resolve_path(path.as_bytes()) {
             Ok(resolved) => resolved.ino,
             Err(Error::NotFound(_) | Error::NotADirectory(_)) => return Ok(Vec::new()),

@@ -1,4 +1,4 @@
-//! Every path of a root.
+//! Walking over all paths of a root.
 
 use std::collections::HashMap;
 
@@ -9,41 +9,41 @@ use crate::ContainerFs;
 /// One path of a root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WalkEntry {
-    /// Names with slashes between them, none in front; empty for the root directory.
+    /// The path without a leading slash; empty for the root directory.
     pub path: Vec<u8>,
-    /// The inode.
+    /// The inode at the path.
     pub ino: InodeId,
-    /// What it is.
+    /// The type of the inode.
     pub kind: InodeKind,
-    /// The path under which the walk has shown the same inode before: this one is a hard link to it.
+    /// The first path of the same inode in this walk, if this path is a hard link to it.
     pub link_to: Option<Vec<u8>>,
 }
 
 impl WalkEntry {
-    /// The last name; empty for the root directory.
+    /// Returns the last name of the path; empty for the root directory.
     pub fn name(&self) -> &[u8] {
         self.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
     }
 
-    /// How many directories it is below the root directory.
+    /// Returns the depth below the root directory, which has depth 0.
     pub fn depth(&self) -> usize {
         if self.path.is_empty() { 0 } else { 1 + self.path.iter().filter(|&&byte| byte == b'/').count() }
     }
 }
 
-/// A walk over every path, the root first, directories before what they hold, siblings in byte order.
+/// An iterator over all paths of a root: the root first, directories before their entries, siblings in byte order.
 pub struct Walk<'a> {
     root: &'a ContainerFs,
-    /// Directories with entries to come: inode, cookie, length of its path.
+    /// The directories with remaining entries: inode, cookie, and length of the path.
     open: Vec<(InodeId, u64, usize)>,
     path: Vec<u8>,
-    /// The first path of each inode that has several.
+    /// The first path of each inode with several names.
     first: HashMap<InodeId, Vec<u8>>,
     started: bool,
 }
 
 impl ContainerFs {
-    /// Walks over every path.
+    /// Returns an iterator over all paths.
     pub fn walk(&self) -> Walk<'_> {
         Walk { root: self, open: Vec::new(), path: Vec::new(), first: HashMap::new(), started: false }
     }

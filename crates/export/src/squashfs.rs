@@ -149,7 +149,7 @@ fn command(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Comm
     if let Some(processors) = options.processors {
         command.args(["-processors", &processors.to_string()]);
     }
-    command.args(["-mkfs-time", &fs.latest_second().to_string()]);
+    command.args(["-mkfs-time", &fs.latest_mtime().to_string()]);
     // The root directory's inode is changed afterwards, so inodes are not compressed: they are a part in three hundred.
     command.args(["-noI", "-quiet", "-no-progress", "-exit-on-error", "-force"]);
     // A name that begins with a dash is no option.

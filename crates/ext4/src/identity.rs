@@ -26,6 +26,6 @@ impl Identity {
         }
         let mut padded = [0; 16];
         padded[..label.len()].copy_from_slice(label.as_bytes());
-        Self { uuid, label: padded, hash_seed, time: fs.latest_second() }
+        Self { uuid, label: padded, hash_seed, time: fs.latest_mtime() }
     }
 }

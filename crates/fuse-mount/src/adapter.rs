@@ -63,7 +63,7 @@ impl Adapter {
     /// Tells of bytes that cannot be read at an offset of a file.
     fn tell(&self, ino: InodeId, offset: u64, error: &Error) {
         if let (Error::Contents { source, .. }, Some(extent)) = (error, self.root.extent(ino)) {
-            self.failures.tell(self.root.contents_file(extent.file), extent.offset + offset, source);
+            self.failures.report(self.root.contents_file(extent.file), extent.offset + offset, source);
         }
     }
 

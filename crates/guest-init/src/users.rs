@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use vmroot_users::{Key, MAX_DATABASE, Spec, Unknown, User};
+use vmroot_users::{MAX_DATABASE, NameOrId, UnknownName, User, UserSpec};
 
 use crate::config::Config;
 use crate::{Error, Result, document};
@@ -15,17 +15,17 @@ use crate::{Error, Result, document};
 /// # Errors
 /// [`Error::NoSuchUser`], [`Error::NoSuchGroup`], and what makes the files unreadable.
 pub(crate) fn resolve(config: &Config, root: &Path) -> Result<User> {
-    let mut spec = Spec::parse(&config.user);
+    let mut spec = UserSpec::parse(&config.user);
     if let Some(uid) = config.uid {
-        spec.user = Key::Id(uid);
+        spec.user = NameOrId::Id(uid);
     }
     if let (Some(_), Some(gid)) = (spec.group, config.gid) {
-        spec.group = Some(Key::Id(gid));
+        spec.group = Some(NameOrId::Id(gid));
     }
     let (passwd, group) = (database(&root.join("etc/passwd"))?, database(&root.join("etc/group"))?);
-    let mut user = spec.find(&passwd, &group).map_err(|unknown| match unknown {
-        Unknown::User(name) => Error::NoSuchUser(name),
-        Unknown::Group(name) => Error::NoSuchGroup(name),
+    let mut user = spec.resolve(&passwd, &group).map_err(|unknown| match unknown {
+        UnknownName::User(name) => Error::NoSuchUser(name),
+        UnknownName::Group(name) => Error::NoSuchGroup(name),
     })?;
     user.gid = config.gid.unwrap_or(user.gid);
     if let Some(groups) = &config.groups {

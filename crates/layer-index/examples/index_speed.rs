@@ -1,7 +1,7 @@
-//! How fast layers are built, opened and merged: `index_speed [TAR]`.
+//! Measures building, opening and merging of indexes: `index_speed [TAR]`.
 //!
-//! Without a tar it only measures a generated stack of 10 layers that merges to 60,000 inodes. With one it also builds
-//! its index, several times, from a file that should be in the page cache.
+//! Opens and merges a generated stack of 10 layers, whose root has 60,000 inodes. With a tar, also builds its index
+//! several times. The tar should be in the page cache.
 
 use std::env;
 use std::error::Error;
@@ -16,7 +16,7 @@ use vmroot_model::Digest;
 
 const LAYERS: u32 = 10;
 const FILES: u32 = 60_000;
-/// How often each thing is measured; the median counts.
+/// The number of runs of each measurement.
 const RUNS: usize = 21;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -57,7 +57,7 @@ fn measure_build(tar: &Path) -> Result<()> {
     })
 }
 
-/// Prints the median time of something, and its rate by the bytes it gives.
+/// Runs `run` several times, and prints the times and the rate. `run` returns the number of bytes processed.
 fn report(what: &str, mut run: impl FnMut() -> Result<u64>) -> Result<()> {
     let mut times: Vec<Duration> = Vec::new();
     let mut bytes = 0;
@@ -78,7 +78,7 @@ fn report(what: &str, mut run: impl FnMut() -> Result<u64>) -> Result<()> {
     Ok(())
 }
 
-/// A layer as distributions have them: directories of some files, a few of which an upper layer replaces or deletes.
+/// Builds a layer like those of distributions: small directories, with files that upper layers replace or delete.
 fn layer(number: u32, directory: &TempDir) -> Result<Index> {
     let mut tar = Vec::new();
     let each = FILES / LAYERS;

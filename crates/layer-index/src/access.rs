@@ -1,4 +1,5 @@
-//! Reading an index that [`Index::open`](crate::Index::open) has accepted: no access here can fail or go out of bounds.
+//! Reading an index. [`Index::open`](crate::Index::open) has checked it, so no access here can fail or go out of
+//! bounds.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -13,25 +14,25 @@ use crate::open::{ContentsFile, Index, InodeId};
 /// One entry of a directory.
 #[derive(Debug, Clone, Copy)]
 pub struct Dirent<'a> {
-    /// The name's bytes, 1 to 255 of them, with neither `/` nor NUL.
+    /// The bytes of the name: 1 to 255, without `/` and NUL.
     pub name: &'a [u8],
-    /// What it is.
+    /// The type of the entry.
     pub kind: DirentKind,
-    /// What it names.
+    /// The inode with this name, or the whiteout.
     pub target: Target,
 }
 
-/// What a directory entry names.
+/// The target of a directory entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// This inode.
+    /// The inode that has the name.
     Inode(InodeId),
-    /// Nothing, and nothing of lower layers either.
+    /// A whiteout: the name is deleted from lower layers.
     Whiteout,
 }
 
-/// The first four bytes of a name, zero padded: names compare as these do, unless these are equal.
-pub(crate) fn prefix(name: &[u8]) -> [u8; 4] {
+/// Returns the first four bytes of a name, zero padded. If two prefixes differ, the names compare as the prefixes do.
+pub(crate) fn name_prefix(name: &[u8]) -> [u8; 4] {
     let mut prefix = [0; 4];
     let length = name.len().min(4);
     prefix[..length].copy_from_slice(&name[..length]);
@@ -50,33 +51,34 @@ impl Index {
         <[R]>::ref_from_bytes(self.section(section)).expect("open() checked that sections are whole records")
     }
 
-    /// The layer's diff id, or the root's chain id.
+    /// Returns the diff id of a layer, or the chain id of a root.
     pub fn identity(&self) -> &Digest {
         &self.identity
     }
 
-    /// Whether this version of vmroot would make the same index of the same layers. One of an older minor version reads
-    /// as well, but may say something else.
+    /// Returns whether this version of vmroot would build the same index from the same layers.
+    ///
+    /// An index of an older minor version can be read, but may differ from a new one.
     pub fn is_current(&self) -> bool {
         self.minor >= MINOR
     }
 
-    /// Whether this is a merged root, not one layer.
+    /// Returns whether this is the index of a merged root, and not of one layer.
     pub fn is_root(&self) -> bool {
         self.kind == KIND_ROOT
     }
 
-    /// The contents files that extents lie in; a layer has one, a root one for each layer, lowest first.
+    /// Returns the contents files that extents lie in: one for a layer, one for each layer of a root, lowest first.
     pub fn contents(&self) -> &[ContentsFile] {
         &self.contents
     }
 
-    /// The number of inodes; their ids are the numbers below.
+    /// Returns the number of inodes. Their ids are the numbers from 0 to one less than it.
     pub fn inode_count(&self) -> u32 {
         self.records::<InodeRecord>(Section::Inodes).len() as u32
     }
 
-    /// The number of directory entries.
+    /// Returns the number of directory entries.
     pub fn dirent_count(&self) -> u32 {
         self.records::<DirentRecord>(Section::Dirents).len() as u32
     }
@@ -85,20 +87,20 @@ impl Index {
         self.records::<XattrSetRecord>(Section::XattrSets).len()
     }
 
-    /// The length of the index in bytes.
+    /// Returns the length of the index in bytes.
     pub fn byte_length(&self) -> u64 {
         self.bytes().len() as u64
     }
 
-    /// The inode with this id.
+    /// Returns the inode with this id.
     ///
     /// # Panics
-    /// When the id is not of this index: see [`Self::inode_id`] for numbers from elsewhere.
+    /// If the index has no such inode. [`Self::inode_id`] checks a number from another source.
     pub fn inode(&self, id: InodeId) -> Inode<'_> {
         Inode { index: self, record: &self.records::<InodeRecord>(Section::Inodes)[id.0 as usize] }
     }
 
-    /// The id with this number, if there is such an inode.
+    /// Returns the id with this number, or `None` if the index has no such inode.
     pub fn inode_id(&self, number: u64) -> Option<InodeId> {
         (number < u64::from(self.inode_count())).then_some(InodeId(number as u32))
     }
@@ -111,12 +113,12 @@ impl Index {
         }
     }
 
-    /// The number of entries of a directory; 0 for other inodes.
+    /// Returns the number of entries of a directory, or 0 for other inodes.
     pub fn child_count(&self, directory: InodeId) -> usize {
         self.dirent_range(directory).1
     }
 
-    /// The entries of a directory from position `start` on, sorted by name; none for other inodes.
+    /// Returns the entries of a directory from position `start` on, sorted by name. Other inodes have no entries.
     pub fn children(&self, directory: InodeId, start: usize) -> impl ExactSizeIterator<Item = Dirent<'_>> {
         let (first, count) = self.dirent_range(directory);
         let start = start.min(count);
@@ -126,35 +128,37 @@ impl Index {
             .map(move |record| dirent(record, names))
     }
 
-    /// The first path of an inode, without a leading slash; in time linear in the index, for error messages.
+    /// Returns the first path of an inode, without a leading slash.
+    ///
+    /// This takes time linear in the size of the index for each name of the path. It is for error messages.
     pub(crate) fn path_of(&self, inode: InodeId) -> Vec<u8> {
         let (dirents, names) = (self.records::<DirentRecord>(Section::Dirents), self.section(Section::Names));
-        let (mut path, mut at) = (Vec::new(), inode);
-        // Ends: a directory has a smaller number than its child.
-        while let Some(position) = dirents.iter().position(|dirent| dirent.inode.get() == at.0) {
+        let (mut path, mut current) = (Vec::new(), inode);
+        // The loop ends because a directory has a smaller number than its child.
+        while let Some(position) = dirents.iter().position(|dirent| dirent.inode.get() == current.0) {
             path.push(name_of(&dirents[position], names));
             let holds = |&directory: &InodeId| {
                 let (first, count) = self.dirent_range(directory);
                 (first..first + count).contains(&position)
             };
-            at = (0..self.inode_count()).map(InodeId).find(holds).expect("directories divide the dirents among them");
+            current = (0..self.inode_count()).map(InodeId).find(holds).expect("every dirent belongs to a directory");
         }
         path.reverse();
         path.join(&b'/')
     }
 
-    /// The entry of a directory with this name, by binary search.
+    /// Finds the entry of a directory with this name, by binary search.
     pub fn child(&self, directory: InodeId, name: &[u8]) -> Option<Dirent<'_>> {
         let (first, count) = self.dirent_range(directory);
-        let found = self.search(first..first + count, name)?;
+        let found = self.find_dirent(first..first + count, name)?;
         Some(dirent(&self.records::<DirentRecord>(Section::Dirents)[found], self.section(Section::Names)))
     }
 
-    /// The number of the dirent with this name among the dirents of one directory.
-    pub(crate) fn search(&self, run: Range<usize>, name: &[u8]) -> Option<usize> {
+    /// Finds the dirent with this name in the range of one directory, and returns its number.
+    pub(crate) fn find_dirent(&self, run: Range<usize>, name: &[u8]) -> Option<usize> {
         let records = &self.records::<DirentRecord>(Section::Dirents)[run.clone()];
         let names = self.section(Section::Names);
-        let key = u32::from_be_bytes(prefix(name));
+        let key = u32::from_be_bytes(name_prefix(name));
         let found = records.binary_search_by(|record| match u32::from_be_bytes(record.prefix).cmp(&key) {
             Ordering::Equal => name_of(record, names).cmp(name),
             unequal => unequal,
@@ -163,7 +167,7 @@ impl Index {
     }
 }
 
-/// The name of a dirent.
+/// Returns the name of a dirent.
 pub(crate) fn name_of<'a>(record: &DirentRecord, names: &'a [u8]) -> &'a [u8] {
     let start = record.name_offset.get() as usize;
     &names[start..start + usize::from(record.name_length.get())]

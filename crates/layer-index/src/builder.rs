@@ -1,8 +1,8 @@
-//! One streaming pass from a layer's tar to `.idx` and `.contents`.
+//! Building `.idx` and `.contents` from a layer's tar, in one streaming pass.
 //!
-//! [`tar_stream`] reads headers and hashes, [`tree`] holds what the layer names, [`contents`] writes file bytes,
-//! [`numbering`] puts what was read into the order of the index, and [`BuiltLayer`] waits under temporary names until
-//! the caller has checked where the bytes came from.
+//! [`tar_stream`] reads and hashes the tar, [`tree`] holds the layer's inodes and names, [`contents`] writes file
+//! bytes, and [`numbering`] brings the inodes into the order of the index. The files of a [`BuiltLayer`] have temporary
+//! names until the caller has verified the source of the tar and publishes them.
 
 mod apply;
 mod contents;
@@ -28,32 +28,34 @@ use crate::Result;
 use apply::Applier;
 use tar_stream::TarStream;
 
-/// Names that begin so say something about lower layers (layer.md, "Whiteouts").
+/// The prefix of markers, which hide names of lower layers (OCI image-spec, layer.md, "Whiteouts").
 const WHITEOUT: &[u8] = b".wh.";
-/// The directory that holds it hides everything that lower layers have in it.
+/// The name of the marker that hides all entries that lower layers have in its directory.
 const OPAQUE_MARKER: &[u8] = b".wh..wh..opq";
-/// Top-level names that begin so are AUFS's own and name no files.
+/// The prefix of AUFS's own top-level names. They are not part of the root.
 const AUFS: &[u8] = b".wh..wh.";
-/// AUFS keeps the inodes of hard links here. Images of its time have hard links to its files.
+/// The directory in which AUFS keeps the inodes of hard links. Old images have hard links to these files.
 const AUFS_LINKS: &[u8] = b".wh..wh.plnk";
 
-/// What a layer may cost, and what it must be.
+/// The expected digest of a layer, and limits for building it.
 #[derive(Debug, Clone)]
 pub struct BuildOptions {
-    /// The diff id that the image's config names; another one is an error. With nothing here, SHA-256 is computed.
+    /// The diff id from the image's config; a tar with another digest is an error. The diff id is computed with the
+    /// same algorithm, or with SHA-256 if this is `None`.
     pub expected: Option<Digest>,
-    /// The most entries a layer may have, and the most inodes that they may make. A regular file takes about 120 bytes
-    /// of memory and its name.
+    /// The largest number of entries in a layer, and of inodes that they make. A regular file takes about 120 bytes of
+    /// memory in addition to its name.
     pub max_entries: u32,
-    /// The most bytes that the layer's files may have, zeros and holes of sparse files included; 2^62 at most. All of
-    /// them are hashed: it is a bound on time.
+    /// The largest total size of the layer's files in bytes, including zeros and the holes of sparse files; at most
+    /// 2^62. This limits time, since all of these bytes are hashed.
     pub max_expanded: u64,
-    /// The most bytes of the layer's files that may be stored, which is done in blocks of 4096. Blocks of zeros and holes
-    /// are not stored.
+    /// The largest number of bytes stored for the layer's files, in blocks of 4096. Holes and blocks of zeros are not
+    /// stored.
     pub max_contents: u64,
-    /// The most bytes of names, link targets and xattrs that one entry may have.
+    /// The largest number of bytes of names, link targets and xattrs in one entry.
     pub max_metadata: usize,
-    /// The most bytes of names, link targets and xattrs that the layer may have; 4 GiB at most. Kept in memory.
+    /// The largest number of bytes of names, link targets and xattrs in the layer; at most 4 GiB. They are kept in
+    /// memory.
     pub max_names: usize,
 }
 
@@ -72,14 +74,20 @@ impl Default for BuildOptions {
 
 /// Reads the tar of one layer to its end and writes `.idx` and `.contents` under temporary names in `directory`.
 ///
-/// What is written is a function of the tar's bytes and the format's version alone. [`BuiltLayer::publish`] gives the
-/// files their names; dropping the result removes them.
+/// The output depends only on the bytes of the tar and the version of the format. [`BuiltLayer::publish`] renames the
+/// files to their final names. Dropping the result removes them.
 ///
 /// # Errors
-/// [`Error::Stream`](crate::Error::Stream) when `tar` fails, [`Error::InvalidTar`](crate::Error::InvalidTar),
-/// [`Error::InvalidEntry`](crate::Error::InvalidEntry) and [`Error::Limit`](crate::Error::Limit) for what it holds,
-/// [`Error::DiffIdMismatch`](crate::Error::DiffIdMismatch) when it is not the expected one,
-/// [`Error::Io`](crate::Error::Io) when the files cannot be written.
+/// - [`Error::Stream`](crate::Error::Stream) when `tar` cannot be read.
+/// - [`Error::InvalidTar`](crate::Error::InvalidTar) for a malformed header, or a tar that ends early.
+/// - [`Error::InvalidEntry`](crate::Error::InvalidEntry) for an entry that a root file system cannot hold, or that must
+///   not be applied.
+/// - [`Error::Limit`](crate::Error::Limit) when the layer exceeds a limit of `options`, or a sparse file has too many
+///   runs of data.
+/// - [`Error::EntryLimit`](crate::Error::EntryLimit) when an entry exceeds a fixed limit.
+/// - [`Error::LinkTargetMissing`](crate::Error::LinkTargetMissing) for a hard link that leads back to itself.
+/// - [`Error::DiffIdMismatch`](crate::Error::DiffIdMismatch) when the tar does not have the expected digest.
+/// - [`Error::Io`](crate::Error::Io) when the files cannot be written.
 pub fn build(tar: impl BufRead, directory: &Path, options: &BuildOptions) -> Result<BuiltLayer> {
     let algorithm = options.expected.map_or(Algorithm::Sha256, |digest| digest.algorithm());
     let mut stream = TarStream::new(tar, Hasher::new(algorithm), options.max_metadata);

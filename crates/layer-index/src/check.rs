@@ -1,8 +1,8 @@
-//! What [`Index::open`](crate::Index::open) checks: everything that reading an index relies on.
+//! The checks of [`Index::open`](crate::Index::open). Reading an index relies on them.
 //!
-//! Sections are in a canonical order: what records name in another section lies there in the order of the records,
-//! without gaps. So each check is one pass over a section with a cursor into the next, and no two records can claim the
-//! same bytes, which also keeps the time linear in the length of the file.
+//! Sections are in a canonical order: the data that records refer to in another section lies there in the order of the
+//! records, without gaps. Each check is therefore one pass over a section with a cursor into the next. No two records
+//! can refer to the same bytes, and the time is linear in the length of the file.
 
 mod dirents;
 mod inodes;
@@ -19,7 +19,7 @@ use crate::format::{
 };
 use crate::open::ContentsFile;
 
-/// An index that passed, taken apart.
+/// The header and section ranges of an index that has passed all checks.
 pub(crate) struct Shape {
     pub(crate) ranges: [Range<usize>; SECTIONS],
     pub(crate) kind: u32,
@@ -28,7 +28,7 @@ pub(crate) struct Shape {
     pub(crate) contents: Vec<ContentsFile>,
 }
 
-/// The result of a check, with the reason why it failed.
+/// The result of a check. The error is the reason for the failure.
 type Check<T> = std::result::Result<T, String>;
 
 /// Fails the check with a formatted reason unless the condition holds.
@@ -41,7 +41,7 @@ macro_rules! ensure {
 }
 use ensure;
 
-/// Checks all of an index.
+/// Checks a whole index.
 pub(crate) fn check_shape(bytes: &[u8]) -> Check<Shape> {
     let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| "shorter than a header".to_owned())?;
     ensure!(header.magic == MAGIC, "the magic number is wrong");
@@ -49,13 +49,13 @@ pub(crate) fn check_shape(bytes: &[u8]) -> Check<Shape> {
     ensure!(major == MAJOR, "version {major}, this program reads version {MAJOR}");
     ensure!(
         header.file_length.get() == bytes.len() as u64,
-        "{} bytes, not the {} of its header",
+        "{} bytes, but {} in its header",
         bytes.len(),
         header.file_length
     );
     ensure!(
         u64::from(header.alignment.get()) == ALIGNMENT,
-        "contents aligned to {}, not {ALIGNMENT}",
+        "contents aligned to {}, expected {ALIGNMENT}",
         header.alignment
     );
     ensure!(header.reserved == [0; 24], "reserved bytes of the header are not zero");
@@ -63,13 +63,9 @@ pub(crate) fn check_shape(bytes: &[u8]) -> Check<Shape> {
     ensure!(kind == KIND_LAYER || kind == KIND_ROOT, "kind {kind} is neither a layer nor a root");
     let identity = check_digest(header.identity_algorithm.get(), &header.identity)?;
     let ranges = sections::check(header, bytes)?;
-    // Damage is found here, and all that follows is about files that somebody made so.
+    // The checksum finds accidental damage. The checks after it are for forged files.
     let checksum = checksum(bytes);
-    ensure!(
-        header.checksum.get() == checksum,
-        "checksum {checksum:08x}, not the {:08x} of its header",
-        header.checksum
-    );
+    ensure!(header.checksum.get() == checksum, "checksum {checksum:08x}, but {:08x} in its header", header.checksum);
     let tables = Tables::of(bytes, &ranges, kind);
     let contents = tables.check_contents()?;
     tables.check_xattrs()?;
@@ -78,7 +74,7 @@ pub(crate) fn check_shape(bytes: &[u8]) -> Check<Shape> {
     Ok(Shape { ranges, kind, minor: header.minor.get(), identity, contents })
 }
 
-/// CRC-32 of an index with its checksum field taken as zero.
+/// Computes the CRC-32 of an index with its checksum field taken as zero.
 fn checksum(bytes: &[u8]) -> u32 {
     const FIELD: Range<usize> = 24..28;
     let mut hasher = crc32fast::Hasher::new();
@@ -101,7 +97,7 @@ fn check_digest(algorithm: u32, padded: &[u8; 64]) -> Check<Digest> {
     })
 }
 
-/// The sections as slices.
+/// The sections of an index as slices.
 struct Tables<'a> {
     kind: u32,
     inodes: &'a [InodeRecord],
@@ -142,7 +138,7 @@ impl<'a> Tables<'a> {
         let check = |(number, record): (usize, &ContentsRecord)| {
             let length = record.length.get();
             ensure!(length % ALIGNMENT == 0, "contents file {number} is {length} bytes, not whole blocks");
-            // Offsets reach the file system as signed numbers.
+            // File offsets are signed in system calls.
             ensure!(length <= i64::MAX as u64, "contents file {number} is too long");
             ensure!(record.reserved.get() == 0, "reserved bytes of contents file {number} are not zero");
             let diff_id = check_digest(record.algorithm.get(), &record.diff_id)?;
@@ -151,12 +147,12 @@ impl<'a> Tables<'a> {
         self.contents.iter().enumerate().map(check).collect()
     }
 
-    /// Checks that sets divide the xattrs among them in order, and each xattr.
+    /// Checks that the xattr sets cover the xattrs in order and without gaps, and checks each xattr.
     fn check_xattrs(&self) -> Check<()> {
         let mut cursor = 0;
         for (number, set) in self.xattr_sets.iter().enumerate() {
             let (first, count) = (set.first.get() as usize, set.count.get() as usize);
-            ensure!(first == cursor && count > 0, "xattr set {number} does not follow the one before it");
+            ensure!(first == cursor && count > 0, "xattr set {number} does not follow the previous one");
             cursor += count;
             let members = self.xattrs.get(first..cursor);
             let members = members.ok_or_else(|| format!("xattr set {number} ends after its section"))?;
@@ -171,7 +167,7 @@ impl<'a> Tables<'a> {
                 last = Some(name);
             }
         }
-        ensure!(cursor == self.xattrs.len(), "sets have {cursor} xattrs, not the {} there are", self.xattrs.len());
+        ensure!(cursor == self.xattrs.len(), "sets have {cursor} xattrs, expected {}", self.xattrs.len());
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! An index as text, one line a directory entry, for people and for tests.
+//! Printing an index as text, one directory entry a line, for people and tests.
 
 use std::io::{self, Write};
 
@@ -8,13 +8,13 @@ use crate::access::{Dirent, Target};
 use crate::inode::InodeKind;
 use crate::open::{Index, InodeId};
 
-/// Writes every path of an index, parents before children, siblings in byte order.
+/// Writes every path of an index as a line of text, parents before children, siblings in byte order.
 ///
-/// A line is the path, then the inode's number, mode in octal, owner, modification time, and what its kind has. Bytes
-/// that are not printable are escaped.
+/// A line has the path, the inode's number, its mode in octal, its owner, its modification time, and the fields of its
+/// kind. Bytes that are not printable are escaped.
 ///
 /// # Errors
-/// Only those of `out`.
+/// The errors of writing to `out`.
 pub fn dump(index: &Index, out: &mut impl Write) -> io::Result<()> {
     let kind = if index.is_root() { "root" } else { "layer" };
     writeln!(out, "{kind} {} inodes {} dirents {}", index.identity(), index.inode_count(), index.dirent_count())?;
@@ -23,7 +23,7 @@ pub fn dump(index: &Index, out: &mut impl Write) -> io::Result<()> {
     }
     write!(out, ".")?;
     dump_inode(index, InodeId::ROOT, out)?;
-    // A stack, not recursion: a layer may nest directories thousands deep.
+    // An explicit stack instead of recursion: a layer may nest directories thousands deep.
     let mut pending = vec![(InodeId::ROOT, 0, 0)];
     let mut path: Vec<u8> = Vec::new();
     while let Some((directory, position, length)) = pending.pop() {

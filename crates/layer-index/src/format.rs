@@ -1,7 +1,7 @@
 //! The layout of an index file, as `docs/formats/idx.md` specifies it.
 //!
-//! Every integer is little-endian, every record has a fixed size, and a number that names a record is its position in
-//! its section. A test holds this file and the document together.
+//! Every integer is little-endian. Every record has a fixed size. The number of a record is its position in its
+//! section. A test compares this file with the document.
 
 use std::mem::size_of;
 
@@ -11,16 +11,16 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// The first bytes of every index.
 pub const MAGIC: [u8; 8] = *b"vmroot\0i";
 
-/// Readers refuse another major version. It is also part of the directory's name in the cache.
+/// The major version. Readers refuse other major versions. It is also part of the directory's name in the cache.
 pub const MAJOR: u16 = 1;
 
-/// Readers accept any minor version: it counts additions that an older reader may ignore.
+/// The minor version. It counts additions that an older reader may ignore, so readers accept any minor version.
 pub const MINOR: u16 = 1;
 
-/// File contents start on multiples of this many bytes, and `.contents` is a multiple of it long.
+/// The alignment of file contents in `.contents`, in bytes. The length of `.contents` is a multiple of it.
 pub const ALIGNMENT: u64 = 4096;
 
-/// Sections start on multiples of this many bytes.
+/// The alignment of sections in bytes.
 pub const SECTION_ALIGNMENT: u64 = 8;
 
 /// The longest name of a directory entry in bytes (`NAME_MAX`).
@@ -29,22 +29,22 @@ pub const MAX_NAME: usize = 255;
 /// The longest target of a symbolic link in bytes (`PATH_MAX` less its NUL).
 pub const MAX_SYMLINK: usize = 4095;
 
-/// The longest xattr name and value in bytes (`XATTR_NAME_MAX`, `XATTR_SIZE_MAX`).
+/// The longest name of an xattr in bytes (`XATTR_NAME_MAX`).
 pub const MAX_XATTR_NAME: usize = 255;
-/// See [`MAX_XATTR_NAME`].
+/// The longest value of an xattr in bytes (`XATTR_SIZE_MAX`).
 pub const MAX_XATTR_VALUE: usize = 65536;
 
-/// `Header::kind` of the index of one layer: it may hold whiteouts, opaque and implied directories, and links to paths.
+/// `Header::kind` of the index of one layer. It may hold whiteouts, opaque and implied directories, and links to paths.
 pub const KIND_LAYER: u32 = 1;
-/// `Header::kind` of a merged root: none of those, and one contents file for each layer.
+/// `Header::kind` of a merged root. It has one contents file for each layer, and no layer-only records.
 pub const KIND_ROOT: u32 = 2;
 
 /// `Header::identity_algorithm` and `ContentsRecord::algorithm` for SHA-256.
 pub const SHA256: u32 = 1;
-/// The same for SHA-512.
+/// `Header::identity_algorithm` and `ContentsRecord::algorithm` for SHA-512.
 pub const SHA512: u32 = 2;
 
-/// The sections, in the order in which they stand in the file and in its table.
+/// The sections, in their order in the file and in its section table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Section {
@@ -68,11 +68,11 @@ pub enum Section {
     Contents = 8,
 }
 
-/// How many sections there are.
+/// The number of sections.
 pub const SECTIONS: usize = 9;
 
 impl Section {
-    /// All of them, in order.
+    /// All sections, in order.
     pub const ALL: [Self; SECTIONS] = [
         Self::Inodes,
         Self::Dirents,
@@ -85,7 +85,7 @@ impl Section {
         Self::Contents,
     ];
 
-    /// The size of one record in bytes.
+    /// Returns the size of one record in bytes.
     pub const fn stride(self) -> usize {
         match self {
             Self::Inodes => size_of::<InodeRecord>(),
@@ -98,7 +98,7 @@ impl Section {
         }
     }
 
-    /// The name in error messages and in the format document.
+    /// Returns the name of the section in error messages and in the format document.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Inodes => "INODES",
@@ -140,17 +140,17 @@ pub struct Header {
     pub identity: [u8; 64],
     /// Zero.
     pub reserved: [u8; 24],
-    /// Where each section lies, in the order of [`Section`].
+    /// The place of each section, in the order of [`Section`].
     pub sections: [SectionRecord; SECTIONS],
 }
 
-/// Where one section lies.
+/// The place of one section in the file.
 #[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct SectionRecord {
-    /// From the start of the file, in bytes; a multiple of [`SECTION_ALIGNMENT`].
+    /// The offset from the start of the file in bytes, a multiple of [`SECTION_ALIGNMENT`].
     pub offset: U64,
-    /// In bytes; a multiple of `stride`.
+    /// The length in bytes, a multiple of `stride`.
     pub length: U64,
     /// The size of one record in bytes.
     pub stride: U32,
@@ -158,7 +158,7 @@ pub struct SectionRecord {
     pub id: U32,
 }
 
-/// One inode, 64 bytes. What `data` and `count` mean depends on the type in `mode`.
+/// One inode, 64 bytes. The meaning of `data` and `count` depends on the type in `mode`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct InodeRecord {
@@ -190,13 +190,14 @@ pub struct InodeRecord {
     pub flags: U32,
 }
 
-/// The directory hides what lower layers have below its path.
+/// Flag of a directory that hides everything that lower layers have below its path.
 pub const OPAQUE: u32 = 1;
-/// The layer names the directory only in the paths of its entries: a lower layer's attributes hold.
+/// Flag of a directory that the layer has no entry for and only uses in the paths of other entries. The attributes of a
+/// lower layer apply.
 pub const IMPLICIT: u32 = 2;
 
-/// The directory is there only for markers that the layer names through a link: it changes a directory of lower layers,
-/// and makes none.
+/// Flag of a directory that exists only for markers that the layer names through a symbolic link. It changes a
+/// directory of lower layers, and does not create one.
 pub const PASSIVE: u32 = 4;
 
 /// One directory entry, 16 bytes.
@@ -207,9 +208,9 @@ pub struct DirentRecord {
     pub name_offset: U32,
     /// Number of the inode; [`NO_INODE`] for a whiteout.
     pub inode: U32,
-    /// The name's first four bytes, zero padded, so that most comparisons need nothing else.
+    /// The first four bytes of the name, zero padded. Most comparisons only need the prefix.
     pub prefix: [u8; 4],
-    /// In bytes, 1 to [`MAX_NAME`].
+    /// The length of the name in bytes, 1 to [`MAX_NAME`].
     pub name_length: U16,
     /// The inode's `DT_*` type, [`KIND_WHITEOUT`] or [`KIND_LINK`].
     pub kind: u8,
@@ -228,9 +229,9 @@ pub const KIND_LINK: u8 = 0xf1;
 #[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct XattrSetRecord {
-    /// Number of the first.
+    /// The number of the first record.
     pub first: U32,
-    /// How many, at least 1; sorted by name.
+    /// The number of records, at least 1. They are sorted by name.
     pub count: U32,
 }
 
@@ -240,11 +241,11 @@ pub struct XattrSetRecord {
 pub struct XattrRecord {
     /// Offset of the name in XATTR BYTES.
     pub name_offset: U32,
-    /// In bytes, 1 to [`MAX_XATTR_NAME`].
+    /// The length of the name in bytes, 1 to [`MAX_XATTR_NAME`].
     pub name_length: U32,
     /// Offset of the value in XATTR BYTES.
     pub value_offset: U32,
-    /// In bytes, 0 to [`MAX_XATTR_VALUE`].
+    /// The length of the value in bytes, 0 to [`MAX_XATTR_VALUE`].
     pub value_length: U32,
 }
 
@@ -252,7 +253,7 @@ pub struct XattrRecord {
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct ContentsRecord {
-    /// The diff id of its layer, zero padded.
+    /// The diff id of the layer, zero padded.
     pub diff_id: [u8; 64],
     /// [`SHA256`] or [`SHA512`].
     pub algorithm: U32,
@@ -262,9 +263,9 @@ pub struct ContentsRecord {
     pub length: U64,
 }
 
-/// The bits of `mode` that hold the type, and the types (`<sys/stat.h>`).
+/// The file types in `mode` (`<sys/stat.h>`).
 pub mod mode {
-    /// The mask.
+    /// The mask of the bits that hold the type.
     pub const TYPE: u32 = 0o170000;
     /// Regular file.
     pub const REGULAR: u32 = 0o100000;

@@ -1,11 +1,11 @@
-//! One inode of an index that [`Index::open`](crate::Index::open) has accepted: no access here can fail.
+//! One inode of an index. [`Index::open`](crate::Index::open) has checked the index, so no access here can fail.
 
 use crate::format::{
     IMPLICIT, InodeRecord, KIND_LINK, KIND_WHITEOUT, OPAQUE, PASSIVE, Section, XattrRecord, XattrSetRecord, mode,
 };
 use crate::open::Index;
 
-/// A point in time: seconds since the epoch, rounded down, and nanoseconds.
+/// A point in time, in seconds since the epoch (rounded down) and nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp {
     /// Whole seconds; negative before 1970.
@@ -14,7 +14,7 @@ pub struct Timestamp {
     pub nanoseconds: u32,
 }
 
-/// What an inode is.
+/// The type of an inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InodeKind {
     /// A regular file.
@@ -31,15 +31,15 @@ pub enum InodeKind {
     Fifo,
     /// A socket.
     Socket,
-    /// In a layer only: a hard link to a path of a lower layer.
+    /// A hard link to a path of a lower layer. Occurs only in layers.
     Link,
 }
 
 impl InodeKind {
-    /// The type as ext4 and EROFS have it in directories: `EXT4_FT_*`, which are `EROFS_FT_*` too.
+    /// Returns the type as directories of ext4 and EROFS store it: `EXT4_FT_*`, which equals `EROFS_FT_*`.
     ///
     /// # Panics
-    /// For [`InodeKind::Link`], which no root has.
+    /// For [`InodeKind::Link`], which does not occur in a root.
     pub fn file_type(self) -> u8 {
         match self {
             Self::Regular => 1,
@@ -53,7 +53,7 @@ impl InodeKind {
         }
     }
 
-    /// The kind that the type bits of `st_mode` name.
+    /// Returns the kind for the type bits of an `st_mode`, or `None` for an unknown type.
     pub const fn of_mode(mode: u32) -> Option<Self> {
         Some(match mode & mode::TYPE {
             mode::REGULAR => Self::Regular,
@@ -68,7 +68,7 @@ impl InodeKind {
         })
     }
 
-    /// The `kind` of a dirent that names such an inode: its `DT_*` type.
+    /// Returns `DirentRecord::kind` for an inode of this kind: its `DT_*` type, or [`KIND_LINK`].
     pub(crate) const fn dirent_kind(self) -> u8 {
         match self {
             Self::Regular => 8,
@@ -83,12 +83,12 @@ impl InodeKind {
     }
 }
 
-/// What a directory entry is: an inode of some kind, or a whiteout.
+/// The type of a directory entry: an inode of some kind, or a whiteout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DirentKind {
-    /// The dirent names an inode of this kind.
+    /// A name of an inode of this kind.
     Inode(InodeKind),
-    /// In a layer only: the name is deleted from lower layers.
+    /// A marker that deletes the name from lower layers. Occurs only in layers.
     Whiteout,
 }
 
@@ -109,14 +109,14 @@ impl DirentKind {
     }
 }
 
-/// Where the bytes of a file lie.
+/// The place of a file's bytes in a contents file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
-    /// Position in [`Index::contents`].
+    /// The position of the contents file in [`Index::contents`].
     pub file: u32,
-    /// From the start of that file in bytes, a multiple of 4096.
+    /// The offset in the contents file in bytes, a multiple of 4096.
     pub offset: u64,
-    /// In bytes.
+    /// The length in bytes.
     pub length: u64,
 }
 
@@ -128,47 +128,47 @@ pub struct Inode<'a> {
 }
 
 impl<'a> Inode<'a> {
-    /// What it is.
+    /// Returns the type of the inode.
     pub fn kind(&self) -> InodeKind {
         InodeKind::of_mode(self.mode()).expect("open() checked the type of every inode")
     }
 
-    /// `st_mode`, type bits included.
+    /// Returns `st_mode`: the type bits and the permissions.
     pub fn mode(&self) -> u32 {
         self.record.mode.get()
     }
 
-    /// The owner.
+    /// Returns the user id of the owner.
     pub fn uid(&self) -> u32 {
         self.record.uid.get()
     }
 
-    /// The group.
+    /// Returns the id of the group.
     pub fn gid(&self) -> u32 {
         self.record.gid.get()
     }
 
-    /// The number of names; for a directory 2 and one for each subdirectory.
+    /// Returns the link count: the number of names, or for a directory 2 plus the number of subdirectories.
     pub fn nlink(&self) -> u32 {
         self.record.nlink.get()
     }
 
-    /// The modification time.
+    /// Returns the modification time.
     pub fn mtime(&self) -> Timestamp {
         Timestamp { seconds: self.record.mtime_seconds.get(), nanoseconds: self.record.mtime_nanoseconds.get() }
     }
 
-    /// The major and minor number of a device; zeros for others.
+    /// Returns the major and minor number of a device, or zeros for other inodes.
     pub fn device(&self) -> (u32, u32) {
         decode_device(self.record.rdev.get())
     }
 
-    /// Bytes of a regular file or of a link's target; 0 for others.
+    /// Returns the size in bytes of a regular file or of a link's target, or 0 for other inodes.
     pub fn size(&self) -> u64 {
         self.record.size.get()
     }
 
-    /// Where a regular file's bytes lie; nothing for an empty file and for others.
+    /// Returns the place of a regular file's bytes, or `None` for an empty file and for other inodes.
     pub fn extent(&self) -> Option<Extent> {
         (self.kind() == InodeKind::Regular && self.size() > 0).then(|| Extent {
             file: self.record.count.get(),
@@ -177,14 +177,14 @@ impl<'a> Inode<'a> {
         })
     }
 
-    /// The BLAKE3 digest of a regular file that is not empty.
+    /// Returns the BLAKE3 digest of a regular file, or `None` for an empty file and for other inodes.
     pub fn content_digest(&self) -> Option<&'a [u8; 32]> {
         let number = self.record.digest.get().checked_sub(1)?;
         let at = 32 * number as usize;
         Some(self.index.section(Section::Digests)[at..at + 32].try_into().expect("a slice of 32 bytes"))
     }
 
-    /// The target of a symbolic link, or the path that a link to a lower layer names; empty for others.
+    /// Returns the target of a symbolic link or of a link to a lower layer, or an empty slice for other inodes.
     pub fn link_target(&self) -> &'a [u8] {
         match self.kind() {
             InodeKind::Symlink | InodeKind::Link => {
@@ -195,22 +195,22 @@ impl<'a> Inode<'a> {
         }
     }
 
-    /// Whether the directory hides what lower layers have below its path.
+    /// Returns whether the directory hides everything that lower layers have below its path.
     pub fn is_opaque(&self) -> bool {
         self.record.flags.get() & OPAQUE != 0
     }
 
-    /// Whether the layer names the directory only in the paths of its entries.
+    /// Returns whether the layer has no entry for the directory and only uses it in the paths of other entries.
     pub fn is_implicit(&self) -> bool {
         self.record.flags.get() & IMPLICIT != 0
     }
 
-    /// Whether the directory is there only for markers that the layer names through a link.
+    /// Returns whether the directory exists only for markers that the layer names through a symbolic link.
     pub fn is_passive(&self) -> bool {
         self.record.flags.get() & PASSIVE != 0
     }
 
-    /// Names and values, sorted by name.
+    /// Returns the names and values of the xattrs, sorted by name.
     pub fn xattrs(&self) -> impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let index = self.index;
         let set = self.record.xattrs.get().checked_sub(1);
@@ -229,19 +229,21 @@ impl<'a> Inode<'a> {
         })
     }
 
-    /// Whether there is any xattr.
+    /// Returns whether the inode has any xattr.
     pub fn has_xattrs(&self) -> bool {
         self.record.xattrs.get() != 0
     }
 }
 
-/// [`pack_device`] of a number that fits.
+/// Packs a device number like [`pack_device`], or returns `None` if it is out of range.
 pub(crate) fn encode_device(major: u64, minor: u64) -> Option<u32> {
     let (major, minor) = (u32::try_from(major).ok()?, u32::try_from(minor).ok()?);
     (major < 1 << 12 && minor < 1 << 20).then(|| pack_device((major, minor)))
 }
 
-/// A device number as the kernel's `new_encode_dev` packs it: the low 12 bits of the major and 20 of the minor number.
+/// Packs a device number (major, minor) as the kernel's `new_encode_dev` does.
+///
+/// Keeps the low 12 bits of the major number and the low 20 bits of the minor number.
 pub fn pack_device((major, minor): (u32, u32)) -> u32 {
     minor & 0xff | (major & 0xfff) << 8 | (minor & 0xfff00) << 12
 }

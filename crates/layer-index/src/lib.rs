@@ -1,8 +1,9 @@
-//! One layer tar becomes `.idx` and `.contents`; several indexes become one.
+//! Builds, reads, merges and verifies the indexes of image layers.
 //!
-//! [`build`] reads a layer's tar once and writes its index and its file contents. [`Index::open`] maps an index and
-//! checks its whole shape; after that every access is total. [`merge`] applies layers to each other and gives the index
-//! of an image's root. The format is specified in `docs/formats/idx.md` and `docs/formats/contents.md`.
+//! [`build`] reads a layer's tar once and writes its index (`.idx`) and its file contents (`.contents`).
+//! [`Index::open`] maps an index and checks its whole shape; after that, no access can fail. [`merge`] applies layers
+//! to each other and writes the index of the image's root. `docs/formats/idx.md` and `docs/formats/contents.md` specify
+//! the formats.
 
 mod access;
 mod builder;
@@ -24,4 +25,4 @@ pub use error::{Error, Result};
 pub use inode::{DirentKind, Extent, Inode, InodeKind, Timestamp, pack_device};
 pub use merge::merge;
 pub use open::{ContentsFile, Index, InodeId};
-pub use verify::{verify_contents, verify_contents_while};
+pub use verify::{verify_contents, verify_contents_cancellable};

@@ -1,9 +1,9 @@
-//! Several indexes become one: layers applied to each other (OCI image-spec, layer.md, "Applying Changesets").
+//! Merging the indexes of layers into the index of a root (OCI image-spec, layer.md, "Applying Changesets").
 //!
-//! All sources are merged in one pass, breadth first, each directory from the entries that its sources have for it,
-//! which are sorted already. What a name means is decided from the top layer down, and stops at the first source that
-//! hides the ones below. The pass only numbers inodes and notes where they are from; their records are copied while the
-//! result is written. It is the same whether layers are merged at once or one after the other.
+//! All sources are merged in one pass, breadth first. A directory of the result is a merge of the sorted entries that
+//! its sources have for it. A name is resolved from the top layer down, to the first source that hides the layers
+//! below. The pass only numbers inodes and records their origin; the inode records are copied while the result is
+//! written. Merging all layers at once gives the same bytes as merging them one by one.
 
 mod output;
 mod source;
@@ -19,18 +19,17 @@ use crate::format::NO_INODE;
 use crate::open::Index;
 use output::Output;
 use source::Cursor;
-use stack::{Found, Part, Stack};
+use stack::{MergedEntry, SourceInode, Stack};
 
-/// Merges `layers`, lowest first, onto `base`, and writes the index of the root to `out`, an empty file; gives its
-/// length in bytes.
+/// Merges `layers`, lowest first, onto `base`, writes the index of the root to `out`, and returns its length in bytes.
 ///
-/// `base` is a merged root, the result of the layers below; `chain_id` is the root's name. What is written is a function
-/// of the arguments alone.
+/// `base` is the merged root of the layers below, if there are any. `chain_id` becomes the identity of the root. `out`
+/// must be an empty file. The output depends on the arguments alone.
 ///
 /// # Errors
-/// [`Error::LinkTargetMissing`](crate::Error::LinkTargetMissing) for a hard link to a path that no lower layer has,
-/// [`Error::TooLarge`](crate::Error::TooLarge) when the root does not fit the format,
-/// [`Error::Io`](crate::Error::Io) with an empty path when `out` fails.
+/// - [`Error::LinkTargetMissing`](crate::Error::LinkTargetMissing) for a hard link to a path that no lower layer has.
+/// - [`Error::TooLarge`](crate::Error::TooLarge) when the root does not fit the format.
+/// - [`Error::Io`](crate::Error::Io) with an empty path when `out` cannot be written.
 pub fn merge<W: Write + Seek>(base: Option<&Index>, layers: &[&Index], chain_id: &Digest, out: W) -> Result<u64> {
     let stack = Stack::new(base.into_iter().chain(layers.iter().copied()))?;
     let mut merger = Merger::new(&stack)?;
@@ -45,12 +44,13 @@ pub fn merge<W: Write + Seek>(base: Option<&Index>, layers: &[&Index], chain_id:
 struct Merger<'a> {
     stack: &'a Stack<'a>,
     output: Output<'a>,
-    /// The directories of the result in their order: number, and what of `parts` makes its entries.
+    /// The directories of the result in order: their number, and the range of `parts` that they consist of.
     directories: Vec<(u32, Range<usize>)>,
-    parts: Vec<Part>,
-    /// For each source, the result's number of each of its inodes that are no directories.
+    /// The source directories that the directories of the result consist of.
+    parts: Vec<SourceInode>,
+    /// For each source, the numbers in the result of its inodes that are not directories.
     numbers: Vec<Vec<u32>>,
-    /// The sources of the directory at hand that have entries left, highest first; kept for its memory.
+    /// The sources of the current directory that have entries left, highest first. A field to reuse its memory.
     cursors: Vec<Cursor<'a>>,
 }
 
@@ -65,28 +65,28 @@ impl<'a> Merger<'a> {
             numbers: stack.sources.iter().map(numbers).collect(),
             cursors: Vec::new(),
         };
-        let attributes = stack.root(stack.sources.len() as u32, &mut merger.parts);
+        let attributes = stack.merge_roots(stack.sources.len() as u32, &mut merger.parts);
         let number = merger.output.add_directory(attributes)?;
         merger.directories.push((number, 0..merger.parts.len()));
         Ok(merger)
     }
 
-    /// Merges the entries of one directory and queues its subdirectories.
-    fn merge_directory(&mut self, which: usize) -> Result<()> {
-        let (number, parts) = self.directories[which].clone();
+    /// Merges the entries of the directory at `position`, and appends its subdirectories to `directories`.
+    fn merge_directory(&mut self, position: usize) -> Result<()> {
+        let (number, parts) = self.directories[position].clone();
         let sources = &self.stack.sources;
         let mut cursors = std::mem::take(&mut self.cursors);
-        let cursor = |part: &Part| Cursor::new(sources, part.source, part.inode);
+        let cursor = |part: &SourceInode| Cursor::new(sources, part.source, part.inode);
         cursors.extend(self.parts[parts].iter().filter_map(cursor));
         while let Some(least) = cursors.iter().min_by(|a, b| a.compare(b)) {
             let (source, dirent) = (least.source, least.dirent);
             let is_least = |cursor: &Cursor<'_>| cursor.compare(least).is_eq();
             let first_part = self.parts.len();
-            // Of equal ones the minimum is the first, which is the highest.
+            // `min_by` returns the first of equal cursors, which is the one of the highest source.
             let same = cursors.iter().filter(|cursor| is_least(cursor)).map(|cursor| (cursor.source, cursor.dirent));
-            let found = self.stack.decide(same, &mut self.parts);
-            if let Some(found) = found {
-                let inode = self.number(number, found, first_part)?;
+            let entry = self.stack.merge_dirents(same, &mut self.parts);
+            if let Some(entry) = entry {
+                let inode = self.add_entry(number, entry, first_part)?;
                 self.output.add_dirent(source, dirent, inode)?;
             }
             let name = sources[source as usize].name(dirent);
@@ -97,19 +97,21 @@ impl<'a> Merger<'a> {
         Ok(())
     }
 
-    /// The number of what a name in a directory of the result means, with one more name.
-    fn number(&mut self, directory: u32, found: Found, first_part: usize) -> Result<u32> {
-        match found {
-            Found::Directory(attributes) => {
+    /// Returns the number in the result of an entry of `directory`, and counts the entry as a link.
+    ///
+    /// Adds the inode if it is new.
+    fn add_entry(&mut self, directory: u32, entry: MergedEntry, first_part: usize) -> Result<u32> {
+        match entry {
+            MergedEntry::Directory(attributes) => {
                 let number = self.output.add_directory(Some(attributes))?;
                 self.output.add_link(directory);
                 self.directories.push((number, first_part..self.parts.len()));
                 Ok(number)
             }
-            Found::Other(part) => {
-                let number = &mut self.numbers[part.source as usize][part.inode as usize];
+            MergedEntry::NonDirectory(origin) => {
+                let number = &mut self.numbers[origin.source as usize][origin.inode as usize];
                 if *number == NO_INODE {
-                    *number = self.output.add_inode(part)?;
+                    *number = self.output.add_inode(origin)?;
                 }
                 self.output.add_link(*number);
                 Ok(*number)

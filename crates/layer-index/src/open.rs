@@ -1,4 +1,4 @@
-//! Opening an index: the whole shape is checked once, in time linear in the file, and never again.
+//! Opening an index. The whole shape is checked here, once, in time linear in the length of the file.
 
 use std::fs::File;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use crate::check::{Shape, check_shape};
 use crate::format::SECTIONS;
 use crate::{Error, Result};
 
-/// The number of an inode: the position of its record. The root directory is 0.
+/// The number of an inode: the position of its record in the index. The root directory is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InodeId(pub u32);
 
@@ -20,16 +20,18 @@ impl InodeId {
     pub const ROOT: Self = Self(0);
 }
 
-/// A `.contents` file, as an index names it.
+/// A reference from an index to a `.contents` file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentsFile {
-    /// The diff id of the layer whose files it holds; the file's name is its hex form.
+    /// The diff id of the layer whose files it holds. The file's name is the digest in hex.
     pub diff_id: Digest,
-    /// Its length in bytes.
+    /// The length of the file in bytes, a multiple of 4096.
     pub length: u64,
 }
 
-/// The index of a layer or of a merged root, read in place.
+/// The index of a layer or of a merged root.
+///
+/// Records are read in place, from the mapped file.
 #[derive(Debug)]
 pub struct Index {
     bytes: Bytes,
@@ -50,7 +52,8 @@ impl Index {
     /// Maps the index at `path` and checks it.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be mapped, [`Error::InvalidIndex`] when it is damaged or of another version.
+    /// - [`Error::Io`] when the file cannot be opened or mapped.
+    /// - [`Error::InvalidIndex`] when the index is damaged or of another major version.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(Error::io(path))?;
         let map = Map::open(&file).map_err(Error::io(path))?;
@@ -60,12 +63,12 @@ impl Index {
     /// Checks an index in memory.
     ///
     /// # Errors
-    /// [`Error::InvalidIndex`], with an empty path.
+    /// [`Error::InvalidIndex`] with an empty path when the index is damaged or of another major version.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
         Self::check(Bytes::Owned(bytes), Path::new(""))
     }
 
-    /// The whole index, as a file holds it.
+    /// Returns the bytes of the whole index, as its file holds them.
     pub fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Mapped(map) => map,

@@ -1,5 +1,4 @@
-//! Checking file contents against the digests of an index: everything that [`Index::open`](crate::Index::open) cannot
-//! see.
+//! Checking file contents against the digests of an index. [`Index::open`](crate::Index::open) does not read them.
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -10,35 +9,44 @@ use crate::format::ALIGNMENT;
 use crate::open::{Index, InodeId};
 use crate::{Error, Result};
 
-/// How much is read at once.
-const PIECE: usize = 1 << 20;
+/// The number of bytes read at once.
+const CHUNK: usize = 1 << 20;
 
-/// Reads every file of `contents` that the layer `index` names and compares its digest, and looks for the zeros between
-/// files, which a map of a file shows; gives the bytes read.
+/// Verifies the `.contents` file at `contents` against the index of its layer, and returns the total size of its files
+/// in bytes.
+///
+/// Compares the digest of every file. Also checks that the padding between files is zero, because a mapping of a file
+/// exposes it.
 ///
 /// # Errors
-/// [`Error::Io`] when the file cannot be read, [`Error::InvalidContents`] for a wrong length, digest or padding; the
-/// inode is named by its number, which [`dump`](crate::dump) shows beside its path. [`Error::InvalidContents`] as well
-/// for a merged root, whose files lie in more than one `.contents`.
+/// - [`Error::Io`] when the file cannot be read.
+/// - [`Error::InvalidContents`] for a wrong length, digest or padding. The message has the number of the inode;
+///   [`dump`](crate::dump) shows it beside the path.
+/// - [`Error::InvalidContents`] when `index` does not refer to exactly one contents file, as that of a merged root.
 pub fn verify_contents(index: &Index, contents: &Path) -> Result<u64> {
-    verify_contents_while(index, contents, &|| ControlFlow::Continue(()))
+    verify_contents_cancellable(index, contents, &|| ControlFlow::Continue(()))
 }
 
-/// The same, which asks `going_on` before each part that it reads.
+/// Does the same as [`verify_contents`], and calls `check_cancelled` before each read.
 ///
 /// # Errors
-/// As [`verify_contents`], and [`Error::Cancelled`] when `going_on` breaks.
-pub fn verify_contents_while(index: &Index, contents: &Path, going_on: &dyn Fn() -> ControlFlow<()>) -> Result<u64> {
+/// - The errors of [`verify_contents`].
+/// - [`Error::Cancelled`] when `check_cancelled` returns [`ControlFlow::Break`].
+pub fn verify_contents_cancellable(
+    index: &Index,
+    contents: &Path,
+    check_cancelled: &dyn Fn() -> ControlFlow<()>,
+) -> Result<u64> {
     let invalid = |reason| Error::InvalidContents { path: contents.to_owned(), reason };
     let [expected] = index.contents() else {
-        return Err(invalid(format!("one file, its index names {}", index.contents().len())));
+        return Err(invalid(format!("its index refers to {} contents files, expected 1", index.contents().len())));
     };
     let file = File::open(contents).map_err(Error::io(contents))?;
     let length = file.metadata().map_err(Error::io(contents))?.len();
     if length != expected.length {
-        return Err(invalid(format!("{length} bytes long, its index says {}", expected.length)));
+        return Err(invalid(format!("{length} bytes long, expected {}", expected.length)));
     }
-    let mut buffer = vec![0; PIECE];
+    let mut buffer = vec![0; CHUNK];
     let mut total = 0;
     for number in 0..index.inode_count() {
         let inode = index.inode(InodeId(number));
@@ -46,19 +54,19 @@ pub fn verify_contents_while(index: &Index, contents: &Path, going_on: &dyn Fn()
         let mut hasher = blake3::Hasher::new();
         let (mut offset, end) = (extent.offset, extent.offset + extent.length);
         while offset < end {
-            if going_on().is_break() {
+            if check_cancelled().is_break() {
                 return Err(Error::Cancelled);
             }
-            // The last piece has the padding behind it: pieces are whole blocks, and so is the file.
+            // Chunks are whole blocks, so the last chunk of a file includes its padding.
             let block_end = end.next_multiple_of(ALIGNMENT);
-            let piece = &mut buffer[..(block_end - offset).min(PIECE as u64) as usize];
-            file.read_exact_at(piece, offset).map_err(Error::io(contents))?;
-            let (data, padding) = piece.split_at((end - offset).min(piece.len() as u64) as usize);
+            let chunk = &mut buffer[..(block_end - offset).min(CHUNK as u64) as usize];
+            file.read_exact_at(chunk, offset).map_err(Error::io(contents))?;
+            let (data, padding) = chunk.split_at((end - offset).min(chunk.len() as u64) as usize);
             hasher.update(data);
             if padding.iter().any(|&byte| byte != 0) {
                 return Err(invalid(format!("the padding of inode {number} at {} is not zero", extent.offset)));
             }
-            offset += piece.len() as u64;
+            offset += chunk.len() as u64;
         }
         if hasher.finalize().as_bytes() != expected {
             return Err(invalid(format!("the bytes of inode {number} at {} have changed", extent.offset)));

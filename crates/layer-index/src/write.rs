@@ -1,4 +1,4 @@
-//! Serialising an index: sections in order, each streamed, the header last.
+//! Serialising an index. Sections are streamed in order, and the header is written last.
 
 use std::io::{self, Seek, SeekFrom, Write};
 
@@ -11,15 +11,15 @@ use crate::format::{
 };
 use crate::open::ContentsFile;
 
-/// How many bytes are gathered before they are checksummed and written: both are slow for one record at a time.
-const GATHERED: usize = 1 << 17;
+/// The size of the write buffer in bytes. Checksumming and writing are slow for one record at a time.
+const BUFFER_SIZE: usize = 1 << 17;
 
 /// Writes one index to an empty file.
 ///
-/// Sections must come in the order of [`Section::ALL`], each once.
+/// Each section must be written once, in the order of [`Section::ALL`].
 pub(crate) struct IndexWriter<W: Write + Seek> {
     out: W,
-    gathered: Vec<u8>,
+    buffer: Vec<u8>,
     sections: Vec<SectionRecord>,
     position: u64,
     checksum: crc32fast::Hasher,
@@ -29,39 +29,43 @@ impl<W: Write + Seek> IndexWriter<W> {
     pub(crate) fn new(mut out: W) -> io::Result<Self> {
         let position = size_of::<Header>() as u64;
         out.write_all(&[0; size_of::<Header>()])?;
-        let (gathered, sections) = (Vec::with_capacity(GATHERED), Vec::with_capacity(SECTIONS));
-        Ok(Self { out, gathered, sections, position, checksum: crc32fast::Hasher::new() })
+        let (buffer, sections) = (Vec::with_capacity(BUFFER_SIZE), Vec::with_capacity(SECTIONS));
+        Ok(Self { out, buffer, sections, position, checksum: crc32fast::Hasher::new() })
     }
 
-    /// Writes the next section from records made one at a time.
-    pub(crate) fn records<R>(&mut self, section: Section, records: impl Iterator<Item = R>) -> io::Result<()>
+    /// Writes the next section from an iterator of records.
+    pub(crate) fn write_records<R>(&mut self, section: Section, records: impl Iterator<Item = R>) -> io::Result<()>
     where
         R: IntoBytes + Immutable,
     {
-        self.begin(section)?;
+        self.begin_section(section)?;
         for record in records {
-            self.put(record.as_bytes())?;
+            self.write(record.as_bytes())?;
         }
-        self.end()
+        self.end_section()
     }
 
-    /// Writes the next section from strings, one after the other.
-    pub(crate) fn strings<'a>(&mut self, section: Section, strings: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
-        self.begin(section)?;
+    /// Writes the next section from an iterator of strings, without separators.
+    pub(crate) fn write_strings<'a>(
+        &mut self,
+        section: Section,
+        strings: impl Iterator<Item = &'a [u8]>,
+    ) -> io::Result<()> {
+        self.begin_section(section)?;
         for string in strings {
-            self.put(string)?;
+            self.write(string)?;
         }
-        self.end()
+        self.end_section()
     }
 
     /// Writes the next section from bytes.
-    pub(crate) fn bytes(&mut self, section: Section, bytes: &[u8]) -> io::Result<()> {
-        self.begin(section)?;
-        self.put(bytes)?;
-        self.end()
+    pub(crate) fn write_bytes(&mut self, section: Section, bytes: &[u8]) -> io::Result<()> {
+        self.begin_section(section)?;
+        self.write(bytes)?;
+        self.end_section()
     }
 
-    /// Writes the header and gives the file back with its length, all of it handed to the system.
+    /// Flushes the buffer, writes the header, and returns the file and its length in bytes.
     pub(crate) fn finish(mut self, kind: u32, identity: &Digest) -> io::Result<(W, u64)> {
         self.pad()?;
         self.flush()?;
@@ -92,8 +96,8 @@ impl<W: Write + Seek> IndexWriter<W> {
         Ok((self.out, self.position))
     }
 
-    fn begin(&mut self, section: Section) -> io::Result<()> {
-        assert_eq!(section as usize, self.sections.len(), "sections come in their order");
+    fn begin_section(&mut self, section: Section) -> io::Result<()> {
+        assert_eq!(section as usize, self.sections.len(), "sections are written in order");
         self.pad()?;
         self.sections.push(SectionRecord {
             offset: self.position.into(),
@@ -104,34 +108,34 @@ impl<W: Write + Seek> IndexWriter<W> {
         Ok(())
     }
 
-    fn end(&mut self) -> io::Result<()> {
-        let section = self.sections.last_mut().expect("begin() pushed it");
+    fn end_section(&mut self) -> io::Result<()> {
+        let section = self.sections.last_mut().expect("begin_section() pushed it");
         section.length = (self.position - section.offset.get()).into();
         Ok(())
     }
 
     fn pad(&mut self) -> io::Result<()> {
         let padding = self.position.next_multiple_of(SECTION_ALIGNMENT) - self.position;
-        self.put(&[0; SECTION_ALIGNMENT as usize][..padding as usize])
+        self.write(&[0; SECTION_ALIGNMENT as usize][..padding as usize])
     }
 
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.position += bytes.len() as u64;
-        if bytes.len() > GATHERED - self.gathered.len() {
+        if bytes.len() > BUFFER_SIZE - self.buffer.len() {
             self.flush()?;
         }
-        if bytes.len() > GATHERED {
+        if bytes.len() > BUFFER_SIZE {
             self.checksum.update(bytes);
             return self.out.write_all(bytes);
         }
-        self.gathered.extend_from_slice(bytes);
+        self.buffer.extend_from_slice(bytes);
         Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.checksum.update(&self.gathered);
-        self.out.write_all(&self.gathered)?;
-        self.gathered.clear();
+        self.checksum.update(&self.buffer);
+        self.out.write_all(&self.buffer)?;
+        self.buffer.clear();
         Ok(())
     }
 }

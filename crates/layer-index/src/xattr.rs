@@ -1,4 +1,4 @@
-//! The xattr tables of an index under construction: equal sets, names and values are stored once.
+//! The xattr tables of an index under construction. Equal sets, names and values are stored once.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -8,28 +8,29 @@ use zerocopy::IntoBytes;
 
 use crate::format::{XattrRecord, XattrSetRecord};
 
-/// Collects the xattrs of inodes.
+/// The xattr sections of an index under construction.
 #[derive(Default)]
 pub(crate) struct XattrTable {
     pub(crate) sets: Vec<XattrSetRecord>,
     pub(crate) xattrs: Vec<XattrRecord>,
     pub(crate) bytes: Vec<u8>,
-    /// The numbers of all sets, by their members.
+    /// The number of each set, hashed by its members.
     set_numbers: HashTable<u32>,
-    /// Where each name and value lies in `bytes`: offset and length.
+    /// The offset and length in `bytes` of each name and value.
     places: HashTable<(u32, u32)>,
-    /// Seeded at random: names are an attacker's choice. Nothing that is written depends on it.
+    /// Seeded at random, because an attacker may choose the names. The output does not depend on the seed.
     hasher: RandomState,
 }
 
 impl XattrTable {
-    /// The field `InodeRecord::xattrs` for these xattrs, which are sorted by name: 1 + the set's number, 0 for none.
+    /// Adds a set of xattrs, sorted by name, and returns the value of `InodeRecord::xattrs`: 1 + the set's number, or 0
+    /// for an empty set.
     ///
-    /// Gives nothing when the table is full: offsets and numbers have 32 bits.
+    /// Returns `None` when the table is full: offsets and numbers have 32 bits.
     pub(crate) fn add<'a>(&mut self, xattrs: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Option<u32> {
         let first = self.xattrs.len();
         for (name, value) in xattrs {
-            let (name_offset, value_offset) = (self.place(name)?, self.place(value)?);
+            let (name_offset, value_offset) = (self.add_string(name)?, self.add_string(value)?);
             self.xattrs.push(XattrRecord {
                 name_offset: name_offset.into(),
                 name_length: (name.len() as u32).into(),
@@ -40,18 +41,20 @@ impl XattrTable {
         if self.xattrs.len() == first {
             return Some(0);
         }
-        let number = self.set_number(first)?;
+        let number = self.add_set(first)?;
         number.checked_add(1)
     }
 
-    /// Frees what only growing needs.
-    pub(crate) fn freeze(&mut self) {
+    /// Frees the hash tables, which only [`Self::add`] needs.
+    pub(crate) fn free_tables(&mut self) {
         self.set_numbers = HashTable::new();
         self.places = HashTable::new();
     }
 
-    /// The number of the set whose members are the records from `first` on; they go if it is known already.
-    fn set_number(&mut self, first: usize) -> Option<u32> {
+    /// Returns the number of the set whose members are the records from `first` on.
+    ///
+    /// Removes these records if an equal set exists.
+    fn add_set(&mut self, first: usize) -> Option<u32> {
         let next = u32::try_from(self.sets.len()).ok()?;
         let set = XattrSetRecord {
             first: u32::try_from(first).ok()?.into(),
@@ -80,7 +83,8 @@ impl XattrTable {
         }
     }
 
-    fn place(&mut self, string: &[u8]) -> Option<u32> {
+    /// Returns the offset of `string` in `bytes`, and appends it if it is new.
+    fn add_string(&mut self, string: &[u8]) -> Option<u32> {
         let (bytes, hasher) = (&self.bytes, &self.hasher);
         let string_at = |&(offset, length): &(u32, u32)| &bytes[offset as usize..offset as usize + length as usize];
         let same = |place: &(u32, u32)| string_at(place) == string;

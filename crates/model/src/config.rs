@@ -1,4 +1,4 @@
-//! Image configs: what an image runs on, how it is run, and what its layers hold (OCI image-spec, config.md).
+//! Image configs: the platform of an image, the defaults of its containers, and its layers (OCI image-spec, config.md).
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use crate::error::DocumentKind;
 use crate::select;
 use crate::{Digest, Error, Hasher, Manifest, Platform, Result, json};
 
-/// The most bytes that an image config may have: 4 MiB.
+/// The largest size of an image config in bytes: 4 MiB.
 pub const CONFIG_LIMIT: u64 = 4 << 20;
 
-/// An image's config.
+/// The config of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageConfig {
     raw: Vec<u8>,
@@ -24,54 +24,62 @@ pub struct ImageConfig {
     history: Vec<HistoryEntry>,
 }
 
-/// How a container of the image is run.
+/// The defaults for running a container of the image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainerConfig {
-    /// `user`, `uid`, `user:group` or `uid:gid`; empty for root.
+    /// The user: `user`, `uid`, `user:group` or `uid:gid`. Empty for root.
     #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "String::is_empty")]
     pub user: String,
-    /// The ports the image serves, as `80/tcp`, sorted.
-    #[serde(deserialize_with = "json::set", serialize_with = "json::write_set", skip_serializing_if = "Vec::is_empty")]
+    /// The ports that the image serves, such as `80/tcp`, sorted.
+    #[serde(
+        deserialize_with = "json::string_set",
+        serialize_with = "json::serialize_string_set",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub exposed_ports: Vec<String>,
-    /// `NAME=value`.
-    #[serde(deserialize_with = "json::present", skip_serializing_if = "Vec::is_empty")]
+    /// The environment variables, as `NAME=value`.
+    #[serde(deserialize_with = "json::non_null_list", skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
-    /// The program, with its first arguments.
-    #[serde(deserialize_with = "json::words", skip_serializing_if = "Vec::is_empty")]
+    /// The program and its first arguments.
+    #[serde(deserialize_with = "json::command_line", skip_serializing_if = "Vec::is_empty")]
     pub entrypoint: Vec<String>,
-    /// The arguments after those of the entrypoint, or the program where there is none.
-    #[serde(deserialize_with = "json::words", skip_serializing_if = "Vec::is_empty")]
+    /// The arguments after those of the entrypoint. Without an entrypoint, the program and its arguments.
+    #[serde(deserialize_with = "json::command_line", skip_serializing_if = "Vec::is_empty")]
     pub cmd: Vec<String>,
-    /// Paths whose contents are not part of the image's life, sorted.
-    #[serde(deserialize_with = "json::set", serialize_with = "json::write_set", skip_serializing_if = "Vec::is_empty")]
+    /// The paths of volumes, whose data outlives the container, sorted.
+    #[serde(
+        deserialize_with = "json::string_set",
+        serialize_with = "json::serialize_string_set",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub volumes: Vec<String>,
-    /// The directory to start in; empty for `/`.
+    /// The working directory. Empty for `/`.
     #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
-    /// Free notes.
-    #[serde(deserialize_with = "json::notes", skip_serializing_if = "BTreeMap::is_empty")]
+    /// The labels.
+    #[serde(deserialize_with = "json::string_map", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// The signal that asks the program to end, as `SIGTERM` or `15`; empty for the default.
+    /// The signal that stops the program, such as `SIGTERM` or `15`. Empty for the default.
     #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "String::is_empty")]
     pub stop_signal: String,
-    /// How to see whether the program does its work; Docker's addition.
+    /// The health check of the program. An extension of Docker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,
-    /// The shell for commands in shell form; Docker's addition.
-    #[serde(deserialize_with = "json::words", skip_serializing_if = "Vec::is_empty")]
+    /// The shell for commands in shell form. An extension of Docker.
+    #[serde(deserialize_with = "json::command_line", skip_serializing_if = "Vec::is_empty")]
     pub shell: Vec<String>,
-    /// Instructions for builds on top of the image; Docker's addition.
-    #[serde(deserialize_with = "json::words", skip_serializing_if = "Vec::is_empty")]
+    /// Instructions for builds on top of the image. An extension of Docker.
+    #[serde(deserialize_with = "json::command_line", skip_serializing_if = "Vec::is_empty")]
     pub on_build: Vec<String>,
 }
 
-/// Docker's health check; times are in nanoseconds, 0 for the default.
+/// A health check of Docker. Times are in nanoseconds; 0 means the default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Healthcheck {
-    /// `NONE`, or `CMD` or `CMD-SHELL` and the command.
-    #[serde(deserialize_with = "json::words", skip_serializing_if = "Vec::is_empty")]
+    /// The test: `NONE`, or `CMD` or `CMD-SHELL` followed by the command.
+    #[serde(deserialize_with = "json::command_line", skip_serializing_if = "Vec::is_empty")]
     pub test: Vec<String>,
     /// The time between two checks.
     #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "is_zero")]
@@ -79,13 +87,13 @@ pub struct Healthcheck {
     /// The time after which a check has failed.
     #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "is_zero")]
     pub timeout: i64,
-    /// The time the program has to start.
+    /// The time that the program takes to start. Failed checks in this time do not count.
     #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "is_zero")]
     pub start_period: i64,
-    /// The time between two checks while the program starts.
+    /// The time between two checks in the start period.
     #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "is_zero")]
     pub start_interval: i64,
-    /// How many failures in a row there may be.
+    /// The number of consecutive failures after which the container is unhealthy.
     #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "is_zero")]
     pub retries: i64,
 }
@@ -94,28 +102,28 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// One step of how the image was made.
+/// One step of building the image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HistoryEntry {
-    /// When, by RFC 3339 if the maker kept to it.
+    /// The time of the step. It should be in RFC 3339 format, but is not checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// By which command.
+    /// The command of the step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
-    /// By whom.
+    /// The author of the step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    /// A note.
+    /// A comment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    /// Whether the step changed no file and so made no layer.
+    /// Whether the step changed no files and therefore has no layer.
     #[serde(deserialize_with = "json::null_as_default", skip_serializing_if = "std::ops::Not::not")]
     pub empty_layer: bool,
 }
 
-/// The document, as far as it is understood.
+/// The fields of the document that are read.
 #[derive(Deserialize)]
 struct Body {
     #[serde(default, deserialize_with = "json::null_as_default")]
@@ -126,7 +134,7 @@ struct Body {
     variant: Option<String>,
     #[serde(rename = "os.version", default)]
     os_version: Option<String>,
-    #[serde(rename = "os.features", default, deserialize_with = "json::present")]
+    #[serde(rename = "os.features", default, deserialize_with = "json::non_null_list")]
     os_features: Vec<String>,
     #[serde(default)]
     created: Option<String>,
@@ -136,21 +144,23 @@ struct Body {
     config: ContainerConfig,
     #[serde(default, deserialize_with = "json::null_as_default")]
     rootfs: RootFs,
-    #[serde(default, deserialize_with = "json::present_list")]
+    #[serde(default, deserialize_with = "json::limited_non_null_list")]
     history: Vec<HistoryEntry>,
 }
 
 #[derive(Default, Deserialize)]
 struct RootFs {
-    #[serde(default, deserialize_with = "json::list")]
+    #[serde(default, deserialize_with = "json::limited_list")]
     diff_ids: Vec<Digest>,
 }
 
 impl ImageConfig {
-    /// Reads an image config and computes its digest, the image id.
+    /// Parses an image config, and computes its digest, the image id.
     ///
     /// # Errors
-    /// [`Error::DocumentTooLarge`] over [`CONFIG_LIMIT`], [`Error::InvalidDocument`].
+    /// - [`Error::DocumentTooLarge`] for more than [`CONFIG_LIMIT`] bytes.
+    /// - [`Error::DocumentLimit`] for a list with too many entries, or JSON that is nested too deep.
+    /// - [`Error::InvalidDocument`] for invalid JSON or invalid fields.
     pub fn parse(raw: Vec<u8>) -> Result<Self> {
         let size = raw.len() as u64;
         if size > CONFIG_LIMIT {
@@ -177,76 +187,76 @@ impl ImageConfig {
         })
     }
 
-    /// The bytes the config was read from.
+    /// Returns the bytes the config was read from.
     pub fn raw(&self) -> &[u8] {
         &self.raw
     }
 
-    /// The SHA-256 of [`Self::raw`]: the image id.
+    /// Returns the SHA-256 of [`Self::raw`], which is the image id.
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// What the image runs on, in the config's own spelling; any part of it may be empty.
+    /// Returns the platform of the image, in the spelling of the config. Any field may be empty.
     pub fn platform(&self) -> &Platform {
         &self.platform
     }
 
-    /// The architecture, in the config's own spelling.
+    /// Returns the architecture, in the spelling of the config.
     pub fn architecture(&self) -> &str {
         &self.platform.architecture
     }
 
-    /// The operating system, in the config's own spelling.
+    /// Returns the operating system, in the spelling of the config.
     pub fn os(&self) -> &str {
         &self.platform.os
     }
 
-    /// The variant of the architecture.
+    /// Returns the variant of the architecture.
     pub fn variant(&self) -> Option<&str> {
         self.platform.variant.as_deref()
     }
 
-    /// When the image was made, by RFC 3339 if its maker kept to it.
+    /// Returns the time when the image was built. It should be in RFC 3339 format, but is not checked.
     pub fn created(&self) -> Option<&str> {
         self.created.as_deref()
     }
 
-    /// Who made the image.
+    /// Returns the author of the image.
     pub fn author(&self) -> Option<&str> {
         self.author.as_deref()
     }
 
-    /// How a container of the image is run.
+    /// Returns the defaults for running a container of the image.
     pub fn config(&self) -> &ContainerConfig {
         &self.config
     }
 
-    /// The digests of the uncompressed layers, the base first.
+    /// Returns the digests of the uncompressed layers, the base first.
     pub fn diff_ids(&self) -> &[Digest] {
         &self.diff_ids
     }
 
-    /// How the image was made, the first step first; may be empty.
+    /// Returns the steps of building the image, the first step first. May be empty.
     pub fn history(&self) -> &[HistoryEntry] {
         &self.history
     }
 
-    /// Checks that the image runs on `wanted`, for images that no index chose by platform.
+    /// Checks that the image runs on `wanted`, for images that were not selected from an index by platform.
     ///
-    /// An empty architecture or operating system passes, and a variant is held against the image only if it is newer
-    /// than the wanted one: makers of images are careless with both.
+    /// Configs are unreliable. An empty architecture or operating system matches, and a variant only counts if it is
+    /// newer than the wanted one.
     ///
     /// # Errors
-    /// [`Error::ArchitectureMismatch`].
+    /// [`Error::ArchitectureMismatch`] if the image does not run on `wanted`.
     pub fn check_platform(&self, wanted: &Platform) -> Result<()> {
         select::check_platform(wanted, &self.platform)
     }
 
-    /// Checks that there is one diff id for each layer of the manifest.
+    /// Checks that the config has one diff id for each layer of the manifest.
     ///
     /// # Errors
-    /// [`Error::LayerCountMismatch`].
+    /// [`Error::LayerCountMismatch`] if the numbers differ.
     pub fn check_layers(&self, manifest: &Manifest) -> Result<()> {
         let (diff_ids, layers) = (self.diff_ids.len(), manifest.layers().len());
         if diff_ids == layers {
@@ -261,9 +271,9 @@ impl ImageConfig {
     }
 }
 
-/// The chain ids of a stack of layers: what names the result of applying the first, the first two, … layers.
+/// Computes the chain ids of a stack of layers, the base first (OCI image-spec, config.md, "Layer ChainID").
 ///
-/// Base first; the last one names the whole root (OCI image-spec, config.md, "Layer ChainID").
+/// The chain id at position n identifies the result of applying the layers up to n. The last one identifies the root.
 pub fn chain_ids(diff_ids: &[Digest]) -> Vec<Digest> {
     let mut chain = Vec::with_capacity(diff_ids.len());
     for diff_id in diff_ids {

@@ -1,4 +1,4 @@
-//! Digests: the names of everything that is content-addressed (OCI image-spec, descriptor.md, "Digests").
+//! Digests, which identify content by its bytes (OCI image-spec, descriptor.md, "Digests").
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use sha2::Digest as _;
 
 use crate::{Error, Result};
 
-/// A digest algorithm that the OCI image specification registers.
+/// A digest algorithm registered by the OCI image specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Algorithm {
     /// SHA-256, 32 bytes.
@@ -18,7 +18,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// The name as it stands before the colon of a digest.
+    /// Returns the name before the colon of a digest.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sha256 => "sha256",
@@ -26,7 +26,7 @@ impl Algorithm {
         }
     }
 
-    /// The length of a digest in bytes.
+    /// Returns the length of a digest in bytes.
     pub const fn size(self) -> usize {
         match self {
             Self::Sha256 => 32,
@@ -35,19 +35,19 @@ impl Algorithm {
     }
 }
 
-/// The digest of some bytes, `algorithm:hex`.
+/// The digest of some bytes, written `algorithm:hex`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest {
     algorithm: Algorithm,
-    /// The digest's bytes; those past `algorithm.size()` are zero.
+    /// The bytes of the digest. Bytes from `algorithm.size()` on are zero.
     bytes: [u8; 64],
 }
 
 impl Digest {
-    /// Parses `sha256:<64 hex digits>` or `sha512:<128 hex digits>`, lower case as the specification demands.
+    /// Parses `sha256:<64 hex digits>` or `sha512:<128 hex digits>`, in lower case as the specification requires.
     ///
     /// # Errors
-    /// [`Error::InvalidDigest`] for any other text, unknown algorithms included: what cannot be checked is not accepted.
+    /// [`Error::InvalidDigest`] for any other text. Other algorithms are errors as well, since they cannot be verified.
     pub fn parse(text: &str) -> Result<Self> {
         let invalid = |reason| Error::InvalidDigest { digest: text.to_owned(), reason };
         let (name, hex) = text.split_once(':').ok_or_else(|| invalid("no colon between algorithm and hex digits"))?;
@@ -68,14 +68,14 @@ impl Digest {
         Ok(Self { algorithm, bytes })
     }
 
-    /// The SHA-256 digest with these bytes.
+    /// Creates a SHA-256 digest from its bytes.
     pub fn from_sha256(sha256: [u8; 32]) -> Self {
         let mut bytes = [0; 64];
         bytes[..32].copy_from_slice(&sha256);
         Self { algorithm: Algorithm::Sha256, bytes }
     }
 
-    /// The SHA-512 digest with these bytes.
+    /// Creates a SHA-512 digest from its bytes.
     pub fn from_sha512(bytes: [u8; 64]) -> Self {
         Self { algorithm: Algorithm::Sha512, bytes }
     }
@@ -87,24 +87,24 @@ impl Digest {
         hasher.finish()
     }
 
-    /// Whether this is the digest of `bytes`.
+    /// Returns whether this is the digest of `bytes`.
     pub fn is_of(&self, bytes: &[u8]) -> bool {
         let mut hasher = Hasher::new(self.algorithm);
         hasher.update(bytes);
         hasher.finish() == *self
     }
 
-    /// The algorithm.
+    /// Returns the algorithm.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The digest's bytes, 32 or 64 of them.
+    /// Returns the bytes of the digest: 32 or 64.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.algorithm.size()]
     }
 
-    /// The part after the colon: lower-case hex digits, safe as a file name.
+    /// Returns the lower-case hex digits after the colon. They are safe as a file name.
     pub fn hex(&self) -> String {
         self.as_bytes().iter().fold(String::with_capacity(128), |mut hex, byte| {
             for nibble in [byte >> 4, byte & 15] {
@@ -156,9 +156,9 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// Computes a digest over bytes that come in pieces.
+/// Computes a digest of a sequence of byte slices.
 ///
-/// The one place that names the hash implementation, so that it can be replaced where another is faster.
+/// Only this type uses the hash implementation, so that it can be replaced by a faster one.
 #[derive(Clone, Debug)]
 pub struct Hasher {
     state: State,
@@ -171,7 +171,7 @@ enum State {
 }
 
 impl Hasher {
-    /// A hasher that has seen nothing yet.
+    /// Creates a hasher.
     pub fn new(algorithm: Algorithm) -> Self {
         let state = match algorithm {
             Algorithm::Sha256 => State::Sha256(sha2::Sha256::new()),
@@ -180,7 +180,7 @@ impl Hasher {
         Self { state }
     }
 
-    /// Takes in more bytes.
+    /// Hashes more bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.state {
             State::Sha256(hasher) => hasher.update(bytes),
@@ -188,7 +188,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of everything taken in.
+    /// Returns the digest of all bytes.
     pub fn finish(self) -> Digest {
         match self.state {
             State::Sha256(hasher) => Digest::from_sha256(hasher.finalize().into()),
@@ -204,7 +204,7 @@ mod tests {
     const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     #[test]
-    fn prints_what_it_parsed() {
+    fn printing_a_parsed_digest_gives_the_same_text() {
         assert_eq!(Digest::parse(EMPTY).unwrap().to_string(), EMPTY);
         assert_eq!(Digest::of(b"").to_string(), EMPTY);
         let sha512 = format!("sha512:{}", "0f".repeat(64));
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong() {
+    fn errors_have_the_reason() {
         for (text, reason) in [
             ("e3b0", "no colon"),
             ("md5:d41d8cd98f00b204e9800998ecf8427e", "algorithm"),

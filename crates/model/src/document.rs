@@ -1,11 +1,11 @@
-//! What a registry answers when it is asked for an image: a manifest or an index, and which of them it is.
+//! A manifest or an index, and telling them apart.
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
 
 use crate::error::DocumentKind;
 use crate::{Digest, Error, Index, Manifest, MediaType, Result, json};
 
-/// The most bytes that a manifest or an index may have, as with every registry: 4 MiB.
+/// The largest size of a manifest or an index in bytes: 4 MiB, the limit of registries.
 pub const MANIFEST_LIMIT: u64 = 4 << 20;
 
 /// A manifest or an index.
@@ -13,28 +13,33 @@ pub const MANIFEST_LIMIT: u64 = 4 << 20;
 pub enum Document {
     /// An image for one platform.
     Manifest(Manifest),
-    /// A list of images, usually one a platform.
+    /// A list of images, usually one for each platform.
     Index(Index),
 }
 
 impl Document {
-    /// Reads a manifest or an index and computes its digest.
+    /// Parses a manifest or an index, and computes its digest.
     ///
-    /// `content_type` is the type that the sender gave: the `Content-Type` header of a registry's answer or the media
-    /// type of the descriptor that led here. Its parameters are ignored, and so are types that say nothing
-    /// (`application/json`). Where neither the document nor the sender names a type, the fields decide.
+    /// `content_type` is the type given by the sender: the `Content-Type` header of a registry's response, or the media
+    /// type of the descriptor. Its parameters are ignored, and so are unspecific types such as `application/json`. If
+    /// neither the document nor the sender has a type, the fields of the document decide.
     ///
     /// # Errors
-    /// [`Error::DocumentTooLarge`], [`Error::InvalidDocument`], [`Error::AmbiguousManifest`], [`Error::Schema1`],
-    /// [`Error::UnsupportedMediaType`], [`Error::MediaTypeMismatch`].
+    /// - [`Error::DocumentTooLarge`] for more than [`MANIFEST_LIMIT`] bytes.
+    /// - [`Error::DocumentLimit`] for a list with too many entries, or JSON that is nested too deep.
+    /// - [`Error::InvalidDocument`] for invalid JSON, or fields that are missing, invalid or not those of the type.
+    /// - [`Error::AmbiguousManifest`] for fields of more than one kind of document.
+    /// - [`Error::Schema1`] for a Docker schema 1 manifest.
+    /// - [`Error::MediaTypeMismatch`] when the type of the document differs from that of the sender.
+    /// - [`Error::UnsupportedMediaType`] when the type is neither a manifest's nor an index's.
     pub fn parse(bytes: Vec<u8>, content_type: Option<&str>) -> Result<Self> {
         let size = bytes.len() as u64;
         if size > MANIFEST_LIMIT {
             return Err(Error::DocumentTooLarge { document: DocumentKind::Unknown, size, limit: MANIFEST_LIMIT });
         }
         let digest = Digest::of(&bytes);
-        let shape: Shape = json::parse_object(&bytes, DocumentKind::Unknown, &digest)?;
-        let media_type = shape.media_type(&digest, content_type)?;
+        let fields: KindFields = json::parse_object(&bytes, DocumentKind::Unknown, &digest)?;
+        let media_type = fields.media_type(&digest, content_type)?;
         if media_type.is_index() {
             Index::parse(bytes, digest, media_type).map(Self::Index)
         } else {
@@ -42,7 +47,7 @@ impl Document {
         }
     }
 
-    /// The bytes the document was read from.
+    /// Returns the bytes the document was read from.
     pub fn raw(&self) -> &[u8] {
         match self {
             Self::Manifest(manifest) => manifest.raw(),
@@ -50,7 +55,7 @@ impl Document {
         }
     }
 
-    /// The SHA-256 of [`Self::raw`].
+    /// Returns the SHA-256 of [`Self::raw`].
     pub fn digest(&self) -> &Digest {
         match self {
             Self::Manifest(manifest) => manifest.digest(),
@@ -58,7 +63,7 @@ impl Document {
         }
     }
 
-    /// The media type: as declared, else as sent, else as inferred from the fields.
+    /// Returns the media type: of the document, else of the sender, else inferred from the fields.
     pub fn media_type(&self) -> &MediaType {
         match self {
             Self::Manifest(manifest) => manifest.media_type(),
@@ -67,10 +72,10 @@ impl Document {
     }
 }
 
-/// Which of the telling fields a document has.
+/// The fields of a document that determine its kind.
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Shape {
+struct KindFields {
     #[serde(default)]
     schema_version: Option<i64>,
     #[serde(default)]
@@ -85,12 +90,13 @@ struct Shape {
     fs_layers: Field,
 }
 
-/// A field whose value does not matter yet.
+/// The presence of a field.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Field {
     #[default]
     Absent,
-    /// What Go writes for a slice without elements: it tells the kind of a document, but contradicts nothing.
+    /// The field is `null`, which Go writes for a nil slice. It indicates a kind of document, but does not rule out
+    /// others.
     Null,
     Present,
 }
@@ -102,11 +108,11 @@ impl<'de> Deserialize<'de> for Field {
     }
 }
 
-impl Shape {
-    /// The document's media type, once all that is said of it agrees.
+impl KindFields {
+    /// Checks that the fields and types agree, and returns the media type of the document.
     fn media_type(&self, digest: &Digest, content_type: Option<&str>) -> Result<MediaType> {
         let declared = self.media_type.as_ref().filter(|it| !it.is_empty());
-        let sent = content_type.map(MediaType::new).filter(says_something);
+        let sent = content_type.map(MediaType::new).filter(is_specific);
         if let (Some(declared), Some(sent)) = (declared, &sent)
             && !declared.matches(sent)
         {
@@ -146,7 +152,7 @@ impl Shape {
     fn check_version(&self, digest: &Digest) -> Result<()> {
         match self.schema_version {
             Some(2) => Ok(()),
-            Some(other) => Err(invalid(digest, format!("schemaVersion is {other}; only 2 is known"))),
+            Some(other) => Err(invalid(digest, format!("schemaVersion is {other}; only 2 is supported"))),
             None => Err(invalid(digest, "it has no schemaVersion".to_owned())),
         }
     }
@@ -161,7 +167,7 @@ impl Shape {
         }
     }
 
-    /// Checks that the fields are those of the type.
+    /// Checks that the document has no fields of another type.
     fn check_fields(&self, digest: &Digest, media_type: &MediaType) -> Result<()> {
         let contradiction = if media_type.is_index() {
             (self.layers == Field::Present || self.config == Field::Present).then_some("layers or a config")
@@ -177,9 +183,9 @@ impl Shape {
     }
 }
 
-/// Whether a sender's type is more than a shrug: web servers and old registries send `application/json`, `text/plain`
-/// or `application/octet-stream` for anything.
-fn says_something(content_type: &MediaType) -> bool {
+/// Returns whether a sender's type describes the document. Web servers and old registries send `application/json`,
+/// `text/plain` or `application/octet-stream` for every file.
+fn is_specific(content_type: &MediaType) -> bool {
     content_type.essence().to_ascii_lowercase().starts_with("application/vnd.")
 }
 

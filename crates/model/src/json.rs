@@ -1,4 +1,4 @@
-//! Lenient readers for what real images hold where the specifications ask for something tidier.
+//! Lenient JSON readers, for documents of real images that deviate from the specifications.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,20 +10,20 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, Ignored
 use crate::error::DocumentKind;
 use crate::{Digest, Error, Result};
 
-/// The most entries that a list of descriptors, diff ids or history may have.
+/// The largest number of entries in a list of descriptors, diff ids or history.
 ///
-/// Docker stops at 127 layers; the bound keeps a few megabytes of `{},{},…` from becoming gigabytes of records.
+/// Without a limit, a few megabytes of `{},{},…` would become gigabytes of records. Docker allows 127 layers.
 pub(crate) const LIST_LIMIT: usize = 16_384;
 
-/// Reads a JSON object; serde would take an array with the fields in order as well.
+/// Parses a JSON object. Unlike serde, does not accept an array of the fields in order.
 ///
-/// The depth of nesting is bounded by `serde_json` (128), the size by the caller.
+/// `serde_json` limits the depth of nesting to 128. The caller limits the size.
 pub(crate) fn parse_object<T: DeserializeOwned>(bytes: &[u8], document: DocumentKind, digest: &Digest) -> Result<T> {
     let invalid = |reason| Error::InvalidDocument { document, digest: *digest, reason };
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(invalid("it is not a JSON object".to_owned()));
     }
-    serde_json::from_slice(bytes).map_err(|error| match passed_limit(&error) {
+    serde_json::from_slice(bytes).map_err(|error| match exceeded_limit(&error) {
         Some(what) => {
             Error::DocumentLimit { document, digest: *digest, what, line: error.line(), column: error.column() }
         }
@@ -31,11 +31,11 @@ pub(crate) fn parse_object<T: DeserializeOwned>(bytes: &[u8], document: Document
     })
 }
 
-/// The limit that a document passes: the text is all that `serde_json` keeps of an error's kind.
-fn passed_limit(error: &serde_json::Error) -> Option<String> {
+/// Returns the limit that a document exceeds. `serde_json` exposes the kind of an error only in its text.
+fn exceeded_limit(error: &serde_json::Error) -> Option<String> {
     let text = error.to_string();
     if text.starts_with("recursion limit exceeded") {
-        return Some("more than 128 objects and lists in each other".to_owned());
+        return Some("more than 128 nested objects and lists".to_owned());
     }
     let list = list_too_long();
     text.starts_with(&list).then_some(list)
@@ -45,7 +45,7 @@ fn list_too_long() -> String {
     format!("a list of more than {LIST_LIMIT} entries (LIST_LIMIT)")
 }
 
-/// Reads `null` as the default value: Go writes it for every nil slice and map.
+/// Deserialises `null` as the default value. Go writes `null` for nil slices and maps.
 pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> std::result::Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -54,10 +54,10 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Reads a list without its entries that are `null`, and `null` as an empty one.
+/// Deserialises a list without its `null` entries, and `null` as an empty list.
 ///
-/// Go reads such an entry as an empty value and goes on; templates and scripts that write documents leave them.
-pub(crate) fn present<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
+/// Templates and scripts that generate documents leave such entries. Go reads them as empty values.
+pub(crate) fn non_null_list<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -66,27 +66,28 @@ where
     Ok(entries.into_iter().flatten().collect())
 }
 
-/// Does the same for at most [`LIST_LIMIT`] entries.
-pub(crate) fn present_list<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
+/// Does the same as [`non_null_list`], for at most [`LIST_LIMIT`] entries.
+pub(crate) fn limited_non_null_list<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    let entries: Vec<Option<T>> = list(deserializer)?;
+    let entries: Vec<Option<T>> = limited_list(deserializer)?;
     Ok(entries.into_iter().flatten().collect())
 }
 
-/// Reads an object of strings without its members that are `null`, and `null` as an empty one.
-pub(crate) fn notes<'de, D: Deserializer<'de>>(
+/// Deserialises an object of strings without its `null` members, and `null` as an empty object.
+pub(crate) fn string_map<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<BTreeMap<String, String>, D::Error> {
     let members: BTreeMap<String, Option<String>> = null_as_default(deserializer)?;
     Ok(members.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
 }
 
-/// Reads a list of at most [`LIST_LIMIT`] entries, `null` as an empty one. An entry that is `null` is an error unless `T`
-/// has room for it: no layer may go unnoticed.
-pub(crate) fn list<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
+/// Deserialises a list of at most [`LIST_LIMIT`] entries, and `null` as an empty list.
+///
+/// A `null` entry is an error unless `T` accepts it, so that no layer is skipped.
+pub(crate) fn limited_list<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -119,7 +120,7 @@ where
     deserializer.deserialize_any(List(PhantomData))
 }
 
-/// Reads a size in bytes: a whole number that is not negative and fits Go's `int64`, as every other tool demands.
+/// Deserialises a size in bytes: an integer from 0 to the largest `int64` of Go, like all other tools.
 pub(crate) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<u64, D::Error> {
     struct Size;
 
@@ -145,8 +146,8 @@ pub(crate) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::R
     deserializer.deserialize_any(Size)
 }
 
-/// Reads a command line: a list, a single string (one word, as Docker reads it) or `null`.
-pub(crate) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
+/// Deserialises a command line: a list, a string, or `null`. As in Docker, a string is a single argument.
+pub(crate) fn command_line<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
     #[derive(serde::Deserialize)]
     #[serde(untagged, expecting = "expected a string or a list of strings")]
     enum Words {
@@ -161,8 +162,9 @@ pub(crate) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::
     })
 }
 
-/// Reads a set written as Go writes it, an object with empty values; a list or `null` will do as well. Sorted.
-pub(crate) fn set<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
+/// Deserialises a set from an object with empty values, as Go writes it, or from a list or `null`. The result is
+/// sorted.
+pub(crate) fn string_set<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
     #[derive(serde::Deserialize)]
     #[serde(untagged, expecting = "expected an object or a list of strings")]
     enum Set {
@@ -177,7 +179,10 @@ pub(crate) fn set<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Re
     })
 }
 
-/// Writes a set as Go does, an object with empty objects for values.
-pub(crate) fn write_set<S: Serializer>(set: &[String], serializer: S) -> std::result::Result<S::Ok, S::Error> {
+/// Serialises a set as Go does: an object whose values are empty objects.
+pub(crate) fn serialize_string_set<S: Serializer>(
+    set: &[String],
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
     serializer.collect_map(set.iter().map(|it| (it, BTreeMap::<(), ()>::new())))
 }

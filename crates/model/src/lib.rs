@@ -1,8 +1,8 @@
-//! What a container image is, with no network and no disk.
+//! The data model of container images, without network and disk access.
 //!
 //! Names ([`Reference`], [`Digest`], [`Platform`], [`MediaType`]) and documents ([`Document`], [`Manifest`], [`Index`],
-//! [`ImageConfig`]) of the OCI image specification and of Docker's schema 2. Documents keep the bytes they were read
-//! from, because a digest names bytes and no typed value can be trusted to be written the same way again.
+//! [`ImageConfig`]) of the OCI image specification and of Docker's schema 2. A document keeps the bytes it was read
+//! from, because its digest depends on them, and writing a typed value again may give other bytes.
 
 mod config;
 mod descriptor;

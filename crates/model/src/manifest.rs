@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use crate::error::DocumentKind;
 use crate::{Descriptor, Digest, MediaType, Result, json};
 
-/// An image for one platform. Read one with [`Document::parse`](crate::Document::parse).
+/// An image for one platform.
+///
+/// [`Document::parse`](crate::Document::parse) creates it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     raw: Vec<u8>,
     digest: Digest,
     media_type: MediaType,
-    /// Boxed, for a `Document` is passed around by value.
+    /// Boxed, because a `Document` is passed by value.
     body: Box<Body>,
 }
 
@@ -19,9 +21,9 @@ pub struct Manifest {
 #[serde(rename_all = "camelCase")]
 struct Body {
     config: Descriptor,
-    #[serde(default, deserialize_with = "json::list")]
+    #[serde(default, deserialize_with = "json::limited_list")]
     layers: Vec<Descriptor>,
-    #[serde(default, deserialize_with = "json::notes")]
+    #[serde(default, deserialize_with = "json::string_map")]
     annotations: BTreeMap<String, String>,
     #[serde(default)]
     subject: Option<Descriptor>,
@@ -30,56 +32,56 @@ struct Body {
 }
 
 impl Manifest {
-    /// Reads what is already known to be of type `media_type` and to have the SHA-256 `digest`.
+    /// Parses a manifest. The caller has determined its type and its SHA-256.
     pub(crate) fn parse(raw: Vec<u8>, digest: Digest, media_type: MediaType) -> Result<Self> {
         let body = json::parse_object(&raw, DocumentKind::Manifest, &digest)?;
         Ok(Self { raw, digest, media_type, body })
     }
 
-    /// The bytes the manifest was read from.
+    /// Returns the bytes the manifest was read from.
     pub fn raw(&self) -> &[u8] {
         &self.raw
     }
 
-    /// The SHA-256 of [`Self::raw`].
+    /// Returns the SHA-256 of [`Self::raw`].
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// The media type: as declared, else as sent, else as inferred from the fields.
+    /// Returns the media type: of the document, else of the sender, else inferred from the fields.
     pub fn media_type(&self) -> &MediaType {
         &self.media_type
     }
 
-    /// The descriptor of the config; its digest is the image id.
+    /// Returns the descriptor of the config. Its digest is the image id.
     pub fn config(&self) -> &Descriptor {
         &self.body.config
     }
 
-    /// The descriptors of the layers, the base first; one layer may occur twice.
+    /// Returns the descriptors of the layers, the base first. A layer may occur more than once.
     pub fn layers(&self) -> &[Descriptor] {
         &self.body.layers
     }
 
-    /// Free notes.
+    /// Returns the annotations.
     pub fn annotations(&self) -> &BTreeMap<String, String> {
         &self.body.annotations
     }
 
-    /// The manifest that this one is about, of signatures and the like.
+    /// Returns the descriptor of the manifest that this one refers to, for signatures and similar artifacts.
     pub fn subject(&self) -> Option<&Descriptor> {
         self.body.subject.as_ref()
     }
 
-    /// What this is if it is no image.
+    /// Returns the type of artifact, for a manifest that is not an image.
     pub fn artifact_type(&self) -> Option<&MediaType> {
         self.body.artifact_type.as_ref()
     }
 
-    /// Whether the config is an image's, rather than a Helm chart's, a plugin's or a signature's.
+    /// Returns whether the config is that of an image, and not of a Helm chart, a plugin or a signature.
     ///
-    /// Types outside `application/vnd.` pass: images from the first years of schema 2 have `application/octet-stream`
-    /// and even `text/html` there.
+    /// Types outside `application/vnd.` count as images: the configs of early schema 2 images have
+    /// `application/octet-stream` and even `text/html`.
     pub fn is_image(&self) -> bool {
         let config = &self.config().media_type;
         config.is_config() || !config.essence().starts_with("application/vnd.")

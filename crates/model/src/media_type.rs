@@ -1,27 +1,27 @@
-//! Media types of images: the OCI image specification's (media-types.md) and Docker's schema 2 ones.
+//! Media types of the OCI image specification (media-types.md) and of Docker's schema 2.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A media type; one that this crate does not know is kept as its text.
+/// A media type, as its text. Unknown types are allowed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MediaType(Cow<'static, str>);
 
-/// How the bytes of a layer are compressed, as its media type says.
+/// The compression of a layer according to its media type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LayerCompression {
     /// A plain tar.
     None,
-    /// RFC 1952.
+    /// gzip (RFC 1952).
     Gzip,
-    /// RFC 8878.
+    /// Zstandard (RFC 8878).
     Zstd,
 }
 
-/// What every layer's media type starts with; what follows says how the tar is compressed.
+/// The prefixes of the media types of layers. The suffix is the compression.
 const LAYER_STEMS: [&str; 4] = [
     "application/vnd.oci.image.layer.v1.tar",
     "application/vnd.oci.image.layer.nondistributable.v1.tar",
@@ -50,7 +50,7 @@ impl MediaType {
     /// OCI layer that may not be pushed to other registries, zstd.
     pub const OCI_FOREIGN_LAYER_ZSTD: Self =
         Self::known("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd");
-    /// The config of an OCI manifest that is no image.
+    /// The config of an OCI manifest that is not an image.
     pub const OCI_EMPTY: Self = Self::known("application/vnd.oci.empty.v1+json");
     /// Docker manifest list.
     pub const DOCKER_INDEX: Self = Self::known("application/vnd.docker.distribution.manifest.list.v2+json");
@@ -62,46 +62,46 @@ impl MediaType {
     pub const DOCKER_LAYER: Self = Self::known("application/vnd.docker.image.rootfs.diff.tar");
     /// Docker layer, gzip.
     pub const DOCKER_LAYER_GZIP: Self = Self::known("application/vnd.docker.image.rootfs.diff.tar.gzip");
-    /// Docker layer, zstd; in no specification, but written by several tools.
+    /// Docker layer, zstd. Several tools write this type, though no specification has it.
     pub const DOCKER_LAYER_ZSTD: Self = Self::known("application/vnd.docker.image.rootfs.diff.tar.zstd");
     /// Docker layer that may not be pushed to other registries, plain.
     pub const DOCKER_FOREIGN_LAYER: Self = Self::known("application/vnd.docker.image.rootfs.foreign.diff.tar");
     /// Docker layer that may not be pushed to other registries, gzip.
     pub const DOCKER_FOREIGN_LAYER_GZIP: Self =
         Self::known("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
-    /// Docker image manifest, schema 1, which is refused.
+    /// Docker image manifest, schema 1. Not supported.
     pub const DOCKER_SCHEMA1: Self = Self::known("application/vnd.docker.distribution.manifest.v1+json");
-    /// Docker image manifest, schema 1 with signatures, which is refused.
+    /// Docker image manifest, schema 1 with signatures. Not supported.
     pub const DOCKER_SCHEMA1_SIGNED: Self = Self::known("application/vnd.docker.distribution.manifest.v1+prettyjws");
 
-    /// The manifests and indexes that [`Document`](crate::Document) reads, for an `Accept` header.
+    /// The types that [`Document`](crate::Document) reads, for an `Accept` header.
     pub const DOCUMENTS: [Self; 4] = [Self::OCI_INDEX, Self::OCI_MANIFEST, Self::DOCKER_INDEX, Self::DOCKER_MANIFEST];
 
     const fn known(text: &'static str) -> Self {
         Self(Cow::Borrowed(text))
     }
 
-    /// A media type as it stands in a document or a `Content-Type` header, parameters included.
+    /// Creates a media type from the text of a document or a `Content-Type` header, with its parameters.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Cow::Owned(text.into()))
     }
 
-    /// The text as given.
+    /// Returns the text of the type.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The text without parameters (`; charset=utf-8`).
+    /// Returns the type without parameters such as `; charset=utf-8`.
     pub fn essence(&self) -> &str {
         self.0.split(';').next().unwrap_or_default().trim()
     }
 
-    /// Whether there is no type at all.
+    /// Returns whether the type is empty.
     pub fn is_empty(&self) -> bool {
         self.essence().is_empty()
     }
 
-    /// Whether both name the same type: parameters and, as RFC 6838 has it, the case of letters aside.
+    /// Returns whether both types are the same, without regard to parameters and case (RFC 6838, section 4.2).
     pub fn matches(&self, other: &Self) -> bool {
         self.essence().eq_ignore_ascii_case(other.essence())
     }
@@ -110,50 +110,51 @@ impl MediaType {
         types.iter().any(|it| self.matches(it))
     }
 
-    /// Whether this is an OCI index or a Docker manifest list.
+    /// Returns whether this is an OCI index or a Docker manifest list.
     pub fn is_index(&self) -> bool {
         self.is_one_of(&[Self::OCI_INDEX, Self::DOCKER_INDEX])
     }
 
-    /// Whether this is an OCI manifest or a Docker schema 2 manifest.
+    /// Returns whether this is an OCI manifest or a Docker schema 2 manifest.
     pub fn is_manifest(&self) -> bool {
         self.is_one_of(&[Self::OCI_MANIFEST, Self::DOCKER_MANIFEST])
     }
 
-    /// Whether this is a Docker schema 1 manifest.
+    /// Returns whether this is a Docker schema 1 manifest.
     pub fn is_schema1(&self) -> bool {
         self.is_one_of(&[Self::DOCKER_SCHEMA1, Self::DOCKER_SCHEMA1_SIGNED])
     }
 
-    /// Whether this is an OCI or Docker image config.
+    /// Returns whether this is an OCI or Docker image config.
     pub fn is_config(&self) -> bool {
         self.is_one_of(&[Self::OCI_CONFIG, Self::DOCKER_CONFIG])
     }
 
-    /// Whether this is one of Docker's own types.
+    /// Returns whether this is one of Docker's own types.
     pub fn is_docker(&self) -> bool {
-        starts_with_ignoring_case(self.essence(), "application/vnd.docker.").is_some()
+        strip_prefix_ignoring_case(self.essence(), "application/vnd.docker.").is_some()
     }
 
-    /// Whether this is a tar that is part of a root file system, however compressed or encrypted.
+    /// Returns whether this is a layer of a root file system, with any compression or encryption.
     pub fn is_layer(&self) -> bool {
         self.layer_suffix().is_some()
     }
 
-    /// Whether this is a layer that a registry need not hold and that may not be pushed to another one.
+    /// Returns whether this is a foreign layer, which must not be pushed to other registries and may be missing in a
+    /// registry.
     pub fn is_foreign_layer(&self) -> bool {
         self.is_layer()
-            && LAYER_STEMS[1..].iter().step_by(2).any(|stem| starts_with_ignoring_case(self.essence(), stem).is_some())
+            && LAYER_STEMS[1..].iter().step_by(2).any(|stem| strip_prefix_ignoring_case(self.essence(), stem).is_some())
     }
 
-    /// Whether this is a layer that must be decrypted before it can be read.
+    /// Returns whether this is an encrypted layer.
     pub fn is_encrypted_layer(&self) -> bool {
         self.layer_suffix().is_some_and(|suffix| suffix.to_ascii_lowercase().ends_with("+encrypted"))
     }
 
-    /// How the layer is compressed; `None` for what is not a layer, is encrypted, or is compressed in an unknown way.
+    /// Returns the compression of the layer, or `None` for other types, encrypted layers and unknown compressions.
     ///
-    /// The type may be wrong about it: a reader should trust the first bytes of the layer more.
+    /// The type may be wrong. Readers should rely on the first bytes of the layer instead.
     pub fn layer_compression(&self) -> Option<LayerCompression> {
         match self.layer_suffix()?.to_ascii_lowercase().trim_start_matches(['.', '+']) {
             "" if self.has_parameter("variant", "gzip") => Some(LayerCompression::Gzip),
@@ -165,9 +166,9 @@ impl MediaType {
         }
     }
 
-    /// What follows the stem of a layer's type: nothing, or `.` or `+` and a compression.
+    /// Returns the suffix of a layer's type: empty, or `.` or `+` and a compression.
     fn layer_suffix(&self) -> Option<&str> {
-        let suffix = LAYER_STEMS.iter().find_map(|stem| starts_with_ignoring_case(self.essence(), stem))?;
+        let suffix = LAYER_STEMS.iter().find_map(|stem| strip_prefix_ignoring_case(self.essence(), stem))?;
         (suffix.is_empty() || suffix.starts_with(['.', '+'])).then_some(suffix)
     }
 
@@ -178,8 +179,8 @@ impl MediaType {
     }
 }
 
-/// What follows `prefix` in `text`.
-fn starts_with_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+/// Removes `prefix` from `text`, ignoring case. Returns `None` if `text` does not start with it.
+fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let (head, rest) = text.split_at_checked(prefix.len())?;
     head.eq_ignore_ascii_case(prefix).then_some(rest)
 }
@@ -201,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layers_say_how_they_are_compressed() {
+    fn layer_types_have_a_compression() {
         use LayerCompression::{Gzip, None as Plain, Zstd};
         for (text, compression) in [
             ("application/vnd.oci.image.layer.v1.tar", Some(Plain)),
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn each_known_type_is_of_one_class() {
+    fn each_known_type_has_one_class() {
         let class = |it: &MediaType| {
             let classes = [it.is_index(), it.is_manifest(), it.is_schema1(), it.is_config(), it.is_layer()];
             assert!(classes.iter().filter(|it| **it).count() <= 1, "{it}");
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_and_case_do_not_matter_to_a_match() {
+    fn matching_ignores_parameters_and_case() {
         let header = MediaType::new(" Application/vnd.oci.image.index.v1+JSON ; charset=utf-8");
         assert!(header.matches(&MediaType::OCI_INDEX) && header.is_index());
         assert!(!header.matches(&MediaType::DOCKER_INDEX));

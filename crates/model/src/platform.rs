@@ -1,4 +1,4 @@
-//! Platforms: what an image runs on, in the names Go uses (OCI image-spec, image-index.md, "platform").
+//! Platforms of images, by the names of Go (OCI image-spec, image-index.md, "platform").
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,43 +7,47 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, json};
 
-/// An operating system, an architecture and, where an architecture comes in several, its variant.
+/// An operating system and an architecture, optionally with a variant, a version and features.
 ///
-/// A value read from a document keeps the document's spelling; [`Platform::normalised`] gives the one to compare by.
+/// A platform from a document keeps the spelling of the document. [`Platform::normalised`] returns the spelling for
+/// comparisons.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Platform {
-    /// The architecture by its GOARCH name, such as `amd64` or `arm64`; may be empty in a document.
+    /// The architecture by its GOARCH name, such as `amd64` or `arm64`. May be empty in a document.
     #[serde(default, deserialize_with = "json::null_as_default")]
     pub architecture: String,
-    /// The operating system by its GOOS name, such as `linux`; may be empty in a document.
+    /// The operating system by its GOOS name, such as `linux`. May be empty in a document.
     #[serde(default, deserialize_with = "json::null_as_default")]
     pub os: String,
-    /// The version of the operating system; few images but those for Windows have one. In a platform that is asked for, the
-    /// version that an image with one must have, on Windows up to the build number.
+    /// The version of the operating system. Most Windows images have one, and few others do.
+    ///
+    /// In a wanted platform, an image with a version must have this one. On Windows, the versions are compared up to
+    /// the build number.
     #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,
-    /// What the system must have, such as `win32k` on Windows, or `erofs` for layers that are EROFS images. In a platform
-    /// that is asked for, what it has: an image that wants more is passed over.
+    /// The features that the image requires, such as `win32k` on Windows, or `erofs` for layers that are EROFS images.
+    ///
+    /// In a wanted platform, the features that it has. Images that require other features do not match.
     #[serde(
         rename = "os.features",
         default,
-        deserialize_with = "json::present",
+        deserialize_with = "json::non_null_list",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub os_features: Vec<String>,
-    /// The variant of the architecture, such as `v7` of `arm`.
+    /// The variant of the architecture, such as `v7` for `arm`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
 }
 
-/// The architectures that `Platform::linux` takes: Linux ports by their GOARCH names.
+/// The architectures that [`Platform::linux`] accepts: the Linux ports of Go, by their GOARCH names.
 const ARCHITECTURES: [&str; 13] = [
     "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64",
     "s390x",
 ];
 
 impl Platform {
-    /// A platform from its normalised parts.
+    /// Creates a platform, and normalises its parts.
     fn new(os: &str, architecture: &str, variant: Option<&str>) -> Self {
         let (architecture, variant) = normalised_architecture(architecture, variant.unwrap_or_default());
         Self {
@@ -55,7 +59,7 @@ impl Platform {
         }
     }
 
-    /// The platform this program runs on, with no variant.
+    /// Returns the platform of this program, without a variant.
     pub fn host() -> Self {
         let architecture = match (std::env::consts::ARCH, cfg!(target_endian = "little")) {
             ("powerpc64", true) => "ppc64le",
@@ -67,10 +71,12 @@ impl Platform {
         Self::new(std::env::consts::OS, architecture, None)
     }
 
-    /// Linux on an architecture, by any of its usual names and with or without a variant: `x86_64`, `arm64`, `arm/v7`.
+    /// Returns the platform of Linux on an architecture, such as `x86_64`, `arm64` or `arm/v7`.
+    ///
+    /// All usual names of architectures are accepted, with or without a variant.
     ///
     /// # Errors
-    /// [`Error::UnsupportedArchitecture`] for a name that no Linux port of Go has.
+    /// [`Error::UnsupportedArchitecture`] for an architecture without a Linux port of Go.
     pub fn linux(architecture: &str) -> Result<Self> {
         let unsupported = || Error::UnsupportedArchitecture { architecture: architecture.to_owned() };
         let platform = Self::parse(&format!("linux/{architecture}")).map_err(|_| unsupported())?;
@@ -80,31 +86,34 @@ impl Platform {
         Ok(platform)
     }
 
-    /// Parses `os/architecture[/variant]` and normalises it; an architecture alone means Linux.
+    /// Parses `os/architecture[/variant]`, or an architecture for Linux, and normalises it.
+    ///
+    /// With an operating system, unknown names are accepted.
     ///
     /// # Errors
-    /// [`Error::InvalidPlatform`] for any other shape. Names need not be known ones.
+    /// [`Error::InvalidPlatform`] for any other text.
     pub fn parse(text: &str) -> Result<Self> {
         let invalid = |reason| Error::InvalidPlatform { platform: text.to_owned(), reason };
         let parts: Vec<&str> = text.split('/').collect();
         if parts.iter().any(|it| it.is_empty()) {
-            return Err(invalid("a part is empty; os/architecture[/variant] is wanted"));
+            return Err(invalid("a part is empty; expected os/architecture[/variant]"));
         }
         let is_name_byte = |it: u8| it.is_ascii_alphanumeric() || b"_.-".contains(&it);
         if !parts.iter().all(|it| it.bytes().all(is_name_byte)) {
-            return Err(invalid("only letters, digits, '_', '.' and '-' may be in its parts"));
+            return Err(invalid("only letters, digits, '_', '.' and '-' are allowed"));
         }
         match parts[..] {
             [architecture] => {
-                Self::linux(architecture).map_err(|_| invalid("os/architecture[/variant] is wanted, as in linux/arm64"))
+                Self::linux(architecture).map_err(|_| invalid("expected os/architecture[/variant], as in linux/arm64"))
             }
             [os, architecture] => Ok(Self::new(os, architecture, None)),
             [os, architecture, variant] => Ok(Self::new(os, architecture, Some(variant))),
-            _ => Err(invalid("more than three parts; os/architecture[/variant] is wanted")),
+            _ => Err(invalid("more than three parts; expected os/architecture[/variant]")),
         }
     }
 
-    /// The same platform by the names to compare by: `x86_64` is `amd64`, `arm64/v8` is `arm64`, `armhf` is `arm/v7`.
+    /// Returns the platform in the spelling for comparisons. `x86_64` becomes `amd64`, `arm64/v8` becomes `arm64`, and
+    /// `armhf` becomes `arm/v7`.
     #[must_use]
     pub fn normalised(&self) -> Self {
         Self {
@@ -114,7 +123,7 @@ impl Platform {
         }
     }
 
-    /// The architecture and the variant, `arm/v7`, without the operating system.
+    /// Returns the architecture and the variant, such as `arm/v7`, without the operating system.
     pub fn architecture_and_variant(&self) -> String {
         match self.variant.as_deref() {
             Some(variant) if !variant.is_empty() => format!("{}/{variant}", self.architecture),
@@ -122,7 +131,7 @@ impl Platform {
         }
     }
 
-    /// Whether neither an operating system nor an architecture is given.
+    /// Returns whether both the operating system and the architecture are empty.
     pub fn is_empty(&self) -> bool {
         self.os.is_empty() && self.architecture.is_empty()
     }
@@ -135,11 +144,12 @@ fn normalised_os(os: &str) -> String {
     }
 }
 
-/// The GOARCH name and the variant, empty for the architecture's baseline (`v1` of amd64, `v8` of arm64).
+/// Returns the GOARCH name and the variant. The variant of an architecture's baseline (`v1` of amd64, `v8` of arm64)
+/// becomes empty.
 fn normalised_architecture(architecture: &str, variant: &str) -> (String, String) {
     let architecture = architecture.to_ascii_lowercase();
     let variant = variant.to_ascii_lowercase();
-    // `7` is written for `v7` here and there.
+    // Some documents have `7` instead of `v7`.
     let variant = if variant.starts_with(|it: char| it.is_ascii_digit()) { format!("v{variant}") } else { variant };
     let (name, variant) = match architecture.as_str() {
         "x86_64" | "x86-64" | "x64" | "amd64" => ("amd64", if variant == "v1" { "" } else { &*variant }),
@@ -151,7 +161,7 @@ fn normalised_architecture(architecture: &str, variant: &str) -> (String, String
         "loongarch64" => ("loong64", &*variant),
         "mipsel" => ("mipsle", &*variant),
         "mips64el" => ("mips64le", &*variant),
-        // What uname -m says: armv5tejl, armv6l, armv7l, armv8l.
+        // The output of `uname -m`: armv5tejl, armv6l, armv7l, armv8l.
         other => match other.strip_prefix("armv").and_then(|it| it.bytes().next()) {
             Some(b'5') => ("arm", "v5"),
             Some(b'6') => ("arm", "v6"),
@@ -215,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn other_shapes_are_refused() {
+    fn invalid_platforms_are_refused() {
         for (text, reason) in [
             ("", "empty"),
             ("linux/", "empty"),
@@ -231,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn linux_takes_known_architectures_only() {
+    fn linux_accepts_only_known_architectures() {
         assert_eq!(Platform::linux("x86_64").unwrap().to_string(), "linux/amd64");
         assert_eq!(Platform::linux("arm/v6").unwrap().to_string(), "linux/arm/v6");
         for unknown in ["", "amd46", "arm64/v8/x", "wasm", "linux/arm64"] {

@@ -1,4 +1,4 @@
-//! Image references: `[domain/]path[:tag][@digest]`, with Docker's defaults (the grammar of distribution/reference).
+//! Image references: `[domain/]path[:tag][@digest]`, with the defaults of Docker (grammar of distribution/reference).
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -10,17 +10,17 @@ use crate::error::ReferencePart as Part;
 use crate::{Digest, Error, Result};
 
 const DEFAULT_DOMAIN: &str = "docker.io";
-/// What Docker Hub was called in references before it was `docker.io`.
+/// The old name of Docker Hub in references.
 const LEGACY_DOMAIN: &str = "index.docker.io";
-/// Where Docker Hub's registry API is; `docker.io` itself is a web site.
+/// The host of Docker Hub's registry API. `docker.io` itself is a web site.
 const DEFAULT_REGISTRY_HOST: &str = "registry-1.docker.io";
-/// The namespace of Docker Hub's images that have none.
+/// The namespace of Docker Hub images without a namespace of their own.
 const OFFICIAL_PREFIX: &str = "library/";
 const DEFAULT_TAG: &str = "latest";
 
-/// The name of an image: a repository and, optionally, which of its images.
+/// The name of an image: a repository and, optionally, a tag and a digest.
 ///
-/// Defaults are filled in when a reference is parsed, but for the tag: `alpine` is `docker.io/library/alpine`.
+/// Parsing fills in all defaults except the tag: `alpine` is `docker.io/library/alpine`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Reference {
     domain: String,
@@ -30,23 +30,23 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// The most bytes that a name (`domain/path`) may have.
+    /// The largest length of a name (`domain/path`) in bytes.
     pub const NAME_LIMIT: usize = 255;
-    /// The most bytes that a tag may have.
+    /// The largest length of a tag in bytes.
     pub const TAG_LIMIT: usize = 128;
 
-    /// Parses a reference as `docker pull` would.
+    /// Parses a reference like `docker pull`.
     ///
-    /// What comes before the first slash is a registry if it has a dot or a colon or is `localhost`; otherwise the
-    /// registry is Docker Hub. A first part in capitals (`User/image`), which Docker takes for a registry, is refused
-    /// like any other repository in capitals.
+    /// The part before the first slash is a registry if it has a dot or a colon, or is `localhost`. Otherwise the
+    /// registry is Docker Hub. Docker takes a first part with capitals (`User/image`) for a registry; here it is an
+    /// error like any other repository with capitals.
     ///
     /// # Errors
-    /// [`Error::InvalidReference`] names the part that is wrong; [`Error::UppercaseRepository`] for capital letters;
-    /// [`Error::InvalidDigest`] never: a bad digest is an invalid reference.
+    /// - [`Error::UppercaseRepository`] for a repository with capital letters.
+    /// - [`Error::InvalidReference`] for any other invalid part, including an invalid digest.
     pub fn parse(text: &str) -> Result<Self> {
         let invalid = |part, reason: String| Error::InvalidReference { reference: text.to_owned(), part, reason };
-        check_whole(text).map_err(|reason| invalid(Part::Reference, reason))?;
+        check_text(text).map_err(|reason| invalid(Part::Reference, reason))?;
 
         let (named, digest) = match text.split_once('@') {
             Some((named, digest)) => (named, Some(digest)),
@@ -84,42 +84,43 @@ impl Reference {
         Ok(Self { domain: domain.to_owned(), path, tag: tag.map(str::to_owned), digest })
     }
 
-    /// The registry as references name it: a host and perhaps a port, `docker.io` by default.
+    /// Returns the registry in references: a host and optionally a port. The default is `docker.io`.
     pub fn domain(&self) -> &str {
         &self.domain
     }
 
-    /// The host (and port) that answers for the registry: [`Self::domain`], but `registry-1.docker.io` for `docker.io`.
+    /// Returns the host (and port) of the registry's API: `registry-1.docker.io` for `docker.io`, else
+    /// [`Self::domain`].
     pub fn registry_host(&self) -> &str {
         if self.domain == DEFAULT_DOMAIN { DEFAULT_REGISTRY_HOST } else { &self.domain }
     }
 
-    /// The repository within the registry, such as `library/alpine`.
+    /// Returns the repository within the registry, such as `library/alpine`.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The repository with its registry, `domain/path`.
+    /// Returns the repository with its registry, `domain/path`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.domain, self.path)
     }
 
-    /// The tag, if one was given.
+    /// Returns the tag, if the reference has one.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// The tag to ask for: the one given, or `latest` if there is no digest either.
+    /// Returns the tag, or `latest` if the reference has neither a tag nor a digest.
     pub fn tag_or_default(&self) -> Option<&str> {
         self.tag().or(if self.digest.is_none() { Some(DEFAULT_TAG) } else { None })
     }
 
-    /// The digest, if one was given; it wins over a tag.
+    /// Returns the digest, if the reference has one. It takes precedence over a tag.
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
 
-    /// What to ask a registry's `manifests` endpoint for: the digest, else the tag, else `latest`.
+    /// Returns the identifier for a registry's `manifests` endpoint: the digest, else the tag, else `latest`.
     pub fn identifier(&self) -> String {
         match (&self.digest, &self.tag) {
             (Some(digest), _) => digest.to_string(),
@@ -128,10 +129,10 @@ impl Reference {
         }
     }
 
-    /// The same repository with another tag and no digest.
+    /// Returns the same repository with another tag and no digest.
     ///
     /// # Errors
-    /// [`Error::InvalidReference`] if `tag` is not one.
+    /// [`Error::InvalidReference`] if `tag` is not a valid tag.
     pub fn with_tag(&self, tag: &str) -> Result<Self> {
         check_tag(tag).map_err(|reason| Error::InvalidReference {
             reference: format!("{}:{tag}", self.name()),
@@ -141,38 +142,38 @@ impl Reference {
         Ok(Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
     }
 
-    /// The same reference with another digest; its tag stays.
+    /// Returns the same reference, with its tag, and another digest.
     #[must_use]
     pub fn with_digest(&self, digest: Digest) -> Self {
         Self { digest: Some(digest), ..self.clone() }
     }
 
-    /// The shortest text that parses to this reference, as `docker images` prints it.
+    /// Returns the shortest text that parses to this reference, like `docker images`.
     pub fn familiar(&self) -> String {
         let full = self.to_string();
         let Some(short) = full.strip_prefix("docker.io/") else { return full };
         let shortest = short.strip_prefix(OFFICIAL_PREFIX).unwrap_or(short);
-        // `docker.io/localhost/x` and 64 hex digits are names that mean something else without their prefixes.
+        // Names like `docker.io/localhost/x` and 64 hex digits have another meaning without their prefixes.
         let reads_back = |it: &&str| Self::parse(it).is_ok_and(|parsed| parsed == *self);
         [shortest, short].into_iter().find(reads_back).map_or_else(|| full.clone(), str::to_owned)
     }
 }
 
-/// Refuses what is not a reference at all but is given for one.
-fn check_whole(text: &str) -> std::result::Result<(), String> {
+/// Checks the text for common mistakes: an empty text, a URL, or an image id.
+fn check_text(text: &str) -> std::result::Result<(), String> {
     if text.is_empty() {
         return Err("is empty".to_owned());
     }
     if text.contains("://") {
-        return Err("has a scheme; it starts with the registry or the repository".to_owned());
+        return Err("has a scheme; a reference starts with the registry or the repository".to_owned());
     }
     if text.len() == 64 && text.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f')) {
-        return Err("is 64 hex digits, which would be an image id and not a name".to_owned());
+        return Err("is 64 hex digits, which is an image id and not a name".to_owned());
     }
     Ok(())
 }
 
-/// Splits off the registry, or takes the default one.
+/// Splits a name into its registry, or the default registry, and the rest.
 fn split_domain(named: &str) -> (&str, &str) {
     match named.split_once('/') {
         Some((LEGACY_DOMAIN, rest)) => (DEFAULT_DOMAIN, rest),
@@ -187,7 +188,7 @@ fn check_domain(domain: &str) -> std::result::Result<(), String> {
         Some(bracketed) => {
             let (address, rest) =
                 bracketed.split_once(']').ok_or_else(|| format!("{domain:?} has no ']' to end its IPv6 address"))?;
-            // The grammar has neither zones nor embedded IPv4 addresses.
+            // The grammar allows neither zones nor embedded IPv4 addresses.
             if address.contains('.') || address.parse::<Ipv6Addr>().is_err() {
                 return Err(format!("{domain:?}: {address:?} is not an IPv6 address"));
             }
@@ -248,15 +249,15 @@ fn check_component(component: &str) -> std::result::Result<(), String> {
         return Err("a part between slashes is empty".to_owned());
     }
     if let Some(other) = component.chars().find(|it| !is_alphanumeric(*it) && !"._-".contains(*it)) {
-        return Err(format!("{other:?} may not be in it; letters, digits, '.', '_' and '-' may"));
+        return Err(format!("{other:?} is not allowed; letters, digits, '.', '_' and '-' are"));
     }
     if !component.starts_with(is_alphanumeric) || !component.ends_with(is_alphanumeric) {
         return Err(format!("{component:?} does not start and end with a letter or digit"));
     }
-    // Not empty ones only: splitting at each letter gives an empty text between neighbours.
+    // Splitting at each letter gives empty texts between neighbouring letters.
     let mut separators = component.split(is_alphanumeric).filter(|it| !it.is_empty());
     match separators.find(|it| !matches!(*it, "." | "_" | "__") && !it.bytes().all(|byte| byte == b'-')) {
-        Some(separator) => Err(format!("{separator:?} may not join its words; '.', '_', '__' and '-' may")),
+        Some(separator) => Err(format!("{separator:?} is not a separator; '.', '_', '__' and '-' are")),
         None => Ok(()),
     }
 }
@@ -268,7 +269,7 @@ fn check_tag(tag: &str) -> std::result::Result<(), String> {
     }
     let is_word = |it: char| it.is_ascii_alphanumeric() || it == '_';
     if let Some(other) = tag.chars().find(|it| !is_word(*it) && !".-".contains(*it)) {
-        return Err(format!("{tag:?}: {other:?} may not be in it; letters, digits, '_', '.' and '-' may"));
+        return Err(format!("{tag:?}: {other:?} is not allowed; letters, digits, '_', '.' and '-' are"));
     }
     if !tag.starts_with(is_word) {
         return Err(format!("{tag:?} starts with '.' or '-'"));

@@ -1,8 +1,8 @@
-//! The user that an image's config names, as numbers from the root's own `/etc/passwd` and `/etc/group`.
+//! Resolving the user of an image's config with the `/etc/passwd` and `/etc/group` of its root.
 //!
-//! [`Spec::parse`] reads `user`, `uid`, `user:group`, `uid:gid` or a mixture, and [`Spec::find`] looks it up in the bytes of
-//! the two files. The rule is that of container engines: digits are an id and never a name, even where an entry has that
-//! name. The program that looks at an image and the init inside the guest both use this crate, so they agree.
+//! [`UserSpec::parse`] parses `user`, `uid`, `user:group`, `uid:gid` or a mixture. [`UserSpec::resolve`] looks it up in
+//! the bytes of the two files. As in container engines, digits are always an id, even if an entry has them as its name.
+//! The init in the guest and the tools on the host use the same rules through this crate.
 
 mod database;
 
@@ -13,55 +13,57 @@ use database::{GroupEntry, PasswdEntry};
 /// The largest `/etc/passwd` or `/etc/group` that is read, in bytes.
 pub const MAX_DATABASE: u64 = 16 << 20;
 
-/// What a user or a group is looked up by.
+/// An id or a name of a user or a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Key<'a> {
+pub enum NameOrId<'a> {
     /// An id.
     Id(u32),
     /// The name of an entry.
     Name(&'a str),
 }
 
-/// The user of an image's config.
+/// The `user` of an image's config, parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spec<'a> {
+pub struct UserSpec<'a> {
     /// The user.
-    pub user: Key<'a>,
-    /// The group, where one is named.
-    pub group: Option<Key<'a>>,
+    pub user: NameOrId<'a>,
+    /// The group, if the config has one.
+    pub group: Option<NameOrId<'a>>,
 }
 
-/// A user as the kernel knows it.
+/// The ids and the home directory of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// The user id.
     pub uid: u32,
-    /// The primary group.
+    /// The id of the primary group.
     pub gid: u32,
-    /// Supplementary groups: those that list the user, when the config names no group.
+    /// The ids of the supplementary groups, which have the user as a member. Empty if the config has a group.
     pub groups: Vec<u32>,
-    /// The home directory, when `/etc/passwd` has the user and a home for it.
+    /// The home directory, if `/etc/passwd` has one for the user.
     pub home: Option<String>,
 }
 
-/// A name that the files do not have, or digits that are no id.
+/// The error for a name without an entry, or for digits that are not a valid id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unknown {
-    /// A user.
+pub enum UnknownName {
+    /// The user is unknown.
     User(String),
-    /// A group.
+    /// The group is unknown.
     Group(String),
 }
 
-impl<'a> Key<'a> {
-    /// Reads digits as an id, and everything else as a name.
+impl<'a> NameOrId<'a> {
+    /// Parses digits as an id, and any other text as a name.
     pub fn parse(text: &'a str) -> Self {
-        database::id(text.as_bytes()).map_or(Self::Name(text), Self::Id)
+        database::parse_id(text.as_bytes()).map_or(Self::Name(text), Self::Id)
     }
 
-    /// Whether it is the name of an entry. Digits beyond all ids are no name: they were meant as a number, and an entry that
-    /// is called so would give another user's rights.
-    fn names(self, entry: &[u8]) -> bool {
+    /// Returns whether this is the name of an entry.
+    ///
+    /// Digits out of the range of ids are not a name either. They were meant as an id, and an entry with such a name
+    /// would give the rights of another user.
+    fn matches_name(self, entry: &[u8]) -> bool {
         match self {
             Self::Id(_) => false,
             Self::Name(name) => name.as_bytes() == entry && !entry.iter().all(u8::is_ascii_digit),
@@ -69,30 +71,31 @@ impl<'a> Key<'a> {
     }
 }
 
-impl<'a> Spec<'a> {
-    /// Reads the `user` of a config; an empty one is root.
+impl<'a> UserSpec<'a> {
+    /// Parses the `user` of a config. An empty user is root.
     pub fn parse(text: &'a str) -> Self {
         let (user, group) = text.split_once(':').unwrap_or((text, ""));
-        let user = if user.is_empty() { Key::Id(0) } else { Key::parse(user) };
-        Self { user, group: (!group.is_empty()).then(|| Key::parse(group)) }
+        let user = if user.is_empty() { NameOrId::Id(0) } else { NameOrId::parse(user) };
+        Self { user, group: (!group.is_empty()).then(|| NameOrId::parse(group)) }
     }
 
-    /// Looks the user up in the bytes of the two files; a file that is missing has none. The first entry that fits counts,
-    /// and lines that are no entries are passed over.
+    /// Looks the user up in the bytes of `/etc/passwd` and `/etc/group`, which are empty if a file is missing.
     ///
-    /// A name must be there. An id need not, and has group 0 then.
+    /// The first matching entry counts. Invalid lines are skipped. A name must have an entry. A user id without an
+    /// entry has group 0.
     ///
     /// # Errors
-    /// [`Unknown`].
-    pub fn find(&self, passwd: &[u8], group: &[u8]) -> Result<User, Unknown> {
+    /// - [`UnknownName::User`] for the name of a user without an entry, or for digits that are not a valid id.
+    /// - [`UnknownName::Group`] for the same with a group.
+    pub fn resolve(&self, passwd: &[u8], group: &[u8]) -> Result<User, UnknownName> {
         let entry = PasswdEntry::all(passwd).find(|entry| match self.user {
-            Key::Id(uid) => entry.uid == uid,
-            Key::Name(_) => self.user.names(entry.name),
+            NameOrId::Id(uid) => entry.uid == uid,
+            NameOrId::Name(_) => self.user.matches_name(entry.name),
         });
         let (uid, primary) = match (&entry, self.user) {
             (Some(entry), _) => (entry.uid, entry.gid),
-            (None, Key::Id(uid)) => (uid, 0),
-            (None, Key::Name(name)) => return Err(Unknown::User(name.to_owned())),
+            (None, NameOrId::Id(uid)) => (uid, 0),
+            (None, NameOrId::Name(name)) => return Err(UnknownName::User(name.to_owned())),
         };
         let (gid, groups) = match (self.group, &entry) {
             (Some(key), _) => (find_group(key, group)?, Vec::new()),
@@ -104,27 +107,28 @@ impl<'a> Spec<'a> {
     }
 }
 
-fn find_group(key: Key<'_>, group: &[u8]) -> Result<u32, Unknown> {
+fn find_group(key: NameOrId<'_>, group: &[u8]) -> Result<u32, UnknownName> {
     match key {
-        Key::Id(gid) => Ok(gid),
-        Key::Name(name) => {
-            let named = GroupEntry::all(group).find(|entry| key.names(entry.name));
-            named.map(|entry| entry.gid).ok_or_else(|| Unknown::Group(name.to_owned()))
+        NameOrId::Id(gid) => Ok(gid),
+        NameOrId::Name(name) => {
+            let named = GroupEntry::all(group).find(|entry| key.matches_name(entry.name));
+            named.map(|entry| entry.gid).ok_or_else(|| UnknownName::Group(name.to_owned()))
         }
     }
 }
 
+/// Returns the ids of the groups that have `user` as a member, without duplicates.
 fn groups_of(user: &[u8], group: &[u8]) -> Vec<u32> {
     let mut groups = Vec::new();
     for entry in GroupEntry::all(group) {
-        if entry.has(user) && !groups.contains(&entry.gid) {
+        if entry.has_member(user) && !groups.contains(&entry.gid) {
             groups.push(entry.gid);
         }
     }
     groups
 }
 
-impl fmt::Display for Unknown {
+impl fmt::Display for UnknownName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(name) => write!(f, "no user {name:?} in /etc/passwd"),
@@ -133,4 +137,4 @@ impl fmt::Display for Unknown {
     }
 }
 
-impl std::error::Error for Unknown {}
+impl std::error::Error for UnknownName {}

@@ -151,7 +151,7 @@ impl FileSystem for Adapter {
             Ok(count)
         });
         read.map_err(|cause| {
-            self.failures.tell(self.root.contents_file(extent.file), start, &cause);
+            self.failures.report(self.root.contents_file(extent.file), start, &cause);
             // Whatever it is here, to the guest its disk is bad.
             Errno::IO.into()
         })

@@ -1,4 +1,4 @@
-//! Extra layers on top give the root that all layers would.
+//! Tests of roots with extra layers: they equal the root of all layers.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn where_the_stack_is_cut_makes_no_difference(layers in arbitrary::stack(), cut in any::<prop::sample::Index>()) {
+    fn the_split_of_layers_makes_no_difference(layers in arbitrary::stack(), cut in any::<prop::sample::Index>()) {
         let stack = Stack::new();
         let cut = cut.index(layers.len() + 1);
         let whole = stack.root(&layers);
@@ -30,7 +30,7 @@ proptest! {
 }
 
 #[test]
-fn the_base_stays_as_it_is() {
+fn the_base_is_unchanged() {
     let stack = Stack::new();
     let base = Arc::new(stack.root(&[Layer::new([Entry::file("a", "old"), Entry::file("b", "b")])]));
     let upper = stack.layer(&Layer::new([Entry::file("a", "new"), Entry::whiteout("b")]));

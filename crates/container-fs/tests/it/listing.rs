@@ -1,4 +1,4 @@
-//! Everything a root says, as one listing, against the naive model's.
+//! Comparison of whole roots with the naive model.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -13,15 +13,15 @@ use vmroot_testkit::model::Tree;
 
 use crate::stack::Stack;
 
-/// The canonical listing of a root, made of what a walk gives.
+/// Lists a root with a walk, in the canonical form.
 pub(crate) fn listing(root: &ContainerFs) -> Listing {
     let entries: Vec<WalkEntry> = root.walk().filter(|entry| !entry.path.is_empty()).collect();
     let mut rows: BTreeMap<Vec<u8>, Row> = BTreeMap::new();
     for entry in &entries {
         rows.insert(entry.path.clone(), row(root, entry));
     }
-    // A walk goes name by name, so the first path it shows (`a/d`) is not always the first in byte order (`a.wh.b`),
-    // by which a listing names the group.
+    // The listing identifies a group of hard links by its first path in byte order (`a.wh.b`). This may not be its
+    // first path in a walk (`a/d`), which sorts by names.
     let mut links: BTreeMap<&[u8], BTreeSet<&[u8]>> = BTreeMap::new();
     for entry in &entries {
         if let Some(first) = &entry.link_to {
@@ -64,7 +64,7 @@ fn row(root: &ContainerFs, entry: &WalkEntry) -> Row {
     }
 }
 
-/// Reads a file in pieces of an odd size.
+/// Reads a file in chunks of an odd size.
 fn read(root: &ContainerFs, entry: &WalkEntry, size: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut piece = [0; 1009];
@@ -79,7 +79,7 @@ fn read(root: &ContainerFs, entry: &WalkEntry, size: u64) -> Vec<u8> {
 }
 
 #[test]
-fn a_group_of_links_has_the_name_that_comes_first_in_byte_order() {
+fn a_group_of_links_has_the_first_path_in_byte_order() {
     let layers = [Layer::new([Entry::directory("a"), Entry::file("a/d", "x"), Entry::hard_link("a.wh.b", "a/d")])];
     let expected = Listing::of_tree(&Tree::of_layers(&layers).unwrap());
     assert_eq!(expected.rows[&b"a/d"[..]].link.as_deref(), Some(&b"a.wh.b"[..]));
@@ -93,7 +93,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn a_root_is_what_the_model_says(layers in arbitrary::stack()) {
+    fn roots_equal_the_model(layers in arbitrary::stack()) {
         let expected = Listing::of_tree(&Tree::of_layers(&layers).unwrap());
         let stack = Stack::new();
         let actual = listing(&stack.root(&layers));

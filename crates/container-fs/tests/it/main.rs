@@ -1,8 +1,8 @@
-//! `ContainerFs` against a naive model, and its answers one by one.
+//! Tests of `ContainerFs`: single operations, and comparison with a naive model.
 
 mod layered;
 mod listing;
-mod questions;
+mod operations;
 mod resolve;
 mod stack;
 mod users;

@@ -1,4 +1,4 @@
-//! Paths resolve as they would for a process whose root directory this is.
+//! Tests of resolving paths, as in a process with this root directory.
 
 use vmroot_container_fs::{ContainerFs, Error};
 use vmroot_testkit::layer::Entry;
@@ -28,7 +28,7 @@ fn resolved(root: &ContainerFs, path: &str) -> Result<String, Error> {
 }
 
 #[test]
-fn links_in_the_middle_absolute_and_above_the_root() {
+fn links_are_followed_within_the_root() {
     let (_stack, root) = tree();
     for (path, expected) in [
         ("/", "/"),
@@ -54,7 +54,7 @@ fn links_in_the_middle_absolute_and_above_the_root() {
 }
 
 #[test]
-fn what_cannot_be_resolved_says_why() {
+fn unresolvable_paths_have_the_right_error() {
     let (_stack, root) = tree();
     for path in ["nope", "usr/nope/x", "dangling", "dangling/x", "usr/lib/x\0"] {
         assert!(matches!(resolved(&root, path), Err(Error::NotFound(named)) if named == path), "{path}");
@@ -68,7 +68,7 @@ fn what_cannot_be_resolved_says_why() {
 }
 
 #[test]
-fn forty_links_and_no_more() {
+fn at_most_forty_links_are_followed() {
     let link = |number: u32| Entry::symlink(format!("l{number}"), format!("l{}", number + 1));
     let (_stack, root) = root_of((1..=41).map(link).chain([Entry::file("l42", "end")]));
     assert_eq!(resolved(&root, "l2").unwrap(), "/l42", "40 links");
@@ -76,7 +76,7 @@ fn forty_links_and_no_more() {
 }
 
 #[test]
-fn the_last_link_can_be_kept() {
+fn resolve_link_does_not_follow_the_last_link() {
     let (_stack, root) = tree();
     let kept = |path: &str| String::from_utf8(root.resolve_link(path.as_bytes()).unwrap().path).unwrap();
     assert_eq!(kept("lib"), "/lib");
@@ -88,7 +88,7 @@ fn the_last_link_can_be_kept() {
 }
 
 #[test]
-fn thousands_of_levels_take_no_stack() {
+fn thousands_of_levels_do_not_overflow_the_stack() {
     let deep = "d/".repeat(4000);
     let (_stack, root) = root_of([Entry::file(format!("{deep}f"), "deep")]);
     let resolved = root.resolve_path(format!("{deep}f").as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! Roots made of described layers.
+//! Building layers and roots in tests.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use vmroot_layer_index::{BuildOptions, Index, build, merge};
 use vmroot_model::{Digest, chain_ids};
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 
-/// Layers and their root in a directory of their own.
+/// Layers and their root in a temporary directory.
 pub(crate) struct Stack {
     directory: TempDir,
 }
@@ -45,7 +45,7 @@ impl Stack {
     }
 }
 
-/// A root of one layer; the stack keeps its files.
+/// Creates a root of one layer. The stack holds its files.
 pub(crate) fn root_of(entries: impl IntoIterator<Item = Entry>) -> (Stack, ContainerFs) {
     let stack = Stack::new();
     let root = stack.root(&[Layer::new(entries)]);

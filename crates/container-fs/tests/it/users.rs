@@ -1,4 +1,4 @@
-//! Users and groups by the image's own files.
+//! Tests of resolving users with the files of the image.
 
 use vmroot_container_fs::{ContainerFs, Error, UserIds};
 use vmroot_testkit::FullMessage as _;
@@ -23,7 +23,7 @@ fn ids(uid: u32, gid: u32, groups: &[u32], home: Option<&str>) -> UserIds {
 }
 
 #[test]
-fn names_and_numbers_in_all_mixtures() {
+fn names_and_ids_are_resolved() {
     let (_stack, root) = image();
     for (user, expected) in [
         ("", ids(0, 0, &[], Some("/root"))),
@@ -31,7 +31,7 @@ fn names_and_numbers_in_all_mixtures() {
         ("web", ids(33, 34, &[50, 999], Some("/var/www"))),
         ("33", ids(33, 34, &[50, 999], Some("/var/www"))),
         ("web:staff", ids(33, 50, &[], Some("/var/www"))),
-        // Entries that are named by numbers are root's: an id is no name.
+        // The entry whose name is the number 7 has the id of root. A number is an id and not a name.
         ("7", ids(7, 70, &[50, 999], Some("/home/seven"))),
         ("7:50", ids(7, 50, &[], Some("/home/seven"))),
         ("web:50", ids(33, 50, &[], Some("/var/www"))),
@@ -56,7 +56,7 @@ fn unknown_names_are_errors() {
 }
 
 #[test]
-fn images_without_the_files_have_numbers_only() {
+fn images_without_the_files_have_only_ids() {
     let (_stack, root) = root_of([]);
     assert_eq!(root.resolve_user("7:8").unwrap(), ids(7, 8, &[], None));
     assert_eq!(root.resolve_user("").unwrap(), ids(0, 0, &[], None));
@@ -64,7 +64,7 @@ fn images_without_the_files_have_numbers_only() {
 }
 
 #[test]
-fn a_passwd_that_is_no_file_is_said_so() {
+fn a_passwd_that_is_not_a_file_is_an_error() {
     let (_stack, root) = root_of([Entry::directory("etc/passwd")]);
     let error = root.resolve_user("root").unwrap_err().full_message();
     assert_eq!(error, "the image's /etc/passwd is not a regular file");

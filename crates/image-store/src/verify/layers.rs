@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 use vmroot_cache::LockName;
 use vmroot_errors::with_causes;
-use vmroot_layer_index::{Index, verify_contents_while};
+use vmroot_layer_index::{Index, verify_contents_cancellable};
 use vmroot_model::Digest;
 
 use super::{Check, Finding, MISNAMED, MISSING, UNNEEDED, mended, remove};
@@ -86,7 +86,7 @@ impl Check<'_> {
             return Err(MISNAMED.to_owned());
         }
         let going_on = || self.store.options.cancel.going_on();
-        verify_contents_while(&index, &path.with_extension("contents"), &going_on)
+        verify_contents_cancellable(&index, &path.with_extension("contents"), &going_on)
             .map_err(|error| with_causes(&error))?;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Writing `.contents`: files on block boundaries, blocks of zeros as holes.
+//! Writing `.contents`. Files begin on block boundaries, and blocks of zeros become holes.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use vmroot_output::BlockWriter;
 
 use crate::{Error, Result};
 
-/// Writes file contents one after the other, each from the next block boundary on.
+/// Writes file contents one after the other, each from a block boundary on.
 pub(super) struct ContentsWriter {
     blocks: BlockWriter,
     path: PathBuf,
@@ -19,17 +19,17 @@ impl ContentsWriter {
         Ok(Self { blocks, path: path.to_owned() })
     }
 
-    /// Where the next byte will lie.
+    /// Returns the offset of the next byte.
     pub(super) fn position(&self) -> u64 {
         self.blocks.position()
     }
 
-    /// Whether so many bytes are not enough for all data so far, in whole blocks.
+    /// Returns whether the data so far takes more than `limit` bytes, in whole blocks.
     pub(super) fn stores_more_than(&mut self, limit: u64) -> Result<bool> {
         if self.blocks.stored() <= limit {
             return Ok(false);
         }
-        // There may be blocks of zeros in what is gathered.
+        // The buffered data may have blocks of zeros, which are only found when it is written.
         self.blocks.write_blocks().map_err(Error::io(&self.path))?;
         Ok(self.blocks.stored() > limit)
     }
@@ -39,17 +39,17 @@ impl ContentsWriter {
         self.blocks.append(bytes).map_err(Error::io(&self.path))
     }
 
-    /// Moves forward over zeros without writing them.
+    /// Moves forward over zeros, without writing them.
     pub(super) fn skip(&mut self, length: u64) -> Result<()> {
         self.blocks.skip(length).map_err(Error::io(&self.path))
     }
 
-    /// Moves to the next block boundary, where the next file begins.
+    /// Moves to the next block boundary for the next file.
     pub(super) fn end_file(&mut self) -> Result<()> {
         self.blocks.fill_block().map_err(Error::io(&self.path))
     }
 
-    /// Writes what is gathered and sets the file's length; gives the length.
+    /// Writes the buffered data, sets the length of the file, and returns it.
     pub(super) fn finish(mut self) -> Result<u64> {
         self.end_file()?;
         self.blocks.flush().map_err(Error::io(&self.path))?;

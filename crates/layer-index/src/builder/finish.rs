@@ -1,4 +1,4 @@
-//! From the tree of a layer to its two files, and their publication.
+//! Writing the index of a layer's tree, and publishing its two files.
 
 use std::fs::File;
 use std::io;
@@ -15,16 +15,16 @@ use crate::open::ContentsFile;
 use crate::write::IndexWriter;
 use crate::{Error, Result};
 
-/// Nobody writes to the files of a layer again.
+/// The mode of published files. They are never written again.
 const PUBLISHED_MODE: u32 = 0o444;
 
-pub(super) fn temporary(directory: &Path) -> Result<TemporaryFile> {
+pub(super) fn create_temporary(directory: &Path) -> Result<TemporaryFile> {
     Ok(TemporaryFile::create_in(directory, 0o600)?)
 }
 
-/// The two files of a layer, complete and under temporary names.
+/// The two files of a layer, complete but under temporary names.
 ///
-/// Dropping it removes them.
+/// Dropping this removes the files.
 #[derive(Debug)]
 pub struct BuiltLayer {
     /// The digest of the uncompressed tar.
@@ -41,12 +41,13 @@ pub struct BuiltLayer {
 }
 
 impl BuiltLayer {
-    /// Syncs the files and gives them their names, `<hex>.contents` first: where there is an index, there is all of it.
+    /// Syncs the files, renames them to `<hex>.contents` and `<hex>.idx`, and returns the path of the index.
     ///
-    /// Gives the path of the index. Files of that name are replaced: they hold the same bytes, or are damaged.
+    /// The index is renamed last, so its contents file exists whenever the index does. Existing files of these names
+    /// are replaced: they have the same bytes, or are damaged.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file system refuses.
+    /// [`Error::Io`] when the files cannot be synced or renamed.
     pub fn publish(self) -> Result<PathBuf> {
         self.index.sync(Some(PUBLISHED_MODE))?;
         self.contents.sync(Some(PUBLISHED_MODE))?;
@@ -56,10 +57,10 @@ impl BuiltLayer {
         Ok(index)
     }
 
-    /// The same without waiting for the disk: for files that are not to outlive the process, let alone a crash.
+    /// Does the same as [`Self::publish`] without syncing, for files that need not survive a crash.
     ///
     /// # Errors
-    /// As [`Self::publish`].
+    /// [`Error::Io`] when the files cannot be renamed.
     pub fn publish_unsynced(self) -> Result<PathBuf> {
         self.index.set_mode(Some(PUBLISHED_MODE))?;
         self.contents.set_mode(Some(PUBLISHED_MODE))?;
@@ -75,14 +76,14 @@ impl BuiltLayer {
     }
 }
 
-/// Writes the index of a layer that was read to its end.
+/// Writes the index of a layer that has been read to its end.
 pub(super) fn finish(mut applier: Applier, directory: &Path, diff_id: Digest, tar_length: u64) -> Result<BuiltLayer> {
     applier.complete()?;
     let Applier { mut tree, contents, contents_file, .. } = applier;
     let contents_length = contents.finish()?;
-    tree.freeze();
+    tree.free_tables();
 
-    let index = temporary(directory)?;
+    let index = create_temporary(directory)?;
     let file = ContentsFile { diff_id, length: contents_length };
     let index_length = write(&tree, &file, index.file()).map_err(Error::io(index.path()))?;
     Ok(BuiltLayer {
@@ -103,15 +104,15 @@ fn write(tree: &Tree, contents: &ContentsFile, file: &File) -> io::Result<u64> {
     let digest = |node: &Node| Some(tree.digests[node.digest.checked_sub(1)? as usize]);
 
     let mut writer = IndexWriter::new(file)?;
-    writer.records(Section::Inodes, numbering.inodes())?;
-    writer.records(Section::Dirents, numbering.dirents())?;
-    writer.strings(Section::Names, numbering.names())?;
-    writer.strings(Section::Symlinks, numbering.nodes().filter(is_link).map(target))?;
-    writer.records(Section::XattrSets, tree.xattrs.sets.iter().copied())?;
-    writer.records(Section::Xattrs, tree.xattrs.xattrs.iter().copied())?;
-    writer.bytes(Section::XattrBytes, &tree.xattrs.bytes)?;
-    writer.records(Section::Digests, numbering.nodes().filter_map(digest))?;
-    writer.records(Section::Contents, std::iter::once(ContentsRecord::from(contents)))?;
+    writer.write_records(Section::Inodes, numbering.inodes())?;
+    writer.write_records(Section::Dirents, numbering.dirents())?;
+    writer.write_strings(Section::Names, numbering.names())?;
+    writer.write_strings(Section::Symlinks, numbering.nodes().filter(is_link).map(target))?;
+    writer.write_records(Section::XattrSets, tree.xattrs.sets.iter().copied())?;
+    writer.write_records(Section::Xattrs, tree.xattrs.xattrs.iter().copied())?;
+    writer.write_bytes(Section::XattrBytes, &tree.xattrs.bytes)?;
+    writer.write_records(Section::Digests, numbering.nodes().filter_map(digest))?;
+    writer.write_records(Section::Contents, std::iter::once(ContentsRecord::from(contents)))?;
     let (_, length) = writer.finish(KIND_LAYER, &contents.diff_id)?;
     Ok(length)
 }

@@ -1,25 +1,25 @@
-//! One 512-byte tar header: its checksum, its fields and its numbers (POSIX ustar, GNU and V7).
+//! Reading a 512-byte tar header: its checksum, its fields and its numbers (POSIX ustar, GNU, star and V7).
 
 use std::ops::Range;
 
 use tar::{EntryType, Header};
 
-/// The size of a header and of the unit that data is padded to, in bytes.
+/// The size of a header in bytes. Data is padded to a multiple of it.
 pub(super) const BLOCK: usize = 512;
 
-// Where POSIX and GNU headers have the device number, and POSIX headers the prefix of the name (POSIX pax, "ustar
+// The device number in POSIX and GNU headers, and the prefix of the name in POSIX headers (POSIX pax, "ustar
 // Interchange Format"; GNU tar, "tar.h").
 const DEVICE_MAJOR: Range<usize> = 329..337;
 const DEVICE_MINOR: Range<usize> = 337..345;
 const PREFIX: Range<usize> = 345..500;
-/// The prefix of star's headers is shorter: access and change time follow it (star's "star.4").
+/// The prefix in star's headers. It is shorter, since the access and change times follow it (star, "star.4").
 const STAR_PREFIX: Range<usize> = 345..476;
 const STAR_TRAILER: Range<usize> = 508..512;
 
-/// Whose layout a header has.
+/// The layout of a header.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Format {
-    /// From before POSIX: no device numbers, no prefix.
+    /// The format before POSIX, without device numbers and prefix.
     V7,
     Posix,
     Star,
@@ -31,7 +31,7 @@ pub(super) struct Fields {
     pub(super) name: Vec<u8>,
     pub(super) link: Vec<u8>,
     pub(super) kind: EntryType,
-    /// Whether it has the type that V7 gave to files and to directories, which a slash at the end of the name tells apart.
+    /// Whether the type is that of V7 for both files and directories. The name of a directory ends with a slash.
     pub(super) old_type: bool,
     pub(super) mode: u32,
     pub(super) uid: i64,
@@ -40,41 +40,43 @@ pub(super) struct Fields {
     pub(super) mtime: i64,
 }
 
-/// Whether a block is one of the two that end an archive.
+/// Returns whether a block is zero. Two such blocks end an archive.
 pub(super) fn is_end(block: &[u8; BLOCK]) -> bool {
     block.iter().all(|&byte| byte == 0)
 }
 
-/// Reads the fields of a header whose checksum is right.
+/// Checks the checksum of a header and reads its fields.
 pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Fields, String> {
     let header = Header::from_byte_slice(block);
     let old = header.as_old();
-    check_sum(block, &old.cksum)?;
+    check_checksum(block, &old.cksum)?;
     Ok(Fields {
-        name: name(block),
+        name: read_name(block),
         link: until_nul(&old.linkname).to_vec(),
         kind: header.entry_type(),
         old_type: old.linkflag == [0],
-        // Writers put the type bits of st_mode here as well; the type flag decides.
-        mode: (field("mode", &old.mode)? & 0o7777) as u32,
-        uid: field("uid", &old.uid)?,
-        gid: field("gid", &old.gid)?,
-        size: field("size", &old.size)?,
-        mtime: field("mtime", &old.mtime)?,
+        // Some writers store the type bits of st_mode here as well. Only the type flag counts.
+        mode: (parse_field("mode", &old.mode)? & 0o7777) as u32,
+        uid: parse_field("uid", &old.uid)?,
+        gid: parse_field("gid", &old.gid)?,
+        size: parse_field("size", &old.size)?,
+        mtime: parse_field("mtime", &old.mtime)?,
     })
 }
 
-/// The major and minor number in the header of a device. V7 had no field for them.
-pub(super) fn device(block: &[u8; BLOCK]) -> Result<(i64, i64), String> {
+/// Reads the major and minor number of a device. They are 0 in V7 headers, which have no such fields.
+pub(super) fn read_device(block: &[u8; BLOCK]) -> Result<(i64, i64), String> {
     match Format::of(block) {
         Format::V7 => Ok((0, 0)),
-        _ => Ok((field("devmajor", &block[DEVICE_MAJOR])?, field("devminor", &block[DEVICE_MINOR])?)),
+        _ => Ok((parse_field("devmajor", &block[DEVICE_MAJOR])?, parse_field("devminor", &block[DEVICE_MINOR])?)),
     }
 }
 
 impl Format {
-    /// The magic of POSIX is six bytes. Maven, Ant and JRuby write other versions after it than `00`, and GNU tar and Go
-    /// do not look at the version either. GNU's magic takes up both fields.
+    /// Returns the format of a header.
+    ///
+    /// Only the six bytes of the POSIX magic count. Maven, Ant and JRuby write other versions than `00` after it, and
+    /// GNU tar and Go ignore the version as well. The magic of GNU includes the version field.
     fn of(block: &[u8; BLOCK]) -> Self {
         match &block[257..265] {
             b"ustar  \0" => Self::Gnu,
@@ -85,8 +87,8 @@ impl Format {
     }
 }
 
-/// The name, with the prefix of POSIX headers before it.
-fn name(block: &[u8; BLOCK]) -> Vec<u8> {
+/// Returns the name, with the prefix of the header before it.
+fn read_name(block: &[u8; BLOCK]) -> Vec<u8> {
     let name = until_nul(&block[..100]);
     let prefix = match Format::of(block) {
         Format::V7 => &[],
@@ -97,26 +99,30 @@ fn name(block: &[u8; BLOCK]) -> Vec<u8> {
     if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
 }
 
-/// Go before 1.8, and so Docker of that time, could write a prefix into a GNU header, where access and change time lie
-/// (golang.org/issue/12594): bytes there that are text and no pair of times are taken for a prefix, as Go still does.
+/// Returns the prefix that Go before 1.8, and therefore old Docker, may have written into a GNU header.
+///
+/// The prefix lies in place of the access and change times (golang.org/issue/12594). As in current Go, bytes count as a
+/// prefix if they are ASCII and not a pair of times.
 fn prefix_of_old_go(block: &[u8; BLOCK]) -> &[u8] {
-    let times = Header::from_byte_slice(block).as_gnu().and_then(|gnu| number(&gnu.atime).and(number(&gnu.ctime)));
+    let times =
+        Header::from_byte_slice(block).as_gnu().and_then(|gnu| parse_number(&gnu.atime).and(parse_number(&gnu.ctime)));
     let prefix = until_nul(&block[PREFIX]);
     if times.is_none() && prefix.is_ascii() { prefix } else { &[] }
 }
 
-/// The bytes of a text field.
+/// Returns the bytes of a text field, which end at the first NUL.
 fn until_nul(field: &[u8]) -> &[u8] {
     &field[..field.iter().position(|&byte| byte == 0).unwrap_or(field.len())]
 }
 
-fn field(name: &str, bytes: &[u8]) -> Result<i64, String> {
-    number(bytes).ok_or_else(|| format!("the {name} field is not a number"))
+fn parse_field(name: &str, bytes: &[u8]) -> Result<i64, String> {
+    parse_number(bytes).ok_or_else(|| format!("the {name} field is not a number"))
 }
 
-/// The sum of all bytes with the checksum's own taken as spaces. Some old writers summed signed bytes.
-fn check_sum(block: &[u8; BLOCK], field: &[u8; 8]) -> Result<(), String> {
-    let stored = number(field).ok_or("the checksum field is not a number")?;
+/// Checks the sum of all bytes, with the bytes of the checksum itself taken as spaces. Some old writers summed signed
+/// bytes.
+fn check_checksum(block: &[u8; BLOCK], field: &[u8; 8]) -> Result<(), String> {
+    let stored = parse_number(field).ok_or("the checksum field is not a number")?;
     let spaces = 8 * i64::from(b' ');
     let unsigned = |bytes: &[u8]| bytes.iter().map(|&byte| i64::from(byte)).sum::<i64>();
     let signed = |bytes: &[u8]| bytes.iter().map(|&byte| i64::from(byte as i8)).sum::<i64>();
@@ -125,13 +131,13 @@ fn check_sum(block: &[u8; BLOCK], field: &[u8; 8]) -> Result<(), String> {
     if matches { Ok(()) } else { Err("the checksum is wrong".to_owned()) }
 }
 
-/// A number in octal, or in GNU's base-256 form when the first bit is set. Empty fields are 0.
-pub(super) fn number(field: &[u8]) -> Option<i64> {
-    if field.first().is_some_and(|first| first & 0x80 != 0) { base_256(field) } else { octal(field) }
+/// Parses a number in octal, or in GNU's base-256 form if the first bit is set. An empty field is 0.
+pub(super) fn parse_number(field: &[u8]) -> Option<i64> {
+    if field.first().is_some_and(|first| first & 0x80 != 0) { parse_base_256(field) } else { parse_octal(field) }
 }
 
-/// Two's complement, big-endian, the very first bit not part of the number (GNU tar, "Large Size and Time").
-fn base_256(field: &[u8]) -> Option<i64> {
+/// Parses a big-endian number in two's complement. The first bit is not part of it (GNU tar, "Large Size and Time").
+fn parse_base_256(field: &[u8]) -> Option<i64> {
     let negative = field[0] & 0x40 != 0;
     let first = if negative { field[0] } else { field[0] & 0x7f };
     field[1..]
@@ -139,7 +145,7 @@ fn base_256(field: &[u8]) -> Option<i64> {
         .try_fold(i64::from(first as i8), |value, &byte| value.checked_mul(256).map(|value| value | i64::from(byte)))
 }
 
-fn octal(field: &[u8]) -> Option<i64> {
+fn parse_octal(field: &[u8]) -> Option<i64> {
     let ends = |byte: &u8| matches!(byte, b' ' | 0);
     let start = field.iter().position(|byte| !ends(byte)).unwrap_or(field.len());
     let digits = &field[start..];
@@ -155,16 +161,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_of_all_forms() {
-        assert_eq!(number(b"0000644\0"), Some(0o644));
-        assert_eq!(number(b"   644 \0"), Some(0o644));
-        assert_eq!(number(b"\0\0\0\0"), Some(0));
-        assert_eq!(number(b"12345671"), Some(0o12345671));
-        assert_eq!(number(b"8"), None);
-        assert_eq!(number(b"-1"), None);
-        assert_eq!(number(&[0x80, 0, 0, 0, 1, 0]), Some(256));
-        assert_eq!(number(&[0xff; 12]), Some(-1));
-        assert_eq!(number(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00]), Some(-256));
-        assert_eq!(number(&[0x80, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), None, "over 64 bits");
+    fn numbers_are_parsed_in_octal_and_base_256() {
+        assert_eq!(parse_number(b"0000644\0"), Some(0o644));
+        assert_eq!(parse_number(b"   644 \0"), Some(0o644));
+        assert_eq!(parse_number(b"\0\0\0\0"), Some(0));
+        assert_eq!(parse_number(b"12345671"), Some(0o12345671));
+        assert_eq!(parse_number(b"8"), None);
+        assert_eq!(parse_number(b"-1"), None);
+        assert_eq!(parse_number(&[0x80, 0, 0, 0, 1, 0]), Some(256));
+        assert_eq!(parse_number(&[0xff; 12]), Some(-1));
+        assert_eq!(parse_number(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00]), Some(-256));
+        assert_eq!(
+            parse_number(&[0x80, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+            None,
+            "over 64 bits"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Whiteouts and opaque markers, kept until the layer is complete: their place in the tar says nothing.
+//! Whiteouts and opaque markers. They are applied when the layer is complete, since their position in the tar has no
+//! meaning.
 
 use super::WHITEOUT;
 use super::tree::{self, ROOT, Tree};
@@ -7,29 +8,30 @@ use crate::error::Reason;
 use crate::format::{IMPLICIT, NO_INODE, OPAQUE, PASSIVE, mode};
 use crate::{Error, Result};
 
-/// What the markers of a layer name.
+/// The markers of a layer.
 #[derive(Default)]
 pub(super) struct Markers {
-    /// The paths of all markers, one behind the other, their names with slashes between them.
+    /// The paths of all markers, without separators between them.
     paths: Vec<u8>,
-    marks: Vec<Mark>,
+    markers: Vec<Marker>,
 }
 
 #[derive(Clone, Copy)]
-struct Mark {
-    /// Where its path ends.
+struct Marker {
+    /// The end of the marker's path in [`Markers::paths`].
     end: usize,
-    /// Whether the path is that of a directory of which lower layers show nothing, and not of a name that they lose.
+    /// Whether the path is an opaque directory, whose lower entries are hidden. Otherwise it is a hidden name.
     opaque: bool,
-    /// Whether links of the layer lead to it.
+    /// Whether the marker's path leads through symbolic links of the layer.
     linked: bool,
 }
 
 impl Markers {
-    /// Keeps an opaque marker in the directory at `parents`, or a whiteout there of the name `hidden`.
+    /// Adds a whiteout of the name `hidden` in the directory at `parents`, or an opaque marker for the directory if
+    /// `hidden` is `None`.
     ///
-    /// Links that the layer has by now are followed, as umoci and Docker follow them. A later entry that takes the
-    /// place of a directory takes nothing away: the marker means that path of the lower layers.
+    /// Follows the symbolic links that the layer has so far, as umoci and Docker do. A later entry that replaces a
+    /// directory of the path does not remove the marker, because it applies to the path in lower layers.
     pub(super) fn add(
         &mut self,
         tree: &Tree,
@@ -37,7 +39,7 @@ impl Markers {
         hidden: Option<&[u8]>,
     ) -> std::result::Result<(), Reason> {
         parents.iter().copied().chain(hidden).try_for_each(tree::check_name)?;
-        let Some((directory, linked)) = resolve(tree, parents)? else { return Ok(()) };
+        let Some((directory, linked)) = resolve_path(tree, parents)? else { return Ok(()) };
         self.paths.extend_from_slice(&directory);
         if let Some(hidden) = hidden {
             if !directory.is_empty() {
@@ -45,80 +47,83 @@ impl Markers {
             }
             self.paths.extend_from_slice(hidden);
         }
-        self.marks.push(Mark { end: self.paths.len(), opaque: hidden.is_none(), linked });
+        self.markers.push(Marker { end: self.paths.len(), opaque: hidden.is_none(), linked });
         Ok(())
     }
 
-    /// Bytes of memory that count as metadata.
-    pub(super) fn metadata(&self) -> usize {
+    /// Returns the bytes of memory that count as metadata.
+    pub(super) fn metadata_size(&self) -> usize {
         self.paths.len()
     }
 
-    /// Puts the markers into a tree that has all entries of the layer.
+    /// Applies the markers to a tree that has all entries of the layer.
     ///
-    /// A marker whose directory is not among them makes it, unless links lead there. It cannot do so below something
-    /// that is no directory in this layer, where it has nothing to hide, and brings nothing back that another marker
-    /// hides.
+    /// A marker creates its directory if it is missing. It creates no directory if its path leads through links, or
+    /// below a file of this layer, where there is nothing to hide. It does not bring back a directory that another
+    /// marker hides.
     ///
     /// # Errors
-    /// [`Error::Limit`] for more than `max_inodes` inodes.
+    /// - [`Error::Limit`] when the tree would have more than `max_inodes` inodes.
+    /// - [`Error::InvalidEntry`] and [`Error::EntryLimit`] when a path of a marker cannot be added.
     pub(super) fn apply(self, tree: &mut Tree, max_inodes: u32) -> Result<()> {
-        if self.marks.is_empty() {
+        if self.markers.is_empty() {
             return Ok(());
         }
-        let made = tree.nodes.len() as u32;
+        let first_new = tree.nodes.len() as u32;
         let mut start = 0;
-        for mark in self.marks {
-            let path = &self.paths[start..mark.end];
-            start = mark.end;
-            put(tree, path, mark).map_err(|reason| Error::entry(path, reason))?;
+        for marker in self.markers {
+            let path = &self.paths[start..marker.end];
+            start = marker.end;
+            apply_marker(tree, path, marker).map_err(|reason| Error::entry(path, reason))?;
             if tree.nodes.len() as u64 - 1 > u64::from(max_inodes) {
                 let limit = u64::from(max_inodes);
                 return Err(Error::Limit { entry: path.into(), name: "max_entries", what: "entries", limit });
             }
         }
-        settle(tree, made);
+        update_hidden_directories(tree, first_new);
         Ok(())
     }
 }
 
-/// The path of a directory, its links followed as far as the layer has them, and whether there were any; nothing if they
-/// lead nowhere.
-fn resolve(tree: &Tree, parents: &[&[u8]]) -> std::result::Result<Option<(Vec<u8>, bool)>, Reason> {
+/// Resolves the symbolic links of the layer in the path of a directory.
+///
+/// Returns the resolved path and whether it leads through links. Returns `None` if it leads through too many links, or
+/// to a name that no directory can have.
+fn resolve_path(tree: &Tree, parents: &[&[u8]]) -> std::result::Result<Option<(Vec<u8>, bool)>, Reason> {
     let mut walk = Walk::new(parents);
     let mut names = Vec::new();
     let mut linked = false;
     while let Some(name) = walk.next() {
-        // Fewer than before where a link led up again.
+        // The walk may have moved up, through a link with `..` or an absolute link.
         names.truncate(walk.depth());
-        let found = tree.child(walk.here(), &name);
-        if tree.is(found, mode::SYMLINK) {
+        let found = tree.child(walk.current(), &name);
+        if tree.is_kind(found, mode::SYMLINK) {
             linked = true;
             match tree.follow(&mut walk, found) {
-                Err(_) if walk.is_lost() => return Ok(None),
+                Err(_) if walk.exceeds_link_limit() => return Ok(None),
                 followed => followed?,
             }
             continue;
         }
-        // Only a link can lead to such names.
+        // Only the target of a link can have such names.
         if tree::check_name(&name).is_err() || name.starts_with(WHITEOUT) {
             return Ok(None);
         }
-        // A later entry may put a directory here.
-        walk.enter(if tree.is(found, mode::DIRECTORY) { found } else { NO_INODE })?;
+        // A missing directory is entered as well, since a later entry may create it.
+        walk.enter(if tree.is_kind(found, mode::DIRECTORY) { found } else { NO_INODE })?;
         names.push(name);
     }
     names.truncate(walk.depth());
     Ok(Some((names.join(&b'/'), linked)))
 }
 
-/// Puts one marker into the tree, with the directories on its way.
+/// Applies one marker to the tree, and creates the missing directories of its path.
 ///
-/// Where links lead, umoci and Docker delete names of directories that are there and make none, so those directories
-/// are passive: the merge passes over them where lower layers have no directory.
-fn put(tree: &mut Tree, path: &[u8], mark: Mark) -> std::result::Result<(), Reason> {
+/// For a path through links, umoci and Docker delete names in existing directories, and create none. The new
+/// directories of such a path are therefore passive: the merge ignores them if lower layers have no directory there.
+fn apply_marker(tree: &mut Tree, path: &[u8], marker: Marker) -> std::result::Result<(), Reason> {
     let names: Vec<_> = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).collect();
-    let (hidden, parents) = if mark.opaque {
+    let (hidden, parents) = if marker.opaque {
         (None, &names[..])
     } else {
         names.split_last().map_or((None, &[][..]), |(last, parents)| (Some(*last), parents))
@@ -127,40 +132,41 @@ fn put(tree: &mut Tree, path: &[u8], mark: Mark) -> std::result::Result<(), Reas
     for name in parents {
         directory = match tree.child(directory, name) {
             NO_INODE => {
-                let made = tree.add_implied(directory, name)?;
-                tree.nodes[made as usize].flags |= PASSIVE as u8;
-                made
+                let new = tree.add_implied(directory, name)?;
+                tree.nodes[new as usize].flags |= PASSIVE as u8;
+                new
             }
-            found if tree.is(found, mode::DIRECTORY) => found,
+            found if tree.is_kind(found, mode::DIRECTORY) => found,
             _ => return Ok(()),
         };
-        if !mark.linked {
+        if !marker.linked {
             tree.nodes[directory as usize].flags &= !(PASSIVE as u8);
         }
     }
     match hidden {
-        Some(hidden) => tree.whiteout(directory, hidden)?,
+        Some(hidden) => tree.add_whiteout(directory, hidden)?,
         None => tree.nodes[directory as usize].flags |= OPAQUE as u8,
     }
     Ok(())
 }
 
-/// Makes what markers hide agree with what the layer has there.
+/// Updates the directories of this layer that its markers hide.
 ///
-/// A directory that was deleted and made anew has nothing of the lower layers. One that only markers name, and that
-/// another marker hides, is none. Directories from `made` on are those that only markers name.
-fn settle(tree: &mut Tree, made: u32) {
-    // Of which directories lower layers show nothing. A directory's slot comes before those of what is in it.
+/// A hidden directory that the layer creates anew becomes opaque and is no longer implied, so that it has neither
+/// entries nor attributes of lower layers. A hidden directory that only markers created is removed. These are the
+/// directories from number `first_new` on.
+fn update_hidden_directories(tree: &mut Tree, first_new: u32) {
+    // The directories whose lower entries are all hidden. The slot of a directory comes before the slots in it.
     let mut hidden = vec![false; tree.nodes.len()];
     hidden[ROOT as usize] = tree.nodes[ROOT as usize].flags & OPAQUE as u8 != 0;
     for number in 0..tree.slots.len() {
         let slot = tree.slots[number];
-        if !tree.is(slot.inode, mode::DIRECTORY) {
+        if !tree.is_kind(slot.inode, mode::DIRECTORY) {
             continue;
         }
         let below = hidden[slot.parent as usize];
         let node = &mut tree.nodes[slot.inode as usize];
-        if slot.inode >= made && (below || slot.whiteout) {
+        if slot.inode >= first_new && (below || slot.whiteout) {
             tree.slots[number].inode = NO_INODE;
         } else if slot.whiteout {
             node.flags = node.flags & !(IMPLICIT as u8) | OPAQUE as u8;

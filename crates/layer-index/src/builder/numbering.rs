@@ -1,27 +1,29 @@
-//! The order of an index: breadth first, the names of a directory in byte order.
+//! Numbering the inodes of a layer in the order of the index: breadth first, the names of a directory in byte order.
 
 use super::WHITEOUT;
 use super::tree::{self, Node, Slot, Tree};
-use crate::access::prefix;
+use crate::access::name_prefix;
 use crate::format::{DirentRecord, InodeRecord, KIND_WHITEOUT, NO_INODE, mode};
 use crate::inode::InodeKind;
 
-/// The inodes that can be reached from the root, and the slots of their directories.
+/// The inodes that can be reached from the root, and their dirents, in the order of the index.
 pub(super) struct Numbering<'a> {
     tree: &'a Tree,
-    /// The tree's inode for each number.
+    /// The tree's inode of each number.
     order: Vec<u32>,
-    /// The number of each inode of the tree, [`NO_INODE`] for one that cannot be reached.
+    /// The number of each inode of the tree, or [`NO_INODE`] for an inode that cannot be reached.
     numbers: Vec<u32>,
-    /// By number: how many dirents name it; for directories, how many subdirectories it has.
+    /// For each number, the count of dirents of the inode, or of subdirectories if it is a directory.
     references: Vec<u32>,
-    /// For each inode of the tree, where its slots begin in `slots`, and one place more.
+    /// For each inode of the tree, the position in `slots` of its first slot. The last element is the length of
+    /// `slots`.
     starts: Vec<u32>,
-    /// The numbers of the slots that become dirents: those of one directory together, sorted by name.
+    /// The numbers of the slots that become dirents, grouped by directory and sorted by name.
     slots: Vec<u32>,
 }
 
 impl<'a> Numbering<'a> {
+    /// Numbers the inodes of a complete tree.
     pub(super) fn of(tree: &'a Tree) -> Self {
         let (starts, slots) = slots_by_parent(tree);
         let mut numbers = vec![NO_INODE; tree.nodes.len()];
@@ -35,6 +37,7 @@ impl<'a> Numbering<'a> {
         numbering
     }
 
+    /// Sorts the slots of a directory, and numbers its inodes that have no number yet.
     fn number_children(&mut self, number: usize, directory: u32) {
         let tree = self.tree;
         let run = self.starts[directory as usize] as usize..self.starts[directory as usize + 1] as usize;
@@ -50,7 +53,7 @@ impl<'a> Numbering<'a> {
                 self.order.push(inode);
                 self.references.push(0);
             }
-            if tree.is(inode, mode::DIRECTORY) {
+            if tree.is_kind(inode, mode::DIRECTORY) {
                 self.references[number] += 1;
             } else {
                 self.references[self.numbers[inode as usize] as usize] += 1;
@@ -58,12 +61,12 @@ impl<'a> Numbering<'a> {
         }
     }
 
-    /// The tree's inodes in the order of the file.
+    /// Returns the tree's inodes in the order of the index.
     pub(super) fn nodes(&self) -> impl Iterator<Item = &'a Node> {
         self.order.iter().map(|&inode| &self.tree.nodes[inode as usize])
     }
 
-    /// The records of INODES. What they name in other sections lies there in the same order.
+    /// Returns the records of INODES. Their data in other sections has the same order.
     pub(super) fn inodes(&self) -> impl Iterator<Item = InodeRecord> {
         let (mut dirents, mut symlinks, mut digests) = (0, 0, 0);
         self.order.iter().zip(&self.references).map(move |(&inode, &references)| {
@@ -102,7 +105,7 @@ impl<'a> Numbering<'a> {
         })
     }
 
-    /// The records of DIRENTS, whose names lie in NAMES in the same order.
+    /// Returns the records of DIRENTS. Their names in NAMES have the same order.
     pub(super) fn dirents(&self) -> impl Iterator<Item = DirentRecord> {
         let mut offset = 0;
         self.dirent_slots().map(move |slot| {
@@ -120,7 +123,7 @@ impl<'a> Numbering<'a> {
             DirentRecord {
                 name_offset: name_offset.into(),
                 inode: inode.into(),
-                prefix: prefix(name),
+                prefix: name_prefix(name),
                 name_length: (name.len() as u16).into(),
                 kind,
                 reserved: 0,
@@ -128,14 +131,14 @@ impl<'a> Numbering<'a> {
         })
     }
 
-    /// The names of the dirents, in their order.
+    /// Returns the names of the dirents, in their order.
     pub(super) fn names(&self) -> impl Iterator<Item = &'a [u8]> {
         self.dirent_slots().map(|slot| self.tree.name(slot))
     }
 
     fn dirent_slots(&self) -> impl Iterator<Item = &'a Slot> {
         let tree = self.tree;
-        let directories = self.order.iter().filter(move |inode| tree.is(**inode, mode::DIRECTORY));
+        let directories = self.order.iter().filter(move |inode| tree.is_kind(**inode, mode::DIRECTORY));
         directories.flat_map(move |&inode| {
             let run = self.starts[inode as usize] as usize..self.starts[inode as usize + 1] as usize;
             self.slots[run].iter().map(move |&slot| &tree.slots[slot as usize])
@@ -143,7 +146,8 @@ impl<'a> Numbering<'a> {
     }
 }
 
-/// Where each inode's slots begin, and the numbers of all slots that become dirents, those of one directory together.
+/// Returns the position of each inode's first slot, and the numbers of the slots that become dirents, grouped by
+/// directory.
 fn slots_by_parent(tree: &Tree) -> (Vec<u32>, Vec<u32>) {
     let mut starts = vec![0_u32; tree.nodes.len() + 1];
     let dirents = || tree.slots.iter().enumerate().filter(|(_, slot)| is_dirent(tree, slot));
@@ -154,7 +158,7 @@ fn slots_by_parent(tree: &Tree) -> (Vec<u32>, Vec<u32>) {
         starts[inode] += starts[inode - 1];
     }
     let mut slots = vec![0; starts[tree.nodes.len()] as usize];
-    // Fills each run from its beginning, which leaves the beginnings one place further on; then puts them back.
+    // Filling a run moves its start to the start of the next run. The rotation below moves all starts back.
     for (number, slot) in dirents() {
         let place = &mut starts[slot.parent as usize];
         slots[*place as usize] = number as u32;
@@ -168,7 +172,7 @@ fn slots_by_parent(tree: &Tree) -> (Vec<u32>, Vec<u32>) {
 fn is_dirent(tree: &Tree, slot: &Slot) -> bool {
     match slot.inode {
         NO_INODE => slot.whiteout,
-        // The only such inodes are AUFS's.
+        // Only AUFS's own files have such names.
         _ => !tree.name(slot).starts_with(WHITEOUT),
     }
 }

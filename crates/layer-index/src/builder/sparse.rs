@@ -1,24 +1,26 @@
-//! Maps of sparse files, in all four forms: old GNU headers, and PAX 0.0, 0.1 and 1.0.
+//! Reading the maps of sparse files in their four formats: old GNU headers, and PAX 0.0, 0.1 and 1.0.
 
 use std::io::BufRead;
 
 use tar::{GnuExtSparseHeader, GnuSparseHeader, Header};
 
-use super::header::{BLOCK, number};
-use super::pax::{SparseKeys, decimal};
+use super::header::{BLOCK, parse_number};
+use super::pax::{SparseKeys, parse_decimal};
 use super::tar_stream::TarStream;
 
-/// The most runs of data that one sparse file may have.
+/// The largest number of runs of data in one sparse file.
 const MAX_RUNS: usize = 1 << 20;
 
-/// A run of data in a sparse file; between runs there are zeros.
+/// A run of data in a sparse file, in bytes. The bytes between runs are zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) offset: u64,
     pub(super) length: u64,
 }
 
-/// A sparse file: its runs in order, none empty, none touching the next by overlap, all within `size`.
+/// The map of a sparse file.
+///
+/// Its runs are in order, not empty, do not overlap, and end within `size` bytes.
 #[derive(Debug)]
 pub(super) struct SparseMap {
     pub(super) size: u64,
@@ -26,8 +28,10 @@ pub(super) struct SparseMap {
 }
 
 impl SparseMap {
-    /// Checks that the runs are in order, inside the file, and take up just the `stored` bytes of the archive.
-    fn checked(size: u64, pairs: &[(u64, u64)], stored: u64) -> Result<Self, String> {
+    /// Creates a map from pairs of offset and length.
+    ///
+    /// Checks that the runs are in order, lie inside the file, and have `stored` bytes in total.
+    fn from_pairs(size: u64, pairs: &[(u64, u64)], stored: u64) -> Result<Self, String> {
         let mut runs = Vec::new();
         let (mut end, mut total) = (0, 0_u64);
         for &(offset, length) in pairs {
@@ -45,8 +49,10 @@ impl SparseMap {
     }
 }
 
-/// Reads the map of an old GNU sparse entry (type `S`): four runs in the header, 21 in each block that follows it.
-pub(super) fn old_gnu<R: BufRead>(
+/// Reads the map of an old GNU sparse entry (type `S`).
+///
+/// The header has four runs, and each extension block after it has 21.
+pub(super) fn read_old_gnu_map<R: BufRead>(
     block: &[u8; BLOCK],
     stored: u64,
     stream: &mut TarStream<R>,
@@ -65,9 +71,9 @@ pub(super) fn old_gnu<R: BufRead>(
         valid = push_runs(&mut pairs, &extension.sparse);
         extended = extension.isextended[0] != 0;
     }
-    let size = valid.and_then(|()| natural(&gnu.realsize));
+    let size = valid.and_then(|()| parse_unsigned(&gnu.realsize));
     let size = size.ok_or_else(|| stream.invalid(INVALID_NUMBERS))?;
-    SparseMap::checked(size, &pairs, stored).map_err(|reason| stream.invalid(reason))
+    SparseMap::from_pairs(size, &pairs, stored).map_err(|reason| stream.invalid(reason))
 }
 
 fn too_many_runs<R: BufRead>(stream: &TarStream<R>) -> crate::Error {
@@ -76,20 +82,24 @@ fn too_many_runs<R: BufRead>(stream: &TarStream<R>) -> crate::Error {
 
 const INVALID_NUMBERS: &str = "the map of the sparse file has invalid numbers";
 
-/// Unused places of a header are all zero bytes; a used one may say `0, 0` but not in that form.
+/// Appends the runs of a header.
+///
+/// Unused records are zero bytes. A used record may have the numbers 0 and 0, but as digits.
 fn push_runs(pairs: &mut Vec<(u64, u64)>, runs: &[GnuSparseHeader]) -> Option<()> {
     for run in runs.iter().take_while(|run| run.offset[0] != 0 || run.numbytes[0] != 0) {
-        pairs.push((natural(&run.offset)?, natural(&run.numbytes)?));
+        pairs.push((parse_unsigned(&run.offset)?, parse_unsigned(&run.numbytes)?));
     }
     Some(())
 }
 
-fn natural(field: &[u8]) -> Option<u64> {
-    u64::try_from(number(field)?).ok()
+fn parse_unsigned(field: &[u8]) -> Option<u64> {
+    u64::try_from(parse_number(field)?).ok()
 }
 
-/// Takes the map out of PAX keys, or in format 1.0 from the front of the data. Gives the map and the data left.
-pub(super) fn pax<R: BufRead>(
+/// Reads the map of a PAX sparse file, from its keys or, in format 1.0, from the beginning of its data.
+///
+/// Returns the map and the number of bytes of data after it.
+pub(super) fn read_pax_map<R: BufRead>(
     keys: SparseKeys,
     stored: u64,
     stream: &mut TarStream<R>,
@@ -97,75 +107,77 @@ pub(super) fn pax<R: BufRead>(
     let (numbers, stored) = match (keys.map, keys.major, keys.minor) {
         (Some(map), None | Some(0), _) => (map, stored),
         (None, Some(1), Some(0)) => {
-            let (map, read) = data_map(stored, stream)?;
+            let (map, read) = read_map_data(stored, stream)?;
             (map, stored - read)
         }
         _ => return Err(stream.invalid("a sparse file of an unknown PAX form")),
     };
     let size = keys.real_size.ok_or_else(|| stream.invalid("a sparse file without its real size"))?;
     if numbers.len() % 2 != 0 {
-        return Err(stream.invalid("the map of the sparse file is not pairs, or too long"));
+        return Err(stream.invalid("the map of the sparse file is not in pairs"));
     }
     if numbers.len() / 2 > MAX_RUNS {
         return Err(too_many_runs(stream));
     }
     let pairs: Vec<_> = numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-    let map = SparseMap::checked(size, &pairs, stored).map_err(|reason| stream.invalid(reason))?;
+    let map = SparseMap::from_pairs(size, &pairs, stored).map_err(|reason| stream.invalid(reason))?;
     Ok((map, stored))
 }
 
-/// Format 1.0: a line with the number of runs, then two lines for each, padded to whole blocks. Gives the numbers and
-/// the bytes read.
-fn data_map<R: BufRead>(stored: u64, stream: &mut TarStream<R>) -> crate::Result<(Vec<u64>, u64)> {
+/// Reads a map of format 1.0: a line with the number of runs, then two lines for each run, padded to whole blocks.
+///
+/// Returns the numbers and the number of bytes read.
+fn read_map_data<R: BufRead>(stored: u64, stream: &mut TarStream<R>) -> crate::Result<(Vec<u64>, u64)> {
     let mut lines = MapLines::default();
     let mut read = 0;
-    while !lines.complete() {
+    while !lines.is_complete() {
         if read + BLOCK as u64 > stored {
             return Err(stream.invalid("the map of the sparse file ends early"));
         }
         let mut block = [0; BLOCK];
         stream.read_exact(&mut block)?;
         read += BLOCK as u64;
-        lines.take(&block).ok_or_else(|| stream.invalid(INVALID_NUMBERS))?;
-        if lines.wanted.is_some_and(|wanted| wanted / 2 > MAX_RUNS) {
+        lines.read_block(&block).ok_or_else(|| stream.invalid(INVALID_NUMBERS))?;
+        if lines.expected.is_some_and(|expected| expected / 2 > MAX_RUNS) {
             return Err(too_many_runs(stream));
         }
     }
     Ok((lines.numbers, read))
 }
 
-/// The lines of a format 1.0 map, as far as they were read.
+/// The lines of a map of format 1.0 that have been read.
 #[derive(Default)]
 struct MapLines {
-    /// How many numbers are to come: the first line says it.
-    wanted: Option<usize>,
+    /// The number of lines after the first one: twice the number in the first line, once it is read.
+    expected: Option<usize>,
     numbers: Vec<u64>,
     line: Vec<u8>,
 }
 
 impl MapLines {
-    fn complete(&self) -> bool {
-        self.wanted == Some(self.numbers.len())
+    fn is_complete(&self) -> bool {
+        self.expected == Some(self.numbers.len())
     }
 
-    fn take(&mut self, block: &[u8; BLOCK]) -> Option<()> {
+    /// Reads the lines of a block. Returns `None` for a line that is not a number.
+    fn read_block(&mut self, block: &[u8; BLOCK]) -> Option<()> {
         for &byte in block {
-            if self.complete() {
+            if self.is_complete() {
                 break;
             }
             if byte != b'\n' {
                 self.line.push(byte);
                 continue;
             }
-            let value = decimal(&self.line)?;
+            let value = parse_decimal(&self.line)?;
             self.line.clear();
-            match self.wanted {
+            match self.expected {
                 Some(_) => self.numbers.push(value),
-                // The caller refuses a number past the limit, before there are more lines than a block holds.
-                None => self.wanted = Some(usize::try_from(value).ok()?.checked_mul(2)?),
+                // The caller checks the limit after each block.
+                None => self.expected = Some(usize::try_from(value).ok()?.checked_mul(2)?),
             }
         }
-        // No number has this many digits: without a newline the line would grow with the data.
+        // Without this check, a line without an end would grow with the data. A number has at most 20 digits.
         (self.line.len() <= 20).then_some(())
     }
 }

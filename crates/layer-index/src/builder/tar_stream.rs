@@ -1,8 +1,7 @@
-//! A layer's tar as a stream of entries, hashed on the way.
+//! Reading a layer's tar as a stream of entries, and hashing it.
 //!
-//! The `tar` crate gives the layout of headers; the walk is ours, because a layer needs what that crate's iterator
-//! leaves out: nanosecond times, sparse files in PAX form, global headers, and a limit on what one entry may make us
-//! hold.
+//! The `tar` crate provides the layout of headers. Its iterator is not used, since it lacks nanosecond times, sparse
+//! files in PAX formats, global headers, and a limit on the memory for one entry.
 
 use std::io::{self, BufRead};
 
@@ -24,7 +23,7 @@ const PAX: u8 = b'x';
 const SOLARIS_PAX: u8 = b'X';
 const PAX_GLOBAL: u8 = b'g';
 
-/// One entry, extended headers applied.
+/// One entry, with its extended headers applied.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) name: Vec<u8>,
@@ -33,14 +32,15 @@ pub(super) struct Entry {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) mtime: Timestamp,
-    /// As they came; of two with one name the later holds: libarchive writes both forms of the same xattr.
+    /// In the order of the headers. Of two xattrs with one name, the last counts: libarchive writes each xattr in two
+    /// forms.
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// What an entry is, with what only that kind has.
+/// The type of an entry, with the values that only this type has.
 #[derive(Debug)]
 pub(super) enum EntryKind {
-    /// The data follows: `stored` bytes, which `sparse` places in the file if it is sparse.
+    /// A file of `stored` bytes of data, which follow in the stream. `sparse` is the map of a sparse file.
     File {
         stored: u64,
         sparse: Option<SparseMap>,
@@ -52,9 +52,9 @@ pub(super) enum EntryKind {
     HardLink {
         target: Vec<u8>,
     },
-    /// With its device number as [`encode_device`] packs it.
+    /// A character device, with its number as [`encode_device`] packs it.
     Character(u32),
-    /// As for character devices.
+    /// A block device, with its number as [`encode_device`] packs it.
     Block(u32),
     Fifo,
 }
@@ -63,12 +63,13 @@ pub(super) enum EntryKind {
 pub(super) struct TarStream<R> {
     inner: R,
     hasher: Hasher,
-    /// Bytes at the front of the reader's buffer that are hashed already: whole buffers are hashed at once.
+    /// The number of bytes at the front of the reader's buffer that are already hashed. Whole buffers are hashed at
+    /// once.
     hashed: usize,
     position: u64,
-    /// Bytes of data and padding before the next header.
+    /// The number of bytes of data and padding before the next header.
     pending: u64,
-    /// Where the last header read begins, and what it says its name is: for errors.
+    /// The offset and the name of the current header, for errors.
     header_offset: u64,
     header_name: Vec<u8>,
     globals: Overrides,
@@ -82,10 +83,10 @@ impl<R: BufRead> TarStream<R> {
         Self { inner, hasher, hashed: 0, position: 0, pending: 0, header_offset, header_name, globals, max_metadata }
     }
 
-    /// The next entry; what was not read of the one before is skipped. `None` at the end of the archive.
+    /// Reads the next entry, or returns `None` at the end of the archive. Skips unread data of the entry before.
     pub(super) fn next_entry(&mut self) -> Result<Option<Entry>> {
         self.skip_pending()?;
-        let mut extended = Extended::new(self.globals.clone());
+        let mut extended = ExtendedHeaders::new(self.globals.clone());
         loop {
             self.header_offset = self.position;
             self.header_name.clear();
@@ -97,20 +98,20 @@ impl<R: BufRead> TarStream<R> {
             self.header_name.clone_from(&fields.name);
             let size = u64::try_from(fields.size).map_err(|_| self.invalid(format!("a size of {}", fields.size)))?;
             if !is_extension(fields.kind) {
-                return self.entry(&block, fields, size, extended).map(Some);
+                return self.create_entry(&block, fields, size, extended).map(Some);
             }
             let data = self.read_metadata(size, extended.bytes)?;
-            extended.take(fields.kind, data, &mut self.globals).map_err(|reason| self.invalid(reason))?;
+            extended.add(fields.kind, data, &mut self.globals).map_err(|reason| self.invalid(reason))?;
             self.skip_pending()?;
         }
     }
 
-    /// The error for a header, or for data that belongs to it, that no archive should have.
-    /// An error for an entry that passes a limit.
+    /// Returns the error for an entry that exceeds a limit.
     pub(super) fn limit(&self, name: &'static str, what: &'static str, limit: usize) -> Error {
         Error::Limit { entry: self.header_name.as_slice().into(), name, what, limit: limit as u64 }
     }
 
+    /// Returns the error for an invalid header, or for invalid data that belongs to it.
     pub(super) fn invalid(&self, reason: impl Into<String>) -> Error {
         let entry = BString::from(self.header_name.as_slice());
         Error::InvalidTar { offset: self.header_offset, entry, reason: reason.into() }
@@ -126,13 +127,13 @@ impl<R: BufRead> TarStream<R> {
         })
     }
 
-    /// Hands the next `length` bytes to `sink`, in pieces as large as the reader's buffer.
+    /// Passes the next `length` bytes to `sink`, in chunks of up to the size of the reader's buffer.
     pub(super) fn read_data(&mut self, mut length: u64, mut sink: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         self.pending = self.pending.saturating_sub(length);
         while length > 0 {
             let data = self.fill()?;
             if data.is_empty() {
-                return Err(self.invalid(format!("the tar ends inside it, at byte {}", self.position)));
+                return Err(self.invalid(format!("the tar ends inside the entry, at byte {}", self.position)));
             }
             let count = data.len().min(usize::try_from(length).unwrap_or(usize::MAX));
             sink(&data[..count])?;
@@ -142,7 +143,7 @@ impl<R: BufRead> TarStream<R> {
         Ok(())
     }
 
-    /// Reads what follows the archive's end, and gives the digest and length of everything.
+    /// Reads the stream to its end, and returns the digest and length of all of it.
     pub(super) fn finish(mut self) -> Result<(Digest, u64)> {
         loop {
             match self.fill()?.len() {
@@ -152,10 +153,11 @@ impl<R: BufRead> TarStream<R> {
         }
     }
 
+    /// Returns the reader's buffer, filled and hashed. It is empty at the end of the stream.
     fn fill(&mut self) -> Result<&[u8]> {
         let data = loop {
             match self.inner.fill_buf() {
-                // The borrow of a match arm would last to the end of the loop; asking again costs nothing.
+                // Returning the borrow of this arm would extend it over the loop. A second call is cheap.
                 Ok(_) => break self.inner.fill_buf(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => return Err(Error::Stream { offset: self.position, source }),
@@ -179,13 +181,15 @@ impl<R: BufRead> TarStream<R> {
         self.read_data(self.pending, |_| Ok(()))
     }
 
-    /// Reads a header; `false` at the end: two zero blocks, or the end of the stream where a header might begin.
+    /// Reads a header, or returns `false` at the end of the archive.
+    ///
+    /// The end is two zero blocks, or the end of the stream in place of a header.
     fn read_header(&mut self, block: &mut [u8; BLOCK], after_extension: bool) -> Result<bool> {
         let mut at_end = self.fill()?.is_empty();
         if !at_end {
             self.read_exact(block)?;
             at_end = header::is_end(block);
-            // Half an end marker is a damaged archive: what follows would be lost silently.
+            // An archive with data after a single zero block is damaged. Ending here would lose the data silently.
             if at_end && !self.fill()?.is_empty() {
                 self.read_exact(block)?;
                 if !header::is_end(block) {
@@ -199,6 +203,7 @@ impl<R: BufRead> TarStream<R> {
         Ok(!at_end)
     }
 
+    /// Reads the data of an extended header. `before` is the size of the extended headers before it.
     fn read_metadata(&mut self, size: u64, before: usize) -> Result<Vec<u8>> {
         let limit = self.max_metadata;
         let size = usize::try_from(size).ok().filter(|size| before.saturating_add(*size) <= limit);
@@ -213,16 +218,22 @@ impl<R: BufRead> TarStream<R> {
         Ok(data)
     }
 
-    /// Makes an entry of a header and the extended headers before it.
-    fn entry(&mut self, block: &[u8; BLOCK], fields: Fields, size: u64, extended: Extended) -> Result<Entry> {
-        let Extended { mut pax, long_name, long_link, .. } = extended;
+    /// Creates an entry from a header and the extended headers before it.
+    fn create_entry(
+        &mut self,
+        block: &[u8; BLOCK],
+        fields: Fields,
+        size: u64,
+        extended: ExtendedHeaders,
+    ) -> Result<Entry> {
+        let ExtendedHeaders { mut pax, long_name, long_link, .. } = extended;
         let sparse = pax.sparse.map.is_some() || pax.sparse.major.is_some();
         if pax.sparse.name.is_some() && !sparse {
-            return Err(self.invalid("the name of a sparse file on an entry that is none"));
+            return Err(self.invalid("GNU.sparse.name on an entry that is not sparse"));
         }
         let long = pax.sparse.name.take().or(pax.path.take());
-        let name = one_name(long, long_name, fields.name).map_err(|reason| self.invalid(reason))?;
-        let target = one_name(pax.link.take(), long_link, fields.link).map_err(|reason| self.invalid(reason))?;
+        let name = choose_name(long, long_name, fields.name).map_err(|reason| self.invalid(reason))?;
+        let target = choose_name(pax.link.take(), long_link, fields.link).map_err(|reason| self.invalid(reason))?;
         self.header_name.clone_from(&name);
         let owner = |what, pax: Option<u32>, header: i64| {
             pax.map_or_else(|| u32::try_from(header).map_err(|_| self.invalid(format!("a {what} of {header}"))), Ok)
@@ -230,21 +241,22 @@ impl<R: BufRead> TarStream<R> {
         let (uid, gid) = (owner("uid", pax.uid, fields.uid)?, owner("gid", pax.gid, fields.gid)?);
         let mtime = pax.mtime.unwrap_or(Timestamp { seconds: fields.mtime, nanoseconds: 0 });
         let kind = match fields.kind {
-            // Before there was a type for directories, a slash at the end of the name said it. A file of POSIX's type is a
-            // file whatever its name: Docker, umoci and buildah write its bytes to the name without the slash.
+            // V7 has no type for directories, and marks them with a slash at the end of the name. A file of the POSIX
+            // type is a file even with such a name: Docker, umoci and buildah write its bytes to the name without the
+            // slash.
             EntryType::Regular if fields.old_type && name.ends_with(b"/") => {
                 self.expect_data(pax.size.unwrap_or(size))?;
                 EntryKind::Directory
             }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 let stored = pax.size.unwrap_or(size);
-                self.file(block, fields.kind, stored, pax.sparse)?
+                self.parse_file(block, fields.kind, stored, pax.sparse)?
             }
             EntryType::Directory => EntryKind::Directory,
             EntryType::Symlink => EntryKind::Symlink { target },
             EntryType::Link => EntryKind::HardLink { target },
-            EntryType::Char => EntryKind::Character(self.device(block)?),
-            EntryType::Block => EntryKind::Block(self.device(block)?),
+            EntryType::Char => EntryKind::Character(self.parse_device(block)?),
+            EntryType::Block => EntryKind::Block(self.parse_device(block)?),
             EntryType::Fifo => EntryKind::Fifo,
             other => {
                 let kind = char::from(other.as_byte());
@@ -254,52 +266,53 @@ impl<R: BufRead> TarStream<R> {
         Ok(Entry { name, kind, mode: fields.mode, uid, gid, mtime, xattrs: pax.xattrs })
     }
 
-    fn device(&self, block: &[u8; BLOCK]) -> Result<u32> {
-        let (major, minor) = header::device(block).map_err(|reason| self.invalid(reason))?;
+    fn parse_device(&self, block: &[u8; BLOCK]) -> Result<u32> {
+        let (major, minor) = header::read_device(block).map_err(|reason| self.invalid(reason))?;
         let encoded = u64::try_from(major).ok().zip(u64::try_from(minor).ok());
         let encoded = encoded.and_then(|(major, minor)| encode_device(major, minor));
         encoded.ok_or_else(|| self.invalid(format!("device number {major}:{minor} is out of the kernel's range")))
     }
 
-    /// `stored` bytes of data follow, and padding.
+    /// Sets `pending` to `stored` bytes of data and their padding.
     fn expect_data(&mut self, stored: u64) -> Result<()> {
         let pending = stored.checked_add(padding(stored));
         self.pending = pending.ok_or_else(|| self.invalid(format!("a size of {stored}")))?;
         Ok(())
     }
 
-    fn file(&mut self, block: &[u8; BLOCK], kind: EntryType, stored: u64, keys: SparseKeys) -> Result<EntryKind> {
+    fn parse_file(&mut self, block: &[u8; BLOCK], kind: EntryType, stored: u64, keys: SparseKeys) -> Result<EntryKind> {
         self.expect_data(stored)?;
         if kind == EntryType::GNUSparse {
-            // The extension blocks of the map come before the data and do not count in its size.
+            // The extension blocks of the map precede the data, and are not part of its size.
             let data = self.pending;
-            let sparse = Some(sparse::old_gnu(block, stored, self)?);
+            let sparse = Some(sparse::read_old_gnu_map(block, stored, self)?);
             self.pending = data;
             return Ok(EntryKind::File { stored, sparse });
         }
         if keys.map.is_some() || keys.major.is_some() {
-            let (map, stored) = sparse::pax(keys, stored, self)?;
+            let (map, stored) = sparse::read_pax_map(keys, stored, self)?;
             return Ok(EntryKind::File { stored, sparse: Some(map) });
         }
         Ok(EntryKind::File { stored, sparse: None })
     }
 }
 
-/// What the headers before an entry's own say about it.
-struct Extended {
+/// The values of the extended headers before an entry's own header.
+struct ExtendedHeaders {
     pax: Overrides,
     long_name: Option<Vec<u8>>,
     long_link: Option<Vec<u8>>,
-    /// How many bytes of them were read; there is an entry to come if any.
+    /// The size of the headers' data in bytes. If it is not 0, an entry must follow.
     bytes: usize,
 }
 
-impl Extended {
+impl ExtendedHeaders {
     fn new(globals: Overrides) -> Self {
         Self { pax: globals, long_name: None, long_link: None, bytes: 0 }
     }
 
-    fn take(&mut self, kind: EntryType, data: Vec<u8>, globals: &mut Overrides) -> std::result::Result<(), String> {
+    /// Adds one extended header. A global PAX header also changes `globals`.
+    fn add(&mut self, kind: EntryType, data: Vec<u8>, globals: &mut Overrides) -> std::result::Result<(), String> {
         let first = self.bytes == 0;
         self.bytes += data.len();
         match kind.as_byte() {
@@ -313,11 +326,11 @@ impl Extended {
                 overrides.apply(&data)?;
                 *globals = overrides.into_global()?;
                 self.pax = globals.clone();
-                // No entry need follow a global header.
+                // A global header may be the last header of an archive.
                 self.bytes = 0;
             }
             PAX | SOLARIS_PAX => self.pax.apply(&data)?,
-            // A volume's label names no file.
+            // The label of a volume does not describe an entry.
             _ => self.bytes = 0,
         }
         Ok(())
@@ -328,9 +341,10 @@ fn is_extension(kind: EntryType) -> bool {
     matches!(kind.as_byte(), GNU_LONG_NAME | GNU_LONG_LINK | GNU_VOLUME | PAX | SOLARIS_PAX | PAX_GLOBAL)
 }
 
-/// The name from a PAX record, a GNU long name or the header. Two extensions that disagree are an attempt to show
-/// different readers different names.
-fn one_name(pax: Option<Vec<u8>>, gnu: Option<Vec<u8>>, header: Vec<u8>) -> std::result::Result<Vec<u8>, String> {
+/// Returns the name from a PAX record, a GNU long name, or the header.
+///
+/// Returns an error if the PAX and GNU names differ, since readers would disagree about the name.
+fn choose_name(pax: Option<Vec<u8>>, gnu: Option<Vec<u8>>, header: Vec<u8>) -> std::result::Result<Vec<u8>, String> {
     match (pax, gnu) {
         (Some(pax), Some(gnu)) if pax != gnu => Err("its PAX and GNU long names differ".to_owned()),
         (Some(long), _) | (None, Some(long)) => Ok(long),
@@ -343,6 +357,7 @@ fn until_nul(mut data: Vec<u8>) -> Vec<u8> {
     data
 }
 
+/// Returns the number of bytes of padding after `size` bytes of data.
 fn padding(size: u64) -> u64 {
     size.wrapping_neg() % BLOCK as u64
 }

@@ -1,7 +1,7 @@
-//! What a layer names, as its tar is read: inodes, and slots for names in directories.
+//! The tree of a layer while its tar is read: inodes, and slots for names in directories.
 //!
-//! Nothing is removed: a slot that gets another inode leaves the old one without a name, and what was below it cannot be
-//! reached any more. `numbering` numbers what can be reached from the root.
+//! Inodes are never removed. When a slot gets another inode, the old inode loses the name, and the inodes below it can
+//! no longer be reached. `numbering` only numbers the inodes that can be reached from the root.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
@@ -18,41 +18,42 @@ use crate::xattr::XattrTable;
 /// The number of the root directory.
 pub(super) const ROOT: u32 = 0;
 
-/// An inode: what its record will say, in less memory.
+/// An inode. It has the values of the later record in less memory.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Node {
     /// `st_mode`.
     pub(super) mode: u16,
-    /// As in the record.
+    /// As in `InodeRecord::flags`.
     pub(super) flags: u8,
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) mtime_nanoseconds: u32,
     pub(super) mtime_seconds: i64,
-    /// Regular files: bytes. Links: bytes of the target.
+    /// Regular files: their size in bytes. Links: the size of the target in bytes.
     pub(super) size: u64,
     /// Regular files: offset in the contents file. Links: offset in `Tree::symlinks`. Devices: `rdev`.
     pub(super) data: u64,
-    /// As in the record.
+    /// As in `InodeRecord::xattrs`.
     pub(super) xattrs: u32,
-    /// 1 + place in `Tree::digests`; 0 for none.
+    /// 1 + the position in `Tree::digests`, or 0 without a digest.
     pub(super) digest: u32,
 }
 
 const _: () = assert!(size_of::<Node>() == 48, "memory for each entry of a layer");
 
-/// A name in a directory: an inode, a whiteout, both, or (after a change of mind) neither.
+/// A name in a directory, with an inode, a whiteout, both, or neither if the inode was removed later.
 #[derive(Clone, Copy)]
 pub(super) struct Slot {
     pub(super) parent: u32,
     name_offset: u32,
     name_length: u8,
-    /// Whether lower layers lose the name.
+    /// Whether the name is deleted from lower layers.
     pub(super) whiteout: bool,
-    /// What this layer puts there, or [`NO_INODE`].
+    /// The inode that this layer has under the name, or [`NO_INODE`].
     pub(super) inode: u32,
 }
 
+/// The inodes and names of a layer.
 pub(super) struct Tree {
     pub(super) nodes: Vec<Node>,
     pub(super) slots: Vec<Slot>,
@@ -61,11 +62,11 @@ pub(super) struct Tree {
     pub(super) xattrs: XattrTable,
     pub(super) digests: Vec<[u8; 32]>,
     table: HashTable<u32>,
-    /// Seeded at random: names are an attacker's choice. Nothing that is written depends on it.
+    /// Seeded at random, because an attacker may choose the names. The output does not depend on the seed.
     hasher: RandomState,
-    /// The directory that the last path led to; entries of one directory mostly follow each other.
-    last: Option<(Vec<u8>, u32)>,
-    /// Bytes of link targets that paths have led through.
+    /// The path and number of the directory used last. Entries of one directory mostly follow each other.
+    last_directory: Option<(Vec<u8>, u32)>,
+    /// The total size in bytes of the symbolic link targets that paths have led through.
     followed: Cell<u64>,
 }
 
@@ -80,29 +81,30 @@ impl Tree {
             digests: Vec::new(),
             table: HashTable::new(),
             hasher: RandomState::new(),
-            last: None,
+            last_directory: None,
             followed: Cell::new(0),
         }
     }
 
-    pub(super) fn is(&self, inode: u32, kind: u32) -> bool {
+    /// Returns whether an inode, which may be [`NO_INODE`], has this type.
+    pub(super) fn is_kind(&self, inode: u32, kind: u32) -> bool {
         inode != NO_INODE && self.nodes[inode as usize].kind() == kind
     }
 
-    pub(super) fn add(&mut self, node: Node) -> u32 {
+    pub(super) fn add_node(&mut self, node: Node) -> u32 {
         self.nodes.push(node);
         (self.nodes.len() - 1) as u32
     }
 
-    /// Bytes of names, targets and xattrs, repeated ones counted as they are stored.
-    pub(super) fn metadata(&self) -> usize {
+    /// Returns the size in bytes of the stored names, link targets and xattrs.
+    pub(super) fn metadata_size(&self) -> usize {
         self.names.len() + self.symlinks.len() + self.xattrs.bytes.len()
     }
 
-    /// Frees what only growing needs.
-    pub(super) fn freeze(&mut self) {
+    /// Frees the hash tables, which only adding names and xattrs needs.
+    pub(super) fn free_tables(&mut self) {
         self.table = HashTable::new();
-        self.xattrs.freeze();
+        self.xattrs.free_tables();
     }
 
     pub(super) fn name(&self, slot: &Slot) -> &[u8] {
@@ -110,7 +112,7 @@ impl Tree {
         &self.names[start..start + usize::from(slot.name_length)]
     }
 
-    /// Puts a link's target where its node says it is.
+    /// Stores the target of a link, and sets its place in `node`.
     pub(super) fn add_target(&mut self, target: &[u8], node: &mut Node) {
         node.size = target.len() as u64;
         node.data = self.symlinks.len() as u64;
@@ -122,7 +124,7 @@ impl Tree {
         &self.symlinks[node.data as usize..(node.data + node.size) as usize]
     }
 
-    /// The slot of a name, if the layer has said anything about it.
+    /// Returns the slot of a name, or `None` if the layer has neither an entry nor a marker for it.
     pub(super) fn slot(&self, parent: u32, name: &[u8]) -> Option<&Slot> {
         let same = |&number: &u32| {
             let slot = &self.slots[number as usize];
@@ -131,26 +133,27 @@ impl Tree {
         self.table.find(self.hash(parent, name), same).map(|&number| &self.slots[number as usize])
     }
 
-    /// The inode at a name, or [`NO_INODE`].
+    /// Returns the inode with a name, or [`NO_INODE`].
     pub(super) fn child(&self, parent: u32, name: &[u8]) -> u32 {
         self.slot(parent, name).map_or(NO_INODE, |slot| slot.inode)
     }
 
-    /// Puts an inode at a name, in place of any other.
-    pub(super) fn put(&mut self, parent: u32, name: &[u8], inode: u32) -> Result<(), Reason> {
+    /// Gives an inode a name, in place of any other inode with the name.
+    pub(super) fn set_inode(&mut self, parent: u32, name: &[u8], inode: u32) -> Result<(), Reason> {
         let slot = self.slot_for(parent, name)?;
         if std::mem::replace(&mut slot.inode, inode) != NO_INODE {
-            self.last = None;
+            self.last_directory = None;
         }
         Ok(())
     }
 
-    /// Hides a name of lower layers.
-    pub(super) fn whiteout(&mut self, parent: u32, name: &[u8]) -> Result<(), Reason> {
+    /// Deletes a name from lower layers.
+    pub(super) fn add_whiteout(&mut self, parent: u32, name: &[u8]) -> Result<(), Reason> {
         self.slot_for(parent, name)?.whiteout = true;
         Ok(())
     }
 
+    /// Returns the slot of a name, and creates it if it is missing.
     fn slot_for(&mut self, parent: u32, name: &[u8]) -> Result<&mut Slot, Reason> {
         check_name(name)?;
         let hash = self.hash(parent, name);
@@ -191,84 +194,85 @@ impl Tree {
         self.hasher.hash_one((parent, name))
     }
 
-    /// Goes on along a symbolic link.
+    /// Continues a walk along the target of a symbolic link.
     pub(super) fn follow(&self, walk: &mut Walk<'_>, link: u32) -> Result<(), Reason> {
         walk.follow(self.target(link), &self.followed)
     }
 
-    /// Makes a directory that only the paths of others name.
+    /// Adds a directory that has no entry of its own, and returns its number.
     pub(super) fn add_implied(&mut self, parent: u32, name: &[u8]) -> Result<u32, Reason> {
-        let directory = self.add(implied_directory());
-        self.put(parent, name, directory).map(|()| directory)
+        let directory = self.add_node(implied_directory());
+        self.set_inode(parent, name, directory).map(|()| directory)
     }
 
-    /// The directory at a path, made where it is missing. Links of this layer are followed within it.
-    pub(super) fn make_directory(&mut self, path: &[&[u8]]) -> Result<u32, Reason> {
+    /// Returns the directory at a path, and creates missing directories. Follows symbolic links within this layer.
+    pub(super) fn create_directory(&mut self, path: &[&[u8]]) -> Result<u32, Reason> {
         if path.is_empty() {
             return Ok(ROOT);
         }
-        if let Some((_, directory)) = self.last.as_ref().filter(|(last, _)| is_joined(last, path)) {
+        if let Some((_, directory)) = self.last_directory.as_ref().filter(|(last, _)| is_joined(last, path)) {
             return Ok(*directory);
         }
         let mut walk = Walk::new(path);
         while let Some(name) = walk.next() {
-            let parent = walk.here();
+            let parent = walk.current();
             match self.child(parent, &name) {
                 NO_INODE => {
-                    // Only a link can lead here: it would make a name that means something else to every reader.
+                    // The name comes from the target of a link. Readers would take a directory of this name for a
+                    // whiteout.
                     if name.starts_with(WHITEOUT) && *name != *AUFS_LINKS {
                         return Err(format!("its parent {:?} is a whiteout", bstr::BStr::new(&name)).into());
                     }
                     let directory = self.add_implied(parent, &name)?;
                     walk.enter(directory)?;
                 }
-                found if self.is(found, mode::DIRECTORY) => walk.enter(found)?,
-                found if self.is(found, mode::SYMLINK) => self.follow(&mut walk, found)?,
+                found if self.is_kind(found, mode::DIRECTORY) => walk.enter(found)?,
+                found if self.is_kind(found, mode::SYMLINK) => self.follow(&mut walk, found)?,
                 _ => return Err(format!("its parent {:?} is not a directory", bstr::BStr::new(&name)).into()),
             }
         }
-        let directory = walk.here();
-        self.last = Some((path.join(&b'/'), directory));
+        let directory = walk.current();
+        self.last_directory = Some((path.join(&b'/'), directory));
         Ok(directory)
     }
 
-    /// The inode at a path of this layer, the last name not followed if it is a link; [`NO_INODE`] if there is none.
-    pub(super) fn find(&self, path: &[&[u8]]) -> u32 {
+    /// Finds the inode at a path of this layer, or returns [`NO_INODE`]. A symbolic link at the end is not followed.
+    pub(super) fn find_inode(&self, path: &[&[u8]]) -> u32 {
         let Some((last, parents)) = path.split_last() else { return ROOT };
         let mut walk = Walk::new(parents);
         while let Some(name) = walk.next() {
-            let went_on = match self.child(walk.here(), &name) {
-                found if self.is(found, mode::DIRECTORY) => walk.enter(found),
-                found if self.is(found, mode::SYMLINK) => self.follow(&mut walk, found),
+            let step = match self.child(walk.current(), &name) {
+                found if self.is_kind(found, mode::DIRECTORY) => walk.enter(found),
+                found if self.is_kind(found, mode::SYMLINK) => self.follow(&mut walk, found),
                 _ => return NO_INODE,
             };
-            if went_on.is_err() {
+            if step.is_err() {
                 return NO_INODE;
             }
         }
-        self.child(walk.here(), last)
+        self.child(walk.current(), last)
     }
 }
 
 impl Node {
-    /// The type bits of its mode.
+    /// Returns the type bits of the mode.
     pub(super) fn kind(&self) -> u32 {
         u32::from(self.mode) & mode::TYPE
     }
 }
 
-/// A directory that only the paths of others name.
+/// Returns a directory that has no entry of its own.
 fn implied_directory() -> Node {
     Node { mode: (mode::DIRECTORY | 0o755) as u16, flags: IMPLICIT as u8, ..Node::default() }
 }
 
-/// Whether a path is these names with slashes between them.
+/// Returns whether `path` consists of `names` with slashes between them.
 fn is_joined(path: &[u8], names: &[&[u8]]) -> bool {
     let length = names.iter().map(|name| name.len() + 1).sum::<usize>().saturating_sub(1);
     path.len() == length && path.split(|&byte| byte == b'/').eq(names.iter().copied())
 }
 
-/// Whether a directory can have an entry of this name.
+/// Checks that a directory can have an entry of this name.
 pub(super) fn check_name(name: &[u8]) -> Result<(), Reason> {
     match name {
         b"" | b"." | b".." => Err(format!("{:?} is not a name", bstr::BStr::new(name)).into()),
@@ -280,10 +284,10 @@ pub(super) fn check_name(name: &[u8]) -> Result<(), Reason> {
     }
 }
 
-/// The names of a tar path, without the empty ones and `.`.
+/// Splits a tar path into names, without empty names and `.`.
 ///
-/// A path with `..` is refused, not cleaned: no tool writes one, and what it means depends on links.
-pub(super) fn components(path: &[u8]) -> Result<Vec<&[u8]>, Reason> {
+/// A path with `..` is an error and is not normalised: no tool writes such a path, and its meaning depends on links.
+pub(super) fn split_path(path: &[u8]) -> Result<Vec<&[u8]>, Reason> {
     let names: Vec<_> = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty() && *name != b".").collect();
     if names.contains(&&b".."[..]) {
         return Err("a path with \"..\" in it".into());

@@ -1,4 +1,4 @@
-//! A walk from the root along names, some of which come from symbolic links.
+//! Walking a path from the root, through symbolic links.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -6,50 +6,52 @@ use std::cell::Cell;
 use super::tree::ROOT;
 use crate::error::Reason;
 
-/// How many symbolic links a path may lead through, as in Linux (`MAXSYMLINKS`).
+/// The largest number of symbolic links in a path, as in Linux (`MAXSYMLINKS`).
 const MAX_LINKS: u32 = 40;
 
-/// How many directories may lie in each other. Linux has no such limit, but a path (`PATH_MAX`) cannot name more than
-/// half as many, and readers of an index keep a path for each directory that they walk.
+/// The largest depth of nested directories. Readers of an index keep a path for each directory of a walk. Linux has no
+/// such limit, but a path (`PATH_MAX`) has at most half as many names.
 const MAX_DEPTH: usize = 4096;
 
-/// How many bytes of link targets all paths of a layer may lead through. Real layers stay under a hundredth; without a
-/// limit a small tar could keep a machine busy for hours.
+/// The largest total size in bytes of the symbolic link targets that all paths of a layer lead through. Without a
+/// limit, a small tar could keep a machine busy for hours. Real layers stay under a hundredth of it.
 const MAX_FOLLOWED: u64 = 1 << 28;
 
-/// Where a walk is, and what is ahead of it.
+/// The state of a walk along a path.
 pub(super) struct Walk<'a> {
-    /// The directories from the root to here, so that `..` has somewhere to go.
+    /// The directories from the root to the current one. `..` returns to the one before the last.
     trail: Vec<u32>,
-    /// Names still to walk, the next one last.
-    ahead: Vec<Cow<'a, [u8]>>,
+    /// The remaining names, the next one last.
+    remaining: Vec<Cow<'a, [u8]>>,
+    /// The number of symbolic links so far.
     links: u32,
 }
 
 impl<'a> Walk<'a> {
     pub(super) fn new(path: &[&'a [u8]]) -> Self {
-        let ahead = path.iter().rev().map(|&name| Cow::Borrowed(name)).collect();
-        Self { trail: vec![ROOT], ahead, links: 0 }
+        let remaining = path.iter().rev().map(|&name| Cow::Borrowed(name)).collect();
+        Self { trail: vec![ROOT], remaining, links: 0 }
     }
 
-    pub(super) fn here(&self) -> u32 {
-        *self.trail.last().expect("the root is never left")
+    /// Returns the current directory.
+    pub(super) fn current(&self) -> u32 {
+        *self.trail.last().expect("the trail contains the root")
     }
 
-    /// How many directories lie between the root and here.
+    /// Returns the number of directories from the root to the current one, without the root.
     pub(super) fn depth(&self) -> usize {
         self.trail.len() - 1
     }
 
-    /// Whether it came through more links than a path may, as one that leads back to itself does.
-    pub(super) fn is_lost(&self) -> bool {
+    /// Returns whether the walk has followed more links than allowed, as in a circle of links.
+    pub(super) fn exceeds_link_limit(&self) -> bool {
         self.links > MAX_LINKS
     }
 
-    /// The next name; `.` and `..` are done here, and `..` at the root stays there.
+    /// Returns the next name. Handles `.` and `..` itself; `..` in the root stays in the root.
     pub(super) fn next(&mut self) -> Option<Cow<'a, [u8]>> {
         loop {
-            let name = self.ahead.pop()?;
+            let name = self.remaining.pop()?;
             match &*name {
                 b"" | b"." => {}
                 b".." if self.trail.len() > 1 => drop(self.trail.pop()),
@@ -59,15 +61,19 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Moves into a directory of the current one. Fails if it is nested too deep.
     pub(super) fn enter(&mut self, directory: u32) -> Result<(), Reason> {
         if self.trail.len() > MAX_DEPTH {
-            return Err(Reason::limit("MAX_DEPTH", format!("more than {MAX_DEPTH} directories in each other")));
+            return Err(Reason::limit("MAX_DEPTH", format!("more than {MAX_DEPTH} nested directories")));
         }
         self.trail.push(directory);
         Ok(())
     }
 
-    /// Goes on along a link's target; `followed` counts for all walks of a layer.
+    /// Continues the walk along the target of a symbolic link.
+    ///
+    /// `followed` is the total size of the targets in all walks of a layer. Fails if it or the number of links exceeds
+    /// its limit.
     pub(super) fn follow(&mut self, target: &[u8], followed: &Cell<u64>) -> Result<(), Reason> {
         followed.set(followed.get() + target.len() as u64);
         if followed.get() > MAX_FOLLOWED {
@@ -83,7 +89,7 @@ impl<'a> Walk<'a> {
         if target.starts_with(b"/") {
             self.trail.truncate(1);
         }
-        self.ahead.extend(target.split(|&byte| byte == b'/').rev().map(|name| Cow::Owned(name.to_vec())));
+        self.remaining.extend(target.split(|&byte| byte == b'/').rev().map(|name| Cow::Owned(name.to_vec())));
         Ok(())
     }
 }

@@ -1,11 +1,11 @@
-//! Inodes, each by itself, and what they name in other sections.
+//! Checks of inodes: the fields of each, and their references to other sections.
 
 use super::{Check, Tables, ensure};
 use crate::format::{ALIGNMENT, IMPLICIT, InodeRecord, KIND_LAYER, KIND_ROOT, MAX_SYMLINK, OPAQUE, PASSIVE};
 use crate::inode::InodeKind;
 use crate::open::ContentsFile;
 
-/// How much of the sections that inodes divide among them those so far have taken.
+/// The ends of the dirents, link targets and digests that belong to the inodes checked so far.
 #[derive(Default)]
 struct Cursors {
     dirents: u64,
@@ -14,7 +14,7 @@ struct Cursors {
 }
 
 impl Tables<'_> {
-    /// Checks each inode by itself, and that inodes divide dirents, link targets and digests among them in order.
+    /// Checks each inode, and that the inodes cover dirents, link targets and digests in order and without gaps.
     pub(super) fn check_inodes(&self, contents: &[ContentsFile]) -> Check<()> {
         let root = self.inodes.first().map(|root| InodeKind::of_mode(root.mode.get()));
         ensure!(root == Some(Some(InodeKind::Directory)), "inode 0 is not a directory");
@@ -24,22 +24,25 @@ impl Tables<'_> {
             let kind = InodeKind::of_mode(inode.mode.get()).filter(|_| inode.mode.get() <= 0o177_777);
             let kind = kind.ok_or_else(|| format!("inode {number} has mode {:o}", inode.mode))?;
             ensure!(inode.mtime_nanoseconds.get() < 1_000_000_000, "inode {number} has an invalid mtime");
-            ensure!(inode.xattrs.get() as usize <= self.xattr_sets.len(), "inode {number} has no such xattr set");
+            ensure!(
+                inode.xattrs.get() as usize <= self.xattr_sets.len(),
+                "inode {number} refers to a missing xattr set"
+            );
             self.check_fields(number, inode, kind)?;
             self.check_data(number, inode, kind, contents, &mut cursors)?;
         }
         let Cursors { dirents, symlinks, digests } = cursors;
         ensure!(
             dirents == self.dirents.len() as u64,
-            "directories have {dirents} dirents, not the {} there are",
+            "directories have {dirents} dirents, expected {}",
             self.dirents.len()
         );
-        ensure!(symlinks == self.symlinks.len() as u64, "bytes of SYMLINKS that no link has");
-        ensure!(digests as usize == self.digests, "files have {digests} digests, not the {} there are", self.digests);
+        ensure!(symlinks == self.symlinks.len() as u64, "bytes of SYMLINKS that do not belong to a link");
+        ensure!(digests as usize == self.digests, "files have {digests} digests, expected {}", self.digests);
         Ok(())
     }
 
-    /// Checks the fields that only some kinds have.
+    /// Checks the fields that only some kinds of inode may have.
     fn check_fields(&self, number: usize, inode: &InodeRecord, kind: InodeKind) -> Check<()> {
         let flags = match (kind, self.kind) {
             (InodeKind::Directory, KIND_LAYER) => OPAQUE | IMPLICIT | PASSIVE,
@@ -71,7 +74,7 @@ impl Tables<'_> {
         match kind {
             InodeKind::Regular if size > 0 => {
                 let file = contents.get(count as usize);
-                let file = file.ok_or_else(|| format!("inode {number} has no such contents file"))?;
+                let file = file.ok_or_else(|| format!("inode {number} refers to a missing contents file"))?;
                 let fits = data.checked_add(size).is_some_and(|end| end <= file.length);
                 ensure!(
                     fits && data % ALIGNMENT == 0,
@@ -81,7 +84,8 @@ impl Tables<'_> {
                 digest = cursors.digests;
             }
             InodeKind::Symlink | InodeKind::Link => {
-                // The path of a link to a lower layer is bounded by what a tar header may say, not by PATH_MAX.
+                // The path of a link to a lower layer may be longer than PATH_MAX. Only the size of a tar header limits
+                // it.
                 let limit = if kind == InodeKind::Symlink { MAX_SYMLINK as u64 } else { u64::MAX };
                 let valid = (1..=limit).contains(&size) && size == u64::from(count) && data == cursors.symlinks;
                 cursors.symlinks += u64::from(count);
@@ -95,12 +99,12 @@ impl Tables<'_> {
                 cursors.dirents += u64::from(count);
                 ensure!(
                     follows && cursors.dirents <= self.dirents.len() as u64,
-                    "directory {number} does not follow the one before it"
+                    "directory {number} does not follow the previous one"
                 );
             }
             _ => ensure!(size == 0 && data == 0 && count == 0, "inode {number} has data"),
         }
-        ensure!(inode.digest.get() == digest, "inode {number} has digest {}, not {digest}", inode.digest);
+        ensure!(inode.digest.get() == digest, "inode {number} has digest {}, expected {digest}", inode.digest);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! One index of a merge, its sections at hand.
+//! One index of a merge, with its sections as slices.
 
 use std::cmp::Ordering;
 
@@ -7,7 +7,7 @@ use crate::format::{DirentRecord, IMPLICIT, InodeRecord, OPAQUE, PASSIVE, Sectio
 use crate::inode::{DirentKind, Inode, InodeKind};
 use crate::open::{Index, InodeId};
 
-/// An index of which every record is looked at.
+/// An index to merge. It keeps slices of its sections, because a merge reads every record.
 pub(super) struct Source<'a> {
     pub(super) index: &'a Index,
     inodes: &'a [InodeRecord],
@@ -49,7 +49,7 @@ impl<'a> Source<'a> {
         name_of(self.dirent(dirent), self.names)
     }
 
-    /// What a dirent names: inode and kind; nothing for a whiteout.
+    /// Returns the number and kind of a dirent's inode, or `None` for a whiteout.
     pub(super) fn target(&self, dirent: u32) -> Option<(u32, InodeKind)> {
         let record = self.dirent(dirent);
         match DirentKind::of_record(record.kind).expect("open() checked the kind of every dirent") {
@@ -58,37 +58,37 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The dirents of a directory: the first, and the one after the last.
+    /// Returns the numbers of a directory's first dirent and of the one after its last.
     pub(super) fn children(&self, directory: u32) -> (u32, u32) {
         let record = self.record(directory);
         let first = record.data.get() as u32;
         (first, first + record.count.get())
     }
 
-    /// The dirent with a name in a directory.
+    /// Finds the dirent with a name in a directory.
     pub(super) fn child(&self, directory: u32, name: &[u8]) -> Option<u32> {
         let (first, end) = self.children(directory);
-        self.index.search(first as usize..end as usize, name).map(|dirent| dirent as u32)
+        self.index.find_dirent(first as usize..end as usize, name).map(|dirent| dirent as u32)
     }
 }
 
-/// Where a merge stands among the dirents of one directory of one source.
+/// The position of a merge in the dirents of one directory of one source.
 pub(super) struct Cursor<'a> {
     pub(super) source: u32,
     pub(super) dirent: u32,
     end: u32,
-    /// The name at `dirent`, with its prefix as a number in front: most comparisons need no more.
+    /// The prefix of the name at `dirent` as a number, and the name. Most comparisons need only the number.
     key: (u32, &'a [u8]),
 }
 
 impl<'a> Cursor<'a> {
-    /// At the first dirent of a directory; nothing if it has none.
+    /// Creates a cursor at the first dirent of a directory, or returns `None` if it has no dirents.
     pub(super) fn new(sources: &[Source<'a>], source: u32, directory: u32) -> Option<Self> {
         let (dirent, end) = sources[source as usize].children(directory);
         (dirent < end).then(|| Self { source, dirent, end, key: key(&sources[source as usize], dirent) })
     }
 
-    /// Goes to the next dirent; false if there is none.
+    /// Moves to the next dirent, and returns whether there is one.
     pub(super) fn advance(&mut self, sources: &[Source<'a>]) -> bool {
         self.dirent += 1;
         let more = self.dirent < self.end;

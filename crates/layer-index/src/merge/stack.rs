@@ -1,4 +1,4 @@
-//! The sources of a merge, and what a path means in the lower ones of them.
+//! The sources of a merge, and resolving names and paths in them.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -9,43 +9,45 @@ use crate::inode::InodeKind;
 use crate::open::{Index, InodeId};
 use crate::{Error, Result};
 
-/// How many symbolic links the path of a hard link may lead through, as in Linux (`MAXSYMLINKS`).
+/// The largest number of symbolic links in the path of a hard link's target, as in Linux (`MAXSYMLINKS`).
 const MAX_LINKS: u32 = 40;
 
-/// How many bytes of link targets all hard links of a merge may lead through; see the same limit of a layer's paths.
+/// The largest total size in bytes of the symbolic link targets that all hard links of a merge lead through.
+/// `builder::walk` has the same limit for the paths of a layer.
 const MAX_FOLLOWED: u64 = 1 << 28;
 
 /// An inode of one of the sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Part {
+pub(super) struct SourceInode {
     pub(super) source: u32,
     pub(super) inode: u32,
 }
 
-/// What a name means.
-pub(super) enum Found {
-    /// A directory, with the attributes of this one. Its parts went to the caller.
+/// The inode that a name has in the merged directory.
+pub(super) enum MergedEntry {
+    /// A directory with the attributes of this source directory.
     ///
-    /// Attributes are those of the highest that was named itself, not only in paths: it may lie below those whose
-    /// entries count, since an opaque marker says nothing about attributes.
-    Directory(Part),
-    /// An inode of another kind, no link to a path.
-    Other(Part),
+    /// This is the highest source directory that has an entry of its own and is not only implied by paths. It may lie
+    /// below the directories that contribute entries, since an opaque marker does not change attributes.
+    Directory(SourceInode),
+    /// An inode of another kind. Never a link to a path.
+    NonDirectory(SourceInode),
 }
 
 /// The indexes to merge, lowest first.
 pub(super) struct Stack<'a> {
     pub(super) sources: Vec<Source<'a>>,
-    /// What each link to a path is.
-    links: HashMap<Part, Part>,
-    /// Bytes of targets of symbolic links that were followed to find those.
+    /// The target of each link to a path.
+    links: HashMap<SourceInode, SourceInode>,
+    /// The total size in bytes of the targets of the symbolic links followed so far.
     followed: Cell<u64>,
 }
 
 impl<'a> Stack<'a> {
-    /// Finds the targets of all links, from the bottom up: those of a source lie in sources below it, where links are
-    /// resolved already. A link whose target is missing is an error even where a higher source hides it, as it would be
-    /// if layers were merged one by one.
+    /// Creates a stack of indexes, lowest first, and resolves the targets of all links.
+    ///
+    /// Links are resolved from the bottom up, since the targets of a source lie in the sources below it. A link without
+    /// a target is an error even if a higher source hides it, as it would be if layers were merged one by one.
     pub(super) fn new(indexes: impl Iterator<Item = &'a Index>) -> Result<Self> {
         let mut stack =
             Self { sources: indexes.map(Source::new).collect(), links: HashMap::new(), followed: Cell::new(0) };
@@ -58,7 +60,7 @@ impl<'a> Stack<'a> {
     fn resolve_links(&mut self, source: u32) -> Result<()> {
         let index = self.sources[source as usize].index;
         for inode in (0..index.inode_count()).filter(|_| !index.is_root()) {
-            let part = Part { source, inode };
+            let part = SourceInode { source, inode };
             if self.record(part).mode.get() & mode::TYPE == mode::LINK {
                 let target = index.inode(InodeId(inode)).link_target();
                 let found = self.find_below(source, target).ok_or_else(|| Error::LinkTargetMissing {
@@ -71,25 +73,33 @@ impl<'a> Stack<'a> {
         Ok(())
     }
 
-    pub(super) fn record(&self, part: Part) -> &'a InodeRecord {
+    pub(super) fn record(&self, part: SourceInode) -> &'a InodeRecord {
         self.sources[part.source as usize].record(part.inode)
     }
 
-    /// The root directory of the sources below `end`: adds its parts, and gives the one with its attributes. Without
-    /// sources there is none.
-    pub(super) fn root(&self, end: u32, parts: &mut Vec<Part>) -> Option<Part> {
-        self.directory((0..end).rev().map(|source| Part { source, inode: InodeId::ROOT.0 }), parts)
+    /// Merges the root directories of the sources below `end`.
+    ///
+    /// Adds the directories that contribute entries to `parts`, and returns the one with the attributes, or `None` if
+    /// `end` is 0.
+    pub(super) fn merge_roots(&self, end: u32, parts: &mut Vec<SourceInode>) -> Option<SourceInode> {
+        self.merge_directories((0..end).rev().map(|source| SourceInode { source, inode: InodeId::ROOT.0 }), parts)
     }
 
-    /// What a name means, given the dirents that sources have for it, highest first. Adds the parts of a directory: those
-    /// whose entries it has, highest first.
-    pub(super) fn decide(&self, dirents: impl IntoIterator<Item = (u32, u32)>, parts: &mut Vec<Part>) -> Option<Found> {
+    /// Merges the dirents (source, number) that sources have for one name, highest first.
+    ///
+    /// Returns `None` if the name is hidden. For a directory, adds the source directories that contribute entries to
+    /// `parts`, highest first.
+    pub(super) fn merge_dirents(
+        &self,
+        dirents: impl IntoIterator<Item = (u32, u32)>,
+        parts: &mut Vec<SourceInode>,
+    ) -> Option<MergedEntry> {
         let target = |(source, dirent): (u32, u32)| {
             let (inode, kind) = self.sources[source as usize].target(dirent)?;
-            Some((Part { source, inode }, kind))
+            Some((SourceInode { source, inode }, kind))
         };
         let mut dirents = dirents.into_iter();
-        // Passive directories say nothing unless one below them is there on its own account.
+        // Passive directories have no effect unless a directory below them exists that is not passive.
         let mut passive = Vec::new();
         loop {
             match target(dirents.next()?)? {
@@ -97,20 +107,26 @@ impl<'a> Stack<'a> {
                     passive.push(part);
                 }
                 (first, InodeKind::Directory) => {
-                    // A whiteout hides what is below it, and whatever is no directory does as well.
+                    // A whiteout hides the sources below it, and so does any inode that is not a directory.
                     let directory = |dirent| target(dirent).filter(|(_, kind)| *kind == InodeKind::Directory);
                     let lower = dirents.map_while(directory).map(|(part, _)| part);
                     let all = passive.into_iter().chain(std::iter::once(first)).chain(lower);
-                    return self.directory(all, parts).map(Found::Directory);
+                    return self.merge_directories(all, parts).map(MergedEntry::Directory);
                 }
-                (link, InodeKind::Link) => return Some(Found::Other(self.links[&link])),
-                (other, _) => return Some(Found::Other(other)),
+                (link, InodeKind::Link) => return Some(MergedEntry::NonDirectory(self.links[&link])),
+                (other, _) => return Some(MergedEntry::NonDirectory(other)),
             }
         }
     }
 
-    /// The directory that these make, highest first.
-    fn directory(&self, candidates: impl Iterator<Item = Part>, parts: &mut Vec<Part>) -> Option<Part> {
+    /// Merges source directories of one path, highest first.
+    ///
+    /// Adds the directories that contribute entries to `parts`, and returns the one with the attributes.
+    fn merge_directories(
+        &self,
+        candidates: impl Iterator<Item = SourceInode>,
+        parts: &mut Vec<SourceInode>,
+    ) -> Option<SourceInode> {
         let mut attributes = None;
         let (mut hidden, mut named) = (false, false);
         for part in candidates {
@@ -120,7 +136,7 @@ impl<'a> Stack<'a> {
             }
             if !named {
                 named = !source.is_implicit(part.inode);
-                // Of directories that are all implied, the highest: one may have been made anew.
+                // If all directories are implied, the highest one counts, since it may have been created anew.
                 if named || attributes.is_none() {
                     attributes = Some(part);
                 }
@@ -133,20 +149,22 @@ impl<'a> Stack<'a> {
         attributes
     }
 
-    fn lookup(&self, directory: &[Part], name: &[u8], parts: &mut Vec<Part>) -> Option<Found> {
-        let child = |part: &Part| Some((part.source, self.sources[part.source as usize].child(part.inode, name)?));
-        self.decide(directory.iter().filter_map(child), parts)
+    fn lookup(&self, directory: &[SourceInode], name: &[u8], parts: &mut Vec<SourceInode>) -> Option<MergedEntry> {
+        let child =
+            |part: &SourceInode| Some((part.source, self.sources[part.source as usize].child(part.inode, name)?));
+        self.merge_dirents(directory.iter().filter_map(child), parts)
     }
 
-    /// Walks a path in the merge of the sources below `end`, whose links are resolved; the last name is not followed if
-    /// it is a symbolic link, and must not be a directory.
-    fn find_below(&self, end: u32, path: &'a [u8]) -> Option<Part> {
+    /// Resolves a path in the merge of the sources below `end`, whose links are resolved.
+    ///
+    /// A symbolic link at the end is not followed. Returns `None` if the path does not exist or is a directory.
+    fn find_below(&self, end: u32, path: &'a [u8]) -> Option<SourceInode> {
         let mut root = Vec::new();
-        self.root(end, &mut root);
+        self.merge_roots(end, &mut root);
         let mut trail = vec![root];
-        let mut ahead: Vec<&[u8]> = path.split(|&byte| byte == b'/').rev().collect();
+        let mut remaining: Vec<&[u8]> = path.split(|&byte| byte == b'/').rev().collect();
         let mut links = 0;
-        while let Some(name) = ahead.pop() {
+        while let Some(name) = remaining.pop() {
             match name {
                 b"" | b"." => continue,
                 b".." => {
@@ -156,14 +174,14 @@ impl<'a> Stack<'a> {
                 _ => {}
             }
             let mut parts = Vec::new();
-            let found = match self.lookup(trail.last().expect("the root is never left"), name, &mut parts)? {
-                Found::Directory(_) => {
+            let found = match self.lookup(trail.last().expect("the trail contains the root"), name, &mut parts)? {
+                MergedEntry::Directory(_) => {
                     trail.push(parts);
                     continue;
                 }
-                Found::Other(found) => found,
+                MergedEntry::NonDirectory(found) => found,
             };
-            if ahead.is_empty() {
+            if remaining.is_empty() {
                 return Some(found);
             }
             let inode = self.sources[found.source as usize].inode(found.inode);
@@ -175,7 +193,7 @@ impl<'a> Stack<'a> {
             if inode.link_target().starts_with(b"/") {
                 trail.truncate(1);
             }
-            ahead.extend(inode.link_target().split(|&byte| byte == b'/').rev());
+            remaining.extend(inode.link_target().split(|&byte| byte == b'/').rev());
         }
         None
     }

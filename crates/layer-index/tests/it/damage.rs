@@ -1,4 +1,4 @@
-//! Damaged and forged indexes and contents: found and said, or harmless.
+//! Damaged and forged indexes and contents. Damage is reported or harmless.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -13,7 +13,7 @@ use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use crate::exercise::exercise;
 use crate::stack::{Stack, build_error, merged};
 
-/// A layer with something in every section.
+/// Returns entries that fill every section of an index.
 fn layer() -> Vec<Entry> {
     vec![
         Entry::directory("d").xattr("user.a", "1"),
@@ -29,7 +29,7 @@ fn layer() -> Vec<Entry> {
     ]
 }
 
-/// What only layers have.
+/// Returns entries that only occur in the index of a layer.
 fn layer_only() -> Vec<Entry> {
     vec![Entry::whiteout("w"), Entry::opaque("o"), Entry::hard_link("l", "lower/file"), Entry::file("i/j", "x")]
 }
@@ -40,14 +40,14 @@ fn index_of(entries: Vec<Entry>) -> Vec<u8> {
     fs::read(build(tar.as_slice(), directory.path(), &BuildOptions::default()).unwrap().publish().unwrap()).unwrap()
 }
 
-/// The bytes of a layer's index and of a root's.
+/// Returns the bytes of a layer's index and of a root's.
 fn samples() -> [Vec<u8>; 2] {
     let open = |entries| Index::from_bytes(index_of(entries)).unwrap();
     let root = merged(None, &[&open(layer()), &open(vec![Entry::file("d/u", "upper"), Entry::whiteout("p")])]).unwrap();
     [index_of([layer(), layer_only()].concat()), root]
 }
 
-/// Puts the right checksum in, so that the checks behind it see the change.
+/// Sets the correct checksum, so that the checks after it are reached.
 fn with_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
     if bytes.len() >= 28 {
         bytes[24..28].fill(0);
@@ -73,11 +73,11 @@ fn the_samples_are_accepted() {
 }
 
 #[test]
-fn no_changed_byte_goes_unseen() {
+fn every_changed_byte_is_found() {
     for sample in samples() {
         for (at, &byte) in sample.iter().enumerate() {
             for bit in [1, 0x80] {
-                // The minor version is the one thing that readers let be, and the checksum covers it.
+                // Readers accept any minor version, but the checksum covers it.
                 assert!(!exercise(changed(&sample, at, &[byte ^ bit])), "byte {at}");
             }
         }
@@ -85,7 +85,7 @@ fn no_changed_byte_goes_unseen() {
 }
 
 #[test]
-fn no_changed_byte_does_harm_with_a_right_checksum() {
+fn a_changed_byte_with_a_correct_checksum_is_harmless() {
     for sample in samples() {
         for (at, &byte) in sample.iter().enumerate() {
             for value in [byte ^ 1, byte ^ 2, byte ^ 0x80, byte.wrapping_add(1), byte.wrapping_sub(1), 0, 0x7f, 0xff] {
@@ -96,7 +96,7 @@ fn no_changed_byte_does_harm_with_a_right_checksum() {
 }
 
 #[test]
-fn no_changed_number_does_harm() {
+fn a_changed_number_is_harmless() {
     for sample in samples() {
         for at in (0..sample.len()).step_by(4) {
             for value in (0..12).chain([0x7fff_ffff, 0x8000_0000, u32::MAX - 1, u32::MAX, sample.len() as u32]) {
@@ -110,7 +110,7 @@ fn no_changed_number_does_harm() {
 }
 
 #[test]
-fn no_length_but_its_own_is_accepted() {
+fn other_lengths_are_refused() {
     for sample in samples() {
         for length in 0..sample.len() {
             assert!(!exercise(sample[..length].to_vec()), "{length} bytes");
@@ -118,7 +118,7 @@ fn no_length_but_its_own_is_accepted() {
             if cut.len() >= 24 {
                 cut[16..24].copy_from_slice(&(length as u64).to_le_bytes());
             }
-            assert!(!exercise(with_checksum(cut)), "{length} bytes, as its header says");
+            assert!(!exercise(with_checksum(cut)), "{length} bytes, in the header as well");
         }
         assert!(!exercise([&sample[..], &[0; 8]].concat()));
     }
@@ -128,7 +128,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(3000) })]
 
     #[test]
-    fn no_changed_words_do_harm(
+    fn changed_words_are_harmless(
         which in 0..2_usize,
         words in proptest::collection::vec((any::<prop::sample::Index>(), prop_oneof![0..20_u32, any::<u32>()]), 1..6),
     ) {
@@ -164,7 +164,7 @@ fn a_newer_minor_version_is_accepted() {
     assert!(exercise(with_checksum(changed(&samples()[0], 10, &[9]))));
 }
 
-/// A published layer whose `.contents` a test may damage.
+/// Publishes a layer whose `.contents` a test may damage.
 fn published() -> (TempDir, Index, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let tar = Layer::new(layer()).to_tar(&Encoding::default());
@@ -177,7 +177,7 @@ fn published() -> (TempDir, Index, PathBuf) {
 fn every_changed_byte_of_contents_is_found() {
     let (_directory, index, path) = published();
     assert_eq!(verify_contents(&index, &path).unwrap(), 7 + 5000);
-    // Root may write in spite of the mode.
+    // This needs root, which may write despite the mode.
     let file = OpenOptions::new().write(true).open(&path).unwrap();
     let bytes = fs::read(&path).unwrap();
     assert_eq!(bytes.len(), 3 * 4096);
@@ -196,23 +196,23 @@ fn every_changed_byte_of_contents_is_found() {
 }
 
 #[test]
-fn contents_of_another_length_are_found() {
+fn contents_of_a_wrong_length_are_found() {
     let (_directory, index, path) = published();
     let file = OpenOptions::new().write(true).open(&path).unwrap();
     for length in [0, 1, 4096, 3 * 4096 - 1, 3 * 4096 + 1, 4 * 4096] {
         file.set_len(length).unwrap();
         let message = verify_contents(&index, &path).unwrap_err().full_message();
-        assert_eq!(message, format!("{}: {length} bytes long, its index says 12288", path.display()));
+        assert_eq!(message, format!("{}: {length} bytes long, expected 12288", path.display()));
     }
     fs::remove_file(&path).unwrap();
     assert!(matches!(verify_contents(&index, &path).unwrap_err(), Error::Io { .. }));
     let root = Stack::build(&[Layer::new(layer()).to_tar(&Encoding::default())]).unwrap();
     let roots = merged(None, &[&root.layers[0], &root.layers[0]]).unwrap();
     let error = verify_contents(&Index::from_bytes(roots).unwrap(), &path).unwrap_err();
-    assert!(error.full_message().ends_with("one file, its index names 2"), "{error}");
+    assert!(error.full_message().ends_with("its index refers to 2 contents files, expected 1"), "{error}");
 }
 
 #[test]
-fn a_layer_that_fails_leaves_nothing() {
+fn a_failed_build_leaves_no_files() {
     assert!(matches!(build_error(b"no tar".as_slice()), Error::InvalidTar { .. }));
 }

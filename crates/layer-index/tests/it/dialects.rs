@@ -1,4 +1,4 @@
-//! Tars of every age and maker: what their headers mean.
+//! Tests of the tar formats of old and current writers.
 
 use vmroot_layer_index::{Index, InodeKind, Timestamp};
 use vmroot_testkit::layer::{Dialect, Encoding, Entry, Layer, XattrForm};
@@ -37,7 +37,7 @@ fn file(name: &str) -> Header {
 }
 
 #[test]
-fn every_dialect_and_form_says_the_same() {
+fn every_format_gives_the_same_root() {
     let long = format!("{}/{}", "d".repeat(120), "n".repeat(200));
     let middle = format!("{}/{}", "p".repeat(120), "m".repeat(90));
     let layer = Layer::new([
@@ -79,7 +79,7 @@ fn holes_take_no_space() {
 
 #[test]
 fn a_file_of_the_old_type_with_a_trailing_slash_is_a_directory() {
-    // Were its data not skipped, they would be read as headers.
+    // If its data was not skipped, it would be read as headers.
     let smuggled = TarBuilder::new().entry(file("smuggled"), b"").clone().finish_unterminated();
     for magic in [Magic::V7, Magic::Ustar, Magic::Gnu] {
         let mut tar = TarBuilder::new();
@@ -88,8 +88,8 @@ fn a_file_of_the_old_type_with_a_trailing_slash_is_a_directory() {
     }
 }
 
-/// Some writers put a slash behind the name of everything. Docker 20 and 28, umoci, buildah and Python's tarfile write
-/// the bytes to `f`.
+/// Some writers append a slash to every name. Docker 20 and 28, umoci, buildah and Python's tarfile write the bytes to
+/// `f`.
 #[test]
 fn a_file_of_any_other_type_with_a_trailing_slash_is_a_file() {
     for magic in [Magic::V7, Magic::Ustar, Magic::Gnu] {
@@ -109,10 +109,10 @@ fn a_file_of_any_other_type_with_a_trailing_slash_is_a_file() {
     assert_eq!((root.read("long"), root.read("longer")), (b"xyz".to_vec(), b"xyz".to_vec()));
 }
 
-/// Maven, Ant and JRuby write other versions than `00` after POSIX's magic: GNU tar, umoci and buildah go by the magic
-/// alone. Without it the file would lie in `/` under its last name, and the device would be 0:0.
+/// Maven, Ant and JRuby write other versions than `00` after the POSIX magic. GNU tar, umoci and buildah only check the
+/// magic. As a V7 header, the file would be in `/` without its prefix, and the device would be 0:0.
 #[test]
-fn the_magic_decides_whatever_the_version() {
+fn only_the_magic_counts_and_not_the_version() {
     for version in [&b"00"[..], b"\0\0", b"  ", b" \0", b"01", b"\xff\xff"] {
         let of = |kind| Header::new(Magic::Ustar, kind).field(Field(263, 2), version);
         let mut tar = TarBuilder::new();
@@ -126,9 +126,10 @@ fn the_magic_decides_whatever_the_version() {
     }
 }
 
-/// What stands where a prefix would in headers of V7, of GNU and behind star's shorter prefix is no prefix.
+/// V7 and GNU headers have other data in place of the prefix, and star's headers have other data after a shorter
+/// prefix.
 #[test]
-fn other_headers_have_no_prefix_or_a_shorter_one() {
+fn other_formats_have_no_prefix_or_a_shorter_one() {
     let mut tar = TarBuilder::new();
     for (magic, name) in
         [(&b""[..], &b"v7"[..]), (b"ustar", b"posix"), (b"ustar 00", b"neither"), (b"Ustar\x0000", b"case")]
@@ -147,7 +148,7 @@ fn other_headers_have_no_prefix_or_a_shorter_one() {
 }
 
 #[test]
-fn entries_without_data_have_none_whatever_their_size_says() {
+fn the_size_of_entries_without_data_is_ignored() {
     let mut tar = TarBuilder::new();
     for (kind, name) in [(typeflag::DIRECTORY, "d"), (typeflag::SYMLINK, "s"), (typeflag::FIFO, "p")] {
         tar.header(&Header::new(Magic::Ustar, kind).name(name.as_bytes()).link_name(b"t").size(4096));
@@ -171,14 +172,14 @@ fn the_end_may_be_two_blocks_a_record_one_block_or_nothing() {
 }
 
 #[test]
-fn checksums_of_signed_bytes() {
+fn checksums_of_signed_bytes_are_accepted() {
     let mut tar = TarBuilder::new();
     tar.raw(&file("\u{fc}\u{fc}").to_block_signed());
     assert_eq!(Root::of(&tar.finish()).paths(), ["\\xc3\\xbc\\xc3\\xbc"]);
 }
 
 #[test]
-fn pax_records_count_over_headers_and_global_ones_least() {
+fn pax_records_override_global_records_and_headers() {
     let mut tar = TarBuilder::new();
     tar.global_pax(&PaxRecords::new().record("comment", "of git").record("mtime", "7.5").record("uid", "9"));
     tar.entry(file("a"), b"");
@@ -200,7 +201,7 @@ fn pax_records_count_over_headers_and_global_ones_least() {
 }
 
 #[test]
-fn gnu_names_volumes_and_contiguous_files() {
+fn gnu_long_names_volumes_and_contiguous_files_are_read() {
     let mut tar = TarBuilder::new();
     tar.header(&Header::new(Magic::Gnu, b'V').name(b"a label"));
     tar.gnu_long_link(&b"t".repeat(300)).gnu_long_name(&b"s".repeat(150));
@@ -214,17 +215,17 @@ fn gnu_names_volumes_and_contiguous_files() {
 }
 
 #[test]
-fn a_prefix_in_a_gnu_header_of_an_old_go_counts() {
+fn a_prefix_in_a_gnu_header_of_old_go_is_used() {
     let old_go = Header::new(Magic::Gnu, typeflag::FILE).name(b"name").uid(3_000_000);
     let mut tar = TarBuilder::new();
     tar.header(&old_go.clone().field(Field::PREFIX, b"usr/share/doc"));
-    // Access and change time, where GNU has them.
+    // The access and change times of GNU.
     tar.header(&old_go.name(b"other").field(Field(345, 24), b"00000000001\x0000000000002\0"));
     assert_eq!(Root::of(&tar.finish()).paths(), ["other", "usr", "usr/share", "usr/share/doc", "usr/share/doc/name"]);
 }
 
 #[test]
-fn xattr_names_as_gnu_tar_escapes_them_and_the_last_of_two() {
+fn xattr_names_are_unescaped_and_the_last_of_two_counts() {
     let mut tar = TarBuilder::new();
     tar.pax(
         &PaxRecords::new()
@@ -241,7 +242,7 @@ fn xattr_names_as_gnu_tar_escapes_them_and_the_last_of_two() {
 }
 
 #[test]
-fn hard_links_to_what_aufs_kept() {
+fn hard_links_to_files_of_aufs_are_resolved() {
     let mut tar = TarBuilder::new();
     tar.entry(file(".wh..wh.aufs"), b"").header(&Header::new(Magic::Ustar, typeflag::DIRECTORY).name(b".wh..wh.plnk/"));
     tar.entry(file(".wh..wh.plnk/123.456"), b"linked").entry(file(".wh..wh.plnk/7.8"), b"not linked");
@@ -255,7 +256,7 @@ fn hard_links_to_what_aufs_kept() {
 }
 
 #[test]
-fn links_before_their_targets_in_chains() {
+fn chains_of_links_before_their_targets_are_resolved() {
     let layer = [
         Entry::hard_link("c", "b"),
         Entry::hard_link("b", "s/a"),

@@ -1,4 +1,4 @@
-//! `docs/formats/idx.md` and `format.rs` say the same: every offset, type, size and constant.
+//! Comparison of `docs/formats/idx.md` with `format.rs`: every offset, type, size and constant.
 
 use std::collections::BTreeMap;
 use std::mem::offset_of;
@@ -9,7 +9,7 @@ use vmroot_layer_index::format::{
 
 const DOCUMENT: &str = include_str!("../../../../docs/formats/idx.md");
 
-/// The cells of the rows of the first table after a line, without its head.
+/// Returns the cells of the first table after the text `after`, row by row, without the head.
 fn table(after: &str) -> Vec<Vec<&'static str>> {
     let start = DOCUMENT.find(after).unwrap_or_else(|| panic!("the document has no {after}"));
     let rows =
@@ -35,7 +35,7 @@ fn size_of_type(name: &str) -> usize {
     }
 }
 
-/// Compares the table of a record with its structure: fields in order, each where the one before it ends.
+/// Compares the table of a record with its struct. Each field must begin where the field before it ends.
 #[track_caller]
 fn assert_record(name: &str, fields: &[(&str, usize)], size: usize) {
     let rows = table(&format!("### `{name}`"));
@@ -53,7 +53,7 @@ fn assert_record(name: &str, fields: &[(&str, usize)], size: usize) {
     assert_eq!(next, size, "the fields of {name}");
 }
 
-/// The names and offsets of fields, which the compiler knows.
+/// Expands to the names and offsets of the fields of a struct.
 macro_rules! fields {
     ($record:ty: $($field:ident)*) => {
         &[$((stringify!($field), offset_of!($record, $field))),*]
@@ -61,7 +61,7 @@ macro_rules! fields {
 }
 
 #[test]
-fn records() {
+fn records_are_documented() {
     assert_record(
         "Header",
         fields!(Header: magic major minor kind file_length checksum alignment identity_algorithm section_count identity
@@ -93,7 +93,7 @@ fn records() {
 }
 
 #[test]
-fn constants() {
+fn constants_are_documented() {
     let mut documented: BTreeMap<&str, &str> =
         table("The bytes between are zero.").iter().map(|row| (row[0], row[1])).collect();
     let magic = format::MAGIC.map(|byte| format!("{byte:02x}")).join(" ");
@@ -126,7 +126,7 @@ fn constants() {
 }
 
 #[test]
-fn sections() {
+fn sections_are_documented() {
     let list = DOCUMENT.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let mut lines = list.lines();
     assert_eq!(lines.next(), Some(&*format!("{:27}{} bytes, at 0", "header", size_of::<Header>())));

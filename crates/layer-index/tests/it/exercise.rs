@@ -1,12 +1,12 @@
-//! Everything that a reader does with an index, for bytes that somebody else wrote. Fuzz targets use it as well.
+//! Calling every read access on an index of arbitrary bytes. Fuzz targets use this file as well.
 
 use std::io::{Cursor, sink};
 
 use vmroot_layer_index::{DirentKind, Error, Index, InodeId, InodeKind, Target, dump, merge};
 
-/// Opens an index and, where that succeeds, uses every access on every record; whether it was accepted.
+/// Opens an index, calls every access on every record of an accepted one, and returns whether it was accepted.
 ///
-/// Panics when what `open` accepted is no tree after all.
+/// Panics if an accepted index is not a tree.
 pub(crate) fn exercise(bytes: Vec<u8>) -> bool {
     let index = match Index::from_bytes(bytes) {
         Ok(index) => index,
@@ -23,7 +23,9 @@ pub(crate) fn exercise(bytes: Vec<u8>) -> bool {
     true
 }
 
-/// Walks the tree and counts the names of each inode. Ends, because a tree that `open` accepts names no directory twice.
+/// Walks the tree and counts the names of each inode.
+///
+/// The walk ends, because `open` only accepts trees in which a directory has one name.
 fn walk(index: &Index) -> Vec<u32> {
     let mut names = vec![0; index.inode_count() as usize];
     let mut dirents = 0;
@@ -35,8 +37,8 @@ fn walk(index: &Index) -> Vec<u32> {
             dirents += 1;
             assert!(last < child.name && child.name.len() <= 255 && !child.name.contains(&b'/'));
             last = child.name;
-            let found = index.child(directory, child.name).expect("each name is found");
-            let again = index.children(directory, position).next().expect("and is in its place");
+            let found = index.child(directory, child.name).expect("a listed name is found");
+            let again = index.children(directory, position).next().expect("a listed name is at its position");
             assert!(found.target == child.target && again.name == child.name);
             match child.target {
                 Target::Inode(inode) => {
@@ -76,7 +78,7 @@ fn read_inode(index: &Index, id: InodeId, names: u32) {
     assert!(kind == InodeKind::Directory || index.children(id, 0).len() == 0);
 }
 
-/// What is merged must be accepted in turn.
+/// Merges the index by itself. The result must be accepted as well.
 fn merge_alone(index: &Index) {
     let mut bytes = Cursor::new(Vec::new());
     let merged = match index.is_root() {

@@ -1,4 +1,4 @@
-//! GNU tar as an independent maker: the index of its archives is the tree that it was given.
+//! Archives by GNU tar: their index equals the directory that was archived.
 
 use std::fs::{self, File, FileTimes, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
@@ -12,8 +12,8 @@ use vmroot_testkit::skip;
 
 use crate::stack::Stack;
 
-/// A tree with all that a format may have trouble with; only root can make devices and owners.
-fn make_tree(root: &Path, long_names: bool) {
+/// Creates a tree with entries that are difficult for some formats. Devices and owners need root.
+fn create_tree(root: &Path, long_names: bool) {
     let directory = if long_names { "d".repeat(120) } else { "d".repeat(60) };
     fs::create_dir_all(root.join(&directory).join("sub")).unwrap();
     fs::write(root.join(&directory).join("n".repeat(if long_names { 250 } else { 30 })), "long").unwrap();
@@ -43,7 +43,7 @@ fn make_tree(root: &Path, long_names: bool) {
         .unwrap();
 }
 
-/// Times that whole seconds can hold, or that they cannot.
+/// Sets modification times with this fraction of a second.
 fn set_times(root: &Path, nanoseconds: u32) {
     for (path, seconds) in [("file", 1_000_000_000), ("empty", 1), ("sparse-0", 1 << 33), (".", 1_500_000_000)] {
         let time = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds);
@@ -62,18 +62,18 @@ fn set_xattrs(root: &Path) {
     }
 }
 
-/// The archive of a tree, as GNU tar writes it with these options.
+/// Archives a tree with GNU tar.
 fn archive(root: &Path, options: &[&str]) -> Vec<u8> {
     let output = Command::new("tar").args(options).arg("-cC").arg(root).arg(".").output().unwrap();
     assert!(output.status.success(), "tar {options:?}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
 
-fn skipped() -> bool {
+fn must_skip() -> bool {
     skip::needs_root() || skip::needs_program("tar")
 }
 
-/// Compares the index of the archive with the tree; times to the second where the format has no more.
+/// Compares the index of the archive with the tree. `whole_seconds` is for formats without fractions of a second.
 #[track_caller]
 fn assert_round_trip(root: &Path, options: &[&str], whole_seconds: bool) {
     let stack = Stack::build(&[archive(root, options)]).unwrap_or_else(|error| panic!("{options:?}: {error}"));
@@ -85,18 +85,18 @@ fn assert_round_trip(root: &Path, options: &[&str], whole_seconds: bool) {
 }
 
 #[test]
-fn every_format() {
-    if skipped() {
+fn every_format_is_read() {
+    if must_skip() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    make_tree(directory.path(), false);
+    create_tree(directory.path(), false);
     set_times(directory.path(), 0);
-    // V7 has neither devices nor fifos in GNU tar's hands.
+    // GNU tar writes no devices and fifos to V7 archives, so they are removed below.
     for (format, whole_seconds) in [("posix", false), ("pax", false), ("gnu", true), ("oldgnu", true), ("ustar", true)]
     {
         if format == "ustar" {
-            fs::remove_file(directory.path().join("sparse-0")).unwrap(); // a time that ustar cannot say
+            fs::remove_file(directory.path().join("sparse-0")).unwrap(); // its time is out of range for ustar
         }
         assert_round_trip(directory.path(), &["--format", format], whole_seconds);
     }
@@ -107,12 +107,12 @@ fn every_format() {
 }
 
 #[test]
-fn long_names_nanoseconds_and_xattrs() {
-    if skipped() {
+fn long_names_nanoseconds_and_xattrs_are_read() {
+    if must_skip() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    make_tree(directory.path(), true);
+    create_tree(directory.path(), true);
     set_times(directory.path(), 123_456_789);
     assert_round_trip(directory.path(), &["--format=gnu"], true);
     set_xattrs(directory.path());
@@ -120,23 +120,23 @@ fn long_names_nanoseconds_and_xattrs() {
 }
 
 #[test]
-fn every_sparse_form() {
-    if skipped() {
+fn every_sparse_format_is_read() {
+    if must_skip() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    make_tree(directory.path(), true);
+    create_tree(directory.path(), true);
     set_xattrs(directory.path());
     for version in ["0.0", "0.1", "1.0"] {
         let option = format!("--sparse-version={version}");
         let options = ["--format=posix", "--sparse", &option, "--xattrs", "--xattrs-include=*"];
         let tar = archive(directory.path(), &options);
-        assert!(tar.len() < 3_000_000, "it is sparse");
+        assert!(tar.len() < 3_000_000, "the archive is not sparse");
         assert_round_trip(directory.path(), &options, false);
     }
     for path in ["file", "empty", "sparse-1"] {
         for name in ["user.text", "trusted.odd=%3D%", "security.capability", "user.empty"] {
-            // Most of them have most not.
+            // The error is ignored: each file has only some of the xattrs.
             let _ = rustix::fs::lremovexattr(directory.path().join(path), name);
         }
     }

@@ -1,4 +1,4 @@
-//! The layer index from tars of all kinds to merged roots, against independent judges.
+//! Tests of building and merging indexes, by comparison with independent implementations.
 
 mod damage;
 mod dialects;

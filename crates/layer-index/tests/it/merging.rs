@@ -1,4 +1,4 @@
-//! Merging at once or step by step, building with any reader: the same bytes.
+//! Tests of merging. The bytes do not depend on the order of the merges or on the reader.
 
 use std::io::BufReader;
 use std::path::Path;
@@ -22,7 +22,7 @@ fn stack_of(layers: &[&[Entry]]) -> Stack {
     Stack::build(&tars).unwrap()
 }
 
-/// The bytes of `.idx` and `.contents`.
+/// Builds a layer, and returns the bytes of `.idx` and `.contents`.
 fn built(tar: impl std::io::BufRead, directory: &Path) -> (Vec<u8>, Vec<u8>) {
     let index = build(tar, directory, &BuildOptions::default()).unwrap().publish().unwrap();
     (std::fs::read(&index).unwrap(), std::fs::read(index.with_extension("contents")).unwrap())
@@ -32,7 +32,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
 
     #[test]
-    fn at_once_and_step_by_step_give_the_same_bytes(layers in arbitrary::stack(), cut in 0..=arbitrary::LAYERS) {
+    fn merging_at_once_or_in_steps_gives_the_same_bytes(layers in arbitrary::stack(), cut in 0..=arbitrary::LAYERS) {
         let tars: Vec<_> = layers.iter().map(|layer| layer.to_tar(&Encoding::default())).collect();
         let stack = Stack::build(&tars).unwrap();
         let at_once = stack.merge().unwrap();
@@ -69,26 +69,26 @@ fn a_root_of_no_layers_is_an_empty_directory() {
 }
 
 #[test]
-fn an_opaque_marker_hides_children_and_not_attributes() {
+fn an_opaque_marker_hides_children_but_not_attributes() {
     let lower: &[Entry] =
         &[Entry::directory(".").mode(0o711), Entry::directory("d").mode(0o700), Entry::file("d/f", "x")];
     let stack = stack_of(&[lower, &[Entry::opaque("d"), Entry::opaque("")]]);
     let root = stack.root().unwrap();
     assert_eq!(root.inode(InodeId::ROOT).mode() & 0o7777, 0o711);
-    assert_eq!(lookup(&root, "d"), None, "all of the root is hidden, and a marker brings nothing back");
+    assert_eq!(lookup(&root, "d"), None, "the whole root is hidden, and a marker does not bring the directory back");
 
     let root = stack_of(&[lower, &[Entry::opaque("d")]]).root().unwrap();
     assert_eq!(root.inode(lookup(&root, "d").unwrap()).mode() & 0o7777, 0o700);
     assert_eq!(lookup(&root, "d/f"), None);
 
     let root = stack_of(&[lower, &[Entry::whiteout("d"), Entry::file("d/g", "")]]).root().unwrap();
-    assert_eq!(root.inode(lookup(&root, "d").unwrap()).mode() & 0o7777, 0o755, "a whiteout hides all of it");
+    assert_eq!(root.inode(lookup(&root, "d").unwrap()).mode() & 0o7777, 0o755, "a whiteout hides attributes as well");
     assert!(lookup(&root, "d/g").is_some() && lookup(&root, "d/f").is_none());
 }
 
-/// umoci and Docker delete what is at the end of the links, and make no directory on the way there.
+/// umoci and Docker delete the target of the links, and do not create the directories of the path.
 #[test]
-fn a_marker_behind_a_link_makes_no_directory() {
+fn a_marker_behind_a_link_creates_no_directory() {
     let names = |layers: &[&[Entry]]| {
         let paths = paths(&stack_of(layers).root().unwrap()).into_keys().map(|path| String::from_utf8(path).unwrap());
         paths.collect::<Vec<_>>()
@@ -101,7 +101,7 @@ fn a_marker_behind_a_link_makes_no_directory() {
     let deep = [Entry::symlink("a", "o"), Entry::whiteout("a/c/z"), Entry::whiteout("a/no/z"), Entry::opaque("a/c/d")];
     assert_eq!(names(&[lower, &deep]), ["a", "o", "o/c", "o/y"]);
     assert_eq!(names(&[lower, &[Entry::symlink("a", "o"), Entry::opaque("a")]]), ["a", "o"]);
-    // What is there on its own account in the same layer, an upper one or one that was deleted, is as ever.
+    // Directories with entries in the same layer, in an upper layer, or in a deleted one are not affected.
     let both = [Entry::symlink("a", "x"), Entry::whiteout("a/b"), Entry::whiteout("x/c")];
     assert_eq!(names(&[lower, &both]), ["a", "o", "o/c", "o/c/z", "o/y", "x"]);
     let upper = [Entry::file("x/f", "")];
@@ -111,7 +111,7 @@ fn a_marker_behind_a_link_makes_no_directory() {
     assert_eq!(names(&[&[Entry::file("x/b", "")], &[Entry::whiteout("x")], &both[..2]]), ["a"]);
 }
 
-/// umoci links the lower file, whose place the directory then takes.
+/// umoci links the lower file before the directory replaces it.
 #[test]
 fn a_hard_link_keeps_the_lower_file_that_a_directory_replaces() {
     let upper: &[Entry] = &[Entry::hard_link("kept", "f"), Entry::file("f/g", "")];
@@ -139,7 +139,7 @@ fn a_link_whose_target_no_lower_layer_has_is_an_error_even_when_hidden() {
 
 #[test]
 fn links_through_links_of_every_layer_take_linear_time() {
-    // Each layer's link goes twice through the link of the layer below: 2^60 steps for who does not remember.
+    // Each link leads through the link of the layer below twice. Without memoisation, this takes 2^60 steps.
     let mut layers = vec![vec![Entry::directory("d"), Entry::symlink("d/s0", "."), Entry::file("d/f", "x")]];
     for number in 1..60 {
         let (below, link) = (format!("d/s{}", number - 1), format!("d/s{number}"));
@@ -152,7 +152,7 @@ fn links_through_links_of_every_layer_take_linear_time() {
 }
 
 #[test]
-fn the_chain_id_and_the_layers_are_named() {
+fn a_root_has_the_contents_files_of_its_layers() {
     let stack = stack_of(&[&[Entry::file("a", "a")], &[Entry::file("b", "b")]]);
     let root = stack.root().unwrap();
     let expected: Vec<_> = stack.layers.iter().map(|layer| layer.contents()[0]).collect();
@@ -162,7 +162,7 @@ fn the_chain_id_and_the_layers_are_named() {
 }
 
 #[test]
-fn sha512_identities() {
+fn sha512_diff_ids_are_supported() {
     let tar = Layer::new([Entry::file("a", "a")]).to_tar(&Encoding::default());
     let mut hasher = vmroot_model::Hasher::new(vmroot_model::Algorithm::Sha512);
     hasher.update(&tar);
@@ -181,7 +181,7 @@ fn sha512_identities() {
 }
 
 #[test]
-fn a_dump_shows_everything() {
+fn a_dump_has_all_fields() {
     let entries = [
         Entry::file("a\nb", "x").xattr("user.a", "1\0"),
         Entry::symlink("s", "t\tu"),

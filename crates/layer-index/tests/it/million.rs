@@ -1,4 +1,4 @@
-//! A layer of a million entries, built in bounded memory.
+//! Building a layer of a million entries in bounded memory.
 
 use std::fs;
 use std::io::{self, BufReader, Read};
@@ -8,12 +8,12 @@ use vmroot_layer_index::{BuildOptions, Index, build};
 use vmroot_testkit::tar_builder::{Header, Magic, typeflag};
 
 const ENTRIES: u32 = 1_000_000;
-/// The bound on a whole pull; building is one part of it.
+/// The limit in bytes for a whole pull, of which building is a part.
 const MEMORY: u64 = 200 << 20;
-/// Set for the process that is measured.
+/// The environment variable that is set in the measured process.
 const CHILD: &str = "VMROOT_TEST_MILLION";
 
-/// A tar of a million files in a thousand directories, made while it is read. Every tenth has a byte.
+/// A tar of a million files in a thousand directories, generated while it is read. Every tenth file has one byte.
 struct Entries {
     next: u32,
     block: Vec<u8>,
@@ -39,14 +39,14 @@ impl Read for Entries {
     }
 }
 
-/// The most memory that this process has had, in bytes.
+/// Returns the peak memory of this process in bytes.
 fn peak_memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
 }
 
-/// Runs as a process of its own: memory is measured for processes.
+/// Runs in a process of its own, since peak memory is measured for a whole process.
 #[test]
 fn a_million_entries_in_bounded_memory() {
     if std::env::var_os(CHILD).is_none() {

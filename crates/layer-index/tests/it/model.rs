@@ -1,4 +1,4 @@
-//! Random stacks of layers against the naive model: the same root, or an error where the model has one.
+//! Comparison of random stacks of layers with the naive model: the same root, or an error if the model has one.
 
 use proptest::prelude::*;
 use vmroot_layer_index::{Index, InodeId, Result};
@@ -17,11 +17,11 @@ fn build_and_merge(layers: &[Layer], encoding: &Encoding) -> Result<(Stack, Inde
     Ok((stack, root))
 }
 
-/// Compares all that a root says with the model.
+/// Compares a whole root with the model.
 #[track_caller]
-fn assert_is(tree: &Tree, stack: &Stack, root: &Index) {
+fn assert_same_root(tree: &Tree, stack: &Stack, root: &Index) {
     Listing::of_tree(tree).assert_same(&stack.listing(root));
-    // The listing leaves the root directory out.
+    // The listing does not include the root directory.
     let (expected, inode) = (tree.inode(tree.root()).attributes, root.inode(InodeId::ROOT));
     assert_eq!(
         (inode.mode() & 0o7777, inode.uid(), inode.gid(), inode.mtime().seconds, inode.mtime().nanoseconds),
@@ -39,21 +39,21 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
     #[test]
-    fn merged_roots_are_the_models(layers in arbitrary::stack(), encoding in arbitrary::encoding()) {
-        let tree = Tree::of_layers(&layers).expect("stack() takes errors out");
+    fn merged_roots_equal_the_model(layers in arbitrary::stack(), encoding in arbitrary::encoding()) {
+        let tree = Tree::of_layers(&layers).expect("stack() has no errors");
         let (stack, root) = build_and_merge(&layers, &encoding).expect("the model has no error");
-        assert_is(&tree, &stack, &root);
-    }
+        assert_same_root(&tree, &stack, &root);
+        }
 
-    #[test]
-    fn errors_are_the_models(layers in arbitrary::any_stack(), encoding in arbitrary::encoding()) {
+        #[test]
+        fn errors_equal_the_model(layers in arbitrary::any_stack(), encoding in arbitrary::encoding()) {
         match (Tree::of_layers(&layers), build_and_merge(&layers, &encoding)) {
-            (Ok(tree), Ok((stack, root))) => assert_is(&tree, &stack, &root),
+            (Ok(tree), Ok((stack, root))) => assert_same_root(&tree, &stack, &root),
             (Err(_), Err(_)) => {}
-            // The model wants a name that a file could have; a tar can hide even the longest one.
+            // A whiteout of the longest name has a name longer than a file can have, which the model refuses.
             (Err(Error::Entry { entry, reason: Reason::NameTooLong, .. }), Ok(_)) if is_whiteout(&entry) => {}
             (Ok(_), Err(error)) => panic!("the model has no error: {error}"),
-            (Err(error), Ok(_)) => panic!("nobody but the model says: {error}"),
+            (Err(error), Ok(_)) => panic!("only the model has an error: {error}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Temporary files, publication, and file systems that refuse.
+//! Tests of temporary files, publication, and file systems that cannot be written.
 
 use std::fs;
 use std::io::{self, BufRead, Read};
@@ -43,14 +43,14 @@ fn files_have_temporary_names_until_they_are_published() {
 }
 
 #[test]
-fn what_is_dropped_is_removed() {
+fn a_dropped_layer_is_removed() {
     let directory = tempfile::tempdir().unwrap();
     drop(build_in(directory.path()).unwrap());
     assert!(names(directory.path()).is_empty());
 }
 
 #[test]
-fn publishing_again_replaces() {
+fn publishing_again_replaces_the_files() {
     let directory = tempfile::tempdir().unwrap();
     let first = build_in(directory.path()).unwrap();
     let second = build_in(directory.path()).unwrap();
@@ -59,14 +59,14 @@ fn publishing_again_replaces() {
     fs::remove_file(index.with_extension("contents")).unwrap();
     assert_eq!(second.publish().unwrap(), index);
     assert_eq!(names(directory.path()).len(), 2);
-    assert_eq!(open.inode_count(), 3, "who has the old file open reads on");
+    assert_eq!(open.inode_count(), 3, "an open index stays readable");
     assert!(Index::open(&index).is_ok() && index.with_extension("contents").exists());
 }
 
-/// Fails after some bytes, as a connection does.
-struct Cut<'a>(&'a [u8]);
+/// A reader that fails after some bytes, as a lost connection does.
+struct FailingReader<'a>(&'a [u8]);
 
-impl Read for Cut<'_> {
+impl Read for FailingReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.fill_buf()?.read(buffer)?;
         self.consume(count);
@@ -74,7 +74,7 @@ impl Read for Cut<'_> {
     }
 }
 
-impl BufRead for Cut<'_> {
+impl BufRead for FailingReader<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         match self.0 {
             [] => Err(io::Error::new(io::ErrorKind::ConnectionReset, "cut")),
@@ -88,10 +88,10 @@ impl BufRead for Cut<'_> {
 }
 
 #[test]
-fn a_stream_that_fails_is_an_error_with_its_place() {
+fn a_read_error_has_its_offset() {
     let directory = tempfile::tempdir().unwrap();
     for length in [0, 100, 5000] {
-        match build(Cut(&tar()[..length]), directory.path(), &BuildOptions::default()).unwrap_err() {
+        match build(FailingReader(&tar()[..length]), directory.path(), &BuildOptions::default()).unwrap_err() {
             Error::Stream { offset, source } => {
                 assert_eq!((offset, source.to_string().as_str()), (length as u64, "cut"))
             }
@@ -102,12 +102,12 @@ fn a_stream_that_fails_is_an_error_with_its_place() {
 }
 
 #[test]
-fn directories_that_cannot_be_written() {
+fn unwritable_directories_are_errors() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("missing");
     let error = build_in(&missing).unwrap_err();
     assert!(matches!(&error, Error::Io { path, .. } if path.starts_with(&missing)), "{error}");
-    // Not even root can make files here.
+    // Not even root can create files here.
     let error = build_in(Path::new("/proc/self")).unwrap_err();
     assert!(matches!(&error, Error::Io { .. }), "{error}");
 
@@ -116,11 +116,11 @@ fn directories_that_cannot_be_written() {
     assert!(matches!(built.publish().unwrap_err(), Error::Io { .. }));
 }
 
-/// A file system of its own, unmounted when dropped.
+/// A mounted tmpfs. Dropping it unmounts it.
 struct Tmpfs(tempfile::TempDir);
 
 impl Tmpfs {
-    fn of(options: &str) -> Self {
+    fn mount(options: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mount = ["-t", "tmpfs", "-o", options, "tmpfs"];
         assert!(Command::new("mount").args(mount).arg(directory.path()).status().unwrap().success());
@@ -130,26 +130,26 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        // A test that fails says why by itself.
+        // The error is ignored, since a failed test may be unwinding.
         let _ = Command::new("umount").arg(self.0.path()).status();
     }
 }
 
 #[test]
-fn full_and_read_only_file_systems() {
+fn full_and_read_only_file_systems_are_errors() {
     if skip::needs_root() {
         return;
     }
     let full = |path: &Path| {
         let error = build_in(path).unwrap_err();
         assert!(matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull), "{error}");
-        assert!(names(path).is_empty(), "a build that fails leaves nothing");
+        assert!(names(path).is_empty(), "a failed build leaves no files");
     };
-    // Too small for the contents; for the index alone; for the second file's inode.
-    full(Tmpfs::of("size=64k").0.path());
-    full(Tmpfs::of("size=100k").0.path());
-    full(Tmpfs::of("size=1m,nr_inodes=2").0.path());
-    let read_only = Tmpfs::of("size=1m,ro");
+    // Too small for the contents, then for the index, then for the inode of the second file.
+    full(Tmpfs::mount("size=64k").0.path());
+    full(Tmpfs::mount("size=100k").0.path());
+    full(Tmpfs::mount("size=1m,nr_inodes=2").0.path());
+    let read_only = Tmpfs::mount("size=1m,ro");
     let error = build_in(read_only.0.path()).unwrap_err();
     assert!(
         matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem),

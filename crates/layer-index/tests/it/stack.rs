@@ -1,4 +1,4 @@
-//! Layers built and merged for a test, and what is in them.
+//! Building, merging and reading layers in tests.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,12 +13,12 @@ use vmroot_layer_index::{
 use vmroot_model::Digest;
 use vmroot_testkit::listing::{Listing, Row};
 
-/// The chain id of roots whose name does not matter.
+/// Returns the chain id of test roots.
 pub(crate) fn chain_id() -> Digest {
     Digest::of(b"a chain")
 }
 
-/// Layers in a directory of their own.
+/// Built layers in a temporary directory.
 pub(crate) struct Stack {
     directory: TempDir,
     pub(crate) layers: Vec<Index>,
@@ -45,17 +45,17 @@ impl Stack {
         self.path().join(format!("{}.contents", diff_id.hex()))
     }
 
-    /// The bytes of the root of all layers, merged at once.
+    /// Merges all layers at once, and returns the bytes of the root.
     pub(crate) fn merge(&self) -> Result<Vec<u8>> {
         merged(None, &self.layers.iter().collect::<Vec<_>>())
     }
 
-    /// The root of all layers.
+    /// Merges all layers at once, and opens the root.
     pub(crate) fn root(&self) -> Result<Index> {
         Ok(Index::from_bytes(self.merge()?).expect("merge() writes what open() accepts"))
     }
 
-    /// What is in a root, contents read through extents.
+    /// Lists a root. File contents are read through extents.
     pub(crate) fn listing(&self, root: &Index) -> Listing {
         let mut rows = BTreeMap::new();
         let mut groups: BTreeMap<InodeId, Vec<Vec<u8>>> = BTreeMap::new();
@@ -76,7 +76,7 @@ impl Stack {
         Listing { rows }
     }
 
-    /// The bytes of a file of a root.
+    /// Reads a file of a root.
     pub(crate) fn read(&self, root: &Index, path: &str) -> Vec<u8> {
         let id = lookup(root, path).unwrap_or_else(|| panic!("no {path}"));
         let files: Vec<_> =
@@ -85,7 +85,7 @@ impl Stack {
     }
 }
 
-/// The bytes of the root of these layers on this base.
+/// Merges layers onto a base, and returns the bytes of the root.
 pub(crate) fn merged(base: Option<&Index>, layers: &[&Index]) -> Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
     let length = merge(base, layers, &chain_id(), &mut bytes)?;
@@ -93,7 +93,7 @@ pub(crate) fn merged(base: Option<&Index>, layers: &[&Index]) -> Result<Vec<u8>>
     Ok(bytes.into_inner())
 }
 
-/// The inode at a path, following nothing.
+/// Finds the inode at a path, without following links.
 pub(crate) fn lookup(index: &Index, path: &str) -> Option<InodeId> {
     path.split('/').filter(|name| !name.is_empty()).try_fold(InodeId::ROOT, |directory, name| {
         match index.child(directory, name.as_bytes())?.target {
@@ -103,7 +103,7 @@ pub(crate) fn lookup(index: &Index, path: &str) -> Option<InodeId> {
     })
 }
 
-/// Every path below the root, whiteouts left out, in the order of their bytes.
+/// Returns every path below the root in byte order, without whiteouts.
 pub(crate) fn paths(index: &Index) -> BTreeMap<Vec<u8>, InodeId> {
     let mut paths = BTreeMap::new();
     let mut directories = vec![(Vec::new(), InodeId::ROOT)];
@@ -111,10 +111,10 @@ pub(crate) fn paths(index: &Index) -> BTreeMap<Vec<u8>, InodeId> {
         for child in index.children(directory, 0) {
             let Target::Inode(inode) = child.target else { continue };
             let path = if path.is_empty() { child.name.to_vec() } else { [&path, &b"/"[..], child.name].concat() };
-            let found = index.child(directory, child.name).expect("what is listed can be looked up");
+            let found = index.child(directory, child.name).expect("a listed name is found");
             assert_eq!(found.target, child.target);
             directories.push((path.clone(), inode));
-            assert!(paths.insert(path, inode).is_none(), "a name twice");
+            assert!(paths.insert(path, inode).is_none(), "a name occurs twice");
         }
     }
     paths
@@ -161,11 +161,11 @@ fn read(root: &Index, id: InodeId, files: &[File]) -> Vec<u8> {
     bytes
 }
 
-/// The error of building one layer.
+/// Builds a layer that must fail, and returns the error.
 #[track_caller]
 pub(crate) fn build_error(tar: impl AsRef<[u8]>) -> Error {
     let directory = tempfile::tempdir().unwrap();
-    let error = build(tar.as_ref(), directory.path(), &BuildOptions::default()).expect_err("no root can hold this");
-    assert_eq!(directory.path().read_dir().unwrap().count(), 0, "a build that fails leaves nothing behind");
+    let error = build(tar.as_ref(), directory.path(), &BuildOptions::default()).expect_err("the layer is invalid");
+    assert_eq!(directory.path().read_dir().unwrap().count(), 0, "a failed build leaves no files");
     error
 }

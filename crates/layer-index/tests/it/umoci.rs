@@ -1,17 +1,19 @@
-//! Random stacks of files, links, hard links and markers, in any order within a layer, against `umoci unpack`.
+//! Comparison of random stacks with `umoci unpack`: files, links, hard links and markers in any order within a layer.
 //!
-//! umoci unpacks each layer onto the ones below. Where it is known to be no judge, layers are made without such entries:
+//! umoci unpacks each layer onto the layers below. It is known to differ for some entries, which the generated layers
+//! do not have:
 //!
-//! - A path through a link, or below a file, of a lower layer. umoci follows the link, or gives up; for overlayfs, and
-//!   so for us, a directory takes its place.
-//! - A marker in a directory that no layer has, unless a link leads there. umoci makes none, Docker 20 and 28 and
-//!   overlayfs do.
-//! - A name twice in one layer, or below one that is no directory: what comes last holds.
-//! - A hard link to a lower file that its own layer replaces: umoci's source calls its own result incorrect.
+//! - A path through a link of a lower layer, or below a file of one. umoci follows the link, or fails. With overlayfs,
+//!   and in this crate, a directory replaces it.
+//! - A marker in a directory that no layer has, unless a link leads there. umoci does not create the directory. Docker
+//!   20 and 28 and overlayfs do.
+//! - A name that occurs twice in one layer, or below a name that is not a directory. The last entry counts.
+//! - A hard link to a lower file that its own layer replaces. A comment in umoci's source calls umoci's result
+//!   incorrect.
 //!
-//! The tests of the testkit's model have all of these. umoci makes a hard link only where its target is there already, so
-//! it gets each layer with the hard links to lower layers first, and all others last. Directories are compared by name
-//! alone: which of them has attributes of its own is for overlayfs to judge.
+//! The tests of the testkit's model cover all of these. umoci can only create a hard link if the target exists.
+//! Therefore it gets each layer with the hard links to lower layers first, and all other hard links last. Directories
+//! are compared by name only; their attributes are compared with overlayfs.
 
 use std::env;
 use std::process::Command;
@@ -28,12 +30,12 @@ use vmroot_testkit::skip;
 
 use crate::stack::Stack;
 
-/// How many stacks are tried, unless the environment has another number under this name.
+/// The number of stacks, unless the environment variable [`STACKS_VARIABLE`] has another number.
 const STACKS: u32 = 80;
-const MORE: &str = "VMROOT_UMOCI_STACKS";
+const STACKS_VARIABLE: &str = "VMROOT_UMOCI_STACKS";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+enum PlannedKind {
     File,
     Directory,
     Symlink,
@@ -42,34 +44,34 @@ enum Role {
     Opaque,
 }
 
-/// An entry, before it is known what its layer lets it name.
+/// A random entry, before it is checked against its layer and the layers below.
 #[derive(Debug, Clone)]
-struct Draft {
+struct PlannedEntry {
     path: String,
-    role: Role,
-    /// Which of the possible targets a link has.
-    aim: Choice,
+    kind: PlannedKind,
+    /// Selects one of the possible targets of a link.
+    choice: Choice,
 }
 
-fn draft() -> impl Strategy<Value = Draft> {
+fn planned_entry() -> impl Strategy<Value = PlannedEntry> {
     let path = prop::collection::vec(select(vec!["a", "b", "c", "d"]), 1..=3).prop_map(|names| names.join("/"));
-    let role = prop_oneof![
-        6 => Just(Role::File),
-        2 => Just(Role::Directory),
-        2 => Just(Role::Symlink),
-        3 => Just(Role::HardLink),
-        7 => Just(Role::Whiteout),
-        3 => Just(Role::Opaque),
+    let kind = prop_oneof![
+        6 => Just(PlannedKind::File),
+        2 => Just(PlannedKind::Directory),
+        2 => Just(PlannedKind::Symlink),
+        3 => Just(PlannedKind::HardLink),
+        7 => Just(PlannedKind::Whiteout),
+        3 => Just(PlannedKind::Opaque),
     ];
-    (path, role, any::<Choice>()).prop_map(|(path, role, aim)| Draft { path, role, aim })
+    (path, kind, any::<Choice>()).prop_map(|(path, kind, choice)| PlannedEntry { path, kind, choice })
 }
 
-/// The names above a path, the topmost first.
+/// Returns the paths of a path's parents, the topmost first.
 fn parents(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').map(|(slash, _)| &path[..slash])
 }
 
-/// Whether there is a directory at a path that leads through no links; nothing if there is nothing.
+/// Returns whether the inode at a path is a directory, or `None` if the path does not exist or leads through links.
 fn is_directory(tree: &Tree, path: &str) -> Option<bool> {
     let parts_are_directories = parents(path)
         .all(|parent| tree.lookup(parent).is_some_and(|id| matches!(tree.inode(id).node, Node::Directory(_))));
@@ -77,84 +79,93 @@ fn is_directory(tree: &Tree, path: &str) -> Option<bool> {
     Some(matches!(tree.inode(id).node, Node::Directory(_)))
 }
 
-/// A layer in the making over the layers below.
-struct Draught<'a> {
+/// A layer under construction, on top of the layers below.
+struct LayerPlan<'a> {
     lower: &'a Tree,
-    /// What the layer has under which name, whether it has come yet or not.
-    own: Vec<&'a Draft>,
+    /// The entries of the layer without markers, including those not added yet.
+    own: Vec<&'a PlannedEntry>,
     entries: Vec<Entry>,
 }
 
-impl<'a> Draught<'a> {
-    fn new(lower: &'a Tree, drafts: &'a [Draft]) -> Self {
-        let mut own: Vec<&Draft> = Vec::new();
-        for draft in drafts.iter().filter(|draft| !matches!(draft.role, Role::Whiteout | Role::Opaque)) {
-            let below = |one: &Draft, other: &Draft| {
-                one.role != Role::Directory && parents(&other.path).any(|parent| parent == one.path)
+impl<'a> LayerPlan<'a> {
+    fn new(lower: &'a Tree, plans: &'a [PlannedEntry]) -> Self {
+        let mut own: Vec<&PlannedEntry> = Vec::new();
+        for planned in
+            plans.iter().filter(|planned| !matches!(planned.kind, PlannedKind::Whiteout | PlannedKind::Opaque))
+        {
+            let below = |one: &PlannedEntry, other: &PlannedEntry| {
+                one.kind != PlannedKind::Directory && parents(&other.path).any(|parent| parent == one.path)
             };
-            let collides = |other: &&Draft| other.path == draft.path || below(draft, other) || below(other, draft);
-            // Below the way to a lower link or file, umoci is no judge.
-            let in_directories = parents(&draft.path).all(|parent| is_directory(lower, parent) != Some(false));
+            let collides =
+                |other: &&PlannedEntry| other.path == planned.path || below(planned, other) || below(other, planned);
+            // umoci differs for paths through a lower link or file.
+            let in_directories = parents(&planned.path).all(|parent| is_directory(lower, parent) != Some(false));
             if in_directories && !own.iter().any(collides) {
-                own.push(draft);
+                own.push(planned);
             }
         }
-        let mut draught = Self { lower, own, entries: Vec::new() };
-        let aimless = |own: &&Draft| own.role == Role::HardLink && draught.target(own).is_none();
-        let kept = draught.own.iter().copied().filter(|own| !aimless(own)).collect();
-        draught.own = kept;
-        draught
+        let mut plan = Self { lower, own, entries: Vec::new() };
+        let has_no_target = |own: &&PlannedEntry| own.kind == PlannedKind::HardLink && plan.target(own).is_none();
+        let kept = plan.own.iter().copied().filter(|own| !has_no_target(own)).collect();
+        plan.own = kept;
+        plan
     }
 
-    fn own(&self, path: &str) -> Option<&'a Draft> {
-        self.own.iter().copied().find(|draft| draft.path == path)
+    fn own(&self, path: &str) -> Option<&'a PlannedEntry> {
+        self.own.iter().copied().find(|planned| planned.path == path)
     }
 
-    /// Whether the layer has something at a path or below it.
-    fn needs(&self, path: &str) -> bool {
+    /// Returns whether the layer has an entry at a path or below it.
+    fn has_entry_at_or_below(&self, path: &str) -> bool {
         self.own.iter().any(|own| own.path == path || parents(&own.path).any(|parent| parent == path))
     }
 
-    fn add(&mut self, draft: &'a Draft, text: &str) {
-        let is_own = self.own.iter().any(|own| std::ptr::eq(*own, draft));
-        let path = &draft.path;
-        let entry = match draft.role {
-            Role::File if is_own => Entry::file(path, text),
-            Role::Directory if is_own => Entry::directory(path),
-            Role::Symlink if is_own => Entry::symlink(path, draft.aim.get(&["/a", "b", "../c", "./d/a", "/"])),
-            Role::HardLink if is_own => match self.target(draft) {
+    fn add(&mut self, planned: &'a PlannedEntry, text: &str) {
+        let is_own = self.own.iter().any(|own| std::ptr::eq(*own, planned));
+        let path = &planned.path;
+        let entry = match planned.kind {
+            PlannedKind::File if is_own => Entry::file(path, text),
+            PlannedKind::Directory if is_own => Entry::directory(path),
+            PlannedKind::Symlink if is_own => {
+                Entry::symlink(path, planned.choice.get(&["/a", "b", "../c", "./d/a", "/"]))
+            }
+            PlannedKind::HardLink if is_own => match self.target(planned) {
                 Some(target) => Entry::hard_link(path, target),
                 None => return,
             },
-            Role::Whiteout if self.can_mark(path.rsplit_once('/').map_or("", |(directory, _)| directory)) => {
+            PlannedKind::Whiteout
+                if self.allows_marker_in(path.rsplit_once('/').map_or("", |(directory, _)| directory)) =>
+            {
                 Entry::whiteout(path)
             }
-            Role::Opaque if self.can_mark(path) => Entry::opaque(path),
+            PlannedKind::Opaque if self.allows_marker_in(path) => Entry::opaque(path),
             _ => return,
         };
         self.entries.push(entry);
     }
 
-    /// A file for a hard link: one of the layer, wherever in it, or one of the lower layers that it leaves in place.
-    fn target(&self, link: &Draft) -> Option<String> {
-        let own = self.own.iter().filter(|own| own.role == Role::File).map(|own| own.path.clone());
+    /// Selects the target of a hard link: a file of this layer, or a file of a lower layer that this layer does not
+    /// replace.
+    fn target(&self, link: &PlannedEntry) -> Option<String> {
+        let own = self.own.iter().filter(|own| own.kind == PlannedKind::File).map(|own| own.path.clone());
         let lower = self.lower.paths().into_iter().filter_map(|(path, id)| {
-            let path = String::from_utf8(path).expect("made of letters");
+            let path = String::from_utf8(path).expect("paths are ASCII");
             let is_file = matches!(self.lower.inode(id).node, Node::File(_));
-            let replaces = |part| part == link.path || self.own(part).is_some_and(|own| own.role != Role::Directory);
-            let replaced = self.needs(&path) || parents(&path).any(replaces);
+            let replaces =
+                |part| part == link.path || self.own(part).is_some_and(|own| own.kind != PlannedKind::Directory);
+            let replaced = self.has_entry_at_or_below(&path) || parents(&path).any(replaces);
             (is_file && !replaced).then_some(path)
         });
         let targets: Vec<String> = own.chain(lower).collect();
-        (!targets.is_empty()).then(|| link.aim.get(&targets).clone())
+        (!targets.is_empty()).then(|| link.choice.get(&targets).clone())
     }
 
-    /// Whether umoci is a judge of a marker in this directory.
-    fn can_mark(&self, directory: &str) -> bool {
+    /// Returns whether umoci applies a marker in this directory correctly.
+    fn allows_marker_in(&self, directory: &str) -> bool {
         let mut real: Vec<&str> = Vec::new();
-        let mut ahead: Vec<&str> = directory.rsplit('/').collect();
+        let mut remaining: Vec<&str> = directory.rsplit('/').collect();
         let mut links = 0;
-        while let Some(name) = ahead.pop() {
+        while let Some(name) = remaining.pop() {
             match name {
                 "" | "." => continue,
                 ".." => drop(real.pop()),
@@ -162,42 +173,42 @@ impl<'a> Draught<'a> {
             }
             let path = real.join("/");
             let here = self.entries.iter().find(|entry| entry.name == path.as_bytes()).map(|entry| &entry.kind);
-            // umoci gets them elsewhere in the layer.
+            // umoci gets hard links at another position in the layer.
             let here = here.filter(|kind| !matches!(kind, Kind::HardLink(_)));
             if let Some(Kind::Symlink(target)) = here {
                 links += 1;
                 if links > 9 {
-                    // umoci gives up.
+                    // umoci fails at this limit.
                     return false;
                 }
                 real.pop();
                 if target.starts_with(b"/") {
                     real.clear();
                 }
-                ahead.extend(std::str::from_utf8(target).expect("made of letters").rsplit('/'));
+                remaining.extend(std::str::from_utf8(target).expect("targets are ASCII").rsplit('/'));
                 continue;
             }
             let lower = is_directory(self.lower, &path);
             if lower == Some(false) && here.is_none() {
-                // Nothing of this layer has taken the place of the lower link or file yet.
+                // This layer has not replaced the lower link or file yet.
                 return false;
             }
             match self.own(&path) {
-                // There is nothing to hide.
-                Some(own) if own.role != Role::Directory && here.is_some() => return true,
-                // There will be nothing to hide.
-                Some(own) if own.role != Role::Directory => continue,
+                // A file has nothing to hide.
+                Some(own) if own.kind != PlannedKind::Directory && here.is_some() => return true,
+                // A later entry makes it a file, which has nothing to hide.
+                Some(own) if own.kind != PlannedKind::Directory => continue,
                 _ => {}
             }
-            if !path.is_empty() && lower.is_none() && !self.needs(&path) {
-                // Through a link, there is nothing to hide.
+            if !path.is_empty() && lower.is_none() && !self.has_entry_at_or_below(&path) {
+                // The directory does not exist. umoci only ignores the marker correctly if a link leads there.
                 return links > 0;
             }
         }
         true
     }
 
-    /// The layer in an order that umoci can unpack.
+    /// Returns the layer in an order that umoci can unpack.
     fn for_umoci(&self) -> Layer {
         let place = |entry: &&Entry| match &entry.kind {
             Kind::HardLink(target) if self.entries.iter().any(|other| other.name == *target) => 2,
@@ -210,24 +221,24 @@ impl<'a> Draught<'a> {
     }
 }
 
-/// The layers as they were drawn, and as umoci gets them.
-fn layers_of(drafts: &[Vec<Draft>]) -> (Vec<Layer>, Vec<Layer>) {
+/// Returns the layers in the random order, and in the order for umoci.
+fn layers_of(plans: &[Vec<PlannedEntry>]) -> (Vec<Layer>, Vec<Layer>) {
     let (mut layers, mut reordered) = (Vec::new(), Vec::new());
     let mut lower = Tree::new();
-    for (number, drafts) in drafts.iter().enumerate() {
-        let mut draught = Draught::new(&lower, drafts);
-        for (place, draft) in drafts.iter().enumerate() {
-            draught.add(draft, &format!("{number}.{place}"));
+    for (number, plans) in plans.iter().enumerate() {
+        let mut plan = LayerPlan::new(&lower, plans);
+        for (place, planned) in plans.iter().enumerate() {
+            plan.add(planned, &format!("{number}.{place}"));
         }
-        let layer = Layer::new(draught.entries.iter().cloned());
-        reordered.push(draught.for_umoci());
-        lower.apply(&layer).expect("nothing in it is without a meaning");
+        let layer = Layer::new(plan.entries.iter().cloned());
+        reordered.push(plan.for_umoci());
+        lower.apply(&layer).expect("the layer is valid");
         layers.push(layer);
     }
     (layers, reordered)
 }
 
-/// What umoci unpacks.
+/// Unpacks the layers with umoci, and lists the result.
 fn unpacked(layers: &[Layer]) -> Listing {
     let directory = tempfile::tempdir().unwrap();
     let image = layers.iter().fold(ImageBuilder::new(), |image, layer| image.layer(layer)).build();
@@ -250,13 +261,13 @@ fn without_attributes(mut listing: Listing) -> Listing {
 }
 
 #[test]
-fn random_stacks_are_what_umoci_unpacks() {
+fn random_stacks_equal_the_result_of_umoci() {
     if skip::needs_root() || skip::needs_program("umoci") {
         return;
     }
-    let stacks = env::var(MORE).map_or(STACKS, |number| number.parse().expect("a number of stacks"));
+    let stacks = env::var(STACKS_VARIABLE).map_or(STACKS, |number| number.parse().expect("a number of stacks"));
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]));
-    let strategy = prop::collection::vec(prop::collection::vec(draft(), 1..12), 2..=4);
+    let strategy = prop::collection::vec(prop::collection::vec(planned_entry(), 1..12), 2..=4);
     let (mut markers, mut links) = (0, 0);
     for stack in 0..stacks {
         let (layers, reordered) = layers_of(&strategy.new_tree(&mut runner).unwrap().current());

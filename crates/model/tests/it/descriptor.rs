@@ -1,4 +1,4 @@
-//! Descriptors: written again as they were read.
+//! Tests of descriptors: reading and writing.
 
 use vmroot_model::{Descriptor, MediaType};
 
@@ -18,7 +18,7 @@ fn descriptors_are_written_as_read() {
 }
 
 #[test]
-fn nulls_are_nothing() {
+fn nulls_are_ignored() {
     let json = r#"{"mediaType":null,"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0,"urls":null,"annotations":null,"platform":null,"artifactType":null,"data":null}"#;
     let descriptor: Descriptor = serde_json::from_str(json).unwrap();
     assert_eq!(descriptor, Descriptor::of(MediaType::default(), b""));

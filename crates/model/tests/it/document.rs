@@ -1,4 +1,4 @@
-//! Manifests and indexes: told apart, read leniently, refused when they could be read in two ways.
+//! Tests of manifests and indexes: telling them apart, reading them leniently, and refusing ambiguous ones.
 
 use vmroot_model::{Descriptor, Digest, Document, Error, MANIFEST_LIMIT, MediaType};
 
@@ -11,7 +11,7 @@ fn parse(json: &str) -> Result<Document, Error> {
     Document::parse(json.as_bytes().to_vec(), None)
 }
 
-/// The same with `CONFIG` standing for a descriptor.
+/// Parses a document in which `CONFIG` stands for a descriptor.
 fn parse_template(json: &str) -> Result<Document, Error> {
     parse(&json.replace("CONFIG", DESCRIPTOR))
 }
@@ -68,7 +68,7 @@ fn indexes_are_read() {
 }
 
 #[test]
-fn quirks_are_tolerated() {
+fn deviations_of_real_documents_are_accepted() {
     for json in [
         r#"{"schemaVersion":2,"manifests":null}"#,
         r#"{"schemaVersion":2,"manifests":[],"annotations":null,"layers":null,"config":null,"mediaType":null}"#,
@@ -81,9 +81,10 @@ fn quirks_are_tolerated() {
     }
 }
 
-/// As in configs, a null in a list or a map is nothing. One that stands for a layer is an error: it would go unnoticed.
+/// As in configs, `null` entries of lists and maps are ignored. A `null` layer or config is an error, since a layer
+/// would be missing.
 #[test]
-fn nulls_are_absent_at_any_depth() {
+fn nulls_are_ignored_at_any_depth() {
     let manifest = samples::manifest(&format!(
         r#"{{"schemaVersion":2,"annotations":{{"a":null,"b":"c"}},"config":{DESCRIPTOR},
             "layers":[{{"digest":"{0}","size":1,"urls":[null,"x",null],"annotations":{{"a":null}},
@@ -108,7 +109,7 @@ fn nulls_are_absent_at_any_depth() {
 }
 
 #[test]
-fn ambiguity_is_refused() {
+fn ambiguous_documents_are_refused() {
     for json in [
         r#"{"schemaVersion":2,"config":CONFIG,"layers":[],"manifests":[]}"#,
         r#"{"schemaVersion":2,"layers":[],"manifests":[]}"#,
@@ -140,7 +141,7 @@ fn schema_1_is_refused() {
 }
 
 #[test]
-fn errors_say_what_is_wrong() {
+fn errors_have_the_reason() {
     for (json, reason) in [
         ("", "not a JSON object"),
         ("[2]", "not a JSON object"),
@@ -216,7 +217,7 @@ fn types_must_agree() {
         assert!(matches!(error, Error::MediaTypeMismatch { .. }), "{error}");
         assert!(error.to_string().contains(sent), "{error}");
     }
-    // This one names no type itself, so that the sender's is believed, but for what its fields rule out.
+    // This document has no type, so the type of the sender counts, unless the fields contradict it.
     let docker = "application/vnd.docker.distribution.manifest.v2+json; charset=utf-8";
     assert_eq!(parse(samples::OCI_MANIFEST, docker).unwrap().media_type(), &MediaType::DOCKER_MANIFEST);
     let error = parse(samples::OCI_MANIFEST, "application/vnd.oci.image.index.v1+json").unwrap_err();
@@ -239,7 +240,7 @@ fn length_is_limited() {
 #[test]
 fn depth_and_counts_are_limited() {
     let nested = "[".repeat(1_000_000);
-    // Values nobody reads are skipped without recursion, wherever they end.
+    // Unknown values are skipped without recursion, even if they do not end.
     assert!(parse_template(&format!(r#"{{"schemaVersion":2,"config":CONFIG,"x":{nested}"#)).is_err());
     assert!(parse_template(&format!(r#"{{"schemaVersion":2,"config":CONFIG,"layers":{nested}"#)).is_err());
     let full = format!(r#"{{"schemaVersion":2,"config":CONFIG,"layers":[CONFIG{}]}}"#, ",CONFIG".repeat(16_383));

@@ -1,4 +1,4 @@
-//! What the public interface of the model promises.
+//! Tests of the public API of the model.
 
 mod config;
 mod descriptor;

@@ -1,11 +1,11 @@
-//! Damaged documents: any error will do, a panic will not.
+//! Damaged documents. Any result is accepted except a panic.
 
 use proptest::prelude::*;
 use vmroot_model::{Digest, Document, ImageConfig, Platform, Search, chain_ids};
 
 use crate::samples;
 
-/// Values that have tripped up readers of JSON.
+/// Values that are difficult for JSON readers.
 const TOKENS: [&str; 18] = [
     "null",
     "-1",
@@ -27,14 +27,14 @@ const TOKENS: [&str; 18] = [
     "\"unknown\"",
 ];
 
-/// A change to a document, at a place between 0 and 1.
+/// A change to a document. The place is a fraction of its length, from 0 to 1.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
     Byte(f64, u8),
     Cut(f64),
     Remove(f64, usize),
     Repeat(f64, usize),
-    /// Puts a token where the value after the next colon stands.
+    /// Replaces the value after the next colon by a token.
     Value(f64, usize),
 }
 
@@ -54,14 +54,14 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// The document with the changes made to it.
+/// Returns the document with the changes applied.
 pub(crate) fn changed(json: &str, changes: &[Change]) -> Vec<u8> {
     let mut bytes = json.as_bytes().to_vec();
     changes.iter().for_each(|it| apply(&mut bytes, it));
     bytes
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a fraction")]
 fn apply(bytes: &mut Vec<u8>, change: &Change) {
     let position = |at: f64, bytes: &[u8]| (at * bytes.len() as f64) as usize;
     match *change {
@@ -92,12 +92,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn documents(sample in 0..samples::DOCUMENTS.len(), changes in changes()) {
+    fn damaged_documents_do_not_panic(sample in 0..samples::DOCUMENTS.len(), changes in changes()) {
         let bytes = changed(samples::DOCUMENTS[sample], &changes);
         if let Ok(document) = Document::parse(bytes.clone(), None) {
             prop_assert_eq!(document.raw(), &bytes[..]);
             prop_assert_eq!(document.digest(), &Digest::of(&bytes));
-            // What was accepted reads the same under its own name.
+            // An accepted document gives the same result with its own media type.
             let again = Document::parse(bytes, Some(document.media_type().as_str())).unwrap();
             prop_assert_eq!(&again, &document);
             if let Document::Index(index) = document {
@@ -111,13 +111,13 @@ proptest! {
     }
 
     #[test]
-    fn configs(changes in changes()) {
+    fn damaged_configs_do_not_panic(changes in changes()) {
         let bytes = changed(samples::CONFIG, &changes);
         if let Ok(config) = ImageConfig::parse(bytes.clone()) {
             prop_assert_eq!(config.digest(), &Digest::of(&bytes));
             prop_assert_eq!(chain_ids(config.diff_ids()).len(), config.diff_ids().len());
             let _ = config.check_platform(&Platform::host());
-            // Written and read again, nothing changes.
+            // Writing and reading it again gives the same value.
             let json = serde_json::to_string(config.config()).unwrap();
             prop_assert_eq!(&serde_json::from_str::<vmroot_model::ContainerConfig>(&json).unwrap(), config.config());
         }

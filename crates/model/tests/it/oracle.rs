@@ -1,4 +1,4 @@
-//! What `oci-spec` reads, this crate reads alike.
+//! Comparison with `oci-spec`: both read the same values.
 
 use oci_spec::image as oci;
 use proptest::prelude::*;
@@ -27,7 +27,8 @@ fn assert_same_platform(ours: &Platform, theirs: &oci::Platform) {
     assert_eq!(ours.os, theirs.os().to_string());
     assert_eq!(ours.architecture, theirs.architecture().to_string());
     assert_eq!(ours.variant, *theirs.variant());
-    // Not os.version and os.features: oci-spec 0.10 spells them os_version and os_features, against the specification.
+    // os.version and os.features are not compared: oci-spec 0.10 reads them as os_version and os_features, contrary to
+    // the specification.
 }
 
 fn assert_same_descriptors(ours: &[Descriptor], theirs: &[oci::Descriptor]) {
@@ -181,7 +182,7 @@ proptest! {
     }
 }
 
-/// A sample without what `oci-spec` does not read, and so cannot find fault with.
+/// Removes the fields from a sample that `oci-spec` does not read, and therefore does not check.
 fn without_unread_fields(json: &str) -> String {
     const UNREAD: [&str; 2] = [
         r#","os.version":"10.0.20348.2322","os.features":["win32k"]"#,
@@ -190,7 +191,7 @@ fn without_unread_fields(json: &str) -> String {
     UNREAD.iter().fold(json.to_owned(), |json, field| json.replace(field, ""))
 }
 
-/// Whether this crate refuses on purpose what `oci-spec` lets pass.
+/// Returns whether an error is one of the cases in which this crate is stricter than `oci-spec` on purpose.
 fn is_stricter(error: &Error) -> bool {
     match error {
         Error::InvalidDocument { reason, .. } => {
@@ -206,7 +207,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn nothing_else_is_refused(sample in 0..samples::DOCUMENTS.len(), changes in mutation::changes()) {
+    fn documents_that_oci_spec_reads_are_accepted(sample in 0..samples::DOCUMENTS.len(), changes in mutation::changes()) {
         let bytes = mutation::changed(&without_unread_fields(samples::DOCUMENTS[sample]), &changes);
         let is_known = if samples::DOCUMENTS[sample].contains("\"manifests\"") {
             oci::ImageIndex::from_reader(&bytes[..]).is_ok()

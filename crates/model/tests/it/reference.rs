@@ -1,4 +1,4 @@
-//! The cases that the reference grammar is known by, and its round trips.
+//! Tests of the reference grammar: known cases, and round trips.
 
 use proptest::prelude::*;
 use vmroot_model::{Digest, Error, Reference, ReferencePart};
@@ -6,7 +6,8 @@ use vmroot_model::{Digest, Error, Reference, ReferencePart};
 const SHA256: &str = "sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff";
 const HEX64: &str = "1a3f5e7d9c1b3a5f7e9d1c3b5a7f9e1d3c5b7a9f1e3d5d7c9b1a3f5e7d9c1b3a";
 
-fn part_at_fault(text: &str) -> ReferencePart {
+/// Returns the part of an invalid reference that the error is about.
+fn invalid_part(text: &str) -> ReferencePart {
     match Reference::parse(text) {
         Err(Error::InvalidReference { reference, part, .. }) => {
             assert_eq!(reference, text);
@@ -133,12 +134,12 @@ fn errors_name_the_part() {
         ("[]/debian", Domain),
         ("[fc00::1]", Repository),
     ] {
-        assert_eq!(part_at_fault(text), part, "{text}");
+        assert_eq!(invalid_part(text), part, "{text}");
     }
 }
 
 #[test]
-fn capitals_have_their_own_error() {
+fn capital_letters_have_a_specific_error() {
     for (text, at_fault) in [
         ("Alpine", "Alpine"),
         ("Uppercase:tag", "Uppercase"),
@@ -157,7 +158,7 @@ fn capitals_have_their_own_error() {
 }
 
 #[test]
-fn messages_say_what_is_wrong() {
+fn messages_have_the_part_and_the_reason() {
     for (text, message) in [
         ("alpine:", r#"invalid image reference "alpine:": the tag is empty"#),
         (
@@ -174,13 +175,13 @@ fn messages_say_what_is_wrong() {
 fn limits_are_exact() {
     let name = |length: usize| format!("r.io/{}", "a".repeat(length - 5));
     assert!(Reference::parse(&name(255)).is_ok());
-    assert_eq!(part_at_fault(&name(256)), ReferencePart::Repository);
+    assert_eq!(invalid_part(&name(256)), ReferencePart::Repository);
     assert!(Reference::parse(&format!("a:{}", "t".repeat(128))).is_ok());
-    assert_eq!(part_at_fault(&format!("a:{}", "t".repeat(129))), ReferencePart::Tag);
+    assert_eq!(invalid_part(&format!("a:{}", "t".repeat(129))), ReferencePart::Tag);
 }
 
 #[test]
-fn sha512_is_taken() {
+fn sha512_digests_are_accepted() {
     let digest = format!("sha512:{}", "ab".repeat(64));
     let reference = Reference::parse(&format!("a:b@{digest}")).unwrap();
     assert_eq!(reference.to_string(), format!("docker.io/library/a:b@{digest}"));
@@ -201,7 +202,7 @@ fn familiar_names_are_short() {
 }
 
 #[test]
-fn what_to_ask_for() {
+fn tags_digests_and_hosts_are_returned() {
     let bare = Reference::parse("alpine").unwrap();
     assert_eq!((bare.tag(), bare.tag_or_default(), bare.identifier().as_str()), (None, Some("latest"), "latest"));
     assert_eq!(bare.registry_host(), "registry-1.docker.io");
@@ -218,9 +219,9 @@ fn what_to_ask_for() {
 
 proptest! {
     #[test]
-    fn prints_what_it_parsed(
+    fn printing_a_parsed_reference_gives_an_equal_reference(
         domain in "((([a-zA-Z0-9]([a-z0-9-]{0,5}[a-z0-9])?\\.){1,2}[a-z]{1,3}|localhost|\\[::[0-9a-f]{1,4}\\])(:[0-9]{1,4})?/)?",
-        // A dot in the first part would make a registry of it.
+        // A first part with a dot would be a registry.
         path in "[a-z0-9]{1,4}((_|__|-{1,3})[a-z0-9]{1,4})?(/[a-z0-9]{1,4}((\\.|_|__|-)[a-z0-9]{1,4}){0,2}){0,3}",
         tag in "(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,20})?",
         digest in "(@sha256:[0-9a-f]{64})?",
@@ -233,7 +234,7 @@ proptest! {
     }
 
     #[test]
-    fn never_panics(text in "[a-zA-Z0-9._:/@\\[\\]é -]{0,80}") {
+    fn parsing_never_panics(text in "[a-zA-Z0-9._:/@\\[\\]é -]{0,80}") {
         if let Ok(reference) = Reference::parse(&text) {
             prop_assert_eq!(Reference::parse(&reference.to_string()).unwrap(), reference);
         }

@@ -1,4 +1,4 @@
-//! Images in indexes in indexes.
+//! Tests of searching nested indexes.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ impl Registry {
         (digest, size)
     }
 
-    /// Adds an image for an architecture and returns an entry for it; `more` goes into the entry.
+    /// Adds an image for an architecture, and returns an index entry for it with the members `more`.
     fn image(&mut self, architecture: &str, more: &str) -> String {
         let (digest, size) = self.add(format!(r#"{{"os":"linux","architecture":"{architecture}"}}"#));
         let media_type = "application/vnd.oci.image.config.v1+json";
@@ -35,7 +35,7 @@ impl Registry {
         format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size}{more}}}"#)
     }
 
-    /// The architecture of the image found, by the loop that `Search` documents.
+    /// Searches with the loop in the documentation of `Search`, and returns the architecture of the image.
     fn find(&mut self, entries: &[String], wanted: &str) -> Result<String, Error> {
         let wanted = Platform::parse(wanted).unwrap();
         let top = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(","));
@@ -64,7 +64,7 @@ const AMD64: &str = r#","platform":{"os":"linux","architecture":"amd64"}"#;
 const ARM64: &str = r#","platform":{"os":"linux","architecture":"arm64","variant":"v8"}"#;
 
 #[test]
-fn nested_indexes_are_entered() {
+fn nested_indexes_are_searched() {
     let mut registry = Registry::default();
     let images = [registry.image("amd64", AMD64), registry.image("arm64", ARM64)];
     let middle = registry.index(&images, "");
@@ -76,7 +76,7 @@ fn nested_indexes_are_entered() {
 }
 
 #[test]
-fn a_platform_beats_a_look_inside() {
+fn an_entry_with_a_platform_precedes_a_nested_index() {
     let mut registry = Registry::default();
     let inside = [registry.image("amd64", AMD64)];
     let entries = [registry.index(&inside, ""), registry.image("amd64", AMD64)];
@@ -94,7 +94,7 @@ fn an_index_may_have_a_platform() {
 }
 
 #[test]
-fn images_without_platforms_are_tried_by_their_configs() {
+fn the_configs_of_images_without_a_platform_are_checked() {
     let mut registry = Registry::default();
     let entries = [registry.image("amd64", ""), registry.index(&[], ""), registry.image("arm64", "")];
     assert_eq!(registry.find(&entries, "linux/arm64").unwrap(), "arm64");
@@ -103,7 +103,7 @@ fn images_without_platforms_are_tried_by_their_configs() {
 }
 
 #[test]
-fn a_search_ends() {
+fn a_search_is_limited() {
     let mut registry = Registry::default();
     let mut entry = registry.image("arm64", ARM64);
     for _ in 0..Search::LIMIT - 1 {

@@ -1,4 +1,4 @@
-//! Which entry of an index is taken for a platform.
+//! Tests of selecting an entry of an index for a platform.
 
 use proptest::prelude::*;
 use vmroot_model::{Error, Platform};
@@ -9,13 +9,13 @@ fn wanted(platform: &str) -> Platform {
     Platform::parse(platform).unwrap()
 }
 
-/// The positions of the candidates for `platform`, best first, in an index with these platforms.
+/// Returns the positions of the candidates for `platform`, the best first, in an index with these platforms.
 fn positions(platform: &str, platforms: &[&str]) -> Vec<u64> {
     index_of(platforms).candidates(&wanted(platform)).into_iter().map(|it| it.size).collect()
 }
 
 #[test]
-fn the_best_match_is_taken() {
+fn the_best_match_is_first() {
     let arms = ["linux/arm", "linux/arm/v5", "linux/arm/v6", "linux/arm/v7", "linux/arm/v8", "linux/arm64/v8"];
     let amds = ["linux/amd64/v4", "linux/amd64/v3", "linux/amd64/v2", "linux/amd64"];
     for (platform, platforms, expected) in [
@@ -35,15 +35,15 @@ fn the_best_match_is_taken() {
         ("linux/amd64", &amds, &[3]),
         ("linux/amd64", &["linux/amd64/v1", "linux/amd64"], &[0, 1]),
         ("linux/arm64", &["linux/arm64/v9", "linux/arm64"], &[1]),
-        // Other names for the same.
+        // Other names of the same architectures.
         ("linux/amd64", &["linux/x86_64", "linux/aarch64"], &[0]),
         ("linux/arm64", &["linux/x86_64", "Linux/AArch64"], &[1]),
         ("linux/arm/v7", &["linux/armhf", "linux/arm/7", "linux/armel"], &[0, 1, 2]),
-        // Another system is no match; none is the one that is wanted.
+        // Another system does not match. An empty system matches.
         ("linux/amd64", &["windows/amd64", "linux/amd64"], &[1]),
         ("windows/amd64", &["windows/amd64", "linux/amd64"], &[0]),
         ("linux/amd64", &["/amd64"], &[0]),
-        // No platform comes last, and first come is first served among equals.
+        // Entries without a platform are last. Equal entries keep their order.
         ("linux/amd64", &["", "linux/amd64", "", "linux/amd64"], &[1, 3, 0, 2]),
         ("linux/arm/v7", &["", "linux/arm"], &[1, 0]),
         ("linux/amd64", &["linux/", "linux/amd64"], &[1, 0]),
@@ -56,7 +56,7 @@ fn the_best_match_is_taken() {
 }
 
 #[test]
-fn attestations_and_artifacts_are_never_taken() {
+fn attestations_and_artifacts_are_not_candidates() {
     let entries = [
         entry(0, "linux/amd64", r#","annotations":{"vnd.docker.reference.type":"attestation-manifest"}"#),
         entry(1, "unknown/unknown", ""),
@@ -71,9 +71,9 @@ fn attestations_and_artifacts_are_never_taken() {
     assert_eq!(index.platforms(), []);
 }
 
-/// The positions of the candidates for `platform` in an index with an entry for each of these: members of `platform`, in
-/// JSON, besides `linux/amd64`.
-fn of_members(platform: &Platform, members: &[&str]) -> Vec<u64> {
+/// Returns the positions of the candidates for `platform` in an index of `linux/amd64` entries. `members` has the JSON
+/// of further members of each entry's platform.
+fn positions_with_members(platform: &Platform, members: &[&str]) -> Vec<u64> {
     let entry = |(size, members): (usize, &&str)| {
         let more = format!(r#","platform":{{"os":"linux","architecture":"amd64"{members}}}"#);
         entry(size, "", &more)
@@ -83,11 +83,11 @@ fn of_members(platform: &Platform, members: &[&str]) -> Vec<u64> {
     index.candidates(platform).into_iter().map(|it| it.size).collect()
 }
 
-/// Tools that convert images push an index with two forms of each image: EROFS layers for runtimes that can mount them,
-/// marked by a feature, and the usual ones. containerd's matcher passes over what has features that it has not, and takes
-/// the one with most of those it has.
+/// Conversion tools push an index with two forms of each image: one with EROFS layers, marked by a feature, and one
+/// with tar layers. Like containerd, ignores entries with features that are not wanted, and prefers the entry with the
+/// most wanted features.
 #[test]
-fn entries_with_features_that_are_not_here_are_passed_over() {
+fn entries_with_unwanted_features_are_not_candidates() {
     let amd64 = wanted("linux/amd64");
     let erofs = r#","os.features":["erofs"]"#;
     let two = r#","os.features":["erofs","sparse"]"#;
@@ -100,12 +100,12 @@ fn entries_with_features_that_are_not_here_are_passed_over() {
         (&[r#","os.features":[null]"#, r#","os.features":[""]"#, ""], &[0, 1, 2]),
         (&[r#","variant":"v1","os.features":["erofs"]"#, r#","variant":"v1""#], &[1]),
     ] {
-        assert_eq!(of_members(&amd64, members), expected, "{members:?}");
+        assert_eq!(positions_with_members(&amd64, members), expected, "{members:?}");
     }
     let with =
         |features: &[&str]| Platform { os_features: features.iter().map(|&it| it.into()).collect(), ..amd64.clone() };
-    assert_eq!(of_members(&with(&["erofs"]), &["", erofs, two]), [1, 0]);
-    assert_eq!(of_members(&with(&["sparse", "erofs"]), &["", erofs, two]), [2, 1, 0]);
+    assert_eq!(positions_with_members(&with(&["erofs"]), &["", erofs, two]), [1, 0]);
+    assert_eq!(positions_with_members(&with(&["sparse", "erofs"]), &["", erofs, two]), [2, 1, 0]);
     let error = index_of(&[]).select(&amd64).unwrap_err().to_string();
     assert!(!error.contains("features"), "{error}");
     let only = entry(0, "", r#","platform":{"os":"linux","architecture":"amd64","os.features":["erofs"]}"#);
@@ -114,16 +114,20 @@ fn entries_with_features_that_are_not_here_are_passed_over() {
     assert_eq!(error, "image architecture mismatch: image is for amd64 (os.features erofs) but expected amd64");
 }
 
-/// Windows images run on the build that they were made for, whatever the revision; others seldom have a version.
+/// A Windows image runs on all revisions of its build. Other images seldom have a version.
 #[test]
-fn a_version_is_held_against_an_entry_that_has_another() {
+fn entries_with_another_version_are_not_candidates() {
     let version = |version: &str| format!(r#","os.version":"{version}""#);
     let versions = [version("22.04"), String::new(), version("24.04")];
     let members: Vec<&str> = versions.iter().map(String::as_str).collect();
-    assert_eq!(of_members(&wanted("linux/amd64"), &members), [1, 0, 2], "one for any version is the safest");
+    assert_eq!(
+        positions_with_members(&wanted("linux/amd64"), &members),
+        [1, 0, 2],
+        "one for any version is the safest"
+    );
     let asked = |version: &str| Platform { os_version: Some(version.into()), ..wanted("linux/amd64") };
-    assert_eq!(of_members(&asked("24.04"), &members), [2, 1]);
-    assert_eq!(of_members(&asked("20.04"), &members), [1]);
+    assert_eq!(positions_with_members(&asked("24.04"), &members), [2, 1]);
+    assert_eq!(positions_with_members(&asked("20.04"), &members), [1]);
 
     let windows = |version: &str| {
         format!(
@@ -135,7 +139,7 @@ fn a_version_is_held_against_an_entry_that_has_another() {
     let index = index(&format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(",")));
     let taken = |platform: &Platform| -> Vec<u64> { index.candidates(platform).iter().map(|it| it.size).collect() };
     let any = wanted("windows/amd64");
-    assert_eq!(taken(&any), [0, 1, 2], "none is better than another");
+    assert_eq!(taken(&any), [0, 1, 2], "the order is unchanged");
     assert_eq!(taken(&Platform { os_version: Some("10.0.20348.2322".into()), ..any.clone() }), [2, 1]);
     assert_eq!(taken(&Platform { os_version: Some("10.0.19041.1".into()), ..any }), Vec::<u64>::new());
 }
@@ -148,7 +152,7 @@ fn the_first_candidate_is_selected() {
 }
 
 #[test]
-fn errors_list_what_there_is() {
+fn errors_list_the_available_platforms() {
     let mismatch = |platform: &str, platforms: &[&str]| {
         let error = index_of(platforms).select(&wanted(platform)).unwrap_err();
         assert!(matches!(error, Error::ArchitectureMismatch { .. }));
@@ -179,9 +183,9 @@ fn errors_list_what_there_is() {
 }
 
 proptest! {
-    /// Where the entry stands matters only among equals.
-    #[test]
-    fn order_does_not_decide(
+    /// The order of entries only matters if they are equal.
+        #[test]
+        fn the_selection_does_not_depend_on_the_order(
         platforms in proptest::sample::subsequence(
             vec!["linux/arm", "linux/arm/v5", "linux/arm/v6", "linux/arm/v7", "linux/arm/v8", "linux/amd64", "windows/arm/v7", "linux/arm64"],
             1..8,

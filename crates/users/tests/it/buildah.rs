@@ -1,8 +1,8 @@
-//! `buildah run --user` as the judge: what the kernel says of a process that it starts.
+//! Comparison with `buildah run --user`: the ids of a process that it starts.
 //!
-//! The cases leave out what buildah 1.28 takes for something else than the C library and other engines do: it stops at the
-//! first line that is no entry, has no comments and no NIS lines, takes 4294967295 for root, and finds supplementary
-//! groups by the first name of an id. The table in `rule.rs` has those.
+//! Some cases are missing, because buildah 1.28 differs from the C library and other engines. It stops at the first
+//! invalid line, does not support comments and NIS lines, takes 4294967295 for root, and finds supplementary groups by
+//! the first name of an id. The tables in `rule.rs` have these cases.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -15,12 +15,12 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use vmroot_testkit::skip;
-use vmroot_users::{Spec, User};
+use vmroot_users::{User, UserSpec};
 
-/// The process writes its ids and its home directory to a file: under load, buildah loses what goes to its pipes.
-const SCRIPT: &str = "{ /bin/busybox grep -E '^(Uid|Gid|Groups):' /proc/self/status; echo Home: $HOME; } >/said/it";
+/// Writes the ids and the home directory of the process to a file, since buildah loses the output of pipes under load.
+const SCRIPT: &str = "{ /bin/busybox grep -E '^(Uid|Gid|Groups):' /proc/self/status; echo Home: $HOME; } >/out/user";
 
-/// Entries that tools write, and entries named by numbers that have other ids.
+/// Common entries, and entries whose names are numbers other than their ids.
 const PASSWD: [&str; 7] = [
     "root:x:0:0:root:/root:/bin/sh",
     "1000:x:0:0::/root:/bin/sh",
@@ -40,6 +40,7 @@ const GROUP: [&str; 7] = [
     "staff:x:78:0",
 ];
 
+/// A buildah container. Dropping it removes it.
 struct Container {
     storage: TempDir,
     name: String,
@@ -49,20 +50,22 @@ struct Container {
 impl Container {
     fn new() -> Self {
         let mut container = Self { storage: tempfile::tempdir().unwrap(), name: String::new(), root: PathBuf::new() };
-        container.name = container.printed(&["from", "scratch"]);
-        container.root = container.printed(&["mount", &container.name]).into();
-        for directory in ["etc", "bin", "said"] {
+        container.name = container.output(&["from", "scratch"]);
+        container.root = container.output(&["mount", &container.name]).into();
+        for directory in ["etc", "bin", "out"] {
             fs::create_dir_all(container.root.join(directory)).unwrap();
         }
-        // Any user writes there.
-        fs::set_permissions(container.root.join("said"), Permissions::from_mode(0o777)).unwrap();
+        // Processes of all users write to this directory.
+        fs::set_permissions(container.root.join("out"), Permissions::from_mode(0o777)).unwrap();
         let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
         fs::copy(busybox.unwrap(), container.root.join("bin/busybox")).unwrap();
         container
     }
 
-    /// Runs buildah. It starts itself from a sealed copy in memory, and the kernel refuses the seal while pages of the copy
-    /// are still being written (`EBUSY` of `F_ADD_SEALS`), so such a start is tried again.
+    /// Runs buildah.
+    ///
+    /// buildah executes a sealed copy of itself in memory. The kernel refuses the seal while pages of the copy are
+    /// being written (`EBUSY` of `F_ADD_SEALS`). Such a failure is retried.
     fn buildah(&self, arguments: &[&str]) -> Output {
         const TRIES: u32 = 50;
         let path = |name: &str| self.storage.path().join(name);
@@ -76,16 +79,17 @@ impl Container {
             }
             thread::sleep(Duration::from_millis(100));
         }
-        panic!("buildah cannot be started: its copy of itself stays busy");
+        panic!("buildah cannot be started: its copy in memory stays busy");
     }
 
-    fn printed(&self, arguments: &[&str]) -> String {
+    /// Runs buildah successfully, and returns its output.
+    fn output(&self, arguments: &[&str]) -> String {
         let output = self.buildah(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    /// Gives the root its files; none removes one.
+    /// Writes a file of `/etc`, or removes it if `text` is `None`.
     fn set(&self, name: &str, text: Option<&str>) {
         let path = self.root.join("etc").join(name);
         match text {
@@ -97,23 +101,23 @@ impl Container {
         }
     }
 
-    /// The user that a process has; nothing where buildah finds none.
-    fn user(&self, spec: &str) -> Option<Judged> {
+    /// Runs a process as a user, and returns its ids and home directory, or `None` if buildah does not find the user.
+    fn user(&self, spec: &str) -> Option<ProcessUser> {
         let user = format!("--user={spec}");
         let command = ["run", "--isolation=chroot", &user, &self.name, "--", "/bin/busybox", "sh", "-c", SCRIPT];
         let output = self.buildah(&command);
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(said.contains("unknown"), "{spec:?}: {said}");
+            let message = String::from_utf8_lossy(&output.stderr);
+            assert!(message.contains("unknown"), "{spec:?}: {message}");
             return None;
         }
-        let said = self.root.join("said/it");
-        let text = fs::read_to_string(&said).unwrap();
-        fs::remove_file(&said).unwrap();
+        let file = self.root.join("out/user");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::remove_file(&file).unwrap();
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
         let numbers =
             |name: &str| field(name).split_whitespace().map(|word| word.parse().unwrap()).collect::<Vec<u32>>();
-        Some(Judged {
+        Some(ProcessUser {
             uid: numbers("Uid:")[0],
             gid: numbers("Gid:")[0],
             groups: numbers("Groups:").into_iter().collect(),
@@ -124,29 +128,29 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // Its storage may be a mount.
+        // The storage of the container may be mounted.
         self.buildah(&["rm", &self.name]);
     }
 }
 
-/// A user as the judge shows it: the primary group is among the others, and the home of a user without one is `/`.
+/// The user of a process: `groups` includes the primary group, and a user without a home directory has `/`.
 #[derive(Debug, PartialEq, Eq)]
-struct Judged {
+struct ProcessUser {
     uid: u32,
     gid: u32,
     groups: BTreeSet<u32>,
     home: String,
 }
 
-impl From<User> for Judged {
+impl From<User> for ProcessUser {
     fn from(user: User) -> Self {
         let groups = user.groups.into_iter().chain([user.gid]).collect();
         Self { uid: user.uid, gid: user.gid, groups, home: user.home.unwrap_or_else(|| "/".to_owned()) }
     }
 }
 
-/// Files of which each has some of the entries, in some order: numbers decide, the same in each run.
-fn files(mut number: usize, entries: &[&str]) -> String {
+/// Returns a file with some of the entries in some order. The selection and the order depend only on `number`.
+fn shuffled_file(mut number: usize, entries: &[&str]) -> String {
     let mut rest = entries.to_vec();
     let mut text = String::new();
     while !rest.is_empty() {
@@ -161,7 +165,7 @@ fn files(mut number: usize, entries: &[&str]) -> String {
 }
 
 #[test]
-fn buildah_agrees() {
+fn users_equal_the_result_of_buildah() {
     if skip::needs_root() || skip::needs_program("buildah") || skip::needs_program("busybox") {
         return;
     }
@@ -170,13 +174,13 @@ fn buildah_agrees() {
         container.set("passwd", passwd);
         container.set("group", group);
         for spec in specs {
-            let ours =
-                Spec::parse(spec).find(passwd.unwrap_or_default().as_bytes(), group.unwrap_or_default().as_bytes());
-            assert_eq!(ours.ok().map(Judged::from), container.user(spec), "{spec:?} in\n{passwd:?}\n{group:?}");
+            let ours = UserSpec::parse(spec)
+                .resolve(passwd.unwrap_or_default().as_bytes(), group.unwrap_or_default().as_bytes());
+            assert_eq!(ours.ok().map(ProcessUser::from), container.user(spec), "{spec:?} in\n{passwd:?}\n{group:?}");
         }
     };
     let (passwd, group) = (PASSWD.join("\n") + "\n", GROUP.join("\n") + "\n");
-    // What images name, with entries that have numbers for names before and after the right ones.
+    // Common users. Entries whose names are numbers come before and after the matching entries.
     let specs =
         ["1000", "demo", "1000:1000", "demo:1000", "demo:50", "50", "50:staff", "0", "", ":staff", "0001000:demo"];
     compare(Some(&passwd), Some(&group), &specs);
@@ -187,11 +191,11 @@ fn buildah_agrees() {
     );
     compare(None, None, &["", "7", "7:8", "root", "7:root"]);
     compare(Some(&passwd), None, &["demo:50", "demo:staff"]);
-    // Any entries in any order.
+    // Some of the entries, in any order.
     let specs = ["1000", "demo", "50:50", "0:1000", "demo:staff", "2000", "far:50"];
     for number in 0..8_usize {
         let number = number.wrapping_mul(0x9e37_79b9) % 1_000_003;
         let spec = [specs[number % 7], specs[number / 7 % 7]];
-        compare(Some(&files(number, &PASSWD)), Some(&files(number / 3, &GROUP)), &spec);
+        compare(Some(&shuffled_file(number, &PASSWD)), Some(&shuffled_file(number / 3, &GROUP)), &spec);
     }
 }

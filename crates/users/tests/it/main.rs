@@ -1,4 +1,4 @@
-//! The rule that finds a user, against itself in a table and against buildah.
+//! Tests of resolving users, with tables and by comparison with buildah.
 
 mod buildah;
 mod rule;

@@ -1,4 +1,4 @@
-//! What a root is asked by inode, and what it answers when there is no answer.
+//! Tests of operations on inodes, and of their errors.
 
 use rustix::io::Errno;
 use vmroot_container_fs::{ContainerFs, Error, InodeId};
@@ -27,7 +27,7 @@ fn directories_are_listed_in_byte_order_and_from_any_cookie() {
 }
 
 #[test]
-fn every_name_is_found_and_no_other() {
+fn existing_names_are_found_and_no_others() {
     let names: Vec<String> = (0..500).map(|number| format!("file-{number}")).collect();
     let (_stack, root) = root_of(names.iter().map(|name| Entry::file(name, name)));
     for name in &names {
@@ -42,7 +42,7 @@ fn every_name_is_found_and_no_other() {
 }
 
 #[test]
-fn errors_have_the_numbers_of_system_calls() {
+fn errors_have_the_errno_of_system_calls() {
     let (_stack, root) = root_of([Entry::file("f", "x"), Entry::directory("d"), Entry::symlink("l", "f")]);
     let ino = |name: &str| root.lookup(InodeId::ROOT, name.as_bytes()).unwrap();
     assert_eq!(root.lookup(ino("f"), b"x").unwrap_err().errno(), Errno::NOTDIR);
@@ -56,7 +56,7 @@ fn errors_have_the_numbers_of_system_calls() {
 }
 
 #[test]
-fn reads_end_where_the_file_does() {
+fn reads_end_at_the_end_of_the_file() {
     let (_stack, root) = root_of([Entry::file("f", "0123456789"), Entry::file("empty", "")]);
     let file = root.lookup(InodeId::ROOT, b"f").unwrap();
     let mut bytes = [0; 8];
@@ -72,7 +72,7 @@ fn reads_end_where_the_file_does() {
 }
 
 #[test]
-fn a_missing_or_short_contents_file_is_named() {
+fn errors_name_a_missing_or_short_contents_file() {
     let (stack, root) = root_of([Entry::file("f", vec![7; 9000])]);
     let diff_id: Digest = root.contents().next().unwrap().diff_id;
     drop(root);
