@@ -1,4 +1,4 @@
-//! The client against registries that misbehave in every way, and against Debian's own.
+//! Tests of the client against a test registry with faults, and against Debian's `docker-registry`.
 
 mod breaks;
 mod cancelling;

@@ -1,7 +1,7 @@
-//! `dir:` directories, and directories that are nothing.
+//! `dir:` directories, and directories without images.
 
 use vmroot_model::{Digest, MediaType};
-use vmroot_transport::{Archive, Error, Format, Pick};
+use vmroot_transport::{Archive, Error, Format, ImageSelector};
 
 use crate::builder::{Image, file, gzip, unpack};
 use crate::pull::{assert_is, options};
@@ -18,7 +18,7 @@ fn a_directory_of_one_image() {
     unpack(&members, directory.path());
     let archive = Archive::open(directory.path(), &options(directory.path())).unwrap();
     assert_eq!(archive.format(), Format::Dir);
-    let source = archive.source(&archive.select(&Pick::Only).unwrap()).unwrap();
+    let source = archive.source(&archive.select(&ImageSelector::Only).unwrap()).unwrap();
     assert_is(&*source, &image);
     let error = source.manifest(Some(&Digest::of(b"other"))).unwrap_err();
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");

@@ -1,8 +1,8 @@
-//! Docker save archives of all ages.
+//! Docker save archives of all versions.
 
 use serde_json::{Value, json};
 use vmroot_model::{Digest, Document, MediaType, Reference};
-use vmroot_transport::{Error, Format, Pick};
+use vmroot_transport::{Error, Format, ImageSelector};
 
 use crate::builder::{Image, Member, blob_name, bzip2, docker_save, entry, file, gzip, oci_layout, tar, xz, zstd};
 use crate::pull::{Saved, assert_is, name, pull};
@@ -17,10 +17,10 @@ fn before_25_with_a_repeated_layer_as_a_symlink() {
     let saved = Saved::tar(&members);
     let archive = saved.open().unwrap();
     assert_eq!(archive.format(), Format::DockerArchive);
-    let source = saved.source(&Pick::Only).unwrap();
+    let source = saved.source(&ImageSelector::Only).unwrap();
     assert_eq!(source.name(), format!("docker-archive:{}:alpine:3.20", saved.path.display()));
     assert_is(&*source, &image);
-    // Nothing was hashed to make the manifest: plain layers go by their diff ids.
+    // The digests of uncompressed layers are their diff ids, so nothing was hashed for the manifest.
     let Document::Manifest(manifest) = Document::parse(source.manifest(None).unwrap().bytes, None).unwrap() else {
         panic!("an index")
     };
@@ -54,7 +54,7 @@ fn from_25_on_with_both_layouts_in_one_tar() {
 }
 
 #[test]
-fn any_compression_around_it_and_within_it() {
+fn compressed_archives_and_compressed_layers() {
     let image = Image::new(3, 2);
     let plain = tar(&docker_save(&[(&image, &["a:1"])]));
     for encode in [gzip, zstd, xz, bzip2] {
@@ -63,13 +63,13 @@ fn any_compression_around_it_and_within_it() {
         let list = json!([{ "Config": "config", "RepoTags": null, "Layers": ["./0.tar", "/1.tar"] }]);
         let mut members = vec![file("./config", image.config.clone()), file("./manifest.json", list.to_string())];
         members.extend((0..2).map(|at| file(format!("./{at}.tar"), encode(&image.layers[at]))));
-        assert_is(&*Saved::tar(&members).source(&Pick::Index(0)).unwrap(), &image);
+        assert_is(&*Saved::tar(&members).source(&ImageSelector::Index(0)).unwrap(), &image);
     }
 }
 
-/// Scripts that assemble archives leave nulls where they have no value; skopeo takes them for nothing.
+/// Scripts that assemble archives write nulls for missing names. skopeo ignores these.
 #[test]
-fn nulls_among_names_are_no_names() {
+fn nulls_among_names_are_ignored() {
     let image = Image::new(6, 1);
     let list = json!([{ "Config": "config", "RepoTags": [null, "a:1", null], "Layers": ["0.tar"] }]);
     let members = [
@@ -83,11 +83,11 @@ fn nulls_among_names_are_no_names() {
 }
 
 #[test]
-fn nothing_is_left_where_archives_are_spooled() {
+fn the_spool_directory_holds_no_named_file() {
     let image = Image::new(4, 1);
     let saved = Saved::new(&gzip(&tar(&docker_save(&[(&image, &[])]))));
-    let source = saved.source(&Pick::Only).unwrap();
-    assert_eq!(std::fs::read_dir(saved.options().spool).unwrap().count(), 1, "the archive alone");
+    let source = saved.source(&ImageSelector::Only).unwrap();
+    assert_eq!(std::fs::read_dir(saved.options().spool).unwrap().count(), 1, "only the archive");
     assert_is(&*source, &image);
 }
 
@@ -105,7 +105,7 @@ fn through_a_pipe() {
 }
 
 #[test]
-fn several_images_picked_by_name_or_place() {
+fn several_images_selected_by_name_or_index() {
     let images = [Image::new(6, 1), Image::new(7, 2), Image::new(8, 3)];
     let saved = Saved::tar(&docker_save(&[
         (&images[0], &["alpine:3.20", "alpine:latest"]),
@@ -122,9 +122,9 @@ fn several_images_picked_by_name_or_place() {
     );
     assert_eq!(archive.images()[2].references, [Reference::parse("quay.io/x/y:1").unwrap()]);
     assert_is(&*saved.source(&name("alpine")).unwrap(), &images[0]);
-    assert_is(&*saved.source(&Pick::Index(1)).unwrap(), &images[1]);
+    assert_is(&*saved.source(&ImageSelector::Index(1)).unwrap(), &images[1]);
     assert_is(&*saved.source(&name("quay.io/x/y:1")).unwrap(), &images[2]);
-    let error = saved.source(&Pick::Only).unwrap_err();
+    let error = saved.source(&ImageSelector::Only).unwrap_err();
     assert!(
         matches!(&error, Error::SeveralImages { available, .. }
         if available == "alpine:3.20 (@0), @1, quay.io/x/y:1 (@2)"),

@@ -1,8 +1,8 @@
-//! OCI layouts, as directories and as archives.
+//! OCI layouts in directories and in tars.
 
 use serde_json::{Value, json};
 use vmroot_model::{Digest, Document, MediaType, Reference};
-use vmroot_transport::{Archive, Error, Format, Pick};
+use vmroot_transport::{Archive, Error, Format, ImageSelector};
 
 use crate::builder::{Image, Member, blob_name, docker_save, entry, file, gzip, oci_layout, tar, unpack, xz, zstd};
 use crate::pull::{Saved, assert_is, name, options};
@@ -15,7 +15,7 @@ fn platform(architecture: &str) -> Value {
     json!({ "platform": { "os": "linux", "architecture": architecture } })
 }
 
-/// The blobs of an image, and its entry in an index.
+/// Returns the blobs of an image, and its entry in an index.
 fn stored(image: &Image, more: &Value) -> (Vec<Vec<u8>>, Value) {
     let blobs = image.blobs(&MediaType::OCI_LAYER_ZSTD, zstd);
     let entry = entry(&MediaType::OCI_MANIFEST, blobs.last().unwrap(), more);
@@ -43,7 +43,7 @@ fn directory_and_archive_and_compressed_archive() {
 }
 
 #[test]
-fn picked_by_annotation_or_place() {
+fn selected_by_annotation_or_index() {
     let images = [Image::new(2, 1), Image::new(3, 2), Image::new(4, 1)];
     let full = json!({ "annotations": {
         "io.containerd.image.name": "docker.io/library/debian:12", "org.opencontainers.image.ref.name": "12",
@@ -51,20 +51,20 @@ fn picked_by_annotation_or_place() {
     let stored = [stored(&images[0], &ref_name("latest")), stored(&images[1], &full), stored(&images[2], &json!({}))];
     let blobs: Vec<Vec<u8>> = stored.iter().flat_map(|(blobs, _)| blobs.clone()).collect();
     let saved = Saved::tar(&oci_layout(&blobs, &stored.map(|(_, entry)| entry)));
-    for (pick, wanted) in [
+    for (selector, wanted) in [
         (name("latest"), 0),
         (name("debian:12"), 1),
         (name("12"), 1),
         (name("docker.io/library/debian:12"), 1),
-        (Pick::Index(0), 0),
-        (Pick::Index(2), 2),
+        (ImageSelector::Index(0), 0),
+        (ImageSelector::Index(2), 2),
     ] {
-        assert_is(&*saved.source(&pick).unwrap(), &images[wanted]);
+        assert_is(&*saved.source(&selector).unwrap(), &images[wanted]);
     }
     let archive = saved.open().unwrap();
-    assert_eq!(archive.images()[0].references, [], "a lone tag is no reference");
+    assert_eq!(archive.images()[0].references, [], "a tag alone is no reference");
     assert_eq!(archive.images()[1].references, [Reference::parse("debian:12").unwrap()]);
-    let error = archive.select(&Pick::Only).unwrap_err().to_string();
+    let error = archive.select(&ImageSelector::Only).unwrap_err().to_string();
     assert!(error.contains("latest (@0), docker.io/library/debian:12 (@1), @2"), "{error}");
     assert!(matches!(archive.select(&name("11")).unwrap_err(), Error::NoSuchImage { .. }));
 }
@@ -79,11 +79,11 @@ fn an_index_within_the_index() {
     let inner = json!({ "schemaVersion": 2, "mediaType": media_type, "manifests": [amd_entry, arm_entry] });
     blobs.push(inner.to_string().into_bytes());
     let top = entry(&media_type, blobs.last().unwrap(), &ref_name("a:1"));
-    assert_is(&*Saved::tar(&oci_layout(&blobs, &[top])).source(&Pick::Only).unwrap(), &arm);
+    assert_is(&*Saved::tar(&oci_layout(&blobs, &[top])).source(&ImageSelector::Only).unwrap(), &arm);
 }
 
 #[test]
-fn platforms_spread_over_the_layouts_own_index() {
+fn platforms_as_entries_of_the_layouts_index() {
     let (arm, amd, other) = (Image::new(7, 1), Image::new(8, 1), Image::new(9, 1));
     let (mut blobs, arm_entry) = stored(&arm, &platform("arm64"));
     let (amd_blobs, amd_entry) = stored(&amd, &platform("amd64"));
@@ -91,12 +91,12 @@ fn platforms_spread_over_the_layouts_own_index() {
     blobs.extend(amd_blobs);
     let saved = Saved::tar(&oci_layout(&blobs, &[amd_entry.clone(), arm_entry.clone()]));
     assert_eq!(saved.open().unwrap().images().len(), 1);
-    assert_is(&*saved.source(&Pick::Only).unwrap(), &arm);
-    assert_is(&*saved.source(&Pick::Index(1)).unwrap(), &arm);
-    let amd_alone = saved.source(&Pick::Index(0)).unwrap().manifest(None).unwrap();
+    assert_is(&*saved.source(&ImageSelector::Only).unwrap(), &arm);
+    assert_is(&*saved.source(&ImageSelector::Index(1)).unwrap(), &arm);
+    let amd_alone = saved.source(&ImageSelector::Index(0)).unwrap().manifest(None).unwrap();
     assert!(matches!(Document::parse(amd_alone.bytes, None).unwrap(), Document::Manifest(_)));
 
-    // With another image beside it, the index is made of the entries that belong together.
+    // With another image in the list, the index is created from the entries of the image.
     blobs.extend(other_blobs);
     let saved = Saved::tar(&oci_layout(&blobs, &[amd_entry, other_entry, arm_entry.clone()]));
     let archive = saved.open().unwrap();
@@ -109,21 +109,21 @@ fn platforms_spread_over_the_layouts_own_index() {
 
     // Two images for one platform are two images.
     let saved = Saved::tar(&oci_layout(&blobs, &[arm_entry.clone(), arm_entry]));
-    assert!(matches!(saved.source(&Pick::Only).unwrap_err(), Error::SeveralImages { .. }));
+    assert!(matches!(saved.source(&ImageSelector::Only).unwrap_err(), Error::SeveralImages { .. }));
 }
 
 #[test]
-fn what_the_digests_say_is_checked_where_nobody_else_can() {
+fn digests_of_manifests_are_checked() {
     let image = Image::new(10, 1);
     let (blobs, entry) = stored(&image, &json!({}));
     let mut members = oci_layout(&blobs, std::slice::from_ref(&entry));
     let manifest = blob_name(blobs.last().unwrap());
     members.push(file(&manifest, r#"{"schemaVersion":2}"#));
-    let error = Saved::tar(&members).source(&Pick::Only).unwrap().manifest(None).unwrap_err();
+    let error = Saved::tar(&members).source(&ImageSelector::Only).unwrap().manifest(None).unwrap_err();
     assert!(matches!(&error, Error::DigestMismatch { member, .. } if *member == manifest), "{error}");
 
     members.retain(|member| !matches!(member, Member::File(name, _) if *name == manifest));
-    let error = Saved::tar(&members).source(&Pick::Only).unwrap().manifest(None).unwrap_err();
+    let error = Saved::tar(&members).source(&ImageSelector::Only).unwrap().manifest(None).unwrap_err();
     assert!(matches!(&error, Error::Missing { role: "manifest", member, .. } if *member == manifest), "{error}");
 }
 
@@ -149,5 +149,5 @@ fn other_versions_and_other_documents_are_refused() {
     }
     let empty = Saved::tar(&[index, layout]);
     assert_eq!(empty.open().unwrap().images().len(), 0);
-    assert!(matches!(empty.source(&Pick::Only).unwrap_err(), Error::NoImages { .. }));
+    assert!(matches!(empty.source(&ImageSelector::Only).unwrap_err(), Error::NoImages { .. }));
 }

@@ -1,4 +1,4 @@
-//! The quick look.
+//! The quick check `validate_tar`.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ fn archives_with_images() {
 }
 
 #[test]
-fn everything_else_says_why() {
+fn errors_state_the_reason() {
     let starts = |error: Error, start: &str| {
         let text = error.to_string();
         assert!(text.starts_with(start), "{text}");
