@@ -123,7 +123,7 @@ pub(crate) fn basic(user: &str, password: &str) -> Result<HeaderValue> {
 fn secret(text: String) -> Result<HeaderValue> {
     let mut value = HeaderValue::try_from(text).map_err(|_| Error::Option {
         option: "credentials",
-        reason: "a token has characters that cannot stand in a header".to_owned(),
+        reason: "a token has characters that are not allowed in a header".to_owned(),
     })?;
     value.set_sensitive(true);
     Ok(value)

@@ -98,7 +98,7 @@ impl Client {
                 Ok(body) => return Ok(body),
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
                 Err(error) => {
-                    tracing::info!(%error, digest = %descriptor.digest, "a foreign layer is not there");
+                    tracing::info!(%error, digest = %descriptor.digest, "cannot fetch a foreign layer from this URL");
                     failed = error;
                 }
             }

@@ -50,14 +50,14 @@ impl Bearer {
         let realm = match base.join(&self.realm) {
             // `//host/` and `/\host/` are relative, but name another host.
             Ok(url) if relative && url.origin() != base.origin() => {
-                return refused(format!("{:?} is relative and leads away from the registry", self.realm));
+                return refused(format!("{:?} is relative and names another host", self.realm));
             }
             Ok(url) => url,
-            Err(error) => return refused(format!("is no URL: {error}")),
+            Err(error) => return refused(format!("is not a URL: {error}")),
         };
         match (base.scheme(), realm.scheme()) {
             ("https", "http") => refused(
-                "is plain HTTP, where passwords and tokens can be read on the way; have the registry name an https URL"
+                "is plain HTTP, which exposes passwords and tokens; configure the registry to name an https URL"
                     .to_owned(),
             ),
             (_, "http" | "https") => Ok(realm),

@@ -140,7 +140,7 @@ impl Client {
             if !backoff.fail(options) {
                 return Err(error);
             }
-            tracing::info!(%error, "trying again");
+            tracing::info!(%error, "retrying");
             backoff.pause(options, self.shared.http.cancel_of(request), wait)?;
         }
     }

@@ -23,7 +23,7 @@ pub(crate) struct Endpoint {
 /// answers plain HTTP.
 ///
 /// # Errors
-/// - [`Error::Option`]: the host makes no URL.
+/// - [`Error::Option`]: the host is not valid in a URL.
 /// - [`Error::Cancelled`]: the request was cancelled.
 pub(crate) fn find(http: &Arc<Http>, host: &str) -> Result<Endpoint> {
     let certain = |base| Ok(Endpoint { base, certain: true });
@@ -81,12 +81,13 @@ fn probe(http: &Arc<Http>, base: &Url, secure: &Url) -> Result<Probe> {
 
 fn base(scheme: &str, host: &str) -> Result<Url> {
     Url::parse(&format!("{scheme}://{host}"))
-        .map_err(|error| Error::Option { option: "host", reason: format!("{host:?} makes no URL: {error}") })
+        .map_err(|error| Error::Option { option: "host", reason: format!("{host:?} is not a valid host: {error}") })
 }
 
 /// Joins an escaped absolute path to a base URL.
 pub(crate) fn join(base: &Url, path: &str) -> Result<Url> {
-    base.join(path).map_err(|error| Error::Option { option: "path", reason: format!("{path:?} makes no URL: {error}") })
+    base.join(path)
+        .map_err(|error| Error::Option { option: "path", reason: format!("{path:?} is not a valid path: {error}") })
 }
 
 /// Returns whether the host of a URL is `localhost` or a loopback address.

@@ -110,7 +110,7 @@ impl ResumingBlob {
             Ok(count) => Ok(Some(count)),
             Err(Error::Cancelled) => Err(Error::Cancelled),
             Err(error) => {
-                tracing::info!(%error, position = self.position, "going on over one connection");
+                tracing::info!(%error, position = self.position, "continuing over one connection");
                 (self.parts, self.monitor) = (None, None);
                 Ok(None)
             }
@@ -182,13 +182,13 @@ impl ResumingBlob {
         if !self.backoff.fail(options) {
             let (url, reason) = match error {
                 Error::Broken { url, reason } => (url, reason),
-                Error::Stalled { url, after } => (url, format!("nothing came for {} ms", after.as_millis())),
+                Error::Stalled { url, after } => (url, format!("no data for {} ms", after.as_millis())),
                 error => return Err(error),
             };
             let (digest, offset, attempts) = (self.descriptor.digest, self.position, self.backoff.failures());
             return Err(Error::Interrupted { url, digest, offset, attempts, reason });
         }
-        tracing::info!(%error, position = self.position, "going on where the connection broke");
+        tracing::info!(%error, position = self.position, "resuming after an interruption");
         self.backoff.pause(options, &options.cancel, None)
     }
 }

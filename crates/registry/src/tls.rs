@@ -30,7 +30,7 @@ pub(crate) fn config(ca_files: &[PathBuf]) -> Result<ClientConfig> {
             pinned.push(certificate);
         }
         if roots.len() == before {
-            return Err(failed("there is no certificate in it".to_owned()));
+            return Err(failed("it contains no certificate".to_owned()));
         }
     }
     let system = rustls_native_certs::load_native_certs();

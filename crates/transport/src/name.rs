@@ -53,7 +53,7 @@ impl ImageName {
         let invalid = |reason: String| Error::InvalidName { name: text.to_owned(), reason };
         let (transport, details) = text.split_once(':').ok_or_else(|| invalid("it has no TRANSPORT:".to_owned()))?;
         if transport == "docker" {
-            let reference = details.strip_prefix("//").ok_or_else(|| invalid("docker: wants //NAME".to_owned()))?;
+            let reference = details.strip_prefix("//").ok_or_else(|| invalid("docker: requires //NAME".to_owned()))?;
             let reference = Reference::parse(reference).map_err(|error| invalid(error.to_string()))?;
             return Ok(Self::Docker(reference));
         }
@@ -122,7 +122,7 @@ fn parse_selector(format: Format, details: &str) -> std::result::Result<ImageSel
     if is_ref_name(details) {
         Ok(ImageSelector::Name(details.to_owned()))
     } else {
-        Err(format!("{details:?} is no name of an image in an OCI layout"))
+        Err(format!("{details:?} is not a valid image name in an OCI layout"))
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
         for (text, reason) in [
             ("alpine", "no TRANSPORT"),
             ("ostree:x", "unknown transport \"ostree\""),
-            ("docker:alpine", "wants //NAME"),
+            ("docker:alpine", "requires //NAME"),
             ("docker://UPPER/case", "UPPER"),
             ("oci:", "path is empty"),
             ("docker-archive::alpine", "path is empty"),
@@ -184,10 +184,10 @@ mod tests {
             ("docker-archive:a.tar:@-1", "not @ and a number"),
             ("oci:a:@+1", "not @ and a number"),
             (&digest, "no digests"),
-            ("oci:a:b c", "no name of an image"),
-            ("oci:a:b---c", "no name of an image"),
-            ("oci:a:/b", "no name of an image"),
-            ("oci:a:", "no name of an image"),
+            ("oci:a:b c", "not a valid image name"),
+            ("oci:a:b---c", "not a valid image name"),
+            ("oci:a:/b", "not a valid image name"),
+            ("oci:a:", "not a valid image name"),
         ] {
             let error = ImageName::parse(text).unwrap_err().to_string();
             assert!(error.contains(reason) && error.contains(&format!("{text:?}")), "{text}: {error}");

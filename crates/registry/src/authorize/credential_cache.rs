@@ -53,7 +53,7 @@ impl CredentialCache {
 
     fn look_up(&self, target: &Target) -> Result<Option<Credential>> {
         let credential = self.source.get(&target.domain, &target.repository)?;
-        tracing::debug!(registry = target.domain, ?credential, "looked for credentials");
+        tracing::debug!(registry = target.domain, ?credential, "searched for credentials");
         Ok(credential)
     }
 }

@@ -85,7 +85,7 @@ impl AuthFile {
         }
         // serde's messages for wrong types quote values, which may be secrets. So the message has the position only.
         let json = |error: serde_json::Error| {
-            failed(format!("not a file of credentials: see line {}, column {}", error.line(), error.column()))
+            failed(format!("not a credential file: error at line {}, column {}", error.line(), error.column()))
         };
         if path.file_name().is_some_and(|name| name == ".dockercfg") {
             let auths = serde_json::from_slice(text).map_err(json)?;
@@ -115,7 +115,7 @@ impl AuthFile {
         let loose = auths.iter().filter(|(key, _)| is_of(key, domain));
         for (key, entry) in exact.chain(loose) {
             let failed = |reason: &str| Error::AuthFile { path: path.to_owned(), reason: format!("{key}: {reason}") };
-            let entry = Option::<Entry>::deserialize(entry).map_err(|_| failed("its form is not that of an entry"))?;
+            let entry = Option::<Entry>::deserialize(entry).map_err(|_| failed("invalid entry"))?;
             if let Some(credential) = entry.unwrap_or_default().credential().map_err(failed)? {
                 return Ok(Some(credential));
             }

@@ -66,7 +66,7 @@ impl AuthFiles {
             Err(Error::Cancelled) => Err(Error::Cancelled),
             Err(error) => {
                 // The store is consulted for every registry, and most registries need no credentials.
-                tracing::warn!(%error, file = %path.display(), "going on without this credential store");
+                tracing::warn!(%error, file = %path.display(), "continuing without this credential store");
                 Ok(SearchOutcome::NotFound)
             }
         }
@@ -90,7 +90,7 @@ impl Credentials for AuthFiles {
                 SearchOutcome::Credential(credential) => return Ok(Some(credential)),
                 SearchOutcome::NotFound => {}
                 SearchOutcome::HelperFailed(error) => {
-                    tracing::warn!(%error, file = %path.display(), "looking for other credentials");
+                    tracing::warn!(%error, file = %path.display(), "searching for other credentials");
                     helper_error.get_or_insert(error);
                 }
             }

@@ -29,7 +29,7 @@ pub(super) fn find(name: &str, directories: &[PathBuf]) -> Result<Option<PathBuf
     let program = format!("docker-credential-{name}");
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     if !plain || name.is_empty() {
-        return Err(Error::Helper { helper: program, reason: "this is no name of a helper".to_owned() });
+        return Err(Error::Helper { helper: program, reason: "invalid name of a helper".to_owned() });
     }
     if directories.is_empty() {
         return Ok(Some(program.into()));
@@ -63,12 +63,12 @@ pub(super) fn get(program: &PathBuf, server: &str, timeout: Duration, cancel: &C
             return Ok(None);
         }
         let first = texts.iter().find_map(|text| text.lines().find(|line| !line.trim().is_empty()));
-        let message = first.unwrap_or("it says nothing").chars().take(200).collect::<String>();
+        let message = first.unwrap_or("no output").chars().take(200).collect::<String>();
         return Err(failed(format!("{}: {message}", output.status)));
     }
     let secret: HelperCredential = serde_json::from_slice(&output.stdout).map_err(|_| {
         // serde's message is omitted, because it may quote the secret.
-        failed("its answer is not an object with Username and Secret".to_owned())
+        failed("its output is not a JSON object with Username and Secret".to_owned())
     })?;
     if secret.secret.is_empty() {
         return Ok(None);
@@ -79,7 +79,7 @@ pub(super) fn get(program: &PathBuf, server: &str, timeout: Duration, cancel: &C
 /// Logs that a helper does not exist. This is not an error: credential files are often copied without their helpers,
 /// for example into containers, and public images must still work.
 pub(super) fn warn_missing(program: &str) {
-    tracing::warn!(program, "going on without this credential helper, which is not there");
+    tracing::warn!(program, "continuing without this credential helper, which does not exist");
 }
 
 /// The JSON that a helper prints.

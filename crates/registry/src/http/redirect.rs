@@ -27,9 +27,9 @@ pub(crate) fn target(request: &HttpRequest, response: &Response) -> Result<Optio
         return Ok(None);
     }
     let refused = |reason: String| Error::Redirect { url: redacted(&request.url), reason };
-    let location = response.headers().get(LOCATION).ok_or_else(|| refused("it says no location".to_owned()))?;
-    let location = location.to_str().map_err(|_| refused("its location is no text".to_owned()))?;
-    let next = request.url.join(location).map_err(|error| refused(format!("its location is no URL: {error}")))?;
+    let location = response.headers().get(LOCATION).ok_or_else(|| refused("it has no Location".to_owned()))?;
+    let location = location.to_str().map_err(|_| refused("its Location is not ASCII text".to_owned()))?;
+    let next = request.url.join(location).map_err(|error| refused(format!("its Location is not a URL: {error}")))?;
     match (request.url.scheme(), next.scheme()) {
         ("http", "http" | "https") | ("https", "https") => Ok(Some(next)),
         ("https", "http") => Err(refused(format!("it leads from https to {}", redacted(&next)))),

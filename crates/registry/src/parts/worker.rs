@@ -23,7 +23,10 @@ struct Assignment {
 pub(super) fn start(shared: &Arc<Shared>) -> bool {
     let shared = Arc::clone(shared);
     let builder = thread::Builder::new().name("blob-part".to_owned());
-    builder.spawn(move || run(&shared)).inspect_err(|error| tracing::warn!(%error, "one connection fewer")).is_ok()
+    builder
+        .spawn(move || run(&shared))
+        .inspect_err(|error| tracing::warn!(%error, "cannot start a thread for parts"))
+        .is_ok()
 }
 
 fn run(shared: &Shared) {
@@ -35,7 +38,7 @@ fn run(shared: &Shared) {
         }
         if let Err(error) = fetched {
             if !matches!(error, Error::Cancelled) {
-                tracing::info!(%error, bytes = ?assignment.bytes, "a part of a blob cannot be had by itself");
+                tracing::info!(%error, bytes = ?assignment.bytes, "cannot fetch a part of a blob");
             }
             if let Some(part) = state.part(assignment.number) {
                 part.failed = Some(error);
@@ -104,7 +107,7 @@ fn fetch(shared: &Shared, assignment: &Assignment) -> Result<()> {
         if !backoff.fail(options) {
             return Err(error);
         }
-        tracing::info!(%error, position, "going on where the connection broke");
+        tracing::info!(%error, position, "resuming after an interruption");
         backoff.pause(options, &shared.stop, None)?;
     }
     Ok(())

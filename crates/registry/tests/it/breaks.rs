@@ -62,7 +62,7 @@ fn a_stall_is_an_interruption() {
 fn endless_stalls_are_an_error() {
     let fixture = Fixture::new().blobs(usize::MAX, Fault::StallAfter(0, FOREVER));
     let error =
-        assert_message(fixture.pull_with(&client_with_short_timeout(), 0), &["at byte 0", "nothing came for 500 ms"]);
+        assert_message(fixture.pull_with(&client_with_short_timeout(), 0), &["at byte 0", "no data for 500 ms"]);
     assert!(matches!(error, Error::Interrupted { attempts: 4, .. }), "{error:?}");
 }
 

@@ -363,7 +363,7 @@ fn output_of_helpers() {
     assert_eq!(get("empty").unwrap(), None);
     assert_eq!(user(get("talkative").unwrap()).unwrap(), "helped");
     for (helper, text) in
-        [("broken", "no keychain"), ("nonsense", "Username and Secret"), ("killed", "signal"), ("../x", "no name")]
+        [("broken", "no keychain"), ("nonsense", "Username and Secret"), ("killed", "signal"), ("../x", "invalid name")]
     {
         let error = get(helper).unwrap_err();
         let message = error.to_string();

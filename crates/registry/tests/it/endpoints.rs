@@ -75,7 +75,7 @@ fn a_closed_port_is_an_error_after_two_retries() {
     let (result, log) = capture_trace(|| client.manifest(&closed_port()));
     let error = assert_message(result, &texts);
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
-    assert_eq!(log.matches("trying again").count(), 2, "{log}");
+    assert_eq!(log.matches("retrying").count(), 2, "{log}");
 }
 
 #[test]

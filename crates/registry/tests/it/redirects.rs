@@ -98,7 +98,7 @@ fn redirect_loops_and_invalid_targets_are_errors() {
     assert_eq!(circle.registry.count(BLOBS), 11);
 
     for (location, text) in [
-        ("http://[", "its location is no URL"),
+        ("http://[", "its Location is not a URL"),
         ("ftp://example.com/blob", "it leads to the scheme \"ftp\""),
         ("file:///etc/passwd", "it leads to the scheme \"file\""),
     ] {
@@ -107,7 +107,7 @@ fn redirect_loops_and_invalid_targets_are_errors() {
         assert!(matches!(error, Error::Redirect { .. }), "{error:?}");
     }
     let fixture = Fixture::new().blobs(1, Fault::Status(307, vec![], String::new()));
-    assert_message(fixture.pull(), &["it says no location"]);
+    assert_message(fixture.pull(), &["it has no Location"]);
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn traces_contain_no_credentials() {
             result.and_then(|()| fixture.pull_with(&client, 0)).map(drop)
         });
         let all = format!("{log}\n{result:?}\n{client:?}\n{credential:?}");
-        assert!(log.contains("looked for credentials"), "{log}");
+        assert!(log.contains("searched for credentials"), "{log}");
         // The second and third text are the base64 of `ann:s3cret-w0rd` and of the start of `ann:wrong-s3cret-w0rd`.
         for part in [secret, "YW5uOnMzY3JldC13MHJk", "YW5uOndyb25n", "token-1", "token-2"] {
             assert!(!all.contains(part), "{part} is in {all}");
