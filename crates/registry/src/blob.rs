@@ -111,15 +111,15 @@ impl Client {
 fn request_from_offset(
     request: &HttpRequest,
     offset: u64,
-    ask: impl Fn(&HttpRequest, u64) -> Result<BlobBody>,
+    send: impl Fn(&HttpRequest, u64) -> Result<BlobBody>,
 ) -> Result<BlobBody> {
     if offset == 0 {
-        return ask(request, 0);
+        return send(request, 0);
     }
     let mut rest = request.clone();
     rest.headers.insert(RANGE, range_header(offset, None));
-    match ask(&rest, offset) {
-        Err(Error::Status { status: RANGE_NOT_SATISFIABLE, .. }) => ask(request, 0),
+    match send(&rest, offset) {
+        Err(Error::Status { status: RANGE_NOT_SATISFIABLE, .. }) => send(request, 0),
         response => response,
     }
 }

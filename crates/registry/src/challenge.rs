@@ -93,8 +93,8 @@ enum Position {
 
 /// A scheme and its parameters. The scheme may be unsupported.
 struct ParsedChallenge {
-    known: bool,
-    basic: bool,
+    is_supported: bool,
+    is_basic: bool,
     bearer: Bearer,
 }
 
@@ -130,12 +130,12 @@ impl<'h> Parser<'h> {
             }
             self.position = Position::AfterWord;
         }
-        let known = self.challenges.into_iter().filter(|raw| raw.known);
-        let challenge = |raw: ParsedChallenge| match raw.basic {
+        let supported = self.challenges.into_iter().filter(|parsed| parsed.is_supported);
+        let challenge = |parsed: ParsedChallenge| match parsed.is_basic {
             true => Some(Challenge::Basic),
-            false => (!raw.bearer.realm.is_empty()).then_some(Challenge::Bearer(raw.bearer)),
+            false => (!parsed.bearer.realm.is_empty()).then_some(Challenge::Bearer(parsed.bearer)),
         };
-        known.filter_map(challenge).collect()
+        supported.filter_map(challenge).collect()
     }
 
     /// Reads the name of a scheme or a parameter. Returns `None` at the end, or if there is none.
@@ -193,7 +193,7 @@ impl<'h> Parser<'h> {
     /// Handles a word without a value. Returns whether it belongs to an unquoted scope.
     fn bare_word(&mut self, word: &str) -> bool {
         if self.position == Position::InScope && matches!(word, "pull" | "push" | "delete" | "*") {
-            if let Some(scope) = self.challenges.last_mut().and_then(|raw| raw.bearer.scope.as_mut()) {
+            if let Some(scope) = self.challenges.last_mut().and_then(|parsed| parsed.bearer.scope.as_mut()) {
                 scope.push(',');
                 scope.push_str(word);
             }
@@ -204,7 +204,11 @@ impl<'h> Parser<'h> {
         // scheme.
         let begins = self.position != Position::AfterWord && self.rest.starts_with(is_blank) && !word.is_empty();
         if basic || bearer || begins {
-            self.challenges.push(ParsedChallenge { known: basic || bearer, basic, bearer: Bearer::default() });
+            self.challenges.push(ParsedChallenge {
+                is_supported: basic || bearer,
+                is_basic: basic,
+                bearer: Bearer::default(),
+            });
         }
         false
     }

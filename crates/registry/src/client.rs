@@ -64,18 +64,19 @@ impl Client {
 
     /// Creates a request for a repository. `suffix` is the escaped rest of the path after the repository's name.
     pub(crate) fn request(&self, reference: &Reference, method: Method, suffix: &str) -> Result<HttpRequest> {
-        let base = self.base(reference.registry_host())?;
+        let base = self.base_url(reference.registry_host())?;
         // Repository names need no escaping, because the grammar of references excludes all other characters.
         let path = format!("/v2/{}/{suffix}", reference.path());
         Ok(HttpRequest::new(method, endpoint::join(&base, &path)?))
     }
 
-    fn base(&self, host: &str) -> Result<Url> {
+    /// Returns the base URL of the registry at a host, which is determined on the first call.
+    fn base_url(&self, host: &str) -> Result<Url> {
         if let Some(base) = self.endpoints().get(host) {
             return Ok(base.clone());
         }
-        let Endpoint { base, certain } = endpoint::find(&self.shared.http, host)?;
-        if certain {
+        let Endpoint { base, is_certain } = endpoint::find(&self.shared.http, host)?;
+        if is_certain {
             self.endpoints().insert(host.to_owned(), base.clone());
         }
         Ok(base)
@@ -98,7 +99,7 @@ impl Client {
             domain: reference.domain().to_owned(),
             repository: reference.path().to_owned(),
         };
-        self.retry(request, || self.authorized(&target, request), read)
+        self.retry(request, || self.send_authorized(&target, request), read)
     }
 
     /// Sends a request without authorization: to a token server, or to the URL of a foreign layer. Retries like
@@ -121,6 +122,7 @@ impl Client {
         self.shared.http.scope_of_server(url)
     }
 
+    /// Calls `send` and `read` until they succeed, fail for good, or the retries are used up.
     fn retry<T>(
         &self,
         request: &HttpRequest,
@@ -146,10 +148,10 @@ impl Client {
     }
 
     /// Sends a request with the registry's authorization, and again for each challenge that can be answered.
-    fn authorized(&self, target: &Target, request: &HttpRequest) -> Result<HttpResponse, Failure> {
-        let fetch = |request: &HttpRequest| self.send_unauthenticated(request, token::body);
+    fn send_authorized(&self, target: &Target, request: &HttpRequest) -> Result<HttpResponse, Failure> {
+        let fetch = |request: &HttpRequest| self.send_unauthenticated(request, token::read_body);
         let mut session = self.shared.authorizer.session(target, &fetch);
-        let mut authorization = session.initial()?;
+        let mut authorization = session.first_authorization()?;
         let mut sent = 0;
         loop {
             let mut request = request.clone();
@@ -168,7 +170,7 @@ impl Client {
                 }
                 challenges => (response.status(), challenges),
             };
-            let Some(better) = session.after_refusal(status, challenges)? else { return Ok(response) };
+            let Some(better) = session.next_authorization(status, challenges)? else { return Ok(response) };
             response.discard();
             authorization = Some(better);
         }

@@ -16,7 +16,7 @@ pub(crate) struct Endpoint {
     /// Scheme, host and port.
     pub(crate) base: Url,
     /// Whether the result can be remembered. False if the registry did not answer.
-    pub(crate) certain: bool,
+    pub(crate) is_certain: bool,
 }
 
 /// Finds the base URL of a registry: `https`, unless the options request plain HTTP, or the registry is on loopback and
@@ -26,7 +26,7 @@ pub(crate) struct Endpoint {
 /// - [`Error::Option`]: the host is not valid in a URL.
 /// - [`Error::Cancelled`]: the request was cancelled.
 pub(crate) fn find(http: &Arc<Http>, host: &str) -> Result<Endpoint> {
-    let certain = |base| Ok(Endpoint { base, certain: true });
+    let certain = |base| Ok(Endpoint { base, is_certain: true });
     let (plain, secure) = (base("http", host)?, base("https", host)?);
     if http.options.plain_http {
         return certain(plain);
@@ -39,11 +39,11 @@ pub(crate) fn find(http: &Arc<Http>, host: &str) -> Result<Endpoint> {
     match probe(http, &plain, &secure)? {
         Probe::Plain => certain(plain),
         Probe::Tls => certain(secure),
-        Probe::NoAnswer => Ok(Endpoint { base: plain, certain: false }),
+        Probe::NoAnswer => Ok(Endpoint { base: plain, is_certain: false }),
         // An overloaded plain registry closes connections as well. So TLS is assumed only if a TLS request is answered.
         Probe::Unclear => match probe(http, &secure, &secure)? {
             Probe::Tls => certain(secure),
-            _ => Ok(Endpoint { base: plain, certain: false }),
+            _ => Ok(Endpoint { base: plain, is_certain: false }),
         },
     }
 }

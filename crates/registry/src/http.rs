@@ -141,6 +141,7 @@ impl Http {
         self.known_servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns an idle client, or a new one.
     fn acquire_client(&self) -> Result<BlockingClient> {
         self.options.cancel.check()?;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -153,6 +154,7 @@ impl Http {
         }
     }
 
+    /// Keeps a client for later requests, unless enough are idle.
     fn release(&self, client: BlockingClient) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_LIMIT {
@@ -160,6 +162,7 @@ impl Http {
         }
     }
 
+    /// Returns the TLS configuration, loaded on the first call.
     fn tls(&self) -> Result<ClientConfig> {
         if let Some(config) = self.tls.get() {
             return Ok(config.clone());

@@ -75,7 +75,7 @@ struct State {
     /// Whether the blob's own memory is free for a part.
     own_memory_free: bool,
     /// Whether the registry has served bytes of a part. Until then, only one part is requested.
-    parts_work: bool,
+    has_served_part: bool,
 }
 
 /// A part that is being fetched.
@@ -85,7 +85,7 @@ struct Part {
     left: u64,
     failed: Option<Error>,
     /// The permit for its memory, or `None` if it uses the blob's own.
-    room: Option<MemoryPermit>,
+    memory: Option<MemoryPermit>,
 }
 
 impl Parts {
@@ -97,7 +97,7 @@ impl Parts {
         if !budget.has_connection() {
             return None;
         }
-        let own_memory = budget.try_memory()?;
+        let own_memory = budget.try_take_memory()?;
         let shared = Arc::new(Shared {
             client: client.clone(),
             reference: reference.clone(),
@@ -109,10 +109,10 @@ impl Parts {
                 next: start,
                 own_connection_free: false,
                 own_memory_free: true,
-                parts_work: false,
+                has_served_part: false,
             }),
             changed: Condvar::new(),
-            _own_memory_: own_memory,
+            _own_memory: own_memory,
         });
         let parts = Self { shared, bytes: Vec::new(), consumed: 0, start, has_connection: false };
         let wanted = budget.connections().min(BLOB_CONNECTIONS);
@@ -177,7 +177,7 @@ impl Parts {
                     return Ok(());
                 }
                 Some(part) if part.left == 0 => {
-                    if part.room.is_none() {
+                    if part.memory.is_none() {
                         state.own_memory_free = true;
                     }
                     state.parts.pop_front();

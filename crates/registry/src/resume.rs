@@ -21,12 +21,13 @@ const PROGRESS_DIVISOR: u64 = 64;
 ///
 /// After each interruption, the rest of the blob is requested.
 /// [`ClientOptions::retries`](crate::ClientOptions::retries) limits the number of consecutive interruptions. 1 MiB of
-/// data or a 64th of the blob, whichever is smaller, resets their count.
+/// data or a 64th of the blob, the smaller of the two, resets their count.
 ///
 /// If a blob larger than [`ClientOptions::split_above`](crate::ClientOptions::split_above) arrives slowly, its rest is
 /// fetched in parts over several connections.
 ///
-/// Errors of reading have an [`Error`] as their inner error ([`io::Error::get_ref`]).
+/// Errors of reading contain an [`Error`] ([`io::Error::get_ref`]): one of [`Client::blob`], or [`Error::Interrupted`]
+/// when the retries are used up.
 #[derive(Debug)]
 pub struct ResumingBlob {
     client: Client,
@@ -139,7 +140,7 @@ impl ResumingBlob {
                 // Opening already retries, so its errors are final.
                 None => self.open()?,
             };
-            match self.read_on(&mut body, buffer) {
+            match self.read_new_bytes(&mut body, buffer) {
                 Ok(count) => {
                     self.body = Some(body);
                     return Ok(count);
@@ -150,8 +151,9 @@ impl ResumingBlob {
         }
     }
 
+    /// Requests the blob from the position on.
     fn open(&mut self) -> Result<BlobBody> {
-        self.connection.get_or_insert_with(|| self.client.budget().own_connection());
+        self.connection.get_or_insert_with(|| self.client.budget().take_own_connection());
         let body = self.client.blob(&self.reference, &self.descriptor, self.position)?;
         // A registry that does not support ranges sends the blob from its beginning.
         self.repeated = self.position - body.offset();
@@ -160,7 +162,8 @@ impl ResumingBlob {
         Ok(body)
     }
 
-    fn read_on(&mut self, body: &mut BlobBody, buffer: &mut [u8]) -> Result<usize> {
+    /// Reads from a body, and skips bytes that the reader has already.
+    fn read_new_bytes(&mut self, body: &mut BlobBody, buffer: &mut [u8]) -> Result<usize> {
         while self.repeated > 0 {
             let length = self.repeated.min(buffer.len() as u64) as usize;
             self.repeated -= body.read_some(&mut buffer[..length])? as u64;
@@ -168,6 +171,7 @@ impl ResumingBlob {
         body.read_some(buffer)
     }
 
+    /// Advances the position, and resets the count of interruptions after enough data.
     fn advance(&mut self, count: u64) {
         self.position += count;
         if self.position - self.progress_from >= PROGRESS.min(self.descriptor.size.div_ceil(PROGRESS_DIVISOR)) {

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slow_connection_is_one_that_is_waited_for() {
+    fn slow_means_mostly_waiting_below_the_fast_rate() {
         let ms = Duration::from_millis;
         // 40 MB/s: a reader that only waits, and one that is busy half of the time.
         assert!(is_slow(4_000_000, ms(95), ms(100)));
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_bytes_say_nothing() {
+    fn a_few_bytes_give_no_result() {
         let mut monitor = SpeedMonitor::new();
         assert!(!monitor.is_slow(1000, Duration::from_secs(100)));
     }

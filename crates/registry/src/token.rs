@@ -100,12 +100,12 @@ struct Answer {
 }
 
 /// Reads the body of a token server's response.
-pub(crate) fn body(response: HttpResponse) -> Result<Vec<u8>> {
+pub(crate) fn read_body(response: HttpResponse) -> Result<Vec<u8>> {
     response.read_all(ANSWER_LIMIT)
 }
 
 /// Parses the token in a response of `realm`.
-pub(crate) fn read(realm: &Url, body: &[u8]) -> Result<Token> {
+pub(crate) fn parse(realm: &Url, body: &[u8]) -> Result<Token> {
     let failed = |reason: &str| Error::Token { realm: redacted(realm), reason: reason.to_owned() };
     // Parsing into a map first makes the last of several members with one name count, as in Go. serde's structs refuse
     // them. serde's message is omitted, because it may quote a part of the token.

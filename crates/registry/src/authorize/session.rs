@@ -16,19 +16,19 @@ pub(crate) struct Session<'a> {
     /// The authorization of the last attempt.
     sent: Option<Authorization>,
     /// Whether `sent` was created after the registry refused this request.
-    fresh: bool,
+    is_fresh: bool,
     /// The credential in use, or `None` if none was needed yet.
     cached: Option<CachedCredential>,
     /// Whether the source of credentials was consulted again, after its credential was refused. A helper may have
     /// refreshed its password meanwhile, even since its first answer. This happens once for each request: otherwise, a
     /// source that returns a different wrong password each time would cause an endless loop, and could lock the
     /// account.
-    renewed: bool,
+    has_renewed: bool,
 }
 
 impl<'a> Session<'a> {
     pub(super) fn new(authorizer: &'a Authorizer, target: &'a Target, fetch: FetchToken<'a>) -> Self {
-        Self { authorizer, target, fetch, sent: None, fresh: false, cached: None, renewed: false }
+        Self { authorizer, target, fetch, sent: None, is_fresh: false, cached: None, has_renewed: false }
     }
 
     /// Returns whether the last attempt had an authorization.
@@ -37,7 +37,7 @@ impl<'a> Session<'a> {
     }
 
     /// Returns the authorization for the first attempt, or `None` if the registry has never required one.
-    pub(crate) fn initial(&mut self) -> Result<Option<Authorization>> {
+    pub(crate) fn first_authorization(&mut self) -> Result<Option<Authorization>> {
         let state = self.authorizer.auth_state(self.target);
         if let Some(challenge) = state.challenge {
             self.sent = self.answer_challenge(&challenge, state.scope)?;
@@ -47,7 +47,7 @@ impl<'a> Session<'a> {
 
     /// Returns the authorization for the next attempt, after `status` for the last one. Returns `None` if there is no
     /// better one.
-    pub(crate) fn after_refusal(
+    pub(crate) fn next_authorization(
         &mut self,
         status: StatusCode,
         challenges: Vec<Challenge>,
@@ -65,7 +65,7 @@ impl<'a> Session<'a> {
             match self.improve(&challenge, status) {
                 Ok(Some(authorization)) => {
                     self.sent = Some(authorization);
-                    self.fresh = true;
+                    self.is_fresh = true;
                     return Ok(self.sent.clone());
                 }
                 Ok(None) => {}
@@ -86,7 +86,7 @@ impl<'a> Session<'a> {
         {
             // A new token for the same credential may be accepted, unless the refused token was new.
             let sent = sent.clone();
-            let has_token = sent.token.is_some() && !self.fresh && status == StatusCode::UNAUTHORIZED;
+            let has_token = sent.token.is_some() && !self.is_fresh && status == StatusCode::UNAUTHORIZED;
             if !has_token && !self.renew()? {
                 return Ok(None);
             }
@@ -105,7 +105,7 @@ impl<'a> Session<'a> {
     fn wider_scope(&self, challenge: &Challenge) -> Option<String> {
         let (Challenge::Bearer(bearer), Some(sent)) = (challenge, &self.sent) else { return None };
         // Some registries refuse a new token without stating an error.
-        if !self.fresh && !bearer.is_insufficient_scope() {
+        if !self.is_fresh && !bearer.is_insufficient_scope() {
             return None;
         }
         bearer.scope.clone().filter(|scope| sent.token.as_ref().map(|token| &token.scope) != Some(scope))
@@ -145,6 +145,7 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Returns the credential, looked up on the first call.
     fn credential(&mut self) -> Result<Option<Credential>> {
         if let Some(cached) = &self.cached {
             return Ok(cached.credential.clone());
@@ -156,16 +157,18 @@ impl<'a> Session<'a> {
     /// Consults the source of credentials again, at most once for each request. Returns whether the credential has
     /// changed.
     fn renew(&mut self) -> Result<bool> {
-        let Some(refused) = self.cached.clone().filter(|cached| !self.renewed && cached.credential.is_some()) else {
+        let Some(refused) = self.cached.clone().filter(|cached| !self.has_renewed && cached.credential.is_some())
+        else {
             return Ok(false);
         };
-        self.renewed = true;
+        self.has_renewed = true;
         let renewed = self.authorizer.credential_cache.renew(self.target, &refused)?;
         let changed = renewed.credential != refused.credential;
         self.cached = Some(renewed);
         Ok(changed)
     }
 
+    /// Returns a cached token, or requests one.
     fn token(&self, key: &TokenKey, bearer: &Bearer, credential: Option<&Credential>) -> Result<Token> {
         let slot = slot(&self.authorizer.tokens, key);
         // The lock is held while the token is fetched, so that parallel requests share one token.
@@ -180,7 +183,7 @@ impl<'a> Session<'a> {
             credential,
         };
         let body = (self.fetch)(&request.to_http_request()?)?;
-        let token = token::read(&request.realm, &body)?;
+        let token = token::parse(&request.realm, &body)?;
         Ok(cached.insert(token).clone())
     }
 }

@@ -116,7 +116,7 @@ impl BlockingClient {
     /// tokio panics if a thread that runs a task of another runtime runs this one. On such a thread, a new thread runs
     /// it. That is expensive for many small chunks, but the threads of a pull, which read those, run no task.
     fn block_on<T: Send>(&self, future: impl Future<Output = T> + Send) -> T {
-        let runtime = self.runtime.as_ref().expect("only dropping takes the runtime away");
+        let runtime = self.runtime.as_ref().expect("the runtime is taken only on drop");
         if Handle::try_current().is_err() {
             return runtime.block_on(future);
         }

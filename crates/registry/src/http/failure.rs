@@ -8,7 +8,7 @@ use reqwest::Url;
 
 use super::address_scope::OutOfScope;
 use super::blocking_client::WaitError;
-use super::shown;
+use super::redacted;
 use crate::{Error, Result};
 
 /// The failure of a request.
@@ -56,7 +56,7 @@ fn classify_error(url: &Url, error: &reqwest::Error) -> Failure {
     let (url, reason) = (redacted(url), reason(error));
     let connecting = error.is_connect();
     let failed = if connecting { Error::Unreachable { url, reason } } else { Error::Broken { url, reason } };
-    if error.is_builder() || is_certificate(error) || is_unknown_host(&failed) {
+    if error.is_builder() || is_untrusted_certificate(error) || is_unknown_host(&failed) {
         Failure::Final(failed)
     } else if connecting && is_refused(error) {
         Failure::Refused(failed)
@@ -66,7 +66,7 @@ fn classify_error(url: &Url, error: &reqwest::Error) -> Failure {
 }
 
 /// Returns whether the server's certificate is not trusted. A retry would not change that.
-fn is_certificate(error: &reqwest::Error) -> bool {
+fn is_untrusted_certificate(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
 }
 

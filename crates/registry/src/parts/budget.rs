@@ -43,13 +43,13 @@ impl Budget {
     }
 
     /// Takes the connection that each blob always has, even if none is free.
-    pub(crate) fn own_connection(self: &Arc<Self>) -> ConnectionPermit {
+    pub(crate) fn take_own_connection(self: &Arc<Self>) -> ConnectionPermit {
         self.free().connections -= 1;
         ConnectionPermit(Arc::clone(self))
     }
 
     /// Takes a connection if one is free.
-    pub(super) fn try_connection(self: &Arc<Self>) -> Option<ConnectionPermit> {
+    pub(super) fn try_take_connection(self: &Arc<Self>) -> Option<ConnectionPermit> {
         let mut free = self.free();
         (free.connections > 0).then(|| {
             free.connections -= 1;
@@ -58,7 +58,7 @@ impl Budget {
     }
 
     /// Takes memory for a part if some is free.
-    pub(super) fn try_memory(self: &Arc<Self>) -> Option<MemoryPermit> {
+    pub(super) fn try_take_memory(self: &Arc<Self>) -> Option<MemoryPermit> {
         let mut free = self.free();
         free.part_memory = free.part_memory.checked_sub(1)?;
         Some(MemoryPermit(Arc::clone(self)))

@@ -60,12 +60,12 @@ fn next_assignment(shared: &Shared) -> Option<Assignment> {
         if shared.stop.is_cancelled() || state.next >= shared.descriptor.size {
             return None;
         }
-        if !state.parts_work && !state.parts.is_empty() {
+        if !state.has_served_part && !state.parts.is_empty() {
             state = shared.wait(state);
             continue;
         }
-        let connection = if state.own_connection_free { None } else { budget.try_connection() };
-        let memory = if state.own_memory_free { None } else { budget.try_memory() };
+        let connection = if state.own_connection_free { None } else { budget.try_take_connection() };
+        let memory = if state.own_memory_free { None } else { budget.try_take_memory() };
         if (state.own_connection_free || connection.is_some()) && (state.own_memory_free || memory.is_some()) {
             if connection.is_none() {
                 state.own_connection_free = false;
@@ -125,7 +125,7 @@ fn fetch_some(shared: &Shared, assignment: &Assignment, position: &mut u64) -> R
         let Some(part) = state.part(assignment.number) else { return Err(Error::Cancelled) };
         part.bytes.extend_from_slice(&chunk);
         part.left -= chunk.len() as u64;
-        state.parts_work = true;
+        state.has_served_part = true;
         drop(state);
         shared.changed.notify_all();
     }
