@@ -99,8 +99,8 @@ impl Archive {
             return Self::read(path, format, Arc::new(bundle), options);
         }
         let members = TarMembers::scan(path, open_plain(path, options)?)?;
-        let is_docker = members.has(MANIFEST_JSON) || members.has(REPOSITORIES);
-        let is_oci = members.has(OCI_LAYOUT) || members.has(INDEX_JSON);
+        let is_docker = members.contains(MANIFEST_JSON) || members.contains(REPOSITORIES);
+        let is_oci = members.contains(OCI_LAYOUT) || members.contains(INDEX_JSON);
         let format = if !is_docker && is_oci { Format::OciArchive } else { Format::DockerArchive };
         Self::read(path, format, Arc::new(members), options)
     }

@@ -64,7 +64,7 @@ impl dyn Bundle + '_ {
     }
 
     /// Checks that the bytes of `member` have a digest.
-    pub(crate) fn check(&self, member: &str, bytes: &[u8], digest: &Digest) -> Result<()> {
+    pub(crate) fn check_digest(&self, member: &str, bytes: &[u8], digest: &Digest) -> Result<()> {
         let mut hasher = Hasher::new(digest.algorithm());
         hasher.update(bytes);
         let actual = hasher.finish();

@@ -63,7 +63,7 @@ impl ImageSource for DirImage {
         let instance = format!("{}.manifest.json", stem(digest));
         let member = if self.bundle.find(&instance)?.is_some() { &*instance } else { MANIFEST_JSON };
         let manifest = self.read(member)?;
-        self.bundle.check(member, &manifest.bytes, digest)?;
+        self.bundle.check_digest(member, &manifest.bytes, digest)?;
         Ok(manifest)
     }
 

@@ -86,19 +86,25 @@ impl DockerArchive {
                 let section = self.bundle.require(config, "image config")?;
                 let bytes = self.bundle.read(config, section, CONFIG_LIMIT)?;
                 if let Some(digest) = digest_of_name(config) {
-                    self.bundle.check(config, &bytes, &digest)?;
+                    self.bundle.check_digest(config, &bytes, &digest)?;
                 }
-                self.synthesize(name, config, bytes, layers)
+                self.create_image(name, config, bytes, layers)
             }
             ImageParts::V1Chain(id) => {
-                let (config, layers) = v1::build(&*self.bundle, id, &self.limits)?;
-                self.synthesize(name, &v1::json_member(id), config, &layers)
+                let (config, layers) = v1::build_config(&*self.bundle, id, &self.limits)?;
+                self.create_image(name, &v1::json_member(id), config, &layers)
             }
         }
     }
 
     /// Creates an image with a manifest for a config, read from `config_member`, and layers.
-    fn synthesize(&self, name: String, config_member: &str, config: Vec<u8>, layers: &[String]) -> Result<DockerImage> {
+    fn create_image(
+        &self,
+        name: String,
+        config_member: &str,
+        config: Vec<u8>,
+        layers: &[String],
+    ) -> Result<DockerImage> {
         let parsed = ImageConfig::parse(config).map_err(|source| Error::Document {
             path: self.bundle.path().to_owned(),
             member: config_member.to_owned(),
@@ -120,7 +126,7 @@ impl DockerArchive {
             blobs.insert(descriptor.digest, section);
             descriptors.push(descriptor);
         }
-        let manifest = SynthesizedManifest {
+        let manifest = ManifestDocument {
             schema_version: 2,
             media_type: MediaType::DOCKER_MANIFEST,
             config: Descriptor::new(MediaType::DOCKER_CONFIG, *parsed.digest(), parsed.raw().len() as u64),
@@ -155,9 +161,10 @@ fn digest_of_name(member: &str) -> Option<Digest> {
     Digest::parse(&format!("{algorithm}:{hex}")).ok()
 }
 
+/// The fields of a created manifest.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct SynthesizedManifest {
+struct ManifestDocument {
     schema_version: u32,
     media_type: MediaType,
     config: Descriptor,
@@ -198,7 +205,7 @@ impl ImageSource for DockerImage {
             let size = self.config.raw().len() as u64;
             let mut reader = Cursor::new(self.config.raw().to_vec());
             let offset = offset.min(size);
-            reader.seek(SeekFrom::Start(offset)).expect("a cursor goes anywhere");
+            reader.seek(SeekFrom::Start(offset)).expect("a cursor can seek to any offset");
             return Ok(BlobBody { reader: Box::new(reader), offset, size: Some(size) });
         }
         let section = self.blobs.get(&descriptor.digest).cloned();

@@ -36,15 +36,17 @@ pub(crate) struct OciLayout {
     index: Index,
 }
 
+/// The content of `oci-layout`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LayoutFile {
     image_layout_version: String,
 }
 
+/// The fields of a created index.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct SynthesizedIndex {
+struct IndexDocument {
     schema_version: u32,
     media_type: MediaType,
     manifests: Vec<Descriptor>,
@@ -108,11 +110,11 @@ impl OciLayout {
         };
         let top = match &entries[..] {
             [entry] => TopDocument::Blob(Box::new(entry.clone())),
-            entries if entries.len() == all.len() => TopDocument::Synthesized(self.index.raw().to_vec()),
+            entries if entries.len() == all.len() => TopDocument::Index(self.index.raw().to_vec()),
             _ => {
                 let media_type = MediaType::OCI_INDEX;
-                let index = SynthesizedIndex { schema_version: 2, media_type, manifests: entries };
-                TopDocument::Synthesized(serde_json::to_vec(&index).expect("descriptors are plain data"))
+                let index = IndexDocument { schema_version: 2, media_type, manifests: entries };
+                TopDocument::Index(serde_json::to_vec(&index).expect("descriptors are plain data"))
             }
         };
         Ok(OciImage { bundle: Arc::clone(&self.bundle), name, top })
@@ -162,8 +164,8 @@ pub(crate) struct OciImage {
 enum TopDocument {
     /// A manifest or index that is a blob of the layout.
     Blob(Box<Descriptor>),
-    /// An index of entries of the layout's list, created by the source or the layout's own.
-    Synthesized(Vec<u8>),
+    /// An index that is no blob: the layout's own, or one created from some of its entries.
+    Index(Vec<u8>),
 }
 
 impl fmt::Debug for OciImage {
@@ -177,7 +179,7 @@ impl OciImage {
         let member = blob_member(digest);
         let section = self.bundle.require(&member, "manifest")?;
         let bytes = self.bundle.read(&member, section, MANIFEST_LIMIT)?;
-        self.bundle.check(&member, &bytes, digest)?;
+        self.bundle.check_digest(&member, &bytes, digest)?;
         Ok(RawManifest { bytes, media_type })
     }
 }
@@ -193,8 +195,8 @@ impl ImageSource for OciImage {
                 let media_type = Some(entry.media_type.to_string()).filter(|it| !it.is_empty());
                 self.read_manifest(&entry.digest, media_type)
             }
-            (TopDocument::Synthesized(bytes), None) => Ok(RawManifest { bytes: bytes.clone(), media_type: None }),
-            (TopDocument::Synthesized(bytes), Some(digest)) if Digest::of(bytes) == *digest => {
+            (TopDocument::Index(bytes), None) => Ok(RawManifest { bytes: bytes.clone(), media_type: None }),
+            (TopDocument::Index(bytes), Some(digest)) if Digest::of(bytes) == *digest => {
                 Ok(RawManifest { bytes: bytes.clone(), media_type: None })
             }
             (_, Some(digest)) => self.read_manifest(digest, None),

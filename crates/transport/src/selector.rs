@@ -49,7 +49,7 @@ impl ArchiveImage {
     }
 
     /// Returns whether `name` is one of the image's names, or equals one of its references.
-    fn is_called(&self, name: &str, reference: Option<&Reference>) -> bool {
+    fn has_name(&self, name: &str, reference: Option<&Reference>) -> bool {
         self.names.iter().any(|own| own == name) || reference.is_some_and(|wanted| self.references.contains(wanted))
     }
 }
@@ -86,7 +86,7 @@ pub(crate) fn select(path: &Path, images: &[ArchiveImage], selector: &ImageSelec
     };
     let is_selected = |image: &&ArchiveImage| match selector {
         ImageSelector::Only => true,
-        ImageSelector::Name(name) => image.is_called(name, reference.as_ref()),
+        ImageSelector::Name(name) => image.has_name(name, reference.as_ref()),
         ImageSelector::Index(index) => image.entries.contains(index),
     };
     let mut selected = images.iter().filter(is_selected);

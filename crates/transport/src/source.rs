@@ -22,7 +22,7 @@ pub trait ImageSource: Send + Sync + fmt::Debug {
     /// Returns the name of the source, for messages.
     fn name(&self) -> String;
 
-    /// Reads the manifest or index with this digest, or the image's top one for `None`.
+    /// Reads the manifest or index with this digest. `None` stands for the document that the image's name refers to.
     ///
     /// # Errors
     /// - [`Error::Unknown`](crate::Error::Unknown) or [`Error::Missing`](crate::Error::Missing): the source does not

@@ -74,7 +74,7 @@ impl TarMembers {
     }
 
     /// Returns whether a member has this name. It may be a link.
-    pub(crate) fn has(&self, member: &str) -> bool {
+    pub(crate) fn contains(&self, member: &str) -> bool {
         self.members.contains_key(member)
     }
 
@@ -138,9 +138,15 @@ fn components(path: &str) -> Vec<&str> {
     path.rsplit('/').filter(|component| !matches!(*component, "" | ".")).collect()
 }
 
-/// Reads the headers of a tar. Calls `found` with the normalised name of each member, and a reader of its bytes.
+/// Reads the headers of a tar. Calls `found` with the normalised name of each member, the member, and a reader of its
+/// bytes.
 ///
 /// Names that are not UTF-8 or contain `..` are skipped, because archives of images never refer to them.
+///
+/// # Errors
+/// - [`Error::ArchiveLimit`]: there are too many members, or too many bytes of headers or names.
+/// - [`Error::NotAnArchive`]: the file is no tar, or is truncated.
+/// - The errors of `found`.
 pub(crate) fn scan<R: Read + Seek>(
     path: &Path,
     tar: R,

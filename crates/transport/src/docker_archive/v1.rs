@@ -37,6 +37,7 @@ struct Layer {
     container_config: Option<ContainerConfig>,
 }
 
+/// The container that a layer was committed from.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ContainerConfig {
@@ -72,9 +73,9 @@ pub(super) fn list(bundle: &dyn Bundle, section: Section) -> Result<Vec<ListedIm
 }
 
 /// Creates the config of an image. Returns it with the names of the layer members, the base layer first.
-pub(super) fn build(bundle: &dyn Bundle, id: &str, limits: &Limits) -> Result<(Vec<u8>, Vec<String>)> {
-    let chain = chain(bundle, id)?;
-    let mut config: Map<String, Value> = parse(bundle, id)?;
+pub(super) fn build_config(bundle: &dyn Bundle, id: &str, limits: &Limits) -> Result<(Vec<u8>, Vec<String>)> {
+    let chain = read_chain(bundle, id)?;
+    let mut config: Map<String, Value> = parse_json(bundle, id)?;
     for field in STORE_FIELDS {
         config.remove(field);
     }
@@ -97,7 +98,7 @@ pub(super) fn build(bundle: &dyn Bundle, id: &str, limits: &Limits) -> Result<(V
 }
 
 /// Returns the layers of an image with their ids, the base layer first.
-fn chain(bundle: &dyn Bundle, top: &str) -> Result<Vec<(String, Layer)>> {
+fn read_chain(bundle: &dyn Bundle, top: &str) -> Result<Vec<(String, Layer)>> {
     let mut seen = HashSet::new();
     let mut chain = Vec::new();
     let mut next = Some(top.to_owned());
@@ -109,7 +110,7 @@ fn chain(bundle: &dyn Bundle, top: &str) -> Result<Vec<(String, Layer)>> {
             let path = bundle.path().to_owned();
             return Err(Error::ArchiveLimit { path, what: "the layers of one image", limit: CHAIN_LIMIT as u64 });
         }
-        let layer: Layer = parse(bundle, &id)?;
+        let layer: Layer = parse_json(bundle, &id)?;
         next = layer.parent.clone().filter(|parent| !parent.is_empty());
         chain.push((id, layer));
     }
@@ -117,7 +118,7 @@ fn chain(bundle: &dyn Bundle, top: &str) -> Result<Vec<(String, Layer)>> {
     Ok(chain)
 }
 
-fn parse<T: serde::de::DeserializeOwned>(bundle: &dyn Bundle, id: &str) -> Result<T> {
+fn parse_json<T: serde::de::DeserializeOwned>(bundle: &dyn Bundle, id: &str) -> Result<T> {
     let member = json_member(id);
     let section = bundle.require(&member, "image config")?;
     let bytes = bundle.read(&member, section, CONFIG_LIMIT)?;
