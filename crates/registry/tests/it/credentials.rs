@@ -49,7 +49,7 @@ impl Home {
     }
 
     /// Returns the requests to a helper.
-    fn asked(&self, name: &str) -> Vec<String> {
+    fn requests(&self, name: &str) -> Vec<String> {
         let text = fs::read_to_string(self.path(&format!("docker-credential-{name}.asked"))).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
@@ -289,7 +289,7 @@ fn a_helper_is_run_again_when_its_password_is_refused() {
         fixture.registry.require(Auth::basic("AWS", &hour.to_string()));
         client.manifest(&fixture.reference()).unwrap();
         assert!(fixture.pull_with(&client, 0).unwrap() == fixture.bytes);
-        assert_eq!(home.asked("hourly").len(), hour);
+        assert_eq!(home.requests("hourly").len(), hour);
     }
 }
 
@@ -327,8 +327,8 @@ fn cred_helpers_precede_auths_and_creds_store_follows() {
     assert_eq!(user(files.get("b.test", "x").unwrap()).unwrap(), "file");
     assert_eq!(user(files.get("c.test", "x").unwrap()).unwrap(), "stored");
     assert_eq!(user(files.get("d.test:5000", "x").unwrap()).unwrap(), "stored");
-    assert_eq!(home.asked("one"), ["get a.test"]);
-    assert_eq!(home.asked("all"), ["get c.test", "get d.test:5000"]);
+    assert_eq!(home.requests("one"), ["get a.test"]);
+    assert_eq!(home.requests("all"), ["get c.test", "get d.test:5000"]);
 }
 
 #[test]

@@ -10,22 +10,22 @@ use vmroot_testkit::registry::{Auth, Bearer, Fault, Rule};
 use crate::fixture::{Fixture, MANIFESTS, assert_message, options, password};
 
 /// A source that returns the credential that a test sets, and counts the calls.
-struct Changing {
+struct ChangingSource {
     current: Mutex<Credential>,
-    asked: AtomicUsize,
+    calls: AtomicUsize,
 }
 
-impl Changing {
+impl ChangingSource {
     fn new(credential: Credential) -> Arc<Self> {
-        Arc::new(Self { current: Mutex::new(credential), asked: AtomicUsize::new(0) })
+        Arc::new(Self { current: Mutex::new(credential), calls: AtomicUsize::new(0) })
     }
 
     fn set(&self, credential: Credential) {
         *self.current.lock().unwrap() = credential;
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
     }
 
     fn client(self: &Arc<Self>) -> Client {
@@ -33,17 +33,17 @@ impl Changing {
     }
 }
 
-impl Credentials for Changing {
+impl Credentials for ChangingSource {
     fn get(&self, _: &str, _: &str) -> Result<Option<Credential>> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.calls.fetch_add(1, Ordering::SeqCst);
         Ok(Some(self.current.lock().unwrap().clone()))
     }
 }
 
 /// For a number, the credential, and the authentication that accepts only this credential.
-type Kind = (fn(usize) -> Credential, fn(usize) -> Auth);
+type AuthKind = (fn(usize) -> Credential, fn(usize) -> Auth);
 
-const KINDS: [Kind; 3] = [
+const KINDS: [AuthKind; 3] = [
     (|number| password("AWS", &number.to_string()), |number| Auth::basic("AWS", &number.to_string())),
     (
         |number| password("oauth2accesstoken", &number.to_string()),
@@ -62,7 +62,7 @@ const KINDS: [Kind; 3] = [
 fn a_refused_password_is_renewed() {
     for (credential, auth) in KINDS {
         let fixture = Fixture::new();
-        let source = Changing::new(credential(0));
+        let source = ChangingSource::new(credential(0));
         let client = source.client();
         for number in 0..3 {
             source.set(credential(number));
@@ -70,7 +70,7 @@ fn a_refused_password_is_renewed() {
             for _ in 0..2 {
                 client.manifest(&fixture.reference()).unwrap();
             }
-            assert_eq!(source.asked(), number + 1);
+            assert_eq!(source.calls(), number + 1);
         }
     }
 }
@@ -79,21 +79,21 @@ fn a_refused_password_is_renewed() {
 /// in the background or after a refusal.
 #[test]
 fn a_refused_first_password_is_renewed_once() {
-    struct Refreshing(Kind, AtomicUsize);
-    impl Credentials for Refreshing {
+    struct RefreshingSource(AuthKind, AtomicUsize);
+    impl Credentials for RefreshingSource {
         fn get(&self, _: &str, _: &str) -> Result<Option<Credential>> {
             Ok(Some((self.0.0)(self.1.fetch_add(1, Ordering::SeqCst))))
         }
     }
     for kind in KINDS {
         let fixture = Fixture::new();
-        let source = Arc::new(Refreshing(kind, AtomicUsize::new(0)));
+        let source = Arc::new(RefreshingSource(kind, AtomicUsize::new(0)));
         let client = Client::new(ClientOptions { credentials: source.clone(), ..options() }).unwrap();
         fixture.registry.require(kind.1(1));
         client.manifest(&fixture.reference()).unwrap();
         assert_eq!(source.1.load(Ordering::SeqCst), 2);
         // If the second password is refused as well, the source is not consulted a third time for the same request.
-        let source = Arc::new(Refreshing(kind, AtomicUsize::new(0)));
+        let source = Arc::new(RefreshingSource(kind, AtomicUsize::new(0)));
         let client = Client::new(ClientOptions { credentials: source.clone(), ..options() }).unwrap();
         fixture.registry.require(kind.1(9));
         client.manifest(&fixture.reference()).unwrap_err();
@@ -106,7 +106,7 @@ fn a_refused_first_password_is_renewed_once() {
 fn status_403_renews_the_password() {
     let fixture = Fixture::new();
     fixture.registry.require(Auth::basic("AWS", "0"));
-    let source = Changing::new(password("AWS", "0"));
+    let source = ChangingSource::new(password("AWS", "0"));
     let client = source.client();
     client.manifest(&fixture.reference()).unwrap();
 
@@ -116,13 +116,13 @@ fn status_403_renews_the_password() {
     fixture.registry.require(Auth::basic("AWS", "1"));
     source.set(password("AWS", "1"));
     client.manifest(&fixture.reference()).unwrap();
-    assert_eq!(source.asked(), 2);
+    assert_eq!(source.calls(), 2);
 
     // If the password has not changed, the error is returned.
     fixture.registry.clear_requests();
     fixture.registry.misbehave(Rule::on(MANIFESTS).fault(refusal()));
     assert_message(client.manifest(&fixture.reference()), &["403", "has expired"]);
-    assert_eq!((source.asked(), fixture.registry.count(MANIFESTS)), (3, 1));
+    assert_eq!((source.calls(), fixture.registry.count(MANIFESTS)), (3, 1));
 }
 
 /// The challenge of a refusal is optional.
@@ -131,14 +131,14 @@ fn status_401_without_a_challenge_renews_the_password() {
     for (credential, auth) in KINDS {
         let fixture = Fixture::new();
         fixture.registry.require(auth(0));
-        let source = Changing::new(credential(0));
+        let source = ChangingSource::new(credential(0));
         let client = source.client();
         client.manifest(&fixture.reference()).unwrap();
         source.set(credential(1));
         fixture.registry.require(auth(1));
         fixture.registry.misbehave(Rule::on(MANIFESTS).times(1).fault(Fault::WithoutHeader("WWW-Authenticate")));
         client.manifest(&fixture.reference()).unwrap();
-        assert_eq!(source.asked(), 2);
+        assert_eq!(source.calls(), 2);
     }
 }
 
@@ -147,20 +147,20 @@ fn status_401_without_a_challenge_renews_the_password() {
 fn status_404_does_not_renew_the_password() {
     let fixture = Fixture::new();
     fixture.registry.require(Auth::basic("AWS", "0"));
-    let source = Changing::new(password("AWS", "0"));
+    let source = ChangingSource::new(password("AWS", "0"));
     let client = source.client();
     client.manifest(&fixture.reference()).unwrap();
     fixture.registry.clear_requests();
     fixture.registry.misbehave(Rule::on(MANIFESTS).fault(Fault::Status(404, vec![], "gone".to_owned())));
     assert_message(client.manifest(&fixture.reference()), &["gone"]);
-    assert_eq!((source.asked(), fixture.registry.requests().len()), (1, 1));
+    assert_eq!((source.calls(), fixture.registry.requests().len()), (1, 1));
 }
 
 #[test]
 fn new_wrong_passwords_cause_no_endless_loop() {
     #[derive(Default)]
-    struct Endless(AtomicUsize);
-    impl Credentials for Endless {
+    struct EndlessSource(AtomicUsize);
+    impl Credentials for EndlessSource {
         fn get(&self, _: &str, _: &str) -> Result<Option<Credential>> {
             Ok(Some(password("ann", &self.0.fetch_add(1, Ordering::SeqCst).to_string())))
         }
@@ -168,7 +168,7 @@ fn new_wrong_passwords_cause_no_endless_loop() {
     for (_, auth) in &KINDS[..2] {
         let fixture = Fixture::new();
         fixture.registry.require(auth(999));
-        let source = Arc::new(Endless::default());
+        let source = Arc::new(EndlessSource::default());
         let client = Client::new(ClientOptions { credentials: source.clone(), ..options() }).unwrap();
         for number in 1..5 {
             let error = assert_message(client.manifest(&fixture.reference()), &["401"]);
@@ -184,7 +184,7 @@ fn new_wrong_passwords_cause_no_endless_loop() {
 fn a_refused_new_token_renews_the_password() {
     let fixture = Fixture::new();
     fixture.registry.require(Auth::Bearer(Bearer::default()));
-    let source = Changing::new(password("ann", "old"));
+    let source = ChangingSource::new(password("ann", "old"));
     let client = source.client();
     client.manifest(&fixture.reference()).unwrap();
     source.set(password("ann", "new"));
@@ -202,7 +202,7 @@ fn a_refused_new_token_renews_the_password() {
 fn a_refused_registry_token_is_renewed() {
     let fixture = Fixture::new();
     fixture.registry.require(Auth::Bearer(Bearer { uses: Some(1), ..Bearer::default() }));
-    let source = Changing::new(Credential::RegistryToken("0".to_owned()));
+    let source = ChangingSource::new(Credential::RegistryToken("0".to_owned()));
     let client = source.client();
     assert_message(client.manifest(&fixture.reference()), &["401"]);
     source.set(Credential::RegistryToken("1".to_owned()));
@@ -216,7 +216,7 @@ fn a_refused_registry_token_is_renewed() {
 fn threads_share_the_new_password() {
     for (credential, auth) in KINDS {
         let fixture = Fixture::new();
-        let source = Changing::new(credential(0));
+        let source = ChangingSource::new(credential(0));
         let client = source.client();
         fixture.registry.require(auth(0));
         client.manifest(&fixture.reference()).unwrap();
@@ -232,7 +232,7 @@ fn threads_share_the_new_password() {
                     scope.spawn(|| client.manifest(&fixture.reference()).unwrap());
                 }
             });
-            assert_eq!(source.asked(), number + 1);
+            assert_eq!(source.calls(), number + 1);
         }
     }
 }

@@ -8,21 +8,21 @@ use crate::fixture::{BLOBS, Fixture, NAME, assert_message, client, client_with, 
 use crate::proxies::Proxy;
 
 /// Returns another registry that has the layer.
-fn another(fixture: &Fixture) -> Registry {
+fn another_registry(fixture: &Fixture) -> Registry {
     let another = Registry::start();
     another.put_blob(fixture.bytes.clone());
     another
 }
 
-/// Returns a layer of this type that only [`another`] registry has, and that registry.
-fn elsewhere(fixture: &Fixture, media_type: &str) -> (Registry, Descriptor) {
-    let another = another(fixture);
-    let layer = foreign(fixture, &[url(&another, &fixture.layer)]);
+/// Returns a layer of this type that only [`another_registry`] has, and that registry.
+fn layer_elsewhere(fixture: &Fixture, media_type: &str) -> (Registry, Descriptor) {
+    let another = another_registry(fixture);
+    let layer = foreign_layer(fixture, &[url(&another, &fixture.layer)]);
     (another, Descriptor { media_type: MediaType::new(media_type), ..layer })
 }
 
 /// Removes the layer from the registry, and returns its descriptor with other URLs.
-fn foreign(fixture: &Fixture, urls: &[String]) -> Descriptor {
+fn foreign_layer(fixture: &Fixture, urls: &[String]) -> Descriptor {
     fixture.registry.remove_blob(&fixture.layer.digest);
     Descriptor { media_type: MediaType::OCI_FOREIGN_LAYER, urls: urls.to_vec(), ..fixture.layer.clone() }
 }
@@ -35,7 +35,7 @@ fn url(registry: &Registry, layer: &Descriptor) -> String {
 fn the_first_url_that_works_is_used_without_credentials() {
     let fixture = Fixture::new();
     fixture.registry.require(Auth::basic("ann", "secret"));
-    let (empty, elsewhere) = (Registry::start(), another(&fixture));
+    let (empty, elsewhere) = (Registry::start(), another_registry(&fixture));
     elsewhere.misbehave(Rule::on("/layers/").times(1).fault(Fault::CutAfter(1_000)));
     let urls = [
         "ftp://example.com/x".to_owned(),
@@ -43,7 +43,7 @@ fn the_first_url_that_works_is_used_without_credentials() {
         url(&empty, &fixture.layer),
         url(&elsewhere, &fixture.layer),
     ];
-    let layer = foreign(&fixture, &urls);
+    let layer = foreign_layer(&fixture, &urls);
     let client = client_with(password("ann", "secret"));
     assert!(read(client.resuming_blob(&fixture.reference(), &layer, 0)).unwrap() == fixture.bytes);
     assert_eq!(
@@ -72,11 +72,11 @@ fn the_registry_is_asked_first() {
 fn a_layer_without_a_working_url_is_not_found() {
     let fixture = Fixture::new();
     let empty = Registry::start();
-    let layer = foreign(&fixture, &[url(&empty, &fixture.layer)]);
+    let layer = foreign_layer(&fixture, &[url(&empty, &fixture.layer)]);
     let error = assert_message(client().blob(&fixture.reference(), &layer, 0), &[&url(&empty, &layer)]);
     assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
 
-    let layer = foreign(&fixture, &["ftp://example.com/x".to_owned()]);
+    let layer = foreign_layer(&fixture, &["ftp://example.com/x".to_owned()]);
     let error = assert_message(client().blob(&fixture.reference(), &layer, 0), &[&fixture.registry.url()]);
     assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
 }
@@ -91,7 +91,7 @@ fn only_foreign_layers_are_fetched_from_urls() {
         "",
     ] {
         let fixture = Fixture::new();
-        let (another, layer) = elsewhere(&fixture, media_type);
+        let (another, layer) = layer_elsewhere(&fixture, media_type);
         let error = assert_message(client().blob(&fixture.reference(), &layer, 0), &[&fixture.registry.url()]);
         assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
         assert_eq!(another.connections(), 0, "{media_type}");
@@ -102,7 +102,7 @@ fn only_foreign_layers_are_fetched_from_urls() {
         "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
     ] {
         let fixture = Fixture::new();
-        let (_another, layer) = elsewhere(&fixture, media_type);
+        let (_another, layer) = layer_elsewhere(&fixture, media_type);
         assert!(read(client().resuming_blob(&fixture.reference(), &layer, 0)).unwrap() == fixture.bytes);
     }
 }
@@ -113,7 +113,7 @@ fn at_most_eight_urls_are_tried() {
     let empty = Registry::start();
     let mut urls = vec!["ftp://example.com/x".to_owned()];
     urls.extend((0..100).map(|number| format!("{}/{number}/{}", empty.url(), fixture.layer.digest)));
-    let layer = foreign(&fixture, &urls);
+    let layer = foreign_layer(&fixture, &urls);
     let error = assert_message(client().blob(&fixture.reference(), &layer, 0), &["/7/"]);
     assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
     assert_eq!(empty.count(""), 8);
@@ -124,8 +124,8 @@ fn at_most_eight_urls_are_tried() {
 fn urls_are_tried_after_every_refusal_of_the_registry() {
     for status in [400, 401, 403, 404, 405, 410] {
         let fixture = Fixture::new().blobs(usize::MAX, Fault::Status(status, vec![], String::new()));
-        let another = another(&fixture);
-        let layer = foreign(&fixture, &[url(&another, &fixture.layer)]);
+        let another = another_registry(&fixture);
+        let layer = foreign_layer(&fixture, &[url(&another, &fixture.layer)]);
         assert!(read(client().resuming_blob(&fixture.reference(), &layer, 0)).unwrap() == fixture.bytes, "{status}");
     }
 }
@@ -133,19 +133,19 @@ fn urls_are_tried_after_every_refusal_of_the_registry() {
 #[test]
 fn a_url_with_a_wrong_size_is_skipped() {
     let fixture = Fixture::new();
-    let (liar, honest) = (Registry::start(), another(&fixture));
+    let (liar, honest) = (Registry::start(), another_registry(&fixture));
     liar.put_blob_as(&fixture.layer.digest, b"too short".to_vec());
-    let layer = foreign(&fixture, &[url(&liar, &fixture.layer), url(&honest, &fixture.layer)]);
+    let layer = foreign_layer(&fixture, &[url(&liar, &fixture.layer), url(&honest, &fixture.layer)]);
     assert!(read(client().resuming_blob(&fixture.reference(), &layer, 0)).unwrap() == fixture.bytes);
 }
 
 #[test]
 fn users_in_urls_are_not_sent() {
     let fixture = Fixture::new();
-    let (first, second) = (Registry::start(), another(&fixture));
+    let (first, second) = (Registry::start(), another_registry(&fixture));
     let with_user = |registry: &Registry| url(registry, &fixture.layer).replace("://", "://ann:secret@");
     first.misbehave(Rule::on("").fault(Fault::Redirect(302, with_user(&second))));
-    let layer = foreign(&fixture, &[with_user(&first)]);
+    let layer = foreign_layer(&fixture, &[with_user(&first)]);
     assert!(read(client().resuming_blob(&fixture.reference(), &layer, 0)).unwrap() == fixture.bytes);
     for request in first.requests().into_iter().chain(second.requests()) {
         assert_eq!(request.header("authorization"), None);
@@ -157,9 +157,9 @@ fn users_in_urls_are_not_sent() {
 #[test]
 fn a_public_registry_cannot_direct_requests_to_private_servers() {
     let fixture = Fixture::new();
-    let near = another(&fixture);
+    let near = another_registry(&fixture);
     let proxy = Proxy::to(&fixture.registry);
-    let client = proxied(&proxy);
+    let client = client_through(&proxy);
     let reference = Reference::parse(&format!("far.test/{NAME}")).unwrap();
     let path = format!("/layers/{}", fixture.layer.digest);
     let port = near.host().rsplit_once(':').unwrap().1.to_owned();
@@ -179,13 +179,13 @@ fn a_public_registry_cannot_direct_requests_to_private_servers() {
         "[fe80::1]",
         "224.0.0.1",
     ] {
-        let layer = foreign(&fixture, &[format!("http://{host}:{port}{path}")]);
+        let layer = foreign_layer(&fixture, &[format!("http://{host}:{port}{path}")]);
         let error = assert_message(client.blob(&reference, &layer, 0), &["has no public address", &path]);
         assert!(matches!(error, Error::Address { .. }), "{host}: {error:?}");
     }
     // Redirects from a public server must not lead there either.
     fixture.registry.misbehave(Rule::on("/layers/").fault(Fault::RedirectTo(near.url())));
-    let layer = foreign(&fixture, &[format!("http://layers.test{path}")]);
+    let layer = foreign_layer(&fixture, &[format!("http://layers.test{path}")]);
     let error = assert_message(client.blob(&reference, &layer, 0), &[&near.host(), "has no public address"]);
     assert!(matches!(error, Error::Address { .. }), "{error:?}");
     assert_eq!(near.connections(), 0);
@@ -199,7 +199,7 @@ fn a_public_registry_cannot_direct_requests_to_private_servers() {
     assert!(read(client.resuming_blob(&reference, &layer, 0)).unwrap() == fixture.bytes);
 }
 
-fn proxied(proxy: &Proxy) -> Client {
+fn client_through(proxy: &Proxy) -> Client {
     let proxies = Proxies { http: Some(format!("http://{}", proxy.address)), ..Proxies::default() };
     Client::new(ClientOptions { proxies, plain_http: true, ..options() }).unwrap()
 }

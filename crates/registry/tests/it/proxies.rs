@@ -14,11 +14,11 @@ use crate::fixture::{Fixture, MANIFEST, NAME, assert_message, options};
 /// A proxy that sends every request to one registry, whatever its host.
 pub(crate) struct Proxy {
     pub(crate) address: String,
-    requests: Arc<Mutex<Vec<Asked>>>,
+    requests: Arc<Mutex<Vec<ProxyRequest>>>,
 }
 
 /// A request to a proxy.
-struct Asked {
+struct ProxyRequest {
     /// The request line.
     line: String,
     /// The `Proxy-Authorization` header.
@@ -42,13 +42,13 @@ impl Proxy {
     }
 
     pub(crate) fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().iter().map(|asked| asked.line.clone()).collect()
+        self.requests.lock().unwrap().iter().map(|request| request.line.clone()).collect()
     }
 }
 
 /// Reads the head of a request. For a CONNECT request, relays the following bytes to `target`. Otherwise, relays the
 /// request itself and the following bytes.
-fn relay(client: TcpStream, target: &str, log: &Mutex<Vec<Asked>>) -> io::Result<()> {
+fn relay(client: TcpStream, target: &str, log: &Mutex<Vec<ProxyRequest>>) -> io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -61,7 +61,7 @@ fn relay(client: TcpStream, target: &str, log: &Mutex<Vec<Asked>>) -> io::Result
         let (name, value) = line.split_once(": ")?;
         name.eq_ignore_ascii_case("proxy-authorization").then(|| value.to_owned())
     });
-    log.lock().unwrap().push(Asked { line: first.clone(), authorization });
+    log.lock().unwrap().push(ProxyRequest { line: first.clone(), authorization });
     let mut server = TcpStream::connect(target)?;
     if first.starts_with("CONNECT ") {
         (&client).write_all(b"HTTP/1.1 200 Connected\r\n\r\n")?;
@@ -84,14 +84,14 @@ fn relay(client: TcpStream, target: &str, log: &Mutex<Vec<Asked>>) -> io::Result
     Ok(())
 }
 
-fn through(proxies: Proxies, plain_http: bool) -> Client {
+fn client_through(proxies: Proxies, plain_http: bool) -> Client {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("ca.pem");
     std::fs::write(&path, vmroot_testkit::registry::CA_PEM).unwrap();
     Client::new(ClientOptions { proxies, plain_http, ca_files: vec![path], ..options() }).unwrap()
 }
 
-fn at(host: &str) -> Reference {
+fn reference_at(host: &str) -> Reference {
     Reference::parse(&format!("{host}/{NAME}")).unwrap()
 }
 
@@ -100,8 +100,8 @@ fn plain_http_is_sent_to_the_proxy() {
     let fixture = Fixture::new();
     let proxy = Proxy::to(&fixture.registry);
     let proxies = Proxies { http: Some(format!("http://ann:p%40ss@{}", proxy.address)), ..Proxies::default() };
-    let client = through(proxies, true);
-    let reference = at("registry.test:5000");
+    let client = client_through(proxies, true);
+    let reference = reference_at("registry.test:5000");
     assert_eq!(client.manifest(&reference).unwrap().bytes, MANIFEST);
     assert_eq!(proxy.requests(), ["GET http://registry.test:5000/v2/some/name/manifests/latest HTTP/1.1"]);
     // The base64 of `ann:p@ss`.
@@ -117,8 +117,10 @@ fn tls_is_tunnelled_through_the_proxy() {
     let proxy = Proxy::to(&fixture.registry);
     // Many people omit the scheme.
     let proxies = Proxies { https: Some(proxy.address.clone()), ..Proxies::default() };
-    let error =
-        assert_message(through(proxies, false).manifest(&at("registry.test")), &["certificate not valid for name"]);
+    let error = assert_message(
+        client_through(proxies, false).manifest(&reference_at("registry.test")),
+        &["certificate not valid for name"],
+    );
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
     assert_eq!(proxy.requests(), ["CONNECT registry.test:443 HTTP/1.1"]);
 }
@@ -133,7 +135,7 @@ fn no_proxy_exempts_hosts() {
             https: None,
             no_proxy: Some(no_proxy.to_owned()),
         };
-        assert_message(through(proxies, true).manifest(&at("registry.invalid")), &["cannot connect"]);
+        assert_message(client_through(proxies, true).manifest(&reference_at("registry.invalid")), &["cannot connect"]);
     }
     assert_eq!(proxy.requests(), Vec::<String>::new());
 }
@@ -143,15 +145,15 @@ fn loopback_is_never_reached_through_a_proxy() {
     let fixture = Fixture::new();
     let gone = Some("http://192.0.2.1:1".to_owned());
     let proxies = Proxies { http: gone.clone(), https: gone, no_proxy: None };
-    assert_eq!(through(proxies, false).manifest(&fixture.reference()).unwrap().bytes, MANIFEST);
+    assert_eq!(client_through(proxies, false).manifest(&fixture.reference()).unwrap().bytes, MANIFEST);
 }
 
 #[test]
 fn an_unreachable_proxy_is_an_error() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (http, https, plain) in [(Some(address.to_string()), None, true), (None, Some(address.to_string()), false)] {
-        let client = through(Proxies { http, https, no_proxy: None }, plain);
-        let error = assert_message(client.manifest(&at("registry.test")), &["registry.test", "refused"]);
+        let client = client_through(Proxies { http, https, no_proxy: None }, plain);
+        let error = assert_message(client.manifest(&reference_at("registry.test")), &["registry.test", "refused"]);
         assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
     }
 }

@@ -5,12 +5,12 @@ use vmroot_model::Digest;
 use vmroot_transport::{Archive, ArchiveOptions, Error, ImageSelector};
 
 use crate::builder::{Image, Member, docker_save, file, gzip, tar};
-use crate::pull::{Saved, name};
+use crate::pull::{SavedArchive, name};
 
-fn with_list(list: &Value) -> Saved {
+fn with_list(list: &Value) -> SavedArchive {
     let mut members = Image::new(1, 2).members();
     members.push(file("manifest.json", list.to_string()));
-    Saved::tar(&members)
+    SavedArchive::tar(&members)
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn invalid_lists() {
         let error = with_list(&list).open().unwrap_err().to_string();
         assert!(error.starts_with("manifest.json in "), "{error}");
     }
-    let error = Saved::tar(&[file("x", "y")]).open().unwrap_err().to_string();
+    let error = SavedArchive::tar(&[file("x", "y")]).open().unwrap_err().to_string();
     assert!(error.starts_with("invalid archive: does not contain a manifest.json"), "{error}");
 }
 
@@ -60,7 +60,7 @@ fn links_and_names_that_lead_out_of_the_archive() {
         ("evil", "more than 40 links"),
     ] {
         let list = json!([{ "Config": "config", "Layers": ["evil"] }]);
-        let saved = Saved::tar(&[
+        let saved = SavedArchive::tar(&[
             file("config", image.config.clone()),
             Member::Symlink("evil".to_owned(), target.to_owned()),
             file("manifest.json", list.to_string()),
@@ -78,7 +78,7 @@ fn a_blob_under_the_name_of_another() {
     let image = Image::new(1, 0);
     let member = format!("blobs/sha256/{}", Digest::of(b"other").hex());
     let list = json!([{ "Config": member, "Layers": [] }]);
-    let saved = Saved::tar(&[file(&member, image.config), file("manifest.json", list.to_string())]);
+    let saved = SavedArchive::tar(&[file(&member, image.config), file("manifest.json", list.to_string())]);
     let error = saved.source(&ImageSelector::Only).unwrap_err();
     assert!(matches!(&error, Error::DigestMismatch { member: named, .. } if *named == member), "{error}");
 }
@@ -88,12 +88,13 @@ fn documents_and_streams_that_are_too_long() {
     let image = Image::new(1, 0);
     let list = json!([{ "Config": "config", "Layers": [] }]).to_string();
     let long = file("config", vec![b' '; 5 << 20]);
-    let error = Saved::tar(&[long, file("manifest.json", list)]).source(&ImageSelector::Only).unwrap_err().to_string();
+    let error =
+        SavedArchive::tar(&[long, file("manifest.json", list)]).source(&ImageSelector::Only).unwrap_err().to_string();
     assert!(error.starts_with("config in ") && error.contains("limit"), "{error}");
-    let error = Saved::tar(&[file("manifest.json", vec![b'['; 5 << 20])]).open().unwrap_err().to_string();
+    let error = SavedArchive::tar(&[file("manifest.json", vec![b'['; 5 << 20])]).open().unwrap_err().to_string();
     assert!(error.starts_with("manifest.json in ") && error.contains("limit"), "{error}");
 
-    let saved = Saved::new(&gzip(&tar(&docker_save(&[(&image, &[])]))));
+    let saved = SavedArchive::new(&gzip(&tar(&docker_save(&[(&image, &[])]))));
     let limits = vmroot_compress::Limits { max_output: 1_000, ..Default::default() };
     let error = Archive::open(&saved.path, &ArchiveOptions { limits, ..saved.options() }).unwrap_err();
     assert!(matches!(error, Error::Decompress { source: vmroot_compress::Error::OutputLimit { .. }, .. }), "{error}");
@@ -107,12 +108,12 @@ fn archives_truncated_anywhere() {
     // Truncates at every multiple of a block and at some offsets between. Only the end marks can be missing without an
     // error.
     for len in (0..last).step_by(512).chain((1..last).step_by(10_007)) {
-        let error = Saved::new(&whole[..len]).source(&name("a:1")).unwrap_err().to_string();
+        let error = SavedArchive::new(&whole[..len]).source(&name("a:1")).unwrap_err().to_string();
         assert!(error.contains("archive"), "{len}: {error}");
     }
-    assert!(Saved::new(&whole[..last]).source(&name("a:1")).is_ok());
+    assert!(SavedArchive::new(&whole[..last]).source(&name("a:1")).is_ok());
     let packed = gzip(&whole);
-    let error = Saved::new(&packed[..packed.len() / 2]).open().unwrap_err();
+    let error = SavedArchive::new(&packed[..packed.len() / 2]).open().unwrap_err();
     assert!(matches!(error, Error::Decompress { .. }), "{error}");
 }
 
@@ -120,7 +121,7 @@ fn archives_truncated_anywhere() {
 fn no_mutation_of_an_archive_panics() {
     let image = Image::of(vec![tar(&[file("a", "content")])]);
     let whole = tar(&docker_save(&[(&image, &["a:1"])]));
-    let saved = Saved::new(&whole);
+    let saved = SavedArchive::new(&whole);
     for at in 0..whole.len() {
         let mut mutated = whole.clone();
         mutated[at] ^= 1 << (at % 8);
@@ -141,6 +142,6 @@ fn too_many_members() {
     for _ in 0..270_000 {
         bytes.extend_from_slice(header.as_bytes());
     }
-    let error = Saved::new(&bytes).open().unwrap_err();
+    let error = SavedArchive::new(&bytes).open().unwrap_err();
     assert!(matches!(error, Error::ArchiveLimit { what: "the number of members", .. }), "{error}");
 }

@@ -11,12 +11,12 @@ use vmroot_transport::{Archive, ArchiveOptions, Error, ImageSelector, ImageSourc
 use crate::builder::{Image, Member, tar};
 
 /// An archive in its own temporary directory.
-pub(crate) struct Saved {
+pub(crate) struct SavedArchive {
     directory: TempDir,
     pub(crate) path: PathBuf,
 }
 
-impl Saved {
+impl SavedArchive {
     pub(crate) fn new(bytes: &[u8]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("archive");
@@ -97,7 +97,7 @@ pub(crate) fn pull(source: &dyn ImageSource) -> Image {
 }
 
 /// Checks that a source returns this image.
-pub(crate) fn assert_is(source: &dyn ImageSource, image: &Image) {
+pub(crate) fn assert_same_image(source: &dyn ImageSource, image: &Image) {
     let pulled = pull(source);
     assert_eq!(Digest::of(&pulled.config), image.id());
     assert!(pulled.layers == image.layers);

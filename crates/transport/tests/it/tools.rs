@@ -7,7 +7,7 @@ use std::process::Command;
 use vmroot_transport::{Archive, ImageName, ImageSource};
 
 use crate::builder::{Image, docker_save, tar};
-use crate::pull::{assert_is, options, pull};
+use crate::pull::{assert_same_image, options, pull};
 
 #[expect(clippy::print_stderr, reason = "a test that skips says so")]
 fn skopeo_is_missing() -> bool {
@@ -45,9 +45,9 @@ fn archives_written_by_skopeo() {
     let saved = format!("docker-archive:{}:example.com/a/b:1", at("saved.tar"));
 
     let docker = format!("docker-archive:{}:example.com/c:2", at("docker.tar"));
-    assert_is(&*copy(directory.path(), &saved, &docker, &[]), &image);
+    assert_same_image(&*copy(directory.path(), &saved, &docker, &[]), &image);
     let dir = format!("dir:{}", at("dir"));
-    assert_is(&*copy(directory.path(), &docker, &dir, &["--dest-compress"]), &image);
+    assert_same_image(&*copy(directory.path(), &docker, &dir, &["--dest-compress"]), &image);
     // Converting the image to another format changes its config, but not its layers.
     for (name, more) in [("oci", &[][..]), ("zstd", &["--dest-compress-format", "zstd"][..])] {
         let oci = format!("oci:{}:some/name", at(name));

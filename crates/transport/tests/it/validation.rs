@@ -5,10 +5,10 @@ use std::path::Path;
 use vmroot_transport::{Error, validate_tar};
 
 use crate::builder::{Image, bzip2, docker_save, file, gzip, oci_layout, tar, xz, zstd};
-use crate::pull::Saved;
+use crate::pull::SavedArchive;
 
 fn check(bytes: &[u8]) -> Result<(), Error> {
-    validate_tar(&Saved::new(bytes).path)
+    validate_tar(&SavedArchive::new(bytes).path)
 }
 
 #[test]
