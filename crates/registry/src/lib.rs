@@ -23,7 +23,7 @@
 //! Bytes are returned as the registry sends them: nothing is decompressed. Manifests are checked against their digests.
 //! Blobs are checked against their sizes only, because the caller hashes them while reading.
 //!
-//! Functions of this crate block. From async code, call them on a thread where blocking is allowed.
+//! Functions of this crate block. Call them from async code only on threads where blocking is allowed.
 
 mod authorize;
 mod backoff;

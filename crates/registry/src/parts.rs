@@ -5,9 +5,9 @@
 //! that reads it, so threads fetch the parts. They cost processor time, and are used only where the connection is slow
 //! ([`SpeedMonitor`](crate::speed_monitor::SpeedMonitor)).
 //!
-//! A failure that retries do not fix ends all parts. [`ResumingBlob`](crate::ResumingBlob) then continues over one
-//! connection from the position of the reader. Examples are a registry that does not support ranges, or sends another
-//! part. So the result of such a failure is the same as without parts.
+//! A failure that retries do not fix ends all parts. Examples are a registry that does not support ranges, or sends
+//! another part. [`ResumingBlob`](crate::ResumingBlob) then continues over one connection from the position of the
+//! reader. So the result of such a failure is the same as without parts.
 
 mod budget;
 mod worker;

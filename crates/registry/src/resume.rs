@@ -13,7 +13,7 @@ use crate::{BlobBody, Client, Error, Result};
 /// The number of bytes after an interruption that resets the count of retries.
 const PROGRESS: u64 = 1 << 20;
 
-/// The fraction of a smaller blob that resets it likewise. This bounds the number of requests for a blob to 64 times
+/// The fraction of a smaller blob's size that resets the count. It bounds the number of requests for a blob to 64 times
 /// the retries.
 const PROGRESS_DIVISOR: u64 = 64;
 

@@ -1,4 +1,4 @@
-//! The measurement of whether a reader mostly waits for its connection.
+//! Measurement of how long a reader waits for its connection.
 
 use std::time::{Duration, Instant};
 

@@ -36,10 +36,14 @@ pub trait ImageSource: Send + Sync + fmt::Debug {
     /// Opens a blob at `offset` bytes, or at an earlier offset if the source cannot start there: see
     /// [`BlobBody::offset`].
     ///
-    /// Blobs can be read from several threads at once, even the same one.
+    /// Blobs can be read from several threads at once, even the same one. The blob of a registry is requested by the
+    /// first read.
     ///
     /// # Errors
-    /// As for [`Self::manifest`], except that the digest is not checked.
+    /// - [`Error::Unknown`](crate::Error::Unknown) or [`Error::Missing`](crate::Error::Missing): the source does not
+    ///   have it.
+    /// - [`Error::Io`](crate::Error::Io) or [`Error::Member`](crate::Error::Member): the archive or directory cannot be
+    ///   read.
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody>;
 }
 
