@@ -92,7 +92,7 @@ impl Client {
             let _ = (url.set_username(""), url.set_password(None));
             let request = HttpRequest { address_scope, ..HttpRequest::new(Method::GET, url) };
             let body = request_from_offset(&request, offset, |request, offset| {
-                self.send_unauthenticated(request, |response| BlobBody::new(response, descriptor, offset))
+                self.send_unchanged(request, |response| BlobBody::new(response, descriptor, offset))
             });
             match body {
                 Ok(body) => return Ok(body),

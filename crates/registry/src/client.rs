@@ -102,9 +102,9 @@ impl Client {
         self.retry(request, || self.send_authorized(&target, request), read)
     }
 
-    /// Sends a request without authorization: to a token server, or to the URL of a foreign layer. Retries like
-    /// [`Self::send`].
-    pub(crate) fn send_unauthenticated<T>(
+    /// Sends a request without the registry's authorization: to a token server, or to the URL of a foreign layer.
+    /// Retries like [`Self::send`].
+    pub(crate) fn send_unchanged<T>(
         &self,
         request: &HttpRequest,
         read: impl Fn(HttpResponse) -> Result<T>,
@@ -149,7 +149,7 @@ impl Client {
 
     /// Sends a request with the registry's authorization, and again for each challenge that can be answered.
     fn send_authorized(&self, target: &Target, request: &HttpRequest) -> Result<HttpResponse, Failure> {
-        let fetch = |request: &HttpRequest| self.send_unauthenticated(request, token::read_body);
+        let fetch = |request: &HttpRequest| self.send_unchanged(request, token::read_body);
         let mut session = self.shared.authorizer.session(target, &fetch);
         let mut authorization = session.first_authorization()?;
         let mut sent = 0;
