@@ -1,7 +1,7 @@
 //! A client for pulling manifests and blobs from OCI registries (OCI distribution-spec 1.1, "Pull").
 //!
-//! A [`Client`] answers authentication challenges, retries failed requests, and resumes interrupted blobs. It is created
-//! from [`ClientOptions`], is cheap to clone, and can be used from many threads.
+//! A [`Client`] answers authentication challenges, retries failed requests, and resumes interrupted blobs. It is
+//! created from [`ClientOptions`], is cheap to clone, and can be used from many threads.
 //!
 //! ```no_run
 //! use std::io::Read;
