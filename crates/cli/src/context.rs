@@ -6,9 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use vmroot::output::Omissions;
 use vmroot::{
-    AuthFiles, BuildOptions, Cancel, Chain, Client, ClientOptions, ContainerFs, Credential, Credentials, Digest,
-    ErrorKind, Explicit, Image, ImageConfig, ImageName, Limits, OnTop, Platform, Progress, PullOptions, PullPolicy,
-    RuntimeConfig, Top, TopFiles, is_id,
+    AuthFiles, BuildOptions, Cancel, Client, ClientOptions, ContainerFs, Credential, CredentialChain, Credentials,
+    Digest, ErrorKind, FixedCredential, Image, ImageConfig, ImageName, Limits, OnTop, Platform, Progress, PullOptions,
+    PullPolicy, RuntimeConfig, Top, TopFiles, is_id,
 };
 
 use crate::args::{Global, Pull};
@@ -342,14 +342,17 @@ fn credentials(global: &Global, cancel: Cancel) -> anyhow::Result<Arc<dyn Creden
     if let Some(creds) = &global.registry.creds {
         let (user, password) =
             creds.split_once(':').ok_or_else(|| anyhow!(UsageError("--creds: expected USER:PASSWORD".into())))?;
-        return Ok(Arc::new(Explicit(Credential::Password { user: user.to_owned(), password: password.to_owned() })));
+        return Ok(Arc::new(FixedCredential(Credential::Password {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        })));
     }
     if let Some(file) = &global.registry.authfile {
         // The file of --authfile must exist. The files that the environment names need not.
         std::fs::metadata(file).with_context(|| format!("--authfile {}", file.display()))?;
         return Ok(Arc::new(AuthFiles { cancel, ..AuthFiles::new(vec![file.clone()]) }));
     }
-    Ok(Arc::new(Chain(vec![Arc::new(AuthFiles { cancel, ..AuthFiles::new(environment::auth_files()) })])))
+    Ok(Arc::new(CredentialChain(vec![Arc::new(AuthFiles { cancel, ..AuthFiles::new(environment::auth_files()) })])))
 }
 
 #[cfg(test)]

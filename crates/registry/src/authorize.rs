@@ -1,6 +1,6 @@
-//! Which `Authorization` goes with a request: what is known of registries, credentials and tokens.
+//! The choice of the `Authorization` header, from the challenges, credentials and tokens of each repository.
 
-mod keyring;
+mod credential_cache;
 mod session;
 
 use std::collections::HashMap;
@@ -13,29 +13,29 @@ use reqwest::Url;
 use reqwest::header::HeaderValue;
 
 use crate::challenge::Challenge;
-use crate::http::Call;
+use crate::http::HttpRequest;
 use crate::token::Token;
 use crate::{Credentials, Error, Result};
-use keyring::Keyring;
+use credential_cache::CredentialCache;
 pub(crate) use session::Session;
 
-/// The repository that a request is about.
+/// The repository that a request is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Target {
-    /// Scheme, host and port that are asked, `https://registry-1.docker.io/`.
+    /// Scheme, host and port of requests, such as `https://registry-1.docker.io/`.
     pub(crate) base: Url,
-    /// The registry as references have it, `docker.io`.
+    /// The registry as in references, such as `docker.io`.
     pub(crate) domain: String,
-    /// The repository, `library/alpine`.
+    /// The repository, such as `library/alpine`.
     pub(crate) repository: String,
 }
 
-/// What is known of a target.
+/// The registry's known requirements for a target.
 #[derive(Clone, Default)]
-struct Known {
-    /// How its registry asks for credentials; `None` if it has not asked.
+struct AuthState {
+    /// The challenge of the registry, or `None` if it has sent none.
     challenge: Option<Challenge>,
-    /// A scope that it asked for after the usual one was not enough.
+    /// The scope that the registry required after the usual one was refused.
     scope: Option<String>,
 }
 
@@ -47,46 +47,50 @@ struct TokenKey {
     scope: String,
 }
 
-/// Values that are made once by whoever comes first, while the others wait.
-type Once<K, V> = Mutex<HashMap<K, Arc<Mutex<Option<V>>>>>;
+/// Values by key. The first thread that needs a value creates it, while the others wait.
+type OnceMap<K, V> = Mutex<HashMap<K, Arc<Mutex<Option<V>>>>>;
 
-/// Sends a request to a token server, with retries, and gives the body of its answer.
-pub(crate) type Fetch<'a> = &'a dyn Fn(&Call) -> Result<Vec<u8>>;
+/// Sends a request to a token server, with retries, and returns the body of the response.
+pub(crate) type FetchToken<'a> = &'a dyn Fn(&HttpRequest) -> Result<Vec<u8>>;
 
-/// Knows what to put into `Authorization`.
+/// Creates `Authorization` headers.
 pub(crate) struct Authorizer {
-    known: Mutex<HashMap<Target, Known>>,
-    keyring: Keyring,
-    tokens: Once<TokenKey, Token>,
+    auth_states: Mutex<HashMap<Target, AuthState>>,
+    credential_cache: CredentialCache,
+    tokens: OnceMap<TokenKey, Token>,
 }
 
-/// An `Authorization`, and what it was made from.
+/// An `Authorization` header and its origin.
 #[derive(Clone)]
 pub(crate) struct Authorization {
     pub(crate) header: HeaderValue,
-    /// The token in it, if it is one that can be had anew.
+    /// The key of its token, if the token can be requested again.
     token: Option<TokenKey>,
 }
 
 impl Authorizer {
     pub(crate) fn new(credentials: Arc<dyn Credentials>) -> Self {
-        Self { known: Mutex::default(), keyring: Keyring::new(credentials), tokens: Mutex::default() }
+        Self {
+            auth_states: Mutex::default(),
+            credential_cache: CredentialCache::new(credentials),
+            tokens: Mutex::default(),
+        }
     }
 
-    /// Begins to authorise one request.
-    pub(crate) fn session<'a>(&'a self, target: &'a Target, fetch: Fetch<'a>) -> Session<'a> {
+    /// Starts the authorization of one request.
+    pub(crate) fn session<'a>(&'a self, target: &'a Target, fetch: FetchToken<'a>) -> Session<'a> {
         Session::new(self, target, fetch)
     }
 
-    fn known(&self, target: &Target) -> Known {
-        lock(&self.known).get(target).cloned().unwrap_or_default()
+    fn auth_state(&self, target: &Target) -> AuthState {
+        lock(&self.auth_states).get(target).cloned().unwrap_or_default()
     }
 
-    /// Drops the token that was sent, unless another thread has got a new one already.
-    fn forget(&self, sent: &Authorization) {
+    /// Removes the token that was sent, unless another thread has replaced it already.
+    fn forget_token(&self, sent: &Authorization) {
         let Some(key) = &sent.token else { return };
-        let place = place(&self.tokens, key);
-        let mut cached = lock(&place);
+        let slot = slot(&self.tokens, key);
+        let mut cached = lock(&slot);
         let is_sent = |token: &Token| sent.header.as_bytes().strip_prefix(b"Bearer ") == Some(token.value.as_bytes());
         if cached.as_ref().is_some_and(is_sent) {
             *cached = None;
@@ -94,28 +98,32 @@ impl Authorizer {
     }
 }
 
-fn place<K: Clone + Eq + Hash, V>(map: &Once<K, V>, key: &K) -> Arc<Mutex<Option<V>>> {
+/// Returns the place of a key's value.
+fn slot<K: Clone + Eq + Hash, V>(map: &OnceMap<K, V>, key: &K) -> Arc<Mutex<Option<V>>> {
     Arc::clone(lock(map).entry(key.clone()).or_default())
 }
 
-/// Nothing in here is left half done by a panic.
+/// Locks a mutex. Poisoning is ignored, because no panic leaves the values in an invalid state.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A header of Basic authentication (RFC 7617).
+/// Returns a header for Basic authentication (RFC 7617).
 ///
 /// # Errors
-/// [`Error::Option`] never for base64, but the type asks for it.
+/// [`Error::Option`] if the text is no header value, which cannot happen for base64.
 pub(crate) fn basic(user: &str, password: &str) -> Result<HeaderValue> {
     secret(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
 }
 
-/// A header that is not to be shown.
+/// Returns a header that is marked as sensitive, so that it is not logged.
+///
+/// # Errors
+/// [`Error::Option`] if the text has characters that no header can hold.
 fn secret(text: String) -> Result<HeaderValue> {
     let mut value = HeaderValue::try_from(text).map_err(|_| Error::Option {
         option: "credentials",
-        reason: "a token has characters that cannot stand in a header".to_owned(),
+        reason: "a token has characters that are not allowed in a header".to_owned(),
     })?;
     value.set_sensitive(true);
     Ok(value)

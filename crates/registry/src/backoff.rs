@@ -1,4 +1,4 @@
-//! Pauses between attempts: each twice as long as the one before, with some chance in it.
+//! Pauses between attempts, with exponential growth and random variation.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
@@ -7,48 +7,49 @@ use vmroot_output::Cancel;
 
 use crate::{ClientOptions, Result};
 
-/// Counts failures in a row and knows how long to pause after each.
+/// Counts consecutive failures and computes the pause after each.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    /// How many failures there were in a row.
+    /// Returns the number of consecutive failures.
     pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// Forgets the failures: something succeeded.
+    /// Resets the count after a success.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// Notes a failure; true if another attempt is due.
+    /// Counts a failure. Returns whether another attempt is allowed.
     pub(crate) fn fail(&mut self, options: &ClientOptions) -> bool {
         self.failures = self.failures.saturating_add(1);
         self.failures <= options.retries
     }
 
-    /// Sleeps for what the failures so far ask for, or for `asked` if the server said how long and that is not "at once".
+    /// Sleeps for `retry_after` if the server sent one above zero, else for the delay of the failures so far.
     ///
     /// # Errors
-    /// [`Error::Cancelled`](crate::Error::Cancelled).
-    pub(crate) fn pause(&self, options: &ClientOptions, cancel: &Cancel, asked: Option<Duration>) -> Result<()> {
-        let asked = asked.filter(|asked| !asked.is_zero());
-        Ok(cancel.sleep(asked.unwrap_or_else(|| self.delay(options, chance())))?)
+    /// [`Error::Cancelled`](crate::Error::Cancelled) if `cancel` was used.
+    pub(crate) fn pause(&self, options: &ClientOptions, cancel: &Cancel, retry_after: Option<Duration>) -> Result<()> {
+        let retry_after = retry_after.filter(|retry_after| !retry_after.is_zero());
+        Ok(cancel.sleep(retry_after.unwrap_or_else(|| self.delay(options, random_fraction())))?)
     }
 
-    /// Between half of the full delay and all of it, by `chance` in 0..=1, so that many clients do not come back at once.
-    fn delay(&self, options: &ClientOptions, chance: f64) -> Duration {
+    /// Returns a delay between half of the full one and all of it, by `random_fraction` in 0..=1. The variation spreads
+    /// the retries of many clients.
+    fn delay(&self, options: &ClientOptions, random_fraction: f64) -> Duration {
         let doublings = self.failures.saturating_sub(1).min(31);
         let full = options.backoff.saturating_mul(1 << doublings).min(options.backoff_limit);
-        full.mul_f64(0.5 + chance / 2.0)
+        full.mul_f64(0.5 + random_fraction / 2.0)
     }
 }
 
-/// A number in 0..=1; std seeds each `RandomState` anew, which is random enough to spread clients.
-fn chance() -> f64 {
+/// Returns a random number in 0..=1. The standard library seeds each `RandomState` anew, which is random enough here.
+fn random_fraction() -> f64 {
     let random = RandomState::new().build_hasher().finish();
     random as f64 / u64::MAX as f64
 }
@@ -72,6 +73,6 @@ mod tests {
         }
         assert_eq!(delays, [100, 200, 400, 500, 500]);
         assert_eq!(backoff.delay(&options, 0.0), Duration::from_millis(250));
-        assert!((0.0..=1.0).contains(&chance()));
+        assert!((0.0..=1.0).contains(&random_fraction()));
     }
 }

@@ -1,4 +1,4 @@
-//! Blobs, from any byte on (OCI distribution-spec, "Pulling blobs"; RFC 9110, section 14).
+//! Fetching of blobs from any offset (OCI distribution-spec 1.1, "Pulling blobs"; RFC 9110, section 14).
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -10,52 +10,58 @@ use vmroot_errors::with_causes;
 use vmroot_model::{Descriptor, Reference};
 use vmroot_output::Cancel;
 
-use crate::http::{Call, Exchange};
+use crate::http::{HttpRequest, HttpResponse};
 use crate::{Client, Error, Result};
 
-/// What a registry answers that cannot start where it was asked to.
+/// The status of a server that cannot start at the requested offset.
 const RANGE_NOT_SATISFIABLE: u16 = StatusCode::RANGE_NOT_SATISFIABLE.as_u16();
 
-/// The bytes of a blob, from some offset to its end.
+/// A reader of a blob's bytes, from an offset to the end of the blob.
 ///
-/// It ends early, with an error, when the connection breaks: [`ResumingBlob`](crate::ResumingBlob) goes on from there.
+/// If the connection breaks, reading fails. [`ResumingBlob`](crate::ResumingBlob) reconnects instead. The bytes are not
+/// hashed. Their number is checked against the descriptor's size.
 #[derive(Debug)]
 pub struct BlobBody {
-    exchange: Exchange,
-    /// What came and was not read yet.
+    response: HttpResponse,
+    /// Bytes that were received and not yet read.
     chunk: Bytes,
-    /// Where the bytes start in the blob.
+    /// The offset in the blob of the first byte.
     offset: u64,
-    /// How many bytes are still to come, by the descriptor.
-    left: u64,
-    /// Where they end by the descriptor.
+    /// The number of bytes still to be received, by the descriptor.
+    remaining: u64,
+    /// The offset in the blob of the end of the body, by the descriptor.
     size: u64,
 }
 
 impl Client {
-    /// Asks for a blob from `offset` on. A registry that cannot start there starts at 0: see [`BlobBody::offset`].
+    /// Requests a blob from `offset` bytes on. A registry that does not support ranges sends the blob from byte 0: see
+    /// [`BlobBody::offset`].
     ///
-    /// A foreign layer that the registry does not give is asked for at the addresses of its descriptor
-    /// ([`Descriptor::foreign_urls`]), without credentials. Unless the registry is itself on this machine, or in a private
-    /// network, they must be public ones.
+    /// If the registry does not serve a foreign layer, the URLs of its descriptor are tried
+    /// ([`Descriptor::foreign_urls`]), without credentials. These must have public addresses, unless the registry
+    /// itself is in a private network or on this machine.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::Range`] for another part than the one asked for,
-    /// [`Error::SizeMismatch`] when the blob has another size than its descriptor says.
+    /// - [`Error::NotFound`]: the registry does not have the blob.
+    /// - [`Error::Unauthorized`]: the credentials, or the lack of them, do not give access.
+    /// - [`Error::Range`]: the server sent another part than the requested one.
+    /// - [`Error::SizeMismatch`]: the size of the blob differs from the descriptor's.
+    /// - [`Error::Address`]: the URL of a foreign layer has no public address.
+    /// - Any other variant for a failure of the connection, the registry, its token server, or the credentials.
     pub fn blob(&self, reference: &Reference, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
-        let call = self.blob_call(reference, descriptor)?;
-        let found = from_offset(&call, offset, |call, offset| {
-            self.send(reference, call, |answer| BlobBody::new(answer, descriptor, offset))
+        let request = self.blob_request(reference, descriptor)?;
+        let body = request_from_offset(&request, offset, |request, offset| {
+            self.send(reference, request, |response| BlobBody::new(response, descriptor, offset))
         });
-        match found {
+        match body {
             Err(error) if error.is_refusal() && descriptor.foreign_urls().next().is_some() => {
-                self.foreign_blob(&call.url, descriptor, offset, error)
+                self.foreign_blob(&request.url, descriptor, offset, error)
             }
-            found => found,
+            body => body,
         }
     }
 
-    /// Asks for a part of a blob, and takes nothing else for an answer. `cancel` ends it.
+    /// Requests a part of a blob. A response with any other part is an error. `cancel` cancels the request.
     pub(crate) fn blob_part(
         &self,
         reference: &Reference,
@@ -63,16 +69,16 @@ impl Client {
         range: Range<u64>,
         cancel: &Cancel,
     ) -> Result<BlobBody> {
-        let mut call = Call { cancel: Some(cancel.clone()), ..self.blob_call(reference, descriptor)? };
-        call.headers.insert(RANGE, bytes_header(range.start, Some(range.end)));
-        self.send(reference, &call, |answer| BlobBody::part(answer, descriptor, range.clone()))
+        let mut request = HttpRequest { cancel: Some(cancel.clone()), ..self.blob_request(reference, descriptor)? };
+        request.headers.insert(RANGE, range_header(range.start, Some(range.end)));
+        self.send(reference, &request, |response| BlobBody::from_part(response, descriptor, range.clone()))
     }
 
-    fn blob_call(&self, reference: &Reference, descriptor: &Descriptor) -> Result<Call> {
-        self.call(reference, Method::GET, &format!("blobs/{}", descriptor.digest))
+    fn blob_request(&self, reference: &Reference, descriptor: &Descriptor) -> Result<HttpRequest> {
+        self.request(reference, Method::GET, &format!("blobs/{}", descriptor.digest))
     }
 
-    /// The blob from the first of the descriptor's own addresses that has it.
+    /// Returns the blob from the first of the descriptor's URLs that serves it.
     fn foreign_blob(
         &self,
         registry: &Url,
@@ -80,20 +86,20 @@ impl Client {
         offset: u64,
         mut failed: Error,
     ) -> Result<BlobBody> {
-        let reach = Some(self.reach_of(registry));
+        let address_scope = Some(self.scope_of_server(registry));
         for url in descriptor.foreign_urls() {
             let Ok(mut url) = Url::parse(url) else { continue };
-            // A user in a URL would be sent as credentials. URLs of HTTP can do without one.
+            // A user in the URL would be sent as credentials. HTTP URLs need none.
             let _ = (url.set_username(""), url.set_password(None));
-            let call = Call { reach, ..Call::new(Method::GET, url) };
-            let found = from_offset(&call, offset, |call, offset| {
-                self.send_elsewhere(call, |answer| BlobBody::new(answer, descriptor, offset))
+            let request = HttpRequest { address_scope, ..HttpRequest::new(Method::GET, url) };
+            let body = request_from_offset(&request, offset, |request, offset| {
+                self.send_unchanged(request, |response| BlobBody::new(response, descriptor, offset))
             });
-            match found {
+            match body {
                 Ok(body) => return Ok(body),
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
                 Err(error) => {
-                    tracing::info!(error = with_causes(&error), digest = %descriptor.digest, "a foreign layer is not there");
+                    tracing::info!(error = with_causes(&error), digest = %descriptor.digest, "cannot fetch a foreign layer from this URL");
                     failed = error;
                 }
             }
@@ -102,73 +108,77 @@ impl Client {
     }
 }
 
-/// Asks for a blob from `offset` on, and for all of it from who cannot start there.
-fn from_offset(call: &Call, offset: u64, ask: impl Fn(&Call, u64) -> Result<BlobBody>) -> Result<BlobBody> {
+/// Requests a blob from `offset` on. If the server cannot start there, requests the whole blob.
+fn request_from_offset(
+    request: &HttpRequest,
+    offset: u64,
+    send: impl Fn(&HttpRequest, u64) -> Result<BlobBody>,
+) -> Result<BlobBody> {
     if offset == 0 {
-        return ask(call, 0);
+        return send(request, 0);
     }
-    let mut rest = call.clone();
-    rest.headers.insert(RANGE, bytes_header(offset, None));
-    match ask(&rest, offset) {
-        Err(Error::Status { status: RANGE_NOT_SATISFIABLE, .. }) => ask(call, 0),
-        answer => answer,
+    let mut rest = request.clone();
+    rest.headers.insert(RANGE, range_header(offset, None));
+    match send(&rest, offset) {
+        Err(Error::Status { status: RANGE_NOT_SATISFIABLE, .. }) => send(request, 0),
+        response => response,
     }
 }
 
-/// A `Range` from `start` to before `end`, or to the end of the blob.
-fn bytes_header(start: u64, end: Option<u64>) -> HeaderValue {
+/// Returns a `Range` header from `start` up to `end`, exclusive, or up to the end of the blob.
+fn range_header(start: u64, end: Option<u64>) -> HeaderValue {
     let last = end.map_or(String::new(), |end| (end - 1).to_string());
     HeaderValue::try_from(format!("bytes={start}-{last}")).expect("digits are visible characters")
 }
 
 impl BlobBody {
-    fn new(exchange: Exchange, descriptor: &Descriptor, asked: u64) -> Result<Self> {
+    fn new(response: HttpResponse, descriptor: &Descriptor, requested: u64) -> Result<Self> {
         let size = descriptor.size;
-        let offset = match exchange.status() {
+        let offset = match response.status() {
             StatusCode::PARTIAL_CONTENT => {
-                check_range(&exchange, asked..size, size)?;
-                asked
+                check_range(&response, requested..size, size)?;
+                requested
             }
-            // Also a success, and not what was asked for: the body is of something else.
+            // Other success statuses, such as 204, have no blob in their body.
             status if status != StatusCode::OK => {
                 let reason = format!("the status is {status}");
-                return Err(Error::Range { url: exchange.shown(), offset: asked, reason });
+                return Err(Error::Range { url: response.redacted_url(), offset: requested, reason });
             }
             _ => 0,
         };
-        let left = size.saturating_sub(offset);
-        if let Some(length) = exchange.content_length().filter(|length| *length != left) {
-            return Err(Error::SizeMismatch { url: exchange.shown(), expected: size, actual: offset + length });
+        let remaining = size.saturating_sub(offset);
+        if let Some(length) = response.content_length().filter(|length| *length != remaining) {
+            return Err(Error::SizeMismatch { url: response.redacted_url(), expected: size, actual: offset + length });
         }
-        Ok(Self { exchange, chunk: Bytes::new(), offset, left, size })
+        Ok(Self { response, chunk: Bytes::new(), offset, remaining, size })
     }
 
-    /// The body of an answer that is this part of a blob.
-    fn part(exchange: Exchange, descriptor: &Descriptor, range: Range<u64>) -> Result<Self> {
-        if exchange.status() != StatusCode::PARTIAL_CONTENT {
-            let reason = format!("the status is {}", exchange.status());
-            return Err(Error::Range { url: exchange.shown(), offset: range.start, reason });
+    /// Returns the body of a response that must be this part of a blob.
+    fn from_part(response: HttpResponse, descriptor: &Descriptor, range: Range<u64>) -> Result<Self> {
+        if response.status() != StatusCode::PARTIAL_CONTENT {
+            let reason = format!("the status is {}", response.status());
+            return Err(Error::Range { url: response.redacted_url(), offset: range.start, reason });
         }
-        check_range(&exchange, range.clone(), descriptor.size)?;
-        let left = range.end - range.start;
-        if let Some(length) = exchange.content_length().filter(|length| *length != left) {
-            let reason = format!("its length is {length}, not {left}");
-            return Err(Error::Range { url: exchange.shown(), offset: range.start, reason });
+        check_range(&response, range.clone(), descriptor.size)?;
+        let remaining = range.end - range.start;
+        if let Some(length) = response.content_length().filter(|length| *length != remaining) {
+            let reason = format!("its length is {length}, not {remaining}");
+            return Err(Error::Range { url: response.redacted_url(), offset: range.start, reason });
         }
-        Ok(Self { exchange, chunk: Bytes::new(), offset: range.start, left, size: range.end })
+        Ok(Self { response, chunk: Bytes::new(), offset: range.start, remaining, size: range.end })
     }
 
-    /// The bytes that come next; `None` at the end.
+    /// Returns the next received bytes, or `None` at the end of the body.
     pub(crate) fn take_chunk(&mut self) -> Result<Option<Bytes>> {
         Ok(self.next_chunk()?.then(|| std::mem::take(&mut self.chunk)))
     }
 
-    /// Where the bytes start in the blob: the offset asked for, or 0.
+    /// Returns the offset in the blob of the first byte: the requested offset, or 0.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Reads some bytes; 0 only once all bytes of the descriptor came.
+    /// Reads some bytes. Returns 0 only after all bytes of the descriptor, or for an empty buffer.
     pub(crate) fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
@@ -183,33 +193,33 @@ impl BlobBody {
         Ok(count)
     }
 
-    /// Takes what comes next; false at the end of the blob.
+    /// Receives the next bytes into `chunk`. Returns false at the end of the blob.
     fn next_chunk(&mut self) -> Result<bool> {
-        let Some(chunk) = self.exchange.chunk()? else {
-            if self.left == 0 {
+        let Some(chunk) = self.response.chunk()? else {
+            if self.remaining == 0 {
                 return Ok(false);
             }
-            let reason = format!("{} bytes are missing", self.left);
-            return Err(Error::Broken { url: self.exchange.shown(), reason });
+            let reason = format!("{} bytes are missing", self.remaining);
+            return Err(Error::Broken { url: self.response.redacted_url(), reason });
         };
-        let Some(left) = self.left.checked_sub(chunk.len() as u64) else {
-            // Not given on: who reads would have to count as well.
-            let actual = self.size - self.left + chunk.len() as u64;
-            return Err(Error::SizeMismatch { url: self.exchange.shown(), expected: self.size, actual });
+        let Some(remaining) = self.remaining.checked_sub(chunk.len() as u64) else {
+            // The excess is not returned, so that readers need not count bytes.
+            let actual = self.size - self.remaining + chunk.len() as u64;
+            return Err(Error::SizeMismatch { url: self.response.redacted_url(), expected: self.size, actual });
         };
-        self.left = left;
+        self.remaining = remaining;
         self.chunk = chunk;
-        if self.exchange.is_complete() {
-            // Who has all bytes may not ask for more: the connection is free from now on.
-            self.exchange.chunk()?;
+        if self.response.is_complete() {
+            // A reader that has all bytes may not read again. Reading the end here releases the connection at once.
+            self.response.chunk()?;
         }
         Ok(true)
     }
 
-    /// Makes sure that nothing comes after the last byte of the descriptor.
+    /// Checks that no data follows the last byte of the descriptor.
     pub(crate) fn finish(mut self) -> Result<()> {
         match self.next_chunk() {
-            // All bytes came, so how the connection ends is no matter.
+            // All bytes have been received, so a broken connection is harmless.
             Err(error) if error.is_broken_connection() => Ok(()),
             end => end.map(drop),
         }
@@ -222,19 +232,19 @@ impl Read for BlobBody {
     }
 }
 
-/// Checks that a partial answer is the part that was asked for: `Content-Range: bytes first-last/size`.
-fn check_range(exchange: &Exchange, asked: Range<u64>, size: u64) -> Result<()> {
-    let refused = |reason: String| Error::Range { url: exchange.shown(), offset: asked.start, reason };
-    let header = exchange.header(CONTENT_RANGE).ok_or_else(|| refused("it has no Content-Range".to_owned()))?;
+/// Checks that the `Content-Range` of a partial response is the requested part: `bytes first-last/size`.
+fn check_range(response: &HttpResponse, requested: Range<u64>, size: u64) -> Result<()> {
+    let refused = |reason: String| Error::Range { url: response.redacted_url(), offset: requested.start, reason };
+    let header = response.header(CONTENT_RANGE).ok_or_else(|| refused("it has no Content-Range".to_owned()))?;
     let (first, last, total) =
         parse_range(header).ok_or_else(|| refused(format!("its Content-Range is {header:?}")))?;
-    if first != asked.start || last + 1 != asked.end || total.is_some_and(|total| total != size) {
+    if first != requested.start || last + 1 != requested.end || total.is_some_and(|total| total != size) {
         return Err(refused(format!("its Content-Range is {header:?}, of a blob of {size} bytes")));
     }
     Ok(())
 }
 
-/// `bytes first-last/total`, the total a number or `*`.
+/// Parses `bytes first-last/total`. The total is a number or `*`.
 fn parse_range(header: &str) -> Option<(u64, u64, Option<u64>)> {
     let (range, total) = header.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.trim().split_once('-')?;

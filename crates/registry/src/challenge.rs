@@ -1,7 +1,8 @@
-//! What a registry asks for in `WWW-Authenticate` (RFC 9110, section 11.6.1; distribution's token authentication).
+//! The parser of `WWW-Authenticate` headers (RFC 9110, section 11.6.1; distribution's token authentication).
 //!
-//! The reader takes more than the grammar allows, because Docker, skopeo and go-containerregistry do, and registries are
-//! tried with those: blanks in place of commas, no separator at all, URLs without quotes, parameters without a value.
+//! It accepts more than the grammar allows, because Docker, skopeo and go-containerregistry do, and registries are
+//! tested with these. Examples are blanks instead of commas, missing separators, unquoted URLs, and parameters without
+//! a value.
 
 use reqwest::Url;
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
@@ -11,52 +12,52 @@ use crate::{Error, Result};
 /// One challenge that this client can answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Challenge {
-    /// User and password.
+    /// Basic authentication with user and password.
     Basic,
-    /// A token from `realm`.
+    /// Authentication with a token from a token server.
     Bearer(Bearer),
 }
 
 /// The parameters of a Bearer challenge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bearer {
-    /// The URL of the token server, perhaps relative to the registry's.
+    /// The URL of the token server. It may be relative to the registry's.
     pub(crate) realm: String,
-    /// What the token server knows the registry as.
+    /// The name of the registry at the token server.
     pub(crate) service: Option<String>,
-    /// What the token must allow.
+    /// The access that the token must allow.
     pub(crate) scope: Option<String>,
-    /// Why the token that was sent is not good enough.
+    /// The reason for which the sent token was refused.
     pub(crate) error: Option<String>,
 }
 
 impl Bearer {
-    /// Whether the token was good, but not for this.
+    /// Returns whether the token was valid, but its scope too narrow.
     pub(crate) fn is_insufficient_scope(&self) -> bool {
         self.error.as_deref() == Some("insufficient_scope")
     }
 
-    /// The URL of the token server of the registry at `base`.
+    /// Returns the URL of the token server for the registry at `base`.
     ///
     /// # Errors
-    /// [`Error::Challenge`] if it is none, if it has another scheme than HTTP has, if it is plain HTTP and the registry
-    /// speaks TLS, or if it looks relative and leads to another server: credentials go to none of these.
+    /// [`Error::Challenge`] if credentials must not be sent to it: it is no URL, its scheme is not HTTP or HTTPS, it is
+    /// plain HTTP while the registry uses TLS, or it is relative and leads to another host.
     pub(crate) fn realm_at(&self, base: &Url) -> Result<Url> {
         let refused = |reason: String| {
             Err(Error::Challenge { url: base.to_string(), reason: format!("its token server {reason}") })
         };
         let relative = Url::parse(&self.realm).is_err();
         let realm = match base.join(&self.realm) {
-            // `//host/` and `/\host/` are relative to the scheme only.
+            // `//host/` and `/\host/` are relative, but name another host.
             Ok(url) if relative && url.origin() != base.origin() => {
-                return refused(format!("{:?} is relative and leads away from the registry", self.realm));
+                return refused(format!("{:?} is relative and names another host", self.realm));
             }
             Ok(url) => url,
-            Err(error) => return refused(format!("is no URL: {error}")),
+            Err(error) => return refused(format!("is not a URL: {error}")),
         };
         match (base.scheme(), realm.scheme()) {
             ("https", "http") => refused(
-                "is plain HTTP, where passwords and tokens can be read on the way; have the registry name an https URL"
+                "is plain HTTP, which exposes passwords and tokens; configure the registry to name an https URL"
                     .to_owned(),
             ),
             (_, "http" | "https") => Ok(realm),
@@ -65,42 +66,45 @@ impl Bearer {
     }
 }
 
-/// The known challenges in all `WWW-Authenticate` headers of an answer, in their order.
-pub(crate) fn of(headers: &HeaderMap) -> Vec<Challenge> {
-    // Realms are shown to people, so some are not ASCII.
+/// Returns the supported challenges in all `WWW-Authenticate` headers of a response, in order.
+pub(crate) fn from_headers(headers: &HeaderMap) -> Vec<Challenge> {
+    // Realms of Basic challenges are display texts, so they may contain other characters than ASCII.
     let texts = headers.get_all(WWW_AUTHENTICATE).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     parse(texts.collect::<Vec<_>>().iter().map(AsRef::as_ref))
 }
 
 fn parse<'h>(headers: impl Iterator<Item = &'h str>) -> Vec<Challenge> {
-    headers.flat_map(|header| Reader { rest: header, found: Vec::new(), place: Place::Start }.read()).collect()
+    headers
+        .flat_map(|header| Parser { rest: header, challenges: Vec::new(), position: Position::Start }.read())
+        .collect()
 }
 
-/// The position of a word without a value, which decides how it is read.
+/// The position of a word without a value, which determines its meaning.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// The start of the header, or a comma: a scheme begins here.
+enum Position {
+    /// At the start of the header or after a comma. A scheme starts here.
     Start,
-    /// A comma after a scope without quotes: an action of that scope may stand here.
+    /// After a comma that follows an unquoted scope. An action of that scope may follow.
     InScope,
-    /// A blank, or nothing: only a scheme that is known begins here. Other words are parts of values without quotes.
-    Amid,
+    /// After a blank or without a separator. Only a supported scheme starts here. Other words belong to unquoted
+    /// values.
+    AfterWord,
 }
 
-/// A scheme and its parameters, which may be those of a scheme that is not known.
-struct Raw {
-    known: bool,
-    basic: bool,
+/// A scheme and its parameters. The scheme may be unsupported.
+struct ParsedChallenge {
+    is_supported: bool,
+    is_basic: bool,
     bearer: Bearer,
 }
 
-struct Reader<'h> {
+struct Parser<'h> {
     rest: &'h str,
-    found: Vec<Raw>,
-    place: Place,
+    challenges: Vec<ParsedChallenge>,
+    position: Position,
 }
 
-impl<'h> Reader<'h> {
+impl<'h> Parser<'h> {
     fn read(mut self) -> Vec<Challenge> {
         let mut in_scope = false;
         loop {
@@ -108,11 +112,11 @@ impl<'h> Reader<'h> {
             self.rest = self.rest.trim_start_matches(is_blank);
             if let Some(rest) = self.rest.strip_prefix(',') {
                 self.rest = rest;
-                self.place = if in_scope { Place::InScope } else { Place::Start };
+                self.position = if in_scope { Position::InScope } else { Position::Start };
                 continue;
             }
-            if self.rest.len() < before.len() && self.place == Place::InScope {
-                self.place = Place::Start;
+            if self.rest.len() < before.len() && self.position == Position::InScope {
+                self.position = Position::Start;
             }
             let Some(word) = self.word() else { break };
             if let Some(value) = self.rest.trim_start_matches(is_blank).strip_prefix('=') {
@@ -122,21 +126,21 @@ impl<'h> Reader<'h> {
                 in_scope = !quoted && word.eq_ignore_ascii_case("scope");
                 self.parameter(word, value);
             } else {
-                in_scope = self.bare(word);
+                in_scope = self.bare_word(word);
             }
-            self.place = Place::Amid;
+            self.position = Position::AfterWord;
         }
-        let known = self.found.into_iter().filter(|raw| raw.known);
-        let challenge = |raw: Raw| match raw.basic {
+        let supported = self.challenges.into_iter().filter(|parsed| parsed.is_supported);
+        let challenge = |parsed: ParsedChallenge| match parsed.is_basic {
             true => Some(Challenge::Basic),
-            false => (!raw.bearer.realm.is_empty()).then_some(Challenge::Bearer(raw.bearer)),
+            false => (!parsed.bearer.realm.is_empty()).then_some(Challenge::Bearer(parsed.bearer)),
         };
-        known.filter_map(challenge).collect()
+        supported.filter_map(challenge).collect()
     }
 
-    /// The name of a scheme or a parameter; `None` at the end, and where neither can be.
+    /// Reads the name of a scheme or a parameter. Returns `None` at the end, or if there is none.
     fn word(&mut self) -> Option<&'h str> {
-        // Quotes and equals signs that belong to nothing.
+        // Skips stray quotes and equals signs.
         self.rest = self.rest.trim_start_matches(['=', '"']);
         let end = self.rest.find(|char| is_blank(char) || matches!(char, ',' | '=' | '"')).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
@@ -144,7 +148,7 @@ impl<'h> Reader<'h> {
         (!word.is_empty() || !rest.is_empty()).then_some(word)
     }
 
-    /// A value in quotes, or up to the next blank or comma; `None` if its quotes are not closed.
+    /// Reads a quoted value, or an unquoted one up to the next blank or comma. Returns `None` if a quote is not closed.
     fn value(&mut self) -> Option<String> {
         let Some(quoted) = self.rest.strip_prefix('"') else {
             let end = self.rest.find(|char| is_blank(char) || char == ',').unwrap_or(self.rest.len());
@@ -167,11 +171,11 @@ impl<'h> Reader<'h> {
         None
     }
 
-    /// Takes a parameter of the last scheme. Of several with one name the first counts: a later one may belong to a
-    /// scheme that was not recognised.
+    /// Stores a parameter of the last scheme. The first of several with one name counts, because a later one may belong
+    /// to a scheme that was not recognised.
     fn parameter(&mut self, name: &str, value: String) {
-        let Some(Raw { bearer, .. }) = self.found.last_mut() else { return };
-        let place = match name.to_ascii_lowercase().as_str() {
+        let Some(ParsedChallenge { bearer, .. }) = self.challenges.last_mut() else { return };
+        let target = match name.to_ascii_lowercase().as_str() {
             "realm" if bearer.realm.is_empty() => {
                 bearer.realm = value;
                 return;
@@ -182,24 +186,29 @@ impl<'h> Reader<'h> {
             _ => return,
         };
         if !value.is_empty() {
-            place.get_or_insert(value);
+            target.get_or_insert(value);
         }
     }
 
-    /// Takes a word without a value; true if it belongs to a scope without quotes.
-    fn bare(&mut self, word: &str) -> bool {
-        if self.place == Place::InScope && matches!(word, "pull" | "push" | "delete" | "*") {
-            if let Some(scope) = self.found.last_mut().and_then(|raw| raw.bearer.scope.as_mut()) {
+    /// Handles a word without a value. Returns whether it belongs to an unquoted scope.
+    fn bare_word(&mut self, word: &str) -> bool {
+        if self.position == Position::InScope && matches!(word, "pull" | "push" | "delete" | "*") {
+            if let Some(scope) = self.challenges.last_mut().and_then(|parsed| parsed.bearer.scope.as_mut()) {
                 scope.push(',');
                 scope.push_str(word);
             }
             return true;
         }
         let (basic, bearer) = (word.eq_ignore_ascii_case("basic"), word.eq_ignore_ascii_case("bearer"));
-        // One that is not known is noted only with parameters of its own, lest those be taken for another's.
-        let begins = self.place != Place::Amid && self.rest.starts_with(is_blank) && !word.is_empty();
+        // An unsupported scheme is recorded only if parameters can follow, so that these are not assigned to another
+        // scheme.
+        let begins = self.position != Position::AfterWord && self.rest.starts_with(is_blank) && !word.is_empty();
         if basic || bearer || begins {
-            self.found.push(Raw { known: basic || bearer, basic, bearer: Bearer::default() });
+            self.challenges.push(ParsedChallenge {
+                is_supported: basic || bearer,
+                is_basic: basic,
+                bearer: Bearer::default(),
+            });
         }
         false
     }
@@ -235,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn commas_in_quotes_and_spaces_between() {
+    fn commas_in_quotes_and_spaces_around_commas() {
         let header = r#"bearer Realm = "https://a/t" ,  SCOPE="repository:a:pull,push repository:b:pull", error="insufficient_scope""#;
         let parsed = of(header);
         let [Challenge::Bearer(bearer)] = &parsed[..] else { panic!("{parsed:?}") };
@@ -251,13 +260,13 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_undone() {
+    fn escapes_in_quotes_are_decoded() {
         assert_eq!(of(r#"Bearer realm="https://a/\"t\\""#), [bearer(r#"https://a/"t\"#, None, None)]);
     }
 
-    /// Forms that registries send, and worse ones. `tests/it/challenges.rs` compares with skopeo.
+    /// Forms that registries send, and malformed ones. `tests/it/challenges.rs` compares with skopeo.
     #[test]
-    fn basic_needs_no_more_than_its_name() {
+    fn basic_needs_no_valid_parameters() {
         for header in [
             "Basic",
             "basic",
@@ -287,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn bearer_parameters_are_set_apart_in_many_ways() {
+    fn bearer_parameters_have_many_separators() {
         let expected = [bearer("https://a/t", Some("s"), Some("repository:a:pull,push"))];
         for header in [
             r#"Bearer realm="https://a/t" service="s" scope="repository:a:pull,push""#,
@@ -320,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_passed_over() {
+    fn malformed_challenges_are_ignored() {
         for header in [
             "",
             "Bearer",
@@ -343,8 +352,8 @@ mod tests {
     }
 
     #[test]
-    fn no_header_is_read_for_ever() {
-        // Every string of up to six of these, which are all that the reader looks for.
+    fn parsing_always_terminates() {
+        // Every string of up to six of these parts, which are all that the parser distinguishes.
         let parts = ["Basic", " ", ",", "=", "\"", "\\", "ä"];
         for number in 0..parts.len().pow(6) {
             let digits = (0..6).scan(number, |rest, _| {
@@ -357,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_realm_is_a_place_that_credentials_may_go_to() {
+    fn realms_that_must_not_get_credentials_are_refused() {
         let at = |realm: &str, base: &str| {
             let bearer = Bearer { realm: realm.to_owned(), ..Bearer::default() };
             bearer.realm_at(&Url::parse(base).unwrap()).map(String::from).map_err(|error| error.to_string())

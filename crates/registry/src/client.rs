@@ -1,4 +1,4 @@
-//! The client: requests with authorization, and again when they fail in passing.
+//! The client: sends requests with authorization, and retries them.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -13,19 +13,20 @@ use crate::authorize::{Authorizer, Target};
 use crate::backoff::Backoff;
 use crate::challenge::Challenge;
 use crate::endpoint::{self, Endpoint};
-use crate::http::{Call, Exchange, Failure, Http, Reach};
+use crate::error_response::ErrorResponse;
+use crate::http::{AddressScope, Failure, Http, HttpRequest, HttpResponse};
 use crate::parts::Budget;
-use crate::refusal::Refusal;
 use crate::{ClientOptions, Result, challenge, token};
 
-/// How often one request is sent: without credentials, with a token, with a fresh one, with one for a wider scope.
-const AUTHORIZATIONS: usize = 4;
+/// The maximum number of times that one request is sent: without credentials, with a token, with a new token, and with
+/// a token of a wider scope.
+const ATTEMPTS_LIMIT: usize = 4;
 
-/// How often a request is repeated to a server that refuses connections and never took one: nobody listens, and who
-/// mistyped a port shall know at once.
+/// The maximum number of retries if a server that has never accepted a connection refuses them. Few, so that a mistyped
+/// port is reported soon.
 const REFUSED_RETRIES: u32 = 2;
 
-/// A client for all registries. Clones share connections, tokens and everything else.
+/// A client for all registries. Clones share connections, tokens and credentials.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -34,47 +35,49 @@ pub struct Client {
 struct Shared {
     http: Arc<Http>,
     authorizer: Authorizer,
-    /// The base URL of each registry that was used.
+    /// The base URL of each registry, by its host.
     endpoints: Mutex<HashMap<String, Url>>,
-    /// Registries that were asked for challenges apart from any image.
-    asked: Mutex<HashSet<Url>>,
-    /// Connections and memory that all blobs share.
+    /// Registries whose `/v2/` was requested for challenges.
+    probed: Mutex<HashSet<Url>>,
+    /// The limits on connections and memory that all blobs share.
     budget: Arc<Budget>,
 }
 
 impl Client {
-    /// A client with these options. Nothing is sent yet.
+    /// Creates a client. Sends nothing yet.
     ///
     /// # Errors
-    /// [`Error::Certificates`](crate::Error::Certificates) and [`Error::Option`](crate::Error::Option) for options that
-    /// make no sense.
+    /// - [`Error::Certificates`](crate::Error::Certificates): a file of `ca_files` cannot be read or has no
+    ///   certificate.
+    /// - [`Error::Option`](crate::Error::Option): a proxy is not a valid URL.
     pub fn new(options: ClientOptions) -> Result<Self> {
         let authorizer = Authorizer::new(Arc::clone(&options.credentials));
         let budget = Budget::new(options.connections);
         let http = Http::new(options)?;
-        let (endpoints, asked) = Default::default();
-        Ok(Self { shared: Arc::new(Shared { http, authorizer, endpoints, asked, budget }) })
+        let (endpoints, probed) = Default::default();
+        Ok(Self { shared: Arc::new(Shared { http, authorizer, endpoints, probed, budget }) })
     }
 
-    /// What the client was made with.
+    /// Returns the client's options.
     pub fn options(&self) -> &ClientOptions {
         &self.shared.http.options
     }
 
-    /// A request for something of a repository: `what` is the part of the path after its name, already escaped.
-    pub(crate) fn call(&self, reference: &Reference, method: Method, what: &str) -> Result<Call> {
-        let base = self.base(reference.registry_host())?;
-        // Names are made of characters that need no escaping: the grammar of references has no others.
-        let path = format!("/v2/{}/{what}", reference.path());
-        Ok(Call::new(method, endpoint::join(&base, &path)?))
+    /// Creates a request for a repository. `suffix` is the escaped rest of the path after the repository's name.
+    pub(crate) fn request(&self, reference: &Reference, method: Method, suffix: &str) -> Result<HttpRequest> {
+        let base = self.base_url(reference.registry_host())?;
+        // Repository names need no escaping, because the grammar of references excludes all other characters.
+        let path = format!("/v2/{}/{suffix}", reference.path());
+        Ok(HttpRequest::new(method, endpoint::join(&base, &path)?))
     }
 
-    fn base(&self, host: &str) -> Result<Url> {
+    /// Returns the base URL of the registry at a host, which is determined on the first call.
+    fn base_url(&self, host: &str) -> Result<Url> {
         if let Some(base) = self.endpoints().get(host) {
             return Ok(base.clone());
         }
-        let Endpoint { base, certain } = endpoint::find(&self.shared.http, host)?;
-        if certain {
+        let Endpoint { base, is_certain } = endpoint::find(&self.shared.http, host)?;
+        if is_certain {
             self.endpoints().insert(host.to_owned(), base.clone());
         }
         Ok(base)
@@ -84,41 +87,48 @@ impl Client {
         self.shared.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a request until it succeeds and `read` has what it wants of the answer, or the retries are used up.
+    /// Sends a request to a registry, with authorization, until it succeeds and `read` returns a result, or the retries
+    /// are used up.
     pub(crate) fn send<T>(
         &self,
         reference: &Reference,
-        call: &Call,
-        read: impl Fn(Exchange) -> Result<T>,
+        request: &HttpRequest,
+        read: impl Fn(HttpResponse) -> Result<T>,
     ) -> Result<T> {
         let target = Target {
-            base: endpoint::join(&call.url, "/")?,
+            base: endpoint::join(&request.url, "/")?,
             domain: reference.domain().to_owned(),
             repository: reference.path().to_owned(),
         };
-        self.retry(call, || self.authorized(&target, call), read)
+        self.retry(request, || self.send_authorized(&target, request), read)
     }
 
-    /// The same for requests that are not for a registry: token servers, and other places of foreign layers.
-    pub(crate) fn send_elsewhere<T>(&self, call: &Call, read: impl Fn(Exchange) -> Result<T>) -> Result<T> {
-        self.retry(call, || self.shared.http.send(call), read)
+    /// Sends a request without the registry's authorization: to a token server, or to the URL of a foreign layer.
+    /// Retries like [`Self::send`].
+    pub(crate) fn send_unchanged<T>(
+        &self,
+        request: &HttpRequest,
+        read: impl Fn(HttpResponse) -> Result<T>,
+    ) -> Result<T> {
+        self.retry(request, || self.shared.http.send(request), read)
     }
 
-    /// Connections and memory that all blobs share.
+    /// Returns the limits on connections and memory that all blobs share.
     pub(crate) fn budget(&self) -> &Arc<Budget> {
         &self.shared.budget
     }
 
-    /// How far away the server at `url` is.
-    pub(crate) fn reach_of(&self, url: &Url) -> Reach {
-        self.shared.http.reach_of(url)
+    /// Returns the scope of the address of the server at `url`.
+    pub(crate) fn scope_of_server(&self, url: &Url) -> AddressScope {
+        self.shared.http.scope_of_server(url)
     }
 
+    /// Calls `send` and `read` until they succeed, fail for good, or the retries are used up.
     fn retry<T>(
         &self,
-        call: &Call,
-        send: impl Fn() -> Result<Exchange, Failure>,
-        read: impl Fn(Exchange) -> Result<T>,
+        request: &HttpRequest,
+        send: impl Fn() -> Result<HttpResponse, Failure>,
+        read: impl Fn(HttpResponse) -> Result<T>,
     ) -> Result<T> {
         let options = self.options();
         let mut backoff = Backoff::default();
@@ -133,79 +143,81 @@ impl Client {
             if !backoff.fail(options) {
                 return Err(error);
             }
-            tracing::info!(error = with_causes(&error), "trying again");
-            backoff.pause(options, self.shared.http.cancel_of(call), wait)?;
+            tracing::info!(error = with_causes(&error), "retrying");
+            backoff.pause(options, self.shared.http.cancel_of(request), wait)?;
         }
     }
 
-    /// Sends a request with what the registry wants for it, and once more for each challenge that can be met.
-    fn authorized(&self, target: &Target, call: &Call) -> Result<Exchange, Failure> {
-        let fetch = |call: &Call| self.send_elsewhere(call, token::body);
+    /// Sends a request with the registry's authorization, and again for each challenge that can be answered.
+    fn send_authorized(&self, target: &Target, request: &HttpRequest) -> Result<HttpResponse, Failure> {
+        let fetch = |request: &HttpRequest| self.send_unchanged(request, token::read_body);
         let mut session = self.shared.authorizer.session(target, &fetch);
-        let mut authorization = session.beforehand()?;
+        let mut authorization = session.first_authorization()?;
         let mut sent = 0;
         loop {
-            let mut call = call.clone();
+            let mut request = request.clone();
             if let Some(authorization) = &authorization {
-                call.headers.insert(AUTHORIZATION, authorization.header.clone());
+                request.headers.insert(AUTHORIZATION, authorization.header.clone());
             }
-            let exchange = self.shared.http.send(&call)?;
+            let response = self.shared.http.send(&request)?;
             sent += 1;
-            // Another server than the registry, at the end of a redirect, gets no credentials, whatever it asks for.
-            if !is_refusal(exchange.status()) || exchange.moved() || sent == AUTHORIZATIONS {
-                return Ok(exchange);
+            // A redirect may end at another server. That server gets no credentials, even if it requests them.
+            if !may_need_credentials(response.status()) || response.is_redirected() || sent == ATTEMPTS_LIMIT {
+                return Ok(response);
             }
-            let (status, challenges) = match challenge::of(exchange.headers()) {
+            let (status, challenges) = match challenge::from_headers(response.headers()) {
                 none if none.is_empty() && !session.has_sent() => {
                     (StatusCode::UNAUTHORIZED, self.challenges_of_registry(&target.base))
                 }
-                challenges => (exchange.status(), challenges),
+                challenges => (response.status(), challenges),
             };
-            let Some(better) = session.afterwards(status, challenges)? else { return Ok(exchange) };
-            exchange.discard();
+            let Some(better) = session.next_authorization(status, challenges)? else { return Ok(response) };
+            response.discard();
             authorization = Some(better);
         }
     }
 
-    /// The challenges of the registry's own page, once: Docker and skopeo ask there first, so some registries give
-    /// challenges nowhere else, and answer 403 or 404 to requests for images that are not public.
+    /// Returns the challenges of the registry's `/v2/`, and nothing on later calls for the same registry. Docker and
+    /// skopeo request `/v2/` first, so some registries send challenges nowhere else and answer 403 or 404 for images
+    /// that are not public.
     fn challenges_of_registry(&self, base: &Url) -> Vec<Challenge> {
-        if !self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(base.clone()) {
+        if !self.shared.probed.lock().unwrap_or_else(PoisonError::into_inner).insert(base.clone()) {
             return Vec::new();
         }
-        let answer = endpoint::join(base, "/v2/").map(|url| self.shared.http.send(&Call::new(Method::GET, url)));
-        let Ok(Ok(answer)) = answer else { return Vec::new() };
+        let response =
+            endpoint::join(base, "/v2/").map(|url| self.shared.http.send(&HttpRequest::new(Method::GET, url)));
+        let Ok(Ok(response)) = response else { return Vec::new() };
         let mut challenges = Vec::new();
-        if answer.status() == StatusCode::UNAUTHORIZED && !answer.moved() {
-            challenges = challenge::of(answer.headers());
+        if response.status() == StatusCode::UNAUTHORIZED && !response.is_redirected() {
+            challenges = challenge::from_headers(response.headers());
         }
-        answer.discard();
+        response.discard();
         challenges
     }
 }
 
-/// Whether other credentials may lead to another answer.
-fn is_refusal(status: StatusCode) -> bool {
+/// Returns whether other credentials may change the response.
+fn may_need_credentials(status: StatusCode) -> bool {
     matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND)
 }
 
-/// Sends a request once, and reads the answer if it is a success.
+/// Sends a request once, and reads the response if it is a success.
 fn attempt<T>(
-    send: impl Fn() -> Result<Exchange, Failure>,
-    read: impl Fn(Exchange) -> Result<T>,
+    send: impl Fn() -> Result<HttpResponse, Failure>,
+    read: impl Fn(HttpResponse) -> Result<T>,
     options: &ClientOptions,
 ) -> Result<T, Failure> {
-    let exchange = send()?;
-    if exchange.status().is_success() {
-        return read(exchange).map_err(|error| match error {
+    let response = send()?;
+    if response.status().is_success() {
+        return read(response).map_err(|error| match error {
             error if error.is_broken_connection() => Failure::Transient(error),
             error => Failure::Final(error),
         });
     }
-    let refusal = Refusal::read(exchange);
-    Err(match refusal.retry(options) {
-        Some(retry) => Failure::Busy(refusal.into_error(), retry.wait),
-        None => Failure::Final(refusal.into_error()),
+    let error = ErrorResponse::read(response);
+    Err(match error.retry(options) {
+        Some(retry) => Failure::Busy(error.into_error(), retry.wait),
+        None => Failure::Final(error.into_error()),
     })
 }
 

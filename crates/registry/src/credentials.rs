@@ -1,4 +1,4 @@
-//! Users, passwords and tokens, and where they come from.
+//! Credentials and their sources.
 
 mod auth_file;
 mod files;
@@ -11,7 +11,7 @@ pub use files::AuthFiles;
 
 use crate::Result;
 
-/// What proves to a registry, or to its token server, who we are.
+/// A credential for a registry or its token server. Its debug form contains no secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
     /// A user and a password.
@@ -21,14 +21,15 @@ pub enum Credential {
         /// The password.
         password: String,
     },
-    /// An OAuth2 refresh token, which a token server exchanges for tokens (`docker login` with an identity token).
+    /// An OAuth2 refresh token, which the token server exchanges for access tokens. `docker login` stores one as
+    /// `identitytoken`.
     IdentityToken(String),
-    /// A token that the registry itself takes.
+    /// An access token, which is sent to the registry as it is.
     RegistryToken(String),
 }
 
 impl fmt::Debug for Credential {
-    /// The kind only: the rest is secret.
+    /// Writes the name of the variant only, because its fields are secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Password { .. } => "Password",
@@ -40,37 +41,42 @@ impl fmt::Debug for Credential {
 
 /// A source of credentials.
 pub trait Credentials: Send + Sync {
-    /// The credential for a repository, `None` to go on without or with the next source.
+    /// Returns the credential for a repository. `None` means that the next source is tried, or that access is
+    /// anonymous.
     ///
-    /// `domain` is the registry as references have it (`docker.io`, `localhost:5000`), `repository` the path in it
-    /// (`library/alpine`). It is asked once for each repository, when a registry asks for credentials.
+    /// `domain` is the registry as in references (`docker.io`, `localhost:5000`). `repository` is the path in it
+    /// (`library/alpine`). The client calls this when a registry first requires credentials for a repository, and again
+    /// when it refuses them.
     ///
     /// # Errors
-    /// [`Error::AuthFile`](crate::Error::AuthFile), [`Error::Helper`](crate::Error::Helper).
+    /// - [`Error::AuthFile`](crate::Error::AuthFile): a file cannot be read or parsed.
+    /// - [`Error::Helper`](crate::Error::Helper): a credential helper failed.
+    /// - [`Error::Cancelled`](crate::Error::Cancelled): the search was cancelled.
     fn get(&self, domain: &str, repository: &str) -> Result<Option<Credential>>;
 }
 
-/// One credential for every registry, such as the one of a command line.
+/// A source with one credential for all registries, for example from the command line.
 #[derive(Clone, Debug)]
-pub struct Explicit(
+pub struct FixedCredential(
     /// The credential.
     pub Credential,
 );
 
-impl Credentials for Explicit {
+impl Credentials for FixedCredential {
     fn get(&self, _domain: &str, _repository: &str) -> Result<Option<Credential>> {
         Ok(Some(self.0.clone()))
     }
 }
 
-/// Several sources, of which the first that has a credential wins; without any, everything is anonymous.
+/// Several sources in order of precedence. The first one that has a credential decides. An empty chain means anonymous
+/// access.
 #[derive(Clone, Default)]
-pub struct Chain(
-    /// The sources, the most important one first.
+pub struct CredentialChain(
+    /// The sources, the one with the highest precedence first.
     pub Vec<Arc<dyn Credentials>>,
 );
 
-impl Credentials for Chain {
+impl Credentials for CredentialChain {
     fn get(&self, domain: &str, repository: &str) -> Result<Option<Credential>> {
         for source in &self.0 {
             if let Some(credential) = source.get(domain, repository)? {

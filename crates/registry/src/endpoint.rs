@@ -1,30 +1,32 @@
-//! Whether a registry speaks TLS.
+//! The choice between HTTP and HTTPS for a registry.
 
 use std::sync::Arc;
 
 use reqwest::{Method, StatusCode, Url};
 
-use crate::http::{Call, Failure, Http};
+use crate::http::{Failure, Http, HttpRequest};
 use crate::{Error, Result};
 
-/// How much of an answer is looked at for the words of a server that expects TLS, in bytes.
-const WORDS: usize = 256;
+/// The number of bytes of a response that are searched for the message of a server that expects TLS.
+const PROBE_BODY_LIMIT: usize = 256;
 
-/// Where a registry is.
+/// The base URL of a registry.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     /// Scheme, host and port.
     pub(crate) base: Url,
-    /// Whether it will stay so; otherwise the registry was not there to be asked.
-    pub(crate) certain: bool,
+    /// Whether the result can be remembered. False if the registry did not answer.
+    pub(crate) is_certain: bool,
 }
 
-/// The base URL of a registry: `https`, except where the options or a registry on loopback have it otherwise.
+/// Finds the base URL of a registry: `https`, unless the options request plain HTTP, or the registry is on loopback and
+/// answers plain HTTP.
 ///
 /// # Errors
-/// [`Error::Option`] if the host makes no URL, [`Error::Cancelled`].
+/// - [`Error::Option`]: the host is not valid in a URL.
+/// - [`Error::Cancelled`]: the request was cancelled.
 pub(crate) fn find(http: &Arc<Http>, host: &str) -> Result<Endpoint> {
-    let certain = |base| Ok(Endpoint { base, certain: true });
+    let certain = |base| Ok(Endpoint { base, is_certain: true });
     let (plain, secure) = (base("http", host)?, base("https", host)?);
     if http.options.plain_http {
         return certain(plain);
@@ -32,62 +34,63 @@ pub(crate) fn find(http: &Arc<Http>, host: &str) -> Result<Endpoint> {
     if !is_loopback(&secure) {
         return certain(secure);
     }
-    // What listens on this machine mostly has no certificate. A server that has one says in plain HTTP that it wants
-    // TLS, or hangs up.
-    match ask(http, &plain, &secure)? {
-        Speaks::Plain => certain(plain),
-        Speaks::Tls => certain(secure),
-        Speaks::Nothing => Ok(Endpoint { base: plain, certain: false }),
-        // A plain registry in trouble hangs up as well, so it takes an answer to believe in TLS.
-        Speaks::Otherwise => match ask(http, &secure, &secure)? {
-            Speaks::Tls => certain(secure),
-            _ => Ok(Endpoint { base: plain, certain: false }),
+    // Most servers on loopback have no certificate, so plain HTTP is tried first. A TLS server answers that with an
+    // error message, or closes the connection.
+    match probe(http, &plain, &secure)? {
+        Probe::Plain => certain(plain),
+        Probe::Tls => certain(secure),
+        Probe::NoAnswer => Ok(Endpoint { base: plain, is_certain: false }),
+        // An overloaded plain registry closes connections as well. So TLS is assumed only if a TLS request is answered.
+        Probe::Unclear => match probe(http, &secure, &secure)? {
+            Probe::Tls => certain(secure),
+            _ => Ok(Endpoint { base: plain, is_certain: false }),
         },
     }
 }
 
-/// What a server turned out to speak.
-enum Speaks {
+/// The result of probing a server.
+enum Probe {
     Plain,
     Tls,
-    /// Not what it was asked in.
-    Otherwise,
-    /// It is not there, or says nothing; the request to come will tell.
-    Nothing,
+    /// The connection was closed, or the response is not HTTP.
+    Unclear,
+    /// The server cannot be reached or sends nothing. The caller's own request will report this.
+    NoAnswer,
 }
 
-fn ask(http: &Arc<Http>, base: &Url, secure: &Url) -> Result<Speaks> {
-    let answer = match http.send(&Call::new(Method::GET, join(base, "/v2/")?)) {
-        Ok(answer) => answer,
+fn probe(http: &Arc<Http>, base: &Url, secure: &Url) -> Result<Probe> {
+    let response = match http.send(&HttpRequest::new(Method::GET, join(base, "/v2/")?)) {
+        Ok(response) => response,
         Err(Failure::Final(Error::Cancelled)) => return Err(Error::Cancelled),
-        // A certificate that is not trusted; the request to come will say so.
-        Err(Failure::Final(Error::Unreachable { .. })) => return Ok(Speaks::Tls),
-        Err(Failure::Transient(Error::Broken { .. })) => return Ok(Speaks::Otherwise),
-        Err(_) => return Ok(Speaks::Nothing),
+        // The certificate is not trusted. The caller's own request will report this.
+        Err(Failure::Final(Error::Unreachable { .. })) => return Ok(Probe::Tls),
+        Err(Failure::Transient(Error::Broken { .. })) => return Ok(Probe::Unclear),
+        Err(_) => return Ok(Probe::NoAnswer),
     };
-    if answer.is_from(secure) {
-        answer.discard();
-        return Ok(Speaks::Tls);
+    if response.is_from(secure) {
+        response.discard();
+        return Ok(Probe::Tls);
     }
-    if answer.status() != StatusCode::BAD_REQUEST {
-        answer.discard();
-        return Ok(Speaks::Plain);
+    if response.status() != StatusCode::BAD_REQUEST {
+        response.discard();
+        return Ok(Probe::Plain);
     }
-    let words = String::from_utf8_lossy(&answer.read_some(WORDS)).to_ascii_lowercase();
-    Ok(if words.contains("https") || words.contains("tls") { Speaks::Tls } else { Speaks::Plain })
+    let text = String::from_utf8_lossy(&response.read_some(PROBE_BODY_LIMIT)).to_ascii_lowercase();
+    Ok(if text.contains("https") || text.contains("tls") { Probe::Tls } else { Probe::Plain })
 }
 
 fn base(scheme: &str, host: &str) -> Result<Url> {
     Url::parse(&format!("{scheme}://{host}"))
-        .map_err(|error| Error::Option { option: "host", reason: format!("{host:?} makes no URL: {error}") })
+        .map_err(|error| Error::Option { option: "host", reason: format!("{host:?} is not a valid host: {error}") })
 }
 
-/// An absolute path of a registry, already escaped.
+/// Joins an escaped absolute path to a base URL.
 pub(crate) fn join(base: &Url, path: &str) -> Result<Url> {
-    base.join(path).map_err(|error| Error::Option { option: "path", reason: format!("{path:?} makes no URL: {error}") })
+    base.join(path)
+        .map_err(|error| Error::Option { option: "path", reason: format!("{path:?} is not a valid path: {error}") })
 }
 
-/// Whether a URL's host is this machine by its very name.
+/// Returns whether the host of a URL is `localhost` or a loopback address.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host_str() {
         Some("localhost") => true,

@@ -1,16 +1,16 @@
-//! HTTP requests: one at a time on each line, redirects followed with care, everything cancellable.
+//! HTTP requests with redirects and cancellation.
 //!
-//! A [`Line`] is a reqwest client on a private single-threaded runtime that only runs while somebody waits for it. So
-//! the bytes of a body are read from the socket, deciphered and consumed by one thread, and bodies that are read in
-//! parallel do not share a thread. Measured on loopback, that costs half the processor time of `reqwest::blocking`,
-//! which hands every piece from its own thread to ours. HTTP/1.1 only: blobs get a connection each, with windows of
-//! their own.
+//! A [`BlockingClient`] is a reqwest client on a private single-threaded runtime, which runs only while a thread waits
+//! for it. So one thread reads the bytes of a body from the socket, decrypts them and consumes them, and bodies that
+//! are read in parallel share no thread. On loopback, this takes half the processor time of `reqwest::blocking`, which
+//! passes every chunk from its own thread to the caller's. Only HTTP/1.1 is used, so that each blob has its own
+//! connection and window.
 
-mod exchange;
+mod address_scope;
+mod blocking_client;
 mod failure;
-mod line;
-mod reach;
 mod redirect;
+mod response;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -20,153 +20,161 @@ use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Response, Url};
 use rustls::ClientConfig;
 
-pub(crate) use exchange::Exchange;
+pub(crate) use address_scope::AddressScope;
+use blocking_client::BlockingClient;
 pub(crate) use failure::Failure;
-use line::Line;
-pub(crate) use reach::Reach;
+pub(crate) use response::HttpResponse;
 
 use crate::{ClientOptions, Error, Result, endpoint, tls};
 use vmroot_output::Cancel;
 
-/// How many unused lines are kept for their open connections.
+/// The maximum number of idle clients that are kept for their open connections.
 const IDLE_LIMIT: usize = 8;
 
 /// A request.
 #[derive(Clone, Debug)]
-pub(crate) struct Call {
+pub(crate) struct HttpRequest {
     pub(crate) method: reqwest::Method,
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
-    /// The body of a POST, a form.
+    /// The body of a POST request, a form.
     pub(crate) form: Option<String>,
-    /// How far it may go, redirects included, if a stranger chose where to.
-    pub(crate) reach: Option<Reach>,
-    /// The flag that ends it; the client's own flag if there is none here.
+    /// The limit on the addresses of the request and its redirects. Set if the URL comes from a manifest.
+    pub(crate) address_scope: Option<AddressScope>,
+    /// The flag that cancels the request, if it is not the client's own.
     pub(crate) cancel: Option<Cancel>,
 }
 
-impl Call {
-    /// A request without headers or body.
+impl HttpRequest {
+    /// Creates a request without headers or body.
     pub(crate) fn new(method: reqwest::Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), form: None, reach: None, cancel: None }
+        Self { method, url, headers: HeaderMap::new(), form: None, address_scope: None, cancel: None }
     }
 }
 
-/// All lines of a client, and what is needed to make more.
+/// The idle HTTP clients of a client, and the configuration of new ones.
 pub(crate) struct Http {
     pub(crate) options: ClientOptions,
-    idle: Mutex<Vec<Line>>,
-    /// Servers that answered, and from which address: those may be away for a moment, others may not be there at all.
-    answered: Mutex<HashMap<String, Option<IpAddr>>>,
-    /// Loaded at the first use: reading the system's certificates takes time, and plain HTTP needs none.
+    idle: Mutex<Vec<BlockingClient>>,
+    /// The servers that have answered, with the addresses they answered from. Such a server may be away for a moment,
+    /// but others may not exist at all.
+    known_servers: Mutex<HashMap<String, Option<IpAddr>>>,
+    /// Loaded at the first use, because reading the system's certificates takes time, and plain HTTP needs none.
     tls: OnceLock<ClientConfig>,
 }
 
 impl Http {
-    /// Checks what can be checked without using the network.
+    /// Creates the clients' configuration, and checks the options as far as possible without the network.
     pub(crate) fn new(options: ClientOptions) -> Result<Arc<Self>> {
         options.proxies.to_reqwest()?;
-        let http = Self { options, idle: Mutex::default(), answered: Mutex::default(), tls: OnceLock::new() };
+        let http = Self { options, idle: Mutex::default(), known_servers: Mutex::default(), tls: OnceLock::new() };
         if !http.options.ca_files.is_empty() {
             http.tls()?;
         }
         Ok(Arc::new(http))
     }
 
-    /// Sends a request, follows redirects, and gives the first answer that is none.
+    /// Sends a request, follows redirects, and returns the first response that is not a redirect.
     ///
-    /// What the status means is the caller's to say.
-    pub(crate) fn send(self: &Arc<Self>, call: &Call) -> Result<Exchange, Failure> {
-        let mut line = self.line()?;
-        let mut call = call.clone();
-        let first = call.url.clone();
+    /// A response with an error status is returned like any other.
+    pub(crate) fn send(self: &Arc<Self>, request: &HttpRequest) -> Result<HttpResponse, Failure> {
+        let mut client = self.acquire_client()?;
+        let mut request = request.clone();
+        let first = request.url.clone();
         for _ in 0..=redirect::LIMIT {
-            let response = self.ask(&mut line, &call)?;
-            let Some(next) = redirect::target(&call, &response)? else {
-                let moved = call.url.origin() != first.origin();
-                return Ok(Exchange::new(self, line, response, call, moved));
+            let response = self.send_once(&mut client, &request)?;
+            let Some(next) = redirect::target(&request, &response)? else {
+                let redirected = request.url.origin() != first.origin();
+                return Ok(HttpResponse::new(self, client, response, request, redirected));
             };
-            line.drain(self, &call, response);
-            if next.origin() != call.url.origin() {
-                // Never to come back in this request, even if a further redirect leads home: the way was not ours.
-                call.headers.remove(AUTHORIZATION);
+            client.drain(self, &request, response);
+            if next.origin() != request.url.origin() {
+                // The header stays removed for the rest of this request, even if a later redirect leads back to the
+                // first server.
+                request.headers.remove(AUTHORIZATION);
             }
-            call.url = next;
-            if call.reach.is_some() {
-                // Would be sent as credentials; a stranger's server is not ours to log in at.
-                let _ = (call.url.set_username(""), call.url.set_password(None));
+            request.url = next;
+            if request.address_scope.is_some() {
+                // A user in the URL would be sent as credentials, which a server from a manifest must not get.
+                let _ = (request.url.set_username(""), request.url.set_password(None));
             }
         }
-        Err(Failure::Final(Error::TooManyRedirects { url: shown(&first), limit: redirect::LIMIT }))
+        Err(Failure::Final(Error::TooManyRedirects { url: redacted(&first), limit: redirect::LIMIT }))
     }
 
-    /// Sends a request once, and remembers who answers.
-    fn ask(&self, line: &mut Line, call: &Call) -> Result<Response, Failure> {
-        if let Some(reach) = call.reach {
-            reach.check(&call.url)?;
+    /// Sends a request once, and records the address that answers.
+    fn send_once(&self, client: &mut BlockingClient, request: &HttpRequest) -> Result<Response, Failure> {
+        if let Some(address_scope) = request.address_scope {
+            address_scope.check(&request.url)?;
         }
-        let origin = call.url.origin().ascii_serialization();
-        match line.send(self, call) {
+        let origin = request.url.origin().ascii_serialization();
+        match client.send(self, request) {
             Ok(response) => {
-                self.answered().insert(origin, response.remote_addr().map(|address| address.ip()));
+                self.known_servers().insert(origin, response.remote_addr().map(|address| address.ip()));
                 Ok(response)
             }
-            Err(Failure::Refused(error)) if self.answered().contains_key(&origin) => Err(Failure::Transient(error)),
+            Err(Failure::Refused(error)) if self.known_servers().contains_key(&origin) => {
+                Err(Failure::Transient(error))
+            }
             Err(failure) => Err(failure),
         }
     }
 
-    /// How far away the server at `url` is, going by the address that answered: its name servers may be lying.
-    pub(crate) fn reach_of(&self, url: &Url) -> Reach {
+    /// Returns the scope of the server at `url`, by the address that answered. Its name is not resolved again, because
+    /// the name server may be malicious.
+    pub(crate) fn scope_of_server(&self, url: &Url) -> AddressScope {
         let origin = url.origin().ascii_serialization();
-        match self.answered().get(&origin) {
-            // The address may be the proxy's. Loopback is never reached through one.
-            _ if self.options.proxies.is_some() && !endpoint::is_loopback(url) => Reach::Public,
-            Some(Some(address)) => Reach::of(*address),
-            _ => Reach::Public,
+        match self.known_servers().get(&origin) {
+            // The address may be the proxy's. Loopback addresses are never reached through a proxy.
+            _ if self.options.proxies.is_some() && !endpoint::is_loopback(url) => AddressScope::Public,
+            Some(Some(address)) => AddressScope::of(*address),
+            _ => AddressScope::Public,
         }
     }
 
-    /// The flag that ends a request.
-    pub(crate) fn cancel_of<'a>(&'a self, call: &'a Call) -> &'a Cancel {
-        call.cancel.as_ref().unwrap_or(&self.options.cancel)
+    /// Returns the flag that cancels a request.
+    pub(crate) fn cancel_of<'a>(&'a self, request: &'a HttpRequest) -> &'a Cancel {
+        request.cancel.as_ref().unwrap_or(&self.options.cancel)
     }
 
-    fn answered(&self) -> MutexGuard<'_, HashMap<String, Option<IpAddr>>> {
-        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known_servers(&self) -> MutexGuard<'_, HashMap<String, Option<IpAddr>>> {
+        self.known_servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn line(&self) -> Result<Line> {
+    /// Returns an idle client, or a new one.
+    fn acquire_client(&self) -> Result<BlockingClient> {
         self.options.cancel.check()?;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match idle {
-            Some(mut line) => {
-                line.settle();
-                Ok(line)
+            Some(mut client) => {
+                client.reap_closed_connections();
+                Ok(client)
             }
-            None => Line::new(),
+            None => BlockingClient::new(),
         }
     }
 
-    fn give_back(&self, line: Line) {
+    /// Keeps a client for later requests, unless enough are idle.
+    fn release(&self, client: BlockingClient) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_LIMIT {
-            idle.push(line);
+            idle.push(client);
         }
     }
 
+    /// Returns the TLS configuration, loaded on the first call.
     fn tls(&self) -> Result<ClientConfig> {
         if let Some(config) = self.tls.get() {
             return Ok(config.clone());
         }
         let config = tls::config(&self.options.ca_files)?;
-        // Two threads may both have made one; they are equal.
+        // Two threads may both have created one. These are equal.
         Ok(self.tls.get_or_init(|| config).clone())
     }
 }
 
-/// A URL for messages: without query and user, which may be secrets.
-pub(crate) fn shown(url: &Url) -> String {
+/// Returns a URL for messages, without query and user, which may contain secrets.
+pub(crate) fn redacted(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.set_fragment(None);

@@ -1,7 +1,7 @@
-//! An OCI distribution client for reading: manifests and blobs of a registry, however it asks for credentials and
-//! however often the connection breaks (OCI distribution-spec 1.1, "Pull").
+//! A client for pulling manifests and blobs from OCI registries (OCI distribution-spec 1.1, "Pull").
 //!
-//! [`Client`] is made once from [`ClientOptions`], is cheap to clone and may be used by many threads.
+//! A [`Client`] answers authentication challenges, retries failed requests, and resumes interrupted blobs. It is
+//! created from [`ClientOptions`], is cheap to clone, and can be used from many threads.
 //!
 //! ```no_run
 //! use std::io::Read;
@@ -20,10 +20,10 @@
 //! # }
 //! ```
 //!
-//! What goes over the wire is given to the caller as it is: nothing is decompressed. Manifests are checked against
-//! their digest; blobs are checked against their size only, because who reads them hashes them anyway.
+//! Bytes are returned as the registry sends them: nothing is decompressed. Manifests are checked against their digests.
+//! Blobs are checked against their sizes only, because the caller hashes them while reading.
 //!
-//! Functions of this crate block and must not be called from within an async runtime.
+//! Functions of this crate block. Call them from async code only on threads where blocking is allowed.
 
 mod authorize;
 mod backoff;
@@ -33,6 +33,7 @@ mod client;
 mod credentials;
 mod endpoint;
 mod error;
+mod error_response;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod http;
@@ -40,18 +41,17 @@ mod manifest;
 mod options;
 mod parts;
 mod proxy;
-mod refusal;
 mod resume;
 mod retry_after;
+mod speed_monitor;
 mod tls;
 mod token;
-mod watch;
 
 pub use blob::BlobBody;
 pub use client::Client;
-pub use credentials::{AuthFiles, Chain, Credential, Credentials, Explicit};
+pub use credentials::{AuthFiles, Credential, CredentialChain, Credentials, FixedCredential};
 pub use error::{Error, Result};
-pub use manifest::{Fetched, MANIFEST_LIMIT, ManifestHead};
+pub use manifest::{FetchedManifest, MANIFEST_LIMIT, ManifestHead};
 pub use options::ClientOptions;
 pub use proxy::Proxies;
 pub use resume::ResumingBlob;

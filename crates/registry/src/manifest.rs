@@ -1,101 +1,105 @@
-//! Manifests and indexes (OCI distribution-spec, "Pulling manifests").
+//! Fetching of manifests and indexes (OCI distribution-spec 1.1, "Pulling manifests").
 
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use vmroot_model::{Digest, Hasher, MediaType, Reference};
 
-use crate::http::{Call, Exchange};
+use crate::http::{HttpRequest, HttpResponse};
 use crate::{Client, Error, Result};
 
-/// The largest manifest in bytes.
+/// The maximum length of a manifest, in bytes.
 pub const MANIFEST_LIMIT: u64 = vmroot_model::MANIFEST_LIMIT;
 
-/// What a registry says the digest of a manifest is.
+/// The response header with the digest of a manifest.
 const DOCKER_CONTENT_DIGEST: &str = "docker-content-digest";
 
-/// A manifest or an index as it came.
+/// A fetched manifest or index.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetched {
-    /// The bytes.
+pub struct FetchedManifest {
+    /// The bytes, exactly as the registry sent them.
     pub bytes: Vec<u8>,
-    /// The media type that the registry says, parameters included.
+    /// The `Content-Type` of the response, with its parameters.
     pub media_type: Option<String>,
-    /// The digest of the bytes: by the algorithm that was asked for, or SHA-256.
+    /// The computed digest of the bytes. Its algorithm is that of the requested digest, or SHA-256.
     pub digest: Digest,
 }
 
-/// What a registry says about a manifest without sending it.
+/// The headers of a manifest, fetched without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestHead {
-    /// The media type.
+    /// The `Content-Type`, with its parameters.
     pub media_type: Option<String>,
-    /// The digest, unchecked.
+    /// The `Docker-Content-Digest`. It is not checked against the bytes.
     pub digest: Option<Digest>,
-    /// The length in bytes, unchecked.
+    /// The `Content-Length` in bytes. It is not checked against the bytes.
     pub size: Option<u64>,
 }
 
 impl Client {
-    /// Fetches what a reference leads to: by its digest if it has one, else by its tag, else `latest`.
+    /// Fetches the manifest or index of a reference: by its digest if it has one, else by its tag, else by `latest`.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Unauthorized`]; [`Error::DigestMismatch`] when the bytes are not those of the
-    /// digest asked for, or promised; [`Error::TooLarge`] past [`MANIFEST_LIMIT`].
-    pub fn manifest(&self, reference: &Reference) -> Result<Fetched> {
+    /// - [`Error::NotFound`]: the registry does not have it.
+    /// - [`Error::Unauthorized`]: the credentials, or the lack of them, do not give access.
+    /// - [`Error::DigestMismatch`]: the bytes do not have the requested digest, or that of `Docker-Content-Digest`.
+    /// - [`Error::TooLarge`]: the manifest is longer than [`MANIFEST_LIMIT`].
+    /// - Any other variant for a failure of the connection, the registry, its token server, or the credentials.
+    pub fn manifest(&self, reference: &Reference) -> Result<FetchedManifest> {
         self.manifest_called(reference, &reference.identifier(), reference.digest())
     }
 
-    /// Fetches a manifest of the reference's repository by digest.
+    /// Fetches the manifest or index with this digest from the reference's repository. The reference's own tag and
+    /// digest are ignored.
     ///
     /// # Errors
-    /// As [`Self::manifest`].
-    pub fn manifest_by_digest(&self, reference: &Reference, digest: &Digest) -> Result<Fetched> {
+    /// As for [`Self::manifest`].
+    pub fn manifest_by_digest(&self, reference: &Reference, digest: &Digest) -> Result<FetchedManifest> {
         self.manifest_called(reference, &digest.to_string(), Some(digest))
     }
 
-    /// Asks whether a reference leads to anything.
+    /// Fetches the headers of a reference's manifest with a HEAD request.
     ///
     /// # Errors
-    /// As [`Self::manifest`], except those of the bytes.
+    /// As for [`Self::manifest`], except [`Error::DigestMismatch`] and [`Error::TooLarge`].
     pub fn head_manifest(&self, reference: &Reference) -> Result<ManifestHead> {
-        let call = self.manifest_call(reference, Method::HEAD, &reference.identifier())?;
-        self.send(reference, &call, |answer| {
-            let digest = answer.header(DOCKER_CONTENT_DIGEST).and_then(|text| Digest::parse(text).ok());
-            let media_type = answer.header(CONTENT_TYPE).map(str::to_owned);
-            let size = answer.content_length();
-            answer.discard();
+        let request = self.manifest_request(reference, Method::HEAD, &reference.identifier())?;
+        self.send(reference, &request, |response| {
+            let digest = response.header(DOCKER_CONTENT_DIGEST).and_then(|text| Digest::parse(text).ok());
+            let media_type = response.header(CONTENT_TYPE).map(str::to_owned);
+            let size = response.content_length();
+            response.discard();
             Ok(ManifestHead { media_type, digest, size })
         })
     }
 
-    fn manifest_called(&self, reference: &Reference, name: &str, wanted: Option<&Digest>) -> Result<Fetched> {
-        let call = self.manifest_call(reference, Method::GET, name)?;
-        self.send(reference, &call, |answer| read(answer, wanted))
+    fn manifest_called(&self, reference: &Reference, name: &str, expected: Option<&Digest>) -> Result<FetchedManifest> {
+        let request = self.manifest_request(reference, Method::GET, name)?;
+        self.send(reference, &request, |response| read(response, expected))
     }
 
-    fn manifest_call(&self, reference: &Reference, method: Method, name: &str) -> Result<Call> {
-        let mut call = self.call(reference, method, &format!("manifests/{name}"))?;
+    fn manifest_request(&self, reference: &Reference, method: Method, name: &str) -> Result<HttpRequest> {
+        let mut request = self.request(reference, method, &format!("manifests/{name}"))?;
         let accepted = MediaType::DOCUMENTS.map(|media_type| media_type.as_str().to_owned()).join(", ");
         let accepted = HeaderValue::try_from(accepted).expect("media types have no control characters");
-        call.headers.insert(ACCEPT, accepted);
-        Ok(call)
+        request.headers.insert(ACCEPT, accepted);
+        Ok(request)
     }
 }
 
-fn read(answer: Exchange, wanted: Option<&Digest>) -> Result<Fetched> {
-    let url = answer.shown();
-    // An unknown algorithm promises nothing; the specification lets clients ignore the header.
-    let promised = answer.header(DOCKER_CONTENT_DIGEST).and_then(|text| Digest::parse(text).ok());
-    let media_type = answer.header(CONTENT_TYPE).map(str::to_owned);
-    let bytes = answer.read_all(MANIFEST_LIMIT)?;
-    let digest = match wanted {
-        Some(wanted) => check(&url, wanted, &bytes)?,
+fn read(response: HttpResponse, expected: Option<&Digest>) -> Result<FetchedManifest> {
+    let url = response.redacted_url();
+    // A digest of an unknown algorithm cannot be checked. The specification lets clients ignore the header.
+    let promised = response.header(DOCKER_CONTENT_DIGEST).and_then(|text| Digest::parse(text).ok());
+    let media_type = response.header(CONTENT_TYPE).map(str::to_owned);
+    let bytes = response.read_all(MANIFEST_LIMIT)?;
+    let digest = match expected {
+        Some(expected) => check(&url, expected, &bytes)?,
         None => Digest::of(&bytes),
     };
     if let Some(promised) = promised {
         check(&url, &promised, &bytes)?;
     }
-    Ok(Fetched { bytes, media_type, digest })
+    Ok(FetchedManifest { bytes, media_type, digest })
 }
 
 fn check(url: &str, expected: &Digest, bytes: &[u8]) -> Result<Digest> {

@@ -1,4 +1,4 @@
-//! What a client is told when it is made.
+//! Options of a client.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,39 +7,41 @@ use std::time::Duration;
 
 use vmroot_output::Cancel;
 
-use crate::{Chain, Credentials, Proxies};
+use crate::{CredentialChain, Credentials, Proxies};
 
-/// How to reach registries.
+/// Options for connections to registries.
 #[derive(Clone)]
 pub struct ClientOptions {
-    /// Speak plain HTTP to every registry, not to those on loopback only.
+    /// Whether to use plain HTTP for every registry. By default, it is used only for registries on loopback that speak
+    /// it.
     pub plain_http: bool,
-    /// Files with certificates (PEM) of authorities to trust besides the system's.
+    /// PEM files with certificates to trust besides the system's: of authorities, or of single servers.
     pub ca_files: Vec<PathBuf>,
-    /// The proxies to use; none by default, and never for loopback.
+    /// The proxies to use. The default is none. Loopback addresses are never reached through a proxy.
     pub proxies: Proxies,
-    /// The `User-Agent`.
+    /// The `User-Agent` header. The default is `vmroot/VERSION`.
     pub user_agent: String,
-    /// How long making a connection may take.
+    /// The maximum time for making a connection, TLS handshake included. The default is 20 seconds.
     pub connect_timeout: Duration,
-    /// How long a registry may send nothing while it owes us something.
+    /// The maximum time without data from a registry while a response is outstanding. The default is 30 seconds.
     pub inactivity_timeout: Duration,
-    /// How often a failed request is repeated, and how often in a row a broken blob is taken up again.
+    /// The number of retries of a failed request, and of consecutive retries of a blob without progress. The default is
+    /// 5.
     pub retries: u32,
-    /// How many connections blobs have at once. Each blob that is read has one; a large one that comes slowly is fetched
-    /// in parts over those that are free.
+    /// The number of connections for all blobs together. Each open blob has one. A large blob that arrives slowly is
+    /// fetched in parts over the free ones. The default is 4.
     pub connections: usize,
-    /// How long a blob is at least that is fetched in parts, in bytes.
+    /// The size in bytes above which a blob may be fetched in parts. The default is 64 MiB.
     pub split_above: u64,
-    /// The pause before the first retry; each further one is twice as long.
+    /// The pause before the first retry. Each further pause is twice as long. The default is 250 milliseconds.
     pub backoff: Duration,
-    /// The longest pause that the doubling leads to.
+    /// The maximum pause between retries. The default is 20 seconds.
     pub backoff_limit: Duration,
-    /// The longest wait that a registry may ask for with `Retry-After`; more is an error at once.
+    /// The maximum `Retry-After` that is waited for. A longer one is an error at once. The default is 120 seconds.
     pub retry_after_limit: Duration,
-    /// Where users, passwords and tokens come from.
+    /// The source of passwords and tokens. The default has none: all access is anonymous.
     pub credentials: Arc<dyn Credentials>,
-    /// Ends everything that goes on.
+    /// Cancels every running request of the client.
     pub cancel: Cancel,
 }
 
@@ -58,7 +60,7 @@ impl Default for ClientOptions {
             backoff: Duration::from_millis(250),
             backoff_limit: Duration::from_secs(20),
             retry_after_limit: Duration::from_secs(120),
-            credentials: Arc::new(Chain::default()),
+            credentials: Arc::new(CredentialChain::default()),
             cancel: Cancel::new(),
         }
     }

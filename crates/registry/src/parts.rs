@@ -1,12 +1,13 @@
-//! A large blob in parts, over several connections at once, read in order.
+//! Reading of a large blob in parts, over several connections at once.
 //!
-//! Many registries limit the rate of a connection, so several connections are faster. The parts are taken in order, and
-//! only as many as there is room for, because parts that come early wait in memory. Threads fetch them, because each connection belongs to the
-//! thread that reads it; they are used only where the network is slow ([`Watch`](crate::watch::Watch)).
+//! Many registries limit the rate of a connection, so several connections are faster. Parts are fetched in order, and
+//! their number is limited, because a part that arrives early waits in memory. Each connection belongs to the thread
+//! that reads it, so threads fetch the parts. They cost processor time, and are used only where the connection is slow
+//! ([`SpeedMonitor`](crate::speed_monitor::SpeedMonitor)).
 //!
-//! A failure that retries do not mend (a registry that knows no ranges, answers with another part, or is gone) ends all
-//! parts, and [`ResumingBlob`](crate::ResumingBlob) goes on over one connection
-//! from where the reader is. So every such case ends as it would without parts.
+//! A failure that retries do not fix ends all parts. Examples are a registry that does not support ranges, or sends
+//! another part. [`ResumingBlob`](crate::ResumingBlob) then continues over one connection from the position of the
+//! reader. So the result of such a failure is the same as without parts.
 
 mod budget;
 mod worker;
@@ -19,82 +20,84 @@ use vmroot_model::{Descriptor, Reference};
 use vmroot_output::{Cancel, NOTICE};
 
 use crate::{Client, Error, Result};
-use budget::Room;
-pub(crate) use budget::{Budget, Connection};
+use budget::MemoryPermit;
+pub(crate) use budget::{Budget, ConnectionPermit};
 
-/// The length of a part in bytes: a request for each costs little, and a few of them fit into memory.
-pub(crate) const PART: u64 = 4 << 20;
+/// The size of a part in bytes. Large enough that a request for each costs little, and small enough that several fit
+/// into memory.
+pub(crate) const PART_SIZE: u64 = 4 << 20;
 
-/// How many parts of all blobs of a client are in memory at most.
+/// The maximum number of parts in memory, for all blobs of a client together.
 pub(crate) const PARTS_LIMIT: usize = 8;
 
-/// How many connections one blob has at most.
+/// The maximum number of connections of one blob.
 pub(crate) const BLOB_CONNECTIONS: usize = 8;
 
-/// How long a reader whose connection is good waits for the first part. A registry may refuse a second connection.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The maximum time that a reader with a working connection waits for the first part. A registry may refuse a second
+/// connection.
+const FIRST_PART_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A reader of the rest of a blob.
+/// A reader of the rest of a blob, in parts.
 #[derive(Debug)]
 pub(crate) struct Parts {
     shared: Arc<Shared>,
-    /// Bytes of the first part, of which `given` have been read.
+    /// Bytes of the first part. `consumed` of them have been read.
     bytes: Vec<u8>,
-    given: usize,
-    /// Where the parts begin in the blob.
+    consumed: usize,
+    /// The offset in the blob of the first part.
     start: u64,
-    /// Whether they have the connection of the caller.
+    /// Whether the caller has released its connection to the parts.
     has_connection: bool,
 }
 
-/// The state that the reader shares with the threads.
+/// The state that the reader shares with its threads.
 struct Shared {
     client: Client,
     reference: Reference,
     descriptor: Descriptor,
-    /// Ends the threads; set with the client's flag.
+    /// Stops the threads. Set together with the client's own flag.
     stop: Cancel,
     state: Mutex<State>,
     changed: Condvar,
-    /// The room for one part that the blob has anyhow, so that some part can always be fetched.
-    _own_room: Room,
+    /// Memory for one part, held for the life of the reader, so that one part can always be fetched.
+    _own_memory: MemoryPermit,
 }
 
 struct State {
-    /// Parts that are being fetched or wait to be read, in order.
+    /// Parts that are being fetched or wait to be read, in order of their offsets.
     parts: VecDeque<Part>,
-    /// The number of the first of them.
+    /// The number of the first part in `parts`.
     first: u64,
-    /// The first byte of the next part.
+    /// The offset in the blob of the next part to fetch.
     next: u64,
-    /// Whether the connection that the blob has anyhow can be used for a part.
-    own_connection: bool,
-    /// Whether the room that the blob has anyhow is free.
-    own_room: bool,
-    /// Whether the registry has given a part. Before that, only one is asked for.
-    proved: bool,
+    /// Whether the blob's own connection is free for a part.
+    own_connection_free: bool,
+    /// Whether the blob's own memory is free for a part.
+    own_memory_free: bool,
+    /// Whether the registry has served bytes of a part. Until then, only one part is requested.
+    has_served_part: bool,
 }
 
-/// A part on its way.
+/// A part that is being fetched.
 struct Part {
     bytes: Vec<u8>,
-    /// How many bytes are still to come.
+    /// The number of bytes still to be received.
     left: u64,
     failed: Option<Error>,
-    /// Its room in memory: the blob's own, or one of the client's.
-    room: Option<Room>,
+    /// The permit for its memory, or `None` if it uses the blob's own.
+    memory: Option<MemoryPermit>,
 }
 
 impl Parts {
-    /// Begins to fetch a blob from `start` on; `None` if there are no connections, room or threads for that now.
+    /// Starts fetching a blob from `start` on. Returns `None` if no connection, memory or thread is available now.
     ///
-    /// The connection that the caller reads from is not used before [`Self::use_connection`].
+    /// The caller keeps its connection until [`Self::use_connection`].
     pub(crate) fn begin(client: &Client, reference: &Reference, descriptor: &Descriptor, start: u64) -> Option<Self> {
         let budget = client.budget();
         if !budget.has_connection() {
             return None;
         }
-        let own_room = budget.room()?;
+        let own_memory = budget.try_take_memory()?;
         let shared = Arc::new(Shared {
             client: client.clone(),
             reference: reference.clone(),
@@ -104,27 +107,28 @@ impl Parts {
                 parts: VecDeque::new(),
                 first: 0,
                 next: start,
-                own_connection: false,
-                own_room: true,
-                proved: false,
+                own_connection_free: false,
+                own_memory_free: true,
+                has_served_part: false,
             }),
             changed: Condvar::new(),
-            _own_room: own_room,
+            _own_memory: own_memory,
         });
-        let parts = Self { shared, bytes: Vec::new(), given: 0, start, has_connection: false };
+        let parts = Self { shared, bytes: Vec::new(), consumed: 0, start, has_connection: false };
         let wanted = budget.connections().min(BLOB_CONNECTIONS);
         let started = (0..wanted).take_while(|_| worker::start(&parts.shared)).count();
         (started > 0).then_some(parts)
     }
 
-    /// Where the parts begin.
+    /// Returns the offset in the blob of the first part.
     pub(crate) fn start(&self) -> u64 {
         self.start
     }
 
-    /// Whether the first part comes, for which it waits a while; `None` if no connection was free to ask for it.
-    pub(crate) fn come(&self) -> Option<bool> {
-        let until = Instant::now() + PATIENCE;
+    /// Waits for the first bytes of the first part. Returns false if the part fails or takes too long, and `None` if no
+    /// connection was free to request it.
+    pub(crate) fn wait_for_first(&self) -> Option<bool> {
+        let until = Instant::now() + FIRST_PART_TIMEOUT;
         let mut state = self.shared.state();
         loop {
             let part = state.parts.front()?;
@@ -138,32 +142,32 @@ impl Parts {
         }
     }
 
-    /// Lets the parts use the connection of the caller, which is closed.
+    /// Releases the caller's connection to the parts. The caller must have closed it.
     pub(crate) fn use_connection(&mut self) {
         if !std::mem::replace(&mut self.has_connection, true) {
-            self.shared.state().own_connection = true;
+            self.shared.state().own_connection_free = true;
             self.shared.changed.notify_all();
         }
     }
 
-    /// Reads some of the bytes that come next.
+    /// Reads the next bytes.
     ///
     /// # Errors
-    /// The failure of the part that is due; all bytes before it have been read.
+    /// The failure of the next part, after all bytes before it have been read.
     pub(crate) fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        if self.given == self.bytes.len() {
+        if self.consumed == self.bytes.len() {
             self.next_bytes()?;
         }
-        let count = buffer.len().min(self.bytes.len() - self.given);
-        buffer[..count].copy_from_slice(&self.bytes[self.given..][..count]);
-        self.given += count;
+        let count = buffer.len().min(self.bytes.len() - self.consumed);
+        buffer[..count].copy_from_slice(&self.bytes[self.consumed..][..count]);
+        self.consumed += count;
         Ok(count)
     }
 
-    /// Takes the bytes that have come of the first part, and waits if there are none.
+    /// Takes the received bytes of the first part. Waits if there are none.
     fn next_bytes(&mut self) -> Result<()> {
         self.bytes.clear();
-        self.given = 0;
+        self.consumed = 0;
         let mut state = self.shared.state();
         loop {
             self.shared.stop.check()?;
@@ -173,15 +177,15 @@ impl Parts {
                     return Ok(());
                 }
                 Some(part) if part.left == 0 => {
-                    if part.room.is_none() {
-                        state.own_room = true;
+                    if part.memory.is_none() {
+                        state.own_memory_free = true;
                     }
                     state.parts.pop_front();
                     state.first += 1;
                     self.shared.changed.notify_all();
                 }
                 Some(Part { failed: failed @ Some(_), .. }) => {
-                    return Err(failed.take().expect("it was just looked at"));
+                    return Err(failed.take().expect("matched as `Some`"));
                 }
                 _ => state = self.shared.wait(state),
             }
@@ -197,12 +201,13 @@ impl Drop for Parts {
 }
 
 impl Shared {
-    /// Nothing in it is left half done by a panic.
+    /// Locks the state. Poisoning is ignored, because no panic leaves the state invalid.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a change: here, or for a while, because other blobs do not tell when they free something.
+    /// Waits for a change of this state, or for a short time: other blobs send no notification when they release a
+    /// permit.
     fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         self.changed.wait_timeout(state, NOTICE).unwrap_or_else(PoisonError::into_inner).0
     }

@@ -1,4 +1,4 @@
-//! Proxies, by the conventions of the environment variables that everybody uses.
+//! Proxies, configured by the usual environment variables.
 
 use std::fmt;
 
@@ -6,25 +6,28 @@ use reqwest::{NoProxy, Url};
 
 use crate::{Error, Result};
 
-/// Hosts that are never reached through a proxy, as Go's and curl's users expect.
+/// Hosts that are never reached through a proxy, as in Go and curl.
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 
-/// Which proxies to use.
+/// The proxies for HTTP and HTTPS, and the exceptions from them.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
-    /// The proxy for `http` URLs: `http://`, `https://`, `socks5://` or `socks5h://`, with user and password if need be.
+    /// The proxy for `http` URLs, as an `http://`, `https://`, `socks5://` or `socks5h://` URL. It may contain a user
+    /// and a password. Without a scheme, `http://` is assumed.
     pub http: Option<String>,
-    /// The proxy for `https` URLs.
+    /// The proxy for `https` URLs, in the same form.
     pub https: Option<String>,
-    /// Hosts, domains (with their subdomains), addresses and networks without proxy, separated by commas; `*` is all.
+    /// Hosts, domains with their subdomains, addresses and networks to reach without a proxy, separated by commas. `*`
+    /// matches every host.
     pub no_proxy: Option<String>,
 }
 
 impl Proxies {
-    /// The proxies that variables say: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, in lower case too.
+    /// Reads the proxies from `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
     ///
-    /// `lookup` gives the value of a variable; empty ones count as unset. Lower case goes first. A server that was
-    /// started by CGI (`REQUEST_METHOD` is set) ignores `HTTP_PROXY`, which its client may have set (CVE-2016-5385).
+    /// `lookup` returns the value of a variable. Empty values count as unset. Names in lower case are accepted too and
+    /// take precedence. If `REQUEST_METHOD` is set, the process runs as a CGI program and `HTTP_PROXY` is ignored,
+    /// because the client of the web server can set it (CVE-2016-5385).
     pub fn from_variables(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let variable = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
         let either = |lower: &str| variable(lower).or_else(|| variable(&lower.to_ascii_uppercase()));
@@ -36,18 +39,21 @@ impl Proxies {
         Self { http: http.or_else(|| all.clone()), https: either("https_proxy").or(all), no_proxy: either("no_proxy") }
     }
 
-    /// Whether there is any.
+    /// Returns whether a proxy is configured.
     pub(crate) fn is_some(&self) -> bool {
         self.http.is_some() || self.https.is_some()
     }
 
-    /// The hosts of the proxies.
+    /// Returns the host names of the proxies.
     pub(crate) fn hosts(&self) -> Vec<String> {
         let urls = [&self.http, &self.https].into_iter().flatten().map(|url| with_scheme(url));
         urls.filter_map(|url| Some(Url::parse(&url).ok()?.host_str()?.to_owned())).collect()
     }
 
-    /// The same for reqwest.
+    /// Converts the proxies to those of reqwest.
+    ///
+    /// # Errors
+    /// [`Error::Option`] if a proxy is not a valid URL.
     pub(crate) fn to_reqwest(&self) -> Result<Vec<reqwest::Proxy>> {
         let exceptions = match &self.no_proxy {
             Some(list) => format!("{list},{LOOPBACK}"),
@@ -61,7 +67,7 @@ impl Proxies {
             let Some(url) = url else { continue };
             let proxy = make(&with_scheme(url)).map_err(|error| Error::Option {
                 option: "proxy",
-                // Without the URL, which may hold a password.
+                // The URL is omitted, because it may hold a password.
                 reason: error.without_url().to_string(),
             })?;
             proxies.push(proxy.no_proxy(NoProxy::from_string(&exceptions)));
@@ -75,7 +81,7 @@ fn with_scheme(url: &str) -> String {
 }
 
 impl fmt::Debug for Proxies {
-    /// Without the URLs, which may hold passwords.
+    /// Omits the URLs, because they may hold passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Proxies")
             .field("http", &self.http.is_some())

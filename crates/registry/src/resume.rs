@@ -1,4 +1,4 @@
-//! A blob that is taken up again where its connection broke.
+//! Reading of a blob over several connections.
 
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
@@ -7,46 +7,51 @@ use vmroot_errors::with_causes;
 use vmroot_model::{Descriptor, Reference};
 
 use crate::backoff::Backoff;
-use crate::parts::{Connection, PART, Parts};
-use crate::watch::Watch;
+use crate::parts::{ConnectionPermit, PART_SIZE, Parts};
+use crate::speed_monitor::SpeedMonitor;
 use crate::{BlobBody, Client, Error, Result};
 
-/// How much must come after a break for the count of breaks to start again, in bytes.
+/// The number of bytes after an interruption that resets the count of retries.
 const PROGRESS: u64 = 1 << 20;
 
-/// The part of a smaller blob that is as good: no blob is asked for more often than this, times the retries.
-const PARTS: u64 = 64;
+/// The fraction of a smaller blob's size that resets the count. It bounds the number of requests for a blob to 64 times
+/// the retries.
+const PROGRESS_DIVISOR: u64 = 64;
 
-/// Reads a blob to its end over as many connections as it takes.
+/// A reader of a blob that reconnects when its connection breaks.
 ///
-/// Each break is followed by a request for the rest. The options say how many breaks in a row are borne; a megabyte, or
-/// a 64th of the blob, that came between two of them makes it another row.
+/// After each interruption, the rest of the blob is requested.
+/// [`ClientOptions::retries`](crate::ClientOptions::retries) limits the number of consecutive interruptions. 1 MiB of
+/// data or a 64th of the blob, the smaller of the two, resets their count.
 ///
-/// A large blob ([`ClientOptions::split_above`](crate::ClientOptions::split_above)) of which the bytes come slowly is
-/// fetched in parts from then on, over several connections.
+/// If a blob larger than [`ClientOptions::split_above`](crate::ClientOptions::split_above) arrives slowly, its rest is
+/// fetched in parts over several connections.
+///
+/// Errors of reading contain an [`Error`] ([`io::Error::get_ref`]): one of [`Client::blob`], or [`Error::Interrupted`]
+/// when the retries are used up.
 #[derive(Debug)]
 pub struct ResumingBlob {
     client: Client,
     reference: Reference,
     descriptor: Descriptor,
     body: Option<BlobBody>,
-    /// The next byte that the reader gets.
+    /// The offset in the blob of the next byte for the reader.
     position: u64,
-    /// Bytes of `body` that the reader has already.
+    /// The number of bytes of `body` to skip, because the reader has them already.
     repeated: u64,
-    /// Where the current row of breaks began.
+    /// The position at which the count of interruptions was last reset.
     progress_from: u64,
     backoff: Backoff,
-    /// Counts among the connections of all blobs, from the first request to the last byte.
-    connection: Option<Connection>,
-    /// Whether the network is slow; `None` where parts are no use.
-    watch: Option<Watch>,
-    /// The rest of the blob, fetched in parts.
+    /// This blob's connection in the budget, from the first request to the last byte.
+    connection: Option<ConnectionPermit>,
+    /// Measures whether the connection is slow. `None` if the blob is not to be split.
+    monitor: Option<SpeedMonitor>,
+    /// The reader of the rest of the blob in parts.
     parts: Option<Parts>,
 }
 
 impl Client {
-    /// A reader of a blob from `offset` on; it asks for nothing until it is read.
+    /// Returns a reader of a blob from `offset` bytes on. The first read sends the first request.
     pub fn resuming_blob(&self, reference: &Reference, descriptor: &Descriptor, offset: u64) -> ResumingBlob {
         let options = self.options();
         let may_split = options.connections > 1 && descriptor.size > options.split_above;
@@ -60,7 +65,7 @@ impl Client {
             progress_from: offset,
             backoff: Backoff::default(),
             connection: None,
-            watch: may_split.then(Watch::new),
+            monitor: may_split.then(SpeedMonitor::new),
             parts: None,
         }
     }
@@ -88,14 +93,15 @@ impl ResumingBlob {
         Ok(count)
     }
 
-    /// Reads from the parts where they have begun; `None` where there are none.
+    /// Reads from the parts, if the position is within them. Returns `None` otherwise.
     fn read_parts(&mut self, buffer: &mut [u8]) -> Result<Option<usize>> {
         let Some(parts) = self.parts.as_mut().filter(|parts| parts.start() <= self.position) else { return Ok(None) };
         if self.body.is_some() {
-            let come = parts.come();
-            if come != Some(true) {
-                // The registry gives no parts or no second connection, or none is free now.
-                self.watch = self.watch.take().filter(|_| come.is_none());
+            let arrived = parts.wait_for_first();
+            if arrived != Some(true) {
+                // The registry serves no parts, refuses a second connection, or no connection is free now. In the last
+                // case, splitting is tried again later.
+                self.monitor = self.monitor.take().filter(|_| arrived.is_none());
                 self.parts = None;
                 return Ok(None);
             }
@@ -106,18 +112,19 @@ impl ResumingBlob {
             Ok(count) => Ok(Some(count)),
             Err(Error::Cancelled) => Err(Error::Cancelled),
             Err(error) => {
-                tracing::info!(error = with_causes(&error), position = self.position, "going on over one connection");
-                (self.parts, self.watch) = (None, None);
+                tracing::info!(error = with_causes(&error), position = self.position, "continuing over one connection");
+                (self.parts, self.monitor) = (None, None);
                 Ok(None)
             }
         }
     }
 
-    /// Has the rest of the blob fetched in parts, from a little further on, if the network turns out to be slow.
+    /// Starts fetching the rest of the blob in parts, beginning one part ahead of the position, if the connection is
+    /// slow.
     fn split(&mut self, count: usize, waited: Duration) {
-        let Some(watch) = &mut self.watch else { return };
-        let start = self.position + PART;
-        if !watch.is_slow(count, waited) || self.parts.is_some() || start + 2 * PART > self.descriptor.size {
+        let Some(monitor) = &mut self.monitor else { return };
+        let start = self.position + PART_SIZE;
+        if !monitor.is_slow(count, waited) || self.parts.is_some() || start + 2 * PART_SIZE > self.descriptor.size {
             return;
         }
         self.parts = Parts::begin(&self.client, &self.reference, &self.descriptor, start);
@@ -126,15 +133,15 @@ impl ResumingBlob {
         }
     }
 
-    /// Reads from one connection, or from another one when it breaks.
+    /// Reads from one connection, and reconnects when it breaks.
     fn read_body(&mut self, buffer: &mut [u8]) -> Result<usize> {
         loop {
             let mut body = match self.body.take() {
                 Some(body) => body,
-                // It has been tried again and again already.
+                // Opening already retries, so its errors are final.
                 None => self.open()?,
             };
-            match self.read_on(&mut body, buffer) {
+            match self.read_new_bytes(&mut body, buffer) {
                 Ok(count) => {
                     self.body = Some(body);
                     return Ok(count);
@@ -145,17 +152,19 @@ impl ResumingBlob {
         }
     }
 
+    /// Requests the blob from the position on.
     fn open(&mut self) -> Result<BlobBody> {
-        self.connection.get_or_insert_with(|| self.client.budget().own_connection());
+        self.connection.get_or_insert_with(|| self.client.budget().take_own_connection());
         let body = self.client.blob(&self.reference, &self.descriptor, self.position)?;
-        // A registry that knows no ranges sends everything again.
+        // A registry that does not support ranges sends the blob from its beginning.
         self.repeated = self.position - body.offset();
-        // The time until the answer says nothing about the rate of the bytes.
-        self.watch = self.watch.take().map(|_| Watch::new());
+        // The time until the response is no measure of the transfer rate.
+        self.monitor = self.monitor.take().map(|_| SpeedMonitor::new());
         Ok(body)
     }
 
-    fn read_on(&mut self, body: &mut BlobBody, buffer: &mut [u8]) -> Result<usize> {
+    /// Reads from a body, and skips bytes that the reader has already.
+    fn read_new_bytes(&mut self, body: &mut BlobBody, buffer: &mut [u8]) -> Result<usize> {
         while self.repeated > 0 {
             let length = self.repeated.min(buffer.len() as u64) as usize;
             self.repeated -= body.read_some(&mut buffer[..length])? as u64;
@@ -163,27 +172,28 @@ impl ResumingBlob {
         body.read_some(buffer)
     }
 
+    /// Advances the position, and resets the count of interruptions after enough data.
     fn advance(&mut self, count: u64) {
         self.position += count;
-        if self.position - self.progress_from >= PROGRESS.min(self.descriptor.size.div_ceil(PARTS)) {
+        if self.position - self.progress_from >= PROGRESS.min(self.descriptor.size.div_ceil(PROGRESS_DIVISOR)) {
             self.progress_from = self.position;
             self.backoff.reset();
         }
     }
 
-    /// Waits before the next attempt, or gives up.
+    /// Waits before the next attempt. Fails if the retries are used up.
     fn pause(&mut self, error: Error) -> Result<()> {
         let options = self.client.options();
         if !self.backoff.fail(options) {
             let (url, reason) = match error {
                 Error::Broken { url, reason } => (url, reason),
-                Error::Stalled { url, after } => (url, format!("nothing came for {} ms", after.as_millis())),
+                Error::Stalled { url, after } => (url, format!("no data for {} ms", after.as_millis())),
                 error => return Err(error),
             };
             let (digest, offset, attempts) = (self.descriptor.digest, self.position, self.backoff.failures());
             return Err(Error::Interrupted { url, digest, offset, attempts, reason });
         }
-        tracing::info!(error = with_causes(&error), position = self.position, "going on where the connection broke");
+        tracing::info!(error = with_causes(&error), position = self.position, "resuming after an interruption");
         self.backoff.pause(options, &options.cancel, None)
     }
 }

@@ -2,18 +2,19 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How long the header asks to wait from `now` on; `None` if it makes no sense.
+/// Returns the time to wait from `now` on, or `None` if the value is malformed.
 pub(crate) fn parse(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if value.bytes().all(|byte| byte.is_ascii_digit()) {
         return value.parse().ok().map(Duration::from_secs);
     }
     let date = UNIX_EPOCH.checked_add(Duration::from_secs(parse_date(value)?))?;
-    // A date that is over means: now.
+    // A date in the past means no wait.
     Some(date.duration_since(now).unwrap_or_default())
 }
 
-/// Seconds since 1970 of `Sun, 06 Nov 1994 08:49:37 GMT`; the two obsolete forms are not understood.
+/// Returns the seconds since 1970 of a date like `Sun, 06 Nov 1994 08:49:37 GMT`. The two obsolete forms are not
+/// supported.
 fn parse_date(value: &str) -> Option<u64> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (_weekday, date) = value.split_once(", ")?;
@@ -27,13 +28,13 @@ fn parse_date(value: &str) -> Option<u64> {
     possible.then(|| days_since_1970(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
-/// Days from 1970-01-01 to a day of the Gregorian calendar not before it.
+/// Returns the days from 1970-01-01 to a later day of the Gregorian calendar.
 fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
-    // Years that begin in March have their leap day at the end.
+    // Years are counted from March, so that the leap day is the last day.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let before_year = 365 * year + year / 4 - year / 100 + year / 400;
     let before_month = (153 * month + 2) / 5;
-    // 719,468 days lie between 0000-03-01 and 1970-01-01.
+    // There are 719,468 days between 0000-03-01 and 1970-01-01.
     before_year + before_month + day - 1 - 719_468
 }
 

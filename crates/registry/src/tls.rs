@@ -1,6 +1,6 @@
-//! Whom to trust: the system's authorities, and the authorities and servers whose certificates the caller has.
+//! TLS configurations: the trusted authorities, and the servers whose certificates the caller names.
 
-mod named;
+mod pinned;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,17 +9,18 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use vmroot_errors::with_causes;
 
 use crate::{Error, Result};
-use named::Named;
+use pinned::PinnedVerifier;
 
-/// A configuration that trusts the system's authorities and those in `ca_files`.
+/// Creates a configuration that trusts the system's authorities and the certificates in `ca_files`.
 ///
 /// # Errors
-/// [`Error::Certificates`] if a file cannot be read or holds no certificate, or if there is nobody to trust.
+/// [`Error::Certificates`] if a file cannot be read or holds no certificate, or if no certificate is trusted at all.
 pub(crate) fn config(ca_files: &[PathBuf]) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    let mut named = Vec::new();
+    let mut pinned = Vec::new();
     for path in ca_files {
         let failed = |reason: String| Error::Certificates { path: Some(path.clone()), reason };
         let certificates = CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))?;
@@ -27,32 +28,33 @@ pub(crate) fn config(ca_files: &[PathBuf]) -> Result<ClientConfig> {
         for certificate in certificates {
             let certificate = certificate.map_err(|error| failed(error.to_string()))?;
             roots.add(certificate.clone()).map_err(|error| failed(error.to_string()))?;
-            named.push(certificate);
+            pinned.push(certificate);
         }
         if roots.len() == before {
-            return Err(failed("there is no certificate in it".to_owned()));
+            return Err(failed("it contains no certificate".to_owned()));
         }
     }
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
-        tracing::warn!(%error, "some of the system's certificates cannot be loaded");
+        tracing::warn!(error = with_causes(&error), "some of the system's certificates cannot be loaded");
     }
-    // Systems carry certificates that rustls finds faulty; they are not trusted, and that is all.
+    // Some systems ship certificates that rustls cannot parse. These are skipped.
     roots.add_parsable_certificates(system.certs);
     if roots.is_empty() {
         let reason = "the system has no trusted authorities; install ca-certificates or name a file".to_owned();
         return Err(Error::Certificates { path: None, reason });
     }
     let mut config = with_roots(roots.clone())?;
-    if !named.is_empty() {
-        let verifier = Named::new(roots, named).map_err(|reason| Error::Certificates { path: None, reason })?;
+    if !pinned.is_empty() {
+        let verifier =
+            PinnedVerifier::new(roots, pinned).map_err(|reason| Error::Certificates { path: None, reason })?;
         config.dangerous().set_certificate_verifier(Arc::new(verifier));
     }
     Ok(config)
 }
 
-/// A configuration for a client of plain HTTP: it trusts nobody, and so needs no certificates to be there.
-pub(crate) fn trusting_nobody() -> Result<ClientConfig> {
+/// Creates a configuration for plain HTTP. It trusts no certificate, so none needs to be installed.
+pub(crate) fn without_roots() -> Result<ClientConfig> {
     with_roots(RootCertStore::empty())
 }
 
@@ -63,7 +65,7 @@ fn with_roots(roots: RootCertStore) -> Result<ClientConfig> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Named here, so that the process need not install one.
+/// The provider is named explicitly, so that the process need not install a default one.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

@@ -1,4 +1,4 @@
-//! Tokens from a token server (distribution's "Token Authentication Specification" and its OAuth2 form).
+//! Requests for tokens (distribution's "Token Authentication Specification" and its OAuth2 form).
 
 use std::time::{Duration, Instant};
 
@@ -7,22 +7,22 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 
 use crate::authorize::basic;
-use crate::http::{Call, Exchange, shown};
+use crate::http::{HttpRequest, HttpResponse, redacted};
 use crate::{Credential, Error, Result};
 
-/// The longest answer of a token server that is read, in bytes.
+/// The maximum length of a token server's response, in bytes.
 pub(crate) const ANSWER_LIMIT: u64 = 1 << 20;
 
-/// How long a token is good at least, and if the server does not say.
+/// The minimum lifetime of a token, and the lifetime if the server states none.
 const LIFE: Duration = Duration::from_secs(60);
 
-/// How long before its end a token is not used any more, because requests take time too.
+/// The time before its expiry at which a token is replaced, because requests take time too.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// The name that this client has for token servers.
+/// The `client_id` for OAuth2 requests.
 const CLIENT_ID: &str = "vmroot";
 
-/// A token, and how long it is good.
+/// A token with its expiry.
 #[derive(Clone)]
 pub(crate) struct Token {
     pub(crate) value: String,
@@ -35,7 +35,7 @@ impl Token {
     }
 }
 
-/// What to ask a token server for.
+/// A request for a token.
 pub(crate) struct TokenRequest<'a> {
     pub(crate) realm: Url,
     pub(crate) service: Option<&'a str>,
@@ -44,8 +44,8 @@ pub(crate) struct TokenRequest<'a> {
 }
 
 impl TokenRequest<'_> {
-    /// The request in HTTP: a GET, or a POST for an identity token.
-    pub(crate) fn to_call(&self) -> Result<Call> {
+    /// Converts the request to HTTP: a GET, or a POST for an identity token.
+    pub(crate) fn to_http_request(&self) -> Result<HttpRequest> {
         if let Some(Credential::IdentityToken(token)) = self.credential {
             return Ok(self.post(token));
         }
@@ -62,16 +62,16 @@ impl TokenRequest<'_> {
                 query.append_pair("account", user);
             }
         }
-        let mut call = Call::new(Method::GET, url);
+        let mut request = HttpRequest::new(Method::GET, url);
         if let Some(Credential::Password { user, password }) = self.credential {
-            call.headers.insert(reqwest::header::AUTHORIZATION, basic(user, password)?);
+            request.headers.insert(reqwest::header::AUTHORIZATION, basic(user, password)?);
         }
-        Ok(call)
+        Ok(request)
     }
 
-    fn post(&self, identity_token: &str) -> Call {
-        let mut call = Call::new(Method::POST, self.realm.clone());
-        // A URL's query has the form of a form.
+    fn post(&self, identity_token: &str) -> HttpRequest {
+        let mut request = HttpRequest::new(Method::POST, self.realm.clone());
+        // A URL's query has the encoding of a form.
         let mut form = self.realm.clone();
         form.set_query(None);
         {
@@ -86,9 +86,9 @@ impl TokenRequest<'_> {
                 fields.append_pair("scope", self.scope);
             }
         }
-        call.form = form.query().map(str::to_owned);
-        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        call
+        request.form = form.query().map(str::to_owned);
+        request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        request
     }
 }
 
@@ -99,16 +99,16 @@ struct Answer {
     expires_in: Option<f64>,
 }
 
-/// The body of a token server's answer.
-pub(crate) fn body(exchange: Exchange) -> Result<Vec<u8>> {
-    exchange.read_all(ANSWER_LIMIT)
+/// Reads the body of a token server's response.
+pub(crate) fn read_body(response: HttpResponse) -> Result<Vec<u8>> {
+    response.read_all(ANSWER_LIMIT)
 }
 
-/// Reads a token from the body of an answer of `realm`.
-pub(crate) fn read(realm: &Url, body: &[u8]) -> Result<Token> {
-    let failed = |reason: &str| Error::Token { realm: shown(realm), reason: reason.to_owned() };
-    // By way of a map, in which the last of several members of one name counts, as in Go's programs; serde's structs refuse
-    // them. Not serde's message, which may have a part of the token in it.
+/// Parses the token in a response of `realm`.
+pub(crate) fn parse(realm: &Url, body: &[u8]) -> Result<Token> {
+    let failed = |reason: &str| Error::Token { realm: redacted(realm), reason: reason.to_owned() };
+    // Parsing into a map first makes the last of several members with one name count, as in Go. serde's structs refuse
+    // them. serde's message is omitted, because it may quote a part of the token.
     let answer: Answer = serde_json::from_slice(body)
         .and_then(serde_json::from_value::<Answer>)
         .map_err(|_| failed("its answer is not the JSON of a token"))?;

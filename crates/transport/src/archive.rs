@@ -1,4 +1,4 @@
-//! Opening whatever a file or a directory holds.
+//! Opening of archives and directories with images.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,36 +10,37 @@ use crate::bundle::{Bundle, Directory};
 use crate::dir::DirImage;
 use crate::docker_archive::{DockerArchive, MANIFEST_JSON, REPOSITORIES};
 use crate::oci_layout::{INDEX_JSON, OCI_LAYOUT, OciLayout};
-use crate::pick::{self, ArchiveImage, Pick};
+use crate::selector::{self, ArchiveImage, ImageSelector};
 use crate::source::ImageSource;
 use crate::spool::open_plain;
 use crate::tar_members::TarMembers;
 use crate::{Error, Result};
 
-/// How to open archives.
+/// Options for opening archives.
 #[derive(Debug, Clone)]
-pub struct Options {
-    /// Where the plain form of a compressed archive goes while it is in use: an unnamed file, as long as that form.
+pub struct ArchiveOptions {
+    /// The directory for the decompressed form of a compressed archive. It is an unnamed file, which exists while the
+    /// archive is in use.
     pub spool: PathBuf,
-    /// How far the compression around an archive may go.
+    /// The limits on decompressing an archive.
     pub limits: Limits,
 }
 
-/// The forms in which images are kept on disk.
+/// The formats of archives and directories with images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// What `docker save` writes.
+    /// An archive from `docker save`.
     DockerArchive,
     /// An OCI layout in a directory.
     OciLayout,
     /// A tar of an OCI layout.
     OciArchive,
-    /// A directory of one image's parts, as skopeo writes it.
+    /// A directory with the parts of one image, as `skopeo copy … dir:PATH` writes it.
     Dir,
 }
 
 impl Format {
-    /// The name of the transport, as in `oci:PATH`.
+    /// Returns the name of the transport, as in `oci:PATH`.
     pub const fn transport(self) -> &'static str {
         match self {
             Self::DockerArchive => "docker-archive",
@@ -56,7 +57,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// A file or a directory with images in it.
+/// An open archive or directory with images.
 #[derive(Debug)]
 pub struct Archive {
     path: PathBuf,
@@ -73,14 +74,18 @@ enum Reader {
 }
 
 impl Archive {
-    /// Opens a file or a directory in whichever form it is.
+    /// Opens a file or directory and detects its format.
     ///
-    /// A tar that is both a docker save archive and an OCI layout is read as the first: only its list has the names of
-    /// all images, and only their parts are sure to be there.
+    /// A tar that is both a docker save archive and an OCI layout is opened as the former: only its list has the names
+    /// of all images, and the blobs of the OCI index may be missing.
     ///
     /// # Errors
-    /// [`Error::NoManifestJson`] or [`Error::NotAnArchive`] where it is in none; whatever can be wrong with it.
-    pub fn open(path: &Path, options: &Options) -> Result<Self> {
+    /// - [`Error::NoManifestJson`]: the file is a tar without images.
+    /// - [`Error::NotAnArchive`]: the file is no tar, or the directory has no image.
+    /// - [`Error::Decompress`]: the compression is broken or exceeds the limits.
+    /// - [`Error::Io`]: the file cannot be read, or the decompressed form cannot be written.
+    /// - Any other variant if a member is malformed, too large or missing.
+    pub fn open(path: &Path, options: &ArchiveOptions) -> Result<Self> {
         if path.is_dir() {
             let bundle = Directory(path.to_owned());
             let format = if bundle.find(OCI_LAYOUT)?.is_some() {
@@ -94,17 +99,17 @@ impl Archive {
             return Self::read(path, format, Arc::new(bundle), options);
         }
         let members = TarMembers::scan(path, open_plain(path, options)?)?;
-        let is_docker = members.has(MANIFEST_JSON) || members.has(REPOSITORIES);
-        let is_oci = members.has(OCI_LAYOUT) || members.has(INDEX_JSON);
+        let is_docker = members.contains(MANIFEST_JSON) || members.contains(REPOSITORIES);
+        let is_oci = members.contains(OCI_LAYOUT) || members.contains(INDEX_JSON);
         let format = if !is_docker && is_oci { Format::OciArchive } else { Format::DockerArchive };
         Self::read(path, format, Arc::new(members), options)
     }
 
-    /// Opens a file or a directory that must be in one form.
+    /// Opens a file or directory in a given format.
     ///
     /// # Errors
-    /// Whatever can be wrong with it.
-    pub fn open_as(format: Format, path: &Path, options: &Options) -> Result<Self> {
+    /// As for [`Self::open`].
+    pub fn open_as(format: Format, path: &Path, options: &ArchiveOptions) -> Result<Self> {
         let bundle: Arc<dyn Bundle> = match format {
             Format::DockerArchive | Format::OciArchive => Arc::new(TarMembers::scan(path, open_plain(path, options)?)?),
             Format::OciLayout | Format::Dir => Arc::new(Directory(path.to_owned())),
@@ -112,7 +117,7 @@ impl Archive {
         Self::read(path, format, bundle, options)
     }
 
-    fn read(path: &Path, format: Format, bundle: Arc<dyn Bundle>, options: &Options) -> Result<Self> {
+    fn read(path: &Path, format: Format, bundle: Arc<dyn Bundle>, options: &ArchiveOptions) -> Result<Self> {
         let reader = match format {
             Format::DockerArchive => Reader::Docker(DockerArchive::open(bundle, options.limits)?),
             Format::OciLayout | Format::OciArchive => Reader::Oci(OciLayout::open(bundle)?),
@@ -126,12 +131,12 @@ impl Archive {
         Ok(Self { path: path.to_owned(), format, reader, images })
     }
 
-    /// The form it is in.
+    /// Returns the format.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// The images in it, in its own order; there may be none.
+    /// Returns the images, in the order of the archive's list. There may be none.
     pub fn images(&self) -> &[ArchiveImage] {
         &self.images
     }
@@ -139,17 +144,23 @@ impl Archive {
     /// Finds one image.
     ///
     /// # Errors
-    /// [`Error::NoImages`], [`Error::NoSuchImage`], or [`Error::SeveralImages`] with the list of them.
-    pub fn select(&self, pick: &Pick) -> Result<ArchiveImage> {
-        pick::select(&self.path, &self.images, pick)
+    /// - [`Error::NoImages`]: the archive has no images.
+    /// - [`Error::NoSuchImage`]: no image is selected. Lists the images.
+    /// - [`Error::SeveralImages`]: several images are selected. Lists them.
+    pub fn select(&self, selector: &ImageSelector) -> Result<ArchiveImage> {
+        selector::select(&self.path, &self.images, selector)
     }
 
-    /// Makes a source of one image, which [`Self::images`] or [`Self::select`] gave.
+    /// Creates a source of one of the archive's images, from [`Self::images`] or [`Self::select`].
     ///
-    /// It reads from the archive, and needs this value no longer.
+    /// The source keeps the archive open and does not borrow this value.
     ///
     /// # Errors
-    /// Whatever can be wrong with the image: members that are missing, another number of layers than its config says.
+    /// - [`Error::Missing`]: a member of the image is missing.
+    /// - [`Error::LayerCount`]: the numbers of layers in the list and in the config differ.
+    /// - [`Error::DigestMismatch`]: the config does not have the digest in its name.
+    /// - [`Error::NoImages`]: the image is of another archive.
+    /// - Any other variant if a member cannot be read or parsed.
     pub fn source(&self, image: &ArchiveImage) -> Result<Box<dyn ImageSource>> {
         Ok(match &self.reader {
             Reader::Docker(archive) => Box::new(archive.source(image.index)?),

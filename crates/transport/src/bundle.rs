@@ -1,4 +1,4 @@
-//! Files by name, in a directory or in a tar: what all places on disk are made of.
+//! Access to files by name, in a directory or a tar. All archive formats are read through it.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -12,16 +12,16 @@ use vmroot_model::{Algorithm, Digest, Hasher};
 use crate::section::{Section, drain};
 use crate::{Error, Result};
 
-/// Files by name.
+/// A set of files by name.
 pub(crate) trait Bundle: Send + Sync + fmt::Debug {
-    /// The file or directory, for messages.
+    /// Returns the path of the archive or directory, for messages.
     fn path(&self) -> &Path;
 
-    /// Finds a file; `None` where there is none.
+    /// Finds a file. Returns `None` if there is none.
     fn find(&self, member: &str) -> Result<Option<Section>>;
 }
 
-/// A directory. Its members' names are the crate's own: none comes from an untrusted document.
+/// A directory. Member names are never taken from an untrusted document.
 #[derive(Debug)]
 pub(crate) struct Directory(pub(crate) PathBuf);
 
@@ -32,7 +32,7 @@ impl Bundle for Directory {
 
     fn find(&self, member: &str) -> Result<Option<Section>> {
         let path = self.0.join(member);
-        // Before opening it: to open a named pipe would wait for ever.
+        // Checked before opening, because opening a named pipe would block.
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -47,13 +47,13 @@ impl Bundle for Directory {
 }
 
 impl dyn Bundle + '_ {
-    /// Finds a file that must be there. `role` is what it is for.
+    /// Finds a file that must exist. `role` is its purpose, for the error.
     pub(crate) fn require(&self, member: &str, role: &'static str) -> Result<Section> {
         let missing = || Error::Missing { path: self.path().to_owned(), role, member: member.to_owned() };
         self.find(member)?.ok_or_else(missing)
     }
 
-    /// Reads all of a file that may have at most `limit` bytes.
+    /// Reads a whole file of at most `limit` bytes.
     pub(crate) fn read(&self, member: &str, mut section: Section, limit: u64) -> Result<Vec<u8>> {
         if section.len() > limit {
             return Err(Error::member_too_large(self.path(), member, section.len(), limit));
@@ -63,8 +63,8 @@ impl dyn Bundle + '_ {
         Ok(bytes)
     }
 
-    /// Checks that `bytes`, which `member` holds, have a digest.
-    pub(crate) fn check(&self, member: &str, bytes: &[u8], digest: &Digest) -> Result<()> {
+    /// Checks that the bytes of `member` have a digest.
+    pub(crate) fn check_digest(&self, member: &str, bytes: &[u8], digest: &Digest) -> Result<()> {
         let mut hasher = Hasher::new(digest.algorithm());
         hasher.update(bytes);
         let actual = hasher.finish();
@@ -74,7 +74,7 @@ impl dyn Bundle + '_ {
         Err(Error::DigestMismatch { path: self.path().to_owned(), member: member.to_owned(), digest: *digest, actual })
     }
 
-    /// Hashes all that `reader` reads, which comes from this bundle.
+    /// Returns the SHA-256 digest of everything that `reader` reads from this bundle.
     pub(crate) fn digest(&self, mut reader: impl Read) -> Result<Digest> {
         let mut hasher = Hasher::new(Algorithm::Sha256);
         let hashed = drain(&mut reader, |bytes| {
@@ -85,7 +85,7 @@ impl dyn Bundle + '_ {
         Ok(hasher.finish())
     }
 
-    /// How a file is compressed.
+    /// Detects the compression of a file.
     pub(crate) fn sniff(&self, section: &Section) -> Result<Compression> {
         let mut start = [0; Compression::SNIFF_LEN];
         let read = section.peek(&mut start).map_err(Error::io("read", self.path()))?;
@@ -97,7 +97,7 @@ impl dyn Bundle + '_ {
     }
 }
 
-/// What a reader that may be a decoder failed with.
+/// Converts an error of a reader, which may be a decoder.
 pub(crate) fn read_error(path: &Path, error: io::Error) -> Error {
     let path = path.to_owned();
     match vmroot_compress::Error::from(error) {

@@ -1,4 +1,4 @@
-//! `dir:` directories: one image, every part a file, as `skopeo copy … dir:PATH` writes them.
+//! `dir:` directories, as `skopeo copy … dir:PATH` writes them: one image, with a file for each part.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use crate::docker_archive::MANIFEST_JSON;
 use crate::source::{BlobBody, ImageSource, RawManifest};
 use crate::{Error, Result};
 
-/// The member that holds the version.
+/// The member with the version.
 const VERSION: &str = "version";
 
-/// What the version's file starts with, for all versions that are read here. 1.2 brought names with an algorithm.
+/// The start of the version file of all supported versions. Version 1.2 added names with an algorithm.
 const VERSION_STARTS: &str = "Directory Transport Version: 1.";
 
-/// The most bytes of the version's file.
+/// The maximum length of the version file, in bytes.
 const VERSION_LIMIT: u64 = 4 << 10;
 
 /// The image of a `dir:` directory.
@@ -25,7 +25,7 @@ pub(crate) struct DirImage {
 }
 
 impl DirImage {
-    /// Checks the version, where there is one, and that there is a manifest.
+    /// Checks the version if there is one, and that a manifest exists.
     pub(crate) fn open(bundle: Arc<dyn Bundle>) -> Result<Self> {
         if let Some(section) = bundle.find(VERSION)? {
             let version = bundle.read(VERSION, section, VERSION_LIMIT)?;
@@ -45,7 +45,7 @@ impl DirImage {
     }
 }
 
-/// The name of the file that holds what has this digest.
+/// Returns the file name for a digest, without an ending.
 fn stem(digest: &Digest) -> String {
     match digest.algorithm() {
         Algorithm::Sha256 => digest.hex(),
@@ -63,7 +63,7 @@ impl ImageSource for DirImage {
         let instance = format!("{}.manifest.json", stem(digest));
         let member = if self.bundle.find(&instance)?.is_some() { &*instance } else { MANIFEST_JSON };
         let manifest = self.read(member)?;
-        self.bundle.check(member, &manifest.bytes, digest)?;
+        self.bundle.check_digest(member, &manifest.bytes, digest)?;
         Ok(manifest)
     }
 

@@ -1,8 +1,8 @@
-//! What `docker save` writes, in all its ages: a tar whose `manifest.json` lists images.
+//! Archives from all versions of `docker save`: tars with a list of images in `manifest.json`.
 //!
-//! Until version 25 of Docker a layer is `ID/layer.tar`, plain, and a repeated one a symbolic link to the first; since
-//! then layers and configs are `blobs/sha256/HEX` and the tar is an OCI layout as well. The list is the same. Before
-//! version 1.10 there was none: see [`v1`].
+//! Before Docker 25, a layer is the uncompressed `ID/layer.tar`, and a repeated layer is a symbolic link to the first.
+//! Since then, layers and configs are `blobs/sha256/HEX`, and the tar is an OCI layout as well. The list has the same
+//! form in both. Archives from before Docker 1.10 have no `manifest.json`: see [`v1`].
 
 mod list;
 mod v1;
@@ -17,8 +17,8 @@ use vmroot_compress::{Compression, Limits};
 use vmroot_model::{CONFIG_LIMIT, Descriptor, Digest, ImageConfig, MediaType};
 
 use crate::bundle::Bundle;
-use crate::pick::ArchiveImage;
 use crate::section::Section;
+use crate::selector::ArchiveImage;
 use crate::source::{BlobBody, ImageSource, RawManifest};
 use crate::{Error, Result};
 
@@ -32,24 +32,24 @@ pub(crate) const REPOSITORIES: &str = "repositories";
 #[derive(Debug)]
 pub(crate) struct DockerArchive {
     bundle: Arc<dyn Bundle>,
-    listed: Vec<Listed>,
+    listed: Vec<ListedImage>,
     limits: Limits,
 }
 
-/// An image as the archive lists it.
+/// An image in the archive's list.
 #[derive(Debug)]
-struct Listed {
-    recipe: Recipe,
+struct ListedImage {
+    parts: ImageParts,
     names: Vec<String>,
 }
 
-/// Where the parts of an image are.
+/// The location of an image's parts.
 #[derive(Debug)]
-enum Recipe {
-    /// The members that are its config and its layers, the base first.
+enum ImageParts {
+    /// The members with its config and its layers, the base layer first.
     Members { config: String, layers: Vec<String> },
-    /// The id of an image from before Docker 1.10.
-    Chain(String),
+    /// The id of the top layer of an image from before Docker 1.10.
+    V1Chain(String),
 }
 
 impl DockerArchive {
@@ -65,40 +65,46 @@ impl DockerArchive {
         Ok(Self { bundle, listed, limits })
     }
 
-    /// The images, in the order of the list.
+    /// Returns the images, in the order of the list.
     pub(crate) fn images(&self) -> Vec<ArchiveImage> {
-        let image = |(index, listed): (usize, &Listed)| {
-            let references = listed.names.iter().filter_map(|name| crate::pick::tagged(name)).collect();
+        let image = |(index, listed): (usize, &ListedImage)| {
+            let references = listed.names.iter().filter_map(|name| crate::selector::tagged(name)).collect();
             ArchiveImage::new(index, listed.names.clone(), references)
         };
         self.listed.iter().enumerate().map(image).collect()
     }
 
-    /// Makes a source of one image of the list.
+    /// Creates a source of one image of the list.
     pub(crate) fn source(&self, index: usize) -> Result<DockerImage> {
         let listed = self.listed.get(index).ok_or_else(|| Error::NoImages { path: self.bundle.path().to_owned() })?;
         let name = match listed.names.first() {
             Some(name) => format!("docker-archive:{}:{name}", self.bundle.path().display()),
             None => format!("docker-archive:{}:@{index}", self.bundle.path().display()),
         };
-        match &listed.recipe {
-            Recipe::Members { config, layers } => {
+        match &listed.parts {
+            ImageParts::Members { config, layers } => {
                 let section = self.bundle.require(config, "image config")?;
                 let bytes = self.bundle.read(config, section, CONFIG_LIMIT)?;
-                if let Some(digest) = digest_in(config) {
-                    self.bundle.check(config, &bytes, &digest)?;
+                if let Some(digest) = digest_of_name(config) {
+                    self.bundle.check_digest(config, &bytes, &digest)?;
                 }
-                self.image(name, config, bytes, layers)
+                self.create_image(name, config, bytes, layers)
             }
-            Recipe::Chain(id) => {
-                let (config, layers) = v1::build(&*self.bundle, id, &self.limits)?;
-                self.image(name, &v1::json_of(id), config, &layers)
+            ImageParts::V1Chain(id) => {
+                let (config, layers) = v1::build_config(&*self.bundle, id, &self.limits)?;
+                self.create_image(name, &v1::json_member(id), config, &layers)
             }
         }
     }
 
-    /// Makes a manifest over a config, which `config_member` holds, and layers.
-    fn image(&self, name: String, config_member: &str, config: Vec<u8>, layers: &[String]) -> Result<DockerImage> {
+    /// Creates an image with a manifest for a config, read from `config_member`, and layers.
+    fn create_image(
+        &self,
+        name: String,
+        config_member: &str,
+        config: Vec<u8>,
+        layers: &[String],
+    ) -> Result<DockerImage> {
         let parsed = ImageConfig::parse(config).map_err(|source| Error::Document {
             path: self.bundle.path().to_owned(),
             member: config_member.to_owned(),
@@ -120,7 +126,7 @@ impl DockerArchive {
             blobs.insert(descriptor.digest, section);
             descriptors.push(descriptor);
         }
-        let manifest = MadeManifest {
+        let manifest = ManifestDocument {
             schema_version: 2,
             media_type: MediaType::DOCKER_MANIFEST,
             config: Descriptor::new(MediaType::DOCKER_CONFIG, *parsed.digest(), parsed.raw().len() as u64),
@@ -130,7 +136,7 @@ impl DockerArchive {
         Ok(DockerImage { name, manifest, config: parsed, blobs })
     }
 
-    /// Describes a layer as it is stored.
+    /// Returns the descriptor of a layer as it is stored.
     fn describe(&self, member: &str, section: &Section, diff_id: &Digest) -> Result<Descriptor> {
         let media_type = match self.bundle.sniff(section)? {
             Compression::None => {
@@ -138,10 +144,10 @@ impl DockerArchive {
             }
             Compression::Gzip => MediaType::DOCKER_LAYER_GZIP,
             Compression::Zstd => MediaType::DOCKER_LAYER_ZSTD,
-            // There is no type for these. Whoever reads a layer goes by its first bytes, as Docker does.
+            // No media type exists for these. Readers detect the compression by the first bytes, as Docker does.
             Compression::Bzip2 | Compression::Xz => MediaType::DOCKER_LAYER,
         };
-        let digest = match digest_in(member) {
+        let digest = match digest_of_name(member) {
             Some(digest) => digest,
             None => self.bundle.digest(section.clone())?,
         };
@@ -149,15 +155,16 @@ impl DockerArchive {
     }
 }
 
-/// The digest that a member's name promises: `blobs/sha256/HEX`.
-fn digest_in(member: &str) -> Option<Digest> {
+/// Returns the digest in a member name of the form `blobs/sha256/HEX`.
+fn digest_of_name(member: &str) -> Option<Digest> {
     let (algorithm, hex) = member.strip_prefix("blobs/")?.split_once('/')?;
     Digest::parse(&format!("{algorithm}:{hex}")).ok()
 }
 
+/// The fields of a created manifest.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct MadeManifest {
+struct ManifestDocument {
     schema_version: u32,
     media_type: MediaType,
     config: Descriptor,
@@ -198,7 +205,7 @@ impl ImageSource for DockerImage {
             let size = self.config.raw().len() as u64;
             let mut reader = Cursor::new(self.config.raw().to_vec());
             let offset = offset.min(size);
-            reader.seek(SeekFrom::Start(offset)).expect("a cursor goes anywhere");
+            reader.seek(SeekFrom::Start(offset)).expect("a cursor can seek to any offset");
             return Ok(BlobBody { reader: Box::new(reader), offset, size: Some(size) });
         }
         let section = self.blobs.get(&descriptor.digest).cloned();

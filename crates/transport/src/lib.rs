@@ -1,8 +1,9 @@
-//! Where images come from: registries, docker save archives, OCI layouts and archives, and `dir:` directories.
+//! Sources of images: registries, `docker save` archives, OCI layouts and archives, and `dir:` directories.
 //!
-//! Every place is an [`ImageSource`], which answers two questions: what is the manifest, and what are the bytes of this
-//! blob. [`Archive`] opens whatever a file or directory holds and says which images there are; [`ImageName`] is the
-//! `TRANSPORT:details` form in which people name a place.
+//! Each source implements [`ImageSource`], which returns manifests and the bytes of blobs. [`Archive`] opens a file or
+//! directory and lists its images. [`ImageName`] is a source in the form `TRANSPORT:details`.
+//!
+//! Functions of this crate block.
 
 mod archive;
 mod bundle;
@@ -11,18 +12,18 @@ mod docker_archive;
 mod error;
 mod name;
 mod oci_layout;
-mod pick;
 mod repository;
 mod section;
+mod selector;
 mod source;
 mod spool;
 mod tar_members;
 mod validate;
 
-pub use archive::{Archive, Format, Options};
+pub use archive::{Archive, ArchiveOptions, Format};
 pub use error::{Error, Result};
 pub use name::ImageName;
-pub use pick::{ArchiveImage, Pick};
 pub use repository::RegistrySource;
+pub use selector::{ArchiveImage, ImageSelector};
 pub use source::{BlobBody, ImageSource, RawManifest};
 pub use validate::validate_tar;

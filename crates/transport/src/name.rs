@@ -1,4 +1,4 @@
-//! Names of places: `TRANSPORT:details`.
+//! Names of image sources: `TRANSPORT:details`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use vmroot_model::Reference;
 
-use crate::{Error, Format, Pick, Result};
+use crate::{Error, Format, ImageSelector, Result};
 
-/// A place that an image comes from, as people write it.
+/// The name of an image source.
 ///
 /// | form | meaning |
 /// |---|---|
@@ -23,19 +23,20 @@ use crate::{Error, Format, Pick, Result};
 pub enum ImageName {
     /// A repository of a registry.
     Docker(Reference),
-    /// A file or a directory, and which of its images.
+    /// An image of a file or directory.
     Archive {
-        /// The form it is in.
+        /// The format.
         format: Format,
-        /// Where it is.
+        /// The path of the file or directory.
         path: PathBuf,
-        /// Which image.
-        pick: Pick,
+        /// The selected image.
+        selector: ImageSelector,
     },
 }
 
 impl ImageName {
-    /// Whether `text` starts with the name of a transport and a colon, and so is meant to be such a name.
+    /// Returns whether `text` starts with the name of a transport and a colon. Such a text is a source's name, not a
+    /// reference.
     pub fn has_transport(text: &str) -> bool {
         text.split_once(':').is_some_and(|(transport, details)| match transport {
             "docker" => details.starts_with("//"),
@@ -46,31 +47,32 @@ impl ImageName {
     /// Parses `TRANSPORT:details`.
     ///
     /// # Errors
-    /// [`Error::InvalidName`] says what is wrong.
+    /// [`Error::InvalidName`] if the transport is unknown, the path is empty, or the details are not of the transport's
+    /// form.
     pub fn parse(text: &str) -> Result<Self> {
         let invalid = |reason: String| Error::InvalidName { name: text.to_owned(), reason };
         let (transport, details) = text.split_once(':').ok_or_else(|| invalid("it has no TRANSPORT:".to_owned()))?;
         if transport == "docker" {
-            let reference = details.strip_prefix("//").ok_or_else(|| invalid("docker: wants //NAME".to_owned()))?;
+            let reference = details.strip_prefix("//").ok_or_else(|| invalid("docker: requires //NAME".to_owned()))?;
             let reference = Reference::parse(reference).map_err(|error| invalid(error.to_string()))?;
             return Ok(Self::Docker(reference));
         }
         let format = format_of(transport).ok_or_else(|| invalid(format!("unknown transport {transport:?}")))?;
-        let (path, pick) = match details.split_once(':') {
+        let (path, selector) = match details.split_once(':') {
             Some((path, details)) if format != Format::Dir => (path, Some(details)),
             _ => (details, None),
         };
         if path.is_empty() {
             return Err(invalid("the path is empty".to_owned()));
         }
-        let pick = match pick {
-            None => Pick::Only,
-            Some(details) => parse_pick(format, details).map_err(invalid)?,
+        let selector = match selector {
+            None => ImageSelector::Only,
+            Some(details) => parse_selector(format, details).map_err(invalid)?,
         };
-        Ok(Self::Archive { format, path: PathBuf::from(path), pick })
+        Ok(Self::Archive { format, path: PathBuf::from(path), selector })
     }
 
-    /// The path of a place on disk.
+    /// Returns the path of a file or directory, or `None` for a registry.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Docker(_) => None,
@@ -91,8 +93,8 @@ impl fmt::Display for ImageName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Docker(reference) => write!(f, "docker://{reference}"),
-            Self::Archive { format, path, pick: Pick::Only } => write!(f, "{format}:{}", path.display()),
-            Self::Archive { format, path, pick } => write!(f, "{format}:{}:{pick}", path.display()),
+            Self::Archive { format, path, selector: ImageSelector::Only } => write!(f, "{format}:{}", path.display()),
+            Self::Archive { format, path, selector } => write!(f, "{format}:{}:{selector}", path.display()),
         }
     }
 }
@@ -102,11 +104,11 @@ fn format_of(transport: &str) -> Option<Format> {
     formats.into_iter().find(|format| format.transport() == transport)
 }
 
-fn parse_pick(format: Format, details: &str) -> std::result::Result<Pick, String> {
+fn parse_selector(format: Format, details: &str) -> std::result::Result<ImageSelector, String> {
     if let Some(index) = details.strip_prefix('@') {
         let digits = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
         let index = index.parse().ok().filter(|_| digits);
-        return index.map(Pick::Index).ok_or_else(|| format!("{details:?} is not @ and a number"));
+        return index.map(ImageSelector::Index).ok_or_else(|| format!("{details:?} is not @ and a number"));
     }
     if format == Format::DockerArchive {
         let reference = Reference::parse(details).map_err(|error| error.to_string())?;
@@ -115,17 +117,17 @@ fn parse_pick(format: Format, details: &str) -> std::result::Result<Pick, String
         }
         let tag = reference.tag().unwrap_or("latest");
         let tagged = reference.with_tag(tag).map_err(|error| error.to_string())?;
-        return Ok(Pick::Name(tagged.familiar()));
+        return Ok(ImageSelector::Name(tagged.familiar()));
     }
     if is_ref_name(details) {
-        Ok(Pick::Name(details.to_owned()))
+        Ok(ImageSelector::Name(details.to_owned()))
     } else {
-        Err(format!("{details:?} is no name of an image in an OCI layout"))
+        Err(format!("{details:?} is not a valid image name in an OCI layout"))
     }
 }
 
-/// Whether this is a value of `org.opencontainers.image.ref.name`: components joined by slashes, each of runs of letters
-/// and digits joined by one of `-._:@+` or by `--` (OCI image-spec, annotations.md).
+/// Returns whether this is a valid `org.opencontainers.image.ref.name`: components joined by slashes, each of runs of
+/// letters and digits joined by one of `-._:@+` or by `--` (OCI image-spec, annotations.md).
 fn is_ref_name(text: &str) -> bool {
     let is_separator = |c: char| "-._:@+".contains(c);
     text.split('/').all(|component| {
@@ -139,25 +141,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_transport_and_its_details() {
-        let archive = |format, path: &str, pick| ImageName::Archive { format, path: path.into(), pick };
-        let name = |name: &str| Pick::Name(name.to_owned());
+    fn parses_each_transport_and_its_details() {
+        let archive = |format, path: &str, selector| ImageName::Archive { format, path: path.into(), selector };
+        let name = |name: &str| ImageSelector::Name(name.to_owned());
         for (text, wanted) in [
-            ("docker-archive:/tmp/a.tar", archive(Format::DockerArchive, "/tmp/a.tar", Pick::Only)),
+            ("docker-archive:/tmp/a.tar", archive(Format::DockerArchive, "/tmp/a.tar", ImageSelector::Only)),
             ("docker-archive:a.tar:alpine", archive(Format::DockerArchive, "a.tar", name("alpine:latest"))),
             (
                 "docker-archive:a.tar:localhost:5000/a:b",
                 archive(Format::DockerArchive, "a.tar", name("localhost:5000/a:b")),
             ),
-            ("docker-archive:a.tar:@12", archive(Format::DockerArchive, "a.tar", Pick::Index(12))),
-            ("oci:dir/x", archive(Format::OciLayout, "dir/x", Pick::Only)),
+            ("docker-archive:a.tar:@12", archive(Format::DockerArchive, "a.tar", ImageSelector::Index(12))),
+            ("oci:dir/x", archive(Format::OciLayout, "dir/x", ImageSelector::Only)),
             ("oci:dir:latest", archive(Format::OciLayout, "dir", name("latest"))),
             (
                 "oci:dir:docker.io/library/a--b_c:3.20@x+y",
                 archive(Format::OciLayout, "dir", name("docker.io/library/a--b_c:3.20@x+y")),
             ),
-            ("oci-archive:a.tar:@0", archive(Format::OciArchive, "a.tar", Pick::Index(0))),
-            ("dir:a:b", archive(Format::Dir, "a:b", Pick::Only)),
+            ("oci-archive:a.tar:@0", archive(Format::OciArchive, "a.tar", ImageSelector::Index(0))),
+            ("dir:a:b", archive(Format::Dir, "a:b", ImageSelector::Only)),
             ("docker://alpine:3.20", ImageName::Docker(Reference::parse("alpine:3.20").unwrap())),
         ] {
             let parsed = ImageName::parse(text).unwrap();
@@ -168,12 +170,12 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong() {
+    fn errors_state_the_reason() {
         let digest = format!("docker-archive:a.tar:alpine@sha256:{}", "0".repeat(64));
         for (text, reason) in [
             ("alpine", "no TRANSPORT"),
             ("ostree:x", "unknown transport \"ostree\""),
-            ("docker:alpine", "wants //NAME"),
+            ("docker:alpine", "requires //NAME"),
             ("docker://UPPER/case", "UPPER"),
             ("oci:", "path is empty"),
             ("docker-archive::alpine", "path is empty"),
@@ -182,10 +184,10 @@ mod tests {
             ("docker-archive:a.tar:@-1", "not @ and a number"),
             ("oci:a:@+1", "not @ and a number"),
             (&digest, "no digests"),
-            ("oci:a:b c", "no name of an image"),
-            ("oci:a:b---c", "no name of an image"),
-            ("oci:a:/b", "no name of an image"),
-            ("oci:a:", "no name of an image"),
+            ("oci:a:b c", "not a valid image name"),
+            ("oci:a:b---c", "not a valid image name"),
+            ("oci:a:/b", "not a valid image name"),
+            ("oci:a:", "not a valid image name"),
         ] {
             let error = ImageName::parse(text).unwrap_err().to_string();
             assert!(error.contains(reason) && error.contains(&format!("{text:?}")), "{text}: {error}");
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn references_are_no_names_of_places() {
+    fn references_have_no_transport() {
         for text in ["alpine", "alpine:3.20", "localhost:5000/x", "docker:latest", "ocid:latest"] {
             assert!(!ImageName::has_transport(text), "{text}");
         }

@@ -1,4 +1,4 @@
-//! OCI layouts, as directories and as tars (OCI image-spec, image-layout.md).
+//! OCI layouts in directories and tars (OCI image-spec, image-layout.md).
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,26 +7,26 @@ use serde::{Deserialize, Serialize};
 use vmroot_model::{Descriptor, Digest, Document, Index, MANIFEST_LIMIT, MediaType};
 
 use crate::bundle::Bundle;
-use crate::pick::{ArchiveImage, tagged};
+use crate::selector::{ArchiveImage, tagged};
 use crate::source::{BlobBody, ImageSource, RawManifest};
 use crate::{Error, Result};
 
-/// The member that says that this is an OCI layout.
+/// The member that marks an OCI layout.
 pub(crate) const OCI_LAYOUT: &str = "oci-layout";
 
 /// The member that lists the images.
 pub(crate) const INDEX_JSON: &str = "index.json";
 
-/// The only version there is (image-layout.md, "oci-layout file").
+/// The only supported version (image-layout.md, "oci-layout file").
 const VERSION: &str = "1.0.0";
 
-/// The most bytes of the file that holds the version.
+/// The maximum length of the version file, in bytes.
 const LAYOUT_LIMIT: u64 = 64 << 10;
 
-/// A tag, or whatever the writer of the layout was told (annotations.md).
+/// The annotation with a tag, or with another name that the layout's writer chose (annotations.md).
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// The full reference, as containerd and Docker write it.
+/// The annotation with the full reference, as containerd and Docker write it.
 const IMAGE_NAME: &str = "io.containerd.image.name";
 
 /// An OCI layout.
@@ -36,15 +36,17 @@ pub(crate) struct OciLayout {
     index: Index,
 }
 
+/// The content of `oci-layout`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LayoutFile {
     image_layout_version: String,
 }
 
+/// The fields of a created index.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct MadeIndex {
+struct IndexDocument {
     schema_version: u32,
     media_type: MediaType,
     manifests: Vec<Descriptor>,
@@ -67,10 +69,10 @@ impl OciLayout {
         }
     }
 
-    /// The images, in the order of the list.
+    /// Returns the images, in the order of the list.
     ///
-    /// Entries of one name, or without names, that are for different platforms are one image: some tools write the
-    /// index of a multi-platform image into the layout's own.
+    /// Entries for different platforms with the same names, or all without names, are one image: some tools write the
+    /// index of a multi-platform image into the layout's own index.
     pub(crate) fn images(&self) -> Vec<ArchiveImage> {
         let mut images: Vec<ArchiveImage> = Vec::new();
         for (index, entry) in self.index.manifests().iter().enumerate() {
@@ -78,7 +80,7 @@ impl OciLayout {
                 continue;
             }
             let names = names(entry);
-            match images.iter_mut().find(|image| image.names == names && self.fits(image, entry)) {
+            match images.iter_mut().find(|image| image.names == names && self.is_another_platform(image, entry)) {
                 Some(image) => image.entries.push(index),
                 None => images.push(ArchiveImage::new(index, names, references(entry))),
             }
@@ -86,15 +88,15 @@ impl OciLayout {
         images
     }
 
-    /// Whether `entry` can be `image` for one more platform.
-    fn fits(&self, image: &ArchiveImage, entry: &Descriptor) -> bool {
+    /// Returns whether `entry` is for another platform than all entries of `image`.
+    fn is_another_platform(&self, image: &ArchiveImage, entry: &Descriptor) -> bool {
         let platform = |entry: &Descriptor| entry.platform.as_ref().map(|platform| platform.normalised());
         let Some(own) = platform(entry) else { return false };
         let others = image.entries.iter().map(|&index| platform(&self.index.manifests()[index]));
         others.into_iter().all(|other| other.is_some_and(|other| other != own))
     }
 
-    /// Makes a source of one image of the list.
+    /// Creates a source of one image of the list.
     pub(crate) fn source(&self, image: &ArchiveImage, transport: &str) -> Result<OciImage> {
         let all = self.index.manifests();
         let mut entries = Vec::new();
@@ -107,12 +109,12 @@ impl OciLayout {
             None => format!("{transport}:{}:@{}", self.bundle.path().display(), image.index),
         };
         let top = match &entries[..] {
-            [entry] => Top::Blob(Box::new(entry.clone())),
-            entries if entries.len() == all.len() => Top::Made(self.index.raw().to_vec()),
+            [entry] => TopDocument::Blob(Box::new(entry.clone())),
+            entries if entries.len() == all.len() => TopDocument::Index(self.index.raw().to_vec()),
             _ => {
                 let media_type = MediaType::OCI_INDEX;
-                let index = MadeIndex { schema_version: 2, media_type, manifests: entries };
-                Top::Made(serde_json::to_vec(&index).expect("descriptors are plain data"))
+                let index = IndexDocument { schema_version: 2, media_type, manifests: entries };
+                TopDocument::Index(serde_json::to_vec(&index).expect("descriptors are plain data"))
             }
         };
         Ok(OciImage { bundle: Arc::clone(&self.bundle), name, top })
@@ -131,7 +133,7 @@ fn check_version(bundle: &dyn Bundle) -> Result<()> {
     Ok(())
 }
 
-/// The names that an entry can be picked by, the fullest first.
+/// Returns the names that select an entry, the full reference first.
 fn names(entry: &Descriptor) -> Vec<String> {
     let mut names: Vec<String> =
         [IMAGE_NAME, REF_NAME].iter().filter_map(|key| entry.annotation(key)).map(ToOwned::to_owned).collect();
@@ -139,14 +141,14 @@ fn names(entry: &Descriptor) -> Vec<String> {
     names
 }
 
-/// What an entry is to be called. A lone word is a tag of an unknown repository, and no reference.
+/// Returns the references of an entry. A single word is a tag without a repository, so it is no reference.
 fn references(entry: &Descriptor) -> Vec<vmroot_model::Reference> {
     let full = entry.annotation(IMAGE_NAME).and_then(tagged);
     let partial = entry.annotation(REF_NAME).filter(|name| name.contains([':', '/'])).and_then(tagged);
     full.or(partial).into_iter().collect()
 }
 
-/// The member that is a blob. Only a digest that was parsed becomes part of a path.
+/// Returns the member name of a blob. It is built only from a parsed digest.
 fn blob_member(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
 }
@@ -155,15 +157,15 @@ fn blob_member(digest: &Digest) -> String {
 pub(crate) struct OciImage {
     bundle: Arc<dyn Bundle>,
     name: String,
-    top: Top,
+    top: TopDocument,
 }
 
-/// What the name of the image leads to.
-enum Top {
-    /// A manifest or an index that is a blob of the layout.
+/// The top document of an image.
+enum TopDocument {
+    /// A manifest or index that is a blob of the layout.
     Blob(Box<Descriptor>),
-    /// An index over entries of the layout's list.
-    Made(Vec<u8>),
+    /// An index that is no blob: the layout's own, or one created from some of its entries.
+    Index(Vec<u8>),
 }
 
 impl fmt::Debug for OciImage {
@@ -177,7 +179,7 @@ impl OciImage {
         let member = blob_member(digest);
         let section = self.bundle.require(&member, "manifest")?;
         let bytes = self.bundle.read(&member, section, MANIFEST_LIMIT)?;
-        self.bundle.check(&member, &bytes, digest)?;
+        self.bundle.check_digest(&member, &bytes, digest)?;
         Ok(RawManifest { bytes, media_type })
     }
 }
@@ -189,12 +191,12 @@ impl ImageSource for OciImage {
 
     fn manifest(&self, digest: Option<&Digest>) -> Result<RawManifest> {
         match (&self.top, digest) {
-            (Top::Blob(entry), None) => {
+            (TopDocument::Blob(entry), None) => {
                 let media_type = Some(entry.media_type.to_string()).filter(|it| !it.is_empty());
                 self.read_manifest(&entry.digest, media_type)
             }
-            (Top::Made(bytes), None) => Ok(RawManifest { bytes: bytes.clone(), media_type: None }),
-            (Top::Made(bytes), Some(digest)) if Digest::of(bytes) == *digest => {
+            (TopDocument::Index(bytes), None) => Ok(RawManifest { bytes: bytes.clone(), media_type: None }),
+            (TopDocument::Index(bytes), Some(digest)) if Digest::of(bytes) == *digest => {
                 Ok(RawManifest { bytes: bytes.clone(), media_type: None })
             }
             (_, Some(digest)) => self.read_manifest(digest, None),

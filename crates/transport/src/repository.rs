@@ -1,4 +1,4 @@
-//! A repository of a registry as a source.
+//! The source for repositories of registries.
 
 use std::sync::Arc;
 
@@ -7,9 +7,9 @@ use vmroot_registry::Client;
 
 use crate::{BlobBody, ImageSource, RawManifest, Result};
 
-/// The image that a reference names, in its registry.
+/// The image of a reference, in its registry.
 ///
-/// Blobs are taken up again where a connection breaks, as the client's options have it.
+/// Interrupted blobs are resumed, within the retries of the client's options.
 #[derive(Debug, Clone)]
 pub struct RegistrySource {
     client: Arc<Client>,
@@ -17,7 +17,7 @@ pub struct RegistrySource {
 }
 
 impl RegistrySource {
-    /// A source of the image that `reference` names; `latest` if it has neither tag nor digest.
+    /// Creates a source of the image of `reference`. Without a tag and a digest, the tag is `latest`.
     pub fn new(client: Arc<Client>, reference: Reference) -> Self {
         Self { client, reference }
     }

@@ -1,4 +1,4 @@
-//! A part of a file, read on its own.
+//! Readers of a range of a file.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,31 +7,31 @@ use std::sync::Arc;
 
 use crate::BlobBody;
 
-/// The most bytes that are read at once to be thrown away or hashed.
+/// The size in bytes of the buffer for skipping and hashing.
 const READ_SIZE: usize = 256 << 10;
 
-/// A run of bytes of a file. Clones read on their own, from any thread.
+/// A range of bytes of a file. Clones read independently, from any thread.
 #[derive(Debug, Clone)]
 pub(crate) struct Section {
     file: Arc<File>,
-    /// Where in the file the next byte is.
+    /// The offset in the file of the next byte.
     position: u64,
-    /// How many bytes are left.
+    /// The number of bytes left.
     left: u64,
 }
 
 impl Section {
-    /// The `len` bytes of `file` from `position` on.
+    /// Creates a reader of the `len` bytes of `file` from `position` on.
     pub(crate) fn new(file: Arc<File>, position: u64, len: u64) -> Self {
         Self { file, position, left: len }
     }
 
-    /// How many bytes are left to read.
+    /// Returns the number of bytes left to read.
     pub(crate) fn len(&self) -> u64 {
         self.left
     }
 
-    /// Reads the first bytes without moving on: as many as fit, or as there are.
+    /// Reads the next bytes without advancing. Returns their number, which is smaller than the buffer only at the end.
     pub(crate) fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
         let mut start = self.clone();
         let mut filled = 0;
@@ -44,7 +44,7 @@ impl Section {
         Ok(filled)
     }
 
-    /// The whole section as the body of a blob that is asked for from `offset` on.
+    /// Converts the section to the body of a blob that was requested from `offset` on.
     pub(crate) fn into_body(mut self, offset: u64) -> BlobBody {
         let size = self.left;
         let offset = offset.min(size);
@@ -67,7 +67,7 @@ impl Read for Section {
     }
 }
 
-/// Hands everything that `source` reads to `sink`, piece by piece.
+/// Reads `source` to its end and passes each piece to `sink`.
 pub(crate) fn drain(source: &mut impl Read, mut sink: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut buffer = vec![0; READ_SIZE];
     loop {

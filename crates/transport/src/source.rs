@@ -1,4 +1,4 @@
-//! What every place that images come from can do.
+//! The trait that all sources of images implement.
 
 use std::fmt;
 use std::io::Read;
@@ -7,51 +7,62 @@ use vmroot_model::{Descriptor, Digest};
 
 use crate::Result;
 
-/// An image in some place: a repository of a registry, one image of an archive or of a directory.
+/// A source of one image: a repository of a registry, or one image of an archive or directory.
 ///
-/// All places look alike: a manifest (or an index of manifests), and blobs by descriptor. Where a place has no manifest
-/// of its own, the source makes one. A docker save archive knows its layers by the digest of their plain tars (the diff
-/// ids of the config), so the manifest made for it has, as digest of a layer that is stored plain, that layer's diff id:
-/// nothing needs to be hashed before it is read, and whoever checks the blob against its descriptor checks the diff id
-/// with it. So one way of pulling works for all: read the manifest, read the config, and for each layer either find its
-/// diff id's index already there, or read the blob and check digest, size and diff id on the way.
+/// A source returns a manifest (or an index of manifests), and blobs by their descriptors. So one implementation of
+/// pulling works for all sources: read the manifest and the config; then, for each layer, use the index of its diff id
+/// if there is one, or else read the blob and check digest, size and diff id.
 ///
-/// Manifests are checked here against their digests, wherever one is known. Blobs are not: whoever reads one checks it.
+/// If an image has no manifest, the source creates one. A docker save archive identifies layers by their diff ids. In
+/// the created manifest, the digest of an uncompressed layer is its diff id. So nothing is hashed in advance, and
+/// checking a blob against its descriptor also checks its diff id.
+///
+/// Manifests are checked against their digests if these are known. Blobs are not checked: the caller must do that.
 pub trait ImageSource: Send + Sync + fmt::Debug {
-    /// The place, for messages.
+    /// Returns the name of the source, for messages.
     fn name(&self) -> String;
 
-    /// Reads the manifest or index with this digest; `None` for the one that the name of the image leads to.
+    /// Reads the manifest or index with this digest. `None` stands for the document that the image's name refers to.
     ///
     /// # Errors
-    /// [`Error::Unknown`](crate::Error::Unknown) where there is none, and whatever can go wrong on the way.
+    /// - [`Error::Unknown`](crate::Error::Unknown) or [`Error::Missing`](crate::Error::Missing): the source does not
+    ///   have it.
+    /// - [`Error::DigestMismatch`](crate::Error::DigestMismatch): its bytes do not have the digest.
+    /// - [`Error::Registry`](crate::Error::Registry): the registry failed or refused.
+    /// - [`Error::Io`](crate::Error::Io), [`Error::Member`](crate::Error::Member) or
+    ///   [`Error::MemberTooLarge`](crate::Error::MemberTooLarge): the archive or directory cannot be read.
     fn manifest(&self, digest: Option<&Digest>) -> Result<RawManifest>;
 
-    /// Reads the bytes of a blob from `offset`, or from an earlier byte if the place cannot start there.
+    /// Opens a blob at `offset` bytes, or at an earlier offset if the source cannot start there: see
+    /// [`BlobBody::offset`].
     ///
-    /// Any number of threads may read blobs at once, the same one too.
+    /// Blobs can be read from several threads at once, even the same one. The blob of a registry is requested by the
+    /// first read.
     ///
     /// # Errors
-    /// [`Error::Unknown`](crate::Error::Unknown) where there is none, and whatever can go wrong on the way.
+    /// - [`Error::Unknown`](crate::Error::Unknown) or [`Error::Missing`](crate::Error::Missing): the source does not
+    ///   have it.
+    /// - [`Error::Io`](crate::Error::Io) or [`Error::Member`](crate::Error::Member): the archive or directory cannot be
+    ///   read.
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody>;
 }
 
-/// A manifest or an index as the place has it: what [`Document::parse`](vmroot_model::Document::parse) takes.
+/// The unparsed bytes of a manifest or index, for [`Document::parse`](vmroot_model::Document::parse).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawManifest {
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// The media type, where the place says it.
+    /// The media type, if the source states one.
     pub media_type: Option<String>,
 }
 
-/// The bytes of a blob.
+/// An open blob.
 pub struct BlobBody {
-    /// The bytes from `offset` on, unchecked.
+    /// Reads the bytes from `offset` on. They are not checked.
     pub reader: Box<dyn Read + Send>,
-    /// Where they start in the blob: at most the offset asked for.
+    /// The offset in the blob of the first byte. It is at most the requested offset.
     pub offset: u64,
-    /// The size of the whole blob in bytes, where the place knows it. It may differ from the descriptor's.
+    /// The size of the whole blob in bytes, if known. It can differ from the descriptor's.
     pub size: Option<u64>,
 }
 

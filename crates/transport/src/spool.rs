@@ -1,4 +1,4 @@
-//! Getting at the plain tar of an archive, whose members are read in any order.
+//! Random access to the plain tar of an archive.
 
 use std::fs::File;
 use std::io::BufRead;
@@ -8,13 +8,13 @@ use std::path::Path;
 use vmroot_compress::{Compression, Decoder};
 
 use crate::bundle::read_error;
-use crate::{Error, Options, Result};
+use crate::{ArchiveOptions, Error, Result};
 
-/// Opens an archive for reading at any place.
+/// Opens an archive for reading at any offset.
 ///
-/// A plain tar is read where it is. One that is compressed, or that comes from a pipe, is decoded once, to an unnamed
-/// file that goes with its last reader and has holes for zeros.
-pub(crate) fn open_plain(path: &Path, options: &Options) -> Result<File> {
+/// A plain tar file is read in place. An archive that is compressed or comes from a pipe is decoded once, into an
+/// unnamed sparse file. The kernel deletes this file after its last reader.
+pub(crate) fn open_plain(path: &Path, options: &ArchiveOptions) -> Result<File> {
     let file = File::open(path).map_err(Error::io("open", path))?;
     let metadata = file.metadata().map_err(Error::io("stat", path))?;
     if metadata.is_dir() {
@@ -38,7 +38,7 @@ fn sniff(file: &File) -> std::io::Result<Compression> {
     Ok(Compression::sniff(&start[..filled]))
 }
 
-fn spool(path: &Path, file: File, options: &Options) -> Result<File> {
+fn spool(path: &Path, file: File, options: &ArchiveOptions) -> Result<File> {
     let decompress = |source| Error::Decompress { path: path.to_owned(), source };
     let mut decoder = Decoder::new(file, &options.limits).map_err(decompress)?;
     let plain = tempfile::tempfile_in(&options.spool).map_err(Error::io("make a temporary file in", &options.spool))?;
@@ -46,7 +46,7 @@ fn spool(path: &Path, file: File, options: &Options) -> Result<File> {
     loop {
         let piece = decoder.fill_buf().map_err(|error| read_error(path, error))?;
         if piece.is_empty() {
-            // What ends in zeros ends in a hole.
+            // Zeros at the end are a hole, so the length is set explicitly.
             plain.set_len(position).map_err(Error::io("write a temporary file in", &options.spool))?;
             return Ok(plain);
         }
@@ -57,7 +57,7 @@ fn spool(path: &Path, file: File, options: &Options) -> Result<File> {
     }
 }
 
-/// Writes bytes to a new file, and leaves holes for blocks of zeros: a layer may be gigabytes of them.
+/// Writes bytes to a new file, with holes for blocks of zeros: a layer may contain gigabytes of them.
 fn write_sparse(file: &File, mut bytes: &[u8], mut position: u64) -> std::io::Result<()> {
     let write = |bytes: &[u8], position| if is_zero(bytes) { Ok(()) } else { file.write_all_at(bytes, position) };
     let to_boundary = position.next_multiple_of(BLOCK as u64) - position;
@@ -66,7 +66,7 @@ fn write_sparse(file: &File, mut bytes: &[u8], mut position: u64) -> std::io::Re
     position += front.len() as u64;
     bytes = rest;
     while !bytes.is_empty() {
-        // A run of blocks that are all alike in being zeros or not.
+        // A run of blocks that are either all zeros or all not.
         let zero = is_zero(&bytes[..bytes.len().min(BLOCK)]);
         let alike = bytes.chunks(BLOCK).take_while(|block| is_zero(block) == zero);
         let (run, rest) = bytes.split_at(alike.map(<[u8]>::len).sum());
@@ -79,7 +79,7 @@ fn write_sparse(file: &File, mut bytes: &[u8], mut position: u64) -> std::io::Re
     Ok(())
 }
 
-/// What a file system stores at once, and can leave out.
+/// The size in bytes of a file system's block, which can be a hole.
 const BLOCK: usize = 4096;
 
 fn is_zero(bytes: &[u8]) -> bool {

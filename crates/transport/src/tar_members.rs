@@ -1,4 +1,4 @@
-//! The members of a tar by name, found in one scan over its headers.
+//! Access to the members of a tar by name, after one scan of its headers.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -14,22 +14,22 @@ use crate::bundle::Bundle;
 use crate::section::Section;
 use crate::{Error, Result};
 
-/// The most members that an archive may have. A docker save of a hundred images has some thousands.
+/// The maximum number of members. A docker save archive of a hundred images has some thousands.
 const MEMBERS_LIMIT: u64 = 1 << 18;
 
-/// The most bytes of headers that one member may have: its long name, its long link target and its PAX records.
+/// The maximum length in bytes of one member's headers: its long name, its long link target and its PAX records.
 const HEADERS_LIMIT: u64 = 1 << 20;
 
-/// The most bytes that all names and link targets may have together.
+/// The maximum length in bytes of all names and link targets together.
 const NAMES_LIMIT: u64 = 64 << 20;
 
-/// The most bytes that a path may have which is looked up, as the kernel's PATH_MAX.
+/// The maximum length in bytes of a path, the kernel's `PATH_MAX`.
 const PATH_LIMIT: usize = 4096;
 
-/// How many links may be followed to find one member, as the kernel's limit for a path.
+/// The maximum number of links to follow for one member, the kernel's limit for a path.
 const LINKS_LIMIT: u32 = 40;
 
-/// A plain tar whose members are read in any order, from any thread.
+/// A plain tar whose members can be read in any order, from any thread.
 #[derive(Debug)]
 pub(crate) struct TarMembers {
     path: PathBuf,
@@ -37,26 +37,27 @@ pub(crate) struct TarMembers {
     members: HashMap<String, Member>,
 }
 
-/// What stands under one name: the last of that name wins, as when a tar is unpacked.
+/// A member of a tar. Of several with one name, the last one counts, as when a tar is unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Member {
-    /// A file, stored in one piece.
+    /// A file, stored contiguously.
     File {
-        /// Where its bytes start in the tar.
+        /// The offset in the tar of its first byte.
         offset: u64,
-        /// How many there are.
+        /// Its length in bytes.
         len: u64,
     },
-    /// A hard link: the name of another member.
+    /// A hard link, with the name of another member.
     HardLink(String),
-    /// A symbolic link: a path from the member's directory, or from the archive's root if it starts with a slash.
+    /// A symbolic link. Its target is relative to the member's directory, or to the root of the archive if it starts
+    /// with a slash.
     Symlink(String),
-    /// A directory, a device, or a file that is not stored in one piece.
+    /// A directory, a device, a sparse file, or a link with an invalid target.
     Other,
 }
 
 impl TarMembers {
-    /// Scans a plain tar. `path` is what it is called in messages.
+    /// Scans a plain tar. `path` is its name in messages.
     pub(crate) fn scan(path: &Path, file: File) -> Result<Self> {
         let end = file.metadata().map_err(Error::io("stat", path))?.len();
         let mut members = HashMap::new();
@@ -72,11 +73,12 @@ impl TarMembers {
         Ok(Self { path: path.to_owned(), file: Arc::new(file), members })
     }
 
-    /// Whether there is a member of this name, a link included.
-    pub(crate) fn has(&self, member: &str) -> bool {
+    /// Returns whether a member has this name. It may be a link.
+    pub(crate) fn contains(&self, member: &str) -> bool {
         self.members.contains_key(member)
     }
 
+    /// Returns the offset and length of a member, following links within the archive.
     fn resolve(&self, member: &str) -> Result<Option<(u64, u64)>> {
         if member.len() > PATH_LIMIT {
             return Ok(None);
@@ -131,14 +133,20 @@ impl Bundle for TarMembers {
     }
 }
 
-/// The components of a path, the last one first; those that mean nothing are left out.
+/// Returns the components of a path in reverse order, without empty ones and `.`.
 fn components(path: &str) -> Vec<&str> {
     path.rsplit('/').filter(|component| !matches!(*component, "" | ".")).collect()
 }
 
-/// Reads the headers of a tar and hands over each member with its normalised name, and a reader of its bytes.
+/// Reads the headers of a tar. Calls `found` with the normalised name of each member, the member, and a reader of its
+/// bytes.
 ///
-/// Names that are not UTF-8 and names with `..` are passed over: nothing in an archive of images refers to them.
+/// Names that are not UTF-8 or contain `..` are skipped, because archives of images never refer to them.
+///
+/// # Errors
+/// - [`Error::ArchiveLimit`]: there are too many members, or too many bytes of headers or names.
+/// - [`Error::NotAnArchive`]: the file is no tar, or is truncated.
+/// - The errors of `found`.
 pub(crate) fn scan<R: Read + Seek>(
     path: &Path,
     tar: R,
@@ -146,8 +154,8 @@ pub(crate) fn scan<R: Read + Seek>(
 ) -> Result<()> {
     let over = |what, limit| Error::ArchiveLimit { path: path.to_owned(), what, limit };
     let broken = |source| Error::NotAnArchive { path: path.to_owned(), reason: format!("not a tar: {source}") };
-    let allowance = Rc::new(Cell::new(HEADERS_LIMIT));
-    let mut archive = tar::Archive::new(Metered { inner: tar, allowance: Rc::clone(&allowance) });
+    let remaining = Rc::new(Cell::new(HEADERS_LIMIT));
+    let mut archive = tar::Archive::new(HeaderLimitReader { inner: tar, remaining: Rc::clone(&remaining) });
     let mut names = 0;
     for (count, entry) in (1..).zip(archive.entries_with_seek().map_err(broken)?) {
         let mut entry = entry.map_err(|error| match error.get_ref() {
@@ -164,10 +172,10 @@ pub(crate) fn scan<R: Read + Seek>(
             if names > NAMES_LIMIT {
                 return Err(over("the length of all names", NAMES_LIMIT));
             }
-            allowance.set(u64::MAX);
+            remaining.set(u64::MAX);
             found(name, member, &mut entry)?;
         }
-        allowance.set(HEADERS_LIMIT);
+        remaining.set(HEADERS_LIMIT);
     }
     Ok(())
 }
@@ -181,15 +189,15 @@ impl Member {
     }
 }
 
-/// The path of a member. The `tar` crate passes over the prefix of a POSIX header whose version is not `00`, as Maven, Ant
-/// and JRuby write; GNU tar and Go go by the magic alone.
+/// Returns the path of a member. The `tar` crate ignores the prefix field of a POSIX header whose version is not `00`,
+/// as Maven, Ant and JRuby write it. GNU tar and Go check the magic only.
 fn path_of<R: Read>(entry: &tar::Entry<'_, R>) -> Vec<u8> {
     let path = entry.path_bytes();
     let header = entry.header();
     let block = header.as_bytes();
-    let passed_over = block[257..263] == *b"ustar\0" && header.as_ustar().is_none();
-    // Another path is that of a PAX record or of a GNU long name, which stand over the header.
-    if passed_over && path == header.path_bytes() {
+    let ignored_prefix = block[257..263] == *b"ustar\0" && header.as_ustar().is_none();
+    // A different path comes from a PAX record or a GNU long name, which take precedence over the header.
+    if ignored_prefix && path == header.path_bytes() {
         let prefix = block[345..500].split(|&byte| byte == 0).next().unwrap_or_default();
         if !prefix.is_empty() {
             return [prefix, b"/", &path].concat();
@@ -204,7 +212,8 @@ fn member<R: Read>(entry: &tar::Entry<'_, R>, path: &[u8]) -> Member {
         String::from_utf8(target.into_owned()).ok()
     };
     match entry.header().entry_type() {
-        // Tars from before POSIX mark a directory by its name alone; POSIX's own type for files says that it is one.
+        // Tars from before POSIX mark a directory by a slash at the end of its name. POSIX's type for files overrides
+        // this.
         EntryType::Regular if path.ends_with(b"/") && entry.header().as_old().linkflag == [0] => Member::Other,
         EntryType::Regular | EntryType::Continuous => {
             Member::File { offset: entry.raw_file_position(), len: entry.size() }
@@ -215,35 +224,35 @@ fn member<R: Read>(entry: &tar::Entry<'_, R>, path: &[u8]) -> Member {
     }
 }
 
-/// The name of a member without `./`, leading, doubled and trailing slashes.
+/// Returns the name of a member without `./` and without leading, doubled and trailing slashes.
 fn name(raw: &[u8]) -> Option<String> {
     let mut components = components(std::str::from_utf8(raw).ok()?);
     components.reverse();
     (!components.is_empty() && !components.contains(&"..")).then(|| components.join("/"))
 }
 
-/// Counts what is read, so that nobody makes the tar reader keep gigabytes of "long name" in memory.
+/// A reader with a limit on header bytes. Without it, the tar reader would keep gigabytes of a "long name" in memory.
 #[derive(Debug)]
-struct Metered<R> {
+struct HeaderLimitReader<R> {
     inner: R,
-    /// How many bytes may still be read before the next member; skipping over bytes is free.
-    allowance: Rc<Cell<u64>>,
+    /// The number of bytes that may be read before the next member. Skipped bytes do not count.
+    remaining: Rc<Cell<u64>>,
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("the headers are too long")]
 struct HeadersTooLong;
 
-impl<R: Read> Read for Metered<R> {
+impl<R: Read> Read for HeaderLimitReader<R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(bytes)?;
-        let left = self.allowance.get().checked_sub(read as u64).ok_or_else(|| io::Error::other(HeadersTooLong))?;
-        self.allowance.set(left);
+        let left = self.remaining.get().checked_sub(read as u64).ok_or_else(|| io::Error::other(HeadersTooLong))?;
+        self.remaining.set(left);
         Ok(read)
     }
 }
 
-impl<R: Seek> Seek for Metered<R> {
+impl<R: Seek> Seek for HeaderLimitReader<R> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.inner.seek(to)
     }
@@ -261,7 +270,7 @@ mod tests {
             let mut header = tar::Header::new_gnu();
             header.set_entry_type(kind);
             header.set_mode(0o644);
-            // Not through set_path, which refuses the names that matter here.
+            // `set_path` refuses the names that this test needs.
             header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
             let body = if kind == EntryType::Regular { content } else { "" };
             if name == "v7/" {
@@ -307,9 +316,10 @@ mod tests {
         }
     }
 
-    /// Maven, Ant and JRuby write other versions after POSIX's magic; a PAX record stands over name and prefix.
+    /// Maven, Ant and JRuby write other versions after POSIX's magic. A PAX record takes precedence over name and
+    /// prefix.
     #[test]
-    fn a_prefix_counts_whatever_version_follows_the_magic() {
+    fn the_prefix_field_is_used_with_every_version_field() {
         for version in [b"00", b"\0\0", b"  ", b" \0"] {
             let mut file = tempfile::tempfile().unwrap();
             for records in [&b""[..], b"14 path=other\n"] {
@@ -340,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_followed_within_the_archive_alone() {
+    fn links_are_followed_only_within_the_archive() {
         let tar = tar(&[
             ("one/layer.tar", EntryType::Regular, "layer"),
             ("two/layer.tar", EntryType::Symlink, "../one/layer.tar"),
@@ -365,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_off_member_is_named() {
+    fn the_error_names_a_truncated_member() {
         let mut header = tar::Header::new_gnu();
         header.set_path("layer.tar").unwrap();
         header.set_size(u64::MAX >> 2);
@@ -378,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_gigabytes_is_refused_before_it_is_read() {
+    fn a_name_of_gigabytes_is_refused() {
         let mut header = tar::Header::new_gnu();
         header.set_path("././@LongLink").unwrap();
         header.set_entry_type(EntryType::GNULongName);
@@ -393,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tar_is_refused_and_an_empty_file_has_no_members() {
+    fn other_files_are_refused_and_an_empty_file_has_no_members() {
         let mut file = tempfile::tempfile().unwrap();
         assert!(TarMembers::scan(Path::new("test.tar"), file.try_clone().unwrap()).unwrap().members.is_empty());
         file.write_all(&[b'x'; 2048]).unwrap();

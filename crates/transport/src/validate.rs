@@ -1,4 +1,4 @@
-//! A quick look whether a tar has images in it, for who wants to say so before anything is loaded.
+//! A quick check that a tar contains images, to reject other files before anything is loaded.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -15,18 +15,23 @@ use crate::section::Section;
 use crate::tar_members::{Member, scan};
 use crate::{Error, Result};
 
-/// Checks that a tar, compressed or not, has a `manifest.json` that lists at least one image, or else the `index.json`
-/// of an OCI archive that does. Nothing is unpacked, and nothing kept on disk.
+/// Checks that a tar contains at least one image. The tar may be compressed.
+///
+/// `manifest.json` must list an image. If it is missing, `index.json` of an OCI archive must. Nothing is unpacked or
+/// stored.
 ///
 /// # Errors
-/// [`Error::OpenTar`], [`Error::ReadTar`], [`Error::NoManifestInTar`], [`Error::ParseManifest`],
-/// [`Error::NoImagesInTar`].
+/// - [`Error::OpenTar`]: the file cannot be opened.
+/// - [`Error::ReadTar`]: the file is no tar, cannot be read or decompressed, or has a list that is too long.
+/// - [`Error::NoManifestInTar`]: there is neither list.
+/// - [`Error::ParseManifest`]: the list is malformed.
+/// - [`Error::NoImagesInTar`]: the list is empty.
 pub fn validate_tar(path: &Path) -> Result<()> {
     let open = |source| Error::OpenTar { path: path.to_owned(), source };
     let read = |source| Error::ReadTar { path: path.to_owned(), source: Box::new(source) };
     let file = File::open(path).map_err(open)?;
     let metadata = file.metadata().map_err(open)?;
-    let mut lists = Lists::default();
+    let mut lists = ImageLists::default();
     let plain = metadata.is_file() && {
         let mut start = [0; Compression::SNIFF_LEN];
         let section = Section::new(file.try_clone().map_err(open)?.into(), 0, metadata.len());
@@ -38,14 +43,14 @@ pub fn validate_tar(path: &Path) -> Result<()> {
     } else {
         let decoder = Decoder::new(file, &Limits::default());
         let decoder = decoder.map_err(|source| read(Error::Decompress { path: path.to_owned(), source }))?;
-        lists.collect(path, Forward { inner: decoder, position: 0 }).map_err(read)?;
+        lists.collect(path, ForwardOnly { inner: decoder, position: 0 }).map_err(read)?;
     }
     lists.check(path)
 }
 
-/// The two members that may list images.
+/// The contents of the two members that can list images.
 #[derive(Default)]
-struct Lists {
+struct ImageLists {
     docker: Option<Vec<u8>>,
     oci: Option<Vec<u8>>,
 }
@@ -56,7 +61,7 @@ struct OciIndex {
     manifests: Option<Vec<IgnoredAny>>,
 }
 
-impl Lists {
+impl ImageLists {
     fn collect(&mut self, path: &Path, tar: impl Read + Seek) -> Result<()> {
         scan(path, tar, |name, member, body| {
             let list = match &*name {
@@ -95,13 +100,13 @@ impl Lists {
     }
 }
 
-/// A stream that can be skipped over, which is all the seeking that a scan does.
-struct Forward<R> {
+/// A stream that supports skipping forward, the only kind of seeking that a scan uses.
+struct ForwardOnly<R> {
     inner: R,
     position: u64,
 }
 
-impl<R: Read> Read for Forward<R> {
+impl<R: Read> Read for ForwardOnly<R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(bytes)?;
         self.position += read as u64;
@@ -109,7 +114,7 @@ impl<R: Read> Read for Forward<R> {
     }
 }
 
-impl<R: Read> Seek for Forward<R> {
+impl<R: Read> Seek for ForwardOnly<R> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let SeekFrom::Current(ahead @ 0..) = to else { return Err(io::ErrorKind::Unsupported.into()) };
         let ahead = ahead.unsigned_abs();

@@ -11,9 +11,7 @@ use vmroot_image_store::{
 };
 use vmroot_model::{Digest, Platform, Reference};
 use vmroot_registry::Client as Registry;
-use vmroot_transport::{
-    Archive, ArchiveImage, ImageName, ImageSource, Options as ArchiveOptions, Pick, RegistrySource,
-};
+use vmroot_transport::{Archive, ArchiveImage, ArchiveOptions, ImageName, ImageSelector, ImageSource, RegistrySource};
 
 use crate::{Cancel, Description, RegistryOptions, Result, TopOptions};
 
@@ -187,7 +185,7 @@ impl Client {
     /// - The errors of [`Self::pull`].
     pub fn load_from_tar(&self, path: &Path, architecture: &str) -> Result<Image> {
         let archive = self.archive(path)?;
-        let image = archive.select(&Pick::Only)?;
+        let image = archive.select(&ImageSelector::Only)?;
         let options = PullOptions { platform: Some(Platform::linux(architecture)?), ..PullOptions::default() };
         self.load(&archive, &image, &options)
     }
@@ -382,9 +380,9 @@ impl Client {
         }
         match ImageName::parse(name)? {
             ImageName::Docker(reference) => Ok(self.repository(reference)),
-            ImageName::Archive { format, path, pick } => {
+            ImageName::Archive { format, path, selector } => {
                 let archive = Archive::open_as(format, &path, &self.archive_options())?;
-                let image = archive.select(&pick)?;
+                let image = archive.select(&selector)?;
                 let source = archive.source(&image)?;
                 Ok((source, image.references))
             }

@@ -54,9 +54,10 @@ pub use vmroot_layer_index as layer_index;
 pub use vmroot_layer_index::BuildOptions;
 pub use vmroot_model::{Digest, ImageConfig, Platform, Reference};
 pub use vmroot_registry::{
-    AuthFiles, Cancel, Chain, ClientOptions as RegistryOptions, Credential, Credentials, Explicit, Proxies,
+    AuthFiles, Cancel, ClientOptions as RegistryOptions, Credential, CredentialChain, Credentials, FixedCredential,
+    Proxies,
 };
-pub use vmroot_transport::{Archive, ArchiveImage, ImageName, Pick};
+pub use vmroot_transport::{Archive, ArchiveImage, ImageName, ImageSelector};
 
 /// Boots a guest on a root.
 pub use vmroot_boot as boot;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use vmroot::{ArchiveImage, Image, ImageName, Pick, Reference};
+use vmroot::{ArchiveImage, Image, ImageName, ImageSelector, Reference};
 
 use crate::args::Pull;
 use crate::context::Context;
@@ -49,19 +49,19 @@ pub(crate) fn load(context: &Context, file: &Path, picked: Option<&str>) -> anyh
 }
 
 /// Parses `@N` or a name.
-fn parse_pick(text: &str) -> anyhow::Result<Pick> {
+fn parse_pick(text: &str) -> anyhow::Result<ImageSelector> {
     if let Some(index) = text.strip_prefix('@') {
         let index = index
             .parse()
             .map_err(|_| UsageError(format!("--image {text}: expected a reference, or @ and a number")))?;
-        return Ok(Pick::Index(index));
+        return Ok(ImageSelector::Index(index));
     }
     if let Err(error) = Reference::parse(text)
         && ImageName::parse(&format!("oci:layout:{text}")).is_err()
     {
         return Err(UsageError(format!("--image: {error}")).into());
     }
-    Ok(Pick::Name(text.to_owned()))
+    Ok(ImageSelector::Name(text.to_owned()))
 }
 
 fn print_image(context: &Context, image: &Image) -> anyhow::Result<()> {

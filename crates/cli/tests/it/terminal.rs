@@ -163,10 +163,10 @@ fn log_lines_have_colours_only_on_a_terminal() {
     let pull = || hostile.command(&["--authfile", auth.to_str().unwrap(), "pull", "IMAGE"]);
     let answer = pull().output().unwrap();
     let log = String::from_utf8(answer.stderr).unwrap();
-    assert!(log.starts_with(" WARN going on without"), "{log:?}");
+    assert!(log.starts_with(" WARN continuing without"), "{log:?}");
     assert!(!log.contains("\x1b[33m"), "{log:?}");
     let sent = String::from_utf8(at_a_terminal(pull())).unwrap();
-    assert!(sent.starts_with("\x1b[33m WARN\x1b[0m going on without"), "{sent:?}");
+    assert!(sent.starts_with("\x1b[33m WARN\x1b[0m continuing without"), "{sent:?}");
     // The module is only logged with -vv.
     let detailed = hostile.command(&["-vv", "--authfile", auth.to_str().unwrap(), "pull", "IMAGE"]).output().unwrap();
     assert!(String::from_utf8(detailed.stderr).unwrap().contains("DEBUG vmroot_registry::"));

@@ -1,73 +1,75 @@
-//! Authorising one request, which may take several tries.
+//! The authorization of one request, which may take several attempts.
 
 use reqwest::StatusCode;
 
-use super::keyring::Key;
-use super::{Authorization, Authorizer, Fetch, Known, Target, TokenKey, basic, lock, place, secret};
+use super::credential_cache::CachedCredential;
+use super::{AuthState, Authorization, Authorizer, FetchToken, Target, TokenKey, basic, lock, secret, slot};
 use crate::challenge::{Bearer, Challenge};
 use crate::token::{self, Token, TokenRequest};
 use crate::{Credential, Error, Result};
 
-/// The state of one request: the authorization of its last try, and the steps that are left.
+/// The state of one request: the authorization of the last attempt, and the steps that are left.
 pub(crate) struct Session<'a> {
     authorizer: &'a Authorizer,
     target: &'a Target,
-    fetch: Fetch<'a>,
-    /// The authorization of the last try.
+    fetch: FetchToken<'a>,
+    /// The authorization of the last attempt.
     sent: Option<Authorization>,
-    /// Whether `sent` was made after the registry had refused this very request.
-    fresh: bool,
-    /// The credential that is used; `None` if none was needed yet.
-    key: Option<Key>,
-    /// Whether the source of credentials was asked once more, after its answer was refused. A helper may have refreshed
-    /// its password meanwhile, also since its very first answer. It is asked again once a request: a source that has
-    /// another wrong password each time must not make an endless loop, and accounts get locked for less.
-    renewed: bool,
+    /// Whether `sent` was created after the registry refused this request.
+    is_fresh: bool,
+    /// The credential in use, or `None` if none was needed yet.
+    cached: Option<CachedCredential>,
+    /// Whether the source of credentials was consulted again, after its credential was refused. A helper may have
+    /// refreshed its password meanwhile, even since its first answer. This happens once for each request: otherwise, a
+    /// source that returns a different wrong password each time would cause an endless loop, and could lock the
+    /// account.
+    has_renewed: bool,
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(authorizer: &'a Authorizer, target: &'a Target, fetch: Fetch<'a>) -> Self {
-        Self { authorizer, target, fetch, sent: None, fresh: false, key: None, renewed: false }
+    pub(super) fn new(authorizer: &'a Authorizer, target: &'a Target, fetch: FetchToken<'a>) -> Self {
+        Self { authorizer, target, fetch, sent: None, is_fresh: false, cached: None, has_renewed: false }
     }
 
-    /// Whether the last try was sent with anything.
+    /// Returns whether the last attempt had an authorization.
     pub(crate) fn has_sent(&self) -> bool {
         self.sent.is_some()
     }
 
-    /// The authorization for the first try; none if the registry has never asked for one.
-    pub(crate) fn beforehand(&mut self) -> Result<Option<Authorization>> {
-        let known = self.authorizer.known(self.target);
-        if let Some(challenge) = known.challenge {
-            self.sent = self.answer(&challenge, known.scope)?;
+    /// Returns the authorization for the first attempt, or `None` if the registry has never required one.
+    pub(crate) fn first_authorization(&mut self) -> Result<Option<Authorization>> {
+        let state = self.authorizer.auth_state(self.target);
+        if let Some(challenge) = state.challenge {
+            self.sent = self.answer_challenge(&challenge, state.scope)?;
         }
         Ok(self.sent.clone())
     }
 
-    /// The authorization for the next try, after `status` for the last one; `None` if there is no better one.
-    pub(crate) fn afterwards(
+    /// Returns the authorization for the next attempt, after `status` for the last one. Returns `None` if there is no
+    /// better one.
+    pub(crate) fn next_authorization(
         &mut self,
         status: StatusCode,
         challenges: Vec<Challenge>,
     ) -> Result<Option<Authorization>> {
         let challenges = match status {
             StatusCode::UNAUTHORIZED if !challenges.is_empty() => challenges,
-            // Some registries (ECR) refuse a password that has expired with 403, or give no challenge with a 401.
+            // Some registries (ECR) refuse an expired password with 403, or send a 401 without a challenge.
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if self.sent.is_some() => {
-                self.authorizer.known(self.target).challenge.into_iter().collect()
+                self.authorizer.auth_state(self.target).challenge.into_iter().collect()
             }
             _ => return Ok(None),
         };
         let mut unusable = None;
         for challenge in challenges {
-            match self.better(&challenge, status) {
+            match self.improve(&challenge, status) {
                 Ok(Some(authorization)) => {
                     self.sent = Some(authorization);
-                    self.fresh = true;
+                    self.is_fresh = true;
                     return Ok(self.sent.clone());
                 }
                 Ok(None) => {}
-                // Another challenge may be one that can be met.
+                // Another challenge may be usable.
                 Err(error @ Error::Challenge { .. }) => _ = unusable.get_or_insert(error),
                 Err(error) => return Err(error),
             }
@@ -75,42 +77,42 @@ impl<'a> Session<'a> {
         unusable.map_or(Ok(None), Err)
     }
 
-    /// An answer to one challenge that is better than what was sent.
-    fn better(&mut self, challenge: &Challenge, status: StatusCode) -> Result<Option<Authorization>> {
+    /// Returns an authorization for one challenge that differs from the one sent, or `None` if there is none.
+    fn improve(&mut self, challenge: &Challenge, status: StatusCode) -> Result<Option<Authorization>> {
         let wider = if status == StatusCode::UNAUTHORIZED { self.wider_scope(challenge) } else { None };
-        let scope = wider.clone().or_else(|| self.authorizer.known(self.target).scope);
+        let scope = wider.clone().or_else(|| self.authorizer.auth_state(self.target).scope);
         if let Some(sent) = &self.sent
             && wider.is_none()
         {
-            // A new token made with the same credential is worth a try, unless that was the last one.
+            // A new token for the same credential may be accepted, unless the refused token was new.
             let sent = sent.clone();
-            let has_token = sent.token.is_some() && !self.fresh && status == StatusCode::UNAUTHORIZED;
+            let has_token = sent.token.is_some() && !self.is_fresh && status == StatusCode::UNAUTHORIZED;
             if !has_token && !self.renew()? {
                 return Ok(None);
             }
-            self.authorizer.forget(&sent);
+            self.authorizer.forget_token(&sent);
         }
-        let Some(authorization) = self.answer(challenge, scope.clone())? else { return Ok(None) };
+        let Some(authorization) = self.answer_challenge(challenge, scope.clone())? else { return Ok(None) };
         if self.sent.as_ref().is_some_and(|sent| sent.header == authorization.header) {
             return Ok(None);
         }
-        let known = Known { challenge: Some(challenge.clone()), scope };
-        lock(&self.authorizer.known).insert(self.target.clone(), known);
+        let state = AuthState { challenge: Some(challenge.clone()), scope };
+        lock(&self.authorizer.auth_states).insert(self.target.clone(), state);
         Ok(Some(authorization))
     }
 
-    /// A scope that the challenge asks for and the last token lacks.
+    /// Returns the scope of the challenge if the last token lacks it.
     fn wider_scope(&self, challenge: &Challenge) -> Option<String> {
         let (Challenge::Bearer(bearer), Some(sent)) = (challenge, &self.sent) else { return None };
-        // Some registries refuse a new token without giving a reason.
-        if !self.fresh && !bearer.is_insufficient_scope() {
+        // Some registries refuse a new token without stating an error.
+        if !self.is_fresh && !bearer.is_insufficient_scope() {
             return None;
         }
         bearer.scope.clone().filter(|scope| sent.token.as_ref().map(|token| &token.scope) != Some(scope))
     }
 
-    /// The answer to a challenge; `None` if there is no credential for it.
-    fn answer(&mut self, challenge: &Challenge, scope: Option<String>) -> Result<Option<Authorization>> {
+    /// Returns the authorization for a challenge, or `None` if there is no credential for it.
+    fn answer_challenge(&mut self, challenge: &Challenge, scope: Option<String>) -> Result<Option<Authorization>> {
         let credential = self.credential()?;
         match (challenge, &credential) {
             (_, Some(Credential::RegistryToken(token))) => {
@@ -128,11 +130,11 @@ impl<'a> Session<'a> {
                     scope: scope.unwrap_or_else(|| format!("repository:{}:pull", self.target.repository)),
                 };
                 let token = match self.token(&key, bearer, credential.as_ref()) {
-                    // The password that the token server refuses may be an old one.
-                    Err(error) if is_refusal(&error) && self.renew()? => {
+                    // The refused password may have expired.
+                    Err(error) if is_bad_credential(&error) && self.renew()? => {
                         let credential = self.credential()?;
                         if matches!(credential, Some(Credential::RegistryToken(_))) {
-                            return self.answer(challenge, Some(key.scope));
+                            return self.answer_challenge(challenge, Some(key.scope));
                         }
                         self.token(&key, bearer, credential.as_ref())?
                     }
@@ -143,30 +145,34 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Returns the credential, looked up on the first call.
     fn credential(&mut self) -> Result<Option<Credential>> {
-        if let Some(key) = &self.key {
-            return Ok(key.credential.clone());
+        if let Some(cached) = &self.cached {
+            return Ok(cached.credential.clone());
         }
-        let key = self.authorizer.keyring.get(self.target)?;
-        Ok(self.key.insert(key).credential.clone())
+        let cached = self.authorizer.credential_cache.get(self.target)?;
+        Ok(self.cached.insert(cached).credential.clone())
     }
 
-    /// Asks for the credential once more; true if there is another one now.
+    /// Consults the source of credentials again, at most once for each request. Returns whether the credential has
+    /// changed.
     fn renew(&mut self) -> Result<bool> {
-        let Some(refused) = self.key.clone().filter(|key| !self.renewed && key.credential.is_some()) else {
+        let Some(refused) = self.cached.clone().filter(|cached| !self.has_renewed && cached.credential.is_some())
+        else {
             return Ok(false);
         };
-        self.renewed = true;
-        let key = self.authorizer.keyring.renew(self.target, &refused)?;
-        let changed = key.credential != refused.credential;
-        self.key = Some(key);
+        self.has_renewed = true;
+        let renewed = self.authorizer.credential_cache.renew(self.target, &refused)?;
+        let changed = renewed.credential != refused.credential;
+        self.cached = Some(renewed);
         Ok(changed)
     }
 
+    /// Returns a cached token, or requests one.
     fn token(&self, key: &TokenKey, bearer: &Bearer, credential: Option<&Credential>) -> Result<Token> {
-        let place = place(&self.authorizer.tokens, key);
-        // Held while the token is fetched: parallel requests need one token, not one each.
-        let mut cached = lock(&place);
+        let slot = slot(&self.authorizer.tokens, key);
+        // The lock is held while the token is fetched, so that parallel requests share one token.
+        let mut cached = lock(&slot);
         if let Some(token) = cached.as_ref().filter(|token| token.is_fresh()) {
             return Ok(token.clone());
         }
@@ -176,13 +182,13 @@ impl<'a> Session<'a> {
             scope: &key.scope,
             credential,
         };
-        let body = (self.fetch)(&request.to_call()?)?;
-        let token = token::read(&request.realm, &body)?;
+        let body = (self.fetch)(&request.to_http_request()?)?;
+        let token = token::parse(&request.realm, &body)?;
         Ok(cached.insert(token).clone())
     }
 }
 
-/// Whether a token server does not like the credential. OAuth2 has 400 for that (RFC 6749, section 5.2).
-fn is_refusal(error: &Error) -> bool {
+/// Returns whether a token server refused the credential. OAuth2 uses status 400 for that (RFC 6749, section 5.2).
+fn is_bad_credential(error: &Error) -> bool {
     matches!(error, Error::Unauthorized { .. } | Error::Status { status: 400, .. })
 }

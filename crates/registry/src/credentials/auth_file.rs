@@ -1,4 +1,4 @@
-//! One file with credentials: its JSON, and which of its entries is meant for a repository.
+//! The JSON of a credential file, and the choice of the entry for a repository.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,13 +14,13 @@ use serde_json::Value;
 use super::Credential;
 use crate::{Error, Result};
 
-/// The most bytes of a file that are read.
+/// The maximum length of a file, in bytes.
 const LIMIT: u64 = 4 << 20;
 
-/// What Docker Hub is called in files and by helpers, the usual name first.
+/// The names of Docker Hub in credential files and helpers, the usual one first.
 const DOCKER_HUB: [&str; 4] = ["https://index.docker.io/v1/", "docker.io", "index.docker.io", "registry-1.docker.io"];
 
-/// Base64 as people and scripts write it into files: padded or not, with bits left over or not.
+/// Base64 with or without padding, and with or without trailing bits. People and scripts write all of these.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -28,18 +28,18 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// The user name that says that the password is an identity token.
+/// The user name that marks a password as an identity token.
 pub(super) const TOKEN_USER: &str = "<token>";
 
-/// The names that a registry may have in a map of helpers, and that a helper may know it by.
+/// Returns the names of a registry in `credHelpers`, and the server names for its helper.
 pub(super) fn names(domain: &str) -> Vec<&str> {
     if DOCKER_HUB.contains(&domain) { DOCKER_HUB.to_vec() } else { vec![domain] }
 }
 
-/// The content of a file.
+/// The content of a credential file.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct AuthFile {
-    /// Read when they are needed: an entry for another registry may be of any form.
+    /// Entries are parsed when they are used, because an entry for another registry may be malformed.
     auths: Option<BTreeMap<String, Value>>,
     #[serde(rename = "credHelpers")]
     helpers: Option<BTreeMap<String, Option<String>>>,
@@ -47,7 +47,7 @@ pub(super) struct AuthFile {
     store: Option<String>,
 }
 
-/// An entry of `auths`; an empty one only marks that a helper has something.
+/// An entry of `auths`. An empty entry only marks that a helper has the credential.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Entry {
@@ -66,7 +66,7 @@ impl std::fmt::Debug for Entry {
 }
 
 impl AuthFile {
-    /// Reads a file; `None` if it is not there.
+    /// Reads a file. Returns `None` if it does not exist or is empty.
     pub(super) fn read(path: &Path) -> Result<Option<Self>> {
         let failed = |reason: String| Error::AuthFile { path: path.to_owned(), reason };
         let mut text = Vec::new();
@@ -78,14 +78,14 @@ impl AuthFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(error.to_string())),
         }
-        // Some editors begin a file with this mark.
+        // Some editors write a byte order mark.
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
         if text.trim_ascii().is_empty() {
             return Ok(None);
         }
-        // serde's messages have no values of strings in them but for wrong types, so say only where it is wrong.
+        // serde's messages for wrong types quote values, which may be secrets. So the message has the position only.
         let json = |error: serde_json::Error| {
-            failed(format!("not a file of credentials: see line {}, column {}", error.line(), error.column()))
+            failed(format!("not a credential file: error at line {}, column {}", error.line(), error.column()))
         };
         if path.file_name().is_some_and(|name| name == ".dockercfg") {
             let auths = serde_json::from_slice(text).map_err(json)?;
@@ -94,7 +94,7 @@ impl AuthFile {
         serde_json::from_slice(text).map(Some).map_err(json)
     }
 
-    /// The helper for this very registry.
+    /// Returns the helper in `credHelpers` for the registry.
     pub(super) fn helper(&self, domain: &str) -> Option<&str> {
         let helpers = self.helpers.as_ref()?;
         let exact = names(domain).into_iter().filter_map(|name| helpers.get(name));
@@ -102,12 +102,12 @@ impl AuthFile {
         exact.chain(loose).filter_map(Option::as_deref).find(|helper| !helper.is_empty())
     }
 
-    /// The helper for all registries.
+    /// Returns the helper in `credsStore`, which is for all registries.
     pub(super) fn store(&self) -> Option<&str> {
         self.store.as_deref().filter(|store| !store.is_empty())
     }
 
-    /// The most specific entry for a repository that is not empty.
+    /// Returns the credential of the most specific entry for a repository. Empty entries are skipped.
     pub(super) fn entry(&self, path: &Path, domain: &str, repository: &str) -> Result<Option<Credential>> {
         let Some(auths) = &self.auths else { return Ok(None) };
         let keys = namespaces(domain, repository).flat_map(|key| [format!("{key}/"), key]);
@@ -115,7 +115,7 @@ impl AuthFile {
         let loose = auths.iter().filter(|(key, _)| is_of(key, domain));
         for (key, entry) in exact.chain(loose) {
             let failed = |reason: &str| Error::AuthFile { path: path.to_owned(), reason: format!("{key}: {reason}") };
-            let entry = Option::<Entry>::deserialize(entry).map_err(|_| failed("its form is not that of an entry"))?;
+            let entry = Option::<Entry>::deserialize(entry).map_err(|_| failed("invalid entry"))?;
             if let Some(credential) = entry.unwrap_or_default().credential().map_err(failed)? {
                 return Ok(Some(credential));
             }
@@ -124,19 +124,21 @@ impl AuthFile {
     }
 }
 
-/// `host/a/b`, `host/a`, `host`.
+/// Returns the namespaces of a repository, the most specific first: `host/a/b`, `host/a`, `host`.
 fn namespaces(domain: &str, repository: &str) -> impl Iterator<Item = String> {
     let full = format!("{domain}/{repository}");
     std::iter::successors(Some(full), |key| key.rsplit_once('/').map(|(parent, _)| parent.to_owned()))
 }
 
-/// Whether a key names a registry as a whole: by its host, or by a URL, as `docker login` used to write them.
+/// Returns whether a key names the whole registry: by its host, or by a URL as older versions of `docker login` wrote
+/// it.
 fn is_of(key: &str, domain: &str) -> bool {
     let host = host_of(key);
     names(domain).iter().any(|name| name.eq_ignore_ascii_case(host))
 }
 
-/// The host of a key that is a URL, or the host with the path of the registry's API; any other key as it is.
+/// Returns the host of a key that is a URL, or that ends in the path of the registry's API. Returns any other key
+/// unchanged.
 fn host_of(key: &str) -> &str {
     let strip = |scheme: &str| {
         let (head, rest) = key.split_at_checked(scheme.len())?;
@@ -149,7 +151,7 @@ fn host_of(key: &str) -> &str {
     key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key)
 }
 
-/// Decodes base64 that may be wrapped in lines, lack its padding, or be of the alphabet for URLs.
+/// Decodes base64 that may be wrapped into lines, lack padding, or use the URL-safe alphabet.
 fn decode(text: &str) -> Option<Vec<u8>> {
     let plain = |byte: u8| match byte {
         b'-' => b'+',
@@ -163,7 +165,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 impl Entry {
     fn credential(&self) -> std::result::Result<Option<Credential>, &'static str> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
-        // Tokens have no blanks; those around them come from copying.
+        // Tokens contain no white space. White space around them comes from copying.
         let token = |text: &Option<String>| given(text).map(|text| text.trim().to_owned());
         if let Some(token) = token(&self.identitytoken) {
             return Ok(Some(Credential::IdentityToken(token)));
@@ -175,7 +177,7 @@ impl Entry {
             let decoded = decode(&auth).ok_or("`auth` is not base64")?;
             let decoded = String::from_utf8(decoded).map_err(|_| "`auth` is not UTF-8")?;
             let (user, password) = decoded.split_once(':').ok_or("`auth` has no colon between user and password")?;
-            // Some versions of docker padded it with NULs.
+            // Some versions of Docker padded the password with NULs.
             return Ok(Some(password_or_token(user, password.trim_end_matches('\0'))));
         }
         let pair = given(&self.username).zip(given(&self.password));
@@ -183,7 +185,7 @@ impl Entry {
     }
 }
 
-/// A user and a password, unless the user's name says that it is an identity token.
+/// Returns an identity token if the user is [`TOKEN_USER`], else a user and a password.
 pub(super) fn password_or_token(user: &str, password: &str) -> Credential {
     if user == TOKEN_USER {
         return Credential::IdentityToken(password.to_owned());

@@ -1,4 +1,4 @@
-//! Files with credentials: `auth.json` of containers-auth.json(5), `config.json` of Docker, `.dockercfg`.
+//! Credential files: `auth.json` (containers-auth.json(5)), Docker's `config.json`, and `.dockercfg`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,32 +10,35 @@ use super::helper;
 use super::{Credential, Credentials};
 use crate::{Cancel, Error, Result};
 
-/// Credentials from files, the first file that has one winning.
+/// A source that searches credential files and the credential helpers they name.
 ///
-/// Within a file, in this order: the helper that `credHelpers` names for the registry, the most specific entry of
-/// `auths`, the helper that `credsStore` names. Files and helpers that are not there are passed over; a helper for the
-/// registry that fails is an error, unless there are credentials elsewhere.
+/// The first file with a credential decides. Within a file, the order is: the helper in `credHelpers` for the registry,
+/// the most specific entry of `auths`, the helper in `credsStore`.
+///
+/// Missing files and helpers are skipped. If the helper in `credHelpers` fails, the search goes on, and its error is
+/// returned only if no other file has a credential. If the helper in `credsStore` fails, a warning is logged.
 #[derive(Clone, Debug)]
 pub struct AuthFiles {
-    /// The files, the most important one first. One named `.dockercfg` has the oldest form, a map of `auths` alone.
+    /// The files, the one with the highest precedence first. A file named `.dockercfg` has Docker's oldest form, a map
+    /// of `auths` alone.
     pub files: Vec<PathBuf>,
-    /// Where helpers (`docker-credential-NAME`) are looked for; if empty, where the system looks for programs.
+    /// The directories to search for helpers (`docker-credential-NAME`). If empty, `PATH` is searched.
     pub helper_directories: Vec<PathBuf>,
-    /// How long a helper may take.
+    /// The maximum run time of a helper.
     pub helper_timeout: Duration,
-    /// Ends a helper early, and the search with [`Error::Cancelled`].
+    /// Kills a running helper, and ends the search with [`Error::Cancelled`].
     pub cancel: Cancel,
 }
 
 impl AuthFiles {
-    /// Reads these files; helpers are looked for where the system looks for programs, and have 30 seconds.
+    /// Creates a source from these files. Helpers are searched in `PATH` and have 30 seconds.
     pub fn new(files: Vec<PathBuf>) -> Self {
         Self { files, helper_directories: Vec::new(), helper_timeout: Duration::from_secs(30), cancel: Cancel::new() }
     }
 
-    fn ask(&self, helper: &str, domain: &str) -> Result<Option<Credential>> {
+    fn run_helper(&self, helper: &str, domain: &str) -> Result<Option<Credential>> {
         let Some(program) = helper::find(helper, &self.helper_directories)? else {
-            helper::missing(helper);
+            helper::warn_missing(helper);
             return Ok(None);
         };
         for server in auth_file::names(domain) {
@@ -46,54 +49,54 @@ impl AuthFiles {
         Ok(None)
     }
 
-    fn search(&self, path: &Path, file: &AuthFile, domain: &str, repository: &str) -> Result<Found> {
+    fn search(&self, path: &Path, file: &AuthFile, domain: &str, repository: &str) -> Result<SearchOutcome> {
         if let Some(helper) = file.helper(domain) {
-            match self.ask(helper, domain) {
-                Ok(Some(credential)) => return Ok(Found::Credential(credential)),
+            match self.run_helper(helper, domain) {
+                Ok(Some(credential)) => return Ok(SearchOutcome::Credential(credential)),
                 Ok(None) => {}
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
-                Err(error) => return Ok(Found::Broken(error)),
+                Err(error) => return Ok(SearchOutcome::HelperFailed(error)),
             }
         }
         if let Some(credential) = file.entry(path, domain, repository)? {
-            return Ok(Found::Credential(credential));
+            return Ok(SearchOutcome::Credential(credential));
         }
-        let Some(store) = file.store() else { return Ok(Found::Nothing) };
-        match self.ask(store, domain) {
-            Ok(Some(credential)) => Ok(Found::Credential(credential)),
-            Ok(None) => Ok(Found::Nothing),
+        let Some(store) = file.store() else { return Ok(SearchOutcome::NotFound) };
+        match self.run_helper(store, domain) {
+            Ok(Some(credential)) => Ok(SearchOutcome::Credential(credential)),
+            Ok(None) => Ok(SearchOutcome::NotFound),
             Err(Error::Cancelled) => Err(Error::Cancelled),
             Err(error) => {
-                // The store is for all registries, most of which it knows nothing of.
-                tracing::warn!(error = with_causes(&error), file = %path.display(), "going on without this credential store");
-                Ok(Found::Nothing)
+                // The store is consulted for every registry, and most registries need no credentials.
+                tracing::warn!(error = with_causes(&error), file = %path.display(), "continuing without this credential store");
+                Ok(SearchOutcome::NotFound)
             }
         }
     }
 }
 
-/// What a file says of a registry.
-enum Found {
+/// The result of searching one file.
+enum SearchOutcome {
     Credential(Credential),
-    Nothing,
-    /// The helper meant for this very registry does not work.
-    Broken(Error),
+    NotFound,
+    /// The helper that `credHelpers` names for the registry failed.
+    HelperFailed(Error),
 }
 
 impl Credentials for AuthFiles {
     fn get(&self, domain: &str, repository: &str) -> Result<Option<Credential>> {
-        let mut broken = None;
+        let mut helper_error = None;
         for path in &self.files {
             let Some(file) = AuthFile::read(path)? else { continue };
             match self.search(path, &file, domain, repository)? {
-                Found::Credential(credential) => return Ok(Some(credential)),
-                Found::Nothing => {}
-                Found::Broken(error) => {
-                    tracing::warn!(error = with_causes(&error), file = %path.display(), "looking for other credentials");
-                    broken.get_or_insert(error);
+                SearchOutcome::Credential(credential) => return Ok(Some(credential)),
+                SearchOutcome::NotFound => {}
+                SearchOutcome::HelperFailed(error) => {
+                    tracing::warn!(error = with_causes(&error), file = %path.display(), "searching for other credentials");
+                    helper_error.get_or_insert(error);
                 }
             }
         }
-        broken.map_or(Ok(None), Err)
+        helper_error.map_or(Ok(None), Err)
     }
 }

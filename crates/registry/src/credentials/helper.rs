@@ -1,4 +1,4 @@
-//! Programs that keep credentials: `docker-credential-NAME get` (docker/docker-credential-helpers).
+//! Credential helpers: the programs `docker-credential-NAME` (docker/docker-credential-helpers).
 
 use std::fs;
 use std::io::{self, Read, Write as _};
@@ -15,21 +15,21 @@ use super::Credential;
 use super::auth_file::password_or_token;
 use crate::{Cancel, Error, Result};
 
-/// The most bytes of a helper's answer that are read.
+/// The maximum length of a helper's output, in bytes.
 const ANSWER_LIMIT: u64 = 1 << 20;
 
-/// How often a running helper is looked at.
-const GLANCE: Duration = Duration::from_millis(5);
+/// The interval at which a running helper is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// The program of the helper `name`; `None` if it is not in `directories`.
+/// Returns the program of the helper `name`, or `None` if it is not in `directories`.
 ///
 /// # Errors
-/// [`Error::Helper`] for a name that is none.
+/// [`Error::Helper`] if `name` has characters that no helper's name has.
 pub(super) fn find(name: &str, directories: &[PathBuf]) -> Result<Option<PathBuf>> {
     let program = format!("docker-credential-{name}");
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     if !plain || name.is_empty() {
-        return Err(Error::Helper { helper: program, reason: "this is no name of a helper".to_owned() });
+        return Err(Error::Helper { helper: program, reason: "invalid name of a helper".to_owned() });
     }
     if directories.is_empty() {
         return Ok(Some(program.into()));
@@ -37,36 +37,38 @@ pub(super) fn find(name: &str, directories: &[PathBuf]) -> Result<Option<PathBuf
     Ok(directories.iter().map(|directory| directory.join(&program)).find(|path| path.is_file()))
 }
 
-/// Asks a helper for the credential of `server`; `None` if it has none, or is not there.
+/// Runs a helper to get the credential of `server`. Returns `None` if it has none, or does not exist.
 ///
 /// # Errors
-/// [`Error::Helper`] if it cannot be run, fails, takes longer than `patience`, or says what makes no sense;
-/// [`Error::Cancelled`]. No process of a helper runs on then.
-pub(super) fn get(program: &PathBuf, server: &str, patience: Duration, cancel: &Cancel) -> Result<Option<Credential>> {
+/// - [`Error::Helper`]: the helper cannot be run, fails, exceeds `timeout`, or prints malformed output.
+/// - [`Error::Cancelled`]: `cancel` was used.
+///
+/// In both cases, no process of the helper is left running.
+pub(super) fn get(program: &PathBuf, server: &str, timeout: Duration, cancel: &Cancel) -> Result<Option<Credential>> {
     cancel.check()?;
     let failed = |reason: String| Error::Helper { helper: program.display().to_string(), reason };
-    let answer = match run(program, server, patience, cancel) {
-        Ok(answer) => answer,
+    let output = match run(program, server, timeout, cancel) {
+        Ok(output) => output,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            missing(&program.display().to_string());
+            warn_missing(&program.display().to_string());
             return Ok(None);
         }
         Err(_) if cancel.is_cancelled() => return Err(Error::Cancelled),
         Err(error) => return Err(failed(error.to_string())),
     };
-    if !answer.status.success() {
-        // Helpers say on standard output what is wrong.
-        let said = [answer.stdout.as_slice(), &answer.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        if said.iter().any(|text| text.contains("credentials not found")) {
+    if !output.status.success() {
+        // Helpers print errors to standard output.
+        let texts = [output.stdout.as_slice(), &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        if texts.iter().any(|text| text.contains("credentials not found")) {
             return Ok(None);
         }
-        let first = said.iter().find_map(|text| text.lines().find(|line| !line.trim().is_empty()));
-        let said = first.unwrap_or("it says nothing").chars().take(200).collect::<String>();
-        return Err(failed(format!("{}: {said}", answer.status)));
+        let first = texts.iter().find_map(|text| text.lines().find(|line| !line.trim().is_empty()));
+        let message = first.unwrap_or("no output").chars().take(200).collect::<String>();
+        return Err(failed(format!("{}: {message}", output.status)));
     }
-    let secret: Secret = serde_json::from_slice(&answer.stdout).map_err(|_| {
-        // Not serde's message, which may have a part of the secret in it.
-        failed("its answer is not an object with Username and Secret".to_owned())
+    let secret: HelperCredential = serde_json::from_slice(&output.stdout).map_err(|_| {
+        // serde's message is omitted, because it may quote the secret.
+        failed("its output is not a JSON object with Username and Secret".to_owned())
     })?;
     if secret.secret.is_empty() {
         return Ok(None);
@@ -74,56 +76,56 @@ pub(super) fn get(program: &PathBuf, server: &str, patience: Duration, cancel: &
     Ok(Some(password_or_token(&secret.username, &secret.secret)))
 }
 
-/// Says that a helper is not there. Files with credentials travel, into containers above all, and their helpers stay
-/// behind; public images must not fail for that.
-pub(super) fn missing(program: &str) {
-    tracing::warn!(program, "going on without this credential helper, which is not there");
+/// Logs that a helper does not exist. This is not an error: credential files are often copied without their helpers,
+/// for example into containers, and public images must still work.
+pub(super) fn warn_missing(program: &str) {
+    tracing::warn!(program, "continuing without this credential helper, which does not exist");
 }
 
-/// The answer of a helper.
+/// The JSON that a helper prints.
 #[derive(Deserialize)]
-struct Secret {
+struct HelperCredential {
     #[serde(rename = "Username", default)]
     username: String,
     #[serde(rename = "Secret")]
     secret: String,
 }
 
-struct Answer {
+struct HelperOutput {
     status: ExitStatus,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
-fn run(program: &PathBuf, server: &str, patience: Duration, cancel: &Cancel) -> io::Result<Answer> {
-    let deadline = Instant::now() + patience;
+fn run(program: &PathBuf, server: &str, timeout: Duration, cancel: &Cancel) -> io::Result<HelperOutput> {
+    let deadline = Instant::now() + timeout;
     let mut command = Command::new(program);
     command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // For an end of this process that leaves no time to end the helper.
+    // This covers the case that this process is killed and cannot kill the helper itself.
     vmroot_sys::end_with_parent(&mut command);
     let mut child = command.spawn()?;
-    let stdout = read_aside(child.stdout.take());
-    let stderr = read_aside(child.stderr.take());
+    let stdout = read_in_background(child.stdout.take());
+    let stderr = read_in_background(child.stderr.take());
     if let Some(mut stdin) = child.stdin.take() {
-        // A helper that does not read its input ends in its own way. The few bytes always fit into the pipe.
+        // A helper that does not read its input reports that itself. The few bytes always fit into the pipe.
         let _ = stdin.write_all(server.as_bytes());
     }
     let status = wait(&mut child, deadline, cancel)?;
-    // A grandchild may hold the pipes open; what has not come by now does not count.
+    // A grandchild may keep the pipes open. Output after this deadline is ignored.
     let left = deadline.saturating_duration_since(Instant::now());
-    let stdout = stdout.recv_timeout(left.max(GLANCE)).unwrap_or_default();
-    let stderr = stderr.recv_timeout(GLANCE).unwrap_or_default();
-    Ok(Answer { status, stdout, stderr })
+    let stdout = stdout.recv_timeout(left.max(POLL_INTERVAL)).unwrap_or_default();
+    let stderr = stderr.recv_timeout(POLL_INTERVAL).unwrap_or_default();
+    Ok(HelperOutput { status, stdout, stderr })
 }
 
-/// Reads a pipe on a thread of its own, so that a helper that says much is not held up.
-fn read_aside(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+/// Reads a pipe on its own thread, so that a helper with much output does not block.
+fn read_in_background(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     if let Some(pipe) = pipe {
         thread::spawn(move || {
             let mut bytes = Vec::new();
             if pipe.take(ANSWER_LIMIT).read_to_end(&mut bytes).is_ok() {
-                // Nobody waits any more after the timeout.
+                // After the timeout, the receiver is gone.
                 let _ = sender.send(bytes);
             }
         });
@@ -137,32 +139,32 @@ fn wait(child: &mut Child, deadline: Instant, cancel: &Cancel) -> io::Result<Exi
             return Ok(status);
         }
         if cancel.is_cancelled() {
-            end(child)?;
+            kill_with_descendants(child)?;
             return Err(io::Error::other("cancelled"));
         }
         if Instant::now() >= deadline {
-            end(child)?;
+            kill_with_descendants(child)?;
             return Err(io::Error::new(io::ErrorKind::TimedOut, "it took too long and was killed"));
         }
-        thread::sleep(GLANCE);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// Kills a helper and the processes that it started: many helpers are shell scripts around the program that does the work.
+/// Kills a helper and its descendants: many helpers are shell scripts around another program.
 ///
-/// They have no process group of their own, by which one call would reach all: a helper that asks for a passphrase at the
-/// terminal would then be stopped, as a background process.
-fn end(child: &mut Child) -> io::Result<()> {
+/// A process group of their own would make this a single call. But then the terminal would stop a helper that prompts
+/// for a passphrase, as a background process.
+fn kill_with_descendants(child: &mut Child) -> io::Result<()> {
     let below = Pid::from_raw(child.id().cast_signed()).map(descendants).unwrap_or_default();
     child.kill()?;
     for process in below {
-        // It may have ended by itself.
+        // The process may already have ended.
         let _ = kill_process(process, Signal::KILL);
     }
     child.wait().map(drop)
 }
 
-/// The processes below one, as `/proc` has them (proc_pid_task_tid_children(5)).
+/// Returns the descendants of a process, from `/proc` (proc_pid_task_tid_children(5)).
 fn descendants(process: Pid) -> Vec<Pid> {
     let mut found = vec![process];
     let mut next = 0;

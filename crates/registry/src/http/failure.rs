@@ -1,4 +1,4 @@
-//! What the layers below report, told apart by what to do about it.
+//! The classification of reqwest's errors by whether a retry may help.
 
 use std::error::Error as StdError;
 use std::io;
@@ -6,21 +6,21 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::line::Wait;
-use super::reach::OutOfReach;
-use super::shown;
+use super::address_scope::OutOfScope;
+use super::blocking_client::WaitError;
+use super::redacted;
 use crate::{Error, Result};
 
-/// A request that got no answer.
+/// The failure of a request.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Asking again is no use.
+    /// A retry is useless.
     Final(Error),
-    /// Asking again may help.
+    /// A retry may help.
     Transient(Error),
-    /// Nobody takes connections where nobody has before: asking again helps if a server is just being started.
+    /// A server that has never answered refuses connections. A retry helps if it is just starting.
     Refused(Error),
-    /// The server asks to come back, after so long if it says.
+    /// The server asks for a retry, after this time if it states one.
     Busy(Error, Option<Duration>),
 }
 
@@ -38,25 +38,25 @@ impl From<Error> for Failure {
     }
 }
 
-/// Sorts what came of waiting for reqwest.
-pub(crate) fn of<T>(url: &Url, waited: Result<reqwest::Result<T>, Wait>) -> Result<T, Failure> {
-    match waited {
+/// Converts the outcome of waiting for reqwest.
+pub(crate) fn classify<T>(url: &Url, outcome: Result<reqwest::Result<T>, WaitError>) -> Result<T, Failure> {
+    match outcome {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(sort(url, &error)),
-        Err(Wait::Cancelled) => Err(Failure::Final(Error::Cancelled)),
+        Ok(Err(error)) => Err(classify_error(url, &error)),
+        Err(WaitError::Cancelled) => Err(Failure::Final(Error::Cancelled)),
         Err(wait) => Err(Failure::Transient(wait.into_error(url))),
     }
 }
 
-fn sort(url: &Url, error: &reqwest::Error) -> Failure {
-    let out_of_reach = causes(error).find_map(|cause| cause.downcast_ref::<OutOfReach>());
-    if let Some(OutOfReach { host }) = out_of_reach {
-        return Failure::Final(Error::Address { url: shown(url), host: host.clone() });
+fn classify_error(url: &Url, error: &reqwest::Error) -> Failure {
+    let out_of_scope = causes(error).find_map(|cause| cause.downcast_ref::<OutOfScope>());
+    if let Some(OutOfScope { host }) = out_of_scope {
+        return Failure::Final(Error::Address { url: redacted(url), host: host.clone() });
     }
-    let (url, reason) = (shown(url), reason(error));
+    let (url, reason) = (redacted(url), reason(error));
     let connecting = error.is_connect();
     let failed = if connecting { Error::Unreachable { url, reason } } else { Error::Broken { url, reason } };
-    if error.is_builder() || is_certificate(error) || is_unknown_host(&failed) {
+    if error.is_builder() || is_untrusted_certificate(error) || is_unknown_host(&failed) {
         Failure::Final(failed)
     } else if connecting && is_refused(error) {
         Failure::Refused(failed)
@@ -65,8 +65,8 @@ fn sort(url: &Url, error: &reqwest::Error) -> Failure {
     }
 }
 
-/// Whether the other side is not whom we trust: it will not be so in a second either.
-fn is_certificate(error: &reqwest::Error) -> bool {
+/// Returns whether the server's certificate is not trusted. A retry would not change that.
+fn is_untrusted_certificate(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
 }
 
@@ -75,16 +75,16 @@ fn is_refused(error: &reqwest::Error) -> bool {
     kinds.into_iter().any(|kind| kind == io::ErrorKind::ConnectionRefused)
 }
 
-/// Whether the name of the host is known to nobody; a name server that is out of order says it is temporary.
+/// Returns whether the host name does not exist. A failure of the name server itself is reported as temporary.
 fn is_unknown_host(error: &Error) -> bool {
     let Error::Unreachable { reason, .. } = error else { return false };
     reason.contains("failed to lookup address") && !reason.contains("Temporary failure")
 }
 
-/// All that an error and its causes say, without the URL.
+/// Returns the messages of an error's causes, without the URL.
 pub(crate) fn reason(error: &reqwest::Error) -> String {
     let mut reason = String::new();
-    // The outermost message has the URL in it, with its query; the kind is said by our own error.
+    // The outermost message contains the URL with its query. Its other part is in the variant of this crate's error.
     for text in causes(error).skip(1).map(ToString::to_string) {
         if reason.ends_with(&text) {
             continue;
@@ -97,11 +97,11 @@ pub(crate) fn reason(error: &reqwest::Error) -> String {
     if reason.is_empty() { "no reason is given".to_owned() } else { reason }
 }
 
-/// The error and its causes, outermost first.
+/// Returns the error and its causes, the outermost first.
 fn causes<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error: &&'e (dyn StdError + 'static)| {
         let error: &'e (dyn StdError + 'static) = *error;
-        // An `io::Error` made from another error hides that one and shows its source only.
+        // `source` of an `io::Error` that wraps another error skips that error.
         match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner as &(dyn StdError + 'static)),
             None => error.source(),

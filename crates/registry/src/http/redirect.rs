@@ -1,19 +1,19 @@
-//! Which redirects are followed.
+//! The choice of the redirects to follow.
 
 use reqwest::header::LOCATION;
 use reqwest::{Method, Response, StatusCode, Url};
 
-use super::{Call, shown};
+use super::{HttpRequest, redacted};
 use crate::{Error, Result};
 
-/// How many redirects in a row are followed.
+/// The maximum number of consecutive redirects.
 pub(crate) const LIMIT: usize = 10;
 
-/// Where an answer sends us; `None` if it is no redirect.
+/// Returns the target of a redirect, or `None` if the response is not one.
 ///
 /// # Errors
-/// [`Error::Redirect`] if it leads from TLS to plain text, or nowhere.
-pub(crate) fn target(call: &Call, response: &Response) -> Result<Option<Url>> {
+/// [`Error::Redirect`] if the target is missing, is no HTTP URL, or is plain HTTP after TLS.
+pub(crate) fn target(request: &HttpRequest, response: &Response) -> Result<Option<Url>> {
     const REDIRECTS: [StatusCode; 5] = [
         StatusCode::MOVED_PERMANENTLY,
         StatusCode::FOUND,
@@ -21,18 +21,18 @@ pub(crate) fn target(call: &Call, response: &Response) -> Result<Option<Url>> {
         StatusCode::TEMPORARY_REDIRECT,
         StatusCode::PERMANENT_REDIRECT,
     ];
-    // A POST carries a secret, which no other server shall see.
-    let safe = call.method == Method::GET || call.method == Method::HEAD;
+    // A POST carries a secret, which must not reach another server.
+    let safe = request.method == Method::GET || request.method == Method::HEAD;
     if !safe || !REDIRECTS.contains(&response.status()) {
         return Ok(None);
     }
-    let refused = |reason: String| Error::Redirect { url: shown(&call.url), reason };
-    let location = response.headers().get(LOCATION).ok_or_else(|| refused("it says no location".to_owned()))?;
-    let location = location.to_str().map_err(|_| refused("its location is no text".to_owned()))?;
-    let next = call.url.join(location).map_err(|error| refused(format!("its location is no URL: {error}")))?;
-    match (call.url.scheme(), next.scheme()) {
+    let refused = |reason: String| Error::Redirect { url: redacted(&request.url), reason };
+    let location = response.headers().get(LOCATION).ok_or_else(|| refused("it has no Location".to_owned()))?;
+    let location = location.to_str().map_err(|_| refused("its Location is not ASCII text".to_owned()))?;
+    let next = request.url.join(location).map_err(|error| refused(format!("its Location is not a URL: {error}")))?;
+    match (request.url.scheme(), next.scheme()) {
         ("http", "http" | "https") | ("https", "https") => Ok(Some(next)),
-        ("https", "http") => Err(refused(format!("it leads from https to {}", shown(&next)))),
+        ("https", "http") => Err(refused(format!("it leads from https to {}", redacted(&next)))),
         (_, scheme) => Err(refused(format!("it leads to the scheme {scheme:?}"))),
     }
 }

@@ -1,10 +1,10 @@
-//! The resources that all blobs of a client share: connections, and memory for parts.
+//! The limits that all blobs of a client share: on connections, and on memory for parts.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::PARTS_LIMIT;
 
-/// Connections and room that are free.
+/// Counts the free connections and the free memory for parts.
 #[derive(Debug)]
 pub(crate) struct Budget {
     connections: usize,
@@ -13,55 +13,55 @@ pub(crate) struct Budget {
 
 #[derive(Debug)]
 struct Free {
-    /// May be below zero: a blob always has one connection.
+    /// The number of free connections. It can be negative, because each blob always has one.
     connections: isize,
-    rooms: usize,
+    part_memory: usize,
 }
 
-/// A connection that is in use; it is given back when dropped.
+/// Permission to use a connection. It is returned when dropped.
 #[derive(Debug)]
-pub(crate) struct Connection(Arc<Budget>);
+pub(crate) struct ConnectionPermit(Arc<Budget>);
 
-/// Memory for a part; it is given back when dropped.
+/// Permission to hold a part in memory. It is returned when dropped.
 #[derive(Debug)]
-pub(super) struct Room(Arc<Budget>);
+pub(super) struct MemoryPermit(Arc<Budget>);
 
 impl Budget {
     pub(crate) fn new(connections: usize) -> Arc<Self> {
-        let free = Free { connections: isize::try_from(connections).unwrap_or(isize::MAX), rooms: PARTS_LIMIT };
+        let free = Free { connections: isize::try_from(connections).unwrap_or(isize::MAX), part_memory: PARTS_LIMIT };
         Arc::new(Self { connections, free: Mutex::new(free) })
     }
 
-    /// How many connections blobs may have.
+    /// Returns the maximum number of connections.
     pub(super) fn connections(&self) -> usize {
         self.connections
     }
 
-    /// Whether a connection is free.
+    /// Returns whether a connection is free.
     pub(super) fn has_connection(&self) -> bool {
         self.free().connections > 0
     }
 
-    /// The one connection that each blob has, free or not.
-    pub(crate) fn own_connection(self: &Arc<Self>) -> Connection {
+    /// Takes the connection that each blob always has, even if none is free.
+    pub(crate) fn take_own_connection(self: &Arc<Self>) -> ConnectionPermit {
         self.free().connections -= 1;
-        Connection(Arc::clone(self))
+        ConnectionPermit(Arc::clone(self))
     }
 
-    /// One more connection, if one is free.
-    pub(super) fn connection(self: &Arc<Self>) -> Option<Connection> {
+    /// Takes a connection if one is free.
+    pub(super) fn try_take_connection(self: &Arc<Self>) -> Option<ConnectionPermit> {
         let mut free = self.free();
         (free.connections > 0).then(|| {
             free.connections -= 1;
-            Connection(Arc::clone(self))
+            ConnectionPermit(Arc::clone(self))
         })
     }
 
-    /// Room for one more part, if there is any.
-    pub(super) fn room(self: &Arc<Self>) -> Option<Room> {
+    /// Takes memory for a part if some is free.
+    pub(super) fn try_take_memory(self: &Arc<Self>) -> Option<MemoryPermit> {
         let mut free = self.free();
-        free.rooms = free.rooms.checked_sub(1)?;
-        Some(Room(Arc::clone(self)))
+        free.part_memory = free.part_memory.checked_sub(1)?;
+        Some(MemoryPermit(Arc::clone(self)))
     }
 
     fn free(&self) -> std::sync::MutexGuard<'_, Free> {
@@ -69,14 +69,14 @@ impl Budget {
     }
 }
 
-impl Drop for Connection {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.0.free().connections += 1;
     }
 }
 
-impl Drop for Room {
+impl Drop for MemoryPermit {
     fn drop(&mut self) {
-        self.0.free().rooms += 1;
+        self.0.free().part_memory += 1;
     }
 }

@@ -1,51 +1,50 @@
-//! A thread that fetches parts.
+//! The threads that fetch parts.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
 
-use vmroot_errors::with_causes;
-
-use super::{Connection, PART, Part, Shared, State};
+use super::{ConnectionPermit, PART_SIZE, Part, Shared, State};
 use crate::backoff::Backoff;
 use crate::{Error, Result};
+use vmroot_errors::with_causes;
 
-/// How much of a part must come after a break for the count of breaks to start again, in bytes.
+/// The number of bytes after an interruption that resets the count of retries.
 const PROGRESS: u64 = 256 << 10;
 
-/// A part that a thread has taken.
-struct Taken {
+/// A part that a thread fetches.
+struct Assignment {
     number: u64,
     bytes: Range<u64>,
-    /// `None` for the connection that the blob has anyhow.
-    connection: Option<Connection>,
+    /// The permit for its connection, or `None` if it uses the blob's own.
+    connection: Option<ConnectionPermit>,
 }
 
-/// Starts a thread; false if there can be no more.
+/// Starts a thread. Returns false if the system refuses one.
 pub(super) fn start(shared: &Arc<Shared>) -> bool {
     let shared = Arc::clone(shared);
     let builder = thread::Builder::new().name("blob-part".to_owned());
     builder
-        .spawn(move || work(&shared))
-        .inspect_err(|error| tracing::warn!(error = with_causes(error), "one connection fewer"))
+        .spawn(move || run(&shared))
+        .inspect_err(|error| tracing::warn!(error = with_causes(error), "cannot start a thread for parts"))
         .is_ok()
 }
 
-fn work(shared: &Shared) {
-    while let Some(taken) = take(shared) {
-        let fetched = fetch(shared, &taken);
+fn run(shared: &Shared) {
+    while let Some(assignment) = next_assignment(shared) {
+        let fetched = fetch(shared, &assignment);
         let mut state = shared.state();
-        if taken.connection.is_none() {
-            state.own_connection = true;
+        if assignment.connection.is_none() {
+            state.own_connection_free = true;
         }
         if let Err(error) = fetched {
             if !matches!(error, Error::Cancelled) {
-                tracing::info!(error = with_causes(&error), bytes = ?taken.bytes, "a part of a blob cannot be had by itself");
+                tracing::info!(error = with_causes(&error), bytes = ?assignment.bytes, "cannot fetch a part of a blob");
             }
-            if let Some(part) = state.part(taken.number) {
+            if let Some(part) = state.part(assignment.number) {
                 part.failed = Some(error);
             }
-            // No later part is needed any more. The reader still gets the parts before this one.
+            // Later parts are not needed. The reader still reads the parts before this one.
             state.next = shared.descriptor.size;
         }
         drop(state);
@@ -53,50 +52,51 @@ fn work(shared: &Shared) {
     }
 }
 
-/// The next part, once there are a connection and room for it; `None` when all are taken, or the reader is gone.
-fn take(shared: &Shared) -> Option<Taken> {
+/// Waits for a connection and memory, and returns the next part to fetch. Returns `None` when no part is left or the
+/// reader is dropped.
+fn next_assignment(shared: &Shared) -> Option<Assignment> {
     let budget = shared.client.budget();
     let mut state = shared.state();
     loop {
         if shared.stop.is_cancelled() || state.next >= shared.descriptor.size {
             return None;
         }
-        if !state.proved && !state.parts.is_empty() {
+        if !state.has_served_part && !state.parts.is_empty() {
             state = shared.wait(state);
             continue;
         }
-        let connection = if state.own_connection { None } else { budget.connection() };
-        let room = if state.own_room { None } else { budget.room() };
-        if (state.own_connection || connection.is_some()) && (state.own_room || room.is_some()) {
+        let connection = if state.own_connection_free { None } else { budget.try_take_connection() };
+        let memory = if state.own_memory_free { None } else { budget.try_take_memory() };
+        if (state.own_connection_free || connection.is_some()) && (state.own_memory_free || memory.is_some()) {
             if connection.is_none() {
-                state.own_connection = false;
+                state.own_connection_free = false;
             }
-            if room.is_none() {
-                state.own_room = false;
+            if memory.is_none() {
+                state.own_memory_free = false;
             }
-            let bytes = state.next..(state.next + PART).min(shared.descriptor.size);
+            let bytes = state.next..(state.next + PART_SIZE).min(shared.descriptor.size);
             state.next = bytes.end;
             let number = state.first + state.parts.len() as u64;
             let left = bytes.end - bytes.start;
-            // As much as there is room for, and never more.
+            // The buffer never grows beyond the permitted memory.
             let buffer = Vec::with_capacity(usize::try_from(left).unwrap_or_default());
-            state.parts.push_back(Part { bytes: buffer, left, failed: None, room });
-            return Some(Taken { number, bytes, connection });
+            state.parts.push_back(Part { bytes: buffer, left, failed: None, memory });
+            return Some(Assignment { number, bytes, connection });
         }
-        // One without the other is of no use here, and other blobs may need it.
-        drop((connection, room));
+        // A connection without memory, or the reverse, is useless here, and other blobs may need it.
+        drop((connection, memory));
         state = shared.wait(state);
     }
 }
 
-/// Fetches a part over as many connections as it takes.
-fn fetch(shared: &Shared, taken: &Taken) -> Result<()> {
+/// Fetches a part. Reconnects after interruptions.
+fn fetch(shared: &Shared, assignment: &Assignment) -> Result<()> {
     let options = shared.client.options();
-    let mut position = taken.bytes.start;
+    let mut position = assignment.bytes.start;
     let mut progress_from = position;
     let mut backoff = Backoff::default();
-    while position < taken.bytes.end {
-        let error = match fetch_some(shared, taken, &mut position) {
+    while position < assignment.bytes.end {
+        let error = match fetch_some(shared, assignment, &mut position) {
             Ok(()) => continue,
             Err(error) if error.is_broken_connection() => error,
             Err(error) => return Err(error),
@@ -108,25 +108,25 @@ fn fetch(shared: &Shared, taken: &Taken) -> Result<()> {
         if !backoff.fail(options) {
             return Err(error);
         }
-        tracing::info!(error = with_causes(&error), position, "going on where the connection broke");
+        tracing::info!(error = with_causes(&error), position, "resuming after an interruption");
         backoff.pause(options, &shared.stop, None)?;
     }
     Ok(())
 }
 
-/// Asks for the rest of a part, and hands over its bytes as they come.
-fn fetch_some(shared: &Shared, taken: &Taken, position: &mut u64) -> Result<()> {
-    let range = *position..taken.bytes.end;
+/// Requests the rest of a part, and stores its bytes as they arrive.
+fn fetch_some(shared: &Shared, assignment: &Assignment, position: &mut u64) -> Result<()> {
+    let range = *position..assignment.bytes.end;
     let Shared { client, reference, descriptor, stop, .. } = shared;
     let mut body = client.blob_part(reference, descriptor, range, stop)?;
     while let Some(chunk) = body.take_chunk()? {
         *position += chunk.len() as u64;
         let mut state = shared.state();
-        // It is always there: the reader takes no part away before all of it came.
-        let Some(part) = state.part(taken.number) else { return Err(Error::Cancelled) };
+        // The part is always present, because the reader removes a part only when it is complete.
+        let Some(part) = state.part(assignment.number) else { return Err(Error::Cancelled) };
         part.bytes.extend_from_slice(&chunk);
         part.left -= chunk.len() as u64;
-        state.proved = true;
+        state.has_served_part = true;
         drop(state);
         shared.changed.notify_all();
     }

@@ -1,28 +1,28 @@
-//! Keys and certificates, made by openssl.
+//! Keys and certificates, created with openssl.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What a server on loopback is called.
+/// The extension with the names of a server on loopback.
 pub(crate) const NAMES: &str = "subjectAltName=DNS:localhost,IP:127.0.0.1";
 
-/// Of an authority.
+/// The extension of an authority's certificate.
 pub(crate) const AUTHORITY: &str = "basicConstraints=critical,CA:TRUE";
 
-/// A certificate and its key, in PEM.
+/// A certificate and its key, in PEM files.
 pub(crate) struct Certificate {
     pub(crate) path: PathBuf,
     pub(crate) key: PathBuf,
 }
 
-/// Makes a certificate that signs itself.
+/// Creates a self-signed certificate.
 pub(crate) fn self_signed(directory: &Path, name: &str, extensions: &[&str], days: i32) -> Certificate {
     let (certificate, request) = request(directory, name, extensions);
     sign(&certificate, &request, days, &["-signkey".as_ref(), &certificate.key]);
     certificate
 }
 
-/// Makes a certificate that an authority signs.
+/// Creates a certificate that an authority signs.
 pub(crate) fn signed_by(authority: &Certificate, directory: &Path, name: &str, extensions: &[&str]) -> Certificate {
     let (certificate, request) = request(directory, name, extensions);
     let by = ["-CAcreateserial".as_ref(), "-CA".as_ref(), authority.path.as_path(), "-CAkey".as_ref(), &authority.key];

@@ -1,4 +1,4 @@
-//! Challenges in the forms that registries send, and the servers that credentials go to because of them.
+//! Challenges in all forms that registries send, and the servers that must not get credentials.
 
 use std::process::Command;
 
@@ -6,10 +6,10 @@ use vmroot_registry::{Credential, Error};
 use vmroot_testkit::registry::{Auth, Bearer, Fault, PlainAnswer, Registry, Request, Rule};
 use vmroot_testkit::skip;
 
-use crate::fixture::{Fixture, MANIFESTS, NAME, client_with, options_with, password, says};
-use crate::tls::trusting_with;
+use crate::fixture::{Fixture, MANIFESTS, NAME, assert_message, client_with, options_with, password};
+use crate::tls::trusting_client_with;
 
-/// In each, `{realm}` stands for the URL of the token server.
+/// Bearer challenges. `{realm}` stands for the URL of the token server.
 const BEARERS: [&str; 12] = [
     r#"Bearer realm="{realm}",service="registry.test",scope="{scope}""#,
     r#"Bearer realm="{realm}" service="registry.test" scope="{scope}""#,
@@ -25,6 +25,7 @@ const BEARERS: [&str; 12] = [
     r#"Bearer realm="token" service=registry.test"#,
 ];
 
+/// Basic challenges.
 const BASICS: [&str; 12] = [
     "Basic realm=/",
     "Basic",
@@ -54,7 +55,7 @@ fn basic(challenges: &[&str]) -> Auth {
 }
 
 #[test]
-fn every_form_of_a_challenge_is_met() {
+fn every_form_of_a_challenge_is_answered() {
     for auth in BEARERS.iter().map(|it| bearer(it)).chain(BASICS.iter().map(|it| basic(&[it]))) {
         let fixture = Fixture::new();
         fixture.registry.require(auth.clone());
@@ -69,9 +70,9 @@ fn every_form_of_a_challenge_is_met() {
     }
 }
 
-/// A challenge that skopeo meets must be met here too.
+/// Every challenge that skopeo can answer must be answered here too.
 #[test]
-fn skopeo_gets_in_nowhere_where_we_do_not() {
+fn every_challenge_that_skopeo_answers_is_answered() {
     if skip::needs_program("skopeo") {
         return;
     }
@@ -106,9 +107,9 @@ fn several_headers_are_several_challenges() {
     }
 }
 
-/// Docker and skopeo ask `/v2/` first, so a registry may give its challenge there alone.
+/// Docker and skopeo request `/v2/` first, so some registries send their challenge only there.
 #[test]
-fn a_challenge_on_the_registrys_own_page_will_do() {
+fn a_challenge_at_v2_is_used() {
     for status in [401, 403, 404] {
         let fixture = Fixture::new();
         fixture.registry.require(basic(&["Basic realm=x"]));
@@ -116,65 +117,66 @@ fn a_challenge_on_the_registrys_own_page_will_do() {
         fixture.registry.misbehave(Rule::on(MANIFESTS).times(1).fault(silence));
         client_with(password("ann", "secret")).manifest(&fixture.reference()).unwrap();
     }
-    // Without one there, the answer stands, and the page is not asked for again.
+    // Without a challenge there, the error is returned, and `/v2/` is not requested again.
     let fixture = Fixture::new();
     fixture.registry.misbehave(Rule::on(MANIFESTS).fault(Fault::Status(404, vec![], "gone".to_owned())));
     let client = client_with(password("ann", "secret"));
     for _ in 0..3 {
-        says(client.manifest(&fixture.reference()), &["gone"]);
+        assert_message(client.manifest(&fixture.reference()), &["gone"]);
     }
-    // One more is for finding out that it speaks plain HTTP.
+    // The other request was for detecting plain HTTP.
     let pages = fixture.registry.requests().into_iter().filter(|request| request.path == "/v2/");
     assert_eq!((pages.count(), fixture.registry.count(MANIFESTS)), (2, 3));
 }
 
-/// Whether a request has any part of a credential in it.
-fn gives_away(request: &Request) -> bool {
+/// Returns whether a request contains a part of a credential.
+fn contains_secret(request: &Request) -> bool {
     let text = format!("{} {:?} {}", request.path, request.headers, String::from_utf8_lossy(&request.body));
-    // The base64 of `ann:secret` stands for the password as well.
+    // The first text is the base64 of `ann:secret`.
     ["YW5uOnNlY3JldA", "secret", "account", "refresh_token"].iter().any(|part| text.contains(part))
 }
 
-/// A registry with TLS that names a token server without: the password would go over the wire for all to read.
+/// The password must not be sent in plain text, so a registry with TLS must not name a token server without TLS.
 #[test]
-fn a_registry_with_tls_may_not_name_a_token_server_without() {
+fn a_registry_with_tls_must_not_name_a_token_server_without() {
     for credential in [password("ann", "secret"), Credential::IdentityToken("secret".to_owned())] {
         let fixture = Fixture::of(Registry::start_tls(PlainAnswer::BadRequest), 1000);
         let listener = Registry::start();
         listener.require(bearer(""));
         for realm in [format!("{}/token", listener.url()), format!("HTTP://{}/token", listener.host())] {
             fixture.registry.require(bearer(&format!("Bearer realm=\"{realm}\"")));
-            let client = trusting_with(options_with(credential.clone()));
-            let error = says(client.manifest(&fixture.reference()), &["its token server is plain HTTP", "https"]);
+            let client = trusting_client_with(options_with(credential.clone()));
+            let error =
+                assert_message(client.manifest(&fixture.reference()), &["its token server is plain HTTP", "https"]);
             assert!(matches!(error, Error::Challenge { .. }), "{error:?}");
         }
         assert_eq!(listener.connections(), 0);
-        assert!(!fixture.registry.requests().iter().any(gives_away));
+        assert!(!fixture.registry.requests().iter().any(contains_secret));
     }
 }
 
 #[test]
-fn a_relative_realm_does_not_lead_away() {
+fn a_relative_realm_must_not_name_another_host() {
     let fixture = Fixture::new();
     let listener = Registry::start();
     for realm in ["//{host}/token", r"\\{host}\token", r"/\{host}/token", "/\t/{host}/token", "///{host}/token"] {
         let realm = realm.replace("{host}", &listener.host());
-        // A backslash in quotes is an escape, so that two are one.
+        // Within quotes, a backslash is an escape character, so it is doubled.
         let challenge = format!("Bearer realm=\"{}\"", realm.replace('\\', r"\\"));
         fixture.registry.require(bearer(&challenge));
-        let error = says(
+        let error = assert_message(
             client_with(password("ann", "secret")).manifest(&fixture.reference()),
             &[&fixture.registry.host(), "its token server"],
         );
         assert!(matches!(error, Error::Challenge { .. }), "{error:?}");
     }
     assert_eq!(listener.connections(), 0);
-    assert!(!fixture.registry.requests().iter().any(gives_away));
+    assert!(!fixture.registry.requests().iter().any(contains_secret));
 }
 
-/// A token server that sends us on: the password stays with the one that was named.
+/// If a token server redirects, the password stays with the server that the challenge named.
 #[test]
-fn a_token_server_that_redirects_keeps_the_password_to_itself() {
+fn the_target_of_a_token_servers_redirect_gets_no_password() {
     let fixture = Fixture::new();
     fixture.registry.require(bearer(r#"Bearer realm="/token""#));
     let elsewhere = Registry::start();
@@ -183,5 +185,5 @@ fn a_token_server_that_redirects_keeps_the_password_to_itself() {
     fixture.registry.misbehave(Rule::on("/token").fault(Fault::Redirect(307, location)));
     let _ = client_with(password("ann", "secret")).manifest(&fixture.reference());
     assert_eq!(elsewhere.count("/token"), 1);
-    assert!(!elsewhere.requests().iter().any(gives_away));
+    assert!(!elsewhere.requests().iter().any(contains_secret));
 }

@@ -1,4 +1,4 @@
-//! Where credentials come from, and which of them win.
+//! The sources of credentials, and their order.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use vmroot_registry::{AuthFiles, Cancel, Chain, Client, ClientOptions, Credential, Credentials, Error, Explicit};
+use vmroot_registry::{
+    AuthFiles, Cancel, Client, ClientOptions, Credential, CredentialChain, Credentials, Error, FixedCredential,
+};
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::registry::Auth;
 
 use crate::fixture::{Fixture, NAME, options, password};
 
-/// A home for files with credentials and for helpers.
+/// A directory for credential files and helpers.
 struct Home {
     directory: TempDir,
 }
@@ -29,25 +31,26 @@ impl Home {
         self.directory.path().join(name)
     }
 
-    /// Writes a file with credentials.
+    /// Writes a credential file.
     fn file(&self, name: &str, content: &Value) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, content.to_string()).unwrap();
         path
     }
 
-    /// Makes the program `docker-credential-NAME`; it notes what it is asked for in a file of that name.
+    /// Creates the program `docker-credential-NAME`. It appends its requests to a file beside it.
     fn helper(&self, name: &str, script: &str) {
         let (text, program) = (self.path("script"), self.path(&format!("docker-credential-{name}")));
         let script = format!("#!/bin/sh\nserver=$(cat)\necho \"$1 $server\" >>\"$0.asked\"\n{script}\n");
         fs::write(&text, script).unwrap();
         fs::set_permissions(&text, fs::Permissions::from_mode(0o755)).unwrap();
-        // Not written by this process, whose other threads may start programs that inherit the open file.
+        // Written by `cp`, because another thread of this process could start a program that inherits the open file,
+        // and a file open for writing cannot be executed.
         assert!(Command::new("cp").arg(&text).arg(&program).status().unwrap().success());
     }
 
-    /// What a helper was asked for.
-    fn asked(&self, name: &str) -> Vec<String> {
+    /// Returns the requests to a helper.
+    fn requests(&self, name: &str) -> Vec<String> {
         let text = fs::read_to_string(self.path(&format!("docker-credential-{name}.asked"))).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
@@ -62,7 +65,7 @@ impl Home {
     }
 }
 
-/// `user` as an entry of `auths`, with the password `pass`.
+/// Returns an entry of `auths` for `user` with the password `pass`.
 fn entry(user: &str) -> Value {
     use base64::Engine as _;
     json!({ "auth": base64::engine::general_purpose::STANDARD.encode(format!("{user}:pass")) })
@@ -81,7 +84,7 @@ fn user(found: Option<Credential>) -> Option<String> {
 const ANSWER: &str = r#"echo '{"ServerURL":"x","Username":"helped","Secret":"pass"}'"#;
 
 #[test]
-fn the_first_source_wins_and_the_first_file() {
+fn the_first_source_and_the_first_file_take_precedence() {
     let home = Home::new();
     let first = home.file("first.json", &json!({ "auths": { "a.test": entry("one") } }));
     let second = home.file("second.json", &json!({ "auths": { "a.test": entry("two"), "b.test": entry("bob") } }));
@@ -90,15 +93,15 @@ fn the_first_source_wins_and_the_first_file() {
     assert_eq!(user(files.get("b.test", "x").unwrap()).unwrap(), "bob");
     assert_eq!(files.get("c.test", "x").unwrap(), None);
 
-    let chain = Chain(vec![Arc::new(Explicit(password("ann", "pass"))), Arc::new(files.clone())]);
+    let chain = CredentialChain(vec![Arc::new(FixedCredential(password("ann", "pass"))), Arc::new(files.clone())]);
     assert_eq!(user(chain.get("a.test", "x").unwrap()).unwrap(), "ann");
-    let chain = Chain(vec![Arc::new(files), Arc::new(Explicit(password("ann", "pass")))]);
+    let chain = CredentialChain(vec![Arc::new(files), Arc::new(FixedCredential(password("ann", "pass")))]);
     assert_eq!(user(chain.get("a.test", "x").unwrap()).unwrap(), "one");
     assert_eq!(user(chain.get("c.test", "x").unwrap()).unwrap(), "ann");
 }
 
 #[test]
-fn the_most_specific_key_wins() {
+fn the_most_specific_key_takes_precedence() {
     let home = Home::new();
     let auths = json!({ "auths": {
         "a.test": entry("host"),
@@ -174,9 +177,10 @@ fn entries_have_many_forms() {
     }
 }
 
-/// Base64 as `base64` wraps it at 76 columns, as scripts paste it, and as some libraries leave it without padding.
+/// Base64 wrapped at 76 columns like the output of `base64`, as scripts insert it, and without padding as some
+/// libraries write it.
 #[test]
-fn base64_is_read_however_it_is_written() {
+fn base64_is_decoded_in_all_its_forms() {
     let secret = format!("ann:{}", "long-password-".repeat(12));
     let plain = {
         use base64::Engine as _;
@@ -205,7 +209,7 @@ fn base64_is_read_however_it_is_written() {
         let found = home.files(&[&path]).get("a.test", "x").unwrap();
         assert_eq!(found, Some(password("ann", &secret[4..])), "{number}: {auth:?}");
     }
-    // `ann:?>~` in the alphabet for URLs, and with bits after the last byte that are not zero.
+    // `ann:?>~` in the URL-safe alphabet, and a text whose trailing bits are not zero.
     for (auth, expected) in [("YW5uOj8-fg==", "?>~"), ("YW5uOj8-fg", "?>~"), ("YW5uOnB=", "p")] {
         let path = home.file("auth.json", &json!({ "auths": { "a.test": { "auth": auth } } }));
         assert_eq!(home.files(&[&path]).get("a.test", "x").unwrap(), Some(password("ann", expected)), "{auth}");
@@ -250,9 +254,9 @@ fn keys_of_a_registry_have_many_forms() {
     assert_eq!(user(home.files(&[&path]).get("a.test", "team/app").unwrap()).unwrap(), "team");
 }
 
-/// A fault in the entry of another registry does not matter.
+/// An invalid entry for another registry is ignored.
 #[test]
-fn entries_of_others_may_be_of_any_form() {
+fn invalid_entries_of_other_registries_are_ignored() {
     let home = Home::new();
     let content = json!({
         "auths": { "a.test": entry("ann"), "b.test": null, "c.test": {}, "d.test": "text", "e.test": { "auth": 5 } },
@@ -273,9 +277,9 @@ fn entries_of_others_may_be_of_any_form() {
     assert_eq!(user(home.files(&[&marked]).get("a.test", "x").unwrap()).unwrap(), "ann");
 }
 
-/// Stands for `docker-credential-ecr-login` and `-gcloud`, of which each answer holds for some hours.
+/// The helper acts like `docker-credential-ecr-login` and `-gcloud`, whose passwords expire after some hours.
 #[test]
-fn a_helper_is_asked_again_when_its_password_is_refused() {
+fn a_helper_is_run_again_when_its_password_is_refused() {
     let home = Home::new();
     home.helper("hourly", r#"printf '{"Username":"AWS","Secret":"%s"}' "$(wc -l <"$0.asked" | tr -d ' ')""#);
     let fixture = Fixture::new();
@@ -286,12 +290,12 @@ fn a_helper_is_asked_again_when_its_password_is_refused() {
         fixture.registry.require(Auth::basic("AWS", &hour.to_string()));
         client.manifest(&fixture.reference()).unwrap();
         assert!(fixture.pull_with(&client, 0).unwrap() == fixture.bytes);
-        assert_eq!(home.asked("hourly").len(), hour);
+        assert_eq!(home.requests("hourly").len(), hour);
     }
 }
 
 #[test]
-fn files_that_say_nothing_or_are_old() {
+fn empty_files_old_files_and_invalid_files() {
     let home = Home::new();
     fs::write(home.path("empty.json"), " \n").unwrap();
     let null = home.file("null.json", &json!({ "auths": null, "credHelpers": null, "credsStore": "", "other": [1] }));
@@ -307,7 +311,7 @@ fn files_that_say_nothing_or_are_old() {
 }
 
 #[test]
-fn a_helper_for_the_registry_goes_before_the_file_and_the_store_after_it() {
+fn cred_helpers_precede_auths_and_creds_store_follows() {
     let home = Home::new();
     home.helper("one", ANSWER);
     home.helper("all", r#"echo '{"Username":"stored","Secret":"pass"}'"#);
@@ -324,12 +328,12 @@ fn a_helper_for_the_registry_goes_before_the_file_and_the_store_after_it() {
     assert_eq!(user(files.get("b.test", "x").unwrap()).unwrap(), "file");
     assert_eq!(user(files.get("c.test", "x").unwrap()).unwrap(), "stored");
     assert_eq!(user(files.get("d.test:5000", "x").unwrap()).unwrap(), "stored");
-    assert_eq!(home.asked("one"), ["get a.test"]);
-    assert_eq!(home.asked("all"), ["get c.test", "get d.test:5000"]);
+    assert_eq!(home.requests("one"), ["get a.test"]);
+    assert_eq!(home.requests("all"), ["get c.test", "get d.test:5000"]);
 }
 
 #[test]
-fn helpers_know_docker_hub_by_its_old_name() {
+fn helpers_get_docker_hubs_old_name() {
     let home = Home::new();
     home.helper("hub", &format!("[ \"$server\" = https://index.docker.io/v1/ ] || exit 1\n{ANSWER}"));
     for content in [json!({ "credsStore": "hub" }), json!({ "credHelpers": { "docker.io": "hub" } })] {
@@ -339,7 +343,7 @@ fn helpers_know_docker_hub_by_its_old_name() {
 }
 
 #[test]
-fn what_helpers_say() {
+fn output_of_helpers() {
     let home = Home::new();
     home.helper("token", r#"echo '{"Username":"<token>","Secret":"id"}'"#);
     home.helper("none", "echo 'credentials not found in native keychain'; exit 1");
@@ -360,7 +364,7 @@ fn what_helpers_say() {
     assert_eq!(get("empty").unwrap(), None);
     assert_eq!(user(get("talkative").unwrap()).unwrap(), "helped");
     for (helper, text) in
-        [("broken", "no keychain"), ("nonsense", "Username and Secret"), ("killed", "signal"), ("../x", "no name")]
+        [("broken", "no keychain"), ("nonsense", "Username and Secret"), ("killed", "signal"), ("../x", "invalid name")]
     {
         let error = get(helper).unwrap_err();
         let message = error.full_message();
@@ -373,7 +377,7 @@ fn what_helpers_say() {
 }
 
 #[test]
-fn a_helper_that_hangs_is_ended() {
+fn a_helper_that_hangs_is_killed() {
     let home = Home::new();
     home.helper("slow", "exec sleep 1000");
     let path = home.file("config.json", &json!({ "credHelpers": { "a.test": "slow" } }));
@@ -382,8 +386,8 @@ fn a_helper_that_hangs_is_ended() {
     assert!(message.contains("docker-credential-slow") && message.contains("took too long"), "{message}");
 }
 
-/// A helper that is a script around the program that does the work, as that of the Google Cloud SDK is: no process of it runs
-/// on when the search is cancelled or takes too long. The helper of a store, whose other errors are passed over, likewise.
+/// The helper is a script around another program, like that of the Google Cloud SDK. Both processes must end when the
+/// search is cancelled or times out. The same holds for the helper of `credsStore`, whose other errors are ignored.
 #[test]
 fn no_process_of_a_helper_outlives_the_search() {
     let home = Home::new();
@@ -409,7 +413,7 @@ fn no_process_of_a_helper_outlives_the_search() {
     assert_is_gone(&pid);
 }
 
-/// Waits for the end of the process whose number is in a file, which is removed.
+/// Waits for the end of the process whose number is in a file, and removes the file.
 fn assert_is_gone(pid: &Path) {
     let process = Path::new("/proc").join(fs::read_to_string(pid).unwrap().trim());
     fs::remove_file(pid).unwrap();
@@ -424,12 +428,12 @@ fn assert_is_gone(pid: &Path) {
 }
 
 #[test]
-fn a_helper_that_is_not_there_is_not_fatal() {
+fn a_missing_helper_is_ignored() {
     let home = Home::new();
     for content in [json!({ "credHelpers": { "a.test": "gone" } }), json!({ "credsStore": "gone" })] {
         let path = home.file("config.json", &content);
         assert_eq!(home.files(&[&path]).get("a.test", "x").unwrap(), None);
-        // Looked for where the system looks for programs.
+        // Without directories, helpers are searched in `PATH`.
         assert_eq!(AuthFiles::new(vec![path.clone()]).get("a.test", "x").unwrap(), None);
         let other = home.file("auth.json", &json!({ "auths": { "a.test": entry("other") } }));
         assert_eq!(user(home.files(&[&path, &other]).get("a.test", "x").unwrap()).unwrap(), "other");
@@ -437,7 +441,7 @@ fn a_helper_that_is_not_there_is_not_fatal() {
 }
 
 #[test]
-fn a_helper_that_fails_is_an_error_unless_there_are_others() {
+fn a_failing_helper_is_an_error_unless_another_file_has_credentials() {
     let home = Home::new();
     home.helper("broken", "exit 3");
     let path = home.file("config.json", &json!({ "credHelpers": { "a.test": "broken" } }));
@@ -446,13 +450,13 @@ fn a_helper_that_fails_is_an_error_unless_there_are_others() {
     assert_eq!(user(home.files(&[&path, &other]).get("a.test", "x").unwrap()).unwrap(), "other");
     assert_eq!(home.files(&[&path]).get("b.test", "x").unwrap(), None);
 
-    // The store is for every registry, most of which need no credentials.
+    // `credsStore` is consulted for every registry, and most need no credentials.
     let path = home.file("config.json", &json!({ "credsStore": "broken" }));
     assert_eq!(home.files(&[&path]).get("a.test", "x").unwrap(), None);
 }
 
 #[test]
-fn a_file_opens_a_registry() {
+fn a_client_uses_the_credentials_of_a_file() {
     let fixture = Fixture::new();
     fixture.registry.require(Auth::basic("ann", "pass"));
     let home = Home::new();
@@ -465,7 +469,7 @@ fn a_file_opens_a_registry() {
 }
 
 #[test]
-fn a_broken_file_is_no_matter_until_credentials_are_needed() {
+fn a_broken_file_is_an_error_only_if_credentials_are_needed() {
     let home = Home::new();
     fs::write(home.path("bad.json"), "{").unwrap();
     let credentials = Arc::new(home.files(&[&home.path("bad.json")]));

@@ -1,4 +1,4 @@
-//! Debian's `docker-registry`, with an image that skopeo put there.
+//! Tests against Debian's `docker-registry`, with an image that skopeo pushes.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -13,10 +13,10 @@ use vmroot_registry::{Client, ClientOptions, Error};
 use vmroot_testkit::skip;
 
 use crate::certificates::{AUTHORITY, NAMES, self_signed, signed_by};
-use crate::fixture::{client, client_with, options, password, read, says};
-use crate::tls::trusting_file;
+use crate::fixture::{assert_message, client, client_with, options, password, read};
+use crate::tls::client_trusting;
 
-/// A running `docker-registry`; it ends when dropped.
+/// A running `docker-registry`, which is killed on drop.
 struct DockerRegistry {
     process: Child,
     host: String,
@@ -24,9 +24,10 @@ struct DockerRegistry {
 }
 
 impl DockerRegistry {
-    /// Starts one in `directory` with more lines in the `http` part of its configuration, and a part of its own.
+    /// Starts a registry in `directory`. `http` is appended to the `http` section of its configuration, and `part` is a
+    /// section of its own.
     fn start(directory: TempDir, http: &str, part: &str) -> Self {
-        // The port is free for long enough: ports are not given out anew that soon.
+        // The port stays free, because the system does not reuse ports that soon.
         let host = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let storage = directory.path().join("storage");
         let config = format!(
@@ -53,11 +54,11 @@ impl DockerRegistry {
         Self { process, host, directory }
     }
 
-    /// Copies the demo image with all its platforms; `arguments` say how skopeo gets in.
+    /// Pushes the demo image with all its platforms. `arguments` are skopeo's options for access.
     fn fill(&self, arguments: &[&str]) {
         let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/demo");
         let done = Command::new("skopeo")
-            // Without a policy of the machine, which may not have one.
+            // The machine may have no policy file.
             .args(["--insecure-policy", "copy", "--quiet", "--all"])
             .args(arguments)
             .arg(format!("oci:{}:demo", demo.display()))
@@ -85,12 +86,13 @@ impl Drop for DockerRegistry {
     }
 }
 
-/// Whether something is missing on this machine.
-fn incomplete(programs: &[&str]) -> bool {
+/// Returns whether one of the programs is missing on this machine.
+fn is_missing_one_of(programs: &[&str]) -> bool {
     programs.iter().any(|program| skip::needs_program(program))
 }
 
-/// Reads every manifest and blob of the image, whole and from the middle on, and checks them; gives their number.
+/// Reads every manifest and blob of the image, whole and from the middle on, and checks them. Returns the number of
+/// blobs.
 fn pull(client: &Client, reference: &Reference) -> usize {
     let head = client.head_manifest(reference).unwrap();
     let top = client.manifest(reference).unwrap();
@@ -124,8 +126,8 @@ fn check_blob(client: &Client, reference: &Reference, blob: &Descriptor) {
 }
 
 #[test]
-fn plain() {
-    if incomplete(&["docker-registry", "skopeo"]) {
+fn over_plain_http() {
+    if is_missing_one_of(&["docker-registry", "skopeo"]) {
         return;
     }
     let registry = DockerRegistry::start(TempDir::new().unwrap(), "", "");
@@ -133,16 +135,17 @@ fn plain() {
     assert!(pull(&client(), &registry.reference()) >= 4);
 
     let gone = Reference::parse(&format!("{}/team/demo:gone", registry.host)).unwrap();
-    let error = says(client().manifest(&gone), &["/v2/team/demo/manifests/gone", "MANIFEST_UNKNOWN"]);
+    let error = assert_message(client().manifest(&gone), &["/v2/team/demo/manifests/gone", "MANIFEST_UNKNOWN"]);
     assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
     let blob = Descriptor::of("application/octet-stream".into(), b"not there");
-    let error = says(client().blob(&gone, &blob, 0), &[&Digest::of(b"not there").to_string(), "BLOB_UNKNOWN"]);
+    let error =
+        assert_message(client().blob(&gone, &blob, 0), &[&Digest::of(b"not there").to_string(), "BLOB_UNKNOWN"]);
     assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
 }
 
 #[test]
 fn with_passwords() {
-    if incomplete(&["docker-registry", "skopeo", "htpasswd"]) {
+    if is_missing_one_of(&["docker-registry", "skopeo", "htpasswd"]) {
         return;
     }
     let directory = TempDir::new().unwrap();
@@ -155,14 +158,14 @@ fn with_passwords() {
     registry.fill(&["--dest-tls-verify=false", "--dest-creds=ann:pass:word"]);
     assert!(pull(&client_with(password("ann", "pass:word")), &registry.reference()) >= 4);
     for client in [client(), client_with(password("ann", "wrong"))] {
-        let error = says(client.manifest(&registry.reference()), &["/v2/team/demo/manifests/v1", "401"]);
+        let error = assert_message(client.manifest(&registry.reference()), &["/v2/team/demo/manifests/v1", "401"]);
         assert!(matches!(error, Error::Unauthorized { status: 401, .. }), "{error:?}");
     }
 }
 
 #[test]
 fn over_tls() {
-    if incomplete(&["docker-registry", "skopeo", "openssl"]) {
+    if is_missing_one_of(&["docker-registry", "skopeo", "openssl"]) {
         return;
     }
     let directory = TempDir::new().unwrap();
@@ -171,10 +174,10 @@ fn over_tls() {
     let tls = format!("  tls:\n    certificate: {}\n    key: {}\n", server.path.display(), server.key.display());
     let registry = DockerRegistry::start(directory, &tls, "");
     registry.fill(&["--dest-tls-verify=false"]);
-    assert!(pull(&trusting_file(&authority.path).unwrap(), &registry.reference()) >= 4);
+    assert!(pull(&client_trusting(&authority.path).unwrap(), &registry.reference()) >= 4);
 
-    let error = says(client().manifest(&registry.reference()), &["https://127.0.0.1", "UnknownIssuer"]);
+    let error = assert_message(client().manifest(&registry.reference()), &["https://127.0.0.1", "UnknownIssuer"]);
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
     let plain = Client::new(ClientOptions { plain_http: true, ..options() }).unwrap();
-    says(plain.manifest(&registry.reference()), &["http://127.0.0.1", "HTTP request to an HTTPS server"]);
+    assert_message(plain.manifest(&registry.reference()), &["http://127.0.0.1", "HTTP request to an HTTPS server"]);
 }

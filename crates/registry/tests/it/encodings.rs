@@ -1,13 +1,14 @@
-//! Servers that compress what they send unless they are told not to (RFC 9110, section 12.5.3).
+//! Servers that compress responses unless the client forbids it (RFC 9110, section 12.5.3).
 
 use vmroot_registry::Credential;
 use vmroot_testkit::registry::{Auth, Bearer, Fault, Registry, Rule};
 
-use crate::fixture::{Fixture, MANIFEST, client, client_with, says};
+use crate::fixture::{Fixture, MANIFEST, assert_message, client, client_with};
 
-/// Stands for nginx, Cloudflare and others before a registry: no `Accept-Encoding` means that any encoding will do.
+/// The fault acts like nginx, Cloudflare and other servers in front of a registry: without `Accept-Encoding`, they
+/// compress.
 #[test]
-fn nothing_is_compressed_on_the_way() {
+fn every_request_forbids_compression() {
     let fixture = Fixture::new();
     let store = Registry::start();
     store.put_blob(fixture.bytes.clone());
@@ -37,28 +38,31 @@ fn nothing_is_compressed_on_the_way() {
 }
 
 #[test]
-fn messages_of_errors_are_not_compressed_either() {
+fn requests_forbid_compression_of_error_bodies() {
     let fixture = Fixture::new();
     let body = r#"{"errors":[{"code":"DENIED","message":"pay first"}]}"#.to_owned();
     let refusal = Rule::on("/manifests/").fault(Fault::Status(403, vec![], body)).fault(Fault::Compress);
     fixture.registry.misbehave(refusal);
-    says(client().manifest(&fixture.reference()), &["DENIED: pay first"]);
+    assert_message(client().manifest(&fixture.reference()), &["DENIED: pay first"]);
 }
 
-/// Some servers compress in any case; a manifest by tag has no digest that would show it.
+/// Some servers compress in any case. A manifest fetched by tag has no digest that would reveal this.
 #[test]
-fn an_encoding_that_was_not_asked_for_is_named() {
+fn the_error_names_an_unrequested_encoding() {
     let fixture = Fixture::new();
     let packed = vec![0x1f, 0x8b, 8, 0, 1, 2, 3];
     fixture.registry.put_manifest(crate::fixture::NAME, Some("latest"), crate::fixture::MANIFEST_TYPE, &packed);
     let encoding = Fault::Header("Content-Encoding", "gzip".to_owned());
     fixture.registry.misbehave(Rule::on("/manifests/").fault(encoding));
-    says(client().manifest(&fixture.reference()), &["/manifests/latest", "Content-Encoding", "gzip", "identity"]);
+    assert_message(
+        client().manifest(&fixture.reference()),
+        &["/manifests/latest", "Content-Encoding", "gzip", "identity"],
+    );
 
-    // One that only says so is believed less than the bytes are.
+    // A `Content-Encoding` alone does not matter if the bytes are plain.
     let fixture = Fixture::new();
     let encoding = Fault::Header("Content-Encoding", "gzip".to_owned());
     fixture.registry.misbehave(Rule::on("").fault(encoding));
     assert_eq!(client().manifest(&fixture.reference()).unwrap().bytes, MANIFEST);
-    fixture.pulls();
+    fixture.assert_pulls();
 }

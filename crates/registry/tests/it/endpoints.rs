@@ -1,4 +1,4 @@
-//! Which scheme a registry on loopback speaks, and what is said of one that is not there.
+//! The choice of the scheme for registries on loopback, and errors for servers that cannot be reached.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -9,18 +9,19 @@ use vmroot_model::Reference;
 use vmroot_registry::{Client, ClientOptions, Error};
 use vmroot_testkit::registry::{Fault, PlainAnswer, Registry, Rule};
 
-use crate::fixture::{FOREVER, Fixture, MANIFEST, client, impatient, options, says};
-use crate::secrets::traced;
-use crate::tls::{localhost, trusting};
+use crate::fixture::{FOREVER, Fixture, MANIFEST, assert_message, client, client_with_short_timeout, options};
+use crate::secrets::capture_trace;
+use crate::tls::{localhost, trusting_client};
 
-fn nobody() -> Reference {
+/// Returns a reference to a registry on a closed port.
+fn closed_port() -> Reference {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    // Closed again when this returns; ports are not given out anew that soon.
+    // The port is closed when this returns. The system does not reuse ports that soon.
     Reference::parse(&format!("{}/some/name", listener.local_addr().unwrap())).unwrap()
 }
 
 #[test]
-fn a_registry_on_loopback_is_asked_once_how_it_speaks() {
+fn the_scheme_of_a_registry_on_loopback_is_detected_once() {
     let fixture = Fixture::new();
     let client = client();
     for _ in 0..3 {
@@ -32,21 +33,21 @@ fn a_registry_on_loopback_is_asked_once_how_it_speaks() {
     let plain = Client::new(ClientOptions { plain_http: true, ..options() }).unwrap();
     fixture.registry.clear_requests();
     plain.manifest(&fixture.reference()).unwrap();
-    assert_eq!(fixture.registry.count(""), 1, "who is told need not ask");
+    assert_eq!(fixture.registry.count(""), 1, "the option makes detection needless");
 }
 
 #[test]
-fn a_registry_with_tls_on_loopback_is_found_however_it_takes_plain_http() {
+fn tls_on_loopback_is_detected_by_every_reaction_to_plain_http() {
     for answer in [PlainAnswer::BadRequest, PlainAnswer::Alert, PlainAnswer::Close] {
         let fixture = Fixture::of(Registry::start_tls(answer), 1000);
-        let fetched = trusting().manifest(&fixture.reference());
+        let fetched = trusting_client().manifest(&fixture.reference());
         assert_eq!(fetched.unwrap().bytes, MANIFEST, "{answer:?}");
-        assert_eq!(trusting().manifest(&localhost(&fixture)).unwrap().bytes, MANIFEST, "{answer:?}");
+        assert_eq!(trusting_client().manifest(&localhost(&fixture)).unwrap().bytes, MANIFEST, "{answer:?}");
     }
 }
 
 #[test]
-fn a_plain_registry_in_trouble_is_not_taken_for_one_with_tls() {
+fn a_failing_plain_registry_is_not_taken_for_tls() {
     for fault in [Fault::Close, Fault::Garbage(b"?".to_vec()), Fault::Status(400, vec![], "go away".to_owned())] {
         let fixture = Fixture::new();
         fixture.registry.misbehave(Rule::on("").times(1).fault(fault.clone()));
@@ -54,31 +55,31 @@ fn a_plain_registry_in_trouble_is_not_taken_for_one_with_tls() {
     }
     let fixture = Fixture::new();
     fixture.registry.misbehave(Rule::on("").times(1).fault(Fault::Delay(FOREVER)));
-    assert_eq!(impatient().manifest(&fixture.reference()).unwrap().bytes, MANIFEST);
+    assert_eq!(client_with_short_timeout().manifest(&fixture.reference()).unwrap().bytes, MANIFEST);
 }
 
 #[test]
-fn a_redirect_to_tls_is_taken_at_its_word() {
+fn a_redirect_to_tls_selects_tls() {
     let secure = Fixture::of(Registry::start_tls(PlainAnswer::Close), 1000);
     let plain = Registry::start();
     plain.misbehave(Rule::on("").fault(Fault::RedirectTo(secure.registry.url())));
     let reference = Reference::parse(&format!("{}/some/name", plain.host())).unwrap();
-    assert_eq!(trusting().manifest(&reference).unwrap().bytes, MANIFEST);
+    assert_eq!(trusting_client().manifest(&reference).unwrap().bytes, MANIFEST);
 }
 
 #[test]
-fn nobody_listens() {
-    // Default options: with all of their retries this would take eight seconds.
+fn a_closed_port_is_an_error_after_two_retries() {
+    // With all retries of the default options, this would take eight seconds.
     let client = Client::new(ClientOptions::default()).unwrap();
     let texts = ["cannot connect to http://127.0.0.1", "/v2/some/name/manifests/latest", "refused"];
-    let (result, log) = traced(|| client.manifest(&nobody()));
-    let error = says(result, &texts);
+    let (result, log) = capture_trace(|| client.manifest(&closed_port()));
+    let error = assert_message(result, &texts);
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
-    assert_eq!(log.matches("trying again").count(), 2, "{log}");
+    assert_eq!(log.matches("retrying").count(), 2, "{log}");
 }
 
 #[test]
-fn a_server_that_answered_once_may_be_away_for_a_moment() {
+fn a_server_that_has_answered_is_retried_while_it_restarts() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = thread::spawn(move || {
@@ -111,8 +112,9 @@ fn answer(listener: &TcpListener) {
 }
 
 #[test]
-fn a_name_that_nobody_knows_is_an_error_at_once() {
+fn an_unknown_host_is_an_error_at_once() {
     let reference = Reference::parse("no-such-host.invalid/some/name").unwrap();
-    let error = says(client().manifest(&reference), &["https://no-such-host.invalid/v2/some/name/manifests/latest"]);
+    let error =
+        assert_message(client().manifest(&reference), &["https://no-such-host.invalid/v2/some/name/manifests/latest"]);
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
 }

@@ -1,4 +1,4 @@
-//! Credentials that are good for an hour, in a client that lives for weeks.
+//! Credentials that expire during the life of a client.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -7,25 +7,25 @@ use std::thread;
 use vmroot_registry::{Client, ClientOptions, Credential, Credentials, Error, Result};
 use vmroot_testkit::registry::{Auth, Bearer, Fault, Rule};
 
-use crate::fixture::{Fixture, MANIFESTS, options, password, says};
+use crate::fixture::{Fixture, MANIFESTS, assert_message, options, password};
 
-/// Gives the credential that a test sets, and counts the calls.
-struct Changing {
+/// A source that returns the credential that a test sets, and counts the calls.
+struct ChangingSource {
     current: Mutex<Credential>,
-    asked: AtomicUsize,
+    calls: AtomicUsize,
 }
 
-impl Changing {
+impl ChangingSource {
     fn new(credential: Credential) -> Arc<Self> {
-        Arc::new(Self { current: Mutex::new(credential), asked: AtomicUsize::new(0) })
+        Arc::new(Self { current: Mutex::new(credential), calls: AtomicUsize::new(0) })
     }
 
-    fn becomes(&self, credential: Credential) {
+    fn set(&self, credential: Credential) {
         *self.current.lock().unwrap() = credential;
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
     }
 
     fn client(self: &Arc<Self>) -> Client {
@@ -33,17 +33,17 @@ impl Changing {
     }
 }
 
-impl Credentials for Changing {
+impl Credentials for ChangingSource {
     fn get(&self, _: &str, _: &str) -> Result<Option<Credential>> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.calls.fetch_add(1, Ordering::SeqCst);
         Ok(Some(self.current.lock().unwrap().clone()))
     }
 }
 
-/// The ways of a registry to take the credential `number`, and to take no other any more.
-type Kind = (fn(usize) -> Credential, fn(usize) -> Auth);
+/// For a number, the credential, and the authentication that accepts only this credential.
+type AuthKind = (fn(usize) -> Credential, fn(usize) -> Auth);
 
-const KINDS: [Kind; 3] = [
+const KINDS: [AuthKind; 3] = [
     (|number| password("AWS", &number.to_string()), |number| Auth::basic("AWS", &number.to_string())),
     (
         |number| password("oauth2accesstoken", &number.to_string()),
@@ -59,41 +59,41 @@ const KINDS: [Kind; 3] = [
 ];
 
 #[test]
-fn a_new_password_is_asked_for_when_the_old_one_is_refused() {
+fn a_refused_password_is_renewed() {
     for (credential, auth) in KINDS {
         let fixture = Fixture::new();
-        let source = Changing::new(credential(0));
+        let source = ChangingSource::new(credential(0));
         let client = source.client();
         for number in 0..3 {
-            source.becomes(credential(number));
+            source.set(credential(number));
             fixture.registry.require(auth(number));
             for _ in 0..2 {
                 client.manifest(&fixture.reference()).unwrap();
             }
-            assert_eq!(source.asked(), number + 1);
+            assert_eq!(source.calls(), number + 1);
         }
     }
 }
 
-/// Gives a password that has just expired the first time, and then the one that the refresh has brought, as helpers do that
-/// refresh in the background or only once a password was refused.
+/// A source whose first password has expired and whose next ones are valid, like a helper that refreshes its password
+/// in the background or after a refusal.
 #[test]
-fn a_very_first_answer_that_is_refused_is_asked_for_once_more() {
-    struct Refreshing(Kind, AtomicUsize);
-    impl Credentials for Refreshing {
+fn a_refused_first_password_is_renewed_once() {
+    struct RefreshingSource(AuthKind, AtomicUsize);
+    impl Credentials for RefreshingSource {
         fn get(&self, _: &str, _: &str) -> Result<Option<Credential>> {
             Ok(Some((self.0.0)(self.1.fetch_add(1, Ordering::SeqCst))))
         }
     }
     for kind in KINDS {
         let fixture = Fixture::new();
-        let source = Arc::new(Refreshing(kind, AtomicUsize::new(0)));
+        let source = Arc::new(RefreshingSource(kind, AtomicUsize::new(0)));
         let client = Client::new(ClientOptions { credentials: source.clone(), ..options() }).unwrap();
         fixture.registry.require(kind.1(1));
         client.manifest(&fixture.reference()).unwrap();
         assert_eq!(source.1.load(Ordering::SeqCst), 2);
-        // A helper whose second answer is refused as well is not asked a third time for the same request.
-        let source = Arc::new(Refreshing(kind, AtomicUsize::new(0)));
+        // If the second password is refused as well, the source is not consulted a third time for the same request.
+        let source = Arc::new(RefreshingSource(kind, AtomicUsize::new(0)));
         let client = Client::new(ClientOptions { credentials: source.clone(), ..options() }).unwrap();
         fixture.registry.require(kind.1(9));
         client.manifest(&fixture.reference()).unwrap_err();
@@ -103,10 +103,10 @@ fn a_very_first_answer_that_is_refused_is_asked_for_once_more() {
 
 /// ECR answers 403 without a challenge.
 #[test]
-fn a_password_that_is_forbidden_may_be_old_as_well() {
+fn status_403_renews_the_password() {
     let fixture = Fixture::new();
     fixture.registry.require(Auth::basic("AWS", "0"));
-    let source = Changing::new(password("AWS", "0"));
+    let source = ChangingSource::new(password("AWS", "0"));
     let client = source.client();
     client.manifest(&fixture.reference()).unwrap();
 
@@ -114,53 +114,53 @@ fn a_password_that_is_forbidden_may_be_old_as_well() {
     let refusal = || Fault::Status(403, vec![], expired.to_owned());
     fixture.registry.misbehave(Rule::on(MANIFESTS).times(1).fault(refusal()));
     fixture.registry.require(Auth::basic("AWS", "1"));
-    source.becomes(password("AWS", "1"));
+    source.set(password("AWS", "1"));
     client.manifest(&fixture.reference()).unwrap();
-    assert_eq!(source.asked(), 2);
+    assert_eq!(source.calls(), 2);
 
-    // If the password has not changed, the refusal stands.
+    // If the password has not changed, the error is returned.
     fixture.registry.clear_requests();
     fixture.registry.misbehave(Rule::on(MANIFESTS).fault(refusal()));
-    says(client.manifest(&fixture.reference()), &["403", "has expired"]);
-    assert_eq!((source.asked(), fixture.registry.count(MANIFESTS)), (3, 1));
+    assert_message(client.manifest(&fixture.reference()), &["403", "has expired"]);
+    assert_eq!((source.calls(), fixture.registry.count(MANIFESTS)), (3, 1));
 }
 
-/// A refusal need not repeat its challenge.
+/// The challenge of a refusal is optional.
 #[test]
-fn a_refusal_without_a_challenge_is_one_too() {
+fn status_401_without_a_challenge_renews_the_password() {
     for (credential, auth) in KINDS {
         let fixture = Fixture::new();
         fixture.registry.require(auth(0));
-        let source = Changing::new(credential(0));
+        let source = ChangingSource::new(credential(0));
         let client = source.client();
         client.manifest(&fixture.reference()).unwrap();
-        source.becomes(credential(1));
+        source.set(credential(1));
         fixture.registry.require(auth(1));
         fixture.registry.misbehave(Rule::on(MANIFESTS).times(1).fault(Fault::WithoutHeader("WWW-Authenticate")));
         client.manifest(&fixture.reference()).unwrap();
-        assert_eq!(source.asked(), 2);
+        assert_eq!(source.calls(), 2);
     }
 }
 
-/// A 404 is no fault of the password.
+/// Status 404 is not caused by the password.
 #[test]
-fn nobody_is_asked_for_what_is_not_there() {
+fn status_404_does_not_renew_the_password() {
     let fixture = Fixture::new();
     fixture.registry.require(Auth::basic("AWS", "0"));
-    let source = Changing::new(password("AWS", "0"));
+    let source = ChangingSource::new(password("AWS", "0"));
     let client = source.client();
     client.manifest(&fixture.reference()).unwrap();
     fixture.registry.clear_requests();
     fixture.registry.misbehave(Rule::on(MANIFESTS).fault(Fault::Status(404, vec![], "gone".to_owned())));
-    says(client.manifest(&fixture.reference()), &["gone"]);
-    assert_eq!((source.asked(), fixture.registry.requests().len()), (1, 1));
+    assert_message(client.manifest(&fixture.reference()), &["gone"]);
+    assert_eq!((source.calls(), fixture.registry.requests().len()), (1, 1));
 }
 
 #[test]
-fn passwords_that_are_always_new_and_wrong_make_no_endless_loop() {
+fn new_wrong_passwords_cause_no_endless_loop() {
     #[derive(Default)]
-    struct Endless(AtomicUsize);
-    impl Credentials for Endless {
+    struct EndlessSource(AtomicUsize);
+    impl Credentials for EndlessSource {
         fn get(&self, _: &str, _: &str) -> Result<Option<Credential>> {
             Ok(Some(password("ann", &self.0.fetch_add(1, Ordering::SeqCst).to_string())))
         }
@@ -168,29 +168,29 @@ fn passwords_that_are_always_new_and_wrong_make_no_endless_loop() {
     for (_, auth) in &KINDS[..2] {
         let fixture = Fixture::new();
         fixture.registry.require(auth(999));
-        let source = Arc::new(Endless::default());
+        let source = Arc::new(EndlessSource::default());
         let client = Client::new(ClientOptions { credentials: source.clone(), ..options() }).unwrap();
         for number in 1..5 {
-            let error = says(client.manifest(&fixture.reference()), &["401"]);
+            let error = assert_message(client.manifest(&fixture.reference()), &["401"]);
             assert!(matches!(error, Error::Unauthorized { status: 401, .. }), "{error:?}");
-            assert_eq!(source.0.load(Ordering::SeqCst), number + 1, "once at first, and once more for each request");
+            assert_eq!(source.0.load(Ordering::SeqCst), number + 1, "once at first, and once for each request");
         }
         assert!(fixture.registry.requests().len() <= 14, "{}", fixture.registry.requests().len());
     }
 }
 
-/// A token server that gives everybody a token, and less to whose password is old.
+/// A token server that issues tokens to everyone, with less access for an old password.
 #[test]
-fn a_new_token_that_is_refused_may_come_of_an_old_password() {
+fn a_refused_new_token_renews_the_password() {
     let fixture = Fixture::new();
     fixture.registry.require(Auth::Bearer(Bearer::default()));
-    let source = Changing::new(password("ann", "old"));
+    let source = ChangingSource::new(password("ann", "old"));
     let client = source.client();
     client.manifest(&fixture.reference()).unwrap();
-    source.becomes(password("ann", "new"));
+    source.set(password("ann", "new"));
     let challenge = format!(r#"Bearer realm="{}/token",service="registry.test""#, fixture.registry.url());
     let refusal = Fault::Status(401, vec![("WWW-Authenticate", challenge)], String::new());
-    // The token that is there, and the one that the old password gets.
+    // The cached token, and the one for the old password.
     fixture.registry.misbehave(Rule::on(MANIFESTS).times(2).fault(refusal));
     client.manifest(&fixture.reference()).unwrap();
     let sent = fixture.requests("/token");
@@ -199,14 +199,14 @@ fn a_new_token_that_is_refused_may_come_of_an_old_password() {
 }
 
 #[test]
-fn a_registry_token_is_asked_for_once_more_too() {
+fn a_refused_registry_token_is_renewed() {
     let fixture = Fixture::new();
     fixture.registry.require(Auth::Bearer(Bearer { uses: Some(1), ..Bearer::default() }));
-    let source = Changing::new(Credential::RegistryToken("0".to_owned()));
+    let source = ChangingSource::new(Credential::RegistryToken("0".to_owned()));
     let client = source.client();
-    says(client.manifest(&fixture.reference()), &["401"]);
-    source.becomes(Credential::RegistryToken("1".to_owned()));
-    says(client.manifest(&fixture.reference()), &["401"]);
+    assert_message(client.manifest(&fixture.reference()), &["401"]);
+    source.set(Credential::RegistryToken("1".to_owned()));
+    assert_message(client.manifest(&fixture.reference()), &["401"]);
     let sent = fixture.requests(MANIFESTS);
     let sent: Vec<_> = sent.iter().map(|request| request.header("authorization")).collect();
     assert_eq!(sent, [None, Some("Bearer 0"), Some("Bearer 0"), Some("Bearer 1")]);
@@ -216,12 +216,12 @@ fn a_registry_token_is_asked_for_once_more_too() {
 fn threads_share_the_new_password() {
     for (credential, auth) in KINDS {
         let fixture = Fixture::new();
-        let source = Changing::new(credential(0));
+        let source = ChangingSource::new(credential(0));
         let client = source.client();
         fixture.registry.require(auth(0));
         client.manifest(&fixture.reference()).unwrap();
         for number in 1..4 {
-            source.becomes(credential(number));
+            source.set(credential(number));
             fixture.registry.require(match auth(number) {
                 Auth::Bearer(bearer) => Auth::Bearer(Bearer { uses: None, ..bearer }),
                 basic => basic,
@@ -232,7 +232,7 @@ fn threads_share_the_new_password() {
                     scope.spawn(|| client.manifest(&fixture.reference()).unwrap());
                 }
             });
-            assert_eq!(source.asked(), number + 1);
+            assert_eq!(source.calls(), number + 1);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A repository in a registry that misbehaves on order, and a client that loses its patience soon.
+//! A test registry with one repository, and clients with short timeouts.
 
 use std::fmt::Debug;
 use std::io::{self, Read};
@@ -6,29 +6,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vmroot_model::{Descriptor, Digest, MediaType, Reference};
-use vmroot_registry::{Chain, Client, ClientOptions, Credential, Error, Explicit};
+use vmroot_registry::{Client, ClientOptions, Credential, CredentialChain, Error, FixedCredential};
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::registry::{Fault, Registry, Request, Rule};
 
 /// The repository that tests pull from.
 pub(crate) const NAME: &str = "some/name";
 
-/// A manifest, as far as the client cares.
+/// A manifest. The client does not parse it.
 pub(crate) const MANIFEST: &[u8] = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json"}"#;
 
-/// Its type.
+/// The media type of [`MANIFEST`].
 pub(crate) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// So long that a test that waits for it is stuck.
+/// A time that no test waits for.
 pub(crate) const FOREVER: Duration = Duration::from_secs(3600);
 
-/// Part of the path of all requests for blobs.
+/// A part of the path of every request for a blob.
 pub(crate) const BLOBS: &str = "/blobs/";
 
-/// Part of the path of all requests for manifests.
+/// A part of the path of every request for a manifest.
 pub(crate) const MANIFESTS: &str = "/manifests/";
 
-/// A registry with one blob and one manifest, `latest`.
+/// A registry with one blob and one manifest, tagged `latest`.
 pub(crate) struct Fixture {
     pub(crate) registry: Registry,
     pub(crate) bytes: Vec<u8>,
@@ -41,7 +41,7 @@ impl Fixture {
         Self::with_blob(100_000)
     }
 
-    /// The same with a blob of another size.
+    /// A fixture with a blob of `size` bytes.
     pub(crate) fn with_blob(size: usize) -> Self {
         Self::of(Registry::start(), size)
     }
@@ -54,13 +54,13 @@ impl Fixture {
         Self { registry, bytes, layer, manifest }
     }
 
-    /// Misbehaves this often with blobs.
+    /// Adds a fault to the next `times` requests for blobs.
     pub(crate) fn blobs(self, times: usize, fault: Fault) -> Self {
         self.registry.misbehave(Rule::on(BLOBS).times(times).fault(fault));
         self
     }
 
-    /// Misbehaves this often with manifests.
+    /// Adds a fault to the next `times` requests for manifests.
     pub(crate) fn manifests(self, times: usize, fault: Fault) -> Self {
         self.registry.misbehave(Rule::on(MANIFESTS).times(times).fault(fault));
         self
@@ -70,7 +70,7 @@ impl Fixture {
         Reference::parse(&format!("{}/{NAME}", self.registry.host())).unwrap()
     }
 
-    /// Reads the blob to its end with a fresh client, over as many connections as it takes.
+    /// Reads the whole blob with a new client.
     pub(crate) fn pull(&self) -> Result<Vec<u8>, Error> {
         self.pull_with(&client(), 0)
     }
@@ -79,29 +79,29 @@ impl Fixture {
         read(client.resuming_blob(&self.reference(), &self.layer, offset))
     }
 
-    /// Pulls and checks what came.
+    /// Reads the blob with a new client and checks its bytes.
     #[track_caller]
-    pub(crate) fn pulls(&self) {
+    pub(crate) fn assert_pulls(&self) {
         assert!(self.pull().unwrap() == self.bytes);
     }
 
-    /// The `Range` headers of the requests for blobs.
+    /// Returns the `Range` headers of the requests for blobs.
     pub(crate) fn ranges(&self) -> Vec<Option<String>> {
         self.requests(BLOBS).iter().map(|request| request.header("range").map(str::to_owned)).collect()
     }
 
-    /// The requests with `part` in their path.
+    /// Returns the requests with `part` in their path.
     pub(crate) fn requests(&self, part: &str) -> Vec<Request> {
         self.registry.requests().into_iter().filter(|request| request.path.contains(part)).collect()
     }
 }
 
-/// Bytes of which no two neighbourhoods are alike.
+/// Returns pseudo-random bytes.
 pub(crate) fn pattern(size: usize) -> Vec<u8> {
     (0..size as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
 }
 
-/// Three retries, pauses of milliseconds, and patience enough for a busy machine.
+/// Options with three retries and pauses of milliseconds. The timeouts suffice on a busy machine.
 pub(crate) fn options() -> ClientOptions {
     ClientOptions {
         retries: 3,
@@ -117,8 +117,8 @@ pub(crate) fn client() -> Client {
     Client::new(options()).unwrap()
 }
 
-/// A client that takes half a second without a byte for a stall.
-pub(crate) fn impatient() -> Client {
+/// A client with an inactivity timeout of half a second.
+pub(crate) fn client_with_short_timeout() -> Client {
     Client::new(ClientOptions { inactivity_timeout: Duration::from_millis(500), ..options() }).unwrap()
 }
 
@@ -131,32 +131,33 @@ pub(crate) fn client_with(credential: Credential) -> Client {
     Client::new(options_with(credential)).unwrap()
 }
 
-/// The usual options with one credential.
+/// The options of [`options`] with one credential.
 pub(crate) fn options_with(credential: Credential) -> ClientOptions {
-    ClientOptions { credentials: Arc::new(Chain(vec![Arc::new(Explicit(credential))])), ..options() }
+    ClientOptions { credentials: Arc::new(CredentialChain(vec![Arc::new(FixedCredential(credential))])), ..options() }
 }
 
-/// Reads to the end; the client's error is unwrapped from its `io::Error`.
+/// Reads to the end. Unwraps the client's error from its `io::Error`.
 pub(crate) fn read(mut reader: impl Read) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     match reader.read_to_end(&mut bytes) {
         Ok(_) => Ok(bytes),
-        Err(error) => Err(inner(error)),
+        Err(error) => Err(inner_error(error)),
     }
 }
 
-pub(crate) fn inner(error: io::Error) -> Error {
-    *error.into_inner().expect("readers give their own errors on").downcast().expect("and no others")
+/// Returns the client's error in an `io::Error`.
+pub(crate) fn inner_error(error: io::Error) -> Error {
+    *error.into_inner().expect("readers return the client's errors").downcast().expect("no other type of error")
 }
 
-/// A range header for the rest of a blob.
-pub(crate) fn from(offset: u64) -> Option<String> {
+/// The `Range` header for the rest of a blob.
+pub(crate) fn range_from(offset: u64) -> Option<String> {
     Some(format!("bytes={offset}-"))
 }
 
-/// Asserts that an error is of a variant, and that its message has all of these texts.
+/// Asserts that the result is an error whose message contains all texts. Returns the error.
 #[track_caller]
-pub(crate) fn says<T: Debug>(result: Result<T, Error>, texts: &[&str]) -> Error {
+pub(crate) fn assert_message<T: Debug>(result: Result<T, Error>, texts: &[&str]) -> Error {
     let error = result.unwrap_err();
     let message = error.full_message();
     for text in texts {

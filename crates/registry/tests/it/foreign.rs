@@ -1,28 +1,28 @@
-//! Layers that a registry may not distribute, and says where to get.
+//! Foreign layers, which are fetched from the URLs of their descriptors.
 
 use vmroot_model::{Descriptor, MediaType, Reference};
 use vmroot_registry::{Client, ClientOptions, Error, Proxies};
 use vmroot_testkit::registry::{Auth, Fault, Registry, Rule};
 
-use crate::fixture::{BLOBS, Fixture, NAME, client, client_with, options, password, read, says};
+use crate::fixture::{BLOBS, Fixture, NAME, assert_message, client, client_with, options, password, read};
 use crate::proxies::Proxy;
 
-/// A registry, not the image's, that has the layer.
-fn another(fixture: &Fixture) -> Registry {
+/// Returns another registry that has the layer.
+fn another_registry(fixture: &Fixture) -> Registry {
     let another = Registry::start();
     another.put_blob(fixture.bytes.clone());
     another
 }
 
-/// A layer of this type that only [`another`] registry has, and that one.
-fn elsewhere(fixture: &Fixture, media_type: &str) -> (Registry, Descriptor) {
-    let another = another(fixture);
-    let layer = foreign(fixture, &[url(&another, &fixture.layer)]);
+/// Returns a layer of this type that only [`another_registry`] has, and that registry.
+fn layer_elsewhere(fixture: &Fixture, media_type: &str) -> (Registry, Descriptor) {
+    let another = another_registry(fixture);
+    let layer = foreign_layer(fixture, &[url(&another, &fixture.layer)]);
     (another, Descriptor { media_type: MediaType::new(media_type), ..layer })
 }
 
-/// The layer, which the registry has no longer, with other places to get it from.
-fn foreign(fixture: &Fixture, urls: &[String]) -> Descriptor {
+/// Removes the layer from the registry, and returns its descriptor with other URLs.
+fn foreign_layer(fixture: &Fixture, urls: &[String]) -> Descriptor {
     fixture.registry.remove_blob(&fixture.layer.digest);
     Descriptor { media_type: MediaType::OCI_FOREIGN_LAYER, urls: urls.to_vec(), ..fixture.layer.clone() }
 }
@@ -32,10 +32,10 @@ fn url(registry: &Registry, layer: &Descriptor) -> String {
 }
 
 #[test]
-fn the_first_address_that_has_it_serves_it_without_credentials() {
+fn the_first_url_that_works_is_used_without_credentials() {
     let fixture = Fixture::new();
     fixture.registry.require(Auth::basic("ann", "secret"));
-    let (empty, elsewhere) = (Registry::start(), another(&fixture));
+    let (empty, elsewhere) = (Registry::start(), another_registry(&fixture));
     elsewhere.misbehave(Rule::on("/layers/").times(1).fault(Fault::CutAfter(1_000)));
     let urls = [
         "ftp://example.com/x".to_owned(),
@@ -43,16 +43,20 @@ fn the_first_address_that_has_it_serves_it_without_credentials() {
         url(&empty, &fixture.layer),
         url(&elsewhere, &fixture.layer),
     ];
-    let layer = foreign(&fixture, &urls);
+    let layer = foreign_layer(&fixture, &urls);
     let client = client_with(password("ann", "secret"));
     assert!(read(client.resuming_blob(&fixture.reference(), &layer, 0)).unwrap() == fixture.bytes);
-    assert_eq!((empty.count(""), elsewhere.count("")), (2, 2), "a break begins at the registry again");
+    assert_eq!(
+        (empty.count(""), elsewhere.count("")),
+        (2, 2),
+        "after an interruption, the registry is asked first again"
+    );
     assert!(elsewhere.requests().iter().all(|request| request.header("authorization").is_none()));
     assert_eq!(elsewhere.requests()[1].header("range"), Some("bytes=1000-"));
 }
 
 #[test]
-fn the_registry_itself_goes_first() {
+fn the_registry_is_asked_first() {
     let fixture = Fixture::new();
     let elsewhere = Registry::start();
     let layer = Descriptor {
@@ -65,21 +69,21 @@ fn the_registry_itself_goes_first() {
 }
 
 #[test]
-fn a_layer_that_nobody_has_is_not_found() {
+fn a_layer_without_a_working_url_is_not_found() {
     let fixture = Fixture::new();
     let empty = Registry::start();
-    let layer = foreign(&fixture, &[url(&empty, &fixture.layer)]);
-    let error = says(client().blob(&fixture.reference(), &layer, 0), &[&url(&empty, &layer)]);
+    let layer = foreign_layer(&fixture, &[url(&empty, &fixture.layer)]);
+    let error = assert_message(client().blob(&fixture.reference(), &layer, 0), &[&url(&empty, &layer)]);
     assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
 
-    let layer = foreign(&fixture, &["ftp://example.com/x".to_owned()]);
-    let error = says(client().blob(&fixture.reference(), &layer, 0), &[&fixture.registry.url()]);
+    let layer = foreign_layer(&fixture, &["ftp://example.com/x".to_owned()]);
+    let error = assert_message(client().blob(&fixture.reference(), &layer, 0), &[&fixture.registry.url()]);
     assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
 }
 
-/// Addresses in ordinary layers are a mistake, or an attempt to send requests to other servers.
+/// URLs in ordinary layers are a mistake, or an attempt to make clients send requests to other servers.
 #[test]
-fn only_foreign_layers_have_other_places() {
+fn only_foreign_layers_are_fetched_from_urls() {
     for media_type in [
         "application/vnd.oci.image.layer.v1.tar+gzip",
         "application/vnd.docker.image.rootfs.diff.tar.gzip",
@@ -87,8 +91,8 @@ fn only_foreign_layers_have_other_places() {
         "",
     ] {
         let fixture = Fixture::new();
-        let (another, layer) = elsewhere(&fixture, media_type);
-        let error = says(client().blob(&fixture.reference(), &layer, 0), &[&fixture.registry.url()]);
+        let (another, layer) = layer_elsewhere(&fixture, media_type);
+        let error = assert_message(client().blob(&fixture.reference(), &layer, 0), &[&fixture.registry.url()]);
         assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
         assert_eq!(another.connections(), 0, "{media_type}");
     }
@@ -98,64 +102,64 @@ fn only_foreign_layers_have_other_places() {
         "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
     ] {
         let fixture = Fixture::new();
-        let (_another, layer) = elsewhere(&fixture, media_type);
+        let (_another, layer) = layer_elsewhere(&fixture, media_type);
         assert!(read(client().resuming_blob(&fixture.reference(), &layer, 0)).unwrap() == fixture.bytes);
     }
 }
 
 #[test]
-fn eight_places_are_enough() {
+fn at_most_eight_urls_are_tried() {
     let fixture = Fixture::new();
     let empty = Registry::start();
     let mut urls = vec!["ftp://example.com/x".to_owned()];
     urls.extend((0..100).map(|number| format!("{}/{number}/{}", empty.url(), fixture.layer.digest)));
-    let layer = foreign(&fixture, &urls);
-    let error = says(client().blob(&fixture.reference(), &layer, 0), &["/7/"]);
+    let layer = foreign_layer(&fixture, &urls);
+    let error = assert_message(client().blob(&fixture.reference(), &layer, 0), &["/7/"]);
     assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
     assert_eq!(empty.count(""), 8);
 }
 
-/// A registry that wants credentials for a layer that it has not may refuse it in its own way.
+/// Registries refuse a layer that they do not have with various statuses.
 #[test]
-fn a_registry_that_refuses_has_it_not() {
+fn urls_are_tried_after_every_refusal_of_the_registry() {
     for status in [400, 401, 403, 404, 405, 410] {
         let fixture = Fixture::new().blobs(usize::MAX, Fault::Status(status, vec![], String::new()));
-        let another = another(&fixture);
-        let layer = foreign(&fixture, &[url(&another, &fixture.layer)]);
+        let another = another_registry(&fixture);
+        let layer = foreign_layer(&fixture, &[url(&another, &fixture.layer)]);
         assert!(read(client().resuming_blob(&fixture.reference(), &layer, 0)).unwrap() == fixture.bytes, "{status}");
     }
 }
 
 #[test]
-fn a_place_that_lies_about_the_size_is_passed_over() {
+fn a_url_with_a_wrong_size_is_skipped() {
     let fixture = Fixture::new();
-    let (liar, honest) = (Registry::start(), another(&fixture));
+    let (liar, honest) = (Registry::start(), another_registry(&fixture));
     liar.put_blob_as(&fixture.layer.digest, b"too short".to_vec());
-    let layer = foreign(&fixture, &[url(&liar, &fixture.layer), url(&honest, &fixture.layer)]);
+    let layer = foreign_layer(&fixture, &[url(&liar, &fixture.layer), url(&honest, &fixture.layer)]);
     assert!(read(client().resuming_blob(&fixture.reference(), &layer, 0)).unwrap() == fixture.bytes);
 }
 
 #[test]
-fn users_in_addresses_are_not_sent() {
+fn users_in_urls_are_not_sent() {
     let fixture = Fixture::new();
-    let (first, second) = (Registry::start(), another(&fixture));
+    let (first, second) = (Registry::start(), another_registry(&fixture));
     let with_user = |registry: &Registry| url(registry, &fixture.layer).replace("://", "://ann:secret@");
     first.misbehave(Rule::on("").fault(Fault::Redirect(302, with_user(&second))));
-    let layer = foreign(&fixture, &[with_user(&first)]);
+    let layer = foreign_layer(&fixture, &[with_user(&first)]);
     assert!(read(client().resuming_blob(&fixture.reference(), &layer, 0)).unwrap() == fixture.bytes);
     for request in first.requests().into_iter().chain(second.requests()) {
         assert_eq!(request.header("authorization"), None);
     }
 }
 
-/// A registry on the internet may not have us ask servers of this machine or network: they may do something, and
-/// the outside may not learn that they are there.
+/// A registry on the internet must not make clients send requests to servers of their own machine or network. These
+/// could act on the requests, and the registry would learn that they exist.
 #[test]
-fn a_far_registry_cannot_have_us_ask_near_servers() {
+fn a_public_registry_cannot_direct_requests_to_private_servers() {
     let fixture = Fixture::new();
-    let near = another(&fixture);
+    let near = another_registry(&fixture);
     let proxy = Proxy::to(&fixture.registry);
-    let client = proxied(&proxy);
+    let client = client_through(&proxy);
     let reference = Reference::parse(&format!("far.test/{NAME}")).unwrap();
     let path = format!("/layers/{}", fixture.layer.digest);
     let port = near.host().rsplit_once(':').unwrap().1.to_owned();
@@ -175,27 +179,27 @@ fn a_far_registry_cannot_have_us_ask_near_servers() {
         "[fe80::1]",
         "224.0.0.1",
     ] {
-        let layer = foreign(&fixture, &[format!("http://{host}:{port}{path}")]);
-        let error = says(client.blob(&reference, &layer, 0), &["has no public address", &path]);
+        let layer = foreign_layer(&fixture, &[format!("http://{host}:{port}{path}")]);
+        let error = assert_message(client.blob(&reference, &layer, 0), &["has no public address", &path]);
         assert!(matches!(error, Error::Address { .. }), "{host}: {error:?}");
     }
-    // Nor by a redirect of a place that is far away.
+    // Redirects from a public server must not lead there either.
     fixture.registry.misbehave(Rule::on("/layers/").fault(Fault::RedirectTo(near.url())));
-    let layer = foreign(&fixture, &[format!("http://layers.test{path}")]);
-    let error = says(client.blob(&reference, &layer, 0), &[&near.host(), "has no public address"]);
+    let layer = foreign_layer(&fixture, &[format!("http://layers.test{path}")]);
+    let error = assert_message(client.blob(&reference, &layer, 0), &[&near.host(), "has no public address"]);
     assert!(matches!(error, Error::Address { .. }), "{error:?}");
     assert_eq!(near.connections(), 0);
-    let near_hosts = proxy.requests().into_iter().filter(|line| !line.contains(".test/")).collect::<Vec<_>>();
-    assert_eq!(near_hosts, [""; 0], "the proxy was asked for them");
+    let private_hosts = proxy.requests().into_iter().filter(|line| !line.contains(".test/")).collect::<Vec<_>>();
+    assert_eq!(private_hosts, [""; 0], "the proxy got requests for them");
 
-    // A place that is far away is asked.
+    // A public server is asked.
     fixture.registry.behave();
     fixture.registry.misbehave(Rule::on("/v2/").fault(Fault::Status(404, vec![], String::new())));
     fixture.registry.put_blob(fixture.bytes.clone());
     assert!(read(client.resuming_blob(&reference, &layer, 0)).unwrap() == fixture.bytes);
 }
 
-fn proxied(proxy: &Proxy) -> Client {
+fn client_through(proxy: &Proxy) -> Client {
     let proxies = Proxies { http: Some(format!("http://{}", proxy.address)), ..Proxies::default() };
     Client::new(ClientOptions { proxies, plain_http: true, ..options() }).unwrap()
 }

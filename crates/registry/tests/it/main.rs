@@ -1,6 +1,5 @@
-//! The client against registries that misbehave in every way, and against Debian's own.
+//! Tests of the client against a test registry with faults, and against Debian's `docker-registry`.
 
-mod breaks;
 mod cancelling;
 mod certificates;
 mod challenges;
@@ -12,7 +11,7 @@ mod endpoints;
 mod expiry;
 mod fixture;
 mod foreign;
-mod lies;
+mod interruptions;
 mod manifests;
 mod parts;
 mod proxies;
@@ -21,3 +20,4 @@ mod retries;
 mod secrets;
 mod tls;
 mod tokens;
+mod wrong_responses;

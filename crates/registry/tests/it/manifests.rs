@@ -1,14 +1,14 @@
-//! Manifests: what is asked for, and what is said about them.
+//! Requests for manifests, and their results.
 
 use vmroot_model::{Digest, Reference};
 use vmroot_registry::{Error, ManifestHead};
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::registry::Fault;
 
-use crate::fixture::{Fixture, MANIFEST, MANIFEST_TYPE, MANIFESTS, NAME, client, says};
+use crate::fixture::{Fixture, MANIFEST, MANIFEST_TYPE, MANIFESTS, NAME, assert_message, client};
 
 #[test]
-fn a_manifest_comes_as_it_is() {
+fn a_manifest_is_returned_unchanged() {
     let fixture = Fixture::new().manifests(1, Fault::Header("Content-Type", format!("{MANIFEST_TYPE}; charset=utf-8")));
     let fetched = client().manifest(&fixture.reference()).unwrap();
     assert_eq!(fetched.bytes, MANIFEST);
@@ -27,11 +27,11 @@ fn a_manifest_comes_as_it_is() {
         assert!(accept.split(", ").any(|accepted| accepted == media_type), "{accept}");
     }
     assert!(request.header("user-agent").unwrap().starts_with("vmroot/"));
-    assert_eq!(request.header("accept-encoding"), Some("identity"), "bytes are to come as their digest has them");
+    assert_eq!(request.header("accept-encoding"), Some("identity"), "compression would change the digest");
 }
 
 #[test]
-fn a_digest_goes_before_a_tag() {
+fn a_digest_takes_precedence_over_a_tag() {
     let fixture = Fixture::new();
     let text = format!("{}/{NAME}:gone@{}", fixture.registry.host(), fixture.manifest);
     client().manifest(&Reference::parse(&text).unwrap()).unwrap();
@@ -39,21 +39,21 @@ fn a_digest_goes_before_a_tag() {
 }
 
 #[test]
-fn what_is_not_there_is_not_found() {
+fn missing_manifests_and_blobs_are_not_found() {
     let fixture = Fixture::new();
     let gone = Reference::parse(&format!("{}/{NAME}:gone", fixture.registry.host())).unwrap();
-    let error = says(client().manifest(&gone), &["/v2/some/name/manifests/gone", "MANIFEST_UNKNOWN"]);
+    let error = assert_message(client().manifest(&gone), &["/v2/some/name/manifests/gone", "MANIFEST_UNKNOWN"]);
     assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
-    let error = says(client().head_manifest(&gone), &["/v2/some/name/manifests/gone"]);
+    let error = assert_message(client().head_manifest(&gone), &["/v2/some/name/manifests/gone"]);
     assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
 
     fixture.registry.remove_blob(&fixture.layer.digest);
-    let error = says(fixture.pull(), &[&fixture.layer.digest.to_string(), "BLOB_UNKNOWN"]);
+    let error = assert_message(fixture.pull(), &[&fixture.layer.digest.to_string(), "BLOB_UNKNOWN"]);
     assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
 }
 
 #[test]
-fn a_head_says_what_the_registry_says() {
+fn a_head_request_returns_the_headers() {
     let fixture = Fixture::new();
     let client = client();
     let head = client.head_manifest(&fixture.reference()).unwrap();
@@ -70,7 +70,7 @@ fn a_head_says_what_the_registry_says() {
 }
 
 #[test]
-fn an_answer_that_is_no_json_is_shown_briefly_and_without_control_characters() {
+fn errors_quote_other_bodies_briefly_and_without_control_characters() {
     let page = format!("<html>\n\u{1b}[31m{}</html>", "long ".repeat(1000));
     let fixture = Fixture::new().manifests(1, Fault::Status(404, vec![], page));
     let message = client().manifest(&fixture.reference()).unwrap_err().full_message();

@@ -1,4 +1,4 @@
-//! Ways around: proxies for plain HTTP, and tunnels through them for TLS.
+//! Proxies: plain HTTP through the proxy, and TLS through a tunnel.
 
 use std::io::{self, BufRead as _, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -9,19 +9,19 @@ use vmroot_model::Reference;
 use vmroot_registry::{Client, ClientOptions, Error, Proxies};
 use vmroot_testkit::registry::{PlainAnswer, Registry};
 
-use crate::fixture::{Fixture, MANIFEST, NAME, options, says};
+use crate::fixture::{Fixture, MANIFEST, NAME, assert_message, options};
 
-/// A proxy that brings everything to one registry, whatever host is asked for.
+/// A proxy that sends every request to one registry, whatever its host.
 pub(crate) struct Proxy {
     pub(crate) address: String,
-    requests: Arc<Mutex<Vec<Asked>>>,
+    requests: Arc<Mutex<Vec<ProxyRequest>>>,
 }
 
-/// What a proxy is asked.
-struct Asked {
-    /// The first line.
+/// A request to a proxy.
+struct ProxyRequest {
+    /// The request line.
     line: String,
-    /// `Proxy-Authorization`.
+    /// The `Proxy-Authorization` header.
     authorization: Option<String>,
 }
 
@@ -34,7 +34,7 @@ impl Proxy {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let (target, log) = (target.clone(), Arc::clone(&log));
-                // A client that goes away is nobody's concern.
+                // A client that disconnects is no failure of the test.
                 thread::spawn(move || drop(relay(client, &target, &log)));
             }
         });
@@ -42,12 +42,13 @@ impl Proxy {
     }
 
     pub(crate) fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().iter().map(|asked| asked.line.clone()).collect()
+        self.requests.lock().unwrap().iter().map(|request| request.line.clone()).collect()
     }
 }
 
-/// Reads the head of a request, and takes it and all that follows to `target`, or only what follows a CONNECT.
-fn relay(client: TcpStream, target: &str, log: &Mutex<Vec<Asked>>) -> io::Result<()> {
+/// Reads the head of a request. For a CONNECT request, relays the following bytes to `target`. Otherwise, relays the
+/// request itself and the following bytes.
+fn relay(client: TcpStream, target: &str, log: &Mutex<Vec<ProxyRequest>>) -> io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -60,12 +61,12 @@ fn relay(client: TcpStream, target: &str, log: &Mutex<Vec<Asked>>) -> io::Result
         let (name, value) = line.split_once(": ")?;
         name.eq_ignore_ascii_case("proxy-authorization").then(|| value.to_owned())
     });
-    log.lock().unwrap().push(Asked { line: first.clone(), authorization });
+    log.lock().unwrap().push(ProxyRequest { line: first.clone(), authorization });
     let mut server = TcpStream::connect(target)?;
     if first.starts_with("CONNECT ") {
         (&client).write_all(b"HTTP/1.1 200 Connected\r\n\r\n")?;
     } else {
-        // Absolute form to origin form, and one request for each connection.
+        // Converts the absolute form to the origin form, with one request for each connection.
         let (_, rest) = first.split_once("://").unwrap();
         let path = &rest[rest.find('/').unwrap()..];
         let headers = head.split_once("\r\n").unwrap().1;
@@ -83,24 +84,24 @@ fn relay(client: TcpStream, target: &str, log: &Mutex<Vec<Asked>>) -> io::Result
     Ok(())
 }
 
-fn through(proxies: Proxies, plain_http: bool) -> Client {
+fn client_through(proxies: Proxies, plain_http: bool) -> Client {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("ca.pem");
     std::fs::write(&path, vmroot_testkit::registry::CA_PEM).unwrap();
     Client::new(ClientOptions { proxies, plain_http, ca_files: vec![path], ..options() }).unwrap()
 }
 
-fn at(host: &str) -> Reference {
+fn reference_at(host: &str) -> Reference {
     Reference::parse(&format!("{host}/{NAME}")).unwrap()
 }
 
 #[test]
-fn plain_http_goes_to_the_proxy_as_it_is() {
+fn plain_http_is_sent_to_the_proxy() {
     let fixture = Fixture::new();
     let proxy = Proxy::to(&fixture.registry);
     let proxies = Proxies { http: Some(format!("http://ann:p%40ss@{}", proxy.address)), ..Proxies::default() };
-    let client = through(proxies, true);
-    let reference = at("registry.test:5000");
+    let client = client_through(proxies, true);
+    let reference = reference_at("registry.test:5000");
     assert_eq!(client.manifest(&reference).unwrap().bytes, MANIFEST);
     assert_eq!(proxy.requests(), ["GET http://registry.test:5000/v2/some/name/manifests/latest HTTP/1.1"]);
     // The base64 of `ann:p@ss`.
@@ -111,18 +112,21 @@ fn plain_http_goes_to_the_proxy_as_it_is() {
 }
 
 #[test]
-fn tls_goes_through_the_proxy_in_a_tunnel() {
+fn tls_is_tunnelled_through_the_proxy() {
     let fixture = Fixture::of(Registry::start_tls(PlainAnswer::Close), 1000);
     let proxy = Proxy::to(&fixture.registry);
-    // Without a scheme, as many people write it.
+    // Many people omit the scheme.
     let proxies = Proxies { https: Some(proxy.address.clone()), ..Proxies::default() };
-    let error = says(through(proxies, false).manifest(&at("registry.test")), &["certificate not valid for name"]);
+    let error = assert_message(
+        client_through(proxies, false).manifest(&reference_at("registry.test")),
+        &["certificate not valid for name"],
+    );
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
     assert_eq!(proxy.requests(), ["CONNECT registry.test:443 HTTP/1.1"]);
 }
 
 #[test]
-fn hosts_may_be_exempt() {
+fn no_proxy_exempts_hosts() {
     let fixture = Fixture::new();
     let proxy = Proxy::to(&fixture.registry);
     for no_proxy in ["registry.invalid", "other,.invalid", "*"] {
@@ -131,25 +135,25 @@ fn hosts_may_be_exempt() {
             https: None,
             no_proxy: Some(no_proxy.to_owned()),
         };
-        says(through(proxies, true).manifest(&at("registry.invalid")), &["cannot connect"]);
+        assert_message(client_through(proxies, true).manifest(&reference_at("registry.invalid")), &["cannot connect"]);
     }
     assert_eq!(proxy.requests(), Vec::<String>::new());
 }
 
 #[test]
-fn loopback_is_never_behind_a_proxy() {
+fn loopback_is_never_reached_through_a_proxy() {
     let fixture = Fixture::new();
     let gone = Some("http://192.0.2.1:1".to_owned());
     let proxies = Proxies { http: gone.clone(), https: gone, no_proxy: None };
-    assert_eq!(through(proxies, false).manifest(&fixture.reference()).unwrap().bytes, MANIFEST);
+    assert_eq!(client_through(proxies, false).manifest(&fixture.reference()).unwrap().bytes, MANIFEST);
 }
 
 #[test]
-fn a_proxy_that_is_not_there_is_said_to_be() {
+fn an_unreachable_proxy_is_an_error() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (http, https, plain) in [(Some(address.to_string()), None, true), (None, Some(address.to_string()), false)] {
-        let client = through(Proxies { http, https, no_proxy: None }, plain);
-        let error = says(client.manifest(&at("registry.test")), &["registry.test", "refused"]);
+        let client = client_through(Proxies { http, https, no_proxy: None }, plain);
+        let error = assert_message(client.manifest(&reference_at("registry.test")), &["registry.test", "refused"]);
         assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
     }
 }

@@ -1,9 +1,9 @@
-//! Passwords and tokens are in no message, no debug form and no trace.
+//! Passwords and tokens never appear in messages, debug output or traces.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use vmroot_registry::{AuthFiles, Chain, Client, ClientOptions, Credential, Explicit, Proxies};
+use vmroot_registry::{AuthFiles, Client, ClientOptions, Credential, CredentialChain, FixedCredential, Proxies};
 use vmroot_testkit::registry::{Auth, Bearer, Fault, Rule};
 
 use crate::fixture::{BLOBS, Fixture, client_with, options, password};
@@ -21,8 +21,8 @@ impl Write for Log {
     }
 }
 
-/// What `work` gives, and everything that this thread traces meanwhile.
-pub(crate) fn traced<T>(work: impl FnOnce() -> T) -> (T, String) {
+/// Returns the result of `work`, and everything that this thread traces meanwhile.
+pub(crate) fn capture_trace<T>(work: impl FnOnce() -> T) -> (T, String) {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -36,7 +36,7 @@ pub(crate) fn traced<T>(work: impl FnOnce() -> T) -> (T, String) {
 }
 
 #[test]
-fn a_pull_with_all_kinds_of_credentials_traces_none_of_them() {
+fn traces_contain_no_credentials() {
     let secret = "s3cret-w0rd";
     let kinds = [
         (password("ann", secret), Auth::basic("ann", secret)),
@@ -60,13 +60,13 @@ fn a_pull_with_all_kinds_of_credentials_traces_none_of_them() {
         fixture.registry.require(auth);
         fixture.registry.misbehave(Rule::on(BLOBS).skip(1).times(2).fault(Fault::CutAfter(10)));
         let client = client_with(credential.clone());
-        let (result, log) = traced(|| {
+        let (result, log) = capture_trace(|| {
             let result = client.manifest(&fixture.reference()).map(drop);
             result.and_then(|()| fixture.pull_with(&client, 0)).map(drop)
         });
         let all = format!("{log}\n{result:?}\n{client:?}\n{credential:?}");
-        assert!(log.contains("looked for credentials"), "{log}");
-        // The base64 of `ann:s3cret-w0rd` and of the end of the other one.
+        assert!(log.contains("searched for credentials"), "{log}");
+        // The second and third text are the base64 of `ann:s3cret-w0rd` and of the start of `ann:wrong-s3cret-w0rd`.
         for part in [secret, "YW5uOnMzY3JldC13MHJk", "YW5uOndyb25n", "token-1", "token-2"] {
             assert!(!all.contains(part), "{part} is in {all}");
         }
@@ -74,13 +74,13 @@ fn a_pull_with_all_kinds_of_credentials_traces_none_of_them() {
 }
 
 #[test]
-fn debug_forms_hold_no_secrets() {
+fn debug_output_contains_no_secrets() {
     let secret = "s3cret-w0rd";
     let proxy = Some(format!("http://ann:{secret}@proxy.example:3128"));
     let proxies = Proxies { http: proxy.clone(), https: proxy, no_proxy: None };
-    let explicit = Explicit(password("ann", secret));
+    let explicit = FixedCredential(password("ann", secret));
     let text = format!("{proxies:?} {explicit:?}");
-    let credentials = Arc::new(Chain(vec![Arc::new(explicit)]));
+    let credentials = Arc::new(CredentialChain(vec![Arc::new(explicit)]));
     let options = ClientOptions { proxies, credentials, ..options() };
     let client = Client::new(options.clone()).unwrap();
     let text = format!("{text} {options:?} {client:?}");
@@ -88,7 +88,7 @@ fn debug_forms_hold_no_secrets() {
 }
 
 #[test]
-fn a_file_that_makes_no_sense_is_not_quoted() {
+fn errors_do_not_quote_credential_files() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("auth.json");
     for text in [

@@ -1,4 +1,4 @@
-//! TLS with authorities that only the caller knows.
+//! TLS with certificates that the caller names.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -13,81 +13,83 @@ use vmroot_testkit::registry::{CA_PEM, Fault, PlainAnswer, Registry, Rule};
 use vmroot_testkit::skip;
 
 use crate::certificates::{AUTHORITY, Certificate, NAMES, self_signed};
-use crate::fixture::{BLOBS, Fixture, MANIFEST, NAME, client, options, says};
+use crate::fixture::{BLOBS, Fixture, MANIFEST, NAME, assert_message, client, options};
 
 /// A client that trusts the authority of the test registries.
-pub(crate) fn trusting() -> Client {
-    trusting_with(options())
+pub(crate) fn trusting_client() -> Client {
+    trusting_client_with(options())
 }
 
-/// The same with other options.
-pub(crate) fn trusting_with(options: ClientOptions) -> Client {
+/// The same with these options.
+pub(crate) fn trusting_client_with(options: ClientOptions) -> Client {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("ca.pem");
     fs::write(&path, CA_PEM).unwrap();
     Client::new(ClientOptions { ca_files: vec![path], ..options }).unwrap()
 }
 
-pub(crate) fn trusting_file(path: &Path) -> Result<Client, Error> {
+/// A client that trusts the certificates in a file.
+pub(crate) fn client_trusting(path: &Path) -> Result<Client, Error> {
     Client::new(ClientOptions { ca_files: vec![path.to_owned()], ..options() })
 }
 
-/// The same repository, its registry by name instead of by address.
+/// Returns the fixture's repository, with its registry as `localhost` instead of an address.
 pub(crate) fn localhost(fixture: &Fixture) -> Reference {
     let host = fixture.registry.host().replace("127.0.0.1", "localhost");
     Reference::parse(&format!("{host}/{NAME}")).unwrap()
 }
 
-fn secure() -> Fixture {
+fn tls_fixture() -> Fixture {
     Fixture::of(Registry::start_tls(PlainAnswer::BadRequest), 100_000)
 }
 
 #[test]
 fn an_authority_from_a_file_is_trusted() {
-    let fixture = secure();
-    let client = trusting();
+    let fixture = tls_fixture();
+    let client = trusting_client();
     assert_eq!(client.manifest(&fixture.reference()).unwrap().bytes, MANIFEST);
     assert!(fixture.pull_with(&client, 0).unwrap() == fixture.bytes);
 }
 
 #[test]
-fn an_unknown_authority_is_not_and_asking_again_is_no_use() {
-    let fixture = secure();
-    let error = says(client().manifest(&fixture.reference()), &["https://127.0.0.1", "certificate", "UnknownIssuer"]);
+fn an_unknown_authority_is_refused_without_retries() {
+    let fixture = tls_fixture();
+    let error =
+        assert_message(client().manifest(&fixture.reference()), &["https://127.0.0.1", "certificate", "UnknownIssuer"]);
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
-    assert_eq!(fixture.registry.count(""), 0, "nothing is told to a stranger");
+    assert_eq!(fixture.registry.count(""), 0, "no request is sent to an untrusted server");
 }
 
 #[test]
-fn breaks_are_mended_over_tls_as_well() {
-    let fixture = secure().blobs(1, Fault::CutAfter(40_000));
-    assert!(fixture.pull_with(&trusting(), 0).unwrap() == fixture.bytes);
-    assert_eq!(fixture.ranges(), [None, crate::fixture::from(40_000)]);
+fn interruptions_over_tls_are_resumed() {
+    let fixture = tls_fixture().blobs(1, Fault::CutAfter(40_000));
+    assert!(fixture.pull_with(&trusting_client(), 0).unwrap() == fixture.bytes);
+    assert_eq!(fixture.ranges(), [None, crate::fixture::range_from(40_000)]);
 }
 
 #[test]
-fn a_redirect_to_plain_text_is_not_followed() {
-    let (fixture, plain) = (secure(), Registry::start());
+fn a_redirect_to_plain_http_is_not_followed() {
+    let (fixture, plain) = (tls_fixture(), Registry::start());
     plain.put_blob(fixture.bytes.clone());
     fixture.registry.misbehave(Rule::on(BLOBS).fault(Fault::RedirectTo(plain.url())));
-    let error = says(fixture.pull_with(&trusting(), 0), &["it leads from https to http://127.0.0.1"]);
+    let error = assert_message(fixture.pull_with(&trusting_client(), 0), &["it leads from https to http://127.0.0.1"]);
     assert!(matches!(error, Error::Redirect { .. }), "{error:?}");
     assert_eq!(plain.count(""), 0);
 }
 
 #[test]
-fn a_file_of_certificates_must_hold_some() {
+fn a_file_without_certificates_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("ca.pem");
-    says(trusting_file(&path), &["ca.pem"]);
+    assert_message(client_trusting(&path), &["ca.pem"]);
     for text in ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
         fs::write(&path, text).unwrap();
-        let error = says(trusting_file(&path), &["ca.pem"]);
+        let error = assert_message(client_trusting(&path), &["ca.pem"]);
         assert!(matches!(error, Error::Certificates { .. }), "{error:?}");
     }
 }
 
-/// A server of openssl's that answers everything with a listing, over TLS with this key and certificate.
+/// An `openssl s_server`, which answers every request with a page about the connection.
 struct OpenSsl {
     process: Child,
     port: u16,
@@ -95,7 +97,7 @@ struct OpenSsl {
 
 impl OpenSsl {
     fn start(certificate: &Certificate) -> Self {
-        // The port is free for long enough: ports are not given out anew that soon.
+        // The port stays free, because the system does not reuse ports that soon.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut process = Command::new("openssl")
             .args(["s_server", "-www", "-accept", &format!("127.0.0.1:{port}"), "-key"])
@@ -107,7 +109,7 @@ impl OpenSsl {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // It says ACCEPT once it listens.
+        // openssl prints ACCEPT once it listens.
         let mut reader = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
         while !line.starts_with("ACCEPT") {
@@ -119,7 +121,7 @@ impl OpenSsl {
 
     fn get(&self, host: &str, trusted: &Certificate) -> Result<Vec<u8>, Error> {
         let reference = Reference::parse(&format!("{host}:{}/{NAME}", self.port)).unwrap();
-        trusting_file(&trusted.path)?.manifest(&reference).map(|fetched| fetched.bytes)
+        client_trusting(&trusted.path)?.manifest(&reference).map(|fetched| fetched.bytes)
     }
 }
 
@@ -132,12 +134,13 @@ impl Drop for OpenSsl {
 }
 
 #[test]
-fn a_certificate_that_signs_itself_is_trusted_if_it_is_named() {
+fn a_named_self_signed_certificate_is_trusted() {
     if skip::needs_program("openssl") {
         return;
     }
     let directory = TempDir::new().unwrap();
-    // An authority by its own word, as `openssl req -x509` makes it, and a plain server certificate.
+    // A certificate that is marked as an authority's, as `openssl req -x509` creates it, and an ordinary one of a
+    // server.
     for extensions in [&[NAMES, AUTHORITY][..], &[NAMES]] {
         let named = self_signed(directory.path(), "self", extensions, 2);
         let server = OpenSsl::start(&named);
@@ -145,13 +148,13 @@ fn a_certificate_that_signs_itself_is_trusted_if_it_is_named() {
             assert!(server.get(host, &named).unwrap().starts_with(b"<HTML>"), "{extensions:?} {host}");
         }
         let other = self_signed(directory.path(), "other", extensions, 2);
-        let error = says(server.get("127.0.0.1", &other), &["certificate"]);
+        let error = assert_message(server.get("127.0.0.1", &other), &["certificate"]);
         assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
     }
 }
 
 #[test]
-fn a_named_certificate_must_have_the_name_and_be_in_its_time() {
+fn a_named_certificate_must_match_the_host_and_be_valid_now() {
     if skip::needs_program("openssl") {
         return;
     }
@@ -160,7 +163,7 @@ fn a_named_certificate_must_have_the_name_and_be_in_its_time() {
     for (name, days, text) in [(elsewhere, 2, "not valid for name"), (NAMES, -1, "Expired")] {
         for extensions in [&[name, AUTHORITY][..], &[name]] {
             let named = self_signed(directory.path(), "self", extensions, days);
-            let error = says(OpenSsl::start(&named).get("127.0.0.1", &named), &["https://127.0.0.1", text]);
+            let error = assert_message(OpenSsl::start(&named).get("127.0.0.1", &named), &["https://127.0.0.1", text]);
             assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! Challenges, tokens and what becomes of them.
+//! Requests for tokens, and their use.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use vmroot_testkit::registry::{Auth, Bearer, Fault, Registry, Rule};
 use vmroot_testkit::skip;
 
 use crate::fixture::{
-    BLOBS, FOREVER, Fixture, MANIFEST, MANIFESTS, NAME, client, client_with, from, impatient, options, password, says,
+    BLOBS, FOREVER, Fixture, MANIFEST, MANIFESTS, NAME, assert_message, client, client_with, client_with_short_timeout,
+    options, password, range_from,
 };
 
 const TOKENS: &str = "/token";
@@ -31,7 +32,7 @@ fn basic(challenges: &[&str]) -> Fixture {
 }
 
 #[test]
-fn everybody_gets_a_token_and_one_is_enough() {
+fn an_anonymous_token_is_requested_once() {
     for field in ["token", "access_token"] {
         let fixture = bearer(Bearer { field, ..Bearer::default() });
         let client = client();
@@ -47,8 +48,8 @@ fn everybody_gets_a_token_and_one_is_enough() {
     }
 }
 
-/// A server that writes a member twice: the last one counts, as for skopeo (Go's `encoding/json`), which is asked too. A type
-/// that cannot be is refused.
+/// If a JSON member occurs twice, the last one counts, as in Go's `encoding/json`. skopeo, which uses it, is the
+/// reference here. A member of a wrong type is refused.
 #[test]
 fn the_last_of_two_tokens_counts() {
     let has_skopeo = !skip::needs_program("skopeo");
@@ -70,8 +71,8 @@ fn the_last_of_two_tokens_counts() {
             fixture.registry.clear_requests();
         };
         fixture.registry.clear_requests();
-        // No token of the test's registry, which refuses it.
-        says(client.manifest(&fixture.reference()), &["401"]);
+        // The test registry did not issue this token and refuses it.
+        assert_message(client.manifest(&fixture.reference()), &["401"]);
         assert_sent("ours");
         if has_skopeo {
             let image = format!("docker://{}", fixture.reference());
@@ -82,12 +83,12 @@ fn the_last_of_two_tokens_counts() {
         fixture.registry.behave();
     }
     fixture.registry.misbehave(Rule::on(TOKENS).fault(answer(r#"{"token":"s3cret","token":5}"#)));
-    let error = says(client.manifest(&fixture.reference()), &["not the JSON of a token"]);
+    let error = assert_message(client.manifest(&fixture.reference()), &["not the JSON of a token"]);
     assert!(!error.full_message().contains("s3cret"), "{error}");
 }
 
 #[test]
-fn user_and_password_go_to_the_token_server_only() {
+fn passwords_are_sent_to_the_token_server_only() {
     let fixture = bearer(Bearer { user: Some(("ann".to_owned(), "secret".to_owned())), ..Bearer::default() });
     client_with(password("ann", "secret")).manifest(&fixture.reference()).unwrap();
     let request = &fixture.requests(TOKENS)[0];
@@ -100,7 +101,8 @@ fn user_and_password_go_to_the_token_server_only() {
             .all(|request| { request.header("authorization").is_none_or(|value| value.starts_with("Bearer token-")) })
     );
 
-    let error = says(client_with(password("ann", "wrong")).manifest(&fixture.reference()), &["/token", "401"]);
+    let error =
+        assert_message(client_with(password("ann", "wrong")).manifest(&fixture.reference()), &["/token", "401"]);
     assert!(matches!(error, Error::Unauthorized { status: 401, .. }), "{error:?}");
 }
 
@@ -123,52 +125,52 @@ fn an_identity_token_is_posted() {
 }
 
 #[test]
-fn an_identity_token_is_not_posted_elsewhere() {
+fn an_identity_token_is_not_posted_to_a_redirects_target() {
     let fixture = bearer(Bearer { identity_token: Some("id".to_owned()), ..Bearer::default() });
     let elsewhere = Registry::start();
     fixture.registry.misbehave(Rule::on(TOKENS).fault(Fault::RedirectTo(elsewhere.url())));
     let client = client_with(Credential::IdentityToken("id".to_owned()));
-    says(client.manifest(&fixture.reference()), &["/token", "307"]);
+    assert_message(client.manifest(&fixture.reference()), &["/token", "307"]);
     assert_eq!(elsewhere.count(""), 0);
 }
 
 #[test]
-fn a_registry_token_is_sent_as_it_is() {
+fn a_registry_token_is_sent_unchanged() {
     let fixture = bearer(Bearer::default());
     let client = client_with(Credential::RegistryToken("mine".to_owned()));
-    says(client.manifest(&fixture.reference()), &["401"]);
+    assert_message(client.manifest(&fixture.reference()), &["401"]);
     assert_eq!(fixture.requests(MANIFESTS).len(), 2, "it is not sent again after it was refused");
     assert_eq!(fixture.requests(MANIFESTS)[1].header("authorization"), Some("Bearer mine"));
     assert_eq!(fixture.registry.count(TOKENS), 0);
 }
 
 #[test]
-fn basic_credentials_are_sent_when_they_are_asked_for() {
+fn basic_credentials_are_sent_after_a_challenge() {
     let fixture = basic(&[r#"Basic realm="a, b""#]);
     let client = client_with(password("ann", "secret"));
     client.manifest(&fixture.reference()).unwrap();
     assert!(fixture.pull_with(&client, 0).unwrap() == fixture.bytes);
     let sent: Vec<bool> =
         fixture.requests("some/name").iter().map(|request| request.header("authorization").is_some()).collect();
-    assert_eq!(sent, [false, true, true], "a registry has to ask but once");
+    assert_eq!(sent, [false, true, true], "one challenge is enough");
 }
 
 #[test]
-fn wrong_passwords_are_sent_once_only() {
+fn wrong_passwords_are_sent_once_for_each_request() {
     let fixture = basic(&["Basic realm=x"]);
     let client = client_with(password("ann", "wrong"));
     for requests in [2, 3] {
-        let error = says(client.manifest(&fixture.reference()), &["/manifests/latest", "UNAUTHORIZED"]);
+        let error = assert_message(client.manifest(&fixture.reference()), &["/manifests/latest", "UNAUTHORIZED"]);
         assert!(matches!(error, Error::Unauthorized { status: 401, .. }), "{error:?}");
         assert_eq!(fixture.registry.count(MANIFESTS), requests);
     }
     let sent: Vec<bool> =
         fixture.requests(MANIFESTS).iter().map(|request| request.header("authorization").is_some()).collect();
-    assert_eq!(sent, [false, true, true], "accounts get locked for less");
+    assert_eq!(sent, [false, true, true], "repeated wrong passwords can lock an account");
 }
 
 #[test]
-fn of_several_challenges_the_first_that_can_be_met_is() {
+fn the_first_usable_challenge_is_answered() {
     for challenges in [
         vec!["Negotiate", r#"Bearer service="no realm""#, r#"Basic realm="x""#],
         vec![r#"Digest realm="a, Basic b", nonce="c", BASIC realm=x"#],
@@ -176,7 +178,7 @@ fn of_several_challenges_the_first_that_can_be_met_is() {
         let fixture = basic(&challenges);
         client_with(password("ann", "secret")).manifest(&fixture.reference()).unwrap();
     }
-    // Basic cannot be met without a password, but a token is for everybody.
+    // Basic needs a password, but the token server issues tokens to everyone.
     let challenge = r#"Basic realm="x", Bearer realm="{realm}",service="a,b",scope="{scope}""#.to_owned();
     let fixture = bearer(Bearer { challenges: vec!["Negotiate".to_owned(), challenge], ..Bearer::default() });
     client().manifest(&fixture.reference()).unwrap();
@@ -184,23 +186,25 @@ fn of_several_challenges_the_first_that_can_be_met_is() {
 }
 
 #[test]
-fn a_challenge_that_nobody_understands_is_a_refusal() {
+fn an_unsupported_challenge_is_an_error() {
     for challenge in ["Negotiate", "Bearer", r#"Bearer realm="x"#, ""] {
         let fixture = basic(&[challenge]);
-        let error = says(client_with(password("ann", "secret")).manifest(&fixture.reference()), &["401"]);
+        let error = assert_message(client_with(password("ann", "secret")).manifest(&fixture.reference()), &["401"]);
         assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
         assert_eq!(fixture.registry.count(MANIFESTS), 1);
     }
     for realm in ["https://", "ftp://a/token", "file:///token", "//evil.test/token"] {
         let fixture = bearer(Bearer { realm: Some(realm.to_owned()), ..Bearer::default() });
-        let error = says(client().manifest(&fixture.reference()), &[&fixture.registry.host(), "its token server"]);
+        let error =
+            assert_message(client().manifest(&fixture.reference()), &[&fixture.registry.host(), "its token server"]);
         assert!(matches!(error, Error::Challenge { .. }), "{error:?}");
     }
 }
 
 #[test]
-fn a_token_that_ran_out_is_replaced_in_the_middle_of_a_pull() {
-    // Whatever the server says, each token is good for one request, and each connection for a fifth of the blob.
+fn an_expired_token_is_replaced_during_a_pull() {
+    // Each token is valid for one request only, despite its stated lifetime. Each connection transfers a fifth of the
+    // blob.
     let fixture = bearer(Bearer { uses: Some(1), expires_in: Some(3600), ..Bearer::default() });
     let fixture = fixture.blobs(usize::MAX, Fault::CutAfter(20_000));
     let client = client();
@@ -210,13 +214,13 @@ fn a_token_that_ran_out_is_replaced_in_the_middle_of_a_pull() {
     let refused_and_served: Vec<_> = [0, 20_000, 40_000, 60_000, 80_000]
         .into_iter()
         .flat_map(|offset| [offset; 2])
-        .map(|offset| if offset == 0 { None } else { from(offset) })
+        .map(|offset| if offset == 0 { None } else { range_from(offset) })
         .collect();
     assert_eq!(fixture.ranges(), refused_and_served);
 }
 
 #[test]
-fn tokens_that_are_revoked_are_replaced() {
+fn revoked_tokens_are_replaced() {
     let fixture = bearer(Bearer::default());
     let client = client();
     client.manifest(&fixture.reference()).unwrap();
@@ -227,15 +231,15 @@ fn tokens_that_are_revoked_are_replaced() {
 }
 
 #[test]
-fn tokens_that_are_never_good_enough_are_an_error() {
+fn tokens_that_are_always_refused_are_an_error() {
     let fixture = bearer(Bearer { uses: Some(0), ..Bearer::default() });
-    let error = says(client().manifest(&fixture.reference()), &["/manifests/latest", "401"]);
+    let error = assert_message(client().manifest(&fixture.reference()), &["/manifests/latest", "401"]);
     assert!(matches!(error, Error::Unauthorized { status: 401, .. }), "{error:?}");
     assert_eq!((fixture.registry.count(MANIFESTS), fixture.registry.count(TOKENS)), (2, 1));
 }
 
 #[test]
-fn a_wider_scope_is_asked_for_if_the_registry_says_so() {
+fn a_wider_scope_is_requested_if_the_registry_requires_it() {
     let wider = "repository:some/name:pull,push";
     let fixture = bearer(Bearer { insufficient: Some(wider.to_owned()), ..Bearer::default() });
     let client = client();
@@ -261,7 +265,7 @@ fn several_scopes_are_several_parameters() {
 }
 
 #[test]
-fn a_scope_that_is_asked_for_without_an_error_is_tried_as_well() {
+fn the_scope_of_a_challenge_without_an_error_is_requested() {
     let challenge = r#"Bearer realm="{realm}",scope="registry:special:*""#;
     let fixture = bearer(Bearer { challenges: vec![challenge.to_owned()], ..Bearer::default() });
     let refusal = challenge.replace("{realm}", &format!("{}/token", fixture.registry.url()));
@@ -273,9 +277,9 @@ fn a_scope_that_is_asked_for_without_an_error_is_tried_as_well() {
 }
 
 #[test]
-fn a_scope_that_is_never_enough_is_an_error() {
+fn scopes_that_never_suffice_are_an_error() {
     let fixture = bearer(Bearer::default());
-    // Each time another one, and none of them will do.
+    // Each refusal requires another scope, and none suffices.
     for number in 0..20 {
         let challenge = format!(
             r#"Bearer realm="{}/token",scope="repository:some/name:{number}",error="insufficient_scope""#,
@@ -284,13 +288,13 @@ fn a_scope_that_is_never_enough_is_an_error() {
         let refusal = Fault::Status(401, vec![("WWW-Authenticate", challenge)], String::new());
         fixture.registry.misbehave(Rule::on(MANIFESTS).skip(number).times(1).fault(refusal));
     }
-    let error = says(client().manifest(&fixture.reference()), &["/manifests/latest", "401"]);
+    let error = assert_message(client().manifest(&fixture.reference()), &["/manifests/latest", "401"]);
     assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
     assert_eq!(fixture.registry.count(MANIFESTS), 4);
 }
 
 #[test]
-fn the_token_server_may_be_busy_too() {
+fn requests_to_a_busy_token_server_are_retried() {
     for fault in [
         Fault::Status(429, vec![], String::new()),
         Fault::Status(503, vec![], String::new()),
@@ -300,29 +304,29 @@ fn the_token_server_may_be_busy_too() {
     ] {
         let fixture = bearer(Bearer::default());
         fixture.registry.misbehave(Rule::on(TOKENS).times(2).fault(fault.clone()));
-        assert_eq!(impatient().manifest(&fixture.reference()).unwrap().bytes, MANIFEST, "{fault:?}");
+        assert_eq!(client_with_short_timeout().manifest(&fixture.reference()).unwrap().bytes, MANIFEST, "{fault:?}");
         assert_eq!((fixture.registry.count(TOKENS), fixture.registry.count(MANIFESTS)), (3, 2), "{fault:?}");
     }
     let fixture = bearer(Bearer::default());
     fixture.registry.misbehave(Rule::on(TOKENS).fault(Fault::Status(429, vec![], String::new())));
-    let error = says(client().manifest(&fixture.reference()), &["/token"]);
+    let error = assert_message(client().manifest(&fixture.reference()), &["/token"]);
     assert!(matches!(error, Error::RateLimited { .. }), "{error:?}");
-    assert_eq!(fixture.registry.count(TOKENS), 4, "and the retries are not squared");
+    assert_eq!(fixture.registry.count(TOKENS), 4, "retries of the two layers must not multiply");
 }
 
 #[test]
-fn answers_without_a_token_are_errors_that_do_not_show_them() {
+fn errors_do_not_quote_responses_without_a_token() {
     for body in [r#"{"token":17,"hint":"secret"}"#, r#"{"token":""}"#, "{}", "secret", "", "[]", "null"] {
         let fixture = bearer(Bearer::default());
         fixture.registry.misbehave(Rule::on(TOKENS).fault(Fault::Status(200, vec![], body.to_owned())));
-        let error = says(client().manifest(&fixture.reference()), &["no token from", "/token: its answer"]);
+        let error = assert_message(client().manifest(&fixture.reference()), &["no token from", "/token: its answer"]);
         assert!(matches!(error, Error::Token { .. }) && !error.full_message().contains("secret"), "{error:?}");
         assert_eq!(fixture.registry.count(TOKENS), 1);
     }
 }
 
 #[test]
-fn a_token_that_makes_no_header_is_an_error_that_does_not_show_it() {
+fn errors_do_not_quote_a_token_that_is_no_header() {
     let fixture = bearer(Bearer::default());
     let body = "{\"token\":\"secret\\r\\nX: y\"}".to_owned();
     fixture.registry.misbehave(Rule::on(TOKENS).fault(Fault::Status(200, vec![], body)));
@@ -331,7 +335,7 @@ fn a_token_that_makes_no_header_is_an_error_that_does_not_show_it() {
 }
 
 #[test]
-fn a_huge_answer_is_not_read() {
+fn a_huge_response_is_not_read() {
     for chunked in [false, true] {
         let fixture = bearer(Bearer::default());
         let huge = format!(r#"{{"token":"{}"}}"#, "x".repeat(1 << 20));
@@ -340,7 +344,7 @@ fn a_huge_answer_is_not_read() {
             rule = rule.fault(Fault::Chunked);
         }
         fixture.registry.misbehave(rule);
-        let error = says(client().manifest(&fixture.reference()), &["/token is longer than 1048576 bytes"]);
+        let error = assert_message(client().manifest(&fixture.reference()), &["/token is longer than 1048576 bytes"]);
         assert!(matches!(error, Error::TooLarge { .. }), "{error:?}");
     }
 }
@@ -359,7 +363,7 @@ fn parallel_requests_share_one_token() {
 }
 
 #[test]
-fn each_repository_has_a_token_of_its_own() {
+fn each_repository_has_its_own_token() {
     let fixture = bearer(Bearer::default());
     fixture.registry.put_manifest("other/name", Some("latest"), crate::fixture::MANIFEST_TYPE, MANIFEST);
     let client = client();
@@ -371,7 +375,7 @@ fn each_repository_has_a_token_of_its_own() {
 }
 
 #[test]
-fn credentials_are_looked_for_once_and_only_when_they_are_needed() {
+fn credentials_are_searched_once_and_only_when_needed() {
     #[derive(Default)]
     struct Counted(std::sync::atomic::AtomicUsize);
     impl Credentials for Counted {

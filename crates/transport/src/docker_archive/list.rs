@@ -1,15 +1,15 @@
-//! `manifest.json`: the images of a docker save archive.
+//! The list of images in `manifest.json`.
 
 use serde::Deserialize;
 use vmroot_model::MANIFEST_LIMIT;
 
-use super::{Listed, MANIFEST_JSON, Recipe};
+use super::{ImageParts, ListedImage, MANIFEST_JSON};
 use crate::bundle::Bundle;
 use crate::section::Section;
 use crate::{Error, Result};
 
-/// One image of the list. `LayerSources` and `Parent` are left out: what the first says is seen in the layers
-/// themselves, the second is about `docker build`'s cache.
+/// One image of the list. `LayerSources` is ignored, because the layers themselves show their compression. `Parent` is
+/// ignored, because it is for the cache of `docker build`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Entry {
@@ -21,17 +21,17 @@ struct Entry {
 }
 
 /// Reads the list.
-pub(super) fn read(bundle: &dyn Bundle, section: Section) -> Result<Vec<Listed>> {
+pub(super) fn read(bundle: &dyn Bundle, section: Section) -> Result<Vec<ListedImage>> {
     let bytes = bundle.read(MANIFEST_JSON, section, MANIFEST_LIMIT)?;
     let entries: Option<Vec<Entry>> = serde_json::from_slice(&bytes)
         .map_err(|error| Error::member(bundle.path(), MANIFEST_JSON, format!("is not a list of images: {error}")))?;
     let entries = entries.ok_or_else(|| Error::NullManifest { path: bundle.path().to_owned() })?;
-    Ok(entries.into_iter().map(Entry::into_listed).collect())
+    Ok(entries.into_iter().map(Entry::into_listed_image).collect())
 }
 
 impl Entry {
-    fn into_listed(self) -> Listed {
-        let recipe = Recipe::Members { config: self.config, layers: self.layers.unwrap_or_default() };
-        Listed { recipe, names: self.repo_tags.unwrap_or_default().into_iter().flatten().collect() }
+    fn into_listed_image(self) -> ListedImage {
+        let parts = ImageParts::Members { config: self.config, layers: self.layers.unwrap_or_default() };
+        ListedImage { parts, names: self.repo_tags.unwrap_or_default().into_iter().flatten().collect() }
     }
 }

@@ -1,8 +1,8 @@
-//! Archives from before Docker 1.10: `repositories`, and for each layer `ID/json` and `ID/layer.tar`.
+//! Archives from before Docker 1.10: `repositories`, and `ID/json` and `ID/layer.tar` for each layer.
 //!
-//! Such an image has no config and no diff ids. Both are made here, as Docker made them when it read its old store: the
-//! config is the top layer's `json` without what only the old store needed, with the chain as root file system and
-//! history.
+//! Such an image has no config and no diff ids. Both are created here, as Docker did when it migrated its store: the
+//! config is the `json` of the top layer, without the fields of the old store, and with diff ids and history from the
+//! chain of layers.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,18 +11,18 @@ use serde_json::{Map, Value};
 use vmroot_compress::{Decoder, Limits};
 use vmroot_model::{CONFIG_LIMIT, Digest, HistoryEntry, MANIFEST_LIMIT};
 
-use super::{Listed, REPOSITORIES, Recipe};
+use super::{ImageParts, ListedImage, REPOSITORIES};
 use crate::bundle::Bundle;
 use crate::section::Section;
 use crate::{Error, Result};
 
-/// The most layers in a chain: Docker itself stopped at 127.
+/// The maximum number of layers in a chain. Docker's own limit was 127.
 const CHAIN_LIMIT: usize = 1024;
 
-/// What stands in a layer's `json` and has no place in a config.
+/// The fields of a layer's `json` that do not belong in a config.
 const STORE_FIELDS: [&str; 7] = ["id", "parent", "parent_id", "layer_id", "Size", "size", "throwaway"];
 
-/// What the history of an image needs of each layer's `json`.
+/// The fields of a layer's `json` for the history.
 #[derive(Deserialize)]
 struct Layer {
     #[serde(default)]
@@ -34,12 +34,13 @@ struct Layer {
     #[serde(default)]
     comment: Option<String>,
     #[serde(default)]
-    container_config: Option<Commanded>,
+    container_config: Option<ContainerConfig>,
 }
 
+/// The container that a layer was committed from.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Commanded {
+struct ContainerConfig {
     #[serde(default)]
     cmd: Option<Vec<Option<String>>>,
 }
@@ -51,13 +52,13 @@ struct RootFs {
     diff_ids: Vec<Digest>,
 }
 
-/// The member that describes a layer.
-pub(super) fn json_of(id: &str) -> String {
+/// Returns the name of the member that describes a layer.
+pub(super) fn json_member(id: &str) -> String {
     format!("{id}/json")
 }
 
-/// Reads `repositories`: the images, each with all its names.
-pub(super) fn list(bundle: &dyn Bundle, section: Section) -> Result<Vec<Listed>> {
+/// Reads `repositories` and returns the images, each with all its names.
+pub(super) fn list(bundle: &dyn Bundle, section: Section) -> Result<Vec<ListedImage>> {
     let bytes = bundle.read(REPOSITORIES, section, MANIFEST_LIMIT)?;
     let repositories: BTreeMap<String, Option<BTreeMap<String, Option<String>>>> = serde_json::from_slice(&bytes)
         .map_err(|error| Error::member(bundle.path(), REPOSITORIES, format!("is not a list of images: {error}")))?;
@@ -68,13 +69,13 @@ pub(super) fn list(bundle: &dyn Bundle, section: Section) -> Result<Vec<Listed>>
             images.entry(id).or_default().push(format!("{repository}:{tag}"));
         }
     }
-    Ok(images.into_iter().map(|(id, names)| Listed { recipe: Recipe::Chain(id), names }).collect())
+    Ok(images.into_iter().map(|(id, names)| ListedImage { parts: ImageParts::V1Chain(id), names }).collect())
 }
 
-/// Makes the config of an image. Returns it and the members that are the layers, the base first.
-pub(super) fn build(bundle: &dyn Bundle, id: &str, limits: &Limits) -> Result<(Vec<u8>, Vec<String>)> {
-    let chain = chain(bundle, id)?;
-    let mut config: Map<String, Value> = parse(bundle, id)?;
+/// Creates the config of an image. Returns it with the names of the layer members, the base layer first.
+pub(super) fn build_config(bundle: &dyn Bundle, id: &str, limits: &Limits) -> Result<(Vec<u8>, Vec<String>)> {
+    let chain = read_chain(bundle, id)?;
+    let mut config: Map<String, Value> = parse_json(bundle, id)?;
     for field in STORE_FIELDS {
         config.remove(field);
     }
@@ -96,20 +97,20 @@ pub(super) fn build(bundle: &dyn Bundle, id: &str, limits: &Limits) -> Result<(V
     Ok((serde_json::to_vec(&config).expect("the fields came from JSON"), layers))
 }
 
-/// The layers of an image and their ids, the base first.
-fn chain(bundle: &dyn Bundle, top: &str) -> Result<Vec<(String, Layer)>> {
+/// Returns the layers of an image with their ids, the base layer first.
+fn read_chain(bundle: &dyn Bundle, top: &str) -> Result<Vec<(String, Layer)>> {
     let mut seen = HashSet::new();
     let mut chain = Vec::new();
     let mut next = Some(top.to_owned());
     while let Some(id) = next {
         if !seen.insert(id.clone()) {
-            return Err(Error::member(bundle.path(), &json_of(&id), "is its own ancestor"));
+            return Err(Error::member(bundle.path(), &json_member(&id), "is its own ancestor"));
         }
         if chain.len() == CHAIN_LIMIT {
             let path = bundle.path().to_owned();
             return Err(Error::ArchiveLimit { path, what: "the layers of one image", limit: CHAIN_LIMIT as u64 });
         }
-        let layer: Layer = parse(bundle, &id)?;
+        let layer: Layer = parse_json(bundle, &id)?;
         next = layer.parent.clone().filter(|parent| !parent.is_empty());
         chain.push((id, layer));
     }
@@ -117,8 +118,8 @@ fn chain(bundle: &dyn Bundle, top: &str) -> Result<Vec<(String, Layer)>> {
     Ok(chain)
 }
 
-fn parse<T: serde::de::DeserializeOwned>(bundle: &dyn Bundle, id: &str) -> Result<T> {
-    let member = json_of(id);
+fn parse_json<T: serde::de::DeserializeOwned>(bundle: &dyn Bundle, id: &str) -> Result<T> {
+    let member = json_member(id);
     let section = bundle.require(&member, "image config")?;
     let bytes = bundle.read(&member, section, CONFIG_LIMIT)?;
     serde_json::from_slice(&bytes)

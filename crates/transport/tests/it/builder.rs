@@ -1,4 +1,4 @@
-//! Makes images and the archives that hold them.
+//! Builders of images and of archives with them.
 
 use std::fs;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use vmroot_model::{Digest, MediaType};
 
-/// An image of layers that hold one file each.
+/// An image whose layers contain one file each.
 pub(crate) struct Image {
     pub(crate) config: Vec<u8>,
     pub(crate) layers: Vec<Vec<u8>>,
@@ -45,10 +45,10 @@ pub(crate) fn tar(members: &[Member]) -> Vec<u8> {
 }
 
 impl Image {
-    /// An image of `layers` layers. Another seed makes another image.
+    /// Creates an image with `layers` layers. A different seed creates a different image.
     pub(crate) fn new(seed: u8, layers: usize) -> Self {
         let layer = |number| {
-            // Some are longer than any buffer.
+            // Some files are longer than any buffer.
             let content: Vec<u8> = (0..number * 200_000 + 1_000).map(|at| (at % 251) as u8 ^ seed).collect();
             tar(&[file(format!("file-{seed}-{number}"), content)])
         };
@@ -78,13 +78,13 @@ impl Image {
         format!("{}/layer.tar", Digest::of(format!("{}-{number}", self.id()).as_bytes()).hex())
     }
 
-    /// The image's part of `manifest.json`, with members named as before Docker 25.
+    /// Returns the image's entry in `manifest.json`, with member names as before Docker 25.
     pub(crate) fn listed(&self, tags: &[&str]) -> Value {
         let layers: Vec<String> = (0..self.layers.len()).map(|number| self.layer_name(number)).collect();
         json!({ "Config": self.config_name(), "RepoTags": tags, "Layers": layers })
     }
 
-    /// The image's members as before Docker 25: a repeated layer is a link to the first.
+    /// Returns the image's members as before Docker 25: a repeated layer is a link to the first.
     pub(crate) fn members(&self) -> Vec<Member> {
         let mut members = Vec::new();
         for (number, layer) in self.layers.iter().enumerate() {
@@ -98,7 +98,7 @@ impl Image {
         members
     }
 
-    /// The image's blobs, with its layers as `encode` stores them; the last one is the manifest.
+    /// Returns the image's blobs, with layers as `encode` stores them. The last blob is the manifest.
     pub(crate) fn blobs(&self, media_type: &MediaType, encode: impl Fn(&[u8]) -> Vec<u8>) -> Vec<Vec<u8>> {
         let layers: Vec<Vec<u8>> = self.layers.iter().map(|layer| encode(layer)).collect();
         let descriptor = |media_type: &MediaType, blob: &[u8]| json!({ "mediaType": media_type, "digest": Digest::of(blob), "size": blob.len() });
@@ -112,7 +112,7 @@ impl Image {
     }
 }
 
-/// A docker save archive from before version 25.
+/// Returns the members of a docker save archive from before version 25.
 pub(crate) fn docker_save(images: &[(&Image, &[&str])]) -> Vec<Member> {
     let mut members: Vec<Member> = images.iter().flat_map(|(image, _)| image.members()).collect();
     let list: Vec<Value> = images.iter().map(|(image, tags)| image.listed(tags)).collect();
@@ -124,14 +124,14 @@ pub(crate) fn blob_name(blob: &[u8]) -> String {
     format!("blobs/sha256/{}", Digest::of(blob).hex())
 }
 
-/// An entry of an index.
+/// Returns an entry of an index.
 pub(crate) fn entry(media_type: &MediaType, blob: &[u8], more: &Value) -> Value {
     let mut entry = json!({ "mediaType": media_type, "digest": Digest::of(blob), "size": blob.len() });
     entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     entry
 }
 
-/// The members of an OCI layout.
+/// Returns the members of an OCI layout.
 pub(crate) fn oci_layout(blobs: &[Vec<u8>], entries: &[Value]) -> Vec<Member> {
     let mut members = vec![file("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#)];
     members.extend(blobs.iter().map(|blob| file(blob_name(blob), blob.clone())));

@@ -1,11 +1,11 @@
-//! `dir:` directories, and directories that are nothing.
+//! `dir:` directories, and directories without images.
 
 use vmroot_model::{Digest, MediaType};
 use vmroot_testkit::FullMessage as _;
-use vmroot_transport::{Archive, Error, Format, Pick};
+use vmroot_transport::{Archive, Error, Format, ImageSelector};
 
 use crate::builder::{Image, file, gzip, unpack};
-use crate::pull::{assert_is, options};
+use crate::pull::{assert_same_image, options};
 
 #[test]
 fn a_directory_of_one_image() {
@@ -19,8 +19,8 @@ fn a_directory_of_one_image() {
     unpack(&members, directory.path());
     let archive = Archive::open(directory.path(), &options(directory.path())).unwrap();
     assert_eq!(archive.format(), Format::Dir);
-    let source = archive.source(&archive.select(&Pick::Only).unwrap()).unwrap();
-    assert_is(&*source, &image);
+    let source = archive.source(&archive.select(&ImageSelector::Only).unwrap()).unwrap();
+    assert_same_image(&*source, &image);
     let error = source.manifest(Some(&Digest::of(b"other"))).unwrap_err();
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
 

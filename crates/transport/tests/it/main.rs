@@ -1,4 +1,4 @@
-//! Archives of all ages and forms, as their makers write them, and as nobody should.
+//! Tests with valid archives of all formats and versions, and with invalid ones.
 
 mod builder;
 mod directories;

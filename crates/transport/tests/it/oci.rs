@@ -1,12 +1,12 @@
-//! OCI layouts, as directories and as archives.
+//! OCI layouts in directories and in tars.
 
 use serde_json::{Value, json};
 use vmroot_model::{Digest, Document, MediaType, Reference};
 use vmroot_testkit::FullMessage as _;
-use vmroot_transport::{Archive, Error, Format, Pick};
+use vmroot_transport::{Archive, Error, Format, ImageSelector};
 
 use crate::builder::{Image, Member, blob_name, docker_save, entry, file, gzip, oci_layout, tar, unpack, xz, zstd};
-use crate::pull::{Saved, assert_is, name, options};
+use crate::pull::{SavedArchive, assert_same_image, name, options};
 
 fn ref_name(name: &str) -> Value {
     json!({ "annotations": { "org.opencontainers.image.ref.name": name } })
@@ -16,7 +16,7 @@ fn platform(architecture: &str) -> Value {
     json!({ "platform": { "os": "linux", "architecture": architecture } })
 }
 
-/// The blobs of an image, and its entry in an index.
+/// Returns the blobs of an image, and its entry in an index.
 fn stored(image: &Image, more: &Value) -> (Vec<Vec<u8>>, Value) {
     let blobs = image.blobs(&MediaType::OCI_LAYER_ZSTD, zstd);
     let entry = entry(&MediaType::OCI_MANIFEST, blobs.last().unwrap(), more);
@@ -33,39 +33,39 @@ fn directory_and_archive_and_compressed_archive() {
     let archive = Archive::open(&directory.path().join("layout"), &options(directory.path())).unwrap();
     assert_eq!(archive.format(), Format::OciLayout);
     assert_eq!(archive.images()[0].references, [Reference::parse("alpine:3.20").unwrap()]);
-    assert_is(&*archive.source(&archive.images()[0]).unwrap(), &image);
+    assert_same_image(&*archive.source(&archive.images()[0]).unwrap(), &image);
     for bytes in [tar(&members), gzip(&tar(&members)), xz(&tar(&members))] {
-        let saved = Saved::new(&bytes);
+        let saved = SavedArchive::new(&bytes);
         assert_eq!(saved.open().unwrap().format(), Format::OciArchive);
         let source = saved.source(&name("alpine:3.20")).unwrap();
         assert_eq!(source.name(), format!("oci-archive:{}:alpine:3.20", saved.path.display()));
-        assert_is(&*source, &image);
+        assert_same_image(&*source, &image);
     }
 }
 
 #[test]
-fn picked_by_annotation_or_place() {
+fn selected_by_annotation_or_index() {
     let images = [Image::new(2, 1), Image::new(3, 2), Image::new(4, 1)];
     let full = json!({ "annotations": {
         "io.containerd.image.name": "docker.io/library/debian:12", "org.opencontainers.image.ref.name": "12",
     } });
     let stored = [stored(&images[0], &ref_name("latest")), stored(&images[1], &full), stored(&images[2], &json!({}))];
     let blobs: Vec<Vec<u8>> = stored.iter().flat_map(|(blobs, _)| blobs.clone()).collect();
-    let saved = Saved::tar(&oci_layout(&blobs, &stored.map(|(_, entry)| entry)));
-    for (pick, wanted) in [
+    let saved = SavedArchive::tar(&oci_layout(&blobs, &stored.map(|(_, entry)| entry)));
+    for (selector, wanted) in [
         (name("latest"), 0),
         (name("debian:12"), 1),
         (name("12"), 1),
         (name("docker.io/library/debian:12"), 1),
-        (Pick::Index(0), 0),
-        (Pick::Index(2), 2),
+        (ImageSelector::Index(0), 0),
+        (ImageSelector::Index(2), 2),
     ] {
-        assert_is(&*saved.source(&pick).unwrap(), &images[wanted]);
+        assert_same_image(&*saved.source(&selector).unwrap(), &images[wanted]);
     }
     let archive = saved.open().unwrap();
-    assert_eq!(archive.images()[0].references, [], "a lone tag is no reference");
+    assert_eq!(archive.images()[0].references, [], "a tag alone is no reference");
     assert_eq!(archive.images()[1].references, [Reference::parse("debian:12").unwrap()]);
-    let error = archive.select(&Pick::Only).unwrap_err().full_message();
+    let error = archive.select(&ImageSelector::Only).unwrap_err().full_message();
     assert!(error.contains("latest (@0), docker.io/library/debian:12 (@1), @2"), "{error}");
     assert!(matches!(archive.select(&name("11")).unwrap_err(), Error::NoSuchImage { .. }));
 }
@@ -80,58 +80,58 @@ fn an_index_within_the_index() {
     let inner = json!({ "schemaVersion": 2, "mediaType": media_type, "manifests": [amd_entry, arm_entry] });
     blobs.push(inner.to_string().into_bytes());
     let top = entry(&media_type, blobs.last().unwrap(), &ref_name("a:1"));
-    assert_is(&*Saved::tar(&oci_layout(&blobs, &[top])).source(&Pick::Only).unwrap(), &arm);
+    assert_same_image(&*SavedArchive::tar(&oci_layout(&blobs, &[top])).source(&ImageSelector::Only).unwrap(), &arm);
 }
 
 #[test]
-fn platforms_spread_over_the_layouts_own_index() {
+fn platforms_as_entries_of_the_layouts_index() {
     let (arm, amd, other) = (Image::new(7, 1), Image::new(8, 1), Image::new(9, 1));
     let (mut blobs, arm_entry) = stored(&arm, &platform("arm64"));
     let (amd_blobs, amd_entry) = stored(&amd, &platform("amd64"));
     let (other_blobs, other_entry) = stored(&other, &ref_name("other:1"));
     blobs.extend(amd_blobs);
-    let saved = Saved::tar(&oci_layout(&blobs, &[amd_entry.clone(), arm_entry.clone()]));
+    let saved = SavedArchive::tar(&oci_layout(&blobs, &[amd_entry.clone(), arm_entry.clone()]));
     assert_eq!(saved.open().unwrap().images().len(), 1);
-    assert_is(&*saved.source(&Pick::Only).unwrap(), &arm);
-    assert_is(&*saved.source(&Pick::Index(1)).unwrap(), &arm);
-    let amd_alone = saved.source(&Pick::Index(0)).unwrap().manifest(None).unwrap();
+    assert_same_image(&*saved.source(&ImageSelector::Only).unwrap(), &arm);
+    assert_same_image(&*saved.source(&ImageSelector::Index(1)).unwrap(), &arm);
+    let amd_alone = saved.source(&ImageSelector::Index(0)).unwrap().manifest(None).unwrap();
     assert!(matches!(Document::parse(amd_alone.bytes, None).unwrap(), Document::Manifest(_)));
 
-    // With another image beside it, the index is made of the entries that belong together.
+    // With another image in the list, the index is created from the entries of the image.
     blobs.extend(other_blobs);
-    let saved = Saved::tar(&oci_layout(&blobs, &[amd_entry, other_entry, arm_entry.clone()]));
+    let saved = SavedArchive::tar(&oci_layout(&blobs, &[amd_entry, other_entry, arm_entry.clone()]));
     let archive = saved.open().unwrap();
     assert_eq!(archive.images().len(), 2);
     let source = archive.source(&archive.images()[0]).unwrap();
-    assert_is(&*source, &arm);
+    assert_same_image(&*source, &arm);
     let index = source.manifest(None).unwrap().bytes;
     assert_eq!(source.manifest(Some(&Digest::of(&index))).unwrap().bytes, index);
-    assert_is(&*saved.source(&name("other:1")).unwrap(), &other);
+    assert_same_image(&*saved.source(&name("other:1")).unwrap(), &other);
 
     // Two images for one platform are two images.
-    let saved = Saved::tar(&oci_layout(&blobs, &[arm_entry.clone(), arm_entry]));
-    assert!(matches!(saved.source(&Pick::Only).unwrap_err(), Error::SeveralImages { .. }));
+    let saved = SavedArchive::tar(&oci_layout(&blobs, &[arm_entry.clone(), arm_entry]));
+    assert!(matches!(saved.source(&ImageSelector::Only).unwrap_err(), Error::SeveralImages { .. }));
 }
 
 #[test]
-fn what_the_digests_say_is_checked_where_nobody_else_can() {
+fn digests_of_manifests_are_checked() {
     let image = Image::new(10, 1);
     let (blobs, entry) = stored(&image, &json!({}));
     let mut members = oci_layout(&blobs, std::slice::from_ref(&entry));
     let manifest = blob_name(blobs.last().unwrap());
     members.push(file(&manifest, r#"{"schemaVersion":2}"#));
-    let error = Saved::tar(&members).source(&Pick::Only).unwrap().manifest(None).unwrap_err();
+    let error = SavedArchive::tar(&members).source(&ImageSelector::Only).unwrap().manifest(None).unwrap_err();
     assert!(matches!(&error, Error::DigestMismatch { member, .. } if *member == manifest), "{error}");
 
     members.retain(|member| !matches!(member, Member::File(name, _) if *name == manifest));
-    let error = Saved::tar(&members).source(&Pick::Only).unwrap().manifest(None).unwrap_err();
+    let error = SavedArchive::tar(&members).source(&ImageSelector::Only).unwrap().manifest(None).unwrap_err();
     assert!(matches!(&error, Error::Missing { role: "manifest", member, .. } if *member == manifest), "{error}");
 }
 
 #[test]
 fn other_versions_and_other_documents_are_refused() {
     let with = |members: &[Member]| {
-        let saved = Saved::tar(members);
+        let saved = SavedArchive::tar(members);
         Archive::open_as(Format::OciArchive, &saved.path, &saved.options()).unwrap_err()
     };
     let index = file("index.json", r#"{"schemaVersion":2,"manifests":[]}"#);
@@ -148,7 +148,7 @@ fn other_versions_and_other_documents_are_refused() {
         let error = with(&members).to_string();
         assert!(error.contains(wanted), "{error}");
     }
-    let empty = Saved::tar(&[index, layout]);
+    let empty = SavedArchive::tar(&[index, layout]);
     assert_eq!(empty.open().unwrap().images().len(), 0);
-    assert!(matches!(empty.source(&Pick::Only).unwrap_err(), Error::NoImages { .. }));
+    assert!(matches!(empty.source(&ImageSelector::Only).unwrap_err(), Error::NoImages { .. }));
 }

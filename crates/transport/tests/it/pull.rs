@@ -1,4 +1,4 @@
-//! What is behind a source does with each of them the same, and so do these tests.
+//! Pulling from a source. It works the same for all sources.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use vmroot_compress::{Decoder, Limits};
 use vmroot_model::{Descriptor, Digest, Document, Hasher, ImageConfig, Platform, Search};
-use vmroot_transport::{Archive, Error, ImageSource, Options, Pick};
+use vmroot_transport::{Archive, ArchiveOptions, Error, ImageSelector, ImageSource};
 
 use crate::builder::{Image, Member, tar};
 
-/// An archive in a directory of its own.
-pub(crate) struct Saved {
+/// An archive in its own temporary directory.
+pub(crate) struct SavedArchive {
     directory: TempDir,
     pub(crate) path: PathBuf,
 }
 
-impl Saved {
+impl SavedArchive {
     pub(crate) fn new(bytes: &[u8]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("archive");
@@ -28,7 +28,7 @@ impl Saved {
         Self::new(&tar(members))
     }
 
-    pub(crate) fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> ArchiveOptions {
         options(self.directory.path())
     }
 
@@ -36,19 +36,19 @@ impl Saved {
         Archive::open(&self.path, &self.options())
     }
 
-    /// Opens the archive and picks an image of it.
-    pub(crate) fn source(&self, pick: &Pick) -> Result<Box<dyn ImageSource>, Error> {
+    /// Opens the archive and returns a source of one image.
+    pub(crate) fn source(&self, selector: &ImageSelector) -> Result<Box<dyn ImageSource>, Error> {
         let archive = self.open()?;
-        archive.source(&archive.select(pick)?)
+        archive.source(&archive.select(selector)?)
     }
 }
 
-pub(crate) fn options(spool: &Path) -> Options {
-    Options { spool: spool.to_owned(), limits: Limits::default() }
+pub(crate) fn options(spool: &Path) -> ArchiveOptions {
+    ArchiveOptions { spool: spool.to_owned(), limits: Limits::default() }
 }
 
-pub(crate) fn name(name: &str) -> Pick {
-    Pick::Name(name.to_owned())
+pub(crate) fn name(name: &str) -> ImageSelector {
+    ImageSelector::Name(name.to_owned())
 }
 
 /// Reads a blob to its end and checks it.
@@ -71,7 +71,7 @@ fn read(source: &dyn ImageSource, descriptor: &Descriptor) -> Vec<u8> {
     bytes
 }
 
-/// Pulls an image for arm64, and checks all that there is to check.
+/// Pulls an image for arm64 and checks all digests and sizes.
 pub(crate) fn pull(source: &dyn ImageSource) -> Image {
     let mut search = Search::new(&Platform::parse("linux/arm64").unwrap());
     let mut raw = source.manifest(None).unwrap();
@@ -96,8 +96,8 @@ pub(crate) fn pull(source: &dyn ImageSource) -> Image {
     Image { config: config.raw().to_vec(), layers }
 }
 
-/// Checks that a source is of this image.
-pub(crate) fn assert_is(source: &dyn ImageSource, image: &Image) {
+/// Checks that a source returns this image.
+pub(crate) fn assert_same_image(source: &dyn ImageSource, image: &Image) {
     let pulled = pull(source);
     assert_eq!(Digest::of(&pulled.config), image.id());
     assert!(pulled.layers == image.layers);

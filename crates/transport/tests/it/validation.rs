@@ -1,4 +1,4 @@
-//! The quick look.
+//! The quick check `validate_tar`.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use vmroot_testkit::FullMessage as _;
 use vmroot_transport::{Error, validate_tar};
 
 use crate::builder::{Image, bzip2, docker_save, file, gzip, oci_layout, tar, xz, zstd};
-use crate::pull::Saved;
+use crate::pull::SavedArchive;
 
 fn check(bytes: &[u8]) -> Result<(), Error> {
-    validate_tar(&Saved::new(bytes).path)
+    validate_tar(&SavedArchive::new(bytes).path)
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn archives_with_images() {
 }
 
 #[test]
-fn everything_else_says_why() {
+fn errors_state_the_reason() {
     let starts = |error: Error, start: &str| {
         let text = error.full_message();
         assert!(text.starts_with(start), "{text}");

@@ -1,13 +1,13 @@
-//! Answers that are well-formed and wrong.
+//! Responses that are well-formed and wrong.
 
 use vmroot_model::{Digest, Hasher};
 use vmroot_registry::{Error, MANIFEST_LIMIT};
 use vmroot_testkit::registry::{Fault, Rule};
 
-use crate::fixture::{BLOBS, Fixture, MANIFEST, MANIFEST_TYPE, NAME, client, from, says};
+use crate::fixture::{BLOBS, Fixture, MANIFEST, MANIFEST_TYPE, NAME, assert_message, client, range_from};
 
 #[test]
-fn a_blob_of_another_length_is_refused_before_it_is_read() {
+fn a_wrong_content_length_is_refused_before_reading() {
     for (fault, actual) in [
         (Fault::Truncate(99_999), 99_999),
         (Fault::Append(b"more".to_vec()), 100_004),
@@ -16,33 +16,33 @@ fn a_blob_of_another_length_is_refused_before_it_is_read() {
     ] {
         let fixture = Fixture::new().blobs(usize::MAX, fault.clone());
         let texts = [&fixture.layer.digest.to_string(), "not the 100000", &actual.to_string()];
-        let error = says(fixture.pull(), &texts.map(|text| text as &str));
+        let error = assert_message(fixture.pull(), &texts.map(|text| text as &str));
         assert!(matches!(error, Error::SizeMismatch { .. }), "{fault:?}: {error:?}");
         assert_eq!(fixture.ranges().len(), 1, "{fault:?}");
     }
 }
 
 #[test]
-fn more_than_the_descriptor_says_is_noticed_without_a_length_too() {
-    for unsaid in [Fault::Chunked, Fault::NoContentLength] {
+fn excess_bytes_are_detected_without_a_content_length() {
+    for fault in [Fault::Chunked, Fault::NoContentLength] {
         let fixture = Fixture::new();
-        fixture.registry.misbehave(Rule::on(BLOBS).fault(Fault::Append(b"more".to_vec())).fault(unsaid.clone()));
-        let error = says(fixture.pull(), &["not the 100000"]);
-        let Error::SizeMismatch { expected: 100_000, actual, .. } = error else { panic!("{unsaid:?}: {error:?}") };
+        fixture.registry.misbehave(Rule::on(BLOBS).fault(Fault::Append(b"more".to_vec())).fault(fault.clone()));
+        let error = assert_message(fixture.pull(), &["not the 100000"]);
+        let Error::SizeMismatch { expected: 100_000, actual, .. } = error else { panic!("{fault:?}: {error:?}") };
         assert!(actual > 100_000);
     }
 }
 
 #[test]
-fn less_than_the_descriptor_says_is_a_break() {
+fn missing_bytes_are_an_interruption() {
     let fixture = Fixture::new();
     fixture.registry.misbehave(Rule::on(BLOBS).times(1).fault(Fault::Truncate(70_000)).fault(Fault::Chunked));
-    fixture.pulls();
-    assert_eq!(fixture.ranges(), [None, from(70_000)]);
+    fixture.assert_pulls();
+    assert_eq!(fixture.ranges(), [None, range_from(70_000)]);
 }
 
 #[test]
-fn the_rest_must_be_exactly_what_was_asked_for() {
+fn a_content_range_must_match_the_request() {
     for range in [
         "bytes 0-99999/100000",
         "bytes 60001-99999/100000",
@@ -55,42 +55,42 @@ fn the_rest_must_be_exactly_what_was_asked_for() {
     ] {
         let fixture = Fixture::new().blobs(1, Fault::CutAfter(60_000));
         fixture.registry.misbehave(Rule::on(BLOBS).skip(1).fault(Fault::Header("Content-Range", range.to_owned())));
-        let error = says(fixture.pull(), &[&fixture.layer.digest.to_string(), "from 60000 on"]);
+        let error = assert_message(fixture.pull(), &[&fixture.layer.digest.to_string(), "from 60000 on"]);
         assert!(matches!(error, Error::Range { offset: 60_000, .. }), "{range}: {error:?}");
         assert_eq!(fixture.ranges().len(), 2, "{range}");
     }
 }
 
 #[test]
-fn a_total_that_is_not_known_is_no_lie() {
+fn a_content_range_without_a_total_is_accepted() {
     let fixture = Fixture::new().blobs(1, Fault::CutAfter(60_000));
     let range = "bytes 60000-99999/*".to_owned();
     fixture.registry.misbehave(Rule::on(BLOBS).skip(1).fault(Fault::Header("Content-Range", range)));
-    fixture.pulls();
+    fixture.assert_pulls();
 }
 
 #[test]
-fn a_part_without_a_content_range_is_no_answer() {
+fn status_206_without_a_content_range_is_refused() {
     let fixture = Fixture::new().blobs(1, Fault::CutAfter(60_000));
     fixture.registry.misbehave(Rule::on(BLOBS).skip(1).fault(Fault::WithoutHeader("Content-Range")));
-    says(fixture.pull(), &["it has no Content-Range"]);
+    assert_message(fixture.pull(), &["it has no Content-Range"]);
 }
 
 #[test]
-fn a_part_that_nobody_asked_for_is_no_answer() {
+fn status_206_without_a_range_request_is_refused() {
     let fixture = Fixture::new().blobs(1, Fault::Status(206, vec![], "part".to_owned()));
-    let error = says(fixture.pull(), &["from 0 on"]);
+    let error = assert_message(fixture.pull(), &["from 0 on"]);
     assert!(matches!(error, Error::Range { offset: 0, .. }), "{error:?}");
 }
 
 #[test]
-fn success_without_content_is_no_answer() {
+fn status_204_is_refused() {
     let fixture = Fixture::new().blobs(1, Fault::Status(204, vec![], String::new()));
-    says(fixture.pull(), &["204"]);
+    assert_message(fixture.pull(), &["204"]);
 }
 
 #[test]
-fn a_wrong_byte_of_a_manifest_is_noticed() {
+fn a_corrupt_manifest_is_refused() {
     for name in ["latest".to_owned(), Digest::of(MANIFEST).to_string()] {
         let fixture = Fixture::new().manifests(usize::MAX, Fault::Corrupt(10));
         let reference = fixture.reference();
@@ -98,26 +98,26 @@ fn a_wrong_byte_of_a_manifest_is_noticed() {
             Ok(digest) => reference.with_digest(digest),
             Err(_) => reference,
         };
-        let error = says(client().manifest(&reference), &[&name, &fixture.manifest.to_string()]);
+        let error = assert_message(client().manifest(&reference), &[&name, &fixture.manifest.to_string()]);
         assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
     }
 }
 
 #[test]
-fn another_manifest_than_the_one_asked_for_is_refused() {
+fn a_manifest_with_another_digest_is_refused() {
     let fixture = Fixture::new();
     let wanted = Digest::of(b"something else");
-    // The registry serves it under a name that it has not.
+    // The registry serves the manifest under a wrong digest.
     fixture.registry.put_manifest_as(&wanted, NAME, None, MANIFEST_TYPE, MANIFEST);
-    let error = says(client().manifest_by_digest(&fixture.reference(), &wanted), &[&wanted.to_string()]);
+    let error = assert_message(client().manifest_by_digest(&fixture.reference(), &wanted), &[&wanted.to_string()]);
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
 }
 
 #[test]
-fn a_digest_header_must_be_right_if_it_is_understood() {
+fn a_digest_header_of_a_known_algorithm_must_match() {
     let lie = Digest::of(b"lie").to_string();
     let fixture = Fixture::new().manifests(1, Fault::Header("Docker-Content-Digest", lie.clone()));
-    let error = says(client().manifest(&fixture.reference()), &[&lie]);
+    let error = assert_message(client().manifest(&fixture.reference()), &[&lie]);
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
 
     for header in ["md5:abc", "", "nonsense"] {
@@ -129,7 +129,7 @@ fn a_digest_header_must_be_right_if_it_is_understood() {
 }
 
 #[test]
-fn a_manifest_beyond_the_limit_is_not_read() {
+fn a_manifest_over_the_limit_is_not_read() {
     let huge = vec![b' '; MANIFEST_LIMIT as usize + 1];
     for fault in [None, Some(Fault::Chunked), Some(Fault::NoContentLength)] {
         let fixture = Fixture::new();
@@ -137,7 +137,7 @@ fn a_manifest_beyond_the_limit_is_not_read() {
         if let Some(fault) = fault {
             fixture.registry.misbehave(Rule::on("/manifests/").fault(fault));
         }
-        let error = says(client().manifest(&fixture.reference()), &["longer than 4194304 bytes"]);
+        let error = assert_message(client().manifest(&fixture.reference()), &["longer than 4194304 bytes"]);
         assert!(matches!(error, Error::TooLarge { .. }), "{error:?}");
     }
     let fixture = Fixture::new();
@@ -158,7 +158,7 @@ fn sha512_is_checked_as_well() {
     assert_eq!((fetched.bytes.as_slice(), fetched.digest), (MANIFEST, digest));
 
     let fixture = fixture.manifests(1, Fault::Corrupt(0));
-    let error = says(client().manifest_by_digest(&fixture.reference(), &digest), &["sha512:"]);
+    let error = assert_message(client().manifest_by_digest(&fixture.reference(), &digest), &["sha512:"]);
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
 
     fixture.registry.put_blob_as(&digest, fixture.bytes.clone());

@@ -1,7 +1,7 @@
-//! Servers that have no authority: the caller names their very certificate.
+//! Trust in single servers, whose certificates the caller names.
 //!
-//! `openssl req -x509` makes a certificate that signs itself and calls itself an authority. Webpki, which rustls asks,
-//! takes no authority's certificate for a server's, while OpenSSL and Go do, and so does every guide to registries.
+//! `openssl req -x509`, which most guides to registries use, creates a self-signed certificate that is marked as an
+//! authority's. OpenSSL and Go accept it as a server's certificate. Webpki, the verifier of rustls, does not.
 
 use std::sync::Arc;
 
@@ -11,29 +11,30 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-/// Verifies as rustls does, and accepts a server's certificate also for being one that the caller named.
+/// A verifier that also accepts the certificates that the caller named, as certificates of servers.
 #[derive(Debug)]
-pub(super) struct Named {
-    usual: Arc<WebPkiServerVerifier>,
+pub(super) struct PinnedVerifier {
+    webpki: Arc<WebPkiServerVerifier>,
     certificates: Vec<CertificateDer<'static>>,
 }
 
-impl Named {
-    /// Trusts `roots` as authorities, and `certificates` as those of servers.
+impl PinnedVerifier {
+    /// Creates a verifier that trusts `roots` as authorities, and `certificates` as certificates of servers.
     pub(super) fn new(roots: RootCertStore, certificates: Vec<CertificateDer<'static>>) -> Result<Self, String> {
-        let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), super::provider());
-        Ok(Self { usual: usual.build().map_err(|error| error.to_string())?, certificates })
+        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), super::provider());
+        Ok(Self { webpki: webpki.build().map_err(|error| error.to_string())?, certificates })
     }
 }
 
-/// Whether a certificate was refused for being one of an authority: its time is checked before, its issuer after that.
+/// Returns whether a certificate was refused only because it is an authority's. Its validity period is checked before
+/// this, its issuer after.
 fn is_authority(error: &rustls::Error) -> bool {
-    // The type of the inner error belongs to webpki, of which nothing else is needed.
+    // The type of the inner error is webpki's, which is no dependency of this crate.
     matches!(error, rustls::Error::InvalidCertificate(CertificateError::Other(other))
         if format!("{:?}", other.0) == "CaUsedAsEndEntity")
 }
 
-impl ServerCertVerifier for Named {
+impl ServerCertVerifier for PinnedVerifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -42,13 +43,13 @@ impl ServerCertVerifier for Named {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let usual = self.usual.verify_server_cert(certificate, intermediates, name, ocsp_response, now);
-        match usual {
+        let webpki = self.webpki.verify_server_cert(certificate, intermediates, name, ocsp_response, now);
+        match webpki {
             Err(error) if is_authority(&error) && self.certificates.contains(certificate) => {
                 rustls::client::verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }
-            usual => usual,
+            webpki => webpki,
         }
     }
 
@@ -58,7 +59,7 @@ impl ServerCertVerifier for Named {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.usual.verify_tls12_signature(message, certificate, signature)
+        self.webpki.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -67,10 +68,10 @@ impl ServerCertVerifier for Named {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.usual.verify_tls13_signature(message, certificate, signature)
+        self.webpki.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.usual.supported_verify_schemes()
+        self.webpki.supported_verify_schemes()
     }
 }

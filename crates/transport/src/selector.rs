@@ -1,4 +1,4 @@
-//! Which image of several.
+//! The selection of one image of an archive.
 
 use std::fmt;
 use std::path::Path;
@@ -7,19 +7,19 @@ use vmroot_model::Reference;
 
 use crate::{Error, Result};
 
-/// Which image of an archive or a layout.
+/// The selection of an image of an archive, a layout or a directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Pick {
-    /// The only one there is.
+pub enum ImageSelector {
+    /// The only image. An error if there are several.
     #[default]
     Only,
-    /// The one of this name.
+    /// The image with this name.
     Name(String),
-    /// The one at this place, the first being 0: `@N`.
+    /// The image at this index of the list, counted from 0. Written as `@N`.
     Index(usize),
 }
 
-impl fmt::Display for Pick {
+impl fmt::Display for ImageSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Only => f.write_str("the only one"),
@@ -32,24 +32,24 @@ impl fmt::Display for Pick {
 /// An image of an archive, a layout or a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchiveImage {
-    /// Its place in the list of the archive: the `N` of `@N`.
+    /// Its index in the archive's list, the `N` of `@N`.
     pub index: usize,
-    /// The names it can be picked by, as they stand in the archive.
+    /// The names that select it, as written in the archive.
     pub names: Vec<String>,
-    /// The references among the names, with a tag each: what the image is to be called once it is loaded.
+    /// The names that are references, each with a tag. A pulled image is recorded under these.
     pub references: Vec<Reference>,
-    /// The entries of the list that make up the image. More than one where a list has an entry for each platform.
+    /// The indexes of its entries in the list. There are several if the list has one entry for each platform.
     pub(crate) entries: Vec<usize>,
 }
 
 impl ArchiveImage {
-    /// An image that is one entry of its archive's list.
+    /// Creates an image that is one entry of the list.
     pub(crate) fn new(index: usize, names: Vec<String>, references: Vec<Reference>) -> Self {
         Self { index, names, references, entries: vec![index] }
     }
 
-    /// Whether `name` is one of this image's names, or means one of its references.
-    fn is_called(&self, name: &str, reference: Option<&Reference>) -> bool {
+    /// Returns whether `name` is one of the image's names, or equals one of its references.
+    fn has_name(&self, name: &str, reference: Option<&Reference>) -> bool {
         self.names.iter().any(|own| own == name) || reference.is_some_and(|wanted| self.references.contains(wanted))
     }
 }
@@ -63,7 +63,7 @@ impl fmt::Display for ArchiveImage {
     }
 }
 
-/// Reads a name as a reference with a tag, `latest` unless it has one. `None` where it is none, or has a digest.
+/// Parses a name as a reference with a tag, by default `latest`. Returns `None` if it is no reference or has a digest.
 pub(crate) fn tagged(name: &str) -> Option<Reference> {
     let reference = Reference::parse(name).ok()?;
     if reference.digest().is_some() {
@@ -73,42 +73,44 @@ pub(crate) fn tagged(name: &str) -> Option<Reference> {
     reference.with_tag(&tag).ok()
 }
 
-/// Finds the image that `pick` means, in the archive at `path`.
+/// Finds the selected image of the archive at `path`.
 ///
-/// An index narrows the image down to that entry.
-pub(crate) fn select(path: &Path, images: &[ArchiveImage], pick: &Pick) -> Result<ArchiveImage> {
+/// An index selects only that entry of an image with several entries.
+pub(crate) fn select(path: &Path, images: &[ArchiveImage], selector: &ImageSelector) -> Result<ArchiveImage> {
     if images.is_empty() {
         return Err(Error::NoImages { path: path.to_owned() });
     }
-    let reference = match pick {
-        Pick::Name(name) => tagged(name),
-        Pick::Only | Pick::Index(_) => None,
+    let reference = match selector {
+        ImageSelector::Name(name) => tagged(name),
+        ImageSelector::Only | ImageSelector::Index(_) => None,
     };
-    let is_meant = |image: &&ArchiveImage| match pick {
-        Pick::Only => true,
-        Pick::Name(name) => image.is_called(name, reference.as_ref()),
-        Pick::Index(index) => image.entries.contains(index),
+    let is_selected = |image: &&ArchiveImage| match selector {
+        ImageSelector::Only => true,
+        ImageSelector::Name(name) => image.has_name(name, reference.as_ref()),
+        ImageSelector::Index(index) => image.entries.contains(index),
     };
-    let mut meant = images.iter().filter(is_meant);
-    match (meant.next(), meant.next()) {
+    let mut selected = images.iter().filter(is_selected);
+    match (selected.next(), selected.next()) {
         (Some(image), None) => {
             let mut image = image.clone();
-            if let &Pick::Index(index) = pick {
+            if let &ImageSelector::Index(index) = selector {
                 image.index = index;
                 image.entries = vec![index];
             }
             Ok(image)
         }
-        (None, _) => {
-            Err(Error::NoSuchImage { path: path.to_owned(), wanted: pick.to_string(), available: list(images.iter()) })
-        }
+        (None, _) => Err(Error::NoSuchImage {
+            path: path.to_owned(),
+            wanted: selector.to_string(),
+            available: list(images.iter()),
+        }),
         (Some(_), Some(_)) => {
-            Err(Error::SeveralImages { path: path.to_owned(), available: list(images.iter().filter(is_meant)) })
+            Err(Error::SeveralImages { path: path.to_owned(), available: list(images.iter().filter(is_selected)) })
         }
     }
 }
 
-/// How many images an error lists: archives can hold thousands.
+/// The maximum number of images that an error lists. Archives can hold thousands.
 const LISTED: usize = 20;
 
 fn list<'a>(images: impl Iterator<Item = &'a ArchiveImage>) -> String {
@@ -134,18 +136,18 @@ mod tests {
     }
 
     #[test]
-    fn by_name_by_place_or_the_only_one() {
+    fn selects_by_name_by_index_or_the_only_image() {
         let images = images();
-        let select = |pick| select(Path::new("a.tar"), &images, &pick).map(|image| image.index);
+        let select = |selector| select(Path::new("a.tar"), &images, &selector).map(|image| image.index);
         for name in ["alpine:3.20", "alpine", "docker.io/library/alpine:latest", "index.docker.io/alpine:3.20"] {
-            assert_eq!(select(Pick::Name(name.to_owned())).unwrap(), 0, "{name}");
+            assert_eq!(select(ImageSelector::Name(name.to_owned())).unwrap(), 0, "{name}");
         }
-        assert_eq!(select(Pick::Index(1)).unwrap(), 1);
-        let error = select(Pick::Only).unwrap_err().to_string();
+        assert_eq!(select(ImageSelector::Index(1)).unwrap(), 1);
+        let error = select(ImageSelector::Only).unwrap_err().to_string();
         assert!(error.contains("alpine:3.20 (@0), @1, quay.io/x/y:1 (@2)"), "{error}");
-        let error = select(Pick::Name("y:1".to_owned())).unwrap_err();
+        let error = select(ImageSelector::Name("y:1".to_owned())).unwrap_err();
         assert!(matches!(&error, Error::NoSuchImage { wanted, .. } if wanted == "y:1"), "{error}");
-        assert!(matches!(select(Pick::Index(3)).unwrap_err(), Error::NoSuchImage { .. }));
-        assert_eq!(super::select(Path::new("a.tar"), &images[2..], &Pick::Only).unwrap().index, 2);
+        assert!(matches!(select(ImageSelector::Index(3)).unwrap_err(), Error::NoSuchImage { .. }));
+        assert_eq!(super::select(Path::new("a.tar"), &images[2..], &ImageSelector::Only).unwrap().index, 2);
     }
 }

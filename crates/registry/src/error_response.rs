@@ -1,4 +1,4 @@
-//! Answers that are no success: what they say, and whether to ask again.
+//! Responses with an error status: their messages, and whether to retry.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,44 +6,45 @@ use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
 use serde::Deserialize;
 
-use crate::http::Exchange;
+use crate::http::HttpResponse;
 use crate::{ClientOptions, Error, retry_after};
 
-/// How much of an error's body is read, in bytes.
+/// The maximum length of an error's body that is read, in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
 
-/// How much of it is shown, in characters.
+/// The maximum length of the message, in characters.
 const MESSAGE_LIMIT: usize = 400;
 
-/// An answer that is no success.
-pub(crate) struct Refusal {
+/// A response with an error status.
+pub(crate) struct ErrorResponse {
     url: String,
     status: StatusCode,
     message: String,
     retry_after: Option<Duration>,
 }
 
-impl Refusal {
-    /// Reads what the answer says.
-    pub(crate) fn read(exchange: Exchange) -> Self {
-        let url = exchange.shown();
-        let status = exchange.status();
-        let retry_after = exchange.header(RETRY_AFTER).and_then(|value| retry_after::parse(value, SystemTime::now()));
-        let message = message(&exchange.read_some(BODY_LIMIT), status);
+impl ErrorResponse {
+    /// Reads the status, the message and `Retry-After` of a response.
+    pub(crate) fn read(response: HttpResponse) -> Self {
+        let url = response.redacted_url();
+        let status = response.status();
+        let retry_after = response.header(RETRY_AFTER).and_then(|value| retry_after::parse(value, SystemTime::now()));
+        let message = message(&response.read_some(BODY_LIMIT), status);
         Self { url, status, message, retry_after }
     }
 
-    /// How long to wait before asking again, if the server says; `None` if asking again is no use.
+    /// Returns how to retry, or `None` if a retry is useless, or the server requires a longer wait than the options
+    /// allow.
     pub(crate) fn retry(&self, options: &ClientOptions) -> Option<Retry> {
-        const HOPELESS: [StatusCode; 2] = [StatusCode::NOT_IMPLEMENTED, StatusCode::HTTP_VERSION_NOT_SUPPORTED];
-        let passing = self.status.is_server_error() && !HOPELESS.contains(&self.status)
+        const PERMANENT: [StatusCode; 2] = [StatusCode::NOT_IMPLEMENTED, StatusCode::HTTP_VERSION_NOT_SUPPORTED];
+        let transient = self.status.is_server_error() && !PERMANENT.contains(&self.status)
             || self.status == StatusCode::REQUEST_TIMEOUT
             || self.status == StatusCode::TOO_MANY_REQUESTS;
-        let bearable = self.retry_after.is_none_or(|wait| wait <= options.retry_after_limit);
-        (passing && bearable).then_some(Retry { wait: self.retry_after })
+        let acceptable = self.retry_after.is_none_or(|wait| wait <= options.retry_after_limit);
+        (transient && acceptable).then_some(Retry { wait: self.retry_after })
     }
 
-    /// The same as an error.
+    /// Converts the response to an error.
     pub(crate) fn into_error(self) -> Error {
         let Self { url, status, message, retry_after } = self;
         match status {
@@ -57,9 +58,9 @@ impl Refusal {
     }
 }
 
-/// That asking again is worth it.
+/// A retry that may succeed.
 pub(crate) struct Retry {
-    /// How long the server asks to wait, if it says.
+    /// The server's `Retry-After`.
     pub(crate) wait: Option<Duration>,
 }
 
@@ -76,7 +77,8 @@ struct Entry {
     message: String,
 }
 
-/// What the body says: the codes and messages of the distribution specification, or its text, or the status.
+/// Returns the message of a body: the codes and messages of the distribution specification, or its text, or the reason
+/// phrase of the status.
 fn message(body: &[u8], status: StatusCode) -> String {
     let text = match serde_json::from_slice::<Errors>(body) {
         Ok(Errors { errors }) if !errors.is_empty() => {

@@ -1,0 +1,187 @@
+//! A blocking HTTP client: reqwest with its own runtime.
+
+use std::collections::HashMap;
+use std::panic::resume_unwind;
+use std::pin::pin;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
+use reqwest::{Client, Response};
+use rustls::ClientConfig;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::time::timeout;
+use vmroot_output::{Cancel, NOTICE};
+
+use super::address_scope::ScopedResolver;
+use super::{AddressScope, Failure, Http, HttpRequest, failure, redacted};
+use crate::{Error, Result, tls};
+
+/// The time for which an idle connection is kept. Servers close theirs after about a minute, and the client should
+/// close first.
+const KEEP_IDLE: Duration = Duration::from_secs(15);
+
+/// The maximum length in bytes of an unwanted body that is read to keep its connection. With a longer one, the
+/// connection is dropped.
+const DRAIN_LIMIT: u64 = 16 * 1024;
+
+/// A reqwest client that blocks the calling thread.
+pub(crate) struct BlockingClient {
+    /// `None` only while the client is dropped.
+    runtime: Option<Runtime>,
+    /// The clients, by whether they use TLS, and by the limit on addresses.
+    clients: HashMap<(bool, Option<AddressScope>), Client>,
+}
+
+impl BlockingClient {
+    pub(crate) fn new() -> Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
+        Ok(Self { runtime: Some(runtime), clients: HashMap::new() })
+    }
+
+    /// Sends a request and waits for the head of the response.
+    pub(crate) fn send(&mut self, http: &Http, request: &HttpRequest) -> Result<Response, Failure> {
+        let client = self.reqwest_client(http, request)?;
+        let mut builder = client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
+        if let Some(form) = &request.form {
+            builder = builder.body(form.clone());
+        }
+        let sent = self.wait(http, http.cancel_of(request), builder.send());
+        failure::classify(&request.url, sent)
+    }
+
+    /// Reads the next chunk of a body. Returns `None` at its end.
+    pub(crate) fn chunk(
+        &self,
+        http: &Http,
+        request: &HttpRequest,
+        response: &mut Response,
+    ) -> Result<Option<bytes::Bytes>> {
+        let chunk = self.wait(http, http.cancel_of(request), response.chunk());
+        failure::classify(&request.url, chunk).map_err(Failure::into_error)
+    }
+
+    /// Reads the rest of a short body, so that its connection can be reused. Returns whether it can.
+    pub(crate) fn drain(&self, http: &Http, request: &HttpRequest, mut response: Response) -> bool {
+        if response.content_length().is_none_or(|length| length > DRAIN_LIMIT) {
+            return false;
+        }
+        loop {
+            match self.chunk(http, request, &mut response) {
+                Ok(Some(_)) => {}
+                end => return end.is_ok(),
+            }
+        }
+    }
+
+    /// Runs the runtime briefly, so that it notices connections that were closed while it did not run.
+    pub(crate) fn reap_closed_connections(&mut self) {
+        // The first turn polls the sockets. The next ones run the tasks that these wake.
+        const TURNS: usize = 3;
+        self.block_on(async {
+            for _ in 0..TURNS {
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+
+    /// Waits for `future` up to the inactivity timeout, and polls for cancellation.
+    fn wait<T: Send>(
+        &self,
+        http: &Http,
+        cancel: &Cancel,
+        future: impl Future<Output = T> + Send,
+    ) -> Result<T, WaitError> {
+        let limit = http.options.inactivity_timeout;
+        self.block_on(async {
+            let mut future = pin!(future);
+            let started = Instant::now();
+            loop {
+                if cancel.is_cancelled() {
+                    return Err(WaitError::Cancelled);
+                }
+                let left = limit.saturating_sub(started.elapsed());
+                if let Ok(output) = timeout(left.min(NOTICE), future.as_mut()).await {
+                    return Ok(output);
+                }
+                if started.elapsed() >= limit {
+                    return Err(WaitError::Stalled(limit));
+                }
+            }
+        })
+    }
+
+    /// Runs the runtime until `future` completes.
+    ///
+    /// tokio panics if a thread that runs a task of another runtime runs this one. On such a thread, a new thread runs
+    /// it. That is expensive for many small chunks, but the threads of a pull, which read those, run no task.
+    fn block_on<T: Send>(&self, future: impl Future<Output = T> + Send) -> T {
+        let runtime = self.runtime.as_ref().expect("the runtime is taken only on drop");
+        if Handle::try_current().is_err() {
+            return runtime.block_on(future);
+        }
+        thread::scope(|scope| scope.spawn(|| runtime.block_on(future)).join())
+            .unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    fn reqwest_client(&mut self, http: &Http, request: &HttpRequest) -> Result<Client> {
+        let secure = request.url.scheme() == "https";
+        if let Some(client) = self.clients.get(&(secure, request.address_scope)) {
+            return Ok(client.clone());
+        }
+        let config = if secure { http.tls()? } else { tls::without_roots()? };
+        let client = build(http, config, request.address_scope)?;
+        self.clients.insert((secure, request.address_scope), client.clone());
+        Ok(client)
+    }
+}
+
+fn build(http: &Http, tls: ClientConfig, address_scope: Option<AddressScope>) -> Result<Client> {
+    let options = &http.options;
+    let mut builder = Client::builder()
+        .tls_backend_preconfigured(tls)
+        .user_agent(&options.user_agent)
+        // Digests are of the registry's own bytes, so bodies must not be compressed (RFC 9110, section 12.5.3).
+        .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
+        .connect_timeout(options.connect_timeout)
+        .pool_idle_timeout(KEEP_IDLE)
+        .http1_only()
+        .referer(false)
+        // The module `redirect` follows redirects, and the module `client` counts retries.
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        // The environment's proxies are ignored. The caller passes the proxies.
+        .no_proxy();
+    if let Some(address_scope) = address_scope {
+        builder = builder.dns_resolver(ScopedResolver::new(address_scope, &options.proxies));
+    }
+    for proxy in options.proxies.to_reqwest()? {
+        builder = builder.proxy(proxy);
+    }
+    builder.build().map_err(|error| Error::Option { option: "user_agent", reason: failure::reason(&error) })
+}
+
+impl Drop for BlockingClient {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Dropping the runtime would wait for a running name lookup.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The reason for which waiting ended early.
+#[derive(Debug)]
+pub(crate) enum WaitError {
+    Cancelled,
+    Stalled(Duration),
+}
+
+impl WaitError {
+    pub(crate) fn into_error(self, url: &reqwest::Url) -> Error {
+        match self {
+            Self::Cancelled => Error::Cancelled,
+            Self::Stalled(after) => Error::Stalled { url: redacted(url), after },
+        }
+    }
+}
