@@ -36,7 +36,7 @@ pub(crate) fn config(ca_files: &[PathBuf]) -> Result<ClientConfig> {
     }
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
-        tracing::warn!(error = with_causes(&error), "some of the system's certificates cannot be loaded");
+        tracing::warn!(error = with_causes(error), "some of the system's certificates cannot be loaded");
     }
     // Some systems ship certificates that rustls cannot parse. These are skipped.
     roots.add_parsable_certificates(system.certs);
