@@ -1,4 +1,4 @@
-//! The one-file form with compressed files: superblock, contents of files, and then all metadata.
+//! The one-file image with compressed files: the superblock, the contents of files, then all other metadata.
 
 use std::fs::File;
 
@@ -8,7 +8,7 @@ use vmroot_output::{Meter, Omissions};
 use vmroot_sys::AlignedBuffer;
 use zerocopy::IntoBytes;
 
-use super::compress::{ErofsCompression, Jobs, StoredFiles, WINDOW_BITS, Worker, in_order};
+use super::compress::{ErofsCompression, Jobs, StoredFiles, WINDOW_BITS, Worker, run_in_order};
 use super::data::Data;
 use super::format::{
     BLOCK, INCOMPAT_COMPRESSION_CONFIGS, INCOMPAT_ZERO_PADDING, SUPERBLOCK_OFFSET, Superblock, ZstdConfig,
@@ -27,7 +27,7 @@ pub(crate) fn write_compressed(
     compression: ErofsCompression,
     options: &ErofsOptions<'_>,
 ) -> Result<ErofsReport> {
-    // What the form cannot hold is found here, before any work.
+    // This finds a root that EROFS cannot represent before any work is done.
     let jobs = Jobs::of(&Plan::of(fs, Files::Packed, 0)?);
     let target = ImageFile::new(file).map_err(Error::Write)?;
     let meter = Meter::new(options.hook, jobs.bytes());
@@ -37,7 +37,7 @@ pub(crate) fn write_compressed(
         let mut worker = Worker::new(fs, compression);
         move |pieces| worker.work(pieces)
     };
-    in_order(options.threads, jobs, work, |pieces| {
+    run_in_order(options.threads, jobs, work, |pieces| {
         for (piece, extents) in pieces {
             output.write(stored.push(&piece, &extents)?)?;
             meter.count(piece.length)?;
@@ -56,11 +56,11 @@ pub(crate) fn write_compressed(
     Ok(ErofsReport { inodes, bytes, metadata_bytes, shared_bytes: 0, omissions: Omissions::default() })
 }
 
-/// Collects blocks that follow each other into long writes.
+/// Collects consecutive blocks into long writes.
 struct Output<'a> {
     target: &'a ImageFile<'a>,
     buffer: AlignedBuffer,
-    /// Where the buffer's bytes go.
+    /// Offset in the target of the buffer's first byte.
     offset: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What a thread does: reads pieces of files and compresses them.
+//! A thread's compressor: reads segments of files and compresses them.
 
 use vmroot_container_fs::ContainerFs;
 use vmroot_output::LastHoles;
@@ -13,7 +13,7 @@ pub(crate) struct Worker<'a> {
     encoder: Box<dyn Encoder>,
     holes: LastHoles<'a>,
     source: Vec<u8>,
-    /// The extents of a segment that is a hole, once there was one: some files are little else.
+    /// The extents of a segment that is a hole, computed once: some files consist mostly of holes.
     zeros: Option<Extents>,
 }
 
@@ -22,7 +22,7 @@ impl<'a> Worker<'a> {
         Self { fs, encoder: compression.encoder(), holes: LastHoles::default(), source: Vec::new(), zeros: None }
     }
 
-    /// The pieces with what they are stored as.
+    /// Compresses the pieces. Returns each with its extents.
     pub(crate) fn work(&mut self, pieces: Vec<Piece>) -> Result<Vec<(Piece, Extents)>> {
         pieces.into_iter().map(|piece| Ok((piece, self.compress(&piece)?))).collect()
     }
@@ -49,7 +49,7 @@ impl<'a> Worker<'a> {
         Ok(extents)
     }
 
-    /// Whether there is nothing but a hole in the contents file.
+    /// Returns whether the piece is a hole in the contents file.
     fn is_hole(&mut self, piece: &Piece) -> Result<bool> {
         let Some(extent) = self.fs.extent(piece.ino) else { return Ok(true) };
         let start = extent.offset + piece.offset;
