@@ -1,4 +1,4 @@
-//! Inodes, and the blocks that are made for them: directories, links, trees of extents, xattrs.
+//! Writes inodes and the blocks that belong to them: directories, symlinks, extent trees, xattrs.
 
 use std::iter;
 use std::ops::Range;
@@ -10,19 +10,19 @@ use super::checksum::Seed;
 use super::content::{Content, SHORT_LINK};
 use super::directory::{Directory, children};
 use super::extents::Mapping;
-use super::fit::Fit;
 use super::format::{BLOCK, INODE, InodeRecord, JOURNAL_INODE, inode_flags};
 use super::inode::{Storage, device_block, journal_record, number_of, record, value_record};
 use super::journal;
+use super::layout::Layout;
 use super::output::Output;
 use super::space::Space;
 use super::xattr::XattrSet;
 use crate::Result;
 
-/// Writes inode tables and blocks, each in order.
+/// Writes the inode tables and the blocks, each in ascending order.
 pub(super) struct MetadataWriter<'w, 'a> {
     content: &'w Content<'a>,
-    fit: &'w Fit,
+    layout: &'w Layout,
     uuid: [u8; 16],
     seed: Seed,
     tables: Output<'w>,
@@ -30,12 +30,12 @@ pub(super) struct MetadataWriter<'w, 'a> {
 }
 
 impl<'w, 'a> MetadataWriter<'w, 'a> {
-    pub(super) fn new(content: &'w Content<'a>, fit: &'w Fit, uuid: [u8; 16], file: &'w std::fs::File) -> Self {
+    pub(super) fn new(content: &'w Content<'a>, layout: &'w Layout, uuid: [u8; 16], file: &'w std::fs::File) -> Self {
         let seed = Seed::of(&uuid);
-        Self { content, fit, uuid, seed, tables: Output::new(file), blocks: Output::new(file) }
+        Self { content, layout, uuid, seed, tables: Output::new(file), blocks: Output::new(file) }
     }
 
-    /// Writes all of it; gives the extents and the size of the journal, if there is one.
+    /// Writes all metadata. Returns the extents and the size in bytes of the journal, if there is one.
     pub(super) fn write(mut self) -> Result<Option<([u8; 60], u64)>> {
         let fs = self.content.fs;
         let mut parents = vec![0; fs.inode_count() as usize];
@@ -56,7 +56,7 @@ impl<'w, 'a> MetadataWriter<'w, 'a> {
         Ok(journal)
     }
 
-    /// Writes the blocks of an inode, and gives its record.
+    /// Writes the blocks of an inode. Returns its record.
     fn inode(&mut self, ino: InodeId, parent: InodeId) -> Result<InodeRecord> {
         let fs = self.content.fs;
         let stat = fs.stat(ino);
@@ -111,7 +111,7 @@ impl<'w, 'a> MetadataWriter<'w, 'a> {
         if let Some(number) = self.content.xattr_block_of(ino) {
             let block = &self.content.xattr_blocks[number];
             storage.xattr_block = self.xattr_place(number);
-            // Values that are apart count for every inode that has them, even if it shares them.
+            // External values count for every inode that refers to them, even if the inodes share the block.
             let values = &self.content.values[block.first_value..block.first_value + block.values];
             storage.blocks += 1 + values.iter().map(|length| length.div_ceil(BLOCK as u64)).sum::<u64>();
         } else if self.content.fs.has_xattrs(ino) {
@@ -119,7 +119,7 @@ impl<'w, 'a> MetadataWriter<'w, 'a> {
         }
     }
 
-    /// Writes a block of xattrs, and the inodes of values that are apart.
+    /// Writes a block of xattrs and the inodes of its external values.
     fn xattr_block(&mut self, number: usize) -> Result<()> {
         let block = &self.content.xattr_blocks[number];
         let set = xattr_set(self.content.fs, block.owner);
@@ -127,8 +127,8 @@ impl<'w, 'a> MetadataWriter<'w, 'a> {
         let at = self.xattr_place(number);
         let bytes = set.block(self.seed, at, block.sharers, numbers);
         self.blocks.block(at, &bytes[..])?;
-        for (value, bytes) in (block.first_value..).zip(set.apart()) {
-            let (inode, place) = (self.content.value_inode(value), self.fit.placement.values[value]);
+        for (value, bytes) in (block.first_value..).zip(set.external_values()) {
+            let (inode, place) = (self.content.value_inode(value), self.layout.placement.values[value]);
             let mut storage = self.mapped(inode, place, iter::once(0..bytes.len().div_ceil(BLOCK) as u64))?;
             self.padded(place, bytes)?;
             storage.size = bytes.len() as u64;
@@ -140,7 +140,7 @@ impl<'w, 'a> MetadataWriter<'w, 'a> {
     }
 
     fn journal(&mut self) -> Result<Option<([u8; 60], u64)>> {
-        let Some((blocks, place)) = self.fit.placement.journal else { return Ok(None) };
+        let Some((blocks, place)) = self.layout.placement.journal else { return Ok(None) };
         let mut storage = self.mapped(JOURNAL_INODE, place, iter::once(0..blocks))?;
         storage.size = blocks * BLOCK as u64;
         self.padded(place, &journal::superblock(blocks, &self.uuid))?;
@@ -148,7 +148,7 @@ impl<'w, 'a> MetadataWriter<'w, 'a> {
         Ok(Some((storage.block, storage.size)))
     }
 
-    /// What an inode with extents has; writes their tree.
+    /// Writes the extent tree of an inode. Returns the fields that describe it.
     fn mapped(&mut self, inode: u32, place: u64, runs: impl IntoIterator<Item = Range<u64>>) -> Result<Storage> {
         let mapping = Mapping::take(&mut self.space(place), runs);
         let output = &mut self.blocks;
@@ -156,7 +156,7 @@ impl<'w, 'a> MetadataWriter<'w, 'a> {
         Ok(Storage { block, blocks: mapping.blocks(), flags: inode_flags::EXTENTS, ..Storage::default() })
     }
 
-    /// Writes bytes to the blocks that begin at a place, zeros behind them.
+    /// Writes bytes to the blocks from a position on, padded with zeros.
     fn padded(&mut self, place: u64, bytes: &[u8]) -> Result<()> {
         let mut places = self.space(place);
         for chunk in bytes.chunks(BLOCK) {
@@ -167,25 +167,25 @@ impl<'w, 'a> MetadataWriter<'w, 'a> {
         Ok(())
     }
 
-    /// Puts a record into its table.
+    /// Writes a record to its inode table.
     fn table(&mut self, number: u32, record: &InodeRecord) -> Result<()> {
-        let in_group = self.fit.geometry.inodes_per_group;
-        let place = &self.fit.geometry.places[((number - 1) / in_group) as usize];
+        let in_group = self.layout.geometry.inodes_per_group;
+        let place = &self.layout.geometry.places[((number - 1) / in_group) as usize];
         let offset = place.inode_table * BLOCK as u64 + u64::from((number - 1) % in_group) * INODE as u64;
         self.tables.bytes(offset, record.as_bytes())
     }
 
     fn space(&self, place: u64) -> Space<'w> {
-        Space::at(&self.fit.geometry, place)
+        Space::at(&self.layout.geometry, place)
     }
 
-    /// Where the blocks of an inode begin to be taken.
+    /// Returns the position at which the allocation of an inode's blocks began.
     fn place(&self, ino: InodeId) -> u64 {
-        self.fit.placement.inodes[ino.0 as usize]
+        self.layout.placement.inodes[ino.0 as usize]
     }
 
     fn xattr_place(&self, number: usize) -> u64 {
-        self.space(self.fit.placement.xattr_blocks[number]).take_block()
+        self.space(self.layout.placement.xattr_blocks[number]).take_block()
     }
 }
 
@@ -193,7 +193,7 @@ fn xattr_set(fs: &ContainerFs, ino: InodeId) -> XattrSet<'_> {
     XattrSet::new(fs.xattrs(ino), |_, _| {})
 }
 
-/// Remembers whose entries the directories in a directory are. A directory has a smaller number than what it holds.
+/// Records the parent of each subdirectory. A directory always has a smaller number than its entries.
 fn note_parents(fs: &ContainerFs, directory: InodeId, parents: &mut [u32]) {
     for child in children(fs, directory, 0).filter(|child| child.kind == InodeKind::Directory) {
         parents[child.ino.0 as usize] = directory.0;

@@ -1,4 +1,4 @@
-//! Many of something, or large ones.
+//! Large files and directories, and large numbers of them.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -79,7 +79,7 @@ fn a_sparse_file_above_four_gigabytes() {
     let holes = (0..400).map(|run| (run * (70 << 10), vec![4; 10])).collect();
     let layers = [Layer::new([
         Entry::sparse_file("five", 5 * gigabyte, runs),
-        // More runs than an inode has room for, and than a block of extents.
+        // More runs than fit an inode, and more than fit a block of extents.
         Entry::sparse_file("many", 400 * (70 << 10), holes),
         Entry::sparse_file("nothing", 64 << 20, vec![]),
     ])];
@@ -104,7 +104,7 @@ fn a_sparse_file_above_four_gigabytes() {
 }
 
 #[test]
-fn as_many_names_of_a_file_as_ext4_can_count() {
+fn names_of_a_file_up_to_the_limit() {
     if needs_e2fsprogs() {
         return;
     }
@@ -122,7 +122,7 @@ fn as_many_names_of_a_file_as_ext4_can_count() {
 }
 
 #[test]
-fn more_subdirectories_than_can_be_counted() {
+fn subdirectories_around_the_link_limit() {
     if needs_e2fsprogs() {
         return;
     }
@@ -137,11 +137,11 @@ fn more_subdirectories_than_can_be_counted() {
 }
 
 #[test]
-fn more_groups_than_one() {
+fn several_groups() {
     if needs_e2fsprogs() {
         return;
     }
-    // Contents end up in three groups, around the copies of the superblock.
+    // The contents fill three groups, around the copies of the superblock.
     let content =
         |number: u32| -> Vec<u8> { (0..30_u32 << 18).flat_map(|word| (word ^ number).to_le_bytes()).collect() };
     let layers = [Layer::new((0..10).map(|number| Entry::file(number.to_string(), content(number))))];

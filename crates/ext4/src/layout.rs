@@ -1,4 +1,4 @@
-//! How large the file system is, and where everything goes in it.
+//! Chooses the size of the file system and places everything in it.
 
 use std::iter;
 use std::ops::Range;
@@ -11,77 +11,81 @@ use super::space::Space;
 use super::{Ext4Options, journal};
 use crate::{Error, Result};
 
-/// Inodes that a group has at least, so that a file system made for a few files can be grown and filled: 128 KiB.
-const LEAST_INODES: u64 = 512;
-/// Inodes that a group can have: as many as a block of bitmap has bits.
-const MOST_INODES: u64 = 8 * BLOCK as u64;
-/// Blocks of free room that one more inode is made for: 16 KiB, as mke2fs has it.
+/// The fewest inodes of a group (128 KiB), so that a file system made for a few files can be grown and filled.
+const MIN_INODES: u64 = 512;
+/// The most inodes of a group: a bitmap has one block.
+const MAX_INODES: u64 = 8 * BLOCK as u64;
+/// Free blocks for each additional inode: 16 KiB, as in mke2fs.
 const BLOCKS_PER_INODE: u64 = 4;
 /// The most blocks: 16 TiB. More would need descriptors elsewhere (`meta_bg`).
-const MOST_BLOCKS: u64 = 1 << 32;
+const MAX_BLOCKS: u64 = 1 << 32;
 
-/// Where everything is.
-pub(super) struct Fit {
+/// The geometry of a file system and the places of its contents.
+pub(super) struct Layout {
     pub(super) geometry: Geometry,
     pub(super) placement: Placement,
-    /// Blocks of the file system.
+    /// Number of blocks of the file system.
     pub(super) blocks: u64,
 }
 
-/// Where the taking of blocks began for each thing that has any.
+/// The positions in [`Space`] at which the allocation of each object began.
 pub(super) struct Placement {
-    /// Blocks of the journal, and where it is.
+    /// Number of blocks of the journal, and its position.
     pub(super) journal: Option<(u64, u64)>,
-    /// For each inode.
+    /// Indexed by inode.
     pub(super) inodes: Vec<u64>,
-    /// For each block of xattrs, and each value of one that is apart.
+    /// Indexed by the number of the xattr block, and of the external xattr value.
     pub(super) xattr_blocks: Vec<u64>,
     pub(super) values: Vec<u64>,
-    /// All blocks below are taken.
+    /// The end of the allocated blocks.
     pub(super) end: u64,
 }
 
-/// Finds the size and the places.
-pub(super) fn fit(content: &Content<'_>, options: &Ext4Options<'_>) -> Result<Fit> {
-    let room = Room { content, journal: options.journal, free: options.free.div_ceil(BLOCK as u64) };
-    let Some(size) = options.size else { return room.smallest() };
-    if let Some(fit) = room.of_size(size / BLOCK as u64)? {
-        return Ok(fit);
+/// Chooses the size and the places.
+///
+/// # Errors
+/// - [`Error::TooSmall`]: the content does not fit into `options.size`.
+/// - [`Error::TooLarge`]: there are too many blocks or inodes for ext4.
+pub(super) fn choose(content: &Content<'_>, options: &Ext4Options<'_>) -> Result<Layout> {
+    let requirements = Requirements { content, journal: options.journal, free: options.free.div_ceil(BLOCK as u64) };
+    let Some(size) = options.size else { return requirements.smallest() };
+    if let Some(layout) = requirements.of_size(size / BLOCK as u64)? {
+        return Ok(layout);
     }
-    let needed = room.smallest()?.blocks * BLOCK as u64;
+    let needed = requirements.smallest()?.blocks * BLOCK as u64;
     Err(Error::TooSmall { size, needed })
 }
 
-impl Fit {
-    /// Blocks that are taken.
+impl Layout {
+    /// Returns the number of used blocks.
     pub(super) fn used(&self) -> u64 {
         used(&self.geometry, self.placement.end, self.blocks)
     }
 
-    /// Blocks that are not.
+    /// Returns the number of free blocks.
     pub(super) fn free(&self) -> u64 {
         self.blocks - self.used()
     }
 }
 
-/// What has to find room.
-struct Room<'c> {
+/// The content and the free room that the file system must have.
+struct Requirements<'c> {
     content: &'c Content<'c>,
     journal: bool,
-    /// Blocks that somebody wants to write.
+    /// Number of blocks that must stay writable for users.
     free: u64,
 }
 
-impl Room<'_> {
-    /// The smallest file system.
-    fn smallest(&self) -> Result<Fit> {
+impl Requirements<'_> {
+    /// Returns the smallest layout.
+    fn smallest(&self) -> Result<Layout> {
         let inodes = self.content.last_inode() + self.free / BLOCKS_PER_INODE;
-        let least = self.content.least_blocks() + self.free;
-        let mut groups = least.div_ceil(GROUP).max(inodes.div_ceil(MOST_INODES)).max(1);
+        let least = self.content.min_blocks() + self.free;
+        let mut groups = least.div_ceil(GROUP).max(inodes.div_ceil(MAX_INODES)).max(1);
         let mut journal = self.journal_blocks(least);
         loop {
-            if groups > MOST_BLOCKS / GROUP {
-                return Err(too_large(format!("{least} blocks and more, not the {MOST_BLOCKS} that there can be")));
+            if groups > MAX_BLOCKS / GROUP {
+                return Err(too_large(format!("{least} blocks and more, not the {MAX_BLOCKS} that there can be")));
             }
             let geometry = Geometry::new(groups, inodes_per_group(inodes, groups)?);
             let placement = place(self.content, &geometry, journal);
@@ -92,38 +96,38 @@ impl Room<'_> {
             } else if blocks > groups * GROUP {
                 groups = blocks.div_ceil(GROUP).max(groups + 1);
             } else {
-                return Ok(Fit { geometry, placement, blocks });
+                return Ok(Layout { geometry, placement, blocks });
             }
         }
     }
 
-    /// A file system of this many blocks, if it has room.
-    fn of_size(&self, blocks: u64) -> Result<Option<Fit>> {
-        if blocks > MOST_BLOCKS {
-            return Err(too_large(format!("{blocks} blocks, not the {MOST_BLOCKS} that there can be")));
+    /// Returns the layout of a file system of this many blocks; `None` if it is too small.
+    fn of_size(&self, blocks: u64) -> Result<Option<Layout>> {
+        if blocks > MAX_BLOCKS {
+            return Err(too_large(format!("{blocks} blocks, not the {MAX_BLOCKS} that there can be")));
         }
         let inodes = self.content.last_inode();
-        let Some(tight) = self.of_size_with(blocks, inodes)? else { return Ok(None) };
-        // Each of these inodes takes a part of the room that it is for.
+        let Some(minimal) = self.of_size_with(blocks, inodes)? else { return Ok(None) };
+        // An additional inode takes a part of the free room that it is for.
         let per_inode = BLOCKS_PER_INODE * u64::from(INODES_PER_BLOCK) + 1;
-        let more = tight.free() * u64::from(INODES_PER_BLOCK) / per_inode;
-        let roomy = self.of_size_with(blocks, inodes + more)?;
-        Ok(Some(roomy.unwrap_or(tight)))
+        let more = minimal.free() * u64::from(INODES_PER_BLOCK) / per_inode;
+        let with_more = self.of_size_with(blocks, inodes + more)?;
+        Ok(Some(with_more.unwrap_or(minimal)))
     }
 
-    fn of_size_with(&self, blocks: u64, inodes: u64) -> Result<Option<Fit>> {
+    fn of_size_with(&self, blocks: u64, inodes: u64) -> Result<Option<Layout>> {
         let mut groups = blocks.div_ceil(GROUP);
-        while groups > 0 && inodes.div_ceil(groups) <= MOST_INODES {
+        while groups > 0 && inodes.div_ceil(groups) <= MAX_INODES {
             let geometry = Geometry::new(groups, inodes_per_group(inodes, groups)?);
             let blocks = blocks.min(groups * GROUP);
-            if blocks < geometry.least_blocks() {
-                // The last group is too small even for what it begins with: it is left out.
+            if blocks < geometry.min_blocks() {
+                // The last group is too small even for its own metadata, so it is left out.
                 groups -= 1;
                 continue;
             }
             let placement = place(self.content, &geometry, self.journal_blocks(blocks));
             let fits = self.blocks(&geometry, placement.end) <= blocks;
-            return Ok(fits.then_some(Fit { geometry, placement, blocks }));
+            return Ok(fits.then_some(Layout { geometry, placement, blocks }));
         }
         Ok(None)
     }
@@ -132,9 +136,9 @@ impl Room<'_> {
         if self.journal { journal::blocks_for(blocks) } else { 0 }
     }
 
-    /// How many blocks it takes for everything and the free room behind `end`. More than the groups have are free.
+    /// Returns the number of blocks for everything and for the free room after `end`. The result can exceed the groups.
     fn blocks(&self, geometry: &Geometry, end: u64) -> u64 {
-        let least = geometry.least_blocks().max(end);
+        let least = geometry.min_blocks().max(end);
         if self.free == 0 {
             return least;
         }
@@ -150,7 +154,8 @@ impl Room<'_> {
     }
 }
 
-/// Blocks that the kernel keeps for itself while it is mounted (`ext4_set_resv_clusters`); df does not show them.
+/// Returns the blocks that the kernel reserves while the file system is mounted (`ext4_set_resv_clusters`). `df` does
+/// not show them as free.
 fn kept_by_kernel(blocks: u64) -> u64 {
     (blocks / 50).min(4096)
 }
@@ -164,11 +169,11 @@ fn inodes_per_group(inodes: u64, groups: u64) -> Result<u32> {
         return Err(too_large(format!("{inodes} inodes, not the {} that there can be", u32::MAX)));
     }
     let inodes = inodes.div_ceil(groups).next_multiple_of(INODES_PER_BLOCK.into());
-    Ok(inodes.clamp(LEAST_INODES, MOST_INODES) as u32)
+    Ok(inodes.clamp(MIN_INODES, MAX_INODES) as u32)
 }
 
-/// Takes blocks for everything: what is small first, so that it lies together, then the contents of files in the order
-/// in which they lie, so that many can be moved at once.
+/// Allocates blocks for everything. Small objects come first, so that they lie together. File contents follow in the
+/// order of the contents files, so that long runs can be moved at once.
 fn place(content: &Content<'_>, geometry: &Geometry, journal: u64) -> Placement {
     let mut space = Space::at(geometry, 0);
     let mut inodes = vec![0; content.fs.inode_count() as usize];
@@ -185,7 +190,7 @@ fn place(content: &Content<'_>, geometry: &Geometry, journal: u64) -> Placement 
     Placement { journal, inodes, xattr_blocks, values, end: space.position() }
 }
 
-/// Takes blocks for runs of a file, and gives where the taking began.
+/// Allocates blocks for the runs of a file. Returns the position at which the allocation began.
 fn take(space: &mut Space<'_>, runs: impl Iterator<Item = Range<u64>>) -> u64 {
     let start = space.position();
     Mapping::take(space, runs);
