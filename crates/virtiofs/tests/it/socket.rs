@@ -1,4 +1,4 @@
-//! The socket: who may connect, and what happens to what is there before.
+//! The socket: its permissions, and files that exist before at its path.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -12,12 +12,12 @@ use vmroot_virtiofs::{Error, Result, VirtioFs, VirtioFsOptions};
 use crate::fixture::Fixture;
 use crate::front_end::Guest;
 
-struct Place {
+struct SocketDirectory {
     fixture: Fixture,
     directory: TempDir,
 }
 
-impl Place {
+impl SocketDirectory {
     fn new() -> Self {
         Self { fixture: Fixture::new([Entry::file("file", "content")]), directory: TempDir::new().unwrap() }
     }
@@ -29,15 +29,15 @@ impl Place {
 }
 
 #[test]
-fn only_its_owner_may_connect() {
-    let place = Place::new();
+fn only_the_owner_may_connect() {
+    let place = SocketDirectory::new();
     let device = place.bind("socket").unwrap();
     assert_eq!(fs::metadata(device.socket()).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
-fn it_goes_with_the_device() {
-    let place = Place::new();
+fn the_socket_is_removed_with_the_device() {
+    let place = SocketDirectory::new();
     let device = place.bind("socket").unwrap();
     let socket = device.socket().to_owned();
     assert!(socket.exists());
@@ -46,8 +46,8 @@ fn it_goes_with_the_device() {
 }
 
 #[test]
-fn it_goes_when_the_vmm_is_there() {
-    let place = Place::new();
+fn the_socket_is_removed_when_a_vmm_connects() {
+    let place = SocketDirectory::new();
     let serving = place.fixture.serve(&VirtioFsOptions::default());
     let _guest = Guest::connect(&serving.socket);
     assert!(!serving.socket.exists());
@@ -56,8 +56,8 @@ fn it_goes_when_the_vmm_is_there() {
 }
 
 #[test]
-fn one_that_was_left_behind_is_replaced() {
-    let place = Place::new();
+fn a_stale_socket_is_replaced() {
+    let place = SocketDirectory::new();
     let socket = place.directory.path().join("socket");
     drop(UnixListener::bind(&socket).unwrap());
     let stale = fs::metadata(&socket).unwrap();
@@ -68,8 +68,8 @@ fn one_that_was_left_behind_is_replaced() {
 }
 
 #[test]
-fn one_that_is_listened_at_stays_and_its_listener_hears_nothing() {
-    let place = Place::new();
+fn a_socket_in_use_is_kept_and_not_connected_to() {
+    let place = SocketDirectory::new();
     let device = place.bind("socket").unwrap();
     assert!(matches!(place.bind("socket"), Err(Error::InUse { .. })));
     let foreign = UnixListener::bind(place.directory.path().join("foreign")).unwrap();
@@ -82,8 +82,8 @@ fn one_that_is_listened_at_stays_and_its_listener_hears_nothing() {
 }
 
 #[test]
-fn what_is_no_socket_stays() {
-    let place = Place::new();
+fn other_files_are_kept() {
+    let place = SocketDirectory::new();
     let path = |name| place.directory.path().join(name);
     fs::write(path("file"), "precious").unwrap();
     fs::create_dir(path("directory")).unwrap();
@@ -96,8 +96,8 @@ fn what_is_no_socket_stays() {
 }
 
 #[test]
-fn a_path_that_no_address_holds_is_an_error() {
-    let place = Place::new();
+fn a_path_that_is_too_long_is_an_error() {
+    let place = SocketDirectory::new();
     let length = 107 - place.directory.path().as_os_str().len() - 1;
     drop(place.bind("s".repeat(length)).unwrap());
     let error = place.bind("s".repeat(length + 1)).unwrap_err();
@@ -106,14 +106,14 @@ fn a_path_that_no_address_holds_is_an_error() {
 }
 
 #[test]
-fn a_directory_that_is_not_there_is_an_error() {
-    let place = Place::new();
+fn a_missing_directory_is_an_error() {
+    let place = SocketDirectory::new();
     assert!(matches!(place.bind("missing/socket"), Err(Error::Socket { .. })));
 }
 
 #[test]
-fn the_socket_of_another_is_not_removed() {
-    let place = Place::new();
+fn the_socket_of_another_process_is_not_removed() {
+    let place = SocketDirectory::new();
     let device = place.bind("socket").unwrap();
     let socket = device.socket().to_owned();
     fs::remove_file(&socket).unwrap();
@@ -123,8 +123,8 @@ fn the_socket_of_another_is_not_removed() {
 }
 
 #[test]
-fn many_at_once_make_one_socket() {
-    let place = Place::new();
+fn concurrent_devices_create_one_socket() {
+    let place = SocketDirectory::new();
     drop(UnixListener::bind(place.directory.path().join("socket")).unwrap());
     let results: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| place.bind("socket"))).collect();
