@@ -68,8 +68,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether another way of mounting may succeed where this one has failed.
-    pub fn is_about_the_way(&self) -> bool {
+    /// Returns whether another kind of mount, such as FUSE, may succeed.
+    pub fn allows_fallback(&self) -> bool {
         !matches!(self, Self::Mountpoint { .. })
     }
 
