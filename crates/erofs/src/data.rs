@@ -17,7 +17,7 @@ pub(crate) struct Data {
 }
 
 impl Data {
-    /// Gives every file an address behind the metadata.
+    /// Gives every file an address after the metadata.
     pub(crate) fn place(plan: &mut Plan<'_>) -> Result<Self> {
         let mut data = Self { runs: Runs::default(), bytes: 0, end: check_blocks(plan.end)? };
         for (ino, extent) in plan.fs.files_in_order() {

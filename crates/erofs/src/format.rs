@@ -19,7 +19,7 @@ pub(crate) const MAGIC: u32 = 0xe0f5_e1e2;
 pub(crate) const COMPAT_CHECKSUM: u32 = 0x1;
 /// The times of inodes are modification times.
 pub(crate) const COMPAT_MTIME: u32 = 0x2;
-/// Compressed blocks hold their code at the end, behind zeros.
+/// Compressed blocks hold their code at the end, after zeros.
 pub(crate) const INCOMPAT_ZERO_PADDING: u32 = 0x1;
 /// Configurations of the compression algorithms follow the superblock, and extents may have several blocks.
 pub(crate) const INCOMPAT_COMPRESSION_CONFIGS: u32 = 0x2;
@@ -100,7 +100,7 @@ pub(crate) const FORMAT_EXTENDED: u16 = 1;
 pub(crate) const LAYOUT_PLAIN: u16 = 0;
 /// Data in whole blocks, except for the last part, which follows the inode and its xattrs.
 pub(crate) const LAYOUT_INLINE: u16 = 2;
-/// Compressed data, with packed indexes behind the inode and its xattrs.
+/// Compressed data, with packed indexes after the inode and its xattrs.
 pub(crate) const LAYOUT_COMPRESSED: u16 = 3;
 
 /// The short form of an inode, 32 bytes.
@@ -179,7 +179,7 @@ pub(crate) struct XattrHeader {
 #[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct XattrEntry {
-    /// Bytes of the name behind its prefix.
+    /// Bytes of the name after its prefix.
     pub(crate) name_length: u8,
     /// Number of the prefix.
     pub(crate) prefix: u8,

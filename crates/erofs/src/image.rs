@@ -58,7 +58,7 @@ pub struct ErofsReport {
 /// Writes the root as an EROFS image to an empty file or to a device. Linux 5.4 and later mount it
 /// (6.10 with [Zstandard](ErofsCompression::Zstd)).
 ///
-/// The part of a file that does not fill a block is packed behind its inode. Holes stay holes.
+/// The part of a file that does not fill a block is packed after its inode. Holes stay holes.
 ///
 /// # Errors
 /// - [`Error::Incomplete`]: [`ErofsOptions::strict`] is set and EROFS cannot represent the whole root.

@@ -4,8 +4,8 @@
 //! and of the devices before it. A kernel finds them in one of three ways:
 //!
 //! - on the devices that `device=` mount options name (Linux 5.16),
-//! - behind the metadata on one disk (Linux 6.4, for an image with a device table mounted without those options),
-//! - behind the metadata on one disk whose first block is [`ErofsMeta::head`], which has no device table (Linux 5.4).
+//! - after the metadata on one disk (Linux 6.4, for an image with a device table mounted without those options),
+//! - after the metadata on one disk whose first block is [`ErofsMeta::head`], which has no device table (Linux 5.4).
 
 use std::collections::HashSet;
 use std::fs::File;

@@ -134,7 +134,7 @@ pub(crate) fn write_directories(plan: &Plan<'_>, mut write: impl FnMut(&[u8], u6
     write(&bytes, offset)
 }
 
-/// Returns the data blocks of a directory or a symlink, without the part behind its inode.
+/// Returns the data blocks of a directory or a symlink, without the part after its inode.
 fn own_blocks<'p>(plan: &'p Plan<'p>, ino: InodeId) -> Box<dyn Iterator<Item = Vec<u8>> + 'p> {
     let placed: &PlacedInode = &plan.inodes[ino.0 as usize];
     if plan.fs.stat(ino).kind == InodeKind::Symlink {

@@ -1,7 +1,7 @@
 //! Places everything in an image.
 //!
 //! An image begins with the superblock and the device table. Inodes follow, each with its xattrs and, depending on its
-//! [`Layout`], with data behind it; shared xattrs lie between them. Then come the blocks of large directories and
+//! [`Layout`], with data after it; shared xattrs lie between them. Then come the blocks of large directories and
 //! symlinks, and at last the contents of files.
 //!
 //! Compressed contents come before the inodes instead, because the size of an inode depends on how its file was
@@ -42,7 +42,7 @@ pub(crate) enum Layout {
         /// The first block.
         block: u32,
     },
-    /// Compressed blocks. The indexes behind the inode and its xattrs locate them.
+    /// Compressed blocks. The indexes after the inode and its xattrs locate them.
     Compressed {
         /// The number of blocks.
         blocks: u32,
@@ -100,7 +100,7 @@ impl PlacedInode {
         self.offset / SLOT
     }
 
-    /// Returns the bytes of data behind the inode.
+    /// Returns the bytes of data after the inode.
     pub(crate) fn tail(&self) -> u64 {
         if matches!(self.layout, Layout::Inline { .. }) { self.size % BLOCK } else { 0 }
     }
@@ -152,7 +152,7 @@ impl<'a> Plan<'a> {
         plan.address_directories()?;
         let has_data = matches!(files, Files::Packed) && plan.inodes.iter().any(|placed| placed.blocks() > 0);
         if plan.end == plan.directory_block && !has_data {
-            // fsck.erofs 1.5 looks for xattrs up to a thousand bytes behind inodes that have none. It reports the image
+            // fsck.erofs 1.5 looks for xattrs up to a thousand bytes after inodes that have none. It reports the image
             // as corrupted when the image ends before that.
             plan.end += 1;
         }

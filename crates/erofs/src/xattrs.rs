@@ -1,4 +1,4 @@
-//! Extended attributes: stored behind the inode, or shared by several inodes.
+//! Extended attributes: stored after the inode, or shared by several inodes.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use super::packer::Packer;
 const MAX_VALUE: usize = u16::MAX as usize;
 /// The most shared xattrs of an inode: their count has 8 bits.
 const MAX_SHARED: usize = u8::MAX as usize;
-/// The most bytes of xattrs behind an inode. The count has 16 bits: one unit is the header, the others are 4 bytes
+/// The most bytes of xattrs after an inode. The count has 16 bits: one unit is the header, the others are 4 bytes
 /// each.
 const MAX_BODY: usize = size_of::<XattrHeader>() + 4 * (u16::MAX as usize - 1);
 /// Xattrs of more bytes are always stored in the shared area. Inodes then lie closer together, so a walk reads fewer

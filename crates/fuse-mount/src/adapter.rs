@@ -1,8 +1,8 @@
 //! Translates the kernel's requests.
 //!
 //! The root never changes, so most requests can be avoided. The kernel may cache names, including missing ones,
-//! attributes, symlinks, directories and file pages for ever. `open` and `opendir` return `ENOSYS`, and the kernel does
-//! not send them again. Directories are listed with the attributes of their entries.
+//! attributes, symlinks, directories and file pages indefinitely. `open` and `opendir` return `ENOSYS`, and the kernel
+//! does not send them again. Directories are listed with the attributes of their entries.
 
 use std::cell::RefCell;
 use std::ffi::OsStr;

@@ -3,7 +3,7 @@
 //! [`Mount`] mounts a [`ContainerFs`](vmroot_container_fs::ContainerFs) on a directory and serves it from its own
 //! threads. The root user mounts with mount(2), other users with the setuid helper `fusermount3`. The mount has the
 //! same content and attributes as the `ContainerFs`. Because the root never changes, the kernel may cache every reply
-//! for ever.
+//! indefinitely.
 //!
 //! Threads do not survive a fork, so a program that detaches from its terminal must do so before it mounts.
 

@@ -2,7 +2,7 @@
 //!
 //! [`VirtioFs`] listens at a socket for a VMM, and handles the FUSE requests of its guest from a
 //! [`ContainerFs`](vmroot_container_fs::ContainerFs). The guest gets the same replies as the host's kernel gets from a
-//! FUSE mount of the root. Because the root never changes, the guest may cache every reply for ever.
+//! FUSE mount of the root. Because the root never changes, the guest may cache every reply indefinitely.
 //!
 //! The guest is not trusted. Every request gets a reply, an error if it is invalid, and no allocation depends on a
 //! number in a request. The VMM is trusted: it maps the memory.

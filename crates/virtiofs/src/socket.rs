@@ -131,7 +131,7 @@ impl Default for LockWait<'_> {
 /// Locks the directory of a socket. The lock is held while a stale socket is checked, removed and replaced, so that no
 /// process removes the new socket of another.
 ///
-/// Every user who may read the directory can hold its lock for ever, so the wait is limited.
+/// Every user who may read the directory can hold its lock indefinitely, so the wait is limited.
 fn lock_directory(path: &Path, wait: &LockWait<'_>) -> Result<File> {
     let failed = |source: io::Error| Error::Socket { path: path.to_owned(), source };
     let parent = directory_of(path);

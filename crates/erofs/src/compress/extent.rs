@@ -80,7 +80,7 @@ impl Extents {
         self.push_plain(&segment[stored..]);
     }
 
-    /// Appends an encoded extent. The code lies at the end of its blocks, behind zeros that readers skip, so that they
+    /// Appends an encoded extent. The code lies at the end of its blocks, after zeros that readers skip, so that they
     /// can decode in place.
     fn push_encoded(&mut self, encoded: &[u8], length: usize) -> usize {
         let blocks = encoded.len().div_ceil(BLOCK_BYTES);

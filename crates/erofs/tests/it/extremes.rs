@@ -67,7 +67,7 @@ fn symlinks_of_every_length_around_a_block() {
     }
     let lengths = [1, 59, 60, 300, 1000, 3968, 4000, 4031, 4032, 4033, 4063, 4064, 4065, 4094, 4095];
     let links = lengths.into_iter().flat_map(|length| {
-        // The long form, the short form, and xattrs behind the inode.
+        // The long form, the short form, and xattrs after the inode.
         let link = |name: &str| Entry::symlink(format!("{name}-{length}"), "x".repeat(length));
         [link("short"), link("long").owner(100_000, 0), link("labelled").xattr("security.testkit", noise(2, 60))]
     });

@@ -68,7 +68,7 @@ fn dump_reports_the_same_values() {
 }
 
 /// Returns how many bytes an image may be larger than that of mkfs.erofs. An image without data ends in an empty block
-/// because fsck.erofs reads on behind the last inode.
+/// because fsck.erofs continues to read after the last inode.
 fn allowance(root: &Root) -> u64 {
     if fs::read(image(root)).unwrap().ends_with(&[0; 4096]) { 4096 } else { 0 }
 }

@@ -51,8 +51,8 @@ fn setuid_and_devices_have_no_effect_by_default() {
     assert!(flags(mount.path()).starts_with("ro,nosuid,nodev"));
     assert!(fs::read(mount.path().join("null")).is_err());
     let options = MountOptions { suid_dev: true, ..MountOptions::default() };
-    let new_directory = fixture.new_directory("asked");
-    let mount = TestMount(mount_erofs(&fixture.root, fixture.scratch(), &new_directory, &options).unwrap());
+    let mountpoint = fixture.new_directory("asked");
+    let mount = TestMount(mount_erofs(&fixture.root, fixture.scratch(), &mountpoint, &options).unwrap());
     assert!(!flags(mount.path()).contains("nosuid") && !flags(mount.path()).contains("nodev"));
     assert_eq!(fs::read(mount.path().join("null")).unwrap(), b"");
 }
@@ -92,13 +92,13 @@ fn unsupported_xattrs_are_left_out_or_an_error() {
         return;
     }
     let fixture = Fixture::new([Entry::file("file", "x").xattr("system.nfs4_acl", "x")]);
-    let new_directory = fixture.new_directory("mount");
+    let mountpoint = fixture.new_directory("mount");
     let strict = MountOptions { strict: true, ..MountOptions::default() };
-    let error = mount_erofs(&fixture.root, fixture.scratch(), &new_directory, &strict).unwrap_err();
+    let error = mount_erofs(&fixture.root, fixture.scratch(), &mountpoint, &strict).unwrap_err();
     assert!(matches!(error, Error::Image(_)) && error.allows_fallback(), "{error}");
-    assert!(mounts(&new_directory).is_empty() && fixture.leftover_files() == 0);
-    let mounted = mount_erofs(&fixture.root, fixture.scratch(), &new_directory, &MountOptions::default()).unwrap();
-    assert_eq!(std::fs::read(new_directory.join("file")).unwrap(), b"x");
+    assert!(mounts(&mountpoint).is_empty() && fixture.leftover_files() == 0);
+    let mounted = mount_erofs(&fixture.root, fixture.scratch(), &mountpoint, &MountOptions::default()).unwrap();
+    assert_eq!(std::fs::read(mountpoint.join("file")).unwrap(), b"x");
     mounted.unmount().unwrap();
 }
 
@@ -108,12 +108,12 @@ fn a_symlink_to_a_mountpoint_is_followed() {
         return;
     }
     let fixture = Fixture::new([Entry::file("file", "content")]);
-    let (new_directory, link) = (fixture.new_directory("place"), fixture.scratch().join("link"));
-    std::os::unix::fs::symlink(&new_directory, &link).unwrap();
+    let (mountpoint, link) = (fixture.new_directory("place"), fixture.scratch().join("link"));
+    std::os::unix::fs::symlink(&mountpoint, &link).unwrap();
     let mount = mount_erofs(&fixture.root, fixture.scratch(), &link, &MountOptions::default()).unwrap();
     let mount = TestMount(mount);
-    assert_eq!(mount.path(), new_directory);
-    assert_eq!(fs::metadata(new_directory.join("file")).unwrap().size(), 7);
+    assert_eq!(mount.path(), mountpoint);
+    assert_eq!(fs::metadata(mountpoint.join("file")).unwrap().size(), 7);
 }
 
 proptest! {

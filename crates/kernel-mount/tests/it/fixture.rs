@@ -63,9 +63,9 @@ impl Fixture {
 
     /// Creates a directory.
     pub(crate) fn new_directory(&self, name: &str) -> PathBuf {
-        let new_directory = self.directory.path().join(name);
-        fs::create_dir(&new_directory).unwrap();
-        new_directory
+        let path = self.directory.path().join(name);
+        fs::create_dir(&path).unwrap();
+        path
     }
 
     pub(crate) fn scratch(&self) -> &Path {

@@ -29,9 +29,9 @@ struct View {
 fn view(fixture: &Fixture, name: &str, upper: PathBuf) -> View {
     let root = fixture.mount(&format!("{name}-root"));
     let work = fixture.new_directory(&format!("{name}-work:,\\"));
-    let new_directory = fixture.new_directory(name);
+    let mountpoint = fixture.new_directory(name);
     let directories = Upper { upper: &upper, work: &work };
-    let mount = TestMount(mount_overlay(root.path(), directories, &new_directory, &MountOptions::default()).unwrap());
+    let mount = TestMount(mount_overlay(root.path(), directories, &mountpoint, &MountOptions::default()).unwrap());
     let lower = root.path().to_owned();
     root.0.unmount().unwrap();
     View { mount, upper, lower }
@@ -113,17 +113,17 @@ fn missing_directories_are_created() {
     }
     let top = Entry::directory("./").mode(0o1751).owner(3, 70_000);
     let fixture = Fixture::new([top, Entry::file("file", "x")]);
-    let (root, new_directory) = (fixture.mount("root"), fixture.new_directory("place"));
+    let (root, mountpoint) = (fixture.mount("root"), fixture.new_directory("place"));
     let [upper, work] = ["deep/er/upper", "deep/work"].map(|name| fixture.scratch().join(name));
     let directories = Upper { upper: &upper, work: &work };
     // The kernel rejects the mount, so the created directories are removed.
     let nested = Upper { upper: &upper, work: &upper };
-    assert!(mount_overlay(root.path(), nested, &new_directory, &MountOptions::default()).is_err());
+    assert!(mount_overlay(root.path(), nested, &mountpoint, &MountOptions::default()).is_err());
     let nowhere = fixture.scratch().join("nowhere");
     let error = mount_overlay(root.path(), directories, &nowhere, &MountOptions::default()).unwrap_err();
     assert!(matches!(&error, Error::Mountpoint { path, .. } if *path == nowhere), "{error}");
     assert!(!fixture.scratch().join("deep").exists());
-    let mount = TestMount(mount_overlay(root.path(), directories, &new_directory, &MountOptions::default()).unwrap());
+    let mount = TestMount(mount_overlay(root.path(), directories, &mountpoint, &MountOptions::default()).unwrap());
     fs::write(mount.path().join("new"), "x").unwrap();
     let attributes = |path: &PathBuf| fs::metadata(path).map(|it| (it.mode() & 0o7777, it.uid(), it.gid())).unwrap();
     assert_eq!(attributes(&upper), (0o1751, 3, 70_000));
@@ -137,16 +137,16 @@ fn invalid_directories_are_errors_with_their_path() {
         return;
     }
     let fixture = fixture();
-    let (root, upper, new_directory) =
+    let (root, upper, mountpoint) =
         (fixture.mount("root"), fixture.new_directory("upper"), fixture.new_directory("place"));
     let missing = fixture.scratch().join("file");
     fs::write(&missing, "no directory").unwrap();
     let directories = Upper { upper: &upper, work: &missing };
-    let error = mount_overlay(root.path(), directories, &new_directory, &MountOptions::default()).unwrap_err();
+    let error = mount_overlay(root.path(), directories, &mountpoint, &MountOptions::default()).unwrap_err();
     assert!(matches!(&error, Error::Mountpoint { path, .. } if *path == missing), "{error}");
     // The kernel rejects upper and work directories on different file systems.
     let directories = Upper { upper: &upper, work: root.path() };
-    let error = mount_overlay(root.path(), directories, &new_directory, &MountOptions::default()).unwrap_err();
+    let error = mount_overlay(root.path(), directories, &mountpoint, &MountOptions::default()).unwrap_err();
     assert!(matches!(error, Error::Mount { .. }), "{error}");
-    assert!(mounts(&new_directory).is_empty());
+    assert!(mounts(&mountpoint).is_empty());
 }

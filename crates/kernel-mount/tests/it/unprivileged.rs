@@ -17,9 +17,9 @@ fn an_unprivileged_user_gets_not_permitted() {
     if env::var_os(UNPRIVILEGED_RUN).is_some() || !rustix::process::geteuid().is_root() {
         let fixture = Fixture::new([Entry::file("file", "x")]);
         fs::remove_dir(fixture.scratch()).unwrap();
-        let new_directory = fixture.new_directory("mount");
+        let mountpoint = fixture.new_directory("mount");
         let error =
-            mount_erofs(&fixture.root, fixture.scratch(), &new_directory, &MountOptions::default()).unwrap_err();
+            mount_erofs(&fixture.root, fixture.scratch(), &mountpoint, &MountOptions::default()).unwrap_err();
         assert!(matches!(error, Error::NotPermitted("erofs")) && error.allows_fallback(), "{error}");
         return;
     }
