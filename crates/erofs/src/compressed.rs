@@ -14,7 +14,7 @@ use super::format::{
     BLOCK, INCOMPAT_COMPRESSION_CONFIGS, INCOMPAT_ZERO_PADDING, SUPERBLOCK_OFFSET, Superblock, ZstdConfig,
 };
 use super::image::{ErofsOptions, ErofsReport, Writer};
-use super::plan::{Files, Plan, check_blocks};
+use super::plan::{FilePlacement, Plan, check_blocks};
 use super::superblock::{seal, superblock};
 use crate::{Error, Result};
 
@@ -28,24 +28,24 @@ pub(crate) fn write_compressed(
     options: &ErofsOptions<'_>,
 ) -> Result<ErofsReport> {
     // This finds a root that EROFS cannot represent before any work is done.
-    let jobs = Jobs::of(&Plan::of(fs, Files::Packed, 0)?);
+    let jobs = Jobs::of(&Plan::of(fs, FilePlacement::Packed, 0)?);
     let target = ImageFile::new(file).map_err(Error::Write)?;
     let meter = Meter::new(options.hook, jobs.bytes());
     let mut stored = StoredFiles::new(compression.scheme(), 1);
     let mut output = Output { target: &target, buffer: AlignedBuffer::new(WRITE), offset: BLOCK };
     let work = || {
         let mut worker = Worker::new(fs, compression);
-        move |pieces| worker.work(pieces)
+        move |segments| worker.work(segments)
     };
-    run_in_order(options.threads, jobs, work, |pieces| {
-        for (piece, extents) in pieces {
-            output.write(stored.push(&piece, &extents)?)?;
-            meter.count(piece.length)?;
+    run_in_order(options.threads, jobs, work, |segments| {
+        for (segment, extents) in segments {
+            output.write(stored.push(&segment, &extents)?)?;
+            meter.count(segment.length)?;
         }
         Ok(())
     })?;
     output.flush()?;
-    let plan = Plan::of(fs, Files::Stored(&stored), 0)?;
+    let plan = Plan::of(fs, FilePlacement::Stored(&stored), 0)?;
     let blocks = check_blocks(plan.end)?;
     let bytes = u64::from(blocks) * BLOCK;
     target.set_length(bytes).map_err(Error::Write)?;

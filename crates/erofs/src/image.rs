@@ -15,7 +15,7 @@ use super::compressed::write_compressed;
 use super::data::Data;
 use super::format::{BLOCK, Superblock};
 use super::metadata::{ItemRuns, write_directories};
-use super::plan::{Files, Plan};
+use super::plan::{FilePlacement, Plan};
 use super::superblock::{seal, superblock};
 use super::{FORM, xattrs};
 use crate::{Error, Result};
@@ -77,7 +77,7 @@ pub fn write_erofs(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) ->
 }
 
 fn write_plain(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) -> Result<ErofsReport> {
-    let mut plan = Plan::of(fs, Files::Packed, 0)?;
+    let mut plan = Plan::of(fs, FilePlacement::Packed, 0)?;
     let mut data = Data::place(&mut plan)?;
     let target = ImageFile::new(file).map_err(Error::Write)?;
     let bytes = u64::from(data.end) * BLOCK;

@@ -4,9 +4,8 @@
 //! the metadata; the layers' contents files become the devices that hold the data. Both lay out the metadata with the
 //! same [`plan`].
 //!
-//! The bytes of an image depend only on the root and the options: there are no clock, no random numbers, and no effect
-//! of the number of threads. File contents are shared with the contents files (reflinked) where the file system
-//! supports it.
+//! The bytes of an image depend only on the root and the options, not on the time, random numbers or the number of
+//! threads. File contents are shared with the contents files (reflinked) where the file system supports it.
 
 mod compress;
 mod compressed;

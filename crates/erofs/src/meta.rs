@@ -1,7 +1,7 @@
 //! The metadata-only image: the contents of files stay in the layers' contents files.
 //!
-//! Each contents file that has blocks is a device of the image. Its blocks are numbered on from the end of the metadata
-//! and of the devices before it. A kernel finds them in one of three ways:
+//! Each contents file that has blocks is a device of the image. Its block numbers follow those of the metadata and of the
+//! devices before it. A kernel finds them in one of three ways:
 //!
 //! - on the devices that `device=` mount options name (Linux 5.16),
 //! - after the metadata on one disk (Linux 6.4, for an image with a device table mounted without those options),
@@ -19,7 +19,7 @@ use zerocopy::IntoBytes;
 
 use super::format::{BLOCK, DeviceSlot};
 use super::metadata::{ItemRuns, write_directories};
-use super::plan::{Files, Plan, check_blocks};
+use super::plan::{FilePlacement, Plan, check_blocks};
 use super::superblock::{DEVICE_TABLE, seal, superblock};
 use super::xattrs;
 use crate::{Error, Result};
@@ -71,7 +71,7 @@ pub fn write_erofs_meta(fs: &ContainerFs, file: &File) -> Result<ErofsMeta> {
         let what = format!("{count} layers with contents, it has room for {MAX_DEVICES}");
         return Err(Error::TooLarge { what });
     }
-    let mut plan = Plan::of(fs, Files::Whole, count)?;
+    let mut plan = Plan::of(fs, FilePlacement::Whole, count)?;
     let (devices, total_blocks) = address(&mut plan)?;
     let blocks = check_blocks(plan.end)?;
     let target = ImageFile::buffered(file).map_err(Error::Write)?;

@@ -8,7 +8,7 @@ use super::compress::write_indexes;
 use super::directory::DirectoryBlocks;
 use super::format::BLOCK;
 use super::inode;
-use super::plan::{Files, Layout, PlacedInode, Plan};
+use super::plan::{FilePlacement, Layout, PlacedInode, Plan};
 use crate::Result;
 
 /// The most blocks of a run. An inode that is larger has a run of its own.
@@ -91,7 +91,7 @@ fn write_inode(plan: &Plan<'_>, ino: InodeId, item: &mut Vec<u8>) -> Result<()> 
     let body = plan.xattrs.body(fs, ino, |_, _| {});
     inode::write(ino, &stat, placed, body.count(), item);
     body.write(&plan.xattrs, item);
-    if let Files::Stored(stored) = plan.files
+    if let FilePlacement::Stored(stored) = plan.files
         && let Some(file) = stored.get(ino).filter(|file| file.is_compressed())
     {
         write_indexes(stored.scheme, file.block, &file.extents, item);

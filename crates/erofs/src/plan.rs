@@ -2,7 +2,7 @@
 //!
 //! An image begins with the superblock and the device table. Inodes follow, each with its xattrs and, depending on its
 //! [`Layout`], with data after it; shared xattrs lie between them. Then come the blocks of large directories and
-//! symlinks, and at last the contents of files.
+//! symlinks, and finally the contents of files.
 //!
 //! Compressed contents come before the inodes instead, because the size of an inode depends on how its file was
 //! compressed.
@@ -51,7 +51,7 @@ pub(crate) enum Layout {
 
 /// The placement of file contents.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Files<'a> {
+pub(crate) enum FilePlacement<'a> {
     /// Whole blocks; the part that does not fill a block follows the inode.
     Packed,
     /// Whole blocks only, as in contents files.
@@ -78,7 +78,7 @@ pub(crate) struct PlacedInode {
 /// The places of everything but the contents of files.
 pub(crate) struct Plan<'a> {
     pub(crate) fs: &'a ContainerFs,
-    pub(crate) files: Files<'a>,
+    pub(crate) files: FilePlacement<'a>,
     /// The modification time that all inodes of the short form have.
     pub(crate) epoch: Timestamp,
     pub(crate) xattrs: XattrTable<'a>,
@@ -118,12 +118,12 @@ impl PlacedInode {
 
 impl<'a> Plan<'a> {
     /// Places everything but the contents of files, which get sizes and no addresses yet.
-    pub(crate) fn of(fs: &'a ContainerFs, files: Files<'a>, devices: usize) -> Result<Self> {
+    pub(crate) fn of(fs: &'a ContainerFs, files: FilePlacement<'a>, devices: usize) -> Result<Self> {
         let xattrs = XattrTable::of(fs);
         let epoch = most_frequent_time(fs);
         let mut packer = Packer::new();
         let start = match files {
-            Files::Stored(stored) => {
+            FilePlacement::Stored(stored) => {
                 // Without this byte the root would have the number 0, and readers of directories skip entries with that
                 // number.
                 packer.place(1);
@@ -150,7 +150,7 @@ impl<'a> Plan<'a> {
         plan.spans = packer.into_spans();
         plan.end = plan.directory_block;
         plan.address_directories()?;
-        let has_data = matches!(files, Files::Packed) && plan.inodes.iter().any(|placed| placed.blocks() > 0);
+        let has_data = matches!(files, FilePlacement::Packed) && plan.inodes.iter().any(|placed| placed.blocks() > 0);
         if plan.end == plan.directory_block && !has_data {
             // fsck.erofs 1.5 looks for xattrs up to a thousand bytes after inodes that have none. It reports the image
             // as corrupted when the image ends before that.
@@ -186,7 +186,7 @@ impl<'a> Plan<'a> {
         let head = (core + body.size()) as u64;
         let mut layout = layout(&stat, size, head, self.files);
         let mut indexes = 0;
-        if let Files::Stored(stored) = self.files
+        if let FilePlacement::Stored(stored) = self.files
             && let Some(file) = stored.get(ino)
         {
             layout.set_block(file.block.into())?;
@@ -260,10 +260,10 @@ pub(crate) fn check_blocks(blocks: u64) -> Result<u32> {
     u32::try_from(blocks).map_err(too_large)
 }
 
-fn layout(stat: &Stat, size: u64, head: u64, files: Files<'_>) -> Layout {
+fn layout(stat: &Stat, size: u64, head: u64, files: FilePlacement<'_>) -> Layout {
     let tail = size % BLOCK;
     let inline = match stat.kind {
-        InodeKind::Regular if size > 0 => !matches!(files, Files::Whole),
+        InodeKind::Regular if size > 0 => !matches!(files, FilePlacement::Whole),
         InodeKind::Directory | InodeKind::Symlink => true,
         _ => return Layout::Bare,
     };

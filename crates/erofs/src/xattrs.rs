@@ -40,7 +40,7 @@ pub(crate) struct XattrTable<'a> {
     /// The position of each xattr in `order`.
     shared: HashMap<Xattr<'a>, usize>,
     order: Vec<Xattr<'a>>,
-    /// The place of each xattr in the image, in units of 4 bytes, in the same order.
+    /// The offset of each xattr of `order` from the start of the metadata, in units of 4 bytes.
     ids: Vec<u32>,
     groups: Vec<Group>,
 }

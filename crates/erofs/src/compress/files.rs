@@ -12,13 +12,13 @@ use crate::plan::{Layout, Plan, check_blocks};
 
 /// Files are divided into segments of this many bytes, which are compressed independently. Each segment wastes half a
 /// block at its end on average, which is little in comparison.
-pub(crate) const SEGMENT: u64 = 2 << 20;
+pub(crate) const SEGMENT_BYTES: u64 = 2 << 20;
 /// The fewest bytes of a job, unless fewer are left.
 const MIN_JOB: u64 = 1 << 20;
 
 /// A segment of a file, or a whole small file.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Piece {
+pub(crate) struct Segment {
     pub(crate) ino: InodeId,
     pub(crate) offset: u64,
     pub(crate) length: u64,
@@ -28,7 +28,7 @@ pub(crate) struct Piece {
     inline: bool,
 }
 
-impl Piece {
+impl Segment {
     /// Returns whether the extents and their indexes take less room than the uncompressed bytes.
     pub(crate) fn is_smaller(&self, extents: &Extents) -> bool {
         let plain = if self.inline { self.length } else { self.length.next_multiple_of(BLOCK) };
@@ -41,7 +41,7 @@ impl Piece {
 pub(crate) struct Jobs {
     /// Inode, size, and whether the end can follow the inode.
     files: std::vec::IntoIter<(InodeId, u64, bool)>,
-    next: Option<Piece>,
+    next: Option<Segment>,
     size: u64,
 }
 
@@ -61,36 +61,36 @@ impl Jobs {
         self.files.as_slice().iter().map(|(_, size, _)| size).sum()
     }
 
-    fn next_piece(&mut self) -> Option<Piece> {
-        let piece = match self.next.take() {
-            Some(piece) => piece,
+    fn next_segment(&mut self) -> Option<Segment> {
+        let segment = match self.next.take() {
+            Some(segment) => segment,
             None => {
                 let (ino, size, inline) = self.files.next()?;
                 self.size = size;
-                Piece { ino, offset: 0, length: size.min(SEGMENT), is_last: size <= SEGMENT, inline }
+                Segment { ino, offset: 0, length: size.min(SEGMENT_BYTES), is_last: size <= SEGMENT_BYTES, inline }
             }
         };
-        if !piece.is_last {
-            let offset = piece.offset + piece.length;
-            let length = (self.size - offset).min(SEGMENT);
-            self.next = Some(Piece { offset, length, is_last: offset + length == self.size, ..piece });
+        if !segment.is_last {
+            let offset = segment.offset + segment.length;
+            let length = (self.size - offset).min(SEGMENT_BYTES);
+            self.next = Some(Segment { offset, length, is_last: offset + length == self.size, ..segment });
         }
-        Some(piece)
+        Some(segment)
     }
 }
 
 impl Iterator for Jobs {
-    type Item = Vec<Piece>;
+    type Item = Vec<Segment>;
 
-    fn next(&mut self) -> Option<Vec<Piece>> {
-        let (mut pieces, mut length) = (Vec::new(), 0);
+    fn next(&mut self) -> Option<Vec<Segment>> {
+        let (mut segments, mut length) = (Vec::new(), 0);
         while length < MIN_JOB
-            && let Some(piece) = self.next_piece()
+            && let Some(segment) = self.next_segment()
         {
-            length += piece.length;
-            pieces.push(piece);
+            length += segment.length;
+            segments.push(segment);
         }
-        (!pieces.is_empty()).then_some(pieces)
+        (!segments.is_empty()).then_some(segments)
     }
 }
 
@@ -138,8 +138,8 @@ impl StoredFiles {
     ///
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge) if block numbers exceed 32 bits.
-    pub(crate) fn push<'e>(&mut self, piece: &Piece, extents: &'e Extents) -> Result<&'e [u8]> {
-        if piece.offset == 0 {
+    pub(crate) fn push<'e>(&mut self, segment: &Segment, extents: &'e Extents) -> Result<&'e [u8]> {
+        if segment.offset == 0 {
             self.current = StoredFile { block: self.end, ..StoredFile::default() };
         }
         let file = &mut self.current;
@@ -149,17 +149,17 @@ impl StoredFiles {
             file.extents.extend(rest);
         }
         let mut blocks = &extents.blocks[..];
-        if piece.is_last && file.extents.iter().all(|extent| extent.is_plain()) {
+        if segment.is_last && file.extents.iter().all(|extent| extent.is_plain()) {
             file.extents = Vec::new();
-            if piece.inline {
-                blocks = &blocks[..(piece.length - piece.length % BLOCK) as usize];
+            if segment.inline {
+                blocks = &blocks[..(segment.length - segment.length % BLOCK) as usize];
             }
         }
         self.end = check_blocks(u64::from(self.end) + blocks.len() as u64 / BLOCK)?;
         file.blocks = self.end - file.block;
-        if piece.is_last {
+        if segment.is_last {
             file.extents.shrink_to_fit();
-            self.files.insert(piece.ino, std::mem::take(file));
+            self.files.insert(segment.ino, std::mem::take(file));
         }
         Ok(blocks)
     }

@@ -18,8 +18,7 @@ fn an_unprivileged_user_gets_not_permitted() {
         let fixture = Fixture::new([Entry::file("file", "x")]);
         fs::remove_dir(fixture.scratch()).unwrap();
         let mountpoint = fixture.new_directory("mount");
-        let error =
-            mount_erofs(&fixture.root, fixture.scratch(), &mountpoint, &MountOptions::default()).unwrap_err();
+        let error = mount_erofs(&fixture.root, fixture.scratch(), &mountpoint, &MountOptions::default()).unwrap_err();
         assert!(matches!(error, Error::NotPermitted("erofs")) && error.allows_fallback(), "{error}");
         return;
     }
