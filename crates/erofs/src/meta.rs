@@ -68,7 +68,7 @@ pub struct ErofsDevice {
 pub fn write_erofs_meta(fs: &ContainerFs, file: &File) -> Result<ErofsMeta> {
     let count = distinct_contents(fs).len();
     if count > MAX_DEVICES {
-        let what = format!("{count} layers with contents, it has room for {MAX_DEVICES}");
+        let what = format!("{count} layers with contents, the limit is {MAX_DEVICES}");
         return Err(Error::TooLarge { what });
     }
     let mut plan = Plan::of(fs, FilePlacement::Whole, count)?;

@@ -254,7 +254,7 @@ impl Layout {
 /// [`Error::TooLarge`] if it has more.
 pub(crate) fn check_blocks(blocks: u64) -> Result<u32> {
     let too_large = |_| {
-        let what = format!("{blocks} blocks of {BLOCK} bytes, it has at most {MAX_BLOCKS} (16 TiB)");
+        let what = format!("{blocks} blocks of {BLOCK} bytes, the limit is {MAX_BLOCKS} (16 TiB)");
         Error::TooLarge { what }
     };
     u32::try_from(blocks).map_err(too_large)

@@ -78,7 +78,7 @@ fn reason_to_omit(name: &[u8], value: &[u8]) -> Option<Why> {
     };
     if rest.is_empty() && acl::to_disk(value).is_none() {
         // The kernel would deny access to the whole file.
-        return Some(Why::form("it is no access control list"));
+        return Some(Why::form("it is not a valid access control list"));
     }
     (value.len() > MAX_VALUE)
         .then(|| Why::form(format!("it has {} bytes, and EROFS has values of at most {MAX_VALUE}", value.len())))

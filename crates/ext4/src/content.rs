@@ -89,7 +89,7 @@ impl<'a> Content<'a> {
             return Err(Error::unrepresentable(
                 self.fs,
                 ino,
-                format!("{} names of one file, only {MAX_LINKS}", stat.nlink),
+                format!("{} names of one file, the limit is {MAX_LINKS}", stat.nlink),
             ));
         }
         if !InodeTime::can_represent(stat.mtime) {
@@ -101,7 +101,7 @@ impl<'a> Content<'a> {
                     Error::unrepresentable(
                         self.fs,
                         ino,
-                        format!("so many entries of a directory, only {MAX_LEAVES} blocks of them"),
+                        format!("so many entries of a directory, the limit is {MAX_LEAVES} blocks"),
                     )
                 })?;
                 self.small.push((ino, directory.blocks()));
@@ -116,7 +116,11 @@ impl<'a> Content<'a> {
     fn check_size(&self, ino: InodeId, stat: &Stat) -> Result<()> {
         if stat.size > MAX_FILE_BLOCKS * BLOCK as u64 {
             let limit = MAX_FILE_BLOCKS * BLOCK as u64;
-            return Err(Error::unrepresentable(self.fs, ino, format!("{} bytes of a file, only {limit}", stat.size)));
+            return Err(Error::unrepresentable(
+                self.fs,
+                ino,
+                format!("{} bytes of a file, the limit is {limit}", stat.size),
+            ));
         }
         Ok(())
     }

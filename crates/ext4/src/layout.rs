@@ -85,7 +85,7 @@ impl Requirements<'_> {
         let mut journal = self.journal_blocks(least);
         loop {
             if groups > MAX_BLOCKS / GROUP {
-                return Err(too_large(format!("{least} blocks and more, not the {MAX_BLOCKS} that there can be")));
+                return Err(too_large(format!("at least {least} blocks, the limit is {MAX_BLOCKS}")));
             }
             let geometry = Geometry::new(groups, inodes_per_group(inodes, groups)?);
             let placement = place(self.content, &geometry, journal);
@@ -104,7 +104,7 @@ impl Requirements<'_> {
     /// Returns the layout of a file system of this many blocks; `None` if it is too small.
     fn of_size(&self, blocks: u64) -> Result<Option<Layout>> {
         if blocks > MAX_BLOCKS {
-            return Err(too_large(format!("{blocks} blocks, not the {MAX_BLOCKS} that there can be")));
+            return Err(too_large(format!("{blocks} blocks, the limit is {MAX_BLOCKS}")));
         }
         let inodes = self.content.last_inode();
         let Some(minimal) = self.of_size_with(blocks, inodes)? else { return Ok(None) };
@@ -166,7 +166,7 @@ fn used(geometry: &Geometry, end: u64, blocks: u64) -> u64 {
 
 fn inodes_per_group(inodes: u64, groups: u64) -> Result<u32> {
     if inodes > u64::from(u32::MAX) {
-        return Err(too_large(format!("{inodes} inodes, not the {} that there can be", u32::MAX)));
+        return Err(too_large(format!("{inodes} inodes, the limit is {}", u32::MAX)));
     }
     let inodes = inodes.div_ceil(groups).next_multiple_of(INODES_PER_BLOCK.into());
     Ok(inodes.clamp(MIN_INODES, MAX_INODES) as u32)

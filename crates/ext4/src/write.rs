@@ -81,7 +81,7 @@ pub struct Ext4Report {
 /// - [`Error::Cancelled`]: the hook cancelled the export.
 pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> Result<Ext4Report> {
     if options.label.len() > 16 {
-        return Err(Error::TooLarge { what: format!("a label of {} bytes, only 16", options.label.len()) });
+        return Err(Error::TooLarge { what: format!("a label of {} bytes, the limit is 16", options.label.len()) });
     }
     let identity = Identity::of(fs, options);
     let mut content = Content::of(fs, NameHasher::new(identity.hash_seed))?;

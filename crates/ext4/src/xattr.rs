@@ -73,7 +73,7 @@ impl<'a> Xattr<'a> {
             return Err(unknown_name());
         }
         let value = match is_list {
-            true => Cow::Owned(acl::to_disk(value).ok_or_else(|| Why::form("it is no access control list"))?),
+            true => Cow::Owned(acl::to_disk(value).ok_or_else(|| Why::form("it is not a valid access control list"))?),
             false => Cow::Borrowed(value),
         };
         Ok(Self { namespace: *namespace, name, value })

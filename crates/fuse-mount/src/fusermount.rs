@@ -88,7 +88,7 @@ fn receive(socket: &UnixStream) -> io::Result<OwnedFd> {
         _ => None,
     });
     let first = descriptors.next().and_then(|mut descriptors| descriptors.next());
-    first.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "fusermount3 has sent no device"))
+    first.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "fusermount3 did not send a device"))
 }
 
 #[cfg(test)]

@@ -164,7 +164,7 @@ impl VhostUserBackend for Device {
         if let Some(ring) = rings.get(usize::from(queue))
             && let Err(error) = self.serve(ring)
         {
-            tracing::debug!("the guest has spoiled a queue: {error}");
+            tracing::debug!("the guest has made a queue invalid: {error}");
         }
         Ok(())
     }

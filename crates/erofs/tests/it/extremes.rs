@@ -164,5 +164,8 @@ fn xattrs_of_unknown_prefixes_are_left_out_and_listed() {
 #[test]
 fn an_invalid_access_control_list_is_left_out() {
     let entry = Entry::file("dir/file", "x").xattr("system.posix_acl_access", "no list");
-    assert_eq!(left_out(entry), ["dir/file: xattr \"system.posix_acl_access\" (it is no access control list)"]);
+    assert_eq!(
+        left_out(entry),
+        ["dir/file: xattr \"system.posix_acl_access\" (it is not a valid access control list)"]
+    );
 }

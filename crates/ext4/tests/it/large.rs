@@ -118,7 +118,7 @@ fn names_of_a_file_up_to_the_limit() {
 
     let error = Image::of_root(&root_of(&links(65_001)).fs, &Ext4Options::default()).err().unwrap();
     assert!(matches!(&error, Error::Unrepresentable { path, .. } if path == "d/1"), "{error}");
-    assert!(error.to_string().contains("65001 names of one file, only 65000"), "{error}");
+    assert!(error.to_string().contains("65001 names of one file, the limit is 65000"), "{error}");
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn unknown_xattrs_are_left_out_and_reported() {
     let no_name = "ext4 has only user.*, trusted.*, security.* and access control lists";
     let expected = [
         format!("d/file: xattr \"com.example\" ({no_name})"),
-        "d/file: xattr \"system.posix_acl_access\" (it is no access control list)".to_owned(),
+        "d/file: xattr \"system.posix_acl_access\" (it is not a valid access control list)".to_owned(),
         format!("d/file: xattr \"user.\" ({no_name})"),
     ];
     assert_eq!(omitted, expected);

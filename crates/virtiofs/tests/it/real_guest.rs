@@ -127,7 +127,7 @@ fn row(fields: &[&str]) -> Row {
 fn nanoseconds(text: &str) -> i128 {
     let text = text.strip_suffix(" +0000").unwrap();
     let numbers: Vec<i128> = text.split(['-', ' ', ':', '.']).map(|number| number.parse().unwrap()).collect();
-    let [year, month, day, hour, minute, second, nanosecond] = numbers[..] else { panic!("{text} is no time") };
+    let [year, month, day, hour, minute, second, nanosecond] = numbers[..] else { panic!("{text} is not a time") };
     // Converts a date to days. Years begin in March, so that the leap day comes last.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - 719_468;
