@@ -72,7 +72,7 @@ pub fn write_erofs_meta(fs: &ContainerFs, file: &File) -> Result<ErofsMeta> {
         return Err(Error::TooLarge { what });
     }
     let mut plan = Plan::of(fs, FilePlacement::Whole, count)?;
-    let (devices, total_blocks) = address(&mut plan)?;
+    let (devices, total_blocks) = assign_addresses(&mut plan)?;
     let blocks = check_blocks(plan.end)?;
     let target = ImageFile::buffered(file).map_err(Error::Write)?;
     let mut head = Box::new([0; BLOCK as usize]);
@@ -106,7 +106,7 @@ fn distinct_contents(fs: &ContainerFs) -> Vec<u32> {
 }
 
 /// Assigns addresses to the devices and to all files. Returns the devices and the number of blocks of the whole image.
-fn address(plan: &mut Plan<'_>) -> Result<(Vec<ErofsDevice>, u32)> {
+fn assign_addresses(plan: &mut Plan<'_>) -> Result<(Vec<ErofsDevice>, u32)> {
     let mut devices: Vec<ErofsDevice> = Vec::new();
     let mut end = check_blocks(plan.end)?;
     for number in distinct_contents(plan.fs) {

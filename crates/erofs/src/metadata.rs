@@ -121,7 +121,7 @@ fn write_inode(plan: &Plan<'_>, ino: InodeId, item: &mut Vec<u8>) -> Result<()> 
 pub(crate) fn write_directories(plan: &Plan<'_>, mut write: impl FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
     let mut offset = plan.directory_block * BLOCK;
     let mut bytes = Vec::with_capacity((RUN * BLOCK) as usize);
-    for block in plan.inodes_with_blocks().flat_map(|ino| own_blocks(plan, ino)) {
+    for block in plan.inodes_with_blocks().flat_map(|ino| data_blocks(plan, ino)) {
         bytes.extend_from_slice(&block);
         if bytes.len() as u64 == RUN * BLOCK {
             write(&bytes, offset)?;
@@ -135,7 +135,7 @@ pub(crate) fn write_directories(plan: &Plan<'_>, mut write: impl FnMut(&[u8], u6
 }
 
 /// Returns the data blocks of a directory or a symlink, without the part after its inode.
-fn own_blocks<'p>(plan: &'p Plan<'p>, ino: InodeId) -> Box<dyn Iterator<Item = Vec<u8>> + 'p> {
+fn data_blocks<'p>(plan: &'p Plan<'p>, ino: InodeId) -> Box<dyn Iterator<Item = Vec<u8>> + 'p> {
     let placed: &PlacedInode = &plan.inodes[ino.0 as usize];
     if plan.fs.stat(ino).kind == InodeKind::Symlink {
         let mut target = plan.fs.readlink(ino).unwrap_or_default().to_vec();

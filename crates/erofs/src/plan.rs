@@ -140,7 +140,7 @@ impl<'a> Plan<'a> {
         plan.inodes.reserve_exact(fs.inode_count() as usize);
         let mut room = Vec::with_capacity(plan.inodes.capacity());
         for ino in fs.inodes() {
-            let (placed, size) = plan.shape(ino)?;
+            let (placed, size) = plan.measure(ino)?;
             plan.inodes.push(placed);
             room.push(size);
         }
@@ -149,7 +149,7 @@ impl<'a> Plan<'a> {
         plan.directory_block = start + packer.blocks();
         plan.spans = packer.into_spans();
         plan.end = plan.directory_block;
-        plan.address_directories()?;
+        plan.assign_directory_addresses()?;
         let has_data = matches!(files, FilePlacement::Packed) && plan.inodes.iter().any(|placed| placed.blocks() > 0);
         if plan.end == plan.directory_block && !has_data {
             // fsck.erofs 1.5 looks for xattrs up to a thousand bytes after inodes that have none. It reports the image
@@ -174,7 +174,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Returns an inode without its place, and its size in the image in bytes.
-    fn shape(&self, ino: InodeId) -> Result<(PlacedInode, u64)> {
+    fn measure(&self, ino: InodeId) -> Result<(PlacedInode, u64)> {
         let stat = self.fs.stat(ino);
         let size = match stat.kind {
             InodeKind::Directory => DirectorySize::of(self.fs, ino).bytes(),
@@ -223,7 +223,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn address_directories(&mut self) -> Result<()> {
+    fn assign_directory_addresses(&mut self) -> Result<()> {
         for ino in self.inodes_with_blocks().collect::<Vec<_>>() {
             let placed = &mut self.inodes[ino.0 as usize];
             placed.layout.set_block(self.end)?;

@@ -86,7 +86,7 @@ impl ErofsMeta {
     pub fn device_list(&self) -> Result<Vec<u8>> {
         let mut text = Vec::new();
         for device in &self.devices {
-            text.extend_from_slice(listable(&device.path, b"\n")?);
+            text.extend_from_slice(path_bytes(&device.path, b"\n")?);
             text.push(b'\n');
         }
         Ok(text)
@@ -102,7 +102,7 @@ pub fn check_vmdk_path(path: &Path) -> Result<()> {
 }
 
 fn extent_path(path: &Path) -> Result<&[u8]> {
-    let bytes = listable(path, b"\"\r\n")?;
+    let bytes = path_bytes(path, b"\"\r\n")?;
     if bytes.len() > MAX_PATH {
         return Err(Error::PathTooLong { path: path.to_owned(), limit: MAX_PATH });
     }
@@ -122,9 +122,13 @@ fn add_extent(text: &mut Vec<u8>, access: VmdkAccess, blocks: u32, path: &Path) 
     Ok(())
 }
 
-fn listable<'p>(path: &'p Path, but: &[u8]) -> Result<&'p [u8]> {
+/// Returns the bytes of a path.
+///
+/// # Errors
+/// [`Error::Unlistable`] if it contains one of the `forbidden` bytes.
+fn path_bytes<'p>(path: &'p Path, forbidden: &[u8]) -> Result<&'p [u8]> {
     let bytes = path.as_os_str().as_bytes();
-    if bytes.iter().any(|byte| but.contains(byte)) {
+    if bytes.iter().any(|byte| forbidden.contains(byte)) {
         return Err(Error::Unlistable { path: path.to_owned(), what: "quotes or line breaks" });
     }
     Ok(bytes)

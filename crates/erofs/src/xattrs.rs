@@ -194,8 +194,8 @@ impl XattrBody<'_> {
 
     /// Returns the size in the unit of the inode's field.
     pub(crate) fn count(&self) -> u16 {
-        let beyond = |size| 1 + (size - size_of::<XattrHeader>()) / 4;
-        self.size.checked_sub(1).map_or(0, |_| beyond(self.size) as u16)
+        let units = |size| 1 + (size - size_of::<XattrHeader>()) / 4;
+        self.size.checked_sub(1).map_or(0, |_| units(self.size) as u16)
     }
 
     pub(crate) fn write(&self, table: &XattrTable<'_>, bytes: &mut Vec<u8>) {

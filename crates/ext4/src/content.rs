@@ -74,16 +74,16 @@ impl<'a> Content<'a> {
         };
         let mut shared = HashMap::new();
         for ino in fs.inodes() {
-            content.inode(ino)?;
+            content.add_inode(ino)?;
             if fs.has_xattrs(ino) {
-                content.xattrs(ino, &mut shared);
+                content.add_xattrs(ino, &mut shared);
             }
         }
         content.find_holes()?;
         Ok(content)
     }
 
-    fn inode(&mut self, ino: InodeId) -> Result<()> {
+    fn add_inode(&mut self, ino: InodeId) -> Result<()> {
         let stat = self.fs.stat(ino);
         if stat.kind != InodeKind::Directory && stat.nlink > MAX_LINKS {
             return Err(Error::unrepresentable(
@@ -125,7 +125,7 @@ impl<'a> Content<'a> {
         Ok(())
     }
 
-    fn xattrs(&mut self, ino: InodeId, shared: &mut BlockOfSet<'a>) {
+    fn add_xattrs(&mut self, ino: InodeId, shared: &mut BlockOfSet<'a>) {
         let omissions = &mut self.omissions;
         let left_out = |name: &[u8], why| omissions.add(ino, Omitted::Xattr(name.into()), why);
         let set = XattrSet::new(self.fs.xattrs(ino), left_out);

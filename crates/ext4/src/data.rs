@@ -14,7 +14,7 @@ pub(super) fn runs(content: &Content<'_>, layout: &Layout) -> Runs {
     let mut runs = Runs::default();
     for &(ino, extent) in &content.files {
         let mut space = Space::at(&layout.geometry, layout.placement.inodes[ino.0 as usize]);
-        let mapped = Mapping::take(&mut space, content.data_runs(ino, extent).iter().cloned());
+        let mapped = Mapping::allocate(&mut space, content.data_runs(ino, extent).iter().cloned());
         for piece in &mapped.extents {
             let from = extent.offset + bytes(piece.logical);
             runs.push(Run { file: extent.file, from, to: bytes(piece.physical), length: bytes(piece.length) });

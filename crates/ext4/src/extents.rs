@@ -37,12 +37,12 @@ pub(super) struct Mapping {
 
 impl Mapping {
     /// Allocates blocks for the runs of a file and for its tree.
-    pub(super) fn take(space: &mut Space<'_>, runs: impl IntoIterator<Item = Range<u64>>) -> Self {
+    pub(super) fn allocate(space: &mut Space<'_>, runs: impl IntoIterator<Item = Range<u64>>) -> Self {
         let mut mapping = Self::default();
         for run in runs {
             let mut logical = run.start;
             while logical < run.end {
-                let piece = space.take_piece((run.end - logical).min(MAX_EXTENT));
+                let piece = space.allocate((run.end - logical).min(MAX_EXTENT));
                 let length = piece.end - piece.start;
                 mapping.extents.push(Extent { logical, physical: piece.start, length });
                 logical += length;
@@ -51,7 +51,7 @@ impl Mapping {
         let mut entries = mapping.extents.len();
         while entries > IN_INODE {
             entries = entries.div_ceil(IN_BLOCK);
-            mapping.tree.extend((0..entries).map(|_| space.take_block()));
+            mapping.tree.extend((0..entries).map(|_| space.allocate_block()));
         }
         mapping
     }
@@ -74,7 +74,7 @@ impl Mapping {
         while level.len() > IN_INODE {
             let mut above = Vec::with_capacity(level.len().div_ceil(IN_BLOCK));
             for entries in level.chunks(IN_BLOCK) {
-                let at = tree.next().expect("take() counted as many blocks");
+                let at = tree.next().expect("allocate() counted as many blocks");
                 let mut block = [0; BLOCK];
                 node(&mut block, entries, IN_BLOCK, depth);
                 let checksum = seed.with(&block[..BLOCK - 4]).value();

@@ -81,10 +81,10 @@ impl Geometry {
 
     /// Places the metadata of `count` groups, in the first of these groups or after it.
     fn place(&mut self, first: u64, count: u64, supers: &[Range<u64>]) {
-        let bitmaps = self.take(first * GROUP, 2 * count, supers);
+        let bitmaps = self.allocate(first * GROUP, 2 * count, supers);
         let mut at = bitmaps + 2 * count;
         for number in 0..count {
-            let inode_table = self.take(at, self.table_blocks(), supers);
+            let inode_table = self.allocate(at, self.table_blocks(), supers);
             at = inode_table + self.table_blocks();
             let block_bitmap = bitmaps + number;
             self.places.push(GroupPlace { block_bitmap, inode_bitmap: block_bitmap + count, inode_table });
@@ -92,7 +92,7 @@ impl Geometry {
     }
 
     /// Allocates consecutive blocks at or after `at`. Returns the first.
-    fn take(&mut self, mut at: u64, count: u64, supers: &[Range<u64>]) -> u64 {
+    fn allocate(&mut self, mut at: u64, count: u64, supers: &[Range<u64>]) -> u64 {
         // Only superblocks can be in the way: everything else was allocated before `at`.
         while let Some(taken) = supers.iter().find(|taken| taken.start < at + count && at < taken.end) {
             at = taken.end;

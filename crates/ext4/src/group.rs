@@ -28,18 +28,18 @@ pub(super) fn write_groups(
     seed: Seed,
     output: &mut Output<'_>,
 ) -> Result<Vec<u8>> {
-    let directories = directories(content, &layout.geometry);
+    let directories = count_directories(content, &layout.geometry);
     let mut descriptors = Vec::new();
     for (number, place) in (0..).zip(&layout.geometry.places) {
         let group = Group { layout, number, last_inode: content.last_inode(), seed };
         let mut record = GroupRecord::new_zeroed();
         place.describe(&mut record);
         set_halves(&mut record.used_directories_lo, &mut record.used_directories_hi, directories[number as usize]);
-        if let Some(bitmap) = group.blocks(&mut record) {
-            output.block(place.block_bitmap, &bitmap[..])?;
+        if let Some(bitmap) = group.block_bitmap(&mut record) {
+            output.write_block(place.block_bitmap, &bitmap[..])?;
         }
-        if let Some(bitmap) = group.inodes(&mut record) {
-            output.block(place.inode_bitmap, &bitmap[..])?;
+        if let Some(bitmap) = group.inode_bitmap(&mut record) {
+            output.write_block(place.inode_bitmap, &bitmap[..])?;
         }
         let checksum = seed.with(&(number as u32).to_le_bytes()).with(record.as_bytes()).value();
         record.checksum = (checksum as u16).into();
@@ -49,7 +49,7 @@ pub(super) fn write_groups(
 }
 
 /// Returns the number of directories in each group.
-fn directories(content: &Content<'_>, geometry: &Geometry) -> Vec<u32> {
+fn count_directories(content: &Content<'_>, geometry: &Geometry) -> Vec<u32> {
     let mut counts = vec![0; geometry.places.len()];
     for ino in content.fs.inodes().filter(|&ino| content.fs.stat(ino).kind == InodeKind::Directory) {
         counts[((number_of(ino) - 1) / geometry.inodes_per_group) as usize] += 1;
@@ -82,7 +82,7 @@ struct Group<'f> {
 impl Group<'_> {
     /// Sets the number of free blocks. Returns the block bitmap, unless the group has nothing but a copy of the
     /// superblock.
-    fn blocks(&self, record: &mut GroupRecord) -> Option<Box<[u8; BLOCK]>> {
+    fn block_bitmap(&self, record: &mut GroupRecord) -> Option<Box<[u8; BLOCK]>> {
         let geometry = &self.layout.geometry;
         let range = self.number * GROUP..((self.number + 1) * GROUP).min(self.layout.blocks);
         let files = range.start..self.layout.placement.end.clamp(range.start, range.end);
@@ -114,7 +114,7 @@ impl Group<'_> {
     }
 
     /// Sets the number of free inodes. Returns the inode bitmap if the group has any inodes in use.
-    fn inodes(&self, record: &mut GroupRecord) -> Option<Box<[u8; BLOCK]>> {
+    fn inode_bitmap(&self, record: &mut GroupRecord) -> Option<Box<[u8; BLOCK]>> {
         let in_group = u64::from(self.layout.geometry.inodes_per_group);
         let used = self.last_inode.saturating_sub(self.number * in_group).min(in_group);
         let free = (in_group - used) as u32;

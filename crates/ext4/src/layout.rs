@@ -145,7 +145,7 @@ impl Requirements<'_> {
         let mut blocks = least;
         loop {
             let free = blocks - used(geometry, end, blocks);
-            let wanted = self.free + kept_by_kernel(blocks);
+            let wanted = self.free + reserved_by_kernel(blocks);
             if free >= wanted {
                 return blocks;
             }
@@ -156,7 +156,7 @@ impl Requirements<'_> {
 
 /// Returns the blocks that the kernel reserves while the file system is mounted (`ext4_set_resv_clusters`). `df` does
 /// not show them as free.
-fn kept_by_kernel(blocks: u64) -> u64 {
+fn reserved_by_kernel(blocks: u64) -> u64 {
     (blocks / 50).min(4096)
 }
 
@@ -177,22 +177,22 @@ fn inodes_per_group(inodes: u64, groups: u64) -> Result<u32> {
 fn place(content: &Content<'_>, geometry: &Geometry, journal: u64) -> Placement {
     let mut space = Space::at(geometry, 0);
     let mut inodes = vec![0; content.fs.inode_count() as usize];
-    let journal = (journal > 0).then(|| (journal, take(&mut space, iter::once(0..journal))));
+    let journal = (journal > 0).then(|| (journal, allocate(&mut space, iter::once(0..journal))));
     for &(ino, blocks) in &content.small {
-        inodes[ino.0 as usize] = take(&mut space, iter::once(0..blocks));
+        inodes[ino.0 as usize] = allocate(&mut space, iter::once(0..blocks));
     }
-    let xattr_blocks = content.xattr_blocks.iter().map(|_| take(&mut space, iter::once(0..1))).collect();
+    let xattr_blocks = content.xattr_blocks.iter().map(|_| allocate(&mut space, iter::once(0..1))).collect();
     let value_blocks = content.values.iter().map(|length| length.div_ceil(BLOCK as u64));
-    let values = value_blocks.map(|blocks| take(&mut space, iter::once(0..blocks))).collect();
+    let values = value_blocks.map(|blocks| allocate(&mut space, iter::once(0..blocks))).collect();
     for &(ino, extent) in &content.files {
-        inodes[ino.0 as usize] = take(&mut space, content.data_runs(ino, extent).iter().cloned());
+        inodes[ino.0 as usize] = allocate(&mut space, content.data_runs(ino, extent).iter().cloned());
     }
     Placement { journal, inodes, xattr_blocks, values, end: space.position() }
 }
 
 /// Allocates blocks for the runs of a file. Returns the position at which the allocation began.
-fn take(space: &mut Space<'_>, runs: impl Iterator<Item = Range<u64>>) -> u64 {
+fn allocate(space: &mut Space<'_>, runs: impl Iterator<Item = Range<u64>>) -> u64 {
     let start = space.position();
-    Mapping::take(space, runs);
+    Mapping::allocate(space, runs);
     start
 }

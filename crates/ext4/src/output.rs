@@ -23,12 +23,12 @@ impl<'f> Output<'f> {
     }
 
     /// Writes bytes at the start of a block.
-    pub(super) fn block(&mut self, block: u64, bytes: &[u8]) -> Result<()> {
-        self.bytes(block * BLOCK as u64, bytes)
+    pub(super) fn write_block(&mut self, block: u64, bytes: &[u8]) -> Result<()> {
+        self.write_bytes(block * BLOCK as u64, bytes)
     }
 
     /// Writes bytes at an offset.
-    pub(super) fn bytes(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+    pub(super) fn write_bytes(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         if offset != self.offset + self.buffered.len() as u64 || self.buffered.len() >= MAX_BUFFERED {
             self.flush()?;
             self.offset = offset;

@@ -26,7 +26,7 @@ impl<'g> Space<'g> {
     }
 
     /// Allocates up to `count` consecutive blocks, at least one.
-    pub(super) fn take_piece(&mut self, count: u64) -> Range<u64> {
+    pub(super) fn allocate(&mut self, count: u64) -> Range<u64> {
         while let Some(fixed) = self.fixed.first().filter(|fixed| fixed.start <= self.at) {
             self.at = self.at.max(fixed.end);
             self.fixed = &self.fixed[1..];
@@ -38,8 +38,8 @@ impl<'g> Space<'g> {
     }
 
     /// Allocates one block.
-    pub(super) fn take_block(&mut self) -> u64 {
-        self.take_piece(1).start
+    pub(super) fn allocate_block(&mut self) -> u64 {
+        self.allocate(1).start
     }
 }
 
@@ -52,11 +52,11 @@ mod tests {
         let geometry = Geometry::new(2, 16);
         // The superblock, descriptors, four bitmaps and two tables; then the superblock of group 1.
         let mut space = Space::at(&geometry, 0);
-        assert_eq!(space.take_piece(10), 8..18);
-        assert_eq!(space.take_piece(100_000), 18..32_768);
-        assert_eq!(space.take_piece(5), 32_770..32_775);
-        assert_eq!(space.take_block(), 32_775);
-        assert_eq!(Space::at(&geometry, 32_768).take_block(), 32_770);
+        assert_eq!(space.allocate(10), 8..18);
+        assert_eq!(space.allocate(100_000), 18..32_768);
+        assert_eq!(space.allocate(5), 32_770..32_775);
+        assert_eq!(space.allocate_block(), 32_775);
+        assert_eq!(Space::at(&geometry, 32_768).allocate_block(), 32_770);
         assert_eq!(geometry.fixed_in(0..40_000), 10);
         assert_eq!(geometry.fixed_in(3..32_769), 6);
     }

@@ -34,8 +34,8 @@ pub(super) fn write_superblocks(
         let block = group * GROUP;
         // The first superblock leaves room for a boot sector.
         let offset = block * BLOCK as u64 + if group == 0 { 1024 } else { 0 };
-        output.bytes(offset, record.as_bytes())?;
-        output.block(block + 1, descriptors)?;
+        output.write_bytes(offset, record.as_bytes())?;
+        output.write_block(block + 1, descriptors)?;
     }
     output.flush()
 }

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     /// Decodes a time as the kernel does (`ext4_decode_extra_time`).
-    fn decoded(time: InodeTime) -> (i64, u32) {
+    fn decode(time: InodeTime) -> (i64, u32) {
         (i64::from(time.seconds as i32) + (i64::from(time.extra & 3) << 32), time.extra >> 2)
     }
 
@@ -52,7 +52,7 @@ mod tests {
             for nanoseconds in [0, 1, 999_999_999] {
                 let time = Timestamp { seconds, nanoseconds };
                 assert!(InodeTime::can_represent(time));
-                assert_eq!(decoded(InodeTime::of(time)), (seconds, nanoseconds));
+                assert_eq!(decode(InodeTime::of(time)), (seconds, nanoseconds));
             }
         }
     }
@@ -63,7 +63,7 @@ mod tests {
         {
             let time = Timestamp { seconds, nanoseconds: 5 };
             assert!(!InodeTime::can_represent(time));
-            assert_eq!(decoded(InodeTime::of(time)), (nearest, 0));
+            assert_eq!(decode(InodeTime::of(time)), (nearest, 0));
         }
     }
 }

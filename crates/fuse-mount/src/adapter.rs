@@ -17,7 +17,7 @@ use fuser::{
 };
 use vmroot_container_fs::{ContainerFs, DirEntry, Error, InodeId, ReadFailures};
 
-use crate::attributes::{attributes, file_type, no_attributes, number};
+use crate::attributes::{attributes, file_type, inode_number, no_attributes};
 use crate::prefetch::Prefetcher;
 
 /// The most bytes of a read request.
@@ -190,7 +190,7 @@ impl Filesystem for Adapter {
 
     fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let listed = self.list(ino, offset, |entry, next| {
-            reply.add(number(entry.ino), next, file_type(entry.kind), OsStr::from_bytes(entry.name))
+            reply.add(inode_number(entry.ino), next, file_type(entry.kind), OsStr::from_bytes(entry.name))
         });
         match listed {
             Ok(()) => reply.ok(),

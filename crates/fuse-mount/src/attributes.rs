@@ -6,14 +6,14 @@ use fuser::{FileAttr, FileType, INodeNo};
 use vmroot_container_fs::{InodeId, InodeKind, Stat, Timestamp, pack_device};
 
 /// Converts an inode id to the protocol's number, which is also `st_ino`: the root is 1, and 0 is invalid.
-pub(crate) fn number(ino: InodeId) -> INodeNo {
+pub(crate) fn inode_number(ino: InodeId) -> INodeNo {
     INodeNo(u64::from(ino.0) + 1)
 }
 
 pub(crate) fn attributes(stat: &Stat) -> FileAttr {
     let time = system_time(stat.mtime);
     FileAttr {
-        ino: number(stat.ino),
+        ino: inode_number(stat.ino),
         size: stat.size,
         blocks: stat.blocks,
         atime: time,

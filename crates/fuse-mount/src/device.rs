@@ -67,7 +67,7 @@ pub(crate) fn mounted_at(path: &Path) -> rustix::io::Result<(u32, u32)> {
 }
 
 /// Returns whether the file system at a path has lost its server.
-pub(crate) fn is_cut_off(path: &Path) -> bool {
+pub(crate) fn has_lost_server(path: &Path) -> bool {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC;
     statx(CWD, path, flags, StatxFlags::BASIC_STATS).err() == Some(Errno::NOTCONN)
 }

@@ -143,7 +143,7 @@ fn serve(
     let mounted = Arc::clone(mounted);
     thread::Builder::new().name("fuse-session".to_owned()).spawn(move || {
         let result = session.run();
-        mounted.end();
+        mounted.end_session();
         result
     })
 }
@@ -165,10 +165,10 @@ impl Mounted {
     }
 
     /// Records that requests are no longer served.
-    fn end(&self) {
+    fn end_session(&self) {
         self.device().take();
         // A mount without a server would stay and return an error for every access.
-        if device::mounted_at(&self.mountpoint) == Ok(self.number) && device::is_cut_off(&self.mountpoint) {
+        if device::mounted_at(&self.mountpoint) == Ok(self.number) && device::has_lost_server(&self.mountpoint) {
             // An error cannot be returned here, and there is no other way to unmount.
             let _ = detach(&self.mountpoint, UnmountFlags::DETACH);
         }
@@ -183,8 +183,8 @@ impl Mounted {
         }
         // As long as the mount is alive, no other file system has its device number.
         if device::mounted_at(&self.mountpoint) == Ok(self.number) {
-            let plainly = detach(&self.mountpoint, UnmountFlags::empty());
-            plainly
+            let result = detach(&self.mountpoint, UnmountFlags::empty());
+            result
                 .or_else(|_| detach(&self.mountpoint, UnmountFlags::DETACH))
                 .map_err(|source| Error::Unmount { path: self.mountpoint.clone(), source })?;
         } else if device::is_in_tree(self.number) {

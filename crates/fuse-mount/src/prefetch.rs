@@ -16,7 +16,7 @@ use std::thread;
 use fuser::Notifier;
 use vmroot_container_fs::{ContainerFs, InodeId, InodeKind};
 
-use crate::attributes::number;
+use crate::attributes::inode_number;
 
 /// The largest file that is prefetched, in bytes. The kernel's own readahead works well for larger files.
 const MAX_FILE: u64 = 128 << 10;
@@ -169,8 +169,9 @@ fn prefetch(
             continue;
         }
         // Errors are ignored: the kernel requests the file later, and the reader gets the error then.
-        let prefetched =
-            root.read_at(ino, 0, buffer).is_ok_and(|count| notifier.store(number(ino), 0, &buffer[..count]).is_ok());
+        let prefetched = root
+            .read_at(ino, 0, buffer)
+            .is_ok_and(|count| notifier.store(inode_number(ino), 0, &buffer[..count]).is_ok());
         if !prefetched || bytes >= MAX_BYTES {
             return (inode + 1, left_out);
         }

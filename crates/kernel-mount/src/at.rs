@@ -71,13 +71,13 @@ impl MountAt {
         if fields.next()? != number {
             return None;
         }
-        let mountpoint = unescaped(fields.nth(3)?);
+        let mountpoint = unescape(fields.nth(3)?);
         // A dash ends any number of optional fields.
         let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
-        let (form, source) = (unescaped(rest.next()?), unescaped(rest.next()?));
+        let (form, source) = (unescape(rest.next()?), unescape(rest.next()?));
         // Commas in values are escaped in octal.
         let mut options = rest.next().unwrap_or_default().split(|byte| *byte == b',');
-        let lower = options.find_map(|option| option.strip_prefix(b"lowerdir=")).map(unescaped);
+        let lower = options.find_map(|option| option.strip_prefix(b"lowerdir=")).map(unescape);
         Some(Self { mountpoint: mountpoint.into(), form, source, lower })
     }
 
@@ -96,7 +96,7 @@ impl MountAt {
 }
 
 /// Decodes a field whose spaces, tabs, line breaks and backslashes are escaped in octal.
-fn unescaped(field: &[u8]) -> OsString {
+fn unescape(field: &[u8]) -> OsString {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let [first, after @ ..] = rest {

@@ -20,7 +20,7 @@ const MAX_XATTR_BYTES: usize = 64 << 10;
 /// Copies owner, mode, xattrs and modification time from the directory `from` to `to`, if `to` is empty and was not an
 /// upper directory before.
 pub(crate) fn copy_once(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-    let (from, to) = (readable(from)?, readable(to)?);
+    let (from, to) = (open_readable(from)?, open_readable(to)?);
     if !is_empty(&to)? || fgetxattr(&to, COPIED_MARK, &mut [0_u8; 0]).is_ok() {
         return Ok(());
     }
@@ -40,7 +40,7 @@ pub(crate) fn copy_once(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> 
     futimens(&to, &Timestamps { last_access: time, last_modification: time })
 }
 
-fn readable(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
+fn open_readable(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
     openat(directory, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 

@@ -29,7 +29,7 @@ const MAX_LISTED: usize = 20;
 /// - [`Error::Mountpoint`]: the mountpoint cannot be resolved.
 /// - [`Error::NotPermitted`]: the caller may not mount.
 /// - [`Error::NoFileSystem`]: the kernel has no EROFS.
-/// - [`Error::NoFileBackedMounts`]: the kernel cannot mount EROFS from files.
+/// - [`Error::NoFileBackedMounts`]: the kernel cannot mount EROFS from files, or not from files in `scratch`.
 /// - [`Error::Image`]: EROFS cannot hold the root, or not completely with [`MountOptions::strict`].
 /// - [`Error::Scratch`]: `scratch` cannot be written.
 /// - [`Error::Mount`]: the kernel rejects the mount.

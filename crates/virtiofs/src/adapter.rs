@@ -17,7 +17,7 @@ use fuse_backend_rs::api::filesystem::{
 use rustix::io::Errno;
 use vmroot_container_fs::{ContainerFs, Error, InodeId, InodeKind, ReadFailures};
 
-use crate::attributes::{TTL, attributes, entry, no_entry, number, statfs};
+use crate::attributes::{TTL, attributes, entry, inode_number, no_entry, statfs};
 use crate::contents_files::ContentsFiles;
 use crate::requests::MAX_DATA;
 
@@ -73,7 +73,7 @@ impl Adapter {
         for (name, ino, offset) in dotted.chain(entries) {
             // The type bits of a mode, shifted, are the types of readdir(3).
             let type_ = self.root.stat(ino).mode >> 12 & 0o17;
-            if add(DirEntry { ino: number(ino), offset, type_, name }, ino)? == 0 {
+            if add(DirEntry { ino: inode_number(ino), offset, type_, name }, ino)? == 0 {
                 break;
             }
         }

@@ -11,13 +11,13 @@ use vmroot_container_fs::{InodeId, Stat, StatFs, pack_device};
 pub(crate) const TTL: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Converts an inode id to the protocol's number, which is also `st_ino`: the root is 1, and 0 is invalid.
-pub(crate) fn number(ino: InodeId) -> u64 {
+pub(crate) fn inode_number(ino: InodeId) -> u64 {
     u64::from(ino.0) + 1
 }
 
 /// Returns the reply for a name that exists.
 pub(crate) fn entry(stat: &Stat) -> Entry {
-    Entry { inode: number(stat.ino), attr: attributes(stat), ..no_entry() }
+    Entry { inode: inode_number(stat.ino), attr: attributes(stat), ..no_entry() }
 }
 
 /// Returns the reply for a missing name: inode 0. The other fields are ignored.
@@ -28,14 +28,14 @@ pub(crate) fn no_entry() -> Entry {
 pub(crate) fn attributes(stat: &Stat) -> stat64 {
     // The struct has private fields of libc, so it cannot be constructed here.
     let mut attributes = Entry::default().attr;
-    attributes.st_ino = number(stat.ino);
+    attributes.st_ino = inode_number(stat.ino);
     attributes.st_mode = stat.mode;
     attributes.st_nlink = stat.nlink.into();
     attributes.st_uid = stat.uid;
     attributes.st_gid = stat.gid;
     attributes.st_rdev = pack_device(stat.device).into();
-    attributes.st_size = signed(stat.size);
-    attributes.st_blocks = signed(stat.blocks);
+    attributes.st_size = to_signed(stat.size);
+    attributes.st_blocks = to_signed(stat.blocks);
     attributes.st_blksize = 4096;
     for (seconds, nanoseconds) in [
         (&mut attributes.st_atime, &mut attributes.st_atime_nsec),
@@ -69,6 +69,6 @@ impl FileSystem for Blank {
 }
 
 /// Converts a size to the protocol's signed type. No index holds 2^63 bytes.
-fn signed(size: u64) -> i64 {
+fn to_signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }

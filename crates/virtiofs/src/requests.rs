@@ -58,12 +58,12 @@ impl RequestHandler {
         let Ok(request) = Reader::from_descriptor_chain(memory, chain.clone()) else { return 0 };
         let Ok(reply) = VirtioFsWriter::new(memory, chain.clone()) else { return 0 };
         if request.available_bytes() > MAX_REQUEST {
-            return refuse(&chain);
+            return reply_invalid(&chain);
         }
         match self.server.handle_message(request, reply.into(), None, None) {
             Ok(written) => u32::try_from(written).unwrap_or(u32::MAX),
             // The library sends no reply to an invalid request.
-            Err(_) => refuse(&chain),
+            Err(_) => reply_invalid(&chain),
         }
     }
 }
@@ -78,7 +78,7 @@ fn header(chain: &Chain) -> Option<InHeader> {
 }
 
 /// Replies `EINVAL` if the chain has room for it. Returns the number of bytes written.
-fn refuse(chain: &Chain) -> u32 {
+fn reply_invalid(chain: &Chain) -> u32 {
     let unique = header(chain).unwrap_or_default().unique;
     let length = size_of::<OutHeader>() as u32;
     let header = OutHeader { len: length, error: -Errno::INVAL.raw_os_error(), unique };

@@ -73,7 +73,7 @@ impl VirtioFs {
             return Err(Error::Queues(options.queues));
         }
         let failed = |error: Errno| Error::Socket { path: socket.to_owned(), source: error.into() };
-        let stop = Arc::new(event().map_err(failed)?);
+        let stop = Arc::new(new_event().map_err(failed)?);
         Ok(Self { root, socket: Socket::bind(socket, wait)?, options: options.clone(), stop })
     }
 
@@ -118,7 +118,8 @@ fn failed(path: &Path, reason: &dyn ToString) -> Error {
 /// Waits for the end of a daemon. Returns the reason of a failure.
 fn run(mut daemon: Daemon, stop: &OwnedFd) -> std::result::Result<(), String> {
     let handlers = daemon.get_epoll_handlers();
-    let (ended, end) = event().and_then(|end| Ok((end.try_clone().map_err(|_| Errno::MFILE)?, end))).map_err(text)?;
+    let (ended, end) =
+        new_event().and_then(|end| Ok((end.try_clone().map_err(|_| Errno::MFILE)?, end))).map_err(text)?;
     let waiter: JoinHandle<std::result::Result<(), DaemonError>> = thread::Builder::new()
         .name("virtiofs-wait".to_owned())
         .spawn(move || {
@@ -147,7 +148,7 @@ fn text(error: impl ToString) -> String {
     error.to_string()
 }
 
-fn event() -> std::result::Result<OwnedFd, Errno> {
+fn new_event() -> std::result::Result<OwnedFd, Errno> {
     eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
 }
 

@@ -14,10 +14,10 @@ use crate::tree::ROOT;
 const RUNS: u32 = 20_000;
 
 /// Sizes of the room for a reply.
-const ROOMS: [u32; 10] = [0, 1, 15, 16, 17, 104, 144, 4112, 4096, (1 << 20) + 16];
+const REPLY_SIZES: [u32; 10] = [0, 1, 15, 16, 17, 104, 144, 4112, 4096, (1 << 20) + 16];
 
 /// Random that are more likely to cause errors than others.
-const ODD: [u32; 12] = [0, 1, 2, 7, 39, 40, 4096, 1 << 20, 1 << 31, u32::MAX - 1, u32::MAX, 0x1000_0001];
+const EDGE_VALUES: [u32; 12] = [0, 1, 2, 7, 39, 40, 4096, 1 << 20, 1 << 31, u32::MAX - 1, u32::MAX, 0x1000_0001];
 
 /// A deterministic random number generator (xorshift64).
 struct Random(u64);
@@ -34,7 +34,7 @@ impl Random {
         (self.next() % limit as u64) as usize
     }
 
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+    fn choose<T: Copy>(&mut self, all: &[T]) -> T {
         all[self.below(all.len())]
     }
 }
@@ -107,7 +107,7 @@ fn assert_reply(request: &[u8], written: &[u8]) {
     if written.is_empty() {
         return;
     }
-    assert!(written.len() >= ANSWER_HEADER, "{request:x?}");
+    assert!(written.len() >= REPLY_HEADER, "{request:x?}");
     assert_eq!(number(written, 0, 4) as usize, written.len(), "{request:x?}");
     let error = (number(written, 4, 4) as u32).cast_signed();
     assert!((-4095..=0).contains(&error), "{error} for {request:x?}");
@@ -142,7 +142,7 @@ fn mutated_requests() {
         for _ in 0..=random.below(4) {
             mutate(&mut request, &mut random);
         }
-        let room = random.of(&ROOMS);
+        let room = random.choose(&REPLY_SIZES);
         let written = guest.call(&request, room);
         assert_reply(&request, &written);
     }
@@ -155,7 +155,7 @@ fn mutate(request: &mut Vec<u8>, random: &mut Random) {
         0 => request.truncate(at),
         1 => request.extend(std::iter::repeat_n(random.next() as u8, random.below(5000))),
         2 | 3 => {
-            let odd = random.of(&ODD).to_le_bytes();
+            let odd = random.choose(&EDGE_VALUES).to_le_bytes();
             request.iter_mut().skip(at / 4 * 4).zip(odd).for_each(|(byte, odd)| *byte = odd);
         }
         4 => request.retain(|&byte| byte != 0 || at.is_multiple_of(2)),
@@ -205,10 +205,10 @@ fn random_descriptor(random: &mut Random) -> Descriptor {
     let flags = [0, NEXT, NEXT, NEXT, WRITABLE, NEXT | WRITABLE, NEXT | WRITABLE, INDIRECT, NEXT | INDIRECT, u16::MAX];
     let next = [0, 1, 2, 3, 4, 5, 6, 7, 8, QUEUE_SIZE - 1, QUEUE_SIZE, u16::MAX];
     Descriptor {
-        address: random.of(&places),
-        length: random.of(&lengths),
-        flags: random.of(&flags),
-        next: random.of(&next),
+        address: random.choose(&places),
+        length: random.choose(&lengths),
+        flags: random.choose(&flags),
+        next: random.choose(&next),
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) const READDIRPLUS: u32 = 44;
 
 /// Bytes of the headers of a request and of a reply.
 pub(crate) const REQUEST_HEADER: usize = 40;
-pub(crate) const ANSWER_HEADER: usize = 16;
+pub(crate) const REPLY_HEADER: usize = 16;
 
 /// The id that connects a reply to its request.
 const UNIQUE: u64 = 0x1234_5678_9abc_def0;
@@ -60,11 +60,11 @@ pub(crate) fn read_body(offset: u64, size: u32) -> Vec<u8> {
 
 /// Returns the body or the error number of a reply.
 pub(crate) fn parse_reply(bytes: &[u8]) -> Result<&[u8], i32> {
-    assert!(bytes.len() >= ANSWER_HEADER, "{} bytes are no answer", bytes.len());
+    assert!(bytes.len() >= REPLY_HEADER, "{} bytes are no answer", bytes.len());
     assert_eq!(number(bytes, 0, 4) as usize, bytes.len());
     assert_eq!(number(bytes, 8, 8), UNIQUE);
     match -(number(bytes, 4, 4) as u32).cast_signed() {
-        0 => Ok(&bytes[ANSWER_HEADER..]),
+        0 => Ok(&bytes[REPLY_HEADER..]),
         error => Err(error),
     }
 }

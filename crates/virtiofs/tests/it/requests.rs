@@ -16,7 +16,7 @@ const YEAR: u64 = 365 * 24 * 3600;
 /// Bits of the reply to `INIT`.
 const POSIX_ACL: u64 = 1 << 20;
 const MAX_PAGES: u64 = 1 << 22;
-const FOR_US: u64 = 1 << 13 | 1 << 18 | MAX_PAGES | 1 << 23 | 1 << 25;
+const EXPECTED_FLAGS: u64 = 1 << 13 | 1 << 18 | MAX_PAGES | 1 << 23 | 1 << 25;
 
 fn serve(entries: impl IntoIterator<Item = Entry>) -> (Fixture, Serving, Guest) {
     let fixture = Fixture::new(entries);
@@ -65,7 +65,7 @@ fn capabilities_that_save_requests_are_negotiated() {
     let agreed = init(&mut guest);
     assert_eq!(number(&agreed, 0, 4), 7);
     let flags = number(&agreed, 12, 4);
-    assert_eq!(flags & (FOR_US | POSIX_ACL), FOR_US, "a root without access control lists");
+    assert_eq!(flags & (EXPECTED_FLAGS | POSIX_ACL), EXPECTED_FLAGS, "a root without access control lists");
     assert_eq!((number(&agreed, 20, 4), number(&agreed, 28, 2)), (1 << 20, 256), "requests of a mebibyte");
 }
 

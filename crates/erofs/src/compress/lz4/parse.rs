@@ -30,7 +30,7 @@ impl<'a> Parse<'a> {
                 position += 1 + (position - self.output.done()) / MISSES_PER_STEP;
                 continue;
             };
-            if !self.take(found) {
+            if !self.write_matches(found) {
                 break;
             }
             position = self.output.done();
@@ -40,7 +40,7 @@ impl<'a> Parse<'a> {
 
     /// Returns a longer match that covers the last two bytes of `taken`. The caller can cut it to the bytes after
     /// `taken`.
-    fn longer(&mut self, taken: &Match) -> Option<Match> {
+    fn longer_match(&mut self, taken: &Match) -> Option<Match> {
         if taken.end() + LAST_MATCH > self.window.segment.len() {
             return None;
         }
@@ -49,9 +49,9 @@ impl<'a> Parse<'a> {
 
     /// Writes a match, and the longer ones that cover the end of the one before. Returns `false` when the block is
     /// full.
-    fn take(&mut self, mut taken: Match) -> bool {
+    fn write_matches(&mut self, mut taken: Match) -> bool {
         let mut dropped: Option<Match> = None;
-        while let Some(mut longer) = self.longer(&taken) {
+        while let Some(mut longer) = self.longer_match(&taken) {
             if let Some(first) = dropped.take()
                 && (first.start + MIN_MATCH..first.end()).contains(&longer.start)
             {
