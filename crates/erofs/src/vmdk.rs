@@ -79,7 +79,7 @@ impl ErofsMeta {
         Ok(text)
     }
 
-    /// Returns the paths of the devices, one a line, in the order of the `device=` mount options.
+    /// Returns the paths of the devices, one per line, in the order of the `device=` mount options.
     ///
     /// # Errors
     /// [`Error::Unlistable`] if a path contains a line break.

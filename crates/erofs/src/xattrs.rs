@@ -23,7 +23,7 @@ const MAX_BODY: usize = size_of::<XattrHeader>() + 4 * (u16::MAX as usize - 1);
 /// blocks.
 const MAX_UNSHARED: usize = 1024;
 
-/// The prefixes that the format stores as a number, and whether the rest of the name may not be empty. The format has a
+/// The prefixes that the format stores as a number, and whether a name must be longer than its prefix. The format has a
 /// number for `lustre.*` too, but no kernel shows such xattrs.
 const PREFIXES: [(&[u8], u8, bool); 5] = [
     (b"user.", 1, true),

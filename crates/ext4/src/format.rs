@@ -5,7 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Bytes of a block. It has the size of a page, so that a block of a file is a page of the guest's cache.
 pub(super) const BLOCK: usize = 4096;
-/// Blocks of a group: a block bitmap has one block.
+/// Blocks of a group: one bit each in a bitmap of one block.
 pub(super) const GROUP: u64 = 8 * BLOCK as u64;
 /// Bytes of an inode. Nanoseconds, years past 2038, and 92 bytes of xattrs fit.
 pub(super) const INODE: usize = 256;

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 
 /// The fewest inodes of a group (128 KiB), so that a file system made for a few files can be grown and filled.
 const MIN_INODES: u64 = 512;
-/// The most inodes of a group: a bitmap has one block.
+/// The most inodes of a group: one bit each in a bitmap of one block.
 const MAX_INODES: u64 = 8 * BLOCK as u64;
 /// Free blocks for each additional inode: 16 KiB, as in mke2fs.
 const BLOCKS_PER_INODE: u64 = 4;

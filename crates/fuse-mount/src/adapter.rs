@@ -32,7 +32,7 @@ const GENERATION: Generation = Generation(0);
 /// The names at the offsets 0 and 1 of a directory. Later offsets are cookies of [`ContainerFs::readdir`], plus two.
 const DOTS: [&[u8]; 2] = [b".", b".."];
 
-/// Capabilities that save requests. An old kernel ignores the ones that it does not know.
+/// Capabilities that save requests. Those that an old kernel does not know are left out.
 const CAPABILITIES: [InitFlags; 4] = [
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_PARALLEL_DIROPS,

@@ -50,7 +50,7 @@ fn changes_persist_in_the_upper_directory() {
     fs::write(path("new"), "new").unwrap();
     fs::remove_file(path("etc/gone")).unwrap();
     fs::set_permissions(path("dir"), fs::Permissions::from_mode(0o700)).unwrap();
-    // The upper directory contains the whole file.
+    // A renamed directory would be a reference to the lower directory, so the rename fails.
     assert!(fs::rename(path("dir"), path("moved")).is_err());
     symlink("nowhere", path("link")).unwrap();
     let listing = Listing::of_directory(one.mount.path()).unwrap();

@@ -1,4 +1,4 @@
-//! The socket: its permissions, and files that exist before at its path.
+//! The socket: its permissions, and other files at its path.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -30,15 +30,15 @@ impl SocketDirectory {
 
 #[test]
 fn only_the_owner_may_connect() {
-    let place = SocketDirectory::new();
-    let device = place.bind("socket").unwrap();
+    let sockets = SocketDirectory::new();
+    let device = sockets.bind("socket").unwrap();
     assert_eq!(fs::metadata(device.socket()).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
 fn the_socket_is_removed_with_the_device() {
-    let place = SocketDirectory::new();
-    let device = place.bind("socket").unwrap();
+    let sockets = SocketDirectory::new();
+    let device = sockets.bind("socket").unwrap();
     let socket = device.socket().to_owned();
     assert!(socket.exists());
     drop(device);
@@ -47,21 +47,21 @@ fn the_socket_is_removed_with_the_device() {
 
 #[test]
 fn the_socket_is_removed_when_a_vmm_connects() {
-    let place = SocketDirectory::new();
-    let serving = place.fixture.serve(&VirtioFsOptions::default());
+    let sockets = SocketDirectory::new();
+    let serving = sockets.fixture.serve(&VirtioFsOptions::default());
     let _guest = Guest::connect(&serving.socket);
     assert!(!serving.socket.exists());
-    let other = place.fixture.serve(&VirtioFsOptions::default());
+    let other = sockets.fixture.serve(&VirtioFsOptions::default());
     let _other = Guest::connect(&other.socket);
 }
 
 #[test]
 fn a_stale_socket_is_replaced() {
-    let place = SocketDirectory::new();
-    let socket = place.directory.path().join("socket");
+    let sockets = SocketDirectory::new();
+    let socket = sockets.directory.path().join("socket");
     drop(UnixListener::bind(&socket).unwrap());
     let stale = fs::metadata(&socket).unwrap();
-    let device = place.bind("socket").unwrap();
+    let device = sockets.bind("socket").unwrap();
     UnixStream::connect(&socket).unwrap();
     drop(device);
     assert!(!socket.exists(), "{} was left behind", stale.ino());
@@ -69,27 +69,27 @@ fn a_stale_socket_is_replaced() {
 
 #[test]
 fn a_socket_in_use_is_kept_and_not_connected_to() {
-    let place = SocketDirectory::new();
-    let device = place.bind("socket").unwrap();
-    assert!(matches!(place.bind("socket"), Err(Error::InUse { .. })));
-    let foreign = UnixListener::bind(place.directory.path().join("foreign")).unwrap();
+    let sockets = SocketDirectory::new();
+    let device = sockets.bind("socket").unwrap();
+    assert!(matches!(sockets.bind("socket"), Err(Error::InUse { .. })));
+    let foreign = UnixListener::bind(sockets.directory.path().join("foreign")).unwrap();
     foreign.set_nonblocking(true).unwrap();
-    assert!(matches!(place.bind("foreign"), Err(Error::InUse { .. })));
+    assert!(matches!(sockets.bind("foreign"), Err(Error::InUse { .. })));
     assert!(foreign.accept().is_err(), "nobody has connected");
-    let _datagrams = UnixDatagram::bind(place.directory.path().join("datagrams")).unwrap();
-    assert!(matches!(place.bind("datagrams"), Err(Error::InUse { .. })));
+    let _datagrams = UnixDatagram::bind(sockets.directory.path().join("datagrams")).unwrap();
+    assert!(matches!(sockets.bind("datagrams"), Err(Error::InUse { .. })));
     assert!(device.socket().exists());
 }
 
 #[test]
 fn other_files_are_kept() {
-    let place = SocketDirectory::new();
-    let path = |name| place.directory.path().join(name);
+    let sockets = SocketDirectory::new();
+    let path = |name| sockets.directory.path().join(name);
     fs::write(path("file"), "precious").unwrap();
     fs::create_dir(path("directory")).unwrap();
     symlink("nowhere", path("link")).unwrap();
     for name in ["file", "directory", "link"] {
-        assert!(matches!(place.bind(name), Err(Error::NotASocket { .. })), "{name}");
+        assert!(matches!(sockets.bind(name), Err(Error::NotASocket { .. })), "{name}");
     }
     assert_eq!(fs::read(path("file")).unwrap(), b"precious");
     assert!(path("directory").exists() && fs::symlink_metadata(path("link")).is_ok());
@@ -97,24 +97,24 @@ fn other_files_are_kept() {
 
 #[test]
 fn a_path_that_is_too_long_is_an_error() {
-    let place = SocketDirectory::new();
-    let length = 107 - place.directory.path().as_os_str().len() - 1;
-    drop(place.bind("s".repeat(length)).unwrap());
-    let error = place.bind("s".repeat(length + 1)).unwrap_err();
+    let sockets = SocketDirectory::new();
+    let length = 107 - sockets.directory.path().as_os_str().len() - 1;
+    drop(sockets.bind("s".repeat(length)).unwrap());
+    let error = sockets.bind("s".repeat(length + 1)).unwrap_err();
     assert!(matches!(error, Error::PathTooLong { length: 108, .. }));
     assert!(error.to_string().contains("107 bytes, this one has 108"), "{error}");
 }
 
 #[test]
 fn a_missing_directory_is_an_error() {
-    let place = SocketDirectory::new();
-    assert!(matches!(place.bind("missing/socket"), Err(Error::Socket { .. })));
+    let sockets = SocketDirectory::new();
+    assert!(matches!(sockets.bind("missing/socket"), Err(Error::Socket { .. })));
 }
 
 #[test]
 fn the_socket_of_another_process_is_not_removed() {
-    let place = SocketDirectory::new();
-    let device = place.bind("socket").unwrap();
+    let sockets = SocketDirectory::new();
+    let device = sockets.bind("socket").unwrap();
     let socket = device.socket().to_owned();
     fs::remove_file(&socket).unwrap();
     let _other = UnixListener::bind(&socket).unwrap();
@@ -124,12 +124,12 @@ fn the_socket_of_another_process_is_not_removed() {
 
 #[test]
 fn concurrent_devices_create_one_socket() {
-    let place = SocketDirectory::new();
-    drop(UnixListener::bind(place.directory.path().join("socket")).unwrap());
+    let sockets = SocketDirectory::new();
+    drop(UnixListener::bind(sockets.directory.path().join("socket")).unwrap());
     let results: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| place.bind("socket"))).collect();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| sockets.bind("socket"))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
-    assert!(File::open(place.directory.path()).is_ok() && place.directory.path().join("socket").exists());
+    assert!(File::open(sockets.directory.path()).is_ok() && sockets.directory.path().join("socket").exists());
 }
