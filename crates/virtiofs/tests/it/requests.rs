@@ -132,15 +132,19 @@ fn concurrent_reads_each_get_a_reply() {
     let content = test_bytes(4, 1 << 20);
     let (_fixture, _serving, mut guest) = serve([Entry::file("file", content.clone())]);
     for number in 0..REQUESTS {
-        let (call, parse_reply) = (DATA + u64::from(number) * 128, DATA + (1 << 20) + u64::from(number) * 8192);
+        let (message_at, reply_at) = (DATA + u64::from(number) * 128, DATA + (1 << 20) + u64::from(number) * 8192);
         let message = request(READ, 2, &read_body(u64::from(number) * 10_000, 8000));
-        guest.write(call, &message);
+        guest.write(message_at, &message);
         let length = message.len() as u32;
-        guest.write_descriptor(1, 2 * number, Descriptor { address: call, length, flags: NEXT, next: 2 * number + 1 });
+        guest.write_descriptor(
+            1,
+            2 * number,
+            Descriptor { address: message_at, length, flags: NEXT, next: 2 * number + 1 },
+        );
         guest.write_descriptor(
             1,
             2 * number + 1,
-            Descriptor { address: parse_reply, length: 8016, flags: WRITABLE, next: 0 },
+            Descriptor { address: reply_at, length: 8016, flags: WRITABLE, next: 0 },
         );
     }
     guest.make_available(1, &(0..REQUESTS).map(|number| 2 * number).collect::<Vec<_>>());
