@@ -69,7 +69,7 @@ struct Queue {
     kick: EventFd,
     call: EventFd,
     available_index: u16,
-    taken: u16,
+    used_index: u16,
 }
 
 impl Guest {
@@ -109,7 +109,7 @@ impl Guest {
             kick: event(),
             call: event(),
             available_index: 0,
-            taken: 0,
+            used_index: 0,
         };
         let address = |guest: u64| self.memory.get_host_address(GuestAddress(guest)).unwrap() as u64;
         let config = VringConfigData {
@@ -180,14 +180,14 @@ impl Guest {
     /// Waits until the device returns a chain. Returns its first descriptor and the number of bytes written.
     pub(crate) fn wait_used(&mut self, queue: usize) -> (u16, u32) {
         let start = Instant::now();
-        while self.used_count(queue) == self.queues[queue].taken {
+        while self.used_count(queue) == self.queues[queue].used_index {
             assert!(start.elapsed() < REPLY_TIMEOUT, "the device does not reply");
             thread::yield_now();
         }
         let state = &self.queues[queue];
-        let element = self.read(state.used + 4 + u64::from(state.taken % QUEUE_SIZE) * 8, 8);
+        let element = self.read(state.used + 4 + u64::from(state.used_index % QUEUE_SIZE) * 8, 8);
         let number = |at: usize| u32::from_le_bytes(element[at..at + 4].try_into().unwrap());
-        self.queues[queue].taken = self.queues[queue].taken.wrapping_add(1);
+        self.queues[queue].used_index = self.queues[queue].used_index.wrapping_add(1);
         (number(0) as u16, number(4))
     }
 
