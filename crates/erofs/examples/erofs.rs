@@ -1,5 +1,6 @@
-//! Writes a `root.idx` as an EROFS image, or its metadata alone, and prints the seconds that it took:
-//! `erofs image|lz4|zstd|meta ROOT.IDX LAYERS OUT`.
+//! Writes a `root.idx` as an EROFS image or as metadata alone, and prints the seconds it took.
+//!
+//! Usage: `erofs image|lz4|zstd|meta ROOT.IDX LAYERS OUT`.
 
 use std::error::Error;
 use std::fs::File;
@@ -8,7 +9,7 @@ use std::time::Instant;
 
 use vmroot_container_fs::ContainerFs;
 use vmroot_erofs::{ErofsCompression, ErofsOptions, write_erofs, write_erofs_meta};
-
+// A program prints its result.
 #[allow(clippy::print_stdout)] // It is a program.
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();

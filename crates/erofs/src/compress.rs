@@ -1,9 +1,11 @@
-//! Compression of the contents of files.
+//! Compression of file contents.
 //!
-//! A file is a row of extents: stretches of it that are decoded for themselves, each in as many blocks as it takes. With
-//! LZ4 that is one, which is filled with as much of the file as will fit ([`lz4`]); with Zstandard some ([`zstd`]).
-//! [`indexes`] say where extents begin. A thread takes segments of files ([`files`], [`worker`]); their blocks are
-//! written in the order of the files, whoever was faster ([`ordered`]).
+//! A file is divided into extents, which are decoded independently. With LZ4 an extent fills one block and holds as
+//! much of the file as fits ([`lz4`]). With Zstandard it can have several blocks ([`zstd`]). [`indexes`] locate the
+//! extents.
+//!
+//! Threads compress segments of files ([`files`], [`worker`]). The blocks are written in the order of the files,
+//! whichever thread finishes first ([`ordered`]).
 
 mod extent;
 mod files;
@@ -15,42 +17,43 @@ mod zstd;
 
 pub(crate) use files::{Jobs, StoredFiles};
 pub(crate) use indexes::{Scheme, size as index_size, write as write_indexes};
-pub(crate) use ordered::in_order;
+pub(crate) use ordered::run_in_order;
 pub(crate) use worker::Worker;
 pub(crate) use zstd::WINDOW_BITS;
 
 use extent::Encoder;
 
-/// How the contents of files are compressed.
+/// The compression of file contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErofsCompression {
-    /// LZ4, which every kernel from Linux 5.4 on reads.
+    /// LZ4, readable from Linux 5.4 on.
     Lz4 {
-        /// From 1 to [`ErofsCompression::HIGHEST_LZ4`], how long matches are sought; others are taken for the nearest.
+        /// Effort of the search for matches, from 1 to [`ErofsCompression::HIGHEST_LZ4`]. Other values are clamped.
         level: u8,
     },
-    /// Zstandard, which kernels from Linux 6.10 on read.
+    /// Zstandard, readable from Linux 6.10 on.
     Zstd {
-        /// From 1 to [`ErofsCompression::HIGHEST_ZSTD`], the library's; others are taken for the nearest.
+        /// The library's level, from 1 to [`ErofsCompression::HIGHEST_ZSTD`]. Other values are clamped.
         level: u8,
     },
 }
 
-/// The numbers of the algorithms.
+/// Numbers of the algorithms in the format.
 const LZ4: u8 = 0;
 const ZSTD: u8 = 3;
 
 impl ErofsCompression {
-    /// LZ4 at a level that is as small as others' best, at most a percent larger than the highest.
+    /// LZ4 at level 5. Images are as small as the smallest of other encoders, and at most 1 % larger than at the
+    /// highest level.
     pub const LZ4: Self = Self::Lz4 { level: 5 };
-    /// Zstandard at the library's own level.
+    /// Zstandard at level 3, the library's default.
     pub const ZSTD: Self = Self::Zstd { level: 3 };
     /// The highest level of LZ4.
     pub const HIGHEST_LZ4: u8 = 9;
     /// The highest level of Zstandard.
     pub const HIGHEST_ZSTD: u8 = 22;
 
-    /// The same algorithm at another level.
+    /// Returns the same algorithm at another level, clamped to the levels that exist.
     #[must_use]
     pub fn with_level(self, level: u8) -> Self {
         match self {
@@ -59,7 +62,7 @@ impl ErofsCompression {
         }
     }
 
-    /// The same at a level that there is.
+    /// Returns the same algorithm with its level clamped.
     fn clamped(self) -> Self {
         match self {
             Self::Lz4 { level } | Self::Zstd { level } => self.with_level(level),
@@ -80,7 +83,7 @@ impl ErofsCompression {
         }
     }
 
-    /// What the identity of an image depends on.
+    /// Returns the part of an image's identity that depends on the compression.
     pub(crate) fn name(self) -> String {
         match self.clamped() {
             Self::Lz4 { level } => format!("lz4 {level}"),

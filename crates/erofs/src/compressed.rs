@@ -1,4 +1,4 @@
-//! The one-file form with compressed files: superblock, contents of files, and then all metadata.
+//! The one-file image with compressed files: the superblock, the contents of files, then all other metadata.
 
 use std::fs::File;
 
@@ -8,13 +8,13 @@ use vmroot_output::{Meter, Omissions};
 use vmroot_sys::AlignedBuffer;
 use zerocopy::IntoBytes;
 
-use super::compress::{ErofsCompression, Jobs, StoredFiles, WINDOW_BITS, Worker, in_order};
+use super::compress::{ErofsCompression, Jobs, StoredFiles, WINDOW_BITS, Worker, run_in_order};
 use super::data::Data;
 use super::format::{
     BLOCK, INCOMPAT_COMPRESSION_CONFIGS, INCOMPAT_ZERO_PADDING, SUPERBLOCK_OFFSET, Superblock, ZstdConfig,
 };
 use super::image::{ErofsOptions, ErofsReport, Writer};
-use super::plan::{Files, Plan, check_blocks};
+use super::plan::{FilePlacement, Plan, check_blocks};
 use super::superblock::{seal, superblock};
 use crate::{Error, Result};
 
@@ -27,25 +27,25 @@ pub(crate) fn write_compressed(
     compression: ErofsCompression,
     options: &ErofsOptions<'_>,
 ) -> Result<ErofsReport> {
-    // What the form cannot hold is found here, before any work.
-    let jobs = Jobs::of(&Plan::of(fs, Files::Packed, 0)?);
+    // This finds a root that EROFS cannot represent before any work is done.
+    let jobs = Jobs::of(&Plan::of(fs, FilePlacement::Packed, 0)?);
     let target = ImageFile::new(file).map_err(Error::Write)?;
     let meter = Meter::new(options.hook, jobs.bytes());
     let mut stored = StoredFiles::new(compression.scheme(), 1);
     let mut output = Output { target: &target, buffer: AlignedBuffer::new(WRITE), offset: BLOCK };
     let work = || {
         let mut worker = Worker::new(fs, compression);
-        move |pieces| worker.work(pieces)
+        move |segments| worker.work(segments)
     };
-    in_order(options.threads, jobs, work, |pieces| {
-        for (piece, extents) in pieces {
-            output.write(stored.push(&piece, &extents)?)?;
-            meter.count(piece.length)?;
+    run_in_order(options.threads, jobs, work, |segments| {
+        for (segment, extents) in segments {
+            output.write(stored.push(&segment, &extents)?)?;
+            meter.count(segment.length)?;
         }
         Ok(())
     })?;
     output.flush()?;
-    let plan = Plan::of(fs, Files::Stored(&stored), 0)?;
+    let plan = Plan::of(fs, FilePlacement::Stored(&stored), 0)?;
     let blocks = check_blocks(plan.end)?;
     let bytes = u64::from(blocks) * BLOCK;
     target.set_length(bytes).map_err(Error::Write)?;
@@ -56,11 +56,11 @@ pub(crate) fn write_compressed(
     Ok(ErofsReport { inodes, bytes, metadata_bytes, shared_bytes: 0, omissions: Omissions::default() })
 }
 
-/// Collects blocks that follow each other into long writes.
+/// Collects consecutive blocks into long writes.
 struct Output<'a> {
     target: &'a ImageFile<'a>,
     buffer: AlignedBuffer,
-    /// Where the buffer's bytes go.
+    /// Offset in the target of the buffer's first byte.
     offset: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Where the contents of files go.
+//! The addresses of file contents.
 
 use vmroot_output::{Run, Runs};
 
@@ -6,18 +6,18 @@ use super::format::BLOCK;
 use super::plan::{Plan, check_blocks};
 use crate::Result;
 
-/// All blocks of all files, with their addresses.
+/// The blocks of all files, with their addresses.
 #[derive(Default)]
 pub(crate) struct Data {
     pub(crate) runs: Runs,
-    /// Bytes of the files, holes included.
+    /// Bytes of the files, including holes.
     pub(crate) bytes: u64,
-    /// The first block behind them.
+    /// The first block after the files.
     pub(crate) end: u32,
 }
 
 impl Data {
-    /// Gives every file its address behind the metadata.
+    /// Gives every file an address after the metadata.
     pub(crate) fn place(plan: &mut Plan<'_>) -> Result<Self> {
         let mut data = Self { runs: Runs::default(), bytes: 0, end: check_blocks(plan.end)? };
         for (ino, extent) in plan.fs.files_in_order() {

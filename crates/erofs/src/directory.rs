@@ -1,4 +1,4 @@
-//! The blocks of a directory: entries sorted by name, then their names.
+//! Directory blocks: entries sorted by name, then the names.
 
 use std::iter::Peekable;
 
@@ -9,7 +9,7 @@ use super::format::{BLOCK, Dirent};
 
 const ENTRY: usize = size_of::<Dirent>();
 
-/// An entry that a directory will have.
+/// An entry of a directory.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry<'a> {
     pub(crate) name: &'a [u8],
@@ -17,18 +17,18 @@ pub(crate) struct Entry<'a> {
     pub(crate) kind: InodeKind,
 }
 
-/// How large a directory is.
+/// The size of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DirectorySize {
     /// Blocks before the last one.
     pub(crate) full: u64,
-    /// Bytes of the last one, 1 to 4096.
+    /// Bytes of the last block, 1 to 4096.
     pub(crate) last: u64,
 }
 
 impl DirectorySize {
     pub(crate) fn of(fs: &ContainerFs, directory: InodeId) -> Self {
-        // Whose entry `..` is makes no difference here.
+        // The target of `..` does not change the size.
         let mut blocks = DirectoryBlocks::new(fs, directory, directory);
         let mut size = Self { full: 0, last: blocks.next_block().unwrap_or_default() as u64 };
         while let Some(used) = blocks.next_block() {
@@ -37,13 +37,13 @@ impl DirectorySize {
         size
     }
 
-    /// In bytes.
+    /// Returns the size in bytes.
     pub(crate) fn bytes(self) -> u64 {
         self.full * BLOCK + self.last
     }
 }
 
-/// Goes through a directory block by block.
+/// Iterates over a directory block by block.
 pub(crate) struct DirectoryBlocks<'a> {
     entries: Peekable<Box<dyn Iterator<Item = Entry<'a>> + 'a>>,
     block: Vec<Entry<'a>>,
@@ -54,7 +54,7 @@ impl<'a> DirectoryBlocks<'a> {
         Self { entries: entries(fs, directory, parent).peekable(), block: Vec::new() }
     }
 
-    /// Goes to the next block; gives how many of its bytes are used.
+    /// Advances to the next block and returns the number of its used bytes; `None` after the last.
     pub(crate) fn next_block(&mut self) -> Option<usize> {
         self.block.clear();
         let mut used = 0;
@@ -65,7 +65,7 @@ impl<'a> DirectoryBlocks<'a> {
         (used > 0).then_some(used)
     }
 
-    /// Writes the block that [`Self::next_block`] went to.
+    /// Writes the current block, the one that [`Self::next_block`] advanced to.
     pub(crate) fn write(&self, nid_of: impl Fn(InodeId) -> u64, bytes: &mut Vec<u8>) {
         let mut name_offset = ENTRY * self.block.len();
         for entry in &self.block {
@@ -84,7 +84,8 @@ impl<'a> DirectoryBlocks<'a> {
     }
 }
 
-/// The entries in order of their names' bytes, `.` and `..` where they belong: the kernel finds names by halving.
+/// Returns the entries sorted by the bytes of their names, including `.` and `..`, because the kernel finds names by
+/// binary search.
 fn entries<'a>(fs: &'a ContainerFs, directory: InodeId, parent: InodeId) -> Box<dyn Iterator<Item = Entry<'a>> + 'a> {
     let own = |name: &'static [u8], ino| Entry { name, ino, kind: InodeKind::Directory };
     let mut dots = [own(b".", directory), own(b"..", parent)].into_iter().peekable();

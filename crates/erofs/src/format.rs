@@ -3,30 +3,30 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Bytes of a block, and of a block of a directory.
+/// Bytes of a block, and of a directory block.
 pub(crate) const BLOCK: u64 = 4096;
 /// The same, as a power of two.
 pub(crate) const BLOCK_BITS: u8 = 12;
 /// Inodes start on multiples of this many bytes; their number (nid) counts them from the start of the image.
 pub(crate) const SLOT: u64 = 32;
 
-/// Where the superblock lies, in bytes.
+/// Offset of the superblock in bytes.
 pub(crate) const SUPERBLOCK_OFFSET: usize = 1024;
 /// The first bytes of the superblock.
 pub(crate) const MAGIC: u32 = 0xe0f5_e1e2;
 
 /// The superblock has a checksum.
 pub(crate) const COMPAT_CHECKSUM: u32 = 0x1;
-/// Times of inodes are those of modification.
+/// The times of inodes are modification times.
 pub(crate) const COMPAT_MTIME: u32 = 0x2;
-/// Code of compressed blocks stands at their end, behind zeros.
+/// Compressed blocks hold their code at the end, after zeros.
 pub(crate) const INCOMPAT_ZERO_PADDING: u32 = 0x1;
-/// Behind the superblock is how each compression algorithm is used, and extents may have many blocks.
+/// Configurations of the compression algorithms follow the superblock, and extents may have several blocks.
 pub(crate) const INCOMPAT_COMPRESSION_CONFIGS: u32 = 0x2;
-/// There is a table of devices.
+/// The image has a device table.
 pub(crate) const INCOMPAT_DEVICE_TABLE: u32 = 0x8;
 
-/// What describes the image, 128 bytes.
+/// The description of the image, 128 bytes.
 #[derive(Debug, Clone, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct Superblock {
@@ -38,23 +38,23 @@ pub(crate) struct Superblock {
     pub(crate) feature_compat: U32,
     /// [`BLOCK_BITS`].
     pub(crate) block_bits: u8,
-    /// Further 16-byte parts of the superblock.
+    /// Number of further 16-byte parts of the superblock.
     pub(crate) extension_slots: u8,
     /// Nid of the root directory.
     pub(crate) root_nid: U16,
     /// The number of inodes.
     pub(crate) inodes: U64,
-    /// Modification time of compact inodes: seconds.
+    /// Modification time of compact inodes: seconds since 1970.
     pub(crate) epoch: U64,
-    /// The same: nanoseconds.
+    /// Modification time of compact inodes: nanoseconds.
     pub(crate) epoch_nanoseconds: U32,
-    /// Blocks of the image; with devices, of the primary one.
+    /// Blocks of the image; of the primary device if there are several.
     pub(crate) blocks: U32,
-    /// Block that nids count from.
+    /// Block from which nids count.
     pub(crate) meta_block: U32,
-    /// Block that ids of shared xattrs count from, in units of 4 bytes; as that of nids it is 0.
+    /// Block from which the ids of shared xattrs count, in units of 4 bytes. Both blocks are equal.
     pub(crate) xattr_block: U32,
-    /// Identity.
+    /// UUID of the image.
     pub(crate) uuid: [u8; 16],
     /// Label.
     pub(crate) volume_name: [u8; 16],
@@ -62,17 +62,17 @@ pub(crate) struct Superblock {
     pub(crate) feature_incompat: U32,
     /// Compression algorithms, or the window of LZ4.
     pub(crate) compression: U16,
-    /// Devices besides the primary one.
+    /// Number of devices besides the primary one.
     pub(crate) extra_devices: U16,
-    /// Where the table of devices starts, in units of its records.
+    /// Offset of the device table, in units of its records.
     pub(crate) device_table: U16,
     /// Size of directory blocks, as a power of two relative to blocks.
     pub(crate) directory_block_bits: u8,
-    /// Long prefixes of xattr names.
+    /// Number of long prefixes of xattr names.
     pub(crate) xattr_prefixes: u8,
-    /// Where they start.
+    /// Offset of the long prefixes.
     pub(crate) xattr_prefix_start: U32,
-    /// Nid of the inode that fragments lie in.
+    /// Nid of the inode that holds fragments.
     pub(crate) packed_nid: U64,
     /// Zero: no xattr filter.
     pub(crate) xattr_filter: u8,
@@ -84,11 +84,11 @@ pub(crate) struct Superblock {
 #[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct DeviceSlot {
-    /// Digest of what is on it.
+    /// Digest of the device's contents.
     pub(crate) tag: [u8; 64],
-    /// Its blocks.
+    /// Number of blocks.
     pub(crate) blocks: U32,
-    /// Where its first block is in the addresses of the whole image.
+    /// The device's first block in the addresses of the whole image.
     pub(crate) mapped_block: U32,
     /// Zero.
     pub(crate) reserved: [u8; 56],
@@ -98,9 +98,9 @@ pub(crate) struct DeviceSlot {
 pub(crate) const FORMAT_EXTENDED: u16 = 1;
 /// Data in whole blocks.
 pub(crate) const LAYOUT_PLAIN: u16 = 0;
-/// Data in whole blocks but the last part, which follows the inode and its xattrs.
+/// Data in whole blocks, except for the last part, which follows the inode and its xattrs.
 pub(crate) const LAYOUT_INLINE: u16 = 2;
-/// Compressed data, with packed indexes behind the inode and its xattrs.
+/// Compressed data, with packed indexes after the inode and its xattrs.
 pub(crate) const LAYOUT_COMPRESSED: u16 = 3;
 
 /// The short form of an inode, 32 bytes.
@@ -115,13 +115,13 @@ pub(crate) struct CompactInode {
     pub(crate) mode: U16,
     /// Number of names.
     pub(crate) nlink: U16,
-    /// In bytes.
+    /// Size in bytes.
     pub(crate) size: U32,
     /// Zero: seconds since the epoch of the superblock.
     pub(crate) mtime: U32,
     /// First block of the data, blocks of compressed data, or device number.
     pub(crate) data: U32,
-    /// What stat(2) says on 32-bit machines.
+    /// Inode number that `stat(2)` returns on 32-bit machines.
     pub(crate) number: U32,
     /// Owner.
     pub(crate) uid: U16,
@@ -143,11 +143,11 @@ pub(crate) struct ExtendedInode {
     pub(crate) mode: U16,
     /// Zero.
     pub(crate) reserved: U16,
-    /// In bytes.
+    /// Size in bytes.
     pub(crate) size: U64,
     /// First block of the data, blocks of compressed data, or device number.
     pub(crate) data: U32,
-    /// What stat(2) says on 32-bit machines.
+    /// Inode number that `stat(2)` returns on 32-bit machines.
     pub(crate) number: U32,
     /// Owner.
     pub(crate) uid: U32,
@@ -155,7 +155,7 @@ pub(crate) struct ExtendedInode {
     pub(crate) gid: U32,
     /// Seconds since 1970, signed.
     pub(crate) mtime: U64,
-    /// The rest.
+    /// Nanoseconds of the modification time.
     pub(crate) mtime_nanoseconds: U32,
     /// Number of names.
     pub(crate) nlink: U32,
@@ -163,67 +163,67 @@ pub(crate) struct ExtendedInode {
     pub(crate) reserved2: [u8; 16],
 }
 
-/// What xattrs of an inode start with, 12 bytes; the numbers of shared ones follow, then its own.
+/// The header of an inode's xattrs, 12 bytes. The ids of shared xattrs follow, then the inode's own xattrs.
 #[derive(Debug, Clone, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct XattrHeader {
-    /// Zero: without the feature nobody reads it.
+    /// Zero: readers ignore it without the feature.
     pub(crate) name_filter: U32,
-    /// How many shared ones.
+    /// Number of shared xattrs.
     pub(crate) shared_count: u8,
     /// Zero.
     pub(crate) reserved: [u8; 7],
 }
 
-/// What one xattr starts with, 4 bytes; name and value follow, and zeros up to a multiple of 4.
+/// The header of an xattr, 4 bytes. Name and value follow, and zeros up to a multiple of 4.
 #[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct XattrEntry {
-    /// Bytes of the name behind its prefix.
+    /// Bytes of the name after its prefix.
     pub(crate) name_length: u8,
-    /// Which prefix.
+    /// Number of the prefix.
     pub(crate) prefix: u8,
     /// Bytes of the value.
     pub(crate) value_length: U16,
 }
 
-/// What the indexes of a compressed file start with, 8 bytes.
+/// The header of a compressed file's indexes, 8 bytes.
 #[derive(Debug, Clone, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct MapHeader {
     /// Zero.
     pub(crate) reserved: U16,
-    /// Bytes of the last extent, if it is behind the indexes.
+    /// Bytes of the last extent, if it follows the indexes.
     pub(crate) inline_size: U16,
-    /// How to read the indexes.
+    /// Flags of the indexes.
     pub(crate) advise: U16,
-    /// Numbers of the algorithms of two kinds of extents, four bits each.
+    /// Numbers of the algorithms of the two kinds of extents, four bits each.
     pub(crate) algorithms: u8,
-    /// Bytes of the file that an index stands for, as a power of two relative to blocks.
+    /// Bytes of the file for each index, as a power of two relative to blocks.
     pub(crate) cluster_bits: u8,
 }
 
-/// How Zstandard is used, 8 bytes.
+/// The configuration of Zstandard, 8 bytes.
 #[derive(Debug, Clone, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct ZstdConfig {
-    /// Bytes that follow: 6.
+    /// Number of bytes that follow: 6.
     pub(crate) size: U16,
     /// Zero: frames with their magic number.
     pub(crate) format: u8,
-    /// How much memory a reader needs, as a power of two relative to 1024.
+    /// Memory that a reader needs, as a power of two relative to 1024.
     pub(crate) window_bits: u8,
     /// Zero.
     pub(crate) reserved: [u8; 4],
 }
 
-/// An entry of a directory, 12 bytes. A block has its entries, sorted by name, and then their names.
+/// A directory entry, 12 bytes. A block holds its entries, sorted by name, and then their names.
 #[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct Dirent {
-    /// What it names.
+    /// Nid of the inode.
     pub(crate) nid: U64,
-    /// Where the name is in the block.
+    /// Offset of the name in the block.
     pub(crate) name_offset: U16,
     /// `EROFS_FT_*`.
     pub(crate) kind: u8,

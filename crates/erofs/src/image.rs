@@ -1,4 +1,4 @@
-//! The one-file form: metadata first, then the contents of files.
+//! The one-file image: metadata first, then the contents of files.
 
 use std::fs::File;
 use std::sync::{Mutex, PoisonError};
@@ -15,53 +15,57 @@ use super::compressed::write_compressed;
 use super::data::Data;
 use super::format::{BLOCK, Superblock};
 use super::metadata::{ItemRuns, write_directories};
-use super::plan::{Files, Plan};
+use super::plan::{FilePlacement, Plan};
 use super::superblock::{seal, superblock};
 use super::{FORM, xattrs};
 use crate::{Error, Result};
 
-/// How a root becomes an EROFS image.
+/// Options of [`write_erofs`].
 #[derive(Clone, Copy)]
 pub struct ErofsOptions<'a> {
-    /// Whether and how the contents of files are compressed.
+    /// The compression of file contents; `None` stores them as they are.
     pub compression: Option<ErofsCompression>,
-    /// Fail before anything is written if EROFS cannot hold all of the root.
+    /// Fail before anything is written if EROFS cannot represent the whole root.
     pub strict: bool,
-    /// Threads that compress and write; 1 at least. The image does not depend on it.
+    /// Number of threads that compress and write, at least 1. The bytes of the image do not depend on it.
     pub threads: usize,
-    /// Hears of progress and may stop the export.
+    /// Receives progress and can cancel the export.
     pub hook: Option<Hook<'a>>,
 }
 
 impl Default for ErofsOptions<'_> {
-    /// One thread for each core.
+    /// No compression, not strict, one thread for each core, and no hook.
     fn default() -> Self {
         Self { compression: None, strict: false, threads: workers::all(), hook: None }
     }
 }
 
-/// What was written.
+/// The result of [`write_erofs`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErofsReport {
-    /// Inodes.
+    /// Number of inodes.
     pub inodes: u64,
     /// Length of the image in bytes, a multiple of 4096.
     pub bytes: u64,
-    /// Bytes of it that are not the contents of files, or ends of files that are packed with the metadata.
+    /// Bytes of the metadata, including the ends of files that are packed with the inodes.
     pub metadata_bytes: u64,
     /// Bytes that share their blocks with contents files.
     pub shared_bytes: u64,
-    /// Xattrs that EROFS has no name or no room for; they are left out.
+    /// Xattrs that were left out because EROFS has no prefix or no room for them.
     pub omissions: Omissions,
 }
 
-/// Writes the root to an empty file, or to a device, as an EROFS image that any kernel from Linux 5.4 on mounts.
+/// Writes the root as an EROFS image to an empty file or to a device. Linux 5.4 and later mount it
+/// (6.10 with [Zstandard](ErofsCompression::Zstd)).
 ///
-/// What does not fill a block is packed behind the inode. Blocks of zeros stay holes.
+/// The part of a file that does not fill a block is packed after its inode. Holes stay holes.
 ///
 /// # Errors
-/// [`Error::Incomplete`] if that is asked for, [`Error::TooLarge`] from 16 TiB on, [`Error::Write`], [`Error::Root`]
-/// when contents cannot be read, and [`Error::Cancelled`].
+/// - [`Error::Incomplete`]: [`ErofsOptions::strict`] is set and EROFS cannot represent the whole root.
+/// - [`Error::TooLarge`]: the image would have 16 TiB or more.
+/// - [`Error::Write`]: the file cannot be written.
+/// - [`Error::Root`]: the contents of a file cannot be read.
+/// - [`Error::Cancelled`]: the hook cancelled the export.
 pub fn write_erofs(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) -> Result<ErofsReport> {
     let omissions = xattrs::omissions(fs);
     omissions.check(options.strict, FORM)?;
@@ -73,7 +77,7 @@ pub fn write_erofs(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) ->
 }
 
 fn write_plain(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) -> Result<ErofsReport> {
-    let mut plan = Plan::of(fs, Files::Packed, 0)?;
+    let mut plan = Plan::of(fs, FilePlacement::Packed, 0)?;
     let mut data = Data::place(&mut plan)?;
     let target = ImageFile::new(file).map_err(Error::Write)?;
     let bytes = u64::from(data.end) * BLOCK;
@@ -95,20 +99,20 @@ fn write_plain(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) -> Res
     })
 }
 
-/// Writes metadata, and files as they are.
+/// Writes the metadata and the uncompressed contents of files with several threads.
 pub(crate) struct Writer<'a> {
     plan: &'a Plan<'a>,
     target: &'a ImageFile<'a>,
-    /// The contents files, by number.
+    /// The contents files, indexed by their number.
     files: &'a [&'a File],
-    /// What is in the first block of the metadata, if it is there.
+    /// The superblock to write at the start of the metadata; `None` if the metadata does not begin the image.
     superblock: Option<Superblock>,
     items: ItemRuns,
     jobs: Mutex<Queue<'a>>,
     meter: Meter<'a>,
 }
 
-/// What is still to be done.
+/// The work that no thread has taken yet.
 struct Queue<'a> {
     data: Jobs<'a>,
     next_run: usize,
@@ -158,7 +162,8 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Data first: reading it brings the ends of files into memory, which inodes are written with.
+    /// Returns the next piece of work, file contents first: they bring the ends of files into the page cache, and the
+    /// inodes that are written later contain those ends.
     fn next_work(&self) -> Result<Option<Work>> {
         let mut queue = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(job) = queue.data.next_job().map_err(Error::moving(self.plan.fs))? {

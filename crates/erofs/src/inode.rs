@@ -1,13 +1,13 @@
-//! The bytes of an inode.
+//! Serialises inodes.
 
 use vmroot_container_fs::{InodeId, InodeKind, Stat, pack_device};
 use zerocopy::IntoBytes;
 
 use super::format::{CompactInode, ExtendedInode, FORMAT_EXTENDED, LAYOUT_COMPRESSED, LAYOUT_INLINE, LAYOUT_PLAIN};
-use super::plan::{Layout, Placed};
+use super::plan::{Layout, PlacedInode};
 
-/// Writes the inode, in its short or long form; its xattrs and its tail follow.
-pub(crate) fn write(ino: InodeId, stat: &Stat, placed: &Placed, xattr_count: u16, bytes: &mut Vec<u8>) {
+/// Writes the inode in its short or long form. The caller appends its xattrs and its tail.
+pub(crate) fn write(ino: InodeId, stat: &Stat, placed: &PlacedInode, xattr_count: u16, bytes: &mut Vec<u8>) {
     let (layout, data) = match placed.layout {
         Layout::Bare => (LAYOUT_PLAIN, device(stat)),
         Layout::Plain { block } => (LAYOUT_PLAIN, block),
@@ -48,7 +48,7 @@ pub(crate) fn write(ino: InodeId, stat: &Stat, placed: &Placed, xattr_count: u16
     }
 }
 
-/// The number of a device; 0 for others.
+/// Returns the device number of a device node, and 0 for other kinds.
 fn device(stat: &Stat) -> u32 {
     match stat.kind {
         InodeKind::Character | InodeKind::Block => pack_device(stat.device),

@@ -1,9 +1,11 @@
-//! EROFS, the kernel's read-only file system (`Documentation/filesystems/erofs.rst`).
+//! Writes EROFS images, the kernel's read-only file system (`Documentation/filesystems/erofs.rst`).
 //!
-//! Writes the merged root of an image: [`write_erofs`] as one file, [`write_erofs_meta`] as metadata over the layers'
-//! contents files, which become devices. Both are one plan ([`plan`]) of the same metadata, and a function of the root
-//! and the options: no clock, no random numbers, no trace of how many threads wrote it. File contents move by shared
-//! blocks where the file system can.
+//! The input is the merged root of a container image. [`write_erofs`] writes one file. [`write_erofs_meta`] writes only
+//! the metadata; the layers' contents files become the devices that hold the data. Both lay out the metadata with the
+//! same [`plan`].
+//!
+//! The bytes of an image depend only on the root and the options, not on the time, random numbers or the number of
+//! threads. File contents are shared with the contents files (reflinked) where the file system supports it.
 
 mod compress;
 mod compressed;
@@ -27,8 +29,8 @@ pub use image::{ErofsOptions, ErofsReport, write_erofs};
 pub use meta::{ErofsDevice, ErofsMeta, MAX_DEVICES, erofs_devices, write_erofs_meta};
 pub use vmdk::{VmdkAccess, check_vmdk_path};
 
-/// The form's name in omissions.
+/// The name of the format in omissions.
 const FORM: &str = "EROFS";
 
-/// The most blocks of an image: their numbers have 32 bits.
+/// The most blocks that an image can have: block numbers have 32 bits.
 pub const MAX_BLOCKS: u32 = u32::MAX;

@@ -1,9 +1,11 @@
-//! The metadata-only form: the contents of files stay in the layers' contents files.
+//! The metadata-only image: the contents of files stay in the layers' contents files.
 //!
-//! Each contents file that has any block is a device of the image, its blocks numbered on from where the metadata ends.
-//! A kernel finds them in one of three ways: on devices that `device=` options name (Linux 5.16), behind the metadata on
-//! one disk (Linux 6.4, which takes a table of devices without such options for that), or behind [`ErofsMeta::head`] on
-//! one disk (Linux 5.4): that is the first block without any word of devices.
+//! Each contents file that has blocks is a device of the image. Its block numbers follow those of the metadata and of the
+//! devices before it. A kernel finds them in one of three ways:
+//!
+//! - on the devices that `device=` mount options name (Linux 5.16),
+//! - after the metadata on one disk (Linux 6.4, for an image with a device table mounted without those options),
+//! - after the metadata on one disk whose first block is [`ErofsMeta::head`], which has no device table (Linux 5.4).
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -17,57 +19,60 @@ use zerocopy::IntoBytes;
 
 use super::format::{BLOCK, DeviceSlot};
 use super::metadata::{ItemRuns, write_directories};
-use super::plan::{Files, Plan, check_blocks};
+use super::plan::{FilePlacement, Plan, check_blocks};
 use super::superblock::{DEVICE_TABLE, seal, superblock};
 use super::xattrs;
 use crate::{Error, Result};
 
-/// The most contents files: the root directory's number has 16 bits, and stands behind the table of devices.
+/// The most contents files. The number of the root directory has 16 bits, and the root follows the device table.
 pub const MAX_DEVICES: usize = 16_000;
 
 /// A metadata-only image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErofsMeta {
-    /// Blocks of 4096 bytes of the metadata.
+    /// Size of the metadata in blocks of 4096 bytes.
     pub blocks: u32,
-    /// Blocks of the metadata and of all devices.
+    /// Size of the metadata and of all devices in blocks of 4096 bytes.
     pub total_blocks: u32,
-    /// What has the contents, lowest layer first: layers without contents are left out, and so is the second of two
-    /// that are the same.
+    /// The contents files that are the devices, lowest layer first. Layers without contents are left out, and a layer
+    /// that occurs twice is a device once.
     pub devices: Vec<ErofsDevice>,
-    /// Xattrs that EROFS has no name or no room for; they are left out.
+    /// Xattrs that were left out because EROFS has no prefix or no room for them.
     pub omissions: Omissions,
-    /// The block that makes one file system of metadata and contents on one disk when it replaces the first.
+    /// A replacement for the first block. It makes the metadata and the devices on one disk a single file system.
     pub head: Box<[u8; BLOCK as usize]>,
 }
 
 /// A contents file as a device of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErofsDevice {
-    /// Where it lies.
+    /// The path of the file.
     pub path: PathBuf,
     /// The diff id of its layer.
     pub diff_id: Digest,
-    /// Blocks of 4096 bytes.
+    /// Size in blocks of 4096 bytes.
     pub blocks: u32,
-    /// Its first block in the numbers of the whole.
+    /// The number of its first block in the whole image.
     pub mapped_block: u32,
 }
 
-/// Writes the metadata of the root to an empty file as an EROFS image whose contents are on other devices.
+/// Writes the metadata of the root to an empty file, as an EROFS image whose file contents are on other devices.
 ///
-/// Files are addressed where they are in contents files, by whole blocks, so nothing but metadata is read or written.
+/// The image refers to whole blocks of the contents files, so file contents are neither read nor written.
 ///
 /// # Errors
-/// [`Error::TooLarge`] from 16 TiB or [`MAX_DEVICES`] contents files on, [`Error::Write`].
+/// - [`Error::TooLarge`]: the whole image would have 16 TiB or more, or there are more than [`MAX_DEVICES`] contents
+///   files.
+/// - [`Error::Write`]: the file cannot be written.
+/// - [`Error::Root`]: the root cannot be read.
 pub fn write_erofs_meta(fs: &ContainerFs, file: &File) -> Result<ErofsMeta> {
     let count = distinct_contents(fs).len();
     if count > MAX_DEVICES {
-        let what = format!("{count} layers with contents, it has room for {MAX_DEVICES}");
+        let what = format!("{count} layers with contents, the limit is {MAX_DEVICES}");
         return Err(Error::TooLarge { what });
     }
-    let mut plan = Plan::of(fs, Files::Whole, count)?;
-    let (devices, total_blocks) = address(&mut plan)?;
+    let mut plan = Plan::of(fs, FilePlacement::Whole, count)?;
+    let (devices, total_blocks) = assign_addresses(&mut plan)?;
     let blocks = check_blocks(plan.end)?;
     let target = ImageFile::buffered(file).map_err(Error::Write)?;
     let mut head = Box::new([0; BLOCK as usize]);
@@ -87,20 +92,21 @@ pub fn write_erofs_meta(fs: &ContainerFs, file: &File) -> Result<ErofsMeta> {
     Ok(ErofsMeta { blocks, total_blocks, devices, omissions: xattrs::omissions(fs), head })
 }
 
-/// The contents files that a metadata-only image of the root has as its devices, in their order.
+/// Returns the contents files that are the devices of the root's metadata-only image, in their order.
 pub fn erofs_devices(fs: &ContainerFs) -> impl Iterator<Item = &Contents> {
     distinct_contents(fs).into_iter().map(|number| fs.contents_file(number))
 }
 
-/// The numbers of contents files that have blocks, each diff id once: a layer may be in an image twice.
+/// Returns the numbers of the contents files that have blocks. A layer can occur twice in an image, so each diff id is
+/// listed once.
 fn distinct_contents(fs: &ContainerFs) -> Vec<u32> {
     let mut seen = HashSet::new();
     let all = fs.contents().enumerate();
     all.filter(|(_, file)| file.length > 0 && seen.insert(file.diff_id)).map(|(number, _)| number as u32).collect()
 }
 
-/// Gives the devices and all files their addresses; gives the number of all blocks as well.
-fn address(plan: &mut Plan<'_>) -> Result<(Vec<ErofsDevice>, u32)> {
+/// Assigns addresses to the devices and to all files. Returns the devices and the number of blocks of the whole image.
+fn assign_addresses(plan: &mut Plan<'_>) -> Result<(Vec<ErofsDevice>, u32)> {
     let mut devices: Vec<ErofsDevice> = Vec::new();
     let mut end = check_blocks(plan.end)?;
     for number in distinct_contents(plan.fs) {

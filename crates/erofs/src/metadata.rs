@@ -1,4 +1,4 @@
-//! The bytes of the metadata, a run of blocks at a time.
+//! Serialises the metadata, a run of blocks at a time.
 
 use std::ops::Range;
 
@@ -8,13 +8,13 @@ use super::compress::write_indexes;
 use super::directory::DirectoryBlocks;
 use super::format::BLOCK;
 use super::inode;
-use super::plan::{Files, Layout, Placed, Plan};
+use super::plan::{FilePlacement, Layout, PlacedInode, Plan};
 use crate::Result;
 
-/// The most blocks of a run, but for an inode that takes more.
+/// The most blocks of a run. An inode that is larger has a run of its own.
 const RUN: u64 = 256;
 
-/// What is packed into the first blocks, in the order of the places, in runs of whole blocks. Places are in bytes from the
+/// The items of the first blocks, sorted by offset and divided into runs of whole blocks. Offsets are in bytes from the
 /// start of the metadata.
 pub(crate) struct ItemRuns {
     items: Vec<(u64, Item)>,
@@ -28,7 +28,7 @@ enum Item {
     Xattrs(u32),
 }
 
-/// Blocks that are to be written at an offset in bytes.
+/// The place of blocks to write, in bytes.
 pub(crate) struct Blocks {
     pub(crate) offset: u64,
     pub(crate) length: u64,
@@ -57,18 +57,18 @@ impl ItemRuns {
         self.runs.len()
     }
 
-    /// The blocks of a run. Together they are all that come before the blocks of directories.
+    /// Returns the blocks of a run. All runs together end where the blocks of directories begin.
     pub(crate) fn blocks(&self, plan: &Plan<'_>, run: usize) -> Blocks {
         let first = |run: usize| match self.runs.get(run) {
             Some(range) => plan.start + self.items[range.start].0 / BLOCK,
             None => plan.directory_block,
         };
-        // What precedes the first inode are the superblock and the devices.
+        // The superblock and the device table precede the first inode.
         let start = if run == 0 { plan.start } else { first(run) };
         Blocks { offset: start * BLOCK, length: (first(run + 1) - start) * BLOCK }
     }
 
-    /// Writes what is in a run where it belongs in `bytes`, which are zeros.
+    /// Writes the items of a run to their places in `bytes`, which must be zeros.
     pub(crate) fn write(&self, plan: &Plan<'_>, run: usize, bytes: &mut [u8]) -> Result<()> {
         let start = self.blocks(plan, run).offset - plan.start * BLOCK;
         let mut written = Vec::new();
@@ -91,7 +91,7 @@ fn write_inode(plan: &Plan<'_>, ino: InodeId, item: &mut Vec<u8>) -> Result<()> 
     let body = plan.xattrs.body(fs, ino, |_, _| {});
     inode::write(ino, &stat, placed, body.count(), item);
     body.write(&plan.xattrs, item);
-    if let Files::Stored(stored) = plan.files
+    if let FilePlacement::Stored(stored) = plan.files
         && let Some(file) = stored.get(ino).filter(|file| file.is_compressed())
     {
         write_indexes(stored.scheme, file.block, &file.extents, item);
@@ -117,11 +117,11 @@ fn write_inode(plan: &Plan<'_>, ino: InodeId, item: &mut Vec<u8>) -> Result<()> 
     Ok(())
 }
 
-/// Writes the rest of the metadata, the blocks of large directories and links, some at a time.
+/// Writes the rest of the metadata, the blocks of large directories and symlinks, a run at a time.
 pub(crate) fn write_directories(plan: &Plan<'_>, mut write: impl FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
     let mut offset = plan.directory_block * BLOCK;
     let mut bytes = Vec::with_capacity((RUN * BLOCK) as usize);
-    for block in plan.with_blocks().flat_map(|ino| own_blocks(plan, ino)) {
+    for block in plan.inodes_with_blocks().flat_map(|ino| data_blocks(plan, ino)) {
         bytes.extend_from_slice(&block);
         if bytes.len() as u64 == RUN * BLOCK {
             write(&bytes, offset)?;
@@ -129,17 +129,17 @@ pub(crate) fn write_directories(plan: &Plan<'_>, mut write: impl FnMut(&[u8], u6
             bytes.clear();
         }
     }
-    // Up to the end there may be an empty block.
+    // The metadata can end in an empty block.
     bytes.resize((plan.end * BLOCK - offset) as usize, 0);
     write(&bytes, offset)
 }
 
-/// The blocks of a directory or a link that are not behind its inode.
-fn own_blocks<'p>(plan: &'p Plan<'p>, ino: InodeId) -> Box<dyn Iterator<Item = Vec<u8>> + 'p> {
-    let placed: &Placed = &plan.inodes[ino.0 as usize];
+/// Returns the data blocks of a directory or a symlink, without the part after its inode.
+fn data_blocks<'p>(plan: &'p Plan<'p>, ino: InodeId) -> Box<dyn Iterator<Item = Vec<u8>> + 'p> {
+    let placed: &PlacedInode = &plan.inodes[ino.0 as usize];
     if plan.fs.stat(ino).kind == InodeKind::Symlink {
         let mut target = plan.fs.readlink(ino).unwrap_or_default().to_vec();
-        // A target is shorter than a block.
+        // A target is always shorter than a block.
         target.resize(BLOCK as usize, 0);
         return Box::new(std::iter::once(target));
     }

@@ -1,4 +1,4 @@
-//! Which bytes of the metadata which inode gets.
+//! Allocates the bytes of the metadata to inodes.
 
 use std::ops::Range;
 
@@ -6,18 +6,20 @@ use super::format::{BLOCK, SLOT};
 
 const SLOTS: usize = (BLOCK / SLOT) as usize;
 
-/// Hands out room for inodes and what follows them, so that nothing that fits into a block crosses into another.
+/// Allocates room for inodes and their trailing data so that an item that fits into a block never crosses a block
+/// boundary.
 ///
-/// Each gets the smallest gap that it fits into, of equal ones the latest, for that is near to what came just before; a
-/// new block is begun only where there is no such gap. What is larger than a block gets new blocks in a row.
+/// An item gets the smallest gap that is large enough. Of gaps of the same size it gets the newest, which is close to
+/// the items placed just before. A new block is begun only if no gap is large enough. An item that is larger than a
+/// block gets consecutive new blocks.
 pub(crate) struct Packer {
-    /// Blocks that are begun.
+    /// Number of blocks in use.
     blocks: u64,
-    /// The blocks of each that has several, in order.
+    /// The block ranges of items that have several blocks, in ascending order.
     spans: Vec<Range<u64>>,
-    /// For each number of free slots the blocks that have it.
+    /// The blocks that have `n` free slots, at index `n`.
     gaps: [Vec<u64>; SLOTS],
-    /// A bit for each number of free slots that some block has.
+    /// Bit `n` is set if some block has `n` free slots.
     sizes: u128,
 }
 
@@ -26,17 +28,17 @@ impl Packer {
         Self { blocks: 0, spans: Vec::new(), gaps: std::array::from_fn(|_| Vec::new()), sizes: 0 }
     }
 
-    /// Blocks that are begun.
+    /// Returns the number of blocks in use.
     pub(crate) fn blocks(&self) -> u64 {
         self.blocks
     }
 
-    /// The blocks of each that has several, in order.
+    /// Returns the block ranges of items that have several blocks, in ascending order.
     pub(crate) fn into_spans(self) -> Vec<Range<u64>> {
         self.spans
     }
 
-    /// Room for `size` bytes, at least one, from a multiple of [`SLOT`] on; gives the position in bytes.
+    /// Allocates `size` bytes, at least one, at a multiple of [`SLOT`]. Returns their offset in bytes.
     pub(crate) fn place(&mut self, size: u64) -> u64 {
         let slots = size.div_ceil(SLOT);
         if slots > SLOTS as u64 {
@@ -46,7 +48,7 @@ impl Packer {
             self.free(self.blocks - 1, (self.blocks - first) * SLOTS as u64 - slots);
             return first * BLOCK;
         }
-        // A gap of `n` slots is at index and bit `n`; there is none of a whole block.
+        // A gap of `n` slots has index and bit `n`. No gap is a whole block.
         let fitting = self.sizes.checked_shr(slots as u32).unwrap_or(0);
         let (block, free) = if fitting == 0 {
             self.blocks += 1;
@@ -68,7 +70,7 @@ impl Packer {
         block
     }
 
-    /// The last `slots` slots of a block are free.
+    /// Records that the last `slots` slots of a block are free.
     fn free(&mut self, block: u64, slots: u64) {
         if slots > 0 {
             self.gaps[slots as usize].push(block);

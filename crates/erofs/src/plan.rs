@@ -1,10 +1,14 @@
-//! Where everything of an image goes.
+//! Places everything in an image.
 //!
-//! The image begins with the superblock and the table of devices, then come inodes, each with its xattrs and, as far as
-//! its [`Layout`] says, with data behind it, and between them shared xattrs; then the blocks of large directories and
-//! links, and at last the contents of files. Where these are compressed, they come before the inodes: how much room
-//! inodes take depends on what became of their files. Inodes are packed in the order of their numbers, which is that of
-//! a walk in breadth, so who lists a directory finds its inodes side by side.
+//! An image begins with the superblock and the device table. Inodes follow, each with its xattrs and, depending on its
+//! [`Layout`], with data after it; shared xattrs lie between them. Then come the blocks of large directories and
+//! symlinks, and finally the contents of files.
+//!
+//! Compressed contents come before the inodes instead, because the size of an inode depends on how its file was
+//! compressed.
+//!
+//! Inodes are packed in the order of their numbers, which is breadth first. So the inodes of a directory's entries lie
+//! side by side.
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -19,89 +23,89 @@ use super::packer::Packer;
 use super::xattrs::XattrTable;
 use crate::{Error, Result};
 
-/// Inodes that are packed together. More of them pack better, and stand less in the order of a walk: this is a tenth of
-/// a percent above the best.
-const NEIGHBOURS: usize = 1024;
+/// Number of inodes that are packed together. A larger number packs better but moves inodes farther from the order of a
+/// walk. The images of this number are 0.1 % larger than the smallest.
+const PACK_GROUP: usize = 1024;
 
-/// How the data of an inode lies.
+/// The layout of an inode's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// There is none: devices, empty files.
+    /// No data: devices, empty files.
     Bare,
-    /// In whole blocks.
+    /// Whole blocks.
     Plain {
-        /// The first.
+        /// The first block.
         block: u32,
     },
-    /// In whole blocks as far as they are full; what is left follows the inode and its xattrs, all in one block.
+    /// Whole blocks for the part that fills them. The rest follows the inode and its xattrs, all in one block.
     Inline {
-        /// The first.
+        /// The first block.
         block: u32,
     },
-    /// Compressed. The indexes behind the inode and its xattrs say where.
+    /// Compressed blocks. The indexes after the inode and its xattrs locate them.
     Compressed {
-        /// How many blocks.
+        /// The number of blocks.
         blocks: u32,
     },
 }
 
-/// How the contents of files lie.
+/// The placement of file contents.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Files<'a> {
-    /// What does not fill a block follows the inode.
+pub(crate) enum FilePlacement<'a> {
+    /// Whole blocks; the part that does not fill a block follows the inode.
     Packed,
-    /// In whole blocks, as in contents files.
+    /// Whole blocks only, as in contents files.
     Whole,
-    /// As they are stored already, in front of the metadata. What is not compressed is packed.
+    /// Already stored in front of the metadata. Uncompressed files are packed.
     Stored(&'a StoredFiles),
 }
 
-/// An inode that has its place.
+/// An inode with its place in the image.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Placed {
-    /// From the start of the metadata, in bytes.
+pub(crate) struct PlacedInode {
+    /// Offset from the start of the metadata, in bytes.
     pub(crate) offset: u64,
-    /// Of its data, in bytes.
+    /// Size of the data in bytes.
     pub(crate) size: u64,
-    /// How its data lies.
+    /// The layout of the data.
     pub(crate) layout: Layout,
-    /// The directory that a directory is in; the root is in itself.
+    /// The parent of a directory; the root is its own parent.
     pub(crate) parent: InodeId,
-    /// Whether it has the long form.
+    /// Whether the inode has the long form (64 bytes instead of 32).
     pub(crate) extended: bool,
 }
 
-/// Where everything but the contents of files goes.
+/// The places of everything but the contents of files.
 pub(crate) struct Plan<'a> {
     pub(crate) fs: &'a ContainerFs,
-    pub(crate) files: Files<'a>,
-    /// The modification time of all inodes of the short form.
+    pub(crate) files: FilePlacement<'a>,
+    /// The modification time that all inodes of the short form have.
     pub(crate) epoch: Timestamp,
     pub(crate) xattrs: XattrTable<'a>,
-    /// By inode number.
-    pub(crate) inodes: Vec<Placed>,
-    /// Runs of blocks that something spans, in order; the metadata's first is 0.
+    /// Indexed by inode number.
+    pub(crate) inodes: Vec<PlacedInode>,
+    /// The runs of blocks that one item spans, in ascending order; block 0 is the metadata's first.
     spans: Vec<Range<u64>>,
-    /// The first block of the metadata: that of the image, or what is behind compressed files.
+    /// The first block of the metadata: 0, or the first after the compressed files.
     pub(crate) start: u64,
-    /// The first block behind inodes and shared xattrs, where those of large directories and links are.
+    /// The first block after the inodes and shared xattrs, where the blocks of large directories and symlinks begin.
     pub(crate) directory_block: u64,
-    /// The first block behind all metadata.
+    /// The first block after all metadata.
     pub(crate) end: u64,
 }
 
-impl Placed {
-    /// The number that the image has for it.
+impl PlacedInode {
+    /// Returns the inode's number in the image.
     pub(crate) fn nid(&self) -> u64 {
         self.offset / SLOT
     }
 
-    /// Bytes of data behind the inode.
+    /// Returns the bytes of data after the inode.
     pub(crate) fn tail(&self) -> u64 {
         if matches!(self.layout, Layout::Inline { .. }) { self.size % BLOCK } else { 0 }
     }
 
-    /// Blocks of data.
+    /// Returns the number of data blocks.
     pub(crate) fn blocks(&self) -> u64 {
         match self.layout {
             Layout::Bare => 0,
@@ -113,14 +117,15 @@ impl Placed {
 }
 
 impl<'a> Plan<'a> {
-    /// Places everything; contents of files have sizes but no addresses yet.
-    pub(crate) fn of(fs: &'a ContainerFs, files: Files<'a>, devices: usize) -> Result<Self> {
+    /// Places everything but the contents of files, which get sizes and no addresses yet.
+    pub(crate) fn of(fs: &'a ContainerFs, files: FilePlacement<'a>, devices: usize) -> Result<Self> {
         let xattrs = XattrTable::of(fs);
         let epoch = most_frequent_time(fs);
         let mut packer = Packer::new();
         let start = match files {
-            Files::Stored(stored) => {
-                // Or else the root had the number 0, and readers of directories would take it for no entry.
+            FilePlacement::Stored(stored) => {
+                // Without this byte the root would have the number 0, and readers of directories skip entries with that
+                // number.
                 packer.place(1);
                 stored.end.into()
             }
@@ -135,7 +140,7 @@ impl<'a> Plan<'a> {
         plan.inodes.reserve_exact(fs.inode_count() as usize);
         let mut room = Vec::with_capacity(plan.inodes.capacity());
         for ino in fs.inodes() {
-            let (placed, size) = plan.shape(ino)?;
+            let (placed, size) = plan.measure(ino)?;
             plan.inodes.push(placed);
             room.push(size);
         }
@@ -144,32 +149,32 @@ impl<'a> Plan<'a> {
         plan.directory_block = start + packer.blocks();
         plan.spans = packer.into_spans();
         plan.end = plan.directory_block;
-        plan.address_directories()?;
-        let has_data = matches!(files, Files::Packed) && plan.inodes.iter().any(|placed| placed.blocks() > 0);
+        plan.assign_directory_addresses()?;
+        let has_data = matches!(files, FilePlacement::Packed) && plan.inodes.iter().any(|placed| placed.blocks() > 0);
         if plan.end == plan.directory_block && !has_data {
-            // fsck.erofs 1.5 looks for xattrs behind inodes that have none, up to a thousand bytes on, and takes it for
-            // damage when the image ends there.
+            // fsck.erofs 1.5 looks for xattrs up to a thousand bytes after inodes that have none. It reports the image
+            // as corrupted when the image ends before that.
             plan.end += 1;
         }
         Ok(plan)
     }
 
-    /// Whether something lies in this block and in the one before.
+    /// Returns whether one item lies both in this block and in the one before.
     pub(crate) fn is_spanned(&self, block: u64) -> bool {
         let before = self.spans[..self.spans.partition_point(|span| span.start < block)].last();
         before.is_some_and(|span| span.end > block)
     }
 
-    /// What has its own blocks in the metadata, in the order of these blocks.
-    pub(crate) fn with_blocks(&self) -> impl Iterator<Item = InodeId> {
+    /// Returns the inodes whose data has blocks of its own in the metadata, in the order of these blocks.
+    pub(crate) fn inodes_with_blocks(&self) -> impl Iterator<Item = InodeId> {
         self.fs.inodes().filter(|ino| {
             let placed = &self.inodes[ino.0 as usize];
             placed.blocks() > 0 && self.fs.stat(*ino).kind != InodeKind::Regular
         })
     }
 
-    /// An inode without its place, and the bytes that it takes there.
-    fn shape(&self, ino: InodeId) -> Result<(Placed, u64)> {
+    /// Returns an inode without its place, and its size in the image in bytes.
+    fn measure(&self, ino: InodeId) -> Result<(PlacedInode, u64)> {
         let stat = self.fs.stat(ino);
         let size = match stat.kind {
             InodeKind::Directory => DirectorySize::of(self.fs, ino).bytes(),
@@ -181,7 +186,7 @@ impl<'a> Plan<'a> {
         let head = (core + body.size()) as u64;
         let mut layout = layout(&stat, size, head, self.files);
         let mut indexes = 0;
-        if let Files::Stored(stored) = self.files
+        if let FilePlacement::Stored(stored) = self.files
             && let Some(file) = stored.get(ino)
         {
             layout.set_block(file.block.into())?;
@@ -190,18 +195,18 @@ impl<'a> Plan<'a> {
                 indexes = index_size(head, size);
             }
         }
-        let placed = Placed { offset: 0, size, layout, parent: InodeId::ROOT, extended };
+        let placed = PlacedInode { offset: 0, size, layout, parent: InodeId::ROOT, extended };
         Ok((placed, head + indexes + placed.tail()))
     }
 
-    /// Places the inodes and shared xattrs: the root first, for its number has 16 bits, then the xattrs, then some
-    /// neighbours at a time, large ones before the small ones that fill what they leave.
+    /// Places the inodes and the shared xattrs. The root is first because its number has 16 bits; then the xattrs; then
+    /// groups of neighbours. The large inodes of a group come before the small ones, which fill the gaps.
     fn pack(&mut self, room: &[u64], packer: &mut Packer) {
         let mut order: Vec<usize> = (0..room.len()).collect();
         let (root, others) = order.split_at_mut(1);
         self.inodes[root[0]].offset = packer.place(room[root[0]]);
         self.xattrs.place(packer);
-        for neighbours in others.chunks_mut(NEIGHBOURS) {
+        for neighbours in others.chunks_mut(PACK_GROUP) {
             neighbours.sort_by_key(|number| Reverse(room[*number].div_ceil(SLOT)));
             for number in neighbours {
                 self.inodes[*number].offset = packer.place(room[*number]);
@@ -212,14 +217,14 @@ impl<'a> Plan<'a> {
     fn set_parents(&mut self) {
         for directory in self.fs.inodes() {
             for entry in self.fs.readdir(directory, 0).into_iter().flatten() {
-                // Only those of directories are asked for.
+                // Only the parents of directories are used.
                 self.inodes[entry.ino.0 as usize].parent = directory;
             }
         }
     }
 
-    fn address_directories(&mut self) -> Result<()> {
-        for ino in self.with_blocks().collect::<Vec<_>>() {
+    fn assign_directory_addresses(&mut self) -> Result<()> {
+        for ino in self.inodes_with_blocks().collect::<Vec<_>>() {
             let placed = &mut self.inodes[ino.0 as usize];
             placed.layout.set_block(self.end)?;
             self.end += placed.blocks();
@@ -229,10 +234,10 @@ impl<'a> Plan<'a> {
 }
 
 impl Layout {
-    /// Sets the first block.
+    /// Sets the first block; does nothing for layouts that have none.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] where blocks no longer have numbers.
+    /// [`Error::TooLarge`] if the block number needs more than 32 bits.
     pub(crate) fn set_block(&mut self, first: u64) -> Result<()> {
         let first = check_blocks(first)?;
         match self {
@@ -243,33 +248,37 @@ impl Layout {
     }
 }
 
-/// The number of blocks, if that many can have numbers.
+/// Converts a number of blocks to 32 bits.
+///
+/// # Errors
+/// [`Error::TooLarge`] if it has more.
 pub(crate) fn check_blocks(blocks: u64) -> Result<u32> {
     let too_large = |_| {
-        let what = format!("{blocks} blocks of {BLOCK} bytes, it has at most {MAX_BLOCKS} (16 TiB)");
+        let what = format!("{blocks} blocks of {BLOCK} bytes, the limit is {MAX_BLOCKS} (16 TiB)");
         Error::TooLarge { what }
     };
     u32::try_from(blocks).map_err(too_large)
 }
 
-fn layout(stat: &Stat, size: u64, head: u64, files: Files<'_>) -> Layout {
+fn layout(stat: &Stat, size: u64, head: u64, files: FilePlacement<'_>) -> Layout {
     let tail = size % BLOCK;
     let inline = match stat.kind {
-        InodeKind::Regular if size > 0 => !matches!(files, Files::Whole),
+        InodeKind::Regular if size > 0 => !matches!(files, FilePlacement::Whole),
         InodeKind::Directory | InodeKind::Symlink => true,
         _ => return Layout::Bare,
     };
-    // The end of a head of several blocks would have to be in the tail's block as well: not worth the case.
+    // A head of several blocks would have to end in the block of the tail. That is rare, so such a tail gets its own
+    // block.
     if inline && tail > 0 && head + tail <= BLOCK { Layout::Inline { block: 0 } } else { Layout::Plain { block: 0 } }
 }
 
-/// Whether the short form would lose something besides the modification time.
+/// Returns whether the short form would lose anything besides the modification time.
 fn needs_long_form(stat: &Stat, size: u64) -> bool {
     let short = u32::from(u16::MAX);
     stat.uid > short || stat.gid > short || stat.nlink > short || size > u64::from(u32::MAX)
 }
 
-/// The modification time that lets the most inodes have the short form; of equally frequent ones the earliest.
+/// Returns the modification time that gives the most inodes the short form; the earliest of equally frequent ones.
 fn most_frequent_time(fs: &ContainerFs) -> Timestamp {
     let stats = fs.inodes().map(|ino| fs.stat(ino)).filter(|stat| !needs_long_form(stat, stat.size));
     let mut times: Vec<_> = stats.map(|stat| stat.mtime).collect();

@@ -1,4 +1,4 @@
-//! The first block: superblock, and as much of the table of devices as fits.
+//! The first block: the superblock, and the part of the device table that fits.
 
 use vmroot_container_fs::{InodeId, Timestamp};
 use zerocopy::IntoBytes;
@@ -9,10 +9,11 @@ use super::format::{
 };
 use super::plan::Plan;
 
-/// Where the table of devices starts in bytes.
+/// Offset of the device table in bytes.
 pub(crate) const DEVICE_TABLE: usize = SUPERBLOCK_OFFSET + size_of::<Superblock>();
 
-/// The superblock of an image of `blocks` blocks with a table of `devices` devices; [`seal`] completes it.
+/// Returns the superblock of an image with `blocks` blocks and `devices` entries in the device table. [`seal`] adds the
+/// checksum.
 pub(crate) fn superblock(plan: &Plan<'_>, blocks: u32, devices: u16, options: &str) -> Superblock {
     let Timestamp { seconds, nanoseconds } = plan.epoch;
     let nid = plan.inodes[InodeId::ROOT.0 as usize].nid();
@@ -36,7 +37,7 @@ pub(crate) fn superblock(plan: &Plan<'_>, blocks: u32, devices: u16, options: &s
 }
 
 impl Superblock {
-    /// The same for the whole on one disk of `blocks` blocks.
+    /// Returns the superblock for the image and its devices on one disk of `blocks` blocks.
     pub(crate) fn without_devices(&self, blocks: u32) -> Self {
         let none = 0.into();
         let feature_incompat = (self.feature_incompat.get() & !INCOMPAT_DEVICE_TABLE).into();
@@ -44,7 +45,7 @@ impl Superblock {
     }
 }
 
-/// Puts the superblock into the first block of an image and computes its checksum.
+/// Writes the superblock with its checksum into the first block of an image.
 pub(crate) fn seal(superblock: &Superblock, block: &mut [u8]) {
     let checked = &mut block[SUPERBLOCK_OFFSET..BLOCK as usize];
     let mut superblock = superblock.clone();

@@ -1,8 +1,9 @@
-//! A VMDK descriptor that joins a metadata-only image and its contents to one disk (the format of VMware's "Virtual
-//! Disk Format 1.1", as QEMU and `imago`, the library of libkrun, read it).
+//! VMDK descriptors that join a metadata-only image and its contents files to one disk.
 //!
-//! Every extent is a whole file. The format has a place for where an extent begins in its file, but readers disagree on
-//! its unit: for QEMU and for imago from 0.2.6 on it is a sector, for imago before that a byte. 0 is the same for all.
+//! The format is that of VMware's "Virtual Disk Format 1.1", as read by QEMU and by `imago`, the library of libkrun.
+//!
+//! Every extent is a whole file, so its offset in the file is 0. Readers disagree on the unit of that field: it is a
+//! sector for QEMU and for imago from 0.2.6 on, and a byte for older versions of imago.
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -16,27 +17,28 @@ use super::format::BLOCK;
 use super::meta::{ErofsDevice, ErofsMeta};
 use crate::{Error, Result};
 
-/// What extents are counted in, in bytes.
+/// The unit of extent sizes in bytes.
 const SECTOR: u64 = 512;
-/// The longest path of an extent in bytes that QEMU reads.
+/// The longest path of an extent that QEMU reads, in bytes.
 const MAX_PATH: usize = 511;
 
-/// What a descriptor says may be done with its extents. No reader is to write; what they make of it differs.
+/// The access mode that a descriptor gives to its extents. No reader writes to them; readers differ in the modes they
+/// accept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VmdkAccess {
-    /// `RW`, for QEMU, which passes over all other extents. imago opens these for writing, so only a user who may write
-    /// the files can use them.
+    /// `RW`, for QEMU, which ignores all other extents. imago opens these extents for writing, so the user needs write
+    /// permission for the files.
     ReadWrite,
-    /// `RDONLY`, for imago, and so for libkrun.
+    /// `RDONLY`, for imago and therefore for libkrun.
     ReadOnly,
 }
 
 impl ErofsMeta {
-    /// Writes the head of the whole on one disk: the image, which is in `image`, with [`Self::head`] as its first block.
-    /// `to` is empty.
+    /// Writes the start of the single disk to the empty file `to`: a copy of `image`, with [`Self::head`] as its first
+    /// block.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::Write`] if `image` cannot be read or `to` cannot be written.
     pub fn write_head(&self, image: &File, to: &File) -> Result<()> {
         let write = || {
             let all = 0..u64::from(self.blocks) * BLOCK;
@@ -46,12 +48,15 @@ impl ErofsMeta {
         write().map_err(Error::Write)
     }
 
-    /// A VMDK descriptor of the whole on one disk, which guests from Linux 5.4 on mount: `head`, which has what
-    /// [`Self::write_head`] wrote, then the devices. Relative paths are relative to where the descriptor lies. QEMU takes
-    /// it as `-drive file=…,format=vmdk,readonly=on`.
+    /// Returns a VMDK descriptor of the single disk: the file `head`, which [`Self::write_head`] wrote, then the
+    /// devices.
+    ///
+    /// Guests from Linux 5.4 on mount the disk. QEMU takes the descriptor as `-drive file=…,format=vmdk,readonly=on`.
+    /// Relative paths are relative to the directory of the descriptor.
     ///
     /// # Errors
-    /// [`Error::Unlistable`] for a path with quotes, with line breaks, or of more than 511 bytes.
+    /// - [`Error::Unlistable`]: a path contains a quote or a line break.
+    /// - [`Error::PathTooLong`]: a path has more than 511 bytes.
     pub fn vmdk(&self, head: &Path, access: VmdkAccess) -> Result<Vec<u8>> {
         let id = self.devices.iter().map(|device| device.blocks).fold(self.blocks, u32::wrapping_add);
         let mut text = format!(
@@ -74,30 +79,30 @@ impl ErofsMeta {
         Ok(text)
     }
 
-    /// The paths of the devices, one a line, in the order in which `device=` options name them.
+    /// Returns the paths of the devices, one per line, in the order of the `device=` mount options.
     ///
     /// # Errors
-    /// [`Error::Unlistable`] for a path with line breaks.
+    /// [`Error::Unlistable`] if a path contains a line break.
     pub fn device_list(&self) -> Result<Vec<u8>> {
         let mut text = Vec::new();
         for device in &self.devices {
-            text.extend_from_slice(listable(&device.path, b"\n")?);
+            text.extend_from_slice(path_bytes(&device.path, b"\n")?);
             text.push(b'\n');
         }
         Ok(text)
     }
 }
 
-/// Whether a VMDK descriptor can name a file.
+/// Checks that a VMDK descriptor can contain the path of a file.
 ///
 /// # Errors
-/// [`Error::Unlistable`], as [`ErofsMeta::vmdk`] has it.
+/// The errors of [`ErofsMeta::vmdk`].
 pub fn check_vmdk_path(path: &Path) -> Result<()> {
     extent_path(path).map(drop)
 }
 
 fn extent_path(path: &Path) -> Result<&[u8]> {
-    let bytes = listable(path, b"\"\r\n")?;
+    let bytes = path_bytes(path, b"\"\r\n")?;
     if bytes.len() > MAX_PATH {
         return Err(Error::PathTooLong { path: path.to_owned(), limit: MAX_PATH });
     }
@@ -117,9 +122,13 @@ fn add_extent(text: &mut Vec<u8>, access: VmdkAccess, blocks: u32, path: &Path) 
     Ok(())
 }
 
-fn listable<'p>(path: &'p Path, but: &[u8]) -> Result<&'p [u8]> {
+/// Returns the bytes of a path.
+///
+/// # Errors
+/// [`Error::Unlistable`] if it contains one of the `forbidden` bytes.
+fn path_bytes<'p>(path: &'p Path, forbidden: &[u8]) -> Result<&'p [u8]> {
     let bytes = path.as_os_str().as_bytes();
-    if bytes.iter().any(|byte| but.contains(byte)) {
+    if bytes.iter().any(|byte| forbidden.contains(byte)) {
         return Err(Error::Unlistable { path: path.to_owned(), what: "quotes or line breaks" });
     }
     Ok(bytes)

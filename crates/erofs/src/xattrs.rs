@@ -1,4 +1,4 @@
-//! Extended attributes: behind the inode, or once for all somewhere between the inodes.
+//! Extended attributes: stored after the inode, or shared by several inodes.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,15 +14,17 @@ use super::packer::Packer;
 
 /// The longest value in bytes: its length has 16 bits.
 const MAX_VALUE: usize = u16::MAX as usize;
-/// The most shared ones that an inode can name.
+/// The most shared xattrs of an inode: their count has 8 bits.
 const MAX_SHARED: usize = u8::MAX as usize;
-/// The most bytes behind one inode: a count of 16 bits, of which one stands for the header and each other for 4 bytes.
+/// The most bytes of xattrs after an inode. The count has 16 bits: one unit is the header, the others are 4 bytes
+/// each.
 const MAX_BODY: usize = size_of::<XattrHeader>() + 4 * (u16::MAX as usize - 1);
-/// A longer one is shared even if nobody shares it: inodes behind each other make a walk read fewer blocks.
-const LONG: usize = 1024;
+/// Xattrs of more bytes are always stored in the shared area. Inodes then lie closer together, so a walk reads fewer
+/// blocks.
+const MAX_UNSHARED: usize = 1024;
 
-/// The prefixes that are written as a number, and whether more of the name has to follow. The format has a number for
-/// `lustre.*` as well, but no kernel shows such xattrs.
+/// The prefixes that the format stores as a number, and whether a name must be longer than its prefix. The format has a
+/// number for `lustre.*` too, but no kernel shows such xattrs.
 const PREFIXES: [(&[u8], u8, bool); 5] = [
     (b"user.", 1, true),
     (b"system.posix_acl_access", 2, false),
@@ -31,58 +33,58 @@ const PREFIXES: [(&[u8], u8, bool); 5] = [
     (b"security.", 6, true),
 ];
 
-type Pair<'a> = (&'a [u8], &'a [u8]);
+type Xattr<'a> = (&'a [u8], &'a [u8]);
 
 /// The shared xattrs of a root.
 pub(crate) struct XattrTable<'a> {
-    /// The position of each in `order`.
-    shared: HashMap<Pair<'a>, usize>,
-    order: Vec<Pair<'a>>,
-    /// Where each is in the image, in units of 4 bytes.
+    /// The position of each xattr in `order`.
+    shared: HashMap<Xattr<'a>, usize>,
+    order: Vec<Xattr<'a>>,
+    /// The offset of each xattr of `order` from the start of the metadata, in units of 4 bytes.
     ids: Vec<u32>,
     groups: Vec<Group>,
 }
 
-/// Shared xattrs that stand side by side, in one block if there are several.
+/// Shared xattrs that are stored side by side. A group of several lies in one block.
 struct Group {
     /// Positions in `order`.
     members: Range<usize>,
-    /// From the start of the image, in bytes.
+    /// Offset from the start of the metadata, in bytes.
     offset: u64,
 }
 
 /// The xattrs of one inode.
 pub(crate) struct XattrBody<'a> {
-    /// Positions in the table's order.
+    /// Positions in the table's `order`.
     shared: Vec<usize>,
-    own: Vec<Pair<'a>>,
+    own: Vec<Xattr<'a>>,
     size: usize,
 }
 
-/// What of the xattrs of a root the format cannot hold.
+/// Returns the xattrs of the root that the format cannot hold.
 pub(crate) fn omissions(fs: &ContainerFs) -> Omissions {
     let table = XattrTable::of(fs);
-    let mut lacks = OmissionsByInode::default();
+    let mut omissions = OmissionsByInode::default();
     for ino in fs.inodes().filter(|ino| fs.has_xattrs(*ino)) {
-        table.body(fs, ino, |name, why| lacks.add(ino, Omitted::Xattr(name.into()), why));
+        table.body(fs, ino, |name, why| omissions.add(ino, Omitted::Xattr(name.into()), why));
     }
-    lacks.with_paths(fs.first_paths())
+    omissions.with_paths(fs.first_paths())
 }
 
-/// Why an xattr cannot be held.
-fn refusal(name: &[u8], value: &[u8]) -> Option<Why> {
+/// Returns why the format cannot hold an xattr; `None` if it can.
+fn reason_to_omit(name: &[u8], value: &[u8]) -> Option<Why> {
     let Some((_, rest)) = split(name) else {
         return Some(Why::form("EROFS has only user.*, trusted.*, security.* and access control lists"));
     };
     if rest.is_empty() && acl::to_disk(value).is_none() {
-        // The kernel would refuse access to the whole file.
-        return Some(Why::form("it is no access control list"));
+        // The kernel would deny access to the whole file.
+        return Some(Why::form("it is not a valid access control list"));
     }
     (value.len() > MAX_VALUE)
         .then(|| Why::form(format!("it has {} bytes, and EROFS has values of at most {MAX_VALUE}", value.len())))
 }
 
-/// The number of a name's prefix, and the rest of the name.
+/// Splits a name into the number of its prefix and the rest.
 fn split(name: &[u8]) -> Option<(u8, &[u8])> {
     PREFIXES.iter().find_map(|(prefix, number, has_rest)| {
         let rest = name.strip_prefix(*prefix)?;
@@ -91,36 +93,37 @@ fn split(name: &[u8]) -> Option<(u8, &[u8])> {
 }
 
 impl<'a> XattrTable<'a> {
-    /// Finds what is worth sharing, among xattrs that the format can hold.
+    /// Selects the xattrs that are smaller when shared, among those that the format can hold.
     pub(crate) fn of(fs: &'a ContainerFs) -> Self {
         let mut table = Self { shared: HashMap::new(), order: Vec::new(), ids: Vec::new(), groups: Vec::new() };
-        let mut counts: HashMap<Pair<'a>, u32> = HashMap::new();
-        let mut seen = Vec::new();
-        for pair in fs.inodes().flat_map(|ino| fs.xattrs(ino)) {
-            if refusal(pair.0, pair.1).is_some() {
+        let mut counts: HashMap<Xattr<'a>, u32> = HashMap::new();
+        let mut distinct = Vec::new();
+        for xattr in fs.inodes().flat_map(|ino| fs.xattrs(ino)) {
+            if reason_to_omit(xattr.0, xattr.1).is_some() {
                 continue;
             }
-            let count = counts.entry(pair).or_insert_with(|| {
-                seen.push(pair);
+            let count = counts.entry(xattr).or_insert_with(|| {
+                distinct.push(xattr);
                 0
             });
             *count += 1;
         }
-        for pair in seen {
-            let (count, size) = (counts[&pair] as usize, entry_size(pair));
-            if size > LONG || size + 4 * count < size * count {
-                table.shared.insert(pair, table.order.len());
-                table.order.push(pair);
+        for xattr in distinct {
+            let (count, size) = (counts[&xattr] as usize, entry_size(xattr));
+            if size > MAX_UNSHARED || size + 4 * count < size * count {
+                table.shared.insert(xattr, table.order.len());
+                table.order.push(xattr);
             }
         }
         table
     }
 
-    /// Finds a place for each, early in the image: an index has less than 4 GiB of xattrs, and ids reach up to 16 GiB.
+    /// Places all shared xattrs. They must lie early in the image: an index has less than 4 GiB of xattrs, and ids
+    /// reach 16 GiB.
     pub(crate) fn place(&mut self, packer: &mut Packer) {
         let mut start = 0;
         while start < self.order.len() {
-            let sizes = self.order[start..].iter().map(|pair| entry_size(*pair) as u64);
+            let sizes = self.order[start..].iter().map(|xattr| entry_size(*xattr) as u64);
             let ends = sizes.scan(0, |end, size| {
                 *end += size;
                 Some(*end)
@@ -135,19 +138,20 @@ impl<'a> XattrTable<'a> {
         }
     }
 
-    /// Where in the image the groups of shared ones are.
+    /// Returns the offsets of the groups in the metadata.
     pub(crate) fn group_offsets(&self) -> impl ExactSizeIterator<Item = u64> {
         self.groups.iter().map(|group| group.offset)
     }
 
-    /// Writes a group of shared ones.
+    /// Appends a group of shared xattrs to `bytes`.
     pub(crate) fn write_group(&self, group: usize, bytes: &mut Vec<u8>) {
-        for pair in &self.order[self.groups[group].members.clone()] {
-            write_entry(*pair, bytes);
+        for xattr in &self.order[self.groups[group].members.clone()] {
+            write_entry(*xattr, bytes);
         }
     }
 
-    /// What stands behind an inode; `left_out` hears of every xattr for which there is no place.
+    /// Returns the xattrs of an inode. Calls `left_out` for every xattr that has no room or that the format cannot
+    /// hold.
     pub(crate) fn body(
         &self,
         fs: &'a ContainerFs,
@@ -155,24 +159,24 @@ impl<'a> XattrTable<'a> {
         mut left_out: impl FnMut(&'a [u8], Why),
     ) -> XattrBody<'a> {
         let mut body = XattrBody { shared: Vec::new(), own: Vec::new(), size: 0 };
-        for pair in fs.xattrs(ino) {
-            if let Some(why) = refusal(pair.0, pair.1) {
-                left_out(pair.0, why);
+        for xattr in fs.xattrs(ino) {
+            if let Some(why) = reason_to_omit(xattr.0, xattr.1) {
+                left_out(xattr.0, why);
                 continue;
             }
-            match self.shared.get(&pair) {
+            match self.shared.get(&xattr) {
                 Some(position) if body.shared.len() < MAX_SHARED => body.shared.push(*position),
-                _ => body.own.push(pair),
+                _ => body.own.push(xattr),
             }
         }
         if body.shared.is_empty() && body.own.is_empty() {
             return body;
         }
-        let own: usize = body.own.iter().map(|pair| entry_size(*pair)).sum();
+        let own: usize = body.own.iter().map(|xattr| entry_size(*xattr)).sum();
         body.size = size_of::<XattrHeader>() + 4 * body.shared.len() + own;
         while body.size > MAX_BODY {
-            // The fewest that make room; those that the kernel heeds are short.
-            let sizes = body.own.iter().map(|pair| entry_size(*pair));
+            // Removing the longest removes the fewest. The xattrs that the kernel interprets are short.
+            let sizes = body.own.iter().map(|xattr| entry_size(*xattr));
             let (longest, size) = sizes.enumerate().max_by_key(|(_, size)| *size).expect("shared ones have room");
             let (name, _) = body.own.remove(longest);
             body.size -= size;
@@ -183,15 +187,15 @@ impl<'a> XattrTable<'a> {
 }
 
 impl XattrBody<'_> {
-    /// In bytes.
+    /// Returns the size in bytes.
     pub(crate) fn size(&self) -> usize {
         self.size
     }
 
-    /// The size as an inode says it.
+    /// Returns the size in the unit of the inode's field.
     pub(crate) fn count(&self) -> u16 {
-        let beyond = |size| 1 + (size - size_of::<XattrHeader>()) / 4;
-        self.size.checked_sub(1).map_or(0, |_| beyond(self.size) as u16)
+        let units = |size| 1 + (size - size_of::<XattrHeader>()) / 4;
+        self.size.checked_sub(1).map_or(0, |_| units(self.size) as u16)
     }
 
     pub(crate) fn write(&self, table: &XattrTable<'_>, bytes: &mut Vec<u8>) {
@@ -203,18 +207,18 @@ impl XattrBody<'_> {
         for position in &self.shared {
             bytes.extend_from_slice(&table.ids[*position].to_le_bytes());
         }
-        for pair in &self.own {
-            write_entry(*pair, bytes);
+        for xattr in &self.own {
+            write_entry(*xattr, bytes);
         }
     }
 }
 
-fn entry_size((name, value): Pair<'_>) -> usize {
+fn entry_size((name, value): Xattr<'_>) -> usize {
     let rest = split(name).map_or(name, |(_, rest)| rest);
     (size_of::<XattrEntry>() + rest.len() + value.len()).next_multiple_of(4)
 }
 
-fn write_entry((name, value): Pair<'_>, bytes: &mut Vec<u8>) {
+fn write_entry((name, value): Xattr<'_>, bytes: &mut Vec<u8>) {
     let (prefix, rest) = split(name).expect("names were checked first");
     let value_length = (value.len() as u16).into();
     bytes.extend_from_slice(XattrEntry { name_length: rest.len() as u8, prefix, value_length }.as_bytes());
@@ -228,19 +232,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_have_a_known_prefix_and_what_belongs_behind_it() {
+    fn names_must_have_a_known_prefix_and_a_matching_rest() {
         assert_eq!(split(b"user.mime"), Some((1, &b"mime"[..])));
         assert_eq!(split(b"security.capability"), Some((6, &b"capability"[..])));
         assert_eq!(split(b"system.posix_acl_default"), Some((3, &b""[..])));
         for name in [&b"user."[..], b"system.posix_acl_access.x", b"system.nfs4_acl", b"none", b"User.x"] {
             assert_eq!(split(name), None);
-            assert!(refusal(name, b"").is_some());
+            assert!(reason_to_omit(name, b"").is_some());
         }
     }
 
     #[test]
     fn a_value_has_less_than_64_kib() {
-        assert_eq!(refusal(b"user.x", &[0; 65535]), None);
-        assert!(refusal(b"user.x", &[0; 65536]).unwrap().to_string().contains("65535"));
+        assert_eq!(reason_to_omit(b"user.x", &[0; 65535]), None);
+        assert!(reason_to_omit(b"user.x", &[0; 65536]).unwrap().to_string().contains("65535"));
     }
 }

@@ -1,7 +1,7 @@
-//! The checksums of `metadata_csum`: CRC-32C, begun with the file system's UUID, so that a block of another one is
-//! noticed, and for what belongs to an inode with its number.
+//! The checksums of `metadata_csum`: CRC-32C, seeded with the file system's UUID and, for parts of an inode, with its
+//! number. So a block of another file system or inode is detected.
 
-/// Begins all checksums of a file system.
+/// The state of a checksum.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seed(u32);
 
@@ -10,23 +10,24 @@ impl Seed {
         Self(crc32c(!0, uuid))
     }
 
-    /// Begins those of an inode and of its directory and extent blocks; generations are 0 here.
+    /// Returns the seed for an inode and its directory and extent blocks. The generation is always 0.
     pub(super) fn inode(self, number: u32) -> Self {
         Self(crc32c(crc32c(self.0, &number.to_le_bytes()), &[0; 4]))
     }
 
-    /// Goes on with bytes.
+    /// Returns the state after further bytes.
     pub(super) fn with(self, bytes: &[u8]) -> Self {
         Self(crc32c(self.0, bytes))
     }
 
-    /// The checksum.
+    /// Returns the checksum.
     pub(super) fn value(self) -> u32 {
         self.0
     }
 }
 
-/// Takes the checksum `crc` on over `bytes`, without inverting it before or after, as the kernel's `crc32c()`.
+/// Continues the checksum `crc` over `bytes`. Like the kernel's `crc32c()`, it inverts neither the start nor the
+/// result.
 pub(super) fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
     !crc32c::crc32c_append(!crc, bytes)
 }

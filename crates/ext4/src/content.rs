@@ -1,4 +1,4 @@
-//! What of a root needs blocks, wherever they will be.
+//! Collects the parts of a root that need blocks.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -16,46 +16,50 @@ use super::hash::NameHasher;
 use super::holes::data_runs;
 use super::htree::MAX_LEAVES;
 use super::time::InodeTime;
-use super::xattr::{MAX_SHARERS, Room, XattrSet};
+use super::xattr::{MAX_SHARERS, XattrPlace, XattrSet};
 use crate::{Error, Result};
 
-/// Targets of symbolic links shorter than this stand in the inode.
+/// Targets of symlinks that are shorter than this are stored in the inode.
 pub(super) const SHORT_LINK: u64 = 60;
 
-/// What needs blocks.
+/// The parts of a root that need blocks, without their places.
 pub(super) struct Content<'a> {
     pub(super) fs: &'a ContainerFs,
     pub(super) hasher: NameHasher,
-    /// Directories and long symbolic links, with how many blocks they have.
+    /// Directories and long symlinks, with their numbers of blocks.
     pub(super) small: Vec<(InodeId, u64)>,
-    /// Files with contents, in the order in which these lie.
+    /// Files with contents, in the order of the contents files.
     pub(super) files: Vec<(InodeId, Extent)>,
-    /// The blocks of data of files with holes.
+    /// The runs of data blocks of files with holes.
     sparse: HashMap<InodeId, Vec<Range<u64>>>,
-    /// Which of `xattr_blocks` an inode has.
+    /// The index in `xattr_blocks` for each inode that has one.
     xattr_block_of: HashMap<InodeId, u32>,
     pub(super) xattr_blocks: Vec<XattrBlock>,
-    /// Bytes of the xattrs that are in inodes of their own, in the order of the blocks that name them.
+    /// Sizes in bytes of the xattr values that have inodes of their own, in the order of the blocks that refer to them.
     pub(super) values: Vec<u64>,
-    pub(super) lacks: OmissionsByInode<InodeId>,
+    pub(super) omissions: OmissionsByInode<InodeId>,
 }
 
-/// Sets of xattrs, and the block that has each.
-type Shared<'a> = HashMap<Vec<(&'a [u8], &'a [u8])>, u32>;
+/// The xattr block of each distinct set of xattrs.
+type BlockOfSet<'a> = HashMap<Vec<(&'a [u8], &'a [u8])>, u32>;
 
-/// A block of xattrs.
+/// A block of xattrs, shared by all inodes with the same set.
 pub(super) struct XattrBlock {
-    /// One of the inodes that have these xattrs.
+    /// One of the inodes that have this block.
     pub(super) owner: InodeId,
-    /// How many have them.
+    /// Number of inodes that have it.
     pub(super) sharers: u32,
-    /// The first of its values that is apart, and how many are.
+    /// Index of its first external value, and the number of them.
     pub(super) first_value: usize,
     pub(super) values: usize,
 }
 
 impl<'a> Content<'a> {
-    /// Looks at all inodes, and refuses what ext4 cannot hold.
+    /// Collects the content of all inodes.
+    ///
+    /// # Errors
+    /// - [`Error::Unrepresentable`]: ext4 cannot represent an inode.
+    /// - [`Error::Root`]: the contents of a file cannot be read.
     pub(super) fn of(fs: &'a ContainerFs, hasher: NameHasher) -> Result<Self> {
         let mut content = Self {
             fs,
@@ -66,30 +70,30 @@ impl<'a> Content<'a> {
             xattr_block_of: HashMap::new(),
             xattr_blocks: Vec::new(),
             values: Vec::new(),
-            lacks: OmissionsByInode::default(),
+            omissions: OmissionsByInode::default(),
         };
         let mut shared = HashMap::new();
         for ino in fs.inodes() {
-            content.inode(ino)?;
+            content.add_inode(ino)?;
             if fs.has_xattrs(ino) {
-                content.xattrs(ino, &mut shared);
+                content.add_xattrs(ino, &mut shared);
             }
         }
         content.find_holes()?;
         Ok(content)
     }
 
-    fn inode(&mut self, ino: InodeId) -> Result<()> {
+    fn add_inode(&mut self, ino: InodeId) -> Result<()> {
         let stat = self.fs.stat(ino);
         if stat.kind != InodeKind::Directory && stat.nlink > MAX_LINKS {
             return Err(Error::unrepresentable(
                 self.fs,
                 ino,
-                format!("{} names of one file, only {MAX_LINKS}", stat.nlink),
+                format!("{} names of one file, the limit is {MAX_LINKS}", stat.nlink),
             ));
         }
-        if !InodeTime::holds(stat.mtime) {
-            self.lacks.add(ino, Omitted::Time, Why::form("ext4 has times from 1901 to 2446"));
+        if !InodeTime::can_represent(stat.mtime) {
+            self.omissions.add(ino, Omitted::Time, Why::form("ext4 has times from 1901 to 2446"));
         }
         match stat.kind {
             InodeKind::Directory => {
@@ -97,7 +101,7 @@ impl<'a> Content<'a> {
                     Error::unrepresentable(
                         self.fs,
                         ino,
-                        format!("so many entries of a directory, only {MAX_LEAVES} blocks of them"),
+                        format!("so many entries of a directory, the limit is {MAX_LEAVES} blocks"),
                     )
                 })?;
                 self.small.push((ino, directory.blocks()));
@@ -112,16 +116,20 @@ impl<'a> Content<'a> {
     fn check_size(&self, ino: InodeId, stat: &Stat) -> Result<()> {
         if stat.size > MAX_FILE_BLOCKS * BLOCK as u64 {
             let limit = MAX_FILE_BLOCKS * BLOCK as u64;
-            return Err(Error::unrepresentable(self.fs, ino, format!("{} bytes of a file, only {limit}", stat.size)));
+            return Err(Error::unrepresentable(
+                self.fs,
+                ino,
+                format!("{} bytes of a file, the limit is {limit}", stat.size),
+            ));
         }
         Ok(())
     }
 
-    fn xattrs(&mut self, ino: InodeId, shared: &mut Shared<'a>) {
-        let lacks = &mut self.lacks;
-        let left_out = |name: &[u8], why| lacks.add(ino, Omitted::Xattr(name.into()), why);
+    fn add_xattrs(&mut self, ino: InodeId, shared: &mut BlockOfSet<'a>) {
+        let omissions = &mut self.omissions;
+        let left_out = |name: &[u8], why| omissions.add(ino, Omitted::Xattr(name.into()), why);
         let set = XattrSet::new(self.fs.xattrs(ino), left_out);
-        let Room::Block { apart } = set.room() else { return };
+        let XattrPlace::Block { external_values } = set.place() else { return };
         let next = self.xattr_blocks.len() as u32;
         let number = shared.entry(self.fs.xattrs(ino).collect()).or_insert(next);
         if self.xattr_blocks.get(*number as usize).is_some_and(|block| block.sharers == MAX_SHARERS) {
@@ -129,8 +137,8 @@ impl<'a> Content<'a> {
         }
         if *number == next {
             let first_value = self.values.len();
-            self.values.extend(set.apart().map(|value| value.len() as u64));
-            self.xattr_blocks.push(XattrBlock { owner: ino, sharers: 0, first_value, values: apart });
+            self.values.extend(set.external_values().map(|value| value.len() as u64));
+            self.xattr_blocks.push(XattrBlock { owner: ino, sharers: 0, first_value, values: external_values });
         }
         self.xattr_blocks[*number as usize].sharers += 1;
         self.xattr_block_of.insert(ino, *number);
@@ -147,7 +155,7 @@ impl<'a> Content<'a> {
         Ok(())
     }
 
-    /// The blocks of a file that hold data.
+    /// Returns the runs of blocks of a file that hold data.
     pub(super) fn data_runs(&self, ino: InodeId, extent: Extent) -> Cow<'_, [Range<u64>]> {
         match self.sparse.get(&ino) {
             Some(runs) => Cow::Borrowed(runs),
@@ -155,23 +163,23 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// Which of the blocks of xattrs an inode has.
+    /// Returns the index of the xattr block of an inode.
     pub(super) fn xattr_block_of(&self, ino: InodeId) -> Option<usize> {
         self.xattr_block_of.get(&ino).map(|number| *number as usize)
     }
 
-    /// The number of the inode that holds a value of an xattr.
+    /// Returns the number of the inode that holds an external xattr value.
     pub(super) fn value_inode(&self, value: usize) -> u32 {
         FIRST_INODE - 1 + self.fs.inode_count() + value as u32
     }
 
-    /// The number of the last inode that is used; all below it are too, or reserved.
+    /// Returns the number of the last used inode. All below it are used or reserved.
     pub(super) fn last_inode(&self) -> u64 {
         u64::from(FIRST_INODE) - 2 + u64::from(self.fs.inode_count()) + self.values.len() as u64
     }
 
-    /// Fewer blocks than all of it will take: the blocks of extent trees are not known.
-    pub(super) fn least_blocks(&self) -> u64 {
+    /// Returns a lower bound of the number of blocks. The blocks of extent trees are not included.
+    pub(super) fn min_blocks(&self) -> u64 {
         let small: u64 = self.small.iter().map(|(_, blocks)| blocks).sum();
         let runs = self.files.iter().flat_map(|&(ino, extent)| self.data_runs(ino, extent).into_owned());
         let values: u64 = self.values.iter().map(|length| length.div_ceil(BLOCK as u64)).sum();
@@ -179,7 +187,7 @@ impl<'a> Content<'a> {
     }
 }
 
-/// More than 2^32 inodes are too many.
+/// Creates a [`Error::TooLarge`].
 pub(super) fn too_large(what: impl Into<String>) -> Error {
     Error::TooLarge { what: what.into() }
 }

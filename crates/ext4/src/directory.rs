@@ -1,4 +1,4 @@
-//! Directories: one block of entries, or an index over as many as it takes.
+//! Directories: one block of entries, or several with an index.
 
 use vmroot_container_fs::{ContainerFs, DirEntry, InodeId, InodeKind};
 
@@ -8,18 +8,18 @@ use super::hash::NameHasher;
 use super::htree::{Index, TooManyEntries};
 use super::inode::number_of;
 
-/// Bytes behind the entries of a block: an entry without a name that holds the checksum.
+/// Bytes of a block's tail: an entry without a name that holds the checksum.
 const TAIL: usize = 12;
-/// Bytes of a block for entries.
+/// Bytes of a block that are available for entries.
 pub(super) const ROOM: usize = BLOCK - TAIL;
-/// Bytes of `.` and `..`.
+/// Bytes of the entries `.` and `..`.
 const DOTS: usize = 2 * 12;
 
-/// How the entries of a directory are laid out.
+/// The layout of a directory's entries.
 pub(super) enum Directory {
-    /// All are in one block.
+    /// One block.
     Block,
-    /// They are in many, with an index.
+    /// Several blocks and an index.
     Index(Index),
 }
 
@@ -36,7 +36,7 @@ impl Directory {
         matches!(self, Self::Index(_))
     }
 
-    /// Blocks of the directory.
+    /// Returns the number of blocks of the directory.
     pub(super) fn blocks(&self) -> u64 {
         match self {
             Self::Block => 1,
@@ -44,7 +44,7 @@ impl Directory {
         }
     }
 
-    /// Writes the blocks, one after the other; `seed` is the directory's.
+    /// Calls `write` for each block in order. `seed` is the seed of the directory's inode.
     pub(super) fn write<E>(
         &self,
         fs: &ContainerFs,
@@ -79,17 +79,17 @@ impl Directory {
     }
 }
 
-/// The entries of what is known to be a directory.
+/// Returns the entries of a directory from `cookie` on. `directory` must be a directory.
 pub(super) fn children(fs: &ContainerFs, directory: InodeId, cookie: u64) -> impl Iterator<Item = DirEntry<'_>> {
     fs.readdir(directory, cookie).into_iter().flatten()
 }
 
-/// Bytes of an entry (`struct ext4_dir_entry_2`).
+/// Returns the bytes of an entry with this name (`struct ext4_dir_entry_2`).
 pub(super) fn length_of(name: &[u8]) -> usize {
     8 + name.len().next_multiple_of(4)
 }
 
-/// The entry in front of a name.
+/// Returns the fields of an entry that precede its name.
 pub(super) fn entry_header(inode: u32, length: usize, name: usize, kind: InodeKind) -> [u8; 8] {
     let mut header = [0; 8];
     header[..4].copy_from_slice(&inode.to_le_bytes());
@@ -99,10 +99,10 @@ pub(super) fn entry_header(inode: u32, length: usize, name: usize, kind: InodeKi
     header
 }
 
-/// A block of entries.
+/// A block of directory entries.
 struct EntryBlock {
     bytes: Box<[u8; BLOCK]>,
-    /// Where the last entry is, and where the next one will be.
+    /// Offset of the last entry, and of the next one.
     last: usize,
     at: usize,
 }
@@ -121,7 +121,7 @@ impl EntryBlock {
         self.at += length;
     }
 
-    /// Stretches the last entry over the rest, and adds the checksum (`struct ext4_dir_entry_tail`).
+    /// Extends the last entry to the end of the block and adds the checksum (`struct ext4_dir_entry_tail`).
     fn finish(&mut self, seed: Seed) -> &[u8; BLOCK] {
         let length = (ROOM - self.last) as u16;
         self.bytes[self.last + 4..self.last + 6].copy_from_slice(&length.to_le_bytes());

@@ -1,4 +1,5 @@
-//! Which blocks of a file lie where: extents, and the tree of blocks that holds those which the inode has no room for.
+//! Maps the blocks of a file to blocks of the file system: extents, and the tree of blocks for those that do not fit
+//! the inode.
 
 use std::ops::Range;
 
@@ -7,17 +8,17 @@ use super::format::{BLOCK, MAX_EXTENT};
 use super::space::Space;
 
 const MAGIC: u16 = 0xf30a;
-/// Bytes of a header, and of an entry: an extent, or a pointer to a block below.
+/// Bytes of a header, an extent, or a pointer to a block of the level below.
 const ENTRY: usize = 12;
-/// Entries in the inode.
+/// Number of entries in the inode.
 const IN_INODE: usize = 4;
-/// Entries in a block, a header before and a checksum behind them.
+/// Number of entries in a block, between a header and a checksum.
 const IN_BLOCK: usize = (BLOCK - ENTRY - 4) / ENTRY;
 
-/// The most blocks that a file can have, holes included: their numbers have 32 bits.
+/// The most blocks of a file, including holes: their numbers have 32 bits.
 pub(super) const MAX_FILE_BLOCKS: u64 = u32::MAX as u64;
 
-/// Blocks `length` of a file from `logical` on, lying at `physical`.
+/// The run of `length` blocks of a file that begins at block `logical` of the file and `physical` of the file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Extent {
     pub(super) logical: u64,
@@ -25,23 +26,23 @@ pub(super) struct Extent {
     pub(super) length: u64,
 }
 
-/// All blocks of a file.
+/// The extents of a file.
 #[derive(Debug, Default)]
 pub(super) struct Mapping {
-    /// Ascending.
+    /// In ascending order.
     pub(super) extents: Vec<Extent>,
-    /// The blocks of the tree: the level above the extents first, the one below the inode last.
+    /// The blocks of the tree, from the level above the extents up to the level below the inode.
     tree: Vec<u64>,
 }
 
 impl Mapping {
-    /// Takes blocks for these runs of a file's blocks, and for the tree.
-    pub(super) fn take(space: &mut Space<'_>, runs: impl IntoIterator<Item = Range<u64>>) -> Self {
+    /// Allocates blocks for the runs of a file and for its tree.
+    pub(super) fn allocate(space: &mut Space<'_>, runs: impl IntoIterator<Item = Range<u64>>) -> Self {
         let mut mapping = Self::default();
         for run in runs {
             let mut logical = run.start;
             while logical < run.end {
-                let piece = space.take_piece((run.end - logical).min(MAX_EXTENT));
+                let piece = space.allocate((run.end - logical).min(MAX_EXTENT));
                 let length = piece.end - piece.start;
                 mapping.extents.push(Extent { logical, physical: piece.start, length });
                 logical += length;
@@ -50,17 +51,17 @@ impl Mapping {
         let mut entries = mapping.extents.len();
         while entries > IN_INODE {
             entries = entries.div_ceil(IN_BLOCK);
-            mapping.tree.extend((0..entries).map(|_| space.take_block()));
+            mapping.tree.extend((0..entries).map(|_| space.allocate_block()));
         }
         mapping
     }
 
-    /// Blocks that the file takes, those of the tree included.
+    /// Returns the number of blocks of the file, including those of the tree.
     pub(super) fn blocks(&self) -> u64 {
         self.extents.iter().map(|extent| extent.length).sum::<u64>() + self.tree.len() as u64
     }
 
-    /// Writes the tree's blocks by `write`, and gives what stands in the inode.
+    /// Calls `write` for each block of the tree. Returns the `i_block` of the inode.
     pub(super) fn write<E>(
         &self,
         seed: Seed,
@@ -73,7 +74,7 @@ impl Mapping {
         while level.len() > IN_INODE {
             let mut above = Vec::with_capacity(level.len().div_ceil(IN_BLOCK));
             for entries in level.chunks(IN_BLOCK) {
-                let at = tree.next().expect("take() counted as many blocks");
+                let at = tree.next().expect("allocate() counted as many blocks");
                 let mut block = [0; BLOCK];
                 node(&mut block, entries, IN_BLOCK, depth);
                 let checksum = seed.with(&block[..BLOCK - 4]).value();
@@ -91,7 +92,7 @@ impl Mapping {
 }
 
 impl Extent {
-    /// `struct ext4_extent`.
+    /// Serialises a `struct ext4_extent`.
     fn entry(&self) -> [u8; ENTRY] {
         let mut entry = [0; ENTRY];
         entry[..4].copy_from_slice(&(self.logical as u32).to_le_bytes());
@@ -102,7 +103,7 @@ impl Extent {
     }
 }
 
-/// `struct ext4_extent_idx`.
+/// Serialises a `struct ext4_extent_idx`.
 fn pointer(logical: u64, block: u64) -> [u8; ENTRY] {
     let mut entry = [0; ENTRY];
     entry[..4].copy_from_slice(&(logical as u32).to_le_bytes());
@@ -111,7 +112,7 @@ fn pointer(logical: u64, block: u64) -> [u8; ENTRY] {
     entry
 }
 
-/// `struct ext4_extent_header`, and the entries behind it.
+/// Writes a `struct ext4_extent_header` and the entries after it.
 fn node(bytes: &mut [u8], entries: &[(u64, [u8; ENTRY])], room: usize, depth: u16) {
     let header = [MAGIC, entries.len() as u16, room as u16, depth];
     for (field, value) in bytes.chunks_exact_mut(2).zip(header) {

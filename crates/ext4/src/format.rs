@@ -3,17 +3,17 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Bytes of a block: what a page is, so that a block of a file is a page of the guest's cache.
+/// Bytes of a block. It has the size of a page, so that a block of a file is a page of the guest's cache.
 pub(super) const BLOCK: usize = 4096;
-/// Blocks of a group: as many as a block of bitmap has bits.
+/// Blocks of a group: one bit each in a bitmap of one block.
 pub(super) const GROUP: u64 = 8 * BLOCK as u64;
-/// Bytes of an inode: nanoseconds, years past 2038, and 92 bytes of xattrs fit.
+/// Bytes of an inode. Nanoseconds, years past 2038, and 92 bytes of xattrs fit.
 pub(super) const INODE: usize = 256;
-/// Bytes of an inode's fields behind the first 128.
+/// Bytes of an inode's fields after the first 128.
 pub(super) const EXTRA: usize = 32;
-/// Inodes of a block.
+/// Number of inodes in a block.
 pub(super) const INODES_PER_BLOCK: u32 = (BLOCK / INODE) as u32;
-/// Bytes of a group descriptor, with the upper halves of everything.
+/// Bytes of a group descriptor, including the upper halves of 64-bit fields.
 pub(super) const DESCRIPTOR: usize = 64;
 
 /// The inode of the root directory.
@@ -23,9 +23,9 @@ pub(super) const JOURNAL_INODE: u32 = 8;
 /// The first inode that is not reserved.
 pub(super) const FIRST_INODE: u32 = 11;
 
-/// Names of one inode, and subdirectories of a directory before the count is given up.
+/// The most names of an inode. A directory with more links has the count 1.
 pub(super) const MAX_LINKS: u32 = 65_000;
-/// Blocks that an extent can have.
+/// The most blocks of an extent.
 pub(super) const MAX_EXTENT: u64 = 32_768;
 
 /// `s_feature_compat`.
@@ -166,7 +166,7 @@ pub(super) struct GroupRecord {
     pub(super) reserved: U32,
 }
 
-/// An inode (`struct ext4_inode`), with what is left for xattrs.
+/// An inode (`struct ext4_inode`) and the room for xattrs after its fields.
 #[derive(Clone, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct InodeRecord {

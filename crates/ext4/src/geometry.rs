@@ -1,29 +1,29 @@
-//! Where groups and their metadata lie.
+//! The places of groups and of their metadata.
 //!
-//! Sixteen groups share a place for their bitmaps and inode tables (`flex_bg`), so that file contents lie in one piece
-//! between two such places. Copies of the superblock stay where `sparse_super` puts them: groups 0, 1 and the powers of
-//! 3, 5 and 7.
+//! Sixteen groups keep their bitmaps and inode tables together (`flex_bg`), so that file contents lie in one piece
+//! between two such places. The copies of the superblock are where `sparse_super` puts them: in groups 0, 1 and the
+//! powers of 3, 5 and 7.
 
 use std::ops::Range;
 
 use super::format::{BLOCK, DESCRIPTOR, GROUP, INODES_PER_BLOCK};
 
-/// Groups that keep their metadata together, as a power of two; mke2fs takes the same.
+/// Number of groups that keep their metadata together, as a power of two. mke2fs uses the same.
 pub(super) const LOG_GROUPS_PER_FLEX: u8 = 4;
 
-/// Groups, inodes, and where the metadata of groups lies.
+/// The groups, their inodes, and the places of their metadata.
 pub(super) struct Geometry {
-    /// Inodes of each group.
+    /// Number of inodes of each group.
     pub(super) inodes_per_group: u32,
-    /// One for each group.
-    pub(super) places: Vec<Place>,
-    /// Blocks that are taken before any file is there: ascending, apart.
+    /// The metadata of each group.
+    pub(super) places: Vec<GroupPlace>,
+    /// The blocks of superblocks and group metadata: ascending, disjoint ranges.
     pub(super) fixed: Vec<Range<u64>>,
 }
 
-/// Where the metadata of a group lies, in blocks.
+/// The blocks that hold the metadata of a group.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct GroupPlace {
     pub(super) block_bitmap: u64,
     pub(super) inode_bitmap: u64,
     pub(super) inode_table: u64,
@@ -46,12 +46,12 @@ impl Geometry {
         self.places.len() as u64
     }
 
-    /// Blocks of an inode table.
+    /// Returns the number of blocks of an inode table.
     pub(super) fn table_blocks(&self) -> u64 {
         u64::from(self.inodes_per_group / INODES_PER_BLOCK)
     }
 
-    /// Blocks of all group descriptors.
+    /// Returns the number of blocks of all group descriptors.
     pub(super) fn descriptor_blocks(&self) -> u64 {
         descriptor_blocks(self.groups())
     }
@@ -60,39 +60,40 @@ impl Geometry {
         self.groups() * u64::from(self.inodes_per_group)
     }
 
-    /// The fewest blocks that the groups can have: metadata fits, and the last group has a block of its own.
-    pub(super) fn least_blocks(&self) -> u64 {
+    /// Returns the fewest blocks that the file system can have: all metadata fits, and the last group has at least one
+    /// block.
+    pub(super) fn min_blocks(&self) -> u64 {
         let last = (self.groups() - 1) * GROUP;
         let fixed = self.fixed.last().map_or(0, |range| range.end);
         fixed.max(last + 1)
     }
 
-    /// The runs of fixed blocks that a range has a part of.
-    pub(super) fn fixed_near(&self, range: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    /// Returns the fixed ranges that overlap a range.
+    pub(super) fn fixed_overlapping(&self, range: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
         let first = self.fixed.partition_point(|fixed| fixed.end <= range.start);
         self.fixed[first..].iter().take_while(|fixed| fixed.start < range.end).cloned()
     }
 
-    /// How many fixed blocks a range has.
+    /// Returns the number of fixed blocks in a range.
     pub(super) fn fixed_in(&self, range: Range<u64>) -> u64 {
-        self.fixed_near(&range).map(|fixed| fixed.end.min(range.end) - fixed.start.max(range.start)).sum()
+        self.fixed_overlapping(&range).map(|fixed| fixed.end.min(range.end) - fixed.start.max(range.start)).sum()
     }
 
-    /// Finds places for the metadata of `count` groups, from the first of them on.
+    /// Places the metadata of `count` groups, in the first of these groups or after it.
     fn place(&mut self, first: u64, count: u64, supers: &[Range<u64>]) {
-        let bitmaps = self.take(first * GROUP, 2 * count, supers);
+        let bitmaps = self.allocate(first * GROUP, 2 * count, supers);
         let mut at = bitmaps + 2 * count;
         for number in 0..count {
-            let inode_table = self.take(at, self.table_blocks(), supers);
+            let inode_table = self.allocate(at, self.table_blocks(), supers);
             at = inode_table + self.table_blocks();
             let block_bitmap = bitmaps + number;
-            self.places.push(Place { block_bitmap, inode_bitmap: block_bitmap + count, inode_table });
+            self.places.push(GroupPlace { block_bitmap, inode_bitmap: block_bitmap + count, inode_table });
         }
     }
 
-    /// Takes blocks in one piece, from `at` on, and gives the first.
-    fn take(&mut self, mut at: u64, count: u64, supers: &[Range<u64>]) -> u64 {
-        // Nothing else is in the way: all that was taken before lies in front of `at`.
+    /// Allocates consecutive blocks at or after `at`. Returns the first.
+    fn allocate(&mut self, mut at: u64, count: u64, supers: &[Range<u64>]) -> u64 {
+        // Only superblocks can be in the way: everything else was allocated before `at`.
         while let Some(taken) = supers.iter().find(|taken| taken.start < at + count && at < taken.end) {
             at = taken.end;
         }
@@ -105,7 +106,7 @@ fn descriptor_blocks(groups: u64) -> u64 {
     (groups * DESCRIPTOR as u64).div_ceil(BLOCK as u64)
 }
 
-/// Whether a group begins with a superblock and all descriptors.
+/// Returns whether a group begins with a superblock and all descriptors.
 pub(super) fn has_superblock(group: u64) -> bool {
     let is_power_of = |base: u64| {
         let powers = std::iter::successors(Some(base), |power| power.checked_mul(base));

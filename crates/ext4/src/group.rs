@@ -1,8 +1,10 @@
-//! Groups: bitmaps of what is taken, and descriptors.
+//! Group descriptors and bitmaps.
 //!
-//! A group in which nothing is taken has no bitmaps (`BLOCK_UNINIT`, `INODE_UNINIT`): the kernel makes them when it
-//! needs them, so empty room costs nothing. Inode tables are said to be zeroed, for they are holes: else a kernel that
-//! mounts the file system would write zeros to all of them.
+//! A group without used blocks or inodes has no bitmap (`BLOCK_UNINIT`, `INODE_UNINIT`). The kernel creates it on
+//! demand, so empty room costs nothing.
+//!
+//! Inode tables are marked as zeroed, because their unused parts are holes. Otherwise the kernel would write zeros to
+//! all of them after mounting.
 
 use std::ops::Range;
 
@@ -12,27 +14,32 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::checksum::Seed;
 use super::content::Content;
-use super::fit::Fit;
 use super::format::{BLOCK, GROUP, GroupRecord, group_flags};
-use super::geometry::{Geometry, Place, has_superblock};
+use super::geometry::{Geometry, GroupPlace, has_superblock};
 use super::inode::number_of;
+use super::layout::Layout;
 use super::output::Output;
 use crate::Result;
 
-/// Writes the bitmaps of all groups, and gives their descriptors.
-pub(super) fn write_groups(content: &Content<'_>, fit: &Fit, seed: Seed, output: &mut Output<'_>) -> Result<Vec<u8>> {
-    let directories = directories(content, &fit.geometry);
+/// Writes the bitmaps of all groups. Returns the group descriptors.
+pub(super) fn write_groups(
+    content: &Content<'_>,
+    layout: &Layout,
+    seed: Seed,
+    output: &mut Output<'_>,
+) -> Result<Vec<u8>> {
+    let directories = count_directories(content, &layout.geometry);
     let mut descriptors = Vec::new();
-    for (number, place) in (0..).zip(&fit.geometry.places) {
-        let group = Group { fit, number, last_inode: content.last_inode(), seed };
+    for (number, place) in (0..).zip(&layout.geometry.places) {
+        let group = Group { layout, number, last_inode: content.last_inode(), seed };
         let mut record = GroupRecord::new_zeroed();
         place.describe(&mut record);
-        wide(&mut record.used_directories_lo, &mut record.used_directories_hi, directories[number as usize]);
-        if let Some(bitmap) = group.blocks(&mut record) {
-            output.block(place.block_bitmap, &bitmap[..])?;
+        set_halves(&mut record.used_directories_lo, &mut record.used_directories_hi, directories[number as usize]);
+        if let Some(bitmap) = group.block_bitmap(&mut record) {
+            output.write_block(place.block_bitmap, &bitmap[..])?;
         }
-        if let Some(bitmap) = group.inodes(&mut record) {
-            output.block(place.inode_bitmap, &bitmap[..])?;
+        if let Some(bitmap) = group.inode_bitmap(&mut record) {
+            output.write_block(place.inode_bitmap, &bitmap[..])?;
         }
         let checksum = seed.with(&(number as u32).to_le_bytes()).with(record.as_bytes()).value();
         record.checksum = (checksum as u16).into();
@@ -41,8 +48,8 @@ pub(super) fn write_groups(content: &Content<'_>, fit: &Fit, seed: Seed, output:
     Ok(descriptors)
 }
 
-/// How many directories each group has.
-fn directories(content: &Content<'_>, geometry: &Geometry) -> Vec<u32> {
+/// Returns the number of directories in each group.
+fn count_directories(content: &Content<'_>, geometry: &Geometry) -> Vec<u32> {
     let mut counts = vec![0; geometry.places.len()];
     for ino in content.fs.inodes().filter(|&ino| content.fs.stat(ino).kind == InodeKind::Directory) {
         counts[((number_of(ino) - 1) / geometry.inodes_per_group) as usize] += 1;
@@ -50,7 +57,7 @@ fn directories(content: &Content<'_>, geometry: &Geometry) -> Vec<u32> {
     counts
 }
 
-impl Place {
+impl GroupPlace {
     fn describe(&self, record: &mut GroupRecord) {
         let split = |lo: &mut U32, hi: &mut U32, block: u64| {
             (*lo, *hi) = ((block as u32).into(), ((block >> 32) as u32).into())
@@ -61,29 +68,30 @@ impl Place {
     }
 }
 
-fn wide(lo: &mut U16, hi: &mut U16, value: u32) {
+fn set_halves(lo: &mut U16, hi: &mut U16, value: u32) {
     (*lo, *hi) = ((value as u16).into(), ((value >> 16) as u16).into());
 }
 
 struct Group<'f> {
-    fit: &'f Fit,
+    layout: &'f Layout,
     number: u64,
     last_inode: u64,
     seed: Seed,
 }
 
 impl Group<'_> {
-    /// Counts blocks, and gives the bitmap of a group that has any besides a copy of the superblock.
-    fn blocks(&self, record: &mut GroupRecord) -> Option<Box<[u8; BLOCK]>> {
-        let geometry = &self.fit.geometry;
-        let range = self.number * GROUP..((self.number + 1) * GROUP).min(self.fit.blocks);
-        let files = range.start..self.fit.placement.end.clamp(range.start, range.end);
+    /// Sets the number of free blocks. Returns the block bitmap, unless the group has nothing but a copy of the
+    /// superblock.
+    fn block_bitmap(&self, record: &mut GroupRecord) -> Option<Box<[u8; BLOCK]>> {
+        let geometry = &self.layout.geometry;
+        let range = self.number * GROUP..((self.number + 1) * GROUP).min(self.layout.blocks);
+        let files = range.start..self.layout.placement.end.clamp(range.start, range.end);
         let used = files.end - files.start + geometry.fixed_in(files.end..range.end);
         let free = range.end - range.start - used;
-        wide(&mut record.free_blocks_lo, &mut record.free_blocks_hi, free as u32);
+        set_halves(&mut record.free_blocks_lo, &mut record.free_blocks_hi, free as u32);
 
         let copy = if has_superblock(self.number) { 1 + geometry.descriptor_blocks() } else { 0 };
-        // The last group may be a short one, which the kernel does not make a bitmap for.
+        // The last group can be short, and the kernel does not create a bitmap for a short group.
         let last = self.number + 1 == geometry.groups();
         if files.is_empty() && used == copy && !last {
             record.flags |= group_flags::BLOCK_UNINIT;
@@ -97,21 +105,21 @@ impl Group<'_> {
             }
         };
         mark(files);
-        geometry.fixed_near(&range).for_each(&mut mark);
-        // What there is not is not free.
+        geometry.fixed_overlapping(&range).for_each(&mut mark);
+        // Blocks past the end of the file system are marked as used.
         mark(range.end..range.start + GROUP);
         let checksum = self.seed.with(&bitmap[..]).value();
-        wide(&mut record.block_bitmap_checksum_lo, &mut record.block_bitmap_checksum_hi, checksum);
+        set_halves(&mut record.block_bitmap_checksum_lo, &mut record.block_bitmap_checksum_hi, checksum);
         Some(bitmap)
     }
 
-    /// Counts inodes, and gives the bitmap of a group that has any.
-    fn inodes(&self, record: &mut GroupRecord) -> Option<Box<[u8; BLOCK]>> {
-        let in_group = u64::from(self.fit.geometry.inodes_per_group);
+    /// Sets the number of free inodes. Returns the inode bitmap if the group has any inodes in use.
+    fn inode_bitmap(&self, record: &mut GroupRecord) -> Option<Box<[u8; BLOCK]>> {
+        let in_group = u64::from(self.layout.geometry.inodes_per_group);
         let used = self.last_inode.saturating_sub(self.number * in_group).min(in_group);
         let free = (in_group - used) as u32;
-        wide(&mut record.free_inodes_lo, &mut record.free_inodes_hi, free);
-        wide(&mut record.unused_inodes_lo, &mut record.unused_inodes_hi, free);
+        set_halves(&mut record.free_inodes_lo, &mut record.free_inodes_hi, free);
+        set_halves(&mut record.unused_inodes_lo, &mut record.unused_inodes_hi, free);
         record.flags |= group_flags::INODE_ZEROED;
         if used == 0 {
             record.flags |= group_flags::INODE_UNINIT;
@@ -121,7 +129,7 @@ impl Group<'_> {
         set_bits(&mut bitmap, 0..used);
         set_bits(&mut bitmap, in_group..GROUP);
         let checksum = self.seed.with(&bitmap[..in_group as usize / 8]).value();
-        wide(&mut record.inode_bitmap_checksum_lo, &mut record.inode_bitmap_checksum_hi, checksum);
+        set_halves(&mut record.inode_bitmap_checksum_lo, &mut record.inode_bitmap_checksum_hi, checksum);
         Some(bitmap)
     }
 }

@@ -1,27 +1,26 @@
-//! The hash that indexed directories are sorted by: MD4 cut down to half (kernel, `fs/ext4/hash.c`), over unsigned
-//! characters.
+//! The name hash of indexed directories: half MD4 over unsigned characters (kernel, `fs/ext4/hash.c`).
 
-/// What a name hashes to.
+/// The hash of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NameHash {
-    /// What the index has. Its lowest bit is 0: there it means something else.
+    /// The hash in the index. Its lowest bit is 0, because the index uses that bit as a flag.
     pub(super) major: u32,
-    /// In which order the kernel lists names of the same hash.
+    /// Orders names with the same major hash when the kernel lists them.
     pub(super) minor: u32,
 }
 
-/// Hashes the names of a file system.
+/// Hashes names with the seed of a file system.
 pub(super) struct NameHasher {
     seed: [u32; 4],
 }
 
-/// Bytes of a name that go into one round.
+/// Bytes of a name for each round.
 const CHUNK: usize = 32;
-/// The kernel's mark for the end of a directory, which a name must not hash to.
-const END: u32 = 0x7fff_ffff << 1;
+/// The kernel's mark for the end of a directory. No name may have this hash.
+const END_OF_DIRECTORY: u32 = 0x7fff_ffff << 1;
 
 impl NameHasher {
-    /// The seed is not all zeros, which would mean another one.
+    /// Creates a hasher. The seed must not be all zeros, because the kernel replaces such a seed.
     pub(super) fn new(seed: [u32; 4]) -> Self {
         Self { seed }
     }
@@ -32,11 +31,11 @@ impl NameHasher {
             half_md4(&mut state, &words(&name[start..]));
         }
         let major = state[1] & !1;
-        NameHash { major: if major == END { END - 2 } else { major }, minor: state[2] }
+        NameHash { major: if major == END_OF_DIRECTORY { END_OF_DIRECTORY - 2 } else { major }, minor: state[2] }
     }
 }
 
-/// The next bytes as eight words, filled up with the length of the rest.
+/// Returns the next bytes as eight words, padded with the length of the rest.
 fn words(rest: &[u8]) -> [u32; 8] {
     let length = rest.len() as u32;
     let padding = length.wrapping_mul(0x0101_0101);

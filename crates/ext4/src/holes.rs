@@ -1,7 +1,7 @@
-//! Which blocks of a file get no room, for they hold only zeros.
+//! Finds the blocks of a file that become holes because they hold only zeros.
 //!
-//! The bytes decide, not the holes of the file that they are read from: a copy of it may have lost them, and an image
-//! is a function of the root alone. Known holes only save the reading.
+//! The bytes decide, not the holes of the contents file: a copy of it may have lost its holes, and the image must
+//! depend on the root alone. The file's holes only save reading.
 
 use std::fs::File;
 use std::io;
@@ -13,30 +13,31 @@ use vmroot_output::Holes;
 
 use super::format::BLOCK;
 
-/// Fewer blocks of zeros than this stay data: each hole costs an extent, and an inode has room for four. It also makes
-/// looking for them cheap: one of so many blocks in a row has a number that is one less than a multiple.
-const SMALLEST: u64 = 16;
+/// The fewest consecutive blocks of zeros that become a hole. Each hole costs an extent, and an inode has room for
+/// four. Searching is cheap: every such run contains a block whose number is one less than a multiple of this number,
+/// so only these blocks are probed.
+const MIN_HOLE: u64 = 16;
 
-/// The runs of blocks of a file that hold data, ascending and apart; nothing where that is all of them.
+/// Returns the runs of blocks that hold data, ascending and disjoint; `None` if no block becomes a hole.
 pub(super) fn data_runs(holes: &mut Holes<'_>, extent: Extent) -> io::Result<Option<Vec<Range<u64>>>> {
     let blocks = extent.length.div_ceil(BLOCK as u64);
-    let mut file = Blocks { holes, extent, blocks };
+    let mut file = FileBlocks { holes, extent, blocks };
     let mut runs = Vec::new();
-    // All in front of it is in a run, or in a hole.
+    // All blocks before `start` are in a run or in a hole.
     let mut start = 0;
-    let mut probe = SMALLEST - 1;
+    let mut probe = MIN_HOLE - 1;
     while probe < blocks {
         let end = file.end_of_zeros(probe)?;
         if end > probe {
             let first = file.start_of_zeros(probe, start)?;
-            if end - first >= SMALLEST {
+            if end - first >= MIN_HOLE {
                 if start < first {
                     runs.push(start..first);
                 }
                 start = end;
             }
         }
-        probe = (end.max(probe + 1) + 1).next_multiple_of(SMALLEST) - 1;
+        probe = (end.max(probe + 1) + 1).next_multiple_of(MIN_HOLE) - 1;
     }
     if start == 0 {
         return Ok(None);
@@ -47,14 +48,14 @@ pub(super) fn data_runs(holes: &mut Holes<'_>, extent: Extent) -> io::Result<Opt
     Ok(Some(runs))
 }
 
-struct Blocks<'h, 'f> {
+struct FileBlocks<'h, 'f> {
     holes: &'h mut Holes<'f>,
     extent: Extent,
     blocks: u64,
 }
 
-impl Blocks<'_, '_> {
-    /// The first block from `block` on that has something else than zeros, or the end.
+impl FileBlocks<'_, '_> {
+    /// Returns the first block from `block` on that is not all zeros; the number of blocks if there is none.
     fn end_of_zeros(&mut self, mut block: u64) -> io::Result<u64> {
         while block < self.blocks {
             let (at, end) = (self.extent.offset + block * BLOCK as u64, self.extent.offset + self.extent.length);
@@ -72,7 +73,7 @@ impl Blocks<'_, '_> {
         Ok(self.blocks)
     }
 
-    /// The first of the blocks of zeros in front of `block`, none below `least`.
+    /// Returns the first block of the zeros that end before `block`, but at least `least`.
     fn start_of_zeros(&self, mut block: u64, least: u64) -> io::Result<u64> {
         while block > least && self.is_zero(block - 1)? {
             block -= 1;
@@ -96,12 +97,12 @@ mod tests {
 
     use super::*;
 
-    /// What the module promises, block by block.
+    /// A model of [`data_runs`] that works block by block.
     fn expected(blocks: &[bool]) -> Option<Vec<Range<u64>>> {
         let mut kept = vec![true; blocks.len()];
         let mut at = 0;
         for run in blocks.chunk_by(|a, b| a == b) {
-            if !run[0] && run.len() as u64 >= SMALLEST {
+            if !run[0] && run.len() as u64 >= MIN_HOLE {
                 kept[at..at + run.len()].fill(false);
             }
             at += run.len();
@@ -118,7 +119,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn long_runs_of_zeros_are_left_out_whether_they_are_holes_or_not(
+        fn long_runs_of_zeros_become_holes(
             runs in prop::collection::vec((any::<bool>(), any::<bool>(), 1_usize..40), 0..12),
             tail in 1_usize..=BLOCK,
         ) {

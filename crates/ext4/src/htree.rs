@@ -1,7 +1,7 @@
-//! The index of a directory (`dir_index`; kernel documentation, "Hash Tree Directories").
+//! The hash tree of a directory (`dir_index`; kernel documentation, "Hash Tree Directories").
 //!
-//! The first block is the root. Below it are the blocks of entries, in the order of their names' hashes, or one level of
-//! index blocks in between.
+//! The first block is the root. The leaf blocks hold the entries in the order of their names' hashes. They lie directly
+//! below the root or below one level of index blocks.
 
 use std::ops::Range;
 
@@ -12,35 +12,35 @@ use super::directory::{ROOM, entry_header, length_of};
 use super::format::BLOCK;
 use super::hash::{NameHash, NameHasher};
 
-/// Bytes of an entry of an index.
+/// Bytes of an index entry.
 const ENTRY: usize = 8;
-/// Where the entries of the root begin: behind `.`, `..` and `dx_root_info`.
+/// Offset of the root's entries, after `.`, `..` and `dx_root_info`.
 const ROOT_START: usize = 32;
-/// Where those of other index blocks begin: behind an entry without a name.
+/// Offset of the entries of other index blocks, after a directory entry without a name.
 const NODE_START: usize = 8;
-/// Entries of the root, a checksum behind them.
+/// Number of entries of the root, before the checksum.
 const ROOT_ENTRIES: usize = (BLOCK - ROOT_START - ENTRY) / ENTRY;
-/// Entries of other index blocks.
+/// Number of entries of other index blocks.
 const NODE_ENTRIES: usize = (BLOCK - NODE_START - ENTRY) / ENTRY;
-/// The hash's number in `dx_root_info`.
+/// The number of the hash function in `dx_root_info`.
 pub(super) const HALF_MD4: u8 = 1;
 
-/// The most blocks of entries: a third level would be `large_dir`, which few kernels are asked for.
+/// The most leaf blocks. A third level would need the feature `large_dir`, which is rarely enabled.
 pub(super) const MAX_LEAVES: usize = ROOT_ENTRIES * NODE_ENTRIES;
 
-/// More blocks of entries than an index can have.
+/// The directory needs more leaf blocks than an index can have.
 #[derive(Debug)]
 pub(super) struct TooManyEntries;
 
-/// The index of one directory.
+/// The index of a directory.
 pub(super) struct Index {
-    /// Hashes and positions of entries, sorted.
+    /// The hashes of all entries and their positions in the directory, sorted.
     order: Vec<(NameHash, u32)>,
-    /// Where in `order` each block of entries begins.
+    /// Index in `order` of the first entry of each leaf block.
     leaves: Vec<u32>,
 }
 
-/// The least hash below an entry of an index, and its block.
+/// The smallest hash in the subtree of an index entry, and its block.
 type Pointer = (u32, u32);
 
 impl Index {
@@ -68,12 +68,12 @@ impl Index {
         if leaves.len() > MAX_LEAVES { Err(TooManyEntries) } else { Ok(Self { order, leaves }) }
     }
 
-    /// Blocks of the index and of entries.
+    /// Returns the number of index and leaf blocks.
     pub(super) fn blocks(&self) -> u64 {
         (1 + self.nodes() + self.leaves.len()) as u64
     }
 
-    /// For each block of entries, their positions in the directory.
+    /// Returns the positions of the entries of each leaf block.
     pub(super) fn leaves(&self) -> impl Iterator<Item = impl Iterator<Item = u32>> {
         let ends = self.leaves.iter().skip(1).copied().chain([self.order.len() as u32]);
         let ranges =
@@ -81,7 +81,7 @@ impl Index {
         ranges.map(|range| self.order[range].iter().map(|(_, position)| *position))
     }
 
-    /// Writes the index blocks, which come before those of entries.
+    /// Writes the index blocks, which come before the leaf blocks.
     pub(super) fn write_index<E>(
         &self,
         directory: u32,
@@ -91,7 +91,7 @@ impl Index {
     ) -> Result<(), E> {
         let nodes = self.nodes();
         let leaves: Vec<Pointer> =
-            (0..self.leaves.len()).map(|leaf| (self.least_hash(leaf), (1 + nodes + leaf) as u32)).collect();
+            (0..self.leaves.len()).map(|leaf| (self.smallest_hash(leaf), (1 + nodes + leaf) as u32)).collect();
         let below: Vec<Pointer> = match nodes {
             0 => leaves.clone(),
             _ => leaves.chunks(NODE_ENTRIES).zip(1..).map(|(chunk, block)| (chunk[0].0, block)).collect(),
@@ -114,13 +114,13 @@ impl Index {
         Ok(())
     }
 
-    /// Index blocks between the root and the blocks of entries.
+    /// Returns the number of index blocks between the root and the leaf blocks.
     fn nodes(&self) -> usize {
         if self.leaves.len() <= ROOT_ENTRIES { 0 } else { self.leaves.len().div_ceil(NODE_ENTRIES) }
     }
 
-    /// The least hash of a block; its lowest bit says that the block before has names of the same hash.
-    fn least_hash(&self, leaf: usize) -> u32 {
+    /// Returns the smallest hash of a leaf block. Its lowest bit is set if the leaf before it contains the same hash.
+    fn smallest_hash(&self, leaf: usize) -> u32 {
         let first = self.leaves[leaf] as usize;
         let major = self.order[first].0.major;
         let continues = first > 0 && self.order[first - 1].0.major == major;
@@ -128,13 +128,13 @@ impl Index {
     }
 }
 
-/// Adds entries from `start` on, and the checksum (`struct dx_tail`).
+/// Writes the entries from `start` on and the checksum (`struct dx_tail`).
 fn finish(block: &mut [u8; BLOCK], start: usize, entries: &[Pointer], seed: Seed) {
     for ((hash, below), place) in entries.iter().zip(block[start..].chunks_exact_mut(ENTRY)) {
         place[..4].copy_from_slice(&hash.to_le_bytes());
         place[4..].copy_from_slice(&below.to_le_bytes());
     }
-    // The first entry holds all that is less than the second: instead of a hash it has how many entries fit, and are.
+    // The first entry covers all hashes below the second. Instead of a hash it has the limit and the number of entries.
     let limit = (BLOCK - start - ENTRY) / ENTRY;
     block[start..start + 2].copy_from_slice(&(limit as u16).to_le_bytes());
     block[start + 2..start + 4].copy_from_slice(&(entries.len() as u16).to_le_bytes());

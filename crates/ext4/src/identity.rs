@@ -1,11 +1,11 @@
-//! What tells this file system from others: a function of the root and the options.
+//! The identity of a file system, derived from the root and the options.
 
 use sha2::{Digest as _, Sha256};
 use vmroot_container_fs::ContainerFs;
 
 use super::Ext4Options;
 
-/// UUID, label, the seed of name hashes and the time of making.
+/// UUID, label, seed of name hashes, and creation time.
 pub(super) struct Identity {
     pub(super) uuid: [u8; 16],
     pub(super) label: [u8; 16],

@@ -1,4 +1,4 @@
-//! The record of an inode.
+//! Inode records.
 
 use vmroot_container_fs::{InodeId, InodeKind, Stat, pack_device};
 use zerocopy::{FromZeros, IntoBytes};
@@ -7,34 +7,34 @@ use super::checksum::Seed;
 use super::format::{EXTRA, FIRST_INODE, INODE, InodeRecord, JOURNAL_INODE, MAX_LINKS, ROOT_INODE};
 use super::time::InodeTime;
 
-/// The number that an inode of the root has in the file system.
+/// Converts an inode of the root to its number in the file system.
 pub(super) fn number_of(ino: InodeId) -> u32 {
     if ino == InodeId::ROOT { ROOT_INODE } else { FIRST_INODE - 1 + ino.0 }
 }
 
-/// What an inode has besides its attributes.
+/// The fields of an inode other than its attributes.
 pub(super) struct Storage {
-    /// Extents, the target of a short link, or the number of a device.
+    /// Extents, the target of a short symlink, or a device number.
     pub(super) block: [u8; 60],
-    /// Blocks that count for it, the tree of extents and xattrs included.
+    /// Number of blocks, including those of the extent tree and of xattrs.
     pub(super) blocks: u64,
-    /// Bytes.
+    /// Size in bytes.
     pub(super) size: u64,
     /// `i_flags`.
     pub(super) flags: u32,
-    /// The block of xattrs, or 0.
+    /// The block of xattrs; 0 if there is none.
     pub(super) xattr_block: u64,
-    /// Xattrs behind the fields.
+    /// Xattrs stored in the inode.
     pub(super) xattrs: [u8; INODE - 128 - EXTRA],
 }
 
-/// The record of an inode of the root.
+/// Returns the record of an inode of the root.
 pub(super) fn record(stat: &Stat, storage: &Storage, seed: Seed) -> InodeRecord {
     let mut record = InodeRecord::new_zeroed();
     record.mode = (stat.mode as u16).into();
     (record.uid_lo, record.uid_hi) = halves(stat.uid);
     (record.gid_lo, record.gid_hi) = halves(stat.gid);
-    // A directory whose subdirectories are too many to count has one name (`dir_nlink`).
+    // A directory with too many subdirectories to count has the link count 1 (`dir_nlink`).
     let uncounted = stat.kind == InodeKind::Directory && stat.nlink > MAX_LINKS;
     record.links = if uncounted { 1 } else { stat.nlink as u16 }.into();
     let time = InodeTime::of(stat.mtime);
@@ -45,8 +45,8 @@ pub(super) fn record(stat: &Stat, storage: &Storage, seed: Seed) -> InodeRecord 
     finish(record, storage, number_of(stat.ino), seed)
 }
 
-/// The record of an inode that holds the value of an xattr. Its checksum stands in place of a time, and how many
-/// xattrs have it in place of a version (`ext4_xattr_inode_set_hash`, `ext4_xattr_inode_set_ref`).
+/// Returns the record of an inode that holds an xattr value. The checksum of the value is stored in a time field and
+/// the reference count in the version (`ext4_xattr_inode_set_hash`, `ext4_xattr_inode_set_ref`).
 pub(super) fn value_record(number: u32, storage: &Storage, checksum: u32, seed: Seed) -> InodeRecord {
     let mut record = InodeRecord::new_zeroed();
     record.mode = 0o100_600.into();
@@ -56,7 +56,7 @@ pub(super) fn value_record(number: u32, storage: &Storage, checksum: u32, seed: 
     finish(record, storage, number, seed)
 }
 
-/// The record of the journal.
+/// Returns the record of the journal's inode.
 pub(super) fn journal_record(storage: &Storage, seed: Seed) -> InodeRecord {
     let mut record = InodeRecord::new_zeroed();
     record.mode = 0o100_600.into();
@@ -66,7 +66,7 @@ pub(super) fn journal_record(storage: &Storage, seed: Seed) -> InodeRecord {
 
 fn finish(mut record: InodeRecord, storage: &Storage, number: u32, seed: Seed) -> InodeRecord {
     record.block = storage.block;
-    // In units of 512 bytes, with 48 bits (`huge_file`).
+    // In units of 512 bytes, 48 bits (`huge_file`).
     let sectors = storage.blocks * 8;
     (record.blocks_lo, record.blocks_hi) = ((sectors as u32).into(), ((sectors >> 32) as u16).into());
     (record.size_lo, record.size_hi) = ((storage.size as u32).into(), ((storage.size >> 32) as u32).into());
@@ -84,7 +84,8 @@ fn halves<T: From<u16>>(value: u32) -> (T, T) {
     ((value as u16).into(), ((value >> 16) as u16).into())
 }
 
-/// The number of a device: in the first word if both numbers have 8 bits, as it always was, else in the second.
+/// Returns the `i_block` of a device: its number is in the first word if major and minor have 8 bits, as in old
+/// kernels, and in the second word otherwise.
 pub(super) fn device_block((major, minor): (u32, u32)) -> [u8; 60] {
     let mut block = [0; 60];
     if major < 256 && minor < 256 {
@@ -95,7 +96,6 @@ pub(super) fn device_block((major, minor): (u32, u32)) -> [u8; 60] {
     block
 }
 
-/// What an inode without blocks has.
 impl Default for Storage {
     fn default() -> Self {
         let xattrs = [0; INODE - 128 - EXTRA];

@@ -1,8 +1,9 @@
-//! An empty journal (jbd2; kernel documentation, "Journal (jbd2)"), big-endian.
+//! An empty journal (jbd2; kernel documentation, "Journal (jbd2)"). Its integers are big-endian.
 
 use super::format::{BLOCK, GROUP};
 
-/// Blocks of a journal for a file system of so many, as mke2fs has it; the kernel takes no journal below 1024.
+/// Returns the number of blocks of the journal for a file system of `blocks` blocks, as mke2fs chooses it. The kernel
+/// rejects journals of fewer than 1024 blocks.
 pub(super) fn blocks_for(blocks: u64) -> u64 {
     const MEBI: u64 = 1 << 20;
     match blocks {
@@ -17,7 +18,7 @@ pub(super) fn blocks_for(blocks: u64) -> u64 {
     }
 }
 
-/// The first block of a journal of `blocks` blocks, with nothing to replay.
+/// Returns the first block of an empty journal of `blocks` blocks.
 pub(super) fn superblock(blocks: u64, uuid: &[u8; 16]) -> [u8; BLOCK] {
     let mut block = [0; BLOCK];
     // Magic, type (superblock, version 2), sequence; then block size, length, first block of the log, first sequence,
@@ -27,7 +28,7 @@ pub(super) fn superblock(blocks: u64, uuid: &[u8; 16]) -> [u8; BLOCK] {
         place.copy_from_slice(&u32::to_be_bytes(field));
     }
     block[48..64].copy_from_slice(uuid);
-    // How many file systems use it.
+    // Number of file systems that use the journal.
     block[64..68].copy_from_slice(&1_u32.to_be_bytes());
     block
 }

@@ -1,12 +1,16 @@
-//! ext4, the kernel's own read-write file system (kernel documentation, `Documentation/filesystems/ext4`).
+//! Writes ext4 file systems (kernel documentation, `Documentation/filesystems/ext4`).
 //!
-//! [`content`] says what needs blocks, [`fit`] how large the file system is and where all of it goes; then [`metadata`]
-//! writes inodes and their blocks, [`data`] moves file contents, and [`group`] and [`superblock`] say what is taken.
+//! [`content`] collects the parts of a root that need blocks. [`layout`] chooses the size of the file system and places
+//! these parts. Then [`metadata`] writes the inodes and their blocks, [`data`] moves file contents, and [`group`] and
+//! [`superblock`] record the used blocks and inodes.
 //!
-//! 64-bit block numbers are always on: descriptors then have room for whole checksums of bitmaps, and a file system can
-//! be grown past 16 TiB. There is no `resize_inode`: since Linux 3.7 a mounted file system grows without one, by putting
-//! new descriptors elsewhere (`meta_bg`), and resize2fs moves what is in the way of one that is not mounted. Neither is
-//! there a `lost+found`, which no layer has: e2fsck makes one when it needs it.
+//! Block numbers always have 64 bits. Group descriptors then have room for whole checksums of bitmaps, and a file
+//! system can be grown past 16 TiB.
+//!
+//! There is no `resize_inode`. Since Linux 3.7 a mounted file system grows without one, by putting new descriptors
+//! elsewhere (`meta_bg`); for an unmounted one, resize2fs moves the blocks that are in the way.
+//!
+//! There is no `lost+found` either, because layers have none. e2fsck creates it when it needs it.
 
 mod checksum;
 mod content;
@@ -14,7 +18,6 @@ mod data;
 mod directory;
 mod error;
 mod extents;
-mod fit;
 mod format;
 mod geometry;
 mod group;
@@ -24,6 +27,7 @@ mod htree;
 mod identity;
 mod inode;
 mod journal;
+mod layout;
 mod metadata;
 mod output;
 mod space;
@@ -35,5 +39,5 @@ mod xattr;
 pub use error::{Error, Result};
 pub use write::{Ext4Options, Ext4Report, write_ext4};
 
-/// The form's name in omissions.
+/// The name of the format in omissions.
 const FORM: &str = "ext4";

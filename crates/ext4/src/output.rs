@@ -1,4 +1,4 @@
-//! Blocks on their way to the file: those that lie behind each other are written at once.
+//! Writes blocks to the file, and combines consecutive ones to long writes.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -6,41 +6,41 @@ use std::os::unix::fs::FileExt;
 use super::format::BLOCK;
 use crate::{Error, Result};
 
-/// Written at once.
-const GATHERED: usize = 256 << 10;
+/// Bytes that are buffered before they are written.
+const MAX_BUFFERED: usize = 256 << 10;
 
-/// Gathers what is written in order.
+/// Buffers consecutive writes.
 pub(super) struct Output<'f> {
     file: &'f File,
-    /// Bytes not written yet, and where they belong.
-    gathered: Vec<u8>,
-    at: u64,
+    /// Bytes that are not written yet, and their offset in the file.
+    buffered: Vec<u8>,
+    offset: u64,
 }
 
 impl<'f> Output<'f> {
     pub(super) fn new(file: &'f File) -> Self {
-        Self { file, gathered: Vec::new(), at: 0 }
+        Self { file, buffered: Vec::new(), offset: 0 }
     }
 
-    /// Writes bytes from the beginning of a block on.
-    pub(super) fn block(&mut self, block: u64, bytes: &[u8]) -> Result<()> {
-        self.bytes(block * BLOCK as u64, bytes)
+    /// Writes bytes at the start of a block.
+    pub(super) fn write_block(&mut self, block: u64, bytes: &[u8]) -> Result<()> {
+        self.write_bytes(block * BLOCK as u64, bytes)
     }
 
     /// Writes bytes at an offset.
-    pub(super) fn bytes(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
-        if offset != self.at + self.gathered.len() as u64 || self.gathered.len() >= GATHERED {
+    pub(super) fn write_bytes(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        if offset != self.offset + self.buffered.len() as u64 || self.buffered.len() >= MAX_BUFFERED {
             self.flush()?;
-            self.at = offset;
+            self.offset = offset;
         }
-        self.gathered.extend_from_slice(bytes);
+        self.buffered.extend_from_slice(bytes);
         Ok(())
     }
 
-    /// Writes what is gathered.
+    /// Writes the buffered bytes.
     pub(super) fn flush(&mut self) -> Result<()> {
-        self.file.write_all_at(&self.gathered, self.at).map_err(Error::Write)?;
-        self.gathered.clear();
+        self.file.write_all_at(&self.buffered, self.offset).map_err(Error::Write)?;
+        self.buffered.clear();
         Ok(())
     }
 }

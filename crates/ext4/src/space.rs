@@ -1,32 +1,32 @@
-//! Handing out blocks, one after the other, around those that are fixed.
+//! Allocates blocks in ascending order, skipping the fixed ones.
 //!
-//! Nothing is ever given back, so all blocks below the position are taken, and where something lies is known from where
-//! the handing out began: the position is all that has to be remembered of a file.
+//! Blocks are never freed, so all blocks below the position are used. The same requests from the same position return
+//! the same blocks. So only the position at which a file's allocation began has to be stored.
 
 use std::ops::Range;
 
 use super::geometry::Geometry;
 
-/// The next free block.
+/// An allocator that returns the next free blocks.
 pub(super) struct Space<'g> {
     fixed: &'g [Range<u64>],
     at: u64,
 }
 
 impl<'g> Space<'g> {
-    /// Goes on at a position.
+    /// Creates an allocator that begins at a position.
     pub(super) fn at(geometry: &'g Geometry, at: u64) -> Self {
         let first = geometry.fixed.partition_point(|fixed| fixed.end <= at);
         Self { fixed: &geometry.fixed[first..], at }
     }
 
-    /// The position: every block below is taken.
+    /// Returns the position: all blocks below it are used.
     pub(super) fn position(&self) -> u64 {
         self.at
     }
 
-    /// Takes up to `count` blocks in one piece, at least one.
-    pub(super) fn take_piece(&mut self, count: u64) -> Range<u64> {
+    /// Allocates up to `count` consecutive blocks, at least one.
+    pub(super) fn allocate(&mut self, count: u64) -> Range<u64> {
         while let Some(fixed) = self.fixed.first().filter(|fixed| fixed.start <= self.at) {
             self.at = self.at.max(fixed.end);
             self.fixed = &self.fixed[1..];
@@ -37,9 +37,9 @@ impl<'g> Space<'g> {
         piece
     }
 
-    /// Takes one block.
-    pub(super) fn take_block(&mut self) -> u64 {
-        self.take_piece(1).start
+    /// Allocates one block.
+    pub(super) fn allocate_block(&mut self) -> u64 {
+        self.allocate(1).start
     }
 }
 
@@ -48,15 +48,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn goes_around_what_is_fixed() {
+    fn allocation_skips_fixed_blocks() {
         let geometry = Geometry::new(2, 16);
-        // Superblock, descriptors, four bitmaps, two tables; then the superblock of group 1.
+        // The superblock, descriptors, four bitmaps and two tables; then the superblock of group 1.
         let mut space = Space::at(&geometry, 0);
-        assert_eq!(space.take_piece(10), 8..18);
-        assert_eq!(space.take_piece(100_000), 18..32_768);
-        assert_eq!(space.take_piece(5), 32_770..32_775);
-        assert_eq!(space.take_block(), 32_775);
-        assert_eq!(Space::at(&geometry, 32_768).take_block(), 32_770);
+        assert_eq!(space.allocate(10), 8..18);
+        assert_eq!(space.allocate(100_000), 18..32_768);
+        assert_eq!(space.allocate(5), 32_770..32_775);
+        assert_eq!(space.allocate_block(), 32_775);
+        assert_eq!(Space::at(&geometry, 32_768).allocate_block(), 32_770);
         assert_eq!(geometry.fixed_in(0..40_000), 10);
         assert_eq!(geometry.fixed_in(3..32_769), 6);
     }

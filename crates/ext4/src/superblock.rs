@@ -1,10 +1,9 @@
-//! The superblock, and its copies.
+//! The superblock and its copies.
 
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::checksum::crc32c;
 use super::content::Content;
-use super::fit::Fit;
 use super::format::{
     BLOCK, DESCRIPTOR, EXTRA, FIRST_INODE, GROUP, INODE, JOURNAL_INODE, SuperblockRecord, compatible,
     compatible_read_only, incompatible,
@@ -12,6 +11,7 @@ use super::format::{
 use super::geometry::{LOG_GROUPS_PER_FLEX, has_superblock};
 use super::htree::HALF_MD4;
 use super::identity::Identity;
+use super::layout::Layout;
 use super::output::Output;
 use crate::Result;
 
@@ -20,7 +20,7 @@ const UNSIGNED_HASH: u32 = 2;
 /// `s_default_mount_opts`: `user_xattr` and `acl`.
 const MOUNT_OPTIONS: u32 = 0xc;
 
-/// Writes the superblock, its copies, and the group descriptors behind each.
+/// Writes the superblock and its copies, each followed by the group descriptors.
 pub(super) fn write_superblocks(
     record: &SuperblockRecord,
     descriptors: &[u8],
@@ -32,36 +32,38 @@ pub(super) fn write_superblocks(
         record.block_group = (group as u16).into();
         record.checksum = crc32c(!0, &record.as_bytes()[..size_of::<SuperblockRecord>() - 4]).into();
         let block = group * GROUP;
-        // The first one leaves room for a boot sector.
+        // The first superblock leaves room for a boot sector.
         let offset = block * BLOCK as u64 + if group == 0 { 1024 } else { 0 };
-        output.bytes(offset, record.as_bytes())?;
-        output.block(block + 1, descriptors)?;
+        output.write_bytes(offset, record.as_bytes())?;
+        output.write_block(block + 1, descriptors)?;
     }
     output.flush()
 }
 
-/// The superblock but for what tells its copies apart. `journal` is the journal's inode, if there is one.
+/// Returns the superblock without the fields that differ between copies. `journal` holds the extents and the size of
+/// the journal, if there is one.
 pub(super) fn superblock(
     content: &Content<'_>,
-    fit: &Fit,
+    layout: &Layout,
     identity: &Identity,
     journal: Option<([u8; 60], u64)>,
 ) -> SuperblockRecord {
     let mut record = SuperblockRecord::new_zeroed();
-    let (inodes, free) = (fit.geometry.inodes(), fit.free());
+    let (inodes, free) = (layout.geometry.inodes(), layout.free());
     record.inodes_count = (inodes as u32).into();
     record.free_inodes_count = ((inodes - content.last_inode()) as u32).into();
-    (record.blocks_count_lo, record.blocks_count_hi) = ((fit.blocks as u32).into(), ((fit.blocks >> 32) as u32).into());
+    (record.blocks_count_lo, record.blocks_count_hi) =
+        ((layout.blocks as u32).into(), ((layout.blocks >> 32) as u32).into());
     (record.free_blocks_count_lo, record.free_blocks_count_hi) = ((free as u32).into(), ((free >> 32) as u32).into());
     record.log_block_size = 2.into();
     record.log_cluster_size = 2.into();
     record.blocks_per_group = (GROUP as u32).into();
     record.clusters_per_group = (GROUP as u32).into();
-    record.inodes_per_group = fit.geometry.inodes_per_group.into();
-    // Neither the number of mounts nor the time since the last check asks for one.
+    record.inodes_per_group = layout.geometry.inodes_per_group.into();
+    // Disables checks after a number of mounts. The interval of checks is 0, which disables them too.
     record.max_mount_count = u16::MAX.into();
     record.magic = 0xef53.into();
-    // Clean; go on after errors.
+    // Clean; continue after errors.
     record.state = 1.into();
     record.errors = 1.into();
     record.revision = 1.into();
@@ -83,7 +85,7 @@ pub(super) fn superblock(
     set_features(&mut record, content, journal.is_some());
     if let Some((block, size)) = journal {
         record.journal_inode = JOURNAL_INODE.into();
-        // A copy of the journal's inode: its blocks and its size.
+        // The backup of the journal's inode: its extents and its size.
         record.journal_backup_type = 1;
         for (place, word) in record.journal_backup.iter_mut().zip(block.as_chunks::<4>().0) {
             *place = u32::from_le_bytes(*word).into();
@@ -97,7 +99,7 @@ pub(super) fn superblock(
 fn set_features(record: &mut SuperblockRecord, content: &Content<'_>, journal: bool) {
     let journal = if journal { compatible::HAS_JOURNAL } else { 0 };
     record.compatible = (journal | compatible::EXT_ATTR | compatible::DIR_INDEX).into();
-    // Older kernels than 4.13 do not know values in inodes, so this only stands where there are some.
+    // Kernels before 4.13 do not support xattr values in inodes, so the flag is only set if there are any.
     let values = if content.values.is_empty() { 0 } else { incompatible::EA_INODE };
     record.incompatible =
         (values | incompatible::FILETYPE | incompatible::EXTENTS | incompatible::BITS_64 | incompatible::FLEX_BG)

@@ -1,4 +1,4 @@
-//! The whole file system, from the root to its last superblock.
+//! Writes the whole file system.
 
 use std::fs::File;
 use std::sync::{Mutex, PoisonError};
@@ -17,70 +17,78 @@ use crate::hash::NameHasher;
 use crate::identity::Identity;
 use crate::metadata::MetadataWriter;
 use crate::output::Output;
-use crate::{Error, FORM, Result, data, fit, group, superblock};
+use crate::{Error, FORM, Result, data, group, layout, superblock};
 
-/// How a root becomes an ext4 file system.
+/// Options of [`write_ext4`].
 #[derive(Clone, Copy)]
 pub struct Ext4Options<'a> {
-    /// Bytes of the file system, rounded down to 4096; by default the fewest that hold everything.
+    /// Size of the file system in bytes, rounded down to a multiple of 4096. `None`: the smallest that holds
+    /// everything.
     pub size: Option<u64>,
-    /// Bytes that can be written to it by any user, at least.
+    /// Bytes that any user can still write to the file system, at least.
     pub free: u64,
-    /// Makes a journal, of the size that mke2fs would choose.
+    /// Create a journal, of the size that mke2fs chooses.
     pub journal: bool,
-    /// The name of the file system, up to 16 bytes.
+    /// The label of the file system, at most 16 bytes.
     pub label: &'a str,
-    /// Fail before anything is written if ext4 cannot hold all of the root.
+    /// Fail before anything is written if ext4 cannot represent the whole root.
     pub strict: bool,
-    /// Threads that write contents; 1 at least. The file system does not depend on it.
+    /// Number of threads that write file contents, at least 1. The bytes of the file system do not depend on it.
     pub threads: usize,
-    /// Hears of progress and may stop the writing.
+    /// Receives progress and can cancel the export.
     pub hook: Option<Hook<'a>>,
 }
 
 impl Default for Ext4Options<'_> {
-    /// As small as can be, by one thread for each core.
+    /// The smallest file system, without a journal and a label; not strict, one thread for each core, and no hook.
     fn default() -> Self {
         Self { size: None, free: 0, journal: false, label: "", strict: false, threads: workers::all(), hook: None }
     }
 }
 
-/// What was written.
+/// The result of [`write_ext4`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ext4Report {
-    /// Bytes of the file system.
+    /// Size of the file system in bytes.
     pub bytes: u64,
-    /// Bytes of it that nothing is in.
+    /// Free bytes of the file system.
     pub free: u64,
-    /// Inodes, and how many of them are free.
+    /// Number of inodes, used and free.
     pub inodes: u64,
-    /// Inodes that nothing is in.
+    /// Number of free inodes.
     pub free_inodes: u64,
-    /// The UUID.
+    /// The UUID of the file system.
     pub uuid: [u8; 16],
-    /// What is left out: xattrs that ext4 has no name or no room for, and times before 1901 or after 2446.
+    /// Attributes that were left out: xattrs that ext4 has no namespace or no room for, and times before 1901 or after
+    /// 2446.
     pub omissions: Omissions,
 }
 
-/// Writes the root as an ext4 file system to a regular file or a device, in place of what it holds.
+/// Writes the root as an ext4 file system to a regular file or a device, replacing its previous contents.
 ///
-/// The bytes are a function of the root and the options. Room that nothing is in is left as holes. Attributes of the
-/// root directory are the root's; there is no `lost+found`.
+/// The bytes depend only on the root and the options. Unused room is left as holes. The root directory has the
+/// attributes of the root, and there is no `lost+found`.
 ///
 /// # Errors
-/// [`Error::Incomplete`] if that is asked for, before anything is written; [`Error::TooSmall`] says what size is
-/// needed; [`Error::Unrepresentable`] for more than 65,000 names of a file or files of 16 TiB; [`Error::TooLarge`];
-/// [`Error::Write`], [`Error::Root`], [`Error::Cancelled`].
+/// - [`Error::Incomplete`]: [`Ext4Options::strict`] is set and ext4 cannot represent the whole root. Nothing is
+///   written.
+/// - [`Error::TooSmall`]: the content does not fit into [`Ext4Options::size`], or the device is too small. The error
+///   contains the size that is needed.
+/// - [`Error::Unrepresentable`]: a file has more than 65,000 names or 16 TiB, or a directory has too many entries.
+/// - [`Error::TooLarge`]: ext4 has too few block or inode numbers for the root, or the label has more than 16 bytes.
+/// - [`Error::Write`]: the file cannot be written.
+/// - [`Error::Root`]: the contents of a file cannot be read.
+/// - [`Error::Cancelled`]: the hook cancelled the export.
 pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> Result<Ext4Report> {
     if options.label.len() > 16 {
-        return Err(Error::TooLarge { what: format!("a label of {} bytes, only 16", options.label.len()) });
+        return Err(Error::TooLarge { what: format!("a label of {} bytes, the limit is 16", options.label.len()) });
     }
     let identity = Identity::of(fs, options);
     let mut content = Content::of(fs, NameHasher::new(identity.hash_seed))?;
-    let omissions = std::mem::take(&mut content.lacks).with_paths(fs.first_paths());
+    let omissions = std::mem::take(&mut content.omissions).with_paths(fs.first_paths());
     omissions.check(options.strict, FORM)?;
-    let fit = fit::fit(&content, options)?;
-    let bytes = fit.blocks * BLOCK as u64;
+    let layout = layout::choose(&content, options)?;
+    let bytes = layout.blocks * BLOCK as u64;
     let target = ImageFile::new(file).map_err(Error::Write)?;
     let size = options.size.unwrap_or(bytes);
     if let Some(device) = target.device_size().map_err(Error::Write)?.filter(|device| *device < size) {
@@ -88,11 +96,11 @@ pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> R
     }
     target.blank(size).map_err(Error::Write)?;
 
-    let mut runs = data::runs(&content, &fit);
+    let mut runs = data::runs(&content, &layout);
     let meter = Meter::new(options.hook, runs.bytes());
     let files: Vec<&File> = fs.contents().map(|contents| &contents.file).collect();
     meter.count(runs.share(&files, &target))?;
-    let journal = MetadataWriter::new(&content, &fit, identity.uuid, file).write()?;
+    let journal = MetadataWriter::new(&content, &layout, identity.uuid, file).write()?;
     let jobs = Mutex::new(Jobs::new(&files, runs, target.is_sparse()));
     workers::run(options.threads, &meter, || {
         let next_job = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next_job().map_err(Error::moving(fs));
@@ -105,11 +113,11 @@ pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> R
     })?;
 
     let mut output = Output::new(file);
-    let descriptors = group::write_groups(&content, &fit, Seed::of(&identity.uuid), &mut output)?;
-    let record = superblock::superblock(&content, &fit, &identity, journal);
-    superblock::write_superblocks(&record, &descriptors, fit.geometry.groups(), &mut output)?;
+    let descriptors = group::write_groups(&content, &layout, Seed::of(&identity.uuid), &mut output)?;
+    let record = superblock::superblock(&content, &layout, &identity, journal);
+    superblock::write_superblocks(&record, &descriptors, layout.geometry.groups(), &mut output)?;
 
-    let inodes = fit.geometry.inodes();
-    let (free_inodes, free) = (inodes - content.last_inode(), fit.free() * BLOCK as u64);
+    let inodes = layout.geometry.inodes();
+    let (free_inodes, free) = (inodes - content.last_inode(), layout.free() * BLOCK as u64);
     Ok(Ext4Report { bytes, free, inodes, free_inodes, uuid: identity.uuid, omissions })
 }

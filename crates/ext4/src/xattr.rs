@@ -1,5 +1,5 @@
-//! Extended attributes: in the spare room of an inode, in a block that inodes share, and values too large for it in
-//! inodes of their own (`ea_inode`).
+//! Extended attributes. They are stored in the inode, or in a block that inodes share. Values that are too large for
+//! the block have inodes of their own (`ea_inode`).
 
 use std::borrow::Cow;
 
@@ -10,17 +10,17 @@ use super::checksum::Seed;
 use super::format::{BLOCK, EXTRA, INODE};
 
 const MAGIC: u32 = 0xea02_0000;
-/// Bytes of an entry in front of its name (`struct ext4_xattr_entry`).
+/// Bytes of an entry without its name (`struct ext4_xattr_entry`).
 const ENTRY: usize = 16;
 /// Bytes of a block's header (`struct ext4_xattr_header`).
 const HEADER: usize = 32;
-/// The zeros behind the last entry.
+/// Bytes of zeros after the last entry.
 const END: usize = 4;
-/// Bytes for entries and values in an inode, the magic number taken off.
+/// Bytes for entries and values in an inode, without the magic number.
 const IN_INODE: usize = INODE - 128 - EXTRA - 4;
-/// The same in a block.
+/// Bytes for entries and values in a block.
 const IN_BLOCK: usize = BLOCK - HEADER;
-/// The most inodes that the kernel lets share a block.
+/// The most inodes that the kernel allows to share a block.
 pub(super) const MAX_SHARERS: u32 = 1024;
 
 /// The namespaces of the disk format, longer prefixes first.
@@ -32,7 +32,7 @@ const NAMESPACES: [(&[u8], u8); 5] = [
     (b"user.", 1),
 ];
 
-/// One attribute as the disk has it.
+/// An attribute as stored on disk.
 #[derive(Debug)]
 pub(super) struct Xattr<'a> {
     namespace: u8,
@@ -41,45 +41,45 @@ pub(super) struct Xattr<'a> {
     value: Cow<'a, [u8]>,
 }
 
-/// Where the attributes of an inode go.
+/// The place of an inode's attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
-    /// There are none.
+pub(super) enum XattrPlace {
+    /// There are no attributes.
     None,
-    /// All are in the inode.
+    /// All attributes are in the inode.
     Inode,
-    /// All names are in a block, and all values but these many, the largest, which are in inodes of their own.
+    /// All names are in a block. The largest values have inodes of their own, the others are in the block.
     Block {
-        /// How many values are elsewhere.
-        apart: usize,
+        /// Number of values that have inodes of their own.
+        external_values: usize,
     },
 }
 
-/// The attributes of an inode, in the order of the disk.
+/// The attributes of an inode, in the order of the disk format.
 #[derive(Debug)]
 pub(super) struct XattrSet<'a> {
     xattrs: Vec<Xattr<'a>>,
-    room: Room,
+    place: XattrPlace,
 }
 
 impl<'a> Xattr<'a> {
     fn new(name: &'a [u8], value: &'a [u8]) -> Result<Self, Why> {
-        let no_name = || Why::form("ext4 has only user.*, trusted.*, security.* and access control lists");
+        let unknown_name = || Why::form("ext4 has only user.*, trusted.*, security.* and access control lists");
         let namespace = NAMESPACES.iter().find(|(prefix, _)| name.starts_with(prefix));
-        let (prefix, namespace) = namespace.ok_or_else(no_name)?;
+        let (prefix, namespace) = namespace.ok_or_else(unknown_name)?;
         let name = &name[prefix.len()..];
         let is_list = matches!(namespace, 2 | 3);
         if name.is_empty() != is_list {
-            return Err(no_name());
+            return Err(unknown_name());
         }
         let value = match is_list {
-            true => Cow::Owned(acl::to_disk(value).ok_or_else(|| Why::form("it is no access control list"))?),
+            true => Cow::Owned(acl::to_disk(value).ok_or_else(|| Why::form("it is not a valid access control list"))?),
             false => Cow::Borrowed(value),
         };
         Ok(Self { namespace: *namespace, name, value })
     }
 
-    /// The name with its prefix.
+    /// Returns the name with its prefix.
     fn full_name(&self) -> Vec<u8> {
         let prefix =
             NAMESPACES.iter().find(|(_, number)| *number == self.namespace).map_or(&b""[..], |(prefix, _)| prefix);
@@ -94,7 +94,8 @@ impl<'a> Xattr<'a> {
         self.value.len().next_multiple_of(4)
     }
 
-    /// `ext4_xattr_hash_entry`: over the name, then over words of the value, or over the checksum of one that is apart.
+    /// Computes `ext4_xattr_hash_entry`: over the name, then over the words of the value, or over the checksum of an
+    /// external value.
     fn hash(&self, words: impl Iterator<Item = u32>) -> u32 {
         let name = self.name.iter().fold(0_u32, |hash, &byte| hash.rotate_left(5) ^ u32::from(byte));
         words.fold(name, |hash, word| hash.rotate_left(16) ^ word)
@@ -110,55 +111,53 @@ impl<'a> Xattr<'a> {
 }
 
 impl<'a> XattrSet<'a> {
-    /// Sorts attributes and finds room for them; `left_out` hears the names of those that ext4 has no place for.
-    pub(super) fn new(
-        xattrs: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-        mut left_out: impl FnMut(&[u8], Why),
-    ) -> Self {
-        let mut known = Vec::new();
-        for (name, value) in xattrs {
+    /// Sorts the attributes and chooses their place. Calls `left_out` for each attribute that ext4 cannot store.
+    pub(super) fn new(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>, mut left_out: impl FnMut(&[u8], Why)) -> Self {
+        let mut xattrs = Vec::new();
+        for (name, value) in pairs {
             match Xattr::new(name, value) {
-                Ok(xattr) => known.push(xattr),
+                Ok(xattr) => xattrs.push(xattr),
                 Err(why) => left_out(name, why),
             }
         }
         // The kernel searches blocks in this order.
-        known.sort_by(|a, b| (a.namespace, a.name.len(), a.name).cmp(&(b.namespace, b.name.len(), b.name)));
+        xattrs.sort_by(|a, b| (a.namespace, a.name.len(), a.name).cmp(&(b.namespace, b.name.len(), b.name)));
         loop {
-            let Some(room) = room(&known) else {
-                // The fewest that make room; those that the kernel heeds have short names.
-                let lengths = known.iter().map(Xattr::entry_length).enumerate();
+            let Some(place) = place(&xattrs) else {
+                // Removing the longest removes the fewest. The attributes that the kernel interprets have short names.
+                let lengths = xattrs.iter().map(Xattr::entry_length).enumerate();
                 let (longest, _) = lengths.max_by_key(|(_, length)| *length).expect("no names have room");
                 let why = format!("ext4 has room for names of {IN_BLOCK} bytes, with {ENTRY} for each");
-                left_out(&known.remove(longest).full_name(), Why::form(why));
+                left_out(&xattrs.remove(longest).full_name(), Why::form(why));
                 continue;
             };
-            return Self { xattrs: known, room };
+            return Self { xattrs, place };
         }
     }
 
-    pub(super) fn room(&self) -> Room {
-        self.room
+    pub(super) fn place(&self) -> XattrPlace {
+        self.place
     }
 
-    /// The values that are in inodes of their own, in the order of the names.
-    pub(super) fn apart(&self) -> impl Iterator<Item = &[u8]> {
-        let apart = self.is_apart();
-        self.xattrs.iter().zip(apart).filter(|(_, apart)| *apart).map(|(xattr, _)| &*xattr.value)
+    /// Returns the external values, in the order of the names.
+    pub(super) fn external_values(&self) -> impl Iterator<Item = &[u8]> {
+        let external = self.is_external();
+        self.xattrs.iter().zip(external).filter(|(_, external)| *external).map(|(xattr, _)| &*xattr.value)
     }
 
-    /// What stands in the inode behind its fields.
+    /// Returns the bytes of the inode after its fields.
     pub(super) fn in_inode(&self) -> [u8; INODE - 128 - EXTRA] {
         let mut bytes = [0; INODE - 128 - EXTRA];
-        if self.room == Room::Inode {
+        if self.place == XattrPlace::Inode {
             bytes[..4].copy_from_slice(&MAGIC.to_le_bytes());
-            // Entries in an inode have no hash, and offsets count from the first of them.
+            // Entries in an inode have no hash, and their offsets count from the first entry.
             self.fill(&mut bytes[4..], 0, |_, _| 0, &mut std::iter::empty());
         }
         bytes
     }
 
-    /// A block at `at` that `sharers` inodes have; `inodes` are those of the values that are apart.
+    /// Returns a block with the attributes, to be stored at block `at` and shared by `sharers` inodes. `inodes` are the
+    /// inodes of the external values.
     pub(super) fn block(
         &self,
         seed: Seed,
@@ -168,8 +167,8 @@ impl<'a> XattrSet<'a> {
     ) -> Box<[u8; BLOCK]> {
         let mut bytes = Box::new([0; BLOCK]);
         let mut block_hash = 0_u32;
-        let hash = |xattr: &Xattr<'_>, apart: bool| {
-            let hash = match apart {
+        let hash = |xattr: &Xattr<'_>, external: bool| {
+            let hash = match external {
                 true => xattr.hash([seed.with(&xattr.value).value()].into_iter()),
                 false => xattr.hash(xattr.value_words()),
             };
@@ -177,7 +176,7 @@ impl<'a> XattrSet<'a> {
             hash
         };
         self.fill(&mut bytes[..], HEADER, hash, &mut inodes);
-        // magic, sharers, blocks, hash, and the checksum with zeros in its place
+        // Magic number, sharers, blocks, hash; then the checksum, computed with zeros in its place.
         for (field, value) in bytes.chunks_exact_mut(4).zip([MAGIC, sharers, 1, block_hash]) {
             field.copy_from_slice(&value.to_le_bytes());
         }
@@ -186,16 +185,16 @@ impl<'a> XattrSet<'a> {
         bytes
     }
 
-    fn is_apart(&self) -> impl Iterator<Item = bool> {
-        let count = if let Room::Block { apart } = self.room { apart } else { 0 };
-        let mut apart = vec![false; self.xattrs.len()];
+    fn is_external(&self) -> impl Iterator<Item = bool> {
+        let count = if let XattrPlace::Block { external_values } = self.place { external_values } else { 0 };
+        let mut external = vec![false; self.xattrs.len()];
         for position in by_size(&self.xattrs).into_iter().take(count) {
-            apart[position] = true;
+            external[position] = true;
         }
-        apart.into_iter()
+        external.into_iter()
     }
 
-    /// Writes entries from `start` on, and values from the end backwards.
+    /// Writes entries from `start` on, and values backwards from the end.
     fn fill(
         &self,
         bytes: &mut [u8],
@@ -203,14 +202,14 @@ impl<'a> XattrSet<'a> {
         mut hash: impl FnMut(&Xattr<'_>, bool) -> u32,
         inodes: &mut impl Iterator<Item = u32>,
     ) {
-        let (mut at, mut value_at) = (start, bytes.len());
-        for (xattr, apart) in self.xattrs.iter().zip(self.is_apart()) {
-            let inode = if apart { inodes.next().expect("each value that is apart has an inode") } else { 0 };
+        let (mut at, mut value_start) = (start, bytes.len());
+        for (xattr, external) in self.xattrs.iter().zip(self.is_external()) {
+            let inode = if external { inodes.next().expect("each external value has an inode") } else { 0 };
             let mut offset = 0;
-            if !apart && !xattr.value.is_empty() {
-                value_at -= xattr.value_length();
-                bytes[value_at..value_at + xattr.value.len()].copy_from_slice(&xattr.value);
-                offset = value_at as u16;
+            if !external && !xattr.value.is_empty() {
+                value_start -= xattr.value_length();
+                bytes[value_start..value_start + xattr.value.len()].copy_from_slice(&xattr.value);
+                offset = value_start as u16;
             }
             let entry = &mut bytes[at..];
             entry[0] = xattr.name.len() as u8;
@@ -218,40 +217,40 @@ impl<'a> XattrSet<'a> {
             entry[2..4].copy_from_slice(&offset.to_le_bytes());
             entry[4..8].copy_from_slice(&inode.to_le_bytes());
             entry[8..12].copy_from_slice(&(xattr.value.len() as u32).to_le_bytes());
-            entry[12..16].copy_from_slice(&hash(xattr, apart).to_le_bytes());
+            entry[12..16].copy_from_slice(&hash(xattr, external).to_le_bytes());
             entry[ENTRY..ENTRY + xattr.name.len()].copy_from_slice(xattr.name);
             at += xattr.entry_length();
         }
     }
 }
 
-/// Positions of attributes, those with the largest values first.
+/// Returns the positions of the attributes, largest values first.
 fn by_size(xattrs: &[Xattr<'_>]) -> Vec<usize> {
     let mut positions: Vec<_> = (0..xattrs.len()).collect();
     positions.sort_by_key(|&position| std::cmp::Reverse(xattrs[position].value.len()));
     positions
 }
 
-/// Where attributes go; nothing if their names fill more than a block.
-fn room(xattrs: &[Xattr<'_>]) -> Option<Room> {
+/// Chooses the place of the attributes; `None` if their names do not fit a block.
+fn place(xattrs: &[Xattr<'_>]) -> Option<XattrPlace> {
     if xattrs.is_empty() {
-        return Some(Room::None);
+        return Some(XattrPlace::None);
     }
     let entries = xattrs.iter().map(Xattr::entry_length).sum::<usize>() + END;
     let mut needed = entries + xattrs.iter().map(Xattr::value_length).sum::<usize>();
     if needed <= IN_INODE {
-        return Some(Room::Inode);
+        return Some(XattrPlace::Inode);
     }
     if entries > IN_BLOCK {
         return None;
     }
-    let mut apart = 0;
+    let mut external_values = 0;
     for position in by_size(xattrs) {
         if needed <= IN_BLOCK {
             break;
         }
         needed -= xattrs[position].value_length();
-        apart += 1;
+        external_values += 1;
     }
-    Some(Room::Block { apart })
+    Some(XattrPlace::Block { external_values })
 }

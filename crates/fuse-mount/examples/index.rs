@@ -1,4 +1,4 @@
-//! Makes a `root.idx` and the contents files of layers, lowest first, in a directory: for measuring.
+//! Builds a `root.idx` and the contents files of layers, lowest first, in a directory. For measurements.
 
 use std::env;
 use std::error::Error;

@@ -1,4 +1,4 @@
-//! Mounts a `root.idx` with the `<hex>.contents` files of a directory, until it is unmounted: for measuring.
+//! Mounts a `root.idx` with the `<hex>.contents` files of a directory until it is unmounted. For measurements.
 
 use std::env;
 use std::error::Error;

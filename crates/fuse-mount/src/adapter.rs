@@ -1,8 +1,8 @@
-//! The kernel's requests, translated.
+//! Translates the kernel's requests.
 //!
-//! The root never changes, which saves most requests: names that exist and that do not, attributes, links, directories
-//! and file pages are the kernel's to keep, open and opendir are answered "not implemented", which makes it never ask
-//! again, and a directory comes with the attributes of what it holds.
+//! The root never changes, so most requests can be avoided. The kernel may cache names, including missing ones,
+//! attributes, symlinks, directories and file pages indefinitely. `open` and `opendir` return `ENOSYS`, and the kernel
+//! does not send them again. Directories are listed with the attributes of their entries.
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
@@ -17,22 +17,22 @@ use fuser::{
 };
 use vmroot_container_fs::{ContainerFs, DirEntry, Error, InodeId, ReadFailures};
 
-use crate::ahead::Ahead;
-use crate::attributes::{attributes, file_type, no_attributes, number};
+use crate::attributes::{attributes, file_type, inode_number, no_attributes};
+use crate::prefetch::Prefetcher;
 
-/// The most bytes of one read request.
+/// The most bytes of a read request.
 const MAX_READ: u32 = 1 << 20;
 
-/// How long the kernel may keep names and attributes: a year.
+/// The time for which the kernel may cache names and attributes: a year.
 const TTL: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Inode numbers are never used again.
+/// Inode numbers are never reused, so there is one generation.
 const GENERATION: Generation = Generation(0);
 
-/// Offsets in a directory: 0 is before `.`, 1 before `..`, and what follows are cookies of [`ContainerFs::readdir`].
+/// The names at the offsets 0 and 1 of a directory. Later offsets are cookies of [`ContainerFs::readdir`], plus two.
 const DOTS: [&[u8]; 2] = [b".", b".."];
 
-/// What makes the kernel ask less; what an old kernel does not know is left out.
+/// Capabilities that save requests. Those that an old kernel does not know are left out.
 const CAPABILITIES: [InitFlags; 4] = [
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_PARALLEL_DIROPS,
@@ -40,39 +40,40 @@ const CAPABILITIES: [InitFlags; 4] = [
     InitFlags::FUSE_EXPLICIT_INVAL_DATA,
 ];
 
-/// What the names of POSIX access lists start with (acl(5)).
-const ACCESS_LISTS: &[u8] = b"system.posix_acl_";
+/// The prefix of the xattrs that hold POSIX access control lists (acl(5)).
+const ACL_PREFIX: &[u8] = b"system.posix_acl_";
 
 thread_local! {
-    /// The bytes of a read, before they go to the kernel.
+    /// The bytes of a read before they are written to the device.
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A [`ContainerFs`] as `fuser` wants it.
+/// A [`ContainerFs`] as a file system for `fuser`.
 pub(crate) struct Adapter {
     root: Arc<ContainerFs>,
-    ahead: Ahead,
+    prefetcher: Prefetcher,
     failures: ReadFailures,
 }
 
 impl Adapter {
-    pub(crate) fn new(root: Arc<ContainerFs>, ahead: Ahead) -> Self {
-        Self { root, ahead, failures: ReadFailures::default() }
+    pub(crate) fn new(root: Arc<ContainerFs>, prefetcher: Prefetcher) -> Self {
+        Self { root, prefetcher, failures: ReadFailures::default() }
     }
 
-    /// Tells of bytes that cannot be read at an offset of a file.
-    fn tell(&self, ino: InodeId, offset: u64, error: &Error) {
+    /// Logs a failure to read a file at an offset.
+    fn log_failure(&self, ino: InodeId, offset: u64, error: &Error) {
         if let (Error::Contents { source, .. }, Some(extent)) = (error, self.root.extent(ino)) {
             self.failures.report(self.root.contents_file(extent.file), extent.offset + offset, source);
         }
     }
 
-    /// The inode that a request is about. The kernel knows only numbers that it was told, but nothing depends on that.
+    /// Returns the inode with a number. The kernel only sends numbers that it received, but nothing relies on that.
     fn inode(&self, number: INodeNo) -> Result<InodeId, Errno> {
         number.0.checked_sub(1).and_then(|number| self.root.inode_id(number)).ok_or(Errno::ESTALE)
     }
 
-    /// Hands the entries of a directory from `offset` on to `add`, each with the offset after it, until that is full.
+    /// Calls `add` with the entries of a directory from `offset` on and with the offset after each, until `add` returns
+    /// `true`.
     fn list(
         &self,
         directory: INodeNo,
@@ -84,7 +85,7 @@ impl Adapter {
         let entries = self.root.readdir(directory, offset.saturating_sub(dots)).map_err(errno)?;
         let kind = self.root.stat(directory).kind;
         for (next, name) in (1..=dots).zip(DOTS).skip(offset.min(dots) as usize) {
-            // The kernel does not look at the inode of a dot, and no one is known for the second.
+            // The kernel ignores the inode of `.` and `..`, and the parent's is not known here.
             if add(&DirEntry { name, ino: directory, kind, next }, next) {
                 return Ok(());
             }
@@ -105,13 +106,13 @@ fn errno(error: Error) -> Errno {
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
         for capability in CAPABILITIES {
-            // Refused by kernels that do not know it: they ask more often, and get the same answers.
+            // An error means that the kernel does not support it. It sends more requests then, with the same results.
             let _ = config.add_capabilities(capability);
         }
-        if self.root.any_has_xattr(ACCESS_LISTS) {
+        if self.root.any_has_xattr(ACL_PREFIX) {
             let _ = config.add_capabilities(InitFlags::FUSE_POSIX_ACL);
         }
-        // It sizes read requests as well, and is far below fuser's limit.
+        // This also limits read requests, and is far below fuser's limit.
         let _ = config.set_max_write(MAX_READ);
         Ok(())
     }
@@ -140,12 +141,12 @@ impl Filesystem for Adapter {
         }
     }
 
-    /// Never asked for again after this answer; the kernel keeps pages from then on as with `FOPEN_KEEP_CACHE`.
+    /// Returns `ENOSYS`: the kernel does not send `open` again, and keeps pages as with `FOPEN_KEEP_CACHE`.
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         reply.error(Errno::ENOSYS);
     }
 
-    /// As [`Self::open`], with `FOPEN_CACHE_DIR`.
+    /// Returns `ENOSYS`, as [`Self::open`] does. The kernel caches directories as with `FOPEN_CACHE_DIR`.
     fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         reply.error(Errno::ENOSYS);
     }
@@ -161,7 +162,7 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        // The kernel would take the bytes that are missing from a short answer for zeros.
+        // The kernel would treat the missing bytes of a short reply as zeros.
         if size > MAX_READ {
             return reply.error(Errno::EINVAL);
         }
@@ -177,19 +178,19 @@ impl Filesystem for Adapter {
             match self.root.read_at(ino, offset, &mut buffer[..size]) {
                 Ok(count) => reply.data(&buffer[..count]),
                 Err(error) => {
-                    self.tell(ino, offset, &error);
+                    self.log_failure(ino, offset, &error);
                     reply.error(errno(error));
                 }
             }
         });
         if offset == 0 {
-            self.ahead.sees(ino);
+            self.prefetcher.record_read(ino);
         }
     }
 
     fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let listed = self.list(ino, offset, |entry, next| {
-            reply.add(number(entry.ino), next, file_type(entry.kind), OsStr::from_bytes(entry.name))
+            reply.add(inode_number(entry.ino), next, file_type(entry.kind), OsStr::from_bytes(entry.name))
         });
         match listed {
             Ok(()) => reply.ok(),
@@ -233,7 +234,7 @@ impl Filesystem for Adapter {
     }
 }
 
-/// Answers what xattr(7) calls ask: how many bytes there are when the caller has room for none, or the bytes.
+/// Replies to a request of xattr(7): with the number of bytes if `size` is 0, otherwise with the bytes.
 fn reply_bytes(bytes: &[u8], size: u32, reply: ReplyXattr) {
     if size == 0 {
         reply.size(bytes.len() as u32);
@@ -254,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_that_the_kernel_was_not_told_are_stale() {
+    fn unknown_inode_numbers_are_stale() {
         let directory = tempfile::tempdir().unwrap();
         let tar = Layer::new([Entry::file("file", "")]).to_tar(&Encoding::default());
         let built = build(tar.as_slice(), directory.path(), &BuildOptions::default()).unwrap();
@@ -262,7 +263,7 @@ mod tests {
         let root = directory.path().join("root.idx");
         merge(None, &[&layer], layer.identity(), File::create(&root).unwrap()).unwrap();
         let contents = |diff_id: &_| directory.path().join(format!("{diff_id}.contents").replace("sha256:", ""));
-        let adapter = Adapter::new(Arc::new(ContainerFs::open(&root, &contents).unwrap()), Ahead::new().0);
+        let adapter = Adapter::new(Arc::new(ContainerFs::open(&root, &contents).unwrap()), Prefetcher::new().0);
         assert_eq!(adapter.inode(INodeNo(1)).ok(), Some(InodeId::ROOT));
         assert_eq!(adapter.inode(INodeNo(2)).ok(), Some(InodeId(1)));
         for unknown in [0, 3, 1 << 32, (1 << 32) + 1, u64::MAX] {

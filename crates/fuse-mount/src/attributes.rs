@@ -1,19 +1,19 @@
-//! What the kernel is told of an inode.
+//! Converts attributes for the kernel.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{FileAttr, FileType, INodeNo};
 use vmroot_container_fs::{InodeId, InodeKind, Stat, Timestamp, pack_device};
 
-/// The number of an inode in the protocol, and as `st_ino`: 1 is the root, and 0 none.
-pub(crate) fn number(ino: InodeId) -> INodeNo {
+/// Converts an inode id to the protocol's number, which is also `st_ino`: the root is 1, and 0 is invalid.
+pub(crate) fn inode_number(ino: InodeId) -> INodeNo {
     INodeNo(u64::from(ino.0) + 1)
 }
 
 pub(crate) fn attributes(stat: &Stat) -> FileAttr {
     let time = system_time(stat.mtime);
     FileAttr {
-        ino: number(stat.ino),
+        ino: inode_number(stat.ino),
         size: stat.size,
         blocks: stat.blocks,
         atime: time,
@@ -31,7 +31,7 @@ pub(crate) fn attributes(stat: &Stat) -> FileAttr {
     }
 }
 
-/// What the kernel is told of a name that does not exist: inode 0, and the rest does not matter.
+/// Returns the reply for a missing name: inode 0. The other fields are ignored.
 pub(crate) fn no_attributes() -> FileAttr {
     FileAttr {
         ino: INodeNo(0),
@@ -60,7 +60,7 @@ pub(crate) fn file_type(kind: InodeKind) -> FileType {
         InodeKind::Block => FileType::BlockDevice,
         InodeKind::Fifo => FileType::NamedPipe,
         InodeKind::Socket => FileType::Socket,
-        // A merged root has no `Link`.
+        // A merged root has no inode of the kind `Link`.
         InodeKind::Regular | InodeKind::Link => FileType::RegularFile,
     }
 }
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_time_are_no_panic() {
+    fn extreme_times_do_not_panic() {
         for seconds in [i64::MIN, i64::MAX] {
             system_time(Timestamp { seconds, nanoseconds: 999_999_999 });
         }

@@ -1,4 +1,4 @@
-//! `/dev/fuse`, mounted.
+//! The device `/dev/fuse`.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -16,10 +16,10 @@ use crate::{Error, MountOptions, Result, fusermount};
 
 const DEVICE: &str = "/dev/fuse";
 
-/// The type that mount tables show.
+/// The file system type that mount tables show.
 const TYPE: &str = "fuse.vmroot";
 
-/// Opens the device and mounts it: by mount(2) where the caller may, else by the helper.
+/// Opens and mounts the device: with mount(2) if the caller may, otherwise with the helper.
 pub(crate) fn open_mounted(mountpoint: &Path, options: &MountOptions) -> Result<OwnedFd> {
     let device = open().map_err(Error::Device)?;
     match mount_directly(&device, mountpoint, options) {
@@ -30,7 +30,7 @@ pub(crate) fn open_mounted(mountpoint: &Path, options: &MountOptions) -> Result<
     }
 }
 
-/// Opens the device for another thread, or to see whether that is allowed.
+/// Opens the device for another thread, or to check whether that is permitted.
 pub(crate) fn open() -> io::Result<OwnedFd> {
     File::options().read(true).write(true).open(DEVICE).map(OwnedFd::from)
 }
@@ -52,34 +52,34 @@ fn mount_directly(device: &OwnedFd, mountpoint: &Path, options: &MountOptions) -
     mount(options.source.as_str(), mountpoint, TYPE, flags, data.as_c_str())
 }
 
-/// Whether the kernel still has the file system that this device serves, in the tree or kept by its users.
+/// Returns whether the kernel still has the file system that this device serves, in the tree or because it is in use.
 pub(crate) fn is_alive(device: &OwnedFd) -> bool {
     let mut descriptors = [PollFd::new(device, PollFlags::empty())];
     let ready = poll(&mut descriptors, Some(&Timespec::default()));
     ready.is_ok_and(|_| !descriptors[0].revents().contains(PollFlags::ERR))
 }
 
-/// The device number (major, minor) of what is mounted at a path, without a request to a file system.
+/// Returns the device number (major, minor) of the file system at a path, without a request to its server.
 pub(crate) fn mounted_at(path: &Path) -> rustix::io::Result<(u32, u32)> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_DONT_SYNC;
     let stat = statx(CWD, path, flags, StatxFlags::empty())?;
     Ok((stat.stx_dev_major, stat.stx_dev_minor))
 }
 
-/// Whether the file system at a path has lost its server.
-pub(crate) fn is_cut_off(path: &Path) -> bool {
+/// Returns whether the file system at a path has lost its server.
+pub(crate) fn has_lost_server(path: &Path) -> bool {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC;
     statx(CWD, path, flags, StatxFlags::BASIC_STATS).err() == Some(Errno::NOTCONN)
 }
 
-/// Lets the kernel read files ahead, and so ask for them, by up to 1 MiB instead of 128 KiB. Only root may, and without
-/// it sequential reading is about a tenth slower.
+/// Raises the kernel's readahead from 128 KiB to 1 MiB. Only root may do so; sequential reads are about 10 % slower
+/// without it.
 pub(crate) fn raise_readahead((major, minor): (u32, u32)) {
-    // Nothing depends on it.
+    // An error only makes reads slower.
     let _ = fs::write(format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb"), "1024");
 }
 
-/// Whether a file system with this number is mounted anywhere (proc_pid_mountinfo(5)).
+/// Returns whether a file system with this device number is mounted anywhere (proc_pid_mountinfo(5)).
 pub(crate) fn is_in_tree((major, minor): (u32, u32)) -> bool {
     let number = format!("{major}:{minor}").into_bytes();
     let table = fs::read("/proc/self/mountinfo").unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Mounting and unmounting through `fusermount3`, which is setuid root and does it for anyone who may write the
-//! mountpoint (fusermount3(1)).
+//! Mounts and unmounts with `fusermount3`, a setuid root helper that serves every user who may write the mountpoint
+//! (fusermount3(1)).
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -12,14 +12,14 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 
 use crate::{Error, MountOptions, Result};
 
-/// The names it goes by, the usual one first.
+/// The names of the helper, the usual one first.
 const PROGRAMS: [&str; 2] = ["fusermount3", "fusermount"];
 
-/// Where the helper finds the socket to send the device to. It is its standard input, which gets there without a
-/// descriptor that other children could inherit.
+/// The environment variable with the number of the socket on which the helper sends the device. It is 0, standard
+/// input, which the helper inherits without a descriptor that other children could inherit too.
 const SOCKET: (&str, &str) = ("_FUSE_COMMFD", "0");
 
-/// Mounts, and gives the open device.
+/// Mounts on a directory. Returns the open device.
 pub(crate) fn mount(mountpoint: &Path, options: &MountOptions) -> Result<OwnedFd> {
     let session = |source| Error::Session { path: mountpoint.to_owned(), source };
     let (ours, theirs) = UnixStream::pair().map_err(session)?;
@@ -38,7 +38,7 @@ pub(crate) fn mount(mountpoint: &Path, options: &MountOptions) -> Result<OwnedFd
     receive(&ours).map_err(session)
 }
 
-/// Unmounts; lazily, what is busy leaves the tree now and ends when its last user is gone.
+/// Unmounts. With `lazily`, a busy mount leaves the tree at once and ends with its last user.
 pub(crate) fn unmount(mountpoint: &Path, lazily: bool) -> io::Result<()> {
     let flags: &[&str] = if lazily { &["-u", "-z", "--"] } else { &["-u", "--"] };
     let output = run(|program| Command::new(program).args(flags).arg(mountpoint).stdin(Stdio::null()).output())?;
@@ -67,7 +67,7 @@ fn message(output: &Output) -> String {
 }
 
 fn option_text(options: &MountOptions) -> String {
-    // The helper splits at commas that no backslash precedes.
+    // The helper splits at commas without a backslash before them.
     let source = options.source.replace('\\', "\\\\").replace(',', "\\,");
     let mut text = format!("ro,default_permissions,subtype=vmroot,fsname={source}");
     text.push_str(if options.suid_dev { ",suid,dev" } else { ",nosuid,nodev" });
@@ -77,7 +77,7 @@ fn option_text(options: &MountOptions) -> String {
     text
 }
 
-/// The descriptor that the helper has sent (`SCM_RIGHTS`, unix(7)).
+/// Receives the descriptor that the helper sent (`SCM_RIGHTS`, unix(7)).
 fn receive(socket: &UnixStream) -> io::Result<OwnedFd> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -88,7 +88,7 @@ fn receive(socket: &UnixStream) -> io::Result<OwnedFd> {
         _ => None,
     });
     let first = descriptors.next().and_then(|mut descriptors| descriptors.next());
-    first.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "fusermount3 has sent no device"))
+    first.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "fusermount3 did not send a device"))
 }
 
 #[cfg(test)]
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commas_of_the_source_do_not_end_an_option() {
+    fn commas_in_the_source_are_escaped() {
         let options = MountOptions { source: "a,b\\c".to_owned(), ..MountOptions::default() };
         assert!(option_text(&options).contains("fsname=a\\,b\\\\c,nosuid,nodev"));
     }

@@ -12,47 +12,54 @@ use rustix::mount::{UnmountFlags, unmount};
 use vmroot_container_fs::ContainerFs;
 
 use crate::adapter::Adapter;
-use crate::ahead::Ahead;
+use crate::prefetch::Prefetcher;
 use crate::{Error, MountOptions, Result, device, fusermount};
 
-/// A root that is mounted, and the threads that serve it. Dropping it unmounts.
+/// A mounted root and the threads that serve it. Dropping it unmounts the root.
 #[derive(Debug)]
 pub struct Mount {
     unmounter: Unmounter,
     session: Option<JoinHandle<io::Result<()>>>,
 }
 
-/// Unmounts a [`Mount`] from any thread, such as one that waits for signals.
+/// A handle that unmounts a [`Mount`] from any thread, such as one that waits for signals.
 #[derive(Debug, Clone)]
 pub struct Unmounter {
     mounted: Arc<Mounted>,
 }
 
-/// What has become of the mount.
+/// The result of unmounting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unmounted {
-    /// It is gone.
+    /// The mount is gone.
     Gone,
-    /// It has left the tree; files and working directories in it are in use, and served until the last is closed.
+    /// The mount is no longer in the tree. Its files and working directories are still in use, and are served until the
+    /// last is closed.
     Busy,
 }
 
 #[derive(Debug)]
 struct Mounted {
     mountpoint: PathBuf,
-    /// What [`device::mounted_at`] says of the mountpoint.
+    /// The device number of the mount (see [`device::mounted_at`]).
     number: (u32, u32),
-    /// Tells whether the mount is alive. Nothing once the session is over, for a kernel that still has the device open
-    /// would let users wait for answers.
+    /// Used to check whether the mount is alive. `None` once the session has ended: a kernel that still has the device
+    /// open would let users wait for replies.
     device: Mutex<Option<OwnedFd>>,
 }
 
 impl Mount {
-    /// Mounts a root on a directory. When this returns, the mount answers.
+    /// Mounts a root on a directory. When this returns, the mount serves requests.
+    ///
+    /// Nothing is mounted if it fails.
     ///
     /// # Errors
-    /// [`Error::Mountpoint`], [`Error::Device`], [`Error::Mount`], [`Error::NoHelper`], [`Error::Helper`] and
-    /// [`Error::Session`]; nothing is mounted then.
+    /// - [`Error::Mountpoint`]: the directory cannot be resolved.
+    /// - [`Error::Device`]: `/dev/fuse` cannot be used.
+    /// - [`Error::Mount`]: the kernel rejects the mount.
+    /// - [`Error::NoHelper`]: the caller needs `fusermount3`, and it is not installed.
+    /// - [`Error::Helper`]: `fusermount3` rejects the mount.
+    /// - [`Error::Session`]: the threads that serve requests cannot be started.
     pub fn new(root: Arc<ContainerFs>, mountpoint: &Path, options: &MountOptions) -> Result<Self> {
         let failed = |source| Error::Mountpoint { path: mountpoint.to_owned(), source };
         let mountpoint = mountpoint.canonicalize().map_err(failed)?;
@@ -60,35 +67,35 @@ impl Mount {
         let mounted = Mounted::new(mountpoint, &device)?;
         device::raise_readahead(mounted.number);
         let session = serve(root, device, &mounted, options).map_err(|source| {
-            // The first error says more than one of undoing.
+            // The caller needs the first error, not one of cleaning up.
             let _ = mounted.unmount();
             Error::Session { path: mounted.mountpoint.clone(), source }
         })?;
         Ok(Self { unmounter: Unmounter { mounted }, session: Some(session) })
     }
 
-    /// Where the root is mounted: absolute, without links.
+    /// Returns the absolute path of the mountpoint, without symlinks.
     pub fn mountpoint(&self) -> &Path {
         &self.unmounter.mounted.mountpoint
     }
 
-    /// A handle that unmounts from another thread.
+    /// Returns a handle that unmounts from another thread.
     pub fn unmounter(&self) -> Unmounter {
         self.unmounter.clone()
     }
 
-    /// Unmounts as [`Unmounter::unmount`] does.
+    /// Unmounts the root, like [`Unmounter::unmount`].
     ///
     /// # Errors
-    /// The same.
+    /// The errors of [`Unmounter::unmount`].
     pub fn unmount(&self) -> Result<Unmounted> {
         self.unmounter.unmount()
     }
 
-    /// Waits until the root is unmounted, by whomever, and no longer used.
+    /// Waits until the root is unmounted, by any process, and no longer in use.
     ///
     /// # Errors
-    /// [`Error::Session`] when requests could no longer be served.
+    /// [`Error::Session`] if requests could not be served any more.
     pub fn wait(mut self) -> Result<()> {
         let session = self.session.take().expect("only this takes it, and takes the mount as well");
         let result = session.join().unwrap_or_else(|_| Err(io::Error::other("a thread has panicked")));
@@ -98,22 +105,23 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // There is no one to tell. What is busy is served on until the process ends.
+        // An error cannot be returned here. A busy mount is served until the process ends.
         let _ = self.unmount();
     }
 }
 
 impl Unmounter {
-    /// Takes the mount out of the tree, also while it is in use. Once it is gone, by whomever, this does nothing.
+    /// Removes the mount from the tree, even while it is in use. Does nothing if the mount is already gone.
     ///
     /// # Errors
-    /// [`Error::Unmount`], and [`Error::Covered`] when the mountpoint shows another file system.
+    /// - [`Error::Unmount`]: the kernel or `fusermount3` rejects it.
+    /// - [`Error::Covered`]: the mountpoint shows another file system.
     pub fn unmount(&self) -> Result<Unmounted> {
         self.mounted.unmount()
     }
 }
 
-/// Starts the threads that answer requests.
+/// Starts the threads that serve requests.
 fn serve(
     root: Arc<ContainerFs>,
     device: OwnedFd,
@@ -124,17 +132,18 @@ fn serve(
     let mut config = Config::default();
     config.acl = acl;
     config.n_threads = Some(options.threads.max(1));
-    // A queue for each thread, where we may open the device again.
+    // A queue for each thread, if this process may open the device again.
     config.clone_fd = device::open().is_ok();
-    // fuser is handed the device and never mounts or unmounts: it would unmount whatever is on the mountpoint when the
-    // session ends, also after others have unmounted this, and what is busy it would not unmount at all.
-    let (ahead, orders) = Ahead::new();
-    let session = Session::from_fd(Adapter::new(Arc::clone(&root), ahead), device, acl, config)?;
-    orders.serve(root, session.notifier())?;
+    // fuser gets an open device, so it never mounts or unmounts itself. At the end of a session it would unmount
+    // whatever is on the mountpoint, even after another process has unmounted this root. And it would not unmount a
+    // busy mount at all.
+    let (prefetcher, worker) = Prefetcher::new();
+    let session = Session::from_fd(Adapter::new(Arc::clone(&root), prefetcher), device, acl, config)?;
+    worker.spawn(root, session.notifier())?;
     let mounted = Arc::clone(mounted);
     thread::Builder::new().name("fuse-session".to_owned()).spawn(move || {
         let result = session.run();
-        mounted.end();
+        mounted.end_session();
         result
     })
 }
@@ -142,7 +151,7 @@ fn serve(
 impl Mounted {
     fn new(mountpoint: PathBuf, device: &OwnedFd) -> Result<Arc<Self>> {
         let undo = |source: io::Error| {
-            // Nothing else can have been mounted there yet.
+            // No other file system can have been mounted there yet.
             let _ = detach(&mountpoint, UnmountFlags::DETACH);
             Error::Session { path: mountpoint.clone(), source }
         };
@@ -155,27 +164,27 @@ impl Mounted {
         self.device.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Requests are no longer served.
-    fn end(&self) {
+    /// Records that requests are no longer served.
+    fn end_session(&self) {
         self.device().take();
-        // A mount that the kernel has cut off would stay and answer every access with an error.
-        if device::mounted_at(&self.mountpoint) == Ok(self.number) && device::is_cut_off(&self.mountpoint) {
-            // There is no one to tell, and nothing else to try.
+        // A mount without a server would stay and return an error for every access.
+        if device::mounted_at(&self.mountpoint) == Ok(self.number) && device::has_lost_server(&self.mountpoint) {
+            // An error cannot be returned here, and there is no other way to unmount.
             let _ = detach(&self.mountpoint, UnmountFlags::DETACH);
         }
     }
 
-    /// The lock is held throughout: of two threads the second finds the mount gone.
+    /// Unmounts the root. The lock is held throughout, so the second of two threads finds the mount gone.
     fn unmount(&self) -> Result<Unmounted> {
         let device = self.device();
         let is_alive = || device.as_ref().is_some_and(device::is_alive);
         if !is_alive() {
             return Ok(Unmounted::Gone);
         }
-        // As long as it is alive no other file system has its number.
+        // As long as the mount is alive, no other file system has its device number.
         if device::mounted_at(&self.mountpoint) == Ok(self.number) {
-            let plainly = detach(&self.mountpoint, UnmountFlags::empty());
-            plainly
+            let result = detach(&self.mountpoint, UnmountFlags::empty());
+            result
                 .or_else(|_| detach(&self.mountpoint, UnmountFlags::DETACH))
                 .map_err(|source| Error::Unmount { path: self.mountpoint.clone(), source })?;
         } else if device::is_in_tree(self.number) {
@@ -185,7 +194,7 @@ impl Mounted {
     }
 }
 
-/// umount(2) for those who may, else the helper.
+/// Unmounts with umount(2), or with the helper if the caller may not.
 fn detach(mountpoint: &Path, flags: UnmountFlags) -> io::Result<()> {
     match unmount(mountpoint, flags | UnmountFlags::NOFOLLOW) {
         Err(Errno::PERM) => fusermount::unmount(mountpoint, flags.contains(UnmountFlags::DETACH)),

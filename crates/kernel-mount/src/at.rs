@@ -1,4 +1,4 @@
-//! The mount that a path shows, of vmroot or of another program.
+//! Finds the mount that a path shows, of vmroot or of another program.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,49 +11,50 @@ use rustix::fs::{Mode, OFlags, open};
 
 use crate::table::TABLE;
 
-/// What the source of an overlay of [`mount_overlay`](crate::mount_overlay) begins with: see [`overlay_source`].
+/// The prefix of the source of an overlay of [`mount_overlay`](crate::mount_overlay); see [`overlay_source`].
 const OVERLAY_SOURCE: &[u8] = b"vmroot:";
-/// The most bytes of the path of a lower directory that are part of a source: the kernel takes 255 bytes in all.
+/// The most bytes of a lower directory's path that become part of a source. The kernel takes 255 bytes in all.
 const MAX_LOWER: usize = 200;
-/// The last part of the source that it shows for a mount of [`mount_erofs`](crate::mount_erofs).
+/// The file name of the source of a [`mount_erofs`](crate::mount_erofs) mount.
 pub(crate) const EROFS_SOURCE: &str = "vmroot-erofs";
-/// How the directory begins, in which that name is while it is mounted.
-pub(crate) const EROFS_DIRECTORY: &str = ".tmp-";
-/// The type of a FUSE mount of `vmroot-fuse-mount`.
+/// The prefix of the directory that holds this file name during the mount.
+pub(crate) const EROFS_DIRECTORY_PREFIX: &str = ".tmp-";
+/// The type of the FUSE mounts of `vmroot-fuse-mount`.
 const FUSE_TYPE: &str = "fuse.vmroot";
 
-/// The source that a table of mounts shows for an overlay: vmroot's name, and the end of the path of the lower directory.
+/// Returns the source that mount tables show for an overlay: the name of vmroot and the end of the lower directory's
+/// path.
 ///
-/// The name alone would not tell ours from an overlay that a user has called `vmroot`. The table shows the lower directory
-/// too, so that the two can be compared, and nobody writes it twice by accident.
+/// The name alone could be the source of a user's overlay too. The table also shows the lower directory, so the two can
+/// be compared. No other overlay contains the same path twice by accident.
 pub(crate) fn overlay_source(lower: &Path) -> OsString {
     let lower = lower.as_os_str().as_bytes();
     OsString::from_vec([OVERLAY_SOURCE, &lower[lower.len().saturating_sub(MAX_LOWER)..]].concat())
 }
 
-/// A mount that the kernel's table shows.
+/// A mount in the kernel's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountAt {
-    /// Where it is: absolute, without links.
+    /// The mountpoint: an absolute path without symlinks.
     pub mountpoint: PathBuf,
     /// The type of the file system.
     pub form: OsString,
-    /// The name of its source, which the program that mounted it has chosen.
+    /// The name of the source, chosen by the program that mounted it.
     pub source: OsString,
-    /// The lower directories of an overlay, as its options have them.
+    /// The lower directories of an overlay, as in its options.
     lower: Option<OsString>,
 }
 
 impl MountAt {
-    /// The mount that a path shows, the topmost of several; nothing where the path is no mountpoint.
+    /// Returns the mount that a path shows, the topmost of several; `None` if the path is not a mountpoint.
     ///
-    /// A file system whose server is gone is found as well: it is asked for nothing.
+    /// Works for a file system whose server is gone too, because it sends no request to it.
     ///
     /// # Errors
-    /// When the path leads nowhere, or the table cannot be read.
+    /// An I/O error if the path does not exist or the table cannot be read.
     pub fn find(path: &Path) -> io::Result<Option<Self>> {
-        // Opened so, a root directory is not asked for its attributes, and links are followed. What is open says by
-        // itself where it is and which mount it belongs to: the path may mean something else a moment later.
+        // `O_PATH` follows symlinks and sends no request for the attributes of a root directory. The descriptor
+        // identifies its path and its mount, while the path could refer to another file a moment later.
         let directory = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         let descriptor = directory.as_raw_fd();
         let place = fs::read_link(format!("/proc/self/fd/{descriptor}"))?;
@@ -64,29 +65,29 @@ impl MountAt {
         Ok(lines.into_iter().find(|mount| mount.mountpoint == place))
     }
 
-    /// A line of the table, if it is that of a mount with this number (proc_pid_mountinfo(5)).
+    /// Parses a line of the table if it is that of the mount with this number (proc_pid_mountinfo(5)).
     fn parse(line: &[u8], number: &[u8]) -> Option<Self> {
         let mut fields = line.split(|byte| *byte == b' ');
         if fields.next()? != number {
             return None;
         }
-        let mountpoint = unescaped(fields.nth(3)?);
-        // Any number of optional fields ends with a dash.
+        let mountpoint = unescape(fields.nth(3)?);
+        // A dash ends any number of optional fields.
         let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
-        let (form, source) = (unescaped(rest.next()?), unescaped(rest.next()?));
-        // A comma in a value is written in octal.
+        let (form, source) = (unescape(rest.next()?), unescape(rest.next()?));
+        // Commas in values are escaped in octal.
         let mut options = rest.next().unwrap_or_default().split(|byte| *byte == b',');
-        let lower = options.find_map(|option| option.strip_prefix(b"lowerdir=")).map(unescaped);
+        let lower = options.find_map(|option| option.strip_prefix(b"lowerdir=")).map(unescape);
         Some(Self { mountpoint: mountpoint.into(), form, source, lower })
     }
 
-    /// Whether vmroot has mounted it.
+    /// Returns whether vmroot mounted it.
     pub fn is_ours(&self) -> bool {
         match self.form.as_bytes() {
             b"erofs" => {
                 let mut names = self.source.as_bytes().rsplit(|byte| *byte == b'/');
                 names.next() == Some(EROFS_SOURCE.as_bytes())
-                    && names.next().is_some_and(|directory| directory.starts_with(EROFS_DIRECTORY.as_bytes()))
+                    && names.next().is_some_and(|directory| directory.starts_with(EROFS_DIRECTORY_PREFIX.as_bytes()))
             }
             b"overlay" => self.lower.as_ref().is_some_and(|lower| self.source == overlay_source(lower.as_ref())),
             form => form == FUSE_TYPE.as_bytes(),
@@ -94,8 +95,8 @@ impl MountAt {
     }
 }
 
-/// A field whose blanks, tabs, line breaks and backslashes are written in octal.
-fn unescaped(field: &[u8]) -> OsString {
+/// Decodes a field whose spaces, tabs, line breaks and backslashes are escaped in octal.
+fn unescape(field: &[u8]) -> OsString {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let [first, after @ ..] = rest {
@@ -119,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_the_table() {
+    fn a_line_of_the_table_is_parsed() {
         let line =
             br"36 35 98:0 / /a\040b\011c\012d\134e\3777 rw,noatime shared:1 master:2 - fuse.vmroot vmroot:a,b\040c ro";
         let mount = MountAt::parse(line, b"36").unwrap();
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mounts_of_others() {
+    fn mounts_of_other_programs_are_not_ours() {
         let is_ours = |form: &str, source: &str| {
             let line =
                 format!("36 35 0:50 / /mnt rw - {form} {source} rw,lowerdir=/a\\040b/.tmp-x,upperdir=/u,workdir=/w");
@@ -157,9 +158,9 @@ mod tests {
         assert!(is_ours("erofs", "/cache/.tmp-x/vmroot-erofs"));
     }
 
-    /// The kernel takes 255 bytes of a source, and a path may have more.
+    /// The kernel takes 255 bytes of a source, while a path can have more.
     #[test]
-    fn a_long_path_of_a_lower_directory_is_cut() {
+    fn a_long_lower_path_is_truncated() {
         let lower = format!("/{}/end", "d".repeat(900));
         let source = overlay_source(lower.as_ref()).into_string().unwrap();
         assert!(source.len() < 256 && source.starts_with("vmroot:d") && source.ends_with("d/end"), "{source}");

@@ -1,4 +1,4 @@
-//! EROFS over contents files.
+//! Mounts EROFS metadata over contents files.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -12,35 +12,43 @@ use rustix::mount::{
 use vmroot_container_fs::ContainerFs;
 use vmroot_erofs::{ErofsMeta, write_erofs_meta};
 
-use crate::at::{EROFS_DIRECTORY, EROFS_SOURCE};
+use crate::at::{EROFS_DIRECTORY_PREFIX, EROFS_SOURCE};
 use crate::{Error, MountOptions, Mounted, Result};
 
 const FORM: &str = "erofs";
-/// Omissions that are named in warnings; further ones are counted.
-const SHOWN: usize = 20;
+/// The most omissions that are listed in warnings. The others are counted.
+const MAX_LISTED: usize = 20;
 
-/// Mounts a root, read-only, on a directory. Its metadata goes to a file without a name in the directory `scratch`, a
-/// megabyte or two that are gone when the mount is. What EROFS cannot hold is left out, with a warning.
+/// Mounts a root read-only on a directory.
+///
+/// The metadata, usually one or two megabytes, is written to an unnamed file in the directory `scratch`, which
+/// disappears with the mount. Attributes that EROFS cannot represent are left out, with a warning. Nothing is mounted
+/// if this fails.
 ///
 /// # Errors
-/// [`Error::Mountpoint`]; [`Error::NotPermitted`], [`Error::NoFileSystem`] and [`Error::NoFileBackedMounts`] where the
-/// kernel does not do it for this user, or not at all; [`Error::Image`] for a root that EROFS cannot hold; [`Error::Scratch`] and
-/// [`Error::Mount`]. Nothing is mounted then.
+/// - [`Error::Mountpoint`]: the mountpoint cannot be resolved.
+/// - [`Error::NotPermitted`]: the caller may not mount.
+/// - [`Error::NoFileSystem`]: the kernel has no EROFS.
+/// - [`Error::NoFileBackedMounts`]: the kernel cannot mount EROFS from files, or not from files in `scratch`.
+/// - [`Error::Image`]: EROFS cannot hold the root, or not completely with [`MountOptions::strict`].
+/// - [`Error::Scratch`]: `scratch` cannot be written.
+/// - [`Error::Mount`]: the kernel rejects the mount.
+/// - [`Error::Table`]: the table of mounts cannot be read.
 pub fn mount_erofs(fs: &ContainerFs, scratch: &Path, mountpoint: &Path, options: &MountOptions) -> Result<Mounted> {
     let mountpoint = mountpoint.canonicalize().map_err(Error::mountpoint(mountpoint))?;
-    // Before anything is written: who may not mount is told at once.
-    let context = open(FORM, &mountpoint)?;
-    // Not `tempfile_in`'s fallback to a name of its own making: it is the same, where there is no O_TMPFILE.
+    // Fails before anything is written if the caller may not mount.
+    let context = new_context(FORM, &mountpoint)?;
+    // `tempfile_in` falls back to a named file that it removes at once if there is no `O_TMPFILE`, which is equivalent.
     let image = tempfile::tempfile_in(scratch).map_err(Error::scratch(scratch))?;
     let meta = write_erofs_meta(fs, &image)?;
     meta.omissions.check(options.strict, "EROFS").map_err(vmroot_erofs::Error::from)?;
-    meta.omissions.lines(SHOWN).iter().for_each(|line| tracing::warn!("{line}"));
-    // The table of mounts shows the name by which the kernel was told of the file, for as long as the mount is there. This
-    // one says whose it is, and goes when this function returns.
+    meta.omissions.lines(MAX_LISTED).iter().for_each(|line| tracing::warn!("{line}"));
+    // Mount tables show the file name that the kernel received, for as long as the mount exists. This name identifies
+    // the mount as one of vmroot. It is removed when this function returns.
     let names =
-        tempfile::Builder::new().prefix(EROFS_DIRECTORY).tempdir_in(scratch).map_err(Error::scratch(scratch))?;
+        tempfile::Builder::new().prefix(EROFS_DIRECTORY_PREFIX).tempdir_in(scratch).map_err(Error::scratch(scratch))?;
     let name = names.path().join(EROFS_SOURCE);
-    symlink(own_name(&image), &name).map_err(Error::scratch(scratch))?;
+    symlink(descriptor_path(&image), &name).map_err(Error::scratch(scratch))?;
     let mount = create(&context, &name, fs, &meta, options).map_err(|errno| match errno {
         Errno::NOTBLK => Error::NoFileBackedMounts(scratch.to_owned()),
         errno => Error::mount(FORM, &mountpoint)(errno),
@@ -48,8 +56,8 @@ pub fn mount_erofs(fs: &ContainerFs, scratch: &Path, mountpoint: &Path, options:
     Mounted::attach(&mount, FORM, &mountpoint)
 }
 
-/// Begins a mount.
-pub(crate) fn open(form: &'static str, mountpoint: &Path) -> Result<OwnedFd> {
+/// Creates a mount context for a file system.
+pub(crate) fn new_context(form: &'static str, mountpoint: &Path) -> Result<OwnedFd> {
     fsopen(form, FsOpenFlags::FSOPEN_CLOEXEC).map_err(|errno| match errno {
         Errno::PERM => Error::NotPermitted(form),
         Errno::NODEV | Errno::NOSYS => Error::NoFileSystem(form),
@@ -66,17 +74,17 @@ fn create(
 ) -> rustix::io::Result<OwnedFd> {
     fsconfig_set_flag(context, "ro")?;
     fsconfig_set_string(context, "source", image)?;
-    // The files that are open, whatever has their names by now.
+    // By descriptor, because the names can belong to other files by now.
     for device in &meta.devices {
         let contents = fs.contents().find(|contents| contents.diff_id == device.diff_id);
         let contents = contents.expect("devices are the root's contents files");
-        fsconfig_set_string(context, "device", own_name(&contents.file))?;
+        fsconfig_set_string(context, "device", descriptor_path(&contents.file))?;
     }
     fsconfig_create(context)?;
     fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, options.attributes() | MountAttrFlags::MOUNT_ATTR_RDONLY)
 }
 
-/// A path by which this process, and so the kernel on its behalf, reaches an open file.
-fn own_name(file: &File) -> PathBuf {
+/// Returns a path by which this process, and the kernel on its behalf, can open an open file.
+fn descriptor_path(file: &File) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }

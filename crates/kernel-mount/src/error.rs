@@ -82,8 +82,8 @@ impl Error {
 }
 
 impl Error {
-    /// Whether another way of mounting may succeed where this one has failed.
-    pub fn is_about_the_way(&self) -> bool {
+    /// Returns whether another kind of mount, such as FUSE, may succeed.
+    pub fn allows_fallback(&self) -> bool {
         !matches!(self, Self::Mountpoint { .. })
     }
 

@@ -1,10 +1,12 @@
-//! Mounts of a root that the kernel serves by itself, for root on Linux 6.12 and later.
+//! Mounts roots with file systems of the kernel, for the root user on Linux 6.12 and later.
 //!
-//! [`mount_erofs`] writes the metadata of a root to a file without a name and mounts it, with the layers' contents files
-//! as its devices: native speed, and no process behind it. [`mount_overlay`] makes a writable view of a mounted root.
-//! Both give a [`Mounted`], by which the mount can be waited for and taken away; nothing happens when that is dropped,
-//! and nothing is left of a mount once it is unmounted, by whomever. [`MountAt`] tells the mounts of vmroot, those by FUSE
-//! as well, from those of others.
+//! [`mount_erofs`] writes the metadata of a root to an unnamed file and mounts it, with the layers' contents files as
+//! its devices. The mount has native speed and needs no process. [`mount_overlay`] mounts a writable view of a mounted
+//! root.
+//!
+//! Both return a [`Mounted`], which can wait for the end of the mount and can unmount it. Dropping it does not unmount.
+//! After unmounting, by any process, nothing is left of a mount. [`MountAt`] detects the mounts of vmroot, including
+//! FUSE mounts.
 
 mod at;
 mod attributes;

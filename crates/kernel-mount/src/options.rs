@@ -1,14 +1,14 @@
-//! How a root is to be mounted.
+//! Mount options.
 
 use rustix::mount::MountAttrFlags;
 
-/// How a root is to be mounted.
+/// Options of a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MountOptions {
-    /// Whether device nodes work and set-user-id bits count: for a mount that becomes the root of a guest. Without it
-    /// they are shown as they are, and have no effect.
+    /// Make device nodes work and set-user-id bits count, for a mount that becomes the root of a guest. Without it,
+    /// both are shown and have no effect.
     pub suid_dev: bool,
-    /// Mount nothing if EROFS cannot hold all of the root; otherwise it lacks that, with a warning.
+    /// Fail if EROFS cannot represent the whole root. Without it, the rest is left out, with a warning.
     pub strict: bool,
 }
 

@@ -1,4 +1,4 @@
-//! A writable view of a root: overlayfs.
+//! Mounts writable views of roots with overlayfs.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -15,42 +15,46 @@ use crate::{Error, MountOptions, Mounted, Result, attributes, erofs};
 
 const FORM: &str = "overlay";
 
-/// Where changes of a writable view go. A directory that is missing is made, and the missing ones above it.
+/// The directories of a writable view. Missing ones are created, with their parents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Upper<'a> {
-    /// The changes, from one mount to the next: a directory on a file system that is no overlayfs itself.
+    /// The directory that keeps the changes between mounts. Its file system must not be an overlayfs.
     pub upper: &'a Path,
-    /// An empty directory on the same file system, which overlayfs works in.
+    /// An empty directory on the same file system, for use by overlayfs.
     pub work: &'a Path,
 }
 
 /// Mounts a writable view of the root at `lower` on a directory.
 ///
-/// The mount holds on to the file system at `lower`, which may be unmounted at once: it ends when this mount does. What
-/// is changed is in `upper` as a whole: files are copied there whole, and directories cannot be renamed by reference.
-/// An `upper` that holds nothing and was no view's before gets the attributes of the root directory, which are the ones
-/// that the view shows. Directories that were made are removed again when the mount fails.
+/// The mount keeps the file system at `lower` in use until it ends, so `lower` may be unmounted at once. `upper`
+/// receives all changes in full: files are copied up whole, and directories are not renamed by reference.
+///
+/// An empty `upper` that was not used before gets the attributes of the root directory, because the view shows the
+/// attributes of `upper`. Created directories are removed again if the mount fails.
 ///
 /// # Errors
-/// [`Error::Mountpoint`] for any of the directories, [`Error::NotPermitted`], [`Error::NoFileSystem`], and
-/// [`Error::Mount`].
+/// - [`Error::Mountpoint`]: one of the directories cannot be used.
+/// - [`Error::NotPermitted`]: the caller may not mount.
+/// - [`Error::NoFileSystem`]: the kernel has no overlayfs.
+/// - [`Error::Mount`]: the kernel rejects the mount.
+/// - [`Error::Table`]: the table of mounts cannot be read.
 pub fn mount_overlay(lower: &Path, upper: Upper<'_>, mountpoint: &Path, options: &MountOptions) -> Result<Mounted> {
-    let context = begin(mountpoint)?;
+    let context = open_context(mountpoint)?;
     let mountpoint = mountpoint.canonicalize().map_err(Error::mountpoint(mountpoint))?;
     let lower = Directory::open(lower)?;
-    let mut made = MadeDirectories::default();
+    let mut created = CreatedDirectories::default();
     for path in [upper.upper, upper.work] {
-        made.make(path).map_err(Error::mountpoint(path))?;
+        created.create(path).map_err(Error::mountpoint(path))?;
     }
     let (upper, work) = (Directory::open(upper.upper)?, Directory::open(upper.work)?);
-    attributes::take(lower.descriptor.as_fd(), upper.descriptor.as_fd()).map_err(Error::mountpoint(&upper.path))?;
+    attributes::copy_once(lower.descriptor.as_fd(), upper.descriptor.as_fd())
+        .map_err(Error::mountpoint(&upper.path))?;
     let create = || {
         fsconfig_set_string(&context, "source", overlay_source(&lower.name()))?;
         fsconfig_set_string(&context, "lowerdir", lower.name())?;
         fsconfig_set_string(&context, "upperdir", upper.name())?;
         fsconfig_set_string(&context, "workdir", work.name())?;
-        // Whoever reads the upper directory need not know of files that are only half there, or elsewhere, or that have
-        // names in the lower one.
+        // Readers of the upper directory do not support files whose data or names are in the lower directory.
         fsconfig_set_string(&context, "metacopy", "off")?;
         fsconfig_set_string(&context, "redirect_dir", "off")?;
         fsconfig_set_string(&context, "index", "off")?;
@@ -59,34 +63,36 @@ pub fn mount_overlay(lower: &Path, upper: Upper<'_>, mountpoint: &Path, options:
     };
     let mount = create().map_err(Error::mount(FORM, &mountpoint))?;
     let mounted = Mounted::attach(&mount, FORM, &mountpoint)?;
-    made.keep();
+    created.keep();
     Ok(mounted)
 }
 
-/// Whether this user may mount a writable view on a directory that is there; nothing is made or mounted.
+/// Checks that the caller may mount a writable view on an existing directory. Nothing is created or mounted.
 ///
 /// # Errors
-/// [`Error::Mountpoint`], [`Error::NotPermitted`] and [`Error::NoFileSystem`], as [`mount_overlay`] has them.
+/// - [`Error::Mountpoint`]: the directory cannot be used.
+/// - [`Error::NotPermitted`]: the caller may not mount.
+/// - [`Error::NoFileSystem`]: the kernel has no overlayfs.
 pub fn check_overlay(mountpoint: &Path) -> Result<()> {
-    begin(mountpoint).map(drop)
+    open_context(mountpoint).map(drop)
 }
 
-fn begin(mountpoint: &Path) -> Result<OwnedFd> {
-    let whole = Directory::open(mountpoint)?;
-    erofs::open(FORM, &whole.path)
+fn open_context(mountpoint: &Path) -> Result<OwnedFd> {
+    let resolved = Directory::open(mountpoint)?;
+    erofs::new_context(FORM, &resolved.path)
 }
 
-/// Directories that were made for a mount. Dropped, they are removed.
+/// Directories that were created for a mount. They are removed on drop.
 #[derive(Default)]
-struct MadeDirectories(Vec<PathBuf>);
+struct CreatedDirectories(Vec<PathBuf>);
 
-impl MadeDirectories {
-    fn make(&mut self, path: &Path) -> io::Result<()> {
+impl CreatedDirectories {
+    fn create(&mut self, path: &Path) -> io::Result<()> {
         let is_missing =
             |path: &&Path| matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound);
         let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
         for directory in missing.into_iter().rev().filter(|directory| !directory.as_os_str().is_empty()) {
-            // Other users see no changes until the upper directory has the attributes of the root directory.
+            // Other users have no access until the upper directory has the attributes of the root directory.
             let mode = if directory == path { 0o700 } else { 0o777 };
             DirBuilder::new().mode(mode).create(directory)?;
             self.0.push(directory.to_owned());
@@ -99,17 +105,17 @@ impl MadeDirectories {
     }
 }
 
-impl Drop for MadeDirectories {
+impl Drop for CreatedDirectories {
     fn drop(&mut self) {
         for directory in self.0.iter().rev() {
-            // overlayfs has a directory of this name in the one that it works in. Files of other programs stay.
+            // overlayfs creates a directory with this name in its work directory. Files of other programs are kept.
             let _ = fs::remove_dir(directory.join("work"));
             let _ = fs::remove_dir(directory);
         }
     }
 }
 
-/// A directory that overlayfs is told of.
+/// A directory that is passed to overlayfs.
 struct Directory {
     path: PathBuf,
     descriptor: OwnedFd,
@@ -117,14 +123,14 @@ struct Directory {
 
 impl Directory {
     fn open(path: &Path) -> Result<Self> {
-        let whole = path.canonicalize().map_err(Error::mountpoint(path))?;
+        let resolved = path.canonicalize().map_err(Error::mountpoint(path))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let descriptor = rustix::fs::open(&whole, flags, Mode::empty()).map_err(Error::mountpoint(path))?;
-        Ok(Self { path: whole, descriptor })
+        let descriptor = rustix::fs::open(&resolved, flags, Mode::empty()).map_err(Error::mountpoint(path))?;
+        Ok(Self { path: resolved, descriptor })
     }
 
-    /// Its path, which the table of mounts will show; or, where that has bytes that mean something in an option, and not
-    /// the same to every kernel, one by which the kernel reaches what is open.
+    /// Returns the path, which the table of mounts shows. If the path contains bytes with a meaning in mount options,
+    /// which differs between kernels, returns a path to the open descriptor instead.
     fn name(&self) -> PathBuf {
         if self.path.as_os_str().as_bytes().iter().any(|byte| b":,\\".contains(byte)) {
             format!("/proc/self/fd/{}", self.descriptor.as_raw_fd()).into()
@@ -139,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_with_a_meaning_in_options_are_not_said() {
+    fn paths_with_special_bytes_are_passed_by_descriptor() {
         let place = tempfile::tempdir().unwrap();
         let name = |name: &str| {
             let path = place.path().join(name);

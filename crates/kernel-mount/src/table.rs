@@ -10,14 +10,14 @@ use rustix::io::Errno;
 
 pub(crate) const TABLE: &str = "/proc/self/mountinfo";
 
-/// The number of the mount that a path shows.
+/// Returns the number of the mount that a path shows.
 pub(crate) fn mount_at(path: &Path) -> io::Result<u64> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
     Ok(statx(CWD, path, flags, StatxFlags::MNT_ID)?.stx_mnt_id)
 }
 
-/// Whether the mount with this number is in the tree.
-pub(crate) fn has(mount: u64) -> io::Result<bool> {
+/// Returns whether the mount with this number is in the tree.
+pub(crate) fn contains(mount: u64) -> io::Result<bool> {
     let number = mount.to_string();
     let table = fs::read(TABLE)?;
     Ok(table
@@ -27,9 +27,9 @@ pub(crate) fn has(mount: u64) -> io::Result<bool> {
 
 /// Waits until the mount with this number is no longer in the tree.
 pub(crate) fn wait_until_gone(mount: u64) -> io::Result<()> {
-    // A change after this is seen by poll(2), whenever it comes.
+    // poll(2) on this descriptor reports every change from now on.
     let table = File::open(TABLE)?;
-    while has(mount)? {
+    while contains(mount)? {
         match poll(&mut [PollFd::new(&table, PollFlags::PRI)], None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),

@@ -1,4 +1,4 @@
-//! Sharing the blocks of one file with another.
+//! Shares the blocks of one file with another.
 
 use std::fs::File;
 use std::io;
@@ -7,11 +7,12 @@ use std::os::fd::{AsRawFd, RawFd};
 /// Makes `length` bytes of `target` from `target_offset` share the blocks of `source` from `source_offset`
 /// (`FICLONERANGE`, ioctl_ficlonerange(2)).
 ///
-/// Offsets and length are in bytes and multiples of the file system's block size; a length may also end where `source`
-/// ends. Nothing is read or written, and a later write to either file leaves the other as it is.
+/// Offsets and length are in bytes and must be multiples of the file system's block size; the length may also end at
+/// the end of `source`. No data is read or written. A later write to one file does not change the other.
 ///
 /// # Errors
-/// `EOPNOTSUPP`, `EXDEV`, `EINVAL` or `ENOTTY` where the file system cannot, or not for these files: copy the bytes then.
+/// `EOPNOTSUPP`, `EXDEV`, `EINVAL` or `ENOTTY` if the file system does not support this for these files. The caller
+/// should copy the bytes then.
 pub fn clone_range(
     source: &File,
     source_offset: u64,
@@ -27,8 +28,8 @@ pub fn clone_range(
     };
     let target: RawFd = target.as_raw_fd();
     // JUSTIFICATION: rustix has FICLONE for whole files only.
-    // SAFETY: both descriptors are open for as long as the files are borrowed, and the kernel reads one
-    // `file_clone_range` from the pointer, which is to one on this stack.
+    // SAFETY: both descriptors stay open while the files are borrowed, and the kernel reads one `file_clone_range` from
+    // the pointer, which refers to the one on this stack.
     let status = unsafe { libc::ioctl(target, libc::FICLONERANGE, &raw const range) };
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_the_bytes_or_says_that_it_cannot() {
+    fn shares_the_bytes_or_returns_unsupported() {
         let mut source = tempfile::tempfile().unwrap();
         source.write_all(&[7; 8192]).unwrap();
         let target = tempfile::tempfile().unwrap();

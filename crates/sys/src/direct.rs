@@ -1,21 +1,21 @@
-//! Writing past the page cache (open(2), `O_DIRECT`).
+//! Writes that bypass the page cache (open(2), `O_DIRECT`).
 //!
-//! A pull writes more than it reads, and what it writes must be on the disk before it counts. Through the page cache each
-//! byte is copied once more, into memory that has to be found for it first, and pushes out of that memory what running
-//! guests use. Direct I/O takes the bytes from where they are.
+//! A pull writes more than it reads, and its data must be on the disk before it counts. The page cache would copy each
+//! byte once more, allocate memory for it, and evict pages that running guests use. Direct I/O writes the bytes from
+//! the caller's buffer.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// What addresses, offsets and lengths of direct I/O are multiples of here, in bytes: no less than any disk asks for.
+/// The alignment of addresses, offsets and lengths for direct I/O, in bytes. No disk requires more.
 pub const DIRECT_ALIGNMENT: usize = 4096;
 
-/// Opens an existing file for direct writing; nothing where its file system cannot do that.
+/// Opens an existing file for direct writes. Returns `None` if its file system does not support them.
 ///
 /// # Errors
-/// What open(2) says, except that it knows no direct I/O.
+/// The errors of open(2), except `EINVAL`, which means that direct I/O is not supported.
 pub fn open_direct(path: &Path) -> io::Result<Option<File>> {
     match OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path) {
         Ok(file) => Ok(Some(file)),
@@ -28,40 +28,40 @@ pub fn open_direct(path: &Path) -> io::Result<Option<File>> {
 #[derive(Debug)]
 pub struct AlignedBuffer {
     memory: Vec<u8>,
-    /// Where the first aligned byte of `memory` is.
+    /// Index of the first aligned byte of `memory`.
     start: usize,
     length: usize,
 }
 
 impl AlignedBuffer {
-    /// An empty buffer for `capacity` bytes.
+    /// Creates an empty buffer with room for `capacity` bytes.
     pub fn new(capacity: usize) -> Self {
         let memory = vec![0; capacity + DIRECT_ALIGNMENT];
         let start = memory.as_ptr().align_offset(DIRECT_ALIGNMENT);
         Self { memory, start, length: 0 }
     }
 
-    /// How many bytes fit.
+    /// Returns the capacity in bytes.
     pub fn capacity(&self) -> usize {
         self.memory.len() - DIRECT_ALIGNMENT
     }
 
-    /// How many bytes are in it.
+    /// Returns the length in bytes.
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Whether nothing is in it.
+    /// Returns whether the buffer is empty.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// The bytes in it, the first at an aligned address.
+    /// Returns the bytes of the buffer. Their address is aligned.
     pub fn as_slice(&self) -> &[u8] {
         &self.memory[self.start..self.start + self.length]
     }
 
-    /// Takes as many bytes as fit; gives the rest back.
+    /// Appends as many bytes as fit. Returns the rest.
     pub fn fill<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let (taken, rest) = bytes.split_at(bytes.len().min(self.capacity() - self.length));
         let end = self.start + self.length;
@@ -70,8 +70,8 @@ impl AlignedBuffer {
         rest
     }
 
-    /// Makes it `length` bytes long, more than its capacity if need be, and gives them for writing; what they are until
-    /// then is unspecified.
+    /// Sets the length and returns the bytes for writing. Their values are unspecified. Reallocates the buffer if
+    /// `length` exceeds its capacity.
     pub fn resize(&mut self, length: usize) -> &mut [u8] {
         if length > self.capacity() {
             *self = Self::new(length);
@@ -80,7 +80,7 @@ impl AlignedBuffer {
         &mut self.memory[self.start..self.start + length]
     }
 
-    /// Removes the first `count` bytes, and moves what follows to the front.
+    /// Removes the first `count` bytes and moves the rest to the front.
     pub fn remove(&mut self, count: usize) {
         self.memory.copy_within(self.start + count..self.start + self.length, self.start);
         self.length -= count;
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_put_in_comes_out_at_an_aligned_address() {
+    fn filled_bytes_are_at_an_aligned_address() {
         let mut buffer = AlignedBuffer::new(10_000);
         assert_eq!(buffer.fill(&[1; 9000]), &[] as &[u8]);
         assert_eq!(buffer.fill(&[2; 3000]), &[2; 2000]);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_and_stays_aligned() {
+    fn growing_keeps_the_alignment() {
         let mut buffer = AlignedBuffer::new(100);
         buffer.resize(50).fill(3);
         assert_eq!(buffer.as_slice(), [3; 50]);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn direct_writes_are_seen_by_readers() {
+    fn direct_writes_are_visible_to_readers() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let Some(direct) = open_direct(file.path()).unwrap() else { return };
         let mut buffer = AlignedBuffer::new(2 * DIRECT_ALIGNMENT);

@@ -1,7 +1,7 @@
-//! The only crate of vmroot with unsafe code.
+//! System calls that need unsafe code, in safe functions.
 //!
-//! Everything here is a safe wrapper, each over one operation that neither `std` nor `rustix` offers safely. Every
-//! other crate of the workspace forbids unsafe code.
+//! This is the only crate of vmroot with unsafe code; all others forbid it. Each function wraps one operation that
+//! neither `std` nor `rustix` offers safely.
 
 mod clone;
 mod direct;

@@ -1,4 +1,4 @@
-//! Read-only memory maps of files that vmroot wrote once and never changes.
+//! Read-only memory maps of files that vmroot writes once and never changes.
 
 use std::fs::File;
 use std::io;
@@ -10,20 +10,20 @@ use memmap2::{Advice, Mmap};
 ///
 /// An empty file maps to an empty slice.
 ///
-/// The bytes are those of a file that is written under a temporary name, synced, made mode 0444 and renamed into place;
-/// nobody who keeps to the cache's rules writes to it or truncates it afterwards (`docs/formats/cache.md`). Who breaks
-/// those rules can make a read fault, as with every map of a file; that is why only indexes are mapped, and file
-/// contents are read with `pread`.
+/// The file must have been written under a temporary name, synced, given mode 0444 and renamed into place. According to
+/// the rules of the cache, no program writes to it or truncates it afterwards (`docs/formats/cache.md`). A program that
+/// breaks these rules can make a read of the map fault, as with every map of a file. So only indexes are mapped, and
+/// file contents are read with `pread`.
 #[derive(Debug)]
 pub struct Map {
     map: Option<Mmap>,
 }
 
 impl Map {
-    /// Maps `file`, all of it, and asks for it to be read soon.
+    /// Maps the whole of `file` and advises the kernel to read it soon.
     ///
     /// # Errors
-    /// What fstat(2) and mmap(2) say.
+    /// The errors of fstat(2) and mmap(2).
     pub fn open(file: &File) -> io::Result<Self> {
         if file.metadata()?.len() == 0 {
             return Ok(Self { map: None });
@@ -32,7 +32,7 @@ impl Map {
         // SAFETY: the map is private and read-only. memmap2 asks that the file is not changed while it is mapped: files
         // that this is called on are published once, by rename, and never written again (see the type's documentation).
         let map = unsafe { Mmap::map(file) }?;
-        // Opening an index reads it from end to end. Advice only: a kernel that refuses it still maps.
+        // Opening an index reads all of it. The advice is optional, so an error is ignored.
         let _ = map.advise(Advice::WillNeed);
         Ok(Self { map: Some(map) })
     }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn maps_what_the_file_holds() {
+    fn maps_the_bytes_of_a_file() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"read in place").unwrap();
         assert_eq!(&*Map::open(&file).unwrap(), b"read in place");

@@ -1,22 +1,22 @@
-//! Children that do not outlive their parent.
+//! Child processes that end with their parent.
 
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Makes the kernel kill the command's process when the thread that starts it ends, however that happens.
+/// Makes the kernel kill the child process when the thread that started it ends, for any reason.
 ///
-/// A program that changes its user or gains privileges by being executed is let live.
+/// This has no effect on a program that gains privileges or changes its user when it is executed.
 pub fn end_with_parent(command: &mut Command) {
-    let ask = || {
+    let set_signal = || {
         // JUSTIFICATION: rustix has the call, but nothing safe runs between fork and exec.
         // SAFETY: prctl(2) with this operation takes a signal's number and touches no memory.
         let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     };
-    // JUSTIFICATION: there is no other way to act in the child, where the signal has to be set.
-    // SAFETY: the closure makes one system call and reads errno: both may be done after a fork.
-    unsafe { command.pre_exec(ask) };
+    // JUSTIFICATION: there is no other way to run code in the child, which must set the signal itself.
+    // SAFETY: the closure makes one system call and reads errno, both of which are permitted after a fork.
+    unsafe { command.pre_exec(set_signal) };
 }
 
 #[cfg(test)]

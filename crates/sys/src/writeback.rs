@@ -1,16 +1,16 @@
-//! Starting the write of dirty pages to disk before anybody waits for it.
+//! Starts writing dirty pages to disk before a sync waits for them.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// Asks the kernel to start writing `len` bytes of `file` from `offset` to disk, and does not wait for them.
+/// Starts writing `len` bytes of `file` from `offset` to disk, without waiting for them.
 ///
-/// It makes the fsync(2) at the end of a long file short, since most pages are clean by then. It is no promise of
-/// durability: only fsync(2) is.
+/// Most pages are clean by the time of the fsync(2) at the end of a long file, so it takes little time. This does not
+/// make the data durable; only fsync(2) does.
 ///
 /// # Errors
-/// What sync_file_range(2) says; `InvalidInput` where offset or length do not fit its signed 64-bit arguments.
+/// The errors of sync_file_range(2), and `InvalidInput` if offset or length do not fit its signed 64-bit arguments.
 pub fn start_writeback(file: &File, offset: u64, len: u64) -> io::Result<()> {
     let signed = |value: u64| i64::try_from(value).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
     let (offset, len) = (signed(offset)?, signed(len)?);
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_any_range_of_a_file_and_no_range_of_a_pipe() {
+    fn accepts_any_range_of_a_file_and_rejects_pipes() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[7; 10_000]).unwrap();
         start_writeback(&file, 0, 10_000).unwrap();

@@ -1,8 +1,8 @@
-//! The guest's requests, translated.
+//! Translates the guest's requests.
 //!
-//! The root never changes, which saves most requests: names that exist and that do not, attributes, links, directories
-//! and file pages are the guest's to keep, open and opendir are answered "not implemented", which makes it never ask
-//! again, and a directory comes with the attributes of what it holds.
+//! The root never changes, so most requests can be avoided. The guest may cache names, including missing ones,
+//! attributes, symlinks, directories and file pages indefinitely. `open` and `opendir` return `ENOSYS`, and the guest
+//! does not send them again. Directories are listed with the attributes of their entries.
 
 use std::ffi::CStr;
 use std::io;
@@ -17,14 +17,14 @@ use fuse_backend_rs::api::filesystem::{
 use rustix::io::Errno;
 use vmroot_container_fs::{ContainerFs, Error, InodeId, InodeKind, ReadFailures};
 
-use crate::attributes::{TTL, attributes, entry, no_entry, number, statfs};
+use crate::attributes::{TTL, attributes, entry, inode_number, no_entry, statfs};
+use crate::contents_files::ContentsFiles;
 use crate::requests::MAX_DATA;
-use crate::sources::Sources;
 
-/// Offsets in a directory: 0 is before `.`, 1 before `..`, and what follows are cookies of [`ContainerFs::readdir`].
+/// The names at the offsets 0 and 1 of a directory. Later offsets are cookies of [`ContainerFs::readdir`], plus two.
 const DOTS: [&[u8]; 2] = [b".", b".."];
 
-/// What makes the guest ask less; what an old kernel does not know is left out by the library.
+/// Capabilities that save requests. The library leaves out the ones that an old kernel does not know.
 const CAPABILITIES: FsOptions = FsOptions::ASYNC_READ
     .union(FsOptions::ASYNC_DIO)
     .union(FsOptions::BIG_WRITES)
@@ -34,30 +34,30 @@ const CAPABILITIES: FsOptions = FsOptions::ASYNC_READ
     .union(FsOptions::CACHE_SYMLINKS)
     .union(FsOptions::EXPLICIT_INVAL_DATA);
 
-/// What the names of POSIX access lists start with (acl(5)).
-const ACCESS_LISTS: &[u8] = b"system.posix_acl_";
+/// The prefix of the xattrs that hold POSIX access control lists (acl(5)).
+const ACL_PREFIX: &[u8] = b"system.posix_acl_";
 
-/// The bits of open(2)'s flags that say whether a file is written: `O_WRONLY`, `O_RDWR`.
-const WRITING: u32 = 0o3;
+/// The bits of the flags of open(2) that request writing: `O_WRONLY`, `O_RDWR`.
+const WRITE_FLAGS: u32 = 0o3;
 
-/// A [`ContainerFs`] as `fuse-backend-rs` wants it.
+/// A [`ContainerFs`] as a file system for `fuse-backend-rs`.
 pub(crate) struct Adapter {
     root: Arc<ContainerFs>,
-    sources: Sources,
+    contents_files: ContentsFiles,
     failures: ReadFailures,
 }
 
 impl Adapter {
     pub(crate) fn new(root: Arc<ContainerFs>) -> Self {
-        Self { sources: Sources::new(&root), root, failures: ReadFailures::default() }
+        Self { contents_files: ContentsFiles::new(&root), root, failures: ReadFailures::default() }
     }
 
-    /// The inode that a request is about: the guest may name any number.
+    /// Returns the inode with a number. The guest may send any number.
     fn inode(&self, number: u64) -> io::Result<InodeId> {
         number.checked_sub(1).and_then(|number| self.root.inode_id(number)).ok_or(Errno::STALE.into())
     }
 
-    /// Hands the entries of a directory from `offset` on to `add`, until that says 0: it is full.
+    /// Calls `add` with the entries of a directory from `offset` on, until `add` returns 0 because the reply is full.
     fn list(
         &self,
         directory: u64,
@@ -67,13 +67,13 @@ impl Adapter {
         let directory = self.inode(directory)?;
         let dots = DOTS.len() as u64;
         let entries = self.root.readdir(directory, offset.saturating_sub(dots)).map_err(failed)?;
-        // The guest does not look at the inode of a dot, and no one is known for the second.
+        // The guest ignores the inode of `.` and `..`, and the parent's is not known here.
         let dotted = (1..=dots).zip(DOTS).skip(offset.min(dots) as usize).map(|(next, name)| (name, directory, next));
         let entries = entries.map(|entry| (entry.name, entry.ino, entry.next + dots));
         for (name, ino, offset) in dotted.chain(entries) {
-            // The type bits of a mode are, shifted, those of readdir(3).
+            // The type bits of a mode, shifted, are the types of readdir(3).
             let type_ = self.root.stat(ino).mode >> 12 & 0o17;
-            if add(DirEntry { ino: number(ino), offset, type_, name }, ino)? == 0 {
+            if add(DirEntry { ino: inode_number(ino), offset, type_, name }, ino)? == 0 {
                 break;
             }
         }
@@ -94,7 +94,7 @@ impl FileSystem for Adapter {
     type Handle = u64;
 
     fn init(&self, _: FsOptions) -> io::Result<FsOptions> {
-        let lists = if self.root.any_has_xattr(ACCESS_LISTS) { FsOptions::POSIX_ACL } else { FsOptions::empty() };
+        let lists = if self.root.any_has_xattr(ACL_PREFIX) { FsOptions::POSIX_ACL } else { FsOptions::empty() };
         Ok(CAPABILITIES | lists)
     }
 
@@ -114,12 +114,12 @@ impl FileSystem for Adapter {
         Ok(self.root.readlink(self.inode(inode)?).map_err(failed)?.to_vec())
     }
 
-    /// Never asked for again after "not implemented"; the guest keeps pages from then on as with `FOPEN_KEEP_CACHE`.
+    /// Returns `ENOSYS`: the guest does not send `open` again, and keeps pages as with `FOPEN_KEEP_CACHE`.
     fn open(&self, _: &Context, _: u64, flags: u32, _: u32) -> io::Result<(Option<u64>, OpenOptions, Option<u32>)> {
-        if flags & WRITING == 0 { Err(Errno::NOSYS.into()) } else { read_only() }
+        if flags & WRITE_FLAGS == 0 { Err(Errno::NOSYS.into()) } else { read_only() }
     }
 
-    /// As [`Self::open`], with `FOPEN_CACHE_DIR`.
+    /// Returns `ENOSYS`, as [`Self::open`] does. The guest caches directories as with `FOPEN_CACHE_DIR`.
     fn opendir(&self, _: &Context, _: u64, _: u32) -> io::Result<(Option<u64>, OpenOptions)> {
         Err(Errno::NOSYS.into())
     }
@@ -139,20 +139,20 @@ impl FileSystem for Adapter {
         if self.root.stat(ino).kind == InodeKind::Directory {
             return Err(Errno::ISDIR.into());
         }
-        // The guest would take the bytes that are missing from a short answer for zeros.
+        // The guest would treat the missing bytes of a short reply as zeros.
         if size > MAX_DATA || size as usize > guest.available_bytes() {
             return Err(Errno::INVAL.into());
         }
         let Some(extent) = self.root.extent(ino).filter(|extent| offset < extent.length) else { return Ok(0) };
         let count = (extent.length - offset).min(size.into()) as usize;
         let start = extent.offset + offset;
-        let read = self.sources.lend(&self.root, extent.file, |file| {
+        let read = self.contents_files.with_file(&self.root, extent.file, |file| {
             guest.write_all_from(file, count, start)?;
             Ok(count)
         });
         read.map_err(|cause| {
             self.failures.report(self.root.contents_file(extent.file), start, &cause);
-            // Whatever it is here, to the guest its disk is bad.
+            // To the guest, every cause is a failure of its disk.
             Errno::IO.into()
         })
     }
@@ -187,18 +187,18 @@ impl FileSystem for Adapter {
 
     fn getxattr(&self, _: &Context, inode: u64, name: &CStr, size: u32) -> io::Result<GetxattrReply> {
         let value = self.root.xattr(self.inode(inode)?, name.to_bytes()).ok_or(Errno::NODATA)?;
-        Ok(match room(value.len(), size)? {
-            Room::None(length) => GetxattrReply::Count(length),
-            Room::Enough => GetxattrReply::Value(value.to_vec()),
+        Ok(match xattr_reply(value.len(), size)? {
+            XattrReply::Size(length) => GetxattrReply::Count(length),
+            XattrReply::Value => GetxattrReply::Value(value.to_vec()),
         })
     }
 
     fn listxattr(&self, _: &Context, inode: u64, size: u32) -> io::Result<ListxattrReply> {
         let names =
             self.root.xattrs(self.inode(inode)?).flat_map(|(name, _)| [name, b"\0"]).collect::<Vec<_>>().concat();
-        Ok(match room(names.len(), size)? {
-            Room::None(length) => ListxattrReply::Count(length),
-            Room::Enough => ListxattrReply::Names(names),
+        Ok(match xattr_reply(names.len(), size)? {
+            XattrReply::Size(length) => ListxattrReply::Count(length),
+            XattrReply::Value => ListxattrReply::Names(names),
         })
     }
 
@@ -280,18 +280,18 @@ impl FileSystem for Adapter {
     }
 }
 
-/// What the caller of xattr(7) has room for.
-enum Room {
-    /// For nothing: it asks how many bytes there are.
-    None(u32),
-    /// For all.
-    Enough,
+/// The kind of reply to a request of xattr(7).
+enum XattrReply {
+    /// The number of bytes, for a caller that requests the size.
+    Size(u32),
+    /// The bytes.
+    Value,
 }
 
-fn room(length: usize, size: u32) -> io::Result<Room> {
+fn xattr_reply(length: usize, size: u32) -> io::Result<XattrReply> {
     match size {
-        0 => Ok(Room::None(u32::try_from(length).map_err(|_| Errno::TOOBIG)?)),
+        0 => Ok(XattrReply::Size(u32::try_from(length).map_err(|_| Errno::TOOBIG)?)),
         size if length > size as usize => Err(Errno::RANGE.into()),
-        _ => Ok(Room::Enough),
+        _ => Ok(XattrReply::Value),
     }
 }

@@ -1,4 +1,4 @@
-//! The device that a VMM sees: its features, its queues, and what serves them.
+//! The vhost-user device: its features, its queues, and the threads that serve them.
 
 use std::io;
 use std::sync::Arc;
@@ -13,21 +13,21 @@ use vmm_sys_util::event::{EventConsumer, EventFlag, EventNotifier, new_event_con
 use vmroot_container_fs::ContainerFs;
 
 use crate::VirtioFsOptions;
-use crate::crew::Crew;
-use crate::requests::{Answered, Chain, Requests, reads_file};
+use crate::pool::WorkerPool;
+use crate::requests::{Chain, Reply, RequestHandler, reads_file};
 
-/// The most descriptors of a queue, which is also the most buffers that one preadv(2) takes.
+/// The most descriptors of a queue, and the most buffers that preadv(2) takes.
 const QUEUE_SIZE: usize = 1024;
 
-/// Bits of virtio's features (virtio 1.2, section 6; `linux/virtio_ring.h`).
+/// Feature bits of virtio (virtio 1.2, section 6; `linux/virtio_ring.h`).
 const RING_INDIRECT_DESC: u64 = 1 << 28;
 const RING_EVENT_IDX: u64 = 1 << 29;
 const VERSION_1: u64 = 1 << 32;
 
-/// Queues besides those for requests: the one for what needs no answer, which is number 0.
+/// Number of queues that are not request queues: queue 0, for requests without a reply.
 const OTHER_QUEUES: usize = 1;
 
-/// The guest's memory, as the VMM has it now.
+/// The guest's memory, as the VMM currently maps it.
 pub(crate) type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
 
 /// A queue in guest memory.
@@ -37,35 +37,35 @@ type QueueResult<T> = Result<T, virtio_queue::Error>;
 
 /// A virtio-fs device.
 pub(crate) struct Device {
-    requests: Arc<Requests>,
-    crew: Crew,
+    handler: Arc<RequestHandler>,
+    pool: WorkerPool,
     queues: usize,
     memory: Memory,
 }
 
 impl Device {
     pub(crate) fn new(root: Arc<ContainerFs>, options: &VirtioFsOptions, memory: Memory) -> io::Result<Self> {
-        let requests = Arc::new(Requests::new(root));
-        let crew = Crew::new(Arc::clone(&requests), options.threads)?;
-        Ok(Self { requests, crew, queues: options.queues, memory })
+        let handler = Arc::new(RequestHandler::new(root));
+        let pool = WorkerPool::new(Arc::clone(&handler), options.threads)?;
+        Ok(Self { handler, pool, queues: options.queues, memory })
     }
 
-    /// Answers what is in a queue, until it is empty.
+    /// Handles the requests in a queue until it is empty.
     ///
-    /// The lock is held throughout: a VMM that stops the queue waits for what is under way, and after that nothing
-    /// writes to the guest's memory.
+    /// The lock of the queue is held throughout. A VMM that stops the queue waits for the requests in progress, and
+    /// after that nothing writes to the guest's memory.
     fn serve(&self, ring: &VringMutex) -> QueueResult<()> {
         let mut ring = ring.get_mut();
         loop {
             ring.disable_notification()?;
             loop {
-                let chains = self.take(&mut ring)?;
+                let chains = self.waiting_chains(&mut ring)?;
                 if chains.is_empty() {
                     break;
-                } else if chains.len() > 1 && !self.crew.is_empty() {
-                    self.share(&mut ring, chains)?;
+                } else if chains.len() > 1 && !self.pool.is_empty() {
+                    self.serve_with_pool(&mut ring, chains)?;
                 } else {
-                    chains.into_iter().try_for_each(|chain| finish(&mut ring, &self.requests.answer(chain)))?;
+                    chains.into_iter().try_for_each(|chain| finish(&mut ring, &self.handler.handle(chain)))?;
                 }
             }
             if !ring.enable_notification()? {
@@ -74,35 +74,35 @@ impl Device {
         }
     }
 
-    /// The requests that wait in a queue.
-    fn take(&self, ring: &mut Ring) -> QueueResult<Vec<Chain>> {
+    /// Returns the requests that wait in a queue.
+    fn waiting_chains(&self, ring: &mut Ring) -> QueueResult<Vec<Chain>> {
         Ok(ring.get_queue_mut().iter(self.memory.memory())?.collect())
     }
 
-    /// Answers several requests, and those that come in the meantime, the reads among them together with the crew. Also
-    /// when the queue turns out to be spoiled, all that was begun is waited for.
-    fn share(&self, ring: &mut Ring, mut chains: Vec<Chain>) -> QueueResult<()> {
-        let (done, answers) = channel();
-        let (mut begun, mut result) = (0, Ok(()));
+    /// Handles several requests, and those that arrive in the meantime. The thread pool handles reads. If the queue
+    /// turns out to be invalid, this still waits for all requests in progress.
+    fn serve_with_pool(&self, ring: &mut Ring, mut chains: Vec<Chain>) -> QueueResult<()> {
+        let (done, replies) = channel();
+        let (mut pending, mut result) = (0, Ok(()));
         loop {
             for chain in chains.drain(..) {
                 if reads_file(&chain) {
-                    self.crew.give(chain, &done);
-                    begun += 1;
+                    self.pool.submit(chain, &done);
+                    pending += 1;
                 } else {
-                    result = result.and_then(|()| finish(ring, &self.requests.answer(chain)));
+                    result = result.and_then(|()| finish(ring, &self.handler.handle(chain)));
                 }
             }
-            if begun == 0 {
+            if pending == 0 {
                 return result;
             }
-            self.crew.help();
-            let first = answers.recv().expect("there is a sender on this stack");
-            for answer in std::iter::once(first).chain(answers.try_iter()) {
-                begun -= 1;
-                result = result.and_then(|()| finish(ring, &answer));
+            self.pool.run_one();
+            let first = replies.recv().expect("there is a sender on this stack");
+            for reply in std::iter::once(first).chain(replies.try_iter()) {
+                pending -= 1;
+                result = result.and_then(|()| finish(ring, &reply));
             }
-            match result.and_then(|()| self.take(ring)) {
+            match result.and_then(|()| self.waiting_chains(ring)) {
                 Ok(more) => (chains, result) = (more, Ok(())),
                 Err(error) => result = Err(error),
             }
@@ -110,11 +110,11 @@ impl Device {
     }
 }
 
-/// Gives a chain back to the guest, and tells it if it wants to be told.
-fn finish(ring: &mut Ring, answer: &Answered) -> QueueResult<()> {
-    ring.add_used(answer.head, answer.written)?;
+/// Returns a chain to the guest, and notifies the guest if it requested that.
+fn finish(ring: &mut Ring, reply: &Reply) -> QueueResult<()> {
+    ring.add_used(reply.head, reply.written)?;
     if ring.needs_notification()? {
-        // There is nobody else to tell.
+        // An error cannot be reported anywhere.
         let _ = ring.signal_used_queue();
     }
     Ok(())
@@ -145,12 +145,12 @@ impl VhostUserBackend for Device {
 
     fn set_event_idx(&self, _: bool) {}
 
-    /// The memory is shared with the library, which replaces what is in it.
+    /// The library replaces the memory in place, and this device shares it.
     fn update_memory(&self, _: Memory) -> io::Result<()> {
         Ok(())
     }
 
-    /// A thread for each request queue; the first has the queue besides as well, which is next to nothing.
+    /// Returns one thread for each request queue. The first thread also serves queue 0, which has almost no requests.
     fn queues_per_thread(&self) -> Vec<u64> {
         (0..self.queues).map(|thread| if thread == 0 { 0b11 } else { 0b10 << thread }).collect()
     }
@@ -160,11 +160,11 @@ impl VhostUserBackend for Device {
     }
 
     fn handle_event(&self, queue: u16, _: EventSet, rings: &[VringMutex], _: usize) -> io::Result<()> {
-        // An error would end the thread, and only the guest can have made one. It may reset the device.
+        // An error would end the thread. Only the guest can have caused it, and it may reset the device.
         if let Some(ring) = rings.get(usize::from(queue))
             && let Err(error) = self.serve(ring)
         {
-            tracing::debug!("the guest has spoiled a queue: {error}");
+            tracing::debug!("the guest has made a queue invalid: {error}");
         }
         Ok(())
     }

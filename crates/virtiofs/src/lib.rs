@@ -1,22 +1,22 @@
-//! A virtio-fs device over vhost-user that serves a root to a guest, read-only.
+//! Serves a root to a guest, read-only, as a virtio-fs device over vhost-user.
 //!
-//! [`VirtioFs`] listens at a socket for a VMM, and answers the FUSE requests of its guest from a
-//! [`ContainerFs`](vmroot_container_fs::ContainerFs). What the guest is told is what a FUSE mount of the root tells the
-//! host's kernel. As the root never changes, the guest may keep what it has heard for good, and asks for nothing twice.
+//! [`VirtioFs`] listens at a socket for a VMM, and handles the FUSE requests of its guest from a
+//! [`ContainerFs`](vmroot_container_fs::ContainerFs). The guest gets the same replies as the host's kernel gets from a
+//! FUSE mount of the root. Because the root never changes, the guest may cache every reply indefinitely.
 //!
-//! The guest is not trusted: whatever it sends is answered, with an error where it makes no sense, and nothing is
-//! allocated by a number that it names. The VMM is: it maps the memory.
+//! The guest is not trusted. Every request gets a reply, an error if it is invalid, and no allocation depends on a
+//! number in a request. The VMM is trusted: it maps the memory.
 
 mod adapter;
 mod attributes;
-mod crew;
+mod contents_files;
 mod device;
 mod error;
 mod options;
+mod pool;
 mod requests;
 mod serve;
 mod socket;
-mod sources;
 
 pub use error::{Error, Result};
 pub use options::VirtioFsOptions;

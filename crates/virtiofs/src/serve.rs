@@ -1,4 +1,4 @@
-//! A device at a socket, from its start to the end of its VMM.
+//! A device at a socket, from its creation to the disconnection of its VMM.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use crate::{Error, Result, VirtioFsOptions};
 
 type Daemon = VhostUserDaemon<Arc<Device>>;
 
-/// A root that waits for a VMM at a socket.
+/// A root that is offered at a socket to one VMM.
 #[derive(Debug)]
 pub struct VirtioFs {
     root: Arc<ContainerFs>,
@@ -29,34 +29,41 @@ pub struct VirtioFs {
     stop: Arc<OwnedFd>,
 }
 
-/// Ends [`VirtioFs::serve`] from any thread, such as one that waits for signals.
+/// A handle that ends [`VirtioFs::serve`] from any thread, such as one that waits for signals.
 #[derive(Debug, Clone)]
 pub struct Stopper {
     stop: Arc<OwnedFd>,
 }
 
 impl Stopper {
-    /// Ends it now, or as soon as it begins. A guest that is served gets no more answers.
+    /// Ends `serve` now, or as soon as it is called. The guest gets no more replies.
     pub fn stop(&self) {
-        // A counter that is full has said it already.
+        // The write fails only if the counter is full, that is, already set.
         let _ = write(&*self.stop, &1u64.to_ne_bytes());
     }
 }
 
 impl VirtioFs {
-    /// Makes the socket. When this returns, a VMM may connect.
+    /// Creates the socket. When this returns, a VMM may connect.
+    ///
+    /// Waits up to 10 seconds for the lock of the socket's directory.
     ///
     /// # Errors
-    /// [`Error::Queues`], [`Error::PathTooLong`], [`Error::NotASocket`], [`Error::InUse`] and [`Error::Socket`].
+    /// - [`Error::Queues`]: the number of queues is not 1 to 63.
+    /// - [`Error::PathTooLong`]: the path of the socket has more than 107 bytes.
+    /// - [`Error::NotASocket`]: the path is another kind of file.
+    /// - [`Error::InUse`]: another process listens at the socket.
+    /// - [`Error::Locked`]: another process holds the lock of the directory.
+    /// - [`Error::Socket`]: the socket cannot be created.
     pub fn bind(root: Arc<ContainerFs>, socket: &Path, options: &VirtioFsOptions) -> Result<Self> {
-        Self::bind_within(root, socket, options, &LockWait::default())
+        Self::bind_with_wait(root, socket, options, &LockWait::default())
     }
 
-    /// The same, with a wait for the lock of the socket's directory that another process may hold.
+    /// Creates the socket, like [`Self::bind`], with another limit of the wait for the directory's lock.
     ///
     /// # Errors
-    /// As [`Self::bind`], [`Error::Locked`] and [`Error::Cancelled`].
-    pub fn bind_within(
+    /// The errors of [`Self::bind`], and [`Error::Cancelled`] if `wait` is cancelled.
+    pub fn bind_with_wait(
         root: Arc<ContainerFs>,
         socket: &Path,
         options: &VirtioFsOptions,
@@ -66,25 +73,26 @@ impl VirtioFs {
             return Err(Error::Queues(options.queues));
         }
         let failed = |error: Errno| Error::Socket { path: socket.to_owned(), source: error.into() };
-        let stop = Arc::new(event().map_err(failed)?);
+        let stop = Arc::new(new_event().map_err(failed)?);
         Ok(Self { root, socket: Socket::bind(socket, wait)?, options: options.clone(), stop })
     }
 
-    /// The socket.
+    /// Returns the path of the socket.
     pub fn socket(&self) -> &Path {
         self.socket.path()
     }
 
-    /// A handle that ends [`Self::serve`] from another thread.
+    /// Returns a handle that ends [`Self::serve`] from another thread.
     pub fn stopper(&self) -> Stopper {
         Stopper { stop: Arc::clone(&self.stop) }
     }
 
-    /// Serves one VMM, until it disconnects or a [`Stopper`] ends it. The socket goes as soon as the VMM is connected: a
-    /// second VMM could only wait there.
+    /// Serves one VMM until it disconnects or a [`Stopper`] ends it.
+    ///
+    /// The socket is removed as soon as the VMM is connected, because a second VMM could only wait there.
     ///
     /// # Errors
-    /// [`Error::Device`] when the device cannot be started, or the VMM breaks the protocol.
+    /// [`Error::Device`] if the device cannot be started or the VMM violates the protocol.
     pub fn serve(self) -> Result<()> {
         let Self { root, socket, options, stop } = self;
         let path = socket.path().to_owned();
@@ -107,22 +115,23 @@ fn failed(path: &Path, reason: &dyn ToString) -> Error {
     Error::Device { path: PathBuf::from(path), reason: reason.to_string() }
 }
 
-/// Waits for the end of a daemon, and gives what went wrong.
+/// Waits for the end of a daemon. Returns the reason of a failure.
 fn run(mut daemon: Daemon, stop: &OwnedFd) -> std::result::Result<(), String> {
     let handlers = daemon.get_epoll_handlers();
-    let (ended, end) = event().and_then(|end| Ok((end.try_clone().map_err(|_| Errno::MFILE)?, end))).map_err(text)?;
+    let (ended, end) =
+        new_event().and_then(|end| Ok((end.try_clone().map_err(|_| Errno::MFILE)?, end))).map_err(text)?;
     let waiter: JoinHandle<std::result::Result<(), DaemonError>> = thread::Builder::new()
         .name("virtiofs-wait".to_owned())
         .spawn(move || {
             let result = daemon.wait();
-            // Its threads end with it.
+            // Its threads end when it is dropped.
             drop(daemon);
             let _ = write(&end, &1u64.to_ne_bytes());
             result
         })
         .map_err(text)?;
     if wait(&ended, stop).map_err(text)? == Woken::ByStopper {
-        // The thread that listens to the VMM cannot be woken, and ends with the VMM or with the process.
+        // The thread that listens to the VMM cannot be woken. It ends with the VMM or with the process.
         handlers.iter().for_each(|handler| handler.send_exit_event());
         return Ok(());
     }
@@ -139,18 +148,18 @@ fn text(error: impl ToString) -> String {
     error.to_string()
 }
 
-fn event() -> std::result::Result<OwnedFd, Errno> {
+fn new_event() -> std::result::Result<OwnedFd, Errno> {
     eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
 }
 
-/// Why a wait is over.
+/// The reason why a wait ended.
 #[derive(Debug, PartialEq, Eq)]
 enum Woken {
     ByEvent,
     ByStopper,
 }
 
-/// Waits until something can be read, or the stopper speaks, who goes first.
+/// Waits until `event` is readable or the stopper is used. The stopper takes precedence.
 fn wait(event: impl AsFd, stop: &OwnedFd) -> std::result::Result<Woken, Errno> {
     let mut waiting = [PollFd::new(stop, PollFlags::IN), PollFd::new(&event, PollFlags::IN)];
     retry_on_intr(|| poll(&mut waiting, None))?;

@@ -1,4 +1,4 @@
-//! The socket that a VMM connects to.
+//! The socket to which a VMM connects.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -15,51 +15,50 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, 
 
 use crate::{Error, Result};
 
-/// The most bytes of a socket's path: `sun_path` without the NUL at its end (unix(7)).
+/// The most bytes of a socket's path: `sun_path` without its terminating NUL (unix(7)).
 pub(crate) const MAX_PATH: usize = 107;
 
-/// How long the lock of the directory is waited for, if nobody says otherwise. It is held for a moment by those who make a
-/// socket.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// The default limit of [`LockWait`]. Other processes hold the lock only while they create a socket.
+const DEFAULT_LOCK_LIMIT: Duration = Duration::from_secs(10);
 
-/// How often the lock is tried.
-const PAUSE: Duration = Duration::from_millis(20);
+/// The pause between two attempts to take the lock.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
-/// Only its owner may connect.
+/// Only the owner may connect.
 const MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
-/// A listening socket at a path, which goes when this is dropped.
+/// A listening socket at a path. Dropping it removes the file.
 #[derive(Debug)]
 pub(crate) struct Socket {
     listener: UnixListener,
-    place: Place,
+    file: SocketFile,
 }
 
-/// The path of a socket of ours.
+/// The file of a socket that this process created.
 #[derive(Debug)]
-struct Place {
+struct SocketFile {
     path: PathBuf,
-    /// Device and inode, by which ours is told from another that has its path now.
+    /// Device and inode, to detect that another socket has replaced the file.
     identity: (u64, u64),
 }
 
 impl Socket {
-    /// Makes a socket and listens. One that nobody listens at any more, as a killed process leaves it, is replaced.
+    /// Creates a socket and listens. Replaces a socket without a listener, such as one left by a killed process.
     pub(crate) fn bind(path: &Path, wait: &LockWait<'_>) -> Result<Self> {
         check_socket_path(path)?;
         let failed = |source: io::Error| Error::Socket { path: path.to_owned(), source };
-        let _alone = lock_directory(path, wait)?;
+        let _lock = lock_directory(path, wait)?;
         remove_stale(path)?;
         let listener = listen_at(path).map_err(|error| match error {
             Errno::ADDRINUSE => Error::InUse { path: path.to_owned() },
             error => failed(error.into()),
         })?;
         let identity = fs::symlink_metadata(path).map(|metadata| identity(&metadata)).map_err(failed)?;
-        Ok(Self { listener, place: Place { path: path.to_owned(), identity } })
+        Ok(Self { listener, file: SocketFile { path: path.to_owned(), identity } })
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.place.path
+        &self.file.path
     }
 
     pub(crate) fn listener(&self) -> &UnixListener {
@@ -67,10 +66,10 @@ impl Socket {
     }
 }
 
-/// Whether a path can be a socket's; nothing is looked at or made.
+/// Checks the length of a socket's path, without access to the file system.
 ///
 /// # Errors
-/// [`Error::PathTooLong`].
+/// [`Error::PathTooLong`] if the path has more than 107 bytes.
 pub fn check_socket_path(path: &Path) -> Result<()> {
     let length = path.as_os_str().len();
     if length > MAX_PATH {
@@ -79,10 +78,14 @@ pub fn check_socket_path(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a device can have its socket at a path, for a caller that has yet to get the root. Nothing is made or removed.
+/// Checks whether a device can have its socket at a path, before the caller opens the root. Nothing is created or
+/// removed.
 ///
 /// # Errors
-/// [`Error::PathTooLong`], [`Error::Socket`] without a directory for it, [`Error::NotASocket`] and [`Error::InUse`].
+/// - [`Error::PathTooLong`]: the path has more than 107 bytes.
+/// - [`Error::Socket`]: the directory does not exist or cannot be read.
+/// - [`Error::NotASocket`]: the path is another kind of file.
+/// - [`Error::InUse`]: another process listens at the socket.
 pub fn check_socket(path: &Path) -> Result<()> {
     check_socket_path(path)?;
     let found = directory_of(path).metadata().map_err(|source| Error::Socket { path: path.to_owned(), source })?;
@@ -97,9 +100,9 @@ fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-impl Drop for Place {
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        // A socket that stays is replaced by the next to come.
+        // If the removal fails, the next device at this path replaces the socket.
         if fs::symlink_metadata(&self.path).is_ok_and(|metadata| identity(&metadata) == self.identity) {
             let _ = fs::remove_file(&self.path);
         }
@@ -110,24 +113,25 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-/// How long to wait for the lock of a socket's directory.
+/// The wait for the lock of a socket's directory.
 #[derive(Clone, Copy)]
 pub struct LockWait<'a> {
-    /// The longest wait.
+    /// The longest wait. 10 seconds by default.
     pub limit: Duration,
-    /// Asked again and again; a break ends the wait.
-    pub going_on: &'a dyn Fn() -> ControlFlow<()>,
+    /// Called repeatedly during the wait. `Break` cancels the wait.
+    pub check_cancelled: &'a dyn Fn() -> ControlFlow<()>,
 }
 
 impl Default for LockWait<'_> {
     fn default() -> Self {
-        Self { limit: LOCK_PATIENCE, going_on: &|| ControlFlow::Continue(()) }
+        Self { limit: DEFAULT_LOCK_LIMIT, check_cancelled: &|| ControlFlow::Continue(()) }
     }
 }
 
-/// Held while a stale socket is looked at, removed and replaced, so that nobody removes the new socket of another.
+/// Locks the directory of a socket. The lock is held while a stale socket is checked, removed and replaced, so that no
+/// process removes the new socket of another.
 ///
-/// Anybody who may read the directory may hold its lock, for ever. So the wait has an end.
+/// Every user who may read the directory can hold its lock indefinitely, so the wait is limited.
 fn lock_directory(path: &Path, wait: &LockWait<'_>) -> Result<File> {
     let failed = |source: io::Error| Error::Socket { path: path.to_owned(), source };
     let parent = directory_of(path);
@@ -139,13 +143,13 @@ fn lock_directory(path: &Path, wait: &LockWait<'_>) -> Result<File> {
             Err(Errno::WOULDBLOCK | Errno::INTR) => {}
             Err(error) => return Err(failed(error.into())),
         }
-        if (wait.going_on)().is_break() {
+        if (wait.check_cancelled)().is_break() {
             return Err(Error::Cancelled);
         }
         if start.elapsed() >= wait.limit {
             return Err(Error::Locked { directory: parent.to_owned(), limit: wait.limit });
         }
-        thread::sleep(PAUSE.min(wait.limit));
+        thread::sleep(RETRY_PAUSE.min(wait.limit));
     }
 }
 
@@ -156,7 +160,7 @@ fn remove_stale(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a socket without a listener is there; an error for any other file.
+/// Returns whether the path is a socket without a listener. Fails for any other file, and for a socket with a listener.
 fn is_stale(path: &Path) -> Result<bool> {
     let failed = |source| Error::Socket { path: path.to_owned(), source };
     match fs::symlink_metadata(path) {
@@ -165,8 +169,8 @@ fn is_stale(path: &Path) -> Result<bool> {
         Ok(metadata) if !metadata.file_type().is_socket() => return Err(Error::NotASocket { path: path.to_owned() }),
         Ok(_) => {}
     }
-    // A datagram is refused by a socket that is no more, and is of the wrong type for one that listens: so we learn
-    // which it is and the listener hears nothing, which would take a connection for its VMM.
+    // Connecting a datagram socket returns `ECONNREFUSED` if the socket has no listener, and `EPROTOTYPE` if it has
+    // one. The listener sees no connection, which it would take for its VMM.
     let probe = UnixDatagram::unbound().and_then(|probe| probe.connect(path));
     match probe {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
@@ -177,10 +181,10 @@ fn is_stale(path: &Path) -> Result<bool> {
 
 fn listen_at(path: &Path) -> std::result::Result<UnixListener, Errno> {
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    // bind(2) gives the file the mode of the socket, so there is no moment at which others may connect.
+    // bind(2) gives the file the mode of the socket, so other users can never connect.
     fchmod(&socket, MODE)?;
     bind(&socket, &SocketAddrUnix::new(path)?)?;
-    // A VMM that comes while another is served shall hear that at once, so none waits in line.
+    // A VMM that connects while another is served should fail at once, so the backlog is minimal.
     listen(&socket, 1)?;
     Ok(socket.into())
 }

@@ -24,8 +24,8 @@ pub(crate) fn serve(context: &Context, image: &str, options: &VirtiofsArguments)
     context.cancel_on_interrupt()?;
     let cancel = context.cancel();
     let going_on = || cancel.going_on();
-    let wait = LockWait { limit: options.lock_timeout, going_on: &going_on };
-    let device = VirtioFs::bind_within(Arc::new(opened.root), &options.socket, &device_options, &wait)
+    let wait = LockWait { limit: options.lock_timeout, check_cancelled: &going_on };
+    let device = VirtioFs::bind_with_wait(Arc::new(opened.root), &options.socket, &device_options, &wait)
         .map_err(vmroot::Error::from)?;
     let stopper = device.stopper();
     signals::on_signal(move |_| stopper.stop())?;

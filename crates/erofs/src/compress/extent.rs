@@ -1,26 +1,27 @@
-//! What becomes of a segment of a file: extents, and the blocks that hold them.
+//! Extents of a segment of a file, and the blocks that hold them.
 
 use crate::format::BLOCK;
 
-/// A block, as lengths of slices are.
+/// Bytes of a block, as a `usize`.
 pub(super) const BLOCK_BYTES: usize = BLOCK as usize;
 
-/// Bytes of a file that follow each other, and are decoded together or not at all.
+/// Consecutive bytes of a file that are decoded together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// Bytes of the file.
+    /// Number of bytes of the file.
     pub(crate) length: u32,
-    /// Blocks that hold them: fewer than the bytes would fill if they are encoded, else just those that they fill.
+    /// Number of blocks. An encoded extent has fewer than its bytes would fill; a plain extent has as many as they
+    /// fill.
     pub(crate) blocks: u32,
 }
 
 impl Extent {
-    /// Whether the blocks hold the very bytes.
+    /// Returns whether the blocks hold the bytes as they are.
     pub(crate) fn is_plain(self) -> bool {
         u64::from(self.length) <= u64::from(self.blocks) * BLOCK
     }
 
-    /// Takes on what follows if both are plain and nothing is missing between them; gives it back if not.
+    /// Appends the next extent if both are plain and this one ends at a block boundary. Returns `next` otherwise.
     pub(crate) fn extend(&mut self, next: Self) -> Option<Self> {
         let length = self.length.checked_add(next.length);
         match length {
@@ -33,24 +34,24 @@ impl Extent {
     }
 }
 
-/// The extents of a segment, and their blocks.
+/// The extents of a segment and their blocks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Extents {
     pub(crate) extents: Vec<Extent>,
     pub(crate) blocks: Vec<u8>,
 }
 
-/// A compression algorithm for extents of a segment.
+/// A compression algorithm for the extents of a segment.
 pub(crate) trait Encoder {
-    /// Makes ready for a segment of `length` bytes.
+    /// Prepares for a segment of `length` bytes.
     fn begin(&mut self, length: usize);
 
-    /// Encodes what follows `start`, or some of it, and appends that to `encoded`; gives how many bytes of the segment it
-    /// was. If that is not worth it, the bytes are stored as they are.
+    /// Encodes bytes from `start` on and appends the code to `encoded`. Returns the number of bytes of the segment that
+    /// it covers. The caller stores these bytes as they are if the code is not smaller.
     fn encode(&mut self, segment: &[u8], start: usize, encoded: &mut Vec<u8>) -> usize;
 }
 
-/// Compresses a segment. All but the last one of a file have a multiple of the block's length.
+/// Compresses a segment. Each segment of a file but the last has a multiple of the block size.
 pub(crate) fn compress(encoder: &mut dyn Encoder, segment: &[u8], output: &mut Extents) {
     encoder.begin(segment.len());
     let mut encoded = Vec::new();
@@ -58,19 +59,20 @@ pub(crate) fn compress(encoder: &mut dyn Encoder, segment: &[u8], output: &mut E
     while start < segment.len() {
         encoded.clear();
         let rest = segment.len() - start;
-        // What is in one block anyway would only take longer to read.
+        // Compressing bytes that fill at most one block would only make them slower to read.
         let length = if rest <= BLOCK_BYTES { rest } else { encoder.encode(segment, start, &mut encoded) };
         start += if !encoded.is_empty() && encoded.len().next_multiple_of(BLOCK_BYTES) < length {
             output.push_encoded(&encoded, length)
         } else {
-            // Less than a block must not be an extent, unless nothing follows: then two would begin in one entry.
+            // An extent of less than a block is only valid at the end: otherwise two extents would begin in one index
+            // entry.
             output.push_plain(&segment[start..start + length.max(BLOCK_BYTES).min(rest)])
         };
     }
 }
 
 impl Extents {
-    /// Stores a segment as it is, and forgets what was.
+    /// Stores a segment as it is. Replaces what the extents held.
     pub(crate) fn store(&mut self, segment: &[u8]) {
         self.extents.clear();
         self.blocks.clear();
@@ -78,16 +80,18 @@ impl Extents {
         self.push_plain(&segment[stored..]);
     }
 
-    /// The code stands at the end of its blocks; readers skip zeros before it. So a reader can decode in place.
+    /// Appends an encoded extent. The code lies at the end of its blocks, after zeros that readers skip, so that they
+    /// can decode in place.
     fn push_encoded(&mut self, encoded: &[u8], length: usize) -> usize {
         let blocks = encoded.len().div_ceil(BLOCK_BYTES);
-        self.extents.push(Extent { length: length as u32, blocks: blocks as u32 }); // a segment is small
+        self.extents.push(Extent { length: length as u32, blocks: blocks as u32 }); // segments are short
         self.blocks.resize(self.blocks.len() + blocks * BLOCK_BYTES - encoded.len(), 0);
         self.blocks.extend_from_slice(encoded);
         length
     }
 
-    /// Stores the bytes but for the last block if that would not be full, for more may follow; gives how many that are.
+    /// Stores whole blocks of the bytes, or all of them if they fill at most one block. Returns the number of bytes
+    /// stored.
     fn push_plain(&mut self, bytes: &[u8]) -> usize {
         let length = if bytes.len() <= BLOCK_BYTES { bytes.len() } else { bytes.len() - bytes.len() % BLOCK_BYTES };
         if length > 0 {
@@ -106,7 +110,7 @@ mod tests {
     use super::*;
     use crate::compress::ErofsCompression;
 
-    /// Some text, some noise, some zeros.
+    /// Random mixtures of text, noise and zeros.
     fn segments() -> impl Strategy<Value = Vec<u8>> {
         let piece = (0..4_u8, 1..60_000_usize, any::<u32>());
         proptest::collection::vec(piece, 1..12).prop_map(|pieces| {
@@ -171,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn short_ones_and_those_of_one_kind() {
+    fn short_and_uniform_segments() {
         let mut state = 1_u32;
         let noise: Vec<u8> = std::iter::from_fn(|| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -1,4 +1,4 @@
-//! Which files are compressed, piece by piece, and where they are stored.
+//! Segments of files to compress, and the places of the compressed files.
 
 use std::collections::HashMap;
 
@@ -10,43 +10,43 @@ use crate::Result;
 use crate::format::BLOCK;
 use crate::plan::{Layout, Plan, check_blocks};
 
-/// Files are cut into segments of so many bytes, each compressed for itself: enough that half a block, which is lost at
-/// the end of each, is little.
-pub(crate) const SEGMENT: u64 = 2 << 20;
-/// A job has at least so many bytes, if there are.
-const JOB: u64 = 1 << 20;
+/// Files are divided into segments of this many bytes, which are compressed independently. Each segment wastes half a
+/// block at its end on average, which is little in comparison.
+pub(crate) const SEGMENT_BYTES: u64 = 2 << 20;
+/// The fewest bytes of a job, unless fewer are left.
+const MIN_JOB: u64 = 1 << 20;
 
-/// A segment of a file, or the whole of a small one.
+/// A segment of a file, or a whole small file.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Piece {
+pub(crate) struct Segment {
     pub(crate) ino: InodeId,
     pub(crate) offset: u64,
     pub(crate) length: u64,
-    /// Whether the file ends with it.
+    /// Whether this is the file's last segment.
     is_last: bool,
-    /// Whether what does not fill a block can follow the inode, if the file is stored as it is.
+    /// Whether the part that does not fill a block can follow the inode if the file is stored uncompressed.
     inline: bool,
 }
 
-impl Piece {
-    /// Whether the extents take less of an image than the bytes themselves do.
+impl Segment {
+    /// Returns whether the extents and their indexes take less room than the uncompressed bytes.
     pub(crate) fn is_smaller(&self, extents: &Extents) -> bool {
         let plain = if self.inline { self.length } else { self.length.next_multiple_of(BLOCK) };
-        // Where the inode ends makes a difference of some bytes.
+        // The size of the inode would change this by a few bytes only.
         extents.blocks.len() as u64 + indexes::size(0, self.length) < plain
     }
 }
 
-/// Hands out pieces of files, in the order in which they are in contents files.
+/// Iterates over the segments of all files in the order of the contents files, several small ones in one job.
 pub(crate) struct Jobs {
-    /// Inode, size, and whether the end may follow the inode.
+    /// Inode, size, and whether the end can follow the inode.
     files: std::vec::IntoIter<(InodeId, u64, bool)>,
-    next: Option<Piece>,
+    next: Option<Segment>,
     size: u64,
 }
 
 impl Jobs {
-    /// Of all files that have more than what follows their inodes.
+    /// Creates jobs for the files that have data blocks.
     pub(crate) fn of(plan: &Plan<'_>) -> Self {
         let files = plan.fs.files_in_order().into_iter().filter_map(|(ino, _)| {
             let placed = &plan.inodes[ino.0 as usize];
@@ -56,110 +56,110 @@ impl Jobs {
         Self { files: files.into_iter(), next: None, size: 0 }
     }
 
-    /// Bytes of all files.
+    /// Returns the bytes of all files.
     pub(crate) fn bytes(&self) -> u64 {
         self.files.as_slice().iter().map(|(_, size, _)| size).sum()
     }
 
-    fn next_piece(&mut self) -> Option<Piece> {
-        let piece = match self.next.take() {
-            Some(piece) => piece,
+    fn next_segment(&mut self) -> Option<Segment> {
+        let segment = match self.next.take() {
+            Some(segment) => segment,
             None => {
                 let (ino, size, inline) = self.files.next()?;
                 self.size = size;
-                Piece { ino, offset: 0, length: size.min(SEGMENT), is_last: size <= SEGMENT, inline }
+                Segment { ino, offset: 0, length: size.min(SEGMENT_BYTES), is_last: size <= SEGMENT_BYTES, inline }
             }
         };
-        if !piece.is_last {
-            let offset = piece.offset + piece.length;
-            let length = (self.size - offset).min(SEGMENT);
-            self.next = Some(Piece { offset, length, is_last: offset + length == self.size, ..piece });
+        if !segment.is_last {
+            let offset = segment.offset + segment.length;
+            let length = (self.size - offset).min(SEGMENT_BYTES);
+            self.next = Some(Segment { offset, length, is_last: offset + length == self.size, ..segment });
         }
-        Some(piece)
+        Some(segment)
     }
 }
 
 impl Iterator for Jobs {
-    type Item = Vec<Piece>;
+    type Item = Vec<Segment>;
 
-    fn next(&mut self) -> Option<Vec<Piece>> {
-        let (mut pieces, mut length) = (Vec::new(), 0);
-        while length < JOB
-            && let Some(piece) = self.next_piece()
+    fn next(&mut self) -> Option<Vec<Segment>> {
+        let (mut segments, mut length) = (Vec::new(), 0);
+        while length < MIN_JOB
+            && let Some(segment) = self.next_segment()
         {
-            length += piece.length;
-            pieces.push(piece);
+            length += segment.length;
+            segments.push(segment);
         }
-        (!pieces.is_empty()).then_some(pieces)
+        (!segments.is_empty()).then_some(segments)
     }
 }
 
-/// Where the contents of files are in an image.
+/// The places of file contents in an image.
 #[derive(Debug)]
 pub(crate) struct StoredFiles {
     pub(crate) scheme: Scheme,
     files: HashMap<InodeId, StoredFile>,
-    /// The file of which pieces are still to come.
-    begun: StoredFile,
-    /// The first block behind them.
+    /// The file whose segments are still being pushed.
+    current: StoredFile,
+    /// The first block after the stored files.
     pub(crate) end: u32,
 }
 
-/// Where the contents of a file are.
+/// The place of a file's contents.
 #[derive(Debug, Default)]
 pub(crate) struct StoredFile {
     /// The first block.
     pub(crate) block: u32,
-    /// How many blocks.
+    /// The number of blocks.
     pub(crate) blocks: u32,
-    /// What the blocks hold; nothing when that is the file as it is.
+    /// The extents in the blocks; empty if the blocks hold the file uncompressed.
     pub(crate) extents: Vec<Extent>,
 }
 
 impl StoredFile {
-    /// Whether it has to be decoded.
+    /// Returns whether the blocks must be decoded.
     pub(crate) fn is_compressed(&self) -> bool {
         !self.extents.is_empty()
     }
 }
 
 impl StoredFiles {
-    /// None yet; they will be from `start` on.
+    /// Creates an empty list of files that will be stored from block `start` on.
     pub(crate) fn new(scheme: Scheme, start: u32) -> Self {
-        Self { scheme, files: HashMap::new(), begun: StoredFile::default(), end: start }
+        Self { scheme, files: HashMap::new(), current: StoredFile::default(), end: start }
     }
 
-    /// The file, if it has blocks.
+    /// Returns the file with this inode, if it has blocks.
     pub(crate) fn get(&self, ino: InodeId) -> Option<&StoredFile> {
         self.files.get(&ino)
     }
 
-    /// Stores the next piece; gives the blocks that are to be written at [`Self::end`] as it was.
+    /// Records the next segment. Returns the blocks that the caller must write at the previous [`Self::end`].
     ///
     /// # Errors
-    /// [`Error::TooLarge`](crate::Error::TooLarge).
-    pub(crate) fn push<'e>(&mut self, piece: &Piece, extents: &'e Extents) -> Result<&'e [u8]> {
-        if piece.offset == 0 {
-            self.begun = StoredFile { block: self.end, ..StoredFile::default() };
+    /// [`Error::TooLarge`](crate::Error::TooLarge) if block numbers exceed 32 bits.
+    pub(crate) fn push<'e>(&mut self, segment: &Segment, extents: &'e Extents) -> Result<&'e [u8]> {
+        if segment.offset == 0 {
+            self.current = StoredFile { block: self.end, ..StoredFile::default() };
         }
-        let file = &mut self.begun;
+        let file = &mut self.current;
         for extent in &extents.extents {
-            // A long file of plain blocks must not take memory for each.
+            // Plain blocks are joined to one extent so that a long plain file does not need memory for each block.
             let rest = file.extents.last_mut().map_or(Some(*extent), |last| last.extend(*extent));
             file.extents.extend(rest);
         }
         let mut blocks = &extents.blocks[..];
-        if piece.is_last && file.extents.iter().all(|extent| extent.is_plain()) {
+        if segment.is_last && file.extents.iter().all(|extent| extent.is_plain()) {
             file.extents = Vec::new();
-            if piece.inline {
-                blocks = &blocks[..(piece.length - piece.length % BLOCK) as usize];
+            if segment.inline {
+                blocks = &blocks[..(segment.length - segment.length % BLOCK) as usize];
             }
         }
         self.end = check_blocks(u64::from(self.end) + blocks.len() as u64 / BLOCK)?;
         file.blocks = self.end - file.block;
-        if piece.is_last {
+        if segment.is_last {
             file.extents.shrink_to_fit();
-            self.files.insert(piece.ino, std::mem::take(file));
+            self.files.insert(segment.ino, std::mem::take(file));
         }
         Ok(blocks)
     }

@@ -1,10 +1,11 @@
-//! An LZ4 block encoder for output of a fixed size: as many bytes of the source as fit.
+//! An LZ4 block encoder that encodes as many bytes of the source as fit into a fixed size.
 //!
-//! Libraries that do this well are in C, and clear a quarter of a mebibyte for each block; ours has 4096 bytes of output,
-//! so that clearing would cost more than some of the encoding. [`chain`] has nothing to clear between blocks of a segment.
-//! The parse is that of the higher levels of other encoders in short ([`parse`]): it looks at the end of a match for a
-//! longer one. An optimal parse costs ten times the time here and gains one part in a hundred, for the window is what
-//! fits one block, some 8 KiB.
+//! Libraries that do this well are written in C and clear 256 KiB for each block. With 4096 bytes of output, that would
+//! take longer than some of the encoding. [`chain`] needs no clearing between the blocks of a segment.
+//!
+//! [`parse`] is a short form of the parse of other encoders' higher levels: it looks for a longer match at the end of a
+//! match. An optimal parse takes ten times as long and saves 1 %, because the window is only what fits one block, about
+//! 8 KiB.
 
 mod chain;
 mod parse;
@@ -15,21 +16,21 @@ use chain::{Chain, Window};
 use parse::Parse;
 use sequence::Output;
 
-/// Encodes blocks of one segment of a file after another. Each block is decoded for itself: nothing in it refers to
-/// what comes before.
+/// Encodes consecutive blocks of a segment of a file. Each block is decoded independently: its matches do not reach
+/// before it.
 pub(crate) struct Lz4 {
     chain: Chain,
     attempts: u32,
 }
 
 impl Lz4 {
-    /// An encoder that looks at so many candidates for each match.
+    /// Creates an encoder that compares `attempts` candidates for each match.
     pub(crate) fn new(attempts: u32) -> Self {
         Self { chain: Chain::new(), attempts }
     }
 
-    /// Encodes what follows `start`, up to the segment's end, as one block of at most `space` bytes, which is appended to
-    /// `block`; gives how many bytes of the segment it holds. `space` must be at least 16.
+    /// Encodes bytes from `start` up to the segment's end as one block of at most `space` bytes, and appends it to
+    /// `block`. Returns the number of bytes of the segment in the block. `space` must be at least 16.
     fn fill(&mut self, segment: &[u8], start: usize, space: usize, block: &mut Vec<u8>) -> usize {
         let output = Output::new(segment, start, block, space);
         Parse::new(&mut self.chain, Window { segment, start }, output, self.attempts).run() - start
@@ -52,10 +53,10 @@ mod tests {
 
     use super::*;
 
-    /// Encodes a segment in blocks of `space` bytes, and holds each against a decoder.
+    /// Encodes a segment in blocks of `space` bytes and decodes each.
     fn check(segment: &[u8], space: usize, attempts: u32) -> usize {
         let mut lz4 = Lz4::new(attempts);
-        // What is left of a segment before must make no difference.
+        // The state left by other segments must not change the result.
         for other in [&segment[segment.len() / 2..], segment] {
             lz4.begin(other.len());
         }
@@ -73,7 +74,7 @@ mod tests {
         blocks
     }
 
-    /// What the format demands of the end of a block, which decoders other than the oracle rely on.
+    /// Checks the format's rules for the end of a block, which the decoder of this test does not enforce.
     fn check_end(block: &[u8], length: usize) {
         let (mut at, mut done, mut last_match) = (0, 0, None);
         let number = |at: &mut usize, start: u8| {
@@ -104,7 +105,7 @@ mod tests {
         }
     }
 
-    /// Random bytes that repeat what was before now and then.
+    /// Random bytes, some of which repeat earlier ones.
     fn texts() -> impl Strategy<Value = Vec<u8>> {
         let piece = (0..4_u8, 1..2000_usize, any::<u32>(), 1..40_usize);
         proptest::collection::vec(piece, 0..40).prop_map(|pieces| {
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_and_short_ones() {
+    fn zeros_and_short_segments() {
         assert_eq!(check(&vec![0; 1_040_000], 4096, 16), 1);
         assert_eq!(check(&vec![0; 4 << 20], 4096, 16), 5);
         for length in 1..300 {
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_repeats_far_back_is_in_reach_up_to_the_limit() {
+    fn matches_reach_back_up_to_the_largest_distance() {
         let mut state = 1_u32;
         let mut noise = std::iter::from_fn(move || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

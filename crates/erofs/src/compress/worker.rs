@@ -1,11 +1,11 @@
-//! What a thread does: reads pieces of files and compresses them.
+//! A thread's compressor: reads segments of files and compresses them.
 
 use vmroot_container_fs::ContainerFs;
 use vmroot_output::LastHoles;
 
 use super::ErofsCompression;
 use super::extent::{Encoder, Extents, compress};
-use super::files::{Piece, SEGMENT};
+use super::files::{SEGMENT_BYTES, Segment};
 use crate::{Error, Result};
 
 pub(crate) struct Worker<'a> {
@@ -13,7 +13,7 @@ pub(crate) struct Worker<'a> {
     encoder: Box<dyn Encoder>,
     holes: LastHoles<'a>,
     source: Vec<u8>,
-    /// The extents of a segment that is a hole, once there was one: some files are little else.
+    /// The extents of a segment that is a hole, computed once: some files consist mostly of holes.
     zeros: Option<Extents>,
 }
 
@@ -22,25 +22,25 @@ impl<'a> Worker<'a> {
         Self { fs, encoder: compression.encoder(), holes: LastHoles::default(), source: Vec::new(), zeros: None }
     }
 
-    /// The pieces with what they are stored as.
-    pub(crate) fn work(&mut self, pieces: Vec<Piece>) -> Result<Vec<(Piece, Extents)>> {
-        pieces.into_iter().map(|piece| Ok((piece, self.compress(&piece)?))).collect()
+    /// Compresses the segments. Returns each with its extents.
+    pub(crate) fn work(&mut self, segments: Vec<Segment>) -> Result<Vec<(Segment, Extents)>> {
+        segments.into_iter().map(|segment| Ok((segment, self.compress(&segment)?))).collect()
     }
 
-    fn compress(&mut self, piece: &Piece) -> Result<Extents> {
-        let is_hole = self.is_hole(piece)?;
-        let is_zeros = is_hole && piece.length == SEGMENT;
+    fn compress(&mut self, segment: &Segment) -> Result<Extents> {
+        let is_hole = self.is_hole(segment)?;
+        let is_zeros = is_hole && segment.length == SEGMENT_BYTES;
         if is_zeros && let Some(zeros) = &self.zeros {
             return Ok(zeros.clone());
         }
         self.source.clear();
-        self.source.resize(piece.length as usize, 0);
+        self.source.resize(segment.length as usize, 0);
         if !is_hole {
-            self.fs.read_at(piece.ino, piece.offset, &mut self.source)?;
+            self.fs.read_at(segment.ino, segment.offset, &mut self.source)?;
         }
         let mut extents = Extents::default();
         compress(&mut *self.encoder, &self.source, &mut extents);
-        if !piece.is_smaller(&extents) {
+        if !segment.is_smaller(&extents) {
             extents.store(&self.source);
         }
         if is_zeros {
@@ -49,12 +49,12 @@ impl<'a> Worker<'a> {
         Ok(extents)
     }
 
-    /// Whether there is nothing but a hole in the contents file.
-    fn is_hole(&mut self, piece: &Piece) -> Result<bool> {
-        let Some(extent) = self.fs.extent(piece.ino) else { return Ok(true) };
-        let start = extent.offset + piece.offset;
+    /// Returns whether the segment is a hole in the contents file.
+    fn is_hole(&mut self, segment: &Segment) -> Result<bool> {
+        let Some(extent) = self.fs.extent(segment.ino) else { return Ok(true) };
+        let start = extent.offset + segment.offset;
         let holes = self.holes.of(extent.file, &self.fs.contents_file(extent.file).file);
-        let data = holes.next_data(start..start + piece.length);
+        let data = holes.next_data(start..start + segment.length);
         let data = data.map_err(|error| Error::unreadable(self.fs, extent.file, error))?;
         Ok(data.is_none())
     }

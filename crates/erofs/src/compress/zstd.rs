@@ -1,23 +1,23 @@
-//! Zstandard, for extents of many blocks.
+//! Zstandard, for extents of several blocks.
 //!
-//! The library encodes a source to whatever length that takes. Extents have whole blocks, so a source is sought of which
-//! the code just fills some: half a block would be lost with each extent otherwise.
+//! The library encodes a source to a code of any length, while extents have whole blocks. Half a block would be wasted
+//! with each extent on average. So the encoder searches for a source whose code just fills a number of blocks.
 
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
 use super::extent::{BLOCK_BYTES, Encoder};
 
-/// The most bytes of an extent of several blocks, as a power of two: more makes them little smaller, and whoever reads one
-/// byte decodes all that are before it. It is also what a reader must have memory for.
+/// The most bytes of an extent of several blocks, as a power of two. A larger window saves little space, and a reader
+/// of one byte decodes all bytes of the extent before it. It is also the memory that a reader needs.
 pub(crate) const WINDOW_BITS: u32 = 17;
 const SOURCE: usize = 1 << WINDOW_BITS;
-/// A source is sought so many times.
+/// The number of attempts to find a source that fits.
 const ATTEMPTS: usize = 3;
-/// So many bytes at the end of the last block may stay empty.
+/// Bytes at the end of the last block that may stay unused.
 const WASTE: usize = 128;
 
-/// An encoder, and what it last made.
+/// An encoder and its last code.
 pub(crate) struct Zstd {
     compressor: Compressor<'static>,
     code: Vec<u8>,
@@ -25,7 +25,10 @@ pub(crate) struct Zstd {
 }
 
 impl Zstd {
-    /// An encoder of a level that the library has.
+    /// Creates an encoder.
+    ///
+    /// # Panics
+    /// If the library does not have the level.
     pub(crate) fn new(level: u8) -> Self {
         const VALID: &str = "a level and a window that the library has";
         let mut compressor = Compressor::new(level.into()).expect(VALID);
@@ -33,14 +36,14 @@ impl Zstd {
         Self { compressor, code: vec![0; SOURCE], best: Vec::new() }
     }
 
-    /// Encodes a source; gives the length of the code, unless it has no room.
+    /// Encodes a source. Returns the length of the code; `None` if it exceeds the buffer.
     fn attempt(&mut self, source: &[u8]) -> Option<usize> {
-        // Without room the library says no more than that. There is no other error for a whole source.
+        // The only possible error for a whole source is that the buffer is too small.
         self.compressor.compress_to_buffer(source, &mut self.code[..]).ok()
     }
 
-    /// Looks for the longest start of `source` of which the code fits into `space` bytes, knowing that `known` bytes of
-    /// code are all of it. The code is left in `best`; gives the bytes of the source.
+    /// Searches for the longest prefix of `source` whose code fits into `space` bytes. `known` is the length of the
+    /// code of the whole source. Leaves the code in `best` and returns the length of the prefix.
     fn fill(&mut self, source: &[u8], known: usize, space: usize) -> usize {
         self.best.clear();
         let (mut fits, mut too_long) = (0, source.len());
@@ -60,14 +63,14 @@ impl Zstd {
             } else {
                 too_long = length;
             }
-            // As if every byte took the same.
+            // Assumes that every byte needs the same space.
             length = length * (space - WASTE / 2) / code;
         }
         fits
     }
 
-    /// Encodes as much of `rest`, by doublings, as fits into one block, knowing that `known` bytes of code are the first
-    /// source. So zeros hardly take any room.
+    /// Encodes as much of `rest` as fits into one block, doubling the source each time. `known` is the length of the
+    /// code of the first source. This makes zeros take almost no space.
     fn encode_into_one(&mut self, rest: &[u8], known: usize, encoded: &mut Vec<u8>) -> usize {
         encoded.extend_from_slice(&self.code[..known]);
         let mut fits = rest.len().min(SOURCE);
@@ -99,7 +102,7 @@ impl Encoder for Zstd {
         }
         let all = self.code[..known].to_vec();
         let length = self.fill(source, known, blocks * BLOCK_BYTES);
-        // Which of the two has more bytes a block?
+        // Keep the one with more bytes for each block.
         if length * (blocks + 1) > source.len() * blocks {
             encoded.extend_from_slice(&self.best);
             length

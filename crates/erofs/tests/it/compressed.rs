@@ -33,7 +33,7 @@ fn assert_same_as_model(root: &Root) {
     }
 }
 
-/// Bytes of which other algorithms leave a third or so.
+/// Returns text that other algorithms compress to about a third.
 fn text(seed: u64, length: usize) -> Vec<u8> {
     let noise = noise(seed, length / 3 + 8);
     let word =
@@ -49,7 +49,7 @@ fn text(seed: u64, length: usize) -> Vec<u8> {
     text
 }
 
-/// Text, noise, zeros, and text with noise in it.
+/// Returns text, noise, zeros, or a mixture of them.
 fn contents(kind: u8, seed: u64, length: usize) -> Vec<u8> {
     match kind {
         0 => text(seed, length),
@@ -71,7 +71,7 @@ fn every_length_around_blocks() {
     let files = (0..4).flat_map(|kind| {
         lengths.map(|length| {
             let file = Entry::file(format!("{kind}/{length}"), contents(kind, length as u64, length));
-            // Indexes begin elsewhere.
+            // Different xattrs move the start of the indexes.
             (0..length % 5).fold(file, |file, one| file.xattr(format!("user.{one}"), noise(3, one * 4 + length % 7)))
         })
     });
@@ -117,9 +117,9 @@ proptest! {
     }
 }
 
-/// C libraries leave out the entries of a directory whose inode number is 0, as of files that were removed.
+/// C libraries skip directory entries with the inode number 0, which removed files have.
 #[test]
-fn the_root_has_a_number() {
+fn the_root_directory_has_an_inode_number() {
     if cannot_mount() {
         return;
     }
@@ -132,9 +132,9 @@ fn the_root_has_a_number() {
     }
 }
 
-/// Who reads a file in pieces, back to front, starts to decode anywhere.
+/// Reading pieces back to front starts decoding at arbitrary places.
 #[test]
-fn it_can_be_read_from_anywhere() {
+fn a_file_can_be_read_from_any_offset() {
     if cannot_mount() {
         return;
     }
@@ -152,7 +152,7 @@ fn it_can_be_read_from_anywhere() {
 }
 
 #[test]
-fn a_file_above_4_gib_of_holes_and_little_else() {
+fn a_sparse_file_above_4_gib() {
     if cannot_mount() {
         return;
     }
@@ -165,7 +165,7 @@ fn a_file_above_4_gib_of_holes_and_little_else() {
 }
 
 #[test]
-fn what_does_not_shrink_is_stored_as_it_is() {
+fn incompressible_files_are_stored_as_they_are() {
     let entries =
         [100, 5000, 8192, 100_000, (5 << 20) + 77].map(|length| Entry::file(format!("{length}"), noise(1, length)));
     let root = Root::of_entries(entries);
@@ -174,7 +174,7 @@ fn what_does_not_shrink_is_stored_as_it_is() {
     let size = fs::metadata(plain).unwrap().len();
     for compression in BOTH {
         let image = image(&root, compression, 2);
-        // The superblock has a block for itself.
+        // The superblock has its own block.
         assert!((size..=size + 4096).contains(&fs::metadata(&image).unwrap().len()));
         if compression == ErofsCompression::LZ4 && !skip::needs_program("dump.erofs") {
             for length in [5000, 8192, 100_000, (5 << 20) + 77] {
@@ -186,7 +186,7 @@ fn what_does_not_shrink_is_stored_as_it_is() {
 }
 
 #[test]
-fn what_shrinks_takes_less_of_the_disk() {
+fn compressed_files_use_fewer_blocks() {
     if cannot_mount() {
         return;
     }
@@ -211,7 +211,7 @@ fn mixed() -> [Layer; 2] {
 }
 
 #[test]
-fn neither_threads_nor_places_show() {
+fn bytes_do_not_depend_on_threads_or_paths() {
     let (one, other) = (Root::of(&mixed()), Root::of(&mixed()));
     for compression in BOTH {
         let bytes = fs::read(image(&one, compression, 1)).unwrap();
@@ -222,19 +222,19 @@ fn neither_threads_nor_places_show() {
 }
 
 #[test]
-fn an_image_has_the_identity_of_its_options() {
+fn the_uuid_depends_on_the_options() {
     let root = Root::of_entries([Entry::file("file", text(1, 10_000))]);
     let uuid = |compression| fs::read(image(&root, compression, 1)).unwrap()[1024 + 48..][..16].to_vec();
     let lz4 = uuid(ErofsCompression::LZ4);
     assert_ne!(lz4, uuid(ErofsCompression::ZSTD));
     assert_ne!(lz4, uuid(ErofsCompression::Lz4 { level: 9 }));
-    // There is no higher one.
+    // Levels above the highest are clamped.
     assert_eq!(uuid(ErofsCompression::Lz4 { level: 9 }), uuid(ErofsCompression::Lz4 { level: 200 }));
 }
 
-/// It decodes everything, by another implementation than the kernel's.
+/// fsck.erofs decodes all files with an implementation other than the kernel's.
 #[test]
-fn fsck_extracts_what_was_put_in() {
+fn fsck_extracts_the_same_contents() {
     if skip::needs_program("fsck.erofs") || skip::needs_program("dump.erofs") {
         return;
     }
@@ -253,7 +253,7 @@ fn fsck_extracts_what_was_put_in() {
 }
 
 #[test]
-fn hardly_larger_than_what_mkfs_makes() {
+fn images_are_at_most_5_percent_larger_than_those_of_mkfs() {
     if cannot_mount() || skip::needs_program("mkfs.erofs") {
         return;
     }
@@ -268,7 +268,7 @@ fn hardly_larger_than_what_mkfs_makes() {
 }
 
 #[test]
-fn a_hook_stops_it_and_errors_end_it() {
+fn the_hook_and_errors_end_the_export() {
     let root = Root::of(&mixed());
     for compression in BOTH {
         let options = ErofsOptions {

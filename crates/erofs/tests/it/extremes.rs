@@ -1,4 +1,4 @@
-//! What is right up to the limit of the format, and named beyond it.
+//! Roots at the limits of the format, and omissions beyond them.
 
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
@@ -21,7 +21,7 @@ fn a_directory_of_100_000_entries() {
     }
     let entries = (0..100_000).map(|number| Entry::file(format!("large/{number:06}-{}", "n".repeat(number % 90)), ""));
     let root = Root::of_entries(entries);
-    // Both forms write directories alike.
+    // Both kinds of image write directories alike.
     let (path, meta) = meta(&root);
     root.expected().assert_same(&listing(&path, &devices(&meta)));
 }
@@ -42,7 +42,7 @@ fn a_file_above_4_gib() {
 }
 
 #[test]
-fn more_hard_links_than_16_bits_count() {
+fn more_hard_links_than_16_bits_can_count() {
     if cannot_mount() {
         return;
     }
@@ -61,13 +61,13 @@ fn more_hard_links_than_16_bits_count() {
 }
 
 #[test]
-fn links_of_every_length_around_a_block() {
+fn symlinks_of_every_length_around_a_block() {
     if cannot_mount() {
         return;
     }
     let lengths = [1, 59, 60, 300, 1000, 3968, 4000, 4031, 4032, 4033, 4063, 4064, 4065, 4094, 4095];
     let links = lengths.into_iter().flat_map(|length| {
-        // The long and the short form, and with xattrs behind the inode.
+        // The long form, the short form, and xattrs after the inode.
         let link = |name: &str| Entry::symlink(format!("{name}-{length}"), "x".repeat(length));
         [link("short"), link("long").owner(100_000, 0), link("labelled").xattr("security.testkit", noise(2, 60))]
     });
@@ -75,7 +75,7 @@ fn links_of_every_length_around_a_block() {
 }
 
 #[test]
-fn long_xattrs_and_many() {
+fn long_xattrs_and_many_xattrs() {
     if cannot_mount() {
         return;
     }
@@ -100,7 +100,7 @@ fn long_xattrs_and_many() {
 }
 
 #[test]
-fn one_directory_below_the_other_up_to_the_limit() {
+fn directories_nested_up_to_the_limit() {
     if cannot_mount() {
         return;
     }
@@ -108,7 +108,7 @@ fn one_directory_below_the_other_up_to_the_limit() {
     assert_same_as_model(&Root::of_entries([Entry::file(format!("{path}/file"), "deep")]));
 }
 
-/// What of a file EROFS cannot hold, in both forms of an image, which the kernel mounts all the same.
+/// Returns the omissions of an entry, which must be the same for both kinds of image. The kernel still mounts both.
 fn left_out(entry: Entry) -> Vec<String> {
     let root = Root::of_entries([Entry::file("fine", "x"), entry]);
     let (path, meta) = meta(&root);
@@ -136,7 +136,7 @@ fn left_out(entry: Entry) -> Vec<String> {
 }
 
 #[test]
-fn an_xattr_that_there_is_no_room_for_is_left_out_and_named() {
+fn xattrs_without_room_are_left_out_and_listed() {
     let large = Entry::file("dir/file", "x").xattr("user.large", vec![1; 65_536]).xattr("user.kept", "1");
     let reason = "it has 65536 bytes, and EROFS has values of at most 65535";
     assert_eq!(left_out(large), [format!("dir/file: xattr \"user.large\" ({reason})")]);
@@ -145,14 +145,14 @@ fn an_xattr_that_there_is_no_room_for_is_left_out_and_named() {
     });
     let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let crowded = left_out(crowded.xattr("security.capability", capability));
-    // 255 are shared, and a hundred and seven of the others have room.
+    // 255 of the 400 are shared, and 107 of the others fit.
     assert!(crowded.len() > 30 && crowded.len() < 50, "{}", crowded.len());
     assert!(crowded.iter().all(|one| one.starts_with("dir/crowded: xattr \"user.")), "{crowded:?}");
 }
 
-/// Tars of a Mac have `com.apple.*`, and those of a server with NFS or ZFS `system.nfs4_acl`.
+/// Tars from macOS contain `com.apple.*`, and those of servers with NFS or ZFS `system.nfs4_acl`.
 #[test]
-fn an_xattr_of_an_unknown_kind_is_left_out_and_named() {
+fn xattrs_of_unknown_prefixes_are_left_out_and_listed() {
     for name in ["system.nfs4_acl", "com.apple.quarantine", "user.", "system.posix_acl_access2", "lustre.lov"] {
         let entry = Entry::file("dir/file", "x").xattr(name, "value").xattr("user.ok", "kept");
         let reason = "EROFS has only user.*, trusted.*, security.* and access control lists";
@@ -160,9 +160,12 @@ fn an_xattr_of_an_unknown_kind_is_left_out_and_named() {
     }
 }
 
-/// The kernel denies any access to a file whose list it cannot read.
+/// The kernel denies access to a file whose access control list it cannot read.
 #[test]
-fn a_list_that_is_none_is_left_out() {
+fn an_invalid_access_control_list_is_left_out() {
     let entry = Entry::file("dir/file", "x").xattr("system.posix_acl_access", "no list");
-    assert_eq!(left_out(entry), ["dir/file: xattr \"system.posix_acl_access\" (it is no access control list)"]);
+    assert_eq!(
+        left_out(entry),
+        ["dir/file: xattr \"system.posix_acl_access\" (it is not a valid access control list)"]
+    );
 }

@@ -1,4 +1,4 @@
-//! Images of roots, and mounts of them.
+//! Creates images of roots and mounts them.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -19,7 +19,7 @@ use vmroot_testkit::listing::Listing;
 use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
 
-/// Whether a test has to be skipped because images cannot be mounted here, or not from files.
+/// Returns whether a test must be skipped because images cannot be mounted from files here.
 pub(super) fn cannot_mount() -> bool {
     static MOUNTS: OnceLock<bool> = OnceLock::new();
     let mounts = || {
@@ -32,7 +32,7 @@ pub(super) fn cannot_mount() -> bool {
         || !MOUNTS.get_or_init(mounts) && skip::because("needs EROFS mounts of files, from Linux 6.12 on")
 }
 
-/// The one-file image of a root.
+/// Writes the one-file image of a root.
 pub(super) fn image(root: &Root) -> PathBuf {
     try_image(root).unwrap()
 }
@@ -43,19 +43,19 @@ pub(super) fn try_image(root: &Root) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The metadata-only image of a root.
+/// Writes the metadata-only image of a root.
 pub(super) fn meta(root: &Root) -> (PathBuf, ErofsMeta) {
     let path = root.files().join("meta");
     let meta = write_erofs_meta(&root.fs, &File::create(&path).unwrap()).unwrap();
     (path, meta)
 }
 
-/// The paths of the devices.
+/// Returns the paths of the devices.
 pub(super) fn devices(meta: &ErofsMeta) -> Vec<&Path> {
     meta.devices.iter().map(|device| device.path.as_path()).collect()
 }
 
-/// Mounts both forms and compares them with the model.
+/// Mounts both kinds of image and compares them with the model.
 pub(super) fn assert_same_as_model(root: &Root) {
     let expected = root.expected();
     expected.assert_same(&listing(&image(root), &[]));
@@ -63,12 +63,12 @@ pub(super) fn assert_same_as_model(root: &Root) {
     expected.assert_same(&listing(&path, &devices(&meta)));
 }
 
-/// What the kernel reads from an image.
+/// Returns the tree that the kernel reads from an image.
 pub(super) fn listing(image: &Path, devices: &[&Path]) -> Listing {
     Listing::of_directory(Mounted::new(image, devices).path()).unwrap()
 }
 
-/// An image, mounted from its file.
+/// An image that is mounted from its file.
 pub(super) struct Mounted(TempDir);
 
 impl Mounted {
@@ -97,12 +97,12 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // Open files of a failing test must not keep the directory from being removed.
+        // Open files of a failing test must not prevent the removal of the directory.
         let _ = unmount(self.path(), UnmountFlags::DETACH);
     }
 }
 
-/// Runs a program that must succeed, and gives what it prints.
+/// Runs a program, asserts that it succeeds, and returns its output.
 pub(super) fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
@@ -110,24 +110,24 @@ pub(super) fn run(command: &mut Command) -> String {
     text
 }
 
-/// All bytes of the image that so many threads write.
-pub(super) fn bytes_with(root: &Root, threads: usize) -> Vec<u8> {
+/// Returns the bytes of the image that `threads` threads write.
+pub(super) fn image_bytes(root: &Root, threads: usize) -> Vec<u8> {
     let path = root.files().join(format!("image-{threads}"));
     let options = ErofsOptions { threads, ..ErofsOptions::default() };
     write_erofs(&root.fs, &File::create(&path).unwrap(), &options).unwrap();
     fs::read(path).unwrap()
 }
 
-/// The length of a file of holes and little else.
+/// The length of the file of [`above_4_gib`].
 pub(super) const ABOVE_4_GIB: u64 = (5 << 30) + 123;
 
-/// That file.
+/// Returns a large file that consists mostly of holes.
 pub(super) fn above_4_gib() -> Entry {
     let data = vec![(0, vec![1; 10]), (4 << 30, noise(7, 9000)), (ABOVE_4_GIB - 5, vec![2; 5])];
     Entry::sparse_file("large", ABOVE_4_GIB, data)
 }
 
-/// Looks at it where it has data, and where not.
+/// Checks the data and the holes of [`above_4_gib`].
 #[track_caller]
 pub(super) fn assert_above_4_gib(mounted: &Mounted) {
     let file = File::open(mounted.path().join("large")).unwrap();

@@ -1,4 +1,4 @@
-//! The metadata-only form as one disk.
+//! The metadata-only image as one disk.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ fn root() -> Root {
     ])
 }
 
-/// The parts, one after the other.
+/// Writes the first part and the devices to one file.
 fn concatenated(root: &Root, first: &[u8], meta: &ErofsMeta) -> PathBuf {
     let mut bytes = first.to_vec();
     for device in &meta.devices {
@@ -33,7 +33,7 @@ fn concatenated(root: &Root, first: &[u8], meta: &ErofsMeta) -> PathBuf {
 }
 
 #[test]
-fn its_devices_are_the_layers_with_contents_in_order() {
+fn devices_are_the_layers_with_contents_in_order() {
     let root = root();
     let (path, meta) = meta(&root);
     let contents: Vec<_> = root.fs.contents().filter(|contents| contents.length > 0).collect();
@@ -52,9 +52,9 @@ fn its_devices_are_the_layers_with_contents_in_order() {
     assert_eq!(list.lines().collect::<Vec<_>>(), paths);
 }
 
-/// From Linux 6.4 on a table of devices without options means this.
+/// From Linux 6.4 on, a device table without `device=` options means that the devices follow on the same disk.
 #[test]
-fn one_behind_the_other_they_are_one_disk() {
+fn metadata_and_devices_concatenated_are_one_disk() {
     if cannot_mount() {
         return;
     }
@@ -64,9 +64,9 @@ fn one_behind_the_other_they_are_one_disk() {
     root.expected().assert_same(&listing(&joined, &[]));
 }
 
-/// For older kernels, and for tools that know of no devices.
+/// The replacement block is for older kernels, and for tools that do not support devices.
 #[test]
-fn with_the_other_first_block_there_is_no_word_of_devices() {
+fn the_replacement_block_has_no_device_table() {
     let root = root();
     let (path, meta) = meta(&root);
     let mut image = fs::read(path).unwrap();
@@ -82,7 +82,7 @@ fn with_the_other_first_block_there_is_no_word_of_devices() {
 }
 
 #[test]
-fn the_descriptor_joins_them_for_qemu() {
+fn qemu_reads_the_vmdk_descriptor() {
     if skip::needs_program("qemu-img") {
         return;
     }
@@ -101,7 +101,7 @@ fn the_descriptor_joins_them_for_qemu() {
 }
 
 #[test]
-fn paths_that_a_descriptor_cannot_have_are_refused() {
+fn the_descriptor_rejects_paths_it_cannot_contain() {
     let root = root();
     let (_, mut meta) = meta(&root);
     let vmdk = |head: &str| meta.vmdk(Path::new(head), VmdkAccess::ReadOnly);
@@ -112,7 +112,7 @@ fn paths_that_a_descriptor_cannot_have_are_refused() {
 }
 
 #[test]
-fn what_has_no_contents_has_no_devices() {
+fn a_root_without_contents_has_no_devices() {
     if cannot_mount() {
         return;
     }

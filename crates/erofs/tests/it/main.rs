@@ -1,4 +1,4 @@
-//! EROFS: one file, and metadata over contents files.
+//! EROFS images: one file, and metadata over contents files.
 
 mod compressed;
 mod extremes;

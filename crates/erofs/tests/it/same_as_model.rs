@@ -1,4 +1,4 @@
-//! What the kernel reads is what the naive model says, for layers of every kind.
+//! The kernel reads the same tree from an image as the naive model, for layers of every kind.
 
 use proptest::prelude::*;
 use vmroot_test_roots::Root;
@@ -17,18 +17,18 @@ fn everything_a_layer_can_hold() {
 }
 
 #[test]
-fn names_around_the_dots_are_found() {
+fn names_that_sort_around_the_dots_are_found() {
     if cannot_mount() {
         return;
     }
-    // Bytes below and above the dot, and names that begin with it: `.` and `..` have their places among them.
+    // These bytes sort around the dot, so `.` and `..` have their places among the names.
     let names = [&b"!"[..], b"+", b"-", b".!", b".-a", b"..!", b"..a", b".a", b"/", b"0", b"\x01", b"\xff", b"..."];
     let names = names.into_iter().filter(|name| *name != b"/");
     assert_same_as_model(&Root::of_entries(names.map(|name| Entry::file([b"d/", name].concat(), name))));
 }
 
 #[test]
-fn a_root_without_anything() {
+fn empty_roots_and_layers() {
     if cannot_mount() {
         return;
     }

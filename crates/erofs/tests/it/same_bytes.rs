@@ -1,4 +1,4 @@
-//! An image is a function of the root.
+//! The bytes of an image depend on the root alone.
 
 use std::fs::{self, File};
 
@@ -9,33 +9,33 @@ use vmroot_testkit::arbitrary;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::sample::noise;
 
-use super::fixture::bytes_with;
+use super::fixture::image_bytes;
 
 fn assert_same(layers: &[Layer]) {
     let (one, other) = (Root::of(layers), Root::of(layers));
-    let bytes = bytes_with(&one, 1);
-    assert!(bytes == bytes_with(&one, 4), "the number of threads shows");
-    assert!(bytes == bytes_with(&other, 3), "the place of the root shows");
+    let bytes = image_bytes(&one, 1);
+    assert!(bytes == image_bytes(&one, 4), "the bytes depend on the number of threads");
+    assert!(bytes == image_bytes(&other, 3), "the bytes depend on the path of the root");
     let meta = |root: &Root| {
         let path = root.files().join("meta");
         let meta = write_erofs_meta(&root.fs, &File::create(&path).unwrap()).unwrap();
         (fs::read(path).unwrap(), meta.head)
     };
-    assert!(meta(&one) == meta(&other), "the place of the contents shows");
+    assert!(meta(&one) == meta(&other), "the bytes depend on the path of the contents");
 }
 
 #[test]
-fn of_a_root_that_takes_many_writes() {
+fn same_bytes_for_a_root_of_many_writes() {
     let files = (0..3000).map(|number| Entry::file(format!("d{}/{number}", number % 70), noise(number, 5000)));
     let layer = Layer::new(files.chain([Entry::file("large", noise(1, 9 << 20))]));
     assert_same(&[layer]);
 }
 
 #[test]
-fn another_root_has_another_identity() {
+fn another_root_has_another_uuid() {
     let uuid = |content: &str| {
         let root = Root::of_entries([Entry::file("file", content)]);
-        bytes_with(&root, 1)[1024 + 48..][..16].to_vec()
+        image_bytes(&root, 1)[1024 + 48..][..16].to_vec()
     };
     assert_eq!(uuid("x"), uuid("x"));
     assert_ne!(uuid("x"), uuid("y"));
@@ -45,7 +45,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 20, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn of_any_root(layers in arbitrary::stack()) {
+    fn same_bytes_for_any_root(layers in arbitrary::stack()) {
         assert_same(&layers);
     }
 }

@@ -1,4 +1,4 @@
-//! What an image is written to: files that share blocks, devices, full disks.
+//! Targets of an image: file systems that share blocks, devices, full disks.
 
 use std::fs::{self, File};
 use std::ops::ControlFlow;
@@ -38,9 +38,9 @@ fn xfs_shares_blocks() {
     assert!(fs::read(disk.path().join("shared")).unwrap() == fs::read(image(&here)).unwrap());
 }
 
-/// Where nothing is written past the page cache, and holes are as small as pages.
+/// tmpfs: no direct I/O, and holes as small as pages.
 #[test]
-fn memory_will_do() {
+fn tmpfs_is_a_valid_target() {
     if skip::needs_root() {
         return;
     }
@@ -51,7 +51,7 @@ fn memory_will_do() {
 }
 
 #[test]
-fn a_device_with_old_bytes_on_it_will_do() {
+fn a_device_with_old_bytes_is_overwritten() {
     if cannot_mount() || skip::needs_program("losetup") {
         return;
     }
@@ -66,7 +66,7 @@ fn a_device_with_old_bytes_on_it_will_do() {
 }
 
 #[test]
-fn a_full_disk_is_said() {
+fn a_full_disk_is_reported() {
     if skip::needs_root() {
         return;
     }
@@ -82,7 +82,7 @@ fn a_full_disk_is_said() {
 }
 
 #[test]
-fn contents_that_end_early_are_said() {
+fn truncated_contents_are_reported() {
     let root = Root::of(&[large()]);
     let contents = root.fs.contents().next().unwrap().path.clone();
     fs::set_permissions(&contents, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
@@ -93,7 +93,7 @@ fn contents_that_end_early_are_said() {
 }
 
 #[test]
-fn a_hook_hears_of_everything_and_stops_it() {
+fn a_hook_receives_progress_and_can_cancel() {
     let root = Root::of(&[large()]);
     let heard = AtomicU64::new(0);
     let hook = |progress: Progress| {

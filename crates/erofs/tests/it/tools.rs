@@ -1,4 +1,4 @@
-//! The tools of erofs-utils agree.
+//! Checks of images with the programs of erofs-utils.
 
 use std::fs;
 use std::process::Command;
@@ -30,16 +30,16 @@ fn check(root: &Root) {
 }
 
 #[test]
-fn fsck_finds_nothing() {
+fn fsck_reports_no_errors() {
     if skip::needs_program("fsck.erofs") {
         return;
     }
     check(&Root::of(&layers()));
 }
 
-/// It reads everything, and compares the checksum of the superblock.
+/// fsck.erofs reads everything and checks the superblock's checksum.
 #[test]
-fn fsck_extracts_what_was_put_in() {
+fn fsck_extracts_the_same_contents() {
     if skip::needs_program("fsck.erofs") {
         return;
     }
@@ -52,7 +52,7 @@ fn fsck_extracts_what_was_put_in() {
 }
 
 #[test]
-fn dump_says_what_we_do() {
+fn dump_reports_the_same_values() {
     if skip::needs_program("dump.erofs") {
         return;
     }
@@ -67,14 +67,14 @@ fn dump_says_what_we_do() {
     assert_eq!(value("Filesystem blocks"), (fs::metadata(image(&root)).unwrap().len() / 4096).to_string());
 }
 
-/// How many bytes an image may be longer than that of mkfs.erofs: without data one ends in an empty block, as fsck.erofs
-/// reads on behind the last inode.
+/// Returns how many bytes an image may be larger than that of mkfs.erofs. An image without data ends in an empty block
+/// because fsck.erofs continues to read after the last inode.
 fn allowance(root: &Root) -> u64 {
     if fs::read(image(root)).unwrap().ends_with(&[0; 4096]) { 4096 } else { 0 }
 }
 
-/// The length of what mkfs.erofs makes of the tree that the kernel shows, as of any directory. Nothing where it refuses:
-/// it has trouble with paths of a few hundred bytes.
+/// Returns the size of the image that mkfs.erofs makes from the mounted image. `None` if mkfs.erofs fails, as it does
+/// for paths of a few hundred bytes.
 fn size_by_mkfs(root: &Root) -> Option<u64> {
     let mounted = Mounted::new(&image(root), &[]);
     let out = root.files().join("by-mkfs");
@@ -83,7 +83,7 @@ fn size_by_mkfs(root: &Root) -> Option<u64> {
 }
 
 #[test]
-fn no_larger_than_what_mkfs_makes() {
+fn images_are_no_larger_than_those_of_mkfs() {
     if cannot_mount() || skip::needs_program("mkfs.erofs") {
         return;
     }
@@ -96,14 +96,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn fsck_finds_nothing_in_any_root(layers in arbitrary::stack()) {
+    fn fsck_reports_no_errors_for_any_root(layers in arbitrary::stack()) {
         if !skip::needs_program("fsck.erofs") {
             check(&Root::of(&layers));
         }
     }
 
     #[test]
-    fn no_larger_than_what_mkfs_makes_of_any_root(layers in arbitrary::stack()) {
+    fn images_of_any_root_are_no_larger_than_those_of_mkfs(layers in arbitrary::stack()) {
         if !cannot_mount() && !skip::needs_program("mkfs.erofs") {
             let root = Root::of(&layers);
             let ours = fs::metadata(image(&root)).unwrap().len();

@@ -1,4 +1,4 @@
-//! An image of a root, and the judges of it.
+//! Writes images of roots and checks them.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -13,18 +13,19 @@ use vmroot_testkit::listing::Listing;
 use vmroot_testkit::model::Tree;
 use vmroot_testkit::mounted::{Mounted, run};
 
-/// The root of these layers, in memory if possible: published indexes are synced, and a property test makes a thousand.
+/// Returns the root of the layers, in memory if possible: published indexes are synced, and a property test creates a
+/// thousand.
 pub(super) fn root_of(layers: &[Layer]) -> Root {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { Root::beneath(memory, layers) } else { Root::of(layers) }
 }
 
-/// What the model says that the layers make.
+/// Returns the tree that the model builds from the layers.
 pub(super) fn expected(layers: &[Layer]) -> Listing {
     Listing::of_tree(&Tree::of_layers(layers).unwrap())
 }
 
-/// An image in a directory of its own.
+/// An image in its own directory.
 pub(super) struct Image {
     pub(super) path: PathBuf,
     pub(super) report: Ext4Report,
@@ -44,38 +45,38 @@ impl Image {
         Ok(Self { path, report, _directory: directory })
     }
 
-    /// e2fsck finds nothing, and has nothing to say.
+    /// Asserts that e2fsck finds no problem and prints no other message.
     pub(super) fn check(&self) {
         let printed = run(Command::new("e2fsck").arg("-fn").arg(&self.path));
         let expected = |line: &str| line.starts_with("Pass ") || line.contains(" files (") || line.is_empty();
         assert!(printed.lines().all(expected), "{printed}");
     }
 
-    /// What debugfs says to a request.
+    /// Returns the answer of debugfs to a request.
     pub(super) fn debugfs(&self, request: &str) -> String {
         run(Command::new("debugfs").args(["-R", request]).arg(&self.path))
     }
 
-    /// What dumpe2fs says after `field:`.
+    /// Returns the text that dumpe2fs prints after `field:`.
     pub(super) fn superblock(&self, field: &str) -> String {
         let printed = run(Command::new("dumpe2fs").arg("-h").arg(&self.path));
         let line = printed.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         line.unwrap_or_else(|| panic!("{printed}: no {field}")).trim().to_owned()
     }
 
-    /// Mounts it by the kernel.
+    /// Mounts the image with the kernel.
     pub(super) fn mount(&self, options: &str) -> Mounted {
         Mounted::new(&self.path, "ext4", options)
     }
 
-    /// How many bytes of disk the image takes.
+    /// Returns the bytes of disk that the image takes.
     pub(super) fn allocated(&self) -> u64 {
         use std::os::unix::fs::MetadataExt;
         fs::metadata(&self.path).unwrap().blocks() * 512
     }
 }
 
-/// Whether the programs that check ext4 are missing.
+/// Returns whether the programs that check ext4 are missing.
 #[track_caller]
 pub(super) fn needs_e2fsprogs() -> bool {
     ["e2fsck", "debugfs", "dumpe2fs", "resize2fs"].into_iter().any(vmroot_testkit::skip::needs_program)

@@ -1,4 +1,4 @@
-//! Many of something, or large ones.
+//! Large files and directories, and large numbers of them.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -80,7 +80,7 @@ fn a_sparse_file_above_four_gigabytes() {
     let holes = (0..400).map(|run| (run * (70 << 10), vec![4; 10])).collect();
     let layers = [Layer::new([
         Entry::sparse_file("five", 5 * gigabyte, runs),
-        // More runs than an inode has room for, and than a block of extents.
+        // More runs than fit an inode, and more than fit a block of extents.
         Entry::sparse_file("many", 400 * (70 << 10), holes),
         Entry::sparse_file("nothing", 64 << 20, vec![]),
     ])];
@@ -105,7 +105,7 @@ fn a_sparse_file_above_four_gigabytes() {
 }
 
 #[test]
-fn as_many_names_of_a_file_as_ext4_can_count() {
+fn names_of_a_file_up_to_the_limit() {
     if needs_e2fsprogs() {
         return;
     }
@@ -119,11 +119,11 @@ fn as_many_names_of_a_file_as_ext4_can_count() {
 
     let error = Image::of_root(&root_of(&links(65_001)).fs, &Ext4Options::default()).err().unwrap();
     assert!(matches!(&error, Error::Unrepresentable { path, .. } if path == "d/1"), "{error}");
-    assert!(error.full_message().contains("65001 names of one file, only 65000"), "{error}");
+    assert!(error.full_message().contains("65001 names of one file, the limit is 65000"), "{error}");
 }
 
 #[test]
-fn more_subdirectories_than_can_be_counted() {
+fn subdirectories_around_the_link_limit() {
     if needs_e2fsprogs() {
         return;
     }
@@ -138,11 +138,11 @@ fn more_subdirectories_than_can_be_counted() {
 }
 
 #[test]
-fn more_groups_than_one() {
+fn several_groups() {
     if needs_e2fsprogs() {
         return;
     }
-    // Contents end up in three groups, around the copies of the superblock.
+    // The contents fill three groups, around the copies of the superblock.
     let content =
         |number: u32| -> Vec<u8> { (0..30_u32 << 18).flat_map(|word| (word ^ number).to_le_bytes()).collect() };
     let layers = [Layer::new((0..10).map(|number| Entry::file(number.to_string(), content(number))))];

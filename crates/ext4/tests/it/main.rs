@@ -1,4 +1,4 @@
-//! ext4 images against the kernel, e2fsck and their like.
+//! Checks ext4 images with the kernel, e2fsck and other programs.
 
 mod image;
 mod large;

@@ -1,4 +1,4 @@
-//! How large file systems are, how much room they have, and how they grow.
+//! Sizes of file systems, their free room, and growing them.
 
 use std::fs;
 use std::process::Command;
@@ -16,7 +16,7 @@ fn layers() -> [Layer; 1] {
 }
 
 #[test]
-fn the_smallest_size_holds_everything_and_nothing_more() {
+fn the_smallest_size_has_no_free_blocks() {
     if needs_e2fsprogs() {
         return;
     }
@@ -26,7 +26,8 @@ fn the_smallest_size_holds_everything_and_nothing_more() {
     assert_eq!(smallest.report.free, 0);
     assert_eq!(fs::metadata(&smallest.path).unwrap().len(), smallest.report.bytes);
 
-    // The same as a fixed size; a block less is too small, and the error says what is needed.
+    // The smallest size works as a fixed size. One byte less is too small, and the error contains the size that is
+    // needed.
     let of_size = |size| Image::of_root(&root.fs, &Ext4Options { size: Some(size), ..Ext4Options::default() });
     let exact = of_size(smallest.report.bytes).unwrap();
     exact.check();
@@ -38,7 +39,7 @@ fn the_smallest_size_holds_everything_and_nothing_more() {
 }
 
 #[test]
-fn a_fixed_size_is_that_size_and_has_inodes_for_its_room() {
+fn a_fixed_size_is_exact_and_has_inodes_for_its_room() {
     if needs_e2fsprogs() {
         return;
     }
@@ -56,7 +57,7 @@ fn a_fixed_size_is_that_size_and_has_inodes_for_its_room() {
 }
 
 #[test]
-fn df_shows_the_free_bytes_that_were_asked_for() {
+fn df_shows_at_least_the_requested_free_bytes() {
     if needs_e2fsprogs() || skip::needs_root() {
         return;
     }
@@ -76,7 +77,7 @@ fn df_shows_the_free_bytes_that_were_asked_for() {
 }
 
 #[test]
-fn a_fixed_size_with_free_room_has_both_or_is_refused() {
+fn a_fixed_size_with_free_room_has_both_or_is_an_error() {
     let root = root_of(&layers());
     let both = |size, free| Image::of_root(&root.fs, &Ext4Options { size: Some(size), free, ..Ext4Options::default() });
     assert!(both(200 << 20, 100 << 20).unwrap().report.free >= 100 << 20);
@@ -98,7 +99,7 @@ fn the_journal_has_the_size_that_mke2fs_gives_it() {
 }
 
 #[test]
-fn resize2fs_grows_it() {
+fn resize2fs_grows_images() {
     if needs_e2fsprogs() || skip::needs_root() {
         return;
     }
@@ -113,7 +114,7 @@ fn resize2fs_grows_it() {
 }
 
 #[test]
-fn a_label_has_sixteen_bytes_at_most() {
+fn a_label_has_at_most_sixteen_bytes() {
     if needs_e2fsprogs() {
         return;
     }
@@ -123,7 +124,7 @@ fn a_label_has_sixteen_bytes_at_most() {
 }
 
 #[test]
-fn a_device_with_old_bytes_on_it_will_do() {
+fn a_device_with_old_bytes_is_overwritten() {
     if needs_e2fsprogs() || skip::needs_root() || skip::needs_program("losetup") {
         return;
     }

@@ -1,4 +1,4 @@
-//! Trees of all shapes.
+//! Trees of various shapes.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +16,7 @@ use vmroot_testkit::{arbitrary, skip};
 use super::image::{Image, expected, needs_e2fsprogs, root_of};
 
 #[test]
-fn random_stacks() {
+fn stacks_of_layers() {
     if needs_e2fsprogs() {
         return;
     }
@@ -34,7 +34,7 @@ fn random_stacks() {
     });
 }
 
-/// One of everything, each with something that is easily lost.
+/// Returns a layer with an inode of each kind and with attributes that are easily lost.
 fn everything() -> [Layer; 1] {
     [Layer::new([
         Entry::directory("./").mode(0o1751).owner(3, 70_000).mtime(-5, 7).xattr("user.root", "yes"),
@@ -56,7 +56,7 @@ fn everything() -> [Layer; 1] {
 }
 
 #[test]
-fn everything_is_as_the_model_has_it() {
+fn every_kind_of_inode_matches_the_model() {
     if needs_e2fsprogs() || skip::needs_root() {
         return;
     }
@@ -71,7 +71,7 @@ fn everything_is_as_the_model_has_it() {
 }
 
 #[test]
-fn debugfs_reads_the_same() {
+fn debugfs_reads_the_same_attributes() {
     if needs_e2fsprogs() {
         return;
     }
@@ -86,13 +86,13 @@ fn debugfs_reads_the_same() {
 }
 
 #[test]
-fn the_bytes_depend_on_root_and_options_alone() {
+fn bytes_depend_on_root_and_options_alone() {
     let root = root_of(&everything());
     let read = |options: &Ext4Options<'_>| fs::read(Image::of_root(&root.fs, options).unwrap().path).unwrap();
     let plain = read(&Ext4Options::default());
     assert!(plain == read(&Ext4Options { threads: 1, ..Ext4Options::default() }));
     assert!(plain == read(&Ext4Options { threads: 7, ..Ext4Options::default() }));
-    // Made again from the layers, and read from elsewhere.
+    // From the layers again, with contents files at other paths.
     assert!(plain == fs::read(Image::of(&everything(), &Ext4Options::default()).path).unwrap());
     let uuid = |image: &[u8]| image[1024 + 0x68..][..16].to_vec();
     for options in [
@@ -106,7 +106,7 @@ fn the_bytes_depend_on_root_and_options_alone() {
 }
 
 #[test]
-fn anybody_makes_the_same() {
+fn bytes_do_not_depend_on_the_user() {
     if skip::needs_root() {
         return;
     }
@@ -127,7 +127,7 @@ fn anybody_makes_the_same() {
 }
 
 #[test]
-fn times_that_ext4_does_not_have_are_reported() {
+fn times_out_of_range_are_reported() {
     if needs_e2fsprogs() {
         return;
     }

@@ -1,4 +1,4 @@
-//! Guests write: the kernel goes on where the writer left off, and e2fsck finds nothing after it either.
+//! Changes made by a guest: the kernel writes to an image, and e2fsck finds no problem afterwards.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -22,7 +22,7 @@ fn layers() -> [Layer; 1] {
 }
 
 #[test]
-fn a_guest_s_changes_leave_it_sound() {
+fn changes_by_a_guest_keep_the_image_valid() {
     if needs_e2fsprogs() || skip::needs_root() {
         return;
     }
@@ -49,7 +49,7 @@ fn a_guest_s_changes_leave_it_sound() {
 fn change(root: &std::path::Path) {
     use std::io::Write;
     let many = root.join("many");
-    // Blocks of an index are split, and emptied.
+    // Index blocks are split and emptied.
     for number in 0..3000 {
         fs::write(many.join(format!("new {number}")), vec![3; number]).unwrap();
     }
@@ -57,7 +57,7 @@ fn change(root: &std::path::Path) {
         fs::remove_file(many.join(format!("{number:0>30}"))).unwrap();
     }
     fs::File::options().append(true).open(root.join("log")).unwrap().write_all(b"more\n").unwrap();
-    // Away from a block of xattrs that is shared; values that are apart go with their inode.
+    // The inode gets its own xattr block instead of the shared one. External values are removed with their inode.
     rustix::fs::setxattr(root.join("log"), "user.kept", b"changed", rustix::fs::XattrFlags::empty()).unwrap();
     fs::remove_file(root.join("huge-xattr")).unwrap();
     fs::remove_file(root.join("link")).unwrap();
@@ -69,7 +69,7 @@ fn change(root: &std::path::Path) {
 }
 
 #[test]
-fn a_full_one_can_be_mounted_and_emptied() {
+fn a_full_image_can_be_mounted_and_emptied() {
     if needs_e2fsprogs() || skip::needs_root() {
         return;
     }

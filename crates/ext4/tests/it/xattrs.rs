@@ -1,4 +1,4 @@
-//! Xattrs: in inodes, in shared blocks, in inodes of their own; access control lists.
+//! Xattrs in inodes, in shared blocks, and in inodes of their own; access control lists.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -12,8 +12,8 @@ use vmroot_testkit::skip;
 
 use super::image::{Image, expected, needs_e2fsprogs, root_of};
 
-/// The image is sound, and the kernel reads from it what the model says.
-fn same(layers: &[Layer]) -> Option<Image> {
+/// Checks an image of the layers with e2fsck, and compares the tree that the kernel reads with the model.
+fn assert_same_as_model(layers: &[Layer]) -> Option<Image> {
     if needs_e2fsprogs() {
         return None;
     }
@@ -37,41 +37,41 @@ fn values_of_all_sizes() {
             Entry::fifo(name("fifo")).xattr("trusted.v", vec![9; size]),
         ]
     });
-    same(&[Layer::new(files)]);
+    assert_same_as_model(&[Layer::new(files)]);
 }
 
 #[test]
-fn several_values_share_the_room_there_is() {
+fn several_values_share_the_room() {
     let names = ["user.a", "user.bb", "user.\u{fc}", "trusted.long name with blanks", "security.testkit", "user.A"];
     let files = (0..60).map(|number| {
         let file = Entry::file(number.to_string(), "");
         (0..number % 7)
             .fold(file, |file, which| file.xattr(names[which % 6], vec![b'v'; number * 37 * (which + 1) % 3000]))
     });
-    same(&[Layer::new(files)]);
+    assert_same_as_model(&[Layer::new(files)]);
 }
 
 #[test]
-fn equal_sets_share_a_block_as_long_as_the_kernel_lets_them() {
+fn equal_sets_share_blocks_up_to_the_limit_of_the_kernel() {
     let large = vec![5; 1000];
     let files = (0..3000).map(|number| Entry::file(number.to_string(), "").xattr("user.same", &large));
-    let Some(image) = same(&[Layer::new(files)]) else { return };
+    let Some(image) = assert_same_as_model(&[Layer::new(files)]) else { return };
     let blocks: BTreeSet<String> =
-        (0..3000).step_by(10).map(|number| acl_block(&image, &format!("/{number}"))).collect();
+        (0..3000).step_by(10).map(|number| xattr_block(&image, &format!("/{number}"))).collect();
     assert_eq!(blocks.len(), 3);
 }
 
-/// The block of xattrs that a path has.
-fn acl_block(image: &Image, path: &str) -> String {
+/// Returns the xattr block of a path.
+fn xattr_block(image: &Image, path: &str) -> String {
     let stat = image.debugfs(&format!("stat {path}"));
     stat.split("File ACL: ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned()
 }
 
 #[test]
-fn large_values_of_shared_sets_are_counted_for_each() {
+fn large_values_of_shared_sets_count_for_each_inode() {
     let large = vec![6; 20_000];
     let files = (0..20).map(|number| Entry::file(number.to_string(), "x").xattr("user.large", &large));
-    same(&[Layer::new(files)]);
+    assert_same_as_model(&[Layer::new(files)]);
 }
 
 #[test]
@@ -83,8 +83,8 @@ fn names_that_do_not_fit_a_block_are_left_out_and_reported() {
         let file = Entry::file("d/many", "");
         [Layer::new([(0..count).fold(file, |file, which| file.xattr(format!("user.{which:0>40}"), vec![1; 100]))])]
     };
-    // 56 bytes each behind a header of 32.
-    same(&many(72));
+    // 56 bytes each, after a header of 32.
+    assert_same_as_model(&many(72));
     let image = Image::of(&many(73), &Ext4Options::default());
     image.check();
     let omissions = &image.report.omissions;
@@ -96,7 +96,7 @@ fn names_that_do_not_fit_a_block_are_left_out_and_reported() {
 }
 
 #[test]
-fn what_ext4_does_not_know_is_reported() {
+fn unknown_xattrs_are_left_out_and_reported() {
     if needs_e2fsprogs() {
         return;
     }
@@ -107,14 +107,14 @@ fn what_ext4_does_not_know_is_reported() {
         .xattr("system.posix_acl_access", "no list")])];
     let image = Image::of(&layers, &Ext4Options::default());
     image.check();
-    let lacking: Vec<_> = image.report.omissions.listed.iter().map(ToString::to_string).collect();
+    let omitted: Vec<_> = image.report.omissions.listed.iter().map(ToString::to_string).collect();
     let no_name = "ext4 has only user.*, trusted.*, security.* and access control lists";
     let expected = [
         format!("d/file: xattr \"com.example\" ({no_name})"),
-        "d/file: xattr \"system.posix_acl_access\" (it is no access control list)".to_owned(),
+        "d/file: xattr \"system.posix_acl_access\" (it is not a valid access control list)".to_owned(),
         format!("d/file: xattr \"user.\" ({no_name})"),
     ];
-    assert_eq!(lacking, expected);
+    assert_eq!(omitted, expected);
     let kept = image.debugfs("ea_list /d/file");
     assert!(kept.contains("user.known") && kept.lines().count() == 2, "{kept}");
 }

@@ -1,4 +1,4 @@
-//! What stat(2) and statfs(2) say.
+//! stat(2) and statfs(2).
 
 use std::fs;
 use std::io::ErrorKind;
@@ -13,7 +13,7 @@ use vmroot_testkit::skip;
 use crate::fixture::{Fixture, cannot_mount};
 
 #[test]
-fn inode_numbers_are_those_of_the_root_and_stay() {
+fn inode_numbers_are_stable_and_match_the_root() {
     if cannot_mount() {
         return;
     }
@@ -28,7 +28,7 @@ fn inode_numbers_are_those_of_the_root_and_stay() {
 }
 
 #[test]
-fn links_blocks_and_block_size_are_counted() {
+fn stat_returns_links_blocks_and_block_size() {
     if cannot_mount() {
         return;
     }
@@ -46,7 +46,7 @@ fn links_blocks_and_block_size_are_counted() {
 }
 
 #[test]
-fn missing_names_stay_missing() {
+fn missing_names_are_not_found() {
     if cannot_mount() {
         return;
     }
@@ -61,7 +61,7 @@ fn missing_names_stay_missing() {
 }
 
 #[test]
-fn nothing_can_be_changed() {
+fn all_changes_are_rejected() {
     if cannot_mount() {
         return;
     }
@@ -81,7 +81,7 @@ fn nothing_can_be_changed() {
 }
 
 #[test]
-fn statfs_tells_the_size_of_the_root() {
+fn statfs_returns_the_size_of_the_root() {
     if cannot_mount() {
         return;
     }
@@ -94,7 +94,7 @@ fn statfs_tells_the_size_of_the_root() {
 }
 
 #[test]
-fn devices_and_set_user_id_have_no_effect_unless_asked_for() {
+fn devices_and_set_user_id_have_no_effect_by_default() {
     if cannot_mount() || skip::needs_root() {
         return;
     }

@@ -9,11 +9,11 @@ use vmroot_testkit::layer::Entry;
 
 use crate::fixture::{Fixture, cannot_mount};
 
-/// Enough for hundreds of requests.
+/// Enough entries for hundreds of requests.
 const MANY: usize = 10_000;
 
-/// Names and the positions after them, from the current position on.
-fn rest(directory: &mut Dir) -> Vec<(String, i64)> {
+/// Returns the names from the current position on, with the position after each.
+fn remaining_entries(directory: &mut Dir) -> Vec<(String, i64)> {
     std::iter::from_fn(|| directory.read())
         .map(|entry| {
             let entry = entry.unwrap();
@@ -32,13 +32,14 @@ fn many() -> Fixture {
 }
 
 #[test]
-fn an_empty_directory_has_its_dots() {
+fn an_empty_directory_lists_the_dots() {
     if cannot_mount() {
         return;
     }
     let fixture = Fixture::new([Entry::directory("none")]);
     let mount = fixture.mount();
-    let names: Vec<_> = rest(&mut open(&mount.mountpoint().join("none"))).into_iter().map(|(name, _)| name).collect();
+    let names: Vec<_> =
+        remaining_entries(&mut open(&mount.mountpoint().join("none"))).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, [".", ".."]);
 }
 
@@ -50,9 +51,9 @@ fn every_entry_is_listed_once_in_order_with_its_type_and_inode() {
     let fixture = many();
     let mount = fixture.mount();
     let path = mount.mountpoint().join("many");
-    // Again from the kernel's own copy.
+    // The second time from the kernel's cache.
     for _ in 0..2 {
-        let names: Vec<_> = rest(&mut open(&path)).into_iter().map(|(name, _)| name).collect();
+        let names: Vec<_> = remaining_entries(&mut open(&path)).into_iter().map(|(name, _)| name).collect();
         let expected = (0..MANY).map(|number| format!("{number:05}"));
         assert!(
             names
@@ -71,26 +72,26 @@ fn every_entry_is_listed_once_in_order_with_its_type_and_inode() {
 }
 
 #[test]
-fn a_listing_goes_on_from_any_position() {
+fn a_listing_resumes_from_any_position() {
     if cannot_mount() {
         return;
     }
     let fixture = many();
     let mount = fixture.mount();
     let mut directory = open(&mount.mountpoint().join("many"));
-    let all = rest(&mut directory);
+    let all = remaining_entries(&mut directory);
     for start in [MANY, 1, 0, MANY / 2, 2, 3, MANY + 1] {
         directory.seek(all[start].1).unwrap();
-        assert_eq!(rest(&mut directory), all[start + 1..]);
+        assert_eq!(remaining_entries(&mut directory), all[start + 1..]);
     }
-    // As another process would, which has heard nothing yet.
+    // A second handle without cached positions, like that of another process.
     let mut fresh = open(&mount.mountpoint().join("many"));
     fresh.seek(all[MANY / 3].1).unwrap();
-    assert_eq!(rest(&mut fresh), all[MANY / 3 + 1..]);
+    assert_eq!(remaining_entries(&mut fresh), all[MANY / 3 + 1..]);
     for beyond in [i64::from(i32::MAX), i64::MAX] {
         let mut fresh = open(&mount.mountpoint().join("many"));
         fresh.seek(beyond).unwrap();
-        assert_eq!(rest(&mut fresh), []);
+        assert_eq!(remaining_entries(&mut fresh), []);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Bytes: read(2), mmap(2), execve(2).
+//! File contents: read(2), mmap(2), execve(2).
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -12,14 +12,14 @@ use vmroot_sys::Map;
 use vmroot_testkit::layer::{Content, Entry};
 use vmroot_testkit::skip;
 
-use crate::fixture::{Fixture, cannot_mount, pattern};
+use crate::fixture::{Fixture, cannot_mount, test_bytes};
 
 #[test]
 fn reads_of_every_size_and_offset() {
     if cannot_mount() {
         return;
     }
-    let bytes = pattern(1, (3 << 20) + 77);
+    let bytes = test_bytes(1, (3 << 20) + 77);
     let fixture = Fixture::new([Entry::file("small", "hello"), Entry::file("large", &bytes)]);
     let mount = fixture.mount();
     assert_eq!(fs::read(mount.mountpoint().join("small")).unwrap(), b"hello");
@@ -42,7 +42,7 @@ fn holes_are_zeros() {
     if cannot_mount() {
         return;
     }
-    let runs = vec![(5000, pattern(2, 9000)), (1 << 21, vec![9])];
+    let runs = vec![(5000, test_bytes(2, 9000)), (1 << 21, vec![9])];
     let content = Content::sparse(3 << 21, runs.clone());
     let fixture = Fixture::new([Entry::sparse_file("sparse", 3 << 21, runs)]);
     let mount = fixture.mount();
@@ -55,7 +55,7 @@ fn many_readers_at_once() {
         return;
     }
     const FILES: u32 = 16;
-    let content = |number: u32| pattern(number * 1000, 100_000 * number as usize);
+    let content = |number: u32| test_bytes(number * 1000, 100_000 * number as usize);
     let fixture = Fixture::new((0..FILES).map(|number| Entry::file(format!("{number}"), content(number))));
     let mount = fixture.mount();
     thread::scope(|scope| {
@@ -72,32 +72,32 @@ fn many_readers_at_once() {
     });
 }
 
-/// Pages of a file that the kernel has in memory.
-fn resident(path: &Path) -> u64 {
+/// Returns the number of pages of a file that are in the page cache.
+fn resident_pages(path: &Path) -> u64 {
     let output = Command::new("fincore").args(["--noheadings", "--output", "PAGES"]).arg(path).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
 }
 
 #[test]
-fn who_reads_a_directory_finds_the_next_files_in_memory() {
+fn reading_a_directory_prefetches_the_next_files() {
     if cannot_mount() || skip::needs_program("fincore") {
         return;
     }
     const FILES: u32 = 200;
-    let content = |number: u32| pattern(number, 1000 + 37 * number as usize);
+    let content = |number: u32| test_bytes(number, 1000 + 37 * number as usize);
     let fixture = Fixture::new((0..FILES).map(|number| Entry::file(format!("{number:03}"), content(number))));
     let mount = fixture.mount();
-    // What has been listed is known to the kernel, and nothing else can be sent to it.
+    // The kernel only accepts pages of inodes that it knows, so the files are listed first.
     let paths: Vec<_> = fs::read_dir(mount.mountpoint()).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(paths.iter().all(|path| path.is_file()));
     let read = |number: usize| assert!(fs::read(&paths[number]).unwrap() == content(number as u32), "file {number}");
     (0..3).for_each(read);
     let start = Instant::now();
-    while resident(&paths[5]) == 0 {
+    while resident_pages(&paths[5]) == 0 {
         assert!(start.elapsed() < Duration::from_secs(60), "nothing was sent");
         thread::sleep(Duration::from_millis(1));
     }
-    assert_eq!(resident(&paths[FILES as usize - 1]), 0);
+    assert_eq!(resident_pages(&paths[FILES as usize - 1]), 0);
     (3..FILES as usize).for_each(read);
     (0..FILES as usize).rev().for_each(read);
 }
@@ -107,11 +107,11 @@ fn a_file_can_be_mapped() {
     if cannot_mount() {
         return;
     }
-    let bytes = pattern(3, 5 << 20);
+    let bytes = test_bytes(3, 5 << 20);
     let fixture = Fixture::new([Entry::file("file", &bytes)]);
     let mount = fixture.mount();
     let map = Map::open(&File::open(mount.mountpoint().join("file")).unwrap()).unwrap();
-    // From the end, so that readahead is no help.
+    // Backwards, so that readahead does not help.
     for page in (0..map.len()).step_by(4096).rev() {
         assert_eq!(map[page..page + 4096], bytes[page..page + 4096]);
     }

@@ -1,4 +1,4 @@
-//! A root of layers, and mounts of it.
+//! Builds roots of layers and mounts them.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ use vmroot_model::{Digest, chain_ids};
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::skip;
 
-/// Whether a test has to be skipped because nothing can be mounted here.
+/// Returns whether a test must be skipped because FUSE mounts do not work here.
 pub(crate) fn cannot_mount() -> bool {
     if File::options().read(true).write(true).open("/dev/fuse").is_err() {
         return skip::because("needs /dev/fuse, open to this user");
@@ -21,21 +21,21 @@ pub(crate) fn cannot_mount() -> bool {
     if rustix::process::geteuid().is_root() { skip::needs_root() } else { skip::needs_program("fusermount3") }
 }
 
-/// The files of a root in a directory of their own, with directories to mount on.
+/// The files of a root in a temporary directory, which also holds mountpoints.
 pub(crate) struct Fixture {
     directory: TempDir,
 }
 
 impl Fixture {
-    /// A root of one layer.
+    /// Builds a root of one layer.
     pub(crate) fn new(entries: impl IntoIterator<Item = Entry>) -> Self {
         Self::of_layers(&[Layer::new(entries)])
     }
 
-    /// A root of layers, lowest first.
+    /// Builds a root of layers, lowest first.
     pub(crate) fn of_layers(layers: &[Layer]) -> Self {
         let directory = TempDir::new().unwrap();
-        // For tests as another user.
+        // Tests as another user need access.
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
         let indexes: Vec<Index> = layers
             .iter()
@@ -60,7 +60,7 @@ impl Fixture {
         open_root(self.directory())
     }
 
-    /// A new directory to mount on.
+    /// Creates a directory to mount on.
     pub(crate) fn mountpoint(&self, name: &str) -> PathBuf {
         let mountpoint = self.directory().join(name);
         fs::create_dir(&mountpoint).unwrap();
@@ -77,14 +77,14 @@ impl Fixture {
     }
 }
 
-/// Opens the root whose files a directory holds.
+/// Opens the root whose files are in a directory.
 pub(crate) fn open_root(directory: &Path) -> Arc<ContainerFs> {
     let contents = |diff_id: &Digest| directory.join(format!("{}.contents", diff_id.hex()));
     Arc::new(ContainerFs::open(&directory.join("root.idx"), &contents).unwrap())
 }
 
-/// Bytes in which every position is different from its neighbours, and from those of another seed.
-pub(crate) fn pattern(seed: u32, length: usize) -> Vec<u8> {
+/// Returns bytes of which each differs from its neighbours and from the same position of another seed.
+pub(crate) fn test_bytes(seed: u32, length: usize) -> Vec<u8> {
     let word = |position: u32| position.wrapping_mul(0x9e37_79b1).wrapping_add(seed).to_le_bytes();
     (0..).flat_map(word).take(length).collect()
 }

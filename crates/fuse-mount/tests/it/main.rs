@@ -1,4 +1,4 @@
-//! Real mounts, seen through system calls.
+//! Real mounts, tested with system calls.
 
 mod attributes;
 mod directories;

@@ -1,4 +1,4 @@
-//! Who may use a mount, and which permissions hold in it.
+//! Access to a mount and the permissions in it.
 
 use std::path::Path;
 use std::process::Command;
@@ -26,7 +26,7 @@ fn entries() -> [Entry; 4] {
 }
 
 #[test]
-fn only_the_user_who_mounts_may_use_it() {
+fn only_the_mounting_user_has_access() {
     if cannot_mount() || skip::needs_root() || skip::needs_program("setpriv") {
         return;
     }
@@ -37,7 +37,7 @@ fn only_the_user_who_mounts_may_use_it() {
 }
 
 #[test]
-fn others_may_be_let_in_and_have_the_permissions_of_the_root() {
+fn allow_other_grants_access_with_the_permissions_of_the_root() {
     if cannot_mount() || skip::needs_root() || skip::needs_program("setpriv") {
         return;
     }

@@ -1,4 +1,4 @@
-//! The listing of a mount is that of the naive model, for layers of every kind.
+//! A mount has the same listing as the naive model, for layers of every kind.
 
 use proptest::prelude::*;
 use vmroot_testkit::layer::Layer;

@@ -1,4 +1,4 @@
-//! The end of a mount, by us and by others, while it is in use and not.
+//! Unmounting, by this process and by others, idle and in use.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -35,7 +35,7 @@ fn dropping_unmounts() {
 }
 
 #[test]
-fn another_thread_unmounts_what_one_waits_for() {
+fn another_thread_can_unmount_during_wait() {
     if cannot_mount() {
         return;
     }
@@ -52,7 +52,7 @@ fn another_thread_unmounts_what_one_waits_for() {
 }
 
 #[test]
-fn what_is_in_use_leaves_the_tree_and_is_served_to_the_end() {
+fn a_busy_mount_leaves_the_tree_and_is_still_served() {
     if cannot_mount() {
         return;
     }
@@ -70,7 +70,7 @@ fn what_is_in_use_leaves_the_tree_and_is_served_to_the_end() {
 }
 
 #[test]
-fn others_may_unmount() {
+fn another_process_may_unmount() {
     if cannot_mount() || skip::needs_root() {
         return;
     }
@@ -80,7 +80,7 @@ fn others_may_unmount() {
     let unmounter = mount.unmounter();
     unmount(&mountpoint, UnmountFlags::empty()).unwrap();
     mount.wait().unwrap();
-    // What is mounted there next is not ours.
+    // A later mount on the same directory must not be unmounted.
     let next = Mount::new(fixture.root(), &mountpoint, &MountOptions::default()).unwrap();
     assert_eq!(unmounter.unmount().unwrap(), Unmounted::Gone);
     assert!(is_mounted(&mountpoint));
@@ -88,7 +88,7 @@ fn others_may_unmount() {
 }
 
 #[test]
-fn what_is_mounted_below_or_above_stays() {
+fn other_mounts_below_or_above_are_kept() {
     if cannot_mount() || skip::needs_root() {
         return;
     }
@@ -104,7 +104,7 @@ fn what_is_mounted_below_or_above_stays() {
 }
 
 #[test]
-fn a_mount_that_the_kernel_has_cut_off_leaves_the_tree() {
+fn an_aborted_mount_leaves_the_tree() {
     if cannot_mount() || skip::needs_root() {
         return;
     }
@@ -138,7 +138,7 @@ fn one_root_can_be_mounted_twice() {
 }
 
 #[test]
-fn a_directory_is_needed_to_mount_on() {
+fn the_mountpoint_must_be_a_directory() {
     if cannot_mount() {
         return;
     }

@@ -1,4 +1,4 @@
-//! Mounts of a user who is not root, through `fusermount3`.
+//! Mounts by a user other than root, with `fusermount3`.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -12,14 +12,15 @@ use vmroot_testkit::skip;
 
 use crate::fixture::{Fixture, cannot_mount, open_root};
 
-/// User and group `nobody` of most systems; any but 0 will do.
+/// The user and group `nobody` on most systems. Any id other than 0 works.
 const NOBODY: u32 = 65534;
 
-/// Set for the test's own program when it runs again as another user: where the fixture is.
+/// Set when this program runs again as another user: the directory of the fixture.
 const FIXTURE: &str = "VMROOT_TEST_UNPRIVILEGED";
 
-/// Runs what follows `$1` as user and group `$2`, where `/dev/fuse` is open to all, as udev has it; machines without
-/// udev may not. In a mount namespace of its own.
+/// Runs the command after `$2` as user and group `$2`, with a `/dev/fuse` that all users may open, made in the
+/// directory `$1`. udev gives the device that mode; machines without udev may not have it. Must run in its own mount
+/// namespace.
 const SCRIPT: &str = r#"
     mount -t tmpfs none "$1"
     mknod -m 666 "$1/fuse" c 10 229
@@ -29,12 +30,12 @@ const SCRIPT: &str = r#"
     exec setpriv --reuid=$id --regid=$id --clear-groups "$@"
 "#;
 
-/// Runs a test of this program again as `nobody`, on a fixture with a mountpoint of `nobody`'s.
+/// Runs a test of this program again as `nobody`, with a fixture whose mountpoint belongs to `nobody`.
 fn run_as_nobody(test: &str) {
     let fixture = Fixture::new([Entry::file("file", "content").owner(3, 4), Entry::file("secret", "x").mode(0o600)]);
     let mountpoint = fixture.mountpoint("mount");
     chown(&mountpoint, Some(NOBODY), Some(NOBODY)).unwrap();
-    // Where this program lies may be closed to others.
+    // Other users may not have access to the directory of this program.
     let program = fixture.directory().join("program");
     fs::copy(env::current_exe().unwrap(), &program).unwrap();
     fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
@@ -51,7 +52,8 @@ fn run_as_nobody(test: &str) {
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
-/// Whether this is the run as another user: its fixture. Nothing when there was, or can be, none.
+/// Returns the fixture if this is the run as `nobody`. Otherwise starts that run, unless it must be skipped, and
+/// returns `None`.
 fn as_nobody(test: &str) -> Option<PathBuf> {
     if let Some(fixture) = env::var_os(FIXTURE) {
         return Some(fixture.into());
@@ -70,13 +72,13 @@ fn mount(fixture: &Path, options: &MountOptions) -> Result<Mount, Error> {
 }
 
 #[test]
-fn a_user_mounts_reads_and_unmounts() {
-    let Some(fixture) = as_nobody("unprivileged::a_user_mounts_reads_and_unmounts") else { return };
+fn an_unprivileged_user_mounts_reads_and_unmounts() {
+    let Some(fixture) = as_nobody("unprivileged::an_unprivileged_user_mounts_reads_and_unmounts") else { return };
     let mount = mount(&fixture, &MountOptions::default()).unwrap();
     let file = mount.mountpoint().join("file");
     assert_eq!(fs::read(&file).unwrap(), b"content");
     assert_eq!(fs::metadata(&file).unwrap().uid(), 3);
-    // The kernel checks permissions: this user is not the file's.
+    // The kernel checks permissions: this user does not own the file.
     let denied = fs::read(mount.mountpoint().join("secret")).unwrap_err();
     assert_eq!(denied.kind(), std::io::ErrorKind::PermissionDenied);
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -91,8 +93,8 @@ fn a_user_mounts_reads_and_unmounts() {
 }
 
 #[test]
-fn a_user_unmounts_what_is_in_use() {
-    let Some(fixture) = as_nobody("unprivileged::a_user_unmounts_what_is_in_use") else { return };
+fn an_unprivileged_user_unmounts_a_busy_mount() {
+    let Some(fixture) = as_nobody("unprivileged::an_unprivileged_user_unmounts_a_busy_mount") else { return };
     let mount = mount(&fixture, &MountOptions::default()).unwrap();
     let file = fs::File::open(mount.mountpoint().join("file")).unwrap();
     assert_eq!(mount.unmount().unwrap(), Unmounted::Busy);
@@ -102,8 +104,8 @@ fn a_user_unmounts_what_is_in_use() {
 }
 
 #[test]
-fn the_helper_says_why_it_refuses() {
-    let Some(fixture) = as_nobody("unprivileged::the_helper_says_why_it_refuses") else { return };
+fn the_error_contains_the_message_of_the_helper() {
+    let Some(fixture) = as_nobody("unprivileged::the_error_contains_the_message_of_the_helper") else { return };
     let refused = Mount::new(open_root(&fixture), Path::new("/usr"), &MountOptions::default()).unwrap_err();
     assert!(matches!(&refused, Error::Helper { message, .. } if message.contains("fusermount")), "{refused:?}");
 }

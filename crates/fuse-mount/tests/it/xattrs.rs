@@ -14,7 +14,7 @@ fn fixture() -> Fixture {
 }
 
 #[test]
-fn values_are_got_with_their_size_asked_for_first_or_not() {
+fn values_and_their_sizes_are_returned() {
     if cannot_mount() {
         return;
     }
@@ -32,7 +32,7 @@ fn values_are_got_with_their_size_asked_for_first_or_not() {
 }
 
 #[test]
-fn names_are_listed_with_their_size_asked_for_first_or_not() {
+fn names_and_their_size_are_returned() {
     if cannot_mount() {
         return;
     }
@@ -48,7 +48,7 @@ fn names_are_listed_with_their_size_asked_for_first_or_not() {
 }
 
 #[test]
-fn what_is_not_there_is_no_data() {
+fn missing_xattrs_are_no_data() {
     if cannot_mount() {
         return;
     }
@@ -65,7 +65,7 @@ fn what_is_not_there_is_no_data() {
 }
 
 #[test]
-fn access_lists_that_are_not_there_are_no_data() {
+fn missing_access_control_lists_are_no_data() {
     if cannot_mount() {
         return;
     }

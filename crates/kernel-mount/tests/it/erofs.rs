@@ -1,4 +1,4 @@
-//! What a mount shows, and what there is of it besides.
+//! EROFS mounts: their content, and the files that they leave.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -11,7 +11,7 @@ use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::model::Tree;
 
-use crate::fixture::{Fixture, Taken, cannot_mount, mounts};
+use crate::fixture::{Fixture, TestMount, cannot_mount, mounts};
 
 fn assert_same_as_model(layers: &[Layer]) {
     let fixture = Fixture::of_layers(layers);
@@ -21,7 +21,7 @@ fn assert_same_as_model(layers: &[Layer]) {
 }
 
 #[test]
-fn the_root_is_seen_and_nothing_else_is_left() {
+fn the_root_is_visible_and_no_files_are_left() {
     if cannot_mount() {
         return;
     }
@@ -32,8 +32,8 @@ fn the_root_is_seen_and_nothing_else_is_left() {
     ]);
     let fixture = Fixture::new([Entry::file("large", &large)]);
     let mount = fixture.mount("mount");
-    assert_eq!(fixture.left_over(), 0);
-    // The kernel has the files, whatever becomes of their names.
+    assert_eq!(fixture.leftover_files(), 0);
+    // The kernel holds the files open, so their names may disappear.
     for contents in fixture.root.contents() {
         fs::remove_file(&contents.path).unwrap();
     }
@@ -42,7 +42,7 @@ fn the_root_is_seen_and_nothing_else_is_left() {
 }
 
 #[test]
-fn setuid_and_devices_count_only_where_asked_for() {
+fn setuid_and_devices_have_no_effect_by_default() {
     if cannot_mount() {
         return;
     }
@@ -52,14 +52,14 @@ fn setuid_and_devices_count_only_where_asked_for() {
     assert!(flags(mount.path()).starts_with("ro,nosuid,nodev"));
     assert!(fs::read(mount.path().join("null")).is_err());
     let options = MountOptions { suid_dev: true, ..MountOptions::default() };
-    let place = fixture.place("asked");
-    let mount = Taken(mount_erofs(&fixture.root, fixture.scratch(), &place, &options).unwrap());
+    let mountpoint = fixture.new_directory("asked");
+    let mount = TestMount(mount_erofs(&fixture.root, fixture.scratch(), &mountpoint, &options).unwrap());
     assert!(!flags(mount.path()).contains("nosuid") && !flags(mount.path()).contains("nodev"));
     assert_eq!(fs::read(mount.path().join("null")).unwrap(), b"");
 }
 
 #[test]
-fn the_same_root_twice() {
+fn one_root_can_be_mounted_twice() {
     if cannot_mount() {
         return;
     }
@@ -70,7 +70,7 @@ fn the_same_root_twice() {
 }
 
 #[test]
-fn a_mountpoint_that_is_none_is_named() {
+fn a_missing_mountpoint_is_an_error_with_its_path() {
     if cannot_mount() {
         return;
     }
@@ -79,7 +79,7 @@ fn a_mountpoint_that_is_none_is_named() {
     let missing = fixture.scratch().join("missing");
     let error = mount_erofs(&fixture.root, fixture.scratch(), &missing, &options).unwrap_err();
     assert!(matches!(&error, Error::Mountpoint { path, .. } if *path == missing), "{error}");
-    assert!(!error.is_about_the_way());
+    assert!(!error.allows_fallback());
     let file = fixture.scratch().join("file");
     fs::write(&file, "").unwrap();
     let error = mount_erofs(&fixture.root, fixture.scratch(), &file, &options).unwrap_err();
@@ -88,33 +88,33 @@ fn a_mountpoint_that_is_none_is_named() {
 }
 
 #[test]
-fn an_xattr_that_erofs_cannot_hold_is_left_out_or_an_error() {
+fn unsupported_xattrs_are_left_out_or_an_error() {
     if cannot_mount() {
         return;
     }
     let fixture = Fixture::new([Entry::file("file", "x").xattr("system.nfs4_acl", "x")]);
-    let place = fixture.place("mount");
+    let mountpoint = fixture.new_directory("mount");
     let strict = MountOptions { strict: true, ..MountOptions::default() };
-    let error = mount_erofs(&fixture.root, fixture.scratch(), &place, &strict).unwrap_err();
-    assert!(matches!(error, Error::Image(_)) && error.is_about_the_way(), "{error}");
-    assert!(mounts(&place).is_empty() && fixture.left_over() == 0);
-    let mounted = mount_erofs(&fixture.root, fixture.scratch(), &place, &MountOptions::default()).unwrap();
-    assert_eq!(std::fs::read(place.join("file")).unwrap(), b"x");
+    let error = mount_erofs(&fixture.root, fixture.scratch(), &mountpoint, &strict).unwrap_err();
+    assert!(matches!(error, Error::Image(_)) && error.allows_fallback(), "{error}");
+    assert!(mounts(&mountpoint).is_empty() && fixture.leftover_files() == 0);
+    let mounted = mount_erofs(&fixture.root, fixture.scratch(), &mountpoint, &MountOptions::default()).unwrap();
+    assert_eq!(std::fs::read(mountpoint.join("file")).unwrap(), b"x");
     mounted.unmount().unwrap();
 }
 
 #[test]
-fn a_link_to_a_mountpoint_is_followed() {
+fn a_symlink_to_a_mountpoint_is_followed() {
     if cannot_mount() {
         return;
     }
     let fixture = Fixture::new([Entry::file("file", "content")]);
-    let (place, link) = (fixture.place("place"), fixture.scratch().join("link"));
-    std::os::unix::fs::symlink(&place, &link).unwrap();
+    let (mountpoint, link) = (fixture.new_directory("place"), fixture.scratch().join("link"));
+    std::os::unix::fs::symlink(&mountpoint, &link).unwrap();
     let mount = mount_erofs(&fixture.root, fixture.scratch(), &link, &MountOptions::default()).unwrap();
-    let mount = Taken(mount);
-    assert_eq!(mount.path(), place);
-    assert_eq!(fs::metadata(place.join("file")).unwrap().size(), 7);
+    let mount = TestMount(mount);
+    assert_eq!(mount.path(), mountpoint);
+    assert_eq!(fs::metadata(mountpoint.join("file")).unwrap().size(), 7);
 }
 
 proptest! {

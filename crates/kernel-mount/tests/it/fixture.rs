@@ -1,4 +1,4 @@
-//! A root of layers, and mounts of it.
+//! Builds roots of layers and mounts them.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use vmroot_model::{Digest, chain_ids};
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::skip;
 
-/// Whether a test has to be skipped because this kernel does not mount EROFS from files, or not for this user.
+/// Returns whether a test must be skipped because this user or this kernel cannot mount EROFS from files.
 pub(crate) fn cannot_mount() -> bool {
     static MOUNTS: OnceLock<bool> = OnceLock::new();
     let mounts = || {
@@ -24,23 +24,23 @@ pub(crate) fn cannot_mount() -> bool {
         || !MOUNTS.get_or_init(mounts) && skip::because("needs EROFS mounts of files, from Linux 6.12 on")
 }
 
-/// The files of a root in a directory of their own, with directories to mount on.
+/// The files of a root in a temporary directory, which also holds mountpoints.
 pub(crate) struct Fixture {
     directory: TempDir,
-    /// Where files without names go.
+    /// The directory for unnamed files.
     scratch: PathBuf,
     pub(crate) root: ContainerFs,
 }
 
 impl Fixture {
-    /// A root of one layer.
+    /// Builds a root of one layer.
     pub(crate) fn new(entries: impl IntoIterator<Item = Entry>) -> Self {
         Self::of_layers(&[Layer::new(entries)])
     }
 
-    /// A root of layers, lowest first.
+    /// Builds a root of layers, lowest first.
     pub(crate) fn of_layers(layers: &[Layer]) -> Self {
-        // All that could be taken for something else in options of a mount.
+        // The name contains every byte with a meaning in mount options.
         let directory = tempfile::Builder::new().prefix("a,b:c\\d e").tempdir().unwrap();
         let indexes: Vec<Index> = layers
             .iter()
@@ -61,51 +61,51 @@ impl Fixture {
         Self { directory, scratch, root }
     }
 
-    /// A new directory.
-    pub(crate) fn place(&self, name: &str) -> PathBuf {
-        let place = self.directory.path().join(name);
-        fs::create_dir(&place).unwrap();
-        place
+    /// Creates a directory.
+    pub(crate) fn new_directory(&self, name: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        fs::create_dir(&path).unwrap();
+        path
     }
 
     pub(crate) fn scratch(&self) -> &Path {
         &self.scratch
     }
 
-    fn try_mount(&self, name: &str) -> vmroot_kernel_mount::Result<Taken> {
-        mount_erofs(&self.root, &self.scratch, &self.place(name), &MountOptions::default()).map(Taken)
+    fn try_mount(&self, name: &str) -> vmroot_kernel_mount::Result<TestMount> {
+        mount_erofs(&self.root, &self.scratch, &self.new_directory(name), &MountOptions::default()).map(TestMount)
     }
 
     /// Mounts the root on a new directory.
-    pub(crate) fn mount(&self, name: &str) -> Taken {
+    pub(crate) fn mount(&self, name: &str) -> TestMount {
         self.try_mount(name).unwrap()
     }
 
-    /// What files without names have left.
-    pub(crate) fn left_over(&self) -> usize {
+    /// Returns the number of files that are left in the scratch directory.
+    pub(crate) fn leftover_files(&self) -> usize {
         fs::read_dir(&self.scratch).unwrap().count()
     }
 }
 
-/// A mount that goes with the test.
-pub(crate) struct Taken(pub(crate) Mounted);
+/// A mount that is unmounted at the end of a test.
+pub(crate) struct TestMount(pub(crate) Mounted);
 
-impl Taken {
+impl TestMount {
     pub(crate) fn path(&self) -> &Path {
         self.0.mountpoint()
     }
 }
 
-impl Drop for Taken {
+impl Drop for TestMount {
     fn drop(&mut self) {
-        // Open files of a failing test must not keep the directory from being removed.
+        // Open files of a failing test must not prevent the removal of the directory.
         let _ = unmount(self.path(), UnmountFlags::DETACH);
     }
 }
 
-/// The lines of the table of mounts that have this text.
+/// Returns the lines of the table of mounts that contain a path.
 pub(crate) fn mounts(text: &Path) -> Vec<String> {
-    // Blanks, tabs, line breaks and backslashes are written in octal there.
+    // The table escapes spaces, tabs, line breaks and backslashes in octal.
     let text = text.to_str().unwrap().replace('\\', "\\134").replace(' ', "\\040");
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
     table.lines().filter(|line| line.contains(&text)).map(str::to_owned).collect()

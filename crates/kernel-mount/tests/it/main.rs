@@ -1,4 +1,4 @@
-//! Real mounts by the kernel, seen through system calls.
+//! Real mounts by the kernel, tested with system calls.
 
 mod erofs;
 mod fixture;

@@ -1,4 +1,4 @@
-//! Writable views.
+//! Writable views of roots.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -8,7 +8,7 @@ use vmroot_kernel_mount::{Error, MountOptions, Upper, mount_overlay};
 use vmroot_testkit::layer::Entry;
 use vmroot_testkit::listing::Listing;
 
-use crate::fixture::{Fixture, Taken, cannot_mount, mounts};
+use crate::fixture::{Fixture, TestMount, cannot_mount, mounts};
 
 fn fixture() -> Fixture {
     Fixture::new([
@@ -20,37 +20,37 @@ fn fixture() -> Fixture {
 }
 
 struct View {
-    mount: Taken,
+    mount: TestMount,
     upper: PathBuf,
     lower: PathBuf,
 }
 
-/// A view of the fixture whose root is no longer in the tree.
+/// Mounts a view of the fixture and unmounts the root below it.
 fn view(fixture: &Fixture, name: &str, upper: PathBuf) -> View {
     let root = fixture.mount(&format!("{name}-root"));
-    let work = fixture.place(&format!("{name}-work:,\\"));
-    let place = fixture.place(name);
+    let work = fixture.new_directory(&format!("{name}-work:,\\"));
+    let mountpoint = fixture.new_directory(name);
     let directories = Upper { upper: &upper, work: &work };
-    let mount = Taken(mount_overlay(root.path(), directories, &place, &MountOptions::default()).unwrap());
+    let mount = TestMount(mount_overlay(root.path(), directories, &mountpoint, &MountOptions::default()).unwrap());
     let lower = root.path().to_owned();
     root.0.unmount().unwrap();
     View { mount, upper, lower }
 }
 
 #[test]
-fn changes_go_to_the_upper_directory_and_come_back() {
+fn changes_persist_in_the_upper_directory() {
     if cannot_mount() {
         return;
     }
     let fixture = fixture();
-    let upper = fixture.place("upper:,\\");
+    let upper = fixture.new_directory("upper:,\\");
     let one = view(&fixture, "one", upper.clone());
     let path = |name: &str| one.mount.path().join(name);
     fs::write(path("etc/hostname"), "guest\n").unwrap();
     fs::write(path("new"), "new").unwrap();
     fs::remove_file(path("etc/gone")).unwrap();
     fs::set_permissions(path("dir"), fs::Permissions::from_mode(0o700)).unwrap();
-    // Somebody who reads the upper directory finds all of it there.
+    // A renamed directory would be a reference to the lower directory, so the rename fails.
     assert!(fs::rename(path("dir"), path("moved")).is_err());
     symlink("nowhere", path("link")).unwrap();
     let listing = Listing::of_directory(one.mount.path()).unwrap();
@@ -63,13 +63,13 @@ fn changes_go_to_the_upper_directory_and_come_back() {
 }
 
 #[test]
-fn a_new_upper_directory_is_as_the_root_directory() {
+fn a_new_upper_directory_gets_the_attributes_of_the_root() {
     if cannot_mount() {
         return;
     }
     let top = Entry::directory("./").mode(0o1751).owner(3, 70_000).mtime(-5, 7).xattr("user.root", "yes");
     let fixture = Fixture::new([top.xattr("trusted.overlay.opaque", "y"), Entry::file("file", "x")]);
-    let upper = fixture.place("upper");
+    let upper = fixture.new_directory("upper");
     fs::set_permissions(&upper, fs::Permissions::from_mode(0o700)).unwrap();
     let one = view(&fixture, "one", upper.clone());
     let root = fs::metadata(one.mount.path()).unwrap();
@@ -80,10 +80,10 @@ fn a_new_upper_directory_is_as_the_root_directory() {
     assert_eq!(names, b"user.root\0");
     fs::set_permissions(one.mount.path(), fs::Permissions::from_mode(0o711)).unwrap();
     drop(one);
-    // What was changed is kept, and so is what a directory with changes had.
+    // Changes are kept, and an upper directory with changes keeps its attributes.
     let other = view(&fixture, "other", upper);
     assert_eq!(fs::metadata(other.mount.path()).unwrap().permissions().mode() & 0o7777, 0o711);
-    let used = fixture.place("used");
+    let used = fixture.new_directory("used");
     fs::write(used.join("new"), "x").unwrap();
     fs::set_permissions(&used, fs::Permissions::from_mode(0o700)).unwrap();
     let third = view(&fixture, "third", used);
@@ -91,12 +91,12 @@ fn a_new_upper_directory_is_as_the_root_directory() {
 }
 
 #[test]
-fn its_end_is_the_end_of_everything() {
+fn unmounting_leaves_nothing_mounted() {
     if cannot_mount() {
         return;
     }
     let fixture = fixture();
-    let view = view(&fixture, "view", fixture.place("upper"));
+    let view = view(&fixture, "view", fixture.new_directory("upper"));
     assert!(mounts(&view.lower.join("")).is_empty());
     assert_eq!(mounts(view.mount.path()).len(), 1);
     assert_eq!(fs::read_dir(&view.lower).unwrap().count(), 0);
@@ -105,25 +105,25 @@ fn its_end_is_the_end_of_everything() {
     assert!(mounts(view.mount.path()).is_empty());
 }
 
-/// The first use of `--upper` and `--work`: they do not exist yet.
+/// The directories of `--upper` and `--work` do not exist on first use.
 #[test]
-fn directories_that_are_missing_are_made() {
+fn missing_directories_are_created() {
     if cannot_mount() {
         return;
     }
     let top = Entry::directory("./").mode(0o1751).owner(3, 70_000);
     let fixture = Fixture::new([top, Entry::file("file", "x")]);
-    let (root, place) = (fixture.mount("root"), fixture.place("place"));
+    let (root, mountpoint) = (fixture.mount("root"), fixture.new_directory("place"));
     let [upper, work] = ["deep/er/upper", "deep/work"].map(|name| fixture.scratch().join(name));
     let directories = Upper { upper: &upper, work: &work };
-    // The kernel refuses: nothing that was made for it stays.
+    // The kernel rejects the mount, so the created directories are removed.
     let nested = Upper { upper: &upper, work: &upper };
-    assert!(mount_overlay(root.path(), nested, &place, &MountOptions::default()).is_err());
+    assert!(mount_overlay(root.path(), nested, &mountpoint, &MountOptions::default()).is_err());
     let nowhere = fixture.scratch().join("nowhere");
     let error = mount_overlay(root.path(), directories, &nowhere, &MountOptions::default()).unwrap_err();
     assert!(matches!(&error, Error::Mountpoint { path, .. } if *path == nowhere), "{error}");
     assert!(!fixture.scratch().join("deep").exists());
-    let mount = Taken(mount_overlay(root.path(), directories, &place, &MountOptions::default()).unwrap());
+    let mount = TestMount(mount_overlay(root.path(), directories, &mountpoint, &MountOptions::default()).unwrap());
     fs::write(mount.path().join("new"), "x").unwrap();
     let attributes = |path: &PathBuf| fs::metadata(path).map(|it| (it.mode() & 0o7777, it.uid(), it.gid())).unwrap();
     assert_eq!(attributes(&upper), (0o1751, 3, 70_000));
@@ -132,20 +132,21 @@ fn directories_that_are_missing_are_made() {
 }
 
 #[test]
-fn directories_that_are_none_are_named() {
+fn invalid_directories_are_errors_with_their_path() {
     if cannot_mount() {
         return;
     }
     let fixture = fixture();
-    let (root, upper, place) = (fixture.mount("root"), fixture.place("upper"), fixture.place("place"));
+    let (root, upper, mountpoint) =
+        (fixture.mount("root"), fixture.new_directory("upper"), fixture.new_directory("place"));
     let missing = fixture.scratch().join("file");
     fs::write(&missing, "no directory").unwrap();
     let directories = Upper { upper: &upper, work: &missing };
-    let error = mount_overlay(root.path(), directories, &place, &MountOptions::default()).unwrap_err();
+    let error = mount_overlay(root.path(), directories, &mountpoint, &MountOptions::default()).unwrap_err();
     assert!(matches!(&error, Error::Mountpoint { path, .. } if *path == missing), "{error}");
-    // Not on the same file system: the kernel says no.
+    // The kernel rejects upper and work directories on different file systems.
     let directories = Upper { upper: &upper, work: root.path() };
-    let error = mount_overlay(root.path(), directories, &place, &MountOptions::default()).unwrap_err();
+    let error = mount_overlay(root.path(), directories, &mountpoint, &MountOptions::default()).unwrap_err();
     assert!(matches!(error, Error::Mount { .. }), "{error}");
-    assert!(mounts(&place).is_empty());
+    assert!(mounts(&mountpoint).is_empty());
 }

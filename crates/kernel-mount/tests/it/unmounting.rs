@@ -1,4 +1,4 @@
-//! The end of a mount, by us and by others, while it is in use and not.
+//! Unmounting, by this process and by others, idle and in use.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -16,7 +16,7 @@ fn fixture() -> Fixture {
 }
 
 #[test]
-fn it_stays_until_somebody_unmounts_it() {
+fn a_mount_stays_until_it_is_unmounted() {
     if cannot_mount() {
         return;
     }
@@ -26,13 +26,13 @@ fn it_stays_until_somebody_unmounts_it() {
     assert!(mount.path().join("file").exists());
     mount.0.unmount().unwrap();
     assert!(mounts(mount.path()).is_empty());
-    // There is nothing to do any more.
+    // Unmounting again does nothing.
     mount.0.unmount().unwrap();
     mount.0.wait().unwrap();
 }
 
 #[test]
-fn who_waits_hears_of_the_end_by_others_and_of_no_other_change() {
+fn wait_returns_only_after_unmounting() {
     if cannot_mount() {
         return;
     }
@@ -48,7 +48,7 @@ fn who_waits_hears_of_the_end_by_others_and_of_no_other_change() {
 }
 
 #[test]
-fn what_is_in_use_leaves_the_tree_and_is_read_to_the_end() {
+fn a_busy_mount_leaves_the_tree_and_stays_readable() {
     if cannot_mount() {
         return;
     }
@@ -63,7 +63,7 @@ fn what_is_in_use_leaves_the_tree_and_is_read_to_the_end() {
 }
 
 #[test]
-fn another_file_system_over_it_is_left_alone() {
+fn another_file_system_on_the_mountpoint_is_kept() {
     if cannot_mount() {
         return;
     }

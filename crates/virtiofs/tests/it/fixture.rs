@@ -1,4 +1,4 @@
-//! A root of layers, and devices that serve it.
+//! Builds roots of layers and serves them with devices.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,12 @@ use vmroot_model::{Digest, chain_ids};
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_virtiofs::{Result, Stopper, VirtioFs, VirtioFsOptions};
 
-/// The files of a root in a directory of their own, in which devices have their sockets.
+/// The files of a root in a temporary directory, which also holds the sockets of devices.
 pub(crate) struct Fixture {
     directory: TempDir,
 }
 
-/// A device that is being served.
+/// A device that is served on its own thread.
 pub(crate) struct Serving {
     pub(crate) socket: PathBuf,
     pub(crate) stopper: Stopper,
@@ -25,12 +25,12 @@ pub(crate) struct Serving {
 }
 
 impl Fixture {
-    /// A root of one layer.
+    /// Builds a root of one layer.
     pub(crate) fn new(entries: impl IntoIterator<Item = Entry>) -> Self {
         Self::of_layers(&[Layer::new(entries)])
     }
 
-    /// A root of layers, lowest first.
+    /// Builds a root of layers, lowest first.
     pub(crate) fn of_layers(layers: &[Layer]) -> Self {
         let directory = TempDir::new().unwrap();
         let indexes: Vec<Index> = layers
@@ -67,14 +67,14 @@ impl Fixture {
 }
 
 impl Serving {
-    /// Waits for the end.
+    /// Waits until the device ends.
     pub(crate) fn end(self) -> Result<()> {
         self.thread.join().unwrap()
     }
 }
 
-/// Bytes in which every position is different from its neighbours, and from those of another seed.
-pub(crate) fn pattern(seed: u32, length: usize) -> Vec<u8> {
+/// Returns bytes of which each differs from its neighbours and from the same position of another seed.
+pub(crate) fn test_bytes(seed: u32, length: usize) -> Vec<u8> {
     let word = |position: u32| position.wrapping_mul(0x9e37_79b1).wrapping_add(seed).to_le_bytes();
     (0..).flat_map(word).take(length).collect()
 }

@@ -1,5 +1,5 @@
-//! A VMM and its guest without a machine: speaks vhost-user to the device, lays out queues in memory that they share,
-//! and puts into them whatever a test wants.
+//! A VMM and its guest without a machine. It speaks vhost-user to the device and lays out queues with arbitrary
+//! contents in shared memory.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -15,27 +15,27 @@ use vhost::vhost_user::{Frontend, VhostUserFrontend};
 use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemory, GuestMemoryMmap};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-/// Bytes of guest memory, which begins at address 0.
+/// Size of the guest memory in bytes. The memory begins at address 0.
 pub(crate) const MEMORY: u64 = 16 << 20;
-/// Descriptors of a queue.
+/// Number of descriptors of a queue.
 pub(crate) const QUEUE_SIZE: u16 = 256;
-/// Where the bytes of requests and answers may be: what is below belongs to the queues.
+/// The start of the memory for requests and replies. The memory below is for the queues.
 pub(crate) const DATA: u64 = 1 << 20;
 
-/// The next descriptor of the chain follows (virtio 1.2, section 2.7.5).
+/// Flag: the next descriptor of the chain follows (virtio 1.2, section 2.7.5).
 pub(crate) const NEXT: u16 = 1;
-/// The device writes to it.
+/// Flag: the device writes to the buffer.
 pub(crate) const WRITE: u16 = 2;
-/// It is a table of descriptors.
+/// Flag: the buffer is a table of descriptors.
 pub(crate) const INDIRECT: u16 = 4;
 
 const VERSION_1: u64 = 1 << 32;
 const INDIRECT_DESC: u64 = 1 << 28;
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest wait for a reply.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A descriptor, as it lies in the table.
+/// A descriptor, as stored in the table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Descriptor {
     pub(crate) address: u64,
@@ -61,24 +61,24 @@ pub(crate) struct Guest {
     queues: Vec<Queue>,
 }
 
-/// A queue in guest memory: a table of descriptors, and the rings of what is available and what is used.
+/// A queue in guest memory: a table of descriptors, the available ring and the used ring.
 struct Queue {
     table: u64,
     available: u64,
     used: u64,
     kick: EventFd,
     call: EventFd,
-    put: u16,
-    taken: u16,
+    available_index: u16,
+    used_index: u16,
 }
 
 impl Guest {
-    /// Connects to a device, with one queue for requests and the one besides.
+    /// Connects to a device, with one request queue and queue 0.
     pub(crate) fn connect(socket: &Path) -> Self {
         Self::connect_with(socket, 1)
     }
 
-    /// Connects to a device, with several queues for requests.
+    /// Connects to a device, with several request queues.
     pub(crate) fn connect_with(socket: &Path, queues: usize) -> Self {
         let file = memfd_create("guest", MemfdFlags::CLOEXEC).unwrap();
         ftruncate(&file, MEMORY).unwrap();
@@ -108,8 +108,8 @@ impl Guest {
             used: table + 0x8000,
             kick: event(),
             call: event(),
-            put: 0,
-            taken: 0,
+            available_index: 0,
+            used_index: 0,
         };
         let address = |guest: u64| self.memory.get_host_address(GuestAddress(guest)).unwrap() as u64;
         let config = VringConfigData {
@@ -135,14 +135,14 @@ impl Guest {
         }
     }
 
-    /// Stops a queue and begins it anew, as a guest's driver does that starts again.
+    /// Stops a queue and starts it again, as a driver does when the guest restarts.
     pub(crate) fn restart_queue(&mut self, number: usize) {
         self.front_end.get_vring_base(number).unwrap();
         self.start_queue(number);
     }
 
-    /// How many chains the device is done with, as the guest sees it.
-    pub(crate) fn used(&self, queue: usize) -> u16 {
+    /// Returns the number of chains that the device has returned.
+    pub(crate) fn used_count(&self, queue: usize) -> u16 {
         self.memory.load(GuestAddress(self.queues[queue].used + 2), Ordering::Acquire).unwrap()
     }
 
@@ -156,56 +156,60 @@ impl Guest {
         bytes
     }
 
-    /// Writes a descriptor into the table of a queue.
-    pub(crate) fn describe(&self, queue: usize, number: u16, descriptor: Descriptor) {
+    /// Writes a descriptor to the table of a queue.
+    pub(crate) fn write_descriptor(&self, queue: usize, number: u16, descriptor: Descriptor) {
         self.write(self.queues[queue].table + u64::from(number) * 16, &descriptor.bytes());
     }
 
-    /// Makes the chains that begin at these descriptors available, and says so.
-    pub(crate) fn put(&mut self, queue: usize, heads: &[u16]) {
+    /// Makes the chains that begin at these descriptors available and notifies the device.
+    pub(crate) fn make_available(&mut self, queue: usize, heads: &[u16]) {
         for head in heads {
-            let slot = self.queues[queue].put % QUEUE_SIZE;
+            let slot = self.queues[queue].available_index % QUEUE_SIZE;
             self.write(self.queues[queue].available + 4 + u64::from(slot) * 2, &head.to_le_bytes());
-            self.queues[queue].put = self.queues[queue].put.wrapping_add(1);
+            self.queues[queue].available_index = self.queues[queue].available_index.wrapping_add(1);
         }
-        self.say_available(queue, self.queues[queue].put);
+        self.set_available_index(queue, self.queues[queue].available_index);
     }
 
-    /// Says that chains up to a number are available.
-    pub(crate) fn say_available(&self, queue: usize, index: u16) {
+    /// Sets the index of the available ring and notifies the device.
+    pub(crate) fn set_available_index(&self, queue: usize, index: u16) {
         self.memory.store(index, GuestAddress(self.queues[queue].available + 2), Ordering::Release).unwrap();
         self.queues[queue].kick.write(1).unwrap();
     }
 
-    /// Waits until the device is done with a chain; gives its first descriptor and how many bytes were written.
-    pub(crate) fn take(&mut self, queue: usize) -> (u16, u32) {
+    /// Waits until the device returns a chain. Returns its first descriptor and the number of bytes written.
+    pub(crate) fn wait_used(&mut self, queue: usize) -> (u16, u32) {
         let start = Instant::now();
-        while self.used(queue) == self.queues[queue].taken {
-            assert!(start.elapsed() < PATIENCE, "the device does not answer");
+        while self.used_count(queue) == self.queues[queue].used_index {
+            assert!(start.elapsed() < REPLY_TIMEOUT, "the device does not reply");
             thread::yield_now();
         }
         let state = &self.queues[queue];
-        let element = self.read(state.used + 4 + u64::from(state.taken % QUEUE_SIZE) * 8, 8);
+        let element = self.read(state.used + 4 + u64::from(state.used_index % QUEUE_SIZE) * 8, 8);
         let number = |at: usize| u32::from_le_bytes(element[at..at + 4].try_into().unwrap());
-        self.queues[queue].taken = self.queues[queue].taken.wrapping_add(1);
+        self.queues[queue].used_index = self.queues[queue].used_index.wrapping_add(1);
         (number(0) as u16, number(4))
     }
 
-    /// Sends a request with room for an answer, and gives what was written.
-    pub(crate) fn ask(&mut self, request: &[u8], room: u32) -> Vec<u8> {
-        self.ask_at(1, request, room)
+    /// Sends a request with `room` bytes for the reply. Returns the bytes written.
+    pub(crate) fn call(&mut self, request: &[u8], room: u32) -> Vec<u8> {
+        self.call_queue(1, request, room)
     }
 
-    /// As [`Self::ask`], at one of several queues.
-    pub(crate) fn ask_at(&mut self, queue: usize, request: &[u8], room: u32) -> Vec<u8> {
-        let answer = DATA + (4 << 20);
+    /// Sends a request like [`Self::call`], to one of several queues.
+    pub(crate) fn call_queue(&mut self, queue: usize, request: &[u8], room: u32) -> Vec<u8> {
+        let reply = DATA + (4 << 20);
         self.write(DATA, request);
-        self.describe(queue, 0, Descriptor { address: DATA, length: request.len() as u32, flags: NEXT, next: 1 });
-        self.describe(queue, 1, Descriptor { address: answer, length: room, flags: WRITE, next: 0 });
-        self.put(queue, &[0]);
-        let (head, written) = self.take(queue);
+        self.write_descriptor(
+            queue,
+            0,
+            Descriptor { address: DATA, length: request.len() as u32, flags: NEXT, next: 1 },
+        );
+        self.write_descriptor(queue, 1, Descriptor { address: reply, length: room, flags: WRITE, next: 0 });
+        self.make_available(queue, &[0]);
+        let (head, written) = self.wait_used(queue);
         assert_eq!(head, 0);
         assert!(written <= room, "{written} of {room}");
-        self.read(answer, written as usize)
+        self.read(reply, written as usize)
     }
 }

@@ -1,4 +1,4 @@
-//! The log, as tests read it.
+//! Captures the log for tests.
 
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
-/// Begins to keep the log, if that has not begun.
+/// Starts to capture the log, once for the process.
 pub(crate) fn capture() -> Log {
     static LOG: OnceLock<Log> = OnceLock::new();
     let log = LOG.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! The device, asked by a front end without a machine and by a real guest.
+//! Tests the device with a front end without a machine, and with a real guest.
 
 mod fixture;
 mod front_end;

@@ -1,4 +1,4 @@
-//! FUSE messages, put together and taken apart without the library under test (`linux/fuse.h`).
+//! Builds and parses FUSE messages without the library under test (`linux/fuse.h`).
 
 /// Opcodes.
 pub(crate) const LOOKUP: u32 = 1;
@@ -30,14 +30,14 @@ pub(crate) const BATCH_FORGET: u32 = 42;
 pub(crate) const FALLOCATE: u32 = 43;
 pub(crate) const READDIRPLUS: u32 = 44;
 
-/// Bytes of the header of a request, and of an answer.
+/// Bytes of the headers of a request and of a reply.
 pub(crate) const REQUEST_HEADER: usize = 40;
-pub(crate) const ANSWER_HEADER: usize = 16;
+pub(crate) const REPLY_HEADER: usize = 16;
 
-/// Which answer belongs to which request.
+/// The id that connects a reply to its request.
 const UNIQUE: u64 = 0x1234_5678_9abc_def0;
 
-/// A request about an inode.
+/// Returns a request for an inode.
 pub(crate) fn request(opcode: u32, node: u64, body: &[u8]) -> Vec<u8> {
     let mut bytes = ((REQUEST_HEADER + body.len()) as u32).to_le_bytes().to_vec();
     bytes.extend(opcode.to_le_bytes());
@@ -48,28 +48,28 @@ pub(crate) fn request(opcode: u32, node: u64, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The body of a request of numbers, each of 4 bytes.
+/// Returns a request body of 32-bit numbers.
 pub(crate) fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// The body of a read of a file or a directory.
+/// Returns the body of a request to read a file or a directory.
 pub(crate) fn read_body(offset: u64, size: u32) -> Vec<u8> {
     words(&[0, 0, offset as u32, (offset >> 32) as u32, size, 0, 0, 0, 0, 0])
 }
 
-/// What an answer says: a body or an error number.
-pub(crate) fn answer(bytes: &[u8]) -> Result<&[u8], i32> {
-    assert!(bytes.len() >= ANSWER_HEADER, "{} bytes are no answer", bytes.len());
+/// Returns the body or the error number of a reply.
+pub(crate) fn parse_reply(bytes: &[u8]) -> Result<&[u8], i32> {
+    assert!(bytes.len() >= REPLY_HEADER, "{} bytes are no answer", bytes.len());
     assert_eq!(number(bytes, 0, 4) as usize, bytes.len());
     assert_eq!(number(bytes, 8, 8), UNIQUE);
     match -(number(bytes, 4, 4) as u32).cast_signed() {
-        0 => Ok(&bytes[ANSWER_HEADER..]),
+        0 => Ok(&bytes[REPLY_HEADER..]),
         error => Err(error),
     }
 }
 
-/// A number in a message.
+/// Returns the number at an offset of a message.
 pub(crate) fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
     let mut number = [0; 8];
     number[..length].copy_from_slice(&bytes[at..at + length]);

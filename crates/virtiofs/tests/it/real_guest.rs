@@ -1,4 +1,4 @@
-//! The kernel of a real guest: what it sees is what the model has.
+//! A real guest: its kernel sees the same tree as the model.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,9 +10,9 @@ use vmroot_testkit::model::Tree;
 use vmroot_testkit::sample::access_list;
 use vmroot_virtiofs::VirtioFsOptions;
 
-use crate::fixture::{Fixture, pattern};
+use crate::fixture::{Fixture, test_bytes};
 
-/// The guest's init up to a mounted root at `/mnt`.
+/// The guest's init, up to a mounted root at `/mnt`.
 const MOUNT: &str = "#!/bin/sh
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
@@ -23,7 +23,7 @@ mount -t virtiofs root /mnt || poweroff -f
 cd /mnt
 ";
 
-/// Fields of a line, the name last, for it may hold anything.
+/// Prints a line for each file. The name is the last field because it can contain any byte.
 const LIST: &str = "
 echo; echo BEGIN
 find . ! -path . -exec stat -c 'S|%f|%u|%g|%s|%t|%T|%h|%i|%y|%n' {} +
@@ -32,7 +32,7 @@ find . -type l | while read -r link; do echo \"L|$(readlink \"$link\")|$link\"; 
 echo END
 ";
 
-/// Boots a guest with a root at `/mnt`, has it run `script` there, and gives what that prints.
+/// Boots a guest with a root at `/mnt` and runs `script` there. Returns its output.
 fn run(fixture: &Fixture, guest: &Guest, options: &VirtioFsOptions, script: &str) -> String {
     let serving = fixture.serve(options);
     let directories = ["bin", "dev", "mnt", "modules", "proc", "sys"];
@@ -43,12 +43,12 @@ fn run(fixture: &Fixture, guest: &Guest, options: &VirtioFsOptions, script: &str
     }
     let init = format!("{MOUNT}{script}\npoweroff -f\n");
     let console = guest.boot_with(initramfs.file("init", 0o755, init.as_bytes()), "", &device(&serving.socket));
-    let said = console.finish();
+    let printed = console.finish();
     serving.end().unwrap();
-    said
+    printed
 }
 
-/// Two processors, memory that the device may map, and the device.
+/// Returns QEMU arguments for two processors, memory that the device can map, and the device.
 fn device(socket: &Path) -> Vec<String> {
     [
         "-smp".to_owned(),
@@ -65,10 +65,10 @@ fn device(socket: &Path) -> Vec<String> {
     .into()
 }
 
-/// The listing that a guest has printed; without xattrs, for busybox cannot print them.
-fn listing(said: &str) -> Listing {
-    let lines = said.split("BEGIN\n").nth(1).and_then(|rest| rest.split("END\n").next());
-    let lines = lines.unwrap_or_else(|| panic!("no listing in:\n{said}")).lines();
+/// Parses the listing that a guest printed. It has no xattrs, because busybox cannot print them.
+fn listing(printed: &str) -> Listing {
+    let lines = printed.split("BEGIN\n").nth(1).and_then(|rest| rest.split("END\n").next());
+    let lines = lines.unwrap_or_else(|| panic!("no listing in:\n{printed}")).lines();
     let mut rows = BTreeMap::new();
     let mut groups: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
     let path = |name: &str| name.strip_prefix("./").unwrap().as_bytes().to_vec();
@@ -123,19 +123,19 @@ fn row(fields: &[&str]) -> Row {
     }
 }
 
-/// The time of a line: `2023-11-14 22:13:20.123456789 +0000`.
+/// Parses a time such as `2023-11-14 22:13:20.123456789 +0000`.
 fn nanoseconds(text: &str) -> i128 {
     let text = text.strip_suffix(" +0000").unwrap();
     let numbers: Vec<i128> = text.split(['-', ' ', ':', '.']).map(|number| number.parse().unwrap()).collect();
-    let [year, month, day, hour, minute, second, nanosecond] = numbers[..] else { panic!("{text} is no time") };
-    // Days from a date, with years that begin in March, so that the odd day comes last.
+    let [year, month, day, hour, minute, second, nanosecond] = numbers[..] else { panic!("{text} is not a time") };
+    // Converts a date to days. Years begin in March, so that the leap day comes last.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - 719_468;
     (((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000_000 + nanosecond
 }
 
 fn layers() -> [Layer; 2] {
-    let small = (0..300).map(|number| Entry::file(format!("many/{number}"), pattern(number, number as usize * 37)));
+    let small = (0..300).map(|number| Entry::file(format!("many/{number}"), test_bytes(number, number as usize * 37)));
     let lower = [
         Entry::directory("bin").mode(0o1777).owner(1, 2).mtime(1_700_000_000, 123_456_789),
         Entry::file("bin/su", "#!/bin/sh\n").mode(0o4755).owner(70_000, 4_000_000_000).mtime(1, 999_999_999),
@@ -149,7 +149,7 @@ fn layers() -> [Layer; 2] {
         Entry::directory("acl").mode(0o750).xattr("system.posix_acl_access", access_list(1000)),
         Entry::file("acl/readable", "by one").mode(0o644),
         Entry::file("n".repeat(255), "x"),
-        Entry::file("large", pattern(7, (9 << 20) + 1)),
+        Entry::file("large", test_bytes(7, (9 << 20) + 1)),
         Entry::sparse_file("sparse", 5 << 20, vec![(1 << 20, vec![7; 5000]), (4 << 20, vec![8; 1])]),
         Entry::file("gone", "x"),
     ];
@@ -158,18 +158,18 @@ fn layers() -> [Layer; 2] {
 }
 
 #[test]
-fn a_guest_sees_what_the_model_has() {
+fn a_guest_sees_the_tree_of_the_model() {
     let Some(guest) = Guest::of("amd64") else { return };
     let layers = layers();
-    let said = run(&Fixture::of_layers(&layers), &guest, &VirtioFsOptions::default(), LIST);
+    let printed = run(&Fixture::of_layers(&layers), &guest, &VirtioFsOptions::default(), LIST);
     let mut expected = Listing::of_tree(&Tree::of_layers(&layers).unwrap());
     expected.rows.values_mut().for_each(|row| row.xattrs.clear());
-    expected.assert_same(&listing(&said));
+    expected.assert_same(&listing(&printed));
 }
 
-/// Permissions are the guest's kernel's matter, and it knows them; nothing can be changed, by anybody.
+/// The guest's kernel checks permissions, with the attributes from the device. No user can change the root.
 #[test]
-fn a_guest_heeds_permissions_and_changes_nothing() {
+fn a_guest_checks_permissions_and_cannot_change_files() {
     let Some(guest) = Guest::of("amd64") else { return };
     let script = r#"
 adduser() { echo "$1:x:$2:$2::/:/bin/sh" >> /etc/passwd; echo "$1:x:$2:" >> /etc/group; }
@@ -182,16 +182,16 @@ for change in 'echo x > new' 'echo x > bin/su' 'rm empty' 'mkdir d' 'ln -s x y' 
 done
 cat /mnt/many/200 | wc -c; df -B1 /mnt | tail -1
 "#;
-    let said = run(&Fixture::of_layers(&layers()), &guest, &VirtioFsOptions { queues: 1, threads: 0 }, script);
-    assert!(said.contains("by one\none: 0"), "{said}");
-    assert!(said.contains("Permission denied\nother: 1"), "{said}");
-    assert_eq!(said.matches("refused: ").count(), 12, "{said}");
-    assert!(said.contains("\n7400\n") && said.contains("100% /mnt"), "{said}");
+    let printed = run(&Fixture::of_layers(&layers()), &guest, &VirtioFsOptions { queues: 1, threads: 0 }, script);
+    assert!(printed.contains("by one\none: 0"), "{printed}");
+    assert!(printed.contains("Permission denied\nother: 1"), "{printed}");
+    assert_eq!(printed.matches("refused: ").count(), 12, "{printed}");
+    assert!(printed.contains("\n7400\n") && printed.contains("100% /mnt"), "{printed}");
 }
 
-/// Several readers at once, of files that the guest's kernel has not kept: each gets what belongs to it.
+/// Concurrent readers of files that are not in the guest's cache each get the right bytes.
 #[test]
-fn several_readers_get_what_belongs_to_them() {
+fn concurrent_readers_get_the_right_bytes() {
     let Some(guest) = Guest::of("amd64") else { return };
     let script = "
 sum() { find . -type f -exec sha256sum {} + | sort | sha256sum; }
@@ -203,6 +203,6 @@ for round in 1 2 3; do
     for reader in 1 2 3 4; do cmp /first /sum-$reader && echo same; done
 done
 ";
-    let said = run(&Fixture::of_layers(&layers()), &guest, &VirtioFsOptions { queues: 2, threads: 3 }, script);
-    assert_eq!(said.matches("same").count(), 12, "{said}");
+    let printed = run(&Fixture::of_layers(&layers()), &guest, &VirtioFsOptions { queues: 2, threads: 3 }, script);
+    assert_eq!(printed.matches("same").count(), 12, "{printed}");
 }

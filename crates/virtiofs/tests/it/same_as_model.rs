@@ -1,4 +1,4 @@
-//! The listing of a device is that of the naive model, for layers of every kind.
+//! A device has the same listing as the naive model, for layers of every kind.
 
 use proptest::prelude::*;
 use vmroot_testkit::arbitrary;

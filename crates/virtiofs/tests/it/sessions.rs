@@ -1,4 +1,4 @@
-//! From the first VMM to the last request.
+//! Sessions, from the connection of a VMM to the last request.
 
 use std::thread;
 use std::time::Duration;
@@ -10,23 +10,23 @@ use vmroot_virtiofs::{Error, VirtioFs, VirtioFsOptions};
 
 use crate::fixture::Fixture;
 use crate::front_end::Guest;
-use crate::message::{GETATTR, answer, request};
+use crate::message::{GETATTR, parse_reply, request};
 use crate::tree::ROOT;
 
 fn fixture() -> Fixture {
     Fixture::new([Entry::file("file", "content")])
 }
 
-fn is_answered(guest: &mut Guest) -> bool {
-    answer(&guest.ask(&request(GETATTR, ROOT, &[0; 16]), 120)).is_ok()
+fn gets_replies(guest: &mut Guest) -> bool {
+    parse_reply(&guest.call(&request(GETATTR, ROOT, &[0; 16]), 120)).is_ok()
 }
 
 #[test]
-fn the_device_ends_with_its_vmm() {
+fn the_device_ends_when_the_vmm_disconnects() {
     let fixture = fixture();
     for _ in 0..3 {
         let serving = fixture.serve(&VirtioFsOptions::default());
-        assert!(is_answered(&mut Guest::connect(&serving.socket)));
+        assert!(gets_replies(&mut Guest::connect(&serving.socket)));
         serving.end().unwrap();
     }
 }
@@ -46,13 +46,13 @@ fn a_stopper_ends_a_connection() {
     let fixture = fixture();
     let serving = fixture.serve(&VirtioFsOptions::default());
     let mut guest = Guest::connect(&serving.socket);
-    assert!(is_answered(&mut guest));
+    assert!(gets_replies(&mut guest));
     serving.stopper.stop();
     serving.end().unwrap();
 }
 
 #[test]
-fn a_stopper_may_come_first() {
+fn a_stopper_works_before_serve() {
     let fixture = fixture();
     let socket = fixture.directory().join("socket");
     let device = VirtioFs::bind(fixture.root(), &socket, &VirtioFsOptions::default()).unwrap();
@@ -61,12 +61,12 @@ fn a_stopper_may_come_first() {
 }
 
 #[test]
-fn a_vmm_may_ask_for_fewer_queues_than_there_are() {
+fn a_vmm_may_use_fewer_queues() {
     let fixture = fixture();
     let serving = fixture.serve(&VirtioFsOptions { queues: 7, threads: 0 });
     let mut guest = Guest::connect(&serving.socket);
     assert_eq!(guest.front_end.get_queue_num().unwrap(), 8);
-    assert!(is_answered(&mut guest));
+    assert!(gets_replies(&mut guest));
     drop(guest);
     serving.end().unwrap();
 }
@@ -77,12 +77,12 @@ fn each_queue_is_served() {
     let serving = fixture.serve(&VirtioFsOptions { queues: 5, threads: 2 });
     let mut guest = Guest::connect_with(&serving.socket, 5);
     for queue in 1..=5 {
-        assert!(answer(&guest.ask_at(queue, &request(GETATTR, ROOT, &[0; 16]), 120)).is_ok(), "queue {queue}");
+        assert!(parse_reply(&guest.call_queue(queue, &request(GETATTR, ROOT, &[0; 16]), 120)).is_ok(), "queue {queue}");
     }
 }
 
 #[test]
-fn there_is_a_queue_and_no_more_than_a_mask_holds() {
+fn the_number_of_queues_is_limited() {
     let fixture = fixture();
     let socket = fixture.directory().join("socket");
     for queues in [0, 64, usize::MAX] {
@@ -93,26 +93,26 @@ fn there_is_a_queue_and_no_more_than_a_mask_holds() {
 }
 
 #[test]
-fn a_guest_that_starts_again_is_served_again() {
+fn a_restarted_guest_is_served() {
     let fixture = fixture();
     let serving = fixture.serve(&VirtioFsOptions::default());
     let mut guest = Guest::connect(&serving.socket);
     for _ in 0..3 {
-        assert!(is_answered(&mut guest));
+        assert!(gets_replies(&mut guest));
         guest.restart_queue(1);
     }
-    assert!(is_answered(&mut guest));
+    assert!(gets_replies(&mut guest));
 }
 
 #[test]
-fn a_queue_that_was_stopped_is_left_alone() {
+fn a_stopped_queue_is_not_touched() {
     let fixture = fixture();
     let serving = fixture.serve(&VirtioFsOptions::default());
     let mut guest = Guest::connect(&serving.socket);
-    assert!(is_answered(&mut guest));
+    assert!(gets_replies(&mut guest));
     guest.front_end.get_vring_base(1).unwrap();
-    let before = guest.used(1);
-    guest.put(1, &[0]);
+    let before = guest.used_count(1);
+    guest.make_available(1, &[0]);
     thread::sleep(Duration::from_millis(100));
-    assert_eq!(guest.used(1), before);
+    assert_eq!(guest.used_count(1), before);
 }

@@ -1,4 +1,4 @@
-//! The socket: who may connect, and what happens to what is there before.
+//! The socket: its permissions, and other files at its path.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -13,12 +13,12 @@ use vmroot_virtiofs::{Error, Result, VirtioFs, VirtioFsOptions};
 use crate::fixture::Fixture;
 use crate::front_end::Guest;
 
-struct Place {
+struct SocketDirectory {
     fixture: Fixture,
     directory: TempDir,
 }
 
-impl Place {
+impl SocketDirectory {
     fn new() -> Self {
         Self { fixture: Fixture::new([Entry::file("file", "content")]), directory: TempDir::new().unwrap() }
     }
@@ -30,16 +30,16 @@ impl Place {
 }
 
 #[test]
-fn only_its_owner_may_connect() {
-    let place = Place::new();
-    let device = place.bind("socket").unwrap();
+fn only_the_owner_may_connect() {
+    let sockets = SocketDirectory::new();
+    let device = sockets.bind("socket").unwrap();
     assert_eq!(fs::metadata(device.socket()).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
-fn it_goes_with_the_device() {
-    let place = Place::new();
-    let device = place.bind("socket").unwrap();
+fn the_socket_is_removed_with_the_device() {
+    let sockets = SocketDirectory::new();
+    let device = sockets.bind("socket").unwrap();
     let socket = device.socket().to_owned();
     assert!(socket.exists());
     drop(device);
@@ -47,75 +47,75 @@ fn it_goes_with_the_device() {
 }
 
 #[test]
-fn it_goes_when_the_vmm_is_there() {
-    let place = Place::new();
-    let serving = place.fixture.serve(&VirtioFsOptions::default());
+fn the_socket_is_removed_when_a_vmm_connects() {
+    let sockets = SocketDirectory::new();
+    let serving = sockets.fixture.serve(&VirtioFsOptions::default());
     let _guest = Guest::connect(&serving.socket);
     assert!(!serving.socket.exists());
-    let other = place.fixture.serve(&VirtioFsOptions::default());
+    let other = sockets.fixture.serve(&VirtioFsOptions::default());
     let _other = Guest::connect(&other.socket);
 }
 
 #[test]
-fn one_that_was_left_behind_is_replaced() {
-    let place = Place::new();
-    let socket = place.directory.path().join("socket");
+fn a_stale_socket_is_replaced() {
+    let sockets = SocketDirectory::new();
+    let socket = sockets.directory.path().join("socket");
     drop(UnixListener::bind(&socket).unwrap());
     let stale = fs::metadata(&socket).unwrap();
-    let device = place.bind("socket").unwrap();
+    let device = sockets.bind("socket").unwrap();
     UnixStream::connect(&socket).unwrap();
     drop(device);
     assert!(!socket.exists(), "{} was left behind", stale.ino());
 }
 
 #[test]
-fn one_that_is_listened_at_stays_and_its_listener_hears_nothing() {
-    let place = Place::new();
-    let device = place.bind("socket").unwrap();
-    assert!(matches!(place.bind("socket"), Err(Error::InUse { .. })));
-    let foreign = UnixListener::bind(place.directory.path().join("foreign")).unwrap();
+fn a_socket_in_use_is_kept_and_not_connected_to() {
+    let sockets = SocketDirectory::new();
+    let device = sockets.bind("socket").unwrap();
+    assert!(matches!(sockets.bind("socket"), Err(Error::InUse { .. })));
+    let foreign = UnixListener::bind(sockets.directory.path().join("foreign")).unwrap();
     foreign.set_nonblocking(true).unwrap();
-    assert!(matches!(place.bind("foreign"), Err(Error::InUse { .. })));
+    assert!(matches!(sockets.bind("foreign"), Err(Error::InUse { .. })));
     assert!(foreign.accept().is_err(), "nobody has connected");
-    let _datagrams = UnixDatagram::bind(place.directory.path().join("datagrams")).unwrap();
-    assert!(matches!(place.bind("datagrams"), Err(Error::InUse { .. })));
+    let _datagrams = UnixDatagram::bind(sockets.directory.path().join("datagrams")).unwrap();
+    assert!(matches!(sockets.bind("datagrams"), Err(Error::InUse { .. })));
     assert!(device.socket().exists());
 }
 
 #[test]
-fn what_is_no_socket_stays() {
-    let place = Place::new();
-    let path = |name| place.directory.path().join(name);
+fn other_files_are_kept() {
+    let sockets = SocketDirectory::new();
+    let path = |name| sockets.directory.path().join(name);
     fs::write(path("file"), "precious").unwrap();
     fs::create_dir(path("directory")).unwrap();
     symlink("nowhere", path("link")).unwrap();
     for name in ["file", "directory", "link"] {
-        assert!(matches!(place.bind(name), Err(Error::NotASocket { .. })), "{name}");
+        assert!(matches!(sockets.bind(name), Err(Error::NotASocket { .. })), "{name}");
     }
     assert_eq!(fs::read(path("file")).unwrap(), b"precious");
     assert!(path("directory").exists() && fs::symlink_metadata(path("link")).is_ok());
 }
 
 #[test]
-fn a_path_that_no_address_holds_is_an_error() {
-    let place = Place::new();
-    let length = 107 - place.directory.path().as_os_str().len() - 1;
-    drop(place.bind("s".repeat(length)).unwrap());
-    let error = place.bind("s".repeat(length + 1)).unwrap_err();
+fn a_path_that_is_too_long_is_an_error() {
+    let sockets = SocketDirectory::new();
+    let length = 107 - sockets.directory.path().as_os_str().len() - 1;
+    drop(sockets.bind("s".repeat(length)).unwrap());
+    let error = sockets.bind("s".repeat(length + 1)).unwrap_err();
     assert!(matches!(error, Error::PathTooLong { length: 108, .. }));
     assert!(error.full_message().contains("107 bytes, this one has 108"), "{error}");
 }
 
 #[test]
-fn a_directory_that_is_not_there_is_an_error() {
-    let place = Place::new();
-    assert!(matches!(place.bind("missing/socket"), Err(Error::Socket { .. })));
+fn a_missing_directory_is_an_error() {
+    let sockets = SocketDirectory::new();
+    assert!(matches!(sockets.bind("missing/socket"), Err(Error::Socket { .. })));
 }
 
 #[test]
-fn the_socket_of_another_is_not_removed() {
-    let place = Place::new();
-    let device = place.bind("socket").unwrap();
+fn the_socket_of_another_process_is_not_removed() {
+    let sockets = SocketDirectory::new();
+    let device = sockets.bind("socket").unwrap();
     let socket = device.socket().to_owned();
     fs::remove_file(&socket).unwrap();
     let _other = UnixListener::bind(&socket).unwrap();
@@ -124,13 +124,13 @@ fn the_socket_of_another_is_not_removed() {
 }
 
 #[test]
-fn many_at_once_make_one_socket() {
-    let place = Place::new();
-    drop(UnixListener::bind(place.directory.path().join("socket")).unwrap());
+fn concurrent_devices_create_one_socket() {
+    let sockets = SocketDirectory::new();
+    drop(UnixListener::bind(sockets.directory.path().join("socket")).unwrap());
     let results: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| place.bind("socket"))).collect();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| sockets.bind("socket"))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
-    assert!(File::open(place.directory.path()).is_ok() && place.directory.path().join("socket").exists());
+    assert!(File::open(sockets.directory.path()).is_ok() && sockets.directory.path().join("socket").exists());
 }

@@ -1,4 +1,4 @@
-//! The canonical listing of a device's tree, made of requests as a guest makes them.
+//! Lists the tree of a device with the requests of a guest.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,18 @@ use vmroot_model::{Algorithm, Hasher};
 use vmroot_testkit::listing::{Listing, Row};
 
 use crate::front_end::Guest;
-use crate::message::{GETXATTR, LISTXATTR, READ, READDIRPLUS, READLINK, answer, number, read_body, request, words};
+use crate::message::{
+    GETXATTR, LISTXATTR, READ, READDIRPLUS, READLINK, number, parse_reply, read_body, request, words,
+};
 
-/// The number of the root.
+/// The number of the root inode.
 pub(crate) const ROOT: u64 = 1;
 
-/// Bytes of an entry and of a directory's entry in front of its name (`fuse_entry_out`, `fuse_dirent`).
+/// Bytes of an entry and of a directory entry before its name (`fuse_entry_out`, `fuse_dirent`).
 pub(crate) const ENTRY: usize = 128;
 pub(crate) const DIRENT: usize = 24;
 
-/// What the device says of an inode.
+/// The attributes that the device returns for an inode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Attributes {
     pub(crate) node: u64,
@@ -28,7 +30,7 @@ pub(crate) struct Attributes {
     pub(crate) rdev: u32,
 }
 
-/// Takes `fuse_attr` apart.
+/// Parses a `fuse_attr`.
 pub(crate) fn attributes(bytes: &[u8]) -> Attributes {
     let word = |at| number(bytes, at, 4) as u32;
     let seconds = i128::from(number(bytes, 32, 8).cast_signed());
@@ -44,12 +46,12 @@ pub(crate) fn attributes(bytes: &[u8]) -> Attributes {
     }
 }
 
-/// The names of a directory but the dots, with the attributes of what they name, asked for `size` bytes at a time.
+/// Returns the names of a directory without `.` and `..`, with their attributes. Requests `size` bytes at a time.
 pub(crate) fn read_directory(guest: &mut Guest, directory: u64, size: u32) -> Vec<(Vec<u8>, Attributes)> {
     let (mut names, mut offset) = (Vec::new(), 0);
     loop {
-        let bytes = guest.ask(&request(READDIRPLUS, directory, &read_body(offset, size)), size + 16);
-        let mut rest = answer(&bytes).unwrap();
+        let bytes = guest.call(&request(READDIRPLUS, directory, &read_body(offset, size)), size + 16);
+        let mut rest = parse_reply(&bytes).unwrap();
         if rest.is_empty() {
             return names;
         }
@@ -70,12 +72,12 @@ pub(crate) fn read_directory(guest: &mut Guest, directory: u64, size: u32) -> Ve
     }
 }
 
-/// A whole file, asked for `size` bytes at a time.
+/// Reads a whole file, `size` bytes at a time.
 pub(crate) fn read_file(guest: &mut Guest, node: u64, size: u32, mut piece: impl FnMut(&[u8])) {
     let mut offset = 0;
     loop {
-        let bytes = guest.ask(&request(READ, node, &read_body(offset, size)), size + 16);
-        let read = answer(&bytes).unwrap();
+        let bytes = guest.call(&request(READ, node, &read_body(offset, size)), size + 16);
+        let read = parse_reply(&bytes).unwrap();
         piece(read);
         offset += read.len() as u64;
         if read.len() < size as usize {
@@ -84,27 +86,27 @@ pub(crate) fn read_file(guest: &mut Guest, node: u64, size: u32, mut piece: impl
     }
 }
 
-/// All xattrs of an inode.
+/// Returns all xattrs of an inode.
 pub(crate) fn xattrs(guest: &mut Guest, node: u64) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let names = sized(guest, |size| request(LISTXATTR, node, &words(&[size, 0])));
+    let names = with_size(guest, |size| request(LISTXATTR, node, &words(&[size, 0])));
     let names: Vec<_> = names.split_inclusive(|&byte| byte == 0).map(<[u8]>::to_vec).collect();
     names
         .into_iter()
         .map(|name| {
-            let value = sized(guest, |size| request(GETXATTR, node, &[&words(&[size, 0]), &name[..]].concat()));
+            let value = with_size(guest, |size| request(GETXATTR, node, &[&words(&[size, 0]), &name[..]].concat()));
             (name[..name.len() - 1].to_vec(), value)
         })
         .collect()
 }
 
-/// Asks how many bytes there are, then for them.
-fn sized(guest: &mut Guest, request: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
-    let bytes = guest.ask(&request(0), 64);
-    let size = number(answer(&bytes).unwrap(), 0, 4) as u32;
+/// Requests the number of bytes, then the bytes.
+fn with_size(guest: &mut Guest, request: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
+    let bytes = guest.call(&request(0), 64);
+    let size = number(parse_reply(&bytes).unwrap(), 0, 4) as u32;
     if size == 0 {
         return Vec::new();
     }
-    answer(&guest.ask(&request(size), size + 16)).unwrap().to_vec()
+    parse_reply(&guest.call(&request(size), size + 16)).unwrap().to_vec()
 }
 
 /// Lists the whole tree.
@@ -144,12 +146,13 @@ fn row(guest: &mut Guest, found: &Attributes) -> Row {
         0o14 => 's',
         other => panic!("{other:o} is no kind"),
     };
-    let numbers = (found.rdev >> 8 & 0xfff, found.rdev & 0xff | found.rdev >> 12 & 0xfff00);
+    let random = (found.rdev >> 8 & 0xfff, found.rdev & 0xff | found.rdev >> 12 & 0xfff00);
     let mut hasher = Hasher::new(Algorithm::Sha256);
     if kind == 'f' {
         read_file(guest, found.node, 1 << 20, |piece| hasher.update(piece));
     }
-    let target = (kind == 'l').then(|| answer(&guest.ask(&request(READLINK, found.node, &[]), 4200)).unwrap().to_vec());
+    let target =
+        (kind == 'l').then(|| parse_reply(&guest.call(&request(READLINK, found.node, &[]), 4200)).unwrap().to_vec());
     Row {
         kind,
         mode: found.mode & 0o7777,
@@ -157,7 +160,7 @@ fn row(guest: &mut Guest, found: &Attributes) -> Row {
         gid: found.gid,
         mtime: found.mtime,
         size: (kind == 'f').then_some(found.size),
-        device: matches!(kind, 'b' | 'c').then_some(numbers),
+        device: matches!(kind, 'b' | 'c').then_some(random),
         link: None,
         target,
         xattrs: xattrs(guest, found.node),

@@ -117,7 +117,7 @@ impl Mounter<'_> {
                     tracing::info!("mounted by the kernel, as EROFS");
                     return Ok(ActiveMount::Kernel(mounted));
                 }
-                Err(error) if self.options.driver == Driver::Auto && error.is_about_the_way() => {
+                Err(error) if self.options.driver == Driver::Auto && error.allows_fallback() => {
                     tracing::info!("mounting by FUSE: {}", vmroot::with_causes(&error));
                 }
                 Err(error) => return Err(vmroot::Error::from(error).into()),

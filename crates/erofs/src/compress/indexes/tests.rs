@@ -1,10 +1,10 @@
-//! What is written, read back in the way in which the kernel does.
+//! Reads the written indexes back as the kernel does.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Reads indexes as the kernel does (`fs/erofs/zmap.c`): from behind `head` bytes, of a file of so many entries.
+/// Reads indexes as the kernel does (`fs/erofs/zmap.c`).
 struct Reader<'a> {
     scheme: Scheme,
     bytes: &'a [u8],
@@ -19,7 +19,7 @@ enum Read {
 }
 
 impl Reader<'_> {
-    /// The pack of an entry, its number in it, and the width of entries.
+    /// Returns the pack of an entry, the entry's number in it, the pack's number of entries, and their width in bits.
     fn pack(&self, entry: usize) -> (&[u8], usize, usize, usize) {
         let before = (32 - self.start % 32) / 4 % 8;
         let large = if before < self.entries { (self.entries - before) / 16 * 16 } else { 0 };
@@ -86,8 +86,8 @@ impl Reader<'_> {
         Read::Head { kind, offset: value.into(), block }
     }
 
-    /// How many entries on from a rest the next head is; the pack need not say.
-    fn on(&self, entry: usize) -> Option<usize> {
+    /// Returns the number of entries from a rest to the next head; `None` if the pack does not contain it.
+    fn ahead(&self, entry: usize) -> Option<usize> {
         let (pack, number, count, width) = self.pack(entry);
         let rest = (number..count).take_while(|number| Self::entry(pack, *number, width).0 == 2).count();
         let (_, last) = Self::entry(pack, count - 1, width);
@@ -97,7 +97,7 @@ impl Reader<'_> {
         }
     }
 
-    /// All extents: where they begin, their first block, and how many.
+    /// Returns all extents: start, first block, number of blocks, and whether it is plain.
     fn extents(&self, size: u64) -> Vec<(u64, u32, u32, bool)> {
         let mut extents = Vec::new();
         let mut head = 0;
@@ -109,7 +109,7 @@ impl Reader<'_> {
                 }
                 Read::Rest { back, blocks } => {
                     assert_eq!(entry - back, head);
-                    if let Some(next) = self.on(entry).map(|on| entry + on) {
+                    if let Some(next) = self.ahead(entry).map(|ahead| entry + ahead) {
                         assert!(next == self.entries || matches!(self.read(next), Read::Head { .. }));
                     }
                     if let Some(blocks) = blocks {
@@ -118,13 +118,13 @@ impl Reader<'_> {
                 }
             }
         }
-        // What begins where the file ends is not part of it.
+        // An extent that begins at the end of the file is not part of it.
         extents.retain(|(start, ..)| *start < size);
         extents
     }
 }
 
-/// Extents of one segment after another, as encoders make them.
+/// Extents of consecutive segments, as encoders produce them.
 fn extents(many_blocks: bool) -> impl Strategy<Value = Vec<Extent>> {
     let blocks = if many_blocks { 1..32_u32 } else { 1..2 };
     let extent = (blocks, 1..30_000_u32, any::<bool>());
@@ -161,7 +161,7 @@ fn check(many_blocks: bool, head: usize, extents: &[Extent]) {
         })
         .collect();
     assert_eq!(reader.extents(file_size), expected);
-    // Plain blocks that follow each other may be given as one extent.
+    // Consecutive plain blocks can be joined to one extent.
     let mut joined: Vec<Extent> = Vec::new();
     for extent in extents {
         let rest = joined.last_mut().map_or(Some(*extent), |last| last.extend(*extent));

@@ -1,40 +1,41 @@
-//! Where the same four bytes were before: hash chains over a segment.
+//! Hash chains over a segment: the earlier positions of the same four bytes.
 
 use super::sequence::{LAST_LITERALS, MAX_DISTANCE, MIN_MATCH};
 
-/// The table of hashes is half as large as a core's own cache usually is.
+/// Bits of a hash. The table has half the usual size of a core's private cache.
 const HASH_BITS: u32 = 15;
-/// Positions are entered so many at a time: one by one, each would wait for the table's cache line.
+/// Number of positions that are entered at a time. Entering them one by one would wait for a cache line of the table
+/// each time.
 const BATCH: usize = 512;
 
-/// For each position of a segment, how far back the last one with the same hash is.
+/// For each position of a segment, the distance to the previous position with the same hash.
 ///
-/// That does not depend on where blocks begin: a search just stops at the first position before its block. So nothing is
-/// cleared between blocks, and positions may be entered long before a block gets there. What a hash says may be wrong,
-/// for another four bytes have it or it is from 65,536 bytes ago: each candidate is compared anyway.
+/// The distances do not depend on where blocks begin: a search stops at the first position before its block. So nothing
+/// is cleared between blocks, and positions can be entered before a block reaches them. A distance can be wrong,
+/// because of another four bytes with the same hash or because of the 16-bit positions. So each candidate is compared.
 pub(super) struct Chain {
-    /// The last position with each hash, lower 16 bits.
+    /// The last position with each hash, modulo 65,536.
     heads: Vec<u16>,
-    /// The distance to the position before, modulo 65,536; 0 when there is none.
+    /// The distance to the previous position, modulo 65,536; 0 if there is none.
     distances: Vec<u16>,
-    /// Positions below this are entered.
+    /// All positions below this one are entered.
     entered: usize,
 }
 
-/// What a block may hold.
+/// The bytes that a block may hold.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Window<'a> {
     pub(super) segment: &'a [u8],
-    /// Where the block begins: matches neither begin nor point before.
+    /// The start of the block. Matches neither begin nor refer to bytes before it.
     pub(super) start: usize,
 }
 
-/// Bytes that were there before.
+/// A repetition of earlier bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Match {
     pub(super) start: usize,
     pub(super) length: usize,
-    /// How far back; [`MAX_DISTANCE`] at most.
+    /// Distance to the earlier bytes, at most [`MAX_DISTANCE`].
     pub(super) distance: usize,
 }
 
@@ -49,7 +50,7 @@ impl Chain {
         Self { heads: vec![0; 1 << HASH_BITS], distances: Vec::new(), entered: 0 }
     }
 
-    /// Forgets the last segment; the next is `length` bytes long.
+    /// Clears the chain for a segment of `length` bytes.
     pub(super) fn begin(&mut self, length: usize) {
         self.heads.fill(0);
         if self.distances.len() < length {
@@ -58,7 +59,7 @@ impl Chain {
         self.entered = 0;
     }
 
-    /// Enters all positions up to and with `position`, which is at least four bytes before the segment's end.
+    /// Enters all positions up to and including `position`, which must be at least four bytes before the segment's end.
     #[inline]
     fn enter(&mut self, segment: &[u8], position: usize) {
         if position < self.entered {
@@ -67,7 +68,7 @@ impl Chain {
         let from = self.entered;
         let to = (position + BATCH).min(segment.len() - MIN_MATCH + 1);
         let words = segment[from..to + MIN_MATCH - 1].windows(MIN_MATCH);
-        let mut here = from as u16; // its lower bits
+        let mut here = from as u16; // modulo 65,536
         for (word, distance) in words.zip(&mut self.distances[from..to]) {
             let word = u32::from_le_bytes(*word.first_chunk().expect("a window has its length"));
             let hash = word.wrapping_mul(2_654_435_761) >> (u32::BITS - HASH_BITS);
@@ -79,9 +80,11 @@ impl Chain {
         self.entered = to;
     }
 
-    /// The longest match that covers the four bytes at `position`, begins at `low` or after, ends where a match may, and
-    /// has more than `length` bytes, at least three and those up to `position`. The nearest of several; `attempts`
-    /// candidates are looked at.
+    /// Returns the longest match that covers the four bytes at `position`, begins at or after `low`, ends where a match
+    /// may end, and has more than `length` bytes. Of several, returns the nearest. Compares at most `attempts`
+    /// candidates.
+    ///
+    /// `length` must be at least three, and at least `position - low`.
     pub(super) fn longest(
         &mut self,
         window: Window<'_>,
@@ -104,7 +107,7 @@ impl Chain {
                 break;
             }
             candidate -= distance;
-            // A longer match has this byte in it, wherever it begins.
+            // Every longer match contains this byte, wherever it begins.
             let beyond = length - before.len();
             let Some(byte) = ahead.get(beyond) else { break };
             let behind = &segment[candidate..];
@@ -122,7 +125,7 @@ impl Chain {
     }
 }
 
-/// How many bytes are the same at the start of two slices.
+/// Returns the length of the common prefix of two slices.
 #[inline]
 fn same_at_start(one: &[u8], other: &[u8]) -> usize {
     let other = &other[..one.len().min(other.len())];
@@ -138,7 +141,7 @@ fn same_at_start(one: &[u8], other: &[u8]) -> usize {
     words.len() * 8 + rest.iter().zip(other_rest).take_while(|(byte, other)| byte == other).count()
 }
 
-/// How many bytes are the same at the end of two slices.
+/// Returns the length of the common suffix of two slices.
 #[inline]
 fn same_at_end(one: &[u8], other: &[u8]) -> usize {
     one.iter().rev().zip(other.iter().rev()).take_while(|(byte, other)| byte == other).count()

@@ -1,14 +1,14 @@
-//! Which matches are taken: the longest that begins somewhere, unless a longer one covers its end.
+//! Chooses matches: the longest at a position, unless a longer one covers its end.
 
 use super::chain::{Chain, Match, Window};
 use super::sequence::{LAST_MATCH, MIN_MATCH, Output};
 
-/// After so many positions without a match every second one is looked at, after twice as many every third.
-const PATIENCE: usize = 256;
-/// Where two matches overlap, one up to this long stays whole: it needs no bytes for its length.
-const SHORT: usize = 18;
+/// After this many positions without a match, only every second position is tried; after twice as many, every third.
+const MISSES_PER_STEP: usize = 256;
+/// The longest match that is kept whole when another overlaps its end: it needs no bytes for its length.
+const SHORT_MATCH: usize = 18;
 
-/// Encodes the longest prefix that fits.
+/// Encodes the longest prefix that fits into a block.
 pub(super) struct Parse<'a> {
     chain: &'a mut Chain,
     window: Window<'a>,
@@ -21,16 +21,16 @@ impl<'a> Parse<'a> {
         Self { chain, window, output, attempts }
     }
 
-    /// Writes the block; gives the position behind what it holds.
+    /// Writes the block. Returns the position after the bytes that it holds.
     pub(super) fn run(mut self) -> usize {
         let mut position = self.window.start;
         while self.output.has_room_at(position) {
             let found = self.chain.longest(self.window, position, position, MIN_MATCH - 1, self.attempts);
             let Some(found) = found else {
-                position += 1 + (position - self.output.done()) / PATIENCE;
+                position += 1 + (position - self.output.done()) / MISSES_PER_STEP;
                 continue;
             };
-            if !self.take(found) {
+            if !self.write_matches(found) {
                 break;
             }
             position = self.output.done();
@@ -38,22 +38,24 @@ impl<'a> Parse<'a> {
         self.output.finish()
     }
 
-    /// A longer match that covers the last two bytes of one, and may be cut to what follows it.
-    fn longer(&mut self, taken: &Match) -> Option<Match> {
+    /// Returns a longer match that covers the last two bytes of `taken`. The caller can cut it to the bytes after
+    /// `taken`.
+    fn longer_match(&mut self, taken: &Match) -> Option<Match> {
         if taken.end() + LAST_MATCH > self.window.segment.len() {
             return None;
         }
         self.chain.longest(self.window, taken.end() - 2, taken.start, taken.length, self.attempts)
     }
 
-    /// Writes a match, and those that cover the end of the one before. `false` when the block is full.
-    fn take(&mut self, mut taken: Match) -> bool {
+    /// Writes a match, and the longer ones that cover the end of the one before. Returns `false` when the block is
+    /// full.
+    fn write_matches(&mut self, mut taken: Match) -> bool {
         let mut dropped: Option<Match> = None;
-        while let Some(mut longer) = self.longer(&taken) {
+        while let Some(mut longer) = self.longer_match(&taken) {
             if let Some(first) = dropped.take()
                 && (first.start + MIN_MATCH..first.end()).contains(&longer.start)
             {
-                // It made room for a match that had to make room in turn: there is room for it again.
+                // `longer` moved away from the dropped match, so that one fits again.
                 taken = first;
             }
             if longer.start < taken.start + MIN_MATCH {
@@ -62,7 +64,7 @@ impl<'a> Parse<'a> {
                 continue;
             }
             let overlap = taken.end().saturating_sub(longer.start);
-            if taken.length <= SHORT && longer.length >= overlap + MIN_MATCH {
+            if taken.length <= SHORT_MATCH && longer.length >= overlap + MIN_MATCH {
                 longer.start += overlap;
                 longer.length -= overlap;
             } else {

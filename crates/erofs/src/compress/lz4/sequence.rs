@@ -1,56 +1,58 @@
-//! Sequences, which are literals and the match that follows them: what they cost, and how they are written.
+//! Serialises sequences: literals and the match that follows them.
 //!
-//! <https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md>
+//! Source: <https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md>.
 
 use super::chain::Match;
 
-/// The shortest match.
+/// The fewest bytes of a match.
 pub(super) const MIN_MATCH: usize = 4;
-/// The farthest that a match reaches back.
+/// The largest distance of a match.
 pub(super) const MAX_DISTANCE: usize = 65_535;
-/// A block ends in at least so many literals.
+/// The fewest literals at the end of a block.
 pub(super) const LAST_LITERALS: usize = 5;
-/// The last match of a block begins at least so many bytes before its end.
+/// The fewest bytes from the start of the last match to the end of the block.
 pub(super) const LAST_MATCH: usize = 12;
-/// A token, and a distance.
-const MATCH: usize = 3;
-/// What must have room after a match, however short it is: a token and literals.
-const END: usize = 1 + LAST_MATCH - MIN_MATCH;
-/// Lengths from this on continue in bytes of their own.
-const LONG: usize = 15;
+/// Bytes of a token and a distance.
+const MATCH_BYTES: usize = 3;
+/// The bytes that must stay free after a match of any length: a token and literals.
+const END_BYTES: usize = 1 + LAST_MATCH - MIN_MATCH;
+/// Lengths from this one on need further bytes.
+const LONG_LENGTH: usize = 15;
 
 /// A block that is being written.
 pub(super) struct Output<'a> {
     segment: &'a [u8],
-    /// Bytes of the segment below this are in it.
+    /// The first byte of the segment that is not in the block yet.
     done: usize,
     block: &'a mut Vec<u8>,
-    /// Bytes that it may still get.
+    /// The bytes that are still free.
     space: usize,
 }
 
 impl<'a> Output<'a> {
-    /// A block of at most `space` bytes, to be appended to `block`, which begins with the byte at `start`.
+    /// Creates a block of at most `space` bytes that begins with the segment's byte at `start` and is appended to
+    /// `block`.
     pub(super) fn new(segment: &'a [u8], start: usize, block: &'a mut Vec<u8>, space: usize) -> Self {
         Self { segment, done: start, block, space }
     }
 
-    /// Where the bytes of the segment end that are in it.
+    /// Returns the end of the segment's bytes that are in the block.
     pub(super) fn done(&self) -> usize {
         self.done
     }
 
-    /// Whether a match may begin at `position`, and would have room.
+    /// Returns whether a match may begin at `position` and has room.
     pub(super) fn has_room_at(&self, position: usize) -> bool {
-        position + LAST_MATCH <= self.segment.len() && position - self.done + MATCH + END < self.space
+        position + LAST_MATCH <= self.segment.len() && position - self.done + MATCH_BYTES + END_BYTES < self.space
     }
 
-    /// Writes the literals up to a match, and it, or as much of it as there is room for. `false` when that is the last.
+    /// Writes the literals up to a match, then the match or the part of it that fits. Returns `false` if it did not fit
+    /// whole.
     pub(super) fn push(&mut self, found: &Match) -> bool {
         let literals = found.start - self.done;
-        let fixed = MATCH + literals + extra_bytes(literals);
-        let Some(room) = self.space.checked_sub(fixed + END) else { return false };
-        let length = found.length.min(longest_in(room));
+        let fixed = MATCH_BYTES + literals + extra_bytes(literals);
+        let Some(room) = self.space.checked_sub(fixed + END_BYTES) else { return false };
+        let length = found.length.min(longest_match_in(room));
         let code = length - MIN_MATCH;
         self.write_literals(found.start, code);
         self.block.extend_from_slice(&(found.distance as u16).to_le_bytes()); // at most MAX_DISTANCE
@@ -60,41 +62,41 @@ impl<'a> Output<'a> {
         length == found.length
     }
 
-    /// Writes as many literals as there is room for; gives where the block's bytes end.
+    /// Writes as many literals as fit. Returns the end of the block's bytes in the segment.
     pub(super) fn finish(mut self) -> usize {
         let end = self.segment.len().min(self.done + literals_in(self.space));
         self.write_literals(end, 0);
         end
     }
 
-    /// Writes a token, and the literals up to `end`.
+    /// Writes a token and the literals up to `end`.
     fn write_literals(&mut self, end: usize, match_code: usize) {
         let literals = &self.segment[self.done..end];
-        let token = literals.len().min(LONG) << 4 | match_code.min(LONG);
+        let token = literals.len().min(LONG_LENGTH) << 4 | match_code.min(LONG_LENGTH);
         self.block.push(token as u8); // two numbers of four bits
         write_extra(literals.len(), self.block);
         self.block.extend_from_slice(literals);
     }
 }
 
-/// The bytes that a length takes besides its half of the token.
+/// Returns the bytes that a length takes besides its half of the token.
 fn extra_bytes(length: usize) -> usize {
-    if length < LONG { 0 } else { (length - LONG) / 255 + 1 }
+    if length < LONG_LENGTH { 0 } else { (length - LONG_LENGTH) / 255 + 1 }
 }
 
 fn write_extra(length: usize, block: &mut Vec<u8>) {
-    if let Some(rest) = length.checked_sub(LONG) {
+    if let Some(rest) = length.checked_sub(LONG_LENGTH) {
         block.resize(block.len() + rest / 255, 255);
         block.push((rest % 255) as u8); // below 255
     }
 }
 
-/// The longest match of which the length takes at most `room` bytes besides the token.
-fn longest_in(room: usize) -> usize {
-    MIN_MATCH + LONG - 1 + room * 255
+/// Returns the longest match whose length takes at most `room` bytes besides the token.
+fn longest_match_in(room: usize) -> usize {
+    MIN_MATCH + LONG_LENGTH - 1 + room * 255
 }
 
-/// The largest number of literals at the end of a block that, with their token, take at most `space` bytes.
+/// Returns the most literals at the end of a block that, with their token, take at most `space` bytes.
 fn literals_in(space: usize) -> usize {
     let mut literals = space - 1;
     while 1 + literals + extra_bytes(literals) > space {

@@ -1,4 +1,4 @@
-//! The contents files, as the library that reads from them into guest memory wants them.
+//! Descriptors of the contents files for reads into guest memory.
 
 use std::fs::File;
 use std::io;
@@ -6,21 +6,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use vmroot_container_fs::ContainerFs;
 
-/// Descriptors of each contents file that nobody reads from at this moment.
+/// Idle descriptors of each contents file.
 ///
-/// The library wants a file for itself, as `&mut`, although it reads at offsets. Those of the root are shared, so each
-/// reader takes a duplicate, and gives it back for the next: there are never more than there were readers at once.
-pub(crate) struct Sources {
+/// The library needs each file as `&mut`, although it reads at offsets, and the files of the root are shared. So each
+/// reader takes a duplicate and returns it for the next reader. There are never more duplicates than concurrent
+/// readers.
+pub(crate) struct ContentsFiles {
     idle: Vec<Mutex<Vec<File>>>,
 }
 
-impl Sources {
+impl ContentsFiles {
     pub(crate) fn new(root: &ContainerFs) -> Self {
         Self { idle: root.contents().map(|_| Mutex::default()).collect() }
     }
 
-    /// Lends the contents file `number` of the root.
-    pub(crate) fn lend<T>(
+    /// Calls `read` with a descriptor of the contents file `number`.
+    pub(crate) fn with_file<T>(
         &self,
         root: &ContainerFs,
         number: u32,
