@@ -13,7 +13,7 @@ use std::path::Path;
 
 use vmroot_compress::{Encoder, EncoderOptions};
 use vmroot_container_fs::InodeKind;
-use vmroot_output::{Hook, Meter, Omissions, Omitted, Why, named};
+use vmroot_output::{Hook, Meter, OmissionReason, Omissions, Omitted, display_path};
 
 use crate::{Error, HostWalk, Result};
 use marks::Mark;
@@ -113,7 +113,11 @@ pub fn export_layer<W: Write>(directory: &Path, writer: W, options: &LayerOption
             Mark::None | Mark::Opaque => {}
         }
         if (!is_start || options.with_root) && !layer.add(&entry.path, &entry)? {
-            report.omissions.add(|| named(&entry.path), Omitted::Socket, Why::form("a layer has no type for it"));
+            report.omissions.add(
+                || display_path(&entry.path),
+                Omitted::Socket,
+                OmissionReason::form("a layer has no type for it"),
+            );
             report.omissions.check(options.strict, "a layer")?;
         }
         if mark == Mark::Opaque {

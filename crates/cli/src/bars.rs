@@ -30,7 +30,7 @@ const ALL: &str = "total        {wide_bar} {bytes:>10}/{total_bytes:<10} {bytes_
 pub(crate) fn advance(bar: &ProgressBar, cancel: &Cancel, progress: Written) -> ControlFlow<()> {
     bar.set_length(progress.total_bytes);
     bar.set_position(progress.bytes);
-    cancel.going_on()
+    cancel.control_flow()
 }
 
 impl Bars {

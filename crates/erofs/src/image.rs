@@ -36,7 +36,7 @@ pub struct ErofsOptions<'a> {
 impl Default for ErofsOptions<'_> {
     /// One thread for each core.
     fn default() -> Self {
-        Self { compression: None, strict: false, threads: workers::all(), hook: None }
+        Self { compression: None, strict: false, threads: workers::core_count(), hook: None }
     }
 }
 

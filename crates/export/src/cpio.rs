@@ -15,7 +15,7 @@ use std::io::Write;
 
 use vmroot_compress::{Encoder, EncoderOptions};
 use vmroot_container_fs::{ContainerFs, InodeId, InodeKind, Stat, WalkEntry};
-use vmroot_output::{Counter, Hook, LastHoles, Meter, Omissions, Omitted, Why, named};
+use vmroot_output::{Counter, Hook, LastHoles, Meter, OmissionReason, Omissions, Omitted, display_path};
 
 use crate::error::going_on;
 use crate::root::total_bytes;
@@ -175,13 +175,13 @@ fn note_omissions(fs: &ContainerFs, entry: &WalkEntry, omissions: &mut Omissions
     if entry.link_to.is_some() {
         return;
     }
-    let path = || named(&entry.path);
+    let path = || display_path(&entry.path);
     for (name, _) in fs.xattrs(entry.ino) {
-        omissions.add(path, Omitted::Xattr(name.into()), Why::form("a cpio has none"));
+        omissions.add(path, Omitted::Xattr(name.into()), OmissionReason::form("a cpio has none"));
     }
     let stat = fs.stat(entry.ino);
     if i64::from(time(&stat)) != stat.mtime.seconds {
-        omissions.add(path, Omitted::Time, Why::form("a cpio has times from 1970 to 2106"));
+        omissions.add(path, Omitted::Time, OmissionReason::form("a cpio has times from 1970 to 2106"));
     } else if stat.mtime.nanoseconds != 0 {
         omissions.cut_times += 1;
     }

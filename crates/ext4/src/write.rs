@@ -41,7 +41,15 @@ pub struct Ext4Options<'a> {
 impl Default for Ext4Options<'_> {
     /// As small as can be, by one thread for each core.
     fn default() -> Self {
-        Self { size: None, free: 0, journal: false, label: "", strict: false, threads: workers::all(), hook: None }
+        Self {
+            size: None,
+            free: 0,
+            journal: false,
+            label: "",
+            strict: false,
+            threads: workers::core_count(),
+            hook: None,
+        }
     }
 }
 

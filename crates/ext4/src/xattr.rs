@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use vmroot_container_fs::acl;
-use vmroot_output::Why;
+use vmroot_output::OmissionReason;
 
 use super::checksum::Seed;
 use super::format::{BLOCK, EXTRA, INODE};
@@ -63,8 +63,8 @@ pub(super) struct XattrSet<'a> {
 }
 
 impl<'a> Xattr<'a> {
-    fn new(name: &'a [u8], value: &'a [u8]) -> Result<Self, Why> {
-        let no_name = || Why::form("ext4 has only user.*, trusted.*, security.* and access control lists");
+    fn new(name: &'a [u8], value: &'a [u8]) -> Result<Self, OmissionReason> {
+        let no_name = || OmissionReason::form("ext4 has only user.*, trusted.*, security.* and access control lists");
         let namespace = NAMESPACES.iter().find(|(prefix, _)| name.starts_with(prefix));
         let (prefix, namespace) = namespace.ok_or_else(no_name)?;
         let name = &name[prefix.len()..];
@@ -73,7 +73,9 @@ impl<'a> Xattr<'a> {
             return Err(no_name());
         }
         let value = match is_list {
-            true => Cow::Owned(acl::to_disk(value).ok_or_else(|| Why::form("it is no access control list"))?),
+            true => {
+                Cow::Owned(acl::to_disk(value).ok_or_else(|| OmissionReason::form("it is no access control list"))?)
+            }
             false => Cow::Borrowed(value),
         };
         Ok(Self { namespace: *namespace, name, value })
@@ -113,7 +115,7 @@ impl<'a> XattrSet<'a> {
     /// Sorts attributes and finds room for them; `left_out` hears the names of those that ext4 has no place for.
     pub(super) fn new(
         xattrs: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-        mut left_out: impl FnMut(&[u8], Why),
+        mut left_out: impl FnMut(&[u8], OmissionReason),
     ) -> Self {
         let mut known = Vec::new();
         for (name, value) in xattrs {
@@ -130,7 +132,7 @@ impl<'a> XattrSet<'a> {
                 let lengths = known.iter().map(Xattr::entry_length).enumerate();
                 let (longest, _) = lengths.max_by_key(|(_, length)| *length).expect("no names have room");
                 let why = format!("ext4 has room for names of {IN_BLOCK} bytes, with {ENTRY} for each");
-                left_out(&known.remove(longest).full_name(), Why::form(why));
+                left_out(&known.remove(longest).full_name(), OmissionReason::form(why));
                 continue;
             };
             return Self { xattrs: known, room };

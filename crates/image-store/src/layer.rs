@@ -206,7 +206,7 @@ impl Store {
             if !std::mem::replace(&mut said, true) {
                 progress.message("waiting for another process that fetches the same");
             }
-            self.options.cancel.going_on()
+            self.options.cancel.control_flow()
         }
     }
 }

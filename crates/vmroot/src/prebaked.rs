@@ -130,7 +130,7 @@ pub fn export_on_top_to_dir(client: &Client, image: &Image, top: &Top, directory
     let root_index = on_top.index_file()?.unwrap_or_else(|| client.root_index(image));
     let sources = vmroot_export::PrebakedSources { root_index, layers };
     let cancel = client.cancel();
-    let going_on = || cancel.going_on();
+    let going_on = || cancel.control_flow();
     vmroot_export::export_prebaked_while(&sources, config.to_json().as_bytes(), directory, &going_on)?;
     Ok(on_top)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use vmroot_cache::{PUBLISHED_MODE, Verdict};
 use vmroot_model::Digest;
-use vmroot_output::write_whole;
+use vmroot_output::write_atomically;
 
 use crate::{bytes, open, open_writer};
 
@@ -60,7 +60,7 @@ fn full_disk_error_names_the_file_and_loses_no_blob() {
     drop(writer);
 
     let record = cache.layout().image_record(&digest);
-    let error = vmroot_cache::Error::from(write_whole(&record, PUBLISHED_MODE, &small).unwrap_err());
+    let error = vmroot_cache::Error::from(write_atomically(&record, PUBLISHED_MODE, &small).unwrap_err());
     assert!(error.is_full_disk(), "{error}");
     assert!(!record.exists());
 

@@ -5,7 +5,7 @@ use rustix::fs::{FileType, Stat, fgetxattr, flistxattr, lgetxattr, llistxattr, m
 use rustix::io::{Errno, Result};
 use vmroot_container_fs::{InodeKind, Timestamp};
 use vmroot_export::Attributes;
-use vmroot_output::beneath::by_descriptor;
+use vmroot_output::beneath::path_by_descriptor;
 
 /// The kernel has no longer lists of names and no longer values (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
 const LONGEST: usize = 64 << 10;
@@ -72,14 +72,14 @@ impl Place<'_> {
     fn list(self, buffer: &mut [u8]) -> Result<usize> {
         match self {
             Self::Open(fd) => flistxattr(fd, buffer),
-            Self::Named(directory, name) => llistxattr(by_descriptor(directory, name), buffer),
+            Self::Named(directory, name) => llistxattr(path_by_descriptor(directory, name), buffer),
         }
     }
 
     fn get(self, xattr: &[u8], buffer: &mut [u8]) -> Result<usize> {
         match self {
             Self::Open(fd) => fgetxattr(fd, xattr, buffer),
-            Self::Named(directory, name) => lgetxattr(by_descriptor(directory, name), xattr, buffer),
+            Self::Named(directory, name) => lgetxattr(path_by_descriptor(directory, name), xattr, buffer),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use vmroot_container_fs::{InodeKind, Timestamp};
 use vmroot_export::{Archive, Attributes, EntryHeader, going_on};
-use vmroot_output::{Counter, Holes, Meter, named};
+use vmroot_output::{Counter, Holes, Meter, display_path};
 
 use crate::{Error, HostEntry, Result};
 
@@ -85,7 +85,7 @@ impl<'m, W: Write> LayerWriter<'m, W> {
     /// # Errors
     /// [`Error::Stream`], [`Error::ReservedName`].
     pub fn file(&mut self, path: &[u8], mode: u32, bytes: &[u8]) -> Result<()> {
-        check_name(path, || named(path))?;
+        check_name(path, || display_path(path))?;
         self.entries += 1;
         Ok(self.archive.bytes(EntryHeader::new(path, &of_root(mode)), bytes)?)
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use vmroot_container_fs::{ContainerFs, InodeKind};
 use vmroot_layer_index::BuiltLayer;
-use vmroot_output::{Meter, Omissions, Omitted, Progress, Why};
+use vmroot_output::{Meter, OmissionReason, Omissions, Omitted, Progress};
 
 use super::place::{Found, Places, Reason, absolute, join};
 use super::{Addition, Work};
@@ -28,7 +28,7 @@ impl Work<'_> {
         root: &ContainerFs,
         omitted: &mut Omissions,
     ) -> Result<BuiltLayer> {
-        let hook = |_: Progress| self.going_on();
+        let hook = |_: Progress| self.control_flow();
         let written = self.written(|pipe| {
             let meter = Meter::new(Some(&hook), 0);
             let mut maker = Maker {
@@ -150,7 +150,7 @@ impl Maker<'_, '_> {
             self.omitted.add(
                 || OsStr::from_bytes(path).into(),
                 Omitted::Socket,
-                Why::form("a layer has no type for it"),
+                OmissionReason::form("a layer has no type for it"),
             );
             return Ok(());
         }

@@ -39,7 +39,7 @@ impl Work<'_> {
     }
 
     fn directory(&self, path: &Path, omitted: &mut Omissions, warnings: &mut Vec<TopWarning>) -> Result<BuiltLayer> {
-        let hook = |_: Progress| self.going_on();
+        let hook = |_: Progress| self.control_flow();
         // Only our own reader sees this tar.
         let options = LayerOptions { whiteout_files: true, sparse: true, hook: Some(&hook), ..LayerOptions::default() };
         let (built, report) = self.written(|writer| Ok(export_layer(path, writer, &options)?.1))?;
@@ -72,8 +72,8 @@ impl Work<'_> {
     }
 
     /// What a hook says.
-    pub(super) fn going_on(&self) -> ControlFlow<()> {
-        self.options.cancel.going_on()
+    pub(super) fn control_flow(&self) -> ControlFlow<()> {
+        self.options.cancel.control_flow()
     }
 
     fn build_options(&self) -> BuildOptions {

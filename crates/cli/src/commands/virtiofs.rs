@@ -23,7 +23,7 @@ pub(crate) fn serve(context: &Context, image: &str, options: &VirtiofsArguments)
     // A signal before there is a device to stop.
     context.cancel_on_interrupt()?;
     let cancel = context.cancel();
-    let going_on = || cancel.going_on();
+    let going_on = || cancel.control_flow();
     let wait = LockWait { limit: options.lock_timeout, going_on: &going_on };
     let device = VirtioFs::bind_within(Arc::new(opened.root), &options.socket, &device_options, &wait)
         .map_err(vmroot::Error::from)?;

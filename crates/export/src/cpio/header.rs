@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use vmroot_output::named;
+use vmroot_output::display_path;
 
 use crate::stream::Stream;
 use crate::{Error, Result};
@@ -35,7 +35,7 @@ impl Header {
     /// Writes header and name; `size` bytes and [`pad`] are to follow.
     pub(super) fn write<W: Write>(&self, path: &[u8], output: &mut Stream<W>) -> Result<()> {
         if path.len() as u64 > MAX_PATH {
-            let (path, actual) = (named(path), path.len() as u64);
+            let (path, actual) = (display_path(path), path.len() as u64);
             return Err(Error::BeyondCpio { path, unit: "bytes of path", actual, limit: MAX_PATH });
         }
         match path {

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use vmroot_output::named;
+use vmroot_output::display_path;
 
 use super::header::{Header, finish, pad};
 use crate::stream::Stream;
@@ -93,7 +93,7 @@ const MAX_FILE: u64 = u32::MAX as u64;
 /// The size as a header holds it.
 pub(super) fn size_of_file(path: &[u8], size: u64) -> Result<u32> {
     u32::try_from(size).map_err(|_| {
-        let path = named(path);
+        let path = display_path(path);
         Error::BeyondCpio { path, unit: "bytes", actual: size, limit: MAX_FILE }
     })
 }

@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Mode, linkat, mkdirat};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 use vmroot_container_fs::{ContainerFs, InodeKind};
-use vmroot_output::{Copier, Meter, Omissions, Omitted, Why};
+use vmroot_output::{Copier, Meter, OmissionReason, Omissions, Omitted};
 
 use super::DirectoryOptions;
 use super::cursor::Cursor;
@@ -73,7 +73,7 @@ impl<'a> Export<'a> {
     /// Notes that the system refused something, which is an error if nothing may be missing.
     pub(super) fn refuse(&self, path: impl FnOnce() -> PathBuf, what: Omitted, errno: Errno) -> Result<()> {
         let mut omissions = self.omissions.lock().unwrap_or_else(PoisonError::into_inner);
-        omissions.add(path, what, Why::System(errno));
+        omissions.add(path, what, OmissionReason::System(errno));
         Ok(omissions.check(self.options.strict, "the directory")?)
     }
 

@@ -9,7 +9,7 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, Result};
 use vmroot_container_fs::Timestamp;
-use vmroot_output::beneath::by_descriptor;
+use vmroot_output::beneath::path_by_descriptor;
 
 /// Seconds since 1970 of which nothing is lost: those that 31 bits can say, but for the last.
 const USUAL_TIMES: Range<i64> = 0..i32::MAX as i64;
@@ -51,7 +51,7 @@ impl Made<'_> {
         match self {
             Self::Open(fd) => fsetxattr(fd, name, value, XattrFlags::empty()),
             Self::Named(directory, entry) => {
-                lsetxattr(by_descriptor(directory, entry), name, value, XattrFlags::empty())
+                lsetxattr(path_by_descriptor(directory, entry), name, value, XattrFlags::empty())
             }
         }
     }

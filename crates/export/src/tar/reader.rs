@@ -1,7 +1,7 @@
 //! What the reader of a tar understands, where that is less than a tar can say.
 
 use vmroot_container_fs::{ContainerFs, InodeKind, Timestamp, WalkEntry};
-use vmroot_output::{Omissions, Omitted, Why, named};
+use vmroot_output::{OmissionReason, Omissions, Omitted, display_path};
 
 /// Who will read a tar.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +40,9 @@ impl TarReader {
     /// Counts what of an entry the reader does not get.
     pub(super) fn note_omissions(self, fs: &ContainerFs, entry: &WalkEntry, omissions: &mut Omissions) {
         let stat = fs.stat(entry.ino);
-        let path = || named(&entry.path);
+        let path = || display_path(&entry.path);
         if stat.kind == InodeKind::Socket {
-            return omissions.add(path, Omitted::Socket, Why::form("a tar has no type for it"));
+            return omissions.add(path, Omitted::Socket, OmissionReason::form("a tar has no type for it"));
         }
         // The other names of an inode have the same attributes.
         if self == Self::Any || entry.link_to.is_some() {
@@ -50,7 +50,7 @@ impl TarReader {
         }
         let time = self.time(stat.mtime);
         if time.seconds != stat.mtime.seconds {
-            omissions.add(path, Omitted::Time, Why::form("squashfs has times from 1970 to 2106"));
+            omissions.add(path, Omitted::Time, OmissionReason::form("squashfs has times from 1970 to 2106"));
         } else if time.nanoseconds != stat.mtime.nanoseconds {
             omissions.cut_times += 1;
         }
@@ -60,7 +60,7 @@ impl TarReader {
                 (true, false) => "squashfs has only user.*, trusted.* and security.*",
                 (false, _) => "sqfstar gives the root directory none",
             };
-            omissions.add(path, Omitted::Xattr(name.into()), Why::form(why));
+            omissions.add(path, Omitted::Xattr(name.into()), OmissionReason::form(why));
         }
     }
 }

@@ -84,7 +84,7 @@ impl Check<'_> {
         if index.is_root() || Some(*index.identity()) != diff_id(path) {
             return Err(MISNAMED.to_owned());
         }
-        let going_on = || self.store.options.cancel.going_on();
+        let going_on = || self.store.options.cancel.control_flow();
         verify_contents_while(&index, &path.with_extension("contents"), &going_on)
             .map_err(|error| error.to_string())?;
         Ok(())

@@ -11,7 +11,7 @@ use reqwest::{Client, Response};
 use rustls::ClientConfig;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::timeout;
-use vmroot_output::{Cancel, NOTICE};
+use vmroot_output::{CANCEL_LATENCY, Cancel};
 
 use super::reach::Guard;
 use super::{Call, Failure, Http, Reach, failure, shown};
@@ -88,7 +88,7 @@ impl Line {
                     return Err(Wait::Cancelled);
                 }
                 let left = patience.saturating_sub(started.elapsed());
-                if let Ok(output) = timeout(left.min(NOTICE), future.as_mut()).await {
+                if let Ok(output) = timeout(left.min(CANCEL_LATENCY), future.as_mut()).await {
                     return Ok(output);
                 }
                 if started.elapsed() >= patience {
