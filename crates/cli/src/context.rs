@@ -7,8 +7,8 @@ use anyhow::{Context as _, anyhow};
 use vmroot::output::Omissions;
 use vmroot::{
     AuthFiles, BuildOptions, Cancel, Chain, Client, ClientOptions, ContainerFs, Credential, Credentials, Digest,
-    ErrorKind, Explicit, Image, ImageConfig, ImageName, Limits, OnTop, Platform, Progress, PullOptions, PullPolicy,
-    RuntimeConfig, Top, TopFiles, is_id,
+    ErrorKind, Explicit, ExtendedRoot, Image, ImageConfig, ImageName, Limits, Platform, Progress, PullOptions,
+    PullPolicy, RuntimeConfig, Top, TopFiles, is_id,
 };
 
 use crate::args::{Global, Pull};
@@ -229,7 +229,7 @@ impl Context {
 }
 
 /// Says what of the layers on top is not there, and what they do that may not be meant.
-pub(crate) fn note(on_top: &OnTop) {
+pub(crate) fn note(on_top: &ExtendedRoot) {
     output::omissions(on_top.omitted());
     on_top.warnings().iter().for_each(|warning| output::note(&format!("warning: {warning}")));
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use vmroot_container_fs::ContainerFs;
 use vmroot_model::{Digest, Platform};
 
-use crate::{Client, Error, Image, OnTop, Result, RuntimeConfig, Top};
+use crate::{Client, Error, ExtendedRoot, Image, Result, RuntimeConfig, Top};
 
 /// An image in a directory.
 #[derive(Debug)]
@@ -119,7 +119,7 @@ pub fn export_to_dir(client: &Client, image: &Image, directory: &Path) -> Result
 ///
 /// # Errors
 /// As [`export_to_dir`], and [`Error::OnTop`].
-pub fn export_on_top_to_dir(client: &Client, image: &Image, top: &Top, directory: &Path) -> Result<OnTop> {
+pub fn export_on_top_to_dir(client: &Client, image: &Image, top: &Top, directory: &Path) -> Result<ExtendedRoot> {
     client.make_complete(image)?;
     let on_top = client.put_on_top(client.root(image)?, top)?;
     let mut config = RuntimeConfig::new(image.config(), on_top.root())?;
