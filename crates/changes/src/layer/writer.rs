@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use vmroot_container_fs::{InodeKind, Timestamp};
-use vmroot_export::{Archive, Attributes, EntryHeader, going_on};
+use vmroot_export::{Archive, Attributes, EntryHeader, check_flow};
 use vmroot_output::{Counter, Holes, Meter, display_path};
 
 use crate::{Error, HostEntry, Result};
@@ -58,7 +58,7 @@ impl<'m, W: Write> LayerWriter<'m, W> {
         if let Some(inode) = entry.shared {
             if let Some(first) = self.first_paths.get(&inode) {
                 header.set_hard_link(first);
-                self.archive.entry(header)?;
+                self.archive.add_entry(header)?;
                 return Ok(true);
             }
             self.first_paths.insert(inode, path.to_vec());
@@ -69,14 +69,14 @@ impl<'m, W: Write> LayerWriter<'m, W> {
         match &entry.file {
             Some((file, length)) if *length > 0 => {
                 let mut holes = Holes::new(file);
-                let read = self.archive.file(header, &mut holes, 0..*length, &mut self.counter)?;
+                let read = self.archive.add_file(header, &mut holes, 0..*length, &mut self.counter)?;
                 read.map_err(|error| explain_early_end(error, *length)).map_err(Error::io("read", &entry.host_path))?;
             }
             _ => {
                 if kind == InodeKind::Symlink {
                     header.set_symlink(&entry.target);
                 }
-                self.archive.entry(header)?;
+                self.archive.add_entry(header)?;
             }
         }
         Ok(true)
@@ -95,7 +95,7 @@ impl<'m, W: Write> LayerWriter<'m, W> {
     pub fn add_file(&mut self, path: &[u8], mode: u32, bytes: &[u8]) -> Result<()> {
         reject_whiteout_name(path, || display_path(path))?;
         self.entries += 1;
-        Ok(self.archive.bytes(EntryHeader::new(path, &root_owned(mode)), bytes)?)
+        Ok(self.archive.add_bytes(EntryHeader::new(path, &root_owned(mode)), bytes)?)
     }
 
     /// Adds a whiteout, which hides `path` of lower layers.
@@ -118,7 +118,7 @@ impl<'m, W: Write> LayerWriter<'m, W> {
 
     fn add_mark(&mut self, path: &[u8]) -> Result<()> {
         self.entries += 1;
-        Ok(self.archive.entry(EntryHeader::new(path, &root_owned(0)))?)
+        Ok(self.archive.add_entry(EntryHeader::new(path, &root_owned(0)))?)
     }
 
     /// Returns the number of entries so far.
@@ -132,7 +132,7 @@ impl<'m, W: Write> LayerWriter<'m, W> {
     /// - [`Error::Export`]: the writer failed.
     /// - [`Error::Cancelled`]: the meter cancelled.
     pub fn finish(mut self) -> Result<(W, u64)> {
-        going_on(self.counter.report())?;
+        check_flow(self.counter.report())?;
         Ok(self.archive.finish()?)
     }
 }

@@ -1,8 +1,8 @@
-//! PAX extended header records: `length key=value\n`, the length counting itself.
+//! PAX extended header records: `length key=value\n`. The length includes its own digits.
 
 use vmroot_container_fs::Timestamp;
 
-/// The records of one entry.
+/// The records of an entry.
 #[derive(Default)]
 pub(super) struct Records {
     bytes: Vec<u8>,
@@ -36,7 +36,8 @@ fn digits(number: usize) -> usize {
     number.to_string().len()
 }
 
-/// Seconds with as many decimals as it takes: a time before 1970 is a negative number, fraction and all.
+/// Returns the time in seconds with as many decimals as necessary. A time before 1970 is a negative number, including
+/// its fraction.
 pub(super) fn decimal_time(time: Timestamp) -> String {
     let total = i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanoseconds);
     let sign = if total < 0 { "-" } else { "" };
@@ -45,8 +46,8 @@ pub(super) fn decimal_time(time: Timestamp) -> String {
     format!("{sign}{seconds}{}", fraction.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// The name of an xattr in a key, which may hold no `=`: as GNU tar escapes it, and only where GNU tar would take it for
-/// something else otherwise.
+/// Returns the key of an xattr record. A key cannot contain `=`, so the name is escaped as in GNU tar, and only where
+/// GNU tar would unescape it.
 pub(super) fn xattr_key(name: &[u8]) -> Vec<u8> {
     let mut key = b"SCHILY.xattr.".to_vec();
     let looks_escaped = |name: &[u8]| name.windows(3).any(|three| matches!(three, b"%3D" | b"%25"));
