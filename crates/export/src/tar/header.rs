@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_size_of_more_than_eleven_octal_digits_is_a_record() {
+    fn size_beyond_eleven_octal_digits_is_a_record() {
         let attributes = Attributes {
             kind: InodeKind::Regular,
             mode: 0o644,
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_split_where_both_parts_fit() {
+    fn path_is_split_where_both_parts_fit() {
         let long = |length| vec![b'x'; length];
         assert_eq!(split(b"etc/passwd"), Some((&b""[..], &b"etc/passwd"[..])));
         assert_eq!(split(&long(100)), Some((&b""[..], &long(100)[..])));

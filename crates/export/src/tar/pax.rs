@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_length_of_a_record_counts_its_own_digits() {
+    fn record_length_includes_its_own_digits() {
         for value in [0, 1, 87, 88, 89, 90, 985, 986, 987, 988, 9983, 9984, 9985] {
             let mut records = Records::default();
             records.add(b"path", &vec![b'x'; value]);
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn times_on_both_sides_of_1970() {
+    fn times_before_and_after_1970() {
         let time = |seconds, nanoseconds| decimal_time(Timestamp { seconds, nanoseconds });
         assert_eq!(time(0, 0), "0");
         assert_eq!(time(10, 0), "10");
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_xattrs_survive_gnu_tar() {
+    fn xattr_names_are_escaped_for_gnu_tar() {
         assert_eq!(xattr_key(b"user.% x"), b"SCHILY.xattr.user.% x");
         assert_eq!(xattr_key(b"user.a=b%"), b"SCHILY.xattr.user.a%3Db%25");
         assert_eq!(xattr_key(b"user.%3D"), b"SCHILY.xattr.user.%253D");
