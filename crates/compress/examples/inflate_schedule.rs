@@ -1,19 +1,20 @@
-//! Computes how long a layer takes on machines with more cores than this one: `inflate_schedule READ ORDER AHEAD RESOLVE TAKE`.
+//! Computes the time to decode a layer on machines with more cores than this one: `inflate_schedule READ ORDER AHEAD
+//! RESOLVE TAKE`.
 //!
-//! The arguments are milliseconds of one core for each megabyte of output: reading and hashing the compressed bytes,
-//! decoding in order, decoding ahead, resolving the marks of that, and the work on the output. Threads that can
-//! run share the cores equally; queues are as long as in the library. Nothing else runs, no cache or memory bus is shared,
-//! and no guess is wrong: the result is the best that can be expected.
+//! The arguments are milliseconds on one core for each megabyte of output: reading and hashing the compressed bytes,
+//! decoding in order, decoding ahead, resolving its marks, and processing the output. Threads that can run share the
+//! cores equally, and queues are as long as in the library. The model has no other load, no shared caches or memory
+//! bus, and no wrong guesses, so the result is a lower bound.
 #![allow(clippy::print_stdout)]
 
-/// Megabytes of output of the layer, and of a piece.
+/// The output of the layer and of a piece in megabytes.
 const LAYER: f64 = 600.0;
 const PIECE: f64 = 1.4;
 
-/// Pieces that may wait for the thread that works on them.
+/// The most pieces that wait to be used.
 const TAKEN: usize = 4;
 
-/// See the library's budget.
+/// As in the library's budget.
 const MAX_WORKERS: usize = 6;
 const MAX_PIECES: usize = 8;
 
@@ -32,7 +33,7 @@ fn main() {
     println!("| cores | in order | ahead | gain | decoding only, ahead | gain |");
     println!("|---|---|---|---|---|---|");
     for cores in [2, 4, 8, 16] {
-        // In order, one thread reads and decodes, and one takes.
+        // In order, one thread reads and decodes, and another uses the output.
         let all = costs.read + costs.order + costs.take;
         let before = (costs.read + costs.order).max(costs.take).max(all / cores as f64) * LAYER;
         let after = simulate(&costs, cores);
@@ -45,7 +46,7 @@ fn main() {
     }
 }
 
-/// The work of a thread on a piece, with the milliseconds that are left of it.
+/// The work of a thread on a piece, with the milliseconds left.
 #[derive(Clone, Copy)]
 enum Does {
     Read(f64),
@@ -54,7 +55,7 @@ enum Does {
     Take(f64),
 }
 
-/// Milliseconds to the end of the layer.
+/// Returns the milliseconds to the end of the layer.
 fn simulate(costs: &Costs, cores: usize) -> f64 {
     let pieces = (LAYER / PIECE) as usize;
     let workers = (cores - 1).min(MAX_WORKERS);
