@@ -238,7 +238,7 @@ impl BlobWriter {
     ///
     /// # Errors
     /// - [`Error::Io`]: the file cannot be opened.
-    pub fn kept(&self) -> Result<impl Read + Send + use<>> {
+    pub fn read_kept(&self) -> Result<impl Read + Send + use<>> {
         let file = File::open(&self.partial).map_err(Error::io("open", &self.partial))?;
         Ok(file.take(self.kept))
     }

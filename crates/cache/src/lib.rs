@@ -34,5 +34,5 @@ pub use vmroot_output::flock::Mode;
 /// The permission bits of the published files in a cache, which are never written again.
 pub const PUBLISHED_MODE: u32 = 0o444;
 pub use presence::Presence;
-pub use sweep::Swept;
+pub use sweep::SweepReport;
 pub use usage::{Area, Usage};

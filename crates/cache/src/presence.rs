@@ -45,7 +45,7 @@ impl Presence {
     /// # Errors
     /// - [`Error::GaveUp`](crate::Error::GaveUp): `on_wait` returned `Break`.
     /// - [`Error::Io`](crate::Error::Io): the lock cannot be taken.
-    pub fn alone<T>(&self, on_wait: WaitHook<'_>, work: impl FnOnce() -> T) -> Result<Option<T>> {
+    pub fn run_alone<T>(&self, on_wait: WaitHook<'_>, work: impl FnOnce() -> T) -> Result<Option<T>> {
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let _gate = self.cache.lock(&LockName::Gate, Mode::Exclusive, on_wait)?;
         drop(lock.take());
@@ -72,11 +72,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::open(directory.path()).unwrap();
         let first = cache.enter(&mut wait_forever).unwrap();
-        assert_eq!(first.alone(&mut wait_forever, || 1).unwrap(), Some(1));
+        assert_eq!(first.run_alone(&mut wait_forever, || 1).unwrap(), Some(1));
         let second = cache.enter(&mut wait_forever).unwrap();
-        assert_eq!(first.alone(&mut wait_forever, || 2).unwrap(), None);
+        assert_eq!(first.run_alone(&mut wait_forever, || 2).unwrap(), None);
         drop(first);
-        assert_eq!(second.alone(&mut wait_forever, || 3).unwrap(), Some(3));
+        assert_eq!(second.run_alone(&mut wait_forever, || 3).unwrap(), Some(3));
         assert!(cache.try_lock(&LockName::Cache, Mode::Exclusive).unwrap().is_none(), "it is shared again");
     }
 
@@ -86,7 +86,7 @@ mod tests {
         let cache = Cache::open(directory.path()).unwrap();
         let first = cache.enter(&mut wait_forever).unwrap();
         let mut give_up = |_: &Path| ControlFlow::Break(());
-        let inside = first.alone(&mut wait_forever, || cache.enter(&mut give_up).map(drop)).unwrap().unwrap();
+        let inside = first.run_alone(&mut wait_forever, || cache.enter(&mut give_up).map(drop)).unwrap().unwrap();
         assert!(matches!(inside, Err(Error::GaveUp { .. })), "{inside:?}");
         assert!(cache.enter(&mut give_up).is_ok());
     }
@@ -103,7 +103,7 @@ mod tests {
                 scope.spawn(|| {
                     let user = cache.enter(&mut wait_forever).unwrap();
                     for _ in 0..50 {
-                        if user.alone(&mut wait_forever, || ()).unwrap().is_some() {
+                        if user.run_alone(&mut wait_forever, || ()).unwrap().is_some() {
                             alone.fetch_add(1, Ordering::SeqCst);
                         }
                     }

@@ -11,7 +11,7 @@ use crate::{Error, Lock, LockName, Mode, Result};
 
 /// Counts of the files that a sweep removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Swept {
+pub struct SweepReport {
     /// The number of temporary and partial files.
     pub files: u64,
     /// The sum of their lengths in bytes.
@@ -26,8 +26,8 @@ impl Cache {
     ///
     /// # Errors
     /// - [`Error::Io`](crate::Error::Io): a directory cannot be listed, or a file cannot be removed.
-    pub fn sweep(&self) -> Result<Swept> {
-        let mut swept = Swept::default();
+    pub fn sweep(&self) -> Result<SweepReport> {
+        let mut swept = SweepReport::default();
         for directory in self.layout().directories() {
             for name in names(&directory)? {
                 let path = directory.join(&name);
@@ -53,8 +53,8 @@ impl Cache {
     ///
     /// # Errors
     /// - [`Error::Io`](crate::Error::Io): a directory cannot be listed, or a file cannot be removed.
-    pub fn sweep_partials(&self) -> Result<Swept> {
-        let mut swept = Swept::default();
+    pub fn sweep_partials(&self) -> Result<SweepReport> {
+        let mut swept = SweepReport::default();
         for blob in self.blobs()?.iter().filter(|blob| blob.partial) {
             let name = LockName::Blob(blob.digest);
             let lock: Option<Lock> = self.try_lock(&name, Mode::Exclusive)?;
@@ -66,7 +66,7 @@ impl Cache {
     }
 }
 
-impl Swept {
+impl SweepReport {
     /// Removes a directory and its files, unless it is locked.
     fn remove_directory(&mut self, path: &Path) -> Result<()> {
         let Some(_lock) = lock_abandoned(path)? else { return Ok(()) };

@@ -19,7 +19,7 @@ use vmroot_output::{Cancel, Omissions, TemporaryDirectory};
 
 use crate::{Error, Result};
 
-pub use warning::{Replaced, TopWarning};
+pub use warning::{Replacement, TopWarning};
 
 /// Layers and files to put on top of an image. The layers come first, lowest first. Of two files with the same path the
 /// later one wins.
@@ -172,7 +172,7 @@ impl ExtendedRoot {
         let extra = [ExtraLayer { index: layer.index.clone(), contents: layer.contents.clone() }];
         self.root = LayeredContainerFs::new(Arc::clone(&below), &extra)?.into_root();
         if let Some(path) = path {
-            self.warnings.extend(warning::replaced(path, &Index::open(&layer.index)?, &below, &self.root));
+            self.warnings.extend(warning::find_replacements(path, &Index::open(&layer.index)?, &below, &self.root));
         }
         self.layers.push(layer);
         Ok(self)

@@ -48,7 +48,7 @@ fn main() {
 
 /// The work of a thread on a piece, with the milliseconds left.
 #[derive(Clone, Copy)]
-enum Does {
+enum Task {
     Read(f64),
     Ahead(usize, f64),
     Resolve(f64),
@@ -62,41 +62,41 @@ fn simulate(costs: &Costs, cores: usize) -> f64 {
     let (mut read, mut begun, mut resolved, mut taken) = (0, 0, 0, 0);
     let (mut reading, mut resolving, mut taking) = (false, false, false);
     let mut done = vec![false; pieces];
-    let mut running: Vec<Does> = Vec::new();
+    let mut running: Vec<Task> = Vec::new();
     let mut now = 0.0;
     while taken < pieces {
         if !reading && read < pieces && read < resolved + 2 * workers + 2 {
             reading = true;
-            running.push(Does::Read(costs.read * PIECE));
+            running.push(Task::Read(costs.read * PIECE));
         }
-        let busy = running.iter().filter(|does| matches!(does, Does::Ahead(..))).count();
+        let busy = running.iter().filter(|task| matches!(task, Task::Ahead(..))).count();
         for _ in busy..workers {
             if begun < read && begun < resolved + 2 * workers && begun < taken + MAX_PIECES {
-                running.push(Does::Ahead(begun, costs.ahead * PIECE));
+                running.push(Task::Ahead(begun, costs.ahead * PIECE));
                 begun += 1;
             }
         }
         if !resolving && resolved < pieces && done[resolved] && resolved < taken + TAKEN + 1 {
             resolving = true;
-            running.push(Does::Resolve(costs.resolve * PIECE));
+            running.push(Task::Resolve(costs.resolve * PIECE));
         }
         if !taking && taken < resolved {
             taking = true;
-            running.push(Does::Take(costs.take * PIECE));
+            running.push(Task::Take(costs.take * PIECE));
         }
         let rate = (cores as f64 / running.len() as f64).min(1.0);
-        let least = running.iter().map(|does| does.left()).fold(f64::MAX, f64::min);
+        let least = running.iter().map(|task| task.left()).fold(f64::MAX, f64::min);
         now += least / rate;
-        running.retain_mut(|does| {
-            *does.left_mut() -= least;
-            if does.left() > 1e-9 {
+        running.retain_mut(|task| {
+            *task.left_mut() -= least;
+            if task.left() > 1e-9 {
                 return true;
             }
-            match does {
-                Does::Read(_) => (reading, read) = (false, read + 1),
-                Does::Ahead(piece, _) => done[*piece] = true,
-                Does::Resolve(_) => (resolving, resolved) = (false, resolved + 1),
-                Does::Take(_) => (taking, taken) = (false, taken + 1),
+            match task {
+                Task::Read(_) => (reading, read) = (false, read + 1),
+                Task::Ahead(piece, _) => done[*piece] = true,
+                Task::Resolve(_) => (resolving, resolved) = (false, resolved + 1),
+                Task::Take(_) => (taking, taken) = (false, taken + 1),
             }
             false
         });
@@ -104,7 +104,7 @@ fn simulate(costs: &Costs, cores: usize) -> f64 {
     now
 }
 
-impl Does {
+impl Task {
     fn left(&self) -> f64 {
         match self {
             Self::Read(left) | Self::Ahead(_, left) | Self::Resolve(left) | Self::Take(left) => *left,

@@ -36,7 +36,7 @@ impl<'a> Holes<'a> {
     /// - The error of lseek(2).
     pub fn next_data(&mut self, range: Range<u64>) -> io::Result<Option<Range<u64>>> {
         if !(self.hole..self.data.end).contains(&range.start) {
-            self.look(range.start)?;
+            self.seek(range.start)?;
         }
         if self.data.is_empty() && range.end > self.data.end {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -45,7 +45,7 @@ impl<'a> Holes<'a> {
         Ok((!data.is_empty()).then_some(data))
     }
 
-    fn look(&mut self, from: u64) -> io::Result<()> {
+    fn seek(&mut self, from: u64) -> io::Result<()> {
         self.hole = from;
         self.data = match seek(self.file, SeekFrom::Data(from)) {
             Ok(data) => data..seek(self.file, SeekFrom::Hole(data))?,

@@ -67,7 +67,7 @@ fn partial_blob_is_resumed() {
         assert_eq!(writer.offset(), from as u64);
         writer.append(&content[from..to]).unwrap();
         let mut kept = Vec::new();
-        writer.kept().unwrap().read_to_end(&mut kept).unwrap();
+        writer.read_kept().unwrap().read_to_end(&mut kept).unwrap();
         assert!(kept == content[..from], "the kept bytes are those before this writer");
         assert_eq!(cache.get(&digest).unwrap(), None);
     }
@@ -164,7 +164,7 @@ fn restart_discards_kept_bytes() {
     let mut writer = open_writer(&cache, &digest, 5);
     writer.restart().unwrap();
     assert_eq!(writer.offset(), 0);
-    assert_eq!(writer.kept().unwrap().read_to_end(&mut Vec::new()).unwrap(), 0);
+    assert_eq!(writer.read_kept().unwrap().read_to_end(&mut Vec::new()).unwrap(), 0);
     writer.append(b"right").unwrap();
     writer.commit().unwrap();
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use vmroot_cache::{BlobSlot, Cache, LockName, Mode, PUBLISHED_MODE, Swept, Verdict, wait_forever};
+use vmroot_cache::{BlobSlot, Cache, LockName, Mode, PUBLISHED_MODE, SweepReport, Verdict, wait_forever};
 use vmroot_model::Digest;
 use vmroot_output::TemporaryFile;
 
@@ -78,7 +78,7 @@ fn files_are_complete_after_a_kill() {
     let whole = cache.blobs().unwrap();
     assert_eq!(whole.iter().filter(|blob| !blob.partial).count() as u64, BLOBS);
     cache.sweep().unwrap();
-    assert_eq!(cache.sweep_partials().unwrap(), Swept::default());
+    assert_eq!(cache.sweep_partials().unwrap(), SweepReport::default());
     assert_eq!(cache.usage().unwrap().unfinished.files, 0);
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 
-use vmroot_cache::{Cache, LockName, Mode, Swept};
+use vmroot_cache::{Cache, LockName, Mode, SweepReport};
 use vmroot_model::Digest;
 use vmroot_output::{TemporaryDirectory, TemporaryFile};
 
@@ -25,8 +25,8 @@ fn sweep_removes_only_abandoned_files() {
     fs::write(cache.layout().roots().join("kept.idx"), b"kept").unwrap();
     fs::create_dir(directory.path().join(".tmp-top-1")).unwrap();
     fs::write(directory.path().join(".tmp-top-1/one.contents"), bytes(1, 4_096)).unwrap();
-    assert_eq!(cache.sweep().unwrap(), Swept { files: 3, bytes: 5_330 });
-    assert_eq!(cache.sweep().unwrap(), Swept::default());
+    assert_eq!(cache.sweep().unwrap(), SweepReport { files: 3, bytes: 5_330 });
+    assert_eq!(cache.sweep().unwrap(), SweepReport::default());
     assert!(!directory.path().join(".tmp-top-1").exists());
     living.publish(&target, None).unwrap();
     assert_eq!(fs::read(target).unwrap(), b"on its way");
@@ -40,7 +40,7 @@ fn sweep_keeps_directories_in_use() {
     let living = TemporaryDirectory::create_in(directory.path()).unwrap();
     fs::write(living.path().join("file"), b"in use").unwrap();
     let path = living.path().to_owned();
-    assert_eq!(cache.sweep().unwrap(), Swept::default());
+    assert_eq!(cache.sweep().unwrap(), SweepReport::default());
     assert_eq!(fs::read(path.join("file")).unwrap(), b"in use");
     drop(living);
     assert!(!path.exists());
@@ -70,7 +70,7 @@ fn sweep_keeps_partial_blobs_in_fetch() {
     let mut writer = open_writer(&cache, &growing, 7);
     writer.append(b"grow").unwrap();
     assert_eq!(cache.usage().unwrap().unfinished.files, 2);
-    assert_eq!(cache.sweep_partials().unwrap(), Swept { files: 1, bytes: 2 });
+    assert_eq!(cache.sweep_partials().unwrap(), SweepReport { files: 1, bytes: 2 });
     writer.append(b"ing").unwrap();
     writer.commit().unwrap();
     assert_eq!(cache.blobs().unwrap().len(), 1);

@@ -16,7 +16,7 @@ const OTHER: u16 = 0x20;
 
 /// Returns true if an inode can have both the list and the mode. A list that is equivalent to a mode is not stored at
 /// all.
-pub(super) fn agrees(list: &[u8], mode: u32) -> bool {
+pub(super) fn is_consistent(list: &[u8], mode: u32) -> bool {
     let Some(entries) = list.strip_prefix(&VERSION) else { return false };
     // `struct posix_acl_xattr_entry`: tag, permissions, id.
     let permissions = |tag: u16| {

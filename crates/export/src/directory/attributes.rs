@@ -41,7 +41,7 @@ impl Export<'_> {
             let owned = self.set_owner(inode, stat, path)?;
             for (name, value) in self.fs.xattrs(stat.ino) {
                 let set = self.set_xattr(inode, name, name, value, path)?;
-                if set && name == acl::NAME && !acl::agrees(value, stat.mode) {
+                if set && name == acl::NAME && !acl::is_consistent(value, stat.mode) {
                     self.add_omission(path, Omitted::Xattr(name.into()), Errno::INVAL)?;
                 }
             }

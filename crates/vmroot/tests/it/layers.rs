@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::Command;
 
 use proptest::prelude::*;
-use vmroot::{Cancel, Compression, Encoder, EncoderOptions, ErrorKind, Limits, Replaced, Top, TopOptions, TopWarning};
+use vmroot::{
+    Cancel, Compression, Encoder, EncoderOptions, ErrorKind, Limits, Replacement, Top, TopOptions, TopWarning,
+};
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::overlay::Overlay;
 use vmroot_testkit::{arbitrary, skip};
@@ -241,7 +243,7 @@ fn a_directory_in_the_place_of_a_link_is_warned_of() {
             })
             .collect();
         replaced.sort_by(|a, b| a.path.cmp(&b.path));
-        let expected = |path: &str, target: Option<&str>, names: &[&str]| Replaced {
+        let expected = |path: &str, target: Option<&str>, names: &[&str]| Replacement {
             layer: layer.clone(),
             path: path.into(),
             target: target.map(Into::into),

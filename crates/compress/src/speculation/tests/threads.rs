@@ -8,12 +8,12 @@ use super::*;
 use crate::pipeline::pipelined_with;
 
 /// A reader that ends with an error or a panic.
-struct Breaks {
+struct Breaking {
     stream: Cursor<Vec<u8>>,
     end: fn() -> io::Result<usize>,
 }
 
-impl Read for Breaks {
+impl Read for Breaking {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         match self.stream.read(out)? {
             0 => (self.end)(),
@@ -32,7 +32,7 @@ fn reader_ends_with_eof_error_or_panic() {
 
     let read = |end| {
         let stream = Cursor::new(stream[..stream.len() / 2].to_vec());
-        let mut reader = pipelined_with(Breaks { stream, end }, &Limits::default(), Budget::new(8), SMALL);
+        let mut reader = pipelined_with(Breaking { stream, end }, &Limits::default(), Budget::new(8), SMALL);
         let mut out = Vec::new();
         let error = reader.read_to_end(&mut out).unwrap_err();
         assert!(data.starts_with(&out));
