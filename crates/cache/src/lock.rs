@@ -148,7 +148,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.lock");
         let orphan = Lock::attempt(&path, Mode::Exclusive).unwrap().unwrap();
-        assert!(!unlink_unless_locked(&path).unwrap(), "it is held");
+        assert!(!unlink_unless_locked(&path).unwrap(), "the lock is held");
         std::fs::remove_file(&path).unwrap();
         let second = Lock::attempt(&path, Mode::Exclusive).unwrap().unwrap();
         assert!(Lock::attempt(&path, Mode::Exclusive).unwrap().is_none());
@@ -156,7 +156,7 @@ mod tests {
         assert!(Lock::attempt(&path, Mode::Exclusive).unwrap().is_none());
         drop(second);
         assert!(unlink_unless_locked(&path).unwrap());
-        assert!(!unlink_unless_locked(&path).unwrap(), "it is gone");
+        assert!(!unlink_unless_locked(&path).unwrap(), "the file is already removed");
     }
 
     #[test]

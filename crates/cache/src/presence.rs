@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(first.run_alone(&mut wait_forever, || 2).unwrap(), None);
         drop(first);
         assert_eq!(second.run_alone(&mut wait_forever, || 3).unwrap(), Some(3));
-        assert!(cache.try_lock(&LockName::Cache, Mode::Exclusive).unwrap().is_none(), "it is shared again");
+        assert!(cache.try_lock(&LockName::Cache, Mode::Exclusive).unwrap().is_none(), "the lock is shared again");
     }
 
     #[test]

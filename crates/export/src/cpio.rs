@@ -194,5 +194,5 @@ fn note_omissions(fs: &ContainerFs, entry: &WalkEntry, omissions: &mut Omissions
 /// Returns the modification time, or the nearest time that a cpio can hold.
 fn time(stat: &Stat) -> u32 {
     let seconds = stat.mtime.seconds.clamp(0, u32::MAX.into());
-    u32::try_from(seconds).expect("it is clamped")
+    u32::try_from(seconds).expect("it is clamped to u32")
 }

@@ -109,7 +109,7 @@ fn run(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<T
         io::ErrorKind::NotFound => Error::MissingProgram { program: PROGRAM, package: PACKAGE },
         _ => Error::Image(error),
     })?;
-    let mut errors = child.stderr.take().expect("it is piped");
+    let mut errors = child.stderr.take().expect("it was configured as a pipe");
     // Read in another thread: with a full pipe the program would block, and so would this process.
     let reader = thread::spawn(move || read_tail(&mut errors));
     let fed = feed(fs, &mut child, options);
@@ -169,7 +169,7 @@ fn command(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Comm
 
 /// Writes the tar to the program and closes the pipe.
 fn feed(fs: &ContainerFs, child: &mut Child, options: &SquashfsOptions<'_>) -> Result<TarReport> {
-    let input = child.stdin.take().expect("it is piped");
+    let input = child.stdin.take().expect("it was configured as a pipe");
     let tar = TarOptions { sparse: false, strict: false, hook: options.hook, reader: TarReader::Sqfstar };
     let (mut writer, report) = export_tar(fs, BufWriter::new(input), &tar)?;
     writer.flush().map_err(Error::Stream)?;

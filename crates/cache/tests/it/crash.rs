@@ -69,7 +69,7 @@ fn files_are_complete_after_a_kill() {
         check(&cache, directory.path());
         unfinished_rounds += u64::from(cache.usage().unwrap().unfinished.files > 0);
     }
-    assert!(unfinished_rounds > 0, "no kill of {KILLS} hit a write: the test tests nothing");
+    assert!(unfinished_rounds > 0, "none of {KILLS} kills interrupted a write");
 
     for seed in 0..BLOBS {
         fetch(&cache, seed);

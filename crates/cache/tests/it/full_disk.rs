@@ -16,7 +16,7 @@ struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
     /// Returns `None` if this user may not mount.
-    #[expect(clippy::print_stderr, reason = "a test that skips says so")]
+    #[expect(clippy::print_stderr, reason = "reports that the test is skipped")]
     fn mount() -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let mounted = mount("tmpfs", directory.path(), "tmpfs", MountFlags::empty(), Some(c"size=1m"));

@@ -30,7 +30,7 @@ impl Running {
     /// Waits until the process has created a file.
     pub(crate) fn wait_for(&mut self, file: &Path) {
         while !file.exists() {
-            assert!(self.0.try_wait().unwrap().is_none(), "the process ended before it made {file:?}");
+            assert!(self.0.try_wait().unwrap().is_none(), "the process ended before it created {file:?}");
             thread::sleep(Duration::from_millis(1));
         }
     }

@@ -203,8 +203,9 @@ impl HostWalk {
         if let Some(fd) = self.open[last].fd.take() {
             return Ok(fd);
         }
-        let nearest = self.open.iter().rposition(|directory| directory.fd.is_some()).expect("the start stays open");
-        let from = self.open[nearest].fd.as_ref().expect("it was found open");
+        let nearest =
+            self.open.iter().rposition(|directory| directory.fd.is_some()).expect("the start is never closed");
+        let from = self.open[nearest].fd.as_ref().expect("its descriptor is open");
         let names: Vec<&[u8]> = self.open[nearest + 1..].iter().map(|directory| &directory.name[..]).collect();
         open_below(from.as_fd(), &names).map_err(self.failed("open the directory of"))
     }

@@ -145,7 +145,7 @@ fn overlayfs_marks_are_converted() {
     };
     assert_eq!(xattrs("opaque"), Vec::<String>::new());
     assert_eq!(xattrs("unmarked/there"), ["user.own"]);
-    assert_eq!(xattrs("inner"), ["trusted.overlay.opaque"], "an overlay in the view had it");
+    assert_eq!(xattrs("inner"), ["trusted.overlay.opaque"], "it belongs to an inner overlay");
     assert_eq!(xattrs("inner/file"), ["user.overlay.whiteout", "user.own"]);
 }
 

@@ -38,7 +38,7 @@ fn finish_returns_the_reader() {
         let mut out = Vec::new();
         reader.read_to_end(&mut out).unwrap();
         assert!(out == data, "{compression}");
-        assert!(reader.fill_buf().unwrap().is_empty(), "the end stays the end");
+        assert!(reader.fill_buf().unwrap().is_empty(), "further reads stay at the end");
         assert!(reader.consumed() <= len);
         assert_eq!(reader.finish().unwrap().given, len, "{compression}");
     }

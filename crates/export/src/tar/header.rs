@@ -73,7 +73,7 @@ impl EntryHeader {
             InodeKind::Fifo => EntryType::Fifo,
             InodeKind::Regular | InodeKind::Socket | InodeKind::Link => EntryType::Regular,
         });
-        let ustar = entry.header.as_ustar_mut().expect("it was made as one");
+        let ustar = entry.header.as_ustar_mut().expect("the header is ustar");
         // They are at most 4095 and 1,048,575, as in an index and in the kernel.
         ustar.set_device_major(attributes.device.0);
         ustar.set_device_minor(attributes.device.1);
@@ -88,7 +88,7 @@ impl EntryHeader {
             // For messages, and for programs from before 2001.
             (&b""[..], &self.path[..NAME])
         });
-        let ustar = self.header.as_ustar_mut().expect("it was made as one");
+        let ustar = self.header.as_ustar_mut().expect("the header is ustar");
         ustar.prefix[..prefix.len()].copy_from_slice(prefix);
         ustar.name[..name.len()].copy_from_slice(name);
         // Python's tarfile takes the last record that names the entry, so `GNU.sparse.name` must follow `path`.

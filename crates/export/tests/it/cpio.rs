@@ -202,7 +202,7 @@ fn compressed_cpio_suits_the_kernel() {
 /// Returns the window size of a zstd frame in bytes (RFC 8878, section 3.1.1.1).
 fn window(frame: &[u8]) -> u64 {
     const SINGLE_SEGMENT: u8 = 0x20;
-    assert_eq!(frame[4] & SINGLE_SEGMENT, 0, "it is the stream's, not the content's");
+    assert_eq!(frame[4] & SINGLE_SEGMENT, 0, "the window size is that of the stream, not of the contents");
     let (exponent, mantissa) = (frame[5] >> 3, u64::from(frame[5] & 7));
     let base = 1 << (10 + exponent);
     base + base / 8 * mantissa

@@ -65,7 +65,7 @@ fn full_disk_error_names_the_file() {
     let error = export_prebaked(&sources, b"{}", &disk.path().join("prebaked")).unwrap_err();
     assert!(matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull), "{error}");
     assert!(error.to_string().contains(".contents"), "{error}");
-    assert!(!disk.path().join("prebaked").exists(), "nothing half written");
+    assert!(!disk.path().join("prebaked").exists(), "no incomplete directory remains");
 
     let mut file = OutputFile::create(&disk.path().join("root.tar")).unwrap();
     let error = export_tar(&root.fs, &mut file, &TarOptions::default()).unwrap_err();

@@ -137,7 +137,7 @@ fn unsquashfs_reads_the_image() {
     assert!(line("/su").starts_with("-rwsr-xr-x 0/0 ") && line("/su").contains(" 2106-02-07 06:28 "), "{listed}");
     assert!(line("/pipe").starts_with("prw-r--r-- 0/0 "), "{listed}");
     let summary = run(Command::new("unsquashfs").args(["-s", "-UTC"]).arg(&path));
-    assert!(summary.contains("2106"), "made when its latest file was: {summary}");
+    assert!(summary.contains("2106"), "created at the time of the latest file: {summary}");
 }
 
 /// Writes the image as user nobody, on a thread of its own.

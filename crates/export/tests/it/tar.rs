@@ -61,7 +61,7 @@ fn random_stacks() {
         prop_assert_eq!(report.entries, root.fs.walk().count() as u64);
         let again = Root::of_tars(std::slice::from_ref(&tar));
         prop_assert_eq!(describe(&again.fs), describe(&root.fs));
-        prop_assert!(export(&again.fs).0 == tar, "the bytes are a function of the root");
+        prop_assert!(export(&again.fs).0 == tar, "the bytes depend only on the root");
     });
 }
 

@@ -67,7 +67,7 @@ fn early_drop_ends_all_threads() {
         assert!(watch.recv_timeout(Duration::from_secs(60)).is_err());
         // Each decoding thread holds the budget through its chunk.
         while Arc::strong_count(&budget) > 1 {
-            assert!(Instant::now() < limit, "something still holds on to it");
+            assert!(Instant::now() < limit, "a thread still holds the budget");
             std::thread::yield_now();
         }
     }
