@@ -132,7 +132,7 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    /// Returns the permit, and makes the chunk available for another piece.
+    /// Gives up the permit, and makes the chunk available for another piece.
     pub(crate) fn release(self, chunk: Chunk) {
         self.budget.state().keep(|state| state.chunks.push(chunk));
     }

@@ -12,7 +12,7 @@ const CAPACITY: usize = 256 << 10;
 
 /// A reader that decodes a stream of any [`Compression`].
 ///
-/// Errors of the decoder are [`Error`](crate::Error)s inside of [`io::Error`]s: see
+/// Errors of the decoder are [`Error`](crate::Error)s inside [`io::Error`]s: see
 /// [`Error::in_io`](crate::Error::in_io). Bytes decoded before an error are returned first. The end of the file is
 /// reported only if the compressed stream is complete and the inner reader is at its end. A truncated stream is an
 /// error of kind [`io::ErrorKind::UnexpectedEof`].

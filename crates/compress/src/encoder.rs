@@ -14,8 +14,8 @@ pub struct EncoderOptions {
     pub compression: Compression,
     /// The level: 0 to 9 for gzip (`None` is 6), 1 to 22 for zstd (`None` is 3). Ignored without compression.
     pub level: Option<i32>,
-    /// The number of additional threads for zstd. With 0, the caller's thread compresses. The output of 0 differs from
-    /// that of all other numbers, which are the same.
+    /// The number of additional threads for zstd. With 0, the caller's thread compresses. The output with 0 differs
+    /// from the output with more, which does not depend on their number.
     pub threads: u32,
 }
 

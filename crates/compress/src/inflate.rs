@@ -65,7 +65,7 @@ impl Fault {
         }
     }
 
-    /// Returns the error for the current position.
+    /// Returns the error, at the byte of the last consumed bit.
     fn at<R: Read>(self, bits: &mut Bits, input: &mut Input<R>) -> Error {
         bits.give_back(input);
         corrupt(input, self.reason())

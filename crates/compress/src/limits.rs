@@ -22,8 +22,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The output in bytes up to which [`Limits::max_ratio`] is not checked, because small ordinary layers may compress
-    /// better.
+    /// The output in bytes up to which [`Limits::max_ratio`] is not checked, because ordinary small layers may
+    /// exceed it.
     pub const RATIO_FREE_OUTPUT: u64 = 256 << 20;
 }
 

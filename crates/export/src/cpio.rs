@@ -42,7 +42,7 @@ pub struct CpioReport {
     /// The length of the cpio in bytes before compression.
     pub bytes: u64,
     /// The parts of the root that the cpio lacks: all xattrs, including file capabilities and access control lists,
-    /// times outside of 1970 to February 2106, and fractions of seconds.
+    /// times outside 1970 to February 2106, and fractions of seconds.
     pub omissions: Omissions,
 }
 

@@ -53,7 +53,7 @@ pub enum SquashfsCompression {
     Zstd,
     /// gzip. Supported by every kernel with squashfs.
     Gzip,
-    /// LZ4. Several times as fast to write, and one and a half times as large.
+    /// LZ4. Many times as fast to write, and about 50 % larger.
     Lz4,
     /// xz.
     Xz,
@@ -65,7 +65,7 @@ pub struct SquashfsReport {
     /// The length of the image in bytes.
     pub bytes: u64,
     /// The parts of the root that the image lacks: sockets, xattrs of namespaces that squashfs does not support, all
-    /// xattrs of the root directory, times outside of 1970 to February 2106, and fractions of seconds.
+    /// xattrs of the root directory, times outside 1970 to February 2106, and fractions of seconds.
     pub omissions: Omissions,
 }
 

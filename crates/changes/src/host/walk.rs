@@ -64,7 +64,7 @@ pub struct HostEntry {
     pub file: Option<(File, u64)>,
     /// The target of a symbolic link. Empty for other kinds.
     pub target: Vec<u8>,
-    /// The device and inode number, if the inode has more than one name, inside or outside of the tree.
+    /// The device and inode number, if the inode has more than one name, inside or outside the tree.
     pub shared: Option<(u64, u64)>,
 }
 

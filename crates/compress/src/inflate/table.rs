@@ -7,12 +7,12 @@
 //! | bits | literal | length, distance | second table | end of block | no codeword |
 //! |---|---|---|---|---|---|
 //! | 31 | 1 | 0 | 0 | 0 | 0 |
-//! | 16..=30 | the byte | base value | where it begins | - | - |
+//! | 16..=30 | the byte | base value | its position | - | - |
 //! | 15 | 0 | 0 | 1 | 1 | 1 |
 //! | 14 | - | - | 1 | 0 | 0 |
 //! | 13 | - | - | 0 | 1 | 0 |
 //! | 8..=12 | 0 | bits of the codeword | bits of its index | - | - |
-//! | 0..=7 | bits to take, those of the first table taken before not counted |||||
+//! | 0..=7 | bits to consume, without those consumed for the first table |||||
 
 /// The tables of a block.
 pub(super) struct Tables {

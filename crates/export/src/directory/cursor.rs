@@ -1,4 +1,4 @@
-//! Opening the directories of an export, at any depth and with few descriptors, and never outside of the target.
+//! Opening the directories of an export, at any depth and with few descriptors, and never outside the target.
 //!
 //! Entries are created by a single name in such a directory, with calls that do not follow a symbolic link.
 

@@ -85,7 +85,7 @@ impl<W: Write> Archive<W> {
         self.output.pad(BLOCK).map(Ok)
     }
 
-    /// Writes a regular file with all zeros.
+    /// Writes a regular file including its zeros.
     fn add_whole_file(
         &mut self,
         mut header: EntryHeader,

@@ -11,7 +11,7 @@ pub enum TarReader {
     Any,
     /// sqfstar of squashfs-tools.
     ///
-    /// It fails at an entry for the root directory, at a time outside of 1970 to February 2106, and at an xattr outside
+    /// It fails at an entry for the root directory, at a time outside 1970 to February 2106, and at an xattr outside
     /// of `user`, `trusted` and `security`. The entry and the xattrs are left out, and times are clamped. Fractions of
     /// seconds are dropped, as sqfstar would do.
     ///

@@ -1,4 +1,4 @@
-//! Hostile images and concurrent changes that try to write outside of the target or to exhaust resources.
+//! Hostile images and concurrent changes that try to write outside the target or to exhaust resources.
 
 use std::fs;
 use std::num::NonZeroUsize;
