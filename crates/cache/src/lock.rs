@@ -36,7 +36,7 @@ pub enum LockName {
     Blob(Digest),
 }
 
-/// A callback for a held lock. It is called with the path of the lock file before each pause of at most 100 ms.
+/// A callback of the wait for a held lock. It gets the path of the lock file before each pause of at most 100 ms.
 ///
 /// The first call is the moment to show a message to the user. To cancel, return `Break`: the wait ends with
 /// [`Error::GaveUp`].

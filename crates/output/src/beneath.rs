@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
 /// The longest path in bytes that one system call accepts (`PATH_MAX` without its NUL).
-const PATH: usize = 4095;
+const MAX_PATH: usize = 4095;
 
 /// The flags for opening a directory: read-only, without following a symbolic link.
 pub const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -48,7 +48,7 @@ fn longest_path<'n>(names: &[&'n [u8]]) -> (Cow<'n, [u8]>, usize) {
     let mut length = 0;
     let count = names.iter().take_while(|name| {
         length += name.len() + 1;
-        length <= PATH + 1
+        length <= MAX_PATH + 1
     });
     match count.count() {
         1 => (Cow::Borrowed(names[0]), 1),

@@ -10,10 +10,10 @@ use vmroot_sys::{AlignedBuffer, DIRECT_ALIGNMENT, open_direct, start_writeback};
 
 const BLOCK: usize = DIRECT_ALIGNMENT;
 /// The size in bytes of the buffer: large enough to keep a disk busy, small beside the buffers of a stream.
-const GATHERED: usize = 1 << 20;
+const BUFFER_SIZE: usize = 1 << 20;
 /// The number of bytes that are written through the page cache, where direct I/O is not available, before their
 /// writeback is started.
-const WRITEBACK: u64 = 8 << 20;
+const WRITEBACK_INTERVAL: u64 = 8 << 20;
 const ZEROS: [u8; BLOCK] = [0; BLOCK];
 
 /// Appends to a file. The bytes are in the file after [`BlockWriter::flush`].
@@ -22,9 +22,9 @@ pub struct BlockWriter {
     file: File,
     /// The same file opened for direct I/O, while that works.
     direct: Option<File>,
-    /// Bytes not yet written. Their offset in the file is `gathered_at`, a block boundary.
-    gathered: AlignedBuffer,
-    gathered_at: u64,
+    /// Bytes not yet written. Their offset in the file is `buffer_offset`, a block boundary.
+    buffer: AlignedBuffer,
+    buffer_offset: u64,
     stored: u64,
     written_back: u64,
 }
@@ -37,13 +37,13 @@ impl BlockWriter {
     pub fn new(file: File, path: &Path, position: u64) -> io::Result<Self> {
         // Without direct I/O the page cache is used. It returns the error if the file cannot be written at all.
         let direct = open_direct(path).ok().flatten();
-        let mut gathered = AlignedBuffer::new(GATHERED);
+        let mut buffer = AlignedBuffer::new(BUFFER_SIZE);
         let partial = position % BLOCK as u64;
-        let gathered_at = position - partial;
+        let buffer_offset = position - partial;
         let mut block = [0; BLOCK];
-        file.read_exact_at(&mut block[..partial as usize], gathered_at)?;
-        gathered.fill(&block[..partial as usize]);
-        Ok(Self { file, direct, gathered, gathered_at, stored: 0, written_back: gathered_at })
+        file.read_exact_at(&mut block[..partial as usize], buffer_offset)?;
+        buffer.fill(&block[..partial as usize]);
+        Ok(Self { file, direct, buffer, buffer_offset, stored: 0, written_back: buffer_offset })
     }
 
     /// Returns the file.
@@ -53,13 +53,13 @@ impl BlockWriter {
 
     /// Returns the length in bytes of the file once everything is written.
     pub fn position(&self) -> u64 {
-        self.gathered_at + self.gathered.len() as u64
+        self.buffer_offset + self.buffer.len() as u64
     }
 
     /// Returns the bytes of data appended so far, in whole blocks. Blocks of zeros in the buffer are included until
     /// [`BlockWriter::write_blocks`] finds them.
     pub fn stored(&self) -> u64 {
-        self.stored + self.gathered.len() as u64
+        self.stored + self.buffer.len() as u64
     }
 
     /// Appends bytes.
@@ -68,7 +68,7 @@ impl BlockWriter {
     /// The error of the file system, for example a full disk.
     pub fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let (piece, rest) = match self.to_block_boundary() {
+            let (piece, rest) = match self.missing_to_boundary() {
                 0 => {
                     // Whole blocks of zeros are not copied into the buffer.
                     let zeros = leading(bytes, is_zero);
@@ -82,7 +82,7 @@ impl BlockWriter {
                 }
                 missing => bytes.split_at(missing.min(bytes.len())),
             };
-            self.gather(piece)?;
+            self.fill_buffer(piece)?;
             bytes = rest;
         }
         Ok(())
@@ -93,12 +93,12 @@ impl BlockWriter {
     /// # Errors
     /// As [`BlockWriter::append`].
     pub fn skip(&mut self, length: u64) -> io::Result<()> {
-        let filling = length.min(self.to_block_boundary() as u64);
-        self.gather(&ZEROS[..filling as usize])?;
+        let filling = length.min(self.missing_to_boundary() as u64);
+        self.fill_buffer(&ZEROS[..filling as usize])?;
         let rest = length - filling;
         if rest > 0 {
             self.skip_blocks(rest / BLOCK as u64 * BLOCK as u64)?;
-            self.gather(&ZEROS[..(rest % BLOCK as u64) as usize])?;
+            self.fill_buffer(&ZEROS[..(rest % BLOCK as u64) as usize])?;
         }
         Ok(())
     }
@@ -108,7 +108,7 @@ impl BlockWriter {
     /// # Errors
     /// As [`BlockWriter::append`].
     pub fn fill_block(&mut self) -> io::Result<()> {
-        self.gather(&ZEROS[..self.to_block_boundary()])
+        self.fill_buffer(&ZEROS[..self.missing_to_boundary()])
     }
 
     /// Writes the buffer and sets the length of the file.
@@ -117,9 +117,9 @@ impl BlockWriter {
     /// As [`BlockWriter::append`].
     pub fn flush(&mut self) -> io::Result<()> {
         self.write_blocks()?;
-        if !self.gathered.is_empty() {
+        if !self.buffer.is_empty() {
             // The last, incomplete block goes through the page cache. It is written again if more bytes follow.
-            self.file.write_all_at(self.gathered.as_slice(), self.gathered_at)?;
+            self.file.write_all_at(self.buffer.as_slice(), self.buffer_offset)?;
         }
         // A trailing hole is not written, so the length is set explicitly.
         self.file.set_len(self.position())
@@ -130,24 +130,24 @@ impl BlockWriter {
     /// # Errors
     /// As [`BlockWriter::append`].
     pub fn write_blocks(&mut self) -> io::Result<()> {
-        let whole = self.gathered.len() / BLOCK * BLOCK;
+        let whole = self.buffer.len() / BLOCK * BLOCK;
         let mut start = 0;
         while start < whole {
-            let blocks = &self.gathered.as_slice()[start..whole];
+            let blocks = &self.buffer.as_slice()[start..whole];
             let zeros = leading(blocks, is_zero);
             let data = leading(&blocks[zeros..], |block| !is_zero(block));
             self.write(start + zeros, data)?;
             self.stored += data as u64;
             start += zeros + data;
         }
-        self.gathered.remove(whole);
-        self.gathered_at += whole as u64;
+        self.buffer.remove(whole);
+        self.buffer_offset += whole as u64;
         self.write_back()
     }
 
-    fn gather(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    fn fill_buffer(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         loop {
-            bytes = self.gathered.fill(bytes);
+            bytes = self.buffer.fill(bytes);
             if bytes.is_empty() {
                 return Ok(());
             }
@@ -158,18 +158,18 @@ impl BlockWriter {
     /// Skips whole blocks. The position must be a block boundary.
     fn skip_blocks(&mut self, length: u64) -> io::Result<()> {
         self.write_blocks()?;
-        self.gathered_at += length;
+        self.buffer_offset += length;
         Ok(())
     }
 
-    fn to_block_boundary(&self) -> usize {
-        self.gathered.len().next_multiple_of(BLOCK) - self.gathered.len()
+    fn missing_to_boundary(&self) -> usize {
+        self.buffer.len().next_multiple_of(BLOCK) - self.buffer.len()
     }
 
     /// Writes `length` bytes of the buffer from `start` on, in whole blocks.
     fn write(&mut self, start: usize, length: usize) -> io::Result<()> {
-        let place = self.gathered_at + start as u64;
-        let bytes = &self.gathered.as_slice()[start..start + length];
+        let place = self.buffer_offset + start as u64;
+        let bytes = &self.buffer.as_slice()[start..start + length];
         if let Some(direct) = &self.direct {
             match direct.write_all_at(bytes, place) {
                 // Some file systems open a file for direct I/O and then refuse the writes.
@@ -181,10 +181,10 @@ impl BlockWriter {
     }
 
     fn write_back(&mut self) -> io::Result<()> {
-        let length = self.gathered_at - self.written_back;
-        if self.direct.is_none() && length >= WRITEBACK {
+        let length = self.buffer_offset - self.written_back;
+        if self.direct.is_none() && length >= WRITEBACK_INTERVAL {
             start_writeback(&self.file, self.written_back, length)?;
-            self.written_back = self.gathered_at;
+            self.written_back = self.buffer_offset;
         }
         Ok(())
     }

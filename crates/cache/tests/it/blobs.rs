@@ -33,9 +33,8 @@ fn blob_life_cycle() {
     assert_eq!(cache.get(&digest).unwrap(), Some(blob.clone()));
     assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
     assert_eq!(cache.blobs().unwrap(), [BlobEntry { digest, len: blob.len, partial: false }]);
-    assert!(
-        matches!(cache.writer(&digest, blob.len, &mut wait_forever).unwrap(), BlobSlot::Present(present) if present == blob)
-    );
+    let slot = cache.writer(&digest, blob.len, &mut wait_forever).unwrap();
+    assert!(matches!(slot, BlobSlot::Present(present) if present == blob));
 
     assert_eq!(cache.remove(&digest).unwrap(), Some(blob.len));
     assert_eq!(cache.get(&digest).unwrap(), None);

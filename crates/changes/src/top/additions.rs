@@ -18,7 +18,7 @@ use crate::{Error, Result};
 
 const SETUID_AND_SETGID: u32 = 0o6000;
 /// The read permissions of owner, group and others.
-const READ: u32 = 0o444;
+const READ_BITS: u32 = 0o444;
 
 impl LayerBuilder<'_> {
     /// Builds a layer of the files that are added to `root`.
@@ -184,7 +184,7 @@ impl Change {
         }
         match (attributes.kind, self.mode) {
             (InodeKind::Symlink, _) => {}
-            (InodeKind::Directory, Some(mode)) => attributes.mode = mode & !SETUID_AND_SETGID | (mode & READ) >> 2,
+            (InodeKind::Directory, Some(mode)) => attributes.mode = mode & !SETUID_AND_SETGID | (mode & READ_BITS) >> 2,
             (_, Some(mode)) => attributes.mode = mode,
             (InodeKind::Regular, None) if changed => attributes.mode &= !SETUID_AND_SETGID,
             (_, None) => {}

@@ -129,9 +129,8 @@ fn reads_after_an_error_fail() {
     let mut decoder = Decoder::new(&stream[..], &Limits::default()).unwrap();
     assert_eq!(decoder.fill_buf().unwrap(), b"data");
     decoder.consume(4);
-    assert!(
-        matches!(Error::from(decoder.fill_buf().unwrap_err()), Error::TrailingGarbage { offset, .. } if offset == stream.len() as u64 - 7)
-    );
+    let error = Error::from(decoder.fill_buf().unwrap_err());
+    assert!(matches!(error, Error::TrailingGarbage { offset, .. } if offset == stream.len() as u64 - 7));
     assert!(matches!(Error::from(decoder.fill_buf().unwrap_err()), Error::FailedBefore));
 }
 
