@@ -63,7 +63,7 @@ pub enum Addition {
         /// Owner and group of all entries. `None` is root.
         owner: Option<(u32, u32)>,
     },
-    /// A file in memory, with owner root and time 1970. It replaces an existing file, but not a directory.
+    /// A file in memory. Its owner is root, and its time is the Unix epoch. It replaces a file, but not a directory.
     File {
         /// The path in the image.
         destination: Vec<u8>,

@@ -97,7 +97,7 @@ impl PrebakedWriter<'_> {
         let copied = publish(&target, READ_ONLY, |copy| {
             let length = file.metadata()?.len();
             flow = self.copier.copy(&mut Holes::new(&file), 0..length, copy, |_| (self.check)())?;
-            // Sharing blocks may be done before the first call, so the last result counts as well.
+            // Shared blocks cause a single call, after the work, so its result counts as well.
             if flow.is_break() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
         });
         if flow.is_break() {

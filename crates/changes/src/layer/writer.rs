@@ -87,7 +87,7 @@ impl<'m, W: Write> LayerWriter<'m, W> {
         self.first_paths.clear();
     }
 
-    /// Adds a regular file with the permission bits `mode`. Its owner is root and its time is 1970.
+    /// Adds a regular file with the permission bits `mode`. Its owner is root, and its time is the Unix epoch.
     ///
     /// # Errors
     /// - [`Error::Export`]: the writer failed.

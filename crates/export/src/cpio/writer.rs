@@ -12,7 +12,7 @@ const REGULAR: u32 = 0o100_000;
 const DIRECTORY: u32 = 0o040_000;
 const SYMLINK: u32 = 0o120_777;
 
-/// Writes an initramfs of files in memory. All entries belong to root and have the time 1970.
+/// Writes an initramfs of files in memory. All entries belong to root, and their time is the Unix epoch.
 ///
 /// Paths have no leading slash. Directories must be added before their entries, because the kernel does not create
 /// missing ones.

@@ -10,9 +10,9 @@ use vmroot_container_fs::{ContainerFs, InodeId, InodeKind};
 
 use crate::Result;
 
-/// A thread takes entries with at least this many bytes at a time,
+/// The bytes of files at which a job is complete.
 const JOB_BYTES: u64 = 4 << 20;
-/// or this many entries.
+/// The most entries of a job.
 const JOB_ENTRIES: usize = 64;
 
 /// The index of the root directory in [`Plan::directories`].
