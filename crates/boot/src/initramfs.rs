@@ -41,16 +41,16 @@ pub(crate) struct StageRoot {
 /// [`Error::Export`](crate::Error::Export), for what writing says.
 pub(crate) fn write<W: Write>(writer: W, init: &[u8], modules: &[Module], stage: &Stage) -> Result<W> {
     let mut archive = CpioWriter::new(writer);
-    archive.directory(b"dev", 0o755)?;
+    archive.add_directory(b"dev", 0o755)?;
     // The kernel opens it for the first process, before anything is mounted.
-    archive.device(b"dev/console", 0o020_600, (5, 1))?;
-    archive.directory(b"vmroot", 0o755)?;
-    archive.directory(b"vmroot/modules", 0o755)?;
-    archive.file(b"init", 0o755, init)?;
+    archive.add_device(b"dev/console", 0o020_600, (5, 1))?;
+    archive.add_directory(b"vmroot", 0o755)?;
+    archive.add_directory(b"vmroot/modules", 0o755)?;
+    archive.add_file(b"init", 0o755, init)?;
     let document = serde_json::to_vec(stage).expect("a stage has no keys but strings");
-    archive.file(b"vmroot/stage.json", 0o644, &document)?;
+    archive.add_file(b"vmroot/stage.json", 0o644, &document)?;
     for module in modules {
-        archive.file(place_of(module).trim_start_matches('/').as_bytes(), 0o644, &module.bytes)?;
+        archive.add_file(place_of(module).trim_start_matches('/').as_bytes(), 0o644, &module.bytes)?;
     }
     Ok(archive.finish()?.0)
 }

@@ -1,4 +1,4 @@
-//! Blobs: bytes that were checked against their digest when they came in.
+//! Blobs: files of bytes that were verified against their digest when they were written.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -11,38 +11,39 @@ use vmroot_output::flock::Mode;
 use vmroot_output::{BlockWriter, directory_of, sync_directory};
 
 use crate::cache::{Cache, file_length, names, remove_file};
-use crate::lock::{Lock, LockName, Waiting};
+use crate::lock::{Lock, LockName, WaitHook};
 use crate::{Error, PUBLISHED_MODE, Result};
 
-/// How many bytes to hash at a time.
+/// Bytes that are hashed at a time.
 const READ_SIZE: usize = 1 << 20;
 
 /// A blob in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobFile {
-    /// Its file, mode 0444.
+    /// The path of the file, which has mode 0444.
     pub path: PathBuf,
-    /// Its length in bytes.
+    /// The length of the file in bytes.
     pub len: u64,
 }
 
-/// What [`Cache::writer`] found, once nobody else was fetching the blob.
+/// The result of [`Cache::writer`]: the blob itself, or a writer for it.
 #[derive(Debug)]
-pub enum Claim {
-    /// It is here: it was before, or another process or thread has just fetched it.
+pub enum BlobSlot {
+    /// The blob is in the cache. Another process or thread may have finished it during the call.
     Present(BlobFile),
-    /// It is the caller's to write. Others that want it wait until the writer is committed or dropped.
+    /// The blob is missing. The caller writes it; other callers wait until the writer is committed or dropped.
     Absent(Box<BlobWriter>),
 }
 
-/// A blob that a caller fetches.
+/// Writes one blob.
 ///
-/// Dropped before [`BlobWriter::commit`], what it has is kept for the next writer of the same blob to resume.
+/// A writer that is dropped before [`BlobWriter::commit`] keeps its bytes on disk. The next writer of the same blob
+/// resumes behind them.
 #[derive(Debug)]
 pub struct BlobWriter {
     digest: Digest,
     size: u64,
-    /// How many bytes an earlier writer left.
+    /// The number of bytes that an earlier writer left.
     kept: u64,
     partial: PathBuf,
     target: PathBuf,
@@ -51,60 +52,64 @@ pub struct BlobWriter {
     _lock: Lock,
 }
 
-/// One blob that the cache holds, or a part of one.
+/// A blob in the cache, complete or partial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlobEntry {
-    /// What it is, or will be.
+    /// The digest of the complete blob.
     pub digest: Digest,
-    /// Its length on disk in bytes.
+    /// The length on disk in bytes.
     pub len: u64,
-    /// Whether it is the start of a blob that somebody fetches, or stopped fetching.
+    /// True if the blob is incomplete: it is being fetched, or its fetch was interrupted.
     pub partial: bool,
 }
 
-/// What [`Cache::verify`] found.
+/// The result of [`Cache::verify`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The bytes are those that the digest names.
+    /// The bytes have the digest that was asked for.
     Whole,
-    /// There is no such blob.
+    /// The cache has no such blob.
     Missing,
-    /// The bytes have another digest.
+    /// The bytes have a different digest.
     Damaged {
-        /// The digest they have.
+        /// The digest of the bytes on disk.
         actual: Digest,
-        /// The blob's file.
+        /// The path of the blob.
         path: PathBuf,
     },
 }
 
 impl Cache {
-    /// Finds a blob. Its bytes were checked when they came in; [`Cache::verify`] checks them again.
+    /// Looks up a blob. It does not hash it: the bytes were verified when they were written, and [`Cache::verify`]
+    /// verifies them again.
     ///
     /// # Errors
-    /// [`Error::Io`] where the directory cannot be searched.
+    /// - [`Error::Io`]: the directory cannot be searched.
     pub fn get(&self, digest: &Digest) -> Result<Option<BlobFile>> {
         let path = self.layout().blob(digest);
         Ok(file_length(&path)?.map(|len| BlobFile { path, len }))
     }
 
-    /// Claims a blob of `size` bytes for writing, or finds that it is here. Waits while another is fetching it.
+    /// Returns the blob if the cache has it, or a writer for its `size` bytes. Waits while another process or thread
+    /// writes it.
     ///
-    /// What an earlier writer left is hashed again, in bounded memory, and resumed: see [`BlobWriter::offset`]. A blob
-    /// that is here but was damaged to another length is removed, to be fetched again.
+    /// The writer resumes behind the bytes that an earlier writer left ([`BlobWriter::offset`]). These are hashed
+    /// again, in bounded memory. A blob of a wrong length whose bytes are damaged is removed, so that it is fetched
+    /// again.
     ///
     /// # Errors
-    /// [`Error::GaveUp`] if `waiting` breaks off; [`Error::SizeMismatch`] where the blob is here and whole, and its size
-    /// is not `size`; [`Error::Io`] where a file cannot be made or read.
-    pub fn writer(&self, digest: &Digest, size: u64, waiting: Waiting<'_>) -> Result<Claim> {
-        // Most blobs are here or wanted by nobody else: look before locking.
+    /// - [`Error::GaveUp`]: `on_wait` returned `Break`.
+    /// - [`Error::SizeMismatch`]: the cache has the blob undamaged, and its length is not `size`.
+    /// - [`Error::Io`]: a file cannot be created or read.
+    pub fn writer(&self, digest: &Digest, size: u64, on_wait: WaitHook<'_>) -> Result<BlobSlot> {
+        // Most blobs are present or have no other writer, so try without the lock first.
         if let Some(blob) = self.get(digest)?.filter(|blob| blob.len == size) {
-            return Ok(Claim::Present(blob));
+            return Ok(BlobSlot::Present(blob));
         }
-        let lock = self.lock(&LockName::Blob(*digest), Mode::Exclusive, waiting)?;
+        let lock = self.lock(&LockName::Blob(*digest), Mode::Exclusive, on_wait)?;
         if let Some(blob) = self.get(digest)? {
             if blob.len == size {
-                return Ok(Claim::Present(blob));
+                return Ok(BlobSlot::Present(blob));
             }
             if self.verify(digest)? == Verdict::Whole {
                 return Err(Error::SizeMismatch { digest: *digest, size, actual: blob.len, path: blob.path });
@@ -115,22 +120,23 @@ impl Cache {
         let (kept, writer, hasher) = resume(&partial, digest.algorithm(), size)?;
         let target = self.layout().blob(digest);
         let writer = BlobWriter { digest: *digest, size, kept, partial, target, writer, hasher, _lock: lock };
-        Ok(Claim::Absent(Box::new(writer)))
+        Ok(BlobSlot::Absent(Box::new(writer)))
     }
 
-    /// Hashes a blob again.
+    /// Hashes a blob and compares the result with its digest.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be read.
+    /// - [`Error::Io`]: the file cannot be read.
     pub fn verify(&self, digest: &Digest) -> Result<Verdict> {
         self.verify_while(digest, &|| ControlFlow::Continue(()))
     }
 
-    /// The same, which asks `going_on` before each part that it reads.
+    /// Like [`Self::verify`], but calls `check` before each read and stops if it returns `Break`.
     ///
     /// # Errors
-    /// As [`Self::verify`], and [`Error::Stopped`] when `going_on` breaks.
-    pub fn verify_while(&self, digest: &Digest, going_on: &dyn Fn() -> ControlFlow<()>) -> Result<Verdict> {
+    /// - The errors of [`Self::verify`].
+    /// - [`Error::Stopped`]: `check` returned `Break`.
+    pub fn verify_while(&self, digest: &Digest, check: &dyn Fn() -> ControlFlow<()>) -> Result<Verdict> {
         let path = self.layout().blob(digest);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -138,7 +144,7 @@ impl Cache {
             Err(source) => return Err(Error::Io { action: "open", path, source }),
         };
         let mut hasher = Hasher::new(digest.algorithm());
-        let flow = hash_while(file, &mut hasher, going_on).map_err(Error::io("read", &path))?;
+        let flow = hash_while(file, &mut hasher, check).map_err(Error::io("read", &path))?;
         if flow.is_break() {
             return Err(Error::Stopped { path });
         }
@@ -146,12 +152,13 @@ impl Cache {
         Ok(if actual == *digest { Verdict::Whole } else { Verdict::Damaged { actual, path } })
     }
 
-    /// Hashes a blob again and removes it if it is damaged, while nobody else fetches or removes it.
+    /// Hashes a blob and removes it if it is damaged. Holds the lock of the blob meanwhile.
     ///
     /// # Errors
-    /// [`Error::GaveUp`] if `waiting` breaks off; [`Error::Io`] where it cannot be read or removed.
-    pub fn remove_damaged(&self, digest: &Digest, waiting: Waiting<'_>) -> Result<Verdict> {
-        let _lock = self.lock(&LockName::Blob(*digest), Mode::Exclusive, waiting)?;
+    /// - [`Error::GaveUp`]: `on_wait` returned `Break`.
+    /// - [`Error::Io`]: the file cannot be read or removed.
+    pub fn remove_damaged(&self, digest: &Digest, on_wait: WaitHook<'_>) -> Result<Verdict> {
+        let _lock = self.lock(&LockName::Blob(*digest), Mode::Exclusive, on_wait)?;
         let verdict = self.verify(digest)?;
         if let Verdict::Damaged { path, .. } = &verdict {
             remove_file(path)?;
@@ -160,11 +167,11 @@ impl Cache {
         Ok(verdict)
     }
 
-    /// Removes a blob and what there is of it in part. Says how many bytes that freed: `None` where there was nothing, or
-    /// another is fetching it.
+    /// Removes a blob, complete or partial, and returns the number of bytes freed. Returns `None` if the cache does not
+    /// have the blob, or if it is being fetched.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be removed.
+    /// - [`Error::Io`]: a file cannot be removed.
     pub fn remove(&self, digest: &Digest) -> Result<Option<u64>> {
         let Some(_lock) = self.try_lock(&LockName::Blob(*digest), Mode::Exclusive)? else { return Ok(None) };
         let mut freed = None;
@@ -181,10 +188,10 @@ impl Cache {
         Ok(freed)
     }
 
-    /// All blobs, whole and partial, sorted by algorithm and digest.
+    /// Returns all blobs, complete and partial, sorted by algorithm and digest.
     ///
     /// # Errors
-    /// [`Error::Io`] where a directory cannot be listed.
+    /// - [`Error::Io`]: a directory cannot be listed.
     pub fn blobs(&self) -> Result<Vec<BlobEntry>> {
         let mut blobs = Vec::new();
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
@@ -195,7 +202,7 @@ impl Cache {
                     None => (name.as_str(), false),
                 };
                 let Ok(digest) = Digest::parse(&format!("{}:{hex}", algorithm.name())) else { continue };
-                // Gone since it was listed: then it is not here.
+                // The file was removed after the directory was listed.
                 let Some(len) = file_length(&directory.join(&name))? else { continue };
                 blobs.push(BlobEntry { digest, len, partial });
             }
@@ -205,41 +212,41 @@ impl Cache {
 }
 
 impl BlobWriter {
-    /// The digest that the bytes must have.
+    /// Returns the digest that the bytes must have.
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// The size in bytes that the blob must have.
+    /// Returns the size in bytes that the blob must have.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Where the next byte goes: how many bytes there are.
+    /// Returns the offset of the next byte, which is the number of bytes present.
     pub fn offset(&self) -> u64 {
         self.writer.position()
     }
 
-    /// Whether all bytes are there, so that only [`BlobWriter::commit`] is left to call.
+    /// Returns true if all bytes are present, so that only [`BlobWriter::commit`] is left to call.
     pub fn is_complete(&self) -> bool {
         self.writer.position() == self.size
     }
 
-    /// Reads the bytes that an earlier writer left, from the first to where this writer began.
+    /// Returns a reader of the bytes that an earlier writer left.
     ///
-    /// They are as they were found: only [`BlobWriter::commit`] tells whether they are the right ones.
+    /// The bytes are not verified before [`BlobWriter::commit`].
     ///
     /// # Errors
-    /// [`Error::Io`] where the file cannot be opened.
-    pub fn kept(&self) -> Result<impl Read + Send + use<>> {
+    /// - [`Error::Io`]: the file cannot be opened.
+    pub fn read_kept(&self) -> Result<impl Read + Send + use<>> {
         let file = File::open(&self.partial).map_err(Error::io("open", &self.partial))?;
         Ok(file.take(self.kept))
     }
 
-    /// Forgets all bytes and starts again at offset 0, for a source that cannot start elsewhere.
+    /// Discards all bytes and starts again at offset 0. For sources that cannot resume in the middle.
     ///
     /// # Errors
-    /// [`Error::Io`] where the file cannot be truncated.
+    /// - [`Error::Io`]: the file cannot be truncated.
     pub fn restart(&mut self) -> Result<()> {
         let file = self.writer.file().try_clone().map_err(Error::io("open", &self.partial))?;
         let emptied = file.set_len(0).and_then(|()| BlockWriter::new(file, &self.partial, 0));
@@ -252,8 +259,8 @@ impl BlobWriter {
     /// Appends bytes.
     ///
     /// # Errors
-    /// [`Error::TooLong`] where they would make the blob longer than its size: then none of them is written;
-    /// [`Error::Io`] where the disk is full or bad.
+    /// - [`Error::TooLong`]: the bytes exceed the size of the blob. None of them is written.
+    /// - [`Error::Io`]: the file cannot be written, for example because the disk is full.
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
         if bytes.len() as u64 > self.size - self.writer.position() {
             return Err(Error::TooLong { digest: self.digest, size: self.size, path: self.partial.clone() });
@@ -263,11 +270,12 @@ impl BlobWriter {
         Ok(())
     }
 
-    /// Checks size and digest, syncs, and gives the blob its name.
+    /// Checks size and digest, syncs the file, and renames it to its final name.
     ///
     /// # Errors
-    /// [`Error::TooShort`] if bytes are missing: what is there is kept; [`Error::DigestMismatch`] if they are others than
-    /// the digest names: they are removed; [`Error::Io`] where the file cannot be synced or renamed: it is kept.
+    /// - [`Error::TooShort`]: bytes are missing. Those present are kept.
+    /// - [`Error::DigestMismatch`]: the bytes have another digest. They are removed.
+    /// - [`Error::Io`]: the file cannot be synced or renamed. It is kept.
     pub fn commit(mut self) -> Result<BlobFile> {
         self.writer.flush().map_err(Error::io("write", &self.partial))?;
         let (digest, size, path) = (self.digest, self.size, self.partial.clone());
@@ -284,7 +292,7 @@ impl BlobWriter {
     }
 }
 
-/// [`BlobWriter::append`] with its error inside an [`io::Error`] of the same kind.
+/// Calls [`BlobWriter::append`]. The [`io::Error`] contains its error and has the same kind.
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.append(bytes) {
@@ -302,8 +310,8 @@ impl Write for BlobWriter {
     }
 }
 
-/// Opens what there is of a blob, cut to `size`, and hashes it. Returns its length, and a writer and a hasher that go on
-/// behind it.
+/// Opens the partial file of a blob, truncates it to `size`, and hashes it. Returns its length, and a writer and a
+/// hasher that continue at its end.
 fn resume(partial: &Path, algorithm: Algorithm, size: u64) -> Result<(u64, BlockWriter, Hasher)> {
     let file = open_partial(partial)?;
     let read = |error| Error::io("read", partial)(error);
@@ -319,7 +327,7 @@ fn resume(partial: &Path, algorithm: Algorithm, size: u64) -> Result<(u64, Block
 fn open_partial(partial: &Path) -> Result<File> {
     let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(partial);
     let opened = match open() {
-        // Its writer was killed after it made the file read-only and before it renamed it.
+        // An earlier writer was killed after it made the file read-only and before it renamed it.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             std::fs::set_permissions(partial, Permissions::from_mode(0o600)).and_then(|()| open())
         }
@@ -328,22 +336,22 @@ fn open_partial(partial: &Path) -> Result<File> {
     opened.map_err(Error::io("open", partial))
 }
 
-/// Hashes all that `source` reads; returns how many bytes that was.
+/// Hashes everything that `source` returns, and returns the number of bytes.
 fn hash_all(source: impl Read, hasher: &mut Hasher) -> io::Result<u64> {
     hash_while(source, hasher, &|| ControlFlow::Continue(()))
         .map(|(ControlFlow::Continue(total) | ControlFlow::Break(total))| total)
 }
 
-/// The same until `going_on` breaks, which is asked before each part.
+/// Like [`hash_all`], but calls `check` before each read and stops if it returns `Break`.
 fn hash_while(
     mut source: impl Read,
     hasher: &mut Hasher,
-    going_on: &dyn Fn() -> ControlFlow<()>,
+    check: &dyn Fn() -> ControlFlow<()>,
 ) -> io::Result<ControlFlow<u64, u64>> {
     let mut buffer = vec![0; READ_SIZE];
     let mut total = 0;
     loop {
-        if going_on().is_break() {
+        if check().is_break() {
             return Ok(ControlFlow::Break(total));
         }
         match source.read(&mut buffer) {
@@ -360,16 +368,17 @@ fn hash_while(
 
 impl Drop for BlobWriter {
     fn drop(&mut self) {
-        // Nobody is left to tell when this fails: what is missing is fetched again.
+        // An error is ignored, because the bytes that were not flushed are fetched again.
         let _ = self.writer.flush();
-        // The lock is still held. After a commit there is no such file; a file that stays is swept later.
+        // The lock is still held. After a commit the file does not exist. A file that cannot be removed now is swept
+        // later.
         if self.writer.position() == 0 {
             let _ = remove_file(&self.partial);
         }
     }
 }
 
-/// Makes `file`, which is at `from`, durable and read-only, and moves it to `to` in the same directory.
+/// Makes `file`, at path `from`, durable and read-only, and renames it to `to` in the same directory.
 fn publish(file: &File, from: &Path, to: &Path) -> Result<()> {
     file.set_permissions(Permissions::from_mode(PUBLISHED_MODE)).map_err(Error::io("set the mode of", from))?;
     file.sync_all().map_err(Error::io("sync", from))?;

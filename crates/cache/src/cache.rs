@@ -7,20 +7,20 @@ use std::path::{Path, PathBuf};
 
 use vmroot_output::flock::Mode;
 
-use crate::lock::{Lock, LockName, Waiting};
+use crate::lock::{Lock, LockName, WaitHook};
 use crate::{Error, Layout, Result};
 
-/// A cache directory. Cheap to clone; any number of threads and processes may have it open.
+/// A cache directory. Cheap to clone. Any number of threads and processes may use the same directory.
 #[derive(Debug, Clone)]
 pub struct Cache {
     layout: Layout,
 }
 
 impl Cache {
-    /// Opens the cache at `directory`, made with mode 0700 where it is missing.
+    /// Opens the cache at `directory`, and creates it with mode 0700 if it is missing.
     ///
     /// # Errors
-    /// [`Error::Io`] where a directory of the cache is missing and cannot be made.
+    /// - [`Error::Io`]: a directory of the cache is missing and cannot be created.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self> {
         let layout = Layout::new(directory);
         for directory in layout.directories() {
@@ -30,29 +30,30 @@ impl Cache {
         Ok(Self { layout })
     }
 
-    /// Where everything is.
+    /// Returns the paths of the files in the cache.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// Takes a lock, and waits for it where another holds it.
+    /// Takes a lock, and waits while another process or thread holds it.
     ///
     /// # Errors
-    /// [`Error::GaveUp`] if `waiting` breaks off, [`Error::Io`] where the lock file cannot be made or locked.
-    pub fn lock(&self, name: &LockName, mode: Mode, waiting: Waiting<'_>) -> Result<Lock> {
-        Lock::wait(&self.layout.lock(name), mode, waiting)
+    /// - [`Error::GaveUp`]: `on_wait` returned `Break`.
+    /// - [`Error::Io`]: the lock file cannot be created or locked.
+    pub fn lock(&self, name: &LockName, mode: Mode, on_wait: WaitHook<'_>) -> Result<Lock> {
+        Lock::wait(&self.layout.lock(name), mode, on_wait)
     }
 
-    /// Takes a lock if it is free; `None` where another holds it.
+    /// Takes a lock if it is free. Returns `None` if another process or thread holds it.
     ///
     /// # Errors
-    /// [`Error::Io`] where the lock file cannot be made or locked.
+    /// - [`Error::Io`]: the lock file cannot be created or locked.
     pub fn try_lock(&self, name: &LockName, mode: Mode) -> Result<Option<Lock>> {
         Lock::attempt(&self.layout.lock(name), mode)
     }
 }
 
-/// The names in a directory, sorted. Names that are not UTF-8 are none of the cache's and left out.
+/// Returns the names in a directory, sorted. Names that are not UTF-8 are left out: the cache has none.
 pub(crate) fn names(directory: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(directory).map_err(Error::io("list", directory))?;
     let mut names = Vec::new();
@@ -64,7 +65,7 @@ pub(crate) fn names(directory: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Removes a file; says whether it was there.
+/// Removes a file. Returns true if it existed.
 pub(crate) fn remove_file(path: &Path) -> Result<bool> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
@@ -73,7 +74,7 @@ pub(crate) fn remove_file(path: &Path) -> Result<bool> {
     }
 }
 
-/// The length of a file in bytes; `None` where it is missing.
+/// Returns the length of a file in bytes, or `None` if it does not exist.
 pub(crate) fn file_length(path: &Path) -> Result<Option<u64>> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(Some(metadata.len())),
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn makes_its_directories_for_the_owner_alone() {
+    fn open_creates_private_directories() {
         let parent = tempfile::tempdir().unwrap();
         let root = parent.path().join("a/cache");
         let cache = Cache::open(&root).unwrap();
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn says_which_directory_cannot_be_made() {
+    fn open_error_names_the_directory() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = Cache::open(file.path()).unwrap_err().to_string();
         assert!(error.contains(file.path().to_str().unwrap()), "{error}");

@@ -1,4 +1,4 @@
-//! Where everything in a cache is: the only place that builds its paths.
+//! The paths of the files in a cache. No other module builds them.
 
 use std::path::{Path, PathBuf};
 
@@ -9,79 +9,79 @@ use crate::LockName;
 /// The version of the index format that is part of the paths of layers and roots.
 const INDEX_VERSION: &str = "v1";
 
-/// The paths of one cache. Only digests that were parsed become parts of paths, so no name can lead out of it.
+/// The paths of one cache. The variable parts are the hex digits of parsed digests, so no path leads out of the cache.
 #[derive(Debug, Clone)]
 pub struct Layout {
     root: PathBuf,
 }
 
 impl Layout {
-    /// The layout of the cache at `root`, which need not exist.
+    /// Returns the layout of a cache at `root`. The directory need not exist.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// The directory of the cache.
+    /// Returns the directory of the cache.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The directory of the blobs of one digest algorithm.
+    /// Returns the directory of the blobs with this digest algorithm.
     pub fn blobs(&self, algorithm: Algorithm) -> PathBuf {
         self.root.join("blobs").join(algorithm.name())
     }
 
-    /// The file of a blob, as fetched.
+    /// Returns the file of a blob, with the bytes as they were fetched.
     pub fn blob(&self, digest: &Digest) -> PathBuf {
         self.blobs(digest.algorithm()).join(digest.hex())
     }
 
-    /// The file in which a blob grows until it is whole.
+    /// Returns the file of a blob that is not complete.
     pub fn partial(&self, digest: &Digest) -> PathBuf {
         self.blobs(digest.algorithm()).join(digest.hex() + ".partial")
     }
 
-    /// The directory of the layer indexes and their contents.
+    /// Returns the directory of the layer indexes and contents.
     pub fn layers(&self) -> PathBuf {
         self.root.join("layers").join(INDEX_VERSION)
     }
 
-    /// The index of a layer.
+    /// Returns the index file of a layer.
     pub fn layer_index(&self, diff_id: &Digest) -> PathBuf {
         self.layers().join(diff_id.hex() + ".idx")
     }
 
-    /// The contents of the regular files of a layer.
+    /// Returns the file with the contents of a layer's regular files.
     pub fn layer_contents(&self, diff_id: &Digest) -> PathBuf {
         self.layers().join(diff_id.hex() + ".contents")
     }
 
-    /// The directory of the merged roots.
+    /// Returns the directory of the merged roots.
     pub fn roots(&self) -> PathBuf {
         self.root.join("roots").join(INDEX_VERSION)
     }
 
-    /// The merged index of the layers with this chain id.
+    /// Returns the file of the merged index of the layers with this chain id.
     pub fn root_index(&self, chain_id: &Digest) -> PathBuf {
         self.roots().join(chain_id.hex() + ".idx")
     }
 
-    /// The directory of the image records.
+    /// Returns the directory of the image records.
     pub fn images(&self) -> PathBuf {
         self.root.join("images")
     }
 
-    /// The record of an image. `key` is a digest over what identifies the record, which a file name could not hold.
+    /// Returns the file of an image record. `key` is the digest of the record's identity, which is no valid file name.
     pub fn image_record(&self, key: &Digest) -> PathBuf {
         self.images().join(key.hex() + ".json")
     }
 
-    /// The directory of the lock files.
+    /// Returns the directory of the lock files.
     pub fn locks(&self) -> PathBuf {
         self.root.join("locks")
     }
 
-    /// The file whose lock stands for `name`.
+    /// Returns the file that is locked for `name`.
     pub fn lock(&self, name: &LockName) -> PathBuf {
         self.locks().join(match name {
             LockName::Gate => "gate.lock".to_owned(),
@@ -93,7 +93,7 @@ impl Layout {
         })
     }
 
-    /// Every directory that must exist.
+    /// Returns every directory that must exist.
     pub(crate) fn directories(&self) -> [PathBuf; 6] {
         [
             self.blobs(Algorithm::Sha256),

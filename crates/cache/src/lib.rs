@@ -1,19 +1,19 @@
-//! Verified bytes by digest on disk, safe with many processes and crashes.
+//! A directory of verified blobs, layer indexes and image records, shared by processes.
 //!
-//! The rules that make it so:
+//! It is safe with concurrent processes and after crashes:
 //!
-//! - A file gets its final name by rename(2), after its bytes were checked and synced: what is there under its name is
-//!   whole. A process killed at any moment leaves at most a temporary file or a `.partial`, which the next one resumes
-//!   or sweeps away.
-//! - Whoever makes something holds the lock named after it ([`LockName`]), so that two processes do the work once; the
-//!   second finds it done.
-//! - A user of the cache holds [`LockName::Cache`] shared; one that removes things holds it exclusively. [`Presence`] has
-//!   both.
-//! - Locks are flock(2) locks: they go with the process that held them, however it ended.
+//! - A file gets its final name by rename(2), after its bytes were verified and synced. A file under its final name is
+//!   complete. A process that is killed leaves at most temporary files, which are swept, and `.partial` files, which
+//!   are resumed or swept.
+//! - The creator of a file holds the lock named after it ([`LockName`]). A second process waits for the lock and then
+//!   finds the file, so the work is done once.
+//! - A user of the cache holds [`LockName::Cache`] shared; a process that removes files holds it exclusively.
+//!   [`Presence`] takes both.
+//! - Locks are flock(2) locks, which the kernel releases when their process ends.
 //!
-//! A thread that holds a lock of one rank may wait only for locks of a later rank: first `Gate`, then `Cache`, `Images`, `Root`,
-//! `Layer`, `Blob`. One that holds a lock shared may also wait for more of its rank, shared. So nobody waits in a circle.
-//! `docs/formats/cache.md` has the paths and the rules for others who read or write a cache.
+//! Locks are taken in the order `Gate`, `Cache`, `Images`, `Root`, `Layer`, `Blob`: a thread that holds a lock waits
+//! only for locks of a later rank, or for a shared lock of the same rank if its own is shared. This prevents deadlocks.
+//! `docs/formats/cache.md` describes the paths, and the rules for other programs that use a cache.
 
 mod blob;
 mod cache;
@@ -24,15 +24,15 @@ mod presence;
 mod sweep;
 mod usage;
 
-pub use blob::{BlobEntry, BlobFile, BlobWriter, Claim, Verdict};
+pub use blob::{BlobEntry, BlobFile, BlobSlot, BlobWriter, Verdict};
 pub use cache::Cache;
 pub use error::{Error, Result};
 pub use layout::Layout;
-pub use lock::{Lock, LockName, Waiting, patiently};
+pub use lock::{Lock, LockName, WaitHook, wait_forever};
 pub use vmroot_output::flock::Mode;
 
-/// The permission bits of everything in a cache: nobody writes to it again.
+/// The permission bits of the published files in a cache, which are never written again.
 pub const PUBLISHED_MODE: u32 = 0o444;
 pub use presence::Presence;
-pub use sweep::Swept;
+pub use sweep::SweepReport;
 pub use usage::{Area, Usage};

@@ -1,7 +1,7 @@
-//! Named locks between processes and threads: flock(2) on files of `locks/`.
+//! Named locks between processes and threads: flock(2) on the files of `locks/`.
 //!
-//! A lock file may be unlinked while nobody holds its lock, and is made again by whoever wants it next. So a lock counts
-//! only if, once it is held, the file that was locked is still the one with that name.
+//! A lock file may be unlinked while its lock is free, and the next process creates it again. A lock is therefore valid
+//! only if the locked file still has its name after it was locked.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -16,54 +16,54 @@ use vmroot_output::flock::{Mode, is_at, try_flock};
 
 use crate::{Error, Result};
 
-/// How long to wait between two attempts at a lock that another holds: at first, and at most.
+/// The first and the longest pause between two attempts to take a lock.
 const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
 
-/// What a lock stands for, from the first rank to the last.
+/// The names of the locks, from the first rank to the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LockName {
-    /// Held while a process takes or changes the lock of the cache.
+    /// Held while a process takes or changes [`Self::Cache`].
     Gate,
-    /// The cache as a whole: held shared by who uses it, exclusively by who removes things from it.
+    /// The whole cache: shared by its users, exclusive for a process that removes files from it.
     Cache,
-    /// The image records, held exclusively while one is replaced.
+    /// The image records: exclusive while one of them is replaced.
     Images,
-    /// The merged root of a chain id: exclusively while it is made, shared while it must not be removed.
+    /// The merged root of a chain id: exclusive while it is built, shared while it must not be removed.
     Root(Digest),
-    /// The index and contents of a diff id: exclusively while they are made, shared while they must not be removed.
+    /// The index and contents of a diff id: exclusive while they are built, shared while they must not be removed.
     Layer(Digest),
-    /// A blob, held exclusively while it is fetched or removed.
+    /// A blob: exclusive while it is fetched or removed.
     Blob(Digest),
 }
 
-/// Called with the path of a lock that another process or thread holds, before each pause of at most 100 ms.
+/// A callback of the wait for a held lock. It gets the path of the lock file before each pause of at most 100 ms.
 ///
-/// The first call is the moment to tell a user that another process is at work. `Break` gives up with
-/// [`Error::GaveUp`], which is how cancellation reaches a thread that waits.
-pub type Waiting<'a> = &'a mut dyn FnMut(&Path) -> ControlFlow<()>;
+/// The first call is the moment to show a message to the user. To cancel, return `Break`: the wait ends with
+/// [`Error::GaveUp`].
+pub type WaitHook<'a> = &'a mut dyn FnMut(&Path) -> ControlFlow<()>;
 
-/// The [`Waiting`] of who has nothing to tell and never gives up.
-pub fn patiently(_: &Path) -> ControlFlow<()> {
+/// A [`WaitHook`] that waits without a time limit and shows no message.
+pub fn wait_forever(_: &Path) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// A lock that is held until this is dropped or the process ends.
+/// A held lock. Dropping it releases the lock, and so does the end of the process.
 #[derive(Debug)]
 #[must_use = "the lock is released as soon as this is dropped"]
 pub struct Lock {
-    // Only held: closing the file releases the lock.
+    // Closing the file releases the lock.
     _file: File,
 }
 
 impl Lock {
-    /// Waits for the lock of the file at `path`, which is made if it is missing.
-    pub(crate) fn wait(path: &Path, mode: Mode, waiting: Waiting<'_>) -> Result<Self> {
+    /// Waits for the lock of the file at `path`, which is created if it is missing.
+    pub(crate) fn wait(path: &Path, mode: Mode, on_wait: WaitHook<'_>) -> Result<Self> {
         let [mut pause, longest] = PAUSES;
         loop {
             if let Some(lock) = Self::attempt(path, mode)? {
                 return Ok(lock);
             }
-            if waiting(path).is_break() {
+            if on_wait(path).is_break() {
                 return Err(Error::GaveUp { path: path.to_owned() });
             }
             thread::sleep(pause);
@@ -71,7 +71,7 @@ impl Lock {
         }
     }
 
-    /// Takes the lock of the file at `path` if nobody holds it in a way that excludes `mode`.
+    /// Takes the lock of the file at `path`. Returns `None` if it is held in a mode that excludes `mode`.
     pub(crate) fn attempt(path: &Path, mode: Mode) -> Result<Option<Self>> {
         loop {
             let file = open(path)?;
@@ -81,19 +81,19 @@ impl Lock {
             if is_at(&file, path)? {
                 return Ok(Some(Self { _file: file }));
             }
-            // Somebody unlinked it between open and lock: the lock of the file that took its place is the one to have.
+            // The file was unlinked between open and lock. The file that has its name now is the one to lock.
         }
     }
 }
 
-/// Removes the file at `path` if nobody holds its lock. Says whether it did.
+/// Removes the file at `path` unless its lock is held. Returns true if it was removed.
 pub(crate) fn unlink_unless_locked(path: &Path) -> Result<bool> {
     let Some(_lock) = lock_abandoned(path)? else { return Ok(false) };
     std::fs::remove_file(path).map_err(Error::io("remove", path))?;
     Ok(true)
 }
 
-/// Locks the file or directory at `path`, for its removal; `None` where its lock is held, or it is gone.
+/// Locks the file or directory at `path` for removal. Returns `None` if its lock is held, or if it does not exist.
 pub(crate) fn lock_abandoned(path: &Path) -> Result<Option<File>> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_alone_or_many_that_share() {
+    fn locks_are_exclusive_or_shared() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.lock");
         let exclusive = Lock::attempt(&path, Mode::Exclusive).unwrap().unwrap();
@@ -128,27 +128,27 @@ mod tests {
     }
 
     #[test]
-    fn giving_up_ends_the_wait() {
+    fn break_ends_the_wait() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.lock");
         let _held = Lock::attempt(&path, Mode::Shared).unwrap().unwrap();
         let mut calls = 0;
-        let mut waiting = |at: &Path| {
+        let mut on_wait = |at: &Path| {
             assert_eq!(at, path);
             calls += 1;
             if calls == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let error = Lock::wait(&path, Mode::Exclusive, &mut waiting).unwrap_err();
+        let error = Lock::wait(&path, Mode::Exclusive, &mut on_wait).unwrap_err();
         assert!(matches!(&error, Error::GaveUp { path: at } if *at == path), "{error}");
         assert_eq!(calls, 3);
     }
 
     #[test]
-    fn an_unlinked_file_locks_nobody_out_and_nobody_in() {
+    fn lock_of_an_unlinked_file_is_void() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.lock");
         let orphan = Lock::attempt(&path, Mode::Exclusive).unwrap().unwrap();
-        assert!(!unlink_unless_locked(&path).unwrap(), "it is held");
+        assert!(!unlink_unless_locked(&path).unwrap(), "the lock is held");
         std::fs::remove_file(&path).unwrap();
         let second = Lock::attempt(&path, Mode::Exclusive).unwrap().unwrap();
         assert!(Lock::attempt(&path, Mode::Exclusive).unwrap().is_none());
@@ -156,11 +156,11 @@ mod tests {
         assert!(Lock::attempt(&path, Mode::Exclusive).unwrap().is_none());
         drop(second);
         assert!(unlink_unless_locked(&path).unwrap());
-        assert!(!unlink_unless_locked(&path).unwrap(), "it is gone");
+        assert!(!unlink_unless_locked(&path).unwrap(), "the file is already removed");
     }
 
     #[test]
-    fn threads_exclude_each_other_while_the_file_is_unlinked_under_them() {
+    fn locks_exclude_threads_while_files_are_unlinked() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.lock");
         let inside = std::sync::atomic::AtomicU32::new(0);
@@ -168,7 +168,7 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..50 {
-                        let _lock = Lock::wait(&path, Mode::Exclusive, &mut patiently).unwrap();
+                        let _lock = Lock::wait(&path, Mode::Exclusive, &mut wait_forever).unwrap();
                         let others = inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                         assert_eq!(others, 0);
                         inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);

@@ -1,7 +1,7 @@
-//! Being in a cache: users hold its lock shared, and a remover holds it exclusively.
+//! Use of a cache: users hold its lock shared, and a process that removes files holds it exclusively.
 //!
-//! flock(2) cannot turn a shared lock into an exclusive one in one step: in between, another process could get it. So
-//! a process that takes or changes the lock of the cache holds [`LockName::Gate`] meanwhile.
+//! flock(2) cannot turn a shared lock into an exclusive one in one step: another process could take it in between. So a
+//! process holds [`LockName::Gate`] while it takes or changes the lock of the cache.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,47 +9,50 @@ use vmroot_output::flock::Mode;
 
 use crate::Result;
 use crate::cache::Cache;
-use crate::lock::{Lock, LockName, Waiting, patiently};
+use crate::lock::{Lock, LockName, WaitHook, wait_forever};
 
-/// A user of a cache. While it is alive, no other user removes anything from the cache.
+/// A user of a cache. No other process removes files from the cache while this exists.
 #[derive(Debug)]
 pub struct Presence {
     cache: Cache,
-    /// Of [`LockName::Cache`], shared; away only while the gate is held.
+    /// The shared lock of [`LockName::Cache`]. It is `None` only while the gate is held.
     lock: Mutex<Option<Lock>>,
 }
 
 impl Cache {
-    /// Begins to use the cache. The first user sweeps away what killed processes left.
+    /// Begins to use the cache. The first user sweeps the files that killed processes left.
     ///
     /// # Errors
-    /// [`Error::GaveUp`](crate::Error::GaveUp) if `waiting` breaks off, which it may while another user removes things; [`Error::Io`](crate::Error::Io) where a
-    /// file cannot be locked or removed.
-    pub fn enter(&self, waiting: Waiting<'_>) -> Result<Presence> {
-        let _gate = self.lock(&LockName::Gate, Mode::Exclusive, waiting)?;
+    /// - [`Error::GaveUp`](crate::Error::GaveUp): `on_wait` returned `Break`, possible while another user removes
+    ///   files.
+    /// - [`Error::Io`](crate::Error::Io): a file cannot be locked or removed.
+    pub fn enter(&self, on_wait: WaitHook<'_>) -> Result<Presence> {
+        let _gate = self.lock(&LockName::Gate, Mode::Exclusive, on_wait)?;
         if let Some(_alone) = self.try_lock(&LockName::Cache, Mode::Exclusive)? {
             self.sweep()?;
         }
-        let lock = self.lock(&LockName::Cache, Mode::Shared, waiting)?;
+        let lock = self.lock(&LockName::Cache, Mode::Shared, on_wait)?;
         Ok(Presence { cache: self.clone(), lock: Mutex::new(Some(lock)) })
     }
 }
 
 impl Presence {
-    /// Does `work` if there is no other user, and keeps others out until it is done; `None` if there is one.
+    /// Runs `work` if there is no other user, and keeps new users out until it returns. Returns `None` if there is
+    /// another user.
     ///
-    /// This keeps out other users, not other threads of this one: what those need is for the caller to know.
+    /// It does not exclude other threads that share this `Presence`; the caller has to.
     ///
     /// # Errors
-    /// [`Error::GaveUp`](crate::Error::GaveUp) if `waiting` breaks off; [`Error::Io`](crate::Error::Io) where the lock cannot be taken.
-    pub fn alone<T>(&self, waiting: Waiting<'_>, work: impl FnOnce() -> T) -> Result<Option<T>> {
+    /// - [`Error::GaveUp`](crate::Error::GaveUp): `on_wait` returned `Break`.
+    /// - [`Error::Io`](crate::Error::Io): the lock cannot be taken.
+    pub fn run_alone<T>(&self, on_wait: WaitHook<'_>, work: impl FnOnce() -> T) -> Result<Option<T>> {
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let _gate = self.cache.lock(&LockName::Gate, Mode::Exclusive, waiting)?;
+        let _gate = self.cache.lock(&LockName::Gate, Mode::Exclusive, on_wait)?;
         drop(lock.take());
         let alone = self.cache.try_lock(&LockName::Cache, Mode::Exclusive);
         let done = alone.map(|alone| alone.map(|_exclusive| work()));
-        // Nobody can hold it the other way for long: the gate is ours.
-        *lock = Some(self.cache.lock(&LockName::Cache, Mode::Shared, &mut patiently)?);
+        // The wait is short, because changing the lock needs the gate, which is held here.
+        *lock = Some(self.cache.lock(&LockName::Cache, Mode::Shared, &mut wait_forever)?);
         done
     }
 }
@@ -65,42 +68,42 @@ mod tests {
     use crate::Error;
 
     #[test]
-    fn one_user_may_be_alone_and_two_may_not() {
+    fn only_a_single_user_gets_exclusive_use() {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::open(directory.path()).unwrap();
-        let first = cache.enter(&mut patiently).unwrap();
-        assert_eq!(first.alone(&mut patiently, || 1).unwrap(), Some(1));
-        let second = cache.enter(&mut patiently).unwrap();
-        assert_eq!(first.alone(&mut patiently, || 2).unwrap(), None);
+        let first = cache.enter(&mut wait_forever).unwrap();
+        assert_eq!(first.run_alone(&mut wait_forever, || 1).unwrap(), Some(1));
+        let second = cache.enter(&mut wait_forever).unwrap();
+        assert_eq!(first.run_alone(&mut wait_forever, || 2).unwrap(), None);
         drop(first);
-        assert_eq!(second.alone(&mut patiently, || 3).unwrap(), Some(3));
-        assert!(cache.try_lock(&LockName::Cache, Mode::Exclusive).unwrap().is_none(), "it is shared again");
+        assert_eq!(second.run_alone(&mut wait_forever, || 3).unwrap(), Some(3));
+        assert!(cache.try_lock(&LockName::Cache, Mode::Exclusive).unwrap().is_none(), "the lock is shared again");
     }
 
     #[test]
-    fn nobody_comes_in_while_one_is_alone() {
+    fn exclusive_use_keeps_new_users_out() {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::open(directory.path()).unwrap();
-        let first = cache.enter(&mut patiently).unwrap();
-        let mut impatiently = |_: &Path| ControlFlow::Break(());
-        let inside = first.alone(&mut patiently, || cache.enter(&mut impatiently).map(drop)).unwrap().unwrap();
+        let first = cache.enter(&mut wait_forever).unwrap();
+        let mut give_up = |_: &Path| ControlFlow::Break(());
+        let inside = first.run_alone(&mut wait_forever, || cache.enter(&mut give_up).map(drop)).unwrap().unwrap();
         assert!(matches!(inside, Err(Error::GaveUp { .. })), "{inside:?}");
-        assert!(cache.enter(&mut impatiently).is_ok());
+        assert!(cache.enter(&mut give_up).is_ok());
     }
 
-    /// A user that fails to be alone loses nothing to another that is waiting for the same.
+    /// The users also compete with each other for the exclusive lock.
     #[test]
-    fn of_many_that_try_to_be_alone_none_ever_is() {
+    fn several_users_never_get_exclusive_use() {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::open(directory.path()).unwrap();
-        let _present = cache.enter(&mut patiently).unwrap();
+        let _present = cache.enter(&mut wait_forever).unwrap();
         let alone = AtomicUsize::new(0);
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    let user = cache.enter(&mut patiently).unwrap();
+                    let user = cache.enter(&mut wait_forever).unwrap();
                     for _ in 0..50 {
-                        if user.alone(&mut patiently, || ()).unwrap().is_some() {
+                        if user.run_alone(&mut wait_forever, || ()).unwrap().is_some() {
                             alone.fetch_add(1, Ordering::SeqCst);
                         }
                     }

@@ -1,4 +1,4 @@
-//! Removing what processes that were killed left behind.
+//! Removes files that killed processes left.
 
 use std::fs;
 use std::path::Path;
@@ -9,25 +9,25 @@ use crate::cache::{Cache, file_length, names};
 use crate::lock::{lock_abandoned, unlink_unless_locked};
 use crate::{Error, Lock, LockName, Mode, Result};
 
-/// What a sweep removed.
+/// Counts of the files that a sweep removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Swept {
+pub struct SweepReport {
     /// The number of temporary and partial files.
     pub files: u64,
-    /// Their length in bytes, together.
+    /// The sum of their lengths in bytes.
     pub bytes: u64,
 }
 
 impl Cache {
-    /// Removes temporary files without a writer, temporary directories of the cache without a lock (see
-    /// [`TemporaryDirectory`](crate::TemporaryDirectory)), and lock files that are not held.
+    /// Removes temporary files that have no writer, unlocked temporary directories of the cache (see
+    /// [`TemporaryDirectory`](vmroot_output::TemporaryDirectory)), and lock files that are not held.
     ///
-    /// Call it while holding [`LockName::Cache`] exclusively: not everything that writes temporary files locks them.
+    /// The caller must hold [`LockName::Cache`] exclusively, because some writers do not lock their temporary files.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) where a directory cannot be listed or a file cannot be removed.
-    pub fn sweep(&self) -> Result<Swept> {
-        let mut swept = Swept::default();
+    /// - [`Error::Io`](crate::Error::Io): a directory cannot be listed, or a file cannot be removed.
+    pub fn sweep(&self) -> Result<SweepReport> {
+        let mut swept = SweepReport::default();
         for directory in self.layout().directories() {
             for name in names(&directory)? {
                 let path = directory.join(&name);
@@ -49,12 +49,12 @@ impl Cache {
         Ok(swept)
     }
 
-    /// Removes partial blobs that nobody is fetching, so that nothing of them can be resumed.
+    /// Removes partial blobs that are not being fetched. They can no longer be resumed.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) where a directory cannot be listed or a file cannot be removed.
-    pub fn sweep_partials(&self) -> Result<Swept> {
-        let mut swept = Swept::default();
+    /// - [`Error::Io`](crate::Error::Io): a directory cannot be listed, or a file cannot be removed.
+    pub fn sweep_partials(&self) -> Result<SweepReport> {
+        let mut swept = SweepReport::default();
         for blob in self.blobs()?.iter().filter(|blob| blob.partial) {
             let name = LockName::Blob(blob.digest);
             let lock: Option<Lock> = self.try_lock(&name, Mode::Exclusive)?;
@@ -66,8 +66,8 @@ impl Cache {
     }
 }
 
-impl Swept {
-    /// Removes a directory that is not locked, and everything in it.
+impl SweepReport {
+    /// Removes a directory and its files, unless it is locked.
     fn remove_directory(&mut self, path: &Path) -> Result<()> {
         let Some(_lock) = lock_abandoned(path)? else { return Ok(()) };
         for name in names(path)? {

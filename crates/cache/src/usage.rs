@@ -1,4 +1,4 @@
-//! How much disk a cache takes.
+//! The disk space that a cache takes.
 
 use std::fs;
 use std::io;
@@ -8,26 +8,26 @@ use std::path::Path;
 use crate::cache::{Cache, names};
 use crate::{Error, Result};
 
-/// The unit of `st_blocks` in stat(2), whatever the file system's block size.
+/// The unit of `st_blocks` in stat(2). It does not depend on the block size of the file system.
 const STAT_BLOCK: u64 = 512;
 
-/// What one area of a cache takes.
+/// The size of one area of a cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Area {
     /// The number of files.
     pub files: u64,
-    /// Their length in bytes, holes included.
+    /// The sum of the file lengths in bytes, including holes.
     pub bytes: u64,
-    /// The bytes they take on disk, holes left out.
+    /// The bytes allocated on disk, without holes.
     pub disk_bytes: u64,
 }
 
-/// What each area of a cache takes.
+/// The sizes of all areas of a cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Whole blobs.
+    /// Complete blobs.
     pub blobs: Area,
-    /// Blobs that were fetched in part, and temporary files of all areas.
+    /// Partial blobs, and the temporary files of all areas.
     pub unfinished: Area,
     /// Layer indexes and their contents.
     pub layers: Area,
@@ -38,10 +38,10 @@ pub struct Usage {
 }
 
 impl Cache {
-    /// Measures every area.
+    /// Measures all areas.
     ///
     /// # Errors
-    /// [`Error::Io`] where a directory cannot be listed.
+    /// - [`Error::Io`]: a directory cannot be listed.
     pub fn usage(&self) -> Result<Usage> {
         let mut usage = Usage::default();
         let Usage { blobs, unfinished, layers, roots, images } = &mut usage;
@@ -65,7 +65,7 @@ impl Area {
                 Ok(())
             }
             Ok(_) => Ok(()),
-            // Gone since it was listed.
+            // The file was removed after the directory was listed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(source) => Err(Error::Io { action: "stat", path: path.to_owned(), source }),
         }

@@ -1,8 +1,8 @@
-//! A directory of this machine, read to be put into an image.
+//! Reading a directory of this machine for an image.
 //!
-//! Whoever owns what is read may change it meanwhile, and may not be whom the reader works for: the upper directory of
-//! an overlay is its container's to write. So no path is looked up twice, and none leads through a link: each directory is
-//! opened beneath the one it lies in, each file by one name, and what is said of it is said of its descriptor.
+//! The owner of the directory may be an adversary and change it during the walk: for example, the upper directory of an
+//! overlay belongs to its container. So no path is resolved twice, and no symbolic link is followed. Each directory is
+//! opened beneath its parent, each file by a single name, and attributes are read from the descriptor.
 
 mod attributes;
 mod walk;

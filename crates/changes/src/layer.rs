@@ -1,7 +1,7 @@
-//! A directory of this machine as a layer: the tar of changes that an OCI image is made of.
+//! Exporting a directory of this machine as a layer: the tar of changes of an OCI image.
 //!
-//! [`export_layer`] writes a whole directory, with the marks that overlayfs leaves in its upper directory ([`marks`])
-//! turned into those of a layer. [`LayerWriter`] writes single entries.
+//! [`export_layer`] writes a whole directory and converts the marks of an overlayfs upper directory ([`marks`]).
+//! [`LayerWriter`] writes single entries.
 
 mod marks;
 mod sight;
@@ -13,7 +13,7 @@ use std::path::Path;
 
 use vmroot_compress::{Encoder, EncoderOptions};
 use vmroot_container_fs::InodeKind;
-use vmroot_output::{Hook, Meter, Omissions, Omitted, Why, named};
+use vmroot_output::{Hook, Meter, OmissionReason, Omissions, Omitted, display_path};
 
 use crate::{Error, HostWalk, Result};
 use marks::Mark;
@@ -21,65 +21,71 @@ use marks::Mark;
 pub use writer::LayerWriter;
 use writer::{OPAQUE, WHITEOUT};
 
-/// What is known of the marks of overlayfs in a directory.
+/// The overlayfs marks that a directory is expected to have.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Marks {
-    /// Nothing: there may be some. Those that this process sees are heeded.
+    /// Unknown. Marks that this process can read are converted.
     #[default]
     Unknown,
-    /// It is the upper directory of an overlay. Its marks are `trusted.overlay.*`, which only processes with
-    /// `CAP_SYS_ADMIN` in the first user namespace see; others are refused, unless they find marks of `userxattr`.
+    /// It is the upper directory of an overlay with `trusted.overlay.*` marks. Only processes with `CAP_SYS_ADMIN` in
+    /// the initial user namespace can read these. Other processes get an error, unless the directory has
+    /// `user.overlay.*` marks.
     Upper,
-    /// It is the upper directory of an overlay that was mounted with `userxattr`: its marks are `user.overlay.*`.
+    /// It is the upper directory of an overlay that was mounted with `userxattr`. Its marks are `user.overlay.*`.
     UserXattr,
 }
 
-/// How a directory becomes a layer.
+/// Options of [`export_layer`].
 #[derive(Default, Clone, Copy)]
 pub struct LayerOptions<'a> {
-    /// Take files named `.wh.…` for the whiteouts of an unpacked layer; otherwise they are refused.
+    /// Treat files named `.wh.*` as whiteouts, as in an unpacked layer. If false, they are an error.
     pub whiteout_files: bool,
-    /// What is known of the marks of overlayfs.
+    /// The expected overlayfs marks.
     pub marks: Marks,
-    /// Leave large holes of files out, as [`TarOptions::sparse`](vmroot_export::TarOptions::sparse) has it.
+    /// Leave large holes out of files, as [`TarOptions::sparse`](vmroot_export::TarOptions::sparse).
     pub sparse: bool,
-    /// Write the attributes of the directory itself, as those of the root directory.
+    /// Write the attributes of the directory itself as those of the root directory.
     pub with_root: bool,
-    /// Fail at the first thing that a layer cannot hold.
+    /// Fail at the first entry that a layer cannot hold.
     pub strict: bool,
-    /// Hears of progress, with a total of 0, and may stop the export.
+    /// Receives progress, with `total_bytes` 0, and may cancel the export.
     pub hook: Option<Hook<'a>>,
 }
 
-/// What was written.
+/// The result of [`export_layer`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LayerReport {
-    /// Entries, marks included.
+    /// The number of entries, including marks.
     pub entries: u64,
-    /// Bytes of the tar, before any compression.
+    /// The length of the tar in bytes before compression.
     pub bytes: u64,
-    /// Sockets, for which a tar has no type.
+    /// Sockets, which a tar cannot hold.
     pub omissions: Omissions,
-    /// The directory is an overlay's upper directory, for it has whiteouts, and this process would not see which of its
-    /// directories are opaque. Only with [`Marks::Unknown`].
+    /// True if the directory has whiteouts, so that it is an upper directory, and this process cannot read the marks of
+    /// opaque directories. Only set with [`Marks::Unknown`].
     pub unseen_marks: bool,
 }
 
-/// Writes a directory as a layer's tar, and gives the writer back after a flush.
+/// Writes a directory as a layer's tar. Flushes the writer and returns it.
 ///
-/// Owners, modes, nanoseconds, xattrs (see below), devices, holes and hard links within the directory are kept; entries
-/// come as in [`export_tar`](vmroot_export::export_tar). The bytes are a function of what is in the directory. overlayfs's
-/// whiteouts and opaque directories become those of a layer, its xattrs are left out. So are xattrs that are not the
-/// files' own: the labels that SELinux and SMACK of this machine gave them, EVM's signatures, and what file systems show
-/// as xattrs of their own.
+/// Owners, modes, nanoseconds, xattrs, devices, holes and hard links within the directory are kept. Entries are in the
+/// order of [`export_tar`](vmroot_export::export_tar). The bytes depend only on the directory.
+///
+/// Whiteouts and opaque directories of overlayfs become those of a layer. The xattrs of overlayfs are left out, and so
+/// are xattrs that belong to this machine: the labels of SELinux and SMACK, the signatures of EVM, and the xattrs that
+/// file systems define.
 ///
 /// # Errors
-/// [`Error::UnseenMarks`] before anything is written, [`Error::Io`] for what cannot be read, [`Error::Unportable`] for
-/// files of which overlayfs has kept a part in a lower layer, [`Error::ReservedName`], [`Error::Stream`],
-/// [`Error::Cancelled`].
+/// - [`Error::UnseenMarks`]: [`Marks::Upper`] is set and this process cannot read the marks. Nothing was written.
+/// - [`Error::Io`]: the directory cannot be read.
+/// - [`Error::Unportable`]: overlayfs stores a part of an entry in a lower layer.
+/// - [`Error::ReservedName`]: a name begins with `.wh.`.
+/// - [`Error::Incomplete`]: the directory has a socket, and `strict` is set.
+/// - [`Error::Export`]: the writer failed.
+/// - [`Error::Cancelled`]: the hook returned `Break`.
 pub fn export_layer<W: Write>(directory: &Path, writer: W, options: &LayerOptions<'_>) -> Result<(W, LayerReport)> {
-    let sees_trusted = sight::of_trusted();
-    if options.marks == Marks::Upper && !sees_trusted && !sight::finds_user_marks(directory)? {
+    let sees_trusted = sight::sees_trusted_xattrs();
+    if options.marks == Marks::Upper && !sees_trusted && !sight::has_user_marks(directory)? {
         return Err(Error::UnseenMarks(directory.to_owned()));
     }
     let meter = Meter::new(options.hook, 0);
@@ -87,7 +93,7 @@ pub fn export_layer<W: Write>(directory: &Path, writer: W, options: &LayerOption
     let mut layer = LayerWriter::new(writer, options.sparse, &meter);
     let mut walk = HostWalk::of_directory(directory)?;
     let mut report = LayerReport::default();
-    // Directories whose files may be whiteouts by an xattr.
+    // Directories in which an xattr marks files as whiteouts.
     let mut xattr_whiteouts: HashSet<Vec<u8>> = HashSet::new();
     while let Some(entry) = walk.next() {
         let mut entry = entry?;
@@ -95,29 +101,33 @@ pub fn export_layer<W: Write>(directory: &Path, writer: W, options: &LayerOption
         if options.whiteout_files && entry.name().starts_with(WHITEOUT) {
             add_whiteout_file(&mut layer, &entry.path)?;
             if entry.attributes.kind == InodeKind::Directory {
-                walk.leave();
+                walk.skip_directory();
             }
             continue;
         }
         let parent = entry.path.iter().rposition(|&byte| byte == b'/').map_or(&b""[..], |slash| &entry.path[..slash]);
         has_user_marks |= entry.xattrs.iter().any(|(name, _)| name.starts_with(marks::USER));
-        let mark = marks::of(&entry, !is_start && xattr_whiteouts.contains(parent))?;
+        let mark = marks::mark_of(&entry, !is_start && xattr_whiteouts.contains(parent))?;
         marks::strip(&mut entry.xattrs);
         match mark {
             Mark::Whiteout => {
                 has_whiteouts = true;
-                layer.whiteout(&entry.path)?;
+                layer.add_whiteout(&entry.path)?;
                 continue;
             }
             Mark::HasXattrWhiteouts => drop(xattr_whiteouts.insert(entry.path.clone())),
             Mark::None | Mark::Opaque => {}
         }
         if (!is_start || options.with_root) && !layer.add(&entry.path, &entry)? {
-            report.omissions.add(|| named(&entry.path), Omitted::Socket, Why::form("a layer has no type for it"));
+            report.omissions.add(
+                || display_path(&entry.path),
+                Omitted::Socket,
+                OmissionReason::form("a layer has no type for it"),
+            );
             report.omissions.check(options.strict, "a layer")?;
         }
         if mark == Mark::Opaque {
-            layer.opaque(&entry.path)?;
+            layer.add_opaque_mark(&entry.path)?;
         }
     }
     report.entries = layer.entries();
@@ -126,11 +136,11 @@ pub fn export_layer<W: Write>(directory: &Path, writer: W, options: &LayerOption
     Ok((writer, LayerReport { bytes, ..report }))
 }
 
-/// The same, compressed.
+/// Writes a directory as a compressed layer. See [`export_layer`].
 ///
 /// # Errors
-/// As [`export_layer`], and [`Error::Compression`] for a compression that is not written or a level that it does not
-/// have.
+/// - The errors of [`export_layer`].
+/// - [`Error::Compression`]: the compression is not supported for writing, or it does not have this level.
 pub fn export_compressed_layer<W: Write>(
     directory: &Path,
     writer: W,
@@ -142,17 +152,17 @@ pub fn export_compressed_layer<W: Write>(
     Ok((encoder.finish().map_err(vmroot_export::Error::Stream)?, report))
 }
 
-/// A whiteout of an unpacked layer, or one of AUFS's own files, which mean nothing.
+/// Adds a whiteout of an unpacked layer. The internal files of AUFS are ignored.
 fn add_whiteout_file<W: Write>(layer: &mut LayerWriter<'_, W>, path: &[u8]) -> Result<()> {
     let slash = path.iter().rposition(|&byte| byte == b'/');
     let (directory, name) = slash.map_or((&b""[..], path), |slash| (&path[..slash], &path[slash + 1..]));
     if name == OPAQUE {
-        return layer.opaque(directory);
+        return layer.add_opaque_mark(directory);
     }
     let hidden = &name[WHITEOUT.len()..];
     if hidden.is_empty() || hidden.starts_with(WHITEOUT) {
         return Ok(());
     }
     let path = if slash.is_some() { [directory, b"/", hidden].concat() } else { hidden.to_vec() };
-    layer.whiteout(&path)
+    layer.add_whiteout(&path)
 }

@@ -1,8 +1,7 @@
-//! What comes in beside an image.
+//! Layers and files that are added to an image.
 //!
-//! [`HostWalk`] reads a directory of this machine, [`export_layer`] writes it as a layer's tar, with the marks of
-//! overlayfs turned into those of a layer, and [`LayerWriter`] writes single entries. [`Top`] puts layers and files on top
-//! of a root for one use of it.
+//! [`HostWalk`] reads a directory of this machine. [`export_layer`] writes it as a layer's tar and converts the marks
+//! of overlayfs, and [`LayerWriter`] writes single entries. [`Top`] puts layers and files on top of a root.
 
 mod error;
 mod host;
@@ -12,4 +11,4 @@ mod top;
 pub use error::{Error, Result};
 pub use host::{HostEntry, HostWalk};
 pub use layer::{LayerOptions, LayerReport, LayerWriter, Marks, export_compressed_layer, export_layer};
-pub use top::{Addition, OnTop, Replaced, Top, TopFiles, TopLayer, TopOptions, TopWarning};
+pub use top::{Addition, ExtendedRoot, Replacement, Top, TopFiles, TopLayer, TopOptions, TopWarning};

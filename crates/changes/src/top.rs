@@ -1,7 +1,7 @@
-//! Layers and files on top of an image's root, for one use of it.
+//! Layers and files on top of an image's root.
 //!
-//! [`layers`] indexes tars and directories, [`additions`] makes one more layer of single files, with [`place`] to find where
-//! in the image they belong. What comes out is a plain [`ContainerFs`], so whatever takes a root takes it.
+//! [`layers`] indexes tars and directories. [`additions`] builds a layer of single files, and [`place`] resolves their
+//! destinations in the image. The result is an ordinary [`ContainerFs`].
 
 mod additions;
 mod layers;
@@ -19,129 +19,140 @@ use vmroot_output::{Cancel, Omissions, TemporaryDirectory};
 
 use crate::{Error, Result};
 
-pub use warning::{Replaced, TopWarning};
+pub use warning::{Replacement, TopWarning};
 
-/// What goes on top of an image: layers, lowest first, and above them files, of which a later one wins.
+/// Layers and files to put on top of an image. The layers come first, lowest first. Of two files with the same path the
+/// later one wins.
 #[derive(Debug, Clone, Default)]
 pub struct Top {
-    /// Each a layer's tar in any compression, or a directory that is taken for one.
+    /// Layers: tars in any compression, or directories.
     ///
-    /// A directory brings what is in it; its own attributes are not those of the root directory. Files `.wh.NAME` and
-    /// `.wh..wh..opq` in it delete, as in a tar, and so do overlayfs's whiteouts and opaque directories. A directory of a
-    /// layer takes the place of a link or a file of the image, which is among [`OnTop::warnings`].
+    /// The attributes of a directory itself are not used. In a directory, files named `.wh.NAME` and `.wh..wh..opq`
+    /// delete as in a tar, and so do the whiteouts and opaque directories of overlayfs. A directory of a layer replaces
+    /// a link or a file of the image, with a warning ([`ExtendedRoot::warnings`]).
     pub layers: Vec<PathBuf>,
-    /// Files and directories, by where they go.
+    /// Files and directories to add.
     pub additions: Vec<Addition>,
-    /// Fail where something cannot be put on top, instead of leaving it out: sockets.
+    /// Fail if an entry cannot be added, instead of leaving it out. This concerns sockets.
     pub strict: bool,
 }
 
-/// A file or directory that is put into an image.
+/// A file or directory to add to an image.
 ///
-/// A destination is a path in the image: links in it are the image's, and lead nowhere else. Directories that are missing
-/// on the way belong to root and have mode 0755.
+/// Destinations are paths in the image. Symbolic links in them are resolved inside the image. Missing parent
+/// directories are created with mode 0755 and owner root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Addition {
-    /// A copy of something on this machine.
+    /// A copy from this machine, with the rules of cp(1).
     ///
-    /// As cp(1) has it: a destination that is a directory, or ends in a slash, gets the source under its own name; any
-    /// other is the name itself. A source that ends in `/.` stands for what is in it. A symbolic link is copied as one.
-    /// Directories merge with those of the image, which keep their attributes, also where a link leads to them; files
-    /// replace files and links. A file does not replace a directory, nor a directory a file: that is an error.
+    /// If the destination is a directory or ends in a slash, the source keeps its own name in it. Otherwise the
+    /// destination is the new path. A source that ends in `/.` stands for its entries. Symbolic links are copied as
+    /// links.
+    ///
+    /// Directories are merged with those of the image, also through a symbolic link, and keep the attributes that they
+    /// have there. Files replace files and links. A file for a directory and a directory for a file are errors.
     Copy {
-        /// A file, a directory with all that is in it, a symbolic link, or anything else that a tar holds.
+        /// The source: a file, a directory with everything in it, a symbolic link, or another kind that a tar holds.
         source: PathBuf,
-        /// Where to.
+        /// The destination in the image.
         destination: Vec<u8>,
-        /// The permission bits of the files; directories may be searched besides where these may be read. Without
-        /// this all keep theirs, but for setuid and setgid, which go with an owner that changes, as in chown(2).
+        /// The permission bits of the files. Directories get these and the search permission for everyone who may read.
+        ///
+        /// With `None` each entry keeps its own, without setuid and setgid if the owner changes, as in chown(2).
         mode: Option<u32>,
-        /// Owner and group of everything; root without this.
+        /// Owner and group of all entries. `None` is root.
         owner: Option<(u32, u32)>,
     },
-    /// A file that is at hand: root's, from 1970. It replaces what is there, unless that is a directory.
+    /// A file in memory. Its owner is root, and its time is the Unix epoch. It replaces a file, but not a directory.
     File {
-        /// Its path.
+        /// The path in the image.
         destination: Vec<u8>,
-        /// Its permission bits.
+        /// The permission bits.
         mode: u32,
-        /// Its bytes.
+        /// The contents.
         bytes: Vec<u8>,
     },
 }
 
-/// Where and how [`Top::put_on`] works.
+/// Options of [`Top::put_on`].
 #[derive(Debug, Clone)]
 pub struct TopOptions {
-    /// A directory to work in, which must be there: files of the layers are in a temporary one below it.
+    /// An existing directory. The files of the layers are stored in a temporary directory below it.
     pub directory: PathBuf,
-    /// How far the compression of a layer may go.
+    /// Limits on the decompression of layers.
     pub limits: Limits,
-    /// How far a layer may go.
+    /// Limits on the layers, and other options of their indexes.
     pub build: BuildOptions,
-    /// Ends the work early.
+    /// Cancels the work.
     pub cancel: Cancel,
 }
 
-/// A root with something on top.
+/// A root with layers and files on top.
 #[derive(Debug)]
-pub struct OnTop {
+pub struct ExtendedRoot {
     root: ContainerFs,
     layers: Vec<TopLayer>,
     omitted: Omissions,
     warnings: Vec<TopWarning>,
-    // The last field: what is in it is open until the others are gone.
+    // The last field, because the others hold files in the directory open.
     directory: Option<TemporaryDirectory>,
 }
 
-/// A layer on top, in files that are gone with its [`OnTop`].
+/// A layer on top. Its files are removed with its [`ExtendedRoot`].
 #[derive(Debug, Clone)]
 pub struct TopLayer {
-    /// The digest of its tar.
+    /// The digest of the uncompressed tar.
     pub diff_id: Digest,
-    /// Its `.idx`.
+    /// The path of the `.idx` file.
     pub index: PathBuf,
-    /// Its `.contents`.
+    /// The path of the `.contents` file.
     pub contents: PathBuf,
 }
 
 impl Top {
-    /// Whether there is nothing to put on top.
+    /// Returns true if there is nothing to put on top.
     pub fn is_empty(&self) -> bool {
         self.layers.is_empty() && self.additions.is_empty()
     }
 
-    /// Puts it all on top of a root. The result's chain id and bytes are a function of the root and of what is put on
-    /// top, names, modes, times and xattrs of files included.
+    /// Puts the layers and files on top of a root. The chain id and the bytes of the result depend only on the root and
+    /// on the layers and files, including the names, modes, times and xattrs of the files.
     ///
     /// # Errors
-    /// [`Error::OnTop`], with the layer or file that cannot be read, makes no sense, or passes a limit; [`Error::Incomplete`]
-    /// for what is left out, if that is asked for.
-    pub fn put_on(&self, root: ContainerFs, options: &TopOptions) -> Result<OnTop> {
-        let mut top =
-            OnTop { root, layers: Vec::new(), omitted: Omissions::default(), warnings: Vec::new(), directory: None };
+    /// - [`Error::OnTop`]: a layer or file cannot be read, is invalid, or exceeds a limit.
+    /// - [`Error::Incomplete`]: an entry was left out, and `strict` is set.
+    /// - [`Error::Io`]: the working directory cannot be used.
+    /// - [`Error::Cancelled`]: `cancel` was set.
+    pub fn put_on(&self, root: ContainerFs, options: &TopOptions) -> Result<ExtendedRoot> {
+        let mut top = ExtendedRoot {
+            root,
+            layers: Vec::new(),
+            omitted: Omissions::default(),
+            warnings: Vec::new(),
+            directory: None,
+        };
         if self.is_empty() {
             return Ok(top);
         }
         let directory = TemporaryDirectory::create_in(&options.directory)?;
-        let work = Work { directory: directory.path(), options };
+        let builder = LayerBuilder { directory: directory.path(), options };
         for path in &self.layers {
-            let built = work.layer(path, &mut top.omitted, &mut top.warnings)?;
+            let built = builder.build_layer(path, &mut top.omitted, &mut top.warnings)?;
             let index = TopLayer::publish(built, directory.path())?;
             top = top.with_layer(index, Some(path))?;
         }
         if !self.additions.is_empty() {
-            let built = work.additions(&self.additions, &top.root, &mut top.omitted)?;
+            let built = builder.build_additions(&self.additions, &top.root, &mut top.omitted)?;
             top = top.with_layer(TopLayer::publish(built, directory.path())?, None)?;
         }
         top.omitted.check(self.strict, "a layer")?;
-        Ok(OnTop { directory: Some(directory), ..top })
+        Ok(ExtendedRoot { directory: Some(directory), ..top })
     }
 }
 
-/// Where layers are made.
+/// Builds layers in a directory.
 #[derive(Clone, Copy)]
-struct Work<'a> {
+struct LayerBuilder<'a> {
     directory: &'a Path,
     options: &'a TopOptions,
 }
@@ -154,53 +165,55 @@ impl TopLayer {
     }
 }
 
-impl OnTop {
-    /// Puts a layer on top, and looks for what its directories replace if it has a name.
+impl ExtendedRoot {
+    /// Puts a layer on top. If `path` is given, checks for directories that replace links or files.
     fn with_layer(mut self, layer: TopLayer, path: Option<&Path>) -> Result<Self> {
         let below = Arc::new(self.root);
         let extra = [ExtraLayer { index: layer.index.clone(), contents: layer.contents.clone() }];
         self.root = LayeredContainerFs::new(Arc::clone(&below), &extra)?.into_root();
         if let Some(path) = path {
-            self.warnings.extend(warning::replaced(path, &Index::open(&layer.index)?, &below, &self.root));
+            self.warnings.extend(warning::find_replacements(path, &Index::open(&layer.index)?, &below, &self.root));
         }
         self.layers.push(layer);
         Ok(self)
     }
 
-    /// The root with all of it.
+    /// Returns the root with the layers on top.
     pub fn root(&self) -> &ContainerFs {
         &self.root
     }
 
-    /// The root alone. Its contents files stay open, but have no names any more.
+    /// Returns the root and removes the files of the layers on top. They stay readable, because the root holds them
+    /// open.
     pub fn into_root(self) -> ContainerFs {
         self.root
     }
 
-    /// The root, and what keeps the files of the layers on top where [`ContainerFs::contents`] says they are.
+    /// Returns the root, and a guard that keeps the files of the layers on top under the names that
+    /// [`ContainerFs::contents`] returns.
     pub fn into_parts(self) -> (ContainerFs, TopFiles) {
         (self.root, TopFiles { _directory: self.directory })
     }
 
-    /// The layers on top, lowest first, that of the added files last.
+    /// Returns the layers on top, lowest first. The layer of the added files is the last one.
     pub fn layers(&self) -> &[TopLayer] {
         &self.layers
     }
 
-    /// Sockets that were left out, by their paths in the image: a layer has no type for them.
+    /// Returns the sockets that were left out, by their paths in the image.
     pub fn omitted(&self) -> &Omissions {
         &self.omitted
     }
 
-    /// What layers do that may not be meant, such as a directory in the place of a link to one.
+    /// Returns warnings about layers, such as a directory that replaces a symbolic link to one.
     pub fn warnings(&self) -> &[TopWarning] {
         &self.warnings
     }
 
-    /// The merged index as a file, which is gone with this; nothing when nothing is on top.
+    /// Writes the merged index to a file, which is removed with `self`. Returns `None` if nothing is on top.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be written.
+    /// [`Error::Io`]: the file cannot be written.
     pub fn index_file(&self) -> Result<Option<PathBuf>> {
         let Some(directory) = &self.directory else { return Ok(None) };
         let path = directory.path().join("root.idx");
@@ -209,7 +222,7 @@ impl OnTop {
     }
 }
 
-/// The files of layers on top of a root; they are removed with it.
+/// A guard for the files of layers on top of a root. Dropping it removes them.
 #[derive(Debug)]
 pub struct TopFiles {
     _directory: Option<TemporaryDirectory>,

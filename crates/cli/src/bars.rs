@@ -30,7 +30,7 @@ const TOTAL_TEMPLATE: &str = "total        {wide_bar} {bytes:>10}/{total_bytes:<
 pub(crate) fn advance(bar: &ProgressBar, cancel: &Cancel, progress: WriteProgress) -> ControlFlow<()> {
     bar.set_length(progress.total_bytes);
     bar.set_position(progress.bytes);
-    cancel.going_on()
+    cancel.control_flow()
 }
 
 impl Bars {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use vmroot::output::Omissions;
 use vmroot::{
     AuthFiles, BuildOptions, Cancel, Client, ClientOptions, ContainerFs, Credential, CredentialChain, Credentials,
-    Digest, ErrorKind, FixedCredential, Image, ImageConfig, ImageName, Limits, OnTop, Platform, Progress, PullOptions,
+    Digest, ErrorKind, FixedCredential, Image, ImageConfig, ImageName, Limits, ExtendedRoot, Platform, Progress, PullOptions,
     PullPolicy, RuntimeConfig, Top, TopFiles, is_id,
 };
 
@@ -236,7 +236,7 @@ impl Context {
 }
 
 /// Prints what the layers on top omit, and warnings about their effects.
-pub(crate) fn print_notes(on_top: &OnTop) {
+pub(crate) fn print_notes(on_top: &ExtendedRoot) {
     output::print_omissions(on_top.omitted());
     on_top.warnings().iter().for_each(|warning| output::print_note(&format!("warning: {warning}")));
 }

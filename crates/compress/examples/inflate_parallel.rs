@@ -1,7 +1,8 @@
-//! Measures how long one layer takes on several cores: `inflate_parallel FILE.gz...`.
+//! Measures the time to decode one layer on several cores: `inflate_parallel FILE.gz...`.
 //!
-//! Prints milliseconds of wall clock and of processor time, the best of several rounds, for cores that the machine has or
-//! is taken to have. `cargo test --release -p vmroot-compress costs -- --ignored --nocapture` measures the stages.
+//! Prints the wall-clock and processor time in milliseconds, the best of several rounds, for several numbers of cores,
+//! which may be simulated. `cargo test --release -p vmroot-compress costs -- --ignored --nocapture` measures the
+//! stages.
 #![allow(clippy::print_stdout)]
 
 use std::fs::{self, File};
@@ -48,7 +49,7 @@ fn decode(path: &str, cores: usize) -> io::Result<u32> {
     }
 }
 
-/// Processor time of this process, in the kernel's ticks, of which there are 100 a second.
+/// Returns the processor time of this process in kernel ticks, of which there are 100 per second.
 fn processor_time() -> io::Result<u64> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();

@@ -1,19 +1,20 @@
-//! Computes how long a layer takes on machines with more cores than this one: `inflate_schedule READ ORDER AHEAD RESOLVE TAKE`.
+//! Computes the time to decode a layer on machines with more cores than this one: `inflate_schedule READ ORDER AHEAD
+//! RESOLVE TAKE`.
 //!
-//! The arguments are milliseconds of one core for each megabyte of output: reading and hashing the compressed bytes,
-//! decoding in order, decoding ahead, resolving the marks of that, and the work on the output. Threads that can
-//! run share the cores equally; queues are as long as in the library. Nothing else runs, no cache or memory bus is shared,
-//! and no guess is wrong: the result is the best that can be expected.
+//! The arguments are milliseconds on one core for each megabyte of output: reading and hashing the compressed bytes,
+//! decoding in order, decoding ahead, resolving its marks, and processing the output. Threads that can run share the
+//! cores equally, and queues are as long as in the library. The model has no other load, no shared caches or memory
+//! bus, and no wrong guesses, so the result is a lower bound.
 #![allow(clippy::print_stdout)]
 
-/// Megabytes of output of the layer, and of a piece.
+/// The output of the layer and of a piece in megabytes.
 const LAYER: f64 = 600.0;
 const PIECE: f64 = 1.4;
 
-/// Pieces that may wait for the thread that works on them.
+/// The most pieces that wait to be used.
 const TAKEN: usize = 4;
 
-/// See the library's budget.
+/// As in the library's budget.
 const MAX_WORKERS: usize = 6;
 const MAX_PIECES: usize = 8;
 
@@ -32,7 +33,7 @@ fn main() {
     println!("| cores | in order | ahead | gain | decoding only, ahead | gain |");
     println!("|---|---|---|---|---|---|");
     for cores in [2, 4, 8, 16] {
-        // In order, one thread reads and decodes, and one takes.
+        // In order, one thread reads and decodes, and another uses the output.
         let all = costs.read + costs.order + costs.take;
         let before = (costs.read + costs.order).max(costs.take).max(all / cores as f64) * LAYER;
         let after = simulate(&costs, cores);
@@ -45,57 +46,57 @@ fn main() {
     }
 }
 
-/// The work of a thread on a piece, with the milliseconds that are left of it.
+/// The work of a thread on a piece, with the milliseconds left.
 #[derive(Clone, Copy)]
-enum Does {
+enum Task {
     Read(f64),
     Ahead(usize, f64),
     Resolve(f64),
     Take(f64),
 }
 
-/// Milliseconds to the end of the layer.
+/// Returns the milliseconds to the end of the layer.
 fn simulate(costs: &Costs, cores: usize) -> f64 {
     let pieces = (LAYER / PIECE) as usize;
     let workers = (cores - 1).min(MAX_WORKERS);
     let (mut read, mut begun, mut resolved, mut taken) = (0, 0, 0, 0);
     let (mut reading, mut resolving, mut taking) = (false, false, false);
     let mut done = vec![false; pieces];
-    let mut running: Vec<Does> = Vec::new();
+    let mut running: Vec<Task> = Vec::new();
     let mut now = 0.0;
     while taken < pieces {
         if !reading && read < pieces && read < resolved + 2 * workers + 2 {
             reading = true;
-            running.push(Does::Read(costs.read * PIECE));
+            running.push(Task::Read(costs.read * PIECE));
         }
-        let busy = running.iter().filter(|does| matches!(does, Does::Ahead(..))).count();
+        let busy = running.iter().filter(|task| matches!(task, Task::Ahead(..))).count();
         for _ in busy..workers {
             if begun < read && begun < resolved + 2 * workers && begun < taken + MAX_PIECES {
-                running.push(Does::Ahead(begun, costs.ahead * PIECE));
+                running.push(Task::Ahead(begun, costs.ahead * PIECE));
                 begun += 1;
             }
         }
         if !resolving && resolved < pieces && done[resolved] && resolved < taken + TAKEN + 1 {
             resolving = true;
-            running.push(Does::Resolve(costs.resolve * PIECE));
+            running.push(Task::Resolve(costs.resolve * PIECE));
         }
         if !taking && taken < resolved {
             taking = true;
-            running.push(Does::Take(costs.take * PIECE));
+            running.push(Task::Take(costs.take * PIECE));
         }
         let rate = (cores as f64 / running.len() as f64).min(1.0);
-        let least = running.iter().map(|does| does.left()).fold(f64::MAX, f64::min);
+        let least = running.iter().map(|task| task.left()).fold(f64::MAX, f64::min);
         now += least / rate;
-        running.retain_mut(|does| {
-            *does.left_mut() -= least;
-            if does.left() > 1e-9 {
+        running.retain_mut(|task| {
+            *task.left_mut() -= least;
+            if task.left() > 1e-9 {
                 return true;
             }
-            match does {
-                Does::Read(_) => (reading, read) = (false, read + 1),
-                Does::Ahead(piece, _) => done[*piece] = true,
-                Does::Resolve(_) => (resolving, resolved) = (false, resolved + 1),
-                Does::Take(_) => (taking, taken) = (false, taken + 1),
+            match task {
+                Task::Read(_) => (reading, read) = (false, read + 1),
+                Task::Ahead(piece, _) => done[*piece] = true,
+                Task::Resolve(_) => (resolving, resolved) = (false, resolved + 1),
+                Task::Take(_) => (taking, taken) = (false, taken + 1),
             }
             false
         });
@@ -103,7 +104,7 @@ fn simulate(costs: &Costs, cores: usize) -> f64 {
     now
 }
 
-impl Does {
+impl Task {
     fn left(&self) -> f64 {
         match self {
             Self::Read(left) | Self::Ahead(_, left) | Self::Resolve(left) | Self::Take(left) => *left,

@@ -1,7 +1,7 @@
 //! Compares the speed of decoders on files: `inflate_speed FILE.gz|FILE.zst...`.
 //!
-//! Prints megabytes (10^6) of output a second, the best of several rounds. libdeflate has the whole file in memory and a
-//! buffer for the whole output; the others stream.
+//! Prints megabytes (10^6 bytes) of output per second, the best of several rounds. libdeflate has the whole file in
+//! memory and a buffer for the whole output. The others stream.
 #![allow(clippy::print_stdout)]
 
 use std::fs::File;
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use flate2::read::MultiGzDecoder;
 use vmroot_compress::{Compression, Decoder, Limits, pipelined};
 
-/// Taken in turns by the decoders, so that a busy moment of the machine is not held against one of them.
+/// The number of rounds. Decoders alternate within a round, so that other load does not affect only one of them.
 const ROUNDS: usize = 9;
 
-/// What the decoders that only read are read through.
+/// The buffer size for decoders that implement only `Read`.
 const BUFFER: usize = 256 << 10;
 
 type Run<'a> = Box<dyn FnMut() -> io::Result<u64> + 'a>;
@@ -26,7 +26,7 @@ fn main() -> io::Result<()> {
         let bytes = std::fs::read(&path)?;
         let size = count(Decoder::new(&bytes[..], &limits)?)?;
         println!("{path}: {} bytes, decoded {size}", bytes.len());
-        // Allocated once: the page faults of a fresh buffer would be a third of the time.
+        // Allocated once, because the page faults of a new buffer take a third of the time.
         let mut out = vec![0; size as usize];
         let mut runs: Vec<(&str, Run<'_>)> = vec![
             ("Decoder", Box::new(|| count(Decoder::new(&bytes[..], &limits)?))),
@@ -68,13 +68,13 @@ fn compare(mut runs: Vec<(&str, Run<'_>)>, size: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Decodes the first member, so it fails where there are more.
+/// Decodes the first member. Fails if there are more.
 fn libdeflate(bytes: &[u8], out: &mut [u8]) -> io::Result<u64> {
     let n = libdeflater::Decompressor::new().gzip_decompress(bytes, out).map_err(io::Error::other)?;
     Ok(black_box(&out[..n]).len() as u64)
 }
 
-/// Reads to the end without copying.
+/// Reads to the end without a copy.
 fn count(mut reader: impl BufRead) -> io::Result<u64> {
     let mut total = 0;
     loop {

@@ -1,4 +1,4 @@
-//! How much of the machine decoding ahead may take.
+//! The cores and the memory that speculative decoding may use.
 
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -7,19 +7,20 @@ use std::thread;
 use crate::chunk::Chunk;
 use crate::inflate::Symbols;
 
-/// Threads that decode ahead for one stream. The thread that hashes the output cannot keep up with more.
+/// The most threads that decode ahead for one stream. The thread that hashes the output cannot keep up with more.
 const MAX_WORKERS: usize = 6;
 
-/// Pieces that a process holds, being decoded or waiting to be taken. Each has less than 7 MiB: 2 MiB of bytes, twice
-/// as much of symbols, and the compressed bytes. Beside them, a stream has less than 12 MiB: 6 MiB of compressed bytes
-/// that were read, and less than a mebibyte for each thread.
+/// The most pieces that a process holds, being decoded or waiting to be taken.
+///
+/// A piece has less than 7 MiB: 2 MiB of bytes, 4 MiB of symbols, and its compressed bytes. In addition, a stream has
+/// less than 12 MiB: 6 MiB of compressed bytes that were read, and less than a mebibyte for each thread.
 pub(crate) const MAX_PIECES: usize = 8;
 
-/// Cores below which nothing is decoded ahead: a stream has two busy threads anyway, one that decodes and one that takes.
+/// The least number of cores for decoding ahead. A stream already has two busy threads: the decoder and the consumer.
 const MIN_CORES: usize = 4;
 
-/// Memory that a piece is decoded into.
-pub(crate) type Room = (Chunk, Symbols);
+/// The memory that a piece is decoded into.
+pub(crate) type PieceBuffers = (Chunk, Symbols);
 
 /// The cores and the memory that all streams of a process share.
 #[derive(Debug)]
@@ -31,10 +32,10 @@ pub(crate) struct Budget {
 #[derive(Debug, Default)]
 struct State {
     streams: usize,
-    /// Pieces that there are.
+    /// The number of pieces.
     pieces: usize,
-    /// Memory of earlier pieces. More is made only when there is none here, so there is never more of it than the most
-    /// pieces at a time.
+    /// The memory of earlier pieces, for reuse. New memory is allocated only when these are empty, which bounds the
+    /// total by the largest number of pieces at a time.
     chunks: Vec<Chunk>,
     symbols: Vec<Symbols>,
 }
@@ -44,20 +45,20 @@ impl Budget {
         Arc::new(Self { cores, state: Mutex::default() })
     }
 
-    /// The budget of this process.
+    /// Returns the budget of this process.
     pub(crate) fn of_process() -> Arc<Self> {
         static SHARED: OnceLock<Arc<Budget>> = OnceLock::new();
         Arc::clone(SHARED.get_or_init(|| Self::new(thread::available_parallelism().map_or(1, NonZero::get))))
     }
 
-    /// Counts a stream until the share is dropped.
-    pub(crate) fn share(self: Arc<Self>) -> Share {
+    /// Registers a stream until the share is dropped.
+    pub(crate) fn share(self: Arc<Self>) -> StreamShare {
         self.state().streams += 1;
-        Share { budget: self }
+        StreamShare { budget: self }
     }
 
-    /// Takes back the memory of a piece; returns a chunk that is not of one.
-    pub(crate) fn take_back(&self, (chunk, symbols): Room) -> Option<Chunk> {
+    /// Reclaims the memory of a piece. Returns the chunk if it does not belong to a piece.
+    pub(crate) fn reclaim(&self, (chunk, symbols): PieceBuffers) -> Option<Chunk> {
         self.state().keep(|state| state.symbols.push(symbols));
         chunk.give_back()
     }
@@ -68,7 +69,7 @@ impl Budget {
 }
 
 impl State {
-    /// Keeps memory while there are streams to use it.
+    /// Keeps memory for reuse while there are streams.
     fn keep(&mut self, keep: impl FnOnce(&mut Self)) {
         if self.streams > 0 {
             keep(self);
@@ -76,20 +77,20 @@ impl State {
     }
 }
 
-/// One stream's part in a budget.
+/// The share of one stream in a budget.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct StreamShare {
     budget: Arc<Budget>,
 }
 
-impl Share {
+impl StreamShare {
     pub(crate) fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
 
-    /// Threads that may decode ahead for one stream: the cores that the present streams leave idle, and one more since
-    /// the thread of the stream itself has little to do then.
-    pub(crate) fn workers(&self) -> usize {
+    /// Returns the number of threads that may decode ahead for a stream: the cores that all streams leave idle, plus
+    /// one, because the stream's own thread is then mostly idle.
+    pub(crate) fn worker_count(&self) -> usize {
         let cores = self.budget.cores;
         if cores < MIN_CORES {
             return 0;
@@ -97,8 +98,9 @@ impl Share {
         (cores + 1).saturating_sub(2 * self.budget.state().streams).min(MAX_WORKERS)
     }
 
-    /// Memory for one piece more of up to `size` bytes, if there are not too many. All streams ask for the same size.
-    pub(crate) fn room(&self, size: usize) -> Option<Room> {
+    /// Returns the memory for a piece of up to `size` bytes, or `None` if there are too many pieces. All streams must
+    /// use the same size.
+    pub(crate) fn allocate(&self, size: usize) -> Option<PieceBuffers> {
         let mut state = self.budget.state();
         if state.pieces == MAX_PIECES {
             return None;
@@ -112,7 +114,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for StreamShare {
     fn drop(&mut self) {
         let mut state = self.budget.state();
         state.streams -= 1;
@@ -123,15 +125,15 @@ impl Drop for Share {
     }
 }
 
-/// Leave to hold a piece, until it is dropped.
+/// The right to hold a piece.
 #[derive(Debug)]
 pub(crate) struct Permit {
     budget: Arc<Budget>,
 }
 
 impl Permit {
-    /// Ends it, and leaves the chunk of the piece to another one.
-    pub(crate) fn end(self, chunk: Chunk) {
+    /// Gives up the permit, and makes the chunk available for another piece.
+    pub(crate) fn release(self, chunk: Chunk) {
         self.budget.state().keep(|state| state.chunks.push(chunk));
     }
 }

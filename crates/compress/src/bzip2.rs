@@ -1,4 +1,4 @@
-//! bzip2 streams, one after another.
+//! Concatenated bzip2 streams.
 
 use std::fmt;
 use std::io::Read;
@@ -10,9 +10,9 @@ use crate::input::Input;
 use crate::stream::Progress;
 use crate::{Compression, Error, Result};
 
-/// Decoder of a sequence of streams, as pbzip2 writes them.
+/// A decoder of concatenated streams, as written by pbzip2.
 pub(crate) struct Bzip2 {
-    /// `None` between streams.
+    /// `None` between two streams.
     stream: Option<Decompress>,
 }
 

@@ -1,46 +1,47 @@
-//! The buffer that decoded bytes are made in and handed over in.
+//! The buffers of decoded bytes.
 
 use crate::budget::Permit;
 
-/// How far back a DEFLATE match reaches, in bytes (RFC 1951 section 2).
+/// The longest distance of a DEFLATE match in bytes (RFC 1951 section 2).
 pub(crate) const HISTORY: usize = 32 << 10;
 
-/// Room after the nominal end of a chunk: the longest DEFLATE match, some literals, and the overshoot of word copies.
+/// The space behind the capacity of a chunk in bytes: the longest DEFLATE match, some literals, and the overshoot of
+/// word copies.
 pub(crate) const MARGIN: usize = 320;
 
-/// Decoded bytes, in one piece, with room for [`HISTORY`] bytes before them.
+/// A contiguous buffer of decoded bytes, with space for [`HISTORY`] bytes before them.
 ///
-/// The room in front lets DEFLATE matches reach into what the previous chunk held without wrapping around; the
-/// [`MARGIN`] behind lets a decoder finish the match it is at.
+/// With the space in front, DEFLATE matches into the previous chunk need no wraparound. With the [`MARGIN`] behind, a
+/// decoder can finish the current match.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     buffer: Box<[u8]>,
     end: usize,
     limit: usize,
-    /// Bytes of the compressed stream that were consumed when this chunk was done.
+    /// Bytes of the compressed stream that were consumed when the chunk was complete.
     pub(crate) consumed: u64,
-    /// Held while it is a piece that was decoded before its turn.
+    /// Present if the chunk is a piece that was decoded ahead.
     pub(crate) permit: Option<Permit>,
 }
 
 impl Chunk {
-    /// An empty chunk for `capacity` bytes, and up to [`MARGIN`] more.
+    /// Creates an empty chunk for `capacity` bytes, and up to [`MARGIN`] more.
     pub(crate) fn new(capacity: usize) -> Self {
         let limit = HISTORY + capacity;
         Self { buffer: vec![0; limit + MARGIN].into(), end: HISTORY, limit, consumed: 0, permit: None }
     }
 
-    /// Bytes that it has room for, beside the margin.
+    /// Returns the size in bytes without the margin.
     pub(crate) fn capacity(&self) -> usize {
         self.buffer.len() - MARGIN - HISTORY
     }
 
-    /// The decoded bytes.
+    /// Returns the decoded bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.buffer[HISTORY..self.end]
     }
 
-    /// How many decoded bytes there are.
+    /// Returns the number of decoded bytes.
     pub(crate) fn len(&self) -> usize {
         self.end - HISTORY
     }
@@ -49,68 +50,68 @@ impl Chunk {
         self.len() == 0
     }
 
-    /// Whether the capacity is reached.
+    /// Returns true if the limit is reached.
     pub(crate) fn is_full(&self) -> bool {
         self.end >= self.limit()
     }
 
-    /// Empties it, and lets it be full with all that it has room for.
+    /// Empties the chunk and sets its limit to its capacity.
     pub(crate) fn clear(&mut self) {
         self.end = HISTORY;
         self.limit = HISTORY + self.capacity();
     }
 
-    /// Lets it be full with `capacity` bytes, if it has room for so many.
+    /// Sets the limit to `capacity` bytes, or to the size of the chunk if that is less.
     pub(crate) fn set_capacity(&mut self, capacity: usize) {
         self.limit = HISTORY + capacity.min(self.capacity());
     }
 
-    /// Gives the memory of a piece back; returns any other chunk.
+    /// Reclaims the memory of a piece. Returns the chunk if it is not a piece.
     pub(crate) fn give_back(mut self) -> Option<Self> {
         match self.permit.take() {
             Some(permit) => {
-                permit.end(self);
+                permit.release(self);
                 None
             }
             None => Some(self),
         }
     }
 
-    /// Drops the bytes after the first `len`.
+    /// Removes the bytes after the first `len`.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.end = self.end.min(HISTORY + len);
     }
 
-    /// Counts the first `len` bytes as decoded; they keep the values they have.
+    /// Sets the number of decoded bytes. Their values do not change.
     pub(crate) fn set_len(&mut self, len: usize) {
         self.end = HISTORY + len;
     }
 
-    /// Replaces the last bytes, with the room before them if there are less.
+    /// Replaces the last bytes, and the history before them if `last` is longer.
     pub(crate) fn set_last(&mut self, last: impl DoubleEndedIterator<Item = u8>) {
         for (byte, new) in self.buffer[..self.end].iter_mut().rev().zip(last.rev()) {
             *byte = new;
         }
     }
 
-    /// The room up to the capacity.
+    /// Returns the free space up to the limit.
     pub(crate) fn room(&mut self) -> &mut [u8] {
         let limit = self.limit().max(self.end);
         &mut self.buffer[self.end..limit]
     }
 
-    /// Counts `n` bytes, written to the beginning of [`Self::room`], as decoded.
+    /// Adds the first `n` bytes of [`Self::room`] to the decoded bytes.
     pub(crate) fn advance(&mut self, n: usize) {
         debug_assert!(self.end + n <= self.buffer.len());
         self.end += n;
     }
 
-    /// The whole buffer, with the room before and after, and where in it the decoded bytes end.
+    /// Returns the whole buffer, and the end of the decoded bytes in it.
     pub(crate) fn parts(&mut self) -> (&mut [u8], &mut usize) {
         (&mut self.buffer, &mut self.end)
     }
 
-    /// Where in the buffer the capacity is reached.
+    /// Returns the position of the limit in the buffer.
     pub(crate) fn limit(&self) -> usize {
         self.limit
     }

@@ -1,15 +1,15 @@
-//! The compressions that layers come in, and how to tell them apart.
+//! The compressions of layers, and their detection.
 
 use std::fmt;
 
-/// How a stream of bytes is compressed.
+/// The compression of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     None,
     /// One or more gzip members (RFC 1952).
     Gzip,
-    /// One or more zstd frames (RFC 8878), skippable ones among them.
+    /// One or more zstd frames (RFC 8878), including skippable ones.
     Zstd,
     /// One or more bzip2 streams.
     Bzip2,
@@ -18,17 +18,18 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// How many first bytes tell every compression apart.
+    /// The number of bytes that identify every compression.
     pub const SNIFF_LEN: usize = 6;
 
-    /// Recognises a compression by the first bytes of a stream, [`Self::SNIFF_LEN`] of them unless the stream is shorter.
+    /// Detects the compression from the first bytes of a stream. Pass [`Self::SNIFF_LEN`] bytes, unless the stream is
+    /// shorter.
     ///
-    /// What matches no magic number is taken as not compressed, the empty stream too.
+    /// Returns [`Compression::None`] if the bytes have no known magic number, and for an empty stream.
     pub fn sniff(bytes: &[u8]) -> Self {
         match bytes {
             [0x1f, 0x8b, 0x08, ..] => Self::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
-            // A skippable frame, magic number 0x184D2A50 to 0x184D2A5F (RFC 8878 section 3.1.2), may come first.
+            // A skippable frame may come first. Its magic number is 0x184D2A50 to 0x184D2A5F (RFC 8878 section 3.1.2).
             [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
             [b'B', b'Z', b'h', ..] => Self::Bzip2,
             [0xfd, b'7', b'z', b'X', b'Z', 0x00, ..] => Self::Xz,
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_plain() {
+    fn other_bytes_are_plain() {
         for bytes in [&b""[..], b"\x1f", b"\x1f\x8b", b"\x1f\x8b\x07", b"BZ", b"\xfd7zXZ", b"\x60\x2a\x4d\x18", b"etc/"]
         {
             assert_eq!(Compression::sniff(bytes), Compression::None, "{bytes:x?}");

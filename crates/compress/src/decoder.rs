@@ -7,15 +7,15 @@ use crate::pieces::InOrder;
 use crate::stream::Stream;
 use crate::{Compression, Limits, Result};
 
-/// Decoded bytes held at once, in bytes: stays in the second level cache.
+/// The size of the output buffer in bytes. It fits in the L2 cache.
 const CAPACITY: usize = 256 << 10;
 
-/// Reads a stream of any [`Compression`], decoded.
+/// A reader that decodes a stream of any [`Compression`].
 ///
-/// Errors of the decoder are [`Error`](crate::Error)s within the [`io::Error`]s: see
-/// [`Error::in_io`](crate::Error::in_io). The end is reported only when the compressed stream is complete and the
-/// reader at its end too; a truncated stream is an error of kind [`io::ErrorKind::UnexpectedEof`]. What was decoded
-/// before an error is given first.
+/// Errors of the decoder are [`Error`](crate::Error)s inside [`io::Error`]s: see
+/// [`Error::in_io`](crate::Error::in_io). Bytes decoded before an error are returned first. The end of the file is
+/// reported only if the compressed stream is complete and the inner reader is at its end. A truncated stream is an
+/// error of kind [`io::ErrorKind::UnexpectedEof`].
 #[derive(Debug)]
 pub struct Decoder<R> {
     stream: Stream<R>,
@@ -24,30 +24,30 @@ pub struct Decoder<R> {
 }
 
 impl<R: Read> Decoder<R> {
-    /// Reads the first bytes of `reader` and recognises the compression by them.
+    /// Reads the first bytes of `reader` and detects the compression.
     ///
     /// # Errors
-    /// The reader's.
+    /// The error of the reader.
     pub fn new(reader: R, limits: &Limits) -> Result<Self> {
         Ok(Self { stream: Stream::open(reader, limits, CAPACITY)?, chunk: Chunk::new(CAPACITY), taken: 0 })
     }
 
-    /// What the stream was recognised as.
+    /// Returns the detected compression.
     pub fn compression(&self) -> Compression {
         self.stream.compression()
     }
 
-    /// Compressed bytes that were decoded so far: at the end all there are.
+    /// Returns the number of compressed bytes decoded so far. At the end it is the length of the stream.
     pub fn consumed(&self) -> u64 {
         self.stream.consumed()
     }
 
-    /// The reader of the compressed bytes; it is ahead of [`Self::consumed`] by what is buffered.
+    /// Returns the inner reader. It may be ahead of [`Self::consumed`], because its bytes are buffered.
     pub fn get_ref(&self) -> &R {
         self.stream.get_ref()
     }
 
-    /// Gives back the reader of the compressed bytes, at its end if this one is at its own.
+    /// Returns the inner reader. It is at its end if this reader is.
     pub fn into_inner(self) -> R {
         self.stream.into_reader()
     }

@@ -1,4 +1,4 @@
-//! Compressing what is written.
+//! Compressing a stream.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -7,15 +7,15 @@ use flate2::write::GzEncoder;
 
 use crate::{Compression, Error, Result};
 
-/// How to compress.
+/// Options of an [`Encoder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EncoderOptions {
     /// [`Compression::None`], [`Compression::Gzip`] or [`Compression::Zstd`].
     pub compression: Compression,
-    /// 0 to 9 for gzip (6 if `None`), 1 to 22 for zstd (3 if `None`); has no meaning without compression.
+    /// The level: 0 to 9 for gzip (`None` is 6), 1 to 22 for zstd (`None` is 3). Ignored without compression.
     pub level: Option<i32>,
-    /// Threads that zstd compresses on beside the caller's; 0 compresses on the caller's. The bytes written differ
-    /// between 0 and more, and not otherwise.
+    /// The number of additional threads for zstd. With 0, the caller's thread compresses. The output with 0 differs
+    /// from the output with more, which does not depend on their number.
     pub threads: u32,
 }
 
@@ -25,18 +25,20 @@ enum Format<W: Write> {
     Zstd(zstd::Encoder<'static, W>),
 }
 
-/// Compresses what is written to it into `W`.
+/// A writer that compresses into `W`.
 ///
-/// [`Self::finish`] writes the end of the stream: without it the stream is truncated.
+/// Call [`Self::finish`] at the end. Without it the stream is truncated.
 pub struct Encoder<W: Write> {
     format: Format<W>,
 }
 
 impl<W: Write> Encoder<W> {
-    /// Begins a compressed stream; the same input and options give the same bytes.
+    /// Creates an encoder. The output depends only on the input and the options.
     ///
     /// # Errors
-    /// [`Error::NotWritten`], [`Error::Level`], and zstd's when it cannot start its threads.
+    /// - [`Error::NotWritten`]: the compression cannot be written.
+    /// - [`Error::Level`]: the compression does not have this level.
+    /// - [`Error::Io`]: zstd cannot start its threads.
     pub fn new(writer: W, options: &EncoderOptions) -> Result<Self> {
         let format = match options.compression {
             Compression::None => Format::Plain(writer),
@@ -47,10 +49,10 @@ impl<W: Write> Encoder<W> {
         Ok(Self { format })
     }
 
-    /// Writes the end of the stream, flushes, and gives the writer back.
+    /// Writes the end of the stream, flushes the writer and returns it.
     ///
     /// # Errors
-    /// The writer's.
+    /// The error of the writer.
     pub fn finish(self) -> io::Result<W> {
         let mut writer = match self.format {
             Format::Plain(writer) => writer,
@@ -61,7 +63,7 @@ impl<W: Write> Encoder<W> {
         Ok(writer)
     }
 
-    /// The writer of the compressed bytes.
+    /// Returns the inner writer.
     pub fn get_ref(&self) -> &W {
         match &self.format {
             Format::Plain(writer) => writer,

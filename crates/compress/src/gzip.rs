@@ -1,4 +1,4 @@
-//! gzip members, one after another (RFC 1952): pigz and eStargz write many.
+//! Concatenated gzip members (RFC 1952). pigz and eStargz write many of them.
 
 use std::io::Read;
 
@@ -7,11 +7,11 @@ use crc32fast::Hasher;
 use crate::chunk::Chunk;
 use crate::inflate::{Inflate, Pause};
 use crate::input::Input;
-use crate::pieces::{Next, Pieces};
+use crate::pieces::{NextStep, Pieces};
 use crate::stream::Progress;
 use crate::{Compression, Error, Result};
 
-/// The first two bytes of a member, and the only compression method there is: DEFLATE.
+/// The first two bytes of a member, and DEFLATE, the only compression method.
 const MAGIC: [u8; 3] = [0x1f, 0x8b, 0x08];
 
 const FHCRC: u8 = 1 << 1;
@@ -28,13 +28,13 @@ enum State {
     Between,
 }
 
-/// Decoder of a sequence of members, which zeros may pad.
+/// A decoder of concatenated members. Zeros may follow the last one.
 #[derive(Debug, Default)]
 pub(crate) struct Gzip {
     state: State,
     inflate: Inflate,
     crc: Hasher,
-    /// Bytes decoded of the member, modulo 2^32 as the trailer has it.
+    /// The number of decoded bytes of the member, modulo 2^32 as in the trailer.
     size: u32,
 }
 
@@ -48,10 +48,10 @@ impl Gzip {
         loop {
             match self.state {
                 State::First => self.begin(input, chunk)?,
-                State::Between if at_member(input)? => self.begin(input, chunk)?,
+                State::Between if is_at_member(input)? => self.begin(input, chunk)?,
                 State::Between => return Ok(Progress::Ended),
                 State::Body => {
-                    if self.body(input, chunk, pieces)? == Progress::Full {
+                    if self.decode_body(input, chunk, pieces)? == Progress::Full {
                         return Ok(Progress::Full);
                     }
                     self.check_trailer(input)?;
@@ -70,22 +70,22 @@ impl Gzip {
         Ok(())
     }
 
-    fn body<R: Read>(
+    fn decode_body<R: Read>(
         &mut self,
         input: &mut Input<R>,
         chunk: &mut Chunk,
         pieces: &mut impl Pieces<R>,
     ) -> Result<Progress> {
         loop {
-            let pause = match pieces.next(input, &mut self.inflate)? {
-                Next::Decode(until) => self.decode(input, chunk, until)?,
-                Next::Take if chunk.is_empty() => self.take(input, chunk, pieces)?,
-                // A piece is a chunk of its own.
-                Next::Take => Pause::Full,
+            let pause = match pieces.next_step(input, &mut self.inflate)? {
+                NextStep::Decode(until) => self.decode(input, chunk, until)?,
+                NextStep::Take if chunk.is_empty() => self.take_piece(input, chunk, pieces)?,
+                // A piece needs a chunk of its own.
+                NextStep::Take => Pause::Full,
             };
             match pause {
                 Pause::Full => {
-                    self.inflate.leave(chunk);
+                    self.inflate.save_history(chunk);
                     return Ok(Progress::Full);
                 }
                 Pause::Block => {}
@@ -101,12 +101,17 @@ impl Gzip {
         Ok(pause)
     }
 
-    /// Puts the next piece in the place of the chunk, unless it refers to bytes before the first one.
-    fn take<R: Read>(&mut self, input: &mut Input<R>, chunk: &mut Chunk, pieces: &mut impl Pieces<R>) -> Result<Pause> {
-        self.inflate.leave(chunk);
+    /// Replaces the empty chunk by the next piece, unless it refers to bytes before the start of the stream.
+    fn take_piece<R: Read>(
+        &mut self,
+        input: &mut Input<R>,
+        chunk: &mut Chunk,
+        pieces: &mut impl Pieces<R>,
+    ) -> Result<Pause> {
+        self.inflate.save_history(chunk);
         let Some(piece) = pieces.take() else { return Ok(Pause::Block) };
         let (end, last_block) = (piece.end, piece.last_block);
-        match self.inflate.take(piece, chunk) {
+        match self.inflate.take_piece(piece, chunk) {
             Ok(replaced) => pieces.reuse(replaced),
             Err(piece) => {
                 pieces.reuse((piece.chunk, piece.symbols));
@@ -125,7 +130,7 @@ impl Gzip {
     }
 
     fn check_trailer<R: Read>(&self, input: &mut Input<R>) -> Result<()> {
-        let [c0, c1, c2, c3, s0, s1, s2, s3] = take(input)?;
+        let [c0, c1, c2, c3, s0, s1, s2, s3] = read_array(input)?;
         if u32::from_le_bytes([c0, c1, c2, c3]) != self.crc.clone().finalize() {
             return Err(corrupt(input, "the CRC-32 of the data is not the one in the trailer"));
         }
@@ -136,8 +141,8 @@ impl Gzip {
     }
 }
 
-/// Whether another member follows; takes the zeros that may follow the last one, to the end of the input.
-fn at_member<R: Read>(input: &mut Input<R>) -> Result<bool> {
+/// Returns true if another member follows. Otherwise consumes the zeros up to the end of the input.
+fn is_at_member<R: Read>(input: &mut Input<R>) -> Result<bool> {
     let next = input.fill_to(MAGIC.len())?;
     if next.starts_with(&MAGIC) {
         return Ok(true);
@@ -156,7 +161,7 @@ fn at_member<R: Read>(input: &mut Input<R>) -> Result<bool> {
     }
 }
 
-/// Takes a member's header (RFC 1952 section 2.3).
+/// Consumes the header of a member (RFC 1952 section 2.3).
 fn skip_header<R: Read>(input: &mut Input<R>) -> Result<()> {
     let mut header = Header { input, crc: Hasher::new() };
     let [m0, m1, m2, flags, _mtime @ .., _xfl, _os] = header.take::<10>()?;
@@ -178,14 +183,14 @@ fn skip_header<R: Read>(input: &mut Input<R>) -> Result<()> {
     }
     if flags & FHCRC != 0 {
         let expected = header.crc.finalize() as u16; // its two low bytes
-        if u16::from_le_bytes(take(input)?) != expected {
+        if u16::from_le_bytes(read_array(input)?) != expected {
             return Err(corrupt(input, "the header does not have its checksum"));
         }
     }
     Ok(())
 }
 
-/// A header being taken, with the checksum over it.
+/// A header that is being read, and its checksum.
 struct Header<'a, R> {
     input: &'a mut Input<R>,
     crc: Hasher,
@@ -193,7 +198,7 @@ struct Header<'a, R> {
 
 impl<R: Read> Header<'_, R> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let bytes = take(self.input)?;
+        let bytes = read_array(self.input)?;
         self.crc.update(&bytes);
         Ok(bytes)
     }
@@ -212,15 +217,15 @@ impl<R: Read> Header<'_, R> {
         Ok(())
     }
 
-    /// Skips text and the zero byte that ends it.
+    /// Consumes text and its terminating NUL.
     fn skip_text(&mut self) -> Result<()> {
         while self.take::<1>()? != [0] {}
         Ok(())
     }
 }
 
-/// Takes exactly `N` bytes, few of them.
-fn take<const N: usize, R: Read>(input: &mut Input<R>) -> Result<[u8; N]> {
+/// Consumes exactly `N` bytes. `N` must be small.
+fn read_array<const N: usize, R: Read>(input: &mut Input<R>) -> Result<[u8; N]> {
     match input.fill_to(N)?.first_chunk() {
         Some(bytes) => {
             let bytes = *bytes;
@@ -231,7 +236,7 @@ fn take<const N: usize, R: Read>(input: &mut Input<R>) -> Result<[u8; N]> {
     }
 }
 
-/// The error of an input that ends too early: says that all of it was consumed.
+/// Returns the error for an input that ends too early. Its `consumed` is the length of the input.
 pub(crate) fn truncated<R: Read>(input: &Input<R>) -> Error {
     Error::Truncated { compression: Compression::Gzip, consumed: input.read_total() }
 }

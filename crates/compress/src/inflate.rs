@@ -1,7 +1,7 @@
 //! Raw DEFLATE (RFC 1951).
 //!
-//! Decodes straight into the chunks that are handed over: each has room for 32 KiB before its data, where the end of the
-//! previous chunk is copied, so that matches never wrap around. What is a valid stream is what zlib takes for one.
+//! It decodes directly into the output chunks. The end of the previous chunk is copied to the 32 KiB before the data,
+//! so that matches do not wrap around. A stream is valid if zlib accepts it.
 
 mod bits;
 mod blocks;
@@ -26,15 +26,15 @@ use table::END_OF_BLOCK;
 use window::Window;
 
 use crate::Error;
-use crate::budget::Room;
+use crate::budget::PieceBuffers;
 use crate::chunk::{Chunk, HISTORY};
 use crate::gzip::corrupt;
 use crate::input::Input;
 
-/// The result of what reads the input as well.
+/// The result of functions that also read the input.
 type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What makes a stream invalid.
+/// The reason why a stream is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     BlockType,
@@ -65,34 +65,34 @@ impl Fault {
         }
     }
 
-    /// The error, which is at the byte of the bit that was taken last.
+    /// Returns the error, at the byte of the last consumed bit.
     fn at<R: Read>(self, bits: &mut Bits, input: &mut Input<R>) -> Error {
         bits.give_back(input);
         corrupt(input, self.reason())
     }
 }
 
-/// Why a loop over symbols stopped.
+/// The reason why a loop over symbols stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
-    /// Input or room is short.
+    /// Too little input or output space is left.
     Margin,
-    /// The block is at its end.
+    /// The block has ended.
     EndOfBlock,
 }
 
-/// What an entry that is neither a symbol nor a second table stands for.
+/// Interprets an entry that is neither a symbol nor a pointer to a second table.
 fn end_of_block(entry: u32) -> Result<Stop, Fault> {
     if entry & END_OF_BLOCK != 0 { Ok(Stop::EndOfBlock) } else { Err(Fault::Symbol) }
 }
 
-/// Decoder of one DEFLATE stream after another.
+/// A decoder of DEFLATE streams, one after the other.
 pub(crate) struct Inflate {
     blocks: Blocks,
     history: Box<[u8; HISTORY]>,
-    /// How much of `history`, at its end, belongs to the stream.
+    /// The number of bytes at the end of `history` that belong to the stream.
     remembered: usize,
-    /// Where the stream begins in the chunk that is decoded into; `None` until the chunk has the history before it.
+    /// The start of the stream in the current chunk. `None` until the history was copied before the chunk.
     floor: Option<usize>,
 }
 
@@ -103,16 +103,16 @@ impl Default for Inflate {
 }
 
 impl Inflate {
-    /// Begins a stream whose first decoded byte goes to the end of `chunk`.
+    /// Begins a stream. Its first decoded byte goes to the end of `chunk`.
     pub(crate) fn begin(&mut self, chunk: &mut Chunk) {
         self.blocks.begin(Bits::default(), false);
         self.floor = Some(*chunk.parts().1);
     }
 
-    /// Decodes to the end of `chunk`, which is the one from [`Self::begin`] or, after [`Self::leave`], an empty one; or
-    /// to the first block that begins at the bit `until` or later.
+    /// Decodes until `chunk` is full, or to the first block that begins at bit `until` or later.
     ///
-    /// At the end of the stream the input is at the byte that follows it.
+    /// The chunk must be the one passed to [`Self::begin`], or an empty one after [`Self::save_history`]. At the end of
+    /// the stream, the input is at the byte behind it.
     pub(crate) fn fill<R: Read>(&mut self, input: &mut Input<R>, chunk: &mut Chunk, until: u64) -> Result<Pause> {
         let limit = chunk.limit();
         let (buffer, end) = chunk.parts();
@@ -128,10 +128,10 @@ impl Inflate {
         pause
     }
 
-    /// The bit of the stream at which a block begins here, and the bit at which a [`Guesser`] finds it; `None` within a
-    /// block and after the last one.
-    pub(crate) fn block<R: Read>(&mut self, input: &mut Input<R>) -> Result<Option<(u64, u64)>> {
-        if !self.blocks.before_block() {
+    /// Returns the current position and the position at which a [`Guesser`] would find this block, both in bits of the
+    /// stream. Returns `None` within a block and after the last one.
+    pub(crate) fn block_position<R: Read>(&mut self, input: &mut Input<R>) -> Result<Option<(u64, u64)>> {
+        if !self.blocks.is_before_block() {
             return Ok(None);
         }
         let at = self.blocks.position(input);
@@ -141,10 +141,11 @@ impl Inflate {
         Ok(Some((at, parallel::aligned(at, next))))
     }
 
-    /// Takes `piece`, which begins here, in place of an empty `chunk`, after [`Self::leave`]; returns the memory that is free then.
+    /// Replaces the empty `chunk` by `piece`, which begins at the current position, after [`Self::save_history`].
+    /// Returns the memory that is now free.
     ///
-    /// The piece comes back if it refers to bytes from before the first.
-    pub(crate) fn take(&mut self, mut piece: Piece, chunk: &mut Chunk) -> Result<Room, Piece> {
+    /// Returns the piece as an error if it refers to bytes before the start of the stream.
+    pub(crate) fn take_piece(&mut self, mut piece: Piece, chunk: &mut Chunk) -> Result<PieceBuffers, Piece> {
         if piece.reach() > self.remembered {
             return Err(piece);
         }
@@ -157,7 +158,7 @@ impl Inflate {
         Ok((std::mem::replace(chunk, piece.chunk), piece.symbols))
     }
 
-    /// Goes on in the middle of the byte that the input is at, where a piece ended.
+    /// Continues at bit `bit` of the next input byte, where a piece ended.
     pub(crate) fn resume<R: Read>(&mut self, input: &mut Input<R>, bit: u32, last_block: bool) -> Result<()> {
         let mut bits = Bits::default();
         bits.top_up(input)?;
@@ -167,8 +168,8 @@ impl Inflate {
         Ok(())
     }
 
-    /// Keeps the bytes that matches of the next chunk may refer to.
-    pub(crate) fn leave(&mut self, chunk: &mut Chunk) {
+    /// Saves the last bytes, which matches in the next chunk may refer to.
+    pub(crate) fn save_history(&mut self, chunk: &mut Chunk) {
         let (buffer, end) = chunk.parts();
         if let Some(floor) = self.floor.take() {
             self.remembered = (*end - floor).min(HISTORY);

@@ -1,16 +1,16 @@
-//! The compressed stream, read in large pieces and counted.
+//! The compressed input, read in large pieces and counted.
 
 use std::io::{Empty, ErrorKind, Read, empty};
 
 use crate::{Error, Result};
 
-/// Bytes asked of the reader at once: stays in the second level cache.
+/// The size of the buffer in bytes. It fits in the L2 cache.
 const BUFFER: usize = 128 << 10;
 
-/// Bytes that can be given back after they were taken: a DEFLATE decoder takes eight at a time.
+/// The number of consumed bytes that can be returned. A DEFLATE decoder reads eight at a time.
 const GIVE_BACK: usize = 8;
 
-/// A buffered reader that can look ahead by more than what is left in its buffer.
+/// A buffered reader with lookahead across the end of its buffer.
 #[derive(Debug)]
 pub(crate) struct Input<R> {
     reader: R,
@@ -26,14 +26,15 @@ impl<R: Read> Input<R> {
         Self { reader, buffer: vec![0; BUFFER].into(), start: 0, end: 0, ended: false, read: 0 }
     }
 
-    /// What is buffered, after a read if nothing was; empty only at the end of the stream.
+    /// Returns the buffered bytes, after a read if there are none. They are empty only at the end of the stream.
     pub(crate) fn fill(&mut self) -> Result<&[u8]> {
         self.fill_to(1)
     }
 
-    /// What is buffered, after reads until it is at least `n` bytes; less only at the end of the stream.
+    /// Returns the buffered bytes, after reads if there are fewer than `n`. They are fewer only at the end of the
+    /// stream.
     ///
-    /// `n` is at most a few dozen: what is left in the buffer is moved to its front.
+    /// `n` must be at most a few dozen, because the rest of the buffer is moved to its front.
     pub(crate) fn fill_to(&mut self, n: usize) -> Result<&[u8]> {
         while self.end - self.start < n && !self.ended {
             let kept = self.start.saturating_sub(GIVE_BACK);
@@ -48,19 +49,20 @@ impl<R: Read> Input<R> {
         Ok(&self.buffer[self.start..self.end])
     }
 
-    /// Takes `n` bytes of what is buffered.
+    /// Consumes `n` of the buffered bytes.
     pub(crate) fn consume(&mut self, n: usize) {
         debug_assert!(n <= self.end - self.start);
         self.start += n;
     }
 
-    /// Undoes the taking of the last `n` bytes, at most [`GIVE_BACK`], since when [`Self::read`] was not called.
+    /// Returns the last `n` consumed bytes, at most [`GIVE_BACK`], to the buffer. [`Self::read`] must not have been
+    /// called since then.
     pub(crate) fn give_back(&mut self, n: usize) {
         debug_assert!(n <= self.start.min(GIVE_BACK));
         self.start -= n;
     }
 
-    /// Takes bytes into `out`, straight from the reader once nothing is buffered; 0 at the end of the stream.
+    /// Reads bytes into `out`, directly from the reader if nothing is buffered. Returns 0 at the end of the stream.
     pub(crate) fn read(&mut self, out: &mut [u8]) -> Result<usize> {
         let buffered = self.end - self.start;
         if buffered == 0 && !self.ended {
@@ -75,17 +77,17 @@ impl<R: Read> Input<R> {
         Ok(n)
     }
 
-    /// How many bytes were taken.
+    /// Returns the number of bytes consumed.
     pub(crate) fn consumed(&self) -> u64 {
         self.read - (self.end - self.start) as u64
     }
 
-    /// How many bytes the reader gave.
+    /// Returns the number of bytes read from the reader.
     pub(crate) fn read_total(&self) -> u64 {
         self.read
     }
 
-    /// Takes bytes up to byte `at` of the stream; returns how many of them the reader has to skip.
+    /// Consumes the bytes up to byte `at` of the stream. Returns the number of them that the reader has to skip.
     pub(crate) fn skip_to(&mut self, at: u64) -> u64 {
         let n = at.saturating_sub(self.consumed());
         let buffered = n.min((self.end - self.start) as u64);
@@ -107,13 +109,13 @@ impl<R: Read> Input<R> {
     }
 }
 
-/// A part of a stream that is in memory as a whole.
+/// A part of a stream in memory.
 impl Input<Empty> {
     pub(crate) fn of_part(capacity: usize) -> Self {
         Self { reader: empty(), buffer: vec![0; capacity].into(), start: 0, end: 0, ended: true, read: 0 }
     }
 
-    /// Replaces the part by as much of `pieces` as fits, which begin at byte `base` of the stream.
+    /// Replaces the part by the bytes of `pieces`, as many as fit. The first one is byte `base` of the stream.
     pub(crate) fn load<'a>(&mut self, base: u64, pieces: impl IntoIterator<Item = &'a [u8]>) {
         (self.start, self.end) = (0, 0);
         for piece in pieces {
@@ -125,12 +127,12 @@ impl Input<Empty> {
         self.read = base + self.end as u64;
     }
 
-    /// The whole part.
+    /// Returns the whole part.
     pub(crate) fn part(&self) -> &[u8] {
         &self.buffer[..self.end]
     }
 
-    /// Goes to byte `at` of the part.
+    /// Moves to byte `at` of the part.
     pub(crate) fn seek(&mut self, at: usize) {
         self.start = at.min(self.end);
     }
@@ -139,7 +141,7 @@ impl Input<Empty> {
 fn read_some(reader: &mut impl Read, out: &mut [u8]) -> Result<usize> {
     loop {
         match reader.read(out) {
-            // A reader that claims more than it was given room for must not make us index out of bounds.
+            // A faulty reader may return a larger number than `out` has room for.
             Ok(n) => return Ok(n.min(out.len())),
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) => return Err(Error::from(e)),

@@ -1,7 +1,8 @@
-//! Recognises, decodes and encodes the compressed streams that image layers come in, with limits.
+//! Detecting, decoding and encoding the compressed streams of image layers, with limits.
 //!
-//! [`Decoder`] decodes on the caller's thread; [`pipelined`] decodes on a thread of its own and hands over whole buffers,
-//! so that hashing and indexing run beside it. Both recognise the compression by its first bytes. [`Encoder`] writes.
+//! [`Decoder`] decodes on the caller's thread. [`pipelined`] decodes on a thread of its own and passes whole buffers,
+//! so that hashing and indexing run concurrently. Both detect the compression from the first bytes. [`Encoder`]
+//! compresses.
 
 mod budget;
 mod bzip2;

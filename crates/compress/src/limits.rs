@@ -1,47 +1,49 @@
-//! How far a hostile stream may go.
+//! Limits against hostile streams.
 
 use crate::chunk::Chunk;
 use crate::{Error, Result};
 
-/// Limits on what one stream may decode to.
+/// Limits on the output of a stream.
 ///
-/// Zeros cost next to nothing to store, and honest layers hold terabytes of them: a `/var/log/lastlog` has a place for
-/// every user up to the highest id. So blocks of zeros, of 4096 bytes, count for [`Limits::max_output`] alone.
+/// Ordinary layers may contain terabytes of zeros: `/var/log/lastlog` has an entry for every user up to the highest id.
+/// Zeros take hardly any space, so blocks of 4096 zero bytes count only for [`Limits::max_output`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Most bytes that may come out, of any kind: a bound on time, and on memory where they are kept there.
+    /// The most output in bytes. This limits the time, and the memory of callers that keep the output in memory.
     pub max_output: u64,
-    /// Most bytes that may come out but for blocks of zeros: a bound on the bytes to store.
+    /// The most output in bytes without blocks of zeros. This limits the space to store it.
     pub max_data: u64,
-    /// Most bytes but for blocks of zeros that may come out for each byte that went in; looked at once
-    /// [`Limits::RATIO_FREE_OUTPUT`] of them are out.
+    /// The most output bytes without blocks of zeros for each byte of input. It is checked from
+    /// [`Limits::RATIO_FREE_OUTPUT`] on.
     pub max_ratio: u64,
-    /// Largest zstd window, as a power of two: a frame's header can ask for far more memory than this. From 10 to 31.
+    /// The largest zstd window, as a power of two from 10 to 31. Without a limit, the header of a frame could request
+    /// any amount of memory.
     pub zstd_window_log: u32,
 }
 
 impl Limits {
-    /// Output up to which [`Limits::max_ratio`] is not looked at: an honest layer may be a few files of one byte.
+    /// The output in bytes up to which [`Limits::max_ratio`] is not checked, because ordinary small layers may
+    /// exceed it.
     pub const RATIO_FREE_OUTPUT: u64 = 256 << 20;
 }
 
 impl Default for Limits {
-    /// 2 TiB out, 64 GiB of them and 400 times the input without blocks of zeros, windows of 128 MiB.
+    /// 2 TiB of output; 64 GiB, and 400 times the input, without blocks of zeros; windows of 128 MiB.
     fn default() -> Self {
         Self { max_output: 2 << 40, max_data: 64 << 30, max_ratio: 400, zstd_window_log: 27 }
     }
 }
 
-/// What a stream has given so far, held against its limits.
+/// Counts the output of a stream and checks its limits.
 ///
-/// Blocks are counted from the beginning of the stream, so that it makes no difference in which chunks it comes.
+/// Blocks are aligned to the start of the stream, so the count does not depend on the chunks.
 #[derive(Debug)]
 pub(crate) struct Meter {
     limits: Limits,
     produced: u64,
-    /// Of them, the bytes that are not in blocks of zeros.
+    /// The output bytes that are not in blocks of zeros.
     data: u64,
-    /// Whether the block that the stream is in has only zeros so far, which are not counted as data.
+    /// Whether the current block has only zeros so far. These are not counted as data.
     zeros: bool,
 }
 
@@ -50,12 +52,12 @@ impl Meter {
         Self { limits: *limits, produced: 0, data: 0, zeros: true }
     }
 
-    /// Bytes that came out.
+    /// Returns the number of output bytes.
     pub(crate) fn produced(&self) -> u64 {
         self.produced
     }
 
-    /// Counts the bytes of a chunk. Those over a limit are taken out of it, and are an error.
+    /// Counts the bytes of a chunk. Truncates it at a limit and returns the error.
     pub(crate) fn count(&mut self, chunk: &mut Chunk) -> Result<()> {
         let room = (self.limits.max_output - self.produced).min(chunk.len() as u64) as usize; // no more than there is
         match self.count_bytes(&chunk.bytes()[..room]) {
@@ -71,7 +73,7 @@ impl Meter {
         }
     }
 
-    /// Counts bytes; where they pass the limit on data, returns how many are within it.
+    /// Counts bytes. If they exceed the limit on data, returns the number of bytes within it.
     fn count_bytes(&mut self, bytes: &[u8]) -> std::result::Result<(), usize> {
         let mut done = 0;
         while done < bytes.len() {
@@ -80,11 +82,11 @@ impl Meter {
             let part = &rest[..rest.len().min(BLOCK - before)];
             let zeros = self.zeros && is_zero(part);
             if !zeros {
-                // The zeros before it turn out to be data.
+                // The block is not all zeros, so its earlier zeros count as data.
                 let uncounted = if self.zeros { before as u64 } else { 0 };
                 let left = self.limits.max_data - self.data;
                 if uncounted + part.len() as u64 > left {
-                    // The zeros that a block begins with may be in the chunk before, so they are always kept.
+                    // Leading zeros of a block may be in the previous chunk, so they are always kept.
                     let kept = if self.zeros { leading_zeros(part) } else { 0 };
                     return Err(done + kept.max(left.saturating_sub(uncounted) as usize)); // less than the part has
                 }
@@ -105,19 +107,19 @@ impl Meter {
         Ok(())
     }
 
-    /// Bytes that can be added after so many compressed ones without passing the ratio, at whichever of them it is
-    /// looked at.
+    /// Returns the number of bytes that can follow after `consumed` compressed bytes without exceeding the ratio,
+    /// wherever it is checked.
     pub(crate) fn within_ratio(&self, consumed: u64) -> u64 {
         let most = consumed.saturating_mul(self.limits.max_ratio).max(Limits::RATIO_FREE_OUTPUT);
-        // Zeros of the block before may turn out to be data.
+        // Zeros of the current block may become data.
         most.saturating_sub(self.data + BLOCK as u64)
     }
 }
 
-/// The blocks that are looked at: those that a file system can leave out.
+/// The size of a block in bytes: the unit in which file systems store holes.
 const BLOCK: usize = 4096;
 
-/// A block that is not all zeros mostly shows so at its first bytes: looking for zeros costs next to nothing.
+/// Returns true if all bytes are zero. This is fast, because other data usually differs in its first bytes.
 fn is_zero(part: &[u8]) -> bool {
     part == &[0; BLOCK][..part.len()]
 }

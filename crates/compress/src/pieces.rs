@@ -1,45 +1,45 @@
-//! Parts of a stream that are decoded before it is their turn.
+//! Parts of a stream that are decoded ahead.
 
 use crate::Result;
-use crate::budget::Room;
+use crate::budget::PieceBuffers;
 use crate::inflate::{Inflate, Piece};
 use crate::input::Input;
 
-/// How to go on with a stream.
-pub(crate) enum Next {
-    /// Decode to the first block that begins at this bit or later.
+/// The next step of decoding a stream.
+pub(crate) enum NextStep {
+    /// Decode up to the first block that begins at this bit or later.
     Decode(u64),
-    /// Take the next piece: it begins here.
+    /// Take the next piece, which begins at the current position.
     Take,
 }
 
-/// Where pieces of a gzip stream come from, if from anywhere.
+/// A source of decoded pieces of a gzip stream.
 pub(crate) trait Pieces<R> {
-    /// Allows pieces of up to so many bytes: no limit is met within them.
-    fn allow(&mut self, bytes: u64);
+    /// Sets the largest size of pieces in bytes. No limit of the stream is exceeded within them.
+    fn set_max_size(&mut self, bytes: u64);
 
-    /// How to go on from the place where `inflate` is.
-    fn next(&mut self, input: &mut Input<R>, inflate: &mut Inflate) -> Result<Next>;
+    /// Returns the next step from the current position of `inflate`.
+    fn next_step(&mut self, input: &mut Input<R>, inflate: &mut Inflate) -> Result<NextStep>;
 
-    /// The piece that is to be taken.
+    /// Returns the piece to take.
     fn take(&mut self) -> Option<Piece>;
 
-    /// Goes on in the input at byte `at` of the stream, which is in the piece just taken or follows it.
+    /// Moves the input to byte `at` of the stream, which is in the piece just taken or behind it.
     fn skip_to(&mut self, input: &mut Input<R>, at: u64);
 
-    /// Takes back the memory of a piece.
-    fn reuse(&mut self, room: Room);
+    /// Reclaims the memory of a piece.
+    fn reuse(&mut self, buffers: PieceBuffers);
 }
 
-/// No pieces: everything is decoded in its order.
+/// No pieces. The whole stream is decoded in order.
 #[derive(Debug)]
 pub(crate) struct InOrder;
 
 impl<R> Pieces<R> for InOrder {
-    fn allow(&mut self, _: u64) {}
+    fn set_max_size(&mut self, _: u64) {}
 
-    fn next(&mut self, _: &mut Input<R>, _: &mut Inflate) -> Result<Next> {
-        Ok(Next::Decode(u64::MAX))
+    fn next_step(&mut self, _: &mut Input<R>, _: &mut Inflate) -> Result<NextStep> {
+        Ok(NextStep::Decode(u64::MAX))
     }
 
     fn take(&mut self) -> Option<Piece> {
@@ -48,5 +48,5 @@ impl<R> Pieces<R> for InOrder {
 
     fn skip_to(&mut self, _: &mut Input<R>, _: u64) {}
 
-    fn reuse(&mut self, _: Room) {}
+    fn reuse(&mut self, _: PieceBuffers) {}
 }

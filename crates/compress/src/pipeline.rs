@@ -1,4 +1,4 @@
-//! Reading and decoding on threads of their own, beside the work on what was decoded.
+//! Reading and decoding on separate threads, concurrently with the use of the output.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
@@ -12,31 +12,31 @@ use crate::speculation::{Sizes, Speculation};
 use crate::stream::Stream;
 use crate::{Limits, Result};
 
-/// Decoded bytes handed over at once, in bytes.
+/// The size of an output chunk in bytes.
 const CAPACITY: usize = 1 << 20;
 
-/// Chunks that may wait to be taken.
+/// The most chunks that wait to be used.
 const DEPTH: usize = 4;
 
-/// Decodes `reader`, of any [`Compression`](crate::Compression): one thread reads, another decodes.
+/// Decodes `reader`, of any [`Compression`](crate::Compression), with one thread that reads and one that decodes.
 ///
-/// At most 5 MiB of decoded bytes and 1 MiB of compressed bytes wait in between. Where the machine has four cores or more
-/// and few streams are decoded, more threads decode parts of a large gzip stream before it is their turn. The output and
-/// the errors are the same. This takes at most 56 MiB for all streams of the process, and 12 MiB for each of them.
+/// At most 5 MiB of decoded and 1 MiB of compressed bytes are buffered. On a machine with at least four cores, further
+/// threads decode parts of large gzip streams ahead, unless many streams are decoded. The output and the errors do not
+/// change. This takes at most 56 MiB for the process, and 12 MiB for each stream.
 ///
-/// A thread that cannot be started is an error of the first read.
+/// If a thread cannot be started, the first read returns the error.
 pub fn pipelined<R: Read + Send + 'static>(reader: R, limits: &Limits) -> ChunkReader<R> {
-    spread(reader, limits, Budget::of_process(), Sizes::NORMAL)
+    pipelined_with(reader, limits, Budget::of_process(), Sizes::NORMAL)
 }
 
-/// [`pipelined`], as if the machine had so many cores and no other stream were decoded.
+/// Like [`pipelined`], but for a given number of cores, and as if there were no other stream.
 ///
-/// This is for measurements.
+/// For measurements.
 pub fn pipelined_on<R: Read + Send + 'static>(reader: R, limits: &Limits, cores: usize) -> ChunkReader<R> {
-    spread(reader, limits, Budget::new(cores), Sizes::NORMAL)
+    pipelined_with(reader, limits, Budget::new(cores), Sizes::NORMAL)
 }
 
-pub(crate) fn spread<R: Read + Send + 'static>(
+pub(crate) fn pipelined_with<R: Read + Send + 'static>(
     reader: R,
     limits: &Limits,
     budget: Arc<Budget>,
@@ -50,7 +50,7 @@ pub(crate) fn spread<R: Read + Send + 'static>(
     ChunkReader { producer: Producer::start("decode", DEPTH, work), current: None, taken: 0, consumed: 0 }
 }
 
-/// Runs on the thread: returns the reader if all of it was decoded.
+/// The main function of the decoding thread. Returns the reader if all of it was decoded.
 fn decode<R>(reader: ReadAhead<R>, limits: &Limits, pieces: Speculation, outlet: &Outlet<Chunk>) -> Option<R> {
     match decode_all(reader, limits, pieces, outlet) {
         Ok(reader) => reader,
@@ -61,7 +61,7 @@ fn decode<R>(reader: ReadAhead<R>, limits: &Limits, pieces: Speculation, outlet:
     }
 }
 
-/// Returns `None` when the other end is gone.
+/// Returns `None` if the receiver was dropped.
 fn decode_all<R>(
     reader: ReadAhead<R>,
     limits: &Limits,
@@ -81,11 +81,11 @@ fn decode_all<R>(
     }
 }
 
-/// Reads what a thread decodes; made by [`pipelined`].
+/// A reader of bytes that another thread decodes. Created by [`pipelined`].
 ///
-/// [`BufRead::fill_buf`] lends the thread's buffers without copying them. Errors come after the bytes decoded before
-/// them, as with [`Decoder`](crate::Decoder). Dropping the reader early stops the threads as soon as they have a buffer
-/// to hand over. They are not joined, since they may be waiting for the underlying reader.
+/// [`BufRead::fill_buf`] returns the buffers of that thread without a copy. As in [`Decoder`](crate::Decoder), bytes
+/// decoded before an error are returned first. After an early drop, the threads stop when they pass their next buffer.
+/// They are not joined, because they may be waiting for the inner reader.
 pub struct ChunkReader<R> {
     producer: Producer<Chunk, R>,
     current: Option<Chunk>,
@@ -94,21 +94,22 @@ pub struct ChunkReader<R> {
 }
 
 impl<R> ChunkReader<R> {
-    /// Compressed bytes that went into what was read so far, with the chunk being read counted as a whole.
+    /// Returns the number of compressed bytes for the output so far, including the whole current chunk.
     pub fn consumed(&self) -> u64 {
         self.consumed
     }
 
-    /// Reads to the end, then gives back the reader of the compressed bytes, which is at its end too.
+    /// Reads to the end. Returns the inner reader, which is then at its end.
     ///
     /// # Errors
-    /// Those of the rest of the stream; [`Error::FailedBefore`](crate::Error::FailedBefore) after an earlier error.
+    /// - The errors of the rest of the stream.
+    /// - [`Error::FailedBefore`](crate::Error::FailedBefore): an earlier read failed.
     pub fn finish(mut self) -> Result<R> {
         while self.advance()? {}
         self.producer.into_inner()
     }
 
-    /// Goes on to the next chunk; `false` at the end.
+    /// Moves to the next chunk. Returns `false` at the end.
     fn advance(&mut self) -> Result<bool> {
         self.taken = 0;
         let used = self.current.take().and_then(Chunk::give_back);

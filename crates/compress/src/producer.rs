@@ -1,14 +1,14 @@
-//! A thread that fills buffers for another thread to use.
+//! A thread that fills buffers for another thread.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use crate::{Error, Result};
 
-/// The receiving end of a thread that fills buffers of type `B` and returns an `R` when it reaches its end.
+/// The receiver of a thread that fills buffers of type `B` and returns an `R` at its end.
 ///
-/// Dropping it stops the thread at its next [`Outlet::send`]. The thread is not joined then, since it may be blocked in
-/// a reader.
+/// Dropping it stops the thread at its next [`Outlet::send`]. The thread is not joined, because it may be blocked in a
+/// reader.
 pub(crate) struct Producer<B, R> {
     state: State<B, R>,
 }
@@ -20,29 +20,29 @@ enum State<B, R> {
     Failed,
 }
 
-/// The thread's end of a [`Producer`].
+/// The sender of a [`Producer`], used by the thread.
 pub(crate) struct Outlet<B> {
     filled: SyncSender<Result<B>>,
     spent: Receiver<B>,
 }
 
 impl<B> Outlet<B> {
-    /// A buffer that was used before, if one came back.
+    /// Returns a used buffer for reuse, if there is one.
     pub(crate) fn spent(&self) -> Option<B> {
         self.spent.try_recv().ok()
     }
 
-    /// Hands over a buffer or an error, and waits for room in the queue. `None` means that the other end is gone.
+    /// Sends a buffer or an error, and waits for space in the queue. Returns `None` if the receiver was dropped.
     pub(crate) fn send(&self, filled: Result<B>) -> Option<()> {
         self.filled.send(filled).ok()
     }
 }
 
 impl<B: Send + 'static, R: Send + 'static> Producer<B, R> {
-    /// Starts `produce` on a thread called `name`; at most `depth` filled buffers wait to be taken.
+    /// Starts `produce` on a thread with this name. At most `depth` filled buffers are queued.
     ///
-    /// `produce` returns `None` after it sent an error, or when the other end is gone. A thread that cannot be started
-    /// is an error of the first [`Producer::next`].
+    /// `produce` returns `None` after it has sent an error, or if the receiver was dropped. If the thread cannot be
+    /// started, the first [`Producer::next`] returns the error.
     pub(crate) fn start(
         name: &str,
         depth: usize,
@@ -60,7 +60,7 @@ impl<B: Send + 'static, R: Send + 'static> Producer<B, R> {
 }
 
 impl<B, R> Producer<B, R> {
-    /// Gives back a buffer and waits for the next filled one; `None` at the end.
+    /// Returns a used buffer to the thread and waits for the next filled one. `None` is the end.
     pub(crate) fn next(&mut self, spent: Option<B>) -> Result<Option<B>> {
         if let Some(buffer) = spent {
             self.give_back(buffer);
@@ -70,17 +70,17 @@ impl<B, R> Producer<B, R> {
         self.receive(received).unwrap_or(Ok(None))
     }
 
-    /// The next filled buffer, `None` inside at the end; `None` if the thread is not so far.
+    /// Returns the next filled buffer, or `Ok(None)` at the end. Returns `None` if no buffer is ready.
     pub(crate) fn try_next(&mut self) -> Option<Result<Option<B>>> {
         let State::Running { filled, .. } = &self.state else { return Some(self.after_end()) };
         let received = filled.try_recv();
         self.receive(received)
     }
 
-    /// Gives back a buffer to be filled again.
+    /// Returns a used buffer to the thread.
     pub(crate) fn give_back(&self, buffer: B) {
         if let State::Running { spent, .. } = &self.state {
-            // The thread may have filled its last buffer.
+            // An error is ignored: the thread may have ended.
             let _ = spent.send(buffer);
         }
     }
@@ -111,7 +111,7 @@ impl<B, R> Producer<B, R> {
         }
     }
 
-    /// What the thread returned, once [`Producer::next`] has reached the end.
+    /// Returns the result of the thread. [`Producer::next`] must have reached the end.
     pub(crate) fn into_inner(self) -> Result<R> {
         match self.state {
             State::Ended(value) => Ok(value),
@@ -119,7 +119,7 @@ impl<B, R> Producer<B, R> {
         }
     }
 
-    /// The thread has hung up without an error: it reached its end, or panicked.
+    /// Joins the thread after it has closed its channel, at its end or by a panic.
     fn join(&mut self) {
         if let State::Running { thread, .. } = std::mem::replace(&mut self.state, State::Failed) {
             self.state = match thread.join() {

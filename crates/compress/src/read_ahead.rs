@@ -1,4 +1,4 @@
-//! Reading compressed bytes on a thread of its own, ahead of their decoder.
+//! Reading compressed bytes on a separate thread, ahead of their decoder.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read};
@@ -7,27 +7,27 @@ use std::sync::Arc;
 use crate::Result;
 use crate::producer::{Outlet, Producer};
 
-/// Units that may wait to be taken. They are 128 KiB each: a mebibyte covers the pauses of a socket, and stays in the cache.
+/// The most units that are queued, of 128 KiB each. A mebibyte bridges the pauses of a socket and fits in the cache.
 const DEPTH: usize = 8;
 
-/// Reads the bytes that another thread has read from `R`, and shows those to come.
+/// A reader of bytes that another thread reads from `R`. It gives access to the bytes ahead.
 ///
-/// The reader of a layer's blob hashes and stores what it reads. Decoding is the longest step of indexing a layer, so
-/// nothing else may run on the decoder's thread.
+/// The inner reader of a layer's blob hashes and stores its bytes. Decoding is the slowest step of indexing a layer, so
+/// nothing else runs on the decoder's thread.
 pub(crate) struct ReadAhead<R> {
     producer: Producer<Vec<u8>, R>,
     /// Units of equal size, except for the last one of the stream.
     units: VecDeque<Arc<Vec<u8>>>,
-    /// Number of the first of them.
+    /// The number of the first unit.
     first: u64,
-    /// Bytes of the first of them that were taken.
+    /// The number of bytes consumed of the first unit.
     taken: usize,
-    /// How reading ended, once it has; an error is given once.
+    /// The result of reading, once it has ended. An error is returned once.
     end: Option<Result<()>>,
 }
 
 impl<R: Read + Send + 'static> ReadAhead<R> {
-    /// Starts reading; `unit` bytes are handed over at once.
+    /// Starts reading, in units of `unit` bytes.
     pub(crate) fn new(reader: R, unit: usize) -> Self {
         let producer = Producer::start("read", DEPTH, move |outlet| read_all(reader, unit, &outlet));
         Self { producer, units: VecDeque::new(), first: 0, taken: 0, end: None }
@@ -35,15 +35,15 @@ impl<R: Read + Send + 'static> ReadAhead<R> {
 }
 
 impl<R> ReadAhead<R> {
-    /// The reader, once the end was read.
+    /// Returns the inner reader. The end must have been reached.
     pub(crate) fn into_inner(self) -> Result<R> {
         self.producer.into_inner()
     }
 
-    /// Takes units from the thread until there are `most`; waits for them if `patient`.
-    pub(crate) fn look(&mut self, most: usize, patient: bool) {
+    /// Receives units from the thread until there are `most`. Waits for them if `wait` is true.
+    pub(crate) fn receive_units(&mut self, most: usize, wait: bool) {
         while self.end.is_none() && self.units.len() < most {
-            let next = if patient { Some(self.producer.next(None)) } else { self.producer.try_next() };
+            let next = if wait { Some(self.producer.next(None)) } else { self.producer.try_next() };
             match next {
                 Some(read) => self.add(read),
                 None => return,
@@ -59,23 +59,23 @@ impl<R> ReadAhead<R> {
         }
     }
 
-    /// The number of the first unit of which not all was taken.
+    /// Returns the number of the first unit that is not fully consumed.
     pub(crate) fn number(&self) -> u64 {
         self.first
     }
 
-    /// The units from `number` on that were read.
+    /// Returns the units received so far, from `number` on.
     pub(crate) fn units(&self, number: u64) -> impl ExactSizeIterator<Item = &Arc<Vec<u8>>> {
         let before = number.saturating_sub(self.first).min(self.units.len() as u64);
         self.units.range(before as usize..)
     }
 
-    /// Whether no more units will come.
+    /// Returns true if no more units will come.
     pub(crate) fn is_ended(&self) -> bool {
         self.end.is_some()
     }
 
-    /// Skips `n` bytes of the units that were read.
+    /// Skips `n` bytes of the units received so far.
     pub(crate) fn skip(&mut self, mut n: u64) {
         while let Some(unit) = self.units.front() {
             let left = (unit.len() - self.taken) as u64;
@@ -97,7 +97,7 @@ impl<R> ReadAhead<R> {
     }
 }
 
-/// Runs on the thread: returns the reader when all of it was read.
+/// The main function of the reading thread. Returns the reader if all of it was read.
 fn read_all<R: Read>(mut reader: R, size: usize, outlet: &Outlet<Vec<u8>>) -> Option<R> {
     loop {
         let mut unit = outlet.spent().unwrap_or_default();
@@ -118,13 +118,13 @@ fn read_all<R: Read>(mut reader: R, size: usize, outlet: &Outlet<Vec<u8>>) -> Op
     }
 }
 
-/// Fills `unit`. Returns the number of bytes, and whether more may follow or the error that came after them.
+/// Fills `unit`. Returns the number of bytes, and whether more may follow or an error.
 fn read_unit(reader: &mut impl Read, unit: &mut [u8]) -> (usize, io::Result<bool>) {
     let mut length = 0;
     while length < unit.len() {
         match reader.read(&mut unit[length..]) {
             Ok(0) => return (length, Ok(false)),
-            // A reader may claim more than it had room for.
+            // A faulty reader may return a larger number than there is room for.
             Ok(count) => length += count.min(unit.len() - length),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return (length, Err(error)),
@@ -135,7 +135,7 @@ fn read_unit(reader: &mut impl Read, unit: &mut [u8]) -> (usize, io::Result<bool
 
 impl<R> Read for ReadAhead<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.look(1, true);
+        self.receive_units(1, true);
         let Some(unit) = self.units.front() else {
             self.end.replace(Ok(())).unwrap_or(Ok(()))?;
             return Ok(0);

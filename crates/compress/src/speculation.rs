@@ -1,7 +1,7 @@
-//! Decoding of one gzip stream by many threads: each starts in the middle, at a block that it has guessed.
+//! Decoding a gzip stream on several threads, each of which starts in the middle at a guessed block.
 //!
-//! The thread of the stream remains the one that decodes it. It gives parts of the compressed bytes to other
-//! threads, and where it comes to a block that one of them began at, it takes the [`Piece`] made from there.
+//! The thread of the stream decodes it in order. It gives parts of the compressed bytes to other threads. When it
+//! reaches a block from which one of them has decoded, it takes that [`Piece`].
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,85 +10,85 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::Result;
-use crate::budget::{Budget, MAX_PIECES, Room, Share};
+use crate::budget::{Budget, MAX_PIECES, PieceBuffers, StreamShare};
 use crate::chunk::Chunk;
 use crate::inflate::{Guesser, Inflate, Piece};
 use crate::input::Input;
-use crate::pieces::{Next, Pieces};
+use crate::pieces::{NextStep, Pieces};
 use crate::read_ahead::ReadAhead;
 
-/// Sizes to decode ahead by, all of them in bytes.
+/// The sizes for decoding ahead.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
-    /// Compressed bytes of a stream before parts of it are decoded ahead.
+    /// The compressed bytes of a stream before decoding ahead begins.
     pub(crate) start: u64,
-    /// Compressed bytes read at once; a part is some of these units.
+    /// The size of a unit of compressed bytes. A part consists of several units.
     pub(crate) unit: usize,
-    /// Most units of a part.
+    /// The most units of a part.
     pub(crate) units: usize,
-    /// Units after a part that a block which begins in it may reach into.
+    /// The number of units behind a part that its last block may extend into.
     pub(crate) overlap: usize,
-    /// Most bytes that a part is decoded to.
+    /// The most bytes that a part is decoded to.
     pub(crate) piece: usize,
-    /// Bytes of a piece that are decoded between two looks at whether marks are left.
+    /// The number of bytes of a piece between two checks for marks.
     pub(crate) step: usize,
-    /// Whether to wait for parts to be read and to be begun with, where decoding in order would be faster: with small
-    /// parts only this makes sure that pieces are taken.
-    pub(crate) patient: bool,
+    /// Whether to wait for parts to be read and started, even if decoding in order would be faster. With small parts,
+    /// this ensures that pieces are taken at all.
+    pub(crate) wait: bool,
 }
 
 impl Sizes {
     pub(crate) const NORMAL: Self =
-        Self { start: 1 << 20, unit: 128 << 10, units: 4, overlap: 2, piece: 2 << 20, step: 64 << 10, patient: false };
+        Self { start: 1 << 20, unit: 128 << 10, units: 4, overlap: 2, piece: 2 << 20, step: 64 << 10, wait: false };
 
-    /// Units whose output will most likely fit a piece, where so many bytes became so many until now.
+    /// Returns the number of units whose output probably fits in a piece, from the compression ratio so far.
     fn units_of_part(&self, compressed: u64, decoded: u64) -> usize {
         let of_unit = (decoded / (compressed / self.unit as u64).max(1)).max(1);
         ((self.piece as u64 * 3 / 4 / of_unit) as usize).clamp(1, self.units)
     }
 }
 
-/// A part that is being decoded, or is to be.
+/// A part that is queued or being decoded.
 struct Job {
-    /// The bit of the stream that it begins at.
+    /// The position of the part in bits of the stream.
     start: u64,
     claimed: Arc<AtomicBool>,
     receive: Receiver<Option<Piece>>,
     piece: Option<Piece>,
 }
 
-/// A job as a thread gets it.
+/// A job as it is sent to a thread.
 struct Task {
     base: u64,
     units: Vec<Arc<Vec<u8>>>,
     len: usize,
-    room: Room,
+    buffers: PieceBuffers,
     claimed: Arc<AtomicBool>,
     send: SyncSender<Option<Piece>>,
 }
 
 /// The pieces of one stream.
 pub(crate) struct Speculation {
-    share: Share,
+    share: StreamShare,
     sizes: Sizes,
-    /// Number of the unit that the next part begins with.
+    /// The number of the first unit of the next part.
     next_unit: u64,
     jobs: VecDeque<Job>,
     tasks: Sender<Task>,
     queue: Arc<Mutex<Receiver<Task>>>,
     threads: usize,
-    /// Chunks that pieces were put in the place of.
+    /// Chunks that were replaced by pieces.
     replaced: Vec<Chunk>,
-    /// Most bytes that a piece may have.
-    allowed: u64,
-    /// Bits and bytes of the piece that was taken last.
+    /// The most bytes that a piece may have.
+    max_size: u64,
+    /// The compressed bits and the decoded bytes of the piece that was taken last.
     last: (u64, u64),
-    /// Pieces that were taken.
+    /// The number of pieces taken.
     taken: u64,
 }
 
 impl Speculation {
-    pub(crate) fn new(share: Share, sizes: Sizes) -> Self {
+    pub(crate) fn new(share: StreamShare, sizes: Sizes) -> Self {
         let (tasks, queue) = channel();
         Self {
             share,
@@ -99,26 +99,26 @@ impl Speculation {
             queue: Arc::new(Mutex::new(queue)),
             threads: 0,
             replaced: Vec::new(),
-            allowed: 0,
+            max_size: 0,
             last: (0, 0),
             taken: 0,
         }
     }
 
-    /// A chunk that a piece was put in the place of.
+    /// Returns a chunk that was replaced by a piece.
     pub(crate) fn replaced(&mut self) -> Option<Chunk> {
         self.replaced.pop()
     }
 
-    /// Hands out parts, twice as many as there are threads.
+    /// Queues parts, twice as many as there are threads.
     fn hand_out<R>(&mut self, input: &mut Input<ReadAhead<R>>) {
-        let workers = self.share.workers();
+        let workers = self.share.worker_count();
         if workers == 0 || input.read_total() < self.sizes.start {
             return;
         }
         let ahead = input.get_mut();
         let most = MAX_PIECES.min(2 * workers);
-        ahead.look((most + 1) * self.sizes.units + self.sizes.overlap, self.sizes.patient);
+        ahead.receive_units((most + 1) * self.sizes.units + self.sizes.overlap, self.sizes.wait);
         while self.jobs.len() < most
             && let Some(task) = self.next_task(ahead)
             && self.tasks.send(task).is_ok()
@@ -132,7 +132,7 @@ impl Speculation {
     fn next_task<R>(&mut self, ahead: &ReadAhead<R>) -> Option<Task> {
         let sizes = &self.sizes;
         if self.next_unit <= ahead.number() {
-            // The decoder is there, or nearly.
+            // The decoder has reached this part, or nearly so.
             self.next_unit = ahead.number() + sizes.units as u64;
         }
         let units = ahead.units(self.next_unit);
@@ -143,17 +143,17 @@ impl Speculation {
             }
             count = count.min(units.len());
         }
-        let room = self.share.room(sizes.piece)?;
+        let buffers = self.share.allocate(sizes.piece)?;
         let units: Vec<_> = units.take(count + sizes.overlap).cloned().collect();
         let (send, receive) = sync_channel(1);
         let claimed = Arc::new(AtomicBool::new(false));
         let base = self.next_unit * sizes.unit as u64;
         self.jobs.push_back(Job { start: base * 8, claimed: Arc::clone(&claimed), receive, piece: None });
         self.next_unit += count as u64;
-        Some(Task { base, len: count * sizes.unit, units, room, claimed, send })
+        Some(Task { base, len: count * sizes.unit, units, buffers, claimed, send })
     }
 
-    /// Starts one more thread; without it there are less.
+    /// Starts another thread. If it fails, decoding continues with fewer threads.
     fn start_thread(&self) -> bool {
         let (queue, sizes, budget) = (Arc::clone(&self.queue), self.sizes, Arc::clone(self.share.budget()));
         thread::Builder::new().name("inflate".into()).spawn(move || work(&queue, &sizes, &budget)).is_ok()
@@ -165,15 +165,15 @@ impl Speculation {
         }
     }
 
-    /// Keeps memory for other pieces and chunks.
-    fn keep(&mut self, room: Room) {
-        self.replaced.extend(self.share.budget().take_back(room));
+    /// Keeps memory for reuse.
+    fn keep(&mut self, buffers: PieceBuffers) {
+        self.replaced.extend(self.share.budget().reclaim(buffers));
     }
 }
 
 impl Drop for Speculation {
     fn drop(&mut self) {
-        // No thread is to begin with a part that will not be taken.
+        // Threads must not start parts that will not be used.
         for job in &self.jobs {
             job.claimed.store(true, Ordering::Relaxed);
         }
@@ -181,28 +181,30 @@ impl Drop for Speculation {
 }
 
 impl<R> Pieces<ReadAhead<R>> for Speculation {
-    fn allow(&mut self, bytes: u64) {
-        self.allowed = bytes;
+    fn set_max_size(&mut self, bytes: u64) {
+        self.max_size = bytes;
     }
 
-    fn next(&mut self, input: &mut Input<ReadAhead<R>>, inflate: &mut Inflate) -> Result<Next> {
+    fn next_step(&mut self, input: &mut Input<ReadAhead<R>>, inflate: &mut Inflate) -> Result<NextStep> {
         self.hand_out(input);
-        let patient = self.sizes.patient;
+        let wait = self.sizes.wait;
         while let Some(job) = self.jobs.front_mut() {
-            let Some((at, found_at)) = inflate.block(input)? else { return Ok(Next::Decode(job.start)) };
+            let Some((at, found_at)) = inflate.block_position(input)? else { return Ok(NextStep::Decode(job.start)) };
             if at < job.start {
-                return Ok(Next::Decode(job.start));
+                return Ok(NextStep::Decode(job.start));
             }
-            match job.wait(patient) {
+            match job.await_piece(wait) {
                 Some(piece) if piece.start > found_at => {
-                    // The header of a stored block may begin seven bits before where it is found.
-                    return Ok(Next::Decode((at + 1).max(piece.start.saturating_sub(7))));
+                    // The header of a stored block may begin up to seven bits before the position where it is found.
+                    return Ok(NextStep::Decode((at + 1).max(piece.start.saturating_sub(7))));
                 }
-                Some(piece) if piece.start == found_at && piece.len() as u64 <= self.allowed => return Ok(Next::Take),
+                Some(piece) if piece.start == found_at && piece.len() as u64 <= self.max_size => {
+                    return Ok(NextStep::Take);
+                }
                 _ => self.drop_first(),
             }
         }
-        Ok(Next::Decode(u64::MAX))
+        Ok(NextStep::Decode(u64::MAX))
     }
 
     fn take(&mut self) -> Option<Piece> {
@@ -217,37 +219,38 @@ impl<R> Pieces<ReadAhead<R>> for Speculation {
         input.get_mut().skip(beyond);
     }
 
-    fn reuse(&mut self, room: Room) {
-        self.keep(room);
+    fn reuse(&mut self, buffers: PieceBuffers) {
+        self.keep(buffers);
     }
 }
 
 impl Job {
-    /// The piece that the job makes; none if no thread has begun with it, because decoding in order is faster then.
-    fn wait(&mut self, patient: bool) -> Option<&Piece> {
-        if self.piece.is_none() && (patient || self.claimed.swap(true, Ordering::Relaxed)) {
-            // A thread that has panicked hangs up.
+    /// Returns the piece of the job. Returns `None` if no thread has started it, because decoding in order is then
+    /// faster.
+    fn await_piece(&mut self, wait: bool) -> Option<&Piece> {
+        if self.piece.is_none() && (wait || self.claimed.swap(true, Ordering::Relaxed)) {
+            // A thread that panicked has closed the channel.
             self.piece = self.receive.recv().ok().flatten();
         }
         self.piece.as_ref()
     }
 }
 
-/// Works on tasks until the stream is done with. This runs on a thread.
+/// The main function of a decoding thread. It runs until the stream is dropped.
 fn work(queue: &Mutex<Receiver<Task>>, sizes: &Sizes, budget: &Budget) {
     let mut guesser = Guesser::new((sizes.units + sizes.overlap) * sizes.unit, sizes.step);
     loop {
         let task = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(task) = task else { return };
         if task.claimed.swap(true, Ordering::Relaxed) {
-            budget.take_back(task.room);
+            budget.reclaim(task.buffers);
             continue;
         }
         let units = task.units.iter().map(|unit| &unit[..]);
-        let piece = guesser.decode(task.base, units, task.len, task.room);
-        let piece = piece.map_err(|room| budget.take_back(room)).ok();
+        let piece = guesser.decode(task.base, units, task.len, task.buffers);
+        let piece = piece.map_err(|buffers| budget.reclaim(buffers)).ok();
         drop(task.units);
-        // The stream may be done with.
+        // The stream may have been dropped.
         let _ = task.send.send(piece);
     }
 }

@@ -1,4 +1,4 @@
-//! A compressed stream being decoded, a chunk at a time.
+//! Decoding a compressed stream, chunk by chunk.
 
 use std::io::Read;
 
@@ -12,16 +12,16 @@ use crate::xz::Xz;
 use crate::zstd::Zstd;
 use crate::{Compression, Error, Limits, Result};
 
-/// Whether a codec has come to the end of its stream.
+/// The result of a decoding step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// The chunk is full and more may come.
+    /// The chunk is full, and more output may follow.
     Full,
-    /// The compressed stream is at its end, and the input as well.
+    /// The compressed stream and the input have ended.
     Ended,
 }
 
-/// Decoder state of one compression.
+/// The decoder of one compression.
 #[derive(Debug)]
 enum Codec {
     Plain,
@@ -71,26 +71,26 @@ fn fill_plain<R: Read>(input: &mut Input<R>, chunk: &mut Chunk) -> Result<Progre
 #[derive(Debug)]
 enum State {
     Running,
-    /// The error to give once the bytes decoded before it are handed over.
+    /// The error to return after the bytes decoded before it.
     Failing(Error),
     Failed,
     Ended,
 }
 
-/// A compressed stream of any kind, its limits, and how far it is.
+/// A compressed stream of any kind, its limits and its state.
 #[derive(Debug)]
 pub(crate) struct Stream<R> {
     input: Input<R>,
     compression: Compression,
     codec: Codec,
     meter: Meter,
-    /// Bytes that are handed over at once, if not in a piece. The ratio is looked at after each multiple of it.
+    /// The size of a chunk in bytes, if it is not a piece. The ratio is checked after each multiple of it.
     step: usize,
     state: State,
 }
 
 impl<R: Read> Stream<R> {
-    /// Reads the first bytes and picks the codec.
+    /// Reads the first bytes and selects the codec.
     pub(crate) fn open(reader: R, limits: &Limits, step: usize) -> Result<Self> {
         let mut input = Input::new(reader);
         let compression = Compression::sniff(input.fill_to(Compression::SNIFF_LEN)?);
@@ -98,7 +98,7 @@ impl<R: Read> Stream<R> {
         Ok(Self { input, compression, codec, meter: Meter::new(limits), step, state: State::Running })
     }
 
-    /// Clears `chunk` and decodes into it, until it is full or the stream ends; it stays empty only at the end.
+    /// Clears `chunk` and decodes until it is full or the stream ends. At the end it stays empty.
     pub(crate) fn fill(&mut self, chunk: &mut Chunk, pieces: &mut impl Pieces<R>) -> Result<()> {
         chunk.clear();
         chunk.set_capacity(self.step - (self.meter.produced() % self.step as u64) as usize);
@@ -123,12 +123,12 @@ impl<R: Read> Stream<R> {
     }
 
     fn decode(&mut self, chunk: &mut Chunk, pieces: &mut impl Pieces<R>) -> Result<Progress> {
-        pieces.allow(self.meter.within_ratio(self.input.consumed()));
+        pieces.set_max_size(self.meter.within_ratio(self.input.consumed()));
         let decoded = self.codec.fill(&mut self.input, chunk, pieces);
         chunk.consumed = self.input.consumed();
         let steps = self.meter.produced() / self.step as u64;
         self.meter.count(chunk)?;
-        // A chunk that is cut short because a piece follows would be one more place to look.
+        // A chunk that ends early because a piece follows must not add another check.
         if self.meter.produced() / self.step as u64 != steps || !matches!(decoded, Ok(Progress::Full)) {
             self.meter.check_ratio(chunk.consumed)?;
         }
@@ -139,7 +139,7 @@ impl<R: Read> Stream<R> {
         self.compression
     }
 
-    /// Bytes of the compressed stream that were decoded.
+    /// Returns the number of compressed bytes decoded.
     pub(crate) fn consumed(&self) -> u64 {
         self.input.consumed()
     }

@@ -1,4 +1,4 @@
-//! xz streams, one after another, with the padding that the format allows between them.
+//! Concatenated xz streams, with the padding that the format allows between them.
 
 use std::fmt;
 use std::io::Read;
@@ -10,10 +10,10 @@ use crate::input::Input;
 use crate::stream::Progress;
 use crate::{Compression, Error, Result};
 
-/// Most memory a decoder may take: `xz -9` needs 65 MiB.
+/// The most memory of a decoder in bytes. `xz -9` needs 65 MiB.
 const MEMORY_LIMIT: u64 = 256 << 20;
 
-/// Decoder of a sequence of streams.
+/// A decoder of concatenated streams.
 pub(crate) struct Xz {
     stream: Stream,
 }
@@ -33,7 +33,7 @@ impl Xz {
         while !chunk.is_full() {
             let bytes = input.fill()?;
             let at_end = bytes.is_empty();
-            // `Finish` says that no more streams follow.
+            // `Finish` marks the end of the last stream.
             let action = if at_end { Action::Finish } else { Action::Run };
             let (in_before, out_before) = (self.stream.total_in(), self.stream.total_out());
             let stepped = self.stream.process(bytes, chunk.room(), action);

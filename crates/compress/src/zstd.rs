@@ -1,4 +1,4 @@
-//! zstd frames, one after another, with the skippable ones among them (RFC 8878).
+//! Concatenated zstd frames, including skippable ones (RFC 8878).
 
 use std::fmt;
 use std::io::Read;
@@ -10,14 +10,14 @@ use crate::input::Input;
 use crate::stream::Progress;
 use crate::{Compression, Error, Result};
 
-/// `ZSTD_error_frameParameter_windowTooLarge`, as the library returns it; its number is part of the stable interface.
+/// `ZSTD_error_frameParameter_windowTooLarge` as the library returns it. The number is part of its stable interface.
 const WINDOW_TOO_LARGE: usize = 16usize.wrapping_neg();
 
-/// Decoder of a sequence of frames.
+/// A decoder of concatenated frames.
 pub(crate) struct Zstd {
     context: DCtx<'static>,
     window_log: u32,
-    /// Between frames, where the stream may end.
+    /// Whether the position is between two frames, where the stream may end.
     between: bool,
 }
 

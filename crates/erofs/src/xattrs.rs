@@ -6,7 +6,7 @@ use std::ops::Range;
 use vmroot_container_fs::acl;
 use vmroot_container_fs::{ContainerFs, InodeId};
 use vmroot_output::OmissionsByInode;
-use vmroot_output::{Omissions, Omitted, Why};
+use vmroot_output::{OmissionReason, Omissions, Omitted};
 use zerocopy::IntoBytes;
 
 use super::format::{BLOCK, XattrEntry, XattrHeader};
@@ -72,16 +72,17 @@ pub(crate) fn omissions(fs: &ContainerFs) -> Omissions {
 }
 
 /// Returns why the format cannot hold an xattr; `None` if it can.
-fn reason_to_omit(name: &[u8], value: &[u8]) -> Option<Why> {
+fn reason_to_omit(name: &[u8], value: &[u8]) -> Option<OmissionReason> {
     let Some((_, rest)) = split(name) else {
-        return Some(Why::form("EROFS has only user.*, trusted.*, security.* and access control lists"));
+        return Some(OmissionReason::form("EROFS has only user.*, trusted.*, security.* and access control lists"));
     };
     if rest.is_empty() && acl::to_disk(value).is_none() {
         // The kernel would deny access to the whole file.
-        return Some(Why::form("it is not a valid access control list"));
+        return Some(OmissionReason::form("it is not a valid access control list"));
     }
-    (value.len() > MAX_VALUE)
-        .then(|| Why::form(format!("it has {} bytes, and EROFS has values of at most {MAX_VALUE}", value.len())))
+    (value.len() > MAX_VALUE).then(|| {
+        OmissionReason::form(format!("it has {} bytes, and EROFS has values of at most {MAX_VALUE}", value.len()))
+    })
 }
 
 /// Splits a name into the number of its prefix and the rest.
@@ -156,7 +157,7 @@ impl<'a> XattrTable<'a> {
         &self,
         fs: &'a ContainerFs,
         ino: InodeId,
-        mut left_out: impl FnMut(&'a [u8], Why),
+        mut left_out: impl FnMut(&'a [u8], OmissionReason),
     ) -> XattrBody<'a> {
         let mut body = XattrBody { shared: Vec::new(), own: Vec::new(), size: 0 };
         for xattr in fs.xattrs(ino) {
@@ -180,7 +181,7 @@ impl<'a> XattrTable<'a> {
             let (longest, size) = sizes.enumerate().max_by_key(|(_, size)| *size).expect("shared ones have room");
             let (name, _) = body.own.remove(longest);
             body.size -= size;
-            left_out(name, Why::form(format!("EROFS has room for {MAX_BODY} bytes of xattrs of an inode")));
+            left_out(name, OmissionReason::form(format!("EROFS has room for {MAX_BODY} bytes of xattrs of an inode")));
         }
         body
     }

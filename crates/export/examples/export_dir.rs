@@ -1,4 +1,4 @@
-//! Exports a root to a directory and says how long it took: `export_dir ROOT.IDX CONTENTS_DIR TARGET [rootless] [sync]`.
+//! Exports a root to a directory and measures the time: `export_dir ROOT.IDX CONTENTS_DIR TARGET [rootless] [sync]`.
 
 use std::error::Error;
 use std::io::{self, Write};

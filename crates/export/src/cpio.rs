@@ -1,11 +1,10 @@
-//! A root as a cpio in the form that the kernel unpacks as its initramfs (`newc`).
+//! Exporting a root as a cpio in the `newc` format, which the kernel unpacks as an initramfs.
 //!
-//! [`header`] writes what is before the bytes of an entry, and [`CpioWriter`] small archives that are of no root.
+//! [`header`] writes the header of an entry. [`CpioWriter`] writes small archives that do not come from a root.
 //!
-//! What unpacks it is the kernel's `init/initramfs.c`, and these come of that: directories stand before what they hold,
-//! for it makes none that are missing; files that share an inode have its bytes after the last of their names, as GNU
-//! cpio does it, which kernel and cpio understand alike; a symbolic link is never a hard link; no path may have more
-//! than 4095 bytes, and none is `TRAILER!!!`.
+//! The format follows the kernel's unpacker, `init/initramfs.c`. Directories come before their entries, because it does
+//! not create missing ones. Of several names of an inode the last one has the bytes, as in GNU cpio, which the kernel
+//! and cpio read alike. A symbolic link is never a hard link. A path has at most 4095 bytes and is not `TRAILER!!!`.
 
 mod header;
 mod writer;
@@ -15,9 +14,9 @@ use std::io::Write;
 
 use vmroot_compress::{Encoder, EncoderOptions};
 use vmroot_container_fs::{ContainerFs, InodeId, InodeKind, Stat, WalkEntry};
-use vmroot_output::{Counter, Hook, LastHoles, Meter, Omissions, Omitted, Why, named};
+use vmroot_output::{Counter, Hook, LastHoles, Meter, OmissionReason, Omissions, Omitted, display_path};
 
-use crate::error::going_on;
+use crate::error::check_flow;
 use crate::root::total_bytes;
 use crate::stream::{Stream, copy_with_holes};
 use crate::{Error, Result};
@@ -26,36 +25,39 @@ use writer::size_of_file;
 
 pub use writer::CpioWriter;
 
-/// How a root becomes a cpio.
+/// Options of [`export_cpio`].
 #[derive(Default, Clone, Copy)]
 pub struct CpioOptions<'a> {
-    /// Fail before anything is written if a cpio cannot hold all of the root.
+    /// Fail before anything is written if a cpio cannot hold the whole root.
     pub strict: bool,
-    /// Hears of progress and may stop the export.
+    /// Receives progress and may cancel the export.
     pub hook: Option<Hook<'a>>,
 }
 
-/// What was written, and what of the root a cpio does not hold.
+/// The result of [`export_cpio`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CpioReport {
-    /// Entries, the root directory included.
+    /// The number of entries, including the root directory.
     pub entries: u64,
-    /// Bytes of the cpio, before any compression.
+    /// The length of the cpio in bytes before compression.
     pub bytes: u64,
-    /// What is not as in the root: all xattrs, file capabilities and access control lists among them, and times before
-    /// 1970, after February 2106, or with parts of seconds.
+    /// The parts of the root that the cpio lacks: all xattrs, including file capabilities and access control lists,
+    /// times outside 1970 to February 2106, and fractions of seconds.
     pub omissions: Omissions,
 }
 
-/// Writes the root as a cpio, and gives the writer back after a flush.
+/// Writes the root as a cpio. Flushes the writer and returns it.
 ///
-/// The first entry is the root directory itself, `.`; then come directories before what they hold, siblings in byte
-/// order. The bytes are a function of the root alone, and no holes are left out of files: a cpio has none.
+/// The first entry is the root directory, `.`. Directories come before their entries, and siblings are in byte order.
+/// Holes are written as zeros, because the format has no holes. The bytes depend only on the root.
 ///
 /// # Errors
-/// [`Error::Incomplete`] if that is asked for, before anything is written; [`Error::BeyondCpio`] for a file of 4 GiB,
-/// likewise, or for a path of more than 4095 bytes; [`Error::Stream`] when the writer fails, [`Error::Root`] when the
-/// contents cannot be read, [`Error::Cancelled`].
+/// - [`Error::Incomplete`]: a cpio cannot hold the whole root, and `strict` is set. Nothing was written.
+/// - [`Error::BeyondCpio`]: a file has 4 GiB or more, in which case nothing was written, or a path has more than 4095
+///   bytes.
+/// - [`Error::Stream`]: the writer failed.
+/// - [`Error::Root`]: the contents cannot be read.
+/// - [`Error::Cancelled`]: the hook returned `Break`.
 pub fn export_cpio<W: Write>(fs: &ContainerFs, writer: W, options: &CpioOptions<'_>) -> Result<(W, CpioReport)> {
     check_sizes(fs)?;
     if options.strict {
@@ -71,19 +73,21 @@ pub fn export_cpio<W: Write>(fs: &ContainerFs, writer: W, options: &CpioOptions<
         report: CpioReport::default(),
     };
     for entry in fs.walk() {
-        export.entry(&entry)?;
+        export.add_entry(&entry)?;
     }
-    going_on(export.counter.report())?;
+    check_flow(export.counter.report())?;
     let (writer, bytes) = header::finish(export.output)?;
     Ok((writer, CpioReport { bytes, ..export.report }))
 }
 
-/// The same, compressed: a single gzip member or zstd frame, because the kernel takes no archive in parts. It unpacks
-/// zstd with the window that the level asks for, which is up to 8 MiB up to level 19, and 128 MiB of its memory for 22.
+/// Writes the root as a compressed cpio. See [`export_cpio`].
+///
+/// The output is a single gzip member or zstd frame, because the kernel does not unpack an archive in several. A zstd
+/// frame needs the kernel memory of its window: up to 8 MiB for levels up to 19, and 128 MiB for level 22.
 ///
 /// # Errors
-/// As [`export_cpio`], and [`Error::Compression`] for a compression that is not written or a level that it does not
-/// have.
+/// - The errors of [`export_cpio`].
+/// - [`Error::Compression`]: the compression is not supported for writing, or it does not have this level.
 pub fn export_compressed_cpio<W: Write>(
     fs: &ContainerFs,
     writer: W,
@@ -95,10 +99,10 @@ pub fn export_compressed_cpio<W: Write>(
     Ok((encoder.finish().map_err(Error::Stream)?, report))
 }
 
-/// Refuses a file that is too large before anything is written.
+/// Rejects files that are too large, before anything is written.
 fn check_sizes(fs: &ContainerFs) -> Result<()> {
     let size = |ino| fs.extent(ino).map_or(0, |extent| extent.length);
-    // Nearly always there is none, and the walk, which knows the paths, is saved.
+    // Inodes are checked first, because the walk for the path is nearly never needed.
     if fs.inodes().all(|ino| u32::try_from(size(ino)).is_ok()) {
         return Ok(());
     }
@@ -110,13 +114,13 @@ struct Export<'a, W> {
     counter: Counter<'a>,
     output: Stream<W>,
     holes: LastHoles<'a>,
-    /// How many names of an inode that has several are written.
+    /// The number of names written so far, for inodes with several names.
     names: HashMap<InodeId, u32>,
     report: CpioReport,
 }
 
 impl<W: Write> Export<'_, W> {
-    fn entry(&mut self, entry: &WalkEntry) -> Result<()> {
+    fn add_entry(&mut self, entry: &WalkEntry) -> Result<()> {
         let stat = self.fs.stat(entry.ino);
         let target = match stat.kind {
             InodeKind::Symlink => self.fs.readlink(entry.ino)?,
@@ -128,7 +132,7 @@ impl<W: Write> Export<'_, W> {
         };
         let size = size_of_file(&entry.path, extent.map_or(target.len() as u64, |extent| extent.length))?;
         let header = Header {
-            // From 1 on: some readers take 0 for none.
+            // Numbers start at 1, because some readers treat 0 as missing.
             ino: entry.ino.0 + 1,
             mode: stat.mode,
             uid: stat.uid,
@@ -161,7 +165,7 @@ impl<W: Write> Export<'_, W> {
     }
 }
 
-/// What a cpio of the root would lack.
+/// Returns the parts of the root that a cpio lacks.
 fn omissions_of(fs: &ContainerFs) -> Omissions {
     let mut omissions = Omissions::default();
     for entry in fs.walk() {
@@ -170,25 +174,25 @@ fn omissions_of(fs: &ContainerFs) -> Omissions {
     omissions
 }
 
-/// Counts what of an entry a cpio does not hold. The other names of an inode have the same attributes.
+/// Adds the parts of an entry that a cpio lacks. Hard links are skipped, because their attributes were added before.
 fn note_omissions(fs: &ContainerFs, entry: &WalkEntry, omissions: &mut Omissions) {
     if entry.link_to.is_some() {
         return;
     }
-    let path = || named(&entry.path);
+    let path = || display_path(&entry.path);
     for (name, _) in fs.xattrs(entry.ino) {
-        omissions.add(path, Omitted::Xattr(name.into()), Why::form("a cpio has none"));
+        omissions.add(path, Omitted::Xattr(name.into()), OmissionReason::form("a cpio has none"));
     }
     let stat = fs.stat(entry.ino);
     if i64::from(time(&stat)) != stat.mtime.seconds {
-        omissions.add(path, Omitted::Time, Why::form("a cpio has times from 1970 to 2106"));
+        omissions.add(path, Omitted::Time, OmissionReason::form("a cpio has times from 1970 to 2106"));
     } else if stat.mtime.nanoseconds != 0 {
         omissions.cut_times += 1;
     }
 }
 
-/// The time of an inode, or the nearest that there is.
+/// Returns the modification time, or the nearest time that a cpio can hold.
 fn time(stat: &Stat) -> u32 {
     let seconds = stat.mtime.seconds.clamp(0, u32::MAX.into());
-    u32::try_from(seconds).expect("it is clamped")
+    u32::try_from(seconds).expect("it is clamped to u32")
 }

@@ -1,15 +1,15 @@
-//! A root as a directory.
+//! Exporting a root as a directory.
 //!
-//! [`plan`] lists what is to be made, [`export`] makes it in four passes, and [`cursor`] says why nothing of it can
-//! land outside of the target. [`attributes`] knows what an unprivileged user is refused, [`rootless`] how that is
-//! recorded instead.
+//! [`plan`] lists the entries, and [`export`] creates them in four passes. [`cursor`] guarantees that they are created
+//! inside the target. [`attributes`] sets attributes and handles those that an unprivileged user cannot set, and
+//! [`rootless`] records these in xattrs.
 
 mod acl;
 mod attributes;
 mod cursor;
+mod entry_writer;
 mod export;
-mod made;
-mod maker;
+mod new_inode;
 mod plan;
 mod rootless;
 mod target;
@@ -27,19 +27,19 @@ use export::Export;
 use plan::Plan;
 use vmroot_output::{Hook, Omissions};
 
-/// How a root becomes a directory.
+/// Options of [`export_directory`].
 #[derive(Default, Clone, Copy)]
 pub struct DirectoryOptions<'a> {
-    /// Record owners, modes, types and privileged xattrs in `user.*` xattrs, [`OVERRIDE_STAT`] first of all, instead of
-    /// setting them. The entries are the exporting user's own, and that user can read all of them.
+    /// Record owners, modes, file types and privileged xattrs in `user.*` xattrs such as [`OVERRIDE_STAT`], instead of
+    /// setting them. All entries belong to the exporting user and are readable for that user.
     pub rootless: bool,
-    /// Threads that write files; as many as the machine has cores if nothing is said.
+    /// The number of threads that write files. `None` is the number of cores.
     pub threads: Option<NonZeroUsize>,
-    /// Fail at the first thing that the system refuses. What was written by then is left.
+    /// Fail at the first attribute or entry that the system refuses. Entries created so far are kept.
     pub strict: bool,
-    /// Wait until everything is on the disk: syncfs(2).
+    /// Sync everything to disk before returning, by syncfs(2).
     pub sync: bool,
-    /// Hears of progress and may stop the export.
+    /// Receives progress and may cancel the export.
     pub hook: Option<Hook<'a>>,
 }
 
@@ -49,28 +49,33 @@ impl DirectoryOptions<'_> {
     }
 }
 
-/// What an export made.
+/// The result of [`export_directory`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryReport {
-    /// Paths, the target itself included.
+    /// The number of paths, including the target.
     pub entries: u64,
-    /// Bytes of file contents, holes included.
+    /// Bytes of file contents, including holes.
     pub bytes: u64,
-    /// What the system refused, sorted by path. Which are listed, when there are more, depends on the threads.
+    /// The attributes and entries that the system refused, sorted by path. If there are too many to list, the selection
+    /// depends on the threads.
     pub omissions: Omissions,
 }
 
-/// Makes `target`, which must be missing or an empty directory, the root.
+/// Exports the root to `target`, which must be an empty directory or not exist.
 ///
-/// Owners, modes, times to the nanosecond, hard links, devices, xattrs and holes are kept. File bytes are shared with
-/// the contents files where the file system can (btrfs, XFS), and copied where not. Whatever the system refuses to this
-/// user is left out and reported.
+/// Owners, modes, times with nanoseconds, hard links, devices, xattrs and holes are kept. File contents share blocks
+/// with the contents files where the file system supports it (btrfs, XFS), and are copied otherwise. Attributes and
+/// entries that the system refuses are left out and reported.
+///
+/// After an error other than `TargetNotEmpty`, the entries created so far remain, most of them readable only for the
+/// exporting user. Remove them before another attempt.
 ///
 /// # Errors
-/// [`Error::TargetNotEmpty`](crate::Error::TargetNotEmpty), with nothing written.
-/// [`Error::Incomplete`](crate::Error::Incomplete) if that is asked for, [`Error::Io`](crate::Error::Io) with
-/// the path, and [`Error::Cancelled`](crate::Error::Cancelled): what was written by then is left, most of it readable
-/// for the exporting user only; remove it before another attempt.
+/// - [`Error::TargetNotEmpty`](crate::Error::TargetNotEmpty): `target` has entries. Nothing was written.
+/// - [`Error::Incomplete`](crate::Error::Incomplete): the system refused something, and `strict` is set.
+/// - [`Error::Io`](crate::Error::Io): a file or directory cannot be created or written.
+/// - [`Error::Root`](crate::Error::Root): the root cannot be read.
+/// - [`Error::Cancelled`](crate::Error::Cancelled): the hook returned `Break`.
 pub fn export_directory(fs: &ContainerFs, target: &Path, options: &DirectoryOptions<'_>) -> Result<DirectoryReport> {
     let root = target::open_empty(target)?;
     let plan = Plan::of(fs)?;

@@ -124,7 +124,7 @@ impl From<vmroot_output::Error> for Error {
 }
 
 /// The error of an export that its hook told to stop.
-pub fn going_on(flow: ControlFlow<()>) -> Result<()> {
+pub fn check_flow(flow: ControlFlow<()>) -> Result<()> {
     match flow {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Error::Cancelled),

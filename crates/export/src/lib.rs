@@ -1,9 +1,8 @@
-//! Writes the merged root of an image out.
+//! Exporting the merged root of an image.
 //!
-//! [`export_directory`] makes a directory of it, [`export_tar`] a tar, [`export_cpio`] an initramfs: each a walk over a
-//! [`ContainerFs`](vmroot_container_fs::ContainerFs) that knows nothing of the layers and tars it came from.
-//! [`export_prebaked`] puts the files that a `ContainerFs` is read from into one directory, and [`open_prebaked`] opens
-//! them there.
+//! [`export_directory`] writes a directory, [`export_tar`] a tar, [`export_cpio`] an initramfs and [`write_squashfs`] a
+//! squashfs. They read any [`ContainerFs`](vmroot_container_fs::ContainerFs). [`export_prebaked`] copies the files of a
+//! `ContainerFs` to one directory, and [`open_prebaked`] opens them there.
 
 mod cpio;
 mod directory;
@@ -16,7 +15,7 @@ mod tar;
 
 pub use cpio::{CpioOptions, CpioReport, CpioWriter, export_compressed_cpio, export_cpio};
 pub use directory::{DirectoryOptions, DirectoryReport, OVERRIDE_STAT, XATTR_PREFIX, export_directory};
-pub use error::{Error, Result, going_on};
+pub use error::{Error, Result, check_flow};
 pub use prebaked::{PrebakedSources, export_prebaked, export_prebaked_while, open_prebaked};
 pub use squashfs::{SquashfsCompression, SquashfsOptions, SquashfsReport, write_squashfs};
 pub use tar::{

@@ -1,4 +1,4 @@
-//! The prebaked directory: a root's files in one place, for machines without a cache (`docs/formats/prebaked.md`).
+//! The prebaked directory: the files of a root in one place, for machines without a cache (`docs/formats/prebaked.md`).
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -14,70 +14,72 @@ use crate::{Error, Result};
 
 /// The name of the merged index.
 const ROOT_INDEX: &str = "root.idx";
-/// The name of what says how to run the image.
+/// The name of the file with the runtime configuration of the image.
 const CONFIG: &str = "config.json";
 
-/// Indexes and contents, which are never written again, wherever they are.
+/// The mode of indexes and contents, which are never changed.
 const READ_ONLY: u32 = 0o444;
 
-/// The files that a prebaked directory is made of.
+/// The files that are copied to a prebaked directory.
 #[derive(Debug, Clone)]
 pub struct PrebakedSources {
-    /// The merged index.
+    /// The path of the merged index.
     pub root_index: PathBuf,
-    /// Of each layer, lowest first, its diff id, its `.idx` and its `.contents`.
+    /// The diff id, the `.idx` file and the `.contents` file of each layer, lowest first.
     pub layers: Vec<(Digest, PathBuf, PathBuf)>,
 }
 
-/// Makes `directory` a prebaked directory, with `config` as its `config.json`.
+/// Writes the prebaked directory `directory`. `config` becomes its `config.json`.
 ///
-/// A missing directory is made, its parent must be there. Files of the same names are replaced, each at once, and
-/// `config.json` last: whoever finds it finds all that it speaks of. Other files are left alone. The files share blocks
-/// with their sources where the file system can, and are copies where not, but never hard links: what is done to them
-/// later must not reach the cache. Everything is on the disk when this returns.
+/// The directory is created if it is missing; its parent must exist. Existing files of the same names are replaced
+/// atomically, and other files are kept. `config.json` is written last, so all files that it refers to exist. The files
+/// share blocks with their sources where the file system supports it, and are copied otherwise. They are never hard
+/// links, so that later changes to them do not reach the cache. Everything is synced to disk.
 ///
 /// # Errors
-/// [`Error::Io`], with the file. No file is left half written.
+/// [`Error::Io`]: a file cannot be read or written. No incomplete file remains.
 pub fn export_prebaked(sources: &PrebakedSources, config: &[u8], directory: &Path) -> Result<()> {
     export_prebaked_while(sources, config, directory, &|| ControlFlow::Continue(()))
 }
 
-/// The same, which asks `going_on` again and again while it copies.
+/// Like [`export_prebaked`], but calls `check` repeatedly during the copy and stops if it returns `Break`.
+///
+/// After an error, files and the directory are removed if they did not exist before.
 ///
 /// # Errors
-/// As [`export_prebaked`], and [`Error::Cancelled`] when `going_on` breaks. What was made by then is removed: files that
-/// were not there before, and the directory.
+/// - The errors of [`export_prebaked`].
+/// - [`Error::Cancelled`]: `check` returned `Break`.
 pub fn export_prebaked_while(
     sources: &PrebakedSources,
     config: &[u8],
     directory: &Path,
-    going_on: &dyn Fn() -> ControlFlow<()>,
+    check: &dyn Fn() -> ControlFlow<()>,
 ) -> Result<()> {
-    let is_new = make_directory(directory).map_err(Error::io("make the directory", directory))?;
-    let mut baking = Baking { copier: Copier::default(), going_on, made: Vec::new() };
-    let baked = baking.bake(sources, config, directory);
-    if baked.is_err() {
-        // The first error says more than one of undoing.
-        for file in &baking.made {
+    let is_new = create_directory(directory).map_err(Error::io("make the directory", directory))?;
+    let mut writer = PrebakedWriter { copier: Copier::default(), check, created: Vec::new() };
+    let written = writer.write(sources, config, directory);
+    if written.is_err() {
+        // Errors of the removal are ignored: the first error is the useful one.
+        for file in &writer.created {
             let _ = fs::remove_file(file);
         }
         if is_new {
             let _ = fs::remove_dir(directory);
         }
     }
-    baked
+    written
 }
 
-/// A directory while it is made.
-struct Baking<'a> {
+/// A prebaked directory that is being written.
+struct PrebakedWriter<'a> {
     copier: Copier,
-    going_on: &'a dyn Fn() -> ControlFlow<()>,
-    /// Files that were not there before.
-    made: Vec<PathBuf>,
+    check: &'a dyn Fn() -> ControlFlow<()>,
+    /// Files that did not exist before.
+    created: Vec<PathBuf>,
 }
 
-impl Baking<'_> {
-    fn bake(&mut self, sources: &PrebakedSources, config: &[u8], directory: &Path) -> Result<()> {
+impl PrebakedWriter<'_> {
+    fn write(&mut self, sources: &PrebakedSources, config: &[u8], directory: &Path) -> Result<()> {
         for (diff_id, index, contents) in &sources.layers {
             self.copy_file(contents, contents_path(directory, diff_id))?;
             self.copy_file(index, index_path(directory, diff_id))?;
@@ -94,8 +96,8 @@ impl Baking<'_> {
         let mut flow = ControlFlow::Continue(());
         let copied = publish(&target, READ_ONLY, |copy| {
             let length = file.metadata()?.len();
-            flow = self.copier.copy(&mut Holes::new(&file), 0..length, copy, |_| (self.going_on)())?;
-            // Sharing blocks takes a moment and ends with a last question, so an answer to that counts as well.
+            flow = self.copier.copy(&mut Holes::new(&file), 0..length, copy, |_| (self.check)())?;
+            // Shared blocks cause a single call, after the work, so its result counts as well.
             if flow.is_break() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
         });
         if flow.is_break() {
@@ -103,18 +105,19 @@ impl Baking<'_> {
         }
         copied?;
         if is_new {
-            self.made.push(target);
+            self.created.push(target);
         }
         Ok(())
     }
 }
 
-/// Opens the root of a prebaked directory; `layers` are the diff ids in its `config.json`, lowest first.
+/// Opens the root of a prebaked directory. `layers` are the diff ids in its `config.json`, lowest first.
 ///
-/// Without a `root.idx`, or with one that is damaged or made of other layers, the layers' indexes are merged in memory.
+/// If `root.idx` is missing, damaged or made of other layers, the indexes of the layers are merged in memory.
 ///
 /// # Errors
-/// [`Error::Root`], with the file that is missing or damaged.
+/// - [`Error::Root`]: a file is missing or damaged.
+/// - [`Error::WrongLayer`]: an index belongs to another layer than its name says.
 pub fn open_prebaked(directory: &Path, layers: &[Digest]) -> Result<ContainerFs> {
     let chain_id = chain_ids(layers).pop();
     let is_this_root = |root: &ContainerFs| chain_id.is_none_or(|chain_id| *root.chain_id() == chain_id);
@@ -126,12 +129,12 @@ pub fn open_prebaked(directory: &Path, layers: &[Digest]) -> Result<ContainerFs>
     let files =
         |diff_id| ExtraLayer { index: index_path(directory, diff_id), contents: contents_path(directory, diff_id) };
     let merged = ContainerFs::of_layers(&layers.iter().map(files).collect::<Vec<_>>(), &chain_id)?;
-    // An index under another layer's name is as good as a missing one.
-    let mut found = merged.contents().map(|contents| contents.diff_id).zip(layers);
-    if let Some((actual, named)) = found.find(|(actual, named)| actual != *named) {
-        return Err(Error::WrongLayer { path: index_path(directory, named), actual });
+    // An index of another layer cannot be used.
+    let mut merged_layers = merged.contents().map(|contents| contents.diff_id).zip(layers);
+    if let Some((actual, expected)) = merged_layers.find(|(actual, expected)| actual != *expected) {
+        return Err(Error::WrongLayer { path: index_path(directory, expected), actual });
     }
-    drop(found);
+    drop(merged_layers);
     Ok(merged)
 }
 
@@ -143,15 +146,15 @@ fn contents_path(directory: &Path, diff_id: &Digest) -> PathBuf {
     directory.join(format!("{}.contents", diff_id.hex()))
 }
 
-/// Makes a directory, and says whether it was not there.
-fn make_directory(directory: &Path) -> io::Result<bool> {
+/// Creates a directory. Returns false if it already exists.
+fn create_directory(directory: &Path) -> io::Result<bool> {
     match fs::DirBuilder::new().mode(0o755).create(directory) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(false),
         result => result.map(|()| true),
     }
 }
 
-/// Writes a file under a temporary name, puts it on the disk, and gives it its own.
+/// Writes a file under a temporary name, syncs it, and renames it.
 fn publish(path: &Path, mode: u32, write: impl FnOnce(&File) -> io::Result<()>) -> Result<()> {
     let file = TemporaryFile::create_in(directory_of(path), 0o600)?;
     write(file.file()).map_err(Error::io("write", path))?;

@@ -1,8 +1,8 @@
-//! Questions about a root that several forms ask.
+//! Properties of a root that several exports use.
 
 use vmroot_container_fs::ContainerFs;
 
-/// Bytes of all files of a root, each inode once.
+/// Returns the bytes of all files of a root. Each inode counts once.
 pub(crate) fn total_bytes(fs: &ContainerFs) -> u64 {
     fs.inodes().filter_map(|ino| fs.extent(ino)).map(|extent| extent.length).sum()
 }

@@ -1,8 +1,8 @@
-//! squashfs, made by `sqfstar` of squashfs-tools from the root as a tar.
+//! Writing squashfs with `sqfstar` of squashfs-tools, which reads the root as a tar.
 //!
-//! Compression is nearly all of the work, and sqfstar does it on every processor. A tar has neither sockets nor what
-//! squashfs itself lacks; [`TarReader::Sqfstar`] leaves out the rest of what it would stop at. The root directory is
-//! not in the tar, for sqfstar does not take it from there: [`root`] sets its attributes afterwards.
+//! Nearly all of the work is compression, which sqfstar does on every processor. [`TarReader::Sqfstar`] leaves out the
+//! entries and xattrs that would make sqfstar fail. The root directory is not in the tar, because sqfstar ignores its
+//! attributes: [`root`] sets them afterwards.
 
 mod root;
 
@@ -24,59 +24,64 @@ use crate::{Error, Result};
 
 const PROGRAM: &str = "sqfstar";
 const PACKAGE: &str = "squashfs-tools, 4.5 or later";
-/// Bytes that the program says of which the last are shown.
-const MESSAGE: usize = 4096;
+/// The most bytes of the program's messages that are kept: the last ones.
+const MAX_MESSAGE: usize = 4096;
 
-/// How often it is looked whether the program has ended.
-const PAUSE: Duration = Duration::from_millis(5);
+/// The interval at which the program is polled for its end.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How a root becomes a squashfs.
+/// Options of [`write_squashfs`].
 #[derive(Default, Clone, Copy)]
 pub struct SquashfsOptions<'a> {
-    /// How everything but inodes is compressed.
+    /// The compression of everything but inodes.
     pub compression: SquashfsCompression,
-    /// Bytes that are compressed as one: a power of two from 4096 to 1,048,576; 131,072 if nothing is said.
+    /// The size of a compressed block in bytes: a power of two from 4096 to 1,048,576. `None` is 131,072.
     pub block_size: Option<u32>,
-    /// How many processors compress; all, if nothing is said. The bytes are the same.
+    /// The number of processors that compress. `None` is all. The bytes do not depend on it.
     pub processors: Option<NonZeroUsize>,
-    /// Fail before anything is written if squashfs cannot hold all of the root.
+    /// Fail before anything is written if squashfs cannot hold the whole root.
     pub strict: bool,
-    /// Hears of progress and may stop the writing.
+    /// Receives progress and may cancel.
     pub hook: Option<Hook<'a>>,
 }
 
-/// A compression that squashfs has, at the level that squashfs-tools gives it.
+/// A compression of squashfs, at the default level of squashfs-tools.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum SquashfsCompression {
-    /// zstd; needs Linux 4.14.
+    /// zstd. Needs Linux 4.14.
     #[default]
     Zstd,
-    /// gzip, which every kernel with squashfs has.
+    /// gzip. Supported by every kernel with squashfs.
     Gzip,
-    /// LZ4: many times as fast to write, and half as large again.
+    /// LZ4. Many times as fast to write, and about 50 % larger.
     Lz4,
     /// xz.
     Xz,
 }
 
-/// What was written.
+/// The result of [`write_squashfs`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SquashfsReport {
-    /// Bytes of the image.
+    /// The length of the image in bytes.
     pub bytes: u64,
-    /// What is not as in the root: sockets, xattrs of namespaces that squashfs does not have and all of the root
-    /// directory, times before 1970, after February 2106, or with parts of seconds.
+    /// The parts of the root that the image lacks: sockets, xattrs of namespaces that squashfs does not support, all
+    /// xattrs of the root directory, times outside 1970 to February 2106, and fractions of seconds.
     pub omissions: Omissions,
 }
 
-/// Writes the root as a squashfs to the file at `path`, in place of what it holds.
+/// Writes the root as a squashfs to the file at `path`, which is overwritten.
 ///
-/// The bytes are a function of the root, the options and the version of squashfs-tools.
+/// The bytes depend only on the root, the options and the version of squashfs-tools.
 ///
 /// # Errors
-/// [`Error::Incomplete`] if that is asked for, before anything is written; [`Error::MissingProgram`] where
-/// squashfs-tools is not installed, [`Error::Program`] with what sqfstar said, [`Error::Stream`] when the root cannot
-/// be read, [`Error::Image`], [`Error::Cancelled`].
+/// - [`Error::Incomplete`]: squashfs cannot hold the whole root, and `strict` is set. Nothing was written.
+/// - [`Error::MissingProgram`]: squashfs-tools is not installed.
+/// - [`Error::Program`]: sqfstar failed. The error has its messages.
+/// - [`Error::Unexpected`]: sqfstar wrote an image with a different structure.
+/// - [`Error::Root`]: the root cannot be read.
+/// - [`Error::Stream`]: the pipe to sqfstar failed.
+/// - [`Error::Image`]: the image cannot be read or written.
+/// - [`Error::Cancelled`]: the hook returned `Break`.
 pub fn write_squashfs(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<SquashfsReport> {
     if options.strict {
         tar_omissions(fs, TarReader::Sqfstar).check(true, "squashfs")?;
@@ -98,45 +103,45 @@ impl SquashfsCompression {
     }
 }
 
-/// Feeds the program, and waits for it.
+/// Runs the program, writes the tar to it, and waits for its end.
 fn run(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<TarReport> {
     let mut child = command(fs, path, options).spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Error::MissingProgram { program: PROGRAM, package: PACKAGE },
         _ => Error::Image(error),
     })?;
-    let mut errors = child.stderr.take().expect("it is piped");
-    // Read while the program is fed: it would wait for a full pipe, and we for it.
-    let listener = thread::spawn(move || last_of(&mut errors));
+    let mut errors = child.stderr.take().expect("it was configured as a pipe");
+    // Read in another thread: with a full pipe the program would block, and so would this process.
+    let reader = thread::spawn(move || read_tail(&mut errors));
     let fed = feed(fs, &mut child, options);
     if matches!(fed, Err(Error::Cancelled)) {
-        // It may be gone already.
+        // An error is ignored: the program may have ended already.
         let _ = child.kill();
     }
     let ended = wait(&mut child, options.hook).map_err(Error::Image)?;
-    let message = listener.join().unwrap_or_default();
+    let message = reader.join().unwrap_or_default();
     let ControlFlow::Continue(status) = ended else { return Err(Error::Cancelled) };
     match fed {
         Err(Error::Cancelled) => Err(Error::Cancelled),
-        // A pipe that broke is what it looks like from here when the program ends.
+        // When the program fails early, the write to it fails with a broken pipe. Its own error is the cause.
         Ok(_) | Err(Error::Stream(_)) if !status.success() => Err(Error::Program { program: PROGRAM, status, message }),
         fed => Ok(fed?),
     }
 }
 
-/// Waits for the program, which works on when it has been fed. A hook that breaks ends it.
+/// Waits until the program has finished its work after the end of its input. Kills it if the hook returns `Break`.
 fn wait(child: &mut Child, hook: Option<Hook<'_>>) -> io::Result<ControlFlow<(), ExitStatus>> {
     let Some(hook) = hook else { return child.wait().map(ControlFlow::Continue) };
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(ControlFlow::Continue(status));
         }
-        // There is nothing to say of how far it is, but that all was read.
+        // The progress of the program is unknown, except that it has read everything.
         if hook(Progress { bytes: 1, total_bytes: 1 }).is_break() {
             child.kill()?;
             child.wait()?;
             return Ok(ControlFlow::Break(()));
         }
-        thread::sleep(PAUSE);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
@@ -150,35 +155,35 @@ fn command(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Comm
         command.args(["-processors", &processors.to_string()]);
     }
     command.args(["-mkfs-time", &fs.latest_mtime().to_string()]);
-    // The root directory's inode is changed afterwards, so inodes are not compressed: they are a part in three hundred.
+    // Inodes are not compressed, because the root directory's inode is changed afterwards. This adds about 0.3 %.
     command.args(["-noI", "-quiet", "-no-progress", "-exit-on-error", "-force"]);
-    // A name that begins with a dash is no option.
+    // The prefix `./` keeps a path that begins with a dash from being an option.
     command.arg(Path::new(".").join(path));
-    // It would contradict -mkfs-time, and change times.
+    // This variable conflicts with -mkfs-time and changes times.
     command.env_remove("SOURCE_DATE_EPOCH");
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    // Ctrl-C at a terminal is for this process, which ends the program and says that it was cancelled.
+    // Ctrl-C at a terminal must reach only this process, which kills the program and reports the cancellation.
     command.process_group(0);
     command
 }
 
-/// Writes the tar to the program, and ends it.
+/// Writes the tar to the program and closes the pipe.
 fn feed(fs: &ContainerFs, child: &mut Child, options: &SquashfsOptions<'_>) -> Result<TarReport> {
-    let input = child.stdin.take().expect("it is piped");
+    let input = child.stdin.take().expect("it was configured as a pipe");
     let tar = TarOptions { sparse: false, strict: false, hook: options.hook, reader: TarReader::Sqfstar };
     let (mut writer, report) = export_tar(fs, BufWriter::new(input), &tar)?;
     writer.flush().map_err(Error::Stream)?;
     Ok(report)
 }
 
-/// The end of what is said, in one line.
-fn last_of(errors: &mut impl Read) -> String {
+/// Returns the last [`MAX_MESSAGE`] bytes of the output as one line.
+fn read_tail(errors: &mut impl Read) -> String {
     let mut kept = Vec::new();
-    let mut buffer = [0; MESSAGE];
-    // An error here only means that there is nothing to show.
+    let mut buffer = [0; MAX_MESSAGE];
+    // After an error there are only fewer messages to show.
     while let Ok(count @ 1..) = errors.read(&mut buffer) {
         kept.extend_from_slice(&buffer[..count]);
-        kept.drain(..kept.len().saturating_sub(MESSAGE));
+        kept.drain(..kept.len().saturating_sub(MAX_MESSAGE));
     }
     let text = String::from_utf8_lossy(&kept);
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")

@@ -1,4 +1,4 @@
-//! The stream that an archive is written to, in large pieces.
+//! Buffered output of archives.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -7,18 +7,18 @@ use std::os::unix::fs::FileExt;
 
 use vmroot_output::{Counter, Holes};
 
-use crate::error::going_on;
+use crate::error::check_flow;
 use crate::{Error, Result};
 
-/// Written at once: most files fit several times, and bytes are read right into it.
+/// The size of the buffer in bytes. It holds several files of usual size, and files are read directly into it.
 const BUFFER: usize = 1 << 20;
 
-/// Gathers bytes for a writer.
+/// A buffer in front of a writer.
 pub(crate) struct Stream<W> {
     writer: W,
     buffer: Vec<u8>,
     filled: usize,
-    /// Bytes that the writer has.
+    /// Bytes passed to the writer.
     written: u64,
 }
 
@@ -37,8 +37,8 @@ impl<W: Write> Stream<W> {
         Ok(())
     }
 
-    /// Writes some bytes of a file, at most what one buffer holds; gives how many.
-    pub(crate) fn copy(&mut self, file: &File, range: &Range<u64>) -> Result<io::Result<u64>> {
+    /// Copies bytes of a file, at most one buffer. Returns the number of bytes. The inner error is a read error.
+    pub(crate) fn copy_from(&mut self, file: &File, range: &Range<u64>) -> Result<io::Result<u64>> {
         let count = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(self.room()?);
         let read = file.read_exact_at(&mut self.buffer[self.filled..self.filled + count], range.start);
         Ok(read.map(|()| {
@@ -47,8 +47,8 @@ impl<W: Write> Stream<W> {
         }))
     }
 
-    /// Writes some zeros, at most what one buffer holds; gives how many.
-    pub(crate) fn zeros(&mut self, most: u64) -> Result<u64> {
+    /// Writes zeros, at most one buffer. Returns their number.
+    pub(crate) fn write_zeros(&mut self, most: u64) -> Result<u64> {
         let count = usize::try_from(most).unwrap_or(usize::MAX).min(self.room()?);
         self.buffer[self.filled..self.filled + count].fill(0);
         self.filled += count;
@@ -62,22 +62,22 @@ impl<W: Write> Stream<W> {
         self.write(&[0; 512][..padding as usize])
     }
 
-    /// Writes what is gathered, and gives the writer back with the number of bytes.
+    /// Flushes the buffer and the writer. Returns the writer and the number of bytes.
     pub(crate) fn finish(mut self) -> Result<(W, u64)> {
-        self.empty()?;
+        self.write_out()?;
         self.writer.flush().map_err(Error::Stream)?;
         Ok((self.writer, self.written))
     }
 
-    /// The room in the buffer, at least a byte.
+    /// Returns the free space in the buffer, at least one byte.
     fn room(&mut self) -> Result<usize> {
         if self.filled == self.buffer.len() {
-            self.empty()?;
+            self.write_out()?;
         }
         Ok(self.buffer.len() - self.filled)
     }
 
-    fn empty(&mut self) -> Result<()> {
+    fn write_out(&mut self) -> Result<()> {
         self.writer.write_all(&self.buffer[..self.filled]).map_err(Error::Stream)?;
         self.written += self.filled as u64;
         self.filled = 0;
@@ -85,8 +85,7 @@ impl<W: Write> Stream<W> {
     }
 }
 
-/// Writes a range of the file that `holes` looks at. Holes are not read: their zeros are made here. The inner error is
-/// that of reading.
+/// Copies a range of a file. Holes are not read but written as zeros. The inner error is a read error.
 pub(crate) fn copy_with_holes<W: Write>(
     output: &mut Stream<W>,
     holes: &mut Holes<'_>,
@@ -101,15 +100,15 @@ pub(crate) fn copy_with_holes<W: Write>(
             Err(error) => return Ok(Err(error)),
         };
         let count = if position < data.start {
-            output.zeros(data.start - position)?
+            output.write_zeros(data.start - position)?
         } else {
-            match output.copy(file, &data)? {
+            match output.copy_from(file, &data)? {
                 Ok(count) => count,
                 Err(error) => return Ok(Err(error)),
             }
         };
         position += count;
-        going_on(counter.add(count))?;
+        check_flow(counter.add(count))?;
     }
     Ok(Ok(()))
 }

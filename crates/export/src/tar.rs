@@ -1,7 +1,8 @@
-//! A root as one tar: ustar headers, and PAX records (POSIX pax, "pax Extended Header") for what those cannot say.
+//! Exporting a root as a tar: ustar headers, with PAX records (POSIX pax, "pax Extended Header") for values that these
+//! cannot hold.
 //!
-//! [`header`] writes the headers of an entry, [`pax`] the records, [`sparse`] finds holes that are worth leaving out, and
-//! [`archive`] puts entries one behind the other: those of a root here, those of other writers by [`Archive`].
+//! [`header`] writes the headers of an entry and [`pax`] the records. [`sparse`] finds holes that are worth leaving
+//! out. [`archive`] writes the entries, also for other crates ([`Archive`]).
 
 mod archive;
 mod header;
@@ -15,7 +16,7 @@ use vmroot_compress::{Encoder, EncoderOptions};
 use vmroot_container_fs::{ContainerFs, Extent, InodeKind, WalkEntry};
 use vmroot_output::{Counter, Hook, LastHoles, Meter, Omissions};
 
-use crate::error::going_on;
+use crate::error::check_flow;
 use crate::root::total_bytes;
 use crate::{Error, Result};
 
@@ -23,45 +24,48 @@ pub use archive::Archive;
 pub use header::{Attributes, EntryHeader};
 pub use reader::TarReader;
 
-/// A tar is made of blocks of this many bytes.
+/// The block size of a tar in bytes.
 const BLOCK: usize = 512;
-/// What errors call it.
+/// The name of the format in errors.
 const FORM: &str = "a tar";
 
-/// How a root becomes a tar.
+/// Options of [`export_tar`].
 #[derive(Default, Clone, Copy)]
 pub struct TarOptions<'a> {
-    /// Leave the zeros of a file out where they add up to a megabyte or more, in GNU's sparse format 1.0. GNU tar,
-    /// libarchive, Go and Python read it; for others such a file has another name. Without this every file has its bytes
-    /// in full, which everything reads.
+    /// Leave zeros out of files with at least a mebibyte of them, in GNU's sparse format 1.0. GNU tar, libarchive, Go
+    /// and Python read this format. Other programs extract such a file under another name. If false, all bytes are
+    /// written, which every program reads.
     pub sparse: bool,
-    /// Fail before anything is written if a tar cannot hold all of the root.
+    /// Fail before anything is written if a tar cannot hold the whole root.
     pub strict: bool,
-    /// Hears of progress and may stop the export.
+    /// Receives progress and may cancel the export.
     pub hook: Option<Hook<'a>>,
-    /// Who will read it.
+    /// The program that reads the tar.
     pub reader: TarReader,
 }
 
-/// What was written.
+/// The result of [`export_tar`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TarReport {
-    /// Entries, the root directory included.
+    /// The number of entries, including the root directory.
     pub entries: u64,
-    /// Bytes of the tar, before any compression.
+    /// The length of the tar in bytes before compression.
     pub bytes: u64,
-    /// What is not as in the root: sockets, for which a tar has no type, and what the [`TarReader`] does not take.
+    /// The parts of the root that the tar lacks: sockets, for which a tar has no type, and the parts that the
+    /// [`TarReader`] does not accept.
     pub omissions: Omissions,
 }
 
-/// Writes the root as a tar, and gives the writer back after a flush.
+/// Writes the root as a tar. Flushes the writer and returns it.
 ///
-/// The first entry is the root directory itself, `./`; then come directories before what they hold, siblings in byte
-/// order, the first name of a file before its hard links. The bytes are a function of the root and the options.
+/// The first entry is the root directory, `./`. Directories come before their entries, siblings are in byte order, and
+/// the first name of a file comes before its hard links. The bytes depend only on the root and the options.
 ///
 /// # Errors
-/// [`Error::Incomplete`] if that is asked for, [`Error::Stream`] when the writer fails, [`Error::Root`] when the
-/// contents cannot be read, [`Error::Cancelled`].
+/// - [`Error::Incomplete`]: a tar cannot hold the whole root, and `strict` is set. Nothing was written.
+/// - [`Error::Stream`]: the writer failed.
+/// - [`Error::Root`]: the contents cannot be read.
+/// - [`Error::Cancelled`]: the hook returned `Break`.
 pub fn export_tar<W: Write>(fs: &ContainerFs, writer: W, options: &TarOptions<'_>) -> Result<(W, TarReport)> {
     let reader = options.reader;
     if options.strict {
@@ -77,17 +81,18 @@ pub fn export_tar<W: Write>(fs: &ContainerFs, writer: W, options: &TarOptions<'_
         report: TarReport::default(),
     };
     for entry in fs.walk() {
-        export.entry(&entry)?;
+        export.add_entry(&entry)?;
     }
-    going_on(export.counter.report())?;
+    check_flow(export.counter.report())?;
     let (writer, bytes) = export.archive.finish()?;
     Ok((writer, TarReport { bytes, ..export.report }))
 }
 
-/// The same, compressed.
+/// Writes the root as a compressed tar. See [`export_tar`].
 ///
 /// # Errors
-/// As [`export_tar`], and [`Error::Compression`] for a compression that is not written or a level that it does not have.
+/// - The errors of [`export_tar`].
+/// - [`Error::Compression`]: the compression is not supported for writing, or it does not have this level.
 pub fn export_compressed_tar<W: Write>(
     fs: &ContainerFs,
     writer: W,
@@ -99,7 +104,7 @@ pub fn export_compressed_tar<W: Write>(
     Ok((encoder.finish().map_err(Error::Stream)?, report))
 }
 
-/// What [`export_tar`] will report as missing.
+/// Returns the omissions that [`export_tar`] will report.
 pub fn tar_omissions(fs: &ContainerFs, reader: TarReader) -> Omissions {
     let mut omissions = Omissions::default();
     for entry in fs.walk() {
@@ -118,37 +123,37 @@ struct Export<'a, W> {
 }
 
 impl<W: Write> Export<'_, W> {
-    fn entry(&mut self, entry: &WalkEntry) -> Result<()> {
+    fn add_entry(&mut self, entry: &WalkEntry) -> Result<()> {
         self.reader.note_omissions(self.fs, entry, &mut self.report.omissions);
         let mut stat = self.fs.stat(entry.ino);
-        if stat.kind == InodeKind::Socket || !self.reader.takes(entry) {
+        if stat.kind == InodeKind::Socket || !self.reader.accepts(entry) {
             return Ok(());
         }
-        stat.mtime = self.reader.time(stat.mtime);
+        stat.mtime = self.reader.clamp_time(stat.mtime);
         self.report.entries += 1;
         let mut header = EntryHeader::new(&entry.path, &Attributes::from(&stat));
         if let Some(first) = &entry.link_to {
             header.set_hard_link(first);
-            return self.archive.entry(header);
+            return self.archive.add_entry(header);
         }
-        for (name, value) in self.fs.xattrs(entry.ino).filter(|(name, _)| self.reader.takes_xattr(name)) {
+        for (name, value) in self.fs.xattrs(entry.ino).filter(|(name, _)| self.reader.accepts_xattr(name)) {
             header.set_xattr(name, value);
         }
         match (stat.kind, self.fs.extent(entry.ino)) {
-            (InodeKind::Regular, Some(extent)) => return self.file(header, extent),
+            (InodeKind::Regular, Some(extent)) => return self.add_file(header, extent),
             (InodeKind::Symlink, _) if self.reader == TarReader::Sqfstar => {
-                header.set_symlink_of_gnu(self.fs.readlink(entry.ino)?);
+                header.set_gnu_symlink(self.fs.readlink(entry.ino)?);
             }
             (InodeKind::Symlink, _) => header.set_symlink(self.fs.readlink(entry.ino)?),
             _ => {}
         }
-        self.archive.entry(header)
+        self.archive.add_entry(header)
     }
 
-    fn file(&mut self, header: EntryHeader, extent: Extent) -> Result<()> {
+    fn add_file(&mut self, header: EntryHeader, extent: Extent) -> Result<()> {
         let holes = self.holes.of(extent.file, &self.fs.contents_file(extent.file).file);
         let range = extent.offset..extent.offset + extent.length;
-        let read = self.archive.file(header, holes, range, &mut self.counter)?;
+        let read = self.archive.add_file(header, holes, range, &mut self.counter)?;
         read.map_err(|source| Error::unreadable(self.fs, extent.file, source))
     }
 }

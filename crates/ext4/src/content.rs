@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use vmroot_container_fs::{ContainerFs, Extent, InodeId, InodeKind, Stat};
 use vmroot_output::OmissionsByInode;
-use vmroot_output::{LastHoles, Omitted, Why};
+use vmroot_output::{LastHoles, OmissionReason, Omitted};
 
 use super::directory::Directory;
 use super::extents::MAX_FILE_BLOCKS;
@@ -93,7 +93,7 @@ impl<'a> Content<'a> {
             ));
         }
         if !InodeTime::can_represent(stat.mtime) {
-            self.omissions.add(ino, Omitted::Time, Why::form("ext4 has times from 1901 to 2446"));
+            self.omissions.add(ino, Omitted::Time, OmissionReason::form("ext4 has times from 1901 to 2446"));
         }
         match stat.kind {
             InodeKind::Directory => {

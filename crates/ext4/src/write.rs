@@ -42,7 +42,15 @@ pub struct Ext4Options<'a> {
 impl Default for Ext4Options<'_> {
     /// The smallest file system, without a journal and a label; not strict, one thread for each core, and no hook.
     fn default() -> Self {
-        Self { size: None, free: 0, journal: false, label: "", strict: false, threads: workers::all(), hook: None }
+        Self {
+            size: None,
+            free: 0,
+            journal: false,
+            label: "",
+            strict: false,
+            threads: workers::core_count(),
+            hook: None,
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use vmroot_container_fs::acl;
-use vmroot_output::Why;
+use vmroot_output::OmissionReason;
 
 use super::checksum::Seed;
 use super::format::{BLOCK, EXTRA, INODE};
@@ -63,8 +63,8 @@ pub(super) struct XattrSet<'a> {
 }
 
 impl<'a> Xattr<'a> {
-    fn new(name: &'a [u8], value: &'a [u8]) -> Result<Self, Why> {
-        let unknown_name = || Why::form("ext4 has only user.*, trusted.*, security.* and access control lists");
+    fn new(name: &'a [u8], value: &'a [u8]) -> Result<Self, OmissionReason> {
+        let unknown_name = || OmissionReason::form("ext4 has only user.*, trusted.*, security.* and access control lists");
         let namespace = NAMESPACES.iter().find(|(prefix, _)| name.starts_with(prefix));
         let (prefix, namespace) = namespace.ok_or_else(unknown_name)?;
         let name = &name[prefix.len()..];
@@ -73,7 +73,7 @@ impl<'a> Xattr<'a> {
             return Err(unknown_name());
         }
         let value = match is_list {
-            true => Cow::Owned(acl::to_disk(value).ok_or_else(|| Why::form("it is not a valid access control list"))?),
+            true => Cow::Owned(acl::to_disk(value).ok_or_else(|| OmissionReason::form("it is not a valid access control list"))?),
             false => Cow::Borrowed(value),
         };
         Ok(Self { namespace: *namespace, name, value })
@@ -112,7 +112,7 @@ impl<'a> Xattr<'a> {
 
 impl<'a> XattrSet<'a> {
     /// Sorts the attributes and chooses their place. Calls `left_out` for each attribute that ext4 cannot store.
-    pub(super) fn new(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>, mut left_out: impl FnMut(&[u8], Why)) -> Self {
+    pub(super) fn new(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>, mut left_out: impl FnMut(&[u8], OmissionReason)) -> Self {
         let mut xattrs = Vec::new();
         for (name, value) in pairs {
             match Xattr::new(name, value) {
@@ -128,7 +128,7 @@ impl<'a> XattrSet<'a> {
                 let lengths = xattrs.iter().map(Xattr::entry_length).enumerate();
                 let (longest, _) = lengths.max_by_key(|(_, length)| *length).expect("no names have room");
                 let why = format!("ext4 has room for names of {IN_BLOCK} bytes, with {ENTRY} for each");
-                left_out(&xattrs.remove(longest).full_name(), Why::form(why));
+                left_out(&xattrs.remove(longest).full_name(), OmissionReason::form(why));
                 continue;
             };
             return Self { xattrs, place };

@@ -66,7 +66,7 @@ impl Store {
     /// [`Error::Record`] when a record is damaged: what it needs is not known.
     pub fn collect(&self, dry_run: bool) -> Result<Collected> {
         let collected =
-            self.presence.alone(&mut until_cancelled(&self.options.cancel), || self.collect_alone(dry_run))?;
+            self.presence.run_alone(&mut until_cancelled(&self.options.cancel), || self.collect_alone(dry_run))?;
         collected.unwrap_or_else(|| Err(Error::InUse { path: self.directory().to_owned() }))
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use vmroot_cache::{BlobWriter, Claim, LockName, Mode};
+use vmroot_cache::{BlobSlot, BlobWriter, LockName, Mode};
 use vmroot_compress::pipelined;
 use vmroot_layer_index::{BuildOptions, BuiltLayer, Index, build};
 use vmroot_model::{Descriptor, Digest};
@@ -86,8 +86,8 @@ impl Store {
     fn build_from_source(&self, source: &dyn ImageSource, layer: &Layer, report: &Report) -> Result<PathBuf> {
         let descriptor = &layer.descriptor;
         let writer = match self.claim(descriptor, &*report.progress)? {
-            Claim::Present(blob) => return self.build_from_file(layer, &blob.path),
-            Claim::Absent(writer) => writer,
+            BlobSlot::Present(blob) => return self.build_from_file(layer, &blob.path),
+            BlobSlot::Absent(writer) => writer,
         };
         // What an earlier attempt left may be damaged, or come from a registry that lied.
         let resumed = writer.offset() > 0;
@@ -177,8 +177,8 @@ impl Store {
         report: &Report,
     ) -> Result<PathBuf> {
         let writer = match self.claim(descriptor, &*report.progress)? {
-            Claim::Present(blob) => return Ok(blob.path),
-            Claim::Absent(writer) => writer,
+            BlobSlot::Present(blob) => return Ok(blob.path),
+            BlobSlot::Absent(writer) => writer,
         };
         let mut tee = Tee::new(source, descriptor, writer, self.options.cancel.clone(), report)?;
         let copied = io::copy(&mut tee, &mut io::sink());
@@ -186,7 +186,7 @@ impl Store {
         Ok(tee.commit()?.path)
     }
 
-    fn claim(&self, descriptor: &Descriptor, progress: &dyn Progress) -> Result<Claim> {
+    fn claim(&self, descriptor: &Descriptor, progress: &dyn Progress) -> Result<BlobSlot> {
         Ok(self.cache.writer(&descriptor.digest, descriptor.size, &mut self.waiting(progress))?)
     }
 
@@ -205,7 +205,7 @@ impl Store {
             if !std::mem::replace(&mut said, true) {
                 progress.message("waiting for another process that fetches the same");
             }
-            self.options.cancel.going_on()
+            self.options.cancel.control_flow()
         }
     }
 }

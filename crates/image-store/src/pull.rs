@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use vmroot_cache::{LockName, PUBLISHED_MODE};
 use vmroot_model::{Descriptor, Digest, Platform, Reference};
-use vmroot_output::write_whole;
+use vmroot_output::write_atomically;
 use vmroot_transport::ImageSource;
 
 use crate::choose::{Chosen, Fallback, choose};
@@ -137,7 +137,7 @@ impl Store {
             }
             // Once it is replaced, no other thread takes it for damaged and removes it.
             let _lock = self.lock(&LockName::Blob(*digest), progress)?;
-            write_whole(&path, PUBLISHED_MODE, bytes)?;
+            write_atomically(&path, PUBLISHED_MODE, bytes)?;
         }
         Ok(())
     }

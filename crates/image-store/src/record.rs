@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use vmroot_cache::{LockName, Mode, PUBLISHED_MODE};
 use vmroot_model::{Descriptor, Digest, MediaType, Platform, Reference};
-use vmroot_output::write_whole;
+use vmroot_output::write_atomically;
 
 use crate::{Error, Result, Store};
 
@@ -113,8 +113,8 @@ impl Store {
         let raw = RawValue::from_string(body).expect("serde_json writes JSON");
         let sealed = Sealed { digest: Digest::of(raw.get().as_bytes()), record: &raw };
         let bytes = serde_json::to_vec(&sealed).expect("a record has no keys but strings");
-        write_whole(&copy_of(&path), PUBLISHED_MODE, &bytes)?;
-        write_whole(&path, PUBLISHED_MODE, &bytes)?;
+        write_atomically(&copy_of(&path), PUBLISHED_MODE, &bytes)?;
+        write_atomically(&path, PUBLISHED_MODE, &bytes)?;
         Ok(())
     }
 
@@ -189,7 +189,7 @@ impl Store {
     fn mend_record(&self, path: &Path) -> Result<Option<MendedCopy>> {
         let Some(_lock) = self.cache.try_lock(&LockName::Images, Mode::Exclusive)? else { return Ok(None) };
         let Copies::One { bytes, other, problem, .. } = read_copies(path)? else { return Ok(None) };
-        write_whole(&other, PUBLISHED_MODE, &bytes)?;
+        write_atomically(&other, PUBLISHED_MODE, &bytes)?;
         tracing::warn!(path = %other.display(), "mended an image record from its other copy");
         Ok(problem.map(|problem| MendedCopy { path: other, problem }))
     }

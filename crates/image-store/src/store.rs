@@ -92,5 +92,5 @@ impl Store {
 
 /// Waits for a lock until the work is cancelled.
 pub(crate) fn until_cancelled(cancel: &Cancel) -> impl FnMut(&Path) -> ControlFlow<()> {
-    move |_| cancel.going_on()
+    move |_| cancel.control_flow()
 }

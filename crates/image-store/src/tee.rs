@@ -30,7 +30,7 @@ impl Tee {
         cancel: Cancel,
         report: &Report,
     ) -> Result<Self> {
-        let kept: Box<dyn Read + Send> = Box::new(writer.kept()?);
+        let kept: Box<dyn Read + Send> = Box::new(writer.read_kept()?);
         let offset = writer.offset();
         let (body, repeated): (Box<dyn Read + Send>, _) = if writer.is_complete() {
             (Box::new(io::empty()), 0)

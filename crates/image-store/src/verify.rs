@@ -110,7 +110,7 @@ impl Check<'_> {
         self.found.blobs = blobs.len() as u64;
         let verdicts = store.pool.install(|| {
             let verify = |blob: &vmroot_cache::BlobEntry| {
-                let verdict = store.cache.verify_while(&blob.digest, &|| store.options.cancel.going_on());
+                let verdict = store.cache.verify_while(&blob.digest, &|| store.options.cancel.control_flow());
                 store.check_cancelled()?;
                 Ok((blob.digest, verdict?))
             };

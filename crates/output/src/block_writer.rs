@@ -1,4 +1,5 @@
-//! A file that is written once, from its start to its end: past the page cache where that works, blocks of zeros as holes.
+//! A writer for files that are written once, from start to end. It bypasses the page cache where possible and leaves
+//! holes for blocks of zeros.
 
 use std::fs::File;
 use std::io;
@@ -8,67 +9,68 @@ use std::path::Path;
 use vmroot_sys::{AlignedBuffer, DIRECT_ALIGNMENT, open_direct, start_writeback};
 
 const BLOCK: usize = DIRECT_ALIGNMENT;
-/// Bytes that are gathered before they are written: enough for a disk to be busy with, little beside a stream's buffers.
-const GATHERED: usize = 1 << 20;
-/// Bytes that are written through the page cache, where they must be, before the kernel is asked to write them back.
-const WRITEBACK: u64 = 8 << 20;
+/// The size in bytes of the buffer: large enough to keep a disk busy, small beside the buffers of a stream.
+const BUFFER_SIZE: usize = 1 << 20;
+/// The number of bytes that are written through the page cache, where direct I/O is not available, before their
+/// writeback is started.
+const WRITEBACK_INTERVAL: u64 = 8 << 20;
 const ZEROS: [u8; BLOCK] = [0; BLOCK];
 
-/// Appends to a file. What was appended is in the file after [`BlockWriter::flush`].
+/// Appends to a file. The bytes are in the file after [`BlockWriter::flush`].
 #[derive(Debug)]
 pub struct BlockWriter {
     file: File,
-    /// The same file for writing past the page cache, as long as that works.
+    /// The same file opened for direct I/O, while that works.
     direct: Option<File>,
-    /// Bytes not written yet; they belong at `gathered_at`, a block boundary.
-    gathered: AlignedBuffer,
-    gathered_at: u64,
+    /// Bytes not yet written. Their offset in the file is `buffer_offset`, a block boundary.
+    buffer: AlignedBuffer,
+    buffer_offset: u64,
     stored: u64,
     written_back: u64,
 }
 
 impl BlockWriter {
-    /// Writes to the file at `path`, which is `file`, from its byte `position` on: its end.
+    /// Appends to the open file `file` at `path`. `position` is the length of the file in bytes.
     ///
     /// # Errors
-    /// What reading the last block says, where `position` lies in one.
+    /// The error of reading the last block, if `position` is not a block boundary.
     pub fn new(file: File, path: &Path, position: u64) -> io::Result<Self> {
-        // Where direct I/O cannot be had, the page cache does the same, or says what is wrong.
+        // Without direct I/O the page cache is used. It returns the error if the file cannot be written at all.
         let direct = open_direct(path).ok().flatten();
-        let mut gathered = AlignedBuffer::new(GATHERED);
-        let begun = position % BLOCK as u64;
-        let gathered_at = position - begun;
+        let mut buffer = AlignedBuffer::new(BUFFER_SIZE);
+        let partial = position % BLOCK as u64;
+        let buffer_offset = position - partial;
         let mut block = [0; BLOCK];
-        file.read_exact_at(&mut block[..begun as usize], gathered_at)?;
-        gathered.fill(&block[..begun as usize]);
-        Ok(Self { file, direct, gathered, gathered_at, stored: 0, written_back: gathered_at })
+        file.read_exact_at(&mut block[..partial as usize], buffer_offset)?;
+        buffer.fill(&block[..partial as usize]);
+        Ok(Self { file, direct, buffer, buffer_offset, stored: 0, written_back: buffer_offset })
     }
 
-    /// The file.
+    /// Returns the file.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// The length of the file in bytes when all is written.
+    /// Returns the length in bytes of the file once everything is written.
     pub fn position(&self) -> u64 {
-        self.gathered_at + self.gathered.len() as u64
+        self.buffer_offset + self.buffer.len() as u64
     }
 
-    /// Bytes of data that were appended so far, in whole blocks: at most, until [`BlockWriter::write_blocks`], which
-    /// finds those that are zeros.
+    /// Returns the bytes of data appended so far, in whole blocks. Blocks of zeros in the buffer are included until
+    /// [`BlockWriter::write_blocks`] finds them.
     pub fn stored(&self) -> u64 {
-        self.stored + self.gathered.len() as u64
+        self.stored + self.buffer.len() as u64
     }
 
     /// Appends bytes.
     ///
     /// # Errors
-    /// What the file system says: a full disk, a bad one.
+    /// The error of the file system, for example a full disk.
     pub fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let (piece, rest) = match self.to_block_boundary() {
+            let (piece, rest) = match self.missing_to_boundary() {
                 0 => {
-                    // Zeros that are blocks already are not even copied.
+                    // Whole blocks of zeros are not copied into the buffer.
                     let zeros = leading(bytes, is_zero);
                     if zeros > 0 {
                         self.skip_blocks(zeros as u64)?;
@@ -80,72 +82,72 @@ impl BlockWriter {
                 }
                 missing => bytes.split_at(missing.min(bytes.len())),
             };
-            self.gather(piece)?;
+            self.fill_buffer(piece)?;
             bytes = rest;
         }
         Ok(())
     }
 
-    /// Appends zeros without writing them.
+    /// Appends `length` zeros, as a hole where possible.
     ///
     /// # Errors
     /// As [`BlockWriter::append`].
     pub fn skip(&mut self, length: u64) -> io::Result<()> {
-        let filling = length.min(self.to_block_boundary() as u64);
-        self.gather(&ZEROS[..filling as usize])?;
+        let filling = length.min(self.missing_to_boundary() as u64);
+        self.fill_buffer(&ZEROS[..filling as usize])?;
         let rest = length - filling;
         if rest > 0 {
             self.skip_blocks(rest / BLOCK as u64 * BLOCK as u64)?;
-            self.gather(&ZEROS[..(rest % BLOCK as u64) as usize])?;
+            self.fill_buffer(&ZEROS[..(rest % BLOCK as u64) as usize])?;
         }
         Ok(())
     }
 
-    /// Appends zeros up to the next multiple of 4096.
+    /// Appends zeros up to the next multiple of 4096 bytes.
     ///
     /// # Errors
     /// As [`BlockWriter::append`].
     pub fn fill_block(&mut self) -> io::Result<()> {
-        self.gather(&ZEROS[..self.to_block_boundary()])
+        self.fill_buffer(&ZEROS[..self.missing_to_boundary()])
     }
 
-    /// Writes all that was appended and sets the file's length.
+    /// Writes the buffer and sets the length of the file.
     ///
     /// # Errors
     /// As [`BlockWriter::append`].
     pub fn flush(&mut self) -> io::Result<()> {
         self.write_blocks()?;
-        if !self.gathered.is_empty() {
-            // No whole block: it goes through the page cache, and is written again if more follows.
-            self.file.write_all_at(self.gathered.as_slice(), self.gathered_at)?;
+        if !self.buffer.is_empty() {
+            // The last, incomplete block goes through the page cache. It is written again if more bytes follow.
+            self.file.write_all_at(self.buffer.as_slice(), self.buffer_offset)?;
         }
-        // A file that ends in a hole has no byte that says how long it is.
+        // A trailing hole is not written, so the length is set explicitly.
         self.file.set_len(self.position())
     }
 
-    /// Writes the whole blocks of what is gathered, and leaves holes for blocks of zeros.
+    /// Writes the whole blocks of the buffer, and leaves holes for blocks of zeros.
     ///
     /// # Errors
     /// As [`BlockWriter::append`].
     pub fn write_blocks(&mut self) -> io::Result<()> {
-        let whole = self.gathered.len() / BLOCK * BLOCK;
+        let whole = self.buffer.len() / BLOCK * BLOCK;
         let mut start = 0;
         while start < whole {
-            let blocks = &self.gathered.as_slice()[start..whole];
+            let blocks = &self.buffer.as_slice()[start..whole];
             let zeros = leading(blocks, is_zero);
             let data = leading(&blocks[zeros..], |block| !is_zero(block));
             self.write(start + zeros, data)?;
             self.stored += data as u64;
             start += zeros + data;
         }
-        self.gathered.remove(whole);
-        self.gathered_at += whole as u64;
+        self.buffer.remove(whole);
+        self.buffer_offset += whole as u64;
         self.write_back()
     }
 
-    fn gather(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    fn fill_buffer(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         loop {
-            bytes = self.gathered.fill(bytes);
+            bytes = self.buffer.fill(bytes);
             if bytes.is_empty() {
                 return Ok(());
             }
@@ -153,24 +155,24 @@ impl BlockWriter {
         }
     }
 
-    /// Moves forward over whole blocks, from a block boundary on.
+    /// Skips whole blocks. The position must be a block boundary.
     fn skip_blocks(&mut self, length: u64) -> io::Result<()> {
         self.write_blocks()?;
-        self.gathered_at += length;
+        self.buffer_offset += length;
         Ok(())
     }
 
-    fn to_block_boundary(&self) -> usize {
-        self.gathered.len().next_multiple_of(BLOCK) - self.gathered.len()
+    fn missing_to_boundary(&self) -> usize {
+        self.buffer.len().next_multiple_of(BLOCK) - self.buffer.len()
     }
 
-    /// Writes `length` gathered bytes from `start` on, whole blocks, to their place.
+    /// Writes `length` bytes of the buffer from `start` on, in whole blocks.
     fn write(&mut self, start: usize, length: usize) -> io::Result<()> {
-        let place = self.gathered_at + start as u64;
-        let bytes = &self.gathered.as_slice()[start..start + length];
+        let place = self.buffer_offset + start as u64;
+        let bytes = &self.buffer.as_slice()[start..start + length];
         if let Some(direct) = &self.direct {
             match direct.write_all_at(bytes, place) {
-                // Some file systems open files for direct I/O and then refuse it.
+                // Some file systems open a file for direct I/O and then refuse the writes.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.direct = None,
                 written => return written,
             }
@@ -179,10 +181,10 @@ impl BlockWriter {
     }
 
     fn write_back(&mut self) -> io::Result<()> {
-        let length = self.gathered_at - self.written_back;
-        if self.direct.is_none() && length >= WRITEBACK {
+        let length = self.buffer_offset - self.written_back;
+        if self.direct.is_none() && length >= WRITEBACK_INTERVAL {
             start_writeback(&self.file, self.written_back, length)?;
-            self.written_back = self.gathered_at;
+            self.written_back = self.buffer_offset;
         }
         Ok(())
     }
@@ -192,7 +194,7 @@ fn is_zero(block: &[u8]) -> bool {
     block == ZEROS
 }
 
-/// Bytes of the whole blocks at the front that are of a kind.
+/// Returns the length in bytes of the leading whole blocks for which `is_of_kind` is true.
 fn leading(bytes: &[u8], is_of_kind: impl Fn(&[u8]) -> bool) -> usize {
     bytes.chunks_exact(BLOCK).take_while(|block| is_of_kind(block)).count() * BLOCK
 }
@@ -205,14 +207,14 @@ mod tests {
 
     use super::*;
 
-    /// What is done to a writer.
+    /// An operation on a writer.
     #[derive(Debug, Clone)]
     enum Step {
         Append(Vec<u8>),
         Skip(u64),
         FillBlock,
         Flush,
-        /// Another writer goes on where this one ends.
+        /// A new writer continues at the end.
         Resume,
     }
 
@@ -230,7 +232,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn holds_what_a_plain_buffer_would(steps in steps()) {
+        fn file_matches_an_in_memory_buffer(steps in steps()) {
             let file = tempfile::NamedTempFile::new().unwrap();
             let writer = |position| BlockWriter::new(file.reopen().unwrap(), file.path(), position).unwrap();
             let mut current = writer(0);
@@ -265,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_take_no_space() {
+    fn zeros_become_holes() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut writer = BlockWriter::new(file.reopen().unwrap(), file.path(), 0).unwrap();
         writer.append(&vec![0; 3 << 20]).unwrap();

@@ -1,17 +1,17 @@
-//! Omissions that are found inode by inode, before their paths are known.
+//! Omissions that are recorded by inode, before paths are known.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::path::PathBuf;
 
-use crate::{LISTED_OMISSIONS, Omissions, Omitted, Why};
+use crate::{LISTED_OMISSIONS, OmissionReason, Omissions, Omitted};
 
-/// What inodes lack. Their paths are looked for in the end: nearly always nothing is lacking.
+/// Omissions by inode. Paths are looked up at the end, because nearly every export has no omission.
 #[derive(Debug)]
 pub struct OmissionsByInode<I> {
     total: u64,
-    /// As many as are listed.
-    listed: Vec<(I, Omitted, Why)>,
+    /// At most [`LISTED_OMISSIONS`] entries.
+    listed: Vec<(I, Omitted, OmissionReason)>,
 }
 
 impl<I> Default for OmissionsByInode<I> {
@@ -21,21 +21,21 @@ impl<I> Default for OmissionsByInode<I> {
 }
 
 impl<I: Copy + Eq + Hash> OmissionsByInode<I> {
-    /// Counts one.
-    pub fn add(&mut self, inode: I, what: Omitted, why: Why) {
+    /// Adds an omission.
+    pub fn add(&mut self, inode: I, what: Omitted, why: OmissionReason) {
         self.total += 1;
         if self.listed.len() < LISTED_OMISSIONS {
             self.listed.push((inode, what, why));
         }
     }
 
-    /// The same under the first name of each inode, as `paths` gives them.
+    /// Converts to [`Omissions`]. Each inode is listed under its first path in `paths`.
     pub fn with_paths(self, paths: impl Iterator<Item = (I, PathBuf)>) -> Omissions {
         let mut omissions = Omissions::default();
         if self.total == 0 {
             return omissions;
         }
-        let mut by_inode: HashMap<I, Vec<(Omitted, Why)>> = HashMap::new();
+        let mut by_inode: HashMap<I, Vec<(Omitted, OmissionReason)>> = HashMap::new();
         for (inode, what, why) in self.listed {
             by_inode.entry(inode).or_default().push((what, why));
         }

@@ -1,4 +1,4 @@
-//! The caller's way of saying: stop.
+//! Cancellation by the caller.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -8,53 +8,55 @@ use std::time::{Duration, Instant};
 
 use crate::Cancelled;
 
-/// How long it takes at most until a [`Cancel`] is noticed.
-pub const NOTICE: Duration = Duration::from_millis(50);
+/// The longest delay before work that polls a [`Cancel`] stops.
+pub const CANCEL_LATENCY: Duration = Duration::from_millis(50);
 
-/// A flag, shared by its clones, that ends what is going on once it is set.
+/// A cancellation flag. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel {
     flag: Arc<AtomicBool>,
-    /// Ends this one, too.
+    /// Also cancels this flag.
     parent: Option<Arc<Cancel>>,
 }
 
 impl Cancel {
-    /// A flag that is not set.
+    /// Returns a flag that is not set.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A flag that is set with this one, and may be set by itself.
+    /// Returns a flag that is also set when this one is. Setting the child does not set this one.
     pub fn child(&self) -> Self {
         Self { flag: Arc::default(), parent: Some(Arc::new(self.clone())) }
     }
 
-    /// Sets the flag, for good.
+    /// Sets the flag. It cannot be cleared.
     pub fn cancel(&self) {
         self.flag.store(true, Ordering::SeqCst);
     }
 
-    /// Whether the flag is set.
+    /// Returns true if the flag is set.
     pub fn is_cancelled(&self) -> bool {
         self.flag.load(Ordering::SeqCst) || self.parent.as_ref().is_some_and(|parent| parent.is_cancelled())
     }
 
-    /// The same for work that asks a function whether to go on.
-    pub fn going_on(&self) -> ControlFlow<()> {
+    /// Returns `Break` if the flag is set, for functions that take a callback.
+    pub fn control_flow(&self) -> ControlFlow<()> {
         if self.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
+    /// Returns an error if the flag is set.
+    ///
     /// # Errors
-    /// [`Cancelled`] if the flag is set.
+    /// [`Cancelled`]: the flag is set.
     pub fn check(&self) -> Result<(), Cancelled> {
         if self.is_cancelled() { Err(Cancelled) } else { Ok(()) }
     }
 
-    /// Sleeps, unless the flag gets set.
+    /// Sleeps for `duration`, or until the flag is set.
     ///
     /// # Errors
-    /// [`Cancelled`] as soon as the flag is set.
+    /// [`Cancelled`]: the flag was set.
     pub fn sleep(&self, duration: Duration) -> Result<(), Cancelled> {
         let started = Instant::now();
         loop {
@@ -63,12 +65,12 @@ impl Cancel {
             if left.is_zero() {
                 return Ok(());
             }
-            thread::sleep(left.min(NOTICE));
+            thread::sleep(left.min(CANCEL_LATENCY));
         }
     }
 }
 
-/// A flag that somebody else sets, such as a signal handler.
+/// Wraps a flag that is set elsewhere, for example by a signal handler.
 impl From<Arc<AtomicBool>> for Cancel {
     fn from(flag: Arc<AtomicBool>) -> Self {
         Self { flag, parent: None }

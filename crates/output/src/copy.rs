@@ -1,4 +1,4 @@
-//! Bytes from file to file: shared blocks where the file system can, copied by the kernel where not, holes kept.
+//! Copying between files: by shared blocks or in the kernel where possible. Holes are kept.
 
 use std::fs::File;
 use std::io;
@@ -11,30 +11,33 @@ use rustix::io::Errno;
 
 use crate::Holes;
 
-/// Blocks can be shared where they begin and end on multiples of this.
+/// Shared blocks begin and end at multiples of this.
 const BLOCK: u64 = 4096;
-/// The most bytes that are copied between two calls of the meter.
+/// The most bytes that are copied between two progress callbacks.
 const STEP: u64 = 16 << 20;
-/// The buffer of the last resort: it stays in a core's own cache.
+/// The buffer of the fallback copy. It fits in the L2 cache of a core.
 const BUFFER: usize = 256 << 10;
 
 const CLONE: u8 = 0;
 const IN_KERNEL: u8 = 1;
 const PLAIN: u8 = 2;
 
-/// Copies between two file systems; what they cannot do is tried once.
+/// Copies between files of two file systems. A method that these do not support is tried only once.
 #[derive(Debug, Default)]
 pub struct Copier {
     method: AtomicU8,
 }
 
 impl Copier {
-    /// Makes `target`, an empty file, the bytes of `range` of the file that `holes` looks at; what is behind the range
-    /// up to the next block boundary must be zeros, or the file's end. `copied` hears of every few megabytes, holes
-    /// included, and stops the copy by `Break`.
+    /// Copies `range` of a file to the empty file `target`.
+    ///
+    /// The source must have zeros between the end of the range and the next multiple of 4096, or end there. `copied` is
+    /// called every few megabytes with the number of bytes since the last call, holes included. If it returns `Break`,
+    /// the copy stops.
     ///
     /// # Errors
-    /// What the system says to a read or a write; `UnexpectedEof` when the source ends before the range does.
+    /// - `UnexpectedEof`: the source is shorter than the range.
+    /// - The error of a read or write.
     pub fn copy(
         &self,
         holes: &mut Holes<'_>,
@@ -50,8 +53,9 @@ impl Copier {
         Ok(flow)
     }
 
-    /// The same into the middle of a file: to `at`, a multiple of 4096, where `target` has a hole, or ends. A hole at
-    /// the range's end does not make the target longer, and shared blocks may make it longer by up to a block.
+    /// Copies `range` to offset `at` of `target`. `at` is a multiple of 4096, and `target` has a hole or ends there.
+    ///
+    /// A hole at the end of the range does not extend the target. Shared blocks may extend it by up to one block.
     ///
     /// # Errors
     /// As [`Self::copy`].
@@ -80,12 +84,12 @@ impl Copier {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Shares the blocks; `false` where that cannot be.
+    /// Shares the blocks. Returns `false` if the file systems cannot.
     fn share(&self, source: &File, range: &Range<u64>, target: &File, at: u64) -> io::Result<bool> {
         if self.method.load(Ordering::Relaxed) != CLONE {
             return Ok(false);
         }
-        // A length that is no multiple of a block is fine only at the source's end.
+        // The length must be a multiple of the block size, except at the end of the source.
         let source_length = source.metadata()?.len();
         if source_length < range.end {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -117,7 +121,7 @@ impl Copier {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             if count == 0 {
-                // Refused, or one of the file systems that copy nothing and call it done.
+                // The call was refused, or the file system copies nothing and reports success.
                 self.method.store(PLAIN, Ordering::Relaxed);
             }
             range.start += count;
@@ -127,7 +131,7 @@ impl Copier {
     }
 }
 
-/// Whether the file systems cannot do it, so that another way may work.
+/// Returns true if the file systems do not support the call, so that another method may work.
 fn is_refusal(error: &io::Error) -> bool {
     use Errno as E;
     let refusals = [E::OPNOTSUPP, E::XDEV, E::INVAL, E::NOTTY, E::NOSYS, E::PERM];

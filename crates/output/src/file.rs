@@ -1,5 +1,4 @@
-//! A file that is there whole or not at all. Every output ends in [`OutputFile::commit`], which is where its bytes reach
-//! the disk, and where it is said if they do not.
+//! Output files that appear under their names only when they are complete.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -10,11 +9,11 @@ use rustix::io::Errno;
 
 use crate::{Error, Result, TemporaryFile, directory_of};
 
-/// A file that somebody will find under its name only once it is complete.
+/// A file that appears under its name only when it is complete.
 ///
-/// The bytes go to a temporary file in the same directory; [`Self::commit`] renames it, dropping removes it. What is no
-/// regular file, such as a device or a named pipe, is written to directly, and a symbolic link to something stays:
-/// its target is replaced.
+/// The bytes go to a temporary file in the same directory. [`Self::commit`] renames it, and dropping removes it.
+/// Devices, named pipes and other files that are not regular are written directly. A symbolic link is kept and its
+/// target replaced.
 #[derive(Debug)]
 pub struct OutputFile {
     destination: Destination,
@@ -28,10 +27,10 @@ enum Destination {
 }
 
 impl OutputFile {
-    /// Begins to write the file at `path`. Its mode will be 0666 less the umask.
+    /// Opens the file at `path` for writing. A new file has mode 0666 minus the umask.
     ///
     /// # Errors
-    /// [`Error`]: the directory is missing or may not be written to, or `path` is a directory.
+    /// [`Error`]: the directory is missing or not writable, or `path` is a directory.
     pub fn create(path: &Path) -> Result<Self> {
         let path = match fs::canonicalize(path) {
             Ok(target) => target,
@@ -40,7 +39,8 @@ impl OutputFile {
         };
         let destination = match fs::metadata(&path) {
             Ok(metadata) if !metadata.is_file() => {
-                // A disk that was written may be read once more; a pipe that is open for reading too would never break.
+                // A disk may be read after it was written. A pipe must not be open for reading too: writes to it would
+                // never fail.
                 let is_disk = metadata.file_type().is_block_device();
                 let file = File::options().read(is_disk).write(true).open(&path);
                 Destination::Direct(file.map_err(Error::on("write", &path))?)
@@ -56,12 +56,12 @@ impl OutputFile {
         Ok(Self { destination, path })
     }
 
-    /// Writes to a file that is open, such as standard output; `name` is for messages.
+    /// Writes directly to an open file, such as standard output. `name` is used in messages.
     pub fn over(file: File, name: &Path) -> Self {
         Self { destination: Destination::Direct(file), path: name.to_owned() }
     }
 
-    /// The file itself, for writing at any position and for sharing blocks.
+    /// Returns the file, for writes at any position and for sharing blocks.
     pub fn file(&self) -> &File {
         match &self.destination {
             Destination::Temporary(file) => file.file(),
@@ -69,7 +69,7 @@ impl OutputFile {
         }
     }
 
-    /// Where the bytes are until [`Self::commit`], for a program that opens the file itself.
+    /// Returns the path that has the bytes until [`Self::commit`], for programs that open the file themselves.
     pub fn path(&self) -> &Path {
         match &self.destination {
             Destination::Temporary(file) => file.path(),
@@ -77,7 +77,7 @@ impl OutputFile {
         }
     }
 
-    /// The temporary file that holds the bytes until [`Self::commit`], unless they go to their place directly.
+    /// Returns the path of the temporary file, or `None` if the bytes are written directly.
     pub fn temporary(&self) -> Option<&Path> {
         match &self.destination {
             Destination::Temporary(file) => Some(file.path()),
@@ -85,10 +85,10 @@ impl OutputFile {
         }
     }
 
-    /// Puts the bytes on the disk, and gives a new file its name.
+    /// Syncs the bytes to disk and gives a new file its name.
     ///
     /// # Errors
-    /// [`Error`] for what fsync(2) and rename(2) say: a bad or full disk or a quota may be noticed only here.
+    /// [`Error`]: fsync(2) or rename(2) failed. A full disk, a quota or an I/O error may be reported only here.
     pub fn commit(self) -> Result<()> {
         match self.destination {
             Destination::Direct(file) => sync_existing(&file).map_err(Error::on("write", &self.path)),
@@ -113,10 +113,10 @@ impl Write for OutputFile {
     }
 }
 
-/// Puts what was written to something that was there before on its disk, if it has one.
+/// Syncs a file that existed before, if it is on a disk.
 fn sync_existing(file: &File) -> io::Result<()> {
     match file.sync_all() {
-        // Pipes, sockets, terminals and most other devices that keep nothing.
+        // Pipes, sockets, terminals and most other devices cannot be synced.
         Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::INVAL | Errno::OPNOTSUPP)) => Ok(()),
         result => result,
     }

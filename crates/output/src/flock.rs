@@ -1,4 +1,4 @@
-//! Locks of open files, flock(2), which end with the process that holds them.
+//! Locks on open files by flock(2). They end with the process that holds them.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -7,19 +7,19 @@ use std::path::Path;
 
 use crate::{Error, Result};
 
-/// Whether others may hold a lock at the same time.
+/// The mode of a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Any number may hold it at once.
+    /// Any number of holders.
     Shared,
-    /// One alone may hold it.
+    /// A single holder.
     Exclusive,
 }
 
-/// Takes the lock of a file if it is free in this mode; says whether it did.
+/// Takes the lock of a file if it is free in this mode. Returns true if it was taken.
 ///
 /// # Errors
-/// What flock(2) says.
+/// The error of flock(2).
 pub fn try_flock(file: &File, mode: Mode) -> io::Result<bool> {
     let attempt = match mode {
         Mode::Shared => file.try_lock_shared(),
@@ -32,10 +32,10 @@ pub fn try_flock(file: &File, mode: Mode) -> io::Result<bool> {
     }
 }
 
-/// Whether `file` is the one that `path` names now.
+/// Returns true if `file` is the file that `path` names now.
 ///
 /// # Errors
-/// [`Error`] where either cannot be looked at.
+/// [`Error`]: stat(2) failed for the file or the path.
 pub fn is_at(file: &File, path: &Path) -> Result<bool> {
     let held = file.metadata().map_err(Error::on("stat", path))?;
     match std::fs::symlink_metadata(path) {

@@ -1,4 +1,4 @@
-//! Where a file has data, and where holes.
+//! The data and the holes of a file.
 
 use std::fs::File;
 use std::io;
@@ -7,36 +7,36 @@ use std::ops::Range;
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
-/// Finds the data of a file by `SEEK_DATA` and `SEEK_HOLE`, and remembers the last answer.
+/// Finds the data of a file by `SEEK_DATA` and `SEEK_HOLE`, and caches the last result.
 ///
-/// Asked in ascending order, it makes two system calls for each run of data, not for each question: a `.contents` file
-/// holds thousands of files between two holes.
+/// Ascending queries cost two system calls for each run of data: a `.contents` file may hold thousands of files between
+/// two holes.
 pub struct Holes<'a> {
     file: &'a File,
-    /// Nothing but a hole from here to the start of `data`.
+    /// The range from here to the start of `data` is a hole.
     hole: u64,
     data: Range<u64>,
 }
 
 impl<'a> Holes<'a> {
-    /// Nothing is known of the file yet.
+    /// Creates a finder for `file`. No system call is made yet.
     pub fn new(file: &'a File) -> Self {
         Self { file, hole: 0, data: 0..0 }
     }
 
-    /// The file that is looked at.
+    /// Returns the file.
     pub fn file(&self) -> &'a File {
         self.file
     }
 
-    /// The first run of data in `range`; nothing when all of it is a hole. Behind the end of the file there is neither:
-    /// that is an error.
+    /// Returns the first run of data in `range`, or `None` if all of it is a hole.
     ///
     /// # Errors
-    /// `UnexpectedEof`, and what lseek(2) says.
+    /// - `UnexpectedEof`: the range exceeds the end of the file, and has no data.
+    /// - The error of lseek(2).
     pub fn next_data(&mut self, range: Range<u64>) -> io::Result<Option<Range<u64>>> {
         if !(self.hole..self.data.end).contains(&range.start) {
-            self.look(range.start)?;
+            self.seek(range.start)?;
         }
         if self.data.is_empty() && range.end > self.data.end {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -45,13 +45,13 @@ impl<'a> Holes<'a> {
         Ok((!data.is_empty()).then_some(data))
     }
 
-    fn look(&mut self, from: u64) -> io::Result<()> {
+    fn seek(&mut self, from: u64) -> io::Result<()> {
         self.hole = from;
         self.data = match seek(self.file, SeekFrom::Data(from)) {
             Ok(data) => data..seek(self.file, SeekFrom::Hole(data))?,
-            // No data up to the end of the file.
+            // The rest of the file is a hole.
             Err(Errno::NXIO) => self.file.metadata().map(|metadata| metadata.len()..metadata.len())?,
-            // A file system that does not tell: all is data.
+            // The file system does not report holes, so everything is data.
             Err(Errno::INVAL | Errno::OPNOTSUPP) => from..u64::MAX,
             Err(errno) => return Err(errno.into()),
         };
@@ -59,14 +59,14 @@ impl<'a> Holes<'a> {
     }
 }
 
-/// The holes of the contents file that was read last.
+/// The [`Holes`] of the contents file that was read last.
 #[derive(Default)]
 pub struct LastHoles<'a> {
     last: Option<(u32, Holes<'a>)>,
 }
 
 impl<'a> LastHoles<'a> {
-    /// The holes of the contents file with this number, which is `file`.
+    /// Returns the holes of `file`, the contents file with this number.
     pub fn of(&mut self, number: u32, file: &'a File) -> &mut Holes<'a> {
         if self.last.as_ref().is_none_or(|(last, _)| *last != number) {
             self.last = None;
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(holes.next_data((512 << 10) + 4096..1 << 20).unwrap(), None);
         let beyond = holes.next_data(600 << 10..(1 << 20) + 1).unwrap_err();
         assert_eq!(beyond.kind(), io::ErrorKind::UnexpectedEof);
-        // Back to the front.
+        // Backwards.
         assert_eq!(holes.next_data(10..20).unwrap(), Some(10..20));
     }
 }

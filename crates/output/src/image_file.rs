@@ -1,4 +1,4 @@
-//! The file that an image is written to.
+//! The output file of a disk image.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
@@ -10,8 +10,9 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use vmroot_sys::open_direct;
 
-/// The file that an image is written to, past the page cache where that can be: an image is a gigabyte that nobody
-/// reads soon, and copying it into memory takes longer than writing it.
+/// The output file of a disk image, written by direct I/O where possible.
+///
+/// An image may have gigabytes and is not read soon. Copying it into the page cache takes longer than writing it.
 pub struct ImageFile<'a> {
     file: &'a File,
     direct: Option<File>,
@@ -19,64 +20,78 @@ pub struct ImageFile<'a> {
 }
 
 impl<'a> ImageFile<'a> {
-    /// An empty file, or a device.
+    /// Writes to an empty file or a device.
+    ///
+    /// # Errors
+    /// The error of fstat(2).
     pub fn new(file: &'a File) -> io::Result<Self> {
         let sparse = file.metadata()?.is_file();
-        // The descriptor's own name: the file may have none, or another. Without /proc the page cache has to do.
+        // The descriptor's path in procfs, because the file may have no name or a different one. Without procfs the
+        // page cache is used.
         let own = format!("/proc/self/fd/{}", file.as_raw_fd());
         let direct = if sparse { open_direct(Path::new(&own)).ok().flatten() } else { None };
         Ok(Self { file, direct, sparse })
     }
 
-    /// The same for an image that is small, and read at once.
+    /// Writes through the page cache. For small images that are read at once.
+    ///
+    /// # Errors
+    /// The error of fstat(2).
     pub fn buffered(file: &'a File) -> io::Result<Self> {
         Ok(Self { file, direct: None, sparse: file.metadata()?.is_file() })
     }
 
-    /// Whether what is not written reads as zeros.
+    /// Returns true if bytes that are not written read as zeros.
     pub fn is_sparse(&self) -> bool {
         self.sparse
     }
 
-    /// Makes the file `length` bytes long: at once, for a file that grows with every write is written by one thread at
-    /// a time.
+    /// Sets the length of a regular file in bytes. Call it before writing: while a file grows, the kernel serialises
+    /// its writers.
+    ///
+    /// # Errors
+    /// The error of ftruncate(2).
     pub fn set_length(&self, length: u64) -> io::Result<()> {
         if self.sparse { self.file.set_len(length) } else { Ok(()) }
     }
 
-    /// The size of a device in bytes; nothing for a file, which grows.
+    /// Returns the size of a device in bytes, or `None` for a regular file, which grows.
     ///
     /// # Errors
-    /// What lseek(2) says.
+    /// The error of lseek(2).
     pub fn device_size(&self) -> io::Result<Option<u64>> {
         let mut file = self.file;
         if self.sparse { Ok(None) } else { file.seek(SeekFrom::End(0)).map(Some) }
     }
 
-    /// Makes it `length` bytes that read as zeros until they are written. A device must have as many.
+    /// Makes the first `length` bytes read as zeros. A regular file is set to this length. A device must have at least
+    /// this size.
     ///
     /// # Errors
-    /// What ftruncate(2) or fallocate(2) say.
+    /// The error of ftruncate(2) or fallocate(2).
     pub fn blank(&self, length: u64) -> io::Result<()> {
         if self.sparse {
             return self.file.set_len(0).and_then(|()| self.file.set_len(length));
         }
-        // Discarding is fast, and refused where it would not leave zeros.
+        // Discarding is fast. The kernel refuses it where it would not leave zeros.
         let zeroed = |way| fallocate(self.file, way | FallocateFlags::KEEP_SIZE, 0, length);
         let zeroed = zeroed(FallocateFlags::PUNCH_HOLE).or_else(|_| zeroed(FallocateFlags::ZERO_RANGE));
         Ok(zeroed?)
     }
 
-    /// The file, for sharing blocks.
+    /// Returns the file, for sharing blocks.
     pub fn file(&self) -> &File {
         self.file
     }
 
-    /// Writes whole blocks; past the page cache only from an [`AlignedBuffer`](vmroot_sys::AlignedBuffer).
+    /// Writes whole blocks at `offset`. Direct I/O needs the memory of an [`AlignedBuffer`](vmroot_sys::AlignedBuffer).
+    ///
+    /// # Errors
+    /// The error of pwrite(2).
     pub fn write(&self, blocks: &[u8], offset: u64) -> io::Result<()> {
         let Some(direct) = &self.direct else { return self.file.write_all_at(blocks, offset) };
         match direct.write_all_at(blocks, offset) {
-            // A file system that opens a file so and then does not do it.
+            // The file system opens files for direct I/O and then refuses the writes.
             Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => self.file.write_all_at(blocks, offset),
             result => result,
         }

@@ -1,9 +1,9 @@
-//! How outputs reach the disk.
+//! Writing outputs to disk.
 //!
-//! [`OutputFile`] appears under its name whole or not at all. [`Copier`] moves bytes from file to file by shared blocks
-//! where the file system can, and [`Holes`] finds what need not be moved. [`ImageFile`] is written past the page cache,
-//! with the [`Jobs`] that [`workers`] share. [`Meter`] reports progress and stops an output
-//! that its caller cancels. [`Omissions`] lists what a form left out of a root.
+//! [`OutputFile`] appears under its name only when it is complete. [`Copier`] copies between files, by shared blocks
+//! where possible, and [`Holes`] finds the data to copy. [`ImageFile`] is written by direct I/O, with [`Jobs`] that the
+//! threads of [`workers`] share. [`Meter`] reports progress and stops an output that is cancelled. [`Omissions`] lists
+//! the parts of a root that an export leaves out.
 
 pub mod beneath;
 mod block_writer;
@@ -23,13 +23,15 @@ pub mod workers;
 
 pub use block_writer::BlockWriter;
 pub use by_inode::OmissionsByInode;
-pub use cancel::{Cancel, NOTICE};
+pub use cancel::{CANCEL_LATENCY, Cancel};
 pub use copy::Copier;
 pub use error::{Error, Result};
 pub use file::OutputFile;
 pub use holes::{Holes, LastHoles};
 pub use image_file::ImageFile;
-pub use omissions::{Incomplete, LISTED_OMISSIONS, Omission, Omissions, Omitted, Why, named};
+pub use omissions::{Incomplete, LISTED_OMISSIONS, Omission, OmissionReason, Omissions, Omitted, display_path};
 pub use progress::{Cancelled, Counter, Hook, Meter, Progress};
 pub use runs::{Job, Jobs, MoveError, Run, Runs};
-pub use temporary::{TEMPORARY_PREFIX, TemporaryDirectory, TemporaryFile, directory_of, sync_directory, write_whole};
+pub use temporary::{
+    TEMPORARY_PREFIX, TemporaryDirectory, TemporaryFile, directory_of, sync_directory, write_atomically,
+};

@@ -1,4 +1,4 @@
-//! What a form leaves out of a root, or changes: one type for all forms.
+//! The parts of a root that an export leaves out or changes. All export forms use these types.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -9,85 +9,87 @@ use std::path::PathBuf;
 use bstr::BString;
 use rustix::io::Errno;
 
-/// Omissions that are listed; further ones are counted.
+/// The most omissions that are listed. Further ones are only counted.
 pub const LISTED_OMISSIONS: usize = 1000;
 
-/// Something that is not in the output as it is in the root. The rest of the entry is, unless the entry is what is left
-/// out.
+/// A part of an entry that the output lacks or has with another value. [`Omitted::Device`] and [`Omitted::Socket`]
+/// stand for the whole entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Omission {
-    /// In the root; `.` is the root directory itself.
+    /// The path in the root. `.` is the root directory.
     pub path: PathBuf,
     /// What is missing.
     pub what: Omitted,
     /// Why it is missing.
-    pub why: Why,
+    pub why: OmissionReason,
 }
 
-/// What is missing, or has another value.
+/// The part that is missing or has another value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Omitted {
-    /// The owner and group; the exporting user has the entry.
+    /// The owner and group. The entry belongs to the exporting user.
     Owner {
         /// The owner in the root.
         uid: u32,
         /// The group in the root.
         gid: u32,
     },
-    /// The mode. Where the owner is missing, a file loses its setuid and setgid bits: they would mean something else.
+    /// The mode. A file whose owner is omitted also loses its setuid and setgid bits, which would apply to another
+    /// user.
     Mode(u32),
-    /// The modification time; the nearest that there is takes its place.
+    /// The modification time. The output has the nearest time that it can hold.
     Time,
-    /// The xattr of this name.
+    /// The xattr with this name.
     Xattr(BString),
-    /// A device; nothing has its name.
+    /// A device. The output has no entry of this name.
     Device,
-    /// A socket; nothing has its name. A program that listens on one makes it.
+    /// A socket. The output has no entry of this name. Programs create their sockets when they listen.
     Socket,
-    /// A hard link; a copy has its name.
+    /// A hard link. The output has a copy under this name.
     HardLink,
 }
 
-/// Why something is missing.
+/// The reason for an omission.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
-    /// The form has no place for it.
+pub enum OmissionReason {
+    /// The output format cannot hold it.
     Form(Cow<'static, str>),
-    /// The system refused it: `EPERM` to this user, or `EOPNOTSUPP` for xattrs that the file system does not have.
+    /// The system refused it: `EPERM` for this user, or `EOPNOTSUPP` for an xattr that the file system does not
+    /// support.
     System(Errno),
 }
 
-/// Everything of a root that is not in an output as it is in the root.
+/// All omissions of an output.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Omissions {
-    /// How many there are, without cut times.
+    /// The number of omissions, without [`Self::cut_times`].
     pub total: u64,
     /// The first [`LISTED_OMISSIONS`] of them.
     pub listed: Vec<Omission>,
-    /// Inodes whose time is cut to whole seconds, because the form has no others. They are counted alone: where there
-    /// is one, nearly every inode is one.
+    /// The number of inodes whose time is truncated to whole seconds, because the format has no fractions. They are not
+    /// listed, because a root with one usually has many.
     pub cut_times: u64,
 }
 
-/// A form cannot hold all of a root, and the caller asked for all of it.
+/// An export failed because it was strict and its form cannot hold the whole root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incomplete {
-    /// The form.
+    /// The form, as in "a tar".
     pub form: &'static str,
-    /// What it cannot hold.
+    /// The parts that it cannot hold.
     pub omissions: Omissions,
 }
 
-impl Why {
-    /// A reason that lies in the form.
+impl OmissionReason {
+    /// Creates a reason that lies in the format.
     pub fn form(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::Form(reason.into())
     }
 }
 
 impl Omissions {
-    /// Counts one. `path` is called only if it is listed; the empty path of the root directory is listed as `.`.
-    pub fn add(&mut self, path: impl FnOnce() -> PathBuf, what: Omitted, why: Why) {
+    /// Adds an omission. `path` is called only if the omission is listed. An empty path is listed as `.`.
+    pub fn add(&mut self, path: impl FnOnce() -> PathBuf, what: Omitted, why: OmissionReason) {
         self.total += 1;
         if self.listed.len() < LISTED_OMISSIONS {
             let path = path();
@@ -96,7 +98,7 @@ impl Omissions {
         }
     }
 
-    /// Adds those of another part of the same root.
+    /// Adds the omissions of another part of the same root.
     pub fn append(&mut self, other: Self) {
         self.total += other.total;
         self.cut_times += other.cut_times;
@@ -104,12 +106,12 @@ impl Omissions {
         self.listed.extend(other.listed.into_iter().take(room));
     }
 
-    /// Whether nothing is missing at all.
+    /// Returns true if there is no omission and no truncated time.
     pub fn is_empty(&self) -> bool {
         self.total == 0 && self.cut_times == 0
     }
 
-    /// Makes anything that is missing an error, if `strict` says so.
+    /// Returns an error if `strict` is true and there are omissions.
     ///
     /// # Errors
     /// [`Incomplete`], which names the first omission.
@@ -117,7 +119,7 @@ impl Omissions {
         if strict && !self.is_empty() { Err(Incomplete { form, omissions: self.clone() }) } else { Ok(()) }
     }
 
-    /// All of it for people, a line for each of the first `most`, and one for the rest.
+    /// Returns messages: one line for each of the first `most` omissions, and one for the number of the others.
     pub fn lines(&self, most: usize) -> Vec<String> {
         let mut lines: Vec<_> =
             self.listed.iter().take(most).map(|one| format!("not as in the image: {one}")).collect();
@@ -131,7 +133,7 @@ impl Omissions {
         lines
     }
 
-    /// Sorts what is listed by path.
+    /// Sorts the listed omissions by path.
     pub fn sorted(mut self) -> Self {
         self.listed.sort_by(|a, b| a.path.cmp(&b.path));
         self
@@ -158,7 +160,7 @@ impl fmt::Display for Omitted {
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for OmissionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Form(reason) => f.write_str(reason),
@@ -186,8 +188,8 @@ impl fmt::Display for Incomplete {
 
 impl std::error::Error for Incomplete {}
 
-/// A path of a root or a layer for messages: the root directory is `.`.
-pub fn named(path: &[u8]) -> PathBuf {
+/// Returns a path of a root or a layer for messages. The root directory is `.`.
+pub fn display_path(path: &[u8]) -> PathBuf {
     OsStr::from_bytes(if path.is_empty() { b"." } else { path }).into()
 }
 
@@ -196,11 +198,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_has_a_limit_and_a_count_none() {
+    fn list_is_limited_and_count_is_not() {
         let many = || {
             let mut many = Omissions::default();
             for number in 0..LISTED_OMISSIONS - 1 {
-                many.add(|| number.to_string().into(), Omitted::Time, Why::System(Errno::RANGE));
+                many.add(|| number.to_string().into(), Omitted::Time, OmissionReason::System(Errno::RANGE));
             }
             many
         };
@@ -214,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_times_are_omissions_too() {
+    fn truncated_times_are_omissions() {
         let omissions = Omissions { cut_times: 3, ..Omissions::default() };
         let message = omissions.check(true, "a cpio").unwrap_err().to_string();
         assert_eq!(message, "a cpio cannot hold everything: 3 modification times have parts of seconds");

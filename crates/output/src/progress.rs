@@ -1,26 +1,27 @@
-//! How far an export is, and the caller's word on going on.
+//! Progress of an export, and stopping it.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// How far an export is.
+/// The progress of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// Bytes of file contents that are written, holes included.
+    /// Bytes of file contents written so far, holes included.
     pub bytes: u64,
-    /// Bytes that will be written in the end.
+    /// Bytes to write in total.
     pub total_bytes: u64,
 }
 
-/// Hears of progress every few megabytes, from any thread, and stops the export by `ControlFlow::Break`.
+/// A progress callback, called every few megabytes from any thread. It stops the export by returning
+/// `ControlFlow::Break`.
 pub type Hook<'a> = &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync);
 
-/// The caller asked to stop.
+/// The caller cancelled the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("cancelled")]
 pub struct Cancelled;
 
-/// Counts for all threads of an export.
+/// A byte counter that the threads of an export share.
 pub struct Meter<'a> {
     hook: Option<Hook<'a>>,
     bytes: AtomicU64,
@@ -29,12 +30,12 @@ pub struct Meter<'a> {
 }
 
 impl<'a> Meter<'a> {
-    /// Counts up to `total_bytes`.
+    /// Creates a counter. `total_bytes` is passed to `hook` with every call.
     pub fn new(hook: Option<Hook<'a>>, total_bytes: u64) -> Self {
         Self { hook, bytes: AtomicU64::new(0), total_bytes, stopped: AtomicBool::new(false) }
     }
 
-    /// Counts bytes and says whether to go on.
+    /// Adds bytes and calls the hook. Returns `Break` if the export is to stop.
     pub fn advance(&self, bytes: u64) -> ControlFlow<()> {
         let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if self.stopped.load(Ordering::Relaxed) {
@@ -43,42 +44,42 @@ impl<'a> Meter<'a> {
         self.hook.map_or(ControlFlow::Continue(()), |hook| hook(Progress { bytes, total_bytes: self.total_bytes }))
     }
 
-    /// Counts bytes.
+    /// Adds bytes and calls the hook.
     ///
     /// # Errors
-    /// [`Cancelled`] when the output is to stop.
+    /// [`Cancelled`]: the export is to stop.
     pub fn count(&self, bytes: u64) -> Result<(), Cancelled> {
         if self.advance(bytes).is_break() { Err(Cancelled) } else { Ok(()) }
     }
 
-    /// Lets no thread go on.
+    /// Stops all threads: further calls of [`Self::advance`] return `Break`.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
     }
 }
 
-/// One thread's count, which the meter hears of now and then.
+/// The byte counter of one thread. It updates its [`Meter`] every few megabytes.
 pub struct Counter<'m> {
     meter: &'m Meter<'m>,
     unreported: u64,
 }
 
-/// A meter is not told of less.
-const REPORTED: u64 = 4 << 20;
+/// The number of bytes between two updates of the meter.
+const UPDATE_INTERVAL: u64 = 4 << 20;
 
 impl<'m> Counter<'m> {
-    /// Nothing is counted yet.
+    /// Creates a counter at zero.
     pub fn new(meter: &'m Meter<'m>) -> Self {
         Self { meter, unreported: 0 }
     }
 
-    /// Counts bytes and says whether to go on.
+    /// Adds bytes. Returns `Break` if the export is to stop.
     pub fn add(&mut self, bytes: u64) -> ControlFlow<()> {
         self.unreported += bytes;
-        if self.unreported < REPORTED { ControlFlow::Continue(()) } else { self.report() }
+        if self.unreported < UPDATE_INTERVAL { ControlFlow::Continue(()) } else { self.report() }
     }
 
-    /// Tells the meter what it has not heard of.
+    /// Updates the meter. Returns `Break` if the export is to stop.
     pub fn report(&mut self) -> ControlFlow<()> {
         self.meter.advance(std::mem::take(&mut self.unreported))
     }

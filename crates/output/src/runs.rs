@@ -1,8 +1,8 @@
-//! The contents of files, moved in long writes.
+//! File contents copied to an image in long writes.
 //!
-//! Files lie in an image in the order in which they lie in contents files, as far as its form lets them, so nearly
-//! everything is read and written front to back. Contents lie in whole blocks, zeros behind the end of a file, and an
-//! index that says otherwise does not open.
+//! An image has files in the order of the contents files, as far as its format allows, so nearly all reads and writes
+//! are sequential. In a contents file every file begins at a block boundary, and its last block is padded with zeros.
+//! An index that violates this does not open.
 
 use std::fs::File;
 use std::io;
@@ -13,31 +13,31 @@ use vmroot_sys::{AlignedBuffer, clone_range};
 
 use crate::{ImageFile, LastHoles};
 
-/// Bytes of a block, which contents files and both forms have in common.
+/// The block size in bytes of contents files and of both image formats.
 const BLOCK: u64 = 4096;
 
 /// The most bytes of one write.
-const JOB: u64 = 4 << 20;
+const MAX_WRITE: u64 = 4 << 20;
 
-/// Blocks of a contents file that are to be moved.
+/// Blocks to copy from a contents file to the image.
 #[derive(Debug, Clone, Copy)]
 pub struct Run {
-    /// Number of the contents file.
+    /// The number of the contents file.
     pub file: u32,
-    /// Where they are there, in bytes.
+    /// The offset in the contents file in bytes.
     pub from: u64,
-    /// Where they go in the image, in bytes.
+    /// The offset in the image in bytes.
     pub to: u64,
-    /// In bytes, a multiple of the block.
+    /// The length in bytes, a multiple of the block size.
     pub length: u64,
 }
 
-/// All that is to be moved.
+/// All blocks to copy.
 #[derive(Default)]
 pub struct Runs(Vec<Run>);
 
 impl Runs {
-    /// Puts more blocks behind the others.
+    /// Appends blocks, and merges them with the last run if they are adjacent to it.
     pub fn push(&mut self, run: Run) {
         match self.0.last_mut() {
             Some(last)
@@ -49,13 +49,14 @@ impl Runs {
         }
     }
 
-    /// How much it is.
+    /// Returns the sum of the lengths in bytes.
     pub fn bytes(&self) -> u64 {
         self.0.iter().map(|run| run.length).sum()
     }
 
-    /// Shares with the image what the file systems let it, and takes it off the list; gives its bytes. Whatever is in the
-    /// way: what is not shared is copied, and if the disk is at fault, copying will say so.
+    /// Shares blocks with the image where the file systems support it, and removes these from the list. Returns the
+    /// number of bytes shared. Errors are ignored: blocks that are not shared are copied, which reports errors of the
+    /// disk.
     pub fn share(&mut self, files: &[&File], target: &ImageFile<'_>) -> u64 {
         let mut shared = 0;
         let mut refused = None;
@@ -74,34 +75,37 @@ impl Runs {
     }
 }
 
-/// One write: blocks that follow each other in the image.
+/// One write: blocks that are contiguous in the image.
 pub struct Job {
     pieces: Vec<Run>,
-    /// Bytes of the image that are done with it, holes before it included.
+    /// Bytes of the image that are done after this write, including the holes before it.
     pub progress: u64,
 }
 
-/// Hands out what is to be moved, front to back, without the holes.
+/// Hands out the writes, front to back and without holes.
 pub struct Jobs<'a> {
     files: &'a [&'a File],
     runs: std::vec::IntoIter<Run>,
     holes: LastHoles<'a>,
-    /// What is left of the run that was begun.
+    /// The rest of the current run.
     current: Option<Run>,
     sparse: bool,
 }
 
 impl<'a> Jobs<'a> {
-    /// Of an image that reads as zeros where nothing is written, if it is `sparse`.
+    /// Creates the jobs for an image. `sparse` is true if parts that are not written read as zeros.
     pub fn new(files: &'a [&'a File], runs: Runs, sparse: bool) -> Self {
         Self { files, runs: runs.0.into_iter(), holes: LastHoles::default(), current: None, sparse }
     }
 
-    /// The next write; nothing when all are handed out.
+    /// Returns the next write, or `None` at the end.
+    ///
+    /// # Errors
+    /// [`MoveError::Read`]: the holes of a contents file cannot be found.
     pub fn next_job(&mut self) -> Result<Option<Job>, MoveError> {
         let mut job = Job { pieces: Vec::new(), progress: 0 };
         let mut length = 0;
-        while length < JOB {
+        while length < MAX_WRITE {
             let Some(run) = self.current.take().or_else(|| self.runs.next()) else { break };
             let Some(data) = self.data_of(&run)? else {
                 job.progress += run.length;
@@ -112,7 +116,7 @@ impl<'a> Jobs<'a> {
                 self.current = Some(run);
                 break;
             }
-            let piece = Run { from: data.start, to, length: (data.end - data.start).min(JOB - length), ..run };
+            let piece = Run { from: data.start, to, length: (data.end - data.start).min(MAX_WRITE - length), ..run };
             let done = piece.from + piece.length - run.from;
             length += piece.length;
             job.progress += done;
@@ -123,7 +127,7 @@ impl<'a> Jobs<'a> {
         Ok((job.progress > 0).then_some(job))
     }
 
-    /// The first blocks of a run that are no hole.
+    /// Returns the first blocks of a run that are not a hole.
     fn data_of(&mut self, run: &Run) -> Result<Option<Range<u64>>, MoveError> {
         let range = run.from..run.from + run.length;
         if !self.sparse {
@@ -131,16 +135,17 @@ impl<'a> Jobs<'a> {
         }
         let data = self.holes.of(run.file, self.files[run.file as usize]).next_data(range);
         let data = data.map_err(|source| MoveError::Read { file: run.file, source })?;
-        // File systems with smaller blocks than ours have smaller holes.
+        // A file system with smaller blocks may have smaller holes.
         Ok(data.map(|data| data.start - data.start % BLOCK..data.end.next_multiple_of(BLOCK)))
     }
 }
 
 impl Job {
-    /// Moves the blocks.
+    /// Copies the blocks.
     ///
     /// # Errors
-    /// [`MoveError::Read`] when a file cannot be read, [`MoveError::Write`] when the image cannot be written.
+    /// - [`MoveError::Read`]: a contents file cannot be read.
+    /// - [`MoveError::Write`]: the image cannot be written.
     pub fn run(&self, files: &[&File], target: &ImageFile<'_>, buffer: &mut AlignedBuffer) -> Result<(), MoveError> {
         let Some(first) = self.pieces.first() else { return Ok(()) };
         let length: u64 = self.pieces.iter().map(|piece| piece.length).sum();
@@ -155,14 +160,14 @@ impl Job {
     }
 }
 
-/// A failed move.
+/// An error of copying contents to an image.
 #[derive(Debug)]
 pub enum MoveError {
     /// A contents file cannot be read.
     Read {
-        /// Its number.
+        /// The number of the contents file.
         file: u32,
-        /// The system's answer.
+        /// The error of the system.
         source: io::Error,
     },
     /// The image cannot be written.

@@ -1,4 +1,4 @@
-//! Files and directories that have no name of their own yet.
+//! Files and directories under temporary names.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::flock::{Mode, is_at, try_flock};
 use crate::{Error, Result};
 
-/// How the names of all temporary files and directories begin.
+/// The prefix of the names of all temporary files and directories.
 pub const TEMPORARY_PREFIX: &str = ".tmp-";
 
-/// A file under a temporary name, which [`TemporaryFile::publish`] replaces by its own. Dropped before that, it is removed.
+/// A file under a temporary name until [`TemporaryFile::publish`]. If it is dropped before that, the file is removed.
 ///
-/// It holds the flock(2) lock of its file where the file system has such locks, so that a file whose writer was killed
-/// can be told from one that is being written.
+/// It holds the flock(2) lock of the file, if the file system supports locks. A sweep removes only files without a
+/// lock, whose writers were killed.
 #[derive(Debug)]
 pub struct TemporaryFile {
     path: PathBuf,
@@ -24,71 +24,72 @@ pub struct TemporaryFile {
 }
 
 impl TemporaryFile {
-    /// Makes a file in `directory` with these permission bits, less the umask.
+    /// Creates a file in `directory` with the permission bits `mode`, minus the umask.
     ///
     /// # Errors
-    /// [`Error`] where it cannot be made.
+    /// [`Error`]: the file cannot be created or locked.
     pub fn create_in(directory: &Path, mode: u32) -> Result<Self> {
         loop {
             let path = directory.join(name());
             let file = match OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(&path) {
                 Ok(file) => file,
-                // A process with the same id left it: before a reboot, or in another container that shares the directory.
+                // The file of an earlier process with the same id: from before a reboot, or from another container that
+                // shares the directory.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(source) => return Err(Error { action: "make", path, source }),
             };
-            // A sweep may have come between the two calls, and taken it for abandoned.
+            // A sweep between the two calls may have removed the file as abandoned.
             if is_ours(&file, &path, Mode::Exclusive)? {
                 return Ok(Self { path, file });
             }
         }
     }
 
-    /// The file itself, for writing at any position.
+    /// Returns the file, for writes at any position.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// Where it is until it is published.
+    /// Returns the temporary path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Puts the bytes on the disk, and sets the permission bits if there are any here.
+    /// Sets the permission bits if `mode` is `Some`, and syncs the file to disk.
     ///
     /// # Errors
-    /// [`Error`] where the disk is full or bad.
+    /// [`Error`]: the mode cannot be set, or the file cannot be synced.
     pub fn sync(&self, mode: Option<u32>) -> Result<()> {
         self.set_mode(mode)?;
         self.file.sync_all().map_err(Error::on("sync", &self.path))
     }
 
-    /// Sets the permission bits if there are any here.
+    /// Sets the permission bits if `mode` is `Some`.
     ///
     /// # Errors
-    /// [`Error`] where the system refuses.
+    /// [`Error`]: the mode cannot be set.
     pub fn set_mode(&self, mode: Option<u32>) -> Result<()> {
         let set = mode.map_or(Ok(()), |mode| self.file.set_permissions(Permissions::from_mode(mode)));
         set.map_err(Error::on("set the mode of", &self.path))
     }
 
-    /// Gives it its name, on the same file system; a file that had this name is replaced. The name is durable after
-    /// [`sync_directory`].
+    /// Renames the file to `target` on the same file system, and replaces an existing file. The new name is durable
+    /// after [`sync_directory`].
     ///
     /// # Errors
-    /// [`Error`] where it cannot be renamed; the temporary file is removed.
+    /// [`Error`]: the file cannot be renamed. The temporary file is removed.
     pub fn rename(self, target: &Path) -> Result<()> {
         fs::rename(&self.path, target).map_err(Error::on("rename to", target))?;
-        // The temporary name is gone, so there is nothing to remove.
+        // The temporary name no longer exists, so there is nothing to remove.
         let mut renamed = self;
         renamed.path = PathBuf::new();
         Ok(())
     }
 
-    /// Puts the bytes on the disk and gives the file its name, durably.
+    /// Syncs the file and renames it to `target`, durably.
     ///
     /// # Errors
-    /// [`Error`] where it cannot be synced or renamed; then nothing has changed under the name.
+    /// [`Error`]: the file cannot be synced or renamed; `target` is unchanged. Or the directory cannot be synced.
     pub fn publish(self, target: &Path, mode: Option<u32>) -> Result<()> {
         self.sync(mode)?;
         self.rename(target)?;
@@ -115,20 +116,21 @@ impl Drop for TemporaryFile {
     }
 }
 
-/// Writes `bytes` to `target`, whole or not at all, with these permission bits.
+/// Writes `bytes` to `target` atomically and durably, with the permission bits `mode`.
 ///
 /// # Errors
-/// [`Error`] where the file cannot be made, written, synced or renamed.
-pub fn write_whole(target: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
+/// [`Error`]: the file cannot be created, written, synced or renamed.
+pub fn write_atomically(target: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
     let mut file = TemporaryFile::create_in(directory_of(target), 0o600)?;
     let written = file.write_all(bytes);
     written.map_err(Error::on("write", &file.path))?;
     file.publish(target, Some(mode))
 }
 
-/// A directory that is removed, with all that is in it, when this is dropped.
+/// A temporary directory. Dropping it removes the directory and everything in it.
 ///
-/// It holds the flock(2) lock of the directory, so that one whose process was killed can be told from one in use.
+/// It holds the flock(2) lock of the directory. A sweep removes only directories without a lock, whose processes were
+/// killed.
 #[derive(Debug)]
 pub struct TemporaryDirectory {
     path: PathBuf,
@@ -136,33 +138,34 @@ pub struct TemporaryDirectory {
 }
 
 impl TemporaryDirectory {
-    /// Makes a directory with mode 0700 in `parent`.
+    /// Creates a directory with mode 0700 in `parent`.
     ///
     /// # Errors
-    /// [`Error`] where it cannot be made or opened.
+    /// [`Error`]: the directory cannot be created, opened or locked.
     pub fn create_in(parent: &Path) -> Result<Self> {
         loop {
             let path = parent.join(name());
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => {}
-                // A process with the same id left it, or has it: in another container that shares the directory.
+                // The directory of a process with the same id: an earlier one, or one in another container that shares
+                // the parent.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(source) => return Err(Error { action: "make the directory", path, source }),
             }
             let opened = match File::open(&path) {
                 Ok(opened) => opened,
-                // A sweep came before the lock.
+                // A sweep removed the directory before it was opened.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(source) => return Err(Error { action: "open", path, source }),
             };
-            // Shared, for some network file systems want a file that is open for writing for the other mode.
+            // A shared lock, because some network file systems require write access for an exclusive one.
             if is_ours(&opened, &path, Mode::Shared)? {
                 return Ok(Self { path, _locked: opened });
             }
         }
     }
 
-    /// Its path.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -178,34 +181,34 @@ impl Drop for TemporaryDirectory {
 /// Makes the renames and removals in a directory durable.
 ///
 /// # Errors
-/// [`Error`] where it cannot be opened or synced.
+/// [`Error`]: the directory cannot be opened or synced.
 pub fn sync_directory(directory: &Path) -> Result<()> {
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
     synced.map_err(Error::on("sync the directory", directory))
 }
 
-/// The directory that a file is in; `.` for a plain name.
+/// Returns the directory of a file, `.` for a plain name.
 pub fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A name that no other thread has, and no other process of this machine.
+/// Returns a name that is unique among the threads and processes of this machine.
 fn name() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     format!("{TEMPORARY_PREFIX}{}-{}", process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Locks a file that was just made, and says whether it still has its name.
+/// Locks a file that was just created. Returns true if it still has its name.
 fn is_ours(file: &File, path: &Path, mode: Mode) -> Result<bool> {
     match try_flock(file, mode) {
         Ok(locked) => Ok(locked && is_at(file, path)?),
-        // A file system without locks: nothing is swept there.
+        // The file system has no locks. A sweep removes nothing there.
         Err(error) if error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(NO_LOCKS) => Ok(true),
         Err(source) => Err(Error { action: "lock", path: path.to_owned(), source }),
     }
 }
 
-/// `ENOLCK`, the answer of network file systems without a lock server.
+/// `ENOLCK`, the error of network file systems without a lock server.
 const NO_LOCKS: i32 = rustix::io::Errno::NOLCK.raw_os_error();
 
 #[cfg(test)]
@@ -217,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn appears_whole_with_its_mode() {
+    fn publish_sets_name_and_mode() {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("record.json");
         let mut file = TemporaryFile::create_in(directory.path(), 0o600).unwrap();
@@ -231,16 +234,16 @@ mod tests {
     }
 
     #[test]
-    fn replaces_what_was_there() {
+    fn write_atomically_replaces_the_file() {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("record.json");
-        write_whole(&target, 0o444, b"old").unwrap();
-        write_whole(&target, 0o444, b"new").unwrap();
+        write_atomically(&target, 0o444, b"old").unwrap();
+        write_atomically(&target, 0o444, b"new").unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"new");
     }
 
     #[test]
-    fn leaves_nothing_when_dropped() {
+    fn drop_removes_file_and_directory() {
         let directory = tempfile::tempdir().unwrap();
         let mut file = TemporaryFile::create_in(directory.path(), 0o600).unwrap();
         file.write_all(b"half").unwrap();
@@ -252,9 +255,9 @@ mod tests {
     }
 
     #[test]
-    fn a_name_taken_by_a_dead_process_is_passed_over() {
+    fn existing_temporary_names_are_skipped() {
         let directory = tempfile::tempdir().unwrap();
-        // Tests share the counter, so every number that it can be at soon is taken.
+        // Tests share the counter, so all numbers in its reach are taken.
         let number: u64 = name().rsplit('-').next().unwrap().parse().unwrap();
         for taken in number..number + 100 {
             let name = format!("{TEMPORARY_PREFIX}{}-{taken}", process::id());

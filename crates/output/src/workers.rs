@@ -1,4 +1,4 @@
-//! Threads that share one piece of work.
+//! Threads that share work.
 
 use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
@@ -6,12 +6,12 @@ use std::thread;
 
 use crate::Meter;
 
-/// One thread for each core.
-pub fn all() -> usize {
+/// Returns the number of cores that this process may use.
+pub fn core_count() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Does `work` on so many threads, this one included, until all are done. An error of one stops the others.
+/// Runs `work` on `threads` threads, including this one, and waits for all. An error in one thread stops the others.
 ///
 /// # Errors
 /// The first error of any thread.

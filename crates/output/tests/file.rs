@@ -1,4 +1,4 @@
-//! Output files.
+//! Tests of [`OutputFile`].
 
 use std::fs;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use vmroot_output::OutputFile;
 
 #[test]
-fn is_there_whole_or_not_at_all() {
+fn file_appears_only_on_commit() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("out.tar");
     let mut file = OutputFile::create(&path).unwrap();
@@ -30,7 +30,7 @@ fn is_there_whole_or_not_at_all() {
 }
 
 #[test]
-fn follows_links_and_leaves_devices_where_they_are() {
+fn link_target_is_replaced_and_device_is_written() {
     let scratch = tempfile::tempdir().unwrap();
     let (path, link) = (scratch.path().join("real"), scratch.path().join("link"));
     fs::write(&path, "old").unwrap();

@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use vmroot_model::{Descriptor, Reference};
-use vmroot_output::{Cancel, NOTICE};
+use vmroot_output::{CANCEL_LATENCY, Cancel};
 
 use crate::{Client, Error, Result};
 use budget::MemoryPermit;
@@ -209,7 +209,7 @@ impl Shared {
     /// Waits for a change of this state, or for a short time: other blobs send no notification when they release a
     /// permit.
     fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.changed.wait_timeout(state, NOTICE).unwrap_or_else(PoisonError::into_inner).0
+        self.changed.wait_timeout(state, CANCEL_LATENCY).unwrap_or_else(PoisonError::into_inner).0
     }
 }
 

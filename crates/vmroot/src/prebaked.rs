@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use vmroot_container_fs::ContainerFs;
 use vmroot_model::{Digest, Platform};
 
-use crate::{Client, Error, Image, OnTop, Result, RuntimeConfig, Top};
+use crate::{Client, Error, ExtendedRoot, Image, Result, RuntimeConfig, Top};
 
 /// An open prebaked directory.
 #[derive(Debug)]
@@ -128,7 +128,7 @@ pub fn export_to_dir(client: &Client, image: &Image, directory: &Path) -> Result
 /// # Errors
 /// - [`Error::Changes`]: a layer or an addition cannot be put on top.
 /// - The errors of [`export_to_dir`].
-pub fn export_on_top_to_dir(client: &Client, image: &Image, top: &Top, directory: &Path) -> Result<OnTop> {
+pub fn export_on_top_to_dir(client: &Client, image: &Image, top: &Top, directory: &Path) -> Result<ExtendedRoot> {
     client.make_complete(image)?;
     let on_top = client.put_on_top(client.root(image)?, top)?;
     let mut config = RuntimeConfig::new(image.config(), on_top.root())?;
@@ -139,7 +139,7 @@ pub fn export_on_top_to_dir(client: &Client, image: &Image, top: &Top, directory
     let root_index = on_top.index_file()?.unwrap_or_else(|| client.root_index(image));
     let sources = vmroot_export::PrebakedSources { root_index, layers };
     let cancel = client.cancel();
-    let going_on = || cancel.going_on();
+    let going_on = || cancel.control_flow();
     vmroot_export::export_prebaked_while(&sources, config.to_json().as_bytes(), directory, &going_on)?;
     Ok(on_top)
 }

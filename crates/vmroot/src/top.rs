@@ -1,6 +1,6 @@
 //! Layers and files on top of an image's root, stored in a client's cache.
 
-use vmroot_changes::{OnTop, Top};
+use vmroot_changes::{ExtendedRoot, Top};
 use vmroot_container_fs::ContainerFs;
 
 use crate::{Client, Result};
@@ -24,7 +24,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Top::put_on`].
-    pub fn put_on_top(&self, root: ContainerFs, top: &Top) -> Result<OnTop> {
+    pub fn put_on_top(&self, root: ContainerFs, top: &Top) -> Result<ExtendedRoot> {
         Ok(top.put_on(root, &self.top_options())?)
     }
 }

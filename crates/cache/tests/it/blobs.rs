@@ -4,13 +4,13 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use vmroot_cache::{BlobEntry, Claim, Error, LockName, Mode, Verdict, patiently};
+use vmroot_cache::{BlobEntry, BlobSlot, Error, LockName, Mode, Verdict, wait_forever};
 use vmroot_model::{Algorithm, Digest, Hasher};
 
-use crate::{bytes, claim, open};
+use crate::{bytes, open, open_writer};
 
 #[test]
-fn written_found_listed_verified_removed() {
+fn blob_life_cycle() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(directory.path());
     let content = bytes(1, 3_000_000);
@@ -19,7 +19,7 @@ fn written_found_listed_verified_removed() {
     assert_eq!(cache.verify(&digest).unwrap(), Verdict::Missing);
     assert_eq!(cache.remove(&digest).unwrap(), None);
 
-    let mut writer = claim(&cache, &digest, content.len());
+    let mut writer = open_writer(&cache, &digest, content.len());
     assert_eq!(writer.offset(), 0);
     for piece in content.chunks(70_001) {
         writer.append(piece).unwrap();
@@ -33,9 +33,8 @@ fn written_found_listed_verified_removed() {
     assert_eq!(cache.get(&digest).unwrap(), Some(blob.clone()));
     assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
     assert_eq!(cache.blobs().unwrap(), [BlobEntry { digest, len: blob.len, partial: false }]);
-    assert!(
-        matches!(cache.writer(&digest, blob.len, &mut patiently).unwrap(), Claim::Present(present) if present == blob)
-    );
+    let slot = cache.writer(&digest, blob.len, &mut wait_forever).unwrap();
+    assert!(matches!(slot, BlobSlot::Present(present) if present == blob));
 
     assert_eq!(cache.remove(&digest).unwrap(), Some(blob.len));
     assert_eq!(cache.get(&digest).unwrap(), None);
@@ -48,51 +47,51 @@ fn sha512_and_empty_blobs() {
     let mut hasher = Hasher::new(Algorithm::Sha512);
     hasher.update(b"long digest");
     let digest = hasher.finish();
-    let mut writer = claim(&cache, &digest, 11);
+    let mut writer = open_writer(&cache, &digest, 11);
     writer.write_all(b"long digest").unwrap();
     assert_eq!(writer.commit().unwrap().path, directory.path().join("blobs/sha512").join(digest.hex()));
     let empty = Digest::of(b"");
-    assert_eq!(claim(&cache, &empty, 0).commit().unwrap().len, 0);
+    assert_eq!(open_writer(&cache, &empty, 0).commit().unwrap().len, 0);
     assert_eq!(cache.verify(&empty).unwrap(), Verdict::Whole);
 }
 
 #[test]
-fn what_a_writer_left_is_resumed() {
+fn partial_blob_is_resumed() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(directory.path());
     let content = bytes(2, 2_500_000);
     let digest = Digest::of(&content);
     for (from, to) in [(0, 1_200_000), (1_200_000, 1_200_001), (1_200_001, 2_500_000)] {
-        let mut writer = claim(&cache, &digest, content.len());
+        let mut writer = open_writer(&cache, &digest, content.len());
         assert_eq!(writer.offset(), from as u64);
         writer.append(&content[from..to]).unwrap();
         let mut kept = Vec::new();
-        writer.kept().unwrap().read_to_end(&mut kept).unwrap();
+        writer.read_kept().unwrap().read_to_end(&mut kept).unwrap();
         assert!(kept == content[..from], "the kept bytes are those before this writer");
         assert_eq!(cache.get(&digest).unwrap(), None);
     }
     let entry = BlobEntry { digest, len: 2_500_000, partial: true };
     assert_eq!(cache.blobs().unwrap(), [entry]);
-    let writer = claim(&cache, &digest, content.len());
+    let writer = open_writer(&cache, &digest, content.len());
     assert!(writer.is_complete());
     writer.commit().unwrap();
     assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
 }
 
-/// A layer that comes without compression may be gigabytes of zeros, as one with the `lastlog` of a user with a high id.
+/// An uncompressed layer may contain gigabytes of zeros, for example the `lastlog` of a user with a high id.
 #[test]
 fn zeros_become_holes_and_are_resumed() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(directory.path());
     let content = [vec![0; 9 << 20], bytes(3, 5000), vec![0; 12 << 20], bytes(4, 3), vec![0; 3 << 20]].concat();
     let digest = Digest::of(&content);
-    // What is left ends in data, in a hole, and in the middle of a block of zeros.
+    // The writers end in data, in a hole, and inside a block of zeros.
     for (from, to) in [(0, 7 << 20), (7 << 20, (9 << 20) + 4000), ((9 << 20) + 4000, (20 << 20) + 5)] {
-        let mut writer = claim(&cache, &digest, content.len());
+        let mut writer = open_writer(&cache, &digest, content.len());
         assert_eq!(writer.offset(), from as u64);
         writer.append(&content[from..to]).unwrap();
     }
-    let mut writer = claim(&cache, &digest, content.len());
+    let mut writer = open_writer(&cache, &digest, content.len());
     writer.append(&content[(20 << 20) + 5..]).unwrap();
     let blob = writer.commit().unwrap();
     assert!(fs::read(&blob.path).unwrap() == content);
@@ -101,7 +100,7 @@ fn zeros_become_holes_and_are_resumed() {
 
     let zeros = vec![0; 40 << 20];
     let digest = Digest::of(&zeros);
-    let mut writer = claim(&cache, &digest, zeros.len());
+    let mut writer = open_writer(&cache, &digest, zeros.len());
     writer.append(&zeros).unwrap();
     let blob = writer.commit().unwrap();
     assert_eq!((blob.len, cache.verify(&digest).unwrap()), (40 << 20, Verdict::Whole));
@@ -109,26 +108,26 @@ fn zeros_become_holes_and_are_resumed() {
 }
 
 #[test]
-fn a_partial_that_was_made_read_only_is_resumed() {
+fn read_only_partial_is_resumed() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(directory.path());
     let digest = Digest::of(b"all of it");
     let partial = cache.layout().partial(&digest);
     fs::write(&partial, b"all of it").unwrap();
     fs::set_permissions(&partial, fs::Permissions::from_mode(0o444)).unwrap();
-    claim(&cache, &digest, 9).commit().unwrap();
+    open_writer(&cache, &digest, 9).commit().unwrap();
     assert!(!partial.exists());
 }
 
 #[test]
-fn a_corrupt_partial_is_found_out_and_removed() {
+fn corrupt_partial_is_removed() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(directory.path());
     let content = bytes(3, 100_000);
     let digest = Digest::of(&content);
     let partial = cache.layout().partial(&digest);
     fs::write(&partial, bytes(4, 40_000)).unwrap();
-    let mut writer = claim(&cache, &digest, content.len());
+    let mut writer = open_writer(&cache, &digest, content.len());
     assert_eq!(writer.offset(), 40_000);
     writer.append(&content[40_000..]).unwrap();
     let error = writer.commit().unwrap_err();
@@ -138,43 +137,43 @@ fn a_corrupt_partial_is_found_out_and_removed() {
         "{error}"
     );
     assert_eq!(cache.blobs().unwrap(), []);
-    let mut writer = claim(&cache, &digest, content.len());
+    let mut writer = open_writer(&cache, &digest, content.len());
     assert_eq!(writer.offset(), 0);
     writer.append(&content).unwrap();
     writer.commit().unwrap();
 }
 
 #[test]
-fn a_partial_longer_than_the_blob_is_cut() {
+fn oversized_partial_is_truncated() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(directory.path());
     let content = bytes(5, 50_000);
     let digest = Digest::of(&content);
     fs::write(cache.layout().partial(&digest), [content.clone(), vec![0; 7]].concat()).unwrap();
-    claim(&cache, &digest, content.len()).commit().unwrap();
+    open_writer(&cache, &digest, content.len()).commit().unwrap();
     assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
 }
 
 #[test]
-fn starting_again_forgets_what_was_kept() {
+fn restart_discards_kept_bytes() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(directory.path());
     let digest = Digest::of(b"right");
     fs::write(cache.layout().partial(&digest), b"wro").unwrap();
-    let mut writer = claim(&cache, &digest, 5);
+    let mut writer = open_writer(&cache, &digest, 5);
     writer.restart().unwrap();
     assert_eq!(writer.offset(), 0);
-    assert_eq!(writer.kept().unwrap().read_to_end(&mut Vec::new()).unwrap(), 0);
+    assert_eq!(writer.read_kept().unwrap().read_to_end(&mut Vec::new()).unwrap(), 0);
     writer.append(b"right").unwrap();
     writer.commit().unwrap();
 }
 
 #[test]
-fn neither_more_nor_fewer_bytes_than_the_size() {
+fn wrong_number_of_bytes_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(directory.path());
     let digest = Digest::of(b"12345678");
-    let mut writer = claim(&cache, &digest, 8);
+    let mut writer = open_writer(&cache, &digest, 8);
     writer.append(b"12345").unwrap();
     assert!(matches!(writer.append(b"6789").unwrap_err(), Error::TooLong { size: 8, .. }));
     let error = writer.write_all(b"6789").unwrap_err();
@@ -182,19 +181,19 @@ fn neither_more_nor_fewer_bytes_than_the_size() {
     assert!(error.to_string().contains(&digest.to_string()), "{error}");
     assert_eq!(writer.offset(), 5);
     assert!(matches!(writer.commit().unwrap_err(), Error::TooShort { size: 8, actual: 5, .. }));
-    assert_eq!(claim(&cache, &digest, 8).offset(), 5);
+    assert_eq!(open_writer(&cache, &digest, 8).offset(), 5);
 }
 
 #[test]
-fn a_writer_that_wrote_nothing_leaves_nothing() {
+fn empty_writer_leaves_no_file() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(directory.path());
-    drop(claim(&cache, &Digest::of(b"x"), 1));
+    drop(open_writer(&cache, &Digest::of(b"x"), 1));
     assert_eq!(cache.blobs().unwrap(), []);
 }
 
 #[test]
-fn damage_is_found_and_mended() {
+fn damaged_blob_is_fetched_again() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(directory.path());
     let digest = Digest::of(b"whole");
@@ -202,24 +201,24 @@ fn damage_is_found_and_mended() {
     fs::write(&path, b"whale").unwrap();
     let actual = Digest::of(b"whale");
     assert_eq!(cache.verify(&digest).unwrap(), Verdict::Damaged { actual, path: path.clone() });
-    // Another length is noticed without hashing every blob that is asked for.
+    // A wrong length is noticed at the next fetch, without hashing the blob.
     fs::write(&path, b"who").unwrap();
-    let mut writer = claim(&cache, &digest, 5);
+    let mut writer = open_writer(&cache, &digest, 5);
     writer.append(b"whole").unwrap();
     writer.commit().unwrap();
     assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
-    // A wrong size in a descriptor is not the blob's fault.
-    let error = cache.writer(&digest, 6, &mut patiently).unwrap_err();
+    // If only the size in the descriptor is wrong, the blob stays.
+    let error = cache.writer(&digest, 6, &mut wait_forever).unwrap_err();
     assert!(matches!(error, Error::SizeMismatch { size: 6, actual: 5, .. }), "{error}");
     assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
 }
 
 #[test]
-fn a_blob_that_is_being_fetched_is_not_removed() {
+fn blob_in_fetch_is_not_removed() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(directory.path());
     let digest = Digest::of(b"12");
-    let mut writer = claim(&cache, &digest, 2);
+    let mut writer = open_writer(&cache, &digest, 2);
     writer.append(b"1").unwrap();
     assert_eq!(cache.remove(&digest).unwrap(), None);
     assert!(cache.try_lock(&LockName::Blob(digest), Mode::Exclusive).unwrap().is_none());
@@ -229,7 +228,7 @@ fn a_blob_that_is_being_fetched_is_not_removed() {
 }
 
 #[test]
-fn names_that_are_no_digests_are_nobodys_blobs() {
+fn other_file_names_are_not_listed() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(directory.path());
     let blobs = cache.layout().blobs(Algorithm::Sha256);

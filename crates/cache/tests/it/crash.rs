@@ -1,11 +1,11 @@
-//! Processes that are killed while they write.
+//! Processes that are killed during a write.
 
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use vmroot_cache::{Cache, Claim, LockName, Mode, PUBLISHED_MODE, Swept, Verdict, patiently};
+use vmroot_cache::{BlobSlot, Cache, LockName, Mode, PUBLISHED_MODE, SweepReport, Verdict, wait_forever};
 use vmroot_model::Digest;
 use vmroot_output::TemporaryFile;
 
@@ -15,14 +15,14 @@ use crate::{bytes, open};
 const KILLS: u64 = 100;
 const BLOBS: u64 = 12;
 
-/// The file a process makes when it is about to write.
+/// The file that a process creates before its first write.
 const STARTED: &str = "started";
 
 fn content(seed: u64) -> Vec<u8> {
     bytes(seed + 100, 150_000 * (seed as usize + 1))
 }
 
-/// Fetches the blobs one after the other, and writes a record for each: again and again, until killed.
+/// Fetches all blobs and writes a record for each, again and again until the process is killed.
 fn work(directory: &Path) {
     let cache = open(directory);
     fs::write(directory.join(STARTED), b"").unwrap();
@@ -35,10 +35,10 @@ fn work(directory: &Path) {
 }
 
 fn fetch(cache: &Cache, seed: u64) {
-    let _in_use = cache.lock(&LockName::Cache, Mode::Shared, &mut patiently).unwrap();
+    let _in_use = cache.lock(&LockName::Cache, Mode::Shared, &mut wait_forever).unwrap();
     let content = content(seed);
     let digest = Digest::of(&content);
-    if let Claim::Absent(mut writer) = cache.writer(&digest, content.len() as u64, &mut patiently).unwrap() {
+    if let BlobSlot::Absent(mut writer) = cache.writer(&digest, content.len() as u64, &mut wait_forever).unwrap() {
         for piece in content[writer.offset() as usize..].chunks(4_096) {
             writer.append(piece).unwrap();
         }
@@ -53,23 +53,23 @@ fn fetch(cache: &Cache, seed: u64) {
 }
 
 #[test]
-fn what_is_there_after_a_kill_is_whole() {
+fn files_are_complete_after_a_kill() {
     if let Some(directory) = in_child() {
         return work(&directory);
     }
     let directory = tempfile::tempdir().unwrap();
     let cache = open(directory.path());
-    let mut left_unfinished = 0;
+    let mut unfinished_rounds = 0;
     for round in 0..KILLS {
-        let mut child = spawn("crash::what_is_there_after_a_kill_is_whole", directory.path());
+        let mut child = spawn("crash::files_are_complete_after_a_kill", directory.path());
         child.wait_for(&directory.path().join(STARTED));
         std::thread::sleep(Duration::from_micros(round * 7_919 % 40_000));
         child.kill();
         fs::remove_file(directory.path().join(STARTED)).unwrap();
         check(&cache, directory.path());
-        left_unfinished += u64::from(cache.usage().unwrap().unfinished.files > 0);
+        unfinished_rounds += u64::from(cache.usage().unwrap().unfinished.files > 0);
     }
-    assert!(left_unfinished > 0, "no kill of {KILLS} hit a write: the test tests nothing");
+    assert!(unfinished_rounds > 0, "none of {KILLS} kills interrupted a write");
 
     for seed in 0..BLOBS {
         fetch(&cache, seed);
@@ -78,11 +78,11 @@ fn what_is_there_after_a_kill_is_whole() {
     let whole = cache.blobs().unwrap();
     assert_eq!(whole.iter().filter(|blob| !blob.partial).count() as u64, BLOBS);
     cache.sweep().unwrap();
-    assert_eq!(cache.sweep_partials().unwrap(), Swept::default());
+    assert_eq!(cache.sweep_partials().unwrap(), SweepReport::default());
     assert_eq!(cache.usage().unwrap().unfinished.files, 0);
 }
 
-/// Checks every blob and record that has its final name.
+/// Checks every blob and record under its final name.
 fn check(cache: &Cache, directory: &Path) {
     for blob in cache.blobs().unwrap().iter().filter(|blob| !blob.partial) {
         assert_eq!(cache.verify(&blob.digest).unwrap(), Verdict::Whole);

@@ -1,4 +1,4 @@
-//! A file system that is full.
+//! A full file system.
 
 use std::env;
 use std::io::{self, Write};
@@ -7,16 +7,16 @@ use std::path::Path;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use vmroot_cache::{PUBLISHED_MODE, Verdict};
 use vmroot_model::Digest;
-use vmroot_output::write_whole;
+use vmroot_output::write_atomically;
 
-use crate::{bytes, claim, open};
+use crate::{bytes, open, open_writer};
 
-/// A tmpfs of one megabyte, unmounted when dropped.
+/// A tmpfs of one megabyte. It is unmounted when this is dropped.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    /// `None` where this user may not mount.
-    #[expect(clippy::print_stderr, reason = "a test that skips says so")]
+    /// Returns `None` if this user may not mount.
+    #[expect(clippy::print_stderr, reason = "reports that the test is skipped")]
     fn mount() -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let mounted = mount("tmpfs", directory.path(), "tmpfs", MountFlags::empty(), Some(c"size=1m"));
@@ -40,17 +40,17 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn a_full_disk_is_named_and_harms_nothing() {
+fn full_disk_error_names_the_file_and_loses_no_blob() {
     let Some(disk) = SmallDisk::mount() else { return };
     let cache = open(&disk.path().join("cache"));
     let small = bytes(20, 300_000);
-    let mut writer = claim(&cache, &Digest::of(&small), small.len());
+    let mut writer = open_writer(&cache, &Digest::of(&small), small.len());
     writer.append(&small).unwrap();
     writer.commit().unwrap();
 
     let large = bytes(21, 2_000_000);
     let digest = Digest::of(&large);
-    let mut writer = claim(&cache, &digest, large.len());
+    let mut writer = open_writer(&cache, &digest, large.len());
     let error = large.chunks(100_000).find_map(|piece| writer.append(piece).err()).unwrap();
     assert!(error.is_full_disk(), "{error}");
     assert!(error.to_string().contains(cache.layout().partial(&digest).to_str().unwrap()), "{error}");
@@ -60,16 +60,16 @@ fn a_full_disk_is_named_and_harms_nothing() {
     drop(writer);
 
     let record = cache.layout().image_record(&digest);
-    let error = vmroot_cache::Error::from(write_whole(&record, PUBLISHED_MODE, &small).unwrap_err());
+    let error = vmroot_cache::Error::from(write_atomically(&record, PUBLISHED_MODE, &small).unwrap_err());
     assert!(error.is_full_disk(), "{error}");
     assert!(!record.exists());
 
     assert_eq!(cache.verify(&Digest::of(&small)).unwrap(), Verdict::Whole);
     assert_eq!(cache.blobs().unwrap().len(), 2);
-    // Once there is space again, the work goes on where it stopped.
+    // With free space again, the fetch resumes.
     mount_remount(disk.path(), MountFlags::empty(), c"size=8m").unwrap();
-    let mut writer = claim(&cache, &digest, large.len());
-    // What was gathered and did not fit is not there; all that is before it is.
+    let mut writer = open_writer(&cache, &digest, large.len());
+    // Bytes that were in the writer's buffer are lost; those before them are kept.
     let kept = writer.offset();
     assert!(kept > 0 && kept <= accepted, "{kept} of {accepted}");
     writer.append(&large[kept as usize..]).unwrap();

@@ -1,4 +1,4 @@
-//! The cache as its users meet it: several processes, crashes, full disks, damaged files.
+//! Tests of the public API: several processes, crashes, full disks, damaged files.
 
 mod blobs;
 mod crash;
@@ -8,10 +8,10 @@ mod sweeping;
 
 use std::path::Path;
 
-use vmroot_cache::{BlobWriter, Cache, Claim, patiently};
+use vmroot_cache::{BlobSlot, BlobWriter, Cache, wait_forever};
 use vmroot_model::Digest;
 
-/// Bytes that differ from one seed to the next, and from one offset to the next.
+/// Returns pseudo-random bytes that depend on the seed.
 fn bytes(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -27,10 +27,10 @@ fn open(directory: &Path) -> Cache {
     Cache::open(directory).unwrap()
 }
 
-/// Claims a blob that nobody else wants and that is not there.
-fn claim(cache: &Cache, digest: &Digest, size: usize) -> Box<BlobWriter> {
-    match cache.writer(digest, size as u64, &mut patiently).unwrap() {
-        Claim::Absent(writer) => writer,
-        Claim::Present(blob) => panic!("{} is there", blob.path.display()),
+/// Returns a writer for a blob that is missing and has no other writer.
+fn open_writer(cache: &Cache, digest: &Digest, size: usize) -> Box<BlobWriter> {
+    match cache.writer(digest, size as u64, &mut wait_forever).unwrap() {
+        BlobSlot::Absent(writer) => writer,
+        BlobSlot::Present(blob) => panic!("{} is there", blob.path.display()),
     }
 }

@@ -1,4 +1,4 @@
-//! Several processes with one cache.
+//! Several processes that use one cache.
 
 use std::env;
 use std::fs::{self, OpenOptions};
@@ -8,18 +8,18 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use vmroot_cache::{Claim, LockName, Mode, Verdict, patiently};
+use vmroot_cache::{BlobSlot, LockName, Mode, Verdict, wait_forever};
 use vmroot_model::Digest;
 
 use crate::{bytes, open};
 
-/// Set in a child process: the directory it works in.
+/// The environment variable with the directory for a child process.
 const DIRECTORY: &str = "VMROOT_TEST_DIRECTORY";
 
-/// A process that runs one test of this binary, killed when dropped.
+/// A process that runs one test of this binary. It is killed when this is dropped.
 pub(crate) struct Running(Child);
 
-/// Starts this test binary again to run one test, which finds its directory with [`in_child`].
+/// Runs one test in a new process of this binary. The test calls [`in_child`] for its directory.
 pub(crate) fn spawn(test: &str, directory: &Path) -> Running {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", test, "--quiet", "--test-threads=1"]).env(DIRECTORY, directory);
@@ -27,10 +27,10 @@ pub(crate) fn spawn(test: &str, directory: &Path) -> Running {
 }
 
 impl Running {
-    /// Waits for the process to make a file.
+    /// Waits until the process has created a file.
     pub(crate) fn wait_for(&mut self, file: &Path) {
         while !file.exists() {
-            assert!(self.0.try_wait().unwrap().is_none(), "the process ended before it made {file:?}");
+            assert!(self.0.try_wait().unwrap().is_none(), "the process ended before it created {file:?}");
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -47,13 +47,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended already, unless the test fails.
+        // The process has ended already, unless the test failed.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// The directory to work in, in a process that [`spawn`] started.
+/// Returns the directory to work in if [`spawn`] started this process.
 pub(crate) fn in_child() -> Option<PathBuf> {
     env::var_os(DIRECTORY).map(Into::into)
 }
@@ -76,16 +76,16 @@ fn eight_processes_fetch_a_blob_once() {
     assert_eq!(open(&directory.path().join("cache")).verify(&Digest::of(&content)).unwrap(), Verdict::Whole);
 }
 
-/// What each process does: it notes a byte of its process id for every piece it fetches.
+/// Runs in each process. Appends one byte of the process id to a file for every piece that it fetches.
 fn fetch(directory: &Path) {
     let content = bytes(10, BLOB);
     let digest = Digest::of(&content);
     let cache = open(&directory.join("cache"));
     let mut notes = OpenOptions::new().append(true).create(true).open(directory.join("fetched")).unwrap();
-    let _in_use = cache.lock(&LockName::Cache, Mode::Shared, &mut patiently).unwrap();
-    match cache.writer(&digest, BLOB as u64, &mut patiently).unwrap() {
-        Claim::Present(blob) => assert_eq!(blob.len, BLOB as u64),
-        Claim::Absent(mut writer) => {
+    let _in_use = cache.lock(&LockName::Cache, Mode::Shared, &mut wait_forever).unwrap();
+    match cache.writer(&digest, BLOB as u64, &mut wait_forever).unwrap() {
+        BlobSlot::Present(blob) => assert_eq!(blob.len, BLOB as u64),
+        BlobSlot::Absent(mut writer) => {
             for piece in content.chunks(100_000) {
                 notes.write_all(&[std::process::id() as u8]).unwrap();
                 writer.append(piece).unwrap();
@@ -97,29 +97,29 @@ fn fetch(directory: &Path) {
 }
 
 #[test]
-fn a_lock_goes_with_the_process_that_held_it() {
+fn killed_process_releases_its_lock() {
     let held = |directory: &Path| directory.join("held");
     if let Some(directory) = in_child() {
-        let _lock = open(&directory).lock(&LockName::Cache, Mode::Exclusive, &mut patiently).unwrap();
+        let _lock = open(&directory).lock(&LockName::Cache, Mode::Exclusive, &mut wait_forever).unwrap();
         fs::write(held(&directory), b"").unwrap();
         loop {
             thread::park();
         }
     }
     let directory = tempfile::tempdir().unwrap();
-    let mut child = spawn("processes::a_lock_goes_with_the_process_that_held_it", directory.path());
+    let mut child = spawn("processes::killed_process_releases_its_lock", directory.path());
     child.wait_for(&held(directory.path()));
     let cache = open(directory.path());
     assert!(cache.try_lock(&LockName::Cache, Mode::Shared).unwrap().is_none());
-    // The hook that tells the user to wait is where this test ends the other process.
-    let mut told = 0;
-    let mut waiting = |_: &Path| {
-        told += 1;
-        if told == 1 {
+    // The hook that shows a message to the user kills the other process here.
+    let mut calls = 0;
+    let mut on_wait = |_: &Path| {
+        calls += 1;
+        if calls == 1 {
             child.kill();
         }
         std::ops::ControlFlow::Continue(())
     };
-    let _lock = cache.lock(&LockName::Cache, Mode::Exclusive, &mut waiting).unwrap();
-    assert!(told >= 1);
+    let _lock = cache.lock(&LockName::Cache, Mode::Exclusive, &mut on_wait).unwrap();
+    assert!(calls >= 1);
 }

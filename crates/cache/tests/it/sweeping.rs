@@ -1,20 +1,20 @@
-//! What is left over is found and removed; what is in use stays.
+//! A sweep removes abandoned files and keeps those in use.
 
 use std::fs;
 use std::io::Write;
 
-use vmroot_cache::{Cache, LockName, Mode, Swept};
+use vmroot_cache::{Cache, LockName, Mode, SweepReport};
 use vmroot_model::Digest;
 use vmroot_output::{TemporaryDirectory, TemporaryFile};
 
-use crate::{bytes, claim, open};
+use crate::{bytes, open, open_writer};
 
 fn lock_count(cache: &Cache) -> usize {
     fs::read_dir(cache.layout().locks()).unwrap().count()
 }
 
 #[test]
-fn temporary_files_of_the_dead_are_removed_and_those_of_the_living_stay() {
+fn sweep_removes_only_abandoned_files() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(directory.path());
     let target = cache.layout().image_record(&Digest::of(b"record"));
@@ -25,8 +25,8 @@ fn temporary_files_of_the_dead_are_removed_and_those_of_the_living_stay() {
     fs::write(cache.layout().roots().join("kept.idx"), b"kept").unwrap();
     fs::create_dir(directory.path().join(".tmp-top-1")).unwrap();
     fs::write(directory.path().join(".tmp-top-1/one.contents"), bytes(1, 4_096)).unwrap();
-    assert_eq!(cache.sweep().unwrap(), Swept { files: 3, bytes: 5_330 });
-    assert_eq!(cache.sweep().unwrap(), Swept::default());
+    assert_eq!(cache.sweep().unwrap(), SweepReport { files: 3, bytes: 5_330 });
+    assert_eq!(cache.sweep().unwrap(), SweepReport::default());
     assert!(!directory.path().join(".tmp-top-1").exists());
     living.publish(&target, None).unwrap();
     assert_eq!(fs::read(target).unwrap(), b"on its way");
@@ -34,20 +34,20 @@ fn temporary_files_of_the_dead_are_removed_and_those_of_the_living_stay() {
 }
 
 #[test]
-fn a_temporary_directory_stays_while_it_is_in_use() {
+fn sweep_keeps_directories_in_use() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(directory.path());
     let living = TemporaryDirectory::create_in(directory.path()).unwrap();
     fs::write(living.path().join("file"), b"in use").unwrap();
     let path = living.path().to_owned();
-    assert_eq!(cache.sweep().unwrap(), Swept::default());
+    assert_eq!(cache.sweep().unwrap(), SweepReport::default());
     assert_eq!(fs::read(path.join("file")).unwrap(), b"in use");
     drop(living);
     assert!(!path.exists());
 }
 
 #[test]
-fn lock_files_that_nobody_holds_are_removed() {
+fn sweep_removes_free_lock_files() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(directory.path());
     let held = cache.try_lock(&LockName::Layer(Digest::of(b"held")), Mode::Shared).unwrap().unwrap();
@@ -62,27 +62,27 @@ fn lock_files_that_nobody_holds_are_removed() {
 }
 
 #[test]
-fn partial_blobs_are_swept_unless_somebody_writes_them() {
+fn sweep_keeps_partial_blobs_in_fetch() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(directory.path());
     let (left, growing) = (Digest::of(b"left"), Digest::of(b"growing"));
-    claim(&cache, &left, 4).append(b"le").unwrap();
-    let mut writer = claim(&cache, &growing, 7);
+    open_writer(&cache, &left, 4).append(b"le").unwrap();
+    let mut writer = open_writer(&cache, &growing, 7);
     writer.append(b"grow").unwrap();
     assert_eq!(cache.usage().unwrap().unfinished.files, 2);
-    assert_eq!(cache.sweep_partials().unwrap(), Swept { files: 1, bytes: 2 });
+    assert_eq!(cache.sweep_partials().unwrap(), SweepReport { files: 1, bytes: 2 });
     writer.append(b"ing").unwrap();
     writer.commit().unwrap();
     assert_eq!(cache.blobs().unwrap().len(), 1);
 }
 
 #[test]
-fn usage_counts_holes_as_length_but_not_as_disk() {
+fn usage_counts_holes_in_bytes_but_not_in_disk_bytes() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(directory.path());
     let file = fs::File::create(cache.layout().layer_contents(&Digest::of(b"layer"))).unwrap();
     file.set_len(10_000_000).unwrap();
-    claim(&cache, &Digest::of(b"half"), 4).append(b"ha").unwrap();
+    open_writer(&cache, &Digest::of(b"half"), 4).append(b"ha").unwrap();
     let usage = cache.usage().unwrap();
     assert_eq!((usage.layers.files, usage.layers.bytes), (1, 10_000_000));
     assert!(usage.layers.disk_bytes < 1_000_000);

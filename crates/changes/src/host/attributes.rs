@@ -1,25 +1,25 @@
-//! Attributes and xattrs of what lies in a directory of this machine.
+//! Attributes and xattrs of the entries of a directory of this machine.
 
 use rustix::fd::BorrowedFd;
 use rustix::fs::{FileType, Stat, fgetxattr, flistxattr, lgetxattr, llistxattr, major, minor};
 use rustix::io::{Errno, Result};
 use vmroot_container_fs::{InodeKind, Timestamp};
 use vmroot_export::Attributes;
-use vmroot_output::beneath::by_descriptor;
+use vmroot_output::beneath::path_by_descriptor;
 
-/// The kernel has no longer lists of names and no longer values (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
-const LONGEST: usize = 64 << 10;
+/// The longest name list and the longest value of xattrs that the kernel supports (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
+const MAX_LENGTH: usize = 64 << 10;
 
-/// Something in a directory.
+/// A way to access an entry of a directory.
 #[derive(Clone, Copy)]
-pub(super) enum Place<'a> {
-    /// A file or a directory, by its descriptor.
+pub(super) enum EntryHandle<'a> {
+    /// An open file or directory.
     Open(BorrowedFd<'a>),
-    /// Anything that cannot be opened, or had better not be, by its name in a directory.
-    Named(BorrowedFd<'a>, &'a [u8]),
+    /// A directory and a name in it, for entries that cannot or should not be opened.
+    InDirectory(BorrowedFd<'a>, &'a [u8]),
 }
 
-/// What stat(2) says, as far as an image holds it. A time is the last change of the contents.
+/// Converts the result of stat(2). The time is the modification time.
 pub(super) fn attributes(stat: &Stat) -> Attributes {
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => InodeKind::Directory,
@@ -39,27 +39,29 @@ pub(super) fn attributes(stat: &Stat) -> Attributes {
     Attributes { kind, mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid, mtime, device }
 }
 
-/// Whether an xattr goes with a file to another machine. Other names are those of file systems (`btrfs.*`,
-/// `system.nfs4_acl`), or say what this machine's security modules think of the file.
+/// Returns true for xattrs that are copied to another machine.
+///
+/// The others belong to file systems (`btrfs.*`, `system.nfs4_acl`) or are labels of this machine's security modules.
 fn is_portable(name: &[u8]) -> bool {
-    const OF_THIS_MACHINE: [&[u8]; 3] = [b"security.selinux", b"security.SMACK64", b"security.evm"];
-    let own = [&b"user."[..], b"trusted.", b"security.", b"system.posix_acl_"];
-    own.iter().any(|prefix| name.starts_with(prefix)) && !OF_THIS_MACHINE.iter().any(|other| name.starts_with(other))
+    const NOT_PORTABLE: [&[u8]; 3] = [b"security.selinux", b"security.SMACK64", b"security.evm"];
+    let prefixes = [&b"user."[..], b"trusted.", b"security.", b"system.posix_acl_"];
+    prefixes.iter().any(|prefix| name.starts_with(prefix)) && !NOT_PORTABLE.iter().any(|other| name.starts_with(other))
 }
 
-/// The portable xattrs that this process may see, sorted by name; none where the file system has none.
-pub(super) fn xattrs(place: Place<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let mut buffer = vec![0; LONGEST];
-    let length = match place.list(&mut buffer) {
+/// Returns the portable xattrs that this process can read, sorted by name. Returns none if the file system does not
+/// support xattrs.
+pub(super) fn xattrs(handle: EntryHandle<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut buffer = vec![0; MAX_LENGTH];
+    let length = match handle.list(&mut buffer) {
         Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
         length => length?,
     };
     let list = buffer[..length].to_vec();
     let mut xattrs = Vec::new();
     for name in list.split(|&byte| byte == 0).filter(|name| is_portable(name)) {
-        match place.get(name, &mut buffer) {
+        match handle.get(name, &mut buffer) {
             Ok(length) => xattrs.push((name.to_vec(), buffer[..length].to_vec())),
-            // Taken away meanwhile, or listed by a security module that then keeps it to itself.
+            // The xattr was removed after it was listed, or a security module lists it and denies reading it.
             Err(Errno::NODATA | Errno::PERM | Errno::OPNOTSUPP) => {}
             Err(errno) => return Err(errno),
         }
@@ -68,18 +70,18 @@ pub(super) fn xattrs(place: Place<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     Ok(xattrs)
 }
 
-impl Place<'_> {
+impl EntryHandle<'_> {
     fn list(self, buffer: &mut [u8]) -> Result<usize> {
         match self {
             Self::Open(fd) => flistxattr(fd, buffer),
-            Self::Named(directory, name) => llistxattr(by_descriptor(directory, name), buffer),
+            Self::InDirectory(directory, name) => llistxattr(path_by_descriptor(directory, name), buffer),
         }
     }
 
     fn get(self, xattr: &[u8], buffer: &mut [u8]) -> Result<usize> {
         match self {
             Self::Open(fd) => fgetxattr(fd, xattr, buffer),
-            Self::Named(directory, name) => lgetxattr(by_descriptor(directory, name), xattr, buffer),
+            Self::InDirectory(directory, name) => lgetxattr(path_by_descriptor(directory, name), xattr, buffer),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Whether this process sees what an overlay notes in xattrs.
+//! Whether this process can read the xattr marks of an overlay.
 //!
-//! `trusted.*` is there only for processes that have `CAP_SYS_ADMIN` in the first user namespace. For all others the
-//! kernel leaves these xattrs out of its answers and reports no error, so the process must look at itself.
+//! Only processes with `CAP_SYS_ADMIN` in the initial user namespace can read `trusted.*`. For others, the kernel omits
+//! these xattrs without an error, so the capabilities of this process are checked.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,25 +12,25 @@ use rustix::thread::{CapabilitySet, capabilities};
 use super::marks::USER;
 use crate::{HostWalk, Result};
 
-/// The inode number of the first user namespace (the kernel's `PROC_USER_INIT_INO`).
-const FIRST_NAMESPACE: u64 = 0xefff_fffd;
+/// The inode number of the initial user namespace (the kernel's `PROC_USER_INIT_INO`).
+const INITIAL_NAMESPACE: u64 = 0xefff_fffd;
 
-/// Whether this process sees `trusted.*`.
-pub(super) fn of_trusted() -> bool {
+/// Returns true if this process can read `trusted.*`.
+pub(super) fn sees_trusted_xattrs() -> bool {
     let is_capable = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
-    is_capable && in_first_namespace()
+    is_capable && is_in_initial_namespace()
 }
 
-fn in_first_namespace() -> bool {
+fn is_in_initial_namespace() -> bool {
     match fs::metadata("/proc/self/ns/user") {
-        Ok(namespace) => namespace.ino() == FIRST_NAMESPACE,
-        // A kernel without user namespaces, unless it is only that procfs is not mounted.
+        Ok(namespace) => namespace.ino() == INITIAL_NAMESPACE,
+        // The kernel has no user namespaces, or procfs is not mounted.
         Err(_) => Path::new("/proc/self").exists(),
     }
 }
 
-/// Whether anything in a directory has a mark of an overlay that was mounted with `userxattr`.
-pub(super) fn finds_user_marks(directory: &Path) -> Result<bool> {
+/// Returns true if an entry of the directory has a mark of an overlay with `userxattr`.
+pub(super) fn has_user_marks(directory: &Path) -> Result<bool> {
     for entry in HostWalk::of_directory(directory)? {
         if entry?.xattrs.iter().any(|(name, _)| name.starts_with(USER)) {
             return Ok(true);

@@ -1,47 +1,54 @@
-//! A layer's tar entry by entry.
+//! Writing a layer's tar entry by entry.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use vmroot_container_fs::{InodeKind, Timestamp};
-use vmroot_export::{Archive, Attributes, EntryHeader, going_on};
-use vmroot_output::{Counter, Holes, Meter, named};
+use vmroot_export::{Archive, Attributes, EntryHeader, check_flow};
+use vmroot_output::{Counter, Holes, Meter, display_path};
 
 use crate::{Error, HostEntry, Result};
 
-/// What the names of whiteouts begin with (OCI image-spec, layer.md, "Whiteouts").
+/// The prefix of the names of whiteouts (OCI image-spec, layer.md, "Whiteouts").
 pub(super) const WHITEOUT: &[u8] = b".wh.";
-/// The name in a directory that hides what lower layers have in it.
+/// The name of the entry that makes its directory opaque.
 pub(super) const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// Writes a layer's tar: the entries of a directory of this machine, and files that are at hand.
+/// Writes a layer's tar from entries of a [`HostWalk`] and from files in memory.
 ///
-/// Paths have no slash in front; the empty one is the root directory. Entries come in the order of the calls, and a
-/// later one takes the place of an earlier one with the same path.
+/// Paths have no leading slash. The empty path is the root directory. Entries are written in the order of the calls,
+/// and a later entry replaces an earlier one with the same path.
 pub struct LayerWriter<'m, W> {
     archive: Archive<W>,
     counter: Counter<'m>,
-    /// The first path of each inode that has several names.
-    first: HashMap<(u64, u64), Vec<u8>>,
+    /// The first path of each inode with several names.
+    first_paths: HashMap<(u64, u64), Vec<u8>>,
     entries: u64,
 }
 
 impl<'m, W: Write> LayerWriter<'m, W> {
-    /// Begins a tar, sparse as [`TarOptions::sparse`](vmroot_export::TarOptions::sparse) has it; `meter` hears of the bytes of
-    /// files, and stops the writer.
+    /// Creates a writer. `sparse` is [`TarOptions::sparse`](vmroot_export::TarOptions::sparse). `meter` counts the
+    /// bytes of files and may cancel.
     pub fn new(writer: W, sparse: bool, meter: &'m Meter<'m>) -> Self {
-        Self { archive: Archive::new(writer, sparse), counter: Counter::new(meter), first: HashMap::new(), entries: 0 }
+        Self {
+            archive: Archive::new(writer, sparse),
+            counter: Counter::new(meter),
+            first_paths: HashMap::new(),
+            entries: 0,
+        }
     }
 
-    /// Adds an entry of a walk under a path of the layer; further names of an inode become hard links to the first. A
-    /// socket, for which a tar has no type, is left out: the result is `false`.
+    /// Adds an entry of a walk at `path` in the layer. Further names of an inode become hard links to the first.
+    /// Returns `false` for a socket, which is left out because a tar cannot hold it.
     ///
     /// # Errors
-    /// [`Error::Stream`] when the writer fails, [`Error::Io`] when the file cannot be read or gets shorter meanwhile;
-    /// [`Error::Cancelled`], [`Error::ReservedName`].
+    /// - [`Error::Export`]: the writer failed.
+    /// - [`Error::Io`]: the file cannot be read, or it got shorter.
+    /// - [`Error::ReservedName`]: a name in `path` begins with `.wh.`.
+    /// - [`Error::Cancelled`]: the meter cancelled.
     pub fn add(&mut self, path: &[u8], entry: &HostEntry) -> Result<bool> {
-        check_name(path, || entry.place.clone())?;
+        reject_whiteout_name(path, || entry.host_path.clone())?;
         let kind = entry.attributes.kind;
         if kind == InodeKind::Socket {
             return Ok(false);
@@ -49,12 +56,12 @@ impl<'m, W: Write> LayerWriter<'m, W> {
         self.entries += 1;
         let mut header = EntryHeader::new(path, &entry.attributes);
         if let Some(inode) = entry.shared {
-            if let Some(first) = self.first.get(&inode) {
+            if let Some(first) = self.first_paths.get(&inode) {
                 header.set_hard_link(first);
-                self.archive.entry(header)?;
+                self.archive.add_entry(header)?;
                 return Ok(true);
             }
-            self.first.insert(inode, path.to_vec());
+            self.first_paths.insert(inode, path.to_vec());
         }
         for (name, value) in &entry.xattrs {
             header.set_xattr(name, value);
@@ -62,86 +69,88 @@ impl<'m, W: Write> LayerWriter<'m, W> {
         match &entry.file {
             Some((file, length)) if *length > 0 => {
                 let mut holes = Holes::new(file);
-                let read = self.archive.file(header, &mut holes, 0..*length, &mut self.counter)?;
-                read.map_err(|error| shorter(error, *length)).map_err(Error::io("read", &entry.place))?;
+                let read = self.archive.add_file(header, &mut holes, 0..*length, &mut self.counter)?;
+                read.map_err(|error| explain_early_end(error, *length)).map_err(Error::io("read", &entry.host_path))?;
             }
             _ => {
                 if kind == InodeKind::Symlink {
                     header.set_symlink(&entry.target);
                 }
-                self.archive.entry(header)?;
+                self.archive.add_entry(header)?;
             }
         }
         Ok(true)
     }
 
-    /// Forgets which inodes were added: what comes next is of another walk, and linked to nothing before.
+    /// Forgets the inodes added so far, so that entries of the next walk do not become hard links to them.
     pub fn forget_links(&mut self) {
-        self.first.clear();
+        self.first_paths.clear();
     }
 
-    /// Adds a regular file of root's, from 1970, with these permission bits.
+    /// Adds a regular file with the permission bits `mode`. Its owner is root, and its time is the Unix epoch.
     ///
     /// # Errors
-    /// [`Error::Stream`], [`Error::ReservedName`].
-    pub fn file(&mut self, path: &[u8], mode: u32, bytes: &[u8]) -> Result<()> {
-        check_name(path, || named(path))?;
+    /// - [`Error::Export`]: the writer failed.
+    /// - [`Error::ReservedName`]: a name in `path` begins with `.wh.`.
+    pub fn add_file(&mut self, path: &[u8], mode: u32, bytes: &[u8]) -> Result<()> {
+        reject_whiteout_name(path, || display_path(path))?;
         self.entries += 1;
-        Ok(self.archive.bytes(EntryHeader::new(path, &of_root(mode)), bytes)?)
+        Ok(self.archive.add_bytes(EntryHeader::new(path, &root_owned(mode)), bytes)?)
     }
 
-    /// Hides a path of lower layers.
+    /// Adds a whiteout, which hides `path` of lower layers.
     ///
     /// # Errors
-    /// [`Error::Stream`].
-    pub fn whiteout(&mut self, path: &[u8]) -> Result<()> {
+    /// [`Error::Export`]: the writer failed.
+    pub fn add_whiteout(&mut self, path: &[u8]) -> Result<()> {
         let name = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
-        self.mark(&[&path[..name], WHITEOUT, &path[name..]].concat())
+        self.add_mark(&[&path[..name], WHITEOUT, &path[name..]].concat())
     }
 
-    /// Hides what lower layers have in a directory.
+    /// Makes a directory opaque, which hides its entries in lower layers.
     ///
     /// # Errors
-    /// [`Error::Stream`].
-    pub fn opaque(&mut self, directory: &[u8]) -> Result<()> {
+    /// [`Error::Export`]: the writer failed.
+    pub fn add_opaque_mark(&mut self, directory: &[u8]) -> Result<()> {
         let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
-        self.mark(&[directory, slash, OPAQUE].concat())
+        self.add_mark(&[directory, slash, OPAQUE].concat())
     }
 
-    fn mark(&mut self, path: &[u8]) -> Result<()> {
+    fn add_mark(&mut self, path: &[u8]) -> Result<()> {
         self.entries += 1;
-        Ok(self.archive.entry(EntryHeader::new(path, &of_root(0)))?)
+        Ok(self.archive.add_entry(EntryHeader::new(path, &root_owned(0)))?)
     }
 
-    /// Entries so far.
+    /// Returns the number of entries so far.
     pub fn entries(&self) -> u64 {
         self.entries
     }
 
-    /// Ends the tar, and gives the writer back after a flush, with the number of bytes.
+    /// Ends the tar. Flushes the writer and returns it, with the length of the tar in bytes.
     ///
     /// # Errors
-    /// [`Error::Stream`], [`Error::Cancelled`].
+    /// - [`Error::Export`]: the writer failed.
+    /// - [`Error::Cancelled`]: the meter cancelled.
     pub fn finish(mut self) -> Result<(W, u64)> {
-        going_on(self.counter.report())?;
+        check_flow(self.counter.report())?;
         Ok(self.archive.finish()?)
     }
 }
 
-/// A layer cannot have a file whose name is that of a whiteout.
-fn check_name(path: &[u8], place: impl FnOnce() -> PathBuf) -> Result<()> {
+/// Rejects names that mean a whiteout in a layer.
+fn reject_whiteout_name(path: &[u8], host_path: impl FnOnce() -> PathBuf) -> Result<()> {
     match path.split(|&byte| byte == b'/').any(|name| name.starts_with(WHITEOUT)) {
-        true => Err(Error::ReservedName(place())),
+        true => Err(Error::ReservedName(host_path())),
         false => Ok(()),
     }
 }
 
-fn of_root(mode: u32) -> Attributes {
+fn root_owned(mode: u32) -> Attributes {
     Attributes { kind: InodeKind::Regular, mode, uid: 0, gid: 0, mtime: Timestamp::default(), device: (0, 0) }
 }
 
-/// What has become of a file that ends too early.
-fn shorter(error: io::Error, length: u64) -> io::Error {
+/// Explains the end of a file that got shorter during the export.
+fn explain_early_end(error: io::Error, length: u64) -> io::Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), format!("it had {length} bytes and got shorter")),
         _ => error,

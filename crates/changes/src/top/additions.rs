@@ -1,4 +1,4 @@
-//! Single files and directories become one layer.
+//! Building one layer of single files and directories.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -8,39 +8,39 @@ use std::path::Path;
 
 use vmroot_container_fs::{ContainerFs, InodeKind};
 use vmroot_layer_index::BuiltLayer;
-use vmroot_output::{Meter, Omissions, Omitted, Progress, Why};
+use vmroot_output::{Meter, OmissionReason, Omissions, Omitted, Progress};
 
-use super::place::{Found, Places, Reason, absolute, join};
-use super::{Addition, Work};
+use super::place::{EntryKind, PendingRoot, Reason, absolute, join};
+use super::{Addition, LayerBuilder};
 use crate::host::{HostEntry, HostWalk};
 use crate::layer::LayerWriter;
 use crate::{Error, Result};
 
 const SETUID_AND_SETGID: u32 = 0o6000;
-/// Who may do something, thrice.
-const READ: u32 = 0o444;
+/// The read permissions of owner, group and others.
+const READ_BITS: u32 = 0o444;
 
-impl Work<'_> {
-    /// Makes a layer of what is added to `root`.
-    pub(super) fn additions(
+impl LayerBuilder<'_> {
+    /// Builds a layer of the files that are added to `root`.
+    pub(super) fn build_additions(
         &self,
         additions: &[Addition],
         root: &ContainerFs,
         omitted: &mut Omissions,
     ) -> Result<BuiltLayer> {
-        let hook = |_: Progress| self.going_on();
-        let written = self.written(|pipe| {
+        let hook = |_: Progress| self.control_flow();
+        let written = self.build_from_writer(|pipe| {
             let meter = Meter::new(Some(&hook), 0);
-            let mut maker = Maker {
-                places: Places::new(root),
+            let mut writer = AdditionsWriter {
+                root: PendingRoot::new(root),
                 layer: LayerWriter::new(pipe, true, &meter),
                 omitted: Omissions::default(),
             };
             for addition in additions {
-                maker.add(addition).map_err(Error::on_top(addition.to_string()))?;
+                writer.add(addition).map_err(Error::on_top(addition.to_string()))?;
             }
-            maker.layer.finish()?;
-            Ok(maker.omitted)
+            writer.layer.finish()?;
+            Ok(writer.omitted)
         });
         let (built, left_out) = written.map_err(|error| match error {
             Error::Index(_) => Error::on_top("what is added".to_owned())(error),
@@ -61,28 +61,28 @@ impl std::fmt::Display for Addition {
     }
 }
 
-/// A layer in the making.
-struct Maker<'a, 'm> {
-    places: Places<'a>,
+/// Writes additions to a layer.
+struct AdditionsWriter<'a, 'm> {
+    root: PendingRoot<'a>,
     layer: LayerWriter<'m, PipeWriter>,
     omitted: Omissions,
 }
 
-/// What a copy is to have in place of what its source has.
+/// The attributes of a copy that differ from its source.
 #[derive(Clone, Copy)]
 struct Change {
     mode: Option<u32>,
     owner: (u32, u32),
 }
 
-impl Maker<'_, '_> {
+impl AdditionsWriter<'_, '_> {
     fn add(&mut self, addition: &Addition) -> Result<()> {
         match addition {
             Addition::File { destination, mode, bytes } => {
-                let path = self.places.resolve(destination, false).map_err(Error::Placement)?;
-                self.check_no_directory(&path)?;
-                self.layer.file(&path, *mode, bytes)?;
-                self.places.add(&path, Found::Other);
+                let path = self.root.resolve(destination, false).map_err(Error::Placement)?;
+                self.reject_directory(&path)?;
+                self.layer.add_file(&path, *mode, bytes)?;
+                self.root.add(&path, EntryKind::Other);
                 Ok(())
             }
             Addition::Copy { source, destination, mode, owner } => {
@@ -93,10 +93,11 @@ impl Maker<'_, '_> {
 
     fn copy(&mut self, source: &Path, destination: &[u8], change: Change) -> Result<()> {
         let walk = HostWalk::new(source)?;
-        // Names are of one walk: what is linked in another may have other attributes here.
+        // Hard links are kept only within a walk, because an inode of another walk may have other attributes in the
+        // image.
         self.layer.forget_links();
-        let start = self.start(source, destination).map_err(Error::Placement)?;
-        // Directories of the source, with where they are in the image.
+        let start = self.destination_of(source, destination).map_err(Error::Placement)?;
+        // Maps directories of the source to their paths in the image.
         let mut directories: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
         for entry in walk {
             let mut entry = entry?;
@@ -107,64 +108,67 @@ impl Maker<'_, '_> {
             change.apply(&mut entry);
             match entry.attributes.kind {
                 InodeKind::Directory => {
-                    let path = self.directory(path, &entry)?;
+                    let path = self.add_directory(path, &entry)?;
                     directories.insert(entry.path, path);
                 }
-                _ => self.other(&path, &entry)?,
+                _ => self.add_other(&path, &entry)?,
             }
         }
         Ok(())
     }
 
-    /// The path in the image that a source itself gets.
-    fn start(&self, source: &Path, destination: &[u8]) -> std::result::Result<Vec<u8>, Reason> {
+    /// Returns the destination in the image of the source itself.
+    fn destination_of(&self, source: &Path, destination: &[u8]) -> std::result::Result<Vec<u8>, Reason> {
         let bytes = source.as_os_str().as_bytes();
-        // `directory/.`, and what has no name of its own, stands for what is in it.
+        // `directory/.` and sources without a name stand for their entries.
         let name = source.file_name().filter(|_| !bytes.ends_with(b"/.")).map_or(&b""[..], |name| name.as_bytes());
-        let resolved = self.places.resolve(destination, true)?;
-        match self.places.at(&resolved) {
-            Found::Directory => Ok(join(&resolved, name)),
-            Found::Nothing if destination.ends_with(b"/") => Ok(join(&resolved, name)),
-            Found::Other if destination.ends_with(b"/") => Err(format!("{:?} is no directory", absolute(&resolved))),
-            _ => self.places.resolve(destination, false),
+        let resolved = self.root.resolve(destination, true)?;
+        match self.root.kind_at(&resolved) {
+            EntryKind::Directory => Ok(join(&resolved, name)),
+            EntryKind::Missing if destination.ends_with(b"/") => Ok(join(&resolved, name)),
+            EntryKind::Other if destination.ends_with(b"/") => {
+                Err(format!("{:?} is no directory", absolute(&resolved)))
+            }
+            _ => self.root.resolve(destination, false),
         }
     }
 
-    /// Adds a directory, unless the image has it already, there or where a link leads to; gives its path.
-    fn directory(&mut self, path: Vec<u8>, entry: &HostEntry) -> Result<Vec<u8>> {
-        let resolved = self.places.resolve(&path, true).map_err(Error::Placement)?;
-        match (self.places.at(&path), self.places.at(&resolved)) {
-            (_, Found::Directory) => Ok(resolved),
-            (Found::Nothing, _) => {
+    /// Adds a directory, unless the image already has it at this path, possibly through a link. Returns its resolved
+    /// path.
+    fn add_directory(&mut self, path: Vec<u8>, entry: &HostEntry) -> Result<Vec<u8>> {
+        let resolved = self.root.resolve(&path, true).map_err(Error::Placement)?;
+        match (self.root.kind_at(&path), self.root.kind_at(&resolved)) {
+            (_, EntryKind::Directory) => Ok(resolved),
+            (EntryKind::Missing, _) => {
                 self.layer.add(&path, entry)?;
-                self.places.add(&path, Found::Directory);
+                self.root.add(&path, EntryKind::Directory);
                 Ok(path)
             }
             _ => Err(Error::Placement(format!("{:?} is no directory", absolute(&path)))),
         }
     }
 
-    fn other(&mut self, path: &[u8], entry: &HostEntry) -> Result<()> {
-        self.check_no_directory(path)?;
+    fn add_other(&mut self, path: &[u8], entry: &HostEntry) -> Result<()> {
+        self.reject_directory(path)?;
         if !self.layer.add(path, entry)? {
             self.omitted.add(
                 || OsStr::from_bytes(path).into(),
                 Omitted::Socket,
-                Why::form("a layer has no type for it"),
+                OmissionReason::form("a layer has no type for it"),
             );
             return Ok(());
         }
-        let found = match entry.attributes.kind {
-            InodeKind::Symlink => Found::Link(entry.target.clone()),
-            _ => Found::Other,
+        let kind = match entry.attributes.kind {
+            InodeKind::Symlink => EntryKind::Link(entry.target.clone()),
+            _ => EntryKind::Other,
         };
-        self.places.add(path, found);
+        self.root.add(path, kind);
         Ok(())
     }
 
-    fn check_no_directory(&self, path: &[u8]) -> Result<()> {
-        match self.places.at(path) {
-            Found::Directory => Err(Error::Placement(format!("{:?} is a directory", absolute(path)))),
+    fn reject_directory(&self, path: &[u8]) -> Result<()> {
+        match self.root.kind_at(path) {
+            EntryKind::Directory => Err(Error::Placement(format!("{:?} is a directory", absolute(path)))),
             _ => Ok(()),
         }
     }
@@ -180,7 +184,7 @@ impl Change {
         }
         match (attributes.kind, self.mode) {
             (InodeKind::Symlink, _) => {}
-            (InodeKind::Directory, Some(mode)) => attributes.mode = mode & !SETUID_AND_SETGID | (mode & READ) >> 2,
+            (InodeKind::Directory, Some(mode)) => attributes.mode = mode & !SETUID_AND_SETGID | (mode & READ_BITS) >> 2,
             (_, Some(mode)) => attributes.mode = mode,
             (InodeKind::Regular, None) if changed => attributes.mode &= !SETUID_AND_SETGID,
             (_, None) => {}

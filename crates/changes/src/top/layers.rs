@@ -1,4 +1,4 @@
-//! A tar or a directory becomes an index and contents.
+//! Building an index and contents from a tar or a directory.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, PipeWriter, Read};
@@ -10,39 +10,44 @@ use vmroot_compress::pipelined;
 use vmroot_layer_index::{BuildOptions, BuiltLayer, build};
 use vmroot_output::{Cancel, Omissions, Progress};
 
-use super::{TopWarning, Work};
+use super::{LayerBuilder, TopWarning};
 use crate::layer::{LayerOptions, export_layer};
 use crate::{Error, Result};
 
-/// What a pipe holds at once by default.
+/// The default capacity of a pipe in bytes.
 const PIPE: usize = 64 << 10;
 
-impl Work<'_> {
+impl LayerBuilder<'_> {
     /// Indexes a layer: a directory, or a tar in any compression.
-    pub(super) fn layer(
+    pub(super) fn build_layer(
         &self,
         path: &Path,
         omitted: &mut Omissions,
         warnings: &mut Vec<TopWarning>,
     ) -> Result<BuiltLayer> {
         let built = if fs::metadata(path).map_err(Error::io("read", path))?.is_dir() {
-            self.directory(path, omitted, warnings)
+            self.build_directory(path, omitted, warnings)
         } else {
-            self.tar(File::open(path).map_err(Error::io("open", path))?)
+            self.build_tar(File::open(path).map_err(Error::io("open", path))?)
         };
         built.map_err(Error::on_top(path.display().to_string()))
     }
 
-    fn tar(&self, file: File) -> Result<BuiltLayer> {
+    fn build_tar(&self, file: File) -> Result<BuiltLayer> {
         let tar = pipelined(Cancellable { file, cancel: self.options.cancel.clone() }, &self.options.limits);
         build(tar, self.directory, &self.build_options()).map_err(|error| self.unless_cancelled(error.into()))
     }
 
-    fn directory(&self, path: &Path, omitted: &mut Omissions, warnings: &mut Vec<TopWarning>) -> Result<BuiltLayer> {
-        let hook = |_: Progress| self.going_on();
-        // Only our own reader sees this tar.
+    fn build_directory(
+        &self,
+        path: &Path,
+        omitted: &mut Omissions,
+        warnings: &mut Vec<TopWarning>,
+    ) -> Result<BuiltLayer> {
+        let hook = |_: Progress| self.control_flow();
+        // Sparse entries are fine, because only vmroot reads this tar.
         let options = LayerOptions { whiteout_files: true, sparse: true, hook: Some(&hook), ..LayerOptions::default() };
-        let (built, report) = self.written(|writer| Ok(export_layer(path, writer, &options)?.1))?;
+        let (built, report) = self.build_from_writer(|writer| Ok(export_layer(path, writer, &options)?.1))?;
         omitted.append(report.omissions);
         if report.unseen_marks {
             warnings.push(TopWarning::UnseenMarks { layer: path.to_owned() });
@@ -50,8 +55,8 @@ impl Work<'_> {
         Ok(built)
     }
 
-    /// Indexes a tar while a thread writes it: it is nowhere as a whole.
-    pub(super) fn written<R: Send>(
+    /// Indexes a tar while another thread writes it to a pipe, so that it is never stored.
+    pub(super) fn build_from_writer<R: Send>(
         &self,
         write: impl FnOnce(PipeWriter) -> Result<R> + Send,
     ) -> Result<(BuiltLayer, R)> {
@@ -61,7 +66,8 @@ impl Work<'_> {
             let built = build(BufReader::with_capacity(PIPE, reader), self.directory, &self.build_options());
             (built, thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
-        // A tar that ends early may look like a whole one: the writer knows better, unless it is only that nobody listens.
+        // The writer's error comes first, because a truncated tar may look complete. Only if the pipe was closed is the
+        // reader's error the cause.
         match (built, written) {
             (Err(error), Err(Error::Export(vmroot_export::Error::Stream(_)))) | (Err(error), Ok(_)) => {
                 Err(self.unless_cancelled(error.into()))
@@ -71,9 +77,9 @@ impl Work<'_> {
         }
     }
 
-    /// What a hook says.
-    pub(super) fn going_on(&self) -> ControlFlow<()> {
-        self.options.cancel.going_on()
+    /// Returns `Break` if the work is cancelled, for hooks.
+    pub(super) fn control_flow(&self) -> ControlFlow<()> {
+        self.options.cancel.control_flow()
     }
 
     fn build_options(&self) -> BuildOptions {
@@ -85,7 +91,7 @@ impl Work<'_> {
     }
 }
 
-/// A file that ends with an error once the work is cancelled.
+/// A file whose reads fail once the work is cancelled.
 struct Cancellable {
     file: File,
     cancel: Cancel,

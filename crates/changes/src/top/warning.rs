@@ -1,4 +1,4 @@
-//! What a layer does that its maker may not have meant.
+//! Warnings about layers on top.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,46 +7,51 @@ use bstr::{BStr, BString};
 use vmroot_container_fs::{ContainerFs, InodeId, InodeKind};
 use vmroot_layer_index::{DirentKind, Index, InodeId as LayerInode, Target};
 
-/// What a layer does that its maker may not have meant. The layer is on top all the same, with its own meaning.
+/// A probable mistake in a layer. The layer is applied nevertheless.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TopWarning {
-    /// A directory of a layer takes the place of a symbolic link, as in `lib/modules` over `/lib -> usr/lib`, or of
-    /// another file. [`Addition::Copy`](crate::Addition::Copy) follows links instead.
-    Replaced(Replaced),
-    /// A directory has an overlay's whiteouts, and this process does not see which of its directories are opaque: what
-    /// was deleted with a directory comes back.
+    /// A directory of a layer replaces a symbolic link or a file, as in `lib/modules` over `/lib -> usr/lib`.
+    /// [`Addition::Copy`](crate::Addition::Copy) follows links instead.
+    Replaced(Replacement),
+    /// A directory has overlayfs whiteouts, and this process cannot read which of its directories are opaque. Files
+    /// that were deleted together with a directory reappear.
     UnseenMarks {
         /// The directory.
         layer: PathBuf,
     },
 }
 
-/// A directory of a layer in the place of something else.
+/// A directory of a layer that replaces a link or a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replaced {
+pub struct Replacement {
     /// The layer: a directory or a tar.
     pub layer: PathBuf,
-    /// The path in the image, without a slash in front.
+    /// The path in the image, without a leading slash.
     pub path: BString,
-    /// The target of the link that was there; nothing if it was another file.
+    /// The target of the replaced link, or `None` for another file.
     pub target: Option<BString>,
-    /// How many names the link led to that are not in the new directory.
+    /// The number of names that the link led to and that the new directory lacks.
     pub unreachable: usize,
-    /// The first of these names, up to [`Self::NAMED`].
+    /// The first of these names, at most [`Self::NAMED`].
     pub names: Vec<BString>,
 }
 
-/// Warnings of one layer; there are no further ones.
+/// The most warnings for one layer. Further ones are dropped.
 const MAX_WARNINGS: usize = 100;
 
-impl Replaced {
-    /// Names that are listed.
+impl Replacement {
+    /// The most names that are listed.
     pub const NAMED: usize = 3;
 }
 
-/// What the directories of a layer replace that is no directory `below`; `above` is the same root with the layer. A
-/// directory that the layer makes opaque is meant to hide what was there.
-pub(super) fn replaced(layer: &Path, index: &Index, below: &ContainerFs, above: &ContainerFs) -> Vec<TopWarning> {
+/// Returns a warning for each directory of the layer that replaces a link or a file of `below`. `above` is the same
+/// root with the layer. Opaque directories are skipped, because they are meant to hide the entries below.
+pub(super) fn find_replacements(
+    layer: &Path,
+    index: &Index,
+    below: &ContainerFs,
+    above: &ContainerFs,
+) -> Vec<TopWarning> {
     let mut warnings = Vec::new();
     let mut open = vec![(LayerInode::ROOT, InodeId::ROOT, Vec::new())];
     while let Some((directory, directory_below, path)) = open.pop() {
@@ -66,13 +71,13 @@ pub(super) fn replaced(layer: &Path, index: &Index, below: &ContainerFs, above: 
             if warnings.len() == MAX_WARNINGS {
                 return warnings;
             }
-            warnings.extend(replacement(layer, &path, ino, below, above).map(TopWarning::Replaced));
+            warnings.extend(describe(layer, &path, ino, below, above).map(TopWarning::Replaced));
         }
     }
     warnings
 }
 
-fn replacement(layer: &Path, path: &[u8], ino: InodeId, below: &ContainerFs, above: &ContainerFs) -> Option<Replaced> {
+fn describe(layer: &Path, path: &[u8], ino: InodeId, below: &ContainerFs, above: &ContainerFs) -> Option<Replacement> {
     let now = above.resolve_link(path).ok()?.ino;
     if above.stat(now).kind != InodeKind::Directory {
         return None;
@@ -81,12 +86,12 @@ fn replacement(layer: &Path, path: &[u8], ino: InodeId, below: &ContainerFs, abo
     let led_to = below.resolve_path(path).ok().map(|resolved| resolved.ino);
     let names = led_to.and_then(|ino| below.readdir(ino, 0).ok()).into_iter().flatten().map(|entry| entry.name);
     let lost: Vec<_> = names.filter(|name| above.lookup(now, name).is_err()).collect();
-    Some(Replaced {
+    Some(Replacement {
         layer: layer.to_owned(),
         path: path.into(),
         target,
         unreachable: lost.len(),
-        names: lost.into_iter().take(Replaced::NAMED).map(BString::from).collect(),
+        names: lost.into_iter().take(Replacement::NAMED).map(BString::from).collect(),
     })
 }
 
@@ -104,7 +109,7 @@ impl fmt::Display for TopWarning {
     }
 }
 
-impl fmt::Display for Replaced {
+impl fmt::Display for Replacement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let layer = self.layer.display();
         let path = BStr::new(&self.path);
@@ -121,7 +126,7 @@ impl fmt::Display for Replaced {
             }
             write!(f, " can no longer be reached")?;
         }
-        // A tar has to be unpacked for it.
+        // A tar must be unpacked first.
         let source = if self.layer.is_dir() { layer.to_string() } else { "DIR".to_owned() };
         write!(f, "; --add {source}/.:/ follows links instead")
     }

@@ -38,7 +38,7 @@ const WITH_ROOT: LayerOptions<'_> = LayerOptions {
 };
 
 #[test]
-fn a_root_on_the_disk_is_the_same_root() {
+fn exported_root_round_trips() {
     if skip::needs_root() {
         return;
     }
@@ -57,7 +57,7 @@ fn a_root_on_the_disk_is_the_same_root() {
 }
 
 #[test]
-fn depth_and_width_cost_few_descriptors() {
+fn deep_and_wide_trees_need_few_descriptors() {
     let deep = vec!["d"; 4000].join("/");
     let entries = (0..60).map(|number| {
         let path = vec!["x"; number].join("/");
@@ -74,7 +74,7 @@ fn depth_and_width_cost_few_descriptors() {
             most = most.max(fs::read_dir("/proc/self/fd").unwrap().count());
         }
     }
-    // Other tests of this process have some as well.
+    // Includes the descriptors of other tests in this process.
     assert!(most < 300, "{most}");
     let paths = |root: &Root| root.fs.walk().map(|entry| entry.path).collect::<Vec<_>>();
     assert!(paths(&Root::of_tars(&[export(&directory, &WITH_ROOT).0])) == paths(&root));
@@ -82,7 +82,7 @@ fn depth_and_width_cost_few_descriptors() {
 }
 
 #[test]
-fn a_directory_swapped_for_a_link_meanwhile_is_an_error() {
+fn directory_replaced_by_a_link_is_an_error() {
     let scratch = scratch();
     let place = |levels: usize| scratch.path().join(vec!["d"; levels].join("/"));
     fs::create_dir_all(place(60)).unwrap();
@@ -90,7 +90,7 @@ fn a_directory_swapped_for_a_link_meanwhile_is_an_error() {
         fs::write(place(level).join("z"), "").unwrap();
     }
     let mut walk = HostWalk::of_directory(scratch.path()).unwrap();
-    // The way down, whose upper part is no longer open at its end.
+    // The walk goes down to the end. Upper directories are closed by then.
     assert!(walk.by_ref().take(61).all(|entry| entry.is_ok()));
     fs::rename(place(10), scratch.path().join("moved")).unwrap();
     symlink(scratch.path().join("moved"), place(10)).unwrap();
@@ -101,7 +101,7 @@ fn a_directory_swapped_for_a_link_meanwhile_is_an_error() {
 }
 
 #[test]
-fn marks_of_overlayfs() {
+fn overlayfs_marks_are_converted() {
     if skip::needs_root() {
         return;
     }
@@ -146,12 +146,12 @@ fn marks_of_overlayfs() {
     };
     assert_eq!(xattrs("opaque"), Vec::<String>::new());
     assert_eq!(xattrs("unmarked/there"), ["user.own"]);
-    assert_eq!(xattrs("inner"), ["trusted.overlay.opaque"], "an overlay in the view had it");
+    assert_eq!(xattrs("inner"), ["trusted.overlay.opaque"], "it belongs to an inner overlay");
     assert_eq!(xattrs("inner/file"), ["user.overlay.whiteout", "user.own"]);
 }
 
 #[test]
-fn xattrs_that_are_no_files_own_stay_here() {
+fn xattrs_of_this_machine_are_left_out() {
     if skip::needs_root() {
         return;
     }
@@ -160,7 +160,7 @@ fn xattrs_that_are_no_files_own_stay_here() {
     fs::write(&file, "").unwrap();
     symlink("file", scratch.path().join("link")).unwrap();
     let own = ["security.capability", "security.ima", "trusted.own", "user.own"];
-    // What a file system does not take is none of a file there.
+    // Names that the file system refuses are not expected.
     let set = |path: &Path, name: &&str| {
         let value: &[u8] = match *name {
             "security.capability" => &[1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
@@ -183,44 +183,44 @@ fn xattrs_that_are_no_files_own_stay_here() {
 }
 
 #[test]
-fn only_what_was_asked_for() {
+fn options_are_honoured() {
     let scratch = scratch();
     let path = |name: &str| scratch.path().join(name);
     fs::create_dir(path("dir")).unwrap();
     fs::write(path("dir/.wh.gone"), "").unwrap();
     let refused = export_layer(scratch.path(), Vec::new(), &LayerOptions::default()).unwrap_err();
     assert!(matches!(&refused, Error::ReservedName(place) if *place == path("dir/.wh.gone")), "{refused}");
-    let honoured = LayerOptions { whiteout_files: true, ..LayerOptions::default() };
-    let (tar, report) = export(scratch.path(), &honoured);
+    let options = LayerOptions { whiteout_files: true, ..LayerOptions::default() };
+    let (tar, report) = export(scratch.path(), &options);
     assert_eq!(report.entries, 2);
     let root = Root::of_tars(&[Layer::new([Entry::file("dir/gone", "")]).to_tar(&Default::default()), tar]);
     assert_eq!(root.fs.walk().count(), 2);
 
     let socket = UnixListener::bind(path("dir/socket")).unwrap();
-    let (_, report) = export(scratch.path(), &honoured);
+    let (_, report) = export(scratch.path(), &options);
     drop(socket);
     assert_eq!(report.omissions.total, 1);
     assert_eq!(report.omissions.listed[0].to_string(), "dir/socket: socket (a layer has no type for it)");
 
     let large = File::create(path("large")).unwrap();
     large.set_len(64 << 20).unwrap();
-    let plain = export(scratch.path(), &honoured).0;
+    let plain = export(scratch.path(), &options).0;
     assert!(plain.len() > 64 << 20, "every reader gets all bytes: {} bytes", plain.len());
-    let sparse = export(scratch.path(), &LayerOptions { sparse: true, ..honoured }).0;
+    let sparse = export(scratch.path(), &LayerOptions { sparse: true, ..options }).0;
     assert!(sparse.len() < 1 << 20, "holes are left out: {} bytes", sparse.len());
     assert_eq!(describe(&Root::of_tars(&[plain]).fs), describe(&Root::of_tars(&[sparse]).fs));
     std::io::copy(&mut std::io::Read::take(std::io::repeat(1), 64 << 20), &mut &large).unwrap();
     let stop = |_: Progress| ControlFlow::Break(());
-    let stopped = export_layer(scratch.path(), std::io::sink(), &LayerOptions { hook: Some(&stop), ..honoured });
+    let stopped = export_layer(scratch.path(), std::io::sink(), &LayerOptions { hook: Some(&stop), ..options });
     assert!(matches!(stopped, Err(Error::Cancelled)));
     for missing in ["missing", "large"] {
-        let error = export_layer(&path(missing), Vec::new(), &honoured).unwrap_err().full_message();
+        let error = export_layer(&path(missing), Vec::new(), &options).unwrap_err().full_message();
         assert!(error.contains(&path(missing).display().to_string()), "{error}");
     }
 }
 
 #[test]
-fn a_start_of_any_kind() {
+fn walk_starts_at_any_kind() {
     let scratch = scratch();
     let path = |name: &str| scratch.path().join(name);
     fs::create_dir_all(path("dir/sub")).unwrap();
@@ -242,6 +242,6 @@ fn a_start_of_any_kind() {
     assert!(HostWalk::new(&path("dir/file").join("")).is_err());
     let mut walk = HostWalk::of_directory(&path("link")).unwrap();
     assert!(walk.next().is_some());
-    walk.leave();
+    walk.skip_directory();
     assert!(walk.next().is_none());
 }

@@ -1,3 +1,3 @@
-//! Directories of this machine as layers, against the kernel and the model.
+//! Directories of this machine as layers, checked with overlayfs marks and the model.
 
 mod layer;

@@ -46,7 +46,7 @@ fn index(context: &Context, tar: &Path, directory: &Path) -> anyhow::Result<()> 
 fn verify(context: &Context, path: &Path) -> anyhow::Result<()> {
     let index = Index::open(path).map_err(vmroot::Error::from)?;
     let cancel = context.cancel();
-    let going_on = || cancel.going_on();
+    let going_on = || cancel.control_flow();
     let contents = path.with_extension("contents");
     let bytes = verify_contents_cancellable(&index, &contents, &going_on).map_err(vmroot::Error::from)?;
     let inodes = index.inode_count();

@@ -23,7 +23,7 @@ pub(crate) fn serve(context: &Context, image: &str, options: &VirtiofsArguments)
     // For signals before the device exists; later ones stop it.
     context.cancel_on_interrupt()?;
     let cancel = context.cancel();
-    let going_on = || cancel.going_on();
+    let going_on = || cancel.control_flow();
     let wait = LockWait { limit: options.lock_timeout, check_cancelled: &going_on };
     let device = VirtioFs::bind_with_wait(Arc::new(opened.root), &options.socket, &device_options, &wait)
         .map_err(vmroot::Error::from)?;

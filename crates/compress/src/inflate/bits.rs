@@ -1,4 +1,4 @@
-//! The bits of a DEFLATE stream, lowest bit of each byte first (RFC 1951 section 3.1.1).
+//! The bits of a DEFLATE stream. The lowest bit of a byte comes first (RFC 1951 section 3.1.1).
 
 use std::io::Read;
 
@@ -6,9 +6,9 @@ use crate::Result;
 use crate::gzip::truncated;
 use crate::input::Input;
 
-/// Bits taken from the input and not yet decoded.
+/// Bits that were consumed from the input and are not decoded yet.
 ///
-/// They are in the low end of `buffer`, the next one lowest; what is above the first `count` is zero.
+/// They are the lowest `count` bits of `buffer`; the lowest one comes first. Higher bits are zero.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Bits {
     pub(super) buffer: u64,
@@ -16,7 +16,7 @@ pub(super) struct Bits {
 }
 
 impl Bits {
-    /// Takes bytes from the input until at least 56 bits are here, or the input is at its end.
+    /// Consumes bytes from the input until there are at least 56 bits, or the input ends.
     pub(super) fn top_up<R: Read>(&mut self, input: &mut Input<R>) -> Result<()> {
         let bytes = input.fill_to(8)?;
         let mut taken = 0;
@@ -31,12 +31,12 @@ impl Bits {
         Ok(())
     }
 
-    /// The next `n` bits, at most 32, without taking them; zeros stand for those after the end of the input.
+    /// Returns the next `n` bits, at most 32, without consuming them. Bits after the end of the input are zero.
     pub(super) fn peek(&self, n: u32) -> u32 {
         (self.buffer & ((1 << n) - 1)) as u32 // masked to 32 bits
     }
 
-    /// Takes the next `n` bits, at most 32, which [`Self::top_up`] is to have made available.
+    /// Consumes the next `n` bits, at most 32. Call [`Self::top_up`] before, so that they are available.
     pub(super) fn take<R: Read>(&mut self, n: u32, input: &Input<R>) -> Result<u32> {
         if n > self.count {
             return Err(truncated(input));
@@ -47,14 +47,14 @@ impl Bits {
         Ok(bits)
     }
 
-    /// Drops the bits up to the next byte of the stream.
+    /// Discards the bits up to the next byte boundary.
     pub(super) fn align(&mut self) {
         let odd = self.count % 8;
         self.buffer >>= odd;
         self.count -= odd;
     }
 
-    /// Gives the whole bytes back to the input.
+    /// Returns whole bytes to the input.
     pub(super) fn give_back<R: Read>(&mut self, input: &mut Input<R>) {
         input.give_back(self.count as usize / 8);
         self.count %= 8;

@@ -11,30 +11,30 @@ use super::{Fault, Stop, end_of_block, fast, header};
 use crate::gzip::truncated;
 use crate::input::Input;
 
-/// Where in the stream decoding is.
+/// The position of the decoder in the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum State {
     BetweenBlocks,
-    /// In a stored block, with so many bytes left.
+    /// In a stored block, with the number of bytes left.
     Stored(usize),
-    /// In a block of symbols.
+    /// In a block of Huffman-coded symbols.
     Coded,
     #[default]
     Ended,
 }
 
-/// Why decoding paused.
+/// The reason why decoding paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pause {
     /// The window is full.
     Full,
-    /// A block begins, at the bit that was asked for or after it.
+    /// A block begins at or after the requested bit.
     Block,
-    /// The stream is at its end.
+    /// The stream has ended.
     Ended,
 }
 
-/// Decoder of blocks. It does not keep the bytes that they decode to.
+/// A decoder of blocks. It does not keep the decoded bytes.
 #[derive(Default)]
 pub(super) struct Blocks {
     pub(super) state: State,
@@ -44,25 +44,25 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// Goes to where a block begins, with `bits` being those of the byte it begins in; `last_block` if the one before
-    /// was the last.
+    /// Moves to the start of a block. `bits` are the remaining bits of its first byte. `last_block` is true if the
+    /// previous block was the last one.
     pub(super) fn begin(&mut self, bits: Bits, last_block: bool) {
         self.state = State::BetweenBlocks;
         self.last_block = last_block;
         self.bits = bits;
     }
 
-    /// Whether a block begins here.
-    pub(super) fn before_block(&self) -> bool {
+    /// Returns true if a block begins here.
+    pub(super) fn is_before_block(&self) -> bool {
         self.state == State::BetweenBlocks && !self.last_block
     }
 
-    /// The bits of the input that were decoded.
+    /// Returns the number of decoded bits of the input.
     pub(super) fn position<R: Read>(&self, input: &Input<R>) -> u64 {
         input.consumed() * 8 - u64::from(self.bits.count)
     }
 
-    /// Decodes until the window is full, the stream ends, or a block begins at the bit `until` or later.
+    /// Decodes until the window is full, the stream ends, or a block begins at bit `until` or later.
     pub(super) fn run<R: Read, T: Symbol>(
         &mut self,
         input: &mut Input<R>,
@@ -82,7 +82,7 @@ impl Blocks {
         Ok(Pause::Full)
     }
 
-    /// Takes the header of a block (section 3.2.3).
+    /// Reads the header of a block (section 3.2.3).
     fn begin_block<R: Read>(&mut self, input: &mut Input<R>) -> Result<State> {
         self.bits.top_up(input)?;
         self.last_block = self.bits.take(1, input)? == 1;
@@ -100,7 +100,7 @@ impl Blocks {
         }
     }
 
-    /// Takes the lengths of a stored block (section 3.2.4).
+    /// Reads the length of a stored block (section 3.2.4).
     fn begin_stored<R: Read>(&mut self, input: &mut Input<R>) -> Result<State> {
         self.bits.align();
         self.bits.top_up(input)?;
@@ -113,7 +113,7 @@ impl Blocks {
         Ok(State::Stored(length as usize))
     }
 
-    /// Decodes symbols until the block is at its end or the window is full.
+    /// Decodes symbols until the block ends or the window is full.
     fn decode<R: Read, T: Symbol>(&mut self, input: &mut Input<R>, window: &mut Window<'_, T>) -> Result<State> {
         loop {
             self.bits.give_back(input);
@@ -133,7 +133,7 @@ impl Blocks {
         }
     }
 
-    /// Decodes one symbol, where the input may end at any bit.
+    /// Decodes a symbol. The input may end at any bit.
     fn decode_symbol<R: Read, T: Symbol>(&mut self, input: &mut Input<R>, window: &mut Window<'_, T>) -> Result<Stop> {
         self.bits.top_up(input)?;
         let mut entry = self.tables.litlen(self.bits.buffer);
@@ -175,7 +175,7 @@ impl Blocks {
     }
 }
 
-/// Bytes that the fast loop needs in the buffer.
+/// The number of buffered input bytes that the fast loop needs.
 const FAST_INPUT: usize = 64;
 
 fn copy_stored<R: Read, T: Symbol>(left: usize, input: &mut Input<R>, window: &mut Window<'_, T>) -> Result<State> {

@@ -1,22 +1,22 @@
-//! Copying of matches, many bytes at a time.
+//! Copying matches, many symbols at a time.
 
 use std::cell::Cell;
 
 use super::symbol::Symbol;
 
-/// Symbols copied at once: few matches are longer.
+/// The number of symbols copied at once. Few matches are longer.
 const STRIDE: usize = 32;
 
-/// Why there is always room for a stride: [`MARGIN`](crate::chunk::MARGIN) is the longest match and more than a stride.
+/// There is always space for a stride: [`MARGIN`](crate::chunk::MARGIN) is the longest match plus more than a stride.
 const ROOM: &str = "the window has a margin";
 
-/// Repeats the `length` symbols (up to 258) that begin `distance` before `to`, and may write up to [`STRIDE`] bytes after
-/// them.
+/// Copies `length` symbols (up to 258) from `distance` before `to`. It may also overwrite up to [`STRIDE`] symbols
+/// after them.
 ///
 /// `distance` is from 1 to `to`.
 #[inline(always)]
 pub(super) fn copy_match<T: Symbol>(out: &mut [T], to: usize, distance: usize, length: usize) {
-    // Source and target overlap, which cells may.
+    // Cells allow source and target to overlap.
     let out = Cell::from_mut(out).as_slice_of_cells();
     let end = to + length;
     if distance >= WORD {
@@ -35,7 +35,7 @@ pub(super) fn copy_match<T: Symbol>(out: &mut [T], to: usize, distance: usize, l
     }
 }
 
-/// Symbols of a word: all of it is read before it is written.
+/// The number of symbols in a word. All of them are read before they are written.
 const WORD: usize = 8;
 
 #[inline(always)]
@@ -57,7 +57,7 @@ fn copy_word<T: Symbol>(source: &[Cell<T>], target: &[Cell<T>]) {
     }
 }
 
-/// Repeats the symbol before `to`, which is how runs are compressed.
+/// Repeats the symbol before `to`. This is how runs are compressed.
 #[inline(never)]
 fn fill<T: Symbol>(out: &[Cell<T>], mut to: usize, end: usize) {
     let symbol = out[to - 1].get();
@@ -69,12 +69,12 @@ fn fill<T: Symbol>(out: &[Cell<T>], mut to: usize, end: usize) {
     }
 }
 
-/// Copies a match that is less than a word back.
+/// Copies a match whose distance is less than a word.
 #[inline(never)]
 fn copy_near<T: Symbol>(out: &[Cell<T>], mut to: usize, distance: usize, end: usize) {
     while to < end {
         copy_word(&out[to - distance..], &out[to..]);
-        // Only so much of the word was final when it was read.
+        // Only the first `distance` symbols of the word were final when it was read.
         to += distance;
     }
 }

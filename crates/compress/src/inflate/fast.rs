@@ -1,8 +1,8 @@
-//! The loop that nearly all bytes of a DEFLATE stream are decoded by.
+//! The loop that decodes nearly all bytes of a DEFLATE stream.
 //!
-//! It runs while there is so much input and so much room that nothing in it can run out, so there is no end to look for
-//! within it: input is taken eight bytes at a time, matches are copied many bytes at a time and may write past their end.
-//! What remains at either end is decoded by the loop in the parent module.
+//! It runs only while there is enough input and output space for a whole round, so it does not check for their end. It
+//! reads eight bytes of input at a time, and copies matches many symbols at a time, possibly beyond their end. The loop
+//! in the parent module decodes the rest.
 
 use super::bits::Bits;
 use super::copy::copy_match;
@@ -12,21 +12,22 @@ use super::window::Window;
 use super::{Fault, Stop, end_of_block};
 use crate::chunk::MARGIN;
 
-/// Input that must be there for a round of the loop, in bytes: it has three refills at most, of eight bytes.
+/// The least number of input bytes for a round of the loop: it has at most three refills of eight bytes.
 const INPUT: usize = 32;
 
-/// Bits that are there after a refill, at least. They suffice for two literals of the first table, then a length with its
-/// extra bits (20) and a look at the distance table, or then any literal and a look at the next entry.
+/// The least number of bits after a refill. These suffice for two literals of the first table, followed either by a
+/// length with its extra bits (20) and a lookup in the distance table, or by any literal and a lookup of the next
+/// entry.
 const REFILLED: u32 = 56;
 
-/// Bits to have for a distance of the first table with its extra bits, and a look at the next entry.
+/// The bits for a distance of the first table with its extra bits, and a lookup of the next entry.
 const NEAR: u32 = DISTANCE_BITS as u32 + 13 + LITLEN_BITS as u32;
-/// The same for any distance.
+/// The bits for any distance with its extra bits, and a lookup of the next entry.
 const FAR: u32 = 15 + 13 + LITLEN_BITS as u32;
 
-/// Decodes symbols of a block from `input`; returns how many of its bytes it took, and why it stopped.
+/// Decodes symbols of a block from `input`. Returns the number of bytes consumed and the reason for stopping.
 ///
-/// `bits` holds less than eight bits before and after.
+/// `bits` has less than eight bits before and after the call.
 #[inline(never)]
 pub(super) fn decode<T: Symbol>(
     tables: &Tables,
@@ -54,7 +55,7 @@ fn run<T: Symbol>(
     pos: &mut usize,
 ) -> Result<Stop, Fault> {
     source.refill();
-    // The entry of the next symbol, whose bits are not taken yet.
+    // The entry of the next symbol. Its bits are not consumed yet.
     let mut entry = tables.litlen(source.buffer);
     loop {
         if source.rest.len() < INPUT {
@@ -121,7 +122,7 @@ fn run<T: Symbol>(
         if distance > *pos - floor {
             return Err(Fault::TooFarBack);
         }
-        // The next entry is looked up before the copy, which then waits for nothing.
+        // The next entry is looked up before the copy, so that the lookup overlaps with it.
         entry = tables.litlen(source.buffer);
         source.refill();
         copy_match(out, *pos, distance, length);
@@ -134,21 +135,21 @@ fn literal(entry: u32) -> u8 {
     (entry >> 16) as u8
 }
 
-/// The input and the bits taken from it.
+/// The input, and the bits read from it.
 struct Source<'a> {
     rest: &'a [u8],
     buffer: u64,
-    /// Bits in the buffer: only its low six bits mean something, since whole entries are subtracted from it.
+    /// The number of bits in the buffer. Only the low six bits are valid, because whole entries are subtracted.
     count: u32,
 }
 
 impl Source<'_> {
-    /// Takes as many whole bytes as fit.
+    /// Reads as many whole bytes as fit.
     ///
-    /// Part of the next byte lies above them; the next refill puts the same bits there.
+    /// The unused bits above contain a part of the next byte. The next refill writes the same bits there.
     #[inline(always)]
     fn refill(&mut self) {
-        // There always is one: see `INPUT`.
+        // There always is a word: see `INPUT`.
         if let Some(word) = self.rest.first_chunk() {
             self.buffer |= u64::from_le_bytes(*word).wrapping_shl(self.count);
             self.rest = &self.rest[((63 - (self.count & 63)) >> 3) as usize..];
@@ -163,7 +164,7 @@ impl Source<'_> {
         }
     }
 
-    /// Takes the bits of an entry; returns those from before, for the extra bits among them.
+    /// Consumes the bits of an entry. Returns the buffer from before, which has the extra bits.
     #[inline(always)]
     fn take(&mut self, entry: u32) -> u64 {
         let before = self.buffer;
@@ -172,7 +173,7 @@ impl Source<'_> {
         before
     }
 
-    /// Leaves the bits of less than a byte; returns how many whole bytes were taken from the input too many.
+    /// Stores the remaining bits, fewer than eight. Returns the number of whole bytes to return to the input.
     fn finish(&self, bits: &mut Bits) -> usize {
         let count = self.count & 63;
         *bits = Bits { buffer: self.buffer & ((1 << (count % 8)) - 1), count: count % 8 };

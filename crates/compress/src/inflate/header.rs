@@ -8,17 +8,17 @@ use super::table::Tables;
 use crate::Result;
 use crate::input::Input;
 
-/// The order in which the lengths of the code for code lengths come.
+/// The order of the lengths of the code for code lengths.
 const ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
-/// Literal and length codes that there are.
+/// The number of literal and length codes.
 const MAX_LITLEN: usize = 286;
-/// Distance codes that there are.
+/// The number of distance codes.
 const MAX_DISTANCE: usize = 30;
-/// The symbol that ends a block.
+/// The symbol for the end of a block.
 const END: usize = 256;
 
-/// Reads the codes of a block and makes the tables for them.
+/// Reads the codes of a block and builds their tables.
 pub(super) fn read_codes<R: Read>(bits: &mut Bits, input: &mut Input<R>, tables: &mut Tables) -> Result<()> {
     bits.top_up(input)?;
     let litlens = 257 + bits.take(5, input)? as usize;
@@ -46,11 +46,11 @@ pub(super) fn read_codes<R: Read>(bits: &mut Bits, input: &mut Input<R>, tables:
     tables.load(litlen, distance).map_err(|_| Fault::Code.at(bits, input))
 }
 
-/// Reads the codeword lengths of both codes, which are one sequence.
+/// Reads the codeword lengths of both codes, which are a single sequence.
 fn read_lengths<R: Read>(bits: &mut Bits, input: &mut Input<R>, tables: &Tables, all: &mut [u8]) -> Result<()> {
     let mut at = 0;
     while at < all.len() {
-        // A codeword and the bits of the longest repetition.
+        // A codeword, and the extra bits of the longest repetition.
         if bits.count < 7 + 7 {
             bits.top_up(input)?;
         }

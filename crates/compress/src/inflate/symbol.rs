@@ -1,13 +1,13 @@
-//! The symbols that a stream is decoded to: bytes, or bytes and marks.
+//! The output of the decoder: bytes, or bytes and marks.
 
 use std::io::Read;
 
 use crate::Result;
 use crate::input::Input;
 
-/// A byte, or something wider that a byte fits into.
+/// A byte, or a wider type that includes bytes.
 pub(super) trait Symbol: Copy + From<u8> {
-    /// Takes bytes of a stored block into `out`; 0 at the end of the input.
+    /// Reads bytes of a stored block into `out`. Returns 0 at the end of the input.
     fn read<R: Read>(input: &mut Input<R>, out: &mut [Self]) -> Result<usize>;
 }
 

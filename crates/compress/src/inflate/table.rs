@@ -1,25 +1,25 @@
-//! Huffman codes as tables to look codewords up in (RFC 1951 section 3.2).
+//! Lookup tables for Huffman codes (RFC 1951 section 3.2).
 //!
-//! A table is indexed by the next bits of the stream. An entry says what its codeword means and how many bits that takes,
-//! extra bits included, so that one subtraction of the whole entry counts them. Codewords longer than the table's index
-//! lead to a second table that follows the first.
+//! A table is indexed by the next bits of the stream. An entry has the value of a codeword and its number of bits
+//! including extra bits, so that subtracting the whole entry consumes them. For codewords that are longer than the
+//! index, the entry points to a second table behind the first one.
 //!
 //! | bits | literal | length, distance | second table | end of block | no codeword |
 //! |---|---|---|---|---|---|
 //! | 31 | 1 | 0 | 0 | 0 | 0 |
-//! | 16..=30 | the byte | base value | where it begins | - | - |
+//! | 16..=30 | the byte | base value | its position | - | - |
 //! | 15 | 0 | 0 | 1 | 1 | 1 |
 //! | 14 | - | - | 1 | 0 | 0 |
 //! | 13 | - | - | 0 | 1 | 0 |
 //! | 8..=12 | 0 | bits of the codeword | bits of its index | - | - |
-//! | 0..=7 | bits to take, those of the first table taken before not counted |||||
+//! | 0..=7 | bits to consume, without those consumed for the first table |||||
 
 /// The tables of a block.
 pub(super) struct Tables {
     pub(super) litlen: [u32; LITLEN_SIZE],
     pub(super) distance: [u32; DISTANCE_SIZE],
     lengths: [u32; LENGTHS_SIZE],
-    /// Whether the first two are those of the fixed codes.
+    /// Whether the first two tables are those of the fixed codes.
     fixed: bool,
 }
 
@@ -30,36 +30,36 @@ impl Default for Tables {
 }
 
 impl Tables {
-    /// The literal or length that `bits` begin with.
+    /// Returns the entry of the literal or length at the start of `bits`.
     #[inline(always)]
     pub(super) fn litlen(&self, bits: u64) -> u32 {
         self.litlen[bits as usize & ((1 << LITLEN_BITS) - 1)]
     }
 
-    /// The distance that `bits` begin with.
+    /// Returns the entry of the distance at the start of `bits`.
     #[inline(always)]
     pub(super) fn distance(&self, bits: u64) -> u32 {
         self.distance[bits as usize & ((1 << DISTANCE_BITS) - 1)]
     }
 
-    /// The code length that `bits` begin with.
+    /// Returns the entry of the code length at the start of `bits`.
     pub(super) fn length(&self, bits: u64) -> u32 {
         self.lengths[bits as usize & ((1 << LENGTHS_BITS) - 1)]
     }
 
-    /// Makes the tables of a block from its codeword lengths.
+    /// Builds the tables of a block from its codeword lengths.
     pub(super) fn load(&mut self, litlen: &[u8], distance: &[u8]) -> Result<(), BadCode> {
         self.fixed = false;
         build(&mut self.litlen, LITLEN_BITS, litlen, &LITLEN_SYMBOLS, Incomplete::Single)?;
         build(&mut self.distance, DISTANCE_BITS, distance, &DISTANCE_SYMBOLS, Incomplete::Single)
     }
 
-    /// Makes the table of the code that codeword lengths are written in.
+    /// Builds the table of the code for codeword lengths.
     pub(super) fn load_lengths(&mut self, lengths: &[u8]) -> Result<(), BadCode> {
         build(&mut self.lengths, LENGTHS_BITS, lengths, &LENGTHS_SYMBOLS, Incomplete::Never)
     }
 
-    /// Makes the tables of the fixed codes (section 3.2.6), unless they are there.
+    /// Builds the tables of the fixed codes (section 3.2.6), unless they are already loaded.
     pub(super) fn load_fixed(&mut self) {
         if !self.fixed {
             let mut litlen = [8; 288];
@@ -71,30 +71,31 @@ impl Tables {
     }
 }
 
-/// The number that a length or distance stands for: its base and the extra bits in `before`, the bits from its codeword on.
+/// Returns the value of a length or distance: its base plus the extra bits. `before` has the bits from the start of its
+/// codeword.
 #[inline(always)]
 pub(super) fn value(entry: u32, before: u64) -> usize {
     let codeword_and_extra = before & ((1 << (entry & 63)) - 1);
     (entry >> 16) as usize + (codeword_and_extra >> (entry >> 8 & 31)) as usize
 }
 
-/// Where in its second table an entry leads to, with `bits` being those after the first table's.
+/// Returns the index into the second table that an entry points to. `bits` are those after the first table's.
 #[inline(always)]
 pub(super) fn second_index(entry: u32, bits: u64) -> usize {
     (entry >> 16) as usize + (bits & ((1 << (entry >> 8 & 31)) - 1)) as usize
 }
 
-/// Longest codeword of a literal, length or distance code, in bits.
+/// The longest codeword of a literal, length or distance code in bits.
 const MAX_BITS: usize = 15;
 
-/// Bits that index the first table of a literal and length code.
+/// The index bits of the first table of a literal and length code.
 pub(super) const LITLEN_BITS: usize = 11;
-/// Bits that index the first table of a distance code.
+/// The index bits of the first table of a distance code.
 pub(super) const DISTANCE_BITS: usize = 8;
-/// Bits that index the table of a code for code lengths, which has no second tables.
+/// The index bits of the table of a code for code lengths. It has no second tables.
 const LENGTHS_BITS: usize = 7;
 
-/// Most entries that complete codes of 288 symbols and of 32 take, as zlib's `enough` tool counts them.
+/// The most entries of complete codes of 288 and of 32 symbols, as computed by zlib's `enough`.
 const LITLEN_SIZE: usize = 2342;
 /// See [`LITLEN_SIZE`].
 const DISTANCE_SIZE: usize = 402;
@@ -106,14 +107,14 @@ pub(super) const EXCEPTIONAL: u32 = 1 << 15;
 pub(super) const SECOND_TABLE: u32 = 1 << 14;
 pub(super) const END_OF_BLOCK: u32 = 1 << 13;
 
-/// What a codeword that the code does not have means.
+/// The entry for bits that are not a codeword.
 const NO_CODEWORD: u32 = EXCEPTIONAL;
 
-/// Literals and lengths, by symbol; 286 and 287 stand for nothing (section 3.2.5, 3.2.6).
+/// The entries of literals and lengths by symbol. 286 and 287 are invalid (sections 3.2.5 and 3.2.6).
 const LITLEN_SYMBOLS: [u32; 288] = litlen_symbols();
-/// Distances, by symbol; 30 and 31 stand for nothing.
+/// The entries of distances by symbol. 30 and 31 are invalid.
 const DISTANCE_SYMBOLS: [u32; 32] = distance_symbols();
-/// Symbols of the code for code lengths, which stand for themselves (section 3.2.7).
+/// The entries of the code for code lengths, whose symbols are their own values (section 3.2.7).
 const LENGTHS_SYMBOLS: [u32; 19] = lengths_symbols();
 
 const fn litlen_symbols() -> [u32; 288] {
@@ -124,7 +125,7 @@ const fn litlen_symbols() -> [u32; 288] {
         byte += 1;
     }
     symbols[256] = EXCEPTIONAL | END_OF_BLOCK;
-    // Eight lengths without extra bits, then four for each number of them; the longest stands apart.
+    // Eight lengths without extra bits, then four for each number of extra bits. The longest length is a special case.
     let (mut symbol, mut base) = (257, 3);
     while symbol < 285 {
         let extra = if symbol < 265 { 0 } else { (symbol as u32 - 261) / 4 };
@@ -138,7 +139,7 @@ const fn litlen_symbols() -> [u32; 288] {
 
 const fn distance_symbols() -> [u32; 32] {
     let mut symbols = [NO_CODEWORD; 32];
-    // Four distances without extra bits, then two for each number of them.
+    // Four distances without extra bits, then two for each number of extra bits.
     let (mut symbol, mut base) = (0, 1);
     while symbol < 30 {
         let extra = if symbol < 4 { 0 } else { (symbol as u32 - 2) / 2 };
@@ -159,31 +160,33 @@ const fn lengths_symbols() -> [u32; 19] {
     symbols
 }
 
-/// The entry of `symbol` for a codeword of which `bits` are to be taken.
+/// Returns the entry for `symbol` with a codeword of `bits` bits.
 fn entry(symbol: u32, bits: usize) -> u32 {
-    // The extra bits are in the low byte already. A literal has no use for the length of its codeword apart.
+    // The low byte already has the extra bits. The length of a literal's codeword is not needed separately.
     let bits = bits as u32;
     if symbol & LITERAL != 0 { symbol + bits } else { symbol + (bits << 8) + bits }
 }
 
-/// Whether a code may leave bit patterns without a meaning.
+/// Whether a code may be incomplete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Incomplete {
     Never,
-    /// If it has a single codeword, of one bit, or none at all: then the block has no matches, or all have one distance.
+    /// Only if it has a single codeword, of one bit, or none: then the block has no matches, or all of them have the
+    /// same distance.
     Single,
 }
 
-/// A set of codeword lengths that is no code.
+/// A set of codeword lengths that is not a valid code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadCode {
-    /// More codewords than fit.
+    /// There are too many codewords.
     Oversubscribed,
-    /// Bit patterns without a meaning.
+    /// Some bit patterns are not codewords.
     Incomplete,
 }
 
-/// Fills `table`, of which `table_bits` index the first part, for the canonical code with these codeword lengths.
+/// Builds the table of the canonical code with these codeword lengths. `table_bits` is the number of index bits of the
+/// first table.
 fn build(
     table: &mut [u32],
     table_bits: usize,
@@ -214,7 +217,7 @@ fn build(
     Ok(())
 }
 
-/// The length of the longest codeword, and how much of the space of codewords is not taken.
+/// Returns the longest codeword in bits, and the unused part of the code space.
 fn code_space(counts: &[usize; MAX_BITS + 1]) -> Result<(usize, usize), BadCode> {
     let (mut longest, mut free) = (0, 1);
     for (length, count) in counts.iter().enumerate().skip(1) {
@@ -226,7 +229,7 @@ fn code_space(counts: &[usize; MAX_BITS + 1]) -> Result<(usize, usize), BadCode>
     Ok((longest, free))
 }
 
-/// The symbols that have a codeword, by its length and then by symbol.
+/// Sorts the symbols that have a codeword by its length, then by symbol.
 fn sort_by_length(lengths: &[u8], counts: &[usize; MAX_BITS + 1], sorted: &mut [u16; 288]) {
     let mut next = [0; MAX_BITS + 1];
     for length in 1..MAX_BITS {
@@ -241,8 +244,8 @@ fn sort_by_length(lengths: &[u8], counts: &[usize; MAX_BITS + 1], sorted: &mut [
 
 /// Fills the table of a complete code.
 ///
-/// The first table grows with the codewords: when all of one length are in, it is doubled, which is what repeating each
-/// entry for every value of the bits after its codeword amounts to.
+/// The first table is doubled after all codewords of a length are added. This repeats each entry for all values of the
+/// bits after its codeword.
 fn fill(table: &mut [u32], table_bits: usize, counts: &[usize; MAX_BITS + 1], mut used: impl Iterator<Item = u32>) {
     let mut codeword = Codeword::default();
     let mut size = 1;
@@ -274,7 +277,7 @@ fn fill(table: &mut [u32], table_bits: usize, counts: &[usize; MAX_BITS + 1], mu
     }
 }
 
-/// A second table: the first table's index that leads to it, and where it is.
+/// A second table: its index in the first table, and its position.
 struct Second {
     prefix: usize,
     start: usize,
@@ -287,8 +290,8 @@ impl Second {
     }
 }
 
-/// Bits that index a second table whose first codeword has `length` bits, as the `left` last ones of that length: as many
-/// as it takes for the codewords that follow to fill it.
+/// Returns the number of index bits of a second table whose first codeword has `length` bits. `left` codewords of this
+/// length remain. The table has as many bits as the codewords that follow need to fill it.
 fn second_bits(counts: &[usize; MAX_BITS + 1], table_bits: usize, length: usize, left: usize) -> usize {
     let mut bits = length - table_bits;
     let mut taken = left;
@@ -299,19 +302,19 @@ fn second_bits(counts: &[usize; MAX_BITS + 1], table_bits: usize, length: usize,
     bits
 }
 
-/// The next codeword of a canonical code, its first bit the lowest as the stream has it.
+/// The next codeword of a canonical code. Its first bit is the lowest, as in the stream.
 #[derive(Default)]
 struct Codeword {
     reversed: usize,
 }
 
 impl Codeword {
-    /// Adds one to the codeword of `length` bits: zero bits come after it when codewords get longer.
+    /// Advances to the next codeword. If codewords become longer, zero bits are appended.
     fn advance(&mut self, length: usize) {
         let ones = (1 << length) - 1;
         let zeros = self.reversed ^ ones;
-        // The carry clears the ones at the end of the codeword and sets the zero before them; the last codeword, all
-        // ones, has none after it.
+        // The carry clears the ones at the end of the codeword and sets the zero before them. The last codeword is all
+        // ones and has no successor.
         self.reversed = match zeros.checked_ilog2() {
             Some(zero) => (self.reversed & ((1 << zero) - 1)) | 1 << zero,
             None => 0,

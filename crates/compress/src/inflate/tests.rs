@@ -1,4 +1,4 @@
-//! The decoder against flate2's, which is zlib's: the same streams are valid, and decode to the same bytes.
+//! Tests of the decoder against flate2, which uses zlib: the same streams are valid and decode to the same bytes.
 
 use std::io::Read;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Gives at most `step` bytes at once.
+/// A reader that returns at most `step` bytes at once.
 struct Dribble<'a>(&'a [u8], usize);
 
 impl Read for Dribble<'_> {
@@ -17,7 +17,7 @@ impl Read for Dribble<'_> {
     }
 }
 
-/// Decodes a stream in pieces; what came out, and how many bytes the stream has or what is wrong with it.
+/// Decodes a stream in pieces. Returns the output, and the length of the stream or the error.
 fn decode(stream: &[u8], step: usize, capacity: usize) -> (Vec<u8>, Result<u64>) {
     let mut input = Input::new(Dribble(stream, step));
     let mut inflate = Inflate::default();
@@ -27,7 +27,7 @@ fn decode(stream: &[u8], step: usize, capacity: usize) -> (Vec<u8>, Result<u64>)
     loop {
         let pause = inflate.fill(&mut input, &mut chunk, u64::MAX);
         out.extend_from_slice(chunk.bytes());
-        inflate.leave(&mut chunk);
+        inflate.save_history(&mut chunk);
         chunk.clear();
         match pause {
             Ok(Pause::Full | Pause::Block) => {}
@@ -37,7 +37,7 @@ fn decode(stream: &[u8], step: usize, capacity: usize) -> (Vec<u8>, Result<u64>)
     }
 }
 
-/// What flate2 makes of a stream: `None` if it is invalid or truncated.
+/// Decodes a stream with flate2. Returns the output and the length of the stream, `None` if it is invalid or truncated.
 fn reference(stream: &[u8]) -> (Vec<u8>, Option<u64>) {
     let mut decompress = Decompress::new(false);
     let mut out = Vec::new();
@@ -53,14 +53,14 @@ fn reference(stream: &[u8]) -> (Vec<u8>, Option<u64>) {
     }
 }
 
-/// Decodes and compares, in pieces of several sizes.
+/// Decodes in pieces of several sizes and compares with flate2.
 #[track_caller]
-fn agree(stream: &[u8]) {
+fn assert_agree(stream: &[u8]) {
     let (expected, end) = reference(stream);
     for (step, capacity) in [(usize::MAX, 1 << 20), (1, 100), (13, 1), (1000, 40_000)] {
         let (out, ended) = decode(stream, step, capacity);
         assert_eq!(ended.as_ref().ok(), end.as_ref(), "{ended:?}, in pieces of {step} and {capacity}");
-        // What comes before an error depends on how far the decoder looked ahead.
+        // The output before an error depends on the lookahead of the decoder.
         let common = if end.is_some() { expected.len().max(out.len()) } else { expected.len().min(out.len()) };
         assert!(expected[..common] == out[..common], "in pieces of {step} and {capacity}");
     }
@@ -74,7 +74,7 @@ fn deflate(data: &[u8], level: u32) -> Vec<u8> {
     out
 }
 
-/// Optimal parsing makes other blocks than zlib does: longer codewords, and lengths at odd places.
+/// Compresses with optimal parsing, whose blocks differ from zlib's: longer codewords, and lengths at odd positions.
 fn deflate_optimal(data: &[u8]) -> Vec<u8> {
     let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::best());
     let mut out = vec![0; compressor.deflate_compress_bound(data.len())];
@@ -83,7 +83,7 @@ fn deflate_optimal(data: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Pieces that compress in different ways: text, runs, repeats from far back, noise.
+/// Parts that compress in different ways: text, runs, repetitions at long distances, noise.
 fn data() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         proptest::collection::vec("[a-e]{1,8} ", 1..200).prop_map(|words| words.concat().into_bytes()),
@@ -99,7 +99,7 @@ fn data() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn decodes_what_was_compressed(data in data(), level in 0..=9u32, step in 1..2000usize, capacity in 1..100_000usize) {
+    fn round_trip(data in data(), level in 0..=9u32, step in 1..2000usize, capacity in 1..100_000usize) {
         for stream in [deflate(&data, level), deflate_optimal(&data)] {
             let (out, ended) = decode(&stream, step, capacity);
             prop_assert_eq!(ended.unwrap(), stream.len() as u64);
@@ -108,7 +108,7 @@ proptest! {
     }
 
     #[test]
-    fn agrees_on_corrupt_streams(
+    fn corrupt_streams_agree_with_zlib(
         data in data(),
         level in 0..=9u32,
         optimal in any::<bool>(),
@@ -116,24 +116,24 @@ proptest! {
         early in any::<bool>(),
     ) {
         let mut stream = if optimal { deflate_optimal(&data) } else { deflate(&data, level) };
-        // The codes of the first block are where it is easiest to disagree.
+        // Decoders differ most easily in the codes of the first block.
         let range = if early { stream.len().min(60) } else { stream.len() };
         for (at, bit) in flips {
             stream[at.index(range)] ^= 1 << bit;
         }
-        agree(&stream);
+        assert_agree(&stream);
     }
 
     #[test]
-    fn agrees_on_noise(mut stream in proptest::collection::vec(any::<u8>(), 0..300), dynamic in any::<bool>()) {
+    fn noise_agrees_with_zlib(mut stream in proptest::collection::vec(any::<u8>(), 0..300), dynamic in any::<bool>()) {
         if let (true, Some(first)) = (dynamic, stream.first_mut()) {
             *first = *first & !6 | 4;
         }
-        agree(&stream);
+        assert_agree(&stream);
     }
 
     #[test]
-    fn every_truncation_is_noticed(data in data(), level in 0..=9u32, at in any::<prop::sample::Index>()) {
+    fn truncation_is_an_error(data in data(), level in 0..=9u32, at in any::<prop::sample::Index>()) {
         let stream = deflate(&data, level);
         let cut = &stream[..at.index(stream.len())];
         for (step, capacity) in [(usize::MAX, 1 << 20), (1, 1000)] {
@@ -158,7 +158,7 @@ fn programs_and_text() {
     }
 }
 
-/// Writes a stream bit by bit.
+/// A bit writer for streams.
 #[derive(Default)]
 struct Writer {
     bytes: Vec<u8>,
@@ -166,7 +166,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// A number of `n` bits, the lowest first.
+    /// Writes a number of `n` bits, the lowest first.
     fn number(&mut self, value: u32, n: u32) -> &mut Self {
         for i in 0..n {
             if self.bits.is_multiple_of(8) {
@@ -178,7 +178,7 @@ impl Writer {
         self
     }
 
-    /// A codeword of `n` bits, the highest first.
+    /// Writes a codeword of `n` bits, the highest first.
     fn codeword(&mut self, value: u32, n: u32) -> &mut Self {
         for i in (0..n).rev() {
             self.number(value >> i & 1, 1);
@@ -186,13 +186,13 @@ impl Writer {
         self
     }
 
-    /// The header of a last block with dynamic codes of these lengths.
+    /// Writes the header of a last block with dynamic codes of these codeword lengths.
     ///
-    /// They are written in a code where 0 to 15 have four bits each and there are no repetitions.
+    /// The lengths are written in a code with four bits for each of 0 to 15, and without repetitions.
     fn dynamic(&mut self, litlen: &[u8], distance: &[u8]) -> &mut Self {
         self.number(1, 1).number(2, 2);
         self.number(litlen.len() as u32 - 257, 5).number(distance.len() as u32 - 1, 5).number(15, 4);
-        // 16, 17 and 18 come first.
+        // The lengths of 16, 17 and 18 come first.
         for length in [[0; 3].as_slice(), &[4; 16]].concat() {
             self.number(length, 3);
         }
@@ -203,23 +203,23 @@ impl Writer {
     }
 
     #[track_caller]
-    fn is_valid(&mut self, data: &[u8]) {
-        agree(&self.bytes);
+    fn assert_valid(&mut self, data: &[u8]) {
+        assert_agree(&self.bytes);
         let (out, ended) = decode(&self.bytes, usize::MAX, 1000);
         ended.unwrap();
         assert_eq!(out, data);
     }
 
     #[track_caller]
-    fn is_invalid(&mut self, fault: Fault) {
-        // What follows must not be what makes it invalid.
+    fn assert_invalid(&mut self, fault: Fault) {
+        // Zeros follow, so that the stream is not truncated.
         self.number(0, 24);
-        agree(&self.bytes);
+        assert_agree(&self.bytes);
         let (_, ended) = decode(&self.bytes, usize::MAX, 1000);
         assert!(matches!(ended, Err(Error::Corrupt { reason, .. }) if reason == fault.reason()), "{ended:?}");
-        // And the same with so much after it that the fast loop sees it.
+        // The same with enough input for the fast loop.
         self.bytes.resize(self.bytes.len() + 100, 0);
-        agree(&self.bytes);
+        assert_agree(&self.bytes);
         let (_, ended) = decode(&self.bytes, usize::MAX, 1000);
         assert!(matches!(ended, Err(Error::Corrupt { reason, .. }) if reason == fault.reason()), "{ended:?}");
     }
@@ -229,7 +229,7 @@ fn writer() -> Writer {
     Writer::default()
 }
 
-/// Codeword lengths with those of some symbols set.
+/// Returns codeword lengths that are zero except for some symbols.
 fn lengths(n: usize, set: &[(usize, u8)]) -> Vec<u8> {
     let mut lengths = vec![0; n];
     set.iter().for_each(|(symbol, length)| lengths[*symbol] = *length);
@@ -238,30 +238,30 @@ fn lengths(n: usize, set: &[(usize, u8)]) -> Vec<u8> {
 
 #[test]
 fn block_headers() {
-    writer().number(1, 1).number(3, 2).is_invalid(Fault::BlockType);
-    writer().number(1, 8).number(0, 16).number(0xffff, 16).is_valid(b"");
-    writer().number(1, 8).number(1, 16).number(0xffff, 16).is_invalid(Fault::StoredLength);
-    writer().number(1, 1).number(1, 2).codeword(0, 7).is_valid(b"");
+    writer().number(1, 1).number(3, 2).assert_invalid(Fault::BlockType);
+    writer().number(1, 8).number(0, 16).number(0xffff, 16).assert_valid(b"");
+    writer().number(1, 8).number(1, 16).number(0xffff, 16).assert_invalid(Fault::StoredLength);
+    writer().number(1, 1).number(1, 2).codeword(0, 7).assert_valid(b"");
 }
 
 #[test]
-fn symbols_of_the_fixed_codes() {
-    // 'a', then a match of three if a distance follows.
+fn fixed_codes() {
+    // 'a', and a match of length three if a distance follows.
     let a = || {
         let mut block = writer();
         block.number(1, 1).number(1, 2).codeword(0x30 + 97, 8);
         block
     };
-    a().codeword(1, 7).codeword(0, 5).codeword(0, 7).is_valid(b"aaaa");
-    a().codeword(1, 7).codeword(1, 5).is_invalid(Fault::TooFarBack);
+    a().codeword(1, 7).codeword(0, 5).codeword(0, 7).assert_valid(b"aaaa");
+    a().codeword(1, 7).codeword(1, 5).assert_invalid(Fault::TooFarBack);
     for distance in [30, 31] {
-        a().codeword(1, 7).codeword(distance, 5).is_invalid(Fault::Distance);
+        a().codeword(1, 7).codeword(distance, 5).assert_invalid(Fault::Distance);
     }
     for symbol in [0b1100_0110, 0b1100_0111] {
-        a().codeword(symbol, 8).is_invalid(Fault::Symbol);
+        a().codeword(symbol, 8).assert_invalid(Fault::Symbol);
     }
-    // The longest match, 285, from the start.
-    a().codeword(0b1100_0101, 8).codeword(0, 5).codeword(0, 7).is_valid(&[b'a'; 259]);
+    // The longest match, 285, back to the first byte.
+    a().codeword(0b1100_0101, 8).codeword(0, 5).codeword(0, 7).assert_valid(&[b'a'; 259]);
 }
 
 #[test]
@@ -276,38 +276,38 @@ fn distance_codes() {
         }
         block
     };
-    block(&[0], &[a, a, end]).is_valid(b"aa");
-    block(&[0], &[a, three, (0, 1)]).is_invalid(Fault::Distance);
-    block(&[0], &[a, three, (1, 1)]).is_invalid(Fault::Distance);
-    block(&[1], &[a, three, (0, 1), end]).is_valid(b"aaaa");
-    block(&[1], &[a, three, (1, 1)]).is_invalid(Fault::Distance);
-    block(&[0, 1], &[a, a, three, (0, 1), end]).is_valid(b"aaaaa");
-    block(&[1, 1], &[a, three, (0, 1), a, three, (1, 1), end]).is_valid(b"aaaaaaaa");
+    block(&[0], &[a, a, end]).assert_valid(b"aa");
+    block(&[0], &[a, three, (0, 1)]).assert_invalid(Fault::Distance);
+    block(&[0], &[a, three, (1, 1)]).assert_invalid(Fault::Distance);
+    block(&[1], &[a, three, (0, 1), end]).assert_valid(b"aaaa");
+    block(&[1], &[a, three, (1, 1)]).assert_invalid(Fault::Distance);
+    block(&[0, 1], &[a, a, three, (0, 1), end]).assert_valid(b"aaaaa");
+    block(&[1, 1], &[a, three, (0, 1), a, three, (1, 1), end]).assert_valid(b"aaaaaaaa");
     for not_a_code in [&[2][..], &[2, 2], &[1, 2], &[1, 1, 1], &[1, 1, 15], &[15; 30]] {
-        block(not_a_code, &[]).is_invalid(Fault::Code);
+        block(not_a_code, &[]).assert_invalid(Fault::Code);
     }
-    // Codewords of fifteen bits, by way of second tables.
+    // Codewords of fifteen bits need second tables.
     let long: Vec<u8> = (1..15).chain([15, 15]).collect();
-    block(&long, &[a, three, (0, 1), end]).is_valid(b"aaaa");
-    block(&long, &[a, three, (0x7fff, 15), (0, 6)]).is_invalid(Fault::TooFarBack);
+    block(&long, &[a, three, (0, 1), end]).assert_valid(b"aaaa");
+    block(&long, &[a, three, (0x7fff, 15), (0, 6)]).assert_invalid(Fault::TooFarBack);
 }
 
 #[test]
 fn literal_and_length_codes() {
-    writer().dynamic(&lengths(257, &[(256, 1)]), &[0]).codeword(0, 1).is_valid(b"");
-    writer().dynamic(&lengths(257, &[(256, 1)]), &[0]).codeword(1, 1).is_invalid(Fault::Symbol);
-    writer().dynamic(&lengths(257, &[(97, 1)]), &[0]).is_invalid(Fault::NoEndOfBlock);
-    writer().dynamic(&lengths(257, &[]), &[0]).is_invalid(Fault::NoEndOfBlock);
+    writer().dynamic(&lengths(257, &[(256, 1)]), &[0]).codeword(0, 1).assert_valid(b"");
+    writer().dynamic(&lengths(257, &[(256, 1)]), &[0]).codeword(1, 1).assert_invalid(Fault::Symbol);
+    writer().dynamic(&lengths(257, &[(97, 1)]), &[0]).assert_invalid(Fault::NoEndOfBlock);
+    writer().dynamic(&lengths(257, &[]), &[0]).assert_invalid(Fault::NoEndOfBlock);
     for not_a_code in [&[(256, 2)][..], &[(97, 1), (256, 2)], &[(97, 1), (98, 1), (256, 1)], &[(97, 15), (256, 15)]] {
-        writer().dynamic(&lengths(257, not_a_code), &[0]).is_invalid(Fault::Code);
+        writer().dynamic(&lengths(257, not_a_code), &[0]).assert_invalid(Fault::Code);
     }
-    // Codewords of fifteen bits, by way of second tables; 'b' to 'o' have one to fourteen.
+    // Codewords of fifteen bits need second tables. 'b' to 'o' have one to fourteen bits.
     let mut long: Vec<(usize, u8)> = (1..15).map(|n| (97 + usize::from(n), n)).collect();
     long.extend([(256, 15), (285, 15)]);
     let mut block = writer();
     block.dynamic(&lengths(286, &long), &[1]).codeword(0, 1).codeword(0x3ffe, 14);
     block.codeword(0x7fff, 15).codeword(0, 1).codeword(0x7ffe, 15);
-    block.is_valid(&[&b"b"[..], &[b'o'; 259]].concat());
+    block.assert_valid(&[&b"b"[..], &[b'o'; 259]].concat());
 }
 
 #[test]
@@ -318,9 +318,9 @@ fn codes_for_codeword_lengths() {
         block
     };
     for (litlens, distances) in [(287, 1), (288, 1), (257, 31), (257, 32)] {
-        header(litlens, distances).number(0, 4).is_invalid(Fault::TooManyCodes);
+        header(litlens, distances).number(0, 4).assert_invalid(Fault::TooManyCodes);
     }
-    // The lengths of 16, 17, 18, 0 come first.
+    // The lengths of 16, 17, 18 and 0 come first.
     let code = |lengths: [u32; 4]| {
         let mut block = header(257, 1);
         block.number(0, 4);
@@ -330,11 +330,11 @@ fn codes_for_codeword_lengths() {
         block
     };
     for not_a_code in [[0, 0, 1, 0], [1, 1, 1, 0], [7, 7, 7, 7], [0, 2, 2, 0]] {
-        code(not_a_code).is_invalid(Fault::Code);
+        code(not_a_code).assert_invalid(Fault::Code);
     }
-    // 0 is '0', and 16 or 18 is '1'.
-    code([1, 0, 0, 1]).number(1, 1).is_invalid(Fault::RepeatOfNothing);
-    code([0, 0, 1, 1]).number(1, 1).number(127, 7).number(1, 1).number(127, 7).is_invalid(Fault::TooManyRepeats);
+    // The codeword of 0 is '0', that of 16 or 18 is '1'.
+    code([1, 0, 0, 1]).number(1, 1).assert_invalid(Fault::RepeatOfNothing);
+    code([0, 0, 1, 1]).number(1, 1).number(127, 7).number(1, 1).number(127, 7).assert_invalid(Fault::TooManyRepeats);
 }
 
 #[test]

@@ -1,17 +1,17 @@
-//! Where decoded symbols go, and which of them matches may refer to.
+//! The output of decoded symbols, and the range that matches may refer to.
 
 use super::symbol::Symbol;
 
-/// A buffer while it is decoded into.
+/// The buffer that is being decoded into.
 ///
-/// After `limit` there is room for whatever one symbol decodes to ([`MARGIN`](crate::chunk::MARGIN)).
+/// Behind `limit` there is space for the output of any symbol ([`MARGIN`](crate::chunk::MARGIN)).
 pub(super) struct Window<'a, T> {
     pub(super) buffer: &'a mut [T],
-    /// First symbol that belongs to the stream and may be referred to.
+    /// The position of the first symbol of the stream. Matches cannot refer to earlier ones.
     pub(super) floor: usize,
-    /// Where the next symbol goes.
+    /// The position of the next symbol.
     pub(super) pos: usize,
-    /// Decoding stops when this is reached.
+    /// The position at which decoding stops.
     pub(super) limit: usize,
 }
 
@@ -20,7 +20,7 @@ impl<T: Symbol> Window<'_, T> {
         self.pos >= self.limit
     }
 
-    /// Whether there is a symbol `distance` back.
+    /// Returns true if there is a symbol at `distance` before the current position.
     pub(super) fn reaches(&self, distance: usize) -> bool {
         distance <= self.pos - self.floor
     }
@@ -30,7 +30,7 @@ impl<T: Symbol> Window<'_, T> {
         self.pos += 1;
     }
 
-    /// Repeats `length` symbols from `distance` back, which may be among the repeated ones.
+    /// Repeats `length` symbols from `distance` back. They may overlap with the output.
     pub(super) fn repeat(&mut self, distance: usize, length: usize) {
         for pos in self.pos..self.pos + length {
             self.buffer[pos] = self.buffer[pos - distance];

@@ -1,4 +1,4 @@
-//! Measures the stages of decoding ahead; figures for `docs/benchmarks.md`, not a test.
+//! Measures the stages of decoding ahead for `docs/benchmarks.md`. Not a test.
 #![allow(clippy::print_stdout)]
 
 use std::hint::black_box;
@@ -10,7 +10,7 @@ use crate::chunk::HISTORY;
 use crate::inflate::Symbols;
 use crate::{Decoder, Limits};
 
-/// The files are named in `VMROOT_COSTS`, with blanks between them.
+/// `VMROOT_COSTS` has the paths of the files, separated by blanks.
 #[test]
 #[ignore = "measures, and needs files"]
 fn costs() {

@@ -1,4 +1,4 @@
-//! Decoding ahead against decoding in order: the same bytes and the same errors.
+//! Decoding ahead produces the same bytes and errors as decoding in order.
 
 mod cores;
 mod random;
@@ -19,7 +19,7 @@ const STEP: usize = 50_000;
 
 /// So small that a short stream has many parts.
 const SMALL: Sizes =
-    Sizes { start: 100, unit: 1 << 10, units: 4, overlap: 16, piece: 150_000, step: 5_000, patient: true };
+    Sizes { start: 100, unit: 1 << 10, units: 4, overlap: 16, piece: 150_000, step: 5_000, wait: true };
 
 /// Parts that are shorter than a block.
 const TINY: Sizes = Sizes { unit: 300, units: 1, overlap: 40, piece: 60_000, step: 700, ..SMALL };
@@ -27,11 +27,11 @@ const TINY: Sizes = Sizes { unit: 300, units: 1, overlap: 40, piece: 60_000, ste
 /// Pieces that are often full.
 const NARROW: Sizes = Sizes { unit: 2 << 10, units: 8, overlap: 8, piece: 20_000, step: 4_000, ..SMALL };
 
-/// Parts that stored blocks fit into.
+/// Parts in which stored blocks fit.
 const WIDE: Sizes = Sizes { unit: 40 << 10, units: 1, overlap: 2, piece: 400_000, ..SMALL };
 
-/// Parts that are not waited for, as in use.
-const HASTY: Sizes = Sizes { patient: false, ..SMALL };
+/// Parts that are not waited for, as in production.
+const NO_WAIT: Sizes = Sizes { wait: false, ..SMALL };
 
 struct Random(u64);
 
@@ -48,9 +48,9 @@ impl Random {
     }
 }
 
-/// Program code, letters, noise, lines, runs, and short repeats of earlier bytes.
+/// Returns a mix of program code, letters, noise, lines, runs, and short repetitions.
 ///
-/// Most of it has few matches, so that blocks are short: an encoder ends them after so many symbols.
+/// Most of it has few matches. This makes blocks short, because an encoder ends them after a number of symbols.
 fn data(len: usize, seed: u64) -> Vec<u8> {
     let program = std::fs::read("/proc/self/exe").unwrap();
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
@@ -82,7 +82,7 @@ fn gzip(data: &[u8], level: u32) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// With empty stored blocks in between, as programs write that compress by many threads.
+/// Compresses with empty stored blocks in between, like programs that compress with several threads.
 fn gzip_flushed(data: &[u8], every: usize) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::new(6));
     for piece in data.chunks(every) {
@@ -100,7 +100,7 @@ fn libdeflate(data: &[u8], level: i32) -> Vec<u8> {
     out
 }
 
-/// Decodes it all; returns the output, and how it ended.
+/// Decodes everything. Returns the output, and the length of the stream or the error.
 fn run<R: Read>(mut stream: Stream<R>, pieces: &mut impl Pieces<R>) -> (Vec<u8>, std::result::Result<u64, Error>) {
     let mut out = Vec::new();
     let mut chunk = Chunk::new(STEP);
@@ -131,7 +131,7 @@ fn ahead(stream: &[u8], limits: &Limits, sizes: Sizes) -> (Vec<u8>, std::result:
     }
 }
 
-/// A reader that gives little at once, so that reading ahead begins early.
+/// A reader that returns few bytes at once, so that reading ahead begins early.
 struct Short(Cursor<Vec<u8>>);
 
 impl Read for Short {
@@ -141,15 +141,15 @@ impl Read for Short {
     }
 }
 
-/// Decodes in order and in parts of several sizes, and compares; returns how many pieces were taken.
+/// Compares decoding in order with decoding in parts of several sizes. Returns the number of pieces taken.
 #[track_caller]
-fn agree(stream: &[u8], limits: &Limits) -> u64 {
-    [SMALL, TINY, NARROW, WIDE, HASTY].map(|sizes| agree_with(stream, limits, sizes)).iter().sum()
+fn assert_agree(stream: &[u8], limits: &Limits) -> u64 {
+    [SMALL, TINY, NARROW, WIDE, NO_WAIT].map(|sizes| assert_agree_with(stream, limits, sizes)).iter().sum()
 }
 
-/// Decodes in order and in parts, and compares; returns how many pieces were taken.
+/// Compares decoding in order with decoding in parts. Returns the number of pieces taken.
 #[track_caller]
-fn agree_with(stream: &[u8], limits: &Limits, sizes: Sizes) -> u64 {
+fn assert_agree_with(stream: &[u8], limits: &Limits, sizes: Sizes) -> u64 {
     let (expected, expected_end) = in_order(stream, limits);
     let (out, ended, taken) = ahead(stream, limits, sizes);
     assert!(out == expected, "{} and {} bytes, {sizes:?}", out.len(), expected.len());
@@ -158,11 +158,11 @@ fn agree_with(stream: &[u8], limits: &Limits, sizes: Sizes) -> u64 {
 }
 
 #[track_caller]
-fn decodes(stream: &[u8], data: &[u8]) -> u64 {
+fn assert_decodes(stream: &[u8], data: &[u8]) -> u64 {
     let (out, ended) = in_order(stream, &Limits::default());
     assert!(ended.is_ok() && out == data);
     let mut reference = Vec::new();
     flate2::read::MultiGzDecoder::new(stream).read_to_end(&mut reference).unwrap();
     assert!(reference == data);
-    agree(stream, &Limits::default())
+    assert_agree(stream, &Limits::default())
 }

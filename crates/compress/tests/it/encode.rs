@@ -13,7 +13,7 @@ fn encode(data: &[u8], options: EncoderOptions) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_written_reads_back() {
+fn encoded_stream_round_trips() {
     let data = layer_like(2_000_000);
     for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
         for level in [None, Some(1), Some(9)] {
@@ -30,7 +30,7 @@ fn what_is_written_reads_back() {
 }
 
 #[test]
-fn levels_and_compressions_that_there_are_not() {
+fn invalid_levels_and_compressions_are_rejected() {
     let options = |compression, level| EncoderOptions { compression, level, threads: 0 };
     for (compression, level) in
         [(Compression::Gzip, 10), (Compression::Gzip, -1), (Compression::Zstd, 0), (Compression::Zstd, 23)]
@@ -44,7 +44,7 @@ fn levels_and_compressions_that_there_are_not() {
 }
 
 #[test]
-fn an_error_of_the_writer_comes_out_of_finish() {
+fn finish_returns_the_error_of_the_writer() {
     struct Full(usize);
     impl Write for Full {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -1,4 +1,4 @@
-//! gzip headers, trailers, padding.
+//! gzip headers, trailers and padding.
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use vmroot_compress::{Error, Limits};
 
 use crate::samples::{decode, decode_all, gzip, layer_like};
 
-/// A stored block with "data" in it, the last one.
+/// A last, stored block that contains "data".
 const BODY: &[u8] = b"\x01\x04\x00\xfb\xffdata";
 
 fn member(flags: u8, fields: &[u8]) -> Vec<u8> {
@@ -22,7 +22,7 @@ fn reason(stream: &[u8]) -> String {
 }
 
 #[test]
-fn every_header_field_is_skipped() {
+fn header_fields_are_skipped() {
     let mut encoder = GzBuilder::new()
         .filename("layer.tar")
         .comment("a comment")
@@ -34,7 +34,7 @@ fn every_header_field_is_skipped() {
 }
 
 #[test]
-fn the_checksum_of_the_header_is_checked() {
+fn header_checksum_is_checked() {
     let header = [0x1f, 0x8b, 8, 2, 0, 0, 0, 0, 0, 3];
     let crc = (crc32fast::hash(&header) as u16).to_le_bytes();
     assert_eq!(decode_all(&member(2, &crc)), b"data");
@@ -42,7 +42,7 @@ fn the_checksum_of_the_header_is_checked() {
 }
 
 #[test]
-fn reserved_flags_are_refused() {
+fn reserved_flags_are_rejected() {
     for flag in [0x20, 0x40, 0x80] {
         assert!(reason(&member(flag, &[])).contains("reserved flag"));
     }
@@ -61,14 +61,14 @@ fn checksum_and_size_are_checked() {
 }
 
 #[test]
-fn many_members_as_estargz_has_them() {
+fn many_members_as_in_estargz() {
     let data = layer_like(500_000);
     let stream: Vec<u8> = data.chunks(1_000).flat_map(|part| gzip(part, 6)).collect();
     assert!(decode_all(&stream) == data);
 }
 
 #[test]
-fn zeros_may_pad_the_end() {
+fn trailing_zeros_are_ignored() {
     let data = layer_like(10_000);
     for zeros in [1, 2, 511, 1_000_000] {
         let stream = [gzip(&data, 6), vec![0; zeros]].concat();
@@ -77,7 +77,7 @@ fn zeros_may_pad_the_end() {
 }
 
 #[test]
-fn nothing_else_may_follow() {
+fn trailing_garbage_is_an_error() {
     let stream = gzip(b"data", 6);
     for garbage in [&b"x"[..], b"\x1f", b"\x1f\x8b", b"\x1f\x8b\x07rest", b"\0\0x", b"\0\x1f\x8b\x08"] {
         let (out, ended) = decode(&[&stream, garbage].concat()[..], &Limits::default());

@@ -1,4 +1,4 @@
-//! Streams that want too much.
+//! Streams that exceed limits.
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use vmroot_compress::{Compression, Error, Limits};
 use crate::samples::{COMPRESSED, compress, decode, layer_like};
 
 #[test]
-fn output_goes_to_the_limit_and_no_further() {
+fn output_stops_at_its_limit() {
     let data = layer_like(700_000);
     for compression in COMPRESSED.into_iter().chain([Compression::None]) {
         let stream = compress(compression, &data);
@@ -25,7 +25,7 @@ fn output_goes_to_the_limit_and_no_further() {
 }
 
 #[test]
-fn data_goes_to_its_limit_and_no_further() {
+fn data_stops_at_its_limit() {
     let data: Vec<u8> = (0..700_000).map(|place| (place % 251) as u8 + 1).collect();
     for compression in COMPRESSED.into_iter().chain([Compression::None]) {
         let stream = compress(compression, &data);
@@ -37,15 +37,15 @@ fn data_goes_to_its_limit_and_no_further() {
     }
 }
 
-/// A zstd stream of `count` times the same mebibyte.
+/// Returns a zstd stream that repeats a mebibyte `count` times.
 fn repeated(piece: &[u8], count: usize) -> Vec<u8> {
     compress(Compression::Zstd, piece).repeat(count)
 }
 
 #[test]
-fn a_bomb_is_stopped_by_its_ratio() {
+fn bomb_exceeds_the_ratio() {
     let page: Vec<u8> = (0..4096).map(|place| (place * 7 % 251) as u8).collect();
-    // One byte in a block makes data of it.
+    // A single other byte makes a block count as data.
     let dotted = [&[1][..], &[0; 4095]].concat();
     for block in [vec![b'A'; 4096], page, dotted] {
         let stream = repeated(&block.repeat(256), 300);
@@ -58,9 +58,10 @@ fn a_bomb_is_stopped_by_its_ratio() {
     }
 }
 
-/// An honest layer may be nearly all zeros, as one with `truncate -s 5G` or with the `lastlog` of a user with a high id.
+/// Ordinary layers may be nearly all zeros, for example after `truncate -s 5G`, or with the `lastlog` of a user with a
+/// high id.
 #[test]
-fn blocks_of_zeros_count_for_the_output_alone() {
+fn zero_blocks_count_only_as_output() {
     let data = layer_like(1 << 20);
     let stream = [repeated(&vec![0; 1 << 20], 600), repeated(&data, 1)].concat();
     let limits = Limits { max_data: (1 << 20) + 8192, ..Limits::default() };
@@ -79,7 +80,7 @@ fn blocks_of_zeros_count_for_the_output_alone() {
 }
 
 #[test]
-fn a_window_that_is_too_large_names_the_limit() {
+fn zstd_window_limit() {
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
     encoder.window_log(24).unwrap();
     encoder.write_all(&layer_like(1_000_000)).unwrap();
@@ -94,8 +95,9 @@ fn a_window_that_is_too_large_names_the_limit() {
 }
 
 #[test]
-fn xz_is_not_given_any_memory_it_asks_for() {
-    // The header of a block whose LZMA2 dictionary is 1 GiB: an encoder would take gigabytes to write one.
+fn xz_memory_limit() {
+    // The header of a block with a 1 GiB LZMA2 dictionary. Written by hand, because an encoder would need gigabytes of
+    // memory.
     let block = [0x02, 0x00, 0x21, 0x01, 0x24, 0x00, 0x00, 0x00];
     let crc = crc32fast::hash(&block).to_le_bytes();
     let header = &compress(Compression::Xz, b"data")[..12];

@@ -1,4 +1,4 @@
-//! Decoding on a thread of its own.
+//! Decoding on a separate thread.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -8,7 +8,7 @@ use vmroot_compress::{Compression, Error, Limits, pipelined};
 
 use crate::samples::{COMPRESSED, compress, gzip, layer_like};
 
-/// A reader that counts what it gave, and tells when it is dropped by hanging up.
+/// A reader that counts the bytes read and closes its channel when it is dropped.
 struct Watched {
     inner: io::Cursor<Vec<u8>>,
     given: u64,
@@ -24,7 +24,7 @@ impl Read for Watched {
 }
 
 #[test]
-fn gives_the_bytes_and_then_the_reader() {
+fn finish_returns_the_reader() {
     let data = layer_like(5_000_000);
     for compression in COMPRESSED.into_iter().chain([Compression::None]) {
         let mut stream = compress(compression, &data);
@@ -38,14 +38,14 @@ fn gives_the_bytes_and_then_the_reader() {
         let mut out = Vec::new();
         reader.read_to_end(&mut out).unwrap();
         assert!(out == data, "{compression}");
-        assert!(reader.fill_buf().unwrap().is_empty(), "the end stays the end");
+        assert!(reader.fill_buf().unwrap().is_empty(), "further reads stay at the end");
         assert!(reader.consumed() <= len);
         assert_eq!(reader.finish().unwrap().given, len, "{compression}");
     }
 }
 
 #[test]
-fn finish_reads_what_is_left() {
+fn finish_reads_the_rest() {
     let stream = gzip(&layer_like(5_000_000), 1);
     let len = stream.len() as u64;
     let mut reader = pipelined(io::Cursor::new(stream), &Limits::default());
@@ -57,7 +57,7 @@ fn finish_reads_what_is_left() {
 }
 
 #[test]
-fn errors_come_after_what_was_decoded() {
+fn decoded_bytes_come_before_the_error() {
     let data = layer_like(3_000_000);
     let mut stream = gzip(&data, 6);
     stream.truncate(stream.len() - 4);
@@ -75,7 +75,7 @@ fn errors_come_after_what_was_decoded() {
 }
 
 #[test]
-fn an_error_at_the_first_byte_is_given_too() {
+fn error_at_the_first_byte_is_returned() {
     struct Fails;
     impl Read for Fails {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -87,7 +87,7 @@ fn an_error_at_the_first_byte_is_given_too() {
 }
 
 #[test]
-fn a_panic_of_the_reader_is_an_error() {
+fn reader_panic_is_an_error() {
     struct Panics;
     impl Read for Panics {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -104,7 +104,7 @@ fn a_panic_of_the_reader_is_an_error() {
 }
 
 #[test]
-fn dropping_it_early_stops_the_thread() {
+fn early_drop_stops_the_thread() {
     let stream = gzip(&layer_like(30_000_000), 1);
     for read_first in [false, true] {
         let (alive, watch) = channel();
@@ -114,7 +114,7 @@ fn dropping_it_early_stops_the_thread() {
             reader.read_exact(&mut [0; 100]).unwrap();
         }
         drop(reader);
-        // Hangs up when the thread has dropped the reader; far longer than it can take.
+        // The channel is closed when the thread drops the reader. The timeout is much longer than that takes.
         assert_eq!(watch.recv_timeout(Duration::from_secs(60)), Err(RecvTimeoutError::Disconnected));
     }
 }

@@ -1,14 +1,14 @@
-//! Data to compress, and ways to compress it and to deliver it.
+//! Sample data, and helpers to compress and to read it.
 
 use std::io::{self, Read, Write};
 
 use vmroot_compress::{Compression, Decoder, Limits};
 
-/// Every compression that is one.
+/// All compressions except none.
 pub(crate) const COMPRESSED: [Compression; 4] =
     [Compression::Gzip, Compression::Zstd, Compression::Bzip2, Compression::Xz];
 
-/// Data as layers have it: program code, text, zeros, noise.
+/// Returns data like that of layers: program code, text, zeros, noise.
 pub(crate) fn layer_like(len: usize) -> Vec<u8> {
     let program = std::fs::read("/proc/self/exe").unwrap();
     let text: Vec<u8> =
@@ -27,7 +27,7 @@ pub(crate) fn layer_like(len: usize) -> Vec<u8> {
     data
 }
 
-/// Bytes that do not compress.
+/// Returns bytes that do not compress.
 pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -39,7 +39,7 @@ pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
-/// One stream with `data` in it.
+/// Compresses `data` to a single stream.
 pub(crate) fn compress(compression: Compression, data: &[u8]) -> Vec<u8> {
     match compression {
         Compression::None => data.to_vec(),
@@ -64,7 +64,7 @@ pub(crate) fn gzip(data: &[u8], level: u32) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Decodes it all: what came out, and how it ended.
+/// Decodes everything. Returns the output and the result.
 pub(crate) fn decode(reader: impl Read, limits: &Limits) -> (Vec<u8>, io::Result<()>) {
     let mut out = Vec::new();
     let ended =
@@ -78,7 +78,7 @@ pub(crate) fn decode_all(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A reader that gives at most `step` bytes at once.
+/// A reader that returns at most `step` bytes at once.
 pub(crate) struct Dribble<R> {
     pub(crate) inner: R,
     pub(crate) step: usize,

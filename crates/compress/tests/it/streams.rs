@@ -1,4 +1,4 @@
-//! What holds for streams of every compression.
+//! Properties of all compressions.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 
@@ -7,7 +7,7 @@ use vmroot_compress::{ChunkReader, Compression, Decoder, Error, Limits};
 use crate::samples::{COMPRESSED, Dribble, compress, decode, decode_all, layer_like};
 
 #[test]
-fn decodes_what_was_compressed() {
+fn round_trip() {
     let data = layer_like(3_000_000);
     for compression in COMPRESSED.into_iter().chain([Compression::None]) {
         assert!(decode_all(&compress(compression, &data)) == data, "{compression}");
@@ -16,7 +16,7 @@ fn decodes_what_was_compressed() {
 }
 
 #[test]
-fn the_size_of_the_pieces_it_comes_in_does_not_matter() {
+fn size_of_reads_does_not_matter() {
     let data = layer_like(100_000);
     for compression in COMPRESSED.into_iter().chain([Compression::None]) {
         for step in [1, 2, 7, 1000] {
@@ -29,7 +29,7 @@ fn the_size_of_the_pieces_it_comes_in_does_not_matter() {
 }
 
 #[test]
-fn streams_one_after_another_are_one() {
+fn concatenated_streams_are_decoded() {
     let (first, second) = (layer_like(200_000), layer_like(50_000));
     for compression in COMPRESSED {
         let both = [compress(compression, &first), compress(compression, b""), compress(compression, &second)].concat();
@@ -51,7 +51,7 @@ fn every_truncation_is_an_error() {
     let data = layer_like(3_000);
     for compression in COMPRESSED {
         let stream = compress(compression, &data);
-        // Shorter than the magic number it is a plain stream.
+        // Below the length of the magic number it is a plain stream.
         for len in Compression::SNIFF_LEN..stream.len() {
             let (out, ended) = decode(&stream[..len], &Limits::default());
             let error = ended.expect_err("truncated");
@@ -66,7 +66,7 @@ fn every_truncation_is_an_error() {
 }
 
 #[test]
-fn what_follows_the_end_must_be_more_of_the_same() {
+fn garbage_after_the_end_is_an_error() {
     for compression in COMPRESSED {
         let stream = [&compress(compression, b"data")[..], b"garbage that is long enough"].concat();
         let (out, ended) = decode(&stream[..], &Limits::default());
@@ -76,7 +76,7 @@ fn what_follows_the_end_must_be_more_of_the_same() {
 }
 
 #[test]
-fn a_flipped_bit_is_never_accepted_silently() {
+fn flipped_bit_is_an_error() {
     let data = layer_like(2_000);
     for compression in [Compression::Gzip, Compression::Bzip2, Compression::Xz] {
         let stream = compress(compression, &data);
@@ -90,7 +90,7 @@ fn a_flipped_bit_is_never_accepted_silently() {
 }
 
 #[test]
-fn counts_what_it_consumes() {
+fn consumed_bytes_are_counted() {
     let data = layer_like(2_000_000);
     for compression in COMPRESSED.into_iter().chain([Compression::None]) {
         let stream = compress(compression, &data);
@@ -105,7 +105,7 @@ fn counts_what_it_consumes() {
 }
 
 #[test]
-fn an_error_of_the_reader_is_passed_on_as_it_is() {
+fn reader_error_is_returned_unchanged() {
     struct Fails;
     impl Read for Fails {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -124,19 +124,18 @@ fn an_error_of_the_reader_is_passed_on_as_it_is() {
 }
 
 #[test]
-fn after_an_error_there_is_nothing() {
+fn reads_after_an_error_fail() {
     let stream = [&compress(Compression::Gzip, b"data")[..], b"garbage"].concat();
     let mut decoder = Decoder::new(&stream[..], &Limits::default()).unwrap();
     assert_eq!(decoder.fill_buf().unwrap(), b"data");
     decoder.consume(4);
-    assert!(
-        matches!(Error::from(decoder.fill_buf().unwrap_err()), Error::TrailingGarbage { offset, .. } if offset == stream.len() as u64 - 7)
-    );
+    let error = Error::from(decoder.fill_buf().unwrap_err());
+    assert!(matches!(error, Error::TrailingGarbage { offset, .. } if offset == stream.len() as u64 - 7));
     assert!(matches!(Error::from(decoder.fill_buf().unwrap_err()), Error::FailedBefore));
 }
 
 #[test]
-fn decoders_can_be_sent_to_other_threads() {
+fn decoders_are_send() {
     fn is_send<T: Send>() {}
     is_send::<Decoder<&[u8]>>();
     is_send::<ChunkReader<&[u8]>>();

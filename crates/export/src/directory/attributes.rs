@@ -1,4 +1,4 @@
-//! Owners, xattrs, modes and times, in the order in which none undoes another.
+//! Owners, xattrs, modes and times, set in an order in which none changes another.
 
 use std::path::PathBuf;
 
@@ -8,15 +8,15 @@ use vmroot_output::Omitted;
 
 use super::acl;
 use super::export::Export;
-use super::made::Made;
+use super::new_inode::NewInode;
 use super::rootless;
 use crate::{Error, Result};
 
-/// What the kernel says to owners: no privilege, or an id that the user namespace does not have.
+/// Errors of chown(2) that are reported: no privilege, or an id that the user namespace does not map.
 const NO_OWNER: &[Errno] = &[Errno::PERM, Errno::INVAL, Errno::OVERFLOW];
-/// What file systems say to modes and times that are not theirs to give, and to times that they do not have.
+/// Errors that are reported for modes and times: no privilege, or a time that the file system does not support.
 const NO_CHANGE: &[Errno] = &[Errno::PERM, Errno::RANGE];
-/// No privilege, no such namespace, not on this kind of inode, no room beside the inode, no procfs to name it by.
+/// Errors that are reported for xattrs: no privilege, an unsupported namespace or inode kind, no space, or no procfs.
 const NO_XATTR: &[Errno] = &[
     Errno::PERM,
     Errno::ACCESS,
@@ -29,95 +29,96 @@ const NO_XATTR: &[Errno] = &[
 ];
 
 impl Export<'_> {
-    /// Gives an inode its attributes. `path` names it in messages.
+    /// Sets the attributes of an inode. `path` is for messages.
     ///
-    /// The owner comes first, for changing it clears setuid bits and capabilities; then xattrs, which a later mode may
-    /// forbid to write; then the mode; then the times, which nothing changes any more.
-    pub(super) fn set_attributes(&self, made: Made<'_>, stat: &Stat, path: &dyn Fn() -> PathBuf) -> Result<()> {
+    /// The owner comes first, because changing it clears setuid bits and capabilities. Then come xattrs, which the mode
+    /// may make unwritable, then the mode. The times are last, because nothing changes them afterwards.
+    pub(super) fn set_attributes(&self, inode: NewInode<'_>, stat: &Stat, path: &dyn Fn() -> PathBuf) -> Result<()> {
         let mode = if self.options.rootless {
-            self.record_attributes(made, stat, path)?;
+            self.record_attributes(inode, stat, path)?;
             rootless::accessible_mode(stat)
         } else {
-            let owned = self.set_owner(made, stat, path)?;
+            let owned = self.set_owner(inode, stat, path)?;
             for (name, value) in self.fs.xattrs(stat.ino) {
-                let set = self.set_xattr(made, name, name, value, path)?;
-                if set && name == acl::NAME && !acl::agrees(value, stat.mode) {
-                    self.refuse(path, Omitted::Xattr(name.into()), Errno::INVAL)?;
+                let set = self.set_xattr(inode, name, name, value, path)?;
+                if set && name == acl::NAME && !acl::is_consistent(value, stat.mode) {
+                    self.add_omission(path, Omitted::Xattr(name.into()), Errno::INVAL)?;
                 }
             }
             self.mode_for(stat, owned, path)?
         };
-        if stat.kind != InodeKind::Symlink && !self.mode_is_postponed(stat) {
-            self.set_mode(made, mode, path)?;
+        if stat.kind != InodeKind::Symlink && !self.is_mode_postponed(stat) {
+            self.set_mode(inode, mode, path)?;
         }
-        self.unless(NO_CHANGE, made.set_times(stat.mtime), || Omitted::Time, "set the times of", path)?;
+        self.tolerate(NO_CHANGE, inode.set_times(stat.mtime), || Omitted::Time, "set the times of", path)?;
         Ok(())
     }
 
-    /// Whether a directory can no longer be entered once it has its mode: that comes when nothing else is to be done.
-    pub(super) fn mode_is_postponed(&self, stat: &Stat) -> bool {
+    /// Returns true if the mode makes a directory inaccessible. Such a mode is set at the end of the export.
+    pub(super) fn is_mode_postponed(&self, stat: &Stat) -> bool {
         stat.kind == InodeKind::Directory && stat.mode & 0o700 != 0o700 && !self.options.rootless
     }
 
-    pub(super) fn set_mode(&self, made: Made<'_>, mode: u32, path: &dyn Fn() -> PathBuf) -> Result<()> {
+    pub(super) fn set_mode(&self, inode: NewInode<'_>, mode: u32, path: &dyn Fn() -> PathBuf) -> Result<()> {
         let refused = || Omitted::Mode(mode & 0o7777);
-        self.unless(NO_CHANGE, made.set_mode(mode), refused, "change the mode of", path)?;
+        self.tolerate(NO_CHANGE, inode.set_mode(mode), refused, "change the mode of", path)?;
         Ok(())
     }
 
-    fn set_owner(&self, made: Made<'_>, stat: &Stat, path: &dyn Fn() -> PathBuf) -> Result<bool> {
+    fn set_owner(&self, inode: NewInode<'_>, stat: &Stat, path: &dyn Fn() -> PathBuf) -> Result<bool> {
         let (uid, gid) = (stat.uid, stat.gid);
-        self.unless(NO_OWNER, made.set_owner(uid, gid), || Omitted::Owner { uid, gid }, "change the owner of", path)
+        self.tolerate(NO_OWNER, inode.set_owner(uid, gid), || Omitted::Owner { uid, gid }, "change the owner of", path)
     }
 
-    /// Sets an xattr, which is `name` in the image and `as_name` on the disk.
+    /// Sets an xattr. Its name is `name` in the image and `as_name` on disk.
     fn set_xattr(
         &self,
-        made: Made<'_>,
+        inode: NewInode<'_>,
         name: &[u8],
         as_name: &[u8],
         value: &[u8],
         path: &dyn Fn() -> PathBuf,
     ) -> Result<bool> {
         let refused = || Omitted::Xattr(name.into());
-        self.unless(NO_XATTR, made.set_xattr(as_name, value), refused, "set an xattr of", path)
+        self.tolerate(NO_XATTR, inode.set_xattr(as_name, value), refused, "set an xattr of", path)
     }
 
-    /// Without its owner, a setuid file would run with the rights of whoever exported it.
+    /// Returns the mode to set. Setuid and setgid are removed if the owner could not be set, because the file would run
+    /// with the rights of the exporting user.
     fn mode_for(&self, stat: &Stat, owned: bool, path: &dyn Fn() -> PathBuf) -> Result<u32> {
         if owned || stat.kind != InodeKind::Regular || stat.mode & 0o6000 == 0 {
             return Ok(stat.mode);
         }
-        self.refuse(path, Omitted::Mode(stat.mode & 0o7777), Errno::PERM)?;
+        self.add_omission(path, Omitted::Mode(stat.mode & 0o7777), Errno::PERM)?;
         Ok(stat.mode & !0o6000)
     }
 
-    /// Records in xattrs what only root could set.
-    fn record_attributes(&self, made: Made<'_>, stat: &Stat, path: &dyn Fn() -> PathBuf) -> Result<()> {
+    /// Records in xattrs the attributes that only root can set.
+    fn record_attributes(&self, inode: NewInode<'_>, stat: &Stat, path: &dyn Fn() -> PathBuf) -> Result<()> {
         if stat.kind == InodeKind::Symlink {
             if (stat.uid, stat.gid) != self.exporter {
-                self.refuse(path, Omitted::Owner { uid: stat.uid, gid: stat.gid }, Errno::PERM)?;
+                self.add_omission(path, Omitted::Owner { uid: stat.uid, gid: stat.gid }, Errno::PERM)?;
             }
             for (name, _) in self.fs.xattrs(stat.ino) {
-                self.refuse(path, Omitted::Xattr(name.into()), Errno::PERM)?;
+                self.add_omission(path, Omitted::Xattr(name.into()), Errno::PERM)?;
             }
             return Ok(());
         }
         for (name, value) in self.fs.xattrs(stat.ino) {
             match rootless::recorded_name(name) {
                 Some(as_name) => {
-                    self.set_xattr(made, name, &as_name, value, path)?;
+                    self.set_xattr(inode, name, &as_name, value, path)?;
                 }
-                None => self.refuse(path, Omitted::Xattr(name.into()), Errno::PERM)?,
+                None => self.add_omission(path, Omitted::Xattr(name.into()), Errno::PERM)?,
             }
         }
         let name = rootless::OVERRIDE_STAT.as_bytes();
-        self.set_xattr(made, name, name, rootless::override_stat(stat).as_bytes(), path)?;
+        self.set_xattr(inode, name, name, rootless::override_stat(stat).as_bytes(), path)?;
         Ok(())
     }
 
-    /// Whether a call was done; an expected refusal of it is noted, any other is an error.
-    pub(super) fn unless(
+    /// Returns true if a call succeeded. Adds an omission for an expected error. Any other error is returned.
+    pub(super) fn tolerate(
         &self,
         expected: &[Errno],
         result: rustix::io::Result<()>,
@@ -128,7 +129,7 @@ impl Export<'_> {
         match result {
             Ok(()) => Ok(true),
             Err(errno) if expected.contains(&errno) => {
-                self.refuse(path, what(), errno)?;
+                self.add_omission(path, what(), errno)?;
                 Ok(false)
             }
             Err(errno) => Err(Error::io(action, self.target.join(path()))(errno)),

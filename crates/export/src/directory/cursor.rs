@@ -1,22 +1,21 @@
-//! Opening the directories of the export, at any depth, with few descriptors, and never outside of it.
+//! Opening the directories of an export, at any depth and with few descriptors, and never outside the target.
 //!
-//! Entries are then made by one name each in such a directory, by calls that never follow a link in the last name.
+//! Entries are created by a single name in such a directory, with calls that do not follow a symbolic link.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use vmroot_output::beneath::open_below;
 
 use super::plan::{Plan, ROOT};
 
-/// Descriptors that a cursor holds at most.
-const OPEN: usize = 16;
-/// The directory that was opened last, and some of those that it lies in.
+/// The most descriptors that a cursor holds.
+const MAX_OPEN: usize = 16;
+/// The directory that was opened last, and some of its ancestors.
 ///
-/// Going to a child or a sibling is one system call, and a deep tree costs no more than a shallow one as long as it is
-/// walked in order.
+/// Opening a child or a sibling is one system call, so depth does not matter if a tree is walked in order.
 pub(super) struct Cursor<'a> {
     plan: &'a Plan<'a>,
     root: BorrowedFd<'a>,
-    /// Each lies somewhere below the one before.
+    /// Each one is a descendant of the one before.
     open: Vec<(u32, OwnedFd)>,
 }
 
@@ -25,13 +24,13 @@ impl<'a> Cursor<'a> {
         Self { plan, root, open: Vec::new() }
     }
 
-    /// Opens a directory that has been made.
+    /// Opens a directory that was already created.
     pub(super) fn open(&mut self, directory: u32) -> rustix::io::Result<BorrowedFd<'_>> {
-        let names = self.go_up_towards(directory);
+        let names = self.close_unrelated(directory);
         if !names.is_empty() {
             let from = self.open.last().map_or(self.root, |(_, fd)| fd.as_fd());
             let fd = open_below(from, &names)?;
-            if self.open.len() == OPEN {
+            if self.open.len() == MAX_OPEN {
                 self.open.remove(0);
             }
             self.open.push((directory, fd));
@@ -39,8 +38,8 @@ impl<'a> Cursor<'a> {
         Ok(self.open.last().map_or(self.root, |(_, fd)| fd.as_fd()))
     }
 
-    /// Closes what does not lie on the way to `directory`, and gives the names that are left to go.
-    fn go_up_towards(&mut self, directory: u32) -> Vec<&'a [u8]> {
+    /// Closes directories that are not ancestors of `directory`, and returns the names from the last one left to it.
+    fn close_unrelated(&mut self, directory: u32) -> Vec<&'a [u8]> {
         let mut names = Vec::new();
         let mut at = directory;
         let keep = loop {

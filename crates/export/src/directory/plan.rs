@@ -1,4 +1,4 @@
-//! What is to be made, and in which order.
+//! The entries to create, and their order.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -10,43 +10,43 @@ use vmroot_container_fs::{ContainerFs, InodeId, InodeKind};
 
 use crate::Result;
 
-/// A thread takes this many bytes of files at a time, or a few more,
+/// The bytes of files at which a job is complete.
 const JOB_BYTES: u64 = 4 << 20;
-/// or this many entries.
+/// The most entries of a job.
 const JOB_ENTRIES: usize = 64;
 
-/// The root directory's position in [`Plan::directories`].
+/// The index of the root directory in [`Plan::directories`].
 pub(super) const ROOT: u32 = 0;
 
-/// A directory; its parent stands before it.
+/// A directory. Its parent comes before it.
 pub(super) struct Directory<'a> {
     pub(super) parent: u32,
     pub(super) name: &'a [u8],
     pub(super) ino: InodeId,
 }
 
-/// Anything else that has a name in a directory.
+/// An entry that is not a directory.
 #[derive(Clone, Copy)]
 pub(super) struct Node<'a> {
-    /// Position in [`Plan::directories`].
+    /// The index in [`Plan::directories`].
     pub(super) directory: u32,
     pub(super) name: &'a [u8],
     pub(super) ino: InodeId,
 }
 
-/// One more name of an inode.
+/// A further name of an inode.
 pub(super) struct Link<'a> {
     pub(super) node: Node<'a>,
-    /// Position of the first name in [`Plan::first_names`].
+    /// The index of the first name in [`Plan::first_names`].
     pub(super) first: u32,
 }
 
-/// All that a root holds, without a path spelt out.
+/// All entries of a root. Paths are not stored.
 pub(super) struct Plan<'a> {
-    /// Each before what it holds, the root directory first.
+    /// Parents come before their children, and the root directory is first.
     pub(super) directories: Vec<Directory<'a>>,
-    /// Files in the order in which their bytes lie in the contents files, so that those are read from front to back;
-    /// then files without bytes, links, devices.
+    /// Files in the order of their contents, so that contents files are read sequentially. Then empty files, symbolic
+    /// links and devices.
     pub(super) nodes: Vec<Node<'a>>,
     pub(super) links: Vec<Link<'a>>,
     pub(super) first_names: Vec<Node<'a>>,
@@ -99,7 +99,7 @@ impl<'a> Plan<'a> {
         self.nodes.push(node);
     }
 
-    /// Runs of [`Self::nodes`], each enough work for one thread at a time.
+    /// Splits [`Self::nodes`] into ranges, each with enough work for one thread.
     pub(super) fn jobs(&self, fs: &ContainerFs) -> Vec<Range<usize>> {
         let mut jobs = Vec::new();
         let (mut start, mut bytes) = (0, 0);
@@ -114,7 +114,7 @@ impl<'a> Plan<'a> {
         jobs
     }
 
-    /// The path of a directory below the root, for messages.
+    /// Returns the path of a directory relative to the root, for messages.
     pub(super) fn directory_path(&self, mut directory: u32) -> PathBuf {
         let mut names = Vec::new();
         while directory != ROOT {
@@ -125,7 +125,7 @@ impl<'a> Plan<'a> {
         PathBuf::from(OsStr::from_bytes(&names.join(&b'/')))
     }
 
-    /// The path of an entry below the root, for messages.
+    /// Returns the path of an entry relative to the root, for messages.
     pub(super) fn path(&self, node: Node<'_>) -> PathBuf {
         self.directory_path(node.directory).join(OsStr::from_bytes(node.name))
     }

@@ -1,22 +1,24 @@
-//! Attributes that an unprivileged user cannot have, recorded in `user.*` xattrs.
+//! Attributes that an unprivileged user cannot set, recorded in `user.*` xattrs.
 //!
-//! `user.containers.override_stat` is what containers-storage writes and fuse-overlayfs reads (`force_mask` in
-//! containers-storage.conf(5)): owner, group, mode in octal and type, such as `0:42:0640:file`, `0:0:1777:dir`,
-//! `0:0:0666:char-1-3`. Only files and directories can have a `user.*` xattr, so devices, named pipes and sockets are
-//! made as empty files, and a symbolic link keeps nothing but its target and times. Xattrs that need privileges have
-//! [`XATTR_PREFIX`] before their names: there is no convention to follow for those.
+//! `user.containers.override_stat` is written by containers-storage and read by fuse-overlayfs (`force_mask` in
+//! containers-storage.conf(5)). It has owner, group, octal mode and type, for example `0:42:0640:file`, `0:0:1777:dir`
+//! or `0:0:0666:char-1-3`.
+//!
+//! Only files and directories can have `user.*` xattrs. So devices, named pipes and sockets become empty files, and a
+//! symbolic link keeps only its target and times. The names of privileged xattrs get the prefix [`XATTR_PREFIX`],
+//! because there is no convention for these.
 
 use std::borrow::Cow;
 
 use vmroot_container_fs::{InodeKind, Stat};
 
-/// The xattr that holds owner, group, mode and type.
+/// The xattr that records owner, group, mode and type.
 pub const OVERRIDE_STAT: &str = "user.containers.override_stat";
 
-/// What stands before the names of xattrs that need privileges, as in `user.vmroot.security.capability`.
+/// The prefix for the names of privileged xattrs, as in `user.vmroot.security.capability`.
 pub const XATTR_PREFIX: &str = "user.vmroot.";
 
-/// The value of [`OVERRIDE_STAT`].
+/// Returns the value of [`OVERRIDE_STAT`].
 pub(super) fn override_stat(stat: &Stat) -> String {
     let (major, minor) = stat.device;
     let kind = match stat.kind {
@@ -31,8 +33,7 @@ pub(super) fn override_stat(stat: &Stat) -> String {
     format!("{}:{}:{:04o}:{kind}", stat.uid, stat.gid, stat.mode & 0o7777)
 }
 
-/// The mode on the disk: the user who made the tree can read and change all of it, and no file runs with that user's
-/// rights for somebody else.
+/// Returns the mode on disk. The exporting user can read and change all entries, and no file is setuid or setgid.
 pub(super) fn accessible_mode(stat: &Stat) -> u32 {
     match stat.kind {
         InodeKind::Directory => stat.mode & 0o1777 | 0o700,
@@ -41,7 +42,7 @@ pub(super) fn accessible_mode(stat: &Stat) -> u32 {
     }
 }
 
-/// The name that an xattr has on the disk; nothing for one that would pass for a record of this module.
+/// Returns the name of an xattr on disk, or `None` for a name that this module uses itself.
 pub(super) fn recorded_name(name: &[u8]) -> Option<Cow<'_, [u8]>> {
     if name.starts_with(XATTR_PREFIX.as_bytes()) || name == OVERRIDE_STAT.as_bytes() {
         None

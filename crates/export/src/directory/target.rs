@@ -1,4 +1,4 @@
-//! The directory that a root is exported to.
+//! The target directory of an export.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use crate::{Error, Result};
 
-/// Makes the target, or takes it if it is an empty directory, and shuts everybody else out until the export is done.
+/// Creates the target, or opens it if it is an empty directory. Makes it private until the export is done.
 pub(super) fn open_empty(target: &Path) -> Result<OwnedFd> {
     match mkdirat(CWD, target, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
@@ -22,7 +22,8 @@ pub(super) fn open_empty(target: &Path) -> Result<OwnedFd> {
             return Err(Error::TargetNotEmpty(target.to_owned()));
         }
     }
-    // What entries would inherit: access control lists, and by setgid the group. Somebody else's directory keeps them.
+    // Removes attributes that new entries would inherit: access control lists, and setgid. This fails if the directory
+    // belongs to another user, and is ignored.
     for name in ["system.posix_acl_default", "system.posix_acl_access"] {
         let _ = fremovexattr(&fd, name);
     }

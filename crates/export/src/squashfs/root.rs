@@ -1,9 +1,9 @@
-//! The attributes of the root directory.
+//! Setting the attributes of the root directory.
 //!
-//! sqfstar gives the root directory the user who runs it and the time of day, whatever the tar and (before 4.6) its own
-//! options say. Here it gets those of the image: in its inode, which is not compressed, and in the table of owners, which
-//! loses the user who ran the program and gains who is missing. That table is at the end of the image, but for the
-//! xattrs, which move along (kernel documentation, "Squashfs 4.0 Filesystem").
+//! sqfstar gives the root directory the current user and time. The tar does not change that, and before 4.6 neither do
+//! its options. This module writes the attributes of the image into the inode, which is not compressed, and into the
+//! table of owners: the current user is removed, and missing owners are added. The table is at the end of the image,
+//! followed only by the xattrs, which are moved (kernel documentation, "Squashfs 4.0 Filesystem").
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -15,17 +15,17 @@ use vmroot_container_fs::{ContainerFs, InodeId, InodeKind};
 use super::PROGRAM;
 use crate::{Error, Result};
 
-/// Bytes of a block of metadata; two in front of it say how many there are, and whether they are compressed.
-const METADATA: u64 = 8192;
+/// The size of a metadata block in bytes. Its two-byte header has the length and whether it is compressed.
+const MAX_METADATA: u64 = 8192;
 const UNCOMPRESSED: u16 = 0x8000;
-/// The image ends at a multiple of this.
+/// The length of an image is a multiple of this.
 const PADDING: u64 = 4096;
-/// Nothing lies there.
-const NOWHERE: u64 = u64::MAX;
-/// Types of directories: small, and with room for an index and xattrs.
-const DIRECTORIES: [u16; 2] = [1, 8];
+/// The offset of a table that does not exist.
+const ABSENT: u64 = u64::MAX;
+/// The types of directory inodes: basic, and extended with an index and xattrs.
+const DIRECTORY_TYPES: [u16; 2] = [1, 8];
 
-/// Gives the root directory the attributes of the root's, and says how long the image is.
+/// Sets the attributes of the root directory. Returns the length of the image in bytes.
 pub(super) fn set_attributes(fs: &ContainerFs, file: &File) -> Result<u64> {
     let mut image = Image::open(file)?;
     let stat = fs.stat(InodeId::ROOT);
@@ -39,11 +39,11 @@ pub(super) fn set_attributes(fs: &ContainerFs, file: &File) -> Result<u64> {
     }
     let number = |id: u32| owners.iter().position(|owner| *owner == id).map_or(0, |number| number as u16);
     let mut inode = [0; 12];
-    let places = image.root_inode()?;
-    for (place, byte) in places.iter().zip(&mut inode) {
-        *byte = image.read::<1>(*place)?[0];
+    let positions = image.root_inode_positions()?;
+    for (position, byte) in positions.iter().zip(&mut inode) {
+        *byte = image.read::<1>(*position)?[0];
     }
-    if !DIRECTORIES.contains(&u16::from_le_bytes([inode[0], inode[1]])) {
+    if !DIRECTORY_TYPES.contains(&u16::from_le_bytes([inode[0], inode[1]])) {
         return Err(unexpected("a root that is no directory"));
     }
     let seconds = stat.mtime.seconds.clamp(0, u32::MAX.into()) as u32;
@@ -51,32 +51,32 @@ pub(super) fn set_attributes(fs: &ContainerFs, file: &File) -> Result<u64> {
     inode[4..6].copy_from_slice(&number(stat.uid).to_le_bytes());
     inode[6..8].copy_from_slice(&number(stat.gid).to_le_bytes());
     inode[8..].copy_from_slice(&seconds.to_le_bytes());
-    for (place, byte) in places.into_iter().zip(inode) {
-        image.write(place, &[byte])?;
+    for (position, byte) in positions.into_iter().zip(inode) {
+        image.write(position, &[byte])?;
     }
     image.set_owners(&owners)?;
     Ok(image.length.next_multiple_of(PADDING))
 }
 
-/// Everybody who has something below the root directory, but for sockets.
+/// Returns the users and groups of all inodes except the root directory and sockets.
 fn owners_of(fs: &ContainerFs) -> BTreeSet<u32> {
     let stats = fs.inodes().skip(1).map(|ino| fs.stat(ino));
     let kept = stats.filter(|stat| stat.kind != InodeKind::Socket);
     kept.flat_map(|stat| [stat.uid, stat.gid]).collect()
 }
 
-/// An image, and where its parts are.
+/// An image and the positions of its parts.
 struct Image<'f> {
     file: &'f File,
-    /// Bytes, without what fills the last block.
+    /// The length in bytes without the padding.
     length: u64,
-    /// The block of the root's inode in the table of inodes, and where in the block.
+    /// A reference to the root inode: its block in the inode table, and its offset in the block.
     root: u64,
     inodes: u64,
-    /// How many owners there are, and where the list of their blocks is.
+    /// The number of owners, and the offset of the list of their blocks.
     owners: u16,
     owner_list: u64,
-    /// The same of xattrs.
+    /// The offset of the list of xattr blocks.
     xattr_list: u64,
 }
 
@@ -95,30 +95,30 @@ impl<'f> Image<'f> {
         Ok(image)
     }
 
-    /// Where the first twelve bytes of the root's inode are: they may be in two blocks.
-    fn root_inode(&self) -> Result<Vec<u64>> {
+    /// Returns the positions of the first twelve bytes of the root inode, which may be in two blocks.
+    fn root_inode_positions(&self) -> Result<Vec<u64>> {
         let mut block = self.inodes + (self.root >> 16);
         let mut offset = self.root & 0xffff;
-        let mut places = Vec::new();
-        while places.len() < 12 {
-            let length = self.metadata(block)?;
-            while offset < length && places.len() < 12 {
-                places.push(block + 2 + offset);
+        let mut positions = Vec::new();
+        while positions.len() < 12 {
+            let length = self.metadata_length(block)?;
+            while offset < length && positions.len() < 12 {
+                positions.push(block + 2 + offset);
                 offset += 1;
             }
             offset -= length.min(offset);
             block += 2 + length;
         }
-        Ok(places)
+        Ok(positions)
     }
 
-    /// The length of a block of metadata.
-    fn metadata(&self, block: u64) -> Result<u64> {
+    /// Returns the length of a metadata block.
+    fn metadata_length(&self, block: u64) -> Result<u64> {
         let header = u16::from_le_bytes(self.read(block)?);
         let length = u64::from(header & !UNCOMPRESSED);
         match header & UNCOMPRESSED {
             0 => Err(unexpected("compressed inodes")),
-            _ if length == 0 || length > METADATA => Err(unexpected("a block of metadata of no size")),
+            _ if length == 0 || length > MAX_METADATA => Err(unexpected("a block of metadata of no size")),
             _ => Ok(length),
         }
     }
@@ -126,22 +126,22 @@ impl<'f> Image<'f> {
     fn owners(&self) -> Result<Vec<u32>> {
         let count = u64::from(self.owners);
         let mut owners = Vec::new();
-        for number in 0..(4 * count).div_ceil(METADATA) {
+        for number in 0..(4 * count).div_ceil(MAX_METADATA) {
             let block = u64::from_le_bytes(self.read(self.owner_list + 8 * number)?);
-            for place in (0..self.metadata(block)?).step_by(4) {
-                owners.push(u32::from_le_bytes(self.read(block + 2 + place)?));
+            for position in (0..self.metadata_length(block)?).step_by(4) {
+                owners.push(u32::from_le_bytes(self.read(block + 2 + position)?));
             }
         }
         Ok(owners)
     }
 
-    /// Puts another table of owners in place of the one there is, and what is behind it behind that.
+    /// Replaces the table of owners, and moves the data behind it.
     fn set_owners(&mut self, owners: &[u32]) -> Result<()> {
         if owners == self.owners()? {
             return Ok(());
         }
         let count = u16::try_from(owners.len()).map_err(|_| unexpected("65,536 owners"))?;
-        let old_lists = (4 * u64::from(self.owners)).div_ceil(METADATA);
+        let old_lists = (4 * u64::from(self.owners)).div_ceil(MAX_METADATA);
         let start = if old_lists == 0 { self.owner_list } else { u64::from_le_bytes(self.read(self.owner_list)?) };
         let tail_start = self.owner_list + 8 * old_lists;
         let tail = self.length.checked_sub(tail_start).ok_or_else(|| unexpected("owners behind its end"))?;
@@ -149,7 +149,7 @@ impl<'f> Image<'f> {
         self.file.read_exact_at(&mut tail, tail_start).map_err(Error::Image)?;
 
         let (mut blocks, mut list) = (Vec::new(), Vec::new());
-        for owners in owners.chunks(METADATA as usize / 4) {
+        for owners in owners.chunks(MAX_METADATA as usize / 4) {
             list.extend((start + blocks.len() as u64).to_le_bytes());
             blocks.extend((UNCOMPRESSED | (4 * owners.len()) as u16).to_le_bytes());
             blocks.extend(owners.iter().flat_map(|owner| owner.to_le_bytes()));
@@ -165,7 +165,7 @@ impl<'f> Image<'f> {
         self.move_xattrs(moved)
     }
 
-    /// Fills the last block with zeros, and ends a file there; a device has its own end.
+    /// Pads the last block with zeros, and truncates a regular file behind it.
     fn pad(&self) -> Result<()> {
         let end = self.length.next_multiple_of(PADDING);
         if self.file.metadata().map_err(Error::Image)?.is_file() {
@@ -174,19 +174,20 @@ impl<'f> Image<'f> {
         self.write(self.length, &[0; PADDING as usize][..(end - self.length) as usize])
     }
 
-    /// Says of the xattrs, which were moved, where they are.
+    /// Updates the positions of the xattrs after they were moved.
     fn move_xattrs(&mut self, moved: u64) -> Result<()> {
-        if self.xattr_list == NOWHERE {
+        if self.xattr_list == ABSENT {
             return Ok(());
         }
         let list = self.xattr_list.wrapping_add(moved);
         self.write(56, &list.to_le_bytes())?;
-        // Where the xattrs begin, how many sets of them there are, and where the blocks are that describe these.
+        // The list has the position of the xattrs, the number of their sets, and the positions of the blocks that
+        // describe the sets.
         let sets = u64::from(u32::from_le_bytes(self.read(list + 8)?));
-        let blocks = (16 * sets).div_ceil(METADATA);
-        for place in [list].into_iter().chain((0..blocks).map(|block| list + 16 + 8 * block)) {
-            let position = u64::from_le_bytes(self.read(place)?).wrapping_add(moved);
-            self.write(place, &position.to_le_bytes())?;
+        let blocks = (16 * sets).div_ceil(MAX_METADATA);
+        for slot in [list].into_iter().chain((0..blocks).map(|block| list + 16 + 8 * block)) {
+            let position = u64::from_le_bytes(self.read(slot)?).wrapping_add(moved);
+            self.write(slot, &position.to_le_bytes())?;
         }
         Ok(())
     }

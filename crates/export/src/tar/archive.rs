@@ -1,4 +1,4 @@
-//! Entries on their way into a tar.
+//! Writing the entries of a tar.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -7,12 +7,12 @@ use vmroot_output::{Counter, Holes};
 
 use super::BLOCK;
 use super::header::EntryHeader;
-use super::sparse::Map;
+use super::sparse::SparseMap;
 use crate::Result;
-use crate::error::going_on;
+use crate::error::check_flow;
 use crate::stream::{Stream, copy_with_holes};
 
-/// A tar that is being written.
+/// Writes a tar entry by entry.
 pub struct Archive<W> {
     output: Stream<W>,
     /// Whether large holes are left out, in GNU's sparse format.
@@ -20,27 +20,39 @@ pub struct Archive<W> {
 }
 
 impl<W: Write> Archive<W> {
-    /// Begins a tar, with large holes left out in GNU's format if it is `sparse`.
+    /// Begins a tar. If `sparse` is true, large holes are left out in GNU's sparse format.
     pub fn new(writer: W, sparse: bool) -> Self {
         Self { output: Stream::new(writer), sparse }
     }
 
-    /// Writes an entry that has no bytes.
-    pub fn entry(&mut self, header: EntryHeader) -> Result<()> {
+    /// Writes an entry without data.
+    ///
+    /// # Errors
+    /// [`Error::Stream`](crate::Error::Stream): the writer failed.
+    pub fn add_entry(&mut self, header: EntryHeader) -> Result<()> {
         self.output.write(&header.into_bytes())
     }
 
-    /// Writes a regular file with bytes that are at hand.
-    pub fn bytes(&mut self, mut header: EntryHeader, bytes: &[u8]) -> Result<()> {
+    /// Writes a regular file with the contents `bytes`.
+    ///
+    /// # Errors
+    /// [`Error::Stream`](crate::Error::Stream): the writer failed.
+    pub fn add_bytes(&mut self, mut header: EntryHeader, bytes: &[u8]) -> Result<()> {
         header.set_size(bytes.len() as u64);
         self.output.write(&header.into_bytes())?;
         self.output.write(bytes)?;
         self.output.pad(BLOCK)
     }
 
-    /// Writes a regular file with the bytes of a range of the file that `holes` looks at; in a sparse tar without its
-    /// zeros, where that is worth it. The inner error is that of reading.
-    pub fn file(
+    /// Writes a regular file with the contents of `range` in another file. A sparse tar leaves out zeros if that saves
+    /// enough.
+    ///
+    /// The inner error is a read error.
+    ///
+    /// # Errors
+    /// - [`Error::Stream`](crate::Error::Stream): the writer failed.
+    /// - [`Error::Cancelled`](crate::Error::Cancelled): the counter's hook returned `Break`.
+    pub fn add_file(
         &mut self,
         mut header: EntryHeader,
         holes: &mut Holes<'_>,
@@ -48,15 +60,15 @@ impl<W: Write> Archive<W> {
         counter: &mut Counter<'_>,
     ) -> Result<io::Result<()>> {
         if !self.sparse {
-            return self.whole_file(header, holes, range, counter);
+            return self.add_whole_file(header, holes, range, counter);
         }
         let length = range.end - range.start;
-        let map = match Map::of(holes, range.clone()) {
+        let map = match SparseMap::find(holes, range.clone()) {
             Ok(map) => map,
             Err(error) => return Ok(Err(error)),
         };
         let Some(map) = map else {
-            return self.whole_file(header, holes, range, counter);
+            return self.add_whole_file(header, holes, range, counter);
         };
         let (runs, data) = (map.to_bytes(), map.data_length());
         header.set_sparse(length, runs.len() as u64 + data);
@@ -69,12 +81,12 @@ impl<W: Write> Archive<W> {
                 return Ok(read);
             }
         }
-        going_on(counter.add(length - data))?;
+        check_flow(counter.add(length - data))?;
         self.output.pad(BLOCK).map(Ok)
     }
 
-    /// The same, zeros and all.
-    fn whole_file(
+    /// Writes a regular file including its zeros.
+    fn add_whole_file(
         &mut self,
         mut header: EntryHeader,
         holes: &mut Holes<'_>,
@@ -87,7 +99,10 @@ impl<W: Write> Archive<W> {
         self.output.pad(BLOCK).map(|()| read)
     }
 
-    /// Writes the two blocks of zeros that end a tar, and gives the writer back with the number of bytes.
+    /// Writes the two blocks of zeros that end a tar. Returns the writer and the length of the tar in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Stream`](crate::Error::Stream): the writer failed.
     pub fn finish(mut self) -> Result<(W, u64)> {
         self.output.write(&[0; 2 * BLOCK])?;
         self.output.finish()

@@ -1,4 +1,4 @@
-//! The headers of an entry: a ustar header, and before it a PAX header for what does not fit.
+//! The headers of an entry: a ustar header, and a PAX header before it for values that do not fit.
 
 use tar::{EntryType, Header};
 use vmroot_container_fs::{InodeKind, Stat, Timestamp};
@@ -6,22 +6,22 @@ use vmroot_container_fs::{InodeKind, Stat, Timestamp};
 use super::BLOCK;
 use super::pax::{self, Records};
 
-/// Bytes of the name, of a link's target and of the prefix that a ustar header holds.
+/// The sizes in bytes of the name, the link target and the prefix in a ustar header.
 const NAME: usize = 100;
 const PREFIX: usize = 155;
-/// The directory that sparse files appear in to readers that do not know sparse files. GNU tar has its process id in the
-/// place of the 0, but a tar is a function of the root alone.
+/// The directory in which programs that do not know sparse files extract them. GNU tar has its process id in place of
+/// the 0, which would make the bytes depend on more than the root.
 const SPARSE_DIRECTORY: &[u8] = b"GNUSparseFile.0/";
 /// The largest owner or group (seven octal digits), and the largest size and time (eleven).
 const MAX_ID: u32 = 0o7_777_777;
 const MAX_NUMBER: u64 = 0o77_777_777_777;
 
-/// What the header of every entry says, whatever kind it is.
+/// The attributes of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attributes {
-    /// What it is; a socket has no place in a tar.
+    /// The kind. A socket becomes a regular file, because a tar has no type for it.
     pub kind: InodeKind,
-    /// The permission bits with setuid, setgid and sticky; others are passed over.
+    /// The permission bits with setuid, setgid and sticky. Other bits are ignored.
     pub mode: u32,
     /// The owner.
     pub uid: u32,
@@ -29,7 +29,7 @@ pub struct Attributes {
     pub gid: u32,
     /// The modification time.
     pub mtime: Timestamp,
-    /// Major and minor number of a device; zeros for others.
+    /// Major and minor number of a device. Zero for other kinds.
     pub device: (u32, u32),
 }
 
@@ -40,24 +40,24 @@ impl From<&Stat> for Attributes {
     }
 }
 
-/// The headers of an entry, on the way to be written.
+/// The headers of an entry that is being written.
 pub struct EntryHeader {
     header: Header,
-    /// As it is written: a directory's ends in a slash.
+    /// The path as it is written: a directory ends in a slash.
     path: Vec<u8>,
-    /// Those behind the record of a long path.
+    /// The records after that of a long path.
     records: Records,
     size: u64,
-    /// The target of a link in GNU's form, if that is wanted.
+    /// The target of a symbolic link for a GNU header, or empty.
     gnu_target: Vec<u8>,
 }
 
 impl EntryHeader {
-    /// The headers of an entry without bytes and target.
+    /// Creates the headers of an entry without data and link target.
     pub fn new(path: &[u8], attributes: &Attributes) -> Self {
         let mut entry = Self {
             header: Header::new_ustar(),
-            path: written_path(path, attributes.kind == InodeKind::Directory),
+            path: tar_path(path, attributes.kind == InodeKind::Directory),
             records: Records::default(),
             size: 0,
             gnu_target: Vec::new(),
@@ -73,22 +73,22 @@ impl EntryHeader {
             InodeKind::Fifo => EntryType::Fifo,
             InodeKind::Regular | InodeKind::Socket | InodeKind::Link => EntryType::Regular,
         });
-        let ustar = entry.header.as_ustar_mut().expect("it was made as one");
-        // At most 4095 and 1,048,575: neither an index nor a kernel has others.
+        let ustar = entry.header.as_ustar_mut().expect("the header is ustar");
+        // They are at most 4095 and 1,048,575, as in an index and in the kernel.
         ustar.set_device_major(attributes.device.0);
         ustar.set_device_minor(attributes.device.1);
         entry
     }
 
-    /// Puts the path where it fits, and gives the records of the entry.
+    /// Stores the path in the header or in a record. Returns all records.
     fn place_path(&mut self) -> Vec<u8> {
         let mut records = Records::default();
         let (prefix, name) = split(&self.path).unwrap_or_else(|| {
             records.add(b"path", &self.path);
-            // For readers of before 2001, and for messages.
+            // For messages, and for programs from before 2001.
             (&b""[..], &self.path[..NAME])
         });
-        let ustar = self.header.as_ustar_mut().expect("it was made as one");
+        let ustar = self.header.as_ustar_mut().expect("the header is ustar");
         ustar.prefix[..prefix.len()].copy_from_slice(prefix);
         ustar.name[..name.len()].copy_from_slice(name);
         // Python's tarfile takes the last record that names the entry, so `GNU.sparse.name` must follow `path`.
@@ -114,7 +114,7 @@ impl EntryHeader {
         self.header.set_mtime(seconds.unwrap_or(0));
     }
 
-    /// Makes it a symbolic link.
+    /// Sets the target of a symbolic link.
     pub fn set_symlink(&mut self, target: &[u8]) {
         let short = &target[..target.len().min(NAME)];
         if target.len() > NAME {
@@ -123,16 +123,16 @@ impl EntryHeader {
         self.header.as_old_mut().linkname[..short.len()].copy_from_slice(short);
     }
 
-    /// The same, but a target that is too long for a ustar header goes into one of GNU's for long targets: `sqfstar` takes
-    /// leading dots and slashes off a target in a PAX record.
-    pub(super) fn set_symlink_of_gnu(&mut self, target: &[u8]) {
+    /// Sets the target of a symbolic link. A target that is too long goes into a GNU header for long targets, because
+    /// `sqfstar` removes leading dots and slashes from a target in a PAX record.
+    pub(super) fn set_gnu_symlink(&mut self, target: &[u8]) {
         self.set_symlink(&target[..target.len().min(NAME)]);
         if target.len() > NAME {
             self.gnu_target = target.to_vec();
         }
     }
 
-    /// Makes it a hard link to an earlier entry.
+    /// Makes the entry a hard link to an earlier one.
     pub fn set_hard_link(&mut self, first: &[u8]) {
         self.header.set_entry_type(EntryType::Link);
         self.set_symlink(first);
@@ -143,7 +143,7 @@ impl EntryHeader {
         self.records.add(&pax::xattr_key(name), value);
     }
 
-    /// The number of bytes that follow the headers.
+    /// Sets the number of data bytes.
     pub(super) fn set_size(&mut self, size: u64) {
         if size > MAX_NUMBER {
             self.records.add_number(b"size", size);
@@ -151,15 +151,15 @@ impl EntryHeader {
         self.size = size;
     }
 
-    /// Makes the entry a file in GNU's sparse format 1.0, of which `stored` bytes follow.
+    /// Makes the entry a file in GNU's sparse format 1.0, with `stored` data bytes.
     ///
-    /// The real name is in a record of that format alone. In the header, and in the record of a long path, the name has
-    /// one more directory, as GNU tar writes it: a reader that does not know the format, such as busybox, makes a file
-    /// under that name, which nobody takes for the real one.
+    /// The real name is only in a record of that format. Like GNU tar, the header and the record of a long path have
+    /// the name with an additional directory. A program that does not know the format, such as busybox, extracts the
+    /// file there, and not under its real name.
     pub(super) fn set_sparse(&mut self, size: u64, stored: u64) {
         let name = self.path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
-        let apart = [&self.path[..name], SPARSE_DIRECTORY, &self.path[name..]].concat();
-        let path = std::mem::replace(&mut self.path, apart);
+        let sparse_path = [&self.path[..name], SPARSE_DIRECTORY, &self.path[name..]].concat();
+        let path = std::mem::replace(&mut self.path, sparse_path);
         self.records.add(b"GNU.sparse.major", b"1");
         self.records.add(b"GNU.sparse.minor", b"0");
         self.records.add(b"GNU.sparse.name", &path);
@@ -167,17 +167,17 @@ impl EntryHeader {
         self.set_size(stored);
     }
 
-    /// The bytes of all headers, whole blocks.
+    /// Returns the bytes of all headers, in whole blocks.
     pub(super) fn into_bytes(mut self) -> Vec<u8> {
         let records = self.place_path();
         let mut bytes = Vec::with_capacity(3 * BLOCK + records.len());
         if !self.gnu_target.is_empty() {
-            bytes.extend_from_slice(long_target(self.gnu_target.len() as u64 + 1).as_bytes());
+            bytes.extend_from_slice(long_link_header(self.gnu_target.len() as u64 + 1).as_bytes());
             bytes.extend_from_slice(&self.gnu_target);
             bytes.resize((bytes.len() + 1).next_multiple_of(BLOCK), 0);
         }
         if !records.is_empty() {
-            bytes.extend_from_slice(extended(records.len() as u64).as_bytes());
+            bytes.extend_from_slice(pax_header(records.len() as u64).as_bytes());
             bytes.extend_from_slice(&records);
             bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
         }
@@ -188,8 +188,8 @@ impl EntryHeader {
     }
 }
 
-/// A path as a tar has it: directories end in a slash, and the root directory is `./`.
-fn written_path(path: &[u8], directory: bool) -> Vec<u8> {
+/// Returns the path in a tar: directories end in a slash, and the root directory is `./`.
+fn tar_path(path: &[u8], directory: bool) -> Vec<u8> {
     match path {
         b"" => b"./".to_vec(),
         path if directory => [path, b"/"].concat(),
@@ -197,18 +197,18 @@ fn written_path(path: &[u8], directory: bool) -> Vec<u8> {
     }
 }
 
-/// The header of the records of the next entry.
-fn extended(size: u64) -> Header {
-    about_the_next(Header::new_ustar(), b"PaxHeaders/entry", EntryType::XHeader, 0o644, size)
+/// Returns the header before the records of the next entry.
+fn pax_header(size: u64) -> Header {
+    header_for_next_entry(Header::new_ustar(), b"PaxHeaders/entry", EntryType::XHeader, 0o644, size)
 }
 
-/// The header of a long target of the next entry, which ends in a NUL.
-fn long_target(size: u64) -> Header {
-    about_the_next(Header::new_gnu(), b"././@LongLink", EntryType::GNULongLink, 0, size)
+/// Returns the header before the long target of the next entry, which ends with a NUL.
+fn long_link_header(size: u64) -> Header {
+    header_for_next_entry(Header::new_gnu(), b"././@LongLink", EntryType::GNULongLink, 0, size)
 }
 
-/// A header of which `size` bytes follow that say something of the next entry.
-fn about_the_next(mut header: Header, name: &[u8], kind: EntryType, mode: u32, size: u64) -> Header {
+/// Returns a header for `size` bytes that describe the next entry.
+fn header_for_next_entry(mut header: Header, name: &[u8], kind: EntryType, mode: u32, size: u64) -> Header {
     header.as_old_mut().name[..name.len()].copy_from_slice(name);
     header.set_entry_type(kind);
     header.set_mode(mode);
@@ -220,7 +220,7 @@ fn about_the_next(mut header: Header, name: &[u8], kind: EntryType, mode: u32, s
     header
 }
 
-/// Prefix and name, of which a reader makes `prefix/name`.
+/// Splits a path into prefix and name, which programs join to `prefix/name`. Returns `None` if they do not fit.
 fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     if path.len() <= NAME {
         return Some((b"", path));
@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_size_of_more_than_eleven_octal_digits_is_a_record() {
+    fn size_beyond_eleven_octal_digits_is_a_record() {
         let attributes = Attributes {
             kind: InodeKind::Regular,
             mode: 0o644,
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_split_where_both_parts_fit() {
+    fn path_is_split_where_both_parts_fit() {
         let long = |length| vec![b'x'; length];
         assert_eq!(split(b"etc/passwd"), Some((&b""[..], &b"etc/passwd"[..])));
         assert_eq!(split(&long(100)), Some((&b""[..], &long(100)[..])));
@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(split(&path), Some((&long(155)[..], &long(100)[..])));
         assert_eq!(split(&[long(156), long(100)].join(&b'/')), None);
         assert_eq!(split(&[long(155), long(101)].join(&b'/')), None);
-        // The slash at the end is no place to split, and one at the front leaves no prefix.
+        // A trailing slash cannot split the path, and a leading one leaves an empty prefix.
         assert_eq!(split(&[long(100), Vec::new()].join(&b'/')), None);
         let directory = [long(3), long(99), Vec::new()].join(&b'/');
         assert_eq!(split(&directory), Some((&long(3)[..], &directory[4..])));

@@ -1,8 +1,8 @@
-//! PAX extended header records: `length key=value\n`, the length counting itself.
+//! PAX extended header records: `length key=value\n`. The length includes its own digits.
 
 use vmroot_container_fs::Timestamp;
 
-/// The records of one entry.
+/// The records of an entry.
 #[derive(Default)]
 pub(super) struct Records {
     bytes: Vec<u8>,
@@ -36,7 +36,8 @@ fn digits(number: usize) -> usize {
     number.to_string().len()
 }
 
-/// Seconds with as many decimals as it takes: a time before 1970 is a negative number, fraction and all.
+/// Returns the time in seconds with as many decimals as necessary. A time before 1970 is a negative number, including
+/// its fraction.
 pub(super) fn decimal_time(time: Timestamp) -> String {
     let total = i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanoseconds);
     let sign = if total < 0 { "-" } else { "" };
@@ -45,8 +46,8 @@ pub(super) fn decimal_time(time: Timestamp) -> String {
     format!("{sign}{seconds}{}", fraction.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// The name of an xattr in a key, which may hold no `=`: as GNU tar escapes it, and only where GNU tar would take it for
-/// something else otherwise.
+/// Returns the key of an xattr record. A key cannot contain `=`, so the name is escaped as in GNU tar, and only where
+/// GNU tar would unescape it.
 pub(super) fn xattr_key(name: &[u8]) -> Vec<u8> {
     let mut key = b"SCHILY.xattr.".to_vec();
     let looks_escaped = |name: &[u8]| name.windows(3).any(|three| matches!(three, b"%3D" | b"%25"));
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_length_of_a_record_counts_its_own_digits() {
+    fn record_length_includes_its_own_digits() {
         for value in [0, 1, 87, 88, 89, 90, 985, 986, 987, 988, 9983, 9984, 9985] {
             let mut records = Records::default();
             records.add(b"path", &vec![b'x'; value]);
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn times_on_both_sides_of_1970() {
+    fn times_before_and_after_1970() {
         let time = |seconds, nanoseconds| decimal_time(Timestamp { seconds, nanoseconds });
         assert_eq!(time(0, 0), "0");
         assert_eq!(time(10, 0), "10");
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_xattrs_survive_gnu_tar() {
+    fn xattr_names_are_escaped_for_gnu_tar() {
         assert_eq!(xattr_key(b"user.% x"), b"SCHILY.xattr.user.% x");
         assert_eq!(xattr_key(b"user.a=b%"), b"SCHILY.xattr.user.a%3Db%25");
         assert_eq!(xattr_key(b"user.%3D"), b"SCHILY.xattr.user.%253D");

@@ -1,4 +1,4 @@
-//! Exports to a cpio.
+//! Exporting to a cpio.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -27,34 +27,34 @@ fn export(fs: &ContainerFs) -> (Vec<u8>, CpioReport) {
     (cpio, report)
 }
 
-/// What GNU cpio makes of an archive.
-fn gnu_cpio(cpio: &[u8]) -> Listing {
+/// Extracts an archive with GNU cpio.
+fn extract_with_gnu_cpio(cpio: &[u8]) -> Listing {
     let directory = tempfile::tempdir().unwrap();
     let mut command = Command::new("cpio");
     command.args(["--extract", "--preserve-modification-time", "--quiet", "--no-absolute-filenames"]);
     let mut child = command.current_dir(directory.path()).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // It closes its end when it has seen enough; its output says whether that was right.
+    // GNU cpio closes the pipe at the trailer. Its output and exit status are checked below.
     let _ = child.stdin.take().unwrap().write_all(cpio);
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    as_gnu_cpio_restores(Listing::of_directory(directory.path()).unwrap())
+    without_unrestored_times(Listing::of_directory(directory.path()).unwrap())
 }
 
-/// It sets times of directories before it makes what is in them, and none of symbolic links.
-fn as_gnu_cpio_restores(mut listing: Listing) -> Listing {
+/// Clears the times that GNU cpio does not restore: those of directories, and of symbolic links.
+fn without_unrestored_times(mut listing: Listing) -> Listing {
     listing.rows.values_mut().filter(|row| matches!(row.kind, 'd' | 'l')).for_each(|row| row.mtime = 0);
     listing
 }
 
-/// What a cpio can hold of a tree.
-fn as_in_a_cpio(mut listing: Listing) -> Listing {
+/// Removes the parts that a cpio cannot hold.
+fn without_unsupported_parts(mut listing: Listing) -> Listing {
     for row in listing.rows.values_mut() {
         row.xattrs.clear();
         row.mtime = row.mtime.div_euclid(1_000_000_000).clamp(0, u32::MAX.into()) * 1_000_000_000;
         row.link = row.link.take().filter(|_| row.kind != 'l');
     }
-    as_gnu_cpio_restores(listing)
+    without_unrestored_times(listing)
 }
 
 #[test]
@@ -67,14 +67,14 @@ fn random_stacks() {
         let root = Root::in_memory(&layers);
         let (cpio, report) = export(&root.fs);
         let wanted = expected(&layers);
-        as_in_a_cpio(wanted.clone()).assert_same(&gnu_cpio(&cpio));
+        without_unsupported_parts(wanted.clone()).assert_same(&extract_with_gnu_cpio(&cpio));
         prop_assert_eq!(report.entries, 1 + wanted.rows.len() as u64);
         prop_assert!(export(&root.fs).0 == cpio);
     });
 }
 
 #[test]
-fn what_archives_stumble_over() {
+fn difficult_entries() {
     let layers = [Layer::new([
         Entry::file("TRAILER!!!", "not the end"),
         Entry::directory("dir/TRAILER!!!"),
@@ -94,18 +94,18 @@ fn what_archives_stumble_over() {
     let root = Root::of(&layers);
     let (cpio, _) = export(&root.fs);
     let occurs = |wanted: &[u8]| cpio.windows(wanted.len()).filter(|bytes| *bytes == wanted).count();
-    // Three names and one copy of the bytes.
+    // Three names share one copy of the bytes.
     assert_eq!(occurs(b"content"), 1);
     assert_eq!((occurs(b"\0\0./TRAILER!!!\0"), occurs(b"TRAILER!!!\0")), (0, 3));
     assert!(cpio.ends_with(b"00000000TRAILER!!!\0\0\0\0"));
     if skip::needs_root() || skip::needs_program("cpio") {
         return;
     }
-    as_in_a_cpio(expected(&layers)).assert_same(&gnu_cpio(&cpio));
+    without_unsupported_parts(expected(&layers)).assert_same(&extract_with_gnu_cpio(&cpio));
 }
 
 #[test]
-fn what_a_cpio_lacks_is_reported() {
+fn omissions_are_reported() {
     let many = (0..LISTED_OMISSIONS + 5).map(|number| Entry::file(format!("{number:04}"), "").xattr("user.x", "y"));
     let layer = Layer::new(many.chain([
         Entry::file("early", "").mtime(-1, 999_999_999),
@@ -116,23 +116,23 @@ fn what_a_cpio_lacks_is_reported() {
     ]));
     let (cpio, report) = export(&Root::of(&[layer]).fs);
     let omissions = report.omissions;
-    // The xattrs, `early` and `late`.
+    // The xattrs, and the times of `early` and `late`.
     assert_eq!((omissions.total, omissions.listed.len()), (LISTED_OMISSIONS as u64 + 7, LISTED_OMISSIONS));
     assert_eq!(omissions.listed[0].to_string(), "0000: xattr \"user.x\" (a cpio has none)");
-    // `.` and `between`.
+    // The times of `.` and `between`.
     assert_eq!(omissions.cut_times, 2);
     assert!(cpio.starts_with(b"07070100000001000041ed0000000000000000000000020000000600000000"), "the root is first");
     if skip::needs_program("cpio") {
         return;
     }
-    let listing = gnu_cpio(&cpio);
+    let listing = extract_with_gnu_cpio(&cpio);
     let time = |path: &[u8]| listing.rows[path].mtime / 1_000_000_000;
     assert_eq!((time(b"early"), time(b"late"), time(b"latest")), (0, u32::MAX.into(), u32::MAX.into()));
     assert_eq!(time(b"between"), 5);
 }
 
 #[test]
-fn sockets_stay_sockets() {
+fn sockets_are_kept() {
     let root = Root::of(&[Layer::new([Entry::fifo("run/socket"), Entry::hard_link("z", "run/socket")])]);
     let index = root.files().join("sockets.idx");
     fs::write(&index, with_sockets(fs::read(root.files().join("root.idx")).unwrap())).unwrap();
@@ -141,12 +141,12 @@ fn sockets_stay_sockets() {
     if skip::needs_program("cpio") {
         return;
     }
-    let listing = gnu_cpio(&cpio);
+    let listing = extract_with_gnu_cpio(&cpio);
     assert_eq!((listing.rows[&b"run/socket"[..]].kind, listing.rows[&b"z"[..]].kind), ('s', 's'));
 }
 
 #[test]
-fn what_would_be_lost_is_refused() {
+fn too_large_files_and_paths_are_rejected() {
     let limit = u64::from(u32::MAX);
     let root = Root::of(&[Layer::new([Entry::file("var/large", "x")])]);
     let large = |size| {
@@ -175,7 +175,7 @@ fn what_would_be_lost_is_refused() {
 }
 
 #[test]
-fn compressed_for_the_kernel() {
+fn compressed_cpio_suits_the_kernel() {
     let files = (0..50).map(|number| Entry::file(format!("file-{number}"), vec![number; 99_999]));
     let root = Root::of(&[Layer::new(files)]);
     let (plain, _) = export(&root.fs);
@@ -189,33 +189,33 @@ fn compressed_for_the_kernel() {
             Decoder::new(&bytes[..], &Limits::default()).unwrap().read_to_end(&mut decoded).unwrap();
             assert!(decoded == plain);
             match compression {
-                // The kernel reads past a name in the header, and past nothing else.
+                // Of the optional header fields, the kernel skips only the file name.
                 Compression::Gzip => assert_eq!(bytes[..4], [0x1f, 0x8b, 8, 0]),
                 _ => assert!(window(&bytes) <= 128 << 20, "the kernel's limit"),
             }
-            // One member, one frame: the kernel takes no archive in parts.
+            // A single member or frame, because the kernel does not unpack an archive in several.
             let magic = &bytes[..if compression == Compression::Gzip { 3 } else { 4 }];
             assert_eq!(bytes.windows(magic.len()).filter(|window| *window == magic).count(), 1);
         }
     }
 }
 
-/// The size of the window that a zstd frame asks for (RFC 8878, section 3.1.1.1).
+/// Returns the window size of a zstd frame in bytes (RFC 8878, section 3.1.1.1).
 fn window(frame: &[u8]) -> u64 {
     const SINGLE_SEGMENT: u8 = 0x20;
-    assert_eq!(frame[4] & SINGLE_SEGMENT, 0, "it is the stream's, not the content's");
+    assert_eq!(frame[4] & SINGLE_SEGMENT, 0, "the window size is that of the stream, not of the contents");
     let (exponent, mantissa) = (frame[5] >> 3, u64::from(frame[5] & 7));
     let base = 1 << (10 + exponent);
     base + base / 8 * mantissa
 }
 
 #[test]
-fn an_archive_of_a_few_files() {
+fn writer_makes_a_small_archive() {
     let mut archive = CpioWriter::new(Vec::new());
-    archive.directory(b"dev", 0o755).unwrap();
-    archive.device(b"dev/console", 0o020_600, (5, 1)).unwrap();
-    archive.file(b"init", 0o755, b"#!/bin/sh\n").unwrap();
-    archive.symlink(b"linuxrc", b"init").unwrap();
+    archive.add_directory(b"dev", 0o755).unwrap();
+    archive.add_device(b"dev/console", 0o020_600, (5, 1)).unwrap();
+    archive.add_file(b"init", 0o755, b"#!/bin/sh\n").unwrap();
+    archive.add_symlink(b"linuxrc", b"init").unwrap();
     let (bytes, length) = archive.finish().unwrap();
     assert_eq!(bytes.len() as u64, length);
     let header = "07070100000003000081ed000000000000000000000001000000000000000a00000000000000000000000000000000\
@@ -230,11 +230,11 @@ fn an_archive_of_a_few_files() {
         Entry::file("init", "#!/bin/sh\n").mode(0o755).mtime(0, 0),
         Entry::symlink("linuxrc", "init").mode(0o777).mtime(0, 0),
     ])];
-    expected(&layers).assert_same(&gnu_cpio(&bytes));
+    expected(&layers).assert_same(&extract_with_gnu_cpio(&bytes));
 }
 
 #[test]
-fn the_hook_may_stop_it() {
+fn hook_cancels_the_export() {
     let root = Root::of(&[Layer::new([Entry::file("a", vec![1; 10 << 20])])]);
     let stop = |progress: Progress| {
         assert_eq!(progress.total_bytes, 10 << 20);
@@ -244,14 +244,14 @@ fn the_hook_may_stop_it() {
     assert!(matches!(stopped, Err(Error::Cancelled)));
 }
 
-/// Published files are read-only.
+/// Makes a published file writable and sets its length.
 fn set_length(contents: &Path, length: u64) {
     fs::set_permissions(contents, PermissionsExt::from_mode(0o644)).unwrap();
     File::options().write(true).open(contents).unwrap().set_len(length).unwrap();
 }
 
 #[test]
-fn damaged_contents_are_named() {
+fn damaged_contents_error_names_the_file() {
     let root = Root::of(&[Layer::new([Entry::file("a", vec![1; 10_000])])]);
     set_length(&root.contents_of(0), 4096);
     let error = export_cpio(&root.fs, io::sink(), &CpioOptions::default()).unwrap_err().full_message();

@@ -1,4 +1,4 @@
-//! Disks that are full, and contents that are not what they were.
+//! Full disks, and contents that change during an export.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::skip;
 
-/// A file system of four megabytes, unmounted when dropped.
+/// A tmpfs of four megabytes. It is unmounted when this is dropped.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
@@ -33,7 +33,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // What does not unmount now stays until the machine is shut down; the test has had its say.
+        // An error is ignored, because the result of the test does not depend on it.
         let _ = Command::new("umount").arg(self.path()).status();
     }
 }
@@ -45,7 +45,7 @@ fn large_root() -> Root {
 }
 
 #[test]
-fn a_full_disk_is_an_error_that_names_the_file() {
+fn full_disk_error_names_the_file() {
     if skip::needs_root() {
         return;
     }
@@ -66,7 +66,7 @@ fn a_full_disk_is_an_error_that_names_the_file() {
     let error = export_prebaked(&sources, b"{}", &disk.path().join("prebaked")).unwrap_err();
     assert!(matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull), "{error}");
     assert!(error.full_message().contains(".contents"), "{error}");
-    assert!(!disk.path().join("prebaked").exists(), "nothing half written");
+    assert!(!disk.path().join("prebaked").exists(), "no incomplete directory remains");
 
     let mut file = OutputFile::create(&disk.path().join("root.tar")).unwrap();
     let error = export_tar(&root.fs, &mut file, &TarOptions::default()).unwrap_err();
@@ -76,7 +76,7 @@ fn a_full_disk_is_an_error_that_names_the_file() {
 }
 
 #[test]
-fn a_writer_that_fails_only_at_the_end_is_heard() {
+fn flush_error_is_reported() {
     struct LateFailure;
     impl Write for LateFailure {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -96,7 +96,7 @@ fn a_writer_that_fails_only_at_the_end_is_heard() {
 }
 
 #[test]
-fn contents_cut_short_while_open_are_an_error() {
+fn truncated_contents_are_an_error() {
     let root = large_root();
     fs::set_permissions(root.contents_of(0), Permissions::from_mode(0o644)).unwrap();
     OpenOptions::new().write(true).open(root.contents_of(0)).and_then(|file: File| file.set_len(3 << 20)).unwrap();

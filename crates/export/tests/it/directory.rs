@@ -1,4 +1,4 @@
-//! Exports to a directory, as root.
+//! Exporting to a directory as root.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -39,7 +39,7 @@ fn random_stacks() {
 }
 
 #[test]
-fn the_target_is_the_root_directory() {
+fn target_gets_the_attributes_of_the_root_directory() {
     if skip::needs_root() {
         return;
     }
@@ -62,7 +62,7 @@ fn the_target_is_the_root_directory() {
 }
 
 #[test]
-fn setuid_capabilities_and_sticky_bits_survive_the_change_of_owner() {
+fn special_mode_bits_and_capabilities_are_kept() {
     if skip::needs_root() {
         return;
     }
@@ -83,7 +83,7 @@ fn setuid_capabilities_and_sticky_bits_survive_the_change_of_owner() {
 }
 
 #[test]
-fn holes_stay_holes() {
+fn holes_are_kept() {
     let megabyte = 1 << 20;
     let runs = vec![(0, vec![1; 4096]), (8 * megabyte, vec![2; 5000])];
     let layers = [Layer::new([
@@ -112,7 +112,7 @@ fn holes_stay_holes() {
 }
 
 #[test]
-fn only_a_new_or_an_empty_directory_is_taken() {
+fn target_must_be_new_or_empty() {
     let root = Root::of(&[Layer::new([Entry::file("a", "a")])]);
     let scratch = tempfile::tempdir().unwrap();
     let export = |target: &Path| export_directory(&root.fs, target, &DirectoryOptions::default());
@@ -134,7 +134,7 @@ fn only_a_new_or_an_empty_directory_is_taken() {
 }
 
 #[test]
-fn the_hook_hears_of_all_bytes_and_may_stop() {
+fn hook_receives_all_bytes_and_cancels() {
     let layers = [Layer::new((0..40).map(|number| Entry::file(format!("f{number}"), vec![number; 1 << 20])))];
     let root = Root::of(&layers);
     let scratch = tempfile::tempdir().unwrap();
@@ -157,8 +157,8 @@ fn the_hook_hears_of_all_bytes_and_may_stop() {
 }
 
 #[test]
-fn more_names_than_an_inode_can_have_become_copies() {
-    // ext4 has 65,000 names for a file, XFS 2^31, btrfs 65,535 in one directory or fewer, tmpfs no limit.
+fn excess_hard_links_become_copies() {
+    // The limits on hard links: ext4 65,000 for a file, XFS 2^31, btrfs 65,535 or fewer in a directory, tmpfs none.
     let names = 65_100;
     let links = (0..names).map(|number| Entry::hard_link(format!("d/{number}"), "first"));
     let layer = Layer::new([Entry::file("first", "bytes").mode(0o640)].into_iter().chain(links));
@@ -173,12 +173,13 @@ fn more_names_than_an_inode_can_have_become_copies() {
     }
     assert_eq!(inodes.values().sum::<u64>(), names);
     let copies = report.omissions.listed.iter().filter(|refusal| refusal.what == Omitted::HardLink).count();
-    assert_eq!(copies, inodes.len() - 1, "every inode but the first is a copy, and said to be one");
+    assert_eq!(copies, inodes.len() - 1, "every inode but the first is a reported copy");
 }
 
 #[test]
-fn a_time_that_the_file_system_does_not_have_is_said() {
-    // ext4 has 1901 to 2446, XFS 1901 to 2038 or 2486, btrfs and tmpfs all; each takes the nearest it has, silently.
+fn unsupported_time_is_reported() {
+    // The ranges: ext4 1901 to 2446, XFS 1901 to 2038 or 2486, btrfs and tmpfs everything. Each silently stores the
+    // nearest time.
     let times = [(-(1 << 31), 1), (-(1 << 33), 0), (1 << 33, 5), (1 << 34, 0), (1 << 62, 0), (77, 7)];
     let name = |number: usize| number.to_string();
     let files = times.iter().enumerate().map(|(number, &(seconds, nanoseconds))| match number % 3 {
@@ -191,17 +192,17 @@ fn a_time_that_the_file_system_does_not_have_is_said() {
     let report = export_directory(&root.fs, target.path(), &DirectoryOptions::default()).unwrap();
     for (number, &(seconds, nanoseconds)) in times.iter().enumerate() {
         let metadata = look_at(&target.path().join(name(number)));
-        let said = report
+        let reported = report
             .omissions
             .listed
             .iter()
             .filter(|refusal| refusal.path == Path::new(&name(number)) && refusal.what == Omitted::Time);
         let lost = (metadata.mtime(), metadata.mtime_nsec()) != (seconds, i64::from(nanoseconds));
-        assert_eq!(said.count(), usize::from(lost), "{seconds}.{nanoseconds}: {:?}", report.omissions);
+        assert_eq!(reported.count(), usize::from(lost), "{seconds}.{nanoseconds}: {:?}", report.omissions);
     }
 }
 
-/// An access control list as getxattr(2) gives it (`linux/posix_acl_xattr.h`), of tags and permissions.
+/// Returns an access control list in the format of getxattr(2) (`linux/posix_acl_xattr.h`), from tags and permissions.
 fn access_list(entries: &[(u16, u16)]) -> Vec<u8> {
     let entry = |&(tag, permissions): &(u16, u16)| {
         let id: u32 = if tag == 2 { 1000 } else { u32::MAX };
@@ -211,7 +212,7 @@ fn access_list(entries: &[(u16, u16)]) -> Vec<u8> {
 }
 
 #[test]
-fn a_list_that_contradicts_the_mode_is_said() {
+fn access_list_that_contradicts_the_mode_is_reported() {
     const NAME: &str = "system.posix_acl_access";
     if skip::needs_root() {
         return;
@@ -239,9 +240,9 @@ fn a_list_that_contradicts_the_mode_is_said() {
             assert_eq!(look_at(&path).mode() & 0o7777, *mode, "{name}");
             let mut value = [0; 100];
             let length = rustix::fs::getxattr(&path, NAME, &mut value[..]).unwrap_or(0);
-            let said = report.omissions.listed.iter().filter(|refusal| refusal.path == Path::new(&name)).count();
-            assert_eq!(said, usize::from(value[..length] != list[..]), "{name}: {:?}", report.omissions);
-            contradictions += said;
+            let reported = report.omissions.listed.iter().filter(|refusal| refusal.path == Path::new(&name)).count();
+            assert_eq!(reported, usize::from(value[..length] != list[..]), "{name}: {:?}", report.omissions);
+            contradictions += reported;
         }
     }
     assert_eq!(contradictions, 8);

@@ -1,4 +1,4 @@
-//! Indexes with what no tar of a test brings.
+//! Indexes with entries that cannot be made from a tar.
 
 use std::mem::{offset_of, size_of};
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::ops::Range;
 use vmroot_layer_index::format::{ContentsRecord, DirentRecord, Header, InodeRecord, Section, mode};
 use zerocopy::FromBytes;
 
-/// Makes every named pipe of an index a socket, which no layer tar can bring.
+/// Turns every named pipe of an index into a socket. A layer tar cannot contain sockets.
 pub(crate) fn with_sockets(mut index: Vec<u8>) -> Vec<u8> {
     const FIFO: u8 = 1;
     const SOCKET: u8 = 12;
@@ -26,8 +26,8 @@ pub(crate) fn with_sockets(mut index: Vec<u8>) -> Vec<u8> {
     sealed(index)
 }
 
-/// Gives the only file of an index with bytes another size, and the contents file a length that it fits in: gigabytes
-/// that are not there need not be hashed.
+/// Sets the size of the only file with contents. Returns the index and the length of contents file that it needs. So no
+/// gigabytes need to be written and hashed.
 pub(crate) fn with_size(mut index: Vec<u8>, size: u64) -> (Vec<u8>, u64) {
     let length = size.next_multiple_of(4096);
     for at in records(&index, Section::Inodes) {

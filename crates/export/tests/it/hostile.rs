@@ -1,4 +1,4 @@
-//! Images and neighbours that try to get something written elsewhere, or to exhaust what there is.
+//! Hostile images and concurrent changes that try to write outside the target or to exhaust resources.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -14,10 +14,10 @@ use vmroot_output::Progress;
 use vmroot_test_roots::{Root, describe, remove};
 use vmroot_testkit::layer::{Entry, Layer};
 
-/// Levels of directories, as many as no path can name.
+/// The depth of directories. No path can be as long.
 const LEVELS: usize = 4000;
 
-/// Goes down by `name` as often as there is one, and gives the deepest directory and its depth.
+/// Opens subdirectory `name` repeatedly. Returns the deepest directory and its depth.
 fn go_down(from: &Path, name: &str) -> (OwnedFd, usize) {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     let mut fd = openat(CWD, from, flags, Mode::empty()).unwrap();
@@ -30,7 +30,7 @@ fn go_down(from: &Path, name: &str) -> (OwnedFd, usize) {
 }
 
 #[test]
-fn four_thousand_levels() {
+fn deep_directories() {
     let name = "a-directory";
     let deepest = vec![name; LEVELS].join("/");
     let middle = vec![name; LEVELS / 2].join("/");
@@ -57,7 +57,7 @@ fn four_thousand_levels() {
 }
 
 #[test]
-fn links_of_the_image_lead_nowhere() {
+fn links_do_not_lead_outside() {
     let scratch = tempfile::tempdir().unwrap();
     let outside = scratch.path().join("outside");
     fs::create_dir(&outside).unwrap();
@@ -70,12 +70,12 @@ fn links_of_the_image_lead_nowhere() {
     let target = scratch.path().join("root");
     export_directory(&Root::of(&layers).fs, &target, &DirectoryOptions::default()).unwrap();
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
-    // The layer's own link is followed inside the root.
+    // The layer's own link is resolved inside the root.
     assert!(target.join(outside_path.trim_start_matches('/')).join("d").is_file());
 }
 
 #[test]
-fn a_directory_swapped_for_a_link_meanwhile_is_an_error() {
+fn directory_replaced_by_a_link_is_an_error() {
     let scratch = tempfile::tempdir().unwrap();
     let (target, outside) = (scratch.path().join("root"), scratch.path().join("outside"));
     fs::create_dir(&outside).unwrap();
@@ -109,7 +109,7 @@ fn a_directory_swapped_for_a_link_meanwhile_is_an_error() {
 }
 
 #[test]
-fn owners_and_times_that_no_kernel_has() {
+fn invalid_owners_and_times() {
     let layer = Layer::new([
         Entry::file("nobody", "x").owner(u32::MAX, u32::MAX),
         Entry::file("late", "x").mtime(i64::MAX / 2, 0),

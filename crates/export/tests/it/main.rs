@@ -1,4 +1,4 @@
-//! Exports against the model, against GNU tar and cpio, and against what may go wrong.
+//! Exports compared with the model, with GNU tar and cpio, and under hostile conditions.
 
 mod cpio;
 mod damage;

@@ -1,4 +1,4 @@
-//! Prebaked directories.
+//! Writing and opening prebaked directories.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -26,7 +26,7 @@ fn prebake(root: &Root, directory: &Path) {
 }
 
 #[test]
-fn holds_the_same_root_and_nothing_else() {
+fn directory_has_the_same_root_and_no_other_files() {
     let (root, scratch) = (root(), tempfile::tempdir().unwrap());
     let directory = scratch.path().join("image");
     prebake(&root, &directory);
@@ -46,7 +46,7 @@ fn holds_the_same_root_and_nothing_else() {
 }
 
 #[test]
-fn replaces_what_it_made_before_and_leaves_the_rest() {
+fn existing_files_are_replaced_and_others_kept() {
     let (root, directory) = (root(), tempfile::tempdir().unwrap());
     prebake(&root, directory.path());
     fs::write(directory.path().join("notes"), "mine").unwrap();
@@ -59,7 +59,7 @@ fn replaces_what_it_made_before_and_leaves_the_rest() {
 }
 
 #[test]
-fn opens_without_a_root_index_or_with_a_wrong_one() {
+fn opens_without_a_valid_root_index() {
     let (root, directory) = (root(), tempfile::tempdir().unwrap());
     prebake(&root, directory.path());
     let index = directory.path().join("root.idx");
@@ -74,7 +74,7 @@ fn opens_without_a_root_index_or_with_a_wrong_one() {
 }
 
 #[test]
-fn says_what_is_missing_or_wrong() {
+fn error_names_the_missing_or_wrong_file() {
     let (root, directory) = (root(), tempfile::tempdir().unwrap());
     prebake(&root, directory.path());
     let in_directory = |path: std::path::PathBuf| directory.path().join(path.file_name().unwrap());
@@ -84,7 +84,7 @@ fn says_what_is_missing_or_wrong() {
     let error = open_prebaked(directory.path(), &root.layers).map(|_| ()).unwrap_err();
     assert!(error.full_message().contains(&root.layers[1].hex()), "{error}");
 
-    // The index of one layer under the name of another, with fitting contents.
+    // One layer's index and contents under the name of another.
     fs::copy(in_directory(root.index_of(0)), in_directory(root.index_of(1))).unwrap();
     fs::remove_file(in_directory(root.contents_of(1))).unwrap();
     fs::copy(in_directory(root.contents_of(0)), in_directory(root.contents_of(1))).unwrap();

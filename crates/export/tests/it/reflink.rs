@@ -1,4 +1,4 @@
-//! File systems that share blocks: a copy there costs no room.
+//! On file systems that share blocks, a copy takes no space.
 
 use vmroot_export::{DirectoryOptions, export_directory};
 use vmroot_test_roots::{Root, expected};
@@ -8,20 +8,20 @@ use vmroot_testkit::listing::Listing;
 use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
 
-/// The bytes of the file that is copied, and no multiple of a block.
+/// The size of the copied file in bytes, not a multiple of the block size.
 const FILE: usize = (48 << 20) + 123;
 
 #[test]
 fn xfs_shares_blocks() {
-    shares("mkfs.xfs", &["-q", "-m", "reflink=1"]);
+    check_sharing("mkfs.xfs", &["-q", "-m", "reflink=1"]);
 }
 
 #[test]
 fn btrfs_shares_blocks() {
-    shares("mkfs.btrfs", &["-q"]);
+    check_sharing("mkfs.btrfs", &["-q"]);
 }
 
-fn shares(mkfs: &str, options: &[&str]) {
+fn check_sharing(mkfs: &str, options: &[&str]) {
     if skip::needs_root() || skip::needs_program(mkfs) {
         return;
     }

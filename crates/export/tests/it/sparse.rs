@@ -1,4 +1,4 @@
-//! Files with holes in a tar: in full by default, and in GNU's sparse format where that is asked for.
+//! Files with holes in a tar: in full by default, and in GNU's sparse format as an option.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,7 +12,7 @@ use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::skip;
 
-use crate::tar::gnu_tar;
+use crate::tar::extract_with_gnu_tar;
 
 const MEGABYTE: u64 = 1 << 20;
 
@@ -24,8 +24,8 @@ fn export_sparse(fs: &ContainerFs) -> Vec<u8> {
     export_tar(fs, Vec::new(), &TarOptions { sparse: true, ..TarOptions::default() }).unwrap().0
 }
 
-/// A layer of files with holes at either end and between, of real zeros, of sizes that are no multiple of a block, under
-/// names that fit a ustar header and names that do not.
+/// Returns a layer with holes at the start, in the middle and at the end of files, written zeros, sizes that are not a
+/// multiple of a block, and names that do and do not fit in a ustar header.
 fn holes() -> Layer {
     let data = |byte, length| vec![byte; length];
     let long = "n".repeat(200);
@@ -34,21 +34,21 @@ fn holes() -> Layer {
         Entry::sparse_file("dir/end", 3 * MEGABYTE, vec![(2 * MEGABYTE, data(3, MEGABYTE as usize))]),
         Entry::sparse_file("dir/nothing", 7 * MEGABYTE, vec![]),
         Entry::sparse_file("dir/small", MEGABYTE - 1, vec![(9, data(4, 1))]),
-        // `/var/log/lastlog` and images of disks end so: zeros, then a few bytes.
+        // Like `/var/log/lastlog` and disk images: zeros, then a few bytes.
         Entry::sparse_file("tail", 2 * MEGABYTE + 4, vec![(2 * MEGABYTE, b"tail".to_vec())]),
         Entry::sparse_file(format!("{long}/tail"), 2 * MEGABYTE + 4, vec![(2 * MEGABYTE, b"tail".to_vec())]),
         Entry::file("dir/zeros", data(0, 2 << 20)),
     ])
 }
 
-/// Extracts a tar by one of the programs that people have.
-fn extracted(tar: &Path, program: &[&str], directory: &Path) {
+/// Extracts a tar with a program.
+fn extract(tar: &Path, program: &[&str], directory: &Path) {
     fs::create_dir(directory).unwrap();
     let output = Command::new(program[0]).args(&program[1..]).arg(tar).current_dir(directory).output().unwrap();
     assert!(output.status.success(), "{program:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Paths, sizes and digests of the regular files below a directory.
+/// Returns paths, sizes and digests of the regular files below a directory.
 fn files(listing: &Listing) -> Vec<String> {
     let rows = listing.rows.iter().filter_map(|(path, row)| Some((path, row.size?, row.sha256.as_ref()?)));
     rows.map(|(path, size, digest)| format!("{} {size} {digest}", path.escape_ascii())).collect()
@@ -56,12 +56,13 @@ fn files(listing: &Listing) -> Vec<String> {
 
 const PYTHON: &str = "import sys, tarfile; tarfile.open(sys.argv[1]).extractall('.')";
 
-/// What extracts tars: GNU tar, libarchive, a reader that knows neither PAX records nor sparse files, and Python.
+/// Commands that extract tars: GNU tar, libarchive, busybox, which supports neither PAX records nor sparse files, and
+/// Python.
 const READERS: [&[&str]; 4] =
     [&["tar", "-xf"], &["bsdtar", "-xf"], &["busybox", "tar", "-xf"], &["python3", "-c", PYTHON]];
 
 #[test]
-fn every_reader_gets_every_byte_of_a_plain_tar() {
+fn plain_tar_is_read_by_all_programs() {
     let layers = [holes()];
     let root = Root::of(&layers);
     let tar = export_plain(&root.fs);
@@ -77,10 +78,10 @@ fn every_reader_gets_every_byte_of_a_plain_tar() {
             continue;
         }
         let directory = scratch.path().join(program[0]);
-        extracted(&file, program, &directory);
+        extract(&file, program, &directory);
         let mut wanted = expected(&layers);
         if program[0] == "busybox" {
-            // It cuts a path that is in a PAX record, and creates the file under the beginning of it.
+            // Busybox truncates a path in a PAX record and creates the file under the shortened path.
             wanted.rows.retain(|path, _| path.len() < 100);
         }
         let mut found = files(&Listing::of_directory(&directory).unwrap());
@@ -90,7 +91,7 @@ fn every_reader_gets_every_byte_of_a_plain_tar() {
 }
 
 #[test]
-fn a_sparse_tar_is_read_by_those_that_know_the_form_and_mistaken_by_nobody() {
+fn sparse_tar_is_read_or_extracted_under_other_names() {
     let layers = [holes()];
     let root = Root::of(&layers);
     let tar = export_sparse(&root.fs);
@@ -106,10 +107,10 @@ fn a_sparse_tar_is_read_by_those_that_know_the_form_and_mistaken_by_nobody() {
             continue;
         }
         let directory = scratch.path().join(program[0]);
-        extracted(&file, program, &directory);
+        extract(&file, program, &directory);
         let found = files(&Listing::of_directory(&directory).unwrap());
         if program[0] == "busybox" {
-            // Under the real names there are only files that were stored in full.
+            // Only files that were stored in full have their real names.
             let real = found.iter().filter(|line| !line.contains("GNUSparseFile.0/") && !line.starts_with("nnn"));
             assert!(real.clone().all(|line| wanted.contains(line)), "{found:#?}");
             assert_eq!(real.count(), 1, "{found:#?}");
@@ -123,7 +124,7 @@ fn a_sparse_tar_is_read_by_those_that_know_the_form_and_mistaken_by_nobody() {
 }
 
 #[test]
-fn holes_stay_holes_for_gnu_tar() {
+fn gnu_tar_restores_holes() {
     if skip::needs_root() || skip::needs_program("tar") {
         return;
     }
@@ -132,17 +133,17 @@ fn holes_stay_holes_for_gnu_tar() {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("root");
     fs::create_dir(&directory).unwrap();
-    gnu_tar(&tar, &directory);
+    extract_with_gnu_tar(&tar, &directory);
     assert!(look_at(&directory.join("dir/both")).blocks() * 512 < MEGABYTE);
     expected(&layers).assert_same(&Listing::of_directory(&directory).unwrap());
 }
 
 #[test]
-fn a_map_of_many_holes_stays_small() {
+fn sparse_map_has_a_size_limit() {
     let runs = (0..20_000).map(|number| (number * 8192, vec![1; 10])).collect();
     let root = Root::in_memory(&[Layer::new([Entry::sparse_file("comb", 20_000 * 8192 + 4096, runs)])]);
     let tar = export_sparse(&root.fs);
-    // Holes of a page among as many pages: too many to list, so they are written.
+    // Pages and holes of a page alternate. There are too many holes to list, so they are written.
     assert!(tar.len() > 20_000 * 8192, "{} bytes", tar.len());
     assert_eq!(describe(&Root::of_tars(&[tar]).fs), describe(&root.fs));
 

@@ -1,4 +1,4 @@
-//! squashfs images against the kernel and unsquashfs.
+//! squashfs images checked with the kernel and unsquashfs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +24,7 @@ use vmroot_testkit::listing::Listing;
 use vmroot_testkit::mounted::{Mounted, run};
 use vmroot_testkit::{arbitrary, skip};
 
-/// Takes next to no time.
+/// The fastest options.
 const FAST: SquashfsOptions<'_> = SquashfsOptions {
     compression: SquashfsCompression::Lz4,
     block_size: None,
@@ -41,7 +41,7 @@ fn image_of(root: &Root, options: &SquashfsOptions<'_>) -> Result<(TempDir, Path
     Ok((directory, path, report))
 }
 
-/// What the model says, as squashfs can have it: whole seconds from 1970 on.
+/// Returns the listing of the model as squashfs can store it: with whole seconds since 1970.
 fn expected(root: &Root) -> Listing {
     let mut listing = root.expected();
     for row in listing.rows.values_mut() {
@@ -53,13 +53,13 @@ fn expected(root: &Root) -> Listing {
 fn assert_same(root: &Root, image: &Path) {
     let mounted = Mounted::new(image, "squashfs", "ro");
     let mut listed = Listing::of_directory(mounted.path()).unwrap();
-    // An image without xattrs has not even the call.
+    // For an image without xattrs, the kernel does not support the call.
     let unsupported = BTreeMap::from([(b"ERR".to_vec(), Errno::OPNOTSUPP.raw_os_error().to_string().into_bytes())]);
     listed.rows.values_mut().filter(|row| row.xattrs == unsupported).for_each(|row| row.xattrs.clear());
     expected(root).assert_same(&listed);
 }
 
-/// One of everything, but for times and xattrs that squashfs has none of.
+/// Returns a layer with every kind of entry. All its times and xattrs are supported by squashfs.
 fn everything() -> [Layer; 1] {
     [Layer::new([
         Entry::directory("./").mode(0o1751).owner(3, 70_000).mtime(77, 0),
@@ -94,7 +94,7 @@ fn random_stacks() {
 }
 
 #[test]
-fn everything_is_as_the_model_has_it_in_every_compression() {
+fn image_matches_the_model_in_every_compression() {
     if skip::needs_program("sqfstar") || skip::needs_root() {
         return;
     }
@@ -112,11 +112,11 @@ fn everything_is_as_the_model_has_it_in_every_compression() {
 }
 
 #[test]
-fn zeros_of_any_number_are_kept() {
+fn zeros_at_the_end_are_kept() {
     if skip::needs_program("sqfstar") || skip::needs_root() {
         return;
     }
-    // sqfstar stops at the sparse entry of a file that ends in zeros and in the middle of 512 bytes.
+    // sqfstar fails at a sparse entry whose file ends in zeros and whose size is not a multiple of 512.
     let sizes = [1 << 20, (1 << 20) + 1, (9 << 17) + 513, 3 << 20].into_iter();
     let root = Root::of_entries(sizes.flat_map(|size| {
         let data = [vec![], vec![(0, vec![1; 700])], vec![(size - 1, vec![1])], vec![(70_000, vec![1; 5])]];
@@ -127,7 +127,7 @@ fn zeros_of_any_number_are_kept() {
 }
 
 #[test]
-fn unsquashfs_reads_the_same() {
+fn unsquashfs_reads_the_image() {
     if skip::needs_program("sqfstar") {
         return;
     }
@@ -138,11 +138,11 @@ fn unsquashfs_reads_the_same() {
     assert!(line("/su").starts_with("-rwsr-xr-x 0/0 ") && line("/su").contains(" 2106-02-07 06:28 "), "{listed}");
     assert!(line("/pipe").starts_with("prw-r--r-- 0/0 "), "{listed}");
     let summary = run(Command::new("unsquashfs").args(["-s", "-UTC"]).arg(&path));
-    assert!(summary.contains("2106"), "made when its latest file was: {summary}");
+    assert!(summary.contains("2106"), "created at the time of the latest file: {summary}");
 }
 
-/// Writes the image on a thread that is nobody.
-fn image_of_nobody(root: &Root) -> (TempDir, PathBuf, SquashfsReport) {
+/// Writes the image as user nobody, on a thread of its own.
+fn image_as_nobody(root: &Root) -> (TempDir, PathBuf, SquashfsReport) {
     let as_nobody = || {
         let nobody = 65_534;
         let (uid, gid) = (Uid::from_raw(nobody), Gid::from_raw(nobody));
@@ -159,7 +159,7 @@ fn image_of_nobody(root: &Root) -> (TempDir, PathBuf, SquashfsReport) {
 }
 
 #[test]
-fn another_user_another_second_and_other_processors_make_the_same() {
+fn bytes_do_not_depend_on_user_time_and_processors() {
     if skip::needs_program("sqfstar") || skip::needs_root() {
         return;
     }
@@ -169,7 +169,7 @@ fn another_user_another_second_and_other_processors_make_the_same() {
         let (_directory, path, _) = image_of(&root, &FAST).unwrap();
         let first = fs::read(path).unwrap();
         thread::sleep(Duration::from_millis(1100));
-        let (_directory, path, _) = image_of_nobody(&root);
+        let (_directory, path, _) = image_as_nobody(&root);
         assert!(first == fs::read(&path).unwrap(), "as nobody");
         assert_same(&root, &path);
         for processors in [1, 3] {
@@ -181,17 +181,17 @@ fn another_user_another_second_and_other_processors_make_the_same() {
 }
 
 #[test]
-fn a_table_of_owners_of_many_blocks_is_kept() {
+fn owner_table_of_several_blocks_is_kept() {
     if skip::needs_program("sqfstar") || skip::needs_root() {
         return;
     }
-    // Two thousand and forty-eight owners fill a block: with one more of the root directory's there are two.
+    // A block holds 2048 owners. One more, of the root directory, needs a second block.
     for count in [2046, 2048, 6000] {
         let files = (0..count).map(|number| Entry::file(number.to_string(), "").owner(100 + number, 100 + number));
         let with_xattrs = [Entry::file("x", "").owner(100, 100).xattr("user.kept", vec![1; 3000])];
         let top = [Entry::directory("./").owner(7, 8)];
         let root = Root::of(&[Layer::new(top.into_iter().chain(files).chain(with_xattrs))]);
-        let (_directory, path, _) = image_of_nobody(&root);
+        let (_directory, path, _) = image_as_nobody(&root);
         assert_same(&root, &path);
         let mounted = Mounted::new(&path, "squashfs", "ro");
         let top = fs::metadata(mounted.path()).unwrap();
@@ -200,7 +200,7 @@ fn a_table_of_owners_of_many_blocks_is_kept() {
 }
 
 #[test]
-fn what_squashfs_lacks_is_reported() {
+fn omissions_are_reported() {
     if skip::needs_program("sqfstar") || skip::needs_root() {
         return;
     }
@@ -237,12 +237,12 @@ fn what_squashfs_lacks_is_reported() {
 }
 
 #[test]
-fn an_empty_root_has_an_image() {
+fn empty_root() {
     if skip::needs_program("sqfstar") || skip::needs_root() {
         return;
     }
     let root = Root::of_entries([Entry::directory("./").mode(0o700).owner(9, 10).mtime(11, 0)]);
-    let (_directory, path, _) = image_of_nobody(&root);
+    let (_directory, path, _) = image_as_nobody(&root);
     let mounted = Mounted::new(&path, "squashfs", "ro");
     let top = fs::metadata(mounted.path()).unwrap();
     assert_eq!((top.mode() & 0o7777, top.uid(), top.gid(), top.mtime()), (0o700, 9, 10, 11));
@@ -250,7 +250,7 @@ fn an_empty_root_has_an_image() {
 }
 
 #[test]
-fn what_the_program_says_is_in_the_error() {
+fn error_has_the_messages_of_the_program() {
     if skip::needs_program("sqfstar") {
         return;
     }
@@ -263,7 +263,7 @@ fn what_the_program_says_is_in_the_error() {
 }
 
 #[test]
-fn the_hook_stops_it() {
+fn hook_cancels_the_export() {
     if skip::needs_program("sqfstar") {
         return;
     }

@@ -1,4 +1,4 @@
-//! Exports to a tar.
+//! Exporting to a tar.
 
 use std::fs;
 use std::io::{Cursor, Read};
@@ -29,8 +29,8 @@ fn export(fs: &ContainerFs) -> (Vec<u8>, TarReport) {
     (tar, report)
 }
 
-/// Lets GNU tar extract all there is, and complain of nothing.
-pub(crate) fn gnu_tar(tar: &[u8], directory: &Path) {
+/// Extracts a tar with GNU tar, which must not print anything.
+pub(crate) fn extract_with_gnu_tar(tar: &[u8], directory: &Path) {
     let file = directory.with_extension("tar");
     fs::write(&file, tar).unwrap();
     let output = Command::new("tar")
@@ -55,18 +55,18 @@ fn random_stacks() {
         let scratch = tempfile::tempdir().unwrap();
         let directory = scratch.path().join("root");
         fs::create_dir(&directory).unwrap();
-        gnu_tar(&tar, &directory);
+        extract_with_gnu_tar(&tar, &directory);
         expected(&layers).assert_same(&Listing::of_directory(&directory).unwrap());
 
         prop_assert_eq!(report.entries, root.fs.walk().count() as u64);
         let again = Root::of_tars(std::slice::from_ref(&tar));
         prop_assert_eq!(describe(&again.fs), describe(&root.fs));
-        prop_assert!(export(&again.fs).0 == tar, "the bytes are a function of the root");
+        prop_assert!(export(&again.fs).0 == tar, "the bytes depend only on the root");
     });
 }
 
 #[test]
-fn everything_that_ustar_cannot_say() {
+fn values_beyond_ustar() {
     let long = |length: usize| "n".repeat(length);
     let deep = |count: usize| vec![long(200); count].join("/");
     let layer = Layer::new([
@@ -96,24 +96,24 @@ fn everything_that_ustar_cannot_say() {
 }
 
 #[test]
-fn gnu_tar_reads_escaped_names() {
+fn gnu_tar_reads_escaped_xattr_names() {
     if skip::needs_root() || skip::needs_program("tar") {
         return;
     }
-    // In a tar, as GNU tar writes them.
+    // The escaped names that GNU tar writes.
     let file = Entry::file("file", "").xattr("user.a%3Db", "=").xattr("user.%253D", "%").xattr("user.%", "plain");
     let layers = [Layer::new([file])];
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("root");
     fs::create_dir(&directory).unwrap();
-    gnu_tar(&export(&Root::of(&layers).fs).0, &directory);
+    extract_with_gnu_tar(&export(&Root::of(&layers).fs).0, &directory);
     let listing = Listing::of_directory(&directory).unwrap();
     let names: Vec<_> = listing.rows[&b"file"[..]].xattrs.keys().map(|name| name.as_slice()).collect();
     assert_eq!(names, [&b"user.%"[..], b"user.%3D", b"user.a=b"]);
 }
 
 #[test]
-fn compressed() {
+fn compressed_tar_decodes_to_the_plain_tar() {
     let root = Root::of(&[Layer::new((0..50).map(|number| Entry::file(format!("file-{number}"), [number; 9999])))]);
     let (plain, _) = export(&root.fs);
     for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
@@ -134,7 +134,7 @@ fn compressed() {
 }
 
 #[test]
-fn the_hook_hears_of_all_bytes_and_may_stop() {
+fn hook_receives_all_bytes_and_cancels() {
     let entries = (0..20).map(|number| Entry::file(format!("{number}"), vec![1; 1 << 20]));
     let holes = Entry::sparse_file("holes", 12 << 20, vec![(0, vec![1])]);
     let root = Root::of(&[Layer::new(entries.chain([holes, Entry::hard_link("link", "0")]))]);
@@ -152,7 +152,7 @@ fn the_hook_hears_of_all_bytes_and_may_stop() {
 }
 
 #[test]
-fn sockets_are_left_out_and_reported() {
+fn sockets_are_omitted_and_reported() {
     let root = Root::of(&[Layer::new([
         Entry::fifo("run/socket"),
         Entry::hard_link("z", "run/socket"),

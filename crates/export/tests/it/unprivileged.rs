@@ -1,4 +1,4 @@
-//! Exports by a user who may own nothing but their own.
+//! Exporting without privileges.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -16,7 +16,7 @@ use vmroot_testkit::skip;
 
 const NOBODY: u32 = 65_534;
 
-/// Exports on a thread that is nobody; threads started from there are nobody too.
+/// Exports as user nobody, on a thread of its own. Threads that it starts have the same user.
 fn export_as_nobody(root: &Root, target: &Path, rootless: bool) -> DirectoryReport {
     let export = || {
         let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
@@ -28,7 +28,7 @@ fn export_as_nobody(root: &Root, target: &Path, rootless: bool) -> DirectoryRepo
     thread::scope(|scope| scope.spawn(export).join().unwrap()).unwrap()
 }
 
-/// A directory in which nobody can make a target.
+/// Returns a directory that is writable for user nobody.
 fn scratch() -> tempfile::TempDir {
     let scratch = tempfile::tempdir().unwrap();
     fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o777)).unwrap();
@@ -63,7 +63,7 @@ fn xattr(path: &Path, name: &str) -> Option<String> {
 }
 
 #[test]
-fn what_is_refused_is_reported_and_the_rest_is_done() {
+fn refusals_are_reported_and_the_rest_is_exported() {
     if skip::needs_root() {
         return;
     }
@@ -93,7 +93,7 @@ fn what_is_refused_is_reported_and_the_rest_is_done() {
 
     let at = |path: &str| target.join(path);
     let mode = |path: &str| look_at(&at(path)).mode() & 0o7777;
-    assert_eq!(mode("su"), 0o755, "a setuid file without its owner is no setuid file");
+    assert_eq!(mode("su"), 0o755, "without its owner the file must not be setuid");
     assert_eq!(mode("mine"), 0o4750);
     assert_eq!((mode("secret"), mode("closed"), mode("closed/deep")), (0, 0, 0o555));
     assert_eq!(fs::read(at("closed/deep/file")).unwrap(), b"inside");
@@ -106,14 +106,14 @@ fn what_is_refused_is_reported_and_the_rest_is_done() {
 }
 
 #[test]
-fn rootless_exports_record_it_instead() {
+fn rootless_export_records_attributes() {
     if skip::needs_root() {
         return;
     }
     let scratch = scratch();
     let target = scratch.path().join("root");
     let report = export_as_nobody(&Root::of(&layers()), &target, true);
-    // A symbolic link cannot have a user.* xattr.
+    // A symbolic link cannot have a `user.*` xattr.
     let refused: Vec<_> = report.omissions.listed.iter().map(|refusal| &refusal.path).collect();
     assert_eq!(refused, [Path::new("link")]);
 
@@ -134,7 +134,7 @@ fn rootless_exports_record_it_instead() {
         let metadata = look_at(&at(path));
         assert!(metadata.is_file(), "{path}");
         assert_eq!((metadata.uid(), metadata.gid()), (NOBODY, NOBODY));
-        assert_eq!(metadata.mode() & 0o6600, 0o600, "{path} is the exporter's to read, and runs as nobody else");
+        assert_eq!(metadata.mode() & 0o6600, 0o600, "{path} is readable for the exporter and not setuid");
     }
     assert_eq!(look_at(&at("closed")).mode() & 0o7777, 0o700);
     assert_eq!(look_at(&at("null")).ino(), look_at(&at("zero-names")).ino());
@@ -142,7 +142,7 @@ fn rootless_exports_record_it_instead() {
 }
 
 #[test]
-fn an_image_cannot_forge_the_record() {
+fn image_cannot_forge_recorded_attributes() {
     if skip::needs_root() {
         return;
     }
@@ -160,7 +160,7 @@ fn an_image_cannot_forge_the_record() {
 }
 
 #[test]
-fn a_target_of_somebody_else_is_filled_as_far_as_may_be() {
+fn target_of_another_user_is_filled() {
     if skip::needs_root() {
         return;
     }

@@ -85,7 +85,7 @@ impl Check<'_> {
         if index.is_root() || Some(*index.identity()) != diff_id(path) {
             return Err(MISNAMED.to_owned());
         }
-        let going_on = || self.store.options.cancel.going_on();
+        let going_on = || self.store.options.cancel.control_flow();
         verify_contents_cancellable(&index, &path.with_extension("contents"), &going_on)
             .map_err(|error| with_causes(&error))?;
         Ok(())

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use vmroot::{Addition, ContainerFs, ErrorKind, InodeId, OnTop, Top};
+use vmroot::{Addition, ContainerFs, ErrorKind, InodeId, ExtendedRoot, Top};
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::skip;
@@ -31,7 +31,7 @@ fn image() -> Layer {
     ])
 }
 
-fn add(additions: &[Addition]) -> vmroot::Result<OnTop> {
+fn add(additions: &[Addition]) -> vmroot::Result<ExtendedRoot> {
     let at = scratch();
     put(&Top { additions: additions.to_vec(), ..Top::default() }, root_of(&[image()]).0, at.path())
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use proptest::prelude::*;
-use vmroot::{Cancel, Compression, Encoder, EncoderOptions, ErrorKind, Limits, Replaced, Top, TopOptions, TopWarning};
+use vmroot::{Cancel, Compression, Encoder, EncoderOptions, ErrorKind, Limits, Replacement, Top, TopOptions, TopWarning};
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::overlay::Overlay;
@@ -242,7 +242,7 @@ fn directory_that_replaces_a_link_gives_a_warning() {
             })
             .collect();
         replaced.sort_by(|a, b| a.path.cmp(&b.path));
-        let replacement = |path: &str, target: Option<&str>, names: &[&str]| Replaced {
+        let replacement = |path: &str, target: Option<&str>, names: &[&str]| Replacement {
             layer: layer.clone(),
             path: path.into(),
             target: target.map(Into::into),

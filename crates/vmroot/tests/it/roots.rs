@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 use vmroot::layer_index::build;
-use vmroot::{BuildOptions, Cancel, ContainerFs, Digest, ExtraLayer, InodeKind, Limits, OnTop, Top, TopOptions};
+use vmroot::{BuildOptions, Cancel, ContainerFs, Digest, ExtendedRoot, ExtraLayer, InodeKind, Limits, Top, TopOptions};
 use vmroot_testkit::layer::{Encoding, Layer};
 use vmroot_testkit::listing::Listing;
 
@@ -34,7 +34,7 @@ pub(crate) fn options(directory: &Path) -> TopOptions {
     }
 }
 
-pub(crate) fn put(top: &Top, root: ContainerFs, at: &Path) -> vmroot::Result<OnTop> {
+pub(crate) fn put(top: &Top, root: ContainerFs, at: &Path) -> vmroot::Result<ExtendedRoot> {
     Ok(top.put_on(root, &options(at))?)
 }
 

@@ -125,7 +125,7 @@ fn copy_contents(contents: &Path, copy: PathBuf, cancel: &Cancel) -> anyhow::Res
     let length = source.metadata().with_context(failed)?.len();
     let file = OutputFile::create(&copy).map_err(vmroot::Error::from)?;
     let _cleanup = file.temporary().map(CleanupGuard::new);
-    let going_on = |_| cancel.going_on();
+    let going_on = |_| cancel.control_flow();
     let copied = Copier::default().copy(&mut Holes::new(&source), 0..length, file.file(), going_on);
     if copied.with_context(|| copy.display().to_string())?.is_break() {
         return Err(vmroot::Error::from(vmroot::export::Error::Cancelled).into());

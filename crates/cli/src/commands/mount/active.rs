@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use vmroot::fuse::{Mount, MountOptions, Unmounted};
 use vmroot::kernel_mount::{self, Mounted, Upper, check_overlay, mount_erofs, mount_overlay};
-use vmroot::output::{Omissions, Omitted, Why};
+use vmroot::output::{OmissionReason, Omissions, Omitted};
 use vmroot::{Client, ContainerFs, InodeKind};
 
 use crate::args::{Driver, MountArguments};
@@ -161,7 +161,7 @@ fn hidden_by_overlayfs(root: &ContainerFs) -> Omissions {
     let mut hidden = Omissions::default();
     for entry in root.walk() {
         let path = || OsStr::from_bytes(&entry.path).into();
-        let why = || Why::form("overlayfs has a meaning of its own for it");
+        let why = || OmissionReason::form("overlayfs has a meaning of its own for it");
         if entry.kind == InodeKind::Character && root.stat(entry.ino).device == (0, 0) {
             hidden.add(path, Omitted::Device, why());
         }

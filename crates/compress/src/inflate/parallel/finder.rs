@@ -1,35 +1,35 @@
-//! Where in the middle of a stream a block may begin.
+//! Finding the probable starts of blocks in the middle of a stream.
 //!
-//! Nothing marks the beginning of a block, so it is guessed: by the header of a block with dynamic codes, whose code for
-//! code lengths has to be complete, and by the length of a stored block, which is there twice. Such a place is a candidate.
+//! Blocks have no start marker, so their start is guessed. In the header of a block with dynamic codes, the code for
+//! code lengths must be complete. A stored block has its length twice. A position with either property is a candidate.
 //! Most wrong candidates fail when the rest of the header is read.
 
-/// Bits of a header up to the lengths of the code for code lengths: type, and three counts.
+/// The bits of a header before the lengths of the code for code lengths: type and three counts.
 const COUNTS: u64 = 17;
 
-/// Finds candidates from the first bit of a part of a stream on.
+/// Finds candidates in a part of a stream, from its first bit on.
 pub(super) struct Finder {
-    /// Where the next group is looked at.
+    /// The position of the next group in bytes.
     next: usize,
-    /// Where the present group is.
+    /// The position of the current group in bytes.
     group: usize,
-    /// Bits of the present group that are left to be tried.
+    /// The bits of the current group that are still to be tried.
     left: u64,
     end: usize,
 }
 
-/// Bytes that are looked at together.
+/// The number of bytes that are examined together.
 const GROUP: usize = 4;
 
 impl Finder {
-    /// Finds those that begin in the first `end` bytes of a part.
+    /// Creates a finder for candidates in the first `end` bytes of a part.
     pub(super) fn new(end: usize) -> Self {
         Self { next: 0, group: 0, left: 0, end }
     }
 
-    /// The next candidate in `part`: the bit that its header begins at.
+    /// Returns the next candidate in `part`: the bit at which its header begins.
     ///
-    /// That of a stored block may begin up to seven bits earlier, because the bits that fill up its byte are zero too.
+    /// The header of a stored block may begin up to seven bits earlier, because the padding is zero, too.
     pub(super) fn next(&mut self, part: &[u8]) -> Option<u64> {
         loop {
             while self.left != 0 {
@@ -52,7 +52,7 @@ impl Finder {
     }
 }
 
-/// The eight bytes at `at`; zeros stand for those after the end.
+/// Returns the eight bytes at `at`. Bytes after the end are zero.
 fn word(part: &[u8], at: usize) -> u64 {
     let rest = &part[at.min(part.len())..];
     match rest.first_chunk() {
@@ -61,7 +61,7 @@ fn word(part: &[u8], at: usize) -> u64 {
     }
 }
 
-/// Whether the code for code lengths of a dynamic block at `bit` is complete.
+/// Returns true if the code for code lengths of a dynamic block at `bit` is complete.
 fn is_code(part: &[u8], bit: u64) -> bool {
     let lengths = 4 + (word(part, (bit / 8) as usize) >> (bit % 8) >> 13 & 15);
     let at = bit + COUNTS;
@@ -70,8 +70,8 @@ fn is_code(part: &[u8], bit: u64) -> bool {
     shares == 128
 }
 
-/// The bits where 32 bits may be the first of a dynamic block: not the last one, of type 2, and neither count of codes too
-/// high.
+/// Returns the bits of a group at which a dynamic block may begin: a block that is not the last, has type 2, and has
+/// valid numbers of codes.
 fn dynamic(word: u64) -> u64 {
     let header = !word & !(word >> 1) & word >> 2;
     let litlens = word >> 4 & word >> 5 & word >> 6 & word >> 7;
@@ -79,7 +79,7 @@ fn dynamic(word: u64) -> u64 {
     header & !litlens & !distances & 0xffff_ffff
 }
 
-/// The bits that are the last three before a length and its complement, and zero.
+/// Returns the bits of a group at which three zero bits precede a length and its complement.
 fn stored(word: u64) -> u64 {
     let mut bits = 0;
     for byte in 0..GROUP {
@@ -93,7 +93,7 @@ fn stored(word: u64) -> u64 {
     bits
 }
 
-/// How much of the space of codewords the code lengths take that are in 12 bits, in 128ths.
+/// The share of the code space, in 128ths, that the four code lengths in 12 bits use.
 const SHARES: [u16; 1 << 12] = shares();
 
 const fn shares() -> [u16; 1 << 12] {

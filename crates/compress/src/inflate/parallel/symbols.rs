@@ -1,23 +1,23 @@
 //! Symbols that are bytes or marks.
 //!
-//! Where decoding begins in the middle of a stream, the 32 KiB before are not known. A mark stands for each byte of them.
-//! Matches copy marks as they copy bytes.
+//! If decoding begins in the middle of a stream, the 32 KiB before it are unknown. Each of these bytes has a mark.
+//! Matches copy marks like bytes.
 
 use crate::chunk::{HISTORY, MARGIN};
 
-/// The mark of the earliest byte of the history; all below are bytes.
+/// The mark of the first byte of the history. Lower values are bytes.
 const FIRST: u16 = 1 << 8;
 
-/// Symbols that were decoded while marks were left, with the history before them.
+/// Symbols that were decoded while marks remained, and the history before them.
 #[derive(Debug)]
 pub(crate) struct Symbols {
     pub(super) buffer: Box<[u16]>,
-    /// Where the next one goes.
+    /// The position of the next symbol.
     pub(super) end: usize,
 }
 
 impl Symbols {
-    /// Room for so many.
+    /// Creates an empty buffer for `capacity` symbols.
     pub(crate) fn new(capacity: usize) -> Self {
         let mut buffer: Box<[u16]> = vec![0; HISTORY + capacity + MARGIN].into();
         for (mark, at) in buffer[..HISTORY].iter_mut().zip(FIRST..) {
@@ -26,7 +26,7 @@ impl Symbols {
         Self { buffer, end: HISTORY }
     }
 
-    /// Forgets them, but for the history, which is all marks and stays so.
+    /// Removes the symbols. The history consists of marks and does not change.
     pub(super) fn clear(&mut self) {
         self.end = HISTORY;
     }
@@ -39,47 +39,47 @@ impl Symbols {
         self.end = self.end.min(HISTORY + len);
     }
 
-    /// How many more there is room for.
+    /// Returns the number of symbols that still fit.
     pub(super) fn room(&self) -> usize {
         (self.buffer.len() - MARGIN).saturating_sub(self.end)
     }
 
-    /// Whether no mark is among the last ones, which a match can reach.
-    pub(super) fn are_known(&self) -> bool {
+    /// Returns true if matches cannot reach any marks, because the last symbols are all bytes.
+    pub(super) fn are_all_bytes(&self) -> bool {
         self.buffer[self.end - HISTORY..self.end].iter().fold(0, |all, symbol| all | symbol) < FIRST
     }
 
-    /// The last ones, which are bytes.
-    pub(super) fn last(&self) -> impl DoubleEndedIterator<Item = u8> {
+    /// Returns the last symbols, which must be bytes.
+    pub(super) fn last_bytes(&self) -> impl DoubleEndedIterator<Item = u8> {
         self.buffer[self.end - HISTORY..self.end].iter().map(|symbol| *symbol as u8)
     }
 
-    /// How far before the first one marks reach.
+    /// Returns the largest distance of a mark from the first symbol.
     pub(super) fn reach(&self) -> usize {
         let symbols = &self.buffer[HISTORY..self.end];
-        // Bytes wrap around and come after all marks.
+        // Bytes wrap around to values above all marks.
         let earliest = symbols.iter().fold(u16::MAX, |least, symbol| least.min(symbol.wrapping_sub(FIRST)));
         HISTORY.saturating_sub(usize::from(earliest))
     }
 
-    /// Writes them as bytes, those of the history in the place of marks.
-    pub(super) fn resolve(&self, meanings: &Meanings, out: &mut [u8]) {
+    /// Writes the symbols as bytes. Marks are replaced by bytes of the history.
+    pub(super) fn resolve(&self, table: &ByteTable, out: &mut [u8]) {
         for (symbol, byte) in self.buffer[HISTORY..self.end].iter().zip(out) {
-            *byte = meanings.0[usize::from(*symbol)];
+            *byte = table.0[usize::from(*symbol)];
         }
     }
 }
 
-/// The byte that each symbol stands for.
-pub(crate) struct Meanings(Box<[u8; 1 << 16]>);
+/// The byte for each symbol.
+pub(crate) struct ByteTable(Box<[u8; 1 << 16]>);
 
-impl Meanings {
+impl ByteTable {
     pub(super) fn new(history: &[u8; HISTORY]) -> Self {
-        let mut meanings = Box::new([0; 1 << 16]);
-        for (byte, meaning) in (0..=u8::MAX).zip(meanings.iter_mut()) {
-            *meaning = byte;
+        let mut table = Box::new([0; 1 << 16]);
+        for (byte, value) in (0..=u8::MAX).zip(table.iter_mut()) {
+            *value = byte;
         }
-        meanings[usize::from(FIRST)..][..HISTORY].copy_from_slice(history);
-        Self(meanings)
+        table[usize::from(FIRST)..][..HISTORY].copy_from_slice(history);
+        Self(table)
     }
 }

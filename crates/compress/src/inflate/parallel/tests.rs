@@ -1,10 +1,10 @@
-//! Finding blocks, and decoding from them.
+//! Finding blocks and decoding from them.
 
 use std::io::Write;
 
 use super::*;
 
-/// Text with repeats from near and far.
+/// Returns text with repetitions at short and long distances.
 fn text(len: usize) -> Vec<u8> {
     let mut state = 7u32;
     let mut out = Vec::new();
@@ -19,7 +19,7 @@ fn text(len: usize) -> Vec<u8> {
 #[test]
 fn every_block_of_a_stream_is_a_candidate() {
     let data = text(1_500_000);
-    // Level 1 has fixed codes only, which are not looked for.
+    // Level 1 has only fixed codes, which are not candidates.
     for level in [0, 2, 6, 9] {
         let mut compress = flate2::Compress::new(flate2::Compression::new(level), false);
         let mut stream = Vec::with_capacity(data.len() * 2);
@@ -38,7 +38,7 @@ fn every_block_of_a_stream_is_a_candidate() {
             at = blocks.position(&input);
             blocks.bits.top_up(&mut input).unwrap();
             let header = blocks.bits.peek(BEFORE_LENGTH);
-            // The last one is not looked for.
+            // The last block is not a candidate.
             if header & 1 == 0 {
                 assert!(found.contains(&aligned(at, header)), "level {level}, block at {at}");
                 seen += 1;
@@ -66,7 +66,7 @@ fn noise_has_few_candidates() {
 }
 
 #[test]
-fn a_piece_has_the_bytes_of_its_place() {
+fn piece_matches_the_data_at_its_position() {
     let data = text(900_000);
     let mut compress = flate2::Compress::new(flate2::Compression::new(6), false);
     let mut stream = Vec::with_capacity(data.len());
@@ -77,14 +77,14 @@ fn a_piece_has_the_bytes_of_its_place() {
         let room = (Chunk::new(1 << 20), Symbols::new(1 << 20));
         let Ok(mut piece) = guesser.decode(at as u64, [&stream[at..]], 15_000, room) else { continue };
         assert!(piece.start >= at as u64 * 8 && piece.end > piece.start);
-        // Where it belongs is where it fits, with the bytes before it for a history.
+        // The piece belongs to the position where it matches, with the bytes before that as history.
         let whole = piece.symbols.len();
         let fits = (HISTORY..data.len() - piece.len()).find(|at| {
             let history = data[at - HISTORY..*at].first_chunk().unwrap();
             let sample: Vec<u8> = {
-                let meanings = Meanings::new(history);
+                let table = ByteTable::new(history);
                 let mut out = vec![0; 400];
-                piece.symbols.resolve(&meanings, &mut out);
+                piece.symbols.resolve(&table, &mut out);
                 out
             };
             data[*at..].starts_with(&sample)

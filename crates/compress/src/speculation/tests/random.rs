@@ -1,4 +1,4 @@
-//! Random streams, whole and damaged, in random parts and with random limits; streams of other programs.
+//! Random streams, intact and damaged, with random parts and limits. Streams of other programs.
 
 use std::process::{Command, Stdio};
 use std::thread;
@@ -8,15 +8,15 @@ use proptest::sample::Index;
 
 use super::*;
 
-/// The maker of a stream.
+/// The encoder of a stream.
 #[derive(Clone, Debug)]
 enum Encoder {
     Zlib(u32),
     Libdeflate(i32),
     Flushed(usize),
-    /// Members of so many bytes, with empty ones between them.
+    /// Members of this many bytes, with empty members in between.
     Members(usize),
-    /// A stream within stored blocks.
+    /// A gzip stream in stored blocks.
     Twice,
 }
 
@@ -27,7 +27,7 @@ enum Damage {
     Noise(Index, u64),
     Missing(Index, usize),
     Extra(Vec<u8>),
-    /// The bytes from one place again at another.
+    /// Bytes from one position, inserted at another.
     Moved(Index, Index),
 }
 
@@ -55,15 +55,7 @@ fn damages() -> impl Strategy<Value = Damage> {
 fn sizes() -> impl Strategy<Value = Sizes> {
     let parts = (100..40_000usize, 1..8usize, 1..40usize);
     (parts, 2_000..400_000usize, 300..20_000usize, any::<bool>()).prop_map(
-        |((unit, units, overlap), piece, step, patient)| Sizes {
-            start: 100,
-            unit,
-            units,
-            overlap,
-            piece,
-            step,
-            patient,
-        },
+        |((unit, units, overlap), piece, step, wait)| Sizes { start: 100, unit, units, overlap, piece, step, wait },
     )
 }
 
@@ -118,11 +110,11 @@ proptest! {
         if let Some(how) = &damaged {
             damage(&mut stream, how);
         }
-        agree_with(&stream, &limits, sizes);
+        assert_agree_with(&stream, &limits, sizes);
     }
 }
 
-/// Gives `input` to another program; returns its output.
+/// Runs another program with `input`. Returns its output.
 fn output_of(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     let mut command = Command::new(program);
     let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -135,8 +127,8 @@ fn output_of(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     })
 }
 
-/// gzip makes blocks as long as layers have them. pigz has blocks that are independent (`-i`) or not, flushes after each
-/// piece, and has blocks of its own shape at level 11.
+/// gzip writes blocks as long as those of layers. pigz writes independent (`-i`) and dependent blocks, flushes after
+/// each piece, and has a different kind of blocks at level 11.
 #[test]
 fn streams_of_other_programs() {
     let data = data(1_500_000, 20);
@@ -153,8 +145,8 @@ fn streams_of_other_programs() {
         ("pigz", &["-6", "-U"]),
     ] {
         let stream = output_of(program, arguments, &data);
-        let taken = decodes(&stream, &data);
+        let taken = assert_decodes(&stream, &data);
         assert!(taken > 3, "{program} {arguments:?}: {taken}");
     }
-    decodes(&output_of("pigz", &["-11", "-I", "1"], &data[..200_000]), &data[..200_000]);
+    assert_decodes(&output_of("pigz", &["-11", "-I", "1"], &data[..200_000]), &data[..200_000]);
 }

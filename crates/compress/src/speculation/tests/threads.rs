@@ -1,19 +1,19 @@
-//! The threads of a stream: how they end, and how many there are.
+//! The end and the number of a stream's threads.
 
 use std::io::{BufRead, ErrorKind};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::pipeline::spread;
+use crate::pipeline::pipelined_with;
 
-/// A reader that ends in an error or a panic.
-struct Breaks {
+/// A reader that ends with an error or a panic.
+struct Breaking {
     stream: Cursor<Vec<u8>>,
     end: fn() -> io::Result<usize>,
 }
 
-impl Read for Breaks {
+impl Read for Breaking {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         match self.stream.read(out)? {
             0 => (self.end)(),
@@ -23,16 +23,16 @@ impl Read for Breaks {
 }
 
 #[test]
-fn the_end_of_the_reader() {
+fn reader_ends_with_eof_error_or_panic() {
     let data = data(400_000, 7);
     let stream = gzip(&data, 6);
     let whole = Cursor::new(stream.clone());
     let len = stream.len() as u64;
-    assert_eq!(spread(whole, &Limits::default(), Budget::new(8), SMALL).finish().unwrap().position(), len);
+    assert_eq!(pipelined_with(whole, &Limits::default(), Budget::new(8), SMALL).finish().unwrap().position(), len);
 
     let read = |end| {
         let stream = Cursor::new(stream[..stream.len() / 2].to_vec());
-        let mut reader = spread(Breaks { stream, end }, &Limits::default(), Budget::new(8), SMALL);
+        let mut reader = pipelined_with(Breaking { stream, end }, &Limits::default(), Budget::new(8), SMALL);
         let mut out = Vec::new();
         let error = reader.read_to_end(&mut out).unwrap_err();
         assert!(data.starts_with(&out));
@@ -46,8 +46,8 @@ fn the_end_of_the_reader() {
 }
 
 #[test]
-fn dropping_it_early_ends_all_threads() {
-    /// Tells of its end by hanging up.
+fn early_drop_ends_all_threads() {
+    /// Closes its channel when it is dropped.
     struct Watched(Cursor<Vec<u8>>, #[allow(dead_code)] std::sync::mpsc::Sender<()>);
     impl Read for Watched {
         fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
@@ -55,61 +55,61 @@ fn dropping_it_early_ends_all_threads() {
         }
     }
     let stream = gzip(&data(2_000_000, 8), 6);
-    for (taken, sizes) in [(0, SMALL), (1, SMALL), (700_000, SMALL), (700_000, HASTY), (1_900_000, HASTY)] {
+    for (taken, sizes) in [(0, SMALL), (1, SMALL), (700_000, SMALL), (700_000, NO_WAIT), (1_900_000, NO_WAIT)] {
         let budget = Budget::new(8);
         let (alive, watch) = channel();
         let mut reader =
-            spread(Watched(Cursor::new(stream.clone()), alive), &Limits::default(), Arc::clone(&budget), sizes);
+            pipelined_with(Watched(Cursor::new(stream.clone()), alive), &Limits::default(), Arc::clone(&budget), sizes);
         io::copy(&mut reader.by_ref().take(taken), &mut io::sink()).unwrap();
         assert!(reader.fill_buf().is_ok());
         drop(reader);
         let limit = Instant::now() + Duration::from_secs(60);
         assert!(watch.recv_timeout(Duration::from_secs(60)).is_err());
-        // Each thread that decodes ahead holds the budget by the chunk that it decodes into.
+        // Each decoding thread holds the budget through its chunk.
         while Arc::strong_count(&budget) > 1 {
-            assert!(Instant::now() < limit, "something still holds on to it");
+            assert!(Instant::now() < limit, "a thread still holds the budget");
             std::thread::yield_now();
         }
     }
 }
 
 #[test]
-fn streams_share_the_machine() {
+fn streams_share_the_cores() {
     let budget = Budget::new(8);
     let first = Arc::clone(&budget).share();
-    assert_eq!(first.workers(), 6);
+    assert_eq!(first.worker_count(), 6);
     let second = Arc::clone(&budget).share();
     let third = Arc::clone(&budget).share();
-    assert_eq!(first.workers(), 3);
+    assert_eq!(first.worker_count(), 3);
     drop((second, third));
-    assert_eq!(first.workers(), 6);
+    assert_eq!(first.worker_count(), 6);
     for (cores, workers) in [(1, 0), (2, 0), (3, 0), (4, 3), (5, 4), (64, 6)] {
-        assert_eq!(Budget::new(cores).share().workers(), workers, "{cores} cores");
+        assert_eq!(Budget::new(cores).share().worker_count(), workers, "{cores} cores");
     }
 }
 
-/// Memory goes from one stream to another, and there is never more than for the most pieces of a process.
+/// Memory is reused between streams, and is never more than that of the most pieces of a process.
 #[test]
 fn streams_share_the_memory() {
     let budget = Budget::new(8);
     let (first, second) = (Arc::clone(&budget).share(), Arc::clone(&budget).share());
-    let mut rooms: Vec<_> = std::iter::from_fn(|| first.room(1000)).collect();
+    let mut rooms: Vec<_> = std::iter::from_fn(|| first.allocate(1000)).collect();
     assert_eq!(rooms.len(), 8);
-    assert!(second.room(1000).is_none());
+    assert!(second.allocate(1000).is_none());
 
-    // A piece that was taken: its symbols are free, its chunk is on the way to another thread.
+    // After a piece was taken, its symbols are free, and its chunk is used by another thread.
     let (chunk, symbols) = rooms.pop().unwrap();
-    assert!(budget.take_back((Chunk::new(10), symbols)).is_some_and(|replaced| replaced.capacity() == 10));
-    assert!(second.room(1000).is_none());
+    assert!(budget.reclaim((Chunk::new(10), symbols)).is_some_and(|replaced| replaced.capacity() == 10));
+    assert!(second.allocate(1000).is_none());
     let bytes = chunk.bytes().as_ptr();
     assert!(chunk.give_back().is_none());
-    let (chunk, symbols) = second.room(1000).unwrap();
+    let (chunk, symbols) = second.allocate(1000).unwrap();
     assert_eq!(chunk.bytes().as_ptr(), bytes);
 
-    // Nothing is kept when no stream is left.
+    // Without streams no memory is kept.
     drop((first, second));
-    assert!(budget.take_back((chunk, symbols)).is_none());
+    assert!(budget.reclaim((chunk, symbols)).is_none());
     drop(rooms);
     let third = Arc::clone(&budget).share();
-    assert_ne!(third.room(2000).unwrap().0.capacity(), 1000);
+    assert_ne!(third.allocate(2000).unwrap().0.capacity(), 1000);
 }

@@ -1,4 +1,4 @@
-//! Makes files, symbolic links, devices, named pipes and sockets, each whole: bytes, then attributes.
+//! Creating files, symbolic links, devices, named pipes and sockets, with contents and attributes.
 
 use std::fs::File;
 
@@ -10,38 +10,38 @@ use vmroot_output::{Counter, LastHoles, Omitted};
 
 use super::cursor::Cursor;
 use super::export::Export;
-use super::made::Made;
+use super::new_inode::NewInode;
 use super::plan::Node;
-use crate::error::going_on;
+use crate::error::check_flow;
 use crate::{Error, Result};
 
-/// Only for the exporter, until the mode of the image comes.
+/// The mode of new files until the mode of the image is set.
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
-/// A new file, and not through any link: with `CREATE` and `EXCL` the kernel follows none.
-const NEW: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::CLOEXEC);
+/// The flags for creating a file. With `CREATE` and `EXCL` the kernel does not follow a symbolic link.
+const NEW_FILE: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::CLOEXEC);
 
-/// One thread's part in an export.
-pub(super) struct Maker<'e> {
+/// Creates entries for one thread of an export.
+pub(super) struct EntryWriter<'e> {
     export: &'e Export<'e>,
     cursor: Cursor<'e>,
     holes: LastHoles<'e>,
     counter: Counter<'e>,
 }
 
-impl<'e> Maker<'e> {
+impl<'e> EntryWriter<'e> {
     pub(super) fn new(export: &'e Export<'e>) -> Self {
         Self { export, cursor: export.cursor(), holes: LastHoles::default(), counter: Counter::new(&export.meter) }
     }
 
-    /// Makes some entries.
+    /// Creates entries.
     pub(super) fn make_all(&mut self, nodes: &[Node<'_>]) -> Result<()> {
         for node in nodes {
             self.make(*node)?;
         }
-        going_on(self.counter.report())
+        check_flow(self.counter.report())
     }
 
-    /// Makes one entry.
+    /// Creates an entry.
     pub(super) fn make(&mut self, node: Node<'_>) -> Result<()> {
         let stat = self.export.fs.stat(node.ino);
         match stat.kind {
@@ -52,7 +52,7 @@ impl<'e> Maker<'e> {
         }
     }
 
-    /// The directory that an entry is made in.
+    /// Opens the directory of an entry.
     pub(super) fn directory(&mut self, node: Node<'_>) -> Result<BorrowedFd<'_>> {
         self.export.open(&mut self.cursor, node.directory)
     }
@@ -60,12 +60,13 @@ impl<'e> Maker<'e> {
     fn make_file(&mut self, node: Node<'_>, stat: &Stat) -> Result<()> {
         let export = self.export;
         let directory = self.directory(node)?;
-        let fd: OwnedFd = openat(directory, node.name, NEW, PRIVATE).map_err(export.failed("make the file", node))?;
+        let fd: OwnedFd =
+            openat(directory, node.name, NEW_FILE, PRIVATE).map_err(export.failed("make the file", node))?;
         let file = File::from(fd);
         if let Some(extent) = export.fs.extent(node.ino) {
             self.write(node, extent, &file)?;
         }
-        export.set_attributes(Made::Open(file.as_fd()), stat, &|| export.plan.path(node))
+        export.set_attributes(NewInode::Open(file.as_fd()), stat, &|| export.plan.path(node))
     }
 
     fn write(&mut self, node: Node<'_>, extent: Extent, file: &File) -> Result<()> {
@@ -75,7 +76,7 @@ impl<'e> Maker<'e> {
         let range = extent.offset..extent.offset + extent.length;
         let done = export.copiers[extent.file as usize].copy(holes, range, file, |bytes| counter.add(bytes));
         let path = || export.target.join(export.plan.path(node));
-        going_on(done.map_err(|source| Error::Io { action: "write the file", path: path(), source })?)
+        check_flow(done.map_err(|source| Error::Io { action: "write the file", path: path(), source })?)
     }
 
     fn make_symlink(&mut self, node: Node<'_>, stat: &Stat) -> Result<()> {
@@ -83,10 +84,10 @@ impl<'e> Maker<'e> {
         let link = export.fs.readlink(node.ino)?;
         let directory = self.directory(node)?;
         symlinkat(link, directory, node.name).map_err(export.failed("make the symbolic link", node))?;
-        export.set_attributes(Made::Named(directory, node.name), stat, &|| export.plan.path(node))
+        export.set_attributes(NewInode::InDirectory(directory, node.name), stat, &|| export.plan.path(node))
     }
 
-    /// Makes a device, a named pipe or a socket, or notes that this user may not.
+    /// Creates a device, a named pipe or a socket, or adds an omission if this user may not.
     fn make_special(&mut self, node: Node<'_>, stat: &Stat) -> Result<()> {
         let export = self.export;
         let directory = self.directory(node)?;
@@ -94,8 +95,8 @@ impl<'e> Maker<'e> {
         let kind = FileType::from_raw_mode(stat.mode);
         let made = mknodat(directory, node.name, kind, PRIVATE, makedev(major, minor));
         let path = || export.plan.path(node);
-        if export.unless(&[Errno::PERM], made, || Omitted::Device, "make the device", &path)? {
-            export.set_attributes(Made::Named(directory, node.name), stat, &path)?;
+        if export.tolerate(&[Errno::PERM], made, || Omitted::Device, "make the device", &path)? {
+            export.set_attributes(NewInode::InDirectory(directory, node.name), stat, &path)?;
         }
         Ok(())
     }
