@@ -11,7 +11,7 @@ use reqwest::{Client, Response};
 use rustls::ClientConfig;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::timeout;
-use vmroot_output::{Cancel, NOTICE};
+use vmroot_output::{Cancel, CANCEL_LATENCY};
 
 use super::address_scope::ScopedResolver;
 use super::{AddressScope, Failure, Http, HttpRequest, failure, redacted};
@@ -101,7 +101,7 @@ impl BlockingClient {
                     return Err(WaitError::Cancelled);
                 }
                 let left = limit.saturating_sub(started.elapsed());
-                if let Ok(output) = timeout(left.min(NOTICE), future.as_mut()).await {
+                if let Ok(output) = timeout(left.min(CANCEL_LATENCY), future.as_mut()).await {
                     return Ok(output);
                 }
                 if started.elapsed() >= limit {
