@@ -6,8 +6,8 @@ use std::sync::Arc;
 use vmroot_cache::Usage;
 use vmroot_container_fs::ContainerFs;
 use vmroot_image_store::{
-    Collected, Fallback, Found, Image, NoProgress, Progress, PullPolicy, PullRequest, Record, Removed, Store,
-    StoreOptions, choose,
+    Collection, Fallback, Image, NoProgress, Progress, PullPolicy, PullRequest, Record, Removal, Store, StoreOptions,
+    VerifyReport, choose,
 };
 use vmroot_model::{Digest, Platform, Reference};
 use vmroot_registry::Client as Registry;
@@ -287,7 +287,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Store`] when a record cannot be removed.
-    pub fn remove(&self, image: &Image, by_name: bool) -> Result<Removed> {
+    pub fn remove(&self, image: &Image, by_name: bool) -> Result<Removal> {
         Ok(self.store.remove(image, by_name)?)
     }
 
@@ -295,7 +295,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Store`] when another client or process uses the cache.
-    pub fn collect(&self, dry_run: bool) -> Result<Collected> {
+    pub fn collect(&self, dry_run: bool) -> Result<Collection> {
         Ok(self.store.collect(dry_run)?)
     }
 
@@ -303,7 +303,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Store`] when the cache cannot be read at all; damage is in the result.
-    pub fn verify(&self, progress: &Arc<dyn Progress>) -> Result<Found> {
+    pub fn verify(&self, progress: &Arc<dyn Progress>) -> Result<VerifyReport> {
         Ok(self.store.verify(progress)?)
     }
 

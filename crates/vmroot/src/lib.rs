@@ -47,8 +47,8 @@ pub use vmroot_container_fs::{
     Resolved, Stat, StatFs, Timestamp, UserIds, Walk, WalkEntry,
 };
 pub use vmroot_image_store::{
-    BlobProgress, Collected, ErrorKind, Finding, Found, Image, LayerRecord, NoProgress, Progress, PullPolicy, Record,
-    Removed,
+    BlobProgress, Collection, ErrorKind, Finding, Image, LayerRecord, NoProgress, Progress, PullPolicy, Record,
+    Removal, VerifyReport,
 };
 pub use vmroot_layer_index as layer_index;
 pub use vmroot_layer_index::BuildOptions;

@@ -1,6 +1,6 @@
 //! What an image is, without pulling it.
 
-use vmroot_image_store::Chosen;
+use vmroot_image_store::ChosenImage;
 use vmroot_model::{Digest, ImageConfig, Platform, Reference};
 
 use crate::{LayerRecord, Record};
@@ -25,7 +25,7 @@ pub struct Description {
 }
 
 impl Description {
-    pub(crate) fn chosen(chosen: &Chosen, reference: Option<&Reference>) -> Self {
+    pub(crate) fn chosen(chosen: &ChosenImage, reference: Option<&Reference>) -> Self {
         let record = Record { reference: reference.cloned(), ..chosen.record(chosen.config.platform()) };
         Self::of(&record, &chosen.config)
     }

@@ -1,4 +1,4 @@
-//! Which of several images is taken, and what happens where none fits.
+//! Tests of the selection among images for several platforms.
 
 use serde_json::json;
 use vmroot_image_store::{Error, Fallback, PullPolicy, PullRequest};
@@ -15,7 +15,7 @@ fn with(fallback: Fallback, request: PullRequest) -> PullRequest {
     PullRequest { fallback, ..request }
 }
 
-/// An index as tools make it that add a form of EROFS layers to an image: it comes first, and has a feature.
+/// An index of a tool that adds an EROFS variant of an image: the variant comes first and has an `os.features` entry.
 #[test]
 fn an_entry_with_features_is_passed_over() {
     let fixture = Fixture::new();
@@ -38,7 +38,7 @@ fn an_entry_with_features_is_passed_over() {
     }
 }
 
-/// skopeo and buildah take no notice of features where there is nothing to choose, and most such images can be read.
+/// skopeo and buildah ignore features of a single image, and most such images can be read.
 #[test]
 fn an_image_alone_may_have_features_and_a_version() {
     let fixture = Fixture::new();
@@ -73,7 +73,11 @@ fn one_image_for_another_platform_is_taken_where_that_is_allowed() {
             if allowed_by.contains(&fallback) {
                 let image = pulled.unwrap();
                 assert_eq!(name_in(&fixture.store, &image), "linux/arm64");
-                assert_eq!(image.record().platform.to_string(), "linux/arm64", "it is remembered for what it is");
+                assert_eq!(
+                    image.record().platform.to_string(),
+                    "linux/arm64",
+                    "the record has the image's own platform"
+                );
             } else {
                 let error = pulled.unwrap_err().to_string();
                 assert!(error.contains("arm64") && error.contains("expected amd64"), "{reference}: {error}");
