@@ -1,4 +1,4 @@
-//! Kernels in all forms, and what is none.
+//! Tests of all kernel formats, and of files that are not kernels.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use vmroot_boot::{Architecture, Error, Kernel};
 use vmroot_testkit::guest::Guest;
 
 #[test]
-fn debian_s_kernels_say_what_they_are() {
+fn debian_kernels_are_recognised() {
     for (name, architecture) in [("amd64", Architecture::X86_64), ("arm64", Architecture::Aarch64)] {
         let Some(guest) = Guest::of(name) else { continue };
         let kernel = Kernel::open(&guest.kernel()).unwrap();
@@ -18,7 +18,7 @@ fn debian_s_kernels_say_what_they_are() {
     }
 }
 
-/// Kernels made for the purpose.
+/// A directory for generated kernels.
 struct Made(TempDir);
 
 impl Made {
@@ -37,7 +37,7 @@ impl Made {
     }
 }
 
-/// Text that a kernel has, after more bytes than are read at once.
+/// Returns the text of a kernel, after more bytes than are read at once.
 fn body() -> Vec<u8> {
     let mut bytes = vec![0; (1 << 20) - 100];
     bytes.extend_from_slice(b"Linux version %s (%s)\0Linux version 6.9.1-test+ (gcc)\n\0");
@@ -91,7 +91,7 @@ fn every_form_has_its_version() {
 }
 
 #[test]
-fn what_is_no_kernel_is_refused() {
+fn files_that_are_not_kernels_are_refused() {
     let made = Made::new();
     let mut riscv = body();
     riscv[..6].copy_from_slice(b"\x7fELF\x02\x01");

@@ -1,4 +1,4 @@
-//! Modules of a real kernel, and of trees made for the purpose.
+//! Tests with the modules of a real kernel, and with generated module trees.
 
 use std::fs;
 use std::io::Write;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use vmroot_boot::{Error, Kernel, ModuleTree};
 use vmroot_testkit::guest::Guest;
 
-/// The modules of a guest's kernel; nothing where there are no guests.
+/// Returns the modules of a test guest's kernel, or `None` if guests cannot be booted.
 #[track_caller]
 fn debian() -> Option<ModuleTree> {
     let guest = Guest::of("amd64")?;
@@ -21,7 +21,7 @@ fn names(tree: &ModuleTree, wanted: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn debian_s_modules_come_after_what_they_need() {
+fn debian_modules_follow_their_dependencies() {
     let Some(tree) = debian() else { return };
     let names = names(&tree, &["virtio_pci", "virtio_blk", "erofs", "ext4", "virtiofs"]);
     let place = |name: &str| names.iter().position(|other| other == name);
@@ -33,7 +33,7 @@ fn debian_s_modules_come_after_what_they_need() {
     ] {
         assert!(place(first).unwrap() < place(then).unwrap(), "{names:?}");
     }
-    // It is built in.
+    // ext4 is built in.
     assert_eq!((place("ext4"), tree.is_builtin("ext4")), (None, true));
     let mut unique = names.clone();
     unique.sort();
@@ -58,7 +58,7 @@ fn a_missing_module_is_named() {
     assert!(error.starts_with("the kernel has no module no_such_fs, neither built in nor in /"), "{error}");
 }
 
-/// A tree with one module `a` that needs `b` and would like `c` and `d`.
+/// A tree with one module `a` that depends on `b`, and has soft dependencies on `c` and `d`.
 struct Made(TempDir);
 
 impl Made {
@@ -80,7 +80,7 @@ impl Made {
     }
 }
 
-/// The least ELF file with this `.modinfo`.
+/// Returns a minimal ELF file with this `.modinfo`.
 fn module(modinfo: &str) -> Vec<u8> {
     let names = b"\0.modinfo\0.names\0";
     let mut elf = vec![0; 64];
@@ -123,7 +123,7 @@ fn compressed_modules_are_decompressed() {
 }
 
 #[test]
-fn what_needs_a_missing_module_is_named() {
+fn dependents_of_a_missing_module_are_named() {
     let made = Made::new();
     made.file("kernel/a.ko", &module("depends=b\0"));
     made.file("kernel/b.ko", &module("depends=missing\0"));
@@ -132,7 +132,7 @@ fn what_needs_a_missing_module_is_named() {
 }
 
 #[test]
-fn modules_in_a_circle_come_to_an_end() {
+fn cyclic_dependencies_terminate() {
     let made = Made::new();
     made.file("kernel/a.ko", &module("depends=b\0"));
     made.file("kernel/b.ko", &module("depends=a\0"));
@@ -140,7 +140,7 @@ fn modules_in_a_circle_come_to_an_end() {
 }
 
 #[test]
-fn an_updated_module_goes_before_the_kernel_s() {
+fn an_updated_module_takes_precedence() {
     let made = Made::new();
     made.file("kernel/a.ko", b"not this one");
     let updated = made.file("updates/dkms/a.ko", &module("depends=\0"));
@@ -174,7 +174,7 @@ fn without_a_version_there_must_be_one_tree() {
 }
 
 #[test]
-fn what_is_no_module_is_refused() {
+fn files_that_are_not_modules_are_refused() {
     let made = Made::new();
     for (bytes, reason) in [
         (b"#!/bin/sh".to_vec(), "not an ELF file of 64 bits, little endian"),
