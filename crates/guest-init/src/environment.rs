@@ -1,26 +1,28 @@
-//! The command's environment: the image's, and beneath it what container engines set.
+//! The command's environment: the image's variables, and the defaults of container engines.
 
 use std::collections::BTreeMap;
 
-/// Where commands are looked for when the image does not say.
+/// The default search path for commands.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What Linux sets `TERM` to for its init, whatever the console is.
+/// The `TERM` that Linux sets for its init on any console.
 const KERNEL_TERM: &str = "linux";
 
-/// Names and values, each name once.
+/// Variables by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// `PATH`, `HOSTNAME`, `TERM` on a terminal, and `HOME`, each unless the image sets it; then what the image sets, the
-    /// last of a name. `terminal` is the `TERM` that the kernel was given, if the console is a terminal for the command.
+    /// Returns the image's variables, the last of each name, and defaults for `PATH`, `HOSTNAME`, `HOME` and, on a
+    /// terminal, `TERM`.
+    ///
+    /// `terminal` is the `TERM` from the kernel, or `None` if the console is no terminal for the command.
     pub(crate) fn new(image: &[String], hostname: &str, terminal: Option<&str>, home: &str) -> Self {
         let mut environment = Self(BTreeMap::new());
         environment.set("PATH", DEFAULT_PATH);
         environment.set("HOSTNAME", hostname);
         if let Some(terminal) = terminal {
-            // Serial consoles are terminal emulators of our time, as a rule.
+            // Serial consoles are usually shown by modern terminal emulators.
             environment.set("TERM", if terminal.is_empty() || terminal == KERNEL_TERM { "xterm" } else { terminal });
         }
         for (name, value) in image.iter().filter_map(|entry| entry.split_once('=')) {
