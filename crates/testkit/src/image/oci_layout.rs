@@ -1,4 +1,4 @@
-//! OCI image layouts, as directories and as archives (image-spec, image-layout.md).
+//! Writes OCI image layouts, as directories and as archives (image-spec, image-layout.md).
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::{Document, Image, Index, descriptor, to_json};
 use crate::error::{Error, Result};
 use crate::layer::Kind;
 
-/// What a layout holds under one name.
+/// An item of a layout's index.
 #[derive(Debug, Clone, Copy)]
 pub enum Item<'a> {
     /// An image for one platform.
@@ -19,7 +19,7 @@ pub enum Item<'a> {
     Index(&'a Index),
 }
 
-/// An item and its `org.opencontainers.image.ref.name`, if it has one.
+/// An item and its `org.opencontainers.image.ref.name`, if any.
 pub type Named<'a> = (Item<'a>, Option<&'a str>);
 
 impl Item<'_> {
@@ -31,12 +31,12 @@ impl Item<'_> {
     }
 }
 
-/// The layout as an uncompressed tar.
+/// Returns the layout as an uncompressed tar.
 pub fn archive(items: &[Named<'_>]) -> Vec<u8> {
     members(items).to_tar()
 }
 
-/// Writes the layout into a directory that is there.
+/// Writes the layout into an existing directory.
 ///
 /// # Errors
 /// [`Error::Io`] if a file cannot be written.
