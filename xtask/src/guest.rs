@@ -18,9 +18,7 @@ use crate::{process, workspace};
 pub fn prepare() {
     for architecture in ARCHITECTURES {
         if let Err(error) = fetch(architecture) {
-            eprintln!(
-                "missing: a kernel and a shell for guests of {architecture}; tests that boot them are skipped: {error:#}"
-            );
+            eprintln!("missing: a kernel and a shell for guests of {architecture}, whose tests are skipped: {error:#}");
         }
     }
 }

@@ -8,10 +8,9 @@ use vmroot_transport::{BlobBody, ImageSource, RawManifest, Result};
 
 use crate::Store;
 
-/// A source that asks the underlying one only to resolve a name and for documents that the cache lacks.
+/// A source that uses the underlying one only to resolve a name and to read documents that the cache lacks.
 ///
-/// Layers always come from the underlying source: [`Store`] looks them up in the cache without reading them into
-/// memory.
+/// It is not meant for layers: [`Store`] looks these up in the cache itself, without reading them into memory.
 #[derive(Debug)]
 pub(crate) struct CachedSource<'a> {
     pub(crate) store: &'a Store,

@@ -157,8 +157,8 @@ pub(crate) fn by_reference<'a>(records: &'a [Record], reference: &Reference) -> 
         let Some(own) = &record.reference else { return false };
         own.name() == reference.name()
             && match &wanted {
-                // A digest in the reference decides, whatever tag the image was pulled by. The third candidate serves
-                // digests of another algorithm than the store's own.
+                // A digest selects the image even if it was pulled by a tag. The third candidate serves digests of
+                // another algorithm than the store's own.
                 Err(digest) => {
                     [Some(&record.digest), Some(&record.manifest.digest), own.digest()].contains(&Some(digest))
                 }
@@ -179,7 +179,7 @@ fn by_id<'a>(records: &'a [Record], name: &str) -> Vec<&'a Record> {
     records.iter().filter(|record| record.id().hex().starts_with(prefix)).collect()
 }
 
-/// Returns the image that an id or prefix stands for. Records of one image under several names count once.
+/// Returns the image with an id, or with a prefix of its id. Records of one image under several names count once.
 fn one_by_id<'a>(name: &str, records: &[&'a Record], platform: Option<&Platform>) -> Result<&'a Record> {
     let fitting = filter_by_platform(records, platform);
     match (&fitting[..], platform) {

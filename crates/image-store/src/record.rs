@@ -15,7 +15,7 @@ use vmroot_output::write_whole;
 
 use crate::{Error, Result, Store};
 
-/// The image that a name stands for on a platform.
+/// The image of a name and a platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {

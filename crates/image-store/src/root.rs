@@ -58,7 +58,7 @@ impl Store {
         let is_it = index.is_current()
             && index.is_root()
             && *index.identity() == chain_id
-            // A root that was merged from other layers than its name stands for would show other files.
+            // A root that was merged from other layers would show other files.
             && index.contents().iter().map(|contents| &contents.diff_id).eq(diff_ids);
         is_it.then_some(index)
     }
@@ -92,7 +92,7 @@ impl Store {
         let layout = self.cache.layout();
         let path = layout.root_index(&chain_id(diff_ids));
         let root = ContainerFs::open(&path, &|diff_id| layout.layer_contents(diff_id)).ok()?;
-        // A root that was merged from other layers than its name stands for would show other files.
+        // A root that was merged from other layers would show other files.
         let is_it =
             root.index().is_current() && root.contents().map(|contents| contents.diff_id).eq(diff_ids.iter().copied());
         is_it.then_some(root)

@@ -74,7 +74,7 @@ pub struct Options {
 /// Measures, and prints the table.
 pub fn run(options: &Options) -> Result<()> {
     let wanted = |key: &str| options.only.is_empty() || options.only.iter().any(|only| key.starts_with(only.as_str()));
-    let known = RACES.iter().flat_map(|race| race.against).map(|against| against.key);
+    let known = RACES.iter().flat_map(|race| race.comparisons).map(|comparison| comparison.key);
     ensure!(known.clone().any(wanted), "no such row; there are {}", known.collect::<Vec<_>>().join(", "));
     ensure!(rustix::process::geteuid().is_root(), "the bench mounts, drops caches and builds an image: it needs root");
     setup::prepare(Purpose::Bench)?;

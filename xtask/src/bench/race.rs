@@ -10,7 +10,7 @@ use super::{
     row::{Row, Target, Unit},
 };
 
-/// Does the work measure in an empty directory, and returns the figure in the race's unit.
+/// Does the work once in an empty directory, and returns the figure in the race's unit.
 pub type Measurement = fn(&Lab, &Path) -> Result<f64>;
 
 /// An operation of vmroot, and its rivals and limits.
@@ -67,7 +67,7 @@ impl Race {
         }
         empty(&lab.scratch())?;
         let result = |name: &str| Some(median(contestants.iter().find(|one| one.name == name)?.figures.clone()));
-        let row = |comparisons: &&Comparison| Row {
+        let row = |comparison: &&Comparison| Row {
             key: comparison.key,
             title: comparison.title,
             unit: self.unit,

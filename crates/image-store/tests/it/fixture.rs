@@ -45,7 +45,7 @@ impl Fixture {
         Self { registry: Registry::start(), store: Store::open(options).unwrap(), client, directory }
     }
 
-    /// Returns another store of the same cache, which stands for another process.
+    /// Returns another store of the same cache, in place of another process.
     pub(crate) fn another(&self) -> Store {
         Store::open(StoreOptions::new(self.directory.path())).unwrap()
     }
