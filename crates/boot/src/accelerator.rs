@@ -47,7 +47,7 @@ impl KvmTrial<'_> {
         self.decide(acceleration, opened).map(drop)
     }
 
-    /// Chooses the accelerator. Returns also the reason for TCG if KVM was preferred.
+    /// Chooses the accelerator. Also returns the reason if TCG is a fallback.
     pub(crate) fn choose(&self, acceleration: Acceleration) -> Result<(Accelerator, Option<String>)> {
         let kvm = match acceleration {
             Acceleration::Tcg => Ok(()),
@@ -136,7 +136,7 @@ impl KvmTrial<'_> {
     }
 }
 
-/// The first words of every kernel.
+/// The first words that every kernel prints.
 const BANNER: &[u8] = b"Linux version ";
 
 /// The result of a trial.
@@ -144,8 +144,8 @@ const BANNER: &[u8] = b"Linux version ";
 struct Verdict {
     /// `Ok` if KVM works, else the reason why not.
     kvm: std::result::Result<(), String>,
-    /// Whether a repetition would have the same result. A slow host, or one short of memory, must not cause TCG until
-    /// it reboots.
+    /// Whether a repetition would have the same result. A host that is slow or short of memory for a moment must not
+    /// get TCG until it reboots.
     is_lasting: bool,
 }
 

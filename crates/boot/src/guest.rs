@@ -197,6 +197,7 @@ impl<'a> GuestOptions<'a> {
     /// - [`Error::NoStageOne`] if modules or an overlay are needed, but [`GuestOptions::stage_one`] is `None`.
     /// - [`Error::NoKvm`] if KVM is required but not available.
     /// - [`Error::Unsupported`] if the monitor cannot run such a machine.
+    /// - [`Error::Processors`] if the monitor cannot run so many processors.
     /// - [`Error::CommandLine`] if the kernel's command line is too long.
     /// - [`Error::Memory`] or [`Error::HostMemory`] if the guest has too little memory, or more than the host.
     /// - [`Error::MissingProgram`] if the monitor is not installed.
@@ -307,7 +308,7 @@ impl<'a> GuestOptions<'a> {
         words.extend(self.vmm.kernel_arguments(architecture).iter().map(|word| (*word).to_owned()));
         match (medium, stage) {
             (Medium::Archive(_), _) => words.extend(self.init.map(|init| format!("rdinit={init}"))),
-            // Its archive names the init.
+            // `/vmroot/stage.json` in the archive names the init.
             (_, StageOne::Archive { .. }) => {}
             (medium, StageOne::Kernel) => words.extend(self.root_arguments(medium)),
         }

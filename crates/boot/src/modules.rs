@@ -72,7 +72,7 @@ impl LoadOrder<'_> {
 
     fn enter(&mut self, dependency: &Dependency) -> Result<()> {
         let name = &dependency.name;
-        // A pending module is a dependency cycle, which depmod rejects. It is skipped, and loading reports the error.
+        // A pending module is part of a dependency cycle, which depmod rejects. The kernel reports it on loading.
         let known = self.loaded.iter().chain(self.pending.iter().map(|pending| &pending.module));
         if self.tree.is_builtin(name) || known.into_iter().any(|module| module.name == *name) {
             return Ok(());

@@ -41,11 +41,11 @@ fn request(interface: i32) -> Vec<u8> {
     bytes.extend(REQUEST.to_ne_bytes());
     bytes.extend(RTM_NEWLINK.to_ne_bytes());
     bytes.extend((NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
-    bytes.extend([0; 8]); // sequence number and port: one request needs none
+    bytes.extend([0; 8]); // sequence number and port, unused for a single request
     bytes.extend([0; 4]); // family, padding, type of the device
     bytes.extend(interface.to_ne_bytes());
     bytes.extend(IFF_UP.to_ne_bytes()); // flags
-    bytes.extend(IFF_UP.to_ne_bytes()); // those that count
+    bytes.extend(IFF_UP.to_ne_bytes()); // mask of the flags to change
     bytes
 }
 

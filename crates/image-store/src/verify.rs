@@ -72,6 +72,7 @@ impl Store {
     ///
     /// # Errors
     /// Damage is reported in the result and is not an error.
+    ///
     /// - [`Error::Cache`] if the store cannot be read or written.
     /// - [`Error::Cancelled`] if the work was cancelled.
     pub fn verify(&self, progress: &Arc<dyn Progress>) -> Result<VerifyReport> {
