@@ -115,7 +115,7 @@ impl Machine {
 fn codename() -> Result<String> {
     let release = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;
     let name = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-    Ok(name.context("/etc/os-release has no VERSION_CODENAME: this is no Debian")?.trim_matches('"').to_owned())
+    Ok(name.context("/etc/os-release has no VERSION_CODENAME: this is not Debian")?.trim_matches('"').to_owned())
 }
 
 /// Returns the host's files of package sources.

@@ -158,9 +158,9 @@ impl Verdict {
         let fails = |reason: String, is_lasting| Ok(Self { kvm: Err(reason), is_lasting });
         match printed_banner {
             Ok(true) => Ok(Self { kvm: Ok(()), is_lasting: true }),
-            Ok(false) => fails("a kernel ends before it says anything".to_owned(), true),
+            Ok(false) => fails("a kernel ends without any output".to_owned(), true),
             Err(Error::Timeout(time)) => {
-                fails(format!("a kernel says nothing for {} s under it", time.as_secs_f64()), false)
+                fails(format!("a kernel has no output for {} s under KVM", time.as_secs_f64()), false)
             }
             Err(Error::Vmm { message, .. }) if !message.is_empty() => {
                 let is_lasting = !message.to_ascii_lowercase().contains("memory");
@@ -194,8 +194,11 @@ mod tests {
         };
         let text = |reason: &str| reason.to_owned();
         assert_eq!(verdict(Ok(true)), (String::new(), true));
-        assert_eq!(verdict(Ok(false)), (text("a kernel ends before it says anything"), true));
-        assert_eq!(verdict(Err(Error::Timeout(MAX_SILENCE))), (text("a kernel says nothing for 3 s under it"), false));
+        assert_eq!(verdict(Ok(false)), (text("a kernel ends without any output"), true));
+        assert_eq!(
+            verdict(Err(Error::Timeout(MAX_SILENCE))),
+            (text("a kernel has no output for 3 s under KVM"), false)
+        );
         assert_eq!(verdict(Err(failed("no vCPU\nat all"))), (text("no vCPU"), true));
         let memory = "cannot set up guest memory: Cannot allocate memory";
         assert_eq!(verdict(Err(failed(memory))), (text(memory), false));

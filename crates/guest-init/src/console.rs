@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_an_end() {
+    fn a_line_is_limited() {
         for text in ["x", "ü", "\n"] {
             let line = one_line(&text.repeat(100_000));
             assert!((MAX_TEXT - 1..=MAX_TEXT).contains(&line.len()), "{} bytes", line.len());

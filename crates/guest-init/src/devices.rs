@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::{Error, Result};
 
 /// The maximum time to wait for a device.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const DEVICE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first pause between two attempts. Each further pause is twice as long, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_micros(500);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
@@ -56,7 +56,7 @@ mod tests {
             None
         });
         assert_eq!((outcome, attempts), (None, 1));
-        assert_eq!(retry(TIMEOUT, || Some(3)), Some(3));
+        assert_eq!(retry(DEVICE_TIMEOUT, || Some(3)), Some(3));
     }
 
     #[test]

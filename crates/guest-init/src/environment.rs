@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_image_gets_what_engines_set() {
+    fn an_empty_image_gets_the_defaults() {
         let path = format!("PATH={DEFAULT_PATH}");
         assert_eq!(environment(&[], None), ["HOME=/home/app", "HOSTNAME=guest", &path]);
         assert_eq!(environment(&[], Some("linux"))[3], "TERM=xterm");
@@ -68,13 +68,13 @@ mod tests {
     }
 
     #[test]
-    fn the_image_s_entries_win_and_the_last_of_a_name_counts() {
+    fn the_image_overrides_defaults_and_its_last_value_counts() {
         let set = environment(&["PATH=/a", "HOME=/h", "A=1=2", "A=", "B", "=c", "TERM=dumb"], Some("linux"));
         assert_eq!(set, ["A=", "HOME=/h", "HOSTNAME=guest", "PATH=/a", "TERM=dumb"]);
     }
 
     #[test]
-    fn an_empty_home_is_none() {
+    fn an_empty_home_is_replaced() {
         assert_eq!(environment(&["HOME="], None)[0], "HOME=/home/app");
     }
 }

@@ -68,7 +68,7 @@ fn load(path: &Path) -> Result<()> {
 }
 
 fn mount_root(root: &Root, target: &Path) -> Result<()> {
-    root.devices().try_for_each(|device| devices::wait(device, devices::TIMEOUT))?;
+    root.devices().try_for_each(|device| devices::wait(device, devices::DEVICE_TIMEOUT))?;
     let flags = if root.read_only { MountFlags::RDONLY } else { MountFlags::empty() };
     make_directory(target)?;
     // A tag has no device node to wait for. The kernel reports it as invalid until its device is found.
@@ -78,7 +78,7 @@ fn mount_root(root: &Root, target: &Path) -> Result<()> {
         outcome => Some(outcome),
     };
     let last = || mount_at(&root.source, target, &root.fstype, flags, &root.options);
-    devices::retry(devices::TIMEOUT, attempt).unwrap_or_else(last)
+    devices::retry(devices::DEVICE_TIMEOUT, attempt).unwrap_or_else(last)
 }
 
 /// Mounts an overlay with a tmpfs for changes. Its top directory gets the mode, owner and time of the root, because an

@@ -65,12 +65,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_has_the_length_that_it_says() {
+    fn a_request_has_the_length_in_its_header() {
         assert_eq!(request(LOOPBACK).len(), REQUEST as usize);
     }
 
     #[test]
-    fn the_kernel_answers_an_interface_that_is_not_there() {
+    fn the_kernel_rejects_an_unknown_interface() {
         // The request needs no privilege to be parsed, so the kernel's error shows that it is well-formed.
         let socket = route_socket().unwrap();
         sendto(&socket, &request(i32::MAX), SendFlags::empty(), &SocketAddrNetlink::new(0, 0)).unwrap();
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_cut_off_is_an_error() {
+    fn a_truncated_answer_is_an_error() {
         assert!(parse_answer(&[0; 7]).is_err());
     }
 }

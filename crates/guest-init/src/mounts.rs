@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_that_is_there_is_fine_and_a_file_is_not() {
+    fn an_existing_directory_is_accepted_and_a_file_is_not() {
         let directory = tempfile::tempdir().unwrap();
         let (new, file) = (directory.path().join("new"), directory.path().join("file"));
         make_directory(&new).unwrap();

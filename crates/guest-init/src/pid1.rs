@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hostname_is_the_config_s_then_the_image_s() {
+    fn the_hostname_comes_from_the_config_then_from_the_image() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "# comment\n\n image \n").unwrap();
         let mut config = Config::default();

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_beneath_goes_and_links_are_not_followed() {
+    fn everything_below_is_removed_and_links_are_not_followed() {
         let (top, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(other.path().join("kept"), "").unwrap();
         fs::create_dir_all(top.path().join("a/b/c")).unwrap();

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_without_files_has_numbers_and_root() {
+    fn without_databases_only_ids_and_the_default_work() {
         let empty = tempfile::tempdir().unwrap();
         let resolve = |user: &str| super::resolve(&Config { user: user.to_owned(), ..Config::default() }, empty.path());
         assert_eq!(resolve("").unwrap(), user(0, 0, &[], None));

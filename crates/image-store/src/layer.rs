@@ -96,7 +96,7 @@ impl Store {
         match self.build_from_writer(source, layer, writer, reporter) {
             // The cache has removed the damaged part.
             Err(Error::Cache(vmroot_cache::Error::DigestMismatch { .. })) if resumed => {
-                tracing::warn!(digest = %descriptor.digest, "what was fetched earlier is damaged: fetching all of it");
+                tracing::warn!(digest = %descriptor.digest, "the partial blob is damaged: fetching all of it again");
                 self.build_from_source(source, layer, reporter)
             }
             built => built,

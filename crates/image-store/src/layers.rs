@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_stops_layers_that_are_not_begun() {
+    fn a_failure_stops_further_layers() {
         let queue = Queue::new(&layers(&[1, 2, 3]), &[0, 1, 2], 2);
         assert_eq!(queue.next(), Some((0, 2)));
         queue.fail(Error::Cancelled);

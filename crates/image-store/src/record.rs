@@ -289,7 +289,7 @@ mod tests {
     const OLD: &str = r#"{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","diffId":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0}"#;
 
     #[test]
-    fn layers_of_old_records_are_read_and_written_as_they_were() {
+    fn layers_of_old_records_keep_their_bytes() {
         let layer: LayerRecord = serde_json::from_str(OLD).unwrap();
         assert_eq!(layer.descriptor().urls, [""; 0]);
         assert_eq!(serde_json::to_string(&layer).unwrap(), OLD);

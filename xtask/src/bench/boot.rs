@@ -49,7 +49,7 @@ pub const BOOT: Race = Race {
 
 fn guest() -> Result<Guest> {
     guest::prepare();
-    Guest::of("amd64").context("there is no guest to measure in")
+    Guest::of("amd64").context("no guest for the measurement")
 }
 
 /// Returns whether guests can run with KVM. An existing `/dev/kvm` is not enough.

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_met_at_its_edge() {
+    fn a_target_is_met_at_its_limit() {
         assert_eq!(row(1.0, Some(7.0), Target::TimesFaster(7.0)).reached(), Some(true));
         assert_eq!(row(1.01, Some(7.0), Target::TimesFaster(7.0)).reached(), Some(false));
         assert_eq!(row(1.4, Some(1.0), Target::TimesRival(1.4)).reached(), Some(true));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_is_judged_where_it_can_be() {
+    fn a_difference_is_judged_only_if_requested() {
         let beyond = |if_judged| row(1.2, Some(1.1), Target::BeyondRival { by: 0.15, if_judged });
         assert_eq!(beyond(|| true).reached(), Some(true));
         assert_eq!(beyond(|| false).reached(), None);
@@ -161,13 +161,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_is_not_judged() {
+    fn unmeasured_rows_are_not_judged() {
         assert_eq!(Row { ours: None, ..row(1.0, Some(1.0), Target::TimesFaster(1.0)) }.reached(), None);
         assert_eq!(row(1.0, None, Target::TimesFaster(1.0)).reached(), None);
     }
 
     #[test]
-    fn the_table_says_what_was_missed() {
+    fn the_table_marks_missed_targets() {
         let table = Table(vec![row(2.0, Some(3.0), Target::TimesFaster(7.0))]).to_string();
         let line = table.lines().last().unwrap_or_default();
         assert!(line.starts_with("key") && line.contains("1.50") && line.ends_with("MISSED"), "{line}");

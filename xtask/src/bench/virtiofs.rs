@@ -77,7 +77,7 @@ fn virtiofsd() -> Result<Command> {
 /// below `source` are read into memory first.
 fn read_in_guest(source: &Path, mut device: Command, scratch: &Path) -> Result<f64> {
     guest::prepare();
-    let guest = Guest::of("amd64").context("there is no guest to measure in")?;
+    let guest = Guest::of("amd64").context("no guest for the measurement")?;
     walk::read_all(source)?;
     let socket = scratch.join("socket");
     let mut device = DeviceProcess(device.arg(&socket).stdin(Stdio::null()).spawn()?);

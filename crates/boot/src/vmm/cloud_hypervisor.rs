@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_wants_shared_memory() {
+    fn a_share_needs_shared_memory() {
         let share = Some(Share { tag: "root".into(), socket: "/tmp/s".into(), queues: 1 });
         let machine = Machine { disks: Vec::new(), share, ..machine() };
         let command = command(&machine).unwrap();
@@ -129,7 +129,7 @@ mod tests {
 
     /// A layer whose first file begins with the magic of QCOW2.
     #[test]
-    fn versions_that_guess_what_a_disk_holds_are_refused() {
+    fn versions_that_guess_formats_are_refused() {
         assert!(check_version(Version(51, 0)).is_ok() && check_version(Version(53, 0)).is_ok());
         let error = check_version(Version(50, 2)).unwrap_err().to_string();
         assert!(error.starts_with("cloud-hypervisor 50.2 guesses"), "{error}");

@@ -47,7 +47,7 @@ mod tests {
 
     /// Outputs of real programs.
     #[test]
-    fn versions_as_monitors_say_them() {
+    fn versions_are_parsed_from_real_outputs() {
         for (text, expected) in [
             ("Firecracker v1.7.0\n\nSupported snapshot data format versions: v1.0.0\n", Some(Version(1, 7))),
             ("cloud-hypervisor v51.1.0\n", Some(Version(51, 1))),
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_monitor_that_is_missing_is_named() {
+    fn a_missing_monitor_is_named() {
         let error = Version::of("vmroot-no-such-monitor").unwrap_err().to_string();
         assert_eq!(error, "vmroot-no-such-monitor is not installed");
     }

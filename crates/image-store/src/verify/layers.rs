@@ -33,12 +33,12 @@ impl Check<'_> {
                 self.store.check_cancelled()?;
                 if checked.is_err() {
                     let finding = self.mend_layer(path)?;
-                    findings.lock().expect("nobody panics while holding it").extend(finding);
+                    findings.lock().expect("no thread panics while holding the lock").extend(finding);
                 }
                 Ok::<_, Error>(())
             })
         })?;
-        self.found.findings.append(&mut findings.into_inner().expect("nobody panics while holding it"));
+        self.found.findings.append(&mut findings.into_inner().expect("no thread panics while holding the lock"));
         Ok(())
     }
 

@@ -167,7 +167,7 @@ fn a_blob_is_removed_and_fetched_again_only_for_an_image() {
 
 /// Only the config describes the image.
 #[test]
-fn a_config_cannot_be_mended_here() {
+fn a_config_cannot_be_mended() {
     let cache = Damaged::new();
     let path = cache.fixture.blob(&cache.needed.config_digest);
     damage(&path);
@@ -179,7 +179,7 @@ fn a_config_cannot_be_mended_here() {
 
 /// The root has no finding of its own that needs a pull: it is merged again once its layer is back.
 #[test]
-fn a_layer_without_its_blob_cannot_be_mended_here() {
+fn a_layer_without_its_blob_cannot_be_mended() {
     let cache = Damaged::new();
     let layer = &cache.needed.layers[1];
     let (index, blob) = (cache.fixture.layer(&layer.diff_id, "idx"), cache.fixture.blob(&layer.digest));

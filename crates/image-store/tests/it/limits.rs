@@ -23,7 +23,7 @@ fn limit(change: impl FnOnce(&mut StoreOptions)) -> Option<&'static str> {
 }
 
 #[test]
-fn a_layer_that_passes_a_limit_is_refused_by_its_name() {
+fn the_error_for_a_passed_limit_names_it() {
     assert_eq!(limit(|_| {}), None);
     assert_eq!(limit(|options| options.limits.max_output = 100_000), Some("max_output"));
     assert_eq!(limit(|options| options.build.max_entries = 49), Some("max_entries"));
@@ -53,7 +53,7 @@ fn blobs_that_contradict_their_descriptors_are_refused() {
         let error = fixture.pull(&reference).unwrap_err();
         assert!(!matches!(error, Error::NoSuchImage(_)), "{what}: {error}");
         assert!(fixture.store.images().unwrap().is_empty(), "{what}");
-        assert_eq!(fixture.verify(), [], "{what}: what is there is whole");
+        assert_eq!(fixture.verify(), [], "{what}: the remaining files are valid");
         // Now the registry serves the right contents.
         let reference = fixture.serve(&image("v1"), "v1");
         fixture.pull(&reference).unwrap_or_else(|error| panic!("{what}: {error}"));

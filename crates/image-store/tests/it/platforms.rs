@@ -40,7 +40,7 @@ fn an_entry_with_features_is_passed_over() {
 
 /// skopeo and buildah ignore features of a single image, and most such images can be read.
 #[test]
-fn an_image_alone_may_have_features_and_a_version() {
+fn a_single_image_may_have_features_and_a_version() {
     let fixture = Fixture::new();
     let made = builder("alone").config_member("os.features", json!([null, "x"])).config_member("os.version", "24.04");
     let reference = fixture.serve(&made.clone().build(), "v1");
@@ -53,7 +53,7 @@ fn an_image_alone_may_have_features_and_a_version() {
 }
 
 #[test]
-fn one_image_for_another_platform_is_taken_where_that_is_allowed() {
+fn a_fallback_allows_an_image_for_another_platform() {
     let fixture = Fixture::new();
     let arm = image("linux/arm64");
     let single = fixture.serve(&arm, "single");
@@ -87,7 +87,7 @@ fn one_image_for_another_platform_is_taken_where_that_is_allowed() {
 }
 
 #[test]
-fn a_name_is_found_for_the_platforms_that_are_here() {
+fn a_name_is_found_for_the_stored_platforms() {
     let fixture = Fixture::new();
     let host = Platform::host();
     let others: Vec<&str> =

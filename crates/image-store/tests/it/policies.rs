@@ -6,7 +6,7 @@ use vmroot_model::Reference;
 use crate::fixture::{Fixture, image, name_in, request};
 
 #[test]
-fn always_resolves_tags_and_fetches_only_new_blobs() {
+fn the_always_policy_resolves_tags_and_fetches_only_new_blobs() {
     let fixture = Fixture::new();
     let (old, new) = (image("old"), image("new"));
     let reference = fixture.serve(&old, "v1");
@@ -19,7 +19,7 @@ fn always_resolves_tags_and_fetches_only_new_blobs() {
 }
 
 #[test]
-fn missing_requests_only_absent_images() {
+fn the_missing_policy_requests_only_absent_images() {
     let fixture = Fixture::new();
     let reference = fixture.serve(&image("old"), "v1");
     let missing = request(&reference, PullPolicy::Missing);
@@ -31,7 +31,7 @@ fn missing_requests_only_absent_images() {
 }
 
 #[test]
-fn never_makes_no_requests() {
+fn the_never_policy_makes_no_requests() {
     let fixture = Fixture::new();
     let made = image("v1");
     let reference = fixture.serve(&made, "v1");

@@ -12,7 +12,7 @@ use crate::fixture::{Fixture, image, name_in, request, wait_until};
 
 /// A collection must not remove files that a pull has just fetched.
 #[test]
-fn a_collection_leaves_what_a_pull_is_fetching() {
+fn a_collection_keeps_the_files_of_a_running_pull() {
     let fixture = Fixture::new();
     let made = image("slow");
     let reference = fixture.serve(&made, "v1");
@@ -57,7 +57,7 @@ fn a_collection_removes_only_abandoned_partial_blobs() {
 
 /// A live [`Image`] can be opened even after its tag has moved to another image.
 #[test]
-fn an_image_that_is_held_outlives_its_name() {
+fn a_live_image_outlives_its_name() {
     let fixture = Fixture::new();
     let reference = fixture.serve(&image("old"), "v1");
     let old = fixture.pull(&reference).unwrap();
@@ -82,7 +82,7 @@ fn an_image_that_is_held_outlives_its_name() {
 
 /// The caller's own `Image` does not keep the files of a removed image. An `Image` of another thread does.
 #[test]
-fn an_image_that_is_removed_is_collected_unless_another_holds_it() {
+fn a_removed_image_is_collected_unless_another_thread_holds_it() {
     let fixture = Fixture::new();
     let reference = fixture.serve(&image("v1"), "v1");
     let other = fixture.pull(&reference).unwrap();
@@ -146,7 +146,7 @@ fn no_store_collects_while_another_is_open() {
 
 /// Threads that pull one image share the work, and each gets the image.
 #[test]
-fn eight_threads_that_pull_one_image_fetch_it_once() {
+fn concurrent_pulls_of_one_image_fetch_it_once() {
     let fixture = Fixture::new();
     let made = image("v1");
     let reference = fixture.serve(&made, "v1");

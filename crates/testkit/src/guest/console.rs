@@ -16,7 +16,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(120);
 pub struct GuestConsole {
     qemu: Child,
     pieces: Receiver<Vec<u8>>,
-    said: Vec<u8>,
+    output: Vec<u8>,
     end: Instant,
     _archive: NamedTempFile,
 }
@@ -33,7 +33,7 @@ impl GuestConsole {
                 }
             }
         });
-        Self { qemu, pieces, said: Vec::new(), end: Instant::now() + TIME_LIMIT, _archive: archive }
+        Self { qemu, pieces, output: Vec::new(), end: Instant::now() + TIME_LIMIT, _archive: archive }
     }
 
     /// Waits until the output contains `text` this many times. Returns the output so far, without carriage returns.
@@ -42,11 +42,11 @@ impl GuestConsole {
     /// If the guest ends first, or after two minutes.
     pub fn wait_for(&mut self, text: &str, times: usize) -> String {
         loop {
-            let said = self.text();
-            if said.matches(text).count() >= times {
-                return said;
+            let output = self.text();
+            if output.matches(text).count() >= times {
+                return output;
             }
-            assert!(self.listen(), "the guest ended without {text:?}; it said:\n{said}");
+            assert!(self.listen(), "the guest ended without {text:?}; its output:\n{output}");
         }
     }
 
@@ -72,16 +72,16 @@ impl GuestConsole {
     fn listen(&mut self) -> bool {
         match self.pieces.recv_timeout(self.end.saturating_duration_since(Instant::now())) {
             Ok(piece) => {
-                self.said.extend(piece);
+                self.output.extend(piece);
                 true
             }
             Err(RecvTimeoutError::Disconnected) => false,
-            Err(RecvTimeoutError::Timeout) => panic!("the guest does not end; it said:\n{}", self.text()),
+            Err(RecvTimeoutError::Timeout) => panic!("the guest does not end; its output:\n{}", self.text()),
         }
     }
 
     fn text(&self) -> String {
-        String::from_utf8_lossy(&self.said).replace('\r', "")
+        String::from_utf8_lossy(&self.output).replace('\r', "")
     }
 }
 

@@ -132,7 +132,7 @@ s l 777 0 0 0 - - - a\\x20b - -
 }
 
 #[test]
-fn a_mount_goes_with_its_overlay() {
+fn dropping_an_overlay_unmounts_it() {
     if skip::needs_root() {
         return;
     }
