@@ -44,7 +44,7 @@ pub fn encoding() -> impl Strategy<Value = Encoding> {
 /// Points most hard links to names of their own and lower layers, and most whiteouts to names of lower layers.
 fn target_entries(layers: Vec<Vec<TargetedEntry>>) -> Vec<Layer> {
     let mut lower_names: Vec<Vec<u8>> = Vec::new();
-    let choice = |layer: Vec<TargetedEntry>| {
+    let resolve_layer = |layer: Vec<TargetedEntry>| {
         let own = layer
             .iter()
             .filter(|targeted| !is_marker(&targeted.entry.name))
@@ -55,7 +55,7 @@ fn target_entries(layers: Vec<Vec<TargetedEntry>>) -> Vec<Layer> {
         lower_names = names;
         layer
     };
-    layers.into_iter().map(choice).collect()
+    layers.into_iter().map(resolve_layer).collect()
 }
 
 fn is_marker(name: &[u8]) -> bool {

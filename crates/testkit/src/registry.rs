@@ -56,7 +56,7 @@ struct Shared {
     accepted: AtomicUsize,
     /// The number of requests that are being answered.
     busy: AtomicUsize,
-    busiest: AtomicUsize,
+    max_busy: AtomicUsize,
     state: Mutex<State>,
     /// One end of each open connection by the client's address, for closing it.
     connections: Mutex<HashMap<SocketAddr, TcpStream>>,
@@ -134,7 +134,7 @@ impl Registry {
             stopped: AtomicBool::new(false),
             accepted: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
-            busiest: AtomicUsize::new(0),
+            max_busy: AtomicUsize::new(0),
             state: Mutex::default(),
             connections: Mutex::default(),
         });
@@ -239,8 +239,8 @@ impl Registry {
     }
 
     /// Returns the maximum number of requests that were answered at the same time.
-    pub fn busiest(&self) -> usize {
-        self.shared.busiest.load(Ordering::SeqCst)
+    pub fn max_concurrent_requests(&self) -> usize {
+        self.shared.max_busy.load(Ordering::SeqCst)
     }
 
     /// Clears the list of requests.

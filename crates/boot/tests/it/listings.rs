@@ -19,15 +19,15 @@ const STACKS: u32 = 1;
 
 /// The fields of a listing that a form keeps.
 #[derive(Clone, Copy)]
-struct Kept {
+struct KeptFields {
     nanoseconds: bool,
     xattrs: bool,
     links_of_links: bool,
 }
 
-const ALL: Kept = Kept { nanoseconds: true, xattrs: true, links_of_links: true };
-const OF_SQUASHFS: Kept = Kept { nanoseconds: false, ..ALL };
-const OF_CPIO: Kept = Kept { nanoseconds: false, xattrs: false, links_of_links: false };
+const ALL: KeptFields = KeptFields { nanoseconds: true, xattrs: true, links_of_links: true };
+const OF_SQUASHFS: KeptFields = KeptFields { nanoseconds: false, ..ALL };
+const OF_CPIO: KeptFields = KeptFields { nanoseconds: false, xattrs: false, links_of_links: false };
 
 #[test]
 fn via_erofs() {
@@ -81,7 +81,7 @@ fn via_ext4_writes_are_visible() {
     assert_eq!(Boot::via(Via::Ext4).output(&crate::fixture::script(text)), "8388608\n1\n");
 }
 
-fn check(via: Via, kept: Kept) {
+fn check(via: Via, kept: KeptFields) {
     if needs_guests() || skip::needs_root() {
         return;
     }
@@ -96,7 +96,7 @@ fn check(via: Via, kept: Kept) {
     TestRunner::new(config).run(&arbitrary::stack(), compare).unwrap();
 }
 
-fn compare(layers: &[Layer], via: Via, kept: Kept) {
+fn compare(layers: &[Layer], via: Via, kept: KeptFields) {
     let mut layers = layers.to_vec();
     layers.extend([guest_layer(&lister::config()), lister::layer()]);
     let root = Root::of(&layers);
@@ -123,7 +123,7 @@ pub(crate) fn on_mount<T>(root: &Root, look: impl FnOnce(&Path) -> T) -> T {
 
 /// Compares two listings line by line, without the fields that the form does not keep.
 #[track_caller]
-fn assert_same(expected: &Listing, found: &str, kept: Kept) {
+fn assert_same(expected: &Listing, found: &str, kept: KeptFields) {
     let expected = expected.to_string();
     let lines = |text: &str| -> BTreeMap<String, String> {
         let line = |line: &str| {

@@ -11,14 +11,14 @@ use vmroot_testkit::image::Image;
 use crate::fixture::{Fixture, damage, image, name_in, replace, request};
 
 /// A cache with one image, and with the files of another image whose last name was removed.
-struct Damaged {
+struct DamagedCache {
     fixture: Fixture,
     reference: Reference,
     needed: Image,
     unneeded: Image,
 }
 
-impl Damaged {
+impl DamagedCache {
     fn new() -> Self {
         let fixture = Fixture::new();
         let (needed, unneeded) = (image("needed"), image("unneeded"));
@@ -59,14 +59,14 @@ fn found(path: &Path, remedy: &str, mended: bool) -> Vec<(PathBuf, String, bool)
 
 #[test]
 fn an_undamaged_cache_has_no_findings() {
-    let cache = Damaged::new();
+    let cache = DamagedCache::new();
     assert_eq!(cache.found(), []);
     cache.works();
 }
 
 #[test]
 fn a_root_is_merged_again_only_for_an_image() {
-    let cache = Damaged::new();
+    let cache = DamagedCache::new();
     let root = cache.root(&cache.needed);
     damage(&root);
     assert_eq!(cache.found(), found(&root, "merged again from its layers", true));
@@ -85,7 +85,7 @@ fn a_root_is_merged_again_only_for_an_image() {
 /// A valid index in the place of another one counts as damaged.
 #[test]
 fn a_root_of_other_layers_is_merged_again() {
-    let cache = Damaged::new();
+    let cache = DamagedCache::new();
     let root = cache.root(&cache.needed);
     replace(&root, fs::read(cache.root(&cache.unneeded)).unwrap());
     assert_eq!(cache.found(), found(&root, "merged again from its layers", true));
@@ -95,7 +95,7 @@ fn a_root_of_other_layers_is_merged_again() {
 /// An index of an older minor version may describe the same layers differently.
 #[test]
 fn an_index_of_an_older_version_is_rebuilt_on_use() {
-    let damaged = Damaged::new();
+    let damaged = DamagedCache::new();
     let layer = damaged.fixture.layer(&damaged.needed.layers[0].diff_id, "idx");
     for path in [&layer, &damaged.root(&damaged.needed)] {
         let new = fs::read(path).unwrap();
@@ -125,7 +125,7 @@ fn older(mut index: Vec<u8>) -> Vec<u8> {
 #[test]
 fn a_layer_is_made_again_only_for_an_image() {
     for extension in ["idx", "contents"] {
-        let cache = Damaged::new();
+        let cache = DamagedCache::new();
         let index = |image: &Image| cache.fixture.layer(&image.layers[1].diff_id, "idx");
         damage(&cache.fixture.layer(&cache.needed.layers[1].diff_id, extension));
         assert_eq!(cache.found(), found(&index(&cache.needed), "made again from its blob", true), "{extension}");
@@ -139,7 +139,7 @@ fn a_layer_is_made_again_only_for_an_image() {
 
 #[test]
 fn a_file_without_a_layer_name_is_removed() {
-    let cache = Damaged::new();
+    let cache = DamagedCache::new();
     let stray = cache.fixture.cache().join("layers/v1/stray.idx");
     fs::write(&stray, "x").unwrap();
     assert_eq!(cache.found(), found(&stray, "removed; no image needs it", true));
@@ -148,7 +148,7 @@ fn a_file_without_a_layer_name_is_removed() {
 
 #[test]
 fn a_blob_is_removed_and_fetched_again_only_for_an_image() {
-    let cache = Damaged::new();
+    let cache = DamagedCache::new();
     let blobs = |image: &Image| [image.layers[1].digest, image.manifest.digest];
     for digest in blobs(&cache.needed) {
         let path = cache.fixture.blob(&digest);
@@ -168,7 +168,7 @@ fn a_blob_is_removed_and_fetched_again_only_for_an_image() {
 /// Only the config describes the image.
 #[test]
 fn a_config_cannot_be_mended() {
-    let cache = Damaged::new();
+    let cache = DamagedCache::new();
     let path = cache.fixture.blob(&cache.needed.config_digest);
     damage(&path);
     assert_eq!(cache.found(), found(&path, "removed; it is the config of an image: pull the image again", false));
@@ -180,7 +180,7 @@ fn a_config_cannot_be_mended() {
 /// The root has no finding of its own that needs a pull: it is merged again once its layer is back.
 #[test]
 fn a_layer_without_its_blob_cannot_be_mended() {
-    let cache = Damaged::new();
+    let cache = DamagedCache::new();
     let layer = &cache.needed.layers[1];
     let (index, blob) = (cache.fixture.layer(&layer.diff_id, "idx"), cache.fixture.blob(&layer.digest));
     let root = cache.root(&cache.needed);
@@ -204,7 +204,7 @@ fn a_layer_without_its_blob_cannot_be_mended() {
 /// The blob is valid, but the store's limits are lower than before. That is a finding, and the verification continues.
 #[test]
 fn a_layer_beyond_the_limits_is_a_finding() {
-    let cache = Damaged::new();
+    let cache = DamagedCache::new();
     let mut options = vmroot_image_store::StoreOptions::new(cache.fixture.cache());
     options.build.max_entries = 1;
     let strict = vmroot_image_store::Store::open(options).unwrap();
@@ -225,7 +225,7 @@ fn a_layer_beyond_the_limits_is_a_finding() {
 
 #[test]
 fn a_record_is_written_again_from_its_copy_or_reported() {
-    let cache = Damaged::new();
+    let cache = DamagedCache::new();
     let record = |extension: &str| {
         let files = cache.fixture.files();
         let found = files.iter().find(|path| path.starts_with("images") && path.extension().unwrap() == extension);

@@ -11,7 +11,7 @@ use vmroot_image_store::{
 };
 use vmroot_model::{Digest, Platform, Reference};
 use vmroot_registry::{Client, ClientOptions};
-use vmroot_testkit::image::{Image as Made, ImageBuilder, Index};
+use vmroot_testkit::image::{Image as BuiltImage, ImageBuilder, Index};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::sample::noise;
@@ -51,7 +51,7 @@ impl Fixture {
     }
 
     /// Serves an image under a tag.
-    pub(crate) fn serve(&self, image: &Made, tag: &str) -> Reference {
+    pub(crate) fn serve(&self, image: &BuiltImage, tag: &str) -> Reference {
         for (digest, bytes) in image.blobs() {
             self.registry.put_blob_as(&digest, bytes);
         }
@@ -146,7 +146,7 @@ pub(crate) fn request(reference: &Reference, policy: PullPolicy) -> PullRequest 
 }
 
 /// Returns an image whose file `name` contains `text`, with a base layer that is the same in all images.
-pub(crate) fn image(text: &str) -> Made {
+pub(crate) fn image(text: &str) -> BuiltImage {
     builder(text).build()
 }
 

@@ -99,8 +99,8 @@ fn a_removed_image_is_collected_unless_another_thread_holds_it() {
 /// A progress receiver may call the store, even for a collection.
 #[test]
 fn progress_may_call_the_store() {
-    struct Collecting(Arc<Store>, AtomicUsize);
-    impl Progress for Collecting {
+    struct CollectOnProgress(Arc<Store>, AtomicUsize);
+    impl Progress for CollectOnProgress {
         fn blob(&self, _: &BlobProgress) {
             assert!(self.0.collect(false).unwrap().files.is_empty());
             self.0.images().unwrap();
@@ -111,7 +111,7 @@ fn progress_may_call_the_store() {
     let reference = fixture.serve(&image("v1"), "v1");
     let options = vmroot_image_store::StoreOptions::new(fixture.cache().join("another"));
     let store = Arc::new(Store::open(options).unwrap());
-    let progress = Arc::new(Collecting(Arc::clone(&store), AtomicUsize::new(0)));
+    let progress = Arc::new(CollectOnProgress(Arc::clone(&store), AtomicUsize::new(0)));
     let source = fixture.source(&reference);
     let told: Arc<dyn Progress> = Arc::clone(&progress) as _;
     let image = store.pull(&source, &request(&reference, PullPolicy::Always), &told).unwrap();

@@ -29,10 +29,10 @@ impl Layout {
 }
 
 /// An image and its names, such as `alpine:3.20`. An image without a name is saved by its id.
-pub type Named<'a> = (&'a Image, &'a [&'a str]);
+pub type NamedImage<'a> = (&'a Image, &'a [&'a str]);
 
 /// Returns an uncompressed archive of these images.
-pub fn write(images: &[Named<'_>], layout: Layout) -> Vec<u8> {
+pub fn write(images: &[NamedImage<'_>], layout: Layout) -> Vec<u8> {
     let mut members = Members::default();
     let mut repositories: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     let mut manifest = Vec::new();
@@ -68,14 +68,14 @@ pub fn write(images: &[Named<'_>], layout: Layout) -> Vec<u8> {
 }
 
 /// The paths of an image's parts in the archive.
-struct Saved {
+struct MemberPaths {
     config: String,
     layers: Vec<String>,
     /// The value in `repositories`.
     top: String,
 }
 
-fn docker_24(members: &mut Members, image: &Image) -> Saved {
+fn docker_24(members: &mut Members, image: &Image) -> MemberPaths {
     let mut ids: Vec<String> = Vec::new();
     let mut layers = Vec::new();
     for layer in &image.layers {
@@ -94,7 +94,7 @@ fn docker_24(members: &mut Members, image: &Image) -> Saved {
     }
     let config = format!("{}.json", image.config_digest.hex());
     members.file(&config, &image.config);
-    Saved { config, layers, top: ids.pop().unwrap_or_default() }
+    MemberPaths { config, layers, top: ids.pop().unwrap_or_default() }
 }
 
 /// Returns the name of the entry, if it is a file with these bytes.
@@ -107,7 +107,7 @@ fn holder(entry: &crate::layer::Entry, bytes: &[u8]) -> Option<String> {
     }
 }
 
-fn skopeo(members: &mut Members, image: &Image) -> Saved {
+fn skopeo(members: &mut Members, image: &Image) -> MemberPaths {
     let mut ids: Vec<String> = Vec::new();
     let mut layers = Vec::new();
     for layer in &image.layers {
@@ -123,10 +123,10 @@ fn skopeo(members: &mut Members, image: &Image) -> Saved {
     }
     let config = format!("{}.json", image.config_digest.hex());
     members.file(&config, &image.config);
-    Saved { config, layers, top: ids.pop().unwrap_or_default() }
+    MemberPaths { config, layers, top: ids.pop().unwrap_or_default() }
 }
 
-fn blobs(members: &mut Members, image: &Image, compressed: bool) -> Saved {
+fn blobs(members: &mut Members, image: &Image, compressed: bool) -> MemberPaths {
     let mut layers = Vec::new();
     for layer in &image.layers {
         let (digest, bytes) = if compressed { (layer.digest, &layer.bytes) } else { (layer.diff_id, &layer.tar) };
@@ -139,7 +139,7 @@ fn blobs(members: &mut Members, image: &Image, compressed: bool) -> Saved {
     let manifest = manifest_in_archive(image, compressed);
     members.file(&blob_path(&Digest::of(&manifest)), &manifest);
     let top = image.layers.last().map_or_else(String::new, |layer| layer.diff_id.hex());
-    Saved { config, layers, top }
+    MemberPaths { config, layers, top }
 }
 
 /// Returns the image's own manifest, or the OCI manifest that Docker 25 generates for its uncompressed layers.
@@ -173,7 +173,7 @@ fn layer_sources(image: &Image) -> Value {
     Value::Object(sources.collect())
 }
 
-fn index(images: &[Named<'_>], layout: Layout) -> Value {
+fn index(images: &[NamedImage<'_>], layout: Layout) -> Value {
     let mut entries = Vec::new();
     for (image, names) in images {
         let entry = match layout {

@@ -20,7 +20,7 @@ pub enum Item<'a> {
 }
 
 /// An item and its `org.opencontainers.image.ref.name`, if any.
-pub type Named<'a> = (Item<'a>, Option<&'a str>);
+pub type NamedItem<'a> = (Item<'a>, Option<&'a str>);
 
 impl Item<'_> {
     fn top(&self) -> &Document {
@@ -32,7 +32,7 @@ impl Item<'_> {
 }
 
 /// Returns the layout as an uncompressed tar.
-pub fn archive(items: &[Named<'_>]) -> Vec<u8> {
+pub fn archive(items: &[NamedItem<'_>]) -> Vec<u8> {
     members(items).to_tar()
 }
 
@@ -40,7 +40,7 @@ pub fn archive(items: &[Named<'_>]) -> Vec<u8> {
 ///
 /// # Errors
 /// [`Error::Io`] if a file cannot be written.
-pub fn write(directory: &Path, items: &[Named<'_>]) -> Result<()> {
+pub fn write(directory: &Path, items: &[NamedItem<'_>]) -> Result<()> {
     for entry in members(items).iter() {
         let name = std::str::from_utf8(&entry.name).expect("made of digests and fixed names");
         let path = directory.join(name);
@@ -52,7 +52,7 @@ pub fn write(directory: &Path, items: &[Named<'_>]) -> Result<()> {
     Ok(())
 }
 
-fn members(items: &[Named<'_>]) -> Members {
+fn members(items: &[NamedItem<'_>]) -> Members {
     let mut members = Members::default();
     for (item, _) in items {
         let (blobs, documents) = match item {
@@ -69,7 +69,7 @@ fn members(items: &[Named<'_>]) -> Members {
     members
 }
 
-fn index(items: &[Named<'_>]) -> Value {
+fn index(items: &[NamedItem<'_>]) -> Value {
     let entries: Vec<Value> = items
         .iter()
         .map(|(item, name)| {

@@ -76,7 +76,7 @@ fn converse(stream: impl Read + Write, shared: &Shared) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     while let Some(request) = Request::read(&mut reader)? {
         let busy = shared.busy.fetch_add(1, Ordering::SeqCst) + 1;
-        shared.busiest.fetch_max(busy, Ordering::SeqCst);
+        shared.max_busy.fetch_max(busy, Ordering::SeqCst);
         let sent = routes::answer(&request, shared).and_then(|mut response| {
             response.head = request.method == "HEAD";
             send(&response, reader.get_mut())

@@ -58,7 +58,7 @@ fn docker_archives_of_all_layouts() {
         // skopeo 1.9 stops early in archives compressed with gzip.
         for compression in [Compression::None, Compression::Zstd, Compression::Bzip2, Compression::Xz] {
             let path = scratch.path().join("archive");
-            let images: &[docker_archive::Named<'_>] =
+            let images: &[docker_archive::NamedImage<'_>] =
                 &[(&one, &["one:1", "one:latest"]), (&two, &["two:2"]), (&one, &[])];
             fs::write(&path, compression.compress(&docker_archive::write(images, layout))).unwrap();
             let archive = format!("docker-archive:{}", path.display());
