@@ -10,7 +10,7 @@ use super::{
     race::{Comparison, Race, drop_caches},
     row::{Target, Unit},
 };
-use crate::walk::{self, Seen};
+use crate::walk::{self, Totals};
 
 /// The time of listing all entries with their attributes.
 pub const WALK: Race = Race {
@@ -72,7 +72,7 @@ pub fn cold_read(mounted: &Mounted) -> Result<f64> {
     cold(mounted, walk::read_all)
 }
 
-fn cold(mounted: &Mounted, work: fn(&Path) -> Result<Seen>) -> Result<f64> {
+fn cold(mounted: &Mounted, work: fn(&Path) -> Result<Totals>) -> Result<f64> {
     drop_caches()?;
     let start = Instant::now();
     let seen = work(mounted.directory())?;
