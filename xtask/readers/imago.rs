@@ -1,4 +1,4 @@
-//! Writes all bytes of the disk that a VMDK descriptor describes to standard output, as imago reads it.
+//! Reads the disk of a VMDK descriptor with imago, and writes its bytes to the standard output.
 
 use std::io::{self, Write};
 

@@ -1,10 +1,10 @@
-//! `cargo xtask check`: what must hold before anything else is worth running.
+//! `cargo xtask check`: the fast checks.
 
 use anyhow::{Result, bail};
 
 use crate::{graph, pages, process, workspace};
 
-/// Format, the crate graph, what pages say of the code, and lints.
+/// Checks the formatting, the crate graph, the pages about the code, and the lints.
 pub fn run() -> Result<()> {
     process::run(workspace::cargo().args(["fmt", "--all", "--check"]))?;
     graph::check()?;

@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the main job once through, for two architectures, with sizes and times.
+//! `cargo xtask demo`: runs the main commands once for two architectures, and prints sizes and times.
 
 use std::{
     fs,
@@ -21,10 +21,10 @@ use crate::{
 
 const ARCHITECTURES: [&str; 2] = ["arm64", "amd64"];
 
-/// Which image, and how to get it.
+/// The image of the demo.
 #[derive(Args)]
 pub struct Options {
-    /// An image that a registry has for arm64 and amd64; without it, the one in testdata/ from a registry on loopback
+    /// A reference with images for arm64 and amd64 [default: the image of testdata/, from a registry on loopback]
     reference: Option<String>,
     /// Options for vmroot, such as --ca-file FILE or --creds USER:PASSWORD
     #[arg(last = true)]
@@ -35,7 +35,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     setup::prepare(Purpose::Demo)?;
     process::run(workspace::cargo().args(["build", "--release", "--package", "vmroot-cli"]))?;
-    // The registry serves as long as it lives.
+    // The registry stops when it is dropped.
     let (_registry, reference) = match &options.reference {
         Some(reference) => (None, reference.clone()),
         None => {
@@ -49,12 +49,12 @@ pub fn run(options: &Options) -> Result<()> {
     if directory.exists() {
         fs::remove_dir_all(&directory).with_context(|| format!("cannot empty {}", directory.display()))?;
     }
-    let no_mount = setup::lacks_fuse();
+    let no_mount = setup::missing_fuse();
     let mut failed = Vec::new();
     for architecture in ARCHITECTURES {
         println!("\n{reference} for {architecture}");
         let demo = Demo::new(&directory, &reference, architecture, &options.vmroot)?;
-        // The image may be for one of them only.
+        // The image may lack one of the architectures.
         if let Err(error) = demo.show(no_mount) {
             println!("      failed  {error:#}");
             failed.push(architecture);
@@ -68,7 +68,7 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// One architecture's round.
+/// The demo of one architecture.
 struct Demo<'a> {
     directory: PathBuf,
     cache: PathBuf,
@@ -78,7 +78,7 @@ struct Demo<'a> {
 }
 
 impl<'a> Demo<'a> {
-    /// The cache is both architectures'; what they share is there once.
+    /// Both architectures use one cache, which stores their common blobs once.
     fn new(directory: &Path, reference: &'a str, architecture: &'a str, options: &'a [String]) -> Result<Self> {
         let own = directory.join(architecture);
         fs::create_dir_all(&own)?;
@@ -133,7 +133,7 @@ impl<'a> Demo<'a> {
         Ok(())
     }
 
-    /// Runs the program; returns what it printed and how long it took.
+    /// Runs the program. Returns its standard output and its run time.
     fn vmroot(&self, arguments: &[&str]) -> Result<(String, Duration)> {
         let mut vmroot = Command::new(workspace::target().join("release/vmroot"));
         vmroot.arg("--cache").arg(&self.cache).args(self.options).args(arguments);
@@ -158,11 +158,11 @@ fn use_mount(point: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The kernel lets a user see of a mount what the image lets others see.
-fn refused(seen: &walk::Seen) -> String {
+/// Describes the files that this user could not read: the kernel applies the image's permissions to users of a mount.
+fn refused(seen: &walk::Totals) -> String {
     match seen.refused {
         0 => String::new(),
-        refused => format!("; {refused} closed to this user"),
+        refused => format!("; {refused} not readable by this user"),
     }
 }
 
@@ -187,7 +187,7 @@ fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-/// Bytes on disk of a file, or of everything in a directory; nothing for what is not there.
+/// Returns the disk usage of a file or of a directory tree in bytes, or 0 if it does not exist.
 fn disk_usage(path: &Path) -> Result<u64> {
     let Ok(metadata) = path.symlink_metadata() else { return Ok(0) };
     let mut blocks = metadata.blocks();

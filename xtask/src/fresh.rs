@@ -1,8 +1,8 @@
-//! `cargo xtask fresh`: all checks and tests of HEAD on a machine that has nothing but what the README asks for.
+//! `cargo xtask fresh`: runs all checks and tests of HEAD on a machine with only the packages that the README requires.
 //!
-//! That machine is a minimal Debian in a directory, made by mmdebstrap, with a copy of this toolchain and a clone of HEAD.
-//! What the suite needs beyond that it has to install by itself, so a package that is missing from the set-up shows here and
-//! before it shows on a user's machine. Everything is mounted in a mount namespace of its own, which ends with the run.
+//! The machine is a minimal Debian in a directory, made by mmdebstrap, with a copy of this toolchain and a clone of
+//! HEAD. The test suite must install everything else by itself, so a package that is missing from the setup is noticed
+//! here before it fails on a user's machine. All mounts are in a separate mount namespace, which ends with the run.
 
 use std::{
     env, fs,
@@ -19,14 +19,14 @@ use crate::{
     workspace,
 };
 
-/// What the README asks for. A user's apt brings the C library's headers with gcc; mmdebstrap's leaves them out.
+/// The packages that the README requires. apt installs the C library's headers with gcc, but mmdebstrap does not.
 const PACKAGES: &str = "ca-certificates,gcc,git,libc6-dev";
 
-/// Where the clone is on that machine.
+/// The path of the clone on the machine.
 const CHECKOUT: &str = "/checkout";
 
-/// Runs in a mount namespace, with the root as its argument, which becomes the root of that namespace. In a chroot
-/// there could be no user namespaces, which tests make.
+/// The script that enters the machine. It runs in a mount namespace and makes its argument the root of that namespace.
+/// A chroot would not be enough, because it does not allow the user namespaces that tests create.
 const ENTER: &str = r#"set -e
 mount --bind "$0" "$0"
 for name in dev proc sys; do mount --rbind "/$name" "$0/$name"; done
@@ -37,15 +37,15 @@ cd /
 exec env -i "$@"
 "#;
 
-/// How to run.
+/// Options of the run.
 #[derive(Args)]
 pub struct Options {
-    /// Leave the machine in target/fresh, to look at
+    /// Keep the machine in target/fresh for inspection
     #[arg(long)]
     keep: bool,
 }
 
-/// Makes the machine, runs `.ci/run` on it, and removes it.
+/// Builds the machine, runs `.ci/run` on it, and removes it.
 pub fn run(options: &Options) -> Result<()> {
     ensure!(rustix::process::geteuid().is_root(), "only root may make a machine in a directory and enter it");
     setup::prepare(Purpose::Fresh)?;
@@ -76,7 +76,7 @@ impl Machine {
             fs::copy(Path::new("/etc").join(name), self.root.join("etc").join(name))
                 .with_context(|| format!("cannot copy /etc/{name}"))?;
         }
-        // systemd makes it when it starts, and so does Docker for a container.
+        // Created by systemd at boot, and by Docker for a container.
         std::os::unix::fs::symlink("/proc/self/mounts", self.root.join("etc/mtab")).context("etc/mtab")?;
         let home = PathBuf::from(env::var_os("HOME").context("HOME is not set")?);
         let place = |variable: &str, name: &str| env::var_os(variable).map_or_else(|| home.join(name), PathBuf::from);
@@ -102,7 +102,7 @@ impl Machine {
         process::run(enter.arg(format!("{CHECKOUT}/.ci/run")))
     }
 
-    /// Nothing of it is mounted where this process looks.
+    /// Removes the machine. Its mounts are not visible in this process's namespace.
     fn remove(&self) -> Result<()> {
         if self.root.exists() {
             process::run(Command::new("rm").args(["-rf", "--one-file-system"]).arg(&self.root))?;
@@ -111,14 +111,14 @@ impl Machine {
     }
 }
 
-/// The release that this machine has.
+/// Returns the Debian release of the host.
 fn codename() -> Result<String> {
     let release = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;
     let name = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-    Ok(name.context("/etc/os-release has no VERSION_CODENAME: this is no Debian")?.trim_matches('"').to_owned())
+    Ok(name.context("/etc/os-release has no VERSION_CODENAME: this is not Debian")?.trim_matches('"').to_owned())
 }
 
-/// The files that say where this machine has its packages from.
+/// Returns the host's files of package sources.
 fn sources_of_apt() -> Result<Vec<PathBuf>> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     for entry in fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten() {
@@ -131,7 +131,7 @@ fn sources_of_apt() -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// What this machine's apt is told of proxies, and of sources that are a snapshot and never newer.
+/// Returns the settings of the host's apt for proxies, and for sources that are snapshots.
 fn settings_of_apt() -> Result<Vec<String>> {
     let settings = process::capture(Command::new("apt-config").arg("dump"))?;
     let is_wanted = |line: &&str| {

@@ -1,4 +1,4 @@
-//! The direction of the flow: which crate may use which, and what no crate may use.
+//! Checks the crate graph: which crate may use which others, and rules for all crates.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{process, workspace};
 
-/// Each crate, by its directory, and the workspace's crates it depends on. Tests may use more.
+/// The crates by their directories, and the crates of the workspace that each may use. Tests may use others.
 pub const GRAPH: &[(&str, &[&str])] = &[
     ("errors", &[]),
     ("model", &["errors"]),
@@ -68,13 +68,13 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("xtask", &["model", "testkit"]),
 ];
 
-/// The one crate that may hold unsafe code.
+/// The only crate that may have unsafe code.
 const UNSAFE_CRATE: &str = "sys";
 
-/// Features of reqwest that decode bodies on the way, so that digests no longer fit.
+/// Features of reqwest that decode bodies. The bytes would then no longer match their digests.
 const FORBIDDEN_REQWEST_FEATURES: [&str; 4] = ["gzip", "zstd", "brotli", "deflate"];
 
-/// Fails with every fault there is.
+/// Returns an error that lists all faults.
 pub fn check() -> Result<()> {
     let mut metadata = workspace::cargo();
     metadata.args(["metadata", "--format-version", "1", "--quiet"]);
@@ -93,10 +93,10 @@ pub fn check() -> Result<()> {
 
 /// A package of the workspace.
 struct Member {
-    /// Directory relative to `crates`, or the directory at the top.
+    /// The directory relative to `crates`, or the directory at the top.
     name: String,
     directory: PathBuf,
-    /// Names of the workspace's crates in `[dependencies]`.
+    /// The names of the workspace's crates in `[dependencies]`.
     uses: Vec<String>,
 }
 
@@ -132,7 +132,7 @@ fn edges_against_the_flow(members: &[Member]) -> Vec<String> {
             faults.push(format!("{} may not use {used}", member.name));
         }
         for unused in allowed.iter().filter(|allowed| !member.uses.iter().any(|used| used == *allowed)) {
-            faults.push(format!("{} does not use {unused}: xtask/src/graph.rs says it does", member.name));
+            faults.push(format!("{} does not use {unused}, but xtask/src/graph.rs lists it", member.name));
         }
     }
     faults
@@ -146,7 +146,7 @@ fn decoding_http_client(metadata: &Value) -> Vec<String> {
     forbidden.map(|feature| format!("reqwest has the feature {feature}, which would change what is hashed")).collect()
 }
 
-/// Looks for the keyword in the member's sources, and for the lints that forbid it.
+/// Searches the sources for the keyword, and the manifest for the lints that forbid it.
 fn unsafe_code(member: &Member) -> Result<Vec<String>> {
     if member.name == UNSAFE_CRATE {
         return Ok(Vec::new());
@@ -164,7 +164,7 @@ fn unsafe_code(member: &Member) -> Result<Vec<String>> {
     Ok(faults)
 }
 
-/// Whether the keyword stands in the line's code, in front of something that it can open.
+/// Returns whether the line's code contains the keyword, followed by something that it can open.
 fn opens_unsafe(line: &str) -> bool {
     let code = line.split("//").next().unwrap_or_default();
     let mut words = code.split_whitespace().peekable();
@@ -179,7 +179,7 @@ fn opens_unsafe(line: &str) -> bool {
     false
 }
 
-/// The Rust files under a package, not those of other packages below it.
+/// Returns the Rust files of a package, without those of nested packages.
 pub fn sources(package: &Path) -> Result<Vec<PathBuf>> {
     let mut pending = vec![package.to_owned()];
     let mut sources = Vec::new();

@@ -1,7 +1,7 @@
-//! Kernels and shells of guests, for tests and the bench: Debian's packages, downloaded and unpacked, never installed.
+//! Kernels and shells of guests, for tests and the bench: Debian's packages, downloaded and unpacked but not installed.
 //!
-//! `target/guest/ARCHITECTURE` has `boot/vmlinuz-*`, `lib/modules/*` and `busybox`. apt works on directories of its own,
-//! so that nobody has to be root, and no machine is told of an architecture that it is not.
+//! `target/guest/ARCHITECTURE` has `boot/vmlinuz-*`, `lib/modules/*` and `busybox`. apt uses its own directories, so
+//! that it needs no root and does not add an architecture to the host's configuration.
 
 use std::{
     fs,
@@ -14,18 +14,16 @@ use vmroot_testkit::guest::{ARCHITECTURES, GUESTS};
 
 use crate::{process, workspace};
 
-/// Makes what is missing; what cannot be had is said, and what needs it is skipped.
+/// Fetches missing guests. If that fails, reports it; the tests that need the guest are then skipped.
 pub fn prepare() {
     for architecture in ARCHITECTURES {
         if let Err(error) = fetch(architecture) {
-            eprintln!(
-                "missing: a kernel and a shell for guests of {architecture}; what boots them is skipped: {error:#}"
-            );
+            eprintln!("missing: a kernel and a shell for guests of {architecture}, whose tests are skipped: {error:#}");
         }
     }
 }
 
-/// The variable that tells tests where the guests are, and its value.
+/// Returns the variable with the guests' directory for tests, and its value.
 pub fn variable() -> (&'static str, PathBuf) {
     (GUESTS, workspace::target().join("guest"))
 }
@@ -53,7 +51,7 @@ fn fetch(architecture: &str) -> Result<()> {
     Ok(fs::remove_dir_all(&partial)?)
 }
 
-/// Newer packages have everything in /usr; of the rest, only these are needed.
+/// Moves the required files to their places and removes the rest. Newer packages have everything in /usr.
 fn arrange(tree: &Path) -> Result<()> {
     let usr = tree.join("usr");
     if !tree.join("lib/modules").exists() {
@@ -70,7 +68,7 @@ fn arrange(tree: &Path) -> Result<()> {
     Ok(())
 }
 
-/// apt for another architecture, as if nothing were installed.
+/// Runs apt for another architecture with an empty package database.
 struct Apt {
     architecture: String,
     directory: PathBuf,
@@ -91,7 +89,7 @@ impl Apt {
             format!("Dir::State::status={}", path("status").display()),
             format!("Dir::Cache={}", path("cache").display()),
             "Acquire::Languages=none".to_owned(),
-            // Root's apt would download as a user that cannot write here.
+            // As root, apt would download as a user without write access here.
             "APT::Sandbox::User=root".to_owned(),
         ];
         let options = settings.into_iter().flat_map(|setting| ["-o".to_owned(), setting]).collect();
@@ -106,7 +104,7 @@ impl Apt {
         command
     }
 
-    /// The package that the newest kernel for clouds is in: small, with drivers for virtual hardware only.
+    /// Returns the package of the newest cloud kernel, which is small and has only drivers for virtual hardware.
     fn kernel(&self) -> Result<String> {
         let name = format!("linux-image-cloud-{}", self.architecture);
         let shown = process::capture(self.command("apt-cache").args(["show", "--no-all-versions", &name]))?;

@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask <chore>`.
+//! The project's development tasks: `cargo xtask <task>`.
 
 mod bench;
 mod check;
@@ -21,19 +21,19 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "The project's own chores")]
+#[command(name = "cargo xtask", about = "The project's development tasks")]
 struct Arguments {
     #[command(subcommand)]
-    chore: Chore,
+    task: Task,
 }
 
 #[derive(Subcommand)]
-enum Chore {
-    /// The fast loop: format, crate graph, pages and lints
+enum Task {
+    /// Run the fast checks: format, crate graph, pages and lints
     Check,
-    /// Everything that can fail: set-up, checks, and all tests
+    /// Install what is needed, and run all checks and tests
     Test(test::Options),
-    /// Run `.ci/run` for HEAD on a new minimal Debian in target/fresh, as root
+    /// Run `.ci/run` for HEAD on a new minimal Debian in target/fresh; needs root
     Fresh(fresh::Options),
     /// Run each fuzz target for a while
     Fuzz(fuzz::Options),
@@ -41,30 +41,30 @@ enum Chore {
     ReleaseCheck,
     /// Fetch kernels and shells of guests, as `test` does
     Guests,
-    /// Make testdata/ anew
+    /// Rebuild testdata/
     Testdata,
-    /// The main job once through: pull, mount, list, read and export an image for two architectures
+    /// Pull, mount, list, read and export an image for two architectures
     Demo(demo::Options),
-    /// Serve the image of testdata/ from two registries on loopback, to try things with
+    /// Serve the image of testdata/ from two registries on loopback
     Serve,
-    /// Measure vmroot against its rivals and print the table of ratios and targets
+    /// Measure vmroot and its rivals, and print a table of ratios and targets
     Bench(bench::Options),
 }
 
 fn main() -> Result<()> {
-    match Arguments::parse().chore {
-        Chore::Check => check::run(),
-        Chore::Test(options) => test::run(&options),
-        Chore::Fresh(options) => fresh::run(&options),
-        Chore::Fuzz(options) => fuzz::run(&options),
-        Chore::ReleaseCheck => release::run(),
-        Chore::Guests => {
+    match Arguments::parse().task {
+        Task::Check => check::run(),
+        Task::Test(options) => test::run(&options),
+        Task::Fresh(options) => fresh::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
+        Task::ReleaseCheck => release::run(),
+        Task::Guests => {
             guest::prepare();
             Ok(())
         }
-        Chore::Testdata => testdata::remake(),
-        Chore::Demo(options) => demo::run(&options),
-        Chore::Serve => serve::run(),
-        Chore::Bench(options) => bench::run(&options),
+        Task::Testdata => testdata::remake(),
+        Task::Demo(options) => demo::run(&options),
+        Task::Serve => serve::run(),
+        Task::Bench(options) => bench::run(&options),
     }
 }

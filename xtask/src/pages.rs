@@ -1,4 +1,4 @@
-//! The pages that say things about the code: whether they are still true.
+//! Checks that the pages about the code are still true.
 
 use std::{fs, path::PathBuf};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::{graph, workspace};
 
-/// What is wrong with ARCHITECTURE.md and docs/limits.md.
+/// Returns the faults of ARCHITECTURE.md and docs/limits.md.
 pub fn faults() -> Result<Vec<String>> {
     let read = |name: &str| fs::read_to_string(workspace::root().join(name)).with_context(|| name.to_owned());
     let architecture = read("ARCHITECTURE.md")?;
@@ -16,7 +16,7 @@ pub fn faults() -> Result<Vec<String>> {
     Ok(faults)
 }
 
-/// Each crate has a row: its name, a sentence, and what it may use.
+/// Checks that each crate has a row with its name, a sentence, and the crates that it may use.
 fn crates(architecture: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for (name, uses) in graph::GRAPH {
@@ -33,7 +33,7 @@ fn crates(architecture: &str) -> Vec<String> {
     faults
 }
 
-/// Each dependency of the workspace has a row, and a package that uses it.
+/// Checks that each dependency of the workspace has a row, and a package that uses it.
 fn dependencies(architecture: &str, workspace: &str, manifests: &str) -> Vec<String> {
     let section = workspace.split("[workspace.dependencies]").nth(1).unwrap_or_default();
     let lines = section.lines().take_while(|line| !line.starts_with('['));
@@ -44,17 +44,17 @@ fn dependencies(architecture: &str, workspace: &str, manifests: &str) -> Vec<Str
             faults.push(format!("ARCHITECTURE.md does not say why {name} is a dependency"));
         }
         if !manifests.lines().any(|line| line.trim() == format!("{name}.workspace = true")) {
-            faults.push(format!("nobody uses the dependency {name} of Cargo.toml"));
+            faults.push(format!("no crate uses the dependency {name} of Cargo.toml"));
         }
     }
     faults
 }
 
-/// Each name in the last column of the tables stands in the code.
+/// Checks that each name in the last column of the tables occurs in the code.
 fn limits(page: &str, code: &str) -> Vec<String> {
     let last_cells = page.lines().filter_map(|line| cells(line)?.pop());
     let names = last_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
-    // A name may have modules before it; the code does not write it so.
+    // Names may have a module prefix, which their declarations lack.
     let missing = names.filter(|name| {
         let name = name.rsplit("::").next().unwrap_or_default();
         !code.contains(&format!("const {name}: ")) && !code.contains(&format!("pub {name}: ")) && name != "serde_json"
@@ -62,7 +62,7 @@ fn limits(page: &str, code: &str) -> Vec<String> {
     missing.map(|name| format!("docs/limits.md names {name}, which is not in the code")).collect()
 }
 
-/// The cells of the row of a table that begins with `name` in code quotes.
+/// Returns the cells of the table row that begins with `name` in code quotes.
 fn row<'a>(page: &'a str, name: &str) -> Option<Vec<&'a str>> {
     page.lines().filter_map(cells).find(|cells| cells[0].trim_matches('`') == name && cells[0] != name)
 }
@@ -72,12 +72,12 @@ fn cells(line: &str) -> Option<Vec<&str>> {
     Some(row.split('|').map(str::trim).collect())
 }
 
-/// The manifests of all packages of the workspace, one after the other.
+/// Returns the manifests of all packages of the workspace, concatenated.
 fn manifests() -> Result<String> {
     packages()?.iter().map(|package| Ok(fs::read_to_string(package.join("Cargo.toml"))?)).collect()
 }
 
-/// The sources of all packages of the workspace, one after the other.
+/// Returns the sources of all packages of the workspace, concatenated.
 fn code() -> Result<String> {
     let mut code = String::new();
     for package in packages()? {

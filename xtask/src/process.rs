@@ -1,4 +1,4 @@
-//! Running other programs: a failure says which command it was and what it printed.
+//! Runs other programs. An error has the command line and the program's output.
 
 use std::{
     env,
@@ -13,19 +13,19 @@ use std::{
 use anyhow::{Context, Result, bail};
 use wait4::Wait4;
 
-/// How much of a failed program's output its error carries, in bytes.
+/// The maximum number of bytes of a failed program's output in an error.
 const OUTPUT_SHOWN: u64 = 4096;
 
-/// What a program took.
+/// The resources that a program used.
 pub struct Usage {
-    /// From start to end.
+    /// The time from start to end.
     pub wall: Duration,
-    /// Largest resident set, in bytes.
+    /// The largest resident set in bytes.
     pub peak_memory: u64,
 }
 
-/// The full path of `program`, if it is in `PATH`; in the administrator's directories too, which Debian leaves out of
-/// a user's `PATH`.
+/// Returns the full path of `program`, if it is in `PATH` or in the administrator's directories, which Debian omits
+/// from a user's `PATH`.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
@@ -34,21 +34,21 @@ pub fn find(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Says what is about to run, and runs it with its output shown.
+/// Prints a command, and runs it with its output shown.
 pub fn run(command: &mut Command) -> Result<()> {
     eprintln!("$ {}", text(command));
     let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot start {}", text(command)))?;
-    succeeded(command, status, "")
+    check_status(command, status, "")
 }
 
-/// Runs a program for what it prints.
+/// Runs a program and returns its standard output.
 pub fn capture(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {}", text(command)))?;
-    succeeded(command, output.status, &String::from_utf8_lossy(&output.stderr))?;
+    check_status(command, output.status, &String::from_utf8_lossy(&output.stderr))?;
     String::from_utf8(output.stdout).with_context(|| format!("{} printed bytes that are not text", text(command)))
 }
 
-/// Runs a program silently and measures it; its output goes to the file `log`, and into the error if it fails.
+/// Runs a program and measures it. Its output goes to the file `log`, and into the error if it fails.
 pub fn measure(command: &mut Command, log: &File) -> Result<Usage> {
     let mut log = log.try_clone()?;
     let before = log.seek(SeekFrom::End(0))?;
@@ -60,18 +60,18 @@ pub fn measure(command: &mut Command, log: &File) -> Result<Usage> {
     if !ended.status.success() {
         let length = log.seek(SeekFrom::End(0))?;
         log.seek(SeekFrom::Start(before.max(length.saturating_sub(OUTPUT_SHOWN))))?;
-        let mut said = Vec::new();
-        log.read_to_end(&mut said)?;
-        succeeded(command, ended.status, &String::from_utf8_lossy(&said))?;
+        let mut output = Vec::new();
+        log.read_to_end(&mut output)?;
+        check_status(command, ended.status, &String::from_utf8_lossy(&output))?;
     }
     Ok(Usage { wall, peak_memory: ended.rusage.maxrss })
 }
 
-fn succeeded(command: &Command, status: ExitStatus, said: &str) -> Result<()> {
+fn check_status(command: &Command, status: ExitStatus, output: &str) -> Result<()> {
     if status.success() {
         return Ok(());
     }
-    bail!("{} failed: {status}\n{}", text(command), said.trim_end())
+    bail!("{} failed: {status}\n{}", text(command), output.trim_end())
 }
 
 fn text(command: &Command) -> String {

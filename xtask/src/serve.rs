@@ -1,4 +1,4 @@
-//! `cargo xtask serve`: registries to try things with, on loopback.
+//! `cargo xtask serve`: registries on loopback for experiments.
 
 use std::{thread, time::Duration};
 
@@ -7,15 +7,15 @@ use vmroot_testkit::registry::{Auth, PlainAnswer, Registry};
 
 use crate::testdata;
 
-/// Where the registries are: README.md has these ports.
+/// The port of the open registry. README.md mentions both ports.
 const PLAIN_PORT: u16 = 5000;
-/// See [`PLAIN_PORT`].
+/// The port of the registry with TLS and a password.
 const PRIVATE_PORT: u16 = 5443;
 
-/// The certificate of the authority that signed the private one's.
+/// The certificate of the authority that signed the private registry's certificate.
 const AUTHORITY: &str = "crates/testkit/src/registry/tls/ca.pem";
 
-/// Serves the image of `testdata/` until it is killed.
+/// Serves the image of `testdata/` until the process is killed.
 pub fn run() -> Result<()> {
     let plain = Registry::at(PLAIN_PORT).with_context(|| format!("port {PLAIN_PORT}"))?;
     let private =

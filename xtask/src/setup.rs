@@ -1,7 +1,7 @@
-//! What this machine needs: Debian packages, and things that no package brings.
+//! The requirements of the development tasks: Debian packages, and features of the machine.
 //!
-//! As root, or where sudo asks for no password, missing packages are installed. Elsewhere this says what is missing and
-//! what will be skipped for it; nothing else depends on the machine being Debian.
+//! Missing packages are installed if the user is root or sudo needs no password. Otherwise the missing ones are
+//! reported, with the consequence that tests are skipped. Nothing else depends on Debian.
 
 use std::{
     fs::{self, OpenOptions},
@@ -13,7 +13,7 @@ use anyhow::Result;
 
 use crate::{process, workspace};
 
-/// What somebody wants to do.
+/// The task that the machine is prepared for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// `cargo xtask demo`.
@@ -32,7 +32,7 @@ pub enum Purpose {
 
 struct Package {
     name: &'static str,
-    /// A program of the package, or the full path of another file: if it is there, the package is not needed.
+    /// A program of the package, or the full path of another file. If it exists, the package is not needed.
     program: &'static str,
     purposes: &'static [Purpose],
     reason: &'static str,
@@ -85,7 +85,7 @@ const fn package(
     Package { name, program, purposes, reason }
 }
 
-/// Installs what is missing for `purpose` where that is allowed, and says what stays missing.
+/// Installs missing packages for `purpose` if possible, and reports everything that is still missing.
 pub fn prepare(purpose: Purpose) -> Result<()> {
     let missing = missing(purpose);
     if !missing.is_empty() {
@@ -95,9 +95,9 @@ pub fn prepare(purpose: Purpose) -> Result<()> {
         rust_components();
     }
     for package in self::missing(purpose) {
-        eprintln!("missing: Debian package {} ({}); what needs it is skipped", package.name, package.reason);
+        eprintln!("missing: Debian package {} ({}); tests that need it are skipped", package.name, package.reason);
     }
-    for lack in lacks(purpose) {
+    for lack in missing_features(purpose) {
         eprintln!("missing: {lack}");
     }
     Ok(())
@@ -108,7 +108,7 @@ fn missing(purpose: Purpose) -> Vec<&'static Package> {
     needed.filter(|package| process::find(package.program).is_none()).collect()
 }
 
-/// A failure is no reason to stop: what could not be installed is listed afterwards.
+/// Installs packages. A failure is only reported, because the missing packages are listed afterwards.
 fn install(packages: &[&Package]) {
     let names: Vec<_> = packages.iter().map(|package| package.name).collect();
     let Some(prefix) = administrator() else {
@@ -126,7 +126,7 @@ fn install(packages: &[&Package]) {
     }
 }
 
-/// rustup's minimal profile leaves out what the checks run.
+/// Installs the components that the checks need and that rustup's minimal profile lacks.
 fn rust_components() {
     for (component, subcommand) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
         if process::capture(workspace::cargo().args([subcommand, "--version"])).is_ok() {
@@ -138,7 +138,7 @@ fn rust_components() {
     }
 }
 
-/// The words in front of a command that makes it run as root, if there is a way that asks nothing.
+/// Returns the words that make a command run as root, if that is possible without a password.
 fn administrator() -> Option<&'static [&'static str]> {
     process::find("apt-get")?;
     if rustix::process::geteuid().is_root() {
@@ -148,8 +148,8 @@ fn administrator() -> Option<&'static [&'static str]> {
     process::capture(Command::new("sudo").args(["-n", "true"])).ok().map(|_| &["sudo", "-n"][..])
 }
 
-/// What FUSE mounts need and this machine has not.
-pub fn lacks_fuse() -> Option<&'static str> {
+/// Returns the reason why FUSE mounts are impossible, if there is one.
+pub fn missing_fuse() -> Option<&'static str> {
     if OpenOptions::new().read(true).write(true).open("/dev/fuse").is_err() {
         return Some("/dev/fuse, or the right to open it; FUSE mounts are skipped");
     }
@@ -158,15 +158,15 @@ pub fn lacks_fuse() -> Option<&'static str> {
         .then_some("fusermount3, by which users other than root mount; FUSE mounts are skipped")
 }
 
-/// What no package brings.
-fn lacks(purpose: Purpose) -> Vec<&'static str> {
+/// Returns the missing features that no package provides.
+fn missing_features(purpose: Purpose) -> Vec<&'static str> {
     let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let kernel_has = |name: &str| known.split_whitespace().any(|known| known == name);
     let mut lacks = Vec::new();
     if matches!(purpose, Testdata | Fresh) {
         return lacks;
     }
-    lacks.extend(lacks_fuse());
+    lacks.extend(missing_fuse());
     if purpose == Demo {
         return lacks;
     }

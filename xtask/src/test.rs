@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything that can fail.
+//! `cargo xtask test`: all checks and tests.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
@@ -12,15 +12,15 @@ use crate::{
     workspace,
 };
 
-/// How strict to be.
+/// Options of the tests.
 #[derive(Args)]
 pub struct Options {
-    /// A test that this machine cannot run fails
+    /// Let tests fail that this machine cannot run, instead of skipping them
     #[arg(long)]
     no_skips: bool,
 }
 
-/// Sets the machine up, checks, and runs unit, property, CLI, system and doc tests.
+/// Prepares the machine, and runs the checks and the unit, property, CLI, system and doc tests.
 pub fn run(options: &Options) -> Result<()> {
     setup::prepare(Purpose::Test)?;
     guest::prepare();

@@ -1,4 +1,4 @@
-//! What a user of a mounted tree does: list it all, read it all.
+//! Lists and reads whole trees, as users of a mount do.
 
 use std::{
     fs::{self, File},
@@ -8,23 +8,23 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// The buffer of cat(1) and cp(1).
+/// The buffer size of cat(1) and cp(1).
 const BUFFER: usize = 128 << 10;
 
-/// What was seen of a tree.
+/// The totals of a walk.
 #[derive(Default)]
-pub struct Seen {
-    /// Entries, all with their attributes.
+pub struct Totals {
+    /// The number of entries whose attributes were read.
     pub paths: u64,
-    /// Bytes of files that were read.
+    /// The number of bytes that were read from files.
     pub bytes: u64,
-    /// Files and directories that this user may not open.
+    /// The number of files and directories that this user may not open.
     pub refused: u64,
 }
 
-/// Lists every directory and stats every entry.
-pub fn stat_all(directory: &Path) -> Result<Seen> {
-    let mut seen = Seen::default();
+/// Lists every directory and reads the attributes of every entry.
+pub fn stat_all(directory: &Path) -> Result<Totals> {
+    let mut seen = Totals::default();
     seen.refused = visit(directory, &mut |_, _| {
         seen.paths += 1;
         Ok(())
@@ -33,9 +33,9 @@ pub fn stat_all(directory: &Path) -> Result<Seen> {
 }
 
 /// Reads every byte of every regular file.
-pub fn read_all(directory: &Path) -> Result<Seen> {
+pub fn read_all(directory: &Path) -> Result<Totals> {
     let mut buffer = vec![0; BUFFER];
-    let mut seen = Seen::default();
+    let mut seen = Totals::default();
     let closed = visit(directory, &mut |path, metadata| {
         seen.paths += 1;
         if metadata.is_file() {
@@ -62,8 +62,8 @@ fn read(mut file: File, buffer: &mut [u8]) -> io::Result<u64> {
     }
 }
 
-/// Calls `seen` with every entry under `directory`, directories before what is in them; returns how many directories
-/// this user may not list.
+/// Calls `seen` for every entry below `directory`, for directories before their content. Returns the number of
+/// directories that this user may not list.
 pub fn visit(directory: &Path, seen: &mut dyn FnMut(&Path, &fs::Metadata) -> Result<()>) -> Result<u64> {
     let mut refused = 0;
     let mut pending = vec![directory.to_owned()];
@@ -85,7 +85,7 @@ pub fn visit(directory: &Path, seen: &mut dyn FnMut(&Path, &fs::Metadata) -> Res
     Ok(refused)
 }
 
-/// Nothing, where permissions are in the way.
+/// Returns `None` for an error of missing permissions.
 fn allowed<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(None),

@@ -1,24 +1,24 @@
-//! Where things are in this checkout.
+//! Paths of the checkout.
 
 use std::{
     env,
     path::{Path, PathBuf},
 };
 
-/// The top of the checkout.
+/// Returns the top directory of the checkout.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a directory of the checkout")
 }
 
-/// Where cargo puts what it builds.
+/// Returns cargo's target directory.
 pub fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |named| root().join(named))
 }
 
-/// The cargo that runs this, in the environment that it was started in.
+/// Returns a command for the cargo that runs this program, in the environment of the caller.
 ///
-/// Cargo tells what it runs about its package. Build scripts such as ring's depend on those variables, and would run again
-/// whenever a package is built by this and by hand in turn.
+/// Cargo sets variables about the running package. They are removed, because build scripts such as ring's depend on
+/// them, and would run again whenever a package is built alternately by this program and by hand.
 pub fn cargo() -> std::process::Command {
     let mut cargo = std::process::Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root());

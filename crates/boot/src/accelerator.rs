@@ -1,52 +1,53 @@
-//! Whether KVM works here.
+//! The choice between KVM and TCG.
 //!
-//! That `/dev/kvm` opens says little: under some nested hypervisors a guest that enters 64-bit mode hangs for ever, or the
-//! monitor fails at once. So a machine with nothing but the kernel is started, and must come as far as any kernel does
-//! that finds no root: to a panic, and its end.
+//! An open `/dev/kvm` does not mean that KVM works: under some nested hypervisors, a guest that enters 64-bit mode
+//! hangs, or the monitor fails at once. Therefore a trial boots a machine that has only a kernel. If KVM works, the
+//! kernel prints its banner, panics because it finds no root, and the machine ends.
 
 use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::console::Console;
-use crate::kvm_record::Case;
+use crate::kvm_record::TrialKey;
 use crate::run::{Run, Stopper};
-use crate::{Accelerator, Architecture, Error, Kernel, KvmRecord, Machine, Result, Says, Vmm};
+use crate::{Accelerator, Architecture, Error, InitMessages, Kernel, KvmRecord, Machine, Result, Vmm};
 
-/// Who may execute the guest's instructions.
+/// The requested way to execute the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Acceleration {
-    /// KVM where it works, TCG otherwise.
+    /// KVM if it works, else TCG.
     #[default]
     Auto,
-    /// KVM, or nothing.
+    /// KVM only. It is an error if KVM is not available.
     Kvm,
-    /// TCG.
+    /// TCG only.
     Tcg,
 }
 
-/// How long a kernel may say nothing before it counts as hanging: a sound KVM has a first line in a fraction of this.
+/// How long a kernel may be silent before it counts as hanging. With a working KVM, the first line appears in a
+/// fraction of this time.
 const MAX_SILENCE: Duration = Duration::from_secs(3);
-/// Memory of the machine that is tried, in bytes.
-const MEMORY: u64 = 256 << 20;
+/// The memory of the trial machine in bytes.
+const TRIAL_MEMORY: u64 = 256 << 20;
 
-/// Finds the accelerator for guests of one kernel.
+/// Chooses the accelerator for guests with one kernel.
 #[derive(Debug)]
-pub(crate) struct Trial<'a> {
+pub(crate) struct KvmTrial<'a> {
     pub(crate) kernel: &'a Kernel,
     pub(crate) vmm: Vmm,
-    /// Where it is remembered how the kernel fared under KVM.
+    /// The record of earlier trials.
     pub(crate) record: Option<KvmRecord<'a>>,
 }
 
-impl Trial<'_> {
-    /// Refuses what is asked for where it cannot be, without a trial.
+impl KvmTrial<'_> {
+    /// Checks without a trial that the requested accelerator can be used.
     pub(crate) fn check(&self, acceleration: Acceleration) -> Result<()> {
         let opened = if acceleration == Acceleration::Tcg { Ok(()) } else { self.open_kvm() };
         self.decide(acceleration, opened).map(drop)
     }
 
-    /// Chooses, and says why not KVM where somebody may wonder.
+    /// Chooses the accelerator. Also returns the reason if TCG is a fallback.
     pub(crate) fn choose(&self, acceleration: Acceleration) -> Result<(Accelerator, Option<String>)> {
         let kvm = match acceleration {
             Acceleration::Tcg => Ok(()),
@@ -58,13 +59,13 @@ impl Trial<'_> {
         self.decide(acceleration, kvm)
     }
 
-    /// What is taken, by whether KVM works.
+    /// Returns the accelerator to use, given whether KVM works.
     fn decide(
         &self,
         acceleration: Acceleration,
         kvm: std::result::Result<(), String>,
     ) -> Result<(Accelerator, Option<String>)> {
-        let can_translate = self.vmm.has(Accelerator::Tcg);
+        let can_translate = self.vmm.supports(Accelerator::Tcg);
         match (acceleration, kvm) {
             (Acceleration::Tcg, _) if can_translate => Ok((Accelerator::Tcg, None)),
             (Acceleration::Tcg, _) => {
@@ -85,22 +86,22 @@ impl Trial<'_> {
     }
 
     fn try_kvm(&self) -> Result<Verdict> {
-        self.try_unless_remembered(|| self.boot_bare_kernel())
+        self.try_unless_recorded(|| self.boot_bare_kernel())
     }
 
-    fn try_unless_remembered(&self, spoke: impl FnOnce() -> Result<bool>) -> Result<Verdict> {
-        let case = self.record.and_then(|record| Some((Case::of(&self.kernel.path, record.program)?, record.file)));
-        if let Some(verdict) = case.as_ref().and_then(|(case, file)| case.verdict_in(file)) {
+    fn try_unless_recorded(&self, printed_banner: impl FnOnce() -> Result<bool>) -> Result<Verdict> {
+        let key = self.record.and_then(|record| Some((TrialKey::of(&self.kernel.path, record.program)?, record.file)));
+        if let Some(verdict) = key.as_ref().and_then(|(key, file)| key.verdict_in(file)) {
             return Ok(Verdict { kvm: verdict, is_lasting: true });
         }
-        let verdict = Verdict::of(spoke())?;
-        if let (true, Some((case, file))) = (verdict.is_lasting, case) {
-            case.add_to(file, &verdict.kvm);
+        let verdict = Verdict::of(printed_banner())?;
+        if let (true, Some((key, file))) = (verdict.is_lasting, key) {
+            key.add_to(file, &verdict.kvm);
         }
         Ok(verdict)
     }
 
-    /// Whether the kernel came as far as to say anything.
+    /// Boots the kernel alone, and returns whether it printed its banner.
     fn boot_bare_kernel(&self) -> Result<bool> {
         let architecture = self.kernel.architecture;
         let early = match architecture {
@@ -110,7 +111,7 @@ impl Trial<'_> {
         let machine = Machine {
             accelerator: Accelerator::Kvm,
             architecture,
-            memory: MEMORY,
+            memory: TRIAL_MEMORY,
             cpus: 1,
             kernel: self.kernel.path.clone(),
             initramfs: None,
@@ -127,7 +128,7 @@ impl Trial<'_> {
             timeout: None,
             silence: Some(MAX_SILENCE),
             stopper: &stopper,
-            says: Says::Nothing,
+            init_messages: InitMessages::Nothing,
         };
         let mut said = Vec::new();
         run.run(Console { input: None, interactive: false, output: &mut said })?;
@@ -135,37 +136,37 @@ impl Trial<'_> {
     }
 }
 
-/// What every kernel says first.
+/// The first words that every kernel prints.
 const BANNER: &[u8] = b"Linux version ";
 
-/// What a trial has shown.
+/// The result of a trial.
 #[derive(Debug, PartialEq, Eq)]
 struct Verdict {
-    /// Whether KVM works, or why not.
+    /// `Ok` if KVM works, else the reason why not.
     kvm: std::result::Result<(), String>,
-    /// Whether another trial would show the same. One slow moment of the host, or a lack of memory, must not have guests
-    /// translated until the host boots anew.
+    /// Whether a repetition would have the same result. A host that is slow or short of memory for a moment must not
+    /// get TCG until it reboots.
     is_lasting: bool,
 }
 
 impl Verdict {
-    /// What comes of starting a kernel, which may have spoken.
+    /// Returns the verdict for the result of booting a kernel, which is whether the kernel printed its banner.
     ///
     /// # Errors
-    /// That of a monitor which did not start: it says nothing of KVM.
-    fn of(spoke: Result<bool>) -> Result<Self> {
+    /// The error of a monitor that did not start, since it does not depend on KVM.
+    fn of(printed_banner: Result<bool>) -> Result<Self> {
         let fails = |reason: String, is_lasting| Ok(Self { kvm: Err(reason), is_lasting });
-        match spoke {
+        match printed_banner {
             Ok(true) => Ok(Self { kvm: Ok(()), is_lasting: true }),
-            Ok(false) => fails("a kernel ends before it says anything".to_owned(), true),
+            Ok(false) => fails("a kernel ends without any output".to_owned(), true),
             Err(Error::Timeout(time)) => {
-                fails(format!("a kernel says nothing for {} s under it", time.as_secs_f64()), false)
+                fails(format!("a kernel has no output for {} s under KVM", time.as_secs_f64()), false)
             }
             Err(Error::Vmm { message, .. }) if !message.is_empty() => {
                 let is_lasting = !message.to_ascii_lowercase().contains("memory");
                 fails(message.lines().next().unwrap_or_default().to_owned(), is_lasting)
             }
-            // It may have been killed because memory was short.
+            // The monitor may have been killed for lack of memory.
             Err(error @ Error::Vmm { .. }) => fails(error.to_string(), false),
             Err(error) => Err(error),
         }
@@ -187,14 +188,17 @@ mod tests {
             status: ExitStatus::from_raw(1 << 8),
             message: message.to_owned(),
         };
-        let verdict = |spoke| {
-            let Verdict { kvm, is_lasting } = Verdict::of(spoke).unwrap();
+        let verdict = |printed_banner| {
+            let Verdict { kvm, is_lasting } = Verdict::of(printed_banner).unwrap();
             (kvm.err().unwrap_or_default(), is_lasting)
         };
         let text = |reason: &str| reason.to_owned();
         assert_eq!(verdict(Ok(true)), (String::new(), true));
-        assert_eq!(verdict(Ok(false)), (text("a kernel ends before it says anything"), true));
-        assert_eq!(verdict(Err(Error::Timeout(MAX_SILENCE))), (text("a kernel says nothing for 3 s under it"), false));
+        assert_eq!(verdict(Ok(false)), (text("a kernel ends without any output"), true));
+        assert_eq!(
+            verdict(Err(Error::Timeout(MAX_SILENCE))),
+            (text("a kernel has no output for 3 s under KVM"), false)
+        );
         assert_eq!(verdict(Err(failed("no vCPU\nat all"))), (text("no vCPU"), true));
         let memory = "cannot set up guest memory: Cannot allocate memory";
         assert_eq!(verdict(Err(failed(memory))), (text(memory), false));
@@ -203,8 +207,8 @@ mod tests {
         assert!(matches!(Verdict::of(Err(missing)), Err(Error::MissingProgram { .. })));
     }
 
-    /// One slow moment of the host: the first trial is silent, and the next is not. A verdict is that of one kernel and one
-    /// QEMU, for as long as both files are the same.
+    /// A timeout is not recorded, because the host may have been slow. A verdict holds for one kernel and one QEMU as
+    /// long as both files stay the same.
     #[test]
     fn a_timeout_is_tried_again_and_a_verdict_is_not() {
         let directory = tempfile::tempdir().unwrap();
@@ -216,22 +220,22 @@ mod tests {
             |name: &str| Kernel { path: path(name), architecture: Architecture::X86_64, version: None, is_elf: false };
         let (program, file, kernel, other) = (path("qemu"), path("made/kvm"), kernel("kernel"), kernel("other"));
         let record = Some(KvmRecord { program: &program, file: &file });
-        let trial = |kernel, spoke: Result<bool>| {
+        let trial = |kernel, printed_banner: Result<bool>| {
             let mut tried = false;
-            let verdict = Trial { kernel, vmm: Vmm::Qemu, record }.try_unless_remembered(|| {
+            let verdict = KvmTrial { kernel, vmm: Vmm::Qemu, record }.try_unless_recorded(|| {
                 tried = true;
-                spoke
+                printed_banner
             });
             (verdict.unwrap().kvm.is_ok(), tried)
         };
         assert_eq!(trial(&kernel, Err(Error::Timeout(MAX_SILENCE))), (false, true));
         assert_eq!(trial(&kernel, Ok(true)), (true, true));
         assert_eq!(trial(&kernel, Ok(false)), (true, false));
-        // Another kernel ends where this one does not.
+        // Another kernel has another verdict.
         assert_eq!(trial(&other, Ok(false)), (false, true));
         assert_eq!(trial(&other, Ok(true)), (false, false));
         assert_eq!(trial(&kernel, Ok(false)), (true, false));
-        // A new QEMU, and a new kernel of the same name.
+        // A changed QEMU or kernel file needs a new trial.
         fs::write(&program, "a newer qemu").unwrap();
         assert_eq!(trial(&other, Ok(true)), (true, true));
         assert_eq!(trial(&kernel, Ok(true)), (true, true));

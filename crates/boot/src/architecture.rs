@@ -1,18 +1,18 @@
-//! What a kernel and a machine are made for.
+//! Architectures of kernels and machines.
 
 use std::fmt;
 
-/// An architecture that guests are booted on.
+/// An architecture of guests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Architecture {
-    /// x86-64, `amd64` in images.
+    /// x86-64, named `amd64` in images.
     X86_64,
-    /// 64-bit ARM, `arm64` in images.
+    /// 64-bit ARM, named `arm64` in images.
     Aarch64,
 }
 
 impl Architecture {
-    /// The architecture with this name in images; nothing for others.
+    /// Returns the architecture with this name in images, if it is supported.
     pub fn of_image(name: &str) -> Option<Self> {
         match name {
             "amd64" => Some(Self::X86_64),
@@ -21,7 +21,7 @@ impl Architecture {
         }
     }
 
-    /// The name in images.
+    /// Returns the name in images.
     pub fn image_name(self) -> &'static str {
         match self {
             Self::X86_64 => "amd64",
@@ -29,7 +29,7 @@ impl Architecture {
         }
     }
 
-    /// Whether it is this program's own.
+    /// Returns whether this is the host's architecture.
     pub fn is_host(self) -> bool {
         std::env::consts::ARCH == self.to_string()
     }

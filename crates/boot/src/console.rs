@@ -1,4 +1,4 @@
-//! The guest's serial console: what the guest says to us in it, and what we say to the guest.
+//! The guest's serial console: its input and its output.
 
 mod input;
 mod output;
@@ -10,13 +10,15 @@ pub(crate) use input::{Encoding, forward};
 pub(crate) use output::Output;
 pub(crate) use terminal::RawTerminal;
 
-/// Where a guest's console goes.
+/// The input and output of a guest's console.
 pub struct Console<'a> {
-    /// What the guest's command reads; nothing means that it finds its input at the end.
+    /// The input of the guest's command. With `None`, the command reads an immediate end of input.
     pub input: Option<BorrowedFd<'a>>,
-    /// Whether `input` is a terminal at which somebody sits. It is made raw, so that every key but Ctrl-A reaches the
-    /// guest; Ctrl-A X ends the guest, and Ctrl-A twice is Ctrl-A. Otherwise the input is bytes, with an end.
+    /// Whether `input` is a terminal with a user.
+    ///
+    /// If so, the terminal becomes raw, and every key except Ctrl-A reaches the guest. Ctrl-A X ends the guest, and
+    /// Ctrl-A Ctrl-A sends one Ctrl-A. If not, the input is a stream of bytes with an end.
     pub interactive: bool,
-    /// Gets what the guest's command writes.
+    /// Receives the output of the guest's command.
     pub output: &'a mut dyn std::io::Write,
 }

@@ -1,4 +1,4 @@
-//! A guest, from a root to its end.
+//! A guest: its options, preparation and run.
 
 use std::fs::{self, File};
 use std::io::BufWriter;
@@ -12,78 +12,80 @@ use vmroot_errors::with_causes;
 use vmroot_output::Hook;
 use vmroot_virtiofs::VirtioFs;
 
-use crate::accelerator::Trial;
+use crate::accelerator::KvmTrial;
 use crate::initramfs::{self, Stage, StageRoot, place_of};
 use crate::run::Run;
-use crate::via::{self, Making, Medium, Place};
+use crate::via::{self, Destination, Medium, MediumBuilder};
 use crate::vmm::Bus;
 use crate::{
-    Acceleration, Accelerator, Console, Ended, Error, Kernel, Machine, Module, ModuleTree, Result, Stopper, Via, Vmm,
-    VmmCommand,
+    Acceleration, Accelerator, Console, Error, GuestExit, Kernel, Machine, Module, ModuleTree, Result, Stopper, Via,
+    Vmm, VmmCommand,
 };
 
-/// Memory of a guest for which nothing is said, in bytes.
-const MEMORY: u64 = 512 << 20;
-/// How much more there is for each byte of an archive: itself, what it is unpacked to, and as much again, for the root in
-/// memory may take half of all.
-const MEMORY_OF_ARCHIVE: u64 = 3;
+/// The default memory of a guest, in bytes.
+const DEFAULT_MEMORY: u64 = 512 << 20;
+/// Additional memory for each byte of an archive: one for the archive, one for its unpacked files, and one more because
+/// the root file system in memory may take only half of the memory.
+const ARCHIVE_MEMORY_FACTOR: u64 = 3;
 
-/// How a guest is booted.
+/// Options of a guest.
 #[derive(Clone)]
 pub struct GuestOptions<'a> {
-    /// How it gets its root.
+    /// The form in which the guest gets its root.
     pub via: Via,
-    /// Its kernel.
+    /// The guest's kernel.
     pub kernel: &'a Kernel,
-    /// The kernel's modules; without them, everything that is needed has to be built in.
+    /// The kernel's modules. If `None`, the kernel must have all drivers built in.
     pub modules: Option<&'a ModuleTree>,
-    /// What runs it.
+    /// The machine monitor.
     pub vmm: Vmm,
-    /// What executes its instructions.
+    /// The way in which the guest's instructions are executed.
     pub acceleration: Acceleration,
-    /// Where it is remembered whether KVM works; without it that is found out each time.
+    /// A record of whether KVM works. If `None`, KVM is tried for each guest.
     pub kvm_record: Option<KvmRecord<'a>>,
-    /// Its memory in bytes; without it, 512 MiB, and what an archive takes.
+    /// The memory in bytes. The default is 512 MiB, plus three times the size of an archive.
     pub memory: Option<u64>,
-    /// Its processors.
+    /// The number of virtual processors.
     pub cpus: u32,
-    /// More for the kernel's command line.
+    /// Further words for the kernel's command line.
     pub append: &'a str,
-    /// What is started in the root; without it, what the kernel looks for.
+    /// The program that is started in the root. If `None`, the kernel's default search applies.
     pub init: Option<&'a str>,
-    /// What that says on the console.
-    pub says: Says,
-    /// `vmroot-init` for the guest's architecture: the program that loads modules.
+    /// The messages that the init writes to the console.
+    pub init_messages: InitMessages,
+    /// `vmroot-init` for the guest's architecture, which loads the modules.
     pub stage_one: Option<&'a [u8]>,
-    /// Whether what the guest writes goes to its memory, where the root is read-only.
+    /// Whether writes to a read-only root go to an overlay in the guest's memory.
     pub overlay: bool,
-    /// Bytes that the guest can write to a disk image, where it may write to it.
+    /// Free space of a writable disk image, in bytes.
     pub free: u64,
     /// Whether the console shows the kernel's messages.
     pub verbose: bool,
-    /// How long the guest may run.
+    /// The time limit for the guest.
     pub timeout: Option<Duration>,
-    /// Hears of progress while the root is made into its form, and may stop it.
+    /// Receives progress while the root is built into its form, and may cancel that.
     pub hook: Option<Hook<'a>>,
 }
 
-/// Where it is remembered whether KVM works: for a kernel and a monitor as they are, until the host boots anew.
+/// The record of whether KVM works. An entry is valid for one kernel file and one monitor program until the host
+/// reboots.
 #[derive(Debug, Clone, Copy)]
 pub struct KvmRecord<'a> {
-    /// The program of the monitor, as a search of `PATH` finds it.
+    /// The monitor's program, as found in `PATH`.
     pub program: &'a Path,
-    /// The file.
+    /// The file of the record.
     pub file: &'a Path,
 }
 
-/// What a guest's init says on the console of itself.
+/// The messages about itself that a guest's init writes to the console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Says {
-    /// Nothing: when the guest is off, it has ended well.
+pub enum InitMessages {
+    /// None. The guest counts as successful once it is off.
     Nothing,
     /// A last line `[vmroot-init] exit code N`.
     ExitCode,
-    /// That, and when it executes the command: it is `vmroot-init`. Input waits for that line, for before nobody reads.
+    /// The exit code, and a line when the command is executed, as written by `vmroot-init`. Input is held back until
+    /// that line, because no program reads it earlier.
     Everything,
 }
 
@@ -93,35 +95,38 @@ pub struct Guest {
     command: VmmCommand,
     config: PathBuf,
     device: Option<VirtioFs>,
-    says: Says,
+    init_messages: InitMessages,
     timeout: Option<Duration>,
     note: Option<String>,
 }
 
 impl Guest {
-    /// Makes everything that the machine needs in `directory`, which is empty and the caller's to remove. What can be
-    /// refused is refused before anything is made.
+    /// Builds everything that the machine needs in `directory`, which must be empty. The caller removes it.
+    ///
+    /// All checks of [`GuestOptions::check`] come first, before anything is built.
     ///
     /// # Errors
-    /// Those of [`GuestOptions::check`], [`Error::TooManyDisks`], and what making the form says.
+    /// - The errors of [`GuestOptions::check`].
+    /// - [`Error::TooManyDisks`] if the root has more layers than the monitor takes disks.
+    /// - The error of building the root's form.
     pub fn prepare(root: &Arc<ContainerFs>, directory: &Path, options: &GuestOptions<'_>) -> Result<Self> {
-        let place = options.place(directory);
-        let plan = options.plan(&place, &via::contents(root)?)?;
-        let trial = Trial { kernel: options.kernel, vmm: options.vmm, record: options.kvm_record };
+        let destination = options.destination(directory);
+        let plan = options.plan(&destination, &via::contents(root)?)?;
+        let trial = KvmTrial { kernel: options.kernel, vmm: options.vmm, record: options.kvm_record };
         let (accelerator, note) = trial.choose(options.acceleration)?;
         let Plan { medium, modules, stage, mut machine, config } = plan;
         machine.accelerator = accelerator;
-        let making = Making { root, place: &place, free: options.free, hook: options.hook };
-        let device = options.via.make(&making)?;
+        let builder = MediumBuilder { root, destination: &destination, free: options.free, hook: options.hook };
+        let device = options.via.build(&builder)?;
         stage.make(&modules)?;
         machine.memory = options.memory(&medium)?;
         check_host_memory(machine.memory)?;
         let command = options.vmm.command(&machine, &config)?;
         tracing::debug!("{} {:?}", command.program, command.arguments);
-        Ok(Self { command, config, device, says: options.says, timeout: options.timeout, note })
+        Ok(Self { command, config, device, init_messages: options.init_messages, timeout: options.timeout, note })
     }
 
-    /// Why the guest is not executed by KVM, where that was hoped for.
+    /// Returns the reason why KVM is not used, if [`Acceleration::Auto`] fell back to TCG.
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()
     }
@@ -129,17 +134,20 @@ impl Guest {
     /// Runs the guest until it ends.
     ///
     /// # Errors
-    /// [`Error::MissingProgram`] and [`Error::Vmm`] when there is no machine; [`Error::Init`] and [`Error::Ended`] when the
-    /// guest has not run its command to the end; [`Error::Timeout`] and [`Error::Stopped`].
-    pub fn run(self, console: Console<'_>, stopper: &Stopper) -> Result<Ended> {
-        let Self { command, config, device, says, timeout, note: _ } = self;
-        let run = Run { command: &command, config: &config, timeout, silence: None, stopper, says };
+    /// - [`Error::MissingProgram`] or [`Error::Vmm`] if the monitor cannot be started or fails.
+    /// - [`Error::Init`] if the init could not start the command.
+    /// - [`Error::Ended`] if the guest ended before its command did.
+    /// - [`Error::Timeout`] if the time limit has passed.
+    /// - [`Error::Stopped`] if `stopper` was used.
+    pub fn run(self, console: Console<'_>, stopper: &Stopper) -> Result<GuestExit> {
+        let Self { command, config, device, init_messages, timeout, note: _ } = self;
+        let run = Run { command: &command, config: &config, timeout, silence: None, stopper, init_messages };
         let Some(device) = device else { return run.run(console) };
         let end = device.stopper();
         thread::scope(|scope| {
             let server = scope.spawn(|| device.serve());
             let ended = run.run(console);
-            // A monitor that never connected has nobody to disconnect.
+            // A monitor that never connected causes no disconnect that would end the server.
             end.stop();
             match server.join() {
                 Ok(Err(error)) if ended.is_err() => tracing::warn!("{}", with_causes(&error)),
@@ -151,22 +159,22 @@ impl Guest {
     }
 }
 
-/// What is made for a guest, and the machine that takes it.
+/// The decisions about a guest: the parts to build and the machine.
 struct Plan<'a> {
     medium: Medium,
-    /// The modules to be loaded, in order.
+    /// The modules to load, in order.
     modules: Vec<Module>,
     stage: StageOne<'a>,
     machine: Machine,
-    /// Where a file for the monitor goes.
+    /// The path for the monitor's configuration file.
     config: PathBuf,
 }
 
-/// What loads the modules and mounts the root.
+/// The first stage, which loads the modules and mounts the root.
 enum StageOne<'a> {
-    /// An archive with a program for it.
+    /// An initramfs with `vmroot-init`.
     Archive { path: PathBuf, stage: Stage, program: &'a [u8] },
-    /// The kernel, which has everything built in.
+    /// The kernel itself, with all drivers built in.
     Kernel,
 }
 
@@ -180,26 +188,34 @@ impl StageOne<'_> {
 }
 
 impl<'a> GuestOptions<'a> {
-    /// Refuses what no root can be booted with, for a caller that has yet to get the root. `directory` is where
-    /// [`Guest::prepare`] will work, or as long a path with bytes of the same kinds. Nothing is made.
+    /// Checks everything that does not depend on the root, for a caller that has not fetched the root yet.
+    ///
+    /// `directory` is the one for [`Guest::prepare`], or a path of the same length and with the same kinds of bytes. No
+    /// file is written.
     ///
     /// # Errors
-    /// For a kernel without what the form needs: [`Error::MissingModule`], [`Error::NoStageOne`]; for machines that there
-    /// are not: [`Error::NoKvm`], [`Error::Unsupported`], [`Error::CommandLine`], [`Error::Memory`],
-    /// [`Error::HostMemory`], [`Error::MissingProgram`]; and [`Error::Share`] and [`Error::Image`] for paths.
+    /// - [`Error::MissingModule`] if the kernel lacks a module for the form.
+    /// - [`Error::NoStageOne`] if modules or an overlay are needed, but [`GuestOptions::stage_one`] is `None`.
+    /// - [`Error::NoKvm`] if KVM is required but not available.
+    /// - [`Error::Unsupported`] if the monitor cannot run such a machine.
+    /// - [`Error::Processors`] if the monitor cannot run so many processors.
+    /// - [`Error::CommandLine`] if the kernel's command line is too long.
+    /// - [`Error::Memory`] or [`Error::HostMemory`] if the guest has too little memory, or more than the host.
+    /// - [`Error::MissingProgram`] if the monitor is not installed.
+    /// - [`Error::Share`] or [`Error::Erofs`] if `directory` cannot be used for a socket or an image.
     pub fn check(&self, directory: &Path) -> Result<()> {
-        self.plan(&self.place(directory), &[]).map(drop)
+        self.plan(&self.destination(directory), &[]).map(drop)
     }
 
-    fn place<'p>(&self, directory: &'p Path) -> Place<'p> {
-        Place { directory, takes_vmdk: self.vmm == Vmm::Qemu }
+    fn destination<'p>(&self, directory: &'p Path) -> Destination<'p> {
+        Destination { directory, takes_vmdk: self.vmm == Vmm::Qemu }
     }
 
-    /// Decides everything, and has the monitor's module refuse the machine. Nothing is made.
-    fn plan(&self, place: &Place<'_>, contents: &[PathBuf]) -> Result<Plan<'a>> {
-        let medium = self.via.plan(place, contents)?;
+    /// Decides on all parts and checks that the monitor can run the machine. Writes no files.
+    fn plan(&self, destination: &Destination<'_>, contents: &[PathBuf]) -> Result<Plan<'a>> {
+        let medium = self.via.plan(destination, contents)?;
         let modules = self.modules()?;
-        let stage = self.stage(&medium, &modules, place.directory)?;
+        let stage = self.stage(&medium, &modules, destination.directory)?;
         let initramfs = match (&stage, &medium) {
             (_, Medium::Archive(path)) | (StageOne::Archive { path, .. }, _) => Some(path.clone()),
             (StageOne::Kernel, _) => None,
@@ -210,10 +226,10 @@ impl<'a> GuestOptions<'a> {
             Medium::Archive(_) => (Vec::new(), None),
         };
         let machine = Machine {
-            // The trial says which, and the command's length and paths do not depend on it.
+            // The trial decides later. The length and paths of the command do not depend on it.
             accelerator: Accelerator::Kvm,
             architecture: self.kernel.architecture,
-            memory: self.memory.unwrap_or(MEMORY),
+            memory: self.memory.unwrap_or(DEFAULT_MEMORY),
             cpus: self.cpus,
             kernel: self.kernel.path.clone(),
             initramfs,
@@ -221,15 +237,15 @@ impl<'a> GuestOptions<'a> {
             disks,
             share,
         };
-        let config = place.directory.join("machine.json");
+        let config = destination.directory.join("machine.json");
         self.vmm.command(&machine, &config)?;
         check_host_memory(machine.memory)?;
-        Trial { kernel: self.kernel, vmm: self.vmm, record: None }.check(self.acceleration)?;
+        KvmTrial { kernel: self.kernel, vmm: self.vmm, record: None }.check(self.acceleration)?;
         self.vmm.check_installed(&machine)?;
         Ok(Plan { medium, modules, stage, machine, config })
     }
 
-    /// The modules to be loaded, in order.
+    /// Returns the modules to load, in order.
     fn modules(&self) -> Result<Vec<Module>> {
         let (Some(tree), Some(fstype)) = (self.modules, self.via.fstype()) else { return Ok(Vec::new()) };
         let bus = match self.vmm.bus() {
@@ -274,9 +290,9 @@ impl<'a> GuestOptions<'a> {
             (Some(memory), _) => Ok(memory),
             (None, Medium::Archive(path)) => {
                 let length = path.metadata().map_err(Error::io("look at", path))?.len();
-                Ok(MEMORY + MEMORY_OF_ARCHIVE * length)
+                Ok(DEFAULT_MEMORY + ARCHIVE_MEMORY_FACTOR * length)
             }
-            (None, _) => Ok(MEMORY),
+            (None, _) => Ok(DEFAULT_MEMORY),
         }
     }
 
@@ -284,16 +300,16 @@ impl<'a> GuestOptions<'a> {
         let architecture = self.kernel.architecture;
         let mut words = vec![format!("console={}", self.vmm.console(architecture)), "panic=-1".to_owned()];
         if !self.verbose {
-            // Only what comes of a panic.
+            // Only the messages of a panic.
             words.extend(["quiet".to_owned(), "loglevel=1".to_owned()]);
         }
-        if self.says == Says::Everything {
+        if self.init_messages == InitMessages::Everything {
             words.push("vmroot.trace".to_owned());
         }
         words.extend(self.vmm.kernel_arguments(architecture).iter().map(|word| (*word).to_owned()));
         match (medium, stage) {
             (Medium::Archive(_), _) => words.extend(self.init.map(|init| format!("rdinit={init}"))),
-            // It starts the init that it was told of.
+            // `/vmroot/stage.json` in the archive names the init.
             (_, StageOne::Archive { .. }) => {}
             (medium, StageOne::Kernel) => words.extend(self.root_arguments(medium)),
         }
@@ -303,7 +319,7 @@ impl<'a> GuestOptions<'a> {
         words.join(" ")
     }
 
-    /// How the kernel itself is told what to mount and start.
+    /// Returns the kernel arguments that name the root and the init.
     fn root_arguments(&self, medium: &Medium) -> Vec<String> {
         let mut words = Vec::new();
         words.extend(medium.source().map(|source| format!("root={source}")));
@@ -318,8 +334,10 @@ impl<'a> GuestOptions<'a> {
     }
 }
 
-/// Refuses more memory than the host has, which the kernel gives to nobody unless it is set to
-/// (Documentation/mm/overcommit-accounting.rst). A host that does not say what it has is not asked.
+/// Rejects more memory than the host has.
+///
+/// Linux refuses such an allocation unless overcommitting is always allowed
+/// (Documentation/mm/overcommit-accounting.rst). The check is skipped if the host's memory is unknown.
 fn check_host_memory(asked: u64) -> Result<()> {
     let gives_anything = fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.trim() == "1");
     match fs::read_to_string("/proc/meminfo").ok().as_deref().and_then(memory_of) {
@@ -328,7 +346,7 @@ fn check_host_memory(asked: u64) -> Result<()> {
     }
 }
 
-/// Memory and swap of the host in bytes.
+/// Returns the host's memory and swap in bytes.
 fn memory_of(meminfo: &str) -> Option<u64> {
     let kibibytes = |name: &str| {
         let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;

@@ -1,4 +1,4 @@
-//! The archive that a kernel starts stage one from: it loads modules, mounts the root and starts its init.
+//! The initramfs with stage one, which loads modules, mounts the root and starts its init.
 
 use std::io::Write;
 
@@ -7,38 +7,38 @@ use vmroot_export::CpioWriter;
 
 use crate::{Module, Result};
 
-/// What stage one does, `/vmroot/stage.json` in its archive.
+/// The instructions for stage one: `/vmroot/stage.json` in the archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Stage {
-    /// Paths of the modules, in the order of loading.
+    /// The paths of the modules, in the order of loading.
     pub(crate) modules: Vec<String>,
-    /// What becomes the root.
+    /// The root to mount.
     pub(crate) root: StageRoot,
-    /// What is started there.
+    /// The path of the program that is started in the root.
     pub(crate) init: String,
-    /// Whether a tmpfs is laid over the root.
+    /// Whether a tmpfs is overlaid on the root.
     pub(crate) overlay: bool,
 }
 
-/// What stage one mounts.
+/// The root file system that stage one mounts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StageRoot {
-    /// As in mount(2).
+    /// The file system type, as for mount(2).
     pub(crate) fstype: String,
-    /// A device, or the tag of a share.
+    /// The device, or the tag of a share.
     pub(crate) source: String,
-    /// As in mount(2).
+    /// The options, as for mount(2).
     pub(crate) options: String,
-    /// Whether it is mounted read-only.
+    /// Whether the root is mounted read-only.
     pub(crate) read_only: bool,
 }
 
-/// Writes the archive: `init` as `/init`, the modules, and what to do with them.
+/// Writes the archive: `init` as `/init`, the modules, and the instructions.
 ///
 /// # Errors
-/// [`Error::Export`](crate::Error::Export), for what writing says.
+/// [`Error::Export`](crate::Error::Export) if writing fails.
 pub(crate) fn write<W: Write>(writer: W, init: &[u8], modules: &[Module], stage: &Stage) -> Result<W> {
     let mut archive = CpioWriter::new(writer);
     archive.add_directory(b"dev", 0o755)?;
@@ -55,7 +55,7 @@ pub(crate) fn write<W: Write>(writer: W, init: &[u8], modules: &[Module], stage:
     Ok(archive.finish()?.0)
 }
 
-/// Where the archive has a module.
+/// Returns the path of a module in the archive.
 pub(crate) fn place_of(module: &Module) -> String {
     format!("/vmroot/modules/{}.ko", module.name)
 }

@@ -1,4 +1,4 @@
-//! How kernels fared under KVM: a file that saves a trial for each boot of a guest.
+//! A record of KVM trials, which saves a trial for each boot of a guest.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -7,16 +7,16 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-/// Names this boot of the host.
+/// Contains an id of the host's current boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-/// The most verdicts that are remembered; the oldest is forgotten.
+/// The maximum number of verdicts in a record. The oldest is dropped.
 const MAX_VERDICTS: usize = 64;
-/// The longest record that is read, in bytes.
+/// The maximum size of a record in bytes.
 const MAX_RECORD: u64 = 1 << 20;
 
-/// What a verdict is about: a kernel and the program of a monitor as they are now, on a host that has not booted anew.
+/// The circumstances of a verdict: a kernel file, a monitor's program file, and the host's boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Case {
+pub(crate) struct TrialKey {
     boot: String,
     kernel: Identity,
     program: Identity,
@@ -24,12 +24,12 @@ pub(crate) struct Case {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Verdict {
-    case: Case,
-    /// Why KVM does not work; nothing where it does.
+    case: TrialKey,
+    /// The reason why KVM does not work; `None` if it works.
     reason: Option<String>,
 }
 
-/// What tells a file from another, and from itself after a change.
+/// The identity of a file's content, as far as its metadata shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
     path: String,
@@ -39,21 +39,21 @@ struct Identity {
     modified: (i64, i64),
 }
 
-impl Case {
-    /// Nothing where one of the files cannot be looked at.
+impl TrialKey {
+    /// Returns the key, or `None` if the metadata of one of the files cannot be read.
     pub(crate) fn of(kernel: &Path, program: &Path) -> Option<Self> {
         let boot = fs::read_to_string(BOOT_ID).ok()?.trim().to_owned();
         Some(Self { boot, kernel: Identity::of(kernel)?, program: Identity::of(program)? })
     }
 
-    /// Whether KVM works, or why not, if a record knows.
+    /// Returns the recorded verdict: `Ok` if KVM works, else the reason why not.
     pub(crate) fn verdict_in(&self, record: &Path) -> Option<Result<(), String>> {
         let verdict = read(record).into_iter().find(|verdict| verdict.case == *self)?;
         Some(verdict.reason.map_or(Ok(()), Err))
     }
 
-    /// Adds its verdict to a record, which loses those of other boots. One that cannot be written is found again, and so
-    /// is one that another process overwrites.
+    /// Adds a verdict to a record and drops those of other boots. Failures are ignored, as are concurrent changes by
+    /// another process: a lost verdict only costs another trial.
     pub(crate) fn add_to(self, record: &Path, kvm: &Result<(), String>) {
         let mut verdicts = read(record);
         verdicts.retain(|verdict| verdict.case.boot == self.boot);
@@ -63,7 +63,7 @@ impl Case {
         if let Some(parent) = record.parent() {
             let _ = fs::create_dir_all(parent);
         }
-        // Another process finds the old one whole meanwhile.
+        // Replaced by renaming, so that other processes always read a whole record.
         let partial = record.with_extension(std::process::id().to_string());
         if fs::write(&partial, document).and_then(|()| fs::rename(&partial, record)).is_err() {
             let _ = fs::remove_file(&partial);
@@ -71,7 +71,7 @@ impl Case {
     }
 }
 
-/// The verdicts of a record; none where it is missing or is none.
+/// Returns the verdicts of a record. A missing or invalid record has none.
 fn read(record: &Path) -> Vec<Verdict> {
     let mut document = Vec::new();
     let read = File::open(record).and_then(|file| file.take(MAX_RECORD).read_to_end(&mut document));
@@ -102,24 +102,24 @@ mod tests {
         let record = directory.path().join("made/kvm");
         let file = directory.path().join("file");
         fs::write(&file, "x").unwrap();
-        let case = |number: i64| {
-            let mut case = Case::of(&file, &file).unwrap();
-            case.kernel.modified.0 = number;
-            case
+        let key = |number: i64| {
+            let mut key = TrialKey::of(&file, &file).unwrap();
+            key.kernel.modified.0 = number;
+            key
         };
         let fails = Err("it ends".to_owned());
-        Case { boot: "another".to_owned(), ..case(-1) }.add_to(&record, &Ok(()));
+        TrialKey { boot: "another".to_owned(), ..key(-1) }.add_to(&record, &Ok(()));
         let count = MAX_VERDICTS as i64 + 1;
-        (0..count).for_each(|number| case(number).add_to(&record, if number % 2 == 0 { &fails } else { &Ok(()) }));
-        assert_eq!(case(0).verdict_in(&record), None);
-        assert_eq!(case(1).verdict_in(&record), Some(Ok(())));
-        assert_eq!(case(2).verdict_in(&record), Some(fails));
+        (0..count).for_each(|number| key(number).add_to(&record, if number % 2 == 0 { &fails } else { &Ok(()) }));
+        assert_eq!(key(0).verdict_in(&record), None);
+        assert_eq!(key(1).verdict_in(&record), Some(Ok(())));
+        assert_eq!(key(2).verdict_in(&record), Some(fails));
         assert_eq!(read(&record).len(), MAX_VERDICTS);
         assert_eq!(fs::read_dir(record.parent().unwrap()).unwrap().count(), 1);
-        // What is no record, as an older version wrote it, counts as none and is replaced.
+        // An invalid record, such as one of an older version, counts as empty and is replaced.
         fs::write(&record, "boot-id\nit hangs\n").unwrap();
-        assert_eq!(case(1).verdict_in(&record), None);
-        case(1).add_to(&record, &Ok(()));
-        assert_eq!(case(1).verdict_in(&record), Some(Ok(())));
+        assert_eq!(key(1).verdict_in(&record), None);
+        key(1).add_to(&record, &Ok(()));
+        assert_eq!(key(1).verdict_in(&record), Some(Ok(())));
     }
 }

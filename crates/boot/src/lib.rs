@@ -1,9 +1,10 @@
-//! Boots a guest on the merged root of an image.
+//! Boots a virtual machine from the merged root of an image.
 //!
-//! A [`Kernel`] says what it is for, and [`ModuleTree`] which modules have to be loaded before it can mount a root.
-//! [`Guest::prepare`] makes the root into a form ([`Via`]) in a directory, with an initramfs for stage one where there are
-//! modules, and a [`Machine`] that is nothing but data, which a [`Vmm`] turns into a command. [`Guest::run`] carries bytes
-//! between the guest's serial port and a [`Console`] until the guest is off, and says what its command returned.
+//! A [`Kernel`] knows its architecture and version. A [`ModuleTree`] finds the modules that the kernel must load to
+//! mount the root. [`Guest::prepare`] builds the root's form ([`Via`]) in a directory, with an initramfs if modules are
+//! needed, and describes the [`Machine`]. A [`Vmm`] converts the machine into a command. [`Guest::run`] relays bytes
+//! between the guest's serial port and a [`Console`] until the guest has ended, and returns the exit code of its
+//! command.
 
 mod accelerator;
 mod architecture;
@@ -23,10 +24,10 @@ pub use accelerator::Acceleration;
 pub use architecture::Architecture;
 pub use console::Console;
 pub use error::{Error, Result};
-pub use guest::{Guest, GuestOptions, KvmRecord, Says};
+pub use guest::{Guest, GuestOptions, InitMessages, KvmRecord};
 pub use kernel::Kernel;
 pub use machine::{Accelerator, Disk, DiskFormat, Machine, Share};
 pub use modules::{Module, ModuleTree};
-pub use run::{Ended, Stopper};
+pub use run::{GuestExit, Stopper};
 pub use via::Via;
 pub use vmm::{Vmm, VmmCommand};

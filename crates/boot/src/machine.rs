@@ -1,85 +1,86 @@
-//! A machine as data: what every monitor's command line is made of.
+//! The description of a machine, from which a monitor's command line is built.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::{Architecture, Error, Result, Vmm};
 
-/// The most bytes of a kernel's command line, its end not counted: `COMMAND_LINE_SIZE` of both architectures less one.
+/// The maximum length of a kernel's command line in bytes, without the terminator: `COMMAND_LINE_SIZE` of both
+/// architectures less one.
 const MAX_COMMAND_LINE: usize = 2047;
-/// The least memory of a guest, in bytes: no kernel of either architecture starts in less.
+/// The minimum memory of a guest in bytes. No kernel of either architecture starts with less.
 const MIN_MEMORY: u64 = 16 << 20;
 
 /// A machine to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
-    /// What executes the guest's instructions.
+    /// The accelerator that executes the guest's instructions.
     pub accelerator: Accelerator,
-    /// What the kernel is for.
+    /// The architecture of the kernel and the machine.
     pub architecture: Architecture,
-    /// Bytes of memory; monitors count in mebibytes.
+    /// The memory in bytes. Monitors round it up to whole mebibytes.
     pub memory: u64,
-    /// Virtual CPUs.
+    /// The number of virtual processors.
     pub cpus: u32,
-    /// The kernel.
+    /// The path of the kernel.
     pub kernel: PathBuf,
-    /// The archive that the kernel unpacks into its first root.
+    /// The archive that the kernel unpacks into its initial root.
     pub initramfs: Option<PathBuf>,
     /// The kernel's command line.
     pub command_line: String,
-    /// `/dev/vda` and those after it.
+    /// The disks: `/dev/vda` and the following ones.
     pub disks: Vec<Disk>,
-    /// A directory that a vhost-user daemon serves.
+    /// The share that a vhost-user daemon serves.
     pub share: Option<Share>,
 }
 
-/// What executes the guest's instructions.
+/// The way in which the guest's instructions are executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accelerator {
-    /// The processor, by KVM.
+    /// Directly by the processor, through KVM.
     Kvm,
-    /// QEMU's translator: any architecture, anywhere, tens of times slower.
+    /// By QEMU's translator TCG: for any architecture on any host, but tens of times slower.
     Tcg,
 }
 
 /// A disk of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
-    /// Its file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// How the file holds it.
+    /// The format of the file.
     pub format: DiskFormat,
     /// Whether the guest may write to it.
     pub writable: bool,
 }
 
-/// How a file holds a disk.
+/// The format of a disk's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskFormat {
-    /// Byte for byte.
+    /// The disk's bytes.
     Raw,
-    /// A VMDK descriptor, which names files and their places.
+    /// A VMDK descriptor, which refers to other files.
     Vmdk,
 }
 
-/// A directory that a vhost-user daemon serves.
+/// A directory that a vhost-user daemon serves by virtio-fs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
-    /// What the guest mounts it by.
+    /// The tag by which the guest mounts the share.
     pub tag: String,
     /// The socket that the daemon listens on.
     pub socket: PathBuf,
-    /// Request queues that the daemon serves; at least 1.
+    /// The number of request queues that the daemon serves, at least 1.
     pub queues: u32,
 }
 
 impl Machine {
-    /// The memory in mebibytes, rounded up.
+    /// Returns the memory in mebibytes, rounded up.
     pub(crate) fn mebibytes(&self) -> u64 {
         self.memory.div_ceil(1 << 20)
     }
 
-    /// Refuses what no monitor can start, and more than this one has room for.
+    /// Checks the machine against the limits of all monitors and of `vmm`.
     pub(crate) fn check(&self, vmm: Vmm) -> Result<()> {
         let (length, limit) = (self.command_line.len(), MAX_COMMAND_LINE);
         if length > limit {
@@ -97,7 +98,7 @@ impl Machine {
     }
 }
 
-/// The name of the disk with this number in a guest: `/dev/vda` to `/dev/vdz`, then `/dev/vdaa`.
+/// Returns the guest's name of the disk with this number: `/dev/vda` to `/dev/vdz`, then `/dev/vdaa`.
 pub(crate) fn disk_name(number: usize) -> String {
     let mut letters = Vec::new();
     let mut rest = number + 1;

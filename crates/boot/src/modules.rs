@@ -1,4 +1,4 @@
-//! Kernel modules: which ones a root needs, where they are, and in which order they are loaded.
+//! Kernel modules: the ones that a root needs, their files, and the order of loading.
 
 mod modinfo;
 mod tree;
@@ -11,82 +11,84 @@ use modinfo::ModuleInfo;
 
 use crate::{Error, Result};
 
-/// A module, ready to be loaded.
+/// A kernel module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Module {
-    /// Its name, with underscores.
+    /// The module's name, with underscores.
     pub name: String,
-    /// The file it is from.
+    /// The file of the module.
     pub path: PathBuf,
-    /// The module itself, decompressed.
+    /// The decompressed module.
     pub bytes: Vec<u8>,
 }
 
 impl ModuleTree {
-    /// The modules that have to be loaded for `names`, in the order of loading: what a module depends on comes first,
-    /// what is built in is left out.
+    /// Returns the modules to load for `names` in the order of loading: each one after its dependencies. Built-in
+    /// modules are left out.
     ///
     /// # Errors
-    /// [`Error::MissingModule`] for one that is neither built in nor there, [`Error::WrongModule`] for one of another
-    /// kernel, and what reading them says.
+    /// - [`Error::MissingModule`] if a module is neither built in nor in the tree.
+    /// - [`Error::WrongModule`] if a module is for another kernel.
+    /// - [`Error::InvalidModule`], [`Error::Compressed`] or [`Error::Io`] if a module cannot be read.
     pub fn resolve(&self, names: &[&str]) -> Result<Vec<Module>> {
-        let mut order = Order { tree: self, loaded: Vec::new(), open: Vec::new() };
+        let mut order = LoadOrder { tree: self, loaded: Vec::new(), pending: Vec::new() };
         names.iter().try_for_each(|name| order.add(name))?;
         Ok(order.loaded)
     }
 }
 
-/// Modules in the order of loading, as far as it is known.
-struct Order<'a> {
+/// The modules in the order of loading, as far as it is resolved.
+struct LoadOrder<'a> {
     tree: &'a ModuleTree,
     loaded: Vec<Module>,
-    /// From the one that was asked for to the one that is looked at now, each waiting for the next.
-    open: Vec<Waiting>,
+    /// The path from the requested module to the current one. Each waits for the next.
+    pending: Vec<PendingModule>,
 }
 
-struct Waiting {
+struct PendingModule {
     module: Module,
-    /// What it needs and was not looked at yet, last first.
-    needs: Vec<Need>,
+    /// The dependencies that are still to be resolved, last first.
+    dependencies: Vec<Dependency>,
 }
 
-struct Need {
+struct Dependency {
     name: String,
-    /// A soft dependency may be missing: it helps, as one of several makers of a checksum does.
+    /// Whether the dependency may be missing. A soft dependency only helps, such as one of several implementations of a
+    /// checksum.
     soft: bool,
 }
 
-impl Order<'_> {
+impl LoadOrder<'_> {
     fn add(&mut self, name: &str) -> Result<()> {
-        self.enter(&Need { name: normalised(name), soft: false })?;
-        while let Some(waiting) = self.open.last_mut() {
-            match waiting.needs.pop() {
-                Some(need) => self.enter(&need)?,
-                None => self.loaded.extend(self.open.pop().map(|waiting| waiting.module)),
+        self.enter(&Dependency { name: normalised(name), soft: false })?;
+        while let Some(pending) = self.pending.last_mut() {
+            match pending.dependencies.pop() {
+                Some(dependency) => self.enter(&dependency)?,
+                None => self.loaded.extend(self.pending.pop().map(|pending| pending.module)),
             }
         }
         Ok(())
     }
 
-    fn enter(&mut self, need: &Need) -> Result<()> {
-        let name = &need.name;
-        // One that waits already would be a circle, which depmod refuses; the kernel says what comes of it.
-        let known = self.loaded.iter().chain(self.open.iter().map(|waiting| &waiting.module));
+    fn enter(&mut self, dependency: &Dependency) -> Result<()> {
+        let name = &dependency.name;
+        // A pending module is part of a dependency cycle, which depmod rejects. The kernel reports it on loading.
+        let known = self.loaded.iter().chain(self.pending.iter().map(|pending| &pending.module));
         if self.tree.is_builtin(name) || known.into_iter().any(|module| module.name == *name) {
             return Ok(());
         }
         let Some(path) = self.tree.find(name) else {
-            return if need.soft { Ok(()) } else { Err(self.missing(name)) };
+            return if dependency.soft { Ok(()) } else { Err(self.missing(name)) };
         };
         let bytes = tree::read(path)?;
         let info = ModuleInfo::parse(&bytes).map_err(|reason| invalid(path, reason))?;
         self.check_version(path, &info)?;
-        let soft = info.soft_dependencies.into_iter().map(|name| Need { name, soft: true });
-        let hard = info.dependencies.into_iter().map(|name| Need { name, soft: false });
-        let mut needs: Vec<_> = soft.chain(hard).collect();
-        needs.reverse();
+        let soft = info.soft_dependencies.into_iter().map(|name| Dependency { name, soft: true });
+        let hard = info.dependencies.into_iter().map(|name| Dependency { name, soft: false });
+        let mut dependencies: Vec<_> = soft.chain(hard).collect();
+        dependencies.reverse();
         let module = Module { name: name.clone(), path: path.to_owned(), bytes };
-        self.open.push(Waiting { module, needs });
+        self.pending.push(PendingModule { module, dependencies });
         Ok(())
     }
 
@@ -102,7 +104,7 @@ impl Order<'_> {
     fn missing(&self, name: &str) -> Error {
         Error::MissingModule {
             name: name.to_owned(),
-            needed_by: self.open.iter().map(|waiting| waiting.module.name.clone()).collect(),
+            needed_by: self.pending.iter().map(|pending| pending.module.name.clone()).collect(),
             directory: self.tree.directory().to_owned(),
         }
     }
@@ -112,7 +114,7 @@ fn invalid(path: &Path, reason: &'static str) -> Error {
     Error::InvalidModule { path: path.to_owned(), reason }
 }
 
-/// Files may be named with dashes; the kernel knows underscores only.
+/// File names may have dashes. The kernel's names have only underscores.
 fn normalised(name: &str) -> String {
     name.replace('-', "_")
 }

@@ -1,4 +1,4 @@
-//! Starting a machine monitor, and staying with it until the guest has ended.
+//! Runs a machine monitor until its guest has ended.
 
 use std::io::{self, PipeWriter, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,38 +13,38 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 
 use crate::console::{self, Console, Encoding, Output, RawTerminal};
-use crate::{Error, Result, Says, VmmCommand};
+use crate::{Error, InitMessages, Result, VmmCommand};
 
-/// How long bytes that may begin a line of the init wait for the next.
-const HELD: Duration = Duration::from_secs(1);
-/// How long a monitor whose console has ended may take to end too.
-const GRACE: Duration = Duration::from_secs(10);
-/// What is kept of what a monitor says, in bytes.
-const SAID: usize = 4096;
+/// How long bytes that may begin a line of the init are held back for the rest of the line.
+const MAX_LINE_WAIT: Duration = Duration::from_secs(1);
+/// How long a monitor may take to exit after the end of its console.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The number of bytes that are kept from the end of a monitor's standard error.
+const MAX_MESSAGE: usize = 4096;
 
-/// How a guest ended.
+/// The result of a guest that ran.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// What its command returned: 128 and the number of a signal that ended it; 125 to 127 where it was not executed.
-    /// Nothing where the image's own init ran, which says no code.
+pub struct GuestExit {
+    /// The exit code of the command: 128 plus the signal's number if a signal ended it, 125 to 127 if it was not
+    /// executed. `None` for an image's own init, which reports no exit code.
     pub code: Option<u8>,
-    /// Why the command was not executed.
+    /// The reason why the command was not executed.
     pub error: Option<String>,
-    /// When the kernel had booted and `vmroot-init` began, by the guest's clock.
+    /// When the kernel had booted and `vmroot-init` began, in the guest's time since boot.
     pub started: Option<Duration>,
-    /// When the command was executed, by the guest's clock.
+    /// When the command was executed, in the guest's time since boot.
     pub executed: Option<Duration>,
 }
 
-/// Ends a guest from any thread, now or once it is there.
+/// Ends a guest from any thread, even before the guest has started.
 #[derive(Debug, Clone)]
 pub struct Stopper(Arc<OwnedFd>);
 
 impl Stopper {
-    /// One that nobody has used.
+    /// Returns a stopper for one guest.
     ///
     /// # Errors
-    /// [`Error::Io`] when there are no descriptors left.
+    /// [`Error::Io`] if no file descriptor is available.
     pub fn new() -> Result<Self> {
         let event = eventfd(0, EventfdFlags::CLOEXEC).map_err(Error::io("make an event for", "the guest"))?;
         Ok(Self(Arc::new(event)))
@@ -52,56 +52,56 @@ impl Stopper {
 
     /// Ends the guest.
     pub fn stop(&self) {
-        // Only a counter that is full refuses, which is as good.
+        // Writing fails only if the counter is full. The event is then signalled already.
         let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
     }
 }
 
-/// How a monitor is run.
+/// Options for running a monitor.
 pub(crate) struct Run<'a> {
     pub(crate) command: &'a VmmCommand,
-    /// Where [`VmmCommand::config`] is written to.
+    /// The path that [`VmmCommand::config`] is written to.
     pub(crate) config: &'a Path,
     pub(crate) timeout: Option<Duration>,
     /// How long the console may be silent.
     pub(crate) silence: Option<Duration>,
     pub(crate) stopper: &'a Stopper,
-    pub(crate) says: Says,
+    pub(crate) init_messages: InitMessages,
 }
 
 impl Run<'_> {
-    /// Runs it to its end.
-    pub(crate) fn run(&self, console: Console<'_>) -> Result<Ended> {
+    /// Runs the monitor until it exits.
+    pub(crate) fn run(&self, console: Console<'_>) -> Result<GuestExit> {
         if let Some(config) = &self.command.config {
             std::fs::write(self.config, config).map_err(Error::io("write", self.config))?;
         }
-        let mut guest = Guest::start(self.command)?;
+        let mut guest = Monitor::start(self.command)?;
         let mut output = Output::default();
-        let status = self.attend(&mut guest, console, &mut output)?;
-        self.ended(&mut output, status, &guest.said)
+        let status = self.relay(&mut guest, console, &mut output)?;
+        self.ended(&mut output, status, &guest.messages)
     }
 
-    fn ended(&self, output: &mut Output, status: ExitStatus, said: &[u8]) -> Result<Ended> {
+    fn ended(&self, output: &mut Output, status: ExitStatus, messages: &[u8]) -> Result<GuestExit> {
         let program = self.command.program.clone();
-        let message = String::from_utf8_lossy(said).trim().to_owned();
+        let message = String::from_utf8_lossy(messages).trim().to_owned();
         if output.code.is_none() && !status.success() {
             return Err(Error::Vmm { program, status, message });
         }
         if !message.is_empty() {
             tracing::debug!("{program}: {message}");
         }
-        if output.code.is_none() && self.says >= Says::ExitCode {
+        if output.code.is_none() && self.init_messages >= InitMessages::ExitCode {
             return Err(match output.error.take() {
                 Some(error) => Error::Init(error),
                 None => Error::Ended { console: output.tail() },
             });
         }
         let Output { code, started, executed, .. } = *output;
-        Ok(Ended { code, error: output.error.take(), started, executed })
+        Ok(GuestExit { code, error: output.error.take(), started, executed })
     }
 
-    /// Carries bytes between console and machine until the machine's output ends, and then the machine does.
-    fn attend(&self, guest: &mut Guest, console: Console<'_>, output: &mut Output) -> Result<ExitStatus> {
+    /// Relays bytes between the console and the machine until the machine's output ends, then waits for its exit.
+    fn relay(&self, guest: &mut Monitor, console: Console<'_>, output: &mut Output) -> Result<ExitStatus> {
         let Console { input, interactive, output: out } = console;
         let failed = |source| Error::Io { action: "use", path: "the console".into(), source };
         let _raw = match input {
@@ -110,14 +110,14 @@ impl Run<'_> {
         };
         let done = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
         let (go, wait) = mpsc::channel();
-        if self.says < Says::Everything {
-            // The receiver is there.
+        if self.init_messages < InitMessages::Everything {
+            // Sending cannot fail: the receiver is alive.
             let _ = go.send(());
         }
         let to_guest = guest.input.take();
         thread::scope(|scope| {
             let done = done.as_fd();
-            let ending = Ending(done);
+            let end_signal = EndSignal(done);
             scope.spawn(move || {
                 if let (Ok(()), Some(to_guest)) = (wait.recv(), to_guest)
                     && self.forward(input, done, to_guest, interactive)
@@ -125,18 +125,19 @@ impl Run<'_> {
                     self.stopper.stop();
                 }
             });
-            let carried = self.carry(guest, output, out, go).map_err(failed).flatten();
-            if carried.is_err() {
+            let relayed = self.relay_output(guest, output, out, go).map_err(failed).flatten();
+            if relayed.is_err() {
                 guest.kill();
             }
-            // Here, not after the scope: the thread may be writing to a guest that reads nothing, until it is no more.
+            // Wait here and not after the scope: until the guest has ended, the thread may be blocked writing to a
+            // guest that reads nothing.
             let status = guest.wait();
-            drop(ending);
-            carried.and(status)
+            drop(end_signal);
+            relayed.and(status)
         })
     }
 
-    /// `true` when whoever sits at the terminal wants the guest to end.
+    /// Forwards the input. Returns `true` if the user has requested the end of the guest with Ctrl-A X.
     fn forward(
         &self,
         input: Option<BorrowedFd<'_>>,
@@ -155,9 +156,9 @@ impl Run<'_> {
         })
     }
 
-    fn carry(
+    fn relay_output(
         &self,
-        guest: &mut Guest,
+        guest: &mut Monitor,
         output: &mut Output,
         out: &mut dyn Write,
         go: mpsc::Sender<()>,
@@ -166,34 +167,34 @@ impl Run<'_> {
         let mut go = Some(go);
         let mut buffer = [0; 16 << 10];
         loop {
-            let patience = deadlines.next().into_iter().chain(output.is_waiting().then_some(HELD)).min();
-            let ready = guest.poll(self.stopper, patience)?;
+            let timeout = deadlines.next().into_iter().chain(output.is_waiting().then_some(MAX_LINE_WAIT)).min();
+            let ready = guest.poll(self.stopper, timeout)?;
             if ready.stopped {
                 return Ok(Err(Error::Stopped));
             }
-            if let Some(timeout) = deadlines.passed() {
+            if let Some(timeout) = deadlines.expired() {
                 return Ok(Err(Error::Timeout(timeout)));
             }
-            if ready.said {
-                guest.listen(&mut buffer)?;
+            if ready.messages {
+                guest.read_messages(&mut buffer)?;
             }
             if ready.output {
                 match rustix::io::read(&guest.output, &mut buffer) {
                     Ok(0) => break,
                     Ok(count) => {
-                        deadlines.heard();
+                        deadlines.reset_silence();
                         output.push(&buffer[..count], out)?;
                     }
                     Err(Errno::INTR) => {}
                     Err(error) => return Err(error.into()),
                 }
-            } else if !ready.said && output.is_waiting() {
+            } else if !ready.messages && output.is_waiting() {
                 output.release(out)?;
             }
             if output.executed.is_some()
                 && let Some(go) = go.take()
             {
-                // Nobody waits where there is no input.
+                // Without input the receiver is gone. Then no thread waits.
                 let _ = go.send(());
             }
         }
@@ -202,7 +203,7 @@ impl Run<'_> {
     }
 }
 
-/// When a guest has taken too long, and how long that is.
+/// The deadlines of a guest.
 struct Deadlines {
     whole: Option<(Instant, Duration)>,
     silence: Option<(Instant, Duration)>,
@@ -210,57 +211,57 @@ struct Deadlines {
 
 impl Deadlines {
     fn new(run: &Run<'_>) -> Self {
-        let after = |patience: Duration| Some((Instant::now().checked_add(patience)?, patience));
+        let after = |timeout: Duration| Some((Instant::now().checked_add(timeout)?, timeout));
         Self { whole: run.timeout.and_then(after), silence: run.silence.and_then(after) }
     }
 
-    fn heard(&mut self) {
-        self.silence = self.silence.map(|(_, patience)| (Instant::now() + patience, patience));
+    fn reset_silence(&mut self) {
+        self.silence = self.silence.map(|(_, timeout)| (Instant::now() + timeout, timeout));
     }
 
-    /// The time until the next.
+    /// Returns the time until the next deadline.
     fn next(&self) -> Option<Duration> {
         let deadlines = self.whole.iter().chain(&self.silence);
         deadlines.map(|(deadline, _)| deadline.saturating_duration_since(Instant::now())).min()
     }
 
-    fn passed(&self) -> Option<Duration> {
+    fn expired(&self) -> Option<Duration> {
         let mut deadlines = self.whole.iter().chain(&self.silence);
-        deadlines.find(|(deadline, _)| Instant::now() >= *deadline).map(|(_, patience)| *patience)
+        deadlines.find(|(deadline, _)| Instant::now() >= *deadline).map(|(_, timeout)| *timeout)
     }
 }
 
-/// Tells the thread that forwards input, however its scope is left.
-struct Ending<'a>(BorrowedFd<'a>);
+/// Signals the end of the run to the forwarding thread when it is dropped.
+struct EndSignal<'a>(BorrowedFd<'a>);
 
-impl Drop for Ending<'_> {
+impl Drop for EndSignal<'_> {
     fn drop(&mut self) {
         let _ = rustix::io::write(self.0, &1_u64.to_ne_bytes());
     }
 }
 
 /// A running monitor.
-struct Guest {
+struct Monitor {
     child: Child,
     input: Option<PipeWriter>,
     output: OwnedFd,
     errors: Option<OwnedFd>,
-    said: Vec<u8>,
+    messages: Vec<u8>,
 }
 
 struct Ready {
     output: bool,
-    said: bool,
+    messages: bool,
     stopped: bool,
 }
 
-impl Guest {
+impl Monitor {
     fn start(command: &VmmCommand) -> Result<Self> {
         let failed = |source| Error::Io { action: "start", path: command.program.clone().into(), source };
         let (input, to_guest) = io::pipe().map_err(failed)?;
         let mut process = Command::new(&command.program);
         process.args(&command.arguments).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // Ctrl-C at the terminal is for whoever started the guest, who ends it then.
+        // Ctrl-C at the terminal goes to the caller, which then ends the guest.
         process.process_group(0);
         vmroot_sys::end_with_parent(&mut process);
         let mut child = process.spawn().map_err(|source| match source.kind() {
@@ -269,33 +270,33 @@ impl Guest {
         })?;
         let output = child.stdout.take().expect("it is piped").into();
         let errors = child.stderr.take().expect("it is piped").into();
-        Ok(Self { child, input: Some(to_guest), output, errors: Some(errors), said: Vec::new() })
+        Ok(Self { child, input: Some(to_guest), output, errors: Some(errors), messages: Vec::new() })
     }
 
-    fn poll(&self, stopper: &Stopper, patience: Option<Duration>) -> io::Result<Ready> {
+    fn poll(&self, stopper: &Stopper, timeout: Option<Duration>) -> io::Result<Ready> {
         let none = [PollFd::new(&self.output, PollFlags::IN), PollFd::new(&*stopper.0, PollFlags::IN)];
         let errors = self.errors.iter().map(|errors| PollFd::new(errors, PollFlags::IN));
         let mut descriptors: Vec<PollFd<'_>> = none.into_iter().chain(errors).collect();
-        let patience = patience.map(|patience| Timespec {
-            tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: patience.subsec_nanos().into(),
+        let timeout = timeout.map(|timeout| Timespec {
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
         });
-        match poll(&mut descriptors, patience.as_ref()) {
+        match poll(&mut descriptors, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         let is_ready = |number: usize| descriptors.get(number).is_some_and(|polled| !polled.revents().is_empty());
-        Ok(Ready { output: is_ready(0), stopped: is_ready(1), said: is_ready(2) })
+        Ok(Ready { output: is_ready(0), stopped: is_ready(1), messages: is_ready(2) })
     }
 
-    /// Keeps the end of what the monitor says.
-    fn listen(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+    /// Reads the monitor's standard error and keeps its last [`MAX_MESSAGE`] bytes.
+    fn read_messages(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         let Some(errors) = &self.errors else { return Ok(()) };
         match rustix::io::read(errors, &mut *buffer) {
             Ok(0) => self.errors = None,
             Ok(count) => {
-                self.said.extend_from_slice(&buffer[..count]);
-                self.said.drain(..self.said.len().saturating_sub(SAID));
+                self.messages.extend_from_slice(&buffer[..count]);
+                self.messages.drain(..self.messages.len().saturating_sub(MAX_MESSAGE));
             }
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -304,21 +305,21 @@ impl Guest {
     }
 
     fn kill(&mut self) {
-        // It has ended already.
+        // Killing fails only if the monitor has exited already.
         let _ = self.child.kill();
     }
 
-    /// Waits for its end, which its output's announces.
+    /// Waits for the monitor's exit after the end of its output, and kills it after a grace period.
     fn wait(&mut self) -> Result<ExitStatus> {
         let start = Instant::now();
-        let mut buffer = [0; SAID];
+        let mut buffer = [0; MAX_MESSAGE];
         loop {
-            // What it says last is there when it has ended.
+            // After its exit, all its messages can be read.
             let ended = self.child.try_wait().map_err(Error::io("wait for", "the machine monitor"))?;
             self.drain(&mut buffer);
             match ended {
                 Some(status) => return Ok(status),
-                None if start.elapsed() > GRACE => self.kill(),
+                None if start.elapsed() > EXIT_TIMEOUT => self.kill(),
                 None => thread::sleep(Duration::from_millis(2)),
             }
         }
@@ -329,14 +330,14 @@ impl Guest {
             let mut ready = [PollFd::new(errors, PollFlags::IN)];
             let now = Timespec { tv_sec: 0, tv_nsec: 0 };
             let has_more = poll(&mut ready, Some(&now)).is_ok_and(|count| count > 0);
-            if !has_more || self.listen(buffer).is_err() {
+            if !has_more || self.read_messages(buffer).is_err() {
                 return;
             }
         }
     }
 }
 
-impl Drop for Guest {
+impl Drop for Monitor {
     fn drop(&mut self) {
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
             self.kill();
@@ -349,33 +350,40 @@ impl Drop for Guest {
 mod tests {
     use super::*;
 
-    /// A monitor that is a shell script.
+    /// Returns a command that runs a shell script as the monitor.
     fn monitor(script: &str) -> VmmCommand {
         VmmCommand { program: "sh".into(), arguments: vec!["-c".into(), script.into()], config: None }
     }
 
-    fn run(command: &VmmCommand, silence: Option<Duration>, stopper: &Stopper) -> (Result<Ended>, Vec<u8>) {
+    fn run(command: &VmmCommand, silence: Option<Duration>, stopper: &Stopper) -> (Result<GuestExit>, Vec<u8>) {
         let mut output = Vec::new();
-        let run = Run { command, config: Path::new(""), timeout: None, silence, stopper, says: Says::Everything };
+        let run = Run {
+            command,
+            config: Path::new(""),
+            timeout: None,
+            silence,
+            stopper,
+            init_messages: InitMessages::Everything,
+        };
         let ended = run.run(Console { input: None, interactive: false, output: &mut output });
         (ended, output)
     }
 
-    fn ended(script: &str) -> (Result<Ended>, String) {
+    fn ended(script: &str) -> (Result<GuestExit>, String) {
         let (ended, output) = run(&monitor(script), None, &Stopper::new().unwrap());
         (ended, String::from_utf8(output).unwrap())
     }
 
     #[test]
-    fn the_code_is_the_guest_s() {
+    fn the_exit_code_is_that_of_the_guest() {
         let (ended, output) =
             ended("echo '[vmroot-init] exec 5'; read line; echo hello; echo '[vmroot-init] exit code 9'");
-        let expected = Ended { code: Some(9), error: None, started: None, executed: Some(Duration::from_nanos(5)) };
+        let expected = GuestExit { code: Some(9), error: None, started: None, executed: Some(Duration::from_nanos(5)) };
         assert_eq!((ended.unwrap(), output.as_str()), (expected, "hello\n"));
     }
 
     #[test]
-    fn a_monitor_that_fails_says_why() {
+    fn a_failed_monitor_is_reported_with_its_message() {
         let (ended, _) = ended("echo 'no such machine' >&2; exit 3");
         assert_eq!(ended.unwrap_err().to_string(), "sh failed: exit status: 3:\nno such machine");
         let missing = VmmCommand { program: "qemu-system-none".into(), arguments: Vec::new(), config: None };
@@ -400,7 +408,7 @@ mod tests {
         assert_eq!(output, b"a\n");
     }
 
-    /// Input of which more waits than a pipe holds.
+    /// The input is longer than a pipe's buffer.
     #[test]
     fn a_guest_that_reads_nothing_can_be_ended() {
         let input = tempfile::tempfile().unwrap();
@@ -414,7 +422,7 @@ mod tests {
             timeout: Some(timeout),
             silence: None,
             stopper: &stopper,
-            says: Says::Nothing,
+            init_messages: InitMessages::Nothing,
         };
         let early = run.run(Console { input: Some(input.as_fd()), interactive: false, output: &mut Vec::new() });
         assert!(matches!(early, Err(Error::Timeout(time)) if time == timeout), "{early:?}");

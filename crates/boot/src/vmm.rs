@@ -1,4 +1,4 @@
-//! Machine monitors: a [`Machine`] as the command that starts it.
+//! Machine monitors: commands that start a [`Machine`].
 
 mod cloud_hypervisor;
 mod firecracker;
@@ -16,7 +16,7 @@ pub(crate) use version::Version;
 /// A machine monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Vmm {
-    /// QEMU, which does everything.
+    /// QEMU, which supports everything.
     Qemu,
     /// Cloud Hypervisor: KVM only.
     CloudHypervisor,
@@ -24,32 +24,33 @@ pub enum Vmm {
     Firecracker,
 }
 
-/// A command that starts a machine whose console is on its standard input and output.
+/// A command that starts a machine with its console on the standard input and output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VmmCommand {
-    /// The program, looked for in `PATH`.
+    /// The program, searched for in `PATH`.
     pub program: String,
-    /// Its arguments.
+    /// The arguments.
     pub arguments: Vec<OsString>,
-    /// A file that has to be there first, for monitors that read one: what is to be in it. It is the one whose path was
-    /// given to [`Vmm::command`].
+    /// The content of the configuration file that the monitor reads, if it needs one. The file must be written to the
+    /// path that was passed to [`Vmm::command`].
     pub config: Option<String>,
 }
 
-/// Where a monitor puts virtio devices.
+/// The bus of a monitor's virtio devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bus {
     Pci,
-    /// Registers in memory, which the monitor announces on the kernel's command line.
+    /// Memory-mapped registers, which the monitor announces on the kernel's command line.
     Mmio,
 }
 
 impl Vmm {
-    /// The command for a machine; `config` is where a file for the monitor may be.
+    /// Returns the command for a machine. `config` is the path for the monitor's configuration file.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] and [`Error::TooManyDisks`] for what the monitor cannot do in any version,
-    /// [`Error::CommandLine`] and [`Error::Memory`] for what no monitor can.
+    /// - [`Error::Unsupported`], [`Error::TooManyDisks`] or [`Error::Processors`] if no version of the monitor can run
+    ///   the machine.
+    /// - [`Error::CommandLine`] or [`Error::Memory`] if no monitor can run it.
     pub fn command(self, machine: &Machine, config: &Path) -> Result<VmmCommand> {
         machine.check(self)?;
         match self {
@@ -59,7 +60,7 @@ impl Vmm {
         }
     }
 
-    /// The name of the program for guests of an architecture.
+    /// Returns the name of the program for guests of an architecture.
     pub fn program(self, architecture: Architecture) -> String {
         match self {
             Self::Qemu => format!("qemu-system-{architecture}"),
@@ -68,7 +69,7 @@ impl Vmm {
         }
     }
 
-    /// How much a machine may consist of in a version; in that which takes the most, where none is said.
+    /// Returns the limits of a version. Without a version, returns those of the version with the highest limits.
     pub(crate) fn limits(self, architecture: Architecture, version: Option<Version>) -> MachineLimits {
         match self {
             Self::Qemu => qemu::limits(architecture),
@@ -77,12 +78,13 @@ impl Vmm {
         }
     }
 
-    /// Refuses a machine that the installed version cannot start.
+    /// Checks that the installed version can start the machine.
     ///
     /// # Errors
-    /// [`Error::MissingProgram`], [`Error::Unsupported`] and [`Error::TooManyDisks`].
+    /// - [`Error::MissingProgram`] if the monitor is not installed.
+    /// - [`Error::Unsupported`] or [`Error::TooManyDisks`] if the installed version cannot start the machine.
     pub(crate) fn check_installed(self, machine: &Machine) -> Result<()> {
-        // Every version of QEMU that there is a package of does all of it, and is slow to say which one it is.
+        // All packaged versions of QEMU support the machine, and `--version` is slow.
         if self == Self::Qemu {
             return Ok(());
         }
@@ -100,32 +102,32 @@ impl Vmm {
         }
     }
 
-    /// The serial port that is the console.
+    /// Returns the name of the serial port of the console.
     pub(crate) fn console(self, architecture: Architecture) -> &'static str {
         match (self, architecture) {
-            // An 8250 on every architecture.
+            // Firecracker has an 8250 on every architecture.
             (Self::Firecracker, _) | (_, Architecture::X86_64) => "ttyS0",
             (_, Architecture::Aarch64) => "ttyAMA0",
         }
     }
 
-    /// What the kernel has to be told besides.
+    /// Returns further kernel arguments for the monitor.
     pub(crate) fn kernel_arguments(self, architecture: Architecture) -> &'static [&'static str] {
         match (self, architecture) {
-            // Firecracker has no power switch: a reset, by the keyboard controller on x86-64, is how a guest ends.
+            // Firecracker has no power switch. A guest ends by a reset, on x86-64 through the keyboard controller.
             (Self::Firecracker, Architecture::X86_64) => &["reboot=k", "pci=off", "vmroot.reboot"],
             (Self::Firecracker, Architecture::Aarch64) => &["vmroot.reboot"],
             _ => &[],
         }
     }
 
-    /// Whether it can do without KVM.
-    pub(crate) fn has(self, accelerator: Accelerator) -> bool {
+    /// Returns whether the monitor supports the accelerator.
+    pub(crate) fn supports(self, accelerator: Accelerator) -> bool {
         self == Self::Qemu || accelerator == Accelerator::Kvm
     }
 }
 
-/// How much a machine may consist of.
+/// The limits of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MachineLimits {
     pub(crate) disks: usize,
@@ -156,7 +158,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::{Disk, DiskFormat};
 
-    /// A machine with one raw disk and an initramfs.
+    /// Returns a machine with one raw disk and an initramfs.
     pub(in crate::vmm) fn machine() -> Machine {
         Machine {
             accelerator: Accelerator::Kvm,
@@ -186,7 +188,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn machines_that_there_cannot_be_are_refused() {
+    fn impossible_machines_are_refused() {
         let error = |vmm: Vmm, machine: &Machine| vmm.command(machine, Path::new("/c")).unwrap_err().to_string();
         let small = Machine { memory: (16 << 20) - 1, ..machine() };
         assert_eq!(error(Vmm::Qemu, &small), "a guest needs 16777216 bytes of memory at least, not 16777215");

@@ -7,8 +7,8 @@ use anyhow::{Context as _, anyhow};
 use vmroot::output::Omissions;
 use vmroot::{
     AuthFiles, BuildOptions, Cancel, Client, ClientOptions, ContainerFs, Credential, CredentialChain, Credentials,
-    Digest, ErrorKind, FixedCredential, Image, ImageConfig, ImageName, Limits, ExtendedRoot, Platform, Progress, PullOptions,
-    PullPolicy, RuntimeConfig, Top, TopFiles, is_id,
+    Digest, ErrorKind, ExtendedRoot, FixedCredential, Image, ImageConfig, ImageName, Limits, Platform, Progress,
+    PullOptions, PullPolicy, RuntimeConfig, Top, TopFiles, is_id,
 };
 
 use crate::args::{Global, Pull};

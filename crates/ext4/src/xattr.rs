@@ -64,7 +64,8 @@ pub(super) struct XattrSet<'a> {
 
 impl<'a> Xattr<'a> {
     fn new(name: &'a [u8], value: &'a [u8]) -> Result<Self, OmissionReason> {
-        let unknown_name = || OmissionReason::form("ext4 has only user.*, trusted.*, security.* and access control lists");
+        let unknown_name =
+            || OmissionReason::form("ext4 has only user.*, trusted.*, security.* and access control lists");
         let namespace = NAMESPACES.iter().find(|(prefix, _)| name.starts_with(prefix));
         let (prefix, namespace) = namespace.ok_or_else(unknown_name)?;
         let name = &name[prefix.len()..];
@@ -73,7 +74,9 @@ impl<'a> Xattr<'a> {
             return Err(unknown_name());
         }
         let value = match is_list {
-            true => Cow::Owned(acl::to_disk(value).ok_or_else(|| OmissionReason::form("it is not a valid access control list"))?),
+            true => Cow::Owned(
+                acl::to_disk(value).ok_or_else(|| OmissionReason::form("it is not a valid access control list"))?,
+            ),
             false => Cow::Borrowed(value),
         };
         Ok(Self { namespace: *namespace, name, value })
@@ -112,7 +115,10 @@ impl<'a> Xattr<'a> {
 
 impl<'a> XattrSet<'a> {
     /// Sorts the attributes and chooses their place. Calls `left_out` for each attribute that ext4 cannot store.
-    pub(super) fn new(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>, mut left_out: impl FnMut(&[u8], OmissionReason)) -> Self {
+    pub(super) fn new(
+        pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        mut left_out: impl FnMut(&[u8], OmissionReason),
+    ) -> Self {
         let mut xattrs = Vec::new();
         for (name, value) in pairs {
             match Xattr::new(name, value) {

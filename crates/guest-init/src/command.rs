@@ -1,4 +1,4 @@
-//! The child of PID 1, up to the moment when it becomes the command.
+//! The child of PID 1, until it becomes the command.
 
 use std::convert::Infallible;
 use std::env;
@@ -20,7 +20,7 @@ use crate::environment::Environment;
 use crate::kernel::{self, CommandLine};
 use crate::{Error, Result, console, program, users};
 
-/// Becomes the command of the config with `arguments`, or says why not.
+/// Executes the command of the config with `arguments`, or reports why that failed.
 pub(crate) fn run(arguments: &[OsString]) -> ! {
     let Err(error) = become_command(arguments);
     console::error(&error);
@@ -36,14 +36,14 @@ fn become_command(arguments: &[OsString]) -> Result<Infallible> {
     let environment =
         Environment::new(&config.env, &hostname, terminal.as_deref(), user.home.as_deref().unwrap_or("/"));
     umask(Mode::WGRP | Mode::WOTH);
-    enter(&config.working_dir)?;
+    enter_directory(&config.working_dir)?;
     take_console(config.tty, &user)?;
-    drop_to(&user)?;
+    drop_privileges(&user)?;
     execute(&command, &environment)
 }
 
-/// Makes the working directory current; container engines make it where it is missing.
-fn enter(directory: &str) -> Result<()> {
+/// Changes to the working directory and creates it if it is missing, as container engines do.
+fn enter_directory(directory: &str) -> Result<()> {
     let path = Path::new("/").join(directory);
     let entered = env::set_current_dir(&path).or_else(|missing| match fs::create_dir_all(&path) {
         Ok(()) => env::set_current_dir(&path),
@@ -52,22 +52,22 @@ fn enter(directory: &str) -> Result<()> {
     entered.map_err(|source| Error::Io { path, source })
 }
 
-/// A session of its own, and the console as its terminal: Ctrl-C and job control need both.
+/// Starts a session and makes the console its terminal. Ctrl-C and job control need both.
 fn take_console(terminal: bool, user: &User) -> Result<()> {
     setsid().map_err(|error| Error::System { what: "start a session", source: error.into() })?;
     if terminal {
-        // A console that is no terminal is still a place to write to.
+        // A console that is no terminal can still be written to.
         let _ = ioctl_tiocsctty(stdio::stdin());
     } else {
-        console::make_plain();
+        console::set_byte_mode();
     }
-    // /dev/stdout and the like open it again, as the user.
+    // The user must be able to open it again, for example through /dev/stdout.
     let _ = fchown(stdio::stdin(), Some(Uid::from_raw(user.uid)), None);
     Ok(())
 }
 
-/// Groups first: afterwards there would be no right to.
-fn drop_to(user: &User) -> Result<()> {
+/// Changes groups and user. The groups come first, because changing them needs root.
+fn drop_privileges(user: &User) -> Result<()> {
     let failed = |what| move |error: rustix::io::Errno| Error::System { what, source: error.into() };
     let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
     set_thread_groups(&groups).map_err(failed("set the supplementary groups"))?;
@@ -81,8 +81,8 @@ fn execute(command: &[OsString], environment: &Environment) -> Result<Infallible
     let mut program = Command::new(&file);
     program.arg0(name).args(arguments).env_clear().envs(environment.iter());
     if CommandLine::read().trace {
-        console::moment("exec", kernel::now());
+        console::trace("exec", kernel::now());
     }
     let error = program.exec();
-    Err(program::refused(name, &file, &error))
+    Err(program::exec_error(name, &file, &error))
 }

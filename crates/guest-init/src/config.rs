@@ -1,4 +1,4 @@
-//! `/etc/vmroot/config.json`: how to run what the image holds.
+//! `/etc/vmroot/config.json`: how to run the image's command.
 
 use std::ffi::OsString;
 use std::io;
@@ -8,36 +8,37 @@ use serde::Deserialize;
 
 use crate::{Error, Result, document};
 
-/// Where it is in the root.
+/// The path of the config in the root.
 pub(crate) const PATH: &str = "/etc/vmroot/config.json";
 
-/// The longest config that is read, in bytes: an environment larger than this could not be given to a program.
+/// The maximum size of the config in bytes. A larger environment could not be passed to a program.
 const MAX_CONFIG: u64 = 4 << 20;
 
-/// The fields of vmroot's `config.json` that running a command needs, and three that only a guest has; others are passed
-/// over.
+/// The fields of vmroot's `config.json` that are needed to run a command, plus three for guests only. Other fields are
+/// ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Config {
-    /// `NAME=value`.
+    /// Variables as `NAME=value`.
     pub(crate) env: Vec<String>,
-    /// What is always run.
+    /// The program and its first arguments, which are always used.
     pub(crate) entrypoint: Vec<String>,
-    /// Its arguments, or what is run without an entrypoint.
+    /// The default arguments, or the whole command if there is no entrypoint.
     pub(crate) cmd: Vec<String>,
-    /// The working directory; empty means `/`.
+    /// The working directory. Empty means `/`.
     pub(crate) working_dir: String,
-    /// The user as the image names it; empty means root.
+    /// The user as named by the image. Empty means root.
     pub(crate) user: String,
-    /// The user's number, where it is known already.
+    /// The user's id, if already resolved.
     pub(crate) uid: Option<u32>,
-    /// The group's number, where it is known already.
+    /// The group's id, if already resolved.
     pub(crate) gid: Option<u32>,
-    /// Supplementary groups; without it, those of `/etc/group`.
+    /// The supplementary groups. `None` means those of `/etc/group`.
     pub(crate) groups: Option<Vec<u32>>,
-    /// The guest's name; without it, that of `/etc/hostname`.
+    /// The host name. `None` means that of `/etc/hostname`.
     pub(crate) hostname: Option<String>,
-    /// Whether the console is a terminal for the command: with job control and echo, or else a plain line for bytes.
+    /// Whether the console is a terminal for the command, with job control and echo. If not, it is a plain line for
+    /// bytes.
     pub(crate) tty: bool,
 }
 
@@ -59,23 +60,25 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads it; a root without one has the default.
+    /// Reads the config. A missing file means the default config.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::TooLong`] and [`Error::Document`].
+    /// - [`Error::Io`] if the file cannot be read.
+    /// - [`Error::TooLong`] if it is larger than the limit.
+    /// - [`Error::Document`] if it is malformed.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let config: Self = match document::json(path, MAX_CONFIG) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Self::default(),
             read => read?,
         };
-        match config.fault() {
+        match config.invalid_field() {
             None => Ok(config),
             Some(reason) => Err(Error::Document { path: path.to_owned(), reason }),
         }
     }
 
-    /// What could not be handed to a system call.
-    fn fault(&self) -> Option<String> {
+    /// Returns a description of a field that could not be passed to a system call.
+    fn invalid_field(&self) -> Option<String> {
         let lists = [("env", &self.env), ("entrypoint", &self.entrypoint), ("cmd", &self.cmd)];
         let texts = [("workingDir", &self.working_dir), ("user", &self.user)];
         let in_lists = lists.iter().find(|(_, list)| list.iter().any(|text| text.contains('\0')));
@@ -83,15 +86,15 @@ impl Config {
         if let Some(name) = in_lists.map(|(name, _)| name).or(in_texts.map(|(name, _)| name)) {
             return Some(format!("{name} has a NUL byte"));
         }
-        // (uid_t) -1 means "leave it as it is" to the system calls.
+        // System calls take (uid_t) -1 as "leave unchanged".
         let mut ids = self.uid.iter().chain(&self.gid).chain(self.groups.iter().flatten());
         ids.any(|&id| id == u32::MAX).then(|| format!("{} is no user and no group", u32::MAX))
     }
 
-    /// What to run: the entrypoint, and as its arguments those given, or else `cmd`.
+    /// Returns the command: the entrypoint, followed by `arguments` or else by `cmd`.
     ///
     /// # Errors
-    /// [`Error::NoCommand`].
+    /// [`Error::NoCommand`] if all of them are empty.
     pub(crate) fn command(&self, arguments: &[OsString]) -> Result<Vec<OsString>> {
         let mut command: Vec<OsString> = self.entrypoint.iter().map(OsString::from).collect();
         if arguments.is_empty() {
@@ -138,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn no_config_is_the_default() {
+    fn a_missing_config_is_the_default() {
         assert_eq!(Config::read(Path::new("/nonexistent/config.json")).unwrap(), Config::default());
     }
 

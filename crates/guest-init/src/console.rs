@@ -1,4 +1,4 @@
-//! The console: the way to the host, and the terminal of the command.
+//! The console: the connection to the host, and the terminal of the command.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -10,16 +10,16 @@ use rustix::termios::{self, InputModes, LocalModes, OptionalActions, OutputModes
 
 use crate::{Error, error, shutdown};
 
-/// What each line of this program begins with; programs on the host look for it.
-const MARK: &str = "[vmroot-init]";
+/// The prefix of each line of this program. Programs on the host parse it.
+const PREFIX: &str = "[vmroot-init]";
 
-/// The most bytes of what a line says: the host takes one of more than 4096 for the command's.
+/// The maximum number of bytes of a line's text. The host takes lines of more than 4096 bytes as the command's output.
 const MAX_TEXT: usize = 4000;
 
-/// What takes its meaning from a special character (`_POSIX_VDISABLE`).
+/// The value that disables a special character (`_POSIX_VDISABLE`).
 const DISABLED: u8 = 0;
 
-/// Makes the console standard input, output and error. Where there is none, what the kernel opened stays.
+/// Makes the console the standard input, output and error. If there is none, the files that the kernel opened stay.
 pub(crate) fn attach() {
     let flags = OFlags::NOCTTY.bits() as i32;
     let Ok(console) = OpenOptions::new().read(true).write(true).custom_flags(flags).open("/dev/console") else {
@@ -30,61 +30,64 @@ pub(crate) fn attach() {
     let _ = stdio::dup2_stderr(&console);
 }
 
-/// Makes the console carry bytes as they are: no echo, no carriage returns, no signals.
+/// Sets the console to pass bytes unchanged: no echo, no carriage returns, no signals.
 ///
-/// Input stays line by line, for otherwise it could have no end: VEOF (Ctrl-D) is the end, VLNEXT (Ctrl-V) takes the
-/// meaning from the byte that follows, and no other byte has one.
-pub(crate) fn make_plain() {
+/// Input stays line-buffered, because no other mode has an end of input. VEOF (Ctrl-D) is the end, VLNEXT (Ctrl-V)
+/// makes the next byte literal, and no other byte is special.
+pub(crate) fn set_byte_mode() {
     let Ok(mut settings) = termios::tcgetattr(stdio::stdin()) else { return };
-    let (end, literally) = (settings.special_codes[Code::VEOF], settings.special_codes[Code::VLNEXT]);
+    let (end, literal_next) = (settings.special_codes[Code::VEOF], settings.special_codes[Code::VLNEXT]);
     settings.make_raw();
     settings.input_modes = InputModes::empty();
     settings.local_modes = LocalModes::ICANON | LocalModes::IEXTEN;
     for code in [Code::VERASE, Code::VKILL, Code::VWERASE, Code::VREPRINT, Code::VEOL, Code::VEOL2] {
         settings.special_codes[code] = DISABLED;
     }
-    // In the slots of both the raw mode may have put its own numbers.
-    (settings.special_codes[Code::VEOF], settings.special_codes[Code::VLNEXT]) = (end, literally);
+    // Raw mode may have put its own numbers into both slots.
+    (settings.special_codes[Code::VEOF], settings.special_codes[Code::VLNEXT]) = (end, literal_next);
     let _ = termios::tcsetattr(stdio::stdin(), OptionalActions::Now, &settings);
 }
 
-/// Whether [`make_plain`] has been here.
-fn is_plain() -> bool {
+/// Returns whether [`set_byte_mode`] was called.
+fn is_byte_mode() -> bool {
     termios::tcgetattr(stdio::stdin()).is_ok_and(|settings| !settings.output_modes.contains(OutputModes::OPOST))
 }
 
-/// Waits until the host has seen everything: a UART has a queue, which a power-off forgets.
+/// Waits until the host has received all bytes. Powering off would discard the queue of a UART.
 pub(crate) fn drain() {
     let _ = termios::tcdrain(stdio::stderr());
 }
 
-/// `[vmroot-init] error: …`
+/// Writes `[vmroot-init] error: …`.
 pub(crate) fn error(error: &Error) {
     line(&format!("error: {error}"));
 }
 
-/// `[vmroot-init] NAME NANOSECONDS`, for measuring.
-pub(crate) fn moment(name: &str, nanoseconds: u64) {
+/// Writes `[vmroot-init] NAME NANOSECONDS`, for measurements.
+pub(crate) fn trace(name: &str, nanoseconds: u64) {
     line(&format!("{name} {nanoseconds}"));
 }
 
-/// `[vmroot-init] exit code N`, on a line of its own whatever the command wrote last; but where bytes are carried as they
-/// are, none is added to them. It is the last line: a kernel says even when it is quiet that it powers off.
+/// Writes `[vmroot-init] exit code N` on a line of its own.
+///
+/// In byte mode no newline is added to the command's output. The kernel's messages are turned off first, so that this
+/// is the last line: even a quiet kernel reports the power-off.
 pub(crate) fn exit_code(code: i32) {
     let _ = std::fs::write("/proc/sys/kernel/printk", "0\n");
-    let newline = if is_plain() { "" } else { "\n" };
-    write(&format!("{newline}{MARK} exit code {code}\n"));
+    let newline = if is_byte_mode() { "" } else { "\n" };
+    write(&format!("{newline}{PREFIX} exit code {code}\n"));
 }
 
-/// Something that is not as it could be: a line of the kernel's log, which `quiet` keeps off the console.
+/// Writes a note about a missing feature to the kernel's log, which `quiet` keeps off the console.
 pub(crate) fn note(text: &str) {
     if let Ok(mut log) = OpenOptions::new().write(true).open("/dev/kmsg") {
         // <4> is a warning (printk). One write is one record.
-        let _ = log.write_all(format!("<4>{MARK} note: {}\n", one_line(text)).as_bytes());
+        let _ = log.write_all(format!("<4>{PREFIX} note: {}\n", one_line(text)).as_bytes());
     }
 }
 
-/// A panic of PID 1 would be one of the kernel: says what happened, and powers off as after any other error.
+/// Makes a panic report its message and power off as other errors do. Otherwise, a panic of PID 1 would be one of the
+/// kernel.
 pub(crate) fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         line(&format!("error: {panic}"));
@@ -96,10 +99,11 @@ pub(crate) fn report_panics() {
 }
 
 fn line(text: &str) {
-    write(&format!("{MARK} {}\n", one_line(text)));
+    write(&format!("{PREFIX} {}\n", one_line(text)));
 }
 
-/// Whoever reads the console reads by lines, and what an image says must not look like more than one, nor like none.
+/// Escapes control characters and limits the length. The host reads the console by lines, and text from an image must
+/// not imitate other lines.
 fn one_line(text: &str) -> String {
     let text = &text[..text.floor_char_boundary(MAX_TEXT)];
     let mut line: String =
@@ -108,7 +112,7 @@ fn one_line(text: &str) -> String {
     line
 }
 
-/// There is nobody to tell that the console cannot be written to.
+/// Writes text. Errors are ignored, because they could only be reported on the console.
 fn write(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
@@ -123,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_an_end() {
+    fn a_line_is_limited() {
         for text in ["x", "ü", "\n"] {
             let line = one_line(&text.repeat(100_000));
             assert!((MAX_TEXT - 1..=MAX_TEXT).contains(&line.len()), "{} bytes", line.len());

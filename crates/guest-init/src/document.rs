@@ -1,4 +1,4 @@
-//! Files of an image, read whole and never longer than they may be.
+//! Reads whole files of an image, up to a size limit.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,13 +10,15 @@ use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
-/// The bytes of a regular file, `limit` at most.
+/// Returns the content of a regular file.
 ///
 /// # Errors
-/// [`Error::Io`] and [`Error::TooLong`].
+/// - [`Error::Io`] if it cannot be read.
+/// - [`Error::Document`] if it is not a regular file.
+/// - [`Error::TooLong`] if it has more than `limit` bytes.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let failed = |source| Error::Io { path: path.to_owned(), source };
-    // A fifo in place of the file would be waited at for ever, already while it is opened.
+    // Opening a fifo would otherwise block forever.
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
     let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
     if !file.metadata().map_err(failed)?.is_file() {
@@ -30,10 +32,12 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A JSON document of `limit` bytes at most.
+/// Parses a JSON document.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::TooLong`] and [`Error::Document`].
+/// - [`Error::Io`] if the file cannot be read.
+/// - [`Error::TooLong`] if it has more than `limit` bytes.
+/// - [`Error::Document`] if it is malformed or not a regular file.
 pub(crate) fn json<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<T> {
     serde_json::from_slice(&read(path, limit)?)
         .map_err(|error| Error::Document { path: path.to_owned(), reason: error.to_string() })
@@ -55,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_refused() {
+    fn only_regular_files_are_read() {
         let directory = tempfile::tempdir().unwrap();
         let fifo = directory.path().join("fifo");
         mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();

@@ -1,26 +1,28 @@
-//! The command's environment: the image's, and beneath it what container engines set.
+//! The command's environment: the image's variables, and the defaults of container engines.
 
 use std::collections::BTreeMap;
 
-/// Where commands are looked for when the image does not say.
+/// The default search path for commands.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What Linux sets `TERM` to for its init, whatever the console is.
+/// The `TERM` that Linux sets for its init on any console.
 const KERNEL_TERM: &str = "linux";
 
-/// Names and values, each name once.
+/// Variables by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// `PATH`, `HOSTNAME`, `TERM` on a terminal, and `HOME`, each unless the image sets it; then what the image sets, the
-    /// last of a name. `terminal` is the `TERM` that the kernel was given, if the console is a terminal for the command.
+    /// Returns the image's variables, the last of each name, and defaults for `PATH`, `HOSTNAME`, `HOME` and, on a
+    /// terminal, `TERM`.
+    ///
+    /// `terminal` is the `TERM` from the kernel, or `None` if the console is no terminal for the command.
     pub(crate) fn new(image: &[String], hostname: &str, terminal: Option<&str>, home: &str) -> Self {
         let mut environment = Self(BTreeMap::new());
         environment.set("PATH", DEFAULT_PATH);
         environment.set("HOSTNAME", hostname);
         if let Some(terminal) = terminal {
-            // Serial consoles are terminal emulators of our time, as a rule.
+            // Serial consoles are usually shown by modern terminal emulators.
             environment.set("TERM", if terminal.is_empty() || terminal == KERNEL_TERM { "xterm" } else { terminal });
         }
         for (name, value) in image.iter().filter_map(|entry| entry.split_once('=')) {
@@ -58,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_image_gets_what_engines_set() {
+    fn an_empty_image_gets_the_defaults() {
         let path = format!("PATH={DEFAULT_PATH}");
         assert_eq!(environment(&[], None), ["HOME=/home/app", "HOSTNAME=guest", &path]);
         assert_eq!(environment(&[], Some("linux"))[3], "TERM=xterm");
@@ -66,13 +68,13 @@ mod tests {
     }
 
     #[test]
-    fn the_image_s_entries_win_and_the_last_of_a_name_counts() {
+    fn the_image_overrides_defaults_and_its_last_value_counts() {
         let set = environment(&["PATH=/a", "HOME=/h", "A=1=2", "A=", "B", "=c", "TERM=dumb"], Some("linux"));
         assert_eq!(set, ["A=", "HOME=/h", "HOSTNAME=guest", "PATH=/a", "TERM=dumb"]);
     }
 
     #[test]
-    fn an_empty_home_is_none() {
+    fn an_empty_home_is_replaced() {
         assert_eq!(environment(&["HOME="], None)[0], "HOME=/home/app");
     }
 }

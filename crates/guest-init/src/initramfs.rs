@@ -1,4 +1,4 @@
-//! Stage one, in an initramfs: from modules to the root's own init.
+//! Stage one, in an initramfs: loads modules, mounts the root and starts its init.
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
@@ -17,24 +17,24 @@ use crate::kernel::{self, CommandLine};
 use crate::stage::{Root, Stage};
 use crate::{Error, Result, console, devices, mounts, shutdown, switch_root};
 
-/// Where the root is mounted before it is moved to.
+/// The mount point of the root before the switch.
 const ROOT: &str = "/root";
-/// Where the root is that a writable view lies upon.
+/// The mount point of the read-only root under an overlay.
 const LOWER: &str = "/lower";
-/// The tmpfs of a writable view.
+/// The mount point of the overlay's tmpfs.
 const WRITABLE: &str = "/writable";
 
-/// `MODULE_INIT_COMPRESSED_FILE` (linux/module.h): the kernel unpacks the module.
+/// `MODULE_INIT_COMPRESSED_FILE` (linux/module.h): the kernel decompresses the module.
 const COMPRESSED: i32 = 4;
 
-/// Does what `/vmroot/stage.json` says, and becomes the root's init with the same `arguments`.
+/// Follows `/vmroot/stage.json`, and executes the root's init with the same `arguments`.
 pub(crate) fn run(arguments: &[OsString]) -> ! {
     let start = kernel::now();
-    mounts::first();
+    mounts::mount_essential();
     console::attach();
     let kernel = CommandLine::read();
     if kernel.trace {
-        console::moment("stage", start);
+        console::trace("stage", start);
     }
     let Err(error) = become_init(arguments);
     console::error(&error);
@@ -56,7 +56,7 @@ fn become_init(arguments: &[OsString]) -> Result<Infallible> {
     Err(Error::Io { path: stage.init, source })
 }
 
-/// Loads a module, unless the kernel has it.
+/// Loads a module, unless it is loaded already.
 fn load(path: &Path) -> Result<()> {
     let file = File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
     let compressed =
@@ -68,35 +68,36 @@ fn load(path: &Path) -> Result<()> {
 }
 
 fn mount_root(root: &Root, target: &Path) -> Result<()> {
-    root.devices().try_for_each(|device| devices::wait(device, devices::PATIENCE))?;
+    root.devices().try_for_each(|device| devices::wait(device, devices::DEVICE_TIMEOUT))?;
     let flags = if root.read_only { MountFlags::RDONLY } else { MountFlags::empty() };
-    make(target)?;
-    // A tag has no node to wait for: until its device is found, the kernel calls it invalid.
+    make_directory(target)?;
+    // A tag has no device node to wait for. The kernel reports it as invalid until its device is found.
     let is_tag = root.devices().next().is_none();
     let attempt = || match mount_at(&root.source, target, &root.fstype, flags, &root.options) {
         Err(Error::Mount { source, .. }) if is_tag && source.kind() == io::ErrorKind::InvalidInput => None,
         outcome => Some(outcome),
     };
     let last = || mount_at(&root.source, target, &root.fstype, flags, &root.options);
-    devices::retry(devices::PATIENCE, attempt).unwrap_or_else(last)
+    devices::retry(devices::DEVICE_TIMEOUT, attempt).unwrap_or_else(last)
 }
 
-/// A tmpfs takes the changes. Its top has mode and owner of the root's, for that is what an overlay shows.
+/// Mounts an overlay with a tmpfs for changes. Its top directory gets the mode, owner and time of the root, because an
+/// overlay shows those of the upper layer.
 fn mount_overlay(target: &Path) -> Result<()> {
     let (lower, writable) = (Path::new(LOWER), Path::new(WRITABLE));
-    make(writable)?;
+    make_directory(writable)?;
     mount_at("tmpfs", writable, "tmpfs", MountFlags::empty(), "mode=0755")?;
     let (upper, work) = (writable.join("upper"), writable.join("work"));
-    make(&upper)?;
-    make(&work)?;
-    let like = || -> io::Result<()> {
+    make_directory(&upper)?;
+    make_directory(&work)?;
+    let copy_attributes = || -> io::Result<()> {
         let metadata = fs::metadata(lower)?;
         chown(&upper, Some(metadata.uid()), Some(metadata.gid()))?;
         fs::set_permissions(&upper, fs::Permissions::from_mode(metadata.mode() & 0o7777))?;
         File::open(&upper)?.set_times(fs::FileTimes::new().set_modified(metadata.modified()?))
     };
-    like().map_err(|source| Error::Io { path: upper.clone(), source })?;
-    make(target)?;
+    copy_attributes().map_err(|source| Error::Io { path: upper.clone(), source })?;
+    make_directory(target)?;
     let options = format!("lowerdir={LOWER},upperdir={},workdir={}", upper.display(), work.display());
     mount_at("overlay", target, "overlay", MountFlags::empty(), &options)
 }
@@ -112,6 +113,6 @@ fn mount_at(source: &str, target: &Path, fstype: &str, flags: MountFlags, option
     mount(source, target, fstype, flags, options.as_c_str()).map_err(|error| failed(error.into()))
 }
 
-fn make(directory: &Path) -> Result<()> {
+fn make_directory(directory: &Path) -> Result<()> {
     mounts::make_directory(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })
 }

@@ -1,4 +1,4 @@
-//! Brings up the loopback interface, over netlink: the older way, an ioctl, has no safe wrapper.
+//! Brings up the loopback interface over netlink. The older ioctl has no safe wrapper.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,25 +13,25 @@ const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
 const IFF_UP: u32 = 1;
 
-/// `nlmsghdr` and `ifinfomsg`, in bytes.
+/// The size of `nlmsghdr` and `ifinfomsg` in bytes.
 const REQUEST: u32 = 16 + 16;
 
-/// The loopback interface is the first of every network namespace (net/core/net_namespace.c).
+/// The index of the loopback interface, which is the first one of every network namespace (net/core/net_namespace.c).
 const LOOPBACK: i32 = 1;
 
-/// Sets it up; the kernel gives it its addresses by itself.
+/// Brings the interface up. The kernel assigns its addresses.
 ///
 /// # Errors
-/// What the kernel says, where it has no network above all.
-pub(crate) fn up() -> io::Result<()> {
+/// The error of the kernel, for example if it has no network support.
+pub(crate) fn bring_up() -> io::Result<()> {
     let socket = route_socket()?;
     sendto(&socket, &request(LOOPBACK), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
     let mut answer = [0; 256];
     let (_, length) = recv(&socket, &mut answer[..], RecvFlags::empty())?;
-    verdict(answer.get(..length).unwrap_or_default())
+    parse_answer(answer.get(..length).unwrap_or_default())
 }
 
-/// The protocol NETLINK_ROUTE is number 0, the one without a name.
+/// Opens a socket for the protocol NETLINK_ROUTE, which has the number 0 and therefore no constant.
 fn route_socket() -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?)
 }
@@ -41,16 +41,16 @@ fn request(interface: i32) -> Vec<u8> {
     bytes.extend(REQUEST.to_ne_bytes());
     bytes.extend(RTM_NEWLINK.to_ne_bytes());
     bytes.extend((NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
-    bytes.extend([0; 8]); // sequence number and port: one request needs none
+    bytes.extend([0; 8]); // sequence number and port, unused for a single request
     bytes.extend([0; 4]); // family, padding, type of the device
     bytes.extend(interface.to_ne_bytes());
     bytes.extend(IFF_UP.to_ne_bytes()); // flags
-    bytes.extend(IFF_UP.to_ne_bytes()); // those that count
+    bytes.extend(IFF_UP.to_ne_bytes()); // mask of the flags to change
     bytes
 }
 
-/// An `NLMSG_ERROR` with the number 0 is a yes.
-fn verdict(answer: &[u8]) -> io::Result<()> {
+/// Parses the answer. An `NLMSG_ERROR` with the number 0 means success.
+fn parse_answer(answer: &[u8]) -> io::Result<()> {
     let kind = answer.get(4..6).and_then(|bytes| bytes.try_into().ok()).map(u16::from_ne_bytes);
     let number = answer.get(16..20).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);
     match (kind, number) {
@@ -65,24 +65,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_has_the_length_that_it_says() {
+    fn a_request_has_the_length_in_its_header() {
         assert_eq!(request(LOOPBACK).len(), REQUEST as usize);
     }
 
     #[test]
-    fn the_kernel_answers_an_interface_that_is_not_there() {
-        // Anybody may ask; the refusal shows that the request is understood.
+    fn the_kernel_rejects_an_unknown_interface() {
+        // The request needs no privilege to be parsed, so the kernel's error shows that it is well-formed.
         let socket = route_socket().unwrap();
         sendto(&socket, &request(i32::MAX), SendFlags::empty(), &SocketAddrNetlink::new(0, 0)).unwrap();
         let mut answer = [0; 256];
         let (_, length) = recv(&socket, &mut answer[..], RecvFlags::empty()).unwrap();
-        let error = verdict(&answer[..length]).unwrap_err().raw_os_error().unwrap();
+        let error = parse_answer(&answer[..length]).unwrap_err().raw_os_error().unwrap();
         let refusals = [rustix::io::Errno::NODEV, rustix::io::Errno::PERM].map(rustix::io::Errno::raw_os_error);
         assert!(refusals.contains(&error), "{error}");
     }
 
     #[test]
-    fn an_answer_that_is_cut_off_is_an_error() {
-        assert!(verdict(&[0; 7]).is_err());
+    fn a_truncated_answer_is_an_error() {
+        assert!(parse_answer(&[0; 7]).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! `vmroot-init`: what a guest's kernel starts.
+//! `vmroot-init`, the first program that a guest's kernel starts.
 
 fn main() -> ! {
     vmroot_guest_init::start(std::env::args_os().collect())

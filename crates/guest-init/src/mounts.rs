@@ -1,4 +1,4 @@
-//! What programs expect to be mounted.
+//! The file systems that programs expect.
 
 use std::ffi::CStr;
 use std::fs;
@@ -12,8 +12,8 @@ use rustix::mount::{MountFlags, mount};
 use crate::console;
 use crate::temporary;
 
-/// A file system of the kernel's own and its place.
-struct Place {
+/// A file system of the kernel and its mount point.
+struct KernelMount {
     target: &'static str,
     fstype: &'static str,
     flags: MountFlags,
@@ -22,32 +22,32 @@ struct Place {
 
 const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
-/// What this program itself needs; in this order.
-const FIRST: [Place; 3] = [
-    Place { target: "/proc", fstype: "proc", flags: SAFE, data: c"" },
-    Place { target: "/sys", fstype: "sysfs", flags: SAFE, data: c"" },
-    Place { target: "/dev", fstype: "devtmpfs", flags: MountFlags::NOSUID, data: c"mode=0755" },
+/// The mounts that this program needs itself, in order.
+const ESSENTIAL: [KernelMount; 3] = [
+    KernelMount { target: "/proc", fstype: "proc", flags: SAFE, data: c"" },
+    KernelMount { target: "/sys", fstype: "sysfs", flags: SAFE, data: c"" },
+    KernelMount { target: "/dev", fstype: "devtmpfs", flags: MountFlags::NOSUID, data: c"mode=0755" },
 ];
 
-/// What the command may need.
-const THEN: [Place; 3] = [
-    Place {
+/// The other mounts, for the command.
+const FURTHER: [KernelMount; 3] = [
+    KernelMount {
         target: "/dev/pts",
         fstype: "devpts",
         flags: MountFlags::NOSUID.union(MountFlags::NOEXEC),
-        // 5 is the group tty, on every distribution.
+        // 5 is the group tty on all distributions.
         data: c"gid=5,mode=0620,ptmxmode=0666",
     },
-    Place {
+    KernelMount {
         target: "/dev/shm",
         fstype: "tmpfs",
         flags: MountFlags::NOSUID.union(MountFlags::NODEV),
         data: c"mode=1777",
     },
-    Place { target: "/sys/fs/cgroup", fstype: "cgroup2", flags: SAFE, data: c"" },
+    KernelMount { target: "/sys/fs/cgroup", fstype: "cgroup2", flags: SAFE, data: c"" },
 ];
 
-/// Links in `/dev` that programs use and devtmpfs has not.
+/// Symlinks in `/dev` that programs use and devtmpfs lacks.
 const DEVICE_LINKS: [(&str, &str); 4] = [
     ("/dev/fd", "/proc/self/fd"),
     ("/dev/stdin", "/proc/self/fd/0"),
@@ -56,23 +56,24 @@ const DEVICE_LINKS: [(&str, &str); 4] = [
 ];
 
 /// Mounts proc, sys and dev.
-pub(crate) fn first() {
-    FIRST.iter().for_each(Place::mount);
+pub(crate) fn mount_essential() {
+    ESSENTIAL.iter().for_each(KernelMount::mount);
 }
 
-/// Mounts the rest, and the temporary places.
-pub(crate) fn then() {
-    THEN.iter().for_each(Place::mount);
+/// Mounts the other file systems, and makes `/run` and `/tmp` writable.
+pub(crate) fn mount_further() {
+    FURTHER.iter().for_each(KernelMount::mount);
     for (link, to) in DEVICE_LINKS {
-        // A devtmpfs that is not there, or has the link already, is as it should be.
+        // Failure is harmless: the link exists already, or there is no devtmpfs.
         let _ = symlink(to, link);
     }
-    temporary::cover(Path::new("/run"), c"mode=0755");
-    temporary::cover(Path::new("/tmp"), c"mode=1777");
+    temporary::make_writable(Path::new("/run"), c"mode=0755");
+    temporary::make_writable(Path::new("/tmp"), c"mode=1777");
 }
 
-impl Place {
-    /// An image may lack the directory, and a root that cannot be written to keeps lacking it: that is not an error.
+impl KernelMount {
+    /// Mounts the file system. An image may lack the directory, and a read-only root cannot get it: that is not an
+    /// error.
     fn mount(&self) {
         let target = Path::new(self.target);
         if let Err(error) = make_directory(target) {
@@ -82,23 +83,23 @@ impl Place {
             return;
         }
         match mount(self.fstype, target, self.fstype, self.flags, self.data) {
-            // Busy: the very same file system is there.
+            // Busy means that the same file system is mounted already.
             Ok(()) | Err(Errno::BUSY) => {}
             Err(error) => console::note(&format!("no {} at {}: {error}", self.fstype, self.target)),
         }
     }
 }
 
-/// Makes a mount point unless it is there.
+/// Creates a mount point unless it exists.
 pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
-        // A read-only root says so even of what exists.
+        // A read-only root causes this error even if the directory exists.
         Err(_) if fs::metadata(path).is_ok_and(|metadata| metadata.is_dir()) => Ok(()),
         made => made,
     }
 }
 
-/// Whether something is mounted there: a directory has the device of the one above it otherwise.
+/// Returns whether `path` is a mount point: its device differs from its parent's.
 pub(crate) fn is_mount_point(path: &Path) -> bool {
     let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
     path.parent().is_some_and(|parent| device(parent) != device(path))
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_that_is_there_is_fine_and_a_file_is_not() {
+    fn an_existing_directory_is_accepted_and_a_file_is_not() {
         let directory = tempfile::tempdir().unwrap();
         let (new, file) = (directory.path().join("new"), directory.path().join("file"));
         make_directory(&new).unwrap();

@@ -15,12 +15,12 @@ use crate::config::{self, Config};
 use crate::kernel::{self, CommandLine};
 use crate::{COMMAND_ROLE, Error, Result, console, document, loopback, mounts, shutdown};
 
-/// The guest's name when neither config nor image has one.
+/// The host name if neither the config nor the image has one.
 const DEFAULT_HOSTNAME: &str = "vmroot";
-/// The longest name that Linux takes, in bytes.
+/// The maximum length of a host name in Linux, in bytes.
 const MAX_HOSTNAME: usize = 64;
 
-/// Signals that the command gets when PID 1 does.
+/// Signals that are forwarded to the command.
 const FORWARDED: [i32; 8] = [
     consts::SIGHUP,
     consts::SIGINT,
@@ -31,19 +31,19 @@ const FORWARDED: [i32; 8] = [
     consts::SIGWINCH,
     POWER,
 ];
-/// SIGPWR: the power fails. To a program that means to end.
+/// SIGPWR: power failure. It is forwarded as SIGTERM.
 const POWER: i32 = 30;
 
-/// Serves the command that the root's config names, with `arguments` in place of its own, and powers off.
+/// Runs the command of the root's config, with `arguments` in place of its own, and powers off.
 pub(crate) fn run(name: &OsStr, arguments: &[OsString]) -> ! {
     let start = kernel::now();
-    mounts::first();
+    mounts::mount_essential();
     console::attach();
     let kernel = CommandLine::read();
     if kernel.trace {
-        console::moment("start", start);
+        console::trace("start", start);
     }
-    let code = serve(name, kernel.meant(arguments)).unwrap_or_else(|error| {
+    let code = serve(name, kernel.init_arguments(arguments)).unwrap_or_else(|error| {
         console::error(&error);
         error.exit_code()
     });
@@ -51,15 +51,15 @@ pub(crate) fn run(name: &OsStr, arguments: &[OsString]) -> ! {
 }
 
 fn serve(name: &OsStr, arguments: &[OsString]) -> Result<i32> {
-    mounts::then();
+    mounts::mount_further();
     let config = Config::read(Path::new(config::PATH))?;
     if let Err(error) = sethostname(hostname(&config, Path::new("/etc/hostname")).as_bytes()) {
         console::note(&format!("no host name: {error}"));
     }
-    if let Err(error) = loopback::up() {
+    if let Err(error) = loopback::bring_up() {
         console::note(&format!("no loopback interface: {error}"));
     }
-    // Ctrl-Alt-Del becomes a SIGINT to PID 1, not a restart at once.
+    // Ctrl-Alt-Del sends SIGINT to PID 1 instead of restarting at once.
     let _ = reboot(RebootCommand::CadOff);
     let failed = |what| move |source: io::Error| Error::System { what, source };
     let mut signals = Signals::new(FORWARDED.iter().chain(&[consts::SIGCHLD])).map_err(failed("wait for signals"))?;
@@ -67,14 +67,14 @@ fn serve(name: &OsStr, arguments: &[OsString]) -> Result<i32> {
     Ok(supervise(&mut signals, child))
 }
 
-/// Starts this program again as the command. Without /proc its name must do, which a kernel gives as a full path.
+/// Starts this program again as the command. Without /proc, `name` is used, which is a full path.
 fn start(name: &OsStr, arguments: &[OsString]) -> io::Result<Pid> {
     let start = |program: &OsStr| Command::new(program).arg0(COMMAND_ROLE).args(arguments).spawn();
     let child = start(OsStr::new("/proc/self/exe")).or_else(|_| start(name))?;
     i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// Reaps whatever ends and forwards signals until `command` ends; its exit code.
+/// Reaps processes and forwards signals until `command` ends. Returns its exit code.
 fn supervise(signals: &mut Signals, command: Pid) -> i32 {
     for signal in signals.forever() {
         if signal != consts::SIGCHLD {
@@ -83,7 +83,7 @@ fn supervise(signals: &mut Signals, command: Pid) -> i32 {
             let _ = kill_process(command, named);
             continue;
         }
-        // One signal may stand for many children.
+        // One signal may stand for several children.
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid == command {
                 return exit_code(status);
@@ -93,12 +93,12 @@ fn supervise(signals: &mut Signals, command: Pid) -> i32 {
     unreachable!("signals are waited for as long as the handle is open")
 }
 
-/// The status of an exit, or 128 and the number of the signal, as shells have it.
+/// Returns the exit status, or 128 plus the signal's number, as shells do.
 fn exit_code(status: WaitStatus) -> i32 {
     status.exit_status().or(status.terminating_signal().map(|signal| 128 + signal)).unwrap_or(crate::error::OWN_FAULT)
 }
 
-/// The config's, the image's, or one for all, as long as Linux takes it.
+/// Returns the host name of the config, of the image, or the default. Names that Linux rejects are skipped.
 fn hostname(config: &Config, file: &Path) -> String {
     let valid = |name: &str| !name.is_empty() && name.len() <= MAX_HOSTNAME && !name.contains(char::is_whitespace);
     if let Some(name) = config.hostname.as_deref().filter(|name| valid(name)) {
@@ -106,7 +106,7 @@ fn hostname(config: &Config, file: &Path) -> String {
     }
     let text = document::read(file, 4096).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    // hostname(5): comments begin with #.
+    // Comments begin with # (hostname(5)).
     let name = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
     name.filter(|name| valid(name)).unwrap_or(DEFAULT_HOSTNAME).to_owned()
 }
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hostname_is_the_config_s_then_the_image_s() {
+    fn the_hostname_comes_from_the_config_then_from_the_image() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "# comment\n\n image \n").unwrap();
         let mut config = Config::default();

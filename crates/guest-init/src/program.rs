@@ -1,4 +1,4 @@
-//! Finding a command as a shell does, with a reason when it cannot run.
+//! Finds a command as a shell does, and reports why one cannot run.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -11,24 +11,25 @@ use rustix::io::Errno;
 
 use crate::{Error, Result};
 
-/// How much of a file says what it is, in bytes: the ELF header up to its machine, or the line of an interpreter.
+/// The number of bytes that identify a file: the ELF header up to its machine, or an interpreter line.
 const HEAD: u64 = 256;
 
-/// The machines (ELF `e_machine`) whose programs the kernel of this one may run.
+/// The machines (ELF `e_machine`) whose programs this kernel may be able to run.
 #[cfg(target_arch = "x86_64")]
 const MACHINES: [u16; 2] = [62, 3]; // EM_X86_64, EM_386
 #[cfg(target_arch = "aarch64")]
 const MACHINES: [u16; 2] = [183, 40]; // EM_AARCH64, EM_ARM
 
-/// The file that `command` stands for: itself when it has a slash, otherwise the first executable one of that name in a
-/// directory of `path`.
+/// Returns the file of `command`: itself if it has a slash, or else the first executable file of that name in the
+/// directories of `path`.
 ///
 /// # Errors
-/// [`Error::CommandNotFound`] and [`Error::CommandNotExecutable`].
+/// - [`Error::CommandNotFound`] if there is no such file.
+/// - [`Error::CommandNotExecutable`] if it cannot be executed.
 pub(crate) fn find(command: &OsStr, path: &str) -> Result<PathBuf> {
     let found = |file: PathBuf| check_format(command, &file).map(|()| file);
     if command.as_bytes().contains(&b'/') {
-        return match fault(Path::new(command)) {
+        return match access_error(Path::new(command)) {
             None => found(command.into()),
             Some(Errno::NOENT | Errno::NOTDIR) => Err(not_found(command, "no such file".to_owned())),
             Some(fault) => Err(not_executable(command, io::Error::from(fault).to_string())),
@@ -36,9 +37,9 @@ pub(crate) fn find(command: &OsStr, path: &str) -> Result<PathBuf> {
     }
     let mut denied = None;
     for directory in path.split(':') {
-        // An empty entry is the working directory, of old.
+        // An empty entry means the working directory, by tradition.
         let file = Path::new(if directory.is_empty() { "." } else { directory }).join(command);
-        match fault(&file) {
+        match access_error(&file) {
             None => return found(file),
             Some(Errno::NOENT | Errno::NOTDIR) => {}
             Some(fault) => denied = denied.or(Some((file, fault))),
@@ -52,10 +53,10 @@ pub(crate) fn find(command: &OsStr, path: &str) -> Result<PathBuf> {
     }
 }
 
-/// What it means that the kernel refused to execute `file`.
-pub(crate) fn refused(command: &OsStr, file: &Path, error: &io::Error) -> Error {
+/// Returns the error for a command that the kernel refused to execute.
+pub(crate) fn exec_error(command: &OsStr, file: &Path, error: &io::Error) -> Error {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
-        // The file was there a moment ago: what is not there is what should run it.
+        // The file itself exists, so its interpreter is missing.
         Some(Errno::NOENT) => match interpreter(file) {
             Some(interpreter) => not_found(command, format!("its interpreter {interpreter} is not here")),
             None => not_found(command, "its loader (the ELF interpreter that it names) is not here".to_owned()),
@@ -64,8 +65,8 @@ pub(crate) fn refused(command: &OsStr, file: &Path, error: &io::Error) -> Error 
     }
 }
 
-/// Why `file` cannot be executed, if it cannot.
-fn fault(file: &Path) -> Option<Errno> {
+/// Returns the reason why `file` cannot be executed, if there is one.
+fn access_error(file: &Path) -> Option<Errno> {
     let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     match fs::metadata(file) {
         Err(error) => Some(errno(error)),
@@ -75,9 +76,9 @@ fn fault(file: &Path) -> Option<Errno> {
     }
 }
 
-/// Refuses what the kernel would: libcs hand such files to a shell, each in its own way, and container engines do not.
+/// Rejects files that the kernel would reject. Libcs pass such files to a shell, but container engines do not.
 fn check_format(command: &OsStr, file: &Path) -> Result<()> {
-    // What may be executed may be unreadable; then the kernel is the one to say.
+    // An executable file may be unreadable. Then the kernel decides.
     let Ok(head) = head(file) else { return Ok(()) };
     if head.starts_with(b"#!") {
         return Ok(());
@@ -98,7 +99,7 @@ fn head(file: &Path) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// The program in the first line of a script.
+/// Returns the program in the first line of a script.
 fn interpreter(file: &Path) -> Option<String> {
     let head = head(file).ok()?;
     let line = head.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_executable_file_of_path_is_it() {
+    fn the_first_executable_file_in_path_is_found() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         fs::create_dir_all(root.join("a/tool")).unwrap();
@@ -173,9 +174,9 @@ mod tests {
     fn a_missing_interpreter_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let script = file(directory.path(), "script", 0o755, b"#! /bin/none -e\necho\n");
-        let error = refused(OsStr::new("script"), &script, &Errno::NOENT.into());
+        let error = exec_error(OsStr::new("script"), &script, &Errno::NOENT.into());
         assert_eq!(error.to_string(), "script: its interpreter /bin/none is not here");
         assert_eq!(error.exit_code(), 127);
-        assert_eq!(refused(OsStr::new("x"), &script, &Errno::NOEXEC.into()).exit_code(), 126);
+        assert_eq!(exec_error(OsStr::new("x"), &script, &Errno::NOEXEC.into()).exit_code(), 126);
     }
 }

@@ -1,4 +1,4 @@
-//! The end: nothing runs, everything is on the disk, the console has the exit code, and the machine is off.
+//! The shutdown: ends all processes, writes all data to disk, reports the exit code, and powers off.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,16 +13,16 @@ use rustix::system::{RebootCommand, reboot};
 
 use crate::{console, devices};
 
-/// How long processes that the command left behind may take to end when asked to.
-const GRACE: Duration = Duration::from_secs(2);
-/// How long they may take when they are not asked.
-const KILLED: Duration = Duration::from_secs(1);
+/// How long processes may take to end after SIGTERM.
+const TERM_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long processes may take to end after SIGKILL.
+const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// File systems that hold nothing to be kept.
-const OF_THE_KERNEL: [&str; 9] =
+/// File systems without persistent data.
+const KERNEL_FILE_SYSTEMS: [&str; 9] =
     ["cgroup2", "devpts", "devtmpfs", "mqueue", "proc", "ramfs", "rootfs", "sysfs", "tmpfs"];
 
-/// Ends everything, says `code`, and powers off, or restarts the machine.
+/// Ends all processes, reports `code`, and powers off or restarts the machine.
 pub(crate) fn end(code: i32, restart: bool) -> ! {
     end_processes();
     rustix::fs::sync();
@@ -32,7 +32,7 @@ pub(crate) fn end(code: i32, restart: bool) -> ! {
     if !restart {
         let _ = reboot(RebootCommand::PowerOff);
     }
-    // A machine that cannot be turned off is restarted; one that cannot be restarted either, waits for its VMM.
+    // If powering off fails, restart. If that fails too, wait for the monitor.
     let _ = reboot(RebootCommand::Restart);
     loop {
         thread::sleep(Duration::from_secs(3600));
@@ -40,25 +40,25 @@ pub(crate) fn end(code: i32, restart: bool) -> ! {
 }
 
 fn end_processes() {
-    for (signal, patience) in [(Signal::TERM, GRACE), (Signal::KILL, KILLED)] {
-        // The group of process 1 is no group to kill(2): -1 means everybody but the caller.
+    for (signal, timeout) in [(Signal::TERM, TERM_TIMEOUT), (Signal::KILL, KILL_TIMEOUT)] {
+        // -1, which kill(2) gets for the process group 1, stands for all processes except the caller.
         if kill_process_group(Pid::INIT, signal).is_err() {
             return;
         }
-        let nobody = || loop {
+        let all_ended = || loop {
             match wait(WaitOptions::NOHANG) {
                 Err(Errno::CHILD) => return Some(()),
                 Ok(Some(_)) | Err(Errno::INTR) => {}
                 _ => return None,
             }
         };
-        if devices::retry(patience, nobody).is_some() {
+        if devices::retry(timeout, all_ended).is_some() {
             return;
         }
     }
 }
 
-/// Unmounts what was mounted on a disk or from the host, and makes the root read-only, so that it is clean.
+/// Unmounts disks and shares, and makes the root read-only, so that its file system is clean.
 fn detach() {
     let text = fs::read("/proc/mounts").unwrap_or_default();
     for (target, _) in mounted(&text).into_iter().rev().filter(|(target, _)| target != Path::new("/")) {
@@ -70,17 +70,17 @@ fn detach() {
     }
 }
 
-/// Mount points and types of `/proc/mounts` in their order, without those of the kernel's own.
+/// Returns the mount points and types in `/proc/mounts`, in order, without those of the kernel's own file systems.
 fn mounted(text: &[u8]) -> Vec<(PathBuf, String)> {
     let text = String::from_utf8_lossy(text);
     let mount = |line: &str| {
         let mut fields = line.split(' ').skip(1);
         Some((PathBuf::from(unescaped(fields.next()?)), fields.next()?.to_owned()))
     };
-    text.lines().filter_map(mount).filter(|(_, fstype)| !OF_THE_KERNEL.contains(&fstype.as_str())).collect()
+    text.lines().filter_map(mount).filter(|(_, fstype)| !KERNEL_FILE_SYSTEMS.contains(&fstype.as_str())).collect()
 }
 
-/// Blanks, tabs, newlines and backslashes are written as three octal digits.
+/// Decodes spaces, tabs, newlines, number signs and backslashes, which are written as three octal digits.
 fn unescaped(field: &str) -> String {
     let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\043", "#"), ("\\134", "\\")];
     escapes.iter().fold(field.to_owned(), |field, (escape, meant)| field.replace(escape, meant))
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_holds_data_is_unmounted() {
+    fn file_systems_with_data_are_listed() {
         let text = b"/dev/vda / ext4 rw 0 0\nproc /proc proc rw 0 0\n/dev/vdb /a\\040b xfs rw 0 0\nbroken\n";
         assert_eq!(mounted(text), [("/".into(), "ext4".to_owned()), ("/a b".into(), "xfs".to_owned())]);
     }

@@ -1,4 +1,4 @@
-//! `/vmroot/stage.json`: what stage one is to do.
+//! `/vmroot/stage.json`: the instructions for stage one.
 
 use std::path::{Path, PathBuf};
 
@@ -6,23 +6,23 @@ use serde::Deserialize;
 
 use crate::{Result, document};
 
-/// Where it is in the initramfs.
+/// The path in the initramfs.
 const PATH: &str = "/vmroot/stage.json";
 
-/// The longest that is read, in bytes.
+/// The maximum size in bytes.
 const MAX_STAGE: u64 = 1 << 20;
 
-/// Modules to load, a root to mount, and what to start in it.
+/// The modules to load, the root to mount, and the program to start in it.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct Stage {
-    /// Files of modules, in the order of loading.
+    /// The paths of the modules, in the order of loading.
     #[serde(default)]
     pub(crate) modules: Vec<PathBuf>,
     pub(crate) root: Root,
     /// The program to start in the root.
     #[serde(default = "default_init")]
     pub(crate) init: PathBuf,
-    /// Whether a tmpfs above the root takes what is written.
+    /// Whether a tmpfs over the root takes the writes.
     #[serde(default)]
     pub(crate) overlay: bool,
 }
@@ -32,9 +32,9 @@ pub(crate) struct Stage {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Root {
     pub(crate) fstype: String,
-    /// A device, or the tag of a virtio-fs.
+    /// A device, or the tag of a virtio-fs share.
     pub(crate) source: String,
-    /// As mount(2) takes them.
+    /// The mount options, as for mount(2).
     #[serde(default)]
     pub(crate) options: String,
     #[serde(default = "default_read_only")]
@@ -49,24 +49,24 @@ fn default_read_only() -> bool {
     true
 }
 
-/// Whether this is an initramfs with work for stage one.
-pub(crate) fn is_here() -> bool {
+/// Returns whether this is an initramfs with instructions for stage one.
+pub(crate) fn is_present() -> bool {
     Path::new(PATH).exists()
 }
 
 impl Stage {
-    /// Reads it.
+    /// Reads the instructions.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io), [`Error::TooLong`](crate::Error::TooLong) and
-    /// [`Error::Document`](crate::Error::Document).
+    /// [`Error::Io`](crate::Error::Io), [`Error::TooLong`](crate::Error::TooLong) or
+    /// [`Error::Document`](crate::Error::Document) if the file cannot be read, is too large, or is malformed.
     pub(crate) fn read() -> Result<Self> {
         document::json(Path::new(PATH), MAX_STAGE)
     }
 }
 
 impl Root {
-    /// The devices that it is on: the source, and those that EROFS names in its options.
+    /// Returns the devices of the root: the source, and those in the mount options of EROFS.
     pub(crate) fn devices(&self) -> impl Iterator<Item = &Path> {
         let more = self.options.split(',').filter_map(|option| option.strip_prefix("device="));
         [self.source.as_str()].into_iter().chain(more).filter(|device| device.starts_with("/dev/")).map(Path::new)
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_stage_is_read_only_and_waits_for_no_tag() {
+    fn a_minimal_stage_is_read_only_and_waits_for_no_device() {
         let stage = parse(r#"{"root": {"fstype": "virtiofs", "source": "root"}}"#).unwrap();
         assert!(stage.root.read_only && !stage.overlay && stage.modules.is_empty());
         assert_eq!(stage.init, Path::new("/sbin/vmroot-init"));

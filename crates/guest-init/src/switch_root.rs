@@ -1,4 +1,4 @@
-//! Moving from an initramfs into the root, and giving back its memory.
+//! Switches from an initramfs to the root, and frees the initramfs's memory.
 
 use std::fs;
 use std::io;
@@ -11,20 +11,20 @@ use rustix::process::{chdir, chroot};
 
 use crate::{Error, Result};
 
-/// File systems that take their files' memory back when they are removed: only those are emptied (linux/magic.h).
+/// The file systems that are emptied: removing their files frees memory (linux/magic.h).
 const IN_MEMORY: [FsWord; 2] = [0x8584_58f6, 0x0102_1994]; // ramfs, tmpfs
 
-/// Mounts that move along.
+/// Mounts that are moved to the new root.
 const MOVED: [&str; 3] = ["proc", "sys", "dev"];
 
-/// Makes `root`, a mount point, the root of everything.
+/// Makes the mount point `root` the root directory.
 ///
 /// # Errors
-/// [`Error::Io`] with the directory that was in the way.
+/// [`Error::Io`] if a step fails, with the directory concerned.
 pub(crate) fn switch(root: &Path) -> Result<()> {
     for name in MOVED {
         let (from, to) = (Path::new("/").join(name), root.join(name));
-        // A root without the directory goes without: init makes it and mounts anew, where that can be.
+        // A root may lack the directory. Its init then creates it, if possible, and mounts the file system again.
         if mount_move(&from, &to).is_err() {
             let _ = unmount(&from, UnmountFlags::DETACH);
         }
@@ -42,7 +42,8 @@ pub(crate) fn switch(root: &Path) -> Result<()> {
     enter().map_err(|error| failed(error.into()))
 }
 
-/// Removes what is beneath `top` on its own file system. Nothing depends on it any more, so what stays, stays.
+/// Removes everything below `top` on its own file system. Errors for single files are ignored, because they are not
+/// used any more.
 fn empty(top: &Path) -> io::Result<()> {
     let device = fs::metadata(top)?.dev();
     let mut directories: Vec<PathBuf> = vec![top.to_owned()];
@@ -57,7 +58,7 @@ fn empty(top: &Path) -> io::Result<()> {
             }
         }
     }
-    // Deeper ones come later.
+    // Deeper directories come later in the list.
     directories.iter().skip(1).rev().for_each(|directory| drop(fs::remove_dir(directory)));
     Ok(())
 }
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_beneath_goes_and_links_are_not_followed() {
+    fn everything_below_is_removed_and_links_are_not_followed() {
         let (top, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(other.path().join("kept"), "").unwrap();
         fs::create_dir_all(top.path().join("a/b/c")).unwrap();

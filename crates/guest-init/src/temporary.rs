@@ -1,7 +1,8 @@
-//! `/run` and `/tmp`: places for what lives as long as the guest.
+//! `/run` and `/tmp`: directories for files that live as long as the guest.
 //!
-//! Images put things there all the same: directories of daemons with their owners, sockets' places. A root that can be
-//! written to keeps them as they are. On one that cannot, a tmpfs takes their place and gets copies, within limits.
+//! Images may have files there nevertheless, such as directories of daemons with their owners. A writable root keeps
+//! them as they are. On a read-only root, a tmpfs is mounted over the directory, and the files are copied into it
+//! within limits.
 
 use std::ffi::CStr;
 use std::fs::{self, File, Metadata, Permissions};
@@ -15,43 +16,43 @@ use rustix::mount::{MountFlags, mount};
 
 use crate::{console, mounts};
 
-/// Most entries that are copied into a tmpfs.
+/// The maximum number of entries that are copied into a tmpfs.
 const MAX_KEPT: usize = 4096;
-/// Most bytes of files that are copied into a tmpfs.
+/// The maximum number of bytes that are copied into a tmpfs.
 const MAX_KEPT_BYTES: u64 = 16 << 20;
 
-/// Makes `path` a place that can be written to. `data` are the options of a tmpfs that is all new.
-pub(crate) fn cover(path: &Path, data: &CStr) {
-    if let Err(error) = try_cover(path, data) {
+/// Makes `path` a writable directory. `data` are the mount options of a new tmpfs.
+pub(crate) fn make_writable(path: &Path, data: &CStr) {
+    if let Err(error) = try_make_writable(path, data) {
         console::note(&format!("no tmpfs at {}: {error}", path.display()));
     }
 }
 
-fn try_cover(path: &Path, data: &CStr) -> io::Result<()> {
+fn try_make_writable(path: &Path, data: &CStr) -> io::Result<()> {
     let made = fs::symlink_metadata(path).is_err();
     mounts::make_directory(path)?;
     let read_only = statvfs(path)?.f_flag.contains(StatVfsMountFlags::RDONLY);
     if mounts::is_mount_point(path) || !read_only && fs::read_dir(path)?.next().is_some() {
         return Ok(());
     }
-    let below = File::open(path)?;
+    let covered = File::open(path)?;
     mount("tmpfs", path, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, data)?;
     if made {
         return Ok(());
     }
-    // The directory under the mount has no path any more but this one.
-    let below = PathBuf::from(format!("/proc/self/fd/{}", below.as_raw_fd()));
-    like(&fs::metadata(&below)?, path)?;
-    Copy { entries: MAX_KEPT, bytes: MAX_KEPT_BYTES }.tree(&below, path)
+    // The covered directory can only be reached by this path.
+    let covered = PathBuf::from(format!("/proc/self/fd/{}", covered.as_raw_fd()));
+    copy_owner_and_mode(&fs::metadata(&covered)?, path)?;
+    BoundedCopy { entries: MAX_KEPT, bytes: MAX_KEPT_BYTES }.tree(&covered, path)
 }
 
-/// What may still be copied.
-struct Copy {
+/// The entries and bytes that may still be copied.
+struct BoundedCopy {
     entries: usize,
     bytes: u64,
 }
 
-impl Copy {
+impl BoundedCopy {
     fn tree(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let mut pending = vec![(from.to_owned(), to.to_owned())];
         while let Some((from, to)) = pending.pop() {
@@ -71,13 +72,13 @@ impl Copy {
         Ok(())
     }
 
-    /// Copies one entry; whether it is a directory. Devices, sockets and fifos are not what belongs there.
+    /// Copies one entry, and returns whether it is a directory. Devices, sockets and fifos are skipped.
     fn entry(&mut self, from: &Path, to: &Path) -> io::Result<bool> {
         let metadata = fs::symlink_metadata(from)?;
         let kind = metadata.file_type();
         if kind.is_dir() {
             fs::create_dir(to)?;
-            like(&metadata, to)?;
+            copy_owner_and_mode(&metadata, to)?;
         } else if kind.is_symlink() {
             symlink(fs::read_link(from)?, to)?;
             lchown(to, Some(metadata.uid()), Some(metadata.gid()))?;
@@ -88,14 +89,14 @@ impl Copy {
             };
             self.bytes = bytes;
             fs::copy(from, to)?;
-            like(&metadata, to)?;
+            copy_owner_and_mode(&metadata, to)?;
         }
         Ok(kind.is_dir())
     }
 }
 
-/// Owner, then mode: a change of owner clears set-id bits.
-fn like(metadata: &Metadata, path: &Path) -> io::Result<()> {
+/// Copies the owner and then the mode, because a change of owner clears the set-id bits.
+fn copy_owner_and_mode(metadata: &Metadata, path: &Path) -> io::Result<()> {
     chown(path, Some(metadata.uid()), Some(metadata.gid()))?;
     fs::set_permissions(path, Permissions::from_mode(metadata.mode() & 0o7777))
 }
@@ -119,21 +120,21 @@ mod tests {
     fn directories_links_and_files_are_copied_with_their_modes() {
         let directory = tree();
         let to = directory.path().join("to");
-        Copy { entries: 4, bytes: 4 }.tree(&directory.path().join("from"), &to).unwrap();
+        BoundedCopy { entries: 4, bytes: 4 }.tree(&directory.path().join("from"), &to).unwrap();
         assert_eq!(fs::metadata(to.join("daemon")).unwrap().mode() & 0o7777, 0o1770);
         assert_eq!(fs::read_to_string(to.join("link/deep/file")).unwrap(), "text");
         assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("daemon"));
     }
 
     #[test]
-    fn what_is_beyond_the_limits_is_left_out() {
+    fn entries_beyond_the_limits_are_left_out() {
         let directory = tree();
         let (from, to) = (directory.path().join("from"), directory.path().join("to"));
-        Copy { entries: 4, bytes: 3 }.tree(&from, &to).unwrap();
+        BoundedCopy { entries: 4, bytes: 3 }.tree(&from, &to).unwrap();
         assert!(to.join("daemon/deep").exists() && !to.join("daemon/deep/file").exists());
         let none = directory.path().join("none");
         fs::create_dir(&none).unwrap();
-        Copy { entries: 0, bytes: 3 }.tree(&from, &none).unwrap();
+        BoundedCopy { entries: 0, bytes: 3 }.tree(&from, &none).unwrap();
         assert_eq!(fs::read_dir(&none).unwrap().count(), 0);
     }
 }

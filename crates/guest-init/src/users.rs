@@ -1,5 +1,5 @@
-//! Who the command runs as: names of the root's `/etc/passwd` and `/etc/group`, looked up without libc, whose lookups a
-//! static program cannot have.
+//! The user of the command. Names are looked up in the root's `/etc/passwd` and `/etc/group` without libc, because its
+//! lookups do not work in a static program.
 
 use std::io;
 use std::path::Path;
@@ -9,11 +9,13 @@ use vmroot_users::{MAX_DATABASE, NameOrId, UnknownName, User, UserSpec};
 use crate::config::Config;
 use crate::{Error, Result, document};
 
-/// Resolves the config's `user`. Numbers that the config has besides come before it: the files may have changed since the
-/// config was made.
+/// Resolves the config's `user`.
+///
+/// Ids in the config take precedence: the files may have changed since the config was created.
 ///
 /// # Errors
-/// [`Error::NoSuchUser`], [`Error::NoSuchGroup`], and what makes the files unreadable.
+/// - [`Error::NoSuchUser`] or [`Error::NoSuchGroup`] if a name is unknown.
+/// - [`Error::Io`], [`Error::TooLong`] or [`Error::Document`] if a file cannot be read.
 pub(crate) fn resolve(config: &Config, root: &Path) -> Result<User> {
     let mut spec = UserSpec::parse(&config.user);
     if let Some(uid) = config.uid {
@@ -34,7 +36,7 @@ pub(crate) fn resolve(config: &Config, root: &Path) -> Result<User> {
     Ok(user)
 }
 
-/// The bytes of a file of users; none when the root has no such file.
+/// Returns the content of a user database, or no bytes if the root lacks the file.
 fn database(path: &Path) -> Result<Vec<u8>> {
     match document::read(path, MAX_DATABASE) {
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -68,7 +70,7 @@ mod tests {
         assert_eq!(resolve("", |_| ()).unwrap(), user(0, 0, &[], Some("/root")));
         assert_eq!(resolve("app", |_| ()).unwrap(), user(1000, 1001, &[44, 29], Some("/home/app")));
         assert_eq!(resolve("app:audio", |_| ()).unwrap(), user(1000, 29, &[], Some("/home/app")));
-        // Entries that are named by numbers are root's: an id is no name.
+        // Entries whose names are numbers are not found by id: an id is not a name.
         assert_eq!(resolve("1000:29", |_| ()).unwrap(), user(1000, 29, &[], Some("/home/app")));
         assert!(matches!(resolve("nobody", |_| ()), Err(Error::NoSuchUser(name)) if name == "nobody"));
         assert!(matches!(resolve("app:none", |_| ()), Err(Error::NoSuchGroup(name)) if name == "none"));
@@ -78,13 +80,13 @@ mod tests {
     fn numbers_of_the_config_come_first() {
         let known = |config: &mut Config| (config.uid, config.gid) = (Some(1000), Some(3));
         assert_eq!(resolve("gone", known).unwrap(), user(1000, 3, &[44, 29], Some("/home/app")));
-        // A user that named a group has no supplementary ones, whether the group is still there or not.
+        // A user string with a group has no supplementary groups, even if the group no longer exists.
         assert_eq!(resolve("gone:gone", known).unwrap(), user(1000, 3, &[], Some("/home/app")));
         assert_eq!(resolve("app", |config| config.groups = Some(vec![6])).unwrap().groups, [6]);
     }
 
     #[test]
-    fn a_root_without_files_has_numbers_and_root() {
+    fn without_databases_only_ids_and_the_default_work() {
         let empty = tempfile::tempdir().unwrap();
         let resolve = |user: &str| super::resolve(&Config { user: user.to_owned(), ..Config::default() }, empty.path());
         assert_eq!(resolve("").unwrap(), user(0, 0, &[], None));

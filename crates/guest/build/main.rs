@@ -1,14 +1,15 @@
-//! Builds `vmroot-init` for guests of each architecture that this toolchain can build for, and writes `inits.rs`, the
-//! table of what there is.
+//! Builds `vmroot-init` for guests of each architecture that the toolchain supports, and writes the table `inits.rs`.
 //!
-//! It is a program for another target than the crates around it, with a profile of its own. Cargo has no stable way to
-//! depend on such a thing, so cargo is run once more, with a target directory of its own: the outer one is locked. It is
-//! not in OUT_DIR but beside the profiles, of which each has an OUT_DIR, and clippy another, for the same program.
+//! The program is for other targets than the crates around it and has its own profile. Cargo has no stable way to
+//! depend on such a program, so this script runs cargo again, with a separate target directory because the outer one is
+//! locked. That directory lies beside those of the profiles and not in OUT_DIR: each profile and clippy have their own
+//! OUT_DIR, but can share this program.
 //!
-//! What cannot be built is left out, with a warning: the rest of vmroot works without, and says at run time what is
-//! missing. A mistake in the source is no such case: the workspace's own build of the crate fails on it.
+//! Programs that cannot be built are left out with a warning: the rest of vmroot works without them, and reports at run
+//! time what is missing. A mistake in the source is not hidden by this, because the workspace's own build of the crate
+//! fails.
 
-#![expect(clippy::print_stdout, reason = "that is how build scripts speak to cargo")]
+#![expect(clippy::print_stdout, reason = "build scripts talk to cargo on the standard output")]
 
 mod nested;
 mod toolchain;
@@ -20,7 +21,7 @@ use std::{env, fs};
 use nested::Nested;
 use toolchain::Toolchain;
 
-/// Architectures of guests, by their names in images and in Rust's targets.
+/// The architectures of guests, by their names in images and in Rust's targets.
 const ARCHITECTURES: [(&str, &str); 2] = [("amd64", "x86_64"), ("arm64", "aarch64")];
 
 fn main() {
@@ -28,14 +29,14 @@ fn main() {
     let toolchain = Toolchain::new();
     rerun_on_changes(&workspace, &toolchain);
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it for build scripts"));
-    // target/PROFILE/build/PACKAGE/out
+    // OUT_DIR is target/PROFILE/build/PACKAGE/out.
     let target_directory = out.ancestors().nth(4).unwrap_or(&out).join("guest-init");
     let nested = Nested { workspace: &workspace, target_directory };
     let mut table = "[\n".to_owned();
     for (architecture, machine) in ARCHITECTURES {
         let init = build(&nested, &toolchain, architecture, machine);
         let bytes = init.map_or("None".to_owned(), |init| {
-            // A copy of this build's own: others may build in the same place.
+            // A copy for this build, because other builds may replace the original.
             fs::copy(init, out.join(architecture)).expect("OUT_DIR takes files");
             format!("Some(include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{architecture}\")))")
         });
@@ -45,12 +46,12 @@ fn main() {
     fs::write(out.join("inits.rs"), table).expect("cargo made OUT_DIR for this");
 }
 
-/// The program for guests of an architecture, by the first way that works.
+/// Builds the program for guests of an architecture in the first mode that works.
 fn build(nested: &Nested<'_>, toolchain: &Toolchain, architecture: &str, machine: &str) -> Option<PathBuf> {
-    toolchain.ways(machine).find_map(|way| match nested.build(&way) {
+    toolchain.link_modes(machine).find_map(|mode| match nested.build(&mode) {
         Ok(program) => Some(program),
         Err(reason) => {
-            println!("cargo::warning=no vmroot-init for {architecture} by {}: {reason}", way.target);
+            println!("cargo::warning=no vmroot-init for {architecture} by {}: {reason}", mode.target);
             None
         }
     })
@@ -68,7 +69,7 @@ fn rerun_on_changes(workspace: &Path, toolchain: &Toolchain) {
     for source in sources {
         println!("cargo::rerun-if-changed={}", workspace.join(source).display());
     }
-    // rustup writes this when a target is added. One that does not exist would count as changed, always.
+    // rustup writes this file when a target is added. A missing file would always count as changed.
     let components = toolchain.libraries().join("components");
     if components.exists() {
         println!("cargo::rerun-if-changed={}", components.display());

@@ -1,19 +1,19 @@
-//! Which targets this Rust can link static programs for.
+//! The targets that this Rust toolchain can link static programs for.
 
 use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The compiler that cargo uses, and what belongs to it.
+/// The compiler that cargo uses, and its libraries.
 pub(crate) struct Toolchain {
     sysroot: PathBuf,
     host: String,
 }
 
-/// A way to build: a target, and how to link for it.
-pub(crate) struct Way {
+/// A target, and the flags to link for it.
+pub(crate) struct LinkMode {
     pub(crate) target: String,
-    /// Further flags of rustc.
+    /// Further flags for rustc.
     pub(crate) flags: Vec<String>,
 }
 
@@ -25,18 +25,18 @@ impl Toolchain {
         Self { sysroot: sysroot.unwrap_or_default().into(), host: env::var("HOST").unwrap_or_default() }
     }
 
-    /// Where the libraries of all targets are.
+    /// Returns the directory of the libraries of all targets.
     pub(crate) fn libraries(&self) -> PathBuf {
         self.sysroot.join("lib/rustlib")
     }
 
-    /// Ways to build for a machine, the best first: musl makes programs of half the size, and brings what linking needs;
-    /// glibc's static library is on most machines that compile at all.
-    pub(crate) fn ways(&self, machine: &str) -> impl Iterator<Item = Way> {
+    /// Returns the link modes for a machine, the best first. Programs with musl have half the size, and Rust's
+    /// target includes all that linking needs. The static library of glibc is on most machines with a compiler.
+    pub(crate) fn link_modes(&self, machine: &str) -> impl Iterator<Item = LinkMode> {
         [self.musl(machine), self.glibc(machine)].into_iter().flatten()
     }
 
-    fn musl(&self, machine: &str) -> Option<Way> {
+    fn musl(&self, machine: &str) -> Option<LinkMode> {
         let target = format!("{machine}-unknown-linux-musl");
         let mut flags = Vec::new();
         if self.libraries().join(&self.host).join("bin/rust-lld").exists() {
@@ -44,19 +44,19 @@ impl Toolchain {
         } else if !self.is_host(machine) {
             return None;
         }
-        self.installed(&target).then_some(Way { target, flags })
+        self.installed(&target).then_some(LinkMode { target, flags })
     }
 
-    fn glibc(&self, machine: &str) -> Option<Way> {
+    fn glibc(&self, machine: &str) -> Option<LinkMode> {
         let target = format!("{machine}-unknown-linux-gnu");
         let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
         if !self.is_host(machine) {
-            // What Debian and others call the linker of another machine.
+            // The name of the cross linker in Debian and other distributions.
             let linker = format!("{machine}-linux-gnu-gcc");
             Command::new(&linker).arg("--version").output().ok()?;
             flags.push(format!("-Clinker={linker}"));
         }
-        self.installed(&target).then_some(Way { target, flags })
+        self.installed(&target).then_some(LinkMode { target, flags })
     }
 
     fn is_host(&self, machine: &str) -> bool {

@@ -1,8 +1,8 @@
-//! Telling what a program is for by its ELF header.
+//! Checks the architecture of a program in its ELF header.
 
 use crate::{Error, Result};
 
-/// Architectures by their names in images, as ELF has them: `e_machine`, and whether addresses have 64 bits.
+/// Architectures by their names in images, with their `e_machine` and whether addresses have 64 bits.
 const MACHINES: [(&str, u16, bool); 7] = [
     ("386", 3, false),
     ("amd64", 62, true),
@@ -13,13 +13,14 @@ const MACHINES: [(&str, u16, bool); 7] = [
     ("s390x", 22, true),
 ];
 
-/// `ET_EXEC` and `ET_DYN`, which position-independent programs are.
+/// `ET_EXEC`, and `ET_DYN` for position-independent programs.
 const PROGRAMS: [u16; 2] = [2, 3];
 
-/// Refuses what cannot be a program for guests of `architecture`. One that is unknown here takes any program.
+/// Checks that a program is for guests of `architecture`. For an architecture that is unknown here, any program passes.
 ///
 /// # Errors
-/// [`Error::NotAProgram`] and [`Error::OtherArchitecture`].
+/// - [`Error::NotAProgram`] if it is not an ELF program.
+/// - [`Error::OtherArchitecture`] if it is for another architecture.
 pub fn check_program(bytes: &[u8], architecture: &str) -> Result<()> {
     let header = Header::parse(bytes).ok_or(Error::NotAProgram)?;
     let Some((_, machine, wide)) = MACHINES.iter().find(|(name, _, _)| *name == architecture) else {
@@ -39,7 +40,7 @@ struct Header {
 }
 
 impl Header {
-    /// The fields of `e_ident`, `e_type` and `e_machine`.
+    /// Parses the fields of `e_ident`, `e_type` and `e_machine`. Returns `None` if it is no program.
     fn parse(bytes: &[u8]) -> Option<Self> {
         let wide = *bytes.strip_prefix(b"\x7fELF")?.first()? == 2;
         let little = *bytes.get(5)? == 1;
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_program_is_refused() {
+    fn files_that_are_not_programs_are_refused() {
         let mut object = elf(2, 1, [62, 0]);
         object[16] = 1;
         let cut = &elf(2, 1, [62, 0])[..19];

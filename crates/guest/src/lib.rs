@@ -1,7 +1,7 @@
-//! The init that a guest needs on top of its image.
+//! The init that a guest needs in addition to its image.
 //!
-//! The init is the program `vmroot-init` of `crates/guest-init`. It is built with this crate, for each architecture that
-//! the toolchain has a target for, and is part of the program that uses this crate, so that there is no file to find.
+//! It is the program `vmroot-init` of `crates/guest-init`. The build of this crate builds it for each architecture that
+//! the toolchain supports, and embeds it, so that there is no separate file.
 
 mod elf;
 mod error;
@@ -9,24 +9,24 @@ mod error;
 pub use elf::check_program;
 pub use error::{Error, Result};
 
-/// Where the init is in a guest.
+/// The path of the init in a guest.
 pub const INIT: &str = "/sbin/vmroot-init";
-/// Where the config is in a guest.
+/// The path of the init's config in a guest.
 pub const CONFIG: &str = "/etc/vmroot/config.json";
 
-/// Architectures by their names in images, and the programs for them, where they could be built.
+/// Architectures by their names in images, with the programs that could be built.
 static INITS: [(&str, Option<&[u8]>); 2] = include!(concat!(env!("OUT_DIR"), "/inits.rs"));
 
-/// The init for guests of `architecture`, by its name in images: a static program.
+/// Returns the init for guests of `architecture`, by its name in images. It is a static program.
 ///
 /// # Errors
-/// [`Error::NoInit`] when none was built in.
+/// [`Error::NoInit`] if none is embedded.
 pub fn init_for(architecture: &str) -> Result<&'static [u8]> {
     let built = INITS.iter().find(|(name, _)| *name == architecture).and_then(|(_, init)| *init);
     built.ok_or_else(|| Error::NoInit { architecture: architecture.to_owned() })
 }
 
-/// The Rust target that an init for `architecture` is built for; none for architectures that have no init.
+/// Returns the Rust target of the init for `architecture`, or `None` if there is no init for it.
 fn rust_target(architecture: &str) -> Option<&'static str> {
     match architecture {
         "amd64" => Some("x86_64-unknown-linux-musl"),
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_built_in_is_for_its_architecture() {
+    fn embedded_inits_are_for_their_architecture() {
         let host = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
         assert!(init_for(host).is_ok());
         for (architecture, init) in INITS {
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_built_in_is_named_with_the_remedy() {
+    fn the_error_for_a_missing_init_suggests_a_remedy() {
         let error = init_for("riscv64").unwrap_err().to_string();
         assert_eq!(error, "this vmroot has no init for riscv64: give --init FILE");
         let error = Error::NoInit { architecture: "arm64".to_owned() }.to_string();

@@ -1,4 +1,4 @@
-//! From what a source has to the one image for a platform.
+//! Selection of the one image for a platform from the images of a source.
 
 use std::io::Read;
 
@@ -7,37 +7,43 @@ use vmroot_transport::ImageSource;
 
 use crate::{Error, Result};
 
-/// The image that was chosen.
+/// The image selected by [`choose`].
 #[derive(Debug, Clone)]
-pub struct Chosen {
-    /// What the image's name leads to: the index, or the manifest itself.
+pub struct ChosenImage {
+    /// The document that the image's name resolves to: an index, or the manifest itself.
     pub top: Document,
     /// The manifest of the image for the platform.
     pub manifest: Manifest,
-    /// Its config; the config's digest is the image's id.
+    /// The image's config. Its digest is the image's id.
     pub config: ImageConfig,
-    /// The platform that was asked for; that of the image where [`Fallback`] led to another one.
+    /// The requested platform, or the image's own platform if [`Fallback`] selected an image for another one.
     pub platform: Platform,
 }
 
-/// What to take where there is no image for the platform that is asked for.
+/// The image to select if the source has none for the requested platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Fallback {
-    /// Nothing: that is an error.
+    /// No image: the selection fails.
     #[default]
     Refuse,
-    /// An image that its name leads to directly, without an index: as `docker pull` and `podman pull` do.
+    /// An image that its name resolves to directly, without an index, as `docker pull` and `podman pull` do.
     Single,
-    /// The only image that there is, in an index or not: for archives, which seldom hold more.
+    /// The only image of the source, in an index or not. Meant for archives, which seldom hold more than one.
     Only,
 }
 
-/// Finds the image for `platform`, looking into nested indexes, and checks its config against manifest and platform.
+/// Selects the image for `platform` and checks its config against its manifest and the platform.
+///
+/// Nested indexes are searched.
 ///
 /// # Errors
-/// [`Error::Image`] with an [`ArchitectureMismatch`](vmroot_model::Error::ArchitectureMismatch) that lists what there
-/// is; [`Error::NotAnImage`] for other artifacts; what the source says.
-pub fn choose(source: &dyn ImageSource, platform: &Platform, fallback: Fallback) -> Result<Chosen> {
+/// - [`Error::Image`] with an [`ArchitectureMismatch`](vmroot_model::Error::ArchitectureMismatch), which lists the
+///   available platforms, if there is no image for `platform`.
+/// - [`Error::Image`] if a document is malformed, too large, or contradicts another one.
+/// - [`Error::NotAnImage`] if the name resolves to another kind of artifact.
+/// - [`Error::Blob`] if a document has another size or digest than its descriptor.
+/// - [`Error::Source`], [`Error::Registry`] or [`Error::Cancelled`] if the source cannot be read.
+pub fn choose(source: &dyn ImageSource, platform: &Platform, fallback: Fallback) -> Result<ChosenImage> {
     let raw = source.manifest(None)?;
     let top = Document::parse(raw.bytes, raw.media_type.as_deref())
         .map_err(|error| Error::Image { image: source.name(), source: Box::new(error) })?;
@@ -50,11 +56,13 @@ pub fn choose(source: &dyn ImageSource, platform: &Platform, fallback: Fallback)
         (chosen, ..) => (platform.clone(), chosen?),
     };
     let (manifest, config) = chosen;
-    Ok(Chosen { top, manifest, config, platform })
+    Ok(ChosenImage { top, manifest, config, platform })
 }
 
-/// The platform of the only image that a search has found. Images that need features of an operating system count only
-/// where there are no others: an index with such a form beside the ordinary one has one image.
+/// Returns the platform of the only image that a search has found.
+///
+/// Images with `os.features` count only if there are no others: an index with such a variant beside the ordinary image
+/// has one image.
 fn only_platform(error: &Error, wanted: &Platform) -> Option<Platform> {
     let Error::Image { source, .. } = error else { return None };
     let vmroot_model::Error::ArchitectureMismatch { available, .. } = &**source else { return None };
@@ -72,7 +80,8 @@ fn search(source: &dyn ImageSource, top: &Document, platform: &Platform) -> Resu
     let wrong = |error| Error::Image { image: source.name(), source: Box::new(error) };
     let mut search = Search::new(platform);
     let mut document = top.clone();
-    // An index that names a platform is believed: configs say "amd64" of images for others more often than indexes do.
+    // The platform in an index overrides the config's: configs more often claim "amd64" for other architectures than
+    // indexes do.
     let mut platform_known = false;
     loop {
         match document {
@@ -104,8 +113,9 @@ fn search(source: &dyn ImageSource, top: &Document, platform: &Platform) -> Resu
     }
 }
 
-/// Whether an image does for a platform whose system has what the config wants of it. Where there is no other image to
-/// take, a feature or a version is no reason to refuse this one: whether its layers can be read shows.
+/// Returns whether the image fits `platform` apart from `os.features` and `os.version`.
+///
+/// These do not refuse the only image there is: its layers can usually be read all the same.
 fn fits(config: &ImageConfig, platform: &Platform) -> bool {
     let Platform { os_features, os_version, .. } = config.platform().clone();
     config.check_platform(&Platform { os_features, os_version, ..platform.clone() }).is_ok()
@@ -120,9 +130,9 @@ fn fetch_config(source: &dyn ImageSource, descriptor: &Descriptor) -> Result<Ima
     }
     let mut body = source.blob(descriptor, 0)?;
     let mut bytes = Vec::new();
-    // One byte more than there may be, so that a longer blob shows.
+    // One byte more than expected, to detect a longer blob.
     let read = body.reader.by_ref().take(descriptor.size + 1).read_to_end(&mut bytes);
-    read.map_err(|error| crate::tee::read_failed(source, &descriptor.digest, error))?;
+    read.map_err(|error| crate::caching_reader::read_failed(source, &descriptor.digest, error))?;
     check(source, descriptor, &bytes)?;
     ImageConfig::parse(bytes).map_err(|error| Error::Image { image: source.name(), source: Box::new(error) })
 }

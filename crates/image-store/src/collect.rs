@@ -1,4 +1,4 @@
-//! Removing images, and everything that no image needs any more.
+//! Removal of images, and of files that no image needs.
 
 use std::collections::HashSet;
 use std::fs;
@@ -13,37 +13,37 @@ use crate::root::chain_id;
 use crate::store::until_cancelled;
 use crate::{Error, Image, Record, Result, Store};
 
-/// What removing an image did.
+/// The result of removing an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Removed {
-    /// The records that are gone.
+pub struct Removal {
+    /// The removed records.
     pub records: Vec<Record>,
-    /// Whether another record still names the same image.
+    /// Whether another record still refers to the image.
     pub still_named: bool,
 }
 
-/// What a collection removed, or would remove.
+/// The result of a collection, or of a dry run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Collected {
-    /// The files.
+pub struct Collection {
+    /// The removed files.
     pub files: Vec<PathBuf>,
-    /// The bytes that they take on disk.
+    /// The disk space of these files in bytes.
     pub bytes: u64,
 }
 
 impl Store {
-    /// Forgets a name of an image, or, when the image was found by id (`by_name` is false), all its names.
+    /// Removes a name of an image, or all its names if `by_name` is false (for an image found by id).
     ///
-    /// Its files stay until [`Store::collect`], and longer where another thread holds an [`Image`] of its own. `image` and
-    /// its clones keep them no longer, once no name is left.
+    /// The files stay until [`Store::collect`] runs, and longer if another thread holds an [`Image`] of its own. Once
+    /// no name is left, `image` and its clones no longer keep the files.
     ///
     /// # Errors
-    /// When the records cannot be read or removed.
-    pub fn remove(&self, image: &Image, by_name: bool) -> Result<Removed> {
+    /// [`Error::Cache`] if the records cannot be locked, read or removed.
+    pub fn remove(&self, image: &Image, by_name: bool) -> Result<Removal> {
         let _lock = self.cache.lock(&LockName::Images, Mode::Exclusive, &mut until_cancelled(&self.options.cancel))?;
         let records = self.records()?.whole;
         let same_image: Vec<Record> = records.into_iter().filter(|record| record.id() == image.id()).collect();
-        // Not by all of the record: the same image may have been pulled again since.
+        // Other fields are not compared: the same image may have been pulled again since.
         let name = |record: &Record| (record.reference.clone(), record.platform.normalised());
         let (gone, kept): (Vec<_>, Vec<_>) =
             same_image.into_iter().partition(|record| !by_name || name(record) == name(image.record()));
@@ -53,47 +53,50 @@ impl Store {
         if kept.is_empty() {
             image.release();
         }
-        Ok(Removed { records: gone, still_named: !kept.is_empty() })
+        Ok(Removal { records: gone, still_named: !kept.is_empty() })
     }
 
-    /// Removes every file that no image needs: blobs, layers, roots, partial blobs, and files that crashes left.
+    /// Removes every file that no image needs: blobs, layers, roots, partial blobs, and files left by crashed
+    /// processes.
     ///
-    /// Needed is what a record names, what an [`Image`] of this store names that is still alive, and what other threads of
-    /// this store are fetching or checking now. With `dry_run` nothing is removed; the result says what would be.
+    /// A file is needed if a record or a live [`Image`] of this store refers to it, or if another thread of this store
+    /// is fetching or checking it. With `dry_run`, the result lists the files, but none is removed.
     ///
     /// # Errors
-    /// [`Error::InUse`] when another process, or another `Store` of this one, has the cache open;
-    /// [`Error::Record`] when a record is damaged: what it needs is not known.
-    pub fn collect(&self, dry_run: bool) -> Result<Collected> {
+    /// - [`Error::InUse`] if another process, or another `Store` of this process, has the cache open.
+    /// - [`Error::Record`] if a record is damaged, because the files that it needs are unknown.
+    /// - [`Error::Cache`] if a file cannot be listed or removed.
+    /// - [`Error::Cancelled`] if the work was cancelled.
+    pub fn collect(&self, dry_run: bool) -> Result<Collection> {
         let collected =
             self.presence.run_alone(&mut until_cancelled(&self.options.cancel), || self.collect_alone(dry_run))?;
         collected.unwrap_or_else(|| Err(Error::InUse { path: self.directory().to_owned() }))
     }
 
-    fn collect_alone(&self, dry_run: bool) -> Result<Collected> {
-        let still = self.in_use.still();
+    fn collect_alone(&self, dry_run: bool) -> Result<Collection> {
+        let freeze = self.in_use.freeze();
         let records = self.records()?;
         if let Some(error) = records.damaged.into_iter().next() {
             return Err(error);
         }
         let mut needed = Needed::by(&records.whole);
-        for record in still.records() {
+        for record in freeze.records() {
             needed.add(record);
             needed.growing.extend(record.layers.iter().map(|layer| layer.digest));
         }
-        let mut collected = Collected::default();
-        for path in self.unneeded(&needed, still.is_idle())? {
+        let mut collected = Collection::default();
+        for path in self.unneeded(&needed, freeze.is_idle())? {
             self.check_cancelled()?;
             collected.take(path, dry_run)?;
         }
-        // What a process was writing when it was killed, and locks.
-        if !dry_run && still.is_idle() {
+        // Files of processes that were killed while writing, and lock files.
+        if !dry_run && freeze.is_idle() {
             self.cache.sweep()?;
         }
         Ok(collected)
     }
 
-    /// The files that no image needs; temporary ones only where none is being written.
+    /// Returns the files that no image needs. Temporary files are included only if `idle`: no thread is writing any.
     fn unneeded(&self, needed: &Needed, idle: bool) -> Result<Vec<PathBuf>> {
         let layout = self.cache.layout();
         let mut unneeded = Vec::new();
@@ -117,11 +120,11 @@ impl Store {
     }
 }
 
-/// What records need, the layers and roots by the names of their files.
+/// The files that records need. Layers and roots are identified by the stems of their file names.
 #[derive(Default)]
 pub(crate) struct Needed {
     pub(crate) blobs: HashSet<Digest>,
-    /// The blobs that may be on their way.
+    /// Blobs that may be being fetched.
     growing: HashSet<Digest>,
     layers: HashSet<String>,
     roots: HashSet<String>,
@@ -143,14 +146,14 @@ impl Needed {
     }
 }
 
-impl Collected {
+impl Collection {
     fn take(&mut self, path: PathBuf, dry_run: bool) -> Result<()> {
         use std::os::unix::fs::MetadataExt;
         let failed = |action| {
             let path = path.clone();
             move |source| vmroot_cache::Error::Io { action, path, source }
         };
-        // Another thread may have removed it since it was listed: because it was damaged.
+        // Another thread may have removed the file since it was listed, because it was damaged.
         let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
         let metadata = match fs::symlink_metadata(&path) {
             Err(error) if missing(&error) => return Ok(()),
@@ -168,7 +171,7 @@ impl Collected {
     }
 }
 
-/// The files of a directory, sorted.
+/// Returns the paths of a directory's entries, sorted.
 pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries = || -> io::Result<Vec<PathBuf>> {
         let mut paths = fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;

@@ -1,4 +1,4 @@
-//! An image in the store.
+//! Images of a store, and their lookup.
 
 use std::fs;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use vmroot_model::{Digest, ImageConfig, Platform, Reference};
 
 use crate::in_use::Pin;
 use crate::layer::Layer;
-use crate::pull::named;
+use crate::pull::with_reference;
 use crate::{Error, NoProgress, Progress, Record, Result, Store};
 
-/// An image in a store.
+/// An image of a store.
 ///
-/// While it or a clone of it is alive, [`Store::collect`] by the same store leaves its files alone, even after it lost its
-/// name; but not after it was handed to [`Store::remove`] and that took its last name away.
+/// While it or a clone of it is alive, [`Store::collect`] of the same store keeps its files, even if the image has lost
+/// its name. This ends when it is passed to [`Store::remove`] and that removes its last name.
 #[derive(Debug, Clone)]
 pub struct Image {
     record: Record,
@@ -28,29 +28,29 @@ impl Image {
         Self { record, config, pin: Arc::new(pin) }
     }
 
-    /// Gives the files up to the next collection, unless something else needs them.
+    /// Lets the next collection remove the files, unless they are needed elsewhere.
     pub(crate) fn release(&self) {
         self.pin.release();
     }
 
-    /// The image's id: the digest of its config.
+    /// Returns the image's id: the digest of its config.
     pub fn id(&self) -> &Digest {
         self.record.id()
     }
 
-    /// What the store remembers.
+    /// Returns the image's record.
     pub fn record(&self) -> &Record {
         &self.record
     }
 
-    /// The config.
+    /// Returns the image's config.
     pub fn config(&self) -> &ImageConfig {
         &self.config
     }
 
-    /// The same image by another name.
-    pub(crate) fn named(self, reference: Option<&Reference>) -> Self {
-        Self { record: named(&self.record, reference), ..self }
+    /// Returns the same image under another name.
+    pub(crate) fn with_reference(self, reference: Option<&Reference>) -> Self {
+        Self { record: with_reference(&self.record, reference), ..self }
     }
 
     pub(crate) fn layers(&self) -> Vec<Layer> {
@@ -58,17 +58,19 @@ impl Image {
     }
 }
 
-/// The layers of a record as they are fetched and built.
+/// Returns the layers of a record.
 pub(crate) fn layers(record: &Record) -> Vec<Layer> {
     let layer = |layer: &crate::LayerRecord| Layer { descriptor: layer.descriptor(), diff_id: layer.diff_id };
     record.layers.iter().map(layer).collect()
 }
 
 impl Store {
-    /// Every image, ordered by name. Records that are damaged beyond mending are left out; [`Store::verify`] tells.
+    /// Returns the records of all images, ordered by name.
+    ///
+    /// Records with two damaged copies are left out; [`Store::verify`] reports them.
     ///
     /// # Errors
-    /// When the records cannot be listed.
+    /// [`Error::Cache`] if the records cannot be listed or read.
     pub fn images(&self) -> Result<Vec<Record>> {
         let records = self.records()?;
         for error in records.damaged {
@@ -79,11 +81,15 @@ impl Store {
 
     /// Finds an image by reference, id, or unique prefix of an id (with or without `sha256:`).
     ///
-    /// `platform` chooses among images of one name; without one, the host's comes first, then the only one there is.
+    /// `platform` selects among images of one name. If it is `None`, the image for the host's platform is returned, or
+    /// else the only image of that name.
     ///
     /// # Errors
-    /// [`Error::NoSuchImage`]; [`Error::OtherPlatforms`] where the name is here, but not for the platform;
-    /// [`Error::Ambiguous`] for a prefix of several ids; [`Error::Damaged`] when its config is not readable any more.
+    /// - [`Error::NoSuchImage`] if no image has this name or id.
+    /// - [`Error::OtherPlatforms`] if the image is in the store, but for other platforms only.
+    /// - [`Error::Ambiguous`] if several ids have this prefix.
+    /// - [`Error::Damaged`] if the image's config cannot be read.
+    /// - [`Error::Cache`] if the records cannot be listed or read.
     pub fn find(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
         loop {
             let records = self.images()?;
@@ -95,20 +101,20 @@ impl Store {
                 true => one_by_id(name, &by_id(&records, name), platform)?,
                 false => one_by_platform(name, &named, platform)?,
             };
-            // One that was replaced or removed meanwhile is looked for again: its files may be gone already.
+            // A record that was replaced or removed meanwhile is looked up again: its files may be gone.
             if let Some(pin) = self.pin_current(record) {
                 return self.image(record.clone(), pin);
             }
         }
     }
 
-    /// Keeps the files of a record that was read before, if it is still there.
+    /// Pins a record that was read earlier. Returns `None` if the record has changed since.
     pub(crate) fn pin_current(&self, record: &Record) -> Option<Pin> {
         let pin = self.in_use.pin(record);
         self.is_current(record).then_some(pin)
     }
 
-    /// The image of a record, its config read from the cache.
+    /// Returns the image of a record, with its config from the cache.
     pub(crate) fn image(&self, record: Record, pin: Pin) -> Result<Image> {
         let path = self.cache.layout().blob(&record.config.digest);
         let damaged = || Error::damaged(path.clone(), record.config.digest).of_image(&record);
@@ -120,22 +126,24 @@ impl Store {
         Ok(Image::new(record, config, pin))
     }
 
-    /// Opens the merged root of an image. Indexes that are missing or damaged are made again from blobs.
+    /// Opens the merged root of an image.
+    ///
+    /// Missing or damaged indexes are built again from the blobs in the cache.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when a blob that is needed is not here.
+    /// [`Error::Damaged`] if a blob that is needed for this is missing; other variants if building fails.
     pub fn root(&self, image: &Image) -> Result<ContainerFs> {
-        let _working = self.in_use.work();
+        let _working = self.in_use.begin_work();
         let root = self.open_root(&image.layers(), &(Arc::new(NoProgress) as Arc<dyn Progress>));
         root.map_err(|error| error.of_image(image.record()))
     }
 
-    /// Makes sure that all files of an image are here: the index and contents of each layer, and the root.
+    /// Ensures that all files of an image exist: the index and contents of each layer, and the root.
     ///
     /// # Errors
-    /// As [`Self::root`].
+    /// The same as for [`Self::root`].
     pub fn make_complete(&self, image: &Image) -> Result<()> {
-        let _working = self.in_use.work();
+        let _working = self.in_use.begin_work();
         let completed = self.complete(&image.layers(), &(Arc::new(NoProgress) as Arc<dyn Progress>));
         completed.map_err(|error| error.of_image(image.record()))
     }
@@ -150,8 +158,8 @@ pub(crate) fn by_reference<'a>(records: &'a [Record], reference: &Reference) -> 
         let Some(own) = &record.reference else { return false };
         own.name() == reference.name()
             && match &wanted {
-                // Whatever a tag said when it was pulled, the image is the one with that digest.
-                // The third is for digests of another algorithm than the store's own.
+                // A digest selects the image even if it was pulled by a tag. The third candidate serves digests of
+                // another algorithm than the store's own.
                 Err(digest) => {
                     [Some(&record.digest), Some(&record.manifest.digest), own.digest()].contains(&Some(digest))
                 }
@@ -159,7 +167,7 @@ pub(crate) fn by_reference<'a>(records: &'a [Record], reference: &Reference) -> 
             }
     };
     let mut matching: Vec<_> = records.iter().filter(matches).collect();
-    // What has exactly this name before what only is the same image.
+    // Records of exactly this name come before others of the same image.
     matching.sort_by_key(|record| record.reference.as_ref() != Some(reference));
     matching
 }
@@ -172,18 +180,20 @@ fn by_id<'a>(records: &'a [Record], name: &str) -> Vec<&'a Record> {
     records.iter().filter(|record| record.id().hex().starts_with(prefix)).collect()
 }
 
-/// The image that an id names, if it is one; under several names it is the same.
+/// Returns the image with an id, or with a prefix of its id. Records of one image under several names count once.
 fn one_by_id<'a>(name: &str, records: &[&'a Record], platform: Option<&Platform>) -> Result<&'a Record> {
-    let fitting = fitting(records, platform);
+    let fitting = filter_by_platform(records, platform);
     match (&fitting[..], platform) {
         ([], Some(wanted)) if !records.is_empty() => Err(other_platforms(name, wanted, records)),
-        ([], _) => Err(none(name, platform)),
+        ([], _) => Err(no_such_image(name, platform)),
         ([first, rest @ ..], _) if rest.iter().all(|record| record.id() == first.id()) => Ok(first),
         _ => Err(ambiguous(name, &fitting)),
     }
 }
 
-/// The image for a platform among those of one name. With none asked for, the host's, or the only one there is.
+/// Returns the image for a platform among those of one name.
+///
+/// If `platform` is `None`, that is the image for the host's platform, or else the only image.
 pub(crate) fn one_by_platform<'a>(
     name: &str,
     records: &[&'a Record],
@@ -191,19 +201,19 @@ pub(crate) fn one_by_platform<'a>(
 ) -> Result<&'a Record> {
     let host = Platform::host();
     let wanted = platform.unwrap_or(&host);
-    match (&fitting(records, Some(wanted))[..], records) {
+    match (&filter_by_platform(records, Some(wanted))[..], records) {
         ([first, ..], _) => Ok(first),
         ([], [only, rest @ ..]) if platform.is_none() && rest.iter().all(|record| record.id() == only.id()) => Ok(only),
         _ => Err(other_platforms(name, wanted, records)),
     }
 }
 
-pub(crate) fn fitting<'a>(records: &[&'a Record], platform: Option<&Platform>) -> Vec<&'a Record> {
+pub(crate) fn filter_by_platform<'a>(records: &[&'a Record], platform: Option<&Platform>) -> Vec<&'a Record> {
     let fits = |record: &&Record| platform.is_none_or(|wanted| record.platform.normalised() == wanted.normalised());
     records.iter().copied().filter(fits).collect()
 }
 
-pub(crate) fn none(name: &str, platform: Option<&Platform>) -> Error {
+pub(crate) fn no_such_image(name: &str, platform: Option<&Platform>) -> Error {
     Error::NoSuchImage(platform.map_or_else(|| name.to_owned(), |platform| format!("{name} for {platform}")))
 }
 

@@ -1,16 +1,17 @@
-//! What the threads of one store need while they work, so that a collection on another thread leaves it alone.
+//! Files that threads of one store are using and that a collection must keep.
 //!
-//! Other processes are kept out by the lock of the cache. Within a process that lock says nothing: the store holds it for
-//! all its threads. So each of them says here which records it needs, and a collection takes them for records like those
-//! on the disk. No thread holds the mutex while it waits for another, or while it calls back: a collection always ends,
-//! and so may even be started by a receiver of progress events.
+//! The lock of the cache keeps other processes out, but the store holds it for all its threads. Therefore each thread
+//! pins the records that it needs, and a collection treats these like records on disk.
+//!
+//! No thread waits for another thread, or calls back, while it holds the mutex. A collection therefore always ends, and
+//! may even be started by a receiver of progress events.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{Record, Result};
 
-/// What is in use.
+/// The records and temporary files in use.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct InUse {
     state: Arc<Mutex<State>>,
@@ -18,28 +19,28 @@ pub(crate) struct InUse {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The records of each pin that is alive, by its number.
+    /// The records of each live pin, by the pin's number.
     pinned: BTreeMap<u64, Vec<Record>>,
     next: u64,
-    /// How many threads may be writing temporary files.
+    /// The number of threads that may be writing temporary files.
     working: usize,
 }
 
-/// Keeps all that some records need, until it is dropped or released.
+/// Keeps the files of some records until it is dropped or released.
 #[derive(Debug)]
 pub(crate) struct Pin {
     in_use: InUse,
     number: u64,
 }
 
-/// A thread that may be writing temporary files.
+/// Marks a thread that may be writing temporary files, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Working {
+pub(crate) struct Work {
     in_use: InUse,
 }
 
-/// A moment in which nothing comes into use.
-pub(crate) struct Still<'a> {
+/// Prevents new pins and new work while it is alive.
+pub(crate) struct Freeze<'a> {
     state: MutexGuard<'a, State>,
 }
 
@@ -48,21 +49,21 @@ impl InUse {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins work that writes temporary files; waits for the end of a collection.
-    pub(crate) fn work(&self) -> Working {
+    /// Begins work that writes temporary files. Waits for the end of a collection.
+    pub(crate) fn begin_work(&self) -> Work {
         self.state().working += 1;
-        Working { in_use: self.clone() }
+        Work { in_use: self.clone() }
     }
 
-    /// Keeps what a record needs; waits for the end of a collection.
+    /// Keeps the files of a record. Waits for the end of a collection.
     ///
-    /// Of a record that was read before, the caller looks afterwards whether it is still there: a collection may have come
-    /// between.
+    /// If the record was read earlier, a collection may have run in between: the caller must then check that the record
+    /// still exists.
     pub(crate) fn pin(&self, record: &Record) -> Pin {
         self.insert(&mut self.state(), vec![record.clone()])
     }
 
-    /// Reads records and keeps what they need, without a collection in between.
+    /// Reads records and pins them, with no collection in between.
     pub(crate) fn pin_all<T>(&self, read: impl FnOnce() -> Result<(Vec<Record>, T)>) -> Result<(Pin, Vec<Record>, T)> {
         let mut state = self.state();
         let (records, rest) = read()?;
@@ -76,26 +77,26 @@ impl InUse {
         Pin { in_use: self.clone(), number }
     }
 
-    /// Lets nothing come into use while the result is alive.
-    pub(crate) fn still(&self) -> Still<'_> {
-        Still { state: self.state() }
+    /// Prevents new pins and new work while the result is alive.
+    pub(crate) fn freeze(&self) -> Freeze<'_> {
+        Freeze { state: self.state() }
     }
 }
 
-impl Still<'_> {
-    /// The records that are needed though they may not be on the disk, or not any more.
+impl Freeze<'_> {
+    /// Returns the pinned records. These may not be on disk yet, or no longer.
     pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
         self.state.pinned.values().flatten()
     }
 
-    /// Whether no temporary file is being written.
+    /// Returns whether no thread is writing temporary files.
     pub(crate) fn is_idle(&self) -> bool {
         self.state.working == 0
     }
 }
 
 impl Pin {
-    /// Keeps nothing any more.
+    /// Stops keeping the files.
     pub(crate) fn release(&self) {
         self.in_use.state().pinned.remove(&self.number);
     }
@@ -107,7 +108,7 @@ impl Drop for Pin {
     }
 }
 
-impl Drop for Working {
+impl Drop for Work {
     fn drop(&mut self) {
         self.in_use.state().working -= 1;
     }

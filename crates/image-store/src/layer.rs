@@ -1,4 +1,4 @@
-//! One layer: fetched if it must be, indexed once.
+//! Fetching and indexing of one layer.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,15 +11,15 @@ use vmroot_layer_index::{BuildOptions, BuiltLayer, Index, build};
 use vmroot_model::{Descriptor, Digest};
 use vmroot_transport::ImageSource;
 
-use crate::progress::Report;
+use crate::caching_reader::{CachingReader, read_failed};
+use crate::progress::BlobReporter;
 use crate::store::until_cancelled;
-use crate::tee::{Tee, read_failed};
 use crate::{Error, Progress, Result, Store};
 
-/// How often to look whether a thread is done with its blob, with pauses of up to 100 ms.
-const WAITS_FOR_WRITER: u32 = 20;
+/// The number of polls for the end of a thread's write, with pauses of up to 100 ms.
+const WRITER_POLLS: u32 = 20;
 
-/// A layer of an image: its blob, and the digest of its tar.
+/// A layer of an image: its blob and its diff id.
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {
     pub(crate) descriptor: Descriptor,
@@ -27,38 +27,39 @@ pub(crate) struct Layer {
 }
 
 impl Store {
-    /// Makes sure that a layer's index and contents are here and whole as far as opening them shows; downloads only
-    /// what is missing.
+    /// Ensures that the index and contents of a layer are in the cache, and downloads only the missing part.
+    ///
+    /// Opening the index is the only check of an existing layer.
     pub(crate) fn ensure_layer(
         &self,
         source: Option<&dyn ImageSource>,
         layer: &Layer,
-        report: &Report,
+        reporter: &BlobReporter,
     ) -> Result<Index> {
         if let Some(index) = self.open_layer(&layer.diff_id) {
             return Ok(index);
         }
-        let _lock = self.lock(&LockName::Layer(layer.diff_id), &*report.progress)?;
-        // Another process may have made it while this one waited.
+        let _lock = self.lock(&LockName::Layer(layer.diff_id), &*reporter.progress)?;
+        // Another process may have built it during the wait.
         if let Some(index) = self.open_layer(&layer.diff_id) {
             return Ok(index);
         }
         let path = match (self.cache.get(&layer.descriptor.digest)?, source) {
             (Some(blob), _) => match self.build_from_file(layer, &blob.path) {
-                // The blob was whole when it came. If it is not any more, a source has it again.
+                // The blob was valid when it was stored. If it is damaged now, the source can provide it again.
                 Err(_) if self.blob_is_damaged(layer)? => {
                     let source = source.ok_or_else(|| self.damaged(layer))?;
-                    self.build_from_source(source, layer, report)?
+                    self.build_from_source(source, layer, reporter)?
                 }
                 built => built?,
             },
-            (None, Some(source)) => self.build_from_source(source, layer, report)?,
+            (None, Some(source)) => self.build_from_source(source, layer, reporter)?,
             (None, None) => return Err(self.damaged(layer)),
         };
         Ok(Index::open(&path)?)
     }
 
-    /// The index of a layer, if it and the contents beside it are there and of the right shape.
+    /// Opens the index of a layer if it and the contents beside it exist and have the right shape.
     pub(crate) fn open_layer(&self, diff_id: &Digest) -> Option<Index> {
         let index = Index::open(&self.cache.layout().layer_index(diff_id)).ok()?;
         let contents = fs::metadata(self.cache.layout().layer_contents(diff_id)).ok()?;
@@ -67,7 +68,7 @@ impl Store {
             .then_some(index)
     }
 
-    /// A layer that is not whole, and whose blob is not here.
+    /// Returns the error for a damaged layer whose blob is not in the cache.
     fn damaged(&self, layer: &Layer) -> Error {
         Error::damaged(self.cache.layout().layer_index(&layer.diff_id), layer.descriptor.digest)
     }
@@ -82,20 +83,20 @@ impl Store {
         Ok(verdict != Verdict::Whole)
     }
 
-    /// One pass from the source to blob, index and contents.
-    fn build_from_source(&self, source: &dyn ImageSource, layer: &Layer, report: &Report) -> Result<PathBuf> {
+    /// Fetches a blob and builds its index and contents in the same pass.
+    fn build_from_source(&self, source: &dyn ImageSource, layer: &Layer, reporter: &BlobReporter) -> Result<PathBuf> {
         let descriptor = &layer.descriptor;
-        let writer = match self.claim(descriptor, &*report.progress)? {
+        let writer = match self.claim(descriptor, &*reporter.progress)? {
             BlobSlot::Present(blob) => return self.build_from_file(layer, &blob.path),
             BlobSlot::Absent(writer) => writer,
         };
-        // What an earlier attempt left may be damaged, or come from a registry that lied.
+        // The part from an earlier attempt may be damaged, or may come from a registry that sent wrong bytes.
         let resumed = writer.offset() > 0;
-        match self.build_from_writer(source, layer, writer, report) {
-            // It is gone now.
+        match self.build_from_writer(source, layer, writer, reporter) {
+            // The cache has removed the damaged part.
             Err(Error::Cache(vmroot_cache::Error::DigestMismatch { .. })) if resumed => {
-                tracing::warn!(digest = %descriptor.digest, "what was fetched earlier is damaged: fetching all of it");
-                self.build_from_source(source, layer, report)
+                tracing::warn!(digest = %descriptor.digest, "the partial blob is damaged: fetching all of it again");
+                self.build_from_source(source, layer, reporter)
             }
             built => built,
         }
@@ -106,32 +107,33 @@ impl Store {
         source: &dyn ImageSource,
         layer: &Layer,
         writer: Box<BlobWriter>,
-        report: &Report,
+        reporter: &BlobReporter,
     ) -> Result<PathBuf> {
         let descriptor = &layer.descriptor;
-        let tee = Tee::new(source, descriptor, writer, self.options.cancel.clone(), report)?;
-        let mut stream = pipelined(tee, &self.options.limits);
+        let reader = CachingReader::new(source, descriptor, writer, self.options.cancel.clone(), reporter)?;
+        let mut stream = pipelined(reader, &self.options.limits);
         let built = match build(&mut stream, &self.cache.layout().layers(), &self.build_options(layer)) {
             Ok(built) => built,
             Err(error) => {
                 drop(stream);
                 self.wait_for_writer(&descriptor.digest)?;
-                return self.build_again(source, layer, error, report);
+                return self.build_again(source, layer, error, reporter);
             }
         };
-        let tee = stream.finish().map_err(|source| decompress(descriptor, source))?;
-        // Nothing gets a name before the bytes that it was made from have proved to be the right ones.
-        tee.commit()?;
+        let reader = stream.finish().map_err(|source| decompress(descriptor, source))?;
+        // The layer is published only after the blob's digest has been verified.
+        reader.commit()?;
         publish(built, descriptor)
     }
 
-    /// Waits until the thread that decodes has noticed that nobody listens any more: what it has fetched is on the disk
-    /// then. Where its source does not answer, there is nothing to wait for.
+    /// Waits until the decoding thread has stopped and its bytes are on disk.
+    ///
+    /// If the source does not answer, the wait ends after [`WRITER_POLLS`] polls.
     fn wait_for_writer(&self, digest: &Digest) -> Result<()> {
-        let mut patience = WAITS_FOR_WRITER;
+        let mut polls_left = WRITER_POLLS;
         let mut waiting = |_: &Path| {
-            patience -= 1;
-            if patience == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            polls_left -= 1;
+            if polls_left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         match self.cache.lock(&LockName::Blob(*digest), Mode::Exclusive, &mut waiting) {
             Ok(_) | Err(vmroot_cache::Error::GaveUp { .. }) => Ok(()),
@@ -150,40 +152,41 @@ impl Store {
         publish(built.map_err(|error| layer_error(&layer.descriptor, error))?, &layer.descriptor)
     }
 
-    /// After a failure: whether the layer is at fault, or what came of it, shows once the whole blob is here.
+    /// Decides after a failure whether the layer or its transfer is at fault: fetches the whole blob and builds the
+    /// layer from it.
     fn build_again(
         &self,
         source: &dyn ImageSource,
         layer: &Layer,
         error: vmroot_layer_index::Error,
-        report: &Report,
+        reporter: &BlobReporter,
     ) -> Result<PathBuf> {
-        // A full disk, or a limit: neither gets better with more bytes.
+        // A full disk and a limit do not depend on the rest of the bytes.
         if matches!(error, vmroot_layer_index::Error::Io { .. }) || error.limit().is_some() {
             return Err(layer_error(&layer.descriptor, error));
         }
         if let Some(error) = source_error(source, &layer.descriptor.digest, error) {
             return Err(error);
         }
-        let blob = self.fetch_blob(source, &layer.descriptor, report)?;
+        let blob = self.fetch_blob(source, &layer.descriptor, reporter)?;
         self.build_from_file(layer, &blob)
     }
 
-    /// Makes sure that a blob is in the cache, without looking into it.
+    /// Ensures that a blob is in the cache, without decoding it.
     pub(crate) fn fetch_blob(
         &self,
         source: &dyn ImageSource,
         descriptor: &Descriptor,
-        report: &Report,
+        reporter: &BlobReporter,
     ) -> Result<PathBuf> {
-        let writer = match self.claim(descriptor, &*report.progress)? {
+        let writer = match self.claim(descriptor, &*reporter.progress)? {
             BlobSlot::Present(blob) => return Ok(blob.path),
             BlobSlot::Absent(writer) => writer,
         };
-        let mut tee = Tee::new(source, descriptor, writer, self.options.cancel.clone(), report)?;
-        let copied = io::copy(&mut tee, &mut io::sink());
+        let mut reader = CachingReader::new(source, descriptor, writer, self.options.cancel.clone(), reporter)?;
+        let copied = io::copy(&mut reader, &mut io::sink());
         copied.map_err(|error| read_failed(source, &descriptor.digest, error))?;
-        Ok(tee.commit()?.path)
+        Ok(reader.commit()?.path)
     }
 
     fn claim(&self, descriptor: &Descriptor, progress: &dyn Progress) -> Result<BlobSlot> {
@@ -198,7 +201,7 @@ impl Store {
         Ok(self.cache.lock(name, Mode::Exclusive, &mut self.waiting(progress))?)
     }
 
-    /// Says once that another process is at work, and gives up when the work is cancelled.
+    /// Returns a callback that reports once that another process is working, and ends the wait on cancellation.
     fn waiting<'a>(&'a self, progress: &'a dyn Progress) -> impl FnMut(&Path) -> ControlFlow<()> + 'a {
         let mut said = false;
         move |_| {
@@ -218,7 +221,7 @@ fn decompress(descriptor: &Descriptor, source: vmroot_compress::Error) -> Error 
     Error::Decompress { digest: descriptor.digest, source: Box::new(source) }
 }
 
-/// An error of the index builder, in the words of whoever found what is wrong.
+/// Converts an error of the index builder into the variant for its cause.
 fn layer_error(descriptor: &Descriptor, error: vmroot_layer_index::Error) -> Error {
     match error {
         vmroot_layer_index::Error::Io { .. } => Error::Index(error),
@@ -229,7 +232,7 @@ fn layer_error(descriptor: &Descriptor, error: vmroot_layer_index::Error) -> Err
     }
 }
 
-/// The error of the source or the cache, if that is what ended the layer's stream.
+/// Returns the error of the source or the cache if that ended the layer's stream.
 fn source_error(source: &dyn ImageSource, digest: &Digest, error: vmroot_layer_index::Error) -> Option<Error> {
     let vmroot_layer_index::Error::Stream { source: stream, .. } = error else { return None };
     let foreign = stream.raw_os_error().is_some()

@@ -1,4 +1,4 @@
-//! All layers of an image, several at once.
+//! Fetching and indexing of all layers of an image, several at once.
 
 use std::cmp::Reverse;
 use std::num::NonZero;
@@ -9,19 +9,20 @@ use std::thread;
 use vmroot_transport::ImageSource;
 
 use crate::layer::Layer;
-use crate::progress::Report;
+use crate::progress::BlobReporter;
 use crate::{Error, Result, Store};
 
-/// Added to the nice value of threads that must not delay the critical layer: a tenth of its share of a core (sched(7)).
-const NICER: i32 = 10;
+/// The increment of the nice value for threads that must not delay the critical layer. It leaves them about a tenth of
+/// its share of a core (sched(7)).
+const NICE_INCREMENT: i32 = 10;
 
-/// Layers in the order in which they are begun, and the next one.
+/// The layers in their order of work, with the position of the next one.
 struct Queue {
-    /// Positions in the image, the largest layer first. A large layer that is begun last has the machine to itself at
-    /// the end, and can use only a part of it.
+    /// Positions in the image, the largest layer first. A large layer at the end would run alone and could not use all
+    /// cores.
     order: Vec<usize>,
     next: AtomicUsize,
-    /// Whether the first layer is more than one core's share of the work, so that all others are done before it.
+    /// Whether the first layer is more than one core's share of the work. All others then finish before it.
     has_critical: bool,
     failure: Mutex<Option<Error>>,
 }
@@ -31,13 +32,13 @@ impl Queue {
         let size = |number: &usize| layers[*number].descriptor.size;
         let mut order = missing.to_vec();
         order.sort_by_key(|number| Reverse(size(number)));
-        // Sizes are those that a manifest names: any number.
+        // The sizes come from a manifest and can be any number.
         let total = missing.iter().map(size).fold(0, u64::saturating_add);
         let has_critical = order.first().is_some_and(|largest| size(largest) > total / cores);
         Self { order, next: AtomicUsize::new(0), has_critical, failure: Mutex::new(None) }
     }
 
-    /// The rank and the number of the next layer; `None` at the end or after a failure.
+    /// Returns the rank and the position of the next layer; `None` at the end or after a failure.
     fn next(&self) -> Option<(usize, usize)> {
         if self.failure.lock().is_ok_and(|failure| failure.is_some()) {
             return None;
@@ -46,7 +47,7 @@ impl Queue {
         self.order.get(rank).map(|&number| (rank, number))
     }
 
-    /// Keeps the first failure: later ones are often its consequence.
+    /// Records the first failure. Later ones are often its consequences.
     fn fail(&self, error: Error) {
         if let Ok(mut failure) = self.failure.lock() {
             failure.get_or_insert(error);
@@ -55,21 +56,21 @@ impl Queue {
 }
 
 impl Store {
-    /// Fetches and indexes the layers that are missing, `parallel` at once, the largest first.
+    /// Fetches and indexes the `missing` layers, `parallel` at once, the largest first.
     ///
-    /// These are plain threads, not tasks of a pool of computing threads: they wait for sockets and disks.
+    /// The threads are plain ones and not tasks of a thread pool, because they wait for sockets and disks.
     pub(crate) fn ensure_layers(
         &self,
         source: &dyn ImageSource,
         layers: &[Layer],
         missing: &[usize],
-        reports: &[Report],
+        reporters: &[BlobReporter],
     ) -> Result<()> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let queue = Queue::new(layers, missing, cores as u64);
         thread::scope(|scope| -> Result<()> {
             for number in 0..self.options.parallel.max(1).min(missing.len()) {
-                let work = || self.work(&queue, source, layers, reports);
+                let work = || self.work(&queue, source, layers, reporters);
                 let thread = thread::Builder::new().name(format!("layer-{number}")).spawn_scoped(scope, work);
                 thread.map_err(|error| Error::Threads(error.to_string()))?;
             }
@@ -81,16 +82,16 @@ impl Store {
         }
     }
 
-    /// Takes one layer after the other.
-    fn work(&self, queue: &Queue, source: &dyn ImageSource, layers: &[Layer], reports: &[Report]) {
+    /// Handles layers from the queue until it is empty or one fails.
+    fn work(&self, queue: &Queue, source: &dyn ImageSource, layers: &[Layer], reporters: &[BlobReporter]) {
         let mut is_nice = false;
         while let Some((rank, number)) = queue.next() {
             if queue.has_critical && rank > 0 && !std::mem::replace(&mut is_nice, true) {
-                be_nice();
+                raise_nice_value();
             }
             let done = self
                 .check_cancelled()
-                .and_then(|()| self.ensure_layer(Some(source), &layers[number], &reports[number]).map(drop));
+                .and_then(|()| self.ensure_layer(Some(source), &layers[number], &reporters[number]).map(drop));
             if let Err(error) = done {
                 return queue.fail(error);
             }
@@ -98,10 +99,12 @@ impl Store {
     }
 }
 
-/// Lets threads of the critical layer go first. The nice value belongs to this thread, and to those that it starts to
-/// read and decode. It cannot be lowered again without a privilege, so each worker is a new thread.
-fn be_nice() {
-    if let Err(error) = rustix::process::nice(NICER) {
+/// Raises the nice value of this thread, so that threads of the critical layer run first.
+///
+/// Threads that it starts to read and decode inherit the value. It cannot be lowered again without a privilege, so each
+/// worker is a new thread.
+fn raise_nice_value() {
+    if let Err(error) = rustix::process::nice(NICE_INCREMENT) {
         tracing::debug!(%error, "the nice value of a thread cannot be raised");
     }
 }
@@ -130,7 +133,7 @@ mod tests {
         assert_eq!(order(&queue), [3, 2, 0]);
     }
 
-    /// Sizes of missing layers, cores, and whether the largest takes longer than its share of the machine.
+    /// Sizes of missing layers, number of cores, and whether the largest layer is critical.
     #[test]
     fn a_layer_is_critical_when_it_is_more_than_one_cores_share() {
         for (sizes, cores, critical) in [
@@ -148,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_stops_layers_that_are_not_begun() {
+    fn a_failure_stops_further_layers() {
         let queue = Queue::new(&layers(&[1, 2, 3]), &[0, 1, 2], 2);
         assert_eq!(queue.next(), Some((0, 2)));
         queue.fail(Error::Cancelled);

@@ -1,65 +1,67 @@
-//! How far a pull is.
+//! Progress of a pull.
 
 use std::fmt;
 use std::sync::Arc;
 
 use vmroot_model::Digest;
 
-/// Told what a pull does. Called from several threads at once, and often: it should return soon.
+/// Receives the progress events of a pull.
+///
+/// The methods are called often and from several threads at once. They should return quickly.
 pub trait Progress: Send + Sync {
-    /// A blob came forward, began or ended.
+    /// A blob began, advanced or ended.
     fn blob(&self, _progress: &BlobProgress) {}
 
-    /// Something worth a line: what is waited for, what was found already there.
+    /// A message for the user: for example, that a lock is awaited.
     fn message(&self, _message: &str) {}
 }
 
-/// How far one blob is.
+/// The progress of one blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlobProgress {
-    /// The blob.
+    /// The blob's digest.
     pub digest: Digest,
-    /// Its number among the blobs of the image: the config is 0, layers follow from 1.
+    /// The blob's position among the blobs of the image: 0 for the config, layers from 1.
     pub index: usize,
-    /// How many blobs the image has.
+    /// The number of blobs of the image.
     pub count: usize,
-    /// Bytes that are here.
+    /// The number of bytes in the cache.
     pub current: u64,
-    /// Bytes that there are.
+    /// The size of the blob in bytes.
     pub total: u64,
-    /// Bytes of all the image's blobs together, as far as they must be fetched.
+    /// The total size, in bytes, of all blobs of the image that must be fetched.
     pub image_total: u64,
 }
 
-/// Who does not want to know.
+/// Ignores every event.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoProgress;
 
 impl Progress for NoProgress {}
 
-/// Whom to tell about one blob.
+/// Reports the progress of one blob.
 #[derive(Clone)]
-pub(crate) struct Report {
+pub(crate) struct BlobReporter {
     pub(crate) progress: Arc<dyn Progress>,
     pub(crate) blob: BlobProgress,
 }
 
-impl Report {
-    /// For work that fetches nothing.
+impl BlobReporter {
+    /// Returns a reporter for work that fetches no blob.
     pub(crate) fn without_blob(progress: &Arc<dyn Progress>) -> Self {
         let digest = Digest::of(b"");
         let blob = BlobProgress { digest, index: 0, count: 0, current: 0, total: 0, image_total: 0 };
         Self { progress: Arc::clone(progress), blob }
     }
 
-    /// The blob has this many bytes here now.
-    pub(crate) fn at(&self, current: u64) {
+    /// Reports that `current` bytes of the blob are in the cache.
+    pub(crate) fn set_current(&self, current: u64) {
         self.progress.blob(&BlobProgress { current, ..self.blob });
     }
 }
 
-impl fmt::Debug for Report {
+impl fmt::Debug for BlobReporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Report").field("blob", &self.blob).finish_non_exhaustive()
+        f.debug_struct("BlobReporter").field("blob", &self.blob).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! From a source to an image in the store.
+//! Pulls of images from a source into the store.
 
 use std::fs;
 use std::sync::Arc;
@@ -9,77 +9,85 @@ use vmroot_model::{Descriptor, Digest, Platform, Reference};
 use vmroot_output::write_atomically;
 use vmroot_transport::ImageSource;
 
-use crate::choose::{Chosen, Fallback, choose};
-use crate::image::{by_reference, fitting, none, one_by_platform};
-use crate::known::Known;
+use crate::cached_source::CachedSource;
+use crate::choose::{ChosenImage, Fallback, choose};
+use crate::image::{by_reference, filter_by_platform, no_such_image, one_by_platform};
 use crate::layer::Layer;
-use crate::progress::Report;
+use crate::progress::BlobReporter;
 use crate::{BlobProgress, Error, Image, LayerRecord, Progress, Record, Result, Store};
 
-/// When to ask the source what a name means.
+/// When to resolve an image's name at its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PullPolicy {
-    /// Each time; a name with a digest means the same for ever, and is asked for once.
+    /// At each pull. A name with a digest is resolved only once, because its meaning cannot change.
     Always,
-    /// When the image is not here.
+    /// If the image is not in the store.
     #[default]
     Missing,
-    /// Never: it must be here.
+    /// Never: the image must be in the store.
     Never,
 }
 
-/// What to pull.
+/// A request to pull an image.
 #[derive(Debug, Clone)]
 pub struct PullRequest {
-    /// The names to remember the image by; none for an image that has only its id.
+    /// The names to store the image under. If there are none, the image has only its id.
     pub references: Vec<Reference>,
-    /// The platform.
+    /// The platform to select.
     pub platform: Platform,
-    /// When to ask the source.
+    /// When to resolve the name at the source.
     pub policy: PullPolicy,
-    /// What to take where there is no image for the platform.
+    /// The image to select if there is none for the platform.
     pub fallback: Fallback,
-    /// The archive, layout or directory that the source is, if it is no registry.
+    /// The archive, layout or directory that is the source; `None` for a registry.
     pub loaded_from: Option<String>,
 }
 
 impl Store {
-    /// Pulls an image: afterwards its blobs, its layers and its root are here, and its names are known.
+    /// Pulls an image: stores its blobs, layers and root, and records its names.
     ///
-    /// What is here already is not fetched again, and work that was broken off goes on where it stopped.
+    /// Parts that are in the store are not fetched again, and interrupted downloads are resumed.
     ///
     /// # Errors
-    /// [`Error::NoSuchImage`] under [`PullPolicy::Never`]; otherwise whatever source, bytes and disk give cause for.
+    /// - [`Error::NoSuchImage`] or [`Error::OtherPlatforms`] if the image is not in the store under
+    ///   [`PullPolicy::Never`].
+    /// - [`Error::Image`] or [`Error::NotAnImage`] if there is no image for the platform, or its documents are invalid.
+    /// - [`Error::Source`] or [`Error::Registry`] if the source cannot be read.
+    /// - [`Error::Blob`], [`Error::Layer`] or [`Error::Decompress`] if the source's bytes are invalid.
+    /// - [`Error::Damaged`] if the image in the store is damaged and the policy forbids fetching it again.
+    /// - [`Error::Cache`], [`Error::Index`] or [`Error::Root`] if files of the store cannot be read or written.
+    /// - [`Error::Cancelled`] if the work was cancelled.
     pub fn pull(&self, source: &dyn ImageSource, request: &PullRequest, progress: &Arc<dyn Progress>) -> Result<Image> {
-        let _working = self.in_use.work();
-        if let Some(image) = self.pulled_before(request, progress)? {
+        let _working = self.in_use.begin_work();
+        if let Some(image) = self.find_pulled(request, progress)? {
             return Ok(image);
         }
         if request.policy == PullPolicy::Never {
             let name = request.references.first().map_or_else(|| source.name(), ToString::to_string);
-            return Err(none(&name, Some(&request.platform)));
+            return Err(no_such_image(&name, Some(&request.platform)));
         }
         self.check_cancelled()?;
-        let chosen = choose(&Known { store: self, source }, &request.platform, request.fallback)?;
+        let chosen = choose(&CachedSource { store: self, source }, &request.platform, request.fallback)?;
         let record = Record { loaded_from: request.loaded_from.clone(), ..chosen.record(&chosen.platform) };
-        // From here on nothing of it is removed, whether it was here before or comes now.
+        // From here on no collection removes files of the image.
         let pin = self.in_use.pin(&record);
         self.keep_documents(&chosen, &**progress)?;
-        self.make_ready(source, &record, progress)?;
-        self.remember(&record, &request.references, progress)?;
-        Ok(Image::new(named(&record, request.references.first()), chosen.config, pin))
+        self.ensure_complete(source, &record, progress)?;
+        self.write_records(&record, &request.references, progress)?;
+        Ok(Image::new(with_reference(&record, request.references.first()), chosen.config, pin))
     }
 
-    /// The image, if the policy lets a record answer and everything is here, or can be made from what is.
-    fn pulled_before(&self, request: &PullRequest, progress: &Arc<dyn Progress>) -> Result<Option<Image>> {
+    /// Returns the image from its record, if the policy allows that and the image is or can be made complete from the
+    /// cache.
+    fn find_pulled(&self, request: &PullRequest, progress: &Arc<dyn Progress>) -> Result<Option<Image>> {
         let Some(reference) = request.references.first() else { return Ok(None) };
         if request.policy == PullPolicy::Always && reference.digest().is_none() {
             return Ok(None);
         }
-        let Some(record) = self.known(reference, request)? else { return Ok(None) };
-        // What was replaced or removed meanwhile may not be whole any more.
+        let Some(record) = self.find_record(reference, request)? else { return Ok(None) };
+        // A record that was replaced or removed meanwhile may lack files.
         let Some(pin) = self.pin_current(&record) else { return Ok(None) };
-        // The registry that the name of a loaded image names may have another image of that name, or none.
+        // The registry in the name of a loaded image may have another image of that name, or none.
         let is_elsewhere = record.loaded_from.is_some() && request.loaded_from.is_none();
         let must_be_here = request.policy == PullPolicy::Never || request.policy == PullPolicy::Missing && is_elsewhere;
         let opened = self.image(record, pin).and_then(|image| {
@@ -87,25 +95,26 @@ impl Store {
             root.map_err(|error| error.of_image(image.record())).map(|_| image)
         });
         match opened {
-            Ok(image) => self.known_by(image, &request.references, progress).map(Some),
+            Ok(image) => self.add_names(image, &request.references, progress).map(Some),
             Err(error @ Error::Cancelled) => Err(error),
             Err(error) if must_be_here => Err(error),
-            // Something is gone or damaged: the source has it.
+            // A file is missing or damaged, and the source can provide it again.
             Err(_) => Ok(None),
         }
     }
 
-    /// The record of an image by exactly this name, or by another that means the same: a digest beside any tag, or none.
-    fn known(&self, reference: &Reference, request: &PullRequest) -> Result<Option<Record>> {
+    /// Returns the record of exactly this name, or of an equivalent one: the same digest with another tag or without a
+    /// tag.
+    fn find_record(&self, reference: &Reference, request: &PullRequest) -> Result<Option<Record>> {
         match self.record(reference, &request.platform) {
             Ok(None) => {}
-            // One that is damaged is written anew.
+            // A damaged record is written again after the pull.
             Err(Error::Record { .. }) => return Ok(None),
             found => return found,
         }
         let records = self.images()?;
         let named = by_reference(&records, reference);
-        let fitting = fitting(&named, Some(&request.platform)).first().copied();
+        let fitting = filter_by_platform(&named, Some(&request.platform)).first().copied();
         if fitting.is_some() || request.policy != PullPolicy::Never || named.is_empty() {
             return Ok(fitting.cloned());
         }
@@ -113,17 +122,17 @@ impl Store {
         one_by_platform(&reference.to_string(), &named, platform).cloned().map(Some)
     }
 
-    /// Remembers an image by names that it has not yet.
-    fn known_by(&self, image: Image, references: &[Reference], progress: &Arc<dyn Progress>) -> Result<Image> {
+    /// Records the image under the names that it does not have yet.
+    fn add_names(&self, image: Image, references: &[Reference], progress: &Arc<dyn Progress>) -> Result<Image> {
         if references.first() == image.record().reference.as_ref() {
             return Ok(image);
         }
-        self.remember(image.record(), references, progress)?;
-        Ok(image.named(references.first()))
+        self.write_records(image.record(), references, progress)?;
+        Ok(image.with_reference(references.first()))
     }
 
-    /// Keeps manifest, index and config as blobs: what an image is, byte for byte.
-    fn keep_documents(&self, chosen: &Chosen, progress: &dyn Progress) -> Result<()> {
+    /// Stores the index, the manifest and the config as blobs, byte for byte.
+    fn keep_documents(&self, chosen: &ChosenImage, progress: &dyn Progress) -> Result<()> {
         let documents = [
             (chosen.top.digest(), chosen.top.raw()),
             (chosen.manifest.digest(), chosen.manifest.raw()),
@@ -131,33 +140,33 @@ impl Store {
         ];
         for (digest, bytes) in documents {
             let path = self.cache.layout().blob(digest);
-            // Small enough to compare: a damaged one is replaced.
+            // The documents are small enough to compare. A damaged one is replaced.
             if fs::read(&path).is_ok_and(|present| present == bytes) {
                 continue;
             }
-            // Once it is replaced, no other thread takes it for damaged and removes it.
+            // Under the lock, no other thread mistakes the new file for the damaged one and removes it.
             let _lock = self.lock(&LockName::Blob(*digest), progress)?;
             write_atomically(&path, PUBLISHED_MODE, bytes)?;
         }
         Ok(())
     }
 
-    /// Fetches and indexes what is missing of the layers, several at once, and merges them.
-    fn make_ready(&self, source: &dyn ImageSource, record: &Record, progress: &Arc<dyn Progress>) -> Result<()> {
+    /// Fetches and indexes the missing layers, several at once, and merges all layers.
+    fn ensure_complete(&self, source: &dyn ImageSource, record: &Record, progress: &Arc<dyn Progress>) -> Result<()> {
         let layers = crate::image::layers(record);
         let missing: Vec<usize> =
             (0..layers.len()).filter(|&number| self.open_layer(&layers[number].diff_id).is_none()).collect();
-        let reports = self.reports(&layers, &missing, progress);
-        self.ensure_layers(source, &layers, &missing, &reports)?;
-        self.ensure_root(Some(source), &layers, &Report::without_blob(progress))
+        let reporters = self.reporters(&layers, &missing, progress);
+        self.ensure_layers(source, &layers, &missing, &reporters)?;
+        self.ensure_root(Some(source), &layers, &BlobReporter::without_blob(progress))
     }
 
-    /// What reports on each layer's blob.
-    fn reports(&self, layers: &[Layer], missing: &[usize], progress: &Arc<dyn Progress>) -> Vec<Report> {
+    /// Returns a progress reporter for each layer's blob.
+    fn reporters(&self, layers: &[Layer], missing: &[usize], progress: &Arc<dyn Progress>) -> Vec<BlobReporter> {
         let fetched = missing.iter().map(|&number| &layers[number].descriptor);
         let fetched = fetched.filter(|blob| !matches!(self.cache.get(&blob.digest), Ok(Some(_))));
         let image_total = fetched.map(|blob| blob.size).sum();
-        let report = |(number, layer): (usize, &Layer)| Report {
+        let reporter = |(number, layer): (usize, &Layer)| BlobReporter {
             progress: Arc::clone(progress),
             blob: BlobProgress {
                 digest: layer.descriptor.digest,
@@ -168,24 +177,24 @@ impl Store {
                 image_total,
             },
         };
-        layers.iter().enumerate().map(report).collect()
+        layers.iter().enumerate().map(reporter).collect()
     }
 
-    fn remember(&self, record: &Record, references: &[Reference], progress: &Arc<dyn Progress>) -> Result<()> {
+    fn write_records(&self, record: &Record, references: &[Reference], progress: &Arc<dyn Progress>) -> Result<()> {
         let _lock = self.lock(&LockName::Images, &**progress)?;
         if references.is_empty() {
             return self.write_record(record);
         }
-        references.iter().try_for_each(|reference| self.write_record(&named(record, Some(reference))))
+        references.iter().try_for_each(|reference| self.write_record(&with_reference(record, Some(reference))))
     }
 }
 
-pub(crate) fn named(record: &Record, reference: Option<&Reference>) -> Record {
+pub(crate) fn with_reference(record: &Record, reference: Option<&Reference>) -> Record {
     Record { reference: reference.cloned(), ..record.clone() }
 }
 
-impl Chosen {
-    /// What a store would remember of the image, pulled now for this platform and without a name.
+impl ChosenImage {
+    /// Returns a record of the image, pulled now for `platform` and without a name.
     pub fn record(&self, platform: &Platform) -> Record {
         let layers = self.manifest.layers().iter().zip(self.config.diff_ids());
         let layer = |(descriptor, diff_id): (&Descriptor, &Digest)| LayerRecord {

@@ -1,7 +1,7 @@
-//! What the store remembers of an image: one file for each name and platform.
+//! Image records: one file for each name and platform.
 //!
-//! A record is written twice, each copy with a digest of itself, because nothing else in the cache knows what an image
-//! was called: everything but a record can be made again or fetched again.
+//! A record is written twice, and each copy has a digest of itself. The names of images are only in records; all other
+//! files of the cache can be built or fetched again.
 
 use std::fs;
 use std::io;
@@ -15,27 +15,27 @@ use vmroot_output::write_atomically;
 
 use crate::{Error, Result, Store};
 
-/// What a name means.
+/// The image of a name and a platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// The name; nothing for an image that was loaded without one.
+    /// The name; `None` for an image that was loaded without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Reference>,
-    /// The platform that was asked for when the name was resolved.
+    /// The platform for which the name was resolved.
     pub platform: Platform,
-    /// The digest that the name led to: of an index, or of the manifest.
+    /// The digest that the name resolved to: of an index or of the manifest.
     pub digest: Digest,
     /// The image's manifest.
     pub manifest: Descriptor,
-    /// The image's config; its digest is the image's id.
+    /// The image's config. Its digest is the image's id.
     pub config: Descriptor,
     /// The layers, lowest first.
     pub layers: Vec<LayerRecord>,
-    /// When the image was pulled or loaded, in seconds since 1970.
+    /// When the image was pulled or loaded, in seconds since the Unix epoch.
     pub pulled: u64,
-    /// The archive, layout or directory that the image was loaded from; nothing for one of a registry, which its name
-    /// names. Records before 0.2 do not have it.
+    /// The archive, layout or directory that the image was loaded from. `None` for an image from a registry: its name
+    /// identifies the registry. Records before 0.2 lack this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loaded_from: Option<String>,
 }
@@ -44,42 +44,42 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LayerRecord {
-    /// The media type of its blob.
+    /// The media type of the layer's blob.
     pub media_type: MediaType,
-    /// The digest of its blob.
+    /// The digest of the layer's blob.
     pub digest: Digest,
-    /// The digest of its tar.
+    /// The digest of the layer's uncompressed tar.
     pub diff_id: Digest,
-    /// The length of its blob in bytes.
+    /// The length of the layer's blob in bytes.
     pub size: u64,
-    /// Where else its blob may be had, if it is a foreign layer; records before 0.2 do not have it.
+    /// Further URLs of the blob of a foreign layer. Records before 0.2 lack this field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
 }
 
 impl LayerRecord {
-    /// The descriptor that the blob is fetched by.
+    /// Returns the descriptor for fetching the blob.
     pub(crate) fn descriptor(&self) -> Descriptor {
         Descriptor { urls: self.urls.clone(), ..Descriptor::new(self.media_type.clone(), self.digest, self.size) }
     }
 }
 
-/// A record as a file holds it.
+/// A record as it is stored in a file.
 #[derive(Serialize, Deserialize)]
 struct Sealed<'a> {
-    /// Of the bytes of `record`.
+    /// The digest of the bytes of `record`.
     digest: Digest,
     #[serde(borrow)]
     record: &'a RawValue,
 }
 
 impl Record {
-    /// The image's id.
+    /// Returns the image's id: the digest of its config.
     pub fn id(&self) -> &Digest {
         &self.config.digest
     }
 
-    /// The digest that names the record's file: of the name, or of the id without one, and the platform.
+    /// Returns the digest that names the record's file: of the name (or the id, without a name) and the platform.
     fn key(&self) -> Digest {
         match &self.reference {
             Some(reference) => key(&reference.to_string(), &self.platform),
@@ -92,21 +92,21 @@ fn key(name: &str, platform: &Platform) -> Digest {
     Digest::of(format!("{name} {}", platform.normalised()).as_bytes())
 }
 
-/// A record's second copy.
+/// Returns the path of the second copy of a record.
 fn copy_of(path: &Path) -> PathBuf {
     path.with_extension("copy")
 }
 
 impl Store {
-    /// Reads the record of a name for a platform.
+    /// Reads the record of a name and platform.
     ///
     /// # Errors
-    /// [`Error::Record`] when both copies are damaged.
+    /// [`Error::Record`] if both copies are damaged; [`Error::Cache`] if a file cannot be read.
     pub(crate) fn record(&self, reference: &Reference, platform: &Platform) -> Result<Option<Record>> {
         self.read_record(&self.cache.layout().image_record(&key(&reference.to_string(), platform)), &mut Vec::new())
     }
 
-    /// Writes a record in place of any other for the same name and platform.
+    /// Writes a record and replaces any earlier one of the same name and platform.
     pub(crate) fn write_record(&self, record: &Record) -> Result<()> {
         let path = self.cache.layout().image_record(&record.key());
         let body = serde_json::to_string(record).expect("a record has no keys but strings");
@@ -131,7 +131,7 @@ impl Store {
         Ok(())
     }
 
-    /// Every record that can be read, ordered by name, then platform, then id; and what is wrong with the others.
+    /// Returns all records, the readable ones ordered by name, platform and id.
     pub(crate) fn records(&self) -> Result<Records> {
         let mut records = Records::default();
         for path in self.record_paths()? {
@@ -148,7 +148,7 @@ impl Store {
         Ok(records)
     }
 
-    /// The first copies' paths, also where only the second is there.
+    /// Returns the paths of the first copies, including those of which only the second exists.
     fn record_paths(&self) -> Result<Vec<PathBuf>> {
         let directory = self.cache.layout().images();
         let failed = |source| vmroot_cache::Error::Io { action: "list", path: directory.clone(), source };
@@ -164,13 +164,13 @@ impl Store {
         Ok(paths)
     }
 
-    /// Whether a record is still there as it was read.
+    /// Returns whether the file of a record still has the same content.
     pub(crate) fn is_current(&self, record: &Record) -> bool {
         let path = self.cache.layout().image_record(&record.key());
         matches!(self.read_record(&path, &mut Vec::new()), Ok(Some(current)) if current == *record)
     }
 
-    /// Reads a record from either of its copies, and mends the other.
+    /// Reads a record from either of its copies, and restores the other.
     fn read_record(&self, path: &Path, mended: &mut Vec<MendedCopy>) -> Result<Option<Record>> {
         match read_copies(path)? {
             Copies::Neither => Ok(None),
@@ -183,9 +183,11 @@ impl Store {
         }
     }
 
-    /// Writes the copy of a record that is missing or damaged, and returns it if it was damaged: a process that is killed
-    /// between the two writes leaves one copy alone. One that is being written or removed is left alone: a removed one
-    /// would come back.
+    /// Restores the missing or damaged copy of a record. Returns the copy if it was damaged.
+    ///
+    /// A process that is killed between the two writes leaves one copy. The record is skipped if another process holds
+    /// the lock, since it may be writing or removing the record: restoring a copy of a removed record would bring it
+    /// back.
     fn mend_record(&self, path: &Path) -> Result<Option<MendedCopy>> {
         let Some(_lock) = self.cache.try_lock(&LockName::Images, Mode::Exclusive)? else { return Ok(None) };
         let Copies::One { bytes, other, problem, .. } = read_copies(path)? else { return Ok(None) };
@@ -195,33 +197,33 @@ impl Store {
     }
 }
 
-/// What the records are worth.
+/// All records of a cache, by condition.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     pub(crate) whole: Vec<Record>,
-    /// An [`Error::Record`] for each that is damaged in both copies.
+    /// An [`Error::Record`] for each record with two damaged copies.
     pub(crate) damaged: Vec<Error>,
     pub(crate) mended: Vec<MendedCopy>,
 }
 
-/// A damaged copy of a record that was written again from the other.
+/// A damaged copy of a record that was written again from the other one.
 #[derive(Debug)]
 pub(crate) struct MendedCopy {
     pub(crate) path: PathBuf,
-    /// What was wrong with it.
+    /// The damage.
     pub(crate) problem: String,
 }
 
-/// What the two copies of a record are worth.
+/// The condition of the two copies of a record.
 enum Copies {
     Neither,
     Both(Box<Record>),
-    /// The bytes of the one that is whole, and the path of the other.
+    /// One copy is valid.
     One {
         record: Box<Record>,
         bytes: Vec<u8>,
         other: PathBuf,
-        /// The fault of the other; `None` where it is missing.
+        /// The fault of the other copy; `None` if it is missing.
         problem: Option<String>,
     },
     Damaged(String),
@@ -230,23 +232,25 @@ enum Copies {
 fn read_copies(path: &Path) -> Result<Copies> {
     let copy = copy_of(path);
     Ok(match (read_sealed(path)?, read_sealed(&copy)?) {
-        (Sealing::Missing, Sealing::Missing) => Copies::Neither,
-        (Sealing::Whole(record, _), Sealing::Whole(..)) => Copies::Both(record),
-        (Sealing::Whole(record, bytes), other) => Copies::One { record, bytes, other: copy, problem: other.problem() },
-        (other, Sealing::Whole(record, bytes)) => {
+        (SealedCopy::Missing, SealedCopy::Missing) => Copies::Neither,
+        (SealedCopy::Whole(record, _), SealedCopy::Whole(..)) => Copies::Both(record),
+        (SealedCopy::Whole(record, bytes), other) => {
+            Copies::One { record, bytes, other: copy, problem: other.problem() }
+        }
+        (other, SealedCopy::Whole(record, bytes)) => {
             Copies::One { record, bytes, other: path.to_owned(), problem: other.problem() }
         }
-        (Sealing::Damaged(reason), _) | (_, Sealing::Damaged(reason)) => Copies::Damaged(reason),
+        (SealedCopy::Damaged(reason), _) | (_, SealedCopy::Damaged(reason)) => Copies::Damaged(reason),
     })
 }
 
-enum Sealing {
+enum SealedCopy {
     Missing,
     Whole(Box<Record>, Vec<u8>),
     Damaged(String),
 }
 
-impl Sealing {
+impl SealedCopy {
     fn problem(self) -> Option<String> {
         match self {
             Self::Damaged(reason) => Some(reason),
@@ -255,17 +259,17 @@ impl Sealing {
     }
 }
 
-fn read_sealed(path: &Path) -> Result<Sealing> {
+fn read_sealed(path: &Path) -> Result<SealedCopy> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Sealing::Missing),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(SealedCopy::Missing),
         Err(source) => {
             return Err(vmroot_cache::Error::Io { action: "read", path: path.to_owned(), source }.into());
         }
     };
     Ok(match parse(&bytes) {
-        Ok(record) => Sealing::Whole(Box::new(record), bytes),
-        Err(reason) => Sealing::Damaged(reason),
+        Ok(record) => SealedCopy::Whole(Box::new(record), bytes),
+        Err(reason) => SealedCopy::Damaged(reason),
     })
 }
 
@@ -281,11 +285,11 @@ fn parse(bytes: &[u8]) -> std::result::Result<Record, String> {
 mod tests {
     use super::*;
 
-    /// A layer as versions before 0.2 wrote it.
+    /// A layer in the format of versions before 0.2.
     const OLD: &str = r#"{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","diffId":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0}"#;
 
     #[test]
-    fn layers_of_old_records_are_read_and_written_as_they_were() {
+    fn layers_of_old_records_keep_their_bytes() {
         let layer: LayerRecord = serde_json::from_str(OLD).unwrap();
         assert_eq!(layer.descriptor().urls, [""; 0]);
         assert_eq!(serde_json::to_string(&layer).unwrap(), OLD);

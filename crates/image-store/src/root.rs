@@ -1,4 +1,4 @@
-//! The merged root of an image, kept under its chain id.
+//! Merged roots of images, stored under their chain ids.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,35 +11,38 @@ use vmroot_output::{TemporaryFile, directory_of};
 use vmroot_transport::ImageSource;
 
 use crate::layer::Layer;
-use crate::progress::Report;
+use crate::progress::BlobReporter;
 use crate::{Error, Image, Progress, Result, Store};
 
-/// The chain id of an image without layers: its root is an empty directory. No layer has this digest, that of no bytes.
+/// Returns the chain id of the layers, which names their root.
+///
+/// An image without layers has an empty root under the digest of no bytes, which no layer can have.
 pub(crate) fn chain_id(diff_ids: &[Digest]) -> Digest {
     chain_ids(diff_ids).last().copied().unwrap_or_else(|| Digest::of(b""))
 }
 
 impl Store {
-    /// Makes sure that the root of these layers is here. Layers that are missing or damaged are made again.
+    /// Ensures that the root of `layers` is in the cache. Missing or damaged layers are built again.
     pub(crate) fn ensure_root(
         &self,
         source: Option<&dyn ImageSource>,
         layers: &[Layer],
-        report: &Report,
+        reporter: &BlobReporter,
     ) -> Result<()> {
         let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
         let target = chain_id(&diff_ids);
         if self.open_root_index(&diff_ids).is_some() {
             return Ok(());
         }
-        let _lock = self.lock(&LockName::Root(target), &*report.progress)?;
+        let _lock = self.lock(&LockName::Root(target), &*reporter.progress)?;
         if self.open_root_index(&diff_ids).is_some() {
             return Ok(());
         }
-        // The longest chain of layers whose root is here already; the full one is not.
-        let known = (1..layers.len()).rev().find_map(|count| Some((count, self.open_root_index(&diff_ids[..count])?)));
-        let (count, base) = known.map_or((0, None), |(count, base)| (count, Some(base)));
-        let rest = layers[count..].iter().map(|layer| self.ensure_layer(source, layer, report));
+        // The longest chain of lower layers whose root is in the cache. The full chain is not.
+        let longest =
+            (1..layers.len()).rev().find_map(|count| Some((count, self.open_root_index(&diff_ids[..count])?)));
+        let (count, base) = longest.map_or((0, None), |(count, base)| (count, Some(base)));
+        let rest = layers[count..].iter().map(|layer| self.ensure_layer(source, layer, reporter));
         let rest = rest.collect::<Result<Vec<Index>>>()?;
         let path = self.cache.layout().root_index(&target);
         let file = TemporaryFile::create_in(directory_of(&path), 0o600)?;
@@ -48,22 +51,22 @@ impl Store {
         Ok(())
     }
 
-    /// The index of the root of these layers, if it is there and whole.
+    /// Returns the index of the root of these layers if it is in the cache and valid.
     fn open_root_index(&self, diff_ids: &[Digest]) -> Option<Index> {
         let chain_id = chain_id(diff_ids);
         let index = Index::open(&self.cache.layout().root_index(&chain_id)).ok()?;
         let is_it = index.is_current()
             && index.is_root()
             && *index.identity() == chain_id
-            // One that was merged from other layers than its name says would show other files.
+            // A root that was merged from other layers would show other files.
             && index.contents().iter().map(|contents| &contents.diff_id).eq(diff_ids);
         is_it.then_some(index)
     }
 
-    /// Opens a root; what is missing or damaged is made again first, from blobs in the cache.
+    /// Opens a root. Missing or damaged parts are first built again from blobs in the cache.
     pub(crate) fn open_root(&self, layers: &[Layer], progress: &Arc<dyn Progress>) -> Result<ContainerFs> {
         let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
-        // The layers' own indexes are not needed for this: mostly one file is read and checked, and no more.
+        // The layers' own indexes are not needed here: usually only the root's index is read and checked.
         if let Some(root) = self.open_merged(&diff_ids) {
             return Ok(root);
         }
@@ -75,32 +78,32 @@ impl Store {
         })
     }
 
-    /// Makes every layer and the root that are missing or damaged again, from blobs in the cache.
+    /// Builds missing or damaged layers and the root again, from blobs in the cache.
     pub(crate) fn complete(&self, layers: &[Layer], progress: &Arc<dyn Progress>) -> Result<()> {
-        let report = Report::without_blob(progress);
+        let reporter = BlobReporter::without_blob(progress);
         for layer in layers {
-            self.ensure_layer(None, layer, &report)?;
+            self.ensure_layer(None, layer, &reporter)?;
         }
-        self.ensure_root(None, layers, &report)
+        self.ensure_root(None, layers, &reporter)
     }
 
-    /// The root of these layers, if its index and the contents of all of them are of the right shape.
+    /// Opens the root of these layers if its index and the contents of all layers have the right shape.
     fn open_merged(&self, diff_ids: &[Digest]) -> Option<ContainerFs> {
         let layout = self.cache.layout();
         let path = layout.root_index(&chain_id(diff_ids));
         let root = ContainerFs::open(&path, &|diff_id| layout.layer_contents(diff_id)).ok()?;
-        // One that was merged from other layers than its name says would show other files.
+        // A root that was merged from other layers would show other files.
         let is_it =
             root.index().is_current() && root.contents().map(|contents| contents.diff_id).eq(diff_ids.iter().copied());
         is_it.then_some(root)
     }
 
-    /// The file of an image's root index.
+    /// Returns the path of an image's root index.
     pub fn root_index(&self, image: &Image) -> PathBuf {
         self.cache.layout().root_index(&chain_id(image.config().diff_ids()))
     }
 
-    /// The files of a layer: its index and its contents.
+    /// Returns the paths of a layer's index and of its contents.
     pub fn layer_files(&self, diff_id: &Digest) -> (PathBuf, PathBuf) {
         (self.cache.layout().layer_index(diff_id), self.cache.layout().layer_contents(diff_id))
     }

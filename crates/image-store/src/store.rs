@@ -1,4 +1,4 @@
-//! The store: a cache with images in it.
+//! The store: a cache of images.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -12,23 +12,23 @@ use vmroot_output::Cancel;
 use crate::in_use::InUse;
 use crate::{Error, Result};
 
-/// How a store works.
+/// Options of a [`Store`].
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    /// The directory of the cache; made if it is missing.
+    /// The directory of the cache, created if it is missing.
     pub directory: PathBuf,
-    /// How far the compression of a layer may go.
+    /// Limits for the decompression of a layer.
     pub limits: Limits,
-    /// What a layer may cost.
+    /// Limits for a layer's index.
     pub build: BuildOptions,
-    /// How many layers are fetched and indexed at once, 1 or more.
+    /// The number of layers that are fetched and indexed at once. 0 counts as 1.
     pub parallel: usize,
-    /// Ends all work early, from any thread.
+    /// Cancels all work of the store, from any thread.
     pub cancel: Cancel,
 }
 
 impl StoreOptions {
-    /// The defaults for a cache in `directory`: four layers at once, and the limits' own defaults.
+    /// Returns the defaults for a cache in `directory`: four layers at once, and the default limits.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
@@ -40,30 +40,31 @@ impl StoreOptions {
     }
 }
 
-/// Images in a cache.
+/// A store of images in a cache directory.
 ///
-/// While a store is open, no other process and no other `Store` can remove anything from its directory. Any number of
-/// threads may use one store at once, for anything: [`Store::collect`] leaves alone what the others are working on.
+/// While a store is open, no other process and no other `Store` can remove files from its directory. Threads may share
+/// one store without restrictions: [`Store::collect`] keeps the files that other threads are using.
 #[derive(Debug)]
 pub struct Store {
     pub(crate) cache: Cache,
     pub(crate) options: StoreOptions,
     pub(crate) pool: ThreadPool,
-    /// Keeps other processes from removing anything.
+    /// Keeps other processes from removing files.
     pub(crate) presence: Presence,
-    /// Keeps a collection by this store from removing what its threads need.
+    /// Keeps [`Store::collect`] from removing files that other threads of this store use.
     pub(crate) in_use: InUse,
 }
 
 impl Store {
-    /// Opens the store, or makes an empty one.
+    /// Opens the store in the directory of `options`, or creates an empty one.
     ///
     /// # Errors
-    /// When the directory cannot be made or locked, or no threads can be started.
+    /// - [`Error::Cache`] if the directory cannot be created or locked, or if the wait for its lock is cancelled.
+    /// - [`Error::Threads`] if the thread pool cannot be started.
     pub fn open(options: StoreOptions) -> Result<Self> {
         let cache = Cache::open(&options.directory)?;
         let presence = cache.enter(&mut until_cancelled(&options.cancel))?;
-        // Threads of a pool of our own: most of their time they wait for a registry or a disk.
+        // A pool of its own: its threads mostly wait for a registry or a disk.
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(options.parallel.max(1))
             .thread_name(|number| format!("layer-{number}"))
@@ -72,15 +73,15 @@ impl Store {
         Ok(Self { cache, options, pool, presence, in_use: InUse::default() })
     }
 
-    /// The directory of the cache.
+    /// Returns the directory of the cache.
     pub fn directory(&self) -> &Path {
         self.cache.layout().root()
     }
 
-    /// How much disk the store takes.
+    /// Returns the disk space that the store takes.
     ///
     /// # Errors
-    /// When a directory cannot be listed.
+    /// [`Error::Cache`] if a directory cannot be listed.
     pub fn usage(&self) -> Result<Usage> {
         Ok(self.cache.usage()?)
     }
@@ -90,7 +91,7 @@ impl Store {
     }
 }
 
-/// Waits for a lock until the work is cancelled.
+/// Returns a callback that waits for a lock until the work is cancelled.
 pub(crate) fn until_cancelled(cancel: &Cancel) -> impl FnMut(&Path) -> ControlFlow<()> {
     move |_| cancel.control_flow()
 }

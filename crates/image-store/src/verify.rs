@@ -1,4 +1,4 @@
-//! Checking everything in the store, and mending what can be mended.
+//! Verification of a store, and repair of damaged files.
 
 mod layers;
 mod roots;
@@ -24,61 +24,66 @@ const MISSING: &str = "is missing";
 const MISNAMED: &str = "is not the index that its name says";
 const UNNEEDED: &str = "removed; no image needs it";
 
-/// One thing that was found wrong.
+/// A fault of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The fault.
     pub problem: String,
-    /// What was done about it.
+    /// The action that was taken.
     pub remedy: String,
-    /// Whether everything is as it should be now; otherwise an image must be pulled again.
+    /// Whether the fault is repaired. If not, an image must be pulled again.
     pub mended: bool,
 }
 
-/// What a check of the whole store found.
+/// The result of a verification of the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
-    /// Blobs that were hashed.
+pub struct VerifyReport {
+    /// The number of hashed blobs.
     pub blobs: u64,
-    /// Layers whose every file was hashed.
+    /// The number of layers of which every file was hashed.
     pub layers: u64,
-    /// Roots that were read.
+    /// The number of roots that were read.
     pub roots: u64,
-    /// Records that were read.
+    /// The number of records that were read.
     pub records: u64,
-    /// What was wrong, ordered by path.
+    /// The faults, ordered by path.
     pub findings: Vec<Finding>,
 }
 
-/// A check that is under way.
+/// A verification in progress.
 struct Check<'a> {
     store: &'a Store,
     progress: &'a Arc<dyn Progress>,
-    /// The records when it began. What they need is kept until it ends.
+    /// The records at the start. Their files are kept until the end.
     records: Vec<Record>,
     needed: Needed,
-    found: Found,
+    found: VerifyReport,
 }
 
 impl Store {
-    /// Reads everything: hashes blobs and file contents, checks indexes and records.
+    /// Verifies the whole store: hashes blobs and file contents, and checks indexes and records.
     ///
-    /// What is damaged is removed. Layers are made again from their blobs, roots from their layers, records from their
-    /// copies; a damaged blob whose layer is whole is fetched again when something needs it. Other threads and processes
-    /// may go on meanwhile: what they remove is not missed, and what they make is not taken for damaged.
+    /// Damaged files are removed. Layers are built again from their blobs, roots from their layers, and records from
+    /// their copies. A damaged blob whose layer is valid is fetched again when it is next needed.
+    ///
+    /// Other threads and processes may use the store meanwhile. Files that they remove are not reported as missing, and
+    /// files that they are writing are not reported as damaged.
     ///
     /// # Errors
-    /// Only when the store cannot be read or written at all: damage is a finding.
-    pub fn verify(&self, progress: &Arc<dyn Progress>) -> Result<Found> {
-        let _working = self.in_use.work();
+    /// Damage is reported in the result and is not an error.
+    ///
+    /// - [`Error::Cache`] if the store cannot be read or written.
+    /// - [`Error::Cancelled`] if the work was cancelled.
+    pub fn verify(&self, progress: &Arc<dyn Progress>) -> Result<VerifyReport> {
+        let _working = self.in_use.begin_work();
         let (_pin, records, rest) = self.in_use.pin_all(|| {
             let Records { whole, damaged, mended } = self.records()?;
             Ok((whole, (damaged, mended)))
         })?;
         let needed = Needed::by(&records);
-        let mut check = Check { store: self, progress, records, needed, found: Found::default() };
+        let mut check = Check { store: self, progress, records, needed, found: VerifyReport::default() };
         check.records(rest.0, rest.1);
         check.blobs()?;
         check.layers()?;
@@ -120,7 +125,7 @@ impl Check<'_> {
             if !matches!(verdict, Verdict::Damaged { .. }) {
                 continue;
             }
-            // Once more under its lock: another thread may have put a whole one in its place.
+            // Checked again under the blob's lock: another thread may have replaced it with a valid one.
             let verdict = store.cache.remove_damaged(&digest, &mut until_cancelled(&store.options.cancel))?;
             let Verdict::Damaged { actual, path } = verdict else { continue };
             let needed =
@@ -132,14 +137,14 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Checks that the configs of images are here: nothing else says what those are.
+    /// Checks that the configs of images exist. A config cannot be built from other files.
     fn configs(&mut self) -> Result<()> {
         let mut configs: Vec<Digest> = self.records.iter().map(|record| record.config.digest).collect();
         configs.sort_unstable();
         configs.dedup();
         for digest in configs {
             self.store.check_cancelled()?;
-            // Those that are here were hashed with the other blobs.
+            // Existing configs were hashed with the other blobs.
             if self.store.cache.get(&digest)?.is_some() {
                 continue;
             }
@@ -153,15 +158,15 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// The records as they are now, with those of images that are being pulled.
+    /// Returns the current records, including those of images that are being pulled.
     fn records_now(&self) -> Result<Vec<Record>> {
-        let still = self.store.in_use.still();
+        let freeze = self.store.in_use.freeze();
         let mut records = self.store.records()?.whole;
-        records.extend(still.records().cloned());
+        records.extend(freeze.records().cloned());
         Ok(records)
     }
 
-    /// The layers of an image that needs something, if one does; one that is being pulled now counts.
+    /// Returns the layers of an image for which `needs` is true, including images that are being pulled.
     fn layers_for(&self, needs: impl Fn(&[Layer]) -> bool) -> Result<Option<Vec<Layer>>> {
         Ok(match first(&self.records, &needs) {
             Some(layers) => Some(layers),
@@ -169,9 +174,10 @@ impl Check<'_> {
         })
     }
 
-    /// Whether a file that is gone is missed. One that is only needed by what is being pulled now may have been removed just
-    /// before, and comes back with that pull.
-    fn is_missed(&self, needs: impl Fn(&[Layer]) -> bool) -> bool {
+    /// Returns whether a missing file is a fault.
+    ///
+    /// A file that only a running pull needs may have been removed just before, and comes back with that pull.
+    fn is_required(&self, needs: impl Fn(&[Layer]) -> bool) -> bool {
         first(&self.records, &needs).is_some()
     }
 }
@@ -180,8 +186,8 @@ fn first(records: &[Record], needs: &impl Fn(&[Layer]) -> bool) -> Option<Vec<La
     records.iter().map(layers).find(|layers| needs(layers))
 }
 
-/// What came of mending a file, as a finding.
-fn mended(path: &Path, problem: String, result: Result<()>, remedy: &str) -> Result<Finding> {
+/// Returns the finding for a file after an attempt to repair it.
+fn finding_after_repair(path: &Path, problem: String, result: Result<()>, remedy: &str) -> Result<Finding> {
     let path = path.to_owned();
     let (remedy, mended) = match result {
         Ok(()) => (remedy.to_owned(), true),

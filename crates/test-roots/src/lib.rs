@@ -1,4 +1,4 @@
-//! Roots on the disk, made of layers, for the tests of crates that read or expose roots.
+//! Roots on disk, built from layers, for the tests of crates that read or expose roots.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,40 +14,41 @@ use vmroot_testkit::listing::Listing;
 use vmroot_testkit::model::Tree;
 use vmroot_testkit::tar_builder::SparseForm;
 
-/// A root, with its files in a directory of their own.
+/// A root whose files are in a directory of its own.
 #[derive(Debug)]
 pub struct Root {
-    /// The root, opened.
+    /// The opened root.
     pub fs: ContainerFs,
     /// The diff ids of its layers, lowest first.
     pub layers: Vec<Digest>,
-    made_of: Vec<Layer>,
+    source: Vec<Layer>,
     files: TempDir,
 }
 
 impl Root {
-    /// The root of these layers, lowest first, on the file system of temporary files.
+    /// Builds the root of these layers, lowest first, in the directory for temporary files.
     pub fn of(layers: &[Layer]) -> Self {
-        Self { made_of: layers.to_vec(), ..Self::in_directory(tempfile::tempdir().unwrap(), &tars(layers)) }
+        Self { source: layers.to_vec(), ..Self::in_directory(tempfile::tempdir().unwrap(), &tars(layers)) }
     }
 
-    /// The root of one layer.
+    /// Builds the root of one layer.
     pub fn of_entries(entries: impl IntoIterator<Item = Entry>) -> Self {
         Self::of(&[Layer::new(entries)])
     }
 
-    /// The same on another file system.
+    /// Builds the root of these layers below another directory.
     pub fn beneath(directory: &Path, layers: &[Layer]) -> Self {
         let files = tempfile::tempdir_in(directory).unwrap();
-        Self { made_of: layers.to_vec(), ..Self::in_directory(files, &tars(layers)) }
+        Self { source: layers.to_vec(), ..Self::in_directory(files, &tars(layers)) }
     }
 
-    /// The same in memory if possible: published indexes are synced, and a property test makes a thousand.
+    /// Builds the root of these layers in memory if possible. That is faster: published indexes are synced, and a
+    /// property test builds a thousand.
     pub fn in_memory(layers: &[Layer]) -> Self {
-        Self { made_of: layers.to_vec(), ..Self::of_tars(&tars(layers)) }
+        Self { source: layers.to_vec(), ..Self::of_tars(&tars(layers)) }
     }
 
-    /// The root of these tars, lowest first, in memory if possible.
+    /// Builds the root of these tars, lowest first, in memory if possible.
     pub fn of_tars(tars: &[Vec<u8>]) -> Self {
         Self::in_directory(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap(), tars)
     }
@@ -64,45 +65,45 @@ impl Root {
         merge(None, &indexes.iter().collect::<Vec<_>>(), &chain_id, root).unwrap();
         let contents = |digest: &Digest| files.path().join(format!("{}.contents", digest.hex()));
         let fs = ContainerFs::open(&files.path().join("root.idx"), &contents).unwrap();
-        Self { fs, layers, made_of: Vec::new(), files }
+        Self { fs, layers, source: Vec::new(), files }
     }
 
-    /// What the naive model makes of the layers; nothing of tars.
+    /// Returns the listing of the root in the naive model. A root of tars has an empty one.
     pub fn expected(&self) -> Listing {
-        expected(&self.made_of)
+        expected(&self.source)
     }
 
-    /// Where `root.idx` and the layers' files are; there is room for more.
+    /// Returns the directory of `root.idx` and the layers' files. Tests may add files.
     pub fn files(&self) -> &Path {
         self.files.path()
     }
 
-    /// The index of a layer, by its place.
+    /// Returns the path of a layer's index.
     pub fn index_of(&self, layer: usize) -> PathBuf {
         self.files().join(format!("{}.idx", self.layers[layer].hex()))
     }
 
-    /// The contents file of a layer, by its place.
+    /// Returns the path of a layer's contents file.
     pub fn contents_of(&self, layer: usize) -> PathBuf {
         self.files().join(format!("{}.contents", self.layers[layer].hex()))
     }
 }
 
-/// Large holes are not written out on the way.
+/// Serialises the layers. Large holes are written as sparse maps.
 fn tars(layers: &[Layer]) -> Vec<Vec<u8>> {
     let encoding = Encoding { sparse: SparseForm::Pax10, ..Encoding::default() };
     layers.iter().map(|layer| layer.to_tar(&encoding)).collect()
 }
 
-/// What the naive model makes of the layers.
+/// Returns the listing of these layers in the naive model.
 pub fn expected(layers: &[Layer]) -> Listing {
     Listing::of_tree(&Tree::of_layers(layers).unwrap())
 }
 
-/// Attributes, xattrs, target or digest of every path, and the first path of its inode.
+/// The attributes, xattrs, link target or content digest of every path, and the first path of its inode.
 pub type Description = BTreeMap<Vec<u8>, String>;
 
-/// Everything that two equal roots have in common, wherever their bytes lie.
+/// Describes a root by everything that equal roots share, independent of the positions of their bytes.
 pub fn describe(fs: &ContainerFs) -> Description {
     let row = |entry: WalkEntry| {
         let Stat { mode, uid, gid, nlink, size, mtime, device, kind, .. } = fs.stat(entry.ino);
@@ -121,12 +122,12 @@ pub fn describe(fs: &ContainerFs) -> Description {
     fs.walk().map(row).collect()
 }
 
-/// The entry's attributes on the disk.
+/// Returns the metadata of a path, without following a symlink.
 pub fn look_at(path: &Path) -> fs::Metadata {
     fs::symlink_metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Removes a tree of any depth. The standard library would hold a descriptor for each level.
+/// Removes a tree of any depth. The standard library would keep a file descriptor open for each level.
 pub fn remove(target: &Path) {
     for program in [["chmod", "-R", "u+rwx"].as_slice(), &["rm", "-rf"]] {
         assert!(Command::new(program[0]).args(&program[1..]).arg(target).status().unwrap().success());

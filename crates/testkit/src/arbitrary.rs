@@ -1,4 +1,4 @@
-//! Proptest strategies: stacks of layers whose names collide often, and odd enough to find what nobody thought of.
+//! Proptest strategies: stacks of layers with many name collisions and unusual entries.
 
 mod attributes;
 mod entry;
@@ -11,29 +11,29 @@ use crate::error::Error;
 use crate::layer::{Dialect, Encoding, Layer, WHITEOUT_PREFIX, XattrForm};
 use crate::model::Tree;
 use crate::tar_builder::SparseForm;
-use entry::Shot;
+use entry::TargetedEntry;
 
-/// Most layers of a stack.
+/// The maximum number of layers of a stack.
 pub const LAYERS: usize = 6;
-/// Most entries of a layer.
+/// The maximum number of entries of a layer.
 pub const ENTRIES: usize = 14;
 
-/// Any layer, with or without a meaning.
+/// Generates any layer, which may be invalid.
 pub fn layer() -> impl Strategy<Value = Layer> {
-    vec(entry::entry(), 0..=ENTRIES).prop_map(|entries| aimed(vec![entries]).remove(0))
+    vec(entry::entry(), 0..=ENTRIES).prop_map(|entries| target_entries(vec![entries]).remove(0))
 }
 
-/// One to six layers, with or without a meaning.
+/// Generates one to six layers, which may be invalid.
 pub fn any_stack() -> impl Strategy<Value = Vec<Layer>> {
-    vec(vec(entry::entry(), 0..=ENTRIES), 1..=LAYERS).prop_map(aimed)
+    vec(vec(entry::entry(), 0..=ENTRIES), 1..=LAYERS).prop_map(target_entries)
 }
 
-/// One to six layers that merge: entries with no meaning are taken out.
+/// Generates one to six layers that can be merged: invalid entries are removed.
 pub fn stack() -> impl Strategy<Value = Vec<Layer>> {
     any_stack().prop_map(without_errors)
 }
 
-/// Any way of writing a layer.
+/// Generates any encoding of a layer.
 pub fn encoding() -> impl Strategy<Value = Encoding> {
     let dialect = proptest::sample::select(Dialect::ALL.to_vec());
     let sparse = proptest::sample::select(SparseForm::ALL.to_vec());
@@ -41,18 +41,21 @@ pub fn encoding() -> impl Strategy<Value = Encoding> {
     (dialect, sparse, xattrs).prop_map(|(dialect, sparse, xattrs)| Encoding { dialect, sparse, xattrs })
 }
 
-/// Aims most hard links at names of their own and lower layers, and most whiteouts at names of lower layers.
-fn aimed(layers: Vec<Vec<Shot>>) -> Vec<Layer> {
+/// Points most hard links to names of their own and lower layers, and most whiteouts to names of lower layers.
+fn target_entries(layers: Vec<Vec<TargetedEntry>>) -> Vec<Layer> {
     let mut lower_names: Vec<Vec<u8>> = Vec::new();
-    let aim = |layer: Vec<Shot>| {
-        let own = layer.iter().filter(|shot| !is_marker(&shot.entry.name)).map(|shot| shot.entry.name.clone());
+    let resolve_layer = |layer: Vec<TargetedEntry>| {
+        let own = layer
+            .iter()
+            .filter(|targeted| !is_marker(&targeted.entry.name))
+            .map(|targeted| targeted.entry.name.clone());
         let names: Vec<_> = lower_names.iter().cloned().chain(own).collect();
-        let entries = layer.into_iter().map(|shot| shot.at(&lower_names, &names));
+        let entries = layer.into_iter().map(|targeted| targeted.resolve(&lower_names, &names));
         let layer = Layer::new(entries.collect::<Vec<_>>());
         lower_names = names;
         layer
     };
-    layers.into_iter().map(aim).collect()
+    layers.into_iter().map(resolve_layer).collect()
 }
 
 fn is_marker(name: &[u8]) -> bool {

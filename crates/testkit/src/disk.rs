@@ -1,4 +1,4 @@
-//! File systems of their own, to write to: such as share blocks, and such as are full soon.
+//! Temporary file systems to write to, such as ones with shared blocks or with little space.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -9,10 +9,10 @@ use rustix::fs::{fstatvfs, syncfs};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use tempfile::TempDir;
 
-/// Bytes of a disk; mkfs.xfs makes none under 300 MiB.
+/// The size of a disk in bytes. mkfs.xfs needs at least 300 MiB.
 const SIZE: u64 = 400 << 20;
 
-/// A file system on a directory, taken away when dropped. Needs root.
+/// A mounted file system, which is unmounted when dropped. Needs root.
 #[derive(Debug)]
 pub struct Disk {
     place: TempDir,
@@ -20,10 +20,10 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// One in a file, made by a program such as `mkfs.xfs` with these options.
+    /// Creates a file system in a file with a program such as `mkfs.xfs` and its options, and mounts it.
     ///
     /// # Panics
-    /// When that fails, or the kernel does not mount it.
+    /// If the program fails, or the kernel cannot mount the file system.
     pub fn made_by(mkfs: &str, options: &[&str]) -> Self {
         let (place, directory) = directories();
         let image = directory.path().join("image");
@@ -33,10 +33,10 @@ impl Disk {
         Self { place, _image: directory }
     }
 
-    /// One in memory, of a size in bytes, or with `k` or `m`.
+    /// Mounts a tmpfs of a size in bytes, or with the suffix `k` or `m`.
     ///
     /// # Panics
-    /// When the kernel does not mount it.
+    /// If the kernel cannot mount it.
     pub fn in_memory(size: &str) -> Self {
         let (place, directory) = directories();
         let options = CString::new(format!("size={size}")).expect("a size has no NUL");
@@ -44,15 +44,15 @@ impl Disk {
         Self { place, _image: directory }
     }
 
-    /// Where it is mounted.
+    /// Returns the mount point.
     pub fn path(&self) -> &Path {
         self.place.path()
     }
 
-    /// Bytes that are in use, once all is written.
+    /// Returns the number of bytes in use, after syncing.
     ///
     /// # Panics
-    /// When the file system does not say.
+    /// If the file system cannot be queried.
     pub fn used(&self) -> u64 {
         let root = File::open(self.path()).expect("it is mounted");
         syncfs(&root).expect("it is not full");
@@ -63,7 +63,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Open files of a failing test must not keep the directory from being removed.
+        // Detached, because open files of a failing test must not keep the directory.
         let _ = unmount(self.path(), UnmountFlags::DETACH);
     }
 }

@@ -1,4 +1,4 @@
-//! Real guests: QEMU with Debian's kernels, started from an initramfs, watched over their console.
+//! Real guests: QEMU with Debian's kernels, booted from an initramfs and controlled through their console.
 
 mod console;
 mod initramfs;
@@ -14,10 +14,10 @@ pub use initramfs::Initramfs;
 
 use crate::skip;
 
-/// Names the directory of kernels and shells; without it they are looked for where `cargo xtask test` puts them.
+/// The variable with the directory of kernels and shells. The default is the one that `cargo xtask test` fills.
 pub const GUESTS: &str = "VMROOT_TEST_GUEST";
 
-/// Architectures that there are guests of.
+/// The architectures of guests.
 pub const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
 
 /// A kernel with its modules, a shell, and the machine that they run on.
@@ -41,11 +41,12 @@ static MACHINES: [Machine; 2] = [
 ];
 
 impl Guest {
-    /// The guest of an architecture, or nothing where the test has to be skipped:
-    /// `let Some(guest) = Guest::of("amd64") else { return };`.
+    /// Returns the guest of an architecture, or `None` if the test must be skipped.
+    ///
+    /// Usage: `let Some(guest) = Guest::of("amd64") else { return };`.
     ///
     /// # Panics
-    /// As [`skip::because`], and for an architecture that is not in [`ARCHITECTURES`].
+    /// Like [`skip::because`], and for an architecture that is not in [`ARCHITECTURES`].
     #[track_caller]
     pub fn of(architecture: &str) -> Option<Self> {
         let machine = MACHINES.iter().find(|machine| machine.architecture == architecture);
@@ -63,38 +64,40 @@ impl Guest {
         Some(guest)
     }
 
-    /// The kernel.
+    /// Returns the path of the kernel.
     ///
     /// # Panics
-    /// When it was removed in the meantime.
+    /// If it was removed meanwhile.
     pub fn kernel(&self) -> PathBuf {
         self.boot_files().next().expect("it was there when the guest was found")
     }
 
-    /// The directory with `lib/modules/VERSION` in it.
+    /// Returns the module directory: `lib/modules/VERSION`.
     pub fn modules(&self) -> PathBuf {
         let mut versions = fs::read_dir(self.directory.join("lib/modules")).into_iter().flatten().flatten();
         versions.next().map_or_else(|| self.directory.clone(), |version| version.path())
     }
 
-    /// A static busybox.
+    /// Returns the path of a static busybox.
     pub fn busybox(&self) -> PathBuf {
         self.directory.join("busybox")
     }
 
-    /// Starts it, with TCG, which is the same on every machine. `arguments` go to the kernel, behind those for a console
-    /// that has nothing on it but what is written to it. A guest that restarts begins again.
+    /// Boots the guest with TCG, which is the same on every machine.
+    ///
+    /// `arguments` are appended to the kernel's command line, after those for a quiet console. A guest that restarts
+    /// boots again.
     ///
     /// # Panics
-    /// When QEMU does not start.
+    /// If QEMU cannot be started.
     pub fn boot(&self, initramfs: Initramfs, arguments: &str) -> GuestConsole {
         self.boot_with(initramfs, arguments, &[])
     }
 
-    /// Starts it as [`Self::boot`] does, with more arguments for QEMU.
+    /// Boots the guest like [`Self::boot`], with further arguments for QEMU.
     ///
     /// # Panics
-    /// When QEMU does not start.
+    /// If QEMU cannot be started.
     pub fn boot_with(&self, initramfs: Initramfs, arguments: &str, devices: &[String]) -> GuestConsole {
         let archive = tempfile::NamedTempFile::new().expect("a temporary file");
         fs::write(archive.path(), initramfs.into_bytes()).expect("a temporary file takes bytes");

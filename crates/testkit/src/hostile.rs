@@ -1,4 +1,4 @@
-//! Tars made to harm, and odd ones that only look so: each with what a reader must make of it.
+//! Malicious tars, and unusual but harmless ones, each with the expected result of reading it.
 
 mod header;
 mod name;
@@ -11,25 +11,26 @@ use crate::layer::{Entry, Layer};
 use crate::listing::Listing;
 use crate::model::Tree;
 
-/// What a reader must make of a tar.
+/// The expected result of reading a tar.
 #[derive(Debug, Clone)]
 pub enum Verdict {
     /// An error.
     Refused,
-    /// The same as this layer.
+    /// This layer.
     Same(Layer),
-    /// An error or any layer: programs disagree. No panic, no memory sized by what the tar says.
+    /// An error or any layer, because programs disagree. The reader must not panic, nor allocate memory by a size in
+    /// the tar.
     Survived,
 }
 
-/// A tar and its verdict.
+/// A tar and its expected result.
 #[derive(Debug, Clone)]
 pub struct Case {
-    /// What is wrong or odd, in a few words.
+    /// A short description of the fault or oddity.
     pub name: &'static str,
-    /// The stream, uncompressed.
+    /// The uncompressed tar.
     pub tar: Vec<u8>,
-    /// What a reader must make of it.
+    /// The expected result.
     pub verdict: Verdict,
 }
 
@@ -42,7 +43,7 @@ impl Case {
         Self { name, tar, verdict: Verdict::Same(Layer::new(layer)) }
     }
 
-    /// What is wrong with a reader that made this of the tar: its error, or the listing of what it read.
+    /// Returns a description of a wrong result, given a reader's error or the listing of the layer that it read.
     pub fn complaint<E: Display>(&self, read: &Result<Listing, E>) -> Option<String> {
         let complaint = match (&self.verdict, read) {
             (Verdict::Survived, _) | (Verdict::Refused, Err(_)) => return None,
@@ -61,7 +62,7 @@ impl Case {
     }
 }
 
-/// All cases.
+/// Returns all cases.
 pub fn cases() -> Vec<Case> {
     [header::cases(), pax::cases(), sparse::cases(), name::cases()].concat()
 }

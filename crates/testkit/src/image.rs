@@ -1,7 +1,7 @@
-//! Whole images, and the files and directories that programs keep them in.
+//! Images, and the archives and directories of images that programs write.
 //!
-//! [`ImageBuilder`] makes an image of layers for one platform, [`IndexBuilder`] puts several into an index. Both give
-//! [`Documents`] and blobs for a registry to serve; [`docker_archive`] and [`oci_layout`] write them to disk.
+//! [`ImageBuilder`] builds an image for one platform from layers, and [`IndexBuilder`] an index of several images. Both
+//! produce [`Documents`] and blobs for a registry; [`docker_archive`] and [`oci_layout`] write them to disk.
 
 mod builder;
 mod compression;
@@ -16,65 +16,65 @@ pub use builder::{Format, ImageBuilder};
 pub use compression::Compression;
 pub use index::{Index, IndexBuilder};
 
-/// A manifest or an index, exactly as it is to be served.
+/// A manifest or an index, with its exact bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// Of the bytes.
+    /// The digest of the bytes.
     pub digest: Digest,
-    /// As in `Content-Type` and in descriptors.
+    /// The media type, as in `Content-Type` and in descriptors.
     pub media_type: String,
-    /// JSON.
+    /// The JSON text.
     pub bytes: Vec<u8>,
 }
 
-/// Documents; the one that names the others comes last.
+/// Documents. The one that refers to the others is the last.
 pub type Documents = Vec<Document>;
-/// Blobs by digest.
+/// Blobs and their digests.
 pub type Blobs = Vec<(Digest, Vec<u8>)>;
 
 /// A layer of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerBlob {
-    /// Digest of the tar.
+    /// The digest of the tar.
     pub diff_id: Digest,
-    /// The tar.
+    /// The uncompressed tar.
     pub tar: Vec<u8>,
-    /// Media type of the compressed form.
+    /// The media type of the compressed tar.
     pub media_type: String,
-    /// Digest of the compressed form.
+    /// The digest of the compressed tar.
     pub digest: Digest,
-    /// The compressed form.
+    /// The compressed tar.
     pub bytes: Vec<u8>,
 }
 
 /// An image for one platform.
 #[derive(Debug, Clone)]
 pub struct Image {
-    /// From the bottom to the top.
+    /// The layers, lowest first.
     pub layers: Vec<LayerBlob>,
-    /// Digest of the config: what Docker calls the image id.
+    /// The digest of the config, which Docker calls the image id.
     pub config_digest: Digest,
-    /// The config, JSON.
+    /// The config as JSON text.
     pub config: Vec<u8>,
     /// The manifest.
     pub manifest: Document,
-    /// `os/architecture` or `os/architecture/variant`.
+    /// The platform: `os/architecture` or `os/architecture/variant`.
     pub platform: String,
 }
 
 impl Image {
-    /// Config and layers.
+    /// Returns the config and the layers.
     pub fn blobs(&self) -> Blobs {
         let layers = self.layers.iter().map(|layer| (layer.digest, layer.bytes.clone()));
         layers.chain([(self.config_digest, self.config.clone())]).collect()
     }
 
-    /// The manifest.
+    /// Returns the manifest.
     pub fn documents(&self) -> Documents {
         vec![self.manifest.clone()]
     }
 
-    /// What an index says of it, without a platform.
+    /// Returns a descriptor of the image, without a platform.
     fn descriptor(&self) -> serde_json::Value {
         descriptor(&self.manifest)
     }
@@ -88,7 +88,7 @@ fn descriptor(document: &Document) -> serde_json::Value {
     })
 }
 
-/// The platform of a descriptor or config, from `os/architecture/variant`.
+/// Returns the platform members of a descriptor or config, from `os/architecture/variant`.
 fn platform(text: &str) -> serde_json::Map<String, serde_json::Value> {
     let keys = ["os", "architecture", "variant"];
     keys.into_iter().zip(text.split('/')).map(|(key, value)| (key.to_owned(), value.into())).collect()

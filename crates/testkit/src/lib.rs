@@ -1,8 +1,8 @@
-//! Development only: makers of layers and images in every shape, and judges of what becomes of them.
+//! A test kit, for development only: builders of layers and images of all kinds, and independent checks of the results.
 //!
-//! Nothing here uses the project's own reading, indexing or merging code, so a mistake there is not repeated here.
-//! [`layer`] describes layers and [`tar_builder`] writes their bytes; [`model`] merges them naively in memory and
-//! [`overlay`] by the kernel; [`listing`] puts what came out into one comparable form.
+//! The kit does not use the project's code for reading, indexing or merging, so it does not share that code's mistakes.
+//! [`layer`] describes layers and [`tar_builder`] writes their bytes. [`model`] merges layers naively in memory, and
+//! [`overlay`] with the kernel. [`listing`] converts the results into one comparable form.
 
 pub mod arbitrary;
 pub mod disk;

@@ -1,8 +1,9 @@
-//! The canonical listing of a tree: one line a path, equal for equal trees.
+//! The canonical listing of a tree: one line for each path, the same for equal trees.
 //!
-//! A line is path, kind, mode, owner, group, mtime in nanoseconds, size, device, first path of the hard-link group,
-//! target, xattrs and the first half of the SHA-256, separated by blanks, `-` for what does not apply. Sizes and link
-//! counts of directories are left out, and all of the root but its kind: layers need not carry them.
+//! A line has these fields, separated by spaces, with `-` for those that do not apply: path, kind, mode, owner, group,
+//! mtime in nanoseconds, size, device, first path of the hard-link group, target, xattrs, and the first half of the
+//! SHA-256. Omitted are the sizes and link counts of directories, and all fields of the root except its kind, because
+//! layers need not have them.
 
 mod difference;
 mod directory;
@@ -11,42 +12,42 @@ mod tree;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What a listing says of one path.
+/// The fields of one path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// `d`, `f`, `l`, `c`, `b`, `p` or `s`.
     pub kind: char,
-    /// Permission bits with setuid, setgid and sticky.
+    /// The permission bits with setuid, setgid and sticky.
     pub mode: u32,
-    /// Owner.
+    /// The owner's user id.
     pub uid: u32,
-    /// Group.
+    /// The group's id.
     pub gid: u32,
-    /// Nanoseconds since 1970.
+    /// The modification time in nanoseconds since the Unix epoch.
     pub mtime: i128,
-    /// Bytes of a regular file.
+    /// The size of a regular file in bytes.
     pub size: Option<u64>,
-    /// Major and minor number of a device.
+    /// The major and minor number of a device.
     pub device: Option<(u32, u32)>,
-    /// The first of several paths of one inode.
+    /// The first path of an inode with several paths.
     pub link: Option<Vec<u8>>,
-    /// Target of a symbolic link.
+    /// The target of a symbolic link.
     pub target: Option<Vec<u8>>,
-    /// Extended attributes, but those of overlayfs itself.
+    /// The extended attributes, except those of overlayfs itself.
     pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// First 32 hex digits of the content's SHA-256.
+    /// The first 32 hex digits of the content's SHA-256.
     pub sha256: Option<String>,
 }
 
-/// All paths of a tree below its root.
+/// The listing of all paths below a root.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Listing {
-    /// By path, in order of its bytes.
+    /// The fields by path, in the order of the paths' bytes.
     pub rows: BTreeMap<Vec<u8>, Row>,
 }
 
 impl Listing {
-    /// Names the hard-link groups: each group is the paths of one inode, in order.
+    /// Sets the link field of the paths in each hard-link group. A group holds the paths of one inode, in order.
     fn set_links<'a>(&mut self, groups: impl IntoIterator<Item = &'a Vec<Vec<u8>>>) {
         for paths in groups.into_iter().filter(|paths| paths.len() > 1) {
             for path in paths {
@@ -85,7 +86,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// Graphic ASCII as it is but the backslash, all else `\xNN`.
+/// Escapes a backslash and all bytes other than graphic ASCII as `\xNN`.
 fn quoted(bytes: &[u8]) -> String {
     let show = |byte: &u8| match byte {
         33..127 if *byte != b'\\' => char::from(*byte).to_string(),

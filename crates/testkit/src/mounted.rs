@@ -1,4 +1,4 @@
-//! Images mounted by loop devices, and programs.
+//! Mounts images with loop devices, and runs programs.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use tempfile::TempDir;
 
-/// An image, mounted while this lives.
+/// A mounted image, which is unmounted when dropped.
 pub struct Mounted(TempDir);
 
 impl Mounted {
@@ -21,7 +21,7 @@ impl Mounted {
         Self(place)
     }
 
-    /// The mount point.
+    /// Returns the mount point.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
@@ -31,7 +31,7 @@ impl Drop for Mounted {
     fn drop(&mut self) {
         for _ in 0..500 {
             match unmount(self.path(), UnmountFlags::empty()) {
-                // A program that another test is starting has a copy of what was open here, until it runs.
+                // A program that another test is starting has copies of files that were open here, until it calls exec.
                 Err(Errno::BUSY) => thread::sleep(Duration::from_millis(10)),
                 unmounted => return unmounted.unwrap(),
             }
@@ -40,17 +40,17 @@ impl Drop for Mounted {
     }
 }
 
-/// A file as a disk.
+/// Attaches a file to a loop device.
 pub fn loop_device(file: &Path) -> Loop {
     let name = run(Command::new("losetup").args(["--find", "--show"]).arg(file));
     Loop(name.trim().into())
 }
 
-/// A loop device, let go of when dropped.
+/// A loop device, which is detached when dropped.
 pub struct Loop(PathBuf);
 
 impl Loop {
-    /// The device.
+    /// Returns the path of the device.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -58,12 +58,12 @@ impl Loop {
 
 impl Drop for Loop {
     fn drop(&mut self) {
-        // There is no one to tell.
+        // Errors are ignored: drop cannot return them.
         let _ = Command::new("losetup").arg("--detach").arg(&self.0).status();
     }
 }
 
-/// Runs a program that has to succeed, and gives what it prints.
+/// Runs a program that must succeed, and returns its standard output.
 pub fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

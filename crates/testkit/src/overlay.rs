@@ -1,15 +1,15 @@
-//! The kernel as the judge: each layer in a directory of its own, overlayfs over all of them.
+//! Merges layers with the kernel: each layer is a directory, and overlayfs is mounted over all of them.
 //!
-//! The layers are put on the disk by plain system calls, with the kernel resolving names inside the layer
-//! (`openat2`, `RESOLVE_IN_ROOT`); [`Overlay::of_tars`] lets GNU tar do it. What overlayfs cannot be told is written
-//! into the layer's directory instead:
+//! The layers are written to disk by plain system calls, and the kernel resolves names inside the layer (`openat2` with
+//! `RESOLVE_IN_ROOT`). [`Overlay::of_tars`] uses GNU tar instead. Rules that overlayfs does not have are applied to the
+//! layer's directory:
 //!
-//! - an implicit directory gets the attributes of the directory below it, for overlayfs shows the topmost ones;
-//! - a hard link to a file of a lower layer becomes a copy of the file under all its names that still show;
-//! - an opaque root ends the list of layers, for overlayfs does not look for the marker at the root;
-//! - whiteouts that hide nothing are left out, for overlayfs lists them in directories of one layer.
+//! - an implicit directory gets the attributes of the directory below it, because overlayfs shows the topmost ones;
+//! - a hard link to a file of a lower layer becomes a copy of the file under all its names that are still visible;
+//! - an opaque root ends the list of layers, because overlayfs ignores the marker on the root;
+//! - whiteouts that hide nothing are left out, because overlayfs lists them in directories of a single layer.
 //!
-//! Character devices 0:0 and `trusted.overlay.*` attributes in a layer would be taken for overlayfs's own.
+//! Limitation: overlayfs treats character devices 0:0 and `trusted.overlay.*` attributes in a layer as its own.
 
 mod attributes;
 mod extract;
@@ -29,41 +29,43 @@ use crate::layer::Layer;
 use crate::listing::Listing;
 use mount::Mount;
 
-/// A mounted overlay of layers, unmounted and removed when dropped. Needs root.
+/// A mounted overlay of layers, which is unmounted and removed when dropped. Needs root.
 #[derive(Debug)]
 pub struct Overlay {
-    // Unmounted before its directory goes.
+    // Declared first, so that it is unmounted before its directory is removed.
     mount: Mount,
     stack: Stack,
 }
 
-/// The layers' directories.
+/// The directories of the layers.
 #[derive(Debug)]
 struct Stack {
     directory: TempDir,
-    /// From the bottom to the top, without what an opaque root hides.
+    /// The layers, lowest first, without those that an opaque root hides.
     layers: Vec<PathBuf>,
     count: usize,
 }
 
 impl Overlay {
-    /// Mounts these layers, from the bottom to the top.
+    /// Mounts these layers, lowest first.
     ///
     /// # Errors
-    /// [`Error::Entry`] for an entry with no meaning, [`Error::Io`] for what the kernel refuses.
+    /// - [`Error::Entry`] if an entry is invalid.
+    /// - [`Error::Io`] if the kernel rejects an operation.
     pub fn of_layers(layers: &[Layer]) -> Result<Self> {
         Self::stack(layers, |layer, stack, directory| {
             stack.with_lower(|lower| extract::extract(layer, directory, lower, &stack.scratch()))
         })
     }
 
-    /// Mounts these layer tars, from the bottom to the top, plain or compressed as GNU tar reads them.
+    /// Mounts these layer tars, lowest first. They may be compressed in any way that GNU tar reads.
     ///
-    /// For trusted tars with no hard links to lower layers. A directory whose entry says that it was changed
-    /// right now is taken for an implicit one.
+    /// The tars must be trusted and must not have hard links to lower layers. A directory whose entry has the current
+    /// time as its mtime is mistaken for an implicit one.
     ///
     /// # Errors
-    /// [`Error::Program`] if GNU tar fails, [`Error::Io`] for what the kernel refuses.
+    /// - [`Error::Program`] if GNU tar fails.
+    /// - [`Error::Io`] if the kernel rejects an operation.
     pub fn of_tars(tars: &[PathBuf]) -> Result<Self> {
         Self::stack(tars, |tar, _, directory| untar::untar(tar, directory).map(|()| Vec::new()))
     }
@@ -77,21 +79,21 @@ impl Overlay {
         Ok(Self { mount, stack })
     }
 
-    /// Where it is mounted.
+    /// Returns the mount point.
     pub fn path(&self) -> &Path {
         self.mount.path()
     }
 
-    /// The layers' directories, from the bottom to the top, as overlayfs reads them; without those that an opaque root
+    /// Returns the directories of the layers as overlayfs reads them, lowest first, without those that an opaque root
     /// hides.
     pub fn layers(&self) -> &[PathBuf] {
         &self.stack.layers
     }
 
-    /// What is there.
+    /// Lists the merged root.
     ///
     /// # Errors
-    /// [`Error::Io`] for what cannot be read.
+    /// [`Error::Io`] if a file cannot be read.
     pub fn listing(&self) -> Result<Listing> {
         Listing::of_directory(self.path())
     }
@@ -108,12 +110,12 @@ impl Stack {
         Ok(stack)
     }
 
-    /// A directory on the same file system for things on their way into a layer.
+    /// Returns a directory on the same file system, for files that are being moved into a layer.
     fn scratch(&self) -> PathBuf {
         self.directory.path().join("scratch")
     }
 
-    /// Adds a layer: `fill` puts its entries and markers on the disk, the rest of the rules is applied here.
+    /// Adds a layer: `fill` writes its entries and markers to disk, and this method applies the other rules.
     fn push(&mut self, fill: impl FnOnce(&Self, &Path) -> Result<Vec<link::LowerLink>>) -> Result<()> {
         let directory = self.directory.path().join(format!("layer-{}", self.count));
         self.count += 1;
@@ -138,13 +140,13 @@ impl Stack {
         Ok(())
     }
 
-    /// Calls `take` with the merged layers so far, mounted.
+    /// Calls `take` with the mounted overlay of the layers so far.
     fn with_lower<T>(&self, take: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
         let mount = self.mount("lower", &self.layers)?;
         take(mount.path())
     }
 
-    /// Mounts these layers, from the bottom to the top.
+    /// Mounts these layers, lowest first.
     fn mount(&self, at: &str, layers: &[PathBuf]) -> Result<Mount> {
         let base = self.directory.path();
         let bottom = BOTTOM.map(|name| base.join(name));
@@ -153,7 +155,7 @@ impl Stack {
     }
 }
 
-/// Two empty directories under all layers: the kernel makes no read-only overlay of fewer than two.
+/// Two empty directories below all layers: the kernel needs at least two for a read-only overlay.
 const BOTTOM: [&str; 2] = ["empty-1", "empty-0"];
 
 fn make_directory(path: &Path) -> Result<()> {

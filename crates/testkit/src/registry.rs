@@ -1,7 +1,7 @@
-//! An OCI registry in this process, on loopback, that can misbehave on order.
+//! An OCI registry in this process, on loopback, with configurable faults.
 //!
-//! It serves what it was given ([`Registry::put_blob`], [`Registry::put_manifest`]), asks for credentials if told to
-//! ([`Registry::require`]), breaks its answers as [`Rule`]s say, and remembers every request.
+//! It serves the content that a test adds ([`Registry::put_blob`], [`Registry::put_manifest`]), can require credentials
+//! ([`Registry::require`]), breaks answers according to [`Rule`]s, and records every request.
 //!
 //! ```
 //! use vmroot_testkit::registry::{Fault, Registry, Rule};
@@ -39,33 +39,33 @@ pub use date::http_date;
 pub use fault::{Fault, Rule};
 pub use message::Request;
 
-/// The certificate of the authority that signed the certificate of [`Registry::start_tls`], in PEM.
+/// The certificate of the authority that signed the certificate of [`Registry::start_tls`], in PEM format.
 pub const CA_PEM: &str = include_str!("registry/tls/ca.pem");
 
-/// A running registry; it stops when dropped.
+/// A running registry, which stops when dropped.
 pub struct Registry {
     address: SocketAddr,
     tls: bool,
     shared: Arc<Shared>,
 }
 
-/// What all connections of a registry see.
+/// The state that all connections share.
 struct Shared {
     base: String,
     stopped: AtomicBool,
     accepted: AtomicUsize,
-    /// Answers that are being made or sent.
+    /// The number of requests that are being answered.
     busy: AtomicUsize,
-    busiest: AtomicUsize,
+    max_busy: AtomicUsize,
     state: Mutex<State>,
-    /// One end of each open connection by the client's address, so that stopping can end them.
+    /// One end of each open connection by the client's address, for closing it.
     connections: Mutex<HashMap<SocketAddr, TcpStream>>,
 }
 
 #[derive(Default)]
 struct State {
     blobs: HashMap<String, Content>,
-    /// By `repository:tag` and `repository@digest`.
+    /// The manifests by `repository:tag` and by `repository@digest`.
     manifests: HashMap<String, Manifest>,
     auth: Option<Auth>,
     tokens: auth::Tokens,
@@ -91,36 +91,36 @@ impl Shared {
 }
 
 impl Registry {
-    /// Starts a registry that speaks plain HTTP on a free port of 127.0.0.1.
+    /// Starts a registry with plain HTTP on a free port of 127.0.0.1.
     ///
     /// # Panics
-    /// If no port can be had.
+    /// If no port is free.
     pub fn start() -> Self {
         Self::at(0).expect("a free port on loopback")
     }
 
-    /// As [`Self::start`], on a port of the caller's choice.
+    /// Starts a registry like [`Self::start`] on a given port.
     ///
     /// # Errors
-    /// When the port is taken.
+    /// If the port is in use.
     pub fn at(port: u16) -> io::Result<Self> {
         Self::listen(port, None)
     }
 
-    /// Starts a registry that speaks TLS; its certificate holds for `localhost`, `127.0.0.1` and `::1`.
+    /// Starts a registry with TLS. Its certificate is valid for `localhost`, `127.0.0.1` and `::1`.
     ///
-    /// `answer` is what a client gets that speaks plain HTTP to it.
+    /// `answer` is sent to clients that use plain HTTP.
     ///
     /// # Panics
-    /// If no port can be had.
+    /// If no port is free.
     pub fn start_tls(answer: PlainAnswer) -> Self {
         Self::tls_at(0, answer).expect("a free port on loopback")
     }
 
-    /// As [`Self::start_tls`], on a port of the caller's choice.
+    /// Starts a registry like [`Self::start_tls`] on a given port.
     ///
     /// # Errors
-    /// When the port is taken.
+    /// If the port is in use.
     pub fn tls_at(port: u16, answer: PlainAnswer) -> io::Result<Self> {
         Self::listen(port, Some(connection::Tls::new(answer)))
     }
@@ -134,7 +134,7 @@ impl Registry {
             stopped: AtomicBool::new(false),
             accepted: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
-            busiest: AtomicUsize::new(0),
+            max_busy: AtomicUsize::new(0),
             state: Mutex::default(),
             connections: Mutex::default(),
         });
@@ -143,22 +143,22 @@ impl Registry {
         Ok(registry)
     }
 
-    /// `127.0.0.1:<port>`: what stands before the first slash of a reference.
+    /// Returns `127.0.0.1:<port>`, the registry part of a reference.
     pub fn host(&self) -> String {
         self.address.to_string()
     }
 
-    /// `http://127.0.0.1:<port>`, or `https://` with TLS.
+    /// Returns `http://127.0.0.1:<port>`, or `https://` with TLS.
     pub fn url(&self) -> String {
         self.shared.base.clone()
     }
 
-    /// Whether it speaks TLS.
+    /// Returns whether it uses TLS.
     pub fn is_tls(&self) -> bool {
         self.tls
     }
 
-    /// Adds a blob to every repository and gives its SHA-256 digest.
+    /// Adds a blob to every repository and returns its SHA-256 digest.
     ///
     /// # Panics
     /// If the content is a file that cannot be read.
@@ -169,24 +169,24 @@ impl Registry {
         digest
     }
 
-    /// Adds a blob under a digest that need not be its own.
+    /// Adds a blob under any digest, even a wrong one.
     pub fn put_blob_as(&self, digest: &Digest, content: impl Into<Content>) {
         self.shared.state().blobs.insert(digest.to_string(), content.into());
     }
 
-    /// Takes a blob away.
+    /// Removes a blob.
     pub fn remove_blob(&self, digest: &Digest) {
         self.shared.state().blobs.remove(&digest.to_string());
     }
 
-    /// Adds a manifest or an index, under its SHA-256 digest and, if there is one, a tag.
+    /// Adds a manifest or an index under its SHA-256 digest and, if given, a tag. Returns the digest.
     pub fn put_manifest(&self, repository: &str, tag: Option<&str>, media_type: &str, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
         self.put_manifest_as(&digest, repository, tag, media_type, bytes);
         digest
     }
 
-    /// Adds a manifest under a digest that need not be its own.
+    /// Adds a manifest under any digest, even a wrong one.
     pub fn put_manifest_as(
         &self,
         digest: &Digest,
@@ -203,47 +203,47 @@ impl Registry {
         }
     }
 
-    /// Asks for credentials from now on.
+    /// Requires credentials from now on.
     pub fn require(&self, auth: Auth) {
         self.shared.state().auth = Some(auth);
     }
 
-    /// Forgets every token it gave: the next use of one is answered with 401.
+    /// Revokes all tokens: requests with them are answered with 401.
     pub fn revoke_tokens(&self) {
         self.shared.state().tokens.revoke();
     }
 
-    /// Adds a rule; every rule that matches a request takes part in its answer.
+    /// Adds a rule. All rules that match a request are applied to its answer.
     pub fn misbehave(&self, rule: Rule) {
         self.shared.state().rules.push(rule);
     }
 
-    /// Drops all rules.
+    /// Removes all rules.
     pub fn behave(&self) {
         self.shared.state().rules.clear();
     }
 
-    /// The requests so far, in the order of their arrival.
+    /// Returns the requests so far, in the order of arrival.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.state().requests.clone()
     }
 
-    /// How many requests so far had `part` in their path or query.
+    /// Returns the number of requests so far with `part` in their path or query.
     pub fn count(&self, part: &str) -> usize {
         self.shared.state().requests.iter().filter(|request| request.path.contains(part)).count()
     }
 
-    /// How many connections were made so far.
+    /// Returns the number of connections so far.
     pub fn connections(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
-    /// How many requests were answered at once at most.
-    pub fn busiest(&self) -> usize {
-        self.shared.busiest.load(Ordering::SeqCst)
+    /// Returns the maximum number of requests that were answered at the same time.
+    pub fn max_concurrent_requests(&self) -> usize {
+        self.shared.max_busy.load(Ordering::SeqCst)
     }
 
-    /// Forgets the requests so far.
+    /// Clears the list of requests.
     pub fn clear_requests(&self) {
         self.shared.state().requests.clear();
     }
@@ -252,10 +252,10 @@ impl Registry {
 impl Drop for Registry {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
-        // Wakes the accepting thread, which looks at the flag.
+        // Wakes the accepting thread, which then checks the flag.
         drop(TcpStream::connect(self.address));
         for (_, stream) in self.shared.connections().drain() {
-            // A connection that is gone already is as good as one shut down.
+            // Errors are ignored: the connection may be closed already.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -268,14 +268,14 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>, tls: Option<connection::
         }
         let Ok(stream) = stream else { continue };
         shared.accepted.fetch_add(1, Ordering::SeqCst);
-        // A client that is gone already.
+        // The client may have closed the connection already.
         let (Ok(client), Ok(end)) = (stream.peer_addr(), stream.try_clone()) else { continue };
         shared.connections().insert(client, end);
         let (shared, tls) = (Arc::clone(shared), tls.clone());
         thread::spawn(move || {
-            // A client that goes away ends its connection with an error, which is nobody's concern.
+            // Errors are ignored: a client that disconnects causes one.
             drop(connection::serve(stream, &shared, tls.as_ref()));
-            // Closes the connection, of which this is the last end.
+            // Drops the last handle, which closes the connection.
             shared.connections().remove(&client);
         });
     }

@@ -1,9 +1,10 @@
-//! Two layers with one of everything that layers hold.
+//! Two layers with a sample of everything that layers can hold.
 
 use crate::layer::{Entry, Layer};
 
-/// A lower and an upper layer: every kind of file, odd owners, modes, times, names and xattrs, a sparse file, files that
-/// end at blocks and beside them, links across layers, a whiteout and an opaque directory. For forms that hold anything.
+/// Returns a lower and an upper layer for formats that can store everything: all kinds of files; unusual owners, modes,
+/// times, names and xattrs; a sparse file; files that end at block boundaries and between them; links across layers; a
+/// whiteout and an opaque directory.
 pub fn everything() -> [Layer; 2] {
     let lower = Layer::new([
         Entry::directory("bin").mode(0o1777).owner(1, 2).mtime(1_700_000_000, 123_456_789),
@@ -42,8 +43,8 @@ pub fn everything() -> [Layer; 2] {
     [lower, upper]
 }
 
-/// An access control list as getxattr(2) gives it: all to the owner, reading and searching to one user and the group,
-/// nothing to others (acl(5), `linux/posix_acl_xattr.h`).
+/// Returns an access control list in the format of getxattr(2): all rights for the owner, read and execute for one user
+/// and the group, none for others (acl(5), `linux/posix_acl_xattr.h`).
 pub fn access_list(user: u32) -> Vec<u8> {
     const UNDEFINED: u32 = u32::MAX;
     let entries: [(u16, u16, u32); 5] =
@@ -54,7 +55,7 @@ pub fn access_list(user: u32) -> Vec<u8> {
     [2_u32.to_le_bytes().to_vec(), entries.into_iter().flat_map(entry).collect()].concat()
 }
 
-/// Bytes that nothing makes smaller, the same for the same seed.
+/// Returns incompressible bytes, which are the same for the same seed.
 pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     // xorshift64*, Vigna 2016.
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

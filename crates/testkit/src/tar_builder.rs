@@ -1,7 +1,7 @@
-//! Tar streams written byte by byte, in every dialect a layer may come in, and malformed where a test wants them so.
+//! Writes tar streams byte by byte, in every dialect of layers, valid or malformed.
 //!
-//! Nothing here checks anything: a header says what the test makes it say. [`crate::layer`] writes well-formed layers
-//! on top of this.
+//! Nothing is checked: a header has the values that the test sets. [`crate::layer`] uses this module to write valid
+//! layers.
 
 mod header;
 mod pax;
@@ -11,33 +11,33 @@ pub use header::{Field, Header, Magic, typeflag};
 pub use pax::PaxRecords;
 pub use sparse::{SparseForm, SparseMap};
 
-/// Bytes of a tar block: headers are one, data is padded to a multiple.
+/// The size of a tar block in bytes. A header is one block, and data is padded to a multiple.
 pub const BLOCK: usize = 512;
 
-/// Collects a tar stream in memory.
+/// Builds a tar stream in memory.
 #[derive(Debug, Default, Clone)]
 pub struct TarBuilder {
     bytes: Vec<u8>,
 }
 
 impl TarBuilder {
-    /// An empty stream.
+    /// Returns an empty stream.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Appends bytes as they are, with no padding.
+    /// Appends bytes without padding.
     pub fn raw(&mut self, bytes: &[u8]) -> &mut Self {
         self.bytes.extend_from_slice(bytes);
         self
     }
 
-    /// Appends a header with a right checksum.
+    /// Appends a header with a correct checksum.
     pub fn header(&mut self, header: &Header) -> &mut Self {
         self.raw(&header.to_block())
     }
 
-    /// Appends data and the zeros up to the next block.
+    /// Appends data, padded with zeros to a multiple of the block size.
     pub fn data(&mut self, data: &[u8]) -> &mut Self {
         self.raw(data);
         let padded = self.bytes.len().next_multiple_of(BLOCK);
@@ -45,7 +45,7 @@ impl TarBuilder {
         self
     }
 
-    /// Appends a header that says the size of `data`, and `data`.
+    /// Appends `data` with a header that has its size.
     pub fn entry(&mut self, header: Header, data: &[u8]) -> &mut Self {
         self.header(&header.size(data.len() as u64)).data(data)
     }
@@ -55,7 +55,7 @@ impl TarBuilder {
         self.extended(typeflag::PAX, b"PaxHeaders/entry", records)
     }
 
-    /// Appends a PAX global header (`g`), which holds for all later entries.
+    /// Appends a PAX global header (`g`) for all later entries.
     pub fn global_pax(&mut self, records: &PaxRecords) -> &mut Self {
         self.extended(typeflag::PAX_GLOBAL, b"pax_global_header", records)
     }
@@ -79,18 +79,19 @@ impl TarBuilder {
         self.entry(Header::new(Magic::Gnu, kind).name(b"././@LongLink"), &terminated)
     }
 
-    /// The stream so far.
+    /// Returns the stream so far.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The stream with its two closing blocks of zeros.
+    /// Returns the stream, closed by two blocks of zeros.
     pub fn finish(mut self) -> Vec<u8> {
         self.bytes.resize(self.bytes.len() + 2 * BLOCK, 0);
         self.bytes
     }
 
-    /// The stream closed and padded to a record of 20 blocks, as GNU tar and Docker's classic builder write it.
+    /// Returns the stream, closed and padded to a record of 20 blocks, as written by GNU tar and Docker's classic
+    /// builder.
     pub fn finish_record(self) -> Vec<u8> {
         let mut bytes = self.finish();
         let padded = bytes.len().next_multiple_of(20 * BLOCK);
@@ -98,7 +99,7 @@ impl TarBuilder {
         bytes
     }
 
-    /// The stream without closing blocks, which readers accept too.
+    /// Returns the stream without closing blocks, which readers also accept.
     pub fn finish_unterminated(self) -> Vec<u8> {
         self.bytes
     }

@@ -1,4 +1,4 @@
-//! Extended attributes of files on the disk, links not followed.
+//! Extended attributes of files on disk. Symlinks are not followed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,14 +6,14 @@ use std::path::Path;
 use rustix::fs::{XattrFlags, lgetxattr, llistxattr, lremovexattr, lsetxattr};
 use rustix::io::{Errno, Result};
 
-/// Linux's limit of an attribute's value and of the list of names.
+/// Linux's limit for an attribute's value and for the list of names, in bytes.
 const LIMIT: usize = 65536;
 
-/// All names with their values.
+/// Returns all names and values.
 pub(crate) fn read_all(path: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     let mut names = vec![0; LIMIT];
     let length = match llistxattr(path, &mut names[..]) {
-        // What a squashfs without any says.
+        // The error of a squashfs without any xattrs.
         Err(Errno::OPNOTSUPP) => 0,
         length => length?,
     };
@@ -21,7 +21,7 @@ pub(crate) fn read_all(path: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     names.map(|name| Ok((name.to_vec(), read(path, name)?.ok_or(Errno::NODATA)?))).collect()
 }
 
-/// The value of one, if it is there.
+/// Returns the value of an attribute, if it exists.
 pub(crate) fn read(path: &Path, name: &[u8]) -> Result<Option<Vec<u8>>> {
     let mut value = vec![0; LIMIT];
     match lgetxattr(path, name, &mut value[..]) {
@@ -31,17 +31,17 @@ pub(crate) fn read(path: &Path, name: &[u8]) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Sets one.
+/// Sets an attribute.
 pub(crate) fn set(path: &Path, name: &[u8], value: &[u8]) -> Result<()> {
     lsetxattr(path, name, value, XattrFlags::empty())
 }
 
-/// Removes one.
+/// Removes an attribute.
 pub(crate) fn remove(path: &Path, name: &[u8]) -> Result<()> {
     lremovexattr(path, name)
 }
 
-/// Whether it is overlayfs's own.
+/// Returns whether the attribute is one of overlayfs itself.
 pub(crate) fn is_overlay(name: &[u8]) -> bool {
     name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use vmroot_cache::Usage;
 use vmroot_container_fs::ContainerFs;
 use vmroot_image_store::{
-    Collected, Fallback, Found, Image, NoProgress, Progress, PullPolicy, PullRequest, Record, Removed, Store,
-    StoreOptions, choose,
+    Collection, Fallback, Image, NoProgress, Progress, PullPolicy, PullRequest, Record, Removal, Store, StoreOptions,
+    VerifyReport, choose,
 };
 use vmroot_model::{Digest, Platform, Reference};
 use vmroot_registry::Client as Registry;
@@ -297,7 +297,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Store`](crate::Error::Store): a record cannot be removed.
-    pub fn remove(&self, image: &Image, by_name: bool) -> Result<Removed> {
+    pub fn remove(&self, image: &Image, by_name: bool) -> Result<Removal> {
         Ok(self.store.remove(image, by_name)?)
     }
 
@@ -306,7 +306,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Store`](crate::Error::Store): another client or process has the cache open, or a record is damaged.
-    pub fn collect(&self, dry_run: bool) -> Result<Collected> {
+    pub fn collect(&self, dry_run: bool) -> Result<Collection> {
         Ok(self.store.collect(dry_run)?)
     }
 
@@ -314,7 +314,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Store`](crate::Error::Store): the cache cannot be read.
-    pub fn verify(&self, progress: &Arc<dyn Progress>) -> Result<Found> {
+    pub fn verify(&self, progress: &Arc<dyn Progress>) -> Result<VerifyReport> {
         Ok(self.store.verify(progress)?)
     }
 

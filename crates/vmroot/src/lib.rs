@@ -48,7 +48,8 @@ pub use vmroot_container_fs::{
 };
 pub use vmroot_errors::{ErrorKind, Limit, with_causes};
 pub use vmroot_image_store::{
-    BlobProgress, Collected, Finding, Found, Image, LayerRecord, NoProgress, Progress, PullPolicy, Record, Removed,
+    BlobProgress, Collection, Finding, Image, LayerRecord, NoProgress, Progress, PullPolicy, Record, Removal,
+    VerifyReport,
 };
 pub use vmroot_layer_index as layer_index;
 pub use vmroot_layer_index::BuildOptions;

@@ -1,6 +1,6 @@
 //! Descriptions of images, in the cache or in a registry.
 
-use vmroot_image_store::Chosen;
+use vmroot_image_store::ChosenImage;
 use vmroot_model::{Digest, ImageConfig, Platform, Reference};
 
 use crate::{LayerRecord, Record};
@@ -26,7 +26,7 @@ pub struct Description {
 }
 
 impl Description {
-    pub(crate) fn of_chosen(chosen: &Chosen, reference: Option<&Reference>) -> Self {
+    pub(crate) fn of_chosen(chosen: &ChosenImage, reference: Option<&Reference>) -> Self {
         let record = Record { reference: reference.cloned(), ..chosen.record(chosen.config.platform()) };
         Self::of_record(&record, &chosen.config)
     }

@@ -1,4 +1,4 @@
-//! From a pulled image to its entrypoint, beyond what the kernel itself takes to boot.
+//! Measures the time from a pulled image to its entrypoint, beyond the boot time of the kernel itself.
 
 use std::{
     fs,
@@ -14,15 +14,15 @@ use vmroot_testkit::guest::{Guest, Initramfs};
 
 use super::{
     image,
-    race::{Against, Race},
+    race::{Comparison, Race},
     row::{Target, Unit},
 };
 use crate::{guest, workspace};
 
-/// How long a guest may take to say something; one that KVM lets hang takes for ever.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The maximum time until a guest's first output. A guest that hangs under KVM would never end.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The time until a guest's command has written its first byte.
+/// The time until the first output of a guest's command.
 pub const BOOT: Race = Race {
     unit: Unit::Seconds,
     repeat: true,
@@ -37,9 +37,9 @@ pub const BOOT: Race = Race {
             "--",
             "booted",
         ]);
-        Speaking::first_byte(&mut boot)
+        RunningProgram::first_byte(&mut boot)
     },
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "boot",
         title: "from a pulled image to its entrypoint, beyond a kernel with a program in its initramfs",
         target: Target::BeyondRival { by: 0.15, if_judged: has_kvm },
@@ -49,10 +49,10 @@ pub const BOOT: Race = Race {
 
 fn guest() -> Result<Guest> {
     guest::prepare();
-    Guest::of("amd64").context("there is no guest to measure in")
+    Guest::of("amd64").context("no guest for the measurement")
 }
 
-/// Whether guests run by KVM here; `/dev/kvm` alone does not say so.
+/// Returns whether guests can run with KVM. An existing `/dev/kvm` is not enough.
 fn has_kvm() -> bool {
     static WORKS: OnceLock<bool> = OnceLock::new();
     *WORKS.get_or_init(|| guest().and_then(|guest| bare_kernel(&guest, "kvm")).is_ok())
@@ -62,10 +62,10 @@ fn accelerator() -> &'static str {
     if has_kvm() { "kvm" } else { "tcg" }
 }
 
-/// The time that a kernel takes until the first byte of the only program there is.
+/// Returns the seconds from the start of a kernel to the first output of its only program.
 fn bare_kernel(guest: &Guest, accelerator: &str) -> Result<f64> {
     let archive = workspace::target().join("bench/bare.cpio");
-    // The kernel gives the program its own name to say.
+    // The kernel passes the program's name as `argv[0]`, which echo prints.
     let files = ["bin", "dev"].iter().fold(Initramfs::new(), |files, path| files.directory(path, 0o755));
     let files = files.copy("bin/busybox", 0o755, &guest.busybox()).file("init", 0o755, b"#!/bin/busybox echo\n");
     fs::write(&archive, files.into_bytes())?;
@@ -75,14 +75,14 @@ fn bare_kernel(guest: &Guest, accelerator: &str) -> Result<f64> {
     qemu.arg("-machine").arg(format!("pc,accel={accelerator}"));
     qemu.arg("-kernel").arg(guest.kernel()).arg("-initrd").arg(&archive);
     qemu.args(["-append", "console=ttyS0 quiet loglevel=1 panic=-1"]);
-    Speaking::first_byte(&mut qemu)
+    RunningProgram::first_byte(&mut qemu)
 }
 
-/// A program that is about to say something; it is ended when dropped.
-struct Speaking(Child);
+/// A running program, which is killed when dropped.
+struct RunningProgram(Child);
 
-impl Speaking {
-    /// The seconds from its start until then.
+impl RunningProgram {
+    /// Starts a program, and returns the seconds until its first output.
     fn first_byte(command: &mut Command) -> Result<f64> {
         let start = Instant::now();
         let mut child = Self(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?);
@@ -91,18 +91,18 @@ impl Speaking {
             let mut byte = [0];
             output.read_exact(&mut byte).map(|()| start.elapsed())
         });
-        while !reader.is_finished() && start.elapsed() < PATIENCE {
+        while !reader.is_finished() && start.elapsed() < TIMEOUT {
             thread::sleep(Duration::from_micros(200));
         }
-        ensure!(reader.is_finished(), "it has said nothing in {PATIENCE:?}");
-        let took = reader.join().ok().context("a thread has panicked")?.context("it has said nothing")?;
+        ensure!(reader.is_finished(), "no output in {TIMEOUT:?}");
+        let took = reader.join().ok().context("a thread has panicked")?.context("no output")?;
         Ok(took.as_secs_f64())
     }
 }
 
-impl Drop for Speaking {
+impl Drop for RunningProgram {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Errors are ignored: it may have ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

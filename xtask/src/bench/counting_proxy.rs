@@ -1,4 +1,4 @@
-//! A relay on loopback: counts the bytes that a registry sends, and can limit each connection.
+//! A proxy on loopback that counts the bytes that a registry sends, and can limit the rate of each connection.
 
 use std::{
     io::{self, Read, Write},
@@ -13,19 +13,19 @@ use std::{
 
 use anyhow::Result;
 
-/// A relay that runs until the process ends.
+/// A proxy that runs until the process ends.
 pub struct CountingProxy {
     address: SocketAddr,
     bytes: Arc<AtomicU64>,
 }
 
 impl CountingProxy {
-    /// Relays every connection to `upstream`.
+    /// Starts a proxy that relays every connection to `upstream`.
     pub fn start(upstream: SocketAddr) -> Result<Self> {
         Self::listen(upstream, None)
     }
 
-    /// The same, giving each connection this many bytes a second.
+    /// Starts a proxy that limits each connection to `rate` bytes per second.
     pub fn limited(upstream: SocketAddr, rate: f64) -> Result<Self> {
         Self::listen(upstream, Some(rate))
     }
@@ -36,19 +36,19 @@ impl CountingProxy {
         let bytes = Arc::clone(&proxy.bytes);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                // A connection that cannot be relayed is closed; its client says so.
+                // Errors are ignored: the connection is closed, and its client reports that.
                 let _ = relay(client, upstream, &bytes, rate);
             }
         });
         Ok(proxy)
     }
 
-    /// Where it listens.
+    /// Returns the address of the proxy.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What the upstream sent so far, headers included.
+    /// Returns the number of bytes that the upstream has sent so far, including headers.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -59,29 +59,29 @@ fn relay(client: TcpStream, upstream: SocketAddr, bytes: &Arc<AtomicU64>, rate: 
     let (requests, answers, bytes) = (client.try_clone()?, server.try_clone()?, Arc::clone(bytes));
     thread::spawn(move || copy(requests, server, |_| ()));
     thread::spawn(move || {
-        let mut pace = rate.map(Pace::new);
+        let mut limiter = rate.map(RateLimiter::new);
         copy(answers, client, |read| {
             bytes.fetch_add(read, Ordering::Relaxed);
-            if let Some(pace) = &mut pace {
-                pace.wait_for(read);
+            if let Some(limiter) = &mut limiter {
+                limiter.wait_for(read);
             }
         })
     });
     Ok(())
 }
 
-/// Keeps bytes to a rate; time in which none came is not made up for.
-struct Pace {
+/// Limits bytes to a rate. Idle time is not made up for.
+struct RateLimiter {
     rate: f64,
     free: Instant,
 }
 
-impl Pace {
+impl RateLimiter {
     fn new(rate: f64) -> Self {
         Self { rate, free: Instant::now() }
     }
 
-    /// Waits until so many bytes more may go.
+    /// Waits until this many more bytes may be sent.
     fn wait_for(&mut self, bytes: u64) {
         let now = Instant::now();
         self.free = self.free.max(now) + Duration::from_secs_f64(bytes as f64 / self.rate);

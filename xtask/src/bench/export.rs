@@ -1,4 +1,4 @@
-//! Writing a root out, and what a cache takes on disk.
+//! Measures exports, and the disk usage of a cache.
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path, process::Command};
 
@@ -7,18 +7,18 @@ use anyhow::{Context, Result};
 use super::{
     image,
     lab::Lab,
-    race::{Against, Race},
+    race::{Comparison, Race},
     row::{Target, Unit},
 };
 use crate::process;
 
-/// Export to a directory.
+/// The time of an export to a directory.
 pub const DIRECTORY: Race = Race {
     unit: Unit::Seconds,
     repeat: true,
     keep: true,
     ours: export,
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "export-umoci",
         title: "export to a directory, against umoci unpack",
         target: Target::TimesFaster(3.0),
@@ -29,13 +29,13 @@ pub const DIRECTORY: Race = Race {
     }],
 };
 
-/// Blocks on disk.
+/// The disk usage of a pulled image.
 pub const DISK: Race = Race {
     unit: Unit::Bytes,
     repeat: false,
     keep: false,
     ours: |lab, _| index_blocks(&lab.pulled()?),
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "disk",
         title: "disk used by .idx + .contents + root.idx, against du of the untarred tree",
         target: Target::TimesRival(1.02),
@@ -50,7 +50,7 @@ fn export(lab: &Lab, scratch: &Path) -> Result<f64> {
     Ok(lab.measure(&mut export)?.wall.as_secs_f64())
 }
 
-/// Bytes of blocks of all files of `layers/v1` and `roots/v1`.
+/// Returns the disk usage of all files in `layers/v1` and `roots/v1`, in bytes.
 fn index_blocks(cache: &Path) -> Result<f64> {
     let mut blocks = 0;
     for directory in ["layers/v1", "roots/v1"] {

@@ -1,4 +1,4 @@
-//! Images that a kernel mounts: making them, and using the kernel's own mount.
+//! Measures building file system images, and using them through the kernel's mount.
 
 use std::{fs, path::Path, process::Command};
 
@@ -9,17 +9,17 @@ use super::{
     lab::Lab,
     mount::{cold_read, cold_walk},
     mounted::Mounted,
-    race::{Against, Race},
+    race::{Comparison, Race},
     row::{Target, Unit},
 };
 
-/// EROFS metadata alone.
+/// The time of building EROFS metadata over the layers' contents.
 pub const EROFS_META: Race = Race {
     unit: Unit::Seconds,
     repeat: true,
     keep: false,
     ours: |lab, scratch| export(lab, scratch, "erofs-meta"),
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "erofs-meta",
         title: "export as EROFS metadata over the layers' contents",
         target: Target::Under(0.030),
@@ -27,13 +27,13 @@ pub const EROFS_META: Race = Race {
     }],
 };
 
-/// EROFS in one file.
+/// The time of building an EROFS image.
 pub const EROFS: Race = Race {
     unit: Unit::Seconds,
     repeat: true,
     keep: false,
     ours: |lab, scratch| export(lab, scratch, "erofs"),
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "erofs-time",
         title: "export as an EROFS image, against mkfs.erofs on the untarred tree",
         target: Target::TimesFaster(2.0),
@@ -41,7 +41,7 @@ pub const EROFS: Race = Race {
     }],
 };
 
-/// Its length.
+/// The size of an EROFS image.
 pub const EROFS_SIZE: Race = Race {
     unit: Unit::Bytes,
     repeat: false,
@@ -50,7 +50,7 @@ pub const EROFS_SIZE: Race = Race {
         export(lab, scratch, "erofs")?;
         length(scratch)
     },
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "erofs-size",
         title: "length of an EROFS image, against that of mkfs.erofs",
         target: Target::TimesRival(1.0),
@@ -61,13 +61,13 @@ pub const EROFS_SIZE: Race = Race {
     }],
 };
 
-/// EROFS with files compressed by LZ4.
+/// The time of building an EROFS image with LZ4.
 pub const EROFS_LZ4: Race = Race {
     unit: Unit::Seconds,
     repeat: true,
     keep: false,
     ours: |lab, scratch| export_with(lab, scratch, "erofs", &["--compress", "lz4"]),
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "erofs-lz4-time",
         title: "export as EROFS with lz4, against mkfs.erofs -zlz4hc on the untarred tree",
         target: Target::TimesFaster(2.0),
@@ -75,7 +75,7 @@ pub const EROFS_LZ4: Race = Race {
     }],
 };
 
-/// Its length.
+/// The size of an EROFS image with LZ4.
 pub const EROFS_LZ4_SIZE: Race = Race {
     unit: Unit::Bytes,
     repeat: false,
@@ -84,7 +84,7 @@ pub const EROFS_LZ4_SIZE: Race = Race {
         export_with(lab, scratch, "erofs", &["--compress", "lz4"])?;
         length(scratch)
     },
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "erofs-lz4-size",
         title: "length of an EROFS image with lz4, against that of mkfs.erofs -zlz4hc",
         target: Target::TimesRival(1.05),
@@ -95,13 +95,13 @@ pub const EROFS_LZ4_SIZE: Race = Race {
     }],
 };
 
-/// ext4, just large enough; the rival is given as much.
+/// The time of building an ext4 image of minimal size. The rival's image has the same size.
 pub const EXT4: Race = Race {
     unit: Unit::Seconds,
     repeat: true,
     keep: false,
     ours: |lab, scratch| export(lab, scratch, "ext4"),
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "ext4-time",
         title: "export as ext4, against mke2fs -d on the untarred tree",
         target: Target::TimesFaster(2.0),
@@ -109,13 +109,13 @@ pub const EXT4: Race = Race {
     }],
 };
 
-/// Listing and stat of everything, by the kernel.
+/// The time of listing all entries with their attributes through the kernel.
 pub const WALK: Race = Race {
     unit: Unit::Seconds,
     repeat: true,
     keep: false,
     ours: |lab, scratch| cold_walk(&Mounted::by_kernel(lab, scratch)?),
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "kernel-walk",
         title: "cold walk with stat of mount --driver erofs, against an image of mkfs.erofs",
         target: Target::TimesRival(1.1),
@@ -123,13 +123,13 @@ pub const WALK: Race = Race {
     }],
 };
 
-/// Reading of everything, by the kernel.
+/// The time of reading all files through the kernel.
 pub const READ: Race = Race {
     unit: Unit::Seconds,
     repeat: true,
     keep: false,
     ours: |lab, scratch| cold_read(&Mounted::by_kernel(lab, scratch)?),
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "kernel-read",
         title: "cold read of every byte of mount --driver erofs, against an image of mkfs.erofs",
         target: Target::TimesRival(1.1),

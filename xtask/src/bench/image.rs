@@ -1,4 +1,4 @@
-//! The images that are measured with, made once and kept in the registry's storage.
+//! The images for the measurements, which are built once and kept in the registry's storage.
 
 use std::{
     fs::{self, File},
@@ -12,21 +12,21 @@ use anyhow::{Context, Result};
 use super::registry::Registry;
 use crate::{process, walk};
 
-/// Debian in three layers: at least 600 MB and 16,000 paths.
+/// Debian in three layers, with at least 600 MB and 16,000 paths.
 pub const BENCH: &str = "bench";
-/// Shares all but its small last layer with [`BENCH`].
+/// An image that shares all layers except its small last one with [`BENCH`].
 pub const SIBLING: &str = "sibling";
-/// One layer with one file of 2 GiB.
+/// An image of one layer with one file of 2 GiB.
 pub const LARGE: &str = "large";
 /// The files of [`BENCH`] in one layer.
 pub const ONE_LAYER: &str = "one-layer";
-/// The files of a small Debian, dealt out to [`LAYERS`] layers of about one size.
+/// The files of a small Debian, distributed to [`LAYERS`] layers of about the same size.
 pub const EQUAL_LAYERS: &str = "equal-layers";
-/// [`BENCH`] with layers that are compressed by zstd.
+/// [`BENCH`] with layers compressed with zstd.
 pub const ZSTD: &str = "zstd";
-/// One layer of 320 MiB that does not compress, so a pull of it measures the network.
+/// One incompressible layer of 320 MiB, so that a pull measures the network.
 pub const NOISE: &str = "noise";
-/// The images that the recipe makes.
+/// The images that the recipe builds.
 const NAMES: [&str; 6] = [BENCH, SIBLING, LARGE, ONE_LAYER, EQUAL_LAYERS, NOISE];
 
 const RECIPE: &str = include_str!("../../bench/Containerfile");
@@ -36,7 +36,7 @@ const LARGE_FILE: u64 = 2 << 30;
 const LAYERS: usize = 40;
 const NOISE_FILE: u64 = 320 << 20;
 
-/// Fills the registry, unless `directory` says that this recipe's images are there; returns whether it did.
+/// Fills the registry, unless `directory` has a stamp of the same recipe. Returns whether it did.
 pub fn make(directory: &Path, registry: &Registry) -> Result<bool> {
     let stamp = directory.join("images-made");
     let base = format!("base: {BASE_PACKAGES}\nlayers: {LAYERS}");
@@ -90,12 +90,12 @@ fn buildah(work: &Path) -> Command {
     buildah
 }
 
-/// One layer for each directory that [`deal_out`] makes.
+/// Returns an instruction for each directory of [`deal_out`]. Each instruction makes one layer.
 fn copies() -> String {
     (0..LAYERS).map(|number| format!("COPY equal/{number} /{number}\n")).collect()
 }
 
-/// Deals the files of the base out to directories, the next largest file always to the directory that has least.
+/// Distributes the files of the base to directories: each next largest file goes to the smallest directory.
 fn deal_out(work: &Path) -> Result<()> {
     let tree = work.join("base");
     fs::create_dir(&tree)?;
@@ -120,7 +120,7 @@ fn deal_out(work: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Text that compresses about as well as text does, without being the same everywhere.
+/// Writes text that compresses like ordinary text, without repeating exactly.
 fn write_large(file: &Path) -> Result<()> {
     let mut text = BufWriter::with_capacity(1 << 20, File::create(file)?);
     let filler = "the same words on every line ".repeat(8);
@@ -136,7 +136,7 @@ fn write_large(file: &Path) -> Result<()> {
     Ok(text.flush()?)
 }
 
-/// Bytes that look random, and are the same everywhere.
+/// Writes pseudo-random bytes, which are the same on every machine.
 fn write_noise(file: &Path) -> Result<()> {
     let mut noise = BufWriter::with_capacity(1 << 20, File::create(file)?);
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;

@@ -1,4 +1,4 @@
-//! Everything a measurement needs, made when it is first asked for: images, layouts, trees, programs.
+//! The prerequisites of measurements, made on first use: images, layouts, trees and programs.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,11 +12,11 @@ use serde_json::Value;
 use super::{image, registry::Registry};
 use crate::{process, process::Usage, workspace};
 
-/// The bench's directory, its registry, and what was made from the bench image so far.
+/// The bench's directory and registry, and the files that were derived from the bench image so far.
 pub struct Lab {
-    /// Turns that each contestant takes.
+    /// The number of turns of each contestant.
     pub runs: usize,
-    /// Leaves vmroot out.
+    /// Whether vmroot is left out.
     pub rivals_only: bool,
     directory: PathBuf,
     registry: Registry,
@@ -24,7 +24,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Starts the registry and makes the images where they are missing.
+    /// Starts the registry, and builds missing images.
     pub fn prepare(runs: usize, rivals_only: bool) -> Result<Self> {
         let directory = workspace::target().join("bench");
         fs::create_dir_all(&directory)?;
@@ -34,32 +34,32 @@ impl Lab {
         if image::make(&directory, &registry)? {
             remove(&directory.join("derived"))?;
         }
-        // Another build of vmroot may write another cache.
+        // A changed vmroot may write a different cache.
         remove(&directory.join("derived/pulled"))?;
         Ok(Self { runs, rivals_only, directory, registry, log })
     }
 
-    /// The registry that has the images.
+    /// Returns the registry with the images.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// A directory for one run, on the disk that all runs use.
+    /// Returns the directory for a run, on the same disk for all runs.
     pub fn scratch(&self) -> PathBuf {
         self.directory.join("scratch")
     }
 
-    /// Runs a program silently and measures it.
+    /// Runs a program and measures it, with its output in the log.
     pub fn measure(&self, command: &mut Command) -> Result<Usage> {
         process::measure(command, &self.log)
     }
 
-    /// Runs a program for what it prints.
+    /// Runs a program and returns its standard output.
     pub fn output(&self, command: &mut Command) -> Result<String> {
         process::capture(command)
     }
 
-    /// The manifest of one of the images.
+    /// Returns the manifest of an image.
     pub fn manifest(&self, name: &str) -> Result<Value> {
         let reference = format!("docker://{}", self.registry.reference(name));
         let text =
@@ -67,14 +67,14 @@ impl Lab {
         Ok(serde_json::from_str(&text)?)
     }
 
-    /// The program, built with all optimisation, on the cache `cache`.
+    /// Returns a command for vmroot's release build with the cache `cache`.
     pub fn vmroot(&self, cache: &Path) -> Command {
         let mut vmroot = Command::new(workspace::target().join("release/vmroot"));
         vmroot.arg("--quiet").arg("--cache").arg(cache);
         vmroot
     }
 
-    /// A cache that holds the bench image.
+    /// Returns a cache with the bench image.
     pub fn pulled(&self) -> Result<PathBuf> {
         self.derived("pulled", |cache| {
             let reference = self.registry.reference(image::BENCH);
@@ -82,17 +82,17 @@ impl Lab {
         })
     }
 
-    /// The bench image as an OCI layout, tagged `bench`.
+    /// Returns an OCI layout of the bench image, with the tag `bench`.
     pub fn layout(&self) -> Result<PathBuf> {
         self.layout_of(image::BENCH)
     }
 
-    /// One of the images as an OCI layout, tagged `bench`.
+    /// Returns an OCI layout of an image, with the tag `bench`.
     fn layout_of(&self, name: &str) -> Result<PathBuf> {
         self.derived(&format!("layout-{name}"), |layout| process::run(&mut self.skopeo_copy(name, layout)))
     }
 
-    /// Copies one of the images from the registry to an OCI layout.
+    /// Returns a command that copies an image from the registry to an OCI layout.
     pub fn skopeo_copy(&self, name: &str, layout: &Path) -> Command {
         let mut skopeo = Command::new("skopeo");
         skopeo.args(["copy", "--quiet", "--src-tls-verify=false"]);
@@ -101,21 +101,21 @@ impl Lab {
         skopeo
     }
 
-    /// Unpacks the bench image of an OCI layout; the tree is `bundle/rootfs`.
+    /// Returns a command that unpacks the bench image of an OCI layout. The tree is `bundle/rootfs`.
     pub fn umoci_unpack(layout: &Path, bundle: &Path) -> Command {
         let mut umoci = Command::new("umoci");
         umoci.args(["unpack", "--image"]).arg(format!("{}:bench", layout.display())).arg(bundle);
         umoci
     }
 
-    /// The untarred tree of the bench image.
+    /// Returns the unpacked tree of the bench image.
     pub fn tree(&self) -> Result<PathBuf> {
         let layout = self.layout()?;
         let bundle = self.derived("bundle", |bundle| process::run(&mut Self::umoci_unpack(&layout, bundle)))?;
         Ok(bundle.join("rootfs"))
     }
 
-    /// The layers' blobs of one of the images, bottom first.
+    /// Returns the paths of an image's layer blobs, lowest first.
     pub fn layer_blobs(&self, name: &str) -> Result<Vec<PathBuf>> {
         let layout = self.layout_of(name)?;
         let index = json(&layout.join("index.json"))?;
@@ -124,7 +124,7 @@ impl Lab {
         layers.iter().map(|layer| blob(&layout, layer)).collect()
     }
 
-    /// Each layer untarred into a directory of its own, bottom first.
+    /// Returns a directory for each layer with its unpacked files, lowest first.
     pub fn layer_trees(&self) -> Result<Vec<PathBuf>> {
         let untar = |blob: &Path, tree: &Path| {
             fs::create_dir(tree)?;
@@ -138,7 +138,7 @@ impl Lab {
         blobs.iter().enumerate().map(made).collect()
     }
 
-    /// The tree as an EROFS image without compression.
+    /// Returns the tree as an uncompressed EROFS image.
     pub fn erofs(&self) -> Result<PathBuf> {
         let tree = self.tree()?;
         self.derived("tree.erofs", |image| {
@@ -146,7 +146,7 @@ impl Lab {
         })
     }
 
-    /// A rival that is a cargo program of its own under `xtask/rivals`.
+    /// Returns a command for a rival that is a cargo program under `xtask/rivals`.
     pub fn rival(&self, name: &str) -> Result<Command> {
         let target = workspace::target().join("rivals");
         let program = target.join("release").join(format!("rival-{name}"));
@@ -159,7 +159,7 @@ impl Lab {
         Ok(Command::new(program))
     }
 
-    /// What is made from the image once and kept for the next bench; half-made things are made again.
+    /// Returns a derived file or directory, which is made once and kept for later runs. Incomplete ones are made again.
     fn derived(&self, name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         let done = self.directory.join("derived").join(name);
         if !done.exists() {

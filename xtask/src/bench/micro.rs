@@ -1,21 +1,21 @@
-//! What is too short for a process of its own: measured inside `container-fs`'s example `micro`.
+//! Measures operations that are too short for a separate process, in `container-fs`'s example `micro`.
 
 use anyhow::{Context, Result};
 
 use super::{
     lab::Lab,
-    race::{Against, Race},
+    race::{Comparison, Race},
     row::{Target, Unit},
 };
 use crate::{process, workspace};
 
-/// Opening a merged index.
+/// The time of opening a merged index.
 pub const OPEN: Race = Race {
     unit: Unit::Seconds,
     repeat: true,
     keep: false,
     ours: |_, _| figure("open"),
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "open",
         title: "open + validate root.idx of 60,000 entries",
         target: Target::Under(0.005),
@@ -23,22 +23,22 @@ pub const OPEN: Race = Race {
     }],
 };
 
-/// Merging layers.
+/// The time of merging layers.
 pub const MERGE: Race = Race {
     unit: Unit::Seconds,
     repeat: true,
     keep: false,
     ours: |_, _| figure("merge"),
-    against: &[Against { key: "merge", title: "merge of 10 layers", target: Target::Under(0.030), rival: None }],
+    comparisons: &[Comparison { key: "merge", title: "merge of 10 layers", target: Target::Under(0.030), rival: None }],
 };
 
-/// Finding a path.
+/// The time of finding a path.
 pub const LOOKUP: Race = Race {
     unit: Unit::Nanoseconds,
     repeat: true,
     keep: false,
     ours: |_: &Lab, _| figure("lookup"),
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "lookup",
         title: "lookup, per path component",
         target: Target::Under(250.0),

@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: whole processes on a real image from a real registry, taking turns, medians.
+//! `cargo xtask bench`: measures whole processes with a real image from a real registry. The contestants take turns,
+//! and medians are printed.
 
 mod boot;
 mod counting_proxy;
@@ -56,24 +57,24 @@ const RACES: &[&Race] = &[
     &boot::BOOT,
 ];
 
-/// What to measure.
+/// Options of the bench.
 #[derive(Args)]
 pub struct Options {
-    /// Only rows whose name starts with this; may be given several times
+    /// Only measure rows whose name starts with this; may be repeated
     #[arg(long, value_name = "ROW")]
     only: Vec<String>,
-    /// Turns for each contestant; medians are printed
+    /// Number of turns of each contestant; medians are printed
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     runs: u64,
-    /// Leave vmroot out: what is there to beat on this machine
+    /// Leave out vmroot and measure only its rivals
     #[arg(long)]
     rivals_only: bool,
 }
 
-/// Measures and prints the table.
+/// Measures, and prints the table.
 pub fn run(options: &Options) -> Result<()> {
     let wanted = |key: &str| options.only.is_empty() || options.only.iter().any(|only| key.starts_with(only.as_str()));
-    let known = RACES.iter().flat_map(|race| race.against).map(|against| against.key);
+    let known = RACES.iter().flat_map(|race| race.comparisons).map(|comparison| comparison.key);
     ensure!(known.clone().any(wanted), "no such row; there are {}", known.collect::<Vec<_>>().join(", "));
     ensure!(rustix::process::geteuid().is_root(), "the bench mounts, drops caches and builds an image: it needs root");
     setup::prepare(Purpose::Bench)?;
@@ -90,7 +91,7 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// What the figures depend on besides the programs.
+/// Describes the machine, on which the figures depend.
 fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpus = read("/proc/cpuinfo");

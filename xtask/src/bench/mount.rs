@@ -1,4 +1,4 @@
-//! Using a mount, cold: nothing of the tree is in memory when the clock starts.
+//! Measures a mount with cold caches: no part of the tree is in memory at the start.
 
 use std::{path::Path, time::Instant};
 
@@ -7,25 +7,25 @@ use anyhow::{Result, ensure};
 use super::{
     lab::Lab,
     mounted::Mounted,
-    race::{Against, Race, drop_caches},
+    race::{Comparison, Race, drop_caches},
     row::{Target, Unit},
 };
-use crate::walk::{self, Seen};
+use crate::walk::{self, Totals};
 
-/// Listing and stat of everything.
+/// The time of listing all entries with their attributes.
 pub const WALK: Race = Race {
     unit: Unit::Seconds,
     repeat: true,
     keep: false,
     ours: |lab, scratch| cold_walk(&Mounted::vmroot(lab, scratch)?),
-    against: &[
-        Against {
+    comparisons: &[
+        Comparison {
             key: "walk-erofs",
             title: "cold walk with stat of the FUSE mount, against kernel EROFS",
             target: Target::TimesRival(1.5),
             rival: Some(|lab, scratch| cold_walk(&Mounted::erofs(lab, scratch)?)),
         },
-        Against {
+        Comparison {
             key: "walk-fuse-overlayfs",
             title: "cold walk with stat of the FUSE mount, against fuse-overlayfs",
             target: Target::TimesFaster(1.5),
@@ -34,13 +34,13 @@ pub const WALK: Race = Race {
     ],
 };
 
-/// Reading of everything.
+/// The time of reading all files.
 pub const READ: Race = Race {
     unit: Unit::Seconds,
     repeat: true,
     keep: false,
     ours: |lab, scratch| cold_read(&Mounted::vmroot(lab, scratch)?),
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "read-erofs",
         title: "cold read of every byte of the FUSE mount, against kernel EROFS",
         target: Target::TimesFaster(0.8),
@@ -48,13 +48,13 @@ pub const READ: Race = Race {
     }],
 };
 
-/// What the process behind a mount holds.
+/// The memory of the process that serves a mount.
 pub const MEMORY: Race = Race {
     unit: Unit::Bytes,
     repeat: true,
     keep: false,
     ours: memory_after_walk,
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "mount-memory",
         title: "memory of a mount after a full walk",
         target: Target::Under(24.0 * 1024.0 * 1024.0),
@@ -62,17 +62,17 @@ pub const MEMORY: Race = Race {
     }],
 };
 
-/// Seconds of a walk with stat of everything, cold.
+/// Returns the seconds of a cold walk that reads the attributes of all entries.
 pub fn cold_walk(mounted: &Mounted) -> Result<f64> {
     cold(mounted, walk::stat_all)
 }
 
-/// Seconds of reading everything, cold.
+/// Returns the seconds of a cold read of all files.
 pub fn cold_read(mounted: &Mounted) -> Result<f64> {
     cold(mounted, walk::read_all)
 }
 
-fn cold(mounted: &Mounted, work: fn(&Path) -> Result<Seen>) -> Result<f64> {
+fn cold(mounted: &Mounted, work: fn(&Path) -> Result<Totals>) -> Result<f64> {
     drop_caches()?;
     let start = Instant::now();
     let seen = work(mounted.directory())?;

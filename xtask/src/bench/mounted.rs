@@ -1,4 +1,4 @@
-//! The bench image's tree, mounted by vmroot, by the kernel and by fuse-overlayfs.
+//! Mounts the tree of the bench image with vmroot, the kernel or fuse-overlayfs.
 
 use std::{
     fs,
@@ -17,14 +17,14 @@ use crate::process;
 
 const MOUNT_LIMIT: Duration = Duration::from_secs(30);
 
-/// A mount, taken away when dropped.
+/// A mount, which is unmounted when dropped.
 pub struct Mounted {
     directory: PathBuf,
     server: Option<Child>,
 }
 
 impl Mounted {
-    /// vmroot's FUSE mount.
+    /// Mounts the image by FUSE with vmroot.
     pub fn vmroot(lab: &Lab, scratch: &Path) -> Result<Self> {
         let reference = lab.registry().reference(super::image::BENCH);
         let mut mount = lab.vmroot(&lab.pulled()?);
@@ -32,7 +32,7 @@ impl Mounted {
         Self::serve(mount, scratch)
     }
 
-    /// vmroot's mount by the kernel.
+    /// Mounts the image by the kernel with vmroot.
     pub fn by_kernel(lab: &Lab, scratch: &Path) -> Result<Self> {
         let reference = lab.registry().reference(super::image::BENCH);
         let directory = mount_point(scratch)?;
@@ -41,7 +41,7 @@ impl Mounted {
         Ok(Self { directory, server: None })
     }
 
-    /// fuse-overlayfs over the untarred layers.
+    /// Mounts the unpacked layers with fuse-overlayfs.
     pub fn fuse_overlayfs(lab: &Lab, scratch: &Path) -> Result<Self> {
         let layers = lab.layer_trees()?;
         let lower: Vec<_> = layers.iter().rev().map(|layer| layer.display().to_string()).collect();
@@ -50,7 +50,7 @@ impl Mounted {
         Self::serve(mount, scratch)
     }
 
-    /// The kernel's EROFS on the image file itself, or on a loop device where the kernel is older than that.
+    /// Mounts an EROFS image with the kernel, directly from the file, or from a loop device on older kernels.
     pub fn erofs(lab: &Lab, scratch: &Path) -> Result<Self> {
         let (image, directory) = (lab.erofs()?, mount_point(scratch)?);
         if rustix::mount::mount(&image, &directory, "erofs", MountFlags::RDONLY, None).is_err() {
@@ -59,12 +59,12 @@ impl Mounted {
         Ok(Self { directory, server: None })
     }
 
-    /// Where the tree is.
+    /// Returns the mount point.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The largest resident set of the process that serves the mount, in bytes.
+    /// Returns the largest resident set of the process that serves the mount, in bytes.
     pub fn server_memory(&self) -> Result<u64> {
         let server = self.server.as_ref().context("the kernel serves this mount")?;
         let status = fs::read_to_string(format!("/proc/{}/status", server.id()))?;
@@ -73,7 +73,7 @@ impl Mounted {
         Ok(kibibytes * 1024)
     }
 
-    /// Starts a program that serves a mount for as long as it runs.
+    /// Starts a program that serves a mount as long as it runs.
     fn serve(mut command: Command, scratch: &Path) -> Result<Self> {
         let directory = mount_point(scratch)?;
         let outside = fs::metadata(&directory)?.dev();
@@ -95,7 +95,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // A server that could not mount leaves nothing to unmount.
+        // Errors are ignored: if mounting failed, there is nothing to unmount.
         let _ = rustix::mount::unmount(&self.directory, UnmountFlags::empty());
         if let Some(server) = &mut self.server {
             let _ = server.wait();

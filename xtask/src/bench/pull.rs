@@ -1,4 +1,4 @@
-//! From a reference to a usable root.
+//! Measures pulls, from a reference to a usable root.
 
 use std::{path::Path, process::Command};
 
@@ -8,36 +8,36 @@ use super::{
     counting_proxy::CountingProxy,
     image,
     lab::Lab,
-    race::{Against, Race},
+    race::{Comparison, Race},
     row::{Target, Unit},
 };
 
-/// Time of a pull with an empty cache.
+/// The time of a pull with an empty cache.
 pub const TIME: Race = Race {
     unit: Unit::Seconds,
     repeat: true,
     keep: false,
     ours: |lab, scratch| seconds(lab, &mut pull(lab, scratch, image::BENCH)),
-    against: &[
-        Against {
+    comparisons: &[
+        Comparison {
             key: "pull-skopeo-umoci",
             title: "pull + index, against skopeo copy + umoci unpack",
             target: Target::TimesFaster(7.0),
             rival: Some(skopeo_umoci),
         },
-        Against {
+        Comparison {
             key: "pull-buildah",
             title: "pull + index, against buildah pull (overlay storage)",
             target: Target::TimesFaster(7.0),
             rival: Some(buildah),
         },
-        Against {
+        Comparison {
             key: "pull-microsandbox",
             title: "pull + index, against microsandbox-image 0.7.13",
             target: Target::TimesFaster(2.4),
             rival: Some(|lab, scratch| microsandbox(lab, scratch, image::BENCH)),
         },
-        Against {
+        Comparison {
             key: "pull-floor",
             title: "pull + index, against inflate + SHA-256 + write on 2 cores",
             target: Target::TimesRival(1.15),
@@ -46,8 +46,8 @@ pub const TIME: Race = Race {
     ],
 };
 
-/// Time of a pull of an image of one kind, against the floor of its work and against another library. A macro, for the
-/// turns of a race are functions without captures.
+/// Returns a race for pulls of an image of one kind, against the minimal work and against another library. It is a
+/// macro because the turns of a race are functions without captures.
 macro_rules! of_image {
     ($image:path, $key:literal, $title:literal, $work:literal) => {
         Race {
@@ -55,14 +55,14 @@ macro_rules! of_image {
             repeat: true,
             keep: false,
             ours: |lab, scratch| seconds(lab, &mut pull(lab, scratch, $image)),
-            against: &[
-                Against {
+            comparisons: &[
+                Comparison {
                     key: concat!("pull-", $key, "-floor"),
                     title: concat!("pull + index of ", $title, ", against ", $work, " + SHA-256 + write on 2 cores"),
                     target: Target::TimesRival(1.15),
                     rival: Some(|lab, scratch| floor(lab, scratch, $image)),
                 },
-                Against {
+                Comparison {
                     key: concat!("pull-", $key, "-microsandbox"),
                     title: concat!("pull + index of ", $title, ", against microsandbox-image 0.7.13"),
                     target: Target::TimesFaster(2.4),
@@ -73,16 +73,16 @@ macro_rules! of_image {
     };
 }
 
-/// One layer, whose stream can only be decoded from its start to its end.
+/// One layer, whose stream can only be decoded sequentially.
 pub const ONE_LAYER: Race = of_image!(image::ONE_LAYER, "one-layer", "one layer", "inflate");
 
-/// Many layers of one size.
+/// Many layers of the same size.
 pub const EQUAL_LAYERS: Race = of_image!(image::EQUAL_LAYERS, "equal-layers", "40 equal layers", "inflate");
 
 /// Layers that decode fast.
 pub const ZSTD: Race = of_image!(image::ZSTD, "zstd", "zstd layers", "decompression");
 
-/// Time of a pull from a registry that limits each connection.
+/// The time of a pull from a registry that limits the rate of each connection.
 pub const LIMITED: Race = Race {
     unit: Unit::Seconds,
     repeat: true,
@@ -92,7 +92,7 @@ pub const LIMITED: Race = Race {
         let reference = format!("{}/{}:latest", proxy.address(), image::NOISE);
         seconds(lab, lab.vmroot(&scratch.join("cache")).args(["pull", &reference]))
     },
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "pull-limited",
         title: "pull + index of one layer of 320 MiB at 40 MB/s a connection, against skopeo copy",
         target: Target::TimesFaster(2.5),
@@ -100,16 +100,16 @@ pub const LIMITED: Race = Race {
     }],
 };
 
-/// The rate of each connection to the registry of [`LIMITED`], in bytes a second.
+/// The rate of each connection to the registry of [`LIMITED`], in bytes per second.
 const CONNECTION_RATE: f64 = 40e6;
 
-/// Bytes that cross the wire when another image's layers are there.
+/// The number of bytes transferred when the cache already has the layers of another image.
 pub const SHARED: Race = Race {
     unit: Unit::Bytes,
     repeat: false,
     keep: false,
     ours: sibling_bytes,
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "pull-shared",
         title: "bytes fetched of an image that shares its base, against its new blobs",
         target: Target::TimesRival(1.02),
@@ -117,13 +117,13 @@ pub const SHARED: Race = Race {
     }],
 };
 
-/// Largest resident set of a pull.
+/// The largest resident set of a pull.
 pub const MEMORY: Race = Race {
     unit: Unit::Bytes,
     repeat: true,
     keep: false,
     ours: |lab, scratch| peak_memory(lab, &mut pull(lab, scratch, image::BENCH)),
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "pull-memory",
         title: "peak memory of pull + index",
         target: Target::Under(MEMORY_LIMIT),
@@ -131,13 +131,13 @@ pub const MEMORY: Race = Race {
     }],
 };
 
-/// Largest resident set of a pull of one layer that is larger than memory may get.
+/// The largest resident set of a pull of one layer that is larger than the memory limit.
 pub const MEMORY_LARGE: Race = Race {
     unit: Unit::Bytes,
     repeat: false,
     keep: false,
     ours: |lab, scratch| peak_memory(lab, &mut pull(lab, scratch, image::LARGE)),
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "pull-memory-large",
         title: "peak memory of pull + index, one layer of 2 GiB",
         target: Target::Under(MEMORY_LIMIT),
@@ -175,7 +175,7 @@ fn skopeo_umoci(lab: &Lab, scratch: &Path) -> Result<f64> {
     Ok(copied + seconds(lab, &mut Lab::umoci_unpack(&layout, &scratch.join("bundle")))?)
 }
 
-/// With overlay storage, which is faster than vfs: vfs copies the whole tree for each layer.
+/// Pulls with buildah and overlay storage. That is faster than vfs, which copies the whole tree for each layer.
 fn buildah(lab: &Lab, scratch: &Path) -> Result<f64> {
     let mut buildah = Command::new("buildah");
     buildah.env("BUILDAH_ISOLATION", "chroot");
@@ -190,7 +190,7 @@ fn microsandbox(lab: &Lab, scratch: &Path, name: &str) -> Result<f64> {
     seconds(lab, lab.rival("microsandbox")?.arg(scratch.join("cache")).arg(reference))
 }
 
-/// Half of the time that one core takes for the work that no implementation can leave out.
+/// Returns half of the time that one core takes for the minimal work.
 fn floor(lab: &Lab, scratch: &Path, name: &str) -> Result<f64> {
     let printed = lab.output(lab.rival("floor")?.arg(scratch.join("contents")).args(lab.layer_blobs(name)?))?;
     let sum = printed.lines().find_map(|line| line.strip_prefix("sum ")).context("the floor printed no sum")?;
@@ -205,7 +205,7 @@ fn sibling_bytes(lab: &Lab, scratch: &Path) -> Result<f64> {
     Ok(proxy.bytes() as f64)
 }
 
-/// The manifest, the config and the layer that the bench image does not have.
+/// Returns the size of the manifest, the config and the layer that the bench image lacks.
 fn sibling_size(lab: &Lab) -> Result<f64> {
     let manifest = |name: &str| lab.manifest(name);
     let (bench, sibling) = (manifest(image::BENCH)?, manifest(image::SIBLING)?);

@@ -1,4 +1,4 @@
-//! vmroot and its rivals take turns, so that what else the machine does meets all of them alike.
+//! Lets vmroot and its rivals take turns, so that other activity of the machine affects all of them alike.
 
 use std::{fs, path::Path, thread::sleep, time::Duration};
 
@@ -10,53 +10,56 @@ use super::{
     row::{Row, Target, Unit},
 };
 
-/// Does the work once, in an empty directory, and returns its figure in the race's unit.
-pub type Once = fn(&Lab, &Path) -> Result<f64>;
+/// Does the work once in an empty directory, and returns the figure in the race's unit.
+pub type Measurement = fn(&Lab, &Path) -> Result<f64>;
 
-/// One thing that vmroot does, and what its figure is held against.
+/// An operation of vmroot, and its rivals and limits.
 pub struct Race {
-    /// What the figures are counted in.
+    /// The unit of the figures.
     pub unit: Unit,
-    /// Whether runs differ; a count of bytes does not.
+    /// Whether to repeat the measurement. Counts of bytes are the same each time.
     pub repeat: bool,
-    /// Whether what turns write stays until the end of the race. ext4 looks for room among what was deleted lately, so a
-    /// turn that writes many files pays for the deletion of the one before.
+    /// Whether to keep the written files until the end of the race. ext4 searches for space among recently deleted
+    /// files, so a turn that writes many files would pay for the deletion of the previous ones.
     pub keep: bool,
-    /// vmroot's turn.
-    pub ours: Once,
-    /// One row of the table each.
-    pub against: &'static [Against],
+    /// The turn of vmroot.
+    pub ours: Measurement,
+    /// The comparisons. Each is one row of the table.
+    pub comparisons: &'static [Comparison],
 }
 
 /// A rival or a limit.
-pub struct Against {
-    /// The name that `--only` takes.
+pub struct Comparison {
+    /// The name of the row for `--only`.
     pub key: &'static str,
-    /// What the table says.
+    /// The title of the row in the table.
     pub title: &'static str,
-    /// What must be reached.
+    /// The target.
     pub target: Target,
-    /// The rival's turn, where there is a rival.
-    pub rival: Option<Once>,
+    /// The turn of the rival, if there is one.
+    pub rival: Option<Measurement>,
 }
 
 struct Contestant {
     name: &'static str,
-    once: Once,
+    measure: Measurement,
     figures: Vec<f64>,
 }
 
 impl Race {
-    /// Runs the rows that `wanted` names, and returns them with medians.
+    /// Measures the rows that `wanted` selects. Returns them with medians.
     pub fn run(&self, lab: &Lab, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Row>> {
-        let against: Vec<_> = self.against.iter().filter(|against| wanted(against.key)).collect();
-        if against.is_empty() {
+        let comparisons: Vec<_> = self.comparisons.iter().filter(|comparison| wanted(comparison.key)).collect();
+        if comparisons.is_empty() {
             return Ok(Vec::new());
         }
         let ours = (!lab.rivals_only).then_some(("vmroot", self.ours));
-        let rivals = against.iter().filter_map(|against| Some((against.key, against.rival?)));
-        let mut contestants: Vec<_> =
-            ours.into_iter().chain(rivals).map(|(name, once)| Contestant { name, once, figures: Vec::new() }).collect();
+        let rivals = comparisons.iter().filter_map(|comparison| Some((comparison.key, comparison.rival?)));
+        let mut contestants: Vec<_> = ours
+            .into_iter()
+            .chain(rivals)
+            .map(|(name, measure)| Contestant { name, measure, figures: Vec::new() })
+            .collect();
         for turn in 1..=if self.repeat { lab.runs } else { 1 } {
             for contestant in &mut contestants {
                 contestant.take_turn(lab, self, turn)?;
@@ -64,35 +67,35 @@ impl Race {
         }
         empty(&lab.scratch())?;
         let result = |name: &str| Some(median(contestants.iter().find(|one| one.name == name)?.figures.clone()));
-        let row = |against: &&Against| Row {
-            key: against.key,
-            title: against.title,
+        let row = |comparison: &&Comparison| Row {
+            key: comparison.key,
+            title: comparison.title,
             unit: self.unit,
             ours: result("vmroot"),
-            rival: result(against.key),
-            target: against.target,
+            rival: result(comparison.key),
+            target: comparison.target,
         };
-        Ok(against.iter().map(row).collect())
+        Ok(comparisons.iter().map(row).collect())
     }
 }
 
 impl Contestant {
-    /// Dirty pages of the one before are written first, or this one would wait for them.
+    /// Takes one turn. Earlier writes are flushed first, because otherwise this turn would wait for them.
     fn take_turn(&mut self, lab: &Lab, race: &Race, turn: usize) -> Result<()> {
         let scratch = lab.scratch().join(format!("{}-{turn}", self.name));
         empty(&scratch)?;
         sync();
-        let figure = (self.once)(lab, &scratch).with_context(|| format!("turn {turn} of {}", self.name))?;
+        let figure = (self.measure)(lab, &scratch).with_context(|| format!("turn {turn} of {}", self.name))?;
         eprintln!("  {} {turn}: {}", self.name, race.unit.figure(figure));
         self.figures.push(figure);
         if race.keep { Ok(()) } else { empty(&lab.scratch()) }
     }
 }
 
-/// Makes every later read come from the disk.
+/// Drops the kernel's caches, so that every later read comes from the disk.
 ///
-/// A virtual machine gives the memory that this frees back to its host within a moment, and pays for having it again.
-/// Both sides of a race are to pay, not only whoever is slower to begin.
+/// A virtual machine returns the freed memory to its host within a moment, and getting it back takes time. The function
+/// waits for that, so that all contestants pay this time and not only the slower ones.
 pub fn drop_caches() -> Result<()> {
     const GIVEN_BACK: Duration = Duration::from_secs(3);
     sync();
@@ -101,7 +104,7 @@ pub fn drop_caches() -> Result<()> {
     Ok(())
 }
 
-/// The middle value, or the mean of the two in the middle.
+/// Returns the middle value, or the mean of the two middle values.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -1,4 +1,4 @@
-//! Debian's `docker-registry` on loopback, over a directory that outlives it.
+//! Debian's `docker-registry` on loopback, with storage that is kept.
 
 use std::{
     fs,
@@ -13,14 +13,14 @@ use anyhow::{Context, Result, bail};
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// A running registry; dropping it ends the process and leaves its storage.
+/// A running registry. Dropping it ends the process and keeps its storage.
 pub struct Registry {
     process: Child,
     address: SocketAddr,
 }
 
 impl Registry {
-    /// Serves `directory/registry` over plain http on a free port.
+    /// Serves `directory/registry` by plain HTTP on a free port.
     pub fn start(directory: &Path) -> Result<Self> {
         let address = free_address()?;
         let configuration = directory.join("registry.yml");
@@ -41,12 +41,12 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Where it listens.
+    /// Returns the registry's address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The reference of an image in it, `127.0.0.1:PORT/NAME:latest`.
+    /// Returns the reference of an image: `127.0.0.1:PORT/NAME:latest`.
     pub fn reference(&self, name: &str) -> String {
         format!("{}/{name}:latest", self.address)
     }
@@ -68,13 +68,13 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        // It may have ended by itself; there is nobody to tell.
+        // Errors are ignored: it may have ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// An address that was free a moment ago: docker-registry does not say which port it got when asked for any.
+/// Returns a free address. docker-registry cannot choose a port itself, because it does not report the chosen one.
 fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

@@ -1,8 +1,8 @@
-//! A row of the table: what vmroot took, what the rival took, and what the ratio has to be.
+//! A row of the table: the figures of vmroot and of the rival, and the target for their ratio.
 
 use std::fmt;
 
-/// What a row's figures are counted in.
+/// The unit of a row's figures.
 #[derive(Clone, Copy)]
 pub enum Unit {
     /// Seconds.
@@ -13,42 +13,42 @@ pub enum Unit {
     Bytes,
 }
 
-/// What a row must reach.
+/// The target of a row.
 #[derive(Clone, Copy)]
 pub enum Target {
     /// Rival ÷ ours is at least this.
     TimesFaster(f64),
     /// Ours ÷ rival is at most this.
     TimesRival(f64),
-    /// Ours is under this, in the row's unit.
+    /// Ours is less than this, in the row's unit.
     Under(f64),
-    /// Ours - rival is under `by`, in the row's unit. Where `if_judged` says no, figures are shown and not judged.
+    /// Ours - rival is less than `by`, in the row's unit. If `if_judged` returns false, the figures are only reported.
     BeyondRival {
         /// The limit.
         by: f64,
-        /// Whether the limit is for this machine.
+        /// Returns whether the limit applies to this machine.
         if_judged: fn() -> bool,
     },
 }
 
-/// One line of the table.
+/// A row of the table.
 pub struct Row {
-    /// The name that `--only` takes.
+    /// The name for `--only`.
     pub key: &'static str,
-    /// What is measured.
+    /// The title.
     pub title: &'static str,
-    /// What the figures are counted in.
+    /// The unit of the figures.
     pub unit: Unit,
-    /// What vmroot took; `None` when only rivals were asked for.
+    /// The figure of vmroot; `None` if only rivals are measured.
     pub ours: Option<f64>,
-    /// What the other took, where there is another.
+    /// The figure of the rival, if there is one.
     pub rival: Option<f64>,
-    /// What the row must reach.
+    /// The target.
     pub target: Target,
 }
 
 impl Row {
-    /// The figure that the target speaks of: a ratio, or for a limit the share of it that is used.
+    /// Returns the figure for the target: a ratio, or the used share of a limit.
     fn ratio(&self) -> Option<f64> {
         match self.target {
             Target::TimesFaster(_) => Some(self.rival? / self.ours?),
@@ -86,7 +86,7 @@ impl Row {
     }
 }
 
-/// The whole table, ready to print.
+/// The whole table, which can be printed.
 pub struct Table(pub Vec<Row>);
 
 impl fmt::Display for Table {
@@ -122,7 +122,7 @@ fn cells(row: &Row) -> [String; 7] {
 }
 
 impl Unit {
-    /// A number with its unit, as people read it.
+    /// Formats a number with its unit.
     pub fn figure(self, value: f64) -> String {
         match self {
             Self::Seconds if value < 0.1 => format!("{:.2} ms", value * 1e3),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_met_at_its_edge() {
+    fn a_target_is_met_at_its_limit() {
         assert_eq!(row(1.0, Some(7.0), Target::TimesFaster(7.0)).reached(), Some(true));
         assert_eq!(row(1.01, Some(7.0), Target::TimesFaster(7.0)).reached(), Some(false));
         assert_eq!(row(1.4, Some(1.0), Target::TimesRival(1.4)).reached(), Some(true));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_is_judged_where_it_can_be() {
+    fn a_difference_is_judged_only_if_requested() {
         let beyond = |if_judged| row(1.2, Some(1.1), Target::BeyondRival { by: 0.15, if_judged });
         assert_eq!(beyond(|| true).reached(), Some(true));
         assert_eq!(beyond(|| false).reached(), None);
@@ -161,13 +161,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_is_not_judged() {
+    fn unmeasured_rows_are_not_judged() {
         assert_eq!(Row { ours: None, ..row(1.0, Some(1.0), Target::TimesFaster(1.0)) }.reached(), None);
         assert_eq!(row(1.0, None, Target::TimesFaster(1.0)).reached(), None);
     }
 
     #[test]
-    fn the_table_says_what_was_missed() {
+    fn the_table_marks_missed_targets() {
         let table = Table(vec![row(2.0, Some(3.0), Target::TimesFaster(7.0))]).to_string();
         let line = table.lines().last().unwrap_or_default();
         assert!(line.starts_with("key") && line.contains("1.50") && line.ends_with("MISSED"), "{line}");

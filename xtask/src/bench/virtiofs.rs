@@ -1,4 +1,4 @@
-//! Reading a tree in a guest, over virtio-fs: time passes in the guest, what is read is in the host's memory.
+//! Measures reading a tree over virtio-fs. The time is measured in the guest, and the files are in the host's memory.
 
 use std::{
     path::Path,
@@ -12,7 +12,7 @@ use vmroot_testkit::guest::{Guest, Initramfs};
 
 use super::{
     image,
-    race::{Against, Race},
+    race::{Comparison, Race},
     row::{Target, Unit},
 };
 use crate::{guest, process, walk, workspace};
@@ -20,10 +20,10 @@ use crate::{guest, process, walk, workspace};
 /// The version of the rival.
 const VIRTIOFSD: &str = "1.14.0";
 
-/// How long a device may take to make its socket.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The maximum time until a device creates its socket.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the guest does; the clock has hundredths of a second.
+/// The init of the guest. Its clock has a resolution of 10 ms.
 const INIT: &str = "#!/bin/sh
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
@@ -35,7 +35,7 @@ mount -t virtiofs root /mnt && read start rest < /proc/uptime &&
 poweroff -f
 ";
 
-/// Reading every file.
+/// The time of reading every file.
 pub const READ: Race = Race {
     unit: Unit::Seconds,
     repeat: true,
@@ -46,7 +46,7 @@ pub const READ: Race = Race {
         device.args(["virtiofs", &lab.registry().reference(image::BENCH), "--socket"]);
         read_in_guest(&cache, device, scratch)
     },
-    against: &[Against {
+    comparisons: &[Comparison {
         key: "guest-virtiofs",
         title: "guest: read of every file over virtio-fs, against virtiofsd on an unpacked tree",
         target: Target::TimesFaster(1.0),
@@ -54,14 +54,14 @@ pub const READ: Race = Race {
             let tree = lab.tree()?;
             let mut device = virtiofsd()?;
             device.args(["--sandbox", "none", "--seccomp", "none", "--log-level", "error"]);
-            // All that makes its guest ask less.
+            // The options that let its guest make the fewest requests.
             device.args(["--cache", "always", "--readonly", "--shared-dir"]).arg(&tree).arg("--socket-path");
             read_in_guest(&tree, device, scratch)
         }),
     }],
 };
 
-/// The rival, installed beside the build.
+/// Returns a command for the rival, which is installed below the target directory.
 fn virtiofsd() -> Result<Command> {
     let rivals = workspace::target().join("rivals");
     let program = rivals.join("bin/virtiofsd");
@@ -73,19 +73,22 @@ fn virtiofsd() -> Result<Command> {
     Ok(Command::new(program))
 }
 
-/// Boots a guest with `device`, whose last argument is to be its socket, and gives the seconds that reading all took.
-/// What is below `source` is in memory by then.
+/// Boots a guest with `device`, whose last argument becomes its socket. Returns the seconds of reading all files. Those
+/// below `source` are read into memory first.
 fn read_in_guest(source: &Path, mut device: Command, scratch: &Path) -> Result<f64> {
     guest::prepare();
-    let guest = Guest::of("amd64").context("there is no guest to measure in")?;
+    let guest = Guest::of("amd64").context("no guest for the measurement")?;
     walk::read_all(source)?;
     let socket = scratch.join("socket");
-    let mut device = Serving(device.arg(&socket).stdin(Stdio::null()).spawn()?);
+    let mut device = DeviceProcess(device.arg(&socket).stdin(Stdio::null()).spawn()?);
     device.wait_for(&socket)?;
-    let said = guest.boot_with(initramfs(&guest), "", &machine(&socket)).finish();
-    let took = said.split("TOOK ").nth(1).with_context(|| format!("the guest has not read all; it said:\n{said}"))?;
+    let output = guest.boot_with(initramfs(&guest), "", &machine(&socket)).finish();
+    let took = output
+        .split("TOOK ")
+        .nth(1)
+        .with_context(|| format!("the guest has not read all files; its output:\n{output}"))?;
     let times: Vec<f64> = took.split_whitespace().take(2).map(str::parse).collect::<Result<_, _>>()?;
-    ensure!(times.len() == 2, "the guest has not told the time; it said:\n{said}");
+    ensure!(times.len() == 2, "the guest has not printed the times; its output:\n{output}");
     Ok(times[1] - times[0])
 }
 
@@ -106,26 +109,26 @@ fn machine(socket: &Path) -> [String; 8] {
     ["-object", memory, "-numa", "node,memdev=memory", "-chardev", &socket, "-device", device].map(str::to_owned)
 }
 
-/// A device's process, ended when dropped if its guest has not ended it.
-struct Serving(Child);
+/// The process of a device, which is killed when dropped.
+struct DeviceProcess(Child);
 
-impl Serving {
+impl DeviceProcess {
     fn wait_for(&mut self, socket: &Path) -> Result<()> {
         let start = Instant::now();
         while !socket.exists() {
             if let Some(status) = self.0.try_wait()? {
                 bail!("the device ended: {status}");
             }
-            ensure!(start.elapsed() < PATIENCE, "no socket after {PATIENCE:?}");
+            ensure!(start.elapsed() < TIMEOUT, "no socket after {TIMEOUT:?}");
             thread::sleep(Duration::from_millis(5));
         }
         Ok(())
     }
 }
 
-impl Drop for Serving {
+impl Drop for DeviceProcess {
     fn drop(&mut self) {
-        // It ends with its guest, and then there is nothing to kill.
+        // Errors are ignored: it usually has ended with its guest.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,4 +1,4 @@
-//! Real programs for both architectures: busybox out of Debian's `busybox-static`.
+//! busybox for both architectures, from Debian's package `busybox-static`.
 
 use std::{fs, process::Command};
 
@@ -11,37 +11,37 @@ use crate::{process, workspace};
 const SUITE: &str = "bookworm";
 const MIRROR: &str = "http://deb.debian.org/debian";
 
-/// Where one architecture's program comes from.
+/// The source of one architecture's program.
 pub struct DebianBusybox {
     debian: &'static str,
     variant: Option<&'static str>,
     digest: &'static str,
 }
 
-/// For x86-64.
+/// The program for x86-64.
 pub const AMD64: DebianBusybox = DebianBusybox {
     debian: "amd64",
     variant: None,
     digest: "sha256:3d9f2889d6782537624a4e1a10e68a2ddd53e0ee8bac02676f27308f42ec6bf6",
 };
 
-/// For AArch64.
+/// The program for AArch64.
 pub const ARM64: DebianBusybox = DebianBusybox {
     debian: "arm64",
     variant: Some("v8"),
     digest: "sha256:61781806ad3650b0b9d2b3fc6971e2bffdca967af1a95375abd0578bafff14fb",
 };
 
-/// A program and the platform it runs on, as an image config or an index says it.
+/// A program and its platform.
 pub struct Busybox {
-    /// `architecture`, `os` and perhaps `variant`.
+    /// The members `architecture`, `os` and possibly `variant`, as in an image config or an index.
     pub platform: Value,
-    /// The executable.
+    /// The bytes of the executable.
     pub program: Vec<u8>,
 }
 
 impl DebianBusybox {
-    /// Downloads and unpacks the package without installing anything, for whatever architecture.
+    /// Downloads and unpacks the package for any architecture, without installing it.
     pub fn fetch(&self) -> Result<Busybox> {
         let tree = workspace::target().join("testdata").join(self.debian);
         if tree.exists() {
@@ -56,7 +56,7 @@ impl DebianBusybox {
         let found = Digest::of(&program).to_string();
         ensure!(
             found == self.digest,
-            "Debian has another busybox for {} now, {found}: say so in {} to take it",
+            "Debian has another busybox for {} now, {found}: change the digest in {} to use it",
             self.debian,
             file!()
         );

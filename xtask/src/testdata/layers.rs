@@ -1,12 +1,12 @@
-//! The demo image's layers: small, and with one of everything that a merge has to get right.
+//! The layers of the demo image: small, with a sample of every case of a merge.
 //!
-//! Hard links say their target's mode and owner, as every tar does: some readers apply them.
+//! Hard links have the mode and owner of their target, as in all tars, because some readers apply them.
 
 use vmroot_testkit::layer::{Entry, Layer};
 
 use super::busybox::Busybox;
 
-/// 2026-01-01 00:00:00 UTC; entries that need another time say so.
+/// The default time of entries: 2026-01-01 00:00:00 UTC.
 const TIME: i64 = 1_767_225_600;
 
 /// `security.capability` with CAP_NET_RAW permitted and effective, in the kernel's version 2 form.
@@ -17,7 +17,7 @@ const APPLETS: [&str; 24] = [
     "pwd", "rm", "sed", "sh", "sleep", "sync", "touch", "uname", "vi",
 ];
 
-/// The architecture's own layer: busybox, and its applets as symbolic and hard links.
+/// Returns the layer of one architecture: busybox, and its applets as symbolic and hard links.
 pub fn programs(busybox: &Busybox) -> Layer {
     let mut entries = vec![
         Entry::directory("bin/"),
@@ -29,7 +29,7 @@ pub fn programs(busybox: &Busybox) -> Layer {
     layer(entries)
 }
 
-/// Files of every kind, and what the next layer takes away.
+/// Returns a layer with files of every kind, including those that the next layer removes.
 pub fn base() -> Layer {
     layer([
         Entry::directory("dev/"),
@@ -74,7 +74,7 @@ pub fn base() -> Layer {
     ])
 }
 
-/// Whiteouts, an opaque directory, replacements, extended attributes, odd names.
+/// Returns a layer with whiteouts, an opaque directory, replacements, extended attributes and unusual names.
 pub fn changes() -> Layer {
     layer([
         Entry::file("etc/hostname", "changed\n"),
@@ -102,7 +102,7 @@ pub fn changes() -> Layer {
     ])
 }
 
-/// A directory made again after its deletion, and links that lead out of it.
+/// Returns a layer with a directory that is created again after its deletion, and with links that lead out of it.
 pub fn links() -> Layer {
     layer([
         Entry::directory("var/lib/"),
@@ -127,7 +127,7 @@ staff:x:50:demo
 demo:x:1000:
 ";
 
-/// Gives every entry that says no time of its own the image's time.
+/// Sets the default time on entries without a time of their own.
 fn layer(entries: impl IntoIterator<Item = Entry>) -> Layer {
     Layer::new(entries.into_iter().map(|entry| match entry.attributes.mtime.total_nanoseconds() {
         0 => entry.mtime(TIME, 0),

@@ -21,7 +21,7 @@ pub struct Layout {
 
 /// A blob of the layout.
 pub struct Blob {
-    /// Of its bytes.
+    /// The digest of the blob's bytes.
     pub digest: Digest,
     media_type: &'static str,
     size: usize,
@@ -31,11 +31,11 @@ pub struct Blob {
 pub struct Layer {
     /// The compressed tar.
     pub blob: Blob,
-    /// Digest of the tar.
+    /// The digest of the uncompressed tar.
     pub diff_id: Digest,
 }
 
-/// How a layer is compressed.
+/// The compression of a layer.
 #[derive(Clone, Copy)]
 pub enum Compression {
     /// gzip.
@@ -45,7 +45,7 @@ pub enum Compression {
 }
 
 impl Layout {
-    /// An empty layout in a new directory.
+    /// Creates an empty layout in a new directory.
     pub fn create(directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory.join("blobs/sha256"))?;
         write_json(&directory.join("oci-layout"), &json!({ "imageLayoutVersion": "1.0.0" }))?;
@@ -62,15 +62,15 @@ impl Layout {
         Ok(Layer { blob: self.blob(media_type, &bytes)?, diff_id: Digest::of(&tar) })
     }
 
-    /// Adds a document.
+    /// Adds a JSON document.
     pub fn json(&self, media_type: &'static str, document: &Value) -> Result<Blob> {
         self.blob(media_type, document.to_string().as_bytes())
     }
 
-    /// Writes the index of all platforms as a blob, and names it `tag`.
+    /// Writes the index of all platforms as a blob with the name `tag`.
     pub fn finish(&self, tag: &str, manifests: &[Value]) -> Result<()> {
         let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests });
-        // The first is how skopeo and umoci pick the image, the second is what it is called once it is loaded.
+        // skopeo and umoci select the image by the first annotation. The second is its name after it is loaded.
         let annotations = json!({ "annotations": {
             "org.opencontainers.image.ref.name": tag,
             "io.containerd.image.name": format!("docker.io/library/{tag}:latest"),
@@ -88,7 +88,7 @@ impl Layout {
 }
 
 impl Blob {
-    /// The descriptor, with more fields.
+    /// Returns the descriptor with additional fields.
     pub fn descriptor(&self, more: &Value) -> Value {
         let mut descriptor =
             json!({ "mediaType": self.media_type, "digest": self.digest.to_string(), "size": self.size });
@@ -99,7 +99,7 @@ impl Blob {
     }
 }
 
-/// With no name and no time in the header.
+/// Compresses with gzip, without a name and a time in the header.
 fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes)?;

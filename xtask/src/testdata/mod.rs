@@ -1,7 +1,7 @@
-//! `cargo xtask testdata`: the small images that the demo, the README and the tests use.
+//! `cargo xtask testdata`: the small images for the demo, the README and the tests.
 //!
-//! The same bytes come out on every machine: names, times and owners are said here, compressors are locked by
-//! `Cargo.lock`, and the two programs out of Debian are checked against their digests.
+//! The result is the same on every machine: names, times and owners are set here, `Cargo.lock` fixes the compressors,
+//! and Debian's two programs are checked against their digests.
 
 mod busybox;
 mod layers;
@@ -26,12 +26,12 @@ const CREATED: &str = "2026-01-01T00:00:00Z";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
-/// The OCI layout, whose image is called `demo`.
+/// Returns the directory of the OCI layout, whose image is named `demo`.
 pub fn demo_layout() -> PathBuf {
     workspace::root().join("testdata/demo")
 }
 
-/// Makes the layout and the archive anew.
+/// Builds the layout and the archive again.
 pub fn remake() -> Result<()> {
     setup::prepare(Purpose::Testdata)?;
     fs::write(workspace::root().join("testdata/saved.tar.gz"), saved::archive())?;
@@ -53,7 +53,7 @@ pub fn remake() -> Result<()> {
     Ok(())
 }
 
-/// The image of one architecture: one layer of its own, three that both have.
+/// Writes the image of one architecture. One layer is its own, and three are common to both architectures.
 fn image(layout: &Layout, busybox: &Busybox) -> Result<Blob> {
     let layers = [
         (layers::programs(busybox), Compression::Zstd, "busybox and its names"),
@@ -104,7 +104,7 @@ fn config(busybox: &Busybox, layers: &[Layer], history: Vec<Value>) -> Value {
     config
 }
 
-/// What BuildKit puts beside an image; nobody may choose it for a root.
+/// Writes an attestation like BuildKit's beside an image. It must never be selected as an image.
 fn attestation(layout: &Layout, image: &Blob) -> Result<Value> {
     let statement =
         layout.json("application/vnd.in-toto+json", &json!({ "_type": "https://in-toto.io/Statement/v0.1" }))?;

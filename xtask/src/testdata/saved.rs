@@ -1,4 +1,4 @@
-//! A small archive of `docker save`, as Docker 25 and later write it, inside gzip.
+//! A small archive of `docker save` in the layout of Docker 25 and later, compressed with gzip.
 
 use vmroot_testkit::image::{
     Compression, ImageBuilder,
@@ -7,7 +7,7 @@ use vmroot_testkit::image::{
 
 use super::layers;
 
-/// The bytes of the archive: an image for linux/amd64 that is called `saved:1`, without programs.
+/// Returns the bytes of the archive: an image for linux/amd64 with the name `saved:1`, without programs.
 pub fn archive() -> Vec<u8> {
     let layers = [layers::base(), layers::changes(), layers::links()];
     let image = ImageBuilder::new().layers(&layers).setting("User", "demo").setting("WorkingDir", "/home/demo").build();

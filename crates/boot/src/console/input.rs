@@ -1,4 +1,4 @@
-//! What the guest reads.
+//! The input of the guest's console.
 
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
@@ -6,23 +6,23 @@ use std::os::fd::BorrowedFd;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-/// Bytes that are passed on at once.
-const PIECE: usize = 4096;
-/// Ctrl-A: what begins a word to us and not to the guest, as in QEMU and screen.
+/// The number of bytes that are forwarded at once.
+const CHUNK: usize = 4096;
+/// Ctrl-A, which begins a command to the console instead of the guest, as in QEMU and screen.
 const ESCAPE: u8 = 0x01;
 
-/// The end of input, where a terminal line has one: VEOF of termios(3).
-const END: u8 = 0x04;
-/// Takes the meaning from the byte that follows: VLNEXT.
-const LITERALLY: u8 = 0x16;
-/// A terminal line holds at most 4095 bytes (`N_TTY_BUF_SIZE`); what is longer is handed over in parts.
-const LINE: usize = 1024;
+/// The end-of-file character of a terminal line: VEOF of termios(3).
+const END_OF_INPUT: u8 = 0x04;
+/// The literal-next character, which removes the meaning of the next byte: VLNEXT of termios(3).
+const LITERAL_NEXT: u8 = 0x16;
+/// A terminal line holds at most 4095 bytes (`N_TTY_BUF_SIZE`). Longer lines are delivered in parts of this many bytes.
+const MAX_LINE: usize = 1024;
 
-/// How input is passed on.
+/// The encoding of forwarded input.
 pub(crate) enum Encoding {
-    /// Key by key, from a terminal.
+    /// Single keys from a terminal.
     Keys(Keys),
-    /// As bytes that come to an end.
+    /// A stream of bytes with an end.
     Bytes(Bytes),
 }
 
@@ -31,7 +31,7 @@ impl Encoding {
         if interactive { Self::Keys(Keys::default()) } else { Self::Bytes(Bytes::default()) }
     }
 
-    /// Tells the guest that there is no more.
+    /// Sends the end of the input to the guest.
     pub(crate) fn end(&mut self, machine: &mut impl Write) -> io::Result<()> {
         let mut encoded = Vec::new();
         match self {
@@ -41,7 +41,7 @@ impl Encoding {
         send(&encoded, machine).map(drop)
     }
 
-    /// `true` when the guest is to end.
+    /// Encodes bytes. Returns `true` if the user has requested the end of the guest.
     fn encode(&mut self, bytes: &[u8], encoded: &mut Vec<u8>) -> bool {
         match self {
             Self::Keys(keys) => keys.encode(bytes, encoded),
@@ -53,15 +53,16 @@ impl Encoding {
     }
 }
 
-/// Passes `input` on to the machine until it ends, the machine does, or `stop` is readable. `true` when whoever sits at
-/// the terminal wants the guest to end.
+/// Forwards `input` to the machine until the input or the machine ends, or `stop` is readable.
+///
+/// Returns `true` if the user has requested the end of the guest.
 pub(crate) fn forward(
     input: BorrowedFd<'_>,
     stop: BorrowedFd<'_>,
     machine: &mut impl Write,
     encoding: &mut Encoding,
 ) -> io::Result<bool> {
-    let mut buffer = [0; PIECE];
+    let mut buffer = [0; CHUNK];
     loop {
         let mut ready = [PollFd::new(&input, PollFlags::IN), PollFd::new(&stop, PollFlags::IN)];
         match poll(&mut ready, None) {
@@ -88,7 +89,7 @@ pub(crate) fn forward(
     }
 }
 
-/// `false` when the machine has ended, which somebody else notices too.
+/// Sends bytes. Returns `false` if the machine has ended, which the reader of its output also notices.
 fn send(bytes: &[u8], machine: &mut impl Write) -> io::Result<bool> {
     match machine.write_all(bytes).and_then(|()| machine.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
@@ -96,14 +97,14 @@ fn send(bytes: &[u8], machine: &mut impl Write) -> io::Result<bool> {
     }
 }
 
-/// Keys, with Ctrl-A taken out.
+/// Encodes keys, and handles Ctrl-A.
 #[derive(Default)]
 pub(crate) struct Keys {
     escaped: bool,
 }
 
 impl Keys {
-    /// `true` for Ctrl-A X.
+    /// Returns `true` for Ctrl-A X.
     fn encode(&mut self, keys: &[u8], encoded: &mut Vec<u8>) -> bool {
         for key in keys {
             match (std::mem::take(&mut self.escaped), *key) {
@@ -116,25 +117,25 @@ impl Keys {
     }
 }
 
-/// Bytes for a terminal line in canonical mode, in which only the end of input and the literal-next character mean
-/// anything: it is the only mode that has an end.
+/// Encodes bytes for a terminal line in canonical mode, with only the end-of-file and literal-next characters enabled.
+/// Only canonical mode has an end of input.
 #[derive(Default)]
 pub(crate) struct Bytes {
-    /// Bytes since the last newline, or since the last that were handed over.
+    /// The number of bytes since the last newline or the last delivery.
     pending: usize,
 }
 
 impl Bytes {
     fn encode(&mut self, bytes: &[u8], encoded: &mut Vec<u8>) {
         for byte in bytes {
-            if matches!(*byte, END | LITERALLY) {
-                encoded.push(LITERALLY);
+            if matches!(*byte, END_OF_INPUT | LITERAL_NEXT) {
+                encoded.push(LITERAL_NEXT);
             }
             encoded.push(*byte);
             self.pending = if *byte == b'\n' { 0 } else { self.pending + 1 };
-            if self.pending == LINE {
-                // Within a line it hands over what there is.
-                encoded.push(END);
+            if self.pending == MAX_LINE {
+                // Within a line, this character delivers the bytes so far.
+                encoded.push(END_OF_INPUT);
                 self.pending = 0;
             }
         }
@@ -142,9 +143,9 @@ impl Bytes {
 
     fn end(&mut self, encoded: &mut Vec<u8>) {
         if self.pending > 0 {
-            encoded.push(END);
+            encoded.push(END_OF_INPUT);
         }
-        encoded.push(END);
+        encoded.push(END_OF_INPUT);
     }
 }
 
@@ -162,7 +163,7 @@ mod tests {
 
     use super::*;
 
-    /// Both ends of a terminal line that is set as `vmroot-init` sets the console for bytes.
+    /// Returns both ends of a terminal line with the settings that `vmroot-init` makes for byte input.
     fn line() -> (File, File) {
         let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&near).unwrap();
@@ -183,8 +184,8 @@ mod tests {
         ] {
             settings.special_codes[index] = 0;
         }
-        settings.special_codes[SpecialCodeIndex::VEOF] = END;
-        settings.special_codes[SpecialCodeIndex::VLNEXT] = LITERALLY;
+        settings.special_codes[SpecialCodeIndex::VEOF] = END_OF_INPUT;
+        settings.special_codes[SpecialCodeIndex::VLNEXT] = LITERAL_NEXT;
         tcsetattr(&far, OptionalActions::Now, &settings).unwrap();
         (near.into(), far)
     }
@@ -198,7 +199,7 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(move || {
                 near.write_all(&encoded).unwrap();
-                // The line would hang up, and forget what was not read.
+                // Closing the line at once would discard bytes that were not read yet.
                 thread::sleep(std::time::Duration::from_millis(20));
                 near
             });
@@ -210,7 +211,7 @@ mod tests {
 
     #[test]
     fn any_length_of_line_arrives() {
-        for length in [0, 1, LINE - 1, LINE, LINE + 1, 2 * LINE, 10_000] {
+        for length in [0, 1, MAX_LINE - 1, MAX_LINE, MAX_LINE + 1, 2 * MAX_LINE, 10_000] {
             assert_eq!(arrives(&vec![b'x'; length]).len(), length);
         }
     }
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn control_a_begins_a_word_to_us() {
+    fn ctrl_a_begins_a_command_to_the_console() {
         assert_eq!(forwarded(b"ls\r\x03\x04"), (false, b"ls\r\x03\x04".to_vec()));
         assert_eq!(forwarded(b"a\x01\x01b\x01c"), (false, b"a\x01bc".to_vec()));
         assert!(forwarded(b"\x01x").0);
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn it_stops_when_it_is_told_to() {
+    fn forwarding_ends_when_stop_is_readable() {
         let (read, _write) = rustix::pipe::pipe().unwrap();
         let stop = stop();
         rustix::io::write(&stop, &1_u64.to_ne_bytes()).unwrap();

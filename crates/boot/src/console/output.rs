@@ -1,51 +1,53 @@
-//! What a guest writes: the command's bytes, with the lines of its init taken out.
+//! The output of the guest's console: separates the command's bytes from the init's lines.
 //!
-//! `vmroot-init` begins its lines with `[vmroot-init] `: `stage N`, `start N` and `exec N` (nanoseconds of the guest's clock) before
-//! the command's first byte, `error: …` and `exit code N` after its last. The command shares the console with it and may
-//! write the like: only what nothing follows is the init's.
+//! `vmroot-init` begins its lines with `[vmroot-init] `. The lines `stage N`, `start N` and `exec N` (nanoseconds since
+//! the guest's boot) precede the command's first byte; `error: …` and `exit code N` follow its last. The command writes
+//! to the same console and may imitate these lines. Therefore a line counts as the init's only if no other bytes
+//! follow.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::time::Duration;
 
-/// What every line of the init begins with.
+/// The prefix of every line of the init.
 const PREFIX: &[u8] = b"[vmroot-init] ";
-/// The longest line of the init, in bytes; what is longer is the command's.
+/// The maximum length of an init line in bytes. Longer lines belong to the command.
 const MAX_LINE: usize = 4096;
-/// The most that the init says after the command's last byte, in bytes: an error, an exit code, and what is between.
+/// The maximum number of bytes that the init writes after the command's last byte: an error, an exit code, and line
+/// ends.
 const MAX_HELD: usize = 2 * MAX_LINE;
-/// The end of the console that an error shows, in bytes.
+/// The number of bytes of the console's end that an error shows.
 const TAIL: usize = 2048;
-/// The lines of it.
+/// The maximum number of lines that an error shows.
 const TAIL_LINES: usize = 15;
 
-/// Takes the console's bytes apart.
+/// Parses the console's bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
-    /// The beginning of what may become a line of the init.
+    /// The beginning of a possible init line.
     line: Vec<u8>,
-    /// Lines that are the init's unless something follows.
+    /// Init lines that become output if other bytes follow.
     held: Vec<u8>,
     tail: VecDeque<u8>,
-    /// When the init began, by the guest's clock.
+    /// When the init began, in the guest's time since boot.
     pub(crate) started: Option<Duration>,
-    /// When the command was executed, by the guest's clock.
+    /// When the command was executed, in the guest's time since boot.
     pub(crate) executed: Option<Duration>,
-    /// What the command returned.
+    /// The exit code of the command.
     pub(crate) code: Option<u8>,
-    /// Why there was no command.
+    /// The reason why no command ran.
     pub(crate) error: Option<String>,
 }
 
 impl Output {
-    /// Passes on what is the command's.
+    /// Parses `bytes` and writes the command's output to `out`.
     pub(crate) fn push(&mut self, bytes: &[u8], out: &mut dyn Write) -> io::Result<()> {
         let mut passed = Vec::with_capacity(bytes.len());
-        // Last byte first: what turns out to be no line of the init is looked at again.
+        // In reverse order, so that bytes that turn out to be no init line can be pushed back.
         let mut coming: Vec<u8> = bytes.iter().rev().copied().collect();
         while let Some(byte) = coming.pop() {
             if !self.held.is_empty() && self.line.is_empty() && matches!(byte, b'\r' | b'\n') {
-                // The init goes to a line of its own, where the console is a terminal.
+                // On a terminal, the init begins a new line first.
                 self.held.push(byte);
             } else {
                 self.line.push(byte);
@@ -56,30 +58,30 @@ impl Output {
                 }
             }
             if self.held.len() > MAX_HELD {
-                // A guest that says such lines without an end shall not fill our memory with them.
+                // The memory is limited even if a guest repeats such lines endlessly.
                 passed.append(&mut self.held);
             }
         }
         self.pass(&passed, out)
     }
 
-    /// Whether bytes wait for what comes next.
+    /// Returns whether bytes are held back until more follow.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.line.is_empty() && self.line.len() < PREFIX.len()
     }
 
-    /// Passes on the waiting bytes: nothing came, so they are a prompt.
+    /// Writes the bytes that were held back. They are a prompt, since no more bytes followed.
     pub(crate) fn release(&mut self, out: &mut dyn Write) -> io::Result<()> {
         let line = std::mem::take(&mut self.line);
         self.pass(&line, out)
     }
 
-    /// The console has ended.
+    /// Handles the end of the console.
     pub(crate) fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
         self.release(out)
     }
 
-    /// The last lines of the console.
+    /// Returns the last lines of the console.
     pub(crate) fn tail(&self) -> String {
         let bytes: Vec<u8> = self.tail.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes).replace('\r', "");
@@ -87,7 +89,7 @@ impl Output {
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 
-    /// Whether the line so far may be the init's; a whole one is read.
+    /// Returns whether the current line may be the init's. A whole line is parsed.
     fn may_be_of_init(&mut self) -> bool {
         let line = &self.line[..];
         let whole = line.ends_with(b"\n");
@@ -98,13 +100,13 @@ impl Output {
         }
     }
 
-    /// Reads a whole line; `false` when the init has no such line.
+    /// Parses a whole line. Returns `false` if it is not an init line.
     fn line_of_init(&mut self) -> bool {
         let text = String::from_utf8_lossy(&self.line[PREFIX.len()..]).trim_end().to_owned();
         let (word, rest) = text.split_once(' ').unwrap_or((&text, ""));
         let time = || rest.parse().ok().map(Duration::from_nanos);
         match word {
-            // Before the command nothing is the command's, so these need not be held.
+            // Lines before the command cannot be its output, so they are not held.
             "stage" if self.executed.is_none() && time().is_some() => {}
             "start" if self.executed.is_none() && time().is_some() => self.started = time(),
             "exec" if self.executed.is_none() && time().is_some() => self.executed = time(),
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_s_bytes_come_out_and_the_init_s_lines_do_not() {
+    fn init_lines_are_removed_from_the_output() {
         let (out, output) = passed(&[
             b"[vmroot-init] stage 1000000000\r\n[vmroot-init] start 1500000000\n[vmroot-init] exec 1600000000\n",
             b"hello\nno newline at the end",
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_command_forges_is_its_output() {
+    fn forged_init_lines_are_output() {
         let forged: &[u8] =
             b"[vmroot-init] exit code 0\n[vmroot-init] error: x\n[vmroot-init] exec 1\n[vmroot-init] [v [";
         let (out, output) = passed(&[b"[vmroot-init] exec 9\n", forged, b"[vmroot-init] exit code 3\r\n"]);
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_speaks_after_the_init_does_not_hide_the_code() {
+    fn kernel_messages_after_the_init_do_not_hide_the_code() {
         let (out, output) = passed(&[b"[vmroot-init] exit code 3\n[ 2.2] reboot: Power down\n"]);
         assert_eq!(output.code, Some(3));
         assert!(out.ends_with(b"Power down\n"));
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_that_looks_like_a_beginning_is_released() {
+    fn a_prompt_that_begins_like_an_init_line_is_released() {
         let (mut output, mut out) = (Output::default(), Vec::new());
         output.push(b"[vm", &mut out).unwrap();
         assert!(out.is_empty() && output.is_waiting());
@@ -228,7 +230,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn how_the_bytes_are_cut_does_not_matter(
+        fn splitting_the_bytes_does_not_matter(
             text in r"(\[vmroot-init\] (exit code 5|error: x|start 1|exec 2|exec)\n|\[vm|[a\[\n]){0,12}",
             cut in 1_usize..7,
         ) {

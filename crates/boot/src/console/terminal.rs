@@ -1,18 +1,18 @@
-//! The terminal that somebody sits at.
+//! The user's terminal.
 
 use std::io;
 use std::os::fd::BorrowedFd;
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// A terminal that hands over every key as it is pressed; dropping it gives the terminal back as it was.
+/// A terminal in raw mode. Dropping it restores the previous settings.
 pub(crate) struct RawTerminal<'a> {
     terminal: BorrowedFd<'a>,
     before: Termios,
 }
 
 impl<'a> RawTerminal<'a> {
-    /// Makes it raw.
+    /// Switches the terminal to raw mode.
     pub(crate) fn new(terminal: BorrowedFd<'a>) -> io::Result<Self> {
         let before = tcgetattr(terminal)?;
         let mut raw = before.clone();
@@ -24,7 +24,7 @@ impl<'a> RawTerminal<'a> {
 
 impl Drop for RawTerminal<'_> {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing.
+        // Errors are ignored: a terminal that is gone needs no settings.
         let _ = tcsetattr(self.terminal, OptionalActions::Now, &self.before);
     }
 }

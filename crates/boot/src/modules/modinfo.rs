@@ -1,21 +1,21 @@
-//! What a module says of itself: the section `.modinfo` of its ELF file.
+//! The section `.modinfo` of a module's ELF file.
 //!
-//! `modules.dep` would say the same of dependencies, but only where depmod has run: not in an unpacked package.
+//! `modules.dep` lists the same dependencies, but exists only after a run of depmod, and not in an unpacked package.
 
 use super::normalised;
 
-/// What matters of a module's `.modinfo`.
+/// The relevant fields of a module's `.modinfo`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ModuleInfo {
-    /// The kernel it is for: the first word of `vermagic`.
+    /// The kernel's release: the first word of `vermagic`.
     pub(super) version: Option<String>,
-    /// The modules whose symbols it uses.
+    /// The modules whose symbols this one uses.
     pub(super) dependencies: Vec<String>,
-    /// The modules that are to be loaded before it where there are any: `softdep=pre: …`.
+    /// The modules to load before this one if they exist: `softdep=pre: …`.
     pub(super) soft_dependencies: Vec<String>,
 }
 
-// The layout of ELF-64, little endian (elf(5)): offsets in the file's header, and in a section's.
+// Offsets in the header and in section headers of a 64-bit little-endian ELF file (elf(5)).
 const SECTION_HEADERS: usize = 0x28;
 const SECTION_HEADER_SIZE: usize = 0x3a;
 const SECTION_COUNT: usize = 0x3c;
@@ -46,7 +46,7 @@ impl ModuleInfo {
     }
 }
 
-/// The names after `pre:` up to `post:`.
+/// Returns the names between `pre:` and `post:`.
 fn before(softdep: &str) -> impl Iterator<Item = String> {
     let words = softdep.split_ascii_whitespace().skip_while(|word| *word != "pre:").skip(1);
     words.take_while(|word| *word != "post:").map(normalised)
@@ -87,7 +87,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// The least file that the kernel's tools would take for a module with this `.modinfo`.
+    /// Returns a minimal file that the kernel's tools would accept as a module with this `.modinfo`.
     pub(in crate::modules) fn elf(modinfo: &[&str]) -> Vec<u8> {
         let names = b"\0.modinfo\0.shstrtab\0";
         let info: Vec<u8> = modinfo.iter().flat_map(|field| [field.as_bytes(), b"\0"].concat()).collect();
@@ -113,7 +113,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_module_s_needs_are_read() {
+    fn dependencies_are_read() {
         let bytes = elf(&[
             "license=GPL",
             "softdep=pre: crc32c aes-x86 post: later",
@@ -134,7 +134,7 @@ pub(super) mod tests {
         let bytes = elf(&["depends=a"]);
         for length in 0..bytes.len() {
             let parsed = ModuleInfo::parse(&bytes[..length]);
-            // The last section is that of the names, and nothing is after it.
+            // The last section is the one of the names, and ends the file.
             assert!(parsed.is_err(), "{length}");
         }
     }

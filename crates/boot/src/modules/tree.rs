@@ -1,4 +1,4 @@
-//! The directory that holds the modules of one kernel.
+//! The module directory of one kernel.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -10,12 +10,12 @@ use vmroot_compress::{Decoder, Limits};
 use super::normalised;
 use crate::{Error, Result};
 
-/// The largest module that is read, in bytes; the largest of today's have a few mebibytes.
+/// The maximum size of a module in bytes. The largest current modules have a few mebibytes.
 const MAX_MODULE: u64 = 64 << 20;
-/// How deep directories of modules are looked into.
-const DEEPEST: usize = 16;
+/// The maximum depth of the search for modules.
+const MAX_DEPTH: usize = 16;
 
-/// The modules of one kernel: those in files, and those that are built in.
+/// The modules of one kernel, in files and built in.
 #[derive(Debug, Clone)]
 pub struct ModuleTree {
     directory: PathBuf,
@@ -25,11 +25,13 @@ pub struct ModuleTree {
 }
 
 impl ModuleTree {
-    /// Opens `…/lib/modules/VERSION`, `…/lib/modules` or the root that holds it. `version` is the kernel's, and decides
-    /// where there are several.
+    /// Opens the module directory at or below `directory`, which is `…/lib/modules/VERSION`, `…/lib/modules` or the
+    /// root that contains it. `version` is the kernel's release, and selects one of several trees.
     ///
     /// # Errors
-    /// [`Error::NoModules`] when there are none, or none of this kernel; [`Error::AmbiguousModules`]; [`Error::Io`].
+    /// - [`Error::NoModules`] if there are no modules, or none for this kernel.
+    /// - [`Error::AmbiguousModules`] if there are several trees and `version` is `None`.
+    /// - [`Error::Io`] if a directory cannot be read.
     pub fn open(directory: &Path, version: Option<&str>) -> Result<Self> {
         let directory = locate(directory, version)?;
         let mut files = HashMap::new();
@@ -41,22 +43,22 @@ impl ModuleTree {
         Ok(Self { directory, version: version.map(str::to_owned), files, builtin })
     }
 
-    /// `…/lib/modules/VERSION`.
+    /// Returns the directory `…/lib/modules/VERSION`.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The version of the kernel, where it is known.
+    /// Returns the kernel's release, if known.
     pub fn version(&self) -> Option<&str> {
         self.version.as_deref()
     }
 
-    /// Whether a module is part of the kernel.
+    /// Returns whether a module is built into the kernel.
     pub fn is_builtin(&self, name: &str) -> bool {
         self.builtin.contains(&normalised(name))
     }
 
-    /// The file of a module.
+    /// Returns the file of a module.
     pub(super) fn find(&self, name: &str) -> Option<&Path> {
         self.files.get(&normalised(name)).map(PathBuf::as_path)
     }
@@ -88,20 +90,21 @@ fn locate(directory: &Path, version: Option<&str>) -> Result<PathBuf> {
     Err(none())
 }
 
-/// Whether a directory is what `make modules_install` makes.
+/// Returns whether a directory is the result of `make modules_install`.
 fn is_tree(directory: &Path) -> bool {
     ["modules.builtin", "modules.order", "kernel"].iter().any(|name| directory.join(name).exists())
 }
 
-/// Finds every module below a directory. Where a name is there twice the updated one counts, as depmod.d(5) has it.
+/// Indexes every module below a directory. If a name occurs twice, the one below `updates` takes precedence, as in
+/// depmod.d(5).
 fn index(top: &Path, files: &mut HashMap<String, PathBuf>) -> Result<()> {
     let mut directories = vec![(top.to_owned(), 0)];
     while let Some((directory, depth)) = directories.pop() {
         for entry in fs::read_dir(&directory).map_err(Error::io("list", &directory))? {
             let entry = entry.map_err(Error::io("list", &directory))?;
             let kind = entry.file_type().map_err(Error::io("look at", entry.path()))?;
-            // Links are not followed: `build` and `source` lead to whole source trees.
-            if kind.is_dir() && depth < DEEPEST {
+            // Symlinks are not followed: `build` and `source` lead to whole source trees.
+            if kind.is_dir() && depth < MAX_DEPTH {
                 directories.push((entry.path(), depth + 1));
             } else if let Some(name) = entry.file_name().to_str().and_then(module_name) {
                 let updated = |path: &Path| path.starts_with(top.join("updates"));
@@ -114,7 +117,7 @@ fn index(top: &Path, files: &mut HashMap<String, PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// The module that a file is, by its name.
+/// Returns the name of the module in a file of this name.
 fn module_name(file: &str) -> Option<String> {
     let (name, compression) = file.split_once(".ko")?;
     ["", ".gz", ".xz", ".zst"].contains(&compression).then(|| normalised(name))

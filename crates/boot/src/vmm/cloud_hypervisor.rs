@@ -1,4 +1,4 @@
-//! Cloud Hypervisor's command line (`cloud-hypervisor --help`).
+//! The command line of Cloud Hypervisor (`cloud-hypervisor --help`).
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -7,24 +7,25 @@ use std::path::Path;
 use super::{MachineLimits, Version, Vmm, VmmCommand};
 use crate::{DiskFormat, Error, Machine, Result};
 
-/// The most disks. A bus has 32 slots (`NUM_DEVICE_IDS` in pci/src/bus.rs); the host bridge and virtio-rng, which is in
-/// every machine (`make_virtio_rng_devices` in vmm/src/device_manager.rs), have one each.
+/// The maximum number of disks. A bus has 32 slots (`NUM_DEVICE_IDS` in pci/src/bus.rs). One is taken by the host
+/// bridge, and one by virtio-rng, which every machine has (`make_virtio_rng_devices` in vmm/src/device_manager.rs).
 const MAX_DISKS: usize = 32 - 2;
-/// The most processors: what KVM has room for (`CONFIG_KVM_MAX_NR_VCPUS` in arch/x86/kvm/Kconfig of Linux).
+/// The maximum number of processors of KVM (`CONFIG_KVM_MAX_NR_VCPUS` in arch/x86/kvm/Kconfig of Linux).
 const MAX_CPUS: u32 = 4096;
-/// The first version that is told what a disk holds (`image_type`, release notes of 51.0). Older ones guess it from the
-/// first bytes, and those of a layer are the image's to choose: as a QCOW2 it would name any file of the host.
-const TELLS_TYPES: Version = Version(51, 0);
+/// The first version with an option for a disk's format (`image_type`, release notes of 51.0). Older versions guess the
+/// format from the first bytes, which a layer controls: a layer that begins like a QCOW2 could refer to any file of the
+/// host.
+const MIN_VERSION: Version = Version(51, 0);
 
 pub(super) fn limits() -> MachineLimits {
     MachineLimits { disks: MAX_DISKS, cpus: MAX_CPUS }
 }
 
-/// Refuses versions that guess what a disk holds.
+/// Rejects versions that guess a disk's format.
 pub(super) fn check_version(version: Version) -> Result<()> {
-    if version < TELLS_TYPES {
+    if version < MIN_VERSION {
         let what =
-            format!("{version} guesses what a disk holds from bytes of the image; vmroot wants {TELLS_TYPES} or later");
+            format!("{version} guesses what a disk holds from bytes of the image; vmroot wants {MIN_VERSION} or later");
         return Err(unsupported(&what));
     }
     Ok(())
@@ -54,7 +55,8 @@ pub(super) fn command(machine: &Machine) -> Result<VmmCommand> {
     }
     for disk in &machine.disks {
         if disk.format != DiskFormat::Raw {
-            // Builds after 53.0 take `image_type=vmdk`. Whether a release lets it name files elsewhere is not settled.
+            // Builds after 53.0 take `image_type=vmdk`. It is open whether a release lets a VMDK refer to files
+            // elsewhere.
             return Err(unsupported("reads no VMDK up to 53.0; use --via erofs, ext4 or squashfs"));
         }
         let read_only = if disk.writable { "off" } else { "on" };
@@ -63,7 +65,7 @@ pub(super) fn command(machine: &Machine) -> Result<VmmCommand> {
         arguments.push(option);
     }
     if let Some(share) = &machine.share {
-        // One queue of the device is for urgent messages, and not counted here.
+        // The device has one more queue, for urgent messages, which is not counted here.
         let mut option = OsString::from(format!("tag={},num_queues={},socket=", share.tag, share.queues));
         option.push(checked(&share.socket)?);
         arguments.extend(["--fs".into(), option]);
@@ -71,7 +73,7 @@ pub(super) fn command(machine: &Machine) -> Result<VmmCommand> {
     Ok(VmmCommand { program: Vmm::CloudHypervisor.program(machine.architecture), arguments, config: None })
 }
 
-/// Its options end at commas, and there is no way to write one.
+/// Rejects paths with a comma, which ends an option and cannot be escaped.
 fn checked(path: &Path) -> Result<&Path> {
     if path.as_os_str().as_bytes().iter().any(|byte| b",[]\"".contains(byte)) {
         return Err(unsupported(&format!("takes no path with commas, brackets or quotes: {}", path.display())));
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_wants_shared_memory() {
+    fn a_share_needs_shared_memory() {
         let share = Some(Share { tag: "root".into(), socket: "/tmp/s".into(), queues: 1 });
         let machine = Machine { disks: Vec::new(), share, ..machine() };
         let command = command(&machine).unwrap();
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_cannot_do_is_said() {
+    fn unsupported_machines_are_refused() {
         let with = |path: &str, format| Machine {
             disks: vec![Disk { path: path.into(), format, writable: false }],
             ..machine()
@@ -127,7 +129,7 @@ mod tests {
 
     /// A layer whose first file begins with the magic of QCOW2.
     #[test]
-    fn versions_that_guess_what_a_disk_holds_are_refused() {
+    fn versions_that_guess_formats_are_refused() {
         assert!(check_version(Version(51, 0)).is_ok() && check_version(Version(53, 0)).is_ok());
         let error = check_version(Version(50, 2)).unwrap_err().to_string();
         assert!(error.starts_with("cloud-hypervisor 50.2 guesses"), "{error}");

@@ -7,16 +7,16 @@ use serde_json::json;
 use super::{MachineLimits, Version, Vmm, VmmCommand};
 use crate::{Architecture, Disk, DiskFormat, Error, Machine, Result};
 
-/// The most disks: each device on the MMIO bus has an interrupt of its own, and there are as many devices as interrupts that
-/// nothing else has (`GSI_LEGACY_START` and `GSI_LEGACY_END` in src/vmm/src/arch/*/layout.rs,
+/// The maximum number of disks of each version. Each device on the MMIO bus has its own interrupt, and so the number of
+/// free interrupts limits the devices (`GSI_LEGACY_START` and `GSI_LEGACY_END` in src/vmm/src/arch/*/layout.rs,
 /// tests/integration_tests/functional/test_max_devices.py).
 ///
 /// x86-64 has 19 since 0.24. VMGenID takes one since 1.8, and VMClock since 1.15 (CHANGELOG.md).
 const MAX_DISKS_X86_64: [(Version, usize); 3] = [(Version(0, 24), 19), (Version(1, 8), 18), (Version(1, 15), 17)];
-/// arm64 numbers them wrongly before 1.13, so that only 64 work (issue 4207); then it has 96 less VMGenID, the clock and
-/// the serial port, and less VMClock since 1.15.
+/// The maximum number of disks of each version. Before 1.13, interrupts are misnumbered and only 64 work (issue 4207).
+/// Later versions have 96, less one each for VMGenID, the clock and the serial port, and for VMClock since 1.15.
 const MAX_DISKS_AARCH64: [(Version, usize); 3] = [(Version(0, 24), 64), (Version(1, 13), 93), (Version(1, 15), 92)];
-/// The most processors (`MAX_SUPPORTED_VCPUS` in src/vmm/src/vmm_config/machine_config.rs).
+/// The maximum number of processors (`MAX_SUPPORTED_VCPUS` in src/vmm/src/vmm_config/machine_config.rs).
 const MAX_CPUS: u32 = 32;
 
 pub(super) fn limits(architecture: Architecture, version: Option<Version>) -> MachineLimits {
@@ -42,7 +42,7 @@ pub(super) fn command(machine: &Machine, config: &Path) -> Result<VmmCommand> {
         Ok(json!({
             "drive_id": format!("disk{number}"),
             "path_on_host": text(&disk.path)?,
-            // The kernel's command line says what the root is; this would write a second `root=` there.
+            // The kernel's command line already has a `root=`. `true` would add another one.
             "is_root_device": false,
             "is_read_only": !disk.writable,
         }))
@@ -59,7 +59,7 @@ pub(super) fn command(machine: &Machine, config: &Path) -> Result<VmmCommand> {
         "boot-source": boot_source,
         "drives": drives,
         "machine-config": { "vcpu_count": machine.cpus, "mem_size_mib": machine.mebibytes() },
-        // Its log would be on the standard output, between what the guest says.
+        // The default log goes to the standard output, into the guest's console.
         "logger": { "level": "Error", "log_path": "/dev/stderr" },
     });
     Ok(VmmCommand {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_cannot_do_is_said() {
+    fn unsupported_machines_are_refused() {
         let share = Some(Share { tag: "root".into(), socket: "/tmp/s".into(), queues: 1 });
         let error = command(&Machine { share, ..machine() }, Path::new("/c")).unwrap_err().to_string();
         assert!(error.starts_with("firecracker has no virtio-fs"), "{error}");

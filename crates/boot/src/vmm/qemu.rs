@@ -1,4 +1,4 @@
-//! QEMU's command line (qemu(1)).
+//! The command line of QEMU (qemu(1)).
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -6,17 +6,17 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use super::{MachineLimits, Vmm, VmmCommand};
 use crate::{Accelerator, Architecture, Disk, DiskFormat, Machine, Share};
 
-/// The first slot of the bus that no device of the machine itself has.
+/// The first slot of the bus that is free of the machine's own devices.
 const FIRST_SLOT: usize = 4;
-/// Functions of a slot: with one disk in each, a machine has room for 224 disks and not for 28.
+/// The number of functions of a slot. With one disk in each, a machine has room for 224 disks instead of 28.
 const FUNCTIONS: usize = 8;
-/// Slots of a PCI bus (PCI Local Bus Specification 3.0, 3.2.2.3.2: device numbers have five bits).
+/// The number of slots of a PCI bus: device numbers have five bits (PCI Local Bus Specification 3.0, 3.2.2.3.2).
 const SLOTS: usize = 32;
-/// The most disks: what the slots hold that the machine itself leaves free.
+/// The maximum number of disks: one for each function of the free slots.
 const MAX_DISKS: usize = (SLOTS - FIRST_SLOT) * FUNCTIONS;
-/// The most processors of the machine `pc` (`max_cpus` in hw/i386/pc.c).
+/// The maximum number of processors of the machine `pc` (`max_cpus` in hw/i386/pc.c).
 const MAX_CPUS_PC: u32 = 255;
-/// The most processors of the machine `virt` (`max_cpus` in hw/arm/virt.c).
+/// The maximum number of processors of the machine `virt` (`max_cpus` in hw/arm/virt.c).
 const MAX_CPUS_VIRT: u32 = 512;
 
 pub(super) fn limits(architecture: Architecture) -> MachineLimits {
@@ -29,7 +29,7 @@ pub(super) fn limits(architecture: Architecture) -> MachineLimits {
 
 pub(super) fn command(machine: &Machine) -> VmmCommand {
     let mut arguments = Arguments(Vec::new());
-    // No default devices, no configuration of the host: the same machine everywhere.
+    // No default devices and no host configuration, so that the machine is the same on every host.
     for argument in ["-nodefaults", "-no-user-config", "-no-reboot"] {
         arguments.0.push(argument.into());
     }
@@ -43,7 +43,7 @@ pub(super) fn command(machine: &Machine) -> VmmCommand {
         arguments.option("-initrd", initramfs);
     }
     arguments.option("-append", &machine.command_line);
-    // Without signals: Ctrl-C at a terminal is for the guest.
+    // Without signals, so that Ctrl-C at a terminal reaches the guest.
     arguments.option("-chardev", "stdio,id=console,signal=off");
     arguments.option("-serial", "chardev:console");
     for (number, disk) in machine.disks.iter().enumerate() {
@@ -61,7 +61,7 @@ fn machine_type(machine: &Machine) -> String {
         Architecture::X86_64 => "pc",
         Architecture::Aarch64 => "virt",
     };
-    // A vhost-user daemon reads and writes the guest's memory, which therefore must be one that can be shared.
+    // A vhost-user daemon reads and writes the guest's memory, which must therefore be shared.
     let memory = if machine.share.is_some() { ",memory-backend=memory" } else { "" };
     format!("{name},accel={}{memory}", machine.accelerator)
 }
@@ -70,7 +70,7 @@ fn cpu(machine: &Machine) -> &'static str {
     match (machine.accelerator, machine.architecture) {
         (Accelerator::Kvm, _) => "host",
         (Accelerator::Tcg, Architecture::X86_64) => "max",
-        // Pointers are authenticated by a cheap function of QEMU's own: the architected one takes most of a boot.
+        // Pointer authentication with QEMU's own cheap algorithm: the architected one would take most of a boot.
         (Accelerator::Tcg, Architecture::Aarch64) => "max,pauth-impdef=on",
     }
 }
@@ -95,7 +95,7 @@ impl Arguments {
         drive.push(escaped(disk.path.as_os_str()));
         self.option("-drive", drive);
         let (slot, function) = (FIRST_SLOT + number / FUNCTIONS, number % FUNCTIONS);
-        // The guest looks for more functions of a slot only where the first says that there are some.
+        // The guest looks for further functions of a slot only if the first one is marked as multifunction.
         self.option("-device", format!("virtio-blk-pci,drive=disk{number},addr={slot:#x}.{function},multifunction=on"));
     }
 
@@ -110,7 +110,7 @@ impl Arguments {
     }
 }
 
-/// A path inside an option: commas are written twice.
+/// Escapes a path for an option value by doubling its commas.
 fn escaped(path: &OsStr) -> OsString {
     let doubled = path.as_bytes().iter().flat_map(|byte| std::iter::repeat_n(*byte, 1 + usize::from(*byte == b',')));
     OsString::from_vec(doubled.collect())

@@ -1,4 +1,4 @@
-//! Which version of a monitor is installed.
+//! The installed version of a monitor.
 
 use std::fmt;
 use std::io;
@@ -6,15 +6,16 @@ use std::process::{Command, Stdio};
 
 use crate::{Error, Result};
 
-/// The first two numbers of a version.
+/// The major and minor numbers of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(pub(crate) u32, pub(crate) u32);
 
 impl Version {
-    /// The version of a program; nothing where it says none.
+    /// Returns the version of a program, or `None` if its output has no version.
     ///
     /// # Errors
-    /// [`Error::MissingProgram`], and [`Error::Io`] when it cannot be started.
+    /// - [`Error::MissingProgram`] if the program is not installed.
+    /// - [`Error::Io`] if it cannot be started.
     pub(crate) fn of(program: &str) -> Result<Option<Self>> {
         let mut command = Command::new(program);
         let output = command.arg("--version").stdin(Stdio::null()).output().map_err(|source| match source.kind() {
@@ -24,7 +25,7 @@ impl Version {
         Ok(Self::in_text(&String::from_utf8_lossy(&output.stdout)))
     }
 
-    /// The first `N.N` of a text.
+    /// Returns the first `N.N` of a text.
     fn in_text(text: &str) -> Option<Self> {
         let words = text.split(|c: char| !c.is_ascii_digit() && c != '.');
         words.filter_map(|word| word.split_once('.')).find_map(|(major, rest)| {
@@ -44,9 +45,9 @@ impl fmt::Display for Version {
 mod tests {
     use super::*;
 
-    /// What the programs print.
+    /// Outputs of real programs.
     #[test]
-    fn versions_as_monitors_say_them() {
+    fn versions_are_parsed_from_real_outputs() {
         for (text, expected) in [
             ("Firecracker v1.7.0\n\nSupported snapshot data format versions: v1.0.0\n", Some(Version(1, 7))),
             ("cloud-hypervisor v51.1.0\n", Some(Version(51, 1))),
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_monitor_that_is_missing_is_named() {
+    fn a_missing_monitor_is_named() {
         let error = Version::of("vmroot-no-such-monitor").unwrap_err().to_string();
         assert_eq!(error, "vmroot-no-such-monitor is not installed");
     }

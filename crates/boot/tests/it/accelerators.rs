@@ -1,4 +1,4 @@
-//! KVM where it works, and the translator where not.
+//! Tests of the choice between KVM and TCG.
 
 use std::fs;
 
@@ -10,9 +10,9 @@ fn has_kvm() -> bool {
     fs::File::options().read(true).write(true).open("/dev/kvm").is_ok()
 }
 
-/// Whatever `/dev/kvm` is like here: the guest boots, and what was found is remembered.
+/// A guest boots with or without a working `/dev/kvm`, and the result of the trial is recorded.
 #[test]
-fn a_guest_boots_whatever_kvm_is_like() {
+fn a_guest_boots_with_or_without_kvm() {
     if needs_guests() {
         return;
     }
@@ -30,7 +30,7 @@ fn a_guest_boots_whatever_kvm_is_like() {
 }
 
 #[test]
-fn kvm_is_insisted_on() {
+fn requiring_kvm_without_it_is_an_error() {
     if needs_guests() || has_kvm() {
         return;
     }

@@ -1,9 +1,9 @@
-//! Guests of another architecture, which QEMU translates.
+//! Tests with guests of another architecture, which QEMU emulates.
 
 use std::process::Command;
 
 use serde_json::json;
-use vmroot_boot::{Says, Via};
+use vmroot_boot::{InitMessages, Via};
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::guest::Guest;
 use vmroot_testkit::skip;
@@ -11,7 +11,7 @@ use vmroot_testkit::skip;
 use crate::fixture::{Boot, Root, guest_layer_for};
 use crate::listings::{odd, on_mount};
 
-/// Says what busybox knows of every path below the current directory, but of the places where a guest mounts something.
+/// Lists the attributes and contents of all paths below the current directory, except the guest's mount points.
 const LIST: &str = r#"
 besides="! -path ./proc ! -path ./sys ! -path ./dev ! -path ./dev/* ! -path ./run ! -path ./tmp"
 set -f
@@ -21,9 +21,9 @@ find . -xdev $besides -type f -exec sha256sum {} + | sort
 find . -xdev $besides -type l -exec readlink {} ';' | sort
 "#;
 
-/// Without an init of ours: a script is run by the image's shell, and says what our init would.
+/// A guest without `vmroot-init`: the image's shell runs a script, which writes the same message about its exit code.
 #[test]
-fn an_archive_is_listed_by_the_image_s_own_shell() {
+fn an_archive_boots_with_the_images_own_shell() {
     let Some(_) = Guest::of("arm64") else { return };
     if skip::needs_root() {
         return;
@@ -38,7 +38,7 @@ fn an_archive_is_listed_by_the_image_s_own_shell() {
     let boot = Boot {
         architecture: "arm64",
         stage_one: None,
-        says: Says::ExitCode,
+        init_messages: InitMessages::ExitCode,
         append: "TERM=dumb",
         ..Boot::via(Via::Cpio)
     };
@@ -62,16 +62,16 @@ fn an_archive_is_listed_by_the_image_s_own_shell() {
     assert_eq!(only(&found, &expected), [] as [&str; 0]);
 }
 
-/// What busybox is called as.
+/// The names of busybox's applets.
 const APPLETS: [&str; 6] = ["find", "stat", "sort", "sha256sum", "readlink", "poweroff"];
 
-/// With our init, where it is built for this architecture.
+/// A guest with `vmroot-init`, if it could be built for this architecture.
 #[test]
 fn a_disk_is_mounted_by_stage_one() {
     let Some(_) = Guest::of("arm64") else { return };
     let init = match vmroot_guest::init_for("arm64") {
         Ok(init) => init,
-        // The toolchain had no target for it: then it is said what is missing, and the archive above is the test.
+        // The toolchain has no target for it. Then the error must say so, and the test above covers the architecture.
         Err(error) => {
             return assert!(error.full_message().contains("rustup target add aarch64-unknown-linux-musl"), "{error}");
         }

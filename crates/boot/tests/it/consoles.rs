@@ -1,4 +1,4 @@
-//! What goes in and comes out, and how a guest ends.
+//! Tests of the console's input and output, and of the ends of guests.
 
 use std::io::Write;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use vmroot_testkit::FullMessage as _;
 use crate::fixture::{Boot, needs_guests, script};
 
 #[test]
-fn output_arrives_as_it_was_written_and_the_exit_code_too() {
+fn output_and_exit_code_arrive_unchanged() {
     if needs_guests() {
         return;
     }
@@ -50,7 +50,7 @@ fn a_guest_that_takes_too_long_is_ended() {
 }
 
 #[test]
-fn a_command_that_is_not_there_is_named() {
+fn a_missing_command_is_named() {
     if needs_guests() {
         return;
     }
@@ -63,7 +63,7 @@ fn a_command_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_guest_without_an_init_ends_with_the_kernel_s_words() {
+fn a_guest_without_an_init_ends_with_a_kernel_panic() {
     if needs_guests() {
         return;
     }

@@ -1,4 +1,4 @@
-//! Roots to boot, and what boots them.
+//! Roots, and guests that boot from them.
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use vmroot_boot::{
-    Acceleration, Console, Ended, Guest, GuestOptions, Kernel, KvmRecord, ModuleTree, Result, Says, Stopper, Via, Vmm,
+    Acceleration, Console, Guest, GuestExit, GuestOptions, InitMessages, Kernel, KvmRecord, ModuleTree, Result,
+    Stopper, Via, Vmm,
 };
 use vmroot_container_fs::ContainerFs;
 use vmroot_layer_index::{BuildOptions, Index, build, merge};
@@ -17,10 +18,10 @@ use vmroot_model::chain_ids;
 use vmroot_testkit::guest::Guest as Debian;
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 
-/// The longest a guest may run: a loaded machine translates slowly.
+/// The time limit of a guest. TCG is slow on a busy host.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether a test has to be skipped because it cannot boot a guest.
+/// Returns whether a test must be skipped because guests cannot be booted.
 #[track_caller]
 pub(crate) fn needs_guests() -> bool {
     Debian::of("amd64").is_none()
@@ -33,7 +34,7 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    /// The root of these layers, lowest first.
+    /// Returns the root of these layers, lowest first.
     pub(crate) fn of(layers: &[Layer]) -> Self {
         let files = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let index = |layer: &Layer| {
@@ -51,16 +52,16 @@ impl Root {
     }
 }
 
-/// What makes a guest of a root: the init and its config, places to mount on, and a busybox.
+/// Returns the layer that makes a root bootable: the init and its config, mount points, and busybox.
 pub(crate) fn guest_layer(config: &Value) -> Layer {
     guest_layer_for("amd64", init(), config)
 }
 
-/// The same for an architecture.
+/// Returns the same layer for an architecture.
 pub(crate) fn guest_layer_for(architecture: &str, init: &[u8], config: &Value) -> Layer {
     let mut entries: Vec<Entry> =
         ["bin", "dev", "etc", "etc/vmroot", "proc", "run", "sbin", "sys", "tmp"].map(Entry::directory).into();
-    // An archive's root has these from the kernel, where the image has none.
+    // The kernel creates these in the root of an archive if the image lacks them.
     entries.push(Entry::directory("root").mode(0o700));
     entries.push(Entry::char_device("dev/console", 5, 1).mode(0o600));
     entries.push(Entry::file("sbin/vmroot-init", init).mode(0o755));
@@ -75,12 +76,12 @@ pub(crate) fn init() -> &'static [u8] {
     vmroot_guest::init_for("amd64").unwrap()
 }
 
-/// A root whose command is a script.
+/// Returns a root whose command is a script.
 pub(crate) fn script(text: &str) -> Root {
     Root::of(&[guest_layer(&json!({ "entrypoint": ["/bin/sh", "-c"], "cmd": [text], "tty": false }))])
 }
 
-/// How a test's guest is booted.
+/// Options of a test's guest.
 #[derive(Clone)]
 pub(crate) struct Boot {
     pub(crate) via: Via,
@@ -94,7 +95,7 @@ pub(crate) struct Boot {
     pub(crate) acceleration: Acceleration,
     pub(crate) kvm_record: Option<PathBuf>,
     pub(crate) has_modules: bool,
-    pub(crate) says: Says,
+    pub(crate) init_messages: InitMessages,
 }
 
 impl Boot {
@@ -111,11 +112,11 @@ impl Boot {
             acceleration: Acceleration::Tcg,
             kvm_record: None,
             has_modules: true,
-            says: Says::Everything,
+            init_messages: InitMessages::Everything,
         }
     }
 
-    /// Gets everything ready for it, and calls a function with that.
+    /// Prepares the guest and passes it to `then`.
     pub(crate) fn prepare<T>(&self, root: &Root, then: impl FnOnce(Result<Guest>) -> T) -> T {
         let debian = Debian::of(self.architecture).unwrap();
         let kernel = Kernel::open(&debian.kernel()).unwrap();
@@ -127,13 +128,13 @@ impl Boot {
             modules: self.has_modules.then_some(&modules),
             vmm: Vmm::Qemu,
             acceleration: self.acceleration,
-            // Any file that stays as it is will do for the monitor's program.
+            // Any unchanging file can stand for the monitor's program.
             kvm_record: self.kvm_record.as_deref().map(|file| KvmRecord { program: &kernel.path, file }),
             memory: None,
             cpus: 1,
             append: self.append,
             init: self.init,
-            says: self.says,
+            init_messages: self.init_messages,
             stage_one: self.stage_one,
             overlay: self.overlay,
             free: 16 << 20,
@@ -144,8 +145,8 @@ impl Boot {
         then(Guest::prepare(&root.fs, directory.path(), &options))
     }
 
-    /// Boots it, and gives what its command wrote.
-    pub(crate) fn run(&self, root: &Root) -> (Result<Ended>, Vec<u8>) {
+    /// Boots the guest. Returns its result and its output.
+    pub(crate) fn run(&self, root: &Root) -> (Result<GuestExit>, Vec<u8>) {
         let input = self.input.as_ref().map(|path| File::open(path).unwrap());
         let mut output = Vec::new();
         let console = Console { input: input.as_ref().map(AsFd::as_fd), interactive: false, output: &mut output };
@@ -153,7 +154,7 @@ impl Boot {
         (ended, output)
     }
 
-    /// The same of one that ends as it should.
+    /// Boots a guest that must succeed. Returns its output.
     #[track_caller]
     pub(crate) fn output(&self, root: &Root) -> String {
         let (ended, output) = self.run(root);

@@ -1,4 +1,4 @@
-//! Kernels in all forms, and what is none.
+//! Tests of all kernel formats, and of files that are not kernels.
 
 use std::fs;
 use std::io::Write;
@@ -10,7 +10,7 @@ use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::guest::Guest;
 
 #[test]
-fn debian_s_kernels_say_what_they_are() {
+fn debian_kernels_are_recognised() {
     for (name, architecture) in [("amd64", Architecture::X86_64), ("arm64", Architecture::Aarch64)] {
         let Some(guest) = Guest::of(name) else { continue };
         let kernel = Kernel::open(&guest.kernel()).unwrap();
@@ -19,10 +19,10 @@ fn debian_s_kernels_say_what_they_are() {
     }
 }
 
-/// Kernels made for the purpose.
-struct Made(TempDir);
+/// A directory for generated kernels.
+struct KernelFiles(TempDir);
 
-impl Made {
+impl KernelFiles {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -38,7 +38,7 @@ impl Made {
     }
 }
 
-/// Text that a kernel has, after more bytes than are read at once.
+/// Returns the text of a kernel, after more bytes than are read at once.
 fn body() -> Vec<u8> {
     let mut bytes = vec![0; (1 << 20) - 100];
     bytes.extend_from_slice(b"Linux version %s (%s)\0Linux version 6.9.1-test+ (gcc)\n\0");
@@ -69,40 +69,40 @@ fn zboot(payload: &[u8]) -> Vec<u8> {
 
 #[test]
 fn every_form_has_its_version() {
-    let made = Made::new();
+    let files = KernelFiles::new();
     let version = Some("6.9.1-test+".to_owned());
     let arm = (Architecture::Aarch64, version.clone(), false);
-    assert_eq!(made.open(&image()).unwrap(), arm);
-    assert_eq!(made.open(&gzip(&image())).unwrap(), arm);
-    assert_eq!(made.open(&zboot(&gzip(&image()))).unwrap(), arm);
-    assert_eq!(made.open(&zboot(&zstd::encode_all(&image()[..], 1).unwrap())).unwrap(), arm);
+    assert_eq!(files.open(&image()).unwrap(), arm);
+    assert_eq!(files.open(&gzip(&image())).unwrap(), arm);
+    assert_eq!(files.open(&zboot(&gzip(&image()))).unwrap(), arm);
+    assert_eq!(files.open(&zboot(&zstd::encode_all(&image()[..], 1).unwrap())).unwrap(), arm);
     let mut elf = body();
     elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
     elf[18] = 62;
-    assert_eq!(made.open(&elf).unwrap(), (Architecture::X86_64, version.clone(), true));
+    assert_eq!(files.open(&elf).unwrap(), (Architecture::X86_64, version.clone(), true));
     elf[18] = 183;
-    assert_eq!(made.open(&elf).unwrap(), (Architecture::Aarch64, version, true));
+    assert_eq!(files.open(&elf).unwrap(), (Architecture::Aarch64, version, true));
     let mut bzimage = vec![0; 0x1000];
     bzimage[0x202..0x206].copy_from_slice(b"HdrS");
     bzimage[0x20e..0x210].copy_from_slice(&0x300_u16.to_le_bytes());
     bzimage[0x500..0x50c].copy_from_slice(b"5.4.0 (a@b)\0");
-    assert_eq!(made.open(&bzimage).unwrap(), (Architecture::X86_64, Some("5.4.0".into()), false));
+    assert_eq!(files.open(&bzimage).unwrap(), (Architecture::X86_64, Some("5.4.0".into()), false));
     bzimage[0x20e..0x210].copy_from_slice(&0xffff_u16.to_le_bytes());
-    assert_eq!(made.open(&bzimage).unwrap(), (Architecture::X86_64, None, false));
+    assert_eq!(files.open(&bzimage).unwrap(), (Architecture::X86_64, None, false));
 }
 
 #[test]
-fn what_is_no_kernel_is_refused() {
-    let made = Made::new();
+fn files_that_are_not_kernels_are_refused() {
+    let files = KernelFiles::new();
     let mut riscv = body();
     riscv[..6].copy_from_slice(b"\x7fELF\x02\x01");
     riscv[18] = 243;
     for bytes in [b"".to_vec(), b"#!/bin/sh\n".to_vec(), riscv, gzip(b"no kernel"), zboot(b"")] {
-        let refused = made.open(&bytes);
+        let refused = files.open(&bytes);
         assert!(matches!(refused, Err(Error::NotAKernel(_))), "{refused:?}");
     }
     let whole = gzip(&image());
-    let cut = made.open(&whole[..whole.len() / 2]);
+    let cut = files.open(&whole[..whole.len() / 2]);
     assert!(matches!(cut, Err(Error::Compressed { .. })), "{cut:?}");
     let missing = Kernel::open(Path::new("/no/kernel"));
     assert!(missing.unwrap_err().full_message().starts_with("cannot open /no/kernel: "));

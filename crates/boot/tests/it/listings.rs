@@ -1,4 +1,4 @@
-//! What a guest's kernel says of its root is what a FUSE mount of it says.
+//! Tests that a guest's kernel shows the same root as a FUSE mount.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,20 +14,20 @@ use vmroot_testkit::skip;
 use crate::fixture::{Boot, Root, guest_layer, needs_guests};
 use crate::lister;
 
-/// How many random stacks of layers each form is tried with; `PROPTEST_CASES` is another number.
+/// The number of random layer stacks for each form. `PROPTEST_CASES` overrides it.
 const STACKS: u32 = 1;
 
-/// What of a listing a form keeps.
+/// The fields of a listing that a form keeps.
 #[derive(Clone, Copy)]
-struct Kept {
+struct KeptFields {
     nanoseconds: bool,
     xattrs: bool,
     links_of_links: bool,
 }
 
-const ALL: Kept = Kept { nanoseconds: true, xattrs: true, links_of_links: true };
-const OF_SQUASHFS: Kept = Kept { nanoseconds: false, ..ALL };
-const OF_CPIO: Kept = Kept { nanoseconds: false, xattrs: false, links_of_links: false };
+const ALL: KeptFields = KeptFields { nanoseconds: true, xattrs: true, links_of_links: true };
+const OF_SQUASHFS: KeptFields = KeptFields { nanoseconds: false, ..ALL };
+const OF_CPIO: KeptFields = KeptFields { nanoseconds: false, xattrs: false, links_of_links: false };
 
 #[test]
 fn via_erofs() {
@@ -73,7 +73,7 @@ fn via_erofs_under_an_overlay() {
 }
 
 #[test]
-fn via_ext4_what_is_written_is_there() {
+fn via_ext4_writes_are_visible() {
     if needs_guests() {
         return;
     }
@@ -81,12 +81,12 @@ fn via_ext4_what_is_written_is_there() {
     assert_eq!(Boot::via(Via::Ext4).output(&crate::fixture::script(text)), "8388608\n1\n");
 }
 
-fn check(via: Via, kept: Kept) {
+fn check(via: Via, kept: KeptFields) {
     if needs_guests() || skip::needs_root() {
         return;
     }
     compare(&[odd(), odder()], via, kept);
-    // Each is a guest of its own; a failure is shown as it is, for each step to a smaller one would be too.
+    // Failures are not shrunk: each step of that would boot another guest.
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(STACKS);
     let config = Config { cases, max_shrink_iters: 0, failure_persistence: None, ..Config::default() };
     let compare = |layers: Vec<Layer>| {
@@ -96,7 +96,7 @@ fn check(via: Via, kept: Kept) {
     TestRunner::new(config).run(&arbitrary::stack(), compare).unwrap();
 }
 
-fn compare(layers: &[Layer], via: Via, kept: Kept) {
+fn compare(layers: &[Layer], via: Via, kept: KeptFields) {
     let mut layers = layers.to_vec();
     layers.extend([guest_layer(&lister::config()), lister::layer()]);
     let root = Root::of(&layers);
@@ -105,12 +105,12 @@ fn compare(layers: &[Layer], via: Via, kept: Kept) {
     assert_same(&expected, &found, kept);
 }
 
-/// The listing of a FUSE mount.
+/// Returns the listing of a FUSE mount.
 fn mounted(root: &Root) -> Listing {
     on_mount(root, |place| Listing::of_directory(place).unwrap())
 }
 
-/// What a function makes of a FUSE mount.
+/// Passes a FUSE mount of the root to `look`.
 pub(crate) fn on_mount<T>(root: &Root, look: impl FnOnce(&Path) -> T) -> T {
     let place = tempfile::tempdir().unwrap();
     let mount = Mount::new(root.fs.clone(), place.path(), &MountOptions { suid_dev: true, ..MountOptions::default() });
@@ -121,9 +121,9 @@ pub(crate) fn on_mount<T>(root: &Root, look: impl FnOnce(&Path) -> T) -> T {
     seen
 }
 
-/// Compares line by line, without what the form does not keep.
+/// Compares two listings line by line, without the fields that the form does not keep.
 #[track_caller]
-fn assert_same(expected: &Listing, found: &str, kept: Kept) {
+fn assert_same(expected: &Listing, found: &str, kept: KeptFields) {
     let expected = expected.to_string();
     let lines = |text: &str| -> BTreeMap<String, String> {
         let line = |line: &str| {
@@ -158,7 +158,7 @@ fn assert_same(expected: &Listing, found: &str, kept: Kept) {
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
 }
 
-/// Everything odd that an image may have.
+/// Returns a layer with all unusual kinds of entries.
 pub(crate) fn odd() -> Layer {
     let link = |number: u32| Entry::hard_link(format!("links/{number:03}"), "links/000");
     let capability = b"\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -196,7 +196,7 @@ pub(crate) fn odd() -> Layer {
     Layer::new(entries.into_iter().chain((1..100).map(link)).chain(many))
 }
 
-/// A layer over it.
+/// Returns a layer to stack on [`odd`].
 fn odder() -> Layer {
     Layer::new([
         Entry::whiteout("gone"),

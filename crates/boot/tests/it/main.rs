@@ -1,4 +1,4 @@
-//! Real kernels in real machines.
+//! Tests with real kernels in real machines.
 
 mod fixture;
 mod lister;

@@ -1,4 +1,4 @@
-//! Modules of a real kernel, and of trees made for the purpose.
+//! Tests with the modules of a real kernel, and with generated module trees.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use vmroot_boot::{Error, Kernel, ModuleTree};
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::guest::Guest;
 
-/// The modules of a guest's kernel; nothing where there are no guests.
+/// Returns the modules of a test guest's kernel, or `None` if guests cannot be booted.
 #[track_caller]
 fn debian() -> Option<ModuleTree> {
     let guest = Guest::of("amd64")?;
@@ -22,7 +22,7 @@ fn names(tree: &ModuleTree, wanted: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn debian_s_modules_come_after_what_they_need() {
+fn debian_modules_follow_their_dependencies() {
     let Some(tree) = debian() else { return };
     let names = names(&tree, &["virtio_pci", "virtio_blk", "erofs", "ext4", "virtiofs"]);
     let place = |name: &str| names.iter().position(|other| other == name);
@@ -34,7 +34,7 @@ fn debian_s_modules_come_after_what_they_need() {
     ] {
         assert!(place(first).unwrap() < place(then).unwrap(), "{names:?}");
     }
-    // It is built in.
+    // ext4 is built in.
     assert_eq!((place("ext4"), tree.is_builtin("ext4")), (None, true));
     let mut unique = names.clone();
     unique.sort();
@@ -59,14 +59,14 @@ fn a_missing_module_is_named() {
     assert!(error.starts_with("the kernel has no module no_such_fs, neither built in nor in /"), "{error}");
 }
 
-/// A tree with one module `a` that needs `b` and would like `c` and `d`.
-struct Made(TempDir);
+/// A tree with one module `a` that depends on `b`, and has soft dependencies on `c` and `d`.
+struct ModuleFiles(TempDir);
 
-impl Made {
+impl ModuleFiles {
     fn new() -> Self {
-        let made = Self(tempfile::tempdir().unwrap());
-        made.file("modules.builtin", b"kernel/lib/built-in.ko\n");
-        made
+        let files = Self(tempfile::tempdir().unwrap());
+        files.file("modules.builtin", b"kernel/lib/built-in.ko\n");
+        files
     }
 
     fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
@@ -81,7 +81,7 @@ impl Made {
     }
 }
 
-/// The least ELF file with this `.modinfo`.
+/// Returns a minimal ELF file with this `.modinfo`.
 fn module(modinfo: &str) -> Vec<u8> {
     let names = b"\0.modinfo\0.names\0";
     let mut elf = vec![0; 64];
@@ -110,60 +110,60 @@ fn xz(bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn compressed_modules_are_decompressed() {
-    let made = Made::new();
+    let files = ModuleFiles::new();
     let (a, b) = (module("depends=b,built_in\0softdep=pre: c-c d\0vermagic=1.0 SMP\0"), module("depends=\0"));
-    made.file("kernel/fs/a.ko.xz", &xz(&a));
-    made.file("kernel/lib/b.ko.zst", &zstd::encode_all(&b[..], 1).unwrap());
+    files.file("kernel/fs/a.ko.xz", &xz(&a));
+    files.file("kernel/lib/b.ko.zst", &zstd::encode_all(&b[..], 1).unwrap());
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(&b).unwrap();
-    made.file("extra/c-c.ko.gz", &gzip.finish().unwrap());
-    let modules = made.open("1.0").unwrap().resolve(&["a"]).unwrap();
+    files.file("extra/c-c.ko.gz", &gzip.finish().unwrap());
+    let modules = files.open("1.0").unwrap().resolve(&["a"]).unwrap();
     let names: Vec<&str> = modules.iter().map(|module| module.name.as_str()).collect();
     assert_eq!(names, ["c_c", "b", "a"]);
     assert!(modules[0].bytes == b && modules[1].bytes == b && modules[2].bytes == a);
 }
 
 #[test]
-fn what_needs_a_missing_module_is_named() {
-    let made = Made::new();
-    made.file("kernel/a.ko", &module("depends=b\0"));
-    made.file("kernel/b.ko", &module("depends=missing\0"));
-    let error = made.open("1.0").unwrap().resolve(&["a"]).unwrap_err().full_message();
+fn dependents_of_a_missing_module_are_named() {
+    let files = ModuleFiles::new();
+    files.file("kernel/a.ko", &module("depends=b\0"));
+    files.file("kernel/b.ko", &module("depends=missing\0"));
+    let error = files.open("1.0").unwrap().resolve(&["a"]).unwrap_err().full_message();
     assert!(error.contains(" no module missing, ") && error.ends_with(", which b needs, which a needs"), "{error}");
 }
 
 #[test]
-fn modules_in_a_circle_come_to_an_end() {
-    let made = Made::new();
-    made.file("kernel/a.ko", &module("depends=b\0"));
-    made.file("kernel/b.ko", &module("depends=a\0"));
-    assert_eq!(names(&made.open("1.0").unwrap(), &["a"]), ["b", "a"]);
+fn cyclic_dependencies_terminate() {
+    let files = ModuleFiles::new();
+    files.file("kernel/a.ko", &module("depends=b\0"));
+    files.file("kernel/b.ko", &module("depends=a\0"));
+    assert_eq!(names(&files.open("1.0").unwrap(), &["a"]), ["b", "a"]);
 }
 
 #[test]
-fn an_updated_module_goes_before_the_kernel_s() {
-    let made = Made::new();
-    made.file("kernel/a.ko", b"not this one");
-    let updated = made.file("updates/dkms/a.ko", &module("depends=\0"));
-    assert_eq!(made.open("1.0").unwrap().resolve(&["a"]).unwrap()[0].path, updated);
+fn an_updated_module_takes_precedence() {
+    let files = ModuleFiles::new();
+    files.file("kernel/a.ko", b"not this one");
+    let updated = files.file("updates/dkms/a.ko", &module("depends=\0"));
+    assert_eq!(files.open("1.0").unwrap().resolve(&["a"]).unwrap()[0].path, updated);
 }
 
 #[test]
 fn modules_of_another_kernel_are_refused() {
-    let made = Made::new();
-    let path = made.file("kernel/a.ko", &module("depends=\0vermagic=2.0 SMP\0"));
-    let error = made.open("1.0").unwrap().resolve(&["a"]).unwrap_err();
+    let files = ModuleFiles::new();
+    let path = files.file("kernel/a.ko", &module("depends=\0vermagic=2.0 SMP\0"));
+    let error = files.open("1.0").unwrap().resolve(&["a"]).unwrap_err();
     assert_eq!(error.full_message(), format!("{}: for Linux 2.0, but the kernel is 1.0", path.display()));
-    let error = made.open("3.0").unwrap_err();
-    assert_eq!(error.full_message(), format!("{}: no modules of 3.0", made.0.path().display()));
+    let error = files.open("3.0").unwrap_err();
+    assert_eq!(error.full_message(), format!("{}: no modules of 3.0", files.0.path().display()));
 }
 
 #[test]
 fn without_a_version_there_must_be_one_tree() {
-    let made = Made::new();
-    assert!(ModuleTree::open(made.0.path(), None).is_ok());
-    fs::create_dir_all(made.0.path().join("lib/modules/2.0/kernel")).unwrap();
-    let error = ModuleTree::open(made.0.path(), None).unwrap_err().full_message();
+    let files = ModuleFiles::new();
+    assert!(ModuleTree::open(files.0.path(), None).is_ok());
+    fs::create_dir_all(files.0.path().join("lib/modules/2.0/kernel")).unwrap();
+    let error = ModuleTree::open(files.0.path(), None).unwrap_err().full_message();
     assert!(error.contains("has modules of several kernels (1.0, 2.0)"), "{error}");
     let empty = tempfile::tempdir().unwrap();
     for version in [None, Some("1.0")] {
@@ -175,17 +175,17 @@ fn without_a_version_there_must_be_one_tree() {
 }
 
 #[test]
-fn what_is_no_module_is_refused() {
-    let made = Made::new();
+fn files_that_are_not_modules_are_refused() {
+    let files = ModuleFiles::new();
     for (bytes, reason) in [
         (b"#!/bin/sh".to_vec(), "not an ELF file of 64 bits, little endian"),
         (module("")[..70].to_vec(), "it has no section .modinfo, or is truncated"),
     ] {
-        let path = made.file("kernel/a.ko", &bytes);
-        let error = made.open("1.0").unwrap().resolve(&["a"]).unwrap_err();
+        let path = files.file("kernel/a.ko", &bytes);
+        let error = files.open("1.0").unwrap().resolve(&["a"]).unwrap_err();
         assert_eq!(error.full_message(), format!("{}: no kernel module: {reason}", path.display()));
     }
-    made.file("kernel/a.ko", &xz(b"x")[..20]);
-    let error = made.open("1.0").unwrap().resolve(&["a"]).unwrap_err();
+    files.file("kernel/a.ko", &xz(b"x")[..20]);
+    let error = files.open("1.0").unwrap().resolve(&["a"]).unwrap_err();
     assert!(matches!(error, Error::Compressed { .. }), "{error}");
 }

@@ -1,22 +1,22 @@
-//! Machines that there cannot be: nothing is made for them.
+//! Tests of impossible machines: they are rejected before any file is written.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use vmroot_boot::{Acceleration, Architecture, Error, Guest, GuestOptions, Kernel, Says, Via, Vmm};
+use vmroot_boot::{Acceleration, Architecture, Error, Guest, GuestOptions, InitMessages, Kernel, Via, Vmm};
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
 
 use crate::fixture::Root;
 
-/// A root of so many layers, each with contents of its own.
+/// Returns a root with this number of layers, each with its own contents.
 fn root(layers: usize) -> Root {
     let layer = |number: usize| Layer::new([Entry::file(format!("file{number}"), format!("layer {number}"))]);
     Root::of(&(0..layers).map(layer).collect::<Vec<_>>())
 }
 
 fn kernel() -> Kernel {
-    // Nobody starts it.
+    // The kernel is never started.
     Kernel { path: "/nowhere/vmlinux".into(), architecture: Architecture::X86_64, version: None, is_elf: true }
 }
 
@@ -32,7 +32,7 @@ fn options(kernel: &Kernel) -> GuestOptions<'_> {
         cpus: 1,
         append: "",
         init: None,
-        says: Says::Nothing,
+        init_messages: InitMessages::Nothing,
         stage_one: None,
         overlay: false,
         free: 0,
@@ -42,7 +42,7 @@ fn options(kernel: &Kernel) -> GuestOptions<'_> {
     }
 }
 
-/// What `prepare` says, having made nothing.
+/// Returns the error of `prepare`, and checks that it wrote no files.
 fn refused(root: &Root, directory: &Path, options: &GuestOptions<'_>) -> Error {
     fs::create_dir_all(directory).unwrap();
     let error = Guest::prepare(&root.fs, directory, options).unwrap_err();
@@ -51,13 +51,13 @@ fn refused(root: &Root, directory: &Path, options: &GuestOptions<'_>) -> Error {
     error
 }
 
-/// An image with more layers than a monitor has devices.
+/// An image with more layers than the monitor has devices.
 #[test]
-fn more_layers_than_devices_name_the_form_to_take() {
+fn the_error_for_too_many_layers_suggests_another_form() {
     let (kernel, directory) = (kernel(), tempfile::tempdir().unwrap());
     let options = |vmm| GuestOptions { vmm, acceleration: Acceleration::Kvm, ..options(&kernel) };
     for (vmm, limit) in [(Vmm::Firecracker, 19), (Vmm::CloudHypervisor, 30)] {
-        // One disk is the metadata's.
+        // One disk holds the metadata.
         let error = refused(&root(limit), directory.path(), &options(vmm));
         let expected = (vmm, limit + 1, limit);
         assert!(
@@ -66,18 +66,18 @@ fn more_layers_than_devices_name_the_form_to_take() {
         );
         let text = error.full_message();
         assert!(text.contains("--via erofs takes one for all") && text.contains("VMDK"), "{text}");
-        // As many as there are devices pass this check; what is missing then is KVM or the monitor.
+        // The maximum number passes this check. The remaining error is about KVM or a missing monitor.
         let fits = Guest::prepare(&root(limit - 1).fs, directory.path(), &options(vmm));
         assert!(!matches!(fits, Err(Error::TooManyDisks { .. })), "{:?}", fits.err());
         let one = GuestOptions { via: Via::Erofs, ..options(vmm) };
         assert!(!matches!(one.check(directory.path()), Err(Error::TooManyDisks { .. })));
     }
-    // QEMU joins them.
+    // QEMU joins the layers into one disk.
     assert!(Guest::prepare(&root(31).fs, directory.path(), &self::options(&kernel)).is_ok());
 }
 
 #[test]
-fn what_no_machine_can_be_is_refused_first() {
+fn impossible_machines_are_refused_first() {
     let (kernel, root) = (kernel(), root(1));
     let directory = tempfile::tempdir().unwrap();
     let long = "x".repeat(2048);
@@ -102,12 +102,12 @@ fn what_no_machine_can_be_is_refused_first() {
     ] {
         let error = refused(&root, directory, &options).to_string();
         assert!(error.contains(what), "{error}");
-        // The same without the root: a caller asks before it is fetched.
+        // A caller checks the options before it fetches the root.
         assert_eq!(options.check(directory).unwrap_err().full_message(), error);
     }
 }
 
-/// The kernel gives nobody more than there is, unless it was told to.
+/// Linux refuses such an allocation unless overcommitting is always allowed.
 #[test]
 fn more_memory_than_the_host_has_is_refused() {
     if fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.trim() == "1") {

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use vmroot::boot::{Console, Ended, Guest, GuestOptions, Kernel, KvmRecord, ModuleTree, Says, Stopper, Via, Vmm};
+use vmroot::boot::{
+    Console, Guest, GuestExit, GuestOptions, InitMessages, Kernel, KvmRecord, ModuleTree, Stopper, Via, Vmm,
+};
 use vmroot::output::Progress;
 use vmroot::{Addition, ContainerFs, InodeId, Platform, RuntimeConfig, Top, guest};
 
@@ -44,7 +46,7 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
         cpus: options.cpus,
         append: append.trim(),
         init: init.path(options.via.into()),
-        says: init.says(),
+        init_messages: init.messages(),
         stage_one: init.stage_one(&kernel),
         overlay: options.overlay,
         free: options.free,
@@ -90,7 +92,7 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     report_end(&ended)
 }
 
-fn report_end(ended: &Ended) -> anyhow::Result<()> {
+fn report_end(ended: &GuestExit) -> anyhow::Result<()> {
     if let (Some(started), Some(executed)) = (ended.started, ended.executed) {
         tracing::info!("the guest's init began after {started:.3?}, its command after {executed:.3?}");
     }
@@ -172,11 +174,11 @@ impl Init {
         }
     }
 
-    fn says(&self) -> Says {
+    fn messages(&self) -> InitMessages {
         match self {
-            Self::BuiltIn(_) | Self::Program(_) => Says::Everything,
-            Self::Script(_) => Says::ExitCode,
-            Self::Image => Says::Nothing,
+            Self::BuiltIn(_) | Self::Program(_) => InitMessages::Everything,
+            Self::Script(_) => InitMessages::ExitCode,
+            Self::Image => InitMessages::Nothing,
         }
     }
 

@@ -77,7 +77,7 @@ fn layouts_and_layout_archives_for_an_architecture() {
 fn image_option_selects_one_of_several() {
     let (first, second) = (image("amd64"), image("arm64"));
     let program = Program::new();
-    let images: [docker_archive::Named<'_>; 2] = [(&first, &["one:v1", "one:v2"]), (&second, &["two:v1"])];
+    let images: [docker_archive::NamedImage<'_>; 2] = [(&first, &["one:v1", "one:v2"]), (&second, &["two:v1"])];
     for layout in Layout::ALL {
         let file = program.file("images.tar", docker_archive::write(&images, layout));
         let load = |more: &[&str]| program.run(["load", file.to_str().unwrap()].iter().chain(more));
@@ -93,7 +93,7 @@ fn image_option_selects_one_of_several() {
         }
     }
     // Both images, which are for the same architecture.
-    let both: [docker_archive::Named<'_>; 2] = [(&first, &["one:v1"]), (&first, &["two:v1"])];
+    let both: [docker_archive::NamedImage<'_>; 2] = [(&first, &["one:v1"]), (&first, &["two:v1"])];
     let file = program.file("both.tar", docker_archive::write(&both, Layout::Docker24));
     let printed = program.ok(["load".as_ref(), file.as_os_str(), "--arch=amd64".as_ref()]);
     assert_eq!(printed, format!("{0}\n{0}\n", first.config_digest));

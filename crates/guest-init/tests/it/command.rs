@@ -1,4 +1,4 @@
-//! What the command finds.
+//! Tests of the command's environment.
 
 use vmroot_testkit::guest::Guest;
 
@@ -31,16 +31,16 @@ exit 42
 "#;
 
 #[test]
-fn a_command_runs_as_the_config_has_it() {
+fn a_command_runs_according_to_the_config() {
     let Some((guest, init)) = guest("amd64") else { return };
-    let said = guest.boot(root(&guest, init, CONFIG, SCRIPT), "rdinit=/sbin/vmroot-init stray vmroot.trace").finish();
-    assert_eq!(line(&said, "arguments"), "2 one two words");
-    assert_eq!(line(&said, "id"), "1000 1001 1001 29 44");
-    assert_eq!(line(&said, "directory"), "/made/for/it 0 755");
-    assert_eq!(line(&said, "environment"), "hello  world||/home/app|demo|/bin:/nowhere|xterm");
-    assert_eq!(line(&said, "name"), "demo");
-    assert_eq!(line(&said, "loopback").split_once(' ').unwrap().0, "0x9");
-    assert_ne!(line(&said, "loopback").split_once(' ').unwrap().1, "0");
+    let output = guest.boot(root(&guest, init, CONFIG, SCRIPT), "rdinit=/sbin/vmroot-init stray vmroot.trace").finish();
+    assert_eq!(line(&output, "arguments"), "2 one two words");
+    assert_eq!(line(&output, "id"), "1000 1001 1001 29 44");
+    assert_eq!(line(&output, "directory"), "/made/for/it 0 755");
+    assert_eq!(line(&output, "environment"), "hello  world||/home/app|demo|/bin:/nowhere|xterm");
+    assert_eq!(line(&output, "name"), "demo");
+    assert_eq!(line(&output, "loopback").split_once(' ').unwrap().0, "0x9");
+    assert_ne!(line(&output, "loopback").split_once(' ').unwrap().1, "0");
     let expected = [
         "/proc proc",
         "/sys sysfs",
@@ -51,37 +51,37 @@ fn a_command_runs_as_the_config_has_it() {
         "/tmp tmpfs",
         "/sys/fs/cgroup cgroup2",
     ];
-    assert_eq!(lines(&said, "mount").collect::<Vec<_>>(), expected);
-    assert_eq!(line(&said, "stdout"), "as a file");
-    assert_eq!(line(&said, "terminal"), "/dev/console 1");
-    assert_eq!(line(&said, "controlling"), "yes");
-    assert_eq!(line(&said, "modes"), "1777 755 1777 600 ");
-    assert_eq!(line(&said, "console owner"), "1000");
-    assert_eq!(line(&said, "zombies"), "0");
-    let (mask, ignored) = line(&said, "limits").split_once(" SigIgn:\t").unwrap();
-    // glibc, where the init is built with it, leaves its own two signals ignored in what it starts: 32 and 33.
+    assert_eq!(lines(&output, "mount").collect::<Vec<_>>(), expected);
+    assert_eq!(line(&output, "stdout"), "as a file");
+    assert_eq!(line(&output, "terminal"), "/dev/console 1");
+    assert_eq!(line(&output, "controlling"), "yes");
+    assert_eq!(line(&output, "modes"), "1777 755 1777 600 ");
+    assert_eq!(line(&output, "console owner"), "1000");
+    assert_eq!(line(&output, "zombies"), "0");
+    let (mask, ignored) = line(&output, "limits").split_once(" SigIgn:\t").unwrap();
+    // A static glibc leaves its own signals 32 and 33 ignored in child processes.
     let ignored = u64::from_str_radix(ignored, 16).unwrap() & !(0b11 << 31);
     assert_eq!((mask, ignored), ("0022", 0));
-    assert_eq!(exit_code(&said), 42);
+    assert_eq!(exit_code(&output), 42);
     let moment = |name: &str| -> u64 {
-        let mut moments = said.lines().filter_map(|line| line.strip_prefix("[vmroot-init] ")?.strip_prefix(name));
+        let mut moments = output.lines().filter_map(|line| line.strip_prefix("[vmroot-init] ")?.strip_prefix(name));
         moments.next().unwrap().trim().parse().unwrap()
     };
     assert!(moment("start") < moment("exec"));
 }
 
 #[test]
-fn words_after_the_dashes_replace_the_command_s_arguments() {
+fn words_after_the_dashes_replace_the_arguments() {
     let Some((guest, init)) = guest("amd64") else { return };
     let script = "echo \"arguments: $# $1 $2\"\necho \"home: $HOME $(id -u)\"\nstty -a\nexit 300";
     let config = r#"{"entrypoint": ["/check"], "cmd": ["unused"], "tty": false}"#;
     let arguments = r#"rdinit=/sbin/vmroot-init stray -- one "two words""#;
-    let said = guest.boot(root(&guest, init, config, script), arguments).finish();
-    assert_eq!(line(&said, "arguments"), "2 one two words");
-    assert_eq!(line(&said, "home"), "/root 0");
-    // Not a terminal to it: bytes go as they are.
-    assert!(said.contains(" -echo ") && said.contains("-opost") && said.contains("-isig"), "{said}");
-    assert_eq!(exit_code(&said), 300 % 256);
+    let output = guest.boot(root(&guest, init, config, script), arguments).finish();
+    assert_eq!(line(&output, "arguments"), "2 one two words");
+    assert_eq!(line(&output, "home"), "/root 0");
+    // In byte mode, the terminal does not change the bytes.
+    assert!(output.contains(" -echo ") && output.contains("-opost") && output.contains("-isig"), "{output}");
+    assert_eq!(exit_code(&output), 300 % 256);
 }
 
 #[test]
@@ -89,14 +89,14 @@ fn a_guest_of_another_architecture() {
     let Some(guest) = Guest::of("arm64") else { return };
     let init = match vmroot_guest::init_for("arm64") {
         Ok(init) => init,
-        // The toolchain had no target for it: then it is said what is missing. The tests of `boot` have such a guest.
+        // The toolchain has no target for it. Then the error must say so. The tests of `boot` have such a guest.
         Err(error) => {
             return assert!(error.to_string().contains("rustup target add aarch64-unknown-linux-musl"), "{error}");
         }
     };
     let config = r#"{"cmd": ["/check"], "user": "app:44"}"#;
     let script = "echo \"machine: $(uname -m) $(id -u) $(id -g)\"\nexit 7";
-    let said = guest.boot(root(&guest, init, config, script), "rdinit=/sbin/vmroot-init").finish();
-    assert_eq!(line(&said, "machine"), "aarch64 1000 44");
-    assert_eq!(exit_code(&said), 7);
+    let output = guest.boot(root(&guest, init, config, script), "rdinit=/sbin/vmroot-init").finish();
+    assert_eq!(line(&output, "machine"), "aarch64 1000 44");
+    assert_eq!(exit_code(&output), 7);
 }

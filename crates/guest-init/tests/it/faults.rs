@@ -1,9 +1,10 @@
-//! What cannot run is said in one line, with a code that tells what it was.
+//! Tests of commands and configs that cannot run: each is reported in one line, with an exit code for the kind of
+//! fault.
 
 use crate::exit_code;
 use crate::root::{guest, root};
 
-/// Commands that cannot be run, their codes, and what is said of them.
+/// Commands that cannot run, with their exit codes and messages.
 const COMMANDS: [(&str, i32, &str); 8] = [
     ("/none", 127, "/none: no such file"),
     ("none", 127, "none: not found in PATH (/bin:/odd)"),
@@ -15,7 +16,7 @@ const COMMANDS: [(&str, i32, &str); 8] = [
     ("/odd/loader", 127, "/odd/loader: its loader (the ELF interpreter that it names) is not here"),
 ];
 
-/// Configs that nothing can be run by, and what is said of them.
+/// Invalid configs, and their messages.
 const CONFIGS: [(&str, &str); 7] = [
     ("", "/etc/vmroot/config.json: EOF while parsing a value at line 1 column 0"),
     (r#"{"cmd": 3}"#, "/etc/vmroot/config.json: invalid type: integer `3`, expected a sequence at line 1 column 9"),
@@ -26,7 +27,7 @@ const CONFIGS: [(&str, &str); 7] = [
     (r#"{"cmd": ["sh"], "uid": 4294967295}"#, "/etc/vmroot/config.json: 4294967295 is no user and no group"),
 ];
 
-/// A program that asks for a loader that is not there: an ELF header, and a PT_INTERP.
+/// Returns a program whose loader is missing: an ELF header, and a PT_INTERP.
 fn program_without_its_loader() -> Vec<u8> {
     let loader = b"/none/ld.so\0";
     let mut bytes = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
@@ -43,9 +44,10 @@ fn program_without_its_loader() -> Vec<u8> {
     bytes
 }
 
-/// One guest tries everything: PID 1 runs a script that plays PID 1's child, as which the init is told by its name.
+/// Tests all cases in one guest: PID 1 runs a script that starts the init in the role of PID 1's child, by its
+/// `argv[0]`.
 #[test]
-fn every_fault_has_its_code_and_its_line() {
+fn each_fault_has_its_exit_code_and_message() {
     let Some((guest, init)) = guest("amd64") else { return };
     let play = "echo \"case: $( (exec -a vmroot-command /sbin/vmroot-init $1 2>&1); echo $?)\" | tr '\\n' ' '; echo";
     let mut script =
@@ -54,7 +56,7 @@ fn every_fault_has_its_code_and_its_line() {
     CONFIGS.iter().for_each(|(config, _)| {
         script.push_str(&format!("echo -n '{config}' >/etc/vmroot/config.json\nplay\n"));
     });
-    // One that is larger than can be.
+    // A config beyond the size limit.
     script.push_str(
         "(echo '{\"env\": [\"'; cat /dev/zero | head -c 8000000 | tr '\\0' x) >/etc/vmroot/config.json; play\n",
     );
@@ -64,22 +66,22 @@ fn every_fault_has_its_code_and_its_line() {
         .file("odd/plain", 0o644, b"#!/bin/sh\n")
         .file("odd/script", 0o755, b"#!/none/sh -e\n")
         .file("odd/loader", 0o755, &program_without_its_loader());
-    let said = guest.boot(root, "rdinit=/sbin/vmroot-init").finish();
-    let mut cases = said.lines().filter_map(|line| line.strip_prefix("case: "));
+    let output = guest.boot(root, "rdinit=/sbin/vmroot-init").finish();
+    let mut cases = output.lines().filter_map(|line| line.strip_prefix("case: "));
     let configs = CONFIGS.iter().map(|(_, text)| (125, *text));
     let huge = (125, "/etc/vmroot/config.json: longer than 4194304 bytes");
     for (code, text) in COMMANDS.iter().map(|(_, code, text)| (*code, *text)).chain(configs).chain([huge]) {
-        let case = cases.next().unwrap_or_else(|| panic!("nothing about {text:?} in:\n{said}"));
+        let case = cases.next().unwrap_or_else(|| panic!("nothing about {text:?} in:\n{output}"));
         assert_eq!(case.trim_end(), format!("[vmroot-init] error: {text} {code}"));
     }
-    assert_eq!(exit_code(&said), 0);
+    assert_eq!(exit_code(&output), 0);
 }
 
 #[test]
-fn pid_1_says_what_its_child_cannot_run() {
+fn errors_of_the_child_are_reported() {
     let Some((guest, init)) = guest("amd64") else { return };
     let root = root(&guest, init, r#"{"cmd": ["/none"], "hostname": "a b"}"#, "");
-    let said = guest.boot(root, "rdinit=/sbin/vmroot-init").finish();
-    assert!(said.contains("[vmroot-init] error: /none: no such file\n"), "{said}");
-    assert_eq!(exit_code(&said), 127);
+    let output = guest.boot(root, "rdinit=/sbin/vmroot-init").finish();
+    assert!(output.contains("[vmroot-init] error: /none: no such file\n"), "{output}");
+    assert_eq!(exit_code(&output), 127);
 }

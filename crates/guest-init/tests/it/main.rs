@@ -1,4 +1,4 @@
-//! The init in real guests, whose shell says over the console what it finds.
+//! Tests of the init in real guests, whose shell prints its observations to the console.
 
 mod command;
 mod faults;

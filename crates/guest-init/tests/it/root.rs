@@ -1,15 +1,15 @@
-//! Roots with a shell, the init and its config, and what was said in them.
+//! Roots with a shell, the init and its config, and the parsing of their output.
 
 use vmroot_testkit::guest::{Guest, Initramfs};
 use vmroot_testkit::skip;
 
-/// What the tests' scripts call.
+/// The applets that the tests' scripts call.
 const APPLETS: [&str; 16] = [
     "busybox", "cat", "grep", "hostname", "id", "kill", "ls", "mkdir", "ps", "rm", "sh", "sleep", "stat", "stty",
     "true", "uname",
 ];
 
-/// The guest of an architecture and the init for it, or nothing where the test is skipped.
+/// Returns the guest and the init for an architecture, or `None` if the test is skipped.
 pub(crate) fn guest(architecture: &str) -> Option<(Guest, &'static [u8])> {
     let guest = Guest::of(architecture)?;
     match vmroot_guest::init_for(architecture) {
@@ -21,7 +21,7 @@ pub(crate) fn guest(architecture: &str) -> Option<(Guest, &'static [u8])> {
     }
 }
 
-/// A root as an initramfs: a shell, the init, a config, and `/check`, a script.
+/// Returns a root as an initramfs: a shell, the init, a config, and the script `/check`.
 pub(crate) fn root(guest: &Guest, init: &[u8], config: &str, script: &str) -> Initramfs {
     let directories = ["bin", "etc", "etc/vmroot", "root", "sbin"];
     let root = directories.iter().fold(Initramfs::new(), |root, name| root.directory(name, 0o755));
@@ -34,21 +34,21 @@ pub(crate) fn root(guest: &Guest, init: &[u8], config: &str, script: &str) -> In
         .file("check", 0o755, format!("#!/bin/sh\n{script}").as_bytes())
 }
 
-/// What a script said by `echo "NAME: …"`, in a line of its own.
-pub(crate) fn line<'a>(said: &'a str, name: &'a str) -> &'a str {
-    let mut found = lines(said, name);
-    found.next().unwrap_or_else(|| panic!("nothing about {name} in:\n{said}"))
+/// Returns the text that a script printed with `echo "NAME: …"`.
+pub(crate) fn line<'a>(output: &'a str, name: &'a str) -> &'a str {
+    let mut found = lines(output, name);
+    found.next().unwrap_or_else(|| panic!("nothing about {name} in:\n{output}"))
 }
 
-/// All that a script said by that name.
-pub(crate) fn lines<'a>(said: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
-    said.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix(": "))
+/// Returns all texts that a script printed with this name.
+pub(crate) fn lines<'a>(output: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    output.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
-/// The init's last word.
-pub(crate) fn exit_code(said: &str) -> i32 {
-    let mut codes = said.lines().filter_map(|line| line.strip_prefix("[vmroot-init] exit code "));
+/// Returns the exit code that the init reported.
+pub(crate) fn exit_code(output: &str) -> i32 {
+    let mut codes = output.lines().filter_map(|line| line.strip_prefix("[vmroot-init] exit code "));
     let code = codes.next().and_then(|code| code.parse().ok());
-    assert!(codes.next().is_none(), "more than one exit code in:\n{said}");
-    code.unwrap_or_else(|| panic!("no exit code in:\n{said}"))
+    assert!(codes.next().is_none(), "more than one exit code in:\n{output}");
+    code.unwrap_or_else(|| panic!("no exit code in:\n{output}"))
 }

@@ -1,10 +1,10 @@
-//! Signals to PID 1, keys at the console, and the end.
+//! Tests of signals to PID 1, keys at the console, and the shutdown.
 
 use crate::root::{guest, root};
 use crate::{exit_code, lines};
 
 #[test]
-fn signals_reach_the_command_and_what_it_leaves_behind_ends() {
+fn signals_reach_the_command_and_its_leftovers_end() {
     let Some((guest, init)) = guest("amd64") else { return };
     let script = r#"
 for name in HUP INT QUIT TERM USR1 USR2 WINCH; do
@@ -22,11 +22,11 @@ sleep 0.5
 kill -9 $$
 "#;
     let config = r#"{"cmd": ["/check"]}"#;
-    let said = guest.boot(root(&guest, init, config, script), "rdinit=/sbin/vmroot-init").finish();
-    let got: Vec<_> = lines(&said, "got").collect();
-    assert_eq!(got, ["HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "WINCH", "TERM"], "{said}");
-    assert_eq!(lines(&said, "asked").collect::<Vec<_>>(), ["to end"], "{said}");
-    assert_eq!(exit_code(&said), 128 + 9);
+    let output = guest.boot(root(&guest, init, config, script), "rdinit=/sbin/vmroot-init").finish();
+    let got: Vec<_> = lines(&output, "got").collect();
+    assert_eq!(got, ["HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "WINCH", "TERM"], "{output}");
+    assert_eq!(lines(&output, "asked").collect::<Vec<_>>(), ["to end"], "{output}");
+    assert_eq!(exit_code(&output), 128 + 9);
 }
 
 #[test]
@@ -41,13 +41,13 @@ exit 5
 "#;
     let config = r#"{"cmd": ["/check"]}"#;
     let mut console = guest.boot(root(&guest, init, config, script), "rdinit=/sbin/vmroot-init vmroot.reboot");
-    // Said two seconds late: a key that came before the sleep had begun would not end it.
+    // The message comes two seconds late: a key before the start of the sleep would not end the sleep.
     console.wait_for("asleep: now", 1);
     console.send("\u{3}");
-    // It was to restart, so it begins again.
-    let said = console.wait_for("asleep: now", 2);
-    // The terminal echoes the key as ^C, before or behind the shell's words.
-    assert!(said.contains("interrupted: shell"), "{said}");
-    assert_eq!(lines(&said, "slept").collect::<Vec<_>>(), ["130"], "{said}");
-    assert_eq!(exit_code(&said), 5);
+    // `vmroot.reboot` restarts the guest, so it runs a second time.
+    let output = console.wait_for("asleep: now", 2);
+    // The terminal echoes the key as ^C, before or after the shell's output.
+    assert!(output.contains("interrupted: shell"), "{output}");
+    assert_eq!(lines(&output, "slept").collect::<Vec<_>>(), ["130"], "{output}");
+    assert_eq!(exit_code(&output), 5);
 }

@@ -1,4 +1,4 @@
-//! Stage one: from an initramfs into a root on a disk.
+//! Tests of stage one: from an initramfs to a root on a disk.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use vmroot_testkit::skip;
 use crate::root::guest;
 use crate::{exit_code, line};
 
-/// What a disk on PCI takes, in the order of loading.
+/// The modules for a disk on PCI, in the order of loading.
 const MODULES: [&str; 6] = [
     "drivers/virtio/virtio_ring.ko",
     "drivers/virtio/virtio.ko",
@@ -32,7 +32,7 @@ echo "modules: $(busybox ls -d /sys/module/virtio_blk)"
 exit 3
 "#;
 
-/// An ext4 image, made by e2fsprogs of a directory; or nothing where the test is skipped.
+/// Returns an ext4 image, made by e2fsprogs from a directory, or `None` if the test is skipped.
 fn disk(directory: &Path, guest: &Guest, init: &[u8]) -> Option<std::path::PathBuf> {
     if skip::needs_program("mke2fs") {
         return None;
@@ -57,7 +57,7 @@ fn disk(directory: &Path, guest: &Guest, init: &[u8]) -> Option<std::path::PathB
     Some(image)
 }
 
-/// The disk as QEMU's arguments; the guest may not write to it.
+/// Returns QEMU's arguments for the read-only disk.
 fn drive(disk: &Path) -> [String; 2] {
     ["-drive".to_owned(), format!("file={},format=raw,if=virtio,readonly=on", disk.display())]
 }
@@ -69,7 +69,7 @@ fn stage_one(guest: &Guest, init: &[u8], overlay: bool) -> Initramfs {
         modules.push("fs/overlayfs/overlay.ko");
     }
     let name = |module: &str| format!("/vmroot/modules/{}", module.rsplit('/').next().unwrap());
-    // Twice the same: what is there already is no fault.
+    // The first module is listed twice: a loaded module is not an error.
     let list: Vec<_> = modules.iter().chain(&modules[..1]).map(|module| format!("{:?}", name(module))).collect();
     let stage = format!(
         r#"{{"modules": [{}], "root": {{"fstype": "ext4", "source": "/dev/vda", "readOnly": true}}, "overlay": {overlay}}}"#,
@@ -81,18 +81,18 @@ fn stage_one(guest: &Guest, init: &[u8], overlay: bool) -> Initramfs {
 }
 
 #[test]
-fn a_read_only_root_keeps_its_run_and_can_write_where_programs_expect_it() {
+fn a_read_only_root_has_a_writable_run_and_tmp() {
     let Some((guest, init)) = guest("amd64") else { return };
     let directory = tempfile::tempdir().unwrap();
     let Some(disk) = disk(directory.path(), &guest, init) else { return };
-    let said = guest.boot_with(stage_one(&guest, init, false), "-- argument", &drive(&disk)).finish();
-    assert_eq!(line(&said, "root"), "ext4 ro");
-    assert_eq!(line(&said, "write"), "");
-    assert_eq!(line(&said, "run"), "750 0 kept y");
-    assert_eq!(line(&said, "tmp"), "z");
-    assert_eq!(line(&said, "program"), "argument /sbin/vmroot-init argument ");
-    assert_eq!(line(&said, "modules"), "/sys/module/virtio_blk");
-    assert_eq!(exit_code(&said), 3);
+    let output = guest.boot_with(stage_one(&guest, init, false), "-- argument", &drive(&disk)).finish();
+    assert_eq!(line(&output, "root"), "ext4 ro");
+    assert_eq!(line(&output, "write"), "");
+    assert_eq!(line(&output, "run"), "750 0 kept y");
+    assert_eq!(line(&output, "tmp"), "z");
+    assert_eq!(line(&output, "program"), "argument /sbin/vmroot-init argument ");
+    assert_eq!(line(&output, "modules"), "/sys/module/virtio_blk");
+    assert_eq!(exit_code(&output), 3);
 }
 
 #[test]
@@ -101,26 +101,29 @@ fn a_writable_view_of_a_read_only_root() {
     let directory = tempfile::tempdir().unwrap();
     let Some(disk) = disk(directory.path(), &guest, init) else { return };
     let before = fs::read(&disk).unwrap();
-    let said = guest.boot_with(stage_one(&guest, init, true), "", &drive(&disk)).finish();
-    assert_eq!(line(&said, "root"), "overlay rw");
-    assert_eq!(line(&said, "write"), "x");
-    assert!(line(&said, "top").starts_with("755 0 5 "), "{said}");
-    assert_eq!(exit_code(&said), 3);
-    assert!(fs::read(&disk).unwrap() == before, "what is read-only was written to");
+    let output = guest.boot_with(stage_one(&guest, init, true), "", &drive(&disk)).finish();
+    assert_eq!(line(&output, "root"), "overlay rw");
+    assert_eq!(line(&output, "write"), "x");
+    assert!(line(&output, "top").starts_with("755 0 5 "), "{output}");
+    assert_eq!(exit_code(&output), 3);
+    assert!(fs::read(&disk).unwrap() == before, "the read-only disk was changed");
 }
 
 #[test]
-fn a_stage_that_cannot_be_is_said() {
+fn an_impossible_stage_is_reported() {
     let Some((guest, init)) = guest("amd64") else { return };
     let boot = |stage: &str| {
         let archive = Initramfs::new().directory("vmroot", 0o755).file("init", 0o755, init);
         guest.boot(archive.file("vmroot/stage.json", 0o644, stage.as_bytes()), "").finish()
     };
-    let said = boot(r#"{"modules": ["/vmroot/none.ko"], "root": {"fstype": "ext4", "source": "/dev/vda"}}"#);
-    assert!(said.contains("[vmroot-init] error: /vmroot/none.ko: No such file or directory (os error 2)\n"), "{said}");
-    assert_eq!(exit_code(&said), 125);
-    let said = boot(r#"{"root": {"fstype": "none", "source": "x"}}"#);
+    let output = boot(r#"{"modules": ["/vmroot/none.ko"], "root": {"fstype": "ext4", "source": "/dev/vda"}}"#);
+    assert!(
+        output.contains("[vmroot-init] error: /vmroot/none.ko: No such file or directory (os error 2)\n"),
+        "{output}"
+    );
+    assert_eq!(exit_code(&output), 125);
+    let output = boot(r#"{"root": {"fstype": "none", "source": "x"}}"#);
     let expected =
         "error: cannot mount none x at /root: No such device (os error 19) (the kernel has no such file system; ";
-    assert!(said.contains(expected), "{said}");
+    assert!(output.contains(expected), "{output}");
 }

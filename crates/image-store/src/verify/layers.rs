@@ -1,4 +1,4 @@
-//! The indexes and contents of layers.
+//! Verification of the indexes and contents of layers.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -9,14 +9,14 @@ use vmroot_errors::with_causes;
 use vmroot_layer_index::{Index, verify_contents_cancellable};
 use vmroot_model::Digest;
 
-use super::{Check, Finding, MISNAMED, MISSING, UNNEEDED, mended, remove};
+use super::{Check, Finding, MISNAMED, MISSING, UNNEEDED, finding_after_repair, remove};
 use crate::collect::list;
 use crate::layer::Layer;
-use crate::progress::Report;
+use crate::progress::BlobReporter;
 use crate::{Error, Result};
 
 impl Check<'_> {
-    /// Checks every layer that is there or that a record names. Those that something needs are made again.
+    /// Checks every layer that exists or that a record refers to, and builds damaged ones again if an image needs them.
     pub(super) fn layers(&mut self) -> Result<()> {
         let layout = self.store.cache.layout();
         let is_index = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "idx");
@@ -30,35 +30,35 @@ impl Check<'_> {
         self.store.pool.install(|| {
             indexes.par_iter().try_for_each(|path| {
                 let checked = self.check_layer(path);
-                // A layer that was not read to its end may be whole.
+                // A layer that was not read to its end may be valid.
                 self.store.check_cancelled()?;
                 if checked.is_err() {
                     let finding = self.mend_layer(path)?;
-                    findings.lock().expect("nobody panics while holding it").extend(finding);
+                    findings.lock().expect("no thread panics while holding the lock").extend(finding);
                 }
                 Ok::<_, Error>(())
             })
         })?;
-        self.found.findings.append(&mut findings.into_inner().expect("nobody panics while holding it"));
+        self.found.findings.append(&mut findings.into_inner().expect("no thread panics while holding the lock"));
         Ok(())
     }
 
-    /// Looks at a layer once more while nobody else makes or removes it, and removes it or makes it again.
+    /// Checks a layer again under its lock, and removes it or builds it again.
     fn mend_layer(&self, path: &Path) -> Result<Option<Finding>> {
         let Some(diff_id) = diff_id(path) else {
             remove(path)?;
             remove(&path.with_extension("contents"))?;
-            return Ok(Some(unneeded(path, MISNAMED.to_owned())));
+            return Ok(Some(unneeded_finding(path, MISNAMED.to_owned())));
         };
         let needs = |layers: &[Layer]| layers.iter().any(|layer| layer.diff_id == diff_id);
         let problem = {
             let _lock = self.store.lock(&LockName::Layer(diff_id), &**self.progress)?;
-            // A layer that no image needs may be half removed at this moment.
-            let _still = self.layers_for(needs)?.is_none().then(|| self.store.in_use.still());
+            // A collection may be removing a layer that no image needs at this moment.
+            let _freeze = self.layers_for(needs)?.is_none().then(|| self.store.in_use.freeze());
             let checked = self.check_layer(path);
             self.store.check_cancelled()?;
             let Err(problem) = checked else { return Ok(None) };
-            if problem == MISSING && !self.is_missed(needs) {
+            if problem == MISSING && !self.is_required(needs) {
                 return Ok(None);
             }
             remove(path)?;
@@ -69,14 +69,14 @@ impl Check<'_> {
             Some(layers) => {
                 let layer = layers.iter().find(|layer| layer.diff_id == diff_id);
                 let layer: &Layer = layer.expect("the image was chosen by it");
-                let made = self.store.ensure_layer(None, layer, &Report::without_blob(self.progress)).map(drop);
-                mended(path, problem, made, "made again from its blob").map(Some)
+                let made = self.store.ensure_layer(None, layer, &BlobReporter::without_blob(self.progress)).map(drop);
+                finding_after_repair(path, problem, made, "made again from its blob").map(Some)
             }
-            None => Ok(Some(unneeded(path, problem))),
+            None => Ok(Some(unneeded_finding(path, problem))),
         }
     }
 
-    /// Reads a layer whole, or until the work is cancelled.
+    /// Reads a whole layer, or until the work is cancelled.
     fn check_layer(&self, path: &Path) -> std::result::Result<(), String> {
         if !path.exists() {
             return Err(MISSING.to_owned());
@@ -92,7 +92,7 @@ impl Check<'_> {
     }
 }
 
-fn unneeded(path: &Path, problem: String) -> Finding {
+fn unneeded_finding(path: &Path, problem: String) -> Finding {
     Finding { path: path.to_owned(), problem, remedy: UNNEEDED.to_owned(), mended: true }
 }
 

@@ -1,4 +1,4 @@
-//! The merged roots of images.
+//! Verification of the merged roots of images.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use vmroot_errors::with_causes;
 use vmroot_layer_index::Index;
 use vmroot_model::Digest;
 
-use super::{Check, Finding, MISNAMED, MISSING, UNNEEDED, mended, remove};
+use super::{Check, Finding, MISNAMED, MISSING, UNNEEDED, finding_after_repair, remove};
 use crate::collect::list;
 use crate::image::layers;
 use crate::layer::Layer;
@@ -17,7 +17,7 @@ use crate::{Error, Result};
 const MERGED: &str = "merged again from its layers";
 
 impl Check<'_> {
-    /// Checks every root that is there or that a record names. Those that something needs are merged again.
+    /// Checks every root that exists or that a record refers to, and merges damaged ones again if an image needs them.
     pub(super) fn roots(&mut self) -> Result<()> {
         let layout = self.store.cache.layout();
         let stem = |path: &Path| Digest::parse(&format!("sha256:{}", path.file_stem()?.to_str()?)).ok();
@@ -39,13 +39,13 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Looks at a root once more while nobody else makes it, and removes it or merges it again.
+    /// Checks a root again under its lock, and removes it or merges it again.
     fn mend_root(&self, root: &Digest, needing: Option<&[Layer]>) -> Result<Option<Finding>> {
         let path = self.store.cache.layout().root_index(root);
         let problem = {
             let _lock = self.store.lock(&LockName::Root(*root), &**self.progress)?;
             let Err(problem) = self.check_root(root, needing) else { return Ok(None) };
-            if problem == MISSING && !self.is_missed(|layers| chain_of(layers) == *root) {
+            if problem == MISSING && !self.is_required(|layers| chain_of(layers) == *root) {
                 return Ok(None);
             }
             remove(&path)?;
@@ -55,14 +55,14 @@ impl Check<'_> {
             return Ok(Some(Finding { path, problem, remedy: UNNEEDED.to_owned(), mended: true }));
         };
         let merged = match self.store.complete(layers, self.progress) {
-            // That is said of the layer. The root follows once it is here.
+            // The layer has its own finding. The root is merged again once the layer is back.
             Err(Error::Damaged { .. }) => {
                 let remedy = "removed; merged again when its layers are here".to_owned();
                 return Ok((problem != MISSING).then_some(Finding { path, problem, remedy, mended: true }));
             }
             merged => merged,
         };
-        mended(&path, problem, merged, MERGED).map(Some)
+        finding_after_repair(&path, problem, merged, MERGED).map(Some)
     }
 
     fn check_root(&self, root: &Digest, layers: Option<&[Layer]>) -> std::result::Result<(), String> {

@@ -1,4 +1,4 @@
-//! Work that is ended early, and taken up again.
+//! Tests of cancelled and resumed work.
 
 use std::thread;
 use std::time::Duration;
@@ -20,14 +20,14 @@ fn a_pull_that_is_cancelled_keeps_what_it_has() {
     fixture.registry.misbehave(Rule::on(&layer.to_string()).fault(Fault::StallAfter(20_000, Duration::from_secs(60))));
     thread::scope(|scope| {
         let pull = scope.spawn(|| fixture.pull(&reference).unwrap_err().kind());
-        wait_until("the layer to be asked for", || fixture.registry.count(&layer.to_string()) == 1);
+        wait_until("the request of the layer", || fixture.registry.count(&layer.to_string()) == 1);
         cancel.cancel();
         assert_eq!(pull.join().unwrap(), ErrorKind::Cancelled);
     });
-    assert!(fixture.store.images().unwrap().is_empty(), "what is not whole has no name");
+    assert!(fixture.store.images().unwrap().is_empty(), "an incomplete image has no name");
     assert!(!fixture.blob(&layer).exists());
 
-    // A store that was cancelled stays so; the next one goes on.
+    // Cancellation of a store is permanent. A new store resumes the pull.
     let next = vmroot_image_store::Store::open(StoreOptions::new(fixture.cache())).unwrap();
     fixture.registry.behave();
     let client = std::sync::Arc::new(vmroot_registry::Client::new(vmroot_registry::ClientOptions::default()).unwrap());
@@ -37,7 +37,7 @@ fn a_pull_that_is_cancelled_keeps_what_it_has() {
     assert_eq!(name_in(&next, &image), "v1");
 }
 
-/// A thread that waits for another's layer does not wait any longer either.
+/// Cancellation also ends a thread's wait for another thread's layer.
 #[test]
 fn a_pull_that_waits_for_another_can_be_cancelled() {
     let cancel = Cancel::new();
@@ -47,7 +47,7 @@ fn a_pull_that_waits_for_another_can_be_cancelled() {
     fixture.registry.misbehave(Rule::on("/blobs/").fault(Fault::Slow(100, Duration::from_millis(20))));
     thread::scope(|scope| {
         let pulls: Vec<_> = (0..3).map(|_| scope.spawn(|| fixture.pull(&reference).unwrap_err().kind())).collect();
-        wait_until("all of them to ask", || fixture.registry.count("/manifests/") >= 3);
+        wait_until("the manifest requests", || fixture.registry.count("/manifests/") >= 3);
         cancel.cancel();
         for pull in pulls {
             assert_eq!(pull.join().unwrap(), ErrorKind::Cancelled);

@@ -1,4 +1,4 @@
-//! What `verify` says of a cache that was damaged: each of its sentences, and that it did what it says.
+//! Tests of `verify` on a damaged cache: each finding, and the repair that it reports.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,15 +10,15 @@ use vmroot_testkit::image::Image;
 
 use crate::fixture::{Fixture, damage, image, name_in, replace, request};
 
-/// A cache with an image, and one with another image whose last name was removed.
-struct Damaged {
+/// A cache with one image, and with the files of another image whose last name was removed.
+struct DamagedCache {
     fixture: Fixture,
     reference: Reference,
     needed: Image,
     unneeded: Image,
 }
 
-impl Damaged {
+impl DamagedCache {
     fn new() -> Self {
         let fixture = Fixture::new();
         let (needed, unneeded) = (image("needed"), image("unneeded"));
@@ -37,15 +37,15 @@ impl Damaged {
         self.fixture.cache().join(format!("roots/v1/{}.idx", chain.hex()))
     }
 
-    /// Everything that was found, as path, remedy and whether that mended it; a second look finds nothing.
+    /// Returns the path, remedy and `mended` flag of each finding, and checks that a second verification finds nothing.
     fn found(&self) -> Vec<(PathBuf, String, bool)> {
         let findings = self.fixture.verify();
         let again: Vec<Finding> = self.fixture.verify().into_iter().filter(|finding| finding.mended).collect();
-        assert_eq!(again, [], "what was said to be mended is");
+        assert_eq!(again, [], "the reported repairs were made");
         findings.into_iter().map(|finding| (finding.path, finding.remedy, finding.mended)).collect()
     }
 
-    /// The image can be used without its registry.
+    /// Checks that the image can be used without its registry.
     fn works(&self) {
         let never = request(&self.reference, PullPolicy::Never);
         assert_eq!(name_in(&self.fixture.store, &self.fixture.pull_as(&never).unwrap()), "needed");
@@ -58,15 +58,15 @@ fn found(path: &Path, remedy: &str, mended: bool) -> Vec<(PathBuf, String, bool)
 }
 
 #[test]
-fn nothing_is_wrong_with_a_cache_that_is_whole() {
-    let cache = Damaged::new();
+fn an_undamaged_cache_has_no_findings() {
+    let cache = DamagedCache::new();
     assert_eq!(cache.found(), []);
     cache.works();
 }
 
 #[test]
 fn a_root_is_merged_again_only_for_an_image() {
-    let cache = Damaged::new();
+    let cache = DamagedCache::new();
     let root = cache.root(&cache.needed);
     damage(&root);
     assert_eq!(cache.found(), found(&root, "merged again from its layers", true));
@@ -82,27 +82,27 @@ fn a_root_is_merged_again_only_for_an_image() {
     assert!(!root.exists());
 }
 
-/// A whole index in the place of another is as wrong as a damaged one.
+/// A valid index in the place of another one counts as damaged.
 #[test]
-fn a_root_of_other_layers_is_not_the_root_that_its_name_says() {
-    let cache = Damaged::new();
+fn a_root_of_other_layers_is_merged_again() {
+    let cache = DamagedCache::new();
     let root = cache.root(&cache.needed);
     replace(&root, fs::read(cache.root(&cache.unneeded)).unwrap());
     assert_eq!(cache.found(), found(&root, "merged again from its layers", true));
     cache.works();
 }
 
-/// An index of an older minor version may say something else about the same layers.
+/// An index of an older minor version may describe the same layers differently.
 #[test]
-fn an_index_of_an_older_version_is_made_anew_when_it_is_needed() {
-    let damaged = Damaged::new();
+fn an_index_of_an_older_version_is_rebuilt_on_use() {
+    let damaged = DamagedCache::new();
     let layer = damaged.fixture.layer(&damaged.needed.layers[0].diff_id, "idx");
     for path in [&layer, &damaged.root(&damaged.needed)] {
         let new = fs::read(path).unwrap();
         replace(path, older(new.clone()));
         assert_eq!(damaged.found(), [], "it is not damaged");
         damaged.works();
-        // A root is merged of layers that are looked at only then.
+        // The layers' indexes are opened only to merge a root.
         if *path == layer {
             fs::remove_file(damaged.root(&damaged.needed)).unwrap();
             damaged.works();
@@ -111,7 +111,7 @@ fn an_index_of_an_older_version_is_made_anew_when_it_is_needed() {
     }
 }
 
-/// The same index, as version 1.0 would have written it.
+/// Returns the same index as version 1.0 would have written it.
 fn older(mut index: Vec<u8>) -> Vec<u8> {
     let minor = std::mem::offset_of!(Header, minor);
     index[minor..minor + 2].fill(0);
@@ -125,7 +125,7 @@ fn older(mut index: Vec<u8>) -> Vec<u8> {
 #[test]
 fn a_layer_is_made_again_only_for_an_image() {
     for extension in ["idx", "contents"] {
-        let cache = Damaged::new();
+        let cache = DamagedCache::new();
         let index = |image: &Image| cache.fixture.layer(&image.layers[1].diff_id, "idx");
         damage(&cache.fixture.layer(&cache.needed.layers[1].diff_id, extension));
         assert_eq!(cache.found(), found(&index(&cache.needed), "made again from its blob", true), "{extension}");
@@ -138,8 +138,8 @@ fn a_layer_is_made_again_only_for_an_image() {
 }
 
 #[test]
-fn a_file_that_is_named_like_no_layer_is_removed() {
-    let cache = Damaged::new();
+fn a_file_without_a_layer_name_is_removed() {
+    let cache = DamagedCache::new();
     let stray = cache.fixture.cache().join("layers/v1/stray.idx");
     fs::write(&stray, "x").unwrap();
     assert_eq!(cache.found(), found(&stray, "removed; no image needs it", true));
@@ -148,7 +148,7 @@ fn a_file_that_is_named_like_no_layer_is_removed() {
 
 #[test]
 fn a_blob_is_removed_and_fetched_again_only_for_an_image() {
-    let cache = Damaged::new();
+    let cache = DamagedCache::new();
     let blobs = |image: &Image| [image.layers[1].digest, image.manifest.digest];
     for digest in blobs(&cache.needed) {
         let path = cache.fixture.blob(&digest);
@@ -165,10 +165,10 @@ fn a_blob_is_removed_and_fetched_again_only_for_an_image() {
     }
 }
 
-/// Nothing else says what an image is.
+/// Only the config describes the image.
 #[test]
-fn a_config_cannot_be_mended_here() {
-    let cache = Damaged::new();
+fn a_config_cannot_be_mended() {
+    let cache = DamagedCache::new();
     let path = cache.fixture.blob(&cache.needed.config_digest);
     damage(&path);
     assert_eq!(cache.found(), found(&path, "removed; it is the config of an image: pull the image again", false));
@@ -177,10 +177,10 @@ fn a_config_cannot_be_mended_here() {
     assert_eq!(cache.found(), []);
 }
 
-/// The root is said to be what it is: gone until its layer is back.
+/// The root has no finding of its own that needs a pull: it is merged again once its layer is back.
 #[test]
-fn a_layer_without_its_blob_cannot_be_mended_here() {
-    let cache = Damaged::new();
+fn a_layer_without_its_blob_cannot_be_mended() {
+    let cache = DamagedCache::new();
     let layer = &cache.needed.layers[1];
     let (index, blob) = (cache.fixture.layer(&layer.diff_id, "idx"), cache.fixture.blob(&layer.digest));
     let root = cache.root(&cache.needed);
@@ -197,14 +197,14 @@ fn a_layer_without_its_blob_cannot_be_mended_here() {
     assert_eq!(cache.found(), expected);
     assert!([&index, &blob, &root].iter().all(|path| !path.exists()));
     cache.fixture.pull(&cache.reference).unwrap();
-    assert_eq!(cache.fixture.registry.count("/blobs/"), 1, "all else is whole");
+    assert_eq!(cache.fixture.registry.count("/blobs/"), 1, "all other files are valid");
     assert_eq!(cache.found(), []);
 }
 
-/// The blob is whole, but what the store may make of it is less than before. That is said, and the rest is checked.
+/// The blob is valid, but the store's limits are lower than before. That is a finding, and the verification continues.
 #[test]
-fn a_layer_that_may_not_be_made_again_is_a_finding() {
-    let cache = Damaged::new();
+fn a_layer_beyond_the_limits_is_a_finding() {
+    let cache = DamagedCache::new();
     let mut options = vmroot_image_store::StoreOptions::new(cache.fixture.cache());
     options.build.max_entries = 1;
     let strict = vmroot_image_store::Store::open(options).unwrap();
@@ -225,7 +225,7 @@ fn a_layer_that_may_not_be_made_again_is_a_finding() {
 
 #[test]
 fn a_record_is_written_again_from_its_copy_or_reported() {
-    let cache = Damaged::new();
+    let cache = DamagedCache::new();
     let record = |extension: &str| {
         let files = cache.fixture.files();
         let found = files.iter().find(|path| path.starts_with("images") && path.extension().unwrap() == extension);
@@ -237,7 +237,7 @@ fn a_record_is_written_again_from_its_copy_or_reported() {
         damage(path);
         assert_eq!(cache.found(), found(path, "written again from its other copy", true));
         assert_eq!(fs::read(path).unwrap(), whole);
-        // A process that is killed between the two writes leaves one copy, which is no damage.
+        // A process that is killed between the two writes leaves one copy. That is not damage.
         fs::remove_file(path).unwrap();
         assert_eq!(cache.found(), []);
         assert_eq!(fs::read(path).unwrap(), whole);

@@ -11,7 +11,7 @@ use vmroot_image_store::{
 };
 use vmroot_model::{Digest, Platform, Reference};
 use vmroot_registry::{Client, ClientOptions};
-use vmroot_testkit::image::{Image as Made, ImageBuilder, Index};
+use vmroot_testkit::image::{Image as BuiltImage, ImageBuilder, Index};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::sample::noise;
@@ -19,7 +19,7 @@ use vmroot_transport::RegistrySource;
 
 const REPOSITORY: &str = "test/image";
 
-/// How long anything may take before a test fails instead of hanging.
+/// The time after which a waiting test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Fixture {
@@ -34,7 +34,7 @@ impl Fixture {
         Self::with(|_| {})
     }
 
-    /// A store whose options were changed.
+    /// Returns a fixture whose store has changed options.
     pub(crate) fn with(change: impl FnOnce(&mut StoreOptions)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut options = StoreOptions::new(directory.path());
@@ -45,13 +45,13 @@ impl Fixture {
         Self { registry: Registry::start(), store: Store::open(options).unwrap(), client, directory }
     }
 
-    /// Another store of the same cache, as another process has it.
+    /// Returns another store of the same cache, in place of another process.
     pub(crate) fn another(&self) -> Store {
         Store::open(StoreOptions::new(self.directory.path())).unwrap()
     }
 
     /// Serves an image under a tag.
-    pub(crate) fn serve(&self, image: &Made, tag: &str) -> Reference {
+    pub(crate) fn serve(&self, image: &BuiltImage, tag: &str) -> Reference {
         for (digest, bytes) in image.blobs() {
             self.registry.put_blob_as(&digest, bytes);
         }
@@ -85,10 +85,14 @@ impl Fixture {
     }
 
     pub(crate) fn pull_as(&self, request: &PullRequest) -> Result<Image, Error> {
-        self.pull_told(request, Arc::new(NoProgress))
+        self.pull_with_progress(request, Arc::new(NoProgress))
     }
 
-    pub(crate) fn pull_told(&self, request: &PullRequest, progress: Arc<dyn Progress>) -> Result<Image, Error> {
+    pub(crate) fn pull_with_progress(
+        &self,
+        request: &PullRequest,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Image, Error> {
         self.store.pull(&self.source(&request.references[0]), request, &progress)
     }
 
@@ -108,7 +112,7 @@ impl Fixture {
         self.cache().join(format!("layers/v1/{}.{extension}", diff_id.hex()))
     }
 
-    /// Every file of the cache but for locks, relative to it.
+    /// Returns the paths of all files of the cache except locks, relative to it.
     pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
         let mut files = BTreeSet::new();
         let mut open = vec![self.cache().to_owned()];
@@ -130,7 +134,7 @@ pub(crate) fn amd64() -> Platform {
     Platform::parse("linux/amd64").unwrap()
 }
 
-/// A request for amd64 and nothing else.
+/// Returns a request for amd64 without a fallback.
 pub(crate) fn request(reference: &Reference, policy: PullPolicy) -> PullRequest {
     PullRequest {
         references: vec![reference.clone()],
@@ -141,8 +145,8 @@ pub(crate) fn request(reference: &Reference, policy: PullPolicy) -> PullRequest 
     }
 }
 
-/// An image whose file `name` says `text`, on top of a layer that all of them have.
-pub(crate) fn image(text: &str) -> Made {
+/// Returns an image whose file `name` contains `text`, with a base layer that is the same in all images.
+pub(crate) fn image(text: &str) -> BuiltImage {
     builder(text).build()
 }
 
@@ -152,7 +156,7 @@ pub(crate) fn builder(text: &str) -> ImageBuilder {
     ImageBuilder::new().layer(&base).layer(&top)
 }
 
-/// What the file `name` of an image says.
+/// Returns the content of an image's file `name`.
 pub(crate) fn name_in(store: &Store, image: &Image) -> String {
     let root = store.root(image).unwrap();
     let ino = root.resolve_path(b"name").unwrap().ino;
@@ -161,17 +165,17 @@ pub(crate) fn name_in(store: &Store, image: &Image) -> String {
     String::from_utf8(bytes[..count].to_vec()).unwrap()
 }
 
-/// Waits for something to become true.
+/// Waits until a condition is true.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(start.elapsed() < PATIENCE, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Puts other bytes in the place of a file, which is read-only.
+/// Replaces the content of a read-only file.
 pub(crate) fn replace(path: &Path, bytes: impl AsRef<[u8]>) {
     std::fs::remove_file(path).unwrap();
     std::fs::write(path, bytes).unwrap();

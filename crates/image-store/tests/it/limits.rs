@@ -1,4 +1,4 @@
-//! Images that ask for more than they may, and what is left of them.
+//! Tests of images that pass a limit or contradict themselves, and of the cache after them.
 
 use vmroot_image_store::{Error, StoreOptions};
 use vmroot_testkit::FullMessage as _;
@@ -8,20 +8,23 @@ use vmroot_testkit::sample::noise;
 
 use crate::fixture::{Fixture, image};
 
-/// Pulls an image with a store whose options were changed; gives the name of the limit that it passes.
+/// Pulls an image with changed store options and returns the name of the limit that it passes.
 fn limit(change: impl FnOnce(&mut StoreOptions)) -> Option<&'static str> {
     let fixture = Fixture::with(change);
     let name = |number: u64| format!("file-{number}-{}", "x".repeat(150));
     let layer = Layer::new((0..50).map(|number| Entry::file(name(number), noise(number, 2000))));
     let reference = fixture.serve(&ImageBuilder::new().layer(&layer).build(), "v1");
     let result = fixture.pull(&reference);
-    assert!(result.is_ok() || fixture.store.images().unwrap().is_empty(), "what cannot be used has no name");
-    assert!(result.is_ok() || !fixture.files().iter().any(|path| path.starts_with("layers")), "nor files");
-    result.err().map(|error| error.limit().unwrap_or_else(|| panic!("{error}")).name())
+    assert!(result.is_ok() || fixture.store.images().unwrap().is_empty(), "an unusable image has no name");
+    assert!(
+        result.is_ok() || !fixture.files().iter().any(|path| path.starts_with("layers")),
+        "an unusable image has no layers"
+    );
+    result.err().map(|error| error.limit().unwrap_or_else(|| panic!("{error}")))
 }
 
 #[test]
-fn a_layer_that_passes_a_limit_is_refused_by_its_name() {
+fn the_error_for_a_passed_limit_names_it() {
     assert_eq!(limit(|_| {}), None);
     assert_eq!(limit(|options| options.limits.max_output = 100_000), Some("max_output"));
     assert_eq!(limit(|options| options.build.max_entries = 49), Some("max_entries"));
@@ -30,7 +33,7 @@ fn a_layer_that_passes_a_limit_is_refused_by_its_name() {
     assert_eq!(limit(|options| options.build.max_names = 100), Some("max_names"));
 }
 
-/// How a registry may lie, by its name.
+/// Names of wrong registry contents, and the changes that produce them.
 type Change = (&'static str, fn(&mut Image));
 
 const CHANGES: [Change; 4] = [
@@ -40,9 +43,9 @@ const CHANGES: [Change; 4] = [
     ("a shorter layer", |made| made.layers[0].bytes.truncate(1000)),
 ];
 
-/// What a registry says of an image need not be so.
+/// A registry's contents need not match their descriptors.
 #[test]
-fn blobs_that_are_not_as_their_descriptors_say_are_refused() {
+fn blobs_that_contradict_their_descriptors_are_refused() {
     for (what, change) in CHANGES {
         let fixture = Fixture::new();
         let mut made = image("v1");
@@ -51,14 +54,14 @@ fn blobs_that_are_not_as_their_descriptors_say_are_refused() {
         let error = fixture.pull(&reference).unwrap_err();
         assert!(!matches!(error, Error::NoSuchImage(_)), "{what}: {error}");
         assert!(fixture.store.images().unwrap().is_empty(), "{what}");
-        assert_eq!(fixture.verify(), [], "{what}: what is there is whole");
-        // The registry mends its ways.
+        assert_eq!(fixture.verify(), [], "{what}: the remaining files are valid");
+        // Now the registry serves the right contents.
         let reference = fixture.serve(&image("v1"), "v1");
         fixture.pull(&reference).unwrap_or_else(|error| panic!("{what}: {error}"));
     }
 }
 
-/// A diff id is a promise of the config, which a layer with the right digest may still break.
+/// A layer with the right digest may still contradict the diff id in the config.
 #[test]
 fn a_layer_with_another_diff_id_is_refused() {
     let fixture = Fixture::new();

@@ -1,4 +1,4 @@
-//! The store against a registry that is in this process and does as it is told.
+//! Tests of the store against a registry in this process.
 
 mod fixture;
 

@@ -1,4 +1,4 @@
-//! Which of several images is taken, and what happens where none fits.
+//! Tests of the selection among images for several platforms.
 
 use serde_json::json;
 use vmroot_image_store::{Error, Fallback, PullPolicy, PullRequest};
@@ -16,7 +16,7 @@ fn with(fallback: Fallback, request: PullRequest) -> PullRequest {
     PullRequest { fallback, ..request }
 }
 
-/// An index as tools make it that add a form of EROFS layers to an image: it comes first, and has a feature.
+/// An index of a tool that adds an EROFS variant of an image: the variant comes first and has an `os.features` entry.
 #[test]
 fn an_entry_with_features_is_passed_over() {
     let fixture = Fixture::new();
@@ -39,9 +39,9 @@ fn an_entry_with_features_is_passed_over() {
     }
 }
 
-/// skopeo and buildah take no notice of features where there is nothing to choose, and most such images can be read.
+/// skopeo and buildah ignore features of a single image, and most such images can be read.
 #[test]
-fn an_image_alone_may_have_features_and_a_version() {
+fn a_single_image_may_have_features_and_a_version() {
     let fixture = Fixture::new();
     let made = builder("alone").config_member("os.features", json!([null, "x"])).config_member("os.version", "24.04");
     let reference = fixture.serve(&made.clone().build(), "v1");
@@ -54,7 +54,7 @@ fn an_image_alone_may_have_features_and_a_version() {
 }
 
 #[test]
-fn one_image_for_another_platform_is_taken_where_that_is_allowed() {
+fn a_fallback_allows_an_image_for_another_platform() {
     let fixture = Fixture::new();
     let arm = image("linux/arm64");
     let single = fixture.serve(&arm, "single");
@@ -74,7 +74,11 @@ fn one_image_for_another_platform_is_taken_where_that_is_allowed() {
             if allowed_by.contains(&fallback) {
                 let image = pulled.unwrap();
                 assert_eq!(name_in(&fixture.store, &image), "linux/arm64");
-                assert_eq!(image.record().platform.to_string(), "linux/arm64", "it is remembered for what it is");
+                assert_eq!(
+                    image.record().platform.to_string(),
+                    "linux/arm64",
+                    "the record has the image's own platform"
+                );
             } else {
                 let error = pulled.unwrap_err().full_message();
                 assert!(error.contains("arm64") && error.contains("expected amd64"), "{reference}: {error}");
@@ -84,7 +88,7 @@ fn one_image_for_another_platform_is_taken_where_that_is_allowed() {
 }
 
 #[test]
-fn a_name_is_found_for_the_platforms_that_are_here() {
+fn a_name_is_found_for_the_stored_platforms() {
     let fixture = Fixture::new();
     let host = Platform::host();
     let others: Vec<&str> =

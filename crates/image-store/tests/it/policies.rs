@@ -1,4 +1,4 @@
-//! When a source is asked, and for what.
+//! Tests of the requests that each pull policy makes.
 
 use vmroot_errors::ErrorKind;
 use vmroot_image_store::{Error, PullPolicy};
@@ -7,7 +7,7 @@ use vmroot_model::Reference;
 use crate::fixture::{Fixture, image, name_in, request};
 
 #[test]
-fn always_asks_what_a_tag_means_and_fetches_only_what_is_new() {
+fn the_always_policy_resolves_tags_and_fetches_only_new_blobs() {
     let fixture = Fixture::new();
     let (old, new) = (image("old"), image("new"));
     let reference = fixture.serve(&old, "v1");
@@ -20,7 +20,7 @@ fn always_asks_what_a_tag_means_and_fetches_only_what_is_new() {
 }
 
 #[test]
-fn missing_asks_only_for_what_is_not_here() {
+fn the_missing_policy_requests_only_absent_images() {
     let fixture = Fixture::new();
     let reference = fixture.serve(&image("old"), "v1");
     let missing = request(&reference, PullPolicy::Missing);
@@ -32,7 +32,7 @@ fn missing_asks_only_for_what_is_not_here() {
 }
 
 #[test]
-fn never_asks_for_nothing() {
+fn the_never_policy_makes_no_requests() {
     let fixture = Fixture::new();
     let made = image("v1");
     let reference = fixture.serve(&made, "v1");
@@ -43,13 +43,13 @@ fn never_asks_for_nothing() {
     fixture.pull(&reference).unwrap();
     fixture.registry.clear_requests();
     assert_eq!(*fixture.pull_as(&never).unwrap().id(), made.config_digest);
-    // A root that is gone is merged from what is here, and a layer made from its blob.
+    // A missing root is merged from the cached layers, and a missing layer is built from its blob.
     std::fs::remove_dir_all(fixture.cache().join("roots/v1")).unwrap();
     std::fs::create_dir(fixture.cache().join("roots/v1")).unwrap();
     std::fs::remove_file(fixture.layer(&made.layers[0].diff_id, "idx")).unwrap();
     assert_eq!(name_in(&fixture.store, &fixture.pull_as(&never).unwrap()), "v1");
     assert_eq!(fixture.registry.requests().len(), 0);
-    // What it is made from is gone as well: no other policy would fail.
+    // The blob is missing as well. Only this policy fails then.
     for layer in &made.layers {
         std::fs::remove_file(fixture.layer(&layer.diff_id, "idx")).unwrap();
         std::fs::remove_file(fixture.blob(&layer.digest)).unwrap();
@@ -60,9 +60,9 @@ fn never_asks_for_nothing() {
     assert_eq!(name_in(&fixture.store, &fixture.pull_as(&request(&reference, PullPolicy::Missing)).unwrap()), "v1");
 }
 
-/// A digest means the same for ever, whatever tag stands beside it and under whichever name the image came.
+/// A digest always means the same, with any tag beside it and under any name of the image.
 #[test]
-fn a_digest_is_asked_for_once_however_the_name_is_written() {
+fn a_digest_is_resolved_once_under_any_name() {
     let fixture = Fixture::new();
     let made = image("v1");
     let reference = fixture.serve(&made, "v1");

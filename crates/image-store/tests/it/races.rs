@@ -1,4 +1,4 @@
-//! Threads of one store, and several stores of one cache, that are in each other's way.
+//! Tests of concurrent threads of one store, and of several stores of one cache.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,9 +10,9 @@ use vmroot_testkit::registry::{Fault, Rule};
 
 use crate::fixture::{Fixture, image, name_in, request, wait_until};
 
-/// A collection that takes what a pull has fetched so far leaves an image with holes.
+/// A collection must not remove files that a pull has just fetched.
 #[test]
-fn a_collection_leaves_what_a_pull_is_fetching() {
+fn a_collection_keeps_the_files_of_a_running_pull() {
     let fixture = Fixture::new();
     let made = image("slow");
     let reference = fixture.serve(&made, "v1");
@@ -33,9 +33,9 @@ fn a_collection_leaves_what_a_pull_is_fetching() {
     assert_eq!(fixture.registry.count("/blobs/"), 3, "nothing was fetched twice");
 }
 
-/// Partial blobs of dead processes are removed; those that a pull is fetching stay.
+/// Partial blobs of dead processes are removed. Those of a running pull stay.
 #[test]
-fn a_collection_removes_only_partial_blobs_that_nobody_fetches() {
+fn a_collection_removes_only_abandoned_partial_blobs() {
     let fixture = Fixture::new();
     let made = image("slow");
     let reference = fixture.serve(&made, "v1");
@@ -55,9 +55,9 @@ fn a_collection_removes_only_partial_blobs_that_nobody_fetches() {
     assert_eq!(fixture.verify(), []);
 }
 
-/// The holder of an image can open it, even after its tag has moved on.
+/// A live [`Image`] can be opened even after its tag has moved to another image.
 #[test]
-fn an_image_that_is_held_outlives_its_name() {
+fn a_live_image_outlives_its_name() {
     let fixture = Fixture::new();
     let reference = fixture.serve(&image("old"), "v1");
     let old = fixture.pull(&reference).unwrap();
@@ -67,12 +67,12 @@ fn an_image_that_is_held_outlives_its_name() {
     assert_eq!((name_in(&fixture.store, &old), name_in(&fixture.store, &new)), ("old".into(), "new".into()));
     let clone = old.clone();
     drop(old);
-    assert!(fixture.store.collect(false).unwrap().files.is_empty(), "a clone is as good");
+    assert!(fixture.store.collect(false).unwrap().files.is_empty(), "a clone keeps the files too");
     let root = fixture.store.root(&clone).unwrap();
     drop(clone);
-    // Manifest, config and a layer; index and contents; a root.
+    // The files: manifest, config and a layer blob; index and contents; a root.
     assert_eq!(fixture.store.collect(false).unwrap().files.len(), 6);
-    // What is open stays readable.
+    // An open root stays readable.
     let ino = root.resolve_path(b"own").unwrap().ino;
     let mut bytes = vec![0; 30_000];
     assert_eq!(root.read_at(ino, 0, &mut bytes).unwrap(), 30_000);
@@ -80,9 +80,9 @@ fn an_image_that_is_held_outlives_its_name() {
     assert_eq!(fixture.verify(), []);
 }
 
-/// The image that is removed is in the hand of the caller: that does not keep it. One of another thread does.
+/// The caller's own `Image` does not keep the files of a removed image. An `Image` of another thread does.
 #[test]
-fn an_image_that_is_removed_is_collected_unless_another_holds_it() {
+fn a_removed_image_is_collected_unless_another_thread_holds_it() {
     let fixture = Fixture::new();
     let reference = fixture.serve(&image("v1"), "v1");
     let other = fixture.pull(&reference).unwrap();
@@ -91,16 +91,16 @@ fn an_image_that_is_removed_is_collected_unless_another_holds_it() {
     assert!(fixture.store.collect(false).unwrap().files.is_empty());
     assert_eq!(name_in(&fixture.store, &other), "v1");
     drop(other);
-    assert_ne!(fixture.store.collect(false).unwrap().files.len(), 0, "the own one is still alive");
+    assert_ne!(fixture.store.collect(false).unwrap().files.len(), 0, "the own image is still alive");
     assert!(fixture.files().is_empty());
     assert!(matches!(fixture.store.root(&own), Err(Error::Damaged { .. })));
 }
 
-/// A pull's own thread may do anything in between, even what other stores would be kept out for.
+/// A progress receiver may call the store, even for a collection.
 #[test]
 fn progress_may_call_the_store() {
-    struct Collecting(Arc<Store>, AtomicUsize);
-    impl Progress for Collecting {
+    struct CollectOnProgress(Arc<Store>, AtomicUsize);
+    impl Progress for CollectOnProgress {
         fn blob(&self, _: &BlobProgress) {
             assert!(self.0.collect(false).unwrap().files.is_empty());
             self.0.images().unwrap();
@@ -111,7 +111,7 @@ fn progress_may_call_the_store() {
     let reference = fixture.serve(&image("v1"), "v1");
     let options = vmroot_image_store::StoreOptions::new(fixture.cache().join("another"));
     let store = Arc::new(Store::open(options).unwrap());
-    let progress = Arc::new(Collecting(Arc::clone(&store), AtomicUsize::new(0)));
+    let progress = Arc::new(CollectOnProgress(Arc::clone(&store), AtomicUsize::new(0)));
     let source = fixture.source(&reference);
     let told: Arc<dyn Progress> = Arc::clone(&progress) as _;
     let image = store.pull(&source, &request(&reference, PullPolicy::Always), &told).unwrap();
@@ -119,7 +119,7 @@ fn progress_may_call_the_store() {
     assert_ne!(progress.1.load(Ordering::SeqCst), 0);
 }
 
-/// Another store may stand for another process: its lock is its own.
+/// Another store has its own lock, as another process would.
 #[test]
 fn no_store_collects_while_another_is_open() {
     let fixture = Fixture::new();
@@ -144,9 +144,9 @@ fn no_store_collects_while_another_is_open() {
     assert!(fixture.files().is_empty());
 }
 
-/// Threads that want one image do the work once, and all have it.
+/// Threads that pull one image share the work, and each gets the image.
 #[test]
-fn eight_threads_that_pull_one_image_fetch_it_once() {
+fn concurrent_pulls_of_one_image_fetch_it_once() {
     let fixture = Fixture::new();
     let made = image("v1");
     let reference = fixture.serve(&made, "v1");
@@ -161,9 +161,9 @@ fn eight_threads_that_pull_one_image_fetch_it_once() {
     }
 }
 
-/// What another thread removes or makes while everything is checked is neither missing nor damaged.
+/// Files that another thread removes or writes during a verification are neither missing nor damaged.
 #[test]
-fn a_check_finds_nothing_in_what_others_change() {
+fn concurrent_changes_are_not_findings() {
     let fixture = Fixture::new();
     let references: Vec<_> = ["a", "bb", "ccc"].map(|text| fixture.serve(&image(text), text)).into_iter().collect();
     let progress: Arc<dyn Progress> = Arc::new(NoProgress);

@@ -1,4 +1,4 @@
-//! What the store remembers.
+//! Tests of image records.
 
 use vmroot_image_store::{Error, Fallback, PullPolicy, PullRequest};
 use vmroot_model::Reference;
@@ -50,7 +50,7 @@ fn an_image_without_a_name_has_its_id() {
     assert!(fixture.store.find(&reference.to_string(), None).is_err());
 }
 
-/// Records outlive the store that wrote them, and a cache without images ends up empty.
+/// A record is read by the next store, and a cache is empty after its last image is removed and collected.
 #[test]
 fn a_record_is_read_by_the_next_store() {
     let fixture = Fixture::new();
@@ -58,7 +58,7 @@ fn a_record_is_read_by_the_next_store() {
     fixture.pull(&reference).unwrap();
     let other = fixture.another();
     assert_eq!(name_in(&other, &other.find(&reference.to_string(), None).unwrap()), "v1");
-    assert!(matches!(fixture.store.collect(false), Err(Error::InUse { .. })), "the other has it open");
+    assert!(matches!(fixture.store.collect(false), Err(Error::InUse { .. })), "the other store has it open");
     drop(other);
     assert!(fixture.store.collect(false).unwrap().files.is_empty());
     let image = fixture.store.find(&reference.to_string(), None).unwrap();
@@ -69,7 +69,7 @@ fn a_record_is_read_by_the_next_store() {
     assert!(fixture.files().is_empty());
 }
 
-/// The time of a pull is no part of a name.
+/// The time of a pull does not identify a record.
 #[test]
 fn an_image_that_was_pulled_again_is_removed_by_its_name() {
     let fixture = Fixture::new();
@@ -82,7 +82,7 @@ fn an_image_that_was_pulled_again_is_removed_by_its_name() {
     assert!(fixture.store.images().unwrap().is_empty());
 }
 
-/// An unreadable record may need any file, so nothing is removed.
+/// A record that cannot be read may need any file, so a collection removes nothing.
 #[test]
 fn nothing_is_collected_while_a_record_cannot_be_read() {
     let fixture = Fixture::new();

@@ -11,7 +11,7 @@ use reqwest::{Client, Response};
 use rustls::ClientConfig;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::timeout;
-use vmroot_output::{Cancel, CANCEL_LATENCY};
+use vmroot_output::{CANCEL_LATENCY, Cancel};
 
 use super::address_scope::ScopedResolver;
 use super::{AddressScope, Failure, Http, HttpRequest, failure, redacted};

@@ -1,11 +1,11 @@
-//! Modes, owners, times and xattrs, the awkward ones among them.
+//! Strategies for modes, owners, times and xattrs, including unusual ones.
 
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::layer::{Attributes, Mtime};
 
-/// Attributes of a kind of entry; `user.*` xattrs are for regular files and directories only.
+/// Generates attributes. `user.*` xattrs are only possible for regular files and directories.
 pub(super) fn attributes(may_have_user_xattrs: bool) -> impl Strategy<Value = Attributes> {
     (mode(), owner(), owner(), mtime(), xattrs(may_have_user_xattrs))
         .prop_map(|(mode, uid, gid, mtime, xattrs)| Attributes { mode, uid, gid, mtime, xattrs })
@@ -16,12 +16,12 @@ fn mode() -> impl Strategy<Value = u32> {
 }
 
 fn owner() -> impl Strategy<Value = u32> {
-    // Around what 16 bits and seven octal digits hold, and the largest there is: -1 means "leave it".
+    // Values around the limits of 16 bits and of seven octal digits, and the maximum: -1 means "unchanged" to chown(2).
     select(vec![0, 0, 0, 1, 1000, 65_534, 65_535, 65_536, 2_097_151, 2_097_152, u32::MAX - 1])
 }
 
 fn mtime() -> impl Strategy<Value = Mtime> {
-    // Within what ext4 stores (its very first second has no nanoseconds), past what eleven octal digits hold.
+    // Within the range of ext4 (whose first second has no nanoseconds), and beyond eleven octal digits.
     let seconds = select(vec![0, 1, 1_700_000_000, -1, -2, -86_400, i64::from(i32::MIN) + 1, 1 << 31, 1 << 33]);
     let nanoseconds = select(vec![0, 0, 1, 500_000_000, 999_999_999, 123_456_789, 120_000_000]);
     (seconds, nanoseconds).prop_map(|(seconds, nanoseconds)| Mtime { seconds, nanoseconds })

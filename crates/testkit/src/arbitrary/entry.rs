@@ -1,4 +1,4 @@
-//! Entries of all kinds.
+//! Strategies for entries of all kinds.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -8,21 +8,21 @@ use super::attributes::attributes;
 use super::name::{decorated, link_target, path};
 use crate::layer::{Content, Entry, Kind, OPAQUE_MARKER, WHITEOUT_PREFIX};
 
-/// An entry, and which of the names that are there its hard link or whiteout is to hit.
+/// An entry, and a random choice of the existing name that its hard link or whiteout refers to.
 #[derive(Debug, Clone)]
-pub(super) struct Shot {
+pub(super) struct TargetedEntry {
     pub(super) entry: Entry,
-    aim: Option<Index>,
+    choice: Option<Index>,
 }
 
-impl Shot {
-    /// The entry with its aim taken: whiteouts at names of lower layers, hard links at all names so far.
-    pub(super) fn at(self, lower_names: &[Vec<u8>], names: &[Vec<u8>]) -> Entry {
-        let Some(aim) = self.aim else { return self.entry };
+impl TargetedEntry {
+    /// Returns the entry with its reference set: whiteouts to a name of lower layers, hard links to any name so far.
+    pub(super) fn resolve(self, lower_names: &[Vec<u8>], names: &[Vec<u8>]) -> Entry {
+        let Some(choice) = self.choice else { return self.entry };
         match &self.entry.kind {
-            Kind::HardLink(_) if !names.is_empty() => Entry::hard_link(&self.entry.name, aim.get(names)),
+            Kind::HardLink(_) if !names.is_empty() => Entry::hard_link(&self.entry.name, choice.get(names)),
             Kind::File(_) if is_plain_whiteout(&self.entry.name) && !lower_names.is_empty() => {
-                let hidden = aim.get(lower_names);
+                let hidden = choice.get(lower_names);
                 let end = hidden.iter().rposition(|byte| *byte != b'/' && *byte != b'.').map_or(0, |last| last + 1);
                 if end == 0 { self.entry } else { Entry::whiteout(&hidden[..end]) }
             }
@@ -36,12 +36,13 @@ fn is_plain_whiteout(name: &[u8]) -> bool {
     last.starts_with(WHITEOUT_PREFIX) && last != OPAQUE_MARKER
 }
 
-/// Any entry.
-pub(super) fn entry() -> impl Strategy<Value = Shot> {
-    (unaimed(), proptest::option::weighted(0.7, any::<Index>())).prop_map(|(entry, aim)| Shot { entry, aim })
+/// Generates any entry.
+pub(super) fn entry() -> impl Strategy<Value = TargetedEntry> {
+    (untargeted(), proptest::option::weighted(0.7, any::<Index>()))
+        .prop_map(|(entry, choice)| TargetedEntry { entry, choice })
 }
 
-fn unaimed() -> impl Strategy<Value = Entry> {
+fn untargeted() -> impl Strategy<Value = Entry> {
     let hard_link = (decorated(), decorated()).prop_map(|(name, target)| Entry::hard_link(name, target));
     prop_oneof![
         24 => with_attributes(file(), true),
@@ -69,7 +70,7 @@ fn directory() -> impl Strategy<Value = Entry> {
     })
 }
 
-/// Whose name ends in a slash, which is not to make a directory of it.
+/// Generates a regular file whose name ends with a slash. It must stay a file.
 fn file_with_slash() -> impl Strategy<Value = Entry> {
     with_attributes(file(), true).prop_map(|entry| Entry { name: [&entry.name, &b"/"[..]].concat(), ..entry })
 }
@@ -88,7 +89,7 @@ fn file() -> BoxedStrategy<Kind> {
     prop_oneof![6 => small, 2 => blocks, 2 => sparse()].prop_map(Kind::File).boxed()
 }
 
-/// Runs of data apart from each other, with or without a hole at either end.
+/// Generates separate runs of data, with or without a hole at either end.
 fn sparse() -> impl Strategy<Value = Content> {
     let steps = vec((1_u64..20_000, 1_usize..3000, any::<u8>()), 0..30);
     (steps, any::<bool>(), 0_u64..10_000).prop_map(|(steps, from_the_start, tail)| {
@@ -106,7 +107,7 @@ fn sparse() -> impl Strategy<Value = Content> {
 }
 
 fn special() -> BoxedStrategy<Kind> {
-    // Not 0:0, which is overlayfs's whiteout.
+    // Without 0:0, which is a whiteout of overlayfs.
     let numbers = select(vec![(1, 3), (5, 1), (259, 65_536), (4095, 1_048_575), (0, 1)]);
     prop_oneof![
         Just(Kind::Fifo),

@@ -1,10 +1,10 @@
-//! Names from a small alphabet, with an odd one now and then.
+//! Strategies for names from a small alphabet, with unusual ones among them.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// One component.
+/// Generates one component.
 pub(super) fn component() -> impl Strategy<Value = Vec<u8>> {
     let odd: Vec<Vec<u8>> = vec![
         b"\xff\xfe".to_vec(),
@@ -23,7 +23,7 @@ pub(super) fn component() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![14 => select(usual), 1 => select(odd)]
 }
 
-/// One to three components joined by slashes.
+/// Generates one to three components joined by slashes.
 pub(super) fn path() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => vec(component(), 1..=1),
@@ -33,13 +33,13 @@ pub(super) fn path() -> impl Strategy<Value = Vec<u8>> {
     .prop_map(|parts| parts.join(&b'/'))
 }
 
-/// A path in one of the ways in which tars write it, without a slash at the end.
+/// Generates a path in one of the spellings found in tars, without a slash at the end.
 pub(super) fn decorated() -> impl Strategy<Value = Vec<u8>> {
     let front: Vec<&[u8]> = vec![b"", b"", b"", b"./", b"./", b"/", b".//", b"/./"];
     (select(front), path()).prop_map(|(front, path)| [front, &path].concat())
 }
 
-/// Target of a symbolic link.
+/// Generates the target of a symbolic link.
 pub(super) fn link_target() -> impl Strategy<Value = Vec<u8>> {
     let front: Vec<&[u8]> = vec![b"", b"", b"", b"/", b"../", b"../../", b"./"];
     prop_oneof![

@@ -1,4 +1,4 @@
-//! What a guest says, and what it is told.
+//! The console of a running guest.
 
 use std::io::{Read, Write};
 use std::process::Child;
@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
 
-/// How long a guest may take altogether: ten times what it takes on a machine that does something else as well.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The time limit of a guest: ten times the duration on a busy machine.
+const TIME_LIMIT: Duration = Duration::from_secs(120);
 
-/// The console of a guest that runs; when this is dropped, it does not run any more.
+/// The console of a running guest, which is killed when this is dropped.
 #[derive(Debug)]
 pub struct GuestConsole {
     qemu: Child,
     pieces: Receiver<Vec<u8>>,
-    said: Vec<u8>,
+    output: Vec<u8>,
     end: Instant,
     _archive: NamedTempFile,
 }
@@ -33,61 +33,61 @@ impl GuestConsole {
                 }
             }
         });
-        Self { qemu, pieces, said: Vec::new(), end: Instant::now() + PATIENCE, _archive: archive }
+        Self { qemu, pieces, output: Vec::new(), end: Instant::now() + TIME_LIMIT, _archive: archive }
     }
 
-    /// Waits until the guest has said `text` so many times; all that it said by then, without carriage returns.
+    /// Waits until the output contains `text` this many times. Returns the output so far, without carriage returns.
     ///
     /// # Panics
-    /// When it ends, or two minutes pass, without.
+    /// If the guest ends first, or after two minutes.
     pub fn wait_for(&mut self, text: &str, times: usize) -> String {
         loop {
-            let said = self.text();
-            if said.matches(text).count() >= times {
-                return said;
+            let output = self.text();
+            if output.matches(text).count() >= times {
+                return output;
             }
-            assert!(self.listen(), "the guest ended without {text:?}; it said:\n{said}");
+            assert!(self.listen(), "the guest ended without {text:?}; its output:\n{output}");
         }
     }
 
     /// Types `text`.
     ///
     /// # Panics
-    /// When the guest is gone.
+    /// If the guest has ended.
     pub fn send(&mut self, text: &str) {
         let input = self.qemu.stdin.as_mut().expect("it was piped");
         input.write_all(text.as_bytes()).and_then(|()| input.flush()).expect("the guest listens");
     }
 
-    /// Waits until the guest is off; everything that it said, without carriage returns.
+    /// Waits for the end of the guest. Returns its whole output, without carriage returns.
     ///
     /// # Panics
-    /// When it is not off after two minutes.
+    /// If it has not ended after two minutes.
     pub fn finish(mut self) -> String {
         while self.listen() {}
         self.text()
     }
 
-    /// Takes what comes; whether more may come.
+    /// Receives output. Returns whether more may follow.
     fn listen(&mut self) -> bool {
         match self.pieces.recv_timeout(self.end.saturating_duration_since(Instant::now())) {
             Ok(piece) => {
-                self.said.extend(piece);
+                self.output.extend(piece);
                 true
             }
             Err(RecvTimeoutError::Disconnected) => false,
-            Err(RecvTimeoutError::Timeout) => panic!("the guest does not end; it said:\n{}", self.text()),
+            Err(RecvTimeoutError::Timeout) => panic!("the guest does not end; its output:\n{}", self.text()),
         }
     }
 
     fn text(&self) -> String {
-        String::from_utf8_lossy(&self.said).replace('\r', "")
+        String::from_utf8_lossy(&self.output).replace('\r', "")
     }
 }
 
 impl Drop for GuestConsole {
     fn drop(&mut self) {
-        // One that is off already cannot be killed.
+        // Errors are ignored: the guest may have ended already.
         let _ = self.qemu.kill();
         let _ = self.qemu.wait();
     }

@@ -1,9 +1,9 @@
-//! An archive that a kernel unpacks into its first root (cpio, newc).
+//! A cpio archive (newc), which a kernel unpacks into its initial root.
 
 use std::fs;
 use std::path::Path;
 
-/// Entries one behind the other; parents first.
+/// A list of entries. Parents come first.
 #[derive(Debug, Clone, Default)]
 pub struct Initramfs {
     bytes: Vec<u8>,
@@ -11,12 +11,12 @@ pub struct Initramfs {
 }
 
 impl Initramfs {
-    /// One with nothing in it.
+    /// Returns an empty archive.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One that somebody else wrote, whole.
+    /// Returns an archive that was written elsewhere.
     pub fn of(bytes: Vec<u8>) -> Self {
         Self { bytes, entries: 0 }
     }
@@ -27,16 +27,16 @@ impl Initramfs {
         self.entry(path, 0o040_000 | mode, (0, 0), b"")
     }
 
-    /// Adds a file of user 0.
+    /// Adds a file owned by root.
     #[must_use]
     pub fn file(self, path: &str, mode: u32, bytes: &[u8]) -> Self {
         self.entry(path, 0o100_000 | mode, (0, 0), bytes)
     }
 
-    /// Adds a copy of a file of this machine.
+    /// Adds a copy of a file of the host.
     ///
     /// # Panics
-    /// When it cannot be read.
+    /// If it cannot be read.
     #[must_use]
     pub fn copy(self, path: &str, mode: u32, source: &Path) -> Self {
         let bytes = fs::read(source).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
@@ -49,13 +49,13 @@ impl Initramfs {
         self.entry(path, 0o120_777, (0, 0), target.as_bytes())
     }
 
-    /// Adds a directory that belongs to somebody.
+    /// Adds a directory with an owner and a group.
     #[must_use]
     pub fn directory_of(self, path: &str, mode: u32, owner: (u32, u32)) -> Self {
         self.entry(path, 0o040_000 | mode, owner, b"")
     }
 
-    /// The archive with its end.
+    /// Returns the archive with its end.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.entry("TRAILER!!!", 0, (0, 0), b"").bytes

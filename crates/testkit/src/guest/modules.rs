@@ -1,4 +1,4 @@
-//! Kernel modules, in the order in which they have to be loaded.
+//! Kernel modules in the order of loading.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use super::Guest;
 
-/// What a module needs stands behind this in its `.modinfo`, with commas between, and a NUL at the end.
+/// The text before a module's dependencies in its `.modinfo`. They are separated by commas and end with a NUL.
 const DEPENDS: &[u8] = b"\0depends=";
 
 impl Guest {
-    /// The files of modules and of all that they need, each behind what it needs. A name that has no file is built into
-    /// the kernel.
+    /// Returns the files of modules and of their dependencies, each after its own dependencies. A name without a file
+    /// is taken as built into the kernel.
     ///
     /// # Panics
-    /// When a module cannot be read.
+    /// If a module cannot be read.
     pub fn module_files(&self, names: &[&str]) -> Vec<PathBuf> {
         let mut files = BTreeMap::new();
         find(&self.modules(), &mut files);

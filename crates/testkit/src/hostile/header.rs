@@ -1,4 +1,4 @@
-//! Headers and the lengths of things.
+//! Cases of headers and sizes.
 
 use super::Case;
 use crate::layer::Entry;
@@ -8,7 +8,7 @@ fn file() -> Header {
     Header::new(Magic::Ustar, typeflag::FILE).name(b"f")
 }
 
-/// A tar of this header and this data, with nothing else changed.
+/// Returns a tar with this header and this data, both unchanged.
 fn one(header: &Header, data: &[u8]) -> Vec<u8> {
     let mut tar = TarBuilder::new();
     tar.header(header).data(data);

@@ -1,9 +1,9 @@
-//! Names and links that want out, or down.
+//! Cases of names and links that lead out of the root, or deep into it.
 
 use super::Case;
 use crate::layer::{Encoding, Entry, Layer};
 
-/// Levels of the deepest directory.
+/// The number of levels of the deepest directory.
 const DEPTH: usize = 4000;
 
 fn refused(name: &'static str, entries: impl IntoIterator<Item = Entry>) -> Case {

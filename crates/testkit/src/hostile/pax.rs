@@ -1,4 +1,4 @@
-//! Extended headers that lie, and those that tell the truth where the header does not.
+//! Cases of extended headers that are wrong, and of ones that override wrong headers.
 
 use super::Case;
 use crate::layer::Entry;
@@ -8,7 +8,7 @@ fn file(name: &[u8]) -> Header {
     Header::new(Magic::Ustar, typeflag::FILE).name(name)
 }
 
-/// A file `f` behind these records.
+/// Returns a tar with a file `f` after these records.
 fn behind(records: &PaxRecords) -> Vec<u8> {
     let mut tar = TarBuilder::new();
     tar.pax(records).entry(file(b"f"), b"abc");

@@ -1,4 +1,4 @@
-//! Sparse maps that do not fit their file.
+//! Cases of sparse maps that do not match their file.
 
 use super::Case;
 use crate::layer::Entry;

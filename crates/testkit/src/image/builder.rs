@@ -1,4 +1,4 @@
-//! An image made of layers.
+//! Builds an image from layers.
 
 use serde_json::{Map, Value, json};
 use vmroot_model::Digest;
@@ -6,7 +6,7 @@ use vmroot_model::Digest;
 use super::{Compression, Document, Image, LayerBlob, platform, to_json};
 use crate::layer::{Encoding, Layer};
 
-/// Whose media types an image uses.
+/// The family of media types that an image uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     /// OCI image-spec.
@@ -51,14 +51,14 @@ impl Format {
     }
 }
 
-/// Collects what an image consists of: a value, each setter returns it changed.
+/// Builds an image. Each setter returns the changed builder.
 #[derive(Debug, Clone)]
 pub struct ImageBuilder {
     format: Format,
     platform: String,
     compression: Compression,
     layers: Vec<(Vec<u8>, Compression)>,
-    /// The `config` object of the config.
+    /// The members of the config's `config` object.
     settings: Map<String, Value>,
     /// Members that replace those of the config.
     config_members: Map<String, Value>,
@@ -73,7 +73,7 @@ impl Default for ImageBuilder {
 }
 
 impl ImageBuilder {
-    /// An OCI image for linux/amd64 with no layers, which will be gzip.
+    /// Returns a builder of an OCI image for linux/amd64 without layers. Added layers are compressed with gzip.
     pub fn new() -> Self {
         Self {
             format: Format::Oci,
@@ -86,59 +86,59 @@ impl ImageBuilder {
         }
     }
 
-    /// The same in other media types.
+    /// Sets the media types.
     pub fn format(mut self, format: Format) -> Self {
         self.format = format;
         self
     }
 
-    /// The same for another platform, `os/architecture` or `os/architecture/variant`.
+    /// Sets the platform: `os/architecture` or `os/architecture/variant`.
     pub fn platform(mut self, platform: &str) -> Self {
         self.platform = platform.into();
         self
     }
 
-    /// The same with later layers compressed so.
+    /// Sets the compression of the layers that are added later.
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
         self
     }
 
-    /// The same with one more layer on top.
+    /// Adds a layer on top.
     pub fn layer(self, layer: &Layer) -> Self {
         self.layer_tar(layer.to_tar(&Encoding::default()))
     }
 
-    /// The same with these layers on top.
+    /// Adds these layers on top, lowest first.
     pub fn layers<'a>(self, layers: impl IntoIterator<Item = &'a Layer>) -> Self {
         layers.into_iter().fold(self, Self::layer)
     }
 
-    /// The same with one more layer on top, given as a tar.
+    /// Adds a layer on top, given as a tar.
     pub fn layer_tar(mut self, tar: Vec<u8>) -> Self {
         self.layers.push((tar, self.compression));
         self
     }
 
-    /// The same with a member of the config's `config`, such as `Env` or `Entrypoint`.
+    /// Sets a member of the config's `config` object, such as `Env` or `Entrypoint`.
     pub fn setting(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.settings.insert(name.into(), value.into());
         self
     }
 
-    /// The same with a member of the config replaced, right or wrong.
+    /// Replaces a member of the config with any value, even an invalid one.
     pub fn config_member(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.config_members.insert(name.into(), value.into());
         self
     }
 
-    /// The same with a member of the manifest replaced, right or wrong.
+    /// Replaces a member of the manifest with any value, even an invalid one.
     pub fn manifest_member(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.manifest_members.insert(name.into(), value.into());
         self
     }
 
-    /// The image.
+    /// Returns the image.
     pub fn build(self) -> Image {
         let layers: Vec<LayerBlob> =
             self.layers.iter().map(|(tar, compression)| self.blob(tar, *compression)).collect();

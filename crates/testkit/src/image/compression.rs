@@ -1,13 +1,13 @@
-//! Compressed forms of layers and archives, the same bytes every time.
+//! Reproducible compression of layers and archives.
 
 use std::io::Write;
 
 use flate2::GzBuilder;
 
-/// A compressed form.
+/// A compression format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compression {
-    /// As it is.
+    /// No compression.
     None,
     /// One gzip member.
     #[default]
@@ -21,10 +21,10 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// All forms.
+    /// All formats.
     pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Zstd, Self::Bzip2, Self::Xz];
 
-    /// The compressed form of `bytes`.
+    /// Returns the compressed form of `bytes`.
     pub fn compress(self, bytes: &[u8]) -> Vec<u8> {
         let in_memory = "writing to memory does not fail";
         match self {
@@ -48,7 +48,7 @@ impl Compression {
         }
     }
 
-    /// What media types of layers end in.
+    /// Returns the ending of layers' media types.
     pub(super) fn suffix(self) -> &'static str {
         match self {
             Self::None => "",

@@ -1,4 +1,4 @@
-//! The tar of `docker save`, in the layouts of its ages.
+//! Writes the tar of `docker save` in the layouts of several programs and versions.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,18 @@ use vmroot_model::Digest;
 use super::tar::Members;
 use super::{Image, descriptor, to_json};
 
-/// Whose layout.
+/// The layout of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// Docker before 25: a directory a layer with `VERSION`, `json` and `layer.tar`; a layer that is there already is a
-    /// symbolic link to it. Layers are plain.
+    /// Docker before 25: a directory for each layer with `VERSION`, `json` and `layer.tar`. A repeated layer is a
+    /// symbolic link to the first one. Layers are uncompressed.
     Docker24,
-    /// Docker 25 and later: an OCI layout in the same tar, layers plain and described in `LayerSources`.
+    /// Docker 25 and later: an OCI layout in the same tar, with uncompressed layers that `LayerSources` describes.
     Docker25,
-    /// Docker on the containerd image store: as 25, layers compressed as in the registry and no `LayerSources`.
+    /// Docker with the containerd image store: like Docker 25, but with layers compressed as in the registry and
+    /// without `LayerSources`.
     Containerd,
-    /// skopeo: `HEX.tar`, with directories as of old that link to it.
+    /// skopeo: `HEX.tar`, and legacy directories with links to it.
     Skopeo,
 }
 
@@ -27,11 +28,11 @@ impl Layout {
     pub const ALL: [Self; 4] = [Self::Docker24, Self::Docker25, Self::Containerd, Self::Skopeo];
 }
 
-/// An image and its names, such as `alpine:3.20`; without a name it is saved by its id.
-pub type Named<'a> = (&'a Image, &'a [&'a str]);
+/// An image and its names, such as `alpine:3.20`. An image without a name is saved by its id.
+pub type NamedImage<'a> = (&'a Image, &'a [&'a str]);
 
-/// The archive of these images, uncompressed.
-pub fn write(images: &[Named<'_>], layout: Layout) -> Vec<u8> {
+/// Returns an uncompressed archive of these images.
+pub fn write(images: &[NamedImage<'_>], layout: Layout) -> Vec<u8> {
     let mut members = Members::default();
     let mut repositories: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     let mut manifest = Vec::new();
@@ -66,22 +67,22 @@ pub fn write(images: &[Named<'_>], layout: Layout) -> Vec<u8> {
     members.to_tar()
 }
 
-/// Where an image's parts are in the archive.
-struct Saved {
+/// The paths of an image's parts in the archive.
+struct MemberPaths {
     config: String,
     layers: Vec<String>,
-    /// What `repositories` says.
+    /// The value in `repositories`.
     top: String,
 }
 
-fn docker_24(members: &mut Members, image: &Image) -> Saved {
+fn docker_24(members: &mut Members, image: &Image) -> MemberPaths {
     let mut ids: Vec<String> = Vec::new();
     let mut layers = Vec::new();
     for layer in &image.layers {
         let id = legacy_id(image, ids.len());
         let path = format!("{id}/layer.tar");
         legacy_directory(members, &id, ids.last());
-        // Docker looks for the layer in what it has written so far.
+        // Docker searches for the layer in the part that it has written so far.
         let holder = members.iter().find_map(|entry| holder(entry, &layer.tar));
         match holder {
             Some(holder) if holder == path => {}
@@ -93,10 +94,10 @@ fn docker_24(members: &mut Members, image: &Image) -> Saved {
     }
     let config = format!("{}.json", image.config_digest.hex());
     members.file(&config, &image.config);
-    Saved { config, layers, top: ids.pop().unwrap_or_default() }
+    MemberPaths { config, layers, top: ids.pop().unwrap_or_default() }
 }
 
-/// The name of a member that holds these bytes itself.
+/// Returns the name of the entry, if it is a file with these bytes.
 fn holder(entry: &crate::layer::Entry, bytes: &[u8]) -> Option<String> {
     match &entry.kind {
         crate::layer::Kind::File(content) if content.size() == bytes.len() as u64 && content.expand() == bytes => {
@@ -106,7 +107,7 @@ fn holder(entry: &crate::layer::Entry, bytes: &[u8]) -> Option<String> {
     }
 }
 
-fn skopeo(members: &mut Members, image: &Image) -> Saved {
+fn skopeo(members: &mut Members, image: &Image) -> MemberPaths {
     let mut ids: Vec<String> = Vec::new();
     let mut layers = Vec::new();
     for layer in &image.layers {
@@ -122,10 +123,10 @@ fn skopeo(members: &mut Members, image: &Image) -> Saved {
     }
     let config = format!("{}.json", image.config_digest.hex());
     members.file(&config, &image.config);
-    Saved { config, layers, top: ids.pop().unwrap_or_default() }
+    MemberPaths { config, layers, top: ids.pop().unwrap_or_default() }
 }
 
-fn blobs(members: &mut Members, image: &Image, compressed: bool) -> Saved {
+fn blobs(members: &mut Members, image: &Image, compressed: bool) -> MemberPaths {
     let mut layers = Vec::new();
     for layer in &image.layers {
         let (digest, bytes) = if compressed { (layer.digest, &layer.bytes) } else { (layer.diff_id, &layer.tar) };
@@ -138,10 +139,10 @@ fn blobs(members: &mut Members, image: &Image, compressed: bool) -> Saved {
     let manifest = manifest_in_archive(image, compressed);
     members.file(&blob_path(&Digest::of(&manifest)), &manifest);
     let top = image.layers.last().map_or_else(String::new, |layer| layer.diff_id.hex());
-    Saved { config, layers, top }
+    MemberPaths { config, layers, top }
 }
 
-/// The OCI manifest that Docker 25 makes up for its plain layers, or the image's own.
+/// Returns the image's own manifest, or the OCI manifest that Docker 25 generates for its uncompressed layers.
 fn manifest_in_archive(image: &Image, compressed: bool) -> Vec<u8> {
     if compressed {
         return image.manifest.bytes.clone();
@@ -172,7 +173,7 @@ fn layer_sources(image: &Image) -> Value {
     Value::Object(sources.collect())
 }
 
-fn index(images: &[Named<'_>], layout: Layout) -> Value {
+fn index(images: &[NamedImage<'_>], layout: Layout) -> Value {
     let mut entries = Vec::new();
     for (image, names) in images {
         let entry = match layout {
@@ -210,7 +211,8 @@ fn blob_path(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-/// The v1 id of a layer: as in Docker, it depends on all layers up to it, and on the config for the top one.
+/// Returns the v1 id of a layer. As in Docker, it depends on all layers up to this one, and for the top one also on the
+/// config.
 fn legacy_id(image: &Image, number: usize) -> String {
     let mut chain: Vec<u8> =
         image.layers[..=number].iter().flat_map(|layer| layer.diff_id.hex().into_bytes()).collect();

@@ -1,4 +1,4 @@
-//! Several images under one name.
+//! Builds an index of several images.
 
 use serde_json::{Value, json};
 use vmroot_model::Digest;
@@ -6,20 +6,20 @@ use vmroot_model::Digest;
 use super::builder::{Format, replace_members};
 use super::{Blobs, Document, Documents, Image, descriptor, platform, to_json};
 
-/// An index with all that it names.
+/// An index with all images that it refers to.
 #[derive(Debug, Clone)]
 pub struct Index {
     /// The index itself.
     pub document: Document,
-    /// The images, in its order.
+    /// The images in the order of the index.
     pub images: Vec<Image>,
-    /// Documents that are no images of this list: attestations, nested indexes and what those name.
+    /// Documents other than images of this index: attestations, nested indexes and their documents.
     others: Documents,
-    /// Their blobs.
+    /// The blobs of these documents.
     other_blobs: Blobs,
 }
 
-/// Collects the entries of an index: a value, each setter returns it changed.
+/// Builds an index. Each setter returns the changed builder.
 #[derive(Debug, Clone, Default)]
 pub struct IndexBuilder {
     format: Format,
@@ -30,18 +30,18 @@ pub struct IndexBuilder {
 }
 
 impl IndexBuilder {
-    /// An empty OCI index.
+    /// Returns a builder of an empty OCI index.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same in other media types.
+    /// Sets the media types.
     pub fn format(mut self, format: Format) -> Self {
         self.format = format;
         self
     }
 
-    /// The same with an image, its platform in the entry.
+    /// Adds an image, with its platform in the entry.
     pub fn image(mut self, image: Image) -> Self {
         let mut entry = image.descriptor();
         entry["platform"] = platform(&image.platform).into();
@@ -50,14 +50,14 @@ impl IndexBuilder {
         self
     }
 
-    /// The same with an image whose entry says no platform.
+    /// Adds an image without a platform in the entry.
     pub fn image_without_platform(mut self, image: Image) -> Self {
         self.entries.push(image.descriptor());
         self.images.push(image);
         self
     }
 
-    /// The same with another index as an entry.
+    /// Adds another index as an entry.
     pub fn index(mut self, index: Index) -> Self {
         self.entries.push(descriptor(&index.document));
         self.other_blobs.extend(index.blobs());
@@ -65,7 +65,7 @@ impl IndexBuilder {
         self
     }
 
-    /// The same with an attestation of the last image, as BuildKit writes it: platform unknown/unknown.
+    /// Adds an attestation of the last image, with the platform unknown/unknown, as BuildKit does.
     ///
     /// # Panics
     /// If there is no image yet.
@@ -106,7 +106,7 @@ impl IndexBuilder {
         self
     }
 
-    /// The same with members of the last entry replaced, right or wrong.
+    /// Replaces a member of the last entry with any value, even an invalid one.
     ///
     /// # Panics
     /// If there is no entry yet.
@@ -116,7 +116,7 @@ impl IndexBuilder {
         self
     }
 
-    /// The index.
+    /// Returns the index.
     pub fn build(self) -> Index {
         let media_type = self.format.index();
         let bytes = to_json(&json!({ "schemaVersion": 2, "mediaType": media_type, "manifests": self.entries }));
@@ -126,12 +126,12 @@ impl IndexBuilder {
 }
 
 impl Index {
-    /// Configs, layers and attestations of all entries.
+    /// Returns the configs, layers and attestations of all entries.
     pub fn blobs(&self) -> Blobs {
         self.images.iter().flat_map(Image::blobs).chain(self.other_blobs.clone()).collect()
     }
 
-    /// All documents, the index itself the last.
+    /// Returns all documents, with the index itself last.
     pub fn documents(&self) -> Documents {
         let images = self.images.iter().map(|image| image.manifest.clone());
         images.chain(self.others.clone()).chain([self.document.clone()]).collect()

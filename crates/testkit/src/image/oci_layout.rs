@@ -1,4 +1,4 @@
-//! OCI image layouts, as directories and as archives (image-spec, image-layout.md).
+//! Writes OCI image layouts, as directories and as archives (image-spec, image-layout.md).
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::{Document, Image, Index, descriptor, to_json};
 use crate::error::{Error, Result};
 use crate::layer::Kind;
 
-/// What a layout holds under one name.
+/// An item of a layout's index.
 #[derive(Debug, Clone, Copy)]
 pub enum Item<'a> {
     /// An image for one platform.
@@ -19,8 +19,8 @@ pub enum Item<'a> {
     Index(&'a Index),
 }
 
-/// An item and its `org.opencontainers.image.ref.name`, if it has one.
-pub type Named<'a> = (Item<'a>, Option<&'a str>);
+/// An item and its `org.opencontainers.image.ref.name`, if any.
+pub type NamedItem<'a> = (Item<'a>, Option<&'a str>);
 
 impl Item<'_> {
     fn top(&self) -> &Document {
@@ -31,16 +31,16 @@ impl Item<'_> {
     }
 }
 
-/// The layout as an uncompressed tar.
-pub fn archive(items: &[Named<'_>]) -> Vec<u8> {
+/// Returns the layout as an uncompressed tar.
+pub fn archive(items: &[NamedItem<'_>]) -> Vec<u8> {
     members(items).to_tar()
 }
 
-/// Writes the layout into a directory that is there.
+/// Writes the layout into an existing directory.
 ///
 /// # Errors
 /// [`Error::Io`] if a file cannot be written.
-pub fn write(directory: &Path, items: &[Named<'_>]) -> Result<()> {
+pub fn write(directory: &Path, items: &[NamedItem<'_>]) -> Result<()> {
     for entry in members(items).iter() {
         let name = std::str::from_utf8(&entry.name).expect("made of digests and fixed names");
         let path = directory.join(name);
@@ -52,7 +52,7 @@ pub fn write(directory: &Path, items: &[Named<'_>]) -> Result<()> {
     Ok(())
 }
 
-fn members(items: &[Named<'_>]) -> Members {
+fn members(items: &[NamedItem<'_>]) -> Members {
     let mut members = Members::default();
     for (item, _) in items {
         let (blobs, documents) = match item {
@@ -69,7 +69,7 @@ fn members(items: &[Named<'_>]) -> Members {
     members
 }
 
-fn index(items: &[Named<'_>]) -> Value {
+fn index(items: &[NamedItem<'_>]) -> Value {
     let entries: Vec<Value> = items
         .iter()
         .map(|(item, name)| {

@@ -1,10 +1,10 @@
-//! The outer tar of an archive.
+//! The tar of an image archive.
 
 use std::collections::BTreeMap;
 
 use crate::layer::{Encoding, Entry, Layer};
 
-/// Files and links by name; the directories they need are added. Written in order of names, as Docker does.
+/// Files and links by name, and the directories that they need. They are written in the order of names, as Docker does.
 #[derive(Debug, Default)]
 pub(super) struct Members {
     members: BTreeMap<String, Entry>,

@@ -1,4 +1,4 @@
-//! What is in a regular file, holes included.
+//! The content of a regular file, with holes.
 
 use std::fmt;
 
@@ -6,24 +6,25 @@ use vmroot_model::{Algorithm, Digest, Hasher};
 
 use crate::tar_builder::{BLOCK, SparseMap};
 
-/// The bytes of a file: runs of data with zeros between them.
+/// The content of a file: runs of data with zeros between them.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Content {
     size: u64,
     runs: Vec<(u64, Vec<u8>)>,
 }
 
-/// Zeros are hashed and written in pieces of this many bytes.
+/// A block of zeros for hashing and writing holes.
 static ZEROS: [u8; 65536] = [0; 65536];
 
 impl Content {
-    /// A file with no holes.
+    /// Returns content without holes.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let runs = if bytes.is_empty() { Vec::new() } else { vec![(0, bytes.to_vec())] };
         Self { size: bytes.len() as u64, runs }
     }
 
-    /// `size` bytes, zeros but for these runs, which are ascending, do not meet and end within `size`.
+    /// Returns `size` bytes with these runs of data, which are ascending, do not touch and end within `size`. The rest
+    /// is zeros.
     pub fn sparse(size: u64, runs: Vec<(u64, Vec<u8>)>) -> Self {
         let mut end = 0;
         for (offset, run) in &runs {
@@ -33,25 +34,25 @@ impl Content {
         Self { size, runs }
     }
 
-    /// Bytes, holes included.
+    /// Returns the size in bytes, including holes.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// The runs of data.
+    /// Returns the runs of data with their offsets.
     pub fn runs(&self) -> &[(u64, Vec<u8>)] {
         &self.runs
     }
 
-    /// Whether there is a hole.
+    /// Returns whether there is a hole.
     pub fn is_sparse(&self) -> bool {
         self.runs.iter().map(|(_, run)| run.len() as u64).sum::<u64>() != self.size
     }
 
-    /// The map that GNU tar would write for it, and the data that goes with it.
+    /// Returns the sparse map that GNU tar would write, and the data for it.
     ///
-    /// Stretches begin and end at multiples of 512 bytes, or at the end of the file: GNU tar reads each from a block of
-    /// its own, other readers take them one after another, and only so do both read the same.
+    /// Stretches begin and end at multiples of 512 bytes or at the end of the file. GNU tar reads each stretch from a
+    /// new block, and other readers read them without padding; with this alignment both read the same.
     pub fn sparse_map(&self) -> (SparseMap, Vec<u8>) {
         let block = BLOCK as u64;
         let mut stretches: Vec<(u64, u64)> = Vec::new();
@@ -84,14 +85,14 @@ impl Content {
         bytes
     }
 
-    /// All bytes, holes as zeros; only for sizes that memory holds.
+    /// Returns all bytes, with holes as zeros. The content must fit into memory.
     pub fn expand(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.for_each_piece(|piece| bytes.extend_from_slice(piece));
         bytes
     }
 
-    /// The digest of all bytes.
+    /// Returns the digest of all bytes.
     pub fn sha256(&self) -> Digest {
         let mut hasher = Hasher::new(Algorithm::Sha256);
         self.for_each_piece(|piece| hasher.update(piece));

@@ -1,18 +1,18 @@
-//! A layer as a tar in one of the dialects; what the dialect cannot say goes into PAX records.
+//! Writes a layer as a tar in one of the dialects. Values that the dialect cannot store are written as PAX records.
 
 use super::{Attributes, Content, Entry, Kind, Layer};
 use crate::tar_builder::{Field, Header, Magic, PaxRecords, SparseForm, TarBuilder, typeflag};
 
-/// Whose way of writing headers.
+/// A dialect of headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
-    /// Headers of V7 tar, files of type NUL, directories as files of that type with a trailing slash.
+    /// V7 headers: files have the type NUL, and directories are entries of that type with a trailing slash.
     V7,
-    /// POSIX headers with the prefix field, PAX records only where the header cannot say it.
+    /// POSIX headers with the prefix field, and PAX records only for values that the header cannot store.
     Ustar,
-    /// GNU headers: `L`, `K` and base-256; PAX records only for xattrs and parts of a second.
+    /// GNU headers with `L`, `K` and base-256, and PAX records only for xattrs and fractions of a second.
     Gnu,
-    /// POSIX headers with PAX records for every field, the header's own fields left wrong.
+    /// POSIX headers with PAX records for every field, and wrong values in the header's own fields.
     Pax,
 }
 
@@ -21,25 +21,25 @@ impl Dialect {
     pub const ALL: [Self; 4] = [Self::V7, Self::Ustar, Self::Gnu, Self::Pax];
 }
 
-/// Whose way of writing extended attributes.
+/// A format of extended attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum XattrForm {
-    /// `SCHILY.xattr.`, raw.
+    /// `SCHILY.xattr.`, with raw values.
     Schily,
-    /// `LIBARCHIVE.xattr.`, base64.
+    /// `LIBARCHIVE.xattr.`, with base64 values.
     Libarchive,
-    /// Both, as bsdtar writes.
+    /// Both, as written by bsdtar.
     Both,
 }
 
-/// How a layer is written.
+/// The encoding of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoding {
-    /// The headers.
+    /// The dialect of the headers.
     pub dialect: Dialect,
-    /// Files with holes.
+    /// The format of sparse files.
     pub sparse: SparseForm,
-    /// Extended attributes.
+    /// The format of extended attributes.
     pub xattrs: XattrForm,
 }
 
@@ -50,14 +50,14 @@ impl Default for Encoding {
 }
 
 impl Encoding {
-    /// The default forms in this dialect.
+    /// Returns the default encoding in this dialect.
     pub fn of(dialect: Dialect) -> Self {
         Self { dialect, ..Self::default() }
     }
 }
 
 impl Layer {
-    /// The tar, closed by two blocks of zeros.
+    /// Returns the tar, closed by two blocks of zeros.
     pub fn to_tar(&self, encoding: &Encoding) -> Vec<u8> {
         let mut tar = TarBuilder::new();
         for entry in &self.entries {
@@ -86,7 +86,7 @@ fn append(tar: &mut TarBuilder, entry: &Entry, encoding: &Encoding) {
     }
 }
 
-/// A header in the making, with what has to go in front of it.
+/// A header under construction, and the extended headers that precede it.
 struct Member {
     dialect: Dialect,
     header: Header,
@@ -98,7 +98,7 @@ struct Member {
 impl Member {
     fn new(entry: &Entry, dialect: Dialect) -> Self {
         let magic = match dialect {
-            // V7 had no devices, and readers look for their numbers in POSIX headers only.
+            // V7 had no devices, and readers use the device numbers of POSIX headers only.
             Dialect::V7 if !matches!(entry.kind, Kind::CharDevice { .. } | Kind::BlockDevice { .. }) => Magic::V7,
             Dialect::Gnu => Magic::Gnu,
             _ => Magic::Ustar,
@@ -153,7 +153,7 @@ impl Member {
         if mtime.nanoseconds == 0 {
             self.number("mtime", Field::MTIME, mtime.seconds);
         } else {
-            // A reader that does not know the record gets the second.
+            // Readers that do not know the record use the whole second.
             self.set(|header| header.mtime(mtime.seconds.max(0)));
             self.records = std::mem::take(&mut self.records).time("mtime", mtime.seconds, mtime.nanoseconds);
         }
@@ -169,7 +169,7 @@ impl Member {
         }
     }
 
-    /// A number the header holds or, by dialect, base-256 or a record.
+    /// Sets a number in the header or, depending on the dialect, in base-256 or in a record.
     fn number(&mut self, keyword: &str, field: Field, value: i64) {
         let fits = u64::try_from(value).is_ok_and(|value| value <= field.octal_max());
         match self.dialect {
@@ -182,7 +182,7 @@ impl Member {
         }
     }
 
-    /// Device numbers have no record: beyond seven octal digits base-256 is the only way.
+    /// Sets the device numbers. They have no record, so numbers beyond seven octal digits are written in base-256.
     fn device(&mut self, major: u32, minor: u32) {
         self.set(|header| header.device(major, minor));
     }
@@ -190,7 +190,7 @@ impl Member {
     fn sparse(mut self, tar: &mut TarBuilder, content: &Content, form: SparseForm, name: &[u8]) {
         let (map, data) = content.sparse_map();
         if matches!(form, SparseForm::Pax00 | SparseForm::Pax01 | SparseForm::Pax10) {
-            // GNU tar looks at these records with POSIX headers only.
+            // GNU tar reads these records only with POSIX headers.
             self.set(|header| header.field(Field::MAGIC, b"ustar\x0000").field(Field::TYPEFLAG, &[typeflag::FILE]));
         }
         match form {
@@ -198,7 +198,7 @@ impl Member {
             SparseForm::OldGnu => {
                 let plain =
                     self.header.field(Field::MAGIC, b"ustar  \0").field(Field::TYPEFLAG, &[typeflag::GNU_SPARSE]);
-                // The GNU header has its descriptors where POSIX has the prefix.
+                // The GNU header has its sparse descriptors in the place of the POSIX prefix.
                 let plain = match self.dialect {
                     Dialect::Ustar if name.len() > Field::NAME.1 => {
                         self.long_name = Some(name.to_vec());
@@ -229,7 +229,7 @@ impl Member {
         }
     }
 
-    /// The real name is in `GNU.sparse.name`.
+    /// Sets a stand-in name. The real name is in `GNU.sparse.name`.
     fn stand_in(&mut self) {
         self.long_name = None;
         self.set(|header| header.prefix(b"").name(b"GNUSparseFile.0/stand-in"));
@@ -266,7 +266,7 @@ impl Member {
 
 fn type_of(entry: &Entry, dialect: Dialect) -> u8 {
     match &entry.kind {
-        // With the old type, a slash at the end of its name would make a directory of a file.
+        // With the old type, a slash at the end of the name would make the file a directory.
         Kind::File(_) if dialect == Dialect::V7 && !entry.name.ends_with(b"/") => typeflag::OLD_FILE,
         Kind::Directory if dialect == Dialect::V7 => typeflag::OLD_FILE,
         Kind::File(_) => typeflag::FILE,
@@ -279,7 +279,7 @@ fn type_of(entry: &Entry, dialect: Dialect) -> u8 {
     }
 }
 
-/// The slash at which a long name is cut into prefix and name, if there is one that makes both fit.
+/// Returns the position of the slash that separates prefix and name, if both parts fit.
 fn prefix_end(name: &[u8]) -> Option<usize> {
     let fits = |slash: &usize| {
         (1..=Field::PREFIX.1).contains(slash) && (1..=Field::NAME.1).contains(&(name.len() - slash - 1))

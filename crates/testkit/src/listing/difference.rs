@@ -1,4 +1,4 @@
-//! What two listings do not share.
+//! Differences between two listings.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,27 +12,27 @@ pub struct Difference {
     paths: usize,
 }
 
-/// Differing paths that are printed.
-const SHOWN: usize = 40;
+/// The maximum number of paths that are printed.
+const MAX_PRINTED: usize = 40;
 
 impl Listing {
-    /// What is to change for `actual` to be this listing; `None` if nothing.
+    /// Returns the paths at which `actual` differs from this listing; `None` if there are none.
     pub fn difference(&self, actual: &Self) -> Option<Difference> {
         let paths: BTreeSet<_> = self.rows.keys().chain(actual.rows.keys()).collect();
         let differing: Vec<_> =
             paths.into_iter().filter(|path| self.rows.get(*path) != actual.rows.get(*path)).collect();
         let side = |sign: char, path: &[u8], row: Option<&Row>| row.map(|row| format!("{sign} {} {row}", quoted(path)));
-        let lines = differing.iter().take(SHOWN).flat_map(|path| {
+        let lines = differing.iter().take(MAX_PRINTED).flat_map(|path| {
             [side('-', path, self.rows.get(*path)), side('+', path, actual.rows.get(*path))].into_iter().flatten()
         });
         let lines: Vec<_> = lines.collect();
         (!differing.is_empty()).then_some(Difference { lines, paths: differing.len() })
     }
 
-    /// Panics with the difference unless `actual` is this listing.
+    /// Asserts that `actual` equals this listing.
     ///
     /// # Panics
-    /// When the listings differ.
+    /// If the listings differ. The message has the difference.
     #[track_caller]
     pub fn assert_same(&self, actual: &Self) {
         if let Some(difference) = self.difference(actual) {
@@ -45,6 +45,6 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} paths differ (- expected, + found)", self.paths)?;
         self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))?;
-        if self.paths > SHOWN { writeln!(f, "... and {} more", self.paths - SHOWN) } else { Ok(()) }
+        if self.paths > MAX_PRINTED { writeln!(f, "... and {} more", self.paths - MAX_PRINTED) } else { Ok(()) }
     }
 }

@@ -1,4 +1,4 @@
-//! The listing of a directory on the disk or under a mount.
+//! The listing of a directory on disk or of a mount.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -14,10 +14,10 @@ use crate::error::{Error, Result};
 use crate::xattr;
 
 impl Listing {
-    /// Lists what is below a directory, reading every file; paths may have up to 4095 bytes.
+    /// Lists a directory recursively and reads every file. Paths may have up to 4095 bytes.
     ///
     /// # Errors
-    /// [`Error::Io`] for what cannot be read. Xattrs that cannot be listed are shown as `ERR=` and the error number.
+    /// [`Error::Io`] if a file cannot be read. Xattrs that cannot be listed are shown as `ERR=` and the error number.
     pub fn of_directory(root: impl AsRef<Path>) -> Result<Self> {
         let root = root.as_ref();
         let mut listing = Self::default();

@@ -1,4 +1,4 @@
-//! The listing of a model's tree.
+//! The listing of a tree of the model.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::{Listing, Row};
 use crate::model::{Inode, InodeId, Node, Tree};
 
 impl Listing {
-    /// Lists the root that the model made.
+    /// Lists the root of the model's tree.
     pub fn of_tree(tree: &Tree) -> Self {
         let mut listing = Self::default();
         let mut groups: BTreeMap<InodeId, Vec<Vec<u8>>> = BTreeMap::new();

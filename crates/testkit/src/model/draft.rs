@@ -1,15 +1,15 @@
-//! One layer as a tree of its own.
+//! Builds the tree of a single layer.
 
 use std::collections::BTreeMap;
 
 use super::name::{self, Role};
-use super::tree::{Directory, InodeId, ROOT, State, Stop, Tree};
+use super::tree::{Directory, InodeId, ROOT, State, Tree, WalkError};
 use super::{LINK_LIMIT, NAME_LIMIT};
 use crate::error::{Error, Reason, Result};
 use crate::layer::{Attributes, Entry, Kind, Layer, WHITEOUT_PREFIX};
 
 impl Tree {
-    /// Makes the tree of a layer beside the merged one, and gives its root and the layer's markers.
+    /// Builds the tree of a layer beside the merged one. Returns its root and the layer's markers.
     pub(super) fn draft(&mut self, layer: &Layer) -> Result<(InodeId, Vec<Marker>)> {
         let root = self.add_implicit();
         let mut markers = Vec::new();
@@ -36,7 +36,7 @@ impl Tree {
             return Ok(());
         };
         let role = name::role(parents, last)?;
-        // Before anything is made or removed: the target may be what this entry replaces.
+        // Resolved before any change, because this entry may replace the target.
         let target = match &entry.kind {
             Kind::HardLink(target) if role == Role::Plain => Some(self.link_target(root, index, target)?),
             _ => None,
@@ -56,8 +56,8 @@ impl Tree {
         Ok(())
     }
 
-    /// The path that these components mean in the layer so far, without links, and whether it came through any; none
-    /// where they lead nowhere.
+    /// Resolves the links in a path of the layer so far. Returns the path without links, and whether there were any;
+    /// `None` if the path leads nowhere.
     fn real_path(&self, root: InodeId, path: &[Vec<u8>]) -> Option<(Vec<Vec<u8>>, bool)> {
         let mut real: Vec<Vec<u8>> = Vec::new();
         let mut ahead: Vec<Vec<u8>> = path.iter().rev().cloned().collect();
@@ -68,7 +68,7 @@ impl Tree {
                 continue;
             }
             real.push(component);
-            // No component of `real` is a link, so this follows none.
+            // `real` contains no links, so this follows none.
             let Some(State::Leaf(Kind::Symlink(target))) = self.find(root, &real).map(|id| &self.inodes[id].state)
             else {
                 continue;
@@ -111,13 +111,13 @@ impl Tree {
         self.directory_mut(id).implicit = false;
     }
 
-    /// The directory that these components name in the layer, made where it is missing.
+    /// Returns the directory with this path in the layer. Missing directories are created.
     fn make_parents(&mut self, root: InodeId, parents: &[Vec<u8>]) -> std::result::Result<InodeId, Reason> {
         loop {
             match self.walk(root, parents) {
                 Ok(id) => return Ok(id),
-                Err(Stop::Refused(reason)) => return Err(reason),
-                Err(Stop::Missing(directory, name)) => {
+                Err(WalkError::Refused(reason)) => return Err(reason),
+                Err(WalkError::Missing(directory, name)) => {
                     let made = self.add_implicit();
                     self.directory_mut(directory).children.insert(name, made);
                 }
@@ -125,7 +125,7 @@ impl Tree {
         }
     }
 
-    /// The inode a hard link names, or a pending one for later.
+    /// Returns the inode of a hard link's target, or a new pending inode.
     fn link_target(&mut self, root: InodeId, index: usize, target: &[u8]) -> std::result::Result<InodeId, Reason> {
         let path = name::components(target)?;
         match self.find(root, &path) {
@@ -135,7 +135,8 @@ impl Tree {
         }
     }
 
-    /// Gives every pending link of a complete layer its inode. Until all are found none is a way to another.
+    /// Gives every pending link of a complete layer its inode. A pending link cannot be part of another's path until
+    /// all are resolved.
     fn resolve_pending(&mut self, root: InodeId) -> std::result::Result<(), (usize, Reason)> {
         let links = self.pending(root);
         let mut found: BTreeMap<InodeId, InodeId> = BTreeMap::new();
@@ -160,14 +161,14 @@ impl Tree {
         Ok(())
     }
 
-    /// The inode of a link's target, unless that is itself a pending link that has not been found.
+    /// Returns the inode of a link's target, unless that is itself an unresolved pending link.
     fn resolve(
         &self,
         root: InodeId,
         link: &PendingLink,
         found: &BTreeMap<InodeId, InodeId>,
     ) -> std::result::Result<Option<InodeId>, (usize, Reason)> {
-        // A directory of the layer took the place of the lower file that the link names.
+        // A directory of this layer may have replaced the lower file that the link refers to.
         let own = self.find(root, &link.target).filter(|id| self.directory(*id).is_none());
         let Some(id) = own.or_else(|| self.find(ROOT, &link.target)) else {
             return Err((link.index, Reason::LinkTargetMissing(link.target.join(&b'/'))));
@@ -179,7 +180,7 @@ impl Tree {
         }
     }
 
-    /// The pending links that a layer still has, in the order of its tar.
+    /// Returns the pending links of a layer in the order of its tar.
     fn pending(&self, root: InodeId) -> Vec<PendingLink> {
         let mut found = Vec::new();
         let mut directories = vec![root];
@@ -201,17 +202,17 @@ impl Tree {
     }
 }
 
-/// A whiteout, or an opaque marker.
+/// A whiteout or an opaque marker.
 pub(super) struct Marker {
-    /// The directory that it is in, no link on the way.
+    /// The path of the marker's directory, without links.
     pub(super) directory: Vec<Vec<u8>>,
-    /// The name that is hidden there; all names if there is none.
+    /// The name that is hidden in the directory; `None` for all names.
     pub(super) hidden: Option<Vec<u8>>,
-    /// Whether links of the layer lead there.
+    /// Whether the path to the directory had links of the layer.
     pub(super) linked: bool,
 }
 
-/// A hard link whose target was not in the layer when it was met.
+/// A hard link whose target was not yet in the layer.
 struct PendingLink {
     id: InodeId,
     index: usize,

@@ -1,10 +1,10 @@
-//! A layer laid over the merged tree: first its markers take away, then its entries are put there.
+//! Merges a layer into the merged tree: applies its markers first, then its entries.
 
 use super::draft::Marker;
 use super::tree::{InodeId, ROOT, Tree};
 
 impl Tree {
-    /// Lays the layer whose tree begins at `upper`, and that has these markers, over the merged tree.
+    /// Merges a layer with this root and these markers into the merged tree.
     pub(super) fn lay_over(&mut self, upper: InodeId, markers: &[Marker]) {
         for marker in markers {
             self.take_away(marker);
@@ -15,7 +15,7 @@ impl Tree {
         }
     }
 
-    /// Removes from the lower layers what a marker hides.
+    /// Removes the entries of lower layers that a marker hides.
     fn take_away(&mut self, marker: &Marker) {
         let Some(directory) = self.real_directory(ROOT, &marker.directory) else { return };
         let children = &mut self.directory_mut(directory).children;
@@ -44,8 +44,8 @@ impl Tree {
         }
     }
 
-    /// Makes the directory that a marker is in, and those above it, as far as the layer has nothing else there and no
-    /// marker hides it.
+    /// Creates the directory of a marker and its parents, unless the layer has another entry there or a marker hides
+    /// it.
     fn make_directories(&mut self, upper: InodeId, marker: &Marker, markers: &[Marker]) {
         for end in 1..=marker.directory.len() {
             let path = &marker.directory[..end];
@@ -62,7 +62,7 @@ impl Tree {
         }
     }
 
-    /// The directory at a path that has no links in it.
+    /// Returns the directory at a path without links.
     fn real_directory(&self, root: InodeId, path: &[Vec<u8>]) -> Option<InodeId> {
         path.iter().try_fold(root, |directory, name| {
             let child = *self.directory(directory)?.children.get(name)?;
@@ -72,7 +72,7 @@ impl Tree {
 }
 
 impl Marker {
-    /// Whether nothing of lower layers is left of a path.
+    /// Returns whether the marker hides a path of the lower layers completely.
     fn hides(&self, path: &[Vec<u8>]) -> bool {
         let Some(below) = path.strip_prefix(self.directory.as_slice()) else { return false };
         match &self.hidden {

@@ -1,15 +1,15 @@
-//! Names of entries, taken apart.
+//! Parses the names of entries.
 
 use super::NAME_LIMIT;
 use crate::error::Reason;
 use crate::layer::{OPAQUE_MARKER, WHITEOUT_PREFIX};
 
-/// The components of a path but the empty ones and `.`; `..` is kept.
+/// Returns the components of a path without empty ones and `.`. `..` is kept.
 pub(super) fn split(path: &[u8]) -> Vec<Vec<u8>> {
     path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".").map(<[u8]>::to_vec).collect()
 }
 
-/// The components of the name of an entry or of a hard link's target.
+/// Returns the components of an entry's name or of a hard link's target.
 pub(super) fn components(name: &[u8]) -> Result<Vec<Vec<u8>>, Reason> {
     let parts = split(name);
     if parts.iter().any(|part| part == b"..") {
@@ -21,18 +21,18 @@ pub(super) fn components(name: &[u8]) -> Result<Vec<Vec<u8>>, Reason> {
     Ok(parts)
 }
 
-/// What the last component of an entry's name says.
+/// The meaning of the last component of an entry's name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Role<'a> {
-    /// A thing of that name.
+    /// An ordinary entry.
     Plain,
-    /// The lower layers' thing of this name is hidden.
+    /// A whiteout, which hides this name in the lower layers.
     Whiteout(&'a [u8]),
-    /// All of the lower layers is hidden.
+    /// An opaque marker, which hides all names in the lower layers.
     Opaque,
 }
 
-/// The role of an entry with this last component below these parents.
+/// Returns the role of an entry with this last component and these parents.
 pub(super) fn role<'a>(parents: &[Vec<u8>], last: &'a [u8]) -> Result<Role<'a>, Reason> {
     if parents.iter().any(|part| part.starts_with(WHITEOUT_PREFIX)) {
         return Err(Reason::BelowWhiteout);

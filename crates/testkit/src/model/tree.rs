@@ -1,4 +1,4 @@
-//! The tree of the model: inodes, and directories that name them.
+//! The tree of the model: inodes, and directories that refer to them.
 
 use std::collections::BTreeMap;
 
@@ -6,23 +6,23 @@ use super::{LINK_LIMIT, name};
 use crate::error::Reason;
 use crate::layer::{Attributes, Content, Kind};
 
-/// Number of an inode; the same number under two names is a hard link.
+/// The number of an inode. Two names with the same number are hard links.
 pub type InodeId = usize;
 
 /// A directory's children.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Directory {
     pub(super) children: BTreeMap<Vec<u8>, InodeId>,
-    /// Made because something below it needed it.
+    /// Whether the directory exists only because of an entry below it.
     pub(super) implicit: bool,
 }
 
 #[derive(Debug, Clone)]
 pub(super) enum State {
     Directory(Directory),
-    /// Anything else; `Directory` and `HardLink` do not occur.
+    /// Any other kind. `Directory` and `HardLink` do not occur.
     Leaf(Kind),
-    /// A hard link whose target was not there when it was met: entry number and target.
+    /// A hard link whose target did not exist yet: the entry's number and the target.
     Pending(usize, Vec<Vec<u8>>),
 }
 
@@ -35,31 +35,31 @@ pub(super) struct Record {
 /// A merged root.
 #[derive(Debug, Clone)]
 pub struct Tree {
-    /// Inodes are never removed, only unlinked; those of a layer come behind those of the lower ones.
+    /// Inodes are never removed, only unlinked. Those of a layer come after those of lower layers.
     pub(super) inodes: Vec<Record>,
 }
 
-/// An inode as seen from outside.
+/// An inode.
 #[derive(Debug, Clone, Copy)]
 pub struct Inode<'a> {
-    /// Mode, owner, time, xattrs.
+    /// The mode, owner, time and xattrs.
     pub attributes: &'a Attributes,
-    /// What it is.
+    /// The kind and content.
     pub node: Node<'a>,
 }
 
-/// What an inode is.
+/// The kind and content of an inode.
 #[derive(Debug, Clone, Copy)]
 pub enum Node<'a> {
-    /// A directory and the names in it, in order of their bytes.
+    /// A directory: its children by name, in the order of bytes.
     Directory(&'a BTreeMap<Vec<u8>, InodeId>),
     /// A regular file.
     File(&'a Content),
-    /// A symbolic link and its target.
+    /// A symbolic link with this target.
     Symlink(&'a [u8]),
-    /// A character device: major, minor.
+    /// A character device: major and minor number.
     CharDevice(u32, u32),
-    /// A block device: major, minor.
+    /// A block device: major and minor number.
     BlockDevice(u32, u32),
     /// A named pipe.
     Fifo,
@@ -69,19 +69,19 @@ pub enum Node<'a> {
 pub(super) const ROOT: InodeId = 0;
 
 impl Tree {
-    /// An empty root, 0755 root:root.
+    /// Returns an empty root with mode 0755 and owner 0:0.
     pub fn new() -> Self {
         let mut tree = Self { inodes: Vec::new() };
         tree.add_implicit();
         tree
     }
 
-    /// The inode of the root directory.
+    /// Returns the inode number of the root directory.
     pub fn root(&self) -> InodeId {
         ROOT
     }
 
-    /// What is under this number.
+    /// Returns the inode with this number.
     pub fn inode(&self, id: InodeId) -> Inode<'_> {
         let record = &self.inodes[id];
         let node = match &record.state {
@@ -98,12 +98,12 @@ impl Tree {
         Inode { attributes: &record.attributes, node }
     }
 
-    /// The inode at a path, following no link in its last component; `None` if there is none.
+    /// Returns the inode number at a path. A link in the last component is not followed.
     pub fn lookup(&self, path: impl AsRef<[u8]>) -> Option<InodeId> {
         self.find(ROOT, &name::split(path.as_ref()))
     }
 
-    /// Every path with its inode, in order of the bytes of the paths; the root is the empty path.
+    /// Returns every path with its inode number, in the order of bytes. The root is the empty path.
     pub fn paths(&self) -> BTreeMap<Vec<u8>, InodeId> {
         let mut paths = BTreeMap::from([(Vec::new(), ROOT)]);
         let mut directories = vec![(Vec::new(), ROOT)];
@@ -142,15 +142,15 @@ impl Tree {
         }
     }
 
-    /// The inode of `path` below `root`: links on the way are followed, the last component is not.
+    /// Returns the inode of `path` below `root`. Links are followed, except in the last component.
     pub(super) fn find(&self, root: InodeId, path: &[Vec<u8>]) -> Option<InodeId> {
         let Some((last, parents)) = path.split_last() else { return Some(root) };
         let parent = self.walk(root, parents).ok()?;
         self.directory(parent)?.children.get(last).copied()
     }
 
-    /// The directory at the end of `path`, or where and why the way ends.
-    pub(super) fn walk(&self, root: InodeId, path: &[Vec<u8>]) -> Result<InodeId, Stop> {
+    /// Returns the directory at `path`, or the reason why the path does not lead to one.
+    pub(super) fn walk(&self, root: InodeId, path: &[Vec<u8>]) -> Result<InodeId, WalkError> {
         let mut trail = vec![root];
         let mut ahead: Vec<Vec<u8>> = path.iter().rev().cloned().collect();
         let mut links = 0;
@@ -164,21 +164,21 @@ impl Tree {
             }
             let directory = self.directory(here).expect("only directories enter the trail");
             let Some(child) = directory.children.get(&component) else {
-                return Err(Stop::Missing(here, component));
+                return Err(WalkError::Missing(here, component));
             };
             match &self.inodes[*child].state {
                 State::Directory(_) => trail.push(*child),
                 State::Leaf(Kind::Symlink(target)) => {
                     links += 1;
                     if links > LINK_LIMIT {
-                        return Err(Stop::Refused(Reason::TooManyLinks));
+                        return Err(WalkError::Refused(Reason::TooManyLinks));
                     }
                     if target.starts_with(b"/") {
                         trail.truncate(1);
                     }
                     ahead.extend(name::split(target).into_iter().rev());
                 }
-                _ => return Err(Stop::Refused(Reason::ParentNotADirectory)),
+                _ => return Err(WalkError::Refused(Reason::ParentNotADirectory)),
             }
         }
         Ok(trail[trail.len() - 1])
@@ -191,11 +191,11 @@ impl Default for Tree {
     }
 }
 
-/// Why a walk did not arrive.
+/// The reason why a path does not lead to a directory.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(super) enum WalkError {
     /// This directory has no child of this name.
     Missing(InodeId, Vec<u8>),
-    /// There is something that is no way to go.
+    /// A component is not a directory, or there are too many links.
     Refused(Reason),
 }

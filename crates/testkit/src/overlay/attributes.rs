@@ -1,4 +1,4 @@
-//! Owners, modes, times and xattrs on the disk.
+//! Owners, modes, times and xattrs of files on disk.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, lchown};
@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps, chmod, utimensat};
 
-use super::marker::Fresh;
+use super::marker::NewDirectories;
 use crate::error::{Error, Result};
 use crate::layer::{Attributes, Mtime};
 use crate::xattr;
 
-/// Carried by a directory that the layer has an entry for until its layer is complete: its mtime, which later
+/// Set on a directory with an entry in the layer until the layer is complete. The value is the mtime, which later
 /// entries would change.
 const EXPLICIT: &[u8] = b"trusted.testkit.mtime";
 
-/// Sets everything; links are not followed.
+/// Sets all attributes. Symlinks are not followed.
 pub(super) fn set(place: &Path, attributes: &Attributes) -> Result<()> {
     set_all_but_time(place, attributes)?;
     set_time(place, attributes.mtime)
 }
 
-/// Replaces everything of a directory, its mtime to be set when the layer is complete.
+/// Replaces all attributes of a directory. Its mtime is set when the layer is complete.
 pub(super) fn set_explicit(place: &Path, attributes: &Attributes) -> Result<()> {
     for name in xattr::read_all(place).map_err(Error::io("read the xattrs of", place))?.keys() {
         xattr::remove(place, name).map_err(Error::io("remove an xattr of", place))?;
@@ -30,13 +30,13 @@ pub(super) fn set_explicit(place: &Path, attributes: &Attributes) -> Result<()> 
     tag_explicit(place, attributes.mtime)
 }
 
-/// Notes that the layer has an entry for this directory, with this mtime.
+/// Records that the layer has an entry for this directory, with this mtime.
 pub(super) fn tag_explicit(place: &Path, mtime: Mtime) -> Result<()> {
     let text = format!("{} {}", mtime.seconds, mtime.nanoseconds);
     xattr::set(place, EXPLICIT, text.as_bytes()).map_err(Error::io("mark", place))
 }
 
-/// What a file has; overlayfs's own attributes are left out.
+/// Returns the attributes of a file, without those of overlayfs.
 pub(super) fn read(place: &Path) -> Result<Attributes> {
     let metadata = fs::symlink_metadata(place).map_err(Error::io("look at", place))?;
     let mut xattrs = xattr::read_all(place).map_err(Error::io("read the xattrs of", place))?;
@@ -51,9 +51,9 @@ pub(super) fn read(place: &Path) -> Result<Attributes> {
     })
 }
 
-/// Gives every directory of a complete layer its times, and the implicit ones their attributes: those of the
-/// directory below, or of a new one.
-pub(super) fn settle_directories(directory: &Path, lower: &Path, fresh: &Fresh) -> Result<()> {
+/// Sets the times of all directories of a complete layer. Implicit directories also get their attributes: those of the
+/// directory below, or those of a new one.
+pub(super) fn settle_directories(directory: &Path, lower: &Path, fresh: &NewDirectories) -> Result<()> {
     let mut directories = vec![PathBuf::new()];
     while let Some(relative) = directories.pop() {
         let place = directory.join(&relative);

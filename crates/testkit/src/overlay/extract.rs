@@ -1,4 +1,4 @@
-//! The entries of one layer put into a directory, markers as the plain files they are in the tar.
+//! Writes the entries of one layer into a directory. Markers are written as plain files, as in the tar.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -15,7 +15,8 @@ use super::{attributes, marker};
 use crate::error::{Error, Result};
 use crate::layer::{Content, Entry, Kind, Layer, WHITEOUT_PREFIX};
 
-/// Puts a layer into an empty directory; gives the hard links to files of lower layers, which are left as placeholders.
+/// Writes a layer into an empty directory. Returns the hard links to files of lower layers, which are left as
+/// placeholders.
 pub(super) fn extract(layer: &Layer, directory: &Path, lower: &Path, scratch: &Path) -> Result<Vec<LowerLink>> {
     let root = Root::open(directory)?;
     let mut markers = Vec::new();
@@ -68,7 +69,7 @@ fn enter(root: &Root, index: usize, entry: &Entry, scratch: &Path, markers: &mut
     attributes::set(&place, &entry.attributes)
 }
 
-/// Makes anything but directories and hard links.
+/// Creates a file of any kind other than directories and hard links.
 pub(super) fn make(place: &Path, kind: &Kind) -> Result<()> {
     let node = |kind: FileType, device: u64| {
         mknodat(CWD, place, kind, Mode::from_raw_mode(0o600), device).map_err(Error::io("make", place))
@@ -91,7 +92,7 @@ fn write(place: &Path, content: &Content) -> Result<()> {
     file.set_len(content.size()).map_err(Error::io("set the size of", place))
 }
 
-/// A layer that cannot be put on the disk.
+/// Returns the error for a layer that cannot be written to disk.
 pub(super) fn refuse(name: &[u8], message: &str) -> Error {
     Error::Program { program: "the overlay judge", message: format!("{} {message}", name.escape_ascii()) }
 }

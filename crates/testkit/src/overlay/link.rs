@@ -1,4 +1,5 @@
-//! Hard links: inside a layer they are made, to lower layers they become copies under all names that still show.
+//! Hard links: those within a layer are created, and those to lower layers become copies under all names that are
+//! visible.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
@@ -16,19 +17,19 @@ use crate::error::{Error, Result};
 use crate::layer::{Content, Kind};
 use crate::xattr;
 
-/// Carried by the placeholder of a link whose target is not there yet: the target.
+/// Set on the placeholder of a link whose target does not exist yet. The value is the target.
 const PENDING: &[u8] = b"trusted.testkit.link";
 
-/// A placeholder in a layer that is to be the same file as one of the lower layers.
+/// A placeholder in a layer for a file of the lower layers.
 #[derive(Debug)]
 pub(super) struct LowerLink {
-    /// In the layer's directory.
+    /// The path of the placeholder in the layer's directory.
     path: PathBuf,
-    /// Inode number in the merged lower layers.
+    /// The file's inode number in the merged lower layers.
     inode: u64,
 }
 
-/// Links the target, or a placeholder for it, to a new name in `scratch`.
+/// Creates a link to the target, or a placeholder, under a new name in `scratch`.
 pub(super) fn stage(root: &Root, index: usize, target: &[u8], scratch: &Path) -> Result<PathBuf> {
     let staged = scratch.join(format!("link-{index}"));
     if !link_to(root, target, &staged)? {
@@ -38,7 +39,7 @@ pub(super) fn stage(root: &Root, index: usize, target: &[u8], scratch: &Path) ->
     Ok(staged)
 }
 
-/// Links a file of the layer to `staged`; whether there is such a file.
+/// Links a file of the layer to `staged`. Returns whether the file exists.
 fn link_to(root: &Root, target: &[u8], staged: &Path) -> Result<bool> {
     let Some((place, metadata)) = find(root, target)? else { return Ok(false) };
     if metadata.is_dir() {
@@ -48,10 +49,10 @@ fn link_to(root: &Root, target: &[u8], staged: &Path) -> Result<bool> {
     Ok(true)
 }
 
-type Place = (super::place::Parent, Vec<u8>);
+type FileName = (super::place::Parent, Vec<u8>);
 
-/// Where the target is, if it is there.
-fn find(root: &Root, target: &[u8]) -> Result<Option<(Place, Metadata)>> {
+/// Returns the place and metadata of the target, if it exists.
+fn find(root: &Root, target: &[u8]) -> Result<Option<(FileName, Metadata)>> {
     let Some((parent, last)) = parent_and_last(target)? else {
         return Err(refuse(target, "is the root and has a hard link"));
     };
@@ -63,21 +64,21 @@ fn find(root: &Root, target: &[u8]) -> Result<Option<(Place, Metadata)>> {
     Ok(metadata.map(|metadata| ((parent, last.to_vec()), metadata)))
 }
 
-/// What a placeholder stands for.
+/// The target of a placeholder.
 #[derive(Clone)]
-enum Found {
-    /// A file of the layer, under this name in `scratch`.
+enum LinkTarget {
+    /// A file of the layer, linked to this path in `scratch`.
     Staged(PathBuf),
-    /// The file of this inode number in the merged lower layers.
+    /// The file with this inode number in the merged lower layers.
     Lower(u64),
 }
 
-/// Replaces the placeholders whose target is in the layer now that it is complete; gives the others.
+/// Replaces the placeholders whose target is in the now complete layer. Returns the others.
 ///
-/// None is replaced before all are found, so that none becomes a way to another.
+/// All targets are resolved before any placeholder is replaced, so that no placeholder becomes part of another's path.
 pub(super) fn resolve_in_layer(root: &Root, directory: &Path, lower: &Root, scratch: &Path) -> Result<Vec<LowerLink>> {
     let placeholders = placeholders(directory)?;
-    let mut found: HashMap<u64, Found> = HashMap::new();
+    let mut found: HashMap<u64, LinkTarget> = HashMap::new();
     let mut waiting: Vec<_> = placeholders.iter().collect();
     while let Some(first) = waiting.first().copied() {
         let before = waiting.len();
@@ -96,68 +97,68 @@ pub(super) fn resolve_in_layer(root: &Root, directory: &Path, lower: &Root, scra
     let mut lower_links = Vec::new();
     for placeholder in placeholders {
         match &found[&placeholder.inode] {
-            Found::Lower(inode) => lower_links.push(LowerLink { path: placeholder.path, inode: *inode }),
-            Found::Staged(staged) => link_over(staged, &directory.join(&placeholder.path), scratch)?,
+            LinkTarget::Lower(inode) => lower_links.push(LowerLink { path: placeholder.path, inode: *inode }),
+            LinkTarget::Staged(staged) => link_over(staged, &directory.join(&placeholder.path), scratch)?,
         }
     }
-    // One of them may stand for several placeholders, where one links to another.
+    // One staged file may stand for several placeholders, if one links to another.
     let staged =
-        found.values().filter_map(|target| if let Found::Staged(staged) = target { Some(staged) } else { None });
+        found.values().filter_map(|target| if let LinkTarget::Staged(staged) = target { Some(staged) } else { None });
     for staged in staged.collect::<HashSet<_>>() {
         fs::remove_file(staged).map_err(Error::io("remove", staged))?;
     }
     Ok(lower_links)
 }
 
-/// What a placeholder's target is, unless that is itself a placeholder that has not been found.
+/// Returns the target of a placeholder, unless that is itself an unresolved placeholder.
 fn resolve(
     root: &Root,
     lower: &Root,
     placeholder: &Placeholder,
-    found: &HashMap<u64, Found>,
+    found: &HashMap<u64, LinkTarget>,
     scratch: &Path,
-) -> Result<Option<Found>> {
+) -> Result<Option<LinkTarget>> {
     let target = &placeholder.target;
-    // A directory of the layer took the place of the lower file that the link names.
+    // A directory of this layer may have replaced the lower file that the link refers to.
     if let Some((place, metadata)) = find(root, target)?.filter(|(_, metadata)| !metadata.is_dir()) {
         if pending_target(&place.0.join(&place.1))?.is_some() {
             return Ok(found.get(&metadata.ino()).cloned());
         }
         let staged = scratch.join(format!("found-{}", placeholder.inode));
-        // Several names of one placeholder have one target.
+        // Several names of one placeholder have the same target.
         if fs::symlink_metadata(&staged).is_err() {
             link_to(root, target, &staged)?;
         }
-        return Ok(Some(Found::Staged(staged)));
+        return Ok(Some(LinkTarget::Staged(staged)));
     }
     match find(lower, target)? {
         None => Err(refuse(target, "does not exist and has a hard link")),
         Some((_, metadata)) if metadata.is_dir() => Err(refuse(target, "is a directory and has a hard link")),
-        Some((_, metadata)) => Ok(Some(Found::Lower(metadata.ino()))),
+        Some((_, metadata)) => Ok(Some(LinkTarget::Lower(metadata.ino()))),
     }
 }
 
-/// Makes `place` another name of a file, whatever is there.
+/// Makes `place` another name of a file, and replaces any existing one.
 fn link_over(file: &Path, place: &Path, scratch: &Path) -> Result<()> {
     let staged = scratch.join("linked");
     fs::hard_link(file, &staged).map_err(Error::io("link", &staged))?;
     rename_over(&staged, place)
 }
 
-/// Renames even over another name of the same file, which rename(2) would leave alone.
+/// Renames a file even onto another name of the same file, which rename(2) would leave alone.
 fn rename_over(staged: &Path, place: &Path) -> Result<()> {
     fs::remove_file(place).map_err(Error::io("remove", place))?;
     fs::rename(staged, place).map_err(Error::io("rename", staged))
 }
 
-/// A hard link whose target was not there when it was met.
+/// A hard link whose target did not exist yet.
 struct Placeholder {
     path: PathBuf,
     inode: u64,
     target: Vec<u8>,
 }
 
-/// All placeholders of a layer.
+/// Returns all placeholders of a layer.
 fn placeholders(directory: &Path) -> Result<Vec<Placeholder>> {
     let mut found = Vec::new();
     for (path, metadata) in walk(directory)? {
@@ -174,7 +175,7 @@ fn pending_target(place: &Path) -> Result<Option<Vec<u8>>> {
     xattr::read(place, PENDING).map_err(Error::io("read the xattrs of", place))
 }
 
-/// All names in the merged lower layers of the files that are linked to, and whether each shows through the layer.
+/// Returns all names of the linked files in the merged lower layers, and whether each is visible through the layer.
 pub(super) fn aliases(
     links: &[LowerLink],
     lower: &Path,
@@ -200,7 +201,7 @@ fn shows(root: &Root, path: &Path, inode: u64) -> bool {
     fs::symlink_metadata(parent.join(name.as_bytes())).is_ok_and(|metadata| metadata.ino() == inode)
 }
 
-/// Puts a copy of each file that is linked to into the layer, under its own names that show and those of the links.
+/// Copies each linked file into the layer, under its own visible names and under the links' names.
 pub(super) fn copy(
     links: &[LowerLink],
     aliases: &BTreeMap<PathBuf, (u64, bool)>,
@@ -247,7 +248,7 @@ fn kind_of(place: &Path) -> Result<Kind> {
     })
 }
 
-/// Everything below a directory, by relative path.
+/// Returns the relative paths and metadata of everything below a directory.
 fn walk(root: &Path) -> Result<Vec<(PathBuf, Metadata)>> {
     let mut found = Vec::new();
     let mut directories = vec![PathBuf::new()];

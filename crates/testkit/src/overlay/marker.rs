@@ -1,4 +1,4 @@
-//! Whiteout and opaque marker files turned into what overlayfs reads.
+//! Converts whiteout and opaque marker files into the form that overlayfs reads.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -13,45 +13,45 @@ use crate::error::{Error, Result};
 use crate::layer::{OPAQUE_MARKER, WHITEOUT_PREFIX};
 use crate::xattr;
 
-/// overlayfs's mark of a directory that hides those below.
+/// The attribute by which overlayfs marks a directory that hides those below it.
 const OPAQUE: &[u8] = b"trusted.overlay.opaque";
 
-/// The directories of a layer, by path, that have no directory below them.
+/// The directories of a layer without a visible directory below them.
 #[derive(Debug, Default)]
-pub(super) struct Fresh {
+pub(super) struct NewDirectories {
     directories: HashSet<PathBuf>,
-    /// The layer hides all that is below it.
+    /// Whether the layer hides all lower layers.
     pub(super) root_is_opaque: bool,
 }
 
-impl Fresh {
-    /// Whether the directory of this path, relative to the layer, has none below it.
+impl NewDirectories {
+    /// Returns whether the directory with this path, relative to the layer, has no visible directory below it.
     pub(super) fn contains(&self, relative: &Path) -> bool {
         self.directories.contains(relative)
     }
 }
 
-/// Whether a name is a whiteout or an opaque marker.
+/// Returns whether a name is that of a whiteout or an opaque marker.
 pub(super) fn is_marker(name: &[u8]) -> bool {
     name.starts_with(WHITEOUT_PREFIX)
 }
 
 /// A marker of a layer.
 pub(super) struct Marker {
-    /// The directory that it is in, relative to the root and without links.
+    /// The directory of the marker, relative to the root and without links.
     pub(super) directory: PathBuf,
     pub(super) name: OsString,
-    /// Whether links of the layer lead to the directory.
+    /// Whether the path to the directory had links of the layer.
     pub(super) linked: bool,
 }
 
-/// Puts the markers of a complete layer into its directory, as the files that they are in a tar.
+/// Writes the markers of a complete layer into its directory, as files like those in a tar.
 ///
-/// Directories that only markers need are made, but for those that another marker hides, those that something else is
-/// in the place of, and those where links lead and lower layers have none: a marker has nothing to hide there.
+/// Directories that only markers need are created, with three exceptions: another marker hides the directory, another
+/// entry is in its place, or a link leads to it and the lower layers lack it. The marker then has nothing to hide.
 pub(super) fn place(root: &Root, directory: &Path, lower: &Root, markers: &[Marker]) -> Result<()> {
     let mut made = BTreeSet::new();
-    // Those that make directories come first.
+    // Markers that create directories come first.
     let (linked, direct): (Vec<_>, Vec<_>) = markers.iter().partition(|marker| marker.linked);
     for marker in direct.into_iter().chain(linked) {
         let is_there = |root: &Root| root.directory(marker.directory.as_os_str().as_bytes(), false).is_ok();
@@ -61,7 +61,7 @@ pub(super) fn place(root: &Root, directory: &Path, lower: &Root, markers: &[Mark
             File::create(&file).map_err(Error::io("make", &file))?;
         }
     }
-    // Those above come first.
+    // Sorted, so that parents come first.
     for place in &made {
         if place.exists() && is_hidden(directory, place) {
             fs::remove_dir_all(place).map_err(Error::io("remove", place))?;
@@ -70,7 +70,7 @@ pub(super) fn place(root: &Root, directory: &Path, lower: &Root, markers: &[Mark
     Ok(())
 }
 
-/// Makes the directories of a path in the layer; whether nothing else was in the way.
+/// Creates the directories of a path in the layer. Returns false if another kind of file is in the way.
 fn make_directories(directory: &Path, path: &Path, made: &mut BTreeSet<PathBuf>) -> Result<bool> {
     let mut place = directory.to_path_buf();
     for component in path.components() {
@@ -87,7 +87,7 @@ fn make_directories(directory: &Path, path: &Path, made: &mut BTreeSet<PathBuf>)
     Ok(true)
 }
 
-/// Whether a marker hides a directory of the layer, or one above it.
+/// Returns whether a marker hides a directory of the layer or one of its parents.
 fn is_hidden(directory: &Path, place: &Path) -> bool {
     place.ancestors().take_while(|above| *above != directory).any(|above| {
         let (Some(parent), Some(name)) = (above.parent(), above.file_name()) else { return false };
@@ -96,9 +96,9 @@ fn is_hidden(directory: &Path, place: &Path) -> bool {
     })
 }
 
-/// Turns the markers of a layer that lies over `lower`.
-pub(super) fn convert(directory: &Path, lower: &Path) -> Result<Fresh> {
-    let mut fresh = Fresh::default();
+/// Converts the markers of a layer above `lower`.
+pub(super) fn convert(directory: &Path, lower: &Path) -> Result<NewDirectories> {
+    let mut fresh = NewDirectories::default();
     let mut open = vec![(PathBuf::new(), true)];
     while let Some((relative, has_lower)) = open.pop() {
         if !has_lower {
@@ -111,9 +111,9 @@ pub(super) fn convert(directory: &Path, lower: &Path) -> Result<Fresh> {
     Ok(fresh)
 }
 
-/// What is in a directory of the layer.
+/// The content of a directory in a layer.
 struct Children {
-    /// The directories, and whether each has one below it that shows through.
+    /// The subdirectories, and whether each has a visible directory below it.
     directories: Vec<(OsString, bool)>,
     opaque: bool,
 }
@@ -127,7 +127,7 @@ fn convert_one(place: &Path, lower: &Path, has_lower: bool) -> Result<Children> 
     }
     let opaque = markers.iter().any(|marker| marker.as_bytes() == OPAQUE_MARKER);
     if opaque && has_lower {
-        // On the root it says nothing to overlayfs; the stack ends there instead.
+        // overlayfs ignores the attribute on the root. There, the stack of layers ends instead.
         set_opaque(place)?;
     }
     let shows = has_lower && !opaque;
@@ -138,7 +138,7 @@ fn convert_one(place: &Path, lower: &Path, has_lower: bool) -> Result<Children> 
         match names.get(hidden) {
             Some(kind) if kind.is_dir() => set_opaque(&place.join(hidden))?,
             Some(_) => {}
-            // Where there is nothing to hide, overlayfs would list the whiteout.
+            // overlayfs would list a whiteout that hides nothing.
             None if lower_kind(hidden).is_none() => {}
             None => mknodat(CWD, place.join(hidden), rustix::fs::FileType::CharacterDevice, Mode::empty(), 0)
                 .map_err(Error::io("make a whiteout at", place.join(hidden)))?,
@@ -152,7 +152,7 @@ fn convert_one(place: &Path, lower: &Path, has_lower: bool) -> Result<Children> 
     Ok(Children { directories: directories.collect(), opaque })
 }
 
-/// The name a whiteout hides, if there can be such a thing.
+/// Returns the name that a whiteout hides, if such a name is possible.
 fn hidden_by(marker: &[u8]) -> Option<&OsStr> {
     let hidden = marker.strip_prefix(WHITEOUT_PREFIX)?;
     let impossible = hidden == b"." || hidden == b".." || is_marker(hidden);

@@ -1,4 +1,4 @@
-//! An overlay mount that goes when it is dropped.
+//! An overlay mount that is unmounted when dropped.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub(super) struct Mount {
 }
 
 impl Mount {
-    /// Mounts these directories, the topmost first, read-only at `path`.
+    /// Mounts these directories, topmost first, read-only at `path`.
     pub(super) fn overlay(top_down: &[&Path], path: &Path) -> Result<Self> {
         let lower: Vec<&[u8]> = top_down.iter().map(|directory| directory.as_os_str().as_bytes()).collect();
         let options = [b"lowerdir=", lower.join(&b':').as_slice()].concat();
@@ -24,7 +24,7 @@ impl Mount {
         Ok(Self { path: path.to_path_buf() })
     }
 
-    /// Where it is.
+    /// Returns the mount point.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -32,7 +32,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Detached: a reader that is still there must not keep the mount from going.
+        // Detached, because a remaining reader must not block the unmount.
         let _ = rustix::mount::unmount(&self.path, UnmountFlags::DETACH);
     }
 }

@@ -1,4 +1,4 @@
-//! Places inside a directory that nothing leads out of: the kernel resolves the names.
+//! Resolves names inside a directory with the kernel, so that no name leads out of it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,18 +13,18 @@ use super::extract::refuse;
 use super::marker::is_marker;
 use crate::error::{Error, Result};
 
-/// A directory taken for `/`.
+/// A directory that is used as `/`.
 pub(super) struct Root {
     fd: OwnedFd,
 }
 
-/// An open directory; names in it are reached without going through its path again.
+/// An open directory. Names in it are accessed without resolving its path again.
 pub(super) struct Parent {
     fd: OwnedFd,
 }
 
 impl Parent {
-    /// A path of `name` in this directory, valid while `self` lives.
+    /// Returns a path of `name` in this directory, valid while `self` exists.
     pub(super) fn join(&self, name: &[u8]) -> PathBuf {
         Path::new("/proc/self/fd").join(self.fd.as_raw_fd().to_string()).join(OsStr::from_bytes(name))
     }
@@ -37,22 +37,25 @@ impl Root {
         Ok(Self { fd })
     }
 
-    /// The directory of this path; links are followed as if this were `/`, or refused.
+    /// Opens the directory at this path. If `links` is true, symlinks are followed as if this were `/`; if not, they
+    /// are an error.
     pub(super) fn directory(&self, path: &[u8], links: bool) -> std::result::Result<Parent, Errno> {
         let resolve = if links { ResolveFlags::IN_ROOT } else { ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS };
         let path = if path.is_empty() { b"." } else { path };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         loop {
             match openat2(&self.fd, path, flags, Mode::empty(), resolve) {
-                // Something was renamed or mounted anywhere while the kernel went through a `..`: it asks to try again.
+                // Returned if a file was renamed or mounted anywhere while the kernel resolved a `..`.
                 Err(Errno::AGAIN) => {}
                 opened => return opened.map(|fd| Parent { fd }),
             }
         }
     }
 
-    /// The path that this one means, relative to the root and without links, and whether it leads through any; none where
-    /// they lead nowhere. What is missing, or no directory, is taken for the directory that may come there.
+    /// Resolves the links in a path. Returns the path relative to the root and without links, and whether there were
+    /// any; `None` if the path leads nowhere.
+    ///
+    /// A missing component, or one that is no directory, is taken as a directory that may be created later.
     pub(super) fn real_path(&self, path: &[u8]) -> Option<(PathBuf, bool)> {
         let mut real = PathBuf::new();
         let mut ahead: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
@@ -83,7 +86,7 @@ impl Root {
         Some((real, links > 0))
     }
 
-    /// The directory of this path, made where it is missing, at the ends of dangling links too.
+    /// Opens the directory at this path. Missing directories are created, even as targets of dangling links.
     pub(super) fn make_directory(&self, path: &[u8], depth: usize) -> Result<Parent> {
         let mut done: Vec<u8> = Vec::new();
         for component in components(path) {
@@ -112,12 +115,12 @@ impl Root {
     }
 }
 
-/// The components of a path; `..` is kept.
+/// Returns the components of a path. `..` is kept.
 pub(super) fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".")
 }
 
-/// The parent's path and the last component of a name, `None` for the root.
+/// Returns the parent's path and the last component of a name; `None` for the root.
 pub(super) fn parent_and_last(name: &[u8]) -> Result<Option<(Vec<u8>, &[u8])>> {
     let mut parts: Vec<&[u8]> = components(name).collect();
     if parts.contains(&&b".."[..]) {

@@ -1,4 +1,4 @@
-//! A layer tar put into a directory by GNU tar.
+//! Extracts a layer tar with GNU tar.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -9,7 +9,7 @@ use super::attributes::tag_explicit;
 use crate::error::{Error, Result};
 use crate::layer::Mtime;
 
-/// Untars into an empty directory, markers as the files they are, and notes which directories had an entry.
+/// Extracts a tar into an empty directory, with markers as plain files, and marks the directories that have an entry.
 pub(super) fn untar(tar: &Path, directory: &Path) -> Result<()> {
     let started = now(directory)?;
     gnu_tar(tar, directory)?;
@@ -27,14 +27,14 @@ pub(super) fn untar(tar: &Path, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The time by the clock of the file system: what is made later is not older.
+/// Returns the current time of the file system's clock. Files that are created later are not older.
 fn now(directory: &Path) -> Result<(i64, i64)> {
     let clock = directory.with_extension("clock");
     let metadata = File::create(&clock).and_then(|file| file.metadata()).map_err(Error::io("make", &clock))?;
     Ok((metadata.mtime(), metadata.mtime_nsec()))
 }
 
-/// Runs GNU tar so that it keeps all there is to keep; names are clamped to the directory.
+/// Runs GNU tar with options to keep all attributes. It does not write outside of the directory.
 pub(crate) fn gnu_tar(tar: &Path, directory: &Path) -> Result<()> {
     let output = Command::new("tar")
         .args(["--extract", "--numeric-owner", "--same-owner", "--same-permissions", "--xattrs", "--xattrs-include=*"])

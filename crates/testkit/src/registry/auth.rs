@@ -1,4 +1,4 @@
-//! Who may read: Basic credentials, or bearer tokens from a token endpoint on the same port.
+//! Access control: Basic credentials, or bearer tokens from a token endpoint on the same port.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,10 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::message::{Request, Response};
 
-/// How a registry asks for credentials.
+/// The credentials that a registry requires.
 #[derive(Clone, Debug)]
 pub enum Auth {
-    /// User and password with every request.
+    /// A user name and a password with every request.
     Basic {
         /// The user's name.
         user: String,
@@ -21,29 +21,30 @@ pub enum Auth {
         /// The values of the `WWW-Authenticate` headers.
         challenges: Vec<String>,
     },
-    /// A token with every request.
+    /// A bearer token with every request.
     Bearer(Bearer),
 }
 
-/// A token endpoint, `/token`, and the challenges that point to it.
+/// The token endpoint `/token`, and the challenges that refer to it.
 #[derive(Clone, Debug)]
 pub struct Bearer {
-    /// The user and password that it asks for; without them, everybody gets a token.
+    /// The user name and password that the endpoint requires. If `None`, every client gets a token.
     pub user: Option<(String, String)>,
-    /// The identity token that it takes instead, in a POST.
+    /// The identity token that the endpoint requires instead, in a POST request.
     pub identity_token: Option<String>,
-    /// The field that the token stands in, `token` or `access_token`.
+    /// The field of the answer with the token: `token` or `access_token`.
     pub field: &'static str,
-    /// What it says of a token's life, in seconds.
+    /// The advertised lifetime of a token in seconds.
     pub expires_in: Option<u64>,
-    /// How many requests a token is really good for.
+    /// The actual number of requests for which a token is valid.
     pub uses: Option<usize>,
-    /// How long a token is really good.
+    /// The actual lifetime of a token.
     pub life: Option<Duration>,
-    /// A scope that a token must have, or the answer is `insufficient_scope` and a challenge with this scope.
+    /// A scope that tokens must have. If a token lacks it, the answer is `insufficient_scope` with a challenge for this
+    /// scope.
     pub insufficient: Option<String>,
-    /// The values of the `WWW-Authenticate` headers; `{realm}` stands for the URL of the endpoint, `{scope}` for the
-    /// scope of the request.
+    /// The values of the `WWW-Authenticate` headers. `{realm}` is replaced by the URL of the endpoint, and `{scope}` by
+    /// the scope of the request.
     pub challenges: Vec<String>,
     /// The URL of the endpoint, if it is not on this registry.
     pub realm: Option<String>,
@@ -65,7 +66,7 @@ impl Default for Bearer {
     }
 }
 
-/// The tokens that were given out.
+/// The issued tokens.
 #[derive(Default)]
 pub(super) struct Tokens {
     count: usize,
@@ -73,7 +74,7 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// Forgets all of them, and gives none of their names again.
+    /// Revokes all tokens. Their names are not used again.
     pub(super) fn revoke(&mut self) {
         self.given.clear();
     }
@@ -86,13 +87,13 @@ struct Token {
 }
 
 impl Auth {
-    /// Basic credentials, with the usual challenge.
+    /// Returns Basic credentials with the usual challenge.
     pub fn basic(user: &str, password: &str) -> Self {
         let challenges = vec![r#"Basic realm="test registry""#.to_owned()];
         Self::Basic { user: user.to_owned(), password: password.to_owned(), challenges }
     }
 
-    /// The answer to a request that may not pass, `None` to one that may.
+    /// Returns the answer to an unauthorised request, or `None` if the request is authorised.
     pub(super) fn refuse(&self, request: &Request, tokens: &mut Tokens, base: &str) -> io::Result<Option<Response>> {
         match self {
             Self::Basic { user, password, challenges } => {
@@ -138,7 +139,7 @@ impl Bearer {
         Ok(response)
     }
 
-    /// The answer of the token endpoint.
+    /// Returns the answer of the token endpoint.
     pub(super) fn token(&self, request: &Request, tokens: &mut Tokens) -> io::Result<Response> {
         let post = request.method == "POST";
         let allowed = match (&self.identity_token, &self.user) {
@@ -152,7 +153,7 @@ impl Bearer {
         tokens.count += 1;
         let token = format!("token-{}", tokens.count);
         let texts = if post { request.form("scope") } else { request.query("scope") };
-        // A form holds its scopes in one field, separated by spaces; a query may have several.
+        // A form has its scopes in one field, separated by spaces. A query may have several fields.
         let split = texts.iter().flat_map(|text| text.split(' ')).map(str::to_owned);
         let scopes = split.chain(texts.iter().cloned()).collect();
         let expires = self.life.map(|life| Instant::now() + life);

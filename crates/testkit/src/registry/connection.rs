@@ -1,4 +1,4 @@
-//! One connection: reads requests, has them answered, writes the answers as honestly as the rules allow.
+//! Serves one connection: reads requests, and writes the answers with the faults of the rules.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -16,14 +16,14 @@ use super::{Shared, routes};
 const CERTIFICATE: &[u8] = include_bytes!("tls/server.pem");
 const KEY: &[u8] = include_bytes!("tls/server.key");
 
-/// What a TLS registry answers to a client that speaks plain HTTP.
+/// The answer of a TLS registry to a client that uses plain HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlainAnswer {
-    /// `400 Bad Request` in plain HTTP, as Go's servers do.
+    /// `400 Bad Request` in plain HTTP, as from Go's servers.
     BadRequest,
-    /// A TLS alert, as OpenSSL does.
+    /// A TLS alert, as from OpenSSL.
     Alert,
-    /// The end of the connection.
+    /// The connection is closed.
     Close,
 }
 
@@ -48,7 +48,7 @@ impl Tls {
     }
 }
 
-/// Serves a connection until its end.
+/// Serves a connection until it ends.
 pub(super) fn serve(mut stream: TcpStream, shared: &Shared, tls: Option<&Tls>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let Some(tls) = tls else { return converse(stream, shared) };
@@ -62,7 +62,8 @@ pub(super) fn serve(mut stream: TcpStream, shared: &Shared, tls: Option<&Tls>) -
             PlainAnswer::Alert => &[21, 3, 1, 0, 2, 2, 70],
             PlainAnswer::Close => &[],
         };
-        // Reads first: closing with unread bytes resets the connection and may take the answer along.
+        // The request is read first: closing a socket with unread bytes resets the connection and may discard the
+        // answer.
         let mut request = [0; 4096];
         let _ = stream.read(&mut request)?;
         return stream.write_all(answer);
@@ -75,7 +76,7 @@ fn converse(stream: impl Read + Write, shared: &Shared) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     while let Some(request) = Request::read(&mut reader)? {
         let busy = shared.busy.fetch_add(1, Ordering::SeqCst) + 1;
-        shared.busiest.fetch_max(busy, Ordering::SeqCst);
+        shared.max_busy.fetch_max(busy, Ordering::SeqCst);
         let sent = routes::answer(&request, shared).and_then(|mut response| {
             response.head = request.method == "HEAD";
             send(&response, reader.get_mut())
@@ -88,7 +89,7 @@ fn converse(stream: impl Read + Write, shared: &Shared) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes an answer; false if the connection ends with it.
+/// Writes an answer. Returns false if the connection ends with it.
 fn send(response: &Response, stream: &mut impl Write) -> io::Result<bool> {
     let wire = &response.wire;
     thread::sleep(wire.delay);
@@ -115,13 +116,13 @@ fn send(response: &Response, stream: &mut impl Write) -> io::Result<bool> {
     Ok(complete && !wire.no_length && !wire.close && honest_length(response))
 }
 
-/// Whether the client can find the next answer after this one.
+/// Returns whether the client can find the start of the next answer.
 fn honest_length(response: &Response) -> bool {
     let said = response.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("Content-Length"));
     said.is_none_or(|(_, value)| *value == response.range.1.to_string())
 }
 
-/// Writes the body; false if it was cut.
+/// Writes the body. Returns false if it was cut.
 fn send_body(response: &Response, stream: &mut impl Write) -> io::Result<bool> {
     let wire = &response.wire;
     let (start, length) = response.range;

@@ -1,24 +1,24 @@
-//! Bytes to serve: in memory or in a file.
+//! The content that a registry serves, in memory or in a file.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Bytes that a registry serves.
+/// The bytes of a blob or document.
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// Held in memory.
+    /// Bytes in memory.
     Memory(Arc<[u8]>),
-    /// Read from a file at each request.
+    /// A file, which is read at each request.
     File(PathBuf),
 }
 
 impl Content {
-    /// Length in bytes.
+    /// Returns the length in bytes.
     ///
     /// # Errors
-    /// If the file is not there.
+    /// If the file does not exist.
     pub fn size(&self) -> io::Result<u64> {
         match self {
             Self::Memory(bytes) => Ok(bytes.len() as u64),
@@ -26,7 +26,7 @@ impl Content {
         }
     }
 
-    /// A reader of the bytes from `offset` on.
+    /// Returns a reader of the bytes from `offset` on.
     ///
     /// # Errors
     /// If the file cannot be opened.

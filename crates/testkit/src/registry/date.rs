@@ -1,11 +1,11 @@
-//! Dates as HTTP writes them.
+//! Dates in the format of HTTP.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// `time` in the form `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7).
+/// Formats `time` like `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7).
 ///
 /// # Panics
-/// For a time before 1970.
+/// If the time is before 1970.
 pub fn http_date(time: SystemTime) -> String {
     const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];

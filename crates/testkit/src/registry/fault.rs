@@ -1,4 +1,4 @@
-//! How a registry misbehaves: rules say when, faults say what.
+//! Faults of a registry, and the rules that select the requests.
 
 use std::io;
 use std::time::Duration;
@@ -6,36 +6,37 @@ use std::time::Duration;
 use super::content::Content;
 use super::message::{Request, Response};
 
-/// One way of breaking an answer.
+/// A change to an answer.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// Closes the connection after so many bytes of the body.
+    /// Closes the connection after this many bytes of the body.
     CutAfter(u64),
-    /// Sends so many bytes of the body, then nothing for the duration, then closes the connection.
+    /// Sends this many bytes of the body, sends nothing for this duration, and closes the connection.
     StallAfter(u64, Duration),
     /// Waits before the status line.
     Delay(Duration),
-    /// Sends the body in pieces of so many bytes with a pause between them.
+    /// Sends the body in chunks of this many bytes with a pause between them.
     Slow(usize, Duration),
-    /// A well-formed answer with only the first so many bytes of the body.
+    /// Sends a well-formed answer with only the first bytes of the body, this many.
     Truncate(u64),
-    /// A well-formed answer with these bytes after the body.
+    /// Sends a well-formed answer with these bytes after the body.
     Append(Vec<u8>),
-    /// Says this `Content-Length`, whatever follows.
+    /// Sends this `Content-Length`, even if it is wrong.
     ContentLength(u64),
-    /// Says no length; the end of the connection is the end of the body.
+    /// Sends no length. The body ends with the connection.
     NoContentLength,
     /// Sends the body with `Transfer-Encoding: chunked`.
     Chunked,
     /// Sets a header.
     Header(&'static str, String),
-    /// Leaves a header out.
+    /// Removes a header.
     WithoutHeader(&'static str),
-    /// Answers a range request with 200 and everything.
+    /// Answers a range request with 200 and the whole body.
     IgnoreRange,
-    /// Compresses the body, unless the request has `Accept-Encoding: identity`: without that header a server may choose.
+    /// Compresses the body, unless the request has `Accept-Encoding: identity`: without that header a server may
+    /// choose.
     Compress,
-    /// Flips the bits of one byte of the body.
+    /// Flips the bits of the byte at this offset of the body.
     Corrupt(u64),
     /// Answers with this status, headers and body instead.
     Status(u16, Vec<(&'static str, String)>, String),
@@ -45,13 +46,13 @@ pub enum Fault {
     Redirect(u16, String),
     /// Closes the connection instead of answering.
     Close,
-    /// Answers, then closes the connection without having said so.
+    /// Answers, then closes the connection without announcing it.
     CloseAfter,
     /// Sends these bytes instead of HTTP.
     Garbage(Vec<u8>),
 }
 
-/// When to misbehave, and how.
+/// The faults of an answer, and the requests that they apply to.
 #[derive(Clone, Debug)]
 pub struct Rule {
     part: String,
@@ -62,36 +63,36 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// A rule for every request with `part` in its path or query; the empty string is in all of them.
+    /// Returns a rule for every request with `part` in its path or query. The empty string matches all requests.
     pub fn on(part: &str) -> Self {
         Self { part: part.to_owned(), method: None, skip: 0, times: usize::MAX, faults: Vec::new() }
     }
 
-    /// Only for this method.
+    /// Restricts the rule to a method.
     pub fn method(mut self, method: &'static str) -> Self {
         self.method = Some(method);
         self
     }
 
-    /// Lets this many requests pass first.
+    /// Skips this many matching requests.
     pub fn skip(mut self, skip: usize) -> Self {
         self.skip = skip;
         self
     }
 
-    /// Only for this many requests; without it, for all.
+    /// Restricts the rule to this many requests. The default is all of them.
     pub fn times(mut self, times: usize) -> Self {
         self.times = times;
         self
     }
 
-    /// Adds a fault; faults work in the order of their addition.
+    /// Adds a fault. Faults are applied in the order of their addition.
     pub fn fault(mut self, fault: Fault) -> Self {
         self.faults.push(fault);
         self
     }
 
-    /// The faults for this request, counting it if it matches.
+    /// Returns the faults for this request, and counts the request if it matches.
     pub(super) fn take(&mut self, request: &Request) -> Vec<Fault> {
         let matches = request.path.contains(&self.part) && self.method.is_none_or(|method| method == request.method);
         if !matches || self.times == 0 {
@@ -106,7 +107,7 @@ impl Rule {
     }
 }
 
-/// How an answer's bytes go out.
+/// The way in which an answer's bytes are sent.
 #[derive(Default)]
 pub(super) struct Wire {
     pub(super) delay: Duration,
@@ -119,7 +120,7 @@ pub(super) struct Wire {
     pub(super) raw: Option<Vec<u8>>,
 }
 
-/// Works one fault into an answer.
+/// Applies a fault to an answer.
 pub(super) fn apply(fault: &Fault, request: &Request, response: &mut Response) -> io::Result<()> {
     match fault {
         Fault::CutAfter(count) => response.wire.cut_after = Some(*count),
@@ -136,7 +137,7 @@ pub(super) fn apply(fault: &Fault, request: &Request, response: &mut Response) -
         Fault::Chunked => response.wire.chunked = true,
         Fault::Header(name, value) => response.set(name, Some(value)),
         Fault::WithoutHeader(name) => response.set(name, None),
-        // Seen to by the routes, which know the whole body.
+        // The routes apply this fault, because they have the whole body.
         Fault::IgnoreRange => {}
         Fault::Compress if request.header("accept-encoding") == Some("identity") => {}
         Fault::Compress => {

@@ -1,4 +1,4 @@
-//! Serving what an OCI layout holds.
+//! Serves the content of an OCI layout.
 
 use std::{fs, io, path::Path};
 
@@ -7,17 +7,17 @@ use serde_json::Value;
 use super::Registry;
 
 impl Registry {
-    /// Adds everything of an OCI layout with one image to `repository`, where the image is `latest`.
+    /// Adds the content of an OCI layout with one image to `repository`, with the tag `latest`.
     ///
     /// # Errors
-    /// When the layout cannot be read.
+    /// If the layout cannot be read.
     pub fn put_layout(&self, layout: &Path, repository: &str) -> io::Result<()> {
         let index: Value = serde_json::from_slice(&fs::read(layout.join("index.json"))?)?;
         let top = index["manifests"][0]["digest"].as_str().unwrap_or_default();
         for blob in fs::read_dir(layout.join("blobs/sha256"))? {
             let path = blob?.path();
             let bytes = fs::read(&path)?;
-            // Manifests and indexes say their type themselves; nothing else does.
+            // Only manifests and indexes have a media type in their content.
             let document = serde_json::from_slice::<Value>(&bytes).unwrap_or_default();
             let Some(media_type) = document["mediaType"].as_str() else {
                 self.put_blob(bytes);

@@ -1,45 +1,45 @@
-//! HTTP/1.1 messages, as far as a registry needs them.
+//! The part of HTTP/1.1 messages that a registry needs.
 
 use std::io::{self, BufRead, Read};
 
 use super::content::Content;
 use super::fault::Wire;
 
-/// A request as it came in.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// `GET`, `HEAD`, `POST`.
+    /// The method: `GET`, `HEAD` or `POST`.
     pub method: String,
-    /// Path and query, still percent-encoded.
+    /// The path and query, percent-encoded.
     pub path: String,
-    /// Names and values in order, names as the client wrote them.
+    /// The headers in order, with names as the client wrote them.
     pub headers: Vec<(String, String)>,
-    /// The body, if there was one.
+    /// The body, if any.
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// The value of a header, whatever the case of its name.
+    /// Returns the value of a header. The case of its name is ignored.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// The path without the query.
+    /// Returns the path without the query.
     pub fn path_only(&self) -> &str {
         self.path.split('?').next().unwrap_or_default()
     }
 
-    /// The decoded values of a parameter of the query.
+    /// Returns the decoded values of a query parameter.
     pub fn query(&self, name: &str) -> Vec<String> {
         parameters(self.path.split_once('?').map_or("", |(_, query)| query), name)
     }
 
-    /// The decoded values of a field of a form in the body.
+    /// Returns the decoded values of a form field in the body.
     pub fn form(&self, name: &str) -> Vec<String> {
         parameters(&String::from_utf8_lossy(&self.body), name)
     }
 
-    /// Reads one request; `None` at the end of the connection.
+    /// Reads one request. Returns `None` at the end of the connection.
     pub(super) fn read(reader: &mut impl BufRead) -> io::Result<Option<Self>> {
         let Some(line) = read_line(reader)? else { return Ok(None) };
         let mut words = line.split(' ');
@@ -87,14 +87,14 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// An answer, before and after faults were worked into it.
+/// An answer, with or without faults.
 pub(super) struct Response {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Content,
-    /// The part of `body` that is the answer's body: first byte and length.
+    /// The first byte and length of the part of `body` that is sent.
     pub(super) range: (u64, u64),
-    /// A HEAD request: the headers speak of a body that does not come.
+    /// Whether this answers a HEAD request: the headers describe a body that is not sent.
     pub(super) head: bool,
     pub(super) wire: Wire,
 }
@@ -106,7 +106,7 @@ impl Response {
         Ok(Self { status, headers: Vec::new(), body, range: (0, size), head: false, wire: Wire::default() })
     }
 
-    /// An error as the distribution specification has it.
+    /// Returns an error in the format of the distribution specification.
     pub(super) fn error(status: u16, code: &str, message: &str) -> io::Result<Self> {
         let body = format!(r#"{{"errors":[{{"code":"{code}","message":"{message}","detail":null}}]}}"#);
         Ok(Self::new(status, body.into_bytes())?.with("Content-Type", "application/json"))
@@ -118,7 +118,7 @@ impl Response {
         self
     }
 
-    /// Sets a header, or takes it away.
+    /// Sets or removes a header.
     pub(super) fn set(&mut self, name: &str, value: Option<&str>) {
         self.headers.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
         if let Some(value) = value {

@@ -1,4 +1,4 @@
-//! Paths to answers: the reading half of the OCI distribution specification.
+//! Routes requests to answers: the reading part of the OCI distribution specification.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use super::fault::{self, Fault};
 use super::message::{Request, Response};
 use super::{Shared, State, auth};
 
-/// Answers a request, rules and all, and remembers it.
+/// Answers a request according to the rules, and records it.
 pub(super) fn answer(request: &Request, shared: &Shared) -> io::Result<Response> {
     let mut state = shared.state();
     state.requests.push(request.clone());
@@ -39,7 +39,7 @@ fn route(request: &Request, state: &mut State, base: &str, faults: &[Fault]) -> 
     if let Some((repository, reference)) = name_and.rsplit_once("/manifests/") {
         return manifest(state, repository, reference);
     }
-    // Anything outside of /v2/ that ends in a digest is a blob too: the other end of a redirect.
+    // A path outside of /v2/ that ends with a digest is also a blob: the target of a redirect.
     match path.rsplit('/').next().and_then(|digest| state.blobs.get(digest).map(|blob| (digest, blob))) {
         Some((digest, content)) => blob(request, digest, content, faults),
         None => Response::error(404, "BLOB_UNKNOWN", "blob unknown to registry"),
@@ -72,7 +72,7 @@ fn blob(request: &Request, digest: &str, content: &Content, faults: &[Fault]) ->
     Ok(response.with("Content-Range", format!("bytes {first}-{last}/{size}")))
 }
 
-/// First and last byte of `bytes=a-b` or `bytes=a-`, if some of them exist.
+/// Returns the first and last byte of `bytes=a-b` or `bytes=a-`, if part of the range exists.
 fn parse_range(header: &str, size: u64) -> Option<(u64, u64)> {
     let (first, last) = header.strip_prefix("bytes=")?.split_once('-')?;
     let first: u64 = first.parse().ok()?;

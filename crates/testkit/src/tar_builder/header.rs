@@ -1,12 +1,12 @@
-//! One tar header block, its fields set to right or wrong values.
+//! A tar header block with valid or invalid fields.
 
 use super::BLOCK;
 
-/// The values of the type field.
+/// Values of the type field.
 pub mod typeflag {
     /// Regular file.
     pub const FILE: u8 = b'0';
-    /// Regular file as V7 tar wrote it; with a trailing slash in its name, a directory.
+    /// Regular file of V7 tar. With a trailing slash in its name, it is a directory.
     pub const OLD_FILE: u8 = 0;
     /// Hard link.
     pub const HARD_LINK: u8 = b'1';
@@ -20,7 +20,7 @@ pub mod typeflag {
     pub const DIRECTORY: u8 = b'5';
     /// Named pipe.
     pub const FIFO: u8 = b'6';
-    /// Contiguous file, read as a regular one.
+    /// Contiguous file, which is read as a regular file.
     pub const CONTIGUOUS: u8 = b'7';
     /// PAX extended header.
     pub const PAX: u8 = b'x';
@@ -34,7 +34,7 @@ pub mod typeflag {
     pub const GNU_SPARSE: u8 = b'S';
 }
 
-/// What the magic and version fields say.
+/// The values of the magic and version fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Magic {
     /// Zeros, as before POSIX.
@@ -45,7 +45,7 @@ pub enum Magic {
     Gnu,
 }
 
-/// A field of the header: where it starts and how many bytes it has.
+/// A field of the header: its offset and length in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field(pub usize, pub usize);
 
@@ -87,20 +87,20 @@ impl Field {
     /// The size of the file with its holes (old GNU).
     pub const GNU_REAL_SIZE: Self = Self(483, 12);
 
-    /// The largest number the field holds as octal digits with a terminator.
+    /// Returns the largest number that fits into the field as octal digits with a terminator.
     pub fn octal_max(self) -> u64 {
         (1 << (3 * (self.1 - 1))) - 1
     }
 }
 
-/// A header under construction: a value, each setter returns it changed.
+/// A header under construction. Each setter returns the changed header.
 #[derive(Clone, Debug)]
 pub struct Header {
     block: [u8; BLOCK],
 }
 
 impl Header {
-    /// A header of mode 0644, owner 0:0, size and mtime 0.
+    /// Returns a header with mode 0644, owner 0:0, size 0 and mtime 0.
     pub fn new(magic: Magic, typeflag: u8) -> Self {
         let magic_bytes: &[u8] = match magic {
             Magic::V7 => b"",
@@ -117,7 +117,7 @@ impl Header {
             .mtime(0)
     }
 
-    /// Sets a field to these bytes, cut to its length, the rest zeros.
+    /// Sets a field to these bytes, cut or padded with zeros to its length.
     pub fn field(mut self, field: Field, bytes: &[u8]) -> Self {
         let Field(start, len) = field;
         let taken = bytes.len().min(len);
@@ -126,7 +126,7 @@ impl Header {
         self
     }
 
-    /// Sets a field to zero-padded octal with a closing NUL, or to base-256 (GNU) when octal does not hold it.
+    /// Sets a field to zero-padded octal digits with a NUL, or to base-256 (GNU) if the number does not fit.
     pub fn number(self, field: Field, value: i128) -> Self {
         match u64::try_from(value) {
             Ok(value) if value <= field.octal_max() => {
@@ -137,7 +137,7 @@ impl Header {
         }
     }
 
-    /// Sets a field to a big-endian two's complement number with the first bit set, GNU's base-256.
+    /// Sets a field to a big-endian two's complement number with the first bit set: GNU's base-256.
     pub fn base_256(self, field: Field, value: i128) -> Self {
         let wide = value.to_be_bytes();
         let mut bytes = if field.1 <= wide.len() { wide[wide.len() - field.1..].to_vec() } else { wide.to_vec() };
@@ -180,7 +180,7 @@ impl Header {
         self.number(Field::SIZE, size.into())
     }
 
-    /// Sets the modification time in seconds since 1970.
+    /// Sets the modification time in seconds since the Unix epoch.
     pub fn mtime(self, seconds: i64) -> Self {
         self.number(Field::MTIME, seconds.into())
     }
@@ -190,17 +190,17 @@ impl Header {
         self.number(Field::DEVICE_MAJOR, major.into()).number(Field::DEVICE_MINOR, minor.into())
     }
 
-    /// The block, with the sum of its bytes in the checksum field.
+    /// Returns the block, with the sum of its bytes in the checksum field.
     pub fn to_block(&self) -> [u8; BLOCK] {
         self.with_checksum(i64::from)
     }
 
-    /// The block with the sum of its bytes taken as signed, as some old programs did.
+    /// Returns the block with the sum of its bytes as signed numbers, as in some old programs.
     pub fn to_block_signed(&self) -> [u8; BLOCK] {
         self.with_checksum(|byte| i64::from(byte.cast_signed()))
     }
 
-    /// The block with a checksum that is off by one.
+    /// Returns the block with a wrong checksum.
     pub fn to_block_corrupt(&self) -> [u8; BLOCK] {
         let mut block = self.to_block();
         block[Field::CHECKSUM.0 + 5] ^= 1;

@@ -3,19 +3,19 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-/// `<length> <keyword>=<value>\n` records, in the order given.
+/// A sequence of records of the form `<length> <keyword>=<value>\n`.
 #[derive(Debug, Clone, Default)]
 pub struct PaxRecords {
     bytes: Vec<u8>,
 }
 
 impl PaxRecords {
-    /// No records.
+    /// Returns an empty sequence.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Appends a record with its right length; the value may hold any byte.
+    /// Appends a record with the correct length. The value may have any bytes.
     pub fn record(mut self, keyword: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         let (keyword, value) = (keyword.as_ref(), value.as_ref());
         let payload = keyword.len() + value.len() + 3; // blank, equals sign, newline
@@ -31,23 +31,24 @@ impl PaxRecords {
         self
     }
 
-    /// Appends bytes that need not be a record at all.
+    /// Appends bytes that need not be a valid record.
     pub fn raw(mut self, bytes: &[u8]) -> Self {
         self.bytes.extend_from_slice(bytes);
         self
     }
 
-    /// Appends a time: decimal seconds with up to nine digits of fraction, negative times as POSIX writes them.
+    /// Appends a time as decimal seconds with up to nine fractional digits. Negative times are written as in POSIX.
     pub fn time(self, keyword: &str, seconds: i64, nanoseconds: u32) -> Self {
         self.record(keyword, decimal_time(seconds, nanoseconds))
     }
 
-    /// Appends an extended attribute as star, GNU tar and Go write it: raw bytes.
+    /// Appends an extended attribute in the format of star, GNU tar and Go: a raw value.
     pub fn schily_xattr(self, name: &[u8], value: &[u8]) -> Self {
         self.record([b"SCHILY.xattr.", name].concat(), value)
     }
 
-    /// Appends an extended attribute as libarchive writes it: name percent-encoded, value base64 without padding.
+    /// Appends an extended attribute in the format of libarchive: a percent-encoded name, and a base64 value without
+    /// padding.
     pub fn libarchive_xattr(self, name: &[u8], value: &[u8]) -> Self {
         let mut keyword = b"LIBARCHIVE.xattr.".to_vec();
         for &byte in name {
@@ -60,18 +61,18 @@ impl PaxRecords {
         self.record(keyword, STANDARD_NO_PAD.encode(value))
     }
 
-    /// Whether there is no record.
+    /// Returns whether there are no records.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// The records as they go into the header's data.
+    /// Returns the bytes of the records.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// `seconds + nanoseconds/1e9` in decimal; -1 s and 750,000,000 ns is `-0.25`.
+/// Formats `seconds + nanoseconds/1e9` as a decimal number: -1 s and 750,000,000 ns is `-0.25`.
 fn decimal_time(seconds: i64, nanoseconds: u32) -> String {
     let total = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
     let sign = if total < 0 { "-" } else { "" };
@@ -89,7 +90,8 @@ mod tests {
     #[test]
     fn record_length_counts_itself() {
         assert_eq!(PaxRecords::new().record("a", "b").as_bytes(), b"6 a=b\n");
-        // 97 bytes of payload: two digits make 99, three would make 100.
+        // The payload has 97 bytes: with a length of two digits the record has 99 bytes, and with three it would have
+        // 100.
         let value = "v".repeat(93);
         assert_eq!(PaxRecords::new().record("k", &value).as_bytes(), format!("99 k={value}\n").as_bytes());
         let value = "v".repeat(94);

@@ -1,42 +1,42 @@
-//! The four ways in which GNU tar writes a file with holes.
+//! The formats in which GNU tar writes sparse files.
 
 use super::{BLOCK, Field, Header, PaxRecords};
 
-/// How a file with holes is written.
+/// A format of sparse files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SparseForm {
-    /// Holes as zeros.
+    /// Holes are written as zeros.
     Expanded,
-    /// Old GNU: type `S`, descriptors in the header and in extension blocks.
+    /// Old GNU: type `S`, with descriptors in the header and in extension blocks.
     OldGnu,
-    /// PAX 0.0: `GNU.sparse.offset` and `GNU.sparse.numbytes` again and again.
+    /// PAX 0.0: repeated `GNU.sparse.offset` and `GNU.sparse.numbytes`.
     Pax00,
     /// PAX 0.1: `GNU.sparse.map`.
     Pax01,
-    /// PAX 1.0: the map in front of the data.
+    /// PAX 1.0: the map precedes the data.
     Pax10,
 }
 
 impl SparseForm {
-    /// All forms.
+    /// All formats.
     pub const ALL: [Self; 5] = [Self::Expanded, Self::OldGnu, Self::Pax00, Self::Pax01, Self::Pax10];
 }
 
-/// The stretches of a file that hold data.
+/// The stretches of data in a sparse file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SparseMap {
-    /// Offset and length of each stretch, in bytes; GNU tar closes the list with an empty one at the end of the file.
+    /// The offset and length of each stretch in bytes. GNU tar ends the list with an empty one at the end of the file.
     pub stretches: Vec<(u64, u64)>,
-    /// Bytes of the file with its holes.
+    /// The size of the file in bytes, including holes.
     pub real_size: u64,
 }
 
-/// Descriptors in the header, and in each extension block.
+/// The numbers of descriptors in the header and in each extension block.
 const IN_HEADER: usize = 4;
 const IN_EXTENSION: usize = 21;
 
 impl SparseMap {
-    /// An old GNU header for this map, and the extension blocks that follow it.
+    /// Returns an old GNU header for this map, and the extension blocks that follow it.
     pub fn old_gnu(&self, header: Header) -> (Header, Vec<u8>) {
         let (first, rest) = self.stretches.split_at(self.stretches.len().min(IN_HEADER));
         let header = header
@@ -54,7 +54,7 @@ impl SparseMap {
         (header, extensions)
     }
 
-    /// The records of form 0.0.
+    /// Adds the records of format 0.0.
     pub fn pax_00(&self, records: PaxRecords) -> PaxRecords {
         let records = records
             .record("GNU.sparse.size", self.real_size.to_string())
@@ -64,7 +64,7 @@ impl SparseMap {
         })
     }
 
-    /// The records of form 0.1.
+    /// Adds the records of format 0.1.
     pub fn pax_01(&self, records: PaxRecords, name: &[u8]) -> PaxRecords {
         let map: Vec<String> = self.stretches.iter().map(|(offset, length)| format!("{offset},{length}")).collect();
         records
@@ -74,7 +74,7 @@ impl SparseMap {
             .record("GNU.sparse.map", map.join(","))
     }
 
-    /// The records of form 1.0, and the map that goes in front of the data.
+    /// Adds the records of format 1.0, and returns them with the map that precedes the data.
     pub fn pax_10(&self, records: PaxRecords, name: &[u8]) -> (PaxRecords, Vec<u8>) {
         let records = records
             .record("GNU.sparse.major", "1")
@@ -94,7 +94,7 @@ fn descriptors(stretches: &[(u64, u64)]) -> Vec<u8> {
     stretches.iter().flat_map(|(offset, length)| [number(*offset), number(*length)].concat()).collect()
 }
 
-/// Twelve bytes: octal, or base-256 from 8 GiB on.
+/// Returns a number in twelve bytes: octal digits, or base-256 from 8 GiB on.
 fn number(value: u64) -> Vec<u8> {
     if value <= 0o77_777_777_777 {
         return format!("{value:011o}\0").into_bytes();

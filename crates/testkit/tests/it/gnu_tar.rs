@@ -1,4 +1,4 @@
-//! The tars that layers are written as, read by GNU tar.
+//! Tests that GNU tar reads the written tars of layers.
 
 use std::fs;
 use std::path::PathBuf;
@@ -22,18 +22,18 @@ fn assert_gnu_tar_agrees(layers: &[Layer], encoding: &Encoding) {
     model.assert_same(&overlay.listing().unwrap());
 }
 
-/// The layer with every entry under a name of its own, for GNU tar replaces as a user would want and not as a layer
-/// asks; hard links follow the first file.
-fn apart(layer: Layer) -> Layer {
+/// Returns the layer with a unique name for every entry, because GNU tar replaces files by other rules than those of
+/// layers. Hard links refer to the first file.
+fn with_unique_names(layer: Layer) -> Layer {
     let mut target: Option<Vec<u8>> = None;
     let mut entries = Vec::new();
     for (number, mut entry) in layer.entries.into_iter().enumerate() {
-        // A directory called `x/.` exists when GNU tar comes to it, and then gets no xattrs.
+        // When GNU tar reads a directory named `x/.`, the directory exists already and gets no xattrs.
         let ends_with_dot = entry.name.split(|byte| *byte == b'/').rfind(|part| !part.is_empty()) == Some(b".");
         if ends_with_dot || entry.name.windows(4).any(|part| part == b".wh.") {
             continue;
         }
-        // GNU tar alone makes a directory of a file whose name ends in a slash.
+        // Only GNU tar makes a directory of a file whose name ends with a slash.
         if let Kind::File(_) = entry.kind {
             while entry.name.ends_with(b"/") {
                 entry.name.pop();
@@ -60,7 +60,7 @@ fn random_layers_in_every_dialect() {
     proptest!(config, |(layer in arbitrary::layer(), encoding in arbitrary::encoding())| {
         // GNU tar does not know libarchive's xattrs.
         let xattrs = if encoding.xattrs == XattrForm::Libarchive { XattrForm::Both } else { encoding.xattrs };
-        assert_gnu_tar_agrees(&[apart(layer)], &Encoding { xattrs, ..encoding });
+        assert_gnu_tar_agrees(&[with_unique_names(layer)], &Encoding { xattrs, ..encoding });
     });
 }
 

@@ -1,4 +1,4 @@
-//! The hostile tars, as far as the model and GNU tar have something to say about them.
+//! Tests of the hostile tars with the model and with GNU tar.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use vmroot_testkit::overlay::Overlay;
 use vmroot_testkit::skip;
 
 #[test]
-fn names_are_different_and_layers_have_a_meaning() {
+fn names_are_unique_and_layers_are_valid() {
     let cases = hostile::cases();
     let names: BTreeSet<_> = cases.iter().map(|case| case.name).collect();
     assert_eq!(names.len(), cases.len());
@@ -20,8 +20,7 @@ fn names_are_different_and_layers_have_a_meaning() {
     }
 }
 
-/// What GNU tar does not unpack so: symbolic links that lead out are empty files to it until all else is there, and
-/// paths end at 4096 bytes.
+/// Cases that GNU tar extracts differently: it delays symbolic links that lead out, and paths end at 4096 bytes.
 const DISPUTED: &[&str] = &[
     "four thousand levels",
     "file through a link that climbs out",
@@ -33,7 +32,7 @@ const DISPUTED: &[&str] = &[
 ];
 
 #[test]
-fn gnu_tar_reads_the_odd_ones_so() {
+fn gnu_tar_agrees_on_the_valid_cases() {
     if skip::needs_root() || skip::needs_program("tar") {
         return;
     }

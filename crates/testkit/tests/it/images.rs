@@ -1,4 +1,4 @@
-//! The images that are built, read by skopeo and tar.
+//! Tests that skopeo and tar read the built images.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ fn layer(name: &str) -> Layer {
     Layer::new([Entry::file(name, name)])
 }
 
-/// Two images that share their bottom layer.
+/// Returns two images that share their lowest layer.
 fn pair() -> [Image; 2] {
     let base = layer("base");
     let one = ImageBuilder::new().layers([&base, &layer("one")]).setting("Env", vec!["A=b"]).build();
@@ -29,7 +29,7 @@ fn run(program: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Copies an image with skopeo, which checks every digest, and gives the config of the copy.
+/// Copies an image with skopeo, which checks every digest, and returns the config of the copy.
 fn config_of(source: &str, scratch: &Path) -> Value {
     let copy = scratch.join("copy");
     let destination = format!("dir:{}", copy.display());
@@ -48,17 +48,17 @@ fn assert_is(image: &Image, config: &Value) {
 }
 
 #[test]
-fn docker_archives_of_all_ages() {
+fn docker_archives_of_all_layouts() {
     if skip::needs_program("skopeo") {
         return;
     }
     let scratch = tempfile::tempdir().unwrap();
     let [one, two] = pair();
     for layout in Layout::ALL {
-        // skopeo 1.9 stops early in whatever archive is gzip.
+        // skopeo 1.9 stops early in archives compressed with gzip.
         for compression in [Compression::None, Compression::Zstd, Compression::Bzip2, Compression::Xz] {
             let path = scratch.path().join("archive");
-            let images: &[docker_archive::Named<'_>] =
+            let images: &[docker_archive::NamedImage<'_>] =
                 &[(&one, &["one:1", "one:latest"]), (&two, &["two:2"]), (&one, &[])];
             fs::write(&path, compression.compress(&docker_archive::write(images, layout))).unwrap();
             let archive = format!("docker-archive:{}", path.display());
@@ -70,7 +70,7 @@ fn docker_archives_of_all_ages() {
 }
 
 #[test]
-fn docker_24_links_a_layer_it_has_already() {
+fn docker_24_links_repeated_layers() {
     if skip::needs_program("tar") {
         return;
     }

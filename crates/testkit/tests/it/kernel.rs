@@ -1,4 +1,4 @@
-//! The model against kernel overlayfs.
+//! Tests of the model against overlayfs.
 
 use std::fs;
 use std::process::Command;
@@ -16,7 +16,7 @@ fn assert_kernel_agrees(layers: &[Layer]) {
     model.assert_same(&overlay.listing().unwrap());
 }
 
-/// At least this many cases; `PROPTEST_CASES` asks for more.
+/// Returns a configuration with at least this many cases. `PROPTEST_CASES` can increase it.
 fn config(cases: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     ProptestConfig { cases: cases.max(default.cases), failure_persistence: None, ..default }
@@ -31,7 +31,7 @@ fn random_stacks() {
 }
 
 #[test]
-fn stacks_with_no_meaning_are_refused_by_both() {
+fn invalid_stacks_are_refused_by_both() {
     if skip::needs_root() {
         return;
     }
@@ -79,9 +79,9 @@ fn an_opaque_root_hides_all_layers_below() {
     assert_kernel_agrees(&[bottom.clone(), top.clone(), bottom]);
 }
 
-/// A listing by another program over the same mount, where that program is at hand.
+/// Compares with a listing by another program of the same mount, if that program is installed.
 #[test]
-fn listing_is_that_of_find() {
+fn listing_equals_that_of_find() {
     if skip::needs_root() || skip::needs_program("find") {
         return;
     }
@@ -132,7 +132,7 @@ s l 777 0 0 0 - - - a\\x20b - -
 }
 
 #[test]
-fn a_mount_goes_with_its_overlay() {
+fn dropping_an_overlay_unmounts_it() {
     if skip::needs_root() {
         return;
     }

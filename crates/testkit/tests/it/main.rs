@@ -1,4 +1,4 @@
-//! The test kit judged: the model against the rules, the builders against other programs, all against the kernel.
+//! Tests of the test kit: the model against the rules, the builders against other programs, and all against the kernel.
 
 mod gnu_tar;
 mod hostile;

@@ -1,4 +1,4 @@
-//! The model against the rules of a merge, one test a rule.
+//! Tests of the model against the rules of a merge, one test for each rule.
 
 use vmroot_testkit::error::Reason;
 use vmroot_testkit::layer::{Entry, Layer};
@@ -10,7 +10,7 @@ fn merge(layers: &[&[Entry]]) -> Result<Tree> {
     Tree::of_layers(&layers)
 }
 
-/// The paths of the merged root, directories with a slash at the end.
+/// Returns the paths of the merged root, with a slash after directories.
 fn paths(layers: &[&[Entry]]) -> Vec<String> {
     let tree = merge(layers).unwrap();
     let shown = tree.paths().into_iter().filter(|(path, _)| !path.is_empty()).map(|(path, id)| {
@@ -43,7 +43,7 @@ fn file(name: &str) -> Entry {
 }
 
 #[test]
-fn whiteout_hides_lower_layers_only_whatever_its_place() {
+fn whiteout_hides_lower_layers_only_at_any_position() {
     let lower: &[Entry] = &[file("a"), file("b"), file("d/x")];
     assert_eq!(paths(&[lower, &[Entry::whiteout("a"), Entry::whiteout("d")]]), ["b"]);
     for order in [[Entry::whiteout("a"), Entry::file("a", "new")], [Entry::file("a", "new"), Entry::whiteout("a")]] {
@@ -84,10 +84,10 @@ fn names_that_only_look_like_markers() {
     assert_eq!(reason(&[&[file(".wh.d/x")]]), Reason::BelowWhiteout);
 }
 
-/// Layers that tools write which record a deletion on every level: an empty `/test` must not come back. umoci says the
-/// same in either order.
+/// Tools write layers that record a deletion on every level: an empty `/test` must not reappear. umoci agrees in either
+/// order of entries.
 #[test]
-fn a_marker_brings_no_deleted_directory_back() {
+fn a_marker_does_not_restore_a_deleted_directory() {
     let lower: &[Entry] = &[file("test/test"), file("test/sub/x"), file("keep")];
     for below in
         [Entry::whiteout("test/test"), Entry::opaque("test"), Entry::whiteout("test/sub/x"), Entry::opaque("test/sub")]
@@ -101,7 +101,7 @@ fn a_marker_brings_no_deleted_directory_back() {
             assert!(!paths(&[lower, &upper]).contains(&"test/sub/".to_owned()), "{upper:?}");
         }
     }
-    // A directory that an entry names, or needs, is there, and markers below it are not in its way.
+    // A directory that has an entry, or that an entry needs, exists. Markers below it do not change that.
     let made_anew = [Entry::whiteout("test"), Entry::whiteout("test/sub/x"), file("test/new")];
     assert_eq!(paths(&[lower, &made_anew]), ["keep", "test/", "test/new"]);
 }
@@ -114,10 +114,10 @@ fn a_marker_where_no_layer_has_a_directory_makes_it() {
     }
 }
 
-/// A directory that becomes a file, with the deletions of what was in it recorded as well. umoci and buildah have the
-/// file in either order.
+/// A directory that becomes a file, in a layer that also records the deletions in it. umoci and buildah keep the file
+/// in either order of entries.
 #[test]
-fn a_marker_below_what_is_no_directory_in_its_layer_hides_nothing() {
+fn a_marker_below_a_non_directory_of_its_layer_hides_nothing() {
     let lower: &[Entry] = &[file("a/b"), file("a/c/d"), file("t/b")];
     for marker in [Entry::whiteout("a/b"), Entry::opaque("a"), Entry::whiteout("a/c/d"), Entry::opaque("a/c")] {
         for other in [file("a"), Entry::fifo("a"), Entry::hard_link("a", "t/b"), Entry::symlink("a", "a")] {
@@ -128,7 +128,7 @@ fn a_marker_below_what_is_no_directory_in_its_layer_hides_nothing() {
     }
 }
 
-/// Docker 28 and umoci follow the link if it is there when the marker comes, and only then.
+/// Docker 28 and umoci follow the link only if it precedes the marker.
 #[test]
 fn a_marker_behind_a_link_makes_no_directory() {
     let lower: &[Entry] = &[file("a/b"), file("o/z")];
@@ -137,7 +137,7 @@ fn a_marker_behind_a_link_makes_no_directory() {
 }
 
 #[test]
-fn a_marker_means_the_path_that_it_has_at_its_place() {
+fn a_marker_path_is_resolved_at_its_position() {
     let lower: &[Entry] = &[file("a/x"), file("b/x")];
     let (link, marker) = (Entry::symlink("a", "b"), Entry::whiteout("a/x"));
     assert_eq!(paths(&[lower, &[link.clone(), marker.clone()]]), ["a", "b/"]);
@@ -169,7 +169,7 @@ fn later_duplicates_win() {
 }
 
 #[test]
-fn what_comes_later_takes_no_marker_away() {
+fn later_entries_do_not_remove_markers() {
     let lower: &[Entry] = &[file("d/x"), file("d/y")];
     for marker in [Entry::opaque("d"), Entry::whiteout("d")] {
         for upper in [
@@ -248,7 +248,7 @@ fn hard_links_in_a_layer() {
 }
 
 #[test]
-fn hard_link_to_what_is_replaced_later_keeps_the_old_inode() {
+fn hard_link_to_a_later_replaced_file_keeps_the_old_inode() {
     let entries = [Entry::file("a", "old"), Entry::hard_link("b", "a"), Entry::file("a", "new")];
     let tree = merge(&[&entries]).unwrap();
     assert_eq!((content(&tree, "a"), content(&tree, "b")), (b"new".to_vec(), b"old".to_vec()));
@@ -281,7 +281,7 @@ fn hard_links_that_lead_nowhere() {
 }
 
 #[test]
-fn a_waiting_hard_link_is_no_way_to_anything() {
+fn a_pending_hard_link_cannot_be_part_of_a_path() {
     let lower: &[Entry] = &[Entry::symlink("s", "/"), file("x")];
     let through_lower = [Entry::hard_link("d", "s"), Entry::hard_link("b", "d/x")];
     assert_eq!(reason(&[lower, &through_lower]), Reason::LinkTargetMissing(b"d/x".to_vec()));

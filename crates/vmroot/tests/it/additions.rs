@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use vmroot::{Addition, ContainerFs, ErrorKind, InodeId, ExtendedRoot, Top};
+use vmroot::{Addition, ContainerFs, ErrorKind, ExtendedRoot, InodeId, Top};
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::skip;

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::Command;
 
 use proptest::prelude::*;
-use vmroot::{Cancel, Compression, Encoder, EncoderOptions, ErrorKind, Limits, Replacement, Top, TopOptions, TopWarning};
+use vmroot::{
+    Cancel, Compression, Encoder, EncoderOptions, ErrorKind, Limits, Replacement, Top, TopOptions, TopWarning,
+};
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::overlay::Overlay;

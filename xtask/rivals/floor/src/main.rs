@@ -1,8 +1,9 @@
-//! The work that no indexer of layers can leave out: `rival-floor OUT LAYER…`.
+//! The work that no indexer of layers can avoid: `rival-floor OUT LAYER…`.
 //!
-//! On one core, layer after layer: decompression with the fastest decoders there are (libdeflate or libzstd, whole
-//! buffers, memory touched beforehand), SHA-256 of the compressed and of the uncompressed bytes, and the regular files' bytes written to one
-//! file. Prints the seconds of each step and their sum, as `name seconds` lines.
+//! Handles one layer after another on one core: decompression with the fastest available decoders (libdeflate or
+//! libzstd, whole buffers, memory touched beforehand), SHA-256 of the compressed and of the uncompressed bytes, and
+//! writing the regular files' bytes to one file. Prints the seconds of each step and their sum as lines of the form
+//! `name seconds`.
 
 use std::{
     env,
@@ -64,12 +65,12 @@ fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Makes `buffer` large enough for the layer, outside the measurement; the pages are touched by the filling.
+/// Makes `buffer` large enough for the layer, outside the measurement. Filling it touches the pages.
 fn grow_to_fit(compressed: &[u8], buffer: &mut Vec<u8>) -> Result<(), Box<dyn Error>> {
     let length = if compressed.starts_with(&ZSTD_MAGIC) {
         io::copy(&mut zstd::stream::read::Decoder::new(compressed)?, &mut io::sink())? as usize
     } else {
-        // The last four bytes are the length, and layers of the bench have less than 4 GiB (RFC 1952, ISIZE).
+        // The last four bytes are the length (RFC 1952, ISIZE). Layers of the bench have less than 4 GiB.
         u32::from_le_bytes(*compressed.last_chunk().ok_or("an empty layer")?) as usize
     };
     if buffer.len() < length {
@@ -85,7 +86,7 @@ fn inflate(compressed: &[u8], buffer: &mut [u8]) -> Result<usize, Box<dyn Error>
     Ok(zstd::bulk::decompress_to_buffer(compressed, buffer)?)
 }
 
-/// The regular files' bytes, each from a block boundary on.
+/// Writes the bytes of the regular files, each from a block boundary on.
 fn write_contents(tar: &[u8], out: &mut File) -> io::Result<()> {
     let mut archive = tar::Archive::new(tar);
     for entry in archive.entries()? {

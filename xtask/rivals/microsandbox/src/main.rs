@@ -1,4 +1,4 @@
-//! Pulls one image with `microsandbox-image`: `rival-microsandbox CACHE REFERENCE`, plain http to the reference's registry.
+//! Pulls an image with `microsandbox-image`: `rival-microsandbox CACHE REFERENCE`. Uses plain HTTP for the registry.
 
 use std::{env, error::Error, path::Path};
 

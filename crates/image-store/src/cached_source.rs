@@ -1,4 +1,4 @@
-//! A source whose small documents are read from the cache where they are there already.
+//! A source that reads manifests and configs from the cache if they are there.
 
 use std::fs;
 use std::io::Cursor;
@@ -8,17 +8,17 @@ use vmroot_transport::{BlobBody, ImageSource, RawManifest, Result};
 
 use crate::Store;
 
-/// Another source, asked only for what a name means and for what the cache does not have.
+/// A source that uses the underlying one only to resolve a name and to read documents that the cache lacks.
 ///
-/// Layers are not looked for here: [`Store`] does so itself, and without keeping them in memory.
+/// It is not meant for layers: [`Store`] looks these up in the cache itself, without reading them into memory.
 #[derive(Debug)]
-pub(crate) struct Known<'a> {
+pub(crate) struct CachedSource<'a> {
     pub(crate) store: &'a Store,
     pub(crate) source: &'a dyn ImageSource,
 }
 
-impl Known<'_> {
-    /// A blob that is whole and not longer than `limit`.
+impl CachedSource<'_> {
+    /// Returns a blob of the cache if its digest is right and it has at most `limit` bytes.
     fn read(&self, digest: &Digest, limit: u64) -> Option<Vec<u8>> {
         let blob = self.store.cache.get(digest).ok()??;
         let bytes = (blob.len <= limit).then(|| fs::read(&blob.path).ok())??;
@@ -26,7 +26,7 @@ impl Known<'_> {
     }
 }
 
-impl ImageSource for Known<'_> {
+impl ImageSource for CachedSource<'_> {
     fn name(&self) -> String {
         self.source.name()
     }

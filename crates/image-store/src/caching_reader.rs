@@ -1,4 +1,4 @@
-//! A blob on its way from a source through the cache to whoever reads it.
+//! A reader that stores a blob in the cache while it is read.
 
 use std::io::{self, Read};
 
@@ -7,28 +7,28 @@ use vmroot_model::{Descriptor, Digest};
 use vmroot_output::Cancel;
 use vmroot_transport::ImageSource;
 
-use crate::progress::Report;
+use crate::progress::BlobReporter;
 use crate::{Error, Result};
 
-/// Reads a blob from its first byte on: what the cache kept of an earlier attempt, then what the source sends, which is
-/// written to the cache as it passes.
-pub(crate) struct Tee {
+/// Reads a blob from its first byte: first the part that the cache kept from an earlier attempt, then the bytes from
+/// the source, which it also writes to the cache.
+pub(crate) struct CachingReader {
     kept: Option<Box<dyn Read + Send>>,
     body: Box<dyn Read + Send>,
-    /// Bytes the source sends although the cache has them.
+    /// Bytes that the source sends although the cache has them.
     repeated: u64,
     writer: Box<BlobWriter>,
     cancel: Cancel,
-    report: Report,
+    reporter: BlobReporter,
 }
 
-impl Tee {
+impl CachingReader {
     pub(crate) fn new(
         source: &dyn ImageSource,
         descriptor: &Descriptor,
         writer: Box<BlobWriter>,
         cancel: Cancel,
-        report: &Report,
+        reporter: &BlobReporter,
     ) -> Result<Self> {
         let kept: Box<dyn Read + Send> = Box::new(writer.read_kept()?);
         let offset = writer.offset();
@@ -38,10 +38,10 @@ impl Tee {
             let body = source.blob(descriptor, offset)?;
             (body.reader, offset.saturating_sub(body.offset))
         };
-        Ok(Self { kept: Some(kept), body, repeated, writer, cancel, report: report.clone() })
+        Ok(Self { kept: Some(kept), body, repeated, writer, cancel, reporter: reporter.clone() })
     }
 
-    /// Checks the blob, which was read to its end, and publishes it.
+    /// Verifies and publishes the blob, which must have been read to its end.
     pub(crate) fn commit(self) -> Result<BlobFile> {
         Ok(self.writer.commit()?)
     }
@@ -55,7 +55,7 @@ impl Tee {
     }
 }
 
-impl Read for Tee {
+impl Read for CachingReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.cancel.is_cancelled() {
             return Err(io::Error::other(vmroot_registry::Error::Cancelled));
@@ -70,13 +70,13 @@ impl Read for Tee {
         let count = self.body.read(buffer)?;
         if count > 0 {
             self.writer.append(&buffer[..count]).map_err(io::Error::other)?;
-            self.report.at(self.writer.offset());
+            self.reporter.set_current(self.writer.offset());
         }
         Ok(count)
     }
 }
 
-/// What went wrong while bytes came from a source, in the words of whoever found it.
+/// Converts a read error of a source's bytes into the error of the layer below that caused it.
 pub(crate) fn read_failed(source: &dyn ImageSource, digest: &Digest, error: io::Error) -> Error {
     let reason = format!("cannot be read: {error}");
     let Some(inner) = error.into_inner() else {
