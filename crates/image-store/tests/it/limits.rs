@@ -20,7 +20,7 @@ fn limit(change: impl FnOnce(&mut StoreOptions)) -> Option<&'static str> {
         result.is_ok() || !fixture.files().iter().any(|path| path.starts_with("layers")),
         "an unusable image has no layers"
     );
-    result.err().map(|error| error.limit().unwrap_or_else(|| panic!("{error}")))
+    result.err().map(|error| error.limit().unwrap_or_else(|| panic!("{error}")).name())
 }
 
 #[test]
