@@ -296,9 +296,8 @@ impl Global {
 /// other platforms, the error of finding it is the more useful one, and is kept.
 pub(crate) fn combine_errors(find: Option<vmroot::Error>, pull: vmroot::Error) -> anyhow::Error {
     match find {
-        Some(find) if find.is_for_other_platforms() && pull.kind() != ErrorKind::Cancelled => {
-            anyhow::Error::from(find).context(format!("cannot get the image from its source: {pull}"))
-        }
+        Some(find) if find.is_for_other_platforms() && pull.kind() != ErrorKind::Cancelled => anyhow::Error::from(find)
+            .context(format!("cannot get the image from its source: {}", vmroot::with_causes(&pull))),
         _ => pull.into(),
     }
 }

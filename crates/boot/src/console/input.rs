@@ -191,20 +191,18 @@ mod tests {
     }
 
     fn arrives(sent: &[u8]) -> Vec<u8> {
-        let (mut near, mut far) = line();
+        let (near, mut far) = line();
+        let mut writer = near.try_clone().unwrap();
         let mut encoded = Vec::new();
         let mut bytes = Bytes::default();
         sent.chunks(700).for_each(|piece| bytes.encode(piece, &mut encoded));
         bytes.end(&mut encoded);
         thread::scope(|scope| {
-            scope.spawn(move || {
-                near.write_all(&encoded).unwrap();
-                // Closing the line at once would discard bytes that were not read yet.
-                thread::sleep(std::time::Duration::from_millis(20));
-                near
-            });
+            scope.spawn(move || writer.write_all(&encoded).unwrap());
             let mut arrived = Vec::new();
             far.read_to_end(&mut arrived).unwrap();
+            // Closing the line earlier would discard bytes that are not read yet.
+            drop(near);
             arrived
         })
     }

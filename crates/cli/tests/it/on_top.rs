@@ -120,7 +120,7 @@ fn errors_name_the_argument() {
     let export =
         |code, option: &str| program.fails(code, ["export", &image, &out, "--format=tar", "--arch=amd64", option]);
     assert!(export(2, "--add=only-a-source").contains("expected SRC:DEST"));
-    assert!(export(2, "--add=a:relative").contains("DEST begins with a slash"));
+    assert!(export(2, "--add=a:relative").contains("DEST that begins with a slash"));
     assert!(export(3, "--add=/no/such/file:/x").contains("/no/such/file to /x: "));
     assert!(export(3, "--layer=/no/such/layer").contains("/no/such/layer: "));
     let text = program.file("text", "no tar ".repeat(1000));

@@ -77,7 +77,7 @@ fn build_reader(name: &str, program: &Program) -> Option<PathBuf> {
         return None;
     }
     let executable = program.path(name);
-    fs::copy(target.join("debug/build_reader"), &executable).unwrap();
+    fs::copy(target.join("debug/reader"), &executable).unwrap();
     Some(executable)
 }
 

@@ -14,6 +14,7 @@ use super::place::{Root, parent_and_last};
 use super::{attributes, marker};
 use crate::error::{Error, Result};
 use crate::layer::{Content, Entry, Kind, Layer, WHITEOUT_PREFIX};
+use crate::model::NAME_LIMIT;
 
 /// Writes a layer into an empty directory. Returns the hard links to files of lower layers, which are left as
 /// placeholders.
@@ -40,6 +41,10 @@ fn enter(root: &Root, index: usize, entry: &Entry, scratch: &Path, markers: &mut
         return Err(refuse(&entry.name, "is no whiteout"));
     }
     if marker::is_marker(last) {
+        // A marker that is left out later would not be refused by the kernel.
+        if last.len() > NAME_LIMIT {
+            return Err(refuse(&entry.name, "has a name that is too long"));
+        }
         let marker = |(directory, linked)| Marker { directory, name: OsStr::from_bytes(last).to_owned(), linked };
         markers.extend(root.real_path(&parent).map(marker));
         return Ok(());
