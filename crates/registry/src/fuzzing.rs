@@ -20,7 +20,7 @@ pub fn challenges(bytes: &[u8]) {
         }
     }
     let registry = Url::parse("https://registry.example/v2/").expect("it is a URL");
-    for challenge in challenge::of(&headers) {
+    for challenge in challenge::from_headers(&headers) {
         if let Challenge::Bearer(bearer) = challenge
             && let Ok(realm) = bearer.realm_at(&registry)
         {
