@@ -20,11 +20,18 @@ pub struct Options {
     no_skips: bool,
 }
 
-/// Prepares the machine, and runs the checks and the unit, property, CLI, system and doc tests.
+/// Prepares the machine, and runs the checks, the documentation with warnings as errors, and the unit, property, CLI,
+/// system and doc tests.
 pub fn run(options: &Options) -> Result<()> {
     setup::prepare(Purpose::Test)?;
     guest::prepare();
     check::run()?;
+    process::run(workspace::cargo().env("RUSTDOCFLAGS", "-D warnings").args([
+        "doc",
+        "--no-deps",
+        "--workspace",
+        "--quiet",
+    ]))?;
     let skips = workspace::target().join("skipped-tests");
     fs::write(&skips, "")?;
     let outcome = tests(options, &skips);

@@ -2,7 +2,7 @@
 //!
 //! The input is the merged root of a container image. [`write_erofs`] writes one file. [`write_erofs_meta`] writes only
 //! the metadata; the layers' contents files become the devices that hold the data. Both lay out the metadata with the
-//! same [`plan`].
+//! same `plan`.
 //!
 //! The bytes of an image depend only on the root and the options, not on the time, random numbers or the number of
 //! threads. File contents are shared with the contents files (reflinked) where the file system supports it.

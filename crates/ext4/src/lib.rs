@@ -1,8 +1,8 @@
 //! Writes ext4 file systems (kernel documentation, `Documentation/filesystems/ext4`).
 //!
-//! [`content`] collects the parts of a root that need blocks. [`layout`] chooses the size of the file system and places
-//! these parts. Then [`metadata`] writes the inodes and their blocks, [`data`] moves file contents, and [`group`] and
-//! [`superblock`] record the used blocks and inodes.
+//! `content` collects the parts of a root that need blocks. `layout` chooses the size of the file system and places
+//! these parts. Then `metadata` writes the inodes and their blocks, `data` moves file contents, and `group` and
+//! `superblock` record the used blocks and inodes.
 //!
 //! Block numbers always have 64 bits. Group descriptors then have room for whole checksums of bitmaps, and a file
 //! system can be grown past 16 TiB.

@@ -15,7 +15,7 @@ pub(super) const WHITEOUT: &[u8] = b".wh.";
 /// The name of the entry that makes its directory opaque.
 pub(super) const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// Writes a layer's tar from entries of a [`HostWalk`] and from files in memory.
+/// Writes a layer's tar from entries of a [`HostWalk`](crate::HostWalk) and from files in memory.
 ///
 /// Paths have no leading slash. The empty path is the root directory. Entries are written in the order of the calls,
 /// and a later entry replaces an earlier one with the same path.

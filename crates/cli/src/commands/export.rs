@@ -1,6 +1,6 @@
 //! `export`: writes a root in another format.
 //!
-//! A format has a variant of [`Format`](crate::args::Format), a row in [`check`] for each of its options, and an arm in
+//! A format has a variant of [`Format`], a row in [`check`] for each of its options, and an arm in
 //! [`write_format`]. The arm calls a function of a module: [`stream`] for sequential formats, [`directory`] for
 //! directories, [`image`] for file systems. [`changes`] writes a layer instead of a root.
 
