@@ -73,7 +73,7 @@ fn build_reader(name: &str, program: &Program) -> Option<PathBuf> {
         .args(["build", "--quiet", "--locked", "--manifest-path"])
         .arg(top.join("xtask/readers").join(name).join("Cargo.toml"));
     let built = build.arg("--target-dir").arg(&target).status().unwrap().success();
-    if !built && skip::because("needs imago from crates.io") {
+    if !built && skip::because("needs the crate imago") {
         return None;
     }
     let executable = program.path(name);
