@@ -26,6 +26,8 @@ pub struct BlockWriter {
     buffer: AlignedBuffer,
     buffer_offset: u64,
     stored: u64,
+    /// Whether the file has all bytes that were appended.
+    is_flushed: bool,
     written_back: u64,
 }
 
@@ -43,7 +45,7 @@ impl BlockWriter {
         let mut block = [0; BLOCK];
         file.read_exact_at(&mut block[..partial as usize], buffer_offset)?;
         buffer.fill(&block[..partial as usize]);
-        Ok(Self { file, direct, buffer, buffer_offset, stored: 0, written_back: buffer_offset })
+        Ok(Self { file, direct, buffer, buffer_offset, stored: 0, is_flushed: true, written_back: buffer_offset })
     }
 
     /// Returns the file.
@@ -116,13 +118,19 @@ impl BlockWriter {
     /// # Errors
     /// As [`BlockWriter::append`].
     pub fn flush(&mut self) -> io::Result<()> {
+        // A file that was published after a flush must not be written to again.
+        if self.is_flushed {
+            return Ok(());
+        }
         self.write_blocks()?;
         if !self.buffer.is_empty() {
             // The last, incomplete block goes through the page cache. It is written again if more bytes follow.
             self.file.write_all_at(self.buffer.as_slice(), self.buffer_offset)?;
         }
         // A trailing hole is not written, so the length is set explicitly.
-        self.file.set_len(self.position())
+        self.file.set_len(self.position())?;
+        self.is_flushed = true;
+        Ok(())
     }
 
     /// Writes the whole blocks of the buffer, and leaves holes for blocks of zeros.
@@ -146,6 +154,7 @@ impl BlockWriter {
     }
 
     fn fill_buffer(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        self.is_flushed &= bytes.is_empty();
         loop {
             bytes = self.buffer.fill(bytes);
             if bytes.is_empty() {
@@ -158,6 +167,7 @@ impl BlockWriter {
     /// Skips whole blocks. The position must be a block boundary.
     fn skip_blocks(&mut self, length: u64) -> io::Result<()> {
         self.write_blocks()?;
+        self.is_flushed = false;
         self.buffer_offset += length;
         Ok(())
     }
@@ -264,6 +274,17 @@ mod tests {
             current.flush().unwrap();
             prop_assert!(std::fs::read(file.path()).unwrap() == expected);
         }
+    }
+
+    #[test]
+    fn a_second_flush_writes_nothing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut writer = BlockWriter::new(file.reopen().unwrap(), file.path(), 0).unwrap();
+        writer.append(b"published").unwrap();
+        writer.flush().unwrap();
+        file.as_file().write_all_at(b"P", 0).unwrap();
+        writer.flush().unwrap();
+        assert_eq!(std::fs::read(file.path()).unwrap(), b"Published");
     }
 
     #[test]
