@@ -63,7 +63,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli", &["vmroot"]),
-    ("testkit", &["model"]),
+    ("testkit", &["errors", "model"]),
     ("test-roots", &["model", "layer-index", "container-fs", "testkit"]),
     ("xtask", &["model", "testkit"]),
 ];

@@ -256,6 +256,14 @@ impl ContainerFs {
     pub fn contents_file(&self, number: u32) -> &Contents {
         &self.contents[number as usize]
     }
+
+    /// Returns the error for the contents file with this number, which the system cannot read.
+    ///
+    /// # Panics
+    /// If the root has no such contents file.
+    pub fn unreadable(&self, number: u32, source: io::Error) -> Error {
+        Error::Contents { path: self.contents_file(number).path.clone(), source }
+    }
 }
 
 impl Contents {

@@ -16,7 +16,7 @@ pub enum Error {
     /// The whole root is beyond what the form can hold.
     #[error("the root is too large for EROFS: {what}")]
     TooLarge {
-        /// What there is too much of, and the limit.
+        /// The quantity that is too large, and the limit.
         what: String,
     },
     /// The form cannot hold all of the root, and nothing was to be left out.
@@ -69,16 +69,10 @@ impl From<Cancelled> for Error {
 }
 
 impl Error {
-    /// A contents file that the system cannot read.
-    pub(crate) fn unreadable(fs: &ContainerFs, file: u32, source: io::Error) -> Self {
-        let path = fs.contents_file(file).path.clone();
-        Self::Root(vmroot_container_fs::Error::Contents { path, source })
-    }
-
     /// A failed move of contents.
     pub(crate) fn moving(fs: &ContainerFs) -> impl Fn(MoveError) -> Self {
         |error| match error {
-            MoveError::Read { file, source } => Self::unreadable(fs, file, source),
+            MoveError::Read { file, source } => fs.unreadable(file, source).into(),
             MoveError::Write(source) => Self::Write(source),
         }
     }

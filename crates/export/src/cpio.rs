@@ -150,7 +150,7 @@ impl<W: Write> Export<'_, W> {
             let holes = self.holes.of(extent.file, &self.fs.contents_file(extent.file).file);
             let range = extent.offset..extent.offset + extent.length;
             let read = copy_with_holes(&mut self.output, holes, range, &mut self.counter)?;
-            read.map_err(|source| Error::unreadable(self.fs, extent.file, source))?;
+            read.map_err(|source| self.fs.unreadable(extent.file, source))?;
         }
         header::pad(&mut self.output)
     }

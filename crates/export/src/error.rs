@@ -4,7 +4,6 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use vmroot_container_fs::ContainerFs;
 use vmroot_errors::{ErrorKind, Limit};
 use vmroot_model::Digest;
 use vmroot_output::Incomplete;
@@ -42,7 +41,7 @@ pub enum Error {
     BeyondCpio {
         /// The entry.
         path: PathBuf,
-        /// What there is too much of.
+        /// The quantity that is too large.
         unit: &'static str,
         /// How much there is.
         actual: u64,
@@ -132,12 +131,6 @@ pub fn check_flow(flow: ControlFlow<()>) -> Result<()> {
 }
 
 impl Error {
-    /// A contents file that the system cannot read.
-    pub(crate) fn unreadable(fs: &ContainerFs, file: u32, source: io::Error) -> Self {
-        let path = fs.contents_file(file).path.clone();
-        vmroot_container_fs::Error::Contents { path, source }.into()
-    }
-
     /// Names the action and the path of a failed call, for `map_err`.
     pub(crate) fn io<E: Into<io::Error>>(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
         move |source| Self::Io { action, path: path.as_ref().to_owned(), source: source.into() }

@@ -154,6 +154,6 @@ impl<W: Write> Export<'_, W> {
         let holes = self.holes.of(extent.file, &self.fs.contents_file(extent.file).file);
         let range = extent.offset..extent.offset + extent.length;
         let read = self.archive.add_file(header, holes, range, &mut self.counter)?;
-        read.map_err(|source| Error::unreadable(self.fs, extent.file, source))
+        read.map_err(|source| self.fs.unreadable(extent.file, source).into())
     }
 }

@@ -24,7 +24,7 @@ pub enum Error {
     /// The whole root is beyond what the form can hold.
     #[error("the root is too large for ext4: {what}")]
     TooLarge {
-        /// What there is too much of, and the limit.
+        /// The quantity that is too large, and the limit.
         what: String,
     },
     /// The form cannot hold all of the root, and nothing was to be left out.
@@ -75,16 +75,10 @@ impl Error {
         Self::Unrepresentable { path: path.into(), what }
     }
 
-    /// A contents file that the system cannot read.
-    pub(crate) fn unreadable(fs: &ContainerFs, file: u32, source: io::Error) -> Self {
-        let path = fs.contents_file(file).path.clone();
-        Self::Root(vmroot_container_fs::Error::Contents { path, source })
-    }
-
     /// A failed move of contents.
     pub(crate) fn moving(fs: &ContainerFs) -> impl Fn(MoveError) -> Self {
         |error| match error {
-            MoveError::Read { file, source } => Self::unreadable(fs, file, source),
+            MoveError::Read { file, source } => fs.unreadable(file, source).into(),
             MoveError::Write(source) => Self::Write(source),
         }
     }

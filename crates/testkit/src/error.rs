@@ -87,17 +87,8 @@ pub trait FullMessage {
     fn full_message(&self) -> String;
 }
 
-impl<E: std::error::Error> FullMessage for E {
+impl<E: std::error::Error + 'static> FullMessage for E {
     fn full_message(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            let message = error.to_string();
-            if !text.ends_with(&message) {
-                text = format!("{text}: {message}");
-            }
-            cause = error.source();
-        }
-        text
+        vmroot_errors::with_causes(self)
     }
 }

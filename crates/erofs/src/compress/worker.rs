@@ -6,7 +6,7 @@ use vmroot_output::LastHoles;
 use super::ErofsCompression;
 use super::extent::{Encoder, Extents, compress};
 use super::files::{SEGMENT_BYTES, Segment};
-use crate::{Error, Result};
+use crate::Result;
 
 pub(crate) struct Worker<'a> {
     fs: &'a ContainerFs,
@@ -55,7 +55,7 @@ impl<'a> Worker<'a> {
         let start = extent.offset + segment.offset;
         let holes = self.holes.of(extent.file, &self.fs.contents_file(extent.file).file);
         let data = holes.next_data(start..start + segment.length);
-        let data = data.map_err(|error| Error::unreadable(self.fs, extent.file, error))?;
+        let data = data.map_err(|error| self.fs.unreadable(extent.file, error))?;
         Ok(data.is_none())
     }
 }
