@@ -22,7 +22,7 @@ impl Cache {
     /// Removes temporary files that have no writer, unlocked temporary directories of the cache (see
     /// [`TemporaryDirectory`](vmroot_output::TemporaryDirectory)), and lock files that are not held.
     ///
-    /// The caller must hold [`LockName::Cache`] exclusively, because some writers do not lock their temporary files.
+    /// The caller must hold [`LockName::Cache`] exclusively, because a file system without locks shows temporary files in use as unlocked.
     ///
     /// # Errors
     /// - [`Error::Io`](crate::Error::Io): a directory cannot be listed, or a file cannot be removed.

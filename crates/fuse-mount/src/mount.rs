@@ -135,8 +135,8 @@ fn serve(
     // A queue for each thread, if this process may open the device again.
     config.clone_fd = device::open().is_ok();
     // fuser gets an open device, so it never mounts or unmounts itself. At the end of a session it would unmount
-    // whatever is on the mountpoint, even after another process has unmounted this root. And it would not unmount a
-    // busy mount at all.
+    // any file system on the mountpoint, even after another process has unmounted this root. And it would not unmount
+    // a busy mount at all.
     let (prefetcher, worker) = Prefetcher::new();
     let session = Session::from_fd(Adapter::new(Arc::clone(&root), prefetcher), device, acl, config)?;
     worker.spawn(root, session.notifier())?;

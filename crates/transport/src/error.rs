@@ -66,7 +66,7 @@ pub enum Error {
     ArchiveLimit {
         /// The archive.
         path: PathBuf,
-        /// What there is too much of.
+        /// The quantity that is too large.
         what: &'static str,
         /// How much there may be.
         limit: u64,

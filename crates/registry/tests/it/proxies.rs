@@ -11,7 +11,7 @@ use vmroot_testkit::registry::{PlainAnswer, Registry};
 
 use crate::fixture::{Fixture, MANIFEST, NAME, assert_message, options};
 
-/// A proxy that sends every request to one registry, whatever its host.
+/// A proxy that sends every request to one registry and ignores its host.
 pub(crate) struct Proxy {
     pub(crate) address: String,
     requests: Arc<Mutex<Vec<ProxyRequest>>>,
