@@ -1,4 +1,4 @@
-//! Why a guest does not boot, or did not end well.
+//! Errors from booting and running a guest.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,64 +11,64 @@ use crate::{Architecture, Via, Vmm};
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a guest does not boot, or did not end well.
+/// An error from preparing, booting or running a guest.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The system refused a step.
+    /// A system call failed.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was being done, as in "cannot … PATH".
+        /// The action that failed, as in "cannot ACTION PATH".
         action: &'static str,
-        /// To which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A file that is no kernel of an architecture that is known here.
-    #[error("{}: no Linux kernel for x86-64 or arm64", .0.display())]
+    /// A file that is not a Linux kernel of a supported architecture.
+    #[error("{}: not a Linux kernel for x86-64 or arm64", .0.display())]
     NotAKernel(PathBuf),
-    /// A kernel for another architecture than the image's.
+    /// A kernel whose architecture differs from the image's.
     #[error("{}: a kernel for {kernel}, but the image is for {image}", path.display())]
     WrongKernel {
         /// The kernel.
         path: PathBuf,
-        /// What it runs on.
+        /// The kernel's architecture.
         kernel: Architecture,
-        /// What the image runs on.
+        /// The image's architecture.
         image: String,
     },
-    /// A directory that holds no kernel modules, or not those of this kernel.
+    /// A directory without modules of this kernel.
     #[error("{}: no modules of {}", path.display(), kernel.as_deref().unwrap_or("a kernel"))]
     NoModules {
         /// The directory.
         path: PathBuf,
-        /// The version of the kernel, where it is known.
+        /// The version of the kernel, if it is known.
         kernel: Option<String>,
     },
-    /// Modules of several kernels, where the kernel does not say which one it is.
+    /// A directory with modules of several kernels, and a kernel without a readable version.
     #[error("{}: has modules of several kernels ({}); name the directory of one", path.display(), versions.join(", "))]
     AmbiguousModules {
         /// The directory.
         path: PathBuf,
-        /// The versions that are there.
+        /// The versions in the directory.
         versions: Vec<String>,
     },
-    /// A module that is needed and neither built in nor there.
+    /// A required module that is neither built into the kernel nor in the directory.
     #[error("the kernel has no module {name}, neither built in nor in {}{}", directory.display(), wanted_by(needed_by))]
     MissingModule {
-        /// Its name.
+        /// The module's name.
         name: String,
-        /// The modules that need it, outermost first; none where the form of the root does.
+        /// The modules that depend on it, outermost first. Empty if the form of the root requires it directly.
         needed_by: Vec<String>,
-        /// Where it was looked for.
+        /// The directory that was searched.
         directory: PathBuf,
     },
-    /// A file that is no kernel module.
-    #[error("{}: no kernel module: {reason}", path.display())]
+    /// A file that is not a kernel module.
+    #[error("{}: not a kernel module: {reason}", path.display())]
     InvalidModule {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         reason: &'static str,
     },
     /// A module of another kernel.
@@ -86,7 +86,7 @@ pub enum Error {
     Compressed {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The cause.
         source: vmroot_compress::Error,
     },
     /// An archive cannot be written.
@@ -101,105 +101,105 @@ pub enum Error {
     /// The root cannot be served.
     #[error(transparent)]
     Share(#[from] vmroot_virtiofs::Error),
-    /// Modules have to be loaded, and there is no program to do it.
+    /// Modules must be loaded, but there is no `vmroot-init` for the guest's architecture.
     #[error("{form} needs kernel modules ({}), and there is no vmroot-init for {architecture} to load them", modules.join(", "))]
     NoStageOne {
-        /// How the guest gets its root.
+        /// The form of the guest's root.
         form: Via,
         /// The modules.
         modules: Vec<String>,
         /// The guest's architecture.
         architecture: Architecture,
     },
-    /// A command line that is longer than the kernel takes.
+    /// A command line that is longer than the kernel accepts.
     #[error("the kernel's command line would have {length} bytes, and {architecture} takes {limit}")]
     CommandLine {
         /// Its length in bytes.
         length: usize,
-        /// The most that the kernel takes.
+        /// The kernel's limit in bytes.
         limit: usize,
         /// The kernel's architecture.
         architecture: Architecture,
     },
-    /// Less memory than any kernel starts in.
+    /// Less memory than a kernel needs to start.
     #[error("a guest needs {least} bytes of memory at least, not {asked}")]
     Memory {
-        /// What was asked for, in bytes.
+        /// The requested memory in bytes.
         asked: u64,
-        /// The least that makes sense, in bytes.
+        /// The smallest accepted value in bytes.
         least: u64,
     },
     /// More memory than the host has.
     #[error("the guest would have {asked} bytes of memory, and this host has {available}, swap included")]
     HostMemory {
-        /// What was asked for, in bytes.
+        /// The requested memory in bytes.
         asked: u64,
-        /// What the host has, in bytes.
+        /// The host's memory and swap in bytes.
         available: u64,
     },
-    /// More disks than a machine monitor has devices: in the form `erofs-meta` each layer is one.
+    /// More disks than the VMM supports. The form `erofs-meta` uses one disk for each layer.
     #[error(
         "{vmm} has room for {limit} disks, not for {disks}: --via erofs-meta takes one for each layer and one more; \
          --via erofs takes one for all, and so does the VMDK of erofs-meta under QEMU"
     )]
     TooManyDisks {
-        /// The monitor.
+        /// The VMM.
         vmm: Vmm,
-        /// The disks of the machine.
+        /// The number of disks of the machine.
         disks: usize,
-        /// The most that the monitor takes.
+        /// The largest number that the VMM supports.
         limit: usize,
     },
-    /// No processor, or more than a machine monitor gives a guest.
+    /// No processor, or more than the VMM supports.
     #[error("{vmm} runs guests of 1 to {limit} processors, not of {asked}")]
     Processors {
-        /// The monitor.
+        /// The VMM.
         vmm: Vmm,
-        /// The most that it gives.
+        /// The largest number that the VMM supports.
         limit: u32,
-        /// How many were asked for.
+        /// The requested number.
         asked: u32,
     },
-    /// What a machine monitor cannot do.
+    /// An option that the VMM does not support.
     #[error("{vmm} {what}")]
     Unsupported {
-        /// The monitor.
+        /// The VMM.
         vmm: Vmm,
-        /// What it cannot do, as in "firecracker …".
+        /// The limitation, as a predicate of the VMM: "cannot …".
         what: String,
     },
-    /// The program of the machine monitor is not installed.
+    /// The program of the VMM is not installed.
     #[error("{program} is not installed{}", hint(program))]
     MissingProgram {
-        /// Its name.
+        /// The program's name.
         program: String,
     },
-    /// KVM was asked for and cannot be used.
+    /// KVM was requested but cannot be used.
     #[error("KVM cannot be used: {0}")]
     NoKvm(String),
-    /// The machine monitor failed.
+    /// The VMM failed.
     #[error("{program} failed: {status}{}", said(message))]
     Vmm {
         /// The program.
         program: String,
-        /// How it ended.
+        /// Its exit status.
         status: std::process::ExitStatus,
-        /// The end of what it said.
+        /// The end of its standard error.
         message: String,
     },
-    /// The guest's init, or stage one before it, gave up.
+    /// The guest's init, or stage one before it, reported an error.
     #[error("the guest could not start: {0}")]
     Init(String),
-    /// The guest ended, but not by the end of its command.
+    /// The guest ended before its command reported an exit code.
     #[error("the guest ended without an exit code{}", said(console))]
     Ended {
         /// The last lines of its console.
         console: String,
     },
-    /// The guest did not end in time, and was ended.
+    /// The guest was still running at the time limit. It was ended.
     #[error("the guest was still running after {} seconds", .0.as_secs_f64())]
     Timeout(Duration),
-    /// The caller, or whoever sits at the terminal, ended the guest.
+    /// The caller, or the user at the terminal, ended the guest.
     #[error("the guest was ended")]
     Stopped,
 }
@@ -235,7 +235,7 @@ impl Error {
 }
 
 impl Error {
-    /// Names the action and the path of a failed call, for `map_err`.
+    /// Returns a closure for `map_err` that adds the action and the path.
     pub(crate) fn io<E: Into<io::Error>>(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
         move |source| Self::Io { action, path: path.as_ref().to_owned(), source: source.into() }
     }
@@ -249,7 +249,7 @@ fn said(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(":\n{text}") }
 }
 
-/// The Debian package of a program, for those that have one.
+/// Returns a hint with the Debian package of a program, or an empty string.
 fn hint(program: &str) -> &'static str {
     match program {
         "qemu-system-x86_64" => " (package qemu-system-x86)",

@@ -1,4 +1,4 @@
-//! What can go wrong in a cache.
+//! Errors from reading and writing a cache.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,64 +9,64 @@ use vmroot_model::Digest;
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Something that went wrong in a cache; each says at which file.
+/// An error from reading or writing a cache. Its message names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The operating system refused something: no space, no permission, a bad disk.
+    /// A system call failed: no space, no permission, or a bad disk.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was being done, as in "cannot … PATH".
+        /// The action that failed, as in "cannot ACTION PATH".
         action: &'static str,
-        /// The file or directory it was done to.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The bytes are not those that the digest names. They were removed.
+    /// The bytes do not have the expected digest. They were removed.
     #[error("{} should have digest {digest} but has {actual}", path.display())]
     DigestMismatch {
-        /// The digest that was asked for.
+        /// The expected digest.
         digest: Digest,
-        /// The digest of the bytes that came.
+        /// The digest of the received bytes.
         actual: Digest,
-        /// The file the bytes were written to.
+        /// The file that the bytes were written to.
         path: PathBuf,
     },
-    /// More bytes came than the descriptor says. They were not written.
+    /// More bytes were received than the descriptor announces. The rest was not written.
     #[error("{digest} should have {size} bytes but has more (writing {})", path.display())]
     TooLong {
         /// The digest of the blob.
         digest: Digest,
-        /// Its size in bytes, as its descriptor says.
+        /// The size in its descriptor, in bytes.
         size: u64,
-        /// The file the bytes were written to.
+        /// The file that the bytes were written to.
         path: PathBuf,
     },
-    /// Fewer bytes came than the descriptor says. What came is kept, to be resumed.
+    /// Fewer bytes were received than the descriptor announces. They are kept, and a later fetch resumes after them.
     #[error("{digest} should have {size} bytes but only {actual} came (writing {})", path.display())]
     TooShort {
         /// The digest of the blob.
         digest: Digest,
-        /// Its size in bytes, as its descriptor says.
+        /// The size in its descriptor, in bytes.
         size: u64,
-        /// How many bytes came.
+        /// The number of received bytes.
         actual: u64,
-        /// The file the bytes were written to.
+        /// The file that the bytes were written to.
         path: PathBuf,
     },
-    /// A blob that is here, and whole, has another size than the descriptor that asks for it says.
+    /// A complete blob of the cache has another size than the descriptor announces.
     #[error("{digest} has {actual} bytes but its descriptor says {size} ({})", path.display())]
     SizeMismatch {
         /// The digest of the blob.
         digest: Digest,
-        /// Its size in bytes, as its descriptor says.
+        /// The size in its descriptor, in bytes.
         size: u64,
-        /// Its real size in bytes.
+        /// The size of its file in bytes.
         actual: u64,
         /// The blob's file.
         path: PathBuf,
     },
-    /// The caller gave up waiting for a lock that another holds.
+    /// The caller stopped waiting for a lock that another process or thread holds.
     #[error("gave up waiting for the lock {}", path.display())]
     GaveUp {
         /// The lock file.
@@ -100,12 +100,12 @@ impl From<vmroot_output::Error> for Error {
 }
 
 impl Error {
-    /// For `map_err`: adds what was done, and to which file, to what the system said.
+    /// Returns a closure for `map_err` that adds the action and the path to the system's error.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }
 
-    /// Whether the file system ran out of space or quota.
+    /// Returns whether the file system is out of space or quota.
     pub fn is_full_disk(&self) -> bool {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
         matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))

@@ -1,4 +1,4 @@
-//! A change that cannot be read, written as a layer, or put on top of a root.
+//! Errors from reading changes, writing them as a layer, and adding them to a root.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,47 +9,47 @@ use vmroot_output::{Cancelled, Incomplete};
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A change that cannot be read, written as a layer, or put on top of a root.
+/// An error from reading changes, writing them as a layer, or adding them to a root.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The system refused a step: no permission, no space, a bad disk.
+    /// A system call failed: no permission, no space, or a bad disk.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// The step, as in "cannot … PATH".
+        /// The action that failed, as in "cannot ACTION PATH".
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: io::Error,
     },
     /// The tar of the layer cannot be written.
     #[error(transparent)]
     Export(vmroot_export::Error),
-    /// A compression that is not written, or a level that it does not have.
+    /// A compression that vmroot cannot write, or a level that the compression does not have.
     #[error(transparent)]
     Compression(#[from] vmroot_compress::Error),
-    /// An entry whose name means something else in a layer.
+    /// An entry whose name is that of a whiteout in a layer.
     #[error("{}: a name that begins with .wh. means a deletion in a layer", .0.display())]
     ReservedName(PathBuf),
-    /// An entry of an upper directory that overlayfs has kept only a part of there.
+    /// An entry of an upper directory whose metadata or data is partly in the lower directories.
     #[error("{}: {what}; changes made on an overlay mounted with {advice} can be exported", path.display())]
     Unportable {
         /// The entry.
         path: PathBuf,
-        /// What is missing.
+        /// The reason.
         what: &'static str,
-        /// The mount option that prevents it.
+        /// The mount option that prevents such entries.
         advice: &'static str,
     },
-    /// An upper directory of an overlay, and a process that does not see its marks. Nothing was written.
+    /// An upper directory of an overlay whose marks this process may not read. No output was written.
     #[error(
-        "{}: the overlay marks directories that hide what is below them by trusted.overlay.*, which only root sees \
-         (CAP_SYS_ADMIN in the first user namespace): without these marks, deleted files would come back. Export it as \
-         root; an overlay that was mounted with userxattr has marks that everybody sees, which --userxattr vouches for",
+        "{}: overlayfs marks opaque directories with trusted.overlay.* attributes, which only root can read (CAP_SYS_ADMIN \
+         in the first user namespace); without them, deleted files would come back. Run the command as root. Give \
+         --userxattr if the overlay was mounted with userxattr: then any user can read its marks",
         .0.display()
     )]
     UnseenMarks(PathBuf),
-    /// A layer cannot hold everything, and nothing was to be left out.
+    /// A layer cannot hold some entries, and the options forbid omissions.
     #[error(transparent)]
     Incomplete(#[from] Incomplete),
     /// The layer cannot be indexed.
@@ -58,7 +58,7 @@ pub enum Error {
     /// The root cannot be read.
     #[error(transparent)]
     Root(#[from] vmroot_container_fs::Error),
-    /// A layer or a file that cannot be put on top.
+    /// A layer or a file that cannot be added to the root.
     #[error("{what}")]
     OnTop {
         /// The layer, or `SOURCE to DESTINATION`.
@@ -66,10 +66,10 @@ pub enum Error {
         /// The reason.
         source: Box<Error>,
     },
-    /// A place in an image that something cannot go to.
+    /// A path in the image that cannot be the destination.
     #[error("{0}")]
     Placement(String),
-    /// The caller asked to stop.
+    /// The caller cancelled the work.
     #[error("stopped before everything was written")]
     Cancelled,
 }
@@ -124,12 +124,12 @@ impl From<Cancelled> for Error {
 }
 
 impl Error {
-    /// Names the step and the path of a failed call, for `map_err`.
+    /// Returns a closure for `map_err` that adds the action and the path.
     pub(crate) fn io<E: Into<io::Error>>(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
         move |source| Self::Io { action, path: path.as_ref().to_owned(), source: source.into() }
     }
 
-    /// Names what was to go on top of an image, for `map_err`.
+    /// Returns a closure for `map_err` that adds the name of the layer or file.
     pub(crate) fn on_top(what: String) -> impl FnOnce(Self) -> Self {
         move |source| Self::OnTop { what, source: Box::new(source) }
     }

@@ -1,4 +1,4 @@
-//! What can be wrong with a compressed stream.
+//! Errors from decoding and encoding compressed streams.
 
 use std::io;
 
@@ -9,49 +9,49 @@ use crate::Compression;
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A stream that cannot be decoded or encoded.
+/// An error from decoding or encoding a stream.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The compressed stream ends before what it holds does.
+    /// The compressed stream ends early.
     #[error("truncated {compression} stream: it ends after {consumed} bytes")]
     Truncated {
-        /// How the stream is compressed.
+        /// The compression of the stream.
         compression: Compression,
-        /// Bytes of the compressed stream that there are.
+        /// The length of the compressed stream in bytes.
         consumed: u64,
     },
-    /// The compressed stream breaks its format or a checksum.
+    /// The compressed stream violates its format, or a checksum is wrong.
     #[error("corrupt {compression} stream near byte {consumed}: {reason}")]
     Corrupt {
-        /// How the stream is compressed.
+        /// The compression of the stream.
         compression: Compression,
-        /// Bytes of the compressed stream that were taken in when it was noticed.
+        /// The number of compressed bytes read before the error was detected.
         consumed: u64,
-        /// What is wrong.
+        /// The reason.
         reason: &'static str,
     },
-    /// Something follows the end of the compressed stream that is neither more of it nor zero padding.
+    /// The bytes after the end of the compressed stream are neither another frame nor zero padding.
     #[error("bytes that are not {compression} follow the end of the {compression} stream at byte {offset}")]
     TrailingGarbage {
-        /// How the stream is compressed.
+        /// The compression of the stream.
         compression: Compression,
-        /// Where the bytes are that do not belong.
+        /// The offset of those bytes in the compressed stream.
         offset: u64,
     },
-    /// More came out than [`Limits::max_output`](crate::Limits::max_output) allows.
+    /// The output exceeds [`Limits::max_output`](crate::Limits::max_output).
     #[error("the stream decodes to more than the limit of {limit} bytes")]
     OutputLimit {
         /// The limit, in bytes.
         limit: u64,
     },
-    /// More data came out than [`Limits::max_data`](crate::Limits::max_data) allows.
+    /// The output, blocks of zeros not counted, exceeds [`Limits::max_data`](crate::Limits::max_data).
     #[error("the stream decodes to more than the limit of {limit} bytes, blocks of zeros not counted")]
     DataLimit {
         /// The limit, in bytes.
         limit: u64,
     },
-    /// More data came out for what went in than [`Limits::max_ratio`](crate::Limits::max_ratio) allows.
+    /// The ratio of output to input exceeds [`Limits::max_ratio`](crate::Limits::max_ratio).
     #[error(
         "the stream decodes to more than {limit} times its size: {produced} bytes out of {consumed}, blocks of zeros not \
          counted"
@@ -59,29 +59,29 @@ pub enum Error {
     RatioLimit {
         /// The limit, output over input.
         limit: u64,
-        /// Bytes that went in.
+        /// The number of compressed bytes.
         consumed: u64,
-        /// Bytes that came out, blocks of zeros not counted.
+        /// The number of decoded bytes, blocks of zeros not counted.
         produced: u64,
     },
-    /// The stream asks for more memory than its decoder is given.
+    /// The stream needs more memory than the decoder may use.
     #[error("the {compression} stream needs a decoder with more memory than the limit of {limit} bytes")]
     MemoryLimit {
-        /// How the stream is compressed.
+        /// The compression of the stream.
         compression: Compression,
         /// The limit, in bytes.
         limit: u64,
     },
-    /// The stream was read again after it had failed.
+    /// The stream was read again after an error.
     #[error("the stream has failed before")]
     FailedBefore,
-    /// The thread that decodes panicked.
+    /// The decoding thread panicked.
     #[error("the decoding thread panicked")]
     Panicked,
-    /// The thread that decodes could not be started.
+    /// The decoding thread could not be started.
     #[error("cannot start the decoding thread")]
     Thread(#[source] io::Error),
-    /// This crate reads that compression and does not write it.
+    /// This crate can decode the compression but not encode it.
     #[error("writing {0} is not supported")]
     NotWritten(Compression),
     /// A level that the compression does not have.
@@ -89,7 +89,7 @@ pub enum Error {
     Level {
         /// The compression.
         compression: Compression,
-        /// The level asked for.
+        /// The requested level.
         level: i32,
     },
     /// The underlying reader or writer failed.
@@ -126,16 +126,16 @@ impl Error {
 }
 
 impl Error {
-    /// The error of this crate that `error`, got from one of its readers or writers, carries.
+    /// Returns the error of this crate inside an `io::Error` from one of its readers or writers.
     ///
-    /// `None` when the error is the underlying reader's or writer's own.
+    /// Returns `None` if the error comes from the underlying reader or writer.
     pub fn in_io(error: &io::Error) -> Option<&Self> {
         Classified::of(error)?.error().downcast_ref()
     }
 }
 
 impl From<io::Error> for Error {
-    /// Unwraps what [`io::Error::from`] wrapped; every other error is [`Error::Io`].
+    /// Unwraps an error that [`io::Error::from`] wrapped. Any other error becomes [`Error::Io`].
     fn from(error: io::Error) -> Self {
         if Self::in_io(&error).is_none() {
             return Self::Io(error);
@@ -146,7 +146,7 @@ impl From<io::Error> for Error {
 }
 
 impl From<Error> for io::Error {
-    /// An [`Error::Io`] is passed on as it was, all others are wrapped: see [`Error::in_io`].
+    /// Unwraps an [`Error::Io`], and wraps every other error. [`Error::in_io`] returns a wrapped error.
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Io(_) | Error::Thread(_) | Error::Panicked | Error::FailedBefore => io::ErrorKind::Other,

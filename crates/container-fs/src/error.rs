@@ -1,4 +1,4 @@
-//! What a question about a root can be answered with instead.
+//! Errors from querying a root.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,54 +10,54 @@ use vmroot_errors::ErrorKind;
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What a question about a root can be answered with instead.
+/// An error from querying a root.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No such name.
+    /// The path does not exist.
     #[error("{0:?}: no such file or directory")]
     NotFound(BString),
-    /// A name below something that is no directory, or a question that only a directory can answer.
+    /// A path below a file that is not a directory, or a query of a directory that names another kind of file.
     #[error("{0:?}: not a directory")]
     NotADirectory(BString),
-    /// A question that a directory cannot answer.
+    /// A query of a file that names a directory.
     #[error("{0:?}: is a directory")]
     IsADirectory(BString),
     /// A path that leads through more than 40 symbolic links.
     #[error("{0:?}: too many levels of symbolic links")]
     TooManyLinks(BString),
-    /// Something other than a symbolic link was to be read as one.
+    /// A query of a symbolic link that names another kind of file.
     #[error("{0:?}: not a symbolic link")]
     NotALink(BString),
-    /// Neither in the image's `/etc/passwd` nor a number.
+    /// A user that is neither in the image's `/etc/passwd` nor a number.
     #[error("user {0:?} is not in the image's /etc/passwd")]
     NoSuchUser(String),
-    /// Neither in the image's `/etc/group` nor a number.
+    /// A group that is neither in the image's `/etc/group` nor a number.
     #[error("group {0:?} is not in the image's /etc/group")]
     NoSuchGroup(String),
-    /// A file of users or groups that is no regular file, or larger than any is.
+    /// The image's `/etc/passwd` or `/etc/group` is not a regular file, or cannot be read.
     #[error("the image's {path} {reason}")]
     InvalidDatabase {
         /// `/etc/passwd` or `/etc/group`.
         path: &'static str,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
-    /// `/etc/passwd` or `/etc/group` is longer than is read.
-    #[error("the image's {path} has {size} bytes, {limit} at most are read")]
+    /// The image's `/etc/passwd` or `/etc/group` exceeds the size limit.
+    #[error("the image's {path} has {size} bytes; {limit} is the limit")]
     DatabaseTooLarge {
         /// The path.
         path: &'static str,
-        /// Its length.
+        /// Its length in bytes.
         size: u64,
-        /// The most bytes that it may have.
+        /// The largest allowed length in bytes.
         limit: u64,
     },
-    /// A contents file that is missing, of a wrong length, or cannot be read.
+    /// A contents file that is missing, has a wrong length, or cannot be read.
     #[error("{path}", path = path.display())]
     Contents {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The cause.
         source: io::Error,
     },
     /// The index is damaged, or extra layers do not merge with it.
@@ -80,7 +80,7 @@ impl Error {
 }
 
 impl Error {
-    /// The number that a system call would fail with.
+    /// Returns the error number that a file system reports for this error.
     pub fn errno(&self) -> Errno {
         match self {
             Self::NotFound(_) => Errno::NOENT,

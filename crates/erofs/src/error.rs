@@ -1,4 +1,4 @@
-//! Why an image cannot be written.
+//! Errors from writing an EROFS image.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,41 +10,41 @@ use vmroot_output::{Cancelled, MoveError};
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why an image cannot be written.
+/// An error from writing an EROFS image.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The whole root is beyond what the form can hold.
+    /// The root exceeds the capacity of an EROFS image.
     #[error("the root is too large for EROFS: {what}")]
     TooLarge {
         /// The quantity that is too large, and the limit.
         what: String,
     },
-    /// The form cannot hold all of the root, and nothing was to be left out.
+    /// EROFS cannot hold some entries, and the options forbid omissions.
     #[error(transparent)]
     Incomplete(#[from] vmroot_output::Incomplete),
-    /// A path that the list of an image's parts cannot have.
+    /// A path that cannot be written in the list of the image's parts.
     #[error("{}: a path with {what} cannot be listed", path.display())]
     Unlistable {
         /// The path.
         path: PathBuf,
-        /// What is in it.
+        /// The character that the list cannot hold.
         what: &'static str,
     },
-    /// A path that is longer than the readers of a list of files take.
+    /// A path that is longer than readers of the list accept.
     #[error("{}: a path of more than {limit} bytes cannot be listed", path.display())]
     PathTooLong {
         /// The path.
         path: PathBuf,
-        /// The most bytes that it may have.
+        /// The largest length in bytes.
         limit: usize,
     },
-    /// The image cannot be written: no space, a bad disk.
+    /// The image cannot be written: no space, or a bad disk.
     #[error("cannot write the image")]
     Write(#[source] io::Error),
     /// The root cannot be read.
     #[error(transparent)]
     Root(#[from] vmroot_container_fs::Error),
-    /// The hook asked to stop. What was written before is left.
+    /// The progress hook cancelled the work. The incomplete output remains.
     #[error("stopped before everything was written")]
     Cancelled,
 }
@@ -69,7 +69,7 @@ impl From<Cancelled> for Error {
 }
 
 impl Error {
-    /// A failed move of contents.
+    /// Converts the error of a failed copy of file contents.
     pub(crate) fn moving(fs: &ContainerFs) -> impl Fn(MoveError) -> Self {
         |error| match error {
             MoveError::Read { file, source } => fs.unreadable(file, source).into(),

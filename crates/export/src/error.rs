@@ -1,4 +1,4 @@
-//! Why a root cannot be written out.
+//! Errors from exporting a root.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -11,84 +11,84 @@ use vmroot_output::Incomplete;
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a root cannot be written out.
+/// An error from exporting a root.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The directory to export to has entries already. Nothing was written.
+    /// The target directory is not empty. No output was written.
     #[error("{}: not empty; a root is exported to a new or an empty directory", .0.display())]
     TargetNotEmpty(PathBuf),
-    /// The system refused a step: no space, no permission, a bad disk. What was written before is left.
+    /// A system call failed: no space, no permission, or a bad disk. The incomplete output remains.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was being done, as in "cannot … PATH".
+        /// The action that failed, as in "cannot ACTION PATH".
         action: &'static str,
-        /// To which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The writer that a tar or a cpio goes to failed.
+    /// The writer of a tar or cpio archive failed.
     #[error("cannot write the archive")]
     Stream(#[source] io::Error),
-    /// A compression that is not written, or a level that it does not have.
+    /// A compression that vmroot cannot write, or a level that the compression does not have.
     #[error(transparent)]
     Compression(#[from] vmroot_compress::Error),
-    /// The form cannot hold all of the root, and nothing was to be left out.
+    /// The format cannot hold some entries, and the options forbid omissions.
     #[error(transparent)]
     Incomplete(#[from] Incomplete),
-    /// An entry that a cpio cannot hold. What was written before is of no use.
+    /// An entry that a cpio archive cannot hold. The output written so far is unusable.
     #[error("{}: {actual} {unit}; a cpio holds at most {limit}", path.display())]
     BeyondCpio {
         /// The entry.
         path: PathBuf,
         /// The quantity that is too large.
         unit: &'static str,
-        /// How much there is.
+        /// The actual quantity.
         actual: u64,
-        /// How much there may be.
+        /// The largest quantity that a cpio archive can hold.
         limit: u64,
     },
-    /// An index in a prebaked directory that has the name of another layer.
+    /// An index in a prebaked directory whose diff id differs from its file name.
     #[error("{}: is the index of {actual}", path.display())]
     WrongLayer {
         /// The index.
         path: PathBuf,
-        /// The layer that it says it is of.
+        /// The diff id in the index.
         actual: Digest,
     },
-    /// A program that makes the form is not installed.
+    /// The program that writes the format is not installed.
     #[error("the program {program} is missing: install {package}")]
     MissingProgram {
-        /// Its name.
+        /// The program's name.
         program: &'static str,
-        /// The package that has it, and the version from which on it has.
+        /// The package that contains it, and the first suitable version.
         package: &'static str,
     },
-    /// A program that makes the form failed.
+    /// The program that writes the format failed.
     #[error("{program} failed ({status}): {message}")]
     Program {
-        /// Its name.
+        /// The program's name.
         program: &'static str,
-        /// How it ended.
+        /// Its exit status.
         status: std::process::ExitStatus,
-        /// The end of what it said.
+        /// The end of its standard error.
         message: String,
     },
-    /// A program made something else than it was asked for.
+    /// The program's output is not as requested.
     #[error("{program} wrote an image with {what}")]
     Unexpected {
-        /// Its name.
+        /// The program's name.
         program: &'static str,
-        /// What is not as expected.
+        /// The unexpected property.
         what: &'static str,
     },
-    /// The image that a program made cannot be written or read.
+    /// The program's output cannot be written or read.
     #[error("cannot write the image")]
     Image(#[source] io::Error),
     /// The root cannot be read.
     #[error(transparent)]
     Root(#[from] vmroot_container_fs::Error),
-    /// The hook asked to stop. What was written before is left.
+    /// The progress hook cancelled the export. The incomplete output remains.
     #[error("stopped before everything was written")]
     Cancelled,
 }
@@ -122,7 +122,7 @@ impl From<vmroot_output::Error> for Error {
     }
 }
 
-/// The error of an export that its hook told to stop.
+/// Returns [`Error::Cancelled`] if the progress hook returned `Break`.
 pub fn check_flow(flow: ControlFlow<()>) -> Result<()> {
     match flow {
         ControlFlow::Continue(()) => Ok(()),
@@ -131,7 +131,7 @@ pub fn check_flow(flow: ControlFlow<()>) -> Result<()> {
 }
 
 impl Error {
-    /// Names the action and the path of a failed call, for `map_err`.
+    /// Returns a closure for `map_err` that adds the action and the path.
     pub(crate) fn io<E: Into<io::Error>>(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
         move |source| Self::Io { action, path: path.as_ref().to_owned(), source: source.into() }
     }

@@ -1,4 +1,4 @@
-//! Why an image cannot be written.
+//! Errors from writing an ext4 image.
 
 use std::io;
 
@@ -10,41 +10,41 @@ use vmroot_output::{Cancelled, MoveError};
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why an image cannot be written.
+/// An error from writing an ext4 image.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Something in the root is beyond what the form can hold.
+    /// An entry of the root has a property that ext4 cannot hold.
     #[error("{path:?}: ext4 cannot hold {what}")]
     Unrepresentable {
-        /// Where it is in the root.
+        /// The path of the entry in the root.
         path: BString,
-        /// What it is, and the limit.
+        /// The property and its limit.
         what: String,
     },
-    /// The whole root is beyond what the form can hold.
+    /// The root exceeds the capacity of an ext4 file system.
     #[error("the root is too large for ext4: {what}")]
     TooLarge {
         /// The quantity that is too large, and the limit.
         what: String,
     },
-    /// The form cannot hold all of the root, and nothing was to be left out.
+    /// Ext4 cannot hold some entries, and the options forbid omissions.
     #[error(transparent)]
     Incomplete(#[from] vmroot_output::Incomplete),
-    /// The size that was asked for has not room for everything.
+    /// The requested size is too small for the root.
     #[error("{size} bytes are too few: {needed} are needed")]
     TooSmall {
-        /// What was asked for, in bytes.
+        /// The requested size in bytes.
         size: u64,
-        /// The smallest size that does, in bytes.
+        /// The smallest sufficient size in bytes.
         needed: u64,
     },
-    /// The image cannot be written: no space, a bad disk.
+    /// The image cannot be written: no space, or a bad disk.
     #[error("cannot write the image")]
     Write(#[source] io::Error),
     /// The root cannot be read.
     #[error(transparent)]
     Root(#[from] vmroot_container_fs::Error),
-    /// The hook asked to stop. What was written before is left.
+    /// The progress hook cancelled the work. The incomplete output remains.
     #[error("stopped before everything was written")]
     Cancelled,
 }
@@ -69,13 +69,13 @@ impl From<Cancelled> for Error {
 }
 
 impl Error {
-    /// Something of an inode that the form cannot hold.
+    /// Returns the error for a property of an inode that ext4 cannot hold.
     pub(crate) fn unrepresentable(fs: &ContainerFs, ino: InodeId, what: String) -> Self {
         let path = fs.walk().find(|entry| entry.ino == ino).map(|entry| entry.path).unwrap_or_default();
         Self::Unrepresentable { path: path.into(), what }
     }
 
-    /// A failed move of contents.
+    /// Converts the error of a failed copy of file contents.
     pub(crate) fn moving(fs: &ContainerFs) -> impl Fn(MoveError) -> Self {
         |error| match error {
             MoveError::Read { file, source } => fs.unreadable(file, source).into(),

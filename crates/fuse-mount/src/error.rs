@@ -1,4 +1,4 @@
-//! Why a root is not mounted, or not unmounted.
+//! Errors from mounting and unmounting a root with FUSE.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,56 +8,56 @@ use vmroot_errors::ErrorKind;
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a root is not mounted, or not unmounted.
+/// An error from mounting, serving or unmounting a root with FUSE.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no directory to mount on, or it cannot be reached.
+    /// The mountpoint does not exist, is not a directory, or cannot be reached.
     #[error("{path}", path = path.display())]
     Mountpoint {
         /// The directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         source: io::Error,
     },
-    /// `/dev/fuse` is missing, closed to this user, or without a kernel module behind it.
+    /// `/dev/fuse` is missing, not accessible to this user, or has no kernel module.
     #[error("cannot use /dev/fuse")]
     Device(#[source] io::Error),
-    /// The kernel refuses the mount.
+    /// The kernel rejects the mount.
     #[error("cannot mount on {path}", path = path.display())]
     Mount {
         /// The mountpoint.
         path: PathBuf,
-        /// What it says.
+        /// The cause.
         source: io::Error,
     },
     /// The helper that mounts for users other than root is not installed.
     #[error("only root may mount without fusermount3, which is not installed (package fuse3)")]
     NoHelper,
-    /// The helper refuses.
+    /// `fusermount3` failed.
     #[error("cannot mount on {path}: {message}", path = path.display())]
     Helper {
         /// The mountpoint.
         path: PathBuf,
-        /// What it says.
+        /// Its message.
         message: String,
     },
-    /// Requests cannot be served, or no longer.
+    /// Serving requests failed.
     #[error("the mount on {path} has failed", path = path.display())]
     Session {
         /// The mountpoint.
         path: PathBuf,
-        /// What is wrong.
+        /// The cause.
         source: io::Error,
     },
-    /// The kernel or the helper refuses to unmount.
+    /// The kernel or `fusermount3` cannot unmount the root.
     #[error("cannot unmount {path}", path = path.display())]
     Unmount {
         /// The mountpoint.
         path: PathBuf,
-        /// What it says.
+        /// The cause.
         source: io::Error,
     },
-    /// Something else has been mounted over the mountpoint, or the mount was moved.
+    /// Another file system is mounted over the mountpoint, or the mount was moved.
     #[error("cannot unmount {path}: another file system is mounted there", path = path.display())]
     Covered {
         /// The mountpoint.

@@ -1,4 +1,4 @@
-//! What can go wrong, and the exit code that tells it.
+//! Errors before the command runs, and their exit codes.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,76 +6,76 @@ use std::path::PathBuf;
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The exit code when not the command failed but what should have started it.
+/// The exit code for an error of the init itself, before the command starts.
 pub(crate) const OWN_FAULT: i32 = 125;
-/// The exit code when the command is there and cannot be run.
+/// The exit code for a command that exists but cannot be run.
 const NOT_EXECUTABLE: i32 = 126;
-/// The exit code when there is no such command.
+/// The exit code for a command that does not exist.
 const NOT_FOUND: i32 = 127;
 
-/// What can go wrong before the command runs.
+/// An error before the command runs.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Somebody ran the program by hand.
-    #[error("this program is for a guest's kernel to start, as init=/sbin/vmroot-init")]
+    /// The program does not run as PID 1.
+    #[error("this program must be started by a guest's kernel, with init=/sbin/vmroot-init")]
     NotPid1,
     /// A file or a directory that cannot be used.
     #[error("{path}: {source}", path = path.display())]
     Io {
-        /// Which one.
+        /// Its path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A system call without a file.
+    /// A system call failed that concerns no file.
     #[error("cannot {what}: {source}")]
     System {
-        /// What it was for.
+        /// The purpose of the call, as in "cannot …".
         what: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A file that is too long to be what it should be.
+    /// A file that is longer than the limit of its kind.
     #[error("{path}: longer than {limit} bytes", path = path.display())]
     TooLong {
-        /// Which one.
+        /// Its path.
         path: PathBuf,
-        /// Most bytes it may have.
+        /// The largest length in bytes.
         limit: u64,
     },
-    /// A document that does not say what it should.
+    /// A document with invalid contents.
     #[error("{path}: {reason}", path = path.display())]
     Document {
-        /// Which one.
+        /// Its path.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// The image names no command, and neither do the kernel's arguments.
+    /// Neither the image nor the kernel's command line names a command.
     #[error("no command: the image has no entrypoint and no cmd, and the kernel's command line has nothing after --")]
     NoCommand,
-    /// The user is not in `/etc/passwd`, and no number.
+    /// The user is neither in `/etc/passwd` nor a number.
     #[error("no user {0:?} in /etc/passwd")]
     NoSuchUser(String),
-    /// The group is not in `/etc/group`, and no number.
+    /// The group is neither in `/etc/group` nor a number.
     #[error("no group {0:?} in /etc/group")]
     NoSuchGroup(String),
-    /// A module that the kernel refused.
+    /// A module that the kernel cannot load.
     #[error("module {path}: {source}{}", unknown_symbol(source), path = path.display())]
     Module {
-        /// Its file.
+        /// The module's file.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// A device that did not appear.
     #[error("no {device} after {seconds} s: {lack}", device = device.display())]
     NoDevice {
-        /// Its node.
+        /// The path of the device node.
         device: PathBuf,
-        /// How long it was waited for.
+        /// The time limit in seconds.
         seconds: u64,
-        /// What there is instead.
+        /// The reason.
         lack: &'static str,
     },
     /// A file system that cannot be mounted.
@@ -83,33 +83,33 @@ pub enum Error {
     Mount {
         /// The type of the file system.
         fstype: String,
-        /// The device or the tag.
+        /// The device, or the tag of a virtio-fs share.
         source_name: String,
         /// The mount point.
         target: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// There is no such command.
+    /// The command does not exist.
     #[error("{command}: {reason}")]
     CommandNotFound {
-        /// As it was given.
+        /// The command as given.
         command: String,
-        /// Where it was looked for.
+        /// The reason, with the paths that were searched.
         reason: String,
     },
-    /// The command is there and cannot be run.
+    /// The command exists but cannot be run.
     #[error("{command}: {reason}")]
     CommandNotExecutable {
-        /// As it was given.
+        /// The command as given.
         command: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
 }
 
 impl Error {
-    /// The exit code, as container engines and shells have them.
+    /// Returns the exit code that container engines and shells use for such an error.
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::CommandNotFound { .. } => NOT_FOUND,
@@ -119,7 +119,7 @@ impl Error {
     }
 }
 
-/// ENOENT is a symbol that is not there: the file of the module is open already.
+/// Explains `ENOENT` from loading a module: it means an unknown symbol, because the module's file is already open.
 fn unknown_symbol(error: &io::Error) -> &'static str {
     if error.raw_os_error() == Some(rustix::io::Errno::NOENT.raw_os_error()) {
         " (it needs another module, which must be loaded before)"
@@ -128,7 +128,7 @@ fn unknown_symbol(error: &io::Error) -> &'static str {
     }
 }
 
-/// ENODEV says what few know: that it is the file system that the kernel has not.
+/// Explains `ENODEV` from mounting: the kernel does not have the file system.
 fn hint(error: &io::Error) -> &'static str {
     if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) {
         " (the kernel has no such file system; its module must be loaded before)"

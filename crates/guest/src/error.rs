@@ -1,26 +1,26 @@
-//! What can go wrong.
+//! Errors from choosing the guest's init.
 
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What can go wrong.
+/// An error from choosing the guest's init.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// None was built in for this architecture.
+    /// This build contains no init for the architecture.
     #[error("this vmroot has no init for {architecture}: {}", remedy(architecture))]
     NoInit {
-        /// Its name in images.
+        /// The architecture, as images name it.
         architecture: String,
     },
-    /// A program that was to be the init is none.
+    /// The given init is not a program.
     #[error("not an ELF program")]
     NotAProgram,
-    /// A program that was to be the init is for other guests.
+    /// The given init is for another architecture than the image.
     #[error("a program for {actual}, and the image is for {architecture}")]
     OtherArchitecture {
-        /// What the program is for.
+        /// The program's architecture.
         actual: String,
-        /// What the image is for.
+        /// The image's architecture.
         architecture: String,
     },
 }

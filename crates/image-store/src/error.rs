@@ -1,4 +1,4 @@
-//! What can go wrong with images and their store.
+//! Errors from the image store.
 
 use std::path::PathBuf;
 
@@ -10,117 +10,118 @@ use crate::Record;
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What can go wrong with images and their store.
+/// An error from pulling, loading, opening or removing an image.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No image of that name, id or prefix is in the store.
+    /// The store has no image with this name, id or prefix.
     #[error("no such image: {0}")]
     NoSuchImage(String),
-    /// An image that is in the store, but not for the platform; without one asked for, for several and not for the host's.
+    /// The store has the image only for other platforms. Without a requested platform, the store has it for several
+    /// platforms but not for the host's.
     #[error(
         "{name} is here for {available}, not for {wanted}; ask for one of those platforms, or pull the image for {wanted}"
     )]
     OtherPlatforms {
-        /// What was asked for.
+        /// The image as requested.
         name: String,
-        /// The platform that it should be for.
+        /// The requested platform, or the host's.
         wanted: String,
-        /// What it is here for.
+        /// The platforms in the store.
         available: String,
     },
-    /// A prefix of several image ids.
+    /// An id prefix that matches several images.
     #[error("{name} is ambiguous: {candidates}")]
     Ambiguous {
-        /// What was asked for.
+        /// The prefix.
         name: String,
-        /// What it could mean.
+        /// The matching ids.
         candidates: String,
     },
-    /// Something that is wrong with a document of the image.
+    /// A document of the image is invalid.
     #[error("{image}")]
     Image {
-        /// The image, as it was asked for.
+        /// The image as requested.
         image: String,
-        /// What is wrong.
+        /// The cause.
         source: Box<vmroot_model::Error>,
     },
-    /// A document that is no image: an artifact of another kind.
+    /// The document describes an artifact that is not an image.
     #[error("{image} is not an image but {what}")]
     NotAnImage {
-        /// What was asked for.
+        /// The image as requested.
         image: String,
-        /// Its type.
+        /// The type of the artifact.
         what: String,
     },
-    /// A blob that came from its source with another size or digest than its descriptor says.
+    /// A blob whose size or digest differs from its descriptor.
     #[error("{image}: blob {digest} {reason}")]
     Blob {
-        /// Where it came from.
+        /// The image that the blob belongs to.
         image: String,
-        /// The blob.
+        /// The digest of the blob.
         digest: Digest,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// A layer that cannot be read or applied.
     #[error("layer {digest}")]
     Layer {
-        /// The layer's blob.
+        /// The digest of the layer's blob.
         digest: Digest,
-        /// What is wrong, and with which entry.
+        /// The cause, with the name of the entry.
         source: Box<vmroot_layer_index::Error>,
     },
-    /// A layer whose compression is broken, or that goes past a limit.
+    /// A layer whose compressed stream is damaged or exceeds a limit.
     #[error("layer {digest}")]
     Decompress {
-        /// The layer's blob.
+        /// The digest of the layer's blob.
         digest: Digest,
-        /// What is wrong.
+        /// The cause.
         source: Box<vmroot_compress::Error>,
     },
-    /// A file of the store is damaged, and what it was made from is not there: the image must be pulled again.
+    /// A file of the store is damaged, and the file that it is made from is missing. The image must be pulled again.
     #[error("{path}: damaged, and {missing} is not here to make it again; {again}", path = path.display())]
     Damaged {
         /// The damaged or missing file.
         path: PathBuf,
-        /// What it is made from.
+        /// The digest of the missing file.
         missing: Digest,
-        /// How to have it again, as in "…; pull the image again".
+        /// The remedy, as in "…; pull the image again".
         again: String,
     },
-    /// Others use the store, so nothing can be removed from it now.
+    /// Other processes use the store. No files were removed.
     #[error("{path}: in use by another process; nothing was removed", path = path.display())]
     InUse {
         /// The store's directory.
         path: PathBuf,
     },
-    /// An image record that is damaged in both of its copies.
+    /// An image record of which both copies are damaged.
     #[error("image record {path}: {reason}", path = path.display())]
     Record {
         /// The record's file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
-    /// The work was cancelled. What was fetched is kept, and the next attempt goes on from there.
+    /// The work was cancelled. Fetched bytes are kept, and the next attempt resumes after them.
     #[error("cancelled")]
     Cancelled,
-    /// Threads for the work cannot be started.
+    /// A thread cannot be started.
     #[error("cannot start threads: {0}")]
     Threads(String),
-    /// The source of the image.
+    /// An error from the source of the image.
     #[error(transparent)]
     Source(#[from] vmroot_transport::Error),
-    /// The registry, while bytes were coming.
+    /// An error from the registry while a blob was read.
     #[error(transparent)]
     Registry(#[from] vmroot_registry::Error),
-    /// The cache.
+    /// An error from the cache.
     #[error(transparent)]
     Cache(#[from] vmroot_cache::Error),
-    /// The root.
+    /// An error from the root.
     #[error(transparent)]
     Root(#[from] vmroot_container_fs::Error),
-    /// A merge, or an index.
+    /// An error from an index or a merge.
     #[error(transparent)]
     Index(#[from] vmroot_layer_index::Error),
 }
@@ -132,12 +133,12 @@ impl From<vmroot_output::Error> for Error {
 }
 
 impl Error {
-    /// A file that is damaged and cannot be made again.
+    /// Returns the error for a damaged file that cannot be rebuilt.
     pub(crate) fn damaged(path: PathBuf, missing: Digest) -> Self {
         Self::Damaged { path, missing, again: "pull the image again".to_owned() }
     }
 
-    /// Says which image lacks something, and where that was from.
+    /// Adds the image's name and origin to the remedy of [`Error::Damaged`].
     pub(crate) fn of_image(mut self, record: &Record) -> Self {
         if let Self::Damaged { again, .. } = &mut self {
             let name = record.reference.as_ref().map_or_else(|| record.id().to_string(), ToString::to_string);
@@ -149,7 +150,7 @@ impl Error {
         self
     }
 
-    /// What the error means to the caller.
+    /// Returns the meaning of the error to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoSuchImage(_) | Self::OtherPlatforms { .. } => ErrorKind::NotFound,
@@ -170,8 +171,9 @@ impl Error {
 }
 
 impl Error {
-    /// The name of the limit that was in the way, where one was: a field of [`Limits`](vmroot_compress::Limits) or of
-    /// [`BuildOptions`](vmroot_layer_index::BuildOptions), or a constant of `docs/limits.md`.
+    /// Returns the limit that the image exceeded, if it has a name. The name is a field of
+    /// [`Limits`](vmroot_compress::Limits) or [`BuildOptions`](vmroot_layer_index::BuildOptions), or a constant in
+    /// `docs/limits.md`.
     pub fn limit(&self) -> Option<Limit> {
         match self {
             Self::Layer { source, .. } => source.limit(),
@@ -183,7 +185,7 @@ impl Error {
     }
 }
 
-/// Returns the kind of an error of an image's layer: one that cannot be read for any reason is damaged.
+/// Returns the kind of an error from reading an image's layer. A layer that cannot be read counts as damaged.
 fn of_layer(error: &vmroot_layer_index::Error) -> ErrorKind {
     match error.kind() {
         kind @ (ErrorKind::Limit | ErrorKind::Cancelled | ErrorKind::NoSpace) => kind,

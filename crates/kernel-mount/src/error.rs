@@ -1,4 +1,4 @@
-//! Why the kernel has not mounted a root, or not unmounted it.
+//! Errors from mounting and unmounting a root with the kernel's EROFS.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,35 +8,35 @@ use vmroot_errors::ErrorKind;
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why the kernel has not mounted a root, or not unmounted it.
+/// An error from mounting or unmounting a root with the kernel's EROFS.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no directory to mount on, or it cannot be reached.
+    /// The mountpoint does not exist, is not a directory, or cannot be reached.
     #[error("{path}", path = path.display())]
     Mountpoint {
         /// The directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         source: io::Error,
     },
-    /// The kernel does not know the file system, or is older than the calls that mount it (Linux 5.2).
+    /// The kernel does not have the file system, or is older than the new mount calls (Linux 5.2).
     #[error("this kernel has no {0}")]
     NoFileSystem(&'static str),
-    /// Only root may mount.
+    /// The process has no permission to mount.
     #[error("only root may mount {0}")]
     NotPermitted(&'static str),
-    /// The kernel mounts EROFS from block devices only: it is older than Linux 6.12, or the cache lies on a file system
-    /// that it does not take files from.
+    /// The kernel cannot mount EROFS from these files: it is older than Linux 6.12, or the files' file system does not
+    /// support such mounts.
     #[error("this kernel does not mount EROFS from files of {}", .0.display())]
     NoFileBackedMounts(PathBuf),
-    /// The kernel refuses the mount.
+    /// The kernel rejects the mount.
     #[error("cannot mount {form} on {path}", path = path.display())]
     Mount {
         /// The file system.
         form: &'static str,
         /// The mountpoint.
         path: PathBuf,
-        /// What it says.
+        /// The cause.
         source: io::Error,
     },
     /// The metadata cannot be written.
@@ -44,24 +44,24 @@ pub enum Error {
     Scratch {
         /// The directory.
         path: PathBuf,
-        /// What is wrong.
+        /// The cause.
         source: io::Error,
     },
-    /// EROFS cannot hold the root.
+    /// The EROFS metadata of the root cannot be made.
     #[error(transparent)]
     Image(#[from] vmroot_erofs::Error),
     /// The table of mounts cannot be read.
     #[error("cannot read the table of mounts")]
     Table(#[source] io::Error),
-    /// The kernel refuses to unmount.
+    /// The kernel cannot unmount the root.
     #[error("cannot unmount {path}", path = path.display())]
     Unmount {
         /// The mountpoint.
         path: PathBuf,
-        /// What it says.
+        /// The cause.
         source: io::Error,
     },
-    /// Something else has been mounted over the mountpoint, or the mount was moved.
+    /// Another file system is mounted over the mountpoint, or the mount was moved.
     #[error("cannot unmount {path}: another file system is mounted there", path = path.display())]
     Covered {
         /// The mountpoint.

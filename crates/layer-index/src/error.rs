@@ -1,4 +1,4 @@
-//! What can go wrong with a layer, an index or a merge.
+//! Errors from reading a layer, an index, or a merge of indexes.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use vmroot_model::Digest;
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What can go wrong with a layer, an index or a merge.
+/// An error from reading a layer, reading or writing an index, or merging indexes.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file could not be read or written.
@@ -18,7 +18,7 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The layer's stream could not be read or decoded.
@@ -26,87 +26,87 @@ pub enum Error {
     Stream {
         /// Offset in the uncompressed tar.
         offset: u64,
-        /// What the reader said.
+        /// The reader's error.
         source: io::Error,
     },
-    /// The tar is not one.
+    /// The stream is not a valid tar archive.
     #[error("invalid tar header at byte {offset}{entry}: {reason}", entry = after(.entry))]
     InvalidTar {
         /// Offset of the header in the uncompressed tar.
         offset: u64,
-        /// The entry, as far as its name is known.
+        /// The name of the entry; empty if it is not known yet.
         entry: BString,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
-    /// An entry that no root file system can hold, or that must not be applied.
+    /// An entry that a root file system cannot hold, or that is not safe to apply.
     #[error("layer entry {entry:?}: {reason}")]
     InvalidEntry {
-        /// The entry's name as it stands in the tar.
+        /// The entry's name as written in the tar.
         entry: BString,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
-    /// The layer is more than the options allow.
+    /// The layer exceeds a limit of [`BuildOptions`](crate::BuildOptions).
     #[error("layer entry {entry:?}: more than {limit} {what} (the limit {name})")]
     Limit {
-        /// The entry that went over it.
+        /// The entry that exceeds the limit.
         entry: BString,
         /// The option's name.
         name: &'static str,
-        /// What is counted.
+        /// The quantity, in the plural: `entries`, `bytes`.
         what: &'static str,
-        /// The limit.
+        /// The largest quantity that the option allows.
         limit: u64,
     },
-    /// An entry passes a limit that no option raises.
+    /// An entry exceeds a fixed limit.
     #[error("layer entry {entry:?}: {reason}")]
     EntryLimit {
         /// The entry's name.
         entry: BString,
         /// The limit's name.
         name: &'static str,
-        /// What is too much of what.
+        /// The quantity that is too large, and the largest that is allowed.
         reason: String,
     },
-    /// The tar is not the one that the image's config names.
+    /// The tar does not have the diff id that the image's config lists.
     #[error("the layer's diff id is {actual}, expected {expected}")]
     DiffIdMismatch {
-        /// From the config.
+        /// The diff id in the config.
         expected: Digest,
-        /// Of the bytes that came.
+        /// The digest of the bytes that were read.
         actual: Digest,
     },
-    /// A hard link whose target no lower layer has.
+    /// A hard link whose target is missing from its layer and from every lower layer.
     #[error("hard link {entry:?}: its target {target:?} is neither in its layer nor in a lower one")]
     LinkTargetMissing {
         /// The link's path.
         entry: BString,
-        /// The target as normalised.
+        /// The normalised path of the target.
         target: BString,
     },
-    /// An index that is damaged, or of another version.
+    /// An index that is damaged or has another format version.
     #[error("{name}: not a valid index: {reason}", name = path.display())]
     InvalidIndex {
         /// The index file; empty for one in memory.
         path: PathBuf,
-        /// What is wrong, and with which record.
+        /// The reason, with the number of the record that is wrong.
         reason: String,
     },
-    /// A `.contents` file that is not what its index says.
+    /// A `.contents` file that differs from its index.
     #[error("{path}: {reason}", path = path.display())]
     InvalidContents {
         /// The contents file.
         path: PathBuf,
-        /// What is wrong, and for which entry.
+        /// The reason, with the name of the entry.
         reason: String,
     },
-    /// The merged root would need more than the format can hold.
+    /// The merged root exceeds the capacity of the index format.
     #[error("the merged root does not fit: more than {limit} {what}")]
     TooLarge {
-        /// What is counted.
+        /// The quantity, in the plural.
         what: &'static str,
-        /// How many the format holds.
+        /// The largest quantity that the format can hold.
         limit: u64,
     },
     /// The work was cancelled.
@@ -123,7 +123,7 @@ impl Error {
             Self::Limit { .. } | Self::EntryLimit { .. } | Self::TooLarge { .. } => ErrorKind::Limit,
             Self::Stream { source, .. } => match Classified::of(source) {
                 Some(error) => error.kind(),
-                // A disk that is full or bad says nothing of the layer.
+                // The system's error is about the disk, not about the layer's bytes.
                 None if source.raw_os_error().is_some() => ErrorKind::of_io(source),
                 None => ErrorKind::Integrity,
             },
@@ -165,12 +165,12 @@ impl Error {
     }
 }
 
-/// Why an entry is refused, for those who do not know its name.
+/// The reason for refusing an entry, in code that does not know the entry's name.
 #[derive(Debug)]
 pub(crate) enum Reason {
-    /// It makes no sense.
+    /// The entry is invalid.
     Invalid(String),
-    /// It passes a limit of this name.
+    /// The entry exceeds the named limit.
     Limit { name: &'static str, reason: String },
 }
 
@@ -179,7 +179,7 @@ impl Reason {
         Self::Limit { name, reason }
     }
 
-    /// Says before the reason what it is about.
+    /// Puts `subject` and a colon before the reason.
     pub(crate) fn about(self, subject: impl std::fmt::Display) -> Self {
         match self {
             Self::Invalid(reason) => Self::Invalid(format!("{subject}: {reason}")),

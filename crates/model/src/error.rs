@@ -1,4 +1,4 @@
-//! What can be wrong with a name or a document.
+//! Errors from parsing names and documents.
 
 use std::fmt;
 
@@ -9,33 +9,33 @@ use crate::{Digest, Platform};
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A name or a document that is not what the specifications ask for.
+/// An error from parsing a name, a platform, a digest or an image's document.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A digest that is not `algorithm:hex`.
     #[error("invalid digest {digest:?}: {reason}")]
     InvalidDigest {
-        /// The text as given.
+        /// The text that was parsed.
         digest: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
     },
 
     /// An image reference that is not `[domain/]path[:tag][@digest]`.
     #[error("invalid image reference {reference:?}: {part} {reason}")]
     InvalidReference {
-        /// The text as given.
+        /// The text that was parsed.
         reference: String,
         /// The part that is wrong.
         part: ReferencePart,
-        /// What is wrong with it, to be read after the part's name.
+        /// The reason, as a predicate of the part: "must not be empty".
         reason: String,
     },
 
-    /// An image reference whose repository has capital letters, the commonest mistake.
+    /// An image reference whose repository has capital letters.
     #[error("invalid image reference {reference:?}: repository name {repository:?} must be lowercase")]
     UppercaseRepository {
-        /// The text as given.
+        /// The text that was parsed.
         reference: String,
         /// Its repository part.
         repository: String,
@@ -44,62 +44,62 @@ pub enum Error {
     /// A platform that is not `os/architecture[/variant]`.
     #[error("invalid platform {platform:?}: {reason}")]
     InvalidPlatform {
-        /// The text as given.
+        /// The text that was parsed.
         platform: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
     },
 
-    /// An architecture that no image can have.
+    /// An architecture that images cannot have.
     #[error("unsupported architecture: {architecture}")]
     UnsupportedArchitecture {
-        /// The text as given.
+        /// The text that was parsed.
         architecture: String,
     },
 
-    /// A document longer than anybody may make one.
+    /// A document that exceeds the size limit of its kind.
     #[error("{document} is {size} bytes long; {limit} is the limit")]
     DocumentTooLarge {
-        /// What the document is.
+        /// The kind of the document.
         document: DocumentKind,
-        /// Its length in bytes.
+        /// The length of the document in bytes.
         size: u64,
-        /// The most bytes it may have.
+        /// The largest allowed length in bytes.
         limit: u64,
     },
 
-    /// A document that has more of something than the limit.
+    /// A document with more elements of one kind than the limit.
     #[error("{document} {digest}: {what} (line {line}, column {column})")]
     DocumentLimit {
-        /// Its kind.
+        /// The kind of the document.
         document: DocumentKind,
-        /// Its digest.
+        /// The digest of the document.
         digest: Digest,
-        /// The limit.
+        /// The limit that was exceeded, as text.
         what: String,
-        /// Where it is passed.
+        /// The line where the limit was exceeded, from 1.
         line: usize,
-        /// Where in the line.
+        /// The column in that line, from 1.
         column: usize,
     },
 
-    /// A document that is not JSON, or that lacks or garbles what it must have.
+    /// A document that is not JSON, or has a missing or invalid field.
     #[error("invalid {document} {digest}: {reason}")]
     InvalidDocument {
-        /// What the document is.
+        /// The kind of the document.
         document: DocumentKind,
-        /// The SHA-256 of its bytes.
+        /// The SHA-256 digest of the document's bytes.
         digest: Digest,
-        /// What is wrong, with line and column where it is about a place.
+        /// The reason, with line and column if it concerns one place.
         reason: String,
     },
 
-    /// A document that one reader could take for a manifest and another for an index (CVE-2021-41190).
+    /// A document that some readers parse as a manifest and others as an index (CVE-2021-41190).
     #[error("ambiguous manifest {digest}: it has {fields}, which only different kinds of document may have")]
     AmbiguousManifest {
-        /// The SHA-256 of its bytes.
+        /// The SHA-256 digest of the document's bytes.
         digest: Digest,
-        /// The fields that do not go together.
+        /// The fields that exclude each other.
         fields: String,
     },
 
@@ -108,23 +108,24 @@ pub enum Error {
         "manifest {digest} is of Docker's obsolete schema 1, which is not supported; push the image again with a newer tool"
     )]
     Schema1 {
-        /// The SHA-256 of its bytes.
+        /// The SHA-256 digest of the document's bytes.
         digest: Digest,
     },
 
-    /// A document that says it is something other than a manifest or an index.
-    #[error("manifest {digest} has the type {media_type:?}, which is no image manifest or index")]
+    /// A document whose media type is neither that of a manifest nor that of an index.
+    #[error("manifest {digest} has the type {media_type:?}, which is neither an image manifest nor an image index")]
     UnsupportedMediaType {
-        /// The SHA-256 of its bytes.
+        /// The SHA-256 digest of the document's bytes.
         digest: Digest,
-        /// The type.
+        /// The media type.
         media_type: String,
     },
 
-    /// A document that says it is one thing while its sender says another (OCI distribution-spec, "Pulling manifests").
+    /// A document whose `mediaType` differs from the sender's content type (OCI distribution-spec, "Pulling
+    /// manifests").
     #[error("manifest {digest} says it is of type {declared:?} but was sent as {content_type:?}")]
     MediaTypeMismatch {
-        /// The SHA-256 of its bytes.
+        /// The SHA-256 digest of the document's bytes.
         digest: Digest,
         /// The type in the document.
         declared: String,
@@ -132,34 +133,34 @@ pub enum Error {
         content_type: String,
     },
 
-    /// An image that does not exist for the platform asked for.
+    /// An image that does not exist for the requested platform.
     #[error("image architecture mismatch: image is for {actual} but expected {expected}")]
     ArchitectureMismatch {
-        /// What was asked for; the operating system is left out where all are Linux.
+        /// The requested platform, without the operating system if all are Linux.
         expected: String,
-        /// What the image is for, in the same form, joined by commas.
+        /// The image's platforms in the same form, joined by commas.
         actual: String,
-        /// What the image is for.
+        /// The image's platforms.
         available: Vec<Platform>,
     },
 
-    /// An image whose indexes lead to ever more documents and not to an image.
+    /// An image whose nested indexes name too many documents before an image is found.
     #[error("no image found in the first {limit} documents that the image's indexes name")]
     SearchTooLong {
-        /// How many documents may be looked at.
+        /// The largest number of documents that are read.
         limit: usize,
     },
 
-    /// A config that does not describe the layers of its manifest.
+    /// A config whose number of diff ids differs from its manifest's number of layers.
     #[error("config {config} has {diff_ids} diff ids but manifest {manifest} has {layers} layers")]
     LayerCountMismatch {
         /// The digest of the config.
         config: Box<Digest>,
-        /// How many layers the config describes.
+        /// The number of diff ids in the config.
         diff_ids: usize,
         /// The digest of the manifest.
         manifest: Box<Digest>,
-        /// How many layers the manifest lists.
+        /// The number of layers in the manifest.
         layers: usize,
     },
 }
@@ -167,7 +168,7 @@ pub enum Error {
 impl Error {
     /// Returns the meaning of the error to a caller, for a document of an image.
     ///
-    /// A name, a platform or a digest is invalid in the document then. One that the caller gave is another matter: see
+    /// An invalid name, platform or digest counts as damage of the document. For text that the caller gave, use
     /// [`Error::kind_of_argument`].
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -177,7 +178,7 @@ impl Error {
         }
     }
 
-    /// Returns the meaning of the error to a caller whose argument was read: a name, a platform or a digest.
+    /// Returns the meaning of the error for an argument of the caller: a name, a platform or a digest.
     pub fn kind_of_argument(&self) -> ErrorKind {
         match self {
             Self::InvalidDigest { .. }
@@ -190,10 +191,10 @@ impl Error {
     }
 }
 
-/// What a document is that an error is about.
+/// The kind of the document that an error is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DocumentKind {
-    /// A manifest or an index, as long as it is not known which.
+    /// A manifest or an index that is not parsed yet.
     Unknown,
     /// A manifest.
     Manifest,
@@ -222,9 +223,9 @@ pub enum ReferencePart {
     Domain,
     /// The repository's path.
     Repository,
-    /// What follows the colon.
+    /// The text after the colon.
     Tag,
-    /// What follows the at sign.
+    /// The text after the at sign.
     Digest,
 }
 

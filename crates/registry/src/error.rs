@@ -1,4 +1,4 @@
-//! What can go wrong between here and a registry.
+//! Errors from requests to a registry.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,236 +11,235 @@ use vmroot_output::Cancelled;
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A registry, or the way to it, did not give what was asked for.
+/// An error from a request to a registry.
 ///
-/// URLs in errors have neither query nor user, because both may hold secrets.
+/// URLs in errors omit the query and the user, because both may hold secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The caller's [`Cancel`](vmroot_output::Cancel) was used.
+    /// The caller cancelled the request through its [`Cancel`](vmroot_output::Cancel).
     #[error("cancelled")]
     Cancelled,
 
-    /// No connection came about: no such host, nobody listens, a certificate is not trusted.
+    /// The connection failed: an unknown host, a closed port, or an untrusted certificate.
     #[error("cannot connect to {url}: {reason}")]
     Unreachable {
-        /// What was asked for.
+        /// The URL of the request.
         url: String,
-        /// What the layers below say.
+        /// The message of the transport.
         reason: String,
     },
 
-    /// A connection ended early or did not carry HTTP.
+    /// The connection ended early, or its bytes were not HTTP.
     #[error("the connection broke while reading {url}: {reason}")]
     Broken {
-        /// What was asked for.
+        /// The URL of the request.
         url: String,
-        /// What the layers below say.
+        /// The message of the transport.
         reason: String,
     },
 
-    /// Nothing arrived for the inactivity timeout.
+    /// No data arrived within the inactivity timeout.
     #[error("{url} sent nothing for {} ms", after.as_millis())]
     Stalled {
-        /// What was asked for.
+        /// The URL of the request.
         url: String,
-        /// How long nothing came.
+        /// The inactivity timeout.
         after: Duration,
     },
 
-    /// The registry does not have it (404).
-    #[error("{url} is not there: {message}")]
+    /// The registry does not have the document or blob (404).
+    #[error("{url} not found: {message}")]
     NotFound {
-        /// What was asked for.
+        /// The URL of the request.
         url: String,
-        /// What the registry says.
+        /// The message in the server's answer.
         message: String,
     },
 
-    /// The registry, or its token server, does not let us (401, 403).
+    /// The registry or its token server denies access (401, 403).
     #[error("access to {url} is refused ({status}): {message}")]
     Unauthorized {
-        /// What was asked for.
+        /// The URL of the request.
         url: String,
-        /// The status, 401 or 403.
+        /// The HTTP status, 401 or 403.
         status: u16,
-        /// What the server says.
+        /// The message in the server's answer.
         message: String,
     },
 
-    /// Too many requests (429), for longer than we are ready to wait.
+    /// Too many requests (429), and the wait exceeds the limit of the options.
     #[error("{url} allows no more requests for now{}: {message}", wait_text(*wait))]
     RateLimited {
-        /// What was asked for.
+        /// The URL of the request.
         url: String,
-        /// How long the server asks to wait, if it says.
+        /// The wait that the server asks for, if any.
         wait: Option<Duration>,
-        /// What the server says.
+        /// The message in the server's answer.
         message: String,
     },
 
-    /// Any other status that is not success.
-    #[error("{url} answers with status {status}: {message}")]
+    /// Any other unsuccessful status.
+    #[error("{url} answered with status {status}: {message}")]
     Status {
-        /// What was asked for.
+        /// The URL of the request.
         url: String,
-        /// The status.
+        /// The HTTP status.
         status: u16,
-        /// What the server says.
+        /// The message in the server's answer.
         message: String,
     },
 
     /// A redirect that is not followed.
     #[error("the redirect of {url} is not followed: {reason}")]
     Redirect {
-        /// What redirects.
+        /// The URL that redirects.
         url: String,
-        /// Why it is not followed.
+        /// The reason.
         reason: String,
     },
 
-    /// A server that sends us elsewhere again and again.
+    /// A chain of redirects that is longer than the limit.
     #[error("the redirect of {url} is not followed: there are more than {limit} in a row")]
     TooManyRedirects {
-        /// Where the first request went.
+        /// The URL of the first request.
         url: String,
-        /// How many are followed.
+        /// The largest number of redirects that are followed.
         limit: usize,
     },
 
-    /// A foreign layer is said to be on this machine or in this network, where the registry is not.
-    #[error(
-        "{url} is not asked for a foreign layer: {host} has no public address, and the registry is no such host itself"
-    )]
+    /// A foreign layer's host is in a more private network than the registry. The URL was not requested.
+    #[error("foreign layer {url} not requested: {host} is in a more private network than the registry")]
     Address {
         /// The URL that was not requested.
         url: String,
-        /// The host.
+        /// The host of the URL.
         host: String,
     },
 
-    /// The registry asks for credentials in a way that this client does not know.
-    #[error("{url} asks for credentials in no way that is understood: {reason}")]
+    /// The registry's authentication challenge is invalid, or its scheme is not supported.
+    #[error("unsupported authentication challenge from {url}: {reason}")]
     Challenge {
-        /// What was asked for.
+        /// The URL of the request.
         url: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 
-    /// The token server gave no usable token.
+    /// The token server's answer has no usable token.
     #[error("no token from {realm}: {reason}")]
     Token {
-        /// The token server.
+        /// The URL of the token server.
         realm: String,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
 
-    /// A document is longer than its limit.
+    /// A document exceeds its size limit.
     #[error("{url} is longer than {limit} bytes")]
     TooLarge {
-        /// What was asked for.
+        /// The URL of the request.
         url: String,
         /// The limit in bytes.
         limit: u64,
     },
 
-    /// A document came compressed, although it was asked for as it is.
+    /// The answer has a `Content-Encoding`, although the request accepts only `identity`.
     #[error(
-        "{url} came with Content-Encoding {encoding:?}, though Accept-Encoding was identity: have the server, or the proxy before it, not compress it"
+        "{url} came with Content-Encoding {encoding:?} although the request allows only identity; turn off compression in \
+                 the server or its proxy"
     )]
     Encoded {
-        /// What was asked for.
+        /// The URL of the request.
         url: String,
-        /// The encoding.
+        /// The value of the `Content-Encoding` header.
         encoding: String,
     },
 
-    /// The bytes do not have the digest that they should have.
+    /// The bytes do not have the expected digest.
     #[error("{url} has the digest {actual}, not {expected}")]
     DigestMismatch {
-        /// What was asked for.
+        /// The URL of the request.
         url: String,
-        /// The digest asked for, or the one that the registry promised.
+        /// The requested digest, or the one in the registry's header.
         expected: Digest,
-        /// The digest of what came.
+        /// The digest of the received bytes.
         actual: Digest,
     },
 
-    /// A blob is longer or shorter than its descriptor says.
+    /// A blob's size differs from its descriptor.
     #[error("{url} has {actual} bytes, not the {expected} of its descriptor")]
     SizeMismatch {
-        /// What was asked for.
+        /// The URL of the request.
         url: String,
-        /// Size by the descriptor, in bytes.
+        /// The size in the descriptor, in bytes.
         expected: u64,
-        /// Size by the registry, or how much came at least, in bytes.
+        /// The size that the registry announced, or a lower bound from the received bytes.
         actual: u64,
     },
 
-    /// A request for a part of a blob was answered with another part, or refused.
+    /// The answer to a range request has another range, or is an error.
     #[error("{url}: wrong answer to the request for the bytes from {offset} on: {reason}")]
     Range {
-        /// What was asked for.
+        /// The URL of the request.
         url: String,
-        /// The first byte asked for.
+        /// The first requested byte.
         offset: u64,
-        /// What is wrong with the answer.
+        /// The reason.
         reason: String,
     },
 
-    /// A blob broke off more often than the retries allow.
-    #[error("gave up {digest} at byte {offset} after {attempts} attempts in a row at {url}: {reason}")]
+    /// The download of a blob was interrupted more often than the options allow.
+    #[error("gave up on {digest} at byte {offset} after {attempts} attempts in a row at {url}: {reason}")]
     Interrupted {
-        /// What was asked for.
+        /// The URL of the request.
         url: String,
-        /// The blob.
+        /// The digest of the blob.
         digest: Digest,
-        /// How many bytes of it came.
+        /// The number of received bytes.
         offset: u64,
-        /// Attempts that did not bring it forward.
+        /// The number of consecutive attempts without progress.
         attempts: u32,
-        /// Why the last one failed.
+        /// The reason for the last failure.
         reason: String,
     },
 
-    /// A file with credentials cannot be read or makes no sense.
+    /// A file with credentials cannot be read or is invalid.
     #[error("{}: {reason}", path.display())]
     AuthFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 
     /// A credential helper failed.
     #[error("credential helper {helper}: {reason}")]
     Helper {
-        /// The program.
+        /// The name of the program.
         helper: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 
-    /// Certificates of authorities cannot be loaded.
+    /// Certificates of certificate authorities cannot be loaded.
     #[error("certificates{}: {reason}", path.as_ref().map_or(String::new(), |path| format!(" in {}", path.display())))]
     Certificates {
-        /// The file, if it is one that the caller named.
+        /// The file, if the caller named one.
         path: Option<PathBuf>,
-        /// What is wrong with them.
+        /// The reason.
         reason: String,
     },
 
-    /// An option that makes no sense.
+    /// An option with an invalid value.
     #[error("{option}: {reason}")]
     Option {
         /// The option's name.
         option: &'static str,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 
-    /// The operating system refused what the client needs to run.
+    /// The HTTP client cannot be started.
     #[error("cannot start an HTTP client")]
     Start(#[source] io::Error),
 }
@@ -274,7 +273,7 @@ impl From<Cancelled> for Error {
 }
 
 impl Error {
-    /// Whether a server answered, and refused.
+    /// Returns whether the server answered with a client error (4xx).
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
             Self::NotFound { .. } | Self::Unauthorized { .. } => true,
@@ -283,13 +282,13 @@ impl Error {
         }
     }
 
-    /// Whether the same request may well succeed a little later.
+    /// Returns whether the connection broke, so that a retry may succeed.
     pub(crate) fn is_broken_connection(&self) -> bool {
         matches!(self, Self::Broken { .. } | Self::Stalled { .. })
     }
 }
 
-/// A reader's way of passing an [`Error`] on: as the inner error, to be had back with [`io::Error::get_ref`].
+/// Wraps the error for a reader. [`io::Error::get_ref`] returns it again.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {

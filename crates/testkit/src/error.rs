@@ -1,4 +1,4 @@
-//! What can be wrong with a layer, or with the machine a test runs on.
+//! Errors from test layers and from the programs that tests run.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,66 +8,66 @@ use crate::layer::Entry;
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A layer that has no meaning, or a step of a judge that failed.
+/// An error from a test layer or from a tool that checks one.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An entry with no meaning.
+    /// An invalid entry.
     #[error("entry {index}, {}: {reason}", entry.name.escape_ascii())]
     Entry {
-        /// Place of the entry in its layer, from 0.
+        /// The index of the entry in its layer, from 0.
         index: usize,
         /// The entry.
         entry: Box<Entry>,
-        /// What is wrong with it.
+        /// The reason.
         reason: Reason,
     },
-    /// A step on the disk that the machine refused.
+    /// A system call failed.
     #[error("cannot {step} {}: {source}", path.display())]
     Io {
-        /// What was to be done.
+        /// The action that failed, as in "cannot STEP PATH".
         step: &'static str,
-        /// With which file.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Another program that did not do its part.
+    /// Another program failed.
     #[error("{program}: {message}")]
     Program {
-        /// Its name.
+        /// The program's name.
         program: &'static str,
-        /// What it said.
+        /// Its message.
         message: String,
     },
 }
 
 impl Error {
-    /// Names the step and the file of a failed call, for `map_err`.
+    /// Returns a closure for `map_err` that adds the step and the path.
     pub(crate) fn io<E: Into<io::Error>>(step: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
         let path = path.as_ref().to_path_buf();
         move |source| Self::Io { step, path, source: source.into() }
     }
 }
 
-/// Why an entry has no meaning.
+/// The reason that an entry is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// `..` in a name or in the name of a hard link's target.
     #[error("has a .. component")]
     DotDot,
-    /// A component of more than 255 bytes, which no Linux file system holds.
+    /// A component of more than 255 bytes, the limit of Linux file systems.
     #[error("has a component of more than 255 bytes")]
     NameTooLong,
-    /// The name of the root with something else than a directory.
+    /// An entry for the root that is not a directory.
     #[error("the root can only be a directory")]
     RootNotADirectory,
     /// `.wh.` with no name after it.
     #[error("a whiteout without a name")]
     BareWhiteout,
-    /// Something below a name that begins with `.wh.`.
+    /// An entry below a name that begins with `.wh.`.
     #[error("lies below a whiteout")]
     BelowWhiteout,
-    /// A parent that the same layer made, and not as a directory.
+    /// A parent that the same layer contains as something other than a directory.
     #[error("its parent is not a directory in this layer")]
     ParentNotADirectory,
     /// More than 40 symbolic links on the way to the parent.
@@ -76,12 +76,12 @@ pub enum Reason {
     /// A hard link to a directory.
     #[error("hard link to the directory {}", .0.escape_ascii())]
     LinkToDirectory(Vec<u8>),
-    /// A hard link to what is in no layer so far.
+    /// A hard link to a path that does not exist in the layers so far.
     #[error("hard link to {}, which does not exist", .0.escape_ascii())]
     LinkTargetMissing(Vec<u8>),
 }
 
-/// The message of any error with those of its causes, as a program prints them.
+/// Formats an error with its causes, as the programs print it.
 pub trait FullMessage {
     /// Returns the messages of the error and its causes, outermost first, with `: ` between them.
     fn full_message(&self) -> String;

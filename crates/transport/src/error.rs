@@ -1,4 +1,4 @@
-//! What can be wrong with a place that images come from.
+//! Errors from reading images from registries, archives and directories.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,47 +9,47 @@ use vmroot_model::Digest;
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A place that images come from and what is wrong with it.
+/// An error from reading an image from a registry, an archive or a directory.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A registry.
+    /// An error from a registry.
     #[error(transparent)]
     Registry(#[from] vmroot_registry::Error),
-    /// A name that is not `TRANSPORT:details` as the transport wants its details.
+    /// A name that is not `TRANSPORT:details`, or whose details the transport does not accept.
     #[error("invalid image name {name:?}: {reason}")]
     InvalidName {
-        /// The text as given.
+        /// The text that was parsed.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// The operating system refused something.
+    /// A system call failed.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was being done, as in "cannot … PATH".
+        /// The action that failed, as in "cannot ACTION PATH".
         action: &'static str,
-        /// The file or directory it was done to.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The compression around an archive, or of a layer in it, is broken or goes past its limits.
+    /// The compressed stream of an archive, or of a layer in it, is damaged or exceeds a limit.
     #[error("cannot decompress {}", path.display())]
     Decompress {
         /// The archive.
         path: PathBuf,
-        /// What is wrong.
+        /// The cause.
         source: vmroot_compress::Error,
     },
-    /// A file that is neither a tar nor a directory with images.
+    /// A file that is not a tar archive, or a directory without images.
     #[error("{} is not an image archive: {reason}", path.display())]
     NotAnArchive {
         /// The file or directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// A docker save archive without its list of images.
+    /// A `docker save` archive without `manifest.json`.
     #[error("invalid archive: does not contain a manifest.json ({})", path.display())]
     NoManifestJson {
         /// The archive.
@@ -61,36 +61,36 @@ pub enum Error {
         /// The archive.
         path: PathBuf,
     },
-    /// An archive with more in it than anybody needs.
-    #[error("{} has too much in it: {what} is over the limit of {limit}", path.display())]
+    /// An archive that exceeds a limit.
+    #[error("{} is too large: {what} exceeds the limit of {limit}", path.display())]
     ArchiveLimit {
         /// The archive.
         path: PathBuf,
         /// The quantity that is too large.
         what: &'static str,
-        /// How much there may be.
+        /// The largest allowed quantity.
         limit: u64,
     },
-    /// A member that is named in the archive and is not there.
+    /// A member that the archive refers to but does not contain.
     #[error("{role} {member} not found in {}", path.display())]
     Missing {
         /// The archive or directory.
         path: PathBuf,
-        /// What the member is for: `image config`, `layer`, `blob`.
+        /// The role of the member: `image config`, `layer`, `blob`.
         role: &'static str,
         /// The member.
         member: String,
     },
-    /// A member that is longer than anything of its kind.
+    /// A member that exceeds the size limit of its kind.
     #[error("{member} in {} has {size} bytes; {limit} is the limit", path.display())]
     MemberTooLarge {
         /// The archive or directory.
         path: PathBuf,
         /// The member.
         member: String,
-        /// Its length.
+        /// Its length in bytes.
         size: u64,
-        /// The most bytes that it may have.
+        /// The largest allowed length in bytes.
         limit: u64,
     },
     /// A member that is reached through too many links.
@@ -100,30 +100,30 @@ pub enum Error {
         path: PathBuf,
         /// The member.
         member: String,
-        /// How many are followed.
+        /// The largest number of links that are followed.
         limit: u32,
     },
-    /// A member that is not what it must be.
+    /// A member with invalid contents.
     #[error("{member} in {} {reason}", path.display())]
     Member {
         /// The archive or directory.
         path: PathBuf,
         /// The member.
         member: String,
-        /// What is wrong with it, as in "MEMBER in PATH …".
+        /// The reason, as in "MEMBER in PATH REASON".
         reason: String,
     },
-    /// A document whose fields cannot be what they are.
+    /// A document that cannot be parsed.
     #[error("{member} in {}", path.display())]
     Document {
         /// The archive or directory.
         path: PathBuf,
         /// The member.
         member: String,
-        /// What is wrong.
+        /// The cause.
         source: vmroot_model::Error,
     },
-    /// An image of an archive that has not as many layers as its config says.
+    /// An image whose number of layers in the archive differs from its config.
     #[error(
         "invalid manifest, layers length mismatch: expected {expected}, got {actual} (image config {config} in {})",
         path.display()
@@ -133,53 +133,53 @@ pub enum Error {
         path: PathBuf,
         /// The member that is the config.
         config: String,
-        /// How many layers the config describes.
+        /// The number of layers in the config.
         expected: usize,
-        /// How many layers the archive lists for it.
+        /// The number of layers that the archive lists.
         actual: usize,
     },
-    /// A member whose bytes are not those that its name or a descriptor says.
+    /// A member whose digest differs from its name or its descriptor.
     #[error("{member} in {} should have digest {digest} but has {actual}", path.display())]
     DigestMismatch {
         /// The archive or directory.
         path: PathBuf,
         /// The member.
         member: String,
-        /// The digest it should have.
+        /// The expected digest.
         digest: Digest,
-        /// The digest it has.
+        /// The digest of its bytes.
         actual: Digest,
     },
-    /// An archive without a single image.
+    /// An archive without images.
     #[error("no images in {}", path.display())]
     NoImages {
         /// The archive or directory.
         path: PathBuf,
     },
-    /// An image that was asked for and is not in the archive.
+    /// The requested image is not in the archive.
     #[error("no image {wanted} in {}; it has {available}", path.display())]
     NoSuchImage {
         /// The archive or directory.
         path: PathBuf,
-        /// What was asked for.
+        /// The requested image.
         wanted: String,
-        /// What there is.
+        /// The images in the archive.
         available: String,
     },
-    /// An archive with several images of which none was asked for, or with several of the name that was.
+    /// An archive with several images and no request for one of them, or with several images of the requested name.
     #[error("{} has more than one image, choose one of {available}", path.display())]
     SeveralImages {
         /// The archive or directory.
         path: PathBuf,
-        /// What there is.
+        /// The images in the archive.
         available: String,
     },
-    /// Something that a source was asked for and that is no part of its image.
+    /// The requested blob is not part of the source's image.
     #[error("{digest} is not in {place}")]
     Unknown {
-        /// The source.
+        /// The source's name.
         place: String,
-        /// What it was asked for.
+        /// The requested digest.
         digest: Digest,
     },
     /// A tar that [`validate_tar`](crate::validate_tar) could not open.
@@ -187,7 +187,7 @@ pub enum Error {
     OpenTar {
         /// The tar.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A tar that [`validate_tar`](crate::validate_tar) could not read to its end.
@@ -195,7 +195,7 @@ pub enum Error {
     ReadTar {
         /// The tar.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         source: Box<Error>,
     },
     /// A tar in which [`validate_tar`](crate::validate_tar) found no list of images.
@@ -211,7 +211,7 @@ pub enum Error {
         path: PathBuf,
         /// The member that is the list.
         member: &'static str,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// A tar whose list of images is empty.
@@ -257,7 +257,7 @@ impl Error {
 }
 
 impl Error {
-    /// For `map_err`: adds what was done, and to which file, to what the system said.
+    /// Returns a closure for `map_err` that adds the action and the path to the system's error.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }

@@ -1,4 +1,4 @@
-//! Why a root is not served.
+//! Errors from serving a root over virtio-fs.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,18 +12,18 @@ use crate::socket::MAX_PATH;
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a root is not served, or no longer.
+/// An error from starting or running a virtio-fs device.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No address of a socket holds that many bytes (unix(7)).
+    /// The path is longer than a socket's address can hold (unix(7)).
     #[error("{path}: a socket's path may have {MAX_PATH} bytes, this one has {length}", path = path.display())]
     PathTooLong {
         /// The path.
         path: PathBuf,
-        /// Its bytes.
+        /// Its length in bytes.
         length: usize,
     },
-    /// Where the socket is to be there is something else, which is left alone.
+    /// A file that is not a socket exists at the socket's path. It is not changed.
     #[error("{path}: exists and is not a socket", path = path.display())]
     NotASocket {
         /// The path.
@@ -35,34 +35,34 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
-    /// The socket cannot be made.
+    /// The socket cannot be created.
     #[error("{path}", path = path.display())]
     Socket {
         /// The path.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// Another process has held the lock of the socket's directory for as long as is waited for it.
+    /// Another process held the lock of the socket's directory for the whole time limit.
     #[error("{directory}: another process has held the lock of this directory for {} s", limit.as_secs_f64(), directory = directory.display())]
     Locked {
         /// The directory.
         directory: PathBuf,
-        /// How long it was waited for.
+        /// The time limit.
         limit: Duration,
     },
-    /// The wait for a lock was ended.
+    /// The caller cancelled the wait for a lock.
     #[error("cancelled")]
     Cancelled,
-    /// The number of queues is none that a device can have.
+    /// A device cannot have this number of request queues.
     #[error("a device has 1 to {MAX_QUEUES} request queues, not {0}")]
     Queues(usize),
-    /// The device cannot be started, or the VMM and it do not understand each other.
+    /// The device cannot be started, or the connection with the VMM failed.
     #[error("the device at {path} has failed: {reason}", path = path.display())]
     Device {
         /// The socket.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
 }

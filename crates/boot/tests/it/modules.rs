@@ -183,7 +183,7 @@ fn files_that_are_not_modules_are_refused() {
     ] {
         let path = files.file("kernel/a.ko", &bytes);
         let error = files.open("1.0").unwrap().resolve(&["a"]).unwrap_err();
-        assert_eq!(error.full_message(), format!("{}: no kernel module: {reason}", path.display()));
+        assert_eq!(error.full_message(), format!("{}: not a kernel module: {reason}", path.display()));
     }
     files.file("kernel/a.ko", &xz(b"x")[..20]);
     let error = files.open("1.0").unwrap().resolve(&["a"]).unwrap_err();

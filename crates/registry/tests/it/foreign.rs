@@ -180,13 +180,13 @@ fn a_public_registry_cannot_direct_requests_to_private_servers() {
         "224.0.0.1",
     ] {
         let layer = foreign_layer(&fixture, &[format!("http://{host}:{port}{path}")]);
-        let error = assert_message(client.blob(&reference, &layer, 0), &["has no public address", &path]);
+        let error = assert_message(client.blob(&reference, &layer, 0), &["is in a more private network", &path]);
         assert!(matches!(error, Error::Address { .. }), "{host}: {error:?}");
     }
     // Redirects from a public server must not lead there either.
     fixture.registry.misbehave(Rule::on("/layers/").fault(Fault::RedirectTo(near.url())));
     let layer = foreign_layer(&fixture, &[format!("http://layers.test{path}")]);
-    let error = assert_message(client.blob(&reference, &layer, 0), &[&near.host(), "has no public address"]);
+    let error = assert_message(client.blob(&reference, &layer, 0), &[&near.host(), "is in a more private network"]);
     assert!(matches!(error, Error::Address { .. }), "{error:?}");
     assert_eq!(near.connections(), 0);
     let private_hosts = proxy.requests().into_iter().filter(|line| !line.contains(".test/")).collect::<Vec<_>>();
