@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
     if judge.is_ok() && expected.len() as u64 <= MOST && ours.is_ok() {
         assert_eq!(actual, expected);
     }
-    // What both decoded before an error is the same.
+    // Both decode the same bytes before an error.
     let common = actual.len().min(expected.len());
     assert_eq!(actual[..common], expected[..common]);
 });

@@ -23,8 +23,8 @@ fuzz_target!(|data: &[u8]| {
     let options = BuildOptions { max_expanded: 1 << 24, max_entries: 10_000, ..BuildOptions::default() };
     if let Ok(built) = build(tar.as_slice(), directory.path(), &options) {
         let path = built.publish().expect("there is room for the files");
-        let index = Index::open(&path).expect("what was built opens");
-        verify_contents(&index, &path.with_extension("contents")).expect("what was built is whole");
+        let index = Index::open(&path).expect("a built index opens");
+        verify_contents(&index, &path.with_extension("contents")).expect("a built layer has valid contents");
         let bytes = std::fs::read(&path).expect("it was just opened");
         assert!(exercise::exercise(bytes));
     }

@@ -143,7 +143,7 @@ fn decoding_http_client(metadata: &Value) -> Vec<String> {
     let reqwest = nodes.filter(|node| node["id"].as_str().is_some_and(|id| id.contains("#reqwest@")));
     let features = reqwest.flat_map(|node| node["features"].as_array().into_iter().flatten().filter_map(Value::as_str));
     let forbidden = features.filter(|feature| FORBIDDEN_REQWEST_FEATURES.contains(feature));
-    forbidden.map(|feature| format!("reqwest has the feature {feature}, which would change what is hashed")).collect()
+    forbidden.map(|feature| format!("reqwest has the feature {feature}, which would change the hashed bytes")).collect()
 }
 
 /// Searches the sources for the keyword, and the manifest for the lints that forbid it.

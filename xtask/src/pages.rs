@@ -25,7 +25,7 @@ fn crates(architecture: &str) -> Vec<String> {
         match row(architecture, name) {
             None => faults.push(format!("ARCHITECTURE.md has no row for the crate {name}")),
             Some(cells) if cells.last() != Some(&uses.as_str()) => {
-                faults.push(format!("ARCHITECTURE.md is wrong about what {name} uses, which is {uses}"));
+                faults.push(format!("ARCHITECTURE.md lists other dependencies of {name} than {uses}"));
             }
             Some(_) => {}
         }
@@ -41,7 +41,7 @@ fn dependencies(architecture: &str, workspace: &str, manifests: &str) -> Vec<Str
     let mut faults = Vec::new();
     for name in names.filter(|name| !name.starts_with('#') && !name.starts_with("vmroot")) {
         if row(architecture, name).is_none() {
-            faults.push(format!("ARCHITECTURE.md does not say why {name} is a dependency"));
+            faults.push(format!("ARCHITECTURE.md gives no reason for the dependency {name}"));
         }
         if !manifests.lines().any(|line| line.trim() == format!("{name}.workspace = true")) {
             faults.push(format!("no crate uses the dependency {name} of Cargo.toml"));

@@ -37,7 +37,7 @@ fn deny() -> Result<()> {
     Ok(())
 }
 
-/// The fields that a registry wants, in the manifest of each published crate.
+/// The fields that a registry requires, in the manifest of each published crate.
 fn manifests() -> Result<()> {
     let mut faults = Vec::new();
     for package in published()? {

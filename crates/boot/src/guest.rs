@@ -80,7 +80,7 @@ pub struct KvmRecord<'a> {
 /// The messages about itself that a guest's init writes to the console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitMessages {
-    /// None. The guest counts as successful once it is off.
+    /// No messages. The guest counts as successful once it is off.
     Nothing,
     /// A last line `[vmroot-init] exit code N`.
     ExitCode,

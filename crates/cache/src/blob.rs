@@ -66,7 +66,7 @@ pub struct BlobEntry {
 /// The result of [`Cache::verify`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The bytes have the digest that was asked for.
+    /// The bytes have the expected digest.
     Whole,
     /// The cache has no such blob.
     Missing,

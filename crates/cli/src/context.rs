@@ -109,7 +109,7 @@ impl Context {
         PullOptions { platform: self.requested_platform().cloned(), policy, progress: self.progress() }
     }
 
-    /// Whether a registry may be asked for a name: not with `--pull never`, and not for ids.
+    /// Returns whether a registry may resolve a name: not with `--pull never`, and not for ids.
     pub(crate) fn may_ask_registry(&self, name: &str) -> bool {
         !matches!(self.global.pull, Some(Pull::Never)) && !is_id(name)
     }

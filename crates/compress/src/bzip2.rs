@@ -63,9 +63,9 @@ const MAGIC: &[u8] = b"BZh";
 
 fn failure(error: &bzip2::Error, consumed: u64) -> Error {
     let reason = match error {
-        bzip2::Error::Data => "a block does not have its checksum or is malformed",
+        bzip2::Error::Data => "a block is malformed or has a wrong checksum",
         bzip2::Error::DataMagic => "not a bzip2 stream",
-        bzip2::Error::Sequence | bzip2::Error::Param => "the bzip2 decoder cannot go on",
+        bzip2::Error::Sequence | bzip2::Error::Param => "the bzip2 decoder cannot continue",
     };
     Error::Corrupt { compression: Compression::Bzip2, consumed, reason }
 }

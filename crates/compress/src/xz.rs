@@ -57,11 +57,11 @@ impl Xz {
 fn failure(error: &XzError, consumed: u64) -> Error {
     let reason = match error {
         XzError::MemLimit => return Error::MemoryLimit { compression: Compression::Xz, limit: MEMORY_LIMIT },
-        XzError::Data => "a block does not have its checksum or is malformed",
+        XzError::Data => "a block is malformed or has a wrong checksum",
         XzError::Format => "not an xz stream",
-        XzError::Options => "an option or filter that the decoder does not know",
+        XzError::Options => "an option or filter is not supported",
         XzError::Mem => "no memory for the decoder",
-        XzError::Program | XzError::NoCheck | XzError::UnsupportedCheck => "the xz decoder cannot go on",
+        XzError::Program | XzError::NoCheck | XzError::UnsupportedCheck => "the xz decoder cannot continue",
     };
     Error::Corrupt { compression: Compression::Xz, consumed, reason }
 }

@@ -125,7 +125,7 @@ impl fmt::Display for Limit {
 
 /// Returns an error's message and those of its causes, outermost first, with `: ` between them.
 ///
-/// The `Display` of an error says its own part only. A message that the one before it ends with is left out.
+/// The `Display` of an error does not include its causes. A cause is omitted if the message before it ends with it.
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -117,7 +117,7 @@ impl PrebakedWriter<'_> {
 ///
 /// # Errors
 /// - [`Error::Root`]: a file is missing or damaged.
-/// - [`Error::WrongLayer`]: an index belongs to another layer than its name says.
+/// - [`Error::WrongLayer`]: an index belongs to another layer than its file name.
 pub fn open_prebaked(directory: &Path, layers: &[Digest]) -> Result<ContainerFs> {
     let chain_id = chain_ids(layers).pop();
     let is_this_root = |root: &ContainerFs| chain_id.is_none_or(|chain_id| *root.chain_id() == chain_id);

@@ -51,7 +51,7 @@ struct Mounted {
 impl Mount {
     /// Mounts a root on a directory. When this returns, the mount serves requests.
     ///
-    /// Nothing is mounted if it fails.
+    /// If it fails, the directory has no new mount.
     ///
     /// # Errors
     /// - [`Error::Mountpoint`]: the directory cannot be resolved.

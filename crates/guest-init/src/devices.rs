@@ -36,7 +36,7 @@ pub(crate) fn retry<T>(timeout: Duration, mut attempt: impl FnMut() -> Option<T>
 /// [`Error::NoDevice`] if it does not appear in time.
 pub(crate) fn wait(path: &Path, timeout: Duration) -> Result<()> {
     let is_there = || fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_block_device());
-    let lack = || if path.exists() { "what is there is no block device" } else { "the kernel found no such device" };
+    let lack = || if path.exists() { "the file is not a block device" } else { "the kernel found no such device" };
     retry(timeout, || is_there().then_some(())).ok_or_else(|| Error::NoDevice {
         device: path.to_owned(),
         seconds: timeout.as_secs(),

@@ -80,7 +80,7 @@ pub enum Error {
         source: Box<vmroot_compress::Error>,
     },
     /// A file of the store is damaged, and the file that it is made from is missing. The image must be pulled again.
-    #[error("{path}: damaged, and {missing} is not here to make it again; {again}", path = path.display())]
+    #[error("{path}: damaged, and cannot be rebuilt without {missing}; {again}", path = path.display())]
     Damaged {
         /// The damaged or missing file.
         path: PathBuf,

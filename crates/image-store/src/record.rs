@@ -192,7 +192,7 @@ impl Store {
         let Some(_lock) = self.cache.try_lock(&LockName::Images, Mode::Exclusive)? else { return Ok(None) };
         let Copies::One { bytes, other, problem, .. } = read_copies(path)? else { return Ok(None) };
         write_atomically(&other, PUBLISHED_MODE, &bytes)?;
-        tracing::warn!(path = %other.display(), "mended an image record from its other copy");
+        tracing::warn!(path = %other.display(), "repaired an image record from its other copy");
         Ok(problem.map(|problem| MendedCopy { path: other, problem }))
     }
 }

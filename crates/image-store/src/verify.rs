@@ -21,7 +21,7 @@ use crate::store::until_cancelled;
 use crate::{Error, Progress, Record, Result, Store};
 
 const MISSING: &str = "is missing";
-const MISNAMED: &str = "is not the index that its name says";
+const MISNAMED: &str = "does not have the digest of its file name";
 const UNNEEDED: &str = "removed; no image needs it";
 
 /// A fault of one file.
@@ -191,9 +191,9 @@ fn finding_after_repair(path: &Path, problem: String, result: Result<()>, remedy
     let path = path.to_owned();
     let (remedy, mended) = match result {
         Ok(()) => (remedy.to_owned(), true),
-        Err(Error::Damaged { .. }) => ("what it is made from is not here: pull the image again".to_owned(), false),
+        Err(Error::Damaged { .. }) => ("its source is not in the cache: pull the image again".to_owned(), false),
         Err(error @ (Error::Layer { .. } | Error::Decompress { .. } | Error::Blob { .. })) => {
-            (format!("cannot be made again: {}", with_causes(&error)), false)
+            (format!("cannot be rebuilt: {}", with_causes(&error)), false)
         }
         Err(error) => return Err(error),
     };

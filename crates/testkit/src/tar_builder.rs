@@ -1,7 +1,6 @@
 //! Writes tar streams byte by byte, in every dialect of layers, valid or malformed.
 //!
-//! Nothing is checked: a header has the values that the test sets. [`crate::layer`] uses this module to write valid
-//! layers.
+//! Headers have the values that the test sets, without checks. [`crate::layer`] uses this module to write valid layers.
 
 mod header;
 mod pax;

@@ -24,8 +24,9 @@ pub(super) fn limits() -> MachineLimits {
 /// Rejects versions that guess a disk's format.
 pub(super) fn check_version(version: Version) -> Result<()> {
     if version < MIN_VERSION {
-        let what =
-            format!("{version} guesses what a disk holds from bytes of the image; vmroot wants {MIN_VERSION} or later");
+        let what = format!(
+            "{version} guesses a disk's format from bytes of the image; vmroot requires {MIN_VERSION} or later"
+        );
         return Err(unsupported(&what));
     }
     Ok(())

@@ -71,7 +71,7 @@ fn a_disk_is_mounted_by_stage_one() {
     let Some(_) = Guest::of("arm64") else { return };
     let init = match vmroot_guest::init_for("arm64") {
         Ok(init) => init,
-        // The toolchain has no target for it. Then the error must say so, and the test above covers the architecture.
+        // The toolchain has no target for it. The error must report that, and the test above covers the architecture.
         Err(error) => {
             return assert!(error.full_message().contains("rustup target add aarch64-unknown-linux-musl"), "{error}");
         }

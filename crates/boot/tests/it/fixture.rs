@@ -19,7 +19,7 @@ use vmroot_testkit::guest::Guest as Debian;
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 
 /// The time limit of a guest. TCG is slow on a busy host.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Returns whether a test must be skipped because guests cannot be booted.
 #[track_caller]
@@ -108,7 +108,7 @@ impl Boot {
             append: "",
             init: Some("/sbin/vmroot-init"),
             input: None,
-            timeout: PATIENCE,
+            timeout: TIME_LIMIT,
             acceleration: Acceleration::Tcg,
             kvm_record: None,
             has_modules: true,

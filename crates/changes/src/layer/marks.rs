@@ -40,14 +40,14 @@ pub(super) fn mark_of(entry: &HostEntry, xattr_whiteouts: bool) -> Result<Mark> 
     }
     let unportable = |what, advice| Err(Error::Unportable { path: entry.host_path.clone(), what, advice });
     if value(entry, b"metacopy").is_some() {
-        return unportable("has attributes only, its bytes are in a lower layer", "metacopy=off");
+        return unportable("has attributes only, and its bytes are in a lower layer", "metacopy=off");
     }
     if value(entry, b"redirect").is_some() {
-        return unportable("was renamed, what it holds is in a lower layer", "redirect_dir=off");
+        return unportable("was renamed, and its contents are in a lower layer", "redirect_dir=off");
     }
-    // Only overlays with an index count names. This value means that all names are here, and one more is in the index.
+    // Only overlays with an index count names. With this value, all names are here, and one more is in the index.
     if value(entry, b"nlink").is_some_and(|count| count != b"U-1") {
-        return unportable("was changed for all its names, of which some are in a lower layer", "index=off");
+        return unportable("has several names, some of them in a lower layer", "index=off");
     }
     let is_empty_file = entry.file.as_ref().is_some_and(|(_, length)| *length == 0);
     if xattr_whiteouts && is_empty_file && value(entry, b"whiteout").is_some() {

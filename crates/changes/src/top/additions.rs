@@ -43,7 +43,7 @@ impl LayerBuilder<'_> {
             Ok(writer.omitted)
         });
         let (built, left_out) = written.map_err(|error| match error {
-            Error::Index(_) => Error::on_top("what is added".to_owned())(error),
+            Error::Index(_) => Error::on_top("the added files".to_owned())(error),
             error => error,
         })?;
         omitted.append(left_out);

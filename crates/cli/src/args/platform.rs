@@ -23,7 +23,7 @@ fn parse_architecture(text: &str) -> Result<Platform, String> {
     Platform::linux(text).map_err(|error| error.to_string())
 }
 
-/// When the registry is asked for an image's name.
+/// The policy for resolving an image's name in its registry.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Pull {
     /// Each time; a name with a digest is only resolved once

@@ -162,7 +162,7 @@ fn shell_is_interactive_on_a_terminal() {
     // The guest echoes the line, so the command's output must differ from its text.
     terminal.send("echo $((6 * 7)) $TERM\r");
     terminal.wait_for("42 vt100");
-    // In a shell of its own: an interactive shell that has not started the sleep yet would take the Ctrl-C and go on.
+    // In a shell of its own: an interactive shell that has not started the sleep yet would survive the Ctrl-C.
     terminal.send("sh -c 'echo be$((1))gun; exec sleep 1000'\r");
     terminal.wait_for("be1gun");
     // Ctrl-C goes to the guest.

@@ -263,11 +263,11 @@ fn record_is_repaired_from_its_copy() {
             let whole = fs::read(&path).unwrap();
             damage(&path, how);
             let answer = cached.program.run(["cat", &cached.reference, "etc/motd", "--arch=amd64", "--pull=never"]);
-            assert!(answer.stderr.contains("mended"), "{what}: {answer}");
+            assert!(answer.stderr.contains("repaired an image record"), "{what}: {answer}");
             assert_eq!(answer.ok(), "amd64\n", "{what}");
             assert_eq!(fs::read(&path).unwrap(), whole, "{what}");
             fs::remove_file(&path).unwrap();
-            assert!(cached.program.run(["verify"]).stderr.contains("mended"), "{what}");
+            assert!(cached.program.run(["verify"]).stderr.contains("repaired an image record"), "{what}");
             assert_eq!(fs::read(&path).unwrap(), whole, "{what}");
             cached.assert_works_silently(what);
         }

@@ -37,7 +37,7 @@ fn fails(program: &Program, code: i32, verb: &[&str], image: &str, more: &[&str]
     answer.fails(code)
 }
 
-/// Malformed names: references, digests and details of transports. Neither a registry nor the cache is asked, so the
+/// Malformed names: references, digests and details of transports. Neither a registry nor the cache is queried, so the
 /// pull policy makes no difference.
 #[test]
 fn malformed_name_is_2_for_every_command_and_policy() {

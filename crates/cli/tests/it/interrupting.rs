@@ -139,7 +139,7 @@ fn blocked_work_can_be_interrupted() {
             command.current_dir(&work).stdin(reader.try_clone().unwrap()).stdout(Stdio::piped()).stderr(Stdio::null());
             let mut child = command.spawn().unwrap();
             thread::sleep(Duration::from_millis(300));
-            assert!(child.try_wait().unwrap().is_none(), "{verb:?} is at work");
+            assert!(child.try_wait().unwrap().is_none(), "{verb:?} still runs");
             send(&child, signal);
             assert_eq!(wait_for(&mut child).code(), Some(130), "{verb:?} {signal:?}");
             assert_eq!(names(&work), [] as [String; 0], "{verb:?} {signal:?}");
@@ -242,7 +242,7 @@ fn inherited_ignored_signal_stays_ignored() {
         for _ in 0..2 {
             ignored.iter().for_each(|signal| send(&child, *signal));
             thread::sleep(Duration::from_millis(100));
-            assert!(child.try_wait().unwrap().is_none(), "{trap}: it goes on");
+            assert!(child.try_wait().unwrap().is_none(), "{trap}: it still runs");
         }
         send(&child, other);
         assert_eq!(wait_for(&mut child).code(), Some(130), "{trap}, then {other:?}");

@@ -134,10 +134,10 @@ impl ForbiddenProxy {
             command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
         // A request would block until the proxy answers.
         while child.try_wait().unwrap().is_none() {
-            assert!(self.0.accept().is_err(), "{arguments:?}: a registry is asked");
+            assert!(self.0.accept().is_err(), "{arguments:?}: a request to a registry");
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
-        assert!(self.0.accept().is_err(), "{arguments:?}: a registry was asked");
+        assert!(self.0.accept().is_err(), "{arguments:?}: a request to a registry");
         CommandOutput::from(child.wait_with_output().unwrap()).fails(code)
     }
 }

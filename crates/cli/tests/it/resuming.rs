@@ -94,7 +94,7 @@ fn interrupted_pull_keeps_buffered_bytes() {
     registry.misbehave(Rule::on(&layer.to_string()).times(1).fault(Fault::Slow(20_000, Duration::from_millis(150))));
     let program = Program::new();
     let mut pull = program.start(["pull", &reference, "--arch=amd64"]);
-    wait_until("the layer to be asked for", || registry.count(&layer.to_string()) > 0);
+    wait_until("a request for the layer", || registry.count(&layer.to_string()) > 0);
     std::thread::sleep(Duration::from_millis(500));
     kill_process(Pid::from_child(&pull), Signal::INT).unwrap();
     assert_eq!(wait_for(&mut pull).code(), Some(130));

@@ -89,7 +89,7 @@ fn a_guest_of_another_architecture() {
     let Some(guest) = Guest::of("arm64") else { return };
     let init = match vmroot_guest::init_for("arm64") {
         Ok(init) => init,
-        // The toolchain has no target for it. Then the error must say so. The tests of `boot` have such a guest.
+        // The toolchain has no target for it. The error must report that. The tests of `boot` have such a guest.
         Err(error) => {
             return assert!(error.to_string().contains("rustup target add aarch64-unknown-linux-musl"), "{error}");
         }

@@ -70,7 +70,7 @@ impl Check<'_> {
                 let layer = layers.iter().find(|layer| layer.diff_id == diff_id);
                 let layer: &Layer = layer.expect("the image was chosen by it");
                 let made = self.store.ensure_layer(None, layer, &BlobReporter::without_blob(self.progress)).map(drop);
-                finding_after_repair(path, problem, made, "made again from its blob").map(Some)
+                finding_after_repair(path, problem, made, "rebuilt from its blob").map(Some)
             }
             None => Ok(Some(unneeded_finding(path, problem))),
         }

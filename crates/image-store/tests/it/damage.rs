@@ -128,7 +128,7 @@ fn a_layer_is_made_again_only_for_an_image() {
         let cache = DamagedCache::new();
         let index = |image: &Image| cache.fixture.layer(&image.layers[1].diff_id, "idx");
         damage(&cache.fixture.layer(&cache.needed.layers[1].diff_id, extension));
-        assert_eq!(cache.found(), found(&index(&cache.needed), "made again from its blob", true), "{extension}");
+        assert_eq!(cache.found(), found(&index(&cache.needed), "rebuilt from its blob", true), "{extension}");
         cache.works();
 
         damage(&cache.fixture.layer(&cache.unneeded.layers[1].diff_id, extension));
@@ -167,7 +167,7 @@ fn a_blob_is_removed_and_fetched_again_only_for_an_image() {
 
 /// Only the config describes the image.
 #[test]
-fn a_config_cannot_be_mended() {
+fn a_config_cannot_be_repaired() {
     let cache = DamagedCache::new();
     let path = cache.fixture.blob(&cache.needed.config_digest);
     damage(&path);
@@ -179,7 +179,7 @@ fn a_config_cannot_be_mended() {
 
 /// The root has no finding of its own that needs a pull: it is merged again once its layer is back.
 #[test]
-fn a_layer_without_its_blob_cannot_be_mended() {
+fn a_layer_without_its_blob_cannot_be_repaired() {
     let cache = DamagedCache::new();
     let layer = &cache.needed.layers[1];
     let (index, blob) = (cache.fixture.layer(&layer.diff_id, "idx"), cache.fixture.blob(&layer.digest));
@@ -189,7 +189,7 @@ fn a_layer_without_its_blob_cannot_be_mended() {
     }
     let mut expected = [
         found(&blob, "removed; fetched again when it is needed", true),
-        found(&index, "what it is made from is not here: pull the image again", false),
+        found(&index, "its source is not in the cache: pull the image again", false),
         found(&root, "removed; merged again when its layers are here", true),
     ]
     .concat();
@@ -216,10 +216,7 @@ fn a_layer_beyond_the_limits_is_a_finding() {
     assert_eq!(found.findings.len(), 1, "{:?}", found.findings);
     let finding = &found.findings[0];
     assert_eq!((&finding.path, finding.mended), (&index, false));
-    assert!(
-        finding.remedy.starts_with("cannot be made again: ") && finding.remedy.contains("max_entries"),
-        "{finding:?}"
-    );
+    assert!(finding.remedy.starts_with("cannot be rebuilt: ") && finding.remedy.contains("max_entries"), "{finding:?}");
     cache.works();
 }
 

@@ -20,7 +20,7 @@ use vmroot_transport::RegistrySource;
 const REPOSITORY: &str = "test/image";
 
 /// The time after which a waiting test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Fixture {
     pub(crate) registry: Registry,
@@ -170,7 +170,7 @@ pub(crate) fn name_in(store: &Store, image: &Image) -> String {
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "timed out: {what}");
+        assert!(start.elapsed() < TIME_LIMIT, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -15,7 +15,7 @@ use crate::{Cancel, Error, Result};
 /// The first file with a credential decides. Within a file, the order is: the helper in `credHelpers` for the registry,
 /// the most specific entry of `auths`, the helper in `credsStore`.
 ///
-/// Missing files and helpers are skipped. If the helper in `credHelpers` fails, the search goes on, and its error is
+/// Missing files and helpers are skipped. If the helper in `credHelpers` fails, the search continues, and its error is
 /// returned only if no other file has a credential. If the helper in `credsStore` fails, a warning is logged.
 #[derive(Clone, Debug)]
 pub struct AuthFiles {

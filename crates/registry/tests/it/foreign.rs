@@ -49,7 +49,7 @@ fn the_first_url_that_works_is_used_without_credentials() {
     assert_eq!(
         (empty.count(""), elsewhere.count("")),
         (2, 2),
-        "after an interruption, the registry is asked first again"
+        "after an interruption, the registry gets the first request again"
     );
     assert!(elsewhere.requests().iter().all(|request| request.header("authorization").is_none()));
     assert_eq!(elsewhere.requests()[1].header("range"), Some("bytes=1000-"));
@@ -192,7 +192,7 @@ fn a_public_registry_cannot_direct_requests_to_private_servers() {
     let private_hosts = proxy.requests().into_iter().filter(|line| !line.contains(".test/")).collect::<Vec<_>>();
     assert_eq!(private_hosts, [""; 0], "the proxy got requests for them");
 
-    // A public server is asked.
+    // Requests to a public server are sent.
     fixture.registry.behave();
     fixture.registry.misbehave(Rule::on("/v2/").fault(Fault::Status(404, vec![], String::new())));
     fixture.registry.put_blob(fixture.bytes.clone());

@@ -145,7 +145,7 @@ fn link_over(file: &Path, place: &Path, scratch: &Path) -> Result<()> {
     rename_over(&staged, place)
 }
 
-/// Renames a file even onto another name of the same file, which rename(2) would leave alone.
+/// Renames a file, also onto another name of the same file, for which rename(2) does nothing.
 fn rename_over(staged: &Path, place: &Path) -> Result<()> {
     fs::remove_file(place).map_err(Error::io("remove", place))?;
     fs::rename(staged, place).map_err(Error::io("rename", staged))

@@ -9,7 +9,7 @@ use vmroot_transport::{Archive, ImageName, ImageSource};
 use crate::builder::{Image, docker_save, tar};
 use crate::pull::{assert_same_image, options, pull};
 
-#[expect(clippy::print_stderr, reason = "a test that skips says so")]
+#[expect(clippy::print_stderr, reason = "a skipped test reports the reason")]
 fn skopeo_is_missing() -> bool {
     let missing = Command::new("skopeo").arg("--version").output().is_err();
     assert!(!missing || env::var_os("VMROOT_TEST_NO_SKIP").is_none(), "skopeo is not installed");
