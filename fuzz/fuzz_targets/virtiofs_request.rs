@@ -1,7 +1,7 @@
 //! Any bytes as a request of a guest over virtio-fs, in any chain of descriptors: it is answered, and the device lives.
 //!
 //! An input is a count of descriptors, these as they lie in a queue, and the request. Without descriptors, the request
-//! is in one and room for the answer in another, as an honest guest has it.
+//! is in one and room for the answer in another, as in a normal guest.
 
 #![no_main]
 
@@ -66,7 +66,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(guest.take(1).0, 0);
 });
 
-/// A descriptor of anything but the memory of the queues: what a guest does to those it does to itself.
+/// Returns a descriptor of memory outside of the queues. A guest that overwrites its queues harms only itself.
 fn descriptor(bytes: &[u8; DESCRIPTOR]) -> Descriptor {
     let number = |at: usize, length: usize| {
         bytes[at..at + length].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))

@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: each fuzz target for a while, from the inputs that earlier runs found.
 //!
-//! The targets are built by the stable compiler with the coverage flags that cargo-fuzz passes, so no nightly compiler is
-//! needed. Inputs are kept in `target/fuzz/TARGET`; one that fails is beside them, and its path is printed.
+//! The targets are built by the stable compiler with the coverage flags that cargo-fuzz passes, so no nightly compiler
+//! is needed. Inputs are kept in `target/fuzz/TARGET`; one that fails is beside them, and its path is printed.
 
 use std::{fs, path::PathBuf, process::Command};
 

@@ -26,7 +26,7 @@ pub fn run() -> Result<()> {
     semver()
 }
 
-/// Licences, bans, sources and duplicates; advisories where the database can be had.
+/// Checks licences, bans, sources and duplicates, and advisories if the database is available.
 fn deny() -> Result<()> {
     let deny =
         |checks: &[&str]| process::run(workspace::cargo().args(["deny", "--all-features", "check"]).args(checks));
@@ -37,7 +37,7 @@ fn deny() -> Result<()> {
     Ok(())
 }
 
-/// The fields that a registry requires, in the manifest of each published crate.
+/// Checks that the manifest of each published crate has the fields that a registry requires.
 fn manifests() -> Result<()> {
     let mut faults = Vec::new();
     for package in published()? {
@@ -71,7 +71,7 @@ fn package() -> Result<()> {
     process::run(&mut cargo)
 }
 
-/// The public API of the facade against the last tag, if there is one.
+/// Compares the public API of the facade with the last tag, if there is one.
 fn semver() -> Result<()> {
     let tag = process::capture(Command::new("git").current_dir(workspace::root()).args(["tag", "--sort=-v:refname"]))?;
     let Some(tag) = tag.lines().next() else {
@@ -81,7 +81,7 @@ fn semver() -> Result<()> {
     process::run(workspace::cargo().args(["semver-checks", "--package", "vmroot", "--baseline-rev", tag]))
 }
 
-/// The packages of the workspace that may be published.
+/// Returns the packages of the workspace that may be published.
 fn published() -> Result<Vec<Value>> {
     let mut metadata = workspace::cargo();
     metadata.args(["metadata", "--no-deps", "--format-version", "1", "--quiet"]);

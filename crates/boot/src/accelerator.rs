@@ -1,7 +1,7 @@
 //! The choice between KVM and TCG.
 //!
 //! An open `/dev/kvm` does not mean that KVM works: under some nested hypervisors, a guest that enters 64-bit mode
-//! hangs, or the monitor fails at once. Therefore a trial boots a machine that has only a kernel. If KVM works, the
+//! hangs, or the VMM fails at once. Therefore a trial boots a machine that has only a kernel. If KVM works, the
 //! kernel prints its banner, panics because it finds no root, and the machine ends.
 
 use std::fs::File;
@@ -153,7 +153,7 @@ impl Verdict {
     /// Returns the verdict for the result of booting a kernel, which is whether the kernel printed its banner.
     ///
     /// # Errors
-    /// The error of a monitor that did not start, since it does not depend on KVM.
+    /// The error of a VMM that did not start, since it does not depend on KVM.
     fn of(printed_banner: Result<bool>) -> Result<Self> {
         let fails = |reason: String, is_lasting| Ok(Self { kvm: Err(reason), is_lasting });
         match printed_banner {
@@ -166,7 +166,7 @@ impl Verdict {
                 let is_lasting = !message.to_ascii_lowercase().contains("memory");
                 fails(message.lines().next().unwrap_or_default().to_owned(), is_lasting)
             }
-            // The monitor may have been killed for lack of memory.
+            // The VMM may have been killed for lack of memory.
             Err(error @ Error::Vmm { .. }) => fails(error.to_string(), false),
             Err(error) => Err(error),
         }

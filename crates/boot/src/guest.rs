@@ -37,7 +37,7 @@ pub struct GuestOptions<'a> {
     pub kernel: &'a Kernel,
     /// The kernel's modules. If `None`, the kernel must have all drivers built in.
     pub modules: Option<&'a ModuleTree>,
-    /// The machine monitor.
+    /// The VMM.
     pub vmm: Vmm,
     /// The way in which the guest's instructions are executed.
     pub acceleration: Acceleration,
@@ -67,11 +67,11 @@ pub struct GuestOptions<'a> {
     pub hook: Option<Hook<'a>>,
 }
 
-/// The record of whether KVM works. An entry is valid for one kernel file and one monitor program until the host
+/// The record of whether KVM works. An entry is valid for one kernel file and one VMM program until the host
 /// reboots.
 #[derive(Debug, Clone, Copy)]
 pub struct KvmRecord<'a> {
-    /// The monitor's program, as found in `PATH`.
+    /// The VMM's program, as found in `PATH`.
     pub program: &'a Path,
     /// The file of the record.
     pub file: &'a Path,
@@ -107,7 +107,7 @@ impl Guest {
     ///
     /// # Errors
     /// - The errors of [`GuestOptions::check`].
-    /// - [`Error::TooManyDisks`] if the root has more layers than the monitor takes disks.
+    /// - [`Error::TooManyDisks`] if the root has more layers than the VMM takes disks.
     /// - The error of building the root's form.
     pub fn prepare(root: &Arc<ContainerFs>, directory: &Path, options: &GuestOptions<'_>) -> Result<Self> {
         let destination = options.destination(directory);
@@ -134,7 +134,7 @@ impl Guest {
     /// Runs the guest until it ends.
     ///
     /// # Errors
-    /// - [`Error::MissingProgram`] or [`Error::Vmm`] if the monitor cannot be started or fails.
+    /// - [`Error::MissingProgram`] or [`Error::Vmm`] if the VMM cannot be started or fails.
     /// - [`Error::Init`] if the init could not start the command.
     /// - [`Error::Ended`] if the guest ended before its command did.
     /// - [`Error::Timeout`] if the time limit has passed.
@@ -147,7 +147,7 @@ impl Guest {
         thread::scope(|scope| {
             let server = scope.spawn(|| device.serve());
             let ended = run.run(console);
-            // A monitor that never connected causes no disconnect that would end the server.
+            // A VMM that never connected causes no disconnect that would end the server.
             end.stop();
             match server.join() {
                 Ok(Err(error)) if ended.is_err() => tracing::warn!("{}", with_causes(&error)),
@@ -166,7 +166,7 @@ struct Plan<'a> {
     modules: Vec<Module>,
     stage: StageOne<'a>,
     machine: Machine,
-    /// The path for the monitor's configuration file.
+    /// The path for the VMM's configuration file.
     config: PathBuf,
 }
 
@@ -197,11 +197,11 @@ impl<'a> GuestOptions<'a> {
     /// - [`Error::MissingModule`] if the kernel lacks a module for the form.
     /// - [`Error::NoStageOne`] if modules or an overlay are needed, but [`GuestOptions::stage_one`] is `None`.
     /// - [`Error::NoKvm`] if KVM is required but not available.
-    /// - [`Error::Unsupported`] if the monitor cannot run such a machine.
-    /// - [`Error::Processors`] if the monitor cannot run so many processors.
+    /// - [`Error::Unsupported`] if the VMM cannot run such a machine.
+    /// - [`Error::Processors`] if the VMM cannot run so many processors.
     /// - [`Error::CommandLine`] if the kernel's command line is too long.
     /// - [`Error::Memory`] or [`Error::HostMemory`] if the guest has too little memory, or more than the host.
-    /// - [`Error::MissingProgram`] if the monitor is not installed.
+    /// - [`Error::MissingProgram`] if the VMM is not installed.
     /// - [`Error::Share`] or [`Error::Erofs`] if `directory` cannot be used for a socket or an image.
     pub fn check(&self, directory: &Path) -> Result<()> {
         self.plan(&self.destination(directory), &[]).map(drop)
@@ -211,7 +211,7 @@ impl<'a> GuestOptions<'a> {
         Destination { directory, takes_vmdk: self.vmm == Vmm::Qemu }
     }
 
-    /// Decides on all parts and checks that the monitor can run the machine. Writes no files.
+    /// Decides on all parts and checks that the VMM can run the machine. Writes no files.
     fn plan(&self, destination: &Destination<'_>, contents: &[PathBuf]) -> Result<Plan<'a>> {
         let medium = self.via.plan(destination, contents)?;
         let modules = self.modules()?;

@@ -18,7 +18,7 @@ const BANNER: &[u8] = b"Linux version ";
 /// The maximum length of a version: `__NEW_UTS_LEN` of uname(2).
 const MAX_VERSION: usize = 64;
 
-/// A kernel in a format that machine monitors can start: bzImage or vmlinux for x86-64; Image, Image.gz or an EFI zboot
+/// A kernel in a format that VMMs can start: bzImage or vmlinux for x86-64; Image, Image.gz or an EFI zboot
 /// image for arm64.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kernel {
@@ -28,7 +28,7 @@ pub struct Kernel {
     pub architecture: Architecture,
     /// The release as in `uname -r`, if the file contains it.
     pub version: Option<String>,
-    /// Whether the file is in ELF format, which some monitors require.
+    /// Whether the file is in ELF format, which some VMMs require.
     pub is_elf: bool,
 }
 

@@ -14,7 +14,7 @@ const MAX_VERDICTS: usize = 64;
 /// The maximum size of a record in bytes.
 const MAX_RECORD: u64 = 1 << 20;
 
-/// The circumstances of a verdict: a kernel file, a monitor's program file, and the host's boot.
+/// The circumstances of a verdict: a kernel file, a VMM's program file, and the host's boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TrialKey {
     boot: String,

@@ -1,4 +1,4 @@
-//! The description of a machine, from which a monitor's command line is built.
+//! The description of a machine, from which a VMM's command line is built.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ pub struct Machine {
     pub accelerator: Accelerator,
     /// The architecture of the kernel and the machine.
     pub architecture: Architecture,
-    /// The memory in bytes. Monitors round it up to whole mebibytes.
+    /// The memory in bytes. VMMs round it up to whole mebibytes.
     pub memory: u64,
     /// The number of virtual processors.
     pub cpus: u32,
@@ -80,7 +80,7 @@ impl Machine {
         self.memory.div_ceil(1 << 20)
     }
 
-    /// Checks the machine against the limits of all monitors and of `vmm`.
+    /// Checks the machine against the limits of all VMMs and of `vmm`.
     pub(crate) fn check(&self, vmm: Vmm) -> Result<()> {
         let (length, limit) = (self.command_line.len(), MAX_COMMAND_LINE);
         if length > limit {

@@ -114,7 +114,7 @@ fn invalid(path: &Path, reason: &'static str) -> Error {
     Error::InvalidModule { path: path.to_owned(), reason }
 }
 
-/// File names may have dashes. The kernel's names have only underscores.
+/// Replaces dashes by underscores: file names may have dashes, but the kernel's names have only underscores.
 fn normalised(name: &str) -> String {
     name.replace('-', "_")
 }

@@ -1,4 +1,4 @@
-//! Runs a machine monitor until its guest has ended.
+//! Runs a VMM until its guest has ended.
 
 use std::io::{self, PipeWriter, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,9 +17,9 @@ use crate::{Error, InitMessages, Result, VmmCommand};
 
 /// How long bytes that may begin a line of the init are held back for the rest of the line.
 const MAX_LINE_WAIT: Duration = Duration::from_secs(1);
-/// How long a monitor may take to exit after the end of its console.
+/// The maximum time for a VMM to exit after the end of its console.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The number of bytes that are kept from the end of a monitor's standard error.
+/// The number of bytes that are kept from the end of a VMM's standard error.
 const MAX_MESSAGE: usize = 4096;
 
 /// The result of a guest that ran.
@@ -57,7 +57,7 @@ impl Stopper {
     }
 }
 
-/// Options for running a monitor.
+/// Options for running a VMM.
 pub(crate) struct Run<'a> {
     pub(crate) command: &'a VmmCommand,
     /// The path that [`VmmCommand::config`] is written to.
@@ -70,7 +70,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs the monitor until it exits.
+    /// Runs the VMM until it exits.
     pub(crate) fn run(&self, console: Console<'_>) -> Result<GuestExit> {
         if let Some(config) = &self.command.config {
             std::fs::write(self.config, config).map_err(Error::io("write", self.config))?;
@@ -240,7 +240,7 @@ impl Drop for EndSignal<'_> {
     }
 }
 
-/// A running monitor.
+/// A running VMM.
 struct Monitor {
     child: Child,
     input: Option<PipeWriter>,
@@ -289,7 +289,7 @@ impl Monitor {
         Ok(Ready { output: is_ready(0), stopped: is_ready(1), messages: is_ready(2) })
     }
 
-    /// Reads the monitor's standard error and keeps its last [`MAX_MESSAGE`] bytes.
+    /// Reads the VMM's standard error and keeps its last [`MAX_MESSAGE`] bytes.
     fn read_messages(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         let Some(errors) = &self.errors else { return Ok(()) };
         match rustix::io::read(errors, &mut *buffer) {
@@ -305,17 +305,17 @@ impl Monitor {
     }
 
     fn kill(&mut self) {
-        // Killing fails only if the monitor has exited already.
+        // Killing fails only if the VMM has exited already.
         let _ = self.child.kill();
     }
 
-    /// Waits for the monitor's exit after the end of its output, and kills it after a grace period.
+    /// Waits for the VMM's exit after the end of its output, and kills it after a grace period.
     fn wait(&mut self) -> Result<ExitStatus> {
         let start = Instant::now();
         let mut buffer = [0; MAX_MESSAGE];
         loop {
             // After its exit, all its messages can be read.
-            let ended = self.child.try_wait().map_err(Error::io("wait for", "the machine monitor"))?;
+            let ended = self.child.try_wait().map_err(Error::io("wait for", "the VMM"))?;
             self.drain(&mut buffer);
             match ended {
                 Some(status) => return Ok(status),
@@ -350,7 +350,7 @@ impl Drop for Monitor {
 mod tests {
     use super::*;
 
-    /// Returns a command that runs a shell script as the monitor.
+    /// Returns a command that runs a shell script as the VMM.
     fn monitor(script: &str) -> VmmCommand {
         VmmCommand { program: "sh".into(), arguments: vec!["-c".into(), script.into()], config: None }
     }
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_monitor_is_reported_with_its_message() {
+    fn a_failed_vmm_is_reported_with_its_message() {
         let (ended, _) = ended("echo 'no such machine' >&2; exit 3");
         assert_eq!(ended.unwrap_err().to_string(), "sh failed: exit status: 3:\nno such machine");
         let missing = VmmCommand { program: "qemu-system-none".into(), arguments: Vec::new(), config: None };

@@ -1,4 +1,4 @@
-//! Machine monitors: commands that start a [`Machine`].
+//! VMMs: commands that start a [`Machine`].
 
 mod cloud_hypervisor;
 mod firecracker;
@@ -13,7 +13,7 @@ use crate::{Accelerator, Architecture, Error, Machine, Result};
 
 pub(crate) use version::Version;
 
-/// A machine monitor.
+/// A virtual machine monitor (VMM).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Vmm {
     /// QEMU, which supports everything.
@@ -31,26 +31,26 @@ pub struct VmmCommand {
     pub program: String,
     /// The arguments.
     pub arguments: Vec<OsString>,
-    /// The content of the configuration file that the monitor reads, if it needs one. The file must be written to the
+    /// The content of the configuration file that the VMM reads, if it needs one. The file must be written to the
     /// path that was passed to [`Vmm::command`].
     pub config: Option<String>,
 }
 
-/// The bus of a monitor's virtio devices.
+/// The bus of a VMM's virtio devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bus {
     Pci,
-    /// Memory-mapped registers, which the monitor announces on the kernel's command line.
+    /// Memory-mapped registers, which the VMM announces on the kernel's command line.
     Mmio,
 }
 
 impl Vmm {
-    /// Returns the command for a machine. `config` is the path for the monitor's configuration file.
+    /// Returns the command for a machine. `config` is the path for the VMM's configuration file.
     ///
     /// # Errors
-    /// - [`Error::Unsupported`], [`Error::TooManyDisks`] or [`Error::Processors`] if no version of the monitor can run
+    /// - [`Error::Unsupported`], [`Error::TooManyDisks`] or [`Error::Processors`] if no version of the VMM can run
     ///   the machine.
-    /// - [`Error::CommandLine`] or [`Error::Memory`] if no monitor can run it.
+    /// - [`Error::CommandLine`] or [`Error::Memory`] if no VMM can run it.
     pub fn command(self, machine: &Machine, config: &Path) -> Result<VmmCommand> {
         machine.check(self)?;
         match self {
@@ -81,7 +81,7 @@ impl Vmm {
     /// Checks that the installed version can start the machine.
     ///
     /// # Errors
-    /// - [`Error::MissingProgram`] if the monitor is not installed.
+    /// - [`Error::MissingProgram`] if the VMM is not installed.
     /// - [`Error::Unsupported`] or [`Error::TooManyDisks`] if the installed version cannot start the machine.
     pub(crate) fn check_installed(self, machine: &Machine) -> Result<()> {
         // All packaged versions of QEMU support the machine, and `--version` is slow.
@@ -111,7 +111,7 @@ impl Vmm {
         }
     }
 
-    /// Returns further kernel arguments for the monitor.
+    /// Returns further kernel arguments for the VMM.
     pub(crate) fn kernel_arguments(self, architecture: Architecture) -> &'static [&'static str] {
         match (self, architecture) {
             // Firecracker has no power switch. A guest ends by a reset, on x86-64 through the keyboard controller.
@@ -121,7 +121,7 @@ impl Vmm {
         }
     }
 
-    /// Returns whether the monitor supports the accelerator.
+    /// Returns whether the VMM supports the accelerator.
     pub(crate) fn supports(self, accelerator: Accelerator) -> bool {
         self == Self::Qemu || accelerator == Accelerator::Kvm
     }
@@ -200,9 +200,9 @@ pub(crate) mod tests {
         assert_eq!(message, "firecracker runs guests of 1 to 32 processors, not of 33");
     }
 
-    /// An image with more layers than a monitor has devices, each layer being a disk.
+    /// An image with more layers than a VMM has devices, each layer being a disk.
     #[test]
-    fn more_disks_than_a_monitor_has_devices_are_refused() {
+    fn more_disks_than_a_vmm_has_devices_are_refused() {
         let disk = Disk { path: "/tmp/a".into(), format: DiskFormat::Raw, writable: false };
         let arm = Architecture::Aarch64;
         for (vmm, architecture, limit) in [

@@ -42,7 +42,7 @@ pub enum LockName {
 /// [`Error::GaveUp`].
 pub type WaitHook<'a> = &'a mut dyn FnMut(&Path) -> ControlFlow<()>;
 
-/// A [`WaitHook`] that waits without a time limit and shows no message.
+/// Continues to wait: a [`WaitHook`] without a time limit and without a message.
 pub fn wait_forever(_: &Path) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }

@@ -22,7 +22,8 @@ impl Cache {
     /// Removes temporary files that have no writer, unlocked temporary directories of the cache (see
     /// [`TemporaryDirectory`](vmroot_output::TemporaryDirectory)), and lock files that are not held.
     ///
-    /// The caller must hold [`LockName::Cache`] exclusively, because a file system without locks shows temporary files in use as unlocked.
+    /// The caller must hold [`LockName::Cache`] exclusively: on a file system without locks, temporary files in use
+    /// appear unlocked.
     ///
     /// # Errors
     /// - [`Error::Io`](crate::Error::Io): a directory cannot be listed, or a file cannot be removed.

@@ -47,8 +47,8 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// Whether a command handles signals itself. Such a command may also take long to end, to unmount or to remove an
-/// incomplete tree.
+/// Returns whether a command handles signals itself. Such a command may also take long to end, to unmount or to remove
+/// an incomplete tree.
 fn handles_signals(command: &Command) -> bool {
     match command {
         Command::Mount { .. } | Command::Umount { .. } | Command::Virtiofs { .. } | Command::Boot { .. } => true,

@@ -43,7 +43,7 @@ impl Context {
         Ok(Self { global: global.clone(), options })
     }
 
-    /// The directory of the cache.
+    /// Returns the directory of the cache.
     pub(crate) fn cache(&self) -> &Path {
         &self.options.store.directory
     }
@@ -70,7 +70,7 @@ impl Context {
         self.global.quiet
     }
 
-    /// The platform of `--platform` or `--arch`.
+    /// Returns the platform of `--platform` or `--arch`.
     pub(crate) fn requested_platform(&self) -> Option<&Platform> {
         self.global.requested_platform()
     }
@@ -302,12 +302,12 @@ pub(crate) fn combine_errors(find: Option<vmroot::Error>, pull: vmroot::Error) -
     }
 }
 
-/// Whether a name refers to an image in a file or a directory.
+/// Returns whether a name refers to an image in a file or a directory.
 pub(crate) fn is_archive(name: &str) -> bool {
     ImageName::has_transport(name) && !name.starts_with("docker:")
 }
 
-/// Whether an id of an image in the cache begins with `name`.
+/// Returns whether an id of an image in the cache begins with `name`.
 fn is_id_prefix(client: &Client, name: &str) -> anyhow::Result<bool> {
     Ok(!name.is_empty() && client.images()?.iter().any(|record| record.id().hex().starts_with(name)))
 }

@@ -61,7 +61,7 @@ pub(crate) fn terminal_type() -> Option<String> {
     env::var("TERM").ok().filter(|name| !name.is_empty() && name.chars().all(usual))
 }
 
-/// Whether a terminal should show colours: not if `NO_COLOR` (no-color.org) is set or `TERM` is `dumb`.
+/// Returns whether a terminal should show colours: not if `NO_COLOR` (no-color.org) is set or `TERM` is `dumb`.
 pub(crate) fn wants_colour() -> bool {
     let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     !is_set("NO_COLOR") && env::var_os("TERM").is_none_or(|name| name != "dumb")

@@ -115,7 +115,7 @@ fn limit_option(limit: Limit) -> Option<&'static str> {
     })
 }
 
-/// Whether an error ends with lines of a guest's console or of another program.
+/// Returns whether an error ends with lines of a guest's console or of another program.
 fn is_multiline(error: &anyhow::Error) -> bool {
     use vmroot::boot::Error as Boot;
     let is_such = |cause: &(dyn std::error::Error + 'static)| {

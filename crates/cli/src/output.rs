@@ -58,8 +58,8 @@ fn mark_closed_by_reader(error: io::Error) -> io::Error {
     }
 }
 
-/// Whether an error means that the reader of [`Stdout`] has closed it. Exports do not write through [`Stdout`], so a
-/// closed pipe stays an error for them: the export is incomplete.
+/// Returns whether an error means that the reader of [`Stdout`] has closed it. Exports do not write through [`Stdout`],
+/// so a closed pipe stays an error for them: the export is incomplete.
 pub(crate) fn is_closed_by_reader(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<ClosedByReader>())
 }

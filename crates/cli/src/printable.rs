@@ -60,13 +60,13 @@ pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Whether a character is a control character, a separator of lines, or invisible.
+/// Returns whether a character is a control character, a separator of lines, or invisible.
 fn is_unprintable(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || is_format(c)
 }
 
-/// Whether a character has Unicode's general category Cf: changes of writing direction, joiners, byte order marks,
-/// tags. Such a character is invisible, so a name with one looks like the name without it.
+/// Returns whether a character has Unicode's general category Cf: changes of writing direction, joiners, byte order
+/// marks, tags. Such a character is invisible, so a name with one looks like the name without it.
 fn is_format(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'

@@ -74,7 +74,7 @@ fn exit() -> ! {
     std::process::exit(CANCELLED.into())
 }
 
-/// Whether there was a signal.
+/// Returns whether there was a signal.
 pub(crate) fn was_signalled() -> bool {
     lock(&HANDLERS).count > 0
 }

@@ -28,7 +28,8 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// 2 TiB of output; 64 GiB, and 400 times the input, without blocks of zeros; windows of 128 MiB.
+    /// Returns the default limits: 2 TiB of output; 64 GiB, and 400 times the input, without blocks of zeros; windows
+    /// of 128 MiB.
     fn default() -> Self {
         Self { max_output: 2 << 40, max_data: 64 << 30, max_ratio: 400, zstd_window_log: 27 }
     }

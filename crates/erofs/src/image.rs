@@ -34,7 +34,7 @@ pub struct ErofsOptions<'a> {
 }
 
 impl Default for ErofsOptions<'_> {
-    /// No compression, not strict, one thread for each core, and no hook.
+    /// Returns the default options: no compression, not strict, one thread for each core, and no hook.
     fn default() -> Self {
         Self { compression: None, strict: false, threads: workers::core_count(), hook: None }
     }

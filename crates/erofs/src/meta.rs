@@ -1,7 +1,7 @@
 //! The metadata-only image: the contents of files stay in the layers' contents files.
 //!
-//! Each contents file that has blocks is a device of the image. Its block numbers follow those of the metadata and of the
-//! devices before it. A kernel finds them in one of three ways:
+//! Each contents file that has blocks is a device of the image. Its block numbers follow those of the metadata and of
+//! the devices before it. A kernel finds them in one of three ways:
 //!
 //! - on the devices that `device=` mount options name (Linux 5.16),
 //! - after the metadata on one disk (Linux 6.4, for an image with a device table mounted without those options),

@@ -1,4 +1,4 @@
-//! Errors on their way through `std::io`.
+//! Errors of vmroot inside [`io::Error`].
 
 use std::error::Error;
 use std::fmt;
@@ -27,17 +27,17 @@ impl Classified {
         error.get_ref()?.downcast_ref()
     }
 
-    /// The meaning of the error to a caller.
+    /// Returns the meaning of the error to a caller.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The limit that was passed.
+    /// Returns the limit that was exceeded.
     pub fn limit(&self) -> Option<Limit> {
         self.limit
     }
 
-    /// The error itself.
+    /// Returns the error itself.
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
         &*self.error
     }

@@ -1,7 +1,7 @@
 //! The kinds of errors that vmroot's crates return, and the limits that an input can pass.
 //!
-//! Each crate has an error type of its own, with `kind()` and `limit()`. A caller decides by these and never needs to know
-//! the variants of a crate that it does not use itself.
+//! Each crate has its own error type, with `kind()` and `limit()`. A caller can rely on these, without matching the
+//! variants of crates that it does not use itself.
 
 mod classified;
 
@@ -19,28 +19,28 @@ pub enum ErrorKind {
     Usage,
     /// A file, an image or a registry's object does not exist.
     NotFound,
-    /// A registry refused all credentials.
+    /// A registry rejected all credentials.
     Authentication,
-    /// Bytes are not those that a digest names, or a document, layer or index is invalid.
+    /// Bytes do not have their digest, or a document, layer or index is invalid.
     Integrity,
-    /// An input passes a limit; see [`Limit`].
+    /// An input exceeds a limit; see [`Limit`].
     Limit,
-    /// The caller asked to stop.
+    /// The caller cancelled the work.
     Cancelled,
-    /// A registry cannot be reached, or the connection to it broke off too often.
+    /// A registry cannot be reached, or its connections broke too often.
     Unreachable,
-    /// A registry takes no more requests for now.
+    /// A registry rejects requests because there were too many.
     RateLimited,
     /// The disk or a quota is full.
     NoSpace,
-    /// Another process uses the thing that was to be changed.
+    /// Another process uses the file or directory that the caller wants to change.
     InUse,
     /// Any other error.
     Other,
 }
 
 impl ErrorKind {
-    /// Returns the kind of a system error, about a file that vmroot itself made or expected.
+    /// Returns the kind of a system error for a file that vmroot itself created or expects.
     pub fn of_io(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
@@ -48,7 +48,7 @@ impl ErrorKind {
         }
     }
 
-    /// Returns the kind of a system error, about a file that the caller named.
+    /// Returns the kind of a system error for a file that the caller named.
     pub fn of_named_file(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::NotFound,
@@ -57,7 +57,7 @@ impl ErrorKind {
     }
 }
 
-/// A limit that an input passed. `docs/limits.md` has their values.
+/// A limit that an input exceeded. `docs/limits.md` lists the values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Limit {
@@ -69,7 +69,7 @@ pub enum Limit {
     MaxRatio,
     /// The window of a zstd stream, as a power of two.
     ZstdWindowLog,
-    /// Entries of a layer, and inodes that they make.
+    /// Entries of a layer, and inodes that they create.
     MaxEntries,
     /// Bytes of all files of a layer.
     MaxExpanded,
@@ -79,7 +79,7 @@ pub enum Limit {
     MaxMetadata,
     /// Bytes of names, link targets and xattrs of a layer.
     MaxNames,
-    /// A constant of this name, which no option raises.
+    /// A constant with this name, which no option raises.
     Constant(&'static str),
 }
 

@@ -40,7 +40,8 @@ pub struct Ext4Options<'a> {
 }
 
 impl Default for Ext4Options<'_> {
-    /// The smallest file system, without a journal and a label; not strict, one thread for each core, and no hook.
+    /// Returns the default options: the smallest size, without a journal or a label; not strict, one thread for each
+    /// core, and no hook.
     fn default() -> Self {
         Self {
             size: None,

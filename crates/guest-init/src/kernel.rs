@@ -13,7 +13,7 @@ const MAX_COMMAND_LINE: u64 = 64 << 10;
 /// The parts of the kernel's command line that concern the init.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct CommandLine {
-    /// `vmroot.reboot`: restart at the end, for monitors without power-off that exit on a restart.
+    /// `vmroot.reboot`: restart at the end, for VMMs without power-off that exit on a restart.
     pub(crate) reboot: bool,
     /// `vmroot.trace`: write timestamps to the console.
     pub(crate) trace: bool,

@@ -32,7 +32,7 @@ pub(crate) fn end(code: i32, restart: bool) -> ! {
     if !restart {
         let _ = reboot(RebootCommand::PowerOff);
     }
-    // If powering off fails, restart. If that fails too, wait for the monitor.
+    // If powering off fails, restart. If that fails too, wait for the VMM.
     let _ = reboot(RebootCommand::Restart);
     loop {
         thread::sleep(Duration::from_secs(3600));

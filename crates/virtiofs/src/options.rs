@@ -16,7 +16,8 @@ pub struct VirtioFsOptions {
 }
 
 impl Default for VirtioFsOptions {
-    /// One queue for each core, at most 8, and one thread for each core, 4 to 8, because the threads wait for disks.
+    /// Returns the default options: one queue for each core, at most 8, and one thread for each core, 4 to 8, because
+    /// the threads wait for disks.
     fn default() -> Self {
         let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
         Self { queues: cores.min(8), threads: cores.clamp(4, 8) }

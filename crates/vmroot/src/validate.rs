@@ -16,7 +16,7 @@ use crate::{Client, Result};
 ///
 /// # Errors
 /// - [`Error::Model`](crate::Error::Model): the name is malformed.
-/// - [`Error::Registry`](crate::Error::Registry): the registry does not have the image, or cannot be asked.
+/// - [`Error::Registry`](crate::Error::Registry): the registry does not have the image, or cannot be reached.
 pub fn validate_image_name(name: &str, registry: Option<&Client>) -> Result<()> {
     let reference = Reference::parse(name)?;
     if let Some(client) = registry {

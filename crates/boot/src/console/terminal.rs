@@ -24,7 +24,7 @@ impl<'a> RawTerminal<'a> {
 
 impl Drop for RawTerminal<'_> {
     fn drop(&mut self) {
-        // Errors are ignored: a terminal that is gone needs no settings.
+        // Errors are ignored: a closed terminal needs no settings.
         let _ = tcsetattr(self.terminal, OptionalActions::Now, &self.before);
     }
 }

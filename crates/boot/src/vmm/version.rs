@@ -1,4 +1,4 @@
-//! The installed version of a monitor.
+//! The installed version of a VMM.
 
 use std::fmt;
 use std::io;
@@ -63,8 +63,8 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_monitor_is_named() {
-        let error = Version::of("vmroot-no-such-monitor").unwrap_err().to_string();
-        assert_eq!(error, "vmroot-no-such-monitor is not installed");
+    fn a_missing_vmm_is_named() {
+        let error = Version::of("vmroot-no-such-vmm").unwrap_err().to_string();
+        assert_eq!(error, "vmroot-no-such-vmm is not installed");
     }
 }

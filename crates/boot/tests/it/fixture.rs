@@ -128,7 +128,7 @@ impl Boot {
             modules: self.has_modules.then_some(&modules),
             vmm: Vmm::Qemu,
             acceleration: self.acceleration,
-            // Any unchanging file can stand for the monitor's program.
+            // Any unchanging file can stand for the VMM's program.
             kvm_record: self.kvm_record.as_deref().map(|file| KvmRecord { program: &kernel.path, file }),
             memory: None,
             cpus: 1,

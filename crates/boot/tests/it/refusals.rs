@@ -51,7 +51,7 @@ fn refused(root: &Root, directory: &Path, options: &GuestOptions<'_>) -> Error {
     error
 }
 
-/// An image with more layers than the monitor has devices.
+/// An image with more layers than the VMM has devices.
 #[test]
 fn the_error_for_too_many_layers_suggests_another_form() {
     let (kernel, directory) = (kernel(), tempfile::tempdir().unwrap());
@@ -66,7 +66,7 @@ fn the_error_for_too_many_layers_suggests_another_form() {
         );
         let text = error.full_message();
         assert!(text.contains("--via erofs takes one for all") && text.contains("VMDK"), "{text}");
-        // The maximum number passes this check. The remaining error is about KVM or a missing monitor.
+        // The maximum number passes this check. The remaining error is about KVM or a missing VMM.
         let fits = Guest::prepare(&root(limit - 1).fs, directory.path(), &options(vmm));
         assert!(!matches!(fits, Err(Error::TooManyDisks { .. })), "{:?}", fits.err());
         let one = GuestOptions { via: Via::Erofs, ..options(vmm) };

@@ -82,7 +82,7 @@ impl<'m, W: Write> LayerWriter<'m, W> {
         Ok(true)
     }
 
-    /// Forgets the inodes added so far, so that entries of the next walk do not become hard links to them.
+    /// Clears the list of inodes added so far, so that entries of the next walk do not become hard links to them.
     pub fn forget_links(&mut self) {
         self.first_paths.clear();
     }

@@ -33,7 +33,7 @@ pub(crate) fn images(context: &Context) -> anyhow::Result<()> {
     )?)
 }
 
-/// Whether an image is for the requested platform. A platform without a variant matches all variants.
+/// Returns whether an image is for the requested platform. A platform without a variant matches all variants.
 fn matches_platform(wanted: &Platform, platform: &Platform) -> bool {
     let (wanted, platform) = (wanted.normalised(), platform.normalised());
     let same_system = wanted.os == platform.os && wanted.architecture == platform.architecture;

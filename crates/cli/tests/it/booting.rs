@@ -48,7 +48,7 @@ impl BootTest {
             .collect()
     }
 
-    /// Whether a QEMU with files of this cache runs.
+    /// Returns whether a QEMU with files of this cache runs.
     fn is_qemu_running(&self) -> bool {
         let cache = self.program.cache().to_str().unwrap();
         let processes = fs::read_dir("/proc").unwrap().flatten();

@@ -83,7 +83,7 @@ impl Drop for MountTest {
     }
 }
 
-/// Whether this kernel cannot mount EROFS from files, or not for this user.
+/// Returns whether this kernel cannot mount EROFS from files, or not for this user.
 pub(crate) fn cannot_mount() -> bool {
     if skip::needs_root() || !Path::new("/dev/fuse").exists() && skip::because("needs /dev/fuse") {
         return true;

@@ -11,7 +11,7 @@ use vmroot_testkit::skip;
 use crate::program::{CommandOutput, Program, wait_for, wait_until};
 use crate::samples::{image, serve};
 
-/// Whether this machine cannot mount with FUSE.
+/// Returns whether this machine cannot mount with FUSE.
 fn cannot_mount() -> bool {
     if OpenOptions::new().read(true).write(true).open("/dev/fuse").is_err() {
         return skip::because("needs /dev/fuse");

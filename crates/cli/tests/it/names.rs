@@ -48,7 +48,7 @@ fn references_with_and_without_transport() {
     }
 }
 
-/// Docker Hub's short names. Docker Hub is not asked, for the image is in the cache.
+/// Docker Hub's short names. No request is sent to Docker Hub, because the image is in the cache.
 #[test]
 fn short_and_long_names() {
     let program = Program::new();

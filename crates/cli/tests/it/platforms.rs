@@ -20,7 +20,7 @@ fn architectures() -> [&'static str; 3] {
     }
 }
 
-/// Whether standard error has a note about an image for another architecture.
+/// Returns whether standard error has a note about an image for another architecture.
 fn has_platform_note(stderr: &str, other: &str) -> bool {
     let [.., host] = architectures();
     stderr.contains(&format!("is for linux/{other}, not for linux/{host}"))

@@ -76,7 +76,7 @@ fn at_a_terminal(mut command: Command) -> Vec<u8> {
     sent
 }
 
-/// Whether a terminal would only show these bytes. A terminal ends lines with a carriage return of its own.
+/// Returns whether a terminal would only show these bytes. A terminal ends lines with a carriage return of its own.
 fn is_harmless(sent: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(sent) else { return false };
     let text = text.replace("\r\n", "\n");

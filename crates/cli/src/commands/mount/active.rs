@@ -64,7 +64,7 @@ impl ActiveMount {
         }
     }
 
-    /// Whether the mount needs this process.
+    /// Returns whether the mount needs this process.
     pub(super) fn needs_process(&self) -> bool {
         !matches!(self, Self::Kernel(_))
     }

@@ -16,7 +16,7 @@ const SERVING: &str = "VMROOT_SERVE_DETACHED";
 /// The line that the process in the background writes once the mount is ready.
 const READY: &str = "mounted";
 
-/// Whether this is the process in the background.
+/// Returns whether this is the process in the background.
 pub(super) fn is_background_process() -> bool {
     std::env::var_os(SERVING).is_some()
 }
@@ -52,7 +52,7 @@ pub(super) fn start_session() {
     let _ = rustix::process::setsid();
 }
 
-/// Tells the waiting parent that the mount is ready, and releases what belongs to the caller.
+/// Reports to the waiting parent that the mount is ready, and releases the resources of the caller.
 ///
 /// The working directory is left, as it would keep its file system busy. Standard output and standard error are
 /// replaced, as a shell that reads them would wait for this process.

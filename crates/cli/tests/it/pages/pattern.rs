@@ -1,6 +1,6 @@
 //! Matching the documented output of a command: `…` stands for any text.
 
-/// Whether lines match `pattern`. A line of `…` alone matches any number of lines.
+/// Returns whether lines match `pattern`. A line of `…` alone matches any number of lines.
 pub(super) fn lines_match(pattern: &[&str], lines: &[&str]) -> bool {
     match (pattern, lines) {
         ([], []) => true,
@@ -10,7 +10,7 @@ pub(super) fn lines_match(pattern: &[&str], lines: &[&str]) -> bool {
     }
 }
 
-/// Whether a line matches `pattern`. `…` matches any text within the line.
+/// Returns whether a line matches `pattern`. `…` matches any text within the line.
 fn line_matches(pattern: &str, line: &str) -> bool {
     let mut parts = pattern.split('…');
     let Some(mut rest) = line.strip_prefix(parts.next().unwrap_or_default()) else { return false };
