@@ -69,7 +69,7 @@ impl KvmTrial<'_> {
         match (acceleration, kvm) {
             (Acceleration::Tcg, _) if can_translate => Ok((Accelerator::Tcg, None)),
             (Acceleration::Tcg, _) => {
-                Err(Error::Unsupported { vmm: self.vmm, what: "runs guests by KVM only".to_owned() })
+                Err(Error::Unsupported { vmm: self.vmm, what: "runs guests only with KVM".to_owned() })
             }
             (_, Ok(())) => Ok((Accelerator::Kvm, None)),
             (Acceleration::Auto, Err(reason)) if can_translate => Ok((Accelerator::Tcg, Some(reason))),

@@ -71,7 +71,8 @@ impl Layout {
         self.root.join("images")
     }
 
-    /// Returns the file of an image record. `key` is the digest of the record's identity, which is no valid file name.
+    /// Returns the file of an image record. `key` is the digest of the record's identity, which is not a valid file
+    /// name.
     pub fn image_record(&self, key: &Digest) -> PathBuf {
         self.images().join(key.hex() + ".json")
     }

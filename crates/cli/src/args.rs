@@ -233,7 +233,7 @@ mod tests {
         let option = |name: &str| command.get_arguments().find(|argument| argument.get_long() == Some(name));
         for row in &rows {
             let name = row[2].trim_matches('`').trim_start_matches("--");
-            let argument = option(name).unwrap_or_else(|| panic!("{name} is no option"));
+            let argument = option(name).unwrap_or_else(|| panic!("{name} is not an option"));
             assert_eq!(argument.get_default_values(), [row[1].as_str()], "{name}");
         }
         for argument in command.get_arguments().filter(|argument| argument.get_help_heading() == Some("Limits")) {

@@ -225,7 +225,7 @@ impl Context {
         let root = match client.root(&image) {
             // The blobs are damaged too, so the image counts as missing.
             Err(error) if error.kind() == ErrorKind::Integrity && self.may_pull(&image, name) => {
-                output::print_note(&format!("{name} is damaged beyond repair from the cache: pulling it again"));
+                output::print_note(&format!("{name} cannot be repaired from the cache: pulling it again"));
                 image = client.pull_with(name, &self.pull_options(Pull::Missing))?;
                 client.root(&image)?
             }

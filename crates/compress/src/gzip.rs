@@ -184,7 +184,7 @@ fn skip_header<R: Read>(input: &mut Input<R>) -> Result<()> {
     if flags & FHCRC != 0 {
         let expected = header.crc.finalize() as u16; // its two low bytes
         if u16::from_le_bytes(read_array(input)?) != expected {
-            return Err(corrupt(input, "the header does not have its checksum"));
+            return Err(corrupt(input, "the header has a wrong checksum"));
         }
     }
     Ok(())

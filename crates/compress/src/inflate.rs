@@ -52,16 +52,16 @@ enum Fault {
 impl Fault {
     fn reason(self) -> &'static str {
         match self {
-            Self::BlockType => "a block has a type that does not exist",
-            Self::StoredLength => "a stored block contradicts itself about its length",
-            Self::TooManyCodes => "a block has more length or distance codes than there are",
-            Self::Code => "a block has a set of codeword lengths that is no code",
+            Self::BlockType => "a block has an invalid type",
+            Self::StoredLength => "the length of a stored block does not match its complement",
+            Self::TooManyCodes => "a block has too many length or distance codes",
+            Self::Code => "a block has codeword lengths that do not form a code",
             Self::RepeatOfNothing => "a block repeats a codeword length before the first",
             Self::TooManyRepeats => "a block repeats codeword lengths past the last",
             Self::NoEndOfBlock => "a block has no codeword for its end",
-            Self::Symbol => "a literal or length that does not exist",
-            Self::Distance => "a distance that does not exist",
-            Self::TooFarBack => "a match from before the first byte",
+            Self::Symbol => "a block has an invalid literal or length",
+            Self::Distance => "a block has an invalid distance",
+            Self::TooFarBack => "a match begins before the first byte",
         }
     }
 

@@ -56,7 +56,7 @@ fn enter_directory(directory: &str) -> Result<()> {
 fn take_console(terminal: bool, user: &User) -> Result<()> {
     setsid().map_err(|error| Error::System { what: "start a session", source: error.into() })?;
     if terminal {
-        // A console that is no terminal can still be written to.
+        // A console that is not a terminal can still be written to.
         let _ = ioctl_tiocsctty(stdio::stdin());
     } else {
         console::set_byte_mode();

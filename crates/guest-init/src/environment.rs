@@ -16,7 +16,7 @@ impl Environment {
     /// Returns the image's variables, the last of each name, and defaults for `PATH`, `HOSTNAME`, `HOME` and, on a
     /// terminal, `TERM`.
     ///
-    /// `terminal` is the `TERM` from the kernel, or `None` if the console is no terminal for the command.
+    /// `terminal` is the `TERM` from the kernel, or `None` if the console is not a terminal for the command.
     pub(crate) fn new(image: &[String], hostname: &str, terminal: Option<&str>, home: &str) -> Self {
         let mut environment = Self(BTreeMap::new());
         environment.set("PATH", DEFAULT_PATH);

@@ -40,7 +40,7 @@ struct Header {
 }
 
 impl Header {
-    /// Parses the fields of `e_ident`, `e_type` and `e_machine`. Returns `None` if it is no program.
+    /// Parses the fields of `e_ident`, `e_type` and `e_machine`. Returns `None` if it is not a program.
     fn parse(bytes: &[u8]) -> Option<Self> {
         let wide = *bytes.strip_prefix(b"\x7fELF")?.first()? == 2;
         let little = *bytes.get(5)? == 1;

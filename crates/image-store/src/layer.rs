@@ -206,7 +206,7 @@ impl Store {
         let mut said = false;
         move |_| {
             if !std::mem::replace(&mut said, true) {
-                progress.message("waiting for another process that fetches the same");
+                progress.message("waiting for another process that fetches the same data");
             }
             self.options.cancel.control_flow()
         }

@@ -111,7 +111,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Returns a header for Basic authentication (RFC 7617).
 ///
 /// # Errors
-/// [`Error::Option`] if the text is no header value, which cannot happen for base64.
+/// [`Error::Option`] if the text is not a header value, which cannot happen for base64.
 pub(crate) fn basic(user: &str, password: &str) -> Result<HeaderValue> {
     secret(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
 }

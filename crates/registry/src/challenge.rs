@@ -40,8 +40,8 @@ impl Bearer {
     /// Returns the URL of the token server for the registry at `base`.
     ///
     /// # Errors
-    /// [`Error::Challenge`] if credentials must not be sent to it: it is no URL, its scheme is not HTTP or HTTPS, it is
-    /// plain HTTP while the registry uses TLS, or it is relative and leads to another host.
+    /// [`Error::Challenge`] if credentials must not be sent to it: it is not a URL, its scheme is not HTTP or HTTPS,
+    /// it is plain HTTP while the registry uses TLS, or it is relative and leads to another host.
     pub(crate) fn realm_at(&self, base: &Url) -> Result<Url> {
         let refused = |reason: String| {
             Err(Error::Challenge { url: base.to_string(), reason: format!("its token server {reason}") })

@@ -158,7 +158,7 @@ impl ResumingBlob {
         let body = self.client.blob(&self.reference, &self.descriptor, self.position)?;
         // A registry that does not support ranges sends the blob from its beginning.
         self.repeated = self.position - body.offset();
-        // The time until the response is no measure of the transfer rate.
+        // The time until the response is not a measure of the transfer rate.
         self.monitor = self.monitor.take().map(|_| SpeedMonitor::new());
         Ok(body)
     }

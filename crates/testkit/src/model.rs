@@ -11,8 +11,8 @@
 //!   directory is the only content of X. `.wh..wh..opq` hides the children that its directory has in lower layers, but
 //!   not the directory's own attributes. Markers may be entries of any type.
 //! - If no layer has the directory of a marker, the directory is created like a missing parent. Exceptions: another
-//!   marker of the layer hides it, links of the layer lead to it, or one of its parents is no directory in the layer.
-//!   In the last case the marker hides nothing.
+//!   marker of the layer hides it, links of the layer lead to it, or one of its parents is not a directory in the
+//!   layer. In the last case the marker hides nothing.
 //! - Links in the path of a marker are followed as for other entries, in the state of the layer at that position of the
 //!   tar. If they lead nowhere, the marker hides nothing. Later entries with these names do not change the marker's
 //!   path.

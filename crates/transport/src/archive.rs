@@ -81,7 +81,7 @@ impl Archive {
     ///
     /// # Errors
     /// - [`Error::NoManifestJson`]: the file is a tar without images.
-    /// - [`Error::NotAnArchive`]: the file is no tar, or the directory has no image.
+    /// - [`Error::NotAnArchive`]: the file is not a tar, or the directory has no image.
     /// - [`Error::Decompress`]: the compression is broken or exceeds the limits.
     /// - [`Error::Io`]: the file cannot be read, or the decompressed form cannot be written.
     /// - Any other variant if a member is malformed, too large or missing.

@@ -141,7 +141,7 @@ fn names(entry: &Descriptor) -> Vec<String> {
     names
 }
 
-/// Returns the references of an entry. A single word is a tag without a repository, so it is no reference.
+/// Returns the references of an entry. A single word is a tag without a repository, so it is not a reference.
 fn references(entry: &Descriptor) -> Vec<vmroot_model::Reference> {
     let full = entry.annotation(IMAGE_NAME).and_then(tagged);
     let partial = entry.annotation(REF_NAME).filter(|name| name.contains([':', '/'])).and_then(tagged);
@@ -164,7 +164,7 @@ pub(crate) struct OciImage {
 enum TopDocument {
     /// A manifest or index that is a blob of the layout.
     Blob(Box<Descriptor>),
-    /// An index that is no blob: the layout's own, or one created from some of its entries.
+    /// An index that is not a blob: the layout's own, or one created from some of its entries.
     Index(Vec<u8>),
 }
 

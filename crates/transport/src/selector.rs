@@ -63,7 +63,8 @@ impl fmt::Display for ArchiveImage {
     }
 }
 
-/// Parses a name as a reference with a tag, by default `latest`. Returns `None` if it is no reference or has a digest.
+/// Parses a name as a reference with a tag, by default `latest`. Returns `None` if it is not a reference or has a
+/// digest.
 pub(crate) fn tagged(name: &str) -> Option<Reference> {
     let reference = Reference::parse(name).ok()?;
     if reference.digest().is_some() {

@@ -145,7 +145,7 @@ fn components(path: &str) -> Vec<&str> {
 ///
 /// # Errors
 /// - [`Error::ArchiveLimit`]: there are too many members, or too many bytes of headers or names.
-/// - [`Error::NotAnArchive`]: the file is no tar, or is truncated.
+/// - [`Error::NotAnArchive`]: the file is not a tar, or is truncated.
 /// - The errors of `found`.
 pub(crate) fn scan<R: Read + Seek>(
     path: &Path,

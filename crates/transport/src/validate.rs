@@ -22,7 +22,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// - [`Error::OpenTar`]: the file cannot be opened.
-/// - [`Error::ReadTar`]: the file is no tar, cannot be read or decompressed, or has a list that is too long.
+/// - [`Error::ReadTar`]: the file is not a tar, cannot be read or decompressed, or has a list that is too long.
 /// - [`Error::NoManifestInTar`]: there is neither list.
 /// - [`Error::ParseManifest`]: the list is malformed.
 /// - [`Error::NoImagesInTar`]: the list is empty.

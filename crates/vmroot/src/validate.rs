@@ -33,7 +33,8 @@ pub fn validate_image_name(name: &str, registry: Option<&Client>) -> Result<()> 
 /// ```
 ///
 /// # Errors
-/// [`Error::Source`](crate::Error::Source): the file cannot be read, or is no such archive. The error names the member.
+/// [`Error::Source`](crate::Error::Source): the file cannot be read, or is not such an archive. The error names the
+/// member.
 pub fn validate_tar(path: &Path) -> Result<()> {
     Ok(vmroot_transport::validate_tar(path)?)
 }

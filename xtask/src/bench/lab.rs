@@ -192,6 +192,6 @@ fn json(path: &Path) -> Result<Value> {
 fn blob(layout: &Path, descriptor: &Value) -> Result<PathBuf> {
     let digest = descriptor["digest"].as_str().context("a descriptor has no digest")?;
     let (algorithm, hex) = digest.split_once(':').context("a digest has no colon")?;
-    ensure!(!hex.contains('/') && !algorithm.contains('/'), "a digest is no path");
+    ensure!(!hex.contains('/') && !algorithm.contains('/'), "a digest is not a path");
     Ok(layout.join("blobs").join(algorithm).join(hex))
 }

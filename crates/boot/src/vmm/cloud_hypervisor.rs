@@ -77,7 +77,10 @@ pub(super) fn command(machine: &Machine) -> Result<VmmCommand> {
 /// Rejects paths with a comma, which ends an option and cannot be escaped.
 fn checked(path: &Path) -> Result<&Path> {
     if path.as_os_str().as_bytes().iter().any(|byte| b",[]\"".contains(byte)) {
-        return Err(unsupported(&format!("takes no path with commas, brackets or quotes: {}", path.display())));
+        return Err(unsupported(&format!(
+            "does not support paths with commas, brackets or quotes: {}",
+            path.display()
+        )));
     }
     Ok(path)
 }
@@ -123,7 +126,7 @@ mod tests {
             ..machine()
         };
         let error = command(&with("/tmp/a,b", DiskFormat::Raw)).unwrap_err().to_string();
-        assert!(error.starts_with("cloud-hypervisor takes no path with commas"), "{error}");
+        assert!(error.starts_with("cloud-hypervisor does not support paths with commas"), "{error}");
         let error = command(&with("/tmp/a", DiskFormat::Vmdk)).unwrap_err().to_string();
         assert!(error.starts_with("cloud-hypervisor reads no VMDK"), "{error}");
     }

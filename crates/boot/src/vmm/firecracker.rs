@@ -70,7 +70,7 @@ pub(super) fn command(machine: &Machine, config: &Path) -> Result<VmmCommand> {
 }
 
 fn text(path: &Path) -> Result<&str> {
-    path.to_str().ok_or_else(|| unsupported(&format!("takes no path that is not UTF-8: {}", path.display())))
+    path.to_str().ok_or_else(|| unsupported(&format!("does not support paths that are not UTF-8: {}", path.display())))
 }
 
 fn unsupported(what: &str) -> Error {

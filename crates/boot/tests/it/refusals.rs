@@ -93,12 +93,16 @@ fn impossible_machines_are_refused_first() {
         ("quotes or line breaks", &quoted, options(&kernel)),
         ("may have 107 bytes", &deep, GuestOptions { via: Via::Virtiofs, ..options(&kernel) }),
         (
-            "takes no path with commas",
+            "does not support paths with commas",
             &comma,
             GuestOptions { vmm: Vmm::CloudHypervisor, via: Via::Ext4, ..options(&kernel) },
         ),
         ("has no virtio-fs", &here, GuestOptions { vmm: Vmm::Firecracker, via: Via::Virtiofs, ..options(&kernel) }),
-        ("runs guests by KVM only", &here, GuestOptions { vmm: Vmm::Firecracker, via: Via::Ext4, ..options(&kernel) }),
+        (
+            "runs guests only with KVM",
+            &here,
+            GuestOptions { vmm: Vmm::Firecracker, via: Via::Ext4, ..options(&kernel) },
+        ),
     ] {
         let error = refused(&root, directory, &options).to_string();
         assert!(error.contains(what), "{error}");

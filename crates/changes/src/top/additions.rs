@@ -127,7 +127,7 @@ impl AdditionsWriter<'_, '_> {
             EntryKind::Directory => Ok(join(&resolved, name)),
             EntryKind::Missing if destination.ends_with(b"/") => Ok(join(&resolved, name)),
             EntryKind::Other if destination.ends_with(b"/") => {
-                Err(format!("{:?} is no directory", absolute(&resolved)))
+                Err(format!("{:?} is not a directory", absolute(&resolved)))
             }
             _ => self.root.resolve(destination, false),
         }
@@ -144,7 +144,7 @@ impl AdditionsWriter<'_, '_> {
                 self.root.add(&path, EntryKind::Directory);
                 Ok(path)
             }
-            _ => Err(Error::Placement(format!("{:?} is no directory", absolute(&path)))),
+            _ => Err(Error::Placement(format!("{:?} is not a directory", absolute(&path)))),
         }
     }
 

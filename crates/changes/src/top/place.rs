@@ -85,7 +85,9 @@ impl<'a> PendingRoot<'a> {
                     }
                     ahead.extend(names(&target));
                 }
-                EntryKind::Other if !ahead.is_empty() => return Err(format!("{:?} is no directory", absolute(&next))),
+                EntryKind::Other if !ahead.is_empty() => {
+                    return Err(format!("{:?} is not a directory", absolute(&next)));
+                }
                 _ => here = next,
             }
         }

@@ -213,8 +213,8 @@ fn boot_errors_come_before_the_pull() {
     for (arguments, expected) in [
         (&["--arch=arm64"][..], "a kernel for x86_64, but the image is for arm64"),
         (&[&format!("--modules={}", empty.display())], ": no modules of "),
-        (&["--vmm=cloud-hypervisor", "--via=erofs"], "cloud-hypervisor runs guests by KVM only"),
-        (&["--vmm=firecracker", "--via=erofs"], "firecracker runs guests by KVM only"),
+        (&["--vmm=cloud-hypervisor", "--via=erofs"], "cloud-hypervisor runs guests only with KVM"),
+        (&["--vmm=firecracker", "--via=erofs"], "firecracker runs guests only with KVM"),
         (&["--vmm=firecracker", "--via=virtiofs"], "firecracker has no virtio-fs"),
     ] {
         let message = test.run(arguments).fails(1);

@@ -64,7 +64,7 @@ fn malformed_name_is_2_for_every_command_and_policy() {
                 assert!(message.contains(name), "{verb:?} {name:?}: {message}");
             }
         }
-        // Almost an id, but with a character that is no digit.
+        // Almost an id, but with a character that is not a digit.
         for policy in ["--pull=never", "--pull=missing", "--pull=always"] {
             fails(&program, 2, verb, "sha256:zz", &[policy]);
         }

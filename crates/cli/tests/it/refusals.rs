@@ -64,7 +64,7 @@ fn missing_architecture_is_3() {
     for part in ["architecture mismatch", "riscv64", "amd64", "arm64"] {
         assert!(message.contains(part), "{part}: {message}");
     }
-    assert!(!message.contains("unknown"), "attestations are no images: {message}");
+    assert!(!message.contains("unknown"), "attestations are not images: {message}");
     let one = serve(&registry, &image("arm64"), "one");
     let message = program.fails(3, ["pull", &one, "--arch", "amd64"]);
     assert!(message.contains("image is for arm64 but expected amd64"), "{message}");

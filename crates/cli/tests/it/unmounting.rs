@@ -105,7 +105,7 @@ fn mounts_of_other_programs_stay() {
     assert!(tried >= 2);
     let message = test.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
     assert!(message.contains("nothing is mounted there"), "{message}");
-    // A directory below a mountpoint is no mountpoint.
+    // A directory below a mountpoint is not a mountpoint.
     test.mount(&["--driver=fuse"]);
     test.program.fails(1, ["umount".as_ref(), place.join("etc").as_os_str()]);
     assert!(test.is_mounted());

@@ -144,7 +144,7 @@ fn files_that_overlayfs_interprets_are_reported() {
         let seen = ["dev/nothing", "dev/null", "marked"].map(|name| Path::new(place).join(name).exists());
         program.ok(["umount", place]);
         assert!(answer.status.success(), "{answer}");
-        let why = "overlayfs has a meaning of its own for it";
+        let why = "overlayfs interprets it itself";
         let lines = [("dev/nothing", "device"), ("marked", "xattr \"trusted.overlay.origin\"")];
         let lines = lines.map(|(path, what)| format!("not as in the image: {path}: {what} ({why})\n"));
         assert_eq!(answer.stderr, lines.concat());

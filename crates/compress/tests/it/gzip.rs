@@ -38,7 +38,7 @@ fn header_checksum_is_checked() {
     let header = [0x1f, 0x8b, 8, 2, 0, 0, 0, 0, 0, 3];
     let crc = (crc32fast::hash(&header) as u16).to_le_bytes();
     assert_eq!(decode_all(&member(2, &crc)), b"data");
-    assert!(reason(&member(2, &[crc[0] ^ 1, crc[1]])).contains("header does not have its checksum"));
+    assert!(reason(&member(2, &[crc[0] ^ 1, crc[1]])).contains("header has a wrong checksum"));
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub(super) fn set_attributes(fs: &ContainerFs, file: &File) -> Result<u64> {
         *byte = image.read::<1>(*position)?[0];
     }
     if !DIRECTORY_TYPES.contains(&u16::from_le_bytes([inode[0], inode[1]])) {
-        return Err(unexpected("a root that is no directory"));
+        return Err(unexpected("a root that is not a directory"));
     }
     let seconds = stat.mtime.seconds.clamp(0, u32::MAX.into()) as u32;
     inode[2..4].copy_from_slice(&((stat.mode & 0o7777) as u16).to_le_bytes());

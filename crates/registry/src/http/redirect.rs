@@ -12,7 +12,7 @@ pub(crate) const LIMIT: usize = 10;
 /// Returns the target of a redirect, or `None` if the response is not one.
 ///
 /// # Errors
-/// [`Error::Redirect`] if the target is missing, is no HTTP URL, or is plain HTTP after TLS.
+/// [`Error::Redirect`] if the target is missing, is not an HTTP URL, or is plain HTTP after TLS.
 pub(crate) fn target(request: &HttpRequest, response: &Response) -> Result<Option<Url>> {
     const REDIRECTS: [StatusCode; 5] = [
         StatusCode::MOVED_PERMANENTLY,

@@ -29,7 +29,7 @@ impl PinnedVerifier {
 /// Returns whether a certificate was refused only because it is an authority's. Its validity period is checked before
 /// this, its issuer after.
 fn is_authority(error: &rustls::Error) -> bool {
-    // The type of the inner error is webpki's, which is no dependency of this crate.
+    // The type of the inner error is webpki's, which is not a dependency of this crate.
     matches!(error, rustls::Error::InvalidCertificate(CertificateError::Other(other))
         if format!("{:?}", other.0) == "CaUsedAsEndEntity")
 }

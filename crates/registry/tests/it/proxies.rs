@@ -34,7 +34,7 @@ impl Proxy {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let (target, log) = (target.clone(), Arc::clone(&log));
-                // A client that disconnects is no failure of the test.
+                // A client that disconnects is not a failure of the test.
                 thread::spawn(move || drop(relay(client, &target, &log)));
             }
         });

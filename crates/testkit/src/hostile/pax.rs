@@ -42,7 +42,7 @@ fn smuggling() -> Vec<Case> {
         Case::refused("size record of 8 EiB less one", behind(&PaxRecords::new().record("size", i64::MAX.to_string()))),
         Case::refused("size record of 20 digits", behind(&PaxRecords::new().record("size", "9".repeat(20)))),
         Case::refused("negative size record", behind(&PaxRecords::new().record("size", "-1"))),
-        Case::refused("size record that is no number", behind(&PaxRecords::new().record("size", "0x10"))),
+        Case::refused("size record that is not a number", behind(&PaxRecords::new().record("size", "0x10"))),
         Case::refused("path record that climbs out", link.finish()),
     ]
 }
@@ -72,8 +72,8 @@ fn values() -> Vec<Case> {
         Case::refused("path with a NUL", with("path", b"a\0b")),
         Case::survived("empty path", with("path", b"")),
         Case::refused("owner record of more than 32 bits", with("uid", b"4294967296")),
-        Case::refused("owner that is no number", with("uid", b"root")),
-        Case::refused("time that is no number", with("mtime", b"now")),
+        Case::refused("owner that is not a number", with("uid", b"root")),
+        Case::refused("time that is not a number", with("mtime", b"now")),
         Case::survived("time of 30 digits", with("mtime", "9".repeat(30).as_bytes())),
         Case::same(
             "time of more than nine decimals",
@@ -84,7 +84,7 @@ fn values() -> Vec<Case> {
         Case::survived("xattr without a name", with("SCHILY.xattr.", b"x")),
         Case::survived("xattr with a NUL in its name", with("SCHILY.xattr.user.a\0b", b"x")),
         Case::survived("xattr with a name of 300 bytes", with(&format!("SCHILY.xattr.user.{}", "x".repeat(300)), b"x")),
-        Case::survived("libarchive xattr that is no base64", with("LIBARCHIVE.xattr.user.a", b"!!!")),
+        Case::survived("libarchive xattr that is not base64", with("LIBARCHIVE.xattr.user.a", b"!!!")),
         Case::same("unknown keyword", with("VENDOR.thing", b"\0\xff"), [Entry::file("f", "abc")]),
         Case::same(
             "the same keyword twice",

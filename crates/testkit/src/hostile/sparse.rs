@@ -73,14 +73,14 @@ fn posix() -> Vec<Case> {
     vec![
         Case::refused("0.1 map with an odd number of numbers", pax_01("0,512,1024", "2")),
         Case::survived("0.1 map with another count", pax_01("0,512", "9")),
-        Case::refused("0.1 map that is no list of numbers", pax_01("a,b", "1")),
+        Case::refused("0.1 map that is not a list of numbers", pax_01("a,b", "1")),
         Case::refused("0.1 map with a stretch behind the end", pax_01("8192,512", "1")),
         Case::survived("0.1 map that claims a billion stretches", pax_01("0,512", "1000000000")),
         Case::refused("1.0 map with a trillion stretches", pax_10(b"1000000000000\n0\n512\n", "4096")),
         Case::refused("1.0 map of letters", pax_10(b"one\n0\n512\n", "4096")),
         Case::refused("1.0 map without newlines", pax_10(&[b'1'; BLOCK], "4096")),
         Case::refused("1.0 map with a stretch behind the end", pax_10(b"1\n8192\n512\n", "4096")),
-        Case::refused("1.0 real size that is no number", pax_10(b"1\n0\n512\n", "big")),
+        Case::refused("1.0 real size that is not a number", pax_10(b"1\n0\n512\n", "big")),
         Case::survived("an unknown version", {
             pax(&PaxRecords::new().record("GNU.sparse.major", "7").record("GNU.sparse.minor", "0"), b"abc")
         }),

@@ -38,7 +38,7 @@ fn enter(root: &Root, index: usize, entry: &Entry, scratch: &Path, markers: &mut
         return attributes::set_explicit(&root.make_directory(b"", 0)?.join(b"."), &entry.attributes);
     };
     if last == WHITEOUT_PREFIX || parent.split(|byte| *byte == b'/').any(marker::is_marker) {
-        return Err(refuse(&entry.name, "is no whiteout"));
+        return Err(refuse(&entry.name, "is not a whiteout"));
     }
     if marker::is_marker(last) {
         // A marker that is left out later would not be refused by the kernel.

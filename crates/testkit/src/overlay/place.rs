@@ -55,7 +55,7 @@ impl Root {
     /// Resolves the links in a path. Returns the path relative to the root and without links, and whether there were
     /// any; `None` if the path leads nowhere.
     ///
-    /// A missing component, or one that is no directory, is taken as a directory that may be created later.
+    /// A missing component, or one that is not a directory, is taken as a directory that may be created later.
     pub(super) fn real_path(&self, path: &[u8]) -> Option<(PathBuf, bool)> {
         let mut real = PathBuf::new();
         let mut ahead: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();

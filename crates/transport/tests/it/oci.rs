@@ -63,7 +63,7 @@ fn selected_by_annotation_or_index() {
         assert_same_image(&*saved.source(&selector).unwrap(), &images[wanted]);
     }
     let archive = saved.open().unwrap();
-    assert_eq!(archive.images()[0].references, [], "a tag alone is no reference");
+    assert_eq!(archive.images()[0].references, [], "a tag alone is not a reference");
     assert_eq!(archive.images()[1].references, [Reference::parse("debian:12").unwrap()]);
     let error = archive.select(&ImageSelector::Only).unwrap_err().full_message();
     assert!(error.contains("latest (@0), docker.io/library/debian:12 (@1), @2"), "{error}");

@@ -60,7 +60,7 @@ pub(crate) fn read_body(offset: u64, size: u32) -> Vec<u8> {
 
 /// Returns the body or the error number of a reply.
 pub(crate) fn parse_reply(bytes: &[u8]) -> Result<&[u8], i32> {
-    assert!(bytes.len() >= REPLY_HEADER, "{} bytes are no answer", bytes.len());
+    assert!(bytes.len() >= REPLY_HEADER, "{} bytes are not an answer", bytes.len());
     assert_eq!(number(bytes, 0, 4) as usize, bytes.len());
     assert_eq!(number(bytes, 8, 8), UNIQUE);
     match -(number(bytes, 4, 4) as u32).cast_signed() {

@@ -144,7 +144,7 @@ fn row(guest: &mut Guest, found: &Attributes) -> Row {
         0o10 => 'f',
         0o12 => 'l',
         0o14 => 's',
-        other => panic!("{other:o} is no kind"),
+        other => panic!("{other:o} is not a kind"),
     };
     let random = (found.rdev >> 8 & 0xfff, found.rdev & 0xff | found.rdev >> 12 & 0xfff00);
     let mut hasher = Hasher::new(Algorithm::Sha256);

@@ -212,11 +212,11 @@ fn errors_name_source_and_destination() {
     fs::write(path("other/usr"), "").unwrap();
     for (source, destination, reason) in [
         ("missing", "/x", "No such file"),
-        ("file", "/etc/motd/", "\"/etc/motd\" is no directory"),
-        ("file", "/etc/motd/x", "\"/etc/motd\" is no directory"),
+        ("file", "/etc/motd/", "\"/etc/motd\" is not a directory"),
+        ("file", "/etc/motd/x", "\"/etc/motd\" is not a directory"),
         ("file", "/loop/x", "more than 40 symbolic links"),
-        ("tree", "/etc/motd", "\"/etc/motd\" is no directory"),
-        ("clash/.", "/", "\"/etc/motd\" is no directory"),
+        ("tree", "/etc/motd", "\"/etc/motd\" is not a directory"),
+        ("clash/.", "/", "\"/etc/motd\" is not a directory"),
         ("other/.", "/", "\"/usr\" is a directory"),
         (".wh.x", "/", "means a deletion"),
         ("file/", "/", "Not a directory"),

@@ -141,7 +141,7 @@ impl Mounter<'_> {
     }
 }
 
-/// Fails for a mountpoint that is no directory, a view that this user may not mount, and files that are missing.
+/// Fails for a mountpoint that is not a directory, a view that this user may not mount, and files that are missing.
 fn check_options(directory: &Path, options: &MountArguments) -> anyhow::Result<()> {
     options.top.check()?;
     options.init.check()?;
@@ -161,7 +161,7 @@ fn hidden_by_overlayfs(root: &ContainerFs) -> Omissions {
     let mut hidden = Omissions::default();
     for entry in root.walk() {
         let path = || OsStr::from_bytes(&entry.path).into();
-        let why = || OmissionReason::form("overlayfs has a meaning of its own for it");
+        let why = || OmissionReason::form("overlayfs interprets it itself");
         if entry.kind == InodeKind::Character && root.stat(entry.ino).device == (0, 0) {
             hidden.add(path, Omitted::Device, why());
         }
