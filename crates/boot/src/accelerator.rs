@@ -25,7 +25,7 @@ pub enum Acceleration {
     Tcg,
 }
 
-/// How long a kernel may be silent before it counts as hanging. With a working KVM, the first line appears in a
+/// The maximum time without output before a kernel counts as hanging. With a working KVM, the first line appears in a
 /// fraction of this time.
 const MAX_SILENCE: Duration = Duration::from_secs(3);
 /// The memory of the trial machine in bytes.

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use crate::console::{self, Console, Encoding, Output, RawTerminal};
 use crate::{Error, InitMessages, Result, VmmCommand};
 
-/// How long bytes that may begin a line of the init are held back for the rest of the line.
+/// The maximum time for which bytes that may begin a line of the init are held back.
 const MAX_LINE_WAIT: Duration = Duration::from_secs(1);
 /// The maximum time for a VMM to exit after the end of its console.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,9 +30,9 @@ pub struct GuestExit {
     pub code: Option<u8>,
     /// The reason why the command was not executed.
     pub error: Option<String>,
-    /// When the kernel had booted and `vmroot-init` began, in the guest's time since boot.
+    /// The start of `vmroot-init`, after the kernel had booted, in the guest's time since boot.
     pub started: Option<Duration>,
-    /// When the command was executed, in the guest's time since boot.
+    /// The start of the command, in the guest's time since boot.
     pub executed: Option<Duration>,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Run<'a> {
     /// The path that [`VmmCommand::config`] is written to.
     pub(crate) config: &'a Path,
     pub(crate) timeout: Option<Duration>,
-    /// How long the console may be silent.
+    /// The maximum time without output on the console.
     pub(crate) silence: Option<Duration>,
     pub(crate) stopper: &'a Stopper,
     pub(crate) init_messages: InitMessages,

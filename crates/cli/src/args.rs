@@ -103,7 +103,7 @@ pub(crate) enum Command {
     },
     /// Remove the cache's files that no image needs
     Gc {
-        /// Print what would be removed, and remove nothing
+        /// Print the files that would be removed, without removing them
         #[arg(long, short = 'n')]
         dry_run: bool,
     },
@@ -198,7 +198,7 @@ pub(crate) enum Command {
     /// Index, verify or print one layer, without a cache
     #[command(subcommand)]
     Layer(LayerCommand),
-    /// Verify every file in the cache, print what is damaged, and repair it where possible
+    /// Verify every file in the cache, print the damaged ones, and repair them where possible
     Verify,
     /// Print a shell's completion script
     Completions {
@@ -223,7 +223,7 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
-    /// Reads the tables of `docs/limits.md` that have an option in each row: what, default, option, name.
+    /// Reads the tables of `docs/limits.md` that have an option in each row: quantity, default, option, name.
     #[test]
     fn limits_page_lists_every_option_and_its_default() {
         let page = include_str!("../../../docs/limits.md");

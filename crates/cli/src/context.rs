@@ -48,7 +48,7 @@ impl Context {
         &self.options.store.directory
     }
 
-    /// Returns this context with a platform for the case that the user has named none.
+    /// Returns this context with a platform to use if the user has named none.
     pub(crate) fn with_default_platform(&self, platform: Platform) -> Self {
         let mut other = Self { global: self.global.clone(), options: self.options.clone() };
         if other.requested_platform().is_none() {
@@ -148,7 +148,7 @@ impl Context {
         let is_host = |own: &str, host: &str| own.is_empty() || own == host;
         let same = is_host(&own.os, &host.os) && is_host(&own.architecture, &host.architecture);
         if !same && self.requested_platform().is_none() {
-            // Escaped, for an archive may choose both texts.
+            // Escaped, because an archive can choose both texts.
             let note = format!("{name} is for {own}, not for {host}, this machine's platform");
             output::print_note(&note.escape_debug().to_string());
         }

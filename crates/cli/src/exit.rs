@@ -54,7 +54,7 @@ pub(crate) fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     ExitCode::from(error_code(&error))
 }
 
-/// Returns the messages of an error and its causes. Most errors end with their cause's message, which is not repeated.
+/// Returns the messages of an error and its causes. A message that is already part of the text is not repeated.
 fn message(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {

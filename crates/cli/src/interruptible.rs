@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use vmroot::Cancel;
 
-/// How often a waiting read checks for cancellation.
+/// The interval at which a waiting read checks for cancellation.
 const POLL_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// A reader of a file, a pipe or a terminal that fails once the work is cancelled.

@@ -46,13 +46,13 @@ where
             false => write!(writer, "{level:>5}")?,
         }
         let mut text = String::new();
-        // Through a writer of its own, which writes no colours.
+        // Through a separate writer without colours.
         context.format_fields(Writer::new(&mut text), event)?;
         let text = match self.is_terminal {
             true => String::from_utf8_lossy(&escape(text.as_bytes(), LineBreaks::Escaped)).into_owned(),
             false => text,
         };
-        // The module is of use only for debugging.
+        // The module is only useful for debugging.
         match level {
             Level::DEBUG | Level::TRACE => writeln!(writer, " {}: {text}", event.metadata().target()),
             _ => writeln!(writer, " {text}"),

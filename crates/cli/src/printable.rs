@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// How line breaks and tabs in a text are printed.
+/// The form in which line breaks and tabs in a text are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineBreaks {
     /// Escaped, as parts of a name or a value.

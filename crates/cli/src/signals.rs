@@ -57,7 +57,7 @@ pub(crate) fn on_signal(mut handler: impl FnMut(u32) + Send + 'static) -> anyhow
 pub(crate) fn exit_after_grace_period() -> anyhow::Result<()> {
     on_signal(|count| {
         if count == 1 {
-            // A thread of its own, for the signals thread waits for the second signal.
+            // A separate thread, because the signals thread waits for the second signal.
             thread::spawn(|| {
                 thread::sleep(GRACE_PERIOD);
                 exit()

@@ -13,9 +13,9 @@ use rustix::system::{RebootCommand, reboot};
 
 use crate::{console, devices};
 
-/// How long processes may take to end after SIGTERM.
+/// The maximum time for processes to end after SIGTERM.
 const TERM_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long processes may take to end after SIGKILL.
+/// The maximum time for processes to end after SIGKILL.
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// File systems without persistent data.

@@ -16,7 +16,7 @@ use crate::layer::Layer;
 use crate::progress::BlobReporter;
 use crate::{BlobProgress, Error, Image, LayerRecord, Progress, Record, Result, Store};
 
-/// When to resolve an image's name at its source.
+/// The condition for resolving an image's name at its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PullPolicy {
     /// At each pull. A name with a digest is resolved only once, because its meaning cannot change.
@@ -35,7 +35,7 @@ pub struct PullRequest {
     pub references: Vec<Reference>,
     /// The platform to select.
     pub platform: Platform,
-    /// When to resolve the name at the source.
+    /// The condition for resolving the name at the source.
     pub policy: PullPolicy,
     /// The image to select if there is none for the platform.
     pub fallback: Fallback,

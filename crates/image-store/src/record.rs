@@ -32,7 +32,7 @@ pub struct Record {
     pub config: Descriptor,
     /// The layers, lowest first.
     pub layers: Vec<LayerRecord>,
-    /// When the image was pulled or loaded, in seconds since the Unix epoch.
+    /// The time at which the image was pulled or loaded, in seconds since the Unix epoch.
     pub pulled: u64,
     /// The archive, layout or directory that the image was loaded from. `None` for an image from a registry: its name
     /// identifies the registry. Records before 0.2 lack this field.

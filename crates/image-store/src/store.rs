@@ -64,7 +64,7 @@ impl Store {
     pub fn open(options: StoreOptions) -> Result<Self> {
         let cache = Cache::open(&options.directory)?;
         let presence = cache.enter(&mut until_cancelled(&options.cancel))?;
-        // A pool of its own: its threads mostly wait for a registry or a disk.
+        // A separate pool, because its threads mostly wait for a registry or a disk.
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(options.parallel.max(1))
             .thread_name(|number| format!("layer-{number}"))

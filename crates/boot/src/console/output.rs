@@ -29,9 +29,9 @@ pub(crate) struct Output {
     /// Init lines that become output if other bytes follow.
     held: Vec<u8>,
     tail: VecDeque<u8>,
-    /// When the init began, in the guest's time since boot.
+    /// The start of the init, in the guest's time since boot.
     pub(crate) started: Option<Duration>,
-    /// When the command was executed, in the guest's time since boot.
+    /// The start of the command, in the guest's time since boot.
     pub(crate) executed: Option<Duration>,
     /// The exit code of the command.
     pub(crate) code: Option<u8>,

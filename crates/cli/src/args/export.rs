@@ -27,7 +27,7 @@ pub(crate) struct ExportArguments {
     /// busybox, do not find them (tar)
     #[arg(long)]
     pub(crate) sparse: bool,
-    /// Fail if the format cannot hold everything; by default, what it cannot hold is omitted and reported
+    /// Fail if the format cannot hold everything; by default, omissions are reported as notes
     #[arg(long)]
     pub(crate) strict: bool,
     /// Compress the contents of files [default: zstd for squashfs, none for erofs] (erofs, squashfs)

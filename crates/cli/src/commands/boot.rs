@@ -54,7 +54,7 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
         timeout: options.timeout,
         hook: None,
     };
-    // Before the pull, so that wrong options cost none.
+    // Checked before the pull, so that invalid options do not cause one.
     guest_options.check(&context.cache().join(format!("{TEMPORARY_PREFIX}XXXXXX"))).map_err(vmroot::Error::from)?;
 
     if program.is_none() {

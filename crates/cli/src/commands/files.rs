@@ -80,7 +80,7 @@ pub(crate) fn stat(context: &Context, image: &str, path: &Path, dereference: boo
     if let Ok(target) = root.readlink(resolved.ino) {
         output::print_line([b"target ", target].concat())?;
     }
-    // Escaped, for values may be binary, such as those of file capabilities.
+    // Escaped, because values may be binary, such as those of file capabilities.
     for (name, value) in root.xattrs(resolved.ino) {
         output::print_line(format!("xattr  {}={}", name.escape_ascii(), value.escape_ascii()))?;
     }

@@ -8,9 +8,9 @@ use crate::args::VirtiofsArguments;
 use crate::context::Context;
 use crate::signals;
 
-/// Serves one VMM. It prints nothing: it is ready as soon as the socket exists.
+/// Serves one VMM, without output. The device is ready as soon as the socket exists.
 pub(crate) fn serve(context: &Context, image: &str, options: &VirtiofsArguments) -> anyhow::Result<()> {
-    // Before the pull, so that wrong options cost none.
+    // Checked before the pull, so that invalid options do not cause one.
     check_socket(&options.socket).map_err(vmroot::Error::from)?;
     options.top.check()?;
     options.init.check()?;
@@ -20,7 +20,7 @@ pub(crate) fn serve(context: &Context, image: &str, options: &VirtiofsArguments)
         queues: options.queues.map_or(defaults.queues, usize::from),
         threads: options.threads.map_or(defaults.threads, usize::from),
     };
-    // For signals before the device exists; later ones stop it.
+    // For signals before the device exists. Later signals stop the device.
     context.cancel_on_interrupt()?;
     let cancel = context.cancel();
     let going_on = || cancel.control_flow();

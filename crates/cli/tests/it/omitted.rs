@@ -1,4 +1,4 @@
-//! Omissions: every format reports what it cannot hold, and `--strict` makes it an error.
+//! Omissions: every format reports properties that it cannot hold. `--strict` makes them an error.
 
 use std::fs;
 

@@ -47,7 +47,7 @@ impl ActiveMount {
         directory: &Path,
         options: &MountArguments,
     ) -> anyhow::Result<Self> {
-        // Before the pull, so that wrong options cost none.
+        // Checked before the pull, so that invalid options do not cause one.
         check_options(directory, options)?;
         let opened = context.root_with(image, |config| options.init.add_to(options.top.top(), config))?;
         let scratch = context.cache().to_owned();
