@@ -101,7 +101,7 @@ impl fmt::Display for TopWarning {
             Self::Replaced(replaced) => replaced.fmt(f),
             Self::UnseenMarks { layer } => write!(
                 f,
-                "{}: has an overlay's whiteouts, but only root sees which of its directories are opaque \
+                "{}: has an overlay's whiteouts, but only root can read which of its directories are opaque \
                  (trusted.overlay.*): files that were deleted with a directory come back",
                 layer.display()
             ),
@@ -114,9 +114,9 @@ impl fmt::Display for Replacement {
         let layer = self.layer.display();
         let path = BStr::new(&self.path);
         let Some(target) = &self.target else {
-            return write!(f, "{layer}: its directory /{path} takes the place of the file /{path}");
+            return write!(f, "{layer}: its directory /{path} replaces the file /{path}");
         };
-        write!(f, "{layer}: its directory /{path} takes the place of the link /{path} -> {target}")?;
+        write!(f, "{layer}: its directory /{path} replaces the link /{path} -> {target}")?;
         if self.unreachable > 0 {
             let names: Vec<_> = self.names.iter().map(|name| format!("/{path}/{name}")).collect();
             write!(f, ", so {}", names.join(", "))?;

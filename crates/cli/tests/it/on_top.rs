@@ -155,7 +155,7 @@ fn directory_that_replaces_a_link_gives_a_warning_with_a_hint() {
     let image = "example.org/stack:v1";
     let layer = format!("--layer={}", modules.display());
     let line = format!(
-        "warning: {0}: its directory /lib takes the place of the link /lib -> usr/lib, so /lib/libc.so can no longer be \
+        "warning: {0}: its directory /lib replaces the link /lib -> usr/lib, so /lib/libc.so can no longer be \
          reached; --add {0}/.:/ follows links instead\n",
         modules.display()
     );

@@ -86,7 +86,7 @@ fn merge_alone(index: &Index) {
         false => merge(None, &[index], index.identity(), &mut bytes),
     };
     match merged {
-        Ok(_) => drop(Index::from_bytes(bytes.into_inner()).expect("merge() writes what open() accepts")),
+        Ok(_) => drop(Index::from_bytes(bytes.into_inner()).expect("open() accepts the output of merge()")),
         Err(Error::LinkTargetMissing { .. }) => assert!(!index.is_root()),
         Err(other) => panic!("not an error of these bytes: {other}"),
     }

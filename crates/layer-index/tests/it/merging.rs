@@ -13,7 +13,7 @@ use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use crate::stack::{Stack, chain_id, lookup, merged, paths};
 
 fn index(bytes: Vec<u8>) -> Index {
-    Index::from_bytes(bytes).expect("merge() writes what open() accepts")
+    Index::from_bytes(bytes).expect("open() accepts the output of merge()")
 }
 
 fn stack_of(layers: &[&[Entry]]) -> Stack {

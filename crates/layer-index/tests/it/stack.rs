@@ -52,7 +52,7 @@ impl Stack {
 
     /// Merges all layers at once, and opens the root.
     pub(crate) fn root(&self) -> Result<Index> {
-        Ok(Index::from_bytes(self.merge()?).expect("merge() writes what open() accepts"))
+        Ok(Index::from_bytes(self.merge()?).expect("open() accepts the output of merge()"))
     }
 
     /// Lists a root. File contents are read through extents.

@@ -76,7 +76,7 @@ fn a_socket_in_use_is_kept_and_not_connected_to() {
     let foreign = UnixListener::bind(sockets.directory.path().join("foreign")).unwrap();
     foreign.set_nonblocking(true).unwrap();
     assert!(matches!(sockets.bind("foreign"), Err(Error::InUse { .. })));
-    assert!(foreign.accept().is_err(), "nobody has connected");
+    assert!(foreign.accept().is_err(), "no client has connected");
     let _datagrams = UnixDatagram::bind(sockets.directory.path().join("datagrams")).unwrap();
     assert!(matches!(sockets.bind("datagrams"), Err(Error::InUse { .. })));
     assert!(device.socket().exists());
