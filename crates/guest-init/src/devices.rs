@@ -63,6 +63,6 @@ mod tests {
     fn a_missing_device_is_named() {
         let error = wait(Path::new("/dev/nonexistent"), Duration::ZERO).unwrap_err().to_string();
         assert_eq!(error, "no /dev/nonexistent after 0 s: the kernel found no such device");
-        assert!(wait(Path::new("/dev/null"), Duration::ZERO).unwrap_err().to_string().contains("no block device"));
+        assert!(wait(Path::new("/dev/null"), Duration::ZERO).unwrap_err().to_string().contains("not a block device"));
     }
 }
