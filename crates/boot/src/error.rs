@@ -214,6 +214,8 @@ impl Error {
             Self::Share(error) => error.kind(),
             Self::Compressed { source, .. } if source.kind() == ErrorKind::Limit => ErrorKind::Limit,
             Self::Io { source, .. } => ErrorKind::of_named_file(source),
+            Self::Timeout(_) => ErrorKind::TimedOut,
+            Self::Vmm { .. } | Self::Ended { .. } => ErrorKind::ProgramFailed,
             Self::CommandLine { .. }
             | Self::Memory { .. }
             | Self::HostMemory { .. }

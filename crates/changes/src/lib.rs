@@ -11,4 +11,4 @@ mod top;
 pub use error::{Error, Result};
 pub use host::{HostEntry, HostWalk};
 pub use layer::{LayerOptions, LayerReport, LayerWriter, Marks, export_compressed_layer, export_layer};
-pub use top::{Addition, ExtendedRoot, Replacement, Top, TopFiles, TopLayer, TopOptions, TopWarning};
+pub use top::{Addition, ExtendedRoot, Replacement, Top, TopFiles, TopOptions, TopWarning};

@@ -12,9 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use vmroot_compress::Limits;
-use vmroot_container_fs::{ContainerFs, ExtraLayer, LayeredContainerFs};
+use vmroot_container_fs::{ContainerFs, ExtraLayer, LayerFiles, LayeredContainerFs};
 use vmroot_layer_index::{BuildOptions, BuiltLayer, Index};
-use vmroot_model::Digest;
 use vmroot_output::{Cancel, Omissions, TemporaryDirectory};
 
 use crate::{Error, Result};
@@ -91,22 +90,11 @@ pub struct TopOptions {
 #[derive(Debug)]
 pub struct ExtendedRoot {
     root: ContainerFs,
-    layers: Vec<TopLayer>,
+    layers: Vec<LayerFiles>,
     omitted: Omissions,
     warnings: Vec<TopWarning>,
     // The last field, because the others hold files in the directory open.
     directory: Option<TemporaryDirectory>,
-}
-
-/// A layer on top. Its files are removed with its [`ExtendedRoot`].
-#[derive(Debug, Clone)]
-pub struct TopLayer {
-    /// The digest of the uncompressed tar.
-    pub diff_id: Digest,
-    /// The path of the `.idx` file.
-    pub index: PathBuf,
-    /// The path of the `.contents` file.
-    pub contents: PathBuf,
 }
 
 impl Top {
@@ -138,12 +126,12 @@ impl Top {
         let builder = LayerBuilder { directory: directory.path(), options };
         for path in &self.layers {
             let built = builder.build_layer(path, &mut top.omitted, &mut top.warnings)?;
-            let index = TopLayer::publish(built, directory.path())?;
+            let index = publish(built, directory.path())?;
             top = top.with_layer(index, Some(path))?;
         }
         if !self.additions.is_empty() {
             let built = builder.build_additions(&self.additions, &top.root, &mut top.omitted)?;
-            top = top.with_layer(TopLayer::publish(built, directory.path())?, None)?;
+            top = top.with_layer(publish(built, directory.path())?, None)?;
         }
         top.omitted.check(self.strict, "a layer")?;
         Ok(ExtendedRoot { directory: Some(directory), ..top })
@@ -157,17 +145,16 @@ struct LayerBuilder<'a> {
     options: &'a TopOptions,
 }
 
-impl TopLayer {
-    fn publish(built: BuiltLayer, directory: &Path) -> Result<Self> {
-        let diff_id = built.diff_id;
-        let index = built.publish_unsynced()?;
-        Ok(Self { diff_id, index, contents: directory.join(diff_id.hex() + ".contents") })
-    }
+/// Publishes a layer's files in its directory.
+fn publish(built: BuiltLayer, directory: &Path) -> Result<LayerFiles> {
+    let diff_id = built.diff_id;
+    let index = built.publish_unsynced()?;
+    Ok(LayerFiles { diff_id, index, contents: directory.join(diff_id.hex() + ".contents") })
 }
 
 impl ExtendedRoot {
     /// Puts a layer on top. If `path` is given, checks for directories that replace links or files.
-    fn with_layer(mut self, layer: TopLayer, path: Option<&Path>) -> Result<Self> {
+    fn with_layer(mut self, layer: LayerFiles, path: Option<&Path>) -> Result<Self> {
         let below = Arc::new(self.root);
         let extra = [ExtraLayer { index: layer.index.clone(), contents: layer.contents.clone() }];
         self.root = LayeredContainerFs::new(Arc::clone(&below), &extra)?.into_root();
@@ -195,8 +182,9 @@ impl ExtendedRoot {
         (self.root, TopFiles { _directory: self.directory })
     }
 
-    /// Returns the layers on top, lowest first. The layer of the added files is the last one.
-    pub fn layers(&self) -> &[TopLayer] {
+    /// Returns the layers on top, lowest first. The layer of the added files is the last one. The files are removed with
+    /// `self`.
+    pub fn layers(&self) -> &[LayerFiles] {
         &self.layers
     }
 

@@ -26,7 +26,7 @@ impl Context {
     pub(crate) fn new(global: &Global) -> anyhow::Result<Self> {
         let directory = global.cache.clone().map_or_else(environment::cache_directory, Ok)?;
         let mut options = ClientOptions::new(std::path::absolute(&directory)?);
-        options.platform = global.requested_platform().cloned().unwrap_or(options.platform);
+        options.platform = global.requested_platform().cloned();
         options.store.limits = limits(global);
         options.store.build = build_options(global);
         options.store.parallel = usize::from(global.registry.parallel);
@@ -39,7 +39,7 @@ impl Context {
         options.registry.proxies = environment::proxies();
         options.registry.retries = global.registry.retries;
         options.registry.inactivity_timeout = global.registry.inactivity_timeout;
-        options.registry.credentials = credentials(global, options.cancel())?;
+        options.registry.credentials = credentials(global)?;
         Ok(Self { global: global.clone(), options })
     }
 
@@ -52,7 +52,7 @@ impl Context {
     pub(crate) fn with_default_platform(&self, platform: Platform) -> Self {
         let mut other = Self { global: self.global.clone(), options: self.options.clone() };
         if other.requested_platform().is_none() {
-            other.options.platform = platform.clone();
+            other.options.platform = Some(platform.clone());
             other.global.platform.platform = Some(platform);
         }
         other
@@ -106,7 +106,7 @@ impl Context {
 
     pub(crate) fn pull_options(&self, default: Pull) -> PullOptions {
         let policy: PullPolicy = self.global.pull.unwrap_or(default).into();
-        PullOptions { platform: self.requested_platform().cloned(), policy, progress: self.progress() }
+        PullOptions { platform: self.requested_platform().cloned(), policy }
     }
 
     /// Returns whether a registry may resolve a name: not with `--pull never`, and not for ids.
@@ -125,7 +125,7 @@ impl Context {
         let options = self.pull_options(Pull::Missing);
         // An archive is always read: it may have been replaced since it was loaded.
         if is_archive(name) && options.policy != PullPolicy::Never {
-            return Ok(client.pull_with(name, &options)?);
+            return Ok(client.with_progress(self.progress()).pull_with(name, &options)?);
         }
         let find_error = match (client.find(name, self.requested_platform()), options.policy) {
             (Ok(image), PullPolicy::Missing | PullPolicy::Never) => return Ok(image),
@@ -139,7 +139,10 @@ impl Context {
             (Err(error), _) if is_id(name) || is_id_prefix(client, name)? => return Err(error.into()),
             (Err(error), _) => Some(error),
         };
-        client.pull_with(name, &options).map_err(|error| combine_errors(find_error, error))
+        client
+            .with_progress(self.progress())
+            .pull_with(name, &options)
+            .map_err(|error| combine_errors(find_error, error))
     }
 
     /// Prints a note if an image is for another platform than this machine's and the user has named no platform.
@@ -210,7 +213,7 @@ impl Context {
             return Err(UsageError("prebaked: expected the path of a directory".to_owned()).into());
         }
         let prebaked = match self.requested_platform() {
-            Some(platform) => vmroot::load_from_dir_for_arch(directory, &platform.architecture)?,
+            Some(platform) => vmroot::load_from_dir_for(directory, platform)?,
             None => vmroot::load_from_dir(directory)?,
         };
         let config = prebaked.config().clone();
@@ -226,7 +229,7 @@ impl Context {
             // The blobs are damaged too, so the image counts as missing.
             Err(error) if error.kind() == ErrorKind::Integrity && self.may_pull(&image, name) => {
                 output::print_note(&format!("{name} cannot be repaired from the cache: pulling it again"));
-                image = client.pull_with(name, &self.pull_options(Pull::Missing))?;
+                image = client.with_progress(self.progress()).pull_with(name, &self.pull_options(Pull::Missing))?;
                 client.root(&image)?
             }
             root => root?,
@@ -264,7 +267,7 @@ impl OpenedRoot {
     /// Returns how to run the image, with its user resolved in the root.
     ///
     /// # Errors
-    /// [`vmroot::Error::Root`] if the root has no such user. Only this method resolves it, for not every command needs
+    /// [`ErrorKind::NotFound`] if the root has no such user. Only this method resolves it, for not every command needs
     /// it.
     pub(crate) fn config(&self) -> anyhow::Result<RuntimeConfig> {
         let mut config = match &self.config {
@@ -337,7 +340,7 @@ fn build_options(global: &Global) -> BuildOptions {
     }
 }
 
-fn credentials(global: &Global, cancel: Cancel) -> anyhow::Result<Arc<dyn Credentials>> {
+fn credentials(global: &Global) -> anyhow::Result<Arc<dyn Credentials>> {
     if let Some(creds) = &global.registry.creds {
         let (user, password) =
             creds.split_once(':').ok_or_else(|| anyhow!(UsageError("--creds: expected USER:PASSWORD".into())))?;
@@ -349,9 +352,9 @@ fn credentials(global: &Global, cancel: Cancel) -> anyhow::Result<Arc<dyn Creden
     if let Some(file) = &global.registry.authfile {
         // The file of --authfile must exist. The files that the environment names need not.
         std::fs::metadata(file).with_context(|| format!("--authfile {}", file.display()))?;
-        return Ok(Arc::new(AuthFiles { cancel, ..AuthFiles::new(vec![file.clone()]) }));
+        return Ok(Arc::new(AuthFiles::new(vec![file.clone()])));
     }
-    Ok(Arc::new(CredentialChain(vec![Arc::new(AuthFiles { cancel, ..AuthFiles::new(environment::auth_files()) })])))
+    Ok(Arc::new(CredentialChain(vec![Arc::new(AuthFiles::new(environment::auth_files()))])))
 }
 
 #[cfg(test)]

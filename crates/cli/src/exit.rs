@@ -20,6 +20,21 @@ impl std::fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
+/// A file on the command line that is longer than the program accepts.
+#[derive(Debug)]
+pub(crate) struct TooLong {
+    /// The largest accepted length in bytes.
+    pub(crate) limit: u64,
+}
+
+impl std::fmt::Display for TooLong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "longer than {} bytes", self.limit)
+    }
+}
+
+impl std::error::Error for TooLong {}
+
 /// An exit code of a command whose error was already printed.
 #[derive(Debug)]
 pub(crate) struct AlreadyReported(pub(crate) u8);
@@ -41,7 +56,8 @@ pub(crate) fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     if error.chain().filter_map(|cause| cause.downcast_ref()).any(output::is_closed_by_reader) {
         return ExitCode::SUCCESS;
     }
-    match is_multiline(&error) {
+    let is_long = |cause: &vmroot::Error| cause.kind() == ErrorKind::ProgramFailed;
+    match error.chain().filter_map(|cause| cause.downcast_ref()).any(is_long) {
         true => output::print_long_error(&message(&error)),
         false => output::print_error(&message(&error)),
     }
@@ -74,9 +90,8 @@ fn error_code(error: &anyhow::Error) -> u8 {
         if cause.is::<UsageError>() {
             return 2;
         }
-        if let Some(vmroot::Error::Boot(vmroot::boot::Error::Timeout(_))) = cause.downcast_ref() {
-            // As with timeout(1).
-            return 124;
+        if cause.is::<TooLong>() {
+            return 6;
         }
         let kind = cause.downcast_ref().map(vmroot::Error::kind);
         let Some(kind) = kind.or_else(|| cause.downcast_ref().map(vmroot::RootError::kind)) else { continue };
@@ -87,6 +102,8 @@ fn error_code(error: &anyhow::Error) -> u8 {
             ErrorKind::Integrity => 5,
             ErrorKind::Limit => 6,
             ErrorKind::Cancelled => signals::CANCELLED,
+            // As with timeout(1).
+            ErrorKind::TimedOut => 124,
             _ => 1,
         };
     }
@@ -115,16 +132,6 @@ fn limit_option(limit: Limit) -> Option<&'static str> {
     })
 }
 
-/// Returns whether an error ends with lines of a guest's console or of another program.
-fn is_multiline(error: &anyhow::Error) -> bool {
-    use vmroot::boot::Error as Boot;
-    let is_such = |cause: &(dyn std::error::Error + 'static)| {
-        let boot = cause.downcast_ref::<vmroot::Error>();
-        matches!(boot, Some(vmroot::Error::Boot(Boot::Vmm { .. } | Boot::Ended { .. })))
-    };
-    error.chain().any(is_such)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,8 +139,8 @@ mod tests {
     #[test]
     fn message_names_each_cause_once() {
         let missing = || io::Error::from(io::ErrorKind::NotFound);
-        let own = vmroot::Error::Io { path: "/x".into(), source: missing() };
-        assert_eq!(message(&own.into()), "/x: entity not found");
+        let of_library = vmroot::RuntimeConfig::read("/missing".as_ref()).unwrap_err();
+        assert_eq!(message(&of_library.into()), "/missing: No such file or directory (os error 2)");
         assert_eq!(message(&anyhow::Error::from(missing()).context("/x")), "/x: entity not found");
     }
 }

@@ -8,6 +8,8 @@ use anyhow::Context as _;
 use clap::Args;
 use vmroot::{Platform, RuntimeConfig, Top, guest};
 
+use crate::exit::TooLong;
+
 /// The largest program that `--init` accepts, in bytes. The program is held in memory.
 const MAX_INIT: u64 = 64 << 20;
 
@@ -62,7 +64,7 @@ pub(crate) fn read_program(file: &Path) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(file)?.take(MAX_INIT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_INIT {
-        return Err(vmroot::Error::TooLong { path: file.to_owned(), limit: MAX_INIT }.into());
+        return Err(TooLong { limit: MAX_INIT }.into());
     }
     Ok(bytes)
 }

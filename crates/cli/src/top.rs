@@ -33,8 +33,7 @@ impl TopArguments {
     /// Fails if a source is missing or unreadable, before an image is fetched.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         for layer in &self.layer {
-            let io = |source| vmroot::Error::Io { path: layer.clone(), source };
-            paths::check_access(layer, Access::READ_OK).map_err(io)?;
+            paths::check_access(layer, Access::READ_OK).with_context(|| layer.display().to_string())?;
         }
         for addition in &self.add {
             if let Addition::Copy { source, destination, .. } = addition {

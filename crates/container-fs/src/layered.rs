@@ -20,6 +20,17 @@ pub struct ExtraLayer {
     pub contents: PathBuf,
 }
 
+/// A built layer and its two files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerFiles {
+    /// The digest of the layer's uncompressed tar.
+    pub diff_id: Digest,
+    /// The path of the index (`.idx`).
+    pub index: PathBuf,
+    /// The path of the file contents (`.contents`).
+    pub contents: PathBuf,
+}
+
 /// A root with more layers on top. It dereferences to the merged [`ContainerFs`].
 ///
 /// ```

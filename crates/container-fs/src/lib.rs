@@ -18,7 +18,7 @@ mod walk;
 pub use error::{Error, Result};
 pub use failures::ReadFailures;
 pub use fs::{ContainerFs, Contents, DirEntry};
-pub use layered::{ExtraLayer, LayeredContainerFs};
+pub use layered::{ExtraLayer, LayerFiles, LayeredContainerFs};
 pub use resolve::Resolved;
 pub use stat::{Stat, StatFs};
 pub use users::UserIds;

@@ -35,6 +35,10 @@ pub enum ErrorKind {
     NoSpace,
     /// Another process uses the file or directory that the caller wants to change.
     InUse,
+    /// A guest was still running at its deadline.
+    TimedOut,
+    /// A monitor or another program failed. The message ends with lines of its output.
+    ProgramFailed,
     /// Any other error.
     Other,
 }

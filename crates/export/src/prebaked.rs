@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use vmroot_container_fs::{ContainerFs, ExtraLayer};
+use vmroot_container_fs::{ContainerFs, ExtraLayer, LayerFiles};
 use vmroot_model::{Digest, chain_ids};
 use vmroot_output::{Copier, Holes, TemporaryFile, directory_of, sync_directory};
 
@@ -25,8 +25,8 @@ const READ_ONLY: u32 = 0o444;
 pub struct PrebakedSources {
     /// The path of the merged index.
     pub root_index: PathBuf,
-    /// The diff id, the `.idx` file and the `.contents` file of each layer, lowest first.
-    pub layers: Vec<(Digest, PathBuf, PathBuf)>,
+    /// The layers, lowest first.
+    pub layers: Vec<LayerFiles>,
 }
 
 /// Writes the prebaked directory `directory`. `config` becomes its `config.json`.
@@ -80,7 +80,7 @@ struct PrebakedWriter<'a> {
 
 impl PrebakedWriter<'_> {
     fn write(&mut self, sources: &PrebakedSources, config: &[u8], directory: &Path) -> Result<()> {
-        for (diff_id, index, contents) in &sources.layers {
+        for LayerFiles { diff_id, index, contents } in &sources.layers {
             self.copy_file(contents, contents_path(directory, diff_id))?;
             self.copy_file(index, index_path(directory, diff_id))?;
         }

@@ -3,8 +3,9 @@
 use std::io::{self, Read};
 
 use vmroot_cache::{BlobFile, BlobWriter};
+use vmroot_errors::ErrorKind;
 use vmroot_model::{Descriptor, Digest};
-use vmroot_output::Cancel;
+use vmroot_output::{Cancel, Cancelled};
 use vmroot_transport::ImageSource;
 
 use crate::progress::BlobReporter;
@@ -58,7 +59,7 @@ impl CachingReader {
 impl Read for CachingReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.cancel.is_cancelled() {
-            return Err(io::Error::other(vmroot_registry::Error::Cancelled));
+            return Err(io::Error::other(Cancelled));
         }
         if let Some(kept) = &mut self.kept {
             match kept.read(buffer)? {
@@ -82,16 +83,15 @@ pub(crate) fn read_failed(source: &dyn ImageSource, digest: &Digest, error: io::
     let Some(inner) = error.into_inner() else {
         return Error::Blob { image: source.name(), digest: *digest, reason };
     };
-    let inner = match inner.downcast::<vmroot_registry::Error>() {
-        Ok(error) if matches!(*error, vmroot_registry::Error::Cancelled) => return Error::Cancelled,
-        Ok(error) => return Error::Registry(*error),
-        Err(inner) => inner,
-    };
+    if inner.is::<Cancelled>() {
+        return Error::Cancelled;
+    }
     let inner = match inner.downcast::<vmroot_cache::Error>() {
         Ok(error) => return Error::Cache(*error),
         Err(inner) => inner,
     };
     match inner.downcast::<vmroot_transport::Error>() {
+        Ok(error) if error.kind() == ErrorKind::Cancelled => Error::Cancelled,
         Ok(error) => Error::Source(*error),
         Err(_) => Error::Blob { image: source.name(), digest: *digest, reason },
     }

@@ -42,7 +42,7 @@ pub enum Fallback {
 /// - [`Error::Image`] if a document is malformed, too large, or contradicts another one.
 /// - [`Error::NotAnImage`] if the name resolves to another kind of artifact.
 /// - [`Error::Blob`] if a document has another size or digest than its descriptor.
-/// - [`Error::Source`], [`Error::Registry`] or [`Error::Cancelled`] if the source cannot be read.
+/// - [`Error::Source`] or [`Error::Cancelled`] if the source cannot be read.
 pub fn choose(source: &dyn ImageSource, platform: &Platform, fallback: Fallback) -> Result<ChosenImage> {
     let raw = source.manifest(None)?;
     let top = Document::parse(raw.bytes, raw.media_type.as_deref())

@@ -22,31 +22,49 @@ pub struct Removal {
     pub still_named: bool,
 }
 
-/// The result of a collection, or of a dry run.
+/// The files that no image needs: removed by a collection, or only listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Collection {
-    /// The removed files.
+    /// The files.
     pub files: Vec<PathBuf>,
     /// The disk space of these files in bytes.
     pub bytes: u64,
 }
 
+/// The action on a file that no image needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Collector {
+    Remove,
+    List,
+}
+
 impl Store {
-    /// Removes a name of an image, or all its names if `by_name` is false (for an image found by id).
+    /// Removes the name by which the image was found: [`Record::reference`] with its platform.
     ///
     /// The files stay until [`Store::collect`] runs, and longer if another thread holds an [`Image`] of its own. Once
     /// no name is left, `image` and its clones no longer keep the files.
     ///
     /// # Errors
     /// [`Error::Cache`] if the records cannot be locked, read or removed.
-    pub fn remove(&self, image: &Image, by_name: bool) -> Result<Removal> {
+    pub fn remove_name(&self, image: &Image) -> Result<Removal> {
+        // Other fields are not compared: the same image may have been pulled again since.
+        let name = |record: &Record| (record.reference.clone(), record.platform.normalised());
+        self.remove_records(image, |record| name(record) == name(image.record()))
+    }
+
+    /// Removes all names of an image. Otherwise as [`Self::remove_name`].
+    ///
+    /// # Errors
+    /// As [`Self::remove_name`].
+    pub fn remove(&self, image: &Image) -> Result<Removal> {
+        self.remove_records(image, |_| true)
+    }
+
+    fn remove_records(&self, image: &Image, is_meant: impl Fn(&Record) -> bool) -> Result<Removal> {
         let _lock = self.cache.lock(&LockName::Images, Mode::Exclusive, &mut until_cancelled(&self.options.cancel))?;
         let records = self.records()?.whole;
         let same_image: Vec<Record> = records.into_iter().filter(|record| record.id() == image.id()).collect();
-        // Other fields are not compared: the same image may have been pulled again since.
-        let name = |record: &Record| (record.reference.clone(), record.platform.normalised());
-        let (gone, kept): (Vec<_>, Vec<_>) =
-            same_image.into_iter().partition(|record| !by_name || name(record) == name(image.record()));
+        let (gone, kept): (Vec<_>, Vec<_>) = same_image.into_iter().partition(is_meant);
         for record in &gone {
             self.remove_record(record)?;
         }
@@ -60,20 +78,33 @@ impl Store {
     /// processes.
     ///
     /// A file is needed if a record or a live [`Image`] of this store refers to it, or if another thread of this store
-    /// is fetching or checking it. With `dry_run`, the result lists the files, but none is removed.
+    /// is fetching or checking it.
     ///
     /// # Errors
     /// - [`Error::InUse`] if another process, or another `Store` of this process, has the cache open.
     /// - [`Error::Record`] if a record is damaged, because the files that it needs are unknown.
     /// - [`Error::Cache`] if a file cannot be listed or removed.
     /// - [`Error::Cancelled`] if the work was cancelled.
-    pub fn collect(&self, dry_run: bool) -> Result<Collection> {
-        let collected =
-            self.presence.run_alone(&mut until_cancelled(&self.options.cancel), || self.collect_alone(dry_run))?;
+    pub fn collect(&self) -> Result<Collection> {
+        self.collect_alone(Collector::Remove)
+    }
+
+    /// Returns the files that [`Self::collect`] would remove now.
+    ///
+    /// # Errors
+    /// As [`Self::collect`].
+    pub fn list_unneeded(&self) -> Result<Collection> {
+        self.collect_alone(Collector::List)
+    }
+
+    /// Runs the collector while no other process has the cache open.
+    fn collect_alone(&self, collector: Collector) -> Result<Collection> {
+        let mut waiting = until_cancelled(&self.options.cancel);
+        let collected = self.presence.run_alone(&mut waiting, || self.run_collector(collector))?;
         collected.unwrap_or_else(|| Err(Error::InUse { path: self.directory().to_owned() }))
     }
 
-    fn collect_alone(&self, dry_run: bool) -> Result<Collection> {
+    fn run_collector(&self, collector: Collector) -> Result<Collection> {
         let freeze = self.in_use.freeze();
         let records = self.records()?;
         if let Some(error) = records.damaged.into_iter().next() {
@@ -87,10 +118,10 @@ impl Store {
         let mut collected = Collection::default();
         for path in self.unneeded(&needed, freeze.is_idle())? {
             self.check_cancelled()?;
-            collected.take(path, dry_run)?;
+            collected.take(path, collector)?;
         }
         // Files of processes that were killed while writing, and lock files.
-        if !dry_run && freeze.is_idle() {
+        if collector == Collector::Remove && freeze.is_idle() {
             self.cache.sweep()?;
         }
         Ok(collected)
@@ -147,7 +178,7 @@ impl Needed {
 }
 
 impl Collection {
-    fn take(&mut self, path: PathBuf, dry_run: bool) -> Result<()> {
+    fn take(&mut self, path: PathBuf, collector: Collector) -> Result<()> {
         use std::os::unix::fs::MetadataExt;
         let failed = |action| {
             let path = path.clone();
@@ -162,7 +193,9 @@ impl Collection {
         if !metadata.is_file() {
             return Ok(());
         }
-        if !dry_run && let Err(error) = fs::remove_file(&path) {
+        if collector == Collector::Remove
+            && let Err(error) = fs::remove_file(&path)
+        {
             return if missing(&error) { Ok(()) } else { Err(failed("remove")(error).into()) };
         }
         self.bytes += metadata.blocks() * 512;

@@ -112,9 +112,6 @@ pub enum Error {
     /// An error from the source of the image.
     #[error(transparent)]
     Source(#[from] vmroot_transport::Error),
-    /// An error from the registry while a blob was read.
-    #[error(transparent)]
-    Registry(#[from] vmroot_registry::Error),
     /// An error from the cache.
     #[error(transparent)]
     Cache(#[from] vmroot_cache::Error),
@@ -161,7 +158,6 @@ impl Error {
             Self::Index(error) => error.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Source(error) => error.kind(),
-            Self::Registry(error) => error.kind(),
             Self::Cache(error) => error.kind(),
             Self::Root(error) => error.kind(),
             Self::InUse { .. } => ErrorKind::InUse,

@@ -9,6 +9,7 @@ use vmroot_cache::{BlobSlot, BlobWriter, LockName, Mode};
 use vmroot_compress::pipelined;
 use vmroot_layer_index::{BuildOptions, BuiltLayer, Index, build};
 use vmroot_model::{Descriptor, Digest};
+use vmroot_output::Cancelled;
 use vmroot_transport::ImageSource;
 
 use crate::caching_reader::{CachingReader, read_failed};
@@ -237,9 +238,7 @@ fn source_error(source: &dyn ImageSource, digest: &Digest, error: vmroot_layer_i
     let vmroot_layer_index::Error::Stream { source: stream, .. } = error else { return None };
     let foreign = stream.raw_os_error().is_some()
         || stream.get_ref().is_some_and(|inner| {
-            inner.is::<vmroot_registry::Error>()
-                || inner.is::<vmroot_cache::Error>()
-                || inner.is::<vmroot_transport::Error>()
+            inner.is::<Cancelled>() || inner.is::<vmroot_cache::Error>() || inner.is::<vmroot_transport::Error>()
         });
     foreign.then(|| read_failed(source, digest, stream))
 }

@@ -52,7 +52,7 @@ impl Store {
     /// - [`Error::NoSuchImage`] or [`Error::OtherPlatforms`] if the image is not in the store under
     ///   [`PullPolicy::Never`].
     /// - [`Error::Image`] or [`Error::NotAnImage`] if there is no image for the platform, or its documents are invalid.
-    /// - [`Error::Source`] or [`Error::Registry`] if the source cannot be read.
+    /// - [`Error::Source`] if the source cannot be read.
     /// - [`Error::Blob`], [`Error::Layer`] or [`Error::Decompress`] if the source's bytes are invalid.
     /// - [`Error::Damaged`] if the image in the store is damaged and the policy forbids fetching it again.
     /// - [`Error::Cache`], [`Error::Index`] or [`Error::Root`] if files of the store cannot be read or written.

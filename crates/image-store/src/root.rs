@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vmroot_cache::{LockName, PUBLISHED_MODE};
-use vmroot_container_fs::ContainerFs;
+use vmroot_container_fs::{ContainerFs, LayerFiles};
 use vmroot_layer_index::{Index, merge};
 use vmroot_model::{Digest, chain_ids};
 use vmroot_output::{TemporaryFile, directory_of};
@@ -103,8 +103,10 @@ impl Store {
         self.cache.layout().root_index(&chain_id(image.config().diff_ids()))
     }
 
-    /// Returns the paths of a layer's index and of its contents.
-    pub fn layer_files(&self, diff_id: &Digest) -> (PathBuf, PathBuf) {
-        (self.cache.layout().layer_index(diff_id), self.cache.layout().layer_contents(diff_id))
+    /// Returns the paths of a layer's files.
+    pub fn layer_files(&self, diff_id: &Digest) -> LayerFiles {
+        let layout = self.cache.layout();
+        let (index, contents) = (layout.layer_index(diff_id), layout.layer_contents(diff_id));
+        LayerFiles { diff_id: *diff_id, index, contents }
     }
 }

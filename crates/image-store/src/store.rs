@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::ThreadPool;
 use vmroot_cache::{Cache, Presence, Usage};
@@ -43,14 +44,14 @@ impl StoreOptions {
 /// A store of images in a cache directory.
 ///
 /// While a store is open, no other process and no other `Store` can remove files from its directory. Threads may share
-/// one store without restrictions: [`Store::collect`] keeps the files that other threads are using.
-#[derive(Debug)]
+/// one store or its clones without restrictions: [`Store::collect`] keeps the files that other threads are using.
+#[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) cache: Cache,
     pub(crate) options: StoreOptions,
-    pub(crate) pool: ThreadPool,
+    pub(crate) pool: Arc<ThreadPool>,
     /// Keeps other processes from removing files.
-    pub(crate) presence: Presence,
+    pub(crate) presence: Arc<Presence>,
     /// Keeps [`Store::collect`] from removing files that other threads of this store use.
     pub(crate) in_use: InUse,
 }
@@ -70,7 +71,21 @@ impl Store {
             .thread_name(|number| format!("layer-{number}"))
             .build()
             .map_err(|error| Error::Threads(error.to_string()))?;
+        let (pool, presence) = (Arc::new(pool), Arc::new(presence));
         Ok(Self { cache, options, pool, presence, in_use: InUse::default() })
+    }
+
+    /// Returns a clone whose work is cancelled by `cancel`, and no longer by [`StoreOptions::cancel`]. A
+    /// [child](Cancel::child) of that is cancelled by both.
+    pub fn with_cancel(&self, cancel: Cancel) -> Self {
+        let mut store = self.clone();
+        store.options.cancel = cancel;
+        store
+    }
+
+    /// Returns the options of the store.
+    pub fn options(&self) -> &StoreOptions {
+        &self.options
     }
 
     /// Returns the directory of the cache.

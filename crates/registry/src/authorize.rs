@@ -15,7 +15,7 @@ use reqwest::header::HeaderValue;
 use crate::challenge::Challenge;
 use crate::http::HttpRequest;
 use crate::token::Token;
-use crate::{Credentials, Error, Result};
+use crate::{Cancel, Credentials, Error, Result};
 use credential_cache::CredentialCache;
 pub(crate) use session::Session;
 
@@ -51,7 +51,7 @@ struct TokenKey {
 type OnceMap<K, V> = Mutex<HashMap<K, Arc<Mutex<Option<V>>>>>;
 
 /// Sends a request to a token server, with retries, and returns the body of the response.
-pub(crate) type FetchToken<'a> = &'a dyn Fn(&HttpRequest) -> Result<Vec<u8>>;
+pub(crate) type FetchToken<'a> = &'a dyn Fn(HttpRequest) -> Result<Vec<u8>>;
 
 /// Creates `Authorization` headers.
 pub(crate) struct Authorizer {
@@ -77,9 +77,9 @@ impl Authorizer {
         }
     }
 
-    /// Starts the authorization of one request.
-    pub(crate) fn session<'a>(&'a self, target: &'a Target, fetch: FetchToken<'a>) -> Session<'a> {
-        Session::new(self, target, fetch)
+    /// Starts the authorization of one request, which `cancel` ends.
+    pub(crate) fn session<'a>(&'a self, target: &'a Target, fetch: FetchToken<'a>, cancel: &'a Cancel) -> Session<'a> {
+        Session::new(self, target, fetch, cancel)
     }
 
     fn auth_state(&self, target: &Target) -> AuthState {

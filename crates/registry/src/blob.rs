@@ -8,7 +8,6 @@ use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode, Url};
 use vmroot_errors::with_causes;
 use vmroot_model::{Descriptor, Reference};
-use vmroot_output::Cancel;
 
 use crate::http::{HttpRequest, HttpResponse};
 use crate::{Client, Error, Result};
@@ -61,15 +60,14 @@ impl Client {
         }
     }
 
-    /// Requests a part of a blob. A response with any other part is an error. `cancel` cancels the request.
+    /// Requests a part of a blob. A response with any other part is an error.
     pub(crate) fn blob_part(
         &self,
         reference: &Reference,
         descriptor: &Descriptor,
         range: Range<u64>,
-        cancel: &Cancel,
     ) -> Result<BlobBody> {
-        let mut request = HttpRequest { cancel: Some(cancel.clone()), ..self.blob_request(reference, descriptor)? };
+        let mut request = self.blob_request(reference, descriptor)?;
         request.headers.insert(RANGE, range_header(range.start, Some(range.end)));
         self.send(reference, &request, |response| BlobBody::from_part(response, descriptor, range.clone()))
     }
@@ -91,7 +89,7 @@ impl Client {
             let Ok(mut url) = Url::parse(url) else { continue };
             // A user in the URL would be sent as credentials. HTTP URLs need none.
             let _ = (url.set_username(""), url.set_password(None));
-            let request = HttpRequest { address_scope, ..HttpRequest::new(Method::GET, url) };
+            let request = HttpRequest { address_scope, ..self.request_url(Method::GET, url) };
             let body = request_from_offset(&request, offset, |request, offset| {
                 self.send_unchanged(request, |response| BlobBody::new(response, descriptor, offset))
             });

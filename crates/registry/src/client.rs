@@ -16,7 +16,7 @@ use crate::endpoint::{self, Endpoint};
 use crate::error_response::ErrorResponse;
 use crate::http::{AddressScope, Failure, Http, HttpRequest, HttpResponse};
 use crate::parts::Budget;
-use crate::{ClientOptions, Result, challenge, token};
+use crate::{Cancel, ClientOptions, Result, challenge, token};
 
 /// The maximum number of times that one request is sent: without credentials, with a token, with a new token, and with
 /// a token of a wider scope.
@@ -30,6 +30,8 @@ const REFUSED_RETRIES: u32 = 2;
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    /// Cancels the requests of this clone.
+    cancel: Cancel,
 }
 
 struct Shared {
@@ -53,9 +55,21 @@ impl Client {
     pub fn new(options: ClientOptions) -> Result<Self> {
         let authorizer = Authorizer::new(Arc::clone(&options.credentials));
         let budget = Budget::new(options.connections);
+        let cancel = options.cancel.clone();
         let http = Http::new(options)?;
         let (endpoints, probed) = Default::default();
-        Ok(Self { shared: Arc::new(Shared { http, authorizer, endpoints, probed, budget }) })
+        Ok(Self { shared: Arc::new(Shared { http, authorizer, endpoints, probed, budget }), cancel })
+    }
+
+    /// Returns a clone whose requests are cancelled by `cancel`, and no longer by
+    /// [`ClientOptions::cancel`]. A [child](Cancel::child) of that is cancelled by both.
+    pub fn with_cancel(&self, cancel: Cancel) -> Self {
+        Self { cancel, ..self.clone() }
+    }
+
+    /// Returns what cancels the requests of this clone.
+    pub(crate) fn cancel(&self) -> &Cancel {
+        &self.cancel
     }
 
     /// Returns the client's options.
@@ -68,7 +82,12 @@ impl Client {
         let base = self.base_url(reference.registry_host())?;
         // Repository names need no escaping, because the grammar of references excludes all other characters.
         let path = format!("/v2/{}/{suffix}", reference.path());
-        Ok(HttpRequest::new(method, endpoint::join(&base, &path)?))
+        Ok(self.request_url(method, endpoint::join(&base, &path)?))
+    }
+
+    /// Creates a request that the client cancels.
+    pub(crate) fn request_url(&self, method: Method, url: Url) -> HttpRequest {
+        HttpRequest { cancel: self.cancel.clone(), ..HttpRequest::new(method, url) }
     }
 
     /// Returns the base URL of the registry at a host, which is determined on the first call.
@@ -76,7 +95,7 @@ impl Client {
         if let Some(base) = self.endpoints().get(host) {
             return Ok(base.clone());
         }
-        let Endpoint { base, is_certain } = endpoint::find(&self.shared.http, host)?;
+        let Endpoint { base, is_certain } = endpoint::find(&self.shared.http, host, &self.cancel)?;
         if is_certain {
             self.endpoints().insert(host.to_owned(), base.clone());
         }
@@ -144,14 +163,17 @@ impl Client {
                 return Err(error);
             }
             tracing::info!(error = with_causes(&error), "retrying");
-            backoff.pause(options, self.shared.http.cancel_of(request), wait)?;
+            backoff.pause(options, &request.cancel, wait)?;
         }
     }
 
     /// Sends a request with the registry's authorization, and again for each challenge that can be answered.
     fn send_authorized(&self, target: &Target, request: &HttpRequest) -> Result<HttpResponse, Failure> {
-        let fetch = |request: &HttpRequest| self.send_unchanged(request, token::read_body);
-        let mut session = self.shared.authorizer.session(target, &fetch);
+        let fetch = |request: HttpRequest| {
+            let request = HttpRequest { cancel: self.cancel.clone(), ..request };
+            self.send_unchanged(&request, token::read_body)
+        };
+        let mut session = self.shared.authorizer.session(target, &fetch, &self.cancel);
         let mut authorization = session.first_authorization()?;
         let mut sent = 0;
         loop {
@@ -185,8 +207,14 @@ impl Client {
             return Vec::new();
         }
         let response =
-            endpoint::join(base, "/v2/").map(|url| self.shared.http.send(&HttpRequest::new(Method::GET, url)));
-        let Ok(Ok(response)) = response else { return Vec::new() };
+            endpoint::join(base, "/v2/").map(|url| self.shared.http.send(&self.request_url(Method::GET, url)));
+        let Ok(Ok(response)) = response else {
+            if self.cancel.is_cancelled() {
+                // Another clone of the client still needs the answer.
+                self.shared.probed.lock().unwrap_or_else(PoisonError::into_inner).remove(base);
+            }
+            return Vec::new();
+        };
         let mut challenges = Vec::new();
         if response.status() == StatusCode::UNAUTHORIZED && !response.is_redirected() {
             challenges = challenge::from_headers(response.headers());

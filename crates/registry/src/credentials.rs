@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 pub use files::AuthFiles;
 
-use crate::Result;
+use crate::{Cancel, Result};
 
 /// A credential for a registry or its token server. Its debug form contains no secrets.
 #[derive(Clone, PartialEq, Eq)]
@@ -46,13 +46,13 @@ pub trait Credentials: Send + Sync {
     ///
     /// `domain` is the registry as in references (`docker.io`, `localhost:5000`). `repository` is the path in it
     /// (`library/alpine`). The client calls this when a registry first requires credentials for a repository, and again
-    /// when it refuses them.
+    /// when it refuses them. A search that takes time ends early once `cancel` is set.
     ///
     /// # Errors
     /// - [`Error::AuthFile`](crate::Error::AuthFile): a file cannot be read or parsed.
     /// - [`Error::Helper`](crate::Error::Helper): a credential helper failed.
     /// - [`Error::Cancelled`](crate::Error::Cancelled): the search was cancelled.
-    fn get(&self, domain: &str, repository: &str) -> Result<Option<Credential>>;
+    fn get(&self, domain: &str, repository: &str, cancel: &Cancel) -> Result<Option<Credential>>;
 }
 
 /// A source with one credential for all registries, for example from the command line.
@@ -63,7 +63,7 @@ pub struct FixedCredential(
 );
 
 impl Credentials for FixedCredential {
-    fn get(&self, _domain: &str, _repository: &str) -> Result<Option<Credential>> {
+    fn get(&self, _domain: &str, _repository: &str, _cancel: &Cancel) -> Result<Option<Credential>> {
         Ok(Some(self.0.clone()))
     }
 }
@@ -77,9 +77,9 @@ pub struct CredentialChain(
 );
 
 impl Credentials for CredentialChain {
-    fn get(&self, domain: &str, repository: &str) -> Result<Option<Credential>> {
+    fn get(&self, domain: &str, repository: &str, cancel: &Cancel) -> Result<Option<Credential>> {
         for source in &self.0 {
-            if let Some(credential) = source.get(domain, repository)? {
+            if let Some(credential) = source.get(domain, repository, cancel)? {
                 return Ok(Some(credential));
             }
         }

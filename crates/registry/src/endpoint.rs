@@ -5,7 +5,7 @@ use std::sync::Arc;
 use reqwest::{Method, StatusCode, Url};
 
 use crate::http::{Failure, Http, HttpRequest};
-use crate::{Error, Result};
+use crate::{Cancel, Error, Result};
 
 /// The number of bytes of a response that are searched for the message of a server that expects TLS.
 const PROBE_BODY_LIMIT: usize = 256;
@@ -25,7 +25,7 @@ pub(crate) struct Endpoint {
 /// # Errors
 /// - [`Error::Option`]: the host is not valid in a URL.
 /// - [`Error::Cancelled`]: the request was cancelled.
-pub(crate) fn find(http: &Arc<Http>, host: &str) -> Result<Endpoint> {
+pub(crate) fn find(http: &Arc<Http>, host: &str, cancel: &Cancel) -> Result<Endpoint> {
     let certain = |base| Ok(Endpoint { base, is_certain: true });
     let (plain, secure) = (base("http", host)?, base("https", host)?);
     if http.options.plain_http {
@@ -36,12 +36,12 @@ pub(crate) fn find(http: &Arc<Http>, host: &str) -> Result<Endpoint> {
     }
     // Most servers on loopback have no certificate, so plain HTTP is tried first. A TLS server answers that with an
     // error message, or closes the connection.
-    match probe(http, &plain, &secure)? {
+    match probe(http, &plain, &secure, cancel)? {
         Probe::Plain => certain(plain),
         Probe::Tls => certain(secure),
         Probe::NoAnswer => Ok(Endpoint { base: plain, is_certain: false }),
         // An overloaded plain registry closes connections as well. So TLS is assumed only if a TLS request is answered.
-        Probe::Unclear => match probe(http, &secure, &secure)? {
+        Probe::Unclear => match probe(http, &secure, &secure, cancel)? {
             Probe::Tls => certain(secure),
             _ => Ok(Endpoint { base: plain, is_certain: false }),
         },
@@ -58,8 +58,9 @@ enum Probe {
     NoAnswer,
 }
 
-fn probe(http: &Arc<Http>, base: &Url, secure: &Url) -> Result<Probe> {
-    let response = match http.send(&HttpRequest::new(Method::GET, join(base, "/v2/")?)) {
+fn probe(http: &Arc<Http>, base: &Url, secure: &Url, cancel: &Cancel) -> Result<Probe> {
+    let request = HttpRequest { cancel: cancel.clone(), ..HttpRequest::new(Method::GET, join(base, "/v2/")?) };
+    let response = match http.send(&request) {
         Ok(response) => response,
         Err(Failure::Final(Error::Cancelled)) => return Err(Error::Cancelled),
         // The certificate is not trusted. The caller's own request will report this.

@@ -41,14 +41,14 @@ pub(crate) struct HttpRequest {
     pub(crate) form: Option<String>,
     /// The limit on the addresses of the request and its redirects. Set if the URL comes from a manifest.
     pub(crate) address_scope: Option<AddressScope>,
-    /// The flag that cancels the request, if it is not the client's own.
-    pub(crate) cancel: Option<Cancel>,
+    /// Cancels the request.
+    pub(crate) cancel: Cancel,
 }
 
 impl HttpRequest {
-    /// Creates a request without headers or body.
+    /// Creates a request without headers or body, which nothing cancels.
     pub(crate) fn new(method: reqwest::Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), form: None, address_scope: None, cancel: None }
+        Self { method, url, headers: HeaderMap::new(), form: None, address_scope: None, cancel: Cancel::new() }
     }
 }
 
@@ -78,6 +78,7 @@ impl Http {
     ///
     /// A response with an error status is returned like any other.
     pub(crate) fn send(self: &Arc<Self>, request: &HttpRequest) -> Result<HttpResponse, Failure> {
+        request.cancel.check().map_err(Error::from)?;
         let mut client = self.acquire_client()?;
         let mut request = request.clone();
         let first = request.url.clone();
@@ -132,18 +133,12 @@ impl Http {
         }
     }
 
-    /// Returns the flag that cancels a request.
-    pub(crate) fn cancel_of<'a>(&'a self, request: &'a HttpRequest) -> &'a Cancel {
-        request.cancel.as_ref().unwrap_or(&self.options.cancel)
-    }
-
     fn known_servers(&self) -> MutexGuard<'_, HashMap<String, Option<IpAddr>>> {
         self.known_servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns an idle client, or a new one.
     fn acquire_client(&self) -> Result<BlockingClient> {
-        self.options.cancel.check()?;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match idle {
             Some(mut client) => {

@@ -98,11 +98,12 @@ impl Parts {
             return None;
         }
         let own_memory = budget.try_take_memory()?;
+        let stop = client.cancel().child();
         let shared = Arc::new(Shared {
-            client: client.clone(),
+            client: client.with_cancel(stop.clone()),
             reference: reference.clone(),
             descriptor: descriptor.clone(),
-            stop: client.options().cancel.child(),
+            stop,
             state: Mutex::new(State {
                 parts: VecDeque::new(),
                 first: 0,

@@ -194,7 +194,7 @@ impl ResumingBlob {
             return Err(Error::Interrupted { url, digest, offset, attempts, reason });
         }
         tracing::info!(error = with_causes(&error), position = self.position, "resuming after an interruption");
-        self.backoff.pause(options, &options.cancel, None)
+        self.backoff.pause(options, self.client.cancel(), None)
     }
 }
 

@@ -13,6 +13,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An error from a registry.
+    #[cfg(feature = "registry")]
     #[error(transparent)]
     Registry(#[from] vmroot_registry::Error),
     /// A name that is not `TRANSPORT:details`, or whose details the transport does not accept.
@@ -226,6 +227,7 @@ impl Error {
     /// Returns the meaning of the error to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            #[cfg(feature = "registry")]
             Self::Registry(error) => error.kind(),
             Self::Missing { .. } | Self::NoSuchImage { .. } | Self::NoImages { .. } | Self::Unknown { .. } => {
                 ErrorKind::NotFound

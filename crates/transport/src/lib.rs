@@ -12,6 +12,7 @@ mod docker_archive;
 mod error;
 mod name;
 mod oci_layout;
+#[cfg(feature = "registry")]
 mod repository;
 mod section;
 mod selector;
@@ -23,6 +24,7 @@ mod validate;
 pub use archive::{Archive, ArchiveOptions, Format};
 pub use error::{Error, Result};
 pub use name::ImageName;
+#[cfg(feature = "registry")]
 pub use repository::RegistrySource;
 pub use selector::{ArchiveImage, ImageSelector};
 pub use source::{BlobBody, ImageSource, RawManifest};

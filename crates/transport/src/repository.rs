@@ -1,24 +1,24 @@
 //! The source for repositories of registries.
 
-use std::sync::Arc;
+use std::io::{self, Read};
 
 use vmroot_model::{Descriptor, Digest, Reference};
-use vmroot_registry::Client;
+use vmroot_registry::{Client, ResumingBlob};
 
-use crate::{BlobBody, ImageSource, RawManifest, Result};
+use crate::{BlobBody, Error, ImageSource, RawManifest, Result};
 
 /// The image of a reference, in its registry.
 ///
 /// Interrupted blobs are resumed, within the retries of the client's options.
 #[derive(Debug, Clone)]
 pub struct RegistrySource {
-    client: Arc<Client>,
+    client: Client,
     reference: Reference,
 }
 
 impl RegistrySource {
     /// Creates a source of the image of `reference`. Without a tag and a digest, the tag is `latest`.
-    pub fn new(client: Arc<Client>, reference: Reference) -> Self {
+    pub fn new(client: Client, reference: Reference) -> Self {
         Self { client, reference }
     }
 }
@@ -37,7 +37,22 @@ impl ImageSource for RegistrySource {
     }
 
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
-        let reader = self.client.resuming_blob(&self.reference, descriptor, offset);
+        let reader = BlobReader(self.client.resuming_blob(&self.reference, descriptor, offset));
         Ok(BlobBody { reader: Box::new(reader), offset, size: Some(descriptor.size) })
+    }
+}
+
+/// A reader whose errors contain an [`Error`], as those of all sources do.
+struct BlobReader(ResumingBlob);
+
+impl Read for BlobReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| {
+            let kind = error.kind();
+            match error.downcast::<vmroot_registry::Error>() {
+                Ok(error) => io::Error::new(kind, Error::Registry(error)),
+                Err(error) => error,
+            }
+        })
     }
 }

@@ -28,7 +28,7 @@ pub trait ImageSource: Send + Sync + fmt::Debug {
     /// - [`Error::Unknown`](crate::Error::Unknown) or [`Error::Missing`](crate::Error::Missing): the source does not
     ///   have it.
     /// - [`Error::DigestMismatch`](crate::Error::DigestMismatch): its bytes do not have the digest.
-    /// - [`Error::Registry`](crate::Error::Registry): the registry failed or refused.
+    /// - `Error::Registry`: the registry failed or refused.
     /// - [`Error::Io`](crate::Error::Io), [`Error::Member`](crate::Error::Member) or
     ///   [`Error::MemberTooLarge`](crate::Error::MemberTooLarge): the archive or directory cannot be read.
     fn manifest(&self, digest: Option<&Digest>) -> Result<RawManifest>;
@@ -58,7 +58,8 @@ pub struct RawManifest {
 
 /// An open blob.
 pub struct BlobBody {
-    /// Reads the bytes from `offset` on. They are not checked.
+    /// Reads the bytes from `offset` on. They are not checked. An error of the source is an
+    /// [`Error`](crate::Error) in the [`io::Error`](std::io::Error).
     pub reader: Box<dyn Read + Send>,
     /// The offset in the blob of the first byte. It is at most the requested offset.
     pub offset: u64,

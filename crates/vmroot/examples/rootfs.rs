@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use vmroot::{Client, ClientOptions, RuntimeConfig};
+use vmroot::{Client, ClientOptions, Platform, RuntimeConfig};
 
 fn main() -> vmroot::Result<()> {
     let client = Client::new(ClientOptions::new("try/cache"))?;
-    // From a registry it is: client.pull_for_arch("alpine:3.20", "arm64")?
-    let image = client.load_from_tar(Path::new("testdata/demo"), "arm64")?;
+    let arm64 = Platform::linux("arm64")?;
+    // From a registry it is: client.pull_for("alpine:3.20", &arm64)?
+    let image = client.load_from_tar(Path::new("testdata/demo"), &arm64)?;
 
     let root = client.root(&image)?;
     let hello = root.resolve_path(b"/home/demo/hello")?;
@@ -20,7 +21,7 @@ fn main() -> vmroot::Result<()> {
     assert_eq!((config.uid, config.gid), (Some(1000), Some(50)));
 
     vmroot::export_to_dir(&client, &image, Path::new("try/web"))?;
-    let prebaked = vmroot::load_from_dir_for_arch(Path::new("try/web"), "aarch64")?;
+    let prebaked = vmroot::load_from_dir_for(Path::new("try/web"), &arm64)?;
     assert_eq!(prebaked.config(), &config);
     Ok(())
 }

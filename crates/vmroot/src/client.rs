@@ -1,19 +1,22 @@
 //! The client: a cache, and the operations on its images.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use vmroot_cache::Usage;
-use vmroot_container_fs::ContainerFs;
+use vmroot_container_fs::{ContainerFs, LayerFiles};
 use vmroot_image_store::{
     Collection, Fallback, Image, NoProgress, Progress, PullPolicy, PullRequest, Record, Removal, Store, StoreOptions,
     VerifyReport, choose,
 };
 use vmroot_model::{Digest, Platform, Reference};
-use vmroot_registry::Client as Registry;
-use vmroot_transport::{Archive, ArchiveImage, ArchiveOptions, ImageName, ImageSelector, ImageSource, RegistrySource};
+use vmroot_output::Cancel;
+use vmroot_transport::{Archive, ArchiveImage, ArchiveOptions, ImageName, ImageSelector, ImageSource};
 
-use crate::{Cancel, Description, RegistryOptions, Result, TopOptions};
+#[cfg(feature = "registry")]
+use crate::RegistryOptions;
+use crate::{Description, Result, TopOptions};
 
 /// Options of a [`Client`].
 #[derive(Debug, Clone)]
@@ -21,55 +24,50 @@ pub struct ClientOptions {
     /// Options of the cache: its directory, limits and parallelism.
     pub store: StoreOptions,
     /// Options of registries: credentials, proxies, retries and timeouts.
+    #[cfg(feature = "registry")]
     pub registry: RegistryOptions,
     /// The platform of images in calls that name none.
-    pub platform: Platform,
+    ///
+    /// With `None`, the host's platform is only preferred: the image of an archive or a layout with one image, or of a
+    /// name without an index, is accepted for any platform. [`Record::platform`] is the platform of the result.
+    pub platform: Option<Platform>,
 }
 
 impl ClientOptions {
-    /// Returns default options for a cache in `directory`: no credentials, and the host's platform.
+    /// Returns default options for a cache in `directory`: no credentials, and no platform.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let store = StoreOptions::new(directory);
-        let registry = RegistryOptions { cancel: store.cancel.clone(), ..RegistryOptions::default() };
-        Self { store, registry, platform: Platform::host() }
+        Self {
+            #[cfg(feature = "registry")]
+            registry: RegistryOptions { cancel: store.cancel.clone(), ..RegistryOptions::default() },
+            store,
+            platform: None,
+        }
     }
 
     /// Returns the cancellation of the client, which ends all its work early, from any thread.
+    /// [`Client::with_cancel`] cancels single calls.
     pub fn cancel(&self) -> Cancel {
         self.store.cancel.clone()
     }
 }
 
 /// Options of one pull.
-#[derive(Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct PullOptions {
-    /// The platform of the image. `None` means the client's platform.
-    ///
-    /// If this or [`ClientOptions::platform`] is set, an image for another platform is an error. Otherwise the host's
-    /// platform is only preferred: the image of an archive or a layout with one image, or of a name without an index,
-    /// is accepted for any platform. [`Record::platform`] is the platform of the result.
+    /// The platform of the image. An image for another platform is an error. `None` means
+    /// [`ClientOptions::platform`].
     pub platform: Option<Platform>,
     /// When the registry is asked for the name: always, only if the image is not in the cache, or never.
     pub policy: PullPolicy,
-    /// Receives progress events.
-    pub progress: Arc<dyn Progress>,
-}
-
-impl Default for PullOptions {
-    fn default() -> Self {
-        Self { platform: None, policy: PullPolicy::default(), progress: Arc::new(NoProgress) }
-    }
 }
 
 /// A cache of images, and the operations on it.
 ///
-/// Threads may share a client, and call its methods at the same time. [`Client::collect`] keeps the files that another
-/// thread pulls, verifies, or holds as an [`Image`]. A [`ContainerFs`] holds its files open. While another client of
-/// the same cache exists, in this process or another, [`Client::collect`] returns an error.
-///
-/// All methods block: they wait for registries, disks and locks. Asynchronous code should call them through tokio's
-/// `spawn_blocking` or on a thread of its own. A call from a task also works, with any runtime, but blocks the other
-/// tasks of its thread.
+/// Clones share the cache, its connections and its threads, and are cheap. Threads may share a client or its clones,
+/// and call its methods at the same time. [`Client::collect`] keeps the files that another thread pulls, verifies, or
+/// holds as an [`Image`]. A [`ContainerFs`] holds its files open. While another client of the same cache exists, in
+/// this process or another, [`Client::collect`] returns an error.
 ///
 /// ```
 /// use vmroot::{Client, ClientOptions};
@@ -80,23 +78,103 @@ impl Default for PullOptions {
 /// assert!(client.images()?.is_empty());
 /// # Ok::<(), vmroot::Error>(())
 /// ```
-#[derive(Debug)]
+///
+/// # Progress and cancellation
+///
+/// [`Client::with_progress`] and [`Client::with_cancel`] return clones for single calls.
+///
+/// ```
+/// # let cache = tempfile::tempdir().unwrap();
+/// # let client = vmroot::Client::new(vmroot::ClientOptions::new(cache.path()))?;
+/// use std::sync::Arc;
+/// use vmroot::{Cancel, ErrorKind, ProgressMeter};
+///
+/// let meter = ProgressMeter::new(|progress| eprintln!("{} bytes", progress.image_current));
+/// let stop = Cancel::new();
+/// stop.cancel();
+/// let call = client.with_progress(Arc::new(meter)).with_cancel(stop);
+/// let error = call.pull("oci:../../testdata/demo:demo").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Cancelled);
+/// client.pull("oci:../../testdata/demo:demo")?;
+/// # Ok::<(), vmroot::Error>(())
+/// ```
+///
+/// # Async code
+///
+/// All methods block: they wait for registries, disks and locks. Asynchronous code calls them on threads for blocking
+/// work, with a clone of the client. A call from a task also works, with any runtime, but blocks the other tasks of its
+/// thread. Dropping the future does not end the work; a [`Cancel`] does.
+///
+/// ```
+/// use vmroot::{Cancel, Client, Image};
+///
+/// /// Cancels the work when the future of `pull` is dropped.
+/// struct CancelOnDrop(Cancel);
+///
+/// impl Drop for CancelOnDrop {
+///     fn drop(&mut self) {
+///         self.0.cancel();
+///     }
+/// }
+///
+/// async fn pull(client: &Client, name: String) -> vmroot::Result<Image> {
+///     let cancel = Cancel::new();
+///     let call = client.with_cancel(cancel.clone());
+///     let _guard = CancelOnDrop(cancel);
+///     let work = tokio::task::spawn_blocking(move || call.pull(&name));
+///     work.await.expect("the work does not panic")
+/// }
+/// # let cache = tempfile::tempdir().unwrap();
+/// # let client = Client::new(vmroot::ClientOptions::new(cache.path()))?;
+/// # let runtime = tokio::runtime::Runtime::new().unwrap();
+/// # runtime.block_on(pull(&client, "oci:../../testdata/demo:demo".to_owned()))?;
+/// # Ok::<(), vmroot::Error>(())
+/// ```
+#[derive(Clone)]
 pub struct Client {
     store: Store,
-    registry: Arc<Registry>,
-    options: ClientOptions,
+    #[cfg(feature = "registry")]
+    registry: vmroot_registry::Client,
+    platform: Option<Platform>,
+    progress: Arc<dyn Progress>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("store", &self.store).finish_non_exhaustive()
+    }
 }
 
 impl Client {
     /// Opens a cache, which is created if it is missing.
     ///
     /// # Errors
-    /// - [`Error::Store`](crate::Error::Store): the cache cannot be created or opened.
-    /// - [`Error::Registry`](crate::Error::Registry): a certificate file cannot be read.
+    /// - The cache cannot be created or opened.
+    /// - A certificate file cannot be read, or a proxy is not a URL.
     pub fn new(options: ClientOptions) -> Result<Self> {
-        let store = Store::open(options.store.clone())?;
-        let registry = Arc::new(Registry::new(options.registry.clone())?);
-        Ok(Self { store, registry, options })
+        Ok(Self {
+            store: Store::open(options.store)?,
+            #[cfg(feature = "registry")]
+            registry: vmroot_registry::Client::new(options.registry)?,
+            platform: options.platform,
+            progress: Arc::new(NoProgress),
+        })
+    }
+
+    /// Returns a clone whose work is cancelled by `cancel`, and no longer by [`ClientOptions::cancel`]. A
+    /// [child](Cancel::child) of that is cancelled by both.
+    pub fn with_cancel(&self, cancel: Cancel) -> Self {
+        Self {
+            #[cfg(feature = "registry")]
+            registry: self.registry.with_cancel(cancel.clone()),
+            store: self.store.with_cancel(cancel),
+            ..self.clone()
+        }
+    }
+
+    /// Returns a clone whose calls report their progress to `progress`.
+    pub fn with_progress(&self, progress: Arc<dyn Progress>) -> Self {
+        Self { progress, ..self.clone() }
     }
 
     /// Returns the directory of the cache.
@@ -105,7 +183,8 @@ impl Client {
     }
 
     /// Returns the client for registries.
-    pub fn registry(&self) -> &Registry {
+    #[cfg(feature = "registry")]
+    pub fn registry(&self) -> &vmroot_registry::Client {
         &self.registry
     }
 
@@ -123,34 +202,41 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// - [`Error::Model`](crate::Error::Model): the name is malformed.
-    /// - [`Error::Source`](crate::Error::Source): the archive or layout cannot be read.
-    /// - [`Error::Store`](crate::Error::Store): the image does not exist for the platform, cannot be fetched, fails its
-    ///   verification, exceeds a limit, or cannot be stored. [`Error::kind`](crate::Error::kind) tells these causes
-    ///   apart.
+    /// - [`ErrorKind::Usage`](crate::ErrorKind::Usage): the name is malformed.
+    /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the image or the file does not exist, or the image is not
+    ///   for the platform.
+    /// - [`ErrorKind::Authentication`](crate::ErrorKind::Authentication),
+    ///   [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) or
+    ///   [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited): the registry refused, or failed.
+    /// - [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): a digest, a document or a layer is invalid.
+    /// - [`ErrorKind::Limit`](crate::ErrorKind::Limit): a layer exceeds a limit.
+    /// - [`ErrorKind::NoSpace`](crate::ErrorKind::NoSpace): the disk is full.
+    /// - [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled): the call was cancelled.
     pub fn pull(&self, name: &str) -> Result<Image> {
         self.pull_with(name, &PullOptions::default())
     }
 
-    /// Pulls an image for an architecture of Linux: `arm64`, `aarch64`, `arm/v7`, `x86_64`…
+    /// Pulls an image for a platform.
     ///
     /// ```
     /// # let cache = tempfile::tempdir().unwrap();
     /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(cache.path()))?;
-    /// let image = client.pull_for_arch("oci:../../testdata/demo:demo", "aarch64")?;
+    /// use vmroot::Platform;
+    ///
+    /// let image = client.pull_for("oci:../../testdata/demo:demo", &Platform::linux("aarch64")?)?;
     /// assert_eq!(image.config().architecture(), "arm64");
     /// # Ok::<(), vmroot::Error>(())
     /// ```
     ///
     /// # Errors
     /// As [`Self::pull`].
-    pub fn pull_for_arch(&self, name: &str, architecture: &str) -> Result<Image> {
-        let platform = Some(Platform::linux(architecture)?);
-        self.pull_with(name, &PullOptions { platform, ..PullOptions::default() })
+    pub fn pull_for(&self, name: &str, platform: &Platform) -> Result<Image> {
+        self.pull_with(name, &PullOptions { platform: Some(platform.clone()), ..PullOptions::default() })
     }
 
     /// Pulls an image with options. The name is a reference, or `TRANSPORT:details` for an archive, a layout or a
-    /// directory. An id, as [`is_id`] defines it, is only looked up in the cache.
+    /// directory. An id, as [`is_id`] defines it, is only looked up in the cache; so is every reference in a build without
+    /// the feature `registry`.
     ///
     /// # Errors
     /// As [`Self::pull`].
@@ -159,41 +245,43 @@ impl Client {
             // A registry cannot look up an image by its id.
             return self.find(name, options.platform.as_ref());
         }
-        let (source, references) = self.source(name)?;
         let is_archive = is_archive(name);
+        if !is_archive && cfg!(not(feature = "registry")) {
+            return self.find(name, options.platform.as_ref());
+        }
+        let (source, references) = self.source(name)?;
         // A file is always read: its images may have changed under the same names.
         let policy = if is_archive { PullPolicy::Always } else { options.policy };
         let (platform, fallback) = self.platform(options.platform.as_ref(), is_archive);
         let loaded_from = is_archive.then(|| source.name());
         let request = PullRequest { references, platform, policy, fallback, loaded_from };
-        Ok(self.store.pull(&*source, &request, &options.progress)?)
+        Ok(self.store.pull(&*source, &request, &self.progress)?)
     }
 
-    /// Loads the only image of a docker save archive, an OCI layout or an OCI archive, for an architecture of Linux.
+    /// Loads the only image of a docker save archive, an OCI layout or an OCI archive, for a platform.
     ///
     /// ```
     /// # let cache = tempfile::tempdir().unwrap();
     /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(cache.path()))?;
-    /// let image = client.load_from_tar("../../testdata/demo".as_ref(), "amd64")?;
+    /// let image = client.load_from_tar("../../testdata/demo".as_ref(), &vmroot::Platform::linux("amd64")?)?;
     /// assert_eq!(image.record().reference.as_ref().unwrap().familiar(), "demo:latest");
     /// # Ok::<(), vmroot::Error>(())
     /// ```
     ///
     /// # Errors
-    /// - [`Error::Source`](crate::Error::Source): the archive cannot be read, or has several images, which the error
-    ///   lists.
+    /// - [`ErrorKind::Other`](crate::ErrorKind::Other): the archive has several images, which the message lists.
     /// - The errors of [`Self::pull`].
-    pub fn load_from_tar(&self, path: &Path, architecture: &str) -> Result<Image> {
+    pub fn load_from_tar(&self, path: &Path, platform: &Platform) -> Result<Image> {
         let archive = self.archive(path)?;
         let image = archive.select(&ImageSelector::Only)?;
-        let options = PullOptions { platform: Some(Platform::linux(architecture)?), ..PullOptions::default() };
+        let options = PullOptions { platform: Some(platform.clone()), ..PullOptions::default() };
         self.load(&archive, &image, &options)
     }
 
     /// Opens an archive, a layout or a directory of images.
     ///
     /// # Errors
-    /// [`Error::Source`](crate::Error::Source): the archive cannot be read. The error names the member.
+    /// The archive cannot be read. The message names the member.
     pub fn archive(&self, path: &Path) -> Result<Archive> {
         Ok(Archive::open(path, &self.archive_options())?)
     }
@@ -209,7 +297,7 @@ impl Client {
         let references = image.references.clone();
         let loaded_from = Some(source.name());
         let request = PullRequest { references, platform, policy: PullPolicy::Always, fallback, loaded_from };
-        Ok(self.store.pull(&*source, &request, &options.progress)?)
+        Ok(self.store.pull(&*source, &request, &self.progress)?)
     }
 
     /// Describes an image in its registry or archive, without pulling it.
@@ -231,7 +319,7 @@ impl Client {
     /// Returns the records of all images in the cache, ordered by name.
     ///
     /// # Errors
-    /// [`Error::Store`](crate::Error::Store): the records cannot be listed.
+    /// The records cannot be listed.
     pub fn images(&self) -> Result<Vec<Record>> {
         Ok(self.store.images()?)
     }
@@ -243,9 +331,10 @@ impl Client {
     /// [`Record::platform`] is its platform.
     ///
     /// # Errors
-    /// - [`Error::Store`](crate::Error::Store): the cache has no such image, or several.
-    /// - [`Error::Model`](crate::Error::Model): the name is malformed.
-    /// - [`Error::Source`](crate::Error::Source): the name after `TRANSPORT:` is malformed, or the file cannot be read.
+    /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the cache has no such image, or not for the platform.
+    /// - [`ErrorKind::Usage`](crate::ErrorKind::Usage): the name is malformed.
+    /// - [`ErrorKind::Other`](crate::ErrorKind::Other): the beginning of an id is that of several images.
+    /// - The file after `TRANSPORT:` cannot be read.
     pub fn find(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
         if !ImageName::has_transport(name) {
             return match self.store.find(name, platform) {
@@ -286,42 +375,60 @@ impl Client {
     /// files exist as long as the image has a name or is held as an [`Image`].
     ///
     /// # Errors
-    /// [`Error::Store`](crate::Error::Store): a file is missing or damaged, and cannot be rebuilt from the blobs in the
-    /// cache.
+    /// [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): a file is missing or damaged, and cannot be rebuilt from
+    /// the blobs in the cache.
     pub fn root(&self, image: &Image) -> Result<ContainerFs> {
         Ok(self.store.root(image)?)
     }
 
-    /// Removes one name of an image, or all its names if `by_name` is false. [`Self::collect`] frees the space once no
-    /// other thread holds the image.
+    /// Removes the name by which an image was found. [`Self::collect`] frees the space once the image has no name and no
+    /// other thread holds it.
     ///
     /// # Errors
-    /// [`Error::Store`](crate::Error::Store): a record cannot be removed.
-    pub fn remove(&self, image: &Image, by_name: bool) -> Result<Removal> {
-        Ok(self.store.remove(image, by_name)?)
+    /// The record cannot be removed.
+    pub fn remove_name(&self, image: &Image) -> Result<Removal> {
+        Ok(self.store.remove_name(image)?)
     }
 
-    /// Removes every file that no image needs, and returns the files and their size. With `dry_run`, nothing is
-    /// removed. Other threads of this client may continue meanwhile.
+    /// Removes all names of an image. Otherwise as [`Self::remove_name`].
     ///
     /// # Errors
-    /// [`Error::Store`](crate::Error::Store): another client or process has the cache open, or a record is damaged.
-    pub fn collect(&self, dry_run: bool) -> Result<Collection> {
-        Ok(self.store.collect(dry_run)?)
+    /// A record cannot be removed.
+    pub fn remove(&self, image: &Image) -> Result<Removal> {
+        Ok(self.store.remove(image)?)
+    }
+
+    /// Removes every file that no image needs, and returns the files and their size. Other threads of this client may
+    /// continue meanwhile.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::InUse`](crate::ErrorKind::InUse): another client or process has the cache open.
+    /// - [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): a record is damaged, so the files that it needs are
+    ///   unknown.
+    pub fn collect(&self) -> Result<Collection> {
+        Ok(self.store.collect()?)
+    }
+
+    /// Returns the files that [`Self::collect`] would remove now.
+    ///
+    /// # Errors
+    /// As [`Self::collect`].
+    pub fn list_unneeded(&self) -> Result<Collection> {
+        Ok(self.store.list_unneeded()?)
     }
 
     /// Verifies every file in the cache, and repairs what it can. Damage is part of the result, and no error.
     ///
     /// # Errors
-    /// [`Error::Store`](crate::Error::Store): the cache cannot be read.
-    pub fn verify(&self, progress: &Arc<dyn Progress>) -> Result<VerifyReport> {
-        Ok(self.store.verify(progress)?)
+    /// The cache cannot be read.
+    pub fn verify(&self) -> Result<VerifyReport> {
+        Ok(self.store.verify(&self.progress)?)
     }
 
     /// Returns the disk usage of the cache.
     ///
     /// # Errors
-    /// [`Error::Store`](crate::Error::Store): a directory cannot be listed.
+    /// A directory cannot be listed.
     pub fn usage(&self) -> Result<Usage> {
         Ok(self.store.usage()?)
     }
@@ -339,34 +446,32 @@ impl Client {
         self.store.root_index(image)
     }
 
-    /// Returns the diff id of a layer, and the paths of its index and its contents.
-    pub fn layer_files(&self, diff_id: &Digest) -> (Digest, PathBuf, PathBuf) {
-        let (index, contents) = self.store.layer_files(diff_id);
-        (*diff_id, index, contents)
+    /// Returns the paths of a layer's files.
+    pub fn layer_files(&self, diff_id: &Digest) -> LayerFiles {
+        self.store.layer_files(diff_id)
     }
 
-    pub(crate) fn cancel(&self) -> Cancel {
-        self.options.cancel()
+    /// Returns what cancels the work of this clone.
+    pub(crate) fn cancel(&self) -> &Cancel {
+        &self.store.options().cancel
     }
 
     pub(crate) fn top_options(&self) -> TopOptions {
-        let StoreOptions { limits, build, cancel, .. } = self.options.store.clone();
+        let StoreOptions { limits, build, cancel, .. } = self.store.options().clone();
         TopOptions { directory: self.cache_dir().to_owned(), limits, build, cancel }
     }
 
     fn archive_options(&self) -> ArchiveOptions {
-        ArchiveOptions { spool: self.store.directory().to_owned(), limits: self.options.store.limits }
+        ArchiveOptions { spool: self.store.directory().to_owned(), limits: self.store.options().limits }
     }
 
     /// Returns the platform to choose, and the fallback if no image matches it.
     fn platform(&self, named: Option<&Platform>, is_archive: bool) -> (Platform, Fallback) {
-        let platform = named.unwrap_or(&self.options.platform);
-        let fallback = match (named.is_some() || *platform != Platform::host(), is_archive) {
-            (true, _) => Fallback::Refuse,
-            (false, true) => Fallback::Only,
-            (false, false) => Fallback::Single,
-        };
-        (platform.clone(), fallback)
+        match named.or(self.platform.as_ref()) {
+            Some(platform) => (platform.clone(), Fallback::Refuse),
+            None if is_archive => (Platform::host(), Fallback::Only),
+            None => (Platform::host(), Fallback::Single),
+        }
     }
 
     /// Returns the source of an image, and its references.
@@ -376,10 +481,10 @@ impl Client {
             return Err(vmroot_image_store::Error::NoSuchImage(name.to_owned()).into());
         }
         if !ImageName::has_transport(name) {
-            return Ok(self.repository(Reference::parse(name)?));
+            return self.repository(Reference::parse(name)?);
         }
         match ImageName::parse(name)? {
-            ImageName::Docker(reference) => Ok(self.repository(reference)),
+            ImageName::Docker(reference) => self.repository(reference),
             ImageName::Archive { format, path, selector } => {
                 let archive = Archive::open_as(format, &path, &self.archive_options())?;
                 let image = archive.select(&selector)?;
@@ -389,12 +494,19 @@ impl Client {
         }
     }
 
-    fn repository(&self, reference: Reference) -> (Box<dyn ImageSource>, Vec<Reference>) {
+    #[cfg(feature = "registry")]
+    fn repository(&self, reference: Reference) -> Result<(Box<dyn ImageSource>, Vec<Reference>)> {
         let reference = match (reference.tag(), reference.digest()) {
             (None, None) => reference.with_tag("latest").expect("latest is a tag"),
             _ => reference,
         };
-        (Box::new(RegistrySource::new(Arc::clone(&self.registry), reference.clone())), vec![reference])
+        let source = vmroot_transport::RegistrySource::new(self.registry.clone(), reference.clone());
+        Ok((Box::new(source), vec![reference]))
+    }
+
+    #[cfg(not(feature = "registry"))]
+    fn repository(&self, reference: Reference) -> Result<(Box<dyn ImageSource>, Vec<Reference>)> {
+        Err(crate::Error::no_registry(reference))
     }
 }
 

@@ -1,155 +1,208 @@
-//! Everything that can go wrong, with what it means to a program's user.
+//! The error of this crate's functions.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vmroot_errors::{ErrorKind, Limit};
 
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Everything that can go wrong.
+/// An error of this crate's functions.
+///
+/// [`Self::kind`] says what the error means to a caller. The message names the file, entry, digest, offset or URL. It
+/// does not repeat the messages of [`source`](std::error::Error::source); [`with_causes`](crate::with_causes) joins
+/// them.
+///
+/// ```
+/// # let cache = tempfile::tempdir().unwrap();
+/// # let client = vmroot::Client::new(vmroot::ClientOptions::new(cache.path()))?;
+/// let error = client.find("alpine:3.20", None).unwrap_err();
+/// assert_eq!(error.kind(), vmroot::ErrorKind::NotFound);
+/// assert_eq!(vmroot::with_causes(&error), "no such image: alpine:3.20");
+/// # Ok::<(), vmroot::Error>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A name, a platform or a document.
+#[error(transparent)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug, thiserror::Error)]
+enum Inner {
     #[error(transparent)]
-    Model(#[from] vmroot_model::Error),
-    /// The image, its layers or the cache.
+    Model(vmroot_model::Error),
     #[error(transparent)]
-    Store(#[from] vmroot_image_store::Error),
-    /// An archive, a layout or a repository.
+    Store(vmroot_image_store::Error),
     #[error(transparent)]
-    Source(#[from] vmroot_transport::Error),
-    /// A registry.
+    Source(vmroot_transport::Error),
+    #[cfg(feature = "registry")]
     #[error(transparent)]
-    Registry(#[from] vmroot_registry::Error),
-    /// A merged root.
+    Registry(vmroot_registry::Error),
     #[error(transparent)]
-    Root(#[from] vmroot_container_fs::Error),
-    /// A layer or an index.
+    Root(vmroot_container_fs::Error),
     #[error(transparent)]
-    Index(#[from] vmroot_layer_index::Error),
-    /// An export.
+    Index(vmroot_layer_index::Error),
     #[error(transparent)]
-    Export(#[from] vmroot_export::Error),
-    /// A change to an image.
+    Export(vmroot_export::Error),
     #[error(transparent)]
-    Changes(#[from] vmroot_changes::Error),
-    /// An EROFS image.
+    Changes(vmroot_changes::Error),
+    #[cfg(feature = "erofs")]
     #[error(transparent)]
-    Erofs(#[from] vmroot_erofs::Error),
-    /// An ext4 file system.
+    Erofs(vmroot_erofs::Error),
+    #[cfg(feature = "ext4")]
     #[error(transparent)]
-    Ext4(#[from] vmroot_ext4::Error),
-    /// A mount.
+    Ext4(vmroot_ext4::Error),
+    #[cfg(feature = "fuse")]
     #[error(transparent)]
-    Mount(#[from] vmroot_fuse_mount::Error),
-    /// A virtio-fs device.
+    Fuse(vmroot_fuse_mount::Error),
+    #[cfg(feature = "virtiofs")]
     #[error(transparent)]
-    VirtioFs(#[from] vmroot_virtiofs::Error),
-    /// A guest that is booted.
+    VirtioFs(vmroot_virtiofs::Error),
+    #[cfg(feature = "boot")]
     #[error(transparent)]
-    Boot(#[from] vmroot_boot::Error),
-    /// What is to go into a guest.
+    Boot(vmroot_boot::Error),
+    #[cfg(feature = "boot")]
     #[error(transparent)]
-    Guest(#[from] vmroot_guest::Error),
-    /// A mount by the kernel alone.
+    Guest(vmroot_guest::Error),
+    #[cfg(feature = "kernel-mount")]
     #[error(transparent)]
-    KernelMount(#[from] vmroot_kernel_mount::Error),
-    /// The image is for another architecture than the one asked for.
+    KernelMount(vmroot_kernel_mount::Error),
     #[error("image architecture mismatch: image is for {actual} but expected {expected}")]
-    ArchitectureMismatch {
-        /// What was asked for.
-        expected: String,
-        /// What the image is for.
-        actual: String,
-    },
-    /// The `config.json` of a prebaked directory.
+    ArchitectureMismatch { expected: String, actual: String },
     #[error("{path}: {reason}", path = path.display())]
-    InvalidConfig {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A file that is longer than anything of its kind.
-    #[error("{path}: longer than {limit} bytes", path = path.display())]
-    TooLong {
-        /// The file.
-        path: PathBuf,
-        /// The most bytes that it may have.
-        limit: u64,
-    },
-    /// A file that cannot be read or written.
+    InvalidConfig { path: PathBuf, reason: String },
+    #[cfg(not(feature = "registry"))]
+    #[error("{0}: this build cannot reach registries; its feature `registry` is off")]
+    NoRegistry(vmroot_model::Reference),
     #[error("{path}", path = path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// Implements `From` for the error of each crate, with a variant of [`Inner`] for it.
+macro_rules! from {
+    ($($(#[$feature:meta])? $variant:ident($error:ty),)*) => {
+        $($(#[$feature])?
+        impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Self(Box::new(Inner::$variant(error)))
+            }
+        })*
+    };
+}
+
+from! {
+    Model(vmroot_model::Error),
+    Store(vmroot_image_store::Error),
+    Source(vmroot_transport::Error),
+    #[cfg(feature = "registry")]
+    Registry(vmroot_registry::Error),
+    Root(vmroot_container_fs::Error),
+    Index(vmroot_layer_index::Error),
+    Export(vmroot_export::Error),
+    Changes(vmroot_changes::Error),
+    #[cfg(feature = "erofs")]
+    Erofs(vmroot_erofs::Error),
+    #[cfg(feature = "ext4")]
+    Ext4(vmroot_ext4::Error),
+    #[cfg(feature = "fuse")]
+    Fuse(vmroot_fuse_mount::Error),
+    #[cfg(feature = "virtiofs")]
+    VirtioFs(vmroot_virtiofs::Error),
+    #[cfg(feature = "boot")]
+    Boot(vmroot_boot::Error),
+    #[cfg(feature = "boot")]
+    Guest(vmroot_guest::Error),
+    #[cfg(feature = "kernel-mount")]
+    KernelMount(vmroot_kernel_mount::Error),
 }
 
 impl From<vmroot_output::Error> for Error {
     fn from(error: vmroot_output::Error) -> Self {
-        Self::Export(error.into())
+        vmroot_export::Error::from(error).into()
     }
 }
 
 impl Error {
+    /// Returns the meaning of the error to a caller.
+    pub fn kind(&self) -> ErrorKind {
+        match &*self.0 {
+            Inner::Model(error) => error.kind_of_argument(),
+            Inner::Store(error) => error.kind(),
+            Inner::Source(error) => error.kind(),
+            #[cfg(feature = "registry")]
+            Inner::Registry(error) => error.kind(),
+            Inner::Root(error) => error.kind(),
+            Inner::Index(error) => error.kind(),
+            Inner::Export(error) => error.kind(),
+            Inner::Changes(error) => error.kind(),
+            #[cfg(feature = "erofs")]
+            Inner::Erofs(error) => error.kind(),
+            #[cfg(feature = "ext4")]
+            Inner::Ext4(error) => error.kind(),
+            #[cfg(feature = "fuse")]
+            Inner::Fuse(error) => error.kind(),
+            #[cfg(feature = "virtiofs")]
+            Inner::VirtioFs(error) => error.kind(),
+            #[cfg(feature = "boot")]
+            Inner::Boot(error) => error.kind(),
+            #[cfg(feature = "boot")]
+            Inner::Guest(_) => ErrorKind::Other,
+            #[cfg(feature = "kernel-mount")]
+            Inner::KernelMount(error) => error.kind(),
+            #[cfg(not(feature = "registry"))]
+            Inner::NoRegistry(_) => ErrorKind::Unreachable,
+            Inner::ArchitectureMismatch { .. } => ErrorKind::NotFound,
+            Inner::InvalidConfig { .. } => ErrorKind::Integrity,
+            Inner::Io { source, .. } => ErrorKind::of_named_file(source),
+        }
+    }
+
     /// Returns the limit that an input passed, for an error of [`ErrorKind::Limit`] that has one with a name.
     pub fn limit(&self) -> Option<Limit> {
-        match self {
-            Self::Store(error) => error.limit(),
-            Self::Source(error) => error.limit(),
-            Self::Index(error) => error.limit(),
-            Self::Export(error) => error.limit(),
-            Self::Changes(error) => error.limit(),
-            Self::Boot(error) => error.limit(),
+        match &*self.0 {
+            Inner::Store(error) => error.limit(),
+            Inner::Source(error) => error.limit(),
+            Inner::Index(error) => error.limit(),
+            Inner::Export(error) => error.limit(),
+            Inner::Changes(error) => error.limit(),
+            #[cfg(feature = "boot")]
+            Inner::Boot(error) => error.limit(),
             _ => None,
         }
     }
 
-    /// Whether an image is here, but not for the platform that was wanted.
+    /// Returns true if the cache has the image, but not for the requested platform.
     pub fn is_for_other_platforms(&self) -> bool {
-        matches!(self, Self::Store(vmroot_image_store::Error::OtherPlatforms { .. }))
+        matches!(&*self.0, Inner::Store(vmroot_image_store::Error::OtherPlatforms { .. }))
     }
 
-    /// Returns the meaning of the error to a caller.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Store(error) => error.kind(),
-            Self::Model(error) => error.kind_of_argument(),
-            Self::Source(error) => error.kind(),
-            Self::Registry(error) => error.kind(),
-            Self::Root(error) => error.kind(),
-            Self::Index(error) => error.kind(),
-            Self::InvalidConfig { .. } => ErrorKind::Integrity,
-            Self::ArchitectureMismatch { .. } => ErrorKind::NotFound,
-            Self::Io { source, .. } => ErrorKind::of_named_file(source),
-            Self::Export(error) => error.kind(),
-            Self::Erofs(error) => error.kind(),
-            Self::Ext4(error) => error.kind(),
-            Self::VirtioFs(error) => error.kind(),
-            Self::Changes(error) => error.kind(),
-            Self::Boot(error) => error.kind(),
-            Self::Mount(error) => error.kind(),
-            Self::KernelMount(error) => error.kind(),
-            Self::TooLong { .. } => ErrorKind::Limit,
-            Self::Guest(_) => ErrorKind::Other,
-        }
+    #[cfg(not(feature = "registry"))]
+    pub(crate) fn no_registry(reference: vmroot_model::Reference) -> Self {
+        Self(Box::new(Inner::NoRegistry(reference)))
+    }
+
+    pub(crate) fn architecture_mismatch(expected: String, actual: String) -> Self {
+        Self(Box::new(Inner::ArchitectureMismatch { expected, actual }))
+    }
+
+    pub(crate) fn invalid_config(path: &Path, reason: String) -> Self {
+        Self(Box::new(Inner::InvalidConfig { path: path.to_owned(), reason }))
+    }
+
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        Self(Box::new(Inner::Io { path: path.to_owned(), source }))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use vmroot_boot::{Error as Boot, Vmm};
-
     use super::*;
 
-    /// More of anything than a guest can have is a limit as any other; what a monitor cannot do at all is none.
+    /// More than a guest can have of something exceeds a limit; a thing that a monitor cannot do at all does not.
+    #[cfg(feature = "boot")]
     #[test]
     fn the_limits_of_a_machine_are_limits() {
+        use vmroot_boot::{Error as Boot, Vmm};
+
         let vmm = Vmm::Firecracker;
         for error in [
             Boot::Memory { asked: 1, least: 2 },
@@ -161,22 +214,28 @@ mod tests {
         }
         let unsupported = Boot::Unsupported { vmm, what: "has no virtio-fs".to_owned() };
         assert_eq!(Error::from(unsupported).kind(), ErrorKind::Other);
+        let timeout = Boot::Timeout(std::time::Duration::from_secs(1));
+        assert_eq!(Error::from(timeout).kind(), ErrorKind::TimedOut);
     }
 
     #[test]
-    fn a_named_file_that_is_not_there_is_not_found() {
+    fn a_named_file_that_does_not_exist_is_not_found() {
         let io = |kind: io::ErrorKind| io::Error::from(kind);
         for (kind, expected) in
             [(io::ErrorKind::NotFound, ErrorKind::NotFound), (io::ErrorKind::PermissionDenied, ErrorKind::Other)]
         {
-            let path = || PathBuf::from("/x");
-            for error in [
-                Error::Io { path: path(), source: io(kind) },
-                Error::KernelMount(vmroot_kernel_mount::Error::Mountpoint { path: path(), source: io(kind) }),
-                Error::Mount(vmroot_fuse_mount::Error::Mountpoint { path: path(), source: io(kind) }),
-                Error::VirtioFs(vmroot_virtiofs::Error::Socket { path: path(), source: io(kind) }),
-                Error::Boot(Boot::Io { action: "read", path: path(), source: io(kind) }),
-            ] {
+            let errors = [
+                Error::io("/x".as_ref(), io(kind)),
+                #[cfg(feature = "kernel-mount")]
+                vmroot_kernel_mount::Error::Mountpoint { path: "/x".into(), source: io(kind) }.into(),
+                #[cfg(feature = "fuse")]
+                vmroot_fuse_mount::Error::Mountpoint { path: "/x".into(), source: io(kind) }.into(),
+                #[cfg(feature = "virtiofs")]
+                vmroot_virtiofs::Error::Socket { path: "/x".into(), source: io(kind) }.into(),
+                #[cfg(feature = "boot")]
+                vmroot_boot::Error::Io { action: "read", path: "/x".into(), source: io(kind) }.into(),
+            ];
+            for error in errors {
                 assert_eq!(error.kind(), expected, "{error}");
             }
         }

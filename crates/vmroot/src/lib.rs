@@ -1,11 +1,11 @@
 //! Root file systems for VMs and microVMs, from container images.
 //!
 //! ```no_run
-//! use vmroot::{Client, ClientOptions};
+//! use vmroot::{Client, ClientOptions, Platform};
 //!
 //! # fn main() -> vmroot::Result<()> {
 //! let client = Client::new(ClientOptions::new("/var/cache/vmroot"))?;
-//! let image = client.pull_for_arch("alpine:3.20", "arm64")?;
+//! let image = client.pull_for("alpine:3.20", &Platform::linux("arm64")?)?;
 //! let root = client.root(&image)?;
 //! let shell = root.resolve_path(b"/bin/sh")?;
 //! println!("{} bytes", root.stat(shell.ino).size);
@@ -18,11 +18,27 @@
 //! [`kernel_mount`] mount it, and [`virtiofs`] serves it to a guest, which [`boot`] starts. A [`Prebaked`] is an image
 //! in a directory of its own, for machines without a cache. A [`Top`] puts layers and files on top of a root.
 //!
+//! # Features
+//!
+//! All are on by default. Without them, the crate opens a cache or a prebaked directory, loads archives and layouts,
+//! reads roots, and writes directories, tars, initramfs archives and squashfs images.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `registry` | pulls from registries |
+//! | `fuse` | [`fuse`] |
+//! | `virtiofs` | [`virtiofs`] |
+//! | `kernel-mount` | [`kernel_mount`] |
+//! | `erofs` | [`erofs`] |
+//! | `ext4` | [`ext4`] |
+//! | `boot` | [`boot`] and [`guest`]; turns on `erofs`, `ext4` and `virtiofs` |
+//!
 //! All functions block; parallel work runs on threads of this crate. The crate does not print, does not read the
 //! environment, and chooses no directories.
 
 mod client;
 mod error;
+#[cfg(feature = "boot")]
 pub mod guest;
 mod prebaked;
 mod progress;
@@ -33,18 +49,18 @@ mod validate;
 
 pub use client::{Client, ClientOptions, PullOptions, is_id};
 pub use error::{Error, Result};
-pub use prebaked::{Prebaked, export_on_top_to_dir, export_to_dir, load_from_dir, load_from_dir_for_arch};
+pub use prebaked::{Prebaked, export_on_top_to_dir, export_to_dir, load_from_dir, load_from_dir_for};
 pub use progress::{DownloadProgress, ProgressMeter};
 pub use remote::Description;
 pub use runtime::RuntimeConfig;
 pub use validate::{validate_image_name, validate_tar};
-pub use vmroot_changes::{Addition, ExtendedRoot, Replacement, Top, TopFiles, TopLayer, TopOptions, TopWarning};
+pub use vmroot_changes::{Addition, ExtendedRoot, Replacement, Top, TopFiles, TopOptions, TopWarning};
 
 pub use vmroot_cache::{Area, Usage};
 pub use vmroot_compress::{Compression, Encoder, EncoderOptions, Limits, pipelined};
 pub use vmroot_container_fs::{
-    ContainerFs, Contents, DirEntry, Error as RootError, Extent, ExtraLayer, InodeId, InodeKind, LayeredContainerFs,
-    Resolved, Stat, StatFs, Timestamp, UserIds, Walk, WalkEntry,
+    ContainerFs, Contents, DirEntry, Error as RootError, Extent, ExtraLayer, InodeId, InodeKind, LayerFiles,
+    LayeredContainerFs, Resolved, Stat, StatFs, Timestamp, UserIds, Walk, WalkEntry,
 };
 pub use vmroot_errors::{ErrorKind, Limit, with_causes};
 pub use vmroot_image_store::{
@@ -54,27 +70,35 @@ pub use vmroot_image_store::{
 pub use vmroot_layer_index as layer_index;
 pub use vmroot_layer_index::BuildOptions;
 pub use vmroot_model::{Digest, ImageConfig, Platform, Reference};
+pub use vmroot_output::Cancel;
+#[cfg(feature = "registry")]
 pub use vmroot_registry::{
-    AuthFiles, Cancel, ClientOptions as RegistryOptions, Credential, CredentialChain, Credentials, FixedCredential,
-    Proxies,
+    self as registry, AuthFiles, ClientOptions as RegistryOptions, Credential, CredentialChain, Credentials,
+    FixedCredential, Proxies,
 };
 pub use vmroot_transport::{Archive, ArchiveImage, ImageName, ImageSelector};
 
 /// Boots a guest on a root.
+#[cfg(feature = "boot")]
 pub use vmroot_boot as boot;
 /// Reads directories of this machine as layers, and puts layers and files on top of a root.
 pub use vmroot_changes as changes;
 /// Writes a root as an EROFS image.
+#[cfg(feature = "erofs")]
 pub use vmroot_erofs as erofs;
 /// Writes a root as a directory, a tar, an initramfs, a squashfs image or a prebaked directory.
 pub use vmroot_export as export;
 /// Writes a root as an ext4 file system.
+#[cfg(feature = "ext4")]
 pub use vmroot_ext4 as ext4;
 /// Mounts a root with FUSE.
+#[cfg(feature = "fuse")]
 pub use vmroot_fuse_mount as fuse;
 /// Mounts a root with the kernel's EROFS, and writable views with overlayfs.
+#[cfg(feature = "kernel-mount")]
 pub use vmroot_kernel_mount as kernel_mount;
 /// Output files that appear only when they are complete, progress, and omissions.
 pub use vmroot_output as output;
 /// Serves a root to a guest over virtio-fs.
+#[cfg(feature = "virtiofs")]
 pub use vmroot_virtiofs as virtiofs;

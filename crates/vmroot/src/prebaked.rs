@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use vmroot_container_fs::ContainerFs;
-use vmroot_model::{Digest, Platform};
+use vmroot_container_fs::{ContainerFs, LayerFiles};
+use vmroot_model::Platform;
 
 use crate::{Client, Error, ExtendedRoot, Image, Result, RuntimeConfig, Top};
 
@@ -45,7 +45,7 @@ impl Prebaked {
 /// # let cache = tempfile::tempdir().unwrap();
 /// # let directory = cache.path().join("web");
 /// # let client = Client::new(ClientOptions::new(cache.path().join("cache")))?;
-/// # let image = client.pull_for_arch("oci:../../testdata/demo:demo", "arm64")?;
+/// # let image = client.pull_for("oci:../../testdata/demo:demo", &vmroot::Platform::linux("arm64")?)?;
 /// # vmroot::export_to_dir(&client, &image, &directory)?;
 /// let image = vmroot::load_from_dir(&directory)?;
 /// assert_eq!(image.config().command(), ["/bin/sh", "-c", "echo $GREETING"]);
@@ -54,10 +54,10 @@ impl Prebaked {
 /// ```
 ///
 /// # Errors
-/// - [`Error::Io`]: `config.json` cannot be read.
-/// - [`Error::InvalidConfig`]: `config.json` is malformed.
-/// - [`Error::Export`]: an index or a contents file is missing, cannot be read, or is damaged.
-/// - [`Error::Root`]: the root has no such user as `config.json` names.
+/// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): there is no `config.json`, or the root has no such user as it
+///   names.
+/// - [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): `config.json` is malformed, or an index or a contents file
+///   is missing or damaged.
 pub fn load_from_dir(directory: &Path) -> Result<Prebaked> {
     let mut config = RuntimeConfig::read(&directory.join("config.json"))?;
     let root = vmroot_export::open_prebaked(directory, &config.layers)?;
@@ -65,38 +65,38 @@ pub fn load_from_dir(directory: &Path) -> Result<Prebaked> {
     Ok(Prebaked { directory: directory.to_owned(), config, root })
 }
 
-/// Opens a prebaked directory for an architecture, such as `arm64` or `aarch64`. A directory that names no architecture
-/// is accepted.
+/// Opens a prebaked directory for a platform, of which only the architecture is compared. A directory that names no
+/// architecture is accepted.
 ///
 /// ```
 /// # use vmroot::{Client, ClientOptions};
 /// # let cache = tempfile::tempdir().unwrap();
 /// # let directory = cache.path().join("web");
 /// # let client = Client::new(ClientOptions::new(cache.path().join("cache")))?;
-/// # let image = client.pull_for_arch("oci:../../testdata/demo:demo", "arm64")?;
+/// # let image = client.pull_for("oci:../../testdata/demo:demo", &vmroot::Platform::linux("arm64")?)?;
 /// # vmroot::export_to_dir(&client, &image, &directory)?;
-/// assert!(vmroot::load_from_dir_for_arch(&directory, "aarch64").is_ok());
-/// let error = vmroot::load_from_dir_for_arch(&directory, "amd64").unwrap_err();
+/// use vmroot::Platform;
+///
+/// assert!(vmroot::load_from_dir_for(&directory, &Platform::linux("aarch64")?).is_ok());
+/// let error = vmroot::load_from_dir_for(&directory, &Platform::linux("amd64")?).unwrap_err();
 /// assert_eq!(error.to_string(), "image architecture mismatch: image is for arm64 but expected amd64");
 /// # Ok::<(), vmroot::Error>(())
 /// ```
 ///
 /// # Errors
-/// - [`Error::ArchitectureMismatch`]: the directory is for another architecture.
-/// - [`Error::Model`]: `architecture` is malformed.
+/// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the directory is for another architecture.
 /// - The errors of [`load_from_dir`].
-pub fn load_from_dir_for_arch(directory: &Path, architecture: &str) -> Result<Prebaked> {
+pub fn load_from_dir_for(directory: &Path, platform: &Platform) -> Result<Prebaked> {
     let config = RuntimeConfig::read(&directory.join("config.json"))?;
     if !config.architecture.is_empty() {
-        let expected = Platform::linux(architecture)?;
+        let expected = platform.normalised();
         let actual = Platform::linux(&config.architecture).unwrap_or_else(|_| Platform {
             os: "linux".to_owned(),
             architecture: config.architecture.clone(),
             ..Platform::default()
         });
         if expected.architecture != actual.architecture {
-            let (expected, actual) = (expected.architecture, config.architecture);
-            return Err(Error::ArchitectureMismatch { expected, actual });
+            return Err(Error::architecture_mismatch(expected.architecture, config.architecture));
         }
     }
     load_from_dir(directory)
@@ -109,16 +109,17 @@ pub fn load_from_dir_for_arch(directory: &Path, architecture: &str) -> Result<Pr
 /// # let cache = tempfile::tempdir().unwrap();
 /// # let directory = cache.path().join("web");
 /// # let client = Client::new(ClientOptions::new(cache.path().join("cache")))?;
-/// # let image = client.pull_for_arch("oci:../../testdata/demo:demo", "arm64")?;
+/// # let image = client.pull_for("oci:../../testdata/demo:demo", &vmroot::Platform::linux("arm64")?)?;
 /// vmroot::export_to_dir(&client, &image, &directory)?;
 /// assert!(directory.join("config.json").is_file());
 /// # Ok::<(), vmroot::Error>(())
 /// ```
 ///
 /// # Errors
-/// - [`Error::Store`]: the image is damaged, and cannot be repaired from the cache.
-/// - [`Error::Root`]: the root has no such user as the image names.
-/// - [`Error::Export`]: the directory cannot be written, or the client's work is cancelled.
+/// - [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): the image is damaged, and cannot be repaired from the cache.
+/// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the root has no such user as the image names.
+/// - [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled): the call was cancelled.
+/// - The directory cannot be written.
 pub fn export_to_dir(client: &Client, image: &Image, directory: &Path) -> Result<()> {
     export_on_top_to_dir(client, image, &Top::default(), directory).map(drop)
 }
@@ -126,16 +127,15 @@ pub fn export_to_dir(client: &Client, image: &Image, directory: &Path) -> Result
 /// Writes an image with `top` on top as a prebaked directory. The layers on top become further layers of the directory.
 ///
 /// # Errors
-/// - [`Error::Changes`]: a layer or an addition cannot be put on top.
+/// - A layer or an addition cannot be put on top.
 /// - The errors of [`export_to_dir`].
 pub fn export_on_top_to_dir(client: &Client, image: &Image, top: &Top, directory: &Path) -> Result<ExtendedRoot> {
     client.make_complete(image)?;
     let on_top = client.put_on_top(client.root(image)?, top)?;
     let mut config = RuntimeConfig::new(image.config(), on_top.root())?;
     let below = config.layers.iter().map(|diff_id| client.layer_files(diff_id));
-    let above = on_top.layers().iter().map(|layer| (layer.diff_id, layer.index.clone(), layer.contents.clone()));
-    let layers: Vec<(Digest, PathBuf, PathBuf)> = below.chain(above).collect();
-    config.layers = layers.iter().map(|(diff_id, ..)| *diff_id).collect();
+    let layers: Vec<LayerFiles> = below.chain(on_top.layers().iter().cloned()).collect();
+    config.layers = layers.iter().map(|layer| layer.diff_id).collect();
     let root_index = on_top.index_file()?.unwrap_or_else(|| client.root_index(image));
     let sources = vmroot_export::PrebakedSources { root_index, layers };
     let cancel = client.cancel();

@@ -56,7 +56,7 @@ impl RuntimeConfig {
     /// Returns how to run the image of a config, with its user resolved in its root.
     ///
     /// # Errors
-    /// [`Error::Root`]: the root has no such user as the image names.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the root has no such user as the image names.
     pub fn new(config: &ImageConfig, root: &ContainerFs) -> Result<Self> {
         let mut runtime = Self::unresolved(config);
         runtime.resolve_user(root)?;
@@ -84,7 +84,7 @@ impl RuntimeConfig {
     /// Resolves `user` in a root, and sets `uid` and `gid`. Does nothing if `uid` is set or `user` is empty.
     ///
     /// # Errors
-    /// [`Error::Root`]: the root has no such user.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the root has no such user.
     pub fn resolve_user(&mut self, root: &ContainerFs) -> Result<()> {
         if !self.user.is_empty() && self.uid.is_none() {
             let ids = root.resolve_user(&self.user)?;
@@ -108,12 +108,12 @@ impl RuntimeConfig {
     /// Reads `config.json`.
     ///
     /// # Errors
-    /// - [`Error::Io`]: the file cannot be read.
-    /// - [`Error::InvalidConfig`]: the file is malformed.
+    /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the file does not exist.
+    /// - [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): the file is malformed.
+    /// - The file cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-        serde_json::from_slice(&text)
-            .map_err(|error| Error::InvalidConfig { path: path.to_owned(), reason: error.to_string() })
+        let text = std::fs::read(path).map_err(|source| Error::io(path, source))?;
+        serde_json::from_slice(&text).map_err(|error| Error::invalid_config(path, error.to_string()))
     }
 }
 

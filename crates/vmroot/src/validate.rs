@@ -4,25 +4,34 @@ use std::path::Path;
 
 use vmroot_model::Reference;
 
-use crate::{Client, Result};
+use crate::Result;
 
-/// Checks that a name is a valid reference. With a client, also checks that its registry has the image, with one
-/// request.
+/// Checks that a name is a valid reference.
 ///
 /// ```
-/// assert!(vmroot::validate_image_name("alpine:3.20", None).is_ok());
-/// assert!(vmroot::validate_image_name("Alpine", None).is_err());
+/// assert!(vmroot::validate_image_name("alpine:3.20").is_ok());
+/// assert!(vmroot::validate_image_name("Alpine").is_err());
 /// ```
 ///
 /// # Errors
-/// - [`Error::Model`](crate::Error::Model): the name is malformed.
-/// - [`Error::Registry`](crate::Error::Registry): the registry does not have the image, or cannot be reached.
-pub fn validate_image_name(name: &str, registry: Option<&Client>) -> Result<()> {
-    let reference = Reference::parse(name)?;
-    if let Some(client) = registry {
-        client.registry().head_manifest(&reference)?;
-    }
+/// [`ErrorKind::Usage`](crate::ErrorKind::Usage): the name is malformed.
+pub fn validate_image_name(name: &str) -> Result<()> {
+    Reference::parse(name)?;
     Ok(())
+}
+
+#[cfg(feature = "registry")]
+impl crate::Client {
+    /// Checks that a registry has an image, with one request.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Usage`](crate::ErrorKind::Usage): the name is malformed.
+    /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the registry does not have the image.
+    /// - The registry refused, or cannot be reached.
+    pub fn validate_remote(&self, name: &str) -> Result<()> {
+        self.registry().head_manifest(&Reference::parse(name)?)?;
+        Ok(())
+    }
 }
 
 /// Checks that a file is a docker save archive with at least one image.
@@ -33,8 +42,7 @@ pub fn validate_image_name(name: &str, registry: Option<&Client>) -> Result<()> 
 /// ```
 ///
 /// # Errors
-/// [`Error::Source`](crate::Error::Source): the file cannot be read, or is not such an archive. The error names the
-/// member.
+/// The file cannot be read, or is not such an archive. The message names the member.
 pub fn validate_tar(path: &Path) -> Result<()> {
     Ok(vmroot_transport::validate_tar(path)?)
 }

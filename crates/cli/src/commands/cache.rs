@@ -9,7 +9,8 @@ use crate::output;
 
 /// Removes the files that no image needs.
 pub(crate) fn collect(context: &Context, dry_run: bool) -> anyhow::Result<()> {
-    let collected = context.client()?.collect(dry_run)?;
+    let client = context.client()?;
+    let collected = if dry_run { client.list_unneeded() } else { client.collect() }?;
     if context.json() {
         let files: Vec<_> = collected.files.iter().map(|file| file.display().to_string()).collect();
         return Ok(output::print_json(&json!({"files": files, "bytes": collected.bytes, "dryRun": dry_run}))?);
@@ -59,7 +60,7 @@ fn areas(usage: &Usage) -> [(&'static str, Area); 5] {
 
 /// Verifies the whole cache, and exits with code 5 if damage cannot be repaired.
 pub(crate) fn verify(context: &Context) -> anyhow::Result<()> {
-    let found = context.client()?.verify(&context.progress())?;
+    let found = context.client()?.with_progress(context.progress()).verify()?;
     let unmended = found.findings.iter().any(|finding| !finding.mended);
     if context.json() {
         let finding = |finding: &vmroot::Finding| {

@@ -152,7 +152,7 @@ pub(crate) fn remove(context: &Context, names: &[String]) -> anyhow::Result<()> 
             || vmroot::Reference::parse(name).is_ok_and(|reference| {
                 image.record().reference.as_ref().is_some_and(|own| own.name() == reference.name())
             });
-        let removed = client.remove(&image, by_name)?;
+        let removed = if by_name { client.remove_name(&image) } else { client.remove(&image) }?;
         for record in &removed.records {
             output::print_line(record.reference.as_ref().map_or_else(|| record.id().to_string(), ToString::to_string))?;
         }

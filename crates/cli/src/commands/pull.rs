@@ -14,7 +14,8 @@ use crate::output;
 pub(crate) fn pull(context: &Context, references: &[String]) -> anyhow::Result<()> {
     let client = context.client()?;
     for reference in references {
-        let image = client.pull_with(reference, &context.pull_options(Pull::Always))?;
+        let image =
+            client.with_progress(context.progress()).pull_with(reference, &context.pull_options(Pull::Always))?;
         context.note_platform(reference, &image.record().platform);
         print_image(context, &image)?;
     }
@@ -36,7 +37,8 @@ pub(crate) fn load(context: &Context, file: &Path, picked: Option<&str>) -> anyh
     }
     let mut loaded = Vec::new();
     for image in &images {
-        let result = client.load(&archive, image, &context.pull_options(Pull::Always))?;
+        let result =
+            client.with_progress(context.progress()).load(&archive, image, &context.pull_options(Pull::Always))?;
         context.note_platform(&image.to_string(), &result.record().platform);
         if !context.json() {
             for reference in &image.references {

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use vmroot_container_fs::LayerFiles;
 use vmroot_export::{
     DirectoryOptions, Error, PrebakedSources, TarOptions, export_directory, export_prebaked, export_tar,
 };
@@ -61,7 +62,7 @@ fn full_disk_error_names_the_file() {
     fs::remove_dir_all(disk.path().join("root")).unwrap();
     let sources = PrebakedSources {
         root_index: root.files().join("root.idx"),
-        layers: vec![(root.layers[0], root.index_of(0), root.contents_of(0))],
+        layers: vec![LayerFiles { diff_id: root.layers[0], index: root.index_of(0), contents: root.contents_of(0) }],
     };
     let error = export_prebaked(&sources, b"{}", &disk.path().join("prebaked")).unwrap_err();
     assert!(matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull), "{error}");

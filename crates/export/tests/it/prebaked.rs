@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use vmroot_container_fs::LayerFiles;
 use vmroot_export::{Error, PrebakedSources, export_prebaked, open_prebaked};
 use vmroot_test_roots::{Root, describe, look_at};
 use vmroot_testkit::FullMessage as _;
@@ -17,7 +18,11 @@ fn root() -> Root {
 }
 
 fn sources(root: &Root) -> PrebakedSources {
-    let layer = |number| (root.layers[number], root.index_of(number), root.contents_of(number));
+    let layer = |number| LayerFiles {
+        diff_id: root.layers[number],
+        index: root.index_of(number),
+        contents: root.contents_of(number),
+    };
     PrebakedSources { root_index: root.files().join("root.idx"), layers: (0..root.layers.len()).map(layer).collect() }
 }
 
@@ -96,7 +101,7 @@ fn error_names_the_missing_or_wrong_file() {
     assert!(error.full_message().contains(".contents"), "{error}");
 
     let mut missing = sources(&root);
-    missing.layers[0].2 = root.files().join("nothing");
+    missing.layers[0].contents = root.files().join("nothing");
     let error = export_prebaked(&missing, b"{}", directory.path()).unwrap_err();
     assert!(error.full_message().contains("nothing"), "{error}");
 }

@@ -30,7 +30,7 @@ fn a_pull_that_is_cancelled_keeps_what_it_has() {
     // Cancellation of a store is permanent. A new store resumes the pull.
     let next = vmroot_image_store::Store::open(StoreOptions::new(fixture.cache())).unwrap();
     fixture.registry.behave();
-    let client = std::sync::Arc::new(vmroot_registry::Client::new(vmroot_registry::ClientOptions::default()).unwrap());
+    let client = vmroot_registry::Client::new(vmroot_registry::ClientOptions::default()).unwrap();
     let source = vmroot_transport::RegistrySource::new(client, reference.clone());
     let request = crate::fixture::request(&reference, vmroot_image_store::PullPolicy::Always);
     let image = next.pull(&source, &request, &(std::sync::Arc::new(vmroot_image_store::NoProgress) as _)).unwrap();

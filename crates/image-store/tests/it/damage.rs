@@ -26,7 +26,7 @@ impl DamagedCache {
         let other = fixture.serve(&unneeded, "v2");
         fixture.pull(&reference).unwrap();
         let removed = fixture.pull(&other).unwrap();
-        fixture.store.remove(&removed, true).unwrap();
+        fixture.store.remove_name(&removed).unwrap();
         fixture.registry.clear_requests();
         Self { fixture, reference, needed, unneeded }
     }

@@ -25,7 +25,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct Fixture {
     pub(crate) registry: Registry,
     pub(crate) store: Store,
-    client: Arc<Client>,
+    client: Client,
     directory: TempDir,
 }
 
@@ -41,7 +41,7 @@ impl Fixture {
         change(&mut options);
         let cancel = options.cancel.clone();
         let client = ClientOptions { cancel, retries: 1, ..ClientOptions::default() };
-        let client = Arc::new(Client::new(client).unwrap());
+        let client = Client::new(client).unwrap();
         Self { registry: Registry::start(), store: Store::open(options).unwrap(), client, directory }
     }
 
@@ -77,7 +77,7 @@ impl Fixture {
     }
 
     pub(crate) fn source(&self, reference: &Reference) -> RegistrySource {
-        RegistrySource::new(Arc::clone(&self.client), reference.clone())
+        RegistrySource::new(self.client.clone(), reference.clone())
     }
 
     pub(crate) fn pull(&self, reference: &Reference) -> Result<Image, Error> {

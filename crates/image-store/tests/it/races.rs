@@ -23,7 +23,7 @@ fn a_collection_keeps_the_files_of_a_running_pull() {
         let pull = scope.spawn(|| fixture.pull(&reference).unwrap());
         wait_until("the first layer", || fixture.layer(&made.layers[0].diff_id, "idx").exists());
         while !pull.is_finished() {
-            assert_eq!(fixture.store.collect(false).unwrap().files, Vec::<std::path::PathBuf>::new());
+            assert_eq!(fixture.store.collect().unwrap().files, Vec::<std::path::PathBuf>::new());
             collections.fetch_add(1, Ordering::SeqCst);
         }
         assert_eq!(name_in(&fixture.store, &pull.join().unwrap()), "slow");
@@ -48,7 +48,7 @@ fn a_collection_removes_only_abandoned_partial_blobs() {
     thread::scope(|scope| {
         let pull = scope.spawn(|| fixture.pull(&reference).unwrap());
         wait_until("the part", || partial(&layer).exists());
-        assert_eq!(fixture.store.collect(false).unwrap().files, [partial(&stale)]);
+        assert_eq!(fixture.store.collect().unwrap().files, [partial(&stale)]);
         assert!(partial(&layer).exists());
         pull.join().unwrap();
     });
@@ -63,15 +63,15 @@ fn a_live_image_outlives_its_name() {
     let old = fixture.pull(&reference).unwrap();
     fixture.serve(&image("new"), "v1");
     let new = fixture.pull(&reference).unwrap();
-    assert!(fixture.store.collect(false).unwrap().files.is_empty());
+    assert!(fixture.store.collect().unwrap().files.is_empty());
     assert_eq!((name_in(&fixture.store, &old), name_in(&fixture.store, &new)), ("old".into(), "new".into()));
     let clone = old.clone();
     drop(old);
-    assert!(fixture.store.collect(false).unwrap().files.is_empty(), "a clone keeps the files too");
+    assert!(fixture.store.collect().unwrap().files.is_empty(), "a clone keeps the files too");
     let root = fixture.store.root(&clone).unwrap();
     drop(clone);
     // The files: manifest, config and a layer blob; index and contents; a root.
-    assert_eq!(fixture.store.collect(false).unwrap().files.len(), 6);
+    assert_eq!(fixture.store.collect().unwrap().files.len(), 6);
     // An open root stays readable.
     let ino = root.resolve_path(b"own").unwrap().ino;
     let mut bytes = vec![0; 30_000];
@@ -87,11 +87,11 @@ fn a_removed_image_is_collected_unless_another_thread_holds_it() {
     let reference = fixture.serve(&image("v1"), "v1");
     let other = fixture.pull(&reference).unwrap();
     let own = fixture.store.find(&reference.to_string(), None).unwrap();
-    assert!(!fixture.store.remove(&own, true).unwrap().still_named);
-    assert!(fixture.store.collect(false).unwrap().files.is_empty());
+    assert!(!fixture.store.remove_name(&own).unwrap().still_named);
+    assert!(fixture.store.collect().unwrap().files.is_empty());
     assert_eq!(name_in(&fixture.store, &other), "v1");
     drop(other);
-    assert_ne!(fixture.store.collect(false).unwrap().files.len(), 0, "the own image is still alive");
+    assert_ne!(fixture.store.collect().unwrap().files.len(), 0, "the own image is still alive");
     assert!(fixture.files().is_empty());
     assert!(matches!(fixture.store.root(&own), Err(Error::Damaged { .. })));
 }
@@ -102,7 +102,7 @@ fn progress_may_call_the_store() {
     struct CollectOnProgress(Arc<Store>, AtomicUsize);
     impl Progress for CollectOnProgress {
         fn blob(&self, _: &BlobProgress) {
-            assert!(self.0.collect(false).unwrap().files.is_empty());
+            assert!(self.0.collect().unwrap().files.is_empty());
             self.0.images().unwrap();
             self.1.fetch_add(1, Ordering::SeqCst);
         }
@@ -128,19 +128,19 @@ fn no_store_collects_while_another_is_open() {
     thread::scope(|scope| {
         let collections = scope.spawn(|| {
             for _ in 0..200 {
-                assert!(matches!(other.collect(false), Err(Error::InUse { .. })));
+                assert!(matches!(other.collect(), Err(Error::InUse { .. })));
             }
         });
         for _ in 0..20 {
-            assert!(matches!(fixture.store.collect(false), Err(Error::InUse { .. })));
+            assert!(matches!(fixture.store.collect(), Err(Error::InUse { .. })));
             let image = fixture.pull(&reference).unwrap();
             assert_eq!(name_in(&fixture.store, &image), "v1");
-            fixture.store.remove(&image, false).unwrap();
+            fixture.store.remove(&image).unwrap();
         }
         collections.join().unwrap();
     });
     drop(other);
-    assert_ne!(fixture.store.collect(false).unwrap().files.len(), 0);
+    assert_ne!(fixture.store.collect().unwrap().files.len(), 0);
     assert!(fixture.files().is_empty());
 }
 
@@ -171,8 +171,8 @@ fn concurrent_changes_are_not_findings() {
         let changes = scope.spawn(|| {
             for round in 0..60 {
                 let image = fixture.pull(&references[round % 3]).unwrap();
-                fixture.store.remove(&image, false).unwrap();
-                fixture.store.collect(false).unwrap();
+                fixture.store.remove(&image).unwrap();
+                fixture.store.collect().unwrap();
             }
         });
         while !changes.is_finished() {
@@ -180,6 +180,6 @@ fn concurrent_changes_are_not_findings() {
         }
         changes.join().unwrap();
     });
-    fixture.store.collect(false).unwrap();
+    fixture.store.collect().unwrap();
     assert!(fixture.files().is_empty());
 }

@@ -29,10 +29,10 @@ fn one_image_has_many_names() {
     {
         assert_eq!(*fixture.store.find(name, None).unwrap().id(), made.config_digest, "{name}");
     }
-    let removed = fixture.store.remove(&fixture.store.find("demo:two", None).unwrap(), true).unwrap();
+    let removed = fixture.store.remove_name(&fixture.store.find("demo:two", None).unwrap()).unwrap();
     assert_eq!((removed.records.len(), removed.still_named), (1, true));
     assert!(matches!(fixture.store.find("demo:two", None), Err(Error::NoSuchImage(_))));
-    let removed = fixture.store.remove(&image, false).unwrap();
+    let removed = fixture.store.remove(&image).unwrap();
     assert_eq!((removed.records.len(), removed.still_named), (2, false));
     assert!(fixture.store.images().unwrap().is_empty());
 }
@@ -58,14 +58,14 @@ fn a_record_is_read_by_the_next_store() {
     fixture.pull(&reference).unwrap();
     let other = fixture.another();
     assert_eq!(name_in(&other, &other.find(&reference.to_string(), None).unwrap()), "v1");
-    assert!(matches!(fixture.store.collect(false), Err(Error::InUse { .. })), "the other store has it open");
+    assert!(matches!(fixture.store.collect(), Err(Error::InUse { .. })), "the other store has it open");
     drop(other);
-    assert!(fixture.store.collect(false).unwrap().files.is_empty());
+    assert!(fixture.store.collect().unwrap().files.is_empty());
     let image = fixture.store.find(&reference.to_string(), None).unwrap();
-    fixture.store.remove(&image, true).unwrap();
-    let would = fixture.store.collect(true).unwrap();
+    fixture.store.remove_name(&image).unwrap();
+    let would = fixture.store.list_unneeded().unwrap();
     assert_eq!(would.files.len(), fixture.files().len());
-    assert_eq!(fixture.store.collect(false).unwrap(), would);
+    assert_eq!(fixture.store.collect().unwrap(), would);
     assert!(fixture.files().is_empty());
 }
 
@@ -78,7 +78,7 @@ fn an_image_that_was_pulled_again_is_removed_by_its_name() {
     crate::fixture::wait_until("the next second", || {
         fixture.pull(&reference).unwrap().record().pulled != first.record().pulled
     });
-    assert_eq!(fixture.store.remove(&first, true).unwrap().records.len(), 1);
+    assert_eq!(fixture.store.remove_name(&first).unwrap().records.len(), 1);
     assert!(fixture.store.images().unwrap().is_empty());
 }
 
@@ -94,8 +94,8 @@ fn nothing_is_collected_while_a_record_cannot_be_read() {
         crate::fixture::replace(&fixture.cache().join(record), "not a record");
     }
     let before = fixture.files();
-    assert!(matches!(fixture.store.collect(false), Err(Error::Record { .. })));
+    assert!(matches!(fixture.store.collect(), Err(Error::Record { .. })));
     assert_eq!(fixture.files(), before);
     fixture.pull(&reference).unwrap();
-    assert!(fixture.store.collect(false).unwrap().files.is_empty());
+    assert!(fixture.store.collect().unwrap().files.is_empty());
 }

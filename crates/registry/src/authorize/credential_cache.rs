@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{OnceMap, Target, lock, slot};
-use crate::{Credential, Credentials, Result};
+use crate::{Cancel, Credential, Credentials, Result};
 
 /// The result of a search for credentials, which may be that there are none.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ impl CredentialCache {
     }
 
     /// Returns the credential for a repository. The source is consulted on the first call.
-    pub(super) fn get(&self, target: &Target) -> Result<CachedCredential> {
+    pub(super) fn get(&self, target: &Target, cancel: &Cancel) -> Result<CachedCredential> {
         let slot = slot(&self.credentials, target);
         // The lock is held while the source, which may start a program, is consulted. So it is consulted once for
         // parallel requests.
@@ -33,7 +33,7 @@ impl CredentialCache {
         if let Some(cached) = &*credentials {
             return Ok(cached.clone());
         }
-        let cached = CachedCredential { credential: self.look_up(target)?, generation: 0 };
+        let cached = CachedCredential { credential: self.look_up(target, cancel)?, generation: 0 };
         Ok(credentials.insert(cached).clone())
     }
 
@@ -41,18 +41,23 @@ impl CredentialCache {
     /// returned.
     ///
     /// Helpers return passwords that expire within hours, and clients run for weeks.
-    pub(super) fn renew(&self, target: &Target, refused: &CachedCredential) -> Result<CachedCredential> {
+    pub(super) fn renew(
+        &self,
+        target: &Target,
+        refused: &CachedCredential,
+        cancel: &Cancel,
+    ) -> Result<CachedCredential> {
         let slot = slot(&self.credentials, target);
         let mut credentials = lock(&slot);
         if let Some(cached) = credentials.as_ref().filter(|cached| cached.generation != refused.generation) {
             return Ok(cached.clone());
         }
-        let cached = CachedCredential { credential: self.look_up(target)?, generation: refused.generation + 1 };
+        let cached = CachedCredential { credential: self.look_up(target, cancel)?, generation: refused.generation + 1 };
         Ok(credentials.insert(cached).clone())
     }
 
-    fn look_up(&self, target: &Target) -> Result<Option<Credential>> {
-        let credential = self.source.get(&target.domain, &target.repository)?;
+    fn look_up(&self, target: &Target, cancel: &Cancel) -> Result<Option<Credential>> {
+        let credential = self.source.get(&target.domain, &target.repository, cancel)?;
         tracing::debug!(registry = target.domain, ?credential, "searched for credentials");
         Ok(credential)
     }

@@ -6,13 +6,14 @@ use super::credential_cache::CachedCredential;
 use super::{AuthState, Authorization, Authorizer, FetchToken, Target, TokenKey, basic, lock, secret, slot};
 use crate::challenge::{Bearer, Challenge};
 use crate::token::{self, Token, TokenRequest};
-use crate::{Credential, Error, Result};
+use crate::{Cancel, Credential, Error, Result};
 
 /// The state of one request: the authorization of the last attempt, and the steps that are left.
 pub(crate) struct Session<'a> {
     authorizer: &'a Authorizer,
     target: &'a Target,
     fetch: FetchToken<'a>,
+    cancel: &'a Cancel,
     /// The authorization of the last attempt.
     sent: Option<Authorization>,
     /// Whether `sent` was created after the registry refused this request.
@@ -27,8 +28,13 @@ pub(crate) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(authorizer: &'a Authorizer, target: &'a Target, fetch: FetchToken<'a>) -> Self {
-        Self { authorizer, target, fetch, sent: None, is_fresh: false, cached: None, has_renewed: false }
+    pub(super) fn new(
+        authorizer: &'a Authorizer,
+        target: &'a Target,
+        fetch: FetchToken<'a>,
+        cancel: &'a Cancel,
+    ) -> Self {
+        Self { authorizer, target, fetch, cancel, sent: None, is_fresh: false, cached: None, has_renewed: false }
     }
 
     /// Returns whether the last attempt had an authorization.
@@ -150,7 +156,7 @@ impl<'a> Session<'a> {
         if let Some(cached) = &self.cached {
             return Ok(cached.credential.clone());
         }
-        let cached = self.authorizer.credential_cache.get(self.target)?;
+        let cached = self.authorizer.credential_cache.get(self.target, self.cancel)?;
         Ok(self.cached.insert(cached).credential.clone())
     }
 
@@ -162,7 +168,7 @@ impl<'a> Session<'a> {
             return Ok(false);
         };
         self.has_renewed = true;
-        let renewed = self.authorizer.credential_cache.renew(self.target, &refused)?;
+        let renewed = self.authorizer.credential_cache.renew(self.target, &refused, self.cancel)?;
         let changed = renewed.credential != refused.credential;
         self.cached = Some(renewed);
         Ok(changed)
@@ -182,7 +188,7 @@ impl<'a> Session<'a> {
             scope: &key.scope,
             credential,
         };
-        let body = (self.fetch)(&request.to_http_request()?)?;
+        let body = (self.fetch)(request.to_http_request()?)?;
         let token = token::parse(&request.realm, &body)?;
         Ok(cached.insert(token).clone())
     }

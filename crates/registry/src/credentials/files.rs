@@ -24,34 +24,39 @@ pub struct AuthFiles {
     pub files: Vec<PathBuf>,
     /// The directories to search for helpers (`docker-credential-NAME`). If empty, `PATH` is searched.
     pub helper_directories: Vec<PathBuf>,
-    /// The maximum run time of a helper.
+    /// The maximum run time of a helper. A cancelled search kills it earlier.
     pub helper_timeout: Duration,
-    /// Kills a running helper, and ends the search with [`Error::Cancelled`].
-    pub cancel: Cancel,
 }
 
 impl AuthFiles {
     /// Creates a source from these files. Helpers are searched in `PATH` and have 30 seconds.
     pub fn new(files: Vec<PathBuf>) -> Self {
-        Self { files, helper_directories: Vec::new(), helper_timeout: Duration::from_secs(30), cancel: Cancel::new() }
+        Self { files, helper_directories: Vec::new(), helper_timeout: Duration::from_secs(30) }
     }
 
-    fn run_helper(&self, helper: &str, domain: &str) -> Result<Option<Credential>> {
+    fn run_helper(&self, helper: &str, domain: &str, cancel: &Cancel) -> Result<Option<Credential>> {
         let Some(program) = helper::find(helper, &self.helper_directories)? else {
             helper::warn_missing(helper);
             return Ok(None);
         };
         for server in auth_file::names(domain) {
-            if let Some(credential) = helper::get(&program, server, self.helper_timeout, &self.cancel)? {
+            if let Some(credential) = helper::get(&program, server, self.helper_timeout, cancel)? {
                 return Ok(Some(credential));
             }
         }
         Ok(None)
     }
 
-    fn search(&self, path: &Path, file: &AuthFile, domain: &str, repository: &str) -> Result<SearchOutcome> {
+    fn search(
+        &self,
+        path: &Path,
+        file: &AuthFile,
+        domain: &str,
+        repository: &str,
+        cancel: &Cancel,
+    ) -> Result<SearchOutcome> {
         if let Some(helper) = file.helper(domain) {
-            match self.run_helper(helper, domain) {
+            match self.run_helper(helper, domain, cancel) {
                 Ok(Some(credential)) => return Ok(SearchOutcome::Credential(credential)),
                 Ok(None) => {}
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
@@ -62,7 +67,7 @@ impl AuthFiles {
             return Ok(SearchOutcome::Credential(credential));
         }
         let Some(store) = file.store() else { return Ok(SearchOutcome::NotFound) };
-        match self.run_helper(store, domain) {
+        match self.run_helper(store, domain, cancel) {
             Ok(Some(credential)) => Ok(SearchOutcome::Credential(credential)),
             Ok(None) => Ok(SearchOutcome::NotFound),
             Err(Error::Cancelled) => Err(Error::Cancelled),
@@ -84,11 +89,11 @@ enum SearchOutcome {
 }
 
 impl Credentials for AuthFiles {
-    fn get(&self, domain: &str, repository: &str) -> Result<Option<Credential>> {
+    fn get(&self, domain: &str, repository: &str, cancel: &Cancel) -> Result<Option<Credential>> {
         let mut helper_error = None;
         for path in &self.files {
             let Some(file) = AuthFile::read(path)? else { continue };
-            match self.search(path, &file, domain, repository)? {
+            match self.search(path, &file, domain, repository, cancel)? {
                 SearchOutcome::Credential(credential) => return Ok(Some(credential)),
                 SearchOutcome::NotFound => {}
                 SearchOutcome::HelperFailed(error) => {

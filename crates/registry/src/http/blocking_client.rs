@@ -46,7 +46,7 @@ impl BlockingClient {
         if let Some(form) = &request.form {
             builder = builder.body(form.clone());
         }
-        let sent = self.wait(http, http.cancel_of(request), builder.send());
+        let sent = self.wait(http, &request.cancel, builder.send());
         failure::classify(&request.url, sent)
     }
 
@@ -57,7 +57,7 @@ impl BlockingClient {
         request: &HttpRequest,
         response: &mut Response,
     ) -> Result<Option<bytes::Bytes>> {
-        let chunk = self.wait(http, http.cancel_of(request), response.chunk());
+        let chunk = self.wait(http, &request.cancel, response.chunk());
         failure::classify(&request.url, chunk).map_err(Failure::into_error)
     }
 

@@ -117,8 +117,8 @@ fn fetch(shared: &Shared, assignment: &Assignment) -> Result<()> {
 /// Requests the rest of a part, and stores its bytes as they arrive.
 fn fetch_some(shared: &Shared, assignment: &Assignment, position: &mut u64) -> Result<()> {
     let range = *position..assignment.bytes.end;
-    let Shared { client, reference, descriptor, stop, .. } = shared;
-    let mut body = client.blob_part(reference, descriptor, range, stop)?;
+    let Shared { client, reference, descriptor, .. } = shared;
+    let mut body = client.blob_part(reference, descriptor, range)?;
     while let Some(chunk) = body.take_chunk()? {
         *position += chunk.len() as u64;
         let mut state = shared.state();

@@ -60,7 +60,6 @@ impl Home {
             files: files.iter().map(|path| path.to_path_buf()).collect(),
             helper_directories: vec![self.directory.path().to_owned()],
             helper_timeout: Duration::from_secs(20),
-            cancel: Cancel::new(),
         }
     }
 }
@@ -89,15 +88,15 @@ fn the_first_source_and_the_first_file_take_precedence() {
     let first = home.file("first.json", &json!({ "auths": { "a.test": entry("one") } }));
     let second = home.file("second.json", &json!({ "auths": { "a.test": entry("two"), "b.test": entry("bob") } }));
     let files = home.files(&[&home.path("gone.json"), &first, &second]);
-    assert_eq!(user(files.get("a.test", "x").unwrap()).unwrap(), "one");
-    assert_eq!(user(files.get("b.test", "x").unwrap()).unwrap(), "bob");
-    assert_eq!(files.get("c.test", "x").unwrap(), None);
+    assert_eq!(user(files.get("a.test", "x", &Cancel::new()).unwrap()).unwrap(), "one");
+    assert_eq!(user(files.get("b.test", "x", &Cancel::new()).unwrap()).unwrap(), "bob");
+    assert_eq!(files.get("c.test", "x", &Cancel::new()).unwrap(), None);
 
     let chain = CredentialChain(vec![Arc::new(FixedCredential(password("ann", "pass"))), Arc::new(files.clone())]);
-    assert_eq!(user(chain.get("a.test", "x").unwrap()).unwrap(), "ann");
+    assert_eq!(user(chain.get("a.test", "x", &Cancel::new()).unwrap()).unwrap(), "ann");
     let chain = CredentialChain(vec![Arc::new(files), Arc::new(FixedCredential(password("ann", "pass")))]);
-    assert_eq!(user(chain.get("a.test", "x").unwrap()).unwrap(), "one");
-    assert_eq!(user(chain.get("c.test", "x").unwrap()).unwrap(), "ann");
+    assert_eq!(user(chain.get("a.test", "x", &Cancel::new()).unwrap()).unwrap(), "one");
+    assert_eq!(user(chain.get("c.test", "x", &Cancel::new()).unwrap()).unwrap(), "ann");
 }
 
 #[test]
@@ -125,7 +124,7 @@ fn the_most_specific_key_takes_precedence() {
         ("c.test", "x", None),
         ("test", "x", None),
     ] {
-        let found = user(files.get(domain, repository).unwrap());
+        let found = user(files.get(domain, repository, &Cancel::new()).unwrap());
         assert_eq!(found.as_deref(), expected, "{domain}/{repository}");
     }
 }
@@ -137,13 +136,17 @@ fn docker_hub_has_many_names() {
     {
         let home = Home::new();
         let path = home.file("config.json", &json!({ "auths": { key: entry("hub") } }));
-        assert_eq!(user(home.files(&[&path]).get("docker.io", "library/alpine").unwrap()).unwrap(), "hub", "{key}");
+        assert_eq!(
+            user(home.files(&[&path]).get("docker.io", "library/alpine", &Cancel::new()).unwrap()).unwrap(),
+            "hub",
+            "{key}"
+        );
     }
     let home = Home::new();
     let path = home.file("config.json", &json!({ "auths": { "docker.io/library": entry("library") } }));
     let files = home.files(&[&path]);
-    assert_eq!(user(files.get("docker.io", "library/alpine").unwrap()).unwrap(), "library");
-    assert_eq!(files.get("docker.io", "other/alpine").unwrap(), None);
+    assert_eq!(user(files.get("docker.io", "library/alpine", &Cancel::new()).unwrap()).unwrap(), "library");
+    assert_eq!(files.get("docker.io", "other/alpine", &Cancel::new()).unwrap(), None);
 }
 
 #[test]
@@ -164,15 +167,21 @@ fn entries_have_many_forms() {
     } }),
     );
     let files = home.files(&[&path]);
-    assert_eq!(user(files.get("pair.test", "x").unwrap()).unwrap(), "ann");
-    assert_eq!(files.get("identity.test", "x").unwrap(), Some(Credential::IdentityToken("id".to_owned())));
-    assert_eq!(files.get("user.test", "x").unwrap(), Some(Credential::IdentityToken("id".to_owned())));
-    assert_eq!(files.get("registry.test", "x").unwrap(), Some(Credential::RegistryToken("reg".to_owned())));
-    assert_eq!(user(files.get("nul.test", "x").unwrap()).unwrap(), "ann");
-    assert_eq!(files.get("colon.test", "x").unwrap(), Some(password("ann", "p:a:s")));
-    assert_eq!(files.get("empty.test", "x").unwrap(), None);
+    assert_eq!(user(files.get("pair.test", "x", &Cancel::new()).unwrap()).unwrap(), "ann");
+    assert_eq!(
+        files.get("identity.test", "x", &Cancel::new()).unwrap(),
+        Some(Credential::IdentityToken("id".to_owned()))
+    );
+    assert_eq!(files.get("user.test", "x", &Cancel::new()).unwrap(), Some(Credential::IdentityToken("id".to_owned())));
+    assert_eq!(
+        files.get("registry.test", "x", &Cancel::new()).unwrap(),
+        Some(Credential::RegistryToken("reg".to_owned()))
+    );
+    assert_eq!(user(files.get("nul.test", "x", &Cancel::new()).unwrap()).unwrap(), "ann");
+    assert_eq!(files.get("colon.test", "x", &Cancel::new()).unwrap(), Some(password("ann", "p:a:s")));
+    assert_eq!(files.get("empty.test", "x", &Cancel::new()).unwrap(), None);
     for domain in ["bad.test", "none.test"] {
-        let message = files.get(domain, "x").unwrap_err().full_message();
+        let message = files.get(domain, "x", &Cancel::new()).unwrap_err().full_message();
         assert!(message.contains("config.json") && message.contains(domain), "{message}");
     }
 }
@@ -206,21 +215,25 @@ fn base64_is_decoded_in_all_its_forms() {
     .enumerate()
     {
         let path = home.file("auth.json", &json!({ "auths": { "a.test": { "auth": auth } } }));
-        let found = home.files(&[&path]).get("a.test", "x").unwrap();
+        let found = home.files(&[&path]).get("a.test", "x", &Cancel::new()).unwrap();
         assert_eq!(found, Some(password("ann", &secret[4..])), "{number}: {auth:?}");
     }
     // `ann:?>~` in the URL-safe alphabet, and a text whose trailing bits are not zero.
     for (auth, expected) in [("YW5uOj8-fg==", "?>~"), ("YW5uOj8-fg", "?>~"), ("YW5uOnB=", "p")] {
         let path = home.file("auth.json", &json!({ "auths": { "a.test": { "auth": auth } } }));
-        assert_eq!(home.files(&[&path]).get("a.test", "x").unwrap(), Some(password("ann", expected)), "{auth}");
+        assert_eq!(
+            home.files(&[&path]).get("a.test", "x", &Cancel::new()).unwrap(),
+            Some(password("ann", expected)),
+            "{auth}"
+        );
     }
     for field in ["identitytoken", "registrytoken"] {
         let path = home.file("auth.json", &json!({ "auths": { "a.test": { field: " tok\r\n" } } }));
-        let found = format!("{:?}", home.files(&[&path]).get("a.test", "x").unwrap().unwrap());
+        let found = format!("{:?}", home.files(&[&path]).get("a.test", "x", &Cancel::new()).unwrap().unwrap());
         assert!(found.to_lowercase().contains(field), "{found}");
     }
     let path = home.file("auth.json", &json!({ "auths": { "a.test": { "identitytoken": " tok\r\n" } } }));
-    let found = home.files(&[&path]).get("a.test", "x").unwrap();
+    let found = home.files(&[&path]).get("a.test", "x", &Cancel::new()).unwrap();
     assert_eq!(found, Some(Credential::IdentityToken("tok".to_owned())));
 }
 
@@ -240,18 +253,26 @@ fn keys_of_a_registry_have_many_forms() {
         "A.TEST:5000",
     ] {
         let path = home.file("config.json", &json!({ "auths": { key: entry("ann") } }));
-        assert_eq!(user(home.files(&[&path]).get("a.test:5000", "x").unwrap()).as_deref(), Some("ann"), "{key}");
-        assert_eq!(home.files(&[&path]).get("a.test", "x").unwrap(), None, "{key}");
+        assert_eq!(
+            user(home.files(&[&path]).get("a.test:5000", "x", &Cancel::new()).unwrap()).as_deref(),
+            Some("ann"),
+            "{key}"
+        );
+        assert_eq!(home.files(&[&path]).get("a.test", "x", &Cancel::new()).unwrap(), None, "{key}");
     }
     home.helper("one", ANSWER);
     for key in ["https://a.test", "a.test/", "https://a.test/v2/"] {
         let path = home.file("config.json", &json!({ "credHelpers": { key: "one", "b.test": null } }));
-        assert_eq!(user(home.files(&[&path]).get("a.test", "x").unwrap()).as_deref(), Some("helped"), "{key}");
+        assert_eq!(
+            user(home.files(&[&path]).get("a.test", "x", &Cancel::new()).unwrap()).as_deref(),
+            Some("helped"),
+            "{key}"
+        );
     }
     let path =
         home.file("config.json", &json!({ "auths": { "a.test/team/": entry("team"), "a.test": entry("host") } }));
-    assert_eq!(user(home.files(&[&path]).get("a.test", "other/app").unwrap()).unwrap(), "host");
-    assert_eq!(user(home.files(&[&path]).get("a.test", "team/app").unwrap()).unwrap(), "team");
+    assert_eq!(user(home.files(&[&path]).get("a.test", "other/app", &Cancel::new()).unwrap()).unwrap(), "host");
+    assert_eq!(user(home.files(&[&path]).get("a.test", "team/app", &Cancel::new()).unwrap()).unwrap(), "team");
 }
 
 /// An invalid entry for another registry is ignored.
@@ -264,17 +285,17 @@ fn invalid_entries_of_other_registries_are_ignored() {
     });
     let path = home.file("config.json", &content);
     let files = home.files(&[&path]);
-    assert_eq!(user(files.get("a.test", "x").unwrap()).unwrap(), "ann");
+    assert_eq!(user(files.get("a.test", "x", &Cancel::new()).unwrap()).unwrap(), "ann");
     for domain in ["b.test", "c.test"] {
-        assert_eq!(files.get(domain, "x").unwrap(), None);
+        assert_eq!(files.get(domain, "x", &Cancel::new()).unwrap(), None);
     }
     for domain in ["d.test", "e.test"] {
-        let message = files.get(domain, "x").unwrap_err().full_message();
+        let message = files.get(domain, "x", &Cancel::new()).unwrap_err().full_message();
         assert!(message.contains("config.json") && message.contains(domain), "{message}");
     }
     let marked = home.path("marked.json");
     fs::write(&marked, format!("\u{feff}{content}")).unwrap();
-    assert_eq!(user(home.files(&[&marked]).get("a.test", "x").unwrap()).unwrap(), "ann");
+    assert_eq!(user(home.files(&[&marked]).get("a.test", "x", &Cancel::new()).unwrap()).unwrap(), "ann");
 }
 
 /// The helper acts like `docker-credential-ecr-login` and `-gcloud`, whose passwords expire after some hours.
@@ -301,12 +322,12 @@ fn empty_files_old_files_and_invalid_files() {
     let null = home.file("null.json", &json!({ "auths": null, "credHelpers": null, "credsStore": "", "other": [1] }));
     let old = home.file(".dockercfg", &json!({ "https://a.test/v1/": entry("old") }));
     let files = home.files(&[&home.path("empty.json"), &null, &old]);
-    assert_eq!(user(files.get("a.test", "x").unwrap()).unwrap(), "old");
+    assert_eq!(user(files.get("a.test", "x", &Cancel::new()).unwrap()).unwrap(), "old");
 
     fs::write(home.path("bad.json"), "{").unwrap();
-    let error = home.files(&[&home.path("bad.json")]).get("a.test", "x").unwrap_err();
+    let error = home.files(&[&home.path("bad.json")]).get("a.test", "x", &Cancel::new()).unwrap_err();
     assert!(matches!(error, Error::AuthFile { .. }), "{error:?}");
-    let error = home.files(&[home.directory.path()]).get("a.test", "x").unwrap_err();
+    let error = home.files(&[home.directory.path()]).get("a.test", "x", &Cancel::new()).unwrap_err();
     assert!(matches!(error, Error::AuthFile { .. }), "{error:?}");
 }
 
@@ -324,10 +345,10 @@ fn cred_helpers_precede_auths_and_creds_store_follows() {
         }),
     );
     let files = home.files(&[&path]);
-    assert_eq!(user(files.get("a.test", "team/app").unwrap()).unwrap(), "helped");
-    assert_eq!(user(files.get("b.test", "x").unwrap()).unwrap(), "file");
-    assert_eq!(user(files.get("c.test", "x").unwrap()).unwrap(), "stored");
-    assert_eq!(user(files.get("d.test:5000", "x").unwrap()).unwrap(), "stored");
+    assert_eq!(user(files.get("a.test", "team/app", &Cancel::new()).unwrap()).unwrap(), "helped");
+    assert_eq!(user(files.get("b.test", "x", &Cancel::new()).unwrap()).unwrap(), "file");
+    assert_eq!(user(files.get("c.test", "x", &Cancel::new()).unwrap()).unwrap(), "stored");
+    assert_eq!(user(files.get("d.test:5000", "x", &Cancel::new()).unwrap()).unwrap(), "stored");
     assert_eq!(home.requests("one"), ["get a.test"]);
     assert_eq!(home.requests("all"), ["get c.test", "get d.test:5000"]);
 }
@@ -338,7 +359,10 @@ fn helpers_get_docker_hubs_old_name() {
     home.helper("hub", &format!("[ \"$server\" = https://index.docker.io/v1/ ] || exit 1\n{ANSWER}"));
     for content in [json!({ "credsStore": "hub" }), json!({ "credHelpers": { "docker.io": "hub" } })] {
         let path = home.file("config.json", &content);
-        assert_eq!(user(home.files(&[&path]).get("docker.io", "library/alpine").unwrap()).unwrap(), "helped");
+        assert_eq!(
+            user(home.files(&[&path]).get("docker.io", "library/alpine", &Cancel::new()).unwrap()).unwrap(),
+            "helped"
+        );
     }
 }
 
@@ -357,7 +381,7 @@ fn output_of_helpers() {
     home.helper("killed", "kill -9 $$");
     let get = |helper: &str| {
         let path = home.file("config.json", &json!({ "credHelpers": { "a.test": helper } }));
-        home.files(&[&path]).get("a.test", "x")
+        home.files(&[&path]).get("a.test", "x", &Cancel::new())
     };
     assert_eq!(get("token").unwrap(), Some(Credential::IdentityToken("id".to_owned())));
     assert_eq!(get("none").unwrap(), None);
@@ -382,7 +406,7 @@ fn a_helper_that_hangs_is_killed() {
     home.helper("slow", "exec sleep 1000");
     let path = home.file("config.json", &json!({ "credHelpers": { "a.test": "slow" } }));
     let files = AuthFiles { helper_timeout: Duration::from_millis(300), ..home.files(&[&path]) };
-    let message = files.get("a.test", "x").unwrap_err().full_message();
+    let message = files.get("a.test", "x", &Cancel::new()).unwrap_err().full_message();
     assert!(message.contains("docker-credential-slow") && message.contains("took too long"), "{message}");
 }
 
@@ -397,19 +421,20 @@ fn no_process_of_a_helper_outlives_the_search() {
     let pid = home.path("docker-credential-script.pid");
     for path in [&one, &store] {
         let files = home.files(&[path]);
+        let cancel = Cancel::new();
         let error = std::thread::scope(|scope| {
-            let search = scope.spawn(|| files.get("a.test", "x").unwrap_err());
+            let search = scope.spawn(|| files.get("a.test", "x", &cancel).unwrap_err());
             while !fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n')) {
                 std::thread::sleep(Duration::from_millis(2));
             }
-            files.cancel.cancel();
+            cancel.cancel();
             search.join().unwrap()
         });
         assert!(matches!(error, Error::Cancelled), "{error:?}");
         assert_is_gone(&pid);
     }
     let slow = AuthFiles { helper_timeout: Duration::from_secs(2), ..home.files(&[&one]) };
-    assert!(slow.get("a.test", "x").unwrap_err().full_message().contains("took too long"));
+    assert!(slow.get("a.test", "x", &Cancel::new()).unwrap_err().full_message().contains("took too long"));
     assert_is_gone(&pid);
 }
 
@@ -432,11 +457,11 @@ fn a_missing_helper_is_ignored() {
     let home = Home::new();
     for content in [json!({ "credHelpers": { "a.test": "gone" } }), json!({ "credsStore": "gone" })] {
         let path = home.file("config.json", &content);
-        assert_eq!(home.files(&[&path]).get("a.test", "x").unwrap(), None);
+        assert_eq!(home.files(&[&path]).get("a.test", "x", &Cancel::new()).unwrap(), None);
         // Without directories, helpers are searched in `PATH`.
-        assert_eq!(AuthFiles::new(vec![path.clone()]).get("a.test", "x").unwrap(), None);
+        assert_eq!(AuthFiles::new(vec![path.clone()]).get("a.test", "x", &Cancel::new()).unwrap(), None);
         let other = home.file("auth.json", &json!({ "auths": { "a.test": entry("other") } }));
-        assert_eq!(user(home.files(&[&path, &other]).get("a.test", "x").unwrap()).unwrap(), "other");
+        assert_eq!(user(home.files(&[&path, &other]).get("a.test", "x", &Cancel::new()).unwrap()).unwrap(), "other");
     }
 }
 
@@ -446,13 +471,13 @@ fn a_failing_helper_is_an_error_unless_another_file_has_credentials() {
     home.helper("broken", "exit 3");
     let path = home.file("config.json", &json!({ "credHelpers": { "a.test": "broken" } }));
     let other = home.file("auth.json", &json!({ "auths": { "a.test": entry("other") } }));
-    assert!(matches!(home.files(&[&path]).get("a.test", "x"), Err(Error::Helper { .. })));
-    assert_eq!(user(home.files(&[&path, &other]).get("a.test", "x").unwrap()).unwrap(), "other");
-    assert_eq!(home.files(&[&path]).get("b.test", "x").unwrap(), None);
+    assert!(matches!(home.files(&[&path]).get("a.test", "x", &Cancel::new()), Err(Error::Helper { .. })));
+    assert_eq!(user(home.files(&[&path, &other]).get("a.test", "x", &Cancel::new()).unwrap()).unwrap(), "other");
+    assert_eq!(home.files(&[&path]).get("b.test", "x", &Cancel::new()).unwrap(), None);
 
     // `credsStore` is consulted for every registry, and most need no credentials.
     let path = home.file("config.json", &json!({ "credsStore": "broken" }));
-    assert_eq!(home.files(&[&path]).get("a.test", "x").unwrap(), None);
+    assert_eq!(home.files(&[&path]).get("a.test", "x", &Cancel::new()).unwrap(), None);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use vmroot_registry::{Client, ClientOptions, Credential, Credentials, Error, Result};
+use vmroot_registry::{Cancel, Client, ClientOptions, Credential, Credentials, Error, Result};
 use vmroot_testkit::registry::{Auth, Bearer, Fault, Rule};
 
 use crate::fixture::{Fixture, MANIFESTS, assert_message, options, password};
@@ -34,7 +34,7 @@ impl ChangingSource {
 }
 
 impl Credentials for ChangingSource {
-    fn get(&self, _: &str, _: &str) -> Result<Option<Credential>> {
+    fn get(&self, _: &str, _: &str, _: &Cancel) -> Result<Option<Credential>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         Ok(Some(self.current.lock().unwrap().clone()))
     }
@@ -81,7 +81,7 @@ fn a_refused_password_is_renewed() {
 fn a_refused_first_password_is_renewed_once() {
     struct RefreshingSource(AuthKind, AtomicUsize);
     impl Credentials for RefreshingSource {
-        fn get(&self, _: &str, _: &str) -> Result<Option<Credential>> {
+        fn get(&self, _: &str, _: &str, _: &Cancel) -> Result<Option<Credential>> {
             Ok(Some((self.0.0)(self.1.fetch_add(1, Ordering::SeqCst))))
         }
     }
@@ -161,7 +161,7 @@ fn new_wrong_passwords_cause_no_endless_loop() {
     #[derive(Default)]
     struct EndlessSource(AtomicUsize);
     impl Credentials for EndlessSource {
-        fn get(&self, _: &str, _: &str) -> Result<Option<Credential>> {
+        fn get(&self, _: &str, _: &str, _: &Cancel) -> Result<Option<Credential>> {
             Ok(Some(password("ann", &self.0.fetch_add(1, Ordering::SeqCst).to_string())))
         }
     }

@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use vmroot_registry::{AuthFiles, Client, ClientOptions, Credential, CredentialChain, FixedCredential, Proxies};
+use vmroot_registry::{
+    AuthFiles, Cancel, Client, ClientOptions, Credential, CredentialChain, FixedCredential, Proxies,
+};
 use vmroot_testkit::registry::{Auth, Bearer, Fault, Rule};
 
 use crate::fixture::{BLOBS, Fixture, client_with, options, password};
@@ -99,7 +101,7 @@ fn errors_do_not_quote_credential_files() {
     ] {
         std::fs::write(&path, text).unwrap();
         let files = AuthFiles::new(vec![path.clone()]);
-        let error = vmroot_registry::Credentials::get(&files, "127.0.0.1", "a").unwrap_err();
+        let error = vmroot_registry::Credentials::get(&files, "127.0.0.1", "a", &Cancel::new()).unwrap_err();
         let message = format!("{error} {error:?}");
         assert!(message.contains("auth.json") && !message.contains("s3cret"), "{message}");
     }

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use vmroot_model::Reference;
-use vmroot_registry::{Client, ClientOptions, Credential, Credentials, Error, Result};
+use vmroot_registry::{Cancel, Client, ClientOptions, Credential, Credentials, Error, Result};
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::registry::{Auth, Bearer, Fault, Registry, Rule};
 use vmroot_testkit::skip;
@@ -379,7 +379,7 @@ fn credentials_are_searched_once_and_only_when_needed() {
     #[derive(Default)]
     struct Counted(std::sync::atomic::AtomicUsize);
     impl Credentials for Counted {
-        fn get(&self, domain: &str, repository: &str) -> Result<Option<Credential>> {
+        fn get(&self, domain: &str, repository: &str, _: &Cancel) -> Result<Option<Credential>> {
             assert!(domain.starts_with("127.0.0.1:") && repository == NAME);
             self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             Ok(None)

@@ -1,10 +1,9 @@
 //! Clients in the tasks of an asynchronous runtime, without `spawn_blocking`, as a program may do by mistake.
 
 use std::io::Read;
-use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
-use vmroot::{Client, ClientOptions, NoProgress, PullOptions, PullPolicy, Reference};
+use vmroot::{Client, ClientOptions, Platform, PullOptions, PullPolicy, Reference};
 use vmroot_testkit::image::ImageBuilder;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::registry::Registry;
@@ -14,17 +13,13 @@ use vmroot_testkit::sample::noise;
 fn call_all_methods(name: &str) {
     let directory = tempfile::tempdir().unwrap();
     let client = Client::new(ClientOptions::new(directory.path())).unwrap();
-    let options = PullOptions {
-        platform: Some(vmroot::Platform::parse("linux/amd64").unwrap()),
-        policy: PullPolicy::Always,
-        ..PullOptions::default()
-    };
+    let options = PullOptions { platform: Some(Platform::parse("linux/amd64").unwrap()), policy: PullPolicy::Always };
     let described = client.describe_remote(name, options.platform.as_ref()).unwrap();
     let image = client.pull_with(name, &options).unwrap();
     assert_eq!(*image.id(), described.id);
     // A second request on a connection that is kept alive.
     client.pull_with(name, &options).unwrap();
-    vmroot::validate_image_name(name, Some(&client)).unwrap();
+    client.validate_remote(name).unwrap();
     let reference = Reference::parse(name).unwrap();
     let registry = client.registry();
     registry.head_manifest(&reference).unwrap();
@@ -40,9 +35,9 @@ fn call_all_methods(name: &str) {
     let root = client.root(&image).unwrap();
     assert_eq!(root.stat(root.resolve_path(b"file").unwrap().ino).size, 300_000);
     client.make_complete(&image).unwrap();
-    assert_eq!(client.verify(&(Arc::new(NoProgress) as _)).unwrap().findings, []);
-    client.remove(&image, true).unwrap();
-    assert_ne!(client.collect(false).unwrap().files.len(), 0);
+    assert_eq!(client.verify().unwrap().findings, []);
+    client.remove_name(&image).unwrap();
+    assert_ne!(client.collect().unwrap().files.len(), 0);
     assert!(client.pull_with("127.0.0.1:1/no:registry", &options).is_err());
 }
 
@@ -92,12 +87,12 @@ fn a_client_works_in_spawn_blocking() {
 fn tasks_share_a_client() {
     let (_registry, name) = serve();
     let directory = tempfile::tempdir().unwrap();
-    let client = Arc::new(Client::new(ClientOptions::new(directory.path())).unwrap());
+    let client = Client::new(ClientOptions::new(directory.path())).unwrap();
     let runtime = Builder::new_multi_thread().worker_threads(3).build().unwrap();
     let tasks: Vec<_> = (0..6)
         .map(|_| {
-            let (client, name) = (Arc::clone(&client), name.clone());
-            runtime.spawn(async move { *client.pull_for_arch(&name, "amd64").unwrap().id() })
+            let (client, name) = (client.clone(), name.clone());
+            runtime.spawn(async move { *client.pull_for(&name, &Platform::linux("amd64").unwrap()).unwrap().id() })
         })
         .collect();
     let ids: Vec<_> = tasks.into_iter().map(|task| runtime.block_on(task).unwrap()).collect();

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use vmroot::{Addition, Client, ClientOptions, ErrorKind, Image, NoProgress, Progress, PullOptions, PullPolicy, Top};
+use vmroot::{Addition, Client, ClientOptions, ErrorKind, Image, PullOptions, PullPolicy, Top};
 use vmroot_testkit::image::ImageBuilder;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::registry::Registry;
@@ -74,7 +73,6 @@ fn random(state: &mut u64) -> u64 {
 
 /// Runs random operations until the time is up. All succeed at any time, except for the lookup of a name.
 fn run_random_operations(client: &Client, registry: &Registry, thread: u64, collected: &AtomicUsize) {
-    let progress: Arc<dyn Progress> = Arc::new(NoProgress);
     let platform = Some(vmroot::Platform::parse("linux/amd64").unwrap());
     let mut state = thread + 1;
     let started = Instant::now();
@@ -84,16 +82,16 @@ fn run_random_operations(client: &Client, registry: &Registry, thread: u64, coll
             0 | 1 => {
                 let policy =
                     if random(&mut state).is_multiple_of(2) { PullPolicy::Always } else { PullPolicy::Missing };
-                let options = PullOptions { platform: platform.clone(), policy, ..PullOptions::default() };
+                let options = PullOptions { platform: platform.clone(), policy };
                 check(client, &client.pull_with(&name, &options).unwrap());
             }
-            2 => drop(collected.fetch_add(client.collect(false).unwrap().files.len(), Ordering::SeqCst)),
-            3 => assert_eq!(client.verify(&progress).unwrap().findings, []),
+            2 => drop(collected.fetch_add(client.collect().unwrap().files.len(), Ordering::SeqCst)),
+            3 => assert_eq!(client.verify().unwrap().findings, []),
             4 => serve(registry, random(&mut state) % TAGS, random(&mut state) % IMAGES),
             5 => drop(client.images().unwrap()),
             other => match client.find(&name, platform.as_ref()) {
                 Ok(image) if other == 6 => {
-                    client.remove(&image, true).unwrap();
+                    client.remove_name(&image).unwrap();
                 }
                 Ok(image) => {
                     check(client, &image);
@@ -131,15 +129,14 @@ fn eight_threads_that_pull_collect_verify_and_remove_lose_nothing() {
         check(&client, &client.find(&name, Some(&record.platform)).unwrap());
     }
     assert_eq!(registry.requests().len(), 0);
-    let progress: Arc<dyn Progress> = Arc::new(NoProgress);
-    assert_eq!(client.verify(&progress).unwrap().findings, []);
-    client.collect(false).unwrap();
-    assert!(client.collect(true).unwrap().files.is_empty());
+    assert_eq!(client.verify().unwrap().findings, []);
+    client.collect().unwrap();
+    assert!(client.list_unneeded().unwrap().files.is_empty());
     for record in client.images().unwrap() {
         let image = client.find(&record.reference.unwrap().to_string(), Some(&record.platform)).unwrap();
-        client.remove(&image, true).unwrap();
+        client.remove_name(&image).unwrap();
     }
-    client.collect(false).unwrap();
+    client.collect().unwrap();
     for area in ["blobs/sha256", "layers/v1", "roots/v1", "images"] {
         assert_eq!(count_files(&directory.path().join(area)), 0, "{area}");
     }

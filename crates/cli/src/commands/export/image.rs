@@ -80,7 +80,7 @@ pub(super) fn erofs_meta(export: &ExportJob<'_>) -> anyhow::Result<Omissions> {
     let meta = write_erofs_meta(export.root, image.file()).map_err(vmroot::Error::from);
     let mut meta = meta.with_context(|| export.out.display().to_string())?;
     let incomplete = meta.omissions.check(export.options.strict, "EROFS");
-    incomplete.map_err(|incomplete| vmroot::Error::Erofs(incomplete.into()))?;
+    incomplete.map_err(|incomplete| vmroot::Error::from(vmroot::erofs::Error::from(incomplete)))?;
     let name = |suffix: &str| {
         let mut name = export.out.as_os_str().to_owned();
         name.push(suffix);
