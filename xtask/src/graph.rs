@@ -34,10 +34,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("boot", &["errors", "sys", "output", "compress", "container-fs", "export", "erofs", "ext4", "virtiofs"]),
     ("guest-init", &["users"]),
     ("guest", &[]),
-    (
-        "image-store",
-        &["errors", "model", "output", "compress", "registry", "cache", "layer-index", "container-fs", "transport"],
-    ),
+    ("image-store", &["errors", "model", "output", "compress", "cache", "layer-index", "container-fs", "transport"]),
     (
         "vmroot",
         &[

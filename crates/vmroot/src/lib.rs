@@ -67,7 +67,6 @@ pub use vmroot_image_store::{
     BlobProgress, Collection, Finding, Image, LayerRecord, NoProgress, Progress, PullPolicy, Record, Removal,
     VerifyReport,
 };
-pub use vmroot_layer_index as layer_index;
 pub use vmroot_layer_index::BuildOptions;
 pub use vmroot_model::{Digest, ImageConfig, Platform, Reference};
 pub use vmroot_output::Cancel;
@@ -78,11 +77,21 @@ pub use vmroot_registry::{
 };
 pub use vmroot_transport::{Archive, ArchiveImage, ImageName, ImageSelector};
 
+// Foreign types in signatures.
+pub use bstr::{BStr, BString};
+pub use rustix::io::Errno;
+
 /// Boots a guest on a root.
 #[cfg(feature = "boot")]
 pub use vmroot_boot as boot;
+/// The cache directory: blobs, layers, roots and image records.
+pub use vmroot_cache as cache;
 /// Reads directories of this machine as layers, and puts layers and files on top of a root.
 pub use vmroot_changes as changes;
+/// Compresses and decompresses layers, within limits.
+pub use vmroot_compress as compress;
+/// Reads merged roots.
+pub use vmroot_container_fs as container_fs;
 /// Writes a root as an EROFS image.
 #[cfg(feature = "erofs")]
 pub use vmroot_erofs as erofs;
@@ -94,11 +103,19 @@ pub use vmroot_ext4 as ext4;
 /// Mounts a root with FUSE.
 #[cfg(feature = "fuse")]
 pub use vmroot_fuse_mount as fuse;
+/// Stores images in a cache.
+pub use vmroot_image_store as image_store;
 /// Mounts a root with the kernel's EROFS, and writable views with overlayfs.
 #[cfg(feature = "kernel-mount")]
 pub use vmroot_kernel_mount as kernel_mount;
+/// Builds, merges and reads indexes of layers.
+pub use vmroot_layer_index as layer_index;
+/// Names, digests, platforms and documents of images.
+pub use vmroot_model as model;
 /// Output files that appear only when they are complete, progress, and omissions.
 pub use vmroot_output as output;
+/// Reads images from registries, archives, layouts and directories.
+pub use vmroot_transport as transport;
 /// Serves a root to a guest over virtio-fs.
 #[cfg(feature = "virtiofs")]
 pub use vmroot_virtiofs as virtiofs;
