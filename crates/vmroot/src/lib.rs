@@ -70,6 +70,8 @@ pub use vmroot_image_store::{
 pub use vmroot_layer_index as layer_index;
 pub use vmroot_layer_index::BuildOptions;
 pub use vmroot_model::{Digest, ImageConfig, Platform, Reference};
+#[cfg(any(feature = "fuse", feature = "kernel-mount"))]
+pub use vmroot_mount::MountOptions;
 pub use vmroot_output::Cancel;
 #[cfg(feature = "registry")]
 pub use vmroot_registry::{
