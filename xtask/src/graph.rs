@@ -32,8 +32,12 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("fuse-mount", &["errors", "container-fs", "mount"]),
     ("virtiofs", &["errors", "container-fs", "mount"]),
     ("kernel-mount", &["errors", "container-fs", "erofs", "mount"]),
-    ("boot", &["errors", "sys", "output", "compress", "container-fs", "export", "erofs", "ext4", "virtiofs"]),
-    ("guest-init", &["users"]),
+    ("guest-config", &[]),
+    (
+        "boot",
+        &["errors", "sys", "output", "compress", "container-fs", "export", "erofs", "ext4", "virtiofs", "guest-config"],
+    ),
+    ("guest-init", &["users", "guest-config"]),
     ("guest", &[]),
     (
         "image-store",
@@ -59,6 +63,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
             "fuse-mount",
             "virtiofs",
             "kernel-mount",
+            "guest-config",
             "boot",
             "guest",
             "image-store",

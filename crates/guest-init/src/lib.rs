@@ -29,7 +29,6 @@ mod mounts;
 mod pid1;
 mod program;
 mod shutdown;
-mod stage;
 mod switch_root;
 mod temporary;
 mod users;
@@ -51,7 +50,7 @@ pub fn start(arguments: Vec<OsString>) -> ! {
     let rest = arguments.get(1..).unwrap_or_default();
     let first = rustix::process::getpid().is_init();
     match () {
-        () if first && name == INITRAMFS_PROGRAM && stage::is_present() => initramfs::run(rest),
+        () if first && name == INITRAMFS_PROGRAM && initramfs::has_instructions() => initramfs::run(rest),
         () if first => pid1::run(&name, rest),
         () if name == COMMAND_ROLE => command::run(rest),
         () => {

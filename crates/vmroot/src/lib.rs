@@ -63,6 +63,7 @@ pub use vmroot_container_fs::{
     LayeredContainerFs, Resolved, Stat, StatFs, Timestamp, UserIds, Walk, WalkEntry,
 };
 pub use vmroot_errors::{ErrorKind, Limit, with_causes};
+pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
     BlobProgress, Collection, Finding, Image, LayerRecord, NoProgress, Progress, PullPolicy, Record, Removal,
     VerifyReport,
