@@ -15,7 +15,7 @@ use rustix::system::finit_module;
 use vmroot_guest_config::{MAX_STAGE, STAGE, Stage, StageRoot};
 
 use crate::kernel::{self, CommandLine};
-use crate::{Error, Result, console, devices, document, mounts, shutdown, switch_root};
+use crate::{Error, Result, console, devices, document, mount_point, mounts, shutdown, switch_root};
 
 /// The mount point of the root before the switch.
 const ROOT: &str = "/root";
@@ -120,5 +120,5 @@ fn mount_at(source: &str, target: &Path, fstype: &str, flags: MountFlags, option
 }
 
 fn make_directory(directory: &Path) -> Result<()> {
-    mounts::make_directory(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })
+    mount_point::make_directory(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })
 }

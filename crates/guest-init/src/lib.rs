@@ -25,7 +25,9 @@ mod error;
 mod initramfs;
 mod kernel;
 mod loopback;
+mod mount_point;
 mod mounts;
+mod panic;
 mod pid1;
 mod program;
 mod shutdown;
@@ -45,7 +47,7 @@ const INITRAMFS_PROGRAM: &str = "/init";
 
 /// Runs in the role that the process was started for. `arguments` are those of the process, including its own name.
 pub fn start(arguments: Vec<OsString>) -> ! {
-    console::report_panics();
+    panic::report_panics();
     let name = arguments.first().cloned().unwrap_or_default();
     let rest = arguments.get(1..).unwrap_or_default();
     let first = rustix::process::getpid().is_init();
