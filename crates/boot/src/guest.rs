@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use vmroot_container_fs::ContainerFs;
 use vmroot_errors::with_causes;
+use vmroot_guest_config::{Stage, StageRoot};
 use vmroot_output::Hook;
 use vmroot_virtiofs::VirtioFs;
 
 use crate::accelerator::KvmTrial;
-use crate::initramfs::{self, Stage, StageRoot, place_of};
+use crate::initramfs::{self, place_of};
 use crate::run::Run;
 use crate::via::{self, Destination, Medium, MediumBuilder};
 use crate::vmm::Bus;

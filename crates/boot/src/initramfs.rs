@@ -2,38 +2,10 @@
 
 use std::io::Write;
 
-use serde::Serialize;
 use vmroot_export::CpioWriter;
+use vmroot_guest_config::{MODULES, STAGE, Stage};
 
 use crate::{Module, Result};
-
-/// The instructions for stage one: `/vmroot/stage.json` in the archive.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Stage {
-    /// The paths of the modules, in the order of loading.
-    pub(crate) modules: Vec<String>,
-    /// The root to mount.
-    pub(crate) root: StageRoot,
-    /// The path of the program that is started in the root.
-    pub(crate) init: String,
-    /// Whether a tmpfs is overlaid on the root.
-    pub(crate) overlay: bool,
-}
-
-/// The root file system that stage one mounts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct StageRoot {
-    /// The file system type, as for mount(2).
-    pub(crate) fstype: String,
-    /// The device, or the tag of a share.
-    pub(crate) source: String,
-    /// The options, as for mount(2).
-    pub(crate) options: String,
-    /// Whether the root is mounted read-only.
-    pub(crate) read_only: bool,
-}
 
 /// Writes the archive: `init` as `/init`, the modules, and the instructions.
 ///
@@ -45,17 +17,22 @@ pub(crate) fn write<W: Write>(writer: W, init: &[u8], modules: &[Module], stage:
     // The kernel opens it for the first process, before anything is mounted.
     archive.add_device(b"dev/console", 0o020_600, (5, 1))?;
     archive.add_directory(b"vmroot", 0o755)?;
-    archive.add_directory(b"vmroot/modules", 0o755)?;
+    archive.add_directory(in_archive(MODULES), 0o755)?;
     archive.add_file(b"init", 0o755, init)?;
     let document = serde_json::to_vec(stage).expect("a stage has no keys but strings");
-    archive.add_file(b"vmroot/stage.json", 0o644, &document)?;
+    archive.add_file(in_archive(STAGE), 0o644, &document)?;
     for module in modules {
-        archive.add_file(place_of(module).trim_start_matches('/').as_bytes(), 0o644, &module.bytes)?;
+        archive.add_file(in_archive(&place_of(module)), 0o644, &module.bytes)?;
     }
     Ok(archive.finish()?.0)
 }
 
 /// Returns the path of a module in the archive.
 pub(crate) fn place_of(module: &Module) -> String {
-    format!("/vmroot/modules/{}.ko", module.name)
+    format!("{MODULES}/{}.ko", module.name)
+}
+
+/// Returns the name that the archive has for a path of the initramfs.
+fn in_archive(path: &str) -> &[u8] {
+    path.trim_start_matches('/').as_bytes()
 }

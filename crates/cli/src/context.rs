@@ -283,8 +283,12 @@ impl OpenedRoot {
     pub(crate) fn unresolved_config(&self) -> RuntimeConfig {
         match &self.config {
             RootConfig::Image(config) => RuntimeConfig::unresolved(config),
-            RootConfig::Prebaked(config) if config.user.is_empty() => config.clone(),
-            RootConfig::Prebaked(config) => RuntimeConfig { uid: None, gid: None, ..config.clone() },
+            RootConfig::Prebaked(config) if config.process.user.is_empty() => config.clone(),
+            RootConfig::Prebaked(config) => {
+                let mut config = config.clone();
+                (config.process.uid, config.process.gid) = (None, None);
+                config
+            }
         }
     }
 }

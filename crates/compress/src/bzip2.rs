@@ -7,7 +7,7 @@ use bzip2::{Decompress, Status};
 
 use crate::chunk::Chunk;
 use crate::input::Input;
-use crate::stream::Progress;
+use crate::progress::Progress;
 use crate::{Compression, Error, Result};
 
 /// A decoder of concatenated streams, as written by pbzip2.

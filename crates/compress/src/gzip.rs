@@ -8,7 +8,7 @@ use crate::chunk::Chunk;
 use crate::inflate::{Inflate, Pause};
 use crate::input::Input;
 use crate::pieces::{NextStep, Pieces};
-use crate::stream::Progress;
+use crate::progress::Progress;
 use crate::{Compression, Error, Result};
 
 /// The first two bytes of a member, and DEFLATE, the only compression method.

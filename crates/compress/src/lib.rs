@@ -18,6 +18,7 @@ mod limits;
 mod pieces;
 mod pipeline;
 mod producer;
+mod progress;
 mod read_ahead;
 mod speculation;
 mod stream;

@@ -8,18 +8,10 @@ use crate::gzip::Gzip;
 use crate::input::Input;
 use crate::limits::Meter;
 use crate::pieces::Pieces;
+use crate::progress::Progress;
 use crate::xz::Xz;
 use crate::zstd::Zstd;
 use crate::{Compression, Error, Limits, Result};
-
-/// The result of a decoding step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// The chunk is full, and more output may follow.
-    Full,
-    /// The compressed stream and the input have ended.
-    Ended,
-}
 
 /// The decoder of one compression.
 #[derive(Debug)]

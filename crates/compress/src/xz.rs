@@ -7,7 +7,7 @@ use liblzma::stream::{Action, CONCATENATED, Error as XzError, Status, Stream};
 
 use crate::chunk::Chunk;
 use crate::input::Input;
-use crate::stream::Progress;
+use crate::progress::Progress;
 use crate::{Compression, Error, Result};
 
 /// The most memory of a decoder in bytes. `xz -9` needs 65 MiB.

@@ -7,7 +7,7 @@ use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_error_name};
 
 use crate::chunk::Chunk;
 use crate::input::Input;
-use crate::stream::Progress;
+use crate::progress::Progress;
 use crate::{Compression, Error, Result};
 
 /// `ZSTD_error_frameParameter_windowTooLarge` as the library returns it. The number is part of its stable interface.

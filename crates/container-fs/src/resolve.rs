@@ -2,11 +2,9 @@
 
 use bstr::BString;
 use vmroot_layer_index::{InodeId, InodeKind};
+use vmroot_model::PathWalk;
 
 use crate::{ContainerFs, Error, Result};
-
-/// The largest number of symbolic links in a path, as in Linux (`MAXSYMLINKS`).
-const MAX_LINKS: u32 = 40;
 
 /// A resolved path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,51 +41,33 @@ impl ContainerFs {
 
     fn resolve(&self, path: &[u8], follow_last: bool) -> Result<Resolved> {
         let whole = || BString::from(path);
-        // The directories from the root to the current one, each with the length of its path.
-        let mut trail = vec![(InodeId::ROOT, 0)];
         let mut resolved: Vec<u8> = Vec::new();
-        let mut remaining: Vec<&[u8]> = path.split(|&byte| byte == b'/').rev().collect();
-        let mut links = 0;
-        while let Some(name) = remaining.pop() {
-            let (current, length) = *trail.last().expect("the trail contains the root");
-            // `file/`, `file/.` and `file/..` are errors just like `file/name`.
-            if self.inode(current).kind() != InodeKind::Directory {
-                return Err(Error::NotADirectory(whole()));
-            }
-            match name {
-                b"" | b"." => continue,
-                b".." => {
-                    if trail.len() > 1 {
-                        trail.pop();
-                        resolved.truncate(trail.last().expect("the trail contains the root").1);
-                    }
+        // Each directory has the length of its path.
+        let mut walk = PathWalk::new((InodeId::ROOT, 0), path);
+        while let Some(step) = walk.next() {
+            let (directory, length) = *step.directory;
+            let ino = self.lookup(directory, step.name).map_err(|_| Error::NotFound(whole()))?;
+            let inode = self.inode(ino);
+            match inode.kind() {
+                InodeKind::Directory => {}
+                InodeKind::Symlink if follow_last || !step.is_last() => {
+                    walk.follow(inode.link_target()).map_err(|_| Error::TooManyLinks(whole()))?;
                     continue;
                 }
+                // `file/`, `file/.` and `file/..` are errors just like `file/name`.
+                _ if !step.is_last() => return Err(Error::NotADirectory(whole())),
                 _ => {}
             }
-            let ino = self.lookup(current, name).map_err(|_| Error::NotFound(whole()))?;
-            let inode = self.inode(ino);
-            if inode.kind() == InodeKind::Symlink && (follow_last || !remaining.is_empty()) {
-                links += 1;
-                if links > MAX_LINKS {
-                    return Err(Error::TooManyLinks(whole()));
-                }
-                let target = inode.link_target();
-                if target.starts_with(b"/") {
-                    trail.truncate(1);
-                }
-                resolved.truncate(if trail.len() == 1 { 0 } else { length });
-                remaining.extend(target.split(|&byte| byte == b'/').rev());
-                continue;
-            }
+            resolved.truncate(length);
             resolved.push(b'/');
-            resolved.extend_from_slice(name);
-            trail.push((ino, resolved.len()));
+            resolved.extend_from_slice(step.name);
+            walk.enter((ino, resolved.len()));
         }
+        let (ino, length) = *walk.current();
+        resolved.truncate(length);
         if resolved.is_empty() {
             resolved.push(b'/');
         }
-        let (ino, _) = *trail.last().expect("the trail contains the root");
         Ok(Resolved { path: resolved, ino })
     }
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use vmroot_container_fs::{DirEntry, InodeKind};
 
 use super::checksum::Seed;
-use super::directory::{ROOM, entry_header, length_of};
+use super::entry::{ROOM, entry_header, length_of};
 use super::format::BLOCK;
 use super::hash::{NameHash, NameHasher};
 

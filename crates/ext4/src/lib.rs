@@ -16,6 +16,7 @@ mod checksum;
 mod content;
 mod data;
 mod directory;
+mod entry;
 mod error;
 mod extents;
 mod format;

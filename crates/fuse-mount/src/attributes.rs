@@ -3,30 +3,26 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{FileAttr, FileType, INodeNo};
-use vmroot_container_fs::{InodeId, InodeKind, Stat, Timestamp, pack_device};
+use vmroot_container_fs::{InodeKind, Timestamp};
+use vmroot_mount::Attributes;
 
-/// Converts an inode id to the protocol's number, which is also `st_ino`: the root is 1, and 0 is invalid.
-pub(crate) fn inode_number(ino: InodeId) -> INodeNo {
-    INodeNo(u64::from(ino.0) + 1)
-}
-
-pub(crate) fn attributes(stat: &Stat) -> FileAttr {
-    let time = system_time(stat.mtime);
+pub(crate) fn attributes(attributes: &Attributes) -> FileAttr {
+    let time = system_time(attributes.time);
     FileAttr {
-        ino: inode_number(stat.ino),
-        size: stat.size,
-        blocks: stat.blocks,
+        ino: INodeNo(attributes.number),
+        size: attributes.size,
+        blocks: attributes.blocks,
         atime: time,
         mtime: time,
         ctime: time,
         crtime: time,
-        kind: file_type(stat.kind),
-        perm: (stat.mode & 0o7777) as u16,
-        nlink: stat.nlink,
-        uid: stat.uid,
-        gid: stat.gid,
-        rdev: pack_device(stat.device),
-        blksize: 4096,
+        kind: file_type(attributes.kind),
+        perm: (attributes.mode & 0o7777) as u16,
+        nlink: attributes.nlink,
+        uid: attributes.uid,
+        gid: attributes.gid,
+        rdev: attributes.rdev,
+        blksize: attributes.block_size,
         flags: 0,
     }
 }

@@ -13,9 +13,8 @@ mod device;
 mod error;
 mod fusermount;
 mod mount;
-mod options;
 mod prefetch;
 
 pub use error::{Error, Result};
 pub use mount::{Mount, Unmounted, Unmounter};
-pub use options::MountOptions;
+pub use vmroot_mount::MountOptions;

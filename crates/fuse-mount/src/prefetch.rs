@@ -13,10 +13,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use fuser::Notifier;
+use fuser::{INodeNo, Notifier};
 use vmroot_container_fs::{ContainerFs, InodeId, InodeKind};
-
-use crate::attributes::inode_number;
+use vmroot_mount::inode_number;
 
 /// The largest file that is prefetched, in bytes. The kernel's own readahead works well for larger files.
 const MAX_FILE: u64 = 128 << 10;
@@ -171,7 +170,7 @@ fn prefetch(
         // Errors are ignored: the kernel requests the file later, and the reader gets the error then.
         let prefetched = root
             .read_at(ino, 0, buffer)
-            .is_ok_and(|count| notifier.store(inode_number(ino), 0, &buffer[..count]).is_ok());
+            .is_ok_and(|count| notifier.store(INodeNo(inode_number(ino)), 0, &buffer[..count]).is_ok());
         if !prefetched || bytes >= MAX_BYTES {
             return (inode + 1, left_out);
         }

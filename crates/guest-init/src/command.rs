@@ -13,9 +13,10 @@ use rustix::process::{ioctl_tiocsctty, setsid, umask};
 use rustix::stdio;
 use rustix::system::uname;
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
+use vmroot_guest_config::CONFIG;
 use vmroot_users::User;
 
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::environment::Environment;
 use crate::kernel::{self, CommandLine};
 use crate::{Error, Result, console, program, users};
@@ -28,16 +29,17 @@ pub(crate) fn run(arguments: &[OsString]) -> ! {
 }
 
 fn become_command(arguments: &[OsString]) -> Result<Infallible> {
-    let config = Config::read(Path::new(config::PATH))?;
+    let config = Config::read(Path::new(CONFIG))?;
     let command = config.command(arguments)?;
     let user = users::resolve(&config, Path::new("/"))?;
     let hostname = uname().nodename().to_string_lossy().into_owned();
-    let terminal = config.tty.then(|| env::var("TERM").unwrap_or_default());
+    let has_terminal = config.settings.has_terminal();
+    let terminal = has_terminal.then(|| env::var("TERM").unwrap_or_default());
     let environment =
-        Environment::new(&config.env, &hostname, terminal.as_deref(), user.home.as_deref().unwrap_or("/"));
+        Environment::new(&config.process.env, &hostname, terminal.as_deref(), user.home.as_deref().unwrap_or("/"));
     umask(Mode::WGRP | Mode::WOTH);
-    enter_directory(&config.working_dir)?;
-    take_console(config.tty, &user)?;
+    enter_directory(&config.process.working_dir)?;
+    take_console(has_terminal, &user)?;
     drop_privileges(&user)?;
     execute(&command, &environment)
 }

@@ -1,62 +1,18 @@
-//! `/etc/vmroot/config.json`: how to run the image's command.
+//! The config: how to run the image's command.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
-use serde::Deserialize;
+use vmroot_guest_config::{GuestSettings, MAX_CONFIG, Process};
 
 use crate::{Error, Result, document};
 
-/// The path of the config in the root.
-pub(crate) const PATH: &str = "/etc/vmroot/config.json";
-
-/// The maximum size of the config in bytes. A larger environment could not be passed to a program.
-const MAX_CONFIG: u64 = 4 << 20;
-
-/// The fields of vmroot's `config.json` that are needed to run a command, plus three for guests only. Other fields are
-/// ignored.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+/// The fields of the config that are needed to run a command. Other fields are ignored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Config {
-    /// Variables as `NAME=value`.
-    pub(crate) env: Vec<String>,
-    /// The program and its first arguments, which are always used.
-    pub(crate) entrypoint: Vec<String>,
-    /// The default arguments, or the whole command if there is no entrypoint.
-    pub(crate) cmd: Vec<String>,
-    /// The working directory. Empty means `/`.
-    pub(crate) working_dir: String,
-    /// The user as named by the image. Empty means root.
-    pub(crate) user: String,
-    /// The user's id, if already resolved.
-    pub(crate) uid: Option<u32>,
-    /// The group's id, if already resolved.
-    pub(crate) gid: Option<u32>,
-    /// The supplementary groups. `None` means those of `/etc/group`.
-    pub(crate) groups: Option<Vec<u32>>,
-    /// The host name. `None` means that of `/etc/hostname`.
-    pub(crate) hostname: Option<String>,
-    /// Whether the console is a terminal for the command, with job control and echo. If not, it is a plain line for
-    /// bytes.
-    pub(crate) tty: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            env: Vec::new(),
-            entrypoint: Vec::new(),
-            cmd: Vec::new(),
-            working_dir: String::new(),
-            user: String::new(),
-            uid: None,
-            gid: None,
-            groups: None,
-            hostname: None,
-            tty: true,
-        }
-    }
+    pub(crate) process: Process,
+    pub(crate) settings: GuestSettings,
 }
 
 impl Config {
@@ -67,9 +23,12 @@ impl Config {
     /// - [`Error::TooLong`] if it is larger than the limit.
     /// - [`Error::Document`] if it is malformed.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let config: Self = match document::json(path, MAX_CONFIG) {
+        let config = match document::read(path, MAX_CONFIG) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Self::default(),
-            read => read?,
+            read => {
+                let text = read?;
+                Self { process: document::parse(path, &text)?, settings: document::parse(path, &text)? }
+            }
         };
         match config.invalid_field() {
             None => Ok(config),
@@ -79,15 +38,16 @@ impl Config {
 
     /// Returns a description of a field that could not be passed to a system call.
     fn invalid_field(&self) -> Option<String> {
-        let lists = [("env", &self.env), ("entrypoint", &self.entrypoint), ("cmd", &self.cmd)];
-        let texts = [("workingDir", &self.working_dir), ("user", &self.user)];
+        let process = &self.process;
+        let lists = [("env", &process.env), ("entrypoint", &process.entrypoint), ("cmd", &process.cmd)];
+        let texts = [("workingDir", &process.working_dir), ("user", &process.user)];
         let in_lists = lists.iter().find(|(_, list)| list.iter().any(|text| text.contains('\0')));
         let in_texts = texts.iter().find(|(_, text)| text.contains('\0'));
         if let Some(name) = in_lists.map(|(name, _)| name).or(in_texts.map(|(name, _)| name)) {
             return Some(format!("{name} has a NUL byte"));
         }
         // System calls take (uid_t) -1 as "leave unchanged".
-        let mut ids = self.uid.iter().chain(&self.gid).chain(self.groups.iter().flatten());
+        let mut ids = process.uid.iter().chain(&process.gid).chain(self.settings.groups.iter().flatten());
         ids.any(|&id| id == u32::MAX).then(|| format!("{} is no user and no group", u32::MAX))
     }
 
@@ -96,9 +56,9 @@ impl Config {
     /// # Errors
     /// [`Error::NoCommand`] if all of them are empty.
     pub(crate) fn command(&self, arguments: &[OsString]) -> Result<Vec<OsString>> {
-        let mut command: Vec<OsString> = self.entrypoint.iter().map(OsString::from).collect();
+        let mut command: Vec<OsString> = self.process.entrypoint.iter().map(OsString::from).collect();
         if arguments.is_empty() {
-            command.extend(self.cmd.iter().map(OsString::from));
+            command.extend(self.process.cmd.iter().map(OsString::from));
         } else {
             command.extend_from_slice(arguments);
         }
@@ -125,7 +85,7 @@ mod tests {
                  "user": "u", "uid": 7, "gid": 8, "labels": {"x": "y"}, "groups": [9], "hostname": "h", "tty": false}"#,
         );
         let text = |text: &str| text.to_owned();
-        let expected = Config {
+        let process = Process {
             env: vec![text("A=1")],
             entrypoint: vec![text("/e")],
             cmd: vec![text("c")],
@@ -133,10 +93,9 @@ mod tests {
             user: text("u"),
             uid: Some(7),
             gid: Some(8),
-            groups: Some(vec![9]),
-            hostname: Some(text("h")),
-            tty: false,
         };
+        let settings = GuestSettings { groups: Some(vec![9]), hostname: Some(text("h")), tty: Some(false) };
+        let expected = Config { process, settings };
         assert_eq!(config.unwrap(), expected);
     }
 

@@ -1,5 +1,6 @@
 //! The console: the connection to the host, and the terminal of the command.
 
+use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -7,8 +8,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use rustix::fs::OFlags;
 use rustix::stdio;
 use rustix::termios::{self, InputModes, LocalModes, OptionalActions, OutputModes, SpecialCodeIndex as Code};
-
-use crate::{Error, error, shutdown};
 
 /// The prefix of each line of this program. Programs on the host parse it.
 const PREFIX: &str = "[vmroot-init]";
@@ -59,7 +58,7 @@ pub(crate) fn drain() {
 }
 
 /// Writes `[vmroot-init] error: …`.
-pub(crate) fn error(error: &Error) {
+pub(crate) fn error(error: &impl Display) {
     line(&format!("error: {error}"));
 }
 
@@ -84,18 +83,6 @@ pub(crate) fn note(text: &str) {
         // <4> is a warning (printk). One write is one record.
         let _ = log.write_all(format!("<4>{PREFIX} note: {}\n", one_line(text)).as_bytes());
     }
-}
-
-/// Makes a panic report its message and power off as other errors do. Otherwise, a panic of PID 1 would be one of the
-/// kernel.
-pub(crate) fn report_panics() {
-    std::panic::set_hook(Box::new(|panic| {
-        line(&format!("error: {panic}"));
-        if rustix::process::getpid().is_init() {
-            shutdown::end(error::OWN_FAULT, false);
-        }
-        std::process::exit(error::OWN_FAULT);
-    }));
 }
 
 fn line(text: &str) {

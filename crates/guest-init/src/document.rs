@@ -32,15 +32,12 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Parses a JSON document.
+/// Parses a JSON document that was read from `path`.
 ///
 /// # Errors
-/// - [`Error::Io`] if the file cannot be read.
-/// - [`Error::TooLong`] if it has more than `limit` bytes.
-/// - [`Error::Document`] if it is malformed or not a regular file.
-pub(crate) fn json<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<T> {
-    serde_json::from_slice(&read(path, limit)?)
-        .map_err(|error| Error::Document { path: path.to_owned(), reason: error.to_string() })
+/// [`Error::Document`] if it is malformed.
+pub(crate) fn parse<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T> {
+    serde_json::from_slice(text).map_err(|error| Error::Document { path: path.to_owned(), reason: error.to_string() })
 }
 
 #[cfg(test)]

@@ -12,10 +12,10 @@ use std::{fs, io};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::system::finit_module;
+use vmroot_guest_config::{MAX_STAGE, STAGE, Stage, StageRoot};
 
 use crate::kernel::{self, CommandLine};
-use crate::stage::{Root, Stage};
-use crate::{Error, Result, console, devices, mounts, shutdown, switch_root};
+use crate::{Error, Result, console, devices, document, mount_point, mounts, shutdown, switch_root};
 
 /// The mount point of the root before the switch.
 const ROOT: &str = "/root";
@@ -26,6 +26,11 @@ const WRITABLE: &str = "/writable";
 
 /// `MODULE_INIT_COMPRESSED_FILE` (linux/module.h): the kernel decompresses the module.
 const COMPRESSED: i32 = 4;
+
+/// Returns whether this is an initramfs with instructions for stage one.
+pub(crate) fn has_instructions() -> bool {
+    Path::new(STAGE).exists()
+}
 
 /// Follows `/vmroot/stage.json`, and executes the root's init with the same `arguments`.
 pub(crate) fn run(arguments: &[OsString]) -> ! {
@@ -42,8 +47,9 @@ pub(crate) fn run(arguments: &[OsString]) -> ! {
 }
 
 fn become_init(arguments: &[OsString]) -> Result<Infallible> {
-    let stage = Stage::read()?;
-    stage.modules.iter().try_for_each(|module| load(module))?;
+    let path = Path::new(STAGE);
+    let stage: Stage = document::parse(path, &document::read(path, MAX_STAGE)?)?;
+    stage.modules.iter().try_for_each(|module| load(Path::new(module)))?;
     let root = Path::new(ROOT);
     if stage.overlay {
         mount_root(&stage.root, Path::new(LOWER))?;
@@ -53,7 +59,7 @@ fn become_init(arguments: &[OsString]) -> Result<Infallible> {
     }
     switch_root::switch(root)?;
     let source = Command::new(&stage.init).args(arguments).exec();
-    Err(Error::Io { path: stage.init, source })
+    Err(Error::Io { path: stage.init.into(), source })
 }
 
 /// Loads a module, unless it is loaded already.
@@ -67,7 +73,7 @@ fn load(path: &Path) -> Result<()> {
     }
 }
 
-fn mount_root(root: &Root, target: &Path) -> Result<()> {
+fn mount_root(root: &StageRoot, target: &Path) -> Result<()> {
     root.devices().try_for_each(|device| devices::wait(device, devices::DEVICE_TIMEOUT))?;
     let flags = if root.read_only { MountFlags::RDONLY } else { MountFlags::empty() };
     make_directory(target)?;
@@ -114,5 +120,5 @@ fn mount_at(source: &str, target: &Path, fstype: &str, flags: MountFlags, option
 }
 
 fn make_directory(directory: &Path) -> Result<()> {
-    mounts::make_directory(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })
+    mount_point::make_directory(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })
 }

@@ -25,11 +25,12 @@ mod error;
 mod initramfs;
 mod kernel;
 mod loopback;
+mod mount_point;
 mod mounts;
+mod panic;
 mod pid1;
 mod program;
 mod shutdown;
-mod stage;
 mod switch_root;
 mod temporary;
 mod users;
@@ -46,12 +47,12 @@ const INITRAMFS_PROGRAM: &str = "/init";
 
 /// Runs in the role that the process was started for. `arguments` are those of the process, including its own name.
 pub fn start(arguments: Vec<OsString>) -> ! {
-    console::report_panics();
+    panic::report_panics();
     let name = arguments.first().cloned().unwrap_or_default();
     let rest = arguments.get(1..).unwrap_or_default();
     let first = rustix::process::getpid().is_init();
     match () {
-        () if first && name == INITRAMFS_PROGRAM && stage::is_present() => initramfs::run(rest),
+        () if first && name == INITRAMFS_PROGRAM && initramfs::has_instructions() => initramfs::run(rest),
         () if first => pid1::run(&name, rest),
         () if name == COMMAND_ROLE => command::run(rest),
         () => {

@@ -10,8 +10,9 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 use rustix::system::{RebootCommand, reboot, sethostname};
 use signal_hook::consts;
 use signal_hook::iterator::Signals;
+use vmroot_guest_config::CONFIG;
 
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::kernel::{self, CommandLine};
 use crate::{COMMAND_ROLE, Error, Result, console, document, loopback, mounts, shutdown};
 
@@ -52,7 +53,7 @@ pub(crate) fn run(name: &OsStr, arguments: &[OsString]) -> ! {
 
 fn serve(name: &OsStr, arguments: &[OsString]) -> Result<i32> {
     mounts::mount_further();
-    let config = Config::read(Path::new(config::PATH))?;
+    let config = Config::read(Path::new(CONFIG))?;
     if let Err(error) = sethostname(hostname(&config, Path::new("/etc/hostname")).as_bytes()) {
         console::note(&format!("no host name: {error}"));
     }
@@ -101,7 +102,7 @@ fn exit_code(status: WaitStatus) -> i32 {
 /// Returns the host name of the config, of the image, or the default. Names that Linux rejects are skipped.
 fn hostname(config: &Config, file: &Path) -> String {
     let valid = |name: &str| !name.is_empty() && name.len() <= MAX_HOSTNAME && !name.contains(char::is_whitespace);
-    if let Some(name) = config.hostname.as_deref().filter(|name| valid(name)) {
+    if let Some(name) = config.settings.hostname.as_deref().filter(|name| valid(name)) {
         return name.to_owned();
     }
     let text = document::read(file, 4096).unwrap_or_default();
@@ -122,9 +123,9 @@ mod tests {
         let mut config = Config::default();
         assert_eq!(hostname(&config, file.path()), "image");
         assert_eq!(hostname(&config, Path::new("/nonexistent")), "vmroot");
-        config.hostname = Some("config".to_owned());
+        config.settings.hostname = Some("config".to_owned());
         assert_eq!(hostname(&config, file.path()), "config");
-        config.hostname = Some("x".repeat(65));
+        config.settings.hostname = Some("x".repeat(65));
         assert_eq!(hostname(&config, file.path()), "image");
     }
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::mount::{MountFlags, mount};
 
-use crate::{console, mounts};
+use crate::{console, mount_point};
 
 /// The maximum number of entries that are copied into a tmpfs.
 const MAX_KEPT: usize = 4096;
@@ -30,9 +30,9 @@ pub(crate) fn make_writable(path: &Path, data: &CStr) {
 
 fn try_make_writable(path: &Path, data: &CStr) -> io::Result<()> {
     let made = fs::symlink_metadata(path).is_err();
-    mounts::make_directory(path)?;
+    mount_point::make_directory(path)?;
     let read_only = statvfs(path)?.f_flag.contains(StatVfsMountFlags::RDONLY);
-    if mounts::is_mount_point(path) || !read_only && fs::read_dir(path)?.next().is_some() {
+    if mount_point::is_mount_point(path) || !read_only && fs::read_dir(path)?.next().is_some() {
         return Ok(());
     }
     let covered = File::open(path)?;

@@ -17,11 +17,11 @@ use crate::{Error, Result, document};
 /// - [`Error::NoSuchUser`] or [`Error::NoSuchGroup`] if a name is unknown.
 /// - [`Error::Io`], [`Error::TooLong`] or [`Error::Document`] if a file cannot be read.
 pub(crate) fn resolve(config: &Config, root: &Path) -> Result<User> {
-    let mut spec = UserSpec::parse(&config.user);
-    if let Some(uid) = config.uid {
+    let mut spec = UserSpec::parse(&config.process.user);
+    if let Some(uid) = config.process.uid {
         spec.user = NameOrId::Id(uid);
     }
-    if let (Some(_), Some(gid)) = (spec.group, config.gid) {
+    if let (Some(_), Some(gid)) = (spec.group, config.process.gid) {
         spec.group = Some(NameOrId::Id(gid));
     }
     let (passwd, group) = (database(&root.join("etc/passwd"))?, database(&root.join("etc/group"))?);
@@ -29,8 +29,8 @@ pub(crate) fn resolve(config: &Config, root: &Path) -> Result<User> {
         UnknownName::User(name) => Error::NoSuchUser(name),
         UnknownName::Group(name) => Error::NoSuchGroup(name),
     })?;
-    user.gid = config.gid.unwrap_or(user.gid);
-    if let Some(groups) = &config.groups {
+    user.gid = config.process.gid.unwrap_or(user.gid);
+    if let Some(groups) = &config.settings.groups {
         user.groups.clone_from(groups);
     }
     Ok(user)
@@ -56,7 +56,8 @@ mod tests {
         std::fs::create_dir(root.path().join("etc")).unwrap();
         std::fs::write(root.path().join("etc/passwd"), PASSWD).unwrap();
         std::fs::write(root.path().join("etc/group"), GROUP).unwrap();
-        let mut config = Config { user: user.to_owned(), ..Config::default() };
+        let mut config = Config::default();
+        config.process.user = user.to_owned();
         change(&mut config);
         super::resolve(&config, root.path())
     }
@@ -78,17 +79,21 @@ mod tests {
 
     #[test]
     fn numbers_of_the_config_come_first() {
-        let known = |config: &mut Config| (config.uid, config.gid) = (Some(1000), Some(3));
+        let known = |config: &mut Config| (config.process.uid, config.process.gid) = (Some(1000), Some(3));
         assert_eq!(resolve("gone", known).unwrap(), user(1000, 3, &[44, 29], Some("/home/app")));
         // A user string with a group has no supplementary groups, even if the group no longer exists.
         assert_eq!(resolve("gone:gone", known).unwrap(), user(1000, 3, &[], Some("/home/app")));
-        assert_eq!(resolve("app", |config| config.groups = Some(vec![6])).unwrap().groups, [6]);
+        assert_eq!(resolve("app", |config| config.settings.groups = Some(vec![6])).unwrap().groups, [6]);
     }
 
     #[test]
     fn without_databases_only_ids_and_the_default_work() {
         let empty = tempfile::tempdir().unwrap();
-        let resolve = |user: &str| super::resolve(&Config { user: user.to_owned(), ..Config::default() }, empty.path());
+        let resolve = |user: &str| {
+            let mut config = Config::default();
+            config.process.user = user.to_owned();
+            super::resolve(&config, empty.path())
+        };
         assert_eq!(resolve("").unwrap(), user(0, 0, &[], None));
         assert_eq!(resolve("5:6").unwrap(), user(5, 6, &[], None));
         assert!(resolve("root").is_err());

@@ -63,7 +63,7 @@ fn workspace() -> PathBuf {
 }
 
 fn rerun_on_changes(workspace: &Path, toolchain: &Toolchain) {
-    let crates = ["crates/guest-init", "crates/users"];
+    let crates = ["crates/guest-init", "crates/guest-config", "crates/users"];
     let sources = crates.iter().flat_map(|name| [format!("{name}/src"), format!("{name}/Cargo.toml")]);
     let sources = sources.chain(["crates/guest/build", "Cargo.toml", "Cargo.lock"].map(str::to_owned));
     for source in sources {

@@ -9,11 +9,6 @@ mod error;
 pub use elf::check_program;
 pub use error::{Error, Result};
 
-/// The path of the init in a guest.
-pub const INIT: &str = "/sbin/vmroot-init";
-/// The path of the init's config in a guest.
-pub const CONFIG: &str = "/etc/vmroot/config.json";
-
 /// Architectures by their names in images, with the programs that could be built.
 static INITS: [(&str, Option<&[u8]>); 2] = include!(concat!(env!("OUT_DIR"), "/inits.rs"));
 

@@ -13,6 +13,7 @@ use vmroot_container_fs::ContainerFs;
 use vmroot_erofs::{ErofsMeta, write_erofs_meta};
 
 use crate::at::{EROFS_DIRECTORY_PREFIX, EROFS_SOURCE};
+use crate::options::mount_attributes;
 use crate::{Error, MountOptions, Mounted, Result};
 
 const FORM: &str = "erofs";
@@ -81,7 +82,7 @@ fn create(
         fsconfig_set_string(context, "device", descriptor_path(&contents.file))?;
     }
     fsconfig_create(context)?;
-    fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, options.attributes() | MountAttrFlags::MOUNT_ATTR_RDONLY)
+    fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, mount_attributes(options) | MountAttrFlags::MOUNT_ATTR_RDONLY)
 }
 
 /// Returns a path by which this process, and the kernel on its behalf, can open an open file.

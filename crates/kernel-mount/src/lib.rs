@@ -21,5 +21,5 @@ pub use at::MountAt;
 pub use erofs::mount_erofs;
 pub use error::{Error, Result};
 pub use mounted::Mounted;
-pub use options::MountOptions;
 pub use overlay::{Upper, check_overlay, mount_overlay};
+pub use vmroot_mount::MountOptions;

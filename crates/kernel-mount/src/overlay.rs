@@ -11,6 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, fsconfig_create, fsconfig_set_string, fsmount};
 
 use crate::at::overlay_source;
+use crate::options::mount_attributes;
 use crate::{Error, MountOptions, Mounted, Result, attributes, erofs};
 
 const FORM: &str = "overlay";
@@ -59,7 +60,7 @@ pub fn mount_overlay(lower: &Path, upper: Upper<'_>, mountpoint: &Path, options:
         fsconfig_set_string(&context, "redirect_dir", "off")?;
         fsconfig_set_string(&context, "index", "off")?;
         fsconfig_create(&context)?;
-        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, options.attributes())
+        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, mount_attributes(options))
     };
     let mount = create().map_err(Error::mount(FORM, &mountpoint))?;
     let mounted = Mounted::attach(&mount, FORM, &mountpoint)?;

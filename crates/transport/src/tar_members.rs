@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tar::EntryType;
+use vmroot_model::{MAX_LINKS, PathWalk, TooManyLinks};
 
 use crate::bundle::Bundle;
 use crate::section::Section;
@@ -25,9 +26,6 @@ const NAMES_LIMIT: u64 = 64 << 20;
 
 /// The maximum length in bytes of a path, the kernel's `PATH_MAX`.
 const PATH_LIMIT: usize = 4096;
-
-/// The maximum number of links to follow for one member, the kernel's limit for a path.
-const LINKS_LIMIT: u32 = 40;
 
 /// A plain tar whose members can be read in any order, from any thread.
 #[derive(Debug)]
@@ -83,41 +81,36 @@ impl TarMembers {
         if member.len() > PATH_LIMIT {
             return Ok(None);
         }
-        let outside = || Error::member(&self.path, member, "leads out of the archive");
-        let mut ahead: Vec<&str> = components(member);
-        let mut reached: Vec<&str> = Vec::new();
-        let mut links = 0;
-        while let Some(component) = ahead.pop() {
-            if component == ".." {
-                reached.pop().ok_or_else(outside)?;
-                continue;
+        let mut reached: Vec<u8> = Vec::new();
+        // A directory is the length of its path. It needs no member of its own.
+        let mut walk = PathWalk::new(0, member.as_bytes()).stop_outside_root();
+        while let Some(step) = walk.next() {
+            reached.truncate(*step.directory);
+            if !reached.is_empty() {
+                reached.push(b'/');
             }
-            reached.push(component);
-            let target = match self.members.get(&reached.join("/")) {
-                Some(&Member::File { offset, len }) if ahead.is_empty() => return Ok(Some((offset, len))),
-                Some(Member::Other) if ahead.is_empty() => {
+            reached.extend_from_slice(step.name);
+            let is_last = step.is_last_name();
+            let followed = match std::str::from_utf8(&reached).ok().and_then(|reached| self.members.get(reached)) {
+                Some(&Member::File { offset, len }) if is_last => return Ok(Some((offset, len))),
+                Some(Member::Other) if is_last => {
                     return Err(Error::member(&self.path, member, "is not a file stored in one piece"));
                 }
-                Some(Member::Symlink(target)) => {
-                    reached.pop();
-                    if target.starts_with('/') {
-                        reached.clear();
-                    }
-                    target
+                Some(Member::Symlink(target)) => walk.follow(target.as_bytes()),
+                Some(Member::HardLink(target)) => walk.follow_from_root(target.as_bytes()),
+                _ => {
+                    walk.enter(reached.len());
+                    continue;
                 }
-                Some(Member::HardLink(target)) => {
-                    reached.clear();
-                    target
-                }
-                // Directories need no member of their own.
-                _ => continue,
             };
-            links += 1;
-            if links > LINKS_LIMIT {
-                let (path, member) = (self.path.clone(), member.to_owned());
-                return Err(Error::TooManyLinks { path, member, limit: LINKS_LIMIT });
-            }
-            ahead.extend(components(target));
+            followed.map_err(|TooManyLinks| Error::TooManyLinks {
+                path: self.path.clone(),
+                member: member.to_owned(),
+                limit: MAX_LINKS,
+            })?;
+        }
+        if walk.has_left_root() {
+            return Err(Error::member(&self.path, member, "leads out of the archive"));
         }
         Ok(None)
     }
@@ -131,11 +124,6 @@ impl Bundle for TarMembers {
     fn find(&self, member: &str) -> Result<Option<Section>> {
         Ok(self.resolve(member)?.map(|(offset, len)| Section::new(Arc::clone(&self.file), offset, len)))
     }
-}
-
-/// Returns the components of a path in reverse order, without empty ones and `.`.
-fn components(path: &str) -> Vec<&str> {
-    path.rsplit('/').filter(|component| !matches!(*component, "" | ".")).collect()
 }
 
 /// Reads the headers of a tar. Calls `found` with the normalised name of each member, the member, and a reader of its
@@ -226,8 +214,8 @@ fn member<R: Read>(entry: &tar::Entry<'_, R>, path: &[u8]) -> Member {
 
 /// Returns the name of a member without `./` and without leading, doubled and trailing slashes.
 fn name(raw: &[u8]) -> Option<String> {
-    let mut components = components(std::str::from_utf8(raw).ok()?);
-    components.reverse();
+    let path = std::str::from_utf8(raw).ok()?;
+    let components: Vec<_> = path.split('/').filter(|component| !matches!(*component, "" | ".")).collect();
     (!components.is_empty() && !components.contains(&"..")).then(|| components.join("/"))
 }
 

@@ -15,14 +15,12 @@ use fuse_backend_rs::api::filesystem::{
     ZeroCopyReader, ZeroCopyWriter,
 };
 use rustix::io::Errno;
-use vmroot_container_fs::{ContainerFs, Error, InodeId, InodeKind, ReadFailures};
+use vmroot_container_fs::{ContainerFs, InodeKind, ReadFailures};
+use vmroot_mount::{DirectoryEntry, FuseRoot, TTL, XattrReply, inode_number};
 
-use crate::attributes::{TTL, attributes, entry, inode_number, no_entry, statfs};
+use crate::attributes::{attributes, entry, no_entry, statfs};
 use crate::contents_files::ContentsFiles;
 use crate::requests::MAX_DATA;
-
-/// The names at the offsets 0 and 1 of a directory. Later offsets are cookies of [`ContainerFs::readdir`], plus two.
-const DOTS: [&[u8]; 2] = [b".", b".."];
 
 /// Capabilities that save requests. The library leaves out the ones that an old kernel does not know.
 const CAPABILITIES: FsOptions = FsOptions::ASYNC_READ
@@ -34,27 +32,20 @@ const CAPABILITIES: FsOptions = FsOptions::ASYNC_READ
     .union(FsOptions::CACHE_SYMLINKS)
     .union(FsOptions::EXPLICIT_INVAL_DATA);
 
-/// The prefix of the xattrs that hold POSIX access control lists (acl(5)).
-const ACL_PREFIX: &[u8] = b"system.posix_acl_";
-
 /// The bits of the flags of open(2) that request writing: `O_WRONLY`, `O_RDWR`.
 const WRITE_FLAGS: u32 = 0o3;
 
 /// A [`ContainerFs`] as a file system for `fuse-backend-rs`.
 pub(crate) struct Adapter {
-    root: Arc<ContainerFs>,
+    root: FuseRoot,
     contents_files: ContentsFiles,
     failures: ReadFailures,
 }
 
 impl Adapter {
     pub(crate) fn new(root: Arc<ContainerFs>) -> Self {
-        Self { contents_files: ContentsFiles::new(&root), root, failures: ReadFailures::default() }
-    }
-
-    /// Returns the inode with a number. The guest may send any number.
-    fn inode(&self, number: u64) -> io::Result<InodeId> {
-        number.checked_sub(1).and_then(|number| self.root.inode_id(number)).ok_or(Errno::STALE.into())
+        let contents_files = ContentsFiles::new(&root);
+        Self { root: FuseRoot::new(root), contents_files, failures: ReadFailures::default() }
     }
 
     /// Calls `add` with the entries of a directory from `offset` on, until `add` returns 0 because the reply is full.
@@ -62,27 +53,16 @@ impl Adapter {
         &self,
         directory: u64,
         offset: u64,
-        add: &mut dyn FnMut(DirEntry<'_>, InodeId) -> io::Result<usize>,
+        mut add: impl FnMut(DirEntry<'_>, &DirectoryEntry<'_>) -> io::Result<usize>,
     ) -> io::Result<()> {
-        let directory = self.inode(directory)?;
-        let dots = DOTS.len() as u64;
-        let entries = self.root.readdir(directory, offset.saturating_sub(dots)).map_err(failed)?;
-        // The guest ignores the inode of `.` and `..`, and the parent's is not known here.
-        let dotted = (1..=dots).zip(DOTS).skip(offset.min(dots) as usize).map(|(next, name)| (name, directory, next));
-        let entries = entries.map(|entry| (entry.name, entry.ino, entry.next + dots));
-        for (name, ino, offset) in dotted.chain(entries) {
-            // The type bits of a mode, shifted, are the types of readdir(3).
-            let type_ = self.root.stat(ino).mode >> 12 & 0o17;
-            if add(DirEntry { ino: inode_number(ino), offset, type_, name }, ino)? == 0 {
+        for entry in self.root.entries(directory, offset)? {
+            let (ino, type_) = (inode_number(entry.ino), entry.dirent_type());
+            if add(DirEntry { ino, offset: entry.next, type_, name: entry.name }, &entry)? == 0 {
                 break;
             }
         }
         Ok(())
     }
-}
-
-fn failed(error: Error) -> io::Error {
-    error.errno().into()
 }
 
 fn read_only<T>() -> io::Result<T> {
@@ -94,24 +74,21 @@ impl FileSystem for Adapter {
     type Handle = u64;
 
     fn init(&self, _: FsOptions) -> io::Result<FsOptions> {
-        let lists = if self.root.any_has_xattr(ACL_PREFIX) { FsOptions::POSIX_ACL } else { FsOptions::empty() };
+        let lists = if self.root.has_access_lists() { FsOptions::POSIX_ACL } else { FsOptions::empty() };
         Ok(CAPABILITIES | lists)
     }
 
     fn lookup(&self, _: &Context, parent: u64, name: &CStr) -> io::Result<Entry> {
-        match self.root.lookup(self.inode(parent)?, name.to_bytes()) {
-            Ok(ino) => Ok(entry(&self.root.stat(ino))),
-            Err(Error::NotFound(_)) => Ok(no_entry()),
-            Err(error) => Err(failed(error)),
-        }
+        let found = self.root.lookup(parent, name.to_bytes())?;
+        Ok(found.map_or_else(no_entry, |found| entry(&found)))
     }
 
     fn getattr(&self, _: &Context, inode: u64, _: Option<u64>) -> io::Result<(stat64, Duration)> {
-        Ok((attributes(&self.root.stat(self.inode(inode)?)), TTL))
+        Ok((attributes(&self.root.attributes(self.root.inode(inode)?)), TTL))
     }
 
     fn readlink(&self, _: &Context, inode: u64) -> io::Result<Vec<u8>> {
-        Ok(self.root.readlink(self.inode(inode)?).map_err(failed)?.to_vec())
+        Ok(self.root.readlink(inode)?.to_vec())
     }
 
     /// Returns `ENOSYS`: the guest does not send `open` again, and keeps pages as with `FOPEN_KEEP_CACHE`.
@@ -135,23 +112,23 @@ impl FileSystem for Adapter {
         _: Option<u64>,
         _: u32,
     ) -> io::Result<usize> {
-        let ino = self.inode(inode)?;
-        if self.root.stat(ino).kind == InodeKind::Directory {
+        let (ino, root) = (self.root.inode(inode)?, self.root.root());
+        if root.stat(ino).kind == InodeKind::Directory {
             return Err(Errno::ISDIR.into());
         }
         // The guest would treat the missing bytes of a short reply as zeros.
         if size > MAX_DATA || size as usize > guest.available_bytes() {
             return Err(Errno::INVAL.into());
         }
-        let Some(extent) = self.root.extent(ino).filter(|extent| offset < extent.length) else { return Ok(0) };
+        let Some(extent) = root.extent(ino).filter(|extent| offset < extent.length) else { return Ok(0) };
         let count = (extent.length - offset).min(size.into()) as usize;
         let start = extent.offset + offset;
-        let read = self.contents_files.with_file(&self.root, extent.file, |file| {
+        let read = self.contents_files.with_file(root, extent.file, |file| {
             guest.write_all_from(file, count, start)?;
             Ok(count)
         });
         read.map_err(|cause| {
-            self.failures.report(self.root.contents_file(extent.file), start, &cause);
+            self.failures.report(root.contents_file(extent.file), start, &cause);
             // To the guest, every cause is a failure of its disk.
             Errno::IO.into()
         })
@@ -166,7 +143,7 @@ impl FileSystem for Adapter {
         offset: u64,
         add: &mut dyn FnMut(DirEntry<'_>) -> io::Result<usize>,
     ) -> io::Result<()> {
-        self.list(inode, offset, &mut |dirent, _| add(dirent))
+        self.list(inode, offset, |dirent, _| add(dirent))
     }
 
     fn readdirplus(
@@ -178,27 +155,24 @@ impl FileSystem for Adapter {
         offset: u64,
         add: &mut dyn FnMut(DirEntry<'_>, Entry) -> io::Result<usize>,
     ) -> io::Result<()> {
-        self.list(inode, offset, &mut |dirent, ino| add(dirent, entry(&self.root.stat(ino))))
+        self.list(inode, offset, |dirent, listed| add(dirent, entry(&self.root.attributes(listed.ino))))
     }
 
     fn statfs(&self, _: &Context, _: u64) -> io::Result<statvfs64> {
-        statfs(&self.root.statfs())
+        statfs(&self.root.size())
     }
 
     fn getxattr(&self, _: &Context, inode: u64, name: &CStr, size: u32) -> io::Result<GetxattrReply> {
-        let value = self.root.xattr(self.inode(inode)?, name.to_bytes()).ok_or(Errno::NODATA)?;
-        Ok(match xattr_reply(value.len(), size)? {
+        Ok(match self.root.xattr(inode, name.to_bytes(), size)? {
             XattrReply::Size(length) => GetxattrReply::Count(length),
-            XattrReply::Value => GetxattrReply::Value(value.to_vec()),
+            XattrReply::Bytes(value) => GetxattrReply::Value(value.to_vec()),
         })
     }
 
     fn listxattr(&self, _: &Context, inode: u64, size: u32) -> io::Result<ListxattrReply> {
-        let names =
-            self.root.xattrs(self.inode(inode)?).flat_map(|(name, _)| [name, b"\0"]).collect::<Vec<_>>().concat();
-        Ok(match xattr_reply(names.len(), size)? {
+        Ok(match self.root.xattr_names(inode, size)? {
             XattrReply::Size(length) => ListxattrReply::Count(length),
-            XattrReply::Value => ListxattrReply::Names(names),
+            XattrReply::Bytes(names) => ListxattrReply::Names(names),
         })
     }
 
@@ -277,21 +251,5 @@ impl FileSystem for Adapter {
 
     fn removexattr(&self, _: &Context, _: u64, _: &CStr) -> io::Result<()> {
         read_only()
-    }
-}
-
-/// The kind of reply to a request of xattr(7).
-enum XattrReply {
-    /// The number of bytes, for a caller that requests the size.
-    Size(u32),
-    /// The bytes.
-    Value,
-}
-
-fn xattr_reply(length: usize, size: u32) -> io::Result<XattrReply> {
-    match size {
-        0 => Ok(XattrReply::Size(u32::try_from(length).map_err(|_| Errno::TOOBIG)?)),
-        size if length > size as usize => Err(Errno::RANGE.into()),
-        _ => Ok(XattrReply::Value),
     }
 }

@@ -1,23 +1,14 @@
 //! Converts attributes of inodes and of the root for the guest.
 
 use std::io;
-use std::time::Duration;
 
 use fuse_backend_rs::abi::fuse_abi::{stat64, statvfs64};
 use fuse_backend_rs::api::filesystem::{Context, Entry, FileSystem, ROOT_ID};
-use vmroot_container_fs::{InodeId, Stat, StatFs, pack_device};
-
-/// The time for which the guest may cache names and attributes: a year.
-pub(crate) const TTL: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// Converts an inode id to the protocol's number, which is also `st_ino`: the root is 1, and 0 is invalid.
-pub(crate) fn inode_number(ino: InodeId) -> u64 {
-    u64::from(ino.0) + 1
-}
+use vmroot_mount::{Attributes, FileSystemSize, TTL};
 
 /// Returns the reply for a name that exists.
-pub(crate) fn entry(stat: &Stat) -> Entry {
-    Entry { inode: inode_number(stat.ino), attr: attributes(stat), ..no_entry() }
+pub(crate) fn entry(found: &Attributes) -> Entry {
+    Entry { inode: found.number, attr: attributes(found), ..no_entry() }
 }
 
 /// Returns the reply for a missing name: inode 0. The other fields are ignored.
@@ -25,38 +16,38 @@ pub(crate) fn no_entry() -> Entry {
     Entry { attr_timeout: TTL, entry_timeout: TTL, ..Entry::default() }
 }
 
-pub(crate) fn attributes(stat: &Stat) -> stat64 {
+pub(crate) fn attributes(source: &Attributes) -> stat64 {
     // The struct has private fields of libc, so it cannot be constructed here.
     let mut attributes = Entry::default().attr;
-    attributes.st_ino = inode_number(stat.ino);
-    attributes.st_mode = stat.mode;
-    attributes.st_nlink = stat.nlink.into();
-    attributes.st_uid = stat.uid;
-    attributes.st_gid = stat.gid;
-    attributes.st_rdev = pack_device(stat.device).into();
-    attributes.st_size = to_signed(stat.size);
-    attributes.st_blocks = to_signed(stat.blocks);
-    attributes.st_blksize = 4096;
+    attributes.st_ino = source.number;
+    attributes.st_mode = source.mode;
+    attributes.st_nlink = source.nlink.into();
+    attributes.st_uid = source.uid;
+    attributes.st_gid = source.gid;
+    attributes.st_rdev = source.rdev.into();
+    attributes.st_size = to_signed(source.size);
+    attributes.st_blocks = to_signed(source.blocks);
+    attributes.st_blksize = source.block_size.into();
     for (seconds, nanoseconds) in [
         (&mut attributes.st_atime, &mut attributes.st_atime_nsec),
         (&mut attributes.st_mtime, &mut attributes.st_mtime_nsec),
         (&mut attributes.st_ctime, &mut attributes.st_ctime_nsec),
     ] {
-        *seconds = stat.mtime.seconds;
-        *nanoseconds = stat.mtime.nanoseconds.into();
+        *seconds = source.time.seconds;
+        *nanoseconds = source.time.nanoseconds.into();
     }
     attributes
 }
 
 /// Returns the reply to statfs(2): all blocks and inodes are in use.
-pub(crate) fn statfs(size: &StatFs) -> io::Result<statvfs64> {
+pub(crate) fn statfs(size: &FileSystemSize) -> io::Result<statvfs64> {
     // This struct has private fields too. The library's default reply is an empty one.
     let mut answer = Blank.statfs(&Context::new(), ROOT_ID)?;
-    answer.f_bsize = size.block_size;
-    answer.f_frsize = size.block_size;
+    answer.f_bsize = size.block_size.into();
+    answer.f_frsize = size.block_size.into();
     answer.f_blocks = size.blocks;
     answer.f_files = size.inodes;
-    answer.f_namemax = 255;
+    answer.f_namemax = size.max_name.into();
     Ok(answer)
 }
 

@@ -18,7 +18,7 @@ fn main() -> vmroot::Result<()> {
 
     let config = RuntimeConfig::new(image.config(), &root)?;
     assert_eq!(config.command(), ["/bin/sh", "-c", "echo $GREETING"]);
-    assert_eq!((config.uid, config.gid), (Some(1000), Some(50)));
+    assert_eq!((config.process.uid, config.process.gid), (Some(1000), Some(50)));
 
     vmroot::export_to_dir(&client, &image, Path::new("try/web"))?;
     let prebaked = vmroot::load_from_dir_for(Path::new("try/web"), &arm64)?;

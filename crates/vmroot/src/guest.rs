@@ -1,15 +1,17 @@
 //! The init and its config, which a guest needs on top of its image.
 //!
 //! ```
-//! use vmroot::{RuntimeConfig, Top, guest};
+//! use vmroot::{Process, RuntimeConfig, Top, guest};
 //!
-//! let runtime = RuntimeConfig { cmd: vec!["/bin/sh".to_owned()], ..RuntimeConfig::default() };
-//! let config = guest::Config { hostname: Some("demo".to_owned()), ..guest::Config::new(runtime) };
+//! let process = Process { cmd: vec!["/bin/sh".to_owned()], ..Process::default() };
+//! let mut config = guest::Config::new(RuntimeConfig { process, ..RuntimeConfig::default() });
+//! config.settings.hostname = Some("demo".to_owned());
 //! let top = Top { additions: guest::additions(b"a program", &config).into(), ..Top::default() };
 //! ```
 
 use serde::{Deserialize, Serialize};
-pub use vmroot_guest::{CONFIG, INIT, check_program, init_for};
+pub use vmroot_guest::{check_program, init_for};
+pub use vmroot_guest_config::{CONFIG, GuestSettings, INIT};
 
 use crate::{Addition, RuntimeConfig};
 
@@ -19,22 +21,15 @@ pub struct Config {
     /// How to run the image.
     #[serde(flatten)]
     pub runtime: RuntimeConfig,
-    /// The ids of the supplementary groups. `None` means the user's groups in the guest's `/etc/group`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub groups: Option<Vec<u32>>,
-    /// The guest's host name. `None` means the name in its `/etc/hostname`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hostname: Option<String>,
-    /// Whether the console is a terminal for the command, with echo and job control, or passes bytes unchanged. `None`
-    /// means a terminal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tty: Option<bool>,
+    /// The settings of the guest.
+    #[serde(flatten)]
+    pub settings: GuestSettings,
 }
 
 impl Config {
     /// Returns a config that runs the image, with defaults for everything else.
     pub fn new(runtime: RuntimeConfig) -> Self {
-        Self { runtime, groups: None, hostname: None, tty: None }
+        Self { runtime, settings: GuestSettings::default() }
     }
 
     /// Returns the text of the file, in the format of [`RuntimeConfig::to_json`].
@@ -53,6 +48,7 @@ pub fn additions(init: &[u8], config: &Config) -> [Addition; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Process;
 
     #[test]
     fn additions_have_the_paths_that_the_guest_reads() {
@@ -69,16 +65,42 @@ mod tests {
 
     #[test]
     fn config_without_guest_fields_is_the_runtime_config() {
-        let runtime = RuntimeConfig { uid: Some(1), user: "app".to_owned(), ..RuntimeConfig::default() };
+        let process = Process { uid: Some(1), user: "app".to_owned(), ..Process::default() };
+        let runtime = RuntimeConfig { process, ..RuntimeConfig::default() };
         assert_eq!(Config::new(runtime.clone()).to_json(), runtime.to_json());
     }
 
     #[test]
     fn guest_fields_come_last() {
         let mut config = Config::new(RuntimeConfig::default());
-        (config.groups, config.hostname, config.tty) = (Some(vec![44]), Some("demo".to_owned()), Some(false));
+        config.settings = GuestSettings { groups: Some(vec![44]), hostname: Some("demo".to_owned()), tty: Some(false) };
         let json = config.to_json();
         assert!(json.ends_with("\"hostname\": \"demo\",\n  \"tty\": false\n}\n"), "{json}");
         assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), config);
+    }
+
+    /// The init parses `Process` and `GuestSettings`.
+    #[test]
+    fn the_init_reads_all_that_is_written() {
+        let text = |text: &str| text.to_owned();
+        let process = Process {
+            env: vec![text("A=1"), text("B=\u{1f600} \"")],
+            entrypoint: vec![text("/bin/sh")],
+            cmd: vec![text("-c")],
+            working_dir: text("/w"),
+            user: text("app:staff"),
+            uid: Some(1),
+            gid: Some(2),
+        };
+        let runtime = RuntimeConfig {
+            layers: vec![crate::Digest::of(b"")],
+            process: process.clone(),
+            labels: [(text("env"), text("no list"))].into(),
+            architecture: text("amd64"),
+        };
+        let settings = GuestSettings { groups: Some(vec![44]), hostname: Some(text("demo")), tty: Some(false) };
+        let json = Config { runtime, settings: settings.clone() }.to_json();
+        assert_eq!(serde_json::from_str::<Process>(&json).unwrap(), process);
+        assert_eq!(serde_json::from_str::<GuestSettings>(&json).unwrap(), settings);
     }
 }

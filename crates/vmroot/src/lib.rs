@@ -63,12 +63,15 @@ pub use vmroot_container_fs::{
     LayeredContainerFs, Resolved, Stat, StatFs, Timestamp, UserIds, Walk, WalkEntry,
 };
 pub use vmroot_errors::{ErrorKind, Limit, with_causes};
+pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
     BlobProgress, Collection, Finding, Image, LayerRecord, NoProgress, Progress, PullPolicy, Record, Removal,
     VerifyReport,
 };
 pub use vmroot_layer_index::BuildOptions;
 pub use vmroot_model::{Digest, ImageConfig, Platform, Reference};
+#[cfg(any(feature = "fuse", feature = "kernel-mount"))]
+pub use vmroot_mount::MountOptions;
 pub use vmroot_output::Cancel;
 #[cfg(feature = "registry")]
 pub use vmroot_registry::{

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use vmroot_container_fs::ContainerFs;
+use vmroot_guest_config::Process;
 use vmroot_model::{Digest, ImageConfig};
 
 use crate::{Error, Result};
@@ -23,27 +24,9 @@ use crate::{Error, Result};
 pub struct RuntimeConfig {
     /// The diff ids of the layers, lowest first. Their hexadecimal digits name the files of the directory.
     pub layers: Vec<Digest>,
-    /// The environment variables, each as `NAME=value`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub env: Vec<String>,
-    /// The program that is always run, and its first arguments.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub entrypoint: Vec<String>,
-    /// The default arguments of the entrypoint; without an entrypoint, the command that is run.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub cmd: Vec<String>,
-    /// The working directory; empty if the image names none.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub working_dir: String,
-    /// The user as the image names it: `USER[:GROUP]`, each a name or a number; empty if the image names none.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub user: String,
-    /// The user's id, resolved in the image's `/etc/passwd`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uid: Option<u32>,
-    /// The group's id, resolved in the image's `/etc/passwd` and `/etc/group`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gid: Option<u32>,
+    /// The process that the image runs.
+    #[serde(flatten)]
+    pub process: Process,
     /// The image's labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -69,13 +52,15 @@ impl RuntimeConfig {
         let container = config.config();
         Self {
             layers: config.diff_ids().to_vec(),
-            env: container.env.clone(),
-            entrypoint: container.entrypoint.clone(),
-            cmd: container.cmd.clone(),
-            working_dir: container.working_dir.clone(),
-            user: container.user.clone(),
-            uid: None,
-            gid: None,
+            process: Process {
+                env: container.env.clone(),
+                entrypoint: container.entrypoint.clone(),
+                cmd: container.cmd.clone(),
+                working_dir: container.working_dir.clone(),
+                user: container.user.clone(),
+                uid: None,
+                gid: None,
+            },
             labels: container.labels.clone(),
             architecture: config.architecture().to_owned(),
         }
@@ -86,20 +71,21 @@ impl RuntimeConfig {
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the root has no such user.
     pub fn resolve_user(&mut self, root: &ContainerFs) -> Result<()> {
-        if !self.user.is_empty() && self.uid.is_none() {
-            let ids = root.resolve_user(&self.user)?;
-            self.uid = Some(ids.uid);
-            self.gid = Some(ids.gid);
+        let process = &mut self.process;
+        if !process.user.is_empty() && process.uid.is_none() {
+            let ids = root.resolve_user(&process.user)?;
+            process.uid = Some(ids.uid);
+            process.gid = Some(ids.gid);
         }
         Ok(())
     }
 
     /// Returns the command to run: the entrypoint, followed by `cmd`.
     pub fn command(&self) -> Vec<&str> {
-        self.entrypoint.iter().chain(&self.cmd).map(String::as_str).collect()
+        self.process.entrypoint.iter().chain(&self.process.cmd).map(String::as_str).collect()
     }
 
-    /// Returns the text of `config.json`: fields in the order of this struct, without empty ones, indented by two
+    /// Returns the text of `config.json`: fields in the order of the structs, without empty ones, indented by two
     /// spaces.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("all keys of a config are strings") + "\n"
@@ -128,13 +114,15 @@ mod tests {
         let text = |text: &str| text.to_owned();
         let full = RuntimeConfig {
             layers: vec![Digest::of(b"")],
-            env: vec![text("A=1")],
-            entrypoint: vec![text("/bin/sh")],
-            cmd: vec![text("-c")],
-            working_dir: text("/"),
-            user: text("root"),
-            uid: Some(0),
-            gid: Some(0),
+            process: Process {
+                env: vec![text("A=1")],
+                entrypoint: vec![text("/bin/sh")],
+                cmd: vec![text("-c")],
+                working_dir: text("/"),
+                user: text("root"),
+                uid: Some(0),
+                gid: Some(0),
+            },
             labels: BTreeMap::from([(text("a"), text("b"))]),
             architecture: text("amd64"),
         };

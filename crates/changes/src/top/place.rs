@@ -4,9 +4,7 @@ use std::collections::HashMap;
 
 use bstr::BStr;
 use vmroot_container_fs::{ContainerFs, InodeId, InodeKind};
-
-/// The most symbolic links that are followed in a path, as in Linux (`MAXSYMLINKS`).
-const MAX_LINKS: u32 = 40;
+use vmroot_model::PathWalk;
 
 /// The kind of entry at a path, as far as additions depend on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,39 +64,27 @@ impl<'a> PendingRoot<'a> {
     /// as directories that will be created. The result never leads out of the image.
     pub(super) fn resolve(&self, path: &[u8], follow_last: bool) -> Result<Vec<u8>, Reason> {
         let mut here: Vec<u8> = Vec::new();
-        let mut ahead = names(path);
-        let mut links = 0;
-        while let Some(name) = ahead.pop() {
-            if name == b".." {
-                here.truncate(here.iter().rposition(|&byte| byte == b'/').unwrap_or(0));
-                continue;
-            }
-            let next = join(&here, &name);
+        // A directory is the length of its path.
+        let mut walk = PathWalk::new(0, path);
+        while let Some(step) = walk.next() {
+            here.truncate(*step.directory);
+            let next = join(&here, step.name);
             match self.kind_at(&next) {
-                EntryKind::Link(target) if follow_last || !ahead.is_empty() => {
-                    links += 1;
-                    if links > MAX_LINKS {
-                        return Err(format!("more than {MAX_LINKS} symbolic links on the way"));
-                    }
-                    if target.starts_with(b"/") {
-                        here.clear();
-                    }
-                    ahead.extend(names(&target));
+                EntryKind::Link(target) if follow_last || !step.is_last_name() => {
+                    walk.follow(target).map_err(|error| error.to_string())?;
                 }
-                EntryKind::Other if !ahead.is_empty() => {
+                EntryKind::Other if !step.is_last_name() => {
                     return Err(format!("{:?} is not a directory", absolute(&next)));
                 }
-                _ => here = next,
+                _ => {
+                    here = next;
+                    walk.enter(here.len());
+                }
             }
         }
+        here.truncate(*walk.current());
         Ok(here)
     }
-}
-
-/// Returns the names of a path in reverse order.
-fn names(path: &[u8]) -> Vec<Vec<u8>> {
-    let names = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty() && *name != b".");
-    names.rev().map(<[u8]>::to_vec).collect()
 }
 
 /// Appends a name to a path.

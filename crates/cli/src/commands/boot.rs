@@ -227,14 +227,16 @@ fn guest_config(
     interactive: bool,
 ) -> anyhow::Result<guest::Config> {
     if let Some(entrypoint) = &options.entrypoint {
-        runtime.entrypoint = vec![entrypoint.clone()];
-        runtime.cmd.clear();
+        runtime.process.entrypoint = vec![entrypoint.clone()];
+        runtime.process.cmd.clear();
     }
     if !options.command.is_empty() {
-        runtime.cmd.clone_from(&options.command);
+        runtime.process.cmd.clone_from(&options.command);
     }
     if runtime.command().is_empty() {
         return Err(anyhow!(UsageError("the image has no command: give one after `--`".to_owned())));
     }
-    Ok(guest::Config { tty: Some(interactive), ..guest::Config::new(runtime) })
+    let mut config = guest::Config::new(runtime);
+    config.settings.tty = Some(interactive);
+    Ok(config)
 }

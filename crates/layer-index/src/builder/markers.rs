@@ -91,12 +91,11 @@ impl Markers {
 /// to a name that no directory can have.
 fn resolve_path(tree: &Tree, parents: &[&[u8]]) -> std::result::Result<Option<(Vec<u8>, bool)>, Reason> {
     let mut walk = Walk::new(parents);
-    let mut names = Vec::new();
+    let mut names: Vec<Vec<u8>> = Vec::new();
     let mut linked = false;
-    while let Some(name) = walk.next() {
-        // The walk may have moved up, through a link with `..` or an absolute link.
-        names.truncate(walk.depth());
-        let found = tree.child(walk.current(), &name);
+    while let Some(step) = walk.next() {
+        let name = step.name;
+        let found = tree.child(*step.directory, name);
         if tree.is_kind(found, mode::SYMLINK) {
             linked = true;
             match tree.follow(&mut walk, found) {
@@ -106,12 +105,15 @@ fn resolve_path(tree: &Tree, parents: &[&[u8]]) -> std::result::Result<Option<(V
             continue;
         }
         // Only the target of a link can have such names.
-        if tree::check_name(&name).is_err() || name.starts_with(WHITEOUT) {
+        if tree::check_name(name).is_err() || name.starts_with(WHITEOUT) {
             return Ok(None);
         }
+        let name = name.to_vec();
+        // The walk may have moved up, through a link with `..` or an absolute link.
+        names.truncate(walk.depth());
+        names.push(name);
         // A missing directory is entered as well, since a later entry may create it.
         walk.enter(if tree.is_kind(found, mode::DIRECTORY) { found } else { NO_INODE })?;
-        names.push(name);
     }
     names.truncate(walk.depth());
     Ok(Some((names.join(&b'/'), linked)))

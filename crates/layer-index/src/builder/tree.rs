@@ -195,7 +195,7 @@ impl Tree {
     }
 
     /// Continues a walk along the target of a symbolic link.
-    pub(super) fn follow(&self, walk: &mut Walk<'_>, link: u32) -> Result<(), Reason> {
+    pub(super) fn follow(&self, walk: &mut Walk, link: u32) -> Result<(), Reason> {
         walk.follow(self.target(link), &self.followed)
     }
 
@@ -214,21 +214,21 @@ impl Tree {
             return Ok(*directory);
         }
         let mut walk = Walk::new(path);
-        while let Some(name) = walk.next() {
-            let parent = walk.current();
-            match self.child(parent, &name) {
+        while let Some(step) = walk.next() {
+            let (parent, name) = (*step.directory, step.name);
+            match self.child(parent, name) {
                 NO_INODE => {
                     // The name comes from the target of a link. Readers would take a directory of this name for a
                     // whiteout.
-                    if name.starts_with(WHITEOUT) && *name != *AUFS_LINKS {
-                        return Err(format!("its parent {:?} is a whiteout", bstr::BStr::new(&name)).into());
+                    if name.starts_with(WHITEOUT) && name != AUFS_LINKS {
+                        return Err(format!("its parent {:?} is a whiteout", bstr::BStr::new(name)).into());
                     }
-                    let directory = self.add_implied(parent, &name)?;
+                    let directory = self.add_implied(parent, name)?;
                     walk.enter(directory)?;
                 }
                 found if self.is_kind(found, mode::DIRECTORY) => walk.enter(found)?,
                 found if self.is_kind(found, mode::SYMLINK) => self.follow(&mut walk, found)?,
-                _ => return Err(format!("its parent {:?} is not a directory", bstr::BStr::new(&name)).into()),
+                _ => return Err(format!("its parent {:?} is not a directory", bstr::BStr::new(name)).into()),
             }
         }
         let directory = walk.current();
@@ -240,13 +240,13 @@ impl Tree {
     pub(super) fn find_inode(&self, path: &[&[u8]]) -> u32 {
         let Some((last, parents)) = path.split_last() else { return ROOT };
         let mut walk = Walk::new(parents);
-        while let Some(name) = walk.next() {
-            let step = match self.child(walk.current(), &name) {
+        while let Some(step) = walk.next() {
+            let moved = match self.child(*step.directory, step.name) {
                 found if self.is_kind(found, mode::DIRECTORY) => walk.enter(found),
                 found if self.is_kind(found, mode::SYMLINK) => self.follow(&mut walk, found),
                 _ => return NO_INODE,
             };
-            if step.is_err() {
+            if moved.is_err() {
                 return NO_INODE;
             }
         }

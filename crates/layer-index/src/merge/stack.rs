@@ -3,14 +3,13 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
+use vmroot_model::PathWalk;
+
 use super::source::Source;
 use crate::format::{InodeRecord, mode};
 use crate::inode::InodeKind;
 use crate::open::{Index, InodeId};
 use crate::{Error, Result};
-
-/// The largest number of symbolic links in the path of a hard link's target, as in Linux (`MAXSYMLINKS`).
-const MAX_LINKS: u32 = 40;
 
 /// The largest total size in bytes of the symbolic link targets that all hard links of a merge lead through.
 /// `builder::walk` has the same limit for the paths of a layer.
@@ -161,39 +160,28 @@ impl<'a> Stack<'a> {
     fn find_below(&self, end: u32, path: &'a [u8]) -> Option<SourceInode> {
         let mut root = Vec::new();
         self.merge_roots(end, &mut root);
-        let mut trail = vec![root];
-        let mut remaining: Vec<&[u8]> = path.split(|&byte| byte == b'/').rev().collect();
-        let mut links = 0;
-        while let Some(name) = remaining.pop() {
-            match name {
-                b"" | b"." => continue,
-                b".." => {
-                    trail.truncate((trail.len() - 1).max(1));
-                    continue;
-                }
-                _ => {}
-            }
+        let mut walk = PathWalk::new(root, path);
+        while let Some(step) = walk.next() {
             let mut parts = Vec::new();
-            let found = match self.lookup(trail.last().expect("the trail contains the root"), name, &mut parts)? {
+            let found = match self.lookup(step.directory, step.name, &mut parts)? {
                 MergedEntry::Directory(_) => {
-                    trail.push(parts);
+                    walk.enter(parts);
                     continue;
                 }
                 MergedEntry::NonDirectory(found) => found,
             };
-            if remaining.is_empty() {
+            if step.is_last() {
                 return Some(found);
             }
             let inode = self.sources[found.source as usize].inode(found.inode);
-            links += 1;
-            self.followed.set(self.followed.get() + inode.size());
-            if inode.kind() != InodeKind::Symlink || links > MAX_LINKS || self.followed.get() > MAX_FOLLOWED {
+            if inode.kind() != InodeKind::Symlink {
                 return None;
             }
-            if inode.link_target().starts_with(b"/") {
-                trail.truncate(1);
+            self.followed.set(self.followed.get() + inode.size());
+            if self.followed.get() > MAX_FOLLOWED {
+                return None;
             }
-            remaining.extend(inode.link_target().split(|&byte| byte == b'/').rev());
+            walk.follow(inode.link_target()).ok()?;
         }
         None
     }

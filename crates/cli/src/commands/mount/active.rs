@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use vmroot::fuse::{Mount, MountOptions, Unmounted};
-use vmroot::kernel_mount::{self, Mounted, Upper, check_overlay, mount_erofs, mount_overlay};
+use vmroot::fuse::{Mount, Unmounted};
+use vmroot::kernel_mount::{Mounted, Upper, check_overlay, mount_erofs, mount_overlay};
 use vmroot::output::{OmissionReason, Omissions, Omitted};
-use vmroot::{Client, ContainerFs, InodeKind};
+use vmroot::{Client, ContainerFs, InodeKind, MountOptions};
 
 use crate::args::{Driver, MountArguments};
 use crate::context::{Context, OpenedRoot};
@@ -98,7 +98,7 @@ impl Mounter<'_> {
         let hidden = hidden_by_overlayfs(&opened.root);
         let private = tempfile::Builder::new().prefix(".tmp-").tempdir_in(&self.scratch)?;
         let root = self.mount_root(opened, private.path())?;
-        let view = mount_overlay(private.path(), upper, directory, &self.kernel_options());
+        let view = mount_overlay(private.path(), upper, directory, &self.mount_options());
         // The view keeps a reference to the root's file system.
         root.unmounter()()?;
         let view = view.map_err(vmroot::Error::from)?;
@@ -111,7 +111,7 @@ impl Mounter<'_> {
 
     fn mount_root(&self, opened: OpenedRoot, directory: &Path) -> anyhow::Result<ActiveMount> {
         if self.options.driver != Driver::Fuse {
-            let mounted = mount_erofs(&opened.root, &self.scratch, directory, &self.kernel_options());
+            let mounted = mount_erofs(&opened.root, &self.scratch, directory, &self.mount_options());
             match mounted {
                 Ok(mounted) => {
                     tracing::info!("mounted by the kernel, as EROFS");
@@ -123,21 +123,20 @@ impl Mounter<'_> {
                 Err(error) => return Err(vmroot::Error::from(error).into()),
             }
         }
-        let defaults = MountOptions::default();
-        let options = MountOptions {
-            allow_other: self.options.allow_other,
-            suid_dev: self.options.suid_dev,
-            threads: self.options.threads.unwrap_or(defaults.threads),
-            source: format!("vmroot:{}", self.image),
-        };
-        let mount = Mount::new(Arc::new(opened.root), directory, &options).map_err(vmroot::Error::from)?;
+        let mount = Mount::new(Arc::new(opened.root), directory, &self.mount_options()).map_err(vmroot::Error::from)?;
         Ok(ActiveMount::Fuse { mount, view: None, _client: opened._client.map(Box::new) })
     }
 
-    fn kernel_options(&self) -> kernel_mount::MountOptions {
-        // With `auto`, fail where EROFS cannot show everything: FUSE can.
-        let strict = self.options.driver == Driver::Auto;
-        kernel_mount::MountOptions { suid_dev: self.options.suid_dev, strict }
+    fn mount_options(&self) -> MountOptions {
+        let defaults = MountOptions::default();
+        MountOptions {
+            suid_dev: self.options.suid_dev,
+            allow_other: self.options.allow_other,
+            threads: self.options.threads.unwrap_or(defaults.threads),
+            source: format!("vmroot:{}", self.image),
+            // With `auto`, fail where EROFS cannot show everything: FUSE can.
+            strict: self.options.driver == Driver::Auto,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Hash chains over a segment: the earlier positions of the same four bytes.
 
-use super::sequence::{LAST_LITERALS, MAX_DISTANCE, MIN_MATCH};
+use super::sequence::{LAST_LITERALS, MAX_DISTANCE, MIN_MATCH, Match};
 
 /// Bits of a hash. The table has half the usual size of a core's private cache.
 const HASH_BITS: u32 = 15;
@@ -28,21 +28,6 @@ pub(super) struct Window<'a> {
     pub(super) segment: &'a [u8],
     /// The start of the block. Matches neither begin nor refer to bytes before it.
     pub(super) start: usize,
-}
-
-/// A repetition of earlier bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Match {
-    pub(super) start: usize,
-    pub(super) length: usize,
-    /// Distance to the earlier bytes, at most [`MAX_DISTANCE`].
-    pub(super) distance: usize,
-}
-
-impl Match {
-    pub(super) fn end(&self) -> usize {
-        self.start + self.length
-    }
 }
 
 impl Chain {

@@ -1,7 +1,7 @@
 //! Chooses matches: the longest at a position, unless a longer one covers its end.
 
-use super::chain::{Chain, Match, Window};
-use super::sequence::{LAST_MATCH, MIN_MATCH, Output};
+use super::chain::{Chain, Window};
+use super::sequence::{LAST_MATCH, MIN_MATCH, Match, Output};
 
 /// After this many positions without a match, only every second position is tried; after twice as many, every third.
 const MISSES_PER_STEP: usize = 256;

@@ -2,8 +2,6 @@
 //!
 //! Source: <https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md>.
 
-use super::chain::Match;
-
 /// The fewest bytes of a match.
 pub(super) const MIN_MATCH: usize = 4;
 /// The largest distance of a match.
@@ -18,6 +16,21 @@ const MATCH_BYTES: usize = 3;
 const END_BYTES: usize = 1 + LAST_MATCH - MIN_MATCH;
 /// Lengths from this one on need further bytes.
 const LONG_LENGTH: usize = 15;
+
+/// A repetition of earlier bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Match {
+    pub(super) start: usize,
+    pub(super) length: usize,
+    /// Distance to the earlier bytes, at most [`MAX_DISTANCE`].
+    pub(super) distance: usize,
+}
+
+impl Match {
+    pub(super) fn end(&self) -> usize {
+        self.start + self.length
+    }
+}
 
 /// A block that is being written.
 pub(super) struct Output<'a> {
