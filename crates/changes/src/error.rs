@@ -1,7 +1,6 @@
 //! A change that cannot be read, written as a layer, or put on top of a root.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use vmroot_errors::{ErrorKind, Limit};
 use vmroot_output::{Cancelled, Incomplete};
@@ -13,15 +12,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system refused a step: no permission, no space, a bad disk.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// The step, as in "cannot … PATH".
-        action: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] vmroot_output::Error),
     /// The tar of the layer cannot be written.
     #[error(transparent)]
     Export(vmroot_export::Error),
@@ -78,7 +70,7 @@ impl Error {
     /// Returns the meaning of the error to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { source, .. } => ErrorKind::of_named_file(source),
+            Self::Io(error) => ErrorKind::of_named_file(&error.source),
             Self::Export(error) => error.kind(),
             Self::Compression(error) => error.kind(),
             Self::Index(error) => error.kind(),
@@ -101,17 +93,12 @@ impl Error {
     }
 }
 
-impl From<vmroot_output::Error> for Error {
-    fn from(vmroot_output::Error { action, path, source }: vmroot_output::Error) -> Self {
-        Self::Io { action, path, source }
-    }
-}
-
 impl From<vmroot_export::Error> for Error {
     fn from(error: vmroot_export::Error) -> Self {
         match error {
             vmroot_export::Error::Cancelled => Self::Cancelled,
-            vmroot_export::Error::Io { action, path, source } => Self::Io { action, path, source },
+            vmroot_export::Error::Io(error) => Self::Io(error),
+            vmroot_export::Error::Compression(error) => Self::Compression(error),
             error => Self::Export(error),
         }
     }
@@ -124,11 +111,6 @@ impl From<Cancelled> for Error {
 }
 
 impl Error {
-    /// Names the step and the path of a failed call, for `map_err`.
-    pub(crate) fn io<E: Into<io::Error>>(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
-        move |source| Self::Io { action, path: path.as_ref().to_owned(), source: source.into() }
-    }
-
     /// Names what was to go on top of an image, for `map_err`.
     pub(crate) fn on_top(what: String) -> impl FnOnce(Self) -> Self {
         move |source| Self::OnTop { what, source: Box::new(source) }

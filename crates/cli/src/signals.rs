@@ -67,6 +67,7 @@ pub(crate) fn exit_after_grace_period() -> anyhow::Result<()> {
 }
 
 fn exit() -> ! {
+    let _no_more = vmroot::output::remove_temporary_files();
     for path in lock(&TEMPORARY_PATHS).drain(..).rev() {
         // The error is ignored: the process ends, and the path may be gone already.
         let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));

@@ -65,7 +65,7 @@ impl<'a> Export<'a> {
         self.make_links()?;
         self.finish_directories()?;
         if self.options.sync {
-            rustix::fs::syncfs(&self.root).map_err(Error::io("sync the file system of", self.target))?;
+            rustix::fs::syncfs(&self.root).map_err(vmroot_output::Error::on("sync the file system of", self.target))?;
         }
         Ok(self.omissions.into_inner().unwrap_or_else(PoisonError::into_inner).sorted())
     }
@@ -79,7 +79,7 @@ impl<'a> Export<'a> {
 
     /// Adds the action and the entry to a failed call, for `map_err`.
     pub(super) fn failed(&self, action: &'static str, node: Node<'_>) -> impl FnOnce(Errno) -> Error {
-        move |errno| Error::io(action, self.target.join(self.plan.path(node)))(errno)
+        move |errno| vmroot_output::Error::on(action, self.target.join(self.plan.path(node)))(errno).into()
     }
 
     pub(super) fn cursor(&self) -> Cursor<'_> {
@@ -89,7 +89,7 @@ impl<'a> Export<'a> {
     /// Opens a directory that was already created.
     pub(super) fn open<'c>(&self, cursor: &'c mut Cursor<'_>, directory: u32) -> Result<BorrowedFd<'c>> {
         let path = || self.target.join(self.plan.directory_path(directory));
-        cursor.open(directory).map_err(|errno| Error::io("open the directory", path())(errno))
+        Ok(cursor.open(directory).map_err(|errno| vmroot_output::Error::on("open the directory", path())(errno))?)
     }
 
     fn make_directories(&self) -> Result<()> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use indicatif::ProgressBar;
 use vmroot::Compression;
-use vmroot::changes::{LayerOptions, Marks, export_compressed_layer, export_layer};
+use vmroot::changes::{LayerOptions, Marks, write_layer};
 use vmroot::output::Progress;
 
 use super::{check, print_omissions, stream};
@@ -42,14 +42,12 @@ pub(super) fn export_changes(
         with_root: true,
         marks: if options.userxattr { Marks::UserXattr } else { Marks::Upper },
         sparse: options.sparse,
+        compression: compression.map(|compression| stream::encoder(options, compression)),
         strict: options.strict,
         hook: Some(&hook),
         ..LayerOptions::default()
     };
-    let report = stream::write_output(out, &bar, |writer| match compression {
-        None => export_layer(upper, writer, &layer),
-        Some(compression) => export_compressed_layer(upper, writer, &layer, &stream::encoder(options, compression)),
-    })?;
+    let report = stream::write_output(out, &bar, |writer| write_layer(upper, writer, &layer))?;
     output::print_omissions(&report.omissions);
     print_omissions(context, out, &report.omissions)
 }

@@ -1,6 +1,5 @@
 //! Formats that are a directory.
 
-use std::fs;
 use std::path::Path;
 
 use vmroot::export::{DirectoryOptions, export_directory};
@@ -34,32 +33,10 @@ pub(super) fn directory(export: &ExportJob<'_>) -> anyhow::Result<Omissions> {
     let rootless = export.options.rootless;
     let strict = export.options.strict;
     let options = DirectoryOptions { rootless, strict, hook: Some(&hook), ..DirectoryOptions::default() };
-    let existed = export.out.exists();
-    let exported = export_directory(export.root, export.out, &options);
-    if matches!(exported, Err(vmroot::export::Error::Cancelled | vmroot::export::Error::Incomplete(_))) {
-        remove_incomplete(export.out, existed);
-    }
-    let report = exported.map_err(vmroot::Error::from)?;
+    let report = export_directory(export.root, export.out, &options).map_err(vmroot::Error::from)?;
     export.bar.finish_and_clear();
     if report.omissions.total > 0 && !rootless {
         output::print_note("--rootless records owners, modes and devices in xattrs");
     }
     Ok(report.omissions)
-}
-
-/// Removes an incomplete tree. A directory that existed before, and was empty, stays.
-fn remove_incomplete(directory: &Path, existed: bool) {
-    let removed = match existed {
-        false => fs::remove_dir_all(directory),
-        true => fs::read_dir(directory).and_then(|entries| {
-            for path in entries.map(|entry| entry.map(|entry| entry.path())) {
-                let path = path?;
-                if path.is_symlink() || !path.is_dir() { fs::remove_file(path)? } else { fs::remove_dir_all(path)? }
-            }
-            Ok(())
-        }),
-    };
-    if let Err(error) = removed {
-        output::print_error(&format!("{}: cannot remove the incomplete tree: {error}", directory.display()));
-    }
 }
