@@ -178,7 +178,7 @@ impl MediumBuilder<'_> {
     fn erofs_meta(&self) -> Result<()> {
         let image = self.file(IMAGE)?;
         let mut meta = write_erofs_meta(self.root, &image)?;
-        warn_about(&meta.omissions);
+        warn_about(&meta.report.omissions);
         if !self.destination.takes_vmdk {
             return Ok(());
         }

@@ -41,8 +41,9 @@ pub fn mount_erofs(fs: &ContainerFs, scratch: &Path, mountpoint: &Path, options:
     // `tempfile_in` falls back to a named file that it removes at once if there is no `O_TMPFILE`, which is equivalent.
     let image = tempfile::tempfile_in(scratch).map_err(Error::scratch(scratch))?;
     let meta = write_erofs_meta(fs, &image)?;
-    meta.omissions.check(options.strict, "EROFS").map_err(vmroot_erofs::Error::from)?;
-    meta.omissions.lines(MAX_LISTED).iter().for_each(|line| tracing::warn!("{line}"));
+    let omissions = &meta.report.omissions;
+    omissions.check(options.strict, "EROFS").map_err(vmroot_erofs::Error::from)?;
+    omissions.lines(MAX_LISTED).iter().for_each(|line| tracing::warn!("{line}"));
     // Mount tables show the file name that the kernel received, for as long as the mount exists. This name identifies
     // the mount as one of vmroot. It is removed when this function returns.
     let names =
