@@ -30,7 +30,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("ext4", &["errors", "sys", "output", "container-fs"]),
     ("fuse-mount", &["errors", "container-fs"]),
     ("virtiofs", &["errors", "container-fs"]),
-    ("kernel-mount", &["errors", "container-fs", "erofs"]),
+    ("kernel-mount", &["errors", "output", "container-fs", "erofs"]),
     ("boot", &["errors", "sys", "output", "compress", "container-fs", "export", "erofs", "ext4", "virtiofs"]),
     ("guest-init", &["users"]),
     ("guest", &[]),

@@ -11,8 +11,9 @@ use rustix::mount::{
 };
 use vmroot_container_fs::ContainerFs;
 use vmroot_erofs::{ErofsMeta, write_erofs_meta};
+use vmroot_output::TemporaryDirectory;
 
-use crate::at::{EROFS_DIRECTORY_PREFIX, EROFS_SOURCE};
+use crate::at::EROFS_SOURCE;
 use crate::{Error, MountOptions, Mounted, Result};
 
 const FORM: &str = "erofs";
@@ -46,8 +47,7 @@ pub fn mount_erofs(fs: &ContainerFs, scratch: &Path, mountpoint: &Path, options:
     omissions.lines(MAX_LISTED).iter().for_each(|line| tracing::warn!("{line}"));
     // Mount tables show the file name that the kernel received, for as long as the mount exists. This name identifies
     // the mount as one of vmroot. It is removed when this function returns.
-    let names =
-        tempfile::Builder::new().prefix(EROFS_DIRECTORY_PREFIX).tempdir_in(scratch).map_err(Error::scratch(scratch))?;
+    let names = TemporaryDirectory::create_in(scratch).map_err(|error| Error::scratch(scratch)(error.source))?;
     let name = names.path().join(EROFS_SOURCE);
     symlink(descriptor_path(&image), &name).map_err(Error::scratch(scratch))?;
     let mount = create(&context, &name, fs, &meta, options).map_err(|errno| match errno {
