@@ -15,15 +15,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system refused a step.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was being done, as in "cannot … PATH".
-        action: &'static str,
-        /// To which file or directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] vmroot_output::Error),
     /// A file that is no kernel of an architecture that is known here.
     #[error("{}: no Linux kernel for x86-64 or arm64", .0.display())]
     NotAKernel(PathBuf),
@@ -213,7 +206,7 @@ impl Error {
             Self::Ext4(error) => error.kind(),
             Self::Share(error) => error.kind(),
             Self::Compressed { source, .. } if source.kind() == ErrorKind::Limit => ErrorKind::Limit,
-            Self::Io { source, .. } => ErrorKind::of_named_file(source),
+            Self::Io(error) => ErrorKind::of_named_file(&error.source),
             Self::CommandLine { .. }
             | Self::Memory { .. }
             | Self::HostMemory { .. }
@@ -237,7 +230,7 @@ impl Error {
 impl Error {
     /// Names the action and the path of a failed call, for `map_err`.
     pub(crate) fn io<E: Into<io::Error>>(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
-        move |source| Self::Io { action, path: path.as_ref().to_owned(), source: source.into() }
+        move |source| vmroot_output::Error::on(action, path)(source).into()
     }
 }
 

@@ -1,7 +1,7 @@
 //! What can go wrong in a cache.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use vmroot_errors::ErrorKind;
 use vmroot_model::Digest;
@@ -13,15 +13,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused something: no space, no permission, a bad disk.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was being done, as in "cannot … PATH".
-        action: &'static str,
-        /// The file or directory it was done to.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] vmroot_output::Error),
     /// The bytes are not those that the digest names. They were removed.
     #[error("{} should have digest {digest} but has {actual}", path.display())]
     DigestMismatch {
@@ -88,26 +81,15 @@ impl Error {
                 ErrorKind::Integrity
             }
             Self::GaveUp { .. } | Self::Stopped { .. } => ErrorKind::Cancelled,
-            Self::Io { source, .. } => ErrorKind::of_io(source),
+            Self::Io(error) => ErrorKind::of_io(&error.source),
         }
     }
 }
 
-impl From<vmroot_output::Error> for Error {
-    fn from(vmroot_output::Error { action, path, source }: vmroot_output::Error) -> Self {
-        Self::Io { action, path, source }
-    }
-}
-
 impl Error {
-    /// For `map_err`: adds what was done, and to which file, to what the system said.
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { action, path: path.to_owned(), source }
-    }
-
     /// Whether the file system ran out of space or quota.
     pub fn is_full_disk(&self) -> bool {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
-        matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+        matches!(self, Self::Io(error) if matches!(error.source.kind(), StorageFull | QuotaExceeded))
     }
 }

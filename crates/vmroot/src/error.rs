@@ -175,7 +175,7 @@ mod tests {
                 Error::KernelMount(vmroot_kernel_mount::Error::Mountpoint { path: path(), source: io(kind) }),
                 Error::Mount(vmroot_fuse_mount::Error::Mountpoint { path: path(), source: io(kind) }),
                 Error::VirtioFs(vmroot_virtiofs::Error::Socket { path: path(), source: io(kind) }),
-                Error::Boot(Boot::Io { action: "read", path: path(), source: io(kind) }),
+                Error::Boot(vmroot_output::Error { action: "read", path: path(), source: io(kind) }.into()),
             ] {
                 assert_eq!(error.kind(), expected, "{error}");
             }
