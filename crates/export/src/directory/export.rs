@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, linkat, mkdirat};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 use vmroot_container_fs::{ContainerFs, InodeKind};
-use vmroot_output::{Copier, Meter, OmissionReason, Omissions, Omitted};
+use vmroot_output::{Copier, Meter, OmissionReason, Omissions, Omitted, workers};
 
 use super::DirectoryOptions;
 use super::cursor::Cursor;
@@ -107,24 +106,13 @@ impl<'a> Export<'a> {
     fn make_nodes(&self) -> Result<()> {
         let jobs = self.plan.jobs(self.fs);
         let next = AtomicUsize::new(0);
-        let failure = Mutex::new(None);
-        let work = || {
+        workers::run(self.options.threads().min(jobs.len()), &self.meter, || {
             let mut writer = EntryWriter::new(self);
             while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Err(error) = writer.make_all(&self.plan.nodes[job.clone()]) {
-                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                    self.meter.stop();
-                    break;
-                }
+                writer.make_all(&self.plan.nodes[job.clone()])?;
             }
-        };
-        thread::scope(|scope| {
-            for _ in 1..self.options.threads().min(jobs.len()) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+            Ok(())
+        })
     }
 
     fn make_links(&self) -> Result<()> {
