@@ -14,16 +14,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// An error from preparing, booting or running a guest.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A system call failed.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// The action that failed, as in "cannot ACTION PATH".
-        action: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
+    /// A system call failed: no space, no permission, or a bad disk.
+    #[error(transparent)]
+    Io(#[from] vmroot_output::Error),
     /// A file that is not a Linux kernel of a supported architecture.
     #[error("{}: not a Linux kernel for x86-64 or arm64", .0.display())]
     NotAKernel(PathBuf),
@@ -213,7 +206,7 @@ impl Error {
             Self::Ext4(error) => error.kind(),
             Self::Share(error) => error.kind(),
             Self::Compressed { source, .. } if source.kind() == ErrorKind::Limit => ErrorKind::Limit,
-            Self::Io { source, .. } => ErrorKind::of_named_file(source),
+            Self::Io(error) => ErrorKind::of_named_file(&error.source),
             Self::Timeout(_) => ErrorKind::TimedOut,
             Self::Vmm { .. } | Self::Ended { .. } => ErrorKind::ProgramFailed,
             Self::CommandLine { .. }
@@ -239,7 +232,7 @@ impl Error {
 impl Error {
     /// Returns a closure for `map_err` that adds the action and the path.
     pub(crate) fn io<E: Into<io::Error>>(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
-        move |source| Self::Io { action, path: path.as_ref().to_owned(), source: source.into() }
+        move |source| vmroot_output::Error::on(action, path)(source).into()
     }
 }
 

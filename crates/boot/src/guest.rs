@@ -183,8 +183,7 @@ impl StageOne<'_> {
     fn make(&self, modules: &[Module]) -> Result<()> {
         let Self::Archive { path, stage, program } = self else { return Ok(()) };
         let file = File::create_new(path).map_err(Error::io("write", path))?;
-        let written = initramfs::write(BufWriter::with_capacity(1 << 20, file), program, modules, stage)?;
-        written.into_inner().map(drop).map_err(|error| Error::io("write", path)(error.into_error()))
+        initramfs::write(&mut BufWriter::with_capacity(1 << 20, file), program, modules, stage)
     }
 }
 

@@ -7,11 +7,11 @@ use vmroot_guest_config::{MODULES, STAGE, Stage};
 
 use crate::{Module, Result};
 
-/// Writes the archive: `init` as `/init`, the modules, and the instructions.
+/// Writes the archive, and flushes the writer: `init` as `/init`, the modules, and the instructions.
 ///
 /// # Errors
 /// [`Error::Export`](crate::Error::Export) if writing fails.
-pub(crate) fn write<W: Write>(writer: W, init: &[u8], modules: &[Module], stage: &Stage) -> Result<W> {
+pub(crate) fn write(writer: &mut dyn Write, init: &[u8], modules: &[Module], stage: &Stage) -> Result<()> {
     let mut archive = CpioWriter::new(writer);
     archive.add_directory(b"dev", 0o755)?;
     // The kernel opens it for the first process, before anything is mounted.
@@ -24,7 +24,7 @@ pub(crate) fn write<W: Write>(writer: W, init: &[u8], modules: &[Module], stage:
     for module in modules {
         archive.add_file(in_archive(&place_of(module)), 0o644, &module.bytes)?;
     }
-    Ok(archive.finish()?.0)
+    Ok(archive.finish()?)
 }
 
 /// Returns the path of a module in the archive.

@@ -103,7 +103,7 @@ impl Run<'_> {
     /// Relays bytes between the console and the machine until the machine's output ends, then waits for its exit.
     fn relay(&self, guest: &mut Monitor, console: Console<'_>, output: &mut Output) -> Result<ExitStatus> {
         let Console { input, interactive, output: out } = console;
-        let failed = |source| Error::Io { action: "use", path: "the console".into(), source };
+        let failed = |source| Error::io("use", "the console")(source);
         let _raw = match input {
             Some(terminal) if interactive => Some(RawTerminal::new(terminal).map_err(failed)?),
             _ => None,
@@ -257,7 +257,7 @@ struct Ready {
 
 impl Monitor {
     fn start(command: &VmmCommand) -> Result<Self> {
-        let failed = |source| Error::Io { action: "start", path: command.program.clone().into(), source };
+        let failed = |source| Error::io("start", &command.program)(source);
         let (input, to_guest) = io::pipe().map_err(failed)?;
         let mut process = Command::new(&command.program);
         process.args(&command.arguments).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use vmroot_container_fs::ContainerFs;
 use vmroot_erofs::{ErofsOptions, VmdkAccess, check_vmdk_path, erofs_devices, write_erofs, write_erofs_meta};
-use vmroot_export::{CpioOptions, SquashfsCompression, SquashfsOptions, export_cpio, write_squashfs};
+use vmroot_export::{CpioOptions, SquashfsCompression, SquashfsOptions, write_cpio, write_squashfs};
 use vmroot_ext4::{Ext4Options, write_ext4};
 use vmroot_output::{Hook, Omissions};
 use vmroot_virtiofs::{VirtioFs, VirtioFsOptions, check_socket_path};
@@ -178,7 +178,7 @@ impl MediumBuilder<'_> {
     fn erofs_meta(&self) -> Result<()> {
         let image = self.file(IMAGE)?;
         let mut meta = write_erofs_meta(self.root, &image)?;
-        warn_about(&meta.omissions);
+        warn_about(&meta.report.omissions);
         if !self.destination.takes_vmdk {
             return Ok(());
         }
@@ -208,10 +208,9 @@ impl MediumBuilder<'_> {
     }
 
     fn archive(&self) -> Result<()> {
-        let file = BufWriter::with_capacity(1 << 20, self.file(ARCHIVE)?);
+        let mut file = BufWriter::with_capacity(1 << 20, self.file(ARCHIVE)?);
         let options = CpioOptions { hook: self.hook, ..CpioOptions::default() };
-        let (_, report) = export_cpio(self.root, file, &options)?;
-        warn_about(&report.omissions);
+        warn_about(&write_cpio(self.root, &mut file, &options)?.omissions);
         Ok(())
     }
 

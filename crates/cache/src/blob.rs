@@ -141,10 +141,10 @@ impl Cache {
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Verdict::Missing),
-            Err(source) => return Err(Error::Io { action: "open", path, source }),
+            Err(source) => return Err(vmroot_output::Error { action: "open", path, source }.into()),
         };
         let mut hasher = Hasher::new(digest.algorithm());
-        let flow = hash_while(file, &mut hasher, check).map_err(Error::io("read", &path))?;
+        let flow = hash_while(file, &mut hasher, check).map_err(vmroot_output::Error::on("read", &path))?;
         if flow.is_break() {
             return Err(Error::Stopped { path });
         }
@@ -239,7 +239,7 @@ impl BlobWriter {
     /// # Errors
     /// - [`Error::Io`]: the file cannot be opened.
     pub fn read_kept(&self) -> Result<impl Read + Send + use<>> {
-        let file = File::open(&self.partial).map_err(Error::io("open", &self.partial))?;
+        let file = File::open(&self.partial).map_err(vmroot_output::Error::on("open", &self.partial))?;
         Ok(file.take(self.kept))
     }
 
@@ -248,9 +248,9 @@ impl BlobWriter {
     /// # Errors
     /// - [`Error::Io`]: the file cannot be truncated.
     pub fn restart(&mut self) -> Result<()> {
-        let file = self.writer.file().try_clone().map_err(Error::io("open", &self.partial))?;
+        let file = self.writer.file().try_clone().map_err(vmroot_output::Error::on("open", &self.partial))?;
         let emptied = file.set_len(0).and_then(|()| BlockWriter::new(file, &self.partial, 0));
-        self.writer = emptied.map_err(Error::io("truncate", &self.partial))?;
+        self.writer = emptied.map_err(vmroot_output::Error::on("truncate", &self.partial))?;
         self.hasher = Hasher::new(self.digest.algorithm());
         self.kept = 0;
         Ok(())
@@ -265,7 +265,7 @@ impl BlobWriter {
         if bytes.len() as u64 > self.size - self.writer.position() {
             return Err(Error::TooLong { digest: self.digest, size: self.size, path: self.partial.clone() });
         }
-        self.writer.append(bytes).map_err(Error::io("write", &self.partial))?;
+        self.writer.append(bytes).map_err(vmroot_output::Error::on("write", &self.partial))?;
         self.hasher.update(bytes);
         Ok(())
     }
@@ -277,7 +277,7 @@ impl BlobWriter {
     /// - [`Error::DigestMismatch`]: the bytes have another digest. They are removed.
     /// - [`Error::Io`]: the file cannot be synced or renamed. It is kept.
     pub fn commit(mut self) -> Result<BlobFile> {
-        self.writer.flush().map_err(Error::io("write", &self.partial))?;
+        self.writer.flush().map_err(vmroot_output::Error::on("write", &self.partial))?;
         let (digest, size, path) = (self.digest, self.size, self.partial.clone());
         if !self.is_complete() {
             return Err(Error::TooShort { digest, size, actual: self.offset(), path });
@@ -297,10 +297,7 @@ impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.append(bytes) {
             Ok(()) => Ok(bytes.len()),
-            Err(Error::Io { action, path, source }) => {
-                let kind = source.kind();
-                Err(io::Error::new(kind, Error::Io { action, path, source }))
-            }
+            Err(Error::Io(error)) => Err(io::Error::new(error.source.kind(), Error::Io(error))),
             Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
         }
     }
@@ -314,9 +311,9 @@ impl Write for BlobWriter {
 /// hasher that continue at its end.
 fn resume(partial: &Path, algorithm: Algorithm, size: u64) -> Result<(u64, BlockWriter, Hasher)> {
     let file = open_partial(partial)?;
-    let read = |error| Error::io("read", partial)(error);
+    let read = |error| vmroot_output::Error::on("read", partial)(error);
     if file.metadata().map_err(read)?.len() > size {
-        file.set_len(size).map_err(Error::io("truncate", partial))?;
+        file.set_len(size).map_err(vmroot_output::Error::on("truncate", partial))?;
     }
     let mut hasher = Hasher::new(algorithm);
     let len = hash_all(&file, &mut hasher).map_err(read)?;
@@ -333,7 +330,7 @@ fn open_partial(partial: &Path) -> Result<File> {
         }
         opened => opened,
     };
-    opened.map_err(Error::io("open", partial))
+    Ok(opened.map_err(vmroot_output::Error::on("open", partial))?)
 }
 
 /// Hashes everything that `source` returns, and returns the number of bytes.
@@ -380,8 +377,9 @@ impl Drop for BlobWriter {
 
 /// Makes `file`, at path `from`, durable and read-only, and renames it to `to` in the same directory.
 fn publish(file: &File, from: &Path, to: &Path) -> Result<()> {
-    file.set_permissions(Permissions::from_mode(PUBLISHED_MODE)).map_err(Error::io("set the mode of", from))?;
-    file.sync_all().map_err(Error::io("sync", from))?;
-    std::fs::rename(from, to).map_err(Error::io("rename to", to))?;
+    file.set_permissions(Permissions::from_mode(PUBLISHED_MODE))
+        .map_err(vmroot_output::Error::on("set the mode of", from))?;
+    file.sync_all().map_err(vmroot_output::Error::on("sync", from))?;
+    std::fs::rename(from, to).map_err(vmroot_output::Error::on("rename to", to))?;
     Ok(sync_directory(directory_of(to))?)
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use vmroot_output::flock::Mode;
 
 use crate::lock::{Lock, LockName, WaitHook};
-use crate::{Error, Layout, Result};
+use crate::{Layout, Result};
 
 /// A cache directory. Cheap to clone. Any number of threads and processes may use the same directory.
 #[derive(Debug, Clone)]
@@ -20,12 +20,12 @@ impl Cache {
     /// Opens the cache at `directory`, and creates it with mode 0700 if it is missing.
     ///
     /// # Errors
-    /// - [`Error::Io`]: a directory of the cache is missing and cannot be created.
+    /// - [`Error::Io`](crate::Error::Io): a directory of the cache is missing and cannot be created.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self> {
         let layout = Layout::new(directory);
         for directory in layout.directories() {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
-            made.map_err(Error::io("make the directory", &directory))?;
+            made.map_err(vmroot_output::Error::on("make the directory", &directory))?;
         }
         Ok(Self { layout })
     }
@@ -38,8 +38,8 @@ impl Cache {
     /// Takes a lock, and waits while another process or thread holds it.
     ///
     /// # Errors
-    /// - [`Error::GaveUp`]: `on_wait` returned `Break`.
-    /// - [`Error::Io`]: the lock file cannot be created or locked.
+    /// - [`Error::GaveUp`](crate::Error::GaveUp): `on_wait` returned `Break`.
+    /// - [`Error::Io`](crate::Error::Io): the lock file cannot be created or locked.
     pub fn lock(&self, name: &LockName, mode: Mode, on_wait: WaitHook<'_>) -> Result<Lock> {
         Lock::wait(&self.layout.lock(name), mode, on_wait)
     }
@@ -47,7 +47,7 @@ impl Cache {
     /// Takes a lock if it is free. Returns `None` if another process or thread holds it.
     ///
     /// # Errors
-    /// - [`Error::Io`]: the lock file cannot be created or locked.
+    /// - [`Error::Io`](crate::Error::Io): the lock file cannot be created or locked.
     pub fn try_lock(&self, name: &LockName, mode: Mode) -> Result<Option<Lock>> {
         Lock::attempt(&self.layout.lock(name), mode)
     }
@@ -55,10 +55,10 @@ impl Cache {
 
 /// Returns the names in a directory, sorted. Names that are not UTF-8 are left out: the cache has none.
 pub(crate) fn names(directory: &Path) -> Result<Vec<String>> {
-    let entries = fs::read_dir(directory).map_err(Error::io("list", directory))?;
+    let entries = fs::read_dir(directory).map_err(vmroot_output::Error::on("list", directory))?;
     let mut names = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(Error::io("list", directory))?;
+        let entry = entry.map_err(vmroot_output::Error::on("list", directory))?;
         names.extend(entry.file_name().into_string());
     }
     names.sort_unstable();
@@ -70,7 +70,7 @@ pub(crate) fn remove_file(path: &Path) -> Result<bool> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(Error::Io { action: "remove", path: path.to_owned(), source }),
+        Err(source) => Err(vmroot_output::Error { action: "remove", path: path.to_owned(), source }.into()),
     }
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn file_length(path: &Path) -> Result<Option<u64>> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(Some(metadata.len())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::Io { action: "stat", path: path.to_owned(), source }),
+        Err(source) => Err(vmroot_output::Error { action: "stat", path: path.to_owned(), source }.into()),
     }
 }
 

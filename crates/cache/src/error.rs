@@ -1,7 +1,7 @@
 //! Errors from reading and writing a cache.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use vmroot_errors::ErrorKind;
 use vmroot_model::Digest;
@@ -13,15 +13,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A system call failed: no space, no permission, or a bad disk.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// The action that failed, as in "cannot ACTION PATH".
-        action: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] vmroot_output::Error),
     /// The bytes do not have the expected digest. They were removed.
     #[error("{} should have digest {digest} but has {actual}", path.display())]
     DigestMismatch {
@@ -88,26 +81,15 @@ impl Error {
                 ErrorKind::Integrity
             }
             Self::GaveUp { .. } | Self::Stopped { .. } => ErrorKind::Cancelled,
-            Self::Io { source, .. } => ErrorKind::of_io(source),
+            Self::Io(error) => ErrorKind::of_io(&error.source),
         }
     }
 }
 
-impl From<vmroot_output::Error> for Error {
-    fn from(vmroot_output::Error { action, path, source }: vmroot_output::Error) -> Self {
-        Self::Io { action, path, source }
-    }
-}
-
 impl Error {
-    /// Returns a closure for `map_err` that adds the action and the path to the system's error.
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { action, path: path.to_owned(), source }
-    }
-
     /// Returns whether the file system is out of space or quota.
     pub fn is_full_disk(&self) -> bool {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
-        matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+        matches!(self, Self::Io(error) if matches!(error.source.kind(), StorageFull | QuotaExceeded))
     }
 }

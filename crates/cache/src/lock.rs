@@ -75,7 +75,7 @@ impl Lock {
     pub(crate) fn attempt(path: &Path, mode: Mode) -> Result<Option<Self>> {
         loop {
             let file = open(path)?;
-            if !try_flock(&file, mode).map_err(Error::io("lock", path))? {
+            if !try_flock(&file, mode).map_err(vmroot_output::Error::on("lock", path))? {
                 return Ok(None);
             }
             if is_at(&file, path)? {
@@ -89,7 +89,7 @@ impl Lock {
 /// Removes the file at `path` unless its lock is held. Returns true if it was removed.
 pub(crate) fn unlink_unless_locked(path: &Path) -> Result<bool> {
     let Some(_lock) = lock_abandoned(path)? else { return Ok(false) };
-    std::fs::remove_file(path).map_err(Error::io("remove", path))?;
+    std::fs::remove_file(path).map_err(vmroot_output::Error::on("remove", path))?;
     Ok(true)
 }
 
@@ -98,15 +98,16 @@ pub(crate) fn lock_abandoned(path: &Path) -> Result<Option<File>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(Error::Io { action: "open", path: path.to_owned(), source }),
+        Err(source) => return Err(vmroot_output::Error { action: "open", path: path.to_owned(), source }.into()),
     };
-    let locked = try_flock(&file, Mode::Exclusive).map_err(Error::io("lock", path))? && is_at(&file, path)?;
+    let locked =
+        try_flock(&file, Mode::Exclusive).map_err(vmroot_output::Error::on("lock", path))? && is_at(&file, path)?;
     Ok(locked.then_some(file))
 }
 
 fn open(path: &Path) -> Result<File> {
     let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    open.map_err(Error::io("open the lock file", path))
+    Ok(open.map_err(vmroot_output::Error::on("open the lock file", path))?)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use vmroot_output::TEMPORARY_PREFIX;
 
 use crate::cache::{Cache, file_length, names};
 use crate::lock::{lock_abandoned, unlink_unless_locked};
-use crate::{Error, Lock, LockName, Mode, Result};
+use crate::{Lock, LockName, Mode, Result};
 
 /// Counts of the files that a sweep removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl SweepReport {
             self.files += 1;
             self.bytes += file_length(&path.join(name))?.unwrap_or(0);
         }
-        fs::remove_dir_all(path).map_err(Error::io("remove", path))
+        Ok(fs::remove_dir_all(path).map_err(vmroot_output::Error::on("remove", path))?)
     }
 
     fn remove(&mut self, path: &Path) -> Result<()> {

@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::Result;
 use crate::cache::{Cache, names};
-use crate::{Error, Result};
 
 /// The unit of `st_blocks` in stat(2). It does not depend on the block size of the file system.
 const STAT_BLOCK: u64 = 512;
@@ -41,7 +41,7 @@ impl Cache {
     /// Measures all areas.
     ///
     /// # Errors
-    /// - [`Error::Io`]: a directory cannot be listed.
+    /// - [`Error::Io`](crate::Error::Io): a directory cannot be listed.
     pub fn usage(&self) -> Result<Usage> {
         let mut usage = Usage::default();
         let Usage { blobs, unfinished, layers, roots, images } = &mut usage;
@@ -67,7 +67,7 @@ impl Area {
             Ok(_) => Ok(()),
             // The file was removed after the directory was listed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(Error::Io { action: "stat", path: path.to_owned(), source }),
+            Err(source) => Err(vmroot_output::Error { action: "stat", path: path.to_owned(), source }.into()),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Errors from reading changes, writing them as a layer, and adding them to a root.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use vmroot_errors::{ErrorKind, Limit};
 use vmroot_output::{Cancelled, Incomplete};
@@ -12,16 +11,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// An error from reading changes, writing them as a layer, or adding them to a root.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A system call failed: no permission, no space, or a bad disk.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// The action that failed, as in "cannot ACTION PATH".
-        action: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
+    /// A system call failed: no space, no permission, or a bad disk.
+    #[error(transparent)]
+    Io(#[from] vmroot_output::Error),
     /// The tar of the layer cannot be written.
     #[error(transparent)]
     Export(vmroot_export::Error),
@@ -78,7 +70,7 @@ impl Error {
     /// Returns the meaning of the error to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { source, .. } => ErrorKind::of_named_file(source),
+            Self::Io(error) => ErrorKind::of_named_file(&error.source),
             Self::Export(error) => error.kind(),
             Self::Compression(error) => error.kind(),
             Self::Index(error) => error.kind(),
@@ -101,17 +93,12 @@ impl Error {
     }
 }
 
-impl From<vmroot_output::Error> for Error {
-    fn from(vmroot_output::Error { action, path, source }: vmroot_output::Error) -> Self {
-        Self::Io { action, path, source }
-    }
-}
-
 impl From<vmroot_export::Error> for Error {
     fn from(error: vmroot_export::Error) -> Self {
         match error {
             vmroot_export::Error::Cancelled => Self::Cancelled,
-            vmroot_export::Error::Io { action, path, source } => Self::Io { action, path, source },
+            vmroot_export::Error::Io(error) => Self::Io(error),
+            vmroot_export::Error::Compression(error) => Self::Compression(error),
             error => Self::Export(error),
         }
     }
@@ -124,11 +111,6 @@ impl From<Cancelled> for Error {
 }
 
 impl Error {
-    /// Returns a closure for `map_err` that adds the action and the path.
-    pub(crate) fn io<E: Into<io::Error>>(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
-        move |source| Self::Io { action, path: path.as_ref().to_owned(), source: source.into() }
-    }
-
     /// Returns a closure for `map_err` that adds the name of the layer or file.
     pub(crate) fn on_top(what: String) -> impl FnOnce(Self) -> Self {
         move |source| Self::OnTop { what, source: Box::new(source) }

@@ -1,6 +1,6 @@
 //! Exporting a directory of this machine as a layer: the tar of changes of an OCI image.
 //!
-//! [`export_layer`] writes a whole directory and converts the marks of an overlayfs upper directory ([`marks`]).
+//! [`write_layer`] writes a whole directory and converts the marks of an overlayfs upper directory ([`marks`]).
 //! [`LayerWriter`] writes single entries.
 
 mod marks;
@@ -11,9 +11,10 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
 
-use vmroot_compress::{Encoder, EncoderOptions};
+use vmroot_compress::EncoderOptions;
 use vmroot_container_fs::InodeKind;
-use vmroot_output::{Hook, Meter, OmissionReason, Omissions, Omitted, display_path};
+use vmroot_export::write_stream;
+use vmroot_output::{Hook, Meter, OmissionReason, Omissions, Omitted, OutputFile, Report, display_path};
 
 use crate::{Error, HostWalk, Result};
 use marks::Mark;
@@ -35,7 +36,7 @@ pub enum Marks {
     UserXattr,
 }
 
-/// Options of [`export_layer`].
+/// Options of [`export_layer`] and [`write_layer`].
 #[derive(Default, Clone, Copy)]
 pub struct LayerOptions<'a> {
     /// Treat files named `.wh.*` as whiteouts, as in an unpacked layer. If false, they are an error.
@@ -44,6 +45,8 @@ pub struct LayerOptions<'a> {
     pub marks: Marks,
     /// Leave large holes out of files, as [`TarOptions::sparse`](vmroot_export::TarOptions::sparse).
     pub sparse: bool,
+    /// The compression of the tar. `None` is none.
+    pub compression: Option<EncoderOptions>,
     /// Write the attributes of the directory itself as those of the root directory.
     pub with_root: bool,
     /// Fail at the first entry that a layer cannot hold.
@@ -52,24 +55,20 @@ pub struct LayerOptions<'a> {
     pub hook: Option<Hook<'a>>,
 }
 
-/// The result of [`export_layer`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LayerReport {
-    /// The number of entries, including marks.
-    pub entries: u64,
-    /// The length of the tar in bytes before compression.
-    pub bytes: u64,
-    /// Sockets, which a tar cannot hold.
-    pub omissions: Omissions,
-    /// True if the directory has whiteouts, so that it is an upper directory, and this process cannot read the marks of
-    /// opaque directories. Only set with [`Marks::Unknown`].
-    pub unseen_marks: bool,
+/// Writes a directory as a layer's tar to the file at `path`, which appears under its name only when it is complete.
+///
+/// # Errors
+/// - [`Error::Io`]: the file cannot be created, synced or renamed.
+/// - The errors of [`write_layer`].
+pub fn export_layer(directory: &Path, path: &Path, options: &LayerOptions<'_>) -> Result<Report> {
+    OutputFile::create(path)?.write_with(|writer| write_layer(directory, writer, options))
 }
 
-/// Writes a directory as a layer's tar. Flushes the writer and returns it.
+/// Writes a directory as a layer's tar, and flushes the writer.
 ///
 /// Owners, modes, nanoseconds, xattrs, devices, holes and hard links within the directory are kept. Entries are in the
-/// order of [`export_tar`](vmroot_export::export_tar). The bytes depend only on the directory.
+/// order of [`write_tar`](vmroot_export::write_tar). The bytes depend only on the directory and the options. The report
+/// lists the sockets, which a tar cannot hold.
 ///
 /// Whiteouts and opaque directories of overlayfs become those of a layer. The xattrs of overlayfs are left out, and so
 /// are xattrs that belong to this machine: the labels of SELinux and SMACK, the signatures of EVM, and the xattrs that
@@ -81,9 +80,28 @@ pub struct LayerReport {
 /// - [`Error::Unportable`]: overlayfs stores a part of an entry in a lower layer.
 /// - [`Error::ReservedName`]: a name begins with `.wh.`.
 /// - [`Error::Incomplete`]: the directory has a socket, and `strict` is set.
+/// - [`Error::Compression`]: the compression is not supported for writing, or it does not have this level.
 /// - [`Error::Export`]: the writer failed.
 /// - [`Error::Cancelled`]: the hook returned `Break`.
-pub fn export_layer<W: Write>(directory: &Path, writer: W, options: &LayerOptions<'_>) -> Result<(W, LayerReport)> {
+pub fn write_layer(directory: &Path, writer: &mut dyn Write, options: &LayerOptions<'_>) -> Result<Report> {
+    write_stream(writer, options.compression.as_ref(), |writer| Ok(write_plain(directory, writer, options)?.omissions))
+}
+
+/// The result of [`write_plain`].
+pub(crate) struct WrittenLayer {
+    /// Sockets, which a tar cannot hold.
+    pub(crate) omissions: Omissions,
+    /// True if the directory has whiteouts, so that it is an upper directory, and this process cannot read the marks of
+    /// opaque directories. Only set with [`Marks::Unknown`].
+    pub(crate) unseen_marks: bool,
+}
+
+/// Writes a directory as an uncompressed tar. See [`write_layer`].
+pub(crate) fn write_plain(
+    directory: &Path,
+    writer: &mut dyn Write,
+    options: &LayerOptions<'_>,
+) -> Result<WrittenLayer> {
     let sees_trusted = sight::sees_trusted_xattrs();
     if options.marks == Marks::Upper && !sees_trusted && !sight::has_user_marks(directory)? {
         return Err(Error::UnseenMarks(directory.to_owned()));
@@ -92,7 +110,7 @@ pub fn export_layer<W: Write>(directory: &Path, writer: W, options: &LayerOption
     let (mut has_whiteouts, mut has_user_marks) = (false, false);
     let mut layer = LayerWriter::new(writer, options.sparse, &meter);
     let mut walk = HostWalk::of_directory(directory)?;
-    let mut report = LayerReport::default();
+    let mut omissions = Omissions::default();
     // Directories in which an xattr marks files as whiteouts.
     let mut xattr_whiteouts: HashSet<Vec<u8>> = HashSet::new();
     while let Some(entry) = walk.next() {
@@ -119,41 +137,24 @@ pub fn export_layer<W: Write>(directory: &Path, writer: W, options: &LayerOption
             Mark::None | Mark::Opaque => {}
         }
         if (!is_start || options.with_root) && !layer.add(&entry.path, &entry)? {
-            report.omissions.add(
+            omissions.add(
                 || display_path(&entry.path),
                 Omitted::Socket,
                 OmissionReason::form("a layer has no type for it"),
             );
-            report.omissions.check(options.strict, "a layer")?;
+            omissions.check(options.strict, "a layer")?;
         }
         if mark == Mark::Opaque {
             layer.add_opaque_mark(&entry.path)?;
         }
     }
-    report.entries = layer.entries();
-    report.unseen_marks = options.marks == Marks::Unknown && has_whiteouts && !has_user_marks && !sees_trusted;
-    let (writer, bytes) = layer.finish()?;
-    Ok((writer, LayerReport { bytes, ..report }))
-}
-
-/// Writes a directory as a compressed layer. See [`export_layer`].
-///
-/// # Errors
-/// - The errors of [`export_layer`].
-/// - [`Error::Compression`]: the compression is not supported for writing, or it does not have this level.
-pub fn export_compressed_layer<W: Write>(
-    directory: &Path,
-    writer: W,
-    options: &LayerOptions<'_>,
-    compression: &EncoderOptions,
-) -> Result<(W, LayerReport)> {
-    let encoder = Encoder::new(writer, compression)?;
-    let (encoder, report) = export_layer(directory, encoder, options)?;
-    Ok((encoder.finish().map_err(vmroot_export::Error::Stream)?, report))
+    layer.finish()?;
+    let unseen_marks = options.marks == Marks::Unknown && has_whiteouts && !has_user_marks && !sees_trusted;
+    Ok(WrittenLayer { omissions, unseen_marks })
 }
 
 /// Adds a whiteout of an unpacked layer. The internal files of AUFS are ignored.
-fn add_whiteout_file<W: Write>(layer: &mut LayerWriter<'_, W>, path: &[u8]) -> Result<()> {
+fn add_whiteout_file(layer: &mut LayerWriter<'_>, path: &[u8]) -> Result<()> {
     let slash = path.iter().rposition(|&byte| byte == b'/');
     let (directory, name) = slash.map_or((&b""[..], path), |slash| (&path[..slash], &path[slash + 1..]));
     if name == OPAQUE {

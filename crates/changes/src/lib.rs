@@ -10,5 +10,5 @@ mod top;
 
 pub use error::{Error, Result};
 pub use host::{HostEntry, HostWalk};
-pub use layer::{LayerOptions, LayerReport, LayerWriter, Marks, export_compressed_layer, export_layer};
+pub use layer::{LayerOptions, LayerWriter, Marks, export_layer, write_layer};
 pub use top::{Addition, ExtendedRoot, Replacement, Top, TopFiles, TopOptions, TopWarning};

@@ -16,7 +16,7 @@ use vmroot_container_fs::{ContainerFs, ExtraLayer, LayerFiles, LayeredContainerF
 use vmroot_layer_index::{BuildOptions, BuiltLayer, Index};
 use vmroot_output::{Cancel, Omissions, TemporaryDirectory};
 
-use crate::{Error, Result};
+use crate::Result;
 
 pub use warning::{Replacement, TopWarning};
 
@@ -107,10 +107,10 @@ impl Top {
     /// on the layers and files, including the names, modes, times and xattrs of the files.
     ///
     /// # Errors
-    /// - [`Error::OnTop`]: a layer or file cannot be read, is invalid, or exceeds a limit.
-    /// - [`Error::Incomplete`]: an entry was left out, and `strict` is set.
-    /// - [`Error::Io`]: the working directory cannot be used.
-    /// - [`Error::Cancelled`]: `cancel` was set.
+    /// - [`Error::OnTop`](crate::Error::OnTop): a layer or file cannot be read, is invalid, or exceeds a limit.
+    /// - [`Error::Incomplete`](crate::Error::Incomplete): an entry was left out, and `strict` is set.
+    /// - [`Error::Io`](crate::Error::Io): the working directory cannot be used.
+    /// - [`Error::Cancelled`](crate::Error::Cancelled): `cancel` was set.
     pub fn put_on(&self, root: ContainerFs, options: &TopOptions) -> Result<ExtendedRoot> {
         let mut top = ExtendedRoot {
             root,
@@ -201,11 +201,11 @@ impl ExtendedRoot {
     /// Writes the merged index to a file, which is removed with `self`. Returns `None` if nothing is on top.
     ///
     /// # Errors
-    /// [`Error::Io`]: the file cannot be written.
+    /// [`Error::Io`](crate::Error::Io): the file cannot be written.
     pub fn index_file(&self) -> Result<Option<PathBuf>> {
         let Some(directory) = &self.directory else { return Ok(None) };
         let path = directory.path().join("root.idx");
-        std::fs::write(&path, self.root.index().bytes()).map_err(Error::io("write", &path))?;
+        std::fs::write(&path, self.root.index().bytes()).map_err(vmroot_output::Error::on("write", &path))?;
         Ok(Some(path))
     }
 }

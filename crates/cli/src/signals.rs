@@ -13,8 +13,8 @@ use vmroot::Cancel;
 /// handler that is added after a signal is still called for it.
 static HANDLERS: Mutex<Handlers> = Mutex::new(Handlers { count: 0, handlers: Vec::new() });
 
-/// Temporary paths that are removed at exit: see [`CleanupGuard`].
-static TEMPORARY_PATHS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// New directories that are removed at exit: see [`CleanupGuard`].
+static NEW_DIRECTORIES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// The signals that end this program.
 const SIGNALS: [i32; 3] = [SIGHUP, SIGINT, SIGTERM];
@@ -53,7 +53,8 @@ pub(crate) fn on_signal(mut handler: impl FnMut(u32) + Send + 'static) -> anyhow
 }
 
 /// Ends the process a short time after the first signal, even if a system call blocks: a write to a pipe that is not
-/// read, an open of a pipe without a writer, an fsync. Only for work whose temporary files all have a [`CleanupGuard`].
+/// read, an open of a pipe without a writer, an fsync. Only for work that is incomplete in temporary files and in
+/// directories with a [`CleanupGuard`] alone.
 pub(crate) fn exit_after_grace_period() -> anyhow::Result<()> {
     on_signal(|count| {
         if count == 1 {
@@ -67,9 +68,11 @@ pub(crate) fn exit_after_grace_period() -> anyhow::Result<()> {
 }
 
 fn exit() -> ! {
-    for path in lock(&TEMPORARY_PATHS).drain(..).rev() {
-        // The error is ignored: the process ends, and the path may be gone already.
-        let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
+    // Kept until the end, so that no thread creates another file.
+    let _none = vmroot::output::remove_temporary_files();
+    for path in lock(&NEW_DIRECTORIES).drain(..).rev() {
+        // The error is ignored: a directory that is not empty stays.
+        let _ = std::fs::remove_dir(&path);
     }
     std::process::exit(CANCELLED.into())
 }
@@ -79,20 +82,19 @@ pub(crate) fn was_signalled() -> bool {
     lock(&HANDLERS).count > 0
 }
 
-/// Registers a temporary file or an empty directory, which is removed if a signal ends the process before this is
-/// dropped.
+/// Registers a new directory, which is removed if it is empty when a signal ends the process before this is dropped.
 pub(crate) struct CleanupGuard(PathBuf);
 
 impl CleanupGuard {
     pub(crate) fn new(path: &Path) -> Self {
-        lock(&TEMPORARY_PATHS).push(path.to_owned());
+        lock(&NEW_DIRECTORIES).push(path.to_owned());
         Self(path.to_owned())
     }
 }
 
 impl Drop for CleanupGuard {
     fn drop(&mut self) {
-        lock(&TEMPORARY_PATHS).retain(|path| *path != self.0);
+        lock(&NEW_DIRECTORIES).retain(|path| *path != self.0);
     }
 }
 

@@ -3,8 +3,7 @@
 use std::fs::File;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_output::ImageFile;
-use vmroot_output::{Meter, Omissions};
+use vmroot_output::{ImageFile, Meter};
 use vmroot_sys::AlignedBuffer;
 use zerocopy::IntoBytes;
 
@@ -13,7 +12,7 @@ use super::data::Data;
 use super::format::{
     BLOCK, INCOMPAT_COMPRESSION_CONFIGS, INCOMPAT_ZERO_PADDING, SUPERBLOCK_OFFSET, Superblock, ZstdConfig,
 };
-use super::image::{ErofsOptions, ErofsReport, Writer};
+use super::image::{ErofsOptions, Writer};
 use super::plan::{FilePlacement, Plan, check_blocks};
 use super::superblock::{seal, superblock};
 use crate::{Error, Result};
@@ -21,12 +20,13 @@ use crate::{Error, Result};
 /// Bytes of one write.
 const WRITE: usize = 4 << 20;
 
+/// Writes the image. Returns its length in bytes.
 pub(crate) fn write_compressed(
     fs: &ContainerFs,
     file: &File,
     compression: ErofsCompression,
     options: &ErofsOptions<'_>,
-) -> Result<ErofsReport> {
+) -> Result<u64> {
     // This finds a root that EROFS cannot represent before any work is done.
     let jobs = Jobs::of(&Plan::of(fs, FilePlacement::Packed, 0)?);
     let target = ImageFile::new(file).map_err(Error::Write)?;
@@ -51,9 +51,7 @@ pub(crate) fn write_compressed(
     target.set_length(bytes).map_err(Error::Write)?;
     Writer::new(&plan, &target, &[], Data::default(), None, Meter::new(None, 0)).run(options.threads)?;
     write_superblock(&plan, blocks, compression, &target)?;
-    let metadata_bytes = (1 + plan.end - plan.start) * BLOCK;
-    let inodes = plan.inodes.len() as u64;
-    Ok(ErofsReport { inodes, bytes, metadata_bytes, shared_bytes: 0, omissions: Omissions::default() })
+    Ok(bytes)
 }
 
 /// Collects consecutive blocks into long writes.

@@ -38,6 +38,9 @@ pub enum Error {
         /// The largest length in bytes.
         limit: usize,
     },
+    /// A system call failed: no space, no permission, or a bad disk.
+    #[error(transparent)]
+    Io(#[from] vmroot_output::Error),
     /// The image cannot be written: no space, or a bad disk.
     #[error("cannot write the image")]
     Write(#[source] io::Error),
@@ -56,6 +59,7 @@ impl Error {
             Self::Root(error) => error.kind(),
             Self::TooLarge { .. } | Self::PathTooLong { .. } => ErrorKind::Limit,
             Self::Cancelled => ErrorKind::Cancelled,
+            Self::Io(error) => ErrorKind::of_named_file(&error.source),
             Self::Write(source) => ErrorKind::of_io(source),
             _ => ErrorKind::Other,
         }

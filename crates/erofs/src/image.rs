@@ -1,13 +1,11 @@
 //! The one-file image: metadata first, then the contents of files.
 
 use std::fs::File;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_output::ImageFile;
-use vmroot_output::workers;
-use vmroot_output::{Hook, Meter, Omissions};
-use vmroot_output::{Job, Jobs};
+use vmroot_output::{Hook, ImageFile, Job, Jobs, Meter, OutputFile, Report, workers};
 use vmroot_sys::AlignedBuffer;
 
 use super::compress::ErofsCompression;
@@ -20,7 +18,7 @@ use super::superblock::{seal, superblock};
 use super::{FORM, xattrs};
 use crate::{Error, Result};
 
-/// Options of [`write_erofs`].
+/// Options of [`export_erofs`] and [`write_erofs`].
 #[derive(Clone, Copy)]
 pub struct ErofsOptions<'a> {
     /// The compression of file contents; `None` stores them as they are.
@@ -40,25 +38,23 @@ impl Default for ErofsOptions<'_> {
     }
 }
 
-/// The result of [`write_erofs`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ErofsReport {
-    /// Number of inodes.
-    pub inodes: u64,
-    /// Length of the image in bytes, a multiple of 4096.
-    pub bytes: u64,
-    /// Bytes of the metadata, including the ends of files that are packed with the inodes.
-    pub metadata_bytes: u64,
-    /// Bytes that share their blocks with contents files.
-    pub shared_bytes: u64,
-    /// Xattrs that were left out because EROFS has no prefix or no room for them.
-    pub omissions: Omissions,
+/// Writes the root as an EROFS image to the file at `path`, which appears under its name only when it is complete.
+///
+/// # Errors
+/// - [`Error::Io`]: the file cannot be created, synced or renamed.
+/// - The errors of [`write_erofs`].
+pub fn export_erofs(fs: &ContainerFs, path: &Path, options: &ErofsOptions<'_>) -> Result<Report> {
+    let file = OutputFile::create(path)?;
+    let report = write_erofs(fs, file.file(), options)?;
+    file.commit()?;
+    Ok(report)
 }
 
 /// Writes the root as an EROFS image to an empty file or to a device. Linux 5.4 and later mount it
 /// (6.10 with [Zstandard](ErofsCompression::Zstd)).
 ///
-/// The part of a file that does not fill a block is packed after its inode. Holes stay holes.
+/// The part of a file that does not fill a block is packed after its inode. Holes stay holes. The report lists the
+/// xattrs that were left out because EROFS has no prefix or no room for them.
 ///
 /// # Errors
 /// - [`Error::Incomplete`]: [`ErofsOptions::strict`] is set and EROFS cannot represent the whole root.
@@ -66,17 +62,18 @@ pub struct ErofsReport {
 /// - [`Error::Write`]: the file cannot be written.
 /// - [`Error::Root`]: the contents of a file cannot be read.
 /// - [`Error::Cancelled`]: the hook cancelled the export.
-pub fn write_erofs(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) -> Result<ErofsReport> {
+pub fn write_erofs(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) -> Result<Report> {
     let omissions = xattrs::omissions(fs);
     omissions.check(options.strict, FORM)?;
-    let report = match options.compression {
+    let bytes = match options.compression {
         Some(compression) => write_compressed(fs, file, compression, options)?,
         None => write_plain(fs, file, options)?,
     };
-    Ok(ErofsReport { omissions, ..report })
+    Ok(Report::new(bytes, omissions))
 }
 
-fn write_plain(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) -> Result<ErofsReport> {
+/// Writes the image without compression. Returns its length in bytes.
+fn write_plain(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) -> Result<u64> {
     let mut plan = Plan::of(fs, FilePlacement::Packed, 0)?;
     let mut data = Data::place(&mut plan)?;
     let target = ImageFile::new(file).map_err(Error::Write)?;
@@ -86,17 +83,10 @@ fn write_plain(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) -> Res
     target.set_length(bytes).map_err(Error::Write)?;
     let meter = Meter::new(options.hook, total);
     let files: Vec<&File> = fs.contents().map(|contents| &contents.file).collect();
-    let shared_bytes = data.runs.share(&files, &target);
-    meter.count(shared_bytes)?;
+    meter.count(data.runs.share(&files, &target))?;
     let superblock = superblock(&plan, blocks, 0, "");
     Writer::new(&plan, &target, &files, data, Some(superblock), meter).run(options.threads)?;
-    Ok(ErofsReport {
-        inodes: plan.inodes.len() as u64,
-        bytes,
-        metadata_bytes: plan.end * BLOCK,
-        shared_bytes,
-        omissions: Omissions::default(),
-    })
+    Ok(bytes)
 }
 
 /// Writes the metadata and the uncompressed contents of files with several threads.

@@ -1,8 +1,8 @@
 //! Writes EROFS images, the kernel's read-only file system (`Documentation/filesystems/erofs.rst`).
 //!
-//! The input is the merged root of a container image. [`write_erofs`] writes one file. [`write_erofs_meta`] writes only
+//! The input is the merged root of a container image. [`export_erofs`] writes one file. [`export_erofs_meta`] writes only
 //! the metadata; the layers' contents files become the devices that hold the data. Both lay out the metadata with the
-//! same `plan`.
+//! same `plan`. [`write_erofs`] and [`write_erofs_meta`] write to an open file instead of a path.
 //!
 //! The bytes of an image depend only on the root and the options, not on the time, random numbers or the number of
 //! threads. File contents are shared with the contents files (reflinked) where the file system supports it.
@@ -25,8 +25,10 @@ mod xattrs;
 
 pub use compress::ErofsCompression;
 pub use error::{Error, Result};
-pub use image::{ErofsOptions, ErofsReport, write_erofs};
-pub use meta::{ErofsDevice, ErofsMeta, MAX_DEVICES, erofs_devices, write_erofs_meta};
+pub use image::{ErofsOptions, export_erofs, write_erofs};
+pub use meta::{
+    ErofsDevice, ErofsMeta, ErofsMetaOptions, MAX_DEVICES, erofs_devices, export_erofs_meta, write_erofs_meta,
+};
 pub use vmdk::{VmdkAccess, check_vmdk_path};
 
 /// The name of the format in omissions.

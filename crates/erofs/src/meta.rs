@@ -7,14 +7,15 @@
 //! - after the metadata on one disk (Linux 6.4, for an image with a device table mounted without those options),
 //! - after the metadata on one disk whose first block is [`ErofsMeta::head`], which has no device table (Linux 5.4).
 
+mod export;
+
 use std::collections::HashSet;
 use std::fs::File;
 use std::path::PathBuf;
 
 use vmroot_container_fs::{ContainerFs, Contents};
 use vmroot_model::Digest;
-use vmroot_output::ImageFile;
-use vmroot_output::Omissions;
+use vmroot_output::{ImageFile, Report};
 use zerocopy::IntoBytes;
 
 use super::format::{BLOCK, DeviceSlot};
@@ -23,6 +24,8 @@ use super::plan::{FilePlacement, Plan, check_blocks};
 use super::superblock::{DEVICE_TABLE, seal, superblock};
 use super::xattrs;
 use crate::{Error, Result};
+
+pub use export::{ErofsMetaOptions, export_erofs_meta};
 
 /// The most contents files. The number of the root directory has 16 bits, and the root follows the device table.
 pub const MAX_DEVICES: usize = 16_000;
@@ -37,8 +40,9 @@ pub struct ErofsMeta {
     /// The contents files that are the devices, lowest layer first. Layers without contents are left out, and a layer
     /// that occurs twice is a device once.
     pub devices: Vec<ErofsDevice>,
-    /// Xattrs that were left out because EROFS has no prefix or no room for them.
-    pub omissions: Omissions,
+    /// The length of the metadata in bytes, and the xattrs that were left out because EROFS has no prefix or no room for
+    /// them.
+    pub report: Report,
     /// A replacement for the first block. It makes the metadata and the devices on one disk a single file system.
     pub head: Box<[u8; BLOCK as usize]>,
 }
@@ -89,7 +93,8 @@ pub fn write_erofs_meta(fs: &ContainerFs, file: &File) -> Result<ErofsMeta> {
         target.write(&bytes, place.offset).map_err(Error::Write)?;
     }
     write_directories(&plan, |bytes, offset| target.write(bytes, offset).map_err(Error::Write))?;
-    Ok(ErofsMeta { blocks, total_blocks, devices, omissions: xattrs::omissions(fs), head })
+    let report = Report::new(u64::from(blocks) * BLOCK, xattrs::omissions(fs));
+    Ok(ErofsMeta { blocks, total_blocks, devices, report, head })
 }
 
 /// Returns the contents files that are the devices of the root's metadata-only image, in their order.

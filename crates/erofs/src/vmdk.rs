@@ -6,6 +6,7 @@
 //! sector for QEMU and for imago from 0.2.6 on, and a byte for older versions of imago.
 
 use std::fs::File;
+use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
@@ -40,12 +41,13 @@ impl ErofsMeta {
     /// # Errors
     /// [`Error::Write`] if `image` cannot be read or `to` cannot be written.
     pub fn write_head(&self, image: &File, to: &File) -> Result<()> {
-        let write = || {
-            let all = 0..u64::from(self.blocks) * BLOCK;
-            let _always = Copier::default().copy(&mut Holes::new(image), all, to, |_| ControlFlow::Continue(()))?;
-            to.write_all_at(&self.head[..], 0)
-        };
-        write().map_err(Error::Write)
+        self.copy_head(image, to).map_err(Error::Write)
+    }
+
+    pub(crate) fn copy_head(&self, image: &File, to: &File) -> io::Result<()> {
+        let all = 0..u64::from(self.blocks) * BLOCK;
+        let _always = Copier::default().copy(&mut Holes::new(image), all, to, |_| ControlFlow::Continue(()))?;
+        to.write_all_at(&self.head[..], 0)
     }
 
     /// Returns a VMDK descriptor of the single disk: the file `head`, which [`Self::write_head`] wrote, then the

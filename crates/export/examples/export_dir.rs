@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let fs = ContainerFs::open(root, &|digest| contents.join(format!("{}.contents", digest.hex())))?;
     let report = export_directory(&fs, target, &options)?;
     let mut out = io::stdout().lock();
-    writeln!(out, "{} entries, {} bytes in {:.2?}", report.entries, report.bytes, start.elapsed())?;
+    writeln!(out, "{} bytes in {:.2?}", report.bytes, start.elapsed())?;
     for omission in report.omissions.listed.iter().take(10) {
         writeln!(out, "refused: {omission}")?;
     }

@@ -11,92 +11,86 @@ mod writer;
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::path::Path;
 
-use vmroot_compress::{Encoder, EncoderOptions};
+use vmroot_compress::EncoderOptions;
 use vmroot_container_fs::{ContainerFs, InodeId, InodeKind, Stat, WalkEntry};
-use vmroot_output::{Counter, Hook, LastHoles, Meter, OmissionReason, Omissions, Omitted, display_path};
+use vmroot_output::{
+    Counter, Hook, LastHoles, Meter, OmissionReason, Omissions, Omitted, OutputFile, Report, display_path,
+};
 
 use crate::error::check_flow;
 use crate::root::total_bytes;
 use crate::stream::{Stream, copy_with_holes};
-use crate::{Error, Result};
+use crate::{Result, write_stream};
 use header::Header;
 use writer::size_of_file;
 
 pub use writer::CpioWriter;
 
-/// Options of [`export_cpio`].
+/// Options of [`export_cpio`] and [`write_cpio`].
 #[derive(Default, Clone, Copy)]
 pub struct CpioOptions<'a> {
+    /// The compression of the cpio. `None` is none.
+    ///
+    /// The output is a single gzip member or zstd frame, because the kernel does not unpack an archive in several. A
+    /// zstd frame needs the kernel memory of its window: up to 8 MiB for levels up to 19, and 128 MiB for level 22.
+    pub compression: Option<EncoderOptions>,
     /// Fail before anything is written if a cpio cannot hold the whole root.
     pub strict: bool,
     /// Receives progress and may cancel the export.
     pub hook: Option<Hook<'a>>,
 }
 
-/// The result of [`export_cpio`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct CpioReport {
-    /// The number of entries, including the root directory.
-    pub entries: u64,
-    /// The length of the cpio in bytes before compression.
-    pub bytes: u64,
-    /// The parts of the root that the cpio lacks: all xattrs, including file capabilities and access control lists,
-    /// times outside 1970 to February 2106, and fractions of seconds.
-    pub omissions: Omissions,
-}
-
-/// Writes the root as a cpio. Flushes the writer and returns it.
-///
-/// The first entry is the root directory, `.`. Directories come before their entries, and siblings are in byte order.
-/// Holes are written as zeros, because the format has no holes. The bytes depend only on the root.
+/// Writes the root as a cpio to the file at `path`, which appears under its name only when it is complete.
 ///
 /// # Errors
-/// - [`Error::Incomplete`]: a cpio cannot hold the whole root, and `strict` is set. Nothing was written.
-/// - [`Error::BeyondCpio`]: a file has 4 GiB or more, in which case nothing was written, or a path has more than 4095
-///   bytes.
-/// - [`Error::Stream`]: the writer failed.
-/// - [`Error::Root`]: the contents cannot be read.
-/// - [`Error::Cancelled`]: the hook returned `Break`.
-pub fn export_cpio<W: Write>(fs: &ContainerFs, writer: W, options: &CpioOptions<'_>) -> Result<(W, CpioReport)> {
+/// - [`Error::Io`](crate::Error::Io): the file cannot be created, synced or renamed.
+/// - The errors of [`write_cpio`].
+pub fn export_cpio(fs: &ContainerFs, path: &Path, options: &CpioOptions<'_>) -> Result<Report> {
+    OutputFile::create(path)?.write_with(|writer| write_cpio(fs, writer, options))
+}
+
+/// Writes the root as a cpio, and flushes the writer.
+///
+/// The first entry is the root directory, `.`. Directories come before their entries, and siblings are in byte order.
+/// Holes are written as zeros, because the format has no holes. The bytes depend only on the root and the compression.
+///
+/// The report lists the parts of the root that the cpio lacks: all xattrs, including file capabilities and access
+/// control lists, times outside 1970 to February 2106, and fractions of seconds.
+///
+/// # Errors
+/// - [`Error::Incomplete`](crate::Error::Incomplete): a cpio cannot hold the whole root, and `strict` is set. Nothing
+///   was written.
+/// - [`Error::BeyondCpio`](crate::Error::BeyondCpio): a file has 4 GiB or more, in which case nothing was written, or a
+///   path has more than 4095 bytes.
+/// - [`Error::Stream`](crate::Error::Stream): the writer failed.
+/// - [`Error::Compression`](crate::Error::Compression): the compression is not supported for writing, or it does not
+///   have this level.
+/// - [`Error::Root`](crate::Error::Root): the contents cannot be read.
+/// - [`Error::Cancelled`](crate::Error::Cancelled): the hook returned `Break`.
+pub fn write_cpio(fs: &ContainerFs, writer: &mut dyn Write, options: &CpioOptions<'_>) -> Result<Report> {
     check_sizes(fs)?;
     if options.strict {
         omissions_of(fs).check(true, "a cpio")?;
     }
-    let meter = Meter::new(options.hook, total_bytes(fs));
-    let mut export = Export {
-        fs,
-        counter: Counter::new(&meter),
-        output: Stream::new(writer),
-        holes: LastHoles::default(),
-        names: HashMap::new(),
-        report: CpioReport::default(),
-    };
-    for entry in fs.walk() {
-        export.add_entry(&entry)?;
-    }
-    check_flow(export.counter.report())?;
-    let (writer, bytes) = header::finish(export.output)?;
-    Ok((writer, CpioReport { bytes, ..export.report }))
-}
-
-/// Writes the root as a compressed cpio. See [`export_cpio`].
-///
-/// The output is a single gzip member or zstd frame, because the kernel does not unpack an archive in several. A zstd
-/// frame needs the kernel memory of its window: up to 8 MiB for levels up to 19, and 128 MiB for level 22.
-///
-/// # Errors
-/// - The errors of [`export_cpio`].
-/// - [`Error::Compression`]: the compression is not supported for writing, or it does not have this level.
-pub fn export_compressed_cpio<W: Write>(
-    fs: &ContainerFs,
-    writer: W,
-    options: &CpioOptions<'_>,
-    compression: &EncoderOptions,
-) -> Result<(W, CpioReport)> {
-    let encoder = Encoder::new(writer, compression)?;
-    let (encoder, report) = export_cpio(fs, encoder, options)?;
-    Ok((encoder.finish().map_err(Error::Stream)?, report))
+    write_stream(writer, options.compression.as_ref(), |writer| {
+        let meter = Meter::new(options.hook, total_bytes(fs));
+        let mut export = Export {
+            fs,
+            counter: Counter::new(&meter),
+            output: Stream::new(writer),
+            holes: LastHoles::default(),
+            names: HashMap::new(),
+            omissions: Omissions::default(),
+        };
+        for entry in fs.walk() {
+            export.add_entry(&entry)?;
+        }
+        check_flow(export.counter.report())?;
+        header::finish(export.output)?;
+        Ok(export.omissions)
+    })
 }
 
 /// Rejects files that are too large, before anything is written.
@@ -109,17 +103,17 @@ fn check_sizes(fs: &ContainerFs) -> Result<()> {
     fs.walk().try_for_each(|entry| size_of_file(&entry.path, size(entry.ino)).map(drop))
 }
 
-struct Export<'a, W> {
+struct Export<'a> {
     fs: &'a ContainerFs,
     counter: Counter<'a>,
-    output: Stream<W>,
+    output: Stream<'a>,
     holes: LastHoles<'a>,
     /// The number of names written so far, for inodes with several names.
     names: HashMap<InodeId, u32>,
-    report: CpioReport,
+    omissions: Omissions,
 }
 
-impl<W: Write> Export<'_, W> {
+impl Export<'_> {
     fn add_entry(&mut self, entry: &WalkEntry) -> Result<()> {
         let stat = self.fs.stat(entry.ino);
         let target = match stat.kind {
@@ -142,8 +136,7 @@ impl<W: Write> Export<'_, W> {
             size,
             device: stat.device,
         };
-        note_omissions(self.fs, entry, &mut self.report.omissions);
-        self.report.entries += 1;
+        note_omissions(self.fs, entry, &mut self.omissions);
         header.write(&entry.path, &mut self.output)?;
         self.output.write(target)?;
         if let Some(extent) = extent {

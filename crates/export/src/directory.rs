@@ -22,10 +22,10 @@ use vmroot_container_fs::ContainerFs;
 
 pub use rootless::{OVERRIDE_STAT, XATTR_PREFIX};
 
-use crate::Result;
+use crate::{Error, Result};
 use export::Export;
 use plan::Plan;
-use vmroot_output::{Hook, Omissions};
+use vmroot_output::{Hook, Report};
 
 /// Options of [`export_directory`].
 #[derive(Default, Clone, Copy)]
@@ -35,7 +35,7 @@ pub struct DirectoryOptions<'a> {
     pub rootless: bool,
     /// The number of threads that write files. `None` is the number of cores.
     pub threads: Option<NonZeroUsize>,
-    /// Fail at the first attribute or entry that the system refuses. Entries created so far are kept.
+    /// Fail at the first attribute or entry that the system refuses.
     pub strict: bool,
     /// Sync everything to disk before returning, by syncfs(2).
     pub sync: bool,
@@ -49,37 +49,31 @@ impl DirectoryOptions<'_> {
     }
 }
 
-/// The result of [`export_directory`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DirectoryReport {
-    /// The number of paths, including the target.
-    pub entries: u64,
-    /// Bytes of file contents, including holes.
-    pub bytes: u64,
-    /// The attributes and entries that the system refused, sorted by path. If there are too many to list, the selection
-    /// depends on the threads.
-    pub omissions: Omissions,
-}
-
 /// Exports the root to `target`, which must be an empty directory or not exist.
 ///
 /// Owners, modes, times with nanoseconds, hard links, devices, xattrs and holes are kept. File contents share blocks
 /// with the contents files where the file system supports it (btrfs, XFS), and are copied otherwise. Attributes and
 /// entries that the system refuses are left out and reported.
 ///
-/// After an error other than `TargetNotEmpty`, the entries created so far remain, most of them readable only for the
-/// exporting user. Remove them before another attempt.
+/// The report lists the attributes and entries that the system refused, sorted by path. If there are too many to list,
+/// the selection depends on the threads.
+///
+/// A strict or a cancelled export removes what it created. After other errors, the entries created so far remain, most
+/// of them readable only for the exporting user. Remove them before another attempt.
 ///
 /// # Errors
-/// - [`Error::TargetNotEmpty`](crate::Error::TargetNotEmpty): `target` has entries. Nothing was written.
-/// - [`Error::Incomplete`](crate::Error::Incomplete): the system refused something, and `strict` is set.
-/// - [`Error::Io`](crate::Error::Io): a file or directory cannot be created or written.
-/// - [`Error::Root`](crate::Error::Root): the root cannot be read.
-/// - [`Error::Cancelled`](crate::Error::Cancelled): the hook returned `Break`.
-pub fn export_directory(fs: &ContainerFs, target: &Path, options: &DirectoryOptions<'_>) -> Result<DirectoryReport> {
+/// - [`Error::TargetNotEmpty`]: `target` has entries. Nothing was written.
+/// - [`Error::Incomplete`]: the system refused something, and `strict` is set.
+/// - [`Error::Io`]: a file or directory cannot be created, written, or removed after a strict or a cancelled export.
+/// - [`Error::Root`]: the root cannot be read.
+/// - [`Error::Cancelled`]: the hook returned `Break`.
+pub fn export_directory(fs: &ContainerFs, target: &Path, options: &DirectoryOptions<'_>) -> Result<Report> {
+    let existed = target.exists();
     let root = target::open_empty(target)?;
     let plan = Plan::of(fs)?;
-    let omissions = Export::new(fs, target, options, &plan, root).run()?;
-    let entries = plan.directories.len() + plan.nodes.len() + plan.links.len();
-    Ok(DirectoryReport { entries: entries as u64, bytes: plan.bytes, omissions })
+    let exported = Export::new(fs, target, options, &plan, root).run();
+    if matches!(exported, Err(Error::Cancelled | Error::Incomplete(_))) {
+        target::remove(target, existed).map_err(vmroot_output::Error::on("remove the incomplete tree", target))?;
+    }
+    Ok(Report::new(plan.bytes, exported?))
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use vmroot_errors::{ErrorKind, Limit};
 use vmroot_model::Digest;
@@ -18,15 +18,8 @@ pub enum Error {
     #[error("{}: not empty; a root is exported to a new or an empty directory", .0.display())]
     TargetNotEmpty(PathBuf),
     /// A system call failed: no space, no permission, or a bad disk. The incomplete output remains.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// The action that failed, as in "cannot ACTION PATH".
-        action: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] vmroot_output::Error),
     /// The writer of a tar or cpio archive failed.
     #[error("cannot write the archive")]
     Stream(#[source] io::Error),
@@ -99,7 +92,7 @@ impl Error {
         match self {
             Self::Root(error) => error.kind(),
             Self::Compression(error) => error.kind(),
-            Self::Io { source, .. } => ErrorKind::of_named_file(source),
+            Self::Io(error) => ErrorKind::of_named_file(&error.source),
             Self::Stream(source) | Self::Image(source) => ErrorKind::of_io(source),
             Self::BeyondCpio { .. } => ErrorKind::Limit,
             Self::Cancelled => ErrorKind::Cancelled,
@@ -116,23 +109,10 @@ impl Error {
     }
 }
 
-impl From<vmroot_output::Error> for Error {
-    fn from(vmroot_output::Error { action, path, source }: vmroot_output::Error) -> Self {
-        Self::Io { action, path, source }
-    }
-}
-
 /// Returns [`Error::Cancelled`] if the progress hook returned `Break`.
 pub fn check_flow(flow: ControlFlow<()>) -> Result<()> {
     match flow {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Error::Cancelled),
-    }
-}
-
-impl Error {
-    /// Returns a closure for `map_err` that adds the action and the path.
-    pub(crate) fn io<E: Into<io::Error>>(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
-        move |source| Self::Io { action, path: path.as_ref().to_owned(), source: source.into() }
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use vmroot_container_fs::{ContainerFs, ExtraLayer, LayerFiles};
 use vmroot_model::{Digest, chain_ids};
-use vmroot_output::{Copier, Holes, TemporaryFile, directory_of, sync_directory};
+use vmroot_output::{Copier, Holes, Omissions, Report, TemporaryFile, directory_of, sync_directory};
 
 use crate::{Error, Result};
 
@@ -38,7 +38,7 @@ pub struct PrebakedSources {
 ///
 /// # Errors
 /// [`Error::Io`]: a file cannot be read or written. No incomplete file remains.
-pub fn export_prebaked(sources: &PrebakedSources, config: &[u8], directory: &Path) -> Result<()> {
+pub fn export_prebaked(sources: &PrebakedSources, config: &[u8], directory: &Path) -> Result<Report> {
     export_prebaked_while(sources, config, directory, &|| ControlFlow::Continue(()))
 }
 
@@ -54,9 +54,9 @@ pub fn export_prebaked_while(
     config: &[u8],
     directory: &Path,
     check: &dyn Fn() -> ControlFlow<()>,
-) -> Result<()> {
-    let is_new = create_directory(directory).map_err(Error::io("make the directory", directory))?;
-    let mut writer = PrebakedWriter { copier: Copier::default(), check, created: Vec::new() };
+) -> Result<Report> {
+    let is_new = create_directory(directory).map_err(vmroot_output::Error::on("make the directory", directory))?;
+    let mut writer = PrebakedWriter { copier: Copier::default(), check, bytes: 0, created: Vec::new() };
     let written = writer.write(sources, config, directory);
     if written.is_err() {
         // Errors of the removal are ignored: the first error is the useful one.
@@ -67,13 +67,16 @@ pub fn export_prebaked_while(
             let _ = fs::remove_dir(directory);
         }
     }
-    written
+    written?;
+    Ok(Report::new(writer.bytes, Omissions::default()))
 }
 
 /// A prebaked directory that is being written.
 struct PrebakedWriter<'a> {
     copier: Copier,
     check: &'a dyn Fn() -> ControlFlow<()>,
+    /// The number of bytes of the files so far.
+    bytes: u64,
     /// Files that did not exist before.
     created: Vec<PathBuf>,
 }
@@ -87,15 +90,17 @@ impl PrebakedWriter<'_> {
         self.copy_file(&sources.root_index, directory.join(ROOT_INDEX))?;
         sync_directory(directory)?;
         publish(&directory.join(CONFIG), 0o644, |mut file| file.write_all(config))?;
+        self.bytes += config.len() as u64;
         Ok(sync_directory(directory)?)
     }
 
     fn copy_file(&mut self, source: &Path, target: PathBuf) -> Result<()> {
-        let file = File::open(source).map_err(Error::io("open", source))?;
+        let file = File::open(source).map_err(vmroot_output::Error::on("open", source))?;
         let is_new = !target.exists();
         let mut flow = ControlFlow::Continue(());
         let copied = publish(&target, READ_ONLY, |copy| {
             let length = file.metadata()?.len();
+            self.bytes += length;
             flow = self.copier.copy(&mut Holes::new(&file), 0..length, copy, |_| (self.check)())?;
             // Shared blocks cause a single call, after the work, so its result counts as well.
             if flow.is_break() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
@@ -157,7 +162,7 @@ fn create_directory(directory: &Path) -> io::Result<bool> {
 /// Writes a file under a temporary name, syncs it, and renames it.
 fn publish(path: &Path, mode: u32, write: impl FnOnce(&File) -> io::Result<()>) -> Result<()> {
     let file = TemporaryFile::create_in(directory_of(path), 0o600)?;
-    write(file.file()).map_err(Error::io("write", path))?;
+    write(file.file()).map_err(vmroot_output::Error::on("write", path))?;
     file.sync(Some(mode))?;
     Ok(file.rename(path)?)
 }

@@ -7,7 +7,7 @@
 mod root;
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read};
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::os::unix::process::CommandExt;
@@ -17,9 +17,9 @@ use std::thread;
 use std::time::Duration;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_output::{Hook, Omissions, Progress};
+use vmroot_output::{Hook, Omissions, OutputFile, Progress, Report};
 
-use crate::tar::{TarOptions, TarReader, TarReport, export_tar, tar_omissions};
+use crate::tar::{TarOptions, TarReader, tar_omissions, write_tar};
 use crate::{Error, Result};
 
 const PROGRAM: &str = "sqfstar";
@@ -30,7 +30,7 @@ const MAX_MESSAGE: usize = 4096;
 /// The interval at which the program is polled for its end.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Options of [`write_squashfs`].
+/// Options of [`export_squashfs`] and [`write_squashfs`].
 #[derive(Default, Clone, Copy)]
 pub struct SquashfsOptions<'a> {
     /// The compression of everything but inodes.
@@ -59,19 +59,24 @@ pub enum SquashfsCompression {
     Xz,
 }
 
-/// The result of [`write_squashfs`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SquashfsReport {
-    /// The length of the image in bytes.
-    pub bytes: u64,
-    /// The parts of the root that the image lacks: sockets, xattrs of namespaces that squashfs does not support, all
-    /// xattrs of the root directory, times outside 1970 to February 2106, and fractions of seconds.
-    pub omissions: Omissions,
+/// Writes the root as a squashfs to the file at `path`, which appears under its name only when it is complete.
+///
+/// # Errors
+/// - [`Error::Io`]: the file cannot be created, synced or renamed.
+/// - The errors of [`write_squashfs`].
+pub fn export_squashfs(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<Report> {
+    let file = OutputFile::create(path)?;
+    let report = write_squashfs(fs, file.path(), options)?;
+    file.commit()?;
+    Ok(report)
 }
 
-/// Writes the root as a squashfs to the file at `path`, which is overwritten.
+/// Writes the root as a squashfs over the file at `path`.
 ///
 /// The bytes depend only on the root, the options and the version of squashfs-tools.
+///
+/// The report lists the parts of the root that the image lacks: sockets, xattrs of namespaces that squashfs does not
+/// support, all xattrs of the root directory, times outside 1970 to February 2106, and fractions of seconds.
 ///
 /// # Errors
 /// - [`Error::Incomplete`]: squashfs cannot hold the whole root, and `strict` is set. Nothing was written.
@@ -82,14 +87,14 @@ pub struct SquashfsReport {
 /// - [`Error::Stream`]: the pipe to sqfstar failed.
 /// - [`Error::Image`]: the image cannot be read or written.
 /// - [`Error::Cancelled`]: the hook returned `Break`.
-pub fn write_squashfs(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<SquashfsReport> {
+pub fn write_squashfs(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<Report> {
     if options.strict {
         tar_omissions(fs, TarReader::Sqfstar).check(true, "squashfs")?;
     }
-    let report = run(fs, path, options)?;
+    let omissions = run(fs, path, options)?;
     let file = File::options().read(true).write(true).open(path).map_err(Error::Image)?;
     let bytes = root::set_attributes(fs, &file)?;
-    Ok(SquashfsReport { bytes, omissions: report.omissions })
+    Ok(Report::new(bytes, omissions))
 }
 
 impl SquashfsCompression {
@@ -103,8 +108,8 @@ impl SquashfsCompression {
     }
 }
 
-/// Runs the program, writes the tar to it, and waits for its end.
-fn run(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<TarReport> {
+/// Runs the program, writes the tar to it, and waits for its end. Returns the omissions of the tar.
+fn run(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<Omissions> {
     let mut child = command(fs, path, options).spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Error::MissingProgram { program: PROGRAM, package: PACKAGE },
         _ => Error::Image(error),
@@ -124,7 +129,7 @@ fn run(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<T
         Err(Error::Cancelled) => Err(Error::Cancelled),
         // When the program fails early, the write to it fails with a broken pipe. Its own error is the cause.
         Ok(_) | Err(Error::Stream(_)) if !status.success() => Err(Error::Program { program: PROGRAM, status, message }),
-        fed => Ok(fed?),
+        fed => Ok(fed?.omissions),
     }
 }
 
@@ -168,12 +173,10 @@ fn command(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Comm
 }
 
 /// Writes the tar to the program and closes the pipe.
-fn feed(fs: &ContainerFs, child: &mut Child, options: &SquashfsOptions<'_>) -> Result<TarReport> {
+fn feed(fs: &ContainerFs, child: &mut Child, options: &SquashfsOptions<'_>) -> Result<Report> {
     let input = child.stdin.take().expect("it was configured as a pipe");
-    let tar = TarOptions { sparse: false, strict: false, hook: options.hook, reader: TarReader::Sqfstar };
-    let (mut writer, report) = export_tar(fs, BufWriter::new(input), &tar)?;
-    writer.flush().map_err(Error::Stream)?;
-    Ok(report)
+    let tar = TarOptions { hook: options.hook, reader: TarReader::Sqfstar, ..TarOptions::default() };
+    write_tar(fs, &mut BufWriter::new(input), &tar)
 }
 
 /// Returns the last [`MAX_MESSAGE`] bytes of the output as one line.

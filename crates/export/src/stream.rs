@@ -1,11 +1,12 @@
-//! Buffered output of archives.
+//! Buffered output of archives, plain or compressed.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use vmroot_output::{Counter, Holes};
+use vmroot_compress::{Encoder, EncoderOptions};
+use vmroot_output::{Counter, Holes, Omissions, Report};
 
 use crate::error::check_flow;
 use crate::{Error, Result};
@@ -13,17 +14,60 @@ use crate::{Error, Result};
 /// The size of the buffer in bytes. It holds several files of usual size, and files are read directly into it.
 const BUFFER: usize = 1 << 20;
 
+/// Calls `write` with a writer of the plain bytes of an archive, which reach `writer` compressed if `compression` is
+/// given. Flushes `writer`. Returns the number of its bytes and the omissions that `write` returns.
+///
+/// # Errors
+/// - [`Error::Compression`]: the compression is not supported for writing, or it does not have this level.
+/// - [`Error::Stream`]: the writer failed.
+/// - The errors of `write`.
+pub fn write_stream<E: From<Error>>(
+    writer: &mut dyn Write,
+    compression: Option<&EncoderOptions>,
+    write: impl FnOnce(&mut dyn Write) -> std::result::Result<Omissions, E>,
+) -> std::result::Result<Report, E> {
+    let mut writer = CountingWriter { writer, bytes: 0 };
+    let omissions = match compression {
+        None => write(&mut writer)?,
+        Some(options) => {
+            let mut encoder = Encoder::new(&mut writer, options).map_err(Error::from)?;
+            let omissions = write(&mut encoder)?;
+            encoder.finish().map_err(Error::Stream)?;
+            omissions
+        }
+    };
+    writer.flush().map_err(Error::Stream)?;
+    Ok(Report::new(writer.bytes, omissions))
+}
+
+struct CountingWriter<'w> {
+    writer: &'w mut dyn Write,
+    bytes: u64,
+}
+
+impl Write for CountingWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.writer.write(bytes)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
 /// A buffer in front of a writer.
-pub(crate) struct Stream<W> {
-    writer: W,
+pub(crate) struct Stream<'w> {
+    writer: &'w mut dyn Write,
     buffer: Vec<u8>,
     filled: usize,
     /// Bytes passed to the writer.
     written: u64,
 }
 
-impl<W: Write> Stream<W> {
-    pub(crate) fn new(writer: W) -> Self {
+impl<'w> Stream<'w> {
+    pub(crate) fn new(writer: &'w mut dyn Write) -> Self {
         Self { writer, buffer: vec![0; BUFFER], filled: 0, written: 0 }
     }
 
@@ -62,11 +106,10 @@ impl<W: Write> Stream<W> {
         self.write(&[0; 512][..padding as usize])
     }
 
-    /// Flushes the buffer and the writer. Returns the writer and the number of bytes.
-    pub(crate) fn finish(mut self) -> Result<(W, u64)> {
+    /// Flushes the buffer and the writer.
+    pub(crate) fn finish(mut self) -> Result<()> {
         self.write_out()?;
-        self.writer.flush().map_err(Error::Stream)?;
-        Ok((self.writer, self.written))
+        self.writer.flush().map_err(Error::Stream)
     }
 
     /// Returns the free space in the buffer, at least one byte.
@@ -86,8 +129,8 @@ impl<W: Write> Stream<W> {
 }
 
 /// Copies a range of a file. Holes are not read but written as zeros. The inner error is a read error.
-pub(crate) fn copy_with_holes<W: Write>(
-    output: &mut Stream<W>,
+pub(crate) fn copy_with_holes(
+    output: &mut Stream<'_>,
     holes: &mut Holes<'_>,
     range: Range<u64>,
     counter: &mut Counter<'_>,

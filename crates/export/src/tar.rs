@@ -11,14 +11,15 @@ mod reader;
 mod sparse;
 
 use std::io::Write;
+use std::path::Path;
 
-use vmroot_compress::{Encoder, EncoderOptions};
+use vmroot_compress::EncoderOptions;
 use vmroot_container_fs::{ContainerFs, Extent, InodeKind, WalkEntry};
-use vmroot_output::{Counter, Hook, LastHoles, Meter, Omissions};
+use vmroot_output::{Counter, Hook, LastHoles, Meter, Omissions, OutputFile, Report};
 
 use crate::error::check_flow;
 use crate::root::total_bytes;
-use crate::{Error, Result};
+use crate::{Result, write_stream};
 
 pub use archive::Archive;
 pub use header::{Attributes, EntryHeader};
@@ -29,13 +30,15 @@ const BLOCK: usize = 512;
 /// The name of the format in errors.
 const FORM: &str = "a tar";
 
-/// Options of [`export_tar`].
+/// Options of [`export_tar`] and [`write_tar`].
 #[derive(Default, Clone, Copy)]
 pub struct TarOptions<'a> {
     /// Leave zeros out of files with at least a mebibyte of them, in GNU's sparse format 1.0. GNU tar, libarchive, Go
     /// and Python read this format. Other programs extract such a file under another name. If false, all bytes are
     /// written, which every program reads.
     pub sparse: bool,
+    /// The compression of the tar. `None` is none.
+    pub compression: Option<EncoderOptions>,
     /// Fail before anything is written if a tar cannot hold the whole root.
     pub strict: bool,
     /// Receives progress and may cancel the export.
@@ -44,67 +47,56 @@ pub struct TarOptions<'a> {
     pub reader: TarReader,
 }
 
-/// The result of [`export_tar`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TarReport {
-    /// The number of entries, including the root directory.
-    pub entries: u64,
-    /// The length of the tar in bytes before compression.
-    pub bytes: u64,
-    /// The parts of the root that the tar lacks: sockets, for which a tar has no type, and the parts that the
-    /// [`TarReader`] does not accept.
-    pub omissions: Omissions,
+/// Writes the root as a tar to the file at `path`, which appears under its name only when it is complete.
+///
+/// # Errors
+/// - [`Error::Io`](crate::Error::Io): the file cannot be created, synced or renamed.
+/// - The errors of [`write_tar`].
+pub fn export_tar(fs: &ContainerFs, path: &Path, options: &TarOptions<'_>) -> Result<Report> {
+    OutputFile::create(path)?.write_with(|writer| write_tar(fs, writer, options))
 }
 
-/// Writes the root as a tar. Flushes the writer and returns it.
+/// Writes the root as a tar, and flushes the writer.
 ///
 /// The first entry is the root directory, `./`. Directories come before their entries, siblings are in byte order, and
 /// the first name of a file comes before its hard links. The bytes depend only on the root and the options.
 ///
+/// The report lists the parts of the root that the tar lacks: sockets, for which a tar has no type, and the parts that
+/// the [`TarReader`] does not accept.
+///
 /// # Errors
-/// - [`Error::Incomplete`]: a tar cannot hold the whole root, and `strict` is set. Nothing was written.
-/// - [`Error::Stream`]: the writer failed.
-/// - [`Error::Root`]: the contents cannot be read.
-/// - [`Error::Cancelled`]: the hook returned `Break`.
-pub fn export_tar<W: Write>(fs: &ContainerFs, writer: W, options: &TarOptions<'_>) -> Result<(W, TarReport)> {
+/// - [`Error::Incomplete`](crate::Error::Incomplete): a tar cannot hold the whole root, and `strict` is set. Nothing
+///   was written.
+/// - [`Error::Stream`](crate::Error::Stream): the writer failed.
+/// - [`Error::Compression`](crate::Error::Compression): the compression is not supported for writing, or it does not
+///   have this level.
+/// - [`Error::Root`](crate::Error::Root): the contents cannot be read.
+/// - [`Error::Cancelled`](crate::Error::Cancelled): the hook returned `Break`.
+pub fn write_tar(fs: &ContainerFs, writer: &mut dyn Write, options: &TarOptions<'_>) -> Result<Report> {
     let reader = options.reader;
     if options.strict {
         tar_omissions(fs, reader).check(true, FORM)?;
     }
-    let meter = Meter::new(options.hook, total_bytes(fs));
-    let mut export = Export {
-        fs,
-        counter: Counter::new(&meter),
-        archive: Archive::new(writer, options.sparse),
-        holes: LastHoles::default(),
-        reader,
-        report: TarReport::default(),
-    };
-    for entry in fs.walk() {
-        export.add_entry(&entry)?;
-    }
-    check_flow(export.counter.report())?;
-    let (writer, bytes) = export.archive.finish()?;
-    Ok((writer, TarReport { bytes, ..export.report }))
+    write_stream(writer, options.compression.as_ref(), |writer| {
+        let meter = Meter::new(options.hook, total_bytes(fs));
+        let mut export = Export {
+            fs,
+            counter: Counter::new(&meter),
+            archive: Archive::new(writer, options.sparse),
+            holes: LastHoles::default(),
+            reader,
+            omissions: Omissions::default(),
+        };
+        for entry in fs.walk() {
+            export.add_entry(&entry)?;
+        }
+        check_flow(export.counter.report())?;
+        export.archive.finish()?;
+        Ok(export.omissions)
+    })
 }
 
-/// Writes the root as a compressed tar. See [`export_tar`].
-///
-/// # Errors
-/// - The errors of [`export_tar`].
-/// - [`Error::Compression`]: the compression is not supported for writing, or it does not have this level.
-pub fn export_compressed_tar<W: Write>(
-    fs: &ContainerFs,
-    writer: W,
-    options: &TarOptions<'_>,
-    compression: &EncoderOptions,
-) -> Result<(W, TarReport)> {
-    let encoder = Encoder::new(writer, compression)?;
-    let (encoder, report) = export_tar(fs, encoder, options)?;
-    Ok((encoder.finish().map_err(Error::Stream)?, report))
-}
-
-/// Returns the omissions that [`export_tar`] will report.
+/// Returns the omissions that [`write_tar`] will report.
 pub fn tar_omissions(fs: &ContainerFs, reader: TarReader) -> Omissions {
     let mut omissions = Omissions::default();
     for entry in fs.walk() {
@@ -113,24 +105,23 @@ pub fn tar_omissions(fs: &ContainerFs, reader: TarReader) -> Omissions {
     omissions
 }
 
-struct Export<'a, W> {
+struct Export<'a> {
     fs: &'a ContainerFs,
     counter: Counter<'a>,
-    archive: Archive<W>,
+    archive: Archive<'a>,
     holes: LastHoles<'a>,
     reader: TarReader,
-    report: TarReport,
+    omissions: Omissions,
 }
 
-impl<W: Write> Export<'_, W> {
+impl Export<'_> {
     fn add_entry(&mut self, entry: &WalkEntry) -> Result<()> {
-        self.reader.note_omissions(self.fs, entry, &mut self.report.omissions);
+        self.reader.note_omissions(self.fs, entry, &mut self.omissions);
         let mut stat = self.fs.stat(entry.ino);
         if stat.kind == InodeKind::Socket || !self.reader.accepts(entry) {
             return Ok(());
         }
         stat.mtime = self.reader.clamp_time(stat.mtime);
-        self.report.entries += 1;
         let mut header = EntryHeader::new(&entry.path, &Attributes::from(&stat));
         if let Some(first) = &entry.link_to {
             header.set_hard_link(first);

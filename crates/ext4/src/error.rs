@@ -38,6 +38,17 @@ pub enum Error {
         /// The smallest sufficient size in bytes.
         needed: u64,
     },
+    /// The label is longer than a superblock can hold.
+    #[error("the label has {length} bytes; ext4 holds at most {limit}")]
+    LabelTooLong {
+        /// The length of the label in bytes.
+        length: usize,
+        /// The longest label in bytes.
+        limit: usize,
+    },
+    /// A system call failed: no space, no permission, or a bad disk.
+    #[error(transparent)]
+    Io(#[from] vmroot_output::Error),
     /// The image cannot be written: no space, or a bad disk.
     #[error("cannot write the image")]
     Write(#[source] io::Error),
@@ -56,6 +67,8 @@ impl Error {
             Self::Root(error) => error.kind(),
             Self::Unrepresentable { .. } | Self::TooLarge { .. } => ErrorKind::Limit,
             Self::Cancelled => ErrorKind::Cancelled,
+            Self::LabelTooLong { .. } => ErrorKind::Usage,
+            Self::Io(error) => ErrorKind::of_named_file(&error.source),
             Self::Write(source) => ErrorKind::of_io(source),
             _ => ErrorKind::Other,
         }

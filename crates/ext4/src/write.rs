@@ -1,13 +1,11 @@
 //! Writes the whole file system.
 
 use std::fs::File;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_output::ImageFile;
-use vmroot_output::Jobs;
-use vmroot_output::workers;
-use vmroot_output::{Hook, Meter, Omissions};
+use vmroot_output::{Hook, ImageFile, Jobs, Meter, OutputFile, Report, workers};
 use vmroot_sys::AlignedBuffer;
 
 use crate::checksum::Seed;
@@ -19,7 +17,10 @@ use crate::metadata::MetadataWriter;
 use crate::output::Output;
 use crate::{Error, FORM, Result, data, group, layout, superblock};
 
-/// Options of [`write_ext4`].
+/// The longest label in bytes.
+const MAX_LABEL: usize = 16;
+
+/// Options of [`export_ext4`] and [`write_ext4`].
 #[derive(Clone, Copy)]
 pub struct Ext4Options<'a> {
     /// Size of the file system in bytes, rounded down to a multiple of 4096. `None`: the smallest that holds
@@ -55,28 +56,23 @@ impl Default for Ext4Options<'_> {
     }
 }
 
-/// The result of [`write_ext4`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ext4Report {
-    /// Size of the file system in bytes.
-    pub bytes: u64,
-    /// Free bytes of the file system.
-    pub free: u64,
-    /// Number of inodes, used and free.
-    pub inodes: u64,
-    /// Number of free inodes.
-    pub free_inodes: u64,
-    /// The UUID of the file system.
-    pub uuid: [u8; 16],
-    /// Attributes that were left out: xattrs that ext4 has no namespace or no room for, and times before 1901 or after
-    /// 2446.
-    pub omissions: Omissions,
+/// Writes the root as an ext4 file system to the file at `path`, which appears under its name only when it is complete.
+///
+/// # Errors
+/// - [`Error::Io`]: the file cannot be created, synced or renamed.
+/// - The errors of [`write_ext4`].
+pub fn export_ext4(fs: &ContainerFs, path: &Path, options: &Ext4Options<'_>) -> Result<Report> {
+    let file = OutputFile::create(path)?;
+    let report = write_ext4(fs, file.file(), options)?;
+    file.commit()?;
+    Ok(report)
 }
 
 /// Writes the root as an ext4 file system to a regular file or a device, replacing its previous contents.
 ///
 /// The bytes depend only on the root and the options. Unused room is left as holes. The root directory has the
-/// attributes of the root, and there is no `lost+found`.
+/// attributes of the root, and there is no `lost+found`. The report lists the attributes that were left out: xattrs that
+/// ext4 has no namespace or no room for, and times before 1901 or after 2446.
 ///
 /// # Errors
 /// - [`Error::Incomplete`]: [`Ext4Options::strict`] is set and ext4 cannot represent the whole root. Nothing is
@@ -84,13 +80,14 @@ pub struct Ext4Report {
 /// - [`Error::TooSmall`]: the content does not fit into [`Ext4Options::size`], or the device is too small. The error
 ///   contains the size that is needed.
 /// - [`Error::Unrepresentable`]: a file has more than 65,000 names or 16 TiB, or a directory has too many entries.
-/// - [`Error::TooLarge`]: ext4 has too few block or inode numbers for the root, or the label has more than 16 bytes.
+/// - [`Error::TooLarge`]: ext4 has too few block or inode numbers for the root.
+/// - [`Error::LabelTooLong`]: the label has more than 16 bytes. Nothing is written.
 /// - [`Error::Write`]: the file cannot be written.
 /// - [`Error::Root`]: the contents of a file cannot be read.
 /// - [`Error::Cancelled`]: the hook cancelled the export.
-pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> Result<Ext4Report> {
-    if options.label.len() > 16 {
-        return Err(Error::TooLarge { what: format!("a label of {} bytes, the limit is 16", options.label.len()) });
+pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> Result<Report> {
+    if options.label.len() > MAX_LABEL {
+        return Err(Error::LabelTooLong { length: options.label.len(), limit: MAX_LABEL });
     }
     let identity = Identity::of(fs, options);
     let mut content = Content::of(fs, NameHasher::new(identity.hash_seed))?;
@@ -125,8 +122,5 @@ pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> R
     let descriptors = group::write_groups(&content, &layout, Seed::of(&identity.uuid), &mut output)?;
     let record = superblock::superblock(&content, &layout, &identity, journal);
     superblock::write_superblocks(&record, &descriptors, layout.geometry.groups(), &mut output)?;
-
-    let inodes = layout.geometry.inodes();
-    let (free_inodes, free) = (inodes - content.last_inode(), layout.free() * BLOCK as u64);
-    Ok(Ext4Report { bytes, free, inodes, free_inodes, uuid: identity.uuid, omissions })
+    Ok(Report::new(size, omissions))
 }

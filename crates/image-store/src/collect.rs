@@ -182,7 +182,7 @@ impl Collection {
         use std::os::unix::fs::MetadataExt;
         let failed = |action| {
             let path = path.clone();
-            move |source| vmroot_cache::Error::Io { action, path, source }
+            move |source| vmroot_cache::Error::from(vmroot_output::Error { action, path, source })
         };
         // Another thread may have removed the file since it was listed, because it was damaged.
         let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
@@ -211,6 +211,7 @@ pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>> {
         paths.sort_unstable();
         Ok(paths)
     };
-    let failed = |source| vmroot_cache::Error::Io { action: "list", path: directory.to_owned(), source };
+    let failed =
+        |source| vmroot_cache::Error::from(vmroot_output::Error { action: "list", path: directory.to_owned(), source });
     Ok(entries().map_err(failed)?)
 }

@@ -123,7 +123,9 @@ impl Store {
         for path in [path.clone(), copy_of(&path)] {
             match fs::remove_file(&path) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(vmroot_cache::Error::Io { action: "remove", path, source }.into());
+                    return Err(
+                        vmroot_cache::Error::from(vmroot_output::Error { action: "remove", path, source }).into()
+                    );
                 }
                 _ => {}
             }
@@ -151,7 +153,9 @@ impl Store {
     /// Returns the paths of the first copies, including those of which only the second exists.
     fn record_paths(&self) -> Result<Vec<PathBuf>> {
         let directory = self.cache.layout().images();
-        let failed = |source| vmroot_cache::Error::Io { action: "list", path: directory.clone(), source };
+        let failed = |source| {
+            vmroot_cache::Error::from(vmroot_output::Error { action: "list", path: directory.clone(), source })
+        };
         let mut paths = Vec::new();
         for entry in fs::read_dir(&directory).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
@@ -264,7 +268,12 @@ fn read_sealed(path: &Path) -> Result<SealedCopy> {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(SealedCopy::Missing),
         Err(source) => {
-            return Err(vmroot_cache::Error::Io { action: "read", path: path.to_owned(), source }.into());
+            return Err(vmroot_cache::Error::from(vmroot_output::Error {
+                action: "read",
+                path: path.to_owned(),
+                source,
+            })
+            .into());
         }
     };
     Ok(match parse(&bytes) {

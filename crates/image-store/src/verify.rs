@@ -203,7 +203,8 @@ fn finding_after_repair(path: &Path, problem: String, result: Result<()>, remedy
 fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(vmroot_cache::Error::Io { action: "remove", path: path.to_owned(), source }.into())
+            Err(vmroot_cache::Error::from(vmroot_output::Error { action: "remove", path: path.to_owned(), source })
+                .into())
         }
         _ => Ok(()),
     }

@@ -8,6 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open};
+use vmroot_output::TEMPORARY_PREFIX;
 
 use crate::table::TABLE;
 
@@ -17,8 +18,6 @@ const OVERLAY_SOURCE: &[u8] = b"vmroot:";
 const MAX_LOWER: usize = 200;
 /// The file name of the source of a [`mount_erofs`](crate::mount_erofs) mount.
 pub(crate) const EROFS_SOURCE: &str = "vmroot-erofs";
-/// The prefix of the directory that holds this file name during the mount.
-pub(crate) const EROFS_DIRECTORY_PREFIX: &str = ".tmp-";
 /// The type of the FUSE mounts of `vmroot-fuse-mount`.
 const FUSE_TYPE: &str = "fuse.vmroot";
 
@@ -86,8 +85,9 @@ impl MountAt {
         match self.form.as_bytes() {
             b"erofs" => {
                 let mut names = self.source.as_bytes().rsplit(|byte| *byte == b'/');
+                // A temporary directory holds the file name during the mount.
                 names.next() == Some(EROFS_SOURCE.as_bytes())
-                    && names.next().is_some_and(|directory| directory.starts_with(EROFS_DIRECTORY_PREFIX.as_bytes()))
+                    && names.next().is_some_and(|directory| directory.starts_with(TEMPORARY_PREFIX.as_bytes()))
             }
             b"overlay" => self.lower.as_ref().is_some_and(|lower| self.source == overlay_source(lower.as_ref())),
             form => form == FUSE_TYPE.as_bytes(),

@@ -11,8 +11,9 @@ use rustix::mount::{
 };
 use vmroot_container_fs::ContainerFs;
 use vmroot_erofs::{ErofsMeta, write_erofs_meta};
+use vmroot_output::TemporaryDirectory;
 
-use crate::at::{EROFS_DIRECTORY_PREFIX, EROFS_SOURCE};
+use crate::at::EROFS_SOURCE;
 use crate::options::mount_attributes;
 use crate::{Error, MountOptions, Mounted, Result};
 
@@ -42,12 +43,12 @@ pub fn mount_erofs(fs: &ContainerFs, scratch: &Path, mountpoint: &Path, options:
     // `tempfile_in` falls back to a named file that it removes at once if there is no `O_TMPFILE`, which is equivalent.
     let image = tempfile::tempfile_in(scratch).map_err(Error::scratch(scratch))?;
     let meta = write_erofs_meta(fs, &image)?;
-    meta.omissions.check(options.strict, "EROFS").map_err(vmroot_erofs::Error::from)?;
-    meta.omissions.lines(MAX_LISTED).iter().for_each(|line| tracing::warn!("{line}"));
+    let omissions = &meta.report.omissions;
+    omissions.check(options.strict, "EROFS").map_err(vmroot_erofs::Error::from)?;
+    omissions.lines(MAX_LISTED).iter().for_each(|line| tracing::warn!("{line}"));
     // Mount tables show the file name that the kernel received, for as long as the mount exists. This name identifies
     // the mount as one of vmroot. It is removed when this function returns.
-    let names =
-        tempfile::Builder::new().prefix(EROFS_DIRECTORY_PREFIX).tempdir_in(scratch).map_err(Error::scratch(scratch))?;
+    let names = TemporaryDirectory::create_in(scratch).map_err(|error| Error::scratch(scratch)(error.source))?;
     let name = names.path().join(EROFS_SOURCE);
     symlink(descriptor_path(&image), &name).map_err(Error::scratch(scratch))?;
     let mount = create(&context, &name, fs, &meta, options).map_err(|errno| match errno {

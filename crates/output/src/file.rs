@@ -1,13 +1,16 @@
 //! Output files that appear under their names only when they are complete.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, IntoInnerError, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
 use crate::{Error, Result, TemporaryFile, directory_of};
+
+/// The size of the buffer of [`OutputFile::write_with`] in bytes.
+const BUFFER: usize = 1 << 20;
 
 /// A file that appears under its name only when it is complete.
 ///
@@ -59,6 +62,22 @@ impl OutputFile {
     /// Writes directly to an open file, such as standard output. `name` is used in messages.
     pub fn over(file: File, name: &Path) -> Self {
         Self { destination: Destination::Direct(file), path: name.to_owned() }
+    }
+
+    /// Calls `write` with a buffered writer of the file, and commits the file if it succeeds.
+    ///
+    /// # Errors
+    /// The error of `write`, or that of [`Self::commit`].
+    pub fn write_with<R, E: From<Error>>(
+        self,
+        write: impl FnOnce(&mut dyn Write) -> std::result::Result<R, E>,
+    ) -> std::result::Result<R, E> {
+        let path = self.path.clone();
+        let mut writer = BufWriter::with_capacity(BUFFER, self);
+        let result = write(&mut writer)?;
+        let file = writer.into_inner().map_err(IntoInnerError::into_error);
+        file.map_err(Error::on("write", path))?.commit()?;
+        Ok(result)
     }
 
     /// Returns the file, for writes at any position and for sharing blocks.

@@ -2,8 +2,8 @@
 //!
 //! [`OutputFile`] appears under its name only when it is complete. [`Copier`] copies between files, by shared blocks
 //! where possible, and [`Holes`] finds the data to copy. [`ImageFile`] is written by direct I/O, with [`Jobs`] that the
-//! threads of [`workers`] share. [`Meter`] reports progress and stops an output that is cancelled. [`Omissions`] lists
-//! the parts of a root that an export leaves out.
+//! threads of [`workers`] share. [`Meter`] reports progress and stops an output that is cancelled. [`Report`] is the
+//! result of an export, and its [`Omissions`] list the parts of a root that the export leaves out.
 
 pub mod beneath;
 mod block_writer;
@@ -17,6 +17,7 @@ mod holes;
 mod image_file;
 mod omissions;
 mod progress;
+mod report;
 mod runs;
 mod temporary;
 pub mod workers;
@@ -31,7 +32,9 @@ pub use holes::{Holes, LastHoles};
 pub use image_file::ImageFile;
 pub use omissions::{Incomplete, LISTED_OMISSIONS, Omission, OmissionReason, Omissions, Omitted, display_path};
 pub use progress::{Cancelled, Counter, Hook, Meter, Progress};
+pub use report::Report;
 pub use runs::{Job, Jobs, MoveError, Run, Runs};
 pub use temporary::{
-    TEMPORARY_PREFIX, TemporaryDirectory, TemporaryFile, directory_of, sync_directory, write_atomically,
+    NoTemporaryFiles, TEMPORARY_PREFIX, TemporaryDirectory, TemporaryFile, directory_of, remove_temporary_files,
+    sync_directory, write_atomically,
 };

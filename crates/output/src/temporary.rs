@@ -1,17 +1,46 @@
 //! Files and directories under temporary names.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::flock::{Mode, is_at, try_flock};
 use crate::{Error, Result};
 
 /// The prefix of the names of all temporary files and directories.
 pub const TEMPORARY_PREFIX: &str = ".tmp-";
+
+/// The paths of all temporary files of this process.
+static TEMPORARY_FILES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Removes the temporary files of this process, for a program that ends while its threads still write: destructors do
+/// not run then.
+///
+/// A file that gets its final name meanwhile is kept. Threads that create a temporary file wait until the result is
+/// dropped.
+pub fn remove_temporary_files() -> NoTemporaryFiles {
+    let files = temporary_files();
+    for path in files.iter() {
+        // A file that cannot be removed now is swept later.
+        let _ = fs::remove_file(path);
+    }
+    NoTemporaryFiles { _files: files }
+}
+
+/// While this exists, no temporary file is created.
+#[must_use = "a temporary file can be created once this is dropped"]
+pub struct NoTemporaryFiles {
+    _files: MutexGuard<'static, BTreeSet<PathBuf>>,
+}
+
+fn temporary_files() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    TEMPORARY_FILES.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A file under a temporary name until [`TemporaryFile::publish`]. If it is dropped before that, the file is removed.
 ///
@@ -31,6 +60,7 @@ impl TemporaryFile {
     pub fn create_in(directory: &Path, mode: u32) -> Result<Self> {
         loop {
             let path = directory.join(name());
+            let mut files = temporary_files();
             let file = match OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(&path) {
                 Ok(file) => file,
                 // The file of an earlier process with the same id: from before a reboot, or from another container that
@@ -40,6 +70,7 @@ impl TemporaryFile {
             };
             // A sweep between the two calls may have removed the file as abandoned.
             if is_ours(&file, &path, Mode::Exclusive)? {
+                files.insert(path.clone());
                 return Ok(Self { path, file });
             }
         }
@@ -82,7 +113,7 @@ impl TemporaryFile {
         fs::rename(&self.path, target).map_err(Error::on("rename to", target))?;
         // The temporary name no longer exists, so there is nothing to remove.
         let mut renamed = self;
-        renamed.path = PathBuf::new();
+        temporary_files().remove(&std::mem::take(&mut renamed.path));
         Ok(())
     }
 
@@ -112,6 +143,7 @@ impl Drop for TemporaryFile {
         if !self.path.as_os_str().is_empty() {
             // A file that cannot be removed now is swept later.
             let _ = fs::remove_file(&self.path);
+            temporary_files().remove(&self.path);
         }
     }
 }

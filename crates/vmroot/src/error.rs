@@ -233,7 +233,8 @@ mod tests {
                 #[cfg(feature = "virtiofs")]
                 vmroot_virtiofs::Error::Socket { path: "/x".into(), source: io(kind) }.into(),
                 #[cfg(feature = "boot")]
-                vmroot_boot::Error::Io { action: "read", path: "/x".into(), source: io(kind) }.into(),
+                vmroot_boot::Error::from(vmroot_output::Error { action: "read", path: "/x".into(), source: io(kind) })
+                    .into(),
             ];
             for error in errors {
                 assert_eq!(error.kind(), expected, "{error}");

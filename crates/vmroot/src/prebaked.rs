@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use vmroot_container_fs::{ContainerFs, LayerFiles};
 use vmroot_model::Platform;
+use vmroot_output::Report;
 
 use crate::{Client, Error, ExtendedRoot, Image, Result, RuntimeConfig, Top};
 
@@ -102,7 +103,7 @@ pub fn load_from_dir_for(directory: &Path, platform: &Platform) -> Result<Prebak
     load_from_dir(directory)
 }
 
-/// Writes an image as a prebaked directory, which is created if it is missing.
+/// Writes an image as a prebaked directory, which is created if it is missing. The report has the bytes of its files.
 ///
 /// ```
 /// # use vmroot::{Client, ClientOptions};
@@ -120,18 +121,18 @@ pub fn load_from_dir_for(directory: &Path, platform: &Platform) -> Result<Prebak
 /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the root has no such user as the image names.
 /// - [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled): the call was cancelled.
 /// - The directory cannot be written.
-pub fn export_to_dir(client: &Client, image: &Image, directory: &Path) -> Result<()> {
-    export_on_top_to_dir(client, image, &Top::default(), directory).map(drop)
+pub fn export_to_dir(client: &Client, image: &Image, directory: &Path) -> Result<Report> {
+    let root = client.put_on_top(client.root(image)?, &Top::default())?;
+    export_on_top_to_dir(client, image, &root, directory)
 }
 
-/// Writes an image with `top` on top as a prebaked directory. The layers on top become further layers of the directory.
+/// Writes an image with layers on top, of [`Client::put_on_top`], as a prebaked directory. The layers on top become
+/// further layers of the directory.
 ///
 /// # Errors
-/// - A layer or an addition cannot be put on top.
-/// - The errors of [`export_to_dir`].
-pub fn export_on_top_to_dir(client: &Client, image: &Image, top: &Top, directory: &Path) -> Result<ExtendedRoot> {
+/// The errors of [`export_to_dir`].
+pub fn export_on_top_to_dir(client: &Client, image: &Image, on_top: &ExtendedRoot, directory: &Path) -> Result<Report> {
     client.make_complete(image)?;
-    let on_top = client.put_on_top(client.root(image)?, top)?;
     let mut config = RuntimeConfig::new(image.config(), on_top.root())?;
     let below = config.layers.iter().map(|diff_id| client.layer_files(diff_id));
     let layers: Vec<LayerFiles> = below.chain(on_top.layers().iter().cloned()).collect();
@@ -140,6 +141,5 @@ pub fn export_on_top_to_dir(client: &Client, image: &Image, top: &Top, directory
     let sources = vmroot_export::PrebakedSources { root_index, layers };
     let cancel = client.cancel();
     let going_on = || cancel.control_flow();
-    vmroot_export::export_prebaked_while(&sources, config.to_json().as_bytes(), directory, &going_on)?;
-    Ok(on_top)
+    Ok(vmroot_export::export_prebaked_while(&sources, config.to_json().as_bytes(), directory, &going_on)?)
 }

@@ -170,7 +170,7 @@ fn without_a_version_there_must_be_one_tree() {
         assert!(matches!(ModuleTree::open(empty.path(), version), Err(Error::NoModules { .. })));
     }
     let error = ModuleTree::open(Path::new("/no/modules"), None).unwrap_err();
-    let is_missing = matches!(&error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound);
+    let is_missing = matches!(&error, Error::Io(error) if error.source.kind() == std::io::ErrorKind::NotFound);
     assert!(is_missing && error.full_message().contains("/no/modules"), "{error}");
 }
 

@@ -13,7 +13,7 @@ use vmroot_export::Attributes;
 use vmroot_output::beneath::{DIRECTORY, open_below};
 
 use super::attributes::{EntryHandle, attributes, xattrs};
-use crate::{Error, Result};
+use crate::Result;
 
 /// The most directories that are open at once.
 const MAX_OPEN: usize = 16;
@@ -79,14 +79,14 @@ impl HostWalk {
     /// Starts at `path`, which may be of any kind. A symbolic link is not followed, unless a slash comes after it.
     ///
     /// # Errors
-    /// [`Error::Io`]: `path` does not exist or cannot be opened.
+    /// [`Error::Io`](crate::Error::Io): `path` does not exist or cannot be opened.
     pub fn new(path: &Path) -> Result<Self> {
         let bytes = path.as_os_str().as_bytes();
         let name = path.file_name().filter(|_| !bytes.ends_with(b"/") && !bytes.ends_with(b"/."));
         let Some(name) = name else { return Self::of_directory(path) };
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let directory = openat(CWD, parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-        let directory = directory.map_err(Error::io("open", parent))?;
+        let directory = directory.map_err(vmroot_output::Error::on("open", parent))?;
         let first = Start::Named(directory, name.as_bytes().to_vec());
         Ok(Self { start: path.to_owned(), first: Some(first), open: Vec::new(), path: Vec::new() })
     }
@@ -94,10 +94,10 @@ impl HostWalk {
     /// Starts at the directory at `path`, which may be a symbolic link to a directory.
     ///
     /// # Errors
-    /// [`Error::Io`]: `path` is not a directory or cannot be read.
+    /// [`Error::Io`](crate::Error::Io): `path` is not a directory or cannot be read.
     pub fn of_directory(path: &Path) -> Result<Self> {
         let fd = openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-        let first = Start::Directory(fd.map_err(Error::io("open", path))?);
+        let first = Start::Directory(fd.map_err(vmroot_output::Error::on("open", path))?);
         Ok(Self { start: path.to_owned(), first: Some(first), open: Vec::new(), path: Vec::new() })
     }
 
@@ -135,8 +135,8 @@ impl HostWalk {
         if self.path.is_empty() { self.start.clone() } else { self.start.join(OsStr::from_bytes(&self.path)) }
     }
 
-    fn failed<E: Into<std::io::Error>>(&self, action: &'static str) -> impl FnOnce(E) -> Error {
-        Error::io(action, self.host_path())
+    fn failed<E: Into<std::io::Error>>(&self, action: &'static str) -> impl FnOnce(E) -> vmroot_output::Error {
+        vmroot_output::Error::on(action, self.host_path())
     }
 
     /// Reads the entry `name` of `directory`. Its path is `self.path`.
@@ -164,7 +164,7 @@ impl HostWalk {
         let file = File::from(opened.map_err(self.failed("open"))?);
         let stat = fstat(&file).map_err(self.failed("look at"))?;
         if attributes(&stat).kind != InodeKind::Regular {
-            return Err(self.failed("read")(Errno::STALE));
+            return Err(self.failed("read")(Errno::STALE).into());
         }
         let entry = self.new_entry(&stat, EntryHandle::Open(file.as_fd()))?;
         let length = u64::try_from(stat.st_size).unwrap_or_default();
@@ -207,7 +207,7 @@ impl HostWalk {
             self.open.iter().rposition(|directory| directory.fd.is_some()).expect("the start is never closed");
         let from = self.open[nearest].fd.as_ref().expect("its descriptor is open");
         let names: Vec<&[u8]> = self.open[nearest + 1..].iter().map(|directory| &directory.name[..]).collect();
-        open_below(from.as_fd(), &names).map_err(self.failed("open the directory of"))
+        Ok(open_below(from.as_fd(), &names).map_err(self.failed("open the directory of"))?)
     }
 }
 

@@ -19,24 +19,18 @@ pub(super) const OPAQUE: &[u8] = b".wh..wh..opq";
 ///
 /// Paths have no leading slash. The empty path is the root directory. Entries are written in the order of the calls,
 /// and a later entry replaces an earlier one with the same path.
-pub struct LayerWriter<'m, W> {
-    archive: Archive<W>,
+pub struct LayerWriter<'m> {
+    archive: Archive<'m>,
     counter: Counter<'m>,
     /// The first path of each inode with several names.
     first_paths: HashMap<(u64, u64), Vec<u8>>,
-    entries: u64,
 }
 
-impl<'m, W: Write> LayerWriter<'m, W> {
+impl<'m> LayerWriter<'m> {
     /// Creates a writer. `sparse` is [`TarOptions::sparse`](vmroot_export::TarOptions::sparse). `meter` counts the
     /// bytes of files and may cancel.
-    pub fn new(writer: W, sparse: bool, meter: &'m Meter<'m>) -> Self {
-        Self {
-            archive: Archive::new(writer, sparse),
-            counter: Counter::new(meter),
-            first_paths: HashMap::new(),
-            entries: 0,
-        }
+    pub fn new(writer: &'m mut dyn Write, sparse: bool, meter: &'m Meter<'m>) -> Self {
+        Self { archive: Archive::new(writer, sparse), counter: Counter::new(meter), first_paths: HashMap::new() }
     }
 
     /// Adds an entry of a walk at `path` in the layer. Further names of an inode become hard links to the first.
@@ -53,7 +47,6 @@ impl<'m, W: Write> LayerWriter<'m, W> {
         if kind == InodeKind::Socket {
             return Ok(false);
         }
-        self.entries += 1;
         let mut header = EntryHeader::new(path, &entry.attributes);
         if let Some(inode) = entry.shared {
             if let Some(first) = self.first_paths.get(&inode) {
@@ -70,7 +63,8 @@ impl<'m, W: Write> LayerWriter<'m, W> {
             Some((file, length)) if *length > 0 => {
                 let mut holes = Holes::new(file);
                 let read = self.archive.add_file(header, &mut holes, 0..*length, &mut self.counter)?;
-                read.map_err(|error| explain_early_end(error, *length)).map_err(Error::io("read", &entry.host_path))?;
+                read.map_err(|error| explain_early_end(error, *length))
+                    .map_err(vmroot_output::Error::on("read", &entry.host_path))?;
             }
             _ => {
                 if kind == InodeKind::Symlink {
@@ -94,7 +88,6 @@ impl<'m, W: Write> LayerWriter<'m, W> {
     /// - [`Error::ReservedName`]: a name in `path` begins with `.wh.`.
     pub fn add_file(&mut self, path: &[u8], mode: u32, bytes: &[u8]) -> Result<()> {
         reject_whiteout_name(path, || display_path(path))?;
-        self.entries += 1;
         Ok(self.archive.add_bytes(EntryHeader::new(path, &root_owned(mode)), bytes)?)
     }
 
@@ -117,21 +110,15 @@ impl<'m, W: Write> LayerWriter<'m, W> {
     }
 
     fn add_mark(&mut self, path: &[u8]) -> Result<()> {
-        self.entries += 1;
         Ok(self.archive.add_entry(EntryHeader::new(path, &root_owned(0)))?)
     }
 
-    /// Returns the number of entries so far.
-    pub fn entries(&self) -> u64 {
-        self.entries
-    }
-
-    /// Ends the tar. Flushes the writer and returns it, with the length of the tar in bytes.
+    /// Ends the tar, and flushes the writer.
     ///
     /// # Errors
     /// - [`Error::Export`]: the writer failed.
     /// - [`Error::Cancelled`]: the meter cancelled.
-    pub fn finish(mut self) -> Result<(W, u64)> {
+    pub fn finish(mut self) -> Result<()> {
         check_flow(self.counter.report())?;
         Ok(self.archive.finish()?)
     }

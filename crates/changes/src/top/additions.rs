@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::io::PipeWriter;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -29,11 +28,11 @@ impl LayerBuilder<'_> {
         omitted: &mut Omissions,
     ) -> Result<BuiltLayer> {
         let hook = |_: Progress| self.control_flow();
-        let written = self.build_from_writer(|pipe| {
+        let written = self.build_from_writer(|mut pipe| {
             let meter = Meter::new(Some(&hook), 0);
             let mut writer = AdditionsWriter {
                 root: PendingRoot::new(root),
-                layer: LayerWriter::new(pipe, true, &meter),
+                layer: LayerWriter::new(&mut pipe, true, &meter),
                 omitted: Omissions::default(),
             };
             for addition in additions {
@@ -64,7 +63,7 @@ impl std::fmt::Display for Addition {
 /// Writes additions to a layer.
 struct AdditionsWriter<'a, 'm> {
     root: PendingRoot<'a>,
-    layer: LayerWriter<'m, PipeWriter>,
+    layer: LayerWriter<'m>,
     omitted: Omissions,
 }
 

@@ -11,7 +11,7 @@ use vmroot_layer_index::{BuildOptions, BuiltLayer, build};
 use vmroot_output::{Cancel, Omissions, Progress};
 
 use super::{LayerBuilder, TopWarning};
-use crate::layer::{LayerOptions, export_layer};
+use crate::layer::{LayerOptions, write_plain};
 use crate::{Error, Result};
 
 /// The default capacity of a pipe in bytes.
@@ -25,10 +25,10 @@ impl LayerBuilder<'_> {
         omitted: &mut Omissions,
         warnings: &mut Vec<TopWarning>,
     ) -> Result<BuiltLayer> {
-        let built = if fs::metadata(path).map_err(Error::io("read", path))?.is_dir() {
+        let built = if fs::metadata(path).map_err(vmroot_output::Error::on("read", path))?.is_dir() {
             self.build_directory(path, omitted, warnings)
         } else {
-            self.build_tar(File::open(path).map_err(Error::io("open", path))?)
+            self.build_tar(File::open(path).map_err(vmroot_output::Error::on("open", path))?)
         };
         built.map_err(Error::on_top(path.display().to_string()))
     }
@@ -47,9 +47,9 @@ impl LayerBuilder<'_> {
         let hook = |_: Progress| self.control_flow();
         // Sparse entries are fine, because only vmroot reads this tar.
         let options = LayerOptions { whiteout_files: true, sparse: true, hook: Some(&hook), ..LayerOptions::default() };
-        let (built, report) = self.build_from_writer(|writer| Ok(export_layer(path, writer, &options)?.1))?;
-        omitted.append(report.omissions);
-        if report.unseen_marks {
+        let (built, written) = self.build_from_writer(|mut writer| write_plain(path, &mut writer, &options))?;
+        omitted.append(written.omissions);
+        if written.unseen_marks {
             warnings.push(TopWarning::UnseenMarks { layer: path.to_owned() });
         }
         Ok(built)
@@ -60,7 +60,7 @@ impl LayerBuilder<'_> {
         &self,
         write: impl FnOnce(PipeWriter) -> Result<R> + Send,
     ) -> Result<(BuiltLayer, R)> {
-        let (reader, writer) = io::pipe().map_err(Error::io("make a pipe for", self.directory))?;
+        let (reader, writer) = io::pipe().map_err(vmroot_output::Error::on("make a pipe for", self.directory))?;
         let (built, written) = thread::scope(|scope| {
             let thread = scope.spawn(|| write(writer));
             let built = build(BufReader::with_capacity(PIPE, reader), self.directory, &self.build_options());

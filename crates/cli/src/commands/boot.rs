@@ -10,7 +10,7 @@ use anyhow::{Context as _, anyhow};
 use vmroot::boot::{
     Console, Guest, GuestExit, GuestOptions, InitMessages, Kernel, KvmRecord, ModuleTree, Stopper, Via, Vmm,
 };
-use vmroot::output::Progress;
+use vmroot::output::{Progress, TEMPORARY_PREFIX, TemporaryDirectory};
 use vmroot::{Addition, ContainerFs, InodeId, Platform, RuntimeConfig, Top, guest};
 
 use crate::args::BootArguments;
@@ -18,9 +18,6 @@ use crate::bars::{self, Bars};
 use crate::context::{Context, OpenedRoot};
 use crate::exit::{AlreadyReported, UsageError};
 use crate::{environment, init, output, signals};
-
-/// The prefix of temporary directories in the cache. The cache removes those that an earlier process has left behind.
-const TEMPORARY_PREFIX: &str = ".tmp-boot-";
 
 /// Boots a guest, and exits with the code of its command.
 pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> anyhow::Result<()> {
@@ -54,8 +51,10 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
         timeout: options.timeout,
         hook: None,
     };
-    // Checked before the pull, so that invalid options do not cause one.
-    guest_options.check(&context.cache().join(format!("{TEMPORARY_PREFIX}XXXXXX"))).map_err(vmroot::Error::from)?;
+    // Checked before the pull, so that invalid options do not cause one. The name is as long as that of the temporary
+    // directory below.
+    let directory = context.cache().join(format!("{TEMPORARY_PREFIX}{}-000", std::process::id()));
+    guest_options.check(&directory).map_err(vmroot::Error::from)?;
 
     if program.is_none() {
         return Err(vmroot::Error::from(vmroot::boot::Error::MissingProgram { program: name }).into());
@@ -71,7 +70,7 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     let OpenedRoot { root, _files, _client: client, .. } = context.put_on_top(opened, &top)?;
     // An open client prevents other processes from removing temporary directories of the cache.
     let client = client.map_or_else(|| context.client(), Ok)?;
-    let scratch = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(client.cache_dir())?;
+    let scratch = TemporaryDirectory::create_in(client.cache_dir()).map_err(vmroot::Error::from)?;
 
     let stopper = Stopper::new().map_err(vmroot::Error::from)?;
     let signal_stopper = stopper.clone();

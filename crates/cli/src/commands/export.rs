@@ -1,29 +1,32 @@
-//! `export`: writes a root in another format.
+//! `export`: writes a root in another format, or the changes of a writable view as a layer.
 //!
-//! A format has a variant of [`Format`], a row in [`check`] for each of its options, and an arm in
-//! [`write_format`]. The arm calls a function of a module: [`stream`] for sequential formats, [`directory`] for
-//! directories, [`image`] for file systems. [`changes`] writes a layer instead of a root.
+//! [`check`] rejects wrong options before anything is fetched. [`open`] opens the source, [`write`] writes it, and
+//! [`print_report`] prints the result. A format has a variant of [`Format`], a row in [`check::check_options`] for each
+//! of its options, and an arm in [`write`].
 
-mod changes;
 mod check;
-mod directory;
-mod image;
-mod stream;
 
 use std::ffi::OsStr;
-use std::io::Write as _;
-use std::ops::ControlFlow;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 use serde_json::json;
-use vmroot::output::{Omissions, Omitted, OutputFile, Progress};
-use vmroot::{Cancel, Compression, ContainerFs, Digest, RuntimeConfig, Top};
+use vmroot::changes::{LayerOptions, Marks, write_layer};
+use vmroot::erofs::{ErofsMetaOptions, ErofsOptions, export_erofs, export_erofs_meta};
+use vmroot::export::{
+    CpioOptions, DirectoryOptions, SquashfsCompression, SquashfsOptions, TarOptions, export_directory, export_squashfs,
+    write_cpio, write_tar,
+};
+use vmroot::ext4::{Ext4Options, export_ext4};
+use vmroot::output::{Error as FileError, Hook, Omissions, Omitted, OutputFile, Progress, Report};
+use vmroot::{Client, Compression, EncoderOptions, ExtendedRoot, Image, RuntimeConfig, Top};
 
-use crate::args::{ExportArguments, Format};
+use crate::args::{ExportArguments, FileCompression, Format};
 use crate::bars::{self, Bars};
-use crate::context::Context;
+use crate::context::{Context, OpenedRoot, print_notes};
 use crate::exit::UsageError;
 use crate::output;
 
@@ -34,64 +37,217 @@ pub(crate) fn export(
     out: Option<&Path>,
     options: &ExportArguments,
 ) -> anyhow::Result<()> {
-    match (&options.from_upper, out, options.format) {
-        (None, Some(out), Some(format)) => {
-            check::check_options(format, out, options)?;
-            check::check_paths(format, out, options)?;
-            let image =
-                image.to_str().ok_or_else(|| UsageError(format!("{}: not the name of an image", image.display())))?;
-            export_root(context, image, out, format, options)
-        }
+    let (out, format) = match (&options.from_upper, out, options.format) {
+        (None, Some(out), Some(format)) => (out, format),
         // Without an image, the first argument is OUT.
-        (Some(upper), None, _) => changes::export_changes(context, upper, image.as_ref(), options),
-        _ => Err(UsageError("--from-upper DIR takes OUT, and no image".to_owned()).into()),
-    }
-}
-
-fn export_root(
-    context: &Context,
-    image: &str,
-    out: &Path,
-    format: Format,
-    options: &ExportArguments,
-) -> anyhow::Result<()> {
-    // This format is made from the image's files, not from its root.
-    if format == Format::Prebaked {
-        let omissions = directory::prebaked(context, image, out, options)?;
-        print_omissions(context, out, &omissions)?;
-        return match &options.config_out {
-            Some(file) => write_config(file, &RuntimeConfig::read(&out.join("config.json"))?),
-            None => Ok(()),
-        };
-    }
-    let top = Top { strict: options.strict, ..options.top.top() };
-    let opened = context.root_with(image, |config| options.init.add_to(top, config))?;
+        (Some(_), None, format) => (Path::new(image), check::layer_format(Path::new(image), format)?),
+        _ => return Err(UsageError("--from-upper DIR takes OUT, and no image".to_owned()).into()),
+    };
+    check::check_options(format, out, options)?;
+    check::check_paths(format, out, options)?;
+    let source = open(context, image, format, options)?;
     // Before anything is written, so that an error leaves no files.
-    let config = options.config_out.is_some().then(|| opened.config()).transpose()?;
-    let bar = Bars::single(context.quiet(), 0);
-    let (root, on_top, cancel) = (&opened.root, &opened.on_top[..], context.cancel());
-    let mut omissions = write_format(&ExportJob { root, on_top, out, format, options, cancel, bar })?;
-    output::print_omissions(&omissions);
-    omissions.append(opened.omitted);
-    print_omissions(context, out, &omissions)?;
-    match options.config_out.as_deref().zip(config) {
-        Some((file, config)) => write_config(file, &config),
-        None => Ok(()),
+    let config = match &source {
+        Source::Root(opened) if options.config_out.is_some() => Some(opened.config()?),
+        _ => None,
+    };
+    let (bar, cancel) = (source.bar(context), context.cancel());
+    let hook = |progress: Progress| bars::advance(&bar, &cancel, progress);
+    let written = write(&source, format, out, options, &hook);
+    let report = match format {
+        // Their errors are about the image, and do not name the file.
+        Format::Erofs | Format::ErofsMeta | Format::Ext4 | Format::Squashfs => {
+            written.with_context(|| out.display().to_string())?
+        }
+        _ => written?,
+    };
+    bar.finish_and_clear();
+    print_report(context, out, report, source.omitted(), format == Format::Dir && !options.rootless)?;
+    let Some(file) = &options.config_out else { return Ok(()) };
+    match config {
+        Some(config) => write_config(file, &config),
+        None => write_config(file, &RuntimeConfig::read(&out.join("config.json"))?),
     }
 }
 
-/// Prints the omissions as JSON with `--json`, unless the export goes to standard output.
-fn print_omissions(context: &Context, out: &Path, omissions: &Omissions) -> anyhow::Result<()> {
-    if context.json() && out != Path::new("-") {
-        let listed = omissions.listed.iter().map(|one| {
-            let (path, why) = (one.path.to_string_lossy(), one.why.to_string());
-            let xattr = if let Omitted::Xattr(name) = &one.what { Some(name.to_string()) } else { None };
-            json!({ "path": path, "what": one.what.to_string(), "xattr": xattr, "why": why })
-        });
-        let (listed, total) = (listed.collect::<Vec<_>>(), omissions.total);
-        output::print_json(&json!({ "omissions": listed, "total": total, "cutTimes": omissions.cut_times }))?;
+/// What is exported.
+enum Source<'a> {
+    /// A merged root.
+    Root(Box<OpenedRoot>),
+    /// The files of an image in the cache, and the layers on top of it.
+    Image(Box<(Client, Image, ExtendedRoot)>),
+    /// The upper directory of an overlay.
+    Upper(&'a Path),
+}
+
+impl Source<'_> {
+    /// Returns the omissions of the layers on top, which are printed already.
+    fn omitted(&self) -> Omissions {
+        match self {
+            Self::Root(opened) => opened.omitted.clone(),
+            Self::Image(image) => image.2.omitted().clone(),
+            Self::Upper(_) => Omissions::default(),
+        }
     }
-    Ok(())
+
+    /// Returns a progress bar. It is hidden if the total is not known.
+    fn bar(&self, context: &Context) -> ProgressBar {
+        match self {
+            Self::Root(_) => Bars::single(context.quiet(), 0),
+            Self::Image(_) | Self::Upper(_) => ProgressBar::hidden(),
+        }
+    }
+}
+
+/// Opens the source of the format.
+fn open<'a>(
+    context: &Context,
+    image: &OsStr,
+    format: Format,
+    options: &'a ExportArguments,
+) -> anyhow::Result<Source<'a>> {
+    if let Some(upper) = &options.from_upper {
+        return Ok(Source::Upper(upper));
+    }
+    let image = image.to_str().ok_or_else(|| UsageError(format!("{}: not the name of an image", image.display())))?;
+    let top = Top { strict: options.strict, ..options.top.top() };
+    if format != Format::Prebaked {
+        let opened = context.root_with(image, |config| options.init.add_to(top, config))?;
+        return Ok(Source::Root(Box::new(opened)));
+    }
+    let client = context.client()?;
+    let image = context.image(&client, image)?;
+    let top = options.init.add_to(top, &RuntimeConfig::unresolved(image.config()))?;
+    let on_top = client.put_on_top(client.root(&image)?, &top)?;
+    print_notes(&on_top);
+    Ok(Source::Image(Box::new((client, image, on_top))))
+}
+
+/// Writes the source in the format.
+fn write(
+    source: &Source<'_>,
+    format: Format,
+    out: &Path,
+    options: &ExportArguments,
+    hook: Hook<'_>,
+) -> anyhow::Result<Report> {
+    let ExportArguments { sparse, strict, rootless, .. } = *options;
+    let (compression, hook) = (encoder(format, options), Some(hook));
+    let opened = match source {
+        Source::Root(opened) => opened,
+        Source::Image(image) => {
+            let (client, image, on_top) = &**image;
+            return Ok(vmroot::export_on_top_to_dir(client, image, on_top, out)?);
+        }
+        Source::Upper(upper) => {
+            let marks = if options.userxattr { Marks::UserXattr } else { Marks::Upper };
+            // An overlay takes the attributes of its root directory from its upper directory.
+            let layer =
+                LayerOptions { with_root: true, marks, sparse, compression, strict, hook, ..Default::default() };
+            let written = open_stream(out)?.write_with(|writer| write_layer(upper, writer, &layer));
+            return Ok(written.map_err(vmroot::Error::from)?);
+        }
+    };
+    let root = &opened.root;
+    let report: vmroot::Result<Report> = match format {
+        Format::Prebaked => unreachable!("its source is an image"),
+        Format::Dir => {
+            let options = DirectoryOptions { rootless, strict, hook, ..DirectoryOptions::default() };
+            export_directory(root, out, &options).map_err(Into::into)
+        }
+        Format::Tar | Format::TarGz | Format::TarZst => {
+            let tar = TarOptions { sparse, compression, strict, hook, ..TarOptions::default() };
+            open_stream(out)?.write_with(|writer| write_tar(root, writer, &tar)).map_err(Into::into)
+        }
+        Format::Cpio | Format::CpioGz | Format::CpioZst => {
+            let cpio = CpioOptions { compression, strict, hook };
+            open_stream(out)?.write_with(|writer| write_cpio(root, writer, &cpio)).map_err(Into::into)
+        }
+        Format::Erofs => {
+            let compression = check::file_compression(options)?;
+            let options = ErofsOptions { compression, strict, hook, ..ErofsOptions::default() };
+            export_erofs(root, out, &options).map_err(Into::into)
+        }
+        Format::ErofsMeta => {
+            // The contents files of the layers on top are removed when this process ends.
+            let options = ErofsMetaOptions { copied: &opened.on_top, strict, hook };
+            export_erofs_meta(root, out, &options).map_err(Into::into)
+        }
+        Format::Ext4 => {
+            let options = Ext4Options {
+                size: options.size,
+                free: options.free.unwrap_or(0),
+                journal: options.journal,
+                label: options.label.as_deref().unwrap_or_default(),
+                strict,
+                hook,
+                ..Ext4Options::default()
+            };
+            export_ext4(root, out, &options).map_err(Into::into)
+        }
+        Format::Squashfs => {
+            let compression = match options.compress {
+                Some(FileCompression::Lz4) => SquashfsCompression::Lz4,
+                Some(FileCompression::Zstd) | None => SquashfsCompression::Zstd,
+            };
+            let options = SquashfsOptions { compression, strict, hook, ..SquashfsOptions::default() };
+            export_squashfs(root, out, &options).map_err(Into::into)
+        }
+    };
+    Ok(report?)
+}
+
+/// Opens the output of a format that is written sequentially. `-` is standard output.
+fn open_stream(out: &Path) -> vmroot::Result<OutputFile> {
+    if out != Path::new("-") {
+        return Ok(OutputFile::create(out)?);
+    }
+    let name = Path::new("standard output");
+    let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(FileError::on("write", name))?;
+    Ok(OutputFile::over(stdout.into(), name))
+}
+
+/// Returns the options of the compressor for a format that is compressed as a whole. It uses all processors.
+fn encoder(format: Format, options: &ExportArguments) -> Option<EncoderOptions> {
+    let compression = match format {
+        Format::TarGz | Format::CpioGz => Compression::Gzip,
+        Format::TarZst | Format::CpioZst => Compression::Zstd,
+        _ => return None,
+    };
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
+    Some(EncoderOptions { compression, level: options.level, threads })
+}
+
+/// Prints the omissions as notes and, unless the export goes to standard output, the report as JSON with `--json`. The
+/// JSON includes the omissions `above` of the layers on top.
+fn print_report(
+    context: &Context,
+    out: &Path,
+    mut report: Report,
+    above: Omissions,
+    advise_rootless: bool,
+) -> anyhow::Result<()> {
+    if advise_rootless && report.omissions.total > 0 {
+        output::print_note("--rootless records owners, modes and devices in xattrs");
+    }
+    output::print_omissions(&report.omissions);
+    if !context.json() || out == Path::new("-") {
+        return Ok(());
+    }
+    report.omissions.append(above);
+    let listed = report.omissions.listed.iter().map(|one| {
+        let (path, why) = (one.path.to_string_lossy(), one.why.to_string());
+        let xattr = if let Omitted::Xattr(name) = &one.what { Some(name.to_string()) } else { None };
+        json!({ "path": path, "what": one.what.to_string(), "xattr": xattr, "why": why })
+    });
+    let files = report.files.iter().map(|file| file.to_string_lossy());
+    Ok(output::print_json(&json!({
+        "bytes": report.bytes,
+        "files": files.collect::<Vec<_>>(),
+        "omissions": listed.collect::<Vec<_>>(),
+        "total": report.omissions.total,
+        "cutTimes": report.omissions.cut_times,
+    }))?)
 }
 
 /// Writes how to run the image to a file.
@@ -99,42 +255,4 @@ fn write_config(file: &Path, config: &RuntimeConfig) -> anyhow::Result<()> {
     let mut output = OutputFile::create(file).map_err(vmroot::Error::from)?;
     output.write_all(config.to_json().as_bytes()).with_context(|| file.display().to_string())?;
     Ok(output.commit().map_err(vmroot::Error::from)?)
-}
-
-/// Writes a root in the format of the job.
-fn write_format(export: &ExportJob<'_>) -> anyhow::Result<Omissions> {
-    match export.format {
-        Format::Prebaked => unreachable!("handled above"),
-        Format::Dir => directory::directory(export),
-        Format::Tar => stream::tar(export, None),
-        Format::TarGz => stream::tar(export, Some(Compression::Gzip)),
-        Format::TarZst => stream::tar(export, Some(Compression::Zstd)),
-        Format::Cpio => stream::cpio(export, None),
-        Format::CpioGz => stream::cpio(export, Some(Compression::Gzip)),
-        Format::CpioZst => stream::cpio(export, Some(Compression::Zstd)),
-        Format::Erofs => image::erofs(export),
-        Format::ErofsMeta => image::erofs_meta(export),
-        Format::Ext4 => image::ext4(export),
-        Format::Squashfs => image::squashfs(export),
-    }
-}
-
-/// A root to export, its destination and its options.
-struct ExportJob<'a> {
-    root: &'a ContainerFs,
-    /// The diff ids of the layers on top, whose files are temporary.
-    on_top: &'a [Digest],
-    out: &'a Path,
-    format: Format,
-    options: &'a ExportArguments,
-    cancel: Cancel,
-    bar: ProgressBar,
-}
-
-impl ExportJob<'_> {
-    /// Shows the progress of a writer, and stops the writer if the work is cancelled. This is the body of a progress
-    /// hook.
-    fn advance(&self, progress: Progress) -> ControlFlow<()> {
-        bars::advance(&self.bar, &self.cancel, progress)
-    }
 }

@@ -34,6 +34,30 @@ fn initramfs_to_a_file_and_to_standard_output() {
 }
 
 #[test]
+fn json_has_the_bytes_of_each_output_and_the_files_beside_it() {
+    let registry = Registry::start();
+    let image = serve(&registry, &image("amd64"), "v1");
+    let program = Program::new();
+    for format in ["prebaked", "dir", "tar", "tar.gz", "cpio.zst", "erofs", "erofs-meta", "ext4"] {
+        let out = program.path("json").join(format);
+        fs::create_dir_all(out.parent().unwrap()).unwrap();
+        let report =
+            program.json(["export", &image, out.to_str().unwrap(), "--arch=amd64", "--json", "--format", format]);
+        let metadata = fs::metadata(&out).unwrap();
+        let bytes = report["bytes"].as_u64().unwrap();
+        assert!(if metadata.is_dir() { bytes > 0 } else { bytes == metadata.len() }, "{format}: {report}");
+        let beside: Vec<_> = match format {
+            "erofs-meta" => {
+                [".head", ".devices", ".vmdk", ".rdonly.vmdk"].map(|end| format!("{}{end}", out.display())).into()
+            }
+            _ => Vec::new(),
+        };
+        assert_eq!(report["files"], serde_json::json!(beside), "{format}");
+        assert!(report["omissions"].is_array() && report["total"].is_u64() && report["cutTimes"].is_u64(), "{report}");
+    }
+}
+
+#[test]
 fn config_out_works_with_every_format() {
     let registry = Registry::start();
     let image = serve(&registry, &image("amd64"), "v1");

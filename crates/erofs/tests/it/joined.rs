@@ -1,10 +1,11 @@
 //! The metadata-only image as one disk.
 
 use std::fs::{self, File};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use vmroot_erofs::{ErofsMeta, VmdkAccess};
+use vmroot_erofs::{ErofsMeta, ErofsMetaOptions, Error, VmdkAccess, export_erofs_meta};
 use vmroot_test_roots::Root;
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
@@ -97,6 +98,42 @@ fn qemu_reads_the_vmdk_descriptor() {
     assert_eq!(fs::metadata(&raw).unwrap().len(), u64::from(meta.total_blocks) * 4096);
     if !cannot_mount() {
         root.expected().assert_same(&listing(&raw, &[]));
+    }
+}
+
+#[test]
+fn an_export_has_its_descriptors_and_copies_beside_it() {
+    let root = root();
+    let (written, meta) = meta(&root);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("root.erofs");
+    let copied = [meta.devices[1].diff_id];
+    let stop = |_| ControlFlow::Break(());
+    let options = ErofsMetaOptions { copied: &copied, ..ErofsMetaOptions::default() };
+    let stopped = export_erofs_meta(&root.fs, &path, &ErofsMetaOptions { hook: Some(&stop), ..options });
+    assert!(matches!(stopped, Err(Error::Cancelled)));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left of a cancelled export");
+
+    let report = export_erofs_meta(&root.fs, &path, &options).unwrap();
+    let copy = format!(".{}.contents", copied[0].hex());
+    let beside = |suffix: &str| directory.path().join(format!("root.erofs{suffix}"));
+    let suffixes = [&copy, ".head", ".devices", ".vmdk", ".rdonly.vmdk"];
+    assert_eq!(report.files, suffixes.map(|suffix| beside(suffix)));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1 + suffixes.len());
+    let image = fs::read(&path).unwrap();
+    assert!(report.bytes == image.len() as u64 && image == fs::read(written).unwrap());
+    let mut head = image;
+    head[..4096].copy_from_slice(&meta.head[..]);
+    assert!(fs::read(beside(".head")).unwrap() == head);
+    assert!(fs::read(beside(&copy)).unwrap() == fs::read(&meta.devices[1].path).unwrap());
+    let devices = fs::read_to_string(beside(".devices")).unwrap();
+    assert_eq!(devices.lines().map(Path::new).collect::<Vec<_>>(), [&*meta.devices[0].path, &*beside(&copy)]);
+    for (suffix, access) in [(".vmdk", "RW"), (".rdonly.vmdk", "RDONLY")] {
+        let descriptor = fs::read_to_string(beside(suffix)).unwrap();
+        assert!(
+            descriptor.contains(&format!("\n{access} {} FLAT \"root.erofs.head\"", meta.blocks * 8)),
+            "{descriptor}"
+        );
     }
 }
 

@@ -1,8 +1,6 @@
 //! The header of an entry: `070701`, thirteen numbers of eight hexadecimal digits, and the name (the kernel's
 //! `Documentation/driver-api/early-userspace/buffer-format.rst`).
 
-use std::io::Write;
-
 use vmroot_output::display_path;
 
 use crate::stream::Stream;
@@ -33,7 +31,7 @@ pub(super) struct Header {
 
 impl Header {
     /// Writes header and name. The caller then writes `size` bytes and calls [`pad`].
-    pub(super) fn write<W: Write>(&self, path: &[u8], output: &mut Stream<W>) -> Result<()> {
+    pub(super) fn write(&self, path: &[u8], output: &mut Stream<'_>) -> Result<()> {
         if path.len() as u64 > MAX_PATH {
             let (path, actual) = (display_path(path), path.len() as u64);
             return Err(Error::BeyondCpio { path, unit: "bytes of path", actual, limit: MAX_PATH });
@@ -45,7 +43,7 @@ impl Header {
         }
     }
 
-    fn write_named<W: Write>(&self, name: &[u8], output: &mut Stream<W>) -> Result<()> {
+    fn write_named(&self, name: &[u8], output: &mut Stream<'_>) -> Result<()> {
         let (major, minor) = self.device;
         let name_size = name.len() as u32 + 1;
         output.write(b"070701")?;
@@ -61,12 +59,12 @@ impl Header {
 }
 
 /// Pads the data of an entry.
-pub(super) fn pad<W: Write>(output: &mut Stream<W>) -> Result<()> {
+pub(super) fn pad(output: &mut Stream<'_>) -> Result<()> {
     output.pad(ALIGNMENT)
 }
 
-/// Ends the archive. Returns the writer and the length of the archive in bytes.
-pub(super) fn finish<W: Write>(mut output: Stream<W>) -> Result<(W, u64)> {
+/// Ends the archive, and flushes the writer.
+pub(super) fn finish(mut output: Stream<'_>) -> Result<()> {
     Header { nlink: 1, ..Header::default() }.write_named(TRAILER, &mut output)?;
     output.finish()
 }

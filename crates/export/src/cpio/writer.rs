@@ -20,22 +20,23 @@ const SYMLINK: u32 = 0o120_777;
 /// ```
 /// use vmroot_export::CpioWriter;
 ///
-/// let mut archive = CpioWriter::new(Vec::new());
+/// let mut bytes = Vec::new();
+/// let mut archive = CpioWriter::new(&mut bytes);
 /// archive.add_directory(b"dev", 0o755)?;
 /// archive.add_device(b"dev/console", 0o020_600, (5, 1))?;
 /// archive.add_file(b"init", 0o755, b"#!/bin/sh\n")?;
-/// let (bytes, _) = archive.finish()?;
+/// archive.finish()?;
 /// assert!(bytes.starts_with(b"070701"));
 /// # Ok::<(), vmroot_export::Error>(())
 /// ```
-pub struct CpioWriter<W> {
-    output: Stream<W>,
+pub struct CpioWriter<'w> {
+    output: Stream<'w>,
     entries: u32,
 }
 
-impl<W: Write> CpioWriter<W> {
+impl<'w> CpioWriter<'w> {
     /// Begins an archive.
-    pub fn new(writer: W) -> Self {
+    pub fn new(writer: &'w mut dyn Write) -> Self {
         Self { output: Stream::new(writer), entries: 0 }
     }
 
@@ -73,11 +74,11 @@ impl<W: Write> CpioWriter<W> {
         self.add_entry(path, Header { mode, nlink: 1, device, ..Header::default() }, b"")
     }
 
-    /// Ends the archive. Flushes the writer and returns it, with the length of the archive in bytes.
+    /// Ends the archive, and flushes the writer.
     ///
     /// # Errors
     /// [`Error::Stream`]: the writer failed.
-    pub fn finish(self) -> Result<(W, u64)> {
+    pub fn finish(self) -> Result<()> {
         finish(self.output)
     }
 

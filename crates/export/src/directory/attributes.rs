@@ -10,7 +10,7 @@ use super::acl;
 use super::export::Export;
 use super::new_inode::NewInode;
 use super::rootless;
-use crate::{Error, Result};
+use crate::Result;
 
 /// Errors of chown(2) that are reported: no privilege, or an id that the user namespace does not map.
 const NO_OWNER: &[Errno] = &[Errno::PERM, Errno::INVAL, Errno::OVERFLOW];
@@ -132,7 +132,7 @@ impl Export<'_> {
                 self.add_omission(path, what(), errno)?;
                 Ok(false)
             }
-            Err(errno) => Err(Error::io(action, self.target.join(path()))(errno)),
+            Err(errno) => Err(vmroot_output::Error::on(action, self.target.join(path()))(errno).into()),
         }
     }
 }

@@ -12,8 +12,8 @@ use super::cursor::Cursor;
 use super::export::Export;
 use super::new_inode::NewInode;
 use super::plan::Node;
+use crate::Result;
 use crate::error::check_flow;
-use crate::{Error, Result};
 
 /// The mode of new files until the mode of the image is set.
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -76,7 +76,7 @@ impl<'e> EntryWriter<'e> {
         let range = extent.offset..extent.offset + extent.length;
         let done = export.copiers[extent.file as usize].copy(holes, range, file, |bytes| counter.add(bytes));
         let path = || export.target.join(export.plan.path(node));
-        check_flow(done.map_err(|source| Error::Io { action: "write the file", path: path(), source })?)
+        check_flow(done.map_err(|source| vmroot_output::Error { action: "write the file", path: path(), source })?)
     }
 
     fn make_symlink(&mut self, node: Node<'_>, stat: &Stat) -> Result<()> {

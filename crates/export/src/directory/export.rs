@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, linkat, mkdirat};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 use vmroot_container_fs::{ContainerFs, InodeKind};
-use vmroot_output::{Copier, Meter, OmissionReason, Omissions, Omitted};
+use vmroot_output::{Copier, Meter, OmissionReason, Omissions, Omitted, workers};
 
 use super::DirectoryOptions;
 use super::cursor::Cursor;
@@ -65,7 +64,7 @@ impl<'a> Export<'a> {
         self.make_links()?;
         self.finish_directories()?;
         if self.options.sync {
-            rustix::fs::syncfs(&self.root).map_err(Error::io("sync the file system of", self.target))?;
+            rustix::fs::syncfs(&self.root).map_err(vmroot_output::Error::on("sync the file system of", self.target))?;
         }
         Ok(self.omissions.into_inner().unwrap_or_else(PoisonError::into_inner).sorted())
     }
@@ -79,7 +78,7 @@ impl<'a> Export<'a> {
 
     /// Adds the action and the entry to a failed call, for `map_err`.
     pub(super) fn failed(&self, action: &'static str, node: Node<'_>) -> impl FnOnce(Errno) -> Error {
-        move |errno| Error::io(action, self.target.join(self.plan.path(node)))(errno)
+        move |errno| vmroot_output::Error::on(action, self.target.join(self.plan.path(node)))(errno).into()
     }
 
     pub(super) fn cursor(&self) -> Cursor<'_> {
@@ -89,7 +88,7 @@ impl<'a> Export<'a> {
     /// Opens a directory that was already created.
     pub(super) fn open<'c>(&self, cursor: &'c mut Cursor<'_>, directory: u32) -> Result<BorrowedFd<'c>> {
         let path = || self.target.join(self.plan.directory_path(directory));
-        cursor.open(directory).map_err(|errno| Error::io("open the directory", path())(errno))
+        Ok(cursor.open(directory).map_err(|errno| vmroot_output::Error::on("open the directory", path())(errno))?)
     }
 
     fn make_directories(&self) -> Result<()> {
@@ -107,24 +106,13 @@ impl<'a> Export<'a> {
     fn make_nodes(&self) -> Result<()> {
         let jobs = self.plan.jobs(self.fs);
         let next = AtomicUsize::new(0);
-        let failure = Mutex::new(None);
-        let work = || {
+        workers::run(self.options.threads().min(jobs.len()), &self.meter, || {
             let mut writer = EntryWriter::new(self);
             while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Err(error) = writer.make_all(&self.plan.nodes[job.clone()]) {
-                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                    self.meter.stop();
-                    break;
-                }
+                writer.make_all(&self.plan.nodes[job.clone()])?;
             }
-        };
-        thread::scope(|scope| {
-            for _ in 1..self.options.threads().min(jobs.len()) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+            Ok(())
+        })
     }
 
     fn make_links(&self) -> Result<()> {

@@ -1,5 +1,7 @@
 //! The target directory of an export.
 
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use rustix::fd::OwnedFd;
@@ -12,12 +14,13 @@ use crate::{Error, Result};
 pub(super) fn open_empty(target: &Path) -> Result<OwnedFd> {
     match mkdirat(CWD, target, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(Error::io("make the directory", target)(errno)),
+        Err(errno) => return Err(vmroot_output::Error::on("make the directory", target)(errno).into()),
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let fd = openat(CWD, target, flags, Mode::empty()).map_err(Error::io("open the directory", target))?;
-    for entry in Dir::read_from(&fd).map_err(Error::io("list", target))? {
-        let entry = entry.map_err(Error::io("list", target))?;
+    let fd =
+        openat(CWD, target, flags, Mode::empty()).map_err(vmroot_output::Error::on("open the directory", target))?;
+    for entry in Dir::read_from(&fd).map_err(vmroot_output::Error::on("list", target))? {
+        let entry = entry.map_err(vmroot_output::Error::on("list", target))?;
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
             return Err(Error::TargetNotEmpty(target.to_owned()));
         }
@@ -29,6 +32,18 @@ pub(super) fn open_empty(target: &Path) -> Result<OwnedFd> {
     }
     match fchmod(&fd, Mode::RWXU) {
         Ok(()) | Err(Errno::PERM) => Ok(fd),
-        Err(errno) => Err(Error::io("change the mode of", target)(errno)),
+        Err(errno) => Err(vmroot_output::Error::on("change the mode of", target)(errno).into()),
     }
+}
+
+/// Removes an incomplete tree. A directory that existed before the export, and was empty, stays.
+pub(super) fn remove(target: &Path, existed: bool) -> io::Result<()> {
+    if !existed {
+        return fs::remove_dir_all(target);
+    }
+    for entry in fs::read_dir(target)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+    }
+    Ok(())
 }

@@ -13,15 +13,15 @@ use crate::error::check_flow;
 use crate::stream::{Stream, copy_with_holes};
 
 /// Writes a tar entry by entry.
-pub struct Archive<W> {
-    output: Stream<W>,
+pub struct Archive<'w> {
+    output: Stream<'w>,
     /// Whether large holes are left out, in GNU's sparse format.
     sparse: bool,
 }
 
-impl<W: Write> Archive<W> {
+impl<'w> Archive<'w> {
     /// Begins a tar. If `sparse` is true, large holes are left out in GNU's sparse format.
-    pub fn new(writer: W, sparse: bool) -> Self {
+    pub fn new(writer: &'w mut dyn Write, sparse: bool) -> Self {
         Self { output: Stream::new(writer), sparse }
     }
 
@@ -99,11 +99,11 @@ impl<W: Write> Archive<W> {
         self.output.pad(BLOCK).map(|()| read)
     }
 
-    /// Writes the two blocks of zeros that end a tar. Returns the writer and the length of the tar in bytes.
+    /// Writes the two blocks of zeros that end a tar, and flushes the writer.
     ///
     /// # Errors
     /// [`Error::Stream`](crate::Error::Stream): the writer failed.
-    pub fn finish(mut self) -> Result<(W, u64)> {
+    pub fn finish(mut self) -> Result<()> {
         self.output.write(&[0; 2 * BLOCK])?;
         self.output.finish()
     }

@@ -8,9 +8,8 @@ use std::process::Command;
 
 use vmroot_container_fs::LayerFiles;
 use vmroot_export::{
-    DirectoryOptions, Error, PrebakedSources, TarOptions, export_directory, export_prebaked, export_tar,
+    DirectoryOptions, Error, PrebakedSources, TarOptions, export_directory, export_prebaked, export_tar, write_tar,
 };
-use vmroot_output::OutputFile;
 use vmroot_test_roots::Root;
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
@@ -52,9 +51,9 @@ fn full_disk_error_names_the_file() {
     }
     let (root, disk) = (large_root(), SmallDisk::mount());
     match export_directory(&root.fs, &disk.path().join("root"), &DirectoryOptions::default()) {
-        Err(Error::Io { path, source, .. }) => {
-            assert!(path.to_str().unwrap().contains("d/file-"), "{}", path.display());
-            assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+        Err(Error::Io(error)) => {
+            assert!(error.path.to_str().unwrap().contains("d/file-"), "{error}");
+            assert_eq!(error.source.kind(), io::ErrorKind::StorageFull);
         }
         other => panic!("{other:?}"),
     }
@@ -65,15 +64,13 @@ fn full_disk_error_names_the_file() {
         layers: vec![LayerFiles { diff_id: root.layers[0], index: root.index_of(0), contents: root.contents_of(0) }],
     };
     let error = export_prebaked(&sources, b"{}", &disk.path().join("prebaked")).unwrap_err();
-    assert!(matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull), "{error}");
+    assert!(matches!(&error, Error::Io(error) if error.source.kind() == io::ErrorKind::StorageFull), "{error}");
     assert!(error.full_message().contains(".contents"), "{error}");
     assert!(!disk.path().join("prebaked").exists(), "no incomplete directory remains");
 
-    let mut file = OutputFile::create(&disk.path().join("root.tar")).unwrap();
-    let error = export_tar(&root.fs, &mut file, &TarOptions::default()).unwrap_err();
+    let error = export_tar(&root.fs, &disk.path().join("root.tar"), &TarOptions::default()).unwrap_err();
     assert!(matches!(&error, Error::Stream(source) if source.kind() == io::ErrorKind::StorageFull), "{error}");
-    drop(file);
-    assert!(!disk.path().join("root.tar").exists());
+    assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 0);
 }
 
 #[test]
@@ -88,11 +85,11 @@ fn flush_error_is_reported() {
         }
     }
     let root = Root::of(&[Layer::new([Entry::file("a", "a")])]);
-    let error = export_tar(&root.fs, LateFailure, &TarOptions::default()).map(|_| ()).unwrap_err();
+    let error = write_tar(&root.fs, &mut LateFailure, &TarOptions::default()).unwrap_err();
     assert_eq!(error.full_message(), "cannot write the archive: the last straw");
 
-    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let error = export_tar(&root.fs, full, &TarOptions::default()).unwrap_err();
+    let mut full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let error = write_tar(&root.fs, &mut full, &TarOptions::default()).unwrap_err();
     assert!(matches!(&error, Error::Stream(source) if source.kind() == io::ErrorKind::StorageFull), "{error}");
 }
 
@@ -105,6 +102,6 @@ fn truncated_contents_are_an_error() {
     let scratch = tempfile::tempdir().unwrap();
     let error = export_directory(&root.fs, &scratch.path().join("root"), &DirectoryOptions::default()).unwrap_err();
     assert!(error.full_message().contains("d/file-"), "{error}");
-    let error = export_tar(&root.fs, io::sink(), &TarOptions::default()).map(|_| ()).unwrap_err();
+    let error = write_tar(&root.fs, &mut io::sink(), &TarOptions::default()).unwrap_err();
     assert!(error.full_message().contains(".contents"), "{error}");
 }

@@ -9,7 +9,7 @@ use std::sync::Once;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
-use vmroot_export::{DirectoryOptions, Error, TarOptions, export_directory, export_tar};
+use vmroot_export::{DirectoryOptions, Error, TarOptions, export_directory, write_tar};
 use vmroot_output::Progress;
 use vmroot_test_roots::{Root, describe, remove};
 use vmroot_testkit::layer::{Entry, Layer};
@@ -52,7 +52,8 @@ fn deep_directories() {
     assert_eq!(statat(fd.as_fd(), "closed", AtFlags::SYMLINK_NOFOLLOW).unwrap().st_mode & 0o7777, 0);
     remove(&target);
 
-    let (tar, _) = export_tar(&root.fs, Vec::new(), &TarOptions::default()).unwrap();
+    let mut tar = Vec::new();
+    write_tar(&root.fs, &mut tar, &TarOptions::default()).unwrap();
     assert!(describe(&Root::of_tars(&[tar]).fs) == describe(&root.fs));
 }
 
@@ -98,7 +99,7 @@ fn directory_replaced_by_a_link_is_an_error() {
         let options =
             DirectoryOptions { threads: NonZeroUsize::new(1), hook: Some(&swap), ..DirectoryOptions::default() };
         match export_directory(&Root::of(std::slice::from_ref(&layer)).fs, &target, &options) {
-            Err(Error::Io { path, .. }) => assert!(path.ends_with("d/e"), "{}", path.display()),
+            Err(Error::Io(error)) => assert!(error.path.ends_with("d/e"), "{error}"),
             other => panic!("{victim}: {other:?}"),
         }
         assert_eq!(fs::read_dir(outside.join("e")).unwrap().count(), 0);
@@ -121,6 +122,7 @@ fn invalid_owners_and_times() {
     assert!(report.omissions.listed.iter().any(|refusal| refusal.path == Path::new("nobody")));
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 3);
 
-    let (tar, _) = export_tar(&root.fs, Vec::new(), &TarOptions::default()).unwrap();
+    let mut tar = Vec::new();
+    write_tar(&root.fs, &mut tar, &TarOptions::default()).unwrap();
     assert_eq!(describe(&Root::of_tars(&[tar]).fs), describe(&root.fs));
 }

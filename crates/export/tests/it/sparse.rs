@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_export::{TarOptions, export_tar};
+use vmroot_export::{TarOptions, write_tar};
 use vmroot_test_roots::{Root, describe, expected, look_at};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
@@ -17,11 +17,17 @@ use crate::tar::extract_with_gnu_tar;
 const MEGABYTE: u64 = 1 << 20;
 
 fn export_plain(fs: &ContainerFs) -> Vec<u8> {
-    export_tar(fs, Vec::new(), &TarOptions::default()).unwrap().0
+    export(fs, &TarOptions::default())
 }
 
 fn export_sparse(fs: &ContainerFs) -> Vec<u8> {
-    export_tar(fs, Vec::new(), &TarOptions { sparse: true, ..TarOptions::default() }).unwrap().0
+    export(fs, &TarOptions { sparse: true, ..TarOptions::default() })
+}
+
+fn export(fs: &ContainerFs, options: &TarOptions<'_>) -> Vec<u8> {
+    let mut tar = Vec::new();
+    write_tar(fs, &mut tar, options).unwrap();
+    tar
 }
 
 /// Returns a layer with holes at the start, in the middle and at the end of files, written zeros, sizes that are not a

@@ -15,8 +15,8 @@ use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use tempfile::TempDir;
-use vmroot_export::{Error, Result, SquashfsCompression, SquashfsOptions, SquashfsReport, write_squashfs};
-use vmroot_output::{Omitted, Progress};
+use vmroot_export::{Error, Result, SquashfsCompression, SquashfsOptions, export_squashfs, write_squashfs};
+use vmroot_output::{Omissions, Omitted, Progress, Report};
 use vmroot_test_roots::Root;
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
@@ -33,11 +33,11 @@ const FAST: SquashfsOptions<'_> = SquashfsOptions {
     hook: None,
 };
 
-fn image_of(root: &Root, options: &SquashfsOptions<'_>) -> Result<(TempDir, PathBuf, SquashfsReport)> {
+fn image_of(root: &Root, options: &SquashfsOptions<'_>) -> Result<(TempDir, PathBuf, Report)> {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let path = directory.path().join("image");
-    let report = write_squashfs(&root.fs, &path, options)?;
+    let report = export_squashfs(&root.fs, &path, options)?;
     Ok((directory, path, report))
 }
 
@@ -103,7 +103,7 @@ fn image_matches_the_model_in_every_compression() {
     for (compression, block_size) in [(C::Zstd, None), (C::Gzip, Some(4096)), (C::Lz4, Some(1 << 20)), (C::Xz, None)] {
         let options = SquashfsOptions { compression, block_size, ..SquashfsOptions::default() };
         let (_directory, path, report) = image_of(&root, &options).unwrap();
-        assert_eq!(report, SquashfsReport { bytes: fs::metadata(&path).unwrap().len(), ..SquashfsReport::default() });
+        assert_eq!(report, Report::new(fs::metadata(&path).unwrap().len(), Omissions::default()));
         assert_same(&root, &path);
         let mounted = Mounted::new(&path, "squashfs", "ro");
         let top = fs::metadata(mounted.path()).unwrap();
@@ -142,7 +142,7 @@ fn unsquashfs_reads_the_image() {
 }
 
 /// Writes the image as user nobody, on a thread of its own.
-fn image_as_nobody(root: &Root) -> (TempDir, PathBuf, SquashfsReport) {
+fn image_as_nobody(root: &Root) -> (TempDir, PathBuf, Report) {
     let as_nobody = || {
         let nobody = 65_534;
         let (uid, gid) = (Uid::from_raw(nobody), Gid::from_raw(nobody));

@@ -8,8 +8,8 @@ use std::thread;
 use rustix::fs::{Gid, Uid, lgetxattr};
 use rustix::io::Errno;
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
-use vmroot_export::{DirectoryOptions, DirectoryReport, OVERRIDE_STAT, export_directory};
-use vmroot_output::Omitted;
+use vmroot_export::{DirectoryOptions, OVERRIDE_STAT, export_directory};
+use vmroot_output::{Omitted, Report};
 use vmroot_test_roots::{Root, look_at};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::skip;
@@ -17,7 +17,7 @@ use vmroot_testkit::skip;
 const NOBODY: u32 = 65_534;
 
 /// Exports as user nobody, on a thread of its own. Threads that it starts have the same user.
-fn export_as_nobody(root: &Root, target: &Path, rootless: bool) -> DirectoryReport {
+fn export_as_nobody(root: &Root, target: &Path, rootless: bool) -> Report {
     let export = || {
         let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
         set_thread_groups(&[]).unwrap();

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 use vmroot_container_fs::ContainerFs;
-use vmroot_ext4::{Ext4Options, Ext4Report, Result, write_ext4};
+use vmroot_ext4::{Ext4Options, Result, write_ext4};
+use vmroot_output::Report;
 use vmroot_test_roots::Root;
 use vmroot_testkit::layer::Layer;
 use vmroot_testkit::listing::Listing;
@@ -28,7 +29,7 @@ pub(super) fn expected(layers: &[Layer]) -> Listing {
 /// An image in its own directory.
 pub(super) struct Image {
     pub(super) path: PathBuf,
-    pub(super) report: Ext4Report,
+    pub(super) report: Report,
     _directory: TempDir,
 }
 
@@ -62,6 +63,11 @@ impl Image {
         let printed = run(Command::new("dumpe2fs").arg("-h").arg(&self.path));
         let line = printed.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         line.unwrap_or_else(|| panic!("{printed}: no {field}")).trim().to_owned()
+    }
+
+    /// Returns the number that dumpe2fs prints after `field:`.
+    pub(super) fn number(&self, field: &str) -> u64 {
+        self.superblock(field).parse().unwrap()
     }
 
     /// Mounts the image with the kernel.

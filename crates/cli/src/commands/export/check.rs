@@ -1,5 +1,6 @@
 //! Checks of the options for each format.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::anyhow;
@@ -12,6 +13,24 @@ use crate::paths;
 
 /// The longest label of ext4, in bytes.
 const MAX_LABEL: usize = 16;
+
+/// Returns the format of a layer: that of `--format`, or else that of a file name's extension, which for standard output
+/// is a plain tar.
+pub(super) fn layer_format(out: &Path, format: Option<Format>) -> anyhow::Result<Format> {
+    let name = out.as_os_str().as_bytes();
+    let formats = [
+        (&b".tar"[..], Format::Tar),
+        (b".tar.gz", Format::TarGz),
+        (b".tgz", Format::TarGz),
+        (b".tar.zst", Format::TarZst),
+    ];
+    let named = formats.into_iter().find(|(end, _)| name.ends_with(end)).map(|(_, format)| format);
+    match format.or(named).or_else(|| (name == b"-").then_some(Format::Tar)) {
+        Some(format @ (Format::Tar | Format::TarGz | Format::TarZst)) => Ok(format),
+        Some(_) => Err(anyhow!(UsageError("--from-upper is for --format tar, tar.gz and tar.zst".to_owned()))),
+        None => Err(anyhow!(UsageError(format!("{}: unknown extension; add --format tar", out.display())))),
+    }
+}
 
 /// Fails for options that the format would ignore, and for values that it does not support.
 pub(super) fn check_options(format: Format, out: &Path, options: &ExportArguments) -> anyhow::Result<()> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use vmroot::fuse::{Mount, Unmounted};
 use vmroot::kernel_mount::{Mounted, Upper, check_overlay, mount_erofs, mount_overlay};
-use vmroot::output::{OmissionReason, Omissions, Omitted};
+use vmroot::output::{OmissionReason, Omissions, Omitted, TemporaryDirectory};
 use vmroot::{Client, ContainerFs, InodeKind, MountOptions};
 
 use crate::args::{Driver, MountArguments};
@@ -96,7 +96,7 @@ impl Mounter<'_> {
     /// Mounts the root on a private directory, and a writable view of it on `directory`.
     fn mount_view(&self, opened: OpenedRoot, upper: Upper<'_>, directory: &Path) -> anyhow::Result<ActiveMount> {
         let hidden = hidden_by_overlayfs(&opened.root);
-        let private = tempfile::Builder::new().prefix(".tmp-").tempdir_in(&self.scratch)?;
+        let private = TemporaryDirectory::create_in(&self.scratch).map_err(vmroot::Error::from)?;
         let root = self.mount_root(opened, private.path())?;
         let view = mount_overlay(private.path(), upper, directory, &self.mount_options());
         // The view keeps a reference to the root's file system.
