@@ -100,7 +100,7 @@ impl<'a, D> PathWalk<'a, D> {
     #[expect(clippy::should_implement_trait, reason = "a step borrows the walk")]
     pub fn next(&mut self) -> Option<Step<'_, D>> {
         let name = loop {
-            let Some(last) = self.remaining.last_mut() else { return None };
+            let last = self.remaining.last_mut()?;
             let Some(name) = last.next() else {
                 self.remaining.pop();
                 continue;
