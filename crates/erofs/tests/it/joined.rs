@@ -118,7 +118,7 @@ fn an_export_has_its_descriptors_and_copies_beside_it() {
     let copy = format!(".{}.contents", copied[0].hex());
     let beside = |suffix: &str| directory.path().join(format!("root.erofs{suffix}"));
     let suffixes = [&copy, ".head", ".devices", ".vmdk", ".rdonly.vmdk"];
-    assert_eq!(report.files, suffixes.map(beside));
+    assert_eq!(report.files, suffixes.map(&beside));
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1 + suffixes.len());
     let image = fs::read(&path).unwrap();
     assert!(report.bytes == image.len() as u64 && image == fs::read(written).unwrap());
