@@ -6,11 +6,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// What can go wrong.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// None was built in for this architecture.
-    #[error("this vmroot has no init for {architecture}: {}", remedy(architecture))]
+    /// No init is embedded for this architecture.
+    #[error("this vmroot has no init for {architecture}: {reason}; {}", remedy(architecture))]
     NoInit {
         /// Its name in images.
         architecture: String,
+        /// Why the build of this crate embedded none.
+        reason: &'static str,
     },
     /// A program that was to be the init is none.
     #[error("not an ELF program")]
