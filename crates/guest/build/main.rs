@@ -65,13 +65,13 @@ fn init(nested: &Nested, toolchain: &Toolchain, architecture: &str, machine: &st
         return Err("it was built for its documentation only".to_owned());
     }
     let mode = toolchain.link_mode(machine)?;
-    nested.build(&mode).or_else(|output| {
+    nested.build(&mode).map_err(|output| {
         for line in output.lines() {
             println!("cargo::error={line}");
         }
         println!("cargo::error=vmroot-init for {architecture} cannot be built for {}", mode.target);
         println!("cargo::error=set {variable} to a file with the program, or to nothing to leave it out");
-        Err("its build failed".to_owned())
+        "its build failed".to_owned()
     })
 }
 
