@@ -15,7 +15,7 @@ mod front_end;
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use fixture::{Fixture, Serving, pattern};
+use fixture::{Fixture, Serving, test_bytes};
 use front_end::{DATA, Descriptor, Guest};
 use libfuzzer_sys::fuzz_target;
 use vmroot_testkit::layer::Entry;
@@ -39,7 +39,7 @@ struct Served {
 static SERVED: LazyLock<Mutex<Served>> = LazyLock::new(|| {
     let fixture = Fixture::new([
         Entry::directory("directory").xattr("user.name", "value"),
-        Entry::file("directory/file", pattern(1, 100_000)).xattr("user.other", [7; 1000]),
+        Entry::file("directory/file", test_bytes(1, 100_000)).xattr("user.other", [7; 1000]),
         Entry::symlink("link", "directory/file"),
     ]);
     let serving = fixture.serve(&VirtioFsOptions { queues: 1, threads: 2 });
@@ -55,15 +55,15 @@ fuzz_target!(|data: &[u8]| {
     let mut served = SERVED.lock().unwrap_or_else(PoisonError::into_inner);
     let guest = &mut served.guest;
     if count == 0 {
-        guest.ask(request, ROOM);
+        guest.call(request, ROOM);
         return;
     }
     guest.write(DATA, request);
     for (number, bytes) in (0..).zip(descriptors.as_chunks::<DESCRIPTOR>().0) {
-        guest.describe(1, number, descriptor(bytes));
+        guest.write_descriptor(1, number, descriptor(bytes));
     }
-    guest.put(1, &[0]);
-    assert_eq!(guest.take(1).0, 0);
+    guest.make_available(1, &[0]);
+    assert_eq!(guest.wait_used(1).0, 0);
 });
 
 /// Returns a descriptor of memory outside of the queues. A guest that overwrites its queues harms only itself.

@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: each fuzz target for a while, from the inputs that earlier runs found.
 //!
-//! The targets are built by the stable compiler with the coverage flags that cargo-fuzz passes, so no nightly compiler
-//! is needed. Inputs are kept in `target/fuzz/TARGET`; one that fails is beside them, and its path is printed.
+//! The targets are built by the stable compiler with the coverage flags that cargo-fuzz passes, so no nightly compiler is
+//! needed. Inputs are kept in `target/fuzz/corpus/TARGET`, and those that fail in `target/fuzz/failures/TARGET`.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -29,23 +29,33 @@ pub struct Options {
     targets: Vec<String>,
 }
 
-/// Builds the targets and runs them one after the other.
+/// Builds the targets and runs them one after the other. A failure does not end the run of the others.
 pub fn run(options: &Options) -> Result<()> {
     setup::prepare(Purpose::Fuzz)?;
     let targets = if options.targets.is_empty() { all()? } else { options.targets.clone() };
     let directory = workspace::target().join("fuzz");
+    let mut build = workspace::cargo();
+    build.current_dir(workspace::root().join("fuzz")).env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", &directory);
+    // A target triple keeps the flags away from build scripts.
+    build.args(["build", "--release", "--quiet", "--target", HOST]);
+    process::run(build.args(targets.iter().flat_map(|target| ["--bin", target])))?;
+    let mut failed = Vec::new();
     for target in &targets {
-        let mut build = workspace::cargo();
-        build.current_dir(workspace::root().join("fuzz")).env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", &directory);
-        // A target triple keeps the flags away from build scripts.
-        process::run(build.args(["build", "--release", "--quiet", "--target", HOST, "--bin", target]))?;
         let corpus = directory.join("corpus").join(target);
-        fs::create_dir_all(&corpus).with_context(|| corpus.display().to_string())?;
+        let inputs = directory.join("failures").join(target);
+        for directory in [&corpus, &inputs] {
+            fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+        }
         let mut fuzz = Command::new(directory.join(HOST).join("release").join(target));
         fuzz.arg(&corpus).arg(format!("-max_total_time={}", options.seconds));
-        fuzz.arg(format!("-artifact_prefix={}-", corpus.display()))
-            .args(["-rss_limit_mb=4096", "-print_final_stats=1"]);
-        process::run(&mut fuzz)?;
+        fuzz.arg(format!("-artifact_prefix={}/", inputs.display()));
+        fuzz.args(["-rss_limit_mb=4096", "-timeout=60", "-print_final_stats=1", "-print_funcs=0", "-verbosity=0"]);
+        if let Err(error) = process::run(&mut fuzz) {
+            failed.push(format!("{target}: the input is in {}: {error:#}", inputs.display()));
+        }
+    }
+    if !failed.is_empty() {
+        bail!("targets failed:\n  {}", failed.join("\n  "));
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod fresh;
 mod fuzz;
 mod graph;
 mod guest;
+mod init;
 mod pages;
 mod process;
 mod release;
@@ -39,6 +40,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Check licences, manifests, packages and the public API before a release
     ReleaseCheck,
+    /// Write crates/guest/init, from which `vmroot-guest` builds the init
+    Init,
     /// Fetch kernels and shells of guests, as `test` does
     Guests,
     /// Rebuild testdata/
@@ -58,6 +61,7 @@ fn main() -> Result<()> {
         Task::Fresh(options) => fresh::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::ReleaseCheck => release::run(),
+        Task::Init => init::write(),
         Task::Guests => {
             guest::prepare();
             Ok(())

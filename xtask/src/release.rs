@@ -1,43 +1,71 @@
 //! `cargo xtask release-check`: what must hold before the crates are published.
 //!
-//! Licences, bans, sources and duplicate versions by cargo-deny; the public API against the last tag by
-//! cargo-semver-checks; and each package as a registry would build it.
+//! Licences, bans, sources and duplicate versions by cargo-deny; each package as a registry would build it, and the init of
+//! a program outside the workspace; and the public API against the last tag by cargo-semver-checks.
 
-use std::process::Command;
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::{process, workspace};
 
-/// Programs that cargo builds from its registry when they are missing.
-const TOOLS: [(&str, &str); 2] = [("cargo-deny", "0.18"), ("cargo-semver-checks", "0.44")];
+/// Subcommands of cargo in their packages, with the version to install.
+const DENY: (&str, &str) = ("deny", "0.20.2");
+const SEMVER_CHECKS: (&str, &str) = ("semver-checks", "0.51.0");
+
+/// A program that depends on the package of the init, and prints the length of the one for this machine.
+const OUTSIDE: [(&str, &str); 2] = [
+    (
+        "Cargo.toml",
+        "[package]\nname = \"outside\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
+         [dependencies]\nvmroot-guest = { path = \"vmroot-guest\" }\n\n[workspace]\n",
+    ),
+    (
+        "src/main.rs",
+        "fn main() {\n    let host = if cfg!(target_arch = \"aarch64\") { \"arm64\" } else { \"amd64\" };\n    \
+         println!(\"{} bytes\", vmroot_guest::init_for(host).unwrap().len());\n}\n",
+    ),
+];
 
 /// Runs all checks.
 pub fn run() -> Result<()> {
-    for (tool, version) in TOOLS {
-        if process::find(tool).is_none() {
-            process::run(workspace::cargo().args(["install", "--locked", "--quiet", tool, "--version", version]))?;
-        }
-    }
     deny()?;
     manifests()?;
     package()?;
+    outside()?;
     semver()
 }
 
-/// Checks licences, bans, sources and duplicates, and advisories if the database is available.
-fn deny() -> Result<()> {
-    let deny =
-        |checks: &[&str]| process::run(workspace::cargo().args(["deny", "--all-features", "check"]).args(checks));
-    deny(&["licenses", "bans", "sources"])?;
-    if let Err(error) = deny(&["advisories"]) {
-        eprintln!("advisories are not checked: {error:#}");
+/// Returns a subcommand of cargo, which cargo builds if it is missing.
+fn tool((subcommand, version): (&str, &str)) -> Result<Command> {
+    let package = format!("cargo-{subcommand}");
+    let directory = workspace::target().join("tools");
+    let mut program = directory.join("bin").join(&package);
+    if let Some(installed) = process::find(&package) {
+        program = installed;
+    } else if !program.exists() {
+        let mut install = workspace::cargo();
+        install.args(["install", "--locked", "--quiet", &package, "--version", version, "--root"]).arg(&directory);
+        process::run(&mut install)?;
     }
-    Ok(())
+    let mut tool = Command::new(program);
+    tool.current_dir(workspace::root()).arg(subcommand);
+    Ok(tool)
 }
 
-/// Checks that the manifest of each published crate has the fields that a registry requires.
+/// Checks licences, bans, sources and duplicates, and advisories if the database can be fetched.
+fn deny() -> Result<()> {
+    let deny = |arguments: &[&str]| process::run(tool(DENY)?.arg("--all-features").args(arguments));
+    deny(&["check", "--hide-inclusion-graph", "licenses", "bans", "sources"])?;
+    if let Err(error) = deny(&["fetch", "db"]) {
+        eprintln!("NOT CHECKED: advisories, because their database cannot be fetched: {error:#}");
+        return Ok(());
+    }
+    deny(&["check", "--disable-fetch", "advisories"])
+}
+
+/// Checks the fields that a registry wants, in the manifest of each published crate.
 fn manifests() -> Result<()> {
     let mut faults = Vec::new();
     for package in published()? {
@@ -61,7 +89,7 @@ fn manifests() -> Result<()> {
     Ok(())
 }
 
-/// Builds each package from what a registry would get.
+/// Builds each package from what a registry would get. Cargo takes packages of the workspace for the registry's.
 fn package() -> Result<()> {
     let mut cargo = workspace::cargo();
     cargo.args(["package", "--allow-dirty", "--quiet"]);
@@ -71,14 +99,41 @@ fn package() -> Result<()> {
     process::run(&mut cargo)
 }
 
-/// Compares the public API of the facade with the last tag, if there is one.
+/// Builds and runs a program outside the workspace, which has the init of the package `vmroot-guest`.
+fn outside() -> Result<()> {
+    let directory = workspace::target().join("outside");
+    if directory.exists() {
+        fs::remove_dir_all(&directory)?;
+    }
+    fs::create_dir_all(directory.join("src"))?;
+    for (name, text) in OUTSIDE {
+        fs::write(directory.join(name), text)?;
+    }
+    let archive = package_of("vmroot-guest")?;
+    process::run(Command::new("tar").current_dir(&directory).arg("-xzf").arg(&archive))?;
+    let unpacked = archive.file_stem().context("a package without a name")?;
+    fs::rename(directory.join(unpacked), directory.join("vmroot-guest"))?;
+    process::run(workspace::cargo().current_dir(&directory).env("CARGO_TARGET_DIR", "target").args(["run", "--quiet"]))
+}
+
+/// Returns the path of a package that `cargo package` made.
+fn package_of(name: &str) -> Result<PathBuf> {
+    let published = published()?;
+    let package = published.iter().find(|package| package["name"] == name).context("it is not published")?;
+    let version = package["version"].as_str().context("a package without a version")?;
+    Ok(workspace::target().join("package").join(format!("{name}-{version}.crate")))
+}
+
+/// Compares the public API of the facade with that of the last tag, if there is one.
 fn semver() -> Result<()> {
-    let tag = process::capture(Command::new("git").current_dir(workspace::root()).args(["tag", "--sort=-v:refname"]))?;
-    let Some(tag) = tag.lines().next() else {
-        eprintln!("there is no tag, so there is no API to compare with");
+    let mut tags = Command::new("git");
+    tags.current_dir(workspace::root()).args(["tag", "--merged", "HEAD", "--sort=-v:refname"]);
+    let tags = process::capture(&mut tags)?;
+    let Some(tag) = tags.lines().next() else {
+        eprintln!("NOT CHECKED: the public API, because there is no tag to compare with");
         return Ok(());
     };
-    process::run(workspace::cargo().args(["semver-checks", "--package", "vmroot", "--baseline-rev", tag]))
+    process::run(tool(SEMVER_CHECKS)?.args(["--package", "vmroot", "--baseline-rev", tag]))
 }
 
 /// Returns the packages of the workspace that may be published.

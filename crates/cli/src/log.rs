@@ -4,10 +4,12 @@ use std::fmt;
 use std::io::{self, IsTerminal};
 
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::environment;
 use crate::printable::{LineBreaks, escape};
@@ -21,10 +23,12 @@ pub(crate) fn start(verbose: u8, quiet: bool) {
         2 => Level::DEBUG,
         _ => Level::TRACE,
     };
-    let filter = EnvFilter::new(format!("off,vmroot={level}"));
+    // The targets of all crates of vmroot begin with this.
+    let filter = Targets::new().with_target("vmroot", level);
     let is_terminal = io::stderr().is_terminal();
     let format = LineFormat { is_terminal, has_colour: is_terminal && environment::wants_colour() };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).event_format(format).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).event_format(format);
+    tracing_subscriber::registry().with(filter).with(lines).init();
 }
 
 /// Formats an event as one line: level, module for debugging, message and fields.

@@ -1,8 +1,6 @@
 //! The targets that this Rust toolchain can link static programs for.
 
-use std::env;
-use std::path::PathBuf;
-use std::process::Command;
+use std::{env, path::PathBuf, process::Command};
 
 /// The compiler that cargo uses, and its libraries.
 pub(crate) struct Toolchain {
@@ -30,10 +28,13 @@ impl Toolchain {
         self.sysroot.join("lib/rustlib")
     }
 
-    /// Returns the link modes for a machine, the best first. Programs with musl have half the size, and Rust's
-    /// target includes all that linking needs. The static library of glibc is on most machines with a compiler.
-    pub(crate) fn link_modes(&self, machine: &str) -> impl Iterator<Item = LinkMode> {
-        [self.musl(machine), self.glibc(machine)].into_iter().flatten()
+    /// Returns how to link for a machine, or the reason why that is impossible. Programs with musl have half the size,
+    /// and Rust's target includes all that linking needs. The static library of glibc is on most machines with a
+    /// compiler.
+    pub(crate) fn link_mode(&self, machine: &str) -> Result<LinkMode, String> {
+        self.musl(machine).or_else(|| self.glibc(machine)).ok_or_else(|| {
+            format!("the toolchain of its build has no {machine}-unknown-linux-musl and no static glibc for {machine}")
+        })
     }
 
     fn musl(&self, machine: &str) -> Option<LinkMode> {
@@ -49,14 +50,15 @@ impl Toolchain {
 
     fn glibc(&self, machine: &str) -> Option<LinkMode> {
         let target = format!("{machine}-unknown-linux-gnu");
+        // The name of the cross linker in Debian and other distributions.
+        let linker = if self.is_host(machine) { "cc".to_owned() } else { format!("{machine}-linux-gnu-gcc") };
+        // A compiler prints the bare name of a file that it does not find.
+        let library = Command::new(&linker).arg("-print-file-name=libc.a").output().ok()?.stdout;
         let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
         if !self.is_host(machine) {
-            // The name of the cross linker in Debian and other distributions.
-            let linker = format!("{machine}-linux-gnu-gcc");
-            Command::new(&linker).arg("--version").output().ok()?;
             flags.push(format!("-Clinker={linker}"));
         }
-        self.installed(&target).then_some(LinkMode { target, flags })
+        (library.starts_with(b"/") && self.installed(&target)).then_some(LinkMode { target, flags })
     }
 
     fn is_host(&self, machine: &str) -> bool {

@@ -7,10 +7,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// This build contains no init for the architecture.
-    #[error("this vmroot has no init for {architecture}: {}", remedy(architecture))]
+    #[error("this vmroot has no init for {architecture}: {reason}; {}", remedy(architecture))]
     NoInit {
         /// The architecture, as images name it.
         architecture: String,
+        /// The reason why the build of this crate embedded none.
+        reason: &'static str,
     },
     /// The given init is not a program.
     #[error("not an ELF program")]

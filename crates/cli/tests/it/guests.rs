@@ -64,7 +64,7 @@ fn init_must_match_the_architecture_of_the_image() {
     let message = export(&amd64, "--arch=amd64", &[&init]).fails(1);
     assert!(message.contains("a program for arm64, and the image is for amd64"), "{message}");
     let message = export(&riscv64, "--arch=riscv64", &["--init"]).fails(1);
-    assert!(message.contains("this vmroot has no init for riscv64: give --init FILE"), "{message}");
+    assert!(message.contains("no init for riscv64: it is not an architecture of guests"), "{message}");
     let message = export(&amd64, "--arch=amd64", &["--init=/none"]).fails(3);
     assert!(message.contains("--init=/none: No such file"), "{message}");
     assert!(!out.exists());
