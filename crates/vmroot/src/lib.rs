@@ -49,7 +49,7 @@ mod validate;
 
 pub use client::{Client, ClientOptions, PullOptions, is_id};
 pub use error::{Error, Result};
-pub use prebaked::{Prebaked, export_on_top_to_dir, export_to_dir, load_from_dir, load_from_dir_for};
+pub use prebaked::Prebaked;
 pub use progress::{DownloadProgress, ProgressMeter};
 pub use remote::Description;
 pub use runtime::RuntimeConfig;
