@@ -50,7 +50,7 @@ impl Prebaked {
 /// # vmroot::export_to_dir(&client, &image, &directory)?;
 /// let image = vmroot::load_from_dir(&directory)?;
 /// assert_eq!(image.config().command(), ["/bin/sh", "-c", "echo $GREETING"]);
-/// assert_eq!(image.config().uid, Some(1000));
+/// assert_eq!(image.config().process.uid, Some(1000));
 /// # Ok::<(), vmroot::Error>(())
 /// ```
 ///
