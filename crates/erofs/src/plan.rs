@@ -17,8 +17,9 @@ use vmroot_container_fs::{ContainerFs, InodeId, InodeKind, Stat, Timestamp};
 
 use super::compress::{StoredFiles, index_size};
 use super::directory::DirectorySize;
-pub(crate) use super::format::check_blocks;
-use super::format::{BLOCK, CompactInode, DeviceSlot, ExtendedInode, SLOT, SUPERBLOCK_OFFSET, Superblock};
+use super::format::{
+    BLOCK, CompactInode, DeviceSlot, ExtendedInode, SLOT, SUPERBLOCK_OFFSET, Superblock, check_blocks,
+};
 use super::packer::Packer;
 use super::xattrs::XattrTable;
 use crate::Result;
