@@ -5,9 +5,10 @@ use std::path::Path;
 use vmroot::erofs::{ErofsCompression, ErofsMetaOptions, ErofsOptions, export_erofs, export_erofs_meta};
 use vmroot::{Client, ClientOptions, Platform};
 
-fn export(image: &str, directory: &Path) -> vmroot::Result<()> {
+fn main() -> vmroot::Result<()> {
+    let directory = Path::new("try");
     let client = Client::new(ClientOptions::new(directory.join("cache")))?;
-    let root = client.root(&client.pull_for(image, &Platform::linux("amd64")?)?)?;
+    let root = client.root(&client.pull_for("oci:testdata/demo:demo", &Platform::linux("amd64")?)?)?;
 
     let options = ErofsOptions { compression: Some(ErofsCompression::LZ4), ..ErofsOptions::default() };
     let report = export_erofs(&root, &directory.join("root.erofs"), &options)?;
@@ -19,8 +20,4 @@ fn export(image: &str, directory: &Path) -> vmroot::Result<()> {
         println!("beside meta.erofs: {}", file.display());
     }
     Ok(())
-}
-
-fn main() -> vmroot::Result<()> {
-    export("oci:testdata/demo:demo", Path::new("try"))
 }

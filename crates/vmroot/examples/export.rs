@@ -5,9 +5,10 @@ use std::path::Path;
 use vmroot::export::{DirectoryOptions, TarOptions, export_directory, export_tar};
 use vmroot::{Client, ClientOptions, Platform};
 
-fn export(image: &str, directory: &Path) -> vmroot::Result<()> {
+fn main() -> vmroot::Result<()> {
+    let directory = Path::new("try");
     let client = Client::new(ClientOptions::new(directory.join("cache")))?;
-    let root = client.root(&client.pull_for(image, &Platform::linux("amd64")?)?)?;
+    let root = client.root(&client.pull_for("oci:testdata/demo:demo", &Platform::linux("amd64")?)?)?;
 
     let report = export_tar(&root, &directory.join("root.tar"), &TarOptions::default())?;
     println!("root.tar: {} bytes", report.bytes);
@@ -19,8 +20,4 @@ fn export(image: &str, directory: &Path) -> vmroot::Result<()> {
         println!("{line}");
     }
     Ok(())
-}
-
-fn main() -> vmroot::Result<()> {
-    export("oci:testdata/demo:demo", Path::new("try"))
 }

@@ -7,9 +7,10 @@ use std::{error, fs};
 use vmroot::fuse::Mount;
 use vmroot::{Client, ClientOptions, MountOptions, Platform};
 
-fn mount(image: &str, directory: &Path) -> Result<(), Box<dyn error::Error>> {
+fn main() -> Result<(), Box<dyn error::Error>> {
+    let directory = Path::new("try");
     let client = Client::new(ClientOptions::new(directory.join("cache")))?;
-    let root = client.root(&client.pull_for(image, &Platform::linux("amd64")?)?)?;
+    let root = client.root(&client.pull_for("oci:testdata/demo:demo", &Platform::linux("amd64")?)?)?;
 
     let mountpoint = directory.join("mnt");
     fs::create_dir_all(&mountpoint)?;
@@ -18,8 +19,4 @@ fn mount(image: &str, directory: &Path) -> Result<(), Box<dyn error::Error>> {
     mount.unmount()?;
     mount.wait()?;
     Ok(())
-}
-
-fn main() -> Result<(), Box<dyn error::Error>> {
-    mount("oci:testdata/demo:demo", Path::new("try"))
 }

@@ -6,9 +6,10 @@ use std::{error, fs};
 use vmroot::kernel_mount::mount_erofs;
 use vmroot::{Client, ClientOptions, MountOptions, Platform};
 
-fn mount(image: &str, directory: &Path) -> Result<(), Box<dyn error::Error>> {
+fn main() -> Result<(), Box<dyn error::Error>> {
+    let directory = Path::new("try");
     let client = Client::new(ClientOptions::new(directory.join("cache")))?;
-    let root = client.root(&client.pull_for(image, &Platform::linux("amd64")?)?)?;
+    let root = client.root(&client.pull_for("oci:testdata/demo:demo", &Platform::linux("amd64")?)?)?;
 
     let mountpoint = directory.join("mnt");
     fs::create_dir_all(&mountpoint)?;
@@ -17,8 +18,4 @@ fn mount(image: &str, directory: &Path) -> Result<(), Box<dyn error::Error>> {
     print!("{}", fs::read_to_string(mountpoint.join("home/demo/hello"))?);
     mounted.unmount()?;
     Ok(())
-}
-
-fn main() -> Result<(), Box<dyn error::Error>> {
-    mount("oci:testdata/demo:demo", Path::new("try"))
 }

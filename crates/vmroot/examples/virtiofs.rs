@@ -7,9 +7,10 @@ use std::{error, thread};
 use vmroot::virtiofs::{VirtioFs, VirtioFsOptions};
 use vmroot::{Client, ClientOptions, Platform};
 
-fn serve(image: &str, directory: &Path) -> Result<(), Box<dyn error::Error>> {
+fn main() -> Result<(), Box<dyn error::Error>> {
+    let directory = Path::new("try");
     let client = Client::new(ClientOptions::new(directory.join("cache")))?;
-    let root = client.root(&client.pull_for(image, &Platform::linux("amd64")?)?)?;
+    let root = client.root(&client.pull_for("oci:testdata/demo:demo", &Platform::linux("amd64")?)?)?;
 
     let device = VirtioFs::bind(Arc::new(root), &directory.join("fs.sock"), &VirtioFsOptions::default())?;
     let stopper = device.stopper();
@@ -19,8 +20,4 @@ fn serve(image: &str, directory: &Path) -> Result<(), Box<dyn error::Error>> {
     stopper.stop();
     served.join().expect("the device does not panic")?;
     Ok(())
-}
-
-fn main() -> Result<(), Box<dyn error::Error>> {
-    serve("oci:testdata/demo:demo", Path::new("try"))
 }

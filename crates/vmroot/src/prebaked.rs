@@ -33,7 +33,7 @@ impl Prebaked {
     ///
     /// let image = Prebaked::open(&directory)?;
     /// assert_eq!(image.config().command(), ["/bin/sh", "-c", "echo $GREETING"]);
-    /// assert_eq!(image.config().uid, Some(1000));
+    /// assert_eq!(image.config().process.uid, Some(1000));
     /// # Ok::<(), vmroot::Error>(())
     /// ```
     ///

@@ -1,56 +1,65 @@
 //! The examples of each exposure run.
 
+use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::{Command, Output};
 
 use vmroot_testkit::skip;
 
-const IMAGE: &str = "oci:../../testdata/demo:demo";
-
-/// Declares a module with the code of an example, and a test that calls its function.
-macro_rules! example {
-    ($name:ident, $file:literal, $run:expr) => {
-        mod $name {
-            #![allow(dead_code)] // main has another path of the image
-
-            use super::*;
-
-            include!($file);
-
-            #[test]
-            fn runs() {
-                let directory = tempfile::tempdir().unwrap();
-                let run: fn(&Path) = $run;
-                run(directory.path());
-            }
-        }
-    };
+/// Runs an example, which cargo has built beside the tests, in a directory with `testdata`.
+fn run(name: &str, arguments: &[&str]) -> Output {
+    let tests = std::env::current_exe().unwrap();
+    let example = tests.ancestors().nth(2).unwrap().join("examples").join(name);
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    symlink(checkout.join("testdata"), directory.path().join("testdata")).unwrap();
+    let output = Command::new(&example).args(arguments).current_dir(directory.path()).output();
+    output.unwrap_or_else(|error| panic!("{}: {error}; `cargo test --examples` builds it", example.display()))
 }
 
-example!(exporting, "../../examples/export.rs", |directory| export(IMAGE, directory).unwrap());
-example!(erofs, "../../examples/erofs.rs", |directory| export(IMAGE, directory).unwrap());
-example!(ext4, "../../examples/ext4.rs", |directory| export(IMAGE, directory).unwrap());
-example!(virtiofs, "../../examples/virtiofs.rs", |directory| serve(IMAGE, directory).unwrap());
-example!(fuse, "../../examples/fuse.rs", |directory| {
-    if !Path::new("/dev/fuse").exists() && skip::because("there is no /dev/fuse") {
+/// Runs an example that must succeed, and returns its output.
+fn output(name: &str, arguments: &[&str]) -> String {
+    let output = run(name, arguments);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn exports_to_files_and_directories() {
+    assert!(output("export", &[]).starts_with("root.tar: "));
+    assert!(output("erofs", &[]).contains("beside meta.erofs: try/meta.erofs.head\n"));
+    assert!(output("ext4", &[]).starts_with("root.ext4: "));
+}
+
+#[test]
+fn serving_over_virtiofs() {
+    assert_eq!(output("virtiofs", &[]), "a VMM can connect to try/fs.sock\n");
+}
+
+#[test]
+fn mounting_with_fuse() {
+    if !Path::new("/dev/fuse").exists() && skip::because("needs /dev/fuse") {
         return;
     }
-    mount(IMAGE, directory).unwrap();
-});
-example!(kernel_mount, "../../examples/kernel_mount.rs", |directory| {
+    assert_eq!(output("fuse", &[]), "hello from vmroot\n");
+}
+
+#[test]
+fn mounting_with_the_kernel() {
     if skip::needs_root() {
         return;
     }
-    match mount(IMAGE, directory) {
-        // The kernel, or the file system of the directory, cannot do it.
-        Err(error) if error.downcast_ref().is_some_and(vmroot::kernel_mount::Error::allows_fallback) => {
-            skip::because(&error.to_string());
-        }
-        mounted => mounted.unwrap(),
+    let output = run("kernel_mount", &[]);
+    if String::from_utf8_lossy(&output.stderr).contains("NoFile") && skip::because("needs EROFS mounts of files") {
+        return;
     }
-});
-example!(registry, "../../examples/registry.rs", |directory| {
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "hello from vmroot\n", "{output:?}");
+}
+
+#[test]
+fn pulling_from_a_registry() {
     let registry = vmroot_testkit::registry::Registry::start();
     let layout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/demo");
     registry.put_layout(&layout, "demo").unwrap();
-    pull(&format!("{}/demo", registry.host()), directory).unwrap();
-});
+    assert!(output("registry", &[&format!("{}/demo", registry.host())]).contains("sha256:"));
+}
