@@ -23,7 +23,8 @@ use crate::{Description, Result, TopOptions};
 pub struct ClientOptions {
     /// Options of the cache: its directory, limits and parallelism.
     pub store: StoreOptions,
-    /// Options of registries: credentials, proxies, retries and timeouts.
+    /// Options of registries: credentials, proxies, retries and timeouts. [`Client::new`] replaces
+    /// [`cancel`](RegistryOptions::cancel) with [`Self::cancel`], so that one flag cancels all work.
     #[cfg(feature = "registry")]
     pub registry: RegistryOptions,
     /// The platform of images in calls that name none.
@@ -36,11 +37,10 @@ pub struct ClientOptions {
 impl ClientOptions {
     /// Returns default options for a cache in `directory`: no credentials, and no platform.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        let store = StoreOptions::new(directory);
         Self {
             #[cfg(feature = "registry")]
-            registry: RegistryOptions { cancel: store.cancel.clone(), ..RegistryOptions::default() },
-            store,
+            registry: RegistryOptions::default(),
+            store: StoreOptions::new(directory),
             platform: None,
         }
     }
@@ -153,9 +153,9 @@ impl Client {
     /// - A certificate file cannot be read, or a proxy is not a URL.
     pub fn new(options: ClientOptions) -> Result<Self> {
         Ok(Self {
-            store: Store::open(options.store)?,
             #[cfg(feature = "registry")]
-            registry: vmroot_registry::Client::new(options.registry)?,
+            registry: vmroot_registry::Client::new(RegistryOptions { cancel: options.cancel(), ..options.registry })?,
+            store: Store::open(options.store)?,
             platform: options.platform,
             progress: Arc::new(NoProgress),
         })
