@@ -10,7 +10,7 @@ use vmroot_model::{Digest, ImageConfig, Platform, Reference};
 use crate::in_use::Pin;
 use crate::layer::Layer;
 use crate::pull::with_reference;
-use crate::{Error, NoProgress, Progress, Record, Result, Store};
+use crate::{Error, Progress, Record, Result, Store};
 
 /// An image of a store.
 ///
@@ -128,13 +128,14 @@ impl Store {
 
     /// Opens the merged root of an image.
     ///
-    /// Missing or damaged indexes are built again from the blobs in the cache.
+    /// Missing or damaged indexes are built again from the blobs in the cache. `progress` receives messages about waits
+    /// for other processes that build them.
     ///
     /// # Errors
     /// [`Error::Damaged`] if a blob that is needed for this is missing; other variants if building fails.
-    pub fn root(&self, image: &Image) -> Result<ContainerFs> {
+    pub fn root(&self, image: &Image, progress: &Arc<dyn Progress>) -> Result<ContainerFs> {
         let _working = self.in_use.begin_work();
-        let root = self.open_root(&image.layers(), &(Arc::new(NoProgress) as Arc<dyn Progress>));
+        let root = self.open_root(&image.layers(), progress);
         root.map_err(|error| error.of_image(image.record()))
     }
 
@@ -142,9 +143,9 @@ impl Store {
     ///
     /// # Errors
     /// The same as for [`Self::root`].
-    pub fn make_complete(&self, image: &Image) -> Result<()> {
+    pub fn make_complete(&self, image: &Image, progress: &Arc<dyn Progress>) -> Result<()> {
         let _working = self.in_use.begin_work();
-        let completed = self.complete(&image.layers(), &(Arc::new(NoProgress) as Arc<dyn Progress>));
+        let completed = self.complete(&image.layers(), progress);
         completed.map_err(|error| error.of_image(image.record()))
     }
 }

@@ -378,7 +378,7 @@ impl Client {
     /// [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): a file is missing or damaged, and cannot be rebuilt from
     /// the blobs in the cache.
     pub fn root(&self, image: &Image) -> Result<ContainerFs> {
-        Ok(self.store.root(image)?)
+        Ok(self.store.root(image, &self.progress)?)
     }
 
     /// Removes the name by which an image was found. [`Self::collect`] frees the space once the image has no name and no
@@ -438,7 +438,7 @@ impl Client {
     /// # Errors
     /// As [`Self::root`].
     pub fn make_complete(&self, image: &Image) -> Result<()> {
-        Ok(self.store.make_complete(image)?)
+        Ok(self.store.make_complete(image, &self.progress)?)
     }
 
     /// Returns the path of the index of an image's root. The file exists after [`Self::make_complete`].
