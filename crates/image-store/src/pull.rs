@@ -168,14 +168,14 @@ impl Store {
         let image_total = fetched.map(|blob| blob.size).sum();
         let reporter = |(number, layer): (usize, &Layer)| BlobReporter {
             progress: Arc::clone(progress),
-            blob: BlobProgress {
+            blob: Some(BlobProgress {
                 digest: layer.descriptor.digest,
-                index: number + 1,
-                count: layers.len() + 1,
+                layer_index: number,
+                layer_count: layers.len(),
                 current: 0,
                 total: layer.descriptor.size,
                 image_total,
-            },
+            }),
         };
         layers.iter().enumerate().map(reporter).collect()
     }

@@ -1,4 +1,4 @@
-//! Download progress with rate and remaining time, over all blobs of an image.
+//! Download progress with rate and remaining time, over all layers of an image.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -10,19 +10,19 @@ use vmroot_model::Digest;
 /// The progress of a download.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DownloadProgress {
-    /// The digest of the blob that has new bytes.
+    /// The digest of the layer's blob that has new bytes.
     pub digest: Digest,
     /// The bytes of the blob that are downloaded, including those of earlier attempts.
     pub current: u64,
     /// The size of the blob in bytes.
     pub total: u64,
-    /// The index of the blob: 0 is the config, 1 the lowest layer.
-    pub blob_index: usize,
-    /// The number of blobs of the image.
-    pub blob_count: usize,
-    /// The bytes of all blobs that are downloaded.
+    /// The layer's position in the image: 0 is the lowest.
+    pub layer_index: usize,
+    /// The number of layers of the image.
+    pub layer_count: usize,
+    /// The bytes of the layers' blobs that are downloaded.
     pub image_current: u64,
-    /// The size of all blobs in bytes.
+    /// The size in bytes of the blobs of all layers that must be downloaded.
     pub image_total: u64,
     /// Bytes per second over all blobs, as a moving average; 0 in the first 100 milliseconds.
     pub rate: f64,
@@ -93,8 +93,8 @@ impl State {
             digest: blob.digest,
             current: blob.current,
             total: blob.total,
-            blob_index: blob.index,
-            blob_count: blob.count,
+            layer_index: blob.layer_index,
+            layer_count: blob.layer_count,
             image_current: current,
             image_total: blob.image_total,
             rate: self.rate,
@@ -113,8 +113,8 @@ mod tests {
         let start = Instant::now();
         let blob = |name: &str, current| BlobProgress {
             digest: Digest::of(name.as_bytes()),
-            index: 1,
-            count: 3,
+            layer_index: 1,
+            layer_count: 2,
             current,
             total: 1000,
             image_total: 2000,
