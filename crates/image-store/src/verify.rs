@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rayon::ThreadPool;
 use rayon::prelude::*;
 use vmroot_cache::Verdict;
 use vmroot_errors::with_causes;
@@ -56,6 +57,8 @@ pub struct VerifyReport {
 struct Check<'a> {
     store: &'a Store,
     progress: &'a Arc<dyn Progress>,
+    /// Threads that hash files.
+    pool: ThreadPool,
     /// The records at the start. Their files are kept until the end.
     records: Vec<Record>,
     needed: Needed,
@@ -75,6 +78,7 @@ impl Store {
     /// Damage is reported in the result and is not an error.
     ///
     /// - [`Error::Cache`] if the store cannot be read or written.
+    /// - [`Error::Threads`] if the threads cannot be started.
     /// - [`Error::Cancelled`] if the work was cancelled.
     pub fn verify(&self, progress: &Arc<dyn Progress>) -> Result<VerifyReport> {
         let _working = self.in_use.begin_work();
@@ -83,7 +87,7 @@ impl Store {
             Ok((whole, (damaged, mended)))
         })?;
         let needed = Needed::by(&records);
-        let mut check = Check { store: self, progress, records, needed, found: VerifyReport::default() };
+        let mut check = Check { store: self, progress, pool: self.verify_pool()?, records, needed, found: VerifyReport::default() };
         check.records(rest.0, rest.1);
         check.blobs()?;
         check.layers()?;
@@ -92,6 +96,17 @@ impl Store {
         let Check { mut found, .. } = check;
         found.findings.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
+    }
+
+    /// Starts the threads of a verification.
+    ///
+    /// Not rayon's global pool: that one belongs to the program, and it is not for work that waits for a disk.
+    fn verify_pool(&self) -> Result<ThreadPool> {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.options.parallel.max(1))
+            .thread_name(|number| format!("verify-{number}"))
+            .build()
+            .map_err(|error| Error::Threads(error.to_string()))
     }
 }
 
@@ -113,7 +128,7 @@ impl Check<'_> {
         let store = self.store;
         let blobs: Vec<_> = store.cache.blobs()?.into_iter().filter(|blob| !blob.partial).collect();
         self.found.blobs = blobs.len() as u64;
-        let verdicts = store.pool.install(|| {
+        let verdicts = self.pool.install(|| {
             let verify = |blob: &vmroot_cache::BlobEntry| {
                 let verdict = store.cache.verify_while(&blob.digest, &|| store.options.cancel.control_flow());
                 store.check_cancelled()?;

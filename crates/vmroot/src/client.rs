@@ -64,7 +64,7 @@ pub struct PullOptions {
 
 /// A cache of images, and the operations on it.
 ///
-/// Clones share the cache, its connections and its threads, and are cheap. Threads may share a client or its clones,
+/// Clones share the cache and its connections, and are cheap. Threads may share a client or its clones,
 /// and call its methods at the same time. [`Client::collect`] keeps the files that another thread pulls, verifies, or
 /// holds as an [`Image`]. A [`ContainerFs`] holds its files open. While another client of the same cache exists, in
 /// this process or another, [`Client::collect`] returns an error.

@@ -27,7 +27,7 @@ impl Check<'_> {
         indexes.dedup();
         self.found.layers = indexes.len() as u64;
         let findings = Mutex::new(Vec::new());
-        self.store.pool.install(|| {
+        self.pool.install(|| {
             indexes.par_iter().try_for_each(|path| {
                 let checked = self.check_layer(path);
                 // A layer that was not read to its end may be valid.
