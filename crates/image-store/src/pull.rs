@@ -12,9 +12,7 @@ use vmroot_transport::ImageSource;
 use crate::cached_source::CachedSource;
 use crate::choose::{ChosenImage, Fallback, choose};
 use crate::image::{by_reference, filter_by_platform, no_such_image, one_by_platform};
-use crate::layer::Layer;
-use crate::progress::BlobReporter;
-use crate::{BlobProgress, Error, Image, LayerRecord, Progress, Record, Result, Store};
+use crate::{Error, Image, LayerRecord, Progress, Record, Result, Store};
 
 /// The condition for resolving an image's name at its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -153,31 +151,8 @@ impl Store {
 
     /// Fetches and indexes the missing layers, several at once, and merges all layers.
     fn ensure_complete(&self, source: &dyn ImageSource, record: &Record, progress: &Arc<dyn Progress>) -> Result<()> {
-        let layers = crate::image::layers(record);
-        let missing: Vec<usize> =
-            (0..layers.len()).filter(|&number| self.open_layer(&layers[number].diff_id).is_none()).collect();
-        let reporters = self.reporters(&layers, &missing, progress);
-        self.ensure_layers(source, &layers, &missing, &reporters)?;
-        self.ensure_root(Some(source), &layers, &BlobReporter::without_blob(progress))
-    }
-
-    /// Returns a progress reporter for each layer's blob.
-    fn reporters(&self, layers: &[Layer], missing: &[usize], progress: &Arc<dyn Progress>) -> Vec<BlobReporter> {
-        let fetched = missing.iter().map(|&number| &layers[number].descriptor);
-        let fetched = fetched.filter(|blob| !matches!(self.cache.get(&blob.digest), Ok(Some(_))));
-        let image_total = fetched.map(|blob| blob.size).sum();
-        let reporter = |(number, layer): (usize, &Layer)| BlobReporter {
-            progress: Arc::clone(progress),
-            blob: Some(BlobProgress {
-                digest: layer.descriptor.digest,
-                layer_index: number,
-                layer_count: layers.len(),
-                current: 0,
-                total: layer.descriptor.size,
-                image_total,
-            }),
-        };
-        layers.iter().enumerate().map(reporter).collect()
+        let indexes = self.ensure_layers(source, &crate::image::layers(record), progress)?;
+        self.ensure_root(&indexes, &**progress)
     }
 
     fn write_records(&self, record: &Record, references: &[Reference], progress: &Arc<dyn Progress>) -> Result<()> {
