@@ -9,10 +9,9 @@ use vmroot_cache::{BlobSlot, BlobWriter, LockName, Mode};
 use vmroot_compress::pipelined;
 use vmroot_layer_index::{BuildOptions, BuiltLayer, Index, build};
 use vmroot_model::{Descriptor, Digest};
-use vmroot_output::Cancelled;
 use vmroot_transport::ImageSource;
 
-use crate::caching_reader::{CachingReader, read_failed};
+use crate::caching_reader::CachingReader;
 use crate::progress::BlobReporter;
 use crate::store::until_cancelled;
 use crate::{Error, Progress, Result, Store};
@@ -112,16 +111,25 @@ impl Store {
     ) -> Result<PathBuf> {
         let descriptor = &layer.descriptor;
         let reader = CachingReader::new(source, descriptor, writer, self.options.cancel.clone(), reporter)?;
+        let failure = reader.failure();
         let mut stream = pipelined(reader, &self.options.limits);
         let built = match build(&mut stream, &self.cache.layout().layers(), &self.build_options(layer)) {
             Ok(built) => built,
             Err(error) => {
                 drop(stream);
                 self.wait_for_writer(&descriptor.digest)?;
-                return self.build_again(source, layer, error, reporter);
+                // A full disk and a limit do not depend on the rest of the bytes.
+                if matches!(error, vmroot_layer_index::Error::Io { .. }) || error.limit().is_some() {
+                    return Err(layer_error(descriptor, error));
+                }
+                return match failure.take() {
+                    Some(error) => Err(error),
+                    None => self.build_again(source, layer, reporter),
+                };
             }
         };
-        let reader = stream.finish().map_err(|source| decompress(descriptor, source))?;
+        let finished = stream.finish();
+        let reader = finished.map_err(|source| failure.take().unwrap_or_else(|| decompress(descriptor, source)))?;
         // The layer is published only after the blob's digest has been verified.
         reader.commit()?;
         publish(built, descriptor)
@@ -150,22 +158,14 @@ impl Store {
         publish(built.map_err(|error| layer_error(&layer.descriptor, error))?, &layer.descriptor)
     }
 
-    /// Decides after a failure whether the layer or its transfer is at fault: fetches the whole blob and builds the
+    /// Decides after a layer was refused whether it or its transfer is at fault: fetches the whole blob and builds the
     /// layer from it.
     fn build_again(
         &self,
         source: &dyn ImageSource,
         layer: &Layer,
-        error: vmroot_layer_index::Error,
         reporter: &BlobReporter,
     ) -> Result<PathBuf> {
-        // A full disk and a limit do not depend on the rest of the bytes.
-        if matches!(error, vmroot_layer_index::Error::Io { .. }) || error.limit().is_some() {
-            return Err(layer_error(&layer.descriptor, error));
-        }
-        if let Some(error) = source_error(source, &layer.descriptor.digest, error) {
-            return Err(error);
-        }
         let blob = self.fetch_blob(source, &layer.descriptor, reporter)?;
         self.build_from_file(layer, &blob)
     }
@@ -183,7 +183,9 @@ impl Store {
         };
         let mut reader = CachingReader::new(source, descriptor, writer, self.options.cancel.clone(), reporter)?;
         let copied = io::copy(&mut reader, &mut io::sink());
-        copied.map_err(|error| read_failed(source, &descriptor.digest, error))?;
+        if let (Err(_), Some(error)) = (copied, reader.failure().take()) {
+            return Err(error);
+        }
         Ok(reader.commit()?.path)
     }
 
@@ -228,14 +230,4 @@ fn layer_error(descriptor: &Descriptor, error: vmroot_layer_index::Error) -> Err
         }
         error => Error::Layer { digest: descriptor.digest, source: Box::new(error) },
     }
-}
-
-/// Returns the error of the source or the cache if that ended the layer's stream.
-fn source_error(source: &dyn ImageSource, digest: &Digest, error: vmroot_layer_index::Error) -> Option<Error> {
-    let vmroot_layer_index::Error::Stream { source: stream, .. } = error else { return None };
-    let foreign = stream.raw_os_error().is_some()
-        || stream.get_ref().is_some_and(|inner| {
-            inner.is::<Cancelled>() || inner.is::<vmroot_cache::Error>() || inner.is::<vmroot_transport::Error>()
-        });
-    foreign.then(|| read_failed(source, digest, stream))
 }
