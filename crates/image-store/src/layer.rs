@@ -151,8 +151,7 @@ impl Store {
     }
 
     pub(crate) fn build_from_file(&self, layer: &Layer, blob: &Path) -> Result<PathBuf> {
-        let file =
-            File::open(blob).map_err(vmroot_output::Error::on("open", blob)).map_err(vmroot_cache::Error::from)?;
+        let file = File::open(blob).map_err(vmroot_output::Error::on("open", blob))?;
         let mut stream = pipelined(file, &self.options.limits);
         let built = build(&mut stream, &self.cache.layout().layers(), &self.build_options(layer));
         publish(built.map_err(|error| layer_error(&layer.descriptor, error))?, &layer.descriptor)

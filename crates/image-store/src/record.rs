@@ -13,6 +13,7 @@ use vmroot_cache::{LockName, Mode, PUBLISHED_MODE};
 use vmroot_model::{Descriptor, Digest, MediaType, Platform, Reference};
 use vmroot_output::write_atomically;
 
+use crate::collect::{list, remove};
 use crate::{Error, Result, Store};
 
 /// The image of a name and a platform.
@@ -121,14 +122,7 @@ impl Store {
     pub(crate) fn remove_record(&self, record: &Record) -> Result<()> {
         let path = self.cache.layout().image_record(&record.key());
         for path in [path.clone(), copy_of(&path)] {
-            match fs::remove_file(&path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(
-                        vmroot_cache::Error::from(vmroot_output::Error { action: "remove", path, source }).into()
-                    );
-                }
-                _ => {}
-            }
+            remove(&path)?;
         }
         Ok(())
     }
@@ -152,18 +146,9 @@ impl Store {
 
     /// Returns the paths of the first copies, including those of which only the second exists.
     fn record_paths(&self) -> Result<Vec<PathBuf>> {
-        let directory = self.cache.layout().images();
-        let failed = |source| {
-            vmroot_cache::Error::from(vmroot_output::Error { action: "list", path: directory.clone(), source })
-        };
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(&directory).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            if path.extension().is_some_and(|extension| extension == "json" || extension == "copy") {
-                paths.push(path.with_extension("json"));
-            }
-        }
-        paths.sort_unstable();
+        let is_copy = |path: &PathBuf| path.extension().is_some_and(|it| it == "json" || it == "copy");
+        let copies = list(&self.cache.layout().images())?.into_iter().filter(is_copy);
+        let mut paths: Vec<PathBuf> = copies.map(|path| path.with_extension("json")).collect();
         paths.dedup();
         Ok(paths)
     }
@@ -265,16 +250,8 @@ impl SealedCopy {
 
 fn read_sealed(path: &Path) -> Result<SealedCopy> {
     let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(SealedCopy::Missing),
-        Err(source) => {
-            return Err(vmroot_cache::Error::from(vmroot_output::Error {
-                action: "read",
-                path: path.to_owned(),
-                source,
-            })
-            .into());
-        }
+        read => read.map_err(vmroot_output::Error::on("read", path))?,
     };
     Ok(match parse(&bytes) {
         Ok(record) => SealedCopy::Whole(Box::new(record), bytes),

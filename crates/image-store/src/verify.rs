@@ -3,8 +3,6 @@
 mod layers;
 mod roots;
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -213,14 +211,4 @@ fn finding_after_repair(path: &Path, problem: String, result: Result<()>, remedy
         Err(error) => return Err(error),
     };
     Ok(Finding { path, problem, remedy, mended })
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(vmroot_cache::Error::from(vmroot_output::Error { action: "remove", path: path.to_owned(), source })
-                .into())
-        }
-        _ => Ok(()),
-    }
 }

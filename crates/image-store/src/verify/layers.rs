@@ -9,8 +9,8 @@ use vmroot_errors::with_causes;
 use vmroot_layer_index::{Index, verify_contents_cancellable};
 use vmroot_model::Digest;
 
-use super::{Check, Finding, MISNAMED, MISSING, UNNEEDED, finding_after_repair, remove};
-use crate::collect::list;
+use super::{Check, Finding, MISNAMED, MISSING, UNNEEDED, finding_after_repair};
+use crate::collect::{list, remove};
 use crate::layer::Layer;
 use crate::progress::BlobReporter;
 use crate::{Error, Result};

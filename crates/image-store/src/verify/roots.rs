@@ -7,8 +7,8 @@ use vmroot_errors::with_causes;
 use vmroot_layer_index::Index;
 use vmroot_model::Digest;
 
-use super::{Check, Finding, MISNAMED, MISSING, UNNEEDED, finding_after_repair, remove};
-use crate::collect::list;
+use super::{Check, Finding, MISNAMED, MISSING, UNNEEDED, finding_after_repair};
+use crate::collect::{list, remove};
 use crate::image::layers;
 use crate::layer::Layer;
 use crate::root::chain_id;
