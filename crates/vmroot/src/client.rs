@@ -300,7 +300,7 @@ impl Client {
         Ok(self.store.pull(&*source, &request, &self.progress)?)
     }
 
-    /// Describes an image in its registry or archive, without pulling it.
+    /// Describes an image in its registry or archive, without pulling it. [`Description::of`] describes one in the cache.
     ///
     /// # Errors
     /// As [`Self::pull`].
@@ -309,11 +309,6 @@ impl Client {
         let (platform, fallback) = self.platform(platform, is_archive(name));
         let chosen = choose(&*source, &platform, fallback)?;
         Ok(Description::of_chosen(&chosen, references.first()))
-    }
-
-    /// Describes an image in the cache.
-    pub fn describe(&self, image: &Image) -> Description {
-        Description::of_record(image.record(), image.config())
     }
 
     /// Returns the records of all images in the cache, ordered by name.

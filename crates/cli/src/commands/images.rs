@@ -72,7 +72,7 @@ pub(crate) fn inspect(context: &Context, name: &str, remote: bool) -> anyhow::Re
     let description = match found {
         Some(Ok(image)) => {
             context.note_platform(name, &image.record().platform);
-            client.describe(&image)
+            Description::of(&image)
         }
         Some(Err(error)) if error.kind() != vmroot::ErrorKind::NotFound || !context.may_ask_registry(name) => {
             return Err(error.into());
@@ -94,7 +94,7 @@ fn description_json(description: &Description) -> Value {
     let config: Value = serde_json::from_slice(description.config.raw()).unwrap_or_default();
     json!({
         "id": description.id,
-        "reference": description.reference,
+        "reference": description.reference.as_ref().map(ToString::to_string),
         "digest": description.digest,
         "manifest": description.manifest,
         "platform": description.platform.to_string(),
@@ -109,7 +109,7 @@ fn print_description(description: &Description) -> anyhow::Result<()> {
     let total = layers.iter().map(|layer| layer.size).sum();
     let mut lines = vec![
         ("id", description.id.to_string()),
-        ("reference", description.reference.clone().unwrap_or_default()),
+        ("reference", description.reference.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("digest", description.digest.to_string()),
         ("platform", description.platform.to_string()),
         ("created", description.config.created().unwrap_or_default().to_owned()),
