@@ -131,7 +131,7 @@ impl Store {
     pub(crate) fn records(&self) -> Result<Records> {
         let mut records = Records::default();
         for path in self.record_paths()? {
-            match self.read_record(&path, &mut records.mended) {
+            match self.read_record(&path, &mut records.repaired) {
                 Ok(record) => records.whole.extend(record),
                 Err(error @ Error::Record { .. }) => records.damaged.push(error),
                 Err(error) => return Err(error),
@@ -160,13 +160,13 @@ impl Store {
     }
 
     /// Reads a record from either of its copies, and restores the other.
-    fn read_record(&self, path: &Path, mended: &mut Vec<MendedCopy>) -> Result<Option<Record>> {
+    fn read_record(&self, path: &Path, repaired: &mut Vec<RepairedCopy>) -> Result<Option<Record>> {
         match read_copies(path)? {
             Copies::Neither => Ok(None),
             Copies::Both(record) => Ok(Some(*record)),
             Copies::Damaged(reason) => Err(Error::Record { path: path.to_owned(), reason }),
             Copies::One { record, .. } => {
-                mended.extend(self.mend_record(path)?);
+                repaired.extend(self.repair_record(path)?);
                 Ok(Some(*record))
             }
         }
@@ -177,12 +177,12 @@ impl Store {
     /// A process that is killed between the two writes leaves one copy. The record is skipped if another process holds
     /// the lock, since it may be writing or removing the record: restoring a copy of a removed record would bring it
     /// back.
-    fn mend_record(&self, path: &Path) -> Result<Option<MendedCopy>> {
+    fn repair_record(&self, path: &Path) -> Result<Option<RepairedCopy>> {
         let Some(_lock) = self.cache.try_lock(&LockName::Images, Mode::Exclusive)? else { return Ok(None) };
         let Copies::One { bytes, other, problem, .. } = read_copies(path)? else { return Ok(None) };
         write_atomically(&other, PUBLISHED_MODE, &bytes)?;
         tracing::warn!(path = %other.display(), "repaired an image record from its other copy");
-        Ok(problem.map(|problem| MendedCopy { path: other, problem }))
+        Ok(problem.map(|problem| RepairedCopy { path: other, problem }))
     }
 }
 
@@ -192,12 +192,12 @@ pub(crate) struct Records {
     pub(crate) whole: Vec<Record>,
     /// An [`Error::Record`] for each record with two damaged copies.
     pub(crate) damaged: Vec<Error>,
-    pub(crate) mended: Vec<MendedCopy>,
+    pub(crate) repaired: Vec<RepairedCopy>,
 }
 
 /// A damaged copy of a record that was written again from the other one.
 #[derive(Debug)]
-pub(crate) struct MendedCopy {
+pub(crate) struct RepairedCopy {
     pub(crate) path: PathBuf,
     /// The damage.
     pub(crate) problem: String,

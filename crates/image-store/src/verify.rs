@@ -33,7 +33,7 @@ pub struct Finding {
     /// The action that was taken.
     pub remedy: String,
     /// Whether the fault is repaired. If not, an image must be pulled again.
-    pub mended: bool,
+    pub repaired: bool,
 }
 
 /// The result of a verification of the store.
@@ -81,8 +81,8 @@ impl Store {
     pub fn verify(&self, progress: &Arc<dyn Progress>) -> Result<VerifyReport> {
         let _working = self.in_use.begin_work();
         let (_pin, records, rest) = self.in_use.pin_all(|| {
-            let Records { whole, damaged, mended } = self.records()?;
-            Ok((whole, (damaged, mended)))
+            let Records { whole, damaged, repaired } = self.records()?;
+            Ok((whole, (damaged, repaired)))
         })?;
         let needed = Needed::by(&records);
         let mut check = Check { store: self, progress, pool: self.verify_pool()?, records, needed, found: VerifyReport::default() };
@@ -109,16 +109,16 @@ impl Store {
 }
 
 impl Check<'_> {
-    fn records(&mut self, damaged: Vec<Error>, mended: Vec<crate::record::MendedCopy>) {
+    fn records(&mut self, damaged: Vec<Error>, repaired: Vec<crate::record::RepairedCopy>) {
         self.found.records = self.records.len() as u64;
         for error in damaged {
             let Error::Record { path, reason } = error else { continue };
             let remedy = "neither copy can be read: pull the image again, or remove the file".to_owned();
-            self.found.findings.push(Finding { path, problem: reason, remedy, mended: false });
+            self.found.findings.push(Finding { path, problem: reason, remedy, repaired: false });
         }
-        for copy in mended {
+        for copy in repaired {
             let remedy = "written again from its other copy".to_owned();
-            self.found.findings.push(Finding { path: copy.path, problem: copy.problem, remedy, mended: true });
+            self.found.findings.push(Finding { path: copy.path, problem: copy.problem, remedy, repaired: true });
         }
     }
 
@@ -145,7 +145,7 @@ impl Check<'_> {
                 self.needed.blobs.contains(&digest) || Needed::by(&self.records_now()?).blobs.contains(&digest);
             let remedy = if needed { "removed; fetched again when it is needed" } else { UNNEEDED };
             let problem = format!("has the digest {actual}");
-            self.found.findings.push(Finding { path, problem, remedy: remedy.to_owned(), mended: true });
+            self.found.findings.push(Finding { path, problem, remedy: remedy.to_owned(), repaired: true });
         }
         Ok(())
     }
@@ -166,7 +166,7 @@ impl Check<'_> {
             let damaged = findings.iter().position(|finding| finding.path == path).map(|at| findings.remove(at));
             let (problem, done) = damaged.map_or((MISSING.to_owned(), ""), |finding| (finding.problem, "removed; "));
             let remedy = format!("{done}it is the config of an image: pull the image again");
-            findings.push(Finding { path, problem, remedy, mended: false });
+            findings.push(Finding { path, problem, remedy, repaired: false });
         }
         Ok(())
     }
@@ -202,7 +202,7 @@ fn first(records: &[Record], needs: &impl Fn(&[Layer]) -> bool) -> Option<Vec<La
 /// Returns the finding for a file after an attempt to repair it.
 fn finding_after_repair(path: &Path, problem: String, result: Result<()>, remedy: &str) -> Result<Finding> {
     let path = path.to_owned();
-    let (remedy, mended) = match result {
+    let (remedy, repaired) = match result {
         Ok(()) => (remedy.to_owned(), true),
         Err(Error::Damaged { .. }) => ("its source is not in the cache: pull the image again".to_owned(), false),
         Err(error @ (Error::Layer { .. } | Error::Decompress { .. } | Error::Blob { .. })) => {
@@ -210,5 +210,5 @@ fn finding_after_repair(path: &Path, problem: String, result: Result<()>, remedy
         }
         Err(error) => return Err(error),
     };
-    Ok(Finding { path, problem, remedy, mended })
+    Ok(Finding { path, problem, remedy, repaired })
 }
