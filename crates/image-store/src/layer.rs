@@ -159,12 +159,7 @@ impl Store {
 
     /// Decides after a layer was refused whether it or its transfer is at fault: fetches the whole blob and builds the
     /// layer from it.
-    fn build_again(
-        &self,
-        source: &dyn ImageSource,
-        layer: &Layer,
-        reporter: &BlobReporter,
-    ) -> Result<PathBuf> {
+    fn build_again(&self, source: &dyn ImageSource, layer: &Layer, reporter: &BlobReporter) -> Result<PathBuf> {
         let blob = self.fetch_blob(source, &layer.descriptor, reporter)?;
         self.build_from_file(layer, &blob)
     }

@@ -11,7 +11,7 @@ use vmroot_transport::ImageSource;
 
 use crate::cached_source::CachedSource;
 use crate::choose::{ChosenImage, Fallback, choose};
-use crate::image::{by_reference, filter_by_platform, no_such_image, one_by_platform};
+use crate::lookup::{by_reference, filter_by_platform, no_such_image, one_by_platform};
 use crate::{Error, Image, LayerRecord, Progress, Record, Result, Store};
 
 /// The condition for resolving an image's name at its source.
@@ -72,7 +72,7 @@ impl Store {
         self.keep_documents(&chosen, &**progress)?;
         self.ensure_complete(source, &record, progress)?;
         self.write_records(&record, &request.references, progress)?;
-        Ok(Image::new(with_reference(&record, request.references.first()), chosen.config, pin))
+        Ok(Image::new(record.with_reference(request.references.first()), chosen.config, pin))
     }
 
     /// Returns the image from its record, if the policy allows that and the image is or can be made complete from the
@@ -160,12 +160,8 @@ impl Store {
         if references.is_empty() {
             return self.write_record(record);
         }
-        references.iter().try_for_each(|reference| self.write_record(&with_reference(record, Some(reference))))
+        references.iter().try_for_each(|reference| self.write_record(&record.with_reference(Some(reference))))
     }
-}
-
-pub(crate) fn with_reference(record: &Record, reference: Option<&Reference>) -> Record {
-    Record { reference: reference.cloned(), ..record.clone() }
 }
 
 impl ChosenImage {

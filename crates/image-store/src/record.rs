@@ -80,6 +80,11 @@ impl Record {
         &self.config.digest
     }
 
+    /// Returns a record of the same image under another name.
+    pub(crate) fn with_reference(&self, reference: Option<&Reference>) -> Self {
+        Self { reference: reference.cloned(), ..self.clone() }
+    }
+
     /// Returns the digest that names the record's file: of the name (or the id, without a name) and the platform.
     fn key(&self) -> Digest {
         match &self.reference {

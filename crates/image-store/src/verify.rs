@@ -85,7 +85,8 @@ impl Store {
             Ok((whole, (damaged, repaired)))
         })?;
         let needed = Needed::by(&records);
-        let mut check = Check { store: self, progress, pool: self.verify_pool()?, records, needed, found: VerifyReport::default() };
+        let mut check =
+            Check { store: self, progress, pool: self.verify_pool()?, records, needed, found: VerifyReport::default() };
         check.records(rest.0, rest.1);
         check.blobs()?;
         check.layers()?;
