@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use vmroot::{Description, ImageName, Platform, Record, RuntimeConfig};
 
-use crate::context::{Context, combine_errors, is_archive};
+use crate::context::Context;
 use crate::output;
 
 /// Lists the images in the cache, or those for the requested platform.
@@ -64,10 +64,10 @@ fn format_age(pulled: u64) -> String {
 pub(crate) fn inspect(context: &Context, name: &str, remote: bool) -> anyhow::Result<()> {
     let client = context.client()?;
     // An archive is read itself, not the image that was loaded from it, unless --pull never forbids that.
-    let remote = remote || is_archive(name) && context.may_ask_registry(name);
+    let remote = remote || ImageName::is_archive(name) && context.may_ask_registry(name);
     let found = if remote { None } else { Some(client.find(name, context.requested_platform())) };
     let describe_remote = |find_error| {
-        client.describe_remote(name, context.requested_platform()).map_err(|error| combine_errors(find_error, error))
+        client.describe_remote(name, context.requested_platform()).map_err(|error| error.after_find(find_error))
     };
     let description = match found {
         Some(Ok(image)) => {
