@@ -132,7 +132,7 @@ impl Store {
         let layout = self.cache.layout();
         let mut unneeded = Vec::new();
         for blob in self.cache.blobs()? {
-            if blob.partial {
+            if blob.is_partial {
                 if !needed.growing.contains(&blob.digest) {
                     unneeded.push(layout.partial(&blob.digest));
                 }

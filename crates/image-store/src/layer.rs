@@ -145,7 +145,7 @@ impl Store {
             if polls_left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         match self.cache.lock(&LockName::Blob(*digest), Mode::Exclusive, &mut waiting) {
-            Ok(_) | Err(vmroot_cache::Error::GaveUp { .. }) => Ok(()),
+            Ok(_) | Err(vmroot_cache::Error::Cancelled { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -184,7 +184,7 @@ impl Store {
     }
 
     fn claim(&self, descriptor: &Descriptor, progress: &dyn Progress) -> Result<BlobSlot> {
-        Ok(self.cache.writer(&descriptor.digest, descriptor.size, &mut self.waiting(progress))?)
+        Ok(self.cache.open_writer(&descriptor.digest, descriptor.size, &mut self.waiting(progress))?)
     }
 
     fn build_options(&self, layer: &Layer) -> BuildOptions {
@@ -197,9 +197,9 @@ impl Store {
 
     /// Returns a callback that reports once that another process is working, and ends the wait on cancellation.
     fn waiting<'a>(&'a self, progress: &'a dyn Progress) -> impl FnMut(&Path) -> ControlFlow<()> + 'a {
-        let mut said = false;
+        let mut was_reported = false;
         move |_| {
-            if !std::mem::replace(&mut said, true) {
+            if !std::mem::replace(&mut was_reported, true) {
                 progress.message("waiting for another process that fetches the same data");
             }
             self.options.cancel.control_flow()

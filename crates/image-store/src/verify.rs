@@ -125,7 +125,7 @@ impl Check<'_> {
 
     fn blobs(&mut self) -> Result<()> {
         let store = self.store;
-        let blobs: Vec<_> = store.cache.blobs()?.into_iter().filter(|blob| !blob.partial).collect();
+        let blobs: Vec<_> = store.cache.blobs()?.into_iter().filter(|blob| !blob.is_partial).collect();
         self.found.blobs = blobs.len() as u64;
         let verdicts = self.pool.install(|| {
             let verify = |blob: &vmroot_cache::BlobEntry| {
