@@ -15,6 +15,7 @@ use crate::{Error, Image, Record, Result, Store};
 
 /// The result of removing an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Removal {
     /// The removed records.
     pub records: Vec<Record>,
@@ -24,6 +25,7 @@ pub struct Removal {
 
 /// The files that no image needs: removed by a collection, or only listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Collection {
     /// The files.
     pub files: Vec<PathBuf>,

@@ -18,6 +18,7 @@ pub trait Progress: Send + Sync {
 
 /// The progress of the blob of one layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BlobProgress {
     /// The blob's digest.
     pub digest: Digest,
@@ -31,6 +32,13 @@ pub struct BlobProgress {
     pub total: u64,
     /// The total size, in bytes, of the blobs of all layers that must be fetched.
     pub image_total: u64,
+}
+
+impl BlobProgress {
+    /// Returns the progress of the only layer of an image, of which nothing has come yet.
+    pub fn new(digest: Digest, total: u64) -> Self {
+        Self { digest, layer_index: 0, layer_count: 1, current: 0, total, image_total: total }
+    }
 }
 
 /// Ignores every event.

@@ -16,6 +16,7 @@ use crate::{Error, Image, LayerRecord, Progress, Record, Result, Store};
 
 /// The condition for resolving an image's name at its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum PullPolicy {
     /// At each pull. A name with a digest is resolved only once, because its meaning cannot change.
     Always,

@@ -25,6 +25,7 @@ const UNNEEDED: &str = "removed; no image needs it";
 
 /// A fault of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// The file.
     pub path: PathBuf,
@@ -38,6 +39,7 @@ pub struct Finding {
 
 /// The result of a verification of the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VerifyReport {
     /// The number of hashed blobs.
     pub blobs: u64,

@@ -1,6 +1,7 @@
 //! Download progress with rate and remaining time, over all layers of an image.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use vmroot_model::Digest;
 
 /// The progress of a download.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct DownloadProgress {
     /// The digest of the layer's blob that has new bytes.
     pub digest: Digest,
@@ -43,6 +45,7 @@ pub struct ProgressMeter<F> {
     state: Mutex<State>,
 }
 
+#[derive(Debug)]
 struct State {
     /// The bytes of each blob at its first event, and now.
     blobs: HashMap<Digest, (u64, u64)>,
@@ -59,6 +62,12 @@ impl<F: Fn(&DownloadProgress) + Send + Sync> ProgressMeter<F> {
     /// Returns a meter that calls `report` for each piece that arrives, from any thread. Calls may overlap.
     pub fn new(report: F) -> Self {
         Self { report, state: Mutex::new(State { blobs: HashMap::new(), rate: 0.0, measured: None }) }
+    }
+}
+
+impl<F> fmt::Debug for ProgressMeter<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProgressMeter").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
@@ -111,13 +120,10 @@ mod tests {
     fn rate_and_remaining_time_cover_all_blobs() {
         let mut state = State { blobs: HashMap::new(), rate: 0.0, measured: None };
         let start = Instant::now();
-        let blob = |name: &str, current| BlobProgress {
-            digest: Digest::of(name.as_bytes()),
-            layer_index: 1,
-            layer_count: 2,
-            current,
-            total: 1000,
-            image_total: 2000,
+        let blob = |name: &str, current| {
+            let mut blob = BlobProgress::new(Digest::of(name.as_bytes()), 1000);
+            (blob.current, blob.image_total) = (current, 2000);
+            blob
         };
         let first = state.record(&blob("a", 200), start);
         assert_eq!((first.rate, first.eta), (0.0, None), "bytes of an earlier attempt do not count for the rate");

@@ -8,6 +8,7 @@ use crate::{Image, LayerRecord, Record};
 /// A description of an image: its ids, layers and config. [`Self::of`] makes it for an image in the cache,
 /// [`Client::describe_remote`](crate::Client::describe_remote) without a pull.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Description {
     /// The image's id, which is the digest of its config.
     pub id: Digest,
@@ -32,7 +33,8 @@ impl Description {
     }
 
     pub(crate) fn of_chosen(chosen: &ChosenImage, reference: Option<&Reference>) -> Self {
-        let record = Record { reference: reference.cloned(), ..chosen.record(chosen.config.platform()) };
+        let mut record = chosen.record(chosen.config.platform());
+        record.reference = reference.cloned();
         Self::of_record(&record, &chosen.config)
     }
 

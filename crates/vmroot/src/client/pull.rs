@@ -120,10 +120,9 @@ impl Client {
         }
         let platform = options.platform.as_ref().or(self.platform.as_ref());
         let find_error = match (self.find(name, platform), options.policy) {
-            (Ok(image), PullPolicy::Missing | PullPolicy::Never) => return Ok(image),
             // A registry has no names for an id or the beginning of one.
-            (Ok(image), PullPolicy::Always) if !is_name_of(&image, name) => return Ok(image),
-            (Ok(_), PullPolicy::Always) => None,
+            (Ok(image), policy) if policy != PullPolicy::Always || !is_name_of(&image, name) => return Ok(image),
+            (Ok(_), _) => None,
             (Err(error), PullPolicy::Never) => return Err(error),
             (Err(error), _) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => {
                 return Err(error);
