@@ -28,7 +28,8 @@ pub struct ClientOptions {
     /// The platform of images in calls that name none.
     ///
     /// With `None`, the host's platform is only preferred: the image of an archive or a layout with one image, or of a
-    /// name without an index, is accepted for any platform. [`Record::platform`] is the platform of the result.
+    /// name without an index, is accepted for any platform. [`Record::platform`](crate::Record::platform) is the platform
+    /// of the result.
     pub platform: Option<Platform>,
 }
 
@@ -52,10 +53,10 @@ impl ClientOptions {
 
 /// A cache of images, and the operations on it.
 ///
-/// Clones share the cache and its connections, and are cheap. Threads may share a client or its clones,
-/// and call its methods at the same time. [`Client::collect`] keeps the files that another thread pulls, verifies, or
-/// holds as an [`Image`]. A [`ContainerFs`] holds its files open. While another client of the same cache exists, in
-/// this process or another, [`Client::collect`] returns an error.
+/// Clones share the cache and its connections, and are cheap. Threads may share a client or its clones, and call its
+/// methods at the same time. [`Client::collect`] keeps the files that another thread pulls, verifies, or holds as an
+/// [`Image`](crate::Image). A [`ContainerFs`](crate::ContainerFs) holds its files open. While another client of the same
+/// cache exists, in this process or another, [`Client::collect`] returns an error.
 ///
 /// ```
 /// use vmroot::{Client, ClientOptions};

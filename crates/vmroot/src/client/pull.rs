@@ -14,7 +14,7 @@ use crate::{Description, ErrorKind, Result};
 #[derive(Debug, Clone, Default)]
 pub struct PullOptions {
     /// The platform of the image. An image for another platform is an error. `None` means
-    /// [`ClientOptions::platform`].
+    /// [`ClientOptions::platform`](crate::ClientOptions::platform).
     pub platform: Option<Platform>,
     /// When the registry is asked for the name: always, only if the image is not in the cache, or never.
     pub policy: PullPolicy,
