@@ -23,10 +23,10 @@ pub struct BlobFile {
     /// The path of the file, which has mode 0444.
     pub path: PathBuf,
     /// The length of the file in bytes.
-    pub len: u64,
+    pub length: u64,
 }
 
-/// The result of [`Cache::writer`]: the blob itself, or a writer for it.
+/// The result of [`Cache::open_writer`]: the blob itself, or a writer for it.
 #[derive(Debug)]
 pub enum BlobSlot {
     /// The blob is in the cache. Another process or thread may have finished it during the call.
@@ -58,9 +58,9 @@ pub struct BlobEntry {
     /// The digest of the complete blob.
     pub digest: Digest,
     /// The length on disk in bytes.
-    pub len: u64,
+    pub length: u64,
     /// True if the blob is incomplete: it is being fetched, or its fetch was interrupted.
-    pub partial: bool,
+    pub is_partial: bool,
 }
 
 /// The result of [`Cache::verify`].
@@ -87,7 +87,7 @@ impl Cache {
     /// - [`Error::Io`]: the directory cannot be searched.
     pub fn get(&self, digest: &Digest) -> Result<Option<BlobFile>> {
         let path = self.layout().blob(digest);
-        Ok(file_length(&path)?.map(|len| BlobFile { path, len }))
+        Ok(file_length(&path)?.map(|length| BlobFile { path, length }))
     }
 
     /// Returns the blob if the cache has it, or a writer for its `size` bytes. Waits while another process or thread
@@ -98,21 +98,21 @@ impl Cache {
     /// again.
     ///
     /// # Errors
-    /// - [`Error::GaveUp`]: `on_wait` returned `Break`.
+    /// - [`Error::Cancelled`]: `on_wait` returned `Break`.
     /// - [`Error::SizeMismatch`]: the cache has the blob undamaged, and its length is not `size`.
     /// - [`Error::Io`]: a file cannot be created or read.
-    pub fn writer(&self, digest: &Digest, size: u64, on_wait: WaitHook<'_>) -> Result<BlobSlot> {
+    pub fn open_writer(&self, digest: &Digest, size: u64, on_wait: WaitHook<'_>) -> Result<BlobSlot> {
         // Most blobs are present or have no other writer, so try without the lock first.
-        if let Some(blob) = self.get(digest)?.filter(|blob| blob.len == size) {
+        if let Some(blob) = self.get(digest)?.filter(|blob| blob.length == size) {
             return Ok(BlobSlot::Present(blob));
         }
         let lock = self.lock(&LockName::Blob(*digest), Mode::Exclusive, on_wait)?;
         if let Some(blob) = self.get(digest)? {
-            if blob.len == size {
+            if blob.length == size {
                 return Ok(BlobSlot::Present(blob));
             }
             if self.verify(digest)? == Verdict::Whole {
-                return Err(Error::SizeMismatch { digest: *digest, size, actual: blob.len, path: blob.path });
+                return Err(Error::SizeMismatch { digest: *digest, size, actual: blob.length, path: blob.path });
             }
             remove_file(&blob.path)?;
         }
@@ -135,7 +135,7 @@ impl Cache {
     ///
     /// # Errors
     /// - The errors of [`Self::verify`].
-    /// - [`Error::Stopped`]: `check` returned `Break`.
+    /// - [`Error::Cancelled`]: `check` returned `Break`.
     pub fn verify_while(&self, digest: &Digest, check: &dyn Fn() -> ControlFlow<()>) -> Result<Verdict> {
         let path = self.layout().blob(digest);
         let file = match File::open(&path) {
@@ -146,7 +146,7 @@ impl Cache {
         let mut hasher = Hasher::new(digest.algorithm());
         let flow = hash_while(file, &mut hasher, check).map_err(vmroot_output::Error::on("read", &path))?;
         if flow.is_break() {
-            return Err(Error::Stopped { path });
+            return Err(Error::Cancelled { path });
         }
         let actual = hasher.finish();
         Ok(if actual == *digest { Verdict::Whole } else { Verdict::Damaged { actual, path } })
@@ -155,7 +155,7 @@ impl Cache {
     /// Hashes a blob and removes it if it is damaged. Holds the lock of the blob meanwhile.
     ///
     /// # Errors
-    /// - [`Error::GaveUp`]: `on_wait` returned `Break`.
+    /// - [`Error::Cancelled`]: `on_wait` returned `Break`.
     /// - [`Error::Io`]: the file cannot be read or removed.
     pub fn remove_damaged(&self, digest: &Digest, on_wait: WaitHook<'_>) -> Result<Verdict> {
         let _lock = self.lock(&LockName::Blob(*digest), Mode::Exclusive, on_wait)?;
@@ -197,14 +197,14 @@ impl Cache {
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
             let directory = self.layout().blobs(algorithm);
             for name in names(&directory)? {
-                let (hex, partial) = match name.strip_suffix(".partial") {
+                let (hex, is_partial) = match name.strip_suffix(".partial") {
                     Some(hex) => (hex, true),
                     None => (name.as_str(), false),
                 };
                 let Ok(digest) = Digest::parse(&format!("{}:{hex}", algorithm.name())) else { continue };
                 // The file was removed after the directory was listed.
-                let Some(len) = file_length(&directory.join(&name))? else { continue };
-                blobs.push(BlobEntry { digest, len, partial });
+                let Some(length) = file_length(&directory.join(&name))? else { continue };
+                blobs.push(BlobEntry { digest, length, is_partial });
             }
         }
         Ok(blobs)
@@ -288,7 +288,7 @@ impl BlobWriter {
             return Err(Error::DigestMismatch { digest, actual, path });
         }
         publish(self.writer.file(), &path, &self.target)?;
-        Ok(BlobFile { path: self.target.clone(), len: size })
+        Ok(BlobFile { path: self.target.clone(), length: size })
     }
 }
 

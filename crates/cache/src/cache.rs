@@ -38,7 +38,7 @@ impl Cache {
     /// Takes a lock, and waits while another process or thread holds it.
     ///
     /// # Errors
-    /// - [`Error::GaveUp`](crate::Error::GaveUp): `on_wait` returned `Break`.
+    /// - [`Error::Cancelled`](crate::Error::Cancelled): `on_wait` returned `Break`.
     /// - [`Error::Io`](crate::Error::Io): the lock file cannot be created or locked.
     pub fn lock(&self, name: &LockName, mode: Mode, on_wait: WaitHook<'_>) -> Result<Lock> {
         Lock::wait(&self.layout.lock(name), mode, on_wait)

@@ -11,6 +11,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error from reading or writing a cache. Its message names the file.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A system call failed: no space, no permission, or a bad disk.
     #[error(transparent)]
@@ -59,16 +60,10 @@ pub enum Error {
         /// The blob's file.
         path: PathBuf,
     },
-    /// The caller stopped waiting for a lock that another process or thread holds.
-    #[error("gave up waiting for the lock {}", path.display())]
-    GaveUp {
-        /// The lock file.
-        path: PathBuf,
-    },
-    /// The caller stopped the reading of a file.
-    #[error("stopped reading {}", path.display())]
-    Stopped {
-        /// The file.
+    /// The caller cancelled the wait for a lock, or the reading of a file.
+    #[error("cancelled at {}", path.display())]
+    Cancelled {
+        /// The lock file, or the file that was read.
         path: PathBuf,
     },
 }
@@ -80,7 +75,7 @@ impl Error {
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } | Self::TooLong { .. } | Self::TooShort { .. } => {
                 ErrorKind::Integrity
             }
-            Self::GaveUp { .. } | Self::Stopped { .. } => ErrorKind::Cancelled,
+            Self::Cancelled { .. } => ErrorKind::Cancelled,
             Self::Io(error) => ErrorKind::of_io(&error.source),
         }
     }

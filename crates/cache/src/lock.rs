@@ -39,7 +39,7 @@ pub enum LockName {
 /// A callback of the wait for a held lock. It gets the path of the lock file before each pause of at most 100 ms.
 ///
 /// The first call is the moment to show a message to the user. To cancel, return `Break`: the wait ends with
-/// [`Error::GaveUp`].
+/// [`Error::Cancelled`].
 pub type WaitHook<'a> = &'a mut dyn FnMut(&Path) -> ControlFlow<()>;
 
 /// Continues to wait: a [`WaitHook`] without a time limit and without a message.
@@ -64,7 +64,7 @@ impl Lock {
                 return Ok(lock);
             }
             if on_wait(path).is_break() {
-                return Err(Error::GaveUp { path: path.to_owned() });
+                return Err(Error::Cancelled { path: path.to_owned() });
             }
             thread::sleep(pause);
             pause = (pause * 2).min(longest);
@@ -140,7 +140,7 @@ mod tests {
             if calls == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let error = Lock::wait(&path, Mode::Exclusive, &mut on_wait).unwrap_err();
-        assert!(matches!(&error, Error::GaveUp { path: at } if *at == path), "{error}");
+        assert!(matches!(&error, Error::Cancelled { path: at } if *at == path), "{error}");
         assert_eq!(calls, 3);
     }
 

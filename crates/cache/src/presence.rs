@@ -23,7 +23,7 @@ impl Cache {
     /// Begins to use the cache. The first user sweeps the files that killed processes left.
     ///
     /// # Errors
-    /// - [`Error::GaveUp`](crate::Error::GaveUp): `on_wait` returned `Break`, possible while another user removes
+    /// - [`Error::Cancelled`](crate::Error::Cancelled): `on_wait` returned `Break`, possible while another user removes
     ///   files.
     /// - [`Error::Io`](crate::Error::Io): a file cannot be locked or removed.
     pub fn enter(&self, on_wait: WaitHook<'_>) -> Result<Presence> {
@@ -43,7 +43,7 @@ impl Presence {
     /// It does not exclude other threads that share this `Presence`; the caller has to.
     ///
     /// # Errors
-    /// - [`Error::GaveUp`](crate::Error::GaveUp): `on_wait` returned `Break`.
+    /// - [`Error::Cancelled`](crate::Error::Cancelled): `on_wait` returned `Break`.
     /// - [`Error::Io`](crate::Error::Io): the lock cannot be taken.
     pub fn run_alone<T>(&self, on_wait: WaitHook<'_>, work: impl FnOnce() -> T) -> Result<Option<T>> {
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,10 +85,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::open(directory.path()).unwrap();
         let first = cache.enter(&mut wait_forever).unwrap();
-        let mut give_up = |_: &Path| ControlFlow::Break(());
-        let inside = first.run_alone(&mut wait_forever, || cache.enter(&mut give_up).map(drop)).unwrap().unwrap();
-        assert!(matches!(inside, Err(Error::GaveUp { .. })), "{inside:?}");
-        assert!(cache.enter(&mut give_up).is_ok());
+        let mut cancel = |_: &Path| ControlFlow::Break(());
+        let inside = first.run_alone(&mut wait_forever, || cache.enter(&mut cancel).map(drop)).unwrap().unwrap();
+        assert!(matches!(inside, Err(Error::Cancelled { .. })), "{inside:?}");
+        assert!(cache.enter(&mut cancel).is_ok());
     }
 
     /// The users also compete with each other for the exclusive lock.

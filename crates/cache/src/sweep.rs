@@ -56,7 +56,7 @@ impl Cache {
     /// - [`Error::Io`](crate::Error::Io): a directory cannot be listed, or a file cannot be removed.
     pub fn sweep_partials(&self) -> Result<SweepReport> {
         let mut swept = SweepReport::default();
-        for blob in self.blobs()?.iter().filter(|blob| blob.partial) {
+        for blob in self.blobs()?.iter().filter(|blob| blob.is_partial) {
             let name = LockName::Blob(blob.digest);
             let lock: Option<Lock> = self.try_lock(&name, Mode::Exclusive)?;
             if lock.is_some() {

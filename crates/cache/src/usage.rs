@@ -24,6 +24,7 @@ pub struct Area {
 
 /// The sizes of all areas of a cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Usage {
     /// Complete blobs.
     pub blobs: Area,

@@ -7,8 +7,8 @@ use anyhow::{Context as _, anyhow};
 use vmroot::output::Omissions;
 use vmroot::{
     AuthFiles, BuildOptions, Cancel, Client, ClientOptions, ContainerFs, Credential, CredentialChain, Credentials,
-    Digest, ErrorKind, ExtendedRoot, FixedCredential, Image, ImageConfig, ImageName, Limits, Platform, Prebaked,
-    Progress, PullOptions, PullPolicy, RuntimeConfig, Top, TopFiles, is_id,
+    Digest, ErrorKind, ExtendedRoot, FixedCredential, Image, ImageConfig, Limits, Platform, Prebaked, Progress,
+    PullOptions, PullPolicy, RuntimeConfig, Top, TopFiles, is_id,
 };
 
 use crate::args::{Global, Pull};
@@ -116,33 +116,9 @@ impl Context {
 
     /// Returns the image that a command works on, from the cache or pulled, according to `--pull`.
     pub(crate) fn image(&self, client: &Client, name: &str) -> anyhow::Result<Image> {
-        let image = self.find_or_pull(client, name)?;
+        let image = client.with_progress(self.progress()).image(name, &self.pull_options(Pull::Missing))?;
         self.note_platform(name, &image.record().platform);
         Ok(image)
-    }
-
-    fn find_or_pull(&self, client: &Client, name: &str) -> anyhow::Result<Image> {
-        let options = self.pull_options(Pull::Missing);
-        // An archive is always read: it may have been replaced since it was loaded.
-        if is_archive(name) && options.policy != PullPolicy::Never {
-            return Ok(client.with_progress(self.progress()).pull_with(name, &options)?);
-        }
-        let find_error = match (client.find(name, self.requested_platform()), options.policy) {
-            (Ok(image), PullPolicy::Missing | PullPolicy::Never) => return Ok(image),
-            // A registry has no names for an id or the beginning of one.
-            (Ok(image), PullPolicy::Always) if !is_name_of(&image, name) => return Ok(image),
-            (Ok(_), PullPolicy::Always) => None,
-            (Err(error), PullPolicy::Never) => return Err(error.into()),
-            (Err(error), _) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => {
-                return Err(error.into());
-            }
-            (Err(error), _) if is_id(name) || is_id_prefix(client, name)? => return Err(error.into()),
-            (Err(error), _) => Some(error),
-        };
-        client
-            .with_progress(self.progress())
-            .pull_with(name, &options)
-            .map_err(|error| combine_errors(find_error, error))
     }
 
     /// Prints a note if an image is for another platform than this machine's and the user has named no platform.
@@ -155,10 +131,6 @@ impl Context {
             let note = format!("{name} is for {own}, not for {host}, this machine's platform");
             output::print_note(&note.escape_debug().to_string());
         }
-    }
-
-    fn may_pull(&self, image: &Image, name: &str) -> bool {
-        self.may_ask_registry(name) && is_name_of(image, name) && image.record().loaded_from.is_none()
     }
 
     /// Opens the merged root of an image or of `prebaked:DIR`, with `top` on top of it.
@@ -224,12 +196,13 @@ impl Context {
     }
 
     fn root_of_image(&self, client: &Client, name: &str) -> anyhow::Result<(ContainerFs, RootConfig)> {
+        let options = self.pull_options(Pull::Missing);
         let mut image = self.image(client, name)?;
         let root = match client.root(&image) {
             // The blobs are damaged too, so the image counts as missing.
-            Err(error) if error.kind() == ErrorKind::Integrity && self.may_pull(&image, name) => {
+            Err(error) if error.kind() == ErrorKind::Integrity && client.can_pull_again(&image, name, &options) => {
                 output::print_note(&format!("{name} cannot be repaired from the cache: pulling it again"));
-                image = client.with_progress(self.progress()).pull_with(name, &self.pull_options(Pull::Missing))?;
+                image = client.with_progress(self.progress()).pull_with(name, &options)?;
                 client.root(&image)?
             }
             root => root?,
@@ -297,30 +270,6 @@ impl Global {
     fn requested_platform(&self) -> Option<&Platform> {
         self.platform.platform.as_ref().or(self.platform.arch.as_ref())
     }
-}
-
-/// Returns the error for an image that could be neither found in the cache nor pulled. If the cache has the image for
-/// other platforms, the error of finding it is the more useful one, and is kept.
-pub(crate) fn combine_errors(find: Option<vmroot::Error>, pull: vmroot::Error) -> anyhow::Error {
-    match find {
-        Some(find) if find.is_for_other_platforms() && pull.kind() != ErrorKind::Cancelled => anyhow::Error::from(find)
-            .context(format!("cannot get the image from its source: {}", vmroot::with_causes(&pull))),
-        _ => pull.into(),
-    }
-}
-
-/// Returns whether a name refers to an image in a file or a directory.
-pub(crate) fn is_archive(name: &str) -> bool {
-    ImageName::has_transport(name) && !name.starts_with("docker:")
-}
-
-/// Returns whether an id of an image in the cache begins with `name`.
-fn is_id_prefix(client: &Client, name: &str) -> anyhow::Result<bool> {
-    Ok(!name.is_empty() && client.images()?.iter().any(|record| record.id().hex().starts_with(name)))
-}
-
-fn is_name_of(image: &Image, name: &str) -> bool {
-    image.record().reference.is_some() && !is_id(name) && !image.id().hex().starts_with(name)
 }
 
 fn limits(global: &Global) -> Limits {

@@ -21,7 +21,7 @@ impl CachedSource<'_> {
     /// Returns a blob of the cache if its digest is right and it has at most `limit` bytes.
     fn read(&self, digest: &Digest, limit: u64) -> Option<Vec<u8>> {
         let blob = self.store.cache.get(digest).ok()??;
-        let bytes = (blob.len <= limit).then(|| fs::read(&blob.path).ok())??;
+        let bytes = (blob.length <= limit).then(|| fs::read(&blob.path).ok())??;
         digest.is_of(&bytes).then_some(bytes)
     }
 }

@@ -1,11 +1,12 @@
 //! A reader that stores a blob in the cache while it is read.
 
 use std::io::{self, Read};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vmroot_cache::{BlobFile, BlobWriter};
 use vmroot_errors::ErrorKind;
 use vmroot_model::{Descriptor, Digest};
-use vmroot_output::{Cancel, Cancelled};
+use vmroot_output::Cancel;
 use vmroot_transport::ImageSource;
 
 use crate::progress::BlobReporter;
@@ -13,7 +14,11 @@ use crate::{Error, Result};
 
 /// Reads a blob from its first byte: first the part that the cache kept from an earlier attempt, then the bytes from
 /// the source, which it also writes to the cache.
+///
+/// A decoder that reads it wraps its errors. Therefore the first one is also stored in [`Self::failure`].
 pub(crate) struct CachingReader {
+    image: String,
+    failure: FirstFailure,
     kept: Option<Box<dyn Read + Send>>,
     body: Box<dyn Read + Send>,
     /// Bytes that the source sends although the cache has them.
@@ -39,7 +44,13 @@ impl CachingReader {
             let body = source.blob(descriptor, offset)?;
             (body.reader, offset.saturating_sub(body.offset))
         };
-        Ok(Self { kept: Some(kept), body, repeated, writer, cancel, reporter: reporter.clone() })
+        let (image, failure) = (source.name(), FirstFailure::default());
+        Ok(Self { image, failure, kept: Some(kept), body, repeated, writer, cancel, reporter: reporter.clone() })
+    }
+
+    /// Returns where the reader stores its first error.
+    pub(crate) fn failure(&self) -> FirstFailure {
+        self.failure.clone()
     }
 
     /// Verifies and publishes the blob, which must have been read to its end.
@@ -54,13 +65,9 @@ impl CachingReader {
         }
         Ok(())
     }
-}
 
-impl Read for CachingReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.cancel.is_cancelled() {
-            return Err(io::Error::other(Cancelled));
-        }
+    /// Reads the next bytes, of either part.
+    fn read_any(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(kept) = &mut self.kept {
             match kept.read(buffer)? {
                 0 => self.kept = None,
@@ -68,31 +75,62 @@ impl Read for CachingReader {
             }
             self.skip_repeated()?;
         }
-        let count = self.body.read(buffer)?;
-        if count > 0 {
-            self.writer.append(&buffer[..count]).map_err(io::Error::other)?;
+        self.body.read(buffer)
+    }
+
+    fn read_and_keep(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let count = loop {
+            if self.cancel.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            match self.read_any(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(read_failed(self.image.clone(), self.writer.digest(), error)),
+                Ok(count) => break count,
+            }
+        };
+        if count > 0 && self.kept.is_none() {
+            self.writer.append(&buffer[..count])?;
             self.reporter.set_current(self.writer.offset());
         }
         Ok(count)
     }
 }
 
-/// Converts a read error of a source's bytes into the error of the layer below that caused it.
-pub(crate) fn read_failed(source: &dyn ImageSource, digest: &Digest, error: io::Error) -> Error {
-    let reason = format!("cannot be read: {error}");
-    let Some(inner) = error.into_inner() else {
-        return Error::Blob { image: source.name(), digest: *digest, reason };
-    };
-    if inner.is::<Cancelled>() {
-        return Error::Cancelled;
+impl Read for CachingReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_and_keep(buffer).map_err(|error| {
+            let message = error.to_string();
+            self.failure.set(error);
+            io::Error::other(message)
+        })
     }
-    let inner = match inner.downcast::<vmroot_cache::Error>() {
-        Ok(error) => return Error::Cache(*error),
-        Err(inner) => inner,
-    };
-    match inner.downcast::<vmroot_transport::Error>() {
+}
+
+/// The first error of a [`CachingReader`], which its decoding thread sets and its owner takes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FirstFailure(Arc<Mutex<Option<Error>>>);
+
+impl FirstFailure {
+    fn set(&self, error: Error) {
+        self.slot().get_or_insert(error);
+    }
+
+    pub(crate) fn take(&self) -> Option<Error> {
+        self.slot().take()
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Error>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Converts a read error of a source's bytes into the error of the source that caused it.
+pub(crate) fn read_failed(image: String, digest: &Digest, error: io::Error) -> Error {
+    let reason = format!("cannot be read: {error}");
+    match error.downcast::<vmroot_transport::Error>() {
         Ok(error) if error.kind() == ErrorKind::Cancelled => Error::Cancelled,
-        Ok(error) => Error::Source(*error),
-        Err(_) => Error::Blob { image: source.name(), digest: *digest, reason },
+        Ok(error) => Error::Source(error),
+        Err(_) => Error::Blob { image, digest: *digest, reason },
     }
 }

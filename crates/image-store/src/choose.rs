@@ -132,7 +132,7 @@ fn fetch_config(source: &dyn ImageSource, descriptor: &Descriptor) -> Result<Ima
     let mut bytes = Vec::new();
     // One byte more than expected, to detect a longer blob.
     let read = body.reader.by_ref().take(descriptor.size + 1).read_to_end(&mut bytes);
-    read.map_err(|error| crate::caching_reader::read_failed(source, &descriptor.digest, error))?;
+    read.map_err(|error| crate::caching_reader::read_failed(source.name(), &descriptor.digest, error))?;
     check(source, descriptor, &bytes)?;
     ImageConfig::parse(bytes).map_err(|error| Error::Image { image: source.name(), source: Box::new(error) })
 }

@@ -15,6 +15,7 @@ use crate::{Error, Image, Record, Result, Store};
 
 /// The result of removing an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Removal {
     /// The removed records.
     pub records: Vec<Record>,
@@ -24,6 +25,7 @@ pub struct Removal {
 
 /// The files that no image needs: removed by a collection, or only listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Collection {
     /// The files.
     pub files: Vec<PathBuf>,
@@ -132,7 +134,7 @@ impl Store {
         let layout = self.cache.layout();
         let mut unneeded = Vec::new();
         for blob in self.cache.blobs()? {
-            if blob.partial {
+            if blob.is_partial {
                 if !needed.growing.contains(&blob.digest) {
                     unneeded.push(layout.partial(&blob.digest));
                 }
@@ -180,23 +182,16 @@ impl Needed {
 impl Collection {
     fn take(&mut self, path: PathBuf, collector: Collector) -> Result<()> {
         use std::os::unix::fs::MetadataExt;
-        let failed = |action| {
-            let path = path.clone();
-            move |source| vmroot_cache::Error::from(vmroot_output::Error { action, path, source })
-        };
         // Another thread may have removed the file since it was listed, because it was damaged.
-        let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
         let metadata = match fs::symlink_metadata(&path) {
-            Err(error) if missing(&error) => return Ok(()),
-            metadata => metadata.map_err(failed("stat"))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            metadata => metadata.map_err(vmroot_output::Error::on("stat", &path))?,
         };
         if !metadata.is_file() {
             return Ok(());
         }
-        if collector == Collector::Remove
-            && let Err(error) = fs::remove_file(&path)
-        {
-            return if missing(&error) { Ok(()) } else { Err(failed("remove")(error).into()) };
+        if collector == Collector::Remove && !remove(&path)? {
+            return Ok(());
         }
         self.bytes += metadata.blocks() * 512;
         self.files.push(path);
@@ -211,7 +206,13 @@ pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>> {
         paths.sort_unstable();
         Ok(paths)
     };
-    let failed =
-        |source| vmroot_cache::Error::from(vmroot_output::Error { action: "list", path: directory.to_owned(), source });
-    Ok(entries().map_err(failed)?)
+    Ok(entries().map_err(vmroot_output::Error::on("list", directory))?)
+}
+
+/// Removes a file. Returns false if it did not exist.
+pub(crate) fn remove(path: &Path) -> Result<bool> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        removed => Ok(removed.map(|()| true).map_err(vmroot_output::Error::on("remove", path))?),
+    }
 }

@@ -12,6 +12,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error from pulling, loading, opening or removing an image.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The store has no image with this name, id or prefix.
     #[error("no such image: {0}")]

@@ -9,10 +9,9 @@ use vmroot_cache::{BlobSlot, BlobWriter, LockName, Mode};
 use vmroot_compress::pipelined;
 use vmroot_layer_index::{BuildOptions, BuiltLayer, Index, build};
 use vmroot_model::{Descriptor, Digest};
-use vmroot_output::Cancelled;
 use vmroot_transport::ImageSource;
 
-use crate::caching_reader::{CachingReader, read_failed};
+use crate::caching_reader::CachingReader;
 use crate::progress::BlobReporter;
 use crate::store::until_cancelled;
 use crate::{Error, Progress, Result, Store};
@@ -112,16 +111,25 @@ impl Store {
     ) -> Result<PathBuf> {
         let descriptor = &layer.descriptor;
         let reader = CachingReader::new(source, descriptor, writer, self.options.cancel.clone(), reporter)?;
+        let failure = reader.failure();
         let mut stream = pipelined(reader, &self.options.limits);
         let built = match build(&mut stream, &self.cache.layout().layers(), &self.build_options(layer)) {
             Ok(built) => built,
             Err(error) => {
                 drop(stream);
                 self.wait_for_writer(&descriptor.digest)?;
-                return self.build_again(source, layer, error, reporter);
+                // A full disk and a limit do not depend on the rest of the bytes.
+                if matches!(error, vmroot_layer_index::Error::Io { .. }) || error.limit().is_some() {
+                    return Err(layer_error(descriptor, error));
+                }
+                return match failure.take() {
+                    Some(error) => Err(error),
+                    None => self.build_again(source, layer, reporter),
+                };
             }
         };
-        let reader = stream.finish().map_err(|source| decompress(descriptor, source))?;
+        let finished = stream.finish();
+        let reader = finished.map_err(|source| failure.take().unwrap_or_else(|| decompress(descriptor, source)))?;
         // The layer is published only after the blob's digest has been verified.
         reader.commit()?;
         publish(built, descriptor)
@@ -137,35 +145,21 @@ impl Store {
             if polls_left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         match self.cache.lock(&LockName::Blob(*digest), Mode::Exclusive, &mut waiting) {
-            Ok(_) | Err(vmroot_cache::Error::GaveUp { .. }) => Ok(()),
+            Ok(_) | Err(vmroot_cache::Error::Cancelled { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
     pub(crate) fn build_from_file(&self, layer: &Layer, blob: &Path) -> Result<PathBuf> {
-        let file =
-            File::open(blob).map_err(vmroot_output::Error::on("open", blob)).map_err(vmroot_cache::Error::from)?;
+        let file = File::open(blob).map_err(vmroot_output::Error::on("open", blob))?;
         let mut stream = pipelined(file, &self.options.limits);
         let built = build(&mut stream, &self.cache.layout().layers(), &self.build_options(layer));
         publish(built.map_err(|error| layer_error(&layer.descriptor, error))?, &layer.descriptor)
     }
 
-    /// Decides after a failure whether the layer or its transfer is at fault: fetches the whole blob and builds the
+    /// Decides after a layer was refused whether it or its transfer is at fault: fetches the whole blob and builds the
     /// layer from it.
-    fn build_again(
-        &self,
-        source: &dyn ImageSource,
-        layer: &Layer,
-        error: vmroot_layer_index::Error,
-        reporter: &BlobReporter,
-    ) -> Result<PathBuf> {
-        // A full disk and a limit do not depend on the rest of the bytes.
-        if matches!(error, vmroot_layer_index::Error::Io { .. }) || error.limit().is_some() {
-            return Err(layer_error(&layer.descriptor, error));
-        }
-        if let Some(error) = source_error(source, &layer.descriptor.digest, error) {
-            return Err(error);
-        }
+    fn build_again(&self, source: &dyn ImageSource, layer: &Layer, reporter: &BlobReporter) -> Result<PathBuf> {
         let blob = self.fetch_blob(source, &layer.descriptor, reporter)?;
         self.build_from_file(layer, &blob)
     }
@@ -183,12 +177,14 @@ impl Store {
         };
         let mut reader = CachingReader::new(source, descriptor, writer, self.options.cancel.clone(), reporter)?;
         let copied = io::copy(&mut reader, &mut io::sink());
-        copied.map_err(|error| read_failed(source, &descriptor.digest, error))?;
+        if let (Err(_), Some(error)) = (copied, reader.failure().take()) {
+            return Err(error);
+        }
         Ok(reader.commit()?.path)
     }
 
     fn claim(&self, descriptor: &Descriptor, progress: &dyn Progress) -> Result<BlobSlot> {
-        Ok(self.cache.writer(&descriptor.digest, descriptor.size, &mut self.waiting(progress))?)
+        Ok(self.cache.open_writer(&descriptor.digest, descriptor.size, &mut self.waiting(progress))?)
     }
 
     fn build_options(&self, layer: &Layer) -> BuildOptions {
@@ -201,9 +197,9 @@ impl Store {
 
     /// Returns a callback that reports once that another process is working, and ends the wait on cancellation.
     fn waiting<'a>(&'a self, progress: &'a dyn Progress) -> impl FnMut(&Path) -> ControlFlow<()> + 'a {
-        let mut said = false;
+        let mut was_reported = false;
         move |_| {
-            if !std::mem::replace(&mut said, true) {
+            if !std::mem::replace(&mut was_reported, true) {
                 progress.message("waiting for another process that fetches the same data");
             }
             self.options.cancel.control_flow()
@@ -228,14 +224,4 @@ fn layer_error(descriptor: &Descriptor, error: vmroot_layer_index::Error) -> Err
         }
         error => Error::Layer { digest: descriptor.digest, source: Box::new(error) },
     }
-}
-
-/// Returns the error of the source or the cache if that ended the layer's stream.
-fn source_error(source: &dyn ImageSource, digest: &Digest, error: vmroot_layer_index::Error) -> Option<Error> {
-    let vmroot_layer_index::Error::Stream { source: stream, .. } = error else { return None };
-    let foreign = stream.raw_os_error().is_some()
-        || stream.get_ref().is_some_and(|inner| {
-            inner.is::<Cancelled>() || inner.is::<vmroot_cache::Error>() || inner.is::<vmroot_transport::Error>()
-        });
-    foreign.then(|| read_failed(source, digest, stream))
 }

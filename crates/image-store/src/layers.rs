@@ -2,15 +2,16 @@
 
 use std::cmp::Reverse;
 use std::num::NonZero;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use vmroot_layer_index::Index;
 use vmroot_transport::ImageSource;
 
 use crate::layer::Layer;
 use crate::progress::BlobReporter;
-use crate::{Error, Result, Store};
+use crate::{BlobProgress, Error, Progress, Result, Store};
 
 /// The increment of the nice value for threads that must not delay the critical layer. It leaves them about a tenth of
 /// its share of a core (sched(7)).
@@ -24,7 +25,15 @@ struct Queue {
     next: AtomicUsize,
     /// Whether the first layer is more than one core's share of the work. All others then finish before it.
     has_critical: bool,
-    failure: Mutex<Option<Error>>,
+    done: Mutex<Done>,
+}
+
+/// The results of the threads.
+#[derive(Default)]
+struct Done {
+    /// The indexes of finished layers, with their positions.
+    indexes: Vec<(usize, Index)>,
+    failure: Option<Error>,
 }
 
 impl Queue {
@@ -35,12 +44,12 @@ impl Queue {
         // The sizes come from a manifest and can be any number.
         let total = missing.iter().map(size).fold(0, u64::saturating_add);
         let has_critical = order.first().is_some_and(|largest| size(largest) > total / cores);
-        Self { order, next: AtomicUsize::new(0), has_critical, failure: Mutex::new(None) }
+        Self { order, next: AtomicUsize::new(0), has_critical, done: Mutex::default() }
     }
 
     /// Returns the rank and the position of the next layer; `None` at the end or after a failure.
     fn next(&self) -> Option<(usize, usize)> {
-        if self.failure.lock().is_ok_and(|failure| failure.is_some()) {
+        if self.done().failure.is_some() {
             return None;
         }
         let rank = self.next.fetch_add(1, Ordering::Relaxed);
@@ -49,37 +58,66 @@ impl Queue {
 
     /// Records the first failure. Later ones are often its consequences.
     fn fail(&self, error: Error) {
-        if let Ok(mut failure) = self.failure.lock() {
-            failure.get_or_insert(error);
-        }
+        self.done().failure.get_or_insert(error);
+    }
+
+    fn done(&self) -> MutexGuard<'_, Done> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the indexes, or the first failure.
+    fn finish(self) -> Result<Vec<(usize, Index)>> {
+        let Done { indexes, failure } = self.done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        failure.map_or(Ok(indexes), Err)
     }
 }
 
 impl Store {
-    /// Fetches and indexes the `missing` layers, `parallel` at once, the largest first.
+    /// Fetches and indexes the missing layers, `parallel` at once, the largest first. Returns the indexes of all layers.
     ///
     /// The threads are plain ones and not tasks of a thread pool, because they wait for sockets and disks.
     pub(crate) fn ensure_layers(
         &self,
         source: &dyn ImageSource,
         layers: &[Layer],
-        missing: &[usize],
-        reporters: &[BlobReporter],
-    ) -> Result<()> {
+        progress: &Arc<dyn Progress>,
+    ) -> Result<Vec<Index>> {
+        let mut indexes: Vec<Option<Index>> = layers.iter().map(|layer| self.open_layer(&layer.diff_id)).collect();
+        let missing: Vec<usize> = (0..layers.len()).filter(|&number| indexes[number].is_none()).collect();
+        let reporters = self.reporters(layers, &missing, progress);
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        let queue = Queue::new(layers, missing, cores as u64);
+        let queue = Queue::new(layers, &missing, cores as u64);
         thread::scope(|scope| -> Result<()> {
             for number in 0..self.options.parallel.max(1).min(missing.len()) {
-                let work = || self.work(&queue, source, layers, reporters);
+                let work = || self.work(&queue, source, layers, &reporters);
                 let thread = thread::Builder::new().name(format!("layer-{number}")).spawn_scoped(scope, work);
                 thread.map_err(|error| Error::Threads(error.to_string()))?;
             }
             Ok(())
         })?;
-        match queue.failure.into_inner() {
-            Ok(Some(error)) => Err(error),
-            _ => Ok(()),
+        for (number, index) in queue.finish()? {
+            indexes[number] = Some(index);
         }
+        Ok(indexes.into_iter().flatten().collect())
+    }
+
+    /// Returns a progress reporter for each layer.
+    fn reporters(&self, layers: &[Layer], missing: &[usize], progress: &Arc<dyn Progress>) -> Vec<BlobReporter> {
+        let fetched = missing.iter().map(|&number| &layers[number].descriptor);
+        let fetched = fetched.filter(|blob| !matches!(self.cache.get(&blob.digest), Ok(Some(_))));
+        let image_total = fetched.map(|blob| blob.size).sum();
+        let reporter = |(number, layer): (usize, &Layer)| BlobReporter {
+            progress: Arc::clone(progress),
+            blob: Some(BlobProgress {
+                digest: layer.descriptor.digest,
+                layer_index: number,
+                layer_count: layers.len(),
+                current: 0,
+                total: layer.descriptor.size,
+                image_total,
+            }),
+        };
+        layers.iter().enumerate().map(reporter).collect()
     }
 
     /// Handles layers from the queue until it is empty or one fails.
@@ -89,11 +127,12 @@ impl Store {
             if queue.has_critical && rank > 0 && !std::mem::replace(&mut is_nice, true) {
                 raise_nice_value();
             }
-            let done = self
+            let opened = self
                 .check_cancelled()
-                .and_then(|()| self.ensure_layer(Some(source), &layers[number], &reporters[number]).map(drop));
-            if let Err(error) = done {
-                return queue.fail(error);
+                .and_then(|()| self.ensure_layer(Some(source), &layers[number], &reporters[number]));
+            match opened {
+                Ok(index) => queue.done().indexes.push((number, index)),
+                Err(error) => return queue.fail(error),
             }
         }
     }
@@ -157,6 +196,6 @@ mod tests {
         queue.fail(Error::Cancelled);
         queue.fail(Error::Threads("a later one".to_owned()));
         assert_eq!(queue.next(), None);
-        assert!(matches!(queue.failure.into_inner(), Ok(Some(Error::Cancelled))));
+        assert!(matches!(queue.finish(), Err(Error::Cancelled)));
     }
 }

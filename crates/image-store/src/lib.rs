@@ -13,6 +13,7 @@ mod image;
 mod in_use;
 mod layer;
 mod layers;
+mod lookup;
 mod progress;
 mod pull;
 mod record;

@@ -9,28 +9,36 @@ use vmroot_model::Digest;
 ///
 /// The methods are called often and from several threads at once. They should return quickly.
 pub trait Progress: Send + Sync {
-    /// A blob began, advanced or ended.
+    /// The blob of a layer began, advanced or ended. Manifests and configs are not reported.
     fn blob(&self, _progress: &BlobProgress) {}
 
     /// A message for the user: for example, that a lock is awaited.
     fn message(&self, _message: &str) {}
 }
 
-/// The progress of one blob.
+/// The progress of the blob of one layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BlobProgress {
     /// The blob's digest.
     pub digest: Digest,
-    /// The blob's position among the blobs of the image: 0 for the config, layers from 1.
-    pub index: usize,
-    /// The number of blobs of the image.
-    pub count: usize,
+    /// The layer's position in the image: 0 for the lowest.
+    pub layer_index: usize,
+    /// The number of layers of the image.
+    pub layer_count: usize,
     /// The number of bytes in the cache.
     pub current: u64,
     /// The size of the blob in bytes.
     pub total: u64,
-    /// The total size, in bytes, of all blobs of the image that must be fetched.
+    /// The total size, in bytes, of the blobs of all layers that must be fetched.
     pub image_total: u64,
+}
+
+impl BlobProgress {
+    /// Returns the progress of the only layer of an image, of which nothing has come yet.
+    pub fn new(digest: Digest, total: u64) -> Self {
+        Self { digest, layer_index: 0, layer_count: 1, current: 0, total, image_total: total }
+    }
 }
 
 /// Ignores every event.
@@ -39,24 +47,25 @@ pub struct NoProgress;
 
 impl Progress for NoProgress {}
 
-/// Reports the progress of one blob.
+/// Reports the progress of work on one layer.
 #[derive(Clone)]
 pub(crate) struct BlobReporter {
     pub(crate) progress: Arc<dyn Progress>,
-    pub(crate) blob: BlobProgress,
+    /// The blob that the work fetches; `None` if it fetches none.
+    pub(crate) blob: Option<BlobProgress>,
 }
 
 impl BlobReporter {
     /// Returns a reporter for work that fetches no blob.
     pub(crate) fn without_blob(progress: &Arc<dyn Progress>) -> Self {
-        let digest = Digest::of(b"");
-        let blob = BlobProgress { digest, index: 0, count: 0, current: 0, total: 0, image_total: 0 };
-        Self { progress: Arc::clone(progress), blob }
+        Self { progress: Arc::clone(progress), blob: None }
     }
 
     /// Reports that `current` bytes of the blob are in the cache.
     pub(crate) fn set_current(&self, current: u64) {
-        self.progress.blob(&BlobProgress { current, ..self.blob });
+        if let Some(blob) = self.blob {
+            self.progress.blob(&BlobProgress { current, ..blob });
+        }
     }
 }
 

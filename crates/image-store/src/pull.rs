@@ -11,13 +11,12 @@ use vmroot_transport::ImageSource;
 
 use crate::cached_source::CachedSource;
 use crate::choose::{ChosenImage, Fallback, choose};
-use crate::image::{by_reference, filter_by_platform, no_such_image, one_by_platform};
-use crate::layer::Layer;
-use crate::progress::BlobReporter;
-use crate::{BlobProgress, Error, Image, LayerRecord, Progress, Record, Result, Store};
+use crate::lookup::{by_reference, filter_by_platform, no_such_image, one_by_platform};
+use crate::{Error, Image, LayerRecord, Progress, Record, Result, Store};
 
 /// The condition for resolving an image's name at its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum PullPolicy {
     /// At each pull. A name with a digest is resolved only once, because its meaning cannot change.
     Always,
@@ -74,7 +73,7 @@ impl Store {
         self.keep_documents(&chosen, &**progress)?;
         self.ensure_complete(source, &record, progress)?;
         self.write_records(&record, &request.references, progress)?;
-        Ok(Image::new(with_reference(&record, request.references.first()), chosen.config, pin))
+        Ok(Image::new(record.with_reference(request.references.first()), chosen.config, pin))
     }
 
     /// Returns the image from its record, if the policy allows that and the image is or can be made complete from the
@@ -153,31 +152,8 @@ impl Store {
 
     /// Fetches and indexes the missing layers, several at once, and merges all layers.
     fn ensure_complete(&self, source: &dyn ImageSource, record: &Record, progress: &Arc<dyn Progress>) -> Result<()> {
-        let layers = crate::image::layers(record);
-        let missing: Vec<usize> =
-            (0..layers.len()).filter(|&number| self.open_layer(&layers[number].diff_id).is_none()).collect();
-        let reporters = self.reporters(&layers, &missing, progress);
-        self.ensure_layers(source, &layers, &missing, &reporters)?;
-        self.ensure_root(Some(source), &layers, &BlobReporter::without_blob(progress))
-    }
-
-    /// Returns a progress reporter for each layer's blob.
-    fn reporters(&self, layers: &[Layer], missing: &[usize], progress: &Arc<dyn Progress>) -> Vec<BlobReporter> {
-        let fetched = missing.iter().map(|&number| &layers[number].descriptor);
-        let fetched = fetched.filter(|blob| !matches!(self.cache.get(&blob.digest), Ok(Some(_))));
-        let image_total = fetched.map(|blob| blob.size).sum();
-        let reporter = |(number, layer): (usize, &Layer)| BlobReporter {
-            progress: Arc::clone(progress),
-            blob: BlobProgress {
-                digest: layer.descriptor.digest,
-                index: number + 1,
-                count: layers.len() + 1,
-                current: 0,
-                total: layer.descriptor.size,
-                image_total,
-            },
-        };
-        layers.iter().enumerate().map(reporter).collect()
+        let indexes = self.ensure_layers(source, &crate::image::layers(record), progress)?;
+        self.ensure_root(&indexes, &**progress)
     }
 
     fn write_records(&self, record: &Record, references: &[Reference], progress: &Arc<dyn Progress>) -> Result<()> {
@@ -185,12 +161,8 @@ impl Store {
         if references.is_empty() {
             return self.write_record(record);
         }
-        references.iter().try_for_each(|reference| self.write_record(&with_reference(record, Some(reference))))
+        references.iter().try_for_each(|reference| self.write_record(&record.with_reference(Some(reference))))
     }
-}
-
-pub(crate) fn with_reference(record: &Record, reference: Option<&Reference>) -> Record {
-    Record { reference: reference.cloned(), ..record.clone() }
 }
 
 impl ChosenImage {

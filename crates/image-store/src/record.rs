@@ -13,11 +13,13 @@ use vmroot_cache::{LockName, Mode, PUBLISHED_MODE};
 use vmroot_model::{Descriptor, Digest, MediaType, Platform, Reference};
 use vmroot_output::write_atomically;
 
+use crate::collect::{list, remove};
 use crate::{Error, Result, Store};
 
 /// The image of a name and a platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Record {
     /// The name; `None` for an image that was loaded without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,6 +45,7 @@ pub struct Record {
 /// A layer of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct LayerRecord {
     /// The media type of the layer's blob.
     pub media_type: MediaType,
@@ -77,6 +80,11 @@ impl Record {
     /// Returns the image's id: the digest of its config.
     pub fn id(&self) -> &Digest {
         &self.config.digest
+    }
+
+    /// Returns a record of the same image under another name.
+    pub(crate) fn with_reference(&self, reference: Option<&Reference>) -> Self {
+        Self { reference: reference.cloned(), ..self.clone() }
     }
 
     /// Returns the digest that names the record's file: of the name (or the id, without a name) and the platform.
@@ -121,14 +129,7 @@ impl Store {
     pub(crate) fn remove_record(&self, record: &Record) -> Result<()> {
         let path = self.cache.layout().image_record(&record.key());
         for path in [path.clone(), copy_of(&path)] {
-            match fs::remove_file(&path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(
-                        vmroot_cache::Error::from(vmroot_output::Error { action: "remove", path, source }).into()
-                    );
-                }
-                _ => {}
-            }
+            remove(&path)?;
         }
         Ok(())
     }
@@ -137,7 +138,7 @@ impl Store {
     pub(crate) fn records(&self) -> Result<Records> {
         let mut records = Records::default();
         for path in self.record_paths()? {
-            match self.read_record(&path, &mut records.mended) {
+            match self.read_record(&path, &mut records.repaired) {
                 Ok(record) => records.whole.extend(record),
                 Err(error @ Error::Record { .. }) => records.damaged.push(error),
                 Err(error) => return Err(error),
@@ -152,18 +153,9 @@ impl Store {
 
     /// Returns the paths of the first copies, including those of which only the second exists.
     fn record_paths(&self) -> Result<Vec<PathBuf>> {
-        let directory = self.cache.layout().images();
-        let failed = |source| {
-            vmroot_cache::Error::from(vmroot_output::Error { action: "list", path: directory.clone(), source })
-        };
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(&directory).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            if path.extension().is_some_and(|extension| extension == "json" || extension == "copy") {
-                paths.push(path.with_extension("json"));
-            }
-        }
-        paths.sort_unstable();
+        let is_copy = |path: &PathBuf| path.extension().is_some_and(|it| it == "json" || it == "copy");
+        let copies = list(&self.cache.layout().images())?.into_iter().filter(is_copy);
+        let mut paths: Vec<PathBuf> = copies.map(|path| path.with_extension("json")).collect();
         paths.dedup();
         Ok(paths)
     }
@@ -175,13 +167,13 @@ impl Store {
     }
 
     /// Reads a record from either of its copies, and restores the other.
-    fn read_record(&self, path: &Path, mended: &mut Vec<MendedCopy>) -> Result<Option<Record>> {
+    fn read_record(&self, path: &Path, repaired: &mut Vec<RepairedCopy>) -> Result<Option<Record>> {
         match read_copies(path)? {
             Copies::Neither => Ok(None),
             Copies::Both(record) => Ok(Some(*record)),
             Copies::Damaged(reason) => Err(Error::Record { path: path.to_owned(), reason }),
             Copies::One { record, .. } => {
-                mended.extend(self.mend_record(path)?);
+                repaired.extend(self.repair_record(path)?);
                 Ok(Some(*record))
             }
         }
@@ -192,12 +184,12 @@ impl Store {
     /// A process that is killed between the two writes leaves one copy. The record is skipped if another process holds
     /// the lock, since it may be writing or removing the record: restoring a copy of a removed record would bring it
     /// back.
-    fn mend_record(&self, path: &Path) -> Result<Option<MendedCopy>> {
+    fn repair_record(&self, path: &Path) -> Result<Option<RepairedCopy>> {
         let Some(_lock) = self.cache.try_lock(&LockName::Images, Mode::Exclusive)? else { return Ok(None) };
         let Copies::One { bytes, other, problem, .. } = read_copies(path)? else { return Ok(None) };
         write_atomically(&other, PUBLISHED_MODE, &bytes)?;
         tracing::warn!(path = %other.display(), "repaired an image record from its other copy");
-        Ok(problem.map(|problem| MendedCopy { path: other, problem }))
+        Ok(problem.map(|problem| RepairedCopy { path: other, problem }))
     }
 }
 
@@ -207,12 +199,12 @@ pub(crate) struct Records {
     pub(crate) whole: Vec<Record>,
     /// An [`Error::Record`] for each record with two damaged copies.
     pub(crate) damaged: Vec<Error>,
-    pub(crate) mended: Vec<MendedCopy>,
+    pub(crate) repaired: Vec<RepairedCopy>,
 }
 
 /// A damaged copy of a record that was written again from the other one.
 #[derive(Debug)]
-pub(crate) struct MendedCopy {
+pub(crate) struct RepairedCopy {
     pub(crate) path: PathBuf,
     /// The damage.
     pub(crate) problem: String,
@@ -265,16 +257,8 @@ impl SealedCopy {
 
 fn read_sealed(path: &Path) -> Result<SealedCopy> {
     let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(SealedCopy::Missing),
-        Err(source) => {
-            return Err(vmroot_cache::Error::from(vmroot_output::Error {
-                action: "read",
-                path: path.to_owned(),
-                source,
-            })
-            .into());
-        }
+        read => read.map_err(vmroot_output::Error::on("read", path))?,
     };
     Ok(match parse(&bytes) {
         Ok(record) => SealedCopy::Whole(Box::new(record), bytes),

@@ -8,7 +8,6 @@ use vmroot_container_fs::{ContainerFs, LayerFiles};
 use vmroot_layer_index::{Index, merge};
 use vmroot_model::{Digest, chain_ids};
 use vmroot_output::{TemporaryFile, directory_of};
-use vmroot_transport::ImageSource;
 
 use crate::layer::Layer;
 use crate::progress::BlobReporter;
@@ -22,19 +21,14 @@ pub(crate) fn chain_id(diff_ids: &[Digest]) -> Digest {
 }
 
 impl Store {
-    /// Ensures that the root of `layers` is in the cache. Missing or damaged layers are built again.
-    pub(crate) fn ensure_root(
-        &self,
-        source: Option<&dyn ImageSource>,
-        layers: &[Layer],
-        reporter: &BlobReporter,
-    ) -> Result<()> {
-        let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
+    /// Ensures that the root of these layers is in the cache.
+    pub(crate) fn ensure_root(&self, layers: &[Index], progress: &dyn Progress) -> Result<()> {
+        let diff_ids: Vec<Digest> = layers.iter().map(|layer| *layer.identity()).collect();
         let target = chain_id(&diff_ids);
         if self.open_root_index(&diff_ids).is_some() {
             return Ok(());
         }
-        let _lock = self.lock(&LockName::Root(target), &*reporter.progress)?;
+        let _lock = self.lock(&LockName::Root(target), progress)?;
         if self.open_root_index(&diff_ids).is_some() {
             return Ok(());
         }
@@ -42,11 +36,9 @@ impl Store {
         let longest =
             (1..layers.len()).rev().find_map(|count| Some((count, self.open_root_index(&diff_ids[..count])?)));
         let (count, base) = longest.map_or((0, None), |(count, base)| (count, Some(base)));
-        let rest = layers[count..].iter().map(|layer| self.ensure_layer(source, layer, reporter));
-        let rest = rest.collect::<Result<Vec<Index>>>()?;
         let path = self.cache.layout().root_index(&target);
         let file = TemporaryFile::create_in(directory_of(&path), 0o600)?;
-        merge(base.as_ref(), &rest.iter().collect::<Vec<_>>(), &target, file.file())?;
+        merge(base.as_ref(), &layers[count..].iter().collect::<Vec<_>>(), &target, file.file())?;
         file.publish(&path, Some(PUBLISHED_MODE))?;
         Ok(())
     }
@@ -81,10 +73,8 @@ impl Store {
     /// Builds missing or damaged layers and the root again, from blobs in the cache.
     pub(crate) fn complete(&self, layers: &[Layer], progress: &Arc<dyn Progress>) -> Result<()> {
         let reporter = BlobReporter::without_blob(progress);
-        for layer in layers {
-            self.ensure_layer(None, layer, &reporter)?;
-        }
-        self.ensure_root(None, layers, &reporter)
+        let indexes = layers.iter().map(|layer| self.ensure_layer(None, layer, &reporter));
+        self.ensure_root(&indexes.collect::<Result<Vec<_>>>()?, &**progress)
     }
 
     /// Opens the root of these layers if its index and the contents of all layers have the right shape.

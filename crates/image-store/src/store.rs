@@ -4,7 +4,6 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rayon::ThreadPool;
 use vmroot_cache::{Cache, Presence, Usage};
 use vmroot_compress::Limits;
 use vmroot_layer_index::BuildOptions;
@@ -22,7 +21,7 @@ pub struct StoreOptions {
     pub limits: Limits,
     /// Limits for a layer's index.
     pub build: BuildOptions,
-    /// The number of layers that are fetched and indexed at once. 0 counts as 1.
+    /// The number of layers that are fetched and indexed at once, and of files that are verified at once. 0 counts as 1.
     pub parallel: usize,
     /// Cancels all work of the store, from any thread.
     pub cancel: Cancel,
@@ -49,7 +48,6 @@ impl StoreOptions {
 pub struct Store {
     pub(crate) cache: Cache,
     pub(crate) options: StoreOptions,
-    pub(crate) pool: Arc<ThreadPool>,
     /// Keeps other processes from removing files.
     pub(crate) presence: Arc<Presence>,
     /// Keeps [`Store::collect`] from removing files that other threads of this store use.
@@ -61,18 +59,10 @@ impl Store {
     ///
     /// # Errors
     /// - [`Error::Cache`] if the directory cannot be created or locked, or if the wait for its lock is cancelled.
-    /// - [`Error::Threads`] if the thread pool cannot be started.
     pub fn open(options: StoreOptions) -> Result<Self> {
         let cache = Cache::open(&options.directory)?;
         let presence = cache.enter(&mut until_cancelled(&options.cancel))?;
-        // A separate pool, because its threads mostly wait for a registry or a disk.
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(options.parallel.max(1))
-            .thread_name(|number| format!("layer-{number}"))
-            .build()
-            .map_err(|error| Error::Threads(error.to_string()))?;
-        let (pool, presence) = (Arc::new(pool), Arc::new(presence));
-        Ok(Self { cache, options, pool, presence, in_use: InUse::default() })
+        Ok(Self { cache, options, presence: Arc::new(presence), in_use: InUse::default() })
     }
 
     /// Returns a clone whose work is cancelled by `cancel`, and no longer by [`StoreOptions::cancel`]. A

@@ -3,11 +3,10 @@
 mod layers;
 mod roots;
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rayon::ThreadPool;
 use rayon::prelude::*;
 use vmroot_cache::Verdict;
 use vmroot_errors::with_causes;
@@ -26,6 +25,7 @@ const UNNEEDED: &str = "removed; no image needs it";
 
 /// A fault of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// The file.
     pub path: PathBuf,
@@ -34,11 +34,12 @@ pub struct Finding {
     /// The action that was taken.
     pub remedy: String,
     /// Whether the fault is repaired. If not, an image must be pulled again.
-    pub mended: bool,
+    pub repaired: bool,
 }
 
 /// The result of a verification of the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VerifyReport {
     /// The number of hashed blobs.
     pub blobs: u64,
@@ -56,6 +57,8 @@ pub struct VerifyReport {
 struct Check<'a> {
     store: &'a Store,
     progress: &'a Arc<dyn Progress>,
+    /// Threads that hash files.
+    pool: ThreadPool,
     /// The records at the start. Their files are kept until the end.
     records: Vec<Record>,
     needed: Needed,
@@ -75,15 +78,17 @@ impl Store {
     /// Damage is reported in the result and is not an error.
     ///
     /// - [`Error::Cache`] if the store cannot be read or written.
+    /// - [`Error::Threads`] if the threads cannot be started.
     /// - [`Error::Cancelled`] if the work was cancelled.
     pub fn verify(&self, progress: &Arc<dyn Progress>) -> Result<VerifyReport> {
         let _working = self.in_use.begin_work();
         let (_pin, records, rest) = self.in_use.pin_all(|| {
-            let Records { whole, damaged, mended } = self.records()?;
-            Ok((whole, (damaged, mended)))
+            let Records { whole, damaged, repaired } = self.records()?;
+            Ok((whole, (damaged, repaired)))
         })?;
         let needed = Needed::by(&records);
-        let mut check = Check { store: self, progress, records, needed, found: VerifyReport::default() };
+        let mut check =
+            Check { store: self, progress, pool: self.verify_pool()?, records, needed, found: VerifyReport::default() };
         check.records(rest.0, rest.1);
         check.blobs()?;
         check.layers()?;
@@ -93,27 +98,38 @@ impl Store {
         found.findings.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
     }
+
+    /// Starts the threads of a verification.
+    ///
+    /// Not rayon's global pool: that one belongs to the program, and it is not for work that waits for a disk.
+    fn verify_pool(&self) -> Result<ThreadPool> {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.options.parallel.max(1))
+            .thread_name(|number| format!("verify-{number}"))
+            .build()
+            .map_err(|error| Error::Threads(error.to_string()))
+    }
 }
 
 impl Check<'_> {
-    fn records(&mut self, damaged: Vec<Error>, mended: Vec<crate::record::MendedCopy>) {
+    fn records(&mut self, damaged: Vec<Error>, repaired: Vec<crate::record::RepairedCopy>) {
         self.found.records = self.records.len() as u64;
         for error in damaged {
             let Error::Record { path, reason } = error else { continue };
             let remedy = "neither copy can be read: pull the image again, or remove the file".to_owned();
-            self.found.findings.push(Finding { path, problem: reason, remedy, mended: false });
+            self.found.findings.push(Finding { path, problem: reason, remedy, repaired: false });
         }
-        for copy in mended {
+        for copy in repaired {
             let remedy = "written again from its other copy".to_owned();
-            self.found.findings.push(Finding { path: copy.path, problem: copy.problem, remedy, mended: true });
+            self.found.findings.push(Finding { path: copy.path, problem: copy.problem, remedy, repaired: true });
         }
     }
 
     fn blobs(&mut self) -> Result<()> {
         let store = self.store;
-        let blobs: Vec<_> = store.cache.blobs()?.into_iter().filter(|blob| !blob.partial).collect();
+        let blobs: Vec<_> = store.cache.blobs()?.into_iter().filter(|blob| !blob.is_partial).collect();
         self.found.blobs = blobs.len() as u64;
-        let verdicts = store.pool.install(|| {
+        let verdicts = self.pool.install(|| {
             let verify = |blob: &vmroot_cache::BlobEntry| {
                 let verdict = store.cache.verify_while(&blob.digest, &|| store.options.cancel.control_flow());
                 store.check_cancelled()?;
@@ -132,7 +148,7 @@ impl Check<'_> {
                 self.needed.blobs.contains(&digest) || Needed::by(&self.records_now()?).blobs.contains(&digest);
             let remedy = if needed { "removed; fetched again when it is needed" } else { UNNEEDED };
             let problem = format!("has the digest {actual}");
-            self.found.findings.push(Finding { path, problem, remedy: remedy.to_owned(), mended: true });
+            self.found.findings.push(Finding { path, problem, remedy: remedy.to_owned(), repaired: true });
         }
         Ok(())
     }
@@ -153,7 +169,7 @@ impl Check<'_> {
             let damaged = findings.iter().position(|finding| finding.path == path).map(|at| findings.remove(at));
             let (problem, done) = damaged.map_or((MISSING.to_owned(), ""), |finding| (finding.problem, "removed; "));
             let remedy = format!("{done}it is the config of an image: pull the image again");
-            findings.push(Finding { path, problem, remedy, mended: false });
+            findings.push(Finding { path, problem, remedy, repaired: false });
         }
         Ok(())
     }
@@ -189,7 +205,7 @@ fn first(records: &[Record], needs: &impl Fn(&[Layer]) -> bool) -> Option<Vec<La
 /// Returns the finding for a file after an attempt to repair it.
 fn finding_after_repair(path: &Path, problem: String, result: Result<()>, remedy: &str) -> Result<Finding> {
     let path = path.to_owned();
-    let (remedy, mended) = match result {
+    let (remedy, repaired) = match result {
         Ok(()) => (remedy.to_owned(), true),
         Err(Error::Damaged { .. }) => ("its source is not in the cache: pull the image again".to_owned(), false),
         Err(error @ (Error::Layer { .. } | Error::Decompress { .. } | Error::Blob { .. })) => {
@@ -197,15 +213,5 @@ fn finding_after_repair(path: &Path, problem: String, result: Result<()>, remedy
         }
         Err(error) => return Err(error),
     };
-    Ok(Finding { path, problem, remedy, mended })
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(vmroot_cache::Error::from(vmroot_output::Error { action: "remove", path: path.to_owned(), source })
-                .into())
-        }
-        _ => Ok(()),
-    }
+    Ok(Finding { path, problem, remedy, repaired })
 }

@@ -11,6 +11,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error from parsing a name, a platform, a digest or an image's document.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A digest that is not `algorithm:hex`.
     #[error("invalid digest {digest:?}: {reason}")]

@@ -76,6 +76,13 @@ pub struct CredentialChain(
     pub Vec<Arc<dyn Credentials>>,
 );
 
+impl fmt::Debug for CredentialChain {
+    /// Prints the number of sources, which need not implement [`fmt::Debug`] and have secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CredentialChain").field("sources", &self.0.len()).finish()
+    }
+}
+
 impl Credentials for CredentialChain {
     fn get(&self, domain: &str, repository: &str, cancel: &Cancel) -> Result<Option<Credential>> {
         for source in &self.0 {

@@ -15,6 +15,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// URLs in errors omit the query and the user, because both may hold secrets.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The caller cancelled the request through its [`Cancel`](vmroot_output::Cancel).
     #[error("cancelled")]

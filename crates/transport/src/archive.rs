@@ -28,6 +28,7 @@ pub struct ArchiveOptions {
 
 /// The formats of archives and directories with images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Format {
     /// An archive from `docker save`.
     DockerArchive,

@@ -44,6 +44,12 @@ impl ImageName {
         })
     }
 
+    /// Returns whether `text` names an image in a file or a directory: it starts with the name of a transport other than
+    /// `docker`. The rest of `text` is not checked.
+    pub fn is_archive(text: &str) -> bool {
+        text.split_once(':').is_some_and(|(transport, _)| format_of(transport).is_some())
+    }
+
     /// Parses `TRANSPORT:details`.
     ///
     /// # Errors
@@ -166,6 +172,18 @@ mod tests {
             assert_eq!(parsed, wanted, "{text}");
             assert_eq!(ImageName::parse(&parsed.to_string()).unwrap(), wanted, "{text}");
             assert!(ImageName::has_transport(text), "{text}");
+            assert_eq!(ImageName::is_archive(text), wanted.path().is_some(), "{text}");
+        }
+    }
+
+    /// A malformed name still tells where its image would be.
+    #[test]
+    fn is_archive_looks_at_the_transport_only() {
+        for text in ["oci:", "docker-archive:a.tar:@-1", "dir:a b"] {
+            assert!(ImageName::is_archive(text), "{text}");
+        }
+        for text in ["docker://BAD NAME", "docker:latest", "oci", "", "ostree:x"] {
+            assert!(!ImageName::is_archive(text), "{text}");
         }
     }
 

@@ -70,6 +70,8 @@ enum Inner {
     ArchitectureMismatch { expected: String, actual: String },
     #[error("{path}: {reason}", path = path.display())]
     InvalidConfig { path: PathBuf, reason: String },
+    #[error("cannot get the image from its source: {reason}")]
+    NotFetched { reason: String, source: Box<Error> },
     #[cfg(not(feature = "registry"))]
     #[error("{0}: this build cannot reach registries; its feature `registry` is off")]
     NoRegistry(vmroot_model::Reference),
@@ -150,6 +152,7 @@ impl Error {
             Inner::KernelMount(error) => error.kind(),
             #[cfg(not(feature = "registry"))]
             Inner::NoRegistry(_) => ErrorKind::Unreachable,
+            Inner::NotFetched { source, .. } => source.kind(),
             Inner::ArchitectureMismatch { .. } => ErrorKind::NotFound,
             Inner::InvalidConfig { .. } => ErrorKind::Integrity,
             Inner::Io { source, .. } => ErrorKind::of_named_file(source),
@@ -173,6 +176,22 @@ impl Error {
     /// Returns true if the cache has the image, but not for the requested platform.
     pub fn is_for_other_platforms(&self) -> bool {
         matches!(&*self.0, Inner::Store(vmroot_image_store::Error::OtherPlatforms { .. }))
+    }
+
+    /// Returns the error for an image that was first not found in the cache, with the error `find`, and then could not be
+    /// fetched, with this error.
+    ///
+    /// If the cache has the image for other platforms, `find` is the more useful error. The result then has its kind, and
+    /// the messages of both. Otherwise this error is the result.
+    #[must_use]
+    pub fn after_find(self, find: Option<Self>) -> Self {
+        match find {
+            Some(find) if find.is_for_other_platforms() && self.kind() != ErrorKind::Cancelled => {
+                let reason = vmroot_errors::with_causes(&self);
+                Self(Box::new(Inner::NotFetched { reason, source: Box::new(find) }))
+            }
+            _ => self,
+        }
     }
 
     #[cfg(not(feature = "registry"))]

@@ -40,6 +40,7 @@ mod client;
 mod error;
 #[cfg(feature = "boot")]
 pub mod guest;
+mod name;
 mod prebaked;
 mod progress;
 mod remote;
@@ -47,8 +48,9 @@ mod runtime;
 mod top;
 mod validate;
 
-pub use client::{Client, ClientOptions, PullOptions, is_id};
+pub use client::{Client, ClientOptions, PullOptions};
 pub use error::{Error, Result};
+pub use name::is_id;
 pub use prebaked::Prebaked;
 pub use progress::{DownloadProgress, ProgressMeter};
 pub use remote::Description;

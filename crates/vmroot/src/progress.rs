@@ -1,6 +1,7 @@
-//! Download progress with rate and remaining time, over all blobs of an image.
+//! Download progress with rate and remaining time, over all layers of an image.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -9,20 +10,21 @@ use vmroot_model::Digest;
 
 /// The progress of a download.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct DownloadProgress {
-    /// The digest of the blob that has new bytes.
+    /// The digest of the layer's blob that has new bytes.
     pub digest: Digest,
     /// The bytes of the blob that are downloaded, including those of earlier attempts.
     pub current: u64,
     /// The size of the blob in bytes.
     pub total: u64,
-    /// The index of the blob: 0 is the config, 1 the lowest layer.
-    pub blob_index: usize,
-    /// The number of blobs of the image.
-    pub blob_count: usize,
-    /// The bytes of all blobs that are downloaded.
+    /// The layer's position in the image: 0 is the lowest.
+    pub layer_index: usize,
+    /// The number of layers of the image.
+    pub layer_count: usize,
+    /// The bytes of the layers' blobs that are downloaded.
     pub image_current: u64,
-    /// The size of all blobs in bytes.
+    /// The size in bytes of the blobs of all layers that must be downloaded.
     pub image_total: u64,
     /// Bytes per second over all blobs, as a moving average; 0 in the first 100 milliseconds.
     pub rate: f64,
@@ -43,6 +45,7 @@ pub struct ProgressMeter<F> {
     state: Mutex<State>,
 }
 
+#[derive(Debug)]
 struct State {
     /// The bytes of each blob at its first event, and now.
     blobs: HashMap<Digest, (u64, u64)>,
@@ -59,6 +62,12 @@ impl<F: Fn(&DownloadProgress) + Send + Sync> ProgressMeter<F> {
     /// Returns a meter that calls `report` for each piece that arrives, from any thread. Calls may overlap.
     pub fn new(report: F) -> Self {
         Self { report, state: Mutex::new(State { blobs: HashMap::new(), rate: 0.0, measured: None }) }
+    }
+}
+
+impl<F> fmt::Debug for ProgressMeter<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProgressMeter").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
@@ -93,8 +102,8 @@ impl State {
             digest: blob.digest,
             current: blob.current,
             total: blob.total,
-            blob_index: blob.index,
-            blob_count: blob.count,
+            layer_index: blob.layer_index,
+            layer_count: blob.layer_count,
             image_current: current,
             image_total: blob.image_total,
             rate: self.rate,
@@ -111,13 +120,10 @@ mod tests {
     fn rate_and_remaining_time_cover_all_blobs() {
         let mut state = State { blobs: HashMap::new(), rate: 0.0, measured: None };
         let start = Instant::now();
-        let blob = |name: &str, current| BlobProgress {
-            digest: Digest::of(name.as_bytes()),
-            index: 1,
-            count: 3,
-            current,
-            total: 1000,
-            image_total: 2000,
+        let blob = |name: &str, current| {
+            let mut blob = BlobProgress::new(Digest::of(name.as_bytes()), 1000);
+            (blob.current, blob.image_total) = (current, 2000);
+            blob
         };
         let first = state.record(&blob("a", 200), start);
         assert_eq!((first.rate, first.eta), (0.0, None), "bytes of an earlier attempt do not count for the rate");

@@ -32,11 +32,11 @@ fn blob_life_cycle() {
     assert_eq!(fs::metadata(&blob.path).unwrap().permissions().mode() & 0o7777, 0o444);
     assert_eq!(cache.get(&digest).unwrap(), Some(blob.clone()));
     assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
-    assert_eq!(cache.blobs().unwrap(), [BlobEntry { digest, len: blob.len, partial: false }]);
-    let slot = cache.writer(&digest, blob.len, &mut wait_forever).unwrap();
+    assert_eq!(cache.blobs().unwrap(), [BlobEntry { digest, length: blob.length, is_partial: false }]);
+    let slot = cache.open_writer(&digest, blob.length, &mut wait_forever).unwrap();
     assert!(matches!(slot, BlobSlot::Present(present) if present == blob));
 
-    assert_eq!(cache.remove(&digest).unwrap(), Some(blob.len));
+    assert_eq!(cache.remove(&digest).unwrap(), Some(blob.length));
     assert_eq!(cache.get(&digest).unwrap(), None);
 }
 
@@ -51,7 +51,7 @@ fn sha512_and_empty_blobs() {
     writer.write_all(b"long digest").unwrap();
     assert_eq!(writer.commit().unwrap().path, directory.path().join("blobs/sha512").join(digest.hex()));
     let empty = Digest::of(b"");
-    assert_eq!(open_writer(&cache, &empty, 0).commit().unwrap().len, 0);
+    assert_eq!(open_writer(&cache, &empty, 0).commit().unwrap().length, 0);
     assert_eq!(cache.verify(&empty).unwrap(), Verdict::Whole);
 }
 
@@ -70,7 +70,7 @@ fn partial_blob_is_resumed() {
         assert!(kept == content[..from], "the kept bytes are those before this writer");
         assert_eq!(cache.get(&digest).unwrap(), None);
     }
-    let entry = BlobEntry { digest, len: 2_500_000, partial: true };
+    let entry = BlobEntry { digest, length: 2_500_000, is_partial: true };
     assert_eq!(cache.blobs().unwrap(), [entry]);
     let writer = open_writer(&cache, &digest, content.len());
     assert!(writer.is_complete());
@@ -103,7 +103,7 @@ fn zeros_become_holes_and_are_resumed() {
     let mut writer = open_writer(&cache, &digest, zeros.len());
     writer.append(&zeros).unwrap();
     let blob = writer.commit().unwrap();
-    assert_eq!((blob.len, cache.verify(&digest).unwrap()), (40 << 20, Verdict::Whole));
+    assert_eq!((blob.length, cache.verify(&digest).unwrap()), (40 << 20, Verdict::Whole));
     assert!(taken(&blob.path) < 1 << 20, "{} bytes", taken(&blob.path));
 }
 
@@ -208,7 +208,7 @@ fn damaged_blob_is_fetched_again() {
     writer.commit().unwrap();
     assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
     // If only the size in the descriptor is wrong, the blob stays.
-    let error = cache.writer(&digest, 6, &mut wait_forever).unwrap_err();
+    let error = cache.open_writer(&digest, 6, &mut wait_forever).unwrap_err();
     assert!(matches!(error, Error::SizeMismatch { size: 6, actual: 5, .. }), "{error}");
     assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
 }

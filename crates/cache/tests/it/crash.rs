@@ -38,7 +38,7 @@ fn fetch(cache: &Cache, seed: u64) {
     let _in_use = cache.lock(&LockName::Cache, Mode::Shared, &mut wait_forever).unwrap();
     let content = content(seed);
     let digest = Digest::of(&content);
-    if let BlobSlot::Absent(mut writer) = cache.writer(&digest, content.len() as u64, &mut wait_forever).unwrap() {
+    if let BlobSlot::Absent(mut writer) = cache.open_writer(&digest, content.len() as u64, &mut wait_forever).unwrap() {
         for piece in content[writer.offset() as usize..].chunks(4_096) {
             writer.append(piece).unwrap();
         }
@@ -76,7 +76,7 @@ fn files_are_complete_after_a_kill() {
     }
     check(&cache, directory.path());
     let whole = cache.blobs().unwrap();
-    assert_eq!(whole.iter().filter(|blob| !blob.partial).count() as u64, BLOBS);
+    assert_eq!(whole.iter().filter(|blob| !blob.is_partial).count() as u64, BLOBS);
     cache.sweep().unwrap();
     assert_eq!(cache.sweep_partials().unwrap(), SweepReport::default());
     assert_eq!(cache.usage().unwrap().unfinished.files, 0);
@@ -84,7 +84,7 @@ fn files_are_complete_after_a_kill() {
 
 /// Checks every blob and record under its final name.
 fn check(cache: &Cache, directory: &Path) {
-    for blob in cache.blobs().unwrap().iter().filter(|blob| !blob.partial) {
+    for blob in cache.blobs().unwrap().iter().filter(|blob| !blob.is_partial) {
         assert_eq!(cache.verify(&blob.digest).unwrap(), Verdict::Whole);
     }
     for entry in fs::read_dir(directory.join("images")).unwrap() {

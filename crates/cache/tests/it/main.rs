@@ -29,7 +29,7 @@ fn open(directory: &Path) -> Cache {
 
 /// Returns a writer for a blob that is missing and has no other writer.
 fn open_writer(cache: &Cache, digest: &Digest, size: usize) -> Box<BlobWriter> {
-    match cache.writer(digest, size as u64, &mut wait_forever).unwrap() {
+    match cache.open_writer(digest, size as u64, &mut wait_forever).unwrap() {
         BlobSlot::Absent(writer) => writer,
         BlobSlot::Present(blob) => panic!("{} is there", blob.path.display()),
     }

@@ -83,8 +83,8 @@ fn fetch(directory: &Path) {
     let cache = open(&directory.join("cache"));
     let mut notes = OpenOptions::new().append(true).create(true).open(directory.join("fetched")).unwrap();
     let _in_use = cache.lock(&LockName::Cache, Mode::Shared, &mut wait_forever).unwrap();
-    match cache.writer(&digest, BLOB as u64, &mut wait_forever).unwrap() {
-        BlobSlot::Present(blob) => assert_eq!(blob.len, BLOB as u64),
+    match cache.open_writer(&digest, BLOB as u64, &mut wait_forever).unwrap() {
+        BlobSlot::Present(blob) => assert_eq!(blob.length, BLOB as u64),
         BlobSlot::Absent(mut writer) => {
             for piece in content.chunks(100_000) {
                 notes.write_all(&[std::process::id() as u8]).unwrap();

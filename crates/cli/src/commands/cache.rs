@@ -61,14 +61,14 @@ fn areas(usage: &Usage) -> [(&'static str, Area); 5] {
 /// Verifies the whole cache, and exits with code 5 if damage cannot be repaired.
 pub(crate) fn verify(context: &Context) -> anyhow::Result<()> {
     let found = context.client()?.with_progress(context.progress()).verify()?;
-    let unmended = found.findings.iter().any(|finding| !finding.mended);
+    let unrepaired = found.findings.iter().any(|finding| !finding.repaired);
     if context.json() {
         let finding = |finding: &vmroot::Finding| {
             json!({
                 "path": finding.path.display().to_string(),
                 "problem": finding.problem,
                 "remedy": finding.remedy,
-                "mended": finding.mended,
+                "mended": finding.repaired,
             })
         };
         let findings: Vec<_> = found.findings.iter().map(finding).collect();
@@ -87,5 +87,5 @@ pub(crate) fn verify(context: &Context) -> anyhow::Result<()> {
         let checked = format!("{blobs} blobs, {layers} layers, {roots} roots and {records} images checked");
         output::print_line(format!("{checked}, {} damaged", found.findings.len()))?;
     }
-    if unmended { Err(AlreadyReported(5).into()) } else { Ok(()) }
+    if unrepaired { Err(AlreadyReported(5).into()) } else { Ok(()) }
 }

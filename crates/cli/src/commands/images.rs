@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use vmroot::{Description, ImageName, Platform, Record, RuntimeConfig};
 
-use crate::context::{Context, combine_errors, is_archive};
+use crate::context::Context;
 use crate::output;
 
 /// Lists the images in the cache, or those for the requested platform.
@@ -64,15 +64,15 @@ fn format_age(pulled: u64) -> String {
 pub(crate) fn inspect(context: &Context, name: &str, remote: bool) -> anyhow::Result<()> {
     let client = context.client()?;
     // An archive is read itself, not the image that was loaded from it, unless --pull never forbids that.
-    let remote = remote || is_archive(name) && context.may_ask_registry(name);
+    let remote = remote || ImageName::is_archive(name) && context.may_ask_registry(name);
     let found = if remote { None } else { Some(client.find(name, context.requested_platform())) };
     let describe_remote = |find_error| {
-        client.describe_remote(name, context.requested_platform()).map_err(|error| combine_errors(find_error, error))
+        client.describe_remote(name, context.requested_platform()).map_err(|error| error.after_find(find_error))
     };
     let description = match found {
         Some(Ok(image)) => {
             context.note_platform(name, &image.record().platform);
-            client.describe(&image)
+            Description::of(&image)
         }
         Some(Err(error)) if error.kind() != vmroot::ErrorKind::NotFound || !context.may_ask_registry(name) => {
             return Err(error.into());
@@ -94,7 +94,7 @@ fn description_json(description: &Description) -> Value {
     let config: Value = serde_json::from_slice(description.config.raw()).unwrap_or_default();
     json!({
         "id": description.id,
-        "reference": description.reference,
+        "reference": description.reference.as_ref().map(ToString::to_string),
         "digest": description.digest,
         "manifest": description.manifest,
         "platform": description.platform.to_string(),
@@ -109,7 +109,7 @@ fn print_description(description: &Description) -> anyhow::Result<()> {
     let total = layers.iter().map(|layer| layer.size).sum();
     let mut lines = vec![
         ("id", description.id.to_string()),
-        ("reference", description.reference.clone().unwrap_or_default()),
+        ("reference", description.reference.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("digest", description.digest.to_string()),
         ("platform", description.platform.to_string()),
         ("created", description.config.created().unwrap_or_default().to_owned()),

@@ -9,8 +9,8 @@ use vmroot_errors::with_causes;
 use vmroot_layer_index::{Index, verify_contents_cancellable};
 use vmroot_model::Digest;
 
-use super::{Check, Finding, MISNAMED, MISSING, UNNEEDED, finding_after_repair, remove};
-use crate::collect::list;
+use super::{Check, Finding, MISNAMED, MISSING, UNNEEDED, finding_after_repair};
+use crate::collect::{list, remove};
 use crate::layer::Layer;
 use crate::progress::BlobReporter;
 use crate::{Error, Result};
@@ -27,13 +27,13 @@ impl Check<'_> {
         indexes.dedup();
         self.found.layers = indexes.len() as u64;
         let findings = Mutex::new(Vec::new());
-        self.store.pool.install(|| {
+        self.pool.install(|| {
             indexes.par_iter().try_for_each(|path| {
                 let checked = self.check_layer(path);
                 // A layer that was not read to its end may be valid.
                 self.store.check_cancelled()?;
                 if checked.is_err() {
-                    let finding = self.mend_layer(path)?;
+                    let finding = self.repair_layer(path)?;
                     findings.lock().expect("no thread panics while holding the lock").extend(finding);
                 }
                 Ok::<_, Error>(())
@@ -44,7 +44,7 @@ impl Check<'_> {
     }
 
     /// Checks a layer again under its lock, and removes it or builds it again.
-    fn mend_layer(&self, path: &Path) -> Result<Option<Finding>> {
+    fn repair_layer(&self, path: &Path) -> Result<Option<Finding>> {
         let Some(diff_id) = diff_id(path) else {
             remove(path)?;
             remove(&path.with_extension("contents"))?;
@@ -93,7 +93,7 @@ impl Check<'_> {
 }
 
 fn unneeded_finding(path: &Path, problem: String) -> Finding {
-    Finding { path: path.to_owned(), problem, remedy: UNNEEDED.to_owned(), mended: true }
+    Finding { path: path.to_owned(), problem, remedy: UNNEEDED.to_owned(), repaired: true }
 }
 
 fn diff_id(path: &Path) -> Option<Digest> {

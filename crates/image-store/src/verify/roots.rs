@@ -7,8 +7,8 @@ use vmroot_errors::with_causes;
 use vmroot_layer_index::Index;
 use vmroot_model::Digest;
 
-use super::{Check, Finding, MISNAMED, MISSING, UNNEEDED, finding_after_repair, remove};
-use crate::collect::list;
+use super::{Check, Finding, MISNAMED, MISSING, UNNEEDED, finding_after_repair};
+use crate::collect::{list, remove};
 use crate::image::layers;
 use crate::layer::Layer;
 use crate::root::chain_id;
@@ -33,14 +33,14 @@ impl Check<'_> {
             if self.check_root(&root, needing.as_deref()).is_ok() {
                 continue;
             }
-            let finding = self.mend_root(&root, needing.as_deref())?;
+            let finding = self.repair_root(&root, needing.as_deref())?;
             self.found.findings.extend(finding);
         }
         Ok(())
     }
 
     /// Checks a root again under its lock, and removes it or merges it again.
-    fn mend_root(&self, root: &Digest, needing: Option<&[Layer]>) -> Result<Option<Finding>> {
+    fn repair_root(&self, root: &Digest, needing: Option<&[Layer]>) -> Result<Option<Finding>> {
         let path = self.store.cache.layout().root_index(root);
         let problem = {
             let _lock = self.store.lock(&LockName::Root(*root), &**self.progress)?;
@@ -52,13 +52,13 @@ impl Check<'_> {
             problem
         };
         let Some(layers) = needing else {
-            return Ok(Some(Finding { path, problem, remedy: UNNEEDED.to_owned(), mended: true }));
+            return Ok(Some(Finding { path, problem, remedy: UNNEEDED.to_owned(), repaired: true }));
         };
         let merged = match self.store.complete(layers, self.progress) {
             // The layer has its own finding. The root is merged again once the layer is back.
             Err(Error::Damaged { .. }) => {
                 let remedy = "removed; merged again when its layers are here".to_owned();
-                return Ok((problem != MISSING).then_some(Finding { path, problem, remedy, mended: true }));
+                return Ok((problem != MISSING).then_some(Finding { path, problem, remedy, repaired: true }));
             }
             merged => merged,
         };

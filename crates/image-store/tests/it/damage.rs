@@ -37,12 +37,12 @@ impl DamagedCache {
         self.fixture.cache().join(format!("roots/v1/{}.idx", chain.hex()))
     }
 
-    /// Returns the path, remedy and `mended` flag of each finding, and checks that a second verification finds nothing.
+    /// Returns the path, remedy and `repaired` flag of each finding, and checks that a second verification finds nothing.
     fn found(&self) -> Vec<(PathBuf, String, bool)> {
         let findings = self.fixture.verify();
-        let again: Vec<Finding> = self.fixture.verify().into_iter().filter(|finding| finding.mended).collect();
+        let again: Vec<Finding> = self.fixture.verify().into_iter().filter(|finding| finding.repaired).collect();
         assert_eq!(again, [], "the reported repairs were made");
-        findings.into_iter().map(|finding| (finding.path, finding.remedy, finding.mended)).collect()
+        findings.into_iter().map(|finding| (finding.path, finding.remedy, finding.repaired)).collect()
     }
 
     /// Checks that the image can be used without its registry.
@@ -53,8 +53,8 @@ impl DamagedCache {
     }
 }
 
-fn found(path: &Path, remedy: &str, mended: bool) -> Vec<(PathBuf, String, bool)> {
-    vec![(path.to_owned(), remedy.to_owned(), mended)]
+fn found(path: &Path, remedy: &str, repaired: bool) -> Vec<(PathBuf, String, bool)> {
+    vec![(path.to_owned(), remedy.to_owned(), repaired)]
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn a_layer_beyond_the_limits_is_a_finding() {
     assert_eq!(found.roots, 2);
     assert_eq!(found.findings.len(), 1, "{:?}", found.findings);
     let finding = &found.findings[0];
-    assert_eq!((&finding.path, finding.mended), (&index, false));
+    assert_eq!((&finding.path, finding.repaired), (&index, false));
     assert!(finding.remedy.starts_with("cannot be rebuilt: ") && finding.remedy.contains("max_entries"), "{finding:?}");
     cache.works();
 }

@@ -97,7 +97,7 @@ impl Fixture {
     }
 
     pub(crate) fn verify(&self) -> Vec<Finding> {
-        self.store.verify(&(Arc::new(NoProgress) as Arc<dyn Progress>)).unwrap().findings
+        self.store.verify(&no_progress()).unwrap().findings
     }
 
     pub(crate) fn cache(&self) -> &Path {
@@ -156,9 +156,13 @@ pub(crate) fn builder(text: &str) -> ImageBuilder {
     ImageBuilder::new().layer(&base).layer(&top)
 }
 
+pub(crate) fn no_progress() -> Arc<dyn Progress> {
+    Arc::new(NoProgress)
+}
+
 /// Returns the content of an image's file `name`.
 pub(crate) fn name_in(store: &Store, image: &Image) -> String {
-    let root = store.root(image).unwrap();
+    let root = store.root(image, &no_progress()).unwrap();
     let ino = root.resolve_path(b"name").unwrap().ino;
     let mut bytes = vec![0; 100];
     let count = root.read_at(ino, 0, &mut bytes).unwrap();

@@ -1,14 +1,15 @@
 //! Tests of concurrent threads of one store, and of several stores of one cache.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use vmroot_cache::{Cache, Lock, LockName, Mode, wait_forever};
 use vmroot_image_store::{BlobProgress, Error, NoProgress, Progress, PullPolicy, Store};
 use vmroot_testkit::registry::{Fault, Rule};
 
-use crate::fixture::{Fixture, image, name_in, request, wait_until};
+use crate::fixture::{Fixture, image, name_in, no_progress, request, wait_until};
 
 /// A collection must not remove files that a pull has just fetched.
 #[test]
@@ -68,7 +69,7 @@ fn a_live_image_outlives_its_name() {
     let clone = old.clone();
     drop(old);
     assert!(fixture.store.collect().unwrap().files.is_empty(), "a clone keeps the files too");
-    let root = fixture.store.root(&clone).unwrap();
+    let root = fixture.store.root(&clone, &no_progress()).unwrap();
     drop(clone);
     // The files: manifest, config and a layer blob; index and contents; a root.
     assert_eq!(fixture.store.collect().unwrap().files.len(), 6);
@@ -93,7 +94,7 @@ fn a_removed_image_is_collected_unless_another_thread_holds_it() {
     drop(other);
     assert_ne!(fixture.store.collect().unwrap().files.len(), 0, "the own image is still alive");
     assert!(fixture.files().is_empty());
-    assert!(matches!(fixture.store.root(&own), Err(Error::Damaged { .. })));
+    assert!(matches!(fixture.store.root(&own, &no_progress()), Err(Error::Damaged { .. })));
 }
 
 /// A progress receiver may call the store, even for a collection.
@@ -117,6 +118,31 @@ fn progress_may_call_the_store() {
     let image = store.pull(&source, &request(&reference, PullPolicy::Always), &told).unwrap();
     assert_eq!(name_in(&store, &image), "v1");
     assert_ne!(progress.1.load(Ordering::SeqCst), 0);
+}
+
+/// A root that another process is building is awaited, and the caller hears of it.
+#[test]
+fn opening_a_root_reports_a_wait() {
+    /// Ends the other process's work when the wait is reported.
+    struct EndWork(Mutex<Option<Lock>>);
+    impl Progress for EndWork {
+        fn message(&self, message: &str) {
+            assert!(message.contains("waiting for another process"), "{message}");
+            assert!(self.0.lock().unwrap().take().is_some(), "reported twice");
+        }
+    }
+    let fixture = Fixture::new();
+    let image = fixture.pull(&fixture.serve(&image("v1"), "v1")).unwrap();
+    let diff_id = image.record().layers[0].diff_id;
+    for open in [|store: &Store, image: &_, progress: &_| store.root(image, progress).map(drop), Store::make_complete] {
+        std::fs::remove_file(fixture.layer(&diff_id, "contents")).unwrap();
+        let cache = Cache::open(fixture.cache()).unwrap();
+        let lock = cache.lock(&LockName::Layer(diff_id), Mode::Exclusive, &mut wait_forever).unwrap();
+        let progress = Arc::new(EndWork(Mutex::new(Some(lock))));
+        open(&fixture.store, &image, &(Arc::clone(&progress) as Arc<dyn Progress>)).unwrap();
+        assert!(progress.0.lock().unwrap().is_none(), "the wait was not reported");
+        assert_eq!(name_in(&fixture.store, &image), "v1");
+    }
 }
 
 /// Another store has its own lock, as another process would.

@@ -1,7 +1,8 @@
-//! Tests of the facade: layers and files on top of a root, clients that are shared by threads and tasks, and the
-//! examples.
+//! Tests of the facade: layers and files on top of a root, cancellation, clients that are shared by threads and tasks,
+//! and the examples.
 
 mod additions;
+mod cancelling;
 mod examples;
 mod layers;
 mod roots;

@@ -1,0 +1,116 @@
+//! Lookup of images by name, id and platform.
+
+use vmroot_model::{Platform, Reference};
+
+use crate::{Error, Image, Record, Result, Store};
+
+impl Store {
+    /// Finds an image by reference, id, or unique prefix of an id (with or without `sha256:`).
+    ///
+    /// `platform` selects among images of one name. If it is `None`, the image for the host's platform is returned, or
+    /// else the only image of that name.
+    ///
+    /// # Errors
+    /// - [`Error::NoSuchImage`] if no image has this name or id.
+    /// - [`Error::OtherPlatforms`] if the image is in the store, but for other platforms only.
+    /// - [`Error::Ambiguous`] if several ids have this prefix.
+    /// - [`Error::Damaged`] if the image's config cannot be read.
+    /// - [`Error::Cache`] if the records cannot be listed or read.
+    pub fn find(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
+        loop {
+            let records = self.images()?;
+            let named = match Reference::parse(name) {
+                Ok(reference) => by_reference(&records, &reference),
+                Err(_) => Vec::new(),
+            };
+            let record = match named.is_empty() {
+                true => one_by_id(name, &by_id(&records, name), platform)?,
+                false => one_by_platform(name, &named, platform)?,
+            };
+            // A record that was replaced or removed meanwhile is looked up again: its files may be gone.
+            if let Some(pin) = self.pin_current(record) {
+                return self.image(record.clone(), pin);
+            }
+        }
+    }
+}
+
+pub(crate) fn by_reference<'a>(records: &'a [Record], reference: &Reference) -> Vec<&'a Record> {
+    let wanted = match reference.digest() {
+        Some(digest) => Err(*digest),
+        None => Ok(reference.tag_or_default().map(str::to_owned)),
+    };
+    let matches = |record: &&Record| {
+        let Some(own) = &record.reference else { return false };
+        own.name() == reference.name()
+            && match &wanted {
+                // A digest selects the image even if it was pulled by a tag. The third candidate serves digests of
+                // another algorithm than the store's own.
+                Err(digest) => {
+                    [Some(&record.digest), Some(&record.manifest.digest), own.digest()].contains(&Some(digest))
+                }
+                Ok(tag) => own.digest().is_none() && own.tag_or_default().map(str::to_owned) == *tag,
+            }
+    };
+    let mut matching: Vec<_> = records.iter().filter(matches).collect();
+    // Records of exactly this name come before others of the same image.
+    matching.sort_by_key(|record| record.reference.as_ref() != Some(reference));
+    matching
+}
+
+fn by_id<'a>(records: &'a [Record], name: &str) -> Vec<&'a Record> {
+    let prefix = name.strip_prefix("sha256:").unwrap_or(name);
+    if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Vec::new();
+    }
+    records.iter().filter(|record| record.id().hex().starts_with(prefix)).collect()
+}
+
+/// Returns the image with an id, or with a prefix of its id. Records of one image under several names count once.
+fn one_by_id<'a>(name: &str, records: &[&'a Record], platform: Option<&Platform>) -> Result<&'a Record> {
+    let fitting = filter_by_platform(records, platform);
+    match (&fitting[..], platform) {
+        ([], Some(wanted)) if !records.is_empty() => Err(other_platforms(name, wanted, records)),
+        ([], _) => Err(no_such_image(name, platform)),
+        ([first, rest @ ..], _) if rest.iter().all(|record| record.id() == first.id()) => Ok(first),
+        _ => Err(ambiguous(name, &fitting)),
+    }
+}
+
+/// Returns the image for a platform among those of one name.
+///
+/// If `platform` is `None`, that is the image for the host's platform, or else the only image.
+pub(crate) fn one_by_platform<'a>(
+    name: &str,
+    records: &[&'a Record],
+    platform: Option<&Platform>,
+) -> Result<&'a Record> {
+    let host = Platform::host();
+    let wanted = platform.unwrap_or(&host);
+    match (&filter_by_platform(records, Some(wanted))[..], records) {
+        ([first, ..], _) => Ok(first),
+        ([], [only, rest @ ..]) if platform.is_none() && rest.iter().all(|record| record.id() == only.id()) => Ok(only),
+        _ => Err(other_platforms(name, wanted, records)),
+    }
+}
+
+pub(crate) fn filter_by_platform<'a>(records: &[&'a Record], platform: Option<&Platform>) -> Vec<&'a Record> {
+    let fits = |record: &&Record| platform.is_none_or(|wanted| record.platform.normalised() == wanted.normalised());
+    records.iter().copied().filter(fits).collect()
+}
+
+pub(crate) fn no_such_image(name: &str, platform: Option<&Platform>) -> Error {
+    Error::NoSuchImage(platform.map_or_else(|| name.to_owned(), |platform| format!("{name} for {platform}")))
+}
+
+fn other_platforms(name: &str, wanted: &Platform, records: &[&Record]) -> Error {
+    let mut available: Vec<_> = records.iter().map(|record| record.platform.to_string()).collect();
+    available.sort_unstable();
+    available.dedup();
+    Error::OtherPlatforms { name: name.to_owned(), wanted: wanted.to_string(), available: available.join(", ") }
+}
+
+fn ambiguous(name: &str, records: &[&Record]) -> Error {
+    let candidates: Vec<_> = records.iter().map(|record| format!("{} ({})", record.id(), record.platform)).collect();
+    Error::Ambiguous { name: name.to_owned(), candidates: candidates.join(", ") }
+}

@@ -1,0 +1,150 @@
+//! Images in the cache: lookup, roots, removal and verification.
+
+use std::path::PathBuf;
+
+use vmroot_cache::Usage;
+use vmroot_container_fs::{ContainerFs, LayerFiles};
+use vmroot_image_store::{Collection, Image, Record, Removal, VerifyReport, choose};
+use vmroot_model::{Digest, Platform, Reference};
+use vmroot_transport::ImageName;
+
+use super::Client;
+use crate::Result;
+use crate::name::check_name;
+
+impl Client {
+    /// Returns the records of all images in the cache, ordered by name.
+    ///
+    /// # Errors
+    /// The records cannot be listed.
+    pub fn images(&self) -> Result<Vec<Record>> {
+        Ok(self.store.images()?)
+    }
+
+    /// Finds an image in the cache by reference, id, or unique prefix of an id. `TRANSPORT:details` names the same
+    /// image as for [`Self::pull_with`]: `docker://NAME` is `NAME`, and a file is read to find out its image.
+    ///
+    /// Without a platform, an image for the host is preferred, and else the only image is returned.
+    /// [`Record::platform`] is its platform.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the cache has no such image, or not for the platform.
+    /// - [`ErrorKind::Usage`](crate::ErrorKind::Usage): the name is malformed.
+    /// - [`ErrorKind::Other`](crate::ErrorKind::Other): the beginning of an id is that of several images.
+    /// - The file after `TRANSPORT:` cannot be read.
+    pub fn find(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
+        if !ImageName::has_transport(name) {
+            return match self.store.find(name, platform) {
+                Err(vmroot_image_store::Error::NoSuchImage(missing)) => {
+                    check_name(name)?;
+                    Err(vmroot_image_store::Error::NoSuchImage(missing).into())
+                }
+                found => Ok(found?),
+            };
+        }
+        match ImageName::parse(name)? {
+            ImageName::Docker(reference) => Ok(self.store.find(&reference.to_string(), platform)?),
+            ImageName::Archive { .. } => self.find_loaded(name, platform),
+        }
+    }
+
+    /// Finds the image of a file, if it was loaded before.
+    fn find_loaded(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
+        let (source, references) = self.source(name)?;
+        let (platform, fallback) = self.platform(platform, true);
+        let chosen = choose(&*source, &platform, fallback)?;
+        let id = chosen.config.digest();
+        let find_by_reference =
+            |reference: &Reference| self.store.find(&reference.to_string(), Some(&chosen.platform)).ok();
+        if let Some(image) = references.iter().filter_map(find_by_reference).find(|image| image.id() == id) {
+            return Ok(image);
+        }
+        use vmroot_image_store::Error::NoSuchImage;
+        self.store.find(&id.to_string(), None).map_err(|error| match error {
+            NoSuchImage(_) => NoSuchImage(name.to_owned()).into(),
+            error => error.into(),
+        })
+    }
+
+    /// Opens the merged root of an image. Missing or damaged indexes are rebuilt from the blobs in the cache.
+    ///
+    /// The root holds its files open, so it can be read even after the image is removed. The paths of its contents
+    /// files exist as long as the image has a name or is held as an [`Image`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): a file is missing or damaged, and cannot be rebuilt from
+    /// the blobs in the cache.
+    pub fn root(&self, image: &Image) -> Result<ContainerFs> {
+        Ok(self.store.root(image, &self.progress)?)
+    }
+
+    /// Removes the name by which an image was found. [`Self::collect`] frees the space once the image has no name and no
+    /// other thread holds it.
+    ///
+    /// # Errors
+    /// The record cannot be removed.
+    pub fn remove_name(&self, image: &Image) -> Result<Removal> {
+        Ok(self.store.remove_name(image)?)
+    }
+
+    /// Removes all names of an image. Otherwise as [`Self::remove_name`].
+    ///
+    /// # Errors
+    /// A record cannot be removed.
+    pub fn remove(&self, image: &Image) -> Result<Removal> {
+        Ok(self.store.remove(image)?)
+    }
+
+    /// Removes every file that no image needs, and returns the files and their size. Other threads of this client may
+    /// continue meanwhile.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::InUse`](crate::ErrorKind::InUse): another client or process has the cache open.
+    /// - [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): a record is damaged, so the files that it needs are
+    ///   unknown.
+    pub fn collect(&self) -> Result<Collection> {
+        Ok(self.store.collect()?)
+    }
+
+    /// Returns the files that [`Self::collect`] would remove now.
+    ///
+    /// # Errors
+    /// As [`Self::collect`].
+    pub fn list_unneeded(&self) -> Result<Collection> {
+        Ok(self.store.list_unneeded()?)
+    }
+
+    /// Verifies every file in the cache, and repairs what it can. Damage is part of the result, and no error.
+    ///
+    /// # Errors
+    /// The cache cannot be read.
+    pub fn verify(&self) -> Result<VerifyReport> {
+        Ok(self.store.verify(&self.progress)?)
+    }
+
+    /// Returns the disk usage of the cache.
+    ///
+    /// # Errors
+    /// A directory cannot be listed.
+    pub fn usage(&self) -> Result<Usage> {
+        Ok(self.store.usage()?)
+    }
+
+    /// Rebuilds missing files of an image: the index and contents of each layer, and the index of its root.
+    ///
+    /// # Errors
+    /// As [`Self::root`].
+    pub fn make_complete(&self, image: &Image) -> Result<()> {
+        Ok(self.store.make_complete(image, &self.progress)?)
+    }
+
+    /// Returns the path of the index of an image's root. The file exists after [`Self::make_complete`].
+    pub fn root_index(&self, image: &Image) -> PathBuf {
+        self.store.root_index(image)
+    }
+
+    /// Returns the paths of a layer's files.
+    pub fn layer_files(&self, diff_id: &Digest) -> LayerFiles {
+        self.store.layer_files(diff_id)
+    }
+}
