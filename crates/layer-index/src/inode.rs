@@ -1,5 +1,7 @@
 //! One inode of an index. [`Index::open`](crate::Index::open) has checked the index, so no access here can fail.
 
+use std::fmt;
+
 use crate::format::{
     IMPLICIT, InodeRecord, KIND_LINK, KIND_WHITEOUT, OPAQUE, PASSIVE, Section, XattrRecord, XattrSetRecord, mode,
 };
@@ -125,6 +127,14 @@ pub struct Extent {
 pub struct Inode<'a> {
     pub(crate) index: &'a Index,
     pub(crate) record: &'a InodeRecord,
+}
+
+impl fmt::Debug for Inode<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Inode");
+        fields.field("kind", &self.kind()).field("mode", &self.mode()).field("size", &self.size());
+        fields.finish_non_exhaustive()
+    }
 }
 
 impl<'a> Inode<'a> {

@@ -76,6 +76,12 @@ pub struct CredentialChain(
     pub Vec<Arc<dyn Credentials>>,
 );
 
+impl fmt::Debug for CredentialChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CredentialChain of {} sources", self.0.len())
+    }
+}
+
 impl Credentials for CredentialChain {
     fn get(&self, domain: &str, repository: &str, cancel: &Cancel) -> Result<Option<Credential>> {
         for source in &self.0 {

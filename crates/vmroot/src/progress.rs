@@ -1,6 +1,7 @@
 //! Download progress with rate and remaining time, over all blobs of an image.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,12 @@ pub struct DownloadProgress {
 pub struct ProgressMeter<F> {
     report: F,
     state: Mutex<State>,
+}
+
+impl<F> fmt::Debug for ProgressMeter<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProgressMeter")
+    }
 }
 
 struct State {
