@@ -30,7 +30,7 @@ const DEFAULT_MEMORY: u64 = 512 << 20;
 const ARCHIVE_MEMORY_FACTOR: u64 = 3;
 
 /// Options of a guest.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct GuestOptions<'a> {
     /// The form in which the guest gets its root.
     pub via: Via,

@@ -77,7 +77,11 @@ impl Error {
             Self::Root(error) => error.kind(),
             Self::OnTop { source, .. } => source.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
-            _ => ErrorKind::Other,
+            Self::ReservedName(_)
+            | Self::Unportable { .. }
+            | Self::UnseenMarks(_)
+            | Self::Incomplete(_)
+            | Self::Placement(_) => ErrorKind::Other,
         }
     }
 

@@ -47,7 +47,7 @@ pub enum Error {
     /// The root cannot be read.
     #[error(transparent)]
     Root(#[from] vmroot_container_fs::Error),
-    /// The progress hook cancelled the work. The incomplete output remains.
+    /// The progress hook cancelled the export.
     #[error("stopped before everything was written")]
     Cancelled,
 }
@@ -61,7 +61,7 @@ impl Error {
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Io(error) => ErrorKind::of_named_file(&error.source),
             Self::Write(source) => ErrorKind::of_io(source),
-            _ => ErrorKind::Other,
+            Self::Incomplete(_) | Self::Unlistable { .. } => ErrorKind::Other,
         }
     }
 }

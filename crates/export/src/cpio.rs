@@ -19,7 +19,6 @@ use vmroot_output::{
     Counter, Hook, LastHoles, Meter, OmissionReason, Omissions, Omitted, OutputFile, Report, display_path,
 };
 
-use crate::error::check_flow;
 use crate::root::total_bytes;
 use crate::stream::{Stream, copy_with_holes};
 use crate::{Result, write_stream};
@@ -29,7 +28,7 @@ use writer::size_of_file;
 pub use writer::CpioWriter;
 
 /// Options of [`export_cpio`] and [`write_cpio`].
-#[derive(Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct CpioOptions<'a> {
     /// The compression of the cpio. `None` is none.
     ///
@@ -38,7 +37,7 @@ pub struct CpioOptions<'a> {
     pub compression: Option<EncoderOptions>,
     /// Fail before anything is written if a cpio cannot hold the whole root.
     pub strict: bool,
-    /// Receives progress and may cancel the export.
+    /// Receives progress. `Break` cancels the export.
     pub hook: Option<Hook<'a>>,
 }
 
@@ -87,7 +86,7 @@ pub fn write_cpio(fs: &ContainerFs, writer: &mut dyn Write, options: &CpioOption
         for entry in fs.walk() {
             export.add_entry(&entry)?;
         }
-        check_flow(export.counter.report())?;
+        export.counter.report()?;
         header::finish(export.output)?;
         Ok(export.omissions)
     })

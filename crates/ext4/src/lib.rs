@@ -38,7 +38,7 @@ mod write;
 mod xattr;
 
 pub use error::{Error, Result};
-pub use write::{Ext4Options, export_ext4, write_ext4};
+pub use write::{Ext4Options, MAX_LABEL, export_ext4, write_ext4};
 
 /// The name of the format in omissions.
 const FORM: &str = "ext4";

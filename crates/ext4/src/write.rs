@@ -1,6 +1,7 @@
 //! Writes the whole file system.
 
 use std::fs::File;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -18,10 +19,10 @@ use crate::output::Output;
 use crate::{Error, FORM, Result, data, group, layout, superblock};
 
 /// The longest label in bytes.
-const MAX_LABEL: usize = 16;
+pub const MAX_LABEL: usize = 16;
 
 /// Options of [`export_ext4`] and [`write_ext4`].
-#[derive(Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct Ext4Options<'a> {
     /// Size of the file system in bytes, rounded down to a multiple of 4096. `None`: the smallest that holds
     /// everything.
@@ -30,30 +31,14 @@ pub struct Ext4Options<'a> {
     pub free: u64,
     /// Create a journal, of the size that mke2fs chooses.
     pub journal: bool,
-    /// The label of the file system, at most 16 bytes.
+    /// The label of the file system, at most [`MAX_LABEL`] bytes.
     pub label: &'a str,
-    /// Fail before anything is written if ext4 cannot represent the whole root.
+    /// Fail before anything is written if ext4 cannot hold the whole root.
     pub strict: bool,
-    /// Number of threads that write file contents, at least 1. The bytes of the file system do not depend on it.
-    pub threads: usize,
-    /// Receives progress and can cancel the export.
+    /// The number of threads that write file contents. `None` is one for each core. The bytes do not depend on it.
+    pub threads: Option<NonZeroUsize>,
+    /// Receives progress. `Break` cancels the export.
     pub hook: Option<Hook<'a>>,
-}
-
-impl Default for Ext4Options<'_> {
-    /// Returns the default options: the smallest size, without a journal or a label; not strict, one thread for each
-    /// core, and no hook.
-    fn default() -> Self {
-        Self {
-            size: None,
-            free: 0,
-            journal: false,
-            label: "",
-            strict: false,
-            threads: workers::core_count(),
-            hook: None,
-        }
-    }
 }
 
 /// Writes the root as an ext4 file system to the file at `path`, which appears under its name only when it is complete.
@@ -63,7 +48,7 @@ impl Default for Ext4Options<'_> {
 /// - The errors of [`write_ext4`].
 pub fn export_ext4(fs: &ContainerFs, path: &Path, options: &Ext4Options<'_>) -> Result<Report> {
     let file = OutputFile::create(path)?;
-    let report = write_ext4(fs, file.file(), options)?;
+    let report = write_ext4(fs, file.file(), options).map_err(Error::at(path))?;
     file.commit()?;
     Ok(report)
 }
@@ -75,7 +60,7 @@ pub fn export_ext4(fs: &ContainerFs, path: &Path, options: &Ext4Options<'_>) -> 
 /// ext4 has no namespace or no room for, and times before 1901 or after 2446.
 ///
 /// # Errors
-/// - [`Error::Incomplete`]: [`Ext4Options::strict`] is set and ext4 cannot represent the whole root. Nothing is
+/// - [`Error::Incomplete`]: [`Ext4Options::strict`] is set and ext4 cannot hold the whole root. Nothing is
 ///   written.
 /// - [`Error::TooSmall`]: the content does not fit into [`Ext4Options::size`], or the device is too small. The error
 ///   contains the size that is needed.
@@ -108,7 +93,7 @@ pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> R
     meter.count(runs.share(&files, &target))?;
     let journal = MetadataWriter::new(&content, &layout, identity.uuid, file).write()?;
     let jobs = Mutex::new(Jobs::new(&files, runs, target.is_sparse()));
-    workers::run(options.threads, &meter, || {
+    workers::run(workers::count(options.threads), &meter, || {
         let next_job = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next_job().map_err(Error::moving(fs));
         let mut buffer = AlignedBuffer::new(0);
         while let Some(job) = next_job()? {

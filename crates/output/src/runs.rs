@@ -33,7 +33,7 @@ pub struct Run {
 }
 
 /// All blocks to copy.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Runs(Vec<Run>);
 
 impl Runs {
@@ -76,6 +76,7 @@ impl Runs {
 }
 
 /// One write: blocks that are contiguous in the image.
+#[derive(Debug)]
 pub struct Job {
     pieces: Vec<Run>,
     /// Bytes of the image that are done after this write, including the holes before it.
@@ -83,6 +84,7 @@ pub struct Job {
 }
 
 /// Hands out the writes, front to back and without holes.
+#[derive(Debug)]
 pub struct Jobs<'a> {
     files: &'a [&'a File],
     runs: std::vec::IntoIter<Run>,

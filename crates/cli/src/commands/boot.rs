@@ -10,7 +10,7 @@ use anyhow::{Context as _, anyhow};
 use vmroot::boot::{
     Console, Guest, GuestExit, GuestOptions, InitMessages, Kernel, KvmRecord, ModuleTree, Stopper, Via, Vmm,
 };
-use vmroot::output::{Progress, TEMPORARY_PREFIX, TemporaryDirectory};
+use vmroot::output::{Hook, TEMPORARY_PREFIX, TemporaryDirectory, WriteProgress};
 use vmroot::{Addition, ContainerFs, InodeId, Platform, RuntimeConfig, Top, guest};
 
 use crate::args::BootArguments;
@@ -76,8 +76,8 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     let signal_stopper = stopper.clone();
     signals::on_signal(move |_| signal_stopper.stop())?;
     let (bar, cancel) = (Bars::single(context.quiet(), 0), context.cancel());
-    let hook = |progress: Progress| bars::advance(&bar, &cancel, progress);
-    let guest_options = GuestOptions { hook: Some(&hook), ..guest_options };
+    let hook = |progress: WriteProgress| bars::advance(&bar, &cancel, progress);
+    let guest_options = GuestOptions { hook: Some(Hook::new(&hook)), ..guest_options };
     let guest = Guest::prepare(&Arc::new(root), scratch.path(), &guest_options).map_err(vmroot::Error::from)?;
     bar.finish_and_clear();
     if let Some(note) = guest.note() {

@@ -13,7 +13,7 @@ use crate::format::BLOCK;
 use crate::{Error, FORM, Result, VmdkAccess};
 
 /// Options of [`export_erofs_meta`].
-#[derive(Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct ErofsMetaOptions<'a> {
     /// The diff ids of layers whose contents files do not last. A copy of each is written beside the image, and is the
     /// device in its place.

@@ -274,7 +274,7 @@ fn the_hook_and_errors_end_the_export() {
         let options = ErofsOptions {
             compression: Some(compression),
             threads: 2,
-            hook: Some(&|_| ControlFlow::Break(())),
+            hook: Some(vmroot_output::Hook::new(&|_| ControlFlow::Break(()))),
             ..ErofsOptions::default()
         };
         let file = File::create(root.files().join("stopped")).unwrap();

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use vmroot_erofs::{ErofsOptions, Error, write_erofs, write_erofs_meta};
-use vmroot_output::Progress;
+use vmroot_output::{Hook, WriteProgress};
 use vmroot_test_roots::Root;
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::disk::Disk;
@@ -103,16 +103,17 @@ fn truncated_contents_are_reported() {
 fn a_hook_receives_progress_and_can_cancel() {
     let root = Root::of(&[large()]);
     let heard = AtomicU64::new(0);
-    let hook = |progress: Progress| {
+    let hook = |progress: WriteProgress| {
         assert!(progress.bytes <= progress.total_bytes);
         heard.fetch_max(progress.bytes, Ordering::Relaxed);
         ControlFlow::Continue(())
     };
-    let options = ErofsOptions { hook: Some(&hook), threads: 2, ..ErofsOptions::default() };
+    let options = ErofsOptions { hook: Some(Hook::new(&hook)), threads: 2, ..ErofsOptions::default() };
     let file = File::create_new(root.files().join("image")).unwrap();
     let report = write_erofs(&root.fs, &file, &options).unwrap();
     assert_eq!(heard.into_inner(), report.bytes);
-    let options = ErofsOptions { hook: Some(&|_| ControlFlow::Break(())), threads: 2, ..ErofsOptions::default() };
+    let options =
+        ErofsOptions { hook: Some(Hook::new(&|_| ControlFlow::Break(()))), threads: 2, ..ErofsOptions::default() };
     let error = write_erofs(&root.fs, &file, &options).unwrap_err();
     assert!(matches!(error, Error::Cancelled));
 }

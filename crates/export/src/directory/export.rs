@@ -106,7 +106,7 @@ impl<'a> Export<'a> {
     fn make_nodes(&self) -> Result<()> {
         let jobs = self.plan.jobs(self.fs);
         let next = AtomicUsize::new(0);
-        workers::run(self.options.threads().min(jobs.len()), &self.meter, || {
+        workers::run(workers::count(self.options.threads).min(jobs.len()), &self.meter, || {
             let mut writer = EntryWriter::new(self);
             while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                 writer.make_all(&self.plan.nodes[job.clone()])?;
