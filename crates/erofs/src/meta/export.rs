@@ -18,7 +18,7 @@ pub struct ErofsMetaOptions<'a> {
     /// The diff ids of layers whose contents files do not last. A copy of each is written beside the image, and is the
     /// device in its place.
     pub copied: &'a [Digest],
-    /// Fail if EROFS cannot represent the whole root.
+    /// Fail if EROFS cannot hold the whole root.
     pub strict: bool,
     /// Receives the progress of the copies, and can cancel the export.
     pub hook: Option<Hook<'a>>,
@@ -35,7 +35,7 @@ pub struct ErofsMetaOptions<'a> {
 ///   supports it.
 ///
 /// # Errors
-/// - [`Error::Incomplete`]: `strict` is set and EROFS cannot represent the whole root.
+/// - [`Error::Incomplete`]: `strict` is set and EROFS cannot hold the whole root.
 /// - [`Error::Unlistable`], [`Error::PathTooLong`]: a list cannot contain the path of a device.
 /// - [`Error::Io`]: a file cannot be created, read, written, synced or renamed.
 /// - [`Error::Cancelled`]: the hook cancelled the export.
