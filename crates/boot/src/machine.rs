@@ -56,6 +56,7 @@ pub struct Disk {
 
 /// The format of a disk's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DiskFormat {
     /// The disk's bytes.
     Raw,

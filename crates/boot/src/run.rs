@@ -24,6 +24,7 @@ const MAX_MESSAGE: usize = 4096;
 
 /// The result of a guest that ran.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GuestExit {
     /// The exit code of the command: 128 plus the signal's number if a signal ended it, 125 to 127 if it was not
     /// executed. `None` for an image's own init, which reports no exit code.

@@ -17,6 +17,7 @@ use crate::{Disk, DiskFormat, Error, Result, Share};
 
 /// The form in which a guest gets its root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Via {
     /// An EROFS image, read-only.
     Erofs,

@@ -12,6 +12,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error from writing an EROFS image.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The root exceeds the capacity of an EROFS image.
     #[error("the root is too large for EROFS: {what}")]

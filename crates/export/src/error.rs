@@ -13,6 +13,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error from exporting a root.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The target directory is not empty. No output was written.
     #[error("{}: not empty; a root is exported to a new or an empty directory", .0.display())]

@@ -48,6 +48,7 @@ pub struct SquashfsOptions<'a> {
 
 /// A compression of squashfs, at the default level of squashfs-tools.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SquashfsCompression {
     /// zstd. Needs Linux 4.14.
     #[default]

@@ -13,6 +13,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error from writing an ext4 image.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// An entry of the root has a property that ext4 cannot hold.
     #[error("{path:?}: ext4 cannot hold {what}")]

@@ -26,6 +26,7 @@ pub struct Omission {
 
 /// The part that is missing or has another value.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Omitted {
     /// The owner and group. The entry belongs to the exporting user.
     Owner {
@@ -51,6 +52,7 @@ pub enum Omitted {
 
 /// The reason for an omission.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OmissionReason {
     /// The output format cannot hold it.
     Form(Cow<'static, str>),
