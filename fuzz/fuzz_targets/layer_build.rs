@@ -1,4 +1,4 @@
-//! Builds a layer from arbitrary bytes. An accepted tar must give an index that opens and merges, and whose contents
+//! Builds a layer from arbitrary bytes, and from a good tar with changes. An accepted tar must give an index that opens and merges, and whose contents
 //! verify.
 
 #![no_main]
@@ -6,13 +6,22 @@
 #[path = "../../crates/layer-index/tests/it/exercise.rs"]
 mod exercise;
 
+use std::sync::LazyLock;
+
 use libfuzzer_sys::fuzz_target;
+use vmroot_fuzz::{change, tar};
 use vmroot_layer_index::{BuildOptions, Index, build, verify_contents};
 
 const BLOCK: usize = 512;
 
+static GOOD: LazyLock<Vec<u8>> = LazyLock::new(tar);
+
 fuzz_target!(|data: &[u8]| {
-    let mut tar = data.to_vec();
+    check(data.to_vec());
+    check(change(&GOOD, data));
+});
+
+fn check(mut tar: Vec<u8>) {
     // Correct checksums let the fuzzer reach the other fields. An attacker can compute them.
     for block in tar.chunks_exact_mut(BLOCK).filter(|block| block[257..262] == *b"ustar") {
         block[148..156].fill(b' ');
@@ -28,4 +37,4 @@ fuzz_target!(|data: &[u8]| {
         let bytes = std::fs::read(&path).expect("it was just opened");
         assert!(exercise::exercise(bytes));
     }
-});
+}

@@ -2,14 +2,15 @@
 
 use anyhow::{Result, bail};
 
-use crate::{graph, init, pages, process, workspace};
+use crate::{features, graph, init, pages, process, workspace};
 
 /// Checks the formatting, the crate graph, the init's sources, the pages about the code, and the lints.
 pub fn run() -> Result<()> {
     process::run(workspace::cargo().args(["fmt", "--all", "--check"]))?;
     graph::check()?;
     init::check()?;
-    let faults = pages::faults()?;
+    let mut faults = pages::faults()?;
+    faults.extend(features::faults()?);
     if !faults.is_empty() {
         bail!("pages and code differ:\n  {}", faults.join("\n  "));
     }

@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod demo;
+mod features;
 mod fresh;
 mod fuzz;
 mod graph;
@@ -38,6 +39,8 @@ enum Task {
     Fresh(fresh::Options),
     /// Run each fuzz target for a while
     Fuzz(fuzz::Options),
+    /// Build a program outside the workspace with each feature of vmroot alone, and run it where this machine can
+    Features,
     /// Check licences, manifests, packages and the public API before a release
     ReleaseCheck,
     /// Write crates/guest/init, from which `vmroot-guest` builds the init
@@ -60,6 +63,7 @@ fn main() -> Result<()> {
         Task::Test(options) => test::run(&options),
         Task::Fresh(options) => fresh::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Features => features::run(),
         Task::ReleaseCheck => release::run(),
         Task::Init => init::write(),
         Task::Guests => {

@@ -8,7 +8,7 @@ use std::{fs, path::PathBuf, process::Command};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{process, workspace};
+use crate::{features, process, workspace};
 
 /// Subcommands of cargo in their packages, with the version to install.
 const DENY: (&str, &str) = ("deny", "0.20.2");
@@ -34,6 +34,7 @@ pub fn run() -> Result<()> {
     manifests()?;
     package()?;
     outside()?;
+    features::run()?;
     semver()
 }
 

@@ -7,8 +7,8 @@ use anyhow::{Context as _, anyhow};
 use vmroot::output::Omissions;
 use vmroot::{
     AuthFiles, BuildOptions, Cancel, Client, ClientOptions, ContainerFs, Credential, CredentialChain, Credentials,
-    Digest, ErrorKind, ExtendedRoot, FixedCredential, Image, ImageConfig, ImageName, Limits, Platform, Progress,
-    PullOptions, PullPolicy, RuntimeConfig, Top, TopFiles, is_id,
+    Digest, ErrorKind, ExtendedRoot, FixedCredential, Image, ImageConfig, ImageName, Limits, Platform, Prebaked,
+    Progress, PullOptions, PullPolicy, RuntimeConfig, Top, TopFiles, is_id,
 };
 
 use crate::args::{Global, Pull};
@@ -213,8 +213,8 @@ impl Context {
             return Err(UsageError("prebaked: expected the path of a directory".to_owned()).into());
         }
         let prebaked = match self.requested_platform() {
-            Some(platform) => vmroot::load_from_dir_for(directory, platform)?,
-            None => vmroot::load_from_dir(directory)?,
+            Some(platform) => Prebaked::open_for(directory, platform)?,
+            None => Prebaked::open(directory)?,
         };
         let config = prebaked.config().clone();
         if let Ok(platform) = Platform::linux(&config.architecture) {

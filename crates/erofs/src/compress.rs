@@ -4,19 +4,21 @@
 //! much of the file as fits ([`lz4`]). With Zstandard it can have several blocks ([`zstd`]). [`indexes`] locate the
 //! extents.
 //!
-//! Threads compress segments of files ([`files`], [`worker`]). The blocks are written in the order of the files,
+//! Threads compress segments of files ([`files`], [`jobs`], [`worker`]). The blocks are written in the order of the files,
 //! whichever thread finishes first ([`ordered`]).
 
 mod extent;
 mod files;
 mod indexes;
+mod jobs;
 mod lz4;
 mod ordered;
 mod worker;
 mod zstd;
 
-pub(crate) use files::{Jobs, StoredFiles};
+pub(crate) use files::StoredFiles;
 pub(crate) use indexes::{Scheme, size as index_size, write as write_indexes};
+pub(crate) use jobs::Jobs;
 pub(crate) use ordered::run_in_order;
 pub(crate) use worker::Worker;
 pub(crate) use zstd::WINDOW_BITS;

@@ -10,12 +10,12 @@ use zerocopy::IntoBytes;
 use super::compress::{ErofsCompression, Jobs, StoredFiles, WINDOW_BITS, Worker, run_in_order};
 use super::data::Data;
 use super::format::{
-    BLOCK, INCOMPAT_COMPRESSION_CONFIGS, INCOMPAT_ZERO_PADDING, SUPERBLOCK_OFFSET, Superblock, ZstdConfig,
+    BLOCK, INCOMPAT_COMPRESSION_CONFIGS, INCOMPAT_ZERO_PADDING, SUPERBLOCK_OFFSET, Superblock, ZstdConfig, check_blocks,
 };
-use super::image::{ErofsOptions, Writer};
-use super::plan::{FilePlacement, Plan, check_blocks};
+use super::plan::{FilePlacement, Plan};
 use super::superblock::{seal, superblock};
-use crate::{Error, Result};
+use super::writer::Writer;
+use crate::{ErofsOptions, Error, Result};
 
 /// Bytes of one write.
 const WRITE: usize = 4 << 20;

@@ -2,8 +2,8 @@
 
 use vmroot_output::{Run, Runs};
 
-use super::format::BLOCK;
-use super::plan::{Plan, check_blocks};
+use super::format::{BLOCK, check_blocks};
+use super::plan::Plan;
 use crate::Result;
 
 /// The blocks of all files, with their addresses.

@@ -3,6 +3,8 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::{Error, MAX_BLOCKS, Result};
+
 /// Bytes of a block, and of a directory block.
 pub(crate) const BLOCK: u64 = 4096;
 /// The same, as a power of two.
@@ -242,3 +244,15 @@ const _: () = {
     assert!(size_of::<ZstdConfig>() == 8);
     assert!(size_of::<Dirent>() == 12);
 };
+
+/// Converts a number of blocks to 32 bits.
+///
+/// # Errors
+/// [`Error::TooLarge`] if it has more.
+pub(crate) fn check_blocks(blocks: u64) -> Result<u32> {
+    let too_large = |_| {
+        let what = format!("{blocks} blocks of {BLOCK} bytes, the limit is {MAX_BLOCKS} (16 TiB)");
+        Error::TooLarge { what }
+    };
+    u32::try_from(blocks).map_err(too_large)
+}

@@ -17,18 +17,21 @@ mod image;
 mod inode;
 mod meta;
 mod metadata;
+mod options;
 mod packer;
 mod plan;
 mod superblock;
 mod vmdk;
+mod writer;
 mod xattrs;
 
 pub use compress::ErofsCompression;
 pub use error::{Error, Result};
-pub use image::{ErofsOptions, export_erofs, write_erofs};
+pub use image::{export_erofs, write_erofs};
 pub use meta::{
     ErofsDevice, ErofsMeta, ErofsMetaOptions, MAX_DEVICES, erofs_devices, export_erofs_meta, write_erofs_meta,
 };
+pub use options::ErofsOptions;
 pub use vmdk::{VmdkAccess, check_vmdk_path};
 
 /// The name of the format in omissions.

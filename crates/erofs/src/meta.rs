@@ -18,9 +18,9 @@ use vmroot_model::Digest;
 use vmroot_output::{ImageFile, Report};
 use zerocopy::IntoBytes;
 
-use super::format::{BLOCK, DeviceSlot};
+use super::format::{BLOCK, DeviceSlot, check_blocks};
 use super::metadata::{ItemRuns, write_directories};
-use super::plan::{FilePlacement, Plan, check_blocks};
+use super::plan::{FilePlacement, Plan};
 use super::superblock::{DEVICE_TABLE, seal, superblock};
 use super::xattrs;
 use crate::{Error, Result};

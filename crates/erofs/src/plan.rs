@@ -15,13 +15,14 @@ use std::ops::Range;
 
 use vmroot_container_fs::{ContainerFs, InodeId, InodeKind, Stat, Timestamp};
 
-use super::MAX_BLOCKS;
 use super::compress::{StoredFiles, index_size};
 use super::directory::DirectorySize;
-use super::format::{BLOCK, CompactInode, DeviceSlot, ExtendedInode, SLOT, SUPERBLOCK_OFFSET, Superblock};
+use super::format::{
+    BLOCK, CompactInode, DeviceSlot, ExtendedInode, SLOT, SUPERBLOCK_OFFSET, Superblock, check_blocks,
+};
 use super::packer::Packer;
 use super::xattrs::XattrTable;
-use crate::{Error, Result};
+use crate::Result;
 
 /// Number of inodes that are packed together. A larger number packs better but moves inodes farther from the order of a
 /// walk. The images of this number are 0.1 % larger than the smallest.
@@ -246,18 +247,6 @@ impl Layout {
         }
         Ok(())
     }
-}
-
-/// Converts a number of blocks to 32 bits.
-///
-/// # Errors
-/// [`Error::TooLarge`] if it has more.
-pub(crate) fn check_blocks(blocks: u64) -> Result<u32> {
-    let too_large = |_| {
-        let what = format!("{blocks} blocks of {BLOCK} bytes, the limit is {MAX_BLOCKS} (16 TiB)");
-        Error::TooLarge { what }
-    };
-    u32::try_from(blocks).map_err(too_large)
 }
 
 fn layout(stat: &Stat, size: u64, head: u64, files: FilePlacement<'_>) -> Layout {

@@ -30,6 +30,7 @@ mod inode;
 mod journal;
 mod layout;
 mod metadata;
+mod options;
 mod output;
 mod space;
 mod superblock;
@@ -38,7 +39,8 @@ mod write;
 mod xattr;
 
 pub use error::{Error, Result};
-pub use write::{Ext4Options, MAX_LABEL, export_ext4, write_ext4};
+pub use options::{Ext4Options, MAX_LABEL};
+pub use write::{export_ext4, write_ext4};
 
 /// The name of the format in omissions.
 const FORM: &str = "ext4";

@@ -1,12 +1,11 @@
 //! Writes the whole file system.
 
 use std::fs::File;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_output::{Hook, ImageFile, Jobs, Meter, OutputFile, Report, workers};
+use vmroot_output::{ImageFile, Jobs, Meter, OutputFile, Report, workers};
 use vmroot_sys::AlignedBuffer;
 
 use crate::checksum::Seed;
@@ -16,30 +15,7 @@ use crate::hash::NameHasher;
 use crate::identity::Identity;
 use crate::metadata::MetadataWriter;
 use crate::output::Output;
-use crate::{Error, FORM, Result, data, group, layout, superblock};
-
-/// The longest label in bytes.
-pub const MAX_LABEL: usize = 16;
-
-/// Options of [`export_ext4`] and [`write_ext4`].
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Ext4Options<'a> {
-    /// Size of the file system in bytes, rounded down to a multiple of 4096. `None`: the smallest that holds
-    /// everything.
-    pub size: Option<u64>,
-    /// Bytes that any user can still write to the file system, at least.
-    pub free: u64,
-    /// Create a journal, of the size that mke2fs chooses.
-    pub journal: bool,
-    /// The label of the file system, at most [`MAX_LABEL`] bytes.
-    pub label: &'a str,
-    /// Fail before anything is written if ext4 cannot hold the whole root.
-    pub strict: bool,
-    /// The number of threads that write file contents. `None` is one for each core. The bytes do not depend on it.
-    pub threads: Option<NonZeroUsize>,
-    /// Receives progress. `Break` cancels the export.
-    pub hook: Option<Hook<'a>>,
-}
+use crate::{Error, Ext4Options, FORM, MAX_LABEL, Result, data, group, layout, superblock};
 
 /// Writes the root as an ext4 file system to the file at `path`, which appears under its name only when it is complete.
 ///

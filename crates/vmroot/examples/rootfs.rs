@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use vmroot::{Client, ClientOptions, Platform, RuntimeConfig};
+use vmroot::{Client, ClientOptions, Platform, Prebaked, RuntimeConfig};
 
 fn main() -> vmroot::Result<()> {
     let client = Client::new(ClientOptions::new("try/cache"))?;
@@ -20,8 +20,8 @@ fn main() -> vmroot::Result<()> {
     assert_eq!(config.command(), ["/bin/sh", "-c", "echo $GREETING"]);
     assert_eq!((config.process.uid, config.process.gid), (Some(1000), Some(50)));
 
-    vmroot::export_to_dir(&client, &image, Path::new("try/web"))?;
-    let prebaked = vmroot::load_from_dir_for(Path::new("try/web"), &arm64)?;
+    client.export_prebaked(&image, Path::new("try/web"))?;
+    let prebaked = Prebaked::open_for(Path::new("try/web"), &arm64)?;
     assert_eq!(prebaked.config(), &config);
     Ok(())
 }

@@ -49,7 +49,7 @@ mod validate;
 
 pub use client::{Client, ClientOptions, PullOptions, is_id};
 pub use error::{Error, Result};
-pub use prebaked::{Prebaked, export_on_top_to_dir, export_to_dir, load_from_dir, load_from_dir_for};
+pub use prebaked::Prebaked;
 pub use progress::{DownloadProgress, ProgressMeter};
 pub use remote::Description;
 pub use runtime::RuntimeConfig;
@@ -96,19 +96,39 @@ pub use vmroot_compress as compress;
 /// Reads merged roots.
 pub use vmroot_container_fs as container_fs;
 /// Writes a root as an EROFS image.
+///
+/// ```no_run
+#[doc = include_str!("../examples/erofs.rs")]
+/// ```
 #[cfg(feature = "erofs")]
 pub use vmroot_erofs as erofs;
 /// Writes a root as a directory, a tar, an initramfs, a squashfs image or a prebaked directory.
+///
+/// ```no_run
+#[doc = include_str!("../examples/export.rs")]
+/// ```
 pub use vmroot_export as export;
 /// Writes a root as an ext4 file system.
+///
+/// ```no_run
+#[doc = include_str!("../examples/ext4.rs")]
+/// ```
 #[cfg(feature = "ext4")]
 pub use vmroot_ext4 as ext4;
 /// Mounts a root with FUSE.
+///
+/// ```no_run
+#[doc = include_str!("../examples/fuse.rs")]
+/// ```
 #[cfg(feature = "fuse")]
 pub use vmroot_fuse_mount as fuse;
 /// Stores images in a cache.
 pub use vmroot_image_store as image_store;
 /// Mounts a root with the kernel's EROFS, and writable views with overlayfs.
+///
+/// ```no_run
+#[doc = include_str!("../examples/kernel_mount.rs")]
+/// ```
 #[cfg(feature = "kernel-mount")]
 pub use vmroot_kernel_mount as kernel_mount;
 /// Builds, merges and reads indexes of layers.
@@ -120,5 +140,9 @@ pub use vmroot_output as output;
 /// Reads images from registries, archives, layouts and directories.
 pub use vmroot_transport as transport;
 /// Serves a root to a guest over virtio-fs.
+///
+/// ```no_run
+#[doc = include_str!("../examples/virtiofs.rs")]
+/// ```
 #[cfg(feature = "virtiofs")]
 pub use vmroot_virtiofs as virtiofs;

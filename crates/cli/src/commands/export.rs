@@ -130,7 +130,7 @@ fn write(
         Source::Root(opened) => opened,
         Source::Image(image) => {
             let (client, image, on_top) = &**image;
-            return Ok(vmroot::export_on_top_to_dir(client, image, on_top, out)?);
+            return Ok(client.export_prebaked_root(image, on_top, out)?);
         }
         Source::Upper(upper) => {
             let marks = if options.userxattr { Marks::UserXattr } else { Marks::Upper };

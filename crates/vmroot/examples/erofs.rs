@@ -1,0 +1,23 @@
+//! Writes the root of an image as EROFS images: one file, and metadata over the contents files of the layers.
+
+use std::path::Path;
+
+use vmroot::erofs::{ErofsCompression, ErofsMetaOptions, ErofsOptions, export_erofs, export_erofs_meta};
+use vmroot::{Client, ClientOptions, Platform};
+
+fn main() -> vmroot::Result<()> {
+    let directory = Path::new("try");
+    let client = Client::new(ClientOptions::new(directory.join("cache")))?;
+    let root = client.root(&client.pull_for("oci:testdata/demo:demo", &Platform::linux("amd64")?)?)?;
+
+    let options = ErofsOptions { compression: Some(ErofsCompression::LZ4), ..ErofsOptions::default() };
+    let report = export_erofs(&root, &directory.join("root.erofs"), &options)?;
+    println!("root.erofs: {} bytes", report.bytes);
+
+    // The cache must keep the layers for as long as a guest uses the metadata.
+    let report = export_erofs_meta(&root, &directory.join("meta.erofs"), &ErofsMetaOptions::default())?;
+    for file in &report.files {
+        println!("beside meta.erofs: {}", file.display());
+    }
+    Ok(())
+}
