@@ -142,7 +142,9 @@ pub(crate) fn write_plain(
                 Omitted::Socket,
                 OmissionReason::form("a layer has no type for it"),
             );
-            omissions.check(options.strict, "a layer")?;
+            if options.strict {
+                omissions.require_complete("a layer")?;
+            }
         }
         if mark == Mark::Opaque {
             layer.add_opaque_mark(&entry.path)?;

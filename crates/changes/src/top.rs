@@ -142,7 +142,9 @@ impl Top {
             let built = builder.build_additions(&self.additions, &top.root, &mut top.omitted)?;
             top = top.with_layer(publish(built, directory.path())?, None)?;
         }
-        top.omitted.check(self.strict, "a layer")?;
+        if self.strict {
+            top.omitted.require_complete("a layer")?;
+        }
         Ok(ExtendedRoot { directory: Some(directory), ..top })
     }
 }

@@ -71,7 +71,7 @@ pub fn export_cpio(fs: &ContainerFs, path: &Path, options: &CpioOptions<'_>) -> 
 pub fn write_cpio(fs: &ContainerFs, writer: &mut dyn Write, options: &CpioOptions<'_>) -> Result<Report> {
     check_sizes(fs)?;
     if options.strict {
-        omissions_of(fs).check(true, "a cpio")?;
+        omissions_of(fs).require_complete("a cpio")?;
     }
     write_stream(writer, options.compression.as_ref(), |writer| {
         let meter = Meter::new(options.hook, total_bytes(fs));

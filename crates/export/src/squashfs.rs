@@ -91,7 +91,7 @@ pub fn export_squashfs(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<
 /// - [`Error::Cancelled`]: the hook returned `Break`.
 pub fn write_squashfs(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<Report> {
     if options.strict {
-        tar_omissions(fs, TarReader::Sqfstar).check(true, "squashfs")?;
+        tar_omissions(fs, TarReader::Sqfstar).require_complete("squashfs")?;
     }
     let omissions = run(fs, path, options)?;
     let file = File::options().read(true).write(true).open(path).map_err(Error::Image)?;

@@ -74,7 +74,7 @@ pub fn export_tar(fs: &ContainerFs, path: &Path, options: &TarOptions<'_>) -> Re
 pub fn write_tar(fs: &ContainerFs, writer: &mut dyn Write, options: &TarOptions<'_>) -> Result<Report> {
     let reader = options.reader;
     if options.strict {
-        tar_omissions(fs, reader).check(true, FORM)?;
+        tar_omissions(fs, reader).require_complete(FORM)?;
     }
     write_stream(writer, options.compression.as_ref(), |writer| {
         let meter = Meter::new(options.hook, total_bytes(fs));

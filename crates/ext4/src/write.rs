@@ -53,7 +53,9 @@ pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> R
     let identity = Identity::of(fs, options);
     let mut content = Content::of(fs, NameHasher::new(identity.hash_seed))?;
     let omissions = std::mem::take(&mut content.omissions).with_paths(fs.first_paths());
-    omissions.check(options.strict, FORM)?;
+    if options.strict {
+        omissions.require_complete(FORM)?;
+    }
     let layout = layout::choose(&content, options)?;
     let bytes = layout.blocks * BLOCK as u64;
     let target = ImageFile::new(file).map_err(Error::Write)?;
@@ -68,7 +70,7 @@ pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> R
     let files: Vec<&File> = fs.contents().map(|contents| &contents.file).collect();
     meter.count(runs.share(&files, &target))?;
     let journal = MetadataWriter::new(&content, &layout, identity.uuid, file).write()?;
-    let jobs = Mutex::new(Jobs::new(&files, runs, target.is_sparse()));
+    let jobs = Mutex::new(Jobs::new(&files, runs, &target));
     workers::run(workers::count(options.threads), &meter, || {
         let next_job = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next_job().map_err(Error::moving(fs));
         let mut buffer = AlignedBuffer::new(0);

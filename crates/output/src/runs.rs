@@ -91,13 +91,15 @@ pub struct Jobs<'a> {
     holes: LastHoles<'a>,
     /// The rest of the current run.
     current: Option<Run>,
+    /// Whether parts of the image that are not written read as zeros.
     sparse: bool,
 }
 
 impl<'a> Jobs<'a> {
-    /// Creates the jobs for an image. `sparse` is true if parts that are not written read as zeros.
-    pub fn new(files: &'a [&'a File], runs: Runs, sparse: bool) -> Self {
-        Self { files, runs: runs.0.into_iter(), holes: LastHoles::default(), current: None, sparse }
+    /// Creates the jobs for an image.
+    pub fn new(files: &'a [&'a File], runs: Runs, target: &ImageFile<'_>) -> Self {
+        let (holes, sparse) = (LastHoles::default(), target.is_sparse());
+        Self { files, runs: runs.0.into_iter(), holes, current: None, sparse }
     }
 
     /// Returns the next write, or `None` at the end.
