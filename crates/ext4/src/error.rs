@@ -69,10 +69,10 @@ impl Error {
             Self::Root(error) => error.kind(),
             Self::Unrepresentable { .. } | Self::TooLarge { .. } => ErrorKind::Limit,
             Self::Cancelled => ErrorKind::Cancelled,
-            Self::LabelTooLong { .. } | Self::TooSmall { .. } => ErrorKind::Usage,
+            Self::LabelTooLong { .. } => ErrorKind::Usage,
             Self::Io(error) => ErrorKind::of_named_file(&error.source),
             Self::Write(source) => ErrorKind::of_io(source),
-            Self::Incomplete(_) => ErrorKind::Other,
+            Self::TooSmall { .. } | Self::Incomplete(_) => ErrorKind::Other,
         }
     }
 }
