@@ -58,7 +58,7 @@ pub struct LayerOptions<'a> {
 /// Writes a directory as a layer's tar to the file at `path`, which appears under its name only when it is complete.
 ///
 /// # Errors
-/// - [`Error::Io`]: the file cannot be created, synced or renamed.
+/// - [`Error::Io`]: the file cannot be created, written, synced or renamed.
 /// - The errors of [`write_layer`].
 pub fn export_layer(directory: &Path, path: &Path, options: &LayerOptions<'_>) -> Result<Report> {
     OutputFile::create(path)?.write_with(|writer| write_layer(directory, writer, options))

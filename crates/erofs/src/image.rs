@@ -18,7 +18,7 @@ use crate::{Error, Result};
 /// Writes the root as an EROFS image to the file at `path`, which appears under its name only when it is complete.
 ///
 /// # Errors
-/// - [`Error::Io`]: the file cannot be created, synced or renamed.
+/// - [`Error::Io`]: the file cannot be created, written, synced or renamed.
 /// - The errors of [`write_erofs`].
 pub fn export_erofs(fs: &ContainerFs, path: &Path, options: &ErofsOptions<'_>) -> Result<Report> {
     let file = OutputFile::create(path)?;

@@ -44,7 +44,7 @@ pub struct CpioOptions<'a> {
 /// Writes the root as a cpio to the file at `path`, which appears under its name only when it is complete.
 ///
 /// # Errors
-/// - [`Error::Io`](crate::Error::Io): the file cannot be created, synced or renamed.
+/// - [`Error::Io`](crate::Error::Io): the file cannot be created, written, synced or renamed.
 /// - The errors of [`write_cpio`].
 pub fn export_cpio(fs: &ContainerFs, path: &Path, options: &CpioOptions<'_>) -> Result<Report> {
     OutputFile::create(path)?.write_with(|writer| write_cpio(fs, writer, options))

@@ -77,6 +77,14 @@ pub enum Error {
         /// The unexpected property.
         what: &'static str,
     },
+    /// The program that writes the format failed, or its output is not as requested, in an export to a path.
+    #[error("cannot write {}", path.display())]
+    Output {
+        /// The path of the export.
+        path: PathBuf,
+        /// [`Error::Program`] or [`Error::Unexpected`].
+        source: Box<Error>,
+    },
     /// The program's output cannot be written or read. An export to a path returns [`Self::Io`] instead.
     #[error("cannot write the image")]
     Image(#[source] io::Error),
@@ -93,6 +101,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Root(error) => error.kind(),
+            Self::Output { source, .. } => source.kind(),
             Self::Compression(error) => error.kind(),
             Self::Io(error) => ErrorKind::of_named_file(&error.source),
             Self::Stream(source) | Self::Image(source) => ErrorKind::of_io(source),
@@ -125,10 +134,13 @@ impl Error {
         error.downcast().map_or_else(Self::Stream, Self::Io)
     }
 
-    /// Adds the path of the image to an error of writing it.
+    /// Adds the path of an export to an error of writing it.
     pub(crate) fn at(path: &Path) -> impl FnOnce(Self) -> Self {
         move |error| match error {
             Self::Image(source) => vmroot_output::Error::on("write", path)(source).into(),
+            error @ (Self::Program { .. } | Self::Unexpected { .. }) => {
+                Self::Output { path: path.to_owned(), source: Box::new(error) }
+            }
             error => error,
         }
     }

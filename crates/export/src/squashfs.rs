@@ -64,8 +64,9 @@ pub enum SquashfsCompression {
 /// Writes the root as a squashfs to the file at `path`, which appears under its name only when it is complete.
 ///
 /// # Errors
-/// - [`Error::Io`]: the file cannot be created, synced or renamed.
-/// - The errors of [`write_squashfs`].
+/// - [`Error::Io`]: the file cannot be created, written, synced or renamed.
+/// - [`Error::Output`]: sqfstar failed, or wrote an image with a different structure.
+/// - The other errors of [`write_squashfs`].
 pub fn export_squashfs(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<Report> {
     let file = OutputFile::create(path)?;
     let report = write_squashfs(fs, file.path(), options).map_err(Error::at(path))?;
@@ -86,6 +87,7 @@ pub fn export_squashfs(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<
 /// - [`Error::Program`]: sqfstar failed. The error has its messages.
 /// - [`Error::Unexpected`]: sqfstar wrote an image with a different structure.
 /// - [`Error::Root`]: the root cannot be read.
+/// - [`Error::Io`]: sqfstar cannot be started.
 /// - [`Error::Stream`]: the pipe to sqfstar failed.
 /// - [`Error::Image`]: the image cannot be read or written.
 /// - [`Error::Cancelled`]: the hook returned `Break`.
@@ -114,7 +116,7 @@ impl SquashfsCompression {
 fn run(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<Omissions> {
     let mut child = command(fs, path, options).spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Error::MissingProgram { program: PROGRAM, package: PACKAGE },
-        _ => Error::Image(error),
+        _ => vmroot_output::Error::on("start", PROGRAM)(error).into(),
     })?;
     let mut errors = child.stderr.take().expect("it was configured as a pipe");
     // Read in another thread: with a full pipe the program would block, and so would this process.
@@ -126,7 +128,7 @@ fn run(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<O
     }
     let total = total_bytes(fs);
     let done = WriteProgress { bytes: total, total_bytes: total };
-    let ended = wait(&mut child, options.hook, done).map_err(Error::Image)?;
+    let ended = wait(&mut child, options.hook, done).map_err(vmroot_output::Error::on("wait for", PROGRAM))?;
     let message = reader.join().unwrap_or_default();
     let ControlFlow::Continue(status) = ended else { return Err(Error::Cancelled) };
     match fed {

@@ -49,7 +49,7 @@ pub struct TarOptions<'a> {
 /// Writes the root as a tar to the file at `path`, which appears under its name only when it is complete.
 ///
 /// # Errors
-/// - [`Error::Io`](crate::Error::Io): the file cannot be created, synced or renamed.
+/// - [`Error::Io`](crate::Error::Io): the file cannot be created, written, synced or renamed.
 /// - The errors of [`write_tar`].
 pub fn export_tar(fs: &ContainerFs, path: &Path, options: &TarOptions<'_>) -> Result<Report> {
     OutputFile::create(path)?.write_with(|writer| write_tar(fs, writer, options))

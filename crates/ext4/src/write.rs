@@ -20,7 +20,7 @@ use crate::{Error, Ext4Options, FORM, MAX_LABEL, Result, data, group, layout, su
 /// Writes the root as an ext4 file system to the file at `path`, which appears under its name only when it is complete.
 ///
 /// # Errors
-/// - [`Error::Io`]: the file cannot be created, synced or renamed.
+/// - [`Error::Io`]: the file cannot be created, written, synced or renamed.
 /// - The errors of [`write_ext4`].
 pub fn export_ext4(fs: &ContainerFs, path: &Path, options: &Ext4Options<'_>) -> Result<Report> {
     let file = OutputFile::create(path)?;

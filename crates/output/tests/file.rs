@@ -59,6 +59,9 @@ fn errors_of_the_writer_name_the_file_once() {
     assert_eq!(error.to_string(), "cannot write /dev/full");
     let error = Error::on("write", "elsewhere")(error);
     assert_eq!((error.path.to_str(), error.source.raw_os_error()), (Some("/dev/full"), Some(28)));
-    let written = file.write_with(|writer| Ok::<_, Error>(writer.write_all(b"buffered").unwrap()));
+    let written = file.write_with(|writer| {
+        writer.write_all(b"buffered").unwrap();
+        Ok::<_, Error>(())
+    });
     assert_eq!(written.unwrap_err().path.to_str(), Some("/dev/full"));
 }

@@ -15,6 +15,7 @@ use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use tempfile::TempDir;
+use vmroot_errors::ErrorKind;
 use vmroot_export::{Error, Result, SquashfsCompression, SquashfsOptions, export_squashfs, write_squashfs};
 use vmroot_output::{Hook, Omissions, Omitted, Report, WriteProgress};
 use vmroot_test_roots::Root;
@@ -256,7 +257,9 @@ fn error_has_the_messages_of_the_program() {
     }
     let root = Root::of(&everything());
     let error = image_of(&root, &SquashfsOptions { block_size: Some(5000), ..FAST }).unwrap_err();
-    assert!(matches!(&error, Error::Program { program: "sqfstar", .. }), "{error}");
+    let program = matches!(&error, Error::Output { source, .. } if matches!(**source, Error::Program { .. }));
+    assert!(program && error.kind() == ErrorKind::ProgramFailed, "{error}");
+    assert!(error.full_message().contains("/image: sqfstar failed"), "{error}");
     assert!(error.full_message().contains("block"), "{error}");
     let error = write_squashfs(&root.fs, Path::new("/no/such/directory/image"), &FAST).unwrap_err();
     assert!(error.full_message().contains("No such file or directory"), "{error}");
