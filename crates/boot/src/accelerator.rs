@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::console::Console;
+use crate::kernel::BANNER;
 use crate::kvm_record::TrialKey;
 use crate::run::{Run, Stopper};
 use crate::{Accelerator, Architecture, Error, InitMessages, Kernel, KvmRecord, Machine, Result, Vmm};
@@ -124,20 +125,17 @@ impl KvmTrial<'_> {
         let stopper = Stopper::new()?;
         let run = Run {
             command: &command,
-            config: &nowhere,
+            vmm_config: &nowhere,
             timeout: None,
             silence: Some(MAX_SILENCE),
             stopper: &stopper,
             init_messages: InitMessages::Nothing,
         };
-        let mut said = Vec::new();
-        run.run(Console { input: None, interactive: false, output: &mut said })?;
-        Ok(said.windows(BANNER.len()).any(|window| window == BANNER))
+        let mut printed = Vec::new();
+        run.run(Console { input: None, interactive: false, output: &mut printed })?;
+        Ok(printed.windows(BANNER.len()).any(|window| window == BANNER))
     }
 }
-
-/// The first words that every kernel prints.
-const BANNER: &[u8] = b"Linux version ";
 
 /// The result of a trial.
 #[derive(Debug, PartialEq, Eq)]

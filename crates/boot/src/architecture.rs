@@ -4,6 +4,7 @@ use std::fmt;
 
 /// An architecture of guests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Architecture {
     /// x86-64, named `amd64` in images.
     X86_64,

@@ -4,6 +4,7 @@ mod input;
 mod output;
 mod terminal;
 
+use std::fmt;
 use std::os::fd::BorrowedFd;
 
 pub(crate) use input::{Encoding, forward};
@@ -21,4 +22,11 @@ pub struct Console<'a> {
     pub interactive: bool,
     /// Receives the output of the guest's command.
     pub output: &'a mut dyn std::io::Write,
+}
+
+impl fmt::Debug for Console<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { input, interactive, output: _ } = self;
+        f.debug_struct("Console").field("input", input).field("interactive", interactive).finish_non_exhaustive()
+    }
 }

@@ -13,6 +13,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error from preparing, booting or running a guest.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A system call failed: no space, no permission, or a bad disk.
     #[error(transparent)]
@@ -115,18 +116,18 @@ pub enum Error {
         architecture: Architecture,
     },
     /// Less memory than a kernel needs to start.
-    #[error("a guest needs {least} bytes of memory at least, not {asked}")]
+    #[error("a guest needs {minimum} bytes of memory at least, not {requested}")]
     Memory {
         /// The requested memory in bytes.
-        asked: u64,
+        requested: u64,
         /// The smallest accepted value in bytes.
-        least: u64,
+        minimum: u64,
     },
     /// More memory than the host has.
-    #[error("the guest would have {asked} bytes of memory, and this host has {available}, swap included")]
+    #[error("the guest would have {requested} bytes of memory, and this host has {available}, swap included")]
     HostMemory {
         /// The requested memory in bytes.
-        asked: u64,
+        requested: u64,
         /// The host's memory and swap in bytes.
         available: u64,
     },
@@ -144,14 +145,14 @@ pub enum Error {
         limit: usize,
     },
     /// No processor, or more than the VMM supports.
-    #[error("{vmm} runs guests of 1 to {limit} processors, not of {asked}")]
+    #[error("{vmm} runs guests of 1 to {limit} processors, not of {requested}")]
     Processors {
         /// The VMM.
         vmm: Vmm,
         /// The largest number that the VMM supports.
         limit: u32,
         /// The requested number.
-        asked: u32,
+        requested: u32,
     },
     /// An option that the VMM does not support.
     #[error("{vmm} {what}")]
@@ -171,7 +172,7 @@ pub enum Error {
     #[error("KVM cannot be used: {0}")]
     NoKvm(String),
     /// The VMM failed.
-    #[error("{program} failed: {status}{}", said(message))]
+    #[error("{program} failed: {status}{}", with_lines(message))]
     Vmm {
         /// The program.
         program: String,
@@ -184,7 +185,7 @@ pub enum Error {
     #[error("the guest could not start: {0}")]
     Init(String),
     /// The guest ended before its command reported an exit code.
-    #[error("the guest ended without an exit code{}", said(console))]
+    #[error("the guest ended without an exit code{}", with_lines(console))]
     Ended {
         /// The last lines of its console.
         console: String,
@@ -194,7 +195,7 @@ pub enum Error {
     Timeout(Duration),
     /// The caller, or the user at the terminal, ended the guest.
     #[error("the guest was ended")]
-    Stopped,
+    Cancelled,
 }
 
 impl Error {
@@ -214,8 +215,20 @@ impl Error {
             | Self::HostMemory { .. }
             | Self::Processors { .. }
             | Self::TooManyDisks { .. } => ErrorKind::Limit,
-            Self::Stopped => ErrorKind::Cancelled,
-            _ => ErrorKind::Other,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::WrongKernel { .. }
+            | Self::NotAKernel(_)
+            | Self::NoModules { .. }
+            | Self::AmbiguousModules { .. }
+            | Self::MissingModule { .. }
+            | Self::InvalidModule { .. }
+            | Self::WrongModule { .. }
+            | Self::Compressed { .. }
+            | Self::NoStageOne { .. }
+            | Self::Unsupported { .. }
+            | Self::MissingProgram { .. }
+            | Self::NoKvm(_)
+            | Self::Init(_) => ErrorKind::Other,
         }
     }
 
@@ -240,7 +253,7 @@ fn wanted_by(modules: &[String]) -> String {
     modules.iter().rev().map(|module| format!(", which {module} needs")).collect()
 }
 
-fn said(text: &str) -> String {
+fn with_lines(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(":\n{text}") }
 }
 

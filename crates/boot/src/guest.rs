@@ -29,42 +29,45 @@ const DEFAULT_MEMORY: u64 = 512 << 20;
 /// the root file system in memory may take only half of the memory.
 const ARCHIVE_MEMORY_FACTOR: u64 = 3;
 
-/// Options of a guest.
-#[derive(Clone)]
+/// The default free space of a writable disk image, in bytes.
+const DEFAULT_FREE: u64 = 256 << 20;
+
+/// Options of a guest. [`Self::new`] has the defaults.
+#[derive(Debug, Clone)]
 pub struct GuestOptions<'a> {
     /// The form in which the guest gets its root.
     pub via: Via,
     /// The guest's kernel.
     pub kernel: &'a Kernel,
-    /// The kernel's modules. If `None`, the kernel must have all drivers built in.
+    /// The kernel's modules. With `None`, the default, the kernel must have all drivers built in.
     pub modules: Option<&'a ModuleTree>,
     /// The VMM.
     pub vmm: Vmm,
-    /// The way in which the guest's instructions are executed.
+    /// The way in which the guest's instructions are executed. The default is [`Acceleration::Auto`].
     pub acceleration: Acceleration,
-    /// A record of whether KVM works. If `None`, KVM is tried for each guest.
+    /// A record of whether KVM works. With `None`, the default, KVM is tried for each guest.
     pub kvm_record: Option<KvmRecord<'a>>,
-    /// The memory in bytes. The default is 512 MiB, plus three times the size of an archive.
+    /// The memory in bytes. `None`, the default, is 512 MiB, plus three times the size of an archive.
     pub memory: Option<u64>,
-    /// The number of virtual processors.
+    /// The number of virtual processors. The default is 1.
     pub cpus: u32,
-    /// Further words for the kernel's command line.
+    /// Further words for the kernel's command line. The default is none.
     pub append: &'a str,
-    /// The program that is started in the root. If `None`, the kernel's default search applies.
+    /// The program that is started in the root. With `None`, the default, the kernel searches for one.
     pub init: Option<&'a str>,
-    /// The messages that the init writes to the console.
+    /// The messages that the init writes to the console. The default is [`InitMessages::Nothing`].
     pub init_messages: InitMessages,
-    /// `vmroot-init` for the guest's architecture, which loads the modules.
+    /// `vmroot-init` for the guest's architecture, which loads the modules. The default is `None`.
     pub stage_one: Option<&'a [u8]>,
-    /// Whether writes to a read-only root go to an overlay in the guest's memory.
+    /// Whether writes to a read-only root go to an overlay in the guest's memory. The default is false.
     pub overlay: bool,
-    /// Free space of a writable disk image, in bytes.
+    /// The free space of a writable disk image, in bytes. The default is 256 MiB.
     pub free: u64,
-    /// Whether the console shows the kernel's messages.
+    /// Whether the console shows the kernel's messages. The default is false.
     pub verbose: bool,
-    /// The time limit for the guest.
+    /// The time limit for the guest. `None`, the default, is none.
     pub timeout: Option<Duration>,
-    /// Receives progress while the root is built into its form, and may cancel that.
+    /// Receives progress. `Break` cancels the export.
     pub hook: Option<Hook<'a>>,
 }
 
@@ -94,11 +97,12 @@ pub enum InitMessages {
 #[derive(Debug)]
 pub struct Guest {
     command: VmmCommand,
-    config: PathBuf,
+    vmm_config: PathBuf,
     device: Option<VirtioFs>,
     init_messages: InitMessages,
     timeout: Option<Duration>,
     note: Option<String>,
+    stopper: Stopper,
 }
 
 impl Guest {
@@ -115,21 +119,27 @@ impl Guest {
         let plan = options.plan(&destination, &via::contents(root)?)?;
         let trial = KvmTrial { kernel: options.kernel, vmm: options.vmm, record: options.kvm_record };
         let (accelerator, note) = trial.choose(options.acceleration)?;
-        let Plan { medium, modules, stage, mut machine, config } = plan;
+        let Plan { medium, modules, stage, mut machine, vmm_config } = plan;
         machine.accelerator = accelerator;
         let builder = MediumBuilder { root, destination: &destination, free: options.free, hook: options.hook };
         let device = options.via.build(&builder)?;
         stage.make(&modules)?;
         machine.memory = options.memory(&medium)?;
         check_host_memory(machine.memory)?;
-        let command = options.vmm.command(&machine, &config)?;
+        let command = options.vmm.command(&machine, &vmm_config)?;
         tracing::debug!("{} {:?}", command.program, command.arguments);
-        Ok(Self { command, config, device, init_messages: options.init_messages, timeout: options.timeout, note })
+        let GuestOptions { init_messages, timeout, .. } = *options;
+        Ok(Self { command, vmm_config, device, init_messages, timeout, note, stopper: Stopper::new()? })
     }
 
     /// Returns the reason why KVM is not used, if [`Acceleration::Auto`] fell back to TCG.
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()
+    }
+
+    /// Returns a handle that ends [`Self::run`] from any thread.
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
     }
 
     /// Runs the guest until it ends.
@@ -139,10 +149,17 @@ impl Guest {
     /// - [`Error::Init`] if the init could not start the command.
     /// - [`Error::Ended`] if the guest ended before its command did.
     /// - [`Error::Timeout`] if the time limit has passed.
-    /// - [`Error::Stopped`] if `stopper` was used.
-    pub fn run(self, console: Console<'_>, stopper: &Stopper) -> Result<GuestExit> {
-        let Self { command, config, device, init_messages, timeout, note: _ } = self;
-        let run = Run { command: &command, config: &config, timeout, silence: None, stopper, init_messages };
+    /// - [`Error::Cancelled`] if a [`Stopper`] or the user at the terminal ended the guest.
+    pub fn run(self, console: Console<'_>) -> Result<GuestExit> {
+        let Self { command, vmm_config, device, init_messages, timeout, note: _, stopper } = self;
+        let run = Run {
+            command: &command,
+            vmm_config: &vmm_config,
+            timeout,
+            silence: None,
+            stopper: &stopper,
+            init_messages,
+        };
         let Some(device) = device else { return run.run(console) };
         let end = device.stopper();
         thread::scope(|scope| {
@@ -168,7 +185,7 @@ struct Plan<'a> {
     stage: StageOne<'a>,
     machine: Machine,
     /// The path for the VMM's configuration file.
-    config: PathBuf,
+    vmm_config: PathBuf,
 }
 
 /// The first stage, which loads the modules and mounts the root.
@@ -188,6 +205,29 @@ impl StageOne<'_> {
 }
 
 impl<'a> GuestOptions<'a> {
+    /// Returns the default options for a guest.
+    pub fn new(via: Via, kernel: &'a Kernel, vmm: Vmm) -> Self {
+        Self {
+            via,
+            kernel,
+            modules: None,
+            vmm,
+            acceleration: Acceleration::default(),
+            kvm_record: None,
+            memory: None,
+            cpus: 1,
+            append: "",
+            init: None,
+            init_messages: InitMessages::Nothing,
+            stage_one: None,
+            overlay: false,
+            free: DEFAULT_FREE,
+            verbose: false,
+            timeout: None,
+            hook: None,
+        }
+    }
+
     /// Checks everything that does not depend on the root, for a caller that has not fetched the root yet.
     ///
     /// `directory` is the one for [`Guest::prepare`], or a path of the same length and with the same kinds of bytes. No
@@ -237,12 +277,12 @@ impl<'a> GuestOptions<'a> {
             disks,
             share,
         };
-        let config = destination.directory.join("machine.json");
-        self.vmm.command(&machine, &config)?;
+        let vmm_config = destination.directory.join("machine.json");
+        self.vmm.command(&machine, &vmm_config)?;
         check_host_memory(machine.memory)?;
         KvmTrial { kernel: self.kernel, vmm: self.vmm, record: None }.check(self.acceleration)?;
         self.vmm.check_installed(&machine)?;
-        Ok(Plan { medium, modules, stage, machine, config })
+        Ok(Plan { medium, modules, stage, machine, vmm_config })
     }
 
     /// Returns the modules to load, in order.
@@ -338,10 +378,10 @@ impl<'a> GuestOptions<'a> {
 ///
 /// Linux refuses such an allocation unless overcommitting is always allowed
 /// (Documentation/mm/overcommit-accounting.rst). The check is skipped if the host's memory is unknown.
-fn check_host_memory(asked: u64) -> Result<()> {
-    let gives_anything = fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.trim() == "1");
+fn check_host_memory(requested: u64) -> Result<()> {
+    let overcommits = fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.trim() == "1");
     match fs::read_to_string("/proc/meminfo").ok().as_deref().and_then(memory_of) {
-        Some(available) if asked > available && !gives_anything => Err(Error::HostMemory { asked, available }),
+        Some(available) if requested > available && !overcommits => Err(Error::HostMemory { requested, available }),
         _ => Ok(()),
     }
 }

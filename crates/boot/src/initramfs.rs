@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use vmroot_container_fs::Device;
 use vmroot_export::CpioWriter;
 use vmroot_guest_config::{MODULES, STAGE, Stage};
 
@@ -15,7 +16,7 @@ pub(crate) fn write(writer: &mut dyn Write, init: &[u8], modules: &[Module], sta
     let mut archive = CpioWriter::new(writer);
     archive.add_directory(b"dev", 0o755)?;
     // The kernel opens it for the first process, before anything is mounted.
-    archive.add_device(b"dev/console", 0o020_600, (5, 1))?;
+    archive.add_device(b"dev/console", 0o020_600, Device { major: 5, minor: 1 })?;
     archive.add_directory(b"vmroot", 0o755)?;
     archive.add_directory(in_archive(MODULES), 0o755)?;
     archive.add_file(b"init", 0o755, init)?;

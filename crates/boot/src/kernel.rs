@@ -13,8 +13,8 @@ use crate::{Architecture, Error, Result};
 const HEAD: usize = 64 << 10;
 /// The number of bytes of the decompressed kernel that are searched for the version.
 const MAX_KERNEL: u64 = 256 << 20;
-/// The text before the version in every kernel.
-const BANNER: &[u8] = b"Linux version ";
+/// The text before the version in every kernel, which is also the first that it prints.
+pub(crate) const BANNER: &[u8] = b"Linux version ";
 /// The maximum length of a version: `__NEW_UTS_LEN` of uname(2).
 const MAX_VERSION: usize = 64;
 

@@ -1,6 +1,6 @@
 //! Boots a virtual machine from the merged root of an image.
 //!
-//! A [`Kernel`] knows its architecture and version. A [`ModuleTree`] finds the modules that the kernel must load to
+//! A [`Kernel`] has its architecture and version. A [`ModuleTree`] finds the modules that the kernel must load to
 //! mount the root. [`Guest::prepare`] builds the root's form ([`Via`]) in a directory, with an initramfs if modules are
 //! needed, and describes the [`Machine`]. A [`Vmm`] converts the machine into a command. [`Guest::run`] relays bytes
 //! between the guest's serial port and a [`Console`] until the guest has ended, and returns the exit code of its

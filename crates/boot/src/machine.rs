@@ -56,6 +56,7 @@ pub struct Disk {
 
 /// The format of a disk's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DiskFormat {
     /// The disk's bytes.
     Raw,
@@ -87,12 +88,12 @@ impl Machine {
             return Err(Error::CommandLine { length, limit, architecture: self.architecture });
         }
         if self.memory < MIN_MEMORY {
-            return Err(Error::Memory { asked: self.memory, least: MIN_MEMORY });
+            return Err(Error::Memory { requested: self.memory, minimum: MIN_MEMORY });
         }
         let limits = vmm.limits(self.architecture, None);
         limits.check_disks(vmm, self.disks.len())?;
         if self.cpus == 0 || self.cpus > limits.cpus {
-            return Err(Error::Processors { vmm, limit: limits.cpus, asked: self.cpus });
+            return Err(Error::Processors { vmm, limit: limits.cpus, requested: self.cpus });
         }
         Ok(())
     }

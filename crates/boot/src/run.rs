@@ -24,6 +24,7 @@ const MAX_MESSAGE: usize = 4096;
 
 /// The result of a guest that ran.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GuestExit {
     /// The exit code of the command: 128 plus the signal's number if a signal ended it, 125 to 127 if it was not
     /// executed. `None` for an image's own init, which reports no exit code.
@@ -36,7 +37,7 @@ pub struct GuestExit {
     pub executed: Option<Duration>,
 }
 
-/// Ends a guest from any thread, even before the guest has started.
+/// A handle that ends [`Guest::run`](crate::Guest::run) from any thread, such as one that waits for signals.
 #[derive(Debug, Clone)]
 pub struct Stopper(Arc<OwnedFd>);
 
@@ -45,12 +46,12 @@ impl Stopper {
     ///
     /// # Errors
     /// [`Error::Io`] if no file descriptor is available.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let event = eventfd(0, EventfdFlags::CLOEXEC).map_err(Error::io("make an event for", "the guest"))?;
         Ok(Self(Arc::new(event)))
     }
 
-    /// Ends the guest.
+    /// Ends the guest now, or as soon as it starts.
     pub fn stop(&self) {
         // Writing fails only if the counter is full. The event is then signalled already.
         let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
@@ -61,7 +62,7 @@ impl Stopper {
 pub(crate) struct Run<'a> {
     pub(crate) command: &'a VmmCommand,
     /// The path that [`VmmCommand::config`] is written to.
-    pub(crate) config: &'a Path,
+    pub(crate) vmm_config: &'a Path,
     pub(crate) timeout: Option<Duration>,
     /// The maximum time without output on the console.
     pub(crate) silence: Option<Duration>,
@@ -73,9 +74,9 @@ impl Run<'_> {
     /// Runs the VMM until it exits.
     pub(crate) fn run(&self, console: Console<'_>) -> Result<GuestExit> {
         if let Some(config) = &self.command.config {
-            std::fs::write(self.config, config).map_err(Error::io("write", self.config))?;
+            std::fs::write(self.vmm_config, config).map_err(Error::io("write", self.vmm_config))?;
         }
-        let mut guest = Monitor::start(self.command)?;
+        let mut guest = RunningVmm::start(self.command)?;
         let mut output = Output::default();
         let status = self.relay(&mut guest, console, &mut output)?;
         self.ended(&mut output, status, &guest.messages)
@@ -101,7 +102,7 @@ impl Run<'_> {
     }
 
     /// Relays bytes between the console and the machine until the machine's output ends, then waits for its exit.
-    fn relay(&self, guest: &mut Monitor, console: Console<'_>, output: &mut Output) -> Result<ExitStatus> {
+    fn relay(&self, guest: &mut RunningVmm, console: Console<'_>, output: &mut Output) -> Result<ExitStatus> {
         let Console { input, interactive, output: out } = console;
         let failed = |source| Error::io("use", "the console")(source);
         let _raw = match input {
@@ -158,7 +159,7 @@ impl Run<'_> {
 
     fn relay_output(
         &self,
-        guest: &mut Monitor,
+        guest: &mut RunningVmm,
         output: &mut Output,
         out: &mut dyn Write,
         go: mpsc::Sender<()>,
@@ -170,7 +171,7 @@ impl Run<'_> {
             let timeout = deadlines.next().into_iter().chain(output.is_waiting().then_some(MAX_LINE_WAIT)).min();
             let ready = guest.poll(self.stopper, timeout)?;
             if ready.stopped {
-                return Ok(Err(Error::Stopped));
+                return Ok(Err(Error::Cancelled));
             }
             if let Some(timeout) = deadlines.expired() {
                 return Ok(Err(Error::Timeout(timeout)));
@@ -241,7 +242,7 @@ impl Drop for EndSignal<'_> {
 }
 
 /// A running VMM.
-struct Monitor {
+struct RunningVmm {
     child: Child,
     input: Option<PipeWriter>,
     output: OwnedFd,
@@ -255,7 +256,7 @@ struct Ready {
     stopped: bool,
 }
 
-impl Monitor {
+impl RunningVmm {
     fn start(command: &VmmCommand) -> Result<Self> {
         let failed = |source| Error::io("start", &command.program)(source);
         let (input, to_guest) = io::pipe().map_err(failed)?;
@@ -337,7 +338,7 @@ impl Monitor {
     }
 }
 
-impl Drop for Monitor {
+impl Drop for RunningVmm {
     fn drop(&mut self) {
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
             self.kill();
@@ -351,7 +352,7 @@ mod tests {
     use super::*;
 
     /// Returns a command that runs a shell script as the VMM.
-    fn monitor(script: &str) -> VmmCommand {
+    fn vmm_script(script: &str) -> VmmCommand {
         VmmCommand { program: "sh".into(), arguments: vec!["-c".into(), script.into()], config: None }
     }
 
@@ -359,7 +360,7 @@ mod tests {
         let mut output = Vec::new();
         let run = Run {
             command,
-            config: Path::new(""),
+            vmm_config: Path::new(""),
             timeout: None,
             silence,
             stopper,
@@ -370,7 +371,7 @@ mod tests {
     }
 
     fn ended(script: &str) -> (Result<GuestExit>, String) {
-        let (ended, output) = run(&monitor(script), None, &Stopper::new().unwrap());
+        let (ended, output) = run(&vmm_script(script), None, &Stopper::new().unwrap());
         (ended, String::from_utf8(output).unwrap())
     }
 
@@ -403,7 +404,7 @@ mod tests {
     #[test]
     fn silence_is_a_timeout() {
         let silence = Duration::from_millis(300);
-        let (early, output) = run(&monitor("echo a; sleep 60"), Some(silence), &Stopper::new().unwrap());
+        let (early, output) = run(&vmm_script("echo a; sleep 60"), Some(silence), &Stopper::new().unwrap());
         assert!(matches!(early, Err(Error::Timeout(time)) if time == silence), "{early:?}");
         assert_eq!(output, b"a\n");
     }
@@ -413,12 +414,12 @@ mod tests {
     fn a_guest_that_reads_nothing_can_be_ended() {
         let input = tempfile::tempfile().unwrap();
         input.set_len(4 << 20).unwrap();
-        let command = monitor("exec sleep 60");
+        let command = vmm_script("exec sleep 60");
         let (timeout, start) = (Duration::from_millis(300), Instant::now());
         let stopper = Stopper::new().unwrap();
         let run = Run {
             command: &command,
-            config: Path::new(""),
+            vmm_config: Path::new(""),
             timeout: Some(timeout),
             silence: None,
             stopper: &stopper,
@@ -438,8 +439,8 @@ mod tests {
                 thread::sleep(Duration::from_millis(100));
                 other.stop();
             });
-            run(&monitor("sleep 60"), None, &stopper).0
+            run(&vmm_script("sleep 60"), None, &stopper).0
         });
-        assert!(matches!(early, Err(Error::Stopped)), "{early:?}");
+        assert!(matches!(early, Err(Error::Cancelled)), "{early:?}");
     }
 }

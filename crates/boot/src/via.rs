@@ -7,7 +7,9 @@ use std::path::{self, Path, PathBuf};
 use std::sync::Arc;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_erofs::{ErofsOptions, VmdkAccess, check_vmdk_path, erofs_devices, write_erofs, write_erofs_meta};
+use vmroot_erofs::{
+    ErofsMetaOptions, ErofsOptions, VmdkAccess, check_vmdk_path, erofs_devices, write_erofs, write_erofs_meta,
+};
 use vmroot_export::{CpioOptions, SquashfsCompression, SquashfsOptions, write_cpio, write_squashfs};
 use vmroot_ext4::{Ext4Options, write_ext4};
 use vmroot_output::{Hook, Omissions};
@@ -17,6 +19,7 @@ use crate::{Disk, DiskFormat, Error, Result, Share};
 
 /// The form in which a guest gets its root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Via {
     /// An EROFS image, read-only.
     Erofs,
@@ -177,7 +180,7 @@ impl MediumBuilder<'_> {
     /// Builds one VMDK disk, which guests can mount from Linux 5.4 on, or else a disk for each layer (Linux 5.16).
     fn erofs_meta(&self) -> Result<()> {
         let image = self.file(IMAGE)?;
-        let mut meta = write_erofs_meta(self.root, &image)?;
+        let mut meta = write_erofs_meta(self.root, &image, &ErofsMetaOptions::default())?;
         warn_about(&meta.report.omissions);
         if !self.destination.takes_vmdk {
             return Ok(());

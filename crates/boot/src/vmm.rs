@@ -15,6 +15,7 @@ pub(crate) use version::Version;
 
 /// A virtual machine monitor (VMM).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Vmm {
     /// QEMU, which supports everything.
     Qemu,
@@ -26,6 +27,7 @@ pub enum Vmm {
 
 /// A command that starts a machine with its console on the standard input and output.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VmmCommand {
     /// The program, searched for in `PATH`.
     pub program: String,

@@ -10,6 +10,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error from reading changes, writing them as a layer, or adding them to a root.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A system call failed: no space, no permission, or a bad disk.
     #[error(transparent)]
@@ -77,7 +78,11 @@ impl Error {
             Self::Root(error) => error.kind(),
             Self::OnTop { source, .. } => source.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
-            _ => ErrorKind::Other,
+            Self::ReservedName(_)
+            | Self::Unportable { .. }
+            | Self::UnseenMarks(_)
+            | Self::Incomplete(_)
+            | Self::Placement(_) => ErrorKind::Other,
         }
     }
 

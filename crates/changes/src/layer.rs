@@ -37,7 +37,7 @@ pub enum Marks {
 }
 
 /// Options of [`export_layer`] and [`write_layer`].
-#[derive(Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct LayerOptions<'a> {
     /// Treat files named `.wh.*` as whiteouts, as in an unpacked layer. If false, they are an error.
     pub whiteout_files: bool,
@@ -51,14 +51,14 @@ pub struct LayerOptions<'a> {
     pub with_root: bool,
     /// Fail at the first entry that a layer cannot hold.
     pub strict: bool,
-    /// Receives progress, with `total_bytes` 0, and may cancel the export.
+    /// Receives progress. `Break` cancels the export. `total_bytes` is 0.
     pub hook: Option<Hook<'a>>,
 }
 
 /// Writes a directory as a layer's tar to the file at `path`, which appears under its name only when it is complete.
 ///
 /// # Errors
-/// - [`Error::Io`]: the file cannot be created, synced or renamed.
+/// - [`Error::Io`]: the file cannot be created, written, synced or renamed.
 /// - The errors of [`write_layer`].
 pub fn export_layer(directory: &Path, path: &Path, options: &LayerOptions<'_>) -> Result<Report> {
     OutputFile::create(path)?.write_with(|writer| write_layer(directory, writer, options))
@@ -108,7 +108,7 @@ pub(crate) fn write_plain(
     }
     let meter = Meter::new(options.hook, 0);
     let (mut has_whiteouts, mut has_user_marks) = (false, false);
-    let mut layer = LayerWriter::new(writer, options.sparse, &meter);
+    let mut layer = LayerWriter::new(writer, &meter).sparse(options.sparse);
     let mut walk = HostWalk::of_directory(directory)?;
     let mut omissions = Omissions::default();
     // Directories in which an xattr marks files as whiteouts.
@@ -142,7 +142,9 @@ pub(crate) fn write_plain(
                 Omitted::Socket,
                 OmissionReason::form("a layer has no type for it"),
             );
-            omissions.check(options.strict, "a layer")?;
+            if options.strict {
+                omissions.require_complete("a layer")?;
+            }
         }
         if mark == Mark::Opaque {
             layer.add_opaque_mark(&entry.path)?;

@@ -36,6 +36,15 @@ pub struct Top {
     pub strict: bool,
 }
 
+/// The owner of an entry. The default is root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Owner {
+    /// The id of the user.
+    pub uid: u32,
+    /// The id of the group.
+    pub gid: u32,
+}
+
 /// A file or directory to add to an image.
 ///
 /// Destinations are paths in the image. Symbolic links in them are resolved inside the image. Missing parent
@@ -59,8 +68,8 @@ pub enum Addition {
         ///
         /// With `None` each entry keeps its own, without setuid and setgid if the owner changes, as in chown(2).
         mode: Option<u32>,
-        /// Owner and group of all entries. `None` is root.
-        owner: Option<(u32, u32)>,
+        /// The owner and group of all entries. `None` is root.
+        owner: Option<Owner>,
     },
     /// A file in memory. Its owner is root, and its time is the Unix epoch. It replaces a file, but not a directory.
     File {
@@ -133,7 +142,9 @@ impl Top {
             let built = builder.build_additions(&self.additions, &top.root, &mut top.omitted)?;
             top = top.with_layer(publish(built, directory.path())?, None)?;
         }
-        top.omitted.check(self.strict, "a layer")?;
+        if self.strict {
+            top.omitted.require_complete("a layer")?;
+        }
         Ok(ExtendedRoot { directory: Some(directory), ..top })
     }
 }

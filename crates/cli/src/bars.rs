@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use vmroot::output::Progress as WriteProgress;
+use vmroot::output::WriteProgress;
 use vmroot::{BlobProgress, Cancel, Digest, NoProgress, Progress};
 
 use crate::output;

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use rustix::fs::Access;
+use vmroot::changes::Owner;
 use vmroot::{Addition, Top};
 
 use crate::paths;
@@ -68,7 +69,7 @@ fn parse_addition(text: OsString) -> Result<Addition, String> {
     let (mode, owner) = match fields[at + 1..] {
         [] => (None, None),
         [mode] => (Some(parse_mode(mode)?), None),
-        [mode, uid, gid] => (Some(parse_mode(mode)?), Some((parse_id(uid)?, parse_id(gid)?))),
+        [mode, uid, gid] => (Some(parse_mode(mode)?), Some(Owner { uid: parse_id(uid)?, gid: parse_id(gid)? })),
         _ => return Err("expected MODE or MODE:UID:GID after DEST, and no colon in DEST".to_owned()),
     };
     Ok(Addition::Copy { source: source.into(), destination: fields[at].to_vec(), mode, owner })
@@ -101,7 +102,7 @@ mod tests {
             ("a:/b/", copy("a", "/b/", None, None)),
             ("dir/.:/", copy("dir/.", "/", None, None)),
             ("a:/b:755", copy("a", "/b", Some(0o755), None)),
-            ("a:/b:0644:1000:100", copy("a", "/b", Some(0o644), Some((1000, 100)))),
+            ("a:/b:0644:1000:100", copy("a", "/b", Some(0o644), Some(Owner { uid: 1000, gid: 100 }))),
             ("a:b:c:/d", copy("a:b:c", "/d", None, None)),
             ("/a:/b:/c", copy("/a:/b", "/c", None, None)),
             ("/a:7:0:0:/c:4755", copy("/a:7:0:0", "/c", Some(0o4755), None)),

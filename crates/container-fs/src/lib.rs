@@ -22,5 +22,5 @@ pub use layered::{ExtraLayer, LayerFiles, LayeredContainerFs};
 pub use resolve::Resolved;
 pub use stat::{Stat, StatFs};
 pub use users::UserIds;
-pub use vmroot_layer_index::{Extent, InodeId, InodeKind, Timestamp, pack_device};
+pub use vmroot_layer_index::{Device, Extent, InodeId, InodeKind, Timestamp, pack_device};
 pub use walk::{Walk, WalkEntry};

@@ -1,6 +1,6 @@
 //! The attributes of inodes and roots, as in stat(2) and statfs(2).
 
-use vmroot_layer_index::{Inode, InodeId, InodeKind, Timestamp};
+use vmroot_layer_index::{Device, Inode, InodeId, InodeKind, Timestamp};
 
 /// The size in bytes of the blocks that files are stored in.
 pub(crate) const BLOCK: u64 = 4096;
@@ -27,7 +27,7 @@ pub struct Stat {
     /// The modification time. It also serves as access and change time, since layers only have this one.
     pub mtime: Timestamp,
     /// The major and minor number of a device; zeros for other inodes.
-    pub device: (u32, u32),
+    pub device: Device,
 }
 
 impl Stat {

@@ -1,6 +1,7 @@
 //! Walking over all paths of a root.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use vmroot_layer_index::{InodeId, InodeKind};
 
@@ -40,6 +41,12 @@ pub struct Walk<'a> {
     /// The first path of each inode with several names.
     first: HashMap<InodeId, Vec<u8>>,
     started: bool,
+}
+
+impl fmt::Debug for Walk<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Walk").field("path", &String::from_utf8_lossy(&self.path)).finish_non_exhaustive()
+    }
 }
 
 impl ContainerFs {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_erofs::{ErofsCompression, ErofsOptions, write_erofs, write_erofs_meta};
+use vmroot_erofs::{ErofsCompression, ErofsMetaOptions, ErofsOptions, write_erofs, write_erofs_meta};
 // A program prints its result.
 #[allow(clippy::print_stdout)] // It is a program.
 fn main() -> Result<(), Box<dyn Error>> {
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some("image") => drop(write_erofs(&root, &file, &ErofsOptions::default())?),
         Some("lz4") => drop(write_erofs(&root, &file, &compressed(ErofsCompression::LZ4))?),
         Some("zstd") => drop(write_erofs(&root, &file, &compressed(ErofsCompression::ZSTD))?),
-        Some("meta") => drop(write_erofs_meta(&root, &file)?),
+        Some("meta") => drop(write_erofs_meta(&root, &file, &ErofsMetaOptions::default())?),
         _ => return Err("image, lz4, zstd or meta".into()),
     }
     println!("{}", start.elapsed().as_secs_f64());

@@ -27,6 +27,7 @@ use extent::Encoder;
 
 /// The compression of file contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ErofsCompression {
     /// LZ4, readable from Linux 5.4 on.
     Lz4 {

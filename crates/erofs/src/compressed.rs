@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_output::{ImageFile, Meter};
+use vmroot_output::{ImageFile, Meter, workers};
 use vmroot_sys::AlignedBuffer;
 use zerocopy::IntoBytes;
 
@@ -27,7 +27,7 @@ pub(crate) fn write_compressed(
     compression: ErofsCompression,
     options: &ErofsOptions<'_>,
 ) -> Result<u64> {
-    // This finds a root that EROFS cannot represent before any work is done.
+    // This finds a root that EROFS cannot hold before any work is done.
     let jobs = Jobs::of(&Plan::of(fs, FilePlacement::Packed, 0)?);
     let target = ImageFile::new(file).map_err(Error::Write)?;
     let meter = Meter::new(options.hook, jobs.bytes());
@@ -37,7 +37,8 @@ pub(crate) fn write_compressed(
         let mut worker = Worker::new(fs, compression);
         move |segments| worker.work(segments)
     };
-    run_in_order(options.threads, jobs, work, |segments| {
+    let threads = workers::count(options.threads);
+    run_in_order(threads, jobs, work, |segments| {
         for (segment, extents) in segments {
             output.write(stored.push(&segment, &extents)?)?;
             meter.count(segment.length)?;
@@ -49,7 +50,7 @@ pub(crate) fn write_compressed(
     let blocks = check_blocks(plan.end)?;
     let bytes = u64::from(blocks) * BLOCK;
     target.set_length(bytes).map_err(Error::Write)?;
-    Writer::new(&plan, &target, &[], Data::default(), None, Meter::new(None, 0)).run(options.threads)?;
+    Writer::new(&plan, &target, &[], Data::default(), None, Meter::new(None, 0)).run(threads)?;
     write_superblock(&plan, blocks, compression, &target)?;
     Ok(bytes)
 }

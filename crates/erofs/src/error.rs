@@ -1,7 +1,7 @@
 //! Errors from writing an EROFS image.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vmroot_container_fs::ContainerFs;
 use vmroot_errors::ErrorKind;
@@ -12,6 +12,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error from writing an EROFS image.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The root exceeds the capacity of an EROFS image.
     #[error("the root is too large for EROFS: {what}")]
@@ -41,13 +42,13 @@ pub enum Error {
     /// A system call failed: no space, no permission, or a bad disk.
     #[error(transparent)]
     Io(#[from] vmroot_output::Error),
-    /// The image cannot be written: no space, or a bad disk.
+    /// The image cannot be written: no space, or a bad disk. An export to a path returns [`Self::Io`] instead.
     #[error("cannot write the image")]
     Write(#[source] io::Error),
     /// The root cannot be read.
     #[error(transparent)]
     Root(#[from] vmroot_container_fs::Error),
-    /// The progress hook cancelled the work. The incomplete output remains.
+    /// The progress hook cancelled the export.
     #[error("stopped before everything was written")]
     Cancelled,
 }
@@ -61,7 +62,7 @@ impl Error {
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Io(error) => ErrorKind::of_named_file(&error.source),
             Self::Write(source) => ErrorKind::of_io(source),
-            _ => ErrorKind::Other,
+            Self::Incomplete(_) | Self::Unlistable { .. } => ErrorKind::Other,
         }
     }
 }
@@ -73,6 +74,14 @@ impl From<Cancelled> for Error {
 }
 
 impl Error {
+    /// Adds the path of the image to an error of writing it.
+    pub(crate) fn at(path: &Path) -> impl FnOnce(Self) -> Self {
+        move |error| match error {
+            Self::Write(source) => vmroot_output::Error::on("write", path)(source).into(),
+            error => error,
+        }
+    }
+
     /// Converts the error of a failed copy of file contents.
     pub(crate) fn moving(fs: &ContainerFs) -> impl Fn(MoveError) -> Self {
         |error| match error {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_output::{ImageFile, Meter, OutputFile, Report};
+use vmroot_output::{ImageFile, Meter, OutputFile, Report, workers};
 
 use super::compressed::write_compressed;
 use super::data::Data;
@@ -18,11 +18,11 @@ use crate::{Error, Result};
 /// Writes the root as an EROFS image to the file at `path`, which appears under its name only when it is complete.
 ///
 /// # Errors
-/// - [`Error::Io`]: the file cannot be created, synced or renamed.
+/// - [`Error::Io`]: the file cannot be created, written, synced or renamed.
 /// - The errors of [`write_erofs`].
 pub fn export_erofs(fs: &ContainerFs, path: &Path, options: &ErofsOptions<'_>) -> Result<Report> {
     let file = OutputFile::create(path)?;
-    let report = write_erofs(fs, file.file(), options)?;
+    let report = write_erofs(fs, file.file(), options).map_err(Error::at(path))?;
     file.commit()?;
     Ok(report)
 }
@@ -34,14 +34,16 @@ pub fn export_erofs(fs: &ContainerFs, path: &Path, options: &ErofsOptions<'_>) -
 /// xattrs that were left out because EROFS has no prefix or no room for them.
 ///
 /// # Errors
-/// - [`Error::Incomplete`]: [`ErofsOptions::strict`] is set and EROFS cannot represent the whole root.
+/// - [`Error::Incomplete`]: [`ErofsOptions::strict`] is set and EROFS cannot hold the whole root.
 /// - [`Error::TooLarge`]: the image would have 16 TiB or more.
 /// - [`Error::Write`]: the file cannot be written.
 /// - [`Error::Root`]: the contents of a file cannot be read.
 /// - [`Error::Cancelled`]: the hook cancelled the export.
 pub fn write_erofs(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) -> Result<Report> {
     let omissions = xattrs::omissions(fs);
-    omissions.check(options.strict, FORM)?;
+    if options.strict {
+        omissions.require_complete(FORM)?;
+    }
     let bytes = match options.compression {
         Some(compression) => write_compressed(fs, file, compression, options)?,
         None => write_plain(fs, file, options)?,
@@ -62,6 +64,6 @@ fn write_plain(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) -> Res
     let files: Vec<&File> = fs.contents().map(|contents| &contents.file).collect();
     meter.count(data.runs.share(&files, &target))?;
     let superblock = superblock(&plan, blocks, 0, "");
-    Writer::new(&plan, &target, &files, data, Some(superblock), meter).run(options.threads)?;
+    Writer::new(&plan, &target, &files, data, Some(superblock), meter).run(workers::count(options.threads))?;
     Ok(bytes)
 }

@@ -22,7 +22,7 @@ use super::format::{BLOCK, DeviceSlot, check_blocks};
 use super::metadata::{ItemRuns, write_directories};
 use super::plan::{FilePlacement, Plan};
 use super::superblock::{DEVICE_TABLE, seal, superblock};
-use super::xattrs;
+use super::{FORM, xattrs};
 use crate::{Error, Result};
 
 pub use export::{ErofsMetaOptions, export_erofs_meta};
@@ -32,6 +32,7 @@ pub const MAX_DEVICES: usize = 16_000;
 
 /// A metadata-only image.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ErofsMeta {
     /// Size of the metadata in blocks of 4096 bytes.
     pub blocks: u32,
@@ -49,6 +50,7 @@ pub struct ErofsMeta {
 
 /// A contents file as a device of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ErofsDevice {
     /// The path of the file.
     pub path: PathBuf,
@@ -65,11 +67,17 @@ pub struct ErofsDevice {
 /// The image refers to whole blocks of the contents files, so file contents are neither read nor written.
 ///
 /// # Errors
+/// - [`Error::Incomplete`]: [`ErofsMetaOptions::strict`] is set and EROFS cannot hold the whole root. Nothing is
+///   written.
 /// - [`Error::TooLarge`]: the whole image would have 16 TiB or more, or there are more than [`MAX_DEVICES`] contents
 ///   files.
 /// - [`Error::Write`]: the file cannot be written.
 /// - [`Error::Root`]: the root cannot be read.
-pub fn write_erofs_meta(fs: &ContainerFs, file: &File) -> Result<ErofsMeta> {
+pub fn write_erofs_meta(fs: &ContainerFs, file: &File, options: &ErofsMetaOptions<'_>) -> Result<ErofsMeta> {
+    let omissions = xattrs::omissions(fs);
+    if options.strict {
+        omissions.require_complete(FORM)?;
+    }
     let count = distinct_contents(fs).len();
     if count > MAX_DEVICES {
         let what = format!("{count} layers with contents, the limit is {MAX_DEVICES}");
@@ -93,7 +101,7 @@ pub fn write_erofs_meta(fs: &ContainerFs, file: &File) -> Result<ErofsMeta> {
         target.write(&bytes, place.offset).map_err(Error::Write)?;
     }
     write_directories(&plan, |bytes, offset| target.write(bytes, offset).map_err(Error::Write))?;
-    let report = Report::new(u64::from(blocks) * BLOCK, xattrs::omissions(fs));
+    let report = Report::new(u64::from(blocks) * BLOCK, omissions);
     Ok(ErofsMeta { blocks, total_blocks, devices, report, head })
 }
 

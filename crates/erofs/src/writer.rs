@@ -46,7 +46,7 @@ impl<'a> Writer<'a> {
         superblock: Option<Superblock>,
         meter: Meter<'a>,
     ) -> Self {
-        let jobs = Mutex::new(Queue { data: Jobs::new(files, data.runs, target.is_sparse()), next_run: 0 });
+        let jobs = Mutex::new(Queue { data: Jobs::new(files, data.runs, target), next_run: 0 });
         Self { plan, target, files, superblock, items: ItemRuns::of(plan), jobs, meter }
     }
 

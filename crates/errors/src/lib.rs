@@ -37,7 +37,7 @@ pub enum ErrorKind {
     InUse,
     /// A guest was still running at its deadline.
     TimedOut,
-    /// A monitor or another program failed. The message ends with lines of its output.
+    /// A VMM or another program failed. The message ends with lines of its output.
     ProgramFailed,
     /// Any other error.
     Other,

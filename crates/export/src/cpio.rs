@@ -19,7 +19,6 @@ use vmroot_output::{
     Counter, Hook, LastHoles, Meter, OmissionReason, Omissions, Omitted, OutputFile, Report, display_path,
 };
 
-use crate::error::check_flow;
 use crate::root::total_bytes;
 use crate::stream::{Stream, copy_with_holes};
 use crate::{Result, write_stream};
@@ -29,7 +28,7 @@ use writer::size_of_file;
 pub use writer::CpioWriter;
 
 /// Options of [`export_cpio`] and [`write_cpio`].
-#[derive(Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct CpioOptions<'a> {
     /// The compression of the cpio. `None` is none.
     ///
@@ -38,14 +37,14 @@ pub struct CpioOptions<'a> {
     pub compression: Option<EncoderOptions>,
     /// Fail before anything is written if a cpio cannot hold the whole root.
     pub strict: bool,
-    /// Receives progress and may cancel the export.
+    /// Receives progress. `Break` cancels the export.
     pub hook: Option<Hook<'a>>,
 }
 
 /// Writes the root as a cpio to the file at `path`, which appears under its name only when it is complete.
 ///
 /// # Errors
-/// - [`Error::Io`](crate::Error::Io): the file cannot be created, synced or renamed.
+/// - [`Error::Io`](crate::Error::Io): the file cannot be created, written, synced or renamed.
 /// - The errors of [`write_cpio`].
 pub fn export_cpio(fs: &ContainerFs, path: &Path, options: &CpioOptions<'_>) -> Result<Report> {
     OutputFile::create(path)?.write_with(|writer| write_cpio(fs, writer, options))
@@ -72,7 +71,7 @@ pub fn export_cpio(fs: &ContainerFs, path: &Path, options: &CpioOptions<'_>) -> 
 pub fn write_cpio(fs: &ContainerFs, writer: &mut dyn Write, options: &CpioOptions<'_>) -> Result<Report> {
     check_sizes(fs)?;
     if options.strict {
-        omissions_of(fs).check(true, "a cpio")?;
+        omissions_of(fs).require_complete("a cpio")?;
     }
     write_stream(writer, options.compression.as_ref(), |writer| {
         let meter = Meter::new(options.hook, total_bytes(fs));
@@ -87,7 +86,7 @@ pub fn write_cpio(fs: &ContainerFs, writer: &mut dyn Write, options: &CpioOption
         for entry in fs.walk() {
             export.add_entry(&entry)?;
         }
-        check_flow(export.counter.report())?;
+        export.counter.report()?;
         header::finish(export.output)?;
         Ok(export.omissions)
     })

@@ -16,7 +16,6 @@ mod target;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::thread;
 
 use vmroot_container_fs::ContainerFs;
 
@@ -28,25 +27,19 @@ use plan::Plan;
 use vmroot_output::{Hook, Report};
 
 /// Options of [`export_directory`].
-#[derive(Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct DirectoryOptions<'a> {
     /// Record owners, modes, file types and privileged xattrs in `user.*` xattrs such as [`OVERRIDE_STAT`], instead of
     /// setting them. All entries belong to the exporting user and are readable for that user.
     pub rootless: bool,
-    /// The number of threads that write files. `None` is the number of cores.
+    /// The number of threads that write files. `None` is one for each core.
     pub threads: Option<NonZeroUsize>,
     /// Fail at the first attribute or entry that the system refuses.
     pub strict: bool,
     /// Sync everything to disk before returning, by syncfs(2).
     pub sync: bool,
-    /// Receives progress and may cancel the export.
+    /// Receives progress. `Break` cancels the export.
     pub hook: Option<Hook<'a>>,
-}
-
-impl DirectoryOptions<'_> {
-    fn threads(&self) -> usize {
-        self.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
-    }
 }
 
 /// Exports the root to `target`, which must be an empty directory or not exist.

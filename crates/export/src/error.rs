@@ -2,25 +2,27 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vmroot_errors::{ErrorKind, Limit};
 use vmroot_model::Digest;
-use vmroot_output::Incomplete;
+use vmroot_output::{Cancelled, Incomplete};
 
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error from exporting a root.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The target directory is not empty. No output was written.
     #[error("{}: not empty; a root is exported to a new or an empty directory", .0.display())]
     TargetNotEmpty(PathBuf),
-    /// A system call failed: no space, no permission, or a bad disk. The incomplete output remains.
+    /// A system call failed: no space, no permission, or a bad disk.
     #[error(transparent)]
     Io(#[from] vmroot_output::Error),
-    /// The writer of a tar or cpio archive failed.
+    /// The writer of a tar or cpio archive failed. An error of an [`OutputFile`](vmroot_output::OutputFile) is
+    /// [`Self::Io`] instead, which names the file.
     #[error("cannot write the archive")]
     Stream(#[source] io::Error),
     /// A compression that vmroot cannot write, or a level that the compression does not have.
@@ -29,7 +31,7 @@ pub enum Error {
     /// The format cannot hold some entries, and the options forbid omissions.
     #[error(transparent)]
     Incomplete(#[from] Incomplete),
-    /// An entry that a cpio archive cannot hold. The output written so far is unusable.
+    /// An entry that a cpio archive cannot hold. The bytes written so far are unusable.
     #[error("{}: {actual} {unit}; a cpio holds at most {limit}", path.display())]
     BeyondCpio {
         /// The entry.
@@ -75,13 +77,21 @@ pub enum Error {
         /// The unexpected property.
         what: &'static str,
     },
-    /// The program's output cannot be written or read.
+    /// The program that writes the format failed, or its output is not as requested, in an export to a path.
+    #[error("cannot write {}", path.display())]
+    Output {
+        /// The path of the export.
+        path: PathBuf,
+        /// [`Error::Program`] or [`Error::Unexpected`].
+        source: Box<Error>,
+    },
+    /// The program's output cannot be written or read. An export to a path returns [`Self::Io`] instead.
     #[error("cannot write the image")]
     Image(#[source] io::Error),
     /// The root cannot be read.
     #[error(transparent)]
     Root(#[from] vmroot_container_fs::Error),
-    /// The progress hook cancelled the export. The incomplete output remains.
+    /// The progress hook cancelled the export.
     #[error("stopped before everything was written")]
     Cancelled,
 }
@@ -91,12 +101,15 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Root(error) => error.kind(),
+            Self::Output { source, .. } => source.kind(),
             Self::Compression(error) => error.kind(),
             Self::Io(error) => ErrorKind::of_named_file(&error.source),
             Self::Stream(source) | Self::Image(source) => ErrorKind::of_io(source),
             Self::BeyondCpio { .. } => ErrorKind::Limit,
             Self::Cancelled => ErrorKind::Cancelled,
-            _ => ErrorKind::Other,
+            Self::WrongLayer { .. } => ErrorKind::Integrity,
+            Self::Program { .. } | Self::Unexpected { .. } => ErrorKind::ProgramFailed,
+            Self::TargetNotEmpty(_) | Self::Incomplete(_) | Self::MissingProgram { .. } => ErrorKind::Other,
         }
     }
 
@@ -109,8 +122,32 @@ impl Error {
     }
 }
 
+impl From<Cancelled> for Error {
+    fn from(_: Cancelled) -> Self {
+        Self::Cancelled
+    }
+}
+
+impl Error {
+    /// Converts the error of an archive's writer.
+    pub(crate) fn of_writer(error: io::Error) -> Self {
+        error.downcast().map_or_else(Self::Stream, Self::Io)
+    }
+
+    /// Adds the path of an export to an error of writing it.
+    pub(crate) fn at(path: &Path) -> impl FnOnce(Self) -> Self {
+        move |error| match error {
+            Self::Image(source) => vmroot_output::Error::on("write", path)(source).into(),
+            error @ (Self::Program { .. } | Self::Unexpected { .. }) => {
+                Self::Output { path: path.to_owned(), source: Box::new(error) }
+            }
+            error => error,
+        }
+    }
+}
+
 /// Returns [`Error::Cancelled`] if the progress hook returned `Break`.
-pub fn check_flow(flow: ControlFlow<()>) -> Result<()> {
+pub(crate) fn check_flow(flow: ControlFlow<()>) -> Result<()> {
     match flow {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Error::Cancelled),

@@ -4,8 +4,9 @@
 //! squashfs. They read any [`ContainerFs`](vmroot_container_fs::ContainerFs). [`export_prebaked`] copies the files of a
 //! `ContainerFs` to one directory, and [`open_prebaked`] opens them there.
 //!
-//! Functions named `export_` write to a path, and their output appears there only when it is complete. Those named
-//! `write_` write to a writer or over a file. All return a [`Report`](vmroot_output::Report).
+//! Functions named `export_` write to a path. A file appears there only when it is complete; [`export_directory`] and
+//! [`export_prebaked`] say what remains after an error. Functions named `write_` write to a writer or over a file, which
+//! after an error has an incomplete output. All return a [`Report`](vmroot_output::Report).
 
 mod cpio;
 mod directory;
@@ -18,7 +19,7 @@ mod tar;
 
 pub use cpio::{CpioOptions, CpioWriter, export_cpio, write_cpio};
 pub use directory::{DirectoryOptions, OVERRIDE_STAT, XATTR_PREFIX, export_directory};
-pub use error::{Error, Result, check_flow};
+pub use error::{Error, Result};
 pub use prebaked::{PrebakedSources, export_prebaked, export_prebaked_while, open_prebaked};
 pub use squashfs::{SquashfsCompression, SquashfsOptions, export_squashfs, write_squashfs};
 pub use stream::write_stream;

@@ -17,8 +17,9 @@ use std::thread;
 use std::time::Duration;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_output::{Hook, Omissions, OutputFile, Progress, Report};
+use vmroot_output::{Hook, Omissions, OutputFile, Report, WriteProgress};
 
+use crate::root::total_bytes;
 use crate::tar::{TarOptions, TarReader, tar_omissions, write_tar};
 use crate::{Error, Result};
 
@@ -31,22 +32,23 @@ const MAX_MESSAGE: usize = 4096;
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Options of [`export_squashfs`] and [`write_squashfs`].
-#[derive(Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct SquashfsOptions<'a> {
     /// The compression of everything but inodes.
     pub compression: SquashfsCompression,
     /// The size of a compressed block in bytes: a power of two from 4096 to 1,048,576. `None` is 131,072.
     pub block_size: Option<u32>,
-    /// The number of processors that compress. `None` is all. The bytes do not depend on it.
-    pub processors: Option<NonZeroUsize>,
+    /// The number of threads that compress. `None` is one for each core. The bytes do not depend on it.
+    pub threads: Option<NonZeroUsize>,
     /// Fail before anything is written if squashfs cannot hold the whole root.
     pub strict: bool,
-    /// Receives progress and may cancel.
+    /// Receives progress. `Break` cancels the export.
     pub hook: Option<Hook<'a>>,
 }
 
 /// A compression of squashfs, at the default level of squashfs-tools.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SquashfsCompression {
     /// zstd. Needs Linux 4.14.
     #[default]
@@ -62,11 +64,12 @@ pub enum SquashfsCompression {
 /// Writes the root as a squashfs to the file at `path`, which appears under its name only when it is complete.
 ///
 /// # Errors
-/// - [`Error::Io`]: the file cannot be created, synced or renamed.
-/// - The errors of [`write_squashfs`].
+/// - [`Error::Io`]: the file cannot be created, written, synced or renamed.
+/// - [`Error::Output`]: sqfstar failed, or wrote an image with a different structure.
+/// - The other errors of [`write_squashfs`].
 pub fn export_squashfs(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<Report> {
     let file = OutputFile::create(path)?;
-    let report = write_squashfs(fs, file.path(), options)?;
+    let report = write_squashfs(fs, file.path(), options).map_err(Error::at(path))?;
     file.commit()?;
     Ok(report)
 }
@@ -84,12 +87,13 @@ pub fn export_squashfs(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<
 /// - [`Error::Program`]: sqfstar failed. The error has its messages.
 /// - [`Error::Unexpected`]: sqfstar wrote an image with a different structure.
 /// - [`Error::Root`]: the root cannot be read.
+/// - [`Error::Io`]: sqfstar cannot be started.
 /// - [`Error::Stream`]: the pipe to sqfstar failed.
 /// - [`Error::Image`]: the image cannot be read or written.
 /// - [`Error::Cancelled`]: the hook returned `Break`.
 pub fn write_squashfs(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<Report> {
     if options.strict {
-        tar_omissions(fs, TarReader::Sqfstar).check(true, "squashfs")?;
+        tar_omissions(fs, TarReader::Sqfstar).require_complete("squashfs")?;
     }
     let omissions = run(fs, path, options)?;
     let file = File::options().read(true).write(true).open(path).map_err(Error::Image)?;
@@ -112,7 +116,7 @@ impl SquashfsCompression {
 fn run(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<Omissions> {
     let mut child = command(fs, path, options).spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Error::MissingProgram { program: PROGRAM, package: PACKAGE },
-        _ => Error::Image(error),
+        _ => vmroot_output::Error::on("start", PROGRAM)(error).into(),
     })?;
     let mut errors = child.stderr.take().expect("it was configured as a pipe");
     // Read in another thread: with a full pipe the program would block, and so would this process.
@@ -122,7 +126,9 @@ fn run(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<O
         // An error is ignored: the program may have ended already.
         let _ = child.kill();
     }
-    let ended = wait(&mut child, options.hook).map_err(Error::Image)?;
+    let total = total_bytes(fs);
+    let done = WriteProgress { bytes: total, total_bytes: total };
+    let ended = wait(&mut child, options.hook, done).map_err(vmroot_output::Error::on("wait for", PROGRAM))?;
     let message = reader.join().unwrap_or_default();
     let ControlFlow::Continue(status) = ended else { return Err(Error::Cancelled) };
     match fed {
@@ -134,14 +140,14 @@ fn run(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<O
 }
 
 /// Waits until the program has finished its work after the end of its input. Kills it if the hook returns `Break`.
-fn wait(child: &mut Child, hook: Option<Hook<'_>>) -> io::Result<ControlFlow<(), ExitStatus>> {
+fn wait(child: &mut Child, hook: Option<Hook<'_>>, done: WriteProgress) -> io::Result<ControlFlow<(), ExitStatus>> {
     let Some(hook) = hook else { return child.wait().map(ControlFlow::Continue) };
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(ControlFlow::Continue(status));
         }
         // The progress of the program is unknown, except that it has read everything.
-        if hook(Progress { bytes: 1, total_bytes: 1 }).is_break() {
+        if hook.call(done).is_break() {
             child.kill()?;
             child.wait()?;
             return Ok(ControlFlow::Break(()));
@@ -156,8 +162,8 @@ fn command(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Comm
     if let Some(size) = options.block_size {
         command.args(["-b", &size.to_string()]);
     }
-    if let Some(processors) = options.processors {
-        command.args(["-processors", &processors.to_string()]);
+    if let Some(threads) = options.threads {
+        command.args(["-processors", &threads.to_string()]);
     }
     command.args(["-mkfs-time", &fs.latest_mtime().to_string()]);
     // Inodes are not compressed, because the root directory's inode is changed afterwards. This adds about 0.3 %.

@@ -1,5 +1,6 @@
 //! Buffered output of archives, plain or compressed.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
@@ -32,11 +33,11 @@ pub fn write_stream<E: From<Error>>(
         Some(options) => {
             let mut encoder = Encoder::new(&mut writer, options).map_err(Error::from)?;
             let omissions = write(&mut encoder)?;
-            encoder.finish().map_err(Error::Stream)?;
+            encoder.finish().map_err(Error::of_writer)?;
             omissions
         }
     };
-    writer.flush().map_err(Error::Stream)?;
+    writer.flush().map_err(Error::of_writer)?;
     Ok(Report::new(writer.bytes, omissions))
 }
 
@@ -54,6 +55,12 @@ impl Write for CountingWriter<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
+    }
+}
+
+impl fmt::Debug for Stream<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("filled", &self.filled).field("written", &self.written).finish_non_exhaustive()
     }
 }
 
@@ -109,7 +116,7 @@ impl<'w> Stream<'w> {
     /// Flushes the buffer and the writer.
     pub(crate) fn finish(mut self) -> Result<()> {
         self.write_out()?;
-        self.writer.flush().map_err(Error::Stream)
+        self.writer.flush().map_err(Error::of_writer)
     }
 
     /// Returns the free space in the buffer, at least one byte.
@@ -121,7 +128,7 @@ impl<'w> Stream<'w> {
     }
 
     fn write_out(&mut self) -> Result<()> {
-        self.writer.write_all(&self.buffer[..self.filled]).map_err(Error::Stream)?;
+        self.writer.write_all(&self.buffer[..self.filled]).map_err(Error::of_writer)?;
         self.written += self.filled as u64;
         self.filled = 0;
         Ok(())

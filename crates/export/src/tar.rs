@@ -17,7 +17,6 @@ use vmroot_compress::EncoderOptions;
 use vmroot_container_fs::{ContainerFs, Extent, InodeKind, WalkEntry};
 use vmroot_output::{Counter, Hook, LastHoles, Meter, Omissions, OutputFile, Report};
 
-use crate::error::check_flow;
 use crate::root::total_bytes;
 use crate::{Result, write_stream};
 
@@ -31,7 +30,7 @@ const BLOCK: usize = 512;
 const FORM: &str = "a tar";
 
 /// Options of [`export_tar`] and [`write_tar`].
-#[derive(Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct TarOptions<'a> {
     /// Leave zeros out of files with at least a mebibyte of them, in GNU's sparse format 1.0. GNU tar, libarchive, Go
     /// and Python read this format. Other programs extract such a file under another name. If false, all bytes are
@@ -41,7 +40,7 @@ pub struct TarOptions<'a> {
     pub compression: Option<EncoderOptions>,
     /// Fail before anything is written if a tar cannot hold the whole root.
     pub strict: bool,
-    /// Receives progress and may cancel the export.
+    /// Receives progress. `Break` cancels the export.
     pub hook: Option<Hook<'a>>,
     /// The program that reads the tar.
     pub reader: TarReader,
@@ -50,7 +49,7 @@ pub struct TarOptions<'a> {
 /// Writes the root as a tar to the file at `path`, which appears under its name only when it is complete.
 ///
 /// # Errors
-/// - [`Error::Io`](crate::Error::Io): the file cannot be created, synced or renamed.
+/// - [`Error::Io`](crate::Error::Io): the file cannot be created, written, synced or renamed.
 /// - The errors of [`write_tar`].
 pub fn export_tar(fs: &ContainerFs, path: &Path, options: &TarOptions<'_>) -> Result<Report> {
     OutputFile::create(path)?.write_with(|writer| write_tar(fs, writer, options))
@@ -75,14 +74,14 @@ pub fn export_tar(fs: &ContainerFs, path: &Path, options: &TarOptions<'_>) -> Re
 pub fn write_tar(fs: &ContainerFs, writer: &mut dyn Write, options: &TarOptions<'_>) -> Result<Report> {
     let reader = options.reader;
     if options.strict {
-        tar_omissions(fs, reader).check(true, FORM)?;
+        tar_omissions(fs, reader).require_complete(FORM)?;
     }
     write_stream(writer, options.compression.as_ref(), |writer| {
         let meter = Meter::new(options.hook, total_bytes(fs));
         let mut export = Export {
             fs,
             counter: Counter::new(&meter),
-            archive: Archive::new(writer, options.sparse),
+            archive: Archive::new(writer).sparse(options.sparse),
             holes: LastHoles::default(),
             reader,
             omissions: Omissions::default(),
@@ -90,7 +89,7 @@ pub fn write_tar(fs: &ContainerFs, writer: &mut dyn Write, options: &TarOptions<
         for entry in fs.walk() {
             export.add_entry(&entry)?;
         }
-        check_flow(export.counter.report())?;
+        export.counter.report()?;
         export.archive.finish()?;
         Ok(export.omissions)
     })
@@ -144,7 +143,7 @@ impl Export<'_> {
     fn add_file(&mut self, header: EntryHeader, extent: Extent) -> Result<()> {
         let holes = self.holes.of(extent.file, &self.fs.contents_file(extent.file).file);
         let range = extent.offset..extent.offset + extent.length;
-        let read = self.archive.add_file(header, holes, range, &mut self.counter)?;
-        read.map_err(|source| self.fs.unreadable(extent.file, source).into())
+        let unreadable = |source| self.fs.unreadable(extent.file, source).into();
+        self.archive.add_file(header, holes, range, &mut self.counter, unreadable)
     }
 }

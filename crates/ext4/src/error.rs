@@ -1,6 +1,7 @@
 //! Errors from writing an ext4 image.
 
 use std::io;
+use std::path::Path;
 
 use bstr::BString;
 use vmroot_container_fs::{ContainerFs, InodeId};
@@ -12,6 +13,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error from writing an ext4 image.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// An entry of the root has a property that ext4 cannot hold.
     #[error("{path:?}: ext4 cannot hold {what}")]
@@ -49,13 +51,13 @@ pub enum Error {
     /// A system call failed: no space, no permission, or a bad disk.
     #[error(transparent)]
     Io(#[from] vmroot_output::Error),
-    /// The image cannot be written: no space, or a bad disk.
+    /// The image cannot be written: no space, or a bad disk. An export to a path returns [`Self::Io`] instead.
     #[error("cannot write the image")]
     Write(#[source] io::Error),
     /// The root cannot be read.
     #[error(transparent)]
     Root(#[from] vmroot_container_fs::Error),
-    /// The progress hook cancelled the work. The incomplete output remains.
+    /// The progress hook cancelled the export.
     #[error("stopped before everything was written")]
     Cancelled,
 }
@@ -70,7 +72,7 @@ impl Error {
             Self::LabelTooLong { .. } => ErrorKind::Usage,
             Self::Io(error) => ErrorKind::of_named_file(&error.source),
             Self::Write(source) => ErrorKind::of_io(source),
-            _ => ErrorKind::Other,
+            Self::TooSmall { .. } | Self::Incomplete(_) => ErrorKind::Other,
         }
     }
 }
@@ -82,6 +84,14 @@ impl From<Cancelled> for Error {
 }
 
 impl Error {
+    /// Adds the path of the image to an error of writing it.
+    pub(crate) fn at(path: &Path) -> impl FnOnce(Self) -> Self {
+        move |error| match error {
+            Self::Write(source) => vmroot_output::Error::on("write", path)(source).into(),
+            error => error,
+        }
+    }
+
     /// Returns the error for a property of an inode that ext4 cannot hold.
     pub(crate) fn unrepresentable(fs: &ContainerFs, ino: InodeId, what: String) -> Self {
         let path = fs.walk().find(|entry| entry.ino == ino).map(|entry| entry.path).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Inode records.
 
-use vmroot_container_fs::{InodeId, InodeKind, Stat, pack_device};
+use vmroot_container_fs::{Device, InodeId, InodeKind, Stat, pack_device};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::checksum::Seed;
@@ -86,12 +86,13 @@ fn halves<T: From<u16>>(value: u32) -> (T, T) {
 
 /// Returns the `i_block` of a device: its number is in the first word if major and minor have 8 bits, as in old
 /// kernels, and in the second word otherwise.
-pub(super) fn device_block((major, minor): (u32, u32)) -> [u8; 60] {
+pub(super) fn device_block(device: Device) -> [u8; 60] {
+    let Device { major, minor } = device;
     let mut block = [0; 60];
     if major < 256 && minor < 256 {
         block[..4].copy_from_slice(&(major << 8 | minor).to_le_bytes());
     } else {
-        block[4..8].copy_from_slice(&pack_device((major, minor)).to_le_bytes());
+        block[4..8].copy_from_slice(&pack_device(device).to_le_bytes());
     }
     block
 }

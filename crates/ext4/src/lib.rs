@@ -39,7 +39,7 @@ mod write;
 mod xattr;
 
 pub use error::{Error, Result};
-pub use options::Ext4Options;
+pub use options::{Ext4Options, MAX_LABEL};
 pub use write::{export_ext4, write_ext4};
 
 /// The name of the format in omissions.

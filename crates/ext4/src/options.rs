@@ -1,9 +1,14 @@
 //! Options of a file system.
 
-use vmroot_output::{Hook, workers};
+use std::num::NonZeroUsize;
+
+use vmroot_output::Hook;
+
+/// The longest label in bytes.
+pub const MAX_LABEL: usize = 16;
 
 /// Options of [`export_ext4`](crate::export_ext4) and [`write_ext4`](crate::write_ext4).
-#[derive(Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct Ext4Options<'a> {
     /// Size of the file system in bytes, rounded down to a multiple of 4096. `None`: the smallest that holds
     /// everything.
@@ -12,28 +17,12 @@ pub struct Ext4Options<'a> {
     pub free: u64,
     /// Create a journal, of the size that mke2fs chooses.
     pub journal: bool,
-    /// The label of the file system, at most 16 bytes.
+    /// The label of the file system, at most [`MAX_LABEL`] bytes.
     pub label: &'a str,
-    /// Fail before anything is written if ext4 cannot represent the whole root.
+    /// Fail before anything is written if ext4 cannot hold the whole root.
     pub strict: bool,
-    /// Number of threads that write file contents, at least 1. The bytes of the file system do not depend on it.
-    pub threads: usize,
-    /// Receives progress and can cancel the export.
+    /// The number of threads that write file contents. `None` is one for each core. The bytes do not depend on it.
+    pub threads: Option<NonZeroUsize>,
+    /// Receives progress. `Break` cancels the export.
     pub hook: Option<Hook<'a>>,
-}
-
-impl Default for Ext4Options<'_> {
-    /// Returns the default options: the smallest size, without a journal or a label; not strict, one thread for each
-    /// core, and no hook.
-    fn default() -> Self {
-        Self {
-            size: None,
-            free: 0,
-            journal: false,
-            label: "",
-            strict: false,
-            threads: workers::core_count(),
-            hook: None,
-        }
-    }
 }

@@ -15,19 +15,16 @@ use crate::hash::NameHasher;
 use crate::identity::Identity;
 use crate::metadata::MetadataWriter;
 use crate::output::Output;
-use crate::{Error, Ext4Options, FORM, Result, data, group, layout, superblock};
-
-/// The longest label in bytes.
-const MAX_LABEL: usize = 16;
+use crate::{Error, Ext4Options, FORM, MAX_LABEL, Result, data, group, layout, superblock};
 
 /// Writes the root as an ext4 file system to the file at `path`, which appears under its name only when it is complete.
 ///
 /// # Errors
-/// - [`Error::Io`]: the file cannot be created, synced or renamed.
+/// - [`Error::Io`]: the file cannot be created, written, synced or renamed.
 /// - The errors of [`write_ext4`].
 pub fn export_ext4(fs: &ContainerFs, path: &Path, options: &Ext4Options<'_>) -> Result<Report> {
     let file = OutputFile::create(path)?;
-    let report = write_ext4(fs, file.file(), options)?;
+    let report = write_ext4(fs, file.file(), options).map_err(Error::at(path))?;
     file.commit()?;
     Ok(report)
 }
@@ -39,7 +36,7 @@ pub fn export_ext4(fs: &ContainerFs, path: &Path, options: &Ext4Options<'_>) -> 
 /// ext4 has no namespace or no room for, and times before 1901 or after 2446.
 ///
 /// # Errors
-/// - [`Error::Incomplete`]: [`Ext4Options::strict`] is set and ext4 cannot represent the whole root. Nothing is
+/// - [`Error::Incomplete`]: [`Ext4Options::strict`] is set and ext4 cannot hold the whole root. Nothing is
 ///   written.
 /// - [`Error::TooSmall`]: the content does not fit into [`Ext4Options::size`], or the device is too small. The error
 ///   contains the size that is needed.
@@ -56,7 +53,9 @@ pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> R
     let identity = Identity::of(fs, options);
     let mut content = Content::of(fs, NameHasher::new(identity.hash_seed))?;
     let omissions = std::mem::take(&mut content.omissions).with_paths(fs.first_paths());
-    omissions.check(options.strict, FORM)?;
+    if options.strict {
+        omissions.require_complete(FORM)?;
+    }
     let layout = layout::choose(&content, options)?;
     let bytes = layout.blocks * BLOCK as u64;
     let target = ImageFile::new(file).map_err(Error::Write)?;
@@ -71,8 +70,8 @@ pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> R
     let files: Vec<&File> = fs.contents().map(|contents| &contents.file).collect();
     meter.count(runs.share(&files, &target))?;
     let journal = MetadataWriter::new(&content, &layout, identity.uuid, file).write()?;
-    let jobs = Mutex::new(Jobs::new(&files, runs, target.is_sparse()));
-    workers::run(options.threads, &meter, || {
+    let jobs = Mutex::new(Jobs::new(&files, runs, &target));
+    workers::run(workers::count(options.threads), &meter, || {
         let next_job = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next_job().map_err(Error::moving(fs));
         let mut buffer = AlignedBuffer::new(0);
         while let Some(job) = next_job()? {

@@ -10,6 +10,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error from mounting, serving or unmounting a root with FUSE.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The mountpoint does not exist, is not a directory, or cannot be reached.
     #[error("{path}", path = path.display())]

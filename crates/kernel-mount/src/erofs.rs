@@ -10,7 +10,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
 };
 use vmroot_container_fs::ContainerFs;
-use vmroot_erofs::{ErofsMeta, write_erofs_meta};
+use vmroot_erofs::{ErofsMeta, ErofsMetaOptions, write_erofs_meta};
 use vmroot_output::TemporaryDirectory;
 
 use crate::at::EROFS_SOURCE;
@@ -24,7 +24,7 @@ const MAX_LISTED: usize = 20;
 /// Mounts a root read-only on a directory.
 ///
 /// The metadata, usually one or two megabytes, is written to an unnamed file in the directory `scratch`, which
-/// disappears with the mount. Attributes that EROFS cannot represent are left out, with a warning. Nothing is mounted
+/// disappears with the mount. Attributes that EROFS cannot hold are left out, with a warning. Nothing is mounted
 /// if this fails.
 ///
 /// # Errors
@@ -42,10 +42,9 @@ pub fn mount_erofs(fs: &ContainerFs, scratch: &Path, mountpoint: &Path, options:
     let context = new_context(FORM, &mountpoint)?;
     // `tempfile_in` falls back to a named file that it removes at once if there is no `O_TMPFILE`, which is equivalent.
     let image = tempfile::tempfile_in(scratch).map_err(Error::scratch(scratch))?;
-    let meta = write_erofs_meta(fs, &image)?;
-    let omissions = &meta.report.omissions;
-    omissions.check(options.strict, "EROFS").map_err(vmroot_erofs::Error::from)?;
-    omissions.lines(MAX_LISTED).iter().for_each(|line| tracing::warn!("{line}"));
+    let strict = options.strict;
+    let meta = write_erofs_meta(fs, &image, &ErofsMetaOptions { strict, ..ErofsMetaOptions::default() })?;
+    meta.report.omissions.lines(MAX_LISTED).iter().for_each(|line| tracing::warn!("{line}"));
     // Mount tables show the file name that the kernel received, for as long as the mount exists. This name identifies
     // the mount as one of vmroot. It is removed when this function returns.
     let names = TemporaryDirectory::create_in(scratch).map_err(|error| Error::scratch(scratch)(error.source))?;

@@ -67,7 +67,7 @@ fn dump_inode(index: &Index, id: InodeId, out: &mut impl Write) -> io::Result<()
         InodeKind::Regular => write!(out, " size {}", inode.size())?,
         InodeKind::Symlink => write!(out, " -> {}", inode.link_target().as_bstr().escape_bytes())?,
         InodeKind::Link => write!(out, " link to {}", inode.link_target().as_bstr().escape_bytes())?,
-        InodeKind::Character | InodeKind::Block => write!(out, " device {}:{}", inode.device().0, inode.device().1)?,
+        InodeKind::Character | InodeKind::Block => write!(out, " device {}", inode.device())?,
         InodeKind::Directory | InodeKind::Fifo | InodeKind::Socket => {}
     }
     if let Some(extent) = inode.extent() {

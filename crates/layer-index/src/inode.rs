@@ -1,5 +1,7 @@
 //! One inode of an index. [`Index::open`](crate::Index::open) has checked the index, so no access here can fail.
 
+use std::fmt;
+
 use crate::format::{
     IMPLICIT, InodeRecord, KIND_LINK, KIND_WHITEOUT, OPAQUE, PASSIVE, Section, XattrRecord, XattrSetRecord, mode,
 };
@@ -120,11 +122,34 @@ pub struct Extent {
     pub length: u64,
 }
 
+/// The number of a device. The default is 0:0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Device {
+    /// The number of the driver.
+    pub major: u32,
+    /// The number of the device among those of its driver.
+    pub minor: u32,
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.major, self.minor)
+    }
+}
+
 /// One inode of an index.
 #[derive(Clone, Copy)]
 pub struct Inode<'a> {
     pub(crate) index: &'a Index,
     pub(crate) record: &'a InodeRecord,
+}
+
+impl fmt::Debug for Inode<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Inode");
+        fields.field("kind", &self.kind()).field("mode", &self.mode()).field("size", &self.size());
+        fields.finish_non_exhaustive()
+    }
 }
 
 impl<'a> Inode<'a> {
@@ -158,8 +183,8 @@ impl<'a> Inode<'a> {
         Timestamp { seconds: self.record.mtime_seconds.get(), nanoseconds: self.record.mtime_nanoseconds.get() }
     }
 
-    /// Returns the major and minor number of a device, or zeros for other inodes.
-    pub fn device(&self) -> (u32, u32) {
+    /// Returns the number of a device, or zeros for other inodes.
+    pub fn device(&self) -> Device {
         decode_device(self.record.rdev.get())
     }
 
@@ -238,18 +263,18 @@ impl<'a> Inode<'a> {
 /// Packs a device number like [`pack_device`], or returns `None` if it is out of range.
 pub(crate) fn encode_device(major: u64, minor: u64) -> Option<u32> {
     let (major, minor) = (u32::try_from(major).ok()?, u32::try_from(minor).ok()?);
-    (major < 1 << 12 && minor < 1 << 20).then(|| pack_device((major, minor)))
+    (major < 1 << 12 && minor < 1 << 20).then(|| pack_device(Device { major, minor }))
 }
 
-/// Packs a device number (major, minor) as the kernel's `new_encode_dev` does.
+/// Packs a device number as the kernel's `new_encode_dev` does.
 ///
 /// Keeps the low 12 bits of the major number and the low 20 bits of the minor number.
-pub fn pack_device((major, minor): (u32, u32)) -> u32 {
+pub fn pack_device(Device { major, minor }: Device) -> u32 {
     minor & 0xff | (major & 0xfff) << 8 | (minor & 0xfff00) << 12
 }
 
-fn decode_device(rdev: u32) -> (u32, u32) {
-    (rdev >> 8 & 0xfff, rdev & 0xff | rdev >> 12 & !0xff)
+fn decode_device(rdev: u32) -> Device {
+    Device { major: rdev >> 8 & 0xfff, minor: rdev & 0xff | rdev >> 12 & !0xff }
 }
 
 #[cfg(test)]
@@ -258,10 +283,11 @@ mod tests {
 
     #[test]
     fn device_numbers_round_trip() {
-        assert_eq!(pack_device((1, 3)), 0x103);
-        assert_eq!(pack_device((259, 0x12345)), 0x1231_0345);
+        assert_eq!(pack_device(Device { major: 1, minor: 3 }), 0x103);
+        assert_eq!(pack_device(Device { major: 259, minor: 0x12345 }), 0x1231_0345);
         for (major, minor) in [(0, 0), (1, 3), (8, 255), (259, 256), (4095, 1_048_575)] {
-            assert_eq!(decode_device(encode_device(major, minor).unwrap()), (major as u32, minor as u32));
+            let device = Device { major: major as u32, minor: minor as u32 };
+            assert_eq!(decode_device(encode_device(major, minor).unwrap()), device);
         }
         assert_eq!(encode_device(4096, 0), None);
         assert_eq!(encode_device(0, 1 << 20), None);

@@ -22,7 +22,7 @@ pub use access::{Dirent, Target};
 pub use builder::{BuildOptions, BuiltLayer, build};
 pub use dump::dump;
 pub use error::{Error, Result};
-pub use inode::{DirentKind, Extent, Inode, InodeKind, Timestamp, pack_device};
+pub use inode::{Device, DirentKind, Extent, Inode, InodeKind, Timestamp, pack_device};
 pub use merge::merge;
 pub use open::{ContentsFile, Index, InodeId};
 pub use verify::{verify_contents, verify_contents_cancellable};

@@ -12,7 +12,7 @@ pub struct TooManyLinks;
 
 /// A walk along a path from the root, as in a process with this root directory (path_resolution(7)).
 ///
-/// The walk knows no tree. Its caller looks up the name of each [`Step`] in the step's directory. It calls
+/// The walk does not read a tree. Its caller looks up the name of each [`Step`] in the step's directory. It calls
 /// [`PathWalk::enter`] for a directory and [`PathWalk::follow`] for a symbolic link. `D` identifies a directory.
 ///
 /// Absolute targets start at the root, and `..` in the root stays in the root, so no path leaves the image. A relative

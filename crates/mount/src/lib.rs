@@ -1,4 +1,4 @@
-//! What the mounts and shares of a root have in common.
+//! The options of mounts, and the replies of a root in the terms of the FUSE protocol.
 //!
 //! [`MountOptions`] are the options of a mount, by FUSE or by the kernel. [`FuseRoot`] is a root in the terms of the FUSE
 //! protocol, which the kernel speaks over `/dev/fuse` and over virtio-fs: numbers of inodes, attributes, directories,

@@ -16,7 +16,7 @@ pub struct MountOptions {
     pub threads: usize,
     /// FUSE: the source that mount tables show. Mounts by the kernel have fixed sources, which identify them.
     pub source: String,
-    /// EROFS: fail if it cannot represent the whole root. Without it, the rest is left out, with a warning. FUSE
+    /// EROFS: fail if it cannot hold the whole root. Without it, the rest is left out, with a warning. FUSE
     /// represents every root.
     pub strict: bool,
 }

@@ -121,6 +121,8 @@ impl<T: AsRef<[u8]>> XattrReply<T> {
 
 #[cfg(test)]
 mod tests {
+    use vmroot_container_fs::Device;
+
     use super::*;
 
     #[test]
@@ -135,7 +137,7 @@ mod tests {
             size: 0,
             blocks: 0,
             mtime: Timestamp { seconds: -1, nanoseconds: 5 },
-            device: (1, 3),
+            device: Device { major: 1, minor: 3 },
         };
         let attributes = Attributes::from(stat);
         assert_eq!((attributes.number, attributes.rdev, attributes.block_size), (1, 0x103, 4096));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::Cancelled;
+use crate::{Cancelled, WriteProgress};
 
 /// The longest delay before work that polls a [`Cancel`] stops.
 pub const CANCEL_LATENCY: Duration = Duration::from_millis(50);
@@ -43,6 +43,22 @@ impl Cancel {
     /// Returns `Break` if the flag is set, for functions that take a callback.
     pub fn control_flow(&self) -> ControlFlow<()> {
         if self.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Returns a callback for [`Hook::new`](crate::Hook::new) that cancels an export once the flag is set.
+    ///
+    /// ```
+    /// use vmroot_output::{Cancel, Hook, WriteProgress};
+    ///
+    /// let cancel = Cancel::new();
+    /// let callback = cancel.as_hook();
+    /// let hook = Hook::new(&callback);
+    /// assert!(hook.call(WriteProgress::default()).is_continue());
+    /// cancel.cancel();
+    /// assert!(hook.call(WriteProgress::default()).is_break());
+    /// ```
+    pub fn as_hook(&self) -> impl Fn(WriteProgress) -> ControlFlow<()> + Sync + '_ {
+        |_| self.control_flow()
     }
 
     /// Returns an error if the flag is set.

@@ -19,8 +19,12 @@ pub struct Error {
 }
 
 impl Error {
-    /// Names the step and the path of a failed call, for `map_err`.
+    /// Names the step and the path of a failed call, for `map_err`. An error of an [`OutputFile`](crate::OutputFile)
+    /// that is used as a writer has both already, and is returned.
     pub fn on<E: Into<io::Error>>(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
-        move |source| Self { action, path: path.as_ref().to_owned(), source: source.into() }
+        move |source| {
+            let named = source.into().downcast();
+            named.unwrap_or_else(|source| Self { action, path: path.as_ref().to_owned(), source })
+        }
     }
 }

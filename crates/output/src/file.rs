@@ -104,6 +104,10 @@ impl OutputFile {
         }
     }
 
+    fn name_error(&self, source: io::Error) -> io::Error {
+        io::Error::new(source.kind(), Error { action: "write", path: self.path.clone(), source })
+    }
+
     /// Syncs the bytes to disk and gives a new file its name.
     ///
     /// # Errors
@@ -116,19 +120,22 @@ impl OutputFile {
     }
 }
 
+/// The errors have the kind of the system's error and contain an [`Error`], which names the file.
 impl Write for OutputFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.destination {
+        let written = match &mut self.destination {
             Destination::Temporary(file) => file.write(bytes),
             Destination::Direct(file) => file.write(bytes),
-        }
+        };
+        written.map_err(|source| self.name_error(source))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match &mut self.destination {
+        let flushed = match &mut self.destination {
             Destination::Temporary(file) => file.flush(),
             Destination::Direct(file) => file.flush(),
-        }
+        };
+        flushed.map_err(|source| self.name_error(source))
     }
 }
 

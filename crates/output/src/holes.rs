@@ -11,6 +11,7 @@ use rustix::io::Errno;
 ///
 /// Ascending queries cost two system calls for each run of data: a `.contents` file may hold thousands of files between
 /// two holes.
+#[derive(Debug)]
 pub struct Holes<'a> {
     file: &'a File,
     /// The range from here to the start of `data` is a hole.
@@ -60,7 +61,7 @@ impl<'a> Holes<'a> {
 }
 
 /// The [`Holes`] of the contents file that was read last.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct LastHoles<'a> {
     last: Option<(u32, Holes<'a>)>,
 }

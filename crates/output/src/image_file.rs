@@ -13,6 +13,7 @@ use vmroot_sys::open_direct;
 /// The output file of a disk image, written by direct I/O where possible.
 ///
 /// An image may have gigabytes and is not read soon. Copying it into the page cache takes longer than writing it.
+#[derive(Debug)]
 pub struct ImageFile<'a> {
     file: &'a File,
     direct: Option<File>,

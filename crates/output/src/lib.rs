@@ -31,7 +31,7 @@ pub use file::OutputFile;
 pub use holes::{Holes, LastHoles};
 pub use image_file::ImageFile;
 pub use omissions::{Incomplete, LISTED_OMISSIONS, Omission, OmissionReason, Omissions, Omitted, display_path};
-pub use progress::{Cancelled, Counter, Hook, Meter, Progress};
+pub use progress::{Cancelled, Counter, Hook, Meter, WriteProgress};
 pub use report::Report;
 pub use runs::{Job, Jobs, MoveError, Run, Runs};
 pub use temporary::{

@@ -26,6 +26,7 @@ pub struct Omission {
 
 /// The part that is missing or has another value.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Omitted {
     /// The owner and group. The entry belongs to the exporting user.
     Owner {
@@ -51,6 +52,7 @@ pub enum Omitted {
 
 /// The reason for an omission.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OmissionReason {
     /// The output format cannot hold it.
     Form(Cow<'static, str>),
@@ -111,12 +113,12 @@ impl Omissions {
         self.total == 0 && self.cut_times == 0
     }
 
-    /// Returns an error if `strict` is true and there are omissions.
+    /// Returns an error if there are omissions, for a strict export.
     ///
     /// # Errors
     /// [`Incomplete`], which names the first omission.
-    pub fn check(&self, strict: bool, form: &'static str) -> Result<(), Incomplete> {
-        if strict && !self.is_empty() { Err(Incomplete { form, omissions: self.clone() }) } else { Ok(()) }
+    pub fn require_complete(&self, form: &'static str) -> Result<(), Incomplete> {
+        if self.is_empty() { Ok(()) } else { Err(Incomplete { form, omissions: self.clone() }) }
     }
 
     /// Returns messages: one line for each of the first `most` omissions, and one for the number of the others.
@@ -209,8 +211,7 @@ mod tests {
         let mut all = many();
         all.append(many());
         assert_eq!((all.total, all.listed.len()), (2 * LISTED_OMISSIONS as u64 - 2, LISTED_OMISSIONS));
-        assert_eq!(all.check(false, "a tar"), Ok(()));
-        let message = all.check(true, "a tar").unwrap_err().to_string();
+        let message = all.require_complete("a tar").unwrap_err().to_string();
         assert!(message.starts_with("a tar cannot hold everything: 0: modification time ("), "{message}");
         assert!(message.ends_with("), and 1997 more"), "{message}");
     }
@@ -218,8 +219,8 @@ mod tests {
     #[test]
     fn truncated_times_are_omissions() {
         let omissions = Omissions { cut_times: 3, ..Omissions::default() };
-        let message = omissions.check(true, "a cpio").unwrap_err().to_string();
+        let message = omissions.require_complete("a cpio").unwrap_err().to_string();
         assert_eq!(message, "a cpio cannot hold everything: 3 modification times have parts of seconds");
-        assert_eq!(Omissions::default().check(true, "a cpio"), Ok(()));
+        assert_eq!(Omissions::default().require_complete("a cpio"), Ok(()));
     }
 }

@@ -1,20 +1,39 @@
 //! Progress of an export, and stopping it.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The progress of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Progress {
+pub struct WriteProgress {
     /// Bytes of file contents written so far, holes included.
     pub bytes: u64,
     /// Bytes to write in total.
     pub total_bytes: u64,
 }
 
-/// A progress callback, called every few megabytes from any thread. It stops the export by returning
-/// `ControlFlow::Break`.
-pub type Hook<'a> = &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync);
+/// A progress callback, called every few megabytes from any thread. `Break` cancels the export.
+#[derive(Clone, Copy)]
+pub struct Hook<'a>(&'a (dyn Fn(WriteProgress) -> ControlFlow<()> + Sync));
+
+impl<'a> Hook<'a> {
+    /// Wraps a callback.
+    pub fn new(callback: &'a (dyn Fn(WriteProgress) -> ControlFlow<()> + Sync)) -> Self {
+        Self(callback)
+    }
+
+    /// Calls the callback.
+    pub fn call(self, progress: WriteProgress) -> ControlFlow<()> {
+        (self.0)(progress)
+    }
+}
+
+impl fmt::Debug for Hook<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook")
+    }
+}
 
 /// The caller cancelled the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +41,7 @@ pub type Hook<'a> = &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync);
 pub struct Cancelled;
 
 /// A byte counter that the threads of an export share.
+#[derive(Debug)]
 pub struct Meter<'a> {
     hook: Option<Hook<'a>>,
     bytes: AtomicU64,
@@ -41,7 +61,8 @@ impl<'a> Meter<'a> {
         if self.stopped.load(Ordering::Relaxed) {
             return ControlFlow::Break(());
         }
-        self.hook.map_or(ControlFlow::Continue(()), |hook| hook(Progress { bytes, total_bytes: self.total_bytes }))
+        self.hook
+            .map_or(ControlFlow::Continue(()), |hook| hook.call(WriteProgress { bytes, total_bytes: self.total_bytes }))
     }
 
     /// Adds bytes and calls the hook.
@@ -59,6 +80,7 @@ impl<'a> Meter<'a> {
 }
 
 /// The byte counter of one thread. It updates its [`Meter`] every few megabytes.
+#[derive(Debug)]
 pub struct Counter<'m> {
     meter: &'m Meter<'m>,
     unreported: u64,
@@ -76,11 +98,18 @@ impl<'m> Counter<'m> {
     /// Adds bytes. Returns `Break` if the export is to stop.
     pub fn add(&mut self, bytes: u64) -> ControlFlow<()> {
         self.unreported += bytes;
-        if self.unreported < UPDATE_INTERVAL { ControlFlow::Continue(()) } else { self.report() }
+        if self.unreported < UPDATE_INTERVAL { ControlFlow::Continue(()) } else { self.update() }
     }
 
-    /// Updates the meter. Returns `Break` if the export is to stop.
-    pub fn report(&mut self) -> ControlFlow<()> {
+    /// Updates the meter.
+    ///
+    /// # Errors
+    /// [`Cancelled`]: the export is to stop.
+    pub fn report(&mut self) -> Result<(), Cancelled> {
+        if self.update().is_break() { Err(Cancelled) } else { Ok(()) }
+    }
+
+    fn update(&mut self) -> ControlFlow<()> {
         self.meter.advance(std::mem::take(&mut self.unreported))
     }
 }

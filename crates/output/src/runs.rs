@@ -33,7 +33,7 @@ pub struct Run {
 }
 
 /// All blocks to copy.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Runs(Vec<Run>);
 
 impl Runs {
@@ -76,6 +76,7 @@ impl Runs {
 }
 
 /// One write: blocks that are contiguous in the image.
+#[derive(Debug)]
 pub struct Job {
     pieces: Vec<Run>,
     /// Bytes of the image that are done after this write, including the holes before it.
@@ -83,19 +84,22 @@ pub struct Job {
 }
 
 /// Hands out the writes, front to back and without holes.
+#[derive(Debug)]
 pub struct Jobs<'a> {
     files: &'a [&'a File],
     runs: std::vec::IntoIter<Run>,
     holes: LastHoles<'a>,
     /// The rest of the current run.
     current: Option<Run>,
+    /// Whether parts of the image that are not written read as zeros.
     sparse: bool,
 }
 
 impl<'a> Jobs<'a> {
-    /// Creates the jobs for an image. `sparse` is true if parts that are not written read as zeros.
-    pub fn new(files: &'a [&'a File], runs: Runs, sparse: bool) -> Self {
-        Self { files, runs: runs.0.into_iter(), holes: LastHoles::default(), current: None, sparse }
+    /// Creates the jobs for an image.
+    pub fn new(files: &'a [&'a File], runs: Runs, target: &ImageFile<'_>) -> Self {
+        let (holes, sparse) = (LastHoles::default(), target.is_sparse());
+        Self { files, runs: runs.0.into_iter(), holes, current: None, sparse }
     }
 
     /// Returns the next write, or `None` at the end.

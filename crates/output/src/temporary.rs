@@ -34,6 +34,7 @@ pub fn remove_temporary_files() -> NoTemporaryFiles {
 
 /// While this exists, no temporary file is created.
 #[must_use = "a temporary file can be created once this is dropped"]
+#[derive(Debug)]
 pub struct NoTemporaryFiles {
     _files: MutexGuard<'static, BTreeSet<PathBuf>>,
 }

@@ -1,5 +1,6 @@
 //! Threads that share work.
 
+use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -9,6 +10,11 @@ use crate::Meter;
 /// Returns the number of cores that this process may use.
 pub fn core_count() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Returns the number of threads for an option whose `None` is one for each core.
+pub fn count(threads: Option<NonZeroUsize>) -> usize {
+    threads.map_or_else(core_count, usize::from)
 }
 
 /// Runs `work` on `threads` threads, including this one, and waits for all. An error in one thread stops the others.

@@ -1,10 +1,10 @@
 //! Tests of [`OutputFile`].
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 
-use vmroot_output::OutputFile;
+use vmroot_output::{Error, OutputFile};
 
 #[test]
 fn file_appears_only_on_commit() {
@@ -49,4 +49,19 @@ fn link_target_is_replaced_and_device_is_written() {
     assert!(OutputFile::create(scratch.path()).is_err());
     let error = OutputFile::create(&scratch.path().join("missing/file")).unwrap_err();
     assert!(error.to_string().contains("missing/file"), "{error}");
+}
+
+#[test]
+fn errors_of_the_writer_name_the_file_once() {
+    let mut file = OutputFile::create("/dev/full".as_ref()).unwrap();
+    let error = file.write(b"a").unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    assert_eq!(error.to_string(), "cannot write /dev/full");
+    let error = Error::on("write", "elsewhere")(error);
+    assert_eq!((error.path.to_str(), error.source.raw_os_error()), (Some("/dev/full"), Some(28)));
+    let written = file.write_with(|writer| {
+        writer.write_all(b"buffered").unwrap();
+        Ok::<_, Error>(())
+    });
+    assert_eq!(written.unwrap_err().path.to_str(), Some("/dev/full"));
 }

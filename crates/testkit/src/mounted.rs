@@ -10,6 +10,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use tempfile::TempDir;
 
 /// A mounted image, which is unmounted when dropped.
+#[derive(Debug)]
 pub struct Mounted(TempDir);
 
 impl Mounted {
@@ -47,6 +48,7 @@ pub fn loop_device(file: &Path) -> Loop {
 }
 
 /// A loop device, which is detached when dropped.
+#[derive(Debug)]
 pub struct Loop(PathBuf);
 
 impl Loop {

@@ -24,6 +24,7 @@ mod message;
 mod routes;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -47,6 +48,12 @@ pub struct Registry {
     address: SocketAddr,
     tls: bool,
     shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("address", &self.address).field("tls", &self.tls).finish_non_exhaustive()
+    }
 }
 
 /// The state that all connections share.

@@ -14,6 +14,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error from starting or running a virtio-fs device.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The path is longer than a socket's address can hold (unix(7)).
     #[error("{path}: a socket's path may have {MAX_PATH} bytes, this one has {length}", path = path.display())]

@@ -1,5 +1,6 @@
 //! The socket to which a VMM connects.
 
+use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::ops::ControlFlow;
@@ -120,6 +121,12 @@ pub struct LockWait<'a> {
     pub limit: Duration,
     /// Called repeatedly during the wait. `Break` cancels the wait.
     pub check_cancelled: &'a dyn Fn() -> ControlFlow<()>,
+}
+
+impl fmt::Debug for LockWait<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockWait").field("limit", &self.limit).finish_non_exhaustive()
+    }
 }
 
 impl Default for LockWait<'_> {

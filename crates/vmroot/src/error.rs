@@ -216,7 +216,7 @@ impl Error {
 mod tests {
     use super::*;
 
-    /// More than a guest can have of something exceeds a limit; a thing that a monitor cannot do at all does not.
+    /// More than a guest can have of something exceeds a limit; a thing that a VMM cannot do at all does not.
     #[cfg(feature = "boot")]
     #[test]
     fn the_limits_of_a_machine_are_limits() {
@@ -224,9 +224,9 @@ mod tests {
 
         let vmm = Vmm::Firecracker;
         for error in [
-            Boot::Memory { asked: 1, least: 2 },
-            Boot::HostMemory { asked: 2, available: 1 },
-            Boot::Processors { vmm, limit: 32, asked: 33 },
+            Boot::Memory { requested: 1, minimum: 2 },
+            Boot::HostMemory { requested: 2, available: 1 },
+            Boot::Processors { vmm, limit: 32, requested: 33 },
             Boot::TooManyDisks { vmm, disks: 20, limit: 19 },
         ] {
             assert_eq!(Error::from(error).kind(), ErrorKind::Limit);

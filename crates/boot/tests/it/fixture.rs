@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use vmroot_boot::{
-    Acceleration, Console, Guest, GuestExit, GuestOptions, InitMessages, Kernel, KvmRecord, ModuleTree, Result,
-    Stopper, Via, Vmm,
+    Acceleration, Console, Guest, GuestExit, GuestOptions, InitMessages, Kernel, KvmRecord, ModuleTree, Result, Via,
+    Vmm,
 };
 use vmroot_container_fs::ContainerFs;
 use vmroot_layer_index::{BuildOptions, Index, build, merge};
@@ -123,24 +123,18 @@ impl Boot {
         let modules = ModuleTree::open(&debian.modules(), kernel.version.as_deref()).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let options = GuestOptions {
-            via: self.via,
-            kernel: &kernel,
             modules: self.has_modules.then_some(&modules),
-            vmm: Vmm::Qemu,
             acceleration: self.acceleration,
             // Any unchanging file can stand for the VMM's program.
             kvm_record: self.kvm_record.as_deref().map(|file| KvmRecord { program: &kernel.path, file }),
-            memory: None,
-            cpus: 1,
             append: self.append,
             init: self.init,
             init_messages: self.init_messages,
             stage_one: self.stage_one,
             overlay: self.overlay,
             free: 16 << 20,
-            verbose: false,
             timeout: Some(self.timeout),
-            hook: None,
+            ..GuestOptions::new(self.via, &kernel, Vmm::Qemu)
         };
         then(Guest::prepare(&root.fs, directory.path(), &options))
     }
@@ -150,7 +144,7 @@ impl Boot {
         let input = self.input.as_ref().map(|path| File::open(path).unwrap());
         let mut output = Vec::new();
         let console = Console { input: input.as_ref().map(AsFd::as_fd), interactive: false, output: &mut output };
-        let ended = self.prepare(root, |guest| guest.unwrap().run(console, &Stopper::new().unwrap()));
+        let ended = self.prepare(root, |guest| guest.unwrap().run(console));
         (ended, output)
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use vmroot_boot::{Acceleration, Architecture, Error, Guest, GuestOptions, InitMessages, Kernel, Via, Vmm};
+use vmroot_boot::{Acceleration, Architecture, Error, Guest, GuestOptions, Kernel, Via, Vmm};
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
 
@@ -21,25 +21,7 @@ fn kernel() -> Kernel {
 }
 
 fn options(kernel: &Kernel) -> GuestOptions<'_> {
-    GuestOptions {
-        via: Via::ErofsMeta,
-        kernel,
-        modules: None,
-        vmm: Vmm::Qemu,
-        acceleration: Acceleration::Tcg,
-        kvm_record: None,
-        memory: None,
-        cpus: 1,
-        append: "",
-        init: None,
-        init_messages: InitMessages::Nothing,
-        stage_one: None,
-        overlay: false,
-        free: 0,
-        verbose: false,
-        timeout: None,
-        hook: None,
-    }
+    GuestOptions { acceleration: Acceleration::Tcg, ..GuestOptions::new(Via::ErofsMeta, kernel, Vmm::Qemu) }
 }
 
 /// Returns the error of `prepare`, and checks that it wrote no files.
@@ -121,5 +103,5 @@ fn more_memory_than_the_host_has_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let options = GuestOptions { memory: Some(1 << 60), ..options(&kernel) };
     let error = refused(&root(1), directory.path(), &options);
-    assert!(matches!(error, Error::HostMemory { asked, .. } if asked == 1 << 60), "{error}");
+    assert!(matches!(error, Error::HostMemory { requested, .. } if requested == 1 << 60), "{error}");
 }

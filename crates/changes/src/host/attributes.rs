@@ -3,7 +3,7 @@
 use rustix::fd::BorrowedFd;
 use rustix::fs::{FileType, Stat, fgetxattr, flistxattr, lgetxattr, llistxattr, major, minor};
 use rustix::io::{Errno, Result};
-use vmroot_container_fs::{InodeKind, Timestamp};
+use vmroot_container_fs::{Device, InodeKind, Timestamp};
 use vmroot_export::Attributes;
 use vmroot_output::beneath::path_by_descriptor;
 
@@ -31,8 +31,8 @@ pub(super) fn attributes(stat: &Stat) -> Attributes {
         FileType::RegularFile | FileType::Unknown => InodeKind::Regular,
     };
     let device = match kind {
-        InodeKind::Character | InodeKind::Block => (major(stat.st_rdev), minor(stat.st_rdev)),
-        _ => (0, 0),
+        InodeKind::Character | InodeKind::Block => Device { major: major(stat.st_rdev), minor: minor(stat.st_rdev) },
+        _ => Device::default(),
     };
     let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or_default();
     let mtime = Timestamp { seconds: stat.st_mtime, nanoseconds };

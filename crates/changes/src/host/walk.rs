@@ -23,6 +23,7 @@ const FILE_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::
 
 /// An iterator over a directory tree, or over a single file. The start comes first, directories come before their
 /// entries, and siblings are in byte order.
+#[derive(Debug)]
 pub struct HostWalk {
     start: PathBuf,
     /// The start, until it was returned.
@@ -33,11 +34,13 @@ pub struct HostWalk {
     path: Vec<u8>,
 }
 
+#[derive(Debug)]
 enum Start {
     Directory(OwnedFd),
     Named(OwnedFd, Vec<u8>),
 }
 
+#[derive(Debug)]
 struct Directory {
     /// The name in its parent directory. Empty for the start.
     name: Vec<u8>,
@@ -50,6 +53,7 @@ struct Directory {
 }
 
 /// An entry of a [`HostWalk`].
+#[derive(Debug)]
 pub struct HostEntry {
     /// The path relative to the start, without a leading slash. Empty for the start.
     pub path: Vec<u8>,
@@ -60,12 +64,30 @@ pub struct HostEntry {
     /// The xattrs, sorted by name: `user.*`, `trusted.*`, `security.*` and access control lists, without the labels and
     /// signatures of this machine's security modules.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The open file and its length in bytes, for a regular file.
-    pub file: Option<(File, u64)>,
+    /// The contents of a regular file.
+    pub file: Option<HostFile>,
     /// The target of a symbolic link. Empty for other kinds.
     pub target: Vec<u8>,
-    /// The device and inode number, if the inode has more than one name, inside or outside the tree.
-    pub shared: Option<(u64, u64)>,
+    /// The inode, if it has more than one name, inside or outside the tree.
+    pub shared: Option<HostInode>,
+}
+
+/// A regular file of a [`HostWalk`].
+#[derive(Debug)]
+pub struct HostFile {
+    /// The open file.
+    pub file: File,
+    /// Its length in bytes.
+    pub length: u64,
+}
+
+/// The identity of an inode of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HostInode {
+    /// The number of its file system, `st_dev` of stat(2).
+    pub device: u64,
+    /// Its number there, `st_ino`.
+    pub inode: u64,
 }
 
 impl HostEntry {
@@ -168,7 +190,7 @@ impl HostWalk {
         }
         let entry = self.new_entry(&stat, EntryHandle::Open(file.as_fd()))?;
         let length = u64::try_from(stat.st_size).unwrap_or_default();
-        Ok(HostEntry { file: Some((file, length)), ..entry })
+        Ok(HostEntry { file: Some(HostFile { file, length }), ..entry })
     }
 
     fn new_entry(&self, stat: &Stat, handle: EntryHandle<'_>) -> Result<HostEntry> {
@@ -181,7 +203,7 @@ impl HostWalk {
             xattrs: xattrs(handle).map_err(self.failed("read the xattrs of"))?,
             file: None,
             target: Vec::new(),
-            shared: has_other_names.then_some((stat.st_dev, stat.st_ino)),
+            shared: has_other_names.then_some(HostInode { device: stat.st_dev, inode: stat.st_ino }),
         })
     }
 

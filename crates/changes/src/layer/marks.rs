@@ -5,7 +5,7 @@
 //! `trusted.overlay.*`, or `user.overlay.*` for a mount with `userxattr`. The xattrs of an overlay inside this one have
 //! a second `overlay.` in their names and are ordinary xattrs of the file.
 
-use vmroot_container_fs::InodeKind;
+use vmroot_container_fs::{Device, InodeKind};
 
 use crate::{Error, HostEntry, Result};
 
@@ -35,7 +35,7 @@ const ESCAPE: &[u8] = b"overlay.";
 /// [`Error::Unportable`]: a part of the entry is in a lower layer.
 pub(super) fn mark_of(entry: &HostEntry, xattr_whiteouts: bool) -> Result<Mark> {
     let attributes = &entry.attributes;
-    if attributes.kind == InodeKind::Character && attributes.device == (0, 0) {
+    if attributes.kind == InodeKind::Character && attributes.device == Device::default() {
         return Ok(Mark::Whiteout);
     }
     let unportable = |what, advice| Err(Error::Unportable { path: entry.host_path.clone(), what, advice });
@@ -49,7 +49,7 @@ pub(super) fn mark_of(entry: &HostEntry, xattr_whiteouts: bool) -> Result<Mark> 
     if value(entry, b"nlink").is_some_and(|count| count != b"U-1") {
         return unportable("has several names, some of them in a lower layer", "index=off");
     }
-    let is_empty_file = entry.file.as_ref().is_some_and(|(_, length)| *length == 0);
+    let is_empty_file = entry.file.as_ref().is_some_and(|file| file.length == 0);
     if xattr_whiteouts && is_empty_file && value(entry, b"whiteout").is_some() {
         return Ok(Mark::Whiteout);
     }

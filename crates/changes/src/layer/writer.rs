@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use vmroot_container_fs::{InodeKind, Timestamp};
-use vmroot_export::{Archive, Attributes, EntryHeader, check_flow};
+use vmroot_container_fs::{Device, InodeKind, Timestamp};
+use vmroot_export::{Archive, Attributes, EntryHeader};
 use vmroot_output::{Counter, Holes, Meter, display_path};
 
-use crate::{Error, HostEntry, Result};
+use crate::{Error, HostEntry, HostFile, HostInode, Result};
 
 /// The prefix of the names of whiteouts (OCI image-spec, layer.md, "Whiteouts").
 pub(super) const WHITEOUT: &[u8] = b".wh.";
@@ -19,18 +19,24 @@ pub(super) const OPAQUE: &[u8] = b".wh..wh..opq";
 ///
 /// Paths have no leading slash. The empty path is the root directory. Entries are written in the order of the calls,
 /// and a later entry replaces an earlier one with the same path.
+#[derive(Debug)]
 pub struct LayerWriter<'m> {
     archive: Archive<'m>,
     counter: Counter<'m>,
     /// The first path of each inode with several names.
-    first_paths: HashMap<(u64, u64), Vec<u8>>,
+    first_paths: HashMap<HostInode, Vec<u8>>,
 }
 
 impl<'m> LayerWriter<'m> {
-    /// Creates a writer. `sparse` is [`TarOptions::sparse`](vmroot_export::TarOptions::sparse). `meter` counts the
-    /// bytes of files and may cancel.
-    pub fn new(writer: &'m mut dyn Write, sparse: bool, meter: &'m Meter<'m>) -> Self {
-        Self { archive: Archive::new(writer, sparse), counter: Counter::new(meter), first_paths: HashMap::new() }
+    /// Creates a writer. `meter` counts the bytes of files and may cancel.
+    pub fn new(writer: &'m mut dyn Write, meter: &'m Meter<'m>) -> Self {
+        Self { archive: Archive::new(writer), counter: Counter::new(meter), first_paths: HashMap::new() }
+    }
+
+    /// Sets whether large holes are left out, as [`TarOptions::sparse`](vmroot_export::TarOptions::sparse).
+    #[must_use]
+    pub fn sparse(self, sparse: bool) -> Self {
+        Self { archive: self.archive.sparse(sparse), ..self }
     }
 
     /// Adds an entry of a walk at `path` in the layer. Further names of an inode become hard links to the first.
@@ -60,11 +66,12 @@ impl<'m> LayerWriter<'m> {
             header.set_xattr(name, value);
         }
         match &entry.file {
-            Some((file, length)) if *length > 0 => {
-                let mut holes = Holes::new(file);
-                let read = self.archive.add_file(header, &mut holes, 0..*length, &mut self.counter)?;
-                read.map_err(|error| explain_early_end(error, *length))
-                    .map_err(vmroot_output::Error::on("read", &entry.host_path))?;
+            Some(HostFile { file, length }) if *length > 0 => {
+                let unreadable = |error| -> Error {
+                    let error = explain_early_end(error, *length);
+                    vmroot_output::Error::on("read", &entry.host_path)(error).into()
+                };
+                self.archive.add_file(header, &mut Holes::new(file), 0..*length, &mut self.counter, unreadable)?;
             }
             _ => {
                 if kind == InodeKind::Symlink {
@@ -77,7 +84,7 @@ impl<'m> LayerWriter<'m> {
     }
 
     /// Clears the list of inodes added so far, so that entries of the next walk do not become hard links to them.
-    pub fn forget_links(&mut self) {
+    pub fn clear_links(&mut self) {
         self.first_paths.clear();
     }
 
@@ -119,7 +126,7 @@ impl<'m> LayerWriter<'m> {
     /// - [`Error::Export`]: the writer failed.
     /// - [`Error::Cancelled`]: the meter cancelled.
     pub fn finish(mut self) -> Result<()> {
-        check_flow(self.counter.report())?;
+        self.counter.report()?;
         Ok(self.archive.finish()?)
     }
 }
@@ -133,7 +140,14 @@ fn reject_whiteout_name(path: &[u8], host_path: impl FnOnce() -> PathBuf) -> Res
 }
 
 fn root_owned(mode: u32) -> Attributes {
-    Attributes { kind: InodeKind::Regular, mode, uid: 0, gid: 0, mtime: Timestamp::default(), device: (0, 0) }
+    Attributes {
+        kind: InodeKind::Regular,
+        mode,
+        uid: 0,
+        gid: 0,
+        mtime: Timestamp::default(),
+        device: Device::default(),
+    }
 }
 
 /// Explains the end of a file that got shorter during the export.

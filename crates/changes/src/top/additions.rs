@@ -7,10 +7,10 @@ use std::path::Path;
 
 use vmroot_container_fs::{ContainerFs, InodeKind};
 use vmroot_layer_index::BuiltLayer;
-use vmroot_output::{Meter, OmissionReason, Omissions, Omitted, Progress};
+use vmroot_output::{Hook, Meter, OmissionReason, Omissions, Omitted};
 
 use super::place::{EntryKind, PendingRoot, Reason, absolute, join};
-use super::{Addition, LayerBuilder};
+use super::{Addition, LayerBuilder, Owner};
 use crate::host::{HostEntry, HostWalk};
 use crate::layer::LayerWriter;
 use crate::{Error, Result};
@@ -27,12 +27,12 @@ impl LayerBuilder<'_> {
         root: &ContainerFs,
         omitted: &mut Omissions,
     ) -> Result<BuiltLayer> {
-        let hook = |_: Progress| self.control_flow();
+        let callback = self.options.cancel.as_hook();
         let written = self.build_from_writer(|mut pipe| {
-            let meter = Meter::new(Some(&hook), 0);
+            let meter = Meter::new(Some(Hook::new(&callback)), 0);
             let mut writer = AdditionsWriter {
                 root: PendingRoot::new(root),
-                layer: LayerWriter::new(&mut pipe, true, &meter),
+                layer: LayerWriter::new(&mut pipe, &meter).sparse(true),
                 omitted: Omissions::default(),
             };
             for addition in additions {
@@ -71,7 +71,7 @@ struct AdditionsWriter<'a, 'm> {
 #[derive(Clone, Copy)]
 struct Change {
     mode: Option<u32>,
-    owner: (u32, u32),
+    owner: Owner,
 }
 
 impl AdditionsWriter<'_, '_> {
@@ -94,7 +94,7 @@ impl AdditionsWriter<'_, '_> {
         let walk = HostWalk::new(source)?;
         // Hard links are kept only within a walk, because an inode of another walk may have other attributes in the
         // image.
-        self.layer.forget_links();
+        self.layer.clear_links();
         let start = self.destination_of(source, destination).map_err(Error::Placement)?;
         // Maps directories of the source to their paths in the image.
         let mut directories: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
@@ -176,8 +176,9 @@ impl AdditionsWriter<'_, '_> {
 impl Change {
     fn apply(self, entry: &mut HostEntry) {
         let attributes = &mut entry.attributes;
-        let changed = (attributes.uid, attributes.gid) != self.owner;
-        (attributes.uid, attributes.gid) = self.owner;
+        let Owner { uid, gid } = self.owner;
+        let changed = (attributes.uid, attributes.gid) != (uid, gid);
+        (attributes.uid, attributes.gid) = (uid, gid);
         if changed {
             entry.xattrs.retain(|(name, _)| name != b"security.capability");
         }

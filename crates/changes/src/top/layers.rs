@@ -2,13 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, PipeWriter, Read};
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::thread;
 
 use vmroot_compress::pipelined;
 use vmroot_layer_index::{BuildOptions, BuiltLayer, build};
-use vmroot_output::{Cancel, Omissions, Progress};
+use vmroot_output::{Cancel, Hook, Omissions};
 
 use super::{LayerBuilder, TopWarning};
 use crate::layer::{LayerOptions, write_plain};
@@ -44,9 +43,14 @@ impl LayerBuilder<'_> {
         omitted: &mut Omissions,
         warnings: &mut Vec<TopWarning>,
     ) -> Result<BuiltLayer> {
-        let hook = |_: Progress| self.control_flow();
+        let callback = self.options.cancel.as_hook();
         // Sparse entries are fine, because only vmroot reads this tar.
-        let options = LayerOptions { whiteout_files: true, sparse: true, hook: Some(&hook), ..LayerOptions::default() };
+        let options = LayerOptions {
+            whiteout_files: true,
+            sparse: true,
+            hook: Some(Hook::new(&callback)),
+            ..LayerOptions::default()
+        };
         let (built, written) = self.build_from_writer(|mut writer| write_plain(path, &mut writer, &options))?;
         omitted.append(written.omissions);
         if written.unseen_marks {
@@ -75,11 +79,6 @@ impl LayerBuilder<'_> {
             (_, Err(error)) => Err(self.unless_cancelled(error)),
             (Ok(built), Ok(report)) => Ok((built, report)),
         }
-    }
-
-    /// Returns `Break` if the work is cancelled, for hooks.
-    pub(super) fn control_flow(&self) -> ControlFlow<()> {
-        self.options.cancel.control_flow()
     }
 
     fn build_options(&self) -> BuildOptions {

@@ -9,6 +9,7 @@ use vmroot_layer_index::{DirentKind, Index, InodeId as LayerInode, Target};
 
 /// A probable mistake in a layer. The layer is applied nevertheless.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TopWarning {
     /// A directory of a layer replaces a symbolic link or a file, as in `lib/modules` over `/lib -> usr/lib`.
     /// [`Addition::Copy`](crate::Addition::Copy) follows links instead.

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use vmroot_changes::Error;
 use vmroot_changes::{HostWalk, LayerOptions, Marks, export_layer, write_layer};
 use vmroot_export::{DirectoryOptions, export_directory};
-use vmroot_output::{Progress, Report};
+use vmroot_output::{Hook, Report, WriteProgress};
 use vmroot_test_roots::{Root, describe, remove};
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
@@ -210,8 +210,9 @@ fn options_are_honoured() {
     assert!(sparse.len() < 1 << 20, "holes are left out: {} bytes", sparse.len());
     assert_eq!(describe(&Root::of_tars(&[plain]).fs), describe(&Root::of_tars(&[sparse]).fs));
     std::io::copy(&mut std::io::Read::take(std::io::repeat(1), 64 << 20), &mut &large).unwrap();
-    let stop = |_: Progress| ControlFlow::Break(());
-    let stopped = write_layer(scratch.path(), &mut std::io::sink(), &LayerOptions { hook: Some(&stop), ..options });
+    let stop = |_: WriteProgress| ControlFlow::Break(());
+    let stopped =
+        write_layer(scratch.path(), &mut std::io::sink(), &LayerOptions { hook: Some(Hook::new(&stop)), ..options });
     assert!(matches!(stopped, Err(Error::Cancelled)));
     for missing in ["missing", "large"] {
         let error = export_layer(&path(missing), &path("layer.tar"), &options).unwrap_err().full_message();

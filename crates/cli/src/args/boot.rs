@@ -24,8 +24,8 @@ pub(crate) struct BootArguments {
     #[arg(long, value_name = "DIR")]
     pub(crate) modules: Option<PathBuf>,
     /// Run the guest with this VMM
-    #[arg(long, value_enum, default_value_t = Monitor::Qemu)]
-    pub(crate) vmm: Monitor,
+    #[arg(long, value_enum, default_value_t = VmmName::Qemu)]
+    pub(crate) vmm: VmmName,
     /// Give the guest this much memory (K, M, G, T are powers of 1024) [default: 512M, plus three times the size of a
     /// cpio]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -95,7 +95,7 @@ impl From<Form> for Via {
 
 /// The program that runs the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Monitor {
+pub(crate) enum VmmName {
     /// QEMU
     Qemu,
     /// Cloud Hypervisor
@@ -104,12 +104,12 @@ pub(crate) enum Monitor {
     Firecracker,
 }
 
-impl From<Monitor> for Vmm {
-    fn from(monitor: Monitor) -> Self {
-        match monitor {
-            Monitor::Qemu => Self::Qemu,
-            Monitor::CloudHypervisor => Self::CloudHypervisor,
-            Monitor::Firecracker => Self::Firecracker,
+impl From<VmmName> for Vmm {
+    fn from(name: VmmName) -> Self {
+        match name {
+            VmmName::Qemu => Self::Qemu,
+            VmmName::CloudHypervisor => Self::CloudHypervisor,
+            VmmName::Firecracker => Self::Firecracker,
         }
     }
 }

@@ -7,10 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use vmroot::boot::{
-    Console, Guest, GuestExit, GuestOptions, InitMessages, Kernel, KvmRecord, ModuleTree, Stopper, Via, Vmm,
-};
-use vmroot::output::{Progress, TEMPORARY_PREFIX, TemporaryDirectory};
+use vmroot::boot::{Console, Guest, GuestExit, GuestOptions, InitMessages, Kernel, KvmRecord, ModuleTree, Via, Vmm};
+use vmroot::output::{Hook, TEMPORARY_PREFIX, TemporaryDirectory, WriteProgress};
 use vmroot::{Addition, ContainerFs, InodeId, Platform, RuntimeConfig, Top, guest};
 
 use crate::args::BootArguments;
@@ -25,31 +23,17 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     let modules = find_modules(options.modules.as_deref(), &kernel)?;
     let init = Init::new(options.init.as_deref(), &kernel)?;
     options.top.check()?;
-    let vmm = Vmm::from(options.vmm);
-    let name = vmm.program(kernel.architecture);
+    let name = Vmm::from(options.vmm).program(kernel.architecture);
     let program = environment::find_program(&name);
     let record = environment::runtime_directory().map(|directory| directory.join("kvm"));
     let interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
     let terminal = environment::terminal_type().filter(|_| interactive).map(|name| format!("TERM={name}"));
     let append = terminal.as_deref().into_iter().chain([options.append.as_str()]).collect::<Vec<_>>().join(" ");
     let guest_options = GuestOptions {
-        via: options.via.into(),
-        kernel: &kernel,
-        modules: modules.as_ref(),
-        vmm,
-        acceleration: options.accel.into(),
         kvm_record: program.as_deref().zip(record.as_deref()).map(|(program, file)| KvmRecord { program, file }),
-        memory: options.memory,
-        cpus: options.cpus,
         append: append.trim(),
-        init: init.path(options.via.into()),
-        init_messages: init.messages(),
-        stage_one: init.stage_one(&kernel),
-        overlay: options.overlay,
-        free: options.free,
         verbose: context.verbose(),
-        timeout: options.timeout,
-        hook: None,
+        ..guest_options(options, &kernel, modules.as_ref(), &init)
     };
     // Checked before the pull, so that invalid options do not cause one. The name is as long as that of the temporary
     // directory below.
@@ -72,23 +56,44 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     let client = client.map_or_else(|| context.client(), Ok)?;
     let scratch = TemporaryDirectory::create_in(client.cache_dir()).map_err(vmroot::Error::from)?;
 
-    let stopper = Stopper::new().map_err(vmroot::Error::from)?;
-    let signal_stopper = stopper.clone();
-    signals::on_signal(move |_| signal_stopper.stop())?;
     let (bar, cancel) = (Bars::single(context.quiet(), 0), context.cancel());
-    let hook = |progress: Progress| bars::advance(&bar, &cancel, progress);
-    let guest_options = GuestOptions { hook: Some(&hook), ..guest_options };
+    let hook = |progress: WriteProgress| bars::advance(&bar, &cancel, progress);
+    let guest_options = GuestOptions { hook: Some(Hook::new(&hook)), ..guest_options };
     let guest = Guest::prepare(&Arc::new(root), scratch.path(), &guest_options).map_err(vmroot::Error::from)?;
     bar.finish_and_clear();
+    let stopper = guest.stopper();
+    signals::on_signal(move |_| stopper.stop())?;
     if let Some(note) = guest.note() {
         output::print_note(&format!("without KVM, the guest is translated and slow: {note}"));
     }
     let (stdin, mut stdout) = (io::stdin(), output::stdout());
     let console = Console { input: Some(stdin.as_fd()), interactive, output: &mut stdout };
-    let ended = guest.run(console, &stopper).map_err(vmroot::Error::from)?;
+    let ended = guest.run(console).map_err(vmroot::Error::from)?;
     // Removes the temporary files before the result is printed.
     drop((scratch, _files, client));
     report_end(&ended)
+}
+
+fn guest_options<'a>(
+    options: &BootArguments,
+    kernel: &'a Kernel,
+    modules: Option<&'a ModuleTree>,
+    init: &'a Init,
+) -> GuestOptions<'a> {
+    let via = options.via.into();
+    GuestOptions {
+        modules,
+        acceleration: options.accel.into(),
+        memory: options.memory,
+        cpus: options.cpus,
+        init: init.path(via),
+        init_messages: init.messages(),
+        stage_one: init.stage_one(kernel),
+        overlay: options.overlay,
+        free: options.free,
+        timeout: options.timeout,
+        ..GuestOptions::new(via, kernel, options.vmm.into())
+    }
 }
 
 fn report_end(ended: &GuestExit) -> anyhow::Result<()> {

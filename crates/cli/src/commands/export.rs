@@ -21,7 +21,7 @@ use vmroot::export::{
     write_cpio, write_tar,
 };
 use vmroot::ext4::{Ext4Options, export_ext4};
-use vmroot::output::{Error as FileError, Hook, Omissions, Omitted, OutputFile, Progress, Report};
+use vmroot::output::{Error as FileError, Hook, Omissions, Omitted, OutputFile, Report, WriteProgress};
 use vmroot::{Client, Compression, EncoderOptions, ExtendedRoot, Image, RuntimeConfig, Top};
 
 use crate::args::{ExportArguments, FileCompression, Format};
@@ -52,15 +52,8 @@ pub(crate) fn export(
         _ => None,
     };
     let (bar, cancel) = (source.bar(context), context.cancel());
-    let hook = |progress: Progress| bars::advance(&bar, &cancel, progress);
-    let written = write(&source, format, out, options, &hook);
-    let report = match format {
-        // Their errors are about the image, and do not name the file.
-        Format::Erofs | Format::ErofsMeta | Format::Ext4 | Format::Squashfs => {
-            written.with_context(|| out.display().to_string())?
-        }
-        _ => written?,
-    };
+    let hook = |progress: WriteProgress| bars::advance(&bar, &cancel, progress);
+    let report = write(&source, format, out, options, Hook::new(&hook))?;
     bar.finish_and_clear();
     print_report(context, out, report, source.omitted(), format == Format::Dir && !options.rootless)?;
     let Some(file) = &options.config_out else { return Ok(()) };

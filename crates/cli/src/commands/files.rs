@@ -75,7 +75,7 @@ pub(crate) fn stat(context: &Context, image: &str, path: &Path, dereference: boo
     output::print_line(format!("inode  {}", stat.ino.0))?;
     output::print_line(format!("mtime  {}", format_time(stat.mtime)))?;
     if matches!(stat.kind, InodeKind::Character | InodeKind::Block) {
-        output::print_line(format!("device {}:{}", stat.device.0, stat.device.1))?;
+        output::print_line(format!("device {}", stat.device))?;
     }
     if let Ok(target) = root.readlink(resolved.ino) {
         output::print_line([b"target ", target].concat())?;
@@ -136,7 +136,7 @@ fn stat_json(root: &ContainerFs, path: &[u8], ino: InodeId) -> Value {
         "inode": stat.ino.0,
         "mtime": {"seconds": stat.mtime.seconds, "nanoseconds": stat.mtime.nanoseconds},
         "device": matches!(stat.kind, InodeKind::Character | InodeKind::Block)
-            .then(|| format!("{}:{}", stat.device.0, stat.device.1)),
+            .then(|| stat.device.to_string()),
         "target": root.readlink(ino).ok().map(bytes_to_text),
         "xattrs": xattrs.collect::<serde_json::Map<_, _>>(),
     })
@@ -168,7 +168,7 @@ fn format_time(time: Timestamp) -> String {
 /// Formats attributes as `ls -ln` does, with numeric owners.
 fn format_long(stat: &Stat) -> String {
     let device = matches!(stat.kind, InodeKind::Character | InodeKind::Block);
-    let size = if device { format!("{}, {}", stat.device.0, stat.device.1) } else { stat.size.to_string() };
+    let size = if device { format!("{}, {}", stat.device.major, stat.device.minor) } else { stat.size.to_string() };
     let (mode, links, uid, gid) = (format_mode(stat), stat.nlink, stat.uid, stat.gid);
     format!("{mode} {links:>4} {uid:>5} {gid:>5} {size:>10} {:>20}", format_time(stat.mtime))
 }

@@ -56,7 +56,8 @@ fn row(root: &ContainerFs, entry: &WalkEntry) -> Row {
         gid: stat.gid,
         mtime: i128::from(stat.mtime.seconds) * 1_000_000_000 + i128::from(stat.mtime.nanoseconds),
         size: regular.then_some(stat.size),
-        device: matches!(stat.kind, InodeKind::Character | InodeKind::Block).then_some(stat.device),
+        device: matches!(stat.kind, InodeKind::Character | InodeKind::Block)
+            .then_some((stat.device.major, stat.device.minor)),
         link: None,
         target: root.readlink(entry.ino).ok().map(<[u8]>::to_vec),
         xattrs: root.xattrs(entry.ino).map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),

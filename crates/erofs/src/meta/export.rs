@@ -10,17 +10,17 @@ use vmroot_output::{Copier, Error as FileError, Holes, Hook, Meter, OutputFile, 
 
 use super::{ErofsMeta, write_erofs_meta};
 use crate::format::BLOCK;
-use crate::{Error, FORM, Result, VmdkAccess};
+use crate::{Error, Result, VmdkAccess};
 
-/// Options of [`export_erofs_meta`].
-#[derive(Default, Clone, Copy)]
+/// Options of [`export_erofs_meta`] and [`write_erofs_meta`].
+#[derive(Debug, Default, Clone, Copy)]
 pub struct ErofsMetaOptions<'a> {
-    /// The diff ids of layers whose contents files do not last. A copy of each is written beside the image, and is the
-    /// device in its place.
+    /// The diff ids of layers whose contents files do not last. [`export_erofs_meta`] writes a copy of each beside the
+    /// image, which is the device in its place. [`write_erofs_meta`] copies nothing.
     pub copied: &'a [Digest],
-    /// Fail if EROFS cannot represent the whole root.
+    /// Fail before anything is written if EROFS cannot hold the whole root.
     pub strict: bool,
-    /// Receives the progress of the copies, and can cancel the export.
+    /// Receives progress. `Break` cancels the export. Only copies have progress.
     pub hook: Option<Hook<'a>>,
 }
 
@@ -35,15 +35,13 @@ pub struct ErofsMetaOptions<'a> {
 ///   supports it.
 ///
 /// # Errors
-/// - [`Error::Incomplete`]: `strict` is set and EROFS cannot represent the whole root.
 /// - [`Error::Unlistable`], [`Error::PathTooLong`]: a list cannot contain the path of a device.
 /// - [`Error::Io`]: a file cannot be created, read, written, synced or renamed.
 /// - [`Error::Cancelled`]: the hook cancelled the export.
 /// - The errors of [`write_erofs_meta`].
 pub fn export_erofs_meta(fs: &ContainerFs, path: &Path, options: &ErofsMetaOptions<'_>) -> Result<Report> {
     let image = OutputFile::create(path)?;
-    let mut meta = write_erofs_meta(fs, image.file())?;
-    meta.report.omissions.check(options.strict, FORM)?;
+    let mut meta = write_erofs_meta(fs, image.file(), options).map_err(Error::at(path))?;
     let mut neighbours = Neighbours { path, files: Vec::new(), paths: Vec::new() };
     neighbours.copy_contents(&mut meta, options)?;
     for device in &mut meta.devices {

@@ -1,6 +1,7 @@
 //! Images with compressed files.
 
 use std::fs::{self, File};
+use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
@@ -19,7 +20,8 @@ const BOTH: [ErofsCompression; 2] = [ErofsCompression::LZ4, ErofsCompression::ZS
 
 fn image(root: &Root, compression: ErofsCompression, threads: usize) -> PathBuf {
     let path = root.files().join(format!("{compression:?}-{threads}"));
-    let options = ErofsOptions { compression: Some(compression), threads, ..ErofsOptions::default() };
+    let options =
+        ErofsOptions { compression: Some(compression), threads: NonZeroUsize::new(threads), ..ErofsOptions::default() };
     let file = File::create(&path).unwrap();
     let report = write_erofs(&root.fs, &file, &options).unwrap();
     assert_eq!(report.bytes, file.metadata().unwrap().len());
@@ -273,8 +275,8 @@ fn the_hook_and_errors_end_the_export() {
     for compression in BOTH {
         let options = ErofsOptions {
             compression: Some(compression),
-            threads: 2,
-            hook: Some(&|_| ControlFlow::Break(())),
+            threads: NonZeroUsize::new(2),
+            hook: Some(vmroot_output::Hook::new(&|_| ControlFlow::Break(()))),
             ..ErofsOptions::default()
         };
         let file = File::create(root.files().join("stopped")).unwrap();

@@ -1,6 +1,7 @@
 //! Creates images of roots and mounts them.
 
 use std::fs::{self, File};
+use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,7 +13,7 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, move_mount, unmount,
 };
 use tempfile::TempDir;
-use vmroot_erofs::{ErofsMeta, ErofsOptions, Result, write_erofs, write_erofs_meta};
+use vmroot_erofs::{ErofsMeta, ErofsMetaOptions, ErofsOptions, Result, write_erofs, write_erofs_meta};
 use vmroot_test_roots::Root;
 use vmroot_testkit::layer::Entry;
 use vmroot_testkit::listing::Listing;
@@ -46,7 +47,7 @@ pub(super) fn try_image(root: &Root) -> Result<PathBuf> {
 /// Writes the metadata-only image of a root.
 pub(super) fn meta(root: &Root) -> (PathBuf, ErofsMeta) {
     let path = root.files().join("meta");
-    let meta = write_erofs_meta(&root.fs, &File::create(&path).unwrap()).unwrap();
+    let meta = write_erofs_meta(&root.fs, &File::create(&path).unwrap(), &ErofsMetaOptions::default()).unwrap();
     (path, meta)
 }
 
@@ -113,7 +114,7 @@ pub(super) fn run(command: &mut Command) -> String {
 /// Returns the bytes of the image that `threads` threads write.
 pub(super) fn image_bytes(root: &Root, threads: usize) -> Vec<u8> {
     let path = root.files().join(format!("image-{threads}"));
-    let options = ErofsOptions { threads, ..ErofsOptions::default() };
+    let options = ErofsOptions { threads: NonZeroUsize::new(threads), ..ErofsOptions::default() };
     write_erofs(&root.fs, &File::create(&path).unwrap(), &options).unwrap();
     fs::read(path).unwrap()
 }

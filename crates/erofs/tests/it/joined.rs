@@ -110,7 +110,11 @@ fn an_export_has_its_descriptors_and_copies_beside_it() {
     let copied = [meta.devices[1].diff_id];
     let stop = |_| ControlFlow::Break(());
     let options = ErofsMetaOptions { copied: &copied, ..ErofsMetaOptions::default() };
-    let stopped = export_erofs_meta(&root.fs, &path, &ErofsMetaOptions { hook: Some(&stop), ..options });
+    let stopped = export_erofs_meta(
+        &root.fs,
+        &path,
+        &ErofsMetaOptions { hook: Some(vmroot_output::Hook::new(&stop)), ..options },
+    );
     assert!(matches!(stopped, Err(Error::Cancelled)));
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left of a cancelled export");
 

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 
 use proptest::prelude::*;
-use vmroot_erofs::write_erofs_meta;
+use vmroot_erofs::{ErofsMetaOptions, write_erofs_meta};
 use vmroot_test_roots::Root;
 use vmroot_testkit::arbitrary;
 use vmroot_testkit::layer::{Entry, Layer};
@@ -18,7 +18,7 @@ fn assert_same(layers: &[Layer]) {
     assert!(bytes == image_bytes(&other, 3), "the bytes depend on the path of the root");
     let meta = |root: &Root| {
         let path = root.files().join("meta");
-        let meta = write_erofs_meta(&root.fs, &File::create(&path).unwrap()).unwrap();
+        let meta = write_erofs_meta(&root.fs, &File::create(&path).unwrap(), &ErofsMetaOptions::default()).unwrap();
         (fs::read(path).unwrap(), meta.head)
     };
     assert!(meta(&one) == meta(&other), "the bytes depend on the path of the contents");

@@ -1,11 +1,12 @@
 //! Targets of an image: file systems that share blocks, devices, full disks.
 
 use std::fs::{self, File};
+use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use vmroot_erofs::{ErofsOptions, Error, write_erofs, write_erofs_meta};
-use vmroot_output::Progress;
+use vmroot_erofs::{ErofsMetaOptions, ErofsOptions, Error, write_erofs, write_erofs_meta};
+use vmroot_output::{Hook, WriteProgress};
 use vmroot_test_roots::Root;
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::disk::Disk;
@@ -84,7 +85,7 @@ fn a_full_disk_is_reported() {
     assert!(matches!(error, Error::Write(_)), "{error:?}");
     let many = Root::of_entries((0..20_000).map(|number| Entry::directory(format!("d{number}"))));
     let file = File::create_new(disk.path().join("meta")).unwrap();
-    let error = write_erofs_meta(&many.fs, &file).unwrap_err();
+    let error = write_erofs_meta(&many.fs, &file, &ErofsMetaOptions::default()).unwrap_err();
     assert!(matches!(error, Error::Write(_)), "{error:?}");
 }
 
@@ -103,16 +104,21 @@ fn truncated_contents_are_reported() {
 fn a_hook_receives_progress_and_can_cancel() {
     let root = Root::of(&[large()]);
     let heard = AtomicU64::new(0);
-    let hook = |progress: Progress| {
+    let hook = |progress: WriteProgress| {
         assert!(progress.bytes <= progress.total_bytes);
         heard.fetch_max(progress.bytes, Ordering::Relaxed);
         ControlFlow::Continue(())
     };
-    let options = ErofsOptions { hook: Some(&hook), threads: 2, ..ErofsOptions::default() };
+    let options =
+        ErofsOptions { hook: Some(Hook::new(&hook)), threads: NonZeroUsize::new(2), ..ErofsOptions::default() };
     let file = File::create_new(root.files().join("image")).unwrap();
     let report = write_erofs(&root.fs, &file, &options).unwrap();
     assert_eq!(heard.into_inner(), report.bytes);
-    let options = ErofsOptions { hook: Some(&|_| ControlFlow::Break(())), threads: 2, ..ErofsOptions::default() };
+    let options = ErofsOptions {
+        hook: Some(Hook::new(&|_| ControlFlow::Break(()))),
+        threads: NonZeroUsize::new(2),
+        ..ErofsOptions::default()
+    };
     let error = write_erofs(&root.fs, &file, &options).unwrap_err();
     assert!(matches!(error, Error::Cancelled));
 }

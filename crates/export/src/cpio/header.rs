@@ -1,6 +1,7 @@
 //! The header of an entry: `070701`, thirteen numbers of eight hexadecimal digits, and the name (the kernel's
 //! `Documentation/driver-api/early-userspace/buffer-format.rst`).
 
+use vmroot_container_fs::Device;
 use vmroot_output::display_path;
 
 use crate::stream::Stream;
@@ -25,8 +26,8 @@ pub(super) struct Header {
     pub(super) mtime: u32,
     /// The number of bytes of data.
     pub(super) size: u32,
-    /// Major and minor number of a device.
-    pub(super) device: (u32, u32),
+    /// The number of a device.
+    pub(super) device: Device,
 }
 
 impl Header {
@@ -44,7 +45,7 @@ impl Header {
     }
 
     fn write_named(&self, name: &[u8], output: &mut Stream<'_>) -> Result<()> {
-        let (major, minor) = self.device;
+        let Device { major, minor } = self.device;
         let name_size = name.len() as u32 + 1;
         output.write(b"070701")?;
         let before_size = [self.ino, self.mode, self.uid, self.gid, self.nlink, self.mtime, self.size];

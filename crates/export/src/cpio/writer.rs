@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use vmroot_container_fs::Device;
 use vmroot_output::display_path;
 
 use super::header::{Header, finish, pad};
@@ -18,17 +19,19 @@ const SYMLINK: u32 = 0o120_777;
 /// missing ones.
 ///
 /// ```
+/// use vmroot_container_fs::Device;
 /// use vmroot_export::CpioWriter;
 ///
 /// let mut bytes = Vec::new();
 /// let mut archive = CpioWriter::new(&mut bytes);
 /// archive.add_directory(b"dev", 0o755)?;
-/// archive.add_device(b"dev/console", 0o020_600, (5, 1))?;
+/// archive.add_device(b"dev/console", 0o020_600, Device { major: 5, minor: 1 })?;
 /// archive.add_file(b"init", 0o755, b"#!/bin/sh\n")?;
 /// archive.finish()?;
 /// assert!(bytes.starts_with(b"070701"));
 /// # Ok::<(), vmroot_export::Error>(())
 /// ```
+#[derive(Debug)]
 pub struct CpioWriter<'w> {
     output: Stream<'w>,
     entries: u32,
@@ -66,11 +69,11 @@ impl<'w> CpioWriter<'w> {
         self.add_entry(path, Header { mode: SYMLINK, nlink: 1, ..Header::default() }, target)
     }
 
-    /// Adds a device. `mode` includes its file type, and `device` is its major and minor number.
+    /// Adds a device. `mode` includes its file type.
     ///
     /// # Errors
     /// As [`Self::add_directory`].
-    pub fn add_device(&mut self, path: &[u8], mode: u32, device: (u32, u32)) -> Result<()> {
+    pub fn add_device(&mut self, path: &[u8], mode: u32, device: Device) -> Result<()> {
         self.add_entry(path, Header { mode, nlink: 1, device, ..Header::default() }, b"")
     }
 

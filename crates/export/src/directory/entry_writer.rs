@@ -5,7 +5,7 @@ use std::fs::File;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, makedev, mknodat, openat, symlinkat};
 use rustix::io::Errno;
-use vmroot_container_fs::{Extent, InodeKind, Stat};
+use vmroot_container_fs::{Device, Extent, InodeKind, Stat};
 use vmroot_output::{Counter, LastHoles, Omitted};
 
 use super::cursor::Cursor;
@@ -38,7 +38,7 @@ impl<'e> EntryWriter<'e> {
         for node in nodes {
             self.make(*node)?;
         }
-        check_flow(self.counter.report())
+        Ok(self.counter.report()?)
     }
 
     /// Creates an entry.
@@ -91,7 +91,7 @@ impl<'e> EntryWriter<'e> {
     fn make_special(&mut self, node: Node<'_>, stat: &Stat) -> Result<()> {
         let export = self.export;
         let directory = self.directory(node)?;
-        let (major, minor) = stat.device;
+        let Device { major, minor } = stat.device;
         let kind = FileType::from_raw_mode(stat.mode);
         let made = mknodat(directory, node.name, kind, PRIVATE, makedev(major, minor));
         let path = || export.plan.path(node);

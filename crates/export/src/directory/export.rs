@@ -73,7 +73,7 @@ impl<'a> Export<'a> {
     pub(super) fn add_omission(&self, path: impl FnOnce() -> PathBuf, what: Omitted, errno: Errno) -> Result<()> {
         let mut omissions = self.omissions.lock().unwrap_or_else(PoisonError::into_inner);
         omissions.add(path, what, OmissionReason::System(errno));
-        Ok(omissions.check(self.options.strict, "the directory")?)
+        if self.options.strict { Ok(omissions.require_complete("the directory")?) } else { Ok(()) }
     }
 
     /// Adds the action and the entry to a failed call, for `map_err`.
@@ -106,7 +106,7 @@ impl<'a> Export<'a> {
     fn make_nodes(&self) -> Result<()> {
         let jobs = self.plan.jobs(self.fs);
         let next = AtomicUsize::new(0);
-        workers::run(self.options.threads().min(jobs.len()), &self.meter, || {
+        workers::run(workers::count(self.options.threads).min(jobs.len()), &self.meter, || {
             let mut writer = EntryWriter::new(self);
             while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                 writer.make_all(&self.plan.nodes[job.clone()])?;

@@ -10,7 +10,7 @@
 
 use std::borrow::Cow;
 
-use vmroot_container_fs::{InodeKind, Stat};
+use vmroot_container_fs::{Device, InodeKind, Stat};
 
 /// The xattr that records owner, group, mode and type.
 pub const OVERRIDE_STAT: &str = "user.containers.override_stat";
@@ -20,7 +20,7 @@ pub const XATTR_PREFIX: &str = "user.vmroot.";
 
 /// Returns the value of [`OVERRIDE_STAT`].
 pub(super) fn override_stat(stat: &Stat) -> String {
-    let (major, minor) = stat.device;
+    let Device { major, minor } = stat.device;
     let kind = match stat.kind {
         InodeKind::Directory => "dir".into(),
         InodeKind::Symlink => "symlink".into(),

@@ -8,11 +8,12 @@ use vmroot_output::{Counter, Holes};
 use super::BLOCK;
 use super::header::EntryHeader;
 use super::sparse::SparseMap;
-use crate::Result;
 use crate::error::check_flow;
 use crate::stream::{Stream, copy_with_holes};
+use crate::{Error, Result};
 
 /// Writes a tar entry by entry.
+#[derive(Debug)]
 pub struct Archive<'w> {
     output: Stream<'w>,
     /// Whether large holes are left out, in GNU's sparse format.
@@ -20,9 +21,15 @@ pub struct Archive<'w> {
 }
 
 impl<'w> Archive<'w> {
-    /// Begins a tar. If `sparse` is true, large holes are left out in GNU's sparse format.
-    pub fn new(writer: &'w mut dyn Write, sparse: bool) -> Self {
-        Self { output: Stream::new(writer), sparse }
+    /// Begins a tar. All zeros of files are written.
+    pub fn new(writer: &'w mut dyn Write) -> Self {
+        Self { output: Stream::new(writer), sparse: false }
+    }
+
+    /// Sets whether large holes are left out, in GNU's sparse format.
+    #[must_use]
+    pub fn sparse(self, sparse: bool) -> Self {
+        Self { sparse, ..self }
     }
 
     /// Writes an entry without data.
@@ -47,12 +54,23 @@ impl<'w> Archive<'w> {
     /// Writes a regular file with the contents of `range` in another file. A sparse tar leaves out zeros if that saves
     /// enough.
     ///
-    /// The inner error is a read error.
-    ///
     /// # Errors
+    /// - The error of `unreadable` for a failed read.
     /// - [`Error::Stream`](crate::Error::Stream): the writer failed.
     /// - [`Error::Cancelled`](crate::Error::Cancelled): the counter's hook returned `Break`.
-    pub fn add_file(
+    pub fn add_file<E: From<Error>>(
+        &mut self,
+        header: EntryHeader,
+        holes: &mut Holes<'_>,
+        range: Range<u64>,
+        counter: &mut Counter<'_>,
+        unreadable: impl FnOnce(io::Error) -> E,
+    ) -> std::result::Result<(), E> {
+        self.copy_file(header, holes, range, counter)?.map_err(unreadable)
+    }
+
+    /// Writes a regular file. The inner error is a read error.
+    fn copy_file(
         &mut self,
         mut header: EntryHeader,
         holes: &mut Holes<'_>,

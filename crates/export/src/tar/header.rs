@@ -1,7 +1,7 @@
 //! The headers of an entry: a ustar header, and a PAX header before it for values that do not fit.
 
 use tar::{EntryType, Header};
-use vmroot_container_fs::{InodeKind, Stat, Timestamp};
+use vmroot_container_fs::{Device, InodeKind, Stat, Timestamp};
 
 use super::BLOCK;
 use super::pax::{self, Records};
@@ -29,8 +29,8 @@ pub struct Attributes {
     pub gid: u32,
     /// The modification time.
     pub mtime: Timestamp,
-    /// Major and minor number of a device. Zero for other kinds.
-    pub device: (u32, u32),
+    /// The number of a device. Zeros for other kinds.
+    pub device: Device,
 }
 
 impl From<&Stat> for Attributes {
@@ -41,6 +41,7 @@ impl From<&Stat> for Attributes {
 }
 
 /// The headers of an entry that is being written.
+#[derive(Debug)]
 pub struct EntryHeader {
     header: Header,
     /// The path as it is written: a directory ends in a slash.
@@ -75,8 +76,8 @@ impl EntryHeader {
         });
         let ustar = entry.header.as_ustar_mut().expect("the header is ustar");
         // They are at most 4095 and 1,048,575, as in an index and in the kernel.
-        ustar.set_device_major(attributes.device.0);
-        ustar.set_device_minor(attributes.device.1);
+        ustar.set_device_major(attributes.device.major);
+        ustar.set_device_minor(attributes.device.minor);
         entry
     }
 
@@ -242,7 +243,7 @@ mod tests {
             uid: 0,
             gid: 0,
             mtime: Timestamp::default(),
-            device: (0, 0),
+            device: Device::default(),
         };
         let bytes_for = |size| {
             let mut header = EntryHeader::new(b"large", &attributes);

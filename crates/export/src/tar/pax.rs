@@ -3,7 +3,7 @@
 use vmroot_container_fs::Timestamp;
 
 /// The records of an entry.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Records {
     bytes: Vec<u8>,
 }

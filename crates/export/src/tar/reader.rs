@@ -5,6 +5,7 @@ use vmroot_output::{OmissionReason, Omissions, Omitted, display_path};
 
 /// The program that reads a tar.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TarReader {
     /// Any program.
     #[default]

@@ -9,9 +9,9 @@ use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 use vmroot_compress::{Compression, Decoder, EncoderOptions, Limits};
-use vmroot_container_fs::ContainerFs;
+use vmroot_container_fs::{ContainerFs, Device};
 use vmroot_export::{CpioOptions, CpioWriter, Error, export_cpio, write_cpio};
-use vmroot_output::{LISTED_OMISSIONS, Progress, Report};
+use vmroot_output::{Hook, LISTED_OMISSIONS, Report, WriteProgress};
 use vmroot_test_roots::{Root, expected};
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
@@ -214,8 +214,8 @@ fn exported_file_has_the_written_bytes_or_does_not_appear() {
     let root = Root::of(&[Layer::new([Entry::file("a", vec![1; 5 << 20])])]);
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("root.cpio");
-    let stop = |_: Progress| ControlFlow::Break(());
-    let stopped = export_cpio(&root.fs, &path, &CpioOptions { hook: Some(&stop), ..CpioOptions::default() });
+    let stop = |_: WriteProgress| ControlFlow::Break(());
+    let stopped = export_cpio(&root.fs, &path, &CpioOptions { hook: Some(Hook::new(&stop)), ..CpioOptions::default() });
     assert!(matches!(stopped, Err(Error::Cancelled)));
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
     let (bytes, report) = export(&root.fs);
@@ -228,7 +228,7 @@ fn writer_makes_a_small_archive() {
     let mut bytes = Vec::new();
     let mut archive = CpioWriter::new(&mut bytes);
     archive.add_directory(b"dev", 0o755).unwrap();
-    archive.add_device(b"dev/console", 0o020_600, (5, 1)).unwrap();
+    archive.add_device(b"dev/console", 0o020_600, Device { major: 5, minor: 1 }).unwrap();
     archive.add_file(b"init", 0o755, b"#!/bin/sh\n").unwrap();
     archive.add_symlink(b"linuxrc", b"init").unwrap();
     archive.finish().unwrap();
@@ -250,11 +250,12 @@ fn writer_makes_a_small_archive() {
 #[test]
 fn hook_cancels_the_export() {
     let root = Root::of(&[Layer::new([Entry::file("a", vec![1; 10 << 20])])]);
-    let stop = |progress: Progress| {
+    let stop = |progress: WriteProgress| {
         assert_eq!(progress.total_bytes, 10 << 20);
         ControlFlow::Break(())
     };
-    let stopped = write_cpio(&root.fs, &mut io::sink(), &CpioOptions { hook: Some(&stop), ..CpioOptions::default() });
+    let stopped =
+        write_cpio(&root.fs, &mut io::sink(), &CpioOptions { hook: Some(Hook::new(&stop)), ..CpioOptions::default() });
     assert!(matches!(stopped, Err(Error::Cancelled)));
 }
 

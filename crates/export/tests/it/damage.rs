@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use vmroot_container_fs::LayerFiles;
+use vmroot_errors::ErrorKind;
 use vmroot_export::{
     DirectoryOptions, Error, PrebakedSources, TarOptions, export_directory, export_prebaked, export_tar, write_tar,
 };
@@ -68,8 +69,11 @@ fn full_disk_error_names_the_file() {
     assert!(error.full_message().contains(".contents"), "{error}");
     assert!(!disk.path().join("prebaked").exists(), "no incomplete directory remains");
 
-    let error = export_tar(&root.fs, &disk.path().join("root.tar"), &TarOptions::default()).unwrap_err();
-    assert!(matches!(&error, Error::Stream(source) if source.kind() == io::ErrorKind::StorageFull), "{error}");
+    let tar = disk.path().join("root.tar");
+    let error = export_tar(&root.fs, &tar, &TarOptions::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoSpace);
+    let message = format!("cannot write {}: No space left on device (os error 28)", tar.display());
+    assert_eq!(error.full_message(), message);
     assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 0);
 }
 
@@ -87,6 +91,9 @@ fn flush_error_is_reported() {
     let root = Root::of(&[Layer::new([Entry::file("a", "a")])]);
     let error = write_tar(&root.fs, &mut LateFailure, &TarOptions::default()).unwrap_err();
     assert_eq!(error.full_message(), "cannot write the archive: the last straw");
+
+    let error = export_tar(&root.fs, Path::new("/dev/full"), &TarOptions::default()).unwrap_err();
+    assert_eq!(error.full_message(), "cannot write /dev/full: No space left on device (os error 28)");
 
     let mut full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let error = write_tar(&root.fs, &mut full, &TarOptions::default()).unwrap_err();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 use vmroot_export::{DirectoryOptions, Error, export_directory};
-use vmroot_output::{Omissions, Omitted, Progress, Report};
+use vmroot_output::{Hook, Omissions, Omitted, Report, WriteProgress};
 use vmroot_test_roots::{Root, expected, look_at};
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
@@ -140,17 +140,18 @@ fn hook_receives_all_bytes_and_cancels() {
     let scratch = tempfile::tempdir().unwrap();
 
     let most = AtomicU64::new(0);
-    let hook = |progress: Progress| {
+    let hook = |progress: WriteProgress| {
         assert_eq!(progress.total_bytes, 40 << 20);
         most.fetch_max(progress.bytes, Ordering::Relaxed);
         ControlFlow::Continue(())
     };
-    let options = DirectoryOptions { hook: Some(&hook), sync: true, ..DirectoryOptions::default() };
+    let options = DirectoryOptions { hook: Some(Hook::new(&hook)), sync: true, ..DirectoryOptions::default() };
     export_directory(&root.fs, &scratch.path().join("all"), &options).unwrap();
     assert_eq!(most.into_inner(), 40 << 20);
 
-    let stop = |progress: Progress| if progress.bytes > 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    let options = DirectoryOptions { hook: Some(&stop), ..DirectoryOptions::default() };
+    let stop =
+        |progress: WriteProgress| if progress.bytes > 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let options = DirectoryOptions { hook: Some(Hook::new(&stop)), ..DirectoryOptions::default() };
     let target = scratch.path().join("some");
     assert!(matches!(export_directory(&root.fs, &target, &options), Err(Error::Cancelled)));
     assert!(!target.exists(), "an incomplete tree is removed");

@@ -10,7 +10,7 @@ use std::sync::Once;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use vmroot_export::{DirectoryOptions, Error, TarOptions, export_directory, write_tar};
-use vmroot_output::Progress;
+use vmroot_output::{Hook, WriteProgress};
 use vmroot_test_roots::{Root, describe, remove};
 use vmroot_testkit::layer::{Entry, Layer};
 
@@ -88,7 +88,7 @@ fn directory_replaced_by_a_link_is_an_error() {
     ]);
     for victim in ["d", "d/e"] {
         let swapped = Once::new();
-        let swap = |_: Progress| {
+        let swap = |_: WriteProgress| {
             swapped.call_once(|| {
                 fs::rename(target.join(victim), scratch.path().join("taken")).unwrap();
                 symlink(&outside, target.join(victim)).unwrap();
@@ -96,8 +96,11 @@ fn directory_replaced_by_a_link_is_an_error() {
             });
             ControlFlow::Continue(())
         };
-        let options =
-            DirectoryOptions { threads: NonZeroUsize::new(1), hook: Some(&swap), ..DirectoryOptions::default() };
+        let options = DirectoryOptions {
+            threads: NonZeroUsize::new(1),
+            hook: Some(Hook::new(&swap)),
+            ..DirectoryOptions::default()
+        };
         match export_directory(&Root::of(std::slice::from_ref(&layer)).fs, &target, &options) {
             Err(Error::Io(error)) => assert!(error.path.ends_with("d/e"), "{error}"),
             other => panic!("{victim}: {other:?}"),

@@ -15,8 +15,9 @@ use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use tempfile::TempDir;
+use vmroot_errors::ErrorKind;
 use vmroot_export::{Error, Result, SquashfsCompression, SquashfsOptions, export_squashfs, write_squashfs};
-use vmroot_output::{Omissions, Omitted, Progress, Report};
+use vmroot_output::{Hook, Omissions, Omitted, Report, WriteProgress};
 use vmroot_test_roots::Root;
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
@@ -28,7 +29,7 @@ use vmroot_testkit::{arbitrary, skip};
 const FAST: SquashfsOptions<'_> = SquashfsOptions {
     compression: SquashfsCompression::Lz4,
     block_size: None,
-    processors: None,
+    threads: None,
     strict: false,
     hook: None,
 };
@@ -173,7 +174,7 @@ fn bytes_do_not_depend_on_user_time_and_processors() {
         assert!(first == fs::read(&path).unwrap(), "as nobody");
         assert_same(&root, &path);
         for processors in [1, 3] {
-            let options = SquashfsOptions { processors: NonZeroUsize::new(processors), ..FAST };
+            let options = SquashfsOptions { threads: NonZeroUsize::new(processors), ..FAST };
             let (_directory, path, _) = image_of(&root, &options).unwrap();
             assert!(first == fs::read(path).unwrap(), "{processors} processors");
         }
@@ -256,7 +257,9 @@ fn error_has_the_messages_of_the_program() {
     }
     let root = Root::of(&everything());
     let error = image_of(&root, &SquashfsOptions { block_size: Some(5000), ..FAST }).unwrap_err();
-    assert!(matches!(&error, Error::Program { program: "sqfstar", .. }), "{error}");
+    let program = matches!(&error, Error::Output { source, .. } if matches!(**source, Error::Program { .. }));
+    assert!(program && error.kind() == ErrorKind::ProgramFailed, "{error}");
+    assert!(error.full_message().contains("/image: sqfstar failed"), "{error}");
     assert!(error.full_message().contains("block"), "{error}");
     let error = write_squashfs(&root.fs, Path::new("/no/such/directory/image"), &FAST).unwrap_err();
     assert!(error.full_message().contains("No such file or directory"), "{error}");
@@ -268,7 +271,8 @@ fn hook_cancels_the_export() {
         return;
     }
     let root = Root::of_entries((0..40).map(|number| Entry::file(number.to_string(), vec![number; 1 << 20])));
-    let stop = |progress: Progress| if progress.bytes > 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    let stopped = image_of(&root, &SquashfsOptions { hook: Some(&stop), ..FAST });
+    let stop =
+        |progress: WriteProgress| if progress.bytes > 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let stopped = image_of(&root, &SquashfsOptions { hook: Some(Hook::new(&stop)), ..FAST });
     assert!(matches!(stopped, Err(Error::Cancelled)));
 }

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use vmroot_compress::{Compression, Decoder, EncoderOptions, Limits};
 use vmroot_container_fs::ContainerFs;
 use vmroot_export::{DirectoryOptions, Error, TarOptions, export_directory, write_tar};
-use vmroot_output::{Omitted, Progress, Report};
+use vmroot_output::{Hook, Omitted, Report, WriteProgress};
 use vmroot_test_roots::{Root, describe, expected, look_at};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::listing::Listing;
@@ -139,15 +139,20 @@ fn hook_receives_all_bytes_and_cancels() {
     let holes = Entry::sparse_file("holes", 12 << 20, vec![(0, vec![1])]);
     let root = Root::of(&[Layer::new(entries.chain([holes, Entry::hard_link("link", "0")]))]);
     let most = AtomicU64::new(0);
-    let hook = |progress: Progress| {
+    let hook = |progress: WriteProgress| {
         assert_eq!(progress.total_bytes, 32 << 20);
         most.fetch_max(progress.bytes, Ordering::Relaxed);
         ControlFlow::Continue(())
     };
-    write_tar(&root.fs, &mut std::io::sink(), &TarOptions { hook: Some(&hook), ..TarOptions::default() }).unwrap();
+    write_tar(&root.fs, &mut std::io::sink(), &TarOptions { hook: Some(Hook::new(&hook)), ..TarOptions::default() })
+        .unwrap();
     assert_eq!(most.into_inner(), 32 << 20);
-    let stop = |_: Progress| ControlFlow::Break(());
-    let stopped = write_tar(&root.fs, &mut std::io::sink(), &TarOptions { hook: Some(&stop), ..TarOptions::default() });
+    let stop = |_: WriteProgress| ControlFlow::Break(());
+    let stopped = write_tar(
+        &root.fs,
+        &mut std::io::sink(),
+        &TarOptions { hook: Some(Hook::new(&stop)), ..TarOptions::default() },
+    );
     assert!(matches!(stopped, Err(Error::Cancelled)));
 }
 

@@ -1,6 +1,7 @@
 //! Trees of various shapes.
 
 use std::fs::{self, File};
+use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
 use std::thread;
 
@@ -90,8 +91,8 @@ fn bytes_depend_on_root_and_options_alone() {
     let root = root_of(&everything());
     let read = |options: &Ext4Options<'_>| fs::read(Image::of_root(&root.fs, options).unwrap().path).unwrap();
     let plain = read(&Ext4Options::default());
-    assert!(plain == read(&Ext4Options { threads: 1, ..Ext4Options::default() }));
-    assert!(plain == read(&Ext4Options { threads: 7, ..Ext4Options::default() }));
+    assert!(plain == read(&Ext4Options { threads: NonZeroUsize::new(1), ..Ext4Options::default() }));
+    assert!(plain == read(&Ext4Options { threads: NonZeroUsize::new(7), ..Ext4Options::default() }));
     // From the layers again, with contents files at other paths.
     assert!(plain == fs::read(Image::of(&everything(), &Ext4Options::default()).path).unwrap());
     let uuid = |image: &[u8]| image[1024 + 0x68..][..16].to_vec();

@@ -144,7 +144,7 @@ fn row(root: &Index, id: InodeId, files: &[File]) -> Row {
         gid: inode.gid(),
         mtime: i128::from(inode.mtime().seconds) * 1_000_000_000 + i128::from(inode.mtime().nanoseconds),
         size: (kind == InodeKind::Regular).then(|| inode.size()),
-        device: is_device.then(|| inode.device()),
+        device: is_device.then(|| (inode.device().major, inode.device().minor)),
         link: None,
         target: (kind == InodeKind::Symlink).then(|| inode.link_target().to_vec()),
         xattrs: inode.xattrs().map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
+use vmroot::changes::Owner;
 use vmroot::{Addition, ContainerFs, ErrorKind, ExtendedRoot, InodeId, Top};
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
@@ -154,14 +155,14 @@ fn modes_and_owners_are_applied() {
     let sources = sources();
     let tree = sources.path().join("tree");
     let with = |mode, owner| Addition::Copy { source: tree.clone(), destination: b"/t".to_vec(), mode, owner };
-    let root = added(&[with(Some(0o4640), Some((7, 8)))]);
+    let root = added(&[with(Some(0o4640), Some(Owner { uid: 7, gid: 8 }))]);
     assert_eq!(show(&root, "/t"), "Directory 750 7:8", "directories get the search bits of the read bits");
     assert_eq!(
         (show(&root, "/t/file"), show(&root, "/t/sub/deep")),
         ("Regular 4640 7:8".into(), "Regular 4640 7:8".into())
     );
     assert_eq!(show(&root, "/t/sub/link"), "Symlink 777 7:8 -> deep");
-    assert_eq!(show(&added(&[with(None, Some((7, 8)))]), "/t/file"), "Regular 640 7:8");
+    assert_eq!(show(&added(&[with(None, Some(Owner { uid: 7, gid: 8 }))]), "/t/file"), "Regular 640 7:8");
     if skip::needs_root() {
         return;
     }

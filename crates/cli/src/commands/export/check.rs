@@ -6,13 +6,11 @@ use std::path::Path;
 use anyhow::anyhow;
 use clap::ValueEnum;
 use vmroot::erofs::ErofsCompression;
+use vmroot::ext4::MAX_LABEL;
 
 use crate::args::{ExportArguments, FileCompression, Format};
 use crate::exit::UsageError;
 use crate::paths;
-
-/// The longest label of ext4, in bytes.
-const MAX_LABEL: usize = 16;
 
 /// Returns the format of a layer: that of `--format`, or else that of a file name's extension, which for standard output
 /// is a plain tar.

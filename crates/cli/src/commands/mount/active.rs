@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use vmroot::container_fs::Device;
 use vmroot::fuse::{Mount, Unmounted};
 use vmroot::kernel_mount::{Mounted, Upper, check_overlay, mount_erofs, mount_overlay};
 use vmroot::output::{OmissionReason, Omissions, Omitted, TemporaryDirectory};
@@ -161,7 +162,7 @@ fn hidden_by_overlayfs(root: &ContainerFs) -> Omissions {
     for entry in root.walk() {
         let path = || OsStr::from_bytes(&entry.path).into();
         let why = || OmissionReason::form("overlayfs interprets it itself");
-        if entry.kind == InodeKind::Character && root.stat(entry.ino).device == (0, 0) {
+        if entry.kind == InodeKind::Character && root.stat(entry.ino).device == Device::default() {
             hidden.add(path, Omitted::Device, why());
         }
         for (name, _) in root.xattrs(entry.ino).filter(|(name, _)| name.starts_with(b"trusted.overlay.")) {
