@@ -106,7 +106,8 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Builds everything that the machine needs in `directory`, which must be empty. The caller removes it.
+    /// Builds everything that the machine needs in `directory`, which must be empty and not locked by flock(2). The caller
+    /// removes it. A directory in a cache stays only as long as a client of the cache is open.
     ///
     /// All checks of [`GuestOptions::check`] come first, before anything is built.
     ///

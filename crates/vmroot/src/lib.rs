@@ -87,6 +87,10 @@ pub use bstr::{BStr, BString};
 pub use rustix::io::Errno;
 
 /// Boots a guest on a root.
+///
+/// ```no_run
+#[doc = include_str!("../examples/boot.rs")]
+/// ```
 #[cfg(feature = "boot")]
 pub use vmroot_boot as boot;
 /// The cache directory: blobs, layers, roots and image records.

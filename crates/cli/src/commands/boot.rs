@@ -17,6 +17,9 @@ use crate::context::{Context, OpenedRoot};
 use crate::exit::{AlreadyReported, UsageError};
 use crate::{environment, init, output, signals};
 
+/// The directory of a guest's files in a temporary directory. Short, because the paths of sockets are limited.
+const GUEST_DIRECTORY: &str = "g";
+
 /// Boots a guest, and exits with the code of its command.
 pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> anyhow::Result<()> {
     let kernel = Kernel::open(&options.kernel).map_err(vmroot::Error::from)?;
@@ -35,9 +38,9 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
         verbose: context.verbose(),
         ..guest_options(options, &kernel, modules.as_ref(), &init)
     };
-    // Checked before the pull, so that invalid options do not cause one. The name is as long as that of the temporary
-    // directory below.
-    let directory = context.cache().join(format!("{TEMPORARY_PREFIX}{}-000", std::process::id()));
+    // Checked before the pull, so that invalid options do not cause one. The name is as long as that of the directory
+    // below.
+    let directory = context.cache().join(format!("{TEMPORARY_PREFIX}{}-000", std::process::id())).join(GUEST_DIRECTORY);
     guest_options.check(&directory).map_err(vmroot::Error::from)?;
 
     if program.is_none() {
@@ -55,11 +58,14 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     // An open client prevents other processes from removing temporary directories of the cache.
     let client = client.map_or_else(|| context.client(), Ok)?;
     let scratch = TemporaryDirectory::create_in(client.cache_dir()).map_err(vmroot::Error::from)?;
+    // Not in the temporary directory itself: that is locked, and a virtio-fs device locks the directory of its socket.
+    let directory = scratch.path().join(GUEST_DIRECTORY);
+    fs::create_dir(&directory).with_context(|| directory.display().to_string())?;
 
     let (bar, cancel) = (Bars::single(context.quiet(), 0), context.cancel());
     let hook = |progress: WriteProgress| bars::advance(&bar, &cancel, progress);
     let guest_options = GuestOptions { hook: Some(Hook::new(&hook)), ..guest_options };
-    let guest = Guest::prepare(&Arc::new(root), scratch.path(), &guest_options).map_err(vmroot::Error::from)?;
+    let guest = Guest::prepare(&Arc::new(root), &directory, &guest_options).map_err(vmroot::Error::from)?;
     bar.finish_and_clear();
     let stopper = guest.stopper();
     signals::on_signal(move |_| stopper.stop())?;

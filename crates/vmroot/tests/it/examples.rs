@@ -63,3 +63,11 @@ fn pulling_from_a_registry() {
     registry.put_layout(&layout, "demo").unwrap();
     assert!(output("registry", &[&format!("{}/demo", registry.host())]).contains("sha256:"));
 }
+
+#[test]
+fn booting_a_guest() {
+    let Some(guest) = vmroot_testkit::guest::Guest::of("amd64") else { return };
+    let (kernel, modules) = (guest.kernel(), guest.modules());
+    let output = output("boot", &[kernel.to_str().unwrap(), modules.to_str().unwrap()]);
+    assert!(output.contains("hello from vmroot"), "{output}");
+}
