@@ -1,5 +1,7 @@
 //! Writes the root of an image as EROFS images: one file, and metadata over the contents files of the layers.
 
+#![allow(clippy::print_stdout)] // for the reader of an example
+
 use std::path::Path;
 
 use vmroot::erofs::{ErofsCompression, ErofsMetaOptions, ErofsOptions, export_erofs, export_erofs_meta};

@@ -1,5 +1,7 @@
 //! Writes the root of an image as a tar and as a directory.
 
+#![allow(clippy::print_stdout)] // for the reader of an example
+
 use std::path::Path;
 
 use vmroot::export::{DirectoryOptions, TarOptions, export_directory, export_tar};

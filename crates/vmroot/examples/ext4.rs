@@ -1,5 +1,7 @@
 //! Writes the root of an image as an ext4 file system with 64 MiB of free space.
 
+#![allow(clippy::print_stdout)] // for the reader of an example
+
 use std::path::Path;
 
 use vmroot::ext4::{Ext4Options, export_ext4};

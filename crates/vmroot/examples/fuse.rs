@@ -1,5 +1,7 @@
 //! Mounts the root of an image with FUSE, and reads a file of it. Works without root if fusermount3 is installed.
 
+#![allow(clippy::print_stdout)] // for the reader of an example
+
 use std::path::Path;
 use std::sync::Arc;
 use std::{error, fs};

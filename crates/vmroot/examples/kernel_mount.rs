@@ -1,5 +1,7 @@
 //! Mounts the root of an image with the kernel's EROFS, and reads a file of it. Needs root and Linux 6.12.
 
+#![allow(clippy::print_stdout)] // for the reader of an example
+
 use std::path::Path;
 use std::{error, fs};
 

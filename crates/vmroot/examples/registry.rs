@@ -1,5 +1,7 @@
 //! Pulls an image from a registry, and shows the progress.
 
+#![allow(clippy::print_stdout)] // for the reader of an example
+
 use std::sync::Arc;
 
 use vmroot::{Client, ClientOptions, Platform, ProgressMeter};

@@ -1,5 +1,7 @@
 //! Serves the root of an image to a VMM over virtio-fs, until it is stopped from another thread.
 
+#![allow(clippy::print_stdout)] // for the reader of an example
+
 use std::path::Path;
 use std::sync::Arc;
 use std::{error, thread};
