@@ -44,7 +44,7 @@ pub fn write() -> Result<()> {
     Ok(())
 }
 
-/// Checks that the directory is as [`write`] would make it.
+/// Checks that the directory is as [`write()`] would make it.
 pub fn check() -> Result<()> {
     let directory = directory();
     let crates = crates()?;

@@ -18,6 +18,11 @@
 //! [`kernel_mount`] mount it, and [`virtiofs`] serves it to a guest, which [`boot`] starts. A [`Prebaked`] is an image
 //! in a directory of its own, for machines without a cache. A [`Top`] puts layers and files on top of a root.
 //!
+//! All functions block; parallel work runs on threads of this crate. The crate does not print, does not read the
+//! environment, and chooses no directories.
+//!
+//! Structs of options gain fields with new versions: build them with `..Default::default()` or from their `new`.
+//!
 //! # Features
 //!
 //! All are on by default. Without them, the crate opens a cache or a prebaked directory, loads archives and layouts,
@@ -32,9 +37,6 @@
 //! | `erofs` | [`erofs`] |
 //! | `ext4` | [`ext4`] |
 //! | `boot` | [`boot`] and [`guest`]; turns on `erofs`, `ext4` and `virtiofs` |
-//!
-//! All functions block; parallel work runs on threads of this crate. The crate does not print, does not read the
-//! environment, and chooses no directories.
 
 mod client;
 mod error;

@@ -1,8 +1,8 @@
 //! `export`: writes a root in another format, or the changes of a writable view as a layer.
 //!
-//! [`check`] rejects wrong options before anything is fetched. [`open`] opens the source, [`write`] writes it, and
+//! [`check`] rejects wrong options before anything is fetched. [`open`] opens the source, [`write()`] writes it, and
 //! [`print_report`] prints the result. A format has a variant of [`Format`], a row in [`check::check_options`] for each
-//! of its options, and an arm in [`write`].
+//! of its options, and an arm in [`write()`].
 
 mod check;
 
