@@ -1,7 +1,7 @@
 //! Errors from writing an ext4 image.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bstr::BString;
 use vmroot_container_fs::{ContainerFs, InodeId};
@@ -40,6 +40,14 @@ pub enum Error {
         /// The smallest sufficient size in bytes.
         needed: u64,
     },
+    /// An error of an export to a path.
+    #[error("{}", path.display())]
+    Output {
+        /// The path.
+        path: PathBuf,
+        /// The error.
+        source: Box<Error>,
+    },
     /// The label is longer than a superblock can hold.
     #[error("the label has {length} bytes; ext4 holds at most {limit}")]
     LabelTooLong {
@@ -66,6 +74,7 @@ impl Error {
     /// Returns the meaning of the error to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Output { source, .. } => source.kind(),
             Self::Root(error) => error.kind(),
             Self::Unrepresentable { .. } | Self::TooLarge { .. } => ErrorKind::Limit,
             Self::Cancelled => ErrorKind::Cancelled,
@@ -84,10 +93,13 @@ impl From<Cancelled> for Error {
 }
 
 impl Error {
-    /// Adds the path of the image to an error of writing it.
+    /// Adds the path of the image to an error of writing it, or about its size.
     pub(crate) fn at(path: &Path) -> impl FnOnce(Self) -> Self {
         move |error| match error {
             Self::Write(source) => vmroot_output::Error::on("write", path)(source).into(),
+            error @ (Self::TooSmall { .. } | Self::TooLarge { .. }) => {
+                Self::Output { path: path.to_owned(), source: Box::new(error) }
+            }
             error => error,
         }
     }

@@ -25,15 +25,16 @@ static TEMPORARY_FILES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 /// dropped.
 pub fn remove_temporary_files() -> NoTemporaryFiles {
     let files = temporary_files();
-    for path in files.iter() {
-        // A file that cannot be removed now is swept later.
-        let _ = fs::remove_file(path);
+    // The files in a directory come before it.
+    for path in files.iter().rev() {
+        // The error is ignored: a file or directory that cannot be removed now is swept later.
+        let _ = fs::remove_file(path).or_else(|_| fs::remove_dir_all(path));
     }
     NoTemporaryFiles { _files: files }
 }
 
-/// While this exists, no temporary file is created.
-#[must_use = "a temporary file can be created once this is dropped"]
+/// While this exists, no temporary file or directory is created.
+#[must_use = "temporary files can be created once this is dropped"]
 #[derive(Debug)]
 pub struct NoTemporaryFiles {
     _files: MutexGuard<'static, BTreeSet<PathBuf>>,
@@ -178,6 +179,7 @@ impl TemporaryDirectory {
     pub fn create_in(parent: &Path) -> Result<Self> {
         loop {
             let path = parent.join(name());
+            let mut files = temporary_files();
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => {}
                 // The directory of a process with the same id: an earlier one, or one in another container that shares
@@ -193,6 +195,7 @@ impl TemporaryDirectory {
             };
             // A shared lock, because some network file systems require write access for an exclusive one.
             if is_ours(&opened, &path, Mode::Shared)? {
+                files.insert(path.clone());
                 return Ok(Self { path, _locked: opened });
             }
         }
@@ -208,6 +211,7 @@ impl Drop for TemporaryDirectory {
     fn drop(&mut self) {
         // A directory that cannot be removed now is swept later.
         let _ = fs::remove_dir_all(&self.path);
+        temporary_files().remove(&self.path);
     }
 }
 

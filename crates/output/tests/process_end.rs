@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use vmroot_output::{TemporaryFile, remove_temporary_files};
+use vmroot_output::{TemporaryDirectory, TemporaryFile, remove_temporary_files};
 
 fn names(directory: &Path) -> Vec<String> {
     fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
@@ -15,11 +15,14 @@ fn temporary_files_are_removed_and_published_ones_kept() {
     let create = || TemporaryFile::create_in(directory.path(), 0o600).unwrap();
     create().publish(&directory.path().join("published"), None).unwrap();
     let unfinished = [create(), create()];
-    assert_eq!(names(directory.path()).len(), 3);
+    let inner = TemporaryDirectory::create_in(directory.path()).unwrap();
+    let inside = TemporaryFile::create_in(inner.path(), 0o600).unwrap();
+    fs::write(inner.path().join("file"), "x").unwrap();
+    assert_eq!(names(directory.path()).len(), 4);
     let none = remove_temporary_files();
     assert_eq!(names(directory.path()), ["published"]);
     drop(none);
-    drop(unfinished);
+    drop((unfinished, inside, inner));
     create().publish(&directory.path().join("published"), None).unwrap();
     assert_eq!(names(directory.path()), ["published"]);
 }

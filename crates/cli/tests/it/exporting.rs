@@ -106,7 +106,8 @@ fn ext4_with_free_space_and_a_journal() {
     assert!(made(&["--free=20M"]) > 20 << 20);
     assert_eq!(made(&["--size=64M", "--journal", "--label=root"]), 64 << 20);
     let message = export(&["--size=100K"]).fails(1);
-    assert!(message.contains(&format!("102400 bytes are too few: {smallest} are needed")), "{message}");
+    let expected = format!("{}: 102400 bytes are too few: {smallest} are needed", out.display());
+    assert!(message.contains(&expected), "{message}");
     assert_eq!(fs::metadata(&out).unwrap().len(), 64 << 20, "the existing file is kept");
     let message = program.run(["export", &image, "x", "--format=tar", "--size=1G"]).fails(2);
     assert!(message.contains("--size is for --format ext4"), "{message}");

@@ -133,6 +133,7 @@ fn blocked_work_can_be_interrupted() {
             &["export", &image, "-", "--format=tar"],
             &["export", &image, "-", "--format=tar.zst"],
             &["export", &image, fifo, "--format=cpio"],
+            &["export", &image, fifo, "--format=tar", "--add=/etc/passwd:/etc/"],
             &["cat", &image, "d/1", "d/2"],
         ] {
             let mut command = program.command(verb.iter().chain(&["--arch=amd64"]));
