@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use vmroot_fuzz::{change, tar};
 use vmroot_layer_index::{BuildOptions, Index, build, verify_contents};
+use vmroot_output::Cancel;
 
 const BLOCK: usize = 512;
 
@@ -33,7 +34,8 @@ fn check(mut tar: Vec<u8>) {
     if let Ok(built) = build(tar.as_slice(), directory.path(), &options) {
         let path = built.publish().expect("there is room for the files");
         let index = Index::open(&path).expect("a built index opens");
-        verify_contents(&index, &path.with_extension("contents")).expect("a built layer has valid contents");
+        verify_contents(&index, &path.with_extension("contents"), &Cancel::new())
+            .expect("a built layer has valid contents");
         let bytes = std::fs::read(&path).expect("it was just opened");
         assert!(exercise::exercise(bytes));
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use vmroot_model::{Algorithm, Digest, Hasher};
 use vmroot_output::flock::Mode;
-use vmroot_output::{BlockWriter, directory_of, sync_directory};
+use vmroot_output::{BlockWriter, Cancel, directory_of, sync_directory};
 
 use crate::cache::{Cache, file_length, names, remove_file};
 use crate::lock::{Lock, LockName, WaitHook};
@@ -111,7 +111,7 @@ impl Cache {
             if blob.length == size {
                 return Ok(BlobSlot::Present(blob));
             }
-            if self.verify(digest)? == Verdict::Whole {
+            if self.verify(digest, &Cancel::new())? == Verdict::Whole {
                 return Err(Error::SizeMismatch { digest: *digest, size, actual: blob.length, path: blob.path });
             }
             remove_file(&blob.path)?;
@@ -127,16 +127,8 @@ impl Cache {
     ///
     /// # Errors
     /// - [`Error::Io`]: the file cannot be read.
-    pub fn verify(&self, digest: &Digest) -> Result<Verdict> {
-        self.verify_while(digest, &|| ControlFlow::Continue(()))
-    }
-
-    /// Like [`Self::verify`], but calls `check` before each read and stops if it returns `Break`.
-    ///
-    /// # Errors
-    /// - The errors of [`Self::verify`].
-    /// - [`Error::Cancelled`]: `check` returned `Break`.
-    pub fn verify_while(&self, digest: &Digest, check: &dyn Fn() -> ControlFlow<()>) -> Result<Verdict> {
+    /// - [`Error::Cancelled`]: `cancel` is set, which is checked before each read.
+    pub fn verify(&self, digest: &Digest, cancel: &Cancel) -> Result<Verdict> {
         let path = self.layout().blob(digest);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -144,7 +136,7 @@ impl Cache {
             Err(source) => return Err(vmroot_output::Error { action: "open", path, source }.into()),
         };
         let mut hasher = Hasher::new(digest.algorithm());
-        let flow = hash_while(file, &mut hasher, check).map_err(vmroot_output::Error::on("read", &path))?;
+        let flow = hash_until(cancel, file, &mut hasher).map_err(vmroot_output::Error::on("read", &path))?;
         if flow.is_break() {
             return Err(Error::Cancelled { path });
         }
@@ -159,7 +151,7 @@ impl Cache {
     /// - [`Error::Io`]: the file cannot be read or removed.
     pub fn remove_damaged(&self, digest: &Digest, on_wait: WaitHook<'_>) -> Result<Verdict> {
         let _lock = self.lock(&LockName::Blob(*digest), Mode::Exclusive, on_wait)?;
-        let verdict = self.verify(digest)?;
+        let verdict = self.verify(digest, &Cancel::new())?;
         if let Verdict::Damaged { path, .. } = &verdict {
             remove_file(path)?;
             sync_directory(&self.layout().blobs(digest.algorithm()))?;
@@ -335,20 +327,15 @@ fn open_partial(partial: &Path) -> Result<File> {
 
 /// Hashes everything that `source` returns, and returns the number of bytes.
 fn hash_all(source: impl Read, hasher: &mut Hasher) -> io::Result<u64> {
-    hash_while(source, hasher, &|| ControlFlow::Continue(()))
-        .map(|(ControlFlow::Continue(total) | ControlFlow::Break(total))| total)
+    hash_until(&Cancel::new(), source, hasher).map(|(ControlFlow::Continue(total) | ControlFlow::Break(total))| total)
 }
 
-/// Like [`hash_all`], but calls `check` before each read and stops if it returns `Break`.
-fn hash_while(
-    mut source: impl Read,
-    hasher: &mut Hasher,
-    check: &dyn Fn() -> ControlFlow<()>,
-) -> io::Result<ControlFlow<u64, u64>> {
+/// Like [`hash_all`], but stops with `Break` once `cancel` is set.
+fn hash_until(cancel: &Cancel, mut source: impl Read, hasher: &mut Hasher) -> io::Result<ControlFlow<u64, u64>> {
     let mut buffer = vec![0; READ_SIZE];
     let mut total = 0;
     loop {
-        if check().is_break() {
+        if cancel.is_cancelled() {
             return Ok(ControlFlow::Break(total));
         }
         match source.read(&mut buffer) {

@@ -20,7 +20,7 @@ mod tar;
 pub use cpio::{CpioOptions, CpioWriter, export_cpio, write_cpio};
 pub use directory::{DirectoryOptions, OVERRIDE_STAT, XATTR_PREFIX, export_directory};
 pub use error::{Error, Result};
-pub use prebaked::{PrebakedSources, export_prebaked, export_prebaked_while, open_prebaked};
+pub use prebaked::{PrebakedSources, export_prebaked, open_prebaked};
 pub use squashfs::{SquashfsCompression, SquashfsOptions, export_squashfs, write_squashfs};
 pub use stream::write_stream;
 pub use tar::{Archive, Attributes, EntryHeader, TarOptions, TarReader, export_tar, tar_omissions, write_tar};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use vmroot_container_fs::{ContainerFs, ExtraLayer, LayerFiles};
 use vmroot_model::{Digest, chain_ids};
-use vmroot_output::{Copier, Holes, Omissions, Report, TemporaryFile, directory_of, sync_directory};
+use vmroot_output::{Cancel, Copier, Holes, Omissions, Report, TemporaryFile, directory_of, sync_directory};
 
 use crate::{Error, Result};
 
@@ -36,27 +36,14 @@ pub struct PrebakedSources {
 /// share blocks with their sources where the file system supports it, and are copied otherwise. They are never hard
 /// links, so that later changes to them do not reach the cache. Everything is synced to disk.
 ///
-/// # Errors
-/// [`Error::Io`]: a file cannot be read or written. No incomplete file remains.
-pub fn export_prebaked(sources: &PrebakedSources, config: &[u8], directory: &Path) -> Result<Report> {
-    export_prebaked_while(sources, config, directory, &|| ControlFlow::Continue(()))
-}
-
-/// Like [`export_prebaked`], but calls `check` repeatedly during the copy and stops if it returns `Break`.
-///
 /// After an error, files and the directory are removed if they did not exist before.
 ///
 /// # Errors
-/// - The errors of [`export_prebaked`].
-/// - [`Error::Cancelled`]: `check` returned `Break`.
-pub fn export_prebaked_while(
-    sources: &PrebakedSources,
-    config: &[u8],
-    directory: &Path,
-    check: &dyn Fn() -> ControlFlow<()>,
-) -> Result<Report> {
+/// - [`Error::Io`]: a file cannot be read or written.
+/// - [`Error::Cancelled`]: `cancel` was set, which is checked repeatedly during the copy.
+pub fn export_prebaked(sources: &PrebakedSources, config: &[u8], directory: &Path, cancel: &Cancel) -> Result<Report> {
     let is_new = create_directory(directory).map_err(vmroot_output::Error::on("make the directory", directory))?;
-    let mut writer = PrebakedWriter { copier: Copier::default(), check, bytes: 0, created: Vec::new() };
+    let mut writer = PrebakedWriter { copier: Copier::default(), cancel, bytes: 0, created: Vec::new() };
     let written = writer.write(sources, config, directory);
     if written.is_err() {
         // Errors of the removal are ignored: the first error is the useful one.
@@ -74,7 +61,7 @@ pub fn export_prebaked_while(
 /// A prebaked directory that is being written.
 struct PrebakedWriter<'a> {
     copier: Copier,
-    check: &'a dyn Fn() -> ControlFlow<()>,
+    cancel: &'a Cancel,
     /// The number of bytes of the files so far.
     bytes: u64,
     /// Files that did not exist before.
@@ -101,7 +88,7 @@ impl PrebakedWriter<'_> {
         let copied = publish(&target, READ_ONLY, |copy| {
             let length = file.metadata()?.len();
             self.bytes += length;
-            flow = self.copier.copy(&mut Holes::new(&file), 0..length, copy, |_| (self.check)())?;
+            flow = self.copier.copy(&mut Holes::new(&file), 0..length, copy, |_| self.cancel.control_flow())?;
             // Shared blocks cause a single call, after the work, so its result counts as well.
             if flow.is_break() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
         });

@@ -131,7 +131,7 @@ impl Check<'_> {
         self.found.blobs = blobs.len() as u64;
         let verdicts = self.pool.install(|| {
             let verify = |blob: &vmroot_cache::BlobEntry| {
-                let verdict = store.cache.verify_while(&blob.digest, &|| store.options.cancel.control_flow());
+                let verdict = store.cache.verify(&blob.digest, &store.options.cancel);
                 store.check_cancelled()?;
                 Ok((blob.digest, verdict?))
             };

@@ -1,9 +1,10 @@
 //! Checking file contents against the digests of an index. [`Index::open`](crate::Index::open) does not read them.
 
 use std::fs::File;
-use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use vmroot_output::Cancel;
 
 use crate::format::ALIGNMENT;
 use crate::open::{Index, InodeId};
@@ -23,20 +24,8 @@ const CHUNK: usize = 1 << 20;
 /// - [`Error::InvalidContents`] for a wrong length, digest or padding. The message has the number of the inode;
 ///   [`dump`](crate::dump) shows it beside the path.
 /// - [`Error::InvalidContents`] when `index` does not refer to exactly one contents file, as that of a merged root.
-pub fn verify_contents(index: &Index, contents: &Path) -> Result<u64> {
-    verify_contents_cancellable(index, contents, &|| ControlFlow::Continue(()))
-}
-
-/// Does the same as [`verify_contents`], and calls `check_cancelled` before each read.
-///
-/// # Errors
-/// - The errors of [`verify_contents`].
-/// - [`Error::Cancelled`] when `check_cancelled` returns [`ControlFlow::Break`].
-pub fn verify_contents_cancellable(
-    index: &Index,
-    contents: &Path,
-    check_cancelled: &dyn Fn() -> ControlFlow<()>,
-) -> Result<u64> {
+/// - [`Error::Cancelled`] when `cancel` is set, which is checked before each read.
+pub fn verify_contents(index: &Index, contents: &Path, cancel: &Cancel) -> Result<u64> {
     let invalid = |reason| Error::InvalidContents { path: contents.to_owned(), reason };
     let [expected] = index.contents() else {
         return Err(invalid(format!("its index refers to {} contents files, expected 1", index.contents().len())));
@@ -54,7 +43,7 @@ pub fn verify_contents_cancellable(
         let mut hasher = blake3::Hasher::new();
         let (mut offset, end) = (extent.offset, extent.offset + extent.length);
         while offset < end {
-            if check_cancelled().is_break() {
+            if cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
             // Chunks are whole blocks, so the last chunk of a file includes its padding.

@@ -96,14 +96,6 @@ impl OutputFile {
         }
     }
 
-    /// Returns the path of the temporary file, or `None` if the bytes are written directly.
-    pub fn temporary(&self) -> Option<&Path> {
-        match &self.destination {
-            Destination::Temporary(file) => Some(file.path()),
-            Destination::Direct(_) => None,
-        }
-    }
-
     fn name_error(&self, source: io::Error) -> io::Error {
         io::Error::new(source.kind(), Error { action: "write", path: self.path.clone(), source })
     }

@@ -144,8 +144,6 @@ impl Client {
         config.layers = layers.iter().map(|layer| layer.diff_id).collect();
         let root_index = root.index_file()?.unwrap_or_else(|| self.root_index(image));
         let sources = vmroot_export::PrebakedSources { root_index, layers };
-        let cancel = self.cancel();
-        let going_on = || cancel.control_flow();
-        Ok(vmroot_export::export_prebaked_while(&sources, config.to_json().as_bytes(), directory, &going_on)?)
+        Ok(vmroot_export::export_prebaked(&sources, config.to_json().as_bytes(), directory, self.cancel())?)
     }
 }

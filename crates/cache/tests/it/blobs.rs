@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use vmroot_cache::{BlobEntry, BlobSlot, Error, LockName, Mode, Verdict, wait_forever};
 use vmroot_model::{Algorithm, Digest, Hasher};
+use vmroot_output::Cancel;
 
 use crate::{bytes, open, open_writer};
 
@@ -16,7 +17,7 @@ fn blob_life_cycle() {
     let content = bytes(1, 3_000_000);
     let digest = Digest::of(&content);
     assert_eq!(cache.get(&digest).unwrap(), None);
-    assert_eq!(cache.verify(&digest).unwrap(), Verdict::Missing);
+    assert_eq!(cache.verify(&digest, &Cancel::new()).unwrap(), Verdict::Missing);
     assert_eq!(cache.remove(&digest).unwrap(), None);
 
     let mut writer = open_writer(&cache, &digest, content.len());
@@ -31,7 +32,7 @@ fn blob_life_cycle() {
     assert_eq!(fs::read(&blob.path).unwrap(), content);
     assert_eq!(fs::metadata(&blob.path).unwrap().permissions().mode() & 0o7777, 0o444);
     assert_eq!(cache.get(&digest).unwrap(), Some(blob.clone()));
-    assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
+    assert_eq!(cache.verify(&digest, &Cancel::new()).unwrap(), Verdict::Whole);
     assert_eq!(cache.blobs().unwrap(), [BlobEntry { digest, length: blob.length, is_partial: false }]);
     let slot = cache.open_writer(&digest, blob.length, &mut wait_forever).unwrap();
     assert!(matches!(slot, BlobSlot::Present(present) if present == blob));
@@ -52,7 +53,7 @@ fn sha512_and_empty_blobs() {
     assert_eq!(writer.commit().unwrap().path, directory.path().join("blobs/sha512").join(digest.hex()));
     let empty = Digest::of(b"");
     assert_eq!(open_writer(&cache, &empty, 0).commit().unwrap().length, 0);
-    assert_eq!(cache.verify(&empty).unwrap(), Verdict::Whole);
+    assert_eq!(cache.verify(&empty, &Cancel::new()).unwrap(), Verdict::Whole);
 }
 
 #[test]
@@ -75,7 +76,7 @@ fn partial_blob_is_resumed() {
     let writer = open_writer(&cache, &digest, content.len());
     assert!(writer.is_complete());
     writer.commit().unwrap();
-    assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
+    assert_eq!(cache.verify(&digest, &Cancel::new()).unwrap(), Verdict::Whole);
 }
 
 /// An uncompressed layer may contain gigabytes of zeros, for example the `lastlog` of a user with a high id.
@@ -103,7 +104,7 @@ fn zeros_become_holes_and_are_resumed() {
     let mut writer = open_writer(&cache, &digest, zeros.len());
     writer.append(&zeros).unwrap();
     let blob = writer.commit().unwrap();
-    assert_eq!((blob.length, cache.verify(&digest).unwrap()), (40 << 20, Verdict::Whole));
+    assert_eq!((blob.length, cache.verify(&digest, &Cancel::new()).unwrap()), (40 << 20, Verdict::Whole));
     assert!(taken(&blob.path) < 1 << 20, "{} bytes", taken(&blob.path));
 }
 
@@ -151,7 +152,7 @@ fn oversized_partial_is_truncated() {
     let digest = Digest::of(&content);
     fs::write(cache.layout().partial(&digest), [content.clone(), vec![0; 7]].concat()).unwrap();
     open_writer(&cache, &digest, content.len()).commit().unwrap();
-    assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
+    assert_eq!(cache.verify(&digest, &Cancel::new()).unwrap(), Verdict::Whole);
 }
 
 #[test]
@@ -200,17 +201,17 @@ fn damaged_blob_is_fetched_again() {
     let path = cache.layout().blob(&digest);
     fs::write(&path, b"whale").unwrap();
     let actual = Digest::of(b"whale");
-    assert_eq!(cache.verify(&digest).unwrap(), Verdict::Damaged { actual, path: path.clone() });
+    assert_eq!(cache.verify(&digest, &Cancel::new()).unwrap(), Verdict::Damaged { actual, path: path.clone() });
     // A wrong length is noticed at the next fetch, without hashing the blob.
     fs::write(&path, b"who").unwrap();
     let mut writer = open_writer(&cache, &digest, 5);
     writer.append(b"whole").unwrap();
     writer.commit().unwrap();
-    assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
+    assert_eq!(cache.verify(&digest, &Cancel::new()).unwrap(), Verdict::Whole);
     // If only the size in the descriptor is wrong, the blob stays.
     let error = cache.open_writer(&digest, 6, &mut wait_forever).unwrap_err();
     assert!(matches!(error, Error::SizeMismatch { size: 6, actual: 5, .. }), "{error}");
-    assert_eq!(cache.verify(&digest).unwrap(), Verdict::Whole);
+    assert_eq!(cache.verify(&digest, &Cancel::new()).unwrap(), Verdict::Whole);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use vmroot_cache::{BlobSlot, Cache, LockName, Mode, PUBLISHED_MODE, SweepReport, Verdict, wait_forever};
 use vmroot_model::Digest;
+use vmroot_output::Cancel;
 use vmroot_output::TemporaryFile;
 
 use crate::processes::{in_child, spawn};
@@ -85,7 +86,7 @@ fn files_are_complete_after_a_kill() {
 /// Checks every blob and record under its final name.
 fn check(cache: &Cache, directory: &Path) {
     for blob in cache.blobs().unwrap().iter().filter(|blob| !blob.is_partial) {
-        assert_eq!(cache.verify(&blob.digest).unwrap(), Verdict::Whole);
+        assert_eq!(cache.verify(&blob.digest, &Cancel::new()).unwrap(), Verdict::Whole);
     }
     for entry in fs::read_dir(directory.join("images")).unwrap() {
         let path = entry.unwrap().path();

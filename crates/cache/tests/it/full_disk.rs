@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use vmroot_cache::{PUBLISHED_MODE, Verdict};
 use vmroot_model::Digest;
+use vmroot_output::Cancel;
 use vmroot_output::write_atomically;
 
 use crate::{bytes, open, open_writer};
@@ -64,7 +65,7 @@ fn full_disk_error_names_the_file_and_loses_no_blob() {
     assert!(error.is_full_disk(), "{error}");
     assert!(!record.exists());
 
-    assert_eq!(cache.verify(&Digest::of(&small)).unwrap(), Verdict::Whole);
+    assert_eq!(cache.verify(&Digest::of(&small), &Cancel::new()).unwrap(), Verdict::Whole);
     assert_eq!(cache.blobs().unwrap().len(), 2);
     // With free space again, the fetch resumes.
     mount_remount(disk.path(), MountFlags::empty(), c"size=8m").unwrap();

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use vmroot_cache::{BlobSlot, LockName, Mode, Verdict, wait_forever};
 use vmroot_model::Digest;
+use vmroot_output::Cancel;
 
 use crate::{bytes, open};
 
@@ -73,7 +74,10 @@ fn eight_processes_fetch_a_blob_once() {
     assert_eq!(fetched.len(), BLOB.div_ceil(100_000), "every piece was fetched once, by one process");
     assert!(fetched.iter().all(|&pid| pid == fetched[0]));
     let content = bytes(10, BLOB);
-    assert_eq!(open(&directory.path().join("cache")).verify(&Digest::of(&content)).unwrap(), Verdict::Whole);
+    assert_eq!(
+        open(&directory.path().join("cache")).verify(&Digest::of(&content), &Cancel::new()).unwrap(),
+        Verdict::Whole
+    );
 }
 
 /// Runs in each process. Appends one byte of the process id to a file for every piece that it fetches.

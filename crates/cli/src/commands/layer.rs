@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::json;
-use vmroot::layer_index::{Index, build, dump, verify_contents_cancellable};
+use vmroot::layer_index::{Index, build, dump, verify_contents};
 use vmroot::pipelined;
 
 use crate::args::LayerCommand;
@@ -45,10 +45,8 @@ fn index(context: &Context, tar: &Path, directory: &Path) -> anyhow::Result<()> 
 
 fn verify(context: &Context, path: &Path) -> anyhow::Result<()> {
     let index = Index::open(path).map_err(vmroot::Error::from)?;
-    let cancel = context.cancel();
-    let going_on = || cancel.control_flow();
     let contents = path.with_extension("contents");
-    let bytes = verify_contents_cancellable(&index, &contents, &going_on).map_err(vmroot::Error::from)?;
+    let bytes = verify_contents(&index, &contents, &context.cancel()).map_err(vmroot::Error::from)?;
     let inodes = index.inode_count();
     if context.json() {
         return Ok(output::print_json(&json!({"diffId": index.identity(), "inodes": inodes, "bytes": bytes}))?);

@@ -23,8 +23,8 @@ pub(crate) fn serve(context: &Context, image: &str, options: &VirtiofsArguments)
     // For signals before the device exists. Later signals stop the device.
     context.cancel_on_interrupt()?;
     let cancel = context.cancel();
-    let going_on = || cancel.control_flow();
-    let wait = LockWait { limit: options.lock_timeout, check_cancelled: &going_on };
+    let check_cancelled = || cancel.control_flow();
+    let wait = LockWait { limit: options.lock_timeout, check_cancelled: &check_cancelled };
     let device = VirtioFs::bind_with_wait(Arc::new(opened.root), &options.socket, &device_options, &wait)
         .map_err(vmroot::Error::from)?;
     let stopper = device.stopper();

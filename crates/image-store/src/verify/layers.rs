@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 use vmroot_cache::LockName;
 use vmroot_errors::with_causes;
-use vmroot_layer_index::{Index, verify_contents_cancellable};
+use vmroot_layer_index::{Index, verify_contents};
 use vmroot_model::Digest;
 
 use super::{Check, Finding, MISNAMED, MISSING, UNNEEDED, finding_after_repair};
@@ -85,8 +85,7 @@ impl Check<'_> {
         if index.is_root() || Some(*index.identity()) != diff_id(path) {
             return Err(MISNAMED.to_owned());
         }
-        let going_on = || self.store.options.cancel.control_flow();
-        verify_contents_cancellable(&index, &path.with_extension("contents"), &going_on)
+        verify_contents(&index, &path.with_extension("contents"), &self.store.options.cancel)
             .map_err(|error| with_causes(&error))?;
         Ok(())
     }

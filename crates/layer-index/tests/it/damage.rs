@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use vmroot_layer_index::{BuildOptions, Error, Index, build, verify_contents};
+use vmroot_output::Cancel;
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 
@@ -176,14 +177,14 @@ fn published() -> (TempDir, Index, PathBuf) {
 #[test]
 fn every_changed_byte_of_contents_is_found() {
     let (_directory, index, path) = published();
-    assert_eq!(verify_contents(&index, &path).unwrap(), 7 + 5000);
+    assert_eq!(verify_contents(&index, &path, &Cancel::new()).unwrap(), 7 + 5000);
     // This needs root, which may write despite the mode.
     let file = OpenOptions::new().write(true).open(&path).unwrap();
     let bytes = fs::read(&path).unwrap();
     assert_eq!(bytes.len(), 3 * 4096);
     for at in (0..bytes.len()).step_by(7).chain([6, 7, 4095, 4096, 9095, 9096, bytes.len() - 1]) {
         file.write_all_at(&[bytes[at] ^ 0x10], at as u64).unwrap();
-        match verify_contents(&index, &path).unwrap_err() {
+        match verify_contents(&index, &path, &Cancel::new()).unwrap_err() {
             Error::InvalidContents { path: named, reason } => {
                 assert_eq!(named, path);
                 assert!(reason.contains("inode"), "{reason}");
@@ -192,7 +193,7 @@ fn every_changed_byte_of_contents_is_found() {
         }
         file.write_all_at(&bytes[at..=at], at as u64).unwrap();
     }
-    assert!(verify_contents(&index, &path).is_ok());
+    assert!(verify_contents(&index, &path, &Cancel::new()).is_ok());
 }
 
 #[test]
@@ -201,14 +202,14 @@ fn contents_of_a_wrong_length_are_found() {
     let file = OpenOptions::new().write(true).open(&path).unwrap();
     for length in [0, 1, 4096, 3 * 4096 - 1, 3 * 4096 + 1, 4 * 4096] {
         file.set_len(length).unwrap();
-        let message = verify_contents(&index, &path).unwrap_err().full_message();
+        let message = verify_contents(&index, &path, &Cancel::new()).unwrap_err().full_message();
         assert_eq!(message, format!("{}: {length} bytes long, expected 12288", path.display()));
     }
     fs::remove_file(&path).unwrap();
-    assert!(matches!(verify_contents(&index, &path).unwrap_err(), Error::Io { .. }));
+    assert!(matches!(verify_contents(&index, &path, &Cancel::new()).unwrap_err(), Error::Io { .. }));
     let root = Stack::build(&[Layer::new(layer()).to_tar(&Encoding::default())]).unwrap();
     let roots = merged(None, &[&root.layers[0], &root.layers[0]]).unwrap();
-    let error = verify_contents(&Index::from_bytes(roots).unwrap(), &path).unwrap_err();
+    let error = verify_contents(&Index::from_bytes(roots).unwrap(), &path, &Cancel::new()).unwrap_err();
     assert!(error.full_message().ends_with("its index refers to 2 contents files, expected 1"), "{error}");
 }
 

@@ -11,6 +11,7 @@ use vmroot_layer_index::{
     BuildOptions, Error, Index, InodeId, InodeKind, Result, Target, build, merge, verify_contents,
 };
 use vmroot_model::Digest;
+use vmroot_output::Cancel;
 use vmroot_testkit::listing::{Listing, Row};
 
 /// Returns the chain id of test roots.
@@ -31,7 +32,7 @@ impl Stack {
         for tar in tars {
             let built = build(tar.as_ref(), stack.path(), &BuildOptions::default())?;
             let index = Index::open(&built.publish()?)?;
-            verify_contents(&index, &stack.contents_path(&index.contents()[0].diff_id)).unwrap();
+            verify_contents(&index, &stack.contents_path(&index.contents()[0].diff_id), &Cancel::new()).unwrap();
             stack.layers.push(index);
         }
         Ok(stack)

@@ -74,12 +74,9 @@ impl Client {
     /// # Errors
     /// As [`Self::pull`].
     pub fn pull_with(&self, name: &str, options: &PullOptions) -> Result<Image> {
-        if is_id(name) {
-            // A registry cannot look up an image by its id.
-            return self.find(name, options.platform.as_ref());
-        }
         let is_archive = ImageName::is_archive(name);
-        if !is_archive && cfg!(not(feature = "registry")) {
+        // A registry cannot look up an image by its id.
+        if is_id(name) || !is_archive && cfg!(not(feature = "registry")) {
             return self.find(name, options.platform.as_ref());
         }
         let (source, references) = self.source(name)?;
