@@ -1,7 +1,8 @@
 //! Mounts that outlive the command: the program starts itself again in the background.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
@@ -55,17 +56,16 @@ pub(super) fn start_session() {
 /// Reports to the waiting parent that the mount is ready, and releases the resources of the caller.
 ///
 /// The working directory is left, as it would keep its file system busy. Standard output and standard error are
-/// replaced, as a shell that reads them would wait for this process.
+/// replaced, as a shell that reads them would wait for this process. The report comes last: once the parent ends, its
+/// caller may rely on all this.
 pub(super) fn report_ready(log: Option<&Log>) -> anyhow::Result<()> {
     std::env::set_current_dir("/")?;
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{READY}")?;
-    stdout.flush()?;
+    let mut parent = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let null = OpenOptions::new().write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdout(&null)?;
     match log {
         Some(log) => rustix::stdio::dup2_stderr(log.file())?,
         None => rustix::stdio::dup2_stderr(&null)?,
     }
-    Ok(())
+    Ok(writeln!(parent, "{READY}")?)
 }
