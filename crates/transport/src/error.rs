@@ -176,6 +176,16 @@ pub enum Error {
         /// The images in the archive.
         available: String,
     },
+    /// The destination does not take a manifest of this type, or with these contents.
+    #[error("{place} does not accept the manifest ({media_type}): {reason}")]
+    Refused {
+        /// The destination's name.
+        place: String,
+        /// The media type of the manifest.
+        media_type: String,
+        /// The reason.
+        reason: String,
+    },
     /// The requested blob is not part of the source's image.
     #[error("{digest} is not in {place}")]
     Unknown {

@@ -1,12 +1,15 @@
-//! Sources of images: registries, `docker save` archives, OCI layouts and archives, and `dir:` directories.
+//! Sources and destinations of images: registries, `docker save` archives, OCI layouts and archives, and `dir:`
+//! directories.
 //!
-//! Each source implements [`ImageSource`], which returns manifests and the bytes of blobs. [`Archive`] opens a file or
+//! Each source implements [`ImageSource`], which returns manifests and the bytes of blobs. Each destination implements
+//! [`ImageDestination`], which takes them. [`Archive`] opens a file or
 //! directory and lists its images. [`ImageName`] is a source in the form `TRANSPORT:details`.
 //!
 //! Functions of this crate block.
 
 mod archive;
 mod bundle;
+mod destination;
 mod dir;
 mod docker_archive;
 mod error;
@@ -22,6 +25,7 @@ mod tar_members;
 mod validate;
 
 pub use archive::{Archive, ArchiveOptions, Format};
+pub use destination::{Accepts, BlobRole, ImageDestination, LayerForm, ManifestPlace, NewBlob, Reuse};
 pub use error::{Error, Result};
 pub use name::ImageName;
 #[cfg(feature = "registry")]

@@ -1,0 +1,1 @@
+//! Files that registries' users have: registries.conf, certs.d, and files with credentials.

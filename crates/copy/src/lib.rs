@@ -1,0 +1,1 @@
+//! Copies images from a source to a destination: lists, conversions, compression, reuse of blobs.
