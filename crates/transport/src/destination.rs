@@ -15,7 +15,7 @@ use crate::Result;
 /// one file or directory shows its old content, and one that is shared keeps its old names.
 ///
 /// A destination that is dropped without a commit removes its temporary files. Whole blobs may stay, so that the next
-/// copy finds them.
+/// copy finds them. A registry has no commit of its own: its manifests are visible at once, the top one last.
 pub trait ImageDestination: Send + Sync + fmt::Debug {
     /// Returns the name of the destination, for messages.
     fn name(&self) -> String;
@@ -30,6 +30,25 @@ pub trait ImageDestination: Send + Sync + fmt::Debug {
     /// The destination cannot be read.
     fn current(&self) -> Result<Option<Digest>> {
         Ok(None)
+    }
+
+    /// Returns whether the destination has a manifest or index with this digest, and everything that it refers to.
+    ///
+    /// # Errors
+    /// The destination cannot be read.
+    fn has_manifest(&self, _digest: &Digest) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Returns the name of the place that holds the blobs, such as a repository or the path of a layout. Destinations
+    /// with equal names share their blobs.
+    fn blob_scope(&self) -> String {
+        self.name()
+    }
+
+    /// Returns the repository, if the destination is in a registry.
+    fn repository(&self) -> Option<&Reference> {
+        None
     }
 
     /// Returns whether the destination has a blob now, so that it need not be written. The destination may obtain it by
@@ -110,6 +129,8 @@ pub enum ManifestPlace {
     Top,
     /// An instance of the list that follows.
     Instance,
+    /// A document that refers to another one, such as a signature. It has no name.
+    Referrer,
 }
 
 /// The role of a blob in its image.
