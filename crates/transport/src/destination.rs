@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use vmroot_model::{Algorithm, Descriptor, Digest, Hasher, MediaType, Reference};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// A destination for one image: a repository of a registry, or a place in an archive or directory.
 ///
@@ -205,6 +205,17 @@ impl<'a> NewBlob<'a> {
     /// Returns the descriptor of the blob, if all bytes were read.
     pub fn finished(&self) -> Option<Descriptor> {
         self.finished.map(|digest| Descriptor::new(self.media_type.clone(), digest, self.read))
+    }
+
+    /// Returns the error of a destination that could not read the blob.
+    pub fn read_error(&self, error: io::Error, place: String) -> Error {
+        match error.downcast::<Error>() {
+            Ok(error) => error,
+            Err(source) => match self.digest() {
+                Some(digest) => Error::ReadBlob { place, digest, source },
+                None => Error::ReadNewBlob { place, source },
+            },
+        }
     }
 
     /// Compares the blob with its descriptor at its end.

@@ -208,6 +208,24 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// A blob that is made on its way to the destination cannot be read or converted.
+    #[error("cannot make a blob for {place}")]
+    ReadNewBlob {
+        /// The destination's name.
+        place: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// An error of a source or destination that another crate implements.
+    #[error("{place}")]
+    Other {
+        /// The name of the source or destination.
+        place: String,
+        /// The meaning of the error.
+        kind: ErrorKind,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The destination does not take a manifest of this type, or with these contents.
     #[error("{place} does not accept the manifest ({media_type}): {reason}")]
     Refused {
@@ -281,7 +299,13 @@ impl Error {
             Self::Decompress { source, .. } => source.kind(),
             Self::ReadTar { source, .. } => source.kind(),
             Self::ArchiveLimit { .. } | Self::MemberTooLarge { .. } | Self::TooManyLinks { .. } => ErrorKind::Limit,
-            Self::ReadBlob { source, .. } => ErrorKind::of_io(source),
+            Self::ReadBlob { source, .. } | Self::ReadNewBlob { source, .. }
+                if source.kind() == io::ErrorKind::InvalidData =>
+            {
+                ErrorKind::Integrity
+            }
+            Self::ReadBlob { source, .. } | Self::ReadNewBlob { source, .. } => ErrorKind::of_io(source),
+            Self::Other { kind, .. } => *kind,
             Self::BlobTooLarge { .. } => ErrorKind::Limit,
             Self::WrongBlob { .. }
             | Self::DigestMismatch { .. }
@@ -308,6 +332,11 @@ impl Error {
     /// Returns a closure for `map_err` that adds the action and the path to the system's error.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// Creates an error of a source or destination that another crate implements.
+    pub fn other(place: String, kind: ErrorKind, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Other { place, kind, source: Box::new(source) }
     }
 
     /// Converts an error of a blob's reader, which may contain an error of this crate.

@@ -29,7 +29,7 @@ pub use destination::{Accepts, BlobRole, ImageDestination, LayerForm, ManifestPl
 pub use error::{Error, Result};
 pub use name::{DaemonName, ImageName, StorageName, StoreLocation, TarballName};
 #[cfg(feature = "registry")]
-pub use repository::RegistrySource;
+pub use repository::{RegistryDestination, RegistrySource};
 pub use selector::{ArchiveImage, ImageSelector};
 pub use source::{BlobBody, ImageSource, RawManifest};
 pub use validate::validate_tar;
