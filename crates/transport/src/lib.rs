@@ -9,6 +9,7 @@
 
 mod archive;
 mod bundle;
+mod created_image;
 mod destination;
 mod dir;
 mod docker_archive;
@@ -22,6 +23,8 @@ mod selector;
 mod source;
 mod spool;
 mod tar_members;
+mod tarball;
+mod timestamp;
 mod validate;
 
 pub use archive::{Archive, ArchiveOptions, Format};
@@ -32,4 +35,5 @@ pub use name::ImageName;
 pub use repository::RegistrySource;
 pub use selector::{ArchiveImage, ImageSelector};
 pub use source::{BlobBody, ImageSource, RawManifest};
+pub use tarball::{TarballOptions, open_tarball};
 pub use validate::validate_tar;

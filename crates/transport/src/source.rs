@@ -45,6 +45,12 @@ pub trait ImageSource: Send + Sync + fmt::Debug {
     /// - [`Error::Io`](crate::Error::Io) or [`Error::Member`](crate::Error::Member): the archive or directory cannot be
     ///   read.
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody>;
+
+    /// Returns notes for the user of a copy, such as a difference between the manifest and the original one. Each is
+    /// one line.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The unparsed bytes of a manifest or index, for [`Document::parse`](vmroot_model::Document::parse).

@@ -6,5 +6,6 @@ mod docker;
 mod hostile;
 mod oci;
 mod pull;
+mod tarball;
 mod tools;
 mod validation;
