@@ -3,7 +3,7 @@
 //!
 //! Each source implements [`ImageSource`], which returns manifests and the bytes of blobs. Each destination implements
 //! [`ImageDestination`], which takes them. [`Archive`] opens a file or
-//! directory and lists its images. [`ImageName`] is a source in the form `TRANSPORT:details`.
+//! directory and lists its images. [`ImageName`] is the name of an image in the form `TRANSPORT:details`.
 //!
 //! Functions of this crate block.
 
@@ -30,7 +30,7 @@ mod validate;
 pub use archive::{Archive, ArchiveOptions, Format};
 pub use destination::{Accepts, BlobRole, ImageDestination, LayerForm, ManifestPlace, NewBlob, Reuse};
 pub use error::{Error, Result};
-pub use name::ImageName;
+pub use name::{DaemonName, ImageName, StorageName, StoreLocation, TarballName};
 #[cfg(feature = "registry")]
 pub use repository::RegistrySource;
 pub use selector::{ArchiveImage, ImageSelector};
