@@ -9,6 +9,7 @@
 
 mod archive;
 mod bundle;
+mod containers_storage;
 mod created_image;
 mod destination;
 mod dir;
@@ -28,6 +29,7 @@ mod timestamp;
 mod validate;
 
 pub use archive::{Archive, ArchiveOptions, Format};
+pub use containers_storage::{StorageConfig, StorageOptions, StorageUser, open_storage};
 pub use destination::{Accepts, BlobRole, ImageDestination, LayerForm, ManifestPlace, NewBlob, Reuse};
 pub use error::{Error, Result};
 pub use name::{DaemonName, ImageName, StorageName, StoreLocation, TarballName};

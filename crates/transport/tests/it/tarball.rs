@@ -35,7 +35,7 @@ fn open(directory: &Path, files: &[Vec<u8>]) -> Result<Box<dyn ImageSource>, Err
 #[test]
 fn each_file_is_a_layer_in_every_compression() {
     let image = Image::new(1, 5);
-    let encodings: [fn(&[u8]) -> Vec<u8>; 5] = [|bytes| bytes.to_vec(), gzip, zstd, bzip2, xz];
+    let encodings = [<[u8]>::to_vec as fn(&[u8]) -> _, gzip, zstd, bzip2, xz];
     let files: Vec<_> = image.layers.iter().zip(encodings).map(|(layer, encode)| encode(layer)).collect();
     let directory = tempfile::tempdir().unwrap();
     let source = open(directory.path(), &files).unwrap();
