@@ -36,6 +36,7 @@ mod error;
 mod error_response;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod hosts;
 mod http;
 mod manifest;
 mod options;
@@ -51,6 +52,7 @@ pub use blob::BlobBody;
 pub use client::Client;
 pub use credentials::{AuthFiles, Credential, CredentialChain, Credentials, FixedCredential};
 pub use error::{Error, Result};
+pub use hosts::{FixedHostSettings, HostOptions, HostSettings};
 pub use manifest::{FetchedManifest, MANIFEST_LIMIT, ManifestHead};
 pub use options::ClientOptions;
 pub use proxy::Proxies;
