@@ -50,7 +50,10 @@ mod token;
 
 pub use blob::BlobBody;
 pub use client::Client;
-pub use credentials::{AuthFiles, Credential, CredentialChain, Credentials, FixedCredential};
+pub use credentials::{
+    AuthFileEditor, AuthFiles, Credential, CredentialChain, CredentialHelper, CredentialSource, Credentials,
+    FixedCredential, FoundCredential,
+};
 pub use error::{Error, Result};
 pub use hosts::{FixedHostSettings, HostOptions, HostSettings};
 pub use manifest::{FetchedManifest, MANIFEST_LIMIT, ManifestHead};
