@@ -106,7 +106,7 @@ pub enum Error {
 
     /// A Docker schema 1 manifest.
     #[error(
-        "manifest {digest} is of Docker's obsolete schema 1, which is not supported; push the image again with a newer tool"
+        "manifest {digest} is of Docker's obsolete schema 1, which only `vmroot copy` reads; copy the image with --format oci first"
     )]
     Schema1 {
         /// The SHA-256 digest of the document's bytes.
@@ -151,6 +151,10 @@ pub enum Error {
         /// The digest of the index.
         digest: Digest,
     },
+
+    /// A signature cannot be made, because the system has no random numbers.
+    #[error("cannot sign a schema 1 manifest: the system's random number generator fails")]
+    Signing,
 
     /// Bytes that are not the config that a manifest refers to.
     #[error("manifest {manifest} has the config {expected}, but was given {actual}")]
@@ -205,6 +209,7 @@ impl Error {
             Self::ArchitectureMismatch { .. } => ErrorKind::NotFound,
             Self::Conversion { .. } | Self::EmptyIndex { .. } => ErrorKind::Usage,
             Self::DocumentTooLarge { .. } | Self::DocumentLimit { .. } | Self::SearchTooLong { .. } => ErrorKind::Limit,
+            Self::Signing => ErrorKind::Other,
             _ => ErrorKind::Integrity,
         }
     }

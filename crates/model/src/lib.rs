@@ -20,6 +20,7 @@ mod new_document;
 mod path_walk;
 mod platform;
 mod reference;
+mod schema1;
 mod select;
 
 pub use config::{CONFIG_LIMIT, ContainerConfig, Healthcheck, HistoryEntry, ImageConfig, chain_ids};
@@ -28,7 +29,7 @@ pub use convert::{
 };
 pub use descriptor::{Descriptor, FOREIGN_URLS};
 pub use digest::{Algorithm, Digest, Hasher};
-pub use document::{Document, MANIFEST_LIMIT};
+pub use document::{AnyDocument, Document, MANIFEST_LIMIT};
 pub use error::{DocumentKind, Error, ReferencePart, Result};
 pub use index::Index;
 pub use manifest::Manifest;
@@ -37,4 +38,5 @@ pub use new_document::{NewIndex, NewManifest};
 pub use path_walk::{MAX_LINKS, PathWalk, Step, TooManyLinks};
 pub use platform::Platform;
 pub use reference::Reference;
+pub use schema1::{Schema1, Schema1Layer, is_manifest_of, manifest_digest};
 pub use select::Search;

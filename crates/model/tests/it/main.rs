@@ -10,5 +10,7 @@ mod oracle;
 mod platform;
 mod reference;
 mod samples;
+mod schema1;
 mod search;
 mod select;
+mod skopeo;
