@@ -1,6 +1,7 @@
 //! A manifest or an index, and telling them apart.
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
+use serde_json::value::RawValue;
 
 use crate::error::DocumentKind;
 use crate::{Digest, Error, Index, Manifest, MediaType, Result, Schema1, json};
@@ -152,7 +153,7 @@ struct KindFields {
     #[serde(default)]
     media_type: Option<MediaType>,
     #[serde(default)]
-    config: Field,
+    config: Option<Box<RawValue>>,
     #[serde(default)]
     layers: Field,
     #[serde(default)]
@@ -212,7 +213,7 @@ impl KindFields {
 
     fn check_unambiguous(&self, digest: &Digest) -> Result<()> {
         let present = |field, name| (field == Field::Present).then_some(name);
-        let manifest = present(self.layers, "layers").or(present(self.config, "config"));
+        let manifest = present(self.layers, "layers").or(present(self.config(), "config"));
         let index = present(self.manifests, "manifests");
         let schema1 = present(self.fs_layers, "fsLayers").or(present(self.history, "history"));
         let kinds: Vec<&str> = [manifest, index, schema1].into_iter().flatten().collect();
@@ -230,9 +231,26 @@ impl KindFields {
         }
     }
 
+    /// Returns the presence of a config. `null` counts as absent: no other member depends on it.
+    fn config(&self) -> Field {
+        if self.config.is_some() { Field::Present } else { Field::Absent }
+    }
+
+    /// Returns whether the config is of Docker's type.
+    fn has_docker_config(&self) -> bool {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Config {
+            media_type: MediaType,
+        }
+
+        let config = self.config.as_ref().and_then(|it| serde_json::from_str::<Config>(it.get()).ok());
+        config.is_some_and(|it| it.media_type.matches(&MediaType::DOCKER_CONFIG))
+    }
+
     fn inferred_type(&self, digest: &Digest) -> Result<MediaType> {
-        if self.config == Field::Present || self.layers == Field::Present {
-            Ok(MediaType::OCI_MANIFEST)
+        if self.config() == Field::Present || self.layers == Field::Present {
+            Ok(if self.has_docker_config() { MediaType::DOCKER_MANIFEST } else { MediaType::OCI_MANIFEST })
         } else if self.manifests != Field::Absent {
             Ok(MediaType::OCI_INDEX)
         } else {
@@ -243,7 +261,7 @@ impl KindFields {
     /// Checks that the document has no fields of another type.
     fn check_fields(&self, digest: &Digest, media_type: &MediaType) -> Result<()> {
         let contradiction = if media_type.is_index() {
-            (self.layers == Field::Present || self.config == Field::Present).then_some("layers or a config")
+            (self.layers == Field::Present || self.config() == Field::Present).then_some("layers or a config")
         } else if media_type.is_manifest() {
             (self.manifests == Field::Present).then_some("manifests")
         } else {

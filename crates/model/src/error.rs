@@ -42,6 +42,13 @@ pub enum Error {
         repository: String,
     },
 
+    /// The name of an image that cannot be split into its parts.
+    #[error("invalid Docker image format: {reason}")]
+    InvalidImageName {
+        /// The error of the reference.
+        reason: Box<Error>,
+    },
+
     /// A platform that is not `os/architecture[/variant]`.
     #[error("invalid platform {platform:?}: {reason}")]
     InvalidPlatform {
@@ -106,7 +113,7 @@ pub enum Error {
 
     /// A Docker schema 1 manifest.
     #[error(
-        "manifest {digest} is of Docker's obsolete schema 1, which only `vmroot copy` reads; copy the image with --format oci first"
+        "manifest {digest} is of Docker's obsolete schema 1, which only copies read; copy the image in the OCI format first"
     )]
     Schema1 {
         /// The SHA-256 digest of the document's bytes.
@@ -220,6 +227,7 @@ impl Error {
             Self::InvalidDigest { .. }
             | Self::InvalidReference { .. }
             | Self::UppercaseRepository { .. }
+            | Self::InvalidImageName { .. }
             | Self::InvalidPlatform { .. }
             | Self::UnsupportedArchitecture { .. } => ErrorKind::Usage,
             _ => self.kind(),

@@ -3,9 +3,15 @@
 //! Names ([`Reference`], [`Digest`], [`Platform`], [`MediaType`]) and documents ([`Document`], [`Manifest`], [`Index`],
 //! [`ImageConfig`]) of the OCI image specification and of Docker's schema 2. A document keeps the bytes it was read
 //! from, because its digest depends on them, and writing a typed value again may give other bytes.
+//!
+//! Copies write documents: new ones ([`NewManifest`], [`NewIndex`]), and those of a source with other layers or in
+//! another format ([`Manifest::convert`], [`Index::edit`]), with the parts that these lose ([`Loss`]). Only copies read
+//! Docker's obsolete schema 1 ([`AnyDocument`], [`Schema1`]).
 
+mod choose;
 mod config;
 mod convert;
+mod cpu_variant;
 mod descriptor;
 mod digest;
 mod document;
@@ -22,6 +28,7 @@ mod platform;
 mod reference;
 mod schema1;
 mod select;
+mod split_image;
 
 pub use config::{CONFIG_LIMIT, ContainerConfig, Healthcheck, HistoryEntry, ImageConfig, chain_ids};
 pub use convert::{
@@ -40,3 +47,4 @@ pub use platform::Platform;
 pub use reference::Reference;
 pub use schema1::{Schema1, Schema1Layer, is_manifest_of, manifest_digest};
 pub use select::Search;
+pub use split_image::{ImageName, split_image};

@@ -1,5 +1,6 @@
 //! Tests of the public API of the model.
 
+mod choose;
 mod config;
 mod convert;
 mod descriptor;
