@@ -3,7 +3,7 @@
 //! Copies choose as `skopeo copy` does, so that both copy the same image. Pulls choose by [`Search`](crate::Search)
 //! instead: they know that the image has to run.
 
-use crate::convert::is_marked;
+use crate::convert::{IndexFormat, is_marked};
 use crate::select::{self, architecture_mismatch};
 use crate::{Descriptor, Index, Platform, Result};
 
@@ -19,10 +19,12 @@ type Rank = (Class, select::Rank, bool);
 enum Class {
     /// The platform is the wanted one, in the same spelling.
     Exact,
+    /// The entry of an OCI index has no platform, so it may be for any.
+    Unstated,
     /// The platform is the wanted one in another spelling, such as `x86_64`, or an older variant.
     Normalised,
-    /// The entry has no platform, so it may be for any.
-    Unknown,
+    /// The platform is empty, or the entry of a manifest list has none.
+    Empty,
 }
 
 impl Index {
@@ -31,8 +33,9 @@ impl Index {
     /// - An entry with the operating system, the architecture and the variant of `wanted` is best. For a variant of arm
     ///   or arm64, older variants follow, and then entries without a variant. If `wanted` has no variant, entries
     ///   without one come first, and then all known variants, the newest first.
-    /// - Entries that match only by other names of the same platform follow. skopeo does not take them.
-    /// - Entries without a platform come last. Attestations are no candidates.
+    /// - Entries of an OCI index without a platform follow. Attestations are no candidates.
+    /// - Entries that match only by another name of the same platform come last, and then those with an empty platform.
+    ///   skopeo takes neither.
     /// - Of equal entries, one with zstd is best, or without it if `prefer_gzip`. Then the first is best.
     ///
     /// As in skopeo, versions and features of operating systems do not count, unless `wanted` has a version.
@@ -43,7 +46,7 @@ impl Index {
     /// [`Error::ArchitectureMismatch`](crate::Error::ArchitectureMismatch), with the platforms of the index, if no entry
     /// matches.
     pub fn choose_instance(&self, wanted: &Platform, prefer_gzip: bool) -> Result<&Descriptor> {
-        let ranked = self.manifests().iter().filter_map(|entry| Some((rank(wanted, entry, prefer_gzip)?, entry)));
+        let ranked = self.manifests().iter().filter_map(|entry| Some((rank(self, wanted, entry, prefer_gzip)?, entry)));
         // Of equal ranks, the first is the minimum.
         let best = ranked.min_by_key(|(rank, _)| *rank);
         best.map(|(_, entry)| entry).ok_or_else(|| architecture_mismatch(wanted, self.platforms()))
@@ -68,10 +71,13 @@ impl Index {
     }
 }
 
-fn rank(wanted: &Platform, entry: &Descriptor, prefer_gzip: bool) -> Option<Rank> {
+fn rank(index: &Index, wanted: &Platform, entry: &Descriptor, prefer_gzip: bool) -> Option<Rank> {
     let less_wanted = is_marked(entry) == prefer_gzip;
-    let unknown = || select::entry_rank(&wanted.normalised(), entry).map(|rank| (Class::Unknown, rank, less_wanted));
-    let Some(platform) = entry.platform.as_ref().filter(|it| !it.architecture.is_empty()) else { return unknown() };
+    let Some(platform) = entry.platform.as_ref().filter(|it| !it.architecture.is_empty()) else {
+        let is_unstated = entry.platform.is_none() && index.format() == IndexFormat::Oci;
+        let class = if is_unstated { Class::Unstated } else { Class::Empty };
+        return select::entry_rank(&wanted.normalised(), entry).map(|rank| (class, rank, less_wanted));
+    };
     let (class, rank) = match exact_rank(wanted, platform) {
         Some(rank) => (Class::Exact, rank),
         None => (Class::Normalised, normalised_rank(wanted, platform)?),

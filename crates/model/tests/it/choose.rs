@@ -63,7 +63,10 @@ fn the_best_variant_is_chosen() {
 fn other_spellings_and_missing_platforms_come_last() {
     for (platform, platforms, expected) in [
         ("linux/amd64", &["", "linux/x86_64", "linux/amd64"][..], Some(2)),
-        ("linux/amd64", &["", "linux/x86_64"], Some(1)),
+        ("linux/amd64", &["linux/x86_64", ""], Some(1)),
+        ("linux/amd64", &["linux/arm64", "linux/x86_64"], Some(1)),
+        ("linux/arm64/v9", &["linux/arm64/v8", ""], Some(1)),
+        ("linux/arm64/v9", &["linux/arm64/v8"], Some(0)),
         ("linux/x86_64", &["linux/amd64"], Some(0)),
         ("linux/amd64", &["", "linux/arm64", ""], Some(0)),
         ("linux/riscv64", &["linux/arm64", ""], Some(1)),
@@ -72,6 +75,19 @@ fn other_spellings_and_missing_platforms_come_last() {
     ] {
         assert_eq!(chosen(&index_of(platforms), platform, false), expected, "{platform} of {platforms:?}");
     }
+}
+
+#[test]
+fn an_empty_platform_is_the_last_resort() {
+    let empty = entry(0, "", r#","platform":{"os":"","architecture":""}"#);
+    let with = |other: String| index(&format!(r#"{{"schemaVersion":2,"manifests":[{empty},{other}]}}"#));
+    assert_eq!(chosen(&with(entry(1, "linux/x86_64", "")), "linux/amd64", false), Some(1));
+    assert_eq!(chosen(&with(entry(1, "", "")), "linux/amd64", false), Some(1));
+    assert_eq!(chosen(&with(entry(1, "linux/arm64", "")), "linux/amd64", false), Some(0));
+    let list = r#""mediaType":"application/vnd.docker.distribution.manifest.list.v2+json""#;
+    let entries = [entry(0, "", ""), entry(1, "linux/x86_64", "")].join(",");
+    let list = index(&format!(r#"{{"schemaVersion":2,{list},"manifests":[{entries}]}}"#));
+    assert_eq!(chosen(&list, "linux/amd64", false), Some(1));
 }
 
 #[test]

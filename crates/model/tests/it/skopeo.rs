@@ -54,6 +54,22 @@ impl Dir {
         copy
     }
 
+    /// Returns the digest of the manifest that skopeo copies from the list, or `None` if it finds none.
+    fn chosen(&self, overrides: &[&str]) -> Option<Digest> {
+        let copy = Self { path: TempDir::new().unwrap() };
+        let name = |path: &Path| format!("dir:{}", path.display());
+        let output = Command::new("skopeo")
+            .arg("--insecure-policy")
+            .args(overrides)
+            .args(["copy", "--quiet", &name(self.path.path()), &name(copy.path.path())])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() || message.contains("no image found"), "{overrides:?}: {message}");
+        output.status.success().then(|| Digest::of(&copy.manifest_json()))
+    }
+
     fn file(&self, name: &str) -> Vec<u8> {
         let path: PathBuf = self.path.path().join(name);
         std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -290,4 +306,79 @@ fn skopeo_reads_the_config_that_remains() {
     let theirs: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(theirs, serde_json::from_slice::<Value>(&config).unwrap());
     assert_eq!(ImageConfig::parse(config).unwrap().diff_ids(), image.diff_ids);
+}
+
+#[test]
+fn the_chosen_instance_is_that_of_skopeo() {
+    if skip::needs_program("skopeo") {
+        return;
+    }
+    let image = DockerImage::new();
+    let platforms = [
+        "linux/amd64",
+        "linux/amd64/v2",
+        "linux/arm/v6",
+        "linux/arm/v7",
+        "linux/arm",
+        "linux/arm64/v8",
+        "linux/s390x",
+        "windows/amd64",
+        "",
+    ];
+    // Manifests that differ by an annotation.
+    let manifests: Vec<Vec<u8>> = platforms
+        .iter()
+        .map(|platform| {
+            let mut document = NewManifest::oci(
+                Descriptor::of(MediaType::OCI_CONFIG, image.config.as_bytes()),
+                vec![Descriptor::of(MediaType::OCI_LAYER_GZIP, &image.layers[0])],
+            );
+            document.annotations = BTreeMap::from([("platform".to_owned(), (*platform).to_owned())]);
+            document.to_bytes()
+        })
+        .collect();
+    let entries = platforms.iter().zip(&manifests).map(|(platform, manifest)| {
+        let mut parts = platform.split('/').map(str::to_owned);
+        let platform = Platform {
+            os: parts.next().unwrap_or_default(),
+            architecture: parts.next().unwrap_or_default(),
+            variant: parts.next(),
+            ..Platform::default()
+        };
+        let platform = Some(platform).filter(|it| !it.is_empty());
+        Descriptor { platform, ..Descriptor::of(MediaType::OCI_MANIFEST, manifest) }
+    });
+    let list = NewIndex { manifests: entries.collect(), ..NewIndex::default() }.to_oci();
+    let mut source = Dir::new(&list, &[image.config.as_bytes(), &image.layers[0]]);
+    for manifest in &manifests {
+        source = source.with_instance(manifest);
+    }
+    let Document::Index(index) = Document::parse(list, None).unwrap() else { panic!("no index") };
+    for (os, architecture, variant) in [
+        ("linux", "amd64", None),
+        ("linux", "amd64", Some("v2")),
+        ("linux", "amd64", Some("v3")),
+        ("linux", "arm", None),
+        ("linux", "arm", Some("v8")),
+        ("linux", "arm", Some("v7")),
+        ("linux", "arm", Some("v6")),
+        ("linux", "arm", Some("v5")),
+        ("linux", "arm64", None),
+        ("linux", "arm64", Some("v8")),
+        ("linux", "arm64", Some("v9")),
+        ("linux", "s390x", None),
+        ("windows", "amd64", None),
+    ] {
+        let mut options = vec!["--override-os", os, "--override-arch", architecture];
+        options.extend(variant.map(|it| ["--override-variant", it]).into_iter().flatten());
+        let theirs = source.chosen(&options);
+        let wanted = Platform {
+            os: os.to_owned(),
+            architecture: architecture.to_owned(),
+            variant: variant.map(str::to_owned),
+            ..Platform::default()
+        };
+        let ours = index.choose_instance(&wanted, false).ok().map(|it| it.digest);
+        assert_eq!(ours, theirs, "{os}/{architecture}/{variant:?}");
+    }
 }
