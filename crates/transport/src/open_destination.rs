@@ -52,7 +52,7 @@ impl DestinationOptions {
 /// | `dir` | is replaced if a `dir:` destination wrote it, else it must be empty |
 /// | `docker-archive` | must be empty |
 ///
-/// Missing directories are created. Archives can be written to pipes, such as `/dev/stdout`.
+/// The directories of layouts and of `dir:` are created, with their parents. Archives can be written to pipes, such as `/dev/stdout`.
 ///
 /// # Errors
 /// - [`Error::InvalidName`]: the transport is another one, or the name selects an image by its index, or an additional
