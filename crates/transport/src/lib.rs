@@ -35,7 +35,7 @@ pub use archive::{Archive, ArchiveOptions, Format};
 pub use destination::{Accepts, BlobRole, ImageDestination, LayerForm, ManifestPlace, NewBlob, Reuse};
 pub use error::{Error, Result};
 pub use name::{DaemonName, ImageName, StorageName, StoreLocation, TarballName};
-pub use open_destination::{DestinationOptions, open_destination};
+pub use open_destination::{DestinationOptions, delete_image, open_destination};
 #[cfg(feature = "registry")]
 pub use repository::RegistrySource;
 pub use selector::{ArchiveImage, ImageSelector};

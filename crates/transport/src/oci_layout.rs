@@ -1,5 +1,6 @@
 //! OCI layouts in directories and tars (OCI image-spec, image-layout.md).
 
+mod delete;
 mod destination;
 mod directory;
 mod index_file;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use vmroot_model::{Descriptor, Digest, Document, Index, MANIFEST_LIMIT, MediaType};
 
+pub(crate) use self::delete::delete;
 pub(crate) use self::destination::{OciLayoutDestination, accepts, check_media_type, layer_form};
 pub(crate) use self::directory::{BLOBS, index_bytes, layout_file};
 pub(crate) use self::index_file::IndexFile;
@@ -123,6 +125,12 @@ impl OciLayout {
             }
         }
         images
+    }
+
+    /// Returns one entry of the list as an image of its own.
+    pub(crate) fn entry(&self, index: usize) -> Option<ArchiveImage> {
+        let entry = self.index.manifests().get(index)?;
+        Some(ArchiveImage::new(index, names(entry), references(entry)))
     }
 
     /// Returns whether `entry` is for another platform than all entries of `image`.

@@ -28,6 +28,8 @@ pub(crate) struct OciLayoutDestination {
     layers: LayerForm,
     instances: Instances,
     top: Mutex<Option<Descriptor>>,
+    /// Keeps the blobs that are there, until the image is written.
+    _no_removal: Lock,
 }
 
 /// Returns the forms of images that a layout can hold. Containers/image accepts the same.
@@ -59,6 +61,7 @@ impl OciLayoutDestination {
             None => (path.join(BLOBS), path.to_owned()),
         };
         fs::create_dir_all(&blobs).map_err(Error::io("create the directory", &blobs))?;
+        let no_removal = Lock::share(&path.join(BLOBS))?;
         sweep(path);
         if temporary != path {
             sweep(&temporary);
@@ -71,6 +74,7 @@ impl OciLayoutDestination {
             layers: layer_form(options),
             instances: Instances::default(),
             top: Mutex::new(None),
+            _no_removal: no_removal,
         })
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use vmroot_errors::ErrorKind;
 use vmroot_model::{Algorithm, Descriptor, Digest, Hasher, MediaType, Reference};
 use vmroot_transport::{
-    Archive, BlobRole, Error, ImageName, LayerForm, ManifestPlace, NewBlob, Reuse, open_destination,
+    Archive, BlobRole, Error, ImageName, LayerForm, ManifestPlace, NewBlob, Reuse, delete_image, open_destination,
 };
 
 use crate::copying::{KINDS, Workplace, copy, destination, read_all, source};
@@ -433,4 +433,63 @@ fn other_names_are_not_destinations() {
     let error = destination(&workplace.name("oci-archive:missing/directory/a.tar"), &workplace.options()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("missing/directory"), "{error}");
+}
+
+#[test]
+fn deleting_an_image_keeps_the_blobs_of_the_others() {
+    let workplace = Workplace::new();
+    let delete = |name: &str| delete_image(&ImageName::parse(&workplace.name(name)).unwrap(), None);
+    for (kind, name) in [("image", "a"), ("list", "b"), ("image", "c"), ("artifact", "d")] {
+        workplace.copy(&format!("oci:source:{kind}"), &format!("oci:layout:{name}"));
+    }
+    let blobs = || workplace.list("layout/blobs/sha256").len();
+    let all = blobs();
+    assert!(matches!(delete("oci:layout"), Err(Error::SeveralImages { .. })));
+    assert!(matches!(delete("oci:layout:x"), Err(Error::NoSuchImage { .. })));
+    delete("oci:layout:d").unwrap();
+    assert_eq!(blobs(), all - 3);
+    // The image is also an instance of the list, and has another name.
+    delete("oci:layout:@0").unwrap();
+    assert_eq!(blobs(), all - 3);
+    for (name, kind) in [("b", "list"), ("c", "image")] {
+        let copied = read_all(&*workplace.source(&format!("oci:layout:{name}")));
+        assert!(copied == read_all(&*workplace.source(&format!("oci:source:{kind}"))));
+    }
+    delete("oci:layout:b").unwrap();
+    assert_eq!(blobs(), 5);
+    assert!(read_all(&*workplace.source("oci:layout")) == read_all(&*workplace.source("oci:source:image")));
+    delete("oci:layout").unwrap();
+    assert_eq!(blobs(), 0);
+    assert!(matches!(delete("oci:layout"), Err(Error::NoImages { .. })));
+    // The layout takes images again.
+    workplace.copy("oci:source:list", "oci:layout:e");
+
+    // The blobs of a shared directory stay.
+    let mut options = workplace.options();
+    options.shared_blob_dir = Some(workplace.path("shared"));
+    let to = destination(&workplace.name("oci:one:a"), &options).unwrap();
+    copy(&*workplace.source("oci:source:image"), &*to).unwrap();
+    drop(to);
+    let name = ImageName::parse(&workplace.name("oci:one:a")).unwrap();
+    delete_image(&name, Some(&workplace.path("shared"))).unwrap();
+    assert_eq!(workplace.list("shared/sha256").len(), 5);
+    let error = delete_image(&ImageName::parse("dir:x").unwrap(), None).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Usage);
+}
+
+/// A copy may count on blobs that are there, so a removal waits for it.
+#[test]
+fn a_removal_waits_for_the_writers() {
+    let workplace = Workplace::new();
+    workplace.copy("oci:source:image", "oci:layout:a");
+    let writer = workplace.destination("oci:layout:b");
+    thread::scope(|scope| {
+        let removal = scope.spawn(|| {
+            delete_image(&ImageName::parse(&workplace.name("oci:layout:a")).unwrap(), None).unwrap();
+        });
+        copy(&*workplace.source("oci:source:image"), &*writer).unwrap();
+        drop(writer);
+        removal.join().unwrap();
+    });
+    assert!(read_all(&*workplace.source("oci:layout:b")) == read_all(&*workplace.source("oci:source:image")));
 }
