@@ -9,48 +9,29 @@
 mod address_scope;
 mod blocking_client;
 mod failure;
+pub(crate) mod location;
 mod redirect;
+mod request;
 mod response;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use reqwest::header::{AUTHORIZATION, HeaderMap};
+use reqwest::header::AUTHORIZATION;
 use reqwest::{Response, Url};
 use rustls::ClientConfig;
 
 pub(crate) use address_scope::AddressScope;
 use blocking_client::BlockingClient;
 pub(crate) use failure::Failure;
+pub(crate) use request::{Access, HttpRequest, RequestBody};
 pub(crate) use response::HttpResponse;
 
-use crate::{ClientOptions, Error, Result, endpoint, tls};
-use vmroot_output::Cancel;
+use crate::{ClientOptions, Error, HostOptions, Result, endpoint, tls};
 
 /// The maximum number of idle clients that are kept for their open connections.
 const IDLE_LIMIT: usize = 8;
-
-/// A request.
-#[derive(Clone, Debug)]
-pub(crate) struct HttpRequest {
-    pub(crate) method: reqwest::Method,
-    pub(crate) url: Url,
-    pub(crate) headers: HeaderMap,
-    /// The body of a POST request, a form.
-    pub(crate) form: Option<String>,
-    /// The limit on the addresses of the request and its redirects. Set if the URL comes from a manifest.
-    pub(crate) address_scope: Option<AddressScope>,
-    /// Cancels the request.
-    pub(crate) cancel: Cancel,
-}
-
-impl HttpRequest {
-    /// Creates a request without headers or body, which nothing cancels.
-    pub(crate) fn new(method: reqwest::Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), form: None, address_scope: None, cancel: Cancel::new() }
-    }
-}
 
 /// The idle HTTP clients of a client, and the configuration of new ones.
 pub(crate) struct Http {
@@ -59,17 +40,18 @@ pub(crate) struct Http {
     /// The servers that have answered, with the addresses they answered from. Such a server may be away for a moment,
     /// but others may not exist at all.
     known_servers: Mutex<HashMap<String, Option<IpAddr>>>,
-    /// Loaded at the first use, because reading the system's certificates takes time, and plain HTTP needs none.
-    tls: OnceLock<ClientConfig>,
+    /// The TLS configurations by the settings they are made from. Made at the first use, because reading the system's
+    /// certificates takes time, and plain HTTP needs none.
+    tls: Mutex<HashMap<Arc<HostOptions>, ClientConfig>>,
 }
 
 impl Http {
     /// Creates the clients' configuration, and checks the options as far as possible without the network.
     pub(crate) fn new(options: ClientOptions) -> Result<Arc<Self>> {
         options.proxies.to_reqwest()?;
-        let http = Self { options, idle: Mutex::default(), known_servers: Mutex::default(), tls: OnceLock::new() };
+        let http = Self { options, idle: Mutex::default(), known_servers: Mutex::default(), tls: Mutex::default() };
         if !http.options.ca_files.is_empty() {
-            http.tls()?;
+            http.tls(&Arc::default())?;
         }
         Ok(Arc::new(http))
     }
@@ -90,9 +72,13 @@ impl Http {
             };
             client.drain(self, &request, response);
             if next.origin() != request.url.origin() {
-                // The header stays removed for the rest of this request, even if a later redirect leads back to the
+                // Header and client certificates stay removed for the rest of this request, even if a later redirect leads back to the
                 // first server.
                 request.headers.remove(AUTHORIZATION);
+                if !request.settings.identities.is_empty() {
+                    let settings = HostOptions { identities: Vec::new(), ..HostOptions::clone(&request.settings) };
+                    request.settings = Arc::new(settings);
+                }
             }
             request.url = next;
             if request.address_scope.is_some() {
@@ -157,14 +143,14 @@ impl Http {
         }
     }
 
-    /// Returns the TLS configuration, loaded on the first call.
-    fn tls(&self) -> Result<ClientConfig> {
-        if let Some(config) = self.tls.get() {
+    /// Returns the TLS configuration for a registry's settings, made on the first call.
+    fn tls(&self, settings: &Arc<HostOptions>) -> Result<ClientConfig> {
+        let mut cached = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = cached.get(settings) {
             return Ok(config.clone());
         }
-        let config = tls::config(&self.options.ca_files)?;
-        // Two threads may both have created one. These are equal.
-        Ok(self.tls.get_or_init(|| config).clone())
+        let config = tls::config(&self.options.ca_files, settings)?;
+        Ok(cached.entry(Arc::clone(settings)).or_insert(config).clone())
     }
 }
 

@@ -36,23 +36,35 @@ mod error;
 mod error_response;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod hosts;
 mod http;
+mod link;
+mod listing;
 mod manifest;
 mod options;
 mod parts;
 mod proxy;
+mod push;
 mod resume;
 mod retry_after;
 mod speed_monitor;
 mod tls;
 mod token;
+mod upload;
 
 pub use blob::BlobBody;
 pub use client::Client;
-pub use credentials::{AuthFiles, Credential, CredentialChain, Credentials, FixedCredential};
+pub use credentials::{
+    AuthFileEditor, AuthFiles, Credential, CredentialChain, CredentialHelper, CredentialSource, Credentials,
+    FixedCredential, FoundCredential,
+};
 pub use error::{Error, Result};
+pub use hosts::{FixedHostSettings, HostOptions, HostSettings};
+pub use listing::{ListedInstance, TagList};
 pub use manifest::{FetchedManifest, MANIFEST_LIMIT, ManifestHead};
 pub use options::ClientOptions;
 pub use proxy::Proxies;
+pub use push::PushedManifest;
 pub use resume::ResumingBlob;
+pub use upload::UploadBody;
 pub use vmroot_output::Cancel;

@@ -176,6 +176,56 @@ pub enum Error {
         /// The images in the archive.
         available: String,
     },
+    /// A blob whose size or digest differs from its descriptor.
+    #[error("{place}: blob {digest} {reason}")]
+    WrongBlob {
+        /// The source's name.
+        place: String,
+        /// The digest of the descriptor.
+        digest: Digest,
+        /// The reason, as in "the blob REASON".
+        reason: String,
+    },
+    /// A document that exceeds the size limit of its kind.
+    #[error("{place}: blob {digest} has {size} bytes; {limit} is the limit")]
+    BlobTooLarge {
+        /// The source's name.
+        place: String,
+        /// The digest of the descriptor.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+        /// The largest allowed size in bytes.
+        limit: u64,
+    },
+    /// A blob that cannot be read.
+    #[error("{place}: cannot read blob {digest}")]
+    ReadBlob {
+        /// The source's name.
+        place: String,
+        /// The digest of the descriptor.
+        digest: Digest,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A blob that is made on its way to the destination cannot be read or converted.
+    #[error("cannot make a blob for {place}")]
+    ReadNewBlob {
+        /// The destination's name.
+        place: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// An error of a source or destination that another crate implements.
+    #[error("{place}")]
+    Other {
+        /// The name of the source or destination.
+        place: String,
+        /// The meaning of the error.
+        kind: ErrorKind,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The destination does not take a manifest of this type, or with these contents.
     #[error("{place} does not accept the manifest ({media_type}): {reason}")]
     Refused {
@@ -279,7 +329,16 @@ impl Error {
             Self::Decompress { source, .. } => source.kind(),
             Self::ReadTar { source, .. } => source.kind(),
             Self::ArchiveLimit { .. } | Self::MemberTooLarge { .. } | Self::TooManyLinks { .. } => ErrorKind::Limit,
-            Self::DigestMismatch { .. }
+            Self::ReadBlob { source, .. } | Self::ReadNewBlob { source, .. }
+                if source.kind() == io::ErrorKind::InvalidData =>
+            {
+                ErrorKind::Integrity
+            }
+            Self::ReadBlob { source, .. } | Self::ReadNewBlob { source, .. } => ErrorKind::of_io(source),
+            Self::Other { kind, .. } => *kind,
+            Self::BlobTooLarge { .. } => ErrorKind::Limit,
+            Self::WrongBlob { .. }
+            | Self::DigestMismatch { .. }
             | Self::Member { .. }
             | Self::LayerCount { .. }
             | Self::NotAnArchive { .. }
@@ -303,6 +362,19 @@ impl Error {
     /// Returns a closure for `map_err` that adds the action and the path to the system's error.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// Creates an error of a source or destination that another crate implements.
+    pub fn other(place: String, kind: ErrorKind, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Other { place, kind, source: Box::new(source) }
+    }
+
+    /// Converts an error of a blob's reader, which may contain an error of this crate.
+    pub fn of_reader(error: io::Error, place: String, digest: Digest) -> Self {
+        match error.downcast::<Self>() {
+            Ok(error) => error,
+            Err(source) => Self::ReadBlob { place, digest, source },
+        }
     }
 
     /// Converts an error of a blob's reader, for the destination at `path`. An error of a source is returned as it is.

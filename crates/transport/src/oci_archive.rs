@@ -59,7 +59,7 @@ impl ImageDestination for OciArchiveDestination {
         check_media_type(self.name(), media_type)?;
         let spool = self.output.spool();
         match place {
-            ManifestPlace::Instance => spool.put_bytes(self.instances.add(bytes), bytes),
+            ManifestPlace::Instance | ManifestPlace::Referrer => spool.put_bytes(self.instances.add(bytes), bytes),
             ManifestPlace::Top => {
                 for (other, sha256) in self.instances.other_names(bytes, media_type) {
                     if let Some(instance) = spool.read(&sha256, u64::MAX)? {

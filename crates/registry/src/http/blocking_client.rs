@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::panic::resume_unwind;
 use std::pin::pin;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,9 @@ use tokio::time::timeout;
 use vmroot_output::{CANCEL_LATENCY, Cancel};
 
 use super::address_scope::ScopedResolver;
-use super::{AddressScope, Failure, Http, HttpRequest, failure, redacted};
-use crate::{Error, Result, tls};
+use super::{AddressScope, Failure, Http, HttpRequest, RequestBody, failure, redacted};
+use crate::upload::StreamedBody;
+use crate::{Error, HostOptions, Result, tls};
 
 /// The time for which an idle connection is kept. Servers close theirs after about a minute, and the client should
 /// close first.
@@ -29,8 +31,8 @@ const DRAIN_LIMIT: u64 = 16 * 1024;
 pub(crate) struct BlockingClient {
     /// `None` only while the client is dropped.
     runtime: Option<Runtime>,
-    /// The clients, by whether they use TLS, and by the limit on addresses.
-    clients: HashMap<(bool, Option<AddressScope>), Client>,
+    /// The clients, by the settings of the registry if they use TLS, and by the limit on addresses.
+    clients: HashMap<(Option<Arc<HostOptions>>, Option<AddressScope>), Client>,
 }
 
 impl BlockingClient {
@@ -43,10 +45,26 @@ impl BlockingClient {
     pub(crate) fn send(&mut self, http: &Http, request: &HttpRequest) -> Result<Response, Failure> {
         let client = self.reqwest_client(http, request)?;
         let mut builder = client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
-        if let Some(form) = &request.form {
-            builder = builder.body(form.clone());
-        }
-        let sent = self.wait(http, &request.cancel, builder.send());
+        let stream = match &request.body {
+            // A length of 0 is sent for an empty body, which POST requests for uploads need.
+            RequestBody::Empty => None,
+            RequestBody::Form(form) => {
+                builder = builder.body(form.clone());
+                None
+            }
+            RequestBody::Bytes(bytes) => {
+                builder = builder.body(bytes.clone());
+                None
+            }
+            RequestBody::Stream(stream) => {
+                builder = builder.body(stream.start()?);
+                Some(stream)
+            }
+        };
+        let limit = http.options.inactivity_timeout.saturating_mul(request.patience);
+        let started = Instant::now();
+        let idle = || stream.map_or_else(|| started.elapsed(), StreamedBody::idle);
+        let sent = self.wait(limit, &request.cancel, idle, builder.send());
         failure::classify(&request.url, sent)
     }
 
@@ -57,7 +75,9 @@ impl BlockingClient {
         request: &HttpRequest,
         response: &mut Response,
     ) -> Result<Option<bytes::Bytes>> {
-        let chunk = self.wait(http, &request.cancel, response.chunk());
+        let started = Instant::now();
+        let limit = http.options.inactivity_timeout;
+        let chunk = self.wait(limit, &request.cancel, || started.elapsed(), response.chunk());
         failure::classify(&request.url, chunk).map_err(Failure::into_error)
     }
 
@@ -85,26 +105,25 @@ impl BlockingClient {
         });
     }
 
-    /// Waits for `future` up to the inactivity timeout, and polls for cancellation.
+    /// Waits for `future` until `idle` reaches `limit`, and polls for cancellation.
     fn wait<T: Send>(
         &self,
-        http: &Http,
+        limit: Duration,
         cancel: &Cancel,
+        idle: impl Fn() -> Duration + Send + Sync,
         future: impl Future<Output = T> + Send,
     ) -> Result<T, WaitError> {
-        let limit = http.options.inactivity_timeout;
         self.block_on(async {
             let mut future = pin!(future);
-            let started = Instant::now();
             loop {
                 if cancel.is_cancelled() {
                     return Err(WaitError::Cancelled);
                 }
-                let left = limit.saturating_sub(started.elapsed());
+                let left = limit.saturating_sub(idle());
                 if let Ok(output) = timeout(left.min(CANCEL_LATENCY), future.as_mut()).await {
                     return Ok(output);
                 }
-                if started.elapsed() >= limit {
+                if idle() >= limit {
                     return Err(WaitError::Stalled(limit));
                 }
             }
@@ -125,13 +144,17 @@ impl BlockingClient {
     }
 
     fn reqwest_client(&mut self, http: &Http, request: &HttpRequest) -> Result<Client> {
-        let secure = request.url.scheme() == "https";
-        if let Some(client) = self.clients.get(&(secure, request.address_scope)) {
+        let secure = (request.url.scheme() == "https").then(|| Arc::clone(&request.settings));
+        let key = (secure, request.address_scope);
+        if let Some(client) = self.clients.get(&key) {
             return Ok(client.clone());
         }
-        let config = if secure { http.tls()? } else { tls::without_roots()? };
+        let config = match &key.0 {
+            Some(settings) => http.tls(settings)?,
+            None => tls::without_roots()?,
+        };
         let client = build(http, config, request.address_scope)?;
-        self.clients.insert((secure, request.address_scope), client.clone());
+        self.clients.insert(key, client.clone());
         Ok(client)
     }
 }

@@ -181,7 +181,9 @@ impl ImageDestination for DirDestination {
 
     fn put_manifest(&self, bytes: &[u8], media_type: &MediaType, place: ManifestPlace) -> Result<()> {
         match place {
-            ManifestPlace::Instance => self.put_document(bytes, &instance_name(&self.instances.add(bytes))),
+            ManifestPlace::Instance | ManifestPlace::Referrer => {
+                self.put_document(bytes, &instance_name(&self.instances.add(bytes)))
+            }
             ManifestPlace::Top => {
                 for (other, sha256) in self.instances.other_names(bytes, media_type) {
                     let path = self.image().join(instance_name(&sha256));

@@ -131,7 +131,7 @@ impl ImageDestination for OciLayoutDestination {
     fn put_manifest(&self, bytes: &[u8], media_type: &MediaType, place: ManifestPlace) -> Result<()> {
         check_media_type(self.name(), media_type)?;
         match place {
-            ManifestPlace::Instance => self.put_document(bytes, &self.instances.add(bytes)),
+            ManifestPlace::Instance | ManifestPlace::Referrer => self.put_document(bytes, &self.instances.add(bytes)),
             ManifestPlace::Top => {
                 for (other, sha256) in self.instances.other_names(bytes, media_type) {
                     let path = blob_path(&self.blobs, &sha256);

@@ -10,5 +10,8 @@ mod hostile;
 mod judges;
 mod oci;
 mod pull;
+mod storage;
+mod storage_hostile;
+mod tarball;
 mod tools;
 mod validation;
