@@ -4,10 +4,11 @@ mod delete;
 mod destination;
 mod directory;
 mod index_file;
+mod referrers;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use vmroot_model::{Descriptor, Digest, Document, Index, MANIFEST_LIMIT, MediaType};
@@ -16,6 +17,8 @@ pub(crate) use self::delete::delete;
 pub(crate) use self::destination::{OciLayoutDestination, accepts, check_media_type, layer_form};
 pub(crate) use self::directory::{BLOBS, index_bytes, layout_file};
 pub(crate) use self::index_file::IndexFile;
+use self::referrers::Referrers;
+pub(crate) use self::referrers::describe as describe_referrer;
 use crate::bundle::{Bundle, Directory};
 use crate::section::Section;
 use crate::selector::{ArchiveImage, tagged};
@@ -165,7 +168,8 @@ impl OciLayout {
                 TopDocument::Index(serde_json::to_vec(&index).expect("descriptors are plain data"))
             }
         };
-        Ok(OciImage { blobs: self.blobs.clone(), name, top })
+        let (blobs, entries) = (self.blobs.clone(), all.to_vec());
+        Ok(OciImage { blobs, name, top, entries, referrers: OnceLock::new() })
     }
 
     /// Fails if an entry is neither a manifest nor an index. An entry without a media type may be either.
@@ -215,6 +219,10 @@ pub(crate) struct OciImage {
     blobs: Blobs,
     name: String,
     top: TopDocument,
+    /// The entries of the layout's index.
+    entries: Vec<Descriptor>,
+    /// Read when it is asked for: it needs the documents of all entries.
+    referrers: OnceLock<Referrers>,
 }
 
 /// The top document of an image.
@@ -262,5 +270,13 @@ impl ImageSource for OciImage {
 
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
         Ok(self.blobs.require(&descriptor.digest, "blob")?.into_body(offset))
+    }
+
+    fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>> {
+        if let Some(referrers) = self.referrers.get() {
+            return Ok(referrers.of(digest));
+        }
+        let referrers = Referrers::read(&self.blobs, &self.entries)?;
+        Ok(self.referrers.get_or_init(|| referrers).of(digest))
     }
 }

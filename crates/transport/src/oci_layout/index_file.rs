@@ -106,6 +106,18 @@ impl IndexFile {
         Ok(())
     }
 
+    /// Adds a document without a name, unless the index has it.
+    pub(crate) fn add_unnamed(&mut self, document: &Descriptor) -> serde_json::Result<()> {
+        let digest = document.digest.to_string();
+        for entry in &self.entries {
+            if serde_json::from_str::<Entry>(entry.get())?.digest.as_deref() == Some(&*digest) {
+                return Ok(());
+            }
+        }
+        self.entries.push(to_raw_value(document)?);
+        Ok(())
+    }
+
     /// Removes the entries with these numbers.
     pub(super) fn remove(&mut self, entries: &[usize]) {
         let mut number = 0..;

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use vmroot_errors::ErrorKind;
 use vmroot_model::{Algorithm, Descriptor, Digest, Hasher, MediaType, Reference};
 use vmroot_transport::{
-    Archive, BlobRole, Error, ImageName, LayerForm, ManifestPlace, NewBlob, Reuse, delete_image, open_destination,
+    Archive, BlobRole, Error, ImageDestination, ImageName, LayerForm, ManifestPlace, NewBlob, Reuse, delete_image,
+    open_destination,
 };
 
 use crate::copying::{KINDS, Workplace, copy, destination, read_all, source};
@@ -492,4 +493,50 @@ fn a_removal_waits_for_the_writers() {
         removal.join().unwrap();
     });
     assert!(read_all(&*workplace.source("oci:layout:b")) == read_all(&*workplace.source("oci:source:image")));
+}
+
+#[test]
+fn documents_that_refer_to_an_image_are_found_in_a_layout() {
+    let workplace = Workplace::new();
+    let subject = top(&workplace, "oci:source:image");
+    let (empty, kind) = (b"{}".to_vec(), "application/x-signature");
+    let config = Descriptor::of(MediaType::OCI_EMPTY, &empty);
+    let signature = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::OCI_MANIFEST,
+        "artifactType": kind,
+        "config": config,
+        "layers": [config],
+        "subject": { "mediaType": MediaType::OCI_MANIFEST, "digest": subject, "size": 1 },
+        "annotations": { "signed": "yes" },
+    });
+    let signature = signature.to_string().into_bytes();
+    let put = |destination: &dyn ImageDestination| {
+        destination.put_blob(&mut NewBlob::known(&config, BlobRole::Config, &empty[..])).unwrap();
+        destination.put_manifest(&signature, &MediaType::OCI_MANIFEST, ManifestPlace::Referrer).unwrap();
+    };
+    for to in ["oci:layout:a", "oci-archive:a.tar:a"] {
+        let destination = workplace.destination(to);
+        put(&*destination);
+        copy(&*workplace.source("oci:source:image"), &*destination).unwrap();
+        let source = workplace.source(to);
+        assert!(read_all(&*source) == read_all(&*workplace.source("oci:source:image")));
+        let referrers = source.referrers(&subject).unwrap();
+        let [referrer] = &referrers[..] else { panic!("{referrers:?}") };
+        assert_eq!(referrer.digest, Digest::of(&signature));
+        assert_eq!(referrer.artifact_type, Some(MediaType::new(kind)));
+        assert_eq!(referrer.annotation("signed"), Some("yes"));
+        assert_eq!(source.manifest(Some(&referrer.digest)).unwrap().bytes, signature);
+        assert_eq!(source.referrers(&referrer.digest).unwrap(), []);
+    }
+    // They can be added to an image that is there, and are added once.
+    workplace.copy("oci:source:image", "oci:other:a");
+    for _ in 0..2 {
+        let destination = workplace.destination("oci:other:a");
+        put(&*destination);
+        destination.commit().unwrap();
+    }
+    let archive = Archive::open(&workplace.path("other"), &options(workplace.directory())).unwrap();
+    assert_eq!(archive.tags(), ["a", "@1"]);
+    assert_eq!(workplace.source("oci:other:a").referrers(&subject).unwrap().len(), 1);
 }
