@@ -40,7 +40,7 @@ pub use containers_storage::{StorageConfig, StorageOptions, StorageUser, open_st
 pub use destination::{Accepts, BlobRole, ImageDestination, LayerForm, ManifestPlace, NewBlob, Reuse};
 pub use error::{Error, Result};
 pub use name::{DaemonName, ImageName, StorageName, StoreLocation, TarballName};
-pub use open_destination::{DestinationOptions, open_destination};
+pub use open_destination::{DestinationOptions, delete_image, open_destination};
 #[cfg(feature = "registry")]
 pub use repository::{RegistryDestination, RegistrySource};
 pub use selector::{ArchiveImage, ImageSelector};

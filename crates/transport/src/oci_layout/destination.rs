@@ -8,6 +8,7 @@ use vmroot_model::{Algorithm, Descriptor, Digest, MediaType, Reference};
 use vmroot_output::{TemporaryFile, sync_directory};
 
 use super::directory::{BLOBS, Lock, blob_path, ensure, read_index, write_index};
+use super::{INDEX_JSON, describe_referrer};
 use crate::blob_file::{is_file_of_size, sweep, write_blob, write_document};
 use crate::instances::Instances;
 use crate::{Accepts, DestinationOptions, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
@@ -28,6 +29,10 @@ pub(crate) struct OciLayoutDestination {
     layers: LayerForm,
     instances: Instances,
     top: Mutex<Option<Descriptor>>,
+    /// Documents that refer to the image. They are entries of the index, too.
+    referrers: Mutex<Vec<Descriptor>>,
+    /// Keeps the blobs that are there, until the image is written.
+    _no_removal: Lock,
 }
 
 /// Returns the forms of images that a layout can hold. Containers/image accepts the same.
@@ -59,6 +64,7 @@ impl OciLayoutDestination {
             None => (path.join(BLOBS), path.to_owned()),
         };
         fs::create_dir_all(&blobs).map_err(Error::io("create the directory", &blobs))?;
+        let no_removal = Lock::share(&path.join(BLOBS))?;
         sweep(path);
         if temporary != path {
             sweep(&temporary);
@@ -71,6 +77,8 @@ impl OciLayoutDestination {
             layers: layer_form(options),
             instances: Instances::default(),
             top: Mutex::new(None),
+            referrers: Mutex::new(Vec::new()),
+            _no_removal: no_removal,
         })
     }
 
@@ -127,7 +135,13 @@ impl ImageDestination for OciLayoutDestination {
     fn put_manifest(&self, bytes: &[u8], media_type: &MediaType, place: ManifestPlace) -> Result<()> {
         check_media_type(self.name(), media_type)?;
         match place {
-            ManifestPlace::Instance | ManifestPlace::Referrer => self.put_document(bytes, &self.instances.add(bytes)),
+            ManifestPlace::Instance => self.put_document(bytes, &self.instances.add(bytes)),
+            ManifestPlace::Referrer => {
+                let referrer = describe_referrer(bytes, media_type);
+                self.put_document(bytes, &referrer.digest)?;
+                self.referrers.lock().unwrap_or_else(PoisonError::into_inner).push(referrer);
+                Ok(())
+            }
             ManifestPlace::Top => {
                 for (other, sha256) in self.instances.other_names(bytes, media_type) {
                     let path = blob_path(&self.blobs, &sha256);
@@ -142,16 +156,22 @@ impl ImageDestination for OciLayoutDestination {
         }
     }
 
+    /// Without an image, only referrers are added: the image is there already.
     fn commit(&self) -> Result<()> {
         let top = self.top.lock().unwrap_or_else(PoisonError::into_inner);
-        let top = top.as_ref().ok_or_else(|| Error::NoManifest { place: self.name() })?;
+        let referrers = self.referrers.lock().unwrap_or_else(PoisonError::into_inner);
+        if top.is_none() && referrers.is_empty() {
+            return Err(Error::NoManifest { place: self.name() });
+        }
         self.sync_blobs()?;
         let _lock = Lock::take(&self.path)?;
-        let missing =
-            || Error::Missing { path: self.path.clone(), role: "index", member: super::INDEX_JSON.to_owned() };
+        let missing = || Error::Missing { path: self.path.clone(), role: "index", member: INDEX_JSON.to_owned() };
         let mut index = read_index(&self.path)?.ok_or_else(missing)?;
-        let changed = index.set(top, self.name.as_deref());
-        changed.map_err(|error| Error::member(&self.path, super::INDEX_JSON, format!("cannot be changed: {error}")))?;
+        let mut change = || {
+            referrers.iter().try_for_each(|referrer| index.add_unnamed(referrer))?;
+            top.as_ref().map_or(Ok(()), |top| index.set(top, self.name.as_deref()))
+        };
+        change().map_err(|error| Error::member(&self.path, INDEX_JSON, format!("cannot be changed: {error}")))?;
         write_index(&self.path, &index)
     }
 }
