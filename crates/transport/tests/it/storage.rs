@@ -168,7 +168,7 @@ fn images_are_found_by_name_id_and_digest() {
     let id = images[0].id().hex();
     let list: Value = serde_json::from_slice(&fs::read(store.at("root/vfs-images/images.json")).unwrap()).unwrap();
     let records = list.as_array().unwrap();
-    let digest = records.iter().find(|record| record["id"] == Value::from(id.clone())).unwrap()["digest"].clone();
+    let digest = records.iter().find(|record| record["id"] == id[..]).unwrap()["digest"].clone();
     let digest = digest.as_str().unwrap();
     for name in [
         "example.com/a:1".to_owned(),
