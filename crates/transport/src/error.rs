@@ -186,6 +186,28 @@ pub enum Error {
         /// The reason.
         reason: String,
     },
+    /// A blob could not be read on its way to a destination: its source failed, or its bytes do not have its digest.
+    #[error("cannot read a blob for {}", path.display())]
+    Blob {
+        /// The file or directory of the destination.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A commit of a destination without a manifest, or a second commit.
+    #[error("no manifest was written to {place}")]
+    NoManifest {
+        /// The destination's name.
+        place: String,
+    },
+    /// A destination that would have to change or remove files of another kind.
+    #[error("cannot write to {}: {reason}", path.display())]
+    Occupied {
+        /// The file or directory.
+        path: PathBuf,
+        /// The reason.
+        reason: &'static str,
+    },
     /// The requested blob is not part of the source's image.
     #[error("{digest} is not in {place}")]
     Unknown {
@@ -234,6 +256,12 @@ pub enum Error {
     },
 }
 
+impl From<vmroot_output::Error> for Error {
+    fn from(error: vmroot_output::Error) -> Self {
+        Self::Io { action: error.action, path: error.path, source: error.source }
+    }
+}
+
 impl Error {
     /// Returns the meaning of the error to a caller.
     pub fn kind(&self) -> ErrorKind {
@@ -244,6 +272,8 @@ impl Error {
                 ErrorKind::NotFound
             }
             Self::Io { source, .. } => ErrorKind::of_named_file(source),
+            Self::Blob { source, .. } if source.kind() == io::ErrorKind::InvalidData => ErrorKind::Integrity,
+            Self::Blob { source, .. } => ErrorKind::of_io(source),
             Self::InvalidName { .. } => ErrorKind::Usage,
             Self::Document { source, .. } => source.kind(),
             Self::Decompress { source, .. } => source.kind(),
@@ -273,6 +303,14 @@ impl Error {
     /// Returns a closure for `map_err` that adds the action and the path to the system's error.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// Converts an error of a blob's reader, for the destination at `path`. An error of a source is returned as it is.
+    pub(crate) fn reading_blob(path: &Path, error: io::Error) -> Self {
+        match error.downcast::<Self>() {
+            Ok(error) => error,
+            Err(source) => Self::Blob { path: path.to_owned(), source },
+        }
     }
 
     pub(crate) fn member_too_large(path: &Path, member: &str, size: u64, limit: u64) -> Self {

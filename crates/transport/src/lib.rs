@@ -3,11 +3,14 @@
 //!
 //! Each source implements [`ImageSource`], which returns manifests and the bytes of blobs. Each destination implements
 //! [`ImageDestination`], which takes them. [`Archive`] opens a file or
-//! directory and lists its images. [`ImageName`] is the name of an image in the form `TRANSPORT:details`.
+//! directory and lists its images. [`open_destination`] prepares one for writing. [`ImageName`] is the name of an image in the form `TRANSPORT:details`.
 //!
 //! Functions of this crate block.
 
 mod archive;
+mod archive_output;
+mod blob_file;
+mod blob_spool;
 mod bundle;
 mod containers_storage;
 mod created_image;
@@ -15,8 +18,11 @@ mod destination;
 mod dir;
 mod docker_archive;
 mod error;
+mod instances;
 mod name;
+mod oci_archive;
 mod oci_layout;
+mod open_destination;
 #[cfg(feature = "registry")]
 mod repository;
 mod section;
@@ -24,6 +30,7 @@ mod selector;
 mod source;
 mod spool;
 mod tar_members;
+mod tar_writer;
 mod tarball;
 mod timestamp;
 mod validate;
@@ -33,6 +40,7 @@ pub use containers_storage::{StorageConfig, StorageOptions, StorageUser, open_st
 pub use destination::{Accepts, BlobRole, ImageDestination, LayerForm, ManifestPlace, NewBlob, Reuse};
 pub use error::{Error, Result};
 pub use name::{DaemonName, ImageName, StorageName, StoreLocation, TarballName};
+pub use open_destination::{DestinationOptions, open_destination};
 #[cfg(feature = "registry")]
 pub use repository::RegistrySource;
 pub use selector::{ArchiveImage, ImageSelector};

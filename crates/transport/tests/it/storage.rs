@@ -92,7 +92,9 @@ fn varied_image() -> Image {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(kind);
         header.set_mode(if kind.is_dir() { 0o1755 } else { 0o4640 });
-        (header.set_uid(0), header.set_gid(0), header.set_mtime(1_000_000_007));
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1_000_000_007);
         header.set_size(content.len() as u64);
         match kind {
             tar::EntryType::Symlink | tar::EntryType::Link => base.append_link(&mut header, path, target).unwrap(),
