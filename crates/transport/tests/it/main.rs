@@ -1,6 +1,7 @@
 //! Tests with valid archives of all formats and versions, and with invalid ones.
 
 mod builder;
+mod daemon;
 mod directories;
 mod docker;
 mod hostile;

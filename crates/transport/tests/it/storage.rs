@@ -85,6 +85,13 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    fn drop(&mut self) {
+        // The driver mounts its directory on itself, and leaves it mounted. Otherwise the call fails.
+        let _ = rustix::mount::unmount(self.at("root/overlay"), rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
 /// Returns an image whose layers have entries of all kinds, some of which need care on disk.
 fn varied_image() -> Image {
     let mut base = tar::Builder::new(Vec::new());
