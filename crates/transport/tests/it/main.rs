@@ -3,6 +3,7 @@
 mod builder;
 mod copying;
 mod destinations;
+mod daemon;
 mod directories;
 mod docker;
 mod faults;
