@@ -35,8 +35,8 @@ pub(crate) struct Target {
 struct AuthState {
     /// The challenge of the registry, or `None` if it has sent none.
     challenge: Option<Challenge>,
-    /// The scope that the registry required after the usual one was refused.
-    scope: Option<String>,
+    /// The scopes that the registry required after the usual ones were refused, by the usual ones.
+    scopes: HashMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -77,9 +77,15 @@ impl Authorizer {
         }
     }
 
-    /// Starts the authorization of one request, which `cancel` ends.
-    pub(crate) fn session<'a>(&'a self, target: &'a Target, fetch: FetchToken<'a>, cancel: &'a Cancel) -> Session<'a> {
-        Session::new(self, target, fetch, cancel)
+    /// Starts the authorization of one request with the usual scope `scope`, which `cancel` ends.
+    pub(crate) fn session<'a>(
+        &'a self,
+        target: &'a Target,
+        scope: String,
+        fetch: FetchToken<'a>,
+        cancel: &'a Cancel,
+    ) -> Session<'a> {
+        Session::new(self, target, scope, fetch, cancel)
     }
 
     fn auth_state(&self, target: &Target) -> AuthState {

@@ -12,9 +12,9 @@ use vmroot_model::Reference;
 use crate::authorize::{Authorizer, Target};
 use crate::backoff::Backoff;
 use crate::challenge::Challenge;
-use crate::endpoint::{self, Endpoint};
+use crate::endpoint::{self, Endpoint, Registry};
 use crate::error_response::ErrorResponse;
-use crate::http::{AddressScope, Failure, Http, HttpRequest, HttpResponse};
+use crate::http::{Access, AddressScope, Failure, Http, HttpRequest, HttpResponse};
 use crate::parts::Budget;
 use crate::{Cancel, ClientOptions, Result, challenge, token};
 
@@ -32,6 +32,14 @@ pub struct Client {
     shared: Arc<Shared>,
     /// Cancels the requests of this clone.
     cancel: Cancel,
+}
+
+/// The place that a request is for, in the words of references.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    domain: &'a str,
+    /// Empty for the registry as a whole.
+    repository: &'a str,
 }
 
 struct Shared {
@@ -82,7 +90,15 @@ impl Client {
         let base = self.base_url(reference.registry_host())?;
         // Repository names need no escaping, because the grammar of references excludes all other characters.
         let path = format!("/v2/{}/{suffix}", reference.path());
-        Ok(self.request_url(method, endpoint::join(&base, &path)?))
+        let request = self.request_url(method, endpoint::join(&base, &path)?);
+        Ok(HttpRequest { base: Some(base), ..request })
+    }
+
+    /// Creates a request to a registry as a whole. `path` is the escaped path.
+    pub(crate) fn registry_request(&self, registry: &Registry, access: Access, path: &str) -> Result<HttpRequest> {
+        let base = self.base_url(registry.host())?;
+        let request = self.request_url(Method::GET, endpoint::join(&base, path)?);
+        Ok(HttpRequest { base: Some(base), access, ..request })
     }
 
     /// Creates a request that the client cancels.
@@ -114,12 +130,42 @@ impl Client {
         request: &HttpRequest,
         read: impl Fn(HttpResponse) -> Result<T>,
     ) -> Result<T> {
-        let target = Target {
-            base: endpoint::join(&request.url, "/")?,
-            domain: reference.domain().to_owned(),
-            repository: reference.path().to_owned(),
-        };
-        self.retry(request, || self.send_authorized(&target, request), read)
+        let place = Place { domain: reference.domain(), repository: reference.path() };
+        self.retry(request, || self.send_to(place, request), read)
+    }
+
+    /// Sends a request to a registry as a whole like [`Self::send`].
+    pub(crate) fn send_to_registry<T>(
+        &self,
+        registry: &Registry,
+        request: &HttpRequest,
+        read: impl Fn(HttpResponse) -> Result<T>,
+    ) -> Result<T> {
+        let place = Place { domain: registry.domain(), repository: "" };
+        self.retry(request, || self.send_to(place, request), read)
+    }
+
+    /// Sends a request to a registry like [`Self::send`], but without retries.
+    pub(crate) fn try_send<T>(
+        &self,
+        reference: &Reference,
+        request: &HttpRequest,
+        read: impl Fn(HttpResponse) -> Result<T>,
+    ) -> Result<T, Failure> {
+        let place = Place { domain: reference.domain(), repository: reference.path() };
+        attempt(|| self.send_to(place, request), read, self.options())
+    }
+
+    /// Sends a request, with the credentials of its registry if it goes there.
+    fn send_to(&self, place: Place<'_>, request: &HttpRequest) -> Result<HttpResponse, Failure> {
+        match &request.base {
+            Some(base) if base.origin() == request.url.origin() => {
+                let (domain, repository) = (place.domain.to_owned(), place.repository.to_owned());
+                self.send_authorized(&Target { base: base.clone(), domain, repository }, request)
+            }
+            // The `Location` of an upload and the link to the next page of a list may lead to another server.
+            _ => self.shared.http.send(request),
+        }
     }
 
     /// Sends a request without the registry's authorization: to a token server, or to the URL of a foreign layer.
@@ -173,7 +219,8 @@ impl Client {
             let request = HttpRequest { cancel: self.cancel.clone(), ..request };
             self.send_unchanged(&request, token::read_body)
         };
-        let mut session = self.shared.authorizer.session(target, &fetch, &self.cancel);
+        let mut session =
+            self.shared.authorizer.session(target, request.access.scope(&target.repository), &fetch, &self.cancel);
         let mut authorization = session.first_authorization()?;
         let mut sent = 0;
         loop {

@@ -10,6 +10,32 @@ use crate::{Cancel, Error, Result};
 /// The number of bytes of a response that are searched for the message of a server that expects TLS.
 const PROBE_BODY_LIMIT: usize = 256;
 
+/// A registry as a whole.
+#[derive(Debug)]
+pub(crate) struct Registry(String);
+
+impl Registry {
+    /// Docker Hub in references.
+    const HUB: &str = "docker.io";
+    /// Other names of Docker Hub.
+    const HUB_ALIASES: [&str; 3] = ["index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
+
+    /// Returns the registry with a host and optionally a port.
+    pub(crate) fn new(host: &str) -> Self {
+        Self(if Self::HUB_ALIASES.contains(&host) { Self::HUB } else { host }.to_owned())
+    }
+
+    /// Returns the registry as in references.
+    pub(crate) fn domain(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the host and port of the registry's API.
+    pub(crate) fn host(&self) -> &str {
+        if self.0 == Self::HUB { "registry-1.docker.io" } else { &self.0 }
+    }
+}
+
 /// The base URL of a registry.
 #[derive(Debug)]
 pub(crate) struct Endpoint {

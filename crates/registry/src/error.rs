@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use vmroot_errors::ErrorKind;
+use vmroot_errors::{Classified, ErrorKind};
 use vmroot_model::Digest;
 use vmroot_output::Cancelled;
 
@@ -204,6 +204,68 @@ pub enum Error {
         reason: String,
     },
 
+    /// An upload was interrupted, and cannot continue at the byte that the registry needs next. The registry has
+    /// nothing of it.
+    #[error("the upload to {url} broke at byte {offset}: {reason}")]
+    UploadInterrupted {
+        /// The URL of the upload.
+        url: String,
+        /// The number of bytes that were sent.
+        offset: u64,
+        /// The reason.
+        reason: String,
+    },
+
+    /// The registry's answers to an upload violate the protocol.
+    #[error("cannot upload to {url}: {reason}")]
+    Upload {
+        /// The URL of the upload.
+        url: String,
+        /// The reason.
+        reason: String,
+    },
+
+    /// The registry does not accept a manifest of this type or form. Another one may be accepted.
+    #[error("{url} refuses the manifest ({status}): {message}")]
+    ManifestRefused {
+        /// The URL of the request.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// The message in the server's answer.
+        message: String,
+    },
+
+    /// A list in pages that cannot be read to its end.
+    #[error("cannot read the list at {url} to its end: {reason}")]
+    Paging {
+        /// The URL of the first page.
+        url: String,
+        /// The reason.
+        reason: String,
+    },
+
+    /// A response that is not the JSON document of its type.
+    #[error("{url}: the response is not {expected}: {reason}")]
+    Malformed {
+        /// The URL of the request.
+        url: String,
+        /// The expected document.
+        expected: &'static str,
+        /// The reason.
+        reason: String,
+    },
+
+    /// The blob to upload cannot be read, or does not have its size.
+    #[error("cannot read the blob to upload to {repository}")]
+    Source {
+        /// The repository.
+        repository: String,
+        /// The error of the reader.
+        #[source]
+        error: io::Error,
+    },
+
     /// A file with credentials cannot be read or is invalid.
     #[error("{}: {reason}", path.display())]
     AuthFile {
@@ -251,15 +313,32 @@ impl Error {
         match self {
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Unauthorized { .. } | Self::Challenge { .. } | Self::Token { .. } => ErrorKind::Authentication,
-            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } | Self::Range { .. } => ErrorKind::Integrity,
-            Self::TooLarge { .. } | Self::TooManyRedirects { .. } => ErrorKind::Limit,
+            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } | Self::Range { .. } | Self::Malformed { .. } => {
+                ErrorKind::Integrity
+            }
+            Self::Paging { .. } | Self::TooLarge { .. } | Self::TooManyRedirects { .. } => ErrorKind::Limit,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::RateLimited { .. } => ErrorKind::RateLimited,
-            Self::Unreachable { .. } | Self::Broken { .. } | Self::Stalled { .. } | Self::Interrupted { .. } => {
-                ErrorKind::Unreachable
-            }
+            Self::Unreachable { .. }
+            | Self::Broken { .. }
+            | Self::Stalled { .. }
+            | Self::Interrupted { .. }
+            | Self::UploadInterrupted { .. } => ErrorKind::Unreachable,
+            Self::Source { error, .. } => source_kind(error),
+            Self::Status { status: 413, .. } => ErrorKind::Limit,
             _ => ErrorKind::Other,
         }
+    }
+}
+
+/// Returns the kind of an error of a reader, which may be one of this crate.
+fn source_kind(error: &io::Error) -> ErrorKind {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    match (inner, Classified::of(error)) {
+        (Some(inner), _) => inner.kind(),
+        (None, Some(classified)) => classified.kind(),
+        _ if error.kind() == io::ErrorKind::InvalidData => ErrorKind::Integrity,
+        _ => ErrorKind::Other,
     }
 }
 
@@ -280,6 +359,40 @@ impl Error {
             Self::NotFound { .. } | Self::Unauthorized { .. } => true,
             Self::Status { status, .. } => (400..500).contains(status),
             _ => false,
+        }
+    }
+
+    /// Returns whether uploading the same blob again from its start may succeed: the registry or the connection failed,
+    /// and not the blob or the access to the repository.
+    pub fn may_restart_upload(&self) -> bool {
+        match self {
+            Self::UploadInterrupted { .. } | Self::Unreachable { .. } | Self::Broken { .. } | Self::Stalled { .. } => {
+                true
+            }
+            Self::Status { status, .. } => (500..600).contains(status),
+            _ => false,
+        }
+    }
+
+    /// Returns whether the registry refuses a manifest because of its type or form, so that another type may be accepted.
+    pub fn is_manifest_refused(&self) -> bool {
+        matches!(self, Self::ManifestRefused { .. })
+    }
+
+    /// Converts the refusal of a pushed manifest, if the registry refuses its type or form: the codes MANIFEST_INVALID,
+    /// TAG_INVALID (which old registries send for the types of a newer one) and UNSUPPORTED, or the status 415.
+    pub(crate) fn into_manifest_refused(self) -> Self {
+        match self {
+            Self::Status { url, status, message }
+                if status == 415
+                    || (400..500).contains(&status)
+                        && ["MANIFEST_INVALID", "TAG_INVALID", "UNSUPPORTED"]
+                            .iter()
+                            .any(|code| message.contains(code)) =>
+            {
+                Self::ManifestRefused { url, status, message }
+            }
+            other => other,
         }
     }
 

@@ -9,48 +9,29 @@
 mod address_scope;
 mod blocking_client;
 mod failure;
+pub(crate) mod location;
 mod redirect;
+mod request;
 mod response;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use reqwest::header::{AUTHORIZATION, HeaderMap};
+use reqwest::header::AUTHORIZATION;
 use reqwest::{Response, Url};
 use rustls::ClientConfig;
 
 pub(crate) use address_scope::AddressScope;
 use blocking_client::BlockingClient;
 pub(crate) use failure::Failure;
+pub(crate) use request::{Access, HttpRequest, RequestBody};
 pub(crate) use response::HttpResponse;
 
 use crate::{ClientOptions, Error, Result, endpoint, tls};
-use vmroot_output::Cancel;
 
 /// The maximum number of idle clients that are kept for their open connections.
 const IDLE_LIMIT: usize = 8;
-
-/// A request.
-#[derive(Clone, Debug)]
-pub(crate) struct HttpRequest {
-    pub(crate) method: reqwest::Method,
-    pub(crate) url: Url,
-    pub(crate) headers: HeaderMap,
-    /// The body of a POST request, a form.
-    pub(crate) form: Option<String>,
-    /// The limit on the addresses of the request and its redirects. Set if the URL comes from a manifest.
-    pub(crate) address_scope: Option<AddressScope>,
-    /// Cancels the request.
-    pub(crate) cancel: Cancel,
-}
-
-impl HttpRequest {
-    /// Creates a request without headers or body, which nothing cancels.
-    pub(crate) fn new(method: reqwest::Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), form: None, address_scope: None, cancel: Cancel::new() }
-    }
-}
 
 /// The idle HTTP clients of a client, and the configuration of new ones.
 pub(crate) struct Http {

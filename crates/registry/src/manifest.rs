@@ -11,7 +11,7 @@ use crate::{Client, Error, Result};
 pub const MANIFEST_LIMIT: u64 = vmroot_model::MANIFEST_LIMIT;
 
 /// The response header with the digest of a manifest.
-const DOCKER_CONTENT_DIGEST: &str = "docker-content-digest";
+pub(crate) const DOCKER_CONTENT_DIGEST: &str = "docker-content-digest";
 
 /// A fetched manifest or index.
 #[derive(Debug, Clone, PartialEq, Eq)]

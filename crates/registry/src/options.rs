@@ -33,6 +33,9 @@ pub struct ClientOptions {
     pub connections: usize,
     /// The size in bytes above which a blob may be fetched in parts. The default is 64 MiB.
     pub split_above: u64,
+    /// The number of sent bytes of each upload that are kept in memory, so that it continues after an interruption. The
+    /// default is 16 MiB.
+    pub upload_window: u64,
     /// The pause before the first retry. Each further pause is twice as long. The default is 250 milliseconds.
     pub backoff: Duration,
     /// The maximum pause between retries. The default is 20 seconds.
@@ -57,6 +60,7 @@ impl Default for ClientOptions {
             retries: 5,
             connections: 4,
             split_above: 64 << 20,
+            upload_window: 16 << 20,
             backoff: Duration::from_millis(250),
             backoff_limit: Duration::from_secs(20),
             retry_after_limit: Duration::from_secs(120),
@@ -76,6 +80,7 @@ impl fmt::Debug for ClientOptions {
             .field("retries", &self.retries)
             .field("connections", &self.connections)
             .field("split_above", &self.split_above)
+            .field("upload_window", &self.upload_window)
             .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 
 use crate::authorize::basic;
-use crate::http::{HttpRequest, HttpResponse, redacted};
+use crate::http::{HttpRequest, HttpResponse, RequestBody, redacted};
 use crate::{Credential, Error, Result};
 
 /// The maximum length of a token server's response, in bytes.
@@ -86,7 +86,7 @@ impl TokenRequest<'_> {
                 fields.append_pair("scope", self.scope);
             }
         }
-        request.form = form.query().map(str::to_owned);
+        request.body = RequestBody::Form(form.query().unwrap_or_default().to_owned());
         request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         request
     }

@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 
 use super::credential_cache::CachedCredential;
-use super::{AuthState, Authorization, Authorizer, FetchToken, Target, TokenKey, basic, lock, secret, slot};
+use super::{Authorization, Authorizer, FetchToken, Target, TokenKey, basic, lock, secret, slot};
 use crate::challenge::{Bearer, Challenge};
 use crate::token::{self, Token, TokenRequest};
 use crate::{Cancel, Credential, Error, Result};
@@ -12,6 +12,8 @@ use crate::{Cancel, Credential, Error, Result};
 pub(crate) struct Session<'a> {
     authorizer: &'a Authorizer,
     target: &'a Target,
+    /// The usual scope of tokens for the request.
+    usual_scope: String,
     fetch: FetchToken<'a>,
     cancel: &'a Cancel,
     /// The authorization of the last attempt.
@@ -31,10 +33,12 @@ impl<'a> Session<'a> {
     pub(super) fn new(
         authorizer: &'a Authorizer,
         target: &'a Target,
+        usual_scope: String,
         fetch: FetchToken<'a>,
         cancel: &'a Cancel,
     ) -> Self {
-        Self { authorizer, target, fetch, cancel, sent: None, is_fresh: false, cached: None, has_renewed: false }
+        let (sent, cached) = (None, None);
+        Self { authorizer, target, usual_scope, fetch, cancel, sent, is_fresh: false, cached, has_renewed: false }
     }
 
     /// Returns whether the last attempt had an authorization.
@@ -46,7 +50,8 @@ impl<'a> Session<'a> {
     pub(crate) fn first_authorization(&mut self) -> Result<Option<Authorization>> {
         let state = self.authorizer.auth_state(self.target);
         if let Some(challenge) = state.challenge {
-            self.sent = self.answer_challenge(&challenge, state.scope)?;
+            let scope = state.scopes.get(&self.usual_scope).cloned();
+            self.sent = self.answer_challenge(&challenge, scope)?;
         }
         Ok(self.sent.clone())
     }
@@ -86,7 +91,8 @@ impl<'a> Session<'a> {
     /// Returns an authorization for one challenge that differs from the one sent, or `None` if there is none.
     fn improve(&mut self, challenge: &Challenge, status: StatusCode) -> Result<Option<Authorization>> {
         let wider = if status == StatusCode::UNAUTHORIZED { self.wider_scope(challenge) } else { None };
-        let scope = wider.clone().or_else(|| self.authorizer.auth_state(self.target).scope);
+        let scope =
+            wider.clone().or_else(|| self.authorizer.auth_state(self.target).scopes.get(&self.usual_scope).cloned());
         if let Some(sent) = &self.sent
             && wider.is_none()
         {
@@ -102,8 +108,13 @@ impl<'a> Session<'a> {
         if self.sent.as_ref().is_some_and(|sent| sent.header == authorization.header) {
             return Ok(None);
         }
-        let state = AuthState { challenge: Some(challenge.clone()), scope };
-        lock(&self.authorizer.auth_states).insert(self.target.clone(), state);
+        let mut states = lock(&self.authorizer.auth_states);
+        let state = states.entry(self.target.clone()).or_default();
+        state.challenge = Some(challenge.clone());
+        if let Some(scope) = scope {
+            state.scopes.insert(self.usual_scope.clone(), scope);
+        }
+        drop(states);
         Ok(Some(authorization))
     }
 
@@ -133,7 +144,7 @@ impl<'a> Session<'a> {
                     target: self.target.clone(),
                     realm: bearer.realm_at(&self.target.base)?,
                     service: bearer.service.clone(),
-                    scope: scope.unwrap_or_else(|| format!("repository:{}:pull", self.target.repository)),
+                    scope: scope.unwrap_or_else(|| self.usual_scope.clone()),
                 };
                 let token = match self.token(&key, bearer, credential.as_ref()) {
                     // The refused password may have expired.

@@ -14,7 +14,8 @@ use tokio::time::timeout;
 use vmroot_output::{CANCEL_LATENCY, Cancel};
 
 use super::address_scope::ScopedResolver;
-use super::{AddressScope, Failure, Http, HttpRequest, failure, redacted};
+use super::{AddressScope, Failure, Http, HttpRequest, RequestBody, failure, redacted};
+use crate::upload::StreamedBody;
 use crate::{Error, Result, tls};
 
 /// The time for which an idle connection is kept. Servers close theirs after about a minute, and the client should
@@ -43,10 +44,26 @@ impl BlockingClient {
     pub(crate) fn send(&mut self, http: &Http, request: &HttpRequest) -> Result<Response, Failure> {
         let client = self.reqwest_client(http, request)?;
         let mut builder = client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
-        if let Some(form) = &request.form {
-            builder = builder.body(form.clone());
-        }
-        let sent = self.wait(http, &request.cancel, builder.send());
+        let stream = match &request.body {
+            // A length of 0 is sent for an empty body, which POST requests for uploads need.
+            RequestBody::Empty => None,
+            RequestBody::Form(form) => {
+                builder = builder.body(form.clone());
+                None
+            }
+            RequestBody::Bytes(bytes) => {
+                builder = builder.body(bytes.clone());
+                None
+            }
+            RequestBody::Stream(stream) => {
+                builder = builder.body(stream.start()?);
+                Some(stream)
+            }
+        };
+        let limit = http.options.inactivity_timeout.saturating_mul(request.patience);
+        let started = Instant::now();
+        let idle = || stream.map_or_else(|| started.elapsed(), StreamedBody::idle);
+        let sent = self.wait(limit, &request.cancel, idle, builder.send());
         failure::classify(&request.url, sent)
     }
 
@@ -57,7 +74,9 @@ impl BlockingClient {
         request: &HttpRequest,
         response: &mut Response,
     ) -> Result<Option<bytes::Bytes>> {
-        let chunk = self.wait(http, &request.cancel, response.chunk());
+        let started = Instant::now();
+        let limit = http.options.inactivity_timeout;
+        let chunk = self.wait(limit, &request.cancel, || started.elapsed(), response.chunk());
         failure::classify(&request.url, chunk).map_err(Failure::into_error)
     }
 
@@ -85,26 +104,25 @@ impl BlockingClient {
         });
     }
 
-    /// Waits for `future` up to the inactivity timeout, and polls for cancellation.
+    /// Waits for `future` until `idle` reaches `limit`, and polls for cancellation.
     fn wait<T: Send>(
         &self,
-        http: &Http,
+        limit: Duration,
         cancel: &Cancel,
+        idle: impl Fn() -> Duration + Send + Sync,
         future: impl Future<Output = T> + Send,
     ) -> Result<T, WaitError> {
-        let limit = http.options.inactivity_timeout;
         self.block_on(async {
             let mut future = pin!(future);
-            let started = Instant::now();
             loop {
                 if cancel.is_cancelled() {
                     return Err(WaitError::Cancelled);
                 }
-                let left = limit.saturating_sub(started.elapsed());
+                let left = limit.saturating_sub(idle());
                 if let Ok(output) = timeout(left.min(CANCEL_LATENCY), future.as_mut()).await {
                     return Ok(output);
                 }
-                if started.elapsed() >= limit {
+                if idle() >= limit {
                     return Err(WaitError::Stalled(limit));
                 }
             }

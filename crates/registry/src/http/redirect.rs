@@ -3,7 +3,7 @@
 use reqwest::header::LOCATION;
 use reqwest::{Method, Response, StatusCode, Url};
 
-use super::{HttpRequest, redacted};
+use super::{HttpRequest, RequestBody, redacted};
 use crate::{Error, Result};
 
 /// The maximum number of consecutive redirects.
@@ -21,12 +21,16 @@ pub(crate) fn target(request: &HttpRequest, response: &Response) -> Result<Optio
         StatusCode::TEMPORARY_REDIRECT,
         StatusCode::PERMANENT_REDIRECT,
     ];
-    // A POST carries a secret, which must not reach another server.
-    let safe = request.method == Method::GET || request.method == Method::HEAD;
-    if !safe || !REDIRECTS.contains(&response.status()) {
+    // A form carries a secret, which must not reach another server.
+    if matches!(request.body, RequestBody::Form(_)) || !REDIRECTS.contains(&response.status()) {
         return Ok(None);
     }
     let refused = |reason: String| Error::Redirect { url: redacted(&request.url), reason };
+    let is_read = request.method == Method::GET || request.method == Method::HEAD;
+    let keeps_method = matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+    if !is_read && !keeps_method {
+        return Err(refused(format!("its status {} does not keep the method {}", response.status(), request.method)));
+    }
     let location = response.headers().get(LOCATION).ok_or_else(|| refused("it has no Location".to_owned()))?;
     let location = location.to_str().map_err(|_| refused("its Location is not ASCII text".to_owned()))?;
     let next = request.url.join(location).map_err(|error| refused(format!("its Location is not a URL: {error}")))?;

@@ -57,6 +57,11 @@ impl HttpResponse {
         redacted(&self.request.url)
     }
 
+    /// Returns the URL of the last request of a chain of redirects. Its query may hold secrets.
+    pub(crate) fn url(&self) -> &Url {
+        &self.request.url
+    }
+
     /// Returns whether redirects led to another origin.
     pub(crate) fn is_redirected(&self) -> bool {
         self.redirected

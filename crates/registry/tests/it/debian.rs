@@ -17,16 +17,16 @@ use crate::fixture::{assert_message, client, client_with, options, password, rea
 use crate::tls::client_trusting;
 
 /// A running `docker-registry`, which is killed on drop.
-struct DockerRegistry {
+pub(crate) struct DockerRegistry {
     process: Child,
-    host: String,
+    pub(crate) host: String,
     directory: TempDir,
 }
 
 impl DockerRegistry {
     /// Starts a registry in `directory`. `http` is appended to the `http` section of its configuration, and `part` is a
     /// section of its own.
-    fn start(directory: TempDir, http: &str, part: &str) -> Self {
+    pub(crate) fn start(directory: TempDir, http: &str, part: &str) -> Self {
         // The port stays free, because the system does not reuse ports that soon.
         let host = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let storage = directory.path().join("storage");
@@ -52,6 +52,18 @@ impl DockerRegistry {
             thread::sleep(Duration::from_millis(10));
         }
         Self { process, host, directory }
+    }
+
+    /// Starts a registry that requires the user `ann` and the password `pass:word`.
+    pub(crate) fn with_password() -> Self {
+        let directory = TempDir::new().unwrap();
+        let entries = Command::new("htpasswd").args(["-Bbn", "ann", "pass:word"]).output().unwrap();
+        assert!(entries.status.success());
+        let path = directory.path().join("htpasswd");
+        fs::write(&path, entries.stdout).unwrap();
+        let realm = "Ann's, and nobody else's";
+        let auth = format!("auth:\n  htpasswd:\n    realm: \"{realm}\"\n    path: {}\n", path.display());
+        Self::start(directory, "", &auth)
     }
 
     /// Pushes the demo image with all its platforms. `arguments` are skopeo's options for access.
@@ -87,7 +99,7 @@ impl Drop for DockerRegistry {
 }
 
 /// Returns whether one of the programs is missing on this machine.
-fn is_missing_one_of(programs: &[&str]) -> bool {
+pub(crate) fn is_missing_one_of(programs: &[&str]) -> bool {
     programs.iter().any(|program| skip::needs_program(program))
 }
 
@@ -148,13 +160,7 @@ fn with_passwords() {
     if is_missing_one_of(&["docker-registry", "skopeo", "htpasswd"]) {
         return;
     }
-    let directory = TempDir::new().unwrap();
-    let entries = Command::new("htpasswd").args(["-Bbn", "ann", "pass:word"]).output().unwrap();
-    assert!(entries.status.success());
-    let path = directory.path().join("htpasswd");
-    fs::write(&path, entries.stdout).unwrap();
-    let auth = format!("auth:\n  htpasswd:\n    realm: \"Ann's, and nobody else's\"\n    path: {}\n", path.display());
-    let registry = DockerRegistry::start(directory, "", &auth);
+    let registry = DockerRegistry::with_password();
     registry.fill(&["--dest-tls-verify=false", "--dest-creds=ann:pass:word"]);
     assert!(pull(&client_with(password("ann", "pass:word")), &registry.reference()) >= 4);
     for client in [client(), client_with(password("ann", "wrong"))] {

@@ -1,0 +1,102 @@
+//! Lists in several pages.
+
+use std::collections::HashSet;
+
+use reqwest::Url;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::http::{HttpRequest, HttpResponse, location, redacted};
+use crate::{Error, Result, link};
+
+/// The maximum number of pages of a list.
+const PAGE_LIMIT: usize = 10_000;
+
+/// The maximum length of all pages of a list together, in bytes.
+const LIST_LIMIT: u64 = 64 << 20;
+
+/// The pages of a list: each one names the next, in a `Link` header or, at Google's registries, in a field.
+pub(crate) struct Pages {
+    /// The request for the next page, or `None` at the end.
+    next: Option<HttpRequest>,
+    /// The URL of the first page, for messages.
+    url: String,
+    /// The expected document, for messages.
+    expected: &'static str,
+    seen: HashSet<Url>,
+    /// The number of bytes of the pages so far.
+    length: u64,
+}
+
+/// A page with its headers that matter.
+pub(crate) struct Page {
+    pub(crate) bytes: Vec<u8>,
+    /// The URL of the page, for links that are relative to it.
+    url: Url,
+    link: Option<String>,
+    /// The value of `OCI-Filters-Applied`.
+    pub(crate) filters: Option<String>,
+    /// The `Content-Type`.
+    pub(crate) media_type: Option<String>,
+}
+
+/// Reads a response.
+pub(crate) type ReadPage<'a> = &'a dyn Fn(HttpResponse) -> Result<Page>;
+
+impl Pages {
+    /// Returns the pages from the one of `request` on.
+    pub(crate) fn new(request: HttpRequest, expected: &'static str) -> Self {
+        let url = redacted(&request.url);
+        Self { next: Some(request), url, expected, seen: HashSet::new(), length: 0 }
+    }
+
+    /// Requests the next page with `send`. Returns `None` after the last one.
+    pub(crate) fn next(&mut self, send: impl Fn(&HttpRequest, ReadPage<'_>) -> Result<Page>) -> Result<Option<Page>> {
+        let Some(request) = self.next.take() else { return Ok(None) };
+        let failed = |reason: String| Error::Paging { url: self.url.clone(), reason };
+        if !self.seen.insert(request.url.clone()) {
+            return Err(failed("a page that was read already follows".to_owned()));
+        }
+        if self.seen.len() > PAGE_LIMIT {
+            return Err(failed(format!("it has more than {PAGE_LIMIT} pages (PAGE_LIMIT)")));
+        }
+        let left = LIST_LIMIT - self.length;
+        let page = send(&request, &|response| Page::read(response, left))?;
+        self.length += page.bytes.len() as u64;
+        if let Some(target) = page.next() {
+            let base = request.base.clone().unwrap_or_else(|| request.url.clone());
+            let url = location::resolve(&base, &page.url, &target)?;
+            self.next = Some(HttpRequest { url, ..request });
+        }
+        Ok(Some(page))
+    }
+
+    /// Parses a page.
+    pub(crate) fn parse<T: DeserializeOwned>(&self, page: &Page) -> Result<T> {
+        serde_json::from_slice(&page.bytes).map_err(|error| Error::Malformed {
+            url: redacted(&page.url),
+            expected: self.expected,
+            reason: error.to_string(),
+        })
+    }
+}
+
+impl Page {
+    fn read(response: HttpResponse, limit: u64) -> Result<Self> {
+        let url = response.url().clone();
+        let link = link::next(response.headers());
+        let header = |name: &str| response.header(name).map(str::to_owned);
+        let (filters, media_type) = (header("oci-filters-applied"), header("content-type"));
+        Ok(Self { bytes: response.read_all(limit)?, url, link, filters, media_type })
+    }
+
+    /// Returns the URL of the next page.
+    fn next(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Next {
+            next: Option<String>,
+        }
+        let field = || serde_json::from_slice::<Next>(&self.bytes).ok()?.next.filter(|next| !next.is_empty());
+        self.link.clone().or_else(field)
+    }
+}
