@@ -1,6 +1,7 @@
 //! The command line. Help, completions and man pages are generated from these definitions.
 
 mod boot;
+mod copy;
 mod export;
 mod layer;
 mod limits;
@@ -16,6 +17,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use boot::BootArguments;
+pub(crate) use copy::{
+    CompressFormat, CompressionArguments, CopyArguments, DestinationSide, ImageArguments, ListArgument,
+    ManifestFormatArgument, MultiArch, SourceArguments, TransferArguments,
+};
 pub(crate) use export::{ExportArguments, FileCompression, Format};
 pub(crate) use layer::LayerCommand;
 pub(crate) use limits::LimitArguments;
@@ -76,6 +81,15 @@ pub(crate) enum Command {
         /// Load only this image: its reference, or @N for its position, counting from 0 [default: all images]
         #[arg(long, value_name = "REF|@N")]
         image: Option<String>,
+    },
+    /// Copy an image, a list or an artifact between registries, archives, layouts, directories and the cache
+    Copy {
+        /// TRANSPORT:DETAILS of the image to copy: docker://NAME, oci:DIR:TAG, docker-archive:FILE, vmroot:IMAGE…
+        source: String,
+        /// TRANSPORT:DETAILS of the copy
+        destination: String,
+        #[command(flatten)]
+        options: Box<CopyArguments>,
     },
     /// List the images in the cache, or those for one platform
     Images,

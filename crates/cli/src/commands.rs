@@ -2,6 +2,7 @@
 
 mod boot;
 mod cache;
+mod copy;
 mod export;
 mod files;
 mod images;
@@ -24,6 +25,7 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Pull { references } => pull::pull(context, &references),
         Command::Load { file, image } => pull::load(context, &file, image.as_deref()),
+        Command::Copy { source, destination, options } => copy::copy(context, &source, &destination, &options),
         Command::Images => images::images(context),
         Command::Inspect { image, remote } => images::inspect(context, &image, remote),
         Command::Config { image, raw } => images::config(context, &image, raw),

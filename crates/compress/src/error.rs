@@ -75,11 +75,11 @@ pub enum Error {
     /// The stream was read again after an error.
     #[error("the stream has failed before")]
     FailedBefore,
-    /// The decoding thread panicked.
-    #[error("the decoding thread panicked")]
+    /// A thread that decodes or compresses panicked.
+    #[error("a thread of the compressed stream panicked")]
     Panicked,
-    /// The decoding thread could not be started.
-    #[error("cannot start the decoding thread")]
+    /// A thread that decodes or compresses could not be started.
+    #[error("cannot start a thread for the compressed stream")]
     Thread(#[source] io::Error),
     /// This crate can decode the compression but not encode it.
     #[error("writing {0} is not supported")]
@@ -91,6 +91,14 @@ pub enum Error {
         compression: Compression,
         /// The requested level.
         level: i32,
+    },
+    /// The encoder failed, for example because it has too little memory.
+    #[error("cannot compress to {compression}: {reason}")]
+    Encoder {
+        /// The compression.
+        compression: Compression,
+        /// The reason.
+        reason: &'static str,
     },
     /// The underlying reader or writer failed.
     #[error(transparent)]
@@ -106,7 +114,7 @@ impl Error {
             }
             Self::NotWritten(_) | Self::Level { .. } => ErrorKind::Usage,
             Self::Io(error) | Self::Thread(error) => ErrorKind::of_io(error),
-            Self::Panicked => ErrorKind::Other,
+            Self::Panicked | Self::Encoder { .. } => ErrorKind::Other,
             Self::Truncated { .. } | Self::Corrupt { .. } | Self::TrailingGarbage { .. } | Self::FailedBefore => {
                 ErrorKind::Integrity
             }
@@ -149,7 +157,9 @@ impl From<Error> for io::Error {
     /// Unwraps an [`Error::Io`], and wraps every other error. [`Error::in_io`] returns a wrapped error.
     fn from(error: Error) -> Self {
         let kind = match &error {
-            Error::Io(_) | Error::Thread(_) | Error::Panicked | Error::FailedBefore => io::ErrorKind::Other,
+            Error::Io(_) | Error::Thread(_) | Error::Panicked | Error::FailedBefore | Error::Encoder { .. } => {
+                io::ErrorKind::Other
+            }
             Error::Truncated { .. } => io::ErrorKind::UnexpectedEof,
             Error::Corrupt { .. } | Error::TrailingGarbage { .. } => io::ErrorKind::InvalidData,
             Error::OutputLimit { .. }

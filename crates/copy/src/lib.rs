@@ -1,1 +1,26 @@
-//! Copies images from a source to a destination: lists, conversions, compression, reuse of blobs.
+//! Copies images from a source to a destination: single images, lists and artifacts, with conversions of manifests,
+//! compression of layers, and reuse of the blobs that the destination has.
+//!
+//! A [`Copier`] copies from any [`ImageSource`](vmroot_transport::ImageSource) to any
+//! [`ImageDestination`](vmroot_transport::ImageDestination). Without options that change the image, its bytes and
+//! digests are kept wherever the destination can hold them. Every loss is in the [`CopyReport`].
+//!
+//! Functions of this crate block.
+
+mod blobs;
+mod copier;
+mod error;
+mod image;
+mod ledger;
+mod list;
+mod options;
+mod plan;
+mod progress;
+mod referrers;
+mod report;
+
+pub use copier::Copier;
+pub use error::{Error, Result};
+pub use options::{Compression, CopyOptions, ListForm, Selection};
+pub use progress::{BlobState, CopyProgress, NoCopyProgress};
+pub use report::CopyReport;

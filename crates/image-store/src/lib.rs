@@ -19,6 +19,8 @@ mod pull;
 mod record;
 mod root;
 mod store;
+mod stored_destination;
+mod stored_source;
 mod verify;
 
 pub use choose::{ChosenImage, Fallback, choose};
@@ -29,4 +31,6 @@ pub use progress::{BlobProgress, NoProgress, Progress};
 pub use pull::{PullPolicy, PullRequest};
 pub use record::{LayerRecord, Record};
 pub use store::{Store, StoreOptions};
+pub use stored_destination::StoredDestination;
+pub use stored_source::StoredSource;
 pub use verify::{Finding, VerifyReport};

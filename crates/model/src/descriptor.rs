@@ -27,15 +27,15 @@ pub struct Descriptor {
     /// The annotations.
     #[serde(default, deserialize_with = "json::string_map", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// The content itself in base64, if the document embeds it. It is not checked against the digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
     /// The platform of the content, in the entries of an index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
     /// The type of artifact, if the content is a manifest but not an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<MediaType>,
-    /// The content itself in base64, if the document embeds it. It is not checked against the digest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<String>,
 }
 
 impl Descriptor {

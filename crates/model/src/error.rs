@@ -134,6 +134,35 @@ pub enum Error {
         content_type: String,
     },
 
+    /// A document that cannot have the requested format.
+    #[error("image {digest} cannot become {format}: {reason}")]
+    Conversion {
+        /// The digest of the manifest or index.
+        digest: Digest,
+        /// The format, with its article.
+        format: String,
+        /// The reason.
+        reason: String,
+    },
+
+    /// An edit that would leave no entry in an index.
+    #[error("index {digest} would have no entries left; keep at least one")]
+    EmptyIndex {
+        /// The digest of the index.
+        digest: Digest,
+    },
+
+    /// Bytes that are not the config that a manifest refers to.
+    #[error("manifest {manifest} has the config {expected}, but was given {actual}")]
+    WrongConfig {
+        /// The digest of the manifest.
+        manifest: Digest,
+        /// The digest of its config.
+        expected: Digest,
+        /// The SHA-256 digest of the bytes.
+        actual: Digest,
+    },
+
     /// An image that does not exist for the requested platform.
     #[error("image architecture mismatch: image is for {actual} but expected {expected}")]
     ArchitectureMismatch {
@@ -174,6 +203,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::ArchitectureMismatch { .. } => ErrorKind::NotFound,
+            Self::Conversion { .. } | Self::EmptyIndex { .. } => ErrorKind::Usage,
             Self::DocumentTooLarge { .. } | Self::DocumentLimit { .. } | Self::SearchTooLong { .. } => ErrorKind::Limit,
             _ => ErrorKind::Integrity,
         }

@@ -21,6 +21,16 @@ pub enum LayerCompression {
     Zstd,
 }
 
+impl fmt::Display for LayerCompression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "uncompressed",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        })
+    }
+}
+
 /// The prefixes of the media types of layers. The suffix is the compression.
 const LAYER_STEMS: [&str; 4] = [
     "application/vnd.oci.image.layer.v1.tar",
@@ -69,9 +79,9 @@ impl MediaType {
     /// Docker layer that may not be pushed to other registries, gzip.
     pub const DOCKER_FOREIGN_LAYER_GZIP: Self =
         Self::known("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
-    /// Docker image manifest, schema 1. Not supported.
+    /// Docker image manifest, schema 1.
     pub const DOCKER_SCHEMA1: Self = Self::known("application/vnd.docker.distribution.manifest.v1+json");
-    /// Docker image manifest, schema 1 with signatures. Not supported.
+    /// Docker image manifest, schema 1 with signatures.
     pub const DOCKER_SCHEMA1_SIGNED: Self = Self::known("application/vnd.docker.distribution.manifest.v1+prettyjws");
 
     /// The types that [`Document`](crate::Document) reads, for an `Accept` header.
@@ -164,6 +174,43 @@ impl MediaType {
             "zstd" | "zst" => Some(LayerCompression::Zstd),
             _ => None,
         }
+    }
+
+    /// Returns the type of the same layer with another compression, in the same family and with the same restrictions on
+    /// distribution. Parameters are dropped.
+    ///
+    /// Returns `None` for other types, encrypted layers, and zstd in Docker's types: Docker's manifests may not have it.
+    #[must_use]
+    pub fn with_compression(&self, compression: LayerCompression) -> Option<Self> {
+        use LayerCompression::{Gzip, None as Plain, Zstd};
+        self.layer_compression()?;
+        match (self.is_docker(), self.is_foreign_layer(), compression) {
+            (false, false, Plain) => Some(Self::OCI_LAYER),
+            (false, false, Gzip) => Some(Self::OCI_LAYER_GZIP),
+            (false, false, Zstd) => Some(Self::OCI_LAYER_ZSTD),
+            (false, true, Plain) => Some(Self::OCI_FOREIGN_LAYER),
+            (false, true, Gzip) => Some(Self::OCI_FOREIGN_LAYER_GZIP),
+            (false, true, Zstd) => Some(Self::OCI_FOREIGN_LAYER_ZSTD),
+            (true, false, Plain) => Some(Self::DOCKER_LAYER),
+            (true, false, Gzip) => Some(Self::DOCKER_LAYER_GZIP),
+            (true, true, Plain) => Some(Self::DOCKER_FOREIGN_LAYER),
+            (true, true, Gzip) => Some(Self::DOCKER_FOREIGN_LAYER_GZIP),
+            (true, _, Zstd) => None,
+        }
+    }
+
+    /// Returns OCI's type for a layer of this type, or `None` for encrypted layers and for types that are not layers.
+    #[must_use]
+    pub fn to_oci_layer(&self) -> Option<Self> {
+        let stem = if self.is_foreign_layer() { Self::OCI_FOREIGN_LAYER } else { Self::OCI_LAYER };
+        stem.with_compression(self.layer_compression()?)
+    }
+
+    /// Returns Docker's type for a layer of this type, or `None` for zstd, encrypted layers and types that are not layers.
+    #[must_use]
+    pub fn to_docker_layer(&self) -> Option<Self> {
+        let stem = if self.is_foreign_layer() { Self::DOCKER_FOREIGN_LAYER } else { Self::DOCKER_LAYER };
+        stem.with_compression(self.layer_compression()?)
     }
 
     /// Returns the suffix of a layer's type: empty, or `.` or `+` and a compression.

@@ -16,7 +16,7 @@ use crate::endpoint::{self, Endpoint, Registry};
 use crate::error_response::ErrorResponse;
 use crate::http::{Access, AddressScope, Failure, Http, HttpRequest, HttpResponse};
 use crate::parts::Budget;
-use crate::{Cancel, ClientOptions, Result, challenge, token};
+use crate::{Cancel, ClientOptions, HostOptions, Result, challenge, token};
 
 /// The maximum number of times that one request is sent: without credentials, with a token, with a new token, and with
 /// a token of a wider scope.
@@ -32,6 +32,8 @@ pub struct Client {
     shared: Arc<Shared>,
     /// Cancels the requests of this clone.
     cancel: Cancel,
+    /// Replaces [`HostOptions::insecure`] in the requests of this clone.
+    insecure: Option<bool>,
 }
 
 /// The place that a request is for, in the words of references.
@@ -45,8 +47,8 @@ struct Place<'a> {
 struct Shared {
     http: Arc<Http>,
     authorizer: Authorizer,
-    /// The base URL of each registry, by its host.
-    endpoints: Mutex<HashMap<String, Url>>,
+    /// The base URL of each registry, by its host and settings.
+    endpoints: Mutex<HashMap<(String, Arc<HostOptions>), Url>>,
     /// Registries whose `/v2/` was requested for challenges.
     probed: Mutex<HashSet<Url>>,
     /// The limits on connections and memory that all blobs share.
@@ -66,13 +68,19 @@ impl Client {
         let cancel = options.cancel.clone();
         let http = Http::new(options)?;
         let (endpoints, probed) = Default::default();
-        Ok(Self { shared: Arc::new(Shared { http, authorizer, endpoints, probed, budget }), cancel })
+        Ok(Self { shared: Arc::new(Shared { http, authorizer, endpoints, probed, budget }), cancel, insecure: None })
     }
 
     /// Returns a clone whose requests are cancelled by `cancel`, and no longer by
     /// [`ClientOptions::cancel`]. A [child](Cancel::child) of that is cancelled by both.
     pub fn with_cancel(&self, cancel: Cancel) -> Self {
         Self { cancel, ..self.clone() }
+    }
+
+    /// Returns a clone whose requests have this value for [`HostOptions::insecure`], whatever
+    /// [`ClientOptions::hosts`] says. The settings of a mirror belong to the registry that it mirrors.
+    pub fn with_insecure(&self, insecure: bool) -> Self {
+        Self { insecure: Some(insecure), ..self.clone() }
     }
 
     /// Returns what cancels the requests of this clone.
@@ -87,18 +95,27 @@ impl Client {
 
     /// Creates a request for a repository. `suffix` is the escaped rest of the path after the repository's name.
     pub(crate) fn request(&self, reference: &Reference, method: Method, suffix: &str) -> Result<HttpRequest> {
-        let base = self.base_url(reference.registry_host())?;
+        let settings = self.host_settings(reference.domain(), reference.path())?;
+        let base = self.base_url(reference.registry_host(), &settings)?;
         // Repository names need no escaping, because the grammar of references excludes all other characters.
         let path = format!("/v2/{}/{suffix}", reference.path());
         let request = self.request_url(method, endpoint::join(&base, &path)?);
-        Ok(HttpRequest { base: Some(base), ..request })
+        Ok(HttpRequest { base: Some(base), settings, ..request })
     }
 
     /// Creates a request to a registry as a whole. `path` is the escaped path.
     pub(crate) fn registry_request(&self, registry: &Registry, access: Access, path: &str) -> Result<HttpRequest> {
-        let base = self.base_url(registry.host())?;
+        let settings = self.host_settings(registry.domain(), "")?;
+        let base = self.base_url(registry.host(), &settings)?;
         let request = self.request_url(Method::GET, endpoint::join(&base, path)?);
-        Ok(HttpRequest { base: Some(base), access, ..request })
+        Ok(HttpRequest { base: Some(base), access, settings, ..request })
+    }
+
+    /// Returns the settings for a repository, or for the registry itself if `repository` is empty.
+    pub(crate) fn host_settings(&self, domain: &str, repository: &str) -> Result<Arc<HostOptions>> {
+        let mut settings = self.options().hosts.get(domain, repository)?;
+        settings.insecure = self.insecure.unwrap_or(settings.insecure);
+        Ok(Arc::new(settings))
     }
 
     /// Creates a request that the client cancels.
@@ -107,18 +124,19 @@ impl Client {
     }
 
     /// Returns the base URL of the registry at a host, which is determined on the first call.
-    fn base_url(&self, host: &str) -> Result<Url> {
-        if let Some(base) = self.endpoints().get(host) {
+    fn base_url(&self, host: &str, settings: &Arc<HostOptions>) -> Result<Url> {
+        let key = (host.to_owned(), Arc::clone(settings));
+        if let Some(base) = self.endpoints().get(&key) {
             return Ok(base.clone());
         }
-        let Endpoint { base, is_certain } = endpoint::find(&self.shared.http, host, &self.cancel)?;
+        let Endpoint { base, is_certain } = endpoint::find(&self.shared.http, host, settings, &self.cancel)?;
         if is_certain {
-            self.endpoints().insert(host.to_owned(), base.clone());
+            self.endpoints().insert(key, base.clone());
         }
         Ok(base)
     }
 
-    fn endpoints(&self) -> std::sync::MutexGuard<'_, HashMap<String, Url>> {
+    fn endpoints(&self) -> std::sync::MutexGuard<'_, HashMap<(String, Arc<HostOptions>), Url>> {
         self.shared.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -215,8 +233,11 @@ impl Client {
 
     /// Sends a request with the registry's authorization, and again for each challenge that can be answered.
     fn send_authorized(&self, target: &Target, request: &HttpRequest) -> Result<HttpResponse, Failure> {
+        let settings = &request.settings;
         let fetch = |request: HttpRequest| {
-            let request = HttpRequest { cancel: self.cancel.clone(), ..request };
+            // The token server has the registry's settings: it often has a certificate of the same authority.
+            let settings = Arc::clone(settings);
+            let request = HttpRequest { settings, cancel: self.cancel.clone(), ..request };
             self.send_unchanged(&request, token::read_body)
         };
         let mut session =
@@ -236,7 +257,7 @@ impl Client {
             }
             let (status, challenges) = match challenge::from_headers(response.headers()) {
                 none if none.is_empty() && !session.has_sent() => {
-                    (StatusCode::UNAUTHORIZED, self.challenges_of_registry(&target.base))
+                    (StatusCode::UNAUTHORIZED, self.challenges_of_registry(&target.base, settings))
                 }
                 challenges => (response.status(), challenges),
             };
@@ -249,12 +270,14 @@ impl Client {
     /// Returns the challenges of the registry's `/v2/`, and nothing on later calls for the same registry. Docker and
     /// skopeo request `/v2/` first, so some registries send challenges nowhere else and answer 403 or 404 for images
     /// that are not public.
-    fn challenges_of_registry(&self, base: &Url) -> Vec<Challenge> {
+    fn challenges_of_registry(&self, base: &Url, settings: &Arc<HostOptions>) -> Vec<Challenge> {
         if !self.shared.probed.lock().unwrap_or_else(PoisonError::into_inner).insert(base.clone()) {
             return Vec::new();
         }
-        let response =
-            endpoint::join(base, "/v2/").map(|url| self.shared.http.send(&self.request_url(Method::GET, url)));
+        let response = endpoint::join(base, "/v2/").map(|url| {
+            let settings = Arc::clone(settings);
+            self.shared.http.send(&HttpRequest { settings, ..self.request_url(Method::GET, url) })
+        });
         let Ok(Ok(response)) = response else {
             if self.cancel.is_cancelled() {
                 // Another clone of the client still needs the answer.

@@ -1,13 +1,19 @@
 //! Credentials and their sources.
 
 mod auth_file;
+mod editor;
 mod files;
+mod found;
 mod helper;
+mod json_text;
 
 use std::fmt;
 use std::sync::Arc;
 
+pub use editor::AuthFileEditor;
 pub use files::AuthFiles;
+pub use found::{CredentialSource, FoundCredential};
+pub use helper::CredentialHelper;
 
 use crate::{Cancel, Result};
 

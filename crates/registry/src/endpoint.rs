@@ -5,7 +5,7 @@ use std::sync::Arc;
 use reqwest::{Method, StatusCode, Url};
 
 use crate::http::{Failure, Http, HttpRequest};
-use crate::{Cancel, Error, Result};
+use crate::{Cancel, Error, HostOptions, Result};
 
 /// The number of bytes of a response that are searched for the message of a server that expects TLS.
 const PROBE_BODY_LIMIT: usize = 256;
@@ -45,29 +45,40 @@ pub(crate) struct Endpoint {
     pub(crate) is_certain: bool,
 }
 
-/// Finds the base URL of a registry: `https`, unless the options request plain HTTP, or the registry is on loopback and
-/// answers plain HTTP.
+/// Finds the base URL of a registry: `https`, unless the options request plain HTTP, the registry is on loopback and
+/// answers plain HTTP, or it is insecure and answers only plain HTTP.
 ///
 /// # Errors
 /// - [`Error::Option`]: the host is not valid in a URL.
 /// - [`Error::Cancelled`]: the request was cancelled.
-pub(crate) fn find(http: &Arc<Http>, host: &str, cancel: &Cancel) -> Result<Endpoint> {
+pub(crate) fn find(http: &Arc<Http>, host: &str, settings: &Arc<HostOptions>, cancel: &Cancel) -> Result<Endpoint> {
     let certain = |base| Ok(Endpoint { base, is_certain: true });
     let (plain, secure) = (base("http", host)?, base("https", host)?);
     if http.options.plain_http {
         return certain(plain);
     }
-    if !is_loopback(&secure) {
+    let probe = |base| probe(http, base, &secure, settings, cancel);
+    if settings.insecure {
+        // Any answer over TLS counts. A registry that also speaks plain HTTP then still gets an encrypted connection.
+        if let Probe::Tls = probe(&secure)? {
+            return certain(secure);
+        }
+        return match probe(&plain)? {
+            Probe::Plain => certain(plain),
+            _ => Ok(Endpoint { base: secure, is_certain: false }),
+        };
+    }
+    if settings.require_tls || !is_loopback(&secure) {
         return certain(secure);
     }
     // Most servers on loopback have no certificate, so plain HTTP is tried first. A TLS server answers that with an
     // error message, or closes the connection.
-    match probe(http, &plain, &secure, cancel)? {
+    match probe(&plain)? {
         Probe::Plain => certain(plain),
         Probe::Tls => certain(secure),
         Probe::NoAnswer => Ok(Endpoint { base: plain, is_certain: false }),
         // An overloaded plain registry closes connections as well. So TLS is assumed only if a TLS request is answered.
-        Probe::Unclear => match probe(http, &secure, &secure, cancel)? {
+        Probe::Unclear => match probe(&secure)? {
             Probe::Tls => certain(secure),
             _ => Ok(Endpoint { base: plain, is_certain: false }),
         },
@@ -84,8 +95,12 @@ enum Probe {
     NoAnswer,
 }
 
-fn probe(http: &Arc<Http>, base: &Url, secure: &Url, cancel: &Cancel) -> Result<Probe> {
-    let request = HttpRequest { cancel: cancel.clone(), ..HttpRequest::new(Method::GET, join(base, "/v2/")?) };
+fn probe(http: &Arc<Http>, base: &Url, secure: &Url, settings: &Arc<HostOptions>, cancel: &Cancel) -> Result<Probe> {
+    let request = HttpRequest {
+        settings: Arc::clone(settings),
+        cancel: cancel.clone(),
+        ..HttpRequest::new(Method::GET, join(base, "/v2/")?)
+    };
     let response = match http.send(&request) {
         Ok(response) => response,
         Err(Failure::Final(Error::Cancelled)) => return Err(Error::Cancelled),

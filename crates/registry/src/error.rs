@@ -293,6 +293,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// The settings of a registry cannot be read, or forbid all access to it.
+    #[error("{registry}: {reason}")]
+    HostSettings {
+        /// The registry or repository.
+        registry: String,
+        /// The reason, with the file that it is in.
+        reason: String,
+    },
+
     /// An option with an invalid value.
     #[error("{option}: {reason}")]
     Option {

@@ -16,7 +16,7 @@ mod response;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Response, Url};
@@ -28,7 +28,7 @@ pub(crate) use failure::Failure;
 pub(crate) use request::{Access, HttpRequest, RequestBody};
 pub(crate) use response::HttpResponse;
 
-use crate::{ClientOptions, Error, Result, endpoint, tls};
+use crate::{ClientOptions, Error, HostOptions, Result, endpoint, tls};
 
 /// The maximum number of idle clients that are kept for their open connections.
 const IDLE_LIMIT: usize = 8;
@@ -40,17 +40,18 @@ pub(crate) struct Http {
     /// The servers that have answered, with the addresses they answered from. Such a server may be away for a moment,
     /// but others may not exist at all.
     known_servers: Mutex<HashMap<String, Option<IpAddr>>>,
-    /// Loaded at the first use, because reading the system's certificates takes time, and plain HTTP needs none.
-    tls: OnceLock<ClientConfig>,
+    /// The TLS configurations by the settings they are made from. Made at the first use, because reading the system's
+    /// certificates takes time, and plain HTTP needs none.
+    tls: Mutex<HashMap<Arc<HostOptions>, ClientConfig>>,
 }
 
 impl Http {
     /// Creates the clients' configuration, and checks the options as far as possible without the network.
     pub(crate) fn new(options: ClientOptions) -> Result<Arc<Self>> {
         options.proxies.to_reqwest()?;
-        let http = Self { options, idle: Mutex::default(), known_servers: Mutex::default(), tls: OnceLock::new() };
+        let http = Self { options, idle: Mutex::default(), known_servers: Mutex::default(), tls: Mutex::default() };
         if !http.options.ca_files.is_empty() {
-            http.tls()?;
+            http.tls(&Arc::default())?;
         }
         Ok(Arc::new(http))
     }
@@ -71,9 +72,13 @@ impl Http {
             };
             client.drain(self, &request, response);
             if next.origin() != request.url.origin() {
-                // The header stays removed for the rest of this request, even if a later redirect leads back to the
+                // Header and client certificates stay removed for the rest of this request, even if a later redirect leads back to the
                 // first server.
                 request.headers.remove(AUTHORIZATION);
+                if !request.settings.identities.is_empty() {
+                    let settings = HostOptions { identities: Vec::new(), ..HostOptions::clone(&request.settings) };
+                    request.settings = Arc::new(settings);
+                }
             }
             request.url = next;
             if request.address_scope.is_some() {
@@ -138,14 +143,14 @@ impl Http {
         }
     }
 
-    /// Returns the TLS configuration, loaded on the first call.
-    fn tls(&self) -> Result<ClientConfig> {
-        if let Some(config) = self.tls.get() {
+    /// Returns the TLS configuration for a registry's settings, made on the first call.
+    fn tls(&self, settings: &Arc<HostOptions>) -> Result<ClientConfig> {
+        let mut cached = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = cached.get(settings) {
             return Ok(config.clone());
         }
-        let config = tls::config(&self.options.ca_files)?;
-        // Two threads may both have created one. These are equal.
-        Ok(self.tls.get_or_init(|| config).clone())
+        let config = tls::config(&self.options.ca_files, settings)?;
+        Ok(cached.entry(Arc::clone(settings)).or_insert(config).clone())
     }
 }
 

@@ -36,6 +36,7 @@ mod error;
 mod error_response;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod hosts;
 mod http;
 mod link;
 mod listing;
@@ -53,8 +54,12 @@ mod upload;
 
 pub use blob::BlobBody;
 pub use client::Client;
-pub use credentials::{AuthFiles, Credential, CredentialChain, Credentials, FixedCredential};
+pub use credentials::{
+    AuthFileEditor, AuthFiles, Credential, CredentialChain, CredentialHelper, CredentialSource, Credentials,
+    FixedCredential, FoundCredential,
+};
 pub use error::{Error, Result};
+pub use hosts::{FixedHostSettings, HostOptions, HostSettings};
 pub use listing::{ListedInstance, TagList};
 pub use manifest::{FetchedManifest, MANIFEST_LIMIT, ManifestHead};
 pub use options::ClientOptions;

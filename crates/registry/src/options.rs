@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vmroot_output::Cancel;
 
-use crate::{CredentialChain, Credentials, Proxies};
+use crate::{CredentialChain, Credentials, FixedHostSettings, HostSettings, Proxies};
 
 /// Options for connections to registries.
 #[derive(Clone)]
@@ -44,6 +44,10 @@ pub struct ClientOptions {
     pub retry_after_limit: Duration,
     /// The source of passwords and tokens. The default has none: all access is anonymous.
     pub credentials: Arc<dyn Credentials>,
+    /// The source of settings of single registries. By default, all registries have [`HostOptions::default`].
+    ///
+    /// [`HostOptions::default`]: crate::HostOptions
+    pub hosts: Arc<dyn HostSettings>,
     /// Cancels every running request of the client.
     pub cancel: Cancel,
 }
@@ -65,6 +69,7 @@ impl Default for ClientOptions {
             backoff_limit: Duration::from_secs(20),
             retry_after_limit: Duration::from_secs(120),
             credentials: Arc::new(CredentialChain::default()),
+            hosts: Arc::new(FixedHostSettings::default()),
             cancel: Cancel::new(),
         }
     }

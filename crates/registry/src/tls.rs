@@ -1,6 +1,8 @@
 //! TLS configurations: the trusted authorities, and the servers whose certificates the caller names.
 
+mod identity;
 mod pinned;
+mod unverified;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,14 +13,32 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use vmroot_errors::with_causes;
 
-use crate::{Error, Result};
+use crate::{Error, HostOptions, Result};
+use identity::Identities;
 use pinned::PinnedVerifier;
+use unverified::Unverified;
 
-/// Creates a configuration that trusts the system's authorities and the certificates in `ca_files`.
+/// Creates a configuration for a registry: with its client certificates, and with trust in the system's authorities
+/// and in the certificates in `ca_files` and the registry's files. If the registry is insecure, every certificate is
+/// trusted.
 ///
 /// # Errors
 /// [`Error::Certificates`] if a file cannot be read or holds no certificate, or if no certificate is trusted at all.
-pub(crate) fn config(ca_files: &[PathBuf]) -> Result<ClientConfig> {
+pub(crate) fn config(ca_files: &[PathBuf], settings: &HostOptions) -> Result<ClientConfig> {
+    let mut config = if settings.insecure {
+        let mut config = without_roots()?;
+        config.dangerous().set_certificate_verifier(Arc::new(Unverified));
+        config
+    } else {
+        verifying(ca_files.iter().chain(&settings.ca_files))?
+    };
+    if !settings.identities.is_empty() {
+        config.client_auth_cert_resolver = Arc::new(Identities::load(&settings.identities)?);
+    }
+    Ok(config)
+}
+
+fn verifying<'f>(ca_files: impl Iterator<Item = &'f PathBuf>) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let mut pinned = Vec::new();
     for path in ca_files {

@@ -7,10 +7,12 @@ mod clone;
 mod direct;
 mod map;
 mod parent;
+mod record_lock;
 mod writeback;
 
 pub use clone::clone_range;
 pub use direct::{AlignedBuffer, DIRECT_ALIGNMENT, open_direct};
 pub use map::Map;
 pub use parent::end_with_parent;
+pub use record_lock::lock_shared;
 pub use writeback::start_writeback;

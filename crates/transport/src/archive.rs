@@ -132,6 +132,16 @@ impl Archive {
         Ok(Self { path: path.to_owned(), format, reader, images })
     }
 
+    /// Reads the blobs of an OCI layout from a directory that several layouts share: it has a directory for each
+    /// algorithm, like a layout's own `blobs`. Other formats ignore it.
+    #[must_use]
+    pub fn with_shared_blobs(mut self, directory: &Path) -> Self {
+        if let Reader::Oci(layout) = &mut self.reader {
+            layout.share_blobs(directory);
+        }
+        self
+    }
+
     /// Returns the format.
     pub fn format(&self) -> Format {
         self.format
@@ -140,6 +150,15 @@ impl Archive {
     /// Returns the images, in the order of the archive's list. There may be none.
     pub fn images(&self) -> &[ArchiveImage] {
         &self.images
+    }
+
+    /// Returns the names of all images as written in the archive, in its order, and `@N` for an image without a name.
+    pub fn tags(&self) -> Vec<String> {
+        let names = |image: &ArchiveImage| match &image.names[..] {
+            [] => vec![format!("@{}", image.index)],
+            names => names.to_vec(),
+        };
+        self.images.iter().flat_map(names).collect()
     }
 
     /// Finds one image.

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use vmroot_model::{Algorithm, Descriptor, Digest, Hasher, MediaType, Reference};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// A destination for one image: a repository of a registry, or a place in an archive or directory.
 ///
@@ -15,7 +15,7 @@ use crate::Result;
 /// one file or directory shows its old content, and one that is shared keeps its old names.
 ///
 /// A destination that is dropped without a commit removes its temporary files. Whole blobs may stay, so that the next
-/// copy finds them.
+/// copy finds them. A registry has no commit of its own: its manifests are visible at once, the top one last.
 pub trait ImageDestination: Send + Sync + fmt::Debug {
     /// Returns the name of the destination, for messages.
     fn name(&self) -> String;
@@ -30,6 +30,25 @@ pub trait ImageDestination: Send + Sync + fmt::Debug {
     /// The destination cannot be read.
     fn current(&self) -> Result<Option<Digest>> {
         Ok(None)
+    }
+
+    /// Returns whether the destination has a manifest or index with this digest, and everything that it refers to.
+    ///
+    /// # Errors
+    /// The destination cannot be read.
+    fn has_manifest(&self, _digest: &Digest) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Returns the name of the place that holds the blobs, such as a repository or the path of a layout. Destinations
+    /// with equal names share their blobs.
+    fn blob_scope(&self) -> String {
+        self.name()
+    }
+
+    /// Returns the repository, if the destination is in a registry.
+    fn repository(&self) -> Option<&Reference> {
+        None
     }
 
     /// Returns whether the destination has a blob now, so that it need not be written. The destination may obtain it by
@@ -110,6 +129,8 @@ pub enum ManifestPlace {
     Top,
     /// An instance of the list that follows.
     Instance,
+    /// A document that refers to another one, such as a signature. It has no name.
+    Referrer,
 }
 
 /// The role of a blob in its image.
@@ -184,6 +205,17 @@ impl<'a> NewBlob<'a> {
     /// Returns the descriptor of the blob, if all bytes were read.
     pub fn finished(&self) -> Option<Descriptor> {
         self.finished.map(|digest| Descriptor::new(self.media_type.clone(), digest, self.read))
+    }
+
+    /// Returns the error of a destination that could not read the blob.
+    pub fn read_error(&self, error: io::Error, place: String) -> Error {
+        match error.downcast::<Error>() {
+            Ok(error) => error,
+            Err(source) => match self.digest() {
+                Some(digest) => Error::ReadBlob { place, digest, source },
+                None => Error::ReadNewBlob { place, source },
+            },
+        }
     }
 
     /// Compares the blob with its descriptor at its end.

@@ -1,19 +1,21 @@
 //! `dir:` directories, as `skopeo copy … dir:PATH` writes them: one image, with a file for each part.
 
+mod destination;
+mod version;
+
 use std::sync::Arc;
 
 use vmroot_model::{Algorithm, Descriptor, Digest, MANIFEST_LIMIT};
 
+pub(crate) use self::destination::DirDestination;
+use self::version::VersionFile;
+use crate::Result;
 use crate::bundle::Bundle;
 use crate::docker_archive::MANIFEST_JSON;
 use crate::source::{BlobBody, ImageSource, RawManifest};
-use crate::{Error, Result};
 
 /// The member with the version.
 const VERSION: &str = "version";
-
-/// The start of the version file of all supported versions. Version 1.2 added names with an algorithm.
-const VERSION_STARTS: &str = "Directory Transport Version: 1.";
 
 /// The maximum length of the version file, in bytes.
 const VERSION_LIMIT: u64 = 4 << 10;
@@ -28,11 +30,7 @@ impl DirImage {
     /// Checks the version if there is one, and that a manifest exists.
     pub(crate) fn open(bundle: Arc<dyn Bundle>) -> Result<Self> {
         if let Some(section) = bundle.find(VERSION)? {
-            let version = bundle.read(VERSION, section, VERSION_LIMIT)?;
-            if !version.starts_with(VERSION_STARTS.as_bytes()) {
-                let reason = format!("does not start with {VERSION_STARTS:?}");
-                return Err(Error::member(bundle.path(), VERSION, reason));
-            }
+            VersionFile(bundle.read(VERSION, section, VERSION_LIMIT)?).check(bundle.path())?;
         }
         bundle.require(MANIFEST_JSON, "manifest")?;
         Ok(Self { bundle })
@@ -53,6 +51,11 @@ fn stem(digest: &Digest) -> String {
     }
 }
 
+/// Returns the file name of an instance of a list.
+fn instance_name(digest: &Digest) -> String {
+    format!("{}.manifest.json", stem(digest))
+}
+
 impl ImageSource for DirImage {
     fn name(&self) -> String {
         format!("dir:{}", self.bundle.path().display())
@@ -60,7 +63,7 @@ impl ImageSource for DirImage {
 
     fn manifest(&self, digest: Option<&Digest>) -> Result<RawManifest> {
         let Some(digest) = digest else { return self.read(MANIFEST_JSON) };
-        let instance = format!("{}.manifest.json", stem(digest));
+        let instance = instance_name(digest);
         let member = if self.bundle.find(&instance)?.is_some() { &*instance } else { MANIFEST_JSON };
         let manifest = self.read(member)?;
         self.bundle.check_digest(member, &manifest.bytes, digest)?;

@@ -4,6 +4,8 @@
 //! Since then, layers and configs are `blobs/sha256/HEX`, and the tar is an OCI layout as well. The list has the same
 //! form in both. Archives from before Docker 1.10 have no `manifest.json`: see [`v1`].
 
+mod destination;
+mod legacy;
 mod list;
 mod v1;
 
@@ -16,6 +18,7 @@ use serde::Serialize;
 use vmroot_compress::{Compression, Limits};
 use vmroot_model::{CONFIG_LIMIT, Descriptor, Digest, ImageConfig, MediaType};
 
+pub(crate) use self::destination::DockerArchiveDestination;
 use crate::bundle::Bundle;
 use crate::section::Section;
 use crate::selector::ArchiveImage;

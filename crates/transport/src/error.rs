@@ -176,6 +176,56 @@ pub enum Error {
         /// The images in the archive.
         available: String,
     },
+    /// A blob whose size or digest differs from its descriptor.
+    #[error("{place}: blob {digest} {reason}")]
+    WrongBlob {
+        /// The source's name.
+        place: String,
+        /// The digest of the descriptor.
+        digest: Digest,
+        /// The reason, as in "the blob REASON".
+        reason: String,
+    },
+    /// A document that exceeds the size limit of its kind.
+    #[error("{place}: blob {digest} has {size} bytes; {limit} is the limit")]
+    BlobTooLarge {
+        /// The source's name.
+        place: String,
+        /// The digest of the descriptor.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+        /// The largest allowed size in bytes.
+        limit: u64,
+    },
+    /// A blob that cannot be read.
+    #[error("{place}: cannot read blob {digest}")]
+    ReadBlob {
+        /// The source's name.
+        place: String,
+        /// The digest of the descriptor.
+        digest: Digest,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A blob that is made on its way to the destination cannot be read or converted.
+    #[error("cannot make a blob for {place}")]
+    ReadNewBlob {
+        /// The destination's name.
+        place: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// An error of a source or destination that another crate implements.
+    #[error("{place}")]
+    Other {
+        /// The name of the source or destination.
+        place: String,
+        /// The meaning of the error.
+        kind: ErrorKind,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The destination does not take a manifest of this type, or with these contents.
     #[error("{place} does not accept the manifest ({media_type}): {reason}")]
     Refused {
@@ -185,6 +235,28 @@ pub enum Error {
         media_type: String,
         /// The reason.
         reason: String,
+    },
+    /// A blob could not be read on its way to a destination: its source failed, or its bytes do not have its digest.
+    #[error("cannot read a blob for {}", path.display())]
+    Blob {
+        /// The file or directory of the destination.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A commit of a destination without a manifest, or a second commit.
+    #[error("no manifest was written to {place}")]
+    NoManifest {
+        /// The destination's name.
+        place: String,
+    },
+    /// A destination that would have to change or remove files of another kind.
+    #[error("cannot write to {}: {reason}", path.display())]
+    Occupied {
+        /// The file or directory.
+        path: PathBuf,
+        /// The reason.
+        reason: &'static str,
     },
     /// The requested blob is not part of the source's image.
     #[error("{digest} is not in {place}")]
@@ -234,6 +306,12 @@ pub enum Error {
     },
 }
 
+impl From<vmroot_output::Error> for Error {
+    fn from(error: vmroot_output::Error) -> Self {
+        Self::Io { action: error.action, path: error.path, source: error.source }
+    }
+}
+
 impl Error {
     /// Returns the meaning of the error to a caller.
     pub fn kind(&self) -> ErrorKind {
@@ -244,12 +322,23 @@ impl Error {
                 ErrorKind::NotFound
             }
             Self::Io { source, .. } => ErrorKind::of_named_file(source),
+            Self::Blob { source, .. } if source.kind() == io::ErrorKind::InvalidData => ErrorKind::Integrity,
+            Self::Blob { source, .. } => ErrorKind::of_io(source),
             Self::InvalidName { .. } => ErrorKind::Usage,
             Self::Document { source, .. } => source.kind(),
             Self::Decompress { source, .. } => source.kind(),
             Self::ReadTar { source, .. } => source.kind(),
             Self::ArchiveLimit { .. } | Self::MemberTooLarge { .. } | Self::TooManyLinks { .. } => ErrorKind::Limit,
-            Self::DigestMismatch { .. }
+            Self::ReadBlob { source, .. } | Self::ReadNewBlob { source, .. }
+                if source.kind() == io::ErrorKind::InvalidData =>
+            {
+                ErrorKind::Integrity
+            }
+            Self::ReadBlob { source, .. } | Self::ReadNewBlob { source, .. } => ErrorKind::of_io(source),
+            Self::Other { kind, .. } => *kind,
+            Self::BlobTooLarge { .. } => ErrorKind::Limit,
+            Self::WrongBlob { .. }
+            | Self::DigestMismatch { .. }
             | Self::Member { .. }
             | Self::LayerCount { .. }
             | Self::NotAnArchive { .. }
@@ -273,6 +362,27 @@ impl Error {
     /// Returns a closure for `map_err` that adds the action and the path to the system's error.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// Creates an error of a source or destination that another crate implements.
+    pub fn other(place: String, kind: ErrorKind, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Other { place, kind, source: Box::new(source) }
+    }
+
+    /// Converts an error of a blob's reader, which may contain an error of this crate.
+    pub fn of_reader(error: io::Error, place: String, digest: Digest) -> Self {
+        match error.downcast::<Self>() {
+            Ok(error) => error,
+            Err(source) => Self::ReadBlob { place, digest, source },
+        }
+    }
+
+    /// Converts an error of a blob's reader, for the destination at `path`. An error of a source is returned as it is.
+    pub(crate) fn reading_blob(path: &Path, error: io::Error) -> Self {
+        match error.downcast::<Self>() {
+            Ok(error) => error,
+            Err(source) => Self::Blob { path: path.to_owned(), source },
+        }
     }
 
     pub(crate) fn member_too_large(path: &Path, member: &str, size: u64, limit: u64) -> Self {

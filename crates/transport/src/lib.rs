@@ -3,18 +3,26 @@
 //!
 //! Each source implements [`ImageSource`], which returns manifests and the bytes of blobs. Each destination implements
 //! [`ImageDestination`], which takes them. [`Archive`] opens a file or
-//! directory and lists its images. [`ImageName`] is a source in the form `TRANSPORT:details`.
+//! directory and lists its images. [`open_destination`] prepares one for writing. [`ImageName`] is the name of an image in the form `TRANSPORT:details`.
 //!
 //! Functions of this crate block.
 
 mod archive;
+mod archive_output;
+mod blob_file;
+mod blob_spool;
 mod bundle;
+mod containers_storage;
+mod created_image;
 mod destination;
 mod dir;
 mod docker_archive;
 mod error;
+mod instances;
 mod name;
+mod oci_archive;
 mod oci_layout;
+mod open_destination;
 #[cfg(feature = "registry")]
 mod repository;
 mod section;
@@ -22,14 +30,20 @@ mod selector;
 mod source;
 mod spool;
 mod tar_members;
+mod tar_writer;
+mod tarball;
+mod timestamp;
 mod validate;
 
 pub use archive::{Archive, ArchiveOptions, Format};
+pub use containers_storage::{StorageConfig, StorageOptions, StorageUser, open_storage};
 pub use destination::{Accepts, BlobRole, ImageDestination, LayerForm, ManifestPlace, NewBlob, Reuse};
 pub use error::{Error, Result};
-pub use name::ImageName;
+pub use name::{DaemonName, ImageName, StorageName, StoreLocation, TarballName};
+pub use open_destination::{DestinationOptions, open_destination};
 #[cfg(feature = "registry")]
-pub use repository::RegistrySource;
+pub use repository::{RegistryDestination, RegistrySource};
 pub use selector::{ArchiveImage, ImageSelector};
 pub use source::{BlobBody, ImageSource, RawManifest};
+pub use tarball::{TarballOptions, open_tarball};
 pub use validate::validate_tar;

@@ -1,4 +1,8 @@
-//! Names of image sources: `TRANSPORT:details`.
+//! Names of images in all transports: `TRANSPORT:details`.
+
+mod daemon;
+mod storage;
+mod tarball;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,23 +10,55 @@ use std::str::FromStr;
 
 use vmroot_model::Reference;
 
+pub use self::daemon::DaemonName;
+pub use self::storage::{StorageName, StoreLocation};
+pub use self::tarball::TarballName;
 use crate::{Error, Format, ImageSelector, Result};
 
-/// The name of an image source.
+/// The end of a `docker://` name for an image that gets no tag.
+const UNKNOWN_DIGEST: &str = "@@unknown-digest@@";
+
+/// The transport of registries.
+const DOCKER: &str = "docker";
+/// The transport of Docker engines.
+const DAEMON: &str = "docker-daemon";
+/// The transport of the store of podman, buildah and CRI-O.
+const STORAGE: &str = "containers-storage";
+/// The transport of plain tars, each of which is a layer.
+const TARBALL: &str = "tarball";
+/// The transport of Singularity images.
+const SIF: &str = "sif";
+/// The transport of this program's own cache.
+const CACHE: &str = "vmroot";
+
+/// The name of an image in a transport, to read from or to write to.
 ///
-/// | form | meaning |
-/// |---|---|
-/// | `docker://NAME[:TAG][@DIGEST]` | a repository of a registry |
-/// | `docker-archive:PATH[:NAME[:TAG]\|:@N]` | a tar from `docker save` |
-/// | `oci:PATH[:REF\|:@N]` | an OCI layout |
-/// | `oci-archive:PATH[:REF\|:@N]` | a tar of an OCI layout |
-/// | `dir:PATH` | a directory as skopeo writes it |
+/// | form | meaning | |
+/// |---|---|---|
+/// | `docker://NAME[:TAG][@DIGEST]` | a repository of a registry | |
+/// | `docker://NAME@@unknown-digest@@` | a repository, for an image without a tag | write |
+/// | `docker-archive:PATH[:NAME[:TAG]\|:@N]` | a tar from `docker save` | |
+/// | `oci:PATH[:REF\|:@N]` | an OCI layout | |
+/// | `oci-archive:PATH[:REF\|:@N]` | a tar of an OCI layout | |
+/// | `dir:PATH` | a directory as skopeo writes it | |
+/// | `docker-daemon:NAME:TAG` | an image of a Docker engine | |
+/// | `docker-daemon:NAME@DIGEST`, `docker-daemon:sha256:HEX` | the same | read |
+/// | `containers-storage:[STORE]{ID\|REF[@ID]}` | an image of podman, buildah or CRI-O | read |
+/// | `tarball:FILE[:FILE…]` | plain tars, each of which is a layer; `-` is standard input | read |
+/// | `sif:PATH` | a Singularity image | read |
+/// | `vmroot:IMAGE` | an image of the cache | |
 ///
-/// A path ends at its first colon, except in `dir:`. `@N` counts from 0.
+/// A path ends at its first colon, except in `dir:` and `sif:`. `@N` counts from 0, and is for reading only.
+///
+/// Unlike containers/image, a `docker://` name may have both a tag and a digest when it is read. The digest decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ImageName {
     /// A repository of a registry.
     Docker(Reference),
+    /// A repository of a registry, in which an image is written without a tag. The reference has neither a tag nor a
+    /// digest.
+    Untagged(Reference),
     /// An image of a file or directory.
     Archive {
         /// The format.
@@ -32,22 +68,33 @@ pub enum ImageName {
         /// The selected image.
         selector: ImageSelector,
     },
+    /// An image of a Docker engine.
+    Daemon(DaemonName),
+    /// An image of containers-storage.
+    Storage(StorageName),
+    /// Plain tars, each of which is a layer.
+    Tarball(TarballName),
+    /// The path of a Singularity image.
+    Sif(PathBuf),
+    /// An image of the cache: a reference, or an id or its beginning. It is not checked here.
+    Cache(String),
 }
 
 impl ImageName {
-    /// Returns whether `text` starts with the name of a transport and a colon. Such a text is a source's name, not a
-    /// reference.
+    /// Returns whether `text` starts with the name of a transport and a colon. Such a text is a name of an
+    /// [`ImageName`], not a reference.
     pub fn has_transport(text: &str) -> bool {
         text.split_once(':').is_some_and(|(transport, details)| match transport {
-            "docker" => details.starts_with("//"),
-            _ => format_of(transport).is_some(),
+            DOCKER => details.starts_with("//"),
+            CACHE => true,
+            _ => is_local(transport),
         })
     }
 
-    /// Returns whether `text` names an image in a file or a directory: it starts with the name of a transport other than
-    /// `docker`. The rest of `text` is not checked.
+    /// Returns whether `text` names an image outside of registries and of the cache: it starts with the name of a
+    /// transport other than `docker` and `vmroot`. The rest of `text` is not checked.
     pub fn is_archive(text: &str) -> bool {
-        text.split_once(':').is_some_and(|(transport, _)| format_of(transport).is_some())
+        text.split_once(':').is_some_and(|(transport, _)| is_local(transport))
     }
 
     /// Parses `TRANSPORT:details`.
@@ -58,31 +105,27 @@ impl ImageName {
     pub fn parse(text: &str) -> Result<Self> {
         let invalid = |reason: String| Error::InvalidName { name: text.to_owned(), reason };
         let (transport, details) = text.split_once(':').ok_or_else(|| invalid("it has no TRANSPORT:".to_owned()))?;
-        if transport == "docker" {
-            let reference = details.strip_prefix("//").ok_or_else(|| invalid("docker: requires //NAME".to_owned()))?;
-            let reference = Reference::parse(reference).map_err(|error| invalid(error.to_string()))?;
-            return Ok(Self::Docker(reference));
-        }
-        let format = format_of(transport).ok_or_else(|| invalid(format!("unknown transport {transport:?}")))?;
-        let (path, selector) = match details.split_once(':') {
-            Some((path, details)) if format != Format::Dir => (path, Some(details)),
-            _ => (details, None),
+        let parsed = match transport {
+            DOCKER => parse_docker(details),
+            DAEMON => DaemonName::parse(details).map(Self::Daemon),
+            STORAGE => StorageName::parse(details).map(Self::Storage),
+            TARBALL => TarballName::parse(details).map(Self::Tarball),
+            SIF => path(details).map(Self::Sif),
+            CACHE if details.is_empty() => Err("the image is missing".to_owned()),
+            CACHE => Ok(Self::Cache(details.to_owned())),
+            _ => match format_of(transport) {
+                Some(format) => parse_archive(format, details),
+                None => Err(format!("unknown transport {transport:?}")),
+            },
         };
-        if path.is_empty() {
-            return Err(invalid("the path is empty".to_owned()));
-        }
-        let selector = match selector {
-            None => ImageSelector::Only,
-            Some(details) => parse_selector(format, details).map_err(invalid)?,
-        };
-        Ok(Self::Archive { format, path: PathBuf::from(path), selector })
+        parsed.map_err(invalid)
     }
 
-    /// Returns the path of a file or directory, or `None` for a registry.
+    /// Returns the path of a file or directory, or `None` for a transport without one path.
     pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::Docker(_) => None,
-            Self::Archive { path, .. } => Some(path),
+            Self::Archive { path, .. } | Self::Sif(path) => Some(path),
+            _ => None,
         }
     }
 }
@@ -98,11 +141,52 @@ impl FromStr for ImageName {
 impl fmt::Display for ImageName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Docker(reference) => write!(f, "docker://{reference}"),
+            Self::Docker(reference) => write!(f, "{DOCKER}://{reference}"),
+            Self::Untagged(reference) => write!(f, "{DOCKER}://{reference}{UNKNOWN_DIGEST}"),
             Self::Archive { format, path, selector: ImageSelector::Only } => write!(f, "{format}:{}", path.display()),
             Self::Archive { format, path, selector } => write!(f, "{format}:{}:{selector}", path.display()),
+            Self::Daemon(name) => write!(f, "{DAEMON}:{name}"),
+            Self::Storage(name) => write!(f, "{STORAGE}:{name}"),
+            Self::Tarball(name) => write!(f, "{TARBALL}:{name}"),
+            Self::Sif(path) => write!(f, "{SIF}:{}", path.display()),
+            Self::Cache(image) => write!(f, "{CACHE}:{image}"),
         }
     }
+}
+
+/// Returns whether a transport is neither a registry nor the cache.
+fn is_local(transport: &str) -> bool {
+    matches!(transport, DAEMON | STORAGE | TARBALL | SIF) || format_of(transport).is_some()
+}
+
+fn parse_docker(details: &str) -> std::result::Result<ImageName, String> {
+    let text = details.strip_prefix("//").ok_or("docker: requires //NAME")?;
+    let parse = |text| Reference::parse(text).map_err(|error| error.to_string());
+    let Some(text) = text.strip_suffix(UNKNOWN_DIGEST) else { return parse(text).map(ImageName::Docker) };
+    let reference = parse(text)?;
+    if reference.tag().is_some() || reference.digest().is_some() {
+        return Err(format!("{UNKNOWN_DIGEST} follows a repository without a tag and a digest"));
+    }
+    Ok(ImageName::Untagged(reference))
+}
+
+fn parse_archive(format: Format, details: &str) -> std::result::Result<ImageName, String> {
+    let (text, selector) = match details.split_once(':') {
+        Some((path, selector)) if format != Format::Dir => (path, Some(selector)),
+        _ => (details, None),
+    };
+    let path = path(text)?;
+    let selector = match selector {
+        None => ImageSelector::Only,
+        // A layout's image may have no name: containers/image writes its own names with the colon.
+        Some("") if format != Format::DockerArchive => ImageSelector::Only,
+        Some(selector) => parse_selector(format, selector)?,
+    };
+    Ok(ImageName::Archive { format, path, selector })
+}
+
+fn path(text: &str) -> std::result::Result<PathBuf, String> {
+    if text.is_empty() { Err("the path is empty".to_owned()) } else { Ok(PathBuf::from(text)) }
 }
 
 fn format_of(transport: &str) -> Option<Format> {
@@ -166,13 +250,28 @@ mod tests {
             ),
             ("oci-archive:a.tar:@0", archive(Format::OciArchive, "a.tar", ImageSelector::Index(0))),
             ("dir:a:b", archive(Format::Dir, "a:b", ImageSelector::Only)),
+            ("oci:dir:", archive(Format::OciLayout, "dir", ImageSelector::Only)),
+            ("oci:/", archive(Format::OciLayout, "/", ImageSelector::Only)),
+            ("oci:dir:notlatest@1", archive(Format::OciLayout, "dir", name("notlatest@1"))),
+            ("oci-archive:a.tar:", archive(Format::OciArchive, "a.tar", ImageSelector::Only)),
+            (
+                "docker-archive:a.tar:docker.io/library/busybox:latest",
+                archive(Format::DockerArchive, "a.tar", name("busybox:latest")),
+            ),
             ("docker://alpine:3.20", ImageName::Docker(Reference::parse("alpine:3.20").unwrap())),
+            ("docker://alpine@@unknown-digest@@", ImageName::Untagged(Reference::parse("alpine").unwrap())),
+            ("docker-daemon:a/b:c", ImageName::Daemon(DaemonName::Reference(Reference::parse("a/b:c").unwrap()))),
+            ("containers-storage:[/a]b/c", ImageName::Storage(StorageName::parse("[/a]b/c").unwrap())),
+            ("tarball:a.tar:-", ImageName::Tarball(TarballName::parse("a.tar:-").unwrap())),
+            ("sif:a:b.sif", ImageName::Sif("a:b.sif".into())),
+            ("vmroot:alpine:3.20", ImageName::Cache("alpine:3.20".to_owned())),
         ] {
             let parsed = ImageName::parse(text).unwrap();
             assert_eq!(parsed, wanted, "{text}");
             assert_eq!(ImageName::parse(&parsed.to_string()).unwrap(), wanted, "{text}");
             assert!(ImageName::has_transport(text), "{text}");
-            assert_eq!(ImageName::is_archive(text), wanted.path().is_some(), "{text}");
+            let elsewhere = matches!(wanted, ImageName::Docker(_) | ImageName::Untagged(_) | ImageName::Cache(_));
+            assert_eq!(ImageName::is_archive(text), !elsewhere, "{text}");
         }
     }
 
@@ -205,7 +304,17 @@ mod tests {
             ("oci:a:b c", "not a valid image name"),
             ("oci:a:b---c", "not a valid image name"),
             ("oci:a:/b", "not a valid image name"),
-            ("oci:a:", "not a valid image name"),
+            ("docker-archive:a.tar:busybox@0", "digest"),
+            ("docker-archive:a.tar:@0:busybox", "not @ and a number"),
+            ("oci:a:invalid'image!value@", "not a valid image name"),
+            ("oci:a:@-3", "not @ and a number"),
+            ("docker://a:b@@unknown-digest@@", "without a tag"),
+            (&format!("docker://a@sha256:{}@@unknown-digest@@", "0".repeat(64)), "without a tag"),
+            ("docker-daemon:busybox", "tag or a digest"),
+            ("containers-storage:[/a]", "image is missing"),
+            ("tarball:a::b", "path is empty"),
+            ("sif:", "path is empty"),
+            ("vmroot:", "image is missing"),
         ] {
             let error = ImageName::parse(text).unwrap_err().to_string();
             assert!(error.contains(reason) && error.contains(&format!("{text:?}")), "{text}: {error}");

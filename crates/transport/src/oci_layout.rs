@@ -1,12 +1,21 @@
 //! OCI layouts in directories and tars (OCI image-spec, image-layout.md).
 
+mod destination;
+mod directory;
+mod index_file;
+
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vmroot_model::{Descriptor, Digest, Document, Index, MANIFEST_LIMIT, MediaType};
 
-use crate::bundle::Bundle;
+pub(crate) use self::destination::{OciLayoutDestination, accepts, check_media_type, layer_form};
+pub(crate) use self::directory::{BLOBS, index_bytes, layout_file};
+pub(crate) use self::index_file::IndexFile;
+use crate::bundle::{Bundle, Directory};
+use crate::section::Section;
 use crate::selector::{ArchiveImage, tagged};
 use crate::source::{BlobBody, ImageSource, RawManifest};
 use crate::{Error, Result};
@@ -33,7 +42,27 @@ const IMAGE_NAME: &str = "io.containerd.image.name";
 #[derive(Debug)]
 pub(crate) struct OciLayout {
     bundle: Arc<dyn Bundle>,
+    blobs: Blobs,
     index: Index,
+}
+
+/// The blobs of a layout: its own, or those that several layouts share.
+#[derive(Debug, Clone)]
+struct Blobs {
+    bundle: Arc<dyn Bundle>,
+    /// The directory of the blobs in the bundle, with a slash at its end, or an empty text.
+    prefix: &'static str,
+}
+
+impl Blobs {
+    /// Returns the member name of a blob. It is built only from a parsed digest.
+    fn member(&self, digest: &Digest) -> String {
+        format!("{}{}/{}", self.prefix, digest.algorithm().name(), digest.hex())
+    }
+
+    fn require(&self, digest: &Digest, role: &'static str) -> Result<Section> {
+        self.bundle.require(&self.member(digest), role)
+    }
 }
 
 /// The content of `oci-layout`.
@@ -64,9 +93,17 @@ impl OciLayout {
             source,
         })?;
         match document {
-            Document::Index(index) => Ok(Self { bundle, index }),
+            Document::Index(index) => {
+                let blobs = Blobs { bundle: Arc::clone(&bundle), prefix: "blobs/" };
+                Ok(Self { bundle, blobs, index })
+            }
             Document::Manifest(_) => Err(Error::member(bundle.path(), INDEX_JSON, "is a manifest, not an index")),
         }
+    }
+
+    /// Reads blobs from a directory that several layouts share, instead of the layout's own.
+    pub(crate) fn share_blobs(&mut self, directory: &Path) {
+        self.blobs = Blobs { bundle: Arc::new(Directory(directory.to_owned())), prefix: "" };
     }
 
     /// Returns the images, in the order of the list.
@@ -109,7 +146,10 @@ impl OciLayout {
             None => format!("{transport}:{}:@{}", self.bundle.path().display(), image.index),
         };
         let top = match &entries[..] {
-            [entry] => TopDocument::Blob(Box::new(entry.clone())),
+            [entry] => {
+                self.check_media_type(entry)?;
+                TopDocument::Blob(Box::new(entry.clone()))
+            }
             entries if entries.len() == all.len() => TopDocument::Index(self.index.raw().to_vec()),
             _ => {
                 let media_type = MediaType::OCI_INDEX;
@@ -117,16 +157,30 @@ impl OciLayout {
                 TopDocument::Index(serde_json::to_vec(&index).expect("descriptors are plain data"))
             }
         };
-        Ok(OciImage { bundle: Arc::clone(&self.bundle), name, top })
+        Ok(OciImage { blobs: self.blobs.clone(), name, top })
+    }
+
+    /// Fails if an entry is neither a manifest nor an index. An entry without a media type may be either.
+    fn check_media_type(&self, entry: &Descriptor) -> Result<()> {
+        let media_type = &entry.media_type;
+        if media_type.is_empty() || media_type.is_manifest() || media_type.is_index() {
+            return Ok(());
+        }
+        let reason = format!("has {} as {media_type:?}, which is not an image", entry.digest);
+        Err(Error::member(self.bundle.path(), INDEX_JSON, reason))
     }
 }
 
 fn check_version(bundle: &dyn Bundle) -> Result<()> {
     let section = bundle.require(OCI_LAYOUT, "layout version")?;
-    let bytes = bundle.read(OCI_LAYOUT, section, LAYOUT_LIMIT)?;
-    let wrong = |reason| Error::member(bundle.path(), OCI_LAYOUT, reason);
+    check_version_text(bundle.path(), &bundle.read(OCI_LAYOUT, section, LAYOUT_LIMIT)?)
+}
+
+/// Fails unless the bytes of `oci-layout` have the known version. `path` is the layout, for messages.
+fn check_version_text(path: &Path, bytes: &[u8]) -> Result<()> {
+    let wrong = |reason| Error::member(path, OCI_LAYOUT, reason);
     let layout: LayoutFile =
-        serde_json::from_slice(&bytes).map_err(|error| wrong(format!("is not a layout version: {error}")))?;
+        serde_json::from_slice(bytes).map_err(|error| wrong(format!("is not a layout version: {error}")))?;
     if layout.image_layout_version != VERSION {
         return Err(wrong(format!("has version {:?}; only {VERSION} is known", layout.image_layout_version)));
     }
@@ -148,14 +202,9 @@ fn references(entry: &Descriptor) -> Vec<vmroot_model::Reference> {
     full.or(partial).into_iter().collect()
 }
 
-/// Returns the member name of a blob. It is built only from a parsed digest.
-fn blob_member(digest: &Digest) -> String {
-    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
-}
-
 /// One image of an OCI layout.
 pub(crate) struct OciImage {
-    bundle: Arc<dyn Bundle>,
+    blobs: Blobs,
     name: String,
     top: TopDocument,
 }
@@ -176,10 +225,10 @@ impl fmt::Debug for OciImage {
 
 impl OciImage {
     fn read_manifest(&self, digest: &Digest, media_type: Option<String>) -> Result<RawManifest> {
-        let member = blob_member(digest);
-        let section = self.bundle.require(&member, "manifest")?;
-        let bytes = self.bundle.read(&member, section, MANIFEST_LIMIT)?;
-        self.bundle.check_digest(&member, &bytes, digest)?;
+        let (bundle, member) = (&self.blobs.bundle, self.blobs.member(digest));
+        let section = self.blobs.require(digest, "manifest")?;
+        let bytes = bundle.read(&member, section, MANIFEST_LIMIT)?;
+        bundle.check_digest(&member, &bytes, digest)?;
         Ok(RawManifest { bytes, media_type })
     }
 }
@@ -204,6 +253,6 @@ impl ImageSource for OciImage {
     }
 
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
-        Ok(self.bundle.require(&blob_member(&descriptor.digest), "blob")?.into_body(offset))
+        Ok(self.blobs.require(&descriptor.digest, "blob")?.into_body(offset))
     }
 }

@@ -1,11 +1,15 @@
 //! The source for repositories of registries.
 
+mod destination;
+
 use std::io::{self, Read};
 
 use vmroot_model::{Descriptor, Digest, Reference};
 use vmroot_registry::{Client, ResumingBlob};
 
 use crate::{BlobBody, Error, ImageSource, RawManifest, Result};
+
+pub use destination::RegistryDestination;
 
 /// The image of a reference, in its registry.
 ///
@@ -34,6 +38,10 @@ impl ImageSource for RegistrySource {
             None => self.client.manifest(&self.reference)?,
         };
         Ok(RawManifest { bytes: fetched.bytes, media_type: fetched.media_type })
+    }
+
+    fn repository(&self) -> Option<&Reference> {
+        Some(&self.reference)
     }
 
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {

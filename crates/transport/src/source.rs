@@ -3,9 +3,9 @@
 use std::fmt;
 use std::io::Read;
 
-use vmroot_model::{Descriptor, Digest};
+use vmroot_model::{Descriptor, Digest, Reference};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// A source of one image: a repository of a registry, or one image of an archive or directory.
 ///
@@ -45,6 +45,69 @@ pub trait ImageSource: Send + Sync + fmt::Debug {
     /// - [`Error::Io`](crate::Error::Io) or [`Error::Member`](crate::Error::Member): the archive or directory cannot be
     ///   read.
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody>;
+
+    /// Returns the repository, if the source is in a registry.
+    fn repository(&self) -> Option<&Reference> {
+        None
+    }
+
+    /// Returns the descriptors of the documents that refer to the one with this digest: signatures, bills of materials,
+    /// and their kind (OCI distribution-spec 1.1, "Listing Referrers"). Empty if the source cannot list them.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    fn referrers(&self, _digest: &Digest) -> Result<Vec<Descriptor>> {
+        Ok(Vec::new())
+    }
+
+    /// Returns notes on the image for the user: for example, that its manifest differs from the one that was pulled.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl dyn ImageSource + '_ {
+    /// Reads a whole blob of at most `limit` bytes, and checks its size and digest.
+    ///
+    /// # Errors
+    /// - [`Error::BlobTooLarge`]: the descriptor's size exceeds the limit.
+    /// - [`Error::WrongBlob`]: the bytes have another size or digest than the descriptor.
+    /// - The errors of [`ImageSource::blob`].
+    pub fn read_blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>> {
+        let &Descriptor { digest, size, .. } = descriptor;
+        if size > limit {
+            return Err(Error::BlobTooLarge { place: self.name(), digest, size, limit });
+        }
+        let mut bytes = Vec::new();
+        // One byte more than expected, to detect a longer blob.
+        let read = self.blob(descriptor, 0)?.reader.take(size + 1).read_to_end(&mut bytes);
+        read.map_err(|error| Error::of_reader(error, self.name(), digest))?;
+        self.check(descriptor, &bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads the manifest or index of a descriptor, and checks its size and digest.
+    ///
+    /// # Errors
+    /// - [`Error::WrongBlob`]: the bytes have another size or digest than the descriptor.
+    /// - The errors of [`ImageSource::manifest`].
+    pub fn read_manifest(&self, descriptor: &Descriptor) -> Result<RawManifest> {
+        let raw = self.manifest(Some(&descriptor.digest))?;
+        self.check(descriptor, &raw.bytes)?;
+        Ok(raw)
+    }
+
+    fn check(&self, descriptor: &Descriptor, bytes: &[u8]) -> Result<()> {
+        let &Descriptor { digest, size, .. } = descriptor;
+        let wrong = |reason| Err(Error::WrongBlob { place: self.name(), digest, reason });
+        if bytes.len() as u64 != size {
+            return wrong(format!("has {} bytes, its descriptor says {size}", bytes.len()));
+        }
+        if !digest.is_of(bytes) {
+            return wrong("has another digest".to_owned());
+        }
+        Ok(())
+    }
 }
 
 /// The unparsed bytes of a manifest or index, for [`Document::parse`](vmroot_model::Document::parse).

@@ -1,7 +1,7 @@
 //! Random access to the plain tar of an archive.
 
 use std::fs::File;
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -23,8 +23,31 @@ pub(crate) fn open_plain(path: &Path, options: &ArchiveOptions) -> Result<File> 
     if metadata.is_file() && sniff(&file).map_err(Error::io("read", path))? == Compression::None {
         return Ok(file);
     }
-    spool(path, file, options)
+    spool_plain(path, file, options)
 }
+
+/// Copies the bytes of `reader` to an unnamed sparse file in `directory`, as they are. `path` is the reader's name in
+/// messages.
+pub(crate) fn spool_unchanged(path: &Path, reader: &mut impl Read, directory: &Path) -> Result<File> {
+    let spool = tempfile::tempfile_in(directory).map_err(Error::io("make a temporary file in", directory))?;
+    let mut buffer = vec![0; COPY_SIZE];
+    let mut position = 0;
+    loop {
+        let len = match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(len) => len,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(read_error(path, error)),
+        };
+        write_sparse(&spool, &buffer[..len], position).map_err(Error::io("write a temporary file in", directory))?;
+        position += len as u64;
+    }
+    spool.set_len(position).map_err(Error::io("write a temporary file in", directory))?;
+    Ok(spool)
+}
+
+/// The size in bytes of the buffer of [`spool_unchanged`].
+const COPY_SIZE: usize = 256 << 10;
 
 fn sniff(file: &File) -> std::io::Result<Compression> {
     let mut start = [0; Compression::SNIFF_LEN];
@@ -38,9 +61,10 @@ fn sniff(file: &File) -> std::io::Result<Compression> {
     Ok(Compression::sniff(&start[..filled]))
 }
 
-fn spool(path: &Path, file: File, options: &ArchiveOptions) -> Result<File> {
+/// Decodes the bytes of `reader` into an unnamed sparse file. `path` is the reader's name in messages.
+pub(crate) fn spool_plain(path: &Path, reader: impl Read, options: &ArchiveOptions) -> Result<File> {
     let decompress = |source| Error::Decompress { path: path.to_owned(), source };
-    let mut decoder = Decoder::new(file, &options.limits).map_err(decompress)?;
+    let mut decoder = Decoder::new(reader, &options.limits).map_err(decompress)?;
     let plain = tempfile::tempfile_in(&options.spool).map_err(Error::io("make a temporary file in", &options.spool))?;
     let mut position = 0;
     loop {

@@ -1,6 +1,7 @@
 //! The client: a cache, and the operations on its images.
 
 mod cache;
+mod copy;
 mod pull;
 
 use std::fmt;
@@ -164,6 +165,17 @@ impl Client {
     /// Returns a clone whose calls report their progress to `progress`.
     pub fn with_progress(&self, progress: Arc<dyn Progress>) -> Self {
         Self { progress, ..self.clone() }
+    }
+
+    /// Returns a clone that reaches registries with other options, such as those of one side of a copy. The
+    /// cancellation is the client's.
+    ///
+    /// # Errors
+    /// A certificate file cannot be read, or a proxy is not a URL.
+    #[cfg(feature = "registry")]
+    pub fn with_registry(&self, options: RegistryOptions) -> Result<Self> {
+        let options = RegistryOptions { cancel: self.cancel().clone(), ..options };
+        Ok(Self { registry: vmroot_registry::Client::new(options)?, ..self.clone() })
     }
 
     /// Returns the directory of the cache.

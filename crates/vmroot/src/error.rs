@@ -34,6 +34,8 @@ enum Inner {
     Store(vmroot_image_store::Error),
     #[error(transparent)]
     Source(vmroot_transport::Error),
+    #[error(transparent)]
+    Copy(vmroot_copy::Error),
     #[cfg(feature = "registry")]
     #[error(transparent)]
     Registry(vmroot_registry::Error),
@@ -95,6 +97,7 @@ from! {
     Model(vmroot_model::Error),
     Store(vmroot_image_store::Error),
     Source(vmroot_transport::Error),
+    Copy(vmroot_copy::Error),
     #[cfg(feature = "registry")]
     Registry(vmroot_registry::Error),
     Root(vmroot_container_fs::Error),
@@ -130,6 +133,7 @@ impl Error {
             Inner::Model(error) => error.kind_of_argument(),
             Inner::Store(error) => error.kind(),
             Inner::Source(error) => error.kind(),
+            Inner::Copy(error) => error.kind(),
             #[cfg(feature = "registry")]
             Inner::Registry(error) => error.kind(),
             Inner::Root(error) => error.kind(),
@@ -164,6 +168,7 @@ impl Error {
         match &*self.0 {
             Inner::Store(error) => error.limit(),
             Inner::Source(error) => error.limit(),
+            Inner::Copy(error) => error.limit(),
             Inner::Index(error) => error.limit(),
             Inner::Export(error) => error.limit(),
             Inner::Changes(error) => error.limit(),

@@ -66,6 +66,9 @@ pub use vmroot_container_fs::{
     ContainerFs, Contents, DirEntry, Error as RootError, Extent, ExtraLayer, InodeId, InodeKind, LayerFiles,
     LayeredContainerFs, Resolved, Stat, StatFs, Timestamp, UserIds, Walk, WalkEntry,
 };
+pub use vmroot_copy::{
+    self as copy, BlobState, Copier, CopyOptions, CopyProgress, CopyReport, ListForm, NoCopyProgress, Selection,
+};
 pub use vmroot_errors::{ErrorKind, Limit, with_causes};
 pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
@@ -73,7 +76,7 @@ pub use vmroot_image_store::{
     VerifyReport,
 };
 pub use vmroot_layer_index::BuildOptions;
-pub use vmroot_model::{Digest, ImageConfig, Platform, Reference};
+pub use vmroot_model::{Digest, ImageConfig, ManifestFormat, Platform, Reference};
 #[cfg(any(feature = "fuse", feature = "kernel-mount"))]
 pub use vmroot_mount::MountOptions;
 pub use vmroot_output::Cancel;
@@ -82,7 +85,9 @@ pub use vmroot_registry::{
     self as registry, AuthFiles, ClientOptions as RegistryOptions, Credential, CredentialChain, Credentials,
     FixedCredential, Proxies,
 };
-pub use vmroot_transport::{Archive, ArchiveImage, ImageName, ImageSelector};
+pub use vmroot_transport::{
+    Archive, ArchiveImage, DestinationOptions, ImageDestination, ImageName, ImageSelector, ImageSource, LayerForm,
+};
 
 // Foreign types in signatures.
 pub use bstr::{BStr, BString};

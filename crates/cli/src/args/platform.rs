@@ -15,7 +15,7 @@ pub(crate) struct PlatformArguments {
     pub(crate) arch: Option<Platform>,
 }
 
-fn parse_platform(text: &str) -> Result<Platform, String> {
+pub(super) fn parse_platform(text: &str) -> Result<Platform, String> {
     Platform::parse(text).map_err(|error| error.to_string())
 }
 

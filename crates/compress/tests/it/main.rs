@@ -4,5 +4,6 @@ mod encode;
 mod gzip;
 mod limits;
 mod pipeline;
+mod recompress;
 mod samples;
 mod streams;

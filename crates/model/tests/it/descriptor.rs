@@ -9,7 +9,7 @@ fn descriptors_are_written_as_read() {
         format!(r#"{{"digest":"{digest}","size":0}}"#),
         format!(r#"{{"mediaType":"x/y;z=1","digest":"{digest}","size":9223372036854775807}}"#),
         format!(
-            r#"{{"mediaType":"a/b","digest":"{digest}","size":1,"urls":["https://example.com/x"],"annotations":{{"k":"v"}},"platform":{{"architecture":"arm","os":"linux","variant":"v7"}},"artifactType":"c/d","data":"e30="}}"#
+            r#"{{"mediaType":"a/b","digest":"{digest}","size":1,"urls":["https://example.com/x"],"annotations":{{"k":"v"}},"data":"e30=","platform":{{"architecture":"arm","os":"linux","variant":"v7"}},"artifactType":"c/d"}}"#
         ),
     ] {
         let descriptor: Descriptor = serde_json::from_str(&json).unwrap();

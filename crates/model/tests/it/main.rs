@@ -1,8 +1,10 @@
 //! Tests of the public API of the model.
 
 mod config;
+mod convert;
 mod descriptor;
 mod document;
+mod index_edit;
 mod mutation;
 mod oracle;
 mod platform;

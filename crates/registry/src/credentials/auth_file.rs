@@ -45,6 +45,27 @@ pub(super) struct AuthFile {
     helpers: Option<BTreeMap<String, Option<String>>>,
     #[serde(rename = "credsStore")]
     store: Option<String>,
+    /// Whether the file has Docker's oldest form, a map of `auths` alone.
+    #[serde(skip)]
+    is_legacy: bool,
+}
+
+/// Reads the text of a file, without a byte order mark. Returns `None` if the file does not exist or is blank.
+pub(super) fn read_text(path: &Path) -> Result<Option<String>> {
+    let failed = |reason: String| Error::AuthFile { path: path.to_owned(), reason };
+    let mut text = Vec::new();
+    match File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut text)) {
+        Ok(length) if length as u64 > LIMIT => {
+            return Err(Error::TooLarge { url: path.display().to_string(), limit: LIMIT });
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error.to_string())),
+    }
+    // Some editors write a byte order mark.
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+    let text = str::from_utf8(text).map_err(|_| failed("not a credential file: it is not UTF-8".to_owned()))?;
+    Ok(Some(text.trim_ascii()).filter(|text| !text.is_empty()).map(str::to_owned))
 }
 
 /// An entry of `auths`. An empty entry only marks that a helper has the credential.
@@ -68,30 +89,32 @@ impl std::fmt::Debug for Entry {
 impl AuthFile {
     /// Reads a file. Returns `None` if it does not exist or is empty.
     pub(super) fn read(path: &Path) -> Result<Option<Self>> {
-        let failed = |reason: String| Error::AuthFile { path: path.to_owned(), reason };
-        let mut text = Vec::new();
-        match File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut text)) {
-            Ok(length) if length as u64 > LIMIT => {
-                return Err(Error::TooLarge { url: path.display().to_string(), limit: LIMIT });
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error.to_string())),
-        }
-        // Some editors write a byte order mark.
-        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
-        if text.trim_ascii().is_empty() {
-            return Ok(None);
-        }
+        read_text(path)?.map(|text| Self::parse(path, text.as_bytes())).transpose()
+    }
+
+    /// Parses the text of a file. Its name decides whether it has Docker's oldest form.
+    pub(super) fn parse(path: &Path, text: &[u8]) -> Result<Self> {
         // serde's messages for wrong types quote values, which may be secrets. So the message has the position only.
-        let json = |error: serde_json::Error| {
-            failed(format!("not a credential file: error at line {}, column {}", error.line(), error.column()))
+        let json = |error: serde_json::Error| Error::AuthFile {
+            path: path.to_owned(),
+            reason: format!("not a credential file: error at line {}, column {}", error.line(), error.column()),
         };
         if path.file_name().is_some_and(|name| name == ".dockercfg") {
             let auths = serde_json::from_slice(text).map_err(json)?;
-            return Ok(Some(Self { auths: Some(auths), ..Self::default() }));
+            return Ok(Self { auths: Some(auths), is_legacy: true, ..Self::default() });
         }
-        serde_json::from_slice(text).map(Some).map_err(json)
+        serde_json::from_slice(text).map_err(json)
+    }
+
+    /// Returns the registries in `credHelpers` with their helpers.
+    pub(super) fn helpers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let helpers = self.helpers.iter().flatten();
+        helpers.filter_map(|(registry, helper)| Some((registry.as_str(), helper.as_deref()?)))
+    }
+
+    /// Returns whether `auths` has an entry with exactly this key.
+    pub(super) fn contains(&self, key: &str) -> bool {
+        self.auths.as_ref().is_some_and(|auths| auths.contains_key(key))
     }
 
     /// Returns the helper in `credHelpers` for the registry.
@@ -108,8 +131,10 @@ impl AuthFile {
     }
 
     /// Returns the credential of the most specific entry for a repository. Empty entries are skipped.
-    pub(super) fn entry(&self, path: &Path, domain: &str, repository: &str) -> Result<Option<Credential>> {
+    /// In Docker's oldest form, keys name registries only.
+    pub(super) fn entry(&self, path: &Path, domain: &str, repository: &str) -> Result<Option<(String, Credential)>> {
         let Some(auths) = &self.auths else { return Ok(None) };
+        let repository = if self.is_legacy { "" } else { repository };
         let keys = namespaces(domain, repository).flat_map(|key| [format!("{key}/"), key]);
         let exact = keys.filter_map(|key| auths.get_key_value(&key));
         let loose = auths.iter().filter(|(key, _)| is_of(key, domain));
@@ -117,7 +142,7 @@ impl AuthFile {
             let failed = |reason: &str| Error::AuthFile { path: path.to_owned(), reason: format!("{key}: {reason}") };
             let entry = Option::<Entry>::deserialize(entry).map_err(|_| failed("invalid entry"))?;
             if let Some(credential) = entry.unwrap_or_default().credential().map_err(failed)? {
-                return Ok(Some(credential));
+                return Ok(Some((key.clone(), credential)));
             }
         }
         Ok(None)
@@ -126,7 +151,7 @@ impl AuthFile {
 
 /// Returns the namespaces of a repository, the most specific first: `host/a/b`, `host/a`, `host`.
 fn namespaces(domain: &str, repository: &str) -> impl Iterator<Item = String> {
-    let full = format!("{domain}/{repository}");
+    let full = if repository.is_empty() { domain.to_owned() } else { format!("{domain}/{repository}") };
     std::iter::successors(Some(full), |key| key.rsplit_once('/').map(|(parent, _)| parent.to_owned()))
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use vmroot_errors::with_causes;
 
 use super::auth_file::{self, AuthFile};
-use super::helper;
-use super::{Credential, Credentials};
+use super::helper::{self, Answer, CredentialHelper};
+use super::{Credential, CredentialSource, Credentials, FoundCredential};
 use crate::{Cancel, Error, Result};
 
 /// A source that searches credential files and the credential helpers they name.
@@ -15,7 +15,7 @@ use crate::{Cancel, Error, Result};
 /// The first file with a credential decides. Within a file, the order is: the helper in `credHelpers` for the registry,
 /// the most specific entry of `auths`, the helper in `credsStore`.
 ///
-/// Missing files and helpers are skipped. If the helper in `credHelpers` fails, the search continues, and its error is
+/// Missing files and helpers are skipped. A helper in `credHelpers` that exists is in place of the rest of its file. If the helper in `credHelpers` fails, the search continues, and its error is
 /// returned only if no other file has a credential. If the helper in `credsStore` fails, a warning is logged.
 #[derive(Clone, Debug)]
 pub struct AuthFiles {
@@ -34,17 +34,47 @@ impl AuthFiles {
         Self { files, helper_directories: Vec::new(), helper_timeout: Duration::from_secs(30) }
     }
 
-    fn run_helper(&self, helper: &str, domain: &str, cancel: &Cancel) -> Result<Option<Credential>> {
-        let Some(program) = helper::find(helper, &self.helper_directories)? else {
-            helper::warn_missing(helper);
-            return Ok(None);
-        };
-        for server in auth_file::names(domain) {
-            if let Some(credential) = helper::get(&program, server, self.helper_timeout, cancel)? {
-                return Ok(Some(credential));
+    /// Searches the files like [`Credentials::get`], and returns the source too. An empty repository stands for the
+    /// registry itself.
+    ///
+    /// # Errors
+    /// As [`Credentials::get`].
+    pub fn find(&self, domain: &str, repository: &str, cancel: &Cancel) -> Result<Option<FoundCredential>> {
+        let mut helper_error = None;
+        for path in &self.files {
+            let Some(file) = AuthFile::read(path)? else { continue };
+            match self.search(path, &file, domain, repository, cancel)? {
+                SearchOutcome::Found(found) => return Ok(Some(found)),
+                SearchOutcome::NotFound => {}
+                SearchOutcome::HelperFailed(error) => {
+                    tracing::warn!(error = with_causes(&error), file = %path.display(), "searching for other credentials");
+                    helper_error.get_or_insert(error);
+                }
             }
         }
-        Ok(None)
+        helper_error.map_or(Ok(None), Err)
+    }
+
+    fn run_helper(&self, name: &str, domain: &str, path: &Path, cancel: &Cancel) -> Result<HelperOutcome> {
+        let Some(helper) = CredentialHelper::find(name, &self.helper_directories, self.helper_timeout)? else {
+            helper::warn_missing(name);
+            return Ok(HelperOutcome::Missing);
+        };
+        for server in auth_file::names(domain) {
+            match helper.ask(server, cancel)? {
+                Answer::Credential(credential) => {
+                    let program = format!("docker-credential-{name}");
+                    let source = CredentialSource::Helper { program, file: Some(path.to_owned()) };
+                    return Ok(HelperOutcome::Found(FoundCredential { credential, source }));
+                }
+                Answer::None => {}
+                Answer::Missing => {
+                    helper::warn_missing(name);
+                    return Ok(HelperOutcome::Missing);
+                }
+            }
+        }
+        Ok(HelperOutcome::NotFound)
     }
 
     fn search(
@@ -56,20 +86,23 @@ impl AuthFiles {
         cancel: &Cancel,
     ) -> Result<SearchOutcome> {
         if let Some(helper) = file.helper(domain) {
-            match self.run_helper(helper, domain, cancel) {
-                Ok(Some(credential)) => return Ok(SearchOutcome::Credential(credential)),
-                Ok(None) => {}
+            match self.run_helper(helper, domain, path, cancel) {
+                Ok(HelperOutcome::Found(found)) => return Ok(SearchOutcome::Found(found)),
+                // The helper is in place of the rest of the file.
+                Ok(HelperOutcome::NotFound) => return Ok(SearchOutcome::NotFound),
+                Ok(HelperOutcome::Missing) => {}
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
                 Err(error) => return Ok(SearchOutcome::HelperFailed(error)),
             }
         }
-        if let Some(credential) = file.entry(path, domain, repository)? {
-            return Ok(SearchOutcome::Credential(credential));
+        if let Some((key, credential)) = file.entry(path, domain, repository)? {
+            let source = CredentialSource::File { path: path.to_owned(), key };
+            return Ok(SearchOutcome::Found(FoundCredential { credential, source }));
         }
         let Some(store) = file.store() else { return Ok(SearchOutcome::NotFound) };
-        match self.run_helper(store, domain, cancel) {
-            Ok(Some(credential)) => Ok(SearchOutcome::Credential(credential)),
-            Ok(None) => Ok(SearchOutcome::NotFound),
+        match self.run_helper(store, domain, path, cancel) {
+            Ok(HelperOutcome::Found(found)) => Ok(SearchOutcome::Found(found)),
+            Ok(_) => Ok(SearchOutcome::NotFound),
             Err(Error::Cancelled) => Err(Error::Cancelled),
             Err(error) => {
                 // The store is consulted for every registry, and most registries need no credentials.
@@ -80,9 +113,16 @@ impl AuthFiles {
     }
 }
 
+/// The result of asking a helper.
+enum HelperOutcome {
+    Found(FoundCredential),
+    NotFound,
+    Missing,
+}
+
 /// The result of searching one file.
 enum SearchOutcome {
-    Credential(Credential),
+    Found(FoundCredential),
     NotFound,
     /// The helper that `credHelpers` names for the registry failed.
     HelperFailed(Error),
@@ -90,18 +130,6 @@ enum SearchOutcome {
 
 impl Credentials for AuthFiles {
     fn get(&self, domain: &str, repository: &str, cancel: &Cancel) -> Result<Option<Credential>> {
-        let mut helper_error = None;
-        for path in &self.files {
-            let Some(file) = AuthFile::read(path)? else { continue };
-            match self.search(path, &file, domain, repository, cancel)? {
-                SearchOutcome::Credential(credential) => return Ok(Some(credential)),
-                SearchOutcome::NotFound => {}
-                SearchOutcome::HelperFailed(error) => {
-                    tracing::warn!(error = with_causes(&error), file = %path.display(), "searching for other credentials");
-                    helper_error.get_or_insert(error);
-                }
-            }
-        }
-        helper_error.map_or(Ok(None), Err)
+        Ok(self.find(domain, repository, cancel)?.map(|found| found.credential))
     }
 }

@@ -1,8 +1,9 @@
 //! Credential helpers: the programs `docker-credential-NAME` (docker/docker-credential-helpers).
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::Credential;
 use super::auth_file::password_or_token;
@@ -21,59 +23,145 @@ const ANSWER_LIMIT: u64 = 1 << 20;
 /// The interval at which a running helper is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Returns the program of the helper `name`, or `None` if it is not in `directories`.
-///
-/// # Errors
-/// [`Error::Helper`] if `name` has characters that no helper's name has.
-pub(super) fn find(name: &str, directories: &[PathBuf]) -> Result<Option<PathBuf>> {
-    let program = format!("docker-credential-{name}");
-    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    if !plain || name.is_empty() {
-        return Err(Error::Helper { helper: program, reason: "invalid name of a helper".to_owned() });
-    }
-    if directories.is_empty() {
-        return Ok(Some(program.into()));
-    }
-    Ok(directories.iter().map(|directory| directory.join(&program)).find(|path| path.is_file()))
+/// A program that keeps credentials, `docker-credential-NAME`.
+#[derive(Clone, Debug)]
+pub struct CredentialHelper {
+    program: PathBuf,
+    timeout: Duration,
 }
 
-/// Runs a helper to get the credential of `server`. Returns `None` if it has none, or does not exist.
-///
-/// # Errors
-/// - [`Error::Helper`]: the helper cannot be run, fails, exceeds `timeout`, or prints malformed output.
-/// - [`Error::Cancelled`]: `cancel` was used.
-///
-/// In both cases, no process of the helper is left running.
-pub(super) fn get(program: &PathBuf, server: &str, timeout: Duration, cancel: &Cancel) -> Result<Option<Credential>> {
-    cancel.check()?;
-    let failed = |reason: String| Error::Helper { helper: program.display().to_string(), reason };
-    let output = match run(program, server, timeout, cancel) {
-        Ok(output) => output,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            warn_missing(&program.display().to_string());
-            return Ok(None);
+/// The answer of a helper.
+pub(super) enum Answer {
+    Credential(Credential),
+    /// The helper has no credential for the server.
+    None,
+    /// The program does not exist.
+    Missing,
+}
+
+impl CredentialHelper {
+    /// Returns the helper `name`, or `None` if it is not in `directories`. If these are empty, `PATH` is searched when the
+    /// helper is run. `timeout` is the maximum time of one run.
+    ///
+    /// # Errors
+    /// [`Error::Helper`] if `name` has characters that no helper's name has.
+    pub fn find(name: &str, directories: &[PathBuf], timeout: Duration) -> Result<Option<Self>> {
+        let program = format!("docker-credential-{name}");
+        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        if !plain || name.is_empty() {
+            return Err(Error::Helper { helper: program, reason: "invalid name of a helper".to_owned() });
         }
-        Err(_) if cancel.is_cancelled() => return Err(Error::Cancelled),
-        Err(error) => return Err(failed(error.to_string())),
-    };
-    if !output.status.success() {
+        if directories.is_empty() {
+            return Ok(Some(Self { program: program.into(), timeout }));
+        }
+        let mut candidates = directories.iter().map(|directory| directory.join(&program));
+        Ok(candidates.find(|path| path.is_file()).map(|program| Self { program, timeout }))
+    }
+
+    /// Returns the credential of `server`, or `None` if the helper has none or does not exist.
+    ///
+    /// # Errors
+    /// - [`Error::Helper`]: the helper cannot be run, fails, exceeds its time, or prints malformed output.
+    /// - [`Error::Cancelled`]: `cancel` was used.
+    ///
+    /// In both cases, no process of the helper is left running.
+    pub fn get(&self, server: &str, cancel: &Cancel) -> Result<Option<Credential>> {
+        match self.ask(server, cancel)? {
+            Answer::Credential(credential) => Ok(Some(credential)),
+            Answer::None => Ok(None),
+            Answer::Missing => {
+                warn_missing(&self.program.display().to_string());
+                Ok(None)
+            }
+        }
+    }
+
+    /// As [`Self::get`], with the two reasons for no credential kept apart.
+    pub(super) fn ask(&self, server: &str, cancel: &Cancel) -> Result<Answer> {
+        let output = match self.run("get", server, cancel)? {
+            Outcome::Output(output) => output,
+            Outcome::NotFound => return Ok(Answer::None),
+            Outcome::Missing => return Ok(Answer::Missing),
+        };
+        // serde's message is omitted, because it may quote the secret.
+        let secret: HelperCredential = serde_json::from_slice(&output)
+            .map_err(|_| self.failed("its output is not a JSON object with Username and Secret".to_owned()))?;
+        if secret.secret.is_empty() {
+            return Ok(Answer::None);
+        }
+        Ok(Answer::Credential(password_or_token(&secret.username, &secret.secret)))
+    }
+
+    /// Stores the user and password of `server`.
+    ///
+    /// # Errors
+    /// [`Error::Helper`] if the helper does not exist or fails, or [`Error::Cancelled`].
+    pub fn store(&self, server: &str, user: &str, password: &str, cancel: &Cancel) -> Result<()> {
+        let input = serde_json::json!({"ServerURL": server, "Username": user, "Secret": password}).to_string();
+        match self.run("store", &input, cancel)? {
+            Outcome::Missing => Err(self.failed("the program does not exist".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Erases the credential of `server`. Returns whether there was one.
+    ///
+    /// # Errors
+    /// [`Error::Helper`] if the helper does not exist or fails, or [`Error::Cancelled`].
+    pub fn erase(&self, server: &str, cancel: &Cancel) -> Result<bool> {
+        match self.run("erase", server, cancel)? {
+            Outcome::Output(_) => Ok(true),
+            Outcome::NotFound => Ok(false),
+            Outcome::Missing => Err(self.failed("the program does not exist".to_owned())),
+        }
+    }
+
+    /// Returns the servers that the helper has credentials for. A helper that does not exist has none.
+    ///
+    /// # Errors
+    /// [`Error::Helper`] if the helper fails, or [`Error::Cancelled`].
+    pub fn list(&self, cancel: &Cancel) -> Result<Vec<String>> {
+        let Outcome::Output(output) = self.run("list", "", cancel)? else { return Ok(Vec::new()) };
+        let users: BTreeMap<String, IgnoredAny> = serde_json::from_slice(&output)
+            .map_err(|_| self.failed("its output is not a JSON object of servers".to_owned()))?;
+        Ok(users.into_keys().collect())
+    }
+
+    /// Runs an action of the helper.
+    fn run(&self, action: &str, input: &str, cancel: &Cancel) -> Result<Outcome> {
+        cancel.check()?;
+        let output = match run(&self.program, action, input, self.timeout, cancel) {
+            Ok(output) => output,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Outcome::Missing),
+            Err(_) if cancel.is_cancelled() => return Err(Error::Cancelled),
+            Err(error) => return Err(self.failed(error.to_string())),
+        };
+        if output.status.success() {
+            return Ok(Outcome::Output(output.stdout));
+        }
         // Helpers print errors to standard output.
         let texts = [output.stdout.as_slice(), &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         if texts.iter().any(|text| text.contains("credentials not found")) {
-            return Ok(None);
+            return Ok(Outcome::NotFound);
         }
         let first = texts.iter().find_map(|text| text.lines().find(|line| !line.trim().is_empty()));
         let message = first.unwrap_or("no output").chars().take(200).collect::<String>();
-        return Err(failed(format!("{}: {message}", output.status)));
+        Err(self.failed(format!("{}: {message}", output.status)))
     }
-    let secret: HelperCredential = serde_json::from_slice(&output.stdout).map_err(|_| {
-        // serde's message is omitted, because it may quote the secret.
-        failed("its output is not a JSON object with Username and Secret".to_owned())
-    })?;
-    if secret.secret.is_empty() {
-        return Ok(None);
+
+    fn failed(&self, reason: String) -> Error {
+        Error::Helper { helper: self.program.display().to_string(), reason }
     }
-    Ok(Some(password_or_token(&secret.username, &secret.secret)))
+}
+
+/// The result of running a helper.
+enum Outcome {
+    /// Its standard output.
+    Output(Vec<u8>),
+    /// It has no credential for the server.
+    NotFound,
+    /// The program does not exist.
+    Missing,
 }
 
 /// Logs that a helper does not exist. This is not an error: credential files are often copied without their helpers,
@@ -97,18 +185,18 @@ struct HelperOutput {
     stderr: Vec<u8>,
 }
 
-fn run(program: &PathBuf, server: &str, timeout: Duration, cancel: &Cancel) -> io::Result<HelperOutput> {
+fn run(program: &Path, action: &str, input: &str, timeout: Duration, cancel: &Cancel) -> io::Result<HelperOutput> {
     let deadline = Instant::now() + timeout;
     let mut command = Command::new(program);
-    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.arg(action).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // This covers the case that this process is killed and cannot kill the helper itself.
     vmroot_sys::end_with_parent(&mut command);
     let mut child = command.spawn()?;
     let stdout = read_in_background(child.stdout.take());
     let stderr = read_in_background(child.stderr.take());
     if let Some(mut stdin) = child.stdin.take() {
-        // A helper that does not read its input reports that itself. The few bytes always fit into the pipe.
-        let _ = stdin.write_all(server.as_bytes());
+        // A helper that does not read its input reports that itself. The few bytes fit into the pipe.
+        let _ = stdin.write_all(input.as_bytes());
     }
     let status = wait(&mut child, deadline, cancel)?;
     // A grandchild may keep the pipes open. Output after this deadline is ignored.

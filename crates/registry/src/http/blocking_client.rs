@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::panic::resume_unwind;
 use std::pin::pin;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use vmroot_output::{CANCEL_LATENCY, Cancel};
 use super::address_scope::ScopedResolver;
 use super::{AddressScope, Failure, Http, HttpRequest, RequestBody, failure, redacted};
 use crate::upload::StreamedBody;
-use crate::{Error, Result, tls};
+use crate::{Error, HostOptions, Result, tls};
 
 /// The time for which an idle connection is kept. Servers close theirs after about a minute, and the client should
 /// close first.
@@ -30,8 +31,8 @@ const DRAIN_LIMIT: u64 = 16 * 1024;
 pub(crate) struct BlockingClient {
     /// `None` only while the client is dropped.
     runtime: Option<Runtime>,
-    /// The clients, by whether they use TLS, and by the limit on addresses.
-    clients: HashMap<(bool, Option<AddressScope>), Client>,
+    /// The clients, by the settings of the registry if they use TLS, and by the limit on addresses.
+    clients: HashMap<(Option<Arc<HostOptions>>, Option<AddressScope>), Client>,
 }
 
 impl BlockingClient {
@@ -143,13 +144,17 @@ impl BlockingClient {
     }
 
     fn reqwest_client(&mut self, http: &Http, request: &HttpRequest) -> Result<Client> {
-        let secure = request.url.scheme() == "https";
-        if let Some(client) = self.clients.get(&(secure, request.address_scope)) {
+        let secure = (request.url.scheme() == "https").then(|| Arc::clone(&request.settings));
+        let key = (secure, request.address_scope);
+        if let Some(client) = self.clients.get(&key) {
             return Ok(client.clone());
         }
-        let config = if secure { http.tls()? } else { tls::without_roots()? };
+        let config = match &key.0 {
+            Some(settings) => http.tls(settings)?,
+            None => tls::without_roots()?,
+        };
         let client = build(http, config, request.address_scope)?;
-        self.clients.insert((secure, request.address_scope), client.clone());
+        self.clients.insert(key, client.clone());
         Ok(client)
     }
 }

@@ -1,11 +1,14 @@
 //! HTTP requests.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Url};
 use vmroot_output::Cancel;
 
 use super::AddressScope;
+use crate::HostOptions;
 use crate::upload::StreamedBody;
 
 /// A request.
@@ -25,6 +28,8 @@ pub(crate) struct HttpRequest {
     /// The number of inactivity timeouts to wait for the response. More than one for requests that make the server
     /// read or move a whole blob.
     pub(crate) patience: u32,
+    /// The settings of the registry that the request is for.
+    pub(crate) settings: Arc<HostOptions>,
     /// Cancels the request.
     pub(crate) cancel: Cancel,
 }
@@ -41,6 +46,7 @@ impl HttpRequest {
             access: Access::Pull,
             address_scope: None,
             patience: 1,
+            settings: Arc::default(),
             cancel: Cancel::new(),
         }
     }

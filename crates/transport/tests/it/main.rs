@@ -6,5 +6,8 @@ mod docker;
 mod hostile;
 mod oci;
 mod pull;
+mod storage;
+mod storage_hostile;
+mod tarball;
 mod tools;
 mod validation;

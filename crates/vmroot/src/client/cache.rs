@@ -44,7 +44,8 @@ impl Client {
         }
         match ImageName::parse(name)? {
             ImageName::Docker(reference) => Ok(self.store.find(&reference.to_string(), platform)?),
-            ImageName::Archive { .. } => self.find_loaded(name, platform),
+            ImageName::Cache(name) => self.find(&name, platform),
+            _ => self.find_loaded(name, platform),
         }
     }
 

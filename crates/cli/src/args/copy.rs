@@ -1,0 +1,198 @@
+//! The options of `copy`, which have the names and meanings of skopeo's.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use vmroot::Platform;
+
+use super::platform::parse_platform;
+use super::quantity::parse_seconds;
+
+/// The options of `copy`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CopyArguments {
+    #[command(flatten)]
+    pub(crate) images: ImageArguments,
+    #[command(flatten)]
+    pub(crate) transfer: TransferArguments,
+    /// Give the copy this tag as well (repeatable; docker:// and docker-archive:)
+    #[arg(long, value_name = "TAG")]
+    pub(crate) additional_tag: Vec<String>,
+    /// Write the digest of the copied manifest to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) digestfile: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) compression: CompressionArguments,
+    #[command(flatten)]
+    pub(crate) source: SourceArguments,
+    #[command(flatten)]
+    pub(crate) destination: DestinationArguments,
+}
+
+/// The images of a list to copy, and their form. `sync` has them, too.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ImageArguments {
+    /// Copy all images of a list, and the list [same as --multi-arch all]
+    #[arg(long, short, conflicts_with = "multi_arch")]
+    pub(crate) all: bool,
+    /// Copy the image for the platform, all images, or the list without its images
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) multi_arch: Option<MultiArch>,
+    /// Copy the images for this platform (repeatable; several give a list, too) [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with_all = ["arch", "all", "multi_arch"], value_parser = parse_platform)]
+    pub(crate) platform: Vec<Platform>,
+    /// Keep or remove the entries of other images in the list of several platforms
+    #[arg(long, value_name = "FORM", default_value = "strip")]
+    pub(crate) list: ListArgument,
+    /// Write manifests in this format [default: that of the source, if the destination takes it]
+    #[arg(long, short, value_name = "FORMAT")]
+    pub(crate) format: Option<ManifestFormatArgument>,
+    /// Fail if the copy would change a digest
+    #[arg(long)]
+    pub(crate) preserve_digests: bool,
+    /// Copy the documents that refer to the image, too: signatures, bills of materials, attestations
+    #[arg(long)]
+    pub(crate) referrers: bool,
+    /// Do not copy the signatures of a source that stores them beside the image
+    #[arg(long)]
+    pub(crate) remove_signatures: bool,
+}
+
+/// Transfers. `sync` has these options, too.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TransferArguments {
+    /// Copy this many blobs at once
+    #[arg(long, value_name = "N", default_value = "6", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) image_parallel_copies: u16,
+    /// Retry a blob whose transfer failed this many times
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) retry_times: u32,
+    /// Pause this many seconds before the first retry, and twice as long before each further one
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
+    pub(crate) retry_delay: Duration,
+    /// Print what would be copied, and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Compression of layers.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CompressionArguments {
+    /// Compress layers of a dir: destination [default format: gzip]
+    #[arg(long)]
+    pub(crate) dest_compress: bool,
+    /// Decompress layers of a dir: destination
+    #[arg(long, conflicts_with_all = ["dest_compress", "dest_compress_format"])]
+    pub(crate) dest_decompress: bool,
+    /// Compress layers in this format
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) dest_compress_format: Option<CompressFormat>,
+    /// Compress layers with this level: 1 to 9 for gzip, 1 to 20 for zstd
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) dest_compress_level: Option<u32>,
+    /// Do not reuse layers of the destination that have another compression
+    #[arg(long)]
+    pub(crate) dest_force_compress_format: bool,
+}
+
+/// `--multi-arch`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MultiArch {
+    /// The image for the platform
+    System,
+    /// All images, and the list
+    All,
+    /// The list without its images
+    IndexOnly,
+}
+
+/// `--list`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListArgument {
+    /// Keep them; some registries refuse such a list
+    Sparse,
+    /// Remove them; the list gets another digest
+    Strip,
+}
+
+/// `--format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ManifestFormatArgument {
+    /// OCI
+    Oci,
+    /// Docker schema 2
+    V2s2,
+    /// Docker schema 1
+    V2s1,
+}
+
+/// `--dest-compress-format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompressFormat {
+    /// gzip
+    Gzip,
+    /// zstd
+    Zstd,
+    /// zstd with a table of contents
+    #[value(name = "zstd:chunked")]
+    ZstdChunked,
+}
+
+/// Defines the options of one side of a copy. clap cannot give flattened options a prefix.
+macro_rules! side_arguments {
+    ($name:ident, $heading:literal, $prefix:literal) => {
+        #[derive(Debug, Clone, Args)]
+        #[command(next_help_heading = $heading)]
+        pub(crate) struct $name {
+            /// Log in to the registry with this user and password
+            #[arg(id = concat!($prefix, "_creds"), long = concat!($prefix, "-creds"), value_name = "USER[:PASSWORD]")]
+            pub(crate) creds: Option<String>,
+            /// Log in to the registry as this user
+            #[arg(id = concat!($prefix, "_username"), long = concat!($prefix, "-username"), value_name = "USER")]
+            pub(crate) username: Option<String>,
+            /// Log in to the registry with this password
+            #[arg(id = concat!($prefix, "_password"), long = concat!($prefix, "-password"), value_name = "PASSWORD")]
+            pub(crate) password: Option<String>,
+            /// Send this token to the registry
+            #[arg(id = concat!($prefix, "_registry_token"), long = concat!($prefix, "-registry-token"), value_name = "TOKEN")]
+            pub(crate) registry_token: Option<String>,
+            /// Do not log in
+            #[arg(id = concat!($prefix, "_no_creds"), long = concat!($prefix, "-no-creds"))]
+            pub(crate) no_creds: bool,
+            /// Read credentials from this file
+            #[arg(id = concat!($prefix, "_authfile"), long = concat!($prefix, "-authfile"), value_name = "FILE")]
+            pub(crate) authfile: Option<PathBuf>,
+            /// Use the certificates in this directory (*.crt, *.cert, *.key)
+            #[arg(id = concat!($prefix, "_cert_dir"), long = concat!($prefix, "-cert-dir"), value_name = "DIR")]
+            pub(crate) cert_dir: Option<PathBuf>,
+            /// Require HTTPS and valid certificates [default: true]
+            #[arg(id = concat!($prefix, "_tls_verify"), long = concat!($prefix, "-tls-verify"), value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+            pub(crate) tls_verify: Option<bool>,
+            /// Use the Docker engine at this address (docker-daemon:)
+            #[arg(id = concat!($prefix, "_daemon_host"), long = concat!($prefix, "-daemon-host"), value_name = "HOST")]
+            pub(crate) daemon_host: Option<String>,
+            /// Keep the blobs of an OCI layout in this directory (oci:)
+            #[arg(id = concat!($prefix, "_shared_blob_dir"), long = concat!($prefix, "-shared-blob-dir"), value_name = "DIR")]
+            pub(crate) shared_blob_dir: Option<PathBuf>,
+        }
+    };
+}
+
+side_arguments!(SourceArguments, "Source options", "src");
+side_arguments!(DestinationSide, "Destination options", "dest");
+
+/// The options of the destination.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Destination options")]
+pub(crate) struct DestinationArguments {
+    #[command(flatten)]
+    pub(crate) side: DestinationSide,
+    /// Keep plain layers of an OCI layout as they are, instead of compressing them (oci:)
+    #[arg(long)]
+    pub(crate) dest_oci_accept_uncompressed_layers: bool,
+    /// Compute the digest of a layer before its upload, so that a layer that the registry has is not sent. This is
+    /// always so for layers that are not compressed anew
+    #[arg(long)]
+    pub(crate) dest_precompute_digests: bool,
+}

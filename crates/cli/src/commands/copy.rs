@@ -1,0 +1,172 @@
+//! `copy`.
+
+mod progress;
+mod side;
+
+use std::fs;
+
+use anyhow::Context as _;
+use serde_json::json;
+use vmroot::compress::Target;
+use vmroot::copy::Compression;
+use vmroot::{
+    Copier, CopyOptions, CopyReport, DestinationOptions, ImageName, LayerForm, ListForm, ManifestFormat, Platform,
+    Reference, Selection,
+};
+
+use crate::args::{
+    CompressFormat, CompressionArguments, CopyArguments, ImageArguments, ListArgument, ManifestFormatArgument,
+    MultiArch, TransferArguments,
+};
+use crate::context::Context;
+use crate::exit::UsageError;
+use crate::output;
+pub(crate) use progress::CopyBars;
+
+/// Copies an image, and prints what was done.
+pub(crate) fn copy(
+    context: &Context,
+    source: &str,
+    destination: &str,
+    arguments: &CopyArguments,
+) -> anyhow::Result<()> {
+    let (from, to) = (parse_name(source)?, parse_name(destination)?);
+    let options = copy_options(context, &arguments.images, &arguments.transfer, compression(&arguments.compression)?)?;
+    let client = context.client()?;
+    let reader = client.with_registry(side::source_options(context, &arguments.source)?)?;
+    let writer = client.with_registry(side::destination_options(context, &arguments.destination.side)?)?;
+    let source = reader.open_source(&from)?;
+    let destination = writer.open_destination(&to, &open_options(&writer, arguments)?)?;
+    let copier = Copier::new(options).with_progress(CopyBars::progress(context.quiet()));
+    let report = copier.copy(&*source, &*destination).map_err(vmroot::Error::from)?;
+    drop(copier);
+    if let Some(file) = arguments.digestfile.as_ref().filter(|_| !arguments.transfer.dry_run) {
+        fs::write(file, report.manifest.digest.to_string())
+            .with_context(|| format!("--digestfile {}", file.display()))?;
+    }
+    print_report(context, &from, &to, &report, arguments.transfer.dry_run)
+}
+
+/// Parses a name with a transport. Without one, the error lists the transports.
+pub(crate) fn parse_name(name: &str) -> anyhow::Result<ImageName> {
+    ImageName::parse(name).map_err(|error| {
+        let hint = if ImageName::has_transport(name) {
+            String::new()
+        } else {
+            "; expected TRANSPORT:DETAILS, such as docker://NAME, oci:DIR:TAG or vmroot:IMAGE".to_owned()
+        };
+        UsageError(format!("{error}{hint}")).into()
+    })
+}
+
+/// Returns the options of the library.
+pub(crate) fn copy_options(
+    context: &Context,
+    images: &ImageArguments,
+    transfer: &TransferArguments,
+    compression: Option<Compression>,
+) -> anyhow::Result<CopyOptions> {
+    let mut options = CopyOptions::default();
+    options.selection = selection(context, images);
+    options.format = images.format.map(|format| match format {
+        ManifestFormatArgument::Oci => ManifestFormat::Oci,
+        ManifestFormatArgument::V2s2 => ManifestFormat::Schema2,
+        ManifestFormatArgument::V2s1 => ManifestFormat::Schema1,
+    });
+    options.preserve_digests = images.preserve_digests;
+    options.referrers = images.referrers;
+    options.compression = compression;
+    options.dry_run = transfer.dry_run;
+    options.parallel = usize::from(transfer.image_parallel_copies);
+    options.retries = transfer.retry_times;
+    options.retry_delay = transfer.retry_delay;
+    options.limits = context.limits();
+    options.cancel = context.cancel();
+    Ok(options)
+}
+
+fn selection(context: &Context, images: &ImageArguments) -> Selection {
+    let list = match images.list {
+        ListArgument::Sparse => ListForm::Sparse,
+        ListArgument::Strip => ListForm::Stripped,
+    };
+    match (images.multi_arch, &images.platform[..]) {
+        (Some(MultiArch::All), _) => Selection::All,
+        (Some(MultiArch::IndexOnly), _) => Selection::IndexOnly,
+        _ if images.all => Selection::All,
+        (_, [_, _, ..]) => Selection::Platforms { platforms: images.platform.clone(), list },
+        (_, [platform]) => Selection::Platform(platform.clone()),
+        (_, []) => Selection::Platform(context.requested_platform().cloned().unwrap_or_else(Platform::host)),
+    }
+}
+
+fn compression(arguments: &CompressionArguments) -> anyhow::Result<Option<Compression>> {
+    let level = arguments.dest_compress_level;
+    let target = match arguments.dest_compress_format {
+        Some(CompressFormat::Gzip) => Target::Gzip { level },
+        Some(CompressFormat::Zstd) => Target::Zstd { level },
+        Some(CompressFormat::ZstdChunked) => {
+            return Err(UsageError("--dest-compress-format zstd:chunked is not written yet".to_owned()).into());
+        }
+        None => return Ok(None),
+    };
+    target.check_level().map_err(|error| UsageError(format!("--dest-compress-level: {error}")))?;
+    Ok(Some(Compression { target, force: arguments.dest_force_compress_format }))
+}
+
+fn open_options(client: &vmroot::Client, arguments: &CopyArguments) -> anyhow::Result<DestinationOptions> {
+    let mut options = DestinationOptions::new(client.cache_dir());
+    options.additional_tags = additional_tags(&arguments.additional_tag)?;
+    options.shared_blob_dir.clone_from(&arguments.destination.side.shared_blob_dir);
+    options.accept_uncompressed_layers = arguments.destination.dest_oci_accept_uncompressed_layers;
+    options.dir_layers = match &arguments.compression {
+        compression if compression.dest_compress => LayerForm::Compress,
+        compression if compression.dest_decompress => LayerForm::Decompress,
+        _ => LayerForm::Keep,
+    };
+    Ok(options)
+}
+
+/// Parses additional names: for an archive `NAME:TAG`, for a registry also a tag alone.
+fn additional_tags(tags: &[String]) -> anyhow::Result<Vec<Reference>> {
+    let parse =
+        |tag: &String| Reference::parse(tag).map_err(|error| UsageError(format!("--additional-tag: {error}")).into());
+    tags.iter().flat_map(|tags| tags.split(',')).map(|tag| parse(&tag.to_owned())).collect()
+}
+
+fn print_report(
+    context: &Context,
+    from: &ImageName,
+    to: &ImageName,
+    report: &CopyReport,
+    is_dry_run: bool,
+) -> anyhow::Result<()> {
+    for loss in &report.losses {
+        output::print_note(&format!("note: {loss}"));
+    }
+    let digest = report.manifest.digest;
+    if context.json() {
+        output::print_json(&json!({
+            "source": from.to_string(),
+            "destination": to.to_string(),
+            "digest": digest,
+            "sourceDigest": report.source,
+            "mediaType": report.manifest.media_type,
+            "present": report.was_present,
+            "dryRun": is_dry_run,
+            "blobs": {"written": report.written, "reused": report.reused, "bytes": report.bytes},
+            "referrers": report.referrers,
+            "notes": report.losses,
+        }))?;
+        return Ok(());
+    }
+    let text = match report {
+        _ if is_dry_run => format!("would copy {from} to {to}"),
+        report if report.was_present => format!("{to} has the image already: {digest}"),
+        report => {
+            format!("copied {from} to {to}: {digest} ({} blobs written, {} reused)", report.written, report.reused)
+        }
+    };
+    output::print_note(&text);
+    Ok(())
+}

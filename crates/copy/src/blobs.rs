@@ -1,0 +1,283 @@
+//! Copying the blobs of one image, several at once.
+
+use std::collections::HashSet;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use vmroot_compress::{RecompressOptions, Target, recompress};
+use vmroot_errors::{ErrorKind, with_causes};
+use vmroot_model::{Algorithm, Descriptor, Digest, Hasher, LayerCompression, MediaType, Reference};
+use vmroot_output::{CANCEL_LATENCY, Cancel};
+use vmroot_transport::{BlobRole, NewBlob, Reuse};
+
+use crate::copier::Job;
+use crate::ledger::{Key, lock};
+use crate::report::Tally;
+use crate::{BlobState, CopyProgress, Error, Result, plan};
+
+/// The most repositories from which a registry is asked to mount a blob.
+const MOUNT_ATTEMPTS: usize = 5;
+
+/// A blob to copy.
+#[derive(Debug, Clone)]
+pub(crate) struct Task {
+    /// The blob in the source.
+    pub(crate) blob: Descriptor,
+    pub(crate) role: BlobRole,
+    /// The new compression; `None` for an unchanged blob.
+    pub(crate) change: Option<Target>,
+    /// The digest of the decompressed layer, which is checked if the layer is decompressed.
+    pub(crate) diff_id: Option<Digest>,
+}
+
+impl Job<'_> {
+    /// Copies blobs. Returns their descriptors in the destination, in the order of the tasks.
+    pub(crate) fn copy_blobs(&self, tasks: &[Task]) -> Result<Vec<Descriptor>> {
+        let results: Vec<Mutex<Option<Descriptor>>> = tasks.iter().map(|_| Mutex::default()).collect();
+        let failure = Mutex::new(None);
+        let next = AtomicUsize::new(0);
+        let order = distinct_first(tasks);
+        let work = || {
+            while let Some(&number) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if lock(&failure).is_some() {
+                    return;
+                }
+                match self.copy_blob(&tasks[number]) {
+                    Ok(descriptor) => *lock(&results[number]) = Some(descriptor),
+                    Err(error) => {
+                        lock(&failure).get_or_insert(error);
+                    }
+                }
+            }
+        };
+        thread::scope(|scope| -> Result<()> {
+            for number in 1..self.options().parallel.max(1).min(tasks.len()) {
+                let thread = thread::Builder::new().name(format!("blob-{number}")).spawn_scoped(scope, work);
+                thread.map_err(Error::Threads)?;
+            }
+            work();
+            Ok(())
+        })?;
+        if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
+        }
+        let copied = results.into_iter().filter_map(|it| it.into_inner().unwrap_or_else(PoisonError::into_inner));
+        Ok(copied.collect())
+    }
+
+    /// Copies one blob, unless the destination has it, and returns its descriptor there.
+    fn copy_blob(&self, task: &Task) -> Result<Descriptor> {
+        let key = Key { scope: self.destination.blob_scope(), digest: task.blob.digest, target: task.change };
+        let slot = self.copier.ledger.slot(key);
+        let mut copied = lock(&slot);
+        if let Some(copied) = &*copied {
+            Tally::add(&self.tally.reused, 1);
+            return Ok(copied.clone());
+        }
+        let _permit = self.copier.permits.acquire();
+        self.options().cancel.check()?;
+        let descriptor = match task.change {
+            None => self.copy_unchanged(task)?,
+            Some(target) => self.copy_changed(task, target)?,
+        };
+        self.copier.ledger.add_place(descriptor.digest, self.destination.repository());
+        Ok(copied.insert(descriptor).clone())
+    }
+
+    fn copy_unchanged(&self, task: &Task) -> Result<Descriptor> {
+        let blob = &task.blob;
+        let origins = self.origins(&blob.digest);
+        let reuse = self.destination.reuse_blob(blob, &origins).map_err(|error| self.destination_error(error))?;
+        let may_be_missing = self.destination.accepts().foreign_layers && blob.foreign_urls().next().is_some();
+        if reuse != Reuse::Absent || may_be_missing {
+            Tally::add(&self.tally.reused, 1);
+            self.copier.progress.blob(blob, BlobState::Reused);
+            return Ok(blob.clone());
+        }
+        self.transfer(task, |reader| {
+            let mut new = NewBlob::known(blob, task.role, reader);
+            self.destination.put_blob(&mut new).map_err(|error| self.blob_error(task, error))?;
+            Ok(blob.clone())
+        })
+    }
+
+    fn copy_changed(&self, task: &Task, target: Target) -> Result<Descriptor> {
+        self.transfer(task, |reader| {
+            let verified = Verified::new(reader, &task.blob);
+            let plain = Arc::new(Mutex::new(Hasher::new(Algorithm::Sha256)));
+            let tap = Arc::clone(&plain);
+            let options = RecompressOptions { limits: self.options().limits, ..RecompressOptions::new(target) };
+            let changed = recompress(verified, &options, move |bytes| lock(&tap).update(bytes));
+            let changed = changed.map_err(|error| self.compress_error(task, error))?;
+            let mut new = NewBlob::unknown(media_type(target), task.role, changed);
+            self.destination.put_blob(&mut new).map_err(|error| self.blob_error(task, error))?;
+            let actual = lock(&plain).clone().finish();
+            if let Some(expected) = task.diff_id.filter(|expected| *expected != actual) {
+                let (place, digest) = (self.source.name(), task.blob.digest);
+                return Err(Error::DiffId { place, digest, expected, actual });
+            }
+            new.finished().ok_or_else(|| self.not_read(task))
+        })
+    }
+
+    /// Opens a blob of the source and passes it to `put`, and again after failures of connections.
+    fn transfer(&self, task: &Task, put: impl Fn(Counting) -> Result<Descriptor>) -> Result<Descriptor> {
+        if self.options().dry_run {
+            return Ok(task.blob.clone());
+        }
+        let descriptor = self.retry(|| {
+            self.copier.progress.blob(&task.blob, BlobState::Started);
+            let body = self.source.blob(&task.blob, 0).map_err(|error| self.blob_error(task, error))?;
+            put(self.counting(task, body.reader))
+        })?;
+        Tally::add(&self.tally.written, 1);
+        self.copier.progress.blob(&task.blob, BlobState::Written);
+        Ok(descriptor)
+    }
+
+    /// Calls `attempt` until it succeeds, fails for another reason than a connection, or the retries are used up.
+    pub(crate) fn retry<T>(&self, attempt: impl Fn() -> Result<T>) -> Result<T> {
+        let mut delay = self.options().retry_delay;
+        let mut retries = self.options().retries;
+        loop {
+            match attempt() {
+                Err(error) if error.kind() == ErrorKind::Unreachable && retries > 0 => {
+                    let cause = with_causes(&error);
+                    self.copier.progress.message(&format!("{cause}; trying again in {} s", delay.as_secs_f32()));
+                    self.pause(delay)?;
+                    retries -= 1;
+                    delay = delay.saturating_mul(2);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn counting(&self, task: &Task, reader: Box<dyn Read + Send>) -> Counting {
+        let progress = Arc::clone(&self.copier.progress);
+        let (cancel, tally) = (self.options().cancel.clone(), Arc::clone(&self.tally));
+        Counting { progress, cancel, tally, blob: task.blob.clone(), reader, read: 0 }
+    }
+
+    fn pause(&self, delay: Duration) -> Result<()> {
+        let deadline = Instant::now() + delay;
+        while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+            self.options().cancel.check()?;
+            thread::sleep(left.min(CANCEL_LATENCY));
+        }
+        Ok(())
+    }
+
+    /// Returns other repositories of the destination's registry that have a blob.
+    pub(crate) fn origins(&self, digest: &Digest) -> Vec<Reference> {
+        let Some(own) = self.destination.repository() else { return Vec::new() };
+        let known = self.copier.ledger.places(digest, MOUNT_ATTEMPTS);
+        let all = self.source.repository().cloned().into_iter().chain(known);
+        let is_other = |it: &Reference| it.domain() == own.domain() && it.path() != own.path();
+        let mut seen = HashSet::new();
+        all.filter(|it| is_other(it) && seen.insert(it.path().to_owned())).take(MOUNT_ATTEMPTS).collect()
+    }
+
+    /// Returns the error of a destination that did not read a blob to its end.
+    fn not_read(&self, task: &Task) -> Error {
+        let error = io::Error::new(io::ErrorKind::UnexpectedEof, "the blob was not read to its end");
+        let place = self.destination.name();
+        self.blob_error(task, vmroot_transport::Error::ReadBlob { place, digest: task.blob.digest, source: error })
+    }
+
+    fn compress_error(&self, task: &Task, error: vmroot_compress::Error) -> Error {
+        Error::Compress { place: self.source.name(), digest: task.blob.digest, source: Box::new(error) }
+    }
+
+    fn blob_error(&self, task: &Task, error: vmroot_transport::Error) -> Error {
+        let (from, to) = (self.source.name(), self.destination.name());
+        let source = Box::new(error);
+        self.cancelled().unwrap_or(Error::Blob { digest: task.blob.digest, from, to, source })
+    }
+}
+
+/// Returns the media type of a compressed layer for its upload. That in the manifest depends on the manifest's format.
+fn media_type(target: Target) -> MediaType {
+    match plan::compression(target) {
+        LayerCompression::None => MediaType::OCI_LAYER,
+        LayerCompression::Gzip => MediaType::OCI_LAYER_GZIP,
+        LayerCompression::Zstd => MediaType::OCI_LAYER_ZSTD,
+    }
+}
+
+/// Returns the positions of the tasks, those of the largest blobs first, and repeated blobs at the end: these are then
+/// in the destination, and no thread waits for another.
+fn distinct_first(tasks: &[Task]) -> Vec<usize> {
+    let mut seen = HashSet::new();
+    let is_repeated: Vec<bool> = tasks.iter().map(|task| !seen.insert(task.blob.digest)).collect();
+    let mut order: Vec<usize> = (0..tasks.len()).collect();
+    order.sort_by_key(|&number| (is_repeated[number], std::cmp::Reverse(tasks[number].blob.size)));
+    order
+}
+
+/// A reader that reports its progress, and ends with an error once the copy is cancelled.
+struct Counting {
+    progress: Arc<dyn CopyProgress>,
+    cancel: Cancel,
+    tally: Arc<Tally>,
+    blob: Descriptor,
+    reader: Box<dyn Read + Send>,
+    read: u64,
+}
+
+impl Read for Counting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_cancelled() {
+            return Err(io::Error::other("cancelled"));
+        }
+        let count = self.reader.read(buffer)?;
+        self.read += count as u64;
+        Tally::add(&self.tally.bytes, count as u64);
+        self.progress.blob(&self.blob, BlobState::Read(self.read));
+        Ok(count)
+    }
+}
+
+/// A reader that checks the digest and the size of a blob at its end.
+struct Verified<R> {
+    reader: R,
+    hasher: Option<Hasher>,
+    read: u64,
+    digest: Digest,
+    size: u64,
+}
+
+impl<R: Read> Verified<R> {
+    fn new(reader: R, blob: &Descriptor) -> Self {
+        let hasher = Some(Hasher::new(blob.digest.algorithm()));
+        Self { reader, hasher, read: 0, digest: blob.digest, size: blob.size }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let Some(hasher) = self.hasher.take() else { return Ok(()) };
+        let actual = hasher.finish();
+        if self.read == self.size && actual == self.digest {
+            return Ok(());
+        }
+        let &mut Self { read, size, digest, .. } = self;
+        let reason = format!("the blob has {read} bytes and digest {actual}, its descriptor says {size} and {digest}");
+        Err(io::Error::new(io::ErrorKind::InvalidData, reason))
+    }
+}
+
+impl<R: Read> Read for Verified<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        if count == 0 && !buffer.is_empty() {
+            self.finish()?;
+        }
+        self.read += count as u64;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&buffer[..count]);
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,191 @@
+//! The copier: one copy from a source to a destination, and the state that several copies share.
+
+use std::fmt;
+use std::sync::Arc;
+
+use vmroot_model::{Descriptor, Digest, Document, MediaType};
+use vmroot_transport::{ImageDestination, ImageSource, ManifestPlace};
+
+use crate::ledger::{Ledger, Permits};
+use crate::report::Tally;
+use crate::{CopyOptions, CopyProgress, CopyReport, Error, NoCopyProgress, Result, Selection};
+
+/// Copies images. Copies of one copier share its parallel transfers, and the blobs that it has written.
+pub struct Copier {
+    pub(crate) options: CopyOptions,
+    pub(crate) progress: Arc<dyn CopyProgress>,
+    pub(crate) ledger: Ledger,
+    pub(crate) permits: Permits,
+}
+
+/// One copy.
+pub(crate) struct Job<'a> {
+    pub(crate) copier: &'a Copier,
+    pub(crate) source: &'a dyn ImageSource,
+    pub(crate) destination: &'a dyn ImageDestination,
+    pub(crate) tally: Arc<Tally>,
+}
+
+impl Copier {
+    /// Creates a copier.
+    pub fn new(options: CopyOptions) -> Self {
+        let permits = Permits::new(options.parallel);
+        Self { options, progress: Arc::new(NoCopyProgress), ledger: Ledger::default(), permits }
+    }
+
+    /// Returns the copier with another receiver of progress.
+    #[must_use]
+    pub fn with_progress(self, progress: Arc<dyn CopyProgress>) -> Self {
+        Self { progress, ..self }
+    }
+
+    /// Returns the options.
+    pub fn options(&self) -> &CopyOptions {
+        &self.options
+    }
+
+    /// Copies the image, the list or the artifact of a source to a destination, and commits it.
+    ///
+    /// # Errors
+    /// - [`Error::Source`] and [`Error::Blob`]: the source cannot be read.
+    /// - [`Error::Destination`]: the destination cannot be written, or takes no form of the image.
+    /// - [`Error::Document`]: a document is invalid, has no image for the platform, or cannot be converted.
+    /// - [`Error::MustNotChange`]: the destination does not take the image as it is, and it must not change.
+    /// - [`Error::Compress`] and [`Error::DiffId`]: a layer is damaged.
+    /// - [`Error::Cancelled`]: the caller cancelled the copy.
+    pub fn copy(&self, source: &dyn ImageSource, destination: &dyn ImageDestination) -> Result<CopyReport> {
+        let job = Job { copier: self, source, destination, tally: Arc::default() };
+        source.notes().into_iter().for_each(|note| job.tally.lose(note));
+        let top = job.read_top()?;
+        let digest = *top.digest();
+        if let Some(present) = job.find_present(&top)? {
+            let mut report = job.tally.report(present, digest);
+            report.was_present = true;
+            report.referrers = job.copy_referrers(&[digest])?;
+            return Ok(report);
+        }
+        let copied = job.copy_top(top)?;
+        let referrers = job.copy_referrers(&copied.unchanged)?;
+        if !self.options.dry_run {
+            destination.commit().map_err(|error| job.destination_error(error))?;
+        }
+        let mut report = job.tally.report(copied.descriptor, digest);
+        report.referrers = referrers;
+        Ok(report)
+    }
+}
+
+impl fmt::Debug for Copier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Copier").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// A copied document.
+pub(crate) struct Copied {
+    /// The document in the destination.
+    pub(crate) descriptor: Descriptor,
+    /// The documents that have the same digest in the source and the destination.
+    pub(crate) unchanged: Vec<Digest>,
+}
+
+impl Job<'_> {
+    pub(crate) fn options(&self) -> &CopyOptions {
+        &self.copier.options
+    }
+
+    /// Reads the document that the source's name refers to.
+    fn read_top(&self) -> Result<Document> {
+        self.options().cancel.check()?;
+        let raw = self.source.manifest(None).map_err(|error| self.source_error(error))?;
+        self.parse(raw.bytes, raw.media_type.as_deref())
+    }
+
+    /// Reads the document of a descriptor.
+    pub(crate) fn read_document(&self, descriptor: &Descriptor) -> Result<Document> {
+        self.options().cancel.check()?;
+        let raw = self.source.read_manifest(descriptor).map_err(|error| self.source_error(error))?;
+        let stated = raw.media_type.or(Some(descriptor.media_type.to_string()).filter(|it| !it.is_empty()));
+        self.parse(raw.bytes, stated.as_deref())
+    }
+
+    fn parse(&self, bytes: Vec<u8>, media_type: Option<&str>) -> Result<Document> {
+        Document::parse(bytes, media_type).map_err(|error| self.document_error(error))
+    }
+
+    /// Returns the image in the destination, if it is the one of the source and the options ask for no change.
+    fn find_present(&self, top: &Document) -> Result<Option<Descriptor>> {
+        let options = self.options();
+        if options.format.is_some() || options.compression.is_some() {
+            return Ok(None);
+        }
+        let wanted = match (top, &options.selection) {
+            (Document::Manifest(manifest), _) => describe(manifest.media_type(), manifest.digest(), manifest.raw()),
+            (Document::Index(index), Selection::Platform(platform)) => {
+                index.select(platform).map_err(|error| self.document_error(error))?.clone()
+            }
+            (Document::Index(index), Selection::All) => describe(index.media_type(), index.digest(), index.raw()),
+            (Document::Index(_), Selection::Platforms { .. } | Selection::IndexOnly) => return Ok(None),
+        };
+        let current = self.destination.current().map_err(|error| self.destination_error(error))?;
+        if current != Some(wanted.digest) {
+            return Ok(None);
+        }
+        if let (Document::Index(index), Selection::All) = (top, &options.selection) {
+            // A list can be in a registry or a layout without its images.
+            for instance in index.manifests() {
+                let has = self.destination.has_manifest(&instance.digest);
+                if !has.map_err(|error| self.destination_error(error))? {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(wanted))
+    }
+
+    fn copy_top(&self, top: Document) -> Result<Copied> {
+        match (top, &self.options().selection) {
+            (Document::Manifest(manifest), _) => self.copy_image(&manifest, ManifestPlace::Top),
+            (Document::Index(index), Selection::Platform(platform)) => {
+                let manifest = self.find_instance(index, platform)?;
+                self.copy_image(&manifest, ManifestPlace::Top)
+            }
+            (Document::Index(index), _) => self.copy_list(&index, ManifestPlace::Top, 0),
+        }
+    }
+
+    /// Writes a manifest or an index.
+    pub(crate) fn put_manifest(
+        &self,
+        bytes: &[u8],
+        media_type: &MediaType,
+        place: ManifestPlace,
+    ) -> vmroot_transport::Result<()> {
+        if self.options().dry_run {
+            return Ok(());
+        }
+        self.destination.put_manifest(bytes, media_type, place)
+    }
+
+    pub(crate) fn source_error(&self, error: vmroot_transport::Error) -> Error {
+        self.cancelled().unwrap_or_else(|| Error::Source { place: self.source.name(), source: Box::new(error) })
+    }
+
+    pub(crate) fn destination_error(&self, error: vmroot_transport::Error) -> Error {
+        self.cancelled()
+            .unwrap_or_else(|| Error::Destination { place: self.destination.name(), source: Box::new(error) })
+    }
+
+    pub(crate) fn document_error(&self, error: vmroot_model::Error) -> Error {
+        Error::Document { place: self.source.name(), source: Box::new(error) }
+    }
+
+    /// Returns the error of a cancelled copy, whose own error is a consequence.
+    pub(crate) fn cancelled(&self) -> Option<Error> {
+        self.options().cancel.is_cancelled().then_some(Error::Cancelled)
+    }
+}
+
+fn describe(media_type: &MediaType, digest: &Digest, bytes: &[u8]) -> Descriptor {
+    Descriptor::new(media_type.clone(), *digest, bytes.len() as u64)
+}

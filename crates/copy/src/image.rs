@@ -1,0 +1,172 @@
+//! Copying one image or artifact.
+
+use std::io::Cursor;
+
+use vmroot_model::{CONFIG_LIMIT, Descriptor, ImageConfig, Manifest, MediaType};
+use vmroot_model::{Converted, ManifestFormat, WrittenLayer};
+use vmroot_transport::{BlobRole, ManifestPlace, NewBlob, Reuse};
+
+use crate::blobs::Task;
+use crate::copier::{Copied, Job};
+use crate::{Error, Result, plan};
+
+impl Job<'_> {
+    /// Returns whether the manifests must stay as they are.
+    pub(crate) fn is_fixed(&self, place: ManifestPlace) -> bool {
+        self.options().preserve_digests
+            || place == ManifestPlace::Referrer
+            || self.destination.accepts().digest.is_some()
+    }
+
+    /// Copies the blobs of a manifest, and the manifest, in the first format that the destination takes.
+    pub(crate) fn copy_image(&self, manifest: &Manifest, place: ManifestPlace) -> Result<Copied> {
+        if place != ManifestPlace::Top && self.is_unchanged_present(manifest)? {
+            return Ok(Copied { descriptor: describe(manifest), unchanged: vec![*manifest.digest()] });
+        }
+        let config = match manifest.is_image() {
+            true => Some(self.read_config(manifest)?),
+            false => None,
+        };
+        let accepts = self.destination.accepts();
+        let mut refused = None;
+        for format in plan::formats(manifest, &accepts, self.options(), self.is_fixed(place)) {
+            match self.copy_image_as(manifest, config.as_deref(), format, place) {
+                Err(error) if is_refusal(&error) => {
+                    self.copier.progress.message(&format!("the destination refuses {format}; trying another format"));
+                    refused.get_or_insert(error);
+                }
+                copied => return copied,
+            }
+        }
+        Err(refused.unwrap_or_else(|| self.no_format(manifest)))
+    }
+
+    /// Returns whether the destination has a manifest, and the options ask for no change of it.
+    fn is_unchanged_present(&self, manifest: &Manifest) -> Result<bool> {
+        if self.options().format.is_some() || self.options().compression.is_some() {
+            return Ok(false);
+        }
+        self.destination.has_manifest(manifest.digest()).map_err(|error| self.destination_error(error))
+    }
+
+    fn no_format(&self, manifest: &Manifest) -> Error {
+        let (place, media_type) = (self.destination.name(), manifest.media_type().to_string());
+        let reason = "it takes other types only; --format may convert the image".to_owned();
+        self.destination_error(vmroot_transport::Error::Refused { place, media_type, reason })
+    }
+
+    fn read_config(&self, manifest: &Manifest) -> Result<Vec<u8>> {
+        self.source.read_blob(manifest.config(), CONFIG_LIMIT).map_err(|error| self.source_error(error))
+    }
+
+    fn copy_image_as(
+        &self,
+        manifest: &Manifest,
+        config: Option<&[u8]>,
+        format: ManifestFormat,
+        place: ManifestPlace,
+    ) -> Result<Copied> {
+        let tasks = self.layer_tasks(manifest, config, format);
+        self.check_unchanged(manifest, &tasks, format, place)?;
+        let copied = self.copy_blobs(&tasks)?;
+        let layers: Vec<WrittenLayer> = tasks.iter().zip(&copied).map(|(task, copied)| written(task, copied)).collect();
+        let converted = manifest.convert(format, config.unwrap_or_default(), &layers);
+        let converted: Converted = converted.map_err(|error| self.document_error(error))?;
+        converted.losses.iter().for_each(|loss| self.tally.lose(loss.to_string()));
+        for extra in &converted.extra_blobs {
+            self.put_bytes(&extra.descriptor, BlobRole::Layer, &extra.bytes)?;
+        }
+        match &converted.config {
+            Some(new) => self.put_bytes(&Descriptor::of(MediaType::OCI_CONFIG, new), BlobRole::Config, new)?,
+            None => self.copy_config(manifest, config)?,
+        }
+        self.put_manifest(&converted.manifest, &converted.media_type, place)
+            .map_err(|error| self.destination_error(error))?;
+        let descriptor = Descriptor::of(converted.media_type, &converted.manifest);
+        let is_same = descriptor.digest == *manifest.digest();
+        Ok(Copied { unchanged: is_same.then_some(descriptor.digest).into_iter().collect(), descriptor })
+    }
+
+    /// Fails if an image would change that must not.
+    fn check_unchanged(
+        &self,
+        manifest: &Manifest,
+        tasks: &[Task],
+        format: ManifestFormat,
+        place: ManifestPlace,
+    ) -> Result<()> {
+        let changed = tasks.iter().find_map(|task| Some((task.blob.digest, plan::compression(task.change?))));
+        let reason = match changed {
+            _ if !self.is_fixed(place) => return Ok(()),
+            _ if format != manifest.format() => {
+                format!("its manifest would become {format}")
+            }
+            Some((digest, compression)) => format!("layer {digest} would be {compression}"),
+            None => return Ok(()),
+        };
+        Err(Error::MustNotChange { from: self.source.name(), to: self.destination.name(), reason })
+    }
+
+    fn layer_tasks(&self, manifest: &Manifest, config: Option<&[u8]>, format: ManifestFormat) -> Vec<Task> {
+        let accepts = self.destination.accepts();
+        // A config that cannot be parsed has no diff ids to check.
+        let config = config.and_then(|bytes| ImageConfig::parse(bytes.to_vec()).ok());
+        let diff_ids =
+            config.as_ref().filter(|config| config.check_layers(manifest).is_ok()).map(ImageConfig::diff_ids);
+        let task = |(number, blob): (usize, &Descriptor)| Task {
+            blob: blob.clone(),
+            role: BlobRole::Layer,
+            change: plan::change(blob, format, &accepts, self.options()),
+            diff_id: diff_ids.and_then(|diff_ids| diff_ids.get(number)).copied(),
+        };
+        manifest.layers().iter().enumerate().map(task).collect()
+    }
+
+    /// Copies an unchanged config. That of an artifact can be large, so it is copied like a layer.
+    fn copy_config(&self, manifest: &Manifest, config: Option<&[u8]>) -> Result<()> {
+        let descriptor = manifest.config();
+        match config {
+            Some(bytes) => self.put_bytes(descriptor, BlobRole::Config, bytes),
+            None => {
+                let task = Task { blob: descriptor.clone(), role: BlobRole::Config, change: None, diff_id: None };
+                self.copy_blobs(&[task]).map(drop)
+            }
+        }
+    }
+
+    /// Writes a short blob from memory, unless the destination has it.
+    fn put_bytes(&self, blob: &Descriptor, role: BlobRole, bytes: &[u8]) -> Result<()> {
+        if self.options().dry_run {
+            return Ok(());
+        }
+        self.options().cancel.check()?;
+        let origins = self.origins(&blob.digest);
+        let write = || {
+            if self.destination.reuse_blob(blob, &origins)? != Reuse::Absent {
+                return Ok(());
+            }
+            self.destination.put_blob(&mut NewBlob::known(blob, role, Cursor::new(bytes)))
+        };
+        self.retry(|| write().map_err(|error| self.destination_error(error)))
+    }
+}
+
+/// Returns a layer as it is in the destination.
+fn written(task: &Task, copied: &Descriptor) -> WrittenLayer {
+    match task.change {
+        None => WrittenLayer { diff_id: task.diff_id, ..WrittenLayer::unchanged(copied) },
+        Some(target) => WrittenLayer {
+            diff_id: task.diff_id,
+            annotations: copied.annotations.clone(),
+            ..WrittenLayer::recompressed(copied.digest, copied.size, plan::compression(target))
+        },
+    }
+}
+
+fn describe(manifest: &Manifest) -> Descriptor {
+    Descriptor::new(manifest.media_type().clone(), *manifest.digest(), manifest.raw().len() as u64)
+}
+
+fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::Destination { source, .. } if matches!(**source, vmroot_transport::Error::Refused { .. }))
+}

@@ -1,0 +1,85 @@
+//! The blobs that one copier has written, so that images share them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use vmroot_compress::Target;
+use vmroot_model::{Descriptor, Digest, Reference};
+
+/// A blob of a source, in the form and the place that it has in a destination.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    /// [`ImageDestination::blob_scope`](vmroot_transport::ImageDestination::blob_scope).
+    pub(crate) scope: String,
+    pub(crate) digest: Digest,
+    /// The new compression, or `None` for an unchanged blob.
+    pub(crate) target: Option<Target>,
+}
+
+/// The place of one blob. The thread that copies the blob holds it locked; the others wait, and find the result.
+pub(crate) type Slot = Arc<Mutex<Option<Descriptor>>>;
+
+/// The blobs that one copier has written or found, by their destinations.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    slots: Mutex<HashMap<Key, Slot>>,
+    /// The repositories that have a blob.
+    places: Mutex<HashMap<Digest, BTreeSet<Reference>>>,
+}
+
+impl Ledger {
+    /// Returns the place of a blob.
+    pub(crate) fn slot(&self, key: Key) -> Slot {
+        Arc::clone(lock(&self.slots).entry(key).or_default())
+    }
+
+    /// Records that a repository has a blob.
+    pub(crate) fn add_place(&self, digest: Digest, repository: Option<&Reference>) {
+        if let Some(repository) = repository {
+            lock(&self.places).entry(digest).or_default().insert(repository.clone());
+        }
+    }
+
+    /// Returns repositories that have a blob, at most `limit`.
+    pub(crate) fn places(&self, digest: &Digest, limit: usize) -> Vec<Reference> {
+        lock(&self.places).get(digest).into_iter().flatten().take(limit).cloned().collect()
+    }
+}
+
+/// Permits for transfers, which all images of a copier share.
+#[derive(Debug)]
+pub(crate) struct Permits {
+    free: Mutex<usize>,
+    returned: Condvar,
+}
+
+impl Permits {
+    pub(crate) fn new(count: usize) -> Self {
+        Self { free: Mutex::new(count.max(1)), returned: Condvar::new() }
+    }
+
+    /// Waits for a permit.
+    pub(crate) fn acquire(&self) -> Permit<'_> {
+        let mut free = lock(&self.free);
+        while *free == 0 {
+            free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
+        *free -= 1;
+        Permit(self)
+    }
+}
+
+/// A permit for one transfer, returned on drop.
+pub(crate) struct Permit<'a>(&'a Permits);
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.free) += 1;
+        self.0.returned.notify_one();
+    }
+}
+
+/// Locks a mutex. Poisoning is ignored, because no panic leaves the values in an invalid state.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

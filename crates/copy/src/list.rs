@@ -1,0 +1,142 @@
+//! Copying a list of images.
+
+use vmroot_model::{Descriptor, Digest, Document, Index, LayerCompression, Manifest, Platform, Search};
+use vmroot_model::{IndexFormat, Instance, ManifestFormat};
+use vmroot_transport::ManifestPlace;
+
+use crate::copier::{Copied, Job};
+use crate::{Error, ListForm, Result, Selection, plan};
+
+/// The most lists that contain each other.
+const DEPTH_LIMIT: usize = 8;
+
+/// The annotation with the digest of the image that an attestation is about (BuildKit, attestation-storage.md).
+const ATTESTED: &str = "vnd.docker.reference.digest";
+
+impl Job<'_> {
+    /// Returns the manifest of a list for a platform. Nested lists are searched.
+    pub(crate) fn find_instance(&self, index: Index, platform: &Platform) -> Result<Manifest> {
+        let mut search = Search::new(platform);
+        let mut document = Document::Index(index);
+        loop {
+            match document {
+                Document::Manifest(manifest) => return Ok(manifest),
+                Document::Index(index) => search.enter(&index),
+            }
+            let next = search.next_candidate().map_err(|error| self.document_error(error))?;
+            document = self.read_document(&next)?;
+        }
+    }
+
+    /// Copies the chosen images of a list, and then the list.
+    pub(crate) fn copy_list(&self, index: &Index, place: ManifestPlace, depth: usize) -> Result<Copied> {
+        if depth == DEPTH_LIMIT {
+            return Err(Error::TooDeep { place: self.source.name(), limit: DEPTH_LIMIT });
+        }
+        let format = self.list_format(index, place)?;
+        let chosen = self.chosen(index, place);
+        let mut edit = index.edit();
+        let mut unchanged = Vec::new();
+        for (number, entry) in index.manifests().iter().enumerate() {
+            if !chosen[number] {
+                if self.strips(place) {
+                    edit.remove(number);
+                }
+                continue;
+            }
+            let message = format!("copying {} of {}: {}", number + 1, index.manifests().len(), describe(entry));
+            self.copier.progress.message(&message);
+            let copied = self.copy_entry(entry, depth)?;
+            unchanged.extend(copied.unchanged);
+            if copied.descriptor.digest != entry.digest {
+                edit.replace(number, instance(copied.descriptor, self.writes_zstd()));
+            }
+        }
+        let edited = edit.finish_as(format, &Platform::host()).map_err(|error| self.document_error(error))?;
+        edited.losses.iter().for_each(|loss| self.tally.lose(loss.to_string()));
+        let descriptor = Descriptor::of(edited.media_type, &edited.bytes);
+        if descriptor.digest == *index.digest() {
+            unchanged.push(descriptor.digest);
+        } else if self.is_fixed(place) {
+            let reason = format!("its list would become {}", descriptor.digest);
+            return Err(Error::MustNotChange { from: self.source.name(), to: self.destination.name(), reason });
+        }
+        self.put_manifest(&edited.bytes, &descriptor.media_type, place)
+            .map_err(|error| self.destination_error(error))?;
+        Ok(Copied { descriptor, unchanged })
+    }
+
+    fn copy_entry(&self, entry: &Descriptor, depth: usize) -> Result<Copied> {
+        match self.read_document(entry)? {
+            Document::Manifest(manifest) => self.copy_image(&manifest, ManifestPlace::Instance),
+            Document::Index(index) => self.copy_list(&index, ManifestPlace::Instance, depth + 1),
+        }
+    }
+
+    /// Returns the format of the list in the destination.
+    fn list_format(&self, index: &Index, place: ManifestPlace) -> Result<IndexFormat> {
+        let accepts = self.destination.accepts();
+        let wanted = match self.options().format {
+            Some(ManifestFormat::Oci) if !self.is_fixed(place) => vec![IndexFormat::Oci],
+            Some(ManifestFormat::Schema2) if !self.is_fixed(place) => vec![IndexFormat::DockerList],
+            Some(ManifestFormat::Schema1) if !self.is_fixed(place) => Vec::new(),
+            _ => vec![index.format(), IndexFormat::Oci, IndexFormat::DockerList],
+        };
+        wanted.into_iter().find(|it| accepts.accepts(&it.media_type())).ok_or_else(|| {
+            let (place, media_type) = (self.destination.name(), index.media_type().to_string());
+            let reason = "it holds single images; choose one with --platform, or without --all".to_owned();
+            self.destination_error(vmroot_transport::Error::Refused { place, media_type, reason })
+        })
+    }
+
+    /// Returns whether the layers get zstd.
+    fn writes_zstd(&self) -> bool {
+        let compression = self.options().compression.map(|it| plan::compression(it.target));
+        compression == Some(LayerCompression::Zstd)
+    }
+
+    /// Returns whether each entry of the list is copied.
+    fn chosen(&self, index: &Index, place: ManifestPlace) -> Vec<bool> {
+        let entries = index.manifests();
+        match &self.options().selection {
+            _ if place == ManifestPlace::Referrer => vec![true; entries.len()],
+            Selection::IndexOnly => vec![false; entries.len()],
+            Selection::Platforms { platforms, .. } => {
+                let is_wanted = |entry: &Descriptor| {
+                    entry.platform.as_ref().is_some_and(|own| platforms.iter().any(|wanted| includes(wanted, own)))
+                };
+                let wanted: Vec<Digest> = entries.iter().filter(|it| is_wanted(it)).map(|it| it.digest).collect();
+                let is_about_wanted = |entry: &Descriptor| {
+                    entry.annotation(ATTESTED).is_some_and(|text| wanted.iter().any(|it| it.to_string() == text))
+                };
+                entries.iter().map(|entry| is_wanted(entry) || is_about_wanted(entry)).collect()
+            }
+            Selection::Platform(_) | Selection::All => vec![true; entries.len()],
+        }
+    }
+
+    fn strips(&self, place: ManifestPlace) -> bool {
+        place != ManifestPlace::Referrer
+            && matches!(self.options().selection, Selection::Platforms { list: ListForm::Stripped, .. })
+    }
+}
+
+/// Returns whether an image for `own` is one for `wanted`, whose variant may be missing.
+fn includes(wanted: &Platform, own: &Platform) -> bool {
+    let (wanted, own) = (wanted.normalised(), own.normalised());
+    wanted.os == own.os
+        && wanted.architecture == own.architecture
+        && wanted.variant.is_none_or(|wanted| own.variant.is_some_and(|own| own == wanted))
+}
+
+fn instance(written: Descriptor, zstd: bool) -> Instance {
+    Instance { digest: written.digest, size: written.size, media_type: written.media_type, zstd }
+}
+
+/// Returns the digest of an entry and its platform, for messages.
+fn describe(entry: &Descriptor) -> String {
+    match &entry.platform {
+        Some(platform) => format!("{platform} ({})", entry.digest),
+        None => entry.digest.to_string(),
+    }
+}

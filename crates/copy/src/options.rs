@@ -1,0 +1,90 @@
+//! Options of copies.
+
+use std::time::Duration;
+
+use vmroot_compress::{Limits, Target};
+use vmroot_model::ManifestFormat;
+use vmroot_model::Platform;
+use vmroot_output::Cancel;
+
+/// Options of a [`Copier`](crate::Copier).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CopyOptions {
+    /// The images to copy, if the source is a list.
+    pub selection: Selection,
+    /// The format of the manifests. `None` keeps the format if the destination takes it.
+    pub format: Option<ManifestFormat>,
+    /// Whether a copy fails if it would change a digest.
+    pub preserve_digests: bool,
+    /// The compression of layers. `None` leaves the choice to the destination.
+    pub compression: Option<Compression>,
+    /// Whether the documents that refer to the image are copied, too.
+    pub referrers: bool,
+    /// Whether nothing is written. The source is read as far as its documents.
+    pub dry_run: bool,
+    /// The number of blobs that are copied at once. The default is 6.
+    pub parallel: usize,
+    /// The number of retries of a blob whose transfer failed. The default is 3.
+    pub retries: u32,
+    /// The pause before the first retry. Each further pause is twice as long. The default is 1 second.
+    pub retry_delay: Duration,
+    /// The limits on decompressing layers.
+    pub limits: Limits,
+    /// Cancels the copy.
+    pub cancel: Cancel,
+}
+
+impl Default for CopyOptions {
+    fn default() -> Self {
+        Self {
+            selection: Selection::Platform(Platform::host()),
+            format: None,
+            preserve_digests: false,
+            compression: None,
+            referrers: false,
+            dry_run: false,
+            parallel: 6,
+            retries: 3,
+            retry_delay: Duration::from_secs(1),
+            limits: Limits::default(),
+            cancel: Cancel::new(),
+        }
+    }
+}
+
+/// The images of a list that are copied. A source that is no list is copied as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// The image for one platform. The destination gets no list.
+    Platform(Platform),
+    /// The images for some platforms, and the list.
+    Platforms {
+        /// The platforms. Each selects all images for its operating system, architecture and, if it has one, variant.
+        platforms: Vec<Platform>,
+        /// The form of the list.
+        list: ListForm,
+    },
+    /// All images, and the list.
+    All,
+    /// The list without its images. The destination should have these already.
+    IndexOnly,
+}
+
+/// The form of a list of which some images are copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListForm {
+    /// The list stays as it is, with entries of images that the destination lacks. Some registries refuse it.
+    Sparse,
+    /// The entries of other images are removed, so the list has another digest.
+    Stripped,
+}
+
+/// The compression of layers in the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compression {
+    /// The compression.
+    pub target: Target,
+    /// Whether layers of the destination that have another compression are not reused.
+    pub force: bool,
+}

@@ -1,0 +1,80 @@
+//! The choice of the manifest's format, and of the compression of each layer.
+
+use vmroot_compress::Target;
+use vmroot_model::ManifestFormat;
+use vmroot_model::{Descriptor, LayerCompression, Manifest};
+use vmroot_transport::{Accepts, LayerForm};
+
+use crate::{Compression, CopyOptions};
+
+/// The annotation of the layers that have a table of contents (containers/storage, pkg/chunked).
+const CHUNKED: &str = "io.github.containers.zstd-chunked.manifest-checksum";
+
+/// Returns the formats to try for a manifest, the best first. Empty if the destination takes none.
+///
+/// The order is that of other tools: the format of the source, then Docker's schema 2, OCI, and schema 1. A destination
+/// may refuse a manifest although it takes its type.
+pub(crate) fn formats(
+    manifest: &Manifest,
+    accepts: &Accepts,
+    options: &CopyOptions,
+    is_fixed: bool,
+) -> Vec<ManifestFormat> {
+    let own = manifest.format();
+    // Only OCI manifests can describe artifacts, and have layers with zstd.
+    let needs_oci = matches!(options.compression, Some(Compression { target, .. }) if is_zstd(target));
+    let wanted = match options.format {
+        _ if is_fixed => vec![own],
+        Some(format) => vec![format],
+        None if needs_oci => vec![ManifestFormat::Oci],
+        None if !manifest.is_image() => vec![own],
+        None => vec![own, ManifestFormat::Schema2, ManifestFormat::Oci, ManifestFormat::Schema1],
+    };
+    let mut formats: Vec<ManifestFormat> = Vec::new();
+    for format in wanted {
+        if !formats.contains(&format) && accepts.accepts(&format.media_type()) {
+            formats.push(format);
+        }
+    }
+    formats
+}
+
+/// Returns the new compression of a layer; `None` if the layer stays as it is.
+pub(crate) fn change(
+    layer: &Descriptor,
+    format: ManifestFormat,
+    accepts: &Accepts,
+    options: &CopyOptions,
+) -> Option<Target> {
+    // Encrypted layers, and the parts of artifacts, have no known compression.
+    let own = layer.media_type.layer_compression()?;
+    let is_chunked = layer.annotations.contains_key(CHUNKED);
+    let target = match (options.compression, accepts.layers) {
+        // A plain archive has no compressed layers, whatever the options say.
+        (_, LayerForm::Decompress) => Target::Plain,
+        (Some(compression), _) => compression.target,
+        (None, LayerForm::Compress) if own == LayerCompression::None => Target::Gzip { level: None },
+        // Docker's formats have no zstd.
+        (None, _) if own == LayerCompression::Zstd && format != ManifestFormat::Oci => Target::Gzip { level: None },
+        (None, _) => return None,
+    };
+    let same = match target {
+        Target::Plain => own == LayerCompression::None,
+        Target::Gzip { .. } => own == LayerCompression::Gzip,
+        Target::Zstd { .. } => own == LayerCompression::Zstd && !is_chunked,
+    };
+    (!same).then_some(target)
+}
+
+fn is_zstd(target: Target) -> bool {
+    matches!(target, Target::Zstd { .. })
+}
+
+/// Returns the compression that a target gives.
+pub(crate) fn compression(target: Target) -> LayerCompression {
+    match target {
+        Target::Plain => LayerCompression::None,
+        Target::Gzip { .. } => LayerCompression::Gzip,
+        Target::Zstd { .. } => LayerCompression::Zstd,
+    }
+}

@@ -1,0 +1,86 @@
+//! An image of the store as a source, for copies.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+
+use vmroot_model::{CONFIG_LIMIT, Descriptor, Digest, MANIFEST_LIMIT};
+use vmroot_transport::{BlobBody, Error, ImageSource, RawManifest, Result};
+
+use crate::{Image, Store};
+
+/// An image of a store as a source. Its documents and layers have the bytes that were pulled or loaded.
+#[derive(Debug, Clone)]
+pub struct StoredSource {
+    store: Store,
+    image: Image,
+}
+
+impl Store {
+    /// Returns an image as a source.
+    pub fn source(&self, image: &Image) -> StoredSource {
+        StoredSource { store: self.clone(), image: image.clone() }
+    }
+}
+
+impl StoredSource {
+    fn open(&self, digest: &Digest) -> Result<(File, u64)> {
+        let unknown = || Error::Unknown { place: self.name(), digest: *digest };
+        let found = self.store.cache.get(digest).map_err(|error| self.failed(error.into()))?.ok_or_else(unknown)?;
+        match File::open(&found.path) {
+            Ok(file) => Ok((file, found.length)),
+            Err(source) => Err(Error::Io { action: "open", path: found.path, source }),
+        }
+    }
+
+    fn failed(&self, error: crate::Error) -> Error {
+        Error::other(self.name(), error.kind(), error)
+    }
+}
+
+impl ImageSource for StoredSource {
+    fn name(&self) -> String {
+        let record = self.image.record();
+        match &record.reference {
+            Some(reference) => format!("vmroot:{reference}"),
+            None => format!("vmroot:{}", record.id()),
+        }
+    }
+
+    fn manifest(&self, digest: Option<&Digest>) -> Result<RawManifest> {
+        let own = &self.image.record().manifest;
+        let digest = digest.unwrap_or(&own.digest);
+        let (file, length) = self.open(digest)?;
+        if length > MANIFEST_LIMIT {
+            let (place, digest) = (self.name(), *digest);
+            return Err(Error::BlobTooLarge { place, digest, size: length, limit: MANIFEST_LIMIT });
+        }
+        let mut bytes = Vec::new();
+        let read = file.take(MANIFEST_LIMIT).read_to_end(&mut bytes);
+        read.map_err(|error| Error::of_reader(error, self.name(), *digest))?;
+        if !digest.is_of(&bytes) {
+            let reason = "is damaged; `vmroot verify` repairs the cache".to_owned();
+            return Err(Error::WrongBlob { place: self.name(), digest: *digest, reason });
+        }
+        let media_type = (*digest == own.digest).then(|| own.media_type.to_string()).filter(|it| !it.is_empty());
+        Ok(RawManifest { bytes, media_type })
+    }
+
+    fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
+        let (mut file, length) = self.open(&descriptor.digest)?;
+        file.seek(SeekFrom::Start(offset.min(length)))
+            .map_err(|error| Error::of_reader(error, self.name(), descriptor.digest))?;
+        Ok(BlobBody { reader: Box::new(file), offset: offset.min(length), size: Some(length) })
+    }
+}
+
+impl Store {
+    /// Returns the bytes of a document in the cache, if it is there and undamaged.
+    pub(crate) fn read_document(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let blob = self.cache.get(digest).ok()??;
+        if blob.length > MANIFEST_LIMIT.max(CONFIG_LIMIT) {
+            return None;
+        }
+        let bytes = std::fs::read(&blob.path).ok()?;
+        digest.is_of(&bytes).then_some(bytes)
+    }
+}

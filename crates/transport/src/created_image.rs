@@ -1,0 +1,142 @@
+//! Images whose config and manifest are created here, because their source has none.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::io::{Cursor, Seek, SeekFrom};
+
+use serde::Serialize;
+use vmroot_model::{Descriptor, Digest, HistoryEntry, MediaType, Platform};
+
+use crate::section::Section;
+use crate::source::{BlobBody, ImageSource, RawManifest};
+use crate::{Error, Result};
+
+/// An image with a created OCI config and OCI manifest.
+pub(crate) struct CreatedImage {
+    name: String,
+    manifest: Vec<u8>,
+    config: Vec<u8>,
+    config_digest: Digest,
+    layers: HashMap<Digest, Section>,
+}
+
+/// A layer of a created image.
+pub(crate) struct CreatedLayer {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) diff_id: Digest,
+    pub(crate) section: Section,
+}
+
+/// The parts of a config that are not about layers.
+pub(crate) struct CreatedConfig {
+    pub(crate) created: String,
+    pub(crate) platform: Platform,
+    pub(crate) cmd: Vec<String>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) history: Vec<HistoryEntry>,
+}
+
+/// The fields of a config (OCI image-spec, config.md), in the order of the specification's example.
+#[derive(Serialize)]
+struct ConfigDocument<'a> {
+    created: &'a str,
+    architecture: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    variant: Option<&'a str>,
+    os: &'a str,
+    config: RunConfig<'a>,
+    rootfs: RootFs<'a>,
+    history: &'a [HistoryEntry],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct RunConfig<'a> {
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    cmd: &'a [String],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: &'a BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+struct RootFs<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    diff_ids: Vec<&'a Digest>,
+}
+
+/// The fields of a manifest (OCI image-spec, manifest.md).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ManifestDocument<'a> {
+    schema_version: u32,
+    media_type: MediaType,
+    config: Descriptor,
+    layers: Vec<&'a Descriptor>,
+}
+
+impl CreatedImage {
+    /// Creates the documents of an image. The base layer is the first. `name` is the name of the source.
+    pub(crate) fn new(name: String, config: &CreatedConfig, layers: Vec<CreatedLayer>) -> Self {
+        let document = ConfigDocument {
+            created: &config.created,
+            architecture: &config.platform.architecture,
+            variant: config.platform.variant.as_deref(),
+            os: &config.platform.os,
+            config: RunConfig { cmd: &config.cmd, labels: &config.labels },
+            rootfs: RootFs { kind: "layers", diff_ids: layers.iter().map(|layer| &layer.diff_id).collect() },
+            history: &config.history,
+        };
+        let config = serde_json::to_vec(&document).expect("strings and digests are plain data");
+        let descriptor = Descriptor::of(MediaType::OCI_CONFIG, &config);
+        let config_digest = descriptor.digest;
+        let manifest = ManifestDocument {
+            schema_version: 2,
+            media_type: MediaType::OCI_MANIFEST,
+            config: descriptor,
+            layers: layers.iter().map(|layer| &layer.descriptor).collect(),
+        };
+        let manifest = serde_json::to_vec(&manifest).expect("descriptors are plain data");
+        let layers = layers.into_iter().map(|layer| (layer.descriptor.digest, layer.section)).collect();
+        Self { name, manifest, config, config_digest, layers }
+    }
+}
+
+/// Returns the body of a blob that is in memory.
+pub(crate) fn body_of_bytes(bytes: &[u8], offset: u64) -> BlobBody {
+    let size = bytes.len() as u64;
+    let offset = offset.min(size);
+    let mut reader = Cursor::new(bytes.to_vec());
+    reader.seek(SeekFrom::Start(offset)).expect("a cursor can seek to any offset");
+    BlobBody { reader: Box::new(reader), offset, size: Some(size) }
+}
+
+impl fmt::Debug for CreatedImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CreatedImage").field(&self.name).finish()
+    }
+}
+
+impl ImageSource for CreatedImage {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn manifest(&self, digest: Option<&Digest>) -> Result<RawManifest> {
+        if let Some(digest) = digest
+            && !digest.is_of(&self.manifest)
+        {
+            return Err(Error::Unknown { place: self.name(), digest: *digest });
+        }
+        Ok(RawManifest { bytes: self.manifest.clone(), media_type: Some(MediaType::OCI_MANIFEST.to_string()) })
+    }
+
+    fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
+        if descriptor.digest == self.config_digest {
+            return Ok(body_of_bytes(&self.config, offset));
+        }
+        let section = self.layers.get(&descriptor.digest).cloned();
+        let unknown = || Error::Unknown { place: self.name(), digest: descriptor.digest };
+        Ok(section.ok_or_else(unknown)?.into_body(offset))
+    }
+}

@@ -1,0 +1,216 @@
+//! Writing of `dir:` directories.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use vmroot_model::{Algorithm, Descriptor, Digest, MANIFEST_LIMIT, MediaType, Reference};
+use vmroot_output::{TemporaryDirectory, directory_of, sync_directory, write_atomically};
+
+use super::version::{Version, VersionFile};
+use super::{VERSION, instance_name, stem};
+use crate::blob_file::{READABLE, is_file_of_size, is_temporary, sweep, write_blob, write_document};
+use crate::docker_archive::MANIFEST_JSON;
+use crate::instances::Instances;
+use crate::{Accepts, DestinationOptions, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
+
+/// A directory with one image, to be written. It replaces an older image.
+///
+/// The image is written into a staging directory. A new directory is renamed from it. In an existing one, which keeps
+/// its owner and mode, the old image is removed when the new one is whole, and `manifest.json` comes last: a directory
+/// with a manifest has everything else.
+#[derive(Debug)]
+pub(crate) struct DirDestination {
+    path: PathBuf,
+    layers: LayerForm,
+    /// Whether the directory existed before.
+    is_existing: bool,
+    staging: TemporaryDirectory,
+    instances: Instances,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    has_manifest: bool,
+    /// Whether a file is named by another digest than SHA-256.
+    has_other_digests: bool,
+}
+
+impl DirDestination {
+    /// Prepares to write into a new directory, an empty one, or one that a `dir:` destination wrote.
+    pub(crate) fn open(path: &Path, options: &DestinationOptions) -> Result<Self> {
+        let is_existing = match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => true,
+            Ok(_) => {
+                let reason = "it is not a directory".to_owned();
+                return Err(Error::NotAnArchive { path: path.to_owned(), reason });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(Error::io("stat", path)(error)),
+        };
+        let staging = if is_existing {
+            sweep(path);
+            check_replaceable(path)?;
+            TemporaryDirectory::create_in(path)?
+        } else {
+            let parent = directory_of(path);
+            fs::create_dir_all(parent).map_err(Error::io("create the directory", parent))?;
+            TemporaryDirectory::create_in(parent)?
+        };
+        let layers = options.dir_layers;
+        let destination = Self {
+            path: path.to_owned(),
+            layers,
+            is_existing,
+            staging,
+            instances: Instances::default(),
+            state: Mutex::new(State::default()),
+        };
+        // The staging directory is for its owner only. This one gets the usual permissions.
+        let image = destination.image();
+        fs::create_dir(&image).map_err(Error::io("create a directory for", path))?;
+        Ok(destination)
+    }
+
+    /// Returns the directory with the files of the new image.
+    fn image(&self) -> PathBuf {
+        self.staging.path().join("image")
+    }
+
+    fn note_digest(&self, digest: &Digest) {
+        if digest.algorithm() != Algorithm::Sha256 {
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).has_other_digests = true;
+        }
+    }
+
+    fn put_document(&self, bytes: &[u8], name: &str) -> Result<()> {
+        let image = self.image();
+        Ok(write_document(&image, &self.path, bytes)?.rename(&image.join(name))?)
+    }
+
+    /// Replaces the old image, if there is one, by the new one.
+    fn replace(&self, version: Version) -> Result<()> {
+        let image = self.image();
+        let remove = |path: &Path| {
+            let removed = match fs::symlink_metadata(path) {
+                Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+                Ok(_) => fs::remove_file(path),
+                Err(error) => Err(error),
+            };
+            match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+                _ => Ok(()),
+            }
+        };
+        let manifest = self.path.join(MANIFEST_JSON);
+        remove(&manifest)?;
+        // From here on the directory has no image, but its version: a copy that follows a crash may replace it.
+        write_atomically(&self.path.join(VERSION), READABLE, version.to_string().as_bytes())?;
+        for name in names(&self.path)? {
+            // Temporary files are this writer's, or those of another one that has not been killed.
+            if name != VERSION && !is_temporary(&name) {
+                remove(&self.path.join(name))?;
+            }
+        }
+        let move_file = |name: &OsString| {
+            let target = self.path.join(name);
+            fs::rename(image.join(name), &target).map_err(Error::io("rename to", &target))
+        };
+        for name in names(&image)?.iter().filter(|name| **name != VERSION && **name != MANIFEST_JSON) {
+            move_file(name)?;
+        }
+        sync_directory(&self.path)?;
+        move_file(&OsString::from(MANIFEST_JSON))?;
+        Ok(sync_directory(&self.path)?)
+    }
+}
+
+/// Fails if a directory has files but not the version of a `dir:` image.
+fn check_replaceable(path: &Path) -> Result<()> {
+    let is_empty = names(path)?.iter().all(|name| is_temporary(name));
+    match VersionFile::read_in(path)? {
+        Some(file) => file.check(path).map(drop),
+        None if is_empty => Ok(()),
+        None => Err(Error::Occupied {
+            path: path.to_owned(),
+            reason: "it has files, and is not a directory that a dir: destination wrote",
+        }),
+    }
+}
+
+fn names(path: &Path) -> Result<Vec<OsString>> {
+    let list = || fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>();
+    list().map_err(Error::io("list", path))
+}
+
+impl ImageDestination for DirDestination {
+    fn name(&self) -> String {
+        format!("dir:{}", self.path.display())
+    }
+
+    fn accepts(&self) -> Accepts {
+        Accepts { documents: Vec::new(), layers: self.layers, foreign_layers: false, digest: None }
+    }
+
+    fn current(&self) -> Result<Option<Digest>> {
+        let path = self.path.join(MANIFEST_JSON);
+        let file = match fs::File::open(&path) {
+            Ok(file) if self.is_existing => file,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("open", &path)(error)),
+            _ => return Ok(None),
+        };
+        let mut bytes = Vec::new();
+        file.take(MANIFEST_LIMIT + 1).read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
+        Ok((bytes.len() as u64 <= MANIFEST_LIMIT).then(|| Digest::of(&bytes)))
+    }
+
+    fn reuse_blob(&self, blob: &Descriptor, _origins: &[Reference]) -> Result<Reuse> {
+        let present = is_file_of_size(&self.image().join(stem(&blob.digest)), blob.size)?;
+        Ok(if present { Reuse::Present } else { Reuse::Absent })
+    }
+
+    fn put_blob(&self, blob: &mut NewBlob<'_>) -> Result<()> {
+        let image = self.image();
+        let (file, descriptor) = write_blob(&image, &self.path, blob)?;
+        self.note_digest(&descriptor.digest);
+        Ok(file.rename(&image.join(stem(&descriptor.digest)))?)
+    }
+
+    fn put_manifest(&self, bytes: &[u8], media_type: &MediaType, place: ManifestPlace) -> Result<()> {
+        match place {
+            ManifestPlace::Instance | ManifestPlace::Referrer => {
+                self.put_document(bytes, &instance_name(&self.instances.add(bytes)))
+            }
+            ManifestPlace::Top => {
+                for (other, sha256) in self.instances.other_names(bytes, media_type) {
+                    let path = self.image().join(instance_name(&sha256));
+                    let instance = fs::read(&path).map_err(Error::io("read", &path))?;
+                    self.put_document(&instance, &instance_name(&other))?;
+                    self.note_digest(&other);
+                }
+                self.put_document(bytes, MANIFEST_JSON)?;
+                self.state.lock().unwrap_or_else(PoisonError::into_inner).has_manifest = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn commit(&self) -> Result<()> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.has_manifest {
+            return Err(Error::NoManifest { place: self.name() });
+        }
+        let version = if state.has_other_digests { Version::WITH_OTHER_DIGESTS } else { Version::USUAL };
+        if self.is_existing {
+            return self.replace(version);
+        }
+        let image = self.image();
+        write_atomically(&image.join(VERSION), READABLE, version.to_string().as_bytes())?;
+        sync_directory(&image)?;
+        fs::rename(&image, &self.path).map_err(Error::io("create the directory", &self.path))?;
+        Ok(sync_directory(directory_of(&self.path))?)
+    }
+}

@@ -1,0 +1,105 @@
+//! Writing of OCI layouts into tars.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use vmroot_model::{Descriptor, MediaType, Reference};
+
+use crate::archive_output::ArchiveOutput;
+use crate::instances::Instances;
+use crate::oci_layout::{
+    BLOBS, INDEX_JSON, IndexFile, OCI_LAYOUT, accepts, check_media_type, index_bytes, layer_form, layout_file,
+};
+use crate::{Accepts, DestinationOptions, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
+
+/// The permission bits of the members.
+const MODE: u32 = 0o644;
+
+/// An archive with one image, to be written. It replaces an older file.
+///
+/// Members are sorted by name, so equal images have equal archives.
+#[derive(Debug)]
+pub(crate) struct OciArchiveDestination {
+    output: ArchiveOutput,
+    name: Option<String>,
+    layers: LayerForm,
+    instances: Instances,
+    top: Mutex<Option<Descriptor>>,
+}
+
+impl OciArchiveDestination {
+    /// Opens the file for writing.
+    pub(crate) fn open(path: &Path, name: Option<String>, options: &DestinationOptions) -> Result<Self> {
+        let output = ArchiveOutput::create(path, options)?;
+        let layers = layer_form(options);
+        Ok(Self { output, name, layers, instances: Instances::default(), top: Mutex::new(None) })
+    }
+}
+
+impl ImageDestination for OciArchiveDestination {
+    fn name(&self) -> String {
+        format!("oci-archive:{}:{}", self.output.path().display(), self.name.as_deref().unwrap_or_default())
+    }
+
+    fn accepts(&self) -> Accepts {
+        accepts(self.layers)
+    }
+
+    fn reuse_blob(&self, blob: &Descriptor, _origins: &[Reference]) -> Result<Reuse> {
+        let present = self.output.spool().size(&blob.digest) == Some(blob.size);
+        Ok(if present { Reuse::Present } else { Reuse::Absent })
+    }
+
+    fn put_blob(&self, blob: &mut NewBlob<'_>) -> Result<()> {
+        self.output.spool().put(self.output.path(), blob).map(drop)
+    }
+
+    fn put_manifest(&self, bytes: &[u8], media_type: &MediaType, place: ManifestPlace) -> Result<()> {
+        check_media_type(self.name(), media_type)?;
+        let spool = self.output.spool();
+        match place {
+            ManifestPlace::Instance | ManifestPlace::Referrer => spool.put_bytes(self.instances.add(bytes), bytes),
+            ManifestPlace::Top => {
+                for (other, sha256) in self.instances.other_names(bytes, media_type) {
+                    if let Some(instance) = spool.read(&sha256, u64::MAX)? {
+                        spool.put_bytes(other, &instance)?;
+                    }
+                }
+                let top = Descriptor::of(MediaType::new(media_type.essence()), bytes);
+                spool.put_bytes(top.digest, bytes)?;
+                *self.top.lock().unwrap_or_else(PoisonError::into_inner) = Some(top);
+                Ok(())
+            }
+        }
+    }
+
+    fn commit(&self) -> Result<()> {
+        let top = self.top.lock().unwrap_or_else(PoisonError::into_inner);
+        let top = top.as_ref().ok_or_else(|| Error::NoManifest { place: self.name() })?;
+        let path = self.output.path();
+        let mut index = IndexFile::empty();
+        let set = index.set(top, self.name.as_deref());
+        set.map_err(|error| Error::member(path, INDEX_JSON, format!("cannot be written: {error}")))?;
+        let index = index_bytes(path, &index)?;
+        let spool = self.output.spool();
+        let mut digests = spool.digests();
+        digests.sort_by_key(|digest| (digest.algorithm().name(), digest.hex()));
+        self.output.commit(|tar| {
+            tar.directory(BLOBS)?;
+            let mut directories = BTreeSet::new();
+            for digest in &digests {
+                let algorithm = digest.algorithm().name();
+                if directories.insert(algorithm) {
+                    tar.directory(&format!("{BLOBS}/{algorithm}"))?;
+                }
+                if let Some((size, reader)) = spool.open(digest) {
+                    tar.file(&format!("{BLOBS}/{algorithm}/{}", digest.hex()), MODE, size, reader)?;
+                }
+            }
+            tar.file(INDEX_JSON, MODE, index.len() as u64, &index[..])?;
+            let layout = layout_file();
+            tar.file(OCI_LAYOUT, MODE, layout.len() as u64, layout.as_bytes())
+        })
+    }
+}

@@ -1,0 +1,157 @@
+//! Writing of images into OCI layouts in directories.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use vmroot_model::{Algorithm, Descriptor, Digest, MediaType, Reference};
+use vmroot_output::{TemporaryFile, sync_directory};
+
+use super::directory::{BLOBS, Lock, blob_path, ensure, read_index, write_index};
+use crate::blob_file::{is_file_of_size, sweep, write_blob, write_document};
+use crate::instances::Instances;
+use crate::{Accepts, DestinationOptions, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
+
+/// An image of an OCI layout, to be written.
+///
+/// Each blob gets its name when it is whole and on disk. The index is changed last, under a lock. So processes that
+/// write to one layout at once keep each other's images, and a process that is killed leaves a valid layout.
+#[derive(Debug)]
+pub(crate) struct OciLayoutDestination {
+    path: PathBuf,
+    name: Option<String>,
+    /// The directory with a directory of blobs for each algorithm.
+    blobs: PathBuf,
+    /// The directory of temporary files, on the file system of the blobs but not among them: some tools take every file
+    /// there for a blob.
+    temporary: PathBuf,
+    layers: LayerForm,
+    instances: Instances,
+    top: Mutex<Option<Descriptor>>,
+}
+
+/// Returns the forms of images that a layout can hold. Containers/image accepts the same.
+pub(crate) fn accepts(layers: LayerForm) -> Accepts {
+    let documents = vec![MediaType::OCI_MANIFEST, MediaType::OCI_INDEX];
+    Accepts { documents, layers, foreign_layers: true, digest: None }
+}
+
+/// Returns the treatment of layers in a layout.
+pub(crate) fn layer_form(options: &DestinationOptions) -> LayerForm {
+    if options.accept_uncompressed_layers { LayerForm::Keep } else { LayerForm::Compress }
+}
+
+/// Fails if a manifest is not of an OCI type.
+pub(crate) fn check_media_type(place: String, media_type: &MediaType) -> Result<()> {
+    if media_type.matches(&MediaType::OCI_MANIFEST) || media_type.matches(&MediaType::OCI_INDEX) {
+        return Ok(());
+    }
+    let reason = "a layout has OCI manifests and indexes only".to_owned();
+    Err(Error::Refused { place, media_type: media_type.to_string(), reason })
+}
+
+impl OciLayoutDestination {
+    /// Creates the layout if it does not exist.
+    pub(crate) fn open(path: &Path, name: Option<String>, options: &DestinationOptions) -> Result<Self> {
+        ensure(path)?;
+        let (blobs, temporary) = match &options.shared_blob_dir {
+            Some(shared) => (shared.clone(), shared.clone()),
+            None => (path.join(BLOBS), path.to_owned()),
+        };
+        fs::create_dir_all(&blobs).map_err(Error::io("create the directory", &blobs))?;
+        sweep(path);
+        if temporary != path {
+            sweep(&temporary);
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            name,
+            blobs,
+            temporary,
+            layers: layer_form(options),
+            instances: Instances::default(),
+            top: Mutex::new(None),
+        })
+    }
+
+    /// Gives a synced file the name of its digest.
+    fn publish(&self, file: TemporaryFile, digest: &Digest) -> Result<()> {
+        let path = blob_path(&self.blobs, digest);
+        let directory = self.blobs.join(digest.algorithm().name());
+        fs::create_dir_all(&directory).map_err(Error::io("create the directory", &directory))?;
+        Ok(file.rename(&path)?)
+    }
+
+    fn put_document(&self, bytes: &[u8], digest: &Digest) -> Result<()> {
+        self.publish(write_document(&self.temporary, &self.path, bytes)?, digest)
+    }
+
+    /// Makes the names of the blobs durable, before the index refers to them.
+    fn sync_blobs(&self) -> Result<()> {
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let directory = self.blobs.join(algorithm.name());
+            if directory.is_dir() {
+                sync_directory(&directory)?;
+            }
+        }
+        Ok(sync_directory(&self.blobs)?)
+    }
+}
+
+impl ImageDestination for OciLayoutDestination {
+    fn name(&self) -> String {
+        format!("oci:{}:{}", self.path.display(), self.name.as_deref().unwrap_or_default())
+    }
+
+    fn accepts(&self) -> Accepts {
+        accepts(self.layers)
+    }
+
+    fn current(&self) -> Result<Option<Digest>> {
+        let index = read_index(&self.path)?;
+        let found = index.and_then(|index| index.find(self.name.as_deref()));
+        // An entry without its blob is not an image.
+        Ok(found.filter(|digest| blob_path(&self.blobs, digest).is_file()))
+    }
+
+    fn reuse_blob(&self, blob: &Descriptor, _origins: &[Reference]) -> Result<Reuse> {
+        let present = is_file_of_size(&blob_path(&self.blobs, &blob.digest), blob.size)?;
+        Ok(if present { Reuse::Present } else { Reuse::Absent })
+    }
+
+    fn put_blob(&self, blob: &mut NewBlob<'_>) -> Result<()> {
+        let (file, descriptor) = write_blob(&self.temporary, &self.path, blob)?;
+        self.publish(file, &descriptor.digest)
+    }
+
+    fn put_manifest(&self, bytes: &[u8], media_type: &MediaType, place: ManifestPlace) -> Result<()> {
+        check_media_type(self.name(), media_type)?;
+        match place {
+            ManifestPlace::Instance | ManifestPlace::Referrer => self.put_document(bytes, &self.instances.add(bytes)),
+            ManifestPlace::Top => {
+                for (other, sha256) in self.instances.other_names(bytes, media_type) {
+                    let path = blob_path(&self.blobs, &sha256);
+                    let instance = fs::read(&path).map_err(Error::io("read", &path))?;
+                    self.put_document(&instance, &other)?;
+                }
+                let top = Descriptor::of(MediaType::new(media_type.essence()), bytes);
+                self.put_document(bytes, &top.digest)?;
+                *self.top.lock().unwrap_or_else(PoisonError::into_inner) = Some(top);
+                Ok(())
+            }
+        }
+    }
+
+    fn commit(&self) -> Result<()> {
+        let top = self.top.lock().unwrap_or_else(PoisonError::into_inner);
+        let top = top.as_ref().ok_or_else(|| Error::NoManifest { place: self.name() })?;
+        self.sync_blobs()?;
+        let _lock = Lock::take(&self.path)?;
+        let missing =
+            || Error::Missing { path: self.path.clone(), role: "index", member: super::INDEX_JSON.to_owned() };
+        let mut index = read_index(&self.path)?.ok_or_else(missing)?;
+        let changed = index.set(top, self.name.as_deref());
+        changed.map_err(|error| Error::member(&self.path, super::INDEX_JSON, format!("cannot be changed: {error}")))?;
+        write_index(&self.path, &index)
+    }
+}

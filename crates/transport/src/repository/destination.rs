@@ -1,0 +1,168 @@
+//! The destination for repositories of registries.
+
+use std::io::{self, Read};
+
+use vmroot_errors::with_causes;
+use vmroot_model::{Descriptor, Digest, MediaType, Reference};
+use vmroot_registry::{Client, PushedManifest, UploadBody};
+
+use crate::{Accepts, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
+
+/// A name in a repository of a registry, as a destination.
+///
+/// An interrupted upload continues where the registry's copy ends, within the retries of the client's options.
+#[derive(Debug, Clone)]
+pub struct RegistryDestination {
+    client: Client,
+    /// With a tag or a digest, unless `untagged`.
+    reference: Reference,
+    /// Whether the image gets no tag, and is found by its digest only.
+    untagged: bool,
+    /// More tags for the same image.
+    additional_tags: Vec<String>,
+}
+
+impl RegistryDestination {
+    /// Creates a destination for `reference`. Without a tag and a digest, the tag is `latest`. With a digest, only an
+    /// image of that digest can be written.
+    pub fn new(client: Client, reference: Reference) -> Self {
+        let reference = match (reference.tag(), reference.digest()) {
+            (None, None) => reference.with_tag("latest").expect("latest is a tag"),
+            _ => reference,
+        };
+        Self { client, reference, untagged: false, additional_tags: Vec::new() }
+    }
+
+    /// Creates a destination in the repository of `reference` for an image without a tag.
+    pub fn untagged(client: Client, reference: Reference) -> Self {
+        Self { client, reference, untagged: true, additional_tags: Vec::new() }
+    }
+
+    /// Returns a destination that gives the image more tags.
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`]: a tag is malformed.
+    pub fn with_additional_tags(mut self, tags: Vec<String>) -> Result<Self> {
+        for tag in &tags {
+            let invalid =
+                |error: vmroot_model::Error| Error::InvalidName { name: tag.clone(), reason: error.to_string() };
+            self.reference.with_tag(tag).map_err(invalid)?;
+        }
+        self.additional_tags = tags;
+        Ok(self)
+    }
+
+    /// Returns the names under which the registry stores the top document.
+    fn names(&self, digest: &Digest) -> Vec<String> {
+        let first = match (self.reference.digest(), self.reference.tag()) {
+            (None, Some(tag)) if !self.untagged => tag.to_owned(),
+            _ => digest.to_string(),
+        };
+        std::iter::once(first).chain(self.additional_tags.iter().cloned()).collect()
+    }
+
+    fn put(&self, name: &str, bytes: &[u8], media_type: &MediaType) -> Result<PushedManifest> {
+        let put = self.client.put_manifest(&self.reference, name, bytes, media_type);
+        put.map_err(|error| match error.is_manifest_refused() {
+            true => {
+                Error::Refused { place: self.name(), media_type: media_type.to_string(), reason: with_causes(&error) }
+            }
+            false => error.into(),
+        })
+    }
+}
+
+impl ImageDestination for RegistryDestination {
+    fn name(&self) -> String {
+        format!("docker://{}", self.reference)
+    }
+
+    fn accepts(&self) -> Accepts {
+        Accepts {
+            documents: [&MediaType::DOCUMENTS[..], &[MediaType::DOCKER_SCHEMA1_SIGNED, MediaType::DOCKER_SCHEMA1]]
+                .concat(),
+            layers: LayerForm::Compress,
+            foreign_layers: true,
+            digest: self.reference.digest().copied(),
+        }
+    }
+
+    fn current(&self) -> Result<Option<Digest>> {
+        if self.untagged || !self.additional_tags.is_empty() {
+            return Ok(None);
+        }
+        match self.client.head_manifest(&self.reference) {
+            Ok(head) => Ok(head.digest),
+            Err(vmroot_registry::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn has_manifest(&self, digest: &Digest) -> Result<bool> {
+        match self.client.head_manifest(&self.reference.with_digest(*digest)) {
+            Ok(_) => Ok(true),
+            Err(vmroot_registry::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn blob_scope(&self) -> String {
+        format!("docker://{}", self.reference.name())
+    }
+
+    fn repository(&self) -> Option<&Reference> {
+        Some(&self.reference)
+    }
+
+    fn reuse_blob(&self, blob: &Descriptor, origins: &[Reference]) -> Result<Reuse> {
+        if let Some(size) = self.client.has_blob(&self.reference, &blob.digest)?
+            && size == blob.size
+        {
+            return Ok(Reuse::Present);
+        }
+        for origin in origins {
+            if self.client.mount_blob(&self.reference, &blob.digest, origin)? {
+                return Ok(Reuse::Mounted);
+            }
+        }
+        Ok(Reuse::Absent)
+    }
+
+    fn put_blob(&self, blob: &mut NewBlob<'_>) -> Result<()> {
+        Ok(self.client.upload_blob(&self.reference, &mut Upload(blob))?)
+    }
+
+    fn put_manifest(&self, bytes: &[u8], media_type: &MediaType, place: ManifestPlace) -> Result<()> {
+        let digest = Digest::of(bytes);
+        match place {
+            ManifestPlace::Top => {
+                self.names(&digest).iter().try_for_each(|name| self.put(name, bytes, media_type).map(drop))
+            }
+            ManifestPlace::Instance => self.put(&digest.to_string(), bytes, media_type).map(drop),
+            ManifestPlace::Referrer => self.put(&digest.to_string(), bytes, media_type).map(drop),
+        }
+    }
+
+    fn commit(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A blob as the body of an upload.
+struct Upload<'a, 'b>(&'a mut NewBlob<'b>);
+
+impl Read for Upload<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl UploadBody for Upload<'_, '_> {
+    fn size(&self) -> Option<u64> {
+        self.0.size()
+    }
+
+    fn digest(&self) -> Option<Digest> {
+        self.0.digest()
+    }
+}

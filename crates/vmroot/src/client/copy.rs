@@ -1,0 +1,104 @@
+//! Copies of images between registries, archives, layouts, directories and the cache.
+
+use vmroot_copy::{Copier, CopyOptions, CopyReport};
+use vmroot_transport::{DestinationOptions, ImageDestination, ImageName, ImageSource, open_destination};
+
+use super::Client;
+use crate::Result;
+
+impl Client {
+    /// Copies an image, a list or an artifact. Both names are `TRANSPORT:details`; the images are not stored in the
+    /// cache, unless the destination is `vmroot:NAME`.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(directory.path().join("cache")))?;
+    /// use vmroot::{CopyOptions, Selection};
+    ///
+    /// let mut options = CopyOptions::default();
+    /// options.selection = Selection::All;
+    /// let layout = format!("oci:{}:demo", directory.path().join("layout").display());
+    /// let report = client.copy("oci:../../testdata/demo:demo", &layout, &options)?;
+    /// assert_eq!(report.manifest.digest, report.source);
+    /// # Ok::<(), vmroot::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Usage`](crate::ErrorKind::Usage): a name is malformed, or its transport cannot be read or written.
+    /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the source does not exist, or has no image for the
+    ///   platform.
+    /// - [`ErrorKind::Authentication`](crate::ErrorKind::Authentication),
+    ///   [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) or
+    ///   [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited): a registry refused, or failed.
+    /// - [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): a digest, a document or a layer is invalid.
+    /// - [`ErrorKind::NoSpace`](crate::ErrorKind::NoSpace): the disk is full.
+    /// - [`ErrorKind::Other`](crate::ErrorKind::Other): the destination takes no form of the image.
+    pub fn copy(&self, source: &str, destination: &str, options: &CopyOptions) -> Result<CopyReport> {
+        let source = self.open_source(&ImageName::parse(source)?)?;
+        let destination = ImageName::parse(destination)?;
+        let destination = self.open_destination(&destination, &DestinationOptions::new(self.cache_dir()))?;
+        let mut options = options.clone();
+        options.cancel = self.cancel().clone();
+        Ok(Copier::new(options).copy(&*source, &*destination)?)
+    }
+
+    /// Opens the source of an image, for a [`Copier`].
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Usage`](crate::ErrorKind::Usage): the transport cannot be read.
+    /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the file, or the image in it or in the cache, does not
+    ///   exist.
+    /// - The archive or layout cannot be read.
+    pub fn open_source(&self, name: &ImageName) -> Result<Box<dyn ImageSource>> {
+        Ok(self.source_of(name)?.0)
+    }
+
+    /// Opens the destination of an image, for a [`Copier`].
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Usage`](crate::ErrorKind::Usage): the transport cannot be written.
+    /// - The file or directory has contents that would be lost, or cannot be created.
+    pub fn open_destination(
+        &self,
+        name: &ImageName,
+        options: &DestinationOptions,
+    ) -> Result<Box<dyn ImageDestination>> {
+        match name {
+            ImageName::Docker(reference) => self.repository_destination(reference, false, options),
+            ImageName::Untagged(reference) => self.repository_destination(reference, true, options),
+            ImageName::Cache(name) => {
+                let reference = vmroot_model::Reference::parse(name)?;
+                Ok(Box::new(self.store.destination(&reference, &self.progress)))
+            }
+            name => Ok(open_destination(name, options)?),
+        }
+    }
+
+    #[cfg(feature = "registry")]
+    fn repository_destination(
+        &self,
+        reference: &vmroot_model::Reference,
+        untagged: bool,
+        options: &DestinationOptions,
+    ) -> Result<Box<dyn ImageDestination>> {
+        use vmroot_transport::RegistryDestination;
+
+        let client = self.registry.clone();
+        let destination = match untagged {
+            true => RegistryDestination::untagged(client, reference.clone()),
+            false => RegistryDestination::new(client, reference.clone()),
+        };
+        let tags = options.additional_tags.iter().filter_map(|it| it.tag_or_default()).map(str::to_owned).collect();
+        Ok(Box::new(destination.with_additional_tags(tags)?))
+    }
+
+    #[cfg(not(feature = "registry"))]
+    fn repository_destination(
+        &self,
+        reference: &vmroot_model::Reference,
+        _untagged: bool,
+        _options: &DestinationOptions,
+    ) -> Result<Box<dyn ImageDestination>> {
+        Err(crate::Error::no_registry(reference.clone()))
+    }
+}
