@@ -22,4 +22,5 @@ mod secrets;
 mod tls;
 mod tokens;
 mod uploaded;
+mod uploads;
 mod wrong_responses;
