@@ -9,6 +9,7 @@ mod mount;
 mod platform;
 mod quantity;
 mod registry;
+mod sync;
 mod virtiofs;
 
 use std::ffi::OsString;
@@ -27,6 +28,7 @@ pub(crate) use limits::LimitArguments;
 pub(crate) use mount::{Driver, MountArguments};
 pub(crate) use platform::{PlatformArguments, Pull};
 pub(crate) use registry::RegistryArguments;
+pub(crate) use sync::{SyncArguments, SyncFrom, SyncTo};
 pub(crate) use virtiofs::VirtiofsArguments;
 
 /// Root file systems for VMs and microVMs from container images.
@@ -90,6 +92,16 @@ pub(crate) enum Command {
         destination: String,
         #[command(flatten)]
         options: Box<CopyArguments>,
+    },
+    /// Copy all images of a repository, a directory, a layout or a list, for a mirror
+    #[command(override_usage = "vmroot sync [OPTIONS] --src <TRANSPORT> --dest <TRANSPORT> <SOURCE> <DESTINATION>")]
+    Sync {
+        /// The repository, directory, OCI layout or YAML file
+        source: String,
+        /// The registry or prefix of repositories, the directory, or the OCI layout
+        destination: String,
+        #[command(flatten)]
+        options: Box<SyncArguments>,
     },
     /// List the images in the cache, or those for one platform
     Images,

@@ -10,6 +10,7 @@ mod layer;
 mod mount;
 mod pull;
 mod shell;
+mod sync;
 mod virtiofs;
 
 use crate::args::{Command, Format};
@@ -26,6 +27,7 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Pull { references } => pull::pull(context, &references),
         Command::Load { file, image } => pull::load(context, &file, image.as_deref()),
         Command::Copy { source, destination, options } => copy::copy(context, &source, &destination, &options),
+        Command::Sync { source, destination, options } => sync::sync(context, &source, &destination, &options),
         Command::Images => images::images(context),
         Command::Inspect { image, remote } => images::inspect(context, &image, remote),
         Command::Config { image, raw } => images::config(context, &image, raw),

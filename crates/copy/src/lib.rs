@@ -7,6 +7,7 @@
 //!
 //! Functions of this crate block.
 
+mod batch;
 mod blobs;
 mod copier;
 mod error;

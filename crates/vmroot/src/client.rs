@@ -3,6 +3,7 @@
 mod cache;
 mod copy;
 mod pull;
+mod sync;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use vmroot_model::Platform;
 use vmroot_output::Cancel;
 
 pub use self::pull::PullOptions;
+pub use self::sync::{SyncDestination, SyncItem, SyncOptions, SyncSource};
 #[cfg(feature = "registry")]
 use crate::RegistryOptions;
 use crate::{Result, TopOptions};

@@ -50,7 +50,7 @@ mod runtime;
 mod top;
 mod validate;
 
-pub use client::{Client, ClientOptions, PullOptions};
+pub use client::{Client, ClientOptions, PullOptions, SyncDestination, SyncItem, SyncOptions, SyncSource};
 pub use error::{Error, Result};
 pub use name::is_id;
 pub use prebaked::Prebaked;
