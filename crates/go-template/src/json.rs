@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use crate::schema::Type;
+use crate::schema::{Omit, Type};
 use crate::time::Time;
 
 /// Options of [`to_json`].
@@ -15,7 +15,7 @@ pub struct JsonStyle {
 }
 
 /// Serialises a value of a Go type: fields of a struct in the order of the type, keys of a map sorted, `null` for nil.
-/// A field that the value lacks is left out, as `omitempty` leaves it out. No newline is at the end.
+/// A field that the value lacks has the zero value of its type. No newline is at the end.
 pub fn to_json(value: &Json, of: &Type, style: JsonStyle) -> String {
     let mut writer = Writer { out: String::new(), style };
     writer.value(value, of, 0);
@@ -30,7 +30,17 @@ struct Writer {
 impl Writer {
     fn value(&mut self, value: &Json, of: &Type, depth: usize) {
         match (of, value) {
+            (Type::Pointer(_), Json::Null) => self.out.push_str("null"),
             (Type::Pointer(of), value) => self.value(value, of, depth),
+            (Type::Bool, Json::Null) => self.out.push_str("false"),
+            (Type::Int, Json::Null) => self.out.push('0'),
+            (Type::String | Type::Digest, Json::Null) => self.string(""),
+            (Type::Time, Json::Null) => self.string(&Time::default().to_rfc3339()),
+            (Type::Struct(of), Json::Null) => {
+                let (mut entries, object) = (Vec::new(), serde_json::Map::new());
+                collect_fields(&mut entries, of, &object);
+                self.object(&entries, depth);
+            }
             (Type::Struct(of), Json::Object(object)) => {
                 let mut entries = Vec::new();
                 collect_fields(&mut entries, of, object);
@@ -138,7 +148,45 @@ fn collect_fields<'v>(
         match (field.key, &field.of) {
             (None, Type::Struct(embedded)) => collect_fields(entries, embedded, object),
             (None, _) => {}
-            (Some(key), of) => entries.extend(object.get(key).map(|value| (key, value, of))),
+            (Some(key), of) => {
+                let value = object.get(key).unwrap_or(&Json::Null);
+                let is_left_out = match field.omit {
+                    Omit::Never => false,
+                    Omit::Empty => is_empty(value, of),
+                    Omit::Zero => is_zero(value, of),
+                };
+                if !is_left_out {
+                    entries.push((key, value, of));
+                }
+            }
         }
+    }
+}
+
+/// Returns whether `omitempty` leaves a value out.
+fn is_empty(value: &Json, of: &Type) -> bool {
+    match (of, value) {
+        (Type::Struct(_) | Type::Time, _) => false,
+        (Type::Pointer(_), value) => value.is_null(),
+        (_, Json::Array(items)) => items.is_empty(),
+        (_, Json::Object(object)) => object.is_empty(),
+        (of, value) => is_zero(value, of),
+    }
+}
+
+/// Returns whether a value is the zero value of its type.
+fn is_zero(value: &Json, of: &Type) -> bool {
+    match (of, value) {
+        (_, Json::Null) => true,
+        (Type::Pointer(_), _) => false,
+        (Type::Struct(of), Json::Object(object)) => of.fields.iter().all(|field| match field.key {
+            Some(key) => object.get(key).is_none_or(|value| is_zero(value, &field.of)),
+            None => is_zero(value, &field.of),
+        }),
+        (Type::Time, Json::String(text)) => Time::parse(text) == Some(Time::default()),
+        (_, Json::Bool(value)) => !value,
+        (_, Json::Number(number)) => number.as_f64() == Some(0.0),
+        (_, Json::String(text)) => text.is_empty(),
+        _ => false,
     }
 }

@@ -49,7 +49,7 @@ use serde_json::Value as Json;
 pub use error::{Error, Result};
 pub use json::{JsonStyle, to_json};
 pub use report::{Report, is_json};
-pub use schema::{Field, Struct, Type};
+pub use schema::{Field, Omit, Struct, Type};
 pub use time::Time;
 
 use crate::ast::Node;

@@ -46,22 +46,46 @@ pub struct Field {
     pub key: Option<&'static str>,
     /// The type of the field.
     pub of: Type,
+    /// Whether the field is left out of JSON.
+    pub omit: Omit,
+}
+
+/// When a field is left out of JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Omit {
+    /// Never.
+    #[default]
+    Never,
+    /// If it is false, 0, nil, or an empty string, slice or map (`omitempty`). A struct is never empty.
+    Empty,
+    /// If it is the zero value of its type (`omitzero`). An empty slice or map is not, a struct of zero values is.
+    Zero,
 }
 
 impl Field {
     /// Returns a field whose key in JSON is its name.
     pub fn new(name: &'static str, of: Type) -> Self {
-        Self { name, key: Some(name), of }
+        Self { name, key: Some(name), of, omit: Omit::Never }
     }
 
     /// Returns a field with another key in JSON.
     pub fn with_key(name: &'static str, key: &'static str, of: Type) -> Self {
-        Self { name, key: Some(key), of }
+        Self { name, key: Some(key), of, omit: Omit::Never }
+    }
+
+    /// Returns the field with `omitempty`.
+    pub fn omit_empty(self) -> Self {
+        Self { omit: Omit::Empty, ..self }
+    }
+
+    /// Returns the field with `omitzero`.
+    pub fn omit_zero(self) -> Self {
+        Self { omit: Omit::Zero, ..self }
     }
 
     /// Returns an embedded struct. Templates can leave out its name.
     pub fn embedded(name: &'static str, of: Struct) -> Self {
-        Self { name, key: None, of: Type::Struct(of) }
+        Self { name, key: None, of: Type::Struct(of), omit: Omit::Never }
     }
 }
 

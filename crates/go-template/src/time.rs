@@ -84,6 +84,13 @@ impl Time {
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{}{zone}", self.fraction_text())
     }
 
+    /// Returns the time after this many seconds since 1970-01-01 UTC, and nanoseconds below 1 000 000 000.
+    pub fn from_unix(seconds: i64, nanoseconds: u32) -> Self {
+        // The years of four digits: more do not fit into RFC 3339, and might overflow.
+        let (least, most) = (-62_135_596_800, 253_402_300_799);
+        Self { seconds: seconds.clamp(least, most), nanoseconds: nanoseconds.min(999_999_999), offset: 0 }
+    }
+
     /// Seconds since 1970-01-01 UTC.
     pub fn unix(&self) -> i64 {
         self.seconds

@@ -210,5 +210,21 @@ fn structs_have_only_their_fields() {
     }
     let style = JsonStyle { indent: Some(4), escape_html: true };
     let expected = "{\n    \"Name\": \"a\\u0026b\",\n    \"Labels\": {}\n}";
-    assert_eq!(to_json(&json!({"Labels": {}, "Name": "a&b", "Unknown": 1}), &image(), style), expected);
+    let of = Type::Struct(Struct {
+        name: "x",
+        fields: vec![
+            Field::new("Name", Type::String),
+            Field::new("Tag", Type::String).omit_empty(),
+            Field::new("Labels", Type::String.map()),
+            Field::new("Env", Type::String.slice()).omit_empty(),
+            Field::new("Config", image()).omit_zero(),
+        ],
+    });
+    assert_eq!(to_json(&json!({"Labels": {}, "Name": "a&b", "Unknown": 1, "Env": []}), &of, style), expected);
+    let zero = to_json(&json!({}), &image(), JsonStyle { indent: None, escape_html: true });
+    assert_eq!(
+        zero,
+        "{\"Name\":\"\",\"Digest\":\"\",\"Created\":null,\"Parent\":null,\"Labels\":null,\"Layers\":null,\
+         \"architecture\":\"\"}"
+    );
 }
