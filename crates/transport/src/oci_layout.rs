@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use vmroot_model::{Descriptor, Digest, Document, Index, MANIFEST_LIMIT, MediaType};
 
-pub(crate) use self::destination::{OciLayoutDestination, accepts, check_media_type, layer_form};
+pub(crate) use self::destination::{OciLayoutDestination, accepts, can_hold, check_media_type, layer_form};
 pub(crate) use self::directory::{BLOBS, index_bytes, layout_file};
 pub(crate) use self::index_file::IndexFile;
 use crate::bundle::{Bundle, Directory};
