@@ -2,8 +2,8 @@
 
 mod builder;
 mod copying;
-mod destinations;
 mod daemon;
+mod destinations;
 mod directories;
 mod docker;
 mod faults;

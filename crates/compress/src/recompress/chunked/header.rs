@@ -127,7 +127,8 @@ impl Header {
 fn check_sum(block: &[u8; BLOCK]) -> Result<(), Fault> {
     let expected = number(&block[148..156])?;
     let bytes = block[..148].iter().chain(&[b' '; 8]).chain(&block[156..]);
-    let (unsigned, signed) = bytes.fold((0, 0), |(u, s), byte| (u + i64::from(*byte), s + i64::from(byte.cast_signed())));
+    let (unsigned, signed) =
+        bytes.fold((0, 0), |(u, s), byte| (u + i64::from(*byte), s + i64::from(byte.cast_signed())));
     if expected == unsigned || expected == signed { Ok(()) } else { Err("it is not a tar header") }
 }
 
@@ -190,7 +191,8 @@ fn pax_time(value: &[u8]) -> Result<Time, Fault> {
 fn pax_record(records: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Fault> {
     const INVALID: Fault = "a PAX record is invalid";
     let space = records.iter().position(|byte| *byte == b' ').ok_or(INVALID)?;
-    let length = str::from_utf8(&records[..space]).ok().and_then(|length| length.parse::<usize>().ok()).ok_or(INVALID)?;
+    let length =
+        str::from_utf8(&records[..space]).ok().and_then(|length| length.parse::<usize>().ok()).ok_or(INVALID)?;
     let (record, rest) = records.split_at_checked(length).ok_or(INVALID)?;
     let record = record.get(space + 1..).and_then(|record| record.strip_suffix(b"\n")).ok_or(INVALID)?;
     let equals = record.iter().position(|byte| *byte == b'=').ok_or(INVALID)?;
