@@ -78,12 +78,13 @@ pub(crate) fn change(
         Target::Plain => own == LayerCompression::None,
         Target::Gzip { .. } => own == LayerCompression::Gzip,
         Target::Zstd { .. } => own == LayerCompression::Zstd && !is_chunked,
+        Target::ZstdChunked { .. } => own == LayerCompression::Zstd && is_chunked,
     };
     (!same).then_some(target)
 }
 
 fn is_zstd(target: Target) -> bool {
-    matches!(target, Target::Zstd { .. })
+    compression(target) == LayerCompression::Zstd
 }
 
 /// Returns the compression that a target gives.
@@ -91,6 +92,6 @@ pub(crate) fn compression(target: Target) -> LayerCompression {
     match target {
         Target::Plain => LayerCompression::None,
         Target::Gzip { .. } => LayerCompression::Gzip,
-        Target::Zstd { .. } => LayerCompression::Zstd,
+        Target::Zstd { .. } | Target::ZstdChunked { .. } => LayerCompression::Zstd,
     }
 }

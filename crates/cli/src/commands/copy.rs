@@ -105,9 +105,7 @@ fn compression(arguments: &CompressionArguments) -> anyhow::Result<Option<Compre
     let target = match arguments.dest_compress_format {
         Some(CompressFormat::Gzip) => Target::Gzip { level },
         Some(CompressFormat::Zstd) => Target::Zstd { level },
-        Some(CompressFormat::ZstdChunked) => {
-            return Err(UsageError("--dest-compress-format zstd:chunked is not written yet".to_owned()).into());
-        }
+        Some(CompressFormat::ZstdChunked) => Target::ZstdChunked { level },
         None => return Ok(None),
     };
     target.check_level().map_err(|error| UsageError(format!("--dest-compress-level: {error}")))?;
