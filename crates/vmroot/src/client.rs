@@ -197,7 +197,19 @@ impl Client {
     #[cfg(feature = "registry")]
     pub fn with_registry(&self, options: RegistryOptions) -> Result<Self> {
         let options = RegistryOptions { cancel: self.cancel().clone(), ..options };
-        Ok(Self { registry: vmroot_registry::Client::new(options)?, ..self.clone() })
+        let registries = configuration::Registries::new(options, self.registries.configuration.clone())?;
+        Ok(Self { registries, ..self.clone() })
+    }
+
+    /// Returns a clone with another configuration for registries, in place of [`ClientOptions::configuration`].
+    ///
+    /// # Errors
+    /// A certificate file cannot be read.
+    #[cfg(feature = "registry")]
+    pub fn with_configuration(&self, configuration: Option<RegistryConfiguration>) -> Result<Self> {
+        let options = self.registries.named.options().clone();
+        let options = RegistryOptions { cancel: self.cancel().clone(), ..options };
+        Ok(Self { registries: configuration::Registries::new(options, configuration)?, ..self.clone() })
     }
 
     /// Returns the directory of the cache.

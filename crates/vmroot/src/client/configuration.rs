@@ -42,29 +42,34 @@ pub(super) struct Registries {
     pub(super) named: vmroot_registry::Client,
     /// For mirrors and other locations on other hosts.
     mirrors: vmroot_registry::Client,
-    files: Option<Arc<Configuration>>,
+    pub(super) configuration: Option<RegistryConfiguration>,
 }
 
 impl Registries {
     pub(super) fn new(options: RegistryOptions, configuration: Option<RegistryConfiguration>) -> Result<Self> {
         let Some(configuration) = configuration else {
             let named = vmroot_registry::Client::new(options)?;
-            return Ok(Self { mirrors: named.clone(), named, files: None });
+            return Ok(Self { mirrors: named.clone(), named, configuration: None });
         };
         let options = RegistryOptions { hosts: Arc::clone(&configuration.files) as _, ..options };
-        let for_mirrors = RegistryOptions { credentials: configuration.mirror_credentials, ..options.clone() };
+        let credentials = Arc::clone(&configuration.mirror_credentials);
+        let for_mirrors = RegistryOptions { credentials, ..options.clone() };
         Ok(Self {
             named: vmroot_registry::Client::new(options)?,
             mirrors: vmroot_registry::Client::new(for_mirrors)?,
-            files: Some(configuration.files),
+            configuration: Some(configuration),
         })
+    }
+
+    fn files(&self) -> Option<&Arc<Configuration>> {
+        self.configuration.as_ref().map(|configuration| &configuration.files)
     }
 
     pub(super) fn with_cancel(&self, cancel: &crate::Cancel) -> Self {
         Self {
             named: self.named.with_cancel(cancel.clone()),
             mirrors: self.mirrors.with_cancel(cancel.clone()),
-            files: self.files.clone(),
+            configuration: self.configuration.clone(),
         }
     }
 
@@ -73,7 +78,7 @@ impl Registries {
     /// # Errors
     /// The name is malformed, or the configuration cannot be read or requires a choice.
     pub(super) fn candidates(&self, name: &str) -> Result<Vec<Reference>> {
-        match &self.files {
+        match self.files() {
             Some(files) if is_short(name) => {
                 let mode = files.registries()?.short_name_mode();
                 Ok(files.resolve_name(name)?.without_choice(mode)?)
@@ -87,7 +92,7 @@ impl Registries {
     /// # Errors
     /// The configuration cannot be read.
     pub(super) fn configured_names(&self, name: &str) -> Result<Vec<Reference>> {
-        let Some(files) = self.files.as_ref().filter(|_| is_short(name)) else { return Ok(Vec::new()) };
+        let Some(files) = self.files().filter(|_| is_short(name)) else { return Ok(Vec::new()) };
         let resolved = files.resolve_name(name)?;
         Ok(if resolved.origin == NameOrigin::DockerHub { Vec::new() } else { resolved.candidates })
     }
@@ -97,7 +102,7 @@ impl Registries {
     /// # Errors
     /// The configuration cannot be read, or makes no valid reference.
     pub(super) fn source(&self, reference: &Reference) -> Result<RegistrySource> {
-        let Some(files) = &self.files else {
+        let Some(files) = self.files() else {
             return Ok(RegistrySource::new(self.named.clone(), reference.clone()));
         };
         let resolution = files.resolve(reference)?;
@@ -119,6 +124,6 @@ impl Client {
     ///
     /// [`ClientOptions::configuration`]: crate::ClientOptions::configuration
     pub fn configuration(&self) -> Option<&Arc<Configuration>> {
-        self.registries.files.as_ref()
+        self.registries.files()
     }
 }
