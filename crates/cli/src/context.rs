@@ -105,11 +105,6 @@ impl Context {
         self.options.cancel()
     }
 
-    /// Returns the options for registries.
-    pub(crate) fn registry_options(&self) -> vmroot::RegistryOptions {
-        self.options.registry.clone()
-    }
-
     pub(crate) fn limits(&self) -> Limits {
         self.options.store.limits
     }

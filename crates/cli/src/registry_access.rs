@@ -16,6 +16,8 @@ use crate::exit::UsageError;
 /// The options of the command line for the access to registries, of all registries or of one side of a copy.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RegistryAccess {
+    /// The beginning of the options' names, for messages: empty, `src-` or `dest-`.
+    pub(crate) prefix: &'static str,
     pub(crate) creds: Option<String>,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
@@ -31,6 +33,7 @@ impl RegistryAccess {
     /// Returns the options for all registries.
     pub(crate) fn of(arguments: &RegistryArguments) -> Self {
         Self {
+            prefix: "",
             creds: arguments.creds.clone(),
             username: arguments.username.clone(),
             password: arguments.password.clone(),
@@ -43,11 +46,30 @@ impl RegistryAccess {
         }
     }
 
+    /// Returns these options, and `others` where they have none. Credentials are taken from one of the two as a whole.
+    pub(crate) fn or(self, others: Self) -> Self {
+        let chosen = if self.has_credential() { self.clone() } else { others.clone() };
+        let has_file = self.authfile.is_some() || self.compat_auth_file.is_some();
+        let files = if has_file { self.clone() } else { others.clone() };
+        Self {
+            authfile: files.authfile,
+            compat_auth_file: files.compat_auth_file,
+            cert_dir: self.cert_dir.or(others.cert_dir),
+            tls_verify: self.tls_verify.or(others.tls_verify),
+            ..chosen
+        }
+    }
+
+    fn has_credential(&self) -> bool {
+        self.no_creds
+            || [&self.creds, &self.username, &self.password, &self.registry_token].iter().any(|it| it.is_some())
+    }
+
     /// Checks that the file of `--authfile` exists. The files that the environment names need not, and `login` creates
     /// its file.
     pub(crate) fn check_authfile(&self) -> anyhow::Result<()> {
         let Some(file) = &self.authfile else { return Ok(()) };
-        std::fs::metadata(file).map(drop).with_context(|| format!("--authfile {}", file.display()))
+        std::fs::metadata(file).map(drop).with_context(|| format!("--{}authfile {}", self.prefix, file.display()))
     }
 
     /// Returns the user's configuration, with the files that these options name.
@@ -84,21 +106,33 @@ impl RegistryAccess {
     }
 
     /// Returns the credential of the command line, and the option that has it.
-    pub(crate) fn credential(&self) -> anyhow::Result<Option<(Credential, &'static str)>> {
-        let usage = |text: &str| anyhow::Error::from(UsageError(text.to_owned()));
-        let password =
-            |user: &str, password: &str| Credential::Password { user: user.to_owned(), password: password.to_owned() };
-        Ok(match (&self.registry_token, &self.creds, &self.username, &self.password) {
-            (Some(token), ..) => Some((Credential::RegistryToken(token.clone()), "--registry-token")),
-            (None, Some(creds), ..) => match creds.split_once(':') {
-                Some((user, secret)) if !user.is_empty() => Some((password(user, secret), "--creds")),
-                _ => return Err(usage("--creds: expected USER:PASSWORD")),
-            },
-            (None, None, Some(user), Some(secret)) => Some((password(user, secret), "--username")),
-            (None, None, None, None) => None,
-            (None, None, Some(_), None) => return Err(usage("--username requires --password")),
-            (None, None, None, Some(_)) => return Err(usage("--password requires --username")),
-        })
+    pub(crate) fn credential(&self) -> anyhow::Result<Option<(Credential, String)>> {
+        let prefix = self.prefix;
+        let usage = |text: String| anyhow::Error::from(UsageError(text));
+        let given = [self.creds.is_some(), self.username.is_some(), self.registry_token.is_some(), self.no_creds];
+        if given.iter().filter(|given| **given).count() > 1 {
+            return Err(usage(format!(
+                "only one of --{prefix}creds, --{prefix}username, --{prefix}registry-token and --{prefix}no-creds can be used"
+            )));
+        }
+        if let Some(token) = &self.registry_token {
+            let option = format!("--{prefix}registry-token");
+            return Ok(Some((Credential::RegistryToken(token.clone()), option)));
+        }
+        let (user, password, option) = match (&self.creds, &self.username, &self.password) {
+            (Some(creds), ..) => {
+                let (user, password) = creds.split_once(':').unwrap_or((creds, ""));
+                (user, password, format!("--{prefix}creds"))
+            }
+            (None, Some(user), Some(password)) => (user.as_str(), password.as_str(), format!("--{prefix}username")),
+            (None, None, None) => return Ok(None),
+            (None, Some(_), None) => return Err(usage(format!("--{prefix}username requires --{prefix}password"))),
+            (None, None, Some(_)) => return Err(usage(format!("--{prefix}password requires --{prefix}username"))),
+        };
+        if user.is_empty() {
+            return Err(usage(format!("{option}: the user is empty")));
+        }
+        Ok(Some((Credential::Password { user: user.to_owned(), password: password.to_owned() }, option)))
     }
 
     /// Returns the description of the credential that the command line puts in place of the files', if it does.
