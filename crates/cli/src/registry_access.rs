@@ -121,7 +121,8 @@ impl RegistryAccess {
         }
         let (user, password, option) = match (&self.creds, &self.username, &self.password) {
             (Some(creds), ..) => {
-                let (user, password) = creds.split_once(':').unwrap_or((creds, ""));
+                let pair = creds.split_once(':').or_else(|| (!prefix.is_empty()).then_some((creds, "")));
+                let (user, password) = pair.ok_or_else(|| usage("--creds: expected USER:PASSWORD".to_owned()))?;
                 (user, password, format!("--{prefix}creds"))
             }
             (None, Some(user), Some(password)) => (user.as_str(), password.as_str(), format!("--{prefix}username")),
