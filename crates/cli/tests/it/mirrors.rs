@@ -73,7 +73,7 @@ fn a_mirror_is_used_first_and_then_the_registry() {
 
     // A layer that the mirror lacks comes from the registry.
     let configured = Configured::new(&mirrored(&primary.host(), &mirror.host(), ""));
-    let (layer, _) = image.blobs().next().unwrap();
+    let layer = image.layers[0].digest;
     mirror.remove_blob(&layer);
     configured.ok(&pull);
     assert_eq!(primary.count(&layer.to_string()), 1);
