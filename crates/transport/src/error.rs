@@ -17,6 +17,33 @@ pub enum Error {
     #[cfg(feature = "registry")]
     #[error(transparent)]
     Registry(#[from] vmroot_registry::Error),
+    /// Neither a mirror nor the mirrored place has the image.
+    #[cfg(feature = "registry")]
+    #[error("all mirrors failed: {mirrors}; then {place} failed")]
+    AllPlaces {
+        /// The mirrors with their errors.
+        mirrors: String,
+        /// The place that was tried last.
+        place: vmroot_model::Reference,
+        /// The error of that place.
+        source: Box<Error>,
+    },
+    /// The configuration forbids the use of a repository.
+    #[cfg(feature = "registry")]
+    #[error("{reference} is blocked in {}", file.display())]
+    Blocked {
+        /// The image in the repository.
+        reference: vmroot_model::Reference,
+        /// The file that says so.
+        file: PathBuf,
+    },
+    /// A source without places.
+    #[cfg(feature = "registry")]
+    #[error("{reference} has no place to be read from")]
+    NoPlace {
+        /// The image.
+        reference: vmroot_model::Reference,
+    },
     /// A name that is not `TRANSPORT:details`, or whose details the transport does not accept.
     #[error("invalid image name {name:?}: {reason}")]
     InvalidName {
@@ -349,6 +376,8 @@ impl Error {
         match self {
             #[cfg(feature = "registry")]
             Self::Registry(error) => error.kind(),
+            #[cfg(feature = "registry")]
+            Self::AllPlaces { source, .. } => source.kind(),
             Self::Missing { .. } | Self::NoSuchImage { .. } | Self::NoImages { .. } | Self::Unknown { .. } => {
                 ErrorKind::NotFound
             }

@@ -46,7 +46,7 @@ pub use error::{Error, Result};
 pub use name::{DaemonName, ImageName, StorageName, StoreLocation, TarballName};
 pub use open_destination::{DestinationOptions, delete_image, open_destination};
 #[cfg(feature = "registry")]
-pub use repository::{RegistryDestination, RegistrySource};
+pub use repository::{RegistryDestination, RegistryPlace, RegistrySource};
 pub use selector::{ArchiveImage, ImageSelector};
 pub use source::{BlobBody, ImageSource, RawManifest};
 pub use tarball::{TarballOptions, open_tarball};

@@ -18,6 +18,7 @@ mod housekeeping;
 mod interrupting;
 mod layers;
 mod loading;
+mod mirrors;
 mod mounting;
 mod names;
 mod odd_layers;
