@@ -7,6 +7,7 @@ mod docker;
 mod hostile;
 mod oci;
 mod pull;
+mod sif;
 mod storage;
 mod storage_hostile;
 mod tarball;
