@@ -10,8 +10,8 @@ use crate::{Descriptor, Index, Platform, Result};
 /// The variants of an architecture, newest first. Each also runs images for the variants after it.
 const KNOWN_VARIANTS: [(&str, &[&str]); 2] = [("arm", &["v8", "v7", "v6", "v5"]), ("arm64", &["v8"])];
 
-/// The rank of an entry, the lowest being the best: its class, its rank within the class, and whether its compression is
-/// the less wanted one.
+/// The rank of an entry, the lowest being the best: its class, its rank within the class, and whether its compression
+/// is the less wanted one.
 type Rank = (Class, select::Rank, bool);
 
 /// The ways in which an entry matches, the best first.
@@ -42,9 +42,8 @@ impl Index {
     /// [`Platform::parse`] removes the variant `v8` of arm64. To prefer entries with it, set
     /// [`variant`](Platform::variant).
     ///
-    /// # Errors
-    /// [`Error::ArchitectureMismatch`](crate::Error::ArchitectureMismatch), with the platforms of the index, if no entry
-    /// matches.
+    /// # Errors [`Error::ArchitectureMismatch`](crate::Error::ArchitectureMismatch), with the platforms of the index,
+    /// if no entry matches.
     pub fn choose_instance(&self, wanted: &Platform, prefer_gzip: bool) -> Result<&Descriptor> {
         let ranked = self.manifests().iter().filter_map(|entry| Some((rank(self, wanted, entry, prefer_gzip)?, entry)));
         // Of equal ranks, the first is the minimum.

@@ -7,6 +7,7 @@
 mod edit;
 mod from_schema1;
 mod layers;
+mod legacy_config;
 mod list;
 mod loss;
 mod oci;
@@ -77,7 +78,7 @@ pub struct Converted {
     pub manifest: Vec<u8>,
     /// The media type of the manifest.
     pub media_type: MediaType,
-    /// The bytes of the config, if they changed. The manifest refers to their digest.
+    /// The bytes of the config, if the source has no such blob. The manifest refers to their digest.
     pub config: Option<Vec<u8>>,
     /// Further blobs that the manifest refers to and the source does not have: the empty layer of schema 1.
     pub extra_blobs: Vec<ExtraBlob>,

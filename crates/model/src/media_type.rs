@@ -87,6 +87,16 @@ impl MediaType {
     /// The types that [`Document`](crate::Document) reads, for an `Accept` header.
     pub const DOCUMENTS: [Self; 4] = [Self::OCI_INDEX, Self::OCI_MANIFEST, Self::DOCKER_INDEX, Self::DOCKER_MANIFEST];
 
+    /// The types that [`AnyDocument`](crate::AnyDocument) reads, for the `Accept` header of a copy.
+    pub const DOCUMENTS_AND_SCHEMA1: [Self; 6] = [
+        Self::OCI_INDEX,
+        Self::OCI_MANIFEST,
+        Self::DOCKER_INDEX,
+        Self::DOCKER_MANIFEST,
+        Self::DOCKER_SCHEMA1_SIGNED,
+        Self::DOCKER_SCHEMA1,
+    ];
+
     const fn known(text: &'static str) -> Self {
         Self(Cow::Borrowed(text))
     }
@@ -176,10 +186,11 @@ impl MediaType {
         }
     }
 
-    /// Returns the type of the same layer with another compression, in the same family and with the same restrictions on
-    /// distribution. Parameters are dropped.
+    /// Returns the type of the same layer with another compression, in the same family and with the same restrictions
+    /// on distribution. Parameters are dropped.
     ///
-    /// Returns `None` for other types, encrypted layers, and zstd in Docker's types: Docker's manifests may not have it.
+    /// Returns `None` for other types, encrypted layers, and zstd in Docker's types: Docker's manifests may not have
+    /// it.
     #[must_use]
     pub fn with_compression(&self, compression: LayerCompression) -> Option<Self> {
         use LayerCompression::{Gzip, None as Plain, Zstd};
@@ -206,7 +217,8 @@ impl MediaType {
         stem.with_compression(self.layer_compression()?)
     }
 
-    /// Returns Docker's type for a layer of this type, or `None` for zstd, encrypted layers and types that are not layers.
+    /// Returns Docker's type for a layer of this type, or `None` for zstd, encrypted layers and types that are not
+    /// layers.
     #[must_use]
     pub fn to_docker_layer(&self) -> Option<Self> {
         let stem = if self.is_foreign_layer() { Self::DOCKER_FOREIGN_LAYER } else { Self::DOCKER_LAYER };
@@ -313,6 +325,40 @@ mod tests {
         }
         assert!(MediaType::new("application/vnd.oci.image.layer.v1.tar+gzip+encrypted").is_encrypted_layer());
         assert!(!MediaType::OCI_LAYER_GZIP.is_encrypted_layer());
+    }
+
+    #[test]
+    fn layer_types_change_their_compression_and_family() {
+        use LayerCompression::{Gzip, None as Plain, Zstd};
+        for (oci, docker) in [
+            (MediaType::OCI_LAYER, Some(MediaType::DOCKER_LAYER)),
+            (MediaType::OCI_LAYER_GZIP, Some(MediaType::DOCKER_LAYER_GZIP)),
+            (MediaType::OCI_FOREIGN_LAYER, Some(MediaType::DOCKER_FOREIGN_LAYER)),
+            (MediaType::OCI_FOREIGN_LAYER_GZIP, Some(MediaType::DOCKER_FOREIGN_LAYER_GZIP)),
+            (MediaType::OCI_LAYER_ZSTD, None),
+            (MediaType::OCI_FOREIGN_LAYER_ZSTD, None),
+        ] {
+            assert_eq!(oci.to_docker_layer(), docker, "{oci}");
+            assert_eq!(oci.to_oci_layer().as_ref(), Some(&oci));
+            if let Some(docker) = docker {
+                assert_eq!(docker.to_oci_layer(), Some(oci.clone()));
+                assert_eq!(docker.to_docker_layer(), Some(docker.clone()));
+                assert_eq!(docker.with_compression(Zstd), None);
+                assert_eq!(docker.with_compression(Gzip).unwrap().is_foreign_layer(), docker.is_foreign_layer());
+            }
+            for compression in [Plain, Gzip, Zstd] {
+                let changed = oci.with_compression(compression).unwrap();
+                assert_eq!(changed.layer_compression(), Some(compression));
+                assert_eq!(changed.is_foreign_layer(), oci.is_foreign_layer());
+            }
+        }
+        for other in ["application/vnd.oci.image.layer.v1.tar+gzip+encrypted", "text/plain", ""] {
+            let other = MediaType::new(other);
+            assert_eq!(
+                (other.with_compression(Gzip), other.to_oci_layer(), other.to_docker_layer()),
+                (None, None, None)
+            );
+        }
     }
 
     #[test]

@@ -100,7 +100,8 @@ impl Schema1 {
     ///
     /// # Errors
     /// - [`Error::DocumentTooLarge`] and [`Error::DocumentLimit`] as for other manifests.
-    /// - [`Error::InvalidDocument`] for invalid JSON, a member that is missing or invalid, another number of layers than
+    /// - [`Error::InvalidDocument`] for invalid JSON, a member that is missing or invalid, another number of layers
+    ///   than
     ///   of steps, and ids of steps that do not form a chain.
     pub fn parse(raw: Vec<u8>) -> Result<Self> {
         let size = raw.len() as u64;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::convert::oci_config::OciConfig;
-use crate::convert::{Converted, Loss, ManifestFormat, WrittenLayer};
+use crate::convert::{Converted, Loss, ManifestFormat, WrittenLayer, legacy_config};
 use crate::error::DocumentKind;
 use crate::json_text::{RawObject, to_vec};
 use crate::schema1::sign;
@@ -109,6 +109,9 @@ impl Schema1 {
             digest: *self.digest(),
             reason: error.to_string(),
         })?;
+        if legacy_config::is_legacy(&config) {
+            config = legacy_config::completed(&config);
+        }
         for name in STEP_MEMBERS {
             config.remove(name);
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::convert::Loss;
 use crate::error::DocumentKind;
 use crate::json_text::{RawObject, to_vec};
-use crate::{Descriptor, Digest, Error, Index, MediaType, NewIndex, Platform, Result};
+use crate::{Descriptor, Digest, Error, Index, MediaType, NewIndex, Platform, Result, manifest_digest};
 
 /// The annotation of an entry whose image needs a reader of zstd. Its value is `true`.
 const ZSTD_MARKER: &str = "io.github.containers.compression.zstd";
@@ -40,6 +40,16 @@ pub struct Instance {
     pub media_type: MediaType,
     /// Whether a layer is compressed with zstd. An OCI index then marks the entry, so that readers of zstd prefer it.
     pub zstd: bool,
+}
+
+impl Instance {
+    /// Creates the instance of a manifest, such as that of a [`Converted`](crate::Converted).
+    ///
+    /// # Errors
+    /// The errors of [`manifest_digest`].
+    pub fn of(manifest: &[u8], media_type: MediaType, zstd: bool) -> Result<Self> {
+        Ok(Self { digest: manifest_digest(manifest)?, size: manifest.len() as u64, media_type, zstd })
+    }
 }
 
 /// An index as edited.

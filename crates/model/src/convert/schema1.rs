@@ -17,7 +17,8 @@ impl Manifest {
     /// extra blobs. `name` is the destination; registries refuse a manifest with another name.
     ///
     /// # Errors
-    /// - [`Error::Conversion`](crate::Error::Conversion) for images that schema 2 cannot hold, and for a history that is
+    /// - [`Error::Conversion`](crate::Error::Conversion) for images that schema 2 cannot hold, and for a history that
+    ///   is
     ///   empty or does not fit the layers.
     /// - [`Error::WrongConfig`](crate::Error::WrongConfig) if `config` is not the config of the manifest.
     /// - [`Error::Signing`](crate::Error::Signing) if the system has no random numbers.

@@ -149,8 +149,8 @@ impl Jwk {
     }
 }
 
-/// Returns libtrust's fingerprint of a public key in DER: the first bytes of its SHA-256 in base32 (RFC 4648), in groups
-/// of four digits.
+/// Returns libtrust's fingerprint of a public key in DER: the first bytes of its SHA-256 in base32 (RFC 4648), in
+/// groups of four digits.
 fn fingerprint(der: &[u8]) -> String {
     const DIGITS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let digest = Digest::of(der);

@@ -66,6 +66,14 @@ fn a_docker_config_becomes_the_bytes_that_go_writes() {
 }
 
 #[test]
+fn a_config_that_is_already_that_of_oci_does_not_change() {
+    let source = docker(OCI_CONFIG, &["application/vnd.docker.image.rootfs.diff.tar.gzip"]);
+    let converted = source.convert(ManifestFormat::Oci, OCI_CONFIG.as_bytes(), &unchanged(&source)).unwrap();
+    assert_eq!((converted.config.as_ref(), converted.losses.len()), (None, 0));
+    assert_eq!(parsed(&converted).config().digest, source.config().digest);
+}
+
+#[test]
 fn layer_types_have_counterparts() {
     let pairs = [
         ("application/vnd.docker.image.rootfs.diff.tar", "application/vnd.oci.image.layer.v1.tar"),

@@ -172,10 +172,12 @@ proptest! {
         let bytes = changed(samples::CONFIG, &changes);
         let config = Descriptor::of(MediaType::DOCKER_CONFIG, &bytes);
         let layer = Descriptor::of(MediaType::DOCKER_LAYER_GZIP, b"x");
-        let source = samples::manifest(std::str::from_utf8(&NewManifest::schema2(config, vec![layer]).to_bytes()).unwrap());
+        let source = NewManifest::schema2(config, vec![layer]).to_bytes();
+        let source = samples::manifest(std::str::from_utf8(&source).unwrap());
         let layers = [WrittenLayer::unchanged(&source.layers()[0])];
         if let Ok(converted) = source.convert(ManifestFormat::Oci, &bytes, &layers) {
-            let (old, new) = (ImageConfig::parse(bytes.clone()).unwrap(), ImageConfig::parse(converted.config.unwrap()).unwrap());
+            let old = ImageConfig::parse(bytes.clone()).unwrap();
+            let new = ImageConfig::parse(converted.config.unwrap_or(bytes.clone())).unwrap();
             prop_assert_eq!((old.diff_ids(), old.history().len()), (new.diff_ids(), new.history().len()));
             prop_assert_eq!(&old.config().env, &new.config().env);
         }

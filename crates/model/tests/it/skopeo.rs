@@ -220,6 +220,34 @@ fn schema_1_equals_skopeo_in_both_directions() {
 }
 
 #[test]
+fn configs_of_old_versions_of_docker_equal_skopeo() {
+    if skip::needs_program("skopeo") {
+        return;
+    }
+    let (layer, diff_id) = gzip_layer(1);
+    for version in ["1.8.2", "1.8.3"] {
+        let step = serde_json::json!({
+            "id": "1".repeat(64), "created": "2015-01-01T00:00:00.50Z", "docker_version": version, "os": "linux",
+            "architecture": "amd64", "Size": 7, "comment": "", "unknown": 1,
+            "config": {"Hostname": "h", "Memory": 0, "Env": ["A=1"], "Cmd": null, "Volumes": {"/v": {}}, "Tty": true},
+            "container_config": {"Cmd": ["/bin/sh", "-c", "<x>"], "PortSpecs": null},
+        });
+        let manifest = serde_json::json!({
+            "schemaVersion": 1, "name": "x", "tag": "y", "architecture": "amd64",
+            "fsLayers": [{"blobSum": Digest::of(&layer)}], "history": [{"v1Compatibility": step.to_string()}],
+        });
+        let manifest = manifest.to_string().into_bytes();
+        let theirs = Dir::new(&manifest, &[&layer]).copied(&["--format", "v2s2"]);
+        let AnyDocument::Schema1(schema1) = AnyDocument::parse(manifest, None).unwrap() else { panic!("no schema 1") };
+        let written = WrittenLayer::recompressed(Digest::of(&layer), layer.len() as u64, LayerCompression::Gzip);
+        let written = [WrittenLayer { diff_id: Some(diff_id), ..written }];
+        let ours = schema1.convert(ManifestFormat::Schema2, &written).unwrap();
+        assert_same_text(&ours.config.unwrap(), &theirs.blob(&theirs.manifest().config().digest));
+        assert_same_text(&ours.manifest, &theirs.manifest_json());
+    }
+}
+
+#[test]
 fn recompressed_layers_equal_skopeo() {
     if skip::needs_program("skopeo") {
         return;
@@ -279,9 +307,8 @@ fn lists_equal_skopeo_in_both_directions() {
         let converted = image.converted(&instance, format);
         let mut edit = index.edit();
         for position in 0..2 {
-            let descriptor = Descriptor::of(converted.media_type.clone(), &converted.manifest);
-            let Descriptor { digest, size, media_type, .. } = descriptor;
-            edit.replace(position, Instance { digest, size, media_type, zstd: false });
+            let media_type = converted.media_type.clone();
+            edit.replace(position, Instance::of(&converted.manifest, media_type, false).unwrap());
         }
         let ours = edit.finish_as(list_format, &Platform::host()).unwrap();
         assert_same_text(&ours.bytes, &theirs.manifest_json());
