@@ -9,6 +9,7 @@ mod pull;
 #[cfg(feature = "registry")]
 mod registry;
 mod sync;
+mod transports;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub use self::documents::ImageDocuments;
 pub use self::pull::PullOptions;
 #[cfg(feature = "registry")]
 pub use self::registry::{ImageInstance, is_tag_list_refused};
+pub use self::transports::TransportOptions;
 pub use self::sync::{SyncDestination, SyncItem, SyncOptions, SyncSource};
 #[cfg(feature = "registry")]
 use crate::RegistryOptions;
@@ -49,6 +51,8 @@ pub struct ClientOptions {
     /// name without an index, is accepted for any platform. [`Record::platform`](crate::Record::platform) is the platform
     /// of the result.
     pub platform: Option<Platform>,
+    /// Options of `docker-daemon:`, `containers-storage:` and `oci:`.
+    pub transports: TransportOptions,
 }
 
 impl ClientOptions {
@@ -61,6 +65,7 @@ impl ClientOptions {
             configuration: None,
             store: StoreOptions::new(directory),
             platform: None,
+            transports: TransportOptions::default(),
         }
     }
 
@@ -145,6 +150,7 @@ pub struct Client {
     #[cfg(feature = "registry")]
     registries: configuration::Registries,
     platform: Option<Platform>,
+    transports: TransportOptions,
     progress: Arc<dyn Progress>,
 }
 
@@ -169,6 +175,7 @@ impl Client {
             )?,
             store: Store::open(options.store)?,
             platform: options.platform,
+            transports: options.transports,
             progress: Arc::new(NoProgress),
         })
     }

@@ -51,7 +51,7 @@ mod top;
 mod validate;
 
 pub use client::{
-    Client, ClientOptions, ImageDocuments, PullOptions, SyncDestination, SyncItem, SyncOptions, SyncSource,
+    Client, ClientOptions, ImageDocuments, PullOptions, SyncDestination, SyncItem, SyncOptions, SyncSource, TransportOptions,
 };
 #[cfg(feature = "registry")]
 pub use client::{ImageInstance, RegistryConfiguration, is_tag_list_refused};

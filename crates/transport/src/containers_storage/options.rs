@@ -154,6 +154,12 @@ impl StorageUser {
 }
 
 impl StorageOptions {
+    /// Returns the options of the store in a directory.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        let (run_root, driver, additional_stores) = Default::default();
+        Self { root: root.into(), run_root, driver, additional_stores, limits: Limits::default() }
+    }
+
     /// Returns the options with the location of an image's name.
     ///
     /// Another root has another driver and other stores, unless the name has them.

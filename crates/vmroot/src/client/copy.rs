@@ -70,6 +70,10 @@ impl Client {
                 let reference = vmroot_model::Reference::parse(name)?;
                 Ok(Box::new(self.store.destination(&reference, &self.progress)))
             }
+            #[cfg(feature = "registry")]
+            ImageName::Daemon(name) => {
+                Ok(vmroot_transport::open_daemon_destination(name, options, &self.daemon_options())?)
+            }
             name => Ok(open_destination(name, options)?),
         }
     }

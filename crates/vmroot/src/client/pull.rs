@@ -255,31 +255,8 @@ impl Client {
         Ok(vec![Reference::parse(name)?])
     }
 
-    /// Returns the source of an image in a transport, and its references.
-    pub(super) fn source_of(&self, name: &ImageName) -> Result<(Box<dyn ImageSource>, Vec<Reference>)> {
-        match name {
-            ImageName::Docker(reference) | ImageName::Untagged(reference) => self.repository(reference.clone()),
-            ImageName::Archive { format, path, selector } => {
-                let archive = Archive::open_as(*format, path, &self.archive_options())?;
-                let image = archive.select(selector)?;
-                let source = archive.source(&image)?;
-                Ok((source, image.references))
-            }
-            ImageName::Cache(name) => {
-                let image = self.find(name, None)?;
-                let references = image.record().reference.clone().into_iter().collect();
-                Ok((Box::new(self.store.source(&image)), references))
-            }
-            name => Err(vmroot_transport::Error::InvalidName {
-                name: name.to_string(),
-                reason: "this transport cannot be read".to_owned(),
-            }
-            .into()),
-        }
-    }
-
     #[cfg(feature = "registry")]
-    fn repository(&self, reference: Reference) -> Result<(Box<dyn ImageSource>, Vec<Reference>)> {
+    pub(super) fn repository(&self, reference: Reference) -> Result<(Box<dyn ImageSource>, Vec<Reference>)> {
         let reference = match (reference.tag(), reference.digest()) {
             (None, None) => reference.with_tag("latest").expect("latest is a tag"),
             _ => reference,
@@ -288,7 +265,7 @@ impl Client {
     }
 
     #[cfg(not(feature = "registry"))]
-    fn repository(&self, reference: Reference) -> Result<(Box<dyn ImageSource>, Vec<Reference>)> {
+    pub(super) fn repository(&self, reference: Reference) -> Result<(Box<dyn ImageSource>, Vec<Reference>)> {
         Err(crate::Error::no_registry(reference))
     }
 }

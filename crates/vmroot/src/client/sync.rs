@@ -12,9 +12,11 @@ use crate::{Error, Result};
 /// The images of a [`Client::plan_sync`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum SyncSource {
+pub enum SyncSource<'a> {
     /// All tags of a repository, or the one image of a reference with a tag or a digest.
     Registry(Reference),
+    /// The tags of a repository that a filter of a [`SyncList`](vmroot_copy::sync::SyncList) chooses.
+    Tags(Reference, vmroot_copy::sync::TagFilter<'a>),
     /// All `dir:` directories in a directory.
     Directory(PathBuf),
     /// All named images of an OCI layout.
@@ -61,18 +63,20 @@ impl Client {
     /// - The registry cannot list the tags, or the directory cannot be read.
     pub fn plan_sync(
         &self,
-        source: &SyncSource,
+        source: &SyncSource<'_>,
         destination: &SyncDestination,
         options: &SyncOptions,
     ) -> Result<Vec<SyncItem>> {
         let images = match source {
             SyncSource::Registry(reference) => self.repository_images(reference)?,
+            SyncSource::Tags(reference, filter) => self.filtered_images(reference, *filter)?,
             SyncSource::Directory(path) => directory_images(path)?,
             SyncSource::Layout(path) => self.layout_images(path)?,
         };
         if images.is_empty() {
             let path = match source {
                 SyncSource::Registry(reference) => return Err(no_tags(reference)),
+                SyncSource::Tags(reference, _) => return Err(no_tags(reference)),
                 SyncSource::Directory(path) | SyncSource::Layout(path) => path.clone(),
             };
             return Err(vmroot_transport::Error::NoImages { path }.into());
@@ -89,14 +93,35 @@ impl Client {
         if reference.tag().is_some() || reference.digest().is_some() {
             return Ok(vec![(ImageName::Docker(reference.clone()), reference.to_string())]);
         }
-        let tags = self.registry.tags(reference)?.tags;
+        let tags = self.registry().tags(reference)?.tags;
         // Some registries list digests and other texts that are no tags.
         let tagged = tags.iter().filter_map(|tag| reference.with_tag(tag).ok());
         Ok(tagged.map(|tagged| (ImageName::Docker(tagged.clone()), tagged.to_string())).collect())
     }
 
+    #[cfg(feature = "registry")]
+    fn filtered_images(
+        &self,
+        reference: &Reference,
+        filter: vmroot_copy::sync::TagFilter<'_>,
+    ) -> Result<Vec<(ImageName, String)>> {
+        let tags = self.registry().tags(reference)?.tags;
+        let chosen = filter.select(&tags);
+        let tagged = chosen.iter().filter_map(|tag| reference.with_tag(tag).ok());
+        Ok(tagged.map(|tagged| (ImageName::Docker(tagged.clone()), tagged.to_string())).collect())
+    }
+
     #[cfg(not(feature = "registry"))]
     fn repository_images(&self, reference: &Reference) -> Result<Vec<(ImageName, String)>> {
+        Err(Error::no_registry(reference.clone()))
+    }
+
+    #[cfg(not(feature = "registry"))]
+    fn filtered_images(
+        &self,
+        reference: &Reference,
+        _filter: vmroot_copy::sync::TagFilter<'_>,
+    ) -> Result<Vec<(ImageName, String)>> {
         Err(Error::no_registry(reference.clone()))
     }
 

@@ -1,0 +1,99 @@
+//! The options of transports, and the sources that need them.
+
+use std::path::PathBuf;
+
+use vmroot_model::{Platform, Reference};
+use vmroot_transport::{
+    Archive, Format, ImageName, ImageSource, StorageOptions, TarballOptions, open_sif, open_storage, open_tarball,
+};
+
+use super::Client;
+use crate::Result;
+
+/// Options of the transports that are no registry and no archive.
+#[derive(Debug, Clone, Default)]
+pub struct TransportOptions {
+    /// The address of the Docker engine of `docker-daemon:`, such as `unix:///var/run/docker.sock`, which is the
+    /// default.
+    pub daemon_host: Option<String>,
+    /// The directory with `ca.pem`, `cert.pem` and `key.pem` for the Docker engine.
+    pub daemon_cert_dir: Option<PathBuf>,
+    /// Whether the engine's certificate is not verified.
+    pub daemon_insecure: bool,
+    /// The store of `containers-storage:`. Without it, the name must have the store's directory.
+    pub storage: Option<StorageOptions>,
+    /// A directory with the blobs of the OCI layouts that are read, instead of the layout's own `blobs`.
+    pub shared_blob_dir: Option<PathBuf>,
+}
+
+impl Client {
+    /// Returns a clone with other options of transports.
+    #[must_use]
+    pub fn with_transports(&self, transports: TransportOptions) -> Self {
+        Self { transports, ..self.clone() }
+    }
+
+    /// Returns the source of an image in a transport, and its references.
+    pub(super) fn source_of(&self, name: &ImageName) -> Result<(Box<dyn ImageSource>, Vec<Reference>)> {
+        let without_names = |source| Ok((source, Vec::new()));
+        match name {
+            ImageName::Docker(reference) | ImageName::Untagged(reference) => self.repository(reference.clone()),
+            ImageName::Archive { format, path, selector } => {
+                let mut archive = Archive::open_as(*format, path, &self.archive_options())?;
+                if let Some(blobs) = self.transports.shared_blob_dir.as_ref().filter(|_| *format == Format::OciLayout) {
+                    archive = archive.with_shared_blobs(blobs);
+                }
+                let image = archive.select(selector)?;
+                let source = archive.source(&image)?;
+                Ok((source, image.references))
+            }
+            ImageName::Cache(name) => {
+                let image = self.find(name, None)?;
+                let references = image.record().reference.clone().into_iter().collect();
+                Ok((Box::new(self.store.source(&image)), references))
+            }
+            ImageName::Storage(name) => without_names(open_storage(name, &self.storage_options())?),
+            ImageName::Tarball(name) => {
+                let platform = self.platform.clone().unwrap_or_else(Platform::host);
+                let options = TarballOptions { archive: self.archive_options(), platform, created: None };
+                without_names(open_tarball(name.files(), &options)?)
+            }
+            ImageName::Sif(path) => without_names(open_sif(path, &self.archive_options())?),
+            #[cfg(feature = "registry")]
+            ImageName::Daemon(name) => {
+                let source = vmroot_transport::open_daemon(name, &self.daemon_options())?;
+                let references = match name {
+                    vmroot_transport::DaemonName::Reference(reference) => vec![reference.clone()],
+                    vmroot_transport::DaemonName::Id(_) => Vec::new(),
+                };
+                Ok((source, references))
+            }
+            name => Err(vmroot_transport::Error::InvalidName {
+                name: name.to_string(),
+                reason: "this build cannot read this transport".to_owned(),
+            }
+            .into()),
+        }
+    }
+
+    fn storage_options(&self) -> StorageOptions {
+        let limits = self.store.options().limits;
+        match &self.transports.storage {
+            Some(options) => StorageOptions { limits, ..options.clone() },
+            None => StorageOptions { limits, ..StorageOptions::new("/var/lib/containers/storage") },
+        }
+    }
+
+    #[cfg(feature = "registry")]
+    pub(super) fn daemon_options(&self) -> vmroot_transport::DaemonOptions {
+        let TransportOptions { daemon_host, daemon_cert_dir, daemon_insecure, .. } = &self.transports;
+        let mut options = vmroot_transport::DaemonOptions::new(self.archive_options());
+        if let Some(host) = daemon_host {
+            options.host.clone_from(host);
+        }
+        options.cert_dir.clone_from(daemon_cert_dir);
+        options.insecure = *daemon_insecure;
+        options.cancel = self.cancel().clone();
+        options
+    }
+}
