@@ -16,6 +16,7 @@ use crate::bars::Bars;
 use crate::exit::UsageError;
 use crate::registry_access::RegistryAccess;
 use crate::short_names::ChosenName;
+use crate::transports::Transports;
 use crate::{environment, output, signals};
 
 /// The options of the command line and of the library.
@@ -43,6 +44,7 @@ impl Context {
         options.registry.inactivity_timeout = global.registry.inactivity_timeout;
         let access = RegistryAccess::of(&global.registry);
         options.configuration = Some(access.apply(&global.registry, &mut options.registry)?);
+        options.transports = Transports::default().options()?;
         Ok(Self { global: global.clone(), options })
     }
 

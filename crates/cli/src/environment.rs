@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use rustix::fs::Access;
+use vmroot::transport::StorageUser;
 use vmroot::{Locations, Proxies};
 
 use crate::args::RegistryArguments;
@@ -36,6 +37,35 @@ pub(crate) fn locations(arguments: &RegistryArguments) -> Locations {
         cert_dir: arguments.cert_dir.clone(),
         helper_directories: Vec::new(),
     }
+}
+
+/// Returns the address of the Docker engine, from `DOCKER_HOST`.
+pub(crate) fn docker_host() -> Option<String> {
+    env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty())
+}
+
+/// Returns the directory with the certificates for the Docker engine, from `DOCKER_CERT_PATH`.
+pub(crate) fn docker_cert_dir() -> Option<PathBuf> {
+    directory_variable("DOCKER_CERT_PATH")
+}
+
+/// Returns the user whose images podman and buildah store.
+pub(crate) fn storage_user() -> StorageUser {
+    StorageUser {
+        uid: rustix::process::geteuid().as_raw(),
+        home: directory_variable("HOME").unwrap_or_else(|| PathBuf::from("/")),
+        data_home: directory_variable("XDG_DATA_HOME"),
+        runtime_dir: directory_variable("XDG_RUNTIME_DIR"),
+    }
+}
+
+/// Returns the user's own files that locate the store, the first with the highest precedence. Root has none, except for
+/// that of `CONTAINERS_STORAGE_CONF`.
+pub(crate) fn storage_conf(uid: u32) -> Vec<PathBuf> {
+    let named = file_variable("CONTAINERS_STORAGE_CONF");
+    let config = directory_variable("XDG_CONFIG_HOME").or_else(|| Some(directory_variable("HOME")?.join(".config")));
+    let own = config.filter(|_| uid != 0).map(|config| config.join("containers/storage.conf"));
+    named.into_iter().chain(own).collect()
 }
 
 /// Returns the file that a variable names. An empty value counts as unset.

@@ -16,6 +16,7 @@ mod registry_access;
 mod short_names;
 mod signals;
 mod top;
+mod transports;
 
 use std::process::ExitCode;
 

@@ -1,12 +1,13 @@
 //! `sync`.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
+use vmroot::copy::sync::{SyncList, SyncRegistry, TagOrDigest};
 use vmroot::{
     Client, Copier, DestinationOptions, Reference, SyncDestination, SyncItem, SyncOptions, SyncSource, with_causes,
 };
@@ -16,6 +17,7 @@ use crate::args::{SyncArguments, SyncFrom, SyncTo};
 use crate::context::Context;
 use crate::exit::UsageError;
 use crate::output;
+use crate::registry_access::RegistryAccess;
 
 /// Copies all images of a source.
 pub(crate) fn sync(
@@ -33,7 +35,8 @@ pub(crate) fn sync(
     let writer = side::destination_client(context, &client, &arguments.destination)?;
     let options = SyncOptions { scoped: arguments.scoped, append_suffix: arguments.append_suffix.clone() };
     let target = parse_destination(destination, arguments.dest);
-    let items = plan(&reader, source, &target, arguments.src, &options)?;
+    let items =
+        Planner { context, arguments, reader: &reader, destination: &target, options: &options }.plan(source)?;
     let copier = Copier::new(copy_options(context, &arguments.images, &arguments.transfer, None)?)
         .with_progress(CopyBars::progress(context.quiet()));
     let digests = match arguments.digestfile.as_ref().filter(|_| !arguments.transfer.dry_run) {
@@ -122,24 +125,93 @@ impl Run<'_> {
     }
 }
 
-fn plan(
-    reader: &Client,
-    source: &str,
-    destination: &SyncDestination,
-    kind: SyncFrom,
-    options: &SyncOptions,
-) -> anyhow::Result<Vec<(Client, SyncItem)>> {
-    let source = match kind {
-        SyncFrom::Docker => {
-            let reference = Reference::parse(source).map_err(|error| UsageError(with_causes(&error)))?;
-            SyncSource::Registry(reference)
+/// Finds the images of the source.
+struct Planner<'a> {
+    context: &'a Context,
+    arguments: &'a SyncArguments,
+    reader: &'a Client,
+    destination: &'a SyncDestination,
+    options: &'a SyncOptions,
+}
+
+impl Planner<'_> {
+    fn plan(&self, source: &str) -> anyhow::Result<Vec<(Client, SyncItem)>> {
+        let source = match self.arguments.src {
+            SyncFrom::Docker => {
+                let reference = Reference::parse(source).map_err(|error| UsageError(with_causes(&error)))?;
+                SyncSource::Registry(reference)
+            }
+            SyncFrom::Dir => SyncSource::Directory(PathBuf::from(source)),
+            SyncFrom::Oci => SyncSource::Layout(PathBuf::from(source)),
+            SyncFrom::Yaml => return self.plan_list(source),
+        };
+        self.items(self.reader, &source)
+    }
+
+    fn items(&self, reader: &Client, source: &SyncSource<'_>) -> anyhow::Result<Vec<(Client, SyncItem)>> {
+        let items = reader.plan_sync(source, self.destination, self.options)?;
+        Ok(items.into_iter().map(|item| (reader.clone(), item)).collect())
+    }
+
+    /// Finds the images of a YAML file.
+    fn plan_list(&self, path: &str) -> anyhow::Result<Vec<(Client, SyncItem)>> {
+        let text = fs::read_to_string(path).with_context(|| path.to_owned())?;
+        let list = SyncList::parse(&text).map_err(|error| UsageError(format!("{path}: {error}")))?;
+        list.unknown.iter().for_each(|key| output::print_note(&format!("{path}: {key} is not a key; it is ignored")));
+        let mut items = Vec::new();
+        for registry in &list.registries {
+            let reader = self.reader_for(registry)?;
+            for source in sources(registry)? {
+                match self.items(&reader, &source) {
+                    Err(error) if self.arguments.keep_going => {
+                        // The synchronisation fails at the end, because this source is missing.
+                        items.push(Err(error.context(format!("{}: cannot list the images", registry.host))));
+                    }
+                    found => items.extend(found?.into_iter().map(Ok)),
+                }
+            }
         }
-        SyncFrom::Dir => SyncSource::Directory(PathBuf::from(source)),
-        SyncFrom::Oci => SyncSource::Layout(PathBuf::from(source)),
-        SyncFrom::Yaml => return Err(anyhow!(UsageError("--src yaml is not read yet".to_owned()))),
-    };
-    let items = reader.plan_sync(&source, destination, options)?;
-    Ok(items.into_iter().map(|item| (reader.clone(), item)).collect())
+        let failed: Vec<&anyhow::Error> = items.iter().filter_map(|item| item.as_ref().err()).collect();
+        failed.iter().for_each(|error| output::print_note(&format!("{error:#}")));
+        let has_failed = !failed.is_empty();
+        let found: Vec<_> = items.into_iter().filter_map(Result::ok).collect();
+        if has_failed && found.is_empty() {
+            return Err(anyhow!("no images could be listed"));
+        }
+        Ok(found)
+    }
+
+    /// Returns the client for a registry of the file, which has options of its own.
+    fn reader_for(&self, registry: &SyncRegistry) -> anyhow::Result<Client> {
+        let access = RegistryAccess {
+            prefix: "src-",
+            username: registry.credentials.as_ref().map(|it| it.username.clone()),
+            password: registry.credentials.as_ref().map(|it| it.password.clone()),
+            cert_dir: registry.cert_dir.clone(),
+            tls_verify: registry.tls_verify,
+            ..RegistryAccess::default()
+        };
+        let access = access.or(side::source_access(&self.arguments.source));
+        side::with_access(self.context, self.reader, access)
+    }
+}
+
+/// Returns the sources of a registry of the file: single images, and repositories with a choice of tags.
+fn sources(registry: &SyncRegistry) -> anyhow::Result<Vec<SyncSource<'_>>> {
+    let mut sources = Vec::new();
+    for (repository, items) in &registry.images {
+        let reference = registry.reference(repository)?;
+        for item in items {
+            sources.push(SyncSource::Registry(match item {
+                TagOrDigest::Tag(tag) => reference.with_tag(tag)?,
+                TagOrDigest::Digest(digest) => reference.with_digest(*digest),
+            }));
+        }
+    }
+    for (repository, filter) in registry.filters() {
+        sources.push(SyncSource::Tags(registry.reference(repository)?, filter));
+    }
+    Ok(sources)
 }
 
 fn parse_destination(destination: &str, kind: SyncTo) -> SyncDestination {

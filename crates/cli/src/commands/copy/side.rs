@@ -5,6 +5,7 @@ use vmroot::Client;
 use crate::args::{DestinationSide, SourceArguments};
 use crate::context::Context;
 use crate::registry_access::RegistryAccess;
+use crate::transports::Transports;
 
 /// Creates a [`RegistryAccess`] from the arguments of either side, which are different types.
 macro_rules! access {
@@ -24,9 +25,27 @@ macro_rules! access {
     };
 }
 
+/// Creates a [`Transports`] from the arguments of either side.
+macro_rules! transports {
+    ($arguments:expr) => {
+        Transports {
+            daemon_host: $arguments.daemon_host.clone(),
+            shared_blob_dir: $arguments.shared_blob_dir.clone(),
+            cert_dir: $arguments.cert_dir.clone(),
+            tls_verify: $arguments.tls_verify,
+        }
+    };
+}
+
 /// Returns the client for the source.
 pub(crate) fn source_client(context: &Context, client: &Client, arguments: &SourceArguments) -> anyhow::Result<Client> {
-    with_access(context, client, access!("src-", arguments))
+    let client = client.with_transports(transports!(arguments).options()?);
+    with_access(context, &client, access!("src-", arguments))
+}
+
+/// Returns the access of the source's options.
+pub(crate) fn source_access(arguments: &SourceArguments) -> RegistryAccess {
+    access!("src-", arguments)
 }
 
 /// Returns the client for the destination.
@@ -35,11 +54,12 @@ pub(crate) fn destination_client(
     client: &Client,
     arguments: &DestinationSide,
 ) -> anyhow::Result<Client> {
-    with_access(context, client, access!("dest-", arguments))
+    let client = client.with_transports(transports!(arguments).options()?);
+    with_access(context, &client, access!("dest-", arguments))
 }
 
 /// Returns a client with the options of one side. Those for all registries apply where the side has none of its own.
-fn with_access(context: &Context, client: &Client, side: RegistryAccess) -> anyhow::Result<Client> {
+pub(crate) fn with_access(context: &Context, client: &Client, side: RegistryAccess) -> anyhow::Result<Client> {
     side.check_authfile()?;
     let access = side.or(RegistryAccess::of(context.registry_arguments()));
     let mut options = context.registry_options();

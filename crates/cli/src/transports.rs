@@ -1,0 +1,65 @@
+//! The options of transports, from the command line and the environment.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use vmroot::TransportOptions;
+use vmroot::transport::{StorageConfig, StorageOptions, StorageUser};
+
+use crate::environment;
+
+/// The files that locate root's store, the first with the highest precedence (containers-storage.conf(5)).
+const SYSTEM_STORAGE_CONF: [&str; 2] = ["/etc/containers/storage.conf", "/usr/share/containers/storage.conf"];
+
+/// The options of one side of a copy.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Transports {
+    pub(crate) daemon_host: Option<String>,
+    pub(crate) shared_blob_dir: Option<PathBuf>,
+    pub(crate) cert_dir: Option<PathBuf>,
+    pub(crate) tls_verify: Option<bool>,
+}
+
+impl Transports {
+    /// Returns the options of the library. The environment locates the store of podman and buildah, and the Docker
+    /// engine.
+    ///
+    /// # Errors
+    /// A file that locates the store is malformed.
+    pub(crate) fn options(self) -> anyhow::Result<TransportOptions> {
+        let verifies = self.tls_verify.unwrap_or(true);
+        Ok(TransportOptions {
+            daemon_host: self.daemon_host.or_else(environment::docker_host),
+            daemon_cert_dir: self.cert_dir.or_else(environment::docker_cert_dir),
+            daemon_insecure: !verifies,
+            storage: Some(storage()?),
+            shared_blob_dir: self.shared_blob_dir,
+        })
+    }
+}
+
+/// Returns the location of the user's store.
+fn storage() -> anyhow::Result<StorageOptions> {
+    let user: StorageUser = environment::storage_user();
+    let own = environment::storage_conf(user.uid);
+    for path in own {
+        if let Some(config) = read(&path)? {
+            return Ok(config.locate(&user, true));
+        }
+    }
+    for path in SYSTEM_STORAGE_CONF {
+        if let Some(config) = read(Path::new(path))? {
+            return Ok(config.locate(&user, false));
+        }
+    }
+    Ok(StorageConfig::default().locate(&user, false))
+}
+
+fn read(path: &Path) -> anyhow::Result<Option<StorageConfig>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(StorageConfig::parse(&text, path).map_err(vmroot::Error::from)?)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(None),
+        Err(error) => Err(anyhow::Error::from(error).context(path.display().to_string())),
+    }
+}
