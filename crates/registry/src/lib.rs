@@ -20,6 +20,22 @@
 //! # }
 //! ```
 //!
+//! A repository is written in the opposite order: first the blobs, then the manifest that refers to them.
+//!
+//! ```no_run
+//! # use vmroot_model::{MediaType, Reference};
+//! # use vmroot_registry::{Client, UploadBody};
+//! # fn push(client: &Client, layer: &mut dyn UploadBody, config: &mut dyn UploadBody, manifest: &[u8])
+//! # -> Result<(), Box<dyn std::error::Error>> {
+//! let target = Reference::parse("registry.example/team/app:v1")?;
+//! client.upload_blob(&target, layer)?;
+//! client.upload_blob(&target, config)?;
+//! client.put_manifest(&target, "v1", manifest, &MediaType::OCI_MANIFEST)?;
+//! assert!(client.tags(&target)?.tags.contains(&"v1".to_owned()));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Bytes are returned as the registry sends them: nothing is decompressed. Manifests are checked against their digests.
 //! Blobs are checked against their sizes only, because the caller hashes them while reading.
 //!

@@ -1,7 +1,7 @@
 //! Existence of blobs, mounting, and writing of manifests (OCI distribution-spec 1.1, "Push").
 
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RANGE};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, StatusCode, Url};
 use vmroot_errors::with_causes;
 use vmroot_model::{Digest, Hasher, MediaType, Reference};
 
@@ -48,6 +48,10 @@ impl Client {
         match size {
             Ok(Some(size)) => Ok(Some(size)),
             Ok(None) => self.size_by_range(reference, request),
+            // The URL of a redirect to object storage is signed for GET only.
+            Err(Error::Unauthorized { ref url, .. }) if !is_at_registry(&request, url) => {
+                self.size_by_range(reference, request)
+            }
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -193,6 +197,12 @@ impl Client {
 
 fn invalid(reason: String) -> Error {
     Error::Option { option: "manifest", reason }
+}
+
+/// Returns whether the URL of an error is on the registry of a request.
+fn is_at_registry(request: &HttpRequest, url: &str) -> bool {
+    let base = request.base.as_ref().unwrap_or(&request.url);
+    Url::parse(url).is_ok_and(|url| url.origin() == base.origin())
 }
 
 /// Returns the `Content-Length`.

@@ -237,3 +237,96 @@ impl Window {
 #[derive(Debug, thiserror::Error)]
 #[error("the source of the upload ended early")]
 pub(super) struct Stopped;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(window: &Window, body: u64, end: Option<u64>) -> Poll<Option<Bytes>> {
+        match window.poll_take(body, end, Waker::noop()) {
+            Poll::Ready(taken) => Poll::Ready(taken.unwrap()),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn bytes(text: &'static str) -> Poll<Option<Bytes>> {
+        Poll::Ready(Some(Bytes::from_static(text.as_bytes())))
+    }
+
+    fn window(kept: u64, parts: &[&'static str]) -> Arc<Window> {
+        let window = Window::new(kept);
+        for part in parts {
+            assert!(window.push(Bytes::from_static(part.as_bytes()), &Cancel::new()).unwrap());
+        }
+        window
+    }
+
+    #[test]
+    fn bytes_are_taken_in_order_and_again_from_any_kept_one() {
+        let window = window(100, &["abc", "def", "ghi"]);
+        let first = window.rewind(0).unwrap();
+        assert_eq!(take(&window, first, None), bytes("abc"));
+        assert_eq!(take(&window, first, None), bytes("def"));
+        let second = window.rewind(1).unwrap();
+        assert!(fails(&window, first, None), "it was replaced");
+        assert_eq!(take(&window, second, Some(5)), bytes("bc"));
+        assert_eq!(take(&window, second, Some(5)), bytes("de"));
+        assert_eq!(take(&window, second, Some(5)), Poll::Ready(None));
+        let third = window.rewind(6).unwrap();
+        assert_eq!(take(&window, third, None), bytes("ghi"));
+        assert_eq!(take(&window, third, None), Poll::Pending);
+        assert_eq!(window.idle(), Duration::ZERO, "the reader is slow");
+        window.mark_whole();
+        window.finish();
+        assert_eq!(take(&window, third, None), Poll::Ready(None));
+        assert!(window.is_whole(9) && !window.has_failed());
+        assert!(window.rewind(9).is_some() && window.rewind(10).is_none());
+    }
+
+    #[test]
+    fn only_the_last_sent_bytes_are_kept() {
+        let window = window(4, &["abc", "def", "ghi", "jkl"]);
+        let body = window.rewind(0).unwrap();
+        for _ in 0..3 {
+            take(&window, body, None).is_ready();
+        }
+        // 9 bytes were sent. The parts that fit into 4 bytes stay.
+        assert!(window.can_send_from(6) && window.can_send_from(9));
+        assert!(!window.can_send_from(5) && window.rewind(5).is_none());
+        assert!(window.can_send_from(12), "unsent bytes are kept");
+    }
+
+    #[test]
+    fn a_failure_of_the_reader_ends_the_body() {
+        let window = window(100, &["abc"]);
+        let body = window.rewind(0).unwrap();
+        window.finish();
+        assert!(window.has_failed());
+        assert!(fails(&window, body, None));
+        // A blob that is shorter than its size.
+        let window = self::window(100, &["abc"]);
+        let body = window.rewind(0).unwrap();
+        window.mark_whole();
+        assert_eq!(take(&window, body, Some(5)), bytes("abc"));
+        assert!(fails(&window, body, Some(5)));
+    }
+
+    #[test]
+    fn a_reader_that_is_far_ahead_waits_until_the_sender_ends() {
+        let window = Window::new(0);
+        let large = Bytes::from(vec![0; QUEUE_LIMIT as usize]);
+        assert!(window.push(large.clone(), &Cancel::new()).unwrap());
+        let cancel = Cancel::new();
+        cancel.cancel();
+        assert!(window.push(large.clone(), &cancel).is_err(), "it waits, and is cancelled");
+        assert_eq!(window.wait_for(0, 10, &Cancel::new()).unwrap(), Ready { length: 10, is_last: false });
+        window.close();
+        assert!(!window.push(large, &Cancel::new()).unwrap());
+        window.finish();
+        assert!(!window.has_failed(), "the sender ended first");
+    }
+
+    fn fails(window: &Window, body: u64, end: Option<u64>) -> bool {
+        matches!(window.poll_take(body, end, Waker::noop()), Poll::Ready(Err(Stopped)))
+    }
+}

@@ -27,11 +27,20 @@ impl DockerRegistry {
     /// Starts a registry in `directory`. `http` is appended to the `http` section of its configuration, and `part` is a
     /// section of its own.
     pub(crate) fn start(directory: TempDir, http: &str, part: &str) -> Self {
+        Self::start_with(directory, "", http, part)
+    }
+
+    /// Starts a registry that allows deletion.
+    pub(crate) fn with_deletion() -> Self {
+        Self::start_with(TempDir::new().unwrap(), ", delete: {enabled: true}", "", "")
+    }
+
+    fn start_with(directory: TempDir, storage_options: &str, http: &str, part: &str) -> Self {
         // The port stays free, because the system does not reuse ports that soon.
         let host = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let storage = directory.path().join("storage");
         let config = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}{storage_options}}}\n\
              http:\n  addr: {host}\n{http}{part}",
             storage.display()
         );

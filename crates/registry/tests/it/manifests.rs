@@ -3,9 +3,10 @@
 use vmroot_model::{Digest, Reference};
 use vmroot_registry::{Error, ManifestHead};
 use vmroot_testkit::FullMessage as _;
-use vmroot_testkit::registry::Fault;
+use vmroot_testkit::registry::{Fault, Rule};
 
 use crate::fixture::{Fixture, MANIFEST, MANIFEST_TYPE, MANIFESTS, NAME, assert_message, client};
+use crate::secrets::capture_trace;
 
 #[test]
 fn a_manifest_is_returned_unchanged() {
@@ -75,4 +76,22 @@ fn errors_quote_other_bodies_briefly_and_without_control_characters() {
     let fixture = Fixture::new().manifests(1, Fault::Status(404, vec![], page));
     let message = client().manifest(&fixture.reference()).unwrap_err().full_message();
     assert!(message.contains("<html>") && message.len() < 600 && !message.contains('\u{1b}'), "{message}");
+}
+
+#[test]
+fn warnings_are_logged_once() {
+    let fixture = Fixture::new();
+    for text in [r#"299 - "this registry \"moves\" soon""#, r#"110 - "stale""#] {
+        fixture.registry.misbehave(Rule::on("").fault(Fault::Header("Warning", text.into())));
+        let client = client();
+        let (_, trace) = capture_trace(|| {
+            for _ in 0..3 {
+                client.manifest(&fixture.reference()).unwrap();
+            }
+        });
+        let warnings =
+            trace.lines().filter(|line| line.contains("WARN") && line.contains("the registry warns")).count();
+        assert_eq!(warnings, usize::from(text.starts_with("299")), "{trace}");
+        assert_eq!(trace.contains(r#"this registry "moves" soon"#), text.starts_with("299"));
+    }
 }

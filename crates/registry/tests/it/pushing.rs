@@ -50,6 +50,19 @@ fn the_existence_and_size_of_blobs() {
 }
 
 #[test]
+fn storage_may_serve_get_requests_only() {
+    let fixture = Fixture::new();
+    let storage = Registry::start();
+    storage.put_blob(fixture.bytes.clone());
+    storage.misbehave(Rule::on("").method("HEAD").fault(status(403, "SignatureDoesNotMatch")));
+    fixture.registry.misbehave(Rule::on(BLOBS).fault(Fault::RedirectTo(storage.url())));
+    assert_eq!(client().has_blob(&fixture.reference(), &fixture.layer.digest).unwrap(), Some(100_000));
+    storage.misbehave(Rule::on("").fault(status(403, "SignatureDoesNotMatch")));
+    let error = client().has_blob(&fixture.reference(), &fixture.layer.digest).unwrap_err();
+    assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
+}
+
+#[test]
 fn blobs_are_mounted_from_another_repository() {
     let registry = Registry::start();
     let client = client();

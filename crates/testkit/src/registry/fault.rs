@@ -180,7 +180,10 @@ pub(super) fn apply(fault: &Fault, request: &Request, response: &mut Response) -
         Fault::Close => response.wire.raw = Some(Vec::new()),
         Fault::CloseAfter => response.wire.close = true,
         Fault::Garbage(bytes) => response.wire.raw = Some(bytes.clone()),
-        Fault::AnswerEarly => response.wire.drain = true,
+        Fault::AnswerEarly => {
+            response.wire.drain = true;
+            response.set("Connection", Some("close"));
+        }
         Fault::LocationAt(prefix) => {
             if let Some((_, location)) = response.headers.iter_mut().find(|(name, _)| name == "Location") {
                 let path = location.find("/v2/").unwrap_or_default();
