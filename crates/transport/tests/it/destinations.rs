@@ -515,7 +515,7 @@ fn documents_that_refer_to_an_image_are_found_in_a_layout() {
         destination.put_blob(&mut NewBlob::known(&config, BlobRole::Config, &empty[..])).unwrap();
         destination.put_manifest(&signature, &MediaType::OCI_MANIFEST, ManifestPlace::Referrer).unwrap();
     };
-    for to in ["oci:layout:a", "oci-archive:a.tar:a"] {
+    for to in ["oci:layout:a", "oci-archive:a.tar:a", "dir:dir"] {
         let destination = workplace.destination(to);
         put(&*destination);
         copy(&*workplace.source("oci:source:image"), &*destination).unwrap();
@@ -539,4 +539,21 @@ fn documents_that_refer_to_an_image_are_found_in_a_layout() {
     let archive = Archive::open(&workplace.path("other"), &options(workplace.directory())).unwrap();
     assert_eq!(archive.tags(), ["a", "@1"]);
     assert_eq!(workplace.source("oci:other:a").referrers(&subject).unwrap().len(), 1);
+}
+
+/// A list that was copied without some instances has the digest of the whole list.
+#[test]
+fn an_image_with_missing_parts_is_not_current() {
+    let workplace = Workplace::new();
+    for (to, blobs) in [("oci:layout:a", "layout/blobs/sha256"), ("dir:dir", "dir")] {
+        workplace.copy("oci:source:list", to);
+        for name in workplace.list(blobs).iter().filter(|name| name.len() >= 64) {
+            let path = workplace.path(blobs).join(name);
+            let bytes = fs::read(&path).unwrap();
+            assert!(workplace.destination(to).current().unwrap().is_some());
+            fs::remove_file(&path).unwrap();
+            assert_eq!(workplace.destination(to).current().unwrap(), None, "{name}");
+            fs::write(&path, bytes).unwrap();
+        }
+    }
 }
