@@ -3,12 +3,15 @@
 mod boot;
 mod copy;
 mod export;
+mod inspect;
 mod layer;
 mod limits;
 mod mount;
 mod platform;
 mod quantity;
 mod registry;
+mod repository;
+mod sync;
 mod virtiofs;
 
 use std::ffi::OsString;
@@ -22,11 +25,14 @@ pub(crate) use copy::{
     ManifestFormatArgument, MultiArch, SourceArguments, TransferArguments,
 };
 pub(crate) use export::{ExportArguments, FileCompression, Format};
+pub(crate) use inspect::{DigestAlgorithm, InspectArguments};
 pub(crate) use layer::LayerCommand;
 pub(crate) use limits::LimitArguments;
 pub(crate) use mount::{Driver, MountArguments};
 pub(crate) use platform::{PlatformArguments, Pull};
 pub(crate) use registry::RegistryArguments;
+pub(crate) use repository::{RemoteArgument, RepositoryArgument};
+pub(crate) use sync::{SyncArguments, SyncFrom, SyncTo};
 pub(crate) use virtiofs::VirtiofsArguments;
 
 /// Root file systems for VMs and microVMs from container images.
@@ -91,15 +97,24 @@ pub(crate) enum Command {
         #[command(flatten)]
         options: Box<CopyArguments>,
     },
+    /// Copy all images of a repository, a directory, a layout or a list, for a mirror
+    #[command(override_usage = "vmroot sync [OPTIONS] --src <TRANSPORT> --dest <TRANSPORT> <SOURCE> <DESTINATION>")]
+    Sync {
+        /// The repository, directory, OCI layout or YAML file
+        source: String,
+        /// The registry or prefix of repositories, the directory, or the OCI layout
+        destination: String,
+        #[command(flatten)]
+        options: Box<SyncArguments>,
+    },
     /// List the images in the cache, or those for one platform
     Images,
     /// Print an image's id, platform, layers and config, from the cache or else from its registry
     Inspect {
         /// Reference, id, prefix of an id, or TRANSPORT:DETAILS
         image: String,
-        /// Ask the registry even if the image is in the cache
-        #[arg(long)]
-        remote: bool,
+        #[command(flatten)]
+        options: InspectArguments,
     },
     /// Print how to run an image: command, environment, working directory and user
     Config {
@@ -109,6 +124,39 @@ pub(crate) enum Command {
         #[arg(long)]
         raw: bool,
     },
+    /// Print the tags of a repository, one a line
+    Tags(RepositoryArgument),
+    /// Print the tags of a repository or of a docker-archive: as JSON, like skopeo
+    ListTags {
+        /// docker://REPOSITORY, or docker-archive:FILE
+        name: String,
+    },
+    /// Print the repositories of a registry, one a line
+    Repos {
+        /// The host of the registry, such as quay.io
+        registry: String,
+    },
+    /// Print the manifests of a repository with their sizes, times and tags, oldest first
+    Instances(RepositoryArgument),
+    /// Print the digest of an image in its registry
+    Digest(RemoteArgument),
+    /// Print the documents that refer to an image in its registry: signatures, bills of materials, attestations
+    Referrers {
+        #[command(flatten)]
+        image: RemoteArgument,
+        /// Print only documents of this type
+        #[arg(long, value_name = "TYPE")]
+        artifact_type: Option<String>,
+    },
+    /// Give an image of a registry another tag, in its repository or in another one; its digest stays the same
+    Tag {
+        /// docker://NAME of the image
+        source: String,
+        /// A tag of the same repository, or docker://NAME
+        destination: String,
+    },
+    /// Delete an image from its registry by its digest, and so with all its tags
+    Delete(RemoteArgument),
     /// Remove images; `gc` frees their space
     Rm {
         /// References, ids, or prefixes of ids; an id removes all names of its image

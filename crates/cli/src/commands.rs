@@ -6,10 +6,13 @@ mod copy;
 mod export;
 mod files;
 mod images;
+mod inspect;
 mod layer;
 mod mount;
 mod pull;
+mod repository;
 mod shell;
+mod sync;
 mod virtiofs;
 
 use crate::args::{Command, Format};
@@ -26,8 +29,19 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Pull { references } => pull::pull(context, &references),
         Command::Load { file, image } => pull::load(context, &file, image.as_deref()),
         Command::Copy { source, destination, options } => copy::copy(context, &source, &destination, &options),
+        Command::Sync { source, destination, options } => sync::sync(context, &source, &destination, &options),
         Command::Images => images::images(context),
-        Command::Inspect { image, remote } => images::inspect(context, &image, remote),
+        Command::Inspect { image, options } => inspect::inspect(context, &image, &options),
+        Command::Tags(argument) => repository::tags(context, &argument.repository),
+        Command::ListTags { name } => repository::list_tags(context, &name),
+        Command::Repos { registry } => repository::repos(context, &registry),
+        Command::Instances(argument) => repository::instances(context, &argument.repository),
+        Command::Digest(argument) => repository::digest(context, &argument.image),
+        Command::Referrers { image, artifact_type } => {
+            repository::referrers(context, &image.image, artifact_type.as_deref())
+        }
+        Command::Tag { source, destination } => repository::tag(context, &source, &destination),
+        Command::Delete(argument) => repository::delete(context, &argument.image),
         Command::Config { image, raw } => images::config(context, &image, raw),
         Command::Rm { images } => images::remove(context, &images),
         Command::Gc { dry_run } => cache::collect(context, dry_run),

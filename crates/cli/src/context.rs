@@ -119,6 +119,11 @@ impl Context {
         !matches!(self.global.pull, Some(Pull::Never)) && !is_id(name)
     }
 
+    /// Returns whether `--pull always` is set.
+    pub(crate) fn always_pulls(&self) -> bool {
+        matches!(self.global.pull, Some(Pull::Always))
+    }
+
     /// Returns the image that a command works on, from the cache or pulled, according to `--pull`.
     pub(crate) fn image(&self, client: &Client, name: &str) -> anyhow::Result<Image> {
         let image = client.with_progress(self.progress()).image(name, &self.pull_options(Pull::Missing))?;

@@ -7,6 +7,7 @@
 //!
 //! Functions of this crate block.
 
+mod batch;
 mod blobs;
 mod copier;
 mod error;
@@ -18,9 +19,14 @@ mod plan;
 mod progress;
 mod referrers;
 mod report;
+mod sync;
 
 pub use copier::Copier;
 pub use error::{Error, Result};
 pub use options::{Compression, CopyOptions, ListForm, Selection};
 pub use progress::{BlobState, CopyProgress, NoCopyProgress};
 pub use report::CopyReport;
+pub use sync::{
+    Constraint, InvalidConstraint, InvalidPattern, ListError, SYNC_LIST_LIMIT, SyncCredentials, SyncList, SyncRegistry,
+    TagFilter, TagOrDigest, TagPattern, Version,
+};

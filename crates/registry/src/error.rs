@@ -236,6 +236,26 @@ pub enum Error {
         message: String,
     },
 
+    /// The registry does not allow the deletion of manifests or tags.
+    #[error("{url} cannot be deleted, the registry does not support it ({status}): {message}")]
+    DeleteUnsupported {
+        /// The URL of the request.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// The message in the server's answer.
+        message: String,
+    },
+
+    /// Other clients changed a list of referrers each time that it was written.
+    #[error("the list of referrers at {url} was changed by others after each of {attempts} attempts; try again later")]
+    ReferrersConflict {
+        /// The URL of the list.
+        url: String,
+        /// The number of attempts.
+        attempts: u32,
+    },
+
     /// A list in pages that cannot be read to its end.
     #[error("cannot read the list at {url} to its end: {reason}")]
     Paging {
@@ -328,6 +348,7 @@ impl Error {
             Self::Paging { .. } | Self::TooLarge { .. } | Self::TooManyRedirects { .. } => ErrorKind::Limit,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::RateLimited { .. } => ErrorKind::RateLimited,
+            Self::ReferrersConflict { .. } => ErrorKind::InUse,
             Self::Unreachable { .. }
             | Self::Broken { .. }
             | Self::Stalled { .. }
@@ -378,7 +399,7 @@ impl Error {
             Self::UploadInterrupted { .. } | Self::Unreachable { .. } | Self::Broken { .. } | Self::Stalled { .. } => {
                 true
             }
-            Self::Status { status, .. } => (500..600).contains(status),
+            Self::Status { status, .. } => (500..600).contains(status) && ![501, 505].contains(status),
             _ => false,
         }
     }

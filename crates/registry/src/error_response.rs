@@ -21,6 +21,8 @@ pub(crate) struct ErrorResponse {
     status: StatusCode,
     message: String,
     retry_after: Option<Duration>,
+    /// Whether the body states that the object does not exist.
+    is_unknown: bool,
 }
 
 impl ErrorResponse {
@@ -29,8 +31,9 @@ impl ErrorResponse {
         let url = response.redacted_url();
         let status = response.status();
         let retry_after = response.header(RETRY_AFTER).and_then(|value| retry_after::parse(value, SystemTime::now()));
-        let message = message(&response.read_some(BODY_LIMIT), status);
-        Self { url, status, message, retry_after }
+        let body = response.read_some(BODY_LIMIT);
+        let (message, is_unknown) = (message(&body, status), states_unknown(&body));
+        Self { url, status, message, retry_after, is_unknown }
     }
 
     /// Returns how to retry, or `None` if a retry is useless, or the server requires a longer wait than the options
@@ -46,13 +49,15 @@ impl ErrorResponse {
 
     /// Converts the response to an error.
     pub(crate) fn into_error(self) -> Error {
-        let Self { url, status, message, retry_after } = self;
+        let Self { url, status, message, retry_after, is_unknown } = self;
         match status {
             StatusCode::NOT_FOUND => Error::NotFound { url, message },
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Error::Unauthorized { url, status: status.as_u16(), message }
             }
             StatusCode::TOO_MANY_REQUESTS => Error::RateLimited { url, wait: retry_after, message },
+            // Some registries send another status for this.
+            _ if is_unknown && status.is_client_error() => Error::NotFound { url, message },
             _ => Error::Status { url, status: status.as_u16(), message },
         }
     }
@@ -75,6 +80,17 @@ struct Entry {
     code: String,
     #[serde(default)]
     message: String,
+}
+
+/// Returns whether a body states that a manifest, blob or repository does not exist. registry.redhat.io sends the code
+/// UNKNOWN with the message "Not Found", and Harbor the code NOT_FOUND.
+fn states_unknown(body: &[u8]) -> bool {
+    let Ok(Errors { errors }) = serde_json::from_slice(body) else { return false };
+    errors.iter().any(|Entry { code, message }| match code.as_str() {
+        "MANIFEST_UNKNOWN" | "BLOB_UNKNOWN" | "NAME_UNKNOWN" | "BLOB_UPLOAD_UNKNOWN" | "NOT_FOUND" => true,
+        "UNKNOWN" => message.eq_ignore_ascii_case("not found"),
+        _ => false,
+    })
 }
 
 /// Returns the message of a body: the codes and messages of the distribution specification, or its text, or the reason

@@ -13,6 +13,7 @@ pub(crate) mod location;
 mod redirect;
 mod request;
 mod response;
+mod warnings;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -27,6 +28,7 @@ use blocking_client::BlockingClient;
 pub(crate) use failure::Failure;
 pub(crate) use request::{Access, HttpRequest, RequestBody};
 pub(crate) use response::HttpResponse;
+use warnings::Warnings;
 
 use crate::{ClientOptions, Error, HostOptions, Result, endpoint, tls};
 
@@ -43,13 +45,15 @@ pub(crate) struct Http {
     /// The TLS configurations by the settings they are made from. Made at the first use, because reading the system's
     /// certificates takes time, and plain HTTP needs none.
     tls: Mutex<HashMap<Arc<HostOptions>, ClientConfig>>,
+    warnings: Warnings,
 }
 
 impl Http {
     /// Creates the clients' configuration, and checks the options as far as possible without the network.
     pub(crate) fn new(options: ClientOptions) -> Result<Arc<Self>> {
         options.proxies.to_reqwest()?;
-        let http = Self { options, idle: Mutex::default(), known_servers: Mutex::default(), tls: Mutex::default() };
+        let (idle, known_servers, tls, warnings) = Default::default();
+        let http = Self { options, idle, known_servers, tls, warnings };
         if !http.options.ca_files.is_empty() {
             http.tls(&Arc::default())?;
         }
@@ -67,6 +71,7 @@ impl Http {
         for _ in 0..=redirect::LIMIT {
             let response = self.send_once(&mut client, &request)?;
             let Some(next) = redirect::target(&request, &response)? else {
+                self.warnings.log(&request.url, response.headers());
                 let redirected = request.url.origin() != first.origin();
                 return Ok(HttpResponse::new(self, client, response, request, redirected));
             };

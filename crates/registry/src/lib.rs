@@ -1,7 +1,7 @@
-//! A client for pulling manifests and blobs from OCI registries (OCI distribution-spec 1.1, "Pull").
+//! A client for OCI registries (OCI distribution-spec 1.1): pulls and pushes manifests and blobs, lists and deletes them.
 //!
-//! A [`Client`] answers authentication challenges, retries failed requests, and resumes interrupted blobs. It is
-//! created from [`ClientOptions`], is cheap to clone, and can be used from many threads.
+//! A [`Client`] answers authentication challenges, retries failed requests, and continues interrupted downloads and
+//! uploads of blobs. It is created from [`ClientOptions`], is cheap to clone, and can be used from many threads.
 //!
 //! ```no_run
 //! use std::io::Read;
@@ -31,6 +31,7 @@ mod blob;
 mod challenge;
 mod client;
 mod credentials;
+mod delete;
 mod endpoint;
 mod error;
 mod error_response;
@@ -45,6 +46,7 @@ mod options;
 mod parts;
 mod proxy;
 mod push;
+mod referrers;
 mod resume;
 mod retry_after;
 mod speed_monitor;
@@ -65,6 +67,7 @@ pub use manifest::{FetchedManifest, MANIFEST_LIMIT, ManifestHead};
 pub use options::ClientOptions;
 pub use proxy::Proxies;
 pub use push::PushedManifest;
+pub use referrers::ReferrerChange;
 pub use resume::ResumingBlob;
 pub use upload::UploadBody;
 pub use vmroot_output::Cancel;

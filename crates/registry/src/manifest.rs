@@ -13,6 +13,9 @@ pub const MANIFEST_LIMIT: u64 = vmroot_model::MANIFEST_LIMIT;
 /// The response header with the digest of a manifest.
 pub(crate) const DOCKER_CONTENT_DIGEST: &str = "docker-content-digest";
 
+/// The types of documents that a registry may send if it has no others of an image.
+const OLD_DOCUMENTS: [MediaType; 2] = [MediaType::DOCKER_SCHEMA1_SIGNED, MediaType::DOCKER_SCHEMA1];
+
 /// A fetched manifest or index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchedManifest {
@@ -77,9 +80,10 @@ impl Client {
         self.send(reference, &request, |response| read(response, expected))
     }
 
-    fn manifest_request(&self, reference: &Reference, method: Method, name: &str) -> Result<HttpRequest> {
+    pub(crate) fn manifest_request(&self, reference: &Reference, method: Method, name: &str) -> Result<HttpRequest> {
         let mut request = self.request(reference, method, &format!("manifests/{name}"))?;
-        let accepted = MediaType::DOCUMENTS.map(|media_type| media_type.as_str().to_owned()).join(", ");
+        let accepted = [&MediaType::DOCUMENTS[..], &OLD_DOCUMENTS].concat();
+        let accepted = accepted.iter().map(MediaType::as_str).collect::<Vec<_>>().join(", ");
         let accepted = HeaderValue::try_from(accepted).expect("media types have no control characters");
         request.headers.insert(ACCEPT, accepted);
         Ok(request)

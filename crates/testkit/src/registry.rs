@@ -1,7 +1,7 @@
 //! An OCI registry in this process, on loopback, with configurable faults.
 //!
-//! It serves the content that a test adds ([`Registry::put_blob`], [`Registry::put_manifest`]), can require credentials
-//! ([`Registry::require`]), breaks answers according to [`Rule`]s, and records every request.
+//! It serves the content that a test adds ([`Registry::put_blob`], [`Registry::put_manifest`]) or a client pushes, can
+//! require credentials ([`Registry::require`]), breaks answers according to [`Rule`]s, and records every request.
 //!
 //! ```
 //! use vmroot_testkit::registry::{Fault, Registry, Rule};
@@ -19,11 +19,15 @@ mod connection;
 mod content;
 mod date;
 mod fault;
+mod features;
 mod layout;
+mod lists;
+mod manifests;
 mod message;
 mod routes;
+mod uploads;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -33,11 +37,12 @@ use std::thread;
 
 use vmroot_model::{Algorithm, Digest, Hasher};
 
-pub use auth::{Auth, Bearer};
+pub use auth::{Auth, Bearer, Grant};
 pub use connection::PlainAnswer;
 pub use content::Content;
 pub use date::http_date;
 pub use fault::{Fault, Rule};
+pub use features::Features;
 pub use message::Request;
 
 /// The certificate of the authority that signed the certificate of [`Registry::start_tls`], in PEM format.
@@ -71,13 +76,29 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    blobs: HashMap<String, Content>,
+    blobs: HashMap<String, Blob>,
+    uploads: uploads::Uploads,
+    features: Features,
     /// The manifests by `repository:tag` and by `repository@digest`.
     manifests: HashMap<String, Manifest>,
     auth: Option<Auth>,
     tokens: auth::Tokens,
     rules: Vec<Rule>,
     requests: Vec<Request>,
+    /// The number of requests so far.
+    serial: u64,
+}
+
+struct Blob {
+    content: Content,
+    /// The repositories with the blob, or `None` for all of them.
+    repositories: Option<HashSet<String>>,
+}
+
+impl Blob {
+    fn is_in(&self, repository: &str) -> bool {
+        self.repositories.as_ref().is_none_or(|repositories| repositories.contains(repository))
+    }
 }
 
 #[derive(Clone)]
@@ -178,7 +199,37 @@ impl Registry {
 
     /// Adds a blob under any digest, even a wrong one.
     pub fn put_blob_as(&self, digest: &Digest, content: impl Into<Content>) {
-        self.shared.state().blobs.insert(digest.to_string(), content.into());
+        let blob = Blob { content: content.into(), repositories: None };
+        self.shared.state().blobs.insert(digest.to_string(), blob);
+    }
+
+    /// Returns a blob of a repository.
+    pub fn blob(&self, repository: &str, digest: &Digest) -> Option<Content> {
+        let state = self.shared.state();
+        let blob = state.blobs.get(&digest.to_string()).filter(|blob| blob.is_in(repository))?;
+        Some(blob.content.clone())
+    }
+
+    /// Returns the media type and the bytes of a manifest, by its tag or digest.
+    pub fn manifest(&self, repository: &str, name: &str) -> Option<(String, Vec<u8>)> {
+        let manifest = self.shared.state().manifests.get(&manifests::key(repository, name))?.clone();
+        let Content::Memory(bytes) = manifest.bytes else { return None };
+        Some((manifest.media_type, bytes.to_vec()))
+    }
+
+    /// Returns the number of uploads that are neither closed nor deleted.
+    pub fn open_uploads(&self) -> usize {
+        self.shared.state().uploads.count()
+    }
+
+    /// Returns the tokens that were issued, in order.
+    pub fn grants(&self) -> Vec<Grant> {
+        self.shared.state().tokens.grants.clone()
+    }
+
+    /// Changes the features from now on.
+    pub fn configure(&self, features: Features) {
+        self.shared.state().features = features;
     }
 
     /// Removes a blob.

@@ -201,6 +201,14 @@ pub(crate) struct DockerImage {
     blobs: HashMap<Digest, Section>,
 }
 
+#[cfg(feature = "daemon")]
+impl DockerImage {
+    /// Replaces the name of the source.
+    pub(crate) fn with_name(self, name: String) -> Self {
+        Self { name, ..self }
+    }
+}
+
 impl fmt::Debug for DockerImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("DockerImage").field(&self.name).finish()

@@ -9,7 +9,7 @@ use vmroot_model::{Descriptor, MediaType, Reference};
 use crate::archive_output::ArchiveOutput;
 use crate::instances::Instances;
 use crate::oci_layout::{
-    BLOBS, INDEX_JSON, IndexFile, OCI_LAYOUT, accepts, check_media_type, index_bytes, layer_form, layout_file,
+    BLOBS, INDEX_JSON, IndexFile, OCI_LAYOUT, accepts, can_hold, check_media_type, index_bytes, layer_form, layout_file,
 };
 use crate::referrers;
 use crate::{Accepts, DestinationOptions, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
@@ -47,6 +47,10 @@ impl ImageDestination for OciArchiveDestination {
 
     fn accepts(&self) -> Accepts {
         accepts(self.layers)
+    }
+
+    fn can_hold(&self, media_type: &MediaType) -> bool {
+        can_hold(media_type)
     }
 
     fn reuse_blob(&self, blob: &Descriptor, _origins: &[Reference]) -> Result<Reuse> {

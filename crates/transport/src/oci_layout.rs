@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use vmroot_model::{Descriptor, Digest, Document, Index, MANIFEST_LIMIT, MediaType};
 
 pub(crate) use self::delete::delete;
-pub(crate) use self::destination::{OciLayoutDestination, accepts, check_media_type, layer_form};
+pub(crate) use self::destination::{OciLayoutDestination, accepts, can_hold, check_media_type, layer_form};
 pub(crate) use self::directory::{BLOBS, index_bytes, layout_file};
 pub(crate) use self::index_file::IndexFile;
 use crate::bundle::{Bundle, Directory};

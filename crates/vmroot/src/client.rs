@@ -2,7 +2,11 @@
 
 mod cache;
 mod copy;
+mod documents;
 mod pull;
+#[cfg(feature = "registry")]
+mod registry;
+mod sync;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,7 +16,11 @@ use vmroot_image_store::{NoProgress, Progress, Store, StoreOptions};
 use vmroot_model::Platform;
 use vmroot_output::Cancel;
 
+pub use self::documents::ImageDocuments;
 pub use self::pull::PullOptions;
+#[cfg(feature = "registry")]
+pub use self::registry::{ImageInstance, is_tag_list_refused};
+pub use self::sync::{SyncDestination, SyncItem, SyncOptions, SyncSource};
 #[cfg(feature = "registry")]
 use crate::RegistryOptions;
 use crate::{Result, TopOptions};

@@ -50,7 +50,11 @@ mod runtime;
 mod top;
 mod validate;
 
-pub use client::{Client, ClientOptions, PullOptions};
+pub use client::{
+    Client, ClientOptions, ImageDocuments, PullOptions, SyncDestination, SyncItem, SyncOptions, SyncSource,
+};
+#[cfg(feature = "registry")]
+pub use client::{ImageInstance, is_tag_list_refused};
 pub use error::{Error, Result};
 pub use name::is_id;
 pub use prebaked::Prebaked;
@@ -135,6 +139,8 @@ pub use vmroot_ext4 as ext4;
 /// ```
 #[cfg(feature = "fuse")]
 pub use vmroot_fuse_mount as fuse;
+/// Executes Go's text/template on JSON values, and writes JSON as Go does.
+pub use vmroot_go_template as go_template;
 /// Stores images in a cache.
 pub use vmroot_image_store as image_store;
 /// Mounts a root with the kernel's EROFS, and writable views with overlayfs.

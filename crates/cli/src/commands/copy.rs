@@ -1,7 +1,7 @@
 //! `copy`.
 
 mod progress;
-mod side;
+pub(super) mod side;
 
 use std::fs;
 

@@ -134,11 +134,29 @@ fn print_description(description: &Description) -> anyhow::Result<()> {
 /// Prints how to run an image, in the form of `config.json`.
 pub(crate) fn config(context: &Context, name: &str, raw: bool) -> anyhow::Result<()> {
     let client = context.client()?;
+    let is_cached = || match client.find(name, context.requested_platform()) {
+        Err(error) => error.kind() != vmroot::ErrorKind::NotFound,
+        Ok(_) => true,
+    };
+    if !ImageName::is_archive(name) && context.may_ask_registry(name) && (context.always_pulls() || !is_cached()) {
+        return remote_config(context, &client, name, raw);
+    }
     let image = context.image(&client, name)?;
     if raw {
         return Ok(output::print_text(image.config().raw())?);
     }
     let config = RuntimeConfig::new(image.config(), &client.root(&image)?)?;
+    Ok(output::print_json_text(config.to_json().trim_end())?)
+}
+
+/// Prints how to run an image in a registry, without its layers. So the names of users cannot be resolved.
+fn remote_config(context: &Context, client: &vmroot::Client, name: &str, raw: bool) -> anyhow::Result<()> {
+    let description = client.describe_remote(name, context.requested_platform())?;
+    context.note_platform(name, &description.platform);
+    if raw {
+        return Ok(output::print_text(description.config.raw())?);
+    }
+    let config = RuntimeConfig::unresolved(&description.config);
     Ok(output::print_json_text(config.to_json().trim_end())?)
 }
 

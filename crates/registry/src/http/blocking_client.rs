@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
-use reqwest::{Client, Response};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
+use reqwest::{Client, Method, Response};
 use rustls::ClientConfig;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::timeout;
@@ -45,8 +45,16 @@ impl BlockingClient {
     pub(crate) fn send(&mut self, http: &Http, request: &HttpRequest) -> Result<Response, Failure> {
         let client = self.reqwest_client(http, request)?;
         let mut builder = client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
+        let is_empty = match &request.body {
+            RequestBody::Empty => true,
+            RequestBody::Bytes(bytes) => bytes.is_empty(),
+            _ => false,
+        };
+        if is_empty && matches!(request.method, Method::POST | Method::PUT | Method::PATCH) {
+            // Servers expect a length for these methods (RFC 9110, section 8.6), and some refuse requests without it.
+            builder = builder.header(CONTENT_LENGTH, 0);
+        }
         let stream = match &request.body {
-            // A length of 0 is sent for an empty body, which POST requests for uploads need.
             RequestBody::Empty => None,
             RequestBody::Form(form) => {
                 builder = builder.body(form.clone());

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use reqwest::Url;
+use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -34,8 +35,6 @@ pub(crate) struct Page {
     /// The URL of the page, for links that are relative to it.
     url: Url,
     link: Option<String>,
-    /// The value of `OCI-Filters-Applied`.
-    pub(crate) filters: Option<String>,
     /// The `Content-Type`.
     pub(crate) media_type: Option<String>,
 }
@@ -85,9 +84,13 @@ impl Page {
     fn read(response: HttpResponse, limit: u64) -> Result<Self> {
         let url = response.url().clone();
         let link = link::next(response.headers());
-        let header = |name: &str| response.header(name).map(str::to_owned);
-        let (filters, media_type) = (header("oci-filters-applied"), header("content-type"));
-        Ok(Self { bytes: response.read_all(limit)?, url, link, filters, media_type })
+        let media_type = response.header(CONTENT_TYPE).map(str::to_owned);
+        Ok(Self { bytes: response.read_all(limit)?, url, link, media_type })
+    }
+
+    /// Returns the URL of the page, for messages.
+    pub(crate) fn redacted_url(&self) -> String {
+        redacted(&self.url)
     }
 
     /// Returns the URL of the next page.

@@ -114,10 +114,14 @@ impl<'a> Sender<'a> {
     /// Sends the rest of the blob in one request. Only a rest that does not begin at 0 needs a range: streaming is older
     /// than chunks, and some registries check ranges wrongly.
     fn stream(&mut self) -> Result<Step, Failure> {
-        let range = self.size.filter(|_| self.offset > 0).map(|size| (self.offset, size - 1));
-        let received = self.session.patch(self.body(self.size), range)?;
-        self.advance(received, self.window.taken())?;
-        Ok(if self.window.is_whole(self.offset) { Step::Sent } else { Step::Continue })
+        if self.size != Some(self.offset) || self.offset == 0 {
+            let range = self.size.filter(|_| self.offset > 0).map(|size| (self.offset, size - 1));
+            let received = self.session.patch(self.body(self.size), range)?;
+            self.advance(received, self.window.taken())?;
+        }
+        // The reader may still check the blob after its last byte.
+        self.window.wait_for(self.offset, 1, self.client.cancel())?;
+        self.finish()
     }
 
     fn send_chunk(&mut self) -> Result<Step, Failure> {
@@ -132,7 +136,16 @@ impl<'a> Sender<'a> {
             let received = self.session.patch(self.body(Some(end)), Some((self.offset, end - 1)))?;
             self.advance(received, end)?;
         }
-        Ok(if self.window.is_whole(self.offset) { Step::Sent } else { Step::Continue })
+        self.finish()
+    }
+
+    /// Returns whether the registry has all bytes.
+    fn finish(&self) -> Result<Step, Failure> {
+        match self.window.has_failed() {
+            true => Err(Failure::Final(self.interrupted("its source failed".to_owned()))),
+            false if self.window.is_whole(self.offset) => Ok(Step::Sent),
+            false => Ok(Step::Continue),
+        }
     }
 
     /// Advances to `sent`, or to the byte that the registry wants next.
@@ -191,7 +204,7 @@ impl<'a> Sender<'a> {
         if !may_help || !self.window.can_send_from(0) {
             return match error {
                 // The registry has lost the upload.
-                Error::NotFound { .. } if self.window.taken() > 0 => Err(self.interrupted(error.to_string())),
+                Error::NotFound { .. } if self.offset > 0 => Err(self.interrupted(error.to_string())),
                 error => Err(error),
             };
         }

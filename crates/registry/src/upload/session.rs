@@ -8,7 +8,7 @@ use vmroot_model::{Algorithm, Digest, Reference};
 use super::StreamedBody;
 use crate::http::{Access, Failure, HttpRequest, HttpResponse, RequestBody, location};
 use crate::manifest::DOCKER_CONTENT_DIGEST;
-use crate::{Cancel, Client, Error, Result};
+use crate::{Client, Error, Result};
 
 /// The header with the minimum length of all chunks but the last.
 const OCI_CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
@@ -134,16 +134,19 @@ impl<'a> UploadSession<'a> {
     }
 }
 
-/// Sends a request that deletes an upload, once. A failure is ignored.
+/// Sends a request that deletes an upload. A failure is ignored.
 pub(crate) fn cancel_upload(client: &Client, reference: &Reference, request: &HttpRequest) {
-    let request = HttpRequest { cancel: Cancel::new(), ..request.clone() };
-    if client.cancel().is_cancelled() {
-        return;
-    }
-    let deleted = client.try_send(reference, &request, |response| {
-        response.discard();
-        Ok(())
-    });
+    let delete = || {
+        client.try_send(reference, request, |response| {
+            response.discard();
+            Ok(())
+        })
+    };
+    let deleted = match delete() {
+        // The registry may have closed the connection of the request before.
+        Err(Failure::Transient(_)) => delete(),
+        deleted => deleted,
+    };
     if let Err(failure) = deleted {
         tracing::debug!(error = with_causes(&failure.into_error()), "cannot delete an upload");
     }

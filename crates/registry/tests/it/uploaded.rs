@@ -1,6 +1,8 @@
 //! Blobs to upload.
 
 use std::io::{self, Read};
+use std::thread;
+use std::time::Duration;
 
 use vmroot_model::{Algorithm, Digest, Hasher};
 use vmroot_registry::UploadBody;
@@ -13,13 +15,16 @@ pub(crate) struct Blob {
     digest: Option<Digest>,
     /// The number of bytes after which reading fails.
     pub(crate) fails_at: usize,
+    /// The pause in the middle.
+    pub(crate) pauses: Option<Duration>,
 }
 
 impl Blob {
     /// A blob of known size and digest.
     pub(crate) fn known(bytes: &[u8]) -> Self {
         let digest = Some(Digest::of(bytes));
-        Self { bytes: bytes.to_vec(), read: 0, size: Some(bytes.len() as u64), digest, fails_at: usize::MAX }
+        let (bytes, size) = (bytes.to_vec(), Some(bytes.len() as u64));
+        Self { bytes, read: 0, size, digest, fails_at: usize::MAX, pauses: None }
     }
 
     /// A blob whose size and digest are known once it was read.
@@ -33,12 +38,30 @@ impl Blob {
         hasher.update(bytes);
         Self { digest: Some(hasher.finish()), ..Self::known(bytes) }
     }
+
+    /// Makes the blob claim another digest.
+    pub(crate) fn claims(&mut self, digest: Digest) {
+        self.digest = Some(digest);
+    }
+
+    /// Makes the blob claim another size.
+    pub(crate) fn claims_size(&mut self, size: u64) {
+        self.size = Some(size);
+    }
+
+    /// Returns whether the blob is too large for one request.
+    pub(crate) fn is_large(&self) -> bool {
+        self.bytes.len() > 1 << 20
+    }
 }
 
 impl Read for Blob {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.read >= self.fails_at {
             return Err(io::Error::other("the disk is on fire"));
+        }
+        if self.read >= self.bytes.len() / 2 {
+            self.pauses.take().map(thread::sleep);
         }
         let count = (&self.bytes[self.read..]).read(buffer)?.min(self.fails_at - self.read);
         self.read += count;

@@ -48,6 +48,22 @@ pub struct Bearer {
     pub challenges: Vec<String>,
     /// The URL of the endpoint, if it is not on this registry.
     pub realm: Option<String>,
+    /// Whether a token must have the scope that its request needs, and be for the service `registry.test`. If it lacks
+    /// the scope, the answer is `insufficient_scope`.
+    pub checks_scopes: bool,
+    /// The actions that are removed from all scopes before a token is issued.
+    pub denied: Vec<&'static str>,
+}
+
+/// A token that was issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The services of the request, usually one.
+    pub services: Vec<String>,
+    /// The granted scopes.
+    pub scopes: Vec<String>,
+    /// The token.
+    pub token: String,
 }
 
 impl Default for Bearer {
@@ -62,6 +78,8 @@ impl Default for Bearer {
             insufficient: None,
             challenges: vec![r#"Bearer realm="{realm}",service="registry.test",scope="{scope}""#.to_owned()],
             realm: None,
+            checks_scopes: false,
+            denied: Vec::new(),
         }
     }
 }
@@ -71,6 +89,7 @@ impl Default for Bearer {
 pub(super) struct Tokens {
     count: usize,
     given: HashMap<String, Token>,
+    pub(super) grants: Vec<Grant>,
 }
 
 impl Tokens {
@@ -118,10 +137,13 @@ impl Bearer {
         let known = token.and_then(|token| tokens.given.get_mut(token));
         let valid =
             known.filter(|token| token.uses > 0 && token.expires.is_none_or(|expires| Instant::now() < expires));
-        let scope = needed_scope(request.path_only());
+        let scope = needed_scope(request);
         let Some(token) = valid else {
             return self.challenge(base, &scope, "").map(Some);
         };
+        if self.checks_scopes && !token.allows(&scope) {
+            return self.challenge(base, &scope, r#",error="insufficient_scope""#).map(Some);
+        }
         if let Some(wanted) = self.insufficient.as_ref().filter(|wanted| !token.scopes.contains(wanted)) {
             return self.challenge(base, wanted, r#",error="insufficient_scope""#).map(Some);
         }
@@ -155,7 +177,15 @@ impl Bearer {
         let texts = if post { request.form("scope") } else { request.query("scope") };
         // A form has its scopes in one field, separated by spaces. A query may have several fields.
         let split = texts.iter().flat_map(|text| text.split(' ')).map(str::to_owned);
-        let scopes = split.chain(texts.iter().cloned()).collect();
+        let scopes: Vec<String> = split.chain(texts.iter().cloned()).map(|scope| self.without_denied(&scope)).collect();
+        let services = if post { request.form("service") } else { request.query("service") };
+        if self.checks_scopes && services != ["registry.test"] {
+            return Response::error(400, "UNKNOWN", "no such service");
+        }
+        let mut granted = scopes.clone();
+        granted.sort();
+        granted.dedup();
+        tokens.grants.push(Grant { services, scopes: granted, token: token.clone() });
         let expires = self.life.map(|life| Instant::now() + life);
         tokens.given.insert(token.clone(), Token { scopes, uses: self.uses.unwrap_or(usize::MAX), expires });
         let expires_in = self.expires_in.map_or(String::new(), |seconds| format!(r#","expires_in":{seconds}"#));
@@ -164,12 +194,41 @@ impl Bearer {
     }
 }
 
+impl Bearer {
+    fn without_denied(&self, scope: &str) -> String {
+        let Some((resource, actions)) = scope.rsplit_once(':') else { return scope.to_owned() };
+        let left: Vec<_> = actions.split(',').filter(|action| !self.denied.contains(action)).collect();
+        format!("{resource}:{}", left.join(","))
+    }
+}
+
+impl Token {
+    /// Returns whether the token has all actions of a scope.
+    fn allows(&self, needed: &str) -> bool {
+        let Some((resource, actions)) = needed.rsplit_once(':') else { return true };
+        let granted = self.scopes.iter().filter_map(|scope| scope.rsplit_once(':'));
+        let granted: Vec<&str> =
+            granted.filter(|(granted, _)| *granted == resource).flat_map(|(_, actions)| actions.split(',')).collect();
+        granted.contains(&"*") || actions.split(',').all(|action| granted.contains(&action))
+    }
+}
+
 fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }
 
-fn needed_scope(path: &str) -> String {
-    let name_and = path.strip_prefix("/v2/").unwrap_or_default();
-    let name = name_and.rsplit_once("/manifests/").or_else(|| name_and.rsplit_once("/blobs/"));
-    name.map_or(String::new(), |(name, _)| format!("repository:{name}:pull"))
+/// Returns the scope that a request needs, which is empty for `/v2/`.
+fn needed_scope(request: &Request) -> String {
+    let name_and = request.path_only().strip_prefix("/v2/").unwrap_or_default();
+    if name_and == "_catalog" {
+        return "registry:catalog:*".to_owned();
+    }
+    let actions = match request.method.as_str() {
+        "GET" | "HEAD" => "pull",
+        "DELETE" if !name_and.contains("/blobs/uploads/") => "delete",
+        _ => "pull,push",
+    };
+    let parts = ["/manifests/", "/blobs/", "/tags/", "/referrers/"];
+    let name = parts.iter().find_map(|part| name_and.rsplit_once(part));
+    name.map_or(String::new(), |(name, _)| format!("repository:{name}:{actions}"))
 }

@@ -77,9 +77,15 @@ fn converse(stream: impl Read + Write, shared: &Shared) -> io::Result<()> {
     while let Some(request) = Request::read(&mut reader)? {
         let busy = shared.busy.fetch_add(1, Ordering::SeqCst) + 1;
         shared.max_busy.fetch_max(busy, Ordering::SeqCst);
-        let sent = routes::answer(&request, shared).and_then(|mut response| {
-            response.head = request.method == "HEAD";
-            send(&response, reader.get_mut())
+        let head = request.clone();
+        let sent = routes::answer(request, &mut reader, shared).and_then(|mut response| {
+            response.head = head.method == "HEAD";
+            let sent = send(&response, reader.get_mut())?;
+            if response.wire.drain {
+                // Closing a socket with unread bytes may discard the answer.
+                head.read_body(&mut reader, u64::MAX, &mut io::sink());
+            }
+            Ok(sent && !response.wire.drain)
         });
         shared.busy.fetch_sub(1, Ordering::SeqCst);
         if !sent? {

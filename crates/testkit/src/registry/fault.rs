@@ -50,6 +50,20 @@ pub enum Fault {
     CloseAfter,
     /// Sends these bytes instead of HTTP.
     Garbage(Vec<u8>),
+    /// Reads this many bytes of the request's body, and closes the connection. An upload keeps these bytes.
+    CutRequest(u64),
+    /// Answers without reading the request's body, and closes the connection.
+    AnswerEarly,
+    /// Shortens the request's upload to this many bytes after the request.
+    ShortenUpload(u64),
+    /// Forgets the request's upload before the request.
+    ForgetUpload,
+    /// Revokes all tokens before the request.
+    RevokeTokens,
+    /// Starts an upload instead of mounting a blob.
+    NoMount,
+    /// Replaces scheme, host and port of the `Location`. The empty string makes it relative.
+    LocationAt(String),
 }
 
 /// The faults of an answer, and the requests that they apply to.
@@ -117,6 +131,8 @@ pub(super) struct Wire {
     pub(super) chunked: bool,
     pub(super) no_length: bool,
     pub(super) close: bool,
+    /// Whether the body of the request arrives after the answer.
+    pub(super) drain: bool,
     pub(super) raw: Option<Vec<u8>>,
 }
 
@@ -164,6 +180,16 @@ pub(super) fn apply(fault: &Fault, request: &Request, response: &mut Response) -
         Fault::Close => response.wire.raw = Some(Vec::new()),
         Fault::CloseAfter => response.wire.close = true,
         Fault::Garbage(bytes) => response.wire.raw = Some(bytes.clone()),
+        Fault::AnswerEarly => response.wire.drain = true,
+        Fault::LocationAt(prefix) => {
+            if let Some((_, location)) = response.headers.iter_mut().find(|(name, _)| name == "Location") {
+                let path = location.find("/v2/").unwrap_or_default();
+                *location = format!("{prefix}{}", &location[path..]);
+            }
+        }
+        // The routes apply these, because they change the state.
+        Fault::CutRequest(_) | Fault::ShortenUpload(_) | Fault::ForgetUpload | Fault::RevokeTokens | Fault::NoMount => {
+        }
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The part of HTTP/1.1 messages that a registry needs.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Write};
 
 use super::content::Content;
 use super::fault::Wire;
@@ -8,14 +8,18 @@ use super::fault::Wire;
 /// A received request.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The method: `GET`, `HEAD` or `POST`.
+    /// The method, such as `GET` or `PATCH`.
     pub method: String,
     /// The path and query, percent-encoded.
     pub path: String,
     /// The headers in order, with names as the client wrote them.
     pub headers: Vec<(String, String)>,
-    /// The body, if any.
+    /// The body, if any. Empty for the bytes of an upload.
     pub body: Vec<u8>,
+    /// The number of bytes of the body that arrived.
+    pub body_length: u64,
+    /// The number of the request, from 1 on.
+    pub(super) serial: u64,
 }
 
 impl Request {
@@ -39,7 +43,7 @@ impl Request {
         parameters(&String::from_utf8_lossy(&self.body), name)
     }
 
-    /// Reads one request. Returns `None` at the end of the connection.
+    /// Reads one request without its body. Returns `None` at the end of the connection.
     pub(super) fn read(reader: &mut impl BufRead) -> io::Result<Option<Self>> {
         let Some(line) = read_line(reader)? else { return Ok(None) };
         let mut words = line.split(' ');
@@ -52,11 +56,61 @@ impl Request {
             let (name, value) = line.split_once(':').ok_or_else(|| io::Error::other("a header has a colon"))?;
             headers.push((name.to_owned(), value.trim().to_owned()));
         }
-        let mut request = Self { method, path, headers, body: Vec::new() };
-        let length = request.header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
-        reader.take(length).read_to_end(&mut request.body)?;
-        Ok(Some(request))
+        Ok(Some(Self { method, path, headers, body: Vec::new(), body_length: 0, serial: 0 }))
     }
+
+    /// Reads at most `limit` bytes of the body and writes them to `sink`. The rest is not read.
+    pub(super) fn read_body(&self, reader: &mut impl BufRead, limit: u64, sink: &mut impl Write) -> Received {
+        let mut received = Received { length: 0, is_whole: false };
+        let is_chunked = self.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
+        let mut left = match self.header("content-length").and_then(|value| value.parse().ok()) {
+            _ if is_chunked => 0,
+            length => length.unwrap_or(0),
+        };
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            if left == 0 {
+                match if is_chunked { chunk_length(reader) } else { Ok(0) } {
+                    Ok(0) => {
+                        received.is_whole = true;
+                        return received;
+                    }
+                    Ok(length) => left = length,
+                    Err(_) => return received,
+                }
+            }
+            let length = left.min(limit - received.length).min(buffer.len() as u64) as usize;
+            match reader.read(&mut buffer[..length]) {
+                Ok(0) | Err(_) => return received,
+                Ok(count) => {
+                    sink.write_all(&buffer[..count]).expect("a file of the test takes all bytes");
+                    received.length += count as u64;
+                    left -= count as u64;
+                    if left == 0 && is_chunked && read_line(reader).is_err() {
+                        return received;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The part of a body that arrived.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Received {
+    pub(super) length: u64,
+    pub(super) is_whole: bool,
+}
+
+/// Reads the head of a chunk (RFC 9112, section 7.1), and the trailers after the last one. Returns the chunk's length.
+fn chunk_length(reader: &mut impl BufRead) -> io::Result<u64> {
+    let line = read_line(reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let digits = line.split(';').next().unwrap_or_default().trim();
+    let length = u64::from_str_radix(digits, 16).map_err(io::Error::other)?;
+    if length == 0 {
+        while read_line(reader)?.is_some_and(|line| !line.is_empty()) {}
+    }
+    Ok(length)
 }
 
 fn read_line(reader: &mut impl BufRead) -> io::Result<Option<String>> {

@@ -48,12 +48,18 @@ pub(crate) fn layer_form(options: &DestinationOptions) -> LayerForm {
     if options.accept_uncompressed_layers { LayerForm::Keep } else { LayerForm::Compress }
 }
 
-/// Fails if a manifest is not of an OCI type.
+/// Returns whether a layout can hold a document of this type. Containers/image writes the types of Docker into layouts
+/// too, if a user asks for them, and reads them.
+pub(crate) fn can_hold(media_type: &MediaType) -> bool {
+    MediaType::DOCUMENTS.iter().any(|known| media_type.matches(known))
+}
+
+/// Fails if a layout cannot hold a document of this type.
 pub(crate) fn check_media_type(place: String, media_type: &MediaType) -> Result<()> {
-    if media_type.matches(&MediaType::OCI_MANIFEST) || media_type.matches(&MediaType::OCI_INDEX) {
+    if can_hold(media_type) {
         return Ok(());
     }
-    let reason = "a layout has OCI manifests and indexes only".to_owned();
+    let reason = "a layout has manifests and indexes of OCI, or of Docker's schema 2".to_owned();
     Err(Error::Refused { place, media_type: media_type.to_string(), reason })
 }
 
@@ -125,6 +131,10 @@ impl ImageDestination for OciLayoutDestination {
 
     fn accepts(&self) -> Accepts {
         accepts(self.layers)
+    }
+
+    fn can_hold(&self, media_type: &MediaType) -> bool {
+        can_hold(media_type)
     }
 
     fn current(&self) -> Result<Option<Digest>> {

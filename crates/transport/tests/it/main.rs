@@ -2,6 +2,7 @@
 
 mod builder;
 mod copying;
+mod daemon;
 mod destinations;
 mod directories;
 mod docker;

@@ -194,7 +194,7 @@ impl Client {
         Ok(Description::of_chosen(&chosen, references.first()))
     }
 
-    fn archive_options(&self) -> ArchiveOptions {
+    pub(super) fn archive_options(&self) -> ArchiveOptions {
         ArchiveOptions { spool: self.store.directory().to_owned(), limits: self.store.options().limits }
     }
 

@@ -43,12 +43,12 @@ macro_rules! side {
 }
 
 /// Returns the options for the source's registry.
-pub(super) fn source_options(context: &Context, arguments: &SourceArguments) -> anyhow::Result<RegistryOptions> {
+pub(crate) fn source_options(context: &Context, arguments: &SourceArguments) -> anyhow::Result<RegistryOptions> {
     side!("src", arguments).options(context)
 }
 
 /// Returns the options for the destination's registry.
-pub(super) fn destination_options(context: &Context, arguments: &DestinationSide) -> anyhow::Result<RegistryOptions> {
+pub(crate) fn destination_options(context: &Context, arguments: &DestinationSide) -> anyhow::Result<RegistryOptions> {
     side!("dest", arguments).options(context)
 }
 

@@ -1,0 +1,17 @@
+//! The commands that work on registries, without the cache.
+
+use clap::Args;
+
+/// A repository of a registry.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RepositoryArgument {
+    /// Repository (quay.io/x/y), with or without docker://
+    pub(crate) repository: String,
+}
+
+/// An image of a registry.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RemoteArgument {
+    /// Reference (quay.io/x/y:1, quay.io/x/y@sha256:…), with or without docker://
+    pub(crate) image: String,
+}

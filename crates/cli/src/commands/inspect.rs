@@ -1,0 +1,126 @@
+//! `inspect` as skopeo prints it, and `config` of images that are not in the cache.
+
+mod output_type;
+mod report;
+
+use serde_json::Value;
+use vmroot::go_template::{JsonStyle, Report, Type, is_json, to_json};
+use vmroot::model::Algorithm;
+use vmroot::registry::Error as RegistryError;
+use vmroot::{Client, ErrorKind, ImageDocuments, ImageName, Reference, is_tag_list_refused};
+
+use crate::args::{DigestAlgorithm, InspectArguments};
+use crate::commands::images;
+use crate::context::Context;
+use crate::exit::UsageError;
+use crate::output;
+
+/// The name of the template in messages.
+const TEMPLATE_NAME: &str = "vmroot inspect";
+
+/// Prints a description of an image: skopeo's for a name with a transport and with skopeo's options, else vmroot's.
+pub(crate) fn inspect(context: &Context, name: &str, arguments: &InspectArguments) -> anyhow::Result<()> {
+    if arguments.raw && arguments.format.is_some() {
+        return Err(UsageError("--raw prints bytes as they are, so it does not go with --format".to_owned()).into());
+    }
+    if arguments.is_of_skopeo() || ImageName::has_transport(name) && !context.json() {
+        return inspect_like_skopeo(context, name, arguments);
+    }
+    let is_remote = arguments.remote || name.starts_with("docker://");
+    images::inspect(context, name, is_remote)
+}
+
+fn inspect_like_skopeo(context: &Context, name: &str, arguments: &InspectArguments) -> anyhow::Result<()> {
+    let client = context.client()?;
+    let name = image_name(context, &client, name, arguments.remote)?;
+    if arguments.raw && !arguments.config {
+        return print_bytes(&client.raw_manifest(&name)?);
+    }
+    let documents = client.documents(&name, context.requested_platform())?;
+    context.note_platform(&name.to_string(), documents.config.platform());
+    if arguments.config {
+        return match arguments.raw {
+            true => print_bytes(documents.config.raw()),
+            false => print(&config_value(&documents)?, &output_type::config(), arguments),
+        };
+    }
+    let tags = if arguments.no_tags { Vec::new() } else { tags(&client, &name)? };
+    let algorithm = match arguments.manifest_digest {
+        Some(DigestAlgorithm::Sha256) => Algorithm::Sha256,
+        Some(DigestAlgorithm::Sha512) => Algorithm::Sha512,
+        None => documents.manifest.config().digest.algorithm(),
+    };
+    let value = report::report(&documents, docker_name(&name, &documents), tags, algorithm)?;
+    print(&value, &output_type::output(), arguments)
+}
+
+/// Returns the name with a transport for a name on the command line. One without a transport is in the cache, or else
+/// in its registry.
+fn image_name(context: &Context, client: &Client, name: &str, remote: bool) -> anyhow::Result<ImageName> {
+    if ImageName::has_transport(name) {
+        return Ok(ImageName::parse(name).map_err(vmroot::Error::from)?);
+    }
+    if !remote {
+        match client.find(name, context.requested_platform()) {
+            Ok(image) => return Ok(ImageName::Cache(image.id().to_string())),
+            Err(error) if error.kind() != ErrorKind::NotFound || !context.may_ask_registry(name) => {
+                return Err(error.into());
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(ImageName::Docker(Reference::parse(name).map_err(vmroot::Error::from)?))
+}
+
+/// Returns the name of the repository, for transports whose images have one.
+fn docker_name(name: &ImageName, documents: &ImageDocuments) -> Option<String> {
+    match name {
+        ImageName::Docker(reference) => Some(reference.name()),
+        ImageName::Archive { format: vmroot::transport::Format::DockerArchive, selector, .. } => {
+            let vmroot::ImageSelector::Name(name) = selector else { return None };
+            Reference::parse(name).ok().map(|reference| reference.name())
+        }
+        ImageName::Cache(_) => documents.references.first().map(Reference::name),
+        _ => None,
+    }
+}
+
+/// Returns the tags of a repository. A registry that refuses to list them is no error.
+fn tags(client: &Client, name: &ImageName) -> anyhow::Result<Vec<String>> {
+    let ImageName::Docker(reference) = name else { return Ok(Vec::new()) };
+    match client.registry().tags(reference) {
+        Ok(list) => Ok(list.tags),
+        Err(error) if is_tag_list_refused(&error) => {
+            output::print_note(&format!("note: {} does not list its tags", reference.domain()));
+            Ok(Vec::new())
+        }
+        Err(error) => Err(tag_list_error(error)),
+    }
+}
+
+fn tag_list_error(error: RegistryError) -> anyhow::Error {
+    anyhow::Error::from(vmroot::Error::from(error))
+        .context("cannot list the tags of the repository (--no-tags omits them)")
+}
+
+fn config_value(documents: &ImageDocuments) -> anyhow::Result<Value> {
+    Ok(serde_json::from_slice(documents.config.raw())?)
+}
+
+/// Prints a value as indented JSON, or with the template of `--format`.
+fn print(value: &Value, of: &Type, arguments: &InspectArguments) -> anyhow::Result<()> {
+    let template = arguments.format.as_deref().filter(|format| !format.is_empty() && !is_json(format));
+    let Some(template) = template else {
+        let json = to_json(value, of, JsonStyle { indent: Some(4), escape_html: true });
+        return Ok(output::print_json_text(&json)?);
+    };
+    let invalid = |error: vmroot::go_template::Error| UsageError(format!("--format: {error}"));
+    let report = Report::parse(TEMPLATE_NAME, template).map_err(invalid)?;
+    let text = report.execute(&Value::Array(vec![value.clone()]), of).map_err(invalid)?;
+    Ok(output::print_text(&text)?)
+}
+
+/// Prints the exact bytes of a document.
+fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    Ok(output::print_text(bytes)?)
+}

@@ -1,0 +1,42 @@
+//! Commands that work on registries, without the cache.
+
+mod delete;
+mod digest;
+mod instances;
+mod list_tags;
+mod referrers;
+mod repos;
+mod tag;
+
+pub(crate) use delete::delete;
+pub(crate) use digest::digest;
+pub(crate) use instances::instances;
+pub(crate) use list_tags::{list_tags, tags};
+pub(crate) use referrers::referrers;
+pub(crate) use repos::repos;
+pub(crate) use tag::tag;
+
+use vmroot::{ImageName, Reference};
+
+use crate::exit::UsageError;
+
+/// Parses the name of an image in a registry, with or without `docker://`.
+fn parse_image(name: &str) -> anyhow::Result<Reference> {
+    if !ImageName::has_transport(name) && !name.contains("://") {
+        return Ok(Reference::parse(name).map_err(vmroot::Error::from)?);
+    }
+    match ImageName::parse(name).map_err(vmroot::Error::from)? {
+        ImageName::Docker(reference) => Ok(reference),
+        _ => Err(UsageError(format!("{name} is not in a registry: expected docker://NAME, or NAME")).into()),
+    }
+}
+
+/// Parses the name of a repository, which has neither a tag nor a digest.
+fn parse_repository(name: &str) -> anyhow::Result<Reference> {
+    let reference = parse_image(name)?;
+    if reference.tag().is_some() || reference.digest().is_some() {
+        let message = format!("{name}: expected a repository, which has no tag and no digest");
+        return Err(UsageError(message).into());
+    }
+    Ok(reference)
+}

@@ -1,0 +1,151 @@
+//! `sync`.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context as _, anyhow};
+use serde_json::json;
+use vmroot::{
+    Client, Copier, DestinationOptions, Reference, SyncDestination, SyncItem, SyncOptions, SyncSource, with_causes,
+};
+
+use super::copy::{CopyBars, copy_options, side};
+use crate::args::{SyncArguments, SyncFrom, SyncTo};
+use crate::context::Context;
+use crate::exit::UsageError;
+use crate::output;
+
+/// Copies all images of a source.
+pub(crate) fn sync(
+    context: &Context,
+    source: &str,
+    destination: &str,
+    arguments: &SyncArguments,
+) -> anyhow::Result<()> {
+    if (arguments.src, arguments.dest) == (SyncFrom::Dir, SyncTo::Dir) {
+        let text = "sync copies no directories to directories; `cp -a` or rsync do";
+        return Err(UsageError(text.to_owned()).into());
+    }
+    let client = context.client()?;
+    let reader = client.with_registry(side::source_options(context, &arguments.source)?)?;
+    let writer = client.with_registry(side::destination_options(context, &arguments.destination)?)?;
+    let options = SyncOptions { scoped: arguments.scoped, append_suffix: arguments.append_suffix.clone() };
+    let target = parse_destination(destination, arguments.dest);
+    let items = plan(&reader, source, &target, arguments.src, &options)?;
+    let copier = Copier::new(copy_options(context, &arguments.images, &arguments.transfer, None)?)
+        .with_progress(CopyBars::progress(context.quiet()));
+    let digests = match arguments.digestfile.as_ref().filter(|_| !arguments.transfer.dry_run) {
+        Some(path) => Some(File::create(path).with_context(|| format!("--digestfile {}", path.display()))?),
+        None => None,
+    };
+    let run = Run {
+        context,
+        arguments,
+        writer: &writer,
+        copier: &copier,
+        items: &items,
+        digests,
+        failures: Mutex::default(),
+    };
+    run.all()
+}
+
+/// The copies of one synchronisation.
+struct Run<'a> {
+    context: &'a Context,
+    arguments: &'a SyncArguments,
+    writer: &'a Client,
+    copier: &'a Copier,
+    items: &'a [(Client, SyncItem)],
+    digests: Option<File>,
+    failures: Mutex<Vec<anyhow::Error>>,
+}
+
+impl Run<'_> {
+    fn all(self) -> anyhow::Result<()> {
+        let copied = self.copier.run_batch(self.items.len(), self.arguments.keep_going, |position| {
+            let (_, item) = &self.items[position];
+            self.one(position).map_err(|error| {
+                let error = error.context(format!("cannot copy {}", item.source));
+                if self.arguments.keep_going {
+                    output::print_note(&format!("{error:#}"));
+                }
+                self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(error);
+            })
+        });
+        copied.map_err(vmroot::Error::from)?;
+        self.context.cancel().check().map_err(vmroot::copy::Error::from).map_err(vmroot::Error::from)?;
+        let mut failures = self.failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let total = self.items.len();
+        if failures.is_empty() {
+            let done = if self.arguments.transfer.dry_run { "would have synced" } else { "synced" };
+            output::print_note(&format!("{done} {total} images"));
+            return Ok(());
+        }
+        if self.arguments.keep_going && total > 1 {
+            let text = format!("{} of {total} images could not be copied", failures.len());
+            return Err(failures.swap_remove(0).context(text));
+        }
+        Err(failures.swap_remove(0))
+    }
+
+    /// Copies one image.
+    fn one(&self, position: usize) -> anyhow::Result<()> {
+        let (reader, item) = &self.items[position];
+        if self.arguments.transfer.dry_run {
+            output::print_note(&format!("would copy {} to {}", item.source, item.destination));
+            return Ok(());
+        }
+        let source = reader.open_source(&item.source)?;
+        let options = DestinationOptions::new(self.writer.cache_dir());
+        let destination = self.writer.open_destination(&item.destination, &options)?;
+        let report = self.copier.copy(&*source, &*destination).map_err(vmroot::Error::from)?;
+        let digest = report.manifest.digest;
+        if let Some(mut file) = self.digests.as_ref() {
+            file.write_all(format!("{digest} {}\n", item.destination).as_bytes()).context("--digestfile")?;
+        }
+        if self.context.json() {
+            output::print_json(&json!({
+                "source": item.source.to_string(),
+                "destination": item.destination.to_string(),
+                "digest": digest,
+                "present": report.was_present,
+                "notes": report.losses,
+            }))?;
+        }
+        for loss in &report.losses {
+            output::print_note(&format!("note: {}: {loss}", item.destination));
+        }
+        Ok(())
+    }
+}
+
+fn plan(
+    reader: &Client,
+    source: &str,
+    destination: &SyncDestination,
+    kind: SyncFrom,
+    options: &SyncOptions,
+) -> anyhow::Result<Vec<(Client, SyncItem)>> {
+    let source = match kind {
+        SyncFrom::Docker => {
+            let reference = Reference::parse(source).map_err(|error| UsageError(with_causes(&error)))?;
+            SyncSource::Registry(reference)
+        }
+        SyncFrom::Dir => SyncSource::Directory(PathBuf::from(source)),
+        SyncFrom::Oci => SyncSource::Layout(PathBuf::from(source)),
+        SyncFrom::Yaml => return Err(anyhow!(UsageError("--src yaml is not read yet".to_owned()))),
+    };
+    let items = reader.plan_sync(&source, destination, options)?;
+    Ok(items.into_iter().map(|item| (reader.clone(), item)).collect())
+}
+
+fn parse_destination(destination: &str, kind: SyncTo) -> SyncDestination {
+    match kind {
+        SyncTo::Docker => SyncDestination::Registry(destination.to_owned()),
+        SyncTo::Dir => SyncDestination::Directory(PathBuf::from(destination)),
+        SyncTo::Oci => SyncDestination::Layout(PathBuf::from(destination)),
+    }
+}

@@ -1,0 +1,68 @@
+//! The documents of an image, as its source stores them.
+
+use vmroot_image_store::{ChosenImage, choose};
+use vmroot_model::{Document, ImageConfig, Manifest, Platform, Reference};
+use vmroot_transport::ImageName;
+
+use super::Client;
+use crate::Result;
+
+/// The documents of an image. [`Client::documents`] reads them.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ImageDocuments {
+    /// The document that the name resolves to: an index, or the manifest itself.
+    pub top: Document,
+    /// The manifest of the image for the platform.
+    pub manifest: Manifest,
+    /// The config of the image.
+    pub config: ImageConfig,
+    /// The names of the image, as far as its source has any.
+    pub references: Vec<Reference>,
+}
+
+impl Client {
+    /// Reads the document that a name resolves to: the exact bytes of an index, a manifest or an artifact. Nothing is
+    /// pulled or checked, except for the digest of the name.
+    ///
+    /// ```
+    /// # let cache = tempfile::tempdir().unwrap();
+    /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(cache.path()))?;
+    /// let bytes = client.raw_manifest(&"oci:../../testdata/demo:demo".parse()?)?;
+    /// assert!(bytes.starts_with(b"{"));
+    /// # Ok::<(), vmroot::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the image or the file does not exist.
+    /// - [`ErrorKind::Authentication`](crate::ErrorKind::Authentication),
+    ///   [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) or
+    ///   [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited): the registry refused, or failed.
+    /// - [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): the bytes do not have the digest of the name.
+    pub fn raw_manifest(&self, name: &ImageName) -> Result<Vec<u8>> {
+        let (source, _) = self.source_of(name)?;
+        Ok(source.manifest(None)?.bytes)
+    }
+
+    /// Reads the manifest and the config of an image, without its layers.
+    ///
+    /// ```
+    /// # let cache = tempfile::tempdir().unwrap();
+    /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(cache.path()))?;
+    /// let documents = client.documents(&"oci:../../testdata/demo:demo".parse()?, None)?;
+    /// assert_eq!(documents.manifest.config().digest, *documents.config.digest());
+    /// # Ok::<(), vmroot::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Self::raw_manifest`], and:
+    /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the image is not for the platform.
+    /// - [`ErrorKind::Other`](crate::ErrorKind::Other): the name resolves to an artifact that is no image.
+    pub fn documents(&self, name: &ImageName, platform: Option<&Platform>) -> Result<ImageDocuments> {
+        let (source, references) = self.source_of(name)?;
+        let is_archive = !matches!(name, ImageName::Docker(_));
+        let (platform, fallback) = self.platform(platform, is_archive);
+        let ChosenImage { top, manifest, config, .. } = choose(&*source, &platform, fallback)?;
+        Ok(ImageDocuments { top, manifest, config, references })
+    }
+}
