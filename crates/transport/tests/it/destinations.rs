@@ -304,7 +304,10 @@ fn the_layers_of_a_directory_and_of_a_layout_have_a_form() {
         let accepts = form(to, &|_| {});
         assert!(accepts.accepts(&MediaType::OCI_INDEX) && accepts.accepts(&MediaType::OCI_MANIFEST));
         assert!(!accepts.accepts(&MediaType::DOCKER_MANIFEST) && accepts.foreign_layers);
-        let error = workplace.destination(to).put_manifest(b"{}", &MediaType::DOCKER_MANIFEST, ManifestPlace::Top);
+        // Docker's types are not converted if the caller asks for that, but schema 1 has no place in a layout.
+        let destination = workplace.destination(to);
+        destination.put_manifest(b"{}", &MediaType::DOCKER_MANIFEST, ManifestPlace::Top).unwrap();
+        let error = destination.put_manifest(b"{}", &MediaType::DOCKER_SCHEMA1, ManifestPlace::Top);
         assert!(matches!(error, Err(Error::Refused { .. })), "{error:?}");
     }
 }
