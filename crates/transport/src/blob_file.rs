@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
 use std::path::Path;
 
-use vmroot_model::Descriptor;
+use vmroot_model::{Descriptor, MANIFEST_LIMIT};
 use vmroot_output::flock::{Mode, is_at, try_flock};
 use vmroot_output::{BlockWriter, TEMPORARY_PREFIX, TemporaryFile};
 
@@ -62,6 +62,13 @@ pub(crate) fn write_document(directory: &Path, place: &Path, bytes: &[u8]) -> Re
     file.write_all(bytes).map_err(Error::io("write a manifest to", place))?;
     file.sync(Some(READABLE))?;
     Ok(file)
+}
+
+/// Reads a manifest or an index. Returns `None` if it is missing, too large or cannot be read.
+pub(crate) fn read_document(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(MANIFEST_LIMIT + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 <= MANIFEST_LIMIT).then_some(bytes)
 }
 
 /// Returns whether `path` is a file of `size` bytes.

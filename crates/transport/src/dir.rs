@@ -3,22 +3,28 @@
 mod destination;
 mod version;
 
+use std::fs;
 use std::sync::Arc;
 
 use vmroot_model::{Algorithm, Descriptor, Digest, MANIFEST_LIMIT};
 
 pub(crate) use self::destination::DirDestination;
 use self::version::VersionFile;
-use crate::Result;
+use crate::blob_file::read_document;
 use crate::bundle::Bundle;
 use crate::docker_archive::MANIFEST_JSON;
+use crate::referrers::Referrers;
 use crate::source::{BlobBody, ImageSource, RawManifest};
+use crate::{Error, Result};
 
 /// The member with the version.
 const VERSION: &str = "version";
 
 /// The maximum length of the version file, in bytes.
 const VERSION_LIMIT: u64 = 4 << 10;
+
+/// The ending of the names of documents other than the image's own.
+const DOCUMENT_ENDING: &str = ".manifest.json";
 
 /// The image of a `dir:` directory.
 #[derive(Debug, Clone)]
@@ -53,7 +59,17 @@ fn stem(digest: &Digest) -> String {
 
 /// Returns the file name of an instance of a list.
 fn instance_name(digest: &Digest) -> String {
-    format!("{}.manifest.json", stem(digest))
+    stem(digest) + DOCUMENT_ENDING
+}
+
+/// Returns the digest of a document by its file name.
+fn digest_of_name(name: &str) -> Option<Digest> {
+    let stem = name.strip_suffix(DOCUMENT_ENDING)?;
+    let digest = match stem.split_once('-') {
+        Some((algorithm, hex)) => format!("{algorithm}:{hex}"),
+        None => format!("sha256:{stem}"),
+    };
+    Digest::parse(&digest).ok()
 }
 
 impl ImageSource for DirImage {
@@ -72,5 +88,21 @@ impl ImageSource for DirImage {
 
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
         Ok(self.bundle.require(&stem(&descriptor.digest), "blob")?.into_body(offset))
+    }
+
+    /// The directory is listed for each call: only copies with referrers ask, once for each document.
+    fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>> {
+        let path = self.bundle.path();
+        let mut referrers = Referrers::default();
+        for entry in fs::read_dir(path).map_err(Error::io("list", path))? {
+            let name = entry.map_err(Error::io("list", path))?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            if let Some(document) = digest_of_name(name)
+                && let Some(bytes) = read_document(&path.join(name))
+            {
+                referrers.add(&document, bytes, None);
+            }
+        }
+        Ok(referrers.of(digest))
     }
 }

@@ -25,6 +25,7 @@ mod name;
 mod oci_archive;
 mod oci_layout;
 mod open_destination;
+mod referrers;
 #[cfg(feature = "registry")]
 mod repository;
 mod section;
@@ -37,6 +38,7 @@ mod tar_writer;
 mod tarball;
 mod timestamp;
 mod validate;
+mod whole;
 
 pub use archive::{Archive, ArchiveOptions, Format};
 pub use containers_storage::{StorageConfig, StorageOptions, StorageUser, open_storage};

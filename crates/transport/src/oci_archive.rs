@@ -9,9 +9,9 @@ use vmroot_model::{Descriptor, MediaType, Reference};
 use crate::archive_output::ArchiveOutput;
 use crate::instances::Instances;
 use crate::oci_layout::{
-    BLOBS, INDEX_JSON, IndexFile, OCI_LAYOUT, accepts, can_hold, check_media_type, describe_referrer, index_bytes,
-    layer_form, layout_file,
+    BLOBS, INDEX_JSON, IndexFile, OCI_LAYOUT, accepts, can_hold, check_media_type, index_bytes, layer_form, layout_file,
 };
+use crate::referrers;
 use crate::{Accepts, DestinationOptions, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
 
 /// The permission bits of the members.
@@ -68,7 +68,7 @@ impl ImageDestination for OciArchiveDestination {
         match place {
             ManifestPlace::Instance => spool.put_bytes(self.instances.add(bytes), bytes),
             ManifestPlace::Referrer => {
-                let referrer = describe_referrer(bytes, media_type);
+                let referrer = referrers::describe(bytes, media_type);
                 spool.put_bytes(referrer.digest, bytes)?;
                 self.referrers.lock().unwrap_or_else(PoisonError::into_inner).push(referrer);
                 Ok(())
@@ -92,8 +92,8 @@ impl ImageDestination for OciArchiveDestination {
         let top = top.as_ref().ok_or_else(|| Error::NoManifest { place: self.name() })?;
         let path = self.output.path();
         let mut index = IndexFile::empty();
-        let referrers = self.referrers.lock().unwrap_or_else(PoisonError::into_inner);
-        let set = referrers.iter().try_for_each(|referrer| index.add_unnamed(referrer));
+        let added = self.referrers.lock().unwrap_or_else(PoisonError::into_inner);
+        let set = added.iter().try_for_each(|referrer| index.add_unnamed(referrer));
         let set = set.and_then(|()| index.set(top, self.name.as_deref()));
         set.map_err(|error| Error::member(path, INDEX_JSON, format!("cannot be written: {error}")))?;
         let index = index_bytes(path, &index)?;

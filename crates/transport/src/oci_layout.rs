@@ -4,7 +4,6 @@ mod delete;
 mod destination;
 mod directory;
 mod index_file;
-mod referrers;
 
 use std::fmt;
 use std::path::Path;
@@ -17,9 +16,8 @@ pub(crate) use self::delete::delete;
 pub(crate) use self::destination::{OciLayoutDestination, accepts, can_hold, check_media_type, layer_form};
 pub(crate) use self::directory::{BLOBS, index_bytes, layout_file};
 pub(crate) use self::index_file::IndexFile;
-use self::referrers::Referrers;
-pub(crate) use self::referrers::describe as describe_referrer;
 use crate::bundle::{Bundle, Directory};
+use crate::referrers::Referrers;
 use crate::section::Section;
 use crate::selector::{ArchiveImage, tagged};
 use crate::source::{BlobBody, ImageSource, RawManifest};
@@ -249,6 +247,25 @@ impl OciImage {
     }
 }
 
+impl OciImage {
+    /// Reads the documents of all entries.
+    fn read_referrers(&self) -> Result<Referrers> {
+        let mut referrers = Referrers::default();
+        let is_document = |entry: &&Descriptor| entry.media_type.is_manifest() || entry.media_type.is_index();
+        for entry in self.entries.iter().filter(is_document) {
+            let (bundle, member) = (&self.blobs.bundle, self.blobs.member(&entry.digest));
+            match bundle.find(&member)? {
+                Some(section) if section.len() <= MANIFEST_LIMIT => {
+                    let bytes = bundle.read(&member, section, MANIFEST_LIMIT)?;
+                    referrers.add(&entry.digest, bytes, Some(&entry.media_type));
+                }
+                _ => {}
+            }
+        }
+        Ok(referrers)
+    }
+}
+
 impl ImageSource for OciImage {
     fn name(&self) -> String {
         self.name.clone()
@@ -276,7 +293,7 @@ impl ImageSource for OciImage {
         if let Some(referrers) = self.referrers.get() {
             return Ok(referrers.of(digest));
         }
-        let referrers = Referrers::read(&self.blobs, &self.entries)?;
+        let referrers = self.read_referrers()?;
         Ok(self.referrers.get_or_init(|| referrers).of(digest))
     }
 }

@@ -2,18 +2,19 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use vmroot_model::{Algorithm, Descriptor, Digest, MANIFEST_LIMIT, MediaType, Reference};
+use vmroot_model::{Algorithm, Descriptor, Digest, MediaType, Reference};
 use vmroot_output::{TemporaryDirectory, directory_of, sync_directory, write_atomically};
 
 use super::version::{Version, VersionFile};
 use super::{VERSION, instance_name, stem};
-use crate::blob_file::{READABLE, is_file_of_size, is_temporary, sweep, write_blob, write_document};
+use crate::blob_file::{READABLE, is_file_of_size, is_temporary, read_document, sweep, write_blob, write_document};
 use crate::docker_archive::MANIFEST_JSON;
 use crate::instances::Instances;
+use crate::whole::{Parts, is_whole};
 use crate::{Accepts, DestinationOptions, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
 
 /// A directory with one image, to be written. It replaces an older image.
@@ -146,6 +147,19 @@ fn names(path: &Path) -> Result<Vec<OsString>> {
     list().map_err(Error::io("list", path))
 }
 
+/// The parts of the old image.
+impl Parts for DirDestination {
+    fn document(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let names = [instance_name(digest), MANIFEST_JSON.to_owned()];
+        let mut documents = names.iter().filter_map(|name| read_document(&self.path.join(name)));
+        documents.find(|bytes| digest.is_of(bytes))
+    }
+
+    fn has_blob(&self, blob: &Descriptor) -> bool {
+        matches!(is_file_of_size(&self.path.join(stem(&blob.digest)), blob.size), Ok(true))
+    }
+}
+
 impl ImageDestination for DirDestination {
     fn name(&self) -> String {
         format!("dir:{}", self.path.display())
@@ -156,15 +170,11 @@ impl ImageDestination for DirDestination {
     }
 
     fn current(&self) -> Result<Option<Digest>> {
-        let path = self.path.join(MANIFEST_JSON);
-        let file = match fs::File::open(&path) {
-            Ok(file) if self.is_existing => file,
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("open", &path)(error)),
-            _ => return Ok(None),
-        };
-        let mut bytes = Vec::new();
-        file.take(MANIFEST_LIMIT + 1).read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
-        Ok((bytes.len() as u64 <= MANIFEST_LIMIT).then(|| Digest::of(&bytes)))
+        if !self.is_existing {
+            return Ok(None);
+        }
+        let top = read_document(&self.path.join(MANIFEST_JSON)).map(|bytes| Digest::of(&bytes));
+        Ok(top.filter(|digest| is_whole(self, digest)))
     }
 
     fn reuse_blob(&self, blob: &Descriptor, _origins: &[Reference]) -> Result<Reuse> {

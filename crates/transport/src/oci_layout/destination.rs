@@ -7,10 +7,12 @@ use std::sync::{Mutex, PoisonError};
 use vmroot_model::{Algorithm, Descriptor, Digest, MediaType, Reference};
 use vmroot_output::{TemporaryFile, sync_directory};
 
+use super::INDEX_JSON;
 use super::directory::{BLOBS, Lock, blob_path, ensure, read_index, write_index};
-use super::{INDEX_JSON, describe_referrer};
-use crate::blob_file::{is_file_of_size, sweep, write_blob, write_document};
+use crate::blob_file::{is_file_of_size, read_document, sweep, write_blob, write_document};
 use crate::instances::Instances;
+use crate::referrers;
+use crate::whole::{Parts, is_whole};
 use crate::{Accepts, DestinationOptions, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
 
 /// An image of an OCI layout, to be written.
@@ -112,6 +114,16 @@ impl OciLayoutDestination {
     }
 }
 
+impl Parts for OciLayoutDestination {
+    fn document(&self, digest: &Digest) -> Option<Vec<u8>> {
+        read_document(&blob_path(&self.blobs, digest)).filter(|bytes| digest.is_of(bytes))
+    }
+
+    fn has_blob(&self, blob: &Descriptor) -> bool {
+        matches!(is_file_of_size(&blob_path(&self.blobs, &blob.digest), blob.size), Ok(true))
+    }
+}
+
 impl ImageDestination for OciLayoutDestination {
     fn name(&self) -> String {
         format!("oci:{}:{}", self.path.display(), self.name.as_deref().unwrap_or_default())
@@ -128,8 +140,7 @@ impl ImageDestination for OciLayoutDestination {
     fn current(&self) -> Result<Option<Digest>> {
         let index = read_index(&self.path)?;
         let found = index.and_then(|index| index.find(self.name.as_deref()));
-        // An entry without its blob is not an image.
-        Ok(found.filter(|digest| blob_path(&self.blobs, digest).is_file()))
+        Ok(found.filter(|digest| is_whole(self, digest)))
     }
 
     fn reuse_blob(&self, blob: &Descriptor, _origins: &[Reference]) -> Result<Reuse> {
@@ -147,7 +158,7 @@ impl ImageDestination for OciLayoutDestination {
         match place {
             ManifestPlace::Instance => self.put_document(bytes, &self.instances.add(bytes)),
             ManifestPlace::Referrer => {
-                let referrer = describe_referrer(bytes, media_type);
+                let referrer = referrers::describe(bytes, media_type);
                 self.put_document(bytes, &referrer.digest)?;
                 self.referrers.lock().unwrap_or_else(PoisonError::into_inner).push(referrer);
                 Ok(())

@@ -304,7 +304,10 @@ fn the_layers_of_a_directory_and_of_a_layout_have_a_form() {
         let accepts = form(to, &|_| {});
         assert!(accepts.accepts(&MediaType::OCI_INDEX) && accepts.accepts(&MediaType::OCI_MANIFEST));
         assert!(!accepts.accepts(&MediaType::DOCKER_MANIFEST) && accepts.foreign_layers);
-        let error = workplace.destination(to).put_manifest(b"{}", &MediaType::DOCKER_MANIFEST, ManifestPlace::Top);
+        // Docker's types are not converted if the caller asks for that, but schema 1 has no place in a layout.
+        let destination = workplace.destination(to);
+        destination.put_manifest(b"{}", &MediaType::DOCKER_MANIFEST, ManifestPlace::Top).unwrap();
+        let error = destination.put_manifest(b"{}", &MediaType::DOCKER_SCHEMA1, ManifestPlace::Top);
         assert!(matches!(error, Err(Error::Refused { .. })), "{error:?}");
     }
 }
@@ -515,7 +518,7 @@ fn documents_that_refer_to_an_image_are_found_in_a_layout() {
         destination.put_blob(&mut NewBlob::known(&config, BlobRole::Config, &empty[..])).unwrap();
         destination.put_manifest(&signature, &MediaType::OCI_MANIFEST, ManifestPlace::Referrer).unwrap();
     };
-    for to in ["oci:layout:a", "oci-archive:a.tar:a"] {
+    for to in ["oci:layout:a", "oci-archive:a.tar:a", "dir:dir"] {
         let destination = workplace.destination(to);
         put(&*destination);
         copy(&*workplace.source("oci:source:image"), &*destination).unwrap();
@@ -539,4 +542,21 @@ fn documents_that_refer_to_an_image_are_found_in_a_layout() {
     let archive = Archive::open(&workplace.path("other"), &options(workplace.directory())).unwrap();
     assert_eq!(archive.tags(), ["a", "@1"]);
     assert_eq!(workplace.source("oci:other:a").referrers(&subject).unwrap().len(), 1);
+}
+
+/// A list that was copied without some instances has the digest of the whole list.
+#[test]
+fn an_image_with_missing_parts_is_not_current() {
+    let workplace = Workplace::new();
+    for (to, blobs) in [("oci:layout:a", "layout/blobs/sha256"), ("dir:dir", "dir")] {
+        workplace.copy("oci:source:list", to);
+        for name in workplace.list(blobs).iter().filter(|name| name.len() >= 64) {
+            let path = workplace.path(blobs).join(name);
+            let bytes = fs::read(&path).unwrap();
+            assert!(workplace.destination(to).current().unwrap().is_some());
+            fs::remove_file(&path).unwrap();
+            assert_eq!(workplace.destination(to).current().unwrap(), None, "{name}");
+            fs::write(&path, bytes).unwrap();
+        }
+    }
 }
