@@ -190,7 +190,8 @@ fn short_names_are_aliases_or_searched() {
 
 #[test]
 fn registries_explain_prints_one_object_without_secrets() {
-    let conf = "[[registry]]\nprefix='a.test/x'\nlocation='b.test/y'\ninsecure=true\n[[registry.mirror]]\nlocation='m.test'\n";
+    let conf =
+        "[[registry]]\nprefix='a.test/x'\nlocation='b.test/y'\ninsecure=true\n[[registry.mirror]]\nlocation='m.test'\n";
     let configured = Configured::new(conf);
     let explained = |options: &[&str]| -> serde_json::Value {
         let arguments = [&["--json", "registries", "explain", "a.test/x/image:1"], options].concat();
@@ -214,7 +215,9 @@ fn registries_explain_prints_one_object_without_secrets() {
     assert_eq!(explained(&["--no-creds"])["credential"], json!(null));
     let text = configured.ok(&["registries", "explain", "a.test/x/image:1"]);
     assert!(text.contains("m.test") && text.contains("pulled from   b.test/y/image:1"), "{text}");
-    configured.fails(2, &["registries", "explain", "UPPER"]);
+    for name in ["UPPER", "docker://UPPER", "oci:layout:tag", "vmroot:x", ""] {
+        configured.fails(2, &["registries", "explain", name]);
+    }
     let broken = Configured::new("[[registry]]\n");
     let message = broken.fails(1, &["registries", "explain", "a.test/x"]);
     assert!(message.contains("registries.conf") && message.contains("neither"), "{message}");
