@@ -101,7 +101,8 @@ fn mirrors_can_be_for_digests_only() {
     assert_eq!(mirror.requests().len(), 0);
     primary.clear_requests();
     let digested = reference.replace(":v1", &format!("@{}", image.manifest.digest));
-    configured.ok(&["pull", &digested, "--arch=amd64", "--pull=always"]);
+    let fresh = Configured::new(&mirrored(&primary.host(), &mirror.host(), "mirror-by-digest-only=true"));
+    fresh.ok(&["pull", &digested, "--arch=amd64"]);
     assert!(mirror.count("/manifests/") > 0 && primary.requests().is_empty());
 }
 
