@@ -88,7 +88,7 @@ impl Context {
     /// Returns a client whose work signals cancel.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
         self.cancel_on_interrupt()?;
-        RegistryAccess::of(&self.global.registry).check_authfile()?;
+        RegistryAccess::of(&self.global.registry).check()?;
         Ok(Client::new(self.options.clone())?)
     }
 

@@ -65,6 +65,20 @@ impl RegistryAccess {
             || [&self.creds, &self.username, &self.password, &self.registry_token].iter().any(|it| it.is_some())
     }
 
+    /// Returns whether there is a user without a password, or the reverse. `login` asks for the rest.
+    fn is_incomplete(&self) -> bool {
+        self.username.is_some() != self.password.is_some()
+    }
+
+    /// Checks the options for commands that use them as they are.
+    ///
+    /// # Errors
+    /// The file of `--authfile` does not exist, or a user has no password.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        self.credential()?;
+        self.check_authfile()
+    }
+
     /// Checks that the file of `--authfile` exists. The files that the environment names need not, and `login` creates
     /// its file.
     pub(crate) fn check_authfile(&self) -> anyhow::Result<()> {
@@ -93,7 +107,8 @@ impl RegistryAccess {
     ) -> anyhow::Result<RegistryConfiguration> {
         let files = Arc::new(self.configuration(arguments));
         let mut configuration = RegistryConfiguration::new(Arc::clone(&files));
-        options.credentials = match self.credential()? {
+        let credential = if self.is_incomplete() { None } else { self.credential()? };
+        options.credentials = match credential {
             Some((credential, _)) => Arc::new(FixedCredential(credential)),
             None if self.no_creds => {
                 let none: Arc<dyn Credentials> = Arc::new(CredentialChain::default());

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +14,7 @@ use vmroot_output::{directory_of, write_atomically};
 
 use crate::registries::file;
 use crate::short_names::{check_short_name, parse_alias};
-use crate::{Alias, Error, Result};
+use crate::{Alias, Error, Result, text_file};
 
 /// Excludes other threads from changing a file. Locks by fcntl(2) exclude other processes only.
 static WRITER: Mutex<()> = Mutex::new(());
@@ -80,11 +79,7 @@ impl Aliases {
     }
 
     fn content(&self) -> Result<BTreeMap<String, String>> {
-        let text = match fs::read_to_string(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-            Err(error) => return Err(Error::io("read", &self.path)(error)),
-        };
+        let Some(text) = text_file::read(&self.path)? else { return Ok(BTreeMap::new()) };
         let content: Content = toml::from_str(&text).map_err(|error| Error::Syntax {
             path: self.path.clone(),
             reason: error.to_string().trim_end().to_owned(),

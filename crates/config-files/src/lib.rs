@@ -13,6 +13,7 @@ mod locations;
 mod login;
 mod registries;
 mod short_names;
+mod text_file;
 
 pub use aliases::Aliases;
 pub use certificates::HostCertificates;

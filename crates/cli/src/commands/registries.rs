@@ -1,9 +1,10 @@
 //! `registries explain`.
 
-use vmroot::{Cancel, ImageName, Reference};
+use vmroot::{Cancel, ImageName};
 
 use crate::args::RegistriesCommand;
 use crate::context::Context;
+use crate::exit::UsageError;
 use crate::output;
 use crate::registry_access::RegistryAccess;
 
@@ -23,14 +24,17 @@ fn explain(context: &Context, name: &str) -> anyhow::Result<()> {
     let cancel: Cancel = context.cancel();
     let explanation = match ImageName::has_transport(name).then(|| ImageName::parse(name)).transpose() {
         Ok(Some(ImageName::Docker(reference))) => {
-            let reference = match reference.tag_or_default() {
-                Some(tag) => reference.with_tag(tag).map_err(vmroot::Error::from)?,
-                None => reference,
+            let reference = match (reference.tag(), reference.digest()) {
+                (None, None) => reference.with_tag("latest").map_err(vmroot::Error::from)?,
+                _ => reference,
             };
             configuration.explain_reference(&reference, &cancel)
         }
         // Other transports reach no registry.
-        Ok(Some(_)) => return Err(vmroot::Error::from(Reference::parse(name).expect_err("it has a transport")).into()),
+        Ok(Some(_)) => {
+            let text = format!("{name}: only references and docker:// names have a configuration of registries");
+            return Err(UsageError(text).into());
+        }
         Ok(None) => configuration.explain(name, &cancel),
         Err(error) => return Err(vmroot::Error::from(error).into()),
     };

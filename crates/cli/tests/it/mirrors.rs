@@ -101,7 +101,8 @@ fn mirrors_can_be_for_digests_only() {
     assert_eq!(mirror.requests().len(), 0);
     primary.clear_requests();
     let digested = reference.replace(":v1", &format!("@{}", image.manifest.digest));
-    configured.ok(&["pull", &digested, "--arch=amd64", "--pull=always"]);
+    let fresh = Configured::new(&mirrored(&primary.host(), &mirror.host(), "mirror-by-digest-only=true"));
+    fresh.ok(&["pull", &digested, "--arch=amd64"]);
     assert!(mirror.count("/manifests/") > 0 && primary.requests().is_empty());
 }
 
@@ -215,7 +216,9 @@ fn registries_explain_prints_one_object_without_secrets() {
     assert_eq!(explained(&["--no-creds"])["credential"], json!(null));
     let text = configured.ok(&["registries", "explain", "a.test/x/image:1"]);
     assert!(text.contains("m.test") && text.contains("pulled from   b.test/y/image:1"), "{text}");
-    configured.fails(2, &["registries", "explain", "UPPER"]);
+    for name in ["UPPER", "docker://UPPER", "oci:layout:tag", "vmroot:x", ""] {
+        configured.fails(2, &["registries", "explain", name]);
+    }
     let broken = Configured::new("[[registry]]\n");
     let message = broken.fails(1, &["registries", "explain", "a.test/x"]);
     assert!(message.contains("registries.conf") && message.contains("neither"), "{message}");

@@ -1,14 +1,13 @@
 //! One registries.conf file: its keys in versions 1 and 2, and their checks (containers-registries.conf(5)).
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::{Alias, Mirror, MirrorUse, Registry, ShortNameMode, matching_length};
 use crate::short_names::{check_short_name, parse_alias};
-use crate::{Error, Result};
+use crate::{Error, Result, text_file};
 
 /// The content of one file. `None` means that the file does not set the key.
 #[derive(Debug, Default)]
@@ -90,12 +89,7 @@ impl Keys {
 impl File {
     /// Reads a file. Returns `None` if it does not exist. `is_drop_in` refuses version 1.
     pub(super) fn read(path: &Path, is_drop_in: bool) -> Result<Option<Self>> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("read", path)(error)),
-        };
-        Self::parse(path, &text, is_drop_in).map(Some)
+        text_file::read(path)?.map(|text| Self::parse(path, &text, is_drop_in)).transpose()
     }
 
     pub(super) fn parse(path: &Path, text: &str, is_drop_in: bool) -> Result<Self> {

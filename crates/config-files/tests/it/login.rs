@@ -123,6 +123,8 @@ fn files_in_any_state_are_changed_or_refused() {
         assert!(matches!(store(&locations, "a.test", "u"), Err(Error::Credentials(_))), "{text:?}");
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
+    let old = Locations { auth_file: Some(home.path(".dockercfg")), ..home.locations() };
+    assert!(matches!(store(&old, "a.test", "u"), Err(Error::Credentials(_))));
 }
 
 #[test]

@@ -37,10 +37,15 @@ impl AuthFileEditor {
     /// if it is missing. A symbolic link is followed.
     ///
     /// # Errors
-    /// [`Error::AuthFile`] if the file cannot be read or is not a credential file, or the directory cannot be created.
+    /// [`Error::AuthFile`] if the file cannot be read, is not a credential file or has Docker's oldest form, or the
+    /// directory cannot be created.
     pub fn open(path: &Path) -> Result<Self> {
         // `rename` would replace a link by a file. Users link these files to where they keep their settings.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if path.file_name().is_some_and(|name| name == ".dockercfg") {
+            let reason = "docker no longer writes files of this form; name a config.json or auth.json".to_owned();
+            return Err(Error::AuthFile { path, reason });
+        }
         let failed = |error: io::Error| Error::AuthFile { path: path.clone(), reason: error.to_string() };
         let directory = directory_of(&path);
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
