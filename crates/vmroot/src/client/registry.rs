@@ -45,7 +45,7 @@ impl Client {
     /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(cache.path()))?;
     /// # let registry = vmroot_testkit::registry::Registry::start();
     /// # registry.put_layout("../../testdata/demo".as_ref(), "team/app").unwrap();
-    /// # let name = format!("{}/team/app:demo", registry.host());
+    /// # let name = format!("{}/team/app:latest", registry.host());
     /// use vmroot::Reference;
     ///
     /// let (manifest, config) = client.get_config(&Reference::parse(&name)?)?;
