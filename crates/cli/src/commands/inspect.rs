@@ -26,8 +26,7 @@ pub(crate) fn inspect(context: &Context, name: &str, arguments: &InspectArgument
     if arguments.is_of_skopeo() || ImageName::has_transport(name) && !context.json() {
         return inspect_like_skopeo(context, name, arguments);
     }
-    let is_remote = arguments.remote || name.starts_with("docker://");
-    images::inspect(context, name, is_remote)
+    images::inspect(context, name, arguments.remote)
 }
 
 fn inspect_like_skopeo(context: &Context, name: &str, arguments: &InspectArguments) -> anyhow::Result<()> {
@@ -55,15 +54,16 @@ fn inspect_like_skopeo(context: &Context, name: &str, arguments: &InspectArgumen
 }
 
 /// Returns the name with a transport for a name on the command line. One without a transport is in the cache, or else
-/// in its registry.
+/// in its registry. With `--pull never`, all images are in the cache.
 fn image_name(context: &Context, client: &Client, name: &str, remote: bool) -> anyhow::Result<ImageName> {
-    if ImageName::has_transport(name) {
+    let is_offline = !context.may_ask_registry(name);
+    if ImageName::has_transport(name) && !is_offline {
         return Ok(ImageName::parse(name).map_err(vmroot::Error::from)?);
     }
-    if !remote {
+    if !remote || is_offline {
         match client.find(name, context.requested_platform()) {
             Ok(image) => return Ok(ImageName::Cache(image.id().to_string())),
-            Err(error) if error.kind() != ErrorKind::NotFound || !context.may_ask_registry(name) => {
+            Err(error) if error.kind() != ErrorKind::NotFound || is_offline => {
                 return Err(error.into());
             }
             Err(_) => {}
