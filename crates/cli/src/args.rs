@@ -6,9 +6,11 @@ mod export;
 mod inspect;
 mod layer;
 mod limits;
+mod login;
 mod mount;
 mod platform;
 mod quantity;
+mod registries;
 mod registry;
 mod repository;
 mod sync;
@@ -28,8 +30,10 @@ pub(crate) use export::{ExportArguments, FileCompression, Format};
 pub(crate) use inspect::{DigestAlgorithm, InspectArguments};
 pub(crate) use layer::LayerCommand;
 pub(crate) use limits::LimitArguments;
+pub(crate) use login::{LoginArguments, LogoutArguments};
 pub(crate) use mount::{Driver, MountArguments};
 pub(crate) use platform::{PlatformArguments, Pull};
+pub(crate) use registries::RegistriesCommand;
 pub(crate) use registry::RegistryArguments;
 pub(crate) use repository::{RemoteArgument, RepositoryArgument};
 pub(crate) use sync::{SyncArguments, SyncFrom, SyncTo};
@@ -262,6 +266,19 @@ pub(crate) enum Command {
     Layer(LayerCommand),
     /// Verify every file in the cache, print the damaged ones, and repair them where possible
     Verify,
+    /// Log in to a registry: check user and password, and store them where podman, skopeo and docker find them
+    Login {
+        #[command(flatten)]
+        options: LoginArguments,
+    },
+    /// Log out of a registry: remove user and password
+    Logout {
+        #[command(flatten)]
+        options: LogoutArguments,
+    },
+    /// Explain the configuration of registries
+    #[command(subcommand)]
+    Registries(RegistriesCommand),
     /// Print a shell's completion script
     Completions {
         /// The shell

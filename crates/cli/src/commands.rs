@@ -8,8 +8,10 @@ mod files;
 mod images;
 mod inspect;
 mod layer;
+mod login;
 mod mount;
 mod pull;
+mod registries;
 mod repository;
 mod shell;
 mod sync;
@@ -58,6 +60,9 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Boot { image, options } => boot::boot(context, &image, &options),
         Command::Export { image, out, options } => export::export(context, &image, out.as_deref(), &options),
         Command::Layer(command) => layer::layer(context, command),
+        Command::Login { options } => login::login(context, &options),
+        Command::Logout { options } => login::logout(context, &options),
+        Command::Registries(command) => registries::registries(context, command),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man { directory } => shell::man(&directory),
     }

@@ -3,17 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use vmroot::output::Omissions;
 use vmroot::{
-    AuthFiles, BuildOptions, Cancel, Client, ClientOptions, ContainerFs, Credential, CredentialChain, Credentials,
-    Digest, ErrorKind, ExtendedRoot, FixedCredential, Image, ImageConfig, Limits, Platform, Prebaked, Progress,
-    PullOptions, PullPolicy, RuntimeConfig, Top, TopFiles, is_id,
+    BuildOptions, Cancel, Client, ClientOptions, ContainerFs, Digest, ErrorKind, ExtendedRoot, Image, ImageConfig,
+    Limits, Platform, Prebaked, Progress, PullOptions, PullPolicy, RegistryOptions, RuntimeConfig, Top, TopFiles,
+    is_id,
 };
 
-use crate::args::{Global, Pull};
+use crate::args::{Global, Pull, RegistryArguments};
 use crate::bars::Bars;
 use crate::exit::UsageError;
+use crate::registry_access::RegistryAccess;
+use crate::short_names::ChosenName;
 use crate::{environment, output, signals};
 
 /// The options of the command line and of the library.
@@ -39,7 +41,8 @@ impl Context {
         options.registry.proxies = environment::proxies();
         options.registry.retries = global.registry.retries;
         options.registry.inactivity_timeout = global.registry.inactivity_timeout;
-        options.registry.credentials = credentials(global)?;
+        let access = RegistryAccess::of(&global.registry);
+        options.configuration = Some(access.apply(&global.registry, &mut options.registry)?);
         Ok(Self { global: global.clone(), options })
     }
 
@@ -83,17 +86,23 @@ impl Context {
     /// Returns a client whose work signals cancel.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
         self.cancel_on_interrupt()?;
+        RegistryAccess::of(&self.global.registry).check_authfile()?;
         Ok(Client::new(self.options.clone())?)
+    }
+
+    /// Returns the options of the command line for registries.
+    pub(crate) fn registry_arguments(&self) -> &RegistryArguments {
+        &self.global.registry
+    }
+
+    /// Returns the options for a client for registries.
+    pub(crate) fn registry_options(&self) -> RegistryOptions {
+        RegistryOptions { cancel: self.cancel(), ..self.options.registry.clone() }
     }
 
     /// Returns the cancellation of the work, which signals set after [`Self::cancel_on_interrupt`].
     pub(crate) fn cancel(&self) -> Cancel {
         self.options.cancel()
-    }
-
-    /// Returns the options for registries.
-    pub(crate) fn registry_options(&self) -> vmroot::RegistryOptions {
-        self.options.registry.clone()
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -126,7 +135,17 @@ impl Context {
 
     /// Returns the image that a command works on, from the cache or pulled, according to `--pull`.
     pub(crate) fn image(&self, client: &Client, name: &str) -> anyhow::Result<Image> {
-        let image = client.with_progress(self.progress()).image(name, &self.pull_options(Pull::Missing))?;
+        let options = self.pull_options(Pull::Missing);
+        let is_present = || client.find(name, options.platform.as_ref()).is_ok();
+        let chosen = match self.may_ask_registry(name) && !is_present() {
+            true => Some(ChosenName::ask(client, name)?),
+            false => None,
+        };
+        let asked_name = chosen.as_ref().map_or(name, |chosen| &chosen.name);
+        let image = client.with_progress(self.progress()).image(asked_name, &options)?;
+        if let Some(chosen) = chosen {
+            chosen.record(client);
+        }
         self.note_platform(name, &image.record().platform);
         Ok(image)
     }
@@ -301,23 +320,6 @@ fn build_options(global: &Global) -> BuildOptions {
         max_metadata: bytes(global.limits.max_metadata),
         max_names: bytes(global.limits.max_names),
     }
-}
-
-fn credentials(global: &Global) -> anyhow::Result<Arc<dyn Credentials>> {
-    if let Some(creds) = &global.registry.creds {
-        let (user, password) =
-            creds.split_once(':').ok_or_else(|| anyhow!(UsageError("--creds: expected USER:PASSWORD".into())))?;
-        return Ok(Arc::new(FixedCredential(Credential::Password {
-            user: user.to_owned(),
-            password: password.to_owned(),
-        })));
-    }
-    if let Some(file) = &global.registry.authfile {
-        // The file of --authfile must exist. The files that the environment names need not.
-        std::fs::metadata(file).with_context(|| format!("--authfile {}", file.display()))?;
-        return Ok(Arc::new(AuthFiles::new(vec![file.clone()])));
-    }
-    Ok(Arc::new(CredentialChain(vec![Arc::new(AuthFiles::new(environment::auth_files()))])))
 }
 
 #[cfg(test)]

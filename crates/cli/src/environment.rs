@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use rustix::fs::Access;
-use vmroot::Proxies;
+use vmroot::{Locations, Proxies};
 
+use crate::args::RegistryArguments;
 use crate::paths;
 
 /// Returns the default directory of the cache: `$XDG_CACHE_HOME/vmroot`, or `~/.cache/vmroot`.
@@ -15,25 +16,31 @@ pub(crate) fn cache_directory() -> anyhow::Result<PathBuf> {
     Ok(cache.context("no directory for the cache: set --cache, VMROOT_CACHE, XDG_CACHE_HOME or HOME")?.join("vmroot"))
 }
 
-/// Returns the files that may hold credentials, in order of precedence, as in containers-auth.json(5) and docker.
-pub(crate) fn auth_files() -> Vec<PathBuf> {
-    if let Some(file) = env::var_os("REGISTRY_AUTH_FILE").filter(|file| !file.is_empty()) {
-        return vec![file.into()];
+/// Returns the places of the configuration for registries, from the environment and the command line.
+pub(crate) fn locations(arguments: &RegistryArguments) -> Locations {
+    // As podman and skopeo, in this order.
+    let conf = file_variable("CONTAINERS_REGISTRIES_CONF").or_else(|| file_variable("REGISTRIES_CONFIG_PATH"));
+    Locations {
+        root: arguments.sysroot.clone(),
+        home: directory_variable("HOME"),
+        config_home: directory_variable("XDG_CONFIG_HOME"),
+        cache_home: directory_variable("XDG_CACHE_HOME"),
+        runtime_dir: directory_variable("XDG_RUNTIME_DIR"),
+        uid: rustix::process::geteuid().as_raw(),
+        registries_conf: arguments.registries_conf.clone().or(conf),
+        registries_conf_dir: arguments.registries_conf_dir.clone(),
+        short_name_aliases: None,
+        auth_file: arguments.authfile.clone().or_else(|| file_variable("REGISTRY_AUTH_FILE")),
+        compat_auth_file: None,
+        docker_config: directory_variable("DOCKER_CONFIG"),
+        cert_dir: arguments.cert_dir.clone(),
+        helper_directories: Vec::new(),
     }
-    let runtime = directory_variable("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json"));
-    let runtime = runtime.unwrap_or_else(|| {
-        let uid = rustix::process::getuid().as_raw();
-        PathBuf::from(format!("/run/containers/{uid}/auth.json"))
-    });
-    let home = directory_variable("HOME");
-    let config = directory_variable("XDG_CONFIG_HOME").or_else(|| Some(home.clone()?.join(".config")));
-    let docker = directory_variable("DOCKER_CONFIG").or_else(|| Some(home?.join(".docker")));
-    let files = [
-        Some(runtime),
-        config.map(|directory| directory.join("containers/auth.json")),
-        docker.map(|directory| directory.join("config.json")),
-    ];
-    files.into_iter().flatten().collect()
+}
+
+/// Returns the file that a variable names. An empty value counts as unset.
+fn file_variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|file| !file.is_empty()).map(PathBuf::from)
 }
 
 /// Returns the proxies of `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or lower case.

@@ -12,6 +12,8 @@ mod log;
 mod output;
 mod paths;
 mod printable;
+mod registry_access;
+mod short_names;
 mod signals;
 mod top;
 

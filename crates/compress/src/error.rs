@@ -100,6 +100,16 @@ pub enum Error {
         /// The reason.
         reason: &'static str,
     },
+    /// The plain bytes cannot be a layer of the form zstd:chunked.
+    #[error(
+        "the tar entry near byte {offset} of the layer cannot be written as zstd:chunked: {reason}; use zstd instead"
+    )]
+    NotChunked {
+        /// The offset in the tar, near the entry.
+        offset: u64,
+        /// The reason.
+        reason: &'static str,
+    },
     /// The underlying reader or writer failed.
     #[error(transparent)]
     Io(io::Error),
@@ -115,6 +125,7 @@ impl Error {
             Self::NotWritten(_) | Self::Level { .. } => ErrorKind::Usage,
             Self::Io(error) | Self::Thread(error) => ErrorKind::of_io(error),
             Self::Panicked | Self::Encoder { .. } => ErrorKind::Other,
+            Self::NotChunked { .. } => ErrorKind::Usage,
             Self::Truncated { .. } | Self::Corrupt { .. } | Self::TrailingGarbage { .. } | Self::FailedBefore => {
                 ErrorKind::Integrity
             }
@@ -166,7 +177,7 @@ impl From<Error> for io::Error {
             | Error::DataLimit { .. }
             | Error::RatioLimit { .. }
             | Error::MemoryLimit { .. } => io::ErrorKind::InvalidData,
-            Error::NotWritten(_) => io::ErrorKind::Unsupported,
+            Error::NotWritten(_) | Error::NotChunked { .. } => io::ErrorKind::Unsupported,
             Error::Level { .. } => io::ErrorKind::InvalidInput,
         };
         match error {

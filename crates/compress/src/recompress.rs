@@ -1,9 +1,11 @@
 //! Compressing a layer again, on all cores.
 
+mod chunked;
 mod gzip;
 mod workers;
 mod zstd;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, BufRead, Read};
 use std::num::NonZero;
@@ -42,6 +44,12 @@ pub enum Target {
         /// because layers repeat long strings at large distances.
         level: Option<u32>,
     },
+    /// zstd:chunked: zstd frames for the data of each file, and a table of contents, which other decoders skip. The
+    /// plain bytes must be a tar.
+    ZstdChunked {
+        /// The level, 1 to 20. `None` is 3.
+        level: Option<u32>,
+    },
 }
 
 impl Target {
@@ -50,7 +58,7 @@ impl Target {
         match self {
             Self::Plain => Compression::None,
             Self::Gzip { .. } => Compression::Gzip,
-            Self::Zstd { .. } => Compression::Zstd,
+            Self::Zstd { .. } | Self::ZstdChunked { .. } => Compression::Zstd,
         }
     }
 
@@ -62,7 +70,7 @@ impl Target {
         let (level, most) = match self {
             Self::Plain => return Ok(()),
             Self::Gzip { level } => (level, gzip::MAX_LEVEL),
-            Self::Zstd { level } => (level, zstd::MAX_LEVEL),
+            Self::Zstd { level } | Self::ZstdChunked { level } => (level, zstd::MAX_LEVEL),
         };
         match level {
             Some(level) if level == 0 || level > most => {
@@ -126,6 +134,9 @@ pub fn recompress<R: Read + Send + 'static>(
         Target::Plain => Form::Plain(plain),
         Target::Gzip { level } => start(plain, move |plain, outlet| gzip::compress(plain, outlet, level, threads)),
         Target::Zstd { level } => start(plain, move |plain, outlet| zstd::compress(plain, outlet, level, threads)),
+        Target::ZstdChunked { level } => {
+            start(plain, move |plain, outlet| chunked::compress(plain, outlet, level, threads))
+        }
     };
     Ok(Recompressed { form, size: 0 })
 }
@@ -133,10 +144,11 @@ pub fn recompress<R: Read + Send + 'static>(
 /// Starts a thread for a function that compresses all plain bytes.
 fn start<R: Read + Send + 'static>(
     mut plain: Plain<R>,
-    compress: impl FnOnce(&mut Plain<R>, &Outlet<Vec<u8>>) -> Result<(), Stop> + Send + 'static,
+    compress: impl FnOnce(&mut Plain<R>, &Outlet<Vec<u8>>) -> Result<Annotations, Stop> + Send + 'static,
 ) -> Form<R> {
     let work = move |outlet: Outlet<Vec<u8>>| {
-        let finished = compress(&mut plain, &outlet).and_then(|()| Ok(plain.finish()?));
+        let finished =
+            compress(&mut plain, &outlet).and_then(|annotations| Ok(Finished { annotations, ..plain.finish()? }));
         match finished {
             Ok(finished) => Some(finished),
             Err(Stop::Dropped) => None,
@@ -148,6 +160,9 @@ fn start<R: Read + Send + 'static>(
     };
     Form::Compressed { producer: Producer::start("recompress", DEPTH, work), current: None, taken: 0 }
 }
+
+/// Annotations of a layer.
+type Annotations = BTreeMap<String, String>;
 
 /// The reason why compressing stops early.
 #[derive(Debug)]
@@ -205,7 +220,7 @@ impl<R> Plain<R> {
                 n => self.consume(n),
             }
         }
-        Ok(Finished { plain_size: self.size, reader: self.reader.finish()? })
+        Ok(Finished { plain_size: self.size, annotations: Annotations::new(), reader: self.reader.finish()? })
     }
 }
 
@@ -228,6 +243,9 @@ enum Form<R> {
 pub struct Finished<R> {
     /// The number of plain bytes.
     pub plain_size: u64,
+    /// The annotations of the layer's descriptor, by which readers find the table of contents of zstd:chunked. Empty for
+    /// the other targets.
+    pub annotations: BTreeMap<String, String>,
     /// The inner reader, which is at its end.
     pub reader: R,
 }

@@ -111,15 +111,18 @@ impl Job<'_> {
             let tap = Arc::clone(&plain);
             let options = RecompressOptions { limits: self.options().limits, ..RecompressOptions::new(target) };
             let changed = recompress(verified, &options, move |bytes| lock(&tap).update(bytes));
-            let changed = changed.map_err(|error| self.compress_error(task, error))?;
-            let mut new = NewBlob::unknown(media_type(target), task.role, changed);
+            let mut changed = changed.map_err(|error| self.compress_error(task, error))?;
+            let mut new = NewBlob::unknown(media_type(target), task.role, &mut changed);
             self.destination.put_blob(&mut new).map_err(|error| self.blob_error(task, error))?;
+            let written = new.finished().ok_or_else(|| self.not_read(task))?;
+            drop(new);
+            let finished = changed.finish().map_err(|error| self.compress_error(task, error))?;
             let actual = lock(&plain).clone().finish();
             if let Some(expected) = task.diff_id.filter(|expected| *expected != actual) {
                 let (place, digest) = (self.source.name(), task.blob.digest);
                 return Err(Error::DiffId { place, digest, expected, actual });
             }
-            new.finished().ok_or_else(|| self.not_read(task))
+            Ok(Descriptor { annotations: finished.annotations, ..written })
         })
     }
 

@@ -89,6 +89,13 @@ pub(crate) struct Copied {
     pub(crate) unchanged: Vec<Digest>,
 }
 
+impl Copied {
+    /// Returns whether the document itself has the same digest in the source and the destination.
+    pub(crate) fn is_same(&self) -> bool {
+        self.unchanged.contains(&self.descriptor.digest)
+    }
+}
+
 impl Job<'_> {
     pub(crate) fn options(&self) -> &CopyOptions {
         &self.copier.options
@@ -121,9 +128,11 @@ impl Job<'_> {
         }
         let wanted = match (top, &options.selection) {
             (Document::Manifest(manifest), _) => describe(manifest.media_type(), manifest.digest(), manifest.raw()),
-            (Document::Index(index), Selection::Platform(platform)) => {
-                index.select(platform).map_err(|error| self.document_error(error))?.clone()
-            }
+            // The image may be in a nested list.
+            (Document::Index(index), Selection::Platform(platform)) => match index.select(platform) {
+                Ok(instance) => instance.clone(),
+                Err(_) => return Ok(None),
+            },
             (Document::Index(index), Selection::All) => describe(index.media_type(), index.digest(), index.raw()),
             (Document::Index(_), Selection::Platforms { .. } | Selection::IndexOnly) => return Ok(None),
         };

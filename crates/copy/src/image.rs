@@ -27,9 +27,9 @@ impl Job<'_> {
             true => Some(self.read_config(manifest)?),
             false => None,
         };
-        let accepts = self.destination.accepts();
+        self.note_compression();
         let mut refused = None;
-        for format in plan::formats(manifest, &accepts, self.options(), self.is_fixed(place)) {
+        for format in plan::formats(manifest, self.destination, self.options(), self.is_fixed(place)) {
             match self.copy_image_as(manifest, config.as_deref(), format, place) {
                 Err(error) if is_refusal(&error) => {
                     self.copier.progress.message(&format!("the destination refuses {format}; trying another format"));
@@ -38,7 +38,7 @@ impl Job<'_> {
                 copied => return copied,
             }
         }
-        Err(refused.unwrap_or_else(|| self.no_format(manifest)))
+        Err(refused.unwrap_or_else(|| self.no_format(manifest, place)))
     }
 
     /// Returns whether the destination has a manifest, and the options ask for no change of it.
@@ -49,9 +49,26 @@ impl Job<'_> {
         self.destination.has_manifest(manifest.digest()).map_err(|error| self.destination_error(error))
     }
 
-    fn no_format(&self, manifest: &Manifest) -> Error {
+    /// Says that the destination does not compress layers, if the options ask for a compression.
+    fn note_compression(&self) {
+        let is_used = plan::requested(&self.destination.accepts(), self.options()).is_some();
+        if self.options().compression.is_some() && !is_used {
+            self.tally
+                .lose(format!("{} does not compress layers, so the compression is not used", self.destination.name()));
+        }
+    }
+
+    fn no_format(&self, manifest: &Manifest, place: ManifestPlace) -> Error {
+        let types = self.destination.accepts().documents;
+        let types: Vec<&str> = types.iter().map(MediaType::as_str).collect();
+        let remedy = match self.options().format {
+            _ if !manifest.is_image() => "only OCI manifests describe artifacts; choose another transport",
+            _ if self.is_fixed(place) => "the image would have to change; choose another transport",
+            Some(_) => "leave out --format, or choose another transport",
+            None => "choose another transport",
+        };
         let (place, media_type) = (self.destination.name(), manifest.media_type().to_string());
-        let reason = "it takes other types only; --format may convert the image".to_owned();
+        let reason = format!("it holds {} only; {remedy}", types.join(", "));
         self.destination_error(vmroot_transport::Error::Refused { place, media_type, reason })
     }
 
@@ -66,7 +83,7 @@ impl Job<'_> {
         format: ManifestFormat,
         place: ManifestPlace,
     ) -> Result<Copied> {
-        let tasks = self.layer_tasks(manifest, config, format);
+        let tasks = self.layer_tasks(manifest, config, format, place);
         self.check_unchanged(manifest, &tasks, format, place)?;
         let copied = self.copy_blobs(&tasks)?;
         let layers: Vec<WrittenLayer> = tasks.iter().zip(&copied).map(|(task, copied)| written(task, copied)).collect();
@@ -107,8 +124,19 @@ impl Job<'_> {
         Err(Error::MustNotChange { from: self.source.name(), to: self.destination.name(), reason })
     }
 
-    fn layer_tasks(&self, manifest: &Manifest, config: Option<&[u8]>, format: ManifestFormat) -> Vec<Task> {
+    fn layer_tasks(
+        &self,
+        manifest: &Manifest,
+        config: Option<&[u8]>,
+        format: ManifestFormat,
+        place: ManifestPlace,
+    ) -> Vec<Task> {
         let accepts = self.destination.accepts();
+        let change = |blob: &Descriptor| match place {
+            // A referrer is about certain bytes, so it stays as it is.
+            ManifestPlace::Referrer => None,
+            _ => plan::change(blob, format, &accepts, self.options(), self.is_fixed(place)),
+        };
         // A config that cannot be parsed has no diff ids to check.
         let config = config.and_then(|bytes| ImageConfig::parse(bytes.to_vec()).ok());
         let diff_ids =
@@ -116,7 +144,7 @@ impl Job<'_> {
         let task = |(number, blob): (usize, &Descriptor)| Task {
             blob: blob.clone(),
             role: BlobRole::Layer,
-            change: plan::change(blob, format, &accepts, self.options()),
+            change: change(blob),
             diff_id: diff_ids.and_then(|diff_ids| diff_ids.get(number)).copied(),
         };
         manifest.layers().iter().enumerate().map(task).collect()

@@ -46,9 +46,11 @@ impl Job<'_> {
             }
             let message = format!("copying {} of {}: {}", number + 1, index.manifests().len(), describe(entry));
             self.copier.progress.message(&message);
-            let copied = self.copy_entry(entry, depth)?;
+            let copied = self.copy_entry(entry, place, depth)?;
+            let is_same = copied.is_same();
             unchanged.extend(copied.unchanged);
-            if copied.descriptor.digest != entry.digest {
+            // The entry of an unchanged image stays, whatever the algorithm of its digest.
+            if !is_same {
                 edit.replace(number, instance(copied.descriptor, self.writes_zstd()));
             }
         }
@@ -66,33 +68,48 @@ impl Job<'_> {
         Ok(Copied { descriptor, unchanged })
     }
 
-    fn copy_entry(&self, entry: &Descriptor, depth: usize) -> Result<Copied> {
+    fn copy_entry(&self, entry: &Descriptor, list: ManifestPlace, depth: usize) -> Result<Copied> {
+        let place = match list {
+            // The images of a referrer stay as they are, too.
+            ManifestPlace::Referrer => ManifestPlace::Referrer,
+            ManifestPlace::Top | ManifestPlace::Instance => ManifestPlace::Instance,
+        };
         match self.read_document(entry)? {
-            Document::Manifest(manifest) => self.copy_image(&manifest, ManifestPlace::Instance),
-            Document::Index(index) => self.copy_list(&index, ManifestPlace::Instance, depth + 1),
+            Document::Manifest(manifest) => self.copy_image(&manifest, place),
+            Document::Index(index) => self.copy_list(&index, place, depth + 1),
         }
     }
 
     /// Returns the format of the list in the destination.
     fn list_format(&self, index: &Index, place: ManifestPlace) -> Result<IndexFormat> {
         let accepts = self.destination.accepts();
+        let is_fixed = self.is_fixed(place);
         let wanted = match self.options().format {
-            Some(ManifestFormat::Oci) if !self.is_fixed(place) => vec![IndexFormat::Oci],
-            Some(ManifestFormat::Schema2) if !self.is_fixed(place) => vec![IndexFormat::DockerList],
-            Some(ManifestFormat::Schema1) if !self.is_fixed(place) => Vec::new(),
-            _ => vec![index.format(), IndexFormat::Oci, IndexFormat::DockerList],
+            _ if is_fixed => vec![index.format()],
+            Some(ManifestFormat::Oci) => vec![IndexFormat::Oci],
+            Some(ManifestFormat::Schema2) => vec![IndexFormat::DockerList],
+            Some(ManifestFormat::Schema1) => Vec::new(),
+            None => vec![index.format(), IndexFormat::Oci, IndexFormat::DockerList],
         };
-        wanted.into_iter().find(|it| accepts.accepts(&it.media_type())).ok_or_else(|| {
+        let is_exact = is_fixed || self.options().format.is_some();
+        let is_taken = |media_type| match is_exact {
+            true => self.destination.can_hold(&media_type),
+            false => accepts.accepts(&media_type),
+        };
+        wanted.into_iter().find(|it| is_taken(it.media_type())).ok_or_else(|| {
             let (place, media_type) = (self.destination.name(), index.media_type().to_string());
-            let reason = "it holds single images; choose one with --platform, or without --all".to_owned();
-            self.destination_error(vmroot_transport::Error::Refused { place, media_type, reason })
+            let reason = match self.options().format {
+                Some(ManifestFormat::Schema1) => "schema 1 has no lists; choose an image with --platform",
+                _ => "it holds single images; choose one with --platform, or without --all",
+            };
+            self.destination_error(vmroot_transport::Error::Refused { place, media_type, reason: reason.to_owned() })
         })
     }
 
     /// Returns whether the layers get zstd.
     fn writes_zstd(&self) -> bool {
-        let compression = self.options().compression.map(|it| plan::compression(it.target));
-        compression == Some(LayerCompression::Zstd)
+        let target = plan::requested(&self.destination.accepts(), self.options());
+        target.is_some_and(|target| plan::compression(target) == LayerCompression::Zstd)
     }
 
     /// Returns whether each entry of the list is copied.

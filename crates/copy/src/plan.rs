@@ -3,9 +3,9 @@
 use vmroot_compress::Target;
 use vmroot_model::ManifestFormat;
 use vmroot_model::{Descriptor, LayerCompression, Manifest};
-use vmroot_transport::{Accepts, LayerForm};
+use vmroot_transport::{Accepts, ImageDestination, LayerForm};
 
-use crate::{Compression, CopyOptions};
+use crate::CopyOptions;
 
 /// The annotation of the layers that have a table of contents (containers/storage, pkg/chunked).
 const CHUNKED: &str = "io.github.containers.zstd-chunked.manifest-checksum";
@@ -16,13 +16,15 @@ const CHUNKED: &str = "io.github.containers.zstd-chunked.manifest-checksum";
 /// may refuse a manifest although it takes its type.
 pub(crate) fn formats(
     manifest: &Manifest,
-    accepts: &Accepts,
+    destination: &dyn ImageDestination,
     options: &CopyOptions,
     is_fixed: bool,
 ) -> Vec<ManifestFormat> {
     let own = manifest.format();
+    let accepts = destination.accepts();
     // Only OCI manifests can describe artifacts, and have layers with zstd.
-    let needs_oci = matches!(options.compression, Some(Compression { target, .. }) if is_zstd(target));
+    let needs_oci = requested(&accepts, options).is_some_and(is_zstd);
+    let is_exact = is_fixed || options.format.is_some();
     let wanted = match options.format {
         _ if is_fixed => vec![own],
         Some(format) => vec![format],
@@ -32,11 +34,19 @@ pub(crate) fn formats(
     };
     let mut formats: Vec<ManifestFormat> = Vec::new();
     for format in wanted {
-        if !formats.contains(&format) && accepts.accepts(&format.media_type()) {
+        let media_type = format.media_type();
+        let is_taken = if is_exact { destination.can_hold(&media_type) } else { accepts.accepts(&media_type) };
+        if is_taken && !formats.contains(&format) {
             formats.push(format);
         }
     }
     formats
+}
+
+/// Returns the compression that the options ask for, if the destination compresses layers. Others keep the compression
+/// of layers, or remove it.
+pub(crate) fn requested(accepts: &Accepts, options: &CopyOptions) -> Option<Target> {
+    options.compression.map(|it| it.target).filter(|_| accepts.layers == LayerForm::Compress)
 }
 
 /// Returns the new compression of a layer; `None` if the layer stays as it is.
@@ -45,15 +55,21 @@ pub(crate) fn change(
     format: ManifestFormat,
     accepts: &Accepts,
     options: &CopyOptions,
+    is_fixed: bool,
 ) -> Option<Target> {
     // Encrypted layers, and the parts of artifacts, have no known compression.
     let own = layer.media_type.layer_compression()?;
+    // The bytes of a foreign layer are those at its URLs.
+    if accepts.foreign_layers && layer.foreign_urls().next().is_some() {
+        return None;
+    }
     let is_chunked = layer.annotations.contains_key(CHUNKED);
-    let target = match (options.compression, accepts.layers) {
+    let target = match (requested(accepts, options), accepts.layers) {
+        (Some(target), _) => target,
         // A plain archive has no compressed layers, whatever the options say.
-        (_, LayerForm::Decompress) => Target::Plain,
-        (Some(compression), _) => compression.target,
-        (None, LayerForm::Compress) if own == LayerCompression::None => Target::Gzip { level: None },
+        (None, LayerForm::Decompress) => Target::Plain,
+        // Plain layers are valid everywhere, so they stay if the image must not change.
+        (None, LayerForm::Compress) if own == LayerCompression::None && !is_fixed => Target::Gzip { level: None },
         // Docker's formats have no zstd.
         (None, _) if own == LayerCompression::Zstd && format != ManifestFormat::Oci => Target::Gzip { level: None },
         (None, _) => return None,
@@ -62,12 +78,13 @@ pub(crate) fn change(
         Target::Plain => own == LayerCompression::None,
         Target::Gzip { .. } => own == LayerCompression::Gzip,
         Target::Zstd { .. } => own == LayerCompression::Zstd && !is_chunked,
+        Target::ZstdChunked { .. } => own == LayerCompression::Zstd && is_chunked,
     };
     (!same).then_some(target)
 }
 
 fn is_zstd(target: Target) -> bool {
-    matches!(target, Target::Zstd { .. })
+    compression(target) == LayerCompression::Zstd
 }
 
 /// Returns the compression that a target gives.
@@ -75,6 +92,6 @@ pub(crate) fn compression(target: Target) -> LayerCompression {
     match target {
         Target::Plain => LayerCompression::None,
         Target::Gzip { .. } => LayerCompression::Gzip,
-        Target::Zstd { .. } => LayerCompression::Zstd,
+        Target::Zstd { .. } | Target::ZstdChunked { .. } => LayerCompression::Zstd,
     }
 }

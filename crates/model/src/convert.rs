@@ -5,11 +5,13 @@
 //! same order. A document that needs no change keeps its bytes.
 
 mod edit;
+mod from_schema1;
 mod layers;
 mod list;
 mod loss;
 mod oci;
 mod oci_config;
+mod schema1;
 mod schema2;
 
 use std::fmt;
@@ -18,6 +20,7 @@ use crate::error::DocumentKind;
 use crate::{Descriptor, Digest, Error, ImageConfig, Manifest, MediaType, Result};
 
 pub use layers::WrittenLayer;
+pub(crate) use list::is_marked;
 pub use list::{EditedIndex, IndexEdit, IndexFormat, Instance};
 pub use loss::Loss;
 
@@ -107,7 +110,7 @@ impl Manifest {
     ///
     /// # Errors
     /// - [`Error::Conversion`] for a manifest that is not an image, a layer that the format cannot have (zstd in
-    ///   schema 2, an encrypted or unknown type), and [`ManifestFormat::Schema1`].
+    ///   schema 2, an encrypted or unknown type), and [`ManifestFormat::Schema1`]; [`Self::to_schema1`] makes that.
     /// - [`Error::WrongConfig`] if `config` is not the config of the manifest.
     /// - The errors of [`ImageConfig::parse`].
     pub fn convert(&self, format: ManifestFormat, config: &[u8], layers: &[WrittenLayer]) -> Result<Converted> {
@@ -115,7 +118,9 @@ impl Manifest {
             (from, to) if from == to => self.with_layers(layers),
             (_, ManifestFormat::Oci) => oci::from_schema2(self, config, layers),
             (_, ManifestFormat::Schema2) => schema2::from_oci(self, layers),
-            (_, ManifestFormat::Schema1) => Err(self.not_convertible(format, "schema 1 is not supported".to_owned())),
+            (_, ManifestFormat::Schema1) => {
+                Err(self.not_convertible(format, "it needs a name; see Manifest::to_schema1".to_owned()))
+            }
         }
     }
 

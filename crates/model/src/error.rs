@@ -42,6 +42,13 @@ pub enum Error {
         repository: String,
     },
 
+    /// The name of an image that cannot be split into its parts.
+    #[error("invalid Docker image format: {reason}")]
+    InvalidImageName {
+        /// The error of the reference.
+        reason: Box<Error>,
+    },
+
     /// A platform that is not `os/architecture[/variant]`.
     #[error("invalid platform {platform:?}: {reason}")]
     InvalidPlatform {
@@ -106,7 +113,7 @@ pub enum Error {
 
     /// A Docker schema 1 manifest.
     #[error(
-        "manifest {digest} is of Docker's obsolete schema 1, which is not supported; push the image again with a newer tool"
+        "manifest {digest} is of Docker's obsolete schema 1, which only copies read; copy the image in the OCI format first"
     )]
     Schema1 {
         /// The SHA-256 digest of the document's bytes.
@@ -151,6 +158,10 @@ pub enum Error {
         /// The digest of the index.
         digest: Digest,
     },
+
+    /// A signature cannot be made, because the system has no random numbers.
+    #[error("cannot sign a schema 1 manifest: the system's random number generator fails")]
+    Signing,
 
     /// Bytes that are not the config that a manifest refers to.
     #[error("manifest {manifest} has the config {expected}, but was given {actual}")]
@@ -205,6 +216,7 @@ impl Error {
             Self::ArchitectureMismatch { .. } => ErrorKind::NotFound,
             Self::Conversion { .. } | Self::EmptyIndex { .. } => ErrorKind::Usage,
             Self::DocumentTooLarge { .. } | Self::DocumentLimit { .. } | Self::SearchTooLong { .. } => ErrorKind::Limit,
+            Self::Signing => ErrorKind::Other,
             _ => ErrorKind::Integrity,
         }
     }
@@ -215,6 +227,7 @@ impl Error {
             Self::InvalidDigest { .. }
             | Self::InvalidReference { .. }
             | Self::UppercaseRepository { .. }
+            | Self::InvalidImageName { .. }
             | Self::InvalidPlatform { .. }
             | Self::UnsupportedArchitecture { .. } => ErrorKind::Usage,
             _ => self.kind(),

@@ -1,9 +1,17 @@
 //! Times in the form that Go writes.
 
+/// The time that Go writes for a missing one.
+const ZERO: &str = "0001-01-01T00:00:00Z";
+
 /// Returns an RFC 3339 time as Go's `time.Time` writes it after reading it: with at most nine digits of a second's
 /// fraction, without zeros at its end, and with `Z` for UTC. Other text stays as it is.
 pub(crate) fn normalised(time: &str) -> String {
     rewrite(time).unwrap_or_else(|| time.to_owned())
+}
+
+/// Returns a time as Go writes it where it writes one always: a missing one as the zero time.
+pub(crate) fn or_zero(time: Option<&str>) -> String {
+    time.filter(|it| !it.is_empty()).map_or_else(|| ZERO.to_owned(), normalised)
 }
 
 fn rewrite(time: &str) -> Option<String> {

@@ -106,7 +106,6 @@ impl RawObject {
         self.members.retain(|(key, _)| key != name);
     }
 
-    #[cfg(test)]
     /// Sorts the members by name, as Go writes a map. Of members with the same name, the last stays.
     pub(crate) fn sort(&mut self) {
         let unsorted = std::mem::take(&mut self.members);

@@ -3,9 +3,15 @@
 //! Names ([`Reference`], [`Digest`], [`Platform`], [`MediaType`]) and documents ([`Document`], [`Manifest`], [`Index`],
 //! [`ImageConfig`]) of the OCI image specification and of Docker's schema 2. A document keeps the bytes it was read
 //! from, because its digest depends on them, and writing a typed value again may give other bytes.
+//!
+//! Copies write documents: new ones ([`NewManifest`], [`NewIndex`]), and those of a source with other layers or in
+//! another format ([`Manifest::convert`], [`Index::edit`]), with the parts that these lose ([`Loss`]). Only copies read
+//! Docker's obsolete schema 1 ([`AnyDocument`], [`Schema1`]).
 
+mod choose;
 mod config;
 mod convert;
+mod cpu_variant;
 mod descriptor;
 mod digest;
 mod document;
@@ -20,7 +26,9 @@ mod new_document;
 mod path_walk;
 mod platform;
 mod reference;
+mod schema1;
 mod select;
+mod split_image;
 
 pub use config::{CONFIG_LIMIT, ContainerConfig, Healthcheck, HistoryEntry, ImageConfig, chain_ids};
 pub use convert::{
@@ -28,7 +36,7 @@ pub use convert::{
 };
 pub use descriptor::{Descriptor, FOREIGN_URLS};
 pub use digest::{Algorithm, Digest, Hasher};
-pub use document::{Document, MANIFEST_LIMIT};
+pub use document::{AnyDocument, Document, MANIFEST_LIMIT};
 pub use error::{DocumentKind, Error, ReferencePart, Result};
 pub use index::Index;
 pub use manifest::Manifest;
@@ -37,4 +45,6 @@ pub use new_document::{NewIndex, NewManifest};
 pub use path_walk::{MAX_LINKS, PathWalk, Step, TooManyLinks};
 pub use platform::Platform;
 pub use reference::Reference;
+pub use schema1::{Schema1, Schema1Layer, is_manifest_of, manifest_digest};
 pub use select::Search;
+pub use split_image::{ImageName, split_image};

@@ -18,7 +18,7 @@ const AMD64_VARIANTS: [&str; 3] = ["v4", "v3", "v2"];
 const UNKNOWN_RANK: Rank = (usize::MAX, usize::MAX, Reverse(0));
 /// The rank of an entry, the lowest being the best: the rank of its variant, the rank of its version, and the number of
 /// wanted features that it has.
-type Rank = (usize, usize, Reverse<usize>);
+pub(crate) type Rank = (usize, usize, Reverse<usize>);
 
 /// The largest number of platforms in an error message.
 const LISTED_PLATFORMS: usize = 32;
@@ -133,7 +133,7 @@ impl Search {
 }
 
 /// Returns the rank of an entry, or `None` if it is not a candidate. `wanted` must be normalised.
-fn entry_rank(wanted: &Platform, entry: &Descriptor) -> Option<Rank> {
+pub(crate) fn entry_rank(wanted: &Platform, entry: &Descriptor) -> Option<Rank> {
     if entry.is_attestation() {
         return None;
     }
@@ -150,7 +150,7 @@ fn known_platform(entry: &Descriptor) -> Option<&Platform> {
 }
 
 /// Returns the rank of an image for `offered` on `wanted`, or `None` if it does not match. Both must be normalised.
-fn rank(wanted: &Platform, offered: &Platform) -> Option<Rank> {
+pub(crate) fn rank(wanted: &Platform, offered: &Platform) -> Option<Rank> {
     let same_os = wanted.os == offered.os || offered.os.is_empty();
     if !same_os || wanted.architecture != offered.architecture {
         return None;
@@ -167,7 +167,7 @@ fn rank(wanted: &Platform, offered: &Platform) -> Option<Rank> {
 }
 
 /// Returns the rank of the operating system's version, or `None` if an image for it may not run on the wanted version.
-fn version_rank(wanted: &Platform, offered: &Platform) -> Option<usize> {
+pub(crate) fn version_rank(wanted: &Platform, offered: &Platform) -> Option<usize> {
     let wanted_version = wanted.os_version.as_deref().unwrap_or_default();
     let offered_version = offered.os_version.as_deref().unwrap_or_default();
     if wanted_version == offered_version {
@@ -240,7 +240,7 @@ fn describe(platform: &Platform, without_os: bool) -> String {
 }
 
 /// Returns the error for an image that is available for other platforms than `wanted`.
-fn architecture_mismatch(wanted: &Platform, available: Vec<Platform>) -> Error {
+pub(crate) fn architecture_mismatch(wanted: &Platform, available: Vec<Platform>) -> Error {
     let wanted = wanted.normalised();
     let is_linux = |it: &Platform| it.os == "linux" || it.os.is_empty();
     let all_linux = is_linux(&wanted) && available.iter().all(is_linux);

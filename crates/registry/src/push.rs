@@ -13,6 +13,9 @@ use crate::{Client, Error, Result};
 /// The header with the digest of a manifest's subject, if the registry has updated the subject's list of referrers.
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
+/// The header with a tag that a request has written.
+const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
+
 /// A manifest that a registry has accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushedManifest {
@@ -120,14 +123,44 @@ impl Client {
         bytes: &[u8],
         media_type: &MediaType,
     ) -> Result<PushedManifest> {
-        let mut request = self.manifest_put(reference, name, bytes, media_type)?;
-        request.access = Access::Push;
+        let request = self.manifest_put(reference, name, bytes, media_type)?;
         let digest = match Digest::parse(name) {
             Ok(digest) => digest,
             Err(_) => Digest::of(bytes),
         };
         let put = self.send(reference, &request, |response| read_pushed(response, &digest, media_type));
         put.map_err(Error::into_manifest_refused)
+    }
+
+    /// Writes a manifest or index under its digest and all of `tags`, in one request if the registry supports that
+    /// (`OCI-Tag`). Otherwise it is written again for each tag.
+    ///
+    /// # Errors
+    /// As for [`Self::put_manifest`]. Some of the tags may then be written.
+    pub fn put_manifest_with_tags(
+        &self,
+        reference: &Reference,
+        tags: &[&str],
+        bytes: &[u8],
+        media_type: &MediaType,
+    ) -> Result<PushedManifest> {
+        let digest = Digest::of(bytes);
+        let mut request = self.manifest_put(reference, &digest.to_string(), bytes, media_type)?;
+        for tag in tags {
+            reference.with_tag(tag).map_err(|error| invalid(error.to_string()))?;
+            request.url.query_pairs_mut().append_pair("tag", tag);
+        }
+        let put = self.send(reference, &request, |response| {
+            let written = response.headers().get_all(OCI_TAG).iter().filter_map(|value| value.to_str().ok());
+            let written: Vec<String> =
+                written.flat_map(|text| text.split(',')).map(|tag| tag.trim().to_owned()).collect();
+            Ok((read_pushed(response, &digest, media_type)?, written))
+        });
+        let (pushed, written) = put.map_err(Error::into_manifest_refused)?;
+        for tag in tags.iter().filter(|tag| !written.iter().any(|written| written == *tag)) {
+            self.put_manifest(reference, tag, bytes, media_type)?;
+        }
+        Ok(pushed)
     }
 
     fn manifest_put(
@@ -137,8 +170,8 @@ impl Client {
         bytes: &[u8],
         media_type: &MediaType,
     ) -> Result<HttpRequest> {
-        let invalid = |reason: String| Error::Option { option: "manifest", reason };
         let mut request = self.request(reference, Method::PUT, &format!("manifests/{name}"))?;
+        request.access = Access::Push;
         if let Ok(expected) = Digest::parse(name) {
             let mut hasher = Hasher::new(expected.algorithm());
             hasher.update(bytes);
@@ -156,6 +189,10 @@ impl Client {
         request.body = RequestBody::Bytes(bytes.to_vec().into());
         Ok(request)
     }
+}
+
+fn invalid(reason: String) -> Error {
+    Error::Option { option: "manifest", reason }
 }
 
 /// Returns the `Content-Length`.

@@ -6,6 +6,7 @@
 
 pub mod arbitrary;
 pub mod disk;
+pub mod dockerd;
 pub mod error;
 pub mod guest;
 pub mod hostile;

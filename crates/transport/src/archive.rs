@@ -168,6 +168,13 @@ impl Archive {
     /// - [`Error::NoSuchImage`]: no image is selected. Lists the images.
     /// - [`Error::SeveralImages`]: several images are selected. Lists them.
     pub fn select(&self, selector: &ImageSelector) -> Result<ArchiveImage> {
+        // An index counts all entries, also those that are not images by themselves, such as attestations.
+        if let (Reader::Oci(layout), &ImageSelector::Index(index)) = (&self.reader, selector)
+            && !self.images.iter().any(|image| image.entries.contains(&index))
+            && let Some(image) = layout.entry(index)
+        {
+            return Ok(image);
+        }
         selector::select(&self.path, &self.images, selector)
     }
 

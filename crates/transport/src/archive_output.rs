@@ -1,5 +1,6 @@
 //! The file of an archive that is written: it appears when it is complete.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -18,8 +19,23 @@ pub(crate) struct ArchiveOutput {
     /// The time of the members, in seconds since 1970.
     time: u64,
     /// Taken by the commit.
-    file: Mutex<Option<OutputFile>>,
+    sink: Mutex<Option<Sink>>,
     spool: BlobSpool,
+}
+
+/// The target of an archive.
+enum Sink {
+    File(OutputFile),
+    Writer(Box<dyn Write + Send>),
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(file) => file.fmt(f),
+            Self::Writer(_) => f.write_str("Writer"),
+        }
+    }
 }
 
 impl ArchiveOutput {
@@ -29,7 +45,21 @@ impl ArchiveOutput {
         let file = OutputFile::create(path)?;
         let directory = if is_regular { directory_of(path) } else { &options.spool };
         let spool = BlobSpool::create_in(directory)?;
-        Ok(Self { path: path.to_owned(), time: options.timestamp.unwrap_or(0), file: Mutex::new(Some(file)), spool })
+        let sink = Mutex::new(Some(Sink::File(file)));
+        Ok(Self { path: path.to_owned(), time: options.timestamp.unwrap_or(0), sink, spool })
+    }
+
+    /// Prepares an archive that is written to `writer`. `path` is its name in messages. The spool is in the directory of
+    /// the options.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn to_writer(
+        path: &Path,
+        writer: impl Write + Send + 'static,
+        options: &DestinationOptions,
+    ) -> Result<Self> {
+        let sink = Mutex::new(Some(Sink::Writer(Box::new(writer))));
+        let spool = BlobSpool::create_in(&options.spool)?;
+        Ok(Self { path: path.to_owned(), time: options.timestamp.unwrap_or(0), sink, spool })
     }
 
     /// Returns the path of the archive.
@@ -44,12 +74,19 @@ impl ArchiveOutput {
 
     /// Writes the members, and gives the file its name.
     pub(crate) fn commit(&self, write: impl FnOnce(&mut TarWriter<&mut dyn Write>) -> io::Result<()>) -> Result<()> {
-        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let file = file.ok_or_else(|| Error::NoManifest { place: self.path.display().to_string() })?;
-        file.write_with(|writer| {
+        let sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let write_to = |writer: &mut dyn Write| {
             let mut tar = TarWriter::new(writer, self.time);
-            write(&mut tar).and_then(|()| tar.finish().map(drop)).map_err(vmroot_output::Error::on("write", &self.path))
-        })
-        .map_err(Error::from)
+            write(&mut tar).and_then(|()| tar.finish().map(drop))
+        };
+        match sink {
+            Some(Sink::File(file)) => file
+                .write_with(|writer| write_to(writer).map_err(vmroot_output::Error::on("write", &self.path)))
+                .map_err(Error::from),
+            Some(Sink::Writer(mut writer)) => {
+                write_to(&mut writer).and_then(|()| writer.flush()).map_err(Error::io("write", &self.path))
+            }
+            None => Err(Error::NoManifest { place: self.path.display().to_string() }),
+        }
     }
 }

@@ -101,7 +101,11 @@ impl dyn Bundle + '_ {
 pub(crate) fn read_error(path: &Path, error: io::Error) -> Error {
     let path = path.to_owned();
     match vmroot_compress::Error::from(error) {
-        vmroot_compress::Error::Io(source) => Error::Io { action: "read", path, source },
+        // A source that is read through a network has errors of its own.
+        vmroot_compress::Error::Io(source) => match source.downcast::<Error>() {
+            Ok(error) => error,
+            Err(source) => Error::Io { action: "read", path, source },
+        },
         source => Error::Decompress { path, source },
     }
 }

@@ -23,6 +23,12 @@ pub trait ImageDestination: Send + Sync + fmt::Debug {
     /// Returns the forms of images that the destination can hold.
     fn accepts(&self) -> Accepts;
 
+    /// Returns whether the destination can hold a document of this type, if the caller asks for exactly this type. An
+    /// OCI layout can hold Docker's manifests, which are not among the types that it [accepts](Self::accepts) unasked.
+    fn can_hold(&self, media_type: &MediaType) -> bool {
+        self.accepts().accepts(media_type)
+    }
+
     /// Returns the digest of the manifest or index that the destination's name has now, or `None` if it has none or the
     /// destination cannot tell.
     ///

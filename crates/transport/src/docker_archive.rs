@@ -132,8 +132,8 @@ impl DockerArchive {
         let manifest = ManifestDocument {
             schema_version: 2,
             media_type: MediaType::DOCKER_MANIFEST,
-            config: Descriptor::new(MediaType::DOCKER_CONFIG, *parsed.digest(), parsed.raw().len() as u64),
-            layers: descriptors,
+            config: Descriptor::new(MediaType::DOCKER_CONFIG, *parsed.digest(), parsed.raw().len() as u64).into(),
+            layers: descriptors.into_iter().map(ManifestEntry::from).collect(),
         };
         let manifest = serde_json::to_vec(&manifest).expect("descriptors are plain data");
         Ok(DockerImage { name, manifest, config: parsed, blobs })
@@ -141,9 +141,12 @@ impl DockerArchive {
 
     /// Returns the descriptor of a layer as it is stored.
     fn describe(&self, member: &str, section: &Section, diff_id: &Digest) -> Result<Descriptor> {
+        // The types need not be true: readers detect the compression by the first bytes.
         let media_type = match self.bundle.sniff(section)? {
+            // Containers/image declares all layers as compressed. With the same type, the created manifest has the same
+            // digest.
             Compression::None => {
-                return Ok(Descriptor::new(MediaType::DOCKER_LAYER, *diff_id, section.len()));
+                return Ok(Descriptor::new(MediaType::DOCKER_LAYER_GZIP, *diff_id, section.len()));
             }
             Compression::Gzip => MediaType::DOCKER_LAYER_GZIP,
             Compression::Zstd => MediaType::DOCKER_LAYER_ZSTD,
@@ -164,14 +167,30 @@ fn digest_of_name(member: &str) -> Option<Digest> {
     Digest::parse(&format!("{algorithm}:{hex}")).ok()
 }
 
-/// The fields of a created manifest.
+/// The fields of a created manifest, in the order of containers/image.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ManifestDocument {
     schema_version: u32,
     media_type: MediaType,
-    config: Descriptor,
-    layers: Vec<Descriptor>,
+    config: ManifestEntry,
+    layers: Vec<ManifestEntry>,
+}
+
+/// The fields of a descriptor in a created manifest.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ManifestEntry {
+    media_type: MediaType,
+    size: u64,
+    digest: Digest,
+}
+
+impl From<Descriptor> for ManifestEntry {
+    fn from(descriptor: Descriptor) -> Self {
+        let Descriptor { media_type, digest, size, .. } = descriptor;
+        Self { media_type, size, digest }
+    }
 }
 
 /// One image of a docker save archive.
@@ -180,6 +199,14 @@ pub(crate) struct DockerImage {
     manifest: Vec<u8>,
     config: ImageConfig,
     blobs: HashMap<Digest, Section>,
+}
+
+#[cfg(feature = "daemon")]
+impl DockerImage {
+    /// Replaces the name of the source.
+    pub(crate) fn with_name(self, name: String) -> Self {
+        Self { name, ..self }
+    }
 }
 
 impl fmt::Debug for DockerImage {

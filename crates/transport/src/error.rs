@@ -17,6 +17,33 @@ pub enum Error {
     #[cfg(feature = "registry")]
     #[error(transparent)]
     Registry(#[from] vmroot_registry::Error),
+    /// Neither a mirror nor the mirrored place has the image.
+    #[cfg(feature = "registry")]
+    #[error("all mirrors failed: {mirrors}; then {place} failed")]
+    AllPlaces {
+        /// The mirrors with their errors.
+        mirrors: String,
+        /// The place that was tried last.
+        place: vmroot_model::Reference,
+        /// The error of that place.
+        source: Box<Error>,
+    },
+    /// The configuration forbids the use of a repository.
+    #[cfg(feature = "registry")]
+    #[error("{reference} is blocked in {}", file.display())]
+    Blocked {
+        /// The image in the repository.
+        reference: vmroot_model::Reference,
+        /// The file that says so.
+        file: PathBuf,
+    },
+    /// A source without places.
+    #[cfg(feature = "registry")]
+    #[error("{reference} has no place to be read from")]
+    NoPlace {
+        /// The image.
+        reference: vmroot_model::Reference,
+    },
     /// A name that is not `TRANSPORT:details`, or whose details the transport does not accept.
     #[error("invalid image name {name:?}: {reason}")]
     InvalidName {
@@ -266,6 +293,37 @@ pub enum Error {
         /// The requested digest.
         digest: Digest,
     },
+    /// A Docker engine that does not answer, or whose connection broke.
+    #[error("cannot reach the Docker engine at {host}: {reason}")]
+    DaemonUnreachable {
+        /// The engine's address.
+        host: String,
+        /// The reason.
+        reason: String,
+    },
+    /// A Docker engine that answered with an error.
+    #[error("the Docker engine at {host} did not {action}: {reason}")]
+    DaemonRefused {
+        /// The engine's address.
+        host: String,
+        /// The action, as in "did not ACTION".
+        action: &'static str,
+        /// The status of the response. It can be 200 for an error while an image is loaded.
+        status: u16,
+        /// The engine's reason.
+        reason: String,
+    },
+    /// Certificates or a key for a Docker engine that cannot be used.
+    #[error("cannot use the certificates in {}: {reason}", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+    /// The caller cancelled the work.
+    #[error("cancelled")]
+    Cancelled,
     /// A tar that [`validate_tar`](crate::validate_tar) could not open.
     #[error("open tar {}", path.display())]
     OpenTar {
@@ -318,12 +376,18 @@ impl Error {
         match self {
             #[cfg(feature = "registry")]
             Self::Registry(error) => error.kind(),
+            #[cfg(feature = "registry")]
+            Self::AllPlaces { source, .. } => source.kind(),
             Self::Missing { .. } | Self::NoSuchImage { .. } | Self::NoImages { .. } | Self::Unknown { .. } => {
                 ErrorKind::NotFound
             }
             Self::Io { source, .. } => ErrorKind::of_named_file(source),
             Self::Blob { source, .. } if source.kind() == io::ErrorKind::InvalidData => ErrorKind::Integrity,
             Self::Blob { source, .. } => ErrorKind::of_io(source),
+            Self::DaemonRefused { status: 404, .. } => ErrorKind::NotFound,
+            Self::DaemonRefused { status: 401 | 403, .. } => ErrorKind::Authentication,
+            Self::DaemonUnreachable { .. } => ErrorKind::Unreachable,
+            Self::Cancelled => ErrorKind::Cancelled,
             Self::InvalidName { .. } => ErrorKind::Usage,
             Self::Document { source, .. } => source.kind(),
             Self::Decompress { source, .. } => source.kind(),

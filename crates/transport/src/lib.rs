@@ -17,6 +17,8 @@ mod created_image;
 mod destination;
 mod dir;
 mod docker_archive;
+#[cfg(feature = "daemon")]
+mod docker_daemon;
 mod error;
 mod instances;
 mod name;
@@ -38,11 +40,13 @@ mod validate;
 pub use archive::{Archive, ArchiveOptions, Format};
 pub use containers_storage::{StorageConfig, StorageOptions, StorageUser, open_storage};
 pub use destination::{Accepts, BlobRole, ImageDestination, LayerForm, ManifestPlace, NewBlob, Reuse};
+#[cfg(feature = "daemon")]
+pub use docker_daemon::{DaemonOptions, open_daemon, open_daemon_destination};
 pub use error::{Error, Result};
 pub use name::{DaemonName, ImageName, StorageName, StoreLocation, TarballName};
-pub use open_destination::{DestinationOptions, open_destination};
+pub use open_destination::{DestinationOptions, delete_image, open_destination};
 #[cfg(feature = "registry")]
-pub use repository::{RegistryDestination, RegistrySource};
+pub use repository::{RegistryDestination, RegistryPlace, RegistrySource};
 pub use selector::{ArchiveImage, ImageSelector};
 pub use source::{BlobBody, ImageSource, RawManifest};
 pub use tarball::{TarballOptions, open_tarball};

@@ -9,7 +9,8 @@ use vmroot_model::{Descriptor, MediaType, Reference};
 use crate::archive_output::ArchiveOutput;
 use crate::instances::Instances;
 use crate::oci_layout::{
-    BLOBS, INDEX_JSON, IndexFile, OCI_LAYOUT, accepts, check_media_type, index_bytes, layer_form, layout_file,
+    BLOBS, INDEX_JSON, IndexFile, OCI_LAYOUT, accepts, can_hold, check_media_type, describe_referrer, index_bytes,
+    layer_form, layout_file,
 };
 use crate::{Accepts, DestinationOptions, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
 
@@ -26,6 +27,7 @@ pub(crate) struct OciArchiveDestination {
     layers: LayerForm,
     instances: Instances,
     top: Mutex<Option<Descriptor>>,
+    referrers: Mutex<Vec<Descriptor>>,
 }
 
 impl OciArchiveDestination {
@@ -33,7 +35,8 @@ impl OciArchiveDestination {
     pub(crate) fn open(path: &Path, name: Option<String>, options: &DestinationOptions) -> Result<Self> {
         let output = ArchiveOutput::create(path, options)?;
         let layers = layer_form(options);
-        Ok(Self { output, name, layers, instances: Instances::default(), top: Mutex::new(None) })
+        let (instances, top, referrers) = (Instances::default(), Mutex::new(None), Mutex::default());
+        Ok(Self { output, name, layers, instances, top, referrers })
     }
 }
 
@@ -44,6 +47,10 @@ impl ImageDestination for OciArchiveDestination {
 
     fn accepts(&self) -> Accepts {
         accepts(self.layers)
+    }
+
+    fn can_hold(&self, media_type: &MediaType) -> bool {
+        can_hold(media_type)
     }
 
     fn reuse_blob(&self, blob: &Descriptor, _origins: &[Reference]) -> Result<Reuse> {
@@ -59,7 +66,13 @@ impl ImageDestination for OciArchiveDestination {
         check_media_type(self.name(), media_type)?;
         let spool = self.output.spool();
         match place {
-            ManifestPlace::Instance | ManifestPlace::Referrer => spool.put_bytes(self.instances.add(bytes), bytes),
+            ManifestPlace::Instance => spool.put_bytes(self.instances.add(bytes), bytes),
+            ManifestPlace::Referrer => {
+                let referrer = describe_referrer(bytes, media_type);
+                spool.put_bytes(referrer.digest, bytes)?;
+                self.referrers.lock().unwrap_or_else(PoisonError::into_inner).push(referrer);
+                Ok(())
+            }
             ManifestPlace::Top => {
                 for (other, sha256) in self.instances.other_names(bytes, media_type) {
                     if let Some(instance) = spool.read(&sha256, u64::MAX)? {
@@ -79,7 +92,9 @@ impl ImageDestination for OciArchiveDestination {
         let top = top.as_ref().ok_or_else(|| Error::NoManifest { place: self.name() })?;
         let path = self.output.path();
         let mut index = IndexFile::empty();
-        let set = index.set(top, self.name.as_deref());
+        let referrers = self.referrers.lock().unwrap_or_else(PoisonError::into_inner);
+        let set = referrers.iter().try_for_each(|referrer| index.add_unnamed(referrer));
+        let set = set.and_then(|()| index.set(top, self.name.as_deref()));
         set.map_err(|error| Error::member(path, INDEX_JSON, format!("cannot be written: {error}")))?;
         let index = index_bytes(path, &index)?;
         let spool = self.output.spool();

@@ -1,19 +1,24 @@
 //! OCI layouts in directories and tars (OCI image-spec, image-layout.md).
 
+mod delete;
 mod destination;
 mod directory;
 mod index_file;
+mod referrers;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use vmroot_model::{Descriptor, Digest, Document, Index, MANIFEST_LIMIT, MediaType};
 
-pub(crate) use self::destination::{OciLayoutDestination, accepts, check_media_type, layer_form};
+pub(crate) use self::delete::delete;
+pub(crate) use self::destination::{OciLayoutDestination, accepts, can_hold, check_media_type, layer_form};
 pub(crate) use self::directory::{BLOBS, index_bytes, layout_file};
 pub(crate) use self::index_file::IndexFile;
+use self::referrers::Referrers;
+pub(crate) use self::referrers::describe as describe_referrer;
 use crate::bundle::{Bundle, Directory};
 use crate::section::Section;
 use crate::selector::{ArchiveImage, tagged};
@@ -125,6 +130,12 @@ impl OciLayout {
         images
     }
 
+    /// Returns one entry of the list as an image of its own.
+    pub(crate) fn entry(&self, index: usize) -> Option<ArchiveImage> {
+        let entry = self.index.manifests().get(index)?;
+        Some(ArchiveImage::new(index, names(entry), references(entry)))
+    }
+
     /// Returns whether `entry` is for another platform than all entries of `image`.
     fn is_another_platform(&self, image: &ArchiveImage, entry: &Descriptor) -> bool {
         let platform = |entry: &Descriptor| entry.platform.as_ref().map(|platform| platform.normalised());
@@ -157,7 +168,8 @@ impl OciLayout {
                 TopDocument::Index(serde_json::to_vec(&index).expect("descriptors are plain data"))
             }
         };
-        Ok(OciImage { blobs: self.blobs.clone(), name, top })
+        let (blobs, entries) = (self.blobs.clone(), all.to_vec());
+        Ok(OciImage { blobs, name, top, entries, referrers: OnceLock::new() })
     }
 
     /// Fails if an entry is neither a manifest nor an index. An entry without a media type may be either.
@@ -207,6 +219,10 @@ pub(crate) struct OciImage {
     blobs: Blobs,
     name: String,
     top: TopDocument,
+    /// The entries of the layout's index.
+    entries: Vec<Descriptor>,
+    /// Read when it is asked for: it needs the documents of all entries.
+    referrers: OnceLock<Referrers>,
 }
 
 /// The top document of an image.
@@ -254,5 +270,13 @@ impl ImageSource for OciImage {
 
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
         Ok(self.blobs.require(&descriptor.digest, "blob")?.into_body(offset))
+    }
+
+    fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>> {
+        if let Some(referrers) = self.referrers.get() {
+            return Ok(referrers.of(digest));
+        }
+        let referrers = Referrers::read(&self.blobs, &self.entries)?;
+        Ok(self.referrers.get_or_init(|| referrers).of(digest))
     }
 }

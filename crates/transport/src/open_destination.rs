@@ -1,13 +1,13 @@
 //! Opening of destinations in files and directories.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vmroot_model::Reference;
 
 use crate::dir::DirDestination;
 use crate::docker_archive::DockerArchiveDestination;
 use crate::oci_archive::OciArchiveDestination;
-use crate::oci_layout::OciLayoutDestination;
+use crate::oci_layout::{self, OciLayoutDestination};
 use crate::{Error, Format, ImageDestination, ImageName, ImageSelector, LayerForm, Result};
 
 /// Options for writing images to files and directories.
@@ -52,7 +52,7 @@ impl DestinationOptions {
 /// | `dir` | is replaced if a `dir:` destination wrote it, else it must be empty |
 /// | `docker-archive` | must be empty |
 ///
-/// Missing directories are created. Archives can be written to pipes, such as `/dev/stdout`.
+/// The directories of layouts and of `dir:` are created, with their parents. Archives can be written to pipes, such as `/dev/stdout`.
 ///
 /// # Errors
 /// - [`Error::InvalidName`]: the transport is another one, or the name selects an image by its index, or an additional
@@ -90,4 +90,24 @@ pub fn open_destination(name: &ImageName, options: &DestinationOptions) -> Resul
             Box::new(DockerArchiveDestination::open(path, reference, options)?)
         }
     })
+}
+
+/// Removes an image from an OCI layout: its entry in the index, and the blobs that no other image of the layout uses.
+/// Blobs in a shared directory stay, because other layouts may use them.
+///
+/// # Errors
+/// - [`Error::InvalidName`]: the transport is not `oci`.
+/// - [`Error::NoSuchImage`], [`Error::SeveralImages`], [`Error::NoImages`]: the name does not select one image.
+/// - [`Error::Member`], [`Error::Document`]: the index or a manifest is not understood, so the use of blobs is unknown.
+/// - [`Error::Io`]: a file cannot be read, changed or removed.
+pub fn delete_image(name: &ImageName, shared_blob_dir: Option<&Path>) -> Result<()> {
+    match name {
+        ImageName::Archive { format: Format::OciLayout, path, selector } => {
+            oci_layout::delete(path, selector, shared_blob_dir)
+        }
+        _ => {
+            let reason = "of the files and directories, only oci: can delete an image".to_owned();
+            Err(Error::InvalidName { name: name.to_string(), reason })
+        }
+    }
 }

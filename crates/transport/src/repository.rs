@@ -1,29 +1,122 @@
 //! The source for repositories of registries.
 
 mod destination;
+mod fallback;
 
-use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use vmroot_errors::{ErrorKind, with_causes};
 use vmroot_model::{Descriptor, Digest, Reference};
-use vmroot_registry::{Client, ResumingBlob};
+use vmroot_registry::Client;
 
 use crate::{BlobBody, Error, ImageSource, RawManifest, Result};
+use fallback::FallbackReader;
 
 pub use destination::RegistryDestination;
 
-/// The image of a reference, in its registry.
+/// The image of a reference, in its registry or in one of several places.
 ///
-/// Interrupted blobs are resumed, within the retries of the client's options.
+/// Interrupted blobs are resumed, within the retries of the client's options. The first place that has a manifest is used
+/// for everything else. If it fails later, the next one is used from there on.
 #[derive(Debug, Clone)]
 pub struct RegistrySource {
-    client: Client,
     reference: Reference,
+    places: Arc<[RegistryPlace]>,
+    /// The index of the place that answered last.
+    current: Arc<AtomicUsize>,
+}
+
+/// A place that may have an image.
+#[derive(Debug, Clone)]
+pub enum RegistryPlace {
+    /// A repository to read from.
+    Repository {
+        /// The client to read with, which has the settings and credentials for the place.
+        client: Client,
+        /// The image in this place.
+        reference: Reference,
+    },
+    /// A repository that may not be used.
+    Blocked {
+        /// The image in this place.
+        reference: Reference,
+        /// The file that says so.
+        file: PathBuf,
+    },
+}
+
+impl RegistryPlace {
+    fn reference(&self) -> &Reference {
+        match self {
+            Self::Repository { reference, .. } | Self::Blocked { reference, .. } => reference,
+        }
+    }
+
+    /// Returns the client and the reference.
+    ///
+    /// # Errors
+    /// [`Error::Blocked`]
+    fn open(&self) -> Result<(&Client, &Reference)> {
+        match self {
+            Self::Repository { client, reference } => Ok((client, reference)),
+            Self::Blocked { reference, file } => {
+                Err(Error::Blocked { reference: reference.clone(), file: file.clone() })
+            }
+        }
+    }
 }
 
 impl RegistrySource {
     /// Creates a source of the image of `reference`. Without a tag and a digest, the tag is `latest`.
     pub fn new(client: Client, reference: Reference) -> Self {
-        Self { client, reference }
+        let place = RegistryPlace::Repository { client, reference: reference.clone() };
+        Self::at_places(reference, vec![place])
+    }
+
+    /// Creates a source of the image of `reference` in one of several places, which are tried in order: its mirrors, and
+    /// then the place that they mirror.
+    pub fn at_places(reference: Reference, places: Vec<RegistryPlace>) -> Self {
+        Self { reference, places: places.into(), current: Arc::default() }
+    }
+
+    /// Calls `read` for the current place and those after it, until one succeeds.
+    ///
+    /// # Errors
+    /// The error of the last place. If there are several, all errors are in its message.
+    fn try_places<T>(&self, read: impl Fn(&Client, &Reference) -> Result<T>) -> Result<T> {
+        let first = self.current.load(Ordering::Relaxed);
+        let mut failed: Vec<(Reference, Error)> = Vec::new();
+        for (index, place) in self.places.iter().enumerate().skip(first) {
+            match place.open().and_then(|(client, reference)| read(client, reference)) {
+                Ok(done) => {
+                    self.current.fetch_max(index, Ordering::Relaxed);
+                    return Ok(done);
+                }
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                Err(error) => {
+                    if index + 1 < self.places.len() {
+                        let (error, place) = (with_causes(&error), place.reference().to_string());
+                        tracing::info!(error, place, "trying the next place of the image");
+                    }
+                    failed.push((place.reference().clone(), error));
+                }
+            }
+        }
+        Err(self.all_failed(failed))
+    }
+
+    /// Joins the errors of all places.
+    fn all_failed(&self, mut failed: Vec<(Reference, Error)>) -> Error {
+        let Some((place, last)) = failed.pop() else {
+            return Error::NoPlace { reference: self.reference.clone() };
+        };
+        if failed.is_empty() {
+            return last;
+        }
+        let mirrors = failed.iter().map(|(place, error)| format!("[{place}: {}]", with_causes(error)));
+        Error::AllPlaces { mirrors: mirrors.collect::<Vec<_>>().join(" "), place, source: Box::new(last) }
     }
 }
 
@@ -33,10 +126,10 @@ impl ImageSource for RegistrySource {
     }
 
     fn manifest(&self, digest: Option<&Digest>) -> Result<RawManifest> {
-        let fetched = match digest {
-            Some(digest) => self.client.manifest_by_digest(&self.reference, digest)?,
-            None => self.client.manifest(&self.reference)?,
-        };
+        let fetched = self.try_places(|client, reference| match digest {
+            Some(digest) => Ok(client.manifest_by_digest(reference, digest)?),
+            None => Ok(client.manifest(reference)?),
+        })?;
         Ok(RawManifest { bytes: fetched.bytes, media_type: fetched.media_type })
     }
 
@@ -45,22 +138,7 @@ impl ImageSource for RegistrySource {
     }
 
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
-        let reader = BlobReader(self.client.resuming_blob(&self.reference, descriptor, offset));
+        let reader = FallbackReader::new(self.clone(), descriptor.clone(), offset);
         Ok(BlobBody { reader: Box::new(reader), offset, size: Some(descriptor.size) })
-    }
-}
-
-/// A reader whose errors contain an [`Error`], as those of all sources do.
-struct BlobReader(ResumingBlob);
-
-impl Read for BlobReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer).map_err(|error| {
-            let kind = error.kind();
-            match error.downcast::<vmroot_registry::Error>() {
-                Ok(error) => io::Error::new(kind, Error::Registry(error)),
-                Err(error) => error,
-            }
-        })
     }
 }

@@ -1,6 +1,8 @@
 //! The client: a cache, and the operations on its images.
 
 mod cache;
+#[cfg(feature = "registry")]
+mod configuration;
 mod copy;
 mod documents;
 mod pull;
@@ -16,6 +18,8 @@ use vmroot_image_store::{NoProgress, Progress, Store, StoreOptions};
 use vmroot_model::Platform;
 use vmroot_output::Cancel;
 
+#[cfg(feature = "registry")]
+pub use self::configuration::RegistryConfiguration;
 pub use self::documents::ImageDocuments;
 pub use self::pull::PullOptions;
 #[cfg(feature = "registry")]
@@ -34,6 +38,11 @@ pub struct ClientOptions {
     /// [`cancel`](RegistryOptions::cancel) with [`Self::cancel`], so that one flag cancels all work.
     #[cfg(feature = "registry")]
     pub registry: RegistryOptions,
+    /// The configuration that the user has for registries: mirrors, short names, certificates. By default there is none.
+    /// It replaces [`hosts`](RegistryOptions::hosts). Its credential files are also a source of
+    /// [`credentials`](RegistryOptions::credentials), if the caller sets them so.
+    #[cfg(feature = "registry")]
+    pub configuration: Option<RegistryConfiguration>,
     /// The platform of images in calls that name none.
     ///
     /// With `None`, the host's platform is only preferred: the image of an archive or a layout with one image, or of a
@@ -48,6 +57,8 @@ impl ClientOptions {
         Self {
             #[cfg(feature = "registry")]
             registry: RegistryOptions::default(),
+            #[cfg(feature = "registry")]
+            configuration: None,
             store: StoreOptions::new(directory),
             platform: None,
         }
@@ -132,7 +143,7 @@ impl ClientOptions {
 pub struct Client {
     store: Store,
     #[cfg(feature = "registry")]
-    registry: vmroot_registry::Client,
+    registries: configuration::Registries,
     platform: Option<Platform>,
     progress: Arc<dyn Progress>,
 }
@@ -152,7 +163,10 @@ impl Client {
     pub fn new(options: ClientOptions) -> Result<Self> {
         Ok(Self {
             #[cfg(feature = "registry")]
-            registry: vmroot_registry::Client::new(RegistryOptions { cancel: options.cancel(), ..options.registry })?,
+            registries: configuration::Registries::new(
+                RegistryOptions { cancel: options.cancel(), ..options.registry },
+                options.configuration,
+            )?,
             store: Store::open(options.store)?,
             platform: options.platform,
             progress: Arc::new(NoProgress),
@@ -164,7 +178,7 @@ impl Client {
     pub fn with_cancel(&self, cancel: Cancel) -> Self {
         Self {
             #[cfg(feature = "registry")]
-            registry: self.registry.with_cancel(cancel.clone()),
+            registries: self.registries.with_cancel(&cancel),
             store: self.store.with_cancel(cancel),
             ..self.clone()
         }
@@ -183,7 +197,19 @@ impl Client {
     #[cfg(feature = "registry")]
     pub fn with_registry(&self, options: RegistryOptions) -> Result<Self> {
         let options = RegistryOptions { cancel: self.cancel().clone(), ..options };
-        Ok(Self { registry: vmroot_registry::Client::new(options)?, ..self.clone() })
+        let registries = configuration::Registries::new(options, self.registries.configuration.clone())?;
+        Ok(Self { registries, ..self.clone() })
+    }
+
+    /// Returns a clone with another configuration for registries, in place of [`ClientOptions::configuration`].
+    ///
+    /// # Errors
+    /// A certificate file cannot be read.
+    #[cfg(feature = "registry")]
+    pub fn with_configuration(&self, configuration: Option<RegistryConfiguration>) -> Result<Self> {
+        let options = self.registries.named.options().clone();
+        let options = RegistryOptions { cancel: self.cancel().clone(), ..options };
+        Ok(Self { registries: configuration::Registries::new(options, configuration)?, ..self.clone() })
     }
 
     /// Returns the directory of the cache.
@@ -194,7 +220,7 @@ impl Client {
     /// Returns the client for registries.
     #[cfg(feature = "registry")]
     pub fn registry(&self) -> &vmroot_registry::Client {
-        &self.registry
+        &self.registries.named
     }
 
     /// Returns what cancels the work of this clone.

@@ -39,6 +39,11 @@ enum Inner {
     #[cfg(feature = "registry")]
     #[error(transparent)]
     Registry(vmroot_registry::Error),
+    #[cfg(feature = "registry")]
+    #[error(transparent)]
+    Configuration(vmroot_config_files::Error),
+    #[error("{name}: none of its registries has the image: {others}")]
+    NoCandidate { name: String, others: String, source: Box<Error> },
     #[error(transparent)]
     Root(vmroot_container_fs::Error),
     #[error(transparent)]
@@ -100,6 +105,8 @@ from! {
     Copy(vmroot_copy::Error),
     #[cfg(feature = "registry")]
     Registry(vmroot_registry::Error),
+    #[cfg(feature = "registry")]
+    Configuration(vmroot_config_files::Error),
     Root(vmroot_container_fs::Error),
     Index(vmroot_layer_index::Error),
     Export(vmroot_export::Error),
@@ -136,6 +143,9 @@ impl Error {
             Inner::Copy(error) => error.kind(),
             #[cfg(feature = "registry")]
             Inner::Registry(error) => error.kind(),
+            #[cfg(feature = "registry")]
+            Inner::Configuration(error) => error.kind(),
+            Inner::NoCandidate { source, .. } => source.kind(),
             Inner::Root(error) => error.kind(),
             Inner::Index(error) => error.kind(),
             Inner::Export(error) => error.kind(),
@@ -197,6 +207,20 @@ impl Error {
             }
             _ => self,
         }
+    }
+
+    /// Joins the errors of all references that a name may stand for.
+    pub(crate) fn no_candidate(name: &str, mut failed: Vec<(vmroot_model::Reference, Self)>) -> Self {
+        let Some((_, last)) = failed.pop() else {
+            return vmroot_image_store::Error::NoSuchImage(name.to_owned()).into();
+        };
+        if failed.is_empty() {
+            return last;
+        }
+        let others =
+            failed.iter().map(|(reference, error)| format!("[{reference}: {}]", vmroot_errors::with_causes(error)));
+        let others = others.collect::<Vec<_>>().join(" ");
+        Self(Box::new(Inner::NoCandidate { name: name.to_owned(), others, source: Box::new(last) }))
     }
 
     #[cfg(not(feature = "registry"))]

@@ -54,7 +54,7 @@ pub use client::{
     Client, ClientOptions, ImageDocuments, PullOptions, SyncDestination, SyncItem, SyncOptions, SyncSource,
 };
 #[cfg(feature = "registry")]
-pub use client::{ImageInstance, is_tag_list_refused};
+pub use client::{ImageInstance, RegistryConfiguration, is_tag_list_refused};
 pub use error::{Error, Result};
 pub use name::is_id;
 pub use prebaked::Prebaked;
@@ -66,6 +66,8 @@ pub use vmroot_changes::{Addition, ExtendedRoot, Replacement, Top, TopFiles, Top
 
 pub use vmroot_cache::{Area, Usage};
 pub use vmroot_compress::{Compression, Encoder, EncoderOptions, Limits, pipelined};
+#[cfg(feature = "registry")]
+pub use vmroot_config_files::{self as config_files, Configuration, Explanation, Locations};
 pub use vmroot_container_fs::{
     ContainerFs, Contents, DirEntry, Error as RootError, Extent, ExtraLayer, InodeId, InodeKind, LayerFiles,
     LayeredContainerFs, Resolved, Stat, StatFs, Timestamp, UserIds, Walk, WalkEntry,

@@ -17,12 +17,39 @@ pub(crate) struct RegistryArguments {
     /// Trust the certificate authorities in this PEM file as well (repeatable)
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ca_file: Vec<PathBuf>,
+    /// Use the certificates in this directory: *.crt, and *.cert with *.key [default: those in certs.d]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) cert_dir: Option<PathBuf>,
+    /// Require HTTPS and valid certificates, or neither [default: as in registries.conf]
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) tls_verify: Option<bool>,
     /// Log in to the registry with this user and password
     #[arg(long, global = true, env = "VMROOT_CREDS", hide_env_values = true, value_name = "USER:PASSWORD")]
     pub(crate) creds: Option<String>,
+    /// Log in to the registry as this user
+    #[arg(long, global = true, value_name = "USER", conflicts_with = "creds")]
+    pub(crate) username: Option<String>,
+    /// Log in to the registry with this password
+    #[arg(long, global = true, value_name = "PASSWORD", conflicts_with = "creds")]
+    pub(crate) password: Option<String>,
+    /// Send this token to the registry
+    #[arg(long, global = true, value_name = "TOKEN", conflicts_with_all = ["creds", "username", "password"])]
+    pub(crate) registry_token: Option<String>,
+    /// Do not log in
+    #[arg(long, global = true, conflicts_with_all = ["creds", "username", "password", "registry_token"])]
+    pub(crate) no_creds: bool,
     /// Read credentials from this file only [default: the files of podman and docker]
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "creds")]
     pub(crate) authfile: Option<PathBuf>,
+    /// Read mirrors and short names from this file [default: ~/.config/containers/registries.conf, or that in /etc]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) registries_conf: Option<PathBuf>,
+    /// Read the drop-ins of registries.conf from this directory only
+    #[arg(long, global = true, value_name = "DIR", hide = true)]
+    pub(crate) registries_conf_dir: Option<PathBuf>,
+    /// Read the system's configuration below this directory instead of /
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) sysroot: Option<PathBuf>,
     /// Retry a failed request this many times
     #[arg(long, global = true, value_name = "N", default_value_t = 5)]
     pub(crate) retries: u32,

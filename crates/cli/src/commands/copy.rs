@@ -33,8 +33,8 @@ pub(crate) fn copy(
     let (from, to) = (parse_name(source)?, parse_name(destination)?);
     let options = copy_options(context, &arguments.images, &arguments.transfer, compression(&arguments.compression)?)?;
     let client = context.client()?;
-    let reader = client.with_registry(side::source_options(context, &arguments.source)?)?;
-    let writer = client.with_registry(side::destination_options(context, &arguments.destination.side)?)?;
+    let reader = side::source_client(context, &client, &arguments.source)?;
+    let writer = side::destination_client(context, &client, &arguments.destination.side)?;
     let source = reader.open_source(&from)?;
     let destination = writer.open_destination(&to, &open_options(&writer, arguments)?)?;
     let copier = Copier::new(options).with_progress(CopyBars::progress(context.quiet()));
@@ -105,9 +105,7 @@ fn compression(arguments: &CompressionArguments) -> anyhow::Result<Option<Compre
     let target = match arguments.dest_compress_format {
         Some(CompressFormat::Gzip) => Target::Gzip { level },
         Some(CompressFormat::Zstd) => Target::Zstd { level },
-        Some(CompressFormat::ZstdChunked) => {
-            return Err(UsageError("--dest-compress-format zstd:chunked is not written yet".to_owned()).into());
-        }
+        Some(CompressFormat::ZstdChunked) => Target::ZstdChunked { level },
         None => return Ok(None),
     };
     target.check_level().map_err(|error| UsageError(format!("--dest-compress-level: {error}")))?;

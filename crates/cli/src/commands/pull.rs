@@ -9,13 +9,16 @@ use crate::args::Pull;
 use crate::context::Context;
 use crate::exit::UsageError;
 use crate::output;
+use crate::short_names::ChosenName;
 
 /// Pulls images and prints their ids.
 pub(crate) fn pull(context: &Context, references: &[String]) -> anyhow::Result<()> {
     let client = context.client()?;
     for reference in references {
-        let image =
-            client.with_progress(context.progress()).pull_with(reference, &context.pull_options(Pull::Always))?;
+        let chosen = ChosenName::ask(&client, reference)?;
+        let pulling = client.with_progress(context.progress());
+        let image = pulling.pull_with(&chosen.name, &context.pull_options(Pull::Always))?;
+        chosen.record(&client);
         context.note_platform(reference, &image.record().platform);
         print_image(context, &image)?;
     }

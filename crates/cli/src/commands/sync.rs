@@ -29,8 +29,8 @@ pub(crate) fn sync(
         return Err(UsageError(text.to_owned()).into());
     }
     let client = context.client()?;
-    let reader = client.with_registry(side::source_options(context, &arguments.source)?)?;
-    let writer = client.with_registry(side::destination_options(context, &arguments.destination)?)?;
+    let reader = side::source_client(context, &client, &arguments.source)?;
+    let writer = side::destination_client(context, &client, &arguments.destination)?;
     let options = SyncOptions { scoped: arguments.scoped, append_suffix: arguments.append_suffix.clone() };
     let target = parse_destination(destination, arguments.dest);
     let items = plan(&reader, source, &target, arguments.src, &options)?;

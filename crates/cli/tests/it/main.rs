@@ -20,6 +20,7 @@ mod inspecting;
 mod interrupting;
 mod layers;
 mod loading;
+mod mirrors;
 mod mounting;
 mod names;
 mod odd_layers;

@@ -9,7 +9,7 @@ use crc32fast::Hasher;
 use flate2::{Compress, FlushCompress, Status};
 
 use super::workers::Workers;
-use super::{Plain, Result, Stop, send};
+use super::{Annotations, Plain, Result, Stop, send};
 use crate::chunk::HISTORY;
 use crate::producer::Outlet;
 use crate::{Compression, Error};
@@ -28,6 +28,8 @@ struct Part {
     bytes: Vec<u8>,
     dictionary: usize,
     is_last: bool,
+    /// The memory for the compressed bytes.
+    compressed: Vec<u8>,
 }
 
 struct Compressed {
@@ -42,12 +44,12 @@ pub(super) fn compress<R: Read>(
     outlet: &Outlet<Vec<u8>>,
     level: Option<u32>,
     threads: usize,
-) -> Result<(), Stop> {
+) -> Result<Annotations, Stop> {
     let level = level.unwrap_or(6);
     let mut output = Output { outlet, crc: Hasher::new(), size: 0 };
     send(outlet, HEADER.to_vec())?;
-    let mut workers = Workers::new(threads, move || Box::new(move |part| compress_part(&part, level)));
-    let mut part = Part { bytes: Vec::with_capacity(PART), dictionary: 0, is_last: false };
+    let mut workers = Workers::new(threads, move || Box::new(move |part| compress_part(part, level)));
+    let mut part = Part { bytes: Vec::with_capacity(PART), dictionary: 0, is_last: false, compressed: Vec::new() };
     loop {
         let bytes = plain.fill()?;
         if bytes.is_empty() {
@@ -57,7 +59,7 @@ pub(super) fn compress<R: Read>(
         let n = room.min(bytes.len());
         // A full part is passed on only if more bytes follow, because the last part is another.
         if n == 0 {
-            let next = part.next();
+            let next = part.next(outlet.spent().unwrap_or_default());
             let full = std::mem::replace(&mut part, next);
             output.write(workers.add(full)?)?;
             continue;
@@ -70,20 +72,22 @@ pub(super) fn compress<R: Read>(
     while let Some(compressed) = workers.next()? {
         output.write(Some(compressed))?;
     }
-    output.end()
+    output.end()?;
+    Ok(Annotations::new())
 }
 
 impl Part {
-    /// Returns the empty part after this one.
-    fn next(&self) -> Self {
+    /// Returns the empty part after this one. It reuses the memory of bytes that were read.
+    fn next(&self, mut compressed: Vec<u8>) -> Self {
         let dictionary = &self.bytes[self.bytes.len().saturating_sub(HISTORY)..];
         let mut bytes = Vec::with_capacity(dictionary.len() + PART);
         bytes.extend_from_slice(dictionary);
-        Self { dictionary: bytes.len(), bytes, is_last: false }
+        compressed.clear();
+        Self { dictionary: bytes.len(), bytes, is_last: false, compressed }
     }
 }
 
-fn compress_part(part: &Part, level: u32) -> Result<Compressed> {
+fn compress_part(mut part: Part, level: u32) -> Result<Compressed> {
     let failure = |_| Error::Encoder { compression: Compression::Gzip, reason: "invalid state" };
     let (dictionary, bytes) = part.bytes.split_at(part.dictionary);
     // A new encoder for each part, because one that was reset still uses some of its earlier input.
@@ -92,10 +96,11 @@ fn compress_part(part: &Part, level: u32) -> Result<Compressed> {
         deflate.set_dictionary(dictionary).map_err(failure)?;
     }
     let flush = if part.is_last { FlushCompress::Finish } else { FlushCompress::Sync };
-    let mut compressed = Vec::with_capacity(bytes.len() / 2 + 64);
+    let compressed = &mut part.compressed;
+    compressed.reserve(bytes.len() / 2 + 64);
     loop {
         let done = deflate.total_in() as usize; // at most the size of a part
-        let status = deflate.compress_vec(&bytes[done..], &mut compressed, flush).map_err(failure)?;
+        let status = deflate.compress_vec(&bytes[done..], compressed, flush).map_err(failure)?;
         // A flush is complete once space is left.
         let is_flushed = !part.is_last && compressed.len() < compressed.capacity();
         if status == Status::StreamEnd || is_flushed {
@@ -105,7 +110,8 @@ fn compress_part(part: &Part, level: u32) -> Result<Compressed> {
     }
     let mut crc = Hasher::new();
     crc.update(bytes);
-    Ok(Compressed { bytes: compressed, crc, size: bytes.len() as u64 })
+    let size = bytes.len() as u64;
+    Ok(Compressed { bytes: part.compressed, crc, size })
 }
 
 struct Output<'a> {

@@ -5,7 +5,7 @@ use std::io::Read;
 use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective;
 use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, get_error_name};
 
-use super::{BUFFER, Plain, Result, Stop, send};
+use super::{Annotations, BUFFER, Plain, Result, Stop, send};
 use crate::Error;
 use crate::producer::Outlet;
 
@@ -18,13 +18,14 @@ pub(super) fn compress<R: Read>(
     outlet: &Outlet<Vec<u8>>,
     level: Option<u32>,
     threads: usize,
-) -> Result<(), Stop> {
+) -> Result<Annotations, Stop> {
     let mut output = Output { context: context(level, threads)?, outlet, buffer: Vec::with_capacity(BUFFER) };
     loop {
         let bytes = plain.fill()?;
         let n = bytes.len();
         if n == 0 {
-            return output.end();
+            output.end()?;
+            return Ok(Annotations::new());
         }
         output.write(bytes)?;
         plain.consume(n);
@@ -103,6 +104,6 @@ impl Output<'_> {
     }
 }
 
-fn failure(code: usize) -> Error {
+pub(super) fn failure(code: usize) -> Error {
     Error::Encoder { compression: crate::Compression::Zstd, reason: get_error_name(code) }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use vmroot_model::{
     Converted, Descriptor, Digest, Document, Error, LayerCompression, Loss, Manifest, ManifestFormat, MediaType,
-    NewManifest, WrittenLayer,
+    NewManifest, Reference, Schema1, WrittenLayer,
 };
 
 use crate::samples::{self, manifest};
@@ -249,4 +249,28 @@ fn new_manifests_have_the_order_of_go() {
     let text = String::from_utf8(bytes).unwrap();
     let positions: Vec<Option<usize>> = names.iter().map(|it| text.find(&format!("\"{it}\":"))).collect();
     assert!(positions.iter().all(Option::is_some) && positions.is_sorted(), "{text}");
+}
+
+#[test]
+fn schema_1_needs_a_history_that_fits() {
+    let with_history = |history: &str| samples::CONFIG.replace("\"history\":[", &format!("\"history\":[{history}"));
+    let gzip = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    let more = with_history(r#"{"created_by":"RUN x"},"#);
+    let none = samples::CONFIG.replace("history", "other");
+    for (config, layers, reason) in [
+        (none.as_str(), vec![gzip], "has no history"),
+        (&more, vec![gzip], "has 2 steps with files, but it has 1 layers"),
+        (samples::CONFIG, vec![gzip, gzip], "has 1 steps with files, but it has 2 layers"),
+        (samples::CONFIG, vec!["application/vnd.docker.image.rootfs.diff.tar.zstd"], "recompress it with gzip"),
+    ] {
+        let source = docker(config, &layers);
+        let error = source.to_schema1(config.as_bytes(), &unchanged(&source), None).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+    let source = docker(samples::CONFIG, &[gzip]);
+    let name = Reference::parse("example.com/team/image:v1").unwrap();
+    let converted = source.to_schema1(samples::CONFIG.as_bytes(), &unchanged(&source), Some(&name)).unwrap();
+    let schema1 = Schema1::parse(converted.manifest).unwrap();
+    assert_eq!((schema1.name(), schema1.tag(), schema1.architecture()), ("team/image", "v1", "arm"));
+    assert_eq!(converted.losses, [Loss::LayerTypes]);
 }

@@ -255,3 +255,30 @@ fn descriptors_without_types_are_kept() {
     assert!(manifest.is_image());
     assert_eq!(manifest.config(), &Descriptor::new(MediaType::default(), Digest::of(b""), 1));
 }
+
+#[test]
+fn without_a_type_the_config_decides_between_docker_and_oci() {
+    for (config, expected) in [
+        ("application/vnd.docker.container.image.v1+json", MediaType::DOCKER_MANIFEST),
+        ("application/vnd.oci.image.config.v1+json", MediaType::OCI_MANIFEST),
+        ("application/octet-stream", MediaType::OCI_MANIFEST),
+        ("", MediaType::OCI_MANIFEST),
+    ] {
+        let json = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"{config}","digest":"{}","size":0}},"layers":[]}}"#,
+            Digest::of(b"")
+        );
+        let document = Document::parse(json.into_bytes(), None).unwrap();
+        assert_eq!(document.media_type(), &expected, "{config}");
+    }
+}
+
+#[test]
+fn a_history_is_schema_1() {
+    let json = format!(
+        r#"{{"schemaVersion":2,"config":{{"mediaType":"x","digest":"{}","size":0}},"history":[]}}"#,
+        Digest::of(b"")
+    );
+    let error = Document::parse(json.into_bytes(), None).unwrap_err();
+    assert!(matches!(&error, Error::AmbiguousManifest { fields, .. } if fields == "config and history"), "{error}");
+}

@@ -1,5 +1,6 @@
 //! Tests of the public API of the model.
 
+mod choose;
 mod config;
 mod convert;
 mod descriptor;
@@ -10,5 +11,7 @@ mod oracle;
 mod platform;
 mod reference;
 mod samples;
+mod schema1;
 mod search;
 mod select;
+mod skopeo;

@@ -1,7 +1,10 @@
 //! Damaged documents. Any result is accepted except a panic.
 
 use proptest::prelude::*;
-use vmroot_model::{Digest, Document, ImageConfig, Platform, Search, chain_ids};
+use vmroot_model::{
+    AnyDocument, Descriptor, Digest, Document, ImageConfig, IndexFormat, LayerCompression, ManifestFormat, MediaType,
+    NewManifest, Platform, Schema1, Search, WrittenLayer, chain_ids, manifest_digest,
+};
 
 use crate::samples;
 
@@ -120,6 +123,88 @@ proptest! {
             // Writing and reading it again gives the same value.
             let json = serde_json::to_string(config.config()).unwrap();
             prop_assert_eq!(&serde_json::from_str::<vmroot_model::ContainerConfig>(&json).unwrap(), config.config());
+        }
+    }
+
+    #[test]
+    fn damaged_documents_are_converted_or_refused(sample in 0..samples::DOCUMENTS.len(), changes in changes()) {
+        match Document::parse(changed(samples::DOCUMENTS[sample], &changes), None) {
+            Ok(Document::Manifest(manifest)) => {
+                let layers: Vec<_> = manifest.layers().iter().map(WrittenLayer::unchanged).collect();
+                prop_assert_eq!(&manifest.with_layers(&layers).unwrap().manifest[..], manifest.raw());
+                let _ = manifest.convert(ManifestFormat::Oci, b"{}", &layers);
+                if let Ok(converted) = manifest.convert(ManifestFormat::Schema2, b"{}", &layers) {
+                    let _: Vec<String> = converted.losses.iter().map(ToString::to_string).collect();
+                    prop_assert!(Document::parse(converted.manifest, Some(converted.media_type.as_str())).is_ok());
+                }
+                let digest = Digest::of(b"new");
+                let gzip: Vec<_> =
+                    layers.iter().map(|_| WrittenLayer::recompressed(digest, 3, LayerCompression::Gzip)).collect();
+                if let Ok(converted) = manifest.with_layers(&gzip) {
+                    let Document::Manifest(new) = Document::parse(converted.manifest, None).unwrap() else { panic!() };
+                    prop_assert!(new.layers().iter().all(|it| it.digest == digest));
+                    prop_assert_eq!((new.config(), new.annotations()), (manifest.config(), manifest.annotations()));
+                }
+            }
+            Ok(Document::Index(index)) => {
+                let _ = index.choose_instance(&Platform::host(), false);
+                let same = index.edit().finish().unwrap();
+                prop_assert_eq!(&same.bytes[..], index.raw());
+                let mut edit = index.edit();
+                edit.remove(0);
+                if let Ok(edited) = edit.clone().finish() {
+                    let Document::Index(new) = Document::parse(edited.bytes, None).unwrap() else { panic!() };
+                    prop_assert_eq!(new.manifests(), index.manifests().get(1..).unwrap_or_default());
+                }
+                for format in [IndexFormat::Oci, IndexFormat::DockerList] {
+                    if let Ok(edited) = edit.clone().finish_as(format, &Platform::host()) {
+                        let Document::Index(new) = Document::parse(edited.bytes, None).unwrap() else { panic!() };
+                        prop_assert_eq!(new.manifests().len(), index.manifests().len().saturating_sub(1));
+                    }
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    #[test]
+    fn damaged_configs_are_converted_or_refused(changes in changes()) {
+        let bytes = changed(samples::CONFIG, &changes);
+        let config = Descriptor::of(MediaType::DOCKER_CONFIG, &bytes);
+        let layer = Descriptor::of(MediaType::DOCKER_LAYER_GZIP, b"x");
+        let source = samples::manifest(std::str::from_utf8(&NewManifest::schema2(config, vec![layer]).to_bytes()).unwrap());
+        let layers = [WrittenLayer::unchanged(&source.layers()[0])];
+        if let Ok(converted) = source.convert(ManifestFormat::Oci, &bytes, &layers) {
+            let (old, new) = (ImageConfig::parse(bytes.clone()).unwrap(), ImageConfig::parse(converted.config.unwrap()).unwrap());
+            prop_assert_eq!((old.diff_ids(), old.history().len()), (new.diff_ids(), new.history().len()));
+            prop_assert_eq!(&old.config().env, &new.config().env);
+        }
+        if let Ok(converted) = source.to_schema1(&bytes, &layers, None) {
+            prop_assert_eq!(Schema1::parse(converted.manifest).unwrap().layers()[0].is_empty(), false);
+        }
+    }
+
+    #[test]
+    fn damaged_schema_1_is_converted_or_refused(changes in changes()) {
+        let bytes = changed(samples::SCHEMA1, &changes);
+        let digest = manifest_digest(&bytes);
+        if let Ok(AnyDocument::Schema1(schema1)) = AnyDocument::parse(bytes, None) {
+            prop_assert_eq!(schema1.digest(), &digest.unwrap());
+            let _ = schema1.config();
+            let written = |format| -> Vec<WrittenLayer> {
+                let layers = schema1.layers_in(format).into_iter();
+                let layer = |digest| WrittenLayer::recompressed(digest, 1, LayerCompression::Gzip);
+                layers.map(|it| WrittenLayer { diff_id: Some(*it.digest()), ..layer(*it.digest()) }).collect()
+            };
+            let same = schema1.with_layers(&written(ManifestFormat::Schema1), None).unwrap();
+            prop_assert_eq!(&same.manifest[..], schema1.raw());
+            for format in [ManifestFormat::Oci, ManifestFormat::Schema2] {
+                if let Ok(converted) = schema1.convert(format, &written(format)) {
+                    let config = ImageConfig::parse(converted.config.unwrap()).unwrap();
+                    prop_assert_eq!(config.history().len(), schema1.layers().len());
+                    prop_assert!(Document::parse(converted.manifest, None).is_ok());
+                }
+            }
         }
     }
 }

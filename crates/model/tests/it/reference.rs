@@ -55,6 +55,14 @@ fn references_are_normalised() {
         ("a.b.c.d/x", "a.b.c.d", "x", None),
         ("docker/docker", "docker.io", "docker/docker", None),
         ("localhosts/x", "docker.io", "localhosts/x", None),
+        // The classes of cases of go-containerregistry.
+        ("eu.gcr.io/google.com/project/with-nums-1:v2", "eu.gcr.io", "google.com/project/with-nums-1", Some("v2")),
+        ("gcr.io/p/image:w1th-alpha_num3ric.CAPITALS", "gcr.io", "p/image", Some("w1th-alpha_num3ric.CAPITALS")),
+        ("domain.with.port:9001/image:latest", "domain.with.port:9001", "image", Some("latest")),
+        ("www.example.test:12345/repo/path", "www.example.test:12345", "repo/path", None),
+        ("mirror.gcr.io/ubuntu", "mirror.gcr.io", "ubuntu", None),
+        ("example.com/a/b", "example.com", "a/b", None),
+        ("0", "docker.io", "library/0", None),
     ] {
         let reference = Reference::parse(text).unwrap();
         assert_eq!((reference.domain(), reference.path(), reference.tag()), (domain, path, tag), "{text}");
@@ -92,6 +100,12 @@ fn errors_name_the_part() {
         ("repo:.x", Tag),
         ("repo:a b", Tag),
         ("repo:é", Tag),
+        ("gcr.io/p/x:c@n't", Digest),
+        (&format!("library/nginx:@{SHA256}"), Tag),
+        (&format!("repo@sha256:{}", ":".repeat(64)), Digest),
+        (&format!("repo@sha256:{}", "sh".repeat(32)), Digest),
+        ("repo@unknown:abc123", Digest),
+        ("b@char/image", Digest),
         (&long_tag, Tag),
         (&long_name, Repository),
         ("a//b", Repository),

@@ -1,5 +1,7 @@
 //! The requests of one upload (OCI distribution-spec 1.1, "Pushing blobs").
 
+use std::sync::Arc;
+
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RANGE};
 use reqwest::{Method, Url};
 use vmroot_errors::with_causes;
@@ -8,7 +10,7 @@ use vmroot_model::{Algorithm, Digest, Reference};
 use super::StreamedBody;
 use crate::http::{Access, Failure, HttpRequest, HttpResponse, RequestBody, location};
 use crate::manifest::DOCKER_CONTENT_DIGEST;
-use crate::{Client, Error, Result};
+use crate::{Client, Error, HostOptions, Result};
 
 /// The header with the minimum length of all chunks but the last.
 const OCI_CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
@@ -22,6 +24,7 @@ pub(super) struct UploadSession<'a> {
     client: &'a Client,
     reference: &'a Reference,
     base: Url,
+    settings: Arc<HostOptions>,
     /// The URL for the next request. Each response may change it.
     location: Url,
     /// The minimum length of all chunks but the last, in bytes.
@@ -47,6 +50,7 @@ impl<'a> UploadSession<'a> {
         let mut request = client.request(reference, Method::POST, &format!("blobs/uploads/{query}"))?;
         request.access = Access::Push;
         let base = request.base.clone().unwrap_or_else(|| request.url.clone());
+        let settings = Arc::clone(&request.settings);
         let (location, min_chunk) = client.send(reference, &request, |response| {
             let url = response.redacted_url();
             let min_chunk = response.header(OCI_CHUNK_MIN_LENGTH).and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -55,7 +59,7 @@ impl<'a> UploadSession<'a> {
             let missing = || Error::Upload { url, reason: "the answer has no Location".to_owned() };
             Ok((location.ok_or_else(missing)?, min_chunk))
         })?;
-        Ok(Self { client, reference, base, location, min_chunk })
+        Ok(Self { client, reference, base, settings, location, min_chunk })
     }
 
     /// Returns the URL of the upload, for messages.
@@ -65,7 +69,12 @@ impl<'a> UploadSession<'a> {
 
     fn request(&self, method: Method, url: Url) -> HttpRequest {
         let request = self.client.request_url(method, url);
-        HttpRequest { base: Some(self.base.clone()), access: Access::Push, ..request }
+        HttpRequest {
+            base: Some(self.base.clone()),
+            access: Access::Push,
+            settings: Arc::clone(&self.settings),
+            ..request
+        }
     }
 
     /// Sends a part of the blob once. `range` is its first and last byte, if the request must state them. Returns the

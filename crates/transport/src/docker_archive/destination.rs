@@ -21,6 +21,8 @@ const MODE: u32 = 0o444;
 /// Members have the order of the manifest, so equal images have equal archives.
 #[derive(Debug)]
 pub(crate) struct DockerArchiveDestination {
+    /// The name of the destination.
+    name: String,
     output: ArchiveOutput,
     /// The names of the image, each with a tag.
     tags: Vec<Reference>,
@@ -51,8 +53,25 @@ impl DockerArchiveDestination {
             let reason = "docker-archive doesn't support modifying existing images; remove the file first";
             return Err(Error::Occupied { path: path.to_owned(), reason });
         }
-        let tags = name.into_iter().chain(options.additional_tags.iter().cloned()).collect();
-        Ok(Self { output: ArchiveOutput::create(path, options)?, tags, image: Mutex::new(None) })
+        let tags: Vec<Reference> = name.into_iter().chain(options.additional_tags.iter().cloned()).collect();
+        let name = match tags.first() {
+            Some(tag) => format!("docker-archive:{}:{}", path.display(), tag_text(tag)),
+            None => format!("docker-archive:{}", path.display()),
+        };
+        Ok(Self { name, output: ArchiveOutput::create(path, options)?, tags, image: Mutex::new(None) })
+    }
+
+    /// Prepares an archive that the commit writes to `writer`, and closes. `name` is its name in messages.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn to_writer(
+        name: String,
+        writer: impl std::io::Write + Send + 'static,
+        tag: &Reference,
+        options: &DestinationOptions,
+    ) -> Result<Self> {
+        let tags = std::iter::once(tag).chain(&options.additional_tags).cloned().collect();
+        let output = ArchiveOutput::to_writer(Path::new(&name), writer, options)?;
+        Ok(Self { name, output, tags, image: Mutex::new(None) })
     }
 
     fn refused(&self, media_type: &MediaType, reason: impl Into<String>) -> Error {
@@ -113,10 +132,7 @@ fn config_member(digest: &Digest) -> String {
 
 impl ImageDestination for DockerArchiveDestination {
     fn name(&self) -> String {
-        match self.tags.first() {
-            Some(tag) => format!("docker-archive:{}:{}", self.output.path().display(), tag_text(tag)),
-            None => format!("docker-archive:{}", self.output.path().display()),
-        }
+        self.name.clone()
     }
 
     fn accepts(&self) -> Accepts {

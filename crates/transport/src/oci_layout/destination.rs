@@ -8,6 +8,7 @@ use vmroot_model::{Algorithm, Descriptor, Digest, MediaType, Reference};
 use vmroot_output::{TemporaryFile, sync_directory};
 
 use super::directory::{BLOBS, Lock, blob_path, ensure, read_index, write_index};
+use super::{INDEX_JSON, describe_referrer};
 use crate::blob_file::{is_file_of_size, sweep, write_blob, write_document};
 use crate::instances::Instances;
 use crate::{Accepts, DestinationOptions, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
@@ -28,6 +29,10 @@ pub(crate) struct OciLayoutDestination {
     layers: LayerForm,
     instances: Instances,
     top: Mutex<Option<Descriptor>>,
+    /// Documents that refer to the image. They are entries of the index, too.
+    referrers: Mutex<Vec<Descriptor>>,
+    /// Keeps the blobs that are there, until the image is written.
+    _no_removal: Lock,
 }
 
 /// Returns the forms of images that a layout can hold. Containers/image accepts the same.
@@ -41,12 +46,18 @@ pub(crate) fn layer_form(options: &DestinationOptions) -> LayerForm {
     if options.accept_uncompressed_layers { LayerForm::Keep } else { LayerForm::Compress }
 }
 
-/// Fails if a manifest is not of an OCI type.
+/// Returns whether a layout can hold a document of this type. Containers/image writes the types of Docker into layouts
+/// too, if a user asks for them, and reads them.
+pub(crate) fn can_hold(media_type: &MediaType) -> bool {
+    MediaType::DOCUMENTS.iter().any(|known| media_type.matches(known))
+}
+
+/// Fails if a layout cannot hold a document of this type.
 pub(crate) fn check_media_type(place: String, media_type: &MediaType) -> Result<()> {
-    if media_type.matches(&MediaType::OCI_MANIFEST) || media_type.matches(&MediaType::OCI_INDEX) {
+    if can_hold(media_type) {
         return Ok(());
     }
-    let reason = "a layout has OCI manifests and indexes only".to_owned();
+    let reason = "a layout has manifests and indexes of OCI, or of Docker's schema 2".to_owned();
     Err(Error::Refused { place, media_type: media_type.to_string(), reason })
 }
 
@@ -59,6 +70,7 @@ impl OciLayoutDestination {
             None => (path.join(BLOBS), path.to_owned()),
         };
         fs::create_dir_all(&blobs).map_err(Error::io("create the directory", &blobs))?;
+        let no_removal = Lock::share(&path.join(BLOBS))?;
         sweep(path);
         if temporary != path {
             sweep(&temporary);
@@ -71,6 +83,8 @@ impl OciLayoutDestination {
             layers: layer_form(options),
             instances: Instances::default(),
             top: Mutex::new(None),
+            referrers: Mutex::new(Vec::new()),
+            _no_removal: no_removal,
         })
     }
 
@@ -107,6 +121,10 @@ impl ImageDestination for OciLayoutDestination {
         accepts(self.layers)
     }
 
+    fn can_hold(&self, media_type: &MediaType) -> bool {
+        can_hold(media_type)
+    }
+
     fn current(&self) -> Result<Option<Digest>> {
         let index = read_index(&self.path)?;
         let found = index.and_then(|index| index.find(self.name.as_deref()));
@@ -127,7 +145,13 @@ impl ImageDestination for OciLayoutDestination {
     fn put_manifest(&self, bytes: &[u8], media_type: &MediaType, place: ManifestPlace) -> Result<()> {
         check_media_type(self.name(), media_type)?;
         match place {
-            ManifestPlace::Instance | ManifestPlace::Referrer => self.put_document(bytes, &self.instances.add(bytes)),
+            ManifestPlace::Instance => self.put_document(bytes, &self.instances.add(bytes)),
+            ManifestPlace::Referrer => {
+                let referrer = describe_referrer(bytes, media_type);
+                self.put_document(bytes, &referrer.digest)?;
+                self.referrers.lock().unwrap_or_else(PoisonError::into_inner).push(referrer);
+                Ok(())
+            }
             ManifestPlace::Top => {
                 for (other, sha256) in self.instances.other_names(bytes, media_type) {
                     let path = blob_path(&self.blobs, &sha256);
@@ -142,16 +166,22 @@ impl ImageDestination for OciLayoutDestination {
         }
     }
 
+    /// Without an image, only referrers are added: the image is there already.
     fn commit(&self) -> Result<()> {
         let top = self.top.lock().unwrap_or_else(PoisonError::into_inner);
-        let top = top.as_ref().ok_or_else(|| Error::NoManifest { place: self.name() })?;
+        let referrers = self.referrers.lock().unwrap_or_else(PoisonError::into_inner);
+        if top.is_none() && referrers.is_empty() {
+            return Err(Error::NoManifest { place: self.name() });
+        }
         self.sync_blobs()?;
         let _lock = Lock::take(&self.path)?;
-        let missing =
-            || Error::Missing { path: self.path.clone(), role: "index", member: super::INDEX_JSON.to_owned() };
+        let missing = || Error::Missing { path: self.path.clone(), role: "index", member: INDEX_JSON.to_owned() };
         let mut index = read_index(&self.path)?.ok_or_else(missing)?;
-        let changed = index.set(top, self.name.as_deref());
-        changed.map_err(|error| Error::member(&self.path, super::INDEX_JSON, format!("cannot be changed: {error}")))?;
+        let mut change = || {
+            referrers.iter().try_for_each(|referrer| index.add_unnamed(referrer))?;
+            top.as_ref().map_or(Ok(()), |top| index.set(top, self.name.as_deref()))
+        };
+        change().map_err(|error| Error::member(&self.path, INDEX_JSON, format!("cannot be changed: {error}")))?;
         write_index(&self.path, &index)
     }
 }

@@ -107,18 +107,30 @@ fn read_limited(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// The lock for changing `index.json`: flock(2) of the layout's directory. It ends when it is dropped.
+/// A lock by flock(2) of a directory. It ends when it is dropped.
+///
+/// The lock of the layout is for changing `index.json`. The lock of the blobs is shared by those who write images, and
+/// exclusive for those who remove blobs.
 #[derive(Debug)]
 pub(super) struct Lock {
     _directory: File,
 }
 
 impl Lock {
-    /// Takes the lock. Waits for other processes and threads, which hold it for an edit of the index only.
+    /// Takes the lock of a directory. Waits for other processes and threads.
     pub(super) fn take(path: &Path) -> Result<Self> {
+        Self::take_by(path, File::lock)
+    }
+
+    /// Shares the lock of a directory. Waits for a holder that does not share it.
+    pub(super) fn share(path: &Path) -> Result<Self> {
+        Self::take_by(path, File::lock_shared)
+    }
+
+    fn take_by(path: &Path, lock: impl Fn(&File) -> io::Result<()>) -> Result<Self> {
         let directory = File::open(path).map_err(Error::io("open the directory", path))?;
         loop {
-            match directory.lock() {
+            match lock(&directory) {
                 Ok(()) => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The file system has no locks. Edits are atomic, but one of two at the same time may be lost.

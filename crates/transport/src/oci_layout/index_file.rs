@@ -60,7 +60,9 @@ impl IndexFile {
             Some(entries) => serde_json::from_str(entries.get())?,
             None => None,
         };
-        let index = Self { fields, entries: entries.unwrap_or_default() };
+        let mut index = Self { fields, entries: entries.unwrap_or_default() };
+        // Readers skip these, so they have no number.
+        index.entries.retain(|entry| entry.get() != "null");
         for entry in &index.entries {
             serde_json::from_str::<Entry>(entry.get())?;
         }
@@ -102,6 +104,24 @@ impl IndexFile {
         }
         self.entries.push(image);
         Ok(())
+    }
+
+    /// Adds a document without a name, unless the index has it.
+    pub(crate) fn add_unnamed(&mut self, document: &Descriptor) -> serde_json::Result<()> {
+        let digest = document.digest.to_string();
+        for entry in &self.entries {
+            if serde_json::from_str::<Entry>(entry.get())?.digest.as_deref() == Some(&*digest) {
+                return Ok(());
+            }
+        }
+        self.entries.push(to_raw_value(document)?);
+        Ok(())
+    }
+
+    /// Removes the entries with these numbers.
+    pub(super) fn remove(&mut self, entries: &[usize]) {
+        let mut number = 0..;
+        self.entries.retain(|_| number.next().is_some_and(|number| !entries.contains(&number)));
     }
 
     /// Returns the bytes of the file.
@@ -226,6 +246,16 @@ mod tests {
             r#"{{"schemaVersion":2,"manifests":[{entries}],"annotations":{{"x": "y"}},"unknown":[1.0, null]}}"#
         );
         assert_eq!(text(&index), wanted);
+    }
+
+    #[test]
+    fn entries_can_be_removed() {
+        let entries = ["one", "two", "three"].map(|content| entry(content, None));
+        let [one, two, three] = &entries;
+        let text_before = format!(r#"{{"schemaVersion":2,"manifests":[null,{one},{two},null,{three}]}}"#);
+        let mut index = IndexFile::parse(text_before.as_bytes()).unwrap();
+        index.remove(&[0, 2]);
+        assert_eq!(text(&index), format!(r#"{{"schemaVersion":2,"manifests":[{two}]}}"#));
     }
 
     #[test]

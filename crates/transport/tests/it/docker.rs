@@ -26,7 +26,7 @@ fn before_25_with_a_repeated_layer_as_a_symlink() {
         panic!("an index")
     };
     assert_eq!(*manifest.media_type(), MediaType::DOCKER_MANIFEST);
-    assert!(manifest.layers().iter().all(|layer| layer.media_type == MediaType::DOCKER_LAYER));
+    assert!(manifest.layers().iter().all(|layer| layer.media_type == MediaType::DOCKER_LAYER_GZIP));
 }
 
 #[test]

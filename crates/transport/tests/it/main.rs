@@ -1,9 +1,14 @@
-//! Tests with valid archives of all formats and versions, and with invalid ones.
+//! Tests with valid archives of all formats and versions, with invalid ones, and with those that destinations write.
 
 mod builder;
+mod copying;
+mod daemon;
+mod destinations;
 mod directories;
 mod docker;
+mod faults;
 mod hostile;
+mod judges;
 mod oci;
 mod pull;
 mod storage;

@@ -152,3 +152,21 @@ fn other_versions_and_other_documents_are_refused() {
     assert_eq!(empty.open().unwrap().images().len(), 0);
     assert!(matches!(empty.source(&ImageSelector::Only).unwrap_err(), Error::NoImages { .. }));
 }
+
+/// Containers/image counts all entries. An entry with the type of a manifest can be read by its index.
+#[test]
+fn an_attestation_is_no_image_but_has_an_index() {
+    let image = Image::new(11, 1);
+    let (blobs, entry) = stored(&image, &ref_name("a"));
+    let unknown = json!({ "platform": { "os": "unknown", "architecture": "unknown" } });
+    let attestation = self::entry(&MediaType::OCI_MANIFEST, blobs.last().unwrap(), &unknown);
+    let other = self::entry(&MediaType::new("text/plain"), b"text", &ref_name("text"));
+    let saved = SavedArchive::tar(&oci_layout(&blobs, &[entry, attestation, other]));
+    assert_eq!(saved.open().unwrap().tags(), ["a", "text"]);
+    assert_same_image(&*saved.source(&ImageSelector::Index(1)).unwrap(), &image);
+    for selector in [name("text"), ImageSelector::Index(2)] {
+        let error = saved.source(&selector).unwrap_err();
+        assert!(matches!(&error, Error::Member { .. }) && error.to_string().contains("text/plain"), "{error}");
+    }
+    assert!(matches!(saved.source(&ImageSelector::Index(3)).unwrap_err(), Error::NoSuchImage { .. }));
+}

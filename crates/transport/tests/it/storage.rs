@@ -85,6 +85,13 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    fn drop(&mut self) {
+        // The driver mounts its directory on itself, and leaves it mounted. Otherwise the call fails.
+        let _ = rustix::mount::unmount(self.at("root/overlay"), rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
 /// Returns an image whose layers have entries of all kinds, some of which need care on disk.
 fn varied_image() -> Image {
     let mut base = tar::Builder::new(Vec::new());
@@ -92,7 +99,9 @@ fn varied_image() -> Image {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(kind);
         header.set_mode(if kind.is_dir() { 0o1755 } else { 0o4640 });
-        (header.set_uid(0), header.set_gid(0), header.set_mtime(1_000_000_007));
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1_000_000_007);
         header.set_size(content.len() as u64);
         match kind {
             tar::EntryType::Symlink | tar::EntryType::Link => base.append_link(&mut header, path, target).unwrap(),
@@ -168,7 +177,7 @@ fn images_are_found_by_name_id_and_digest() {
     let id = images[0].id().hex();
     let list: Value = serde_json::from_slice(&fs::read(store.at("root/vfs-images/images.json")).unwrap()).unwrap();
     let records = list.as_array().unwrap();
-    let digest = records.iter().find(|record| record["id"] == Value::from(id.clone())).unwrap()["digest"].clone();
+    let digest = records.iter().find(|record| record["id"] == id[..]).unwrap()["digest"].clone();
     let digest = digest.as_str().unwrap();
     for name in [
         "example.com/a:1".to_owned(),

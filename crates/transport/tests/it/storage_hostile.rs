@@ -216,10 +216,13 @@ fn files_outside_of_the_layer_are_not_read() {
     }
 }
 
+/// A change to a record.
+type Change<'c> = &'c dyn Fn(&mut Value);
+
 #[test]
 fn damaged_lists_and_documents_are_errors() {
     let store = Store::new();
-    let cases: [(&str, &dyn Fn(&mut Value), &dyn Fn(&mut Value)); 6] = [
+    let cases: [(&str, Change, Change); 6] = [
         ("layer other not found", &|image| image["layer"] = json!("other"), &|_| {}),
         ("the layers of one image exceeds", &|_| {}, &|layer| layer["parent"] = json!("layer")),
         ("has no digest of its tar", &|_| {}, &|layer| layer["diff-digest"] = json!("")),

@@ -10,7 +10,7 @@ use vmroot_transport::ImageName;
 
 use super::Client;
 use crate::Result;
-use crate::name::check_name;
+use crate::name::{check_name, is_id};
 
 impl Client {
     /// Returns the records of all images in the cache, ordered by name.
@@ -34,6 +34,10 @@ impl Client {
     /// - The file after `TRANSPORT:` cannot be read.
     pub fn find(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
         if !ImageName::has_transport(name) {
+            #[cfg(feature = "registry")]
+            if let Some(image) = self.find_by_short_name(name, platform)? {
+                return Ok(image);
+            }
             return match self.store.find(name, platform) {
                 Err(vmroot_image_store::Error::NoSuchImage(missing)) => {
                     check_name(name)?;
@@ -47,6 +51,21 @@ impl Client {
             ImageName::Cache(name) => self.find(&name, platform),
             _ => self.find_loaded(name, platform),
         }
+    }
+
+    /// Finds the image of a short name with a meaning of its own in the configuration.
+    #[cfg(feature = "registry")]
+    fn find_by_short_name(&self, name: &str, platform: Option<&Platform>) -> Result<Option<Image>> {
+        if is_id(name) || Reference::parse(name).is_err() {
+            return Ok(None);
+        }
+        for reference in self.registries.configured_names(name)? {
+            match self.store.find(&reference.to_string(), platform) {
+                Err(vmroot_image_store::Error::NoSuchImage(_)) => {}
+                found => return Ok(Some(found?)),
+            }
+        }
+        Ok(None)
     }
 
     /// Finds the image of a file, if it was loaded before.

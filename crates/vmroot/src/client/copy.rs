@@ -83,7 +83,7 @@ impl Client {
     ) -> Result<Box<dyn ImageDestination>> {
         use vmroot_transport::RegistryDestination;
 
-        let client = self.registry.clone();
+        let client = self.registries.named.clone();
         let destination = match untagged {
             true => RegistryDestination::untagged(client, reference.clone()),
             false => RegistryDestination::new(client, reference.clone()),

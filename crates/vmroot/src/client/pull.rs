@@ -79,13 +79,14 @@ impl Client {
         if is_id(name) || !is_archive && cfg!(not(feature = "registry")) {
             return self.find(name, options.platform.as_ref());
         }
-        let (source, references) = self.source(name)?;
-        // A file is always read: its images may have changed under the same names.
-        let policy = if is_archive { PullPolicy::Always } else { options.policy };
-        let (platform, fallback) = self.platform(options.platform.as_ref(), is_archive);
-        let loaded_from = is_archive.then(|| source.name());
-        let request = PullRequest { references, platform, policy, fallback, loaded_from };
-        Ok(self.store.pull(&*source, &request, &self.progress)?)
+        self.try_sources(name, |source, references| {
+            // A file is always read: its images may have changed under the same names.
+            let policy = if is_archive { PullPolicy::Always } else { options.policy };
+            let (platform, fallback) = self.platform(options.platform.as_ref(), is_archive);
+            let loaded_from = is_archive.then(|| source.name());
+            let request = PullRequest { references, platform, policy, fallback, loaded_from };
+            Ok(self.store.pull(&*source, &request, &self.progress)?)
+        })
     }
 
     /// Returns an image from the cache, or pulls it if the policy of `options` says so. Programs that run images call this.
@@ -188,10 +189,11 @@ impl Client {
     /// # Errors
     /// As [`Self::pull`].
     pub fn describe_remote(&self, name: &str, platform: Option<&Platform>) -> Result<Description> {
-        let (source, references) = self.source(name)?;
-        let (platform, fallback) = self.platform(platform, ImageName::is_archive(name));
-        let chosen = choose(&*source, &platform, fallback)?;
-        Ok(Description::of_chosen(&chosen, references.first()))
+        self.try_sources(name, |source, references| {
+            let (platform, fallback) = self.platform(platform, ImageName::is_archive(name));
+            let chosen = choose(&*source, &platform, fallback)?;
+            Ok(Description::of_chosen(&chosen, references.first()))
+        })
     }
 
     pub(super) fn archive_options(&self) -> ArchiveOptions {
@@ -217,6 +219,40 @@ impl Client {
             return self.repository(Reference::parse(name)?);
         }
         self.source_of(&ImageName::parse(name)?)
+    }
+
+    /// Calls `read` with the source of an image and its references. A name with several meanings is tried with each, until
+    /// one succeeds.
+    fn try_sources<T>(
+        &self,
+        name: &str,
+        read: impl Fn(Box<dyn ImageSource>, Vec<Reference>) -> Result<T>,
+    ) -> Result<T> {
+        if is_id(name) || ImageName::has_transport(name) {
+            let (source, references) = self.source(name)?;
+            return read(source, references);
+        }
+        let mut failed = Vec::new();
+        for reference in self.candidates(name)? {
+            let result = self.repository(reference.clone()).and_then(|(source, references)| read(source, references));
+            match result {
+                Err(error) if error.kind() != ErrorKind::Cancelled => failed.push((reference, error)),
+                result => return result,
+            }
+        }
+        Err(crate::Error::no_candidate(name, failed))
+    }
+
+    /// Returns the references that a name without a transport may stand for.
+    #[cfg(feature = "registry")]
+    fn candidates(&self, name: &str) -> Result<Vec<Reference>> {
+        self.registries.candidates(name)
+    }
+
+    /// Returns the reference that a name without a transport stands for.
+    #[cfg(not(feature = "registry"))]
+    fn candidates(&self, name: &str) -> Result<Vec<Reference>> {
+        Ok(vec![Reference::parse(name)?])
     }
 
     /// Returns the source of an image in a transport, and its references.
@@ -248,8 +284,7 @@ impl Client {
             (None, None) => reference.with_tag("latest").expect("latest is a tag"),
             _ => reference,
         };
-        let source = vmroot_transport::RegistrySource::new(self.registry.clone(), reference.clone());
-        Ok((Box::new(source), vec![reference]))
+        Ok((Box::new(self.registries.source(&reference)?), vec![reference]))
     }
 
     #[cfg(not(feature = "registry"))]

@@ -1,0 +1,178 @@
+//! `login` and `logout`.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::sync::Arc;
+
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use vmroot::config_files::{Error as ConfigError, check_key};
+use vmroot::{Configuration, Credential, FixedCredential, RegistryOptions};
+
+use crate::args::{LoginArguments, LogoutArguments};
+use crate::context::Context;
+use crate::exit::UsageError;
+use crate::output;
+use crate::registry_access::RegistryAccess;
+
+/// The maximum length of a password from standard input, in bytes. Tokens of cloud registries have some kilobytes.
+const PASSWORD_LIMIT: u64 = 1 << 20;
+
+/// Logs in to a registry: checks user and password there, and stores them.
+pub(crate) fn login(context: &Context, arguments: &LoginArguments) -> anyhow::Result<()> {
+    let access = access(context, arguments.compat_auth_file.clone());
+    let configuration = access.configuration(context.registry_arguments());
+    let key = key(&arguments.registry)?;
+    if arguments.get_login {
+        return print_login(context, &configuration, key);
+    }
+    if access.no_creds || access.creds.is_some() || access.registry_token.is_some() {
+        let text = "login takes --username and --password, not --creds, --registry-token or --no-creds";
+        return Err(UsageError(text.to_owned()).into());
+    }
+    if arguments.username.is_none() && arguments.password.is_none() && !arguments.password_stdin {
+        // As podman: credentials that are valid already need not be entered again.
+        if let Some(credential) = find_credential(context, &configuration, key)?
+            && check(context, &configuration, key, credential).is_ok()
+        {
+            return Ok(output::print_line(format!("Existing credentials are valid. Already logged in to {key}"))?);
+        }
+    }
+    let (user, password) = ask(arguments)?;
+    let credential = Credential::Password { user: user.clone(), password: password.clone() };
+    check(context, &configuration, key, credential)?;
+    let stored = configuration.store_credential(key, &user, &password, &context.cancel());
+    let stored = stored.map_err(vmroot::Error::from)?;
+    if context.verbose() {
+        output::print_note(&format!("stored in {stored}"));
+    }
+    Ok(output::print_line("Login Succeeded!")?)
+}
+
+/// Removes the credentials of a registry, or all.
+pub(crate) fn logout(context: &Context, arguments: &LogoutArguments) -> anyhow::Result<()> {
+    let access = access(context, arguments.compat_auth_file.clone());
+    let configuration = access.configuration(context.registry_arguments());
+    let cancel = context.cancel();
+    let Some(registry) = &arguments.registry else {
+        configuration.erase_all_credentials(&cancel).map_err(vmroot::Error::from)?;
+        return Ok(output::print_line("Removed login credentials for all registries")?);
+    };
+    let key = key(registry)?;
+    match configuration.erase_credential(key, &cancel) {
+        Ok(()) => Ok(output::print_line(format!("Removed login credentials for {key}"))?),
+        Err(error @ ConfigError::NotLoggedIn { .. }) => {
+            if let Some(found) = find(context, &configuration, key)? {
+                output::print_note(&format!("{} still has credentials for {key}", found.source));
+            }
+            Err(vmroot::Error::from(error).into())
+        }
+        Err(error) => Err(vmroot::Error::from(error).into()),
+    }
+}
+
+fn access(context: &Context, compat_auth_file: Option<std::path::PathBuf>) -> RegistryAccess {
+    RegistryAccess { compat_auth_file, ..RegistryAccess::of(context.registry_arguments()) }
+}
+
+/// Returns the key for credentials. A scheme, which docker accepts, is removed, together with the path after it.
+fn key(registry: &str) -> anyhow::Result<&str> {
+    let without_scheme = registry.strip_prefix("https://").or_else(|| registry.strip_prefix("http://"));
+    let key = match without_scheme {
+        Some(rest) => rest.split('/').next().unwrap_or(rest),
+        None => registry.trim_end_matches('/'),
+    };
+    let key = if key == "index.docker.io" || key == "registry-1.docker.io" { "docker.io" } else { key };
+    check_key(key).map_err(vmroot::Error::from)?;
+    Ok(key)
+}
+
+fn split(key: &str) -> (&str, &str) {
+    key.split_once('/').unwrap_or((key, ""))
+}
+
+fn find(
+    context: &Context,
+    configuration: &Configuration,
+    key: &str,
+) -> anyhow::Result<Option<vmroot::registry::FoundCredential>> {
+    let (domain, repository) = split(key);
+    Ok(configuration.find_credential(domain, repository, &context.cancel()).map_err(vmroot::Error::from)?)
+}
+
+fn find_credential(context: &Context, configuration: &Configuration, key: &str) -> anyhow::Result<Option<Credential>> {
+    Ok(find(context, configuration, key)?.map(|found| found.credential))
+}
+
+fn print_login(context: &Context, configuration: &Configuration, key: &str) -> anyhow::Result<()> {
+    match find_credential(context, configuration, key)? {
+        Some(Credential::Password { user, .. }) => Ok(output::print_line(user)?),
+        Some(Credential::IdentityToken(_) | Credential::RegistryToken(_)) => Ok(output::print_line("<token>")?),
+        None => Err(vmroot::Error::from(ConfigError::NotLoggedIn { key: key.to_owned() }).into()),
+    }
+}
+
+/// Checks a credential at its registry.
+fn check(context: &Context, configuration: &Configuration, key: &str, credential: Credential) -> anyhow::Result<()> {
+    let hosts =
+        Configuration::new(configuration.locations().clone()).with_tls_verify(context.registry_arguments().tls_verify);
+    let options = RegistryOptions {
+        credentials: Arc::new(FixedCredential(credential)),
+        hosts: Arc::new(hosts),
+        ..context.registry_options()
+    };
+    let client = vmroot::registry::Client::new(options).map_err(vmroot::Error::from)?;
+    Ok(client.check_login(split(key).0).map_err(vmroot::Error::from)?)
+}
+
+/// Returns the user and the password of the options, or asks for them.
+fn ask(arguments: &LoginArguments) -> anyhow::Result<(String, String)> {
+    let needs_terminal = arguments.username.is_none() || arguments.password.is_none() && !arguments.password_stdin;
+    if arguments.password_stdin && arguments.username.is_none() {
+        return Err(UsageError("--password-stdin requires --username".to_owned()).into());
+    }
+    if needs_terminal && !io::stdin().is_terminal() {
+        let text = "standard input is no terminal: use --username, and --password-stdin or --password";
+        return Err(UsageError(text.to_owned()).into());
+    }
+    let user = match &arguments.username {
+        Some(user) => user.clone(),
+        None => prompt("Username: ")?,
+    };
+    let password = match &arguments.password {
+        Some(password) => password.clone(),
+        None if arguments.password_stdin => {
+            let mut text = String::new();
+            io::stdin().lock().take(PASSWORD_LIMIT).read_to_string(&mut text)?;
+            // As docker and podman: one line break at the end is not part of the password.
+            let line = text.strip_suffix('\n').unwrap_or(&text);
+            line.strip_suffix('\r').unwrap_or(line).to_owned()
+        }
+        None => prompt_hidden("Password: ")?,
+    };
+    if user.is_empty() || password.is_empty() {
+        return Err(UsageError("the user or the password is empty".to_owned()).into());
+    }
+    Ok((user, password))
+}
+
+/// Asks for a line on the terminal.
+fn prompt(text: &str) -> anyhow::Result<String> {
+    let mut terminal = io::stderr().lock();
+    terminal.write_all(text.as_bytes())?;
+    terminal.flush()?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// Asks for a line that the terminal does not show.
+fn prompt_hidden(text: &str) -> anyhow::Result<String> {
+    let stdin = io::stdin();
+    let shown = tcgetattr(&stdin)?;
+    let mut hidden = shown.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    hidden.local_modes.insert(LocalModes::ECHONL);
+    tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
+    let line = prompt(text);
+    tcsetattr(&stdin, OptionalActions::Flush, &shown)?;
+    line
+}

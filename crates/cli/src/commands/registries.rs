@@ -1,0 +1,46 @@
+//! `registries explain`.
+
+use vmroot::{Cancel, ImageName, Reference};
+
+use crate::args::RegistriesCommand;
+use crate::context::Context;
+use crate::output;
+use crate::registry_access::RegistryAccess;
+
+/// Runs a command on the configuration of registries.
+pub(crate) fn registries(context: &Context, command: RegistriesCommand) -> anyhow::Result<()> {
+    match command {
+        RegistriesCommand::Explain { reference } => explain(context, &reference),
+    }
+}
+
+/// Prints what the configuration says about a reference.
+fn explain(context: &Context, name: &str) -> anyhow::Result<()> {
+    let arguments = context.registry_arguments();
+    let access = RegistryAccess::of(arguments);
+    access.check_authfile()?;
+    let configuration = access.configuration(arguments);
+    let cancel: Cancel = context.cancel();
+    let explanation = match ImageName::has_transport(name).then(|| ImageName::parse(name)).transpose() {
+        Ok(Some(ImageName::Docker(reference))) => {
+            let reference = match reference.tag_or_default() {
+                Some(tag) => reference.with_tag(tag).map_err(vmroot::Error::from)?,
+                None => reference,
+            };
+            configuration.explain_reference(&reference, &cancel)
+        }
+        // Other transports reach no registry.
+        Ok(Some(_)) => return Err(vmroot::Error::from(Reference::parse(name).expect_err("it has a transport")).into()),
+        Ok(None) => configuration.explain(name, &cancel),
+        Err(error) => return Err(vmroot::Error::from(error).into()),
+    };
+    let mut explanation = explanation.map_err(vmroot::Error::from)?;
+    if let Some(credential) = access.explained_credential()? {
+        explanation.credential = credential;
+    }
+    if context.json() {
+        let json = serde_json::to_string_pretty(&explanation).expect("an explanation has string keys only");
+        return Ok(output::print_json_text(&json)?);
+    }
+    Ok(output::print_text(format!("{explanation}\n").as_bytes())?)
+}
