@@ -190,7 +190,8 @@ fn short_names_are_aliases_or_searched() {
 
 #[test]
 fn registries_explain_prints_one_object_without_secrets() {
-    let conf = "[[registry]]\nprefix='a.test/x'\nlocation='b.test/y'\ninsecure=true\n[[registry.mirror]]\nlocation='m.test'\n";
+    let conf =
+        "[[registry]]\nprefix='a.test/x'\nlocation='b.test/y'\ninsecure=true\n[[registry.mirror]]\nlocation='m.test'\n";
     let configured = Configured::new(conf);
     let explained = |options: &[&str]| -> serde_json::Value {
         let arguments = [&["--json", "registries", "explain", "a.test/x/image:1"], options].concat();

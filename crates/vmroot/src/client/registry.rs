@@ -5,7 +5,6 @@ mod set_tag;
 
 use vmroot_model::{Descriptor, Digest, ImageConfig, Manifest, Reference};
 use vmroot_registry::{Error as RegistryError, FetchedManifest};
-use vmroot_transport::ImageName;
 
 pub use instances::ImageInstance;
 
@@ -56,7 +55,7 @@ impl Client {
     /// # Errors
     /// As [`Self::documents`].
     pub fn get_config(&self, reference: &Reference) -> Result<(Manifest, ImageConfig)> {
-        let documents = self.documents(&ImageName::Docker(reference.clone()), None)?;
+        let documents = self.documents(&format!("docker://{reference}"), None)?;
         Ok((documents.manifest, documents.config))
     }
 

@@ -89,7 +89,7 @@ impl Client {
         if reference.tag().is_some() || reference.digest().is_some() {
             return Ok(vec![(ImageName::Docker(reference.clone()), reference.to_string())]);
         }
-        let tags = self.registry.tags(reference)?.tags;
+        let tags = self.registry().tags(reference)?.tags;
         // Some registries list digests and other texts that are no tags.
         let tagged = tags.iter().filter_map(|tag| reference.with_tag(tag).ok());
         Ok(tagged.map(|tagged| (ImageName::Docker(tagged.clone()), tagged.to_string())).collect())
