@@ -18,6 +18,7 @@ pub(crate) struct CreatedImage {
     config: Vec<u8>,
     config_digest: Digest,
     layers: HashMap<Digest, Section>,
+    notes: Vec<String>,
 }
 
 /// A layer of a created image.
@@ -98,7 +99,12 @@ impl CreatedImage {
         };
         let manifest = serde_json::to_vec(&manifest).expect("descriptors are plain data");
         let layers = layers.into_iter().map(|layer| (layer.descriptor.digest, layer.section)).collect();
-        Self { name, manifest, config, config_digest, layers }
+        Self { name, manifest, config, config_digest, layers, notes: Vec::new() }
+    }
+
+    /// Sets the notes for the user of a copy.
+    pub(crate) fn with_notes(self, notes: Vec<String>) -> Self {
+        Self { notes, ..self }
     }
 }
 
@@ -138,5 +144,9 @@ impl ImageSource for CreatedImage {
         let section = self.layers.get(&descriptor.digest).cloned();
         let unknown = || Error::Unknown { place: self.name(), digest: descriptor.digest };
         Ok(section.ok_or_else(unknown)?.into_body(offset))
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.notes.clone()
     }
 }

@@ -29,6 +29,7 @@ mod open_destination;
 mod repository;
 mod section;
 mod selector;
+mod sif;
 mod source;
 mod spool;
 mod tar_members;
@@ -48,6 +49,7 @@ pub use open_destination::{DestinationOptions, delete_image, open_destination};
 #[cfg(feature = "registry")]
 pub use repository::{RegistryDestination, RegistryPlace, RegistrySource};
 pub use selector::{ArchiveImage, ImageSelector};
+pub use sif::open_sif;
 pub use source::{BlobBody, ImageSource, RawManifest};
 pub use tarball::{TarballOptions, open_tarball};
 pub use validate::validate_tar;

@@ -31,6 +31,12 @@ impl Section {
         self.left
     }
 
+    /// Returns the `len` bytes from `offset` on, or `None` if some are past the end.
+    pub(crate) fn part(&self, offset: u64, len: u64) -> Option<Self> {
+        let end = offset.checked_add(len)?;
+        (end <= self.left).then(|| Self::new(Arc::clone(&self.file), self.position + offset, len))
+    }
+
     /// Reads the next bytes without advancing. Returns their number, which is smaller than the buffer only at the end.
     pub(crate) fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
         let mut start = self.clone();

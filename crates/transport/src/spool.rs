@@ -82,7 +82,7 @@ pub(crate) fn spool_plain(path: &Path, reader: impl Read, options: &ArchiveOptio
 }
 
 /// Writes bytes to a new file, with holes for blocks of zeros: a layer may contain gigabytes of them.
-fn write_sparse(file: &File, mut bytes: &[u8], mut position: u64) -> std::io::Result<()> {
+pub(crate) fn write_sparse(file: &File, mut bytes: &[u8], mut position: u64) -> std::io::Result<()> {
     let write = |bytes: &[u8], position| if is_zero(bytes) { Ok(()) } else { file.write_all_at(bytes, position) };
     let to_boundary = position.next_multiple_of(BLOCK as u64) - position;
     let (front, rest) = bytes.split_at(bytes.len().min(to_boundary as usize));

@@ -11,6 +11,7 @@ mod hostile;
 mod judges;
 mod oci;
 mod pull;
+mod sif;
 mod storage;
 mod storage_hostile;
 mod tarball;
