@@ -83,7 +83,7 @@ pub use vmroot_image_store::{
     VerifyReport,
 };
 pub use vmroot_layer_index::BuildOptions;
-pub use vmroot_model::{Digest, ImageConfig, ManifestFormat, Platform, Reference};
+pub use vmroot_model::{Digest, ImageConfig, ManifestFormat, Platform, Reference, split_image};
 #[cfg(any(feature = "fuse", feature = "kernel-mount"))]
 pub use vmroot_mount::MountOptions;
 pub use vmroot_output::Cancel;

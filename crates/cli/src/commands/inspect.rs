@@ -7,7 +7,8 @@ use serde_json::Value;
 use vmroot::go_template::{JsonStyle, Report, Type, is_json, to_json};
 use vmroot::model::Algorithm;
 use vmroot::registry::Error as RegistryError;
-use vmroot::{Client, ErrorKind, ImageDocuments, ImageName, Reference, is_tag_list_refused};
+use vmroot::transport::Format;
+use vmroot::{Client, ErrorKind, ImageDocuments, ImageName, ImageSelector, Reference, is_tag_list_refused};
 
 use crate::args::{DigestAlgorithm, InspectArguments};
 use crate::commands::images;
@@ -26,68 +27,78 @@ pub(crate) fn inspect(context: &Context, name: &str, arguments: &InspectArgument
     if arguments.is_of_skopeo() || ImageName::has_transport(name) && !context.json() {
         return inspect_like_skopeo(context, name, arguments);
     }
-    let is_remote = arguments.remote || name.starts_with("docker://");
-    images::inspect(context, name, is_remote)
+    images::inspect(context, name, arguments.remote)
 }
 
 fn inspect_like_skopeo(context: &Context, name: &str, arguments: &InspectArguments) -> anyhow::Result<()> {
     let client = context.client()?;
-    let name = image_name(context, &client, name, arguments.remote)?;
+    let (name, place) = place(context, &client, name, arguments.remote)?;
     if arguments.raw && !arguments.config {
         return print_bytes(&client.raw_manifest(&name)?);
     }
     let documents = client.documents(&name, context.requested_platform())?;
-    context.note_platform(&name.to_string(), documents.config.platform());
+    context.note_platform(&name, documents.config.platform());
     if arguments.config {
         return match arguments.raw {
             true => print_bytes(documents.config.raw()),
             false => print(&config_value(&documents)?, &output_type::config(), arguments),
         };
     }
-    let tags = if arguments.no_tags { Vec::new() } else { tags(&client, &name)? };
+    let tags = match (&place, documents.references.first()) {
+        (Place::Registry, Some(reference)) if !arguments.no_tags => tags(&client, reference)?,
+        _ => Vec::new(),
+    };
     let algorithm = match arguments.manifest_digest {
         Some(DigestAlgorithm::Sha256) => Algorithm::Sha256,
         Some(DigestAlgorithm::Sha512) => Algorithm::Sha512,
         None => documents.manifest.config().digest.algorithm(),
     };
-    let value = report::report(&documents, docker_name(&name, &documents), tags, algorithm)?;
+    let value = report::report(&documents, docker_name(&place, &documents), tags, algorithm)?;
     print(&value, &output_type::output(), arguments)
 }
 
-/// Returns the name with a transport for a name on the command line. One without a transport is in the cache, or else
-/// in its registry.
-fn image_name(context: &Context, client: &Client, name: &str, remote: bool) -> anyhow::Result<ImageName> {
-    if ImageName::has_transport(name) {
-        return Ok(ImageName::parse(name).map_err(vmroot::Error::from)?);
+/// The place of an image.
+enum Place {
+    Registry,
+    Cache,
+    Other(ImageName),
+}
+
+/// Returns the name for the library and the place of an image. One without a transport is in the cache, or else in its
+/// registry. With `--pull never`, all images are in the cache.
+fn place(context: &Context, client: &Client, name: &str, remote: bool) -> anyhow::Result<(String, Place)> {
+    let is_offline = !context.may_ask_registry(name);
+    if ImageName::has_transport(name) && !is_offline {
+        let place = match ImageName::parse(name).map_err(vmroot::Error::from)? {
+            ImageName::Docker(_) => Place::Registry,
+            ImageName::Cache(_) => Place::Cache,
+            other => Place::Other(other),
+        };
+        return Ok((name.to_owned(), place));
     }
-    if !remote {
+    if !remote || is_offline {
         match client.find(name, context.requested_platform()) {
-            Ok(image) => return Ok(ImageName::Cache(image.id().to_string())),
-            Err(error) if error.kind() != ErrorKind::NotFound || !context.may_ask_registry(name) => {
-                return Err(error.into());
-            }
+            Ok(image) => return Ok((format!("vmroot:{}", image.id()), Place::Cache)),
+            Err(error) if error.kind() != ErrorKind::NotFound || is_offline => return Err(error.into()),
             Err(_) => {}
         }
     }
-    Ok(ImageName::Docker(Reference::parse(name).map_err(vmroot::Error::from)?))
+    Ok((name.to_owned(), Place::Registry))
 }
 
-/// Returns the name of the repository, for transports whose images have one.
-fn docker_name(name: &ImageName, documents: &ImageDocuments) -> Option<String> {
-    match name {
-        ImageName::Docker(reference) => Some(reference.name()),
-        ImageName::Archive { format: vmroot::transport::Format::DockerArchive, selector, .. } => {
-            let vmroot::ImageSelector::Name(name) = selector else { return None };
-            Reference::parse(name).ok().map(|reference| reference.name())
-        }
-        ImageName::Cache(_) => documents.references.first().map(Reference::name),
-        _ => None,
+/// Returns the name of the repository, for places whose images have one.
+fn docker_name(place: &Place, documents: &ImageDocuments) -> Option<String> {
+    match place {
+        Place::Registry | Place::Cache => documents.references.first().map(Reference::name),
+        Place::Other(ImageName::Archive {
+            format: Format::DockerArchive, selector: ImageSelector::Name(name), ..
+        }) => Reference::parse(name).ok().map(|reference| reference.name()),
+        Place::Other(_) => None,
     }
 }
 
 /// Returns the tags of a repository. A registry that refuses to list them is no error.
-fn tags(client: &Client, name: &ImageName) -> anyhow::Result<Vec<String>> {
-    let ImageName::Docker(reference) = name else { return Ok(Vec::new()) };
+fn tags(client: &Client, reference: &Reference) -> anyhow::Result<Vec<String>> {
     match client.registry().tags(reference) {
         Ok(list) => Ok(list.tags),
         Err(error) if is_tag_list_refused(&error) => {

@@ -60,6 +60,16 @@ fn config_prints_how_to_run_the_image() {
     let image = image("amd64");
     let reference = serve(&registry, &image, "v1");
     let program = Program::new();
+    // Without the layers, the names of users are not resolved.
+    let remote = program.json(["config", &reference, "--arch=amd64"]);
+    for layer in &image.layers {
+        assert_eq!(registry.count(&layer.digest.to_string()), 0, "config pulls no layer");
+    }
+    assert_eq!((&remote["user"], &remote["uid"]), (&json!("app:staff"), &serde_json::Value::Null));
+    let raw = program.run(["config", "--raw", &reference, "--arch=amd64"]);
+    assert_eq!(raw.stdout, image.config);
+
+    program.ok(["pull", &reference, "--arch=amd64"]);
     let config = program.json(["config", &reference, "--arch=amd64"]);
     assert_eq!(config["entrypoint"], json!(["/usr/bin/tool"]));
     assert_eq!(config["env"], json!(["PATH=/usr/bin", "MODE=test"]));

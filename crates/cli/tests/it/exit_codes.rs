@@ -150,7 +150,9 @@ fn damage_is_5_and_a_limit_is_6_for_every_command() {
     let registry = Registry::start();
     let built = image("amd64");
     let image = serve(&registry, &built, "v1");
-    for verb in COMMANDS.iter().chain([&["pull", "IMAGE"][..]].iter()) {
+    // `config` reads no layers of an image that is not in the cache.
+    let reading_layers = COMMANDS.iter().filter(|verb| verb[0] != "config");
+    for verb in reading_layers.chain([&["pull", "IMAGE"][..]].iter()) {
         let program = Program::new();
         registry.misbehave(Rule::on(&built.layers[1].digest.to_string()).fault(Fault::Corrupt(100)));
         fails(&program, 5, verb, &image, &["--arch=amd64", "--retries=1"]);

@@ -62,6 +62,7 @@ fn config_out_works_with_every_format() {
     let registry = Registry::start();
     let image = serve(&registry, &image("amd64"), "v1");
     let program = Program::new();
+    program.ok(["pull", &image, "--arch=amd64"]);
     let expected = program.run(["config", &image, "--arch=amd64"]).stdout;
     assert!(expected.starts_with(b"{\n  \"layers\": ["));
     let config = program.path("config.json").display().to_string();

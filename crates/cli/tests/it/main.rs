@@ -1,5 +1,6 @@
 //! Tests of the program through its command line: arguments, output and exit codes.
 
+mod docker_registry;
 mod nobody;
 mod program;
 mod samples;
@@ -15,6 +16,7 @@ mod files;
 mod foreign;
 mod guests;
 mod housekeeping;
+mod inspecting;
 mod interrupting;
 mod layers;
 mod loading;
@@ -30,6 +32,7 @@ mod pipes;
 mod platforms;
 mod pulling;
 mod refusals;
+mod repositories;
 mod serving;
 mod shell;
 mod terminal;

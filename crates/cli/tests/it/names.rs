@@ -104,7 +104,7 @@ fn file_names_refer_to_loaded_images() {
         for name in &names {
             let run = |verb: &[&str]| program.ok(verb.iter().chain(&never));
             assert_eq!(run(&["cat", name, "etc/motd"]), "amd64\n", "{pulled} as {name}");
-            assert!(run(&["inspect", name]).contains(id.trim()), "{pulled} as {name}");
+            assert!(run(&["inspect", "--json", name]).contains(id.trim()), "{pulled} as {name}");
         }
         assert_eq!(program.ok(["cat", "demo:v1", "etc/motd", "--arch=amd64", "--pull=never"]), "amd64\n");
         assert_eq!(program.json(["images", "--json"]).as_array().unwrap().len(), 1, "{pulled}");

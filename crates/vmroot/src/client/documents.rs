@@ -28,7 +28,7 @@ impl Client {
     /// ```
     /// # let cache = tempfile::tempdir().unwrap();
     /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(cache.path()))?;
-    /// let bytes = client.raw_manifest(&"oci:../../testdata/demo:demo".parse()?)?;
+    /// let bytes = client.raw_manifest("oci:../../testdata/demo:demo")?;
     /// assert!(bytes.starts_with(b"{"));
     /// # Ok::<(), vmroot::Error>(())
     /// ```
@@ -39,9 +39,8 @@ impl Client {
     ///   [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) or
     ///   [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited): the registry refused, or failed.
     /// - [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): the bytes do not have the digest of the name.
-    pub fn raw_manifest(&self, name: &ImageName) -> Result<Vec<u8>> {
-        let (source, _) = self.source_of(name)?;
-        Ok(source.manifest(None)?.bytes)
+    pub fn raw_manifest(&self, name: &str) -> Result<Vec<u8>> {
+        self.try_sources(name, |source, _| Ok(source.manifest(None)?.bytes))
     }
 
     /// Reads the manifest and the config of an image, without its layers.
@@ -49,7 +48,7 @@ impl Client {
     /// ```
     /// # let cache = tempfile::tempdir().unwrap();
     /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(cache.path()))?;
-    /// let documents = client.documents(&"oci:../../testdata/demo:demo".parse()?, None)?;
+    /// let documents = client.documents("oci:../../testdata/demo:demo", None)?;
     /// assert_eq!(documents.manifest.config().digest, *documents.config.digest());
     /// # Ok::<(), vmroot::Error>(())
     /// ```
@@ -58,11 +57,12 @@ impl Client {
     /// As [`Self::raw_manifest`], and:
     /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the image is not for the platform.
     /// - [`ErrorKind::Other`](crate::ErrorKind::Other): the name resolves to an artifact that is no image.
-    pub fn documents(&self, name: &ImageName, platform: Option<&Platform>) -> Result<ImageDocuments> {
-        let (source, references) = self.source_of(name)?;
-        let is_archive = !matches!(name, ImageName::Docker(_));
-        let (platform, fallback) = self.platform(platform, is_archive);
-        let ChosenImage { top, manifest, config, .. } = choose(&*source, &platform, fallback)?;
-        Ok(ImageDocuments { top, manifest, config, references })
+    pub fn documents(&self, name: &str, platform: Option<&Platform>) -> Result<ImageDocuments> {
+        let is_single = ImageName::is_archive(name) || matches!(ImageName::parse(name), Ok(ImageName::Cache(_)));
+        let (platform, fallback) = self.platform(platform, is_single);
+        self.try_sources(name, |source, references| {
+            let ChosenImage { top, manifest, config, .. } = choose(&*source, &platform, fallback)?;
+            Ok(ImageDocuments { top, manifest, config, references })
+        })
     }
 }

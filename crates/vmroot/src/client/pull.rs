@@ -223,7 +223,7 @@ impl Client {
 
     /// Calls `read` with the source of an image and its references. A name with several meanings is tried with each, until
     /// one succeeds.
-    fn try_sources<T>(
+    pub(super) fn try_sources<T>(
         &self,
         name: &str,
         read: impl Fn(Box<dyn ImageSource>, Vec<Reference>) -> Result<T>,

@@ -5,7 +5,6 @@ mod set_tag;
 
 use vmroot_model::{Descriptor, Digest, ImageConfig, Manifest, Reference};
 use vmroot_registry::{Error as RegistryError, FetchedManifest};
-use vmroot_transport::ImageName;
 
 pub use instances::ImageInstance;
 
@@ -45,7 +44,7 @@ impl Client {
     /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(cache.path()))?;
     /// # let registry = vmroot_testkit::registry::Registry::start();
     /// # registry.put_layout("../../testdata/demo".as_ref(), "team/app").unwrap();
-    /// # let name = format!("{}/team/app:demo", registry.host());
+    /// # let name = format!("{}/team/app:latest", registry.host());
     /// use vmroot::Reference;
     ///
     /// let (manifest, config) = client.get_config(&Reference::parse(&name)?)?;
@@ -56,7 +55,7 @@ impl Client {
     /// # Errors
     /// As [`Self::documents`].
     pub fn get_config(&self, reference: &Reference) -> Result<(Manifest, ImageConfig)> {
-        let documents = self.documents(&ImageName::Docker(reference.clone()), None)?;
+        let documents = self.documents(&format!("docker://{reference}"), None)?;
         Ok((documents.manifest, documents.config))
     }
 

@@ -42,7 +42,7 @@ impl Client {
     /// use vmroot::Reference;
     ///
     /// let instances = client.list_instances(&Reference::parse(&name)?)?;
-    /// assert_eq!(instances[0].tags, ["demo"]);
+    /// assert_eq!(instances[0].tags, ["latest"]);
     /// # Ok::<(), vmroot::Error>(())
     /// ```
     ///

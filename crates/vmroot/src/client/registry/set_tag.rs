@@ -22,7 +22,7 @@ impl Client {
     /// # let host = registry.host();
     /// use vmroot::Reference;
     ///
-    /// let source = Reference::parse(&format!("{host}/team/app:demo"))?;
+    /// let source = Reference::parse(&format!("{host}/team/app:latest"))?;
     /// let stable = source.with_tag("stable")?;
     /// let other = Reference::parse(&format!("{host}/mirror/app:v1"))?;
     /// assert_eq!(client.set_tag(&source, &stable)?, client.get_digest(&source)?);

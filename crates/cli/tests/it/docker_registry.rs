@@ -1,0 +1,68 @@
+//! Debian's `docker-registry`, and programs that work with it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// The time in which the registry must answer.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A running registry that allows deletion. It is killed on drop.
+pub(crate) struct DockerRegistry {
+    process: Child,
+    pub(crate) host: String,
+    directory: TempDir,
+}
+
+impl DockerRegistry {
+    pub(crate) fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        // The port stays free, because the system does not reuse ports that soon.
+        let host = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let config = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: \
+             true}}\nhttp: {{addr: {host}}}\n",
+            directory.path().join("storage").display()
+        );
+        let path = directory.path().join("config.yml");
+        fs::write(&path, config).unwrap();
+        let log = fs::File::create(directory.path().join("log")).unwrap();
+        let mut command = Command::new("docker-registry");
+        command.arg("serve").arg(path).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let mut process = command.spawn().unwrap();
+        let start = Instant::now();
+        while TcpStream::connect(&host).is_err() {
+            assert!(process.try_wait().unwrap().is_none() && start.elapsed() < TIMEOUT, "docker-registry ended");
+            thread::sleep(Duration::from_millis(10));
+        }
+        Self { process, host, directory }
+    }
+
+    /// Runs skopeo with a home of its own.
+    pub(crate) fn skopeo<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
+        let mut command = Command::new("skopeo");
+        // The machine may have no policy file.
+        command.arg("--insecure-policy").args(arguments).env("HOME", self.directory.path()).output().unwrap()
+    }
+
+    /// Copies an image with skopeo, with all images of a list.
+    pub(crate) fn copy(&self, source: &str, destination: &str, options: &[&str]) {
+        let tls = ["--src-tls-verify=false", "--dest-tls-verify=false"];
+        let arguments = ["copy", "--quiet"].iter().chain(&tls).chain(options).copied().chain([source, destination]);
+        let output = self.skopeo(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+impl Drop for DockerRegistry {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
