@@ -198,7 +198,7 @@ fn describe(manifest: &Manifest) -> Descriptor {
 }
 
 fn is_refusal(error: &Error) -> bool {
-    matches!(error, Error::Destination { source, .. } if matches!(**source, vmroot_transport::Error::Refused { .. }))
+    matches!(error, Error::Refused { .. })
 }
 
 fn is_conversion(error: &Error) -> bool {

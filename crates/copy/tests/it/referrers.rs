@@ -36,7 +36,8 @@ fn referrers_of_referrers_are_copied_once() {
     let report = copy(&source, &destination, with_referrers()).unwrap();
     let mut copied: Vec<Digest> = report.referrers.iter().map(|it| it.digest).collect();
     let mut expected = vec![signature.digest, bill.digest, of_signature.digest];
-    (copied.sort(), expected.sort());
+    copied.sort();
+    expected.sort();
     assert_eq!(copied, expected);
     let state = destination.state();
     let referrers = state.documents.iter().filter(|(_, _, place, _)| *place == ManifestPlace::Referrer);
