@@ -48,7 +48,8 @@ impl Copier {
     ///
     /// # Errors
     /// - [`Error::Source`] and [`Error::Blob`]: the source cannot be read.
-    /// - [`Error::Destination`]: the destination cannot be written, or takes no form of the image.
+    /// - [`Error::Destination`]: the destination cannot be written.
+    /// - [`Error::Refused`]: the destination takes no form of the image.
     /// - [`Error::Document`]: a document is invalid, has no image for the platform, or cannot be converted.
     /// - [`Error::MustNotChange`]: the destination does not take the image as it is, and it must not change.
     /// - [`Error::Compress`] and [`Error::DiffId`]: a layer is damaged.
@@ -181,8 +182,12 @@ impl Job<'_> {
     }
 
     pub(crate) fn destination_error(&self, error: vmroot_transport::Error) -> Error {
-        self.cancelled()
-            .unwrap_or_else(|| Error::Destination { place: self.destination.name(), source: Box::new(error) })
+        self.cancelled().unwrap_or_else(|| match error {
+            vmroot_transport::Error::Refused { place, media_type, reason } => {
+                Error::Refused { place, media_type, reason }
+            }
+            error => Error::Destination { place: self.destination.name(), source: Box::new(error) },
+        })
     }
 
     pub(crate) fn document_error(&self, error: vmroot_model::Error) -> Error {

@@ -28,6 +28,16 @@ pub enum Error {
         /// The cause.
         source: Box<vmroot_transport::Error>,
     },
+    /// The destination does not take the manifest.
+    #[error("cannot write {place}: it does not accept the manifest ({media_type}): {reason}")]
+    Refused {
+        /// The destination's name.
+        place: String,
+        /// The media type of the manifest.
+        media_type: String,
+        /// The reason.
+        reason: String,
+    },
     /// A blob cannot be copied.
     #[error("cannot copy blob {digest} from {from} to {to}")]
     Blob {
@@ -113,7 +123,7 @@ impl Error {
             Self::Compress { source, .. } => source.kind(),
             Self::DiffId { .. } => ErrorKind::Integrity,
             Self::TooDeep { .. } | Self::TooManyReferrers { .. } => ErrorKind::Limit,
-            Self::MustNotChange { .. } | Self::Threads(_) => ErrorKind::Other,
+            Self::MustNotChange { .. } | Self::Refused { .. } | Self::Threads(_) => ErrorKind::Other,
             Self::Cancelled => ErrorKind::Cancelled,
         }
     }

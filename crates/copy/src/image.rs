@@ -28,17 +28,19 @@ impl Job<'_> {
             false => None,
         };
         self.note_compression();
-        let mut refused = None;
+        let mut first = None;
         for format in plan::formats(manifest, self.destination, self.options(), self.is_fixed(place)) {
             match self.copy_image_as(manifest, config.as_deref(), format, place) {
                 Err(error) if is_refusal(&error) => {
                     self.copier.progress.message(&format!("the destination refuses {format}; trying another format"));
-                    refused.get_or_insert(error);
+                    first.get_or_insert(error);
                 }
+                // The reason for the conversion says more than its failure.
+                Err(error) if first.is_some() && is_conversion(&error) => {}
                 copied => return copied,
             }
         }
-        Err(refused.unwrap_or_else(|| self.no_format(manifest, place)))
+        Err(first.unwrap_or_else(|| self.no_format(manifest, place)))
     }
 
     /// Returns whether the destination has a manifest, and the options ask for no change of it.
@@ -196,5 +198,9 @@ fn describe(manifest: &Manifest) -> Descriptor {
 }
 
 fn is_refusal(error: &Error) -> bool {
-    matches!(error, Error::Destination { source, .. } if matches!(**source, vmroot_transport::Error::Refused { .. }))
+    matches!(error, Error::Refused { .. })
+}
+
+fn is_conversion(error: &Error) -> bool {
+    matches!(error, Error::Document { source, .. } if matches!(**source, vmroot_model::Error::Conversion { .. }))
 }

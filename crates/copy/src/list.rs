@@ -35,6 +35,9 @@ impl Job<'_> {
         }
         let format = self.list_format(index, place)?;
         let chosen = self.chosen(index, place);
+        if place == ManifestPlace::Top {
+            self.check_platforms(index, &chosen)?;
+        }
         let mut edit = index.edit();
         let mut unchanged = Vec::new();
         for (number, entry) in index.manifests().iter().enumerate() {
@@ -66,6 +69,23 @@ impl Job<'_> {
         self.put_manifest(&edited.bytes, &descriptor.media_type, place)
             .map_err(|error| self.destination_error(error))?;
         Ok(Copied { descriptor, unchanged })
+    }
+
+    /// Fails if the list has an image for none of the chosen platforms, and says which ones are missing.
+    fn check_platforms(&self, index: &Index, chosen: &[bool]) -> Result<()> {
+        let Selection::Platforms { platforms, .. } = &self.options().selection else { return Ok(()) };
+        let has = |wanted: &Platform| {
+            index.manifests().iter().any(|entry| entry.platform.as_ref().is_some_and(|own| includes(wanted, own)))
+        };
+        for missing in platforms.iter().filter(|wanted| !has(wanted)) {
+            if !chosen.contains(&true) {
+                let mut search = Search::new(missing);
+                search.enter(index);
+                search.next_candidate().map_err(|error| self.document_error(error))?;
+            }
+            self.tally.lose(format!("{} has no image for {missing}", self.source.name()));
+        }
+        Ok(())
     }
 
     fn copy_entry(&self, entry: &Descriptor, list: ManifestPlace, depth: usize) -> Result<Copied> {

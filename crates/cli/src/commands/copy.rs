@@ -108,7 +108,9 @@ fn compression(arguments: &CompressionArguments) -> anyhow::Result<Option<Compre
         Some(CompressFormat::ZstdChunked) => Target::ZstdChunked { level },
         None => return Ok(None),
     };
-    target.check_level().map_err(|error| UsageError(format!("--dest-compress-level: {error}")))?;
+    target
+        .check_level()
+        .map_err(|error| UsageError(format!("--dest-compress-level: {error}; gzip has 1 to 9, zstd has 1 to 20")))?;
     Ok(Some(Compression { target, force: arguments.dest_force_compress_format }))
 }
 

@@ -46,8 +46,7 @@ impl DirDestination {
         let is_existing = match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => true,
             Ok(_) => {
-                let reason = "it is not a directory".to_owned();
-                return Err(Error::NotAnArchive { path: path.to_owned(), reason });
+                return Err(Error::Occupied { path: path.to_owned(), reason: "it is not a directory" });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(Error::io("stat", path)(error)),

@@ -29,7 +29,7 @@ pub(crate) fn blob_path(blobs: &Path, digest: &Digest) -> PathBuf {
 pub(super) fn ensure(path: &Path) -> Result<()> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => complete(path),
-        Ok(_) => Err(Error::NotAnArchive { path: path.to_owned(), reason: "it is not a directory".to_owned() }),
+        Ok(_) => Err(Error::Occupied { path: path.to_owned(), reason: "it is not a directory" }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(path),
         Err(error) => Err(Error::io("stat", path)(error)),
     }
