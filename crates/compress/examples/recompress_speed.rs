@@ -17,7 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [form, threads, order, files @ ..] = &arguments[..] else {
         return Err("usage: recompress_speed FORM[:LEVEL] THREADS once|each FILE...".into());
     };
-    let options = RecompressOptions { threads: NonZero::new(threads.parse()?), ..RecompressOptions::new(target(form)?) };
+    let options =
+        RecompressOptions { threads: NonZero::new(threads.parse()?), ..RecompressOptions::new(target(form)?) };
     let start = Instant::now();
     let total = match &**order {
         "once" => thread::scope(|scope| {

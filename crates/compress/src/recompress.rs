@@ -147,7 +147,8 @@ fn start<R: Read + Send + 'static>(
     compress: impl FnOnce(&mut Plain<R>, &Outlet<Vec<u8>>) -> Result<Annotations, Stop> + Send + 'static,
 ) -> Form<R> {
     let work = move |outlet: Outlet<Vec<u8>>| {
-        let finished = compress(&mut plain, &outlet).and_then(|annotations| Ok(Finished { annotations, ..plain.finish()? }));
+        let finished =
+            compress(&mut plain, &outlet).and_then(|annotations| Ok(Finished { annotations, ..plain.finish()? }));
         match finished {
             Ok(finished) => Some(finished),
             Err(Stop::Dropped) => None,

@@ -342,7 +342,8 @@ impl<'a> Output<'a> {
 
     /// Writes the entries whose offsets are known to the table.
     fn write_entries(&mut self, offset: u64) -> Result<(), Stop> {
-        while let Some(entry) = self.entries.pop_front_if(|entry| entry.end_frame < self.first + self.offsets.len() as u64)
+        while let Some(entry) =
+            self.entries.pop_front_if(|entry| entry.end_frame < self.first + self.offsets.len() as u64)
         {
             self.write_entry(&entry).map_err(|error| stop(offset, error))?;
             // Later entries have no earlier frames.

@@ -127,7 +127,8 @@ impl Header {
 fn check_sum(block: &[u8; BLOCK]) -> Result<(), Fault> {
     let expected = number(&block[148..156])?;
     let bytes = block[..148].iter().chain(&[b' '; 8]).chain(&block[156..]);
-    let (unsigned, signed) = bytes.fold((0, 0), |(u, s), byte| (u + i64::from(*byte), s + i64::from(byte.cast_signed())));
+    let (unsigned, signed) =
+        bytes.fold((0, 0), |(u, s), byte| (u + i64::from(*byte), s + i64::from(byte.cast_signed())));
     if expected == unsigned || expected == signed { Ok(()) } else { Err("it is not a tar header") }
 }
 
@@ -190,7 +191,8 @@ fn pax_time(value: &[u8]) -> Result<Time, Fault> {
 fn pax_record(records: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Fault> {
     const INVALID: Fault = "a PAX record is invalid";
     let space = records.iter().position(|byte| *byte == b' ').ok_or(INVALID)?;
-    let length = str::from_utf8(&records[..space]).ok().and_then(|length| length.parse::<usize>().ok()).ok_or(INVALID)?;
+    let length =
+        str::from_utf8(&records[..space]).ok().and_then(|length| length.parse::<usize>().ok()).ok_or(INVALID)?;
     let (record, rest) = records.split_at_checked(length).ok_or(INVALID)?;
     let record = record.get(space + 1..).and_then(|record| record.strip_suffix(b"\n")).ok_or(INVALID)?;
     let equals = record.iter().position(|byte| *byte == b'=').ok_or(INVALID)?;
@@ -227,7 +229,7 @@ mod tests {
     #[test]
     fn pax_records_replace_fields() {
         let mut header = Header { name: b"short".to_vec(), uid: 5, ..Header::default() };
-        header.apply_pax(b"13 path=long\n8 uid=\n24 SCHILY.xattr.user.a=\0b\n").unwrap();
+        header.apply_pax(b"13 path=long\n7 uid=\n26 SCHILY.xattr.user.a=\0b\n").unwrap();
         assert_eq!((&header.name[..], header.uid), (&b"long"[..], 5));
         assert_eq!(header.xattrs[&b"user.a"[..]], b"\0b");
         for bad in [&b"12 path=long\n"[..], b"99 path=long\n", b"path=long\n", b"9 pathlo\n", b"0 a=b\n"] {

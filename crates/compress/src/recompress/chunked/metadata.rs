@@ -228,8 +228,7 @@ pub(super) fn end(offset: u64, table: &Finished, tar_split: &Finished) -> (Vec<u
     let table_length = table.bytes.len() as u64;
     let tar_split_offset = table_offset + table_length + SKIPPABLE_HEADER;
     let tar_split_length = tar_split.bytes.len() as u64;
-    let numbers =
-        [table_offset, table_length, table.size, TYPE, tar_split_offset, tar_split_length, tar_split.size];
+    let numbers = [table_offset, table_length, table.size, TYPE, tar_split_offset, tar_split_length, tar_split.size];
     let footer = [&numbers.map(u64::to_le_bytes).concat()[..], &MAGIC].concat();
 
     let mut frames = Vec::new();
