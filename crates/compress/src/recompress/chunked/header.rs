@@ -187,8 +187,11 @@ fn pax_time(value: &[u8]) -> Result<Time, Fault> {
     Ok(Time { seconds, nanoseconds })
 }
 
-/// Returns the key, the value and the bytes after the first record: `LENGTH KEY=VALUE\n`.
-fn pax_record(records: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Fault> {
+/// The key and the value of a PAX record, and the bytes after it.
+type Record<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
+/// Reads the first record: `LENGTH KEY=VALUE\n`.
+fn pax_record(records: &[u8]) -> Result<Record<'_>, Fault> {
     const INVALID: Fault = "a PAX record is invalid";
     let space = records.iter().position(|byte| *byte == b' ').ok_or(INVALID)?;
     let length =
