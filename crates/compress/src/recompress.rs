@@ -38,10 +38,10 @@ pub enum Target {
         /// The level, 1 to 9. `None` is 6.
         level: Option<u32>,
     },
-    /// One zstd frame with a window of at most 16 MiB.
+    /// One zstd frame with a window of 8 MiB.
     Zstd {
-        /// The level, 1 to 20. `None` is a setting for layers: it takes less time than level 3 and mostly less space,
-        /// because layers repeat long strings at large distances.
+        /// The level, 1 to 20. `None` is 2. Each level also searches long matches, so the output is smaller than that of
+        /// the same level of the program `zstd`.
         level: Option<u32>,
     },
     /// zstd:chunked: zstd frames for the data of each file, and a table of contents, which other decoders skip. The
@@ -110,9 +110,12 @@ impl RecompressOptions {
 ///
 /// The output depends only on the plain bytes and the target. It takes the threads and the memory of [`pipelined`], one
 /// more thread, and the threads that compress. Their memory in addition to that of `pipelined` is, for `n` of them:
-/// - gzip: 2 MiB, and 1.5 MiB for each thread.
-/// - zstd up to level 9 and without a level: 24 MiB, and 6 MiB for each thread. From level 10 on, 34 MiB, and 56 MiB for
-///   each thread.
+/// - gzip: 4 MiB, and 2 MiB for each thread.
+/// - zstd up to level 9: 20 MiB, and 8 MiB for each thread. From level 10 on, 32 MiB, and 50 MiB for each thread.
+/// - zstd:chunked up to level 9: 8 MiB, and 8 MiB for each thread. From level 10 on, 16 MiB for each thread. In addition,
+///   the compressed table of contents, and the digests of the chunks of the current file.
+///
+/// Several streams at a time multiply the memory. They are no faster than two.
 ///
 /// After an early drop, the threads stop when they pass their next buffer. They are not joined, because they may be
 /// waiting for the inner reader.

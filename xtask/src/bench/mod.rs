@@ -2,6 +2,7 @@
 //! and medians are printed.
 
 mod boot;
+mod copy;
 mod counting_proxy;
 mod export;
 mod forms;
@@ -37,6 +38,14 @@ const RACES: &[&Race] = &[
     &pull::SHARED,
     &pull::MEMORY,
     &pull::MEMORY_LARGE,
+    &copy::REGISTRY,
+    &copy::REGISTRY_MEMORY,
+    &copy::LAYOUT,
+    &copy::LAYOUT_MEMORY,
+    &copy::ZSTD,
+    &copy::ZSTD_MEMORY,
+    &copy::SYNC,
+    &copy::SYNC_MEMORY,
     &export::DISK,
     &micro::OPEN,
     &micro::MERGE,

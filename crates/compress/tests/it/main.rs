@@ -1,5 +1,6 @@
 //! Tests of the public API.
 
+mod chunked;
 mod encode;
 mod gzip;
 mod limits;

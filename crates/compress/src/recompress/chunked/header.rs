@@ -187,8 +187,11 @@ fn pax_time(value: &[u8]) -> Result<Time, Fault> {
     Ok(Time { seconds, nanoseconds })
 }
 
-/// Returns the key, the value and the bytes after the first record: `LENGTH KEY=VALUE\n`.
-fn pax_record(records: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Fault> {
+/// The key and the value of a PAX record, and the bytes after it.
+type Record<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
+/// Reads the first record: `LENGTH KEY=VALUE\n`.
+fn pax_record(records: &[u8]) -> Result<Record<'_>, Fault> {
     const INVALID: Fault = "a PAX record is invalid";
     let space = records.iter().position(|byte| *byte == b' ').ok_or(INVALID)?;
     let length =
@@ -229,7 +232,7 @@ mod tests {
     #[test]
     fn pax_records_replace_fields() {
         let mut header = Header { name: b"short".to_vec(), uid: 5, ..Header::default() };
-        header.apply_pax(b"13 path=long\n8 uid=\n24 SCHILY.xattr.user.a=\0b\n").unwrap();
+        header.apply_pax(b"13 path=long\n7 uid=\n26 SCHILY.xattr.user.a=\0b\n").unwrap();
         assert_eq!((&header.name[..], header.uid), (&b"long"[..], 5));
         assert_eq!(header.xattrs[&b"user.a"[..]], b"\0b");
         for bad in [&b"12 path=long\n"[..], b"99 path=long\n", b"path=long\n", b"9 pathlo\n", b"0 a=b\n"] {
