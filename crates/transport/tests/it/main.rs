@@ -2,6 +2,7 @@
 
 mod builder;
 mod daemon;
+mod daemon_hostile;
 mod directories;
 mod docker;
 mod hostile;
