@@ -77,20 +77,26 @@ fn read_request(connection: impl Read) -> Request {
         if reader.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
             break;
         }
-        chunked |= line.to_ascii_lowercase() == "transfer-encoding: chunked\r\n";
+        chunked |= line.eq_ignore_ascii_case("transfer-encoding: chunked\r\n");
     }
     let mut body = Vec::new();
-    while chunked {
-        let mut size = String::new();
-        let read = reader.read_line(&mut size).unwrap_or(0);
-        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
-        let mut chunk = vec![0; size + 2];
-        if read == 0 || reader.read_exact(&mut chunk).is_err() || size == 0 {
-            break;
+    if chunked {
+        while let Some(chunk) = read_chunk(&mut reader) {
+            body.extend_from_slice(&chunk);
         }
-        body.extend_from_slice(&chunk[..size]);
     }
     (first.trim().to_owned(), body)
+}
+
+/// Reads a chunk of a body. Returns `None` for the last one, which is empty, and for one that is cut off.
+fn read_chunk(reader: &mut impl BufRead) -> Option<Vec<u8>> {
+    let mut size = String::new();
+    reader.read_line(&mut size).ok()?;
+    let size = usize::from_str_radix(size.trim(), 16).ok()?;
+    let mut chunk = vec![0; size + 2];
+    reader.read_exact(&mut chunk).ok()?;
+    chunk.truncate(size);
+    (size > 0).then_some(chunk)
 }
 
 fn respond(status: &str, headers: &str, body: &[u8]) -> Option<Vec<u8>> {
