@@ -72,6 +72,12 @@ impl ArchiveOutput {
         &self.spool
     }
 
+    /// Closes an archive that was not written.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn close(&self) {
+        self.sink.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
     /// Writes the members, and gives the file its name.
     pub(crate) fn commit(&self, write: impl FnOnce(&mut TarWriter<&mut dyn Write>) -> io::Result<()>) -> Result<()> {
         let sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner).take();

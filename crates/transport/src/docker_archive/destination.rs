@@ -74,6 +74,18 @@ impl DockerArchiveDestination {
         Ok(Self { name, output, tags, image: Mutex::new(None) })
     }
 
+    /// Returns whether the manifest was written.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn has_manifest(&self) -> bool {
+        self.image.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Closes the writer if the commit failed before it used it.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn close(&self) {
+        self.output.close();
+    }
+
     fn refused(&self, media_type: &MediaType, reason: impl Into<String>) -> Error {
         Error::Refused { place: self.name(), media_type: media_type.to_string(), reason: reason.into() }
     }

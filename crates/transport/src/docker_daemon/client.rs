@@ -124,7 +124,7 @@ impl Engine {
         }
         body.truncate(ERROR_LIMIT);
         let reason = match serde_json::from_slice::<ErrorBody>(&body) {
-            Ok(error) => error.message,
+            Ok(error) => progress::printable(&error.message),
             Err(_) => progress::printable(&String::from_utf8_lossy(&body)),
         };
         Err(self.refused(action, status, reason))

@@ -53,11 +53,14 @@ impl ImageDestination for DaemonDestination {
 
     fn commit(&self) -> Result<()> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let reader = reader.filter(|_| self.archive.has_manifest());
         let reader = reader.ok_or_else(|| Error::NoManifest { place: self.name() })?;
         let (sender, receiver) = mpsc::channel();
         thread::scope(|scope| {
             let writing = scope.spawn(move || {
                 let written = self.archive.commit();
+                // The reader waits for the end of the pipe.
+                self.archive.close();
                 // The request may have ended already, with an error.
                 let _ = sender.send(written.is_ok());
                 written

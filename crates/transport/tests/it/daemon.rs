@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Cursor;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -120,6 +121,73 @@ fn an_engine_saves_and_loads_images() {
     let error = destination.commit().unwrap_err();
     assert!(matches!(&error, Error::DaemonRefused { action: "load the image", .. }), "{error}");
     assert_eq!(engine.docker(&["images", "--quiet", "wrong:1"]), "");
+}
+
+/// Makes an authority, and certificates of a server and of a client, in the files that Docker expects.
+fn make_certificates(directory: &Path) {
+    let openssl = |arguments: &str| {
+        let output = Command::new("openssl").args(arguments.split(' ')).current_dir(directory).output().unwrap();
+        assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    openssl(&format!("req -x509 {key} -keyout ca-key.pem -out ca.pem -subj /CN=authority -days 2"));
+    for (name, extensions) in [
+        ("server", "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n"),
+        ("client", "extendedKeyUsage=clientAuth\n"),
+    ] {
+        fs::write(directory.join("extensions"), extensions).unwrap();
+        openssl(&format!("req {key} -keyout {name}-key.pem -out {name}.csr -subj /CN={name}"));
+        openssl(&format!(
+            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca-key.pem -CAcreateserial -days 2 -extfile extensions -out {name}.pem"
+        ));
+    }
+    fs::rename(directory.join("client.pem"), directory.join("cert.pem")).unwrap();
+    fs::rename(directory.join("client-key.pem"), directory.join("key.pem")).unwrap();
+}
+
+#[test]
+fn an_engine_with_tls_needs_a_certificate() {
+    if Dockerd::is_missing() || skip::needs_program("openssl") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    make_certificates(directory.path());
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let host = format!("tcp://{address}");
+    let engine = Dockerd::start(&[
+        "--tlsverify",
+        "--tlscacert",
+        &at("ca.pem"),
+        "--tlscert",
+        &at("server.pem"),
+        "--tlskey",
+        &at("server-key.pem"),
+        "-H",
+        &host,
+    ]);
+    let with = |cert_dir: Option<&Path>, insecure| {
+        let cert_dir = cert_dir.map(Path::to_owned);
+        let options = DaemonOptions { cert_dir, insecure, ..daemon_options(&host, directory.path()) };
+        open_daemon(&daemon_name("absent:1"), &options).unwrap_err()
+    };
+    // The engine answers that it does not have the image.
+    for insecure in [false, true] {
+        let error = with(Some(directory.path()), insecure);
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    }
+    // Its certificate is unknown, or the client has none.
+    for insecure in [false, true] {
+        let error = with(None, insecure);
+        assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+    }
+    fs::write(directory.path().join("key.pem"), "no key").unwrap();
+    let error = with(Some(directory.path()), false);
+    assert!(matches!(&error, Error::Certificates { path, .. } if path.ends_with("key.pem")), "{error}");
+    fs::remove_file(directory.path().join("ca.pem")).unwrap();
+    let error = with(Some(directory.path()), false);
+    assert!(matches!(&error, Error::Certificates { path, .. } if path.ends_with("ca.pem")), "{error}");
+    drop(engine);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod builder;
 mod copying;
 mod daemon;
 mod destinations;
+mod daemon_hostile;
 mod directories;
 mod docker;
 mod faults;
