@@ -87,9 +87,7 @@ impl dyn Bundle + '_ {
 
     /// Detects the compression of a file.
     pub(crate) fn sniff(&self, section: &Section) -> Result<Compression> {
-        let mut start = [0; Compression::SNIFF_LEN];
-        let read = section.peek(&mut start).map_err(Error::io("read", self.path()))?;
-        Ok(Compression::sniff(&start[..read]))
+        section.sniff().map_err(Error::io("read", self.path()))
     }
 
     fn read_error(&self, error: io::Error) -> Error {

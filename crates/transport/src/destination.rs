@@ -288,7 +288,8 @@ mod tests {
         let mut right = NewBlob::known(&descriptor, BlobRole::Layer, &b"abc"[..]);
         assert_eq!(read_all(&mut right).unwrap(), b"abc");
         assert_eq!(right.finished(), Some(descriptor.clone()));
-        for (bytes, reason) in [("abd", "should have digest"), ("ab", "has 2 bytes"), ("abcd", "more than the 3 bytes")] {
+        for (bytes, reason) in [("abd", "should have digest"), ("ab", "has 2 bytes"), ("abcd", "more than the 3 bytes")]
+        {
             let mut wrong = NewBlob::known(&descriptor, BlobRole::Layer, bytes.as_bytes());
             let error = read_all(&mut wrong).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData);

@@ -6,6 +6,7 @@ mod version;
 use std::fs;
 use std::sync::Arc;
 
+use vmroot_compress::Compression;
 use vmroot_model::{Algorithm, Descriptor, Digest, MANIFEST_LIMIT};
 
 pub(crate) use self::destination::DirDestination;
@@ -84,6 +85,11 @@ impl ImageSource for DirImage {
         let manifest = self.read(member)?;
         self.bundle.check_digest(member, &manifest.bytes, digest)?;
         Ok(manifest)
+    }
+
+    fn sniff(&self, descriptor: &Descriptor) -> Result<Option<Compression>> {
+        let sniffed = self.bundle.require(&stem(&descriptor.digest), "blob")?.sniff();
+        Ok(Some(sniffed.map_err(|error| Error::of_reader(error, self.name(), descriptor.digest))?))
     }
 
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {

@@ -230,6 +230,12 @@ impl ImageSource for DockerImage {
         Ok(RawManifest { bytes: self.manifest.clone(), media_type })
     }
 
+    fn sniff(&self, descriptor: &Descriptor) -> Result<Option<Compression>> {
+        let Some(section) = self.blobs.get(&descriptor.digest) else { return Ok(None) };
+        let sniffed = section.sniff();
+        Ok(Some(sniffed.map_err(|error| Error::of_reader(error, self.name(), descriptor.digest))?))
+    }
+
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
         if descriptor.digest == *self.config.digest() {
             let size = self.config.raw().len() as u64;

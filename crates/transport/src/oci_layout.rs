@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
+use vmroot_compress::Compression;
 use vmroot_model::{Descriptor, Digest, Document, Index, MANIFEST_LIMIT, MediaType};
 
 pub(crate) use self::delete::delete;
@@ -283,6 +284,11 @@ impl ImageSource for OciImage {
             }
             (_, Some(digest)) => self.read_manifest(digest, None),
         }
+    }
+
+    fn sniff(&self, descriptor: &Descriptor) -> Result<Option<Compression>> {
+        let sniffed = self.blobs.require(&descriptor.digest, "blob")?.sniff();
+        Ok(Some(sniffed.map_err(|error| Error::of_reader(error, self.name(), descriptor.digest))?))
     }
 
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {

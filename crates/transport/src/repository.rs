@@ -137,6 +137,10 @@ impl ImageSource for RegistrySource {
         Some(&self.reference)
     }
 
+    fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>> {
+        self.try_places(|client, reference| Ok(client.referrers(reference, digest, None)?))
+    }
+
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
         let reader = FallbackReader::new(self.clone(), descriptor.clone(), offset);
         Ok(BlobBody { reader: Box::new(reader), offset, size: Some(descriptor.size) })

@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use vmroot_compress::Compression;
+
 use crate::BlobBody;
 
 /// The size in bytes of the buffer for skipping and hashing.
@@ -48,6 +50,13 @@ impl Section {
             }
         }
         Ok(filled)
+    }
+
+    /// Detects the compression of the next bytes.
+    pub(crate) fn sniff(&self) -> io::Result<Compression> {
+        let mut start = [0; Compression::SNIFF_LEN];
+        let read = self.peek(&mut start)?;
+        Ok(Compression::sniff(&start[..read]))
     }
 
     /// Converts the section to the body of a blob that was requested from `offset` on.

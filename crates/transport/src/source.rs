@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::Read;
 
+use vmroot_compress::Compression;
 use vmroot_model::{Descriptor, Digest, Reference};
 
 use crate::{Error, Result};
@@ -45,6 +46,15 @@ pub trait ImageSource: Send + Sync + fmt::Debug {
     /// - [`Error::Io`](crate::Error::Io) or [`Error::Member`](crate::Error::Member): the archive or directory cannot be
     ///   read.
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody>;
+
+    /// Returns the compression of a blob by its first bytes, if the source can read these at no cost. The media type of a
+    /// layer may be wrong.
+    ///
+    /// # Errors
+    /// As [`Self::blob`].
+    fn sniff(&self, _descriptor: &Descriptor) -> Result<Option<Compression>> {
+        Ok(None)
+    }
 
     /// Returns the repository, if the source is in a registry.
     fn repository(&self) -> Option<&Reference> {

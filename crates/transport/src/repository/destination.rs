@@ -3,8 +3,8 @@
 use std::io::{self, Read};
 
 use vmroot_errors::with_causes;
-use vmroot_model::{Descriptor, Digest, MediaType, Reference};
-use vmroot_registry::{Client, PushedManifest, UploadBody};
+use vmroot_model::{Descriptor, Digest, Document, MediaType, Reference, manifest_digest};
+use vmroot_registry::{Client, ReferrerChange, UploadBody};
 
 use crate::{Accepts, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
 
@@ -56,19 +56,40 @@ impl RegistryDestination {
     fn names(&self, digest: &Digest) -> Vec<String> {
         let first = match (self.reference.digest(), self.reference.tag()) {
             (None, Some(tag)) if !self.untagged => tag.to_owned(),
+            // A document with tags has its digest as a name, too.
+            _ if !self.additional_tags.is_empty() => return self.additional_tags.clone(),
             _ => digest.to_string(),
         };
         std::iter::once(first).chain(self.additional_tags.iter().cloned()).collect()
     }
 
-    fn put(&self, name: &str, bytes: &[u8], media_type: &MediaType) -> Result<PushedManifest> {
-        let put = self.client.put_manifest(&self.reference, name, bytes, media_type);
-        put.map_err(|error| match error.is_manifest_refused() {
+    /// Writes a document under the names, and lists it as a referrer of its subject if the registry has not done so.
+    fn put(&self, names: &[&str], bytes: &[u8], media_type: &MediaType) -> Result<()> {
+        let put = match names {
+            [name] => self.client.put_manifest(&self.reference, name, bytes, media_type),
+            tags => self.client.put_manifest_with_tags(&self.reference, tags, bytes, media_type),
+        };
+        let pushed = put.map_err(|error| match error.is_manifest_refused() {
             true => {
                 Error::Refused { place: self.name(), media_type: media_type.to_string(), reason: with_causes(&error) }
             }
             false => error.into(),
-        })
+        })?;
+        match subject(bytes, media_type) {
+            Some(subject) if pushed.subject.is_none() => {
+                let change = ReferrerChange::Add { manifest: bytes, media_type };
+                Ok(self.client.update_referrers_fallback(&self.reference, &subject, change)?)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Returns the digest of the document that a manifest or index refers to.
+fn subject(bytes: &[u8], media_type: &MediaType) -> Option<Digest> {
+    match Document::parse(bytes.to_vec(), Some(media_type.as_str())).ok()? {
+        Document::Manifest(manifest) => manifest.subject().map(|subject| subject.digest),
+        Document::Index(index) => index.subject().map(|subject| subject.digest),
     }
 }
 
@@ -133,14 +154,12 @@ impl ImageDestination for RegistryDestination {
     }
 
     fn put_manifest(&self, bytes: &[u8], media_type: &MediaType, place: ManifestPlace) -> Result<()> {
-        let digest = Digest::of(bytes);
-        match place {
-            ManifestPlace::Top => {
-                self.names(&digest).iter().try_for_each(|name| self.put(name, bytes, media_type).map(drop))
-            }
-            ManifestPlace::Instance => self.put(&digest.to_string(), bytes, media_type).map(drop),
-            ManifestPlace::Referrer => self.put(&digest.to_string(), bytes, media_type).map(drop),
-        }
+        let digest = manifest_digest(bytes).unwrap_or_else(|_| Digest::of(bytes));
+        let names = match place {
+            ManifestPlace::Top => self.names(&digest),
+            ManifestPlace::Instance | ManifestPlace::Referrer => vec![digest.to_string()],
+        };
+        self.put(&names.iter().map(String::as_str).collect::<Vec<_>>(), bytes, media_type)
     }
 
     fn commit(&self) -> Result<()> {

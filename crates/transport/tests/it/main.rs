@@ -3,8 +3,8 @@
 mod builder;
 mod copying;
 mod daemon;
-mod destinations;
 mod daemon_hostile;
+mod destinations;
 mod directories;
 mod docker;
 mod faults;
