@@ -53,7 +53,7 @@ fn inspect_like_skopeo(context: &Context, name: &str, arguments: &InspectArgumen
         Some(DigestAlgorithm::Sha512) => Algorithm::Sha512,
         None => documents.manifest.config().digest.algorithm(),
     };
-    let value = report::report(&documents, docker_name(&place, &documents), tags, algorithm)?;
+    let value = report::report(&documents, docker_name(place, &documents), tags, algorithm)?;
     print(&value, &output_type::output(), arguments)
 }
 
@@ -61,7 +61,8 @@ fn inspect_like_skopeo(context: &Context, name: &str, arguments: &InspectArgumen
 enum Place {
     Registry,
     Cache,
-    Other(ImageName),
+    /// A file, a directory or an engine, and the repository that its name contains.
+    Other(Option<String>),
 }
 
 /// Returns the name for the library and the place of an image. One without a transport is in the cache, or else in its
@@ -72,7 +73,7 @@ fn place(context: &Context, client: &Client, name: &str, remote: bool) -> anyhow
         let place = match ImageName::parse(name).map_err(vmroot::Error::from)? {
             ImageName::Docker(_) => Place::Registry,
             ImageName::Cache(_) => Place::Cache,
-            other => Place::Other(other),
+            other => Place::Other(repository_of(&other)),
         };
         return Ok((name.to_owned(), place));
     }
@@ -87,13 +88,20 @@ fn place(context: &Context, client: &Client, name: &str, remote: bool) -> anyhow
 }
 
 /// Returns the name of the repository, for places whose images have one.
-fn docker_name(place: &Place, documents: &ImageDocuments) -> Option<String> {
+fn docker_name(place: Place, documents: &ImageDocuments) -> Option<String> {
     match place {
         Place::Registry | Place::Cache => documents.references.first().map(Reference::name),
-        Place::Other(ImageName::Archive {
-            format: Format::DockerArchive, selector: ImageSelector::Name(name), ..
-        }) => Reference::parse(name).ok().map(|reference| reference.name()),
-        Place::Other(_) => None,
+        Place::Other(repository) => repository,
+    }
+}
+
+/// Returns the repository of the image that a name selects in an archive.
+fn repository_of(name: &ImageName) -> Option<String> {
+    match name {
+        ImageName::Archive { format: Format::DockerArchive, selector: ImageSelector::Name(name), .. } => {
+            Reference::parse(name).ok().map(|reference| reference.name())
+        }
+        _ => None,
     }
 }
 
