@@ -1,6 +1,7 @@
 //! `copy` writes what skopeo writes: every pair of transports, with images, lists and artifacts.
 
 mod images;
+mod killed;
 mod mistakes;
 mod places;
 mod reading;

@@ -1,6 +1,6 @@
 //! Writing of `dir:` directories.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,11 +17,14 @@ use crate::instances::Instances;
 use crate::whole::{Parts, is_whole};
 use crate::{Accepts, DestinationOptions, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
 
+/// The part of a file name that signatures have.
+const SIGNATURE: &[u8] = b"signature-";
+
 /// A directory with one image, to be written. It replaces an older image.
 ///
 /// The image is written into a staging directory. A new directory is renamed from it. In an existing one, which keeps
-/// its owner and mode, the old image is removed when the new one is whole, and `manifest.json` comes last: a directory
-/// with a manifest has everything else.
+/// its owner and mode, the new files are put beside the old ones, then `manifest.json` is replaced, and then the old
+/// files are removed: a directory with a manifest has everything else.
 #[derive(Debug)]
 pub(crate) struct DirDestination {
     path: PathBuf,
@@ -91,40 +94,56 @@ impl DirDestination {
         Ok(write_document(&image, &self.path, bytes)?.rename(&image.join(name))?)
     }
 
-    /// Replaces the old image, if there is one, by the new one.
+    /// Replaces the old image by the new one.
+    ///
+    /// The names of blobs and instances are digests, so the files of both images can be in the directory at once. The
+    /// directory has the old image until the new `manifest.json` gets its name, and then the new one. A process that is
+    /// killed leaves files of the other image at most, which the next copy removes.
     fn replace(&self, version: Version) -> Result<()> {
         let image = self.image();
-        let remove = |path: &Path| {
-            let removed = match fs::symlink_metadata(path) {
-                Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-                Ok(_) => fs::remove_file(path),
-                Err(error) => Err(error),
-            };
-            match removed {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
-                _ => Ok(()),
-            }
-        };
-        let manifest = self.path.join(MANIFEST_JSON);
-        remove(&manifest)?;
-        // From here on the directory has no image, but its version: a copy that follows a crash may replace it.
-        write_atomically(&self.path.join(VERSION), READABLE, version.to_string().as_bytes())?;
-        for name in names(&self.path)? {
-            // Temporary files are this writer's, or those of another one that has not been killed.
-            if name != VERSION && !is_temporary(&name) {
-                remove(&self.path.join(name))?;
-            }
-        }
-        let move_file = |name: &OsString| {
+        let new = names(&image)?;
+        let move_file = |name: &OsStr| {
             let target = self.path.join(name);
             fs::rename(image.join(name), &target).map_err(Error::io("rename to", &target))
         };
-        for name in names(&image)?.iter().filter(|name| **name != VERSION && **name != MANIFEST_JSON) {
+        let is_last = |name: &OsStr| name == VERSION || name == MANIFEST_JSON;
+        // A directory without a version cannot be replaced after a crash. The newest version describes both images.
+        if version == Version::WITH_OTHER_DIGESTS || !self.path.join(VERSION).exists() {
+            self.write_version(version)?;
+        }
+        for name in new.iter().filter(|name| !is_last(name)) {
             move_file(name)?;
         }
+        // The signatures of the old image do not have digests as names.
+        self.remove(|name| name.as_encoded_bytes().windows(SIGNATURE.len()).any(|part| part == SIGNATURE))?;
         sync_directory(&self.path)?;
-        move_file(&OsString::from(MANIFEST_JSON))?;
+        move_file(OsStr::new(MANIFEST_JSON))?;
+        self.write_version(version)?;
+        sync_directory(&self.path)?;
+        // Temporary files are this writer's, or those of another one that has not been killed.
+        self.remove(|name| !is_last(name) && !is_temporary(name) && !new.iter().any(|it| it == name))?;
         Ok(sync_directory(&self.path)?)
+    }
+
+    fn write_version(&self, version: Version) -> Result<()> {
+        Ok(write_atomically(&self.path.join(VERSION), READABLE, version.to_string().as_bytes())?)
+    }
+
+    /// Removes the files of the directory that `is_old` selects.
+    fn remove(&self, is_old: impl Fn(&OsStr) -> bool) -> Result<()> {
+        for name in names(&self.path)?.iter().filter(|name| is_old(name)) {
+            let path = self.path.join(name);
+            let removed = match fs::symlink_metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(&path),
+                Ok(_) => fs::remove_file(&path),
+                Err(error) => Err(error),
+            };
+            match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("remove", &path)(error)),
+                _ => (),
+            }
+        }
+        Ok(())
     }
 }
 
