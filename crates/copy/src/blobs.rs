@@ -110,13 +110,14 @@ impl Job<'_> {
             let plain = Arc::new(Mutex::new(Hasher::new(Algorithm::Sha256)));
             let tap = Arc::clone(&plain);
             let options = RecompressOptions { limits: self.options().limits, ..RecompressOptions::new(target) };
+            let _recompression = self.copier.recompressions.acquire();
             let changed = recompress(verified, &options, move |bytes| lock(&tap).update(bytes));
-            let mut changed = changed.map_err(|error| self.compress_error(task, error))?;
+            let mut changed = changed.map_err(|error| self.compress_error(&task.blob, error))?;
             let mut new = NewBlob::unknown(media_type(target), task.role, &mut changed);
             self.destination.put_blob(&mut new).map_err(|error| self.blob_error(task, error))?;
             let written = new.finished().ok_or_else(|| self.not_read(task))?;
             drop(new);
-            let finished = changed.finish().map_err(|error| self.compress_error(task, error))?;
+            let finished = changed.finish().map_err(|error| self.compress_error(&task.blob, error))?;
             let actual = lock(&plain).clone().finish();
             if let Some(expected) = task.diff_id.filter(|expected| *expected != actual) {
                 let (place, digest) = (self.source.name(), task.blob.digest);
@@ -191,8 +192,8 @@ impl Job<'_> {
         self.blob_error(task, vmroot_transport::Error::ReadBlob { place, digest: task.blob.digest, source: error })
     }
 
-    fn compress_error(&self, task: &Task, error: vmroot_compress::Error) -> Error {
-        Error::Compress { place: self.source.name(), digest: task.blob.digest, source: Box::new(error) }
+    pub(crate) fn compress_error(&self, blob: &Descriptor, error: vmroot_compress::Error) -> Error {
+        Error::Compress { place: self.source.name(), digest: blob.digest, source: Box::new(error) }
     }
 
     fn blob_error(&self, task: &Task, error: vmroot_transport::Error) -> Error {
@@ -245,7 +246,7 @@ impl Read for Counting {
 }
 
 /// A reader that checks the digest and the size of a blob at its end.
-struct Verified<R> {
+pub(crate) struct Verified<R> {
     reader: R,
     hasher: Option<Hasher>,
     read: u64,
@@ -254,7 +255,7 @@ struct Verified<R> {
 }
 
 impl<R: Read> Verified<R> {
-    fn new(reader: R, blob: &Descriptor) -> Self {
+    pub(crate) fn new(reader: R, blob: &Descriptor) -> Self {
         let hasher = Some(Hasher::new(blob.digest.algorithm()));
         Self { reader, hasher, read: 0, digest: blob.digest, size: blob.size }
     }

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use vmroot_model::{Descriptor, Digest, Document, MediaType};
+use vmroot_model::{AnyDocument, Descriptor, Digest, Document, MediaType};
 use vmroot_transport::{ImageDestination, ImageSource, ManifestPlace};
 
 use crate::ledger::{Ledger, Permits};
 use crate::report::Tally;
 use crate::{CopyOptions, CopyProgress, CopyReport, Error, NoCopyProgress, Result, Selection};
+
+/// The most layers that are compressed anew at once. Each uses all cores.
+const RECOMPRESSIONS: usize = 2;
 
 /// Copies images. Copies of one copier share its parallel transfers, and the blobs that it has written.
 pub struct Copier {
@@ -16,6 +19,8 @@ pub struct Copier {
     pub(crate) progress: Arc<dyn CopyProgress>,
     pub(crate) ledger: Ledger,
     pub(crate) permits: Permits,
+    /// Permits for compressing layers anew. Each takes many threads and much memory.
+    pub(crate) recompressions: Permits,
 }
 
 /// One copy.
@@ -30,7 +35,8 @@ impl Copier {
     /// Creates a copier.
     pub fn new(options: CopyOptions) -> Self {
         let permits = Permits::new(options.parallel);
-        Self { options, progress: Arc::new(NoCopyProgress), ledger: Ledger::default(), permits }
+        let recompressions = Permits::new(RECOMPRESSIONS);
+        Self { options, progress: Arc::new(NoCopyProgress), ledger: Ledger::default(), permits, recompressions }
     }
 
     /// Returns the copier with another receiver of progress.
@@ -57,20 +63,18 @@ impl Copier {
     pub fn copy(&self, source: &dyn ImageSource, destination: &dyn ImageDestination) -> Result<CopyReport> {
         let job = Job { copier: self, source, destination, tally: Arc::default() };
         source.notes().into_iter().for_each(|note| job.tally.lose(note));
-        let top = job.read_top()?;
-        let digest = *top.digest();
-        if let Some(present) = job.find_present(&top)? {
-            let mut report = job.tally.report(present, digest);
-            report.was_present = true;
-            report.referrers = job.copy_referrers(&[digest])?;
-            return Ok(report);
+        let (digest, top) = match job.read_top()? {
+            AnyDocument::Manifest(manifest) => (*manifest.digest(), Document::Manifest(manifest)),
+            AnyDocument::Index(index) => (*index.digest(), Document::Index(index)),
+            AnyDocument::Schema1(image) => return job.finish(job.copy_schema1(&image)?, *image.digest()),
+        };
+        let Some(present) = job.find_present(&top)? else { return job.finish(job.copy_top(top)?, digest) };
+        let referrers = job.copy_referrers(&[present.digest])?;
+        if !referrers.is_empty() {
+            job.commit()?;
         }
-        let copied = job.copy_top(top)?;
-        let referrers = job.copy_referrers(&copied.unchanged)?;
-        if !self.options.dry_run {
-            destination.commit().map_err(|error| job.destination_error(error))?;
-        }
-        let mut report = job.tally.report(copied.descriptor, digest);
+        let mut report = job.tally.report(present, digest);
+        report.was_present = true;
         report.referrers = referrers;
         Ok(report)
     }
@@ -102,11 +106,27 @@ impl Job<'_> {
         &self.copier.options
     }
 
+    /// Copies the referrers of a copied image, and commits everything.
+    fn finish(&self, copied: Copied, source: Digest) -> Result<CopyReport> {
+        let referrers = self.copy_referrers(&copied.unchanged)?;
+        self.commit()?;
+        let mut report = self.tally.report(copied.descriptor, source);
+        report.referrers = referrers;
+        Ok(report)
+    }
+
+    fn commit(&self) -> Result<()> {
+        if self.options().dry_run {
+            return Ok(());
+        }
+        self.destination.commit().map_err(|error| self.destination_error(error))
+    }
+
     /// Reads the document that the source's name refers to.
-    fn read_top(&self) -> Result<Document> {
+    fn read_top(&self) -> Result<AnyDocument> {
         self.options().cancel.check()?;
         let raw = self.source.manifest(None).map_err(|error| self.source_error(error))?;
-        self.parse(raw.bytes, raw.media_type.as_deref())
+        AnyDocument::parse(raw.bytes, raw.media_type.as_deref()).map_err(|error| self.document_error(error))
     }
 
     /// Reads the document of a descriptor.
@@ -130,7 +150,7 @@ impl Job<'_> {
         let wanted = match (top, &options.selection) {
             (Document::Manifest(manifest), _) => describe(manifest.media_type(), manifest.digest(), manifest.raw()),
             // The image may be in a nested list.
-            (Document::Index(index), Selection::Platform(platform)) => match index.select(platform) {
+            (Document::Index(index), Selection::Platform(platform)) => match index.choose_instance(platform, false) {
                 Ok(instance) => instance.clone(),
                 Err(_) => return Ok(None),
             },

@@ -2,8 +2,11 @@
 
 use std::io::Cursor;
 
-use vmroot_model::{CONFIG_LIMIT, Descriptor, ImageConfig, Manifest, MediaType};
-use vmroot_model::{Converted, ManifestFormat, WrittenLayer};
+use vmroot_compress::Compression;
+use vmroot_model::{
+    CONFIG_LIMIT, Converted, Descriptor, Digest, ImageConfig, LayerCompression, Manifest, ManifestFormat, MediaType,
+    WrittenLayer, manifest_digest,
+};
 use vmroot_transport::{BlobRole, ManifestPlace, NewBlob, Reuse};
 
 use crate::blobs::Task;
@@ -85,11 +88,15 @@ impl Job<'_> {
         format: ManifestFormat,
         place: ManifestPlace,
     ) -> Result<Copied> {
-        let tasks = self.layer_tasks(manifest, config, format, place);
+        let tasks = self.layer_tasks(manifest, config, format, place)?;
         self.check_unchanged(manifest, &tasks, format, place)?;
         let copied = self.copy_blobs(&tasks)?;
         let layers: Vec<WrittenLayer> = tasks.iter().zip(&copied).map(|(task, copied)| written(task, copied)).collect();
-        let converted = manifest.convert(format, config.unwrap_or_default(), &layers);
+        let config_bytes = config.unwrap_or_default();
+        let converted = match format {
+            ManifestFormat::Schema1 => manifest.to_schema1(config_bytes, &layers, self.destination.repository()),
+            format => manifest.convert(format, config_bytes, &layers),
+        };
         let converted: Converted = converted.map_err(|error| self.document_error(error))?;
         converted.losses.iter().for_each(|loss| self.tally.lose(loss.to_string()));
         for extra in &converted.extra_blobs {
@@ -99,11 +106,16 @@ impl Job<'_> {
             Some(new) => self.put_bytes(&Descriptor::of(MediaType::OCI_CONFIG, new), BlobRole::Config, new)?,
             None => self.copy_config(manifest, config)?,
         }
-        self.put_manifest(&converted.manifest, &converted.media_type, place)
-            .map_err(|error| self.destination_error(error))?;
-        let descriptor = Descriptor::of(converted.media_type, &converted.manifest);
-        let is_same = descriptor.digest == *manifest.digest();
-        Ok(Copied { unchanged: is_same.then_some(descriptor.digest).into_iter().collect(), descriptor })
+        self.finish_manifest(&converted, manifest.digest(), place)
+    }
+
+    /// Writes the manifest of an image whose digest in the source is `old`.
+    pub(crate) fn finish_manifest(&self, converted: &Converted, old: &Digest, place: ManifestPlace) -> Result<Copied> {
+        let Converted { manifest: bytes, media_type, .. } = converted;
+        self.put_manifest(bytes, media_type, place).map_err(|error| self.destination_error(error))?;
+        let digest = manifest_digest(bytes).map_err(|error| self.document_error(error))?;
+        let descriptor = Descriptor::new(media_type.clone(), digest, bytes.len() as u64);
+        Ok(Copied { unchanged: (digest == *old).then_some(digest).into_iter().collect(), descriptor })
     }
 
     /// Fails if an image would change that must not.
@@ -132,24 +144,33 @@ impl Job<'_> {
         config: Option<&[u8]>,
         format: ManifestFormat,
         place: ManifestPlace,
-    ) -> Vec<Task> {
+    ) -> Result<Vec<Task>> {
         let accepts = self.destination.accepts();
-        let change = |blob: &Descriptor| match place {
-            // A referrer is about certain bytes, so it stays as it is.
-            ManifestPlace::Referrer => None,
-            _ => plan::change(blob, format, &accepts, self.options(), self.is_fixed(place)),
-        };
+        let is_fixed = self.is_fixed(place);
         // A config that cannot be parsed has no diff ids to check.
         let config = config.and_then(|bytes| ImageConfig::parse(bytes.to_vec()).ok());
-        let diff_ids =
-            config.as_ref().filter(|config| config.check_layers(manifest).is_ok()).map(ImageConfig::diff_ids);
-        let task = |(number, blob): (usize, &Descriptor)| Task {
-            blob: blob.clone(),
-            role: BlobRole::Layer,
-            change: change(blob),
-            diff_id: diff_ids.and_then(|diff_ids| diff_ids.get(number)).copied(),
+        let diff_ids = config.as_ref().filter(|it| it.check_layers(manifest).is_ok()).map(ImageConfig::diff_ids);
+        let task = |(number, blob): (usize, &Descriptor)| {
+            let change = match place {
+                // A referrer is about certain bytes, so it stays as it is.
+                ManifestPlace::Referrer => None,
+                _ => plan::change(blob, self.compression_of(blob)?, format, &accepts, self.options(), is_fixed),
+            };
+            let diff_id = diff_ids.and_then(|diff_ids| diff_ids.get(number)).copied();
+            Ok(Task { blob: blob.clone(), role: BlobRole::Layer, change, diff_id })
         };
         manifest.layers().iter().enumerate().map(task).collect()
+    }
+
+    /// Returns the compression of a layer: by its bytes if the source can read these at no cost, else by its media type.
+    fn compression_of(&self, blob: &Descriptor) -> Result<Option<LayerCompression>> {
+        let Some(stated) = blob.media_type.layer_compression() else { return Ok(None) };
+        Ok(match self.source.sniff(blob).map_err(|error| self.source_error(error))? {
+            Some(Compression::None) => Some(LayerCompression::None),
+            Some(Compression::Gzip) => Some(LayerCompression::Gzip),
+            Some(Compression::Zstd) => Some(LayerCompression::Zstd),
+            _ => Some(stated),
+        })
     }
 
     /// Copies an unchanged config. That of an artifact can be large, so it is copied like a layer.
@@ -165,7 +186,7 @@ impl Job<'_> {
     }
 
     /// Writes a short blob from memory, unless the destination has it.
-    fn put_bytes(&self, blob: &Descriptor, role: BlobRole, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn put_bytes(&self, blob: &Descriptor, role: BlobRole, bytes: &[u8]) -> Result<()> {
         if self.options().dry_run {
             return Ok(());
         }
@@ -182,7 +203,7 @@ impl Job<'_> {
 }
 
 /// Returns a layer as it is in the destination.
-fn written(task: &Task, copied: &Descriptor) -> WrittenLayer {
+pub(crate) fn written(task: &Task, copied: &Descriptor) -> WrittenLayer {
     match task.change {
         None => WrittenLayer { diff_id: task.diff_id, ..WrittenLayer::unchanged(copied) },
         Some(target) => WrittenLayer {
@@ -197,10 +218,10 @@ fn describe(manifest: &Manifest) -> Descriptor {
     Descriptor::new(manifest.media_type().clone(), *manifest.digest(), manifest.raw().len() as u64)
 }
 
-fn is_refusal(error: &Error) -> bool {
+pub(crate) fn is_refusal(error: &Error) -> bool {
     matches!(error, Error::Refused { .. })
 }
 
-fn is_conversion(error: &Error) -> bool {
+pub(crate) fn is_conversion(error: &Error) -> bool {
     matches!(error, Error::Document { source, .. } if matches!(**source, vmroot_model::Error::Conversion { .. }))
 }

@@ -19,6 +19,7 @@ mod plan;
 mod progress;
 mod referrers;
 mod report;
+mod schema1;
 pub mod sync;
 
 pub use copier::Copier;

@@ -17,7 +17,10 @@ impl Job<'_> {
     /// Returns the manifest of a list for a platform. Nested lists are searched.
     pub(crate) fn find_instance(&self, index: Index, platform: &Platform) -> Result<Manifest> {
         let mut search = Search::new(platform);
-        let mut document = Document::Index(index);
+        let mut document = match index.choose_instance(platform, false) {
+            Ok(entry) => self.read_document(entry)?,
+            Err(_) => Document::Index(index),
+        };
         loop {
             match document {
                 Document::Manifest(manifest) => return Ok(manifest),

@@ -22,13 +22,11 @@ pub(crate) fn formats(
 ) -> Vec<ManifestFormat> {
     let own = manifest.format();
     let accepts = destination.accepts();
-    // Only OCI manifests can describe artifacts, and have layers with zstd.
-    let needs_oci = requested(&accepts, options).is_some_and(is_zstd);
     let is_exact = is_fixed || options.format.is_some();
     let wanted = match options.format {
         _ if is_fixed => vec![own],
         Some(format) => vec![format],
-        None if needs_oci => vec![ManifestFormat::Oci],
+        None if needs_oci(destination, options) => vec![ManifestFormat::Oci],
         None if !manifest.is_image() => vec![own],
         None => vec![own, ManifestFormat::Schema2, ManifestFormat::Oci, ManifestFormat::Schema1],
     };
@@ -43,22 +41,28 @@ pub(crate) fn formats(
     formats
 }
 
+/// Returns whether the options ask for layers with zstd, which only OCI manifests can have.
+pub(crate) fn needs_oci(destination: &dyn ImageDestination, options: &CopyOptions) -> bool {
+    requested(&destination.accepts(), options).is_some_and(is_zstd)
+}
+
 /// Returns the compression that the options ask for, if the destination compresses layers. Others keep the compression
 /// of layers, or remove it.
 pub(crate) fn requested(accepts: &Accepts, options: &CopyOptions) -> Option<Target> {
     options.compression.map(|it| it.target).filter(|_| accepts.layers == LayerForm::Compress)
 }
 
-/// Returns the new compression of a layer; `None` if the layer stays as it is.
+/// Returns the new compression of a layer; `None` if the layer stays as it is. `own` is its compression, or `None` if it
+/// has no known one, such as an encrypted layer and the parts of an artifact.
 pub(crate) fn change(
     layer: &Descriptor,
+    own: Option<LayerCompression>,
     format: ManifestFormat,
     accepts: &Accepts,
     options: &CopyOptions,
     is_fixed: bool,
 ) -> Option<Target> {
-    // Encrypted layers, and the parts of artifacts, have no known compression.
-    let own = layer.media_type.layer_compression()?;
+    let own = own?;
     // The bytes of a foreign layer are those at its URLs.
     if accepts.foreign_layers && layer.foreign_urls().next().is_some() {
         return None;

@@ -26,6 +26,7 @@ pub(crate) struct ArchiveOutput {
 /// The target of an archive.
 enum Sink {
     File(OutputFile),
+    #[cfg(feature = "daemon")]
     Writer(Box<dyn Write + Send>),
 }
 
@@ -33,6 +34,7 @@ impl fmt::Debug for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(file) => file.fmt(f),
+            #[cfg(feature = "daemon")]
             Self::Writer(_) => f.write_str("Writer"),
         }
     }
@@ -89,6 +91,7 @@ impl ArchiveOutput {
             Some(Sink::File(file)) => file
                 .write_with(|writer| write_to(writer).map_err(vmroot_output::Error::on("write", &self.path)))
                 .map_err(Error::from),
+            #[cfg(feature = "daemon")]
             Some(Sink::Writer(mut writer)) => {
                 write_to(&mut writer).and_then(|()| writer.flush()).map_err(Error::io("write", &self.path))
             }

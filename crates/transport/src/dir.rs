@@ -96,6 +96,10 @@ impl ImageSource for DirImage {
         Ok(self.bundle.require(&stem(&descriptor.digest), "blob")?.into_body(offset))
     }
 
+    fn blob_size(&self, digest: &Digest) -> Result<u64> {
+        Ok(self.bundle.require(&stem(digest), "blob")?.len())
+    }
+
     /// The directory is listed for each call: only copies with referrers ask, once for each document.
     fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>> {
         let path = self.bundle.path();

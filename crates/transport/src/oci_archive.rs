@@ -42,7 +42,10 @@ impl OciArchiveDestination {
 
 impl ImageDestination for OciArchiveDestination {
     fn name(&self) -> String {
-        format!("oci-archive:{}:{}", self.output.path().display(), self.name.as_deref().unwrap_or_default())
+        match &self.name {
+            Some(name) => format!("oci-archive:{}:{name}", self.output.path().display()),
+            None => format!("oci-archive:{}", self.output.path().display()),
+        }
     }
 
     fn accepts(&self) -> Accepts {

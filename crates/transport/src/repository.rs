@@ -137,6 +137,11 @@ impl ImageSource for RegistrySource {
         Some(&self.reference)
     }
 
+    fn blob_size(&self, digest: &Digest) -> Result<u64> {
+        let unknown = || Error::Unknown { place: self.name(), digest: *digest };
+        self.try_places(|client, reference| client.has_blob(reference, digest)?.ok_or_else(unknown))
+    }
+
     fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>> {
         self.try_places(|client, reference| Ok(client.referrers(reference, digest, None)?))
     }

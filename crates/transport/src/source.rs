@@ -56,6 +56,14 @@ pub trait ImageSource: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
+    /// Returns the size of a blob in bytes, for documents that do not state it.
+    ///
+    /// # Errors
+    /// As [`Self::blob`].
+    fn blob_size(&self, digest: &Digest) -> Result<u64> {
+        Err(Error::Unknown { place: self.name(), digest: *digest })
+    }
+
     /// Returns the repository, if the source is in a registry.
     fn repository(&self) -> Option<&Reference> {
         None

@@ -123,6 +123,8 @@ struct Output<'a> {
 impl Output<'_> {
     fn write(&mut self, compressed: Option<Result<Compressed>>) -> Result<(), Stop> {
         let Some(compressed) = compressed.transpose()? else { return Ok(()) };
+        // The threads make new buffers. Spent ones would wait in the queue until the end of the stream.
+        while self.outlet.spent().is_some() {}
         self.crc.combine(&compressed.crc);
         self.size += compressed.size;
         send(self.outlet, compressed.bytes)

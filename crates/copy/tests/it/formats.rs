@@ -33,7 +33,7 @@ fn the_next_format_is_tried_when_one_is_refused() {
 fn a_destination_that_refuses_all_formats() {
     let source = MemorySource::of_image(&image("amd64"));
     let mut destination = MemoryDestination::new();
-    destination.refuses = vec![MediaType::OCI_MANIFEST, MediaType::DOCKER_MANIFEST];
+    destination.refuses = vec![MediaType::OCI_MANIFEST, MediaType::DOCKER_MANIFEST, MediaType::DOCKER_SCHEMA1_SIGNED];
     let error = copy(&source, &destination, options()).unwrap_err();
     assert!(message(&error).contains("refusal 1"), "the first refusal is about the image's own format: {error:?}");
     destination.assert_no_image();

@@ -126,7 +126,10 @@ impl Parts for OciLayoutDestination {
 
 impl ImageDestination for OciLayoutDestination {
     fn name(&self) -> String {
-        format!("oci:{}:{}", self.path.display(), self.name.as_deref().unwrap_or_default())
+        match &self.name {
+            Some(name) => format!("oci:{}:{name}", self.path.display()),
+            None => format!("oci:{}", self.path.display()),
+        }
     }
 
     fn accepts(&self) -> Accepts {

@@ -1,0 +1,110 @@
+//! Copying an image in Docker's schema 1, as it is or converted.
+
+use std::io::BufRead as _;
+
+use vmroot_compress::{Decoder, Error as CompressError};
+use vmroot_model::{
+    Algorithm, Converted, Descriptor, Digest, Hasher, LayerCompression, ManifestFormat, MediaType, Schema1,
+    WrittenLayer,
+};
+use vmroot_transport::{BlobRole, ManifestPlace};
+
+use crate::blobs::{Task, Verified};
+use crate::copier::{Copied, Job};
+use crate::image::{is_conversion, is_refusal, written};
+use crate::{Error, Result, plan};
+
+impl Job<'_> {
+    /// Copies an image, in the first format that the destination takes.
+    pub(crate) fn copy_schema1(&self, image: &Schema1) -> Result<Copied> {
+        let is_fixed = self.is_fixed(ManifestPlace::Top);
+        let wanted = match self.options().format {
+            _ if is_fixed => vec![ManifestFormat::Schema1],
+            Some(format) => vec![format],
+            None if plan::needs_oci(self.destination, self.options()) => vec![ManifestFormat::Oci],
+            None => vec![ManifestFormat::Schema1, ManifestFormat::Schema2, ManifestFormat::Oci],
+        };
+        let mut first = None;
+        for format in wanted {
+            let media_type = if format == ManifestFormat::Schema1 { image.media_type() } else { format.media_type() };
+            if !self.destination.can_hold(&media_type) {
+                continue;
+            }
+            match self.copy_schema1_as(image, format) {
+                Err(error) if is_refusal(&error) => {
+                    self.copier.progress.message(&format!("the destination refuses {format}; trying another format"));
+                    first.get_or_insert(error);
+                }
+                Err(error) if first.is_some() && is_conversion(&error) => {}
+                copied => return copied,
+            }
+        }
+        Err(first.unwrap_or_else(|| {
+            let (place, media_type) = (self.destination.name(), image.media_type().to_string());
+            Error::Refused { place, media_type, reason: "it takes no form of the image".to_owned() }
+        }))
+    }
+
+    fn copy_schema1_as(&self, image: &Schema1, format: ManifestFormat) -> Result<Copied> {
+        let is_fixed = self.is_fixed(ManifestPlace::Top);
+        let tasks = self.schema1_tasks(image, format, is_fixed)?;
+        let copied = self.copy_blobs(&tasks)?;
+        let layers: Vec<WrittenLayer> = tasks.iter().zip(&copied).map(|(task, copied)| written(task, copied)).collect();
+        let name = self.destination.repository().filter(|_| !is_fixed);
+        let converted: Converted = match format {
+            ManifestFormat::Schema1 => image.with_layers(&layers, name),
+            format => image.convert(format, &layers),
+        }
+        .map_err(|error| self.document_error(error))?;
+        converted.losses.iter().for_each(|loss| self.tally.lose(loss.to_string()));
+        for extra in &converted.extra_blobs {
+            self.put_bytes(&extra.descriptor, BlobRole::Layer, &extra.bytes)?;
+        }
+        if let Some(config) = &converted.config {
+            self.put_bytes(&Descriptor::of(MediaType::OCI_CONFIG, config), BlobRole::Config, config)?;
+        }
+        self.finish_manifest(&converted, image.digest(), ManifestPlace::Top)
+    }
+
+    /// Returns the layers to copy. Newer formats need their diff ids, so the layers are read for these first.
+    fn schema1_tasks(&self, image: &Schema1, format: ManifestFormat, is_fixed: bool) -> Result<Vec<Task>> {
+        let accepts = self.destination.accepts();
+        let mut tasks: Vec<Task> = Vec::new();
+        for layer in image.layers_in(format) {
+            if let Some(same) = tasks.iter().find(|task| task.blob.digest == *layer.digest()) {
+                tasks.push(same.clone());
+                continue;
+            }
+            let size = self.source.blob_size(layer.digest()).map_err(|error| self.source_error(error))?;
+            let blob = Descriptor::new(MediaType::DOCKER_LAYER_GZIP, *layer.digest(), size);
+            let diff_id = match format {
+                ManifestFormat::Schema1 => None,
+                _ if self.options().dry_run => Some(blob.digest),
+                _ => Some(self.diff_id(&blob)?),
+            };
+            let own = Some(LayerCompression::Gzip);
+            let change = plan::change(&blob, own, format, &accepts, self.options(), is_fixed);
+            tasks.push(Task { blob, role: BlobRole::Layer, change, diff_id });
+        }
+        Ok(tasks)
+    }
+
+    /// Reads a layer, and returns the digest of its decompressed bytes.
+    fn diff_id(&self, blob: &Descriptor) -> Result<Digest> {
+        let failed = |error: CompressError| self.compress_error(blob, error);
+        let body = self.source.blob(blob, 0).map_err(|error| self.source_error(error))?;
+        let reader = Verified::new(body.reader, blob);
+        let mut decoder = Decoder::new(reader, &self.options().limits).map_err(failed)?;
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        loop {
+            self.options().cancel.check()?;
+            let piece = decoder.fill_buf().map_err(|error| failed(error.into()))?;
+            if piece.is_empty() {
+                return Ok(hasher.finish());
+            }
+            hasher.update(piece);
+            let length = piece.len();
+            decoder.consume(length);
+        }
+    }
+}
