@@ -3,7 +3,8 @@
 mod progress;
 pub(super) mod side;
 
-use std::fs;
+use std::fs::File;
+use std::io::Write as _;
 
 use anyhow::Context as _;
 use serde_json::json;
@@ -37,12 +38,16 @@ pub(crate) fn copy(
     let writer = side::destination_client(context, &client, &arguments.destination.side)?;
     let source = reader.open_source(&from)?;
     let destination = writer.open_destination(&to, &open_options(&writer, arguments)?)?;
+    // Opened first, so that a mistyped path is noticed before the copy.
+    let digest_file = match arguments.digestfile.as_ref().filter(|_| !arguments.transfer.dry_run) {
+        Some(path) => Some(File::create(path).with_context(|| format!("--digestfile {}", path.display()))?),
+        None => None,
+    };
     let copier = Copier::new(options).with_progress(CopyBars::progress(context.quiet()));
     let report = copier.copy(&*source, &*destination).map_err(vmroot::Error::from)?;
     drop(copier);
-    if let Some(file) = arguments.digestfile.as_ref().filter(|_| !arguments.transfer.dry_run) {
-        fs::write(file, report.manifest.digest.to_string())
-            .with_context(|| format!("--digestfile {}", file.display()))?;
+    if let Some(mut file) = digest_file {
+        file.write_all(report.manifest.digest.to_string().as_bytes()).context("--digestfile")?;
     }
     print_report(context, &from, &to, &report, arguments.transfer.dry_run)
 }

@@ -58,7 +58,12 @@ fn signals_end_the_program_and_remove_the_socket() {
 fn signals_end_the_program_while_a_vmm_is_connected() {
     let test = ServeTest::new();
     let mut child = test.start();
-    let vmm = UnixStream::connect(&test.socket).unwrap();
+    // The socket refuses connections for a moment between its creation and the first listening.
+    let mut vmm = None;
+    wait_until("a connection", || {
+        vmm = UnixStream::connect(&test.socket).ok();
+        vmm.is_some()
+    });
     wait_until("the end of the socket", || !test.socket.exists());
     send(&child, Signal::TERM);
     assert!(wait_for(&mut child).success());

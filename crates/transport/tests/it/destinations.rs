@@ -110,7 +110,7 @@ fn a_layout_of_another_version_or_with_another_index_is_refused() {
     fs::write(workplace.path("file"), "x").unwrap();
     for transport in ["oci", "dir"] {
         let error = destination(&workplace.name(&format!("{transport}:file")), &workplace.options()).unwrap_err();
-        assert!(matches!(error, Error::NotAnArchive { .. }), "{error}");
+        assert!(matches!(error, Error::Occupied { .. }), "{error}");
     }
 }
 

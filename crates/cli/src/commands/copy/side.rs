@@ -61,6 +61,7 @@ pub(crate) fn destination_client(
 /// Returns a client with the options of one side. Those for all registries apply where the side has none of its own.
 pub(crate) fn with_access(context: &Context, client: &Client, side: RegistryAccess) -> anyhow::Result<Client> {
     side.check_authfile()?;
+    side.credential()?;
     let access = side.or(RegistryAccess::of(context.registry_arguments()));
     let mut options = context.registry_options();
     let configuration = access.apply(context.registry_arguments(), &mut options)?;

@@ -28,7 +28,7 @@ fn mistakes_are_explained() {
         (2, &["--dest-compress-format=gzip", "--dest-compress-level=30", DEMO, &new], &["no level 30", "1 to 9"]),
         (2, &["--dest-compress-format=lz4", DEMO, &new], &["lz4", "gzip, zstd"]),
         (2, &["--dest-creds=:x", DEMO, &new], &["--dest-creds: the user is empty"]),
-        (2, &["--dest-password=x", DEMO, &new], &["--dest-password needs --dest-username"]),
+        (2, &["--dest-password=x", DEMO, &new], &["--dest-password requires --dest-username"]),
         (2, &["--dest-no-creds", "--dest-creds=a:b", DEMO, &new], &["only one of --dest-creds"]),
         (2, &["--all", "--platform=linux/amd64", DEMO, &new], &["--all", "--platform"]),
         (3, &["--platform=linux/mips", DEMO, &new], &["amd64, arm64", "mips"]),
