@@ -13,6 +13,7 @@ mod quantity;
 mod registries;
 mod registry;
 mod repository;
+mod skopeo;
 mod sync;
 mod virtiofs;
 
@@ -36,6 +37,7 @@ pub(crate) use platform::{PlatformArguments, Pull};
 pub(crate) use registries::RegistriesCommand;
 pub(crate) use registry::RegistryArguments;
 pub(crate) use repository::{RemoteArgument, RepositoryArgument};
+pub(crate) use skopeo::{NO_POLICY, RetryArguments, SkopeoArguments};
 pub(crate) use sync::{SyncArguments, SyncFrom, SyncTo};
 pub(crate) use virtiofs::VirtiofsArguments;
 
@@ -73,6 +75,34 @@ pub(crate) struct Global {
     pub(crate) registry: RegistryArguments,
     #[command(flatten)]
     pub(crate) limits: LimitArguments,
+    #[command(flatten)]
+    pub(crate) skopeo: SkopeoArguments,
+}
+
+impl Global {
+    /// Returns these options with those of skopeo in their places.
+    ///
+    /// # Errors
+    /// The text says which option cannot be used.
+    pub(crate) fn with_skopeo(mut self) -> Result<Self, String> {
+        if self.skopeo.require_signed {
+            return Err(format!("--require-signed: {NO_POLICY}"));
+        }
+        if let Some(platform) = self.skopeo.platform()? {
+            // clap does not compare options before a command with those after it.
+            if self.platform.platform.is_some() || self.platform.arch.is_some() {
+                return Err(
+                    "--override-os, --override-arch and --override-variant do not go with --platform and --arch"
+                        .to_owned(),
+                );
+            }
+            self.platform.platform = Some(platform);
+        }
+        if self.skopeo.debug {
+            self.verbose = self.verbose.max(2);
+        }
+        Ok(self)
+    }
 }
 
 /// The commands.
@@ -134,6 +164,13 @@ pub(crate) enum Command {
     ListTags {
         /// docker://REPOSITORY, or docker-archive:FILE
         name: String,
+        #[command(flatten)]
+        retries: RetryArguments,
+    },
+    /// Print the digest of a manifest in a file
+    ManifestDigest {
+        /// The file
+        file: PathBuf,
     },
     /// Print the repositories of a registry, one a line
     Repos {

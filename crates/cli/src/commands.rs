@@ -33,17 +33,20 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Copy { source, destination, options } => copy::copy(context, &source, &destination, &options),
         Command::Sync { source, destination, options } => sync::sync(context, &source, &destination, &options),
         Command::Images => images::images(context),
-        Command::Inspect { image, options } => inspect::inspect(context, &image, &options),
+        Command::Inspect { image, options } => {
+            inspect::inspect(&context.with_retries(&options.retries), &image, &options)
+        }
         Command::Tags(argument) => repository::tags(context, &argument.repository),
-        Command::ListTags { name } => repository::list_tags(context, &name),
+        Command::ListTags { name, retries } => repository::list_tags(&context.with_retries(&retries), &name),
+        Command::ManifestDigest { file } => repository::manifest_digest(&file),
         Command::Repos { registry } => repository::repos(context, &registry),
         Command::Instances(argument) => repository::instances(context, &argument.repository),
-        Command::Digest(argument) => repository::digest(context, &argument.image),
+        Command::Digest(argument) => repository::digest(&context.with_retries(&argument.retries), &argument.image),
         Command::Referrers { image, artifact_type } => {
-            repository::referrers(context, &image.image, artifact_type.as_deref())
+            repository::referrers(&context.with_retries(&image.retries), &image.image, artifact_type.as_deref())
         }
         Command::Tag { source, destination } => repository::tag(context, &source, &destination),
-        Command::Delete(argument) => repository::delete(context, &argument.image),
+        Command::Delete(argument) => repository::delete(&context.with_retries(&argument.retries), &argument.image),
         Command::Config { image, raw } => images::config(context, &image, raw),
         Command::Rm { images } => images::remove(context, &images),
         Command::Gc { dry_run } => cache::collect(context, dry_run),

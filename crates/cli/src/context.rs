@@ -11,7 +11,7 @@ use vmroot::{
     is_id,
 };
 
-use crate::args::{Global, Pull, RegistryArguments};
+use crate::args::{Global, Pull, RegistryArguments, RetryArguments};
 use crate::bars::Bars;
 use crate::exit::UsageError;
 use crate::registry_access::RegistryAccess;
@@ -41,10 +41,17 @@ impl Context {
         options.registry.ca_files.clone_from(&global.registry.ca_file);
         options.registry.proxies = environment::proxies();
         options.registry.retries = global.registry.retries;
+        if let Some(prefix) = &global.skopeo.user_agent_prefix {
+            options.registry.user_agent = format!("{prefix} {}", options.registry.user_agent);
+        }
         options.registry.inactivity_timeout = global.registry.inactivity_timeout;
         let access = RegistryAccess::of(&global.registry);
         options.configuration = Some(access.apply(&global.registry, &mut options.registry)?);
         options.transports = Transports::default().options()?;
+        options.temporary_dir = global.skopeo.tmpdir.as_deref().map(std::path::absolute).transpose()?;
+        if let Some(directory) = &options.temporary_dir {
+            std::fs::read_dir(directory).with_context(|| format!("--tmpdir {}", directory.display()))?;
+        }
         Ok(Self { global: global.clone(), options })
     }
 
@@ -59,6 +66,19 @@ impl Context {
         if other.requested_platform().is_none() {
             other.options.platform = Some(platform.clone());
             other.global.platform.platform = Some(platform);
+        }
+        other
+    }
+
+    /// Returns this context with the retries of a command.
+    pub(crate) fn with_retries(&self, retries: &RetryArguments) -> Self {
+        let mut other = Self { global: self.global.clone(), options: self.options.clone() };
+        if let Some(times) = retries.retry_times {
+            other.options.registry.retries = times;
+        }
+        if let Some(delay) = retries.retry_delay.filter(|delay| !delay.is_zero()) {
+            other.options.registry.backoff = delay;
+            other.options.registry.backoff_limit = other.options.registry.backoff_limit.max(delay);
         }
         other
     }

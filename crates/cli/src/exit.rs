@@ -1,5 +1,5 @@
 //! Exit codes: 0 success, 1 other errors, 2 usage, 3 not found, 4 authentication, 5 integrity, 6 a limit,
-//! 124 timeout of a guest, 130 cancelled.
+//! 124 timeout of a guest or of `--command-timeout`, 130 cancelled.
 
 use std::io;
 use std::process::ExitCode;
@@ -51,10 +51,14 @@ impl std::error::Error for AlreadyReported {}
 pub(crate) fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
     if let Some(AlreadyReported(code)) = error.downcast_ref() {
-        return ExitCode::from(if signals::was_signalled() { signals::CANCELLED } else { *code });
+        return ExitCode::from(signals::exit_code().unwrap_or(*code));
     }
     if error.chain().filter_map(|cause| cause.downcast_ref()).any(output::is_closed_by_reader) {
         return ExitCode::SUCCESS;
+    }
+    if signals::has_timed_out() {
+        output::print_error(signals::TIMED_OUT_MESSAGE);
+        return ExitCode::from(signals::TIMEOUT);
     }
     let is_long = |cause: &vmroot::Error| cause.kind() == ErrorKind::ProgramFailed;
     match error.chain().filter_map(|cause| cause.downcast_ref()).any(is_long) {

@@ -27,10 +27,17 @@ use context::Context;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log::start(arguments.global.verbose, arguments.global.quiet);
-    if arguments.global.quiet {
+    let global = match arguments.global.with_skopeo() {
+        Ok(global) => global,
+        Err(text) => return exit::exit_code(Err(exit::UsageError(text).into())),
+    };
+    log::start(global.verbose, global.quiet);
+    if global.quiet {
         output::silence_notes();
     }
-    let result = Context::new(&arguments.global).and_then(|context| commands::run(&context, arguments.command));
+    if let Some(time) = global.skopeo.command_timeout.filter(|time| !time.is_zero()) {
+        signals::cancel_after(time);
+    }
+    let result = Context::new(&global).and_then(|context| commands::run(&context, arguments.command));
     exit::exit_code(result)
 }

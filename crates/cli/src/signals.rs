@@ -1,6 +1,7 @@
 //! Handling SIGINT, SIGTERM and SIGHUP: the first signal cancels the work, the second ends the process.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -8,6 +9,8 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use vmroot::Cancel;
+
+use crate::output;
 
 /// The handlers of signals, and the number of signals so far. All handlers share one thread and one count, so that a
 /// handler that is added after a signal is still called for it.
@@ -21,6 +24,15 @@ const SIGNALS: [i32; 3] = [SIGHUP, SIGINT, SIGTERM];
 
 /// The time for cancelled work to end by itself.
 const GRACE_PERIOD: Duration = Duration::from_millis(400);
+
+/// Whether the time of [`cancel_after`] is over.
+static TIMED_OUT: AtomicBool = AtomicBool::new(false);
+
+/// The message after a timeout.
+pub(crate) const TIMED_OUT_MESSAGE: &str = "the time of --command-timeout is over";
+
+/// The exit code after a timeout, as with timeout(1).
+pub(crate) const TIMEOUT: u8 = 124;
 
 /// The exit code after a signal, as a shell reports it for SIGINT.
 pub(crate) const CANCELLED: u8 = 130;
@@ -67,6 +79,28 @@ pub(crate) fn exit_after_grace_period() -> anyhow::Result<()> {
     })
 }
 
+/// Ends the work after a time as a signal does, but with another exit code.
+pub(crate) fn cancel_after(time: Duration) {
+    thread::spawn(move || {
+        thread::sleep(time);
+        TIMED_OUT.store(true, Ordering::SeqCst);
+        handle_signal();
+    });
+}
+
+/// Returns the exit code after a signal or a timeout, if there was one.
+pub(crate) fn exit_code() -> Option<u8> {
+    match TIMED_OUT.load(Ordering::SeqCst) {
+        true => Some(TIMEOUT),
+        false => was_signalled().then_some(CANCELLED),
+    }
+}
+
+/// Returns whether the time of [`cancel_after`] is over.
+pub(crate) fn has_timed_out() -> bool {
+    TIMED_OUT.load(Ordering::SeqCst)
+}
+
 fn exit() -> ! {
     // Kept until the end, so that no thread creates another file.
     let _none = vmroot::output::remove_temporary_files();
@@ -74,7 +108,10 @@ fn exit() -> ! {
         // The error is ignored: a directory that is not empty stays.
         let _ = std::fs::remove_dir(&path);
     }
-    std::process::exit(CANCELLED.into())
+    if has_timed_out() {
+        output::print_error(TIMED_OUT_MESSAGE);
+    }
+    std::process::exit(if has_timed_out() { TIMEOUT } else { CANCELLED }.into())
 }
 
 /// Returns whether there was a signal.
@@ -103,13 +140,18 @@ fn start_thread() -> anyhow::Result<()> {
     let mut signals = Signals::new(SIGNALS.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0))?;
     thread::Builder::new().name("signals".into()).spawn(move || {
         for _ in signals.forever() {
-            let mut handlers = lock(&HANDLERS);
-            handlers.count += 1;
-            let count = handlers.count;
-            handlers.handlers.iter_mut().for_each(|handler| handler(count));
+            handle_signal();
         }
     })?;
     Ok(())
+}
+
+/// Counts a signal, and calls the handlers.
+fn handle_signal() {
+    let mut handlers = lock(&HANDLERS);
+    handlers.count += 1;
+    let count = handlers.count;
+    handlers.handlers.iter_mut().for_each(|handler| handler(count));
 }
 
 /// Returns the signals that this process inherited as ignored, as a bit mask: SIGHUP from nohup(1), SIGINT from a shell

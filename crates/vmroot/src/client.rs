@@ -53,6 +53,8 @@ pub struct ClientOptions {
     pub platform: Option<Platform>,
     /// Options of `docker-daemon:`, `containers-storage:` and `oci:`.
     pub transports: TransportOptions,
+    /// The directory for temporary files of archives. The default is the cache.
+    pub temporary_dir: Option<PathBuf>,
 }
 
 impl ClientOptions {
@@ -66,6 +68,7 @@ impl ClientOptions {
             store: StoreOptions::new(directory),
             platform: None,
             transports: TransportOptions::default(),
+            temporary_dir: None,
         }
     }
 
@@ -151,6 +154,7 @@ pub struct Client {
     registries: configuration::Registries,
     platform: Option<Platform>,
     transports: TransportOptions,
+    temporary_dir: Option<PathBuf>,
     progress: Arc<dyn Progress>,
 }
 
@@ -176,6 +180,7 @@ impl Client {
             store: Store::open(options.store)?,
             platform: options.platform,
             transports: options.transports,
+            temporary_dir: options.temporary_dir,
             progress: Arc::new(NoProgress),
         })
     }
@@ -222,6 +227,11 @@ impl Client {
     /// Returns the directory of the cache.
     pub fn cache_dir(&self) -> &Path {
         self.store.directory()
+    }
+
+    /// Returns the directory for temporary files of archives: that of the options, or the cache.
+    pub fn temporary_dir(&self) -> &Path {
+        self.temporary_dir.as_deref().unwrap_or_else(|| self.cache_dir())
     }
 
     /// Returns the client for registries.

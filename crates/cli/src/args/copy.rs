@@ -7,7 +7,8 @@ use clap::{Args, ValueEnum};
 use vmroot::Platform;
 
 use super::platform::parse_platform;
-use super::quantity::parse_seconds;
+use super::quantity::parse_duration;
+use super::skopeo::SigningArguments;
 
 /// The options of `copy`.
 #[derive(Debug, Clone, Args)]
@@ -68,12 +69,14 @@ pub(crate) struct TransferArguments {
     /// Retry a blob whose transfer failed this many times
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) retry_times: u32,
-    /// Wait this many seconds before the first retry, and twice as long before each further one
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
+    /// Wait this long before the first retry, and twice as long before each further one
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     pub(crate) retry_delay: Duration,
     /// Print what would be copied, and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) signing: SigningArguments,
 }
 
 /// Compression of layers.

@@ -1,6 +1,10 @@
 //! The options of `inspect`, which have the names and meanings of skopeo's.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
+
+use super::skopeo::RetryArguments;
 
 /// The options of `inspect`.
 #[derive(Debug, Clone, Default, Args)]
@@ -23,6 +27,14 @@ pub(crate) struct InspectArguments {
     /// Compute the manifest's digest with this algorithm [default: that of the config's digest]
     #[arg(long, value_name = "ALGORITHM")]
     pub(crate) manifest_digest: Option<DigestAlgorithm>,
+    /// Use the Docker engine at this address (docker-daemon:)
+    #[arg(long, value_name = "HOST")]
+    pub(crate) daemon_host: Option<String>,
+    /// Read the blobs of an OCI layout from this directory (oci:)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) shared_blob_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) retries: RetryArguments,
 }
 
 /// `--manifest-digest`.
@@ -37,6 +49,12 @@ pub(crate) enum DigestAlgorithm {
 impl InspectArguments {
     /// Returns whether an option asks for skopeo's output.
     pub(crate) fn is_of_skopeo(&self) -> bool {
-        self.raw || self.config || self.format.is_some() || self.no_tags || self.manifest_digest.is_some()
+        self.raw
+            || self.config
+            || self.format.is_some()
+            || self.no_tags
+            || self.manifest_digest.is_some()
+            || self.daemon_host.is_some()
+            || self.shared_blob_dir.is_some()
     }
 }

@@ -11,6 +11,37 @@ pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Parses a time as Go writes it, such as `1m30s` or `500ms`, or a number of seconds. It may be 0.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let invalid = || "expected a time such as 30s, 1m30s or 500ms".to_owned();
+    let seconds = |text: &str| text.parse().ok().filter(|_| text.bytes().all(|it| it.is_ascii_digit() || it == b'.'));
+    let mut total = 0.0;
+    let mut rest = text;
+    if let Some(seconds) = seconds(text) {
+        (total, rest) = (seconds, "");
+    } else if text.is_empty() {
+        return Err(invalid());
+    }
+    while !rest.is_empty() {
+        let unit_at = rest.find(|it: char| !it.is_ascii_digit() && it != '.').ok_or_else(invalid)?;
+        let (number, tail) = rest.split_at(unit_at);
+        let end = tail.find(|it: char| it.is_ascii_digit() || it == '.').unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(end);
+        let scale = match unit {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" | "μs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return Err(invalid()),
+        };
+        total += scale * seconds(number).ok_or_else(invalid)?;
+        rest = tail;
+    }
+    Duration::try_from_secs_f64(total).map_err(|_| "too long a time".to_owned())
+}
+
 /// Parses a number of bytes with an optional K, M, G or T, in powers of 1024.
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let (digits, shift) = match text.char_indices().next_back() {
@@ -22,4 +53,27 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits.parse().map_err(|_| "not a number of bytes".to_owned())?;
     number.checked_mul(1 << shift).ok_or_else(|| "more than 2^64 bytes".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_those_of_go() {
+        for (text, milliseconds) in [
+            ("0", 0),
+            ("5", 5000),
+            ("1.5", 1500),
+            ("5s", 5000),
+            ("1m30s", 90_000),
+            ("500ms", 500),
+            ("1h0.5s", 3_600_500),
+        ] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "s", "5x", "-5s", "5s1", "1..5s", ".", "inf", "nan", "99999999999999999999h"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::skopeo::RetryArguments;
+
 /// A repository of a registry.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RepositoryArgument {
@@ -14,4 +16,6 @@ pub(crate) struct RepositoryArgument {
 pub(crate) struct RemoteArgument {
     /// Reference (quay.io/x/y:1, quay.io/x/y@sha256:…), with or without docker://
     pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) retries: RetryArguments,
 }

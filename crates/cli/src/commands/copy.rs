@@ -84,7 +84,10 @@ pub(crate) fn copy_options(
     options.dry_run = transfer.dry_run;
     options.parallel = usize::from(transfer.image_parallel_copies);
     options.retries = transfer.retry_times;
-    options.retry_delay = transfer.retry_delay;
+    // As in skopeo, no time stands for the default.
+    if !transfer.retry_delay.is_zero() {
+        options.retry_delay = transfer.retry_delay;
+    }
     options.limits = context.limits();
     options.cancel = context.cancel();
     Ok(options)
@@ -120,7 +123,7 @@ fn compression(arguments: &CompressionArguments) -> anyhow::Result<Option<Compre
 }
 
 fn open_options(client: &vmroot::Client, arguments: &CopyArguments) -> anyhow::Result<DestinationOptions> {
-    let mut options = DestinationOptions::new(client.cache_dir());
+    let mut options = DestinationOptions::new(client.temporary_dir());
     options.additional_tags = additional_tags(&arguments.additional_tag)?;
     options.shared_blob_dir.clone_from(&arguments.destination.side.shared_blob_dir);
     options.accept_uncompressed_layers = arguments.destination.dest_oci_accept_uncompressed_layers;

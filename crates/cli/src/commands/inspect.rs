@@ -15,6 +15,7 @@ use crate::commands::images;
 use crate::context::Context;
 use crate::exit::UsageError;
 use crate::output;
+use crate::transports::Transports;
 
 /// The name of the template in messages.
 const TEMPLATE_NAME: &str = "vmroot inspect";
@@ -31,7 +32,7 @@ pub(crate) fn inspect(context: &Context, name: &str, arguments: &InspectArgument
 }
 
 fn inspect_like_skopeo(context: &Context, name: &str, arguments: &InspectArguments) -> anyhow::Result<()> {
-    let client = context.client()?;
+    let client = context.client()?.with_transports(transports(context, arguments).options()?);
     let (name, place) = place(context, &client, name, arguments.remote)?;
     if arguments.raw && !arguments.config {
         return print_bytes(&client.raw_manifest(&name)?);
@@ -55,6 +56,16 @@ fn inspect_like_skopeo(context: &Context, name: &str, arguments: &InspectArgumen
     };
     let value = report::report(&documents, docker_name(place, &documents), tags, algorithm)?;
     print(&value, &output_type::output(), arguments)
+}
+
+/// Returns the options for images in other places than registries.
+fn transports(context: &Context, arguments: &InspectArguments) -> Transports {
+    Transports {
+        daemon_host: arguments.daemon_host.clone(),
+        shared_blob_dir: arguments.shared_blob_dir.clone(),
+        cert_dir: context.registry_arguments().cert_dir.clone(),
+        tls_verify: context.registry_arguments().tls_verify,
+    }
 }
 
 /// The place of an image.

@@ -102,7 +102,7 @@ impl Run<'_> {
             return Ok(());
         }
         let source = reader.open_source(&item.source)?;
-        let options = DestinationOptions::new(self.writer.cache_dir());
+        let options = DestinationOptions::new(self.writer.temporary_dir());
         let destination = self.writer.open_destination(&item.destination, &options)?;
         let report = self.copier.copy(&*source, &*destination).map_err(vmroot::Error::from)?;
         let digest = report.manifest.digest;

@@ -36,7 +36,7 @@ impl Client {
     pub fn copy(&self, source: &str, destination: &str, options: &CopyOptions) -> Result<CopyReport> {
         let source = self.open_source(&ImageName::parse(source)?)?;
         let destination = ImageName::parse(destination)?;
-        let destination = self.open_destination(&destination, &DestinationOptions::new(self.cache_dir()))?;
+        let destination = self.open_destination(&destination, &DestinationOptions::new(self.temporary_dir()))?;
         let mut options = options.clone();
         options.cancel = self.cancel().clone();
         Ok(Copier::new(options).copy(&*source, &*destination)?)

@@ -197,7 +197,7 @@ impl Client {
     }
 
     pub(super) fn archive_options(&self) -> ArchiveOptions {
-        ArchiveOptions { spool: self.store.directory().to_owned(), limits: self.store.options().limits }
+        ArchiveOptions { spool: self.temporary_dir().to_owned(), limits: self.store.options().limits }
     }
 
     /// Returns the platform to choose, and the fallback if no image matches it.

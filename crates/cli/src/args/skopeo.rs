@@ -1,0 +1,142 @@
+//! The options that skopeo has before its verbs, with their names and meanings.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use vmroot::Platform;
+
+use super::quantity::parse_duration;
+
+/// The options that skopeo has before its verbs.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Options of skopeo")]
+pub(crate) struct SkopeoArguments {
+    /// Log for debugging [same as -vv]
+    #[arg(long, global = true)]
+    pub(crate) debug: bool,
+    /// End after this time, such as 30s or 1m30s, with exit code 124
+    #[arg(long, global = true, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) command_timeout: Option<Duration>,
+    /// Use the image for this operating system [default: this machine's]
+    #[arg(long, global = true, value_name = "OS", conflicts_with_all = ["platform", "arch"])]
+    pub(crate) override_os: Option<String>,
+    /// Use the image for this architecture [default: this machine's]
+    #[arg(long, global = true, value_name = "ARCH", conflicts_with_all = ["platform", "arch"])]
+    pub(crate) override_arch: Option<String>,
+    /// Use the image for this variant of the architecture
+    #[arg(long, global = true, value_name = "VARIANT", conflicts_with_all = ["platform", "arch"])]
+    pub(crate) override_variant: Option<String>,
+    /// Keep temporary files of archives in this directory [default: the cache]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) tmpdir: Option<PathBuf>,
+    /// Begin the User-Agent header with this text
+    #[arg(long, global = true, value_name = "TEXT")]
+    pub(crate) user_agent_prefix: Option<String>,
+    /// Accept images without a check of their signatures. vmroot checks none
+    #[arg(long, global = true)]
+    pub(crate) insecure_policy: bool,
+    #[arg(long, global = true, hide = true, value_parser = refuse_policy)]
+    policy: Option<String>,
+    #[arg(long = "registries.d", global = true, hide = true, value_parser = refuse_policy)]
+    registries_d: Option<String>,
+    #[arg(long, global = true, hide = true)]
+    pub(crate) require_signed: bool,
+}
+
+/// The reason why options for policies are refused.
+pub(crate) const NO_POLICY: &str =
+    "vmroot does not check signatures yet; omit the option to accept images without a check";
+
+impl SkopeoArguments {
+    /// Returns the platform of `--override-os`, `--override-arch` and `--override-variant`. Other parts are this
+    /// machine's.
+    ///
+    /// # Errors
+    /// A part has other characters than names have.
+    pub(crate) fn platform(&self) -> Result<Option<Platform>, String> {
+        let (os, architecture) = (self.override_os.as_deref(), self.override_arch.as_deref());
+        let variant = self.override_variant.as_deref().filter(|variant| !variant.is_empty());
+        if os.is_none() && architecture.is_none() && variant.is_none() {
+            return Ok(None);
+        }
+        let host = Platform::host();
+        let mut parts = vec![os.unwrap_or(&host.os), architecture.unwrap_or(&host.architecture)];
+        // `--override-arch arm/v7` has the variant, too.
+        parts.extend(variant);
+        Platform::parse(&parts.join("/")).map(Some).map_err(|error| error.to_string())
+    }
+}
+
+fn refuse_policy(_: &str) -> Result<String, String> {
+    Err(NO_POLICY.to_owned())
+}
+
+/// The options of skopeo's `copy` and `sync` for signing and encryption. All are refused, with the reason.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SigningArguments {
+    #[arg(long, hide = true, value_parser = refuse_to_sign)]
+    sign_by: Option<String>,
+    #[arg(long, hide = true, value_parser = refuse_to_sign)]
+    sign_by_sigstore: Option<String>,
+    #[arg(long, hide = true, value_parser = refuse_to_sign)]
+    sign_by_sigstore_private_key: Option<String>,
+    #[arg(long, hide = true, value_parser = refuse_to_sign)]
+    sign_by_sq_fingerprint: Option<String>,
+    #[arg(long, hide = true, value_parser = refuse_to_sign)]
+    sign_identity: Option<String>,
+    #[arg(long, hide = true, value_parser = refuse_to_sign)]
+    sign_passphrase_file: Option<String>,
+    #[arg(long, hide = true, value_parser = refuse_encryption)]
+    encryption_key: Option<String>,
+    #[arg(long, hide = true, allow_hyphen_values = true, value_parser = refuse_encryption)]
+    encrypt_layer: Option<String>,
+    #[arg(long, hide = true, value_parser = refuse_encryption)]
+    decryption_key: Option<String>,
+}
+
+fn refuse_to_sign(_: &str) -> Result<String, String> {
+    Err("vmroot does not sign images yet; copy without the option, and sign the copy with another program".to_owned())
+}
+
+fn refuse_encryption(_: &str) -> Result<String, String> {
+    Err("vmroot does not encrypt or decrypt layers; without the option, encrypted layers are copied as they are"
+        .to_owned())
+}
+
+/// The options of skopeo's verbs for retries.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct RetryArguments {
+    /// Retry a failed request this many times [same as --retries]
+    #[arg(long, value_name = "N")]
+    pub(crate) retry_times: Option<u32>,
+    /// Pause this long before the first retry, such as 5s, and twice as long before each further one
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) retry_delay: Option<Duration>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overridden_parts_join_the_hosts() {
+        let platform = |os: Option<&str>, arch: Option<&str>, variant: Option<&str>| {
+            let own = |text: Option<&str>| text.map(str::to_owned);
+            let arguments = SkopeoArguments {
+                override_os: own(os),
+                override_arch: own(arch),
+                override_variant: own(variant),
+                ..SkopeoArguments::default()
+            };
+            arguments.platform().map(|platform| platform.map(|platform| platform.to_string()))
+        };
+        let host = Platform::host();
+        assert_eq!(platform(None, None, None), Ok(None));
+        assert_eq!(platform(Some("linux"), Some("arm"), Some("v7")), Ok(Some("linux/arm/v7".to_owned())));
+        assert_eq!(platform(Some("linux"), Some("arm/v6"), None), Ok(Some("linux/arm/v6".to_owned())));
+        assert_eq!(platform(Some("windows"), None, None), Ok(Some(format!("windows/{}", host.architecture))));
+        assert_eq!(platform(None, Some("s390x"), None), Ok(Some(format!("{}/s390x", host.os))));
+        assert!(platform(Some(""), None, None).is_err());
+    }
+}
