@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use serde_json::json;
 use vmroot::copy::sync::{SyncList, SyncRegistry, TagOrDigest};
 use vmroot::{
@@ -35,7 +35,7 @@ pub(crate) fn sync(
     let writer = side::destination_client(context, &client, &arguments.destination)?;
     let options = SyncOptions { scoped: arguments.scoped, append_suffix: arguments.append_suffix.clone() };
     let target = parse_destination(destination, arguments.dest);
-    let items =
+    let (items, unlisted) =
         Planner { context, arguments, reader: &reader, destination: &target, options: &options }.plan(source)?;
     let copier = Copier::new(copy_options(context, &arguments.images, &arguments.transfer, None)?)
         .with_progress(CopyBars::progress(context.quiet()));
@@ -50,7 +50,7 @@ pub(crate) fn sync(
         copier: &copier,
         items: &items,
         digests,
-        failures: Mutex::default(),
+        failures: Mutex::new(unlisted),
     };
     run.all()
 }
@@ -87,8 +87,8 @@ impl Run<'_> {
             output::print_note(&format!("{done} {total} images"));
             return Ok(());
         }
-        if self.arguments.keep_going && total > 1 {
-            let text = format!("{} of {total} images could not be copied", failures.len());
+        if self.arguments.keep_going {
+            let text = format!("{total} images were found, and {} errors occurred", failures.len());
             return Err(failures.swap_remove(0).context(text));
         }
         Err(failures.swap_remove(0))
@@ -125,6 +125,9 @@ impl Run<'_> {
     }
 }
 
+/// The images to copy, each with the client that reads it, and the errors of repositories that could not be listed.
+type Plan = (Vec<(Client, SyncItem)>, Vec<anyhow::Error>);
+
 /// Finds the images of the source.
 struct Planner<'a> {
     context: &'a Context,
@@ -135,7 +138,7 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn plan(&self, source: &str) -> anyhow::Result<Vec<(Client, SyncItem)>> {
+    fn plan(&self, source: &str) -> anyhow::Result<Plan> {
         let source = match self.arguments.src {
             SyncFrom::Docker => {
                 let reference = Reference::parse(source).map_err(|error| UsageError(with_causes(&error)))?;
@@ -145,7 +148,7 @@ impl Planner<'_> {
             SyncFrom::Oci => SyncSource::Layout(PathBuf::from(source)),
             SyncFrom::Yaml => return self.plan_list(source),
         };
-        self.items(self.reader, &source)
+        Ok((self.items(self.reader, &source)?, Vec::new()))
     }
 
     fn items(&self, reader: &Client, source: &SyncSource<'_>) -> anyhow::Result<Vec<(Client, SyncItem)>> {
@@ -153,32 +156,27 @@ impl Planner<'_> {
         Ok(items.into_iter().map(|item| (reader.clone(), item)).collect())
     }
 
-    /// Finds the images of a YAML file.
-    fn plan_list(&self, path: &str) -> anyhow::Result<Vec<(Client, SyncItem)>> {
+    /// Finds the images of a YAML file. With `--keep-going`, also returns the errors of repositories that could not be
+    /// listed.
+    fn plan_list(&self, path: &str) -> anyhow::Result<Plan> {
         let text = fs::read_to_string(path).with_context(|| path.to_owned())?;
         let list = SyncList::parse(&text).map_err(|error| UsageError(format!("{path}: {error}")))?;
         list.unknown.iter().for_each(|key| output::print_note(&format!("{path}: {key} is not a key; it is ignored")));
-        let mut items = Vec::new();
+        let (mut items, mut unlisted) = (Vec::new(), Vec::new());
         for registry in &list.registries {
             let reader = self.reader_for(registry)?;
             for source in sources(registry)? {
                 match self.items(&reader, &source) {
                     Err(error) if self.arguments.keep_going => {
-                        // The synchronisation fails at the end, because this source is missing.
-                        items.push(Err(error.context(format!("{}: cannot list the images", registry.host))));
+                        let error = error.context(format!("cannot list the images of {}", registry.host));
+                        output::print_note(&format!("{error:#}"));
+                        unlisted.push(error);
                     }
-                    found => items.extend(found?.into_iter().map(Ok)),
+                    found => items.extend(found?),
                 }
             }
         }
-        let failed: Vec<&anyhow::Error> = items.iter().filter_map(|item| item.as_ref().err()).collect();
-        failed.iter().for_each(|error| output::print_note(&format!("{error:#}")));
-        let has_failed = !failed.is_empty();
-        let found: Vec<_> = items.into_iter().filter_map(Result::ok).collect();
-        if has_failed && found.is_empty() {
-            return Err(anyhow!("no images could be listed"));
-        }
-        Ok(found)
+        Ok((items, unlisted))
     }
 
     /// Returns the client for a registry of the file, which has options of its own.

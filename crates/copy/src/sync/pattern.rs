@@ -9,7 +9,7 @@ use regex::Regex;
 /// A regular expression that a tag contains a match of. `^` and `$` bind it to the whole tag.
 ///
 /// ```
-/// use vmroot_copy::TagPattern;
+/// use vmroot_copy::sync::TagPattern;
 ///
 /// let pattern = TagPattern::parse(r"^3\.\d+$").unwrap();
 /// assert!(pattern.matches("3.20"));

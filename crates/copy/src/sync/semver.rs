@@ -19,7 +19,7 @@ pub use self::version::Version;
 /// - Pre-releases satisfy only alternatives that name a pre-release.
 ///
 /// ```
-/// use vmroot_copy::{Constraint, Version};
+/// use vmroot_copy::sync::{Constraint, Version};
 ///
 /// let constraint: Constraint = ">=3.18, <4 || ^1.2".parse().unwrap();
 /// assert!(constraint.matches(&Version::parse("v3.20").unwrap()));
