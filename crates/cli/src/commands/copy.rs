@@ -35,7 +35,8 @@ pub(crate) fn copy(
     let options = copy_options(context, &arguments.images, &arguments.transfer, compression(&arguments.compression)?)?;
     let client = context.client()?;
     let reader = side::source_client(context, &client, &arguments.source)?;
-    let writer = side::destination_client(context, &client, &arguments.destination.side)?;
+    let parallel = arguments.transfer.image_parallel_copies;
+    let writer = side::destination_client(context, &client, &arguments.destination.side, parallel)?;
     let source = reader.open_source(&from)?;
     let destination = writer.open_destination(&to, &open_options(&writer, arguments)?)?;
     // Opened first, so that a mistyped path is noticed before the copy.

@@ -32,7 +32,8 @@ pub(crate) fn sync(
     }
     let client = context.client()?;
     let reader = side::source_client(context, &client, &arguments.source)?;
-    let writer = side::destination_client(context, &client, &arguments.destination)?;
+    let parallel = arguments.transfer.image_parallel_copies;
+    let writer = side::destination_client(context, &client, &arguments.destination, parallel)?;
     let options = SyncOptions { scoped: arguments.scoped, append_suffix: arguments.append_suffix.clone() };
     let target = parse_destination(destination, arguments.dest);
     let (items, unlisted) =
@@ -190,7 +191,7 @@ impl Planner<'_> {
             ..RegistryAccess::default()
         };
         let access = access.or(side::source_access(&self.arguments.source));
-        side::with_access(self.context, self.reader, access)
+        side::with_access(self.context, self.reader, access, 1)
     }
 }
 

@@ -7,6 +7,9 @@ use crate::context::Context;
 use crate::registry_access::RegistryAccess;
 use crate::transports::Transports;
 
+/// The most bytes of all uploads together that are kept in memory, to continue after interruptions.
+const UPLOAD_WINDOWS: u64 = 24 << 20;
+
 /// Creates a [`RegistryAccess`] from the arguments of either side, which are different types.
 macro_rules! access {
     ($prefix:literal, $arguments:expr) => {
@@ -40,7 +43,7 @@ macro_rules! transports {
 /// Returns the client for the source.
 pub(crate) fn source_client(context: &Context, client: &Client, arguments: &SourceArguments) -> anyhow::Result<Client> {
     let client = client.with_transports(transports!(arguments).options()?);
-    with_access(context, &client, access!("src-", arguments))
+    with_access(context, &client, access!("src-", arguments), 1)
 }
 
 /// Returns the access of the source's options.
@@ -48,22 +51,29 @@ pub(crate) fn source_access(arguments: &SourceArguments) -> RegistryAccess {
     access!("src-", arguments)
 }
 
-/// Returns the client for the destination.
+/// Returns the client for the destination, which uploads `parallel` blobs at once.
 pub(crate) fn destination_client(
     context: &Context,
     client: &Client,
     arguments: &DestinationSide,
+    parallel: u16,
 ) -> anyhow::Result<Client> {
     let client = client.with_transports(transports!(arguments).options()?);
-    with_access(context, &client, access!("dest-", arguments))
+    with_access(context, &client, access!("dest-", arguments), parallel)
 }
 
 /// Returns a client with the options of one side. Those for all registries apply where the side has none of its own.
-pub(crate) fn with_access(context: &Context, client: &Client, side: RegistryAccess) -> anyhow::Result<Client> {
+pub(crate) fn with_access(
+    context: &Context,
+    client: &Client,
+    side: RegistryAccess,
+    parallel: u16,
+) -> anyhow::Result<Client> {
     side.check_authfile()?;
     side.credential()?;
     let access = side.or(RegistryAccess::of(context.registry_arguments()));
     let mut options = context.registry_options();
+    options.upload_window = UPLOAD_WINDOWS / u64::from(parallel.max(1));
     let configuration = access.apply(context.registry_arguments(), &mut options)?;
     Ok(client.with_registry(options)?.with_configuration(Some(configuration))?)
 }
