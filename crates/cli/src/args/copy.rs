@@ -16,8 +16,8 @@ pub(crate) struct CopyArguments {
     pub(crate) images: ImageArguments,
     #[command(flatten)]
     pub(crate) transfer: TransferArguments,
-    /// Give the copy this tag as well (repeatable; docker:// and docker-archive:)
-    #[arg(long, value_name = "TAG")]
+    /// Give the copy this name as well: NAME:TAG (repeatable; docker:// and docker-archive:)
+    #[arg(long, value_name = "NAME:TAG")]
     pub(crate) additional_tag: Vec<String>,
     /// Write the digest of the copied manifest to this file
     #[arg(long, value_name = "FILE")]
@@ -33,19 +33,19 @@ pub(crate) struct CopyArguments {
 /// The images of a list to copy, and their form. `sync` has them, too.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ImageArguments {
-    /// Copy all images of a list, and the list [same as --multi-arch all]
+    /// Copy all images of a list, and the list; the same as --multi-arch all
     #[arg(long, short, conflicts_with = "multi_arch")]
     pub(crate) all: bool,
-    /// Copy the image for the platform, all images, or the list without its images
+    /// Copy these images of a list [default: system]
     #[arg(long, value_name = "WHICH")]
     pub(crate) multi_arch: Option<MultiArch>,
-    /// Copy the images for this platform (repeatable; several give a list, too) [default: this machine's]
+    /// Copy the image for this platform (repeatable: several give a list of their images) [default: this machine's]
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with_all = ["arch", "all", "multi_arch"], value_parser = parse_platform)]
     pub(crate) platform: Vec<Platform>,
-    /// Keep or remove the entries of other images in the list of several platforms
+    /// Keep or remove the entries of other images in a list of several platforms
     #[arg(long, value_name = "FORM", default_value = "strip")]
     pub(crate) list: ListArgument,
-    /// Write manifests in this format [default: that of the source, if the destination takes it]
+    /// Write manifests in this format [default: that of the source, if the destination accepts it]
     #[arg(long, short, value_name = "FORMAT")]
     pub(crate) format: Option<ManifestFormatArgument>,
     /// Fail if the copy would change a digest
@@ -54,7 +54,7 @@ pub(crate) struct ImageArguments {
     /// Copy the documents that refer to the image, too: signatures, bills of materials, attestations
     #[arg(long)]
     pub(crate) referrers: bool,
-    /// Do not copy the signatures of a source that stores them beside the image
+    /// Accepted for skopeo's command lines: signatures beside the image are never copied
     #[arg(long)]
     pub(crate) remove_signatures: bool,
 }
@@ -68,7 +68,7 @@ pub(crate) struct TransferArguments {
     /// Retry a blob whose transfer failed this many times
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) retry_times: u32,
-    /// Pause this many seconds before the first retry, and twice as long before each further one
+    /// Wait this many seconds before the first retry, and twice as long before each further one
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
     pub(crate) retry_delay: Duration,
     /// Print what would be copied, and write nothing
@@ -88,7 +88,7 @@ pub(crate) struct CompressionArguments {
     /// Compress layers in this format
     #[arg(long, value_name = "FORMAT")]
     pub(crate) dest_compress_format: Option<CompressFormat>,
-    /// Compress layers with this level: 1 to 9 for gzip, 1 to 20 for zstd
+    /// Compress at this level: 1 to 9 for gzip, 1 to 20 for zstd (with --dest-compress-format)
     #[arg(long, value_name = "LEVEL")]
     pub(crate) dest_compress_level: Option<u32>,
     /// Do not reuse layers of the destination that have another compression
@@ -191,8 +191,7 @@ pub(crate) struct DestinationArguments {
     /// Keep plain layers of an OCI layout as they are, instead of compressing them (oci:)
     #[arg(long)]
     pub(crate) dest_oci_accept_uncompressed_layers: bool,
-    /// Compute the digest of a layer before its upload, so that a layer that the registry has is not sent. This is
-    /// always so for layers that are not compressed anew
+    /// Accepted for skopeo's command lines: the digest of a layer is known before its upload, unless it is compressed anew
     #[arg(long)]
     pub(crate) dest_precompute_digests: bool,
 }

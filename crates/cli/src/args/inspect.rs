@@ -11,10 +11,10 @@ pub(crate) struct InspectArguments {
     /// Print the bytes of the manifest or index, or with --config those of the config
     #[arg(long)]
     pub(crate) raw: bool,
-    /// Print the config in the form of OCI
+    /// Print the config in OCI's form
     #[arg(long)]
     pub(crate) config: bool,
-    /// Print the output of a Go template, such as '{{.Digest}}', or `json`
+    /// Print the result of this Go template, such as '{{.Digest}}'; `json` prints JSON
     #[arg(long, short, value_name = "TEMPLATE")]
     pub(crate) format: Option<String>,
     /// Do not list the tags of the repository

@@ -23,7 +23,7 @@ pub(crate) struct RegistryArguments {
     /// Require HTTPS and valid certificates, or neither [default: as in registries.conf]
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) tls_verify: Option<bool>,
-    /// Log in to the registry with this user and password
+    /// Log in to the registry with this user and password; other users of this machine can see an option's value
     #[arg(long, global = true, env = "VMROOT_CREDS", hide_env_values = true, value_name = "USER:PASSWORD")]
     pub(crate) creds: Option<String>,
     /// Log in to the registry as this user

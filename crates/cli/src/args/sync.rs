@@ -9,13 +9,13 @@ use super::copy::{DestinationSide, ImageArguments, SourceArguments, TransferArgu
 /// The options of `sync`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SyncArguments {
-    /// Read images from this kind of source
+    /// Read from this kind of source
     #[arg(long, short, value_name = "TRANSPORT")]
     pub(crate) src: SyncFrom,
-    /// Write images to this kind of destination
+    /// Write to this kind of destination
     #[arg(long, short, value_name = "TRANSPORT")]
     pub(crate) dest: SyncTo,
-    /// Name the copies by the whole name of the source, instead of its last component
+    /// Name the copies by the whole name of the source, with its registry, instead of its last component
     #[arg(long)]
     pub(crate) scoped: bool,
     /// Append this text to the names of the copies
@@ -24,7 +24,7 @@ pub(crate) struct SyncArguments {
     /// Write the digests and names of the copies to this file, one a line
     #[arg(long, value_name = "FILE")]
     pub(crate) digestfile: Option<PathBuf>,
-    /// Continue with the other images if one cannot be copied, and fail at the end
+    /// Continue with the other images if one cannot be copied; the exit code still reports the failure
     #[arg(long)]
     pub(crate) keep_going: bool,
     #[command(flatten)]
