@@ -6,7 +6,7 @@ use std::sync::Arc;
 use vmroot_model::{AnyDocument, Descriptor, Digest, Document, MediaType};
 use vmroot_transport::{ImageDestination, ImageSource, ManifestPlace};
 
-use crate::ledger::{Ledger, Permits};
+use crate::ledger::{Key, Ledger, Permits, lock};
 use crate::report::Tally;
 use crate::{CopyOptions, CopyProgress, CopyReport, Error, NoCopyProgress, Result, Selection};
 
@@ -194,6 +194,10 @@ impl Job<'_> {
         if self.options().dry_run {
             return Ok(());
         }
+        // Tags share manifests. As for blobs, one is written at a time.
+        let key = Key { scope: self.destination.blob_scope(), digest: Digest::of(bytes), target: None };
+        let slot = self.copier.ledger.slot(key);
+        let _writing = lock(&slot);
         self.destination.put_manifest(bytes, media_type, place)
     }
 

@@ -11,6 +11,7 @@ use vmroot_transport::{BlobRole, ManifestPlace, NewBlob, Reuse};
 
 use crate::blobs::Task;
 use crate::copier::{Copied, Job};
+use crate::ledger::{Key, lock};
 use crate::{Error, Result, plan};
 
 impl Job<'_> {
@@ -191,6 +192,13 @@ impl Job<'_> {
             return Ok(());
         }
         self.options().cancel.check()?;
+        // Images share configs. Two uploads of one blob at once confuse some registries, so the others wait for the first.
+        let key = Key { scope: self.destination.blob_scope(), digest: blob.digest, target: None };
+        let slot = self.copier.ledger.slot(key);
+        let mut copied = lock(&slot);
+        if copied.is_some() {
+            return Ok(());
+        }
         let origins = self.origins(&blob.digest);
         let write = || {
             if self.destination.reuse_blob(blob, &origins)? != Reuse::Absent {
@@ -198,7 +206,10 @@ impl Job<'_> {
             }
             self.destination.put_blob(&mut NewBlob::known(blob, role, Cursor::new(bytes)))
         };
-        self.retry(|| write().map_err(|error| self.destination_error(error)))
+        self.retry(|| write().map_err(|error| self.destination_error(error)))?;
+        *copied = Some(blob.clone());
+        self.copier.ledger.add_place(blob.digest, self.destination.repository());
+        Ok(())
     }
 }
 
