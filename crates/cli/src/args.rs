@@ -287,7 +287,7 @@ pub(crate) enum Command {
         options: Box<BootArguments>,
     },
     /// Write an image's root as a directory, an archive or a file system, or the changes of a writable mount as a layer
-    #[command(override_usage = "vmroot export [OPTIONS] --format <FORMAT> <IMAGE> <OUT>\n       \
+    #[command(override_usage = "vmroot export [OPTIONS] <IMAGE> <OUT>\n       \
                                 vmroot export [OPTIONS] --from-upper <DIR> <OUT>")]
     Export {
         /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR; omit it with --from-upper

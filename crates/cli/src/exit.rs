@@ -8,6 +8,9 @@ use vmroot::{ErrorKind, Limit};
 
 use crate::{output, signals};
 
+/// The exit code for a login that a registry refuses.
+const AUTHENTICATION: u8 = 4;
+
 /// An error of usage that clap does not detect. Clap exits with the same code for its own.
 #[derive(Debug)]
 pub(crate) struct UsageError(pub(crate) String);
@@ -71,7 +74,13 @@ pub(crate) fn exit_code(result: anyhow::Result<()>) -> ExitCode {
             None => output::print_hint(&format!("the limit is {limit} of docs/limits.md")),
         }
     }
-    ExitCode::from(error_code(&error))
+    let code = error_code(&error);
+    if code == AUTHENTICATION {
+        output::print_hint(
+            "`vmroot login REGISTRY` stores a user and password; `vmroot registries explain` says which are used",
+        );
+    }
+    ExitCode::from(code)
 }
 
 /// Returns the messages of an error and its causes. A message that is already part of the text is not repeated.
@@ -102,7 +111,7 @@ fn error_code(error: &anyhow::Error) -> u8 {
         return match kind {
             ErrorKind::Usage => 2,
             ErrorKind::NotFound => 3,
-            ErrorKind::Authentication => 4,
+            ErrorKind::Authentication => AUTHENTICATION,
             ErrorKind::Integrity => 5,
             ErrorKind::Limit => 6,
             ErrorKind::Cancelled => signals::CANCELLED,

@@ -11,8 +11,9 @@ use crate::top::TopArguments;
 /// Options of `export`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ExportArguments {
-    /// Write this format; required, except with --from-upper if OUT is `-` or ends in .tar, .tar.gz, .tgz or .tar.zst
-    #[arg(long, value_enum, required_unless_present = "from_upper")]
+    /// Write this format [default: that of OUT's name: .tar, .tar.gz, .tgz, .tar.zst, .cpio, .cpio.gz, .cpio.zst, .erofs,
+    /// .ext4 or .squashfs; a tar for `-`]
+    #[arg(long, value_enum)]
     pub(crate) format: Option<Format>,
     /// Write the upper directory of an overlay, as of `mount --upper`, as a layer that holds all changes and deletions
     #[arg(long, value_name = "DIR", conflicts_with_all = ["rootless", "config_out", "layer", "add", "init"])]

@@ -27,7 +27,8 @@ pub(crate) struct SkopeoArguments {
     /// Use the image for this variant of the architecture
     #[arg(long, global = true, value_name = "VARIANT", conflicts_with_all = ["platform", "arch"])]
     pub(crate) override_variant: Option<String>,
-    /// Keep temporary files of archives in this directory [default: the cache]
+    /// Keep temporary files of archives in this directory; those of an archive that is written to a file are beside it
+    /// [default: the cache]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) tmpdir: Option<PathBuf>,
     /// Begin the User-Agent header with this text

@@ -38,7 +38,7 @@ pub(crate) fn export(
     options: &ExportArguments,
 ) -> anyhow::Result<()> {
     let (out, format) = match (&options.from_upper, out, options.format) {
-        (None, Some(out), Some(format)) => (out, format),
+        (None, Some(out), format) => (out, check::root_format(out, format)?),
         // Without an image, the first argument is OUT.
         (Some(_), None, format) => (Path::new(image), check::layer_format(Path::new(image), format)?),
         _ => return Err(UsageError("--from-upper DIR takes OUT, and no image".to_owned()).into()),

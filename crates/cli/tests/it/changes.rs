@@ -287,7 +287,7 @@ fn wrong_upper_directories_are_errors() {
         &["export", "--from-upper", &upper, &out, "--level=3"],
         &["export", "--from-upper", &upper, &out, "--layer", &upper],
         &["export", "--from-upper", &upper, "image", &out],
-        &["export", "image", &out],
+        &["export", "image", &unnamed],
         &["export", "image", "--format=tar"],
     ] {
         program.fails(2, arguments);

@@ -33,6 +33,26 @@ fn initramfs_to_a_file_and_to_standard_output() {
     assert!(message.contains("standard output is for --format tar, tar.gz, tar.zst, cpio, "), "{message}");
 }
 
+/// A registry's image of another platform goes straight to a file, whose name says the format.
+#[test]
+fn format_is_that_of_the_name() {
+    let registry = Registry::start();
+    let image = serve(&registry, &image("arm64"), "v1");
+    let program = Program::new();
+    let export = |name: &str| {
+        let out = program.path(name);
+        program.ok(["export", "--platform=linux/arm64", &image, &out.display().to_string()]);
+        fs::read(out).unwrap()
+    };
+    let plain = export("out.tar");
+    let mut unpacked = Vec::new();
+    GzDecoder::new(&export("out.tar.gz")[..]).read_to_end(&mut unpacked).unwrap();
+    assert!(unpacked == plain);
+    assert!(program.run(["export", "--platform=linux/arm64", &image, "-"]).stdout == plain);
+    let message = program.fails(2, ["export", &image, &program.path("out").display().to_string()]);
+    assert!(message.contains("--format"), "{message}");
+}
+
 #[test]
 fn json_has_the_bytes_of_each_output_and_the_files_beside_it() {
     let registry = Registry::start();

@@ -36,6 +36,7 @@ mod refusals;
 mod repositories;
 mod serving;
 mod shell;
+mod skopeo_options;
 mod terminal;
 mod unmounting;
 mod userxattr;

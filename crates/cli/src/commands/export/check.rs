@@ -12,22 +12,43 @@ use crate::args::{ExportArguments, FileCompression, Format};
 use crate::exit::UsageError;
 use crate::paths;
 
-/// Returns the format of a layer: that of `--format`, or else that of a file name's extension, which for standard output
-/// is a plain tar.
+/// Returns the format of an image's root: that of `--format`, or else that of a file name's extension, which for
+/// standard output is a plain tar.
+pub(super) fn root_format(out: &Path, format: Option<Format>) -> anyhow::Result<Format> {
+    format.or_else(|| named_format(out)).ok_or_else(|| {
+        let message = format!("{}: no extension of a format; add --format, such as --format dir", out.display());
+        anyhow!(UsageError(message))
+    })
+}
+
+/// Returns the format of a layer, as [`root_format`] does. It is a tar.
 pub(super) fn layer_format(out: &Path, format: Option<Format>) -> anyhow::Result<Format> {
-    let name = out.as_os_str().as_bytes();
+    match format.or_else(|| named_format(out)) {
+        Some(format @ (Format::Tar | Format::TarGz | Format::TarZst)) => Ok(format),
+        Some(_) => Err(anyhow!(UsageError("--from-upper is for --format tar, tar.gz and tar.zst".to_owned()))),
+        None => Err(anyhow!(UsageError(format!("{}: unknown extension; add --format tar", out.display())))),
+    }
+}
+
+/// Returns the format that the name of an output stands for.
+fn named_format(out: &Path) -> Option<Format> {
+    if out == Path::new("-") {
+        return Some(Format::Tar);
+    }
     let formats = [
         (&b".tar"[..], Format::Tar),
         (b".tar.gz", Format::TarGz),
         (b".tgz", Format::TarGz),
         (b".tar.zst", Format::TarZst),
+        (b".cpio", Format::Cpio),
+        (b".cpio.gz", Format::CpioGz),
+        (b".cpio.zst", Format::CpioZst),
+        (b".erofs", Format::Erofs),
+        (b".ext4", Format::Ext4),
+        (b".squashfs", Format::Squashfs),
     ];
-    let named = formats.into_iter().find(|(end, _)| name.ends_with(end)).map(|(_, format)| format);
-    match format.or(named).or_else(|| (name == b"-").then_some(Format::Tar)) {
-        Some(format @ (Format::Tar | Format::TarGz | Format::TarZst)) => Ok(format),
-        Some(_) => Err(anyhow!(UsageError("--from-upper is for --format tar, tar.gz and tar.zst".to_owned()))),
-        None => Err(anyhow!(UsageError(format!("{}: unknown extension; add --format tar", out.display())))),
-    }
+    let name = out.as_os_str().as_bytes();
+    formats.into_iter().find(|(end, _)| name.ends_with(end)).map(|(_, format)| format)
 }
 
 /// Fails for options that the format would ignore, and for values that it does not support.
@@ -105,6 +126,31 @@ fn join_names(formats: &[Format]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn name_of_the_output_stands_for_a_format() {
+        for (name, format) in [
+            ("a.tar", Format::Tar),
+            ("./x.y/a.tar.gz", Format::TarGz),
+            ("a.tgz", Format::TarGz),
+            ("a.tar.zst", Format::TarZst),
+            ("a.cpio", Format::Cpio),
+            ("a.cpio.gz", Format::CpioGz),
+            ("a.cpio.zst", Format::CpioZst),
+            ("a.erofs", Format::Erofs),
+            ("a.ext4", Format::Ext4),
+            ("a.squashfs", Format::Squashfs),
+            ("-", Format::Tar),
+        ] {
+            assert_eq!(root_format(name.as_ref(), None).unwrap(), format, "{name}");
+        }
+        assert_eq!(root_format("a.tar".as_ref(), Some(Format::Dir)).unwrap(), Format::Dir);
+        for name in ["rootfs", "a.gz", "a.img", "tar"] {
+            let error = root_format(name.as_ref(), None).unwrap_err();
+            assert!(error.is::<UsageError>() && error.to_string().contains("--format"), "{name}: {error}");
+        }
+        assert!(layer_format("a.ext4".as_ref(), None).is_err());
+    }
 
     #[test]
     fn format_names_are_joined_as_in_a_sentence() {

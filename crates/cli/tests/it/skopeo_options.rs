@@ -1,0 +1,118 @@
+//! The options that skopeo has before its verbs, and verbs that only exist for its scripts.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::Path;
+
+use flate2::write::GzEncoder;
+use serde_json::Value;
+use vmroot_testkit::registry::Registry;
+use vmroot_testkit::skip;
+
+use crate::docker_registry::DockerRegistry;
+use crate::program::Program;
+use crate::samples::{image, index, serve, serve_index};
+
+#[test]
+fn platform_is_overridden_before_or_after_the_verb() {
+    let registry = Registry::start();
+    let name = format!("docker://{}", serve_index(&registry, &index(), "v1"));
+    let program = Program::new();
+    let architecture = |before: &[&str], after: &[&str]| {
+        let arguments = [before, &["inspect", "--no-tags", "--format={{.Architecture}}"], after, &[&name]].concat();
+        program.ok(arguments).trim().to_owned()
+    };
+    for wanted in ["amd64", "arm64"] {
+        let option = format!("--override-arch={wanted}");
+        assert_eq!(architecture(&["--insecure-policy", "--override-os", "linux", &option], &[]), wanted);
+        assert_eq!(architecture(&[], &[&option]), wanted);
+        let copy = program.path(wanted);
+        program.ok([&option, "copy", "--quiet", &name, &format!("dir:{}", copy.display())]);
+        let manifest: Value = serde_json::from_slice(&fs::read(copy.join("manifest.json")).unwrap()).unwrap();
+        let digest = manifest["config"]["digest"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
+        let config: Value = serde_json::from_slice(&fs::read(copy.join(digest)).unwrap()).unwrap();
+        assert_eq!(config["architecture"], wanted);
+    }
+    program.fails(3, ["--override-os=plan9", "inspect", &name]);
+    program.fails(2, ["--override-arch=arm64", "inspect", "--platform=linux/amd64", &name]);
+}
+
+#[test]
+fn options_that_cannot_be_honoured_are_refused_with_the_reason() {
+    let program = Program::new();
+    for (arguments, reason) in [
+        (&["--policy=p.json", "copy", "oci:a", "oci:b"][..], "does not check signatures"),
+        (&["--registries.d=d", "copy", "oci:a", "oci:b"], "does not check signatures"),
+        (&["--require-signed", "copy", "oci:a", "oci:b"], "does not check signatures"),
+        (&["copy", "--sign-by=me", "oci:a", "oci:b"], "does not sign"),
+        (&["sync", "--sign-by-sigstore-private-key=k", "--src=dir", "--dest=dir", "a", "b"], "does not sign"),
+        (&["copy", "--encrypt-layer", "-1", "oci:a", "oci:b"], "does not encrypt"),
+        (&["copy", "--decryption-key=k", "oci:a", "oci:b"], "does not encrypt or decrypt"),
+    ] {
+        let message = program.fails(2, arguments);
+        assert!(message.contains(reason), "{arguments:?}: {message}");
+    }
+}
+
+#[test]
+fn command_timeout_ends_the_work_with_124() {
+    // It accepts connections, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let name = format!("docker://{}/x:1", silent.local_addr().unwrap());
+    let program = Program::new();
+    let copy = program.path("copy");
+    let destination = format!("dir:{}", copy.display());
+    for arguments in [&["inspect", &name][..], &["copy", &name, &destination]] {
+        let message = program.fails(124, [&["--command-timeout", "300ms"], arguments].concat());
+        assert!(message.contains("--command-timeout"), "{message}");
+    }
+    assert!(!copy.exists());
+    program.fails(2, ["--command-timeout", "soon", "inspect", &name]);
+}
+
+#[test]
+fn temporary_files_are_in_tmpdir() {
+    let registry = Registry::start();
+    let name = format!("docker://{}", serve(&registry, &image("amd64"), "v1"));
+    let program = Program::new();
+    let archive = program.path("archive.tar");
+    program.ok(["--override-arch=amd64", "copy", &name, &format!("docker-archive:{}:a:v1", archive.display())]);
+    // A compressed archive is decompressed into a temporary file.
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&fs::read(&archive).unwrap()).unwrap();
+    let archive = program.file("archive.tar.gz", encoder.finish().unwrap());
+    let copy = |directory: &Path| {
+        let (from, to) = (format!("docker-archive:{}", archive.display()), program.path("copy").display().to_string());
+        let directory = directory.display().to_string();
+        program.run(["--tmpdir", &directory, "--override-arch=amd64", "copy", &from, &format!("dir:{to}")])
+    };
+    let missing = program.path("missing");
+    let message = copy(&missing).fails(3);
+    assert!(message.contains(&format!("--tmpdir {}", missing.display())), "{message}");
+    // It takes no files, which shows that the option has an effect.
+    let message = copy("/proc".as_ref()).fails(3);
+    assert!(message.contains("temporary file in /proc"), "{message}");
+    let present = program.path("present");
+    fs::create_dir(&present).unwrap();
+    copy(&present).ok();
+    assert!(program.path("copy/manifest.json").exists());
+    assert_eq!(fs::read_dir(&present).unwrap().count(), 0);
+}
+
+#[test]
+fn manifest_digest_is_that_of_skopeo() {
+    if skip::needs_program("docker-registry") || skip::needs_program("skopeo") {
+        return;
+    }
+    let registry = DockerRegistry::start();
+    let program = Program::new();
+    let signed =
+        concat!(r#"{"schemaVersion":1,"name":"a","tag":"b","architecture":"amd64","fsLayers":[],"history":[]}"#, "\n");
+    for (name, text) in [("plain", r#"{"schemaVersion":2}"#), ("schema1", signed)] {
+        let file = program.file(name, text).display().to_string();
+        let judge = registry.skopeo(["manifest-digest", &file]);
+        assert_eq!(program.ok(["manifest-digest", &file]).as_bytes(), judge.stdout, "{name}");
+    }
+    program.fails(3, ["manifest-digest", "/no/such/file"]);
+}
