@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use vmroot_model::{AnyDocument, Descriptor, Digest, Document, MediaType};
+use vmroot_model::{AnyDocument, Descriptor, Digest, Document, MediaType, is_manifest_of};
 use vmroot_transport::{ImageDestination, ImageSource, ManifestPlace};
 
 use crate::ledger::{Key, Ledger, Permits, lock};
@@ -191,6 +191,13 @@ impl Job<'_> {
         media_type: &MediaType,
         place: ManifestPlace,
     ) -> vmroot_transport::Result<()> {
+        if let Some(expected) = self.destination.accepts().digest.filter(|_| place == ManifestPlace::Top)
+            && !is_manifest_of(bytes, &expected)
+        {
+            let (place, media_type) = (self.destination.name(), media_type.to_string());
+            let reason = format!("the name has another digest than the image, {}", Digest::of(bytes));
+            return Err(vmroot_transport::Error::Refused { place, media_type, reason });
+        }
         if self.options().dry_run {
             return Ok(());
         }

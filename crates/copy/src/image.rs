@@ -1,6 +1,7 @@
 //! Copying one image or artifact.
 
 use std::io::Cursor;
+use std::sync::Arc;
 
 use vmroot_compress::Compression;
 use vmroot_model::{
@@ -34,7 +35,7 @@ impl Job<'_> {
         self.note_compression();
         let mut first = None;
         for format in plan::formats(manifest, self.destination, self.options(), self.is_fixed(place)) {
-            match self.copy_image_as(manifest, config.as_deref(), format, place) {
+            match self.copy_image_as(manifest, config.as_ref().map(|it| it.as_slice()), format, place) {
                 Err(error) if is_refusal(&error) => {
                     self.copier.progress.message(&format!("the destination refuses {format}; trying another format"));
                     first.get_or_insert(error);
@@ -78,8 +79,9 @@ impl Job<'_> {
         self.destination_error(vmroot_transport::Error::Refused { place, media_type, reason })
     }
 
-    fn read_config(&self, manifest: &Manifest) -> Result<Vec<u8>> {
-        self.source.read_blob(manifest.config(), CONFIG_LIMIT).map_err(|error| self.source_error(error))
+    fn read_config(&self, manifest: &Manifest) -> Result<Arc<Vec<u8>>> {
+        let read = || self.source.read_blob(manifest.config(), CONFIG_LIMIT).map_err(|error| self.source_error(error));
+        self.copier.ledger.config(&manifest.config().digest, read)
     }
 
     fn copy_image_as(

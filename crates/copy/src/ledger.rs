@@ -1,6 +1,7 @@
 //! The blobs that one copier has written, so that images share them.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use vmroot_compress::Target;
@@ -19,10 +20,20 @@ pub(crate) struct Key {
 /// The place of one blob. The thread that copies the blob holds it locked; the others wait, and find the result.
 pub(crate) type Slot = Arc<Mutex<Option<Descriptor>>>;
 
+/// The most bytes of configs that are kept.
+const CONFIGS_LIMIT: usize = 8 << 20;
+
+/// The place of one config.
+type ConfigSlot = Arc<Mutex<Option<Arc<Vec<u8>>>>>;
+
 /// The blobs that one copier has written or found, by their destinations.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     slots: Mutex<HashMap<Key, Slot>>,
+    /// Configs that were read, so that images which share one read it once.
+    configs: Mutex<HashMap<Digest, ConfigSlot>>,
+    /// The number of bytes in `configs`.
+    config_bytes: AtomicUsize,
     /// The repositories that have a blob.
     places: Mutex<HashMap<Digest, BTreeSet<Reference>>>,
 }
@@ -31,6 +42,27 @@ impl Ledger {
     /// Returns the place of a blob.
     pub(crate) fn slot(&self, key: Key) -> Slot {
         Arc::clone(lock(&self.slots).entry(key).or_default())
+    }
+
+    /// Returns a config, which the first caller reads with `read` while the others wait.
+    ///
+    /// # Errors
+    /// The error of `read`.
+    pub(crate) fn config<E>(
+        &self,
+        digest: &Digest,
+        read: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<Arc<Vec<u8>>, E> {
+        let slot = Arc::clone(lock(&self.configs).entry(*digest).or_default());
+        let mut kept = lock(&slot);
+        if let Some(config) = &*kept {
+            return Ok(Arc::clone(config));
+        }
+        let config = Arc::new(read()?);
+        if self.config_bytes.fetch_add(config.len(), Ordering::Relaxed) + config.len() <= CONFIGS_LIMIT {
+            *kept = Some(Arc::clone(&config));
+        }
+        Ok(config)
     }
 
     /// Records that a repository has a blob.

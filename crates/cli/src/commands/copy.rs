@@ -38,7 +38,7 @@ pub(crate) fn copy(
     let parallel = arguments.transfer.image_parallel_copies;
     let writer = side::destination_client(context, &client, &arguments.destination.side, parallel)?;
     let source = reader.open_source(&from)?;
-    let destination = writer.open_destination(&to, &open_options(&writer, arguments)?)?;
+    let destination = writer.open_destination(&to, &open_options(&writer, &to, arguments)?)?;
     // Opened first, so that a mistyped path is noticed before the copy.
     let digest_file = match arguments.digestfile.as_ref().filter(|_| !arguments.transfer.dry_run) {
         Some(path) => Some(File::create(path).with_context(|| format!("--digestfile {}", path.display()))?),
@@ -115,6 +115,9 @@ fn compression(arguments: &CompressionArguments) -> anyhow::Result<Option<Compre
         Some(CompressFormat::Gzip) => Target::Gzip { level },
         Some(CompressFormat::Zstd) => Target::Zstd { level },
         Some(CompressFormat::ZstdChunked) => Target::ZstdChunked { level },
+        None if level.is_some() => {
+            return Err(UsageError("--dest-compress-level requires --dest-compress-format".to_owned()).into());
+        }
         None => return Ok(None),
     };
     target
@@ -123,9 +126,13 @@ fn compression(arguments: &CompressionArguments) -> anyhow::Result<Option<Compre
     Ok(Some(Compression { target, force: arguments.dest_force_compress_format }))
 }
 
-fn open_options(client: &vmroot::Client, arguments: &CopyArguments) -> anyhow::Result<DestinationOptions> {
+fn open_options(
+    client: &vmroot::Client,
+    to: &ImageName,
+    arguments: &CopyArguments,
+) -> anyhow::Result<DestinationOptions> {
     let mut options = DestinationOptions::new(client.temporary_dir());
-    options.additional_tags = additional_tags(&arguments.additional_tag)?;
+    options.additional_tags = additional_tags(to, &arguments.additional_tag)?;
     options.shared_blob_dir.clone_from(&arguments.destination.side.shared_blob_dir);
     options.accept_uncompressed_layers = arguments.destination.dest_oci_accept_uncompressed_layers;
     options.dir_layers = match &arguments.compression {
@@ -136,11 +143,25 @@ fn open_options(client: &vmroot::Client, arguments: &CopyArguments) -> anyhow::R
     Ok(options)
 }
 
-/// Parses additional names: for an archive `NAME:TAG`, for a registry also a tag alone.
-fn additional_tags(tags: &[String]) -> anyhow::Result<Vec<Reference>> {
-    let parse =
-        |tag: &String| Reference::parse(tag).map_err(|error| UsageError(format!("--additional-tag: {error}")).into());
-    tags.iter().flat_map(|tags| tags.split(',')).map(|tag| parse(&tag.to_owned())).collect()
+/// Parses additional names: `NAME:TAG`, or for a registry also a tag alone. A registry's names are in one repository.
+fn additional_tags(to: &ImageName, tags: &[String]) -> anyhow::Result<Vec<Reference>> {
+    let parse = |tag: &str| {
+        let usage = |reason: String| UsageError(format!("--additional-tag {tag}: {reason}"));
+        match to {
+            ImageName::Docker(own) | ImageName::Untagged(own) => {
+                if !tag.contains([':', '/']) {
+                    return own.with_tag(tag).map_err(|error| usage(error.to_string()));
+                }
+                let reference = Reference::parse(tag).map_err(|error| usage(error.to_string()))?;
+                match reference.name() == own.name() {
+                    true => Ok(reference),
+                    false => Err(usage(format!("it is not in the repository {}", own.name()))),
+                }
+            }
+            _ => Reference::parse(tag).map_err(|error| usage(error.to_string())),
+        }
+    };
+    tags.iter().flat_map(|tags| tags.split(',')).map(|tag| Ok(parse(tag)?)).collect()
 }
 
 fn print_report(

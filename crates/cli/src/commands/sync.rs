@@ -1,13 +1,14 @@
 //! `sync`.
 
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
 use serde_json::json;
-use vmroot::copy::sync::{SyncList, SyncRegistry, TagOrDigest};
+use vmroot::copy::sync::{SYNC_LIST_LIMIT, SyncList, SyncRegistry, TagOrDigest};
 use vmroot::{
     Client, Copier, DestinationOptions, Reference, SyncDestination, SyncItem, SyncOptions, SyncSource, with_causes,
 };
@@ -38,6 +39,7 @@ pub(crate) fn sync(
     let target = parse_destination(destination, arguments.dest);
     let (items, unlisted) =
         Planner { context, arguments, reader: &reader, destination: &target, options: &options }.plan(source)?;
+    let items = distinct(items)?;
     let copier = Copier::new(copy_options(context, &arguments.images, &arguments.transfer, None)?)
         .with_progress(CopyBars::progress(context.quiet()));
     let digests = match arguments.digestfile.as_ref().filter(|_| !arguments.transfer.dry_run) {
@@ -85,7 +87,8 @@ impl Run<'_> {
         let total = self.items.len();
         if failures.is_empty() {
             let done = if self.arguments.transfer.dry_run { "would have synced" } else { "synced" };
-            output::print_note(&format!("{done} {total} images"));
+            let images = if total == 1 { "image" } else { "images" };
+            output::print_note(&format!("{done} {total} {images}"));
             return Ok(());
         }
         if self.arguments.keep_going {
@@ -160,7 +163,10 @@ impl Planner<'_> {
     /// Finds the images of a YAML file. With `--keep-going`, also returns the errors of repositories that could not be
     /// listed.
     fn plan_list(&self, path: &str) -> anyhow::Result<Plan> {
-        let text = fs::read_to_string(path).with_context(|| path.to_owned())?;
+        let mut text = String::new();
+        // One byte more than the limit, which the parser then reports.
+        let opened = File::open(path).and_then(|file| file.take(SYNC_LIST_LIMIT as u64 + 1).read_to_string(&mut text));
+        opened.with_context(|| path.to_owned())?;
         let list = SyncList::parse(&text).map_err(|error| UsageError(format!("{path}: {error}")))?;
         list.unknown.iter().for_each(|key| output::print_note(&format!("{path}: {key} is not a key; it is ignored")));
         let (mut items, mut unlisted) = (Vec::new(), Vec::new());
@@ -211,6 +217,25 @@ fn sources(registry: &SyncRegistry) -> anyhow::Result<Vec<SyncSource<'_>>> {
         sources.push(SyncSource::Tags(registry.reference(repository)?, filter));
     }
     Ok(sources)
+}
+
+/// Removes repeated copies. Several images for one place are an error, because all but one would be lost.
+fn distinct(items: Vec<(Client, SyncItem)>) -> anyhow::Result<Vec<(Client, SyncItem)>> {
+    let mut places: HashMap<String, String> = HashMap::new();
+    let mut distinct = Vec::with_capacity(items.len());
+    for (client, item) in items {
+        let (place, source) = (item.destination.to_string(), item.source.to_string());
+        match places.get(&place) {
+            Some(first) if *first == source => continue,
+            Some(first) => {
+                let text = format!("{first} and {source} would both become {place}; --scoped keeps them apart");
+                return Err(UsageError(text).into());
+            }
+            None => places.insert(place, source),
+        };
+        distinct.push((client, item));
+    }
+    Ok(distinct)
 }
 
 fn parse_destination(destination: &str, kind: SyncTo) -> SyncDestination {

@@ -37,6 +37,7 @@ mod repositories;
 mod serving;
 mod shell;
 mod skopeo_options;
+mod syncing;
 mod terminal;
 mod unmounting;
 mod userxattr;

@@ -87,6 +87,11 @@ impl Client {
     ) -> Result<Box<dyn ImageDestination>> {
         use vmroot_transport::RegistryDestination;
 
+        if reference.tag().is_some() && reference.digest().is_some() {
+            let name = format!("docker://{reference}");
+            let reason = "a destination has a tag or a digest, not both".to_owned();
+            return Err(vmroot_transport::Error::InvalidName { name, reason }.into());
+        }
         let client = self.registries.named.clone();
         let destination = match untagged {
             true => RegistryDestination::untagged(client, reference.clone()),
