@@ -14,7 +14,7 @@ use vmroot_testkit::listing::Listing;
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::skip;
 
-use crate::program::Program;
+use crate::program::{Program, wait_until};
 use crate::samples::{base, image, noisy, serve, top};
 
 /// A program with an image and a mountpoint.
@@ -106,7 +106,8 @@ fn kernel_mount_matches_fuse_without_a_process() {
     expected.assert_same(&Listing::of_directory(&test.mountpoint).unwrap());
     // The mount does not lock the cache, and adds no files to it.
     program.ok(["rm", &test.image]);
-    program.ok(["gc"]);
+    // The process of the first mount, by FUSE, may end a moment after that is unmounted.
+    wait_until("the end of the first mount", || program.run(["gc"]).status.success());
     expected.assert_same(&Listing::of_directory(&test.mountpoint).unwrap());
     test.umount();
     assert_eq!(fs::read_dir(&test.mountpoint).unwrap().count(), 0);
