@@ -5,12 +5,11 @@ use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use vmroot_compress::{RecompressOptions, Target, recompress};
 use vmroot_errors::{ErrorKind, with_causes};
 use vmroot_model::{Algorithm, Descriptor, Digest, Hasher, LayerCompression, MediaType, Reference};
-use vmroot_output::{CANCEL_LATENCY, Cancel};
+use vmroot_output::Cancel;
 use vmroot_transport::{BlobRole, NewBlob, Reuse};
 
 use crate::copier::Job;
@@ -106,7 +105,7 @@ impl Job<'_> {
 
     fn copy_changed(&self, task: &Task, target: Target) -> Result<Descriptor> {
         self.transfer(task, |reader| {
-            let verified = Verified::new(reader, &task.blob);
+            let verified = NewBlob::known(&task.blob, task.role, reader);
             let plain = Arc::new(Mutex::new(Hasher::new(Algorithm::Sha256)));
             let tap = Arc::clone(&plain);
             let options = RecompressOptions { limits: self.options().limits, ..RecompressOptions::new(target) };
@@ -151,7 +150,7 @@ impl Job<'_> {
                 Err(error) if error.kind() == ErrorKind::Unreachable && retries > 0 => {
                     let cause = with_causes(&error);
                     self.copier.progress.message(&format!("{cause}; trying again in {} s", delay.as_secs_f32()));
-                    self.pause(delay)?;
+                    self.options().cancel.sleep(delay)?;
                     retries -= 1;
                     delay = delay.saturating_mul(2);
                 }
@@ -164,15 +163,6 @@ impl Job<'_> {
         let progress = Arc::clone(&self.copier.progress);
         let (cancel, tally) = (self.options().cancel.clone(), Arc::clone(&self.tally));
         Counting { progress, cancel, tally, blob: task.blob.clone(), reader, read: 0 }
-    }
-
-    fn pause(&self, delay: Duration) -> Result<()> {
-        let deadline = Instant::now() + delay;
-        while let Some(left) = deadline.checked_duration_since(Instant::now()) {
-            self.options().cancel.check()?;
-            thread::sleep(left.min(CANCEL_LATENCY));
-        }
-        Ok(())
     }
 
     /// Returns other repositories of the destination's registry that have a blob.
@@ -241,47 +231,6 @@ impl Read for Counting {
         self.read += count as u64;
         Tally::add(&self.tally.bytes, count as u64);
         self.progress.blob(&self.blob, BlobState::Read(self.read));
-        Ok(count)
-    }
-}
-
-/// A reader that checks the digest and the size of a blob at its end.
-pub(crate) struct Verified<R> {
-    reader: R,
-    hasher: Option<Hasher>,
-    read: u64,
-    digest: Digest,
-    size: u64,
-}
-
-impl<R: Read> Verified<R> {
-    pub(crate) fn new(reader: R, blob: &Descriptor) -> Self {
-        let hasher = Some(Hasher::new(blob.digest.algorithm()));
-        Self { reader, hasher, read: 0, digest: blob.digest, size: blob.size }
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        let Some(hasher) = self.hasher.take() else { return Ok(()) };
-        let actual = hasher.finish();
-        if self.read == self.size && actual == self.digest {
-            return Ok(());
-        }
-        let &mut Self { read, size, digest, .. } = self;
-        let reason = format!("the blob has {read} bytes and digest {actual}, its descriptor says {size} and {digest}");
-        Err(io::Error::new(io::ErrorKind::InvalidData, reason))
-    }
-}
-
-impl<R: Read> Read for Verified<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
-        if count == 0 && !buffer.is_empty() {
-            self.finish()?;
-        }
-        self.read += count as u64;
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(&buffer[..count]);
-        }
         Ok(count)
     }
 }

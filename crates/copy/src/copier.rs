@@ -148,13 +148,13 @@ impl Job<'_> {
             return Ok(None);
         }
         let wanted = match (top, &options.selection) {
-            (Document::Manifest(manifest), _) => describe(manifest.media_type(), manifest.digest(), manifest.raw()),
+            (Document::Manifest(manifest), _) => manifest.descriptor(),
             // The image may be in a nested list.
             (Document::Index(index), Selection::Platform(platform)) => match index.choose_instance(platform, false) {
                 Ok(instance) => instance.clone(),
                 Err(_) => return Ok(None),
             },
-            (Document::Index(index), Selection::All) => describe(index.media_type(), index.digest(), index.raw()),
+            (Document::Index(index), Selection::All) => index.descriptor(),
             (Document::Index(_), Selection::Platforms { .. } | Selection::IndexOnly) => return Ok(None),
         };
         let current = self.destination.current().map_err(|error| self.destination_error(error))?;
@@ -229,8 +229,4 @@ impl Job<'_> {
     pub(crate) fn cancelled(&self) -> Option<Error> {
         self.options().cancel.is_cancelled().then_some(Error::Cancelled)
     }
-}
-
-fn describe(media_type: &MediaType, digest: &Digest, bytes: &[u8]) -> Descriptor {
-    Descriptor::new(media_type.clone(), *digest, bytes.len() as u64)
 }

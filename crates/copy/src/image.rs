@@ -26,7 +26,7 @@ impl Job<'_> {
     /// Copies the blobs of a manifest, and the manifest, in the first format that the destination takes.
     pub(crate) fn copy_image(&self, manifest: &Manifest, place: ManifestPlace) -> Result<Copied> {
         if place != ManifestPlace::Top && self.is_unchanged_present(manifest)? {
-            return Ok(Copied { descriptor: describe(manifest), unchanged: vec![*manifest.digest()] });
+            return Ok(Copied { descriptor: manifest.descriptor(), unchanged: vec![*manifest.digest()] });
         }
         let config = match manifest.is_image() {
             true => Some(self.read_config(manifest)?),
@@ -225,10 +225,6 @@ pub(crate) fn written(task: &Task, copied: &Descriptor) -> WrittenLayer {
             ..WrittenLayer::recompressed(copied.digest, copied.size, plan::compression(target))
         },
     }
-}
-
-fn describe(manifest: &Manifest) -> Descriptor {
-    Descriptor::new(manifest.media_type().clone(), *manifest.digest(), manifest.raw().len() as u64)
 }
 
 pub(crate) fn is_refusal(error: &Error) -> bool {

@@ -55,7 +55,7 @@ impl Job<'_> {
             let copied = self.copy_entry(entry, place, depth)?;
             let is_same = copied.is_same();
             unchanged.extend(copied.unchanged);
-            // The entry of an unchanged image stays, whatever the algorithm of its digest.
+            // The entry of an unchanged image stays. Its digest may have another algorithm.
             if !is_same {
                 edit.replace(number, instance(copied.descriptor, self.writes_zstd()));
             }

@@ -70,7 +70,7 @@ pub(crate) fn change(
     let is_chunked = layer.annotations.contains_key(CHUNKED);
     let target = match (requested(accepts, options), accepts.layers) {
         (Some(target), _) => target,
-        // A plain archive has no compressed layers, whatever the options say.
+        // A plain archive has no compressed layers, even if the options ask for them.
         (None, LayerForm::Decompress) => Target::Plain,
         // Plain layers are valid everywhere, so they stay if the image must not change.
         (None, LayerForm::Compress) if own == LayerCompression::None && !is_fixed => Target::Gzip { level: None },

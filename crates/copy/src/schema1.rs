@@ -7,9 +7,9 @@ use vmroot_model::{
     Algorithm, Converted, Descriptor, Digest, Hasher, LayerCompression, ManifestFormat, MediaType, Schema1,
     WrittenLayer,
 };
-use vmroot_transport::{BlobRole, ManifestPlace};
+use vmroot_transport::{BlobRole, ManifestPlace, NewBlob};
 
-use crate::blobs::{Task, Verified};
+use crate::blobs::Task;
 use crate::copier::{Copied, Job};
 use crate::image::{is_conversion, is_refusal, written};
 use crate::{Error, Result, plan};
@@ -93,7 +93,7 @@ impl Job<'_> {
     fn diff_id(&self, blob: &Descriptor) -> Result<Digest> {
         let failed = |error: CompressError| self.compress_error(blob, error);
         let body = self.source.blob(blob, 0).map_err(|error| self.source_error(error))?;
-        let reader = Verified::new(body.reader, blob);
+        let reader = NewBlob::known(blob, BlobRole::Layer, body.reader);
         let mut decoder = Decoder::new(reader, &self.options().limits).map_err(failed)?;
         let mut hasher = Hasher::new(Algorithm::Sha256);
         loop {

@@ -181,7 +181,7 @@ impl ChosenImage {
             reference: None,
             platform: platform.normalised(),
             digest: *self.top.digest(),
-            manifest: Descriptor::new(manifest.media_type().clone(), *manifest.digest(), manifest.raw().len() as u64),
+            manifest: manifest.descriptor(),
             config: manifest.config().clone(),
             layers: layers.map(layer).collect(),
             loaded_from: None,

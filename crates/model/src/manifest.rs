@@ -48,6 +48,11 @@ impl Manifest {
         &self.digest
     }
 
+    /// Returns the media type, the digest and the size of this manifest.
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor::new(self.media_type.clone(), self.digest, self.raw.len() as u64)
+    }
+
     /// Returns the media type: of the document, else of the sender, else inferred from the fields.
     pub fn media_type(&self) -> &MediaType {
         &self.media_type
