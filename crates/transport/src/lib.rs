@@ -20,6 +20,7 @@ mod docker_archive;
 #[cfg(feature = "daemon")]
 mod docker_daemon;
 mod error;
+mod image_documents;
 mod instances;
 mod name;
 mod oci_archive;
