@@ -262,7 +262,7 @@ impl Context {
     }
 }
 
-/// Prints what the layers on top omit, and warnings about their effects.
+/// Prints the omissions of the layers on top, and warnings about their effects.
 pub(crate) fn print_notes(on_top: &ExtendedRoot) {
     output::print_omissions(on_top.omitted());
     on_top.warnings().iter().for_each(|warning| output::print_note(&format!("warning: {warning}")));

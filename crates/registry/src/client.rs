@@ -77,13 +77,13 @@ impl Client {
         Self { cancel, ..self.clone() }
     }
 
-    /// Returns a clone whose requests have this value for [`HostOptions::insecure`], whatever
-    /// [`ClientOptions::hosts`] says. The settings of a mirror belong to the registry that it mirrors.
+    /// Returns a clone whose requests have this value for [`HostOptions::insecure`]. It takes precedence over
+    /// [`ClientOptions::hosts`]. The settings of a mirror belong to the registry that it mirrors.
     pub fn with_insecure(&self, insecure: bool) -> Self {
         Self { insecure: Some(insecure), ..self.clone() }
     }
 
-    /// Returns what cancels the requests of this clone.
+    /// Returns the token that cancels the requests of this clone.
     pub(crate) fn cancel(&self) -> &Cancel {
         &self.cancel
     }

@@ -240,7 +240,7 @@ impl Client {
         &self.registries.named
     }
 
-    /// Returns what cancels the work of this clone.
+    /// Returns the token that cancels the work of this clone.
     pub(crate) fn cancel(&self) -> &Cancel {
         &self.store.options().cancel
     }

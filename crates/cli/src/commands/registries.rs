@@ -15,7 +15,7 @@ pub(crate) fn registries(context: &Context, command: RegistriesCommand) -> anyho
     }
 }
 
-/// Prints what the configuration says about a reference.
+/// Prints the settings that the configuration has for a reference.
 fn explain(context: &Context, name: &str) -> anyhow::Result<()> {
     let arguments = context.registry_arguments();
     let access = RegistryAccess::of(arguments);

@@ -109,8 +109,8 @@ fn read_limited(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
 
 /// A lock by flock(2) of a directory. It ends when it is dropped.
 ///
-/// The lock of the layout is for changing `index.json`. The lock of the blobs is shared by those who write images, and
-/// exclusive for those who remove blobs.
+/// The lock of the layout is for changing `index.json`. The lock of the blobs is shared by writers of images, and
+/// exclusive for a process that removes blobs.
 #[derive(Debug)]
 pub(super) struct Lock {
     _directory: File,
