@@ -50,3 +50,34 @@ impl ImageDocuments {
         Error::Unknown { place: self.name.clone(), digest: *digest }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use vmroot_model::{Algorithm, Hasher};
+
+    use super::*;
+
+    #[test]
+    fn only_the_own_documents_are_found() {
+        let manifest = (b"manifest".to_vec(), MediaType::OCI_MANIFEST);
+        let documents = ImageDocuments::new("archive".to_owned(), manifest, b"config".to_vec());
+        let mut sha512 = Hasher::new(Algorithm::Sha512);
+        sha512.update(b"manifest");
+        for digest in [None, Some(Digest::of(b"manifest")), Some(sha512.finish())] {
+            assert_eq!(documents.manifest(digest.as_ref()).unwrap().bytes, b"manifest");
+        }
+        let error = documents.manifest(Some(&Digest::of(b"other"))).unwrap_err();
+        assert!(matches!(&error, Error::Unknown { place, digest }
+            if place == "archive" && *digest == Digest::of(b"other")));
+        assert!(documents.config(&Descriptor::of(MediaType::OCI_CONFIG, b"manifest"), 0).is_none());
+        for (asked, offset, rest) in [(0, 0, "config"), (4, 4, "ig"), (6, 6, ""), (u64::MAX, 6, "")] {
+            let mut body = documents.config(&Descriptor::of(MediaType::OCI_CONFIG, b"config"), asked).unwrap();
+            assert_eq!((body.offset, body.size), (offset, Some(6)));
+            let mut bytes = String::new();
+            body.reader.read_to_string(&mut bytes).unwrap();
+            assert_eq!(bytes, rest);
+        }
+    }
+}
