@@ -60,7 +60,7 @@ pub(crate) struct Global {
     /// Print only results and errors
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
-    /// Print results as JSON
+    /// Print results as JSON: an object, or for lists an array
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Log more to standard error: -v for information, -vv for debugging, -vvv for everything

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use vmroot_compress::Compression;
+use vmroot_compress::{Compression, Target};
 use vmroot_model::{
     CONFIG_LIMIT, Converted, Descriptor, Digest, ImageConfig, LayerCompression, Manifest, ManifestFormat, MediaType,
     WrittenLayer, manifest_digest,
@@ -65,6 +65,17 @@ impl Job<'_> {
         }
     }
 
+    /// Says that zstd layers become gzip layers although the options do not ask for it.
+    fn note_gzip(&self, tasks: &[Task], format: ManifestFormat) {
+        let becomes_gzip = |task: &Task| {
+            matches!(task.change, Some(Target::Gzip { .. }))
+                && task.blob.media_type.layer_compression() == Some(LayerCompression::Zstd)
+        };
+        if self.options().compression.is_none() && tasks.iter().any(becomes_gzip) {
+            self.tally.lose(format!("zstd layers become gzip layers: {format} cannot have zstd layers"));
+        }
+    }
+
     fn no_format(&self, manifest: &Manifest, place: ManifestPlace) -> Error {
         let types = self.destination.accepts().documents;
         let types: Vec<&str> = types.iter().map(MediaType::as_str).collect();
@@ -93,6 +104,7 @@ impl Job<'_> {
     ) -> Result<Copied> {
         let tasks = self.layer_tasks(manifest, config, format, place)?;
         self.check_unchanged(manifest, &tasks, format, place)?;
+        self.note_gzip(&tasks, format);
         let copied = self.copy_blobs(&tasks)?;
         let layers: Vec<WrittenLayer> = tasks.iter().zip(&copied).map(|(task, copied)| written(task, copied)).collect();
         let config_bytes = config.unwrap_or_default();

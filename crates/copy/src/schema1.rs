@@ -18,6 +18,8 @@ impl Job<'_> {
     /// Copies an image, in the first format that the destination takes.
     pub(crate) fn copy_schema1(&self, image: &Schema1) -> Result<Copied> {
         let is_fixed = self.is_fixed(ManifestPlace::Top);
+        let is_exact = is_fixed || self.options().format.is_some();
+        let accepts = self.destination.accepts();
         let wanted = match self.options().format {
             _ if is_fixed => vec![ManifestFormat::Schema1],
             Some(format) => vec![format],
@@ -27,7 +29,11 @@ impl Job<'_> {
         let mut first = None;
         for format in wanted {
             let media_type = if format == ManifestFormat::Schema1 { image.media_type() } else { format.media_type() };
-            if !self.destination.can_hold(&media_type) {
+            let is_taken = match is_exact {
+                true => self.destination.can_hold(&media_type),
+                false => accepts.accepts(&media_type),
+            };
+            if !is_taken {
                 continue;
             }
             match self.copy_schema1_as(image, format) {

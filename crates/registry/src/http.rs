@@ -100,15 +100,22 @@ impl Http {
             address_scope.check(&request.url)?;
         }
         let origin = request.url.origin().ascii_serialization();
+        // Without the query and the headers, which may contain secrets.
+        let (method, url) = (&request.method, redacted(&request.url));
         match client.send(self, request) {
             Ok(response) => {
+                tracing::debug!("{method} {url}: {}", response.status());
                 self.known_servers().insert(origin, response.remote_addr().map(|address| address.ip()));
                 Ok(response)
             }
             Err(Failure::Refused(error)) if self.known_servers().contains_key(&origin) => {
+                tracing::debug!(error = vmroot_errors::with_causes(&error), "{method} {url}");
                 Err(Failure::Transient(error))
             }
-            Err(failure) => Err(failure),
+            Err(failure) => {
+                tracing::debug!("{method} {url}: no answer");
+                Err(failure)
+            }
         }
     }
 

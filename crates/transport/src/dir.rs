@@ -4,6 +4,7 @@ mod destination;
 mod version;
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
 use vmroot_compress::Compression;
@@ -20,6 +21,9 @@ use crate::{Error, Result};
 
 /// The member with the version.
 const VERSION: &str = "version";
+
+/// The part of a file name that signatures have.
+const SIGNATURE: &[u8] = b"signature-";
 
 /// The maximum length of the version file, in bytes.
 const VERSION_LIMIT: u64 = 4 << 10;
@@ -115,4 +119,30 @@ impl ImageSource for DirImage {
         }
         Ok(referrers.of(digest))
     }
+
+    fn notes(&self) -> Vec<String> {
+        // A directory that cannot be listed fails at its manifest.
+        let Ok(entries) = fs::read_dir(self.bundle.path()) else { return Vec::new() };
+        let count = entries.flatten().filter(|entry| is_signature(entry.file_name().as_bytes())).count();
+        let directory = self.bundle.path().display();
+        match count {
+            0 => Vec::new(),
+            1 => vec![format!("the signature in {directory} is not copied")],
+            count => vec![format!("{count} signatures in {directory} are not copied")],
+        }
+    }
+}
+
+/// Returns whether a file holds a signature of the image, as `signature-1`, or of an instance, as `HEX.signature-1`.
+fn is_signature(name: &[u8]) -> bool {
+    let number = match name.strip_prefix(SIGNATURE) {
+        Some(number) => number,
+        None => match name.split_at_checked(64) {
+            Some((_, rest)) => {
+                rest.strip_prefix(b".").and_then(|rest| rest.strip_prefix(SIGNATURE)).unwrap_or_default()
+            }
+            None => return false,
+        },
+    };
+    !number.is_empty() && number.iter().all(u8::is_ascii_digit)
 }

@@ -22,6 +22,9 @@ pub struct TransportOptions {
     pub daemon_insecure: bool,
     /// The store of `containers-storage:`. Without it, the name must have the store's directory.
     pub storage: Option<StorageOptions>,
+    /// Finds the store of `containers-storage:`, if [`Self::storage`] does not name it. It is called when an image in
+    /// such a store is opened, so that a malformed file of the store's configuration prevents no other work.
+    pub find_storage: Option<fn() -> Result<StorageOptions>>,
     /// A directory with the blobs of the OCI layouts that are read, instead of the layout's own `blobs`.
     pub shared_blob_dir: Option<PathBuf>,
 }
@@ -52,7 +55,7 @@ impl Client {
                 let references = image.record().reference.clone().into_iter().collect();
                 Ok((Box::new(self.store.source(&image)), references))
             }
-            ImageName::Storage(name) => without_names(open_storage(name, &self.storage_options())?),
+            ImageName::Storage(name) => without_names(open_storage(name, &self.storage_options()?)?),
             ImageName::Tarball(name) => {
                 let platform = self.platform.clone().unwrap_or_else(Platform::host);
                 let options = TarballOptions { archive: self.archive_options(), platform, created: None };
@@ -76,12 +79,14 @@ impl Client {
         }
     }
 
-    fn storage_options(&self) -> StorageOptions {
+    fn storage_options(&self) -> Result<StorageOptions> {
         let limits = self.store.options().limits;
-        match &self.transports.storage {
-            Some(options) => StorageOptions { limits, ..options.clone() },
-            None => StorageOptions { limits, ..StorageOptions::new("/var/lib/containers/storage") },
-        }
+        let options = match (&self.transports.storage, self.transports.find_storage) {
+            (Some(options), _) => options.clone(),
+            (None, Some(find)) => find()?,
+            (None, None) => StorageOptions::new("/var/lib/containers/storage"),
+        };
+        Ok(StorageOptions { limits, ..options })
     }
 
     #[cfg(feature = "registry")]
