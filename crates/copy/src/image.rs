@@ -32,7 +32,7 @@ impl Job<'_> {
             true => Some(self.read_config(manifest)?),
             false => None,
         };
-        self.note_compression();
+        self.note_compression(place);
         let mut first = None;
         for format in plan::formats(manifest, self.destination, self.options(), self.is_fixed(place)) {
             match self.copy_image_as(manifest, config.as_ref().map(|it| it.as_slice()), format, place) {
@@ -56,12 +56,17 @@ impl Job<'_> {
         self.destination.has_manifest(manifest.digest()).map_err(|error| self.destination_error(error))
     }
 
-    /// Says that the destination does not compress layers, if the options ask for a compression.
-    fn note_compression(&self) {
+    /// Says why the compression that the options ask for is not used.
+    fn note_compression(&self, place: ManifestPlace) {
+        if self.options().compression.is_none() {
+            return;
+        }
         let is_used = plan::requested(&self.destination.accepts(), self.options()).is_some();
-        if self.options().compression.is_some() && !is_used {
+        if !is_used {
             self.tally
                 .lose(format!("{} does not compress layers, so the compression is not used", self.destination.name()));
+        } else if self.is_fixed(place) && place != ManifestPlace::Referrer {
+            self.tally.lose("digests are preserved, so the compression is not used".to_owned());
         }
     }
 
@@ -82,6 +87,7 @@ impl Job<'_> {
         let remedy = match self.options().format {
             _ if !manifest.is_image() => "only OCI manifests describe artifacts; choose another transport",
             _ if self.is_fixed(place) => "the image would have to change; choose another transport",
+            _ if plan::needs_oci(self.options()) => plan::ZSTD_NEEDS_OCI,
             Some(_) => "leave out --format, or choose another transport",
             None => "choose another transport",
         };
