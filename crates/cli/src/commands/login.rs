@@ -103,9 +103,8 @@ fn find_credential(context: &Context, configuration: &Configuration, key: &str) 
 }
 
 fn print_login(context: &Context, configuration: &Configuration, key: &str) -> anyhow::Result<()> {
-    match find_credential(context, configuration, key)? {
-        Some(Credential::Password { user, .. }) => Ok(output::print_line(user)?),
-        Some(Credential::IdentityToken(_) | Credential::RegistryToken(_)) => Ok(output::print_line("<token>")?),
+    match find(context, configuration, key)? {
+        Some(found) => Ok(output::print_line(found.user.unwrap_or_else(|| "<token>".to_owned()))?),
         None => Err(vmroot::Error::from(ConfigError::NotLoggedIn { key: key.to_owned() }).into()),
     }
 }
