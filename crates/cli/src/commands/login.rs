@@ -111,9 +111,8 @@ fn find_credential(context: &Context, configuration: &Configuration, key: &str) 
 }
 
 fn print_login(context: &Context, configuration: &Configuration, key: &str) -> anyhow::Result<()> {
-    let user = match find_credential(context, configuration, key)? {
-        Some(Credential::Password { user, .. }) => user,
-        Some(Credential::IdentityToken(_) | Credential::RegistryToken(_)) => "<token>".to_owned(),
+    let user = match find(context, configuration, key)? {
+        Some(found) => found.user.unwrap_or_else(|| "<token>".to_owned()),
         None => return Err(vmroot::Error::from(ConfigError::NotLoggedIn { key: key.to_owned() }).into()),
     };
     match context.json() {

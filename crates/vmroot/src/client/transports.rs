@@ -40,7 +40,12 @@ impl Client {
     pub(super) fn source_of(&self, name: &ImageName) -> Result<(Box<dyn ImageSource>, Vec<Reference>)> {
         let without_names = |source| Ok((source, Vec::new()));
         match name {
-            ImageName::Docker(reference) | ImageName::Untagged(reference) => self.repository(reference.clone()),
+            ImageName::Docker(reference) => self.repository(reference.clone()),
+            ImageName::Untagged(_) => Err(vmroot_transport::Error::InvalidName {
+                name: name.to_string(),
+                reason: "an image without a tag and a digest can be written, but not read".to_owned(),
+            }
+            .into()),
             ImageName::Archive { format, path, selector } => {
                 let mut archive = Archive::open_as(*format, path, &self.archive_options())?;
                 if let Some(blobs) = self.transports.shared_blob_dir.as_ref().filter(|_| *format == Format::OciLayout) {
