@@ -26,6 +26,7 @@ mod oci_archive;
 mod oci_layout;
 mod open_destination;
 mod referrers;
+mod regular;
 #[cfg(feature = "registry")]
 mod repository;
 mod section;

@@ -91,10 +91,9 @@ impl OciLayout {
         check_version(&*bundle)?;
         let section = bundle.require(INDEX_JSON, "index")?;
         let bytes = bundle.read(INDEX_JSON, section, MANIFEST_LIMIT)?;
-        let document = Document::parse(bytes, None).map_err(|source| Error::Document {
-            path: bundle.path().to_owned(),
-            member: INDEX_JSON.to_owned(),
-            source,
+        let document = Document::parse(bytes, None).map_err(|source| {
+            let (path, member) = (bundle.path().to_owned(), INDEX_JSON.to_owned());
+            bundle.hide_content(INDEX_JSON, Error::Document { path, member, source })
         })?;
         match document {
             Document::Index(index) => {
@@ -184,7 +183,8 @@ impl OciLayout {
 
 fn check_version(bundle: &dyn Bundle) -> Result<()> {
     let section = bundle.require(OCI_LAYOUT, "layout version")?;
-    check_version_text(bundle.path(), &bundle.read(OCI_LAYOUT, section, LAYOUT_LIMIT)?)
+    let checked = check_version_text(bundle.path(), &bundle.read(OCI_LAYOUT, section, LAYOUT_LIMIT)?);
+    checked.map_err(|error| bundle.hide_content(OCI_LAYOUT, error))
 }
 
 /// Fails unless the bytes of `oci-layout` have the known version. `path` is the layout, for messages.
