@@ -1,5 +1,6 @@
 //! Tests of the client against a test registry with faults, and against Debian's `docker-registry`.
 
+mod alternatives;
 mod cancelling;
 mod certificates;
 mod challenges;
