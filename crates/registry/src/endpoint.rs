@@ -101,7 +101,7 @@ fn probe(http: &Arc<Http>, request: &HttpRequest, secure: &Url) -> Result<Probe>
         Ok(response) => response,
         Err(Failure::Final(Error::Cancelled)) => return Err(Error::Cancelled),
         // The certificate is not trusted. The caller's own request will report this.
-        Err(Failure::Final(Error::Unreachable { .. })) => return Ok(Probe::Tls),
+        Err(Failure::Final(Error::Certificate { .. })) => return Ok(Probe::Tls),
         Err(Failure::Transient(Error::Broken { .. })) => return Ok(Probe::Unclear),
         Err(_) => return Ok(Probe::NoAnswer),
     };

@@ -275,8 +275,7 @@ fn mirrors_that_do_not_answer_are_named() {
     let (silent_host, broken) = (silent.local_addr().unwrap().to_string(), Registry::start());
     broken.misbehave(Rule::on("").fault(Fault::Status(503, vec![], String::new())));
     let mirror = |host: &str| format!("[[registry.mirror]]\nlocation='{host}'\n");
-    let configured =
-        Configured::new(&(mirrored(&primary.host(), &silent_host, "") + &mirror(&broken.host())));
+    let configured = Configured::new(&(mirrored(&primary.host(), &silent_host, "") + &mirror(&broken.host())));
     let timeout = "--inactivity-timeout=1";
     let output = configured.program.run(configured.arguments(&["pull", &reference, "--arch=amd64", timeout]));
     let notes = output.stderr.clone();

@@ -66,9 +66,12 @@ fn classify_error(url: &Url, error: &reqwest::Error) -> Failure {
         return Failure::Final(Error::Address { url: redacted(url), host: host.clone() });
     }
     let (url, reason) = (redacted(url), reason(error));
+    if is_untrusted_certificate(error) {
+        return Failure::Final(Error::Certificate { url, reason });
+    }
     let connecting = error.is_connect();
     let failed = if connecting { Error::Unreachable { url, reason } } else { Error::Broken { url, reason } };
-    if error.is_builder() || is_untrusted_certificate(error) || is_unknown_host(&failed) {
+    if error.is_builder() || is_unknown_host(&failed) {
         Failure::Final(failed)
     } else if connecting && is_refused(error) {
         Failure::Refused(failed)

@@ -26,6 +26,7 @@ mod retries;
 mod secrets;
 mod tls;
 mod tokens;
+mod upload_cuts;
 mod uploaded;
 mod uploads;
 mod wrong_responses;
