@@ -104,17 +104,43 @@ fn a_killed_copy_leaves_a_valid_directory() {
 
 #[test]
 fn a_killed_copy_leaves_a_valid_archive() {
-    for (transport, options) in
-        [("oci-archive", &[][..]), ("docker-archive", &["--additional-tag", "example.com/b:two"])]
-    {
-        let place = |program: &Program, _| {
-            let path = program.path("archives");
-            fs::create_dir_all(&path).unwrap();
-            format!("{transport}:{}/a.tar:example.com/image:v1", path.display())
-        };
-        let program = kill_copies(place, options);
-        assert_eq!(temporary_files(&program.path("archives")), [""; 0], "{transport}");
+    let place = |program: &Program, _| {
+        let path = program.path("archives");
+        fs::create_dir_all(&path).unwrap();
+        format!("oci-archive:{}/a.tar:v1", path.display())
+    };
+    let program = kill_copies(place, &[]);
+    assert_eq!(temporary_files(&program.path("archives")), [""; 0]);
+}
+
+/// An existing archive is not replaced, so each copy has a file of its own: it is whole or does not exist.
+#[test]
+fn a_killed_copy_leaves_a_whole_docker_archive_or_none() {
+    let program = Program::new();
+    let [_, new] = old_and_new(&program);
+    let directory = program.path("archives");
+    fs::create_dir(&directory).unwrap();
+    let source = format!("oci:{}:new", program.path("source").display());
+    let path = |number: usize| directory.join(format!("{number}.tar"));
+    let name = |number: usize| format!("docker-archive:{}:example.com/image:v1", path(number).display());
+    let copy = |number: usize| {
+        ["copy", "--quiet", "--additional-tag", "example.com/b:two", &source, &name(number)].map(str::to_owned)
+    };
+    let start = Instant::now();
+    program.ok(copy(KILLS));
+    let whole = start.elapsed();
+    let (mut moments, mut missing) = (Moments(13), 0);
+    for number in 0..KILLS {
+        kill(&program, &copy(number), whole, moments.next());
+        assert_eq!(temporary_files(&directory), [""; 0]);
+        if !path(number).exists() {
+            missing += 1;
+            program.ok(copy(number));
+        }
+        assert_eq!(read(&program, &name(number)), new.config_digest.to_string());
+        fs::remove_file(path(number)).unwrap();
     }
+    assert!(missing > KILLS / 4, "only {missing} copies were killed before their end");
 }
 
 #[test]
