@@ -188,7 +188,7 @@ impl ResumingBlob {
     /// Waits before the next attempt. Fails if the retries are used up.
     fn pause(&mut self, error: Error) -> Result<()> {
         let options = self.client.options();
-        if !self.backoff.fail(options) {
+        if !self.backoff.fail_within(self.client.retries()) {
             let (url, reason) = match error {
                 Error::Broken { url, reason } => (url, reason),
                 Error::Stalled { url, after } => (url, format!("no data for {} ms", after.as_millis())),

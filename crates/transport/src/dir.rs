@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
 use vmroot_compress::Compression;
-use vmroot_model::{Algorithm, Descriptor, Digest, MANIFEST_LIMIT};
+use vmroot_model::{Algorithm, AnyDocument, Descriptor, Digest, MANIFEST_LIMIT};
 
 pub(crate) use self::destination::DirDestination;
 use self::version::VersionFile;
@@ -41,7 +41,8 @@ impl DirImage {
     /// Checks the version if there is one, and that a manifest exists.
     pub(crate) fn open(bundle: Arc<dyn Bundle>) -> Result<Self> {
         if let Some(section) = bundle.find(VERSION)? {
-            VersionFile(bundle.read(VERSION, section, VERSION_LIMIT)?).check(bundle.path())?;
+            let file = VersionFile(bundle.read(VERSION, section, VERSION_LIMIT)?);
+            file.check(bundle.path()).map_err(|error| bundle.hide_content(VERSION, error))?;
         }
         bundle.require(MANIFEST_JSON, "manifest")?;
         Ok(Self { bundle })
@@ -50,6 +51,13 @@ impl DirImage {
     fn read(&self, member: &str) -> Result<RawManifest> {
         let section = self.bundle.require(member, "manifest")?;
         let bytes = self.bundle.read(member, section, MANIFEST_LIMIT)?;
+        if member == MANIFEST_JSON && self.bundle.leads_out(member) {
+            // Callers show the bytes and quote them in errors.
+            AnyDocument::parse(bytes.clone(), None).map_err(|source| {
+                let path = self.bundle.path().to_owned();
+                self.bundle.hide_content(member, Error::Document { path, member: member.to_owned(), source })
+            })?;
+        }
         Ok(RawManifest { bytes, media_type: None })
     }
 }

@@ -51,6 +51,11 @@ impl Client {
                 if let Some(blobs) = self.transports.shared_blob_dir.as_ref().filter(|_| *format == Format::OciLayout) {
                     archive = archive.with_shared_blobs(blobs);
                 }
+                #[cfg(feature = "registry")]
+                {
+                    let client = self.registries.named.clone();
+                    archive = archive.with_foreign_layers(vmroot_transport::ForeignLayers::by_http(client));
+                }
                 let image = archive.select(selector)?;
                 let source = archive.source(&image)?;
                 Ok((source, image.references))
