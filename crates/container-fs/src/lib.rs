@@ -5,6 +5,7 @@
 //! [`LayeredContainerFs`] is a root with more layers on top.
 
 pub mod acl;
+mod diff;
 mod error;
 mod failures;
 mod fs;
@@ -15,6 +16,7 @@ mod stat;
 mod users;
 mod walk;
 
+pub use diff::{Change, ChangeKind, Diff, DiffOptions, Field, Fields};
 pub use error::{Error, Result};
 pub use failures::ReadFailures;
 pub use fs::{ContainerFs, Contents, DirEntry};
