@@ -235,27 +235,23 @@ struct Pair<'a> {
     length: usize,
 }
 
-/// The next entry of a directory of one root. A root without the directory has no entries.
+/// The remaining entries of a directory of one root. A root without the directory has no entries.
 struct Cursor<'a> {
-    directory: Option<InodeId>,
     entry: Option<DirEntry<'a>>,
+    rest: Option<Box<dyn Iterator<Item = DirEntry<'a>> + 'a>>,
 }
 
 impl<'a> Cursor<'a> {
     fn new(root: &'a ContainerFs, directory: Option<InodeId>) -> Self {
-        let mut cursor = Self { directory, entry: None };
-        cursor.entry = cursor.read(root, 0);
-        cursor
-    }
-
-    fn read(&self, root: &'a ContainerFs, cookie: u64) -> Option<DirEntry<'a>> {
-        root.readdir(self.directory?, cookie).ok()?.next()
+        let entries = directory.and_then(|directory| root.readdir(directory, 0).ok());
+        let mut rest = entries.map(|entries| Box::new(entries) as Box<dyn Iterator<Item = DirEntry<'a>> + 'a>);
+        Self { entry: rest.as_mut().and_then(Iterator::next), rest }
     }
 
     /// Returns the entry if it has this name, and moves to the next one.
-    fn take_if(&mut self, root: &'a ContainerFs, name: &[u8]) -> Option<DirEntry<'a>> {
+    fn take_if(&mut self, name: &[u8]) -> Option<DirEntry<'a>> {
         let entry = self.entry.filter(|entry| entry.name == name)?;
-        self.entry = self.read(root, entry.next);
+        self.entry = self.rest.as_mut().and_then(Iterator::next);
         Some(entry)
     }
 }
@@ -282,7 +278,7 @@ impl<'a> Diff<'a> {
             self.path.push(b'/');
         }
         self.path.extend_from_slice(name);
-        Some((pair.old.take_if(self.old, name), pair.new.take_if(self.new, name)))
+        Some((pair.old.take_if(name), pair.new.take_if(name)))
     }
 
     fn compare(&self, old: InodeId, new: InodeId) -> Fields {
