@@ -3,7 +3,7 @@
 use vmroot_layer_index::{Index, InodeId, InodeKind, Target};
 use vmroot_model::PathWalk;
 
-use crate::{ContainerFs, Error, Result};
+use crate::{ChangeKind, ContainerFs, Error, Field, Result};
 
 /// The layers that a path comes from, and those that hide it. Layers are numbered from 0, the lowest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -99,6 +99,18 @@ impl Origin {
     /// Returns the layer that brought the path: for a directory the lowest one whose entries the root shows.
     pub fn layer(&self) -> Option<usize> {
         self.versions.first().map(|version| version.layer)
+    }
+
+    /// Returns the layer of a root that brought a change of the path from another root to it: the layer that has or
+    /// deletes the path. Returns `None` for a removed path that no layer ever had.
+    pub fn layer_of_change(&self, kind: &ChangeKind) -> Option<usize> {
+        match kind {
+            ChangeKind::Added(_) => self.layer(),
+            ChangeKind::Removed(_) => self.deleted_by().map(|by| by.layer),
+            // A directory over another kind of file is a new one, whose attributes may come from a later layer.
+            ChangeKind::Changed { fields, .. } if fields.contains(Field::Type) => self.layer(),
+            ChangeKind::Changed { .. } => self.attributes,
+        }
     }
 
     /// Returns the layer that deleted the path, for a path that a layer has and the root does not have.
