@@ -23,7 +23,7 @@ pub(crate) fn format_rows(
     of: &Type,
     headers: &[(&str, &str)],
 ) -> vmroot::go_template::Result<Vec<u8>> {
-    if format == "json" {
+    if format == "json" || is_json_of_row(format) {
         let style = JsonStyle { indent: None, escape_html: true };
         return Ok(rows.iter().map(|row| to_json(row, of, style) + "\n").collect::<String>().into_bytes());
     }
@@ -45,6 +45,13 @@ pub(crate) fn format_rows(
         Ok::<_, Error>(())
     })?;
     Ok(if is_table { align_columns(&text, MIN_WIDTH, PADDING) } else { text })
+}
+
+/// Returns whether a template is `{{json .}}`. Docker's rows serialise themselves, and escape `<`, `>` and `&`, which the
+/// function `json` does not do for other values.
+fn is_json_of_row(template: &str) -> bool {
+    let action = template.trim().strip_prefix("{{").and_then(|template| template.strip_suffix("}}"));
+    action.is_some_and(|action| action.split_whitespace().eq(["json", "."]))
 }
 
 /// Aligns rows of cells as docker's tables.
