@@ -49,7 +49,7 @@ pub enum ChangeKind {
 
 impl ChangeKind {
     /// Returns the inode in the old root, if that has the path.
-    pub fn old(&self) -> Option<InodeId> {
+    pub fn old_inode(&self) -> Option<InodeId> {
         match *self {
             Self::Added(_) => None,
             Self::Removed(old) | Self::Changed { old, .. } => Some(old),
@@ -57,7 +57,7 @@ impl ChangeKind {
     }
 
     /// Returns the inode in the new root, if that has the path.
-    pub fn new(&self) -> Option<InodeId> {
+    pub fn new_inode(&self) -> Option<InodeId> {
         match *self {
             Self::Removed(_) => None,
             Self::Added(new) | Self::Changed { new, .. } => Some(new),

@@ -4,7 +4,7 @@ use std::io;
 
 use serde_json::{Value, json};
 use vmroot::layer_index::Index;
-use vmroot::{Change, ChangeKind, Client, ContainerFs, DiffOptions, LayerRecord, Origin};
+use vmroot::{Change, ChangeKind, Client, ContainerFs, DiffOptions, Image, LayerRecord, Origin};
 
 use super::files::{attributes_json, bytes_to_text};
 use crate::args::DiffArguments;
@@ -50,9 +50,10 @@ impl NewImage {
             return Err(UsageError(format!("{name}: --layers needs an image, not a prebaked directory")).into());
         }
         let client = context.client()?;
-        let image = context.image(&client, name)?;
-        let layers = Layers { records: image.record().layers.clone(), indexes: client.layer_indexes(&image)? };
-        Ok((Self::OfLayers(Box::new((client.root(&image)?, client))), Some(layers)))
+        let read = |image: &Image| Ok((client.root(image)?, client.layer_indexes(image)?));
+        let (image, (root, indexes)) = context.read_image(&client, name, read)?;
+        let layers = Layers { records: image.record().layers.clone(), indexes };
+        Ok((Self::OfLayers(Box::new((root, client))), Some(layers)))
     }
 
     fn root(&self) -> &ContainerFs {
@@ -113,8 +114,8 @@ fn print_json(
             "path": bytes_to_text(&[b"/", &change.path[..]].concat()),
             "change": name,
             "fields": change.kind.fields().iter().map(vmroot::Field::name).collect::<Vec<_>>(),
-            "old": change.kind.old().map(|ino| attributes_json(old, ino)),
-            "new": change.kind.new().map(|ino| attributes_json(new, ino)),
+            "old": change.kind.old_inode().map(|ino| attributes_json(old, ino)),
+            "new": change.kind.new_inode().map(|ino| attributes_json(new, ino)),
         });
         if let Some(layers) = layers {
             value["layer"] = layers.layer_of(&change).map(|layer| layer_json(layer, &layers.records)).into();

@@ -35,8 +35,7 @@ pub(crate) fn history(context: &Context, name: &str, arguments: &HistoryArgument
         return Err(UsageError("--json does not go with --format".to_owned()).into());
     }
     let client = context.client()?;
-    let image = context.image(&client, name)?;
-    let mut steps = client.history(&image)?;
+    let (image, mut steps) = context.read_image(&client, name, |image| client.history(image))?;
     steps.reverse();
     note_mismatch(name, &image, &steps);
     let rows: Vec<Row> = steps.iter().enumerate().map(|(position, step)| Row::new(&image, position, step)).collect();

@@ -16,8 +16,7 @@ use crate::output;
 /// Prints which layer brought a path or deleted it, and the versions that it hides.
 pub(crate) fn why(context: &Context, name: &str, path: &Path) -> anyhow::Result<()> {
     let client = context.client()?;
-    let image = context.image(&client, name)?;
-    let why = client.why(&image, path.as_os_str().as_bytes())?;
+    let (image, why) = context.read_image(&client, name, |image| client.why(image, path.as_os_str().as_bytes()))?;
     let explanation = Explanation { image: &image, why: &why, entries: entries(&image) };
     match context.json() {
         true => Ok(output::print_json(&explanation.to_value())?),
