@@ -1,6 +1,7 @@
 //! The command line. Help, completions and man pages are generated from these definitions.
 
 mod boot;
+mod changes;
 mod copy;
 mod export;
 mod inspect;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use boot::BootArguments;
+pub(crate) use changes::{DiffArguments, HistoryArguments};
 pub(crate) use copy::{
     CompressFormat, CompressionArguments, CopyArguments, DestinationSide, ImageArguments, ListArgument,
     ManifestFormatArgument, MultiArch, SourceArguments, TransferArguments,
@@ -265,6 +267,32 @@ pub(crate) enum Command {
         image: String,
         /// The path to resolve
         path: PathBuf,
+    },
+    /// Print the paths at which two images differ: added (A), removed (D) and changed (C) ones
+    Diff {
+        /// The old image: reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
+        old: String,
+        /// The new image; --platform and --arch apply to both
+        new: String,
+        #[command(flatten)]
+        options: DiffArguments,
+    },
+    /// Print which layer brought a path of an image or deleted it, and which versions it hides
+    Why {
+        /// Reference, id, prefix of an id, or TRANSPORT:DETAILS
+        image: String,
+        /// The path; symbolic links in its directories are followed
+        path: PathBuf,
+    },
+    /// Print the steps of building an image and the bytes of their layers, the last step first
+    ///
+    /// SIZE is that of `docker history`: the files of the layer and the targets of its symbolic links. VISIBLE is the
+    /// part that the image's root shows: files that later layers replace or delete do not count.
+    History {
+        /// Reference, id, prefix of an id, or TRANSPORT:DETAILS
+        image: String,
+        #[command(flatten)]
+        options: HistoryArguments,
     },
     /// Mount an image's root, read-only
     Mount {

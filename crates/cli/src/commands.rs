@@ -3,8 +3,10 @@
 mod boot;
 mod cache;
 mod copy;
+mod diff;
 mod export;
 mod files;
+mod history;
 mod images;
 mod inspect;
 mod layer;
@@ -16,6 +18,7 @@ mod repository;
 mod shell;
 mod sync;
 mod virtiofs;
+mod why;
 
 use crate::args::{Command, Format};
 use crate::context::Context;
@@ -57,6 +60,9 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Cat { image, paths } => files::cat(context, &image, &paths),
         Command::Readlink { image, path } => files::readlink(context, &image, &path),
         Command::Resolve { image, path } => files::resolve(context, &image, &path),
+        Command::Diff { old, new, options } => diff::diff(context, &old, &new, &options),
+        Command::Why { image, path } => why::why(context, &image, &path),
+        Command::History { image, options } => history::history(context, &image, &options),
         Command::Mount { image, directory, options } => mount::mount(context, &image, &directory, &options),
         Command::Umount { directory } => mount::unmount(&directory),
         Command::Virtiofs { image, options } => virtiofs::serve(context, &image, &options),

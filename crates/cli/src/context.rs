@@ -247,18 +247,30 @@ impl Context {
     }
 
     fn root_of_image(&self, client: &Client, name: &str) -> anyhow::Result<(ContainerFs, RootConfig)> {
+        let (image, root) = self.read_image(client, name, |image| client.root(image))?;
+        Ok((root, RootConfig::Image(Box::new(image.config().clone()))))
+    }
+
+    /// Returns the image that a command works on, and the result of `read` for it. An image that is too damaged to be
+    /// read is pulled again, according to `--pull`.
+    pub(crate) fn read_image<T>(
+        &self,
+        client: &Client,
+        name: &str,
+        read: impl Fn(&Image) -> vmroot::Result<T>,
+    ) -> anyhow::Result<(Image, T)> {
         let options = self.pull_options(Pull::Missing);
-        let mut image = self.image(client, name)?;
-        let root = match client.root(&image) {
+        let image = self.image(client, name)?;
+        match read(&image) {
             // The blobs are damaged too, so the image counts as missing.
             Err(error) if error.kind() == ErrorKind::Integrity && client.can_pull_again(&image, name, &options) => {
                 output::print_note(&format!("{name} cannot be repaired from the cache: pulling it again"));
-                image = client.with_progress(self.progress()).pull_with(name, &options)?;
-                client.root(&image)?
+                let image = client.with_progress(self.progress()).pull_with(name, &options)?;
+                let result = read(&image)?;
+                Ok((image, result))
             }
-            root => root?,
-        };
-        Ok((root, RootConfig::Image(Box::new(image.config().clone()))))
+            result => Ok((image, result?)),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod args;
 mod bars;
 mod commands;
 mod context;
+mod docker_format;
 mod environment;
 mod exit;
 mod init;

@@ -1,7 +1,7 @@
 //! Measures one operation that is too short to measure from outside, for `cargo xtask bench`: `micro
-//! open|merge|lookup`.
+//! open|merge|lookup|diff`.
 //!
-//! Ten layers of a generated distribution give a root of about 60,000 entries. `open` and `merge` print seconds.
+//! Ten layers of a generated distribution give a root of about 60,000 entries. `open`, `merge` and `diff` print seconds.
 //! `lookup` prints nanoseconds for each path component. Each figure is the median of several rounds in one process.
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
     time::Instant,
 };
 
-use vmroot_container_fs::ContainerFs;
+use vmroot_container_fs::{ContainerFs, DiffOptions};
 use vmroot_layer_index::{BuildOptions, Index, InodeId, build, merge};
 use vmroot_model::Digest;
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
@@ -22,6 +22,8 @@ const LAYERS: usize = 10;
 const PACKAGES_PER_LAYER: usize = 40;
 const FILES_PER_PACKAGE: usize = 148;
 const ROUNDS: usize = 31;
+/// The number of paths that differ in `diff`: two in each package.
+const CHANGES: usize = 2 * LAYERS * PACKAGES_PER_LAYER;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -48,7 +50,15 @@ fn main() -> Result<()> {
             let paths = shuffled_paths(&container_fs);
             median(|| lookup_all(&container_fs, &paths))? * 1e9
         }
-        _ => return Err("usage: micro open|merge|lookup".into()),
+        "diff" => {
+            let (old, new) = (open()?, with_changes(directory.path(), &layers)?);
+            let all_changes = || Ok::<_, vmroot_container_fs::Error>(old.diff(&new, &DiffOptions::default()).count());
+            median(|| {
+                let (seconds, changes) = seconds(all_changes)?;
+                if changes == CHANGES { Ok(seconds) } else { Err(format!("{changes} changes").into()) }
+            })?
+        }
+        _ => return Err("usage: micro open|merge|lookup|diff".into()),
     };
     Ok(writeln!(io::stdout(), "{median}")?)
 }
@@ -71,6 +81,19 @@ fn layer(number: usize) -> Layer {
         entries.push(Entry::whiteout(file(package, 2)));
     }
     Layer::new(entries)
+}
+
+/// Opens the root of the layers and of one more, which changes and removes a file of each package.
+fn with_changes(directory: &Path, layers: &[&Index]) -> Result<ContainerFs> {
+    let packages = 0..LAYERS * PACKAGES_PER_LAYER;
+    let changes =
+        packages.flat_map(|package| [Entry::file(file(package, 3), "changed"), Entry::whiteout(file(package, 4))]);
+    let tar = Layer::new(changes).to_tar(&Encoding::default());
+    let upper = Index::open(&build(&tar[..], directory, &BuildOptions::default())?.publish()?)?;
+    let layers: Vec<&Index> = layers.iter().copied().chain([&upper]).collect();
+    let root = directory.join("changed.idx");
+    merge(None, &layers, &Digest::of(b"changed"), fs::File::create(&root)?)?;
+    Ok(ContainerFs::open(&root, &|digest| directory.join(format!("{}.contents", digest.hex())))?)
 }
 
 fn package(number: usize) -> Vec<Entry> {

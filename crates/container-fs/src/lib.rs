@@ -5,20 +5,24 @@
 //! [`LayeredContainerFs`] is a root with more layers on top.
 
 pub mod acl;
+mod diff;
 mod error;
 mod failures;
 mod fs;
 mod images;
 mod layered;
+mod origin;
 mod resolve;
 mod stat;
 mod users;
 mod walk;
 
+pub use diff::{Change, ChangeKind, Diff, DiffOptions, Field, Fields};
 pub use error::{Error, Result};
 pub use failures::ReadFailures;
 pub use fs::{ContainerFs, Contents, DirEntry};
 pub use layered::{ExtraLayer, LayerFiles, LayeredContainerFs};
+pub use origin::{FollowedLink, Hidden, Hiding, HidingCause, Located, Origin, Version};
 pub use resolve::Resolved;
 pub use stat::{Stat, StatFs};
 pub use users::UserIds;

@@ -48,7 +48,7 @@ use serde_json::Value as Json;
 
 pub use error::{Error, Result};
 pub use json::{JsonStyle, to_json};
-pub use report::{Report, is_json};
+pub use report::{Report, align_columns, is_json};
 pub use schema::{Field, Omit, Struct, Type};
 pub use time::Time;
 

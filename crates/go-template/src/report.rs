@@ -5,6 +5,12 @@ mod columns;
 use serde_json::Value as Json;
 
 use crate::{Result, Template, Type};
+pub use columns::align_columns;
+
+/// The smallest width of a column of podman's tables, with its padding.
+const MIN_WIDTH: usize = 12;
+/// The number of spaces after the widest cell of a column of podman's tables.
+const PADDING: usize = 2;
 
 /// Returns whether a format asks for JSON: `json`, `{{json}}` or `{{json.}}`. `{{json .}}` is a template.
 pub fn is_json(format: &str) -> bool {
@@ -66,7 +72,7 @@ impl Report {
         // The type of the list is `[]interface {}`, as that of the tools.
         let list = Type::Slice(Box::new(of.clone()));
         let output = self.template.execute_dynamic(values, &list)?;
-        Ok(if self.is_table { columns::align(&output) } else { output })
+        Ok(if self.is_table { align_columns(&output, MIN_WIDTH, PADDING) } else { output })
     }
 }
 

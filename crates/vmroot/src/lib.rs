@@ -52,7 +52,7 @@ mod validate;
 
 pub use client::{
     Client, ClientOptions, ImageDocuments, PullOptions, SyncDestination, SyncItem, SyncOptions, SyncSource,
-    TransportOptions,
+    TransportOptions, Why,
 };
 #[cfg(feature = "registry")]
 pub use client::{ImageInstance, RegistryConfiguration, is_tag_list_refused};
@@ -70,8 +70,9 @@ pub use vmroot_compress::{Compression, Encoder, EncoderOptions, Limits, pipeline
 #[cfg(feature = "registry")]
 pub use vmroot_config_files::{self as config_files, Configuration, Explanation, Locations};
 pub use vmroot_container_fs::{
-    ContainerFs, Contents, DirEntry, Error as RootError, Extent, ExtraLayer, InodeId, InodeKind, LayerFiles,
-    LayeredContainerFs, Resolved, Stat, StatFs, Timestamp, UserIds, Walk, WalkEntry,
+    Change, ChangeKind, ContainerFs, Contents, Diff, DiffOptions, DirEntry, Error as RootError, Extent, ExtraLayer,
+    Field, Fields, FollowedLink, Hidden, Hiding, HidingCause, InodeId, InodeKind, LayerFiles, LayeredContainerFs,
+    Located, Origin, Resolved, Stat, StatFs, Timestamp, UserIds, Version, Walk, WalkEntry,
 };
 pub use vmroot_copy::{
     self as copy, BlobState, Copier, CopyOptions, CopyProgress, CopyReport, ListForm, NoCopyProgress, Selection,
@@ -79,8 +80,8 @@ pub use vmroot_copy::{
 pub use vmroot_errors::{ErrorKind, Limit, with_causes};
 pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
-    BlobProgress, Collection, Finding, Image, LayerRecord, NoProgress, Progress, PullPolicy, Record, Removal,
-    VerifyReport,
+    BlobProgress, Collection, Finding, HistoryStep, Image, LayerRecord, LayerSize, NoProgress, Progress, PullPolicy,
+    Record, Removal, VerifyReport,
 };
 pub use vmroot_layer_index::BuildOptions;
 pub use vmroot_model::{Digest, ImageConfig, ManifestFormat, Platform, Reference, split_image};

@@ -46,7 +46,21 @@ pub const LOOKUP: Race = Race {
     }],
 };
 
-/// Runs the example for one figure: seconds for `open` and `merge`, nanoseconds for `lookup`.
+/// The time of comparing two roots.
+pub const DIFF: Race = Race {
+    unit: Unit::Seconds,
+    repeat: true,
+    keep: false,
+    ours: |_, _| figure("diff"),
+    comparisons: &[Comparison {
+        key: "diff",
+        title: "diff of two roots of 60,000 entries",
+        target: Target::Under(0.020),
+        rival: None,
+    }],
+};
+
+/// Runs the example for one figure: seconds for `open`, `merge` and `diff`, nanoseconds for `lookup`.
 fn figure(name: &str) -> Result<f64> {
     let mut cargo = workspace::cargo();
     cargo.args(["run", "--quiet", "--release", "--package", "vmroot-container-fs", "--example", "micro", "--", name]);

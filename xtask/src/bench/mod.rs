@@ -50,6 +50,7 @@ const RACES: &[&Race] = &[
     &micro::OPEN,
     &micro::MERGE,
     &micro::LOOKUP,
+    &micro::DIFF,
     &mount::WALK,
     &mount::READ,
     &export::DIRECTORY,

@@ -123,10 +123,16 @@ pub(crate) fn resolve(context: &Context, image: &str, path: &Path) -> anyhow::Re
 }
 
 fn stat_json(root: &ContainerFs, path: &[u8], ino: InodeId) -> Value {
+    let mut value = attributes_json(root, ino);
+    value["path"] = json!(bytes_to_text(path));
+    value
+}
+
+/// Returns the attributes of an inode as JSON, without a path.
+pub(super) fn attributes_json(root: &ContainerFs, ino: InodeId) -> Value {
     let stat = root.stat(ino);
     let xattrs = root.xattrs(ino).map(|(name, value)| (bytes_to_text(name), json!(bytes_to_text(value))));
     json!({
-        "path": bytes_to_text(path),
         "type": kind_name(stat.kind),
         "mode": format!("{:04o}", stat.mode & 0o7777),
         "uid": stat.uid,
@@ -144,11 +150,11 @@ fn stat_json(root: &ContainerFs, path: &[u8], ino: InodeId) -> Value {
 
 /// Returns bytes as text for JSON. Valid UTF-8 is unchanged; in other bytes, backslashes and all but printable ASCII
 /// are escaped.
-fn bytes_to_text(bytes: &[u8]) -> String {
+pub(super) fn bytes_to_text(bytes: &[u8]) -> String {
     std::str::from_utf8(bytes).map_or_else(|_| bytes.escape_ascii().to_string(), str::to_owned)
 }
 
-fn kind_name(kind: InodeKind) -> &'static str {
+pub(super) fn kind_name(kind: InodeKind) -> &'static str {
     match kind {
         InodeKind::Regular => "file",
         InodeKind::Directory => "directory",

@@ -12,13 +12,16 @@ use crate::program::Program;
 use crate::samples::{REPOSITORY, base, image, serve, top};
 
 /// Every command that pulls a missing image. `IMAGE` stands for the image.
-const COMMANDS: [&[&str]; 11] = [
+const COMMANDS: [&[&str]; 14] = [
     &["config", "IMAGE"],
     &["ls", "IMAGE"],
     &["stat", "IMAGE", "etc"],
     &["cat", "IMAGE", "etc/motd"],
     &["readlink", "IMAGE", "bin"],
     &["resolve", "IMAGE", "bin"],
+    &["diff", "IMAGE", "IMAGE"],
+    &["why", "IMAGE", "etc"],
+    &["history", "IMAGE"],
     &["mount", "IMAGE", "."],
     &["virtiofs", "IMAGE", "--socket=socket"],
     &["export", "IMAGE", "-", "--format=tar"],

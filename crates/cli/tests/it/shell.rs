@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 23] = [
     "pull",
     "load",
     "images",
@@ -18,6 +18,9 @@ const COMMANDS: [&str; 20] = [
     "cat",
     "readlink",
     "resolve",
+    "diff",
+    "why",
+    "history",
     "mount",
     "umount",
     "export",

@@ -26,6 +26,8 @@ const TEXT_SHOWN: &str = "text\\x1b]0;owned\\x07\\u{9b}\\u{202e}\\x7f\\r\\n";
 struct Hostile {
     program: Program,
     image: String,
+    /// An image without any files.
+    empty: String,
     registry: Registry,
 }
 
@@ -44,15 +46,21 @@ impl Hostile {
             .setting("Cmd", vec![TEXT])
             .setting("WorkingDir", TEXT)
             .config_member("author", TEXT)
+            .config_member("history", json!([{"created": TEXT, "created_by": TEXT, "comment": TEXT}]))
             .build();
         let image = serve(&registry, &image, "v1");
+        let empty = serve(&registry, &ImageBuilder::new().layer(&Layer::new([])).build(), "empty");
         let program = Program::new();
-        program.ok(["pull", &image, "--arch=amd64"]);
-        Self { program, image, registry }
+        program.ok(["pull", &image, &empty, "--arch=amd64"]);
+        Self { program, image, empty, registry }
     }
 
     fn command(&self, verb: &[&str]) -> Command {
-        let arguments = verb.iter().map(|word| if *word == "IMAGE" { &self.image } else { *word });
+        let arguments = verb.iter().map(|word| match *word {
+            "IMAGE" => &self.image,
+            "EMPTY" => &self.empty,
+            word => word,
+        });
         self.program.command(arguments.chain(["--arch=amd64"]))
     }
 }
@@ -107,6 +115,12 @@ fn no_command_sends_control_characters_to_a_terminal() {
         (&["ls", "--json", "IMAGE", "/"], "\\\\x1b[2J"),
         (&["stat", "IMAGE", "link"], SHOWN),
         (&["readlink", "IMAGE", "link"], SHOWN),
+        (&["diff", "EMPTY", "IMAGE"], SHOWN),
+        (&["diff", "--json", "IMAGE", "EMPTY"], "\\\\x1b[2J"),
+        (&["why", "IMAGE", "link"], SHOWN),
+        (&["why", "--json", "IMAGE", "link"], "\\u001b]0;owned"),
+        (&["history", "IMAGE"], "text\\x1b]0;owned\\x07"),
+        (&["history", "--no-trunc", "--format={{.Comment}}", "IMAGE"], "text\\x1b]0;owned\\x07"),
         (&["inspect", "IMAGE"], TEXT_SHOWN),
         (&["inspect", "--json", "IMAGE"], "\\u001b]0;owned\\u0007\\u009b\\u202e\\u007f\\r\\n"),
         (&["config", "IMAGE"], "\\u001b]0;owned\\u0007\\u009b\\u202e\\u007f\\r\\n"),
@@ -140,6 +154,7 @@ fn pipes_get_bytes_unchanged() {
     let run = |verb: &[&str]| hostile.command(verb).output().unwrap().stdout;
     assert_eq!(run(&["ls", "IMAGE", "d"]), [NAME, b"\n"].concat());
     assert_eq!(run(&["readlink", "IMAGE", "link"]), [NAME, b"\n"].concat());
+    assert_eq!(run(&["diff", "EMPTY", "IMAGE"]), [b"A /d\nA /d/", NAME, b"\nA /link\n"].concat());
     assert!(run(&["inspect", "IMAGE"]).windows(TEXT.len()).any(|part| part == TEXT.as_bytes()));
     let raw = run(&["config", "--raw", "IMAGE"]);
     assert!(serde_json::from_slice::<serde_json::Value>(&raw).unwrap()["author"] == TEXT);

@@ -3,6 +3,7 @@
 mod layered;
 mod listing;
 mod operations;
+mod origin;
 mod resolve;
 mod stack;
 mod users;

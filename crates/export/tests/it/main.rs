@@ -2,6 +2,7 @@
 
 mod cpio;
 mod damage;
+mod diff;
 mod directory;
 mod forged;
 mod hostile;

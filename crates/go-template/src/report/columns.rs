@@ -1,12 +1,10 @@
-//! Aligns columns as Go's `text/tabwriter` does with the options of podman and docker.
-
-/// The smallest width of a column, with its padding.
-const MIN_WIDTH: usize = 12;
-/// The number of spaces after the widest cell of a column.
-const PADDING: usize = 2;
+//! Aligns columns as Go's `text/tabwriter` does.
 
 /// Aligns cells that end with a tab. A column is a run of lines that have a cell there.
-pub(crate) fn align(text: &[u8]) -> Vec<u8> {
+///
+/// `padding` is the number of spaces after the widest cell of a column, and `min_width` the smallest width of a column
+/// with its padding. Docker's tables have 10 and 3, podman's 12 and 2.
+pub fn align_columns(text: &[u8], min_width: usize, padding: usize) -> Vec<u8> {
     let text = String::from_utf8_lossy(text);
     let lines: Vec<Vec<&str>> = text.split('\n').map(|line| line.split('\t').collect()).collect();
     let mut widths: Vec<Vec<usize>> = lines.iter().map(|line| vec![0; line.len() - 1]).collect();
@@ -16,7 +14,7 @@ pub(crate) fn align(text: &[u8]) -> Vec<u8> {
         while start < lines.len() {
             let run = widths[start..].iter().take_while(|widths| widths.len() > column).count();
             let cells = lines[start..start + run].iter().map(|line| line[column].chars().count());
-            let width = cells.max().map_or(0, |widest| (widest + PADDING).max(MIN_WIDTH));
+            let width = cells.max().map_or(0, |widest| (widest + padding).max(min_width));
             widths[start..start + run].iter_mut().for_each(|widths| widths[column] = width);
             start += run.max(1);
         }
