@@ -113,13 +113,13 @@ fn read_limited(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
 /// The lock of the layout is for changing `index.json`. The lock of the blobs is shared by writers of images, and
 /// exclusive for a process that removes blobs.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     _directory: File,
 }
 
 impl Lock {
     /// Takes the lock of a directory. Waits for other processes and threads.
-    pub(super) fn take(path: &Path) -> Result<Self> {
+    pub(crate) fn take(path: &Path) -> Result<Self> {
         Self::take_by(path, File::lock)
     }
 
