@@ -72,8 +72,12 @@ fn complete(path: &Path) -> Result<()> {
 /// Reads `index.json`, or returns `None` if it does not exist.
 pub(super) fn read_index(path: &Path) -> Result<Option<IndexFile>> {
     let Some(bytes) = read_limited(&path.join(INDEX_JSON), MANIFEST_LIMIT)? else { return Ok(None) };
-    let index = IndexFile::parse(&bytes);
-    index.map(Some).map_err(|error| Error::member(path, INDEX_JSON, format!("is not an index: {error}")))
+    // serde's messages quote values, and the file may be a link to one that others may not read.
+    let invalid = |error: serde_json::Error| {
+        let (line, column) = (error.line(), error.column());
+        Error::member(path, INDEX_JSON, format!("is not an index: error at line {line}, column {column}"))
+    };
+    IndexFile::parse(&bytes).map(Some).map_err(invalid)
 }
 
 /// Replaces `index.json`. The caller holds the lock.

@@ -36,10 +36,10 @@ impl Client {
     /// - [`ErrorKind::Other`](crate::ErrorKind::Other): a file cannot be changed or removed, or the registry does not
     ///   allow deletion.
     pub fn delete_image(&self, name: &ImageName) -> Result<Vec<Digest>> {
-        match name {
-            #[cfg(feature = "registry")]
-            ImageName::Docker(reference) => Ok(vec![self.delete(reference)?]),
-            name => Ok(delete_image(name, self.transports.shared_blob_dir.as_deref())?),
+        #[cfg(feature = "registry")]
+        if let ImageName::Docker(reference) = name {
+            return Ok(vec![self.delete(reference)?]);
         }
+        Ok(delete_image(name, self.transports.shared_blob_dir.as_deref())?)
     }
 }
