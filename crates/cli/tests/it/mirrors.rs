@@ -253,7 +253,9 @@ fn login_checks_and_stores_credentials() {
         assert!(message.contains("not logged into"), "{message}");
     }
     configured.ok(&["login", "-u=ann", "-p=primary", &host, &authfile]);
-    assert_eq!(configured.ok(&["logout", "--json", &host, &authfile]), format!("{{\"registry\":\"{host}\"}}\n"));
+    let removed: serde_json::Value =
+        serde_json::from_str(&configured.ok(&["logout", "--json", &host, &authfile])).unwrap();
+    assert_eq!(removed, serde_json::json!({ "registry": host }));
     configured.ok(&["login", "-u=ann", "-p=primary", &host, &authfile]);
     configured.ok(&["logout", "--all", &authfile]);
     configured.fails(1, &["login", "--get-login", &host, &authfile]);

@@ -186,6 +186,7 @@ fn images_that_other_commands_delete() {
         ("vmroot:alpine", "`vmroot rm alpine`"),
         ("containers-storage:alpine", "`podman rmi`"),
         ("docker-daemon:alpine:1", "`docker rmi`"),
+        ("oci-archive:a.tar:x", "remove the file"),
     ] {
         let error = program.fails(2, ["delete", name]);
         assert!(error.contains(command), "{error}");

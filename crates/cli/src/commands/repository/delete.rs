@@ -52,6 +52,9 @@ fn other_command(image: &str, name: &ImageName) -> Option<String> {
         ImageName::Cache(name) => format!("`vmroot rm {name}` removes an image of the cache"),
         ImageName::Storage(_) => "containers-storage: is read only; `podman rmi` removes its images".to_owned(),
         ImageName::Daemon(_) => "`docker rmi` removes the images of a Docker engine".to_owned(),
+        ImageName::Archive { .. } | ImageName::Tarball(_) | ImageName::Sif(_) => {
+            "remove the file or the directory itself".to_owned()
+        }
         _ => return None,
     };
     Some(format!("{image}: delete is for images of registries and OCI layouts; {command}"))
