@@ -255,7 +255,7 @@ fn login_checks_and_stores_credentials() {
     configured.ok(&["login", "-u=ann", "-p=primary", &host, &authfile]);
     let removed: serde_json::Value =
         serde_json::from_str(&configured.ok(&["logout", "--json", &host, &authfile])).unwrap();
-    assert_eq!(removed, serde_json::json!({ "registry": host }));
+    assert_eq!(removed, json!({ "registry": host }));
     configured.ok(&["login", "-u=ann", "-p=primary", &host, &authfile]);
     configured.ok(&["logout", "--all", &authfile]);
     configured.fails(1, &["login", "--get-login", &host, &authfile]);
