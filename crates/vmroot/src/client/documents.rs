@@ -51,8 +51,8 @@ impl Client {
     /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(directory.path().join("cache")))?;
     /// # let image = directory.path().join("image");
     /// # std::fs::create_dir(&image).unwrap();
-    /// # let layer = format!("sha256:{:064}", 1);
-    /// # let history = r#"{\"id\":\"one\",\"architecture\":\"amd64\",\"os\":\"linux\"}"#;
+    /// # let (id, layer) = (format!("{:064}", 1), format!("sha256:{:064}", 2));
+    /// # let history = format!(r#"{{\"id\":\"{id}\",\"architecture\":\"amd64\",\"os\":\"linux\"}}"#);
     /// # let text = format!(
     /// #     r#"{{"schemaVersion":1,"name":"team/app","tag":"v1","architecture":"amd64",
     /// #     "fsLayers":[{{"blobSum":"{layer}"}}],"history":[{{"v1Compatibility":"{history}"}}]}}"#
