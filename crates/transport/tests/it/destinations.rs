@@ -531,7 +531,7 @@ fn an_index_that_is_none_is_not_quoted() {
         fs::write(workplace.path("layout/index.json"), text).unwrap();
         let opened = destination(&workplace.name("oci:layout:b"), &workplace.options());
         let error = opened.map(drop).unwrap_err().full_message();
-        assert!(error.contains("index.json is not an index: error at line 1"), "{error}");
+        assert!(error.contains("is not an index: error at line 1"), "{error}");
         assert!(!error.contains("secret"), "{error}");
     }
 }
