@@ -39,7 +39,7 @@ pub(crate) use mount::{Driver, MountArguments};
 pub(crate) use platform::{PlatformArguments, Pull};
 pub(crate) use registries::RegistriesCommand;
 pub(crate) use registry::RegistryArguments;
-pub(crate) use repository::{RemoteArgument, RepositoryArgument};
+pub(crate) use repository::{DeleteArguments, RemoteArgument, RepositoryArgument};
 pub(crate) use skopeo::{NO_POLICY, RetryArguments, SkopeoArguments};
 pub(crate) use sync::{SyncArguments, SyncFrom, SyncTo};
 pub(crate) use virtiofs::VirtiofsArguments;
@@ -206,8 +206,8 @@ pub(crate) enum Command {
         /// A tag of the same repository, or docker://NAME
         destination: String,
     },
-    /// Delete an image from its registry by its digest, and so with all its tags
-    Delete(RemoteArgument),
+    /// Delete an image from its registry by its digest, and so with all its tags, or from an OCI layout
+    Delete(DeleteArguments),
     /// Remove images; `gc` frees their space
     Rm {
         /// References, ids, or prefixes of ids; an id removes all names of its image

@@ -49,7 +49,7 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
             repository::referrers(&context.with_retries(&image.retries), &image.image, artifact_type.as_deref())
         }
         Command::Tag { source, destination } => repository::tag(context, &source, &destination),
-        Command::Delete(argument) => repository::delete(&context.with_retries(&argument.retries), &argument.image),
+        Command::Delete(argument) => repository::delete(&context.with_retries(&argument.retries), &argument),
         Command::Config { image, raw } => images::config(context, &image, raw),
         Command::Rm { images } => images::remove(context, &images),
         Command::Gc { dry_run } => cache::collect(context, dry_run),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use rustix::fs::Access;
+use vmroot::registry::AuthVariable;
 use vmroot::transport::StorageUser;
 use vmroot::{Locations, Proxies};
 
@@ -35,9 +36,17 @@ pub(crate) fn locations(arguments: &RegistryArguments) -> Locations {
         compat_auth_file: None,
         // As docker, which accepts a relative path.
         docker_config: file_variable("DOCKER_CONFIG"),
+        docker_auth_config: docker_auth_config(),
         cert_dir: arguments.cert_dir.clone(),
         helper_directories: Vec::new(),
     }
+}
+
+/// Returns the credentials of `DOCKER_AUTH_CONFIG`, which newer versions of docker read.
+fn docker_auth_config() -> Option<AuthVariable> {
+    let name = "DOCKER_AUTH_CONFIG".to_owned();
+    let text = env::var(&name).ok().filter(|text| !text.trim().is_empty())?;
+    Some(AuthVariable { name, text })
 }
 
 /// Returns the address of the Docker engine, from `DOCKER_HOST`.

@@ -50,6 +50,16 @@ impl std::fmt::Display for AlreadyReported {
 
 impl std::error::Error for AlreadyReported {}
 
+/// A registry did not confirm a user and password.
+#[derive(Debug)]
+pub(crate) struct LoginFailed(pub(crate) String);
+
+impl std::fmt::Display for LoginFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot log in to {}", self.0)
+    }
+}
+
 /// Prints the error of a command, and returns the exit code.
 pub(crate) fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
@@ -75,7 +85,9 @@ pub(crate) fn exit_code(result: anyhow::Result<()>) -> ExitCode {
         }
     }
     let code = error_code(&error);
-    if code == AUTHENTICATION {
+    if code == AUTHENTICATION && error.downcast_ref::<LoginFailed>().is_some() {
+        output::print_hint("some registries take an access token in place of the password");
+    } else if code == AUTHENTICATION {
         output::print_hint(
             "`vmroot login REGISTRY` stores a user and password; `vmroot registries explain` says which are used",
         );

@@ -69,13 +69,13 @@ pub struct CertificatesExplanation {
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct CredentialExplanation {
-    /// The file, or the program of the helper.
+    /// The file, the environment variable, or the program of the helper.
     pub source: String,
     /// The user, if the credential has one.
     pub user: Option<String>,
     /// `password`, `identity-token` or `registry-token`, or `None` with an error.
     pub kind: Option<&'static str>,
-    /// The key of the entry in the file.
+    /// The key of the entry in the file or variable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The credential file that names the helper.
@@ -114,7 +114,9 @@ impl CredentialExplanation {
     fn of_found(found: FoundCredential) -> Self {
         let described = Self { user: found.user, ..Self::of(&found.credential, found.source.to_string()) };
         match found.source {
-            CredentialSource::File { key, .. } => Self { key: Some(key), ..described },
+            CredentialSource::File { key, .. } | CredentialSource::Variable { key, .. } => {
+                Self { key: Some(key), ..described }
+            }
             CredentialSource::Helper { file, .. } => Self { named_by: file, ..described },
         }
     }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use vmroot_registry::{AuthPlace, AuthVariable};
+
 use crate::{Error, Result};
 
 /// The places where configuration files are. The caller fills them, because the library reads no environment.
@@ -34,6 +36,8 @@ pub struct Locations {
     pub compat_auth_file: Option<PathBuf>,
     /// The directory of Docker's `config.json`, `$DOCKER_CONFIG`. The default is `~/.docker`.
     pub docker_config: Option<PathBuf>,
+    /// `$DOCKER_AUTH_CONFIG`: the JSON of a credential file. It is searched before Docker's `config.json`.
+    pub docker_auth_config: Option<AuthVariable>,
     /// The only directory with certificates, for all registries.
     pub cert_dir: Option<PathBuf>,
     /// The directories to search for credential helpers. If empty, `PATH` is searched.
@@ -107,10 +111,10 @@ impl Locations {
         user.into_iter().chain(system).map(|directory| directory.join(domain)).collect()
     }
 
-    /// Returns the credential files, in order of precedence.
-    pub fn auth_files(&self) -> Vec<PathBuf> {
+    /// Returns the credential files and the variable, in order of precedence.
+    pub fn auth_files(&self) -> Vec<AuthPlace> {
         if let Some(path) = self.auth_file.as_ref().or(self.compat_auth_file.as_ref()) {
-            return vec![path.clone()];
+            return vec![AuthPlace::File(path.clone())];
         }
         let primary = match self.primary_auth_file() {
             Ok(path) => Some(path),
@@ -122,13 +126,11 @@ impl Locations {
         };
         let config = self.config_home.clone().or_else(|| self.in_home(".config"));
         let docker = self.docker_config.clone().or_else(|| self.in_home(".docker"));
-        let files = [
-            primary,
-            config.map(|directory| directory.join("containers/auth.json")),
-            docker.map(|directory| directory.join("config.json")),
-            self.in_home(".dockercfg"),
-        ];
-        files.into_iter().flatten().collect()
+        let podmans = [primary, config.map(|directory| directory.join("containers/auth.json"))];
+        let dockers = [docker.map(|directory| directory.join("config.json")), self.in_home(".dockercfg")];
+        let places = |files: [Option<PathBuf>; 2]| files.into_iter().flatten().map(AuthPlace::File);
+        let variable = self.docker_auth_config.clone().map(AuthPlace::Variable);
+        places(podmans).chain(variable).chain(places(dockers)).collect()
     }
 
     /// Returns the credential file that is read first and written by default.

@@ -113,7 +113,7 @@ pub enum Error {
 
     /// A Docker schema 1 manifest.
     #[error(
-        "manifest {digest} is of Docker's obsolete schema 1, which only copies read; copy the image in the OCI format first"
+        "manifest {digest} is of Docker's obsolete schema 1, which only copies and `inspect` read; copy the image in the OCI format first"
     )]
     Schema1 {
         /// The SHA-256 digest of the document's bytes.

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use editor::AuthFileEditor;
-pub use files::AuthFiles;
+pub use files::{AuthFiles, AuthPlace, AuthVariable};
 pub use found::{CredentialSource, FoundCredential};
 pub use helper::CredentialHelper;
 

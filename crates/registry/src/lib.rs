@@ -73,8 +73,8 @@ mod upload;
 pub use blob::BlobBody;
 pub use client::Client;
 pub use credentials::{
-    AuthFileEditor, AuthFiles, Credential, CredentialChain, CredentialHelper, CredentialSource, Credentials,
-    FixedCredential, FoundCredential,
+    AuthFileEditor, AuthFiles, AuthPlace, AuthVariable, Credential, CredentialChain, CredentialHelper,
+    CredentialSource, Credentials, FixedCredential, FoundCredential,
 };
 pub use error::{Error, Result};
 pub use hosts::{FixedHostSettings, HostOptions, HostSettings};

@@ -15,7 +15,7 @@ use vmroot_model::{Descriptor, Digest, Document, Index, MANIFEST_LIMIT, MediaTyp
 
 pub(crate) use self::delete::delete;
 pub(crate) use self::destination::{OciLayoutDestination, accepts, can_hold, check_media_type, layer_form};
-pub(crate) use self::directory::{BLOBS, index_bytes, layout_file};
+pub(crate) use self::directory::{BLOBS, Lock, index_bytes, layout_file};
 pub(crate) use self::index_file::IndexFile;
 use crate::bundle::{Bundle, Directory};
 use crate::foreign::ForeignLayers;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use vmroot_model::Reference;
+use vmroot_model::{Digest, Reference};
 
 use crate::dir::DirDestination;
 use crate::docker_archive::DockerArchiveDestination;
@@ -93,14 +93,15 @@ pub fn open_destination(name: &ImageName, options: &DestinationOptions) -> Resul
 }
 
 /// Removes an image from an OCI layout: its entry in the index, and the blobs that no other image of the layout uses.
-/// Blobs in a shared directory stay, because other layouts may use them.
+/// Blobs in a shared directory stay, because other layouts may use them. Returns the digests of the removed manifests
+/// and indexes.
 ///
 /// # Errors
 /// - [`Error::InvalidName`]: the transport is not `oci`.
 /// - [`Error::NoSuchImage`], [`Error::SeveralImages`], [`Error::NoImages`]: the name does not select one image.
 /// - [`Error::Member`], [`Error::Document`]: the index or a manifest is not understood, so the use of blobs is unknown.
 /// - [`Error::Io`]: a file cannot be read, changed or removed.
-pub fn delete_image(name: &ImageName, shared_blob_dir: Option<&Path>) -> Result<()> {
+pub fn delete_image(name: &ImageName, shared_blob_dir: Option<&Path>) -> Result<Vec<Digest>> {
     match name {
         ImageName::Archive { format: Format::OciLayout, path, selector } => {
             oci_layout::delete(path, selector, shared_blob_dir)

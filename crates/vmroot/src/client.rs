@@ -5,6 +5,7 @@ mod changes;
 #[cfg(feature = "registry")]
 mod configuration;
 mod copy;
+mod delete;
 mod documents;
 mod pull;
 #[cfg(feature = "registry")]
@@ -215,6 +216,28 @@ impl Client {
 
     /// Returns a clone that reaches registries with other options and another configuration. The cancellation is the
     /// client's.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(directory.path().join("cache")))?;
+    /// # let registry = vmroot_testkit::registry::Registry::start();
+    /// # registry.require(vmroot_testkit::registry::Auth::basic("user", "secret"));
+    /// # registry.put_manifest("team/app", Some("v1"), "application/vnd.oci.image.index.v1+json", b"{}");
+    /// # let host = registry.host();
+    /// # let auth_file = directory.path().join("auth.json");
+    /// # let auths = format!(r#"{{"auths":{{"{host}":{{"auth":"dXNlcjpzZWNyZXQ="}}}}}}"#);
+    /// # std::fs::write(&auth_file, auths).unwrap();
+    /// use std::sync::Arc;
+    /// use vmroot::{Configuration, Locations, Reference, RegistryConfiguration, RegistryOptions};
+    ///
+    /// // The credentials are those of one file, and certificates and mirrors those of the system.
+    /// let locations = Locations { auth_file: Some(auth_file), ..Locations::default() };
+    /// let files = Arc::new(Configuration::new(locations));
+    /// let options = RegistryOptions { credentials: Arc::clone(&files) as _, ..RegistryOptions::default() };
+    /// let client = client.with_registries(options, Some(RegistryConfiguration::new(files)))?;
+    /// assert_eq!(client.list_tags(&Reference::parse(&format!("{host}/team/app"))?)?, ["v1"]);
+    /// # Ok::<(), vmroot::Error>(())
+    /// ```
     ///
     /// # Errors
     /// A certificate file cannot be read, or a proxy is not a URL.

@@ -1,5 +1,7 @@
 //! The commands that work on registries, without the cache.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::skopeo::RetryArguments;
@@ -16,6 +18,18 @@ pub(crate) struct RepositoryArgument {
 pub(crate) struct RemoteArgument {
     /// Reference (quay.io/x/y:1, quay.io/x/y@sha256:…), with or without docker://
     pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) retries: RetryArguments,
+}
+
+/// The image of `delete`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DeleteArguments {
+    /// Reference (quay.io/x/y:1, quay.io/x/y@sha256:…), with or without docker://, or oci:DIR:NAME
+    pub(crate) image: String,
+    /// The blobs of the OCI layout are in this directory, and stay there (oci:)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) shared_blob_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) retries: RetryArguments,
 }

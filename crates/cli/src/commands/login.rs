@@ -3,6 +3,7 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::json;
 use vmroot::config_files::{Error as ConfigError, check_key};
@@ -10,7 +11,7 @@ use vmroot::{Configuration, Credential, FixedCredential, RegistryOptions};
 
 use crate::args::{LoginArguments, LogoutArguments};
 use crate::context::Context;
-use crate::exit::UsageError;
+use crate::exit::{LoginFailed, UsageError};
 use crate::output;
 use crate::registry_access::RegistryAccess;
 
@@ -42,7 +43,7 @@ pub(crate) fn login(context: &Context, arguments: &LoginArguments) -> anyhow::Re
     }
     let (user, password) = ask(arguments)?;
     let credential = Credential::Password { user: user.clone(), password: password.clone() };
-    check(context, &configuration, key, credential)?;
+    check(context, &configuration, key, credential).with_context(|| LoginFailed(key.to_owned()))?;
     let stored = configuration.store_credential(key, &user, &password, &context.cancel());
     let stored = stored.map_err(vmroot::Error::from)?;
     if context.verbose() {
@@ -62,10 +63,14 @@ pub(crate) fn logout(context: &Context, arguments: &LogoutArguments) -> anyhow::
     let cancel = context.cancel();
     let Some(registry) = &arguments.registry else {
         configuration.erase_all_credentials(&cancel).map_err(vmroot::Error::from)?;
-        return Ok(output::print_line("Removed login credentials for all registries")?);
+        return match context.json() {
+            true => Ok(output::print_json(&json!({"registry": null}))?),
+            false => Ok(output::print_line("Removed login credentials for all registries")?),
+        };
     };
     let key = key(registry)?;
     match configuration.erase_credential(key, &cancel) {
+        Ok(()) if context.json() => Ok(output::print_json(&json!({"registry": key}))?),
         Ok(()) => Ok(output::print_line(format!("Removed login credentials for {key}"))?),
         Err(error @ ConfigError::NotLoggedIn { .. }) => {
             if let Some(found) = find(context, &configuration, key)? {

@@ -245,11 +245,17 @@ fn login_checks_and_stores_credentials() {
     configured.ok(&["pull", &format!("{host}/test/image:v1"), "--arch=amd64", &authfile]);
     let again = configured.ok(&["login", &host, &authfile]);
     assert!(again.contains("Already logged in"), "{again}");
+    assert!(wrong.stderr.contains(&format!("cannot log in to {host}")), "{wrong}");
+    assert!(!wrong.stderr.contains("vmroot login"), "the hint is not the command that failed: {wrong}");
     assert!(configured.ok(&["logout", &host, &authfile]).contains(&host));
     for arguments in [&["logout", &host, &authfile][..], &["login", "--get-login", &host, &authfile]] {
         let message = configured.fails(1, arguments);
         assert!(message.contains("not logged into"), "{message}");
     }
+    configured.ok(&["login", "-u=ann", "-p=primary", &host, &authfile]);
+    let removed: serde_json::Value =
+        serde_json::from_str(&configured.ok(&["logout", "--json", &host, &authfile])).unwrap();
+    assert_eq!(removed, json!({ "registry": host }));
     configured.ok(&["login", "-u=ann", "-p=primary", &host, &authfile]);
     configured.ok(&["logout", "--all", &authfile]);
     configured.fails(1, &["login", "--get-login", &host, &authfile]);

@@ -93,6 +93,22 @@ fn registry_without_access_is_4() {
     // base64 of user:secret
     let auth = program.file("auth.json", format!(r#"{{"auths":{{"{host}":{{"auth":"dXNlcjpzZWNyZXQ="}}}}}}"#));
     pull(&["--authfile", auth.to_str().unwrap()]).ok();
+    let config = std::fs::read_to_string(&auth).unwrap();
+    let of_variable = |text: &str, arguments: &[&str]| {
+        crate::program::CommandOutput::from(
+            program.command(arguments).env("DOCKER_AUTH_CONFIG", text).output().unwrap(),
+        )
+    };
+    let repository = format!("{host}/test/image");
+    of_variable(&config, &["tags", &repository]).ok();
+    let warned = of_variable("{", &["tags", &repository]).fails(4);
+    assert!(warned.contains("DOCKER_AUTH_CONFIG"), "{warned}");
+    let explained = of_variable(&config, &["registries", "explain", "--json", &repository]).ok();
+    assert!(explained.contains(r#""source": "DOCKER_AUTH_CONFIG""#), "{explained}");
+    assert!(!explained.contains("secret"), "{explained}");
+    // A file that the command line names is the only one.
+    let empty = program.file("empty.json", "{}");
+    of_variable(&config, &["tags", &repository, "--authfile", empty.to_str().unwrap()]).fails(4);
     // An image in the cache needs no credentials.
     program.ok(["cat", &reference, "etc/motd", "--arch=amd64"]);
 }

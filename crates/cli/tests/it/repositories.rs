@@ -186,10 +186,42 @@ fn images_that_other_commands_delete() {
         ("vmroot:alpine", "`vmroot rm alpine`"),
         ("containers-storage:alpine", "`podman rmi`"),
         ("docker-daemon:alpine:1", "`docker rmi`"),
+        ("oci-archive:a.tar:x", "remove the file"),
     ] {
         let error = program.fails(2, ["delete", name]);
         assert!(error.contains(command), "{error}");
     }
+}
+
+#[test]
+fn images_of_layouts_are_deleted() {
+    let program = Program::new();
+    let path = program.path("layout").display().to_string();
+    let name = |tag: &str| format!("oci:{path}:{tag}");
+    for (tag, arguments) in [("all", &["--all"][..]), ("one", &["--arch=amd64"]), ("same", &["--arch=amd64"])] {
+        program.ok(["copy", "--quiet", DEMO, &name(tag)].iter().chain(arguments));
+    }
+    let blobs = || std::fs::read_dir(format!("{path}/blobs/sha256")).unwrap().count();
+    let all = blobs();
+    let digest = |tag: &str| program.ok(["inspect", "--format={{.Digest}}", &name(tag)]);
+    let one = digest("one");
+    // The list has the same image.
+    assert_eq!(program.ok(["delete", &name("one")]), one);
+    assert_eq!(blobs(), all);
+    program.fails(3, ["inspect", &name("one")]);
+    let list = digest("all");
+    assert_eq!(
+        program.json(["delete", "--json", &name("all")]),
+        json!({"reference": name("all"), "digest": list.trim()})
+    );
+    assert!(blobs() < all);
+    // The other image is whole.
+    program.ok(["copy", "--quiet", &name("same"), &format!("dir:{}", program.path("dir").display())]);
+    for (name, code) in [(name("all"), 3), ("oci:/nonexistent:x".to_owned(), 3), (format!("dir:{path}"), 2)] {
+        let error = program.fails(code, ["delete", &name]);
+        assert!(error.contains(name.split(':').nth(1).unwrap()), "{error}");
+    }
+    program.fails(2, ["delete", "--shared-blob-dir=/tmp", "localhost:1/x"]);
 }
 
 #[test]

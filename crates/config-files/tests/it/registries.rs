@@ -399,3 +399,42 @@ fn the_first_entry_of_a_prefix_counts() {
     let registries = parse(text).unwrap();
     assert_eq!((registries.entries().len(), location(&registries, "x.com/y").as_deref()), (1, Some("a.com")));
 }
+
+/// Cuts a file at every byte, and changes every byte.
+#[test]
+fn damaged_files_do_not_panic() {
+    let home = Home::new();
+    let path = home.path("registries.conf");
+    let text = r#"unqualified-search-registries = ["a.test", "b.test:5000"]
+short-name-mode = "permissive"
+credential-helpers = ["containers-auth.json"]
+[aliases]
+"ä" = "quay.io/x/y"
+[[registry]]
+prefix = "*.a.test"
+location = "b.test/c"
+mirror-by-digest-only = false
+[[registry.mirror]]
+location = "m.test:1/é"
+pull-from-mirror = "tag-only"
+insecure = true
+"#;
+    let (reference, mut loaded) = (reference("x.a.test/repo:tag"), 0);
+    let mut read = |bytes: &[u8]| {
+        let locations = home.with_conf("");
+        fs::write(&path, bytes).unwrap();
+        if let Ok(registries) = Registries::load(&locations) {
+            let _ = registries.resolve(&reference);
+            loaded += 1;
+        }
+    };
+    for position in 0..text.len() {
+        read(&text.as_bytes()[..position]);
+        for byte in [0, b'"', b'[', b'*', b'/', 0xff] {
+            let mut bytes = text.as_bytes().to_vec();
+            bytes[position] = byte;
+            read(&bytes);
+        }
+    }
+    assert!(loaded > 0, "some changes are harmless");
+}

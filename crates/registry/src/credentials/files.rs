@@ -1,5 +1,6 @@
-//! Credential files: `auth.json` (containers-auth.json(5)), Docker's `config.json`, and `.dockercfg`.
+//! Credential files, and the environment variable in place of one: `auth.json` (containers-auth.json(5)), Docker's `config.json`, and `.dockercfg`.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,18 +20,66 @@ use crate::{Cancel, Error, Result};
 /// returned only if no other file has a credential. If the helper in `credsStore` fails, a warning is logged.
 #[derive(Clone, Debug)]
 pub struct AuthFiles {
-    /// The files, the one with the highest precedence first. A file named `.dockercfg` has Docker's oldest form, a map
-    /// of `auths` alone.
-    pub files: Vec<PathBuf>,
+    /// The files, the one with the highest precedence first.
+    pub files: Vec<AuthPlace>,
     /// The directories to search for helpers (`docker-credential-NAME`). If empty, `PATH` is searched.
     pub helper_directories: Vec<PathBuf>,
     /// The maximum run time of a helper. A cancelled search kills it earlier.
     pub helper_timeout: Duration,
 }
 
+/// A file, or a text in the form of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthPlace {
+    /// A file. One named `.dockercfg` has Docker's oldest form, a map of `auths` alone.
+    File(PathBuf),
+    /// The value of an environment variable.
+    Variable(AuthVariable),
+}
+
+/// The value of an environment variable such as `DOCKER_AUTH_CONFIG`. As in docker, only its `auths` are used, and a
+/// malformed value is skipped with a warning.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AuthVariable {
+    /// The name of the variable.
+    pub name: String,
+    /// The JSON in it. It is secret.
+    pub text: String,
+}
+
+impl fmt::Debug for AuthVariable {
+    /// Omits the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthVariable").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl AuthVariable {
+    fn find(&self, domain: &str, repository: &str) -> Option<FoundCredential> {
+        // Messages about files begin with the path, and so with the name of the variable.
+        let path = Path::new(&self.name);
+        let text = self.text.trim();
+        if text.is_empty() {
+            return None;
+        }
+        let entry = AuthFile::parse(path, text.as_bytes()).and_then(|file| file.entry(path, domain, repository));
+        match entry {
+            Ok(entry) => entry.map(|entry| {
+                let source = CredentialSource::Variable { name: self.name.clone(), key: entry.key };
+                FoundCredential { credential: entry.credential, user: entry.user, source }
+            }),
+            Err(error) => {
+                tracing::warn!(error = with_causes(&error), "continuing without this environment variable");
+                None
+            }
+        }
+    }
+}
+
 impl AuthFiles {
     /// Creates a source from these files. Helpers are searched in `PATH` and have 30 seconds.
     pub fn new(files: Vec<PathBuf>) -> Self {
+        let files = files.into_iter().map(AuthPlace::File).collect();
         Self { files, helper_directories: Vec::new(), helper_timeout: Duration::from_secs(30) }
     }
 
@@ -41,7 +90,14 @@ impl AuthFiles {
     /// As [`Credentials::get`].
     pub fn find(&self, domain: &str, repository: &str, cancel: &Cancel) -> Result<Option<FoundCredential>> {
         let mut helper_error = None;
-        for path in &self.files {
+        for place in &self.files {
+            let path = match place {
+                AuthPlace::File(path) => path,
+                AuthPlace::Variable(variable) => match variable.find(domain, repository) {
+                    Some(found) => return Ok(Some(found)),
+                    None => continue,
+                },
+            };
             let Some(file) = AuthFile::read(path)? else { continue };
             match self.search(path, &file, domain, repository, cancel)? {
                 SearchOutcome::Found(found) => return Ok(Some(found)),

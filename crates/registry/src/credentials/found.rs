@@ -27,7 +27,7 @@ impl FoundCredential {
     }
 }
 
-/// The source of a credential. Its text form names the file or the program.
+/// The source of a credential. Its text form names the file, the variable or the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialSource {
     /// An entry of a credential file.
@@ -35,6 +35,13 @@ pub enum CredentialSource {
         /// The file.
         path: PathBuf,
         /// The key of the entry, such as `quay.io/team`.
+        key: String,
+    },
+    /// An entry in an environment variable, which has the JSON of a credential file.
+    Variable {
+        /// The name of the variable.
+        name: String,
+        /// The key of the entry.
         key: String,
     },
     /// A credential helper.
@@ -50,6 +57,7 @@ impl fmt::Display for CredentialSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { path, .. } => path.display().fmt(f),
+            Self::Variable { name, .. } => f.write_str(name),
             Self::Helper { program, .. } => f.write_str(program),
         }
     }

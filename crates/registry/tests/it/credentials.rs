@@ -10,7 +10,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use vmroot_registry::{
-    AuthFiles, Cancel, Client, ClientOptions, Credential, CredentialChain, Credentials, Error, FixedCredential,
+    AuthFiles, AuthPlace, AuthVariable, Cancel, Client, ClientOptions, Credential, CredentialChain, CredentialSource,
+    Credentials, Error, FixedCredential,
 };
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::registry::Auth;
@@ -57,7 +58,7 @@ impl Home {
 
     fn files(&self, files: &[&Path]) -> AuthFiles {
         AuthFiles {
-            files: files.iter().map(|path| path.to_path_buf()).collect(),
+            files: files.iter().map(|path| AuthPlace::File(path.to_path_buf())).collect(),
             helper_directories: vec![self.directory.path().to_owned()],
             helper_timeout: Duration::from_secs(20),
         }
@@ -504,4 +505,31 @@ fn a_broken_file_is_an_error_only_if_credentials_are_needed() {
     client.manifest(&fixture.reference()).unwrap();
     fixture.registry.require(Auth::basic("ann", "pass"));
     assert!(matches!(client.manifest(&fixture.reference()), Err(Error::AuthFile { .. })));
+}
+
+#[test]
+fn a_variable_has_the_entries_of_a_file() {
+    let home = Home::new();
+    let path = home.path("config.json");
+    fs::write(&path, json!({"auths": {"a.test": entry("file"), "b.test": entry("file")}}).to_string()).unwrap();
+    let found = |text: &str, domain: &str| {
+        let variable = AuthVariable { name: "DOCKER_AUTH_CONFIG".to_owned(), text: text.to_owned() };
+        assert!(!format!("{variable:?}").contains("auth\""), "the debug form has no secret");
+        let mut files = home.files(&[&path]);
+        files.files.insert(0, AuthPlace::Variable(variable));
+        let found = files.find(domain, "x", &Cancel::new()).unwrap();
+        found.map(|found| (found.user.unwrap(), found.source))
+    };
+    let text = json!({"auths": {"a.test": entry("variable")}, "credsStore": "missing"}).to_string();
+    let variable = CredentialSource::Variable { name: "DOCKER_AUTH_CONFIG".to_owned(), key: "a.test".to_owned() };
+    assert_eq!(found(&text, "a.test"), Some(("variable".to_owned(), variable)));
+    let file = |domain: &str| {
+        let source = CredentialSource::File { path: path.clone(), key: domain.to_owned() };
+        Some(("file".to_owned(), source))
+    };
+    // The files have the rest, and a malformed variable is skipped.
+    assert_eq!(found(&text, "b.test"), file("b.test"));
+    for malformed in ["", " ", "{", "[]", r#"{"auths":[]}"#, r#"{"auths":{"a.test":{"auth":"%"}}}"#] {
+        assert_eq!(found(malformed, "a.test"), file("a.test"), "{malformed}");
+    }
 }

@@ -14,6 +14,7 @@ use super::{SIGNATURE, VERSION, instance_name, stem};
 use crate::blob_file::{READABLE, is_file_of_size, is_temporary, read_document, sweep, write_blob, write_document};
 use crate::docker_archive::MANIFEST_JSON;
 use crate::instances::Instances;
+use crate::oci_layout::Lock;
 use crate::whole::{Parts, is_whole};
 use crate::{Accepts, DestinationOptions, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
 
@@ -96,7 +97,10 @@ impl DirDestination {
     /// The names of blobs and instances are digests, so the files of both images can be in the directory at once. The
     /// directory has the old image until the new `manifest.json` gets its name, and then the new one. A process that is
     /// killed leaves files of the other image at most, which the next copy removes.
+    ///
+    /// Two processes at once replace the directory one after the other, under its lock. The last one's image stays.
     fn replace(&self, version: Version) -> Result<()> {
+        let _lock = Lock::take(&self.path)?;
         let image = self.image();
         let new = names(&image)?;
         let move_file = |name: &OsStr| {
@@ -235,7 +239,14 @@ impl ImageDestination for DirDestination {
         let image = self.image();
         write_atomically(&image.join(VERSION), READABLE, version.to_string().as_bytes())?;
         sync_directory(&image)?;
-        fs::rename(&image, &self.path).map_err(Error::io("create the directory", &self.path))?;
-        Ok(sync_directory(directory_of(&self.path))?)
+        match fs::rename(&image, &self.path) {
+            Ok(()) => Ok(sync_directory(directory_of(&self.path))?),
+            // Another process was faster.
+            Err(_) if self.path.is_dir() => {
+                check_replaceable(&self.path)?;
+                self.replace(version)
+            }
+            Err(error) => Err(Error::io("create the directory", &self.path)(error)),
+        }
     }
 }

@@ -18,10 +18,11 @@ use crate::{Error, ImageSelector, Result};
 /// The maximum depth of indexes in indexes.
 const DEPTH_LIMIT: u32 = 8;
 
-/// Removes an image from the index, and then the blobs in the layout's own directory that no other image uses.
+/// Removes an image from the index, and then the blobs in the layout's own directory that no other image uses. Returns
+/// the digests of the removed entries.
 ///
 /// Waits until other processes of this program have written their images: they may use a blob that is there already.
-pub(crate) fn delete(path: &Path, selector: &ImageSelector, shared_blob_dir: Option<&Path>) -> Result<()> {
+pub(crate) fn delete(path: &Path, selector: &ImageSelector, shared_blob_dir: Option<&Path>) -> Result<Vec<Digest>> {
     let blobs = path.join(BLOBS);
     let _no_writers = Lock::take(&blobs)?;
     let _lock = Lock::take(path)?;
@@ -34,6 +35,8 @@ pub(crate) fn delete(path: &Path, selector: &ImageSelector, shared_blob_dir: Opt
         _ => None,
     };
     let image = image.map_or_else(|| select(path, &layout.images(), selector), Ok)?;
+    let digests = image.entries.iter().filter_map(|&index| layout.index.manifests().get(index));
+    let digests = digests.map(|entry| entry.digest).collect();
     let (mut removed, mut kept) = (BTreeSet::new(), BTreeSet::new());
     for (index, entry) in layout.index.manifests().iter().enumerate() {
         let used = if image.entries.contains(&index) { &mut removed } else { &mut kept };
@@ -51,7 +54,8 @@ pub(crate) fn delete(path: &Path, selector: &ImageSelector, shared_blob_dir: Opt
             _ => {}
         }
     }
-    Ok(sync_directory(&blobs)?)
+    sync_directory(&blobs)?;
+    Ok(digests)
 }
 
 /// Adds the blobs of an entry and its own. An instance may be missing, as in a copy of some platforms only.

@@ -72,8 +72,12 @@ fn complete(path: &Path) -> Result<()> {
 /// Reads `index.json`, or returns `None` if it does not exist.
 pub(super) fn read_index(path: &Path) -> Result<Option<IndexFile>> {
     let Some(bytes) = read_limited(&path.join(INDEX_JSON), MANIFEST_LIMIT)? else { return Ok(None) };
-    let index = IndexFile::parse(&bytes);
-    index.map(Some).map_err(|error| Error::member(path, INDEX_JSON, format!("is not an index: {error}")))
+    // serde's messages quote values, and the file may be a link to one that others may not read.
+    let invalid = |error: serde_json::Error| {
+        let (line, column) = (error.line(), error.column());
+        Error::member(path, INDEX_JSON, format!("is not an index: error at line {line}, column {column}"))
+    };
+    IndexFile::parse(&bytes).map(Some).map_err(invalid)
 }
 
 /// Replaces `index.json`. The caller holds the lock.
@@ -113,13 +117,13 @@ fn read_limited(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
 /// The lock of the layout is for changing `index.json`. The lock of the blobs is shared by writers of images, and
 /// exclusive for a process that removes blobs.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     _directory: File,
 }
 
 impl Lock {
     /// Takes the lock of a directory. Waits for other processes and threads.
-    pub(super) fn take(path: &Path) -> Result<Self> {
+    pub(crate) fn take(path: &Path) -> Result<Self> {
         Self::take_by(path, File::lock)
     }
 

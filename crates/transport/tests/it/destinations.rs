@@ -8,6 +8,7 @@ use std::thread;
 use serde_json::{Value, json};
 use vmroot_errors::ErrorKind;
 use vmroot_model::{Algorithm, Descriptor, Digest, Hasher, MediaType, Reference};
+use vmroot_testkit::FullMessage as _;
 use vmroot_transport::{
     Archive, BlobRole, Error, ImageDestination, ImageName, LayerForm, ManifestPlace, NewBlob, Reuse, delete_image,
     open_destination,
@@ -496,6 +497,43 @@ fn a_removal_waits_for_the_writers() {
         removal.join().unwrap();
     });
     assert!(read_all(&*workplace.source("oci:layout:b")) == read_all(&*workplace.source("oci:source:image")));
+}
+
+/// Writers of one directory replace its image one after the other.
+#[test]
+fn copies_to_one_directory_at_once_leave_one_whole_image() {
+    let workplace = Workplace::new();
+    let originals = KINDS.map(|kind| read_all(&*workplace.source(&format!("oci:source:{kind}"))));
+    for _ in 0..10 {
+        // The first round creates the directory.
+        let writers: Vec<_> = KINDS.iter().map(|kind| (kind, workplace.destination("dir:dir"))).collect();
+        thread::scope(|scope| {
+            for (kind, writer) in &writers {
+                let source = workplace.source(&format!("oci:source:{kind}"));
+                scope.spawn(move || copy(&*source, &**writer).unwrap());
+            }
+        });
+        drop(writers);
+        let image = read_all(&*workplace.source("dir:dir"));
+        let number = originals.iter().position(|original| *original == image).unwrap();
+        // There is nothing of the other images.
+        workplace.copy(&format!("oci:source:{}", KINDS[number]), "dir:alone");
+        assert_eq!(workplace.list("dir"), workplace.list("alone"));
+    }
+}
+
+/// The file may be a link to one that the reader of the message may not read.
+#[test]
+fn an_index_that_is_none_is_not_quoted() {
+    let workplace = Workplace::new();
+    workplace.copy("oci:source:image", "oci:layout:a");
+    for text in [r#""secret""#, r#"{"manifests":"secret"}"#, r#"{"manifests":[{"digest":{"secret":1}}]}"#, "secret"] {
+        fs::write(workplace.path("layout/index.json"), text).unwrap();
+        let opened = destination(&workplace.name("oci:layout:b"), &workplace.options());
+        let error = opened.map(drop).unwrap_err().full_message();
+        assert!(error.contains("is not an index: error at line 1"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
 }
 
 #[test]

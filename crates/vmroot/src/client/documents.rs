@@ -46,6 +46,27 @@ impl Client {
     /// Reads an image's manifest in Docker's obsolete schema 1, and the names of the image. Layers are not read. Only
     /// [`Self::copy`] takes such an image too, and converts it.
     ///
+    /// ```
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(directory.path().join("cache")))?;
+    /// # let image = directory.path().join("image");
+    /// # std::fs::create_dir(&image).unwrap();
+    /// # let (id, layer) = (format!("{:064}", 1), format!("sha256:{:064}", 2));
+    /// # let history = format!(r#"{{\"id\":\"{id}\",\"architecture\":\"amd64\",\"os\":\"linux\"}}"#);
+    /// # let text = format!(
+    /// #     r#"{{"schemaVersion":1,"name":"team/app","tag":"v1","architecture":"amd64",
+    /// #     "fsLayers":[{{"blobSum":"{layer}"}}],"history":[{{"v1Compatibility":"{history}"}}]}}"#
+    /// # );
+    /// # std::fs::write(image.join("manifest.json"), text).unwrap();
+    /// # std::fs::write(image.join("version"), "Directory Transport Version: 1.1\n").unwrap();
+    /// let name = format!("dir:{}", image.display());
+    /// assert!(client.documents(&name, None).unwrap_err().is_schema1());
+    /// let (manifest, names) = client.schema1(&name)?;
+    /// assert_eq!(manifest.config()?.platform().architecture, "amd64");
+    /// assert!(names.is_empty());
+    /// # Ok::<(), vmroot::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Self::raw_manifest`], and [`ErrorKind::Integrity`](crate::ErrorKind::Integrity) for a manifest that is not
     /// in schema 1.

@@ -24,6 +24,25 @@ pub struct TransportOptions {
     pub storage: Option<StorageOptions>,
     /// Finds the store of `containers-storage:`, if [`Self::storage`] does not name it. It is called when an image in
     /// such a store is opened, so that a malformed file of the store's configuration prevents no other work.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// use std::path::Path;
+    /// use vmroot::transport::{StorageConfig, StorageOptions, StorageUser};
+    /// use vmroot::{Client, ClientOptions, ErrorKind, TransportOptions};
+    ///
+    /// fn storage() -> vmroot::Result<StorageOptions> {
+    ///     let text = "[storage]\ndriver = 'overlay'\ngraphroot = '/nonexistent'\n";
+    ///     let user = StorageUser { uid: 0, home: "/root".into(), data_home: None, runtime_dir: None };
+    ///     Ok(StorageConfig::parse(text, Path::new("storage.conf"))?.locate(&user, false))
+    /// }
+    ///
+    /// let transports = TransportOptions { find_storage: Some(storage), ..TransportOptions::default() };
+    /// let client = Client::new(ClientOptions { transports, ..ClientOptions::new(directory.path().join("cache")) })?;
+    /// let error = client.raw_manifest("containers-storage:alpine").unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::NotFound);
+    /// # Ok::<(), vmroot::Error>(())
+    /// ```
     pub find_storage: Option<fn() -> Result<StorageOptions>>,
     /// A directory with the blobs of the OCI layouts that are read, instead of the layout's own `blobs`.
     pub shared_blob_dir: Option<PathBuf>,

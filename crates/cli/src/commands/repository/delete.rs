@@ -1,38 +1,61 @@
 //! `delete`.
 
 use serde_json::json;
-use vmroot::ImageName;
+use vmroot::transport::Format;
+use vmroot::{Digest, ImageName, Reference};
 
 use super::parse_image;
+use crate::args::DeleteArguments;
 use crate::context::Context;
 use crate::exit::UsageError;
 use crate::output;
+use crate::transports::Transports;
 
-/// Deletes a manifest or index by its digest, and prints the digest.
-pub(crate) fn delete(context: &Context, image: &str) -> anyhow::Result<()> {
-    if let Some(text) = other_command(image) {
+/// Deletes an image, and prints its digest.
+pub(crate) fn delete(context: &Context, arguments: &DeleteArguments) -> anyhow::Result<()> {
+    let image = &arguments.image;
+    let name = if ImageName::has_transport(image) { ImageName::parse(image).ok() } else { None };
+    if let Some(name @ ImageName::Archive { format: Format::OciLayout, .. }) = name {
+        let options = Transports { shared_blob_dir: arguments.shared_blob_dir.clone(), ..Transports::default() };
+        let client = context.client()?.with_transports(options.options());
+        return print(context, image, &client.delete_image(&name)?);
+    }
+    if let Some(text) = name.and_then(|name| other_command(image, &name)) {
         return Err(UsageError(text).into());
     }
-    let reference = parse_image(image)?;
-    let digest = context.client()?.delete(&reference)?;
+    if arguments.shared_blob_dir.is_some() {
+        return Err(UsageError("--shared-blob-dir is for images of oci:".to_owned()).into());
+    }
+    delete_in_registry(context, &parse_image(image)?)
+}
+
+/// Deletes a manifest or index by its digest.
+fn delete_in_registry(context: &Context, reference: &Reference) -> anyhow::Result<()> {
+    let digest = context.client()?.delete(reference)?;
     if reference.digest().is_none() {
         output::print_note(&format!("note: all tags of {} that name {digest} are deleted", reference.name()));
     }
-    match context.json() {
-        true => output::print_json(&json!({"reference": reference.to_string(), "digest": digest}))?,
-        false => output::print_line(digest.to_string())?,
+    print(context, &reference.to_string(), &[digest])
+}
+
+/// Prints the digests of what is deleted. An image of a layout is mostly one entry of its index.
+fn print(context: &Context, image: &str, digests: &[Digest]) -> anyhow::Result<()> {
+    if context.json() {
+        return Ok(output::print_json(&json!({"reference": image, "digest": digests.first()}))?);
     }
-    Ok(())
+    Ok(digests.iter().try_for_each(|digest| output::print_line(digest.to_string()))?)
 }
 
 /// Returns the message for an image that another command deletes.
-fn other_command(image: &str) -> Option<String> {
-    let parsed = if ImageName::has_transport(image) { ImageName::parse(image).ok()? } else { return None };
-    let command = match parsed {
+fn other_command(image: &str, name: &ImageName) -> Option<String> {
+    let command = match name {
         ImageName::Cache(name) => format!("`vmroot rm {name}` removes an image of the cache"),
         ImageName::Storage(_) => "containers-storage: is read only; `podman rmi` removes its images".to_owned(),
         ImageName::Daemon(_) => "`docker rmi` removes the images of a Docker engine".to_owned(),
+        ImageName::Archive { .. } | ImageName::Tarball(_) | ImageName::Sif(_) => {
+            "remove the file or the directory itself".to_owned()
+        }
         _ => return None,
     };
-    Some(format!("{image}: delete is for images of registries; {command}"))
+    Some(format!("{image}: delete is for images of registries and OCI layouts; {command}"))
 }
