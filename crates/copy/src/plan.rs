@@ -80,8 +80,9 @@ pub(crate) fn change(
     let target = match (requested(accepts, options), accepts.layers) {
         // As in skopeo, digests are more important than the compression.
         (Some(target), _) if !is_fixed => target,
-        // A plain archive has no compressed layers, even if the options ask for them.
-        (_, LayerForm::Decompress) => Target::Plain,
+        // A plain archive has no compressed layers, even if the options ask for them. An image that must not change
+        // keeps its layers: programs that load the archive accept both forms.
+        (_, LayerForm::Decompress) if !is_fixed => Target::Plain,
         // Plain layers are valid everywhere, so they stay if the image must not change.
         (_, LayerForm::Compress) if own == LayerCompression::None && !is_fixed => Target::Gzip { level: None },
         // Docker's formats have no zstd.

@@ -78,6 +78,12 @@ pub trait ImageSource: Send + Sync + fmt::Debug {
         Ok(Vec::new())
     }
 
+    /// Returns the manifest that the image had when it was written into the source, if [`Self::manifest`] returns another
+    /// one. It has the same config. The source does not have its layers, so it is for descriptions of the image only.
+    fn original_manifest(&self) -> Option<RawManifest> {
+        None
+    }
+
     /// Returns notes on the image for the user: for example, that its manifest differs from the one that was pulled.
     fn notes(&self) -> Vec<String> {
         Vec::new()

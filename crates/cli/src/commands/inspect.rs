@@ -8,7 +8,7 @@ use serde_json::Value;
 use vmroot::go_template::{JsonStyle, Report, Type, is_json, to_json};
 use vmroot::model::Algorithm;
 use vmroot::registry::Error as RegistryError;
-use vmroot::transport::Format;
+use vmroot::transport::{DaemonName, Format};
 use vmroot::{Client, ErrorKind, ImageDocuments, ImageName, ImageSelector, Reference, is_tag_list_refused};
 
 use crate::args::{DigestAlgorithm, InspectArguments};
@@ -148,9 +148,11 @@ fn docker_name(place: Place, references: &[Reference]) -> Option<String> {
     }
 }
 
-/// Returns the repository of the image that a name selects in an archive.
+/// Returns the repository in a name of an image outside registries, if it has one, as skopeo prints it.
 fn repository_of(name: &ImageName) -> Option<String> {
     match name {
+        ImageName::Daemon(DaemonName::Reference(reference)) => Some(reference.name()),
+        ImageName::Storage(storage) => storage.reference.as_ref().map(Reference::name),
         ImageName::Archive { format: Format::DockerArchive, selector: ImageSelector::Name(name), .. } => {
             Reference::parse(name).ok().map(|reference| reference.name())
         }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use serde_json::{Map, Value};
 use vmroot_compress::Limits;
 use vmroot_model::{
-    CONFIG_LIMIT, Descriptor, Digest, Document, ImageConfig, MANIFEST_LIMIT, Manifest, MediaType, Reference,
+    CONFIG_LIMIT, Descriptor, Digest, Document, ImageConfig, LayerCompression, MANIFEST_LIMIT, Manifest, MediaType,
+    Reference, WrittenLayer,
 };
 
 use super::big_data::{MANIFEST, manifest_item};
@@ -23,12 +23,11 @@ use crate::{Error, Result};
 /// The starts of annotations about the compressed form of a layer. The plain form does not have them.
 const COMPRESSION_ANNOTATIONS: [&str; 2] = ["io.github.containers.zstd-chunked.", "containerd.io/snapshot/stargz/"];
 
-/// The field of a descriptor with annotations.
-const ANNOTATIONS: &str = "annotations";
-
 /// An image of a store.
 pub(super) struct StoredImage {
     documents: ImageDocuments,
+    /// The manifest as it was stored, if the layers are others.
+    original: Option<RawManifest>,
     layers: HashMap<Digest, StoredLayer>,
     notes: Vec<String>,
     limits: Limits,
@@ -75,11 +74,16 @@ impl StoredImage {
             }
             None => None,
         };
+        let mut original = None;
         let (document, config, note) = match manifest {
             Some(manifest) => {
                 let item = manifest.config().digest.to_string();
                 let config = store.read_item(image, &item, CONFIG_LIMIT)?;
                 let (document, note) = with_plain_layers(store, &manifest, &plain)?;
+                original = note.is_some().then(|| RawManifest {
+                    bytes: manifest.raw().to_vec(),
+                    media_type: Some(manifest.media_type().to_string()),
+                });
                 (document, config, note)
             }
             // A manifest of schema 1, or none: podman made a config when it stored the image.
@@ -90,7 +94,7 @@ impl StoredImage {
         };
         let documents = ImageDocuments::new(name, document, config);
         let notes = note.into_iter().collect();
-        Ok(Self { documents, layers, notes, limits: *limits })
+        Ok(Self { documents, original, layers, notes, limits: *limits })
     }
 }
 
@@ -140,32 +144,29 @@ fn with_plain_layers(
     if original.iter().zip(plain).all(|(original, plain)| original.digest == plain.diff_id) {
         return Ok(((manifest.raw().to_vec(), media_type), None));
     }
-    let mut document: Map<String, Value> =
-        serde_json::from_slice(manifest.raw()).expect("a parsed manifest is a JSON object");
-    let layers = document.get_mut("layers").and_then(Value::as_array_mut);
-    for (layer, plain) in layers.into_iter().flatten().zip(plain) {
-        *layer = plain.describe(media_type.is_docker(), layer.get(ANNOTATIONS));
-    }
+    let written: Vec<WrittenLayer> = original.iter().zip(plain).map(|(original, plain)| plain.of(original)).collect();
+    let edited = manifest.with_layers(&written).map_err(|source| Error::Document {
+        path: store.path().to_owned(),
+        member: format!("manifest {}", manifest.digest()),
+        source,
+    })?;
     let note = format!(
         "the store has only uncompressed layers, so the manifest is not the original one, {}",
         manifest.digest()
     );
-    let bytes = serde_json::to_vec(&document).expect("the fields came from JSON");
-    Ok(((bytes, media_type), Some(note)))
+    Ok(((edited.manifest, media_type), Some(note)))
 }
 
 impl PlainLayer {
-    /// Returns a descriptor with those annotations of the original that are not about its compression.
-    fn describe(&self, is_docker: bool, annotations: Option<&Value>) -> Value {
-        let media_type = if is_docker { MediaType::DOCKER_LAYER } else { MediaType::OCI_LAYER };
-        let descriptor = Descriptor::new(media_type, self.diff_id, self.size);
-        let mut descriptor = serde_json::to_value(descriptor).expect("descriptors are plain data");
-        let mut annotations = annotations.and_then(Value::as_object).cloned().unwrap_or_default();
+    fn descriptor(&self) -> Descriptor {
+        Descriptor::new(MediaType::DOCKER_LAYER, self.diff_id, self.size)
+    }
+
+    /// Returns the plain form of a layer, with those annotations of the original that are not about its compression.
+    fn of(&self, original: &Descriptor) -> WrittenLayer {
+        let mut annotations = original.annotations.clone();
         annotations.retain(|key, _| !COMPRESSION_ANNOTATIONS.iter().any(|start| key.starts_with(start)));
-        if !annotations.is_empty() {
-            descriptor[ANNOTATIONS] = Value::Object(annotations);
-        }
-        descriptor
+        WrittenLayer { annotations, ..WrittenLayer::recompressed(self.diff_id, self.size, LayerCompression::None) }
     }
 }
 
@@ -188,7 +189,7 @@ fn created_manifest(config: &[u8], plain: &[PlainLayer]) -> RawDocument {
         "schemaVersion": 2,
         "mediaType": MediaType::DOCKER_MANIFEST,
         "config": Descriptor::of(MediaType::DOCKER_CONFIG, config),
-        "layers": plain.iter().map(|layer| layer.describe(true, None)).collect::<Vec<_>>(),
+        "layers": plain.iter().map(PlainLayer::descriptor).collect::<Vec<_>>(),
     });
     (manifest.to_string().into_bytes(), MediaType::DOCKER_MANIFEST)
 }
@@ -219,6 +220,10 @@ impl ImageSource for StoredImage {
         let offset = offset.min(layer.size);
         let reader = Box::new(LayerReader::new(split, files, offset));
         Ok(BlobBody { reader, offset, size: Some(layer.size) })
+    }
+
+    fn original_manifest(&self) -> Option<RawManifest> {
+        self.original.clone()
     }
 
     fn notes(&self) -> Vec<String> {

@@ -9,7 +9,7 @@ use vmroot_model::{Descriptor, MediaType, Reference};
 use super::client::Engine;
 use super::upload::PipeBody;
 use crate::docker_archive::DockerArchiveDestination;
-use crate::{Accepts, DestinationOptions, Error, ImageDestination, ManifestPlace, NewBlob, Result, Reuse};
+use crate::{Accepts, DestinationOptions, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
 
 /// An engine that will load one image.
 #[derive(Debug)]
@@ -36,7 +36,9 @@ impl ImageDestination for DaemonDestination {
     }
 
     fn accepts(&self) -> Accepts {
-        self.archive.accepts()
+        // Engines decompress layers themselves. One with an image store of containerd keeps them as they are sent, and
+        // so the digest of an image whose manifest stays the same.
+        Accepts { layers: LayerForm::Keep, ..self.archive.accepts() }
     }
 
     fn reuse_blob(&self, blob: &Descriptor, origins: &[Reference]) -> Result<Reuse> {

@@ -145,6 +145,12 @@ fn layers_have_the_same_bytes_in_every_driver() {
         assert_same_image(&*source, &image);
         let notes = source.notes();
         assert!(notes.len() == 1 && notes[0].contains("only uncompressed layers"), "{notes:?}");
+        // The manifest that was stored can be described.
+        let original = source.original_manifest().unwrap();
+        assert!(notes[0].contains(&Digest::of(&original.bytes).to_string()), "{notes:?}");
+        let stored: Value = serde_json::from_slice(&original.bytes).unwrap();
+        assert_eq!(stored["config"], document(&*source)["config"]);
+        assert_ne!(stored["layers"], document(&*source)["layers"]);
         // skopeo reads the same layers and the same config, in a manifest of the same type.
         let theirs = store.read_by_skopeo("localhost/varied:1");
         let (ours, theirs) = (document(&*source), document(&*theirs));

@@ -23,7 +23,8 @@ pub struct ImageDocuments {
 
 impl Client {
     /// Reads the document that a name resolves to: the exact bytes of an index, a manifest or an artifact. Nothing is
-    /// pulled or checked, except for the digest of the name.
+    /// pulled or checked, except for the digest of the name. For an image of `containers-storage:`, it is the manifest
+    /// that was stored, although the store has only plain layers.
     ///
     /// ```
     /// # let cache = tempfile::tempdir().unwrap();
@@ -40,7 +41,10 @@ impl Client {
     ///   [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited): the registry refused, or failed.
     /// - [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): the bytes do not have the digest of the name.
     pub fn raw_manifest(&self, name: &str) -> Result<Vec<u8>> {
-        self.try_sources(name, |source, _| Ok(source.manifest(None)?.bytes))
+        self.try_sources(name, |source, _| match source.original_manifest() {
+            Some(original) => Ok(original.bytes),
+            None => Ok(source.manifest(None)?.bytes),
+        })
     }
 
     /// Reads an image's manifest in Docker's obsolete schema 1, and the names of the image. Layers are not read. Only
@@ -94,7 +98,14 @@ impl Client {
         let (platform, fallback) = self.platform(platform, is_single);
         self.try_sources(name, |source, references| {
             let ChosenImage { top, manifest, config, .. } = choose(&*source, &platform, fallback)?;
-            Ok(ImageDocuments { top, manifest, config, references })
+            let original = source.original_manifest();
+            let original = original.map(|raw| Document::parse(raw.bytes, raw.media_type.as_deref())).transpose()?;
+            Ok(match original {
+                Some(Document::Manifest(original)) => {
+                    ImageDocuments { top: Document::Manifest(original.clone()), manifest: original, config, references }
+                }
+                _ => ImageDocuments { top, manifest, config, references },
+            })
         })
     }
 }
