@@ -297,4 +297,29 @@ mod tests {
         assert_eq!(listed(&store).len(), 1);
         assert!(!store.journal().exists());
     }
+
+    #[test]
+    fn search_finds_ids_by_their_prefixes() {
+        let (_directory, store) = store();
+        let records: Vec<Record> = (0..17).map(|n| record(None, &n.to_string())).collect();
+        store.write_records(&records, &NoProgress).unwrap();
+        assert_eq!(store.ids().unwrap().len(), 17);
+        for record in &records {
+            let (id, hex) = (record.id(), record.id().hex());
+            for term in [&id.to_string(), &id.to_string()[..22], &hex, &hex[..15]] {
+                assert_eq!(store.search(term).unwrap(), *id, "{term}");
+            }
+        }
+        // Of 17 ids, two begin with the same digit.
+        let digits: Vec<String> = (0..16).map(|digit| format!("{digit:x}")).collect();
+        let ambiguous = digits.iter().filter_map(|digit| match store.search(digit) {
+            Err(crate::Error::Ambiguous { candidates, .. }) => Some(candidates),
+            _ => None,
+        });
+        assert!(ambiguous.map(|candidates| candidates.split(", ").count()).all(|count| count > 1));
+        assert!(digits.iter().any(|digit| matches!(store.search(digit), Err(crate::Error::Ambiguous { .. }))));
+        for term in ["", "sha256:", "xyz", "i_dont_exists"] {
+            assert!(matches!(store.search(term), Err(crate::Error::NoSuchImage(_))), "{term}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod caching_reader;
 mod choose;
 mod collect;
 mod error;
+mod identity;
 mod image;
 mod in_use;
 mod journal;
