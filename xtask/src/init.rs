@@ -1,9 +1,9 @@
 //! `cargo xtask init`: the sources of the init in the package `vmroot-guest`.
 //!
 //! The build script of `vmroot-guest` builds the init in a workspace of its own, which must be in the package. For each
-//! crate of the init, `crates/guest/init` has a link to the sources, which cargo replaces by the files when it
-//! makes a package, and a manifest without what is inherited from this workspace or only needed for tests. The lock
-//! file has the versions of this workspace's.
+//! crate of the init, `crates/guest/init` has a link to the sources, which cargo replaces by the files when it makes a
+//! package, and a manifest without inherited values and without parts that only tests need. The lock file has the
+//! versions of this workspace's.
 
 use std::{
     collections::BTreeMap,

@@ -47,7 +47,7 @@ impl Context {
         options.registry.inactivity_timeout = global.registry.inactivity_timeout;
         let access = RegistryAccess::of(&global.registry);
         options.configuration = Some(access.apply(&global.registry, &mut options.registry)?);
-        options.transports = Transports::default().options()?;
+        options.transports = Transports::default().options();
         options.temporary_dir = global.skopeo.tmpdir.as_deref().map(std::path::absolute).transpose()?;
         if let Some(directory) = &options.temporary_dir {
             std::fs::read_dir(directory).with_context(|| format!("--tmpdir {}", directory.display()))?;
@@ -262,7 +262,7 @@ impl Context {
     }
 }
 
-/// Prints what the layers on top omit, and warnings about their effects.
+/// Prints the omissions of the layers on top, and warnings about their effects.
 pub(crate) fn print_notes(on_top: &ExtendedRoot) {
     output::print_omissions(on_top.omitted());
     on_top.warnings().iter().for_each(|warning| output::print_note(&format!("warning: {warning}")));

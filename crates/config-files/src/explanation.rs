@@ -1,4 +1,4 @@
-//! An account of what the configuration says about a name.
+//! The settings of a name, and the files that they come from.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use vmroot_registry::{Cancel, Credential, CredentialSource, FoundCredential};
 
 use crate::{Configuration, Endpoint, NameOrigin, Resolution, Result};
 
-/// What the configuration says about a name. It has no secrets. Its text form is for people.
+/// The settings that the configuration has for a name. It has no secrets. Its text form is for people.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Explanation {
@@ -112,7 +112,7 @@ impl CredentialExplanation {
     }
 
     fn of_found(found: FoundCredential) -> Self {
-        let described = Self::of(&found.credential, found.source.to_string());
+        let described = Self { user: found.user, ..Self::of(&found.credential, found.source.to_string()) };
         match found.source {
             CredentialSource::File { key, .. } => Self { key: Some(key), ..described },
             CredentialSource::Helper { file, .. } => Self { named_by: file, ..described },
@@ -121,7 +121,7 @@ impl CredentialExplanation {
 }
 
 impl Configuration {
-    /// Explains what the configuration says about a name. Runs credential helpers, but sends nothing to a registry.
+    /// Explains the settings of a name. Runs credential helpers, but sends nothing to a registry.
     ///
     /// # Errors
     /// The errors of [`Self::resolve_name`], [`Self::resolve`] and [`Self::certificates`].
@@ -139,7 +139,7 @@ impl Configuration {
         Ok(Explanation { short_name, ..self.explain_reference(&reference, cancel)? })
     }
 
-    /// Explains what the configuration says about a reference, which is not read as a short name.
+    /// Explains the settings of a reference, which is not read as a short name.
     ///
     /// # Errors
     /// As [`Self::explain`].

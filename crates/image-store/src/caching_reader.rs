@@ -4,8 +4,7 @@ use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vmroot_cache::{BlobFile, BlobWriter};
-use vmroot_errors::ErrorKind;
-use vmroot_model::{Descriptor, Digest};
+use vmroot_model::Descriptor;
 use vmroot_output::Cancel;
 use vmroot_transport::ImageSource;
 
@@ -85,7 +84,11 @@ impl CachingReader {
             }
             match self.read_any(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(read_failed(self.image.clone(), self.writer.digest(), error)),
+                Err(error) => {
+                    let (image, digest) = (self.image.clone(), *self.writer.digest());
+                    let error = vmroot_transport::Error::of_reader(error, image.clone(), digest);
+                    return Err(Error::of_source(image, error));
+                }
                 Ok(count) => break count,
             }
         };
@@ -122,15 +125,5 @@ impl FirstFailure {
 
     fn slot(&self) -> MutexGuard<'_, Option<Error>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Converts a read error of a source's bytes into the error of the source that caused it.
-pub(crate) fn read_failed(image: String, digest: &Digest, error: io::Error) -> Error {
-    let reason = format!("cannot be read: {error}");
-    match error.downcast::<vmroot_transport::Error>() {
-        Ok(error) if error.kind() == ErrorKind::Cancelled => Error::Cancelled,
-        Ok(error) => Error::Source(error),
-        Err(_) => Error::Blob { image, digest: *digest, reason },
     }
 }

@@ -1,7 +1,5 @@
 //! Selection of the one image for a platform from the images of a source.
 
-use std::io::Read;
-
 use vmroot_model::{CONFIG_LIMIT, Descriptor, Document, DocumentKind, ImageConfig, Manifest, Platform, Search};
 use vmroot_transport::ImageSource;
 
@@ -106,8 +104,7 @@ fn search(source: &dyn ImageSource, top: &Document, platform: &Platform) -> Resu
             }
         }
         let next = search.next_candidate().map_err(wrong)?;
-        let raw = source.manifest(Some(&next.digest))?;
-        check(source, &next, &raw.bytes)?;
+        let raw = source.read_manifest(&next).map_err(|error| Error::of_source(source.name(), error))?;
         document = Document::parse(raw.bytes, raw.media_type.as_deref()).map_err(wrong)?;
         platform_known = next.platform.is_some();
     }
@@ -123,27 +120,12 @@ fn fits(config: &ImageConfig, platform: &Platform) -> bool {
 
 /// Reads a config, checks it against its descriptor, and parses it.
 fn fetch_config(source: &dyn ImageSource, descriptor: &Descriptor) -> Result<ImageConfig> {
-    if descriptor.size > CONFIG_LIMIT {
-        let (document, size, limit) = (DocumentKind::Config, descriptor.size, CONFIG_LIMIT);
-        let source_error = vmroot_model::Error::DocumentTooLarge { document, size, limit };
-        return Err(Error::Image { image: source.name(), source: Box::new(source_error) });
-    }
-    let mut body = source.blob(descriptor, 0)?;
-    let mut bytes = Vec::new();
-    // One byte more than expected, to detect a longer blob.
-    let read = body.reader.by_ref().take(descriptor.size + 1).read_to_end(&mut bytes);
-    read.map_err(|error| crate::caching_reader::read_failed(source.name(), &descriptor.digest, error))?;
-    check(source, descriptor, &bytes)?;
-    ImageConfig::parse(bytes).map_err(|error| Error::Image { image: source.name(), source: Box::new(error) })
-}
-
-fn check(source: &dyn ImageSource, descriptor: &Descriptor, bytes: &[u8]) -> Result<()> {
-    let blob = |reason: String| Error::Blob { image: source.name(), digest: descriptor.digest, reason };
-    if bytes.len() as u64 != descriptor.size {
-        return Err(blob(format!("has {} bytes, its descriptor says {}", bytes.len(), descriptor.size)));
-    }
-    if !descriptor.digest.is_of(bytes) {
-        return Err(blob("has another digest".to_owned()));
-    }
-    Ok(())
+    let wrong = |error| Error::Image { image: source.name(), source: Box::new(error) };
+    let bytes = source.read_blob(descriptor, CONFIG_LIMIT).map_err(|error| match error {
+        vmroot_transport::Error::BlobTooLarge { size, limit, .. } => {
+            wrong(vmroot_model::Error::DocumentTooLarge { document: DocumentKind::Config, size, limit })
+        }
+        error => Error::of_source(source.name(), error),
+    })?;
+    ImageConfig::parse(bytes).map_err(wrong)
 }

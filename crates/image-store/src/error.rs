@@ -131,6 +131,20 @@ impl From<vmroot_output::Error> for Error {
 }
 
 impl Error {
+    /// Converts an error from reading and checking a document or layer of an image. Wrong bytes are an error of the
+    /// image, and others of its source.
+    pub(crate) fn of_source(image: String, error: vmroot_transport::Error) -> Self {
+        use vmroot_transport::Error as Source;
+        match error {
+            Source::WrongBlob { digest, reason, .. } => Self::Blob { image, digest, reason },
+            Source::ReadBlob { digest, source, .. } => {
+                Self::Blob { image, digest, reason: format!("cannot be read: {source}") }
+            }
+            error if error.kind() == ErrorKind::Cancelled => Self::Cancelled,
+            error => Self::Source(error),
+        }
+    }
+
     /// Returns the error for a damaged file that cannot be rebuilt.
     pub(crate) fn damaged(path: PathBuf, missing: Digest) -> Self {
         Self::Damaged { path, missing, again: "pull the image again".to_owned() }

@@ -8,6 +8,7 @@ mod cached_source;
 mod caching_reader;
 mod choose;
 mod collect;
+mod documents;
 mod error;
 mod identity;
 mod image;

@@ -1,12 +1,10 @@
 //! Pulls of images from a source into the store.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use vmroot_cache::{LockName, PUBLISHED_MODE};
+use vmroot_cache::LockName;
 use vmroot_model::{Descriptor, Digest, Platform, Reference};
-use vmroot_output::write_atomically;
 use vmroot_transport::ImageSource;
 
 use crate::cached_source::CachedSource;
@@ -137,17 +135,7 @@ impl Store {
             (chosen.manifest.digest(), chosen.manifest.raw()),
             (chosen.config.digest(), chosen.config.raw()),
         ];
-        for (digest, bytes) in documents {
-            let path = self.cache.layout().blob(digest);
-            // The documents are small enough to compare. A damaged one is replaced.
-            if fs::read(&path).is_ok_and(|present| present == bytes) {
-                continue;
-            }
-            // Under the lock, no other thread mistakes the new file for the damaged one and removes it.
-            let _lock = self.lock(&LockName::Blob(*digest), progress)?;
-            write_atomically(&path, PUBLISHED_MODE, bytes)?;
-        }
-        Ok(())
+        documents.into_iter().try_for_each(|(digest, bytes)| self.write_document(digest, bytes, progress))
     }
 
     /// Fetches and indexes the missing layers, several at once, and merges all layers.

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use vmroot_cache::{BlobSlot, LockName, Mode, PUBLISHED_MODE};
-use vmroot_model::{Descriptor, Digest, Document, ImageConfig, MediaType, Platform, Reference};
-use vmroot_output::{TemporaryFile, write_atomically};
+use vmroot_cache::{BlobSlot, LockName, PUBLISHED_MODE};
+use vmroot_model::{CONFIG_LIMIT, Descriptor, Digest, Document, ImageConfig, MediaType, Platform, Reference};
+use vmroot_output::TemporaryFile;
 use vmroot_transport::{
     Accepts, BlobBody, Error, ImageDestination, ImageSource, LayerForm, ManifestPlace, NewBlob, RawManifest, Result,
     Reuse,
@@ -88,8 +88,7 @@ impl StoredDestination {
             written.map_err(|source| Error::Io { action: "write", path: file.path().to_owned(), source })
         })?;
         let digest = blob.digest().expect("the blob was read to its end");
-        let waiting = &mut until_cancelled(&self.store.options().cancel);
-        let lock = self.store.cache.lock(&LockName::Blob(digest), Mode::Exclusive, waiting);
+        let lock = self.store.lock(&LockName::Blob(digest), &*self.progress);
         let _lock = lock.map_err(|error| self.failed(error))?;
         let target = self.store.cache.layout().blob(&digest);
         file.publish(&target, Some(PUBLISHED_MODE)).map_err(|error| self.failed(vmroot_cache::Error::from(error)))
@@ -117,7 +116,7 @@ impl StoredDestination {
             if !manifest.is_image() {
                 continue;
             }
-            let config = self.store.read_document(&manifest.config().digest).map(ImageConfig::parse);
+            let config = self.store.read_document(&manifest.config().digest, CONFIG_LIMIT).map(ImageConfig::parse);
             if let Some(Ok(config)) = config
                 && !platforms.contains(config.platform())
             {
@@ -160,12 +159,8 @@ impl ImageDestination for StoredDestination {
 
     fn put_manifest(&self, bytes: &[u8], media_type: &MediaType, place: ManifestPlace) -> Result<()> {
         let digest = Digest::of(bytes);
-        let path = self.store.cache.layout().blob(&digest);
-        let waiting = &mut until_cancelled(&self.store.options().cancel);
-        let lock = self.store.cache.lock(&LockName::Blob(digest), Mode::Exclusive, waiting);
-        let _lock = lock.map_err(|error| self.failed(error))?;
-        write_atomically(&path, PUBLISHED_MODE, bytes)
-            .map_err(|error| self.failed(vmroot_cache::Error::from(error)))?;
+        let written = self.store.write_document(&digest, bytes, &*self.progress);
+        written.map_err(|error| self.failed(error))?;
         let raw = RawManifest { bytes: bytes.to_vec(), media_type: Some(media_type.to_string()) };
         let mut documents = self.documents();
         documents.all.insert(digest, raw);

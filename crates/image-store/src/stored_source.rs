@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-use vmroot_model::{CONFIG_LIMIT, Descriptor, Digest, MANIFEST_LIMIT};
+use vmroot_model::{Descriptor, Digest, MANIFEST_LIMIT};
 use vmroot_transport::{BlobBody, Error, ImageSource, RawManifest, Result};
 
 use crate::{Image, Store};
@@ -70,17 +70,5 @@ impl ImageSource for StoredSource {
         file.seek(SeekFrom::Start(offset.min(length)))
             .map_err(|error| Error::of_reader(error, self.name(), descriptor.digest))?;
         Ok(BlobBody { reader: Box::new(file), offset: offset.min(length), size: Some(length) })
-    }
-}
-
-impl Store {
-    /// Returns the bytes of a document in the cache, if it is there and undamaged.
-    pub(crate) fn read_document(&self, digest: &Digest) -> Option<Vec<u8>> {
-        let blob = self.cache.get(digest).ok()??;
-        if blob.length > MANIFEST_LIMIT.max(CONFIG_LIMIT) {
-            return None;
-        }
-        let bytes = std::fs::read(&blob.path).ok()?;
-        digest.is_of(&bytes).then_some(bytes)
     }
 }

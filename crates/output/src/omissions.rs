@@ -18,9 +18,9 @@ pub const LISTED_OMISSIONS: usize = 1000;
 pub struct Omission {
     /// The path in the root. `.` is the root directory.
     pub path: PathBuf,
-    /// What is missing.
+    /// The missing part.
     pub what: Omitted,
-    /// Why it is missing.
+    /// The reason.
     pub why: OmissionReason,
 }
 

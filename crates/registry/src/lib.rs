@@ -66,7 +66,7 @@ mod referrers;
 mod resume;
 mod retry_after;
 mod speed_monitor;
-mod tls;
+pub mod tls;
 mod token;
 mod upload;
 

@@ -16,7 +16,8 @@ use vmroot_errors::with_causes;
 use crate::{Error, HostOptions, Result};
 use identity::Identities;
 use pinned::PinnedVerifier;
-use unverified::Unverified;
+
+pub use unverified::Unverified;
 
 /// Creates a configuration for a registry: with its client certificates, and with trust in the system's authorities
 /// and in the certificates in `ca_files` and the registry's files. If the registry is insecure, every certificate is
@@ -85,7 +86,8 @@ fn with_roots(roots: RootCertStore) -> Result<ClientConfig> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// The provider is named explicitly, so that the process need not install a default one.
-fn provider() -> Arc<CryptoProvider> {
+/// Returns the cryptography of all connections. It is named explicitly, so that the process need not install a default
+/// one.
+pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

@@ -6,11 +6,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use vmroot_model::Descriptor;
 use vmroot_output::{OutputFile, directory_of};
 
 use crate::blob_spool::BlobSpool;
 use crate::tar_writer::TarWriter;
-use crate::{DestinationOptions, Error, Result};
+use crate::{DestinationOptions, Error, NewBlob, Result, Reuse};
 
 /// An archive that is written at its commit, from the blobs in its spool.
 #[derive(Debug)]
@@ -72,6 +73,16 @@ impl ArchiveOutput {
     /// Returns the blobs.
     pub(crate) fn spool(&self) -> &BlobSpool {
         &self.spool
+    }
+
+    /// Returns whether the archive has a blob already.
+    pub(crate) fn reuse_blob(&self, blob: &Descriptor) -> Reuse {
+        if self.spool.size(&blob.digest) == Some(blob.size) { Reuse::Present } else { Reuse::Absent }
+    }
+
+    /// Reads a blob to its end into the spool.
+    pub(crate) fn put_blob(&self, blob: &mut NewBlob<'_>) -> Result<()> {
+        self.spool.put(&self.path, blob).map(drop)
     }
 
     /// Closes an archive that was not written.

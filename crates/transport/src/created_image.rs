@@ -2,21 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::io::{Cursor, Seek, SeekFrom};
 
 use serde::Serialize;
 use vmroot_model::{Descriptor, Digest, HistoryEntry, MediaType, Platform};
 
+use crate::Result;
+use crate::image_documents::ImageDocuments;
 use crate::section::Section;
 use crate::source::{BlobBody, ImageSource, RawManifest};
-use crate::{Error, Result};
 
 /// An image with a created OCI config and OCI manifest.
 pub(crate) struct CreatedImage {
-    name: String,
-    manifest: Vec<u8>,
-    config: Vec<u8>,
-    config_digest: Digest,
+    documents: ImageDocuments,
     layers: HashMap<Digest, Section>,
     notes: Vec<String>,
 }
@@ -89,17 +86,16 @@ impl CreatedImage {
             history: &config.history,
         };
         let config = serde_json::to_vec(&document).expect("strings and digests are plain data");
-        let descriptor = Descriptor::of(MediaType::OCI_CONFIG, &config);
-        let config_digest = descriptor.digest;
         let manifest = ManifestDocument {
             schema_version: 2,
             media_type: MediaType::OCI_MANIFEST,
-            config: descriptor,
+            config: Descriptor::of(MediaType::OCI_CONFIG, &config),
             layers: layers.iter().map(|layer| &layer.descriptor).collect(),
         };
         let manifest = serde_json::to_vec(&manifest).expect("descriptors are plain data");
         let layers = layers.into_iter().map(|layer| (layer.descriptor.digest, layer.section)).collect();
-        Self { name, manifest, config, config_digest, layers, notes: Vec::new() }
+        let documents = ImageDocuments::new(name, (manifest, MediaType::OCI_MANIFEST), config);
+        Self { documents, layers, notes: Vec::new() }
     }
 
     /// Sets the notes for the user of a copy.
@@ -108,42 +104,27 @@ impl CreatedImage {
     }
 }
 
-/// Returns the body of a blob that is in memory.
-pub(crate) fn body_of_bytes(bytes: &[u8], offset: u64) -> BlobBody {
-    let size = bytes.len() as u64;
-    let offset = offset.min(size);
-    let mut reader = Cursor::new(bytes.to_vec());
-    reader.seek(SeekFrom::Start(offset)).expect("a cursor can seek to any offset");
-    BlobBody { reader: Box::new(reader), offset, size: Some(size) }
-}
-
 impl fmt::Debug for CreatedImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CreatedImage").field(&self.name).finish()
+        f.debug_tuple("CreatedImage").field(&self.documents.name()).finish()
     }
 }
 
 impl ImageSource for CreatedImage {
     fn name(&self) -> String {
-        self.name.clone()
+        self.documents.name().to_owned()
     }
 
     fn manifest(&self, digest: Option<&Digest>) -> Result<RawManifest> {
-        if let Some(digest) = digest
-            && !digest.is_of(&self.manifest)
-        {
-            return Err(Error::Unknown { place: self.name(), digest: *digest });
-        }
-        Ok(RawManifest { bytes: self.manifest.clone(), media_type: Some(MediaType::OCI_MANIFEST.to_string()) })
+        self.documents.manifest(digest)
     }
 
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
-        if descriptor.digest == self.config_digest {
-            return Ok(body_of_bytes(&self.config, offset));
+        if let Some(body) = self.documents.config(descriptor, offset) {
+            return Ok(body);
         }
         let section = self.layers.get(&descriptor.digest).cloned();
-        let unknown = || Error::Unknown { place: self.name(), digest: descriptor.digest };
-        Ok(section.ok_or_else(unknown)?.into_body(offset))
+        Ok(section.ok_or_else(|| self.documents.unknown(&descriptor.digest))?.into_body(offset))
     }
 
     fn notes(&self) -> Vec<String> {

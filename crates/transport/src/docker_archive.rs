@@ -11,7 +11,6 @@ mod v1;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{Cursor, Seek, SeekFrom};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -20,6 +19,7 @@ use vmroot_model::{CONFIG_LIMIT, Descriptor, Digest, ImageConfig, MediaType};
 
 pub(crate) use self::destination::DockerArchiveDestination;
 use crate::bundle::Bundle;
+use crate::image_documents::ImageDocuments;
 use crate::section::Section;
 use crate::selector::ArchiveImage;
 use crate::source::{BlobBody, ImageSource, RawManifest};
@@ -136,7 +136,8 @@ impl DockerArchive {
             layers: descriptors.into_iter().map(ManifestEntry::from).collect(),
         };
         let manifest = serde_json::to_vec(&manifest).expect("descriptors are plain data");
-        Ok(DockerImage { name, manifest, config: parsed, blobs })
+        let documents = ImageDocuments::new(name, (manifest, MediaType::DOCKER_MANIFEST), parsed.raw().to_vec());
+        Ok(DockerImage { documents, blobs })
     }
 
     /// Returns the descriptor of a layer as it is stored.
@@ -195,9 +196,7 @@ impl From<Descriptor> for ManifestEntry {
 
 /// One image of a docker save archive.
 pub(crate) struct DockerImage {
-    name: String,
-    manifest: Vec<u8>,
-    config: ImageConfig,
+    documents: ImageDocuments,
     blobs: HashMap<Digest, Section>,
 }
 
@@ -205,29 +204,23 @@ pub(crate) struct DockerImage {
 impl DockerImage {
     /// Replaces the name of the source.
     pub(crate) fn with_name(self, name: String) -> Self {
-        Self { name, ..self }
+        Self { documents: self.documents.with_name(name), ..self }
     }
 }
 
 impl fmt::Debug for DockerImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("DockerImage").field(&self.name).finish()
+        f.debug_tuple("DockerImage").field(&self.documents.name()).finish()
     }
 }
 
 impl ImageSource for DockerImage {
     fn name(&self) -> String {
-        self.name.clone()
+        self.documents.name().to_owned()
     }
 
     fn manifest(&self, digest: Option<&Digest>) -> Result<RawManifest> {
-        if let Some(digest) = digest
-            && *digest != Digest::of(&self.manifest)
-        {
-            return Err(Error::Unknown { place: self.name(), digest: *digest });
-        }
-        let media_type = Some(MediaType::DOCKER_MANIFEST.to_string());
-        Ok(RawManifest { bytes: self.manifest.clone(), media_type })
+        self.documents.manifest(digest)
     }
 
     fn sniff(&self, descriptor: &Descriptor) -> Result<Option<Compression>> {
@@ -237,15 +230,10 @@ impl ImageSource for DockerImage {
     }
 
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
-        if descriptor.digest == *self.config.digest() {
-            let size = self.config.raw().len() as u64;
-            let mut reader = Cursor::new(self.config.raw().to_vec());
-            let offset = offset.min(size);
-            reader.seek(SeekFrom::Start(offset)).expect("a cursor can seek to any offset");
-            return Ok(BlobBody { reader: Box::new(reader), offset, size: Some(size) });
+        if let Some(body) = self.documents.config(descriptor, offset) {
+            return Ok(body);
         }
         let section = self.blobs.get(&descriptor.digest).cloned();
-        let unknown = || Error::Unknown { place: self.name(), digest: descriptor.digest };
-        Ok(section.ok_or_else(unknown)?.into_body(offset))
+        Ok(section.ok_or_else(|| self.documents.unknown(&descriptor.digest))?.into_body(offset))
     }
 }

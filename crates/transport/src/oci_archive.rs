@@ -57,12 +57,11 @@ impl ImageDestination for OciArchiveDestination {
     }
 
     fn reuse_blob(&self, blob: &Descriptor, _origins: &[Reference]) -> Result<Reuse> {
-        let present = self.output.spool().size(&blob.digest) == Some(blob.size);
-        Ok(if present { Reuse::Present } else { Reuse::Absent })
+        Ok(self.output.reuse_blob(blob))
     }
 
     fn put_blob(&self, blob: &mut NewBlob<'_>) -> Result<()> {
-        self.output.spool().put(self.output.path(), blob).map(drop)
+        self.output.put_blob(blob)
     }
 
     fn put_manifest(&self, bytes: &[u8], media_type: &MediaType, place: ManifestPlace) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The trait that all sources of images implement.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{Cursor, Read};
 
 use vmroot_compress::Compression;
 use vmroot_model::{Descriptor, Digest, Reference};
@@ -146,6 +146,17 @@ pub struct BlobBody {
     pub offset: u64,
     /// The size of the whole blob in bytes, if known. It can differ from the descriptor's.
     pub size: Option<u64>,
+}
+
+impl BlobBody {
+    /// Returns the body of a blob that is in memory, from `offset` bytes on, or from its end if it is shorter.
+    pub fn of_bytes(bytes: Vec<u8>, offset: u64) -> Self {
+        let size = bytes.len() as u64;
+        let offset = offset.min(size);
+        let mut reader = Cursor::new(bytes);
+        reader.set_position(offset);
+        Self { reader: Box::new(reader), offset, size: Some(size) }
+    }
 }
 
 impl fmt::Debug for BlobBody {

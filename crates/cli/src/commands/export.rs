@@ -63,7 +63,7 @@ pub(crate) fn export(
     }
 }
 
-/// What is exported.
+/// The source of an export.
 enum Source<'a> {
     /// A merged root.
     Root(Box<OpenedRoot>),

@@ -1,4 +1,4 @@
-//! Pulls that reuse what is in the cache, and resume interrupted downloads.
+//! Pulls that reuse the blobs in the cache, and resume interrupted downloads.
 
 use std::fs;
 use std::path::PathBuf;

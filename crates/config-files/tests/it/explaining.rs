@@ -92,7 +92,7 @@ fn tls_verify_outranks_the_file() {
     assert_eq!(insecure(Some(false)), (true, vec![true, true]));
 }
 
-/// A helper that fails is an error only for those who need it. An explanation says so.
+/// A helper that fails is an error only for a caller that needs its answer. An explanation says so.
 #[test]
 fn errors_of_credentials_are_part_of_the_explanation() {
     let home = Home::new();

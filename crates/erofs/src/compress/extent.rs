@@ -72,7 +72,7 @@ pub(crate) fn compress(encoder: &mut dyn Encoder, segment: &[u8], output: &mut E
 }
 
 impl Extents {
-    /// Stores a segment as it is. Replaces what the extents held.
+    /// Stores a segment as it is. Replaces the bytes of the extents.
     pub(crate) fn store(&mut self, segment: &[u8]) {
         self.extents.clear();
         self.blocks.clear();

@@ -152,7 +152,7 @@ fn output_type() -> Type {
     })
 }
 
-/// The data is what `skopeo inspect` itself prints for an image.
+/// The data is the output of `skopeo inspect` for an image.
 #[test]
 fn skopeo_prints_the_same() {
     let mut wrong = Vec::new();

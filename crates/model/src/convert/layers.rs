@@ -39,7 +39,7 @@ impl WrittenLayer {
 }
 
 /// Returns `old`, the layers of the manifest, with the digests, sizes, types and annotations of the layers as they were
-/// written, and says what the layers lose.
+/// written, and lists the losses of the layers.
 ///
 /// # Errors
 /// [`Error::Conversion`] for another number of layers, or a type that cannot have the compression of its layer.

@@ -1,4 +1,4 @@
-//! What a conversion loses.
+//! The parts of an image that a conversion loses.
 
 use std::fmt;
 

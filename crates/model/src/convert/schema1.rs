@@ -38,7 +38,7 @@ impl Manifest {
         Ok(Converted { manifest, media_type: FORMAT.media_type(), config: None, extra_blobs, losses })
     }
 
-    /// Refuses layers that Docker's formats refuse, and returns what these lose.
+    /// Refuses layers that Docker's formats refuse, and returns the losses of the others.
     fn losses_in_docker(&self, layers: &[WrittenLayer]) -> Result<Vec<Loss>> {
         if self.format() == ManifestFormat::Oci {
             return Ok(schema2::from_oci(self, layers)?.losses);

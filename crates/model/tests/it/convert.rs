@@ -12,7 +12,7 @@ use crate::samples::{self, manifest};
 
 /// The config of a Docker image, with members that OCI does not define.
 const DOCKER_CONFIG: &str = r#"{"architecture":"arm","variant":"v7","config":{"Hostname":"","AttachStdin":false,"ExposedPorts":{"80/tcp":{},"443/tcp":{}},"Env":["A=<b>&c"],"Cmd":["nginx","-g"],"Healthcheck":{"Test":["NONE"]},"ArgsEscaped":true,"Image":"sha256:x","Volumes":null,"WorkingDir":"","OnBuild":null,"Labels":{"b":"2","a":"1"}},"container":"0123","container_config":{"Hostname":"0123"},"created":"2024-01-02T03:04:05.120000000Z","docker_version":"20.10.1","history":[{"created":"2024-01-02T03:04:05+00:00","created_by":"/bin/sh -c #(nop) ADD"},{"created":"2024-01-02T03:04:05.5Z","created_by":"CMD","empty_layer":true}],"os":"linux","os.version":"","rootfs":{"type":"layers","diff_ids":["sha256:c6f988f4874bb0add23a778f753c65efe992244e148a1d2ec2a8b664fb66bbd1"]}}"#;
-/// What Go writes for it.
+/// The text that Go writes for it.
 const OCI_CONFIG: &str = r#"{"created":"2024-01-02T03:04:05.12Z","architecture":"arm","os":"linux","variant":"v7","config":{"ExposedPorts":{"443/tcp":{},"80/tcp":{}},"Env":["A=\u003cb\u003e\u0026c"],"Cmd":["nginx","-g"],"Labels":{"a":"1","b":"2"},"ArgsEscaped":true},"rootfs":{"type":"layers","diff_ids":["sha256:c6f988f4874bb0add23a778f753c65efe992244e148a1d2ec2a8b664fb66bbd1"]},"history":[{"created":"2024-01-02T03:04:05Z","created_by":"/bin/sh -c #(nop) ADD"},{"created":"2024-01-02T03:04:05.5Z","created_by":"CMD","empty_layer":true}]}"#;
 
 fn layer(media_type: &str, content: &str) -> Descriptor {

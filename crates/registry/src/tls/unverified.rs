@@ -8,7 +8,7 @@ use rustls::{DigitallySignedStruct, SignatureScheme};
 ///
 /// The server must still prove that it has the certificate's key, so that a broken handshake is an error.
 #[derive(Debug)]
-pub(super) struct Unverified;
+pub struct Unverified;
 
 impl ServerCertVerifier for Unverified {
     fn verify_server_cert(

@@ -16,7 +16,7 @@ use super::find::Found;
 use super::records::LayerRecord;
 use super::store::{Store, Stores};
 use super::tar_split::{LayerReader, TarSplit};
-use crate::created_image::body_of_bytes;
+use crate::image_documents::ImageDocuments;
 use crate::source::{BlobBody, ImageSource, RawManifest};
 use crate::{Error, Result};
 
@@ -28,11 +28,7 @@ const ANNOTATIONS: &str = "annotations";
 
 /// An image of a store.
 pub(super) struct StoredImage {
-    name: String,
-    manifest: Vec<u8>,
-    media_type: MediaType,
-    config: Vec<u8>,
-    config_digest: Digest,
+    documents: ImageDocuments,
     layers: HashMap<Digest, StoredLayer>,
     notes: Vec<String>,
     limits: Limits,
@@ -92,10 +88,9 @@ impl StoredImage {
                 (created_manifest(&config, &plain), config, Some("the image's manifest was created anew".to_owned()))
             }
         };
-        let config_digest = Digest::of(&config);
-        let (manifest, media_type) = document;
+        let documents = ImageDocuments::new(name, document, config);
         let notes = note.into_iter().collect();
-        Ok(Self { name, manifest, media_type, config, config_digest, layers, notes, limits: *limits })
+        Ok(Self { documents, layers, notes, limits: *limits })
     }
 }
 
@@ -200,29 +195,24 @@ fn created_manifest(config: &[u8], plain: &[PlainLayer]) -> RawDocument {
 
 impl fmt::Debug for StoredImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("StoredImage").field(&self.name).finish()
+        f.debug_tuple("StoredImage").field(&self.documents.name()).finish()
     }
 }
 
 impl ImageSource for StoredImage {
     fn name(&self) -> String {
-        self.name.clone()
+        self.documents.name().to_owned()
     }
 
     fn manifest(&self, digest: Option<&Digest>) -> Result<RawManifest> {
-        if let Some(digest) = digest
-            && !digest.is_of(&self.manifest)
-        {
-            return Err(Error::Unknown { place: self.name(), digest: *digest });
-        }
-        Ok(RawManifest { bytes: self.manifest.clone(), media_type: Some(self.media_type.to_string()) })
+        self.documents.manifest(digest)
     }
 
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
-        if descriptor.digest == self.config_digest {
-            return Ok(body_of_bytes(&self.config, offset));
+        if let Some(body) = self.documents.config(descriptor, offset) {
+            return Ok(body);
         }
-        let unknown = || Error::Unknown { place: self.name(), digest: descriptor.digest };
+        let unknown = || self.documents.unknown(&descriptor.digest);
         let layer = self.layers.get(&descriptor.digest).ok_or_else(unknown)?;
         let split = TarSplit::open(&layer.tar_split, &self.limits)?;
         let files = LayerFiles::open(&layer.files)?;

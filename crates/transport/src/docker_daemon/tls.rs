@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use vmroot_registry::tls::{Unverified, provider};
 
 use super::DaemonOptions;
 use crate::{Error, Result};
@@ -25,8 +24,7 @@ pub(super) fn config(options: &DaemonOptions) -> Result<ClientConfig> {
     }
     let builder = builder()?;
     let builder = if options.insecure {
-        let algorithms = provider().signature_verification_algorithms;
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate { algorithms }))
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified))
     } else {
         builder.with_root_certificates(roots)
     };
@@ -51,11 +49,6 @@ fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier
     builder.map_err(|error| Error::Certificates { path: PathBuf::from("TLS"), reason: error.to_string() })
 }
 
-/// The provider is named explicitly, so that the process need not install a default one.
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
 /// Reads at least one certificate.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let failed = |reason: String| Error::Certificates { path: path.to_owned(), reason };
@@ -65,45 +58,4 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
         return Err(failed("it contains no certificate".to_owned()));
     }
     Ok(certificates)
-}
-
-/// A verifier that accepts every certificate. The server must still have its key.
-#[derive(Debug)]
-struct AnyCertificate {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _certificate: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
 }

@@ -95,7 +95,7 @@ impl Source {
         self.directory.path().join(name)
     }
 
-    /// Adds what only root can create.
+    /// Adds the entries that only root can create.
     fn add_special_files(&self) {
         let root = self.at("root");
         for (kind, name, device) in [
