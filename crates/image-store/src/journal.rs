@@ -3,9 +3,11 @@
 //! A change of more than one record is first written to a journal. The next holder of the lock of the records, or the
 //! next store, completes the transaction of a process that was killed.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -14,6 +16,7 @@ use vmroot_model::{Digest, Platform, Reference};
 use vmroot_output::write_atomically;
 
 use crate::collect::remove;
+use crate::metadata::Metadata;
 use crate::{Progress, Record, Result, Store};
 
 /// The journal in the directory of the records. The name has no extension, so earlier versions do not take it for a
@@ -39,7 +42,15 @@ pub struct Moved {
 impl std::fmt::Display for Moved {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} was the image {} before", self.reference, self.from)?;
-        if self.dangling { write!(f, ", which has no name now") } else { Ok(()) }
+        if self.dangling {
+            write!(
+                f,
+                ", which has no name now: `vmroot rm {hex}` or `vmroot gc --dangling` removes it",
+                hex = &self.from.hex()[..12]
+            )
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -48,6 +59,9 @@ impl std::fmt::Display for Moved {
 pub(crate) struct Transaction {
     pub(crate) write: Vec<Record>,
     pub(crate) remove: Vec<Record>,
+    /// Metadata to write, or to remove.
+    #[serde(default)]
+    pub(crate) metadata: Vec<(Digest, Option<Metadata>)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,37 +125,56 @@ impl Store {
     /// Writes and removes records, all or none.
     pub(crate) fn commit(&self, _lock: &RecordsLock, transaction: &Transaction) -> Result<()> {
         // A change of one record needs no journal: its first copy makes it valid.
-        if transaction.write.len() + transaction.remove.len() < 2 {
-            return self.apply(transaction);
+        if transaction.write.len() + transaction.remove.len() + transaction.metadata.len() < 2 {
+            return self.change_records(transaction, || self.apply(transaction));
         }
         let body = serde_json::to_string(transaction).expect("a record has no keys but strings");
         let raw = RawValue::from_string(body).expect("serde_json writes JSON");
         let journal = Journal { digest: Digest::of(raw.get().as_bytes()), transaction: &raw };
         let bytes = serde_json::to_vec(&journal).expect("a record has no keys but strings");
-        write_atomically(&self.journal(), PUBLISHED_MODE, &bytes)?;
-        self.apply(transaction)?;
-        remove(&self.journal())?;
-        Ok(())
+        self.change_records(transaction, || {
+            write_atomically(&self.journal(), PUBLISHED_MODE, &bytes)?;
+            self.apply(transaction)?;
+            remove(&self.journal()).map(drop)
+        })
     }
 
     fn apply(&self, transaction: &Transaction) -> Result<()> {
         transaction.write.iter().try_for_each(|record| self.write_record(record))?;
-        transaction.remove.iter().try_for_each(|record| self.remove_record(record))
+        transaction.remove.iter().try_for_each(|record| self.remove_record(record))?;
+        transaction.metadata.iter().try_for_each(|(id, metadata)| self.write_metadata(id, metadata.as_ref()))
     }
 
     fn replay(&self, _lock: &RecordsLock) -> Result<()> {
+        let Some(bytes) = self.read_journal()? else { return Ok(()) };
         let path = self.journal();
-        let bytes = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            read => read.map_err(vmroot_output::Error::on("read", &path))?,
-        };
         match parse(&bytes) {
-            Some(transaction) => self.apply(&transaction)?,
-            // It was complete when it got its name, so the disk has damaged it. Its records may be old or new.
-            None => tracing::warn!(path = %path.display(), "removed a damaged journal of image records"),
+            Some(transaction) => self.change_records(&transaction, || {
+                self.apply(&transaction)?;
+                remove(&path).map(drop)
+            }),
+            // It was complete when it got its name, so the disk has damaged it. Its records may be old or new. A
+            // verification reports it.
+            None => {
+                let aside = self.damaged_journal();
+                tracing::warn!(path = %aside.display(), "a journal of image records is damaged; it was put aside");
+                Ok(fs::rename(&path, &aside).map_err(vmroot_output::Error::on("rename", &path))?)
+            }
         }
-        remove(&path)?;
-        Ok(())
+    }
+
+    /// Reads the journal, if there is one.
+    pub(crate) fn read_journal(&self) -> Result<Option<Vec<u8>>> {
+        let path = self.journal();
+        match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => Ok(Some(read.map_err(vmroot_output::Error::on("read", &path))?)),
+        }
+    }
+
+    /// Returns the path of a journal that was damaged, and is not in use any more.
+    pub(crate) fn damaged_journal(&self) -> PathBuf {
+        self.journal().with_extension("damaged")
     }
 
     fn journal(&self) -> PathBuf {
@@ -150,65 +183,48 @@ impl Store {
 
     /// Plans the transaction that writes `records`. The lock of the records must be held.
     fn plan(&self, records: &[Record]) -> Result<(Transaction, Vec<Moved>)> {
+        let snapshot = self.snapshot()?;
         let mut transaction = Transaction::default();
-        // The last one of equal keys counts.
+        // The last one of equal names counts.
         for record in records {
             transaction.write.retain(|earlier| earlier.key() != record.key());
             transaction.write.push(record.clone());
         }
-        let mut replaced = Vec::new();
-        for record in transaction.write.iter().filter(|record| record.reference.is_some()) {
-            let nameless = record.with_reference(None);
-            if self.record_of(&nameless)?.is_some() {
-                transaction.remove.push(nameless);
-            }
-            // A damaged record is replaced without a trace: its image is unknown.
-            if let Some(old) = self.record_of(record)?.filter(|old| old.id() != record.id()) {
-                replaced.push((old, *record.id()));
-            }
-        }
-        let all = if replaced.is_empty() { Vec::new() } else { self.records()?.whole };
+        // A damaged record is replaced without a trace: its image is unknown.
+        let replaced = |record: &Record| {
+            let old = snapshot.record_like(record).filter(|old| old.id() != record.id())?;
+            Some((Arc::clone(old), *record.id()))
+        };
+        let replaced: Vec<_> = transaction.write.iter().filter_map(replaced).collect();
+        let written: HashSet<String> = transaction.write.iter().map(Record::file_name).collect();
+        let records_of = |id: &Digest| snapshot.by_id.get(id).into_iter().flatten();
+        let has_name = |id: &Digest| {
+            let stays = |record: &Arc<Record>| record.reference.is_some() && !written.contains(&record.file_name());
+            let gets_one = |record: &Record| record.id() == id && record.reference.is_some();
+            transaction.write.iter().any(gets_one) || records_of(id).any(stays)
+        };
+        // An image with a name is not recorded without one as well.
+        let named: HashSet<Digest> = transaction.write.iter().map(|record| *record.id()).filter(has_name).collect();
+        let mut nameless = Vec::new();
         let mut moved = Vec::new();
         for (old, to) in replaced {
-            let stays = |it: &&Record| {
-                let is_replaced = transaction.write.iter().any(|record| record.key() == it.key());
-                it.id() == old.id() && it.platform.normalised() == old.platform.normalised() && !is_replaced
-            };
-            let is_named = |records: &[Record]| {
-                let same = |it: &&Record| it.id() == old.id() && it.reference.is_some();
-                records.iter().any(|it| same(&it))
-            };
-            let dangling = !is_named(&transaction.write) && !all.iter().any(|it| it.reference.is_some() && stays(&it));
-            let nameless = old.with_reference(None);
-            if dangling && !transaction.write.iter().any(|it| it.key() == nameless.key()) {
-                transaction.write.push(nameless);
+            let dangling = !has_name(old.id());
+            if dangling && !transaction.write.iter().chain(&nameless).any(|record| record.id() == old.id()) {
+                nameless.push(old.with_reference(None));
             }
-            let reference = old.reference.expect("a replaced record has the name of the new one");
-            moved.push(Moved { reference, platform: old.platform, from: old.config.digest, to, dangling });
+            let Some(reference) = old.reference.clone() else { continue };
+            moved.push(Moved { reference, platform: old.platform.clone(), from: *old.id(), to, dangling });
         }
-        // An image without a name that has one already is not recorded twice.
-        let named_now: Vec<Digest> = transaction
-            .write
-            .iter()
-            .filter(|it| it.reference.is_some())
-            .map(|it| it.with_reference(None).key())
-            .collect();
-        transaction.write.retain(|it| it.reference.is_some() || !named_now.contains(&it.key()));
-        transaction.remove.sort_by_key(Record::key);
-        transaction.remove.dedup_by_key(|record| record.key());
+        transaction.write.retain(|record| record.reference.is_some() || !named.contains(record.id()));
+        transaction.write.append(&mut nameless);
+        let of_named = named.iter().flat_map(records_of).filter(|record| record.reference.is_none());
+        transaction.remove.extend(of_named.map(|record| (**record).clone()));
         Ok((transaction, moved))
-    }
-
-    /// Reads the record with the key of `record`, if it is not damaged.
-    fn record_of(&self, record: &Record) -> Result<Option<Record>> {
-        match self.read_record(&self.cache.layout().image_record(&record.key()), &mut Vec::new()) {
-            Err(crate::Error::Record { .. }) => Ok(None),
-            read => read,
-        }
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<Transaction> {
+/// Parses a journal. Returns `None` if it is damaged.
+pub(crate) fn parse(bytes: &[u8]) -> Option<Transaction> {
     let journal: Journal<'_> = serde_json::from_slice(bytes).ok()?;
     let text = journal.transaction.get();
     (Digest::of(text.as_bytes()) == journal.digest).then(|| serde_json::from_str(text).ok())?
@@ -274,6 +290,7 @@ mod tests {
             let transaction = Transaction {
                 write: vec![record(Some("a:1"), "A"), record(Some("b:1"), "B")],
                 remove: vec![record(Some("old:1"), "O")],
+                metadata: Vec::new(),
             };
             let body = RawValue::from_string(serde_json::to_string(&transaction).unwrap()).unwrap();
             let journal = Journal { digest: Digest::of(body.get().as_bytes()), transaction: &body };

@@ -6,6 +6,7 @@
 
 mod cached_source;
 mod caching_reader;
+mod catalogue;
 mod choose;
 mod collect;
 mod documents;
@@ -17,6 +18,7 @@ mod journal;
 mod layer;
 mod layers;
 mod lookup;
+mod metadata;
 mod progress;
 mod pull;
 mod record;
@@ -29,6 +31,7 @@ mod verify;
 pub use choose::{ChosenImage, Fallback, choose};
 pub use collect::{Collection, Removal};
 pub use error::{Error, Result};
+pub use identity::FreedLayer;
 pub use image::Image;
 pub use journal::Moved;
 pub use progress::{BlobProgress, NoProgress, Progress};

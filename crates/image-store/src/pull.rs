@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use vmroot_cache::LockName;
 use vmroot_model::{Descriptor, Digest, Platform, Reference};
 use vmroot_transport::ImageSource;
 
@@ -109,8 +108,8 @@ impl Store {
             Err(Error::Record { .. }) => return Ok(None),
             found => return found,
         }
-        let records = self.images()?;
-        let named = by_reference(&records, reference);
+        let snapshot = self.snapshot()?;
+        let named = by_reference(&snapshot.records, reference);
         let fitting = filter_by_platform(&named, Some(&request.platform)).first().copied();
         if fitting.is_some() || request.policy != PullPolicy::Never || named.is_empty() {
             return Ok(fitting.cloned());
@@ -177,6 +176,7 @@ impl ChosenImage {
             config: manifest.config().clone(),
             layers: layers.map(layer).collect(),
             loaded_from: None,
+            created: self.config.created().map(str::to_owned),
             pulled: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         }
     }
