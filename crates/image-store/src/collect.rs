@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use vmroot_cache::{LockName, Mode};
 use vmroot_model::Digest;
 use vmroot_output::TEMPORARY_PREFIX;
 
+use crate::journal::Transaction;
 use crate::root::chain_id;
 use crate::store::until_cancelled;
 use crate::{Error, Image, Record, Result, Store};
@@ -27,6 +28,8 @@ pub struct Removal {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Collection {
+    /// The records of images without a name, if these are not kept.
+    pub dangling: Vec<Record>,
     /// The files.
     pub files: Vec<PathBuf>,
     /// The disk space of these files in bytes.
@@ -38,6 +41,13 @@ pub struct Collection {
 enum Collector {
     Remove,
     List,
+}
+
+/// The images without a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dangling {
+    Stay,
+    Go,
 }
 
 impl Store {
@@ -63,13 +73,11 @@ impl Store {
     }
 
     fn remove_records(&self, image: &Image, is_meant: impl Fn(&Record) -> bool) -> Result<Removal> {
-        let _lock = self.cache.lock(&LockName::Images, Mode::Exclusive, &mut until_cancelled(&self.options.cancel))?;
-        let records = self.records()?.whole;
-        let same_image: Vec<Record> = records.into_iter().filter(|record| record.id() == image.id()).collect();
-        let (gone, kept): (Vec<_>, Vec<_>) = same_image.into_iter().partition(is_meant);
-        for record in &gone {
-            self.remove_record(record)?;
-        }
+        let lock = self.lock_records(None)?;
+        let snapshot = self.snapshot()?;
+        let same_image = snapshot.by_id.get(image.id()).into_iter().flatten().map(|record| (**record).clone());
+        let (gone, kept): (Vec<_>, Vec<_>) = same_image.partition(is_meant);
+        self.commit(&lock, &Transaction { remove: gone.clone(), ..Transaction::default() })?;
         if kept.is_empty() {
             image.release();
         }
@@ -88,7 +96,16 @@ impl Store {
     /// - [`Error::Cache`] if a file cannot be listed or removed.
     /// - [`Error::Cancelled`] if the work was cancelled.
     pub fn collect(&self) -> Result<Collection> {
-        self.collect_alone(Collector::Remove)
+        self.collect_alone(Collector::Remove, Dangling::Stay)
+    }
+
+    /// Removes the images without a name, and then as [`Self::collect`]. An image from which another one was made stays
+    /// as long as that one.
+    ///
+    /// # Errors
+    /// As [`Self::collect`]. With [`Error::InUse`], no image was removed.
+    pub fn collect_dangling(&self) -> Result<Collection> {
+        self.collect_alone(Collector::Remove, Dangling::Go)
     }
 
     /// Returns the files that [`Self::collect`] would remove now.
@@ -96,19 +113,33 @@ impl Store {
     /// # Errors
     /// As [`Self::collect`].
     pub fn list_unneeded(&self) -> Result<Collection> {
-        self.collect_alone(Collector::List)
+        self.collect_alone(Collector::List, Dangling::Stay)
+    }
+
+    /// Returns the images and files that [`Self::collect_dangling`] would remove now.
+    ///
+    /// # Errors
+    /// As [`Self::collect`].
+    pub fn list_dangling(&self) -> Result<Collection> {
+        self.collect_alone(Collector::List, Dangling::Go)
     }
 
     /// Runs the collector while no other process has the cache open.
-    fn collect_alone(&self, collector: Collector) -> Result<Collection> {
+    fn collect_alone(&self, collector: Collector, dangling: Dangling) -> Result<Collection> {
         let mut waiting = until_cancelled(&self.options.cancel);
-        let collected = self.presence.run_alone(&mut waiting, || self.run_collector(collector))?;
+        let collected = self.presence.run_alone(&mut waiting, || self.run_collector(collector, dangling))?;
         collected.unwrap_or_else(|| Err(Error::InUse { path: self.directory().to_owned() }))
     }
 
-    fn run_collector(&self, collector: Collector) -> Result<Collection> {
+    fn run_collector(&self, collector: Collector, dangling: Dangling) -> Result<Collection> {
+        self.recover()?;
+        let gone = match dangling {
+            Dangling::Stay => Vec::new(),
+            Dangling::Go => self.take_dangling(collector)?,
+        };
         let freeze = self.in_use.freeze();
-        let records = self.records()?;
+        let mut records = self.records()?;
+        records.whole.retain(|record| !gone.contains(record));
         if let Some(error) = records.damaged.into_iter().next() {
             return Err(error);
         }
@@ -117,7 +148,7 @@ impl Store {
             needed.add(record);
             needed.growing.extend(record.layers.iter().map(|layer| layer.digest));
         }
-        let mut collected = Collection::default();
+        let mut collected = Collection { dangling: gone, ..Collection::default() };
         for path in self.unneeded(&needed, freeze.is_idle())? {
             self.check_cancelled()?;
             collected.take(path, collector)?;
@@ -127,6 +158,30 @@ impl Store {
             self.cache.sweep()?;
         }
         Ok(collected)
+    }
+
+    /// Returns the records of images without a name, and removes them unless they are only listed.
+    fn take_dangling(&self, collector: Collector) -> Result<Vec<Record>> {
+        let lock = self.lock_records(None)?;
+        let snapshot = self.snapshot()?;
+        let is_nameless = |records: &[Arc<Record>]| records.iter().all(|record| record.reference.is_none());
+        let nameless = snapshot.by_id.iter().filter(|(_, records)| is_nameless(records));
+        let mut gone: HashSet<Digest> = nameless.map(|(id, _)| *id).collect();
+        loop {
+            let is_parent = |id: &&Digest| snapshot.children(id).iter().any(|child| !gone.contains(child));
+            let parents: Vec<Digest> = gone.iter().filter(is_parent).copied().collect();
+            if parents.is_empty() {
+                break;
+            }
+            gone.retain(|id| !parents.contains(id));
+        }
+        let records = snapshot.records.iter().filter(|record| gone.contains(record.id()));
+        let remove: Vec<Record> = records.map(|record| (**record).clone()).collect();
+        if collector == Collector::Remove {
+            let metadata = gone.iter().map(|id| (*id, None)).collect();
+            self.commit(&lock, &Transaction { remove: remove.clone(), metadata, ..Transaction::default() })?;
+        }
+        Ok(remove)
     }
 
     /// Returns the files that no image needs. Temporary files are included only if `idle`: no thread is writing any.

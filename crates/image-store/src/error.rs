@@ -38,6 +38,34 @@ pub enum Error {
         /// The matching ids.
         candidates: String,
     },
+    /// A config of which no image can be created.
+    #[error("no image can be created from the config {id}: {reason}")]
+    Config {
+        /// The digest of the config.
+        id: Digest,
+        /// The reason.
+        reason: String,
+    },
+    /// A layer of a new image that no image of the store has.
+    #[error(
+        "image {id}: the layer {diff_id} of the chain {chain_id} is not in the store; pull or load an image with it"
+    )]
+    NoLayer {
+        /// The id of the new image.
+        id: Digest,
+        /// The digest of the layer's uncompressed tar.
+        diff_id: Digest,
+        /// The chain id of the layer and those below it.
+        chain_id: Digest,
+    },
+    /// A parent that would make an image its own ancestor.
+    #[error("{parent} cannot be the parent of {id}: it is that image, or was made from it")]
+    Cycle {
+        /// The id of the image.
+        id: Digest,
+        /// The id of the parent.
+        parent: Digest,
+    },
     /// A document of the image is invalid.
     #[error("{image}")]
     Image {
@@ -165,7 +193,9 @@ impl Error {
     /// Returns the meaning of the error to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchImage(_) | Self::OtherPlatforms { .. } => ErrorKind::NotFound,
+            Self::NoSuchImage(_) | Self::OtherPlatforms { .. } | Self::NoLayer { .. } => ErrorKind::NotFound,
+            Self::Config { .. } => ErrorKind::Integrity,
+            Self::Cycle { .. } => ErrorKind::Usage,
             Self::Image { source, .. } => source.kind(),
             Self::Layer { source, .. } => of_layer(source),
             Self::Decompress { source, .. } => source.kind(),

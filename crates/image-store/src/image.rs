@@ -4,7 +4,6 @@ use std::fs;
 use std::sync::Arc;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_errors::with_causes;
 use vmroot_model::{Digest, ImageConfig, Reference};
 
 use crate::in_use::Pin;
@@ -66,16 +65,12 @@ pub(crate) fn layers(record: &Record) -> Vec<Layer> {
 impl Store {
     /// Returns the records of all images, ordered by name.
     ///
-    /// Records with two damaged copies are left out; [`Store::verify`] reports them.
+    /// Records with two damaged copies are left out, with a warning; [`Store::damaged`] and [`Store::verify`] report them.
     ///
     /// # Errors
     /// [`Error::Cache`] if the records cannot be listed or read.
     pub fn images(&self) -> Result<Vec<Record>> {
-        let records = self.records()?;
-        for error in records.damaged {
-            tracing::warn!("{}", with_causes(&error));
-        }
-        Ok(records.whole)
+        Ok(self.snapshot()?.records.iter().map(|record| (**record).clone()).collect())
     }
 
     /// Pins a record that was read earlier. Returns `None` if the record has changed since.

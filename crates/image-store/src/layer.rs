@@ -48,13 +48,13 @@ impl Store {
             (Some(blob), _) => match self.build_from_file(layer, &blob.path) {
                 // The blob was valid when it was stored. If it is damaged now, the source can provide it again.
                 Err(_) if self.blob_is_damaged(layer)? => {
-                    let source = source.ok_or_else(|| self.damaged(layer))?;
+                    let source = source.ok_or_else(|| self.damaged_layer(layer))?;
                     self.build_from_source(source, layer, reporter)?
                 }
                 built => built?,
             },
             (None, Some(source)) => self.build_from_source(source, layer, reporter)?,
-            (None, None) => return Err(self.damaged(layer)),
+            (None, None) => return Err(self.damaged_layer(layer)),
         };
         Ok(Index::open(&path)?)
     }
@@ -69,7 +69,7 @@ impl Store {
     }
 
     /// Returns the error for a damaged layer whose blob is not in the cache.
-    fn damaged(&self, layer: &Layer) -> Error {
+    fn damaged_layer(&self, layer: &Layer) -> Error {
         Error::damaged(self.cache.layout().layer_index(&layer.diff_id), layer.descriptor.digest)
     }
 

@@ -1,7 +1,10 @@
 //! Lookup of images by name, id and platform.
 
+use std::sync::Arc;
+
 use vmroot_model::{Platform, Reference};
 
+use crate::catalogue::Snapshot;
 use crate::{Error, Image, Record, Result, Store};
 
 impl Store {
@@ -18,13 +21,13 @@ impl Store {
     /// - [`Error::Cache`] if the records cannot be listed or read.
     pub fn find(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
         loop {
-            let records = self.images()?;
+            let snapshot = self.snapshot()?;
             let named = match Reference::parse(name) {
-                Ok(reference) => by_reference(&records, &reference),
+                Ok(reference) => by_reference(&snapshot.records, &reference),
                 Err(_) => Vec::new(),
             };
             let record = match named.is_empty() {
-                true => one_by_id(name, &by_id(&records, name), platform)?,
+                true => one_by_id(name, &by_id(&snapshot, name), platform)?,
                 false => one_by_platform(name, &named, platform)?,
             };
             // A record that was replaced or removed meanwhile is looked up again: its files may be gone.
@@ -35,7 +38,7 @@ impl Store {
     }
 }
 
-pub(crate) fn by_reference<'a>(records: &'a [Record], reference: &Reference) -> Vec<&'a Record> {
+pub(crate) fn by_reference<'a>(records: &'a [Arc<Record>], reference: &Reference) -> Vec<&'a Record> {
     let wanted = match reference.digest() {
         Some(digest) => Err(*digest),
         None => Ok(reference.tag_or_default().map(str::to_owned)),
@@ -52,18 +55,15 @@ pub(crate) fn by_reference<'a>(records: &'a [Record], reference: &Reference) -> 
                 Ok(tag) => own.digest().is_none() && own.tag_or_default().map(str::to_owned) == *tag,
             }
     };
-    let mut matching: Vec<_> = records.iter().filter(matches).collect();
+    let mut matching: Vec<_> = records.iter().map(|record| &**record).filter(matches).collect();
     // Records of exactly this name come before others of the same image.
     matching.sort_by_key(|record| record.reference.as_ref() != Some(reference));
     matching
 }
 
-fn by_id<'a>(records: &'a [Record], name: &str) -> Vec<&'a Record> {
-    let prefix = name.strip_prefix("sha256:").unwrap_or(name);
-    if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Vec::new();
-    }
-    records.iter().filter(|record| record.id().hex().starts_with(prefix)).collect()
+fn by_id<'a>(snapshot: &'a Snapshot, name: &str) -> Vec<&'a Record> {
+    let ids = snapshot.ids_with_prefix(name);
+    ids.iter().flat_map(|id| snapshot.by_id[id].iter().map(|record| &**record)).collect()
 }
 
 /// Returns the image with an id, or with a prefix of its id. Records of one image under several names count once.

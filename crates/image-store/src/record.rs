@@ -13,7 +13,7 @@ use vmroot_cache::{LockName, Mode, PUBLISHED_MODE};
 use vmroot_model::{Descriptor, Digest, MediaType, Platform, Reference};
 use vmroot_output::write_atomically;
 
-use crate::collect::{list, remove};
+use crate::collect::remove;
 use crate::{Error, Result, Store};
 
 /// The image of a name and a platform.
@@ -40,6 +40,10 @@ pub struct Record {
     /// identifies the registry. Records before 0.2 lack this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loaded_from: Option<String>,
+    /// The time when the image was built, as its config has it: it should be in RFC 3339 format, but is not checked.
+    /// Records before 0.3 lack this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
 }
 
 /// A layer of an image.
@@ -88,11 +92,16 @@ impl Record {
     }
 
     /// Returns the digest that names the record's file: of the name (or the id, without a name) and the platform.
-    fn key(&self) -> Digest {
+    pub(crate) fn key(&self) -> Digest {
         match &self.reference {
             Some(reference) => key(&reference.to_string(), &self.platform),
             None => key(&self.id().to_string(), &self.platform),
         }
+    }
+
+    /// Returns the name of the record's file.
+    pub(crate) fn file_name(&self) -> String {
+        self.key().hex() + ".json"
     }
 }
 
@@ -134,32 +143,6 @@ impl Store {
         Ok(())
     }
 
-    /// Returns all records, the readable ones ordered by name, platform and id.
-    pub(crate) fn records(&self) -> Result<Records> {
-        let mut records = Records::default();
-        for path in self.record_paths()? {
-            match self.read_record(&path, &mut records.repaired) {
-                Ok(record) => records.whole.extend(record),
-                Err(error @ Error::Record { .. }) => records.damaged.push(error),
-                Err(error) => return Err(error),
-            }
-        }
-        records.whole.sort_by_cached_key(|record| {
-            let name = record.reference.as_ref().map(ToString::to_string);
-            (name.is_none(), name, record.platform.to_string(), *record.id())
-        });
-        Ok(records)
-    }
-
-    /// Returns the paths of the first copies, including those of which only the second exists.
-    fn record_paths(&self) -> Result<Vec<PathBuf>> {
-        let is_copy = |path: &PathBuf| path.extension().is_some_and(|it| it == "json" || it == "copy");
-        let copies = list(&self.cache.layout().images())?.into_iter().filter(is_copy);
-        let mut paths: Vec<PathBuf> = copies.map(|path| path.with_extension("json")).collect();
-        paths.dedup();
-        Ok(paths)
-    }
-
     /// Returns whether the file of a record still has the same content.
     pub(crate) fn is_current(&self, record: &Record) -> bool {
         let path = self.cache.layout().image_record(&record.key());
@@ -167,7 +150,7 @@ impl Store {
     }
 
     /// Reads a record from either of its copies, and restores the other.
-    fn read_record(&self, path: &Path, repaired: &mut Vec<RepairedCopy>) -> Result<Option<Record>> {
+    pub(crate) fn read_record(&self, path: &Path, repaired: &mut Vec<RepairedCopy>) -> Result<Option<Record>> {
         match read_copies(path)? {
             Copies::Neither => Ok(None),
             Copies::Both(record) => Ok(Some(*record)),
@@ -191,15 +174,6 @@ impl Store {
         tracing::warn!(path = %other.display(), "repaired an image record from its other copy");
         Ok(problem.map(|problem| RepairedCopy { path: other, problem }))
     }
-}
-
-/// All records of a cache, by condition.
-#[derive(Debug, Default)]
-pub(crate) struct Records {
-    pub(crate) whole: Vec<Record>,
-    /// An [`Error::Record`] for each record with two damaged copies.
-    pub(crate) damaged: Vec<Error>,
-    pub(crate) repaired: Vec<RepairedCopy>,
 }
 
 /// A damaged copy of a record that was written again from the other one.
@@ -266,7 +240,8 @@ fn read_sealed(path: &Path) -> Result<SealedCopy> {
     })
 }
 
-fn parse(bytes: &[u8]) -> std::result::Result<Record, String> {
+/// Parses the file of a record.
+pub(crate) fn parse(bytes: &[u8]) -> std::result::Result<Record, String> {
     let sealed: Sealed<'_> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     if Digest::of(sealed.record.get().as_bytes()) != sealed.digest {
         return Err("its bytes have changed since it was written".to_owned());

@@ -9,6 +9,7 @@ use vmroot_compress::Limits;
 use vmroot_layer_index::BuildOptions;
 use vmroot_output::Cancel;
 
+use crate::catalogue::Catalogue;
 use crate::in_use::InUse;
 use crate::{Error, Result};
 
@@ -52,6 +53,8 @@ pub struct Store {
     pub(crate) presence: Arc<Presence>,
     /// Keeps [`Store::collect`] from removing files that other threads of this store use.
     pub(crate) in_use: InUse,
+    /// The records of the images, as they were read last.
+    pub(crate) catalogue: Catalogue,
 }
 
 impl Store {
@@ -62,7 +65,15 @@ impl Store {
     pub fn open(options: StoreOptions) -> Result<Self> {
         let cache = Cache::open(&options.directory)?;
         let presence = cache.enter(&mut until_cancelled(&options.cancel))?;
-        Ok(Self { cache, options, presence: Arc::new(presence), in_use: InUse::default() })
+        let store = Self {
+            cache,
+            options,
+            presence: Arc::new(presence),
+            in_use: InUse::default(),
+            catalogue: Catalogue::default(),
+        };
+        store.recover()?;
+        Ok(store)
     }
 
     /// Returns a clone whose work is cancelled by `cancel`, and no longer by [`StoreOptions::cancel`]. A

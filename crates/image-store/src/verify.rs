@@ -12,10 +12,10 @@ use vmroot_cache::Verdict;
 use vmroot_errors::with_causes;
 use vmroot_model::Digest;
 
-use crate::collect::Needed;
+use crate::catalogue::Records;
+use crate::collect::{Needed, remove};
 use crate::image::layers;
 use crate::layer::Layer;
-use crate::record::Records;
 use crate::store::until_cancelled;
 use crate::{Error, Progress, Record, Result, Store};
 
@@ -82,6 +82,7 @@ impl Store {
     /// - [`Error::Cancelled`] if the work was cancelled.
     pub fn verify(&self, progress: &Arc<dyn Progress>) -> Result<VerifyReport> {
         let _working = self.in_use.begin_work();
+        self.recover()?;
         let (_pin, records, rest) = self.in_use.pin_all(|| {
             let Records { whole, damaged, repaired } = self.records()?;
             Ok((whole, (damaged, repaired)))
@@ -89,7 +90,7 @@ impl Store {
         let needed = Needed::by(&records);
         let mut check =
             Check { store: self, progress, pool: self.verify_pool()?, records, needed, found: VerifyReport::default() };
-        check.records(rest.0, rest.1);
+        check.records(rest.0, rest.1)?;
         check.blobs()?;
         check.layers()?;
         check.roots()?;
@@ -112,8 +113,21 @@ impl Store {
 }
 
 impl Check<'_> {
-    fn records(&mut self, damaged: Vec<Error>, repaired: Vec<crate::record::RepairedCopy>) {
+    /// Reports a damaged journal once, and removes it: nothing can be read from it.
+    fn journal(&mut self) -> Result<()> {
+        let path = self.store.damaged_journal();
+        if remove(&path)? {
+            let problem = "is a damaged transaction of image records".to_owned();
+            let remedy = "removed; an image that was pulled, loaded or removed at that time may have its earlier name: \
+                          see `vmroot images`";
+            self.found.findings.push(Finding { path, problem, remedy: remedy.to_owned(), repaired: false });
+        }
+        Ok(())
+    }
+
+    fn records(&mut self, damaged: Vec<Error>, repaired: Vec<crate::record::RepairedCopy>) -> Result<()> {
         self.found.records = self.records.len() as u64;
+        self.journal()?;
         for error in damaged {
             let Error::Record { path, reason } = error else { continue };
             let remedy = "neither copy can be read: pull the image again, or remove the file".to_owned();
@@ -123,6 +137,7 @@ impl Check<'_> {
             let remedy = "written again from its other copy".to_owned();
             self.found.findings.push(Finding { path: copy.path, problem: copy.problem, remedy, repaired: true });
         }
+        Ok(())
     }
 
     fn blobs(&mut self) -> Result<()> {

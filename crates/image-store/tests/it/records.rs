@@ -99,3 +99,73 @@ fn nothing_is_collected_while_a_record_cannot_be_read() {
     fixture.pull(&reference).unwrap();
     assert!(fixture.store.collect().unwrap().files.is_empty());
 }
+
+/// An image whose tag has moved stays, until a collection of the images without a name.
+#[test]
+fn an_image_without_a_name_is_collected_on_request() {
+    let fixture = Fixture::new();
+    let [first, second] = ["v1", "v2"].map(image);
+    let old = *fixture.pull(&fixture.serve(&first, "v")).unwrap().id();
+    let new = *fixture.pull(&fixture.serve(&second, "v")).unwrap().id();
+    assert!(fixture.store.collect().unwrap().files.is_empty());
+    assert_eq!(fixture.store.len().unwrap(), 2);
+    // It stays as long as an image that was made from it.
+    fixture.store.set_parent(&new, &old).unwrap();
+    assert_eq!(fixture.store.collect_dangling().unwrap().dangling, []);
+    fixture.store.set_parent(&old, &new).unwrap_err();
+    fixture.store.delete(&new).unwrap();
+    assert_eq!(fixture.pull(&fixture.serve(&second, "v")).unwrap().id(), &new);
+    let would = fixture.store.list_dangling().unwrap();
+    assert_eq!(would.dangling.iter().map(|record| *record.id()).collect::<Vec<_>>(), [old]);
+    assert!(!would.files.is_empty());
+    assert_eq!(fixture.store.len().unwrap(), 2);
+    assert_eq!(fixture.store.collect_dangling().unwrap(), would);
+    assert_eq!(fixture.store.ids().unwrap(), [new]);
+    assert_eq!(fixture.verify(), []);
+}
+
+/// An image that has a name already is not recorded without one when it is loaded again.
+#[test]
+fn an_image_with_a_name_is_not_listed_without_one() {
+    let fixture = Fixture::new();
+    let reference = fixture.serve(&image("v1"), "v1");
+    fixture.pull(&reference).unwrap();
+    let nameless = PullRequest { references: Vec::new(), ..request(&reference, PullPolicy::Always) };
+    let progress = std::sync::Arc::new(vmroot_image_store::NoProgress) as _;
+    fixture.store.pull(&fixture.source(&reference), &nameless, &progress).unwrap();
+    let records = fixture.store.images().unwrap();
+    assert_eq!(records.iter().map(|record| record.reference.as_ref()).collect::<Vec<_>>(), [Some(&reference)]);
+}
+
+/// A store sees what another one writes and removes, and files that are put into the directory.
+#[test]
+fn a_store_sees_the_changes_of_others() {
+    let fixture = Fixture::new();
+    let other = fixture.another();
+    assert_eq!(other.len().unwrap(), 0);
+    for number in 1..6 {
+        let reference = fixture.serve(&image(&format!("v{number}")), &format!("v{number}"));
+        fixture.pull(&reference).unwrap();
+        assert_eq!(other.len().unwrap(), number);
+    }
+    other.remove(&other.find(&other.ids().unwrap()[0].to_string(), None).unwrap()).unwrap();
+    assert_eq!(fixture.store.len().unwrap(), 4);
+    let records = fixture.cache().join("images");
+    for entry in std::fs::read_dir(&records).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    crate::fixture::wait_until("the removed records", || other.is_empty().unwrap());
+}
+
+#[test]
+fn a_damaged_journal_is_reported_once() {
+    let fixture = Fixture::new();
+    let reference = fixture.serve(&image("v1"), "v1");
+    fixture.pull(&reference).unwrap();
+    std::fs::write(fixture.cache().join("images/journal"), "damaged").unwrap();
+    let findings = fixture.verify();
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].path.ends_with("images/journal.damaged") && !findings[0].repaired, "{findings:?}");
+    assert_eq!(fixture.verify(), []);
+    assert_eq!(fixture.store.len().unwrap(), 1);
+}
