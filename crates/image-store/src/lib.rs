@@ -8,6 +8,7 @@ mod cached_source;
 mod caching_reader;
 mod choose;
 mod collect;
+mod commit;
 mod documents;
 mod error;
 mod identity;
@@ -28,6 +29,7 @@ mod verify;
 
 pub use choose::{ChosenImage, Fallback, choose};
 pub use collect::{Collection, Removal};
+pub use commit::{CommitRequest, NewLayer};
 pub use error::{Error, Result};
 pub use image::Image;
 pub use journal::Moved;

@@ -1,6 +1,7 @@
 //! The client: a cache, and the operations on its images.
 
 mod cache;
+mod commit;
 #[cfg(feature = "registry")]
 mod configuration;
 mod copy;
@@ -19,6 +20,7 @@ use vmroot_image_store::{NoProgress, Progress, Store, StoreOptions};
 use vmroot_model::Platform;
 use vmroot_output::Cancel;
 
+pub use self::commit::{CommitLayer, CommitOptions};
 #[cfg(feature = "registry")]
 pub use self::configuration::RegistryConfiguration;
 pub use self::documents::ImageDocuments;
