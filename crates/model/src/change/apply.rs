@@ -194,14 +194,16 @@ fn checked_signal(text: String) -> Result<String, String> {
     if is_known { Ok(text) } else { Err(format!("{text:?} is not a signal")) }
 }
 
-/// Continues a path, and removes empty components, `.` and `..`.
+/// Continues a path, and removes empty components, `.` and `..`. As in Docker, an absolute path stays as it is written.
 fn joined(current: &str, path: &str) -> Result<String, String> {
     if path.is_empty() {
         return Err("the path is empty".to_owned());
     }
-    let start = if path.starts_with('/') { "" } else { current };
+    if path.starts_with('/') {
+        return Ok(path.to_owned());
+    }
     let mut components = Vec::new();
-    for component in start.split('/').chain(path.split('/')) {
+    for component in current.split('/').chain(path.split('/')) {
         match component {
             "" | "." => {}
             ".." => drop(components.pop()),
