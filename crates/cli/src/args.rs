@@ -2,6 +2,7 @@
 
 mod boot;
 mod changes;
+mod commit;
 mod copy;
 mod export;
 mod inspect;
@@ -26,6 +27,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use boot::BootArguments;
 pub(crate) use changes::{DiffArguments, HistoryArguments};
+pub(crate) use commit::{CommitArguments, LayerCompression};
 pub(crate) use copy::{
     CompressFormat, CompressionArguments, CopyArguments, DestinationSide, ImageArguments, ListArgument,
     ManifestFormatArgument, MultiArch, SourceArguments, TransferArguments,
@@ -131,6 +133,15 @@ pub(crate) enum Command {
         /// Load only this image: its reference, or @N for its position, counting from 0 [default: all images]
         #[arg(long, value_name = "REF|@N")]
         image: Option<String>,
+    },
+    /// Make an image of another one: with one more layer, or with changes of its config, and print its id
+    Commit {
+        /// Reference, id, prefix of an id, or TRANSPORT:DETAILS of the parent
+        image: String,
+        /// The tar of the layer, in any compression; `-` is standard input
+        layer: Option<PathBuf>,
+        #[command(flatten)]
+        options: Box<CommitArguments>,
     },
     /// Copy an image, a list or an artifact between registries, archives, layouts, directories and the cache
     Copy {

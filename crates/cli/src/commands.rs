@@ -2,6 +2,7 @@
 
 mod boot;
 mod cache;
+mod commit;
 mod copy;
 mod diff;
 mod export;
@@ -33,6 +34,7 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Pull { references } => pull::pull(context, &references),
         Command::Load { file, image } => pull::load(context, &file, image.as_deref()),
+        Command::Commit { image, layer, options } => commit::commit(context, &image, layer.as_deref(), &options),
         Command::Copy { source, destination, options } => copy::copy(context, &source, &destination, &options),
         Command::Sync { source, destination, options } => sync::sync(context, &source, &destination, &options),
         Command::Images => images::images(context),

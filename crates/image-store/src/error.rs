@@ -92,6 +92,22 @@ pub enum Error {
         /// The reason.
         reason: String,
     },
+    /// A new layer that cannot be read or compressed.
+    #[error("{name}")]
+    NewLayer {
+        /// The file or directory of the layer.
+        name: String,
+        /// The cause.
+        source: Box<vmroot_compress::Error>,
+    },
+    /// A new layer whose entries cannot be applied.
+    #[error("{name}")]
+    NewLayerEntry {
+        /// The file or directory of the layer.
+        name: String,
+        /// The cause, with the name of the entry.
+        source: Box<vmroot_layer_index::Error>,
+    },
     /// A layer that cannot be read or applied.
     #[error("layer {digest}")]
     Layer {
@@ -197,8 +213,8 @@ impl Error {
             Self::Config { .. } => ErrorKind::Integrity,
             Self::Cycle { .. } => ErrorKind::Usage,
             Self::Image { source, .. } => source.kind(),
-            Self::Layer { source, .. } => of_layer(source),
-            Self::Decompress { source, .. } => source.kind(),
+            Self::Layer { source, .. } | Self::NewLayerEntry { source, .. } => of_layer(source),
+            Self::NewLayer { source, .. } | Self::Decompress { source, .. } => source.kind(),
             Self::Blob { .. } | Self::Damaged { .. } | Self::Record { .. } => ErrorKind::Integrity,
             Self::Index(error) => error.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
@@ -217,8 +233,8 @@ impl Error {
     /// `docs/limits.md`.
     pub fn limit(&self) -> Option<Limit> {
         match self {
-            Self::Layer { source, .. } => source.limit(),
-            Self::Decompress { source, .. } => source.limit(),
+            Self::Layer { source, .. } | Self::NewLayerEntry { source, .. } => source.limit(),
+            Self::NewLayer { source, .. } | Self::Decompress { source, .. } => source.limit(),
             Self::Index(error) => error.limit(),
             Self::Source(error) => error.limit(),
             _ => None,

@@ -9,6 +9,7 @@ mod caching_reader;
 mod catalogue;
 mod choose;
 mod collect;
+mod commit;
 mod documents;
 mod error;
 mod history;
@@ -31,6 +32,7 @@ mod verify;
 
 pub use choose::{ChosenImage, Fallback, choose};
 pub use collect::{Collection, Removal};
+pub use commit::{CommitRequest, NewLayer};
 pub use error::{Error, Result};
 pub use history::{HistoryStep, LayerSize};
 pub use identity::FreedLayer;

@@ -143,7 +143,12 @@ impl Store {
         self.ensure_root(&indexes, &**progress)
     }
 
-    fn record_names(&self, record: &Record, references: &[Reference], progress: &Arc<dyn Progress>) -> Result<()> {
+    pub(crate) fn record_names(
+        &self,
+        record: &Record,
+        references: &[Reference],
+        progress: &Arc<dyn Progress>,
+    ) -> Result<()> {
         let mut records: Vec<Record> =
             references.iter().map(|reference| record.with_reference(Some(reference))).collect();
         if records.is_empty() {

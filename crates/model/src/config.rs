@@ -21,7 +21,7 @@ pub struct ImageConfig {
     author: Option<String>,
     config: ContainerConfig,
     diff_ids: Vec<Digest>,
-    history: Vec<HistoryEntry>,
+    history: Vec<History>,
 }
 
 /// The defaults for running a container of the image.
@@ -105,7 +105,7 @@ fn is_zero(number: &i64) -> bool {
 /// One step of building the image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct HistoryEntry {
+pub struct History {
     /// The time of the step. It should be in RFC 3339 format, but is not checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
@@ -145,7 +145,7 @@ struct Body {
     #[serde(default, deserialize_with = "json::null_as_default")]
     rootfs: RootFs,
     #[serde(default, deserialize_with = "json::limited_non_null_list")]
-    history: Vec<HistoryEntry>,
+    history: Vec<History>,
 }
 
 #[derive(Default, Deserialize)]
@@ -238,7 +238,7 @@ impl ImageConfig {
     }
 
     /// Returns the steps of building the image, the first step first. May be empty.
-    pub fn history(&self) -> &[HistoryEntry] {
+    pub fn history(&self) -> &[History] {
         &self.history
     }
 

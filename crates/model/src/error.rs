@@ -192,6 +192,42 @@ pub enum Error {
         limit: usize,
     },
 
+    /// A config without the list of layers.
+    #[error("invalid image JSON, no RootFS key: image config {digest}")]
+    NoRootFs {
+        /// The digest of the config.
+        digest: Digest,
+    },
+
+    /// A config whose history has more steps with a layer than there are layers.
+    #[error(
+        "too many non-empty layers in History section: image config {digest} has {layers} layers and {steps} steps"
+    )]
+    TooMuchHistory {
+        /// The digest of the config.
+        digest: Digest,
+        /// The number of steps with a layer.
+        steps: usize,
+        /// The number of layers.
+        layers: usize,
+    },
+
+    /// An operating system whose programs do not run on this machine.
+    #[error("operating system {os:?} is not supported on this machine")]
+    UnsupportedOs {
+        /// The operating system.
+        os: String,
+    },
+
+    /// A change of an image's config that is not possible.
+    #[error("invalid change {change:?}: {reason}")]
+    InvalidChange {
+        /// The instruction, or its name.
+        change: String,
+        /// The reason.
+        reason: String,
+    },
+
     /// A config whose number of diff ids differs from its manifest's number of layers.
     #[error("config {config} has {diff_ids} diff ids but manifest {manifest} has {layers} layers")]
     LayerCountMismatch {
@@ -214,9 +250,9 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::ArchitectureMismatch { .. } => ErrorKind::NotFound,
-            Self::Conversion { .. } | Self::EmptyIndex { .. } => ErrorKind::Usage,
+            Self::Conversion { .. } | Self::EmptyIndex { .. } | Self::InvalidChange { .. } => ErrorKind::Usage,
             Self::DocumentTooLarge { .. } | Self::DocumentLimit { .. } | Self::SearchTooLong { .. } => ErrorKind::Limit,
-            Self::Signing => ErrorKind::Other,
+            Self::Signing | Self::UnsupportedOs { .. } => ErrorKind::Other,
             _ => ErrorKind::Integrity,
         }
     }

@@ -6,8 +6,11 @@
 //!
 //! Copies write documents: new ones ([`NewManifest`], [`NewIndex`]), and those of a source with other layers or in
 //! another format ([`Manifest::convert`], [`Index::edit`]), with the parts that these lose ([`Loss`]). Only copies read
-//! Docker's obsolete schema 1 ([`AnyDocument`], [`Schema1`]).
+//! Docker's obsolete schema 1 ([`AnyDocument`], [`Schema1`]). Commits write the config of a child image
+//! ([`ImageConfig::new_child_image`]).
 
+mod change;
+mod child_image;
 mod choose;
 mod config;
 mod convert;
@@ -26,11 +29,15 @@ mod new_document;
 mod path_walk;
 mod platform;
 mod reference;
+mod root_fs;
 mod schema1;
 mod select;
 mod split_image;
+mod timestamp;
 
-pub use config::{CONFIG_LIMIT, ContainerConfig, Healthcheck, HistoryEntry, ImageConfig, chain_ids};
+pub use change::{Change, CommandLine};
+pub use child_image::{ChildImage, EMPTY_LAYER};
+pub use config::{CONFIG_LIMIT, ContainerConfig, Healthcheck, History, ImageConfig, chain_ids};
 pub use convert::{
     Converted, EditedIndex, ExtraBlob, IndexEdit, IndexFormat, Instance, Loss, ManifestFormat, WrittenLayer,
 };
@@ -45,6 +52,8 @@ pub use new_document::{NewIndex, NewManifest};
 pub use path_walk::{MAX_LINKS, PathWalk, Step, TooManyLinks};
 pub use platform::Platform;
 pub use reference::Reference;
+pub use root_fs::RootFs;
 pub use schema1::{Schema1, Schema1Layer, is_manifest_of, manifest_digest};
 pub use select::Search;
 pub use split_image::{ImageName, split_image};
+pub use timestamp::rfc3339;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use serde::Serialize;
-use vmroot_model::{Descriptor, Digest, HistoryEntry, MediaType, Platform};
+use vmroot_model::{Descriptor, Digest, History, MediaType, Platform};
 
 use crate::Result;
 use crate::image_documents::ImageDocuments;
@@ -31,7 +31,7 @@ pub(crate) struct CreatedConfig {
     pub(crate) platform: Platform,
     pub(crate) cmd: Vec<String>,
     pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) history: Vec<HistoryEntry>,
+    pub(crate) history: Vec<History>,
 }
 
 /// The fields of a config (OCI image-spec, config.md), in the order of the specification's example.
@@ -44,7 +44,7 @@ struct ConfigDocument<'a> {
     os: &'a str,
     config: RunConfig<'a>,
     rootfs: RootFs<'a>,
-    history: &'a [HistoryEntry],
+    history: &'a [History],
 }
 
 #[derive(Serialize)]

@@ -39,7 +39,6 @@ mod spool;
 mod tar_members;
 mod tar_writer;
 mod tarball;
-mod timestamp;
 mod validate;
 mod whole;
 

@@ -16,15 +16,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use vmroot_model::{Descriptor, HistoryEntry, MediaType, Platform};
+use vmroot_model::{Descriptor, History, MediaType, Platform};
 
 use self::container::Container;
 use self::definition::Definition;
 use crate::created_image::{CreatedConfig, CreatedImage, CreatedLayer};
 use crate::section::Section;
 use crate::source::ImageSource;
-use crate::timestamp::rfc3339;
 use crate::{ArchiveOptions, Error, Result};
+use vmroot_model::rfc3339;
 
 /// The operating system of all images.
 const LINUX: &str = "linux";
@@ -48,12 +48,12 @@ pub fn open_sif(path: &Path, options: &ArchiveOptions) -> Result<Box<dyn ImageSo
     let section = Section::new(Arc::new(layer.file), 0, layer.size);
     let descriptor = Descriptor::new(MediaType::OCI_LAYER, layer.digest, layer.size);
     let cmd = definition.command();
-    let entry = |created_by: String, comment: Option<String>| HistoryEntry {
+    let entry = |created_by: String, comment: Option<String>| History {
         created: Some(rfc3339(created)),
         created_by: Some(created_by),
         empty_layer: comment.is_none(),
         comment,
-        ..HistoryEntry::default()
+        ..History::default()
     };
     let comment = format!("imported from SIF, uuid: {}", container.uuid);
     let shown = serde_json::to_string(&cmd).expect("texts are plain data");

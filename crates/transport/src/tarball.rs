@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use vmroot_compress::{Compression, Decoder};
-use vmroot_model::{Algorithm, Descriptor, Digest, Hasher, HistoryEntry, MediaType, Platform};
+use vmroot_model::{Algorithm, Descriptor, Digest, Hasher, History, MediaType, Platform};
 
 use crate::bundle::read_error;
 use crate::created_image::{CreatedConfig, CreatedImage, CreatedLayer};
 use crate::section::{Section, drain};
 use crate::source::ImageSource;
 use crate::spool::{spool_plain, spool_unchanged};
-use crate::timestamp::rfc3339;
 use crate::{ArchiveOptions, Error, Result};
+use vmroot_model::rfc3339;
 
 /// The path that stands for standard input.
 const STANDARD_INPUT: &str = "-";
@@ -66,11 +66,11 @@ pub fn open_tarball(files: &[PathBuf], options: &TarballOptions) -> Result<Box<d
         let (section, modified) = open_file(file, options)?;
         let layer = describe(file, section, options)?;
         let created = options.created.unwrap_or(modified);
-        history.push(HistoryEntry {
+        history.push(History {
             created: Some(rfc3339(created)),
             created_by: Some(format!("/bin/sh -c #(nop) ADD file:{} in /", layer.diff_id.hex())),
             comment: Some(COMMENT.to_owned()),
-            ..HistoryEntry::default()
+            ..History::default()
         });
         newest = newest.max(Some(created));
         layers.push(layer);

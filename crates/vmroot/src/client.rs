@@ -2,6 +2,7 @@
 
 mod cache;
 mod changes;
+mod commit;
 #[cfg(feature = "registry")]
 mod configuration;
 mod copy;
@@ -22,6 +23,7 @@ use vmroot_model::Platform;
 use vmroot_output::Cancel;
 
 pub use self::changes::Why;
+pub use self::commit::{CommitLayer, CommitOptions};
 #[cfg(feature = "registry")]
 pub use self::configuration::RegistryConfiguration;
 pub use self::documents::ImageDocuments;

@@ -51,8 +51,8 @@ mod top;
 mod validate;
 
 pub use client::{
-    Client, ClientOptions, ImageDocuments, PullOptions, SyncDestination, SyncItem, SyncOptions, SyncSource,
-    TransportOptions, Why,
+    Client, ClientOptions, CommitLayer, CommitOptions, ImageDocuments, PullOptions, SyncDestination, SyncItem,
+    SyncOptions, SyncSource, TransportOptions, Why,
 };
 #[cfg(feature = "registry")]
 pub use client::{ImageInstance, RegistryConfiguration, is_tag_list_refused};
@@ -66,7 +66,7 @@ pub use validate::{validate_image_name, validate_tar};
 pub use vmroot_changes::{Addition, ExtendedRoot, Replacement, Top, TopFiles, TopOptions, TopWarning};
 
 pub use vmroot_cache::{Area, Usage};
-pub use vmroot_compress::{Compression, Encoder, EncoderOptions, Limits, pipelined};
+pub use vmroot_compress::{Compression, Encoder, EncoderOptions, Limits, Target, pipelined};
 #[cfg(feature = "registry")]
 pub use vmroot_config_files::{self as config_files, Configuration, Explanation, Locations};
 pub use vmroot_container_fs::{
@@ -80,11 +80,13 @@ pub use vmroot_copy::{
 pub use vmroot_errors::{ErrorKind, Limit, with_causes};
 pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
-    BlobProgress, Collection, Finding, HistoryStep, Image, LayerRecord, LayerSize, NoProgress, Progress, PullPolicy,
-    Record, Removal, VerifyReport,
+    BlobProgress, Collection, Finding, HistoryStep, Image, LayerRecord, LayerSize, NewLayer, NoProgress, Progress,
+    PullPolicy, Record, Removal, VerifyReport,
 };
 pub use vmroot_layer_index::BuildOptions;
-pub use vmroot_model::{Digest, ImageConfig, ManifestFormat, Platform, Reference, split_image};
+pub use vmroot_model::{
+    Change, CommandLine, Digest, History, ImageConfig, ManifestFormat, Platform, Reference, RootFs, split_image,
+};
 #[cfg(any(feature = "fuse", feature = "kernel-mount"))]
 pub use vmroot_mount::MountOptions;
 pub use vmroot_output::Cancel;

@@ -69,7 +69,8 @@ fn parse_pick(text: &str) -> anyhow::Result<ImageSelector> {
     Ok(ImageSelector::Name(text.to_owned()))
 }
 
-fn print_image(context: &Context, image: &Image) -> anyhow::Result<()> {
+/// Prints the id of a new image.
+pub(super) fn print_image(context: &Context, image: &Image) -> anyhow::Result<()> {
     if context.json() {
         let reference = image.record().reference.as_ref().map(ToString::to_string);
         output::print_json(&json!({"id": image.id(), "reference": reference, "digest": image.record().digest}))?;

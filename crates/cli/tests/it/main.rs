@@ -7,6 +7,7 @@ mod samples;
 
 mod booting;
 mod changes;
+mod committing;
 mod copying;
 mod describing;
 mod devices;

@@ -41,6 +41,11 @@ pub struct BuiltLayer {
 }
 
 impl BuiltLayer {
+    /// Returns the digest of the tar.
+    pub fn diff_id(&self) -> &Digest {
+        &self.diff_id
+    }
+
     /// Syncs the files, renames them to `<hex>.contents` and `<hex>.idx`, and returns the path of the index.
     ///
     /// The index is renamed last, so its contents file exists whenever the index does. Existing files of these names

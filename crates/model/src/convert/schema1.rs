@@ -6,7 +6,7 @@ use crate::convert::from_schema1::signed_manifest;
 use crate::convert::{Converted, ExtraBlob, Loss, ManifestFormat, WrittenLayer, layers, schema2};
 use crate::json_text::{RawObject, to_vec};
 use crate::schema1::EMPTY_LAYER;
-use crate::{Descriptor, Digest, HistoryEntry, ImageConfig, Manifest, MediaType, Reference, Result, go_time};
+use crate::{Descriptor, Digest, History, ImageConfig, Manifest, MediaType, Reference, Result, go_time};
 
 const FORMAT: ManifestFormat = ManifestFormat::Schema1;
 
@@ -117,7 +117,7 @@ struct Command<'a> {
 }
 
 impl<'a> OlderStep<'a> {
-    fn new(entry: &'a HistoryEntry, id: &'a str, parent: &'a str) -> Self {
+    fn new(entry: &'a History, id: &'a str, parent: &'a str) -> Self {
         Self {
             id,
             parent,

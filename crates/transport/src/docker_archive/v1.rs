@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use vmroot_compress::{Decoder, Limits};
-use vmroot_model::{CONFIG_LIMIT, Digest, HistoryEntry, MANIFEST_LIMIT};
+use vmroot_model::{CONFIG_LIMIT, Digest, History, MANIFEST_LIMIT};
 
 use super::{ImageParts, ListedImage, REPOSITORIES};
 use crate::bundle::Bundle;
@@ -127,10 +127,10 @@ fn parse_json<T: serde::de::DeserializeOwned>(bundle: &dyn Bundle, id: &str) -> 
 }
 
 impl Layer {
-    fn into_history(self) -> HistoryEntry {
+    fn into_history(self) -> History {
         let words = self.container_config.and_then(|config| config.cmd);
         let command = words.map(|words| words.into_iter().flatten().collect::<Vec<_>>().join(" "));
-        HistoryEntry {
+        History {
             created: self.created,
             created_by: command,
             author: self.author,

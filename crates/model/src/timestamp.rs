@@ -1,9 +1,9 @@
-//! Times in configs.
+//! Times in the form of RFC 3339.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Formats a time as RFC 3339 does, in UTC and whole seconds. Times before 1970 become the start of 1970.
-pub(crate) fn rfc3339(time: SystemTime) -> String {
+pub fn rfc3339(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date(days);

@@ -1,0 +1,77 @@
+//! `commit`.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use vmroot::changes::Marks;
+use vmroot::{Change, CommitLayer, CommitOptions, NewLayer, Reference, Target};
+
+use crate::args::{CommitArguments, LayerCompression};
+use crate::context::Context;
+use crate::exit::UsageError;
+
+use super::pull::print_image;
+
+/// Makes an image of another one, and prints its id.
+pub(crate) fn commit(
+    context: &Context,
+    name: &str,
+    layer: Option<&Path>,
+    options: &CommitArguments,
+) -> anyhow::Result<()> {
+    let commit = commit_options(options)?;
+    let layer = match (layer, &options.from_upper) {
+        (Some(path), _) if path == Path::new("-") => {
+            CommitLayer::Reader(NewLayer { name: "standard input".to_owned(), reader: Box::new(std::io::stdin()) })
+        }
+        (Some(path), _) => CommitLayer::Tar(path.to_owned()),
+        (None, Some(directory)) if options.userxattr => CommitLayer::Upper(directory.clone(), Marks::UserXattr),
+        (None, Some(directory)) => CommitLayer::Upper(directory.clone(), Marks::Upper),
+        (None, None) if commit.changes.is_empty() => {
+            let text = "nothing to commit: name a LAYER, or use --from-upper DIR or --change INSTRUCTION";
+            return Err(UsageError(text.to_owned()).into());
+        }
+        (None, None) => CommitLayer::Empty,
+    };
+    let client = context.client()?;
+    let parent = context.image(&client, name)?;
+    context.note_platform(name, &parent.record().platform);
+    let image = client.with_progress(context.progress()).commit(&parent, layer, &commit)?;
+    print_image(context, &image)
+}
+
+fn commit_options(options: &CommitArguments) -> anyhow::Result<CommitOptions> {
+    let usage = |option: &str, error: String| UsageError(format!("{option}: {error}"));
+    let mut changes = Vec::new();
+    for text in &options.change {
+        changes.extend(Change::parse(text).map_err(|error| usage("--change", error.to_string()))?);
+    }
+    let mut names = Vec::new();
+    for text in &options.tag {
+        let name = Reference::parse(text).map_err(|error| usage("--tag", error.to_string()))?;
+        if name.digest().is_some() {
+            return Err(UsageError(format!("--tag {text}: a new image cannot have a digest in its name")).into());
+        }
+        names.push(match name.tag() {
+            Some(_) => name,
+            None => name.with_tag("latest").map_err(|error| usage("--tag", error.to_string()))?,
+        });
+    }
+    Ok(CommitOptions {
+        names,
+        changes,
+        author: options.author.clone(),
+        message: options.message.clone(),
+        created_by: options.created_by.clone(),
+        created: options.timestamp.map_or_else(SystemTime::now, |seconds| UNIX_EPOCH + Duration::from_secs(seconds)),
+        compression: options.compression.map(target),
+    })
+}
+
+fn target(compression: LayerCompression) -> Target {
+    match compression {
+        LayerCompression::Gzip => Target::Gzip { level: None },
+        LayerCompression::Zstd => Target::Zstd { level: None },
+        LayerCompression::None => Target::Plain,
+    }
+}

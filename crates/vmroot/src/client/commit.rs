@@ -1,0 +1,148 @@
+//! Commits of images: one more layer, or changes of the config.
+
+use std::fs::File;
+use std::io::{self, PipeReader, Read};
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+use std::time::SystemTime;
+
+use vmroot_changes::{LayerOptions, Marks, write_layer};
+use vmroot_compress::Target;
+use vmroot_image_store::{CommitRequest, Image, NewLayer};
+use vmroot_model::{Change, ChildImage, Reference};
+use vmroot_output::{Cancel, Hook};
+
+use super::Client;
+use crate::Result;
+
+/// The layer of a new image.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CommitLayer {
+    /// None: only the config changes.
+    Empty,
+    /// A tar in any compression.
+    Tar(PathBuf),
+    /// A reader of a tar in any compression, with its name for messages.
+    Reader(NewLayer),
+    /// The upper directory of an overlay mount, or another directory with these marks. Its sockets are left out.
+    Upper(PathBuf, Marks),
+}
+
+/// Options of [`Client::commit`].
+#[derive(Debug, Clone)]
+pub struct CommitOptions {
+    /// The names of the new image. If there are none, it has only its id.
+    pub names: Vec<Reference>,
+    /// The changes of the config, in order. See [`Change::parse`].
+    pub changes: Vec<Change>,
+    /// The author of the image.
+    pub author: String,
+    /// The comment on the step in the image's history.
+    pub message: String,
+    /// The command of the step in the image's history.
+    pub created_by: String,
+    /// The time of the commit. Equal layers, options and times give equal images.
+    pub created: SystemTime,
+    /// The compression of the layer. `None` keeps gzip and zstd as they are, and makes gzip of all others.
+    pub compression: Option<Target>,
+}
+
+impl Default for CommitOptions {
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            changes: Vec::new(),
+            author: String::new(),
+            message: String::new(),
+            created_by: String::new(),
+            created: SystemTime::now(),
+            compression: None,
+        }
+    }
+}
+
+impl Client {
+    /// Makes a new image of one in the cache: with one more layer, a line in its history, and changes of its config. It
+    /// can be mounted and copied at once.
+    ///
+    /// ```
+    /// # let cache = tempfile::tempdir().unwrap();
+    /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(cache.path()))?;
+    /// use vmroot::{Change, CommitLayer, CommitOptions, Reference};
+    ///
+    /// let demo = client.pull("oci:../../testdata/demo:demo")?;
+    /// let options = CommitOptions {
+    ///     names: vec![Reference::parse("demo:user")?],
+    ///     changes: Change::parse("USER 1000\nENV EDITOR=vi")?,
+    ///     ..CommitOptions::default()
+    /// };
+    /// let image = client.commit(&demo, CommitLayer::Empty, &options)?;
+    /// assert_eq!(image.config().config().user, "1000");
+    /// assert_eq!(image.config().diff_ids(), demo.config().diff_ids());
+    /// # Ok::<(), vmroot::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Usage`](crate::ErrorKind::Usage): a change is not possible.
+    /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the layer's file does not exist.
+    /// - [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): the layer, or the image in the cache, is damaged.
+    /// - [`ErrorKind::Limit`](crate::ErrorKind::Limit): the layer or the new config exceeds a limit.
+    /// - [`ErrorKind::NoSpace`](crate::ErrorKind::NoSpace): the disk is full.
+    pub fn commit(&self, image: &Image, layer: CommitLayer, options: &CommitOptions) -> Result<Image> {
+        let layer = match layer {
+            CommitLayer::Empty => None,
+            CommitLayer::Reader(layer) => Some(layer),
+            CommitLayer::Tar(path) => {
+                let file = File::open(&path).map_err(vmroot_output::Error::on("open", &path))?;
+                Some(NewLayer { name: path.display().to_string(), reader: Box::new(file) })
+            }
+            CommitLayer::Upper(directory, marks) => Some(upper_layer(directory, marks, self.cancel().clone())?),
+        };
+        let step = ChildImage {
+            created_by: options.created_by.clone(),
+            author: options.author.clone(),
+            comment: options.message.clone(),
+            changes: options.changes.clone(),
+            ..ChildImage::new(options.created)
+        };
+        let request = CommitRequest { references: options.names.clone(), step, compression: options.compression };
+        Ok(self.store.commit_image(image, layer, request, &self.progress)?)
+    }
+}
+
+/// Writes a directory as a tar on another thread, and returns a reader of it.
+fn upper_layer(directory: PathBuf, marks: Marks, cancel: Cancel) -> Result<NewLayer> {
+    let (reader, mut writer) = io::pipe().map_err(vmroot_output::Error::on("make a pipe for", &directory))?;
+    let name = directory.display().to_string();
+    let write = move || {
+        let hook = cancel.as_hook();
+        // An overlay takes the attributes of its root directory from its upper directory.
+        let options = LayerOptions { marks, with_root: true, hook: Some(Hook::new(&hook)), ..LayerOptions::default() };
+        write_layer(&directory, &mut writer, &options).map(drop)
+    };
+    let thread = thread::Builder::new().name("upper".to_owned()).spawn(write);
+    let thread = thread.map_err(vmroot_output::Error::on("start a thread for", Path::new(&name)))?;
+    Ok(NewLayer { name, reader: Box::new(UpperReader { reader, thread: Some(thread) }) })
+}
+
+/// Reads the tar of a directory. Its end is an error if the directory could not be read, since a tar that ends early may
+/// look complete.
+struct UpperReader {
+    reader: PipeReader,
+    thread: Option<JoinHandle<vmroot_changes::Result<()>>>,
+}
+
+impl Read for UpperReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        if count == 0
+            && !buffer.is_empty()
+            && let Some(thread) = self.thread.take()
+        {
+            let written = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            written.map_err(io::Error::other)?;
+        }
+        Ok(count)
+    }
+}
