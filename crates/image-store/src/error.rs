@@ -38,6 +38,20 @@ pub enum Error {
         /// The matching ids.
         candidates: String,
     },
+    /// A name that is neither a reference nor an id.
+    #[error("{name}")]
+    InvalidName {
+        /// The name.
+        name: String,
+        /// The cause.
+        source: Box<vmroot_model::Error>,
+    },
+    /// A saved archive that cannot be written.
+    #[error("cannot write the archive")]
+    WriteArchive {
+        /// The error of the writer.
+        source: std::io::Error,
+    },
     /// A document of the image is invalid.
     #[error("{image}")]
     Image {
@@ -150,6 +164,11 @@ impl Error {
         Self::Damaged { path, missing, again: "pull the image again".to_owned() }
     }
 
+    /// Returns the error for a writer of a saved archive that failed.
+    pub(crate) fn write_archive(source: std::io::Error) -> Self {
+        Self::WriteArchive { source }
+    }
+
     /// Adds the image's name and origin to the remedy of [`Error::Damaged`].
     pub(crate) fn of_image(mut self, record: &Record) -> Self {
         if let Self::Damaged { again, .. } = &mut self {
@@ -167,6 +186,8 @@ impl Error {
         match self {
             Self::NoSuchImage(_) | Self::OtherPlatforms { .. } => ErrorKind::NotFound,
             Self::Image { source, .. } => source.kind(),
+            Self::InvalidName { source, .. } => source.kind(),
+            Self::WriteArchive { source } => ErrorKind::of_io(source),
             Self::Layer { source, .. } => of_layer(source),
             Self::Decompress { source, .. } => source.kind(),
             Self::Blob { .. } | Self::Damaged { .. } | Self::Record { .. } => ErrorKind::Integrity,

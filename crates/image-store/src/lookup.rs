@@ -58,7 +58,13 @@ pub(crate) fn by_reference<'a>(records: &'a [Record], reference: &Reference) -> 
     matching
 }
 
-fn by_id<'a>(records: &'a [Record], name: &str) -> Vec<&'a Record> {
+/// Returns whether `name` can be the beginning of an id.
+pub(crate) fn is_id_prefix(name: &str) -> bool {
+    let prefix = name.strip_prefix("sha256:").unwrap_or(name);
+    !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+pub(crate) fn by_id<'a>(records: &'a [Record], name: &str) -> Vec<&'a Record> {
     let prefix = name.strip_prefix("sha256:").unwrap_or(name);
     if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Vec::new();
@@ -103,14 +109,14 @@ pub(crate) fn no_such_image(name: &str, platform: Option<&Platform>) -> Error {
     Error::NoSuchImage(platform.map_or_else(|| name.to_owned(), |platform| format!("{name} for {platform}")))
 }
 
-fn other_platforms(name: &str, wanted: &Platform, records: &[&Record]) -> Error {
+pub(crate) fn other_platforms(name: &str, wanted: &Platform, records: &[&Record]) -> Error {
     let mut available: Vec<_> = records.iter().map(|record| record.platform.to_string()).collect();
     available.sort_unstable();
     available.dedup();
     Error::OtherPlatforms { name: name.to_owned(), wanted: wanted.to_string(), available: available.join(", ") }
 }
 
-fn ambiguous(name: &str, records: &[&Record]) -> Error {
+pub(crate) fn ambiguous(name: &str, records: &[&Record]) -> Error {
     let candidates: Vec<_> = records.iter().map(|record| format!("{} ({})", record.id(), record.platform)).collect();
     Error::Ambiguous { name: name.to_owned(), candidates: candidates.join(", ") }
 }

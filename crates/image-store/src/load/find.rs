@@ -1,0 +1,258 @@
+//! The images that an archive has completely.
+
+use std::collections::{HashSet, VecDeque};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use vmroot_errors::ErrorKind;
+use vmroot_model::{Descriptor, Digest, Document, Manifest, Platform, Reference};
+use vmroot_transport::{Archive, ArchiveImage, ArchiveLists, ImageSelector, ImageSource};
+
+use super::selected;
+use crate::choose::{ChosenImage, fetch_config};
+use crate::{Error, Result, Store};
+
+/// The most documents below one entry of a layout.
+const DOCUMENTS: usize = 4096;
+
+/// An image of an archive, for one platform.
+pub(super) struct Found {
+    pub(super) source: Arc<dyn ImageSource>,
+    pub(super) chosen: ChosenImage,
+    pub(super) references: Vec<Reference>,
+    pub(super) archive: PathBuf,
+    pub(super) is_further_platform: bool,
+}
+
+impl Found {
+    /// Returns whether the image is for one of these platforms.
+    pub(super) fn fits(&self, platforms: &[Platform]) -> bool {
+        let own = self.chosen.platform.normalised();
+        platforms.iter().any(|wanted| own == wanted.normalised() || self.chosen.config.check_platform(wanted).is_ok())
+    }
+}
+
+/// Finds the images of an archive.
+pub(super) fn find_images(
+    store: &Store,
+    archive: &ArchiveLists,
+    selector: Option<&ImageSelector>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    if let Some(layout) = &archive.layout {
+        // An image that only the other list has cannot be selected here.
+        let entries = match (selected(layout, selector), &archive.list) {
+            (Err(_), Some(_)) => Vec::new(),
+            (entries, _) => entries?,
+        };
+        for entry in entries {
+            match entry_images(store, layout, &entry, notes) {
+                Ok(images) => found.extend(images),
+                // The list of `docker save` may have the image with other members.
+                Err(error) if archive.list.is_some() && is_absence(&error) => notes.push(error.to_string()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    if let Some(list) = &archive.list {
+        let entries = match selected(list, selector) {
+            Err(_) if !found.is_empty() => Vec::new(),
+            entries => entries?,
+        };
+        for entry in entries {
+            add_listed(store, list, &entry, &mut found, notes)?;
+        }
+    }
+    Ok(found)
+}
+
+/// Adds an image of the list of `docker save`, unless the layout has it. Then the image gets the names of both.
+fn add_listed(
+    store: &Store,
+    list: &Archive,
+    entry: &ArchiveImage,
+    found: &mut Vec<Found>,
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    for image in entry_images(store, list, entry, notes)? {
+        let known = found.iter_mut().find(|known| known.chosen.config.digest() == image.chosen.config.digest());
+        let Some(known) = known else {
+            found.push(image);
+            continue;
+        };
+        let known_names: HashSet<String> = known.references.iter().map(ToString::to_string).collect();
+        let new = image.references.into_iter().filter(|reference| !known_names.contains(&reference.to_string()));
+        // An image with a name for several platforms has one entry for each name in a layout.
+        known.references.extend(new);
+    }
+    merge_same(found);
+    Ok(())
+}
+
+/// Joins the entries of one image under several names, so that it is completed once.
+fn merge_same(found: &mut Vec<Found>) {
+    let mut merged: Vec<Found> = Vec::new();
+    for image in found.drain(..) {
+        let same = merged.iter_mut().find(|known| {
+            known.chosen.top.digest() == image.chosen.top.digest()
+                && known.chosen.manifest.digest() == image.chosen.manifest.digest()
+        });
+        match same {
+            Some(known) => {
+                for reference in image.references {
+                    if !known.references.contains(&reference) {
+                        known.references.push(reference);
+                    }
+                }
+            }
+            None => merged.push(image),
+        }
+    }
+    *found = merged;
+}
+
+/// Returns the images for all platforms of one entry.
+///
+/// # Errors
+/// The first absence, if no platform is complete.
+fn entry_images(store: &Store, archive: &Archive, entry: &ArchiveImage, notes: &mut Vec<String>) -> Result<Vec<Found>> {
+    let source: Arc<dyn ImageSource> = match archive.source(entry) {
+        Ok(source) => Arc::from(source),
+        // An entry of a layout may be another artifact, such as a signature.
+        Err(error @ vmroot_transport::Error::Member { .. }) if archive.images().len() > 1 => {
+            notes.push(format!("skipped: {error}"));
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let raw = source.manifest(None)?;
+    let wrong = |error| Error::Image { image: source.name(), source: Box::new(error) };
+    let top = Document::parse(raw.bytes, raw.media_type.as_deref()).map_err(wrong)?;
+    let mut walk = Walk { store, source: Rc::new(&*source), images: Vec::new(), absence: None, skipped: 0 };
+    walk.descend(&top)?;
+    let Walk { images, absence, skipped, .. } = walk;
+    if images.is_empty() {
+        if let Some(absence) = absence {
+            return Err(absence);
+        }
+        if skipped > 0 {
+            notes.push(format!("{}: is not an image, and was skipped", source.name()));
+            return Ok(Vec::new());
+        }
+    } else {
+        let absence = absence.map(|absence| format!("{}: a platform is incomplete: {absence}", source.name()));
+        notes.extend(absence);
+        if skipped > 0 {
+            notes.push(format!("{}: skipped {skipped} documents that are not images", source.name()));
+        }
+    }
+    let host = Platform::host();
+    let mut images = images;
+    images.sort_by_cached_key(|image| (image.platform.normalised() != host, image.platform.to_string()));
+    let found = images.into_iter().enumerate().map(|(number, chosen)| Found {
+        source: Arc::clone(&source),
+        chosen,
+        references: entry.references.clone(),
+        archive: archive.path().to_owned(),
+        is_further_platform: number > 0,
+    });
+    Ok(found.collect())
+}
+
+/// Returns whether an error says that a part of an image is absent.
+fn is_absence(error: &Error) -> bool {
+    matches!(error, Error::Source(vmroot_transport::Error::Missing { .. } | vmroot_transport::Error::Unknown { .. }))
+}
+
+/// The search for images below a document.
+struct Walk<'a> {
+    store: &'a Store,
+    source: Rc<&'a dyn ImageSource>,
+    images: Vec<ChosenImage>,
+    /// The first absent part.
+    absence: Option<Error>,
+    /// The number of documents that are not images.
+    skipped: usize,
+}
+
+impl Walk<'_> {
+    fn descend(&mut self, top: &Document) -> Result<()> {
+        let mut seen: HashSet<Digest> = HashSet::new();
+        let mut waiting: VecDeque<(Document, Option<Platform>)> = VecDeque::from([(top.clone(), None)]);
+        while let Some((document, platform)) = waiting.pop_front() {
+            let index = match document {
+                Document::Index(index) => index,
+                Document::Manifest(manifest) => {
+                    self.add(top, manifest, platform)?;
+                    continue;
+                }
+            };
+            for entry in index.manifests() {
+                if entry.is_attestation() || !(is_document(entry)) {
+                    self.skipped += 1;
+                } else if seen.insert(entry.digest) && seen.len() <= DOCUMENTS {
+                    waiting.extend(self.read(entry)?.map(|document| (document, entry.platform.clone())));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a document, or returns `None` if it is absent.
+    fn read(&mut self, entry: &Descriptor) -> Result<Option<Document>> {
+        let raw = match self.source.read_manifest(entry).map_err(|error| Error::of_source(self.source.name(), error)) {
+            Ok(raw) => raw,
+            Err(error) => return self.absent(error),
+        };
+        let parsed = Document::parse(raw.bytes, raw.media_type.as_deref());
+        let wrong = |error| Error::Image { image: self.source.name(), source: Box::new(error) };
+        parsed.map(Some).map_err(wrong)
+    }
+
+    /// Keeps the first absence. Other errors are returned.
+    fn absent<T>(&mut self, error: Error) -> Result<Option<T>> {
+        if !is_absence(&error) && error.kind() != ErrorKind::NotFound {
+            return Err(error);
+        }
+        self.absence.get_or_insert(error);
+        Ok(None)
+    }
+
+    /// Adds an image whose blobs are all in the archive or in the store.
+    fn add(&mut self, top: &Document, manifest: Manifest, platform: Option<Platform>) -> Result<()> {
+        if !manifest.is_image() || manifest.artifact_type().is_some() {
+            self.skipped += 1;
+            return Ok(());
+        }
+        let config = match fetch_config(*self.source, manifest.config()) {
+            Ok(config) => config,
+            Err(error) => return self.absent::<()>(error).map(drop),
+        };
+        let wrong = |error| Error::Image { image: self.source.name(), source: Box::new(error) };
+        config.check_layers(&manifest).map_err(wrong)?;
+        for (layer, diff_id) in manifest.layers().iter().zip(config.diff_ids()) {
+            let is_here = || self.store.open_layer(diff_id).is_some();
+            let is_stored = self.store.cache.get(&layer.digest)?.is_some();
+            if is_stored && is_here() {
+                continue;
+            }
+            if !is_stored && let Err(error) = self.source.blob(layer, 0) {
+                return self.absent::<()>(error.into()).map(drop);
+            }
+        }
+        let known = platform.filter(|platform| !platform.architecture.is_empty());
+        let platform = known.unwrap_or_else(|| config.platform().clone());
+        let platform = if platform.architecture.is_empty() { Platform::host() } else { platform };
+        let platform = Platform { os_features: Vec::new(), os_version: None, ..platform }.normalised();
+        self.images.push(ChosenImage { top: top.clone(), manifest, config, platform });
+        Ok(())
+    }
+}
+
+/// Returns whether an entry of an index may be a manifest or an index. One without a media type may be either.
+fn is_document(entry: &Descriptor) -> bool {
+    let media_type = &entry.media_type;
+    media_type.is_empty() || media_type.is_manifest() || media_type.is_index()
+}
