@@ -1,5 +1,6 @@
 //! The commands, one module for each group.
 
+mod archives;
 mod boot;
 mod cache;
 mod copy;
@@ -29,7 +30,10 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
     }
     match command {
         Command::Pull { references } => pull::pull(context, &references),
-        Command::Load { file, image } => pull::load(context, &file, image.as_deref()),
+        Command::Load { files, input, image } => {
+            archives::load(context, &files.into_iter().chain(input).collect::<Vec<_>>(), image.as_deref())
+        }
+        Command::Save { images, output, format } => archives::save(context, &images, output.as_deref(), format),
         Command::Copy { source, destination, options } => copy::copy(context, &source, &destination, &options),
         Command::Sync { source, destination, options } => sync::sync(context, &source, &destination, &options),
         Command::Images => images::images(context),

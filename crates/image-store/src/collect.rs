@@ -5,10 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use vmroot_cache::{LockName, Mode};
 use vmroot_model::Digest;
 use vmroot_output::TEMPORARY_PREFIX;
 
+use crate::journal::Transaction;
 use crate::root::chain_id;
 use crate::store::until_cancelled;
 use crate::{Error, Image, Record, Result, Store};
@@ -63,13 +63,11 @@ impl Store {
     }
 
     fn remove_records(&self, image: &Image, is_meant: impl Fn(&Record) -> bool) -> Result<Removal> {
-        let _lock = self.cache.lock(&LockName::Images, Mode::Exclusive, &mut until_cancelled(&self.options.cancel))?;
+        let lock = self.lock_records(None)?;
         let records = self.records()?.whole;
         let same_image: Vec<Record> = records.into_iter().filter(|record| record.id() == image.id()).collect();
         let (gone, kept): (Vec<_>, Vec<_>) = same_image.into_iter().partition(is_meant);
-        for record in &gone {
-            self.remove_record(record)?;
-        }
+        self.commit(&lock, &Transaction { remove: gone.clone(), ..Transaction::default() })?;
         if kept.is_empty() {
             image.release();
         }

@@ -5,13 +5,12 @@ mod find;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use vmroot_cache::LockName;
-use vmroot_model::{Digest, Platform, Reference};
+use vmroot_model::{Platform, Reference};
 use vmroot_transport::{Archive, ArchiveLists, ImageSelector};
 
 use self::find::{Found, find_images};
 use crate::lookup::other_platforms;
-use crate::{Error, Image, Progress, Record, Result, Store};
+use crate::{Error, Image, Moved, Progress, Record, Result, Store};
 
 /// Options of [`Store::load`].
 #[derive(Debug, Clone, Default)]
@@ -46,16 +45,6 @@ pub struct LoadedImage {
     pub archive: PathBuf,
     /// Whether this is one more platform of the image before it.
     pub is_further_platform: bool,
-}
-
-/// A name that moved from one image to another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Moved {
-    /// The name.
-    pub reference: Reference,
-    /// The id of the image that had the name.
-    pub from: Digest,
 }
 
 impl LoadReport {
@@ -128,29 +117,33 @@ impl Store {
         Ok(LoadedImage { image, references, moved: Vec::new(), archive, is_further_platform })
     }
 
-    /// Records the names of all images at once, and reports those that move.
+    /// Records the names of all images as one transaction, and reports those that move.
     fn record_loaded(&self, images: &mut [LoadedImage], progress: &dyn Progress) -> Result<()> {
-        let _lock = self.lock(&LockName::Images, progress)?;
         let mut records: Vec<Record> = Vec::new();
-        for loaded in images {
+        for loaded in &*images {
             let record = loaded.image.record();
             for reference in &loaded.references {
                 let named = record.with_reference(Some(reference));
-                let is_same = |other: &Record| other.reference == named.reference && other.platform == named.platform;
                 // A later image of the archives takes the name of an earlier one.
-                let earlier = match records.iter().position(is_same) {
-                    Some(position) => Some(records.remove(position)),
-                    None => self.record(reference, &record.platform).ok().flatten(),
-                };
-                let lost = earlier.filter(|earlier| earlier.id() != record.id());
-                loaded.moved.extend(lost.map(|it| Moved { reference: reference.clone(), from: *it.id() }));
-                records.push(named);
+                if let Some(earlier) = records
+                    .iter_mut()
+                    .find(|other| other.reference == named.reference && other.platform == named.platform)
+                {
+                    *earlier = named;
+                } else {
+                    records.push(named);
+                }
             }
             if loaded.references.is_empty() {
                 records.push(record.with_reference(None));
             }
         }
-        records.iter().try_for_each(|record| self.write_record(record))
+        let moved = self.write_records(&records, progress)?;
+        for loaded in images {
+            let own = |moved: &&Moved| loaded.references.contains(&moved.reference) && moved.to == *loaded.image.id();
+            loaded.moved = moved.iter().filter(own).cloned().collect();
+        }
+        Ok(())
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use vmroot_cache::LockName;
 use vmroot_model::{Descriptor, Digest, Platform, Reference};
 use vmroot_transport::ImageSource;
 
@@ -70,7 +69,7 @@ impl Store {
         let pin = self.in_use.pin(&record);
         self.keep_documents(&chosen, &**progress)?;
         self.ensure_complete(source, &record, progress)?;
-        self.write_records(&record, &request.references, progress)?;
+        self.record_names(&record, &request.references, progress)?;
         Ok(Image::new(record.with_reference(request.references.first()), chosen.config, pin))
     }
 
@@ -124,7 +123,7 @@ impl Store {
         if references.first() == image.record().reference.as_ref() {
             return Ok(image);
         }
-        self.write_records(image.record(), references, progress)?;
+        self.record_names(image.record(), references, progress)?;
         Ok(image.with_reference(references.first()))
     }
 
@@ -149,12 +148,16 @@ impl Store {
         self.ensure_root(&indexes, &**progress)
     }
 
-    fn write_records(&self, record: &Record, references: &[Reference], progress: &Arc<dyn Progress>) -> Result<()> {
-        let _lock = self.lock(&LockName::Images, &**progress)?;
-        if references.is_empty() {
-            return self.write_record(record);
+    fn record_names(&self, record: &Record, references: &[Reference], progress: &Arc<dyn Progress>) -> Result<()> {
+        let mut records: Vec<Record> =
+            references.iter().map(|reference| record.with_reference(Some(reference))).collect();
+        if records.is_empty() {
+            records.push(record.with_reference(None));
         }
-        references.iter().try_for_each(|reference| self.write_record(&record.with_reference(Some(reference))))
+        for moved in self.write_records(&records, &**progress)? {
+            progress.message(&moved.to_string());
+        }
+        Ok(())
     }
 }
 

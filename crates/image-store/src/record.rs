@@ -88,7 +88,7 @@ impl Record {
     }
 
     /// Returns the digest that names the record's file: of the name (or the id, without a name) and the platform.
-    fn key(&self) -> Digest {
+    pub(crate) fn key(&self) -> Digest {
         match &self.reference {
             Some(reference) => key(&reference.to_string(), &self.platform),
             None => key(&self.id().to_string(), &self.platform),
@@ -167,7 +167,7 @@ impl Store {
     }
 
     /// Reads a record from either of its copies, and restores the other.
-    fn read_record(&self, path: &Path, repaired: &mut Vec<RepairedCopy>) -> Result<Option<Record>> {
+    pub(crate) fn read_record(&self, path: &Path, repaired: &mut Vec<RepairedCopy>) -> Result<Option<Record>> {
         match read_copies(path)? {
             Copies::Neither => Ok(None),
             Copies::Both(record) => Ok(Some(*record)),

@@ -62,7 +62,9 @@ impl Store {
     pub fn open(options: StoreOptions) -> Result<Self> {
         let cache = Cache::open(&options.directory)?;
         let presence = cache.enter(&mut until_cancelled(&options.cancel))?;
-        Ok(Self { cache, options, presence: Arc::new(presence), in_use: InUse::default() })
+        let store = Self { cache, options, presence: Arc::new(presence), in_use: InUse::default() };
+        store.recover()?;
+        Ok(store)
     }
 
     /// Returns a clone whose work is cancelled by `cancel`, and no longer by [`StoreOptions::cancel`]. A

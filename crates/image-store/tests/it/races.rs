@@ -64,6 +64,10 @@ fn a_live_image_outlives_its_name() {
     let old = fixture.pull(&reference).unwrap();
     fixture.serve(&image("new"), "v1");
     let new = fixture.pull(&reference).unwrap();
+    // The old image is recorded without a name, until it is removed by its id.
+    let nameless = fixture.store.find(&old.id().to_string(), None).unwrap();
+    assert_eq!(nameless.record().reference, None);
+    assert_eq!(fixture.store.remove(&nameless).unwrap().records.len(), 1);
     assert!(fixture.store.collect().unwrap().files.is_empty());
     assert_eq!((name_in(&fixture.store, &old), name_in(&fixture.store, &new)), ("old".into(), "new".into()));
     let clone = old.clone();

@@ -1,0 +1,300 @@
+//! Changes of several image records as one transaction.
+//!
+//! A change of more than one record is first written to a journal. The next holder of the lock of the records, or the
+//! next store, completes the transaction of a process that was killed.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use vmroot_cache::{Lock, LockName, Mode, PUBLISHED_MODE};
+use vmroot_model::{Digest, Platform, Reference};
+use vmroot_output::write_atomically;
+
+use crate::collect::remove;
+use crate::{Progress, Record, Result, Store};
+
+/// The journal in the directory of the records. The name has no extension, so earlier versions do not take it for a
+/// record.
+const JOURNAL: &str = "journal";
+
+/// A name that another image had before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Moved {
+    /// The name.
+    pub reference: Reference,
+    /// The platform of the record.
+    pub platform: Platform,
+    /// The id of the image that had the name.
+    pub from: Digest,
+    /// The id of the image that has the name now.
+    pub to: Digest,
+    /// Whether the earlier image has no name any more. It stays in the store under its id.
+    pub dangling: bool,
+}
+
+impl std::fmt::Display for Moved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} was the image {} before", self.reference, self.from)?;
+        if self.dangling { write!(f, ", which has no name now") } else { Ok(()) }
+    }
+}
+
+/// Records to write and records to remove.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Transaction {
+    pub(crate) write: Vec<Record>,
+    pub(crate) remove: Vec<Record>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Journal<'a> {
+    /// The digest of the bytes of `transaction`.
+    digest: Digest,
+    #[serde(borrow)]
+    transaction: &'a RawValue,
+}
+
+/// The exclusive lock of the image records. No transaction is incomplete while it is held.
+#[must_use = "the lock is released as soon as this is dropped"]
+pub(crate) struct RecordsLock {
+    _lock: Lock,
+}
+
+impl Store {
+    /// Writes records as one transaction, and replaces earlier ones of the same name and platform. After a crash, all
+    /// records are written or none.
+    ///
+    /// An image that loses its last name stays as an image without a name. An image that gets a name is no longer
+    /// recorded without one. Returns the names that have moved from another image.
+    ///
+    /// The caller must have made the images complete, and must hold them in use: see [`Store::pull`].
+    ///
+    /// # Errors
+    /// - [`Error::Cache`](crate::Error::Cache) if the records cannot be locked, read or written, or if the wait for the
+    ///   lock is cancelled.
+    pub fn write_records(&self, records: &[Record], progress: &dyn Progress) -> Result<Vec<Moved>> {
+        let lock = self.lock_records(Some(progress))?;
+        let (transaction, moved) = self.plan(records)?;
+        self.commit(&lock, &transaction)?;
+        Ok(moved)
+    }
+
+    /// Takes the lock of the records, and completes the transaction of a process that was killed.
+    pub(crate) fn lock_records(&self, progress: Option<&dyn Progress>) -> Result<RecordsLock> {
+        let lock = match progress {
+            Some(progress) => self.lock(&LockName::Images, progress)?,
+            None => {
+                let mut waiting = crate::store::until_cancelled(&self.options.cancel);
+                self.cache.lock(&LockName::Images, Mode::Exclusive, &mut waiting)?
+            }
+        };
+        let lock = RecordsLock { _lock: lock };
+        self.replay(&lock)?;
+        Ok(lock)
+    }
+
+    /// Completes the transaction of a process that was killed, unless a process is working on one now.
+    pub(crate) fn recover(&self) -> Result<()> {
+        if !self.journal().exists() {
+            return Ok(());
+        }
+        match self.cache.try_lock(&LockName::Images, Mode::Exclusive)? {
+            Some(lock) => self.replay(&RecordsLock { _lock: lock }),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes and removes records, all or none.
+    pub(crate) fn commit(&self, _lock: &RecordsLock, transaction: &Transaction) -> Result<()> {
+        // A change of one record needs no journal: its first copy makes it valid.
+        if transaction.write.len() + transaction.remove.len() < 2 {
+            return self.apply(transaction);
+        }
+        let body = serde_json::to_string(transaction).expect("a record has no keys but strings");
+        let raw = RawValue::from_string(body).expect("serde_json writes JSON");
+        let journal = Journal { digest: Digest::of(raw.get().as_bytes()), transaction: &raw };
+        let bytes = serde_json::to_vec(&journal).expect("a record has no keys but strings");
+        write_atomically(&self.journal(), PUBLISHED_MODE, &bytes)?;
+        self.apply(transaction)?;
+        remove(&self.journal())?;
+        Ok(())
+    }
+
+    fn apply(&self, transaction: &Transaction) -> Result<()> {
+        transaction.write.iter().try_for_each(|record| self.write_record(record))?;
+        transaction.remove.iter().try_for_each(|record| self.remove_record(record))
+    }
+
+    fn replay(&self, _lock: &RecordsLock) -> Result<()> {
+        let path = self.journal();
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            read => read.map_err(vmroot_output::Error::on("read", &path))?,
+        };
+        match parse(&bytes) {
+            Some(transaction) => self.apply(&transaction)?,
+            // It was complete when it got its name, so the disk has damaged it. Its records may be old or new.
+            None => tracing::warn!(path = %path.display(), "removed a damaged journal of image records"),
+        }
+        remove(&path)?;
+        Ok(())
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.cache.layout().images().join(JOURNAL)
+    }
+
+    /// Plans the transaction that writes `records`. The lock of the records must be held.
+    fn plan(&self, records: &[Record]) -> Result<(Transaction, Vec<Moved>)> {
+        let mut transaction = Transaction::default();
+        // The last one of equal keys counts.
+        for record in records {
+            transaction.write.retain(|earlier| earlier.key() != record.key());
+            transaction.write.push(record.clone());
+        }
+        let mut replaced = Vec::new();
+        for record in transaction.write.iter().filter(|record| record.reference.is_some()) {
+            let nameless = record.with_reference(None);
+            if self.record_of(&nameless)?.is_some() {
+                transaction.remove.push(nameless);
+            }
+            // A damaged record is replaced without a trace: its image is unknown.
+            if let Some(old) = self.record_of(record)?.filter(|old| old.id() != record.id()) {
+                replaced.push((old, *record.id()));
+            }
+        }
+        let all = if replaced.is_empty() { Vec::new() } else { self.records()?.whole };
+        let mut moved = Vec::new();
+        for (old, to) in replaced {
+            let stays = |it: &&Record| {
+                let is_replaced = transaction.write.iter().any(|record| record.key() == it.key());
+                it.id() == old.id() && it.platform.normalised() == old.platform.normalised() && !is_replaced
+            };
+            let is_named = |records: &[Record]| {
+                let same = |it: &&Record| it.id() == old.id() && it.reference.is_some();
+                records.iter().any(|it| same(&it))
+            };
+            let dangling = !is_named(&transaction.write) && !all.iter().any(|it| it.reference.is_some() && stays(&it));
+            let nameless = old.with_reference(None);
+            if dangling && !transaction.write.iter().any(|it| it.key() == nameless.key()) {
+                transaction.write.push(nameless);
+            }
+            let reference = old.reference.expect("a replaced record has the name of the new one");
+            moved.push(Moved { reference, platform: old.platform, from: old.config.digest, to, dangling });
+        }
+        // An image without a name that has one already is not recorded twice.
+        let named_now: Vec<Digest> = transaction
+            .write
+            .iter()
+            .filter(|it| it.reference.is_some())
+            .map(|it| it.with_reference(None).key())
+            .collect();
+        transaction.write.retain(|it| it.reference.is_some() || !named_now.contains(&it.key()));
+        transaction.remove.sort_by_key(Record::key);
+        transaction.remove.dedup_by_key(|record| record.key());
+        Ok((transaction, moved))
+    }
+
+    /// Reads the record with the key of `record`, if it is not damaged.
+    fn record_of(&self, record: &Record) -> Result<Option<Record>> {
+        match self.read_record(&self.cache.layout().image_record(&record.key()), &mut Vec::new()) {
+            Err(crate::Error::Record { .. }) => Ok(None),
+            read => read,
+        }
+    }
+}
+
+fn parse(bytes: &[u8]) -> Option<Transaction> {
+    let journal: Journal<'_> = serde_json::from_slice(bytes).ok()?;
+    let text = journal.transaction.get();
+    (Digest::of(text.as_bytes()) == journal.digest).then(|| serde_json::from_str(text).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use vmroot_model::{Descriptor, MediaType};
+
+    use super::*;
+    use crate::{NoProgress, StoreOptions};
+
+    fn record(name: Option<&str>, config: &str) -> Record {
+        let of = |text: &str| Descriptor::of(MediaType::new("application/json"), text.as_bytes());
+        let record = serde_json::json!({
+            "reference": name,
+            "platform": { "os": "linux", "architecture": "amd64" },
+            "digest": Digest::of(config.as_bytes()),
+            "manifest": of("{}"),
+            "config": of(config),
+            "layers": [],
+            "pulled": 1,
+        });
+        serde_json::from_value(record).unwrap()
+    }
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreOptions::new(directory.path())).unwrap();
+        (directory, store)
+    }
+
+    fn listed(store: &Store) -> Vec<(Option<String>, Digest)> {
+        let of = |record: Record| (record.reference.as_ref().map(ToString::to_string), *record.id());
+        store.records().unwrap().whole.into_iter().map(of).collect()
+    }
+
+    #[test]
+    fn an_image_keeps_a_record_when_its_name_moves() {
+        let (_directory, store) = store();
+        let (a, b) = (record(Some("a:1"), "A"), record(Some("a:1"), "B"));
+        assert_eq!(store.write_records(std::slice::from_ref(&a), &NoProgress).unwrap(), []);
+        let moved = store.write_records(std::slice::from_ref(&b), &NoProgress).unwrap();
+        assert_eq!((moved.len(), moved[0].from, moved[0].to, moved[0].dangling), (1, *a.id(), *b.id(), true));
+        let name = Some("docker.io/library/a:1".to_owned());
+        assert_eq!(listed(&store), [(name.clone(), *b.id()), (None, *a.id())]);
+        // A name ends the record without one.
+        let again = record(Some("a:2"), "A");
+        assert_eq!(store.write_records(&[again], &NoProgress).unwrap(), []);
+        assert_eq!(listed(&store), [(name, *b.id()), (Some("docker.io/library/a:2".to_owned()), *a.id())]);
+        // An image with another name does not dangle.
+        let moved = store.write_records(&[record(Some("a:1"), "C"), record(Some("a:3"), "B")], &NoProgress).unwrap();
+        assert_eq!((moved.len(), moved[0].dangling), (1, false));
+        assert_eq!(listed(&store).len(), 3);
+    }
+
+    /// The next store completes a transaction whose process was killed, at any of its steps.
+    #[test]
+    fn the_next_store_completes_a_transaction() {
+        for steps in 0..3 {
+            let (directory, store) = store();
+            store.write_records(&[record(Some("old:1"), "O")], &NoProgress).unwrap();
+            let transaction = Transaction {
+                write: vec![record(Some("a:1"), "A"), record(Some("b:1"), "B")],
+                remove: vec![record(Some("old:1"), "O")],
+            };
+            let body = RawValue::from_string(serde_json::to_string(&transaction).unwrap()).unwrap();
+            let journal = Journal { digest: Digest::of(body.get().as_bytes()), transaction: &body };
+            fs::write(store.journal(), serde_json::to_vec(&journal).unwrap()).unwrap();
+            transaction.write.iter().take(steps).for_each(|record| store.write_record(record).unwrap());
+            drop(store);
+            let store = Store::open(StoreOptions::new(directory.path())).unwrap();
+            let names: Vec<_> = listed(&store).into_iter().filter_map(|(name, _)| name).collect();
+            assert_eq!(names, ["docker.io/library/a:1", "docker.io/library/b:1"]);
+            assert!(!store.journal().exists());
+        }
+    }
+
+    #[test]
+    fn a_damaged_journal_is_removed() {
+        let (directory, store) = store();
+        store.write_records(&[record(Some("a:1"), "A")], &NoProgress).unwrap();
+        fs::write(store.journal(), "{\"digest\":\"sha256:").unwrap();
+        drop(store);
+        let store = Store::open(StoreOptions::new(directory.path())).unwrap();
+        assert_eq!(listed(&store).len(), 1);
+        assert!(!store.journal().exists());
+    }
+}
