@@ -117,23 +117,19 @@ impl Lists {
         Ok(())
     }
 
-    /// Adds the images for all platforms to `manifest.json`. The names go to the first, because a name can have one
-    /// image only there.
+    /// Adds the image for the first platform to `manifest.json`, as containerd does: a name has one image there, and
+    /// readers of the list expect one image for each name. The others are in the OCI index.
     fn add_to_manifest(&mut self, image: &Selected) {
-        for (number, record) in image.records().enumerate() {
-            let config = member(record.id());
-            let position = self.images.iter().position(|known| known.config == config).unwrap_or_else(|| {
-                self.images.push(ListedImage::new(record));
-                self.images.len() - 1
-            });
-            if number > 0 {
-                continue;
-            }
-            let top_layer = record.layers.last().map(|layer| layer.digest.hex());
-            for reference in image.references() {
-                self.images[position].add_tag(&reference);
-                add_repository(&mut self.repositories, &reference, top_layer.as_deref());
-            }
+        let Some(record) = image.records().next() else { return };
+        let config = member(record.id());
+        let position = self.images.iter().position(|known| known.config == config).unwrap_or_else(|| {
+            self.images.push(ListedImage::new(record));
+            self.images.len() - 1
+        });
+        let top_layer = record.layers.last().map(|layer| layer.digest.hex());
+        for reference in image.references() {
+            self.images[position].add_tag(&reference);
+            add_repository(&mut self.repositories, &reference, top_layer.as_deref());
         }
     }
 
