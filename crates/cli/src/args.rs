@@ -14,13 +14,14 @@ mod registries;
 mod registry;
 mod repository;
 mod skopeo;
+mod switches;
 mod sync;
 mod virtiofs;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use boot::BootArguments;
 pub(crate) use copy::{
@@ -43,12 +44,19 @@ pub(crate) use virtiofs::VirtiofsArguments;
 
 /// Root file systems for VMs and microVMs from container images.
 #[derive(Debug, Parser)]
-#[command(name = "vmroot", version, max_term_width = 120)]
+#[command(name = "vmroot", version, max_term_width = 120, args_override_self = true)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// Parses the command line of this process. Ends the process after `--help`, and after an error with exit code 2.
+    pub(crate) fn of_process() -> Self {
+        Self::parse_from(switches::without_values(&Self::command(), std::env::args_os()))
+    }
 }
 
 /// Options of every command.
@@ -60,7 +68,7 @@ pub(crate) struct Global {
     /// Print only results and errors
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
-    /// Print results as JSON
+    /// Print results as JSON: an object, or for lists an array
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Log more to standard error: -v for information, -vv for debugging, -vvv for everything
@@ -347,8 +355,6 @@ pub(crate) enum Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -51,6 +51,11 @@ impl Bars {
     }
 }
 
+/// Returns the bar of a blob of `total` bytes, for a screen.
+pub(crate) fn blob_bar(digest: &Digest, total: u64) -> ProgressBar {
+    ProgressBar::new(total).with_style(style(BLOB_TEMPLATE)).with_prefix(digest.hex()[..12].to_owned())
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the templates above are valid")
 }
@@ -60,8 +65,7 @@ impl Progress for Bars {
         let mut state = self.state.lock().expect("no thread panics while it holds the lock");
         let State { blobs, all } = &mut *state;
         let bar = blobs.entry(blob.digest).or_insert_with(|| {
-            let bar = ProgressBar::new(blob.total).with_style(style(BLOB_TEMPLATE)).with_position(blob.current);
-            bar.set_prefix(blob.digest.hex()[..12].to_owned());
+            let bar = blob_bar(&blob.digest, blob.total).with_position(blob.current);
             bar.reset_eta();
             self.screen.insert(0, bar)
         });

@@ -42,7 +42,7 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         }
         Command::Tags(argument) => repository::tags(context, &argument.repository),
         Command::ListTags { name, retries } => repository::list_tags(&context.with_retries(&retries), &name),
-        Command::ManifestDigest { file } => repository::manifest_digest(&file),
+        Command::ManifestDigest { file } => repository::manifest_digest(context, &file),
         Command::Repos { registry } => repository::repos(context, &registry),
         Command::Instances(argument) => repository::instances(context, &argument.repository),
         Command::Digest(argument) => repository::digest(&context.with_retries(&argument.retries), &argument.image),

@@ -47,7 +47,7 @@ impl Context {
         options.registry.inactivity_timeout = global.registry.inactivity_timeout;
         let access = RegistryAccess::of(&global.registry);
         options.configuration = Some(access.apply(&global.registry, &mut options.registry)?);
-        options.transports = Transports::default().options()?;
+        options.transports = Transports::default().options();
         options.temporary_dir = global.skopeo.tmpdir.as_deref().map(std::path::absolute).transpose()?;
         if let Some(directory) = &options.temporary_dir {
             std::fs::read_dir(directory).with_context(|| format!("--tmpdir {}", directory.display()))?;

@@ -33,7 +33,8 @@ pub(crate) fn locations(arguments: &RegistryArguments) -> Locations {
         short_name_aliases: None,
         auth_file: arguments.authfile.clone().or_else(|| file_variable("REGISTRY_AUTH_FILE")),
         compat_auth_file: None,
-        docker_config: directory_variable("DOCKER_CONFIG"),
+        // As docker, which accepts a relative path.
+        docker_config: file_variable("DOCKER_CONFIG"),
         cert_dir: arguments.cert_dir.clone(),
         helper_directories: Vec::new(),
     }
@@ -46,7 +47,7 @@ pub(crate) fn docker_host() -> Option<String> {
 
 /// Returns the directory with the certificates for the Docker engine, from `DOCKER_CERT_PATH`.
 pub(crate) fn docker_cert_dir() -> Option<PathBuf> {
-    directory_variable("DOCKER_CERT_PATH")
+    file_variable("DOCKER_CERT_PATH")
 }
 
 /// Returns the user whose images podman and buildah store.
@@ -68,7 +69,7 @@ pub(crate) fn storage_conf(uid: u32) -> Vec<PathBuf> {
     named.into_iter().chain(own).collect()
 }
 
-/// Returns the file that a variable names. An empty value counts as unset.
+/// Returns the file or directory that a variable names. An empty value counts as unset.
 fn file_variable(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|file| !file.is_empty()).map(PathBuf::from)
 }

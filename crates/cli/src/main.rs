@@ -20,13 +20,11 @@ mod transports;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use args::Arguments;
 use context::Context;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::of_process();
     let global = match arguments.global.with_skopeo() {
         Ok(global) => global,
         Err(text) => return exit::exit_code(Err(exit::UsageError(text).into())),

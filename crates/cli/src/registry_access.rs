@@ -73,17 +73,21 @@ impl RegistryAccess {
     /// Checks the options for commands that use them as they are.
     ///
     /// # Errors
-    /// The file of `--authfile` does not exist, or a user has no password.
+    /// The file of `--authfile` does not exist or is a directory, or `--username` has no password.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         self.credential()?;
         self.check_authfile()
     }
 
-    /// Checks that the file of `--authfile` exists. The files that the environment names need not, and `login` creates
+    /// Checks that the file of `--authfile` exists and is no directory. The files that the environment names need not, and `login` creates
     /// its file.
     pub(crate) fn check_authfile(&self) -> anyhow::Result<()> {
         let Some(file) = &self.authfile else { return Ok(()) };
-        std::fs::metadata(file).map(drop).with_context(|| format!("--{}authfile {}", self.prefix, file.display()))
+        let option = || format!("--{}authfile {}", self.prefix, file.display());
+        match std::fs::metadata(file).with_context(option)?.is_dir() {
+            true => Err(std::io::Error::from(std::io::ErrorKind::IsADirectory)).with_context(option),
+            false => Ok(()),
+        }
     }
 
     /// Returns the user's configuration, with the files that these options name.
@@ -120,35 +124,43 @@ impl RegistryAccess {
         Ok(configuration)
     }
 
-    /// Returns the credential of the command line, and the option that has it.
+    /// Returns the credential of the command line, and the option that has it. A token takes precedence over a user, and
+    /// a user needs no password, as in skopeo.
+    ///
+    /// # Errors
+    /// Options exclude each other, a part is missing, or the user is empty.
     pub(crate) fn credential(&self) -> anyhow::Result<Option<(Credential, String)>> {
         let prefix = self.prefix;
         let usage = |text: String| anyhow::Error::from(UsageError(text));
-        let given = [self.creds.is_some(), self.username.is_some(), self.registry_token.is_some(), self.no_creds];
-        if given.iter().filter(|given| **given).count() > 1 {
+        let has_username = self.username.is_some() || self.password.is_some();
+        if [self.creds.is_some(), has_username, self.no_creds].iter().filter(|given| **given).count() > 1 {
             return Err(usage(format!(
-                "only one of --{prefix}creds, --{prefix}username, --{prefix}registry-token and --{prefix}no-creds can be used"
+                "only one of --{prefix}creds, --{prefix}username and --{prefix}no-creds can be used"
             )));
-        }
-        if let Some(token) = &self.registry_token {
-            let option = format!("--{prefix}registry-token");
-            return Ok(Some((Credential::RegistryToken(token.clone()), option)));
         }
         let (user, password, option) = match (&self.creds, &self.username, &self.password) {
             (Some(creds), ..) => {
-                let pair = creds.split_once(':').or_else(|| (!prefix.is_empty()).then_some((creds, "")));
-                let (user, password) = pair.ok_or_else(|| usage("--creds: expected USER:PASSWORD".to_owned()))?;
+                let (user, password) = creds.split_once(':').unwrap_or((creds, ""));
                 (user, password, format!("--{prefix}creds"))
             }
             (None, Some(user), Some(password)) => (user.as_str(), password.as_str(), format!("--{prefix}username")),
-            (None, None, None) => return Ok(None),
             (None, Some(_), None) => return Err(usage(format!("--{prefix}username requires --{prefix}password"))),
             (None, None, Some(_)) => return Err(usage(format!("--{prefix}password requires --{prefix}username"))),
+            (None, None, None) => {
+                return Ok(self.registry_token.as_ref().map(|token| self.of_token(token)));
+            }
         };
         if user.is_empty() {
             return Err(usage(format!("{option}: the user is empty")));
         }
+        if let Some(token) = &self.registry_token {
+            return Ok(Some(self.of_token(token)));
+        }
         Ok(Some((Credential::Password { user: user.to_owned(), password: password.to_owned() }, option)))
+    }
+
+    fn of_token(&self, token: &str) -> (Credential, String) {
+        (Credential::RegistryToken(token.to_owned()), format!("--{}registry-token", self.prefix))
     }
 
     /// Returns the description of the credential that the command line puts in place of the files', if it does.

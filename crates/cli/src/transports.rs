@@ -22,25 +22,23 @@ pub(crate) struct Transports {
 }
 
 impl Transports {
-    /// Returns the options of the library. The environment locates the store of podman and buildah, and the Docker
-    /// engine.
-    ///
-    /// # Errors
-    /// A file that locates the store is malformed.
-    pub(crate) fn options(self) -> anyhow::Result<TransportOptions> {
+    /// Returns the options of the library. The environment locates the Docker engine, and the store of podman and buildah
+    /// when an image in it is opened.
+    pub(crate) fn options(self) -> TransportOptions {
         let verifies = self.tls_verify.unwrap_or(true);
-        Ok(TransportOptions {
+        TransportOptions {
             daemon_host: self.daemon_host.or_else(environment::docker_host),
             daemon_cert_dir: self.cert_dir.or_else(environment::docker_cert_dir),
             daemon_insecure: !verifies,
-            storage: Some(storage()?),
+            storage: None,
+            find_storage: Some(storage),
             shared_blob_dir: self.shared_blob_dir,
-        })
+        }
     }
 }
 
 /// Returns the location of the user's store.
-fn storage() -> anyhow::Result<StorageOptions> {
+fn storage() -> vmroot::Result<StorageOptions> {
     let user: StorageUser = environment::storage_user();
     let own = environment::storage_conf(user.uid);
     for path in own {
@@ -56,10 +54,10 @@ fn storage() -> anyhow::Result<StorageOptions> {
     Ok(StorageConfig::default().locate(&user, false))
 }
 
-fn read(path: &Path) -> anyhow::Result<Option<StorageConfig>> {
+fn read(path: &Path) -> vmroot::Result<Option<StorageConfig>> {
     match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(StorageConfig::parse(&text, path).map_err(vmroot::Error::from)?)),
+        Ok(text) => Ok(Some(StorageConfig::parse(&text, path)?)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(None),
-        Err(error) => Err(anyhow::Error::from(error).context(path.display().to_string())),
+        Err(source) => Err(vmroot::transport::Error::Io { action: "read", path: path.to_owned(), source }.into()),
     }
 }

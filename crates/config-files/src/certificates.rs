@@ -53,6 +53,10 @@ impl HostCertificates {
             let counterpart = |extension| path.with_extension(extension);
             let has = |file: &Path| names.iter().any(|name| Path::new(name) == file);
             match path.extension().and_then(|extension| extension.to_str()) {
+                // As containers/image: a link whose target is gone is no certificate, unlike that of a client.
+                Some("crt") if is_gone(&directory.join(name)) => {
+                    tracing::debug!(directory = %directory.display(), ?name, "skipping a link without a target");
+                }
                 Some("crt") => found.authorities.push(directory.join(name)),
                 Some("cert") if has(&counterpart("key")) => {
                     found.identities.push((directory.join(name), directory.join(counterpart("key"))));
@@ -74,6 +78,11 @@ impl HostCertificates {
         found.directory = Some(directory);
         Ok(found)
     }
+}
+
+/// Returns whether a path leads to no file.
+fn is_gone(path: &Path) -> bool {
+    fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Returns the names in a directory, sorted.

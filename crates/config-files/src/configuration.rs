@@ -169,7 +169,7 @@ impl Configuration {
         let helper = CredentialHelper::find(name, &self.locations.helper_directories, HELPER_TIMEOUT)?;
         let Some(helper) = helper else { return Ok(None) };
         let source = CredentialSource::Helper { program: format!("docker-credential-{name}"), file: None };
-        Ok(helper.get(domain, cancel)?.map(|credential| FoundCredential { credential, source }))
+        Ok(helper.get(domain, cancel)?.map(|credential| FoundCredential::new(credential, source)))
     }
 
     fn host_options(&self, domain: &str, repository: &str) -> Result<HostOptions> {

@@ -112,7 +112,7 @@ impl CredentialExplanation {
     }
 
     fn of_found(found: FoundCredential) -> Self {
-        let described = Self::of(&found.credential, found.source.to_string());
+        let described = Self { user: found.user, ..Self::of(&found.credential, found.source.to_string()) };
         match found.source {
             CredentialSource::File { key, .. } => Self { key: Some(key), ..described },
             CredentialSource::Helper { file, .. } => Self { named_by: file, ..described },

@@ -14,6 +14,7 @@ use vmroot_transport::{BlobRole, NewBlob, Reuse};
 
 use crate::copier::Job;
 use crate::ledger::{Key, lock};
+use crate::pace::Pace;
 use crate::report::Tally;
 use crate::{BlobState, CopyProgress, Error, Result, plan};
 
@@ -131,6 +132,7 @@ impl Job<'_> {
         if self.options().dry_run {
             return Ok(task.blob.clone());
         }
+        let _turn = self.copier.pace.begin(task.blob.size, &self.options().cancel)?;
         let descriptor = self.retry(|| {
             self.copier.progress.blob(&task.blob, BlobState::Started);
             let body = self.source.blob(&task.blob, 0).map_err(|error| self.blob_error(task, error))?;
@@ -162,7 +164,8 @@ impl Job<'_> {
     fn counting(&self, task: &Task, reader: Box<dyn Read + Send>) -> Counting {
         let progress = Arc::clone(&self.copier.progress);
         let (cancel, tally) = (self.options().cancel.clone(), Arc::clone(&self.tally));
-        Counting { progress, cancel, tally, blob: task.blob.clone(), reader, read: 0 }
+        let pace = Arc::clone(&self.copier.pace);
+        Counting { progress, cancel, tally, pace, blob: task.blob.clone(), reader, read: 0 }
     }
 
     /// Returns other repositories of the destination's registry that have a blob.
@@ -217,6 +220,7 @@ struct Counting {
     progress: Arc<dyn CopyProgress>,
     cancel: Cancel,
     tally: Arc<Tally>,
+    pace: Arc<Pace>,
     blob: Descriptor,
     reader: Box<dyn Read + Send>,
     read: u64,
@@ -230,6 +234,7 @@ impl Read for Counting {
         let count = self.reader.read(buffer)?;
         self.read += count as u64;
         Tally::add(&self.tally.bytes, count as u64);
+        self.pace.add(count as u64);
         self.progress.blob(&self.blob, BlobState::Read(self.read));
         Ok(count)
     }

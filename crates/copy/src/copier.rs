@@ -7,6 +7,7 @@ use vmroot_model::{AnyDocument, Descriptor, Digest, Document, MediaType, is_mani
 use vmroot_transport::{ImageDestination, ImageSource, ManifestPlace};
 
 use crate::ledger::{Key, Ledger, Permits, lock};
+use crate::pace::Pace;
 use crate::report::Tally;
 use crate::{CopyOptions, CopyProgress, CopyReport, Error, NoCopyProgress, Result, Selection};
 
@@ -19,6 +20,7 @@ pub struct Copier {
     pub(crate) progress: Arc<dyn CopyProgress>,
     pub(crate) ledger: Ledger,
     pub(crate) permits: Permits,
+    pub(crate) pace: Arc<Pace>,
     /// Permits for compressing layers anew. Each takes many threads and much memory.
     pub(crate) recompressions: Permits,
 }
@@ -36,7 +38,8 @@ impl Copier {
     pub fn new(options: CopyOptions) -> Self {
         let permits = Permits::new(options.parallel);
         let recompressions = Permits::new(RECOMPRESSIONS);
-        Self { options, progress: Arc::new(NoCopyProgress), ledger: Ledger::default(), permits, recompressions }
+        let (ledger, pace) = (Ledger::default(), Arc::new(Pace::new()));
+        Self { options, progress: Arc::new(NoCopyProgress), ledger, permits, pace, recompressions }
     }
 
     /// Returns the copier with another receiver of progress.
@@ -201,11 +204,17 @@ impl Job<'_> {
         if self.options().dry_run {
             return Ok(());
         }
-        // Tags share manifests. As for blobs, one is written at a time.
+        // Tags share manifests. As for blobs, the others wait for the first. After that, only their names are new.
         let key = Key { scope: self.destination.blob_scope(), digest: Digest::of(bytes), target: None };
-        let slot = self.copier.ledger.slot(key);
-        let _writing = lock(&slot);
-        self.destination.put_manifest(bytes, media_type, place)
+        let slot = self.copier.ledger.document(key);
+        let mut is_written = lock(&slot);
+        if *is_written {
+            drop(is_written);
+            return self.destination.put_manifest(bytes, media_type, place);
+        }
+        self.destination.put_manifest(bytes, media_type, place)?;
+        *is_written = true;
+        Ok(())
     }
 
     pub(crate) fn source_error(&self, error: vmroot_transport::Error) -> Error {

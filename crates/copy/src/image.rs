@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use vmroot_compress::Compression;
+use vmroot_compress::{Compression, Target};
 use vmroot_model::{
     CONFIG_LIMIT, Converted, Descriptor, Digest, ImageConfig, LayerCompression, Manifest, ManifestFormat, MediaType,
     WrittenLayer, manifest_digest,
@@ -32,7 +32,7 @@ impl Job<'_> {
             true => Some(self.read_config(manifest)?),
             false => None,
         };
-        self.note_compression();
+        self.note_compression(place);
         let mut first = None;
         for format in plan::formats(manifest, self.destination, self.options(), self.is_fixed(place)) {
             match self.copy_image_as(manifest, config.as_ref().map(|it| it.as_slice()), format, place) {
@@ -56,12 +56,28 @@ impl Job<'_> {
         self.destination.has_manifest(manifest.digest()).map_err(|error| self.destination_error(error))
     }
 
-    /// Says that the destination does not compress layers, if the options ask for a compression.
-    fn note_compression(&self) {
+    /// Says why the compression that the options ask for is not used.
+    fn note_compression(&self, place: ManifestPlace) {
+        if self.options().compression.is_none() {
+            return;
+        }
         let is_used = plan::requested(&self.destination.accepts(), self.options()).is_some();
-        if self.options().compression.is_some() && !is_used {
+        if !is_used {
             self.tally
                 .lose(format!("{} does not compress layers, so the compression is not used", self.destination.name()));
+        } else if self.is_fixed(place) && place != ManifestPlace::Referrer {
+            self.tally.lose("digests are preserved, so the compression is not used".to_owned());
+        }
+    }
+
+    /// Says that zstd layers become gzip layers although the options do not ask for it.
+    fn note_gzip(&self, tasks: &[Task], format: ManifestFormat) {
+        let becomes_gzip = |task: &Task| {
+            matches!(task.change, Some(Target::Gzip { .. }))
+                && task.blob.media_type.layer_compression() == Some(LayerCompression::Zstd)
+        };
+        if self.options().compression.is_none() && tasks.iter().any(becomes_gzip) {
+            self.tally.lose(format!("zstd layers become gzip layers: {format} cannot have zstd layers"));
         }
     }
 
@@ -71,6 +87,7 @@ impl Job<'_> {
         let remedy = match self.options().format {
             _ if !manifest.is_image() => "only OCI manifests describe artifacts; choose another transport",
             _ if self.is_fixed(place) => "the image would have to change; choose another transport",
+            _ if plan::needs_oci(self.options()) => plan::ZSTD_NEEDS_OCI,
             Some(_) => "leave out --format, or choose another transport",
             None => "choose another transport",
         };
@@ -93,6 +110,7 @@ impl Job<'_> {
     ) -> Result<Copied> {
         let tasks = self.layer_tasks(manifest, config, format, place)?;
         self.check_unchanged(manifest, &tasks, format, place)?;
+        self.note_gzip(&tasks, format);
         let copied = self.copy_blobs(&tasks)?;
         let layers: Vec<WrittenLayer> = tasks.iter().zip(&copied).map(|(task, copied)| written(task, copied)).collect();
         let config_bytes = config.unwrap_or_default();

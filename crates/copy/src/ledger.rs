@@ -20,6 +20,9 @@ pub(crate) struct Key {
 /// The place of one blob. The thread that copies the blob holds it locked; the others wait, and find the result.
 pub(crate) type Slot = Arc<Mutex<Option<Descriptor>>>;
 
+/// Whether a manifest or an index was written. The thread that writes it first holds it locked.
+pub(crate) type DocumentSlot = Arc<Mutex<bool>>;
+
 /// The most bytes of configs that are kept.
 const CONFIGS_LIMIT: usize = 8 << 20;
 
@@ -30,6 +33,7 @@ type ConfigSlot = Arc<Mutex<Option<Arc<Vec<u8>>>>>;
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     slots: Mutex<HashMap<Key, Slot>>,
+    documents: Mutex<HashMap<Key, DocumentSlot>>,
     /// Configs that were read, so that images which share one read it once.
     configs: Mutex<HashMap<Digest, ConfigSlot>>,
     /// The number of bytes in `configs`.
@@ -42,6 +46,11 @@ impl Ledger {
     /// Returns the place of a blob.
     pub(crate) fn slot(&self, key: Key) -> Slot {
         Arc::clone(lock(&self.slots).entry(key).or_default())
+    }
+
+    /// Returns whether a manifest or an index was written.
+    pub(crate) fn document(&self, key: Key) -> DocumentSlot {
+        Arc::clone(lock(&self.documents).entry(key).or_default())
     }
 
     /// Returns a config, which the first caller reads with `read` while the others wait.

@@ -15,6 +15,7 @@ mod image;
 mod ledger;
 mod list;
 mod options;
+mod pace;
 mod plan;
 mod progress;
 mod referrers;

@@ -10,6 +10,10 @@ use crate::CopyOptions;
 /// The annotation of the layers that have a table of contents (containers/storage, pkg/chunked).
 const CHUNKED: &str = "io.github.containers.zstd-chunked.manifest-checksum";
 
+/// The reason for which an image with zstd has no format.
+pub(crate) const ZSTD_NEEDS_OCI: &str =
+    "only OCI manifests have layers with zstd; choose gzip, another format, or another transport";
+
 /// Returns the formats to try for a manifest, the best first. Empty if the destination takes none.
 ///
 /// The order is that of other tools: the format of the source, then Docker's schema 2, OCI, and schema 1. A destination
@@ -26,13 +30,17 @@ pub(crate) fn formats(
     let wanted = match options.format {
         _ if is_fixed => vec![own],
         Some(format) => vec![format],
-        None if needs_oci(destination, options) => vec![ManifestFormat::Oci],
+        None if needs_oci(options) => vec![ManifestFormat::Oci],
         None if !manifest.is_image() => vec![own],
         None => vec![own, ManifestFormat::Schema2, ManifestFormat::Oci, ManifestFormat::Schema1],
     };
     let mut formats: Vec<ManifestFormat> = Vec::new();
     for format in wanted {
         let media_type = format.media_type();
+        // The digest of a fixed image matters more than the compression.
+        if !is_fixed && format != ManifestFormat::Oci && needs_oci(options) {
+            continue;
+        }
         let is_taken = if is_exact { destination.can_hold(&media_type) } else { accepts.accepts(&media_type) };
         if is_taken && !formats.contains(&format) {
             formats.push(format);
@@ -41,9 +49,10 @@ pub(crate) fn formats(
     formats
 }
 
-/// Returns whether the options ask for layers with zstd, which only OCI manifests can have.
-pub(crate) fn needs_oci(destination: &dyn ImageDestination, options: &CopyOptions) -> bool {
-    requested(&destination.accepts(), options).is_some_and(is_zstd)
+/// Returns whether the options ask for layers with zstd, which only OCI manifests can have. As in skopeo, this decides
+/// the format even for a destination that keeps the layers as they are.
+pub(crate) fn needs_oci(options: &CopyOptions) -> bool {
+    options.compression.is_some_and(|it| is_zstd(it.target))
 }
 
 /// Returns the compression that the options ask for, if the destination compresses layers. Others keep the compression
@@ -69,14 +78,15 @@ pub(crate) fn change(
     }
     let is_chunked = layer.annotations.contains_key(CHUNKED);
     let target = match (requested(accepts, options), accepts.layers) {
-        (Some(target), _) => target,
+        // As in skopeo, digests are more important than the compression.
+        (Some(target), _) if !is_fixed => target,
         // A plain archive has no compressed layers, even if the options ask for them.
-        (None, LayerForm::Decompress) => Target::Plain,
+        (_, LayerForm::Decompress) => Target::Plain,
         // Plain layers are valid everywhere, so they stay if the image must not change.
-        (None, LayerForm::Compress) if own == LayerCompression::None && !is_fixed => Target::Gzip { level: None },
+        (_, LayerForm::Compress) if own == LayerCompression::None && !is_fixed => Target::Gzip { level: None },
         // Docker's formats have no zstd.
-        (None, _) if own == LayerCompression::Zstd && format != ManifestFormat::Oci => Target::Gzip { level: None },
-        (None, _) => return None,
+        (_, _) if own == LayerCompression::Zstd && format != ManifestFormat::Oci => Target::Gzip { level: None },
+        _ => return None,
     };
     let same = match target {
         Target::Plain => own == LayerCompression::None,

@@ -18,16 +18,23 @@ impl Job<'_> {
     /// Copies an image, in the first format that the destination takes.
     pub(crate) fn copy_schema1(&self, image: &Schema1) -> Result<Copied> {
         let is_fixed = self.is_fixed(ManifestPlace::Top);
+        let is_exact = is_fixed || self.options().format.is_some();
+        let accepts = self.destination.accepts();
         let wanted = match self.options().format {
             _ if is_fixed => vec![ManifestFormat::Schema1],
             Some(format) => vec![format],
-            None if plan::needs_oci(self.destination, self.options()) => vec![ManifestFormat::Oci],
+            None if plan::needs_oci(self.options()) => vec![ManifestFormat::Oci],
             None => vec![ManifestFormat::Schema1, ManifestFormat::Schema2, ManifestFormat::Oci],
         };
         let mut first = None;
         for format in wanted {
             let media_type = if format == ManifestFormat::Schema1 { image.media_type() } else { format.media_type() };
-            if !self.destination.can_hold(&media_type) {
+            let has_no_zstd = !is_fixed && format != ManifestFormat::Oci && plan::needs_oci(self.options());
+            let is_taken = match is_exact {
+                true => self.destination.can_hold(&media_type),
+                false => accepts.accepts(&media_type),
+            };
+            if has_no_zstd || !is_taken {
                 continue;
             }
             match self.copy_schema1_as(image, format) {
@@ -41,7 +48,11 @@ impl Job<'_> {
         }
         Err(first.unwrap_or_else(|| {
             let (place, media_type) = (self.destination.name(), image.media_type().to_string());
-            Error::Refused { place, media_type, reason: "it takes no form of the image".to_owned() }
+            let reason = match plan::needs_oci(self.options()) {
+                true => plan::ZSTD_NEEDS_OCI,
+                false => "it takes no form of the image",
+            };
+            Error::Refused { place, media_type, reason: reason.to_owned() }
         }))
     }
 

@@ -68,7 +68,7 @@ pub enum SquashfsCompression {
 /// - [`Error::Output`]: sqfstar failed, or wrote an image with a different structure.
 /// - The other errors of [`write_squashfs`].
 pub fn export_squashfs(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<Report> {
-    let file = OutputFile::create(path)?;
+    let file = OutputFile::create_named(path)?;
     let report = write_squashfs(fs, file.path(), options).map_err(Error::at(path))?;
     file.commit()?;
     Ok(report)

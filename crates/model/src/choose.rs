@@ -52,7 +52,7 @@ impl Index {
     }
 
     /// Returns the positions of all entries with the operating system and the architecture of `wanted`, and with its
-    /// variant if it has one. Used to copy some platforms of a list.
+    /// variant and its version if it has them. Used to copy some platforms of a list.
     ///
     /// The platforms are compared as [normalised](Platform::normalised).
     pub fn instances_for(&self, wanted: &Platform) -> Vec<usize> {
@@ -63,6 +63,7 @@ impl Index {
                 it.os == wanted.os
                     && it.architecture == wanted.architecture
                     && (wanted.variant.is_none() || it.variant == wanted.variant)
+                    && wanted_version_rank(&wanted, &it).is_some()
             })
         };
         let positions = self.manifests().iter().enumerate().filter(|(_, entry)| is_wanted(entry));

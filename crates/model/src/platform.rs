@@ -80,13 +80,14 @@ impl Platform {
     pub fn linux(architecture: &str) -> Result<Self> {
         let unsupported = || Error::UnsupportedArchitecture { architecture: architecture.to_owned() };
         let platform = Self::parse(&format!("linux/{architecture}")).map_err(|_| unsupported())?;
-        if !ARCHITECTURES.contains(&platform.architecture.as_str()) {
+        if !ARCHITECTURES.contains(&platform.architecture.as_str()) || platform.os_version.is_some() {
             return Err(unsupported());
         }
         Ok(platform)
     }
 
-    /// Parses `os/architecture[/variant]`, or an architecture for Linux, and normalises it.
+    /// Parses `os/architecture[/variant][:version]`, or an architecture for Linux, and normalises it. The version is that
+    /// of the operating system.
     ///
     /// With an operating system, unknown names are accepted.
     ///
@@ -94,22 +95,27 @@ impl Platform {
     /// [`Error::InvalidPlatform`] for any other text.
     pub fn parse(text: &str) -> Result<Self> {
         let invalid = |reason| Error::InvalidPlatform { platform: text.to_owned(), reason };
-        let parts: Vec<&str> = text.split('/').collect();
-        if parts.iter().any(|it| it.is_empty()) {
+        let (names, version) = match text.split_once(':') {
+            Some((names, version)) => (names, Some(version)),
+            None => (text, None),
+        };
+        let parts: Vec<&str> = names.split('/').collect();
+        if parts.iter().copied().chain(version).any(str::is_empty) {
             return Err(invalid("a part is empty; expected os/architecture[/variant]"));
         }
         let is_name_byte = |it: u8| it.is_ascii_alphanumeric() || b"_.-".contains(&it);
-        if !parts.iter().all(|it| it.bytes().all(is_name_byte)) {
+        if !parts.iter().copied().chain(version).all(|it| it.bytes().all(is_name_byte)) {
             return Err(invalid("only letters, digits, '_', '.' and '-' are allowed"));
         }
-        match parts[..] {
-            [architecture] => {
-                Self::linux(architecture).map_err(|_| invalid("expected os/architecture[/variant], as in linux/arm64"))
-            }
-            [os, architecture] => Ok(Self::new(os, architecture, None)),
-            [os, architecture, variant] => Ok(Self::new(os, architecture, Some(variant))),
-            _ => Err(invalid("more than three parts; expected os/architecture[/variant]")),
-        }
+        let platform = match parts[..] {
+            [architecture] if version.is_none() => Self::linux(architecture)
+                .map_err(|_| invalid("expected os/architecture[/variant], as in linux/arm64"))?,
+            [_] => return Err(invalid("a version follows os/architecture[/variant]")),
+            [os, architecture] => Self::new(os, architecture, None),
+            [os, architecture, variant] => Self::new(os, architecture, Some(variant)),
+            _ => return Err(invalid("more than three parts; expected os/architecture[/variant]")),
+        };
+        Ok(Self { os_version: version.map(str::to_owned), ..platform })
     }
 
     /// Returns the platform in the spelling for comparisons. `x86_64` becomes `amd64`, `arm64/v8` becomes `arm64`, and
@@ -234,10 +240,31 @@ mod tests {
             ("linux/arm/v7/x", "more than three"),
             ("linux/a b", "only letters"),
             ("linux", "os/architecture"),
+            ("linux/amd64:", "empty"),
+            (":1", "empty"),
+            ("amd64:1", "follows"),
+            ("linux/amd64:1/2", "only letters"),
         ] {
             let error = Platform::parse(text).unwrap_err().to_string();
             assert!(error.contains(reason), "{text:?}: {error}");
         }
+    }
+
+    #[test]
+    fn a_version_follows_a_colon() {
+        for (text, name, version) in [
+            ("windows/amd64:10.0.20348.2402", "windows/amd64", "10.0.20348.2402"),
+            ("linux/aarch64/v8:5", "linux/arm64", "5"),
+            ("linux/arm/7:x-1", "linux/arm/v7", "x-1"),
+        ] {
+            let platform = Platform::parse(text).unwrap();
+            assert_eq!(
+                (platform.to_string().as_str(), platform.os_version.as_deref()),
+                (name, Some(version)),
+                "{text}"
+            );
+        }
+        assert!(Platform::linux("arm64:5").is_err());
     }
 
     #[test]

@@ -35,6 +35,6 @@ pub use progress::{Cancelled, Counter, Hook, Meter, WriteProgress};
 pub use report::Report;
 pub use runs::{Job, Jobs, MoveError, Run, Runs};
 pub use temporary::{
-    NoTemporaryFiles, TEMPORARY_PREFIX, TemporaryDirectory, TemporaryFile, directory_of, remove_temporary_files,
-    sync_directory, write_atomically,
+    NoTemporaryFiles, TEMPORARY_PREFIX, TemporaryDirectory, TemporaryFile, UnnamedFile, directory_of,
+    remove_temporary_files, sync_directory, write_atomically,
 };

@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{AtFlags, CWD, OFlags, linkat};
+use rustix::io::Errno;
 
 use crate::flock::{Mode, is_at, try_flock};
 use crate::{Error, Result};
@@ -150,6 +154,110 @@ impl Drop for TemporaryFile {
     }
 }
 
+/// A file without a name until [`UnnamedFile::publish`]. The kernel removes it when its process ends in any way before.
+#[derive(Debug)]
+pub struct UnnamedFile {
+    file: File,
+}
+
+impl UnnamedFile {
+    /// Creates a file on the file system of `directory` with the permission bits `mode`, minus the umask. Returns `None`
+    /// if the file system has no files without names, or `/proc` is not mounted, which is needed to give them one.
+    ///
+    /// # Errors
+    /// [`Error`]: the file cannot be created.
+    pub fn create_in(directory: &Path, mode: u32) -> Result<Option<Self>> {
+        let flags = OFlags::TMPFILE.bits().cast_signed();
+        let opened = OpenOptions::new().read(true).write(true).mode(mode).custom_flags(flags).open(directory);
+        let file = match opened {
+            Ok(file) => Self { file },
+            // What the kernel and file systems answer that do not know the flag (open(2)).
+            Err(error)
+                if matches!(Errno::from_io_error(&error), Some(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL)) =>
+            {
+                return Ok(None);
+            }
+            Err(source) => return Err(Error { action: "make a file in", path: directory.to_owned(), source }),
+        };
+        Ok(fs::symlink_metadata(file.own_path()).is_ok().then_some(file))
+    }
+
+    /// Returns the file, for writes at any position.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    fn own_path(&self) -> String {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd())
+    }
+
+    fn link(&self, path: &Path) -> io::Result<()> {
+        Ok(linkat(CWD, self.own_path(), CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+    }
+
+    /// Syncs the file and gives it the name `target`, durably. An existing file is replaced.
+    ///
+    /// # Errors
+    /// [`Error`]: the file cannot be synced or get its name; `target` is unchanged. Or the directory cannot be synced.
+    pub fn publish(self, target: &Path) -> Result<()> {
+        self.file.sync_all().map_err(Error::on("write", target))?;
+        match self.link(target) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.replace(target)?,
+            linked => linked.map_err(Error::on("write", target))?,
+        }
+        sync_directory(directory_of(target))
+    }
+
+    /// Replaces an existing file. A link cannot do that, so the file has a temporary name in between.
+    fn replace(self, target: &Path) -> Result<()> {
+        let directory = directory_of(target);
+        // A sweep keeps a file with this lock.
+        if !lock_new(&self.file, target)? {
+            return Err(Error { action: "lock", path: target.to_owned(), source: io::ErrorKind::WouldBlock.into() });
+        }
+        loop {
+            let path = directory.join(name());
+            let mut files = temporary_files();
+            match self.link(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(source) => return Err(Error { action: "write", path: target.to_owned(), source }),
+            }
+            files.insert(path.clone());
+            drop(files);
+            return TemporaryFile { path, file: self.file }.rename(target);
+        }
+    }
+}
+
+/// Removes the temporary files in `directory` whose writers were killed. The directory may be any, so only regular files
+/// with exactly the names of this program's are removed, and only if they have no lock. Errors are ignored: the next
+/// writer tries again.
+pub(crate) fn remove_abandoned(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let is_file = entry.file_type().is_ok_and(|file_type| file_type.is_file());
+        if !is_file || !entry.file_name().to_str().is_some_and(is_own_name) {
+            continue;
+        }
+        let path = entry.path();
+        // Another file may have the name by now.
+        let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+        let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(&path) else { continue };
+        // The lock is held during the removal. Its writer, if it has just made the file, notices that it is gone.
+        if matches!(try_flock(&file, Mode::Exclusive), Ok(true)) && is_at(&file, &path).unwrap_or(false) {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+/// Returns whether [`name`] can return this name.
+fn is_own_name(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let numbers = name.strip_prefix(TEMPORARY_PREFIX).and_then(|numbers| numbers.split_once('-'));
+    numbers.is_some_and(|(process, number)| is_number(process) && is_number(number))
+}
+
 /// Writes `bytes` to `target` atomically and durably, with the permission bits `mode`.
 ///
 /// # Errors
@@ -237,10 +345,32 @@ fn name() -> String {
 
 /// Locks a file that was just created. Returns true if it still has its name.
 fn is_ours(file: &File, path: &Path, mode: Mode) -> Result<bool> {
+    match lock(file, path, mode)? {
+        Locked::Yes => is_at(file, path),
+        Locked::No => Ok(false),
+        Locked::Unsupported => Ok(true),
+    }
+}
+
+/// Locks a file that has no name yet. Returns true unless another process has its lock.
+fn lock_new(file: &File, path: &Path) -> Result<bool> {
+    Ok(!matches!(lock(file, path, Mode::Exclusive)?, Locked::No))
+}
+
+enum Locked {
+    Yes,
+    No,
+    /// The file system has no locks. A sweep removes nothing there.
+    Unsupported,
+}
+
+fn lock(file: &File, path: &Path, mode: Mode) -> Result<Locked> {
     match try_flock(file, mode) {
-        Ok(locked) => Ok(locked && is_at(file, path)?),
-        // The file system has no locks. A sweep removes nothing there.
-        Err(error) if error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(NO_LOCKS) => Ok(true),
+        Ok(true) => Ok(Locked::Yes),
+        Ok(false) => Ok(Locked::No),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(NO_LOCKS) => {
+            Ok(Locked::Unsupported)
+        }
         Err(source) => Err(Error { action: "lock", path: path.to_owned(), source }),
     }
 }

@@ -26,8 +26,13 @@ impl Backoff {
 
     /// Counts a failure. Returns whether another attempt is allowed.
     pub(crate) fn fail(&mut self, options: &ClientOptions) -> bool {
+        self.fail_within(options.retries)
+    }
+
+    /// Counts a failure. Returns whether another attempt is allowed if `retries` are.
+    pub(crate) fn fail_within(&mut self, retries: u32) -> bool {
         self.failures = self.failures.saturating_add(1);
-        self.failures <= options.retries
+        self.failures <= retries
     }
 
     /// Sleeps for `retry_after` if the server sent one above zero, else for the delay of the failures so far.

@@ -9,7 +9,7 @@ use reqwest::{Method, StatusCode, Url};
 use vmroot_errors::with_causes;
 use vmroot_model::{Descriptor, Reference};
 
-use crate::http::{HttpRequest, HttpResponse};
+use crate::http::{AddressScope, HttpRequest, HttpResponse};
 use crate::{Client, Error, Result};
 
 /// The status of a server that cannot start at the requested offset.
@@ -54,10 +54,26 @@ impl Client {
         });
         match body {
             Err(error) if error.is_refusal() && descriptor.foreign_urls().next().is_some() => {
-                self.foreign_blob(&request.url, descriptor, offset, error)
+                let scope = self.scope_of_server(&request.url);
+                self.foreign_blob(scope, descriptor, offset)?.unwrap_or(Err(error))
             }
             body => body,
         }
+    }
+
+    /// Requests a foreign layer that is in no registry from the URLs of its descriptor ([`Descriptor::foreign_urls`]),
+    /// without credentials. They must have public addresses. A server that does not support ranges sends the layer from
+    /// byte 0.
+    ///
+    /// # Errors
+    /// The error of the last URL, as for [`Self::blob`]. [`Error::NotFound`]: the descriptor has no HTTP URL, or is not
+    /// that of a foreign layer.
+    pub fn foreign_layer(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
+        let none = || {
+            let message = "the descriptor has no URL of a foreign layer".to_owned();
+            Err(Error::NotFound { url: descriptor.digest.to_string(), message })
+        };
+        self.foreign_blob(AddressScope::Public, descriptor, offset)?.unwrap_or_else(none)
     }
 
     /// Requests a part of a blob. A response with any other part is an error.
@@ -76,15 +92,15 @@ impl Client {
         self.request(reference, Method::GET, &format!("blobs/{}", descriptor.digest))
     }
 
-    /// Returns the blob from the first of the descriptor's URLs that serves it.
+    /// Returns the blob from the first of the descriptor's URLs that serves it, or the error of the last URL. Returns
+    /// `None` if there is no URL.
     fn foreign_blob(
         &self,
-        registry: &Url,
+        scope: AddressScope,
         descriptor: &Descriptor,
         offset: u64,
-        mut failed: Error,
-    ) -> Result<BlobBody> {
-        let address_scope = Some(self.scope_of_server(registry));
+    ) -> Result<Option<Result<BlobBody>>> {
+        let (address_scope, mut failed) = (Some(scope), None);
         for url in descriptor.foreign_urls() {
             let Ok(mut url) = Url::parse(url) else { continue };
             // A user in the URL would be sent as credentials. HTTP URLs need none.
@@ -94,15 +110,15 @@ impl Client {
                 self.send_unchanged(request, |response| BlobBody::new(response, descriptor, offset))
             });
             match body {
-                Ok(body) => return Ok(body),
+                Ok(body) => return Ok(Some(Ok(body))),
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
                 Err(error) => {
                     tracing::info!(error = with_causes(&error), digest = %descriptor.digest, "cannot fetch a foreign layer from this URL");
-                    failed = error;
+                    failed = Some(Err(error));
                 }
             }
         }
-        Err(failed)
+        Ok(failed)
     }
 }
 

@@ -26,6 +26,9 @@ const ATTEMPTS_LIMIT: usize = 4;
 /// port is reported soon.
 const REFUSED_RETRIES: u32 = 2;
 
+/// The maximum number of retries at a mirror. Few, because the next place may be better.
+const MIRROR_RETRIES: u32 = 1;
+
 /// A client for all registries. Clones share connections, tokens and credentials.
 #[derive(Clone)]
 pub struct Client {
@@ -34,6 +37,8 @@ pub struct Client {
     cancel: Cancel,
     /// Replaces [`HostOptions::insecure`] in the requests of this clone.
     insecure: Option<bool>,
+    /// Whether other servers have what the requests of this clone ask for.
+    has_alternative: bool,
 }
 
 /// The place that a request is for, in the words of references.
@@ -68,7 +73,12 @@ impl Client {
         let cancel = options.cancel.clone();
         let http = Http::new(options)?;
         let (endpoints, probed) = Default::default();
-        Ok(Self { shared: Arc::new(Shared { http, authorizer, endpoints, probed, budget }), cancel, insecure: None })
+        Ok(Self {
+            shared: Arc::new(Shared { http, authorizer, endpoints, probed, budget }),
+            cancel,
+            insecure: None,
+            has_alternative: false,
+        })
     }
 
     /// Returns a clone whose requests are cancelled by `cancel`, and no longer by
@@ -81,6 +91,18 @@ impl Client {
     /// [`ClientOptions::hosts`]. The settings of a mirror belong to the registry that it mirrors.
     pub fn with_insecure(&self, insecure: bool) -> Self {
         Self { insecure: Some(insecure), ..self.clone() }
+    }
+
+    /// Returns a clone for a mirror, or another place whose content is elsewhere too. A server that does not accept a
+    /// connection within 5 seconds or sends nothing for [`ClientOptions::inactivity_timeout`] is not asked again for a
+    /// minute. Other failures are retried once, and no `Retry-After` of more than 2 seconds is waited for.
+    pub fn with_alternative(&self) -> Self {
+        Self { has_alternative: true, ..self.clone() }
+    }
+
+    /// Returns the number of retries of a failed request.
+    pub(crate) fn retries(&self) -> u32 {
+        if self.has_alternative { self.options().retries.min(MIRROR_RETRIES) } else { self.options().retries }
     }
 
     /// Returns the token that cancels the requests of this clone.
@@ -120,7 +142,8 @@ impl Client {
 
     /// Creates a request that the client cancels.
     pub(crate) fn request_url(&self, method: Method, url: Url) -> HttpRequest {
-        HttpRequest { cancel: self.cancel.clone(), ..HttpRequest::new(method, url) }
+        let has_alternative = self.has_alternative;
+        HttpRequest { cancel: self.cancel.clone(), has_alternative, ..HttpRequest::new(method, url) }
     }
 
     /// Returns the base URL of the registry at a host, which is determined on the first call.
@@ -129,7 +152,10 @@ impl Client {
         if let Some(base) = self.endpoints().get(&key) {
             return Ok(base.clone());
         }
-        let Endpoint { base, is_certain } = endpoint::find(&self.shared.http, host, settings, &self.cancel)?;
+        let Endpoint { base, is_certain } = endpoint::find(&self.shared.http, host, |url| HttpRequest {
+            settings: Arc::clone(settings),
+            ..self.request_url(Method::GET, url)
+        })?;
         if is_certain {
             self.endpoints().insert(key, base.clone());
         }
@@ -220,10 +246,11 @@ impl Client {
                 Ok(done) => return Ok(done),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Refused(error)) if backoff.failures() >= REFUSED_RETRIES => return Err(error),
+                Err(failure) if request.has_alternative && failure.lasts() => return Err(failure.into_error()),
                 Err(Failure::Refused(error) | Failure::Transient(error)) => (error, None),
                 Err(Failure::Busy(error, wait)) => (error, wait),
             };
-            if !backoff.fail(options) {
+            if !backoff.fail_within(self.retries()) {
                 return Err(error);
             }
             tracing::info!(error = with_causes(&error), "retrying");
@@ -237,7 +264,8 @@ impl Client {
         let fetch = |request: HttpRequest| {
             // The token server has the registry's settings: it often has a certificate of the same authority.
             let settings = Arc::clone(settings);
-            let request = HttpRequest { settings, cancel: self.cancel.clone(), ..request };
+            let (cancel, has_alternative) = (self.cancel.clone(), self.has_alternative);
+            let request = HttpRequest { settings, cancel, has_alternative, ..request };
             self.send_unchanged(&request, token::read_body)
         };
         let mut session =

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{StatusCode, Url};
 
 use crate::http::{Failure, Http, HttpRequest};
-use crate::{Cancel, Error, HostOptions, Result};
+use crate::{Error, Result};
 
 /// The number of bytes of a response that are searched for the message of a server that expects TLS.
 const PROBE_BODY_LIMIT: usize = 256;
@@ -46,18 +46,19 @@ pub(crate) struct Endpoint {
 }
 
 /// Finds the base URL of a registry: `https`, unless the options request plain HTTP, the registry is on loopback and
-/// answers plain HTTP, or it is insecure and answers only plain HTTP.
+/// answers plain HTTP, or it is insecure and answers only plain HTTP. `request` creates a GET request to the registry.
 ///
 /// # Errors
 /// - [`Error::Option`]: the host is not valid in a URL.
 /// - [`Error::Cancelled`]: the request was cancelled.
-pub(crate) fn find(http: &Arc<Http>, host: &str, settings: &Arc<HostOptions>, cancel: &Cancel) -> Result<Endpoint> {
+pub(crate) fn find(http: &Arc<Http>, host: &str, request: impl Fn(Url) -> HttpRequest) -> Result<Endpoint> {
     let certain = |base| Ok(Endpoint { base, is_certain: true });
     let (plain, secure) = (base("http", host)?, base("https", host)?);
     if http.options.plain_http {
         return certain(plain);
     }
-    let probe = |base| probe(http, base, &secure, settings, cancel);
+    let probe = |base| probe(http, &request(join(base, "/v2/")?), &secure);
+    let settings = request(secure.clone()).settings;
     if settings.insecure {
         // Any answer over TLS counts. A registry that also speaks plain HTTP then still gets an encrypted connection.
         if let Probe::Tls = probe(&secure)? {
@@ -95,17 +96,12 @@ enum Probe {
     NoAnswer,
 }
 
-fn probe(http: &Arc<Http>, base: &Url, secure: &Url, settings: &Arc<HostOptions>, cancel: &Cancel) -> Result<Probe> {
-    let request = HttpRequest {
-        settings: Arc::clone(settings),
-        cancel: cancel.clone(),
-        ..HttpRequest::new(Method::GET, join(base, "/v2/")?)
-    };
-    let response = match http.send(&request) {
+fn probe(http: &Arc<Http>, request: &HttpRequest, secure: &Url) -> Result<Probe> {
+    let response = match http.send(request) {
         Ok(response) => response,
         Err(Failure::Final(Error::Cancelled)) => return Err(Error::Cancelled),
         // The certificate is not trusted. The caller's own request will report this.
-        Err(Failure::Final(Error::Unreachable { .. })) => return Ok(Probe::Tls),
+        Err(Failure::Final(Error::Certificate { .. })) => return Ok(Probe::Tls),
         Err(Failure::Transient(Error::Broken { .. })) => return Ok(Probe::Unclear),
         Err(_) => return Ok(Probe::NoAnswer),
     };

@@ -21,7 +21,19 @@ pub enum Error {
     #[error("cancelled")]
     Cancelled,
 
-    /// The connection failed: an unknown host, a closed port, or an untrusted certificate.
+    /// The certificate of a registry is not trusted, or not valid for its host or at this time.
+    #[error(
+        "the certificate of {url} is not accepted: {reason}; a *.crt file in the certs.d directory of its host, or in \
+         the directory of --cert-dir, --src-cert-dir or --dest-cert-dir, is trusted, and --tls-verify=false skips this check"
+    )]
+    Certificate {
+        /// The URL of the request.
+        url: String,
+        /// The message of the TLS library.
+        reason: String,
+    },
+
+    /// The connection failed: an unknown host or a closed port.
     #[error("cannot connect to {url}: {reason}")]
     Unreachable {
         /// The URL of the request.
@@ -350,6 +362,7 @@ impl Error {
             Self::RateLimited { .. } => ErrorKind::RateLimited,
             Self::ReferrersConflict { .. } => ErrorKind::InUse,
             Self::Unreachable { .. }
+            | Self::Certificate { .. }
             | Self::Broken { .. }
             | Self::Stalled { .. }
             | Self::Interrupted { .. }

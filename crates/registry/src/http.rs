@@ -18,6 +18,7 @@ mod warnings;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Response, Url};
@@ -35,6 +36,9 @@ use crate::{ClientOptions, Error, HostOptions, Result, endpoint, tls};
 /// The maximum number of idle clients that are kept for their open connections.
 const IDLE_LIMIT: usize = 8;
 
+/// The time for which a mirror that did not answer is not asked again.
+const SILENT_TIME: Duration = Duration::from_secs(60);
+
 /// The idle HTTP clients of a client, and the configuration of new ones.
 pub(crate) struct Http {
     pub(crate) options: ClientOptions,
@@ -42,6 +46,9 @@ pub(crate) struct Http {
     /// The servers that have answered, with the addresses they answered from. Such a server may be away for a moment,
     /// but others may not exist at all.
     known_servers: Mutex<HashMap<String, Option<IpAddr>>>,
+    /// The servers that did not answer, by host and port, with the times and the reasons. They are not asked again for
+    /// [`SILENT_TIME`] if another server has the same content.
+    silent_servers: Mutex<HashMap<String, (Instant, String)>>,
     /// The TLS configurations by the settings they are made from. Made at the first use, because reading the system's
     /// certificates takes time, and plain HTTP needs none.
     tls: Mutex<HashMap<Arc<HostOptions>, ClientConfig>>,
@@ -52,8 +59,8 @@ impl Http {
     /// Creates the clients' configuration, and checks the options as far as possible without the network.
     pub(crate) fn new(options: ClientOptions) -> Result<Arc<Self>> {
         options.proxies.to_reqwest()?;
-        let (idle, known_servers, tls, warnings) = Default::default();
-        let http = Self { options, idle, known_servers, tls, warnings };
+        let (idle, known_servers, silent_servers, tls, warnings) = Default::default();
+        let http = Self { options, idle, known_servers, silent_servers, tls, warnings };
         if !http.options.ca_files.is_empty() {
             http.tls(&Arc::default())?;
         }
@@ -100,16 +107,45 @@ impl Http {
             address_scope.check(&request.url)?;
         }
         let origin = request.url.origin().ascii_serialization();
+        if request.has_alternative {
+            self.check_silence(&request.url)?;
+        }
+        // Without the query and the headers, which may contain secrets.
+        let (method, url) = (&request.method, redacted(&request.url));
         match client.send(self, request) {
             Ok(response) => {
+                tracing::debug!("{method} {url}: {}", response.status());
                 self.known_servers().insert(origin, response.remote_addr().map(|address| address.ip()));
                 Ok(response)
             }
             Err(Failure::Refused(error)) if self.known_servers().contains_key(&origin) => {
+                tracing::debug!(error = vmroot_errors::with_causes(&error), "{method} {url}");
                 Err(Failure::Transient(error))
             }
-            Err(failure) => Err(failure),
+            Err(failure) => {
+                tracing::debug!("{method} {url}: no answer");
+                if let Failure::Transient(error @ (Error::Unreachable { .. } | Error::Stalled { .. })) = &failure {
+                    let silence = (Instant::now(), error.to_string());
+                    self.silent_servers().insert(address(&request.url), silence);
+                }
+                Err(failure)
+            }
         }
+    }
+
+    /// Fails if a server did not answer lately.
+    fn check_silence(&self, url: &Url) -> Result<(), Failure> {
+        match self.silent_servers().get(&address(url)) {
+            Some((since, reason)) if since.elapsed() < SILENT_TIME => Err(Failure::Transient(Error::Unreachable {
+                url: redacted(url),
+                reason: format!("it did not answer {} seconds ago: {reason}", since.elapsed().as_secs()),
+            })),
+            _ => Ok(()),
+        }
+    }
+
+    fn silent_servers(&self) -> MutexGuard<'_, HashMap<String, (Instant, String)>> {
+        self.silent_servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the scope of the server at `url`, by the address that answered. Its name is not resolved again, because
@@ -157,6 +193,11 @@ impl Http {
         let config = tls::config(&self.options.ca_files, settings)?;
         Ok(cached.entry(Arc::clone(settings)).or_insert(config).clone())
     }
+}
+
+/// Returns the host and port of a URL, whatever its scheme.
+fn address(url: &Url) -> String {
+    format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
 }
 
 /// Returns a URL for messages, without query and user, which may contain secrets.

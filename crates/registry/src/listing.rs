@@ -56,6 +56,7 @@ impl Client {
         let (mut list, mut seen) = (TagList::default(), HashSet::new());
         while let Some(page) = pages.next(|request, read| self.send(reference, request, read))? {
             let page: TagPage = pages.parse(&page)?;
+            let before = list.tags.len() + list.instances.len();
             for tag in page.tags.unwrap_or_default().into_iter().flatten() {
                 if reference.with_tag(&tag).is_err() {
                     tracing::debug!(tag, repository = reference.path(), "ignoring a name that is not a tag");
@@ -69,6 +70,7 @@ impl Client {
                     Some((Digest::parse(digest).ok()?, ListedInstance::from_json(entry)))
                 }),
             );
+            pages.note_news(list.tags.len() + list.instances.len() > before);
         }
         Ok(list)
     }
@@ -85,6 +87,7 @@ impl Client {
         let (mut repositories, mut seen) = (Vec::new(), HashSet::new());
         while let Some(page) = pages.next(|request, read| self.send_to_registry(&registry, request, read))? {
             let page: RepositoryPage = pages.parse(&page)?;
+            let before = repositories.len();
             for name in page.repositories.unwrap_or_default().into_iter().flatten() {
                 let reference = Reference::parse(&format!("{}/{name}", registry.domain()));
                 if !reference.is_ok_and(|reference| reference.tag().is_none() && reference.digest().is_none()) {
@@ -93,6 +96,7 @@ impl Client {
                     repositories.push(name);
                 }
             }
+            pages.note_news(repositories.len() > before);
         }
         Ok(repositories)
     }

@@ -92,6 +92,7 @@ impl Client {
         }
         let mut pages = Pages::new(request, "a list of referrers");
         let mut listed: Option<Vec<Descriptor>> = None;
+        let mut seen = HashSet::new();
         loop {
             let page = match pages.next(|request, read| self.send(reference, request, read)) {
                 Ok(Some(page)) => page,
@@ -103,7 +104,13 @@ impl Client {
                 Err(error) => return Err(error),
             };
             match parse_index(page.redacted_url(), page.bytes, page.media_type.as_deref()) {
-                Ok(index) => listed.get_or_insert_default().extend(index.manifests().iter().cloned()),
+                Ok(index) => {
+                    let new = index.manifests().iter().filter(|entry| seen.insert(entry.digest));
+                    let listed = listed.get_or_insert_default();
+                    let before = listed.len();
+                    listed.extend(new.cloned());
+                    pages.note_news(listed.len() > before);
+                }
                 // A web page for any path.
                 Err(error) if listed.is_none() => {
                     tracing::debug!(error = with_causes(&error), "the registry has no list of referrers");

@@ -65,7 +65,7 @@ impl Client {
             progress_from: offset,
             backoff: Backoff::default(),
             connection: None,
-            monitor: may_split.then(SpeedMonitor::new),
+            monitor: may_split.then(|| SpeedMonitor::new(self.budget().received())),
             parts: None,
         }
     }
@@ -122,9 +122,13 @@ impl ResumingBlob {
     /// Starts fetching the rest of the blob in parts, beginning one part ahead of the position, if the connection is
     /// slow.
     fn split(&mut self, count: usize, waited: Duration) {
+        let received = self.client.budget().add_received(count as u64);
         let Some(monitor) = &mut self.monitor else { return };
         let start = self.position + PART_SIZE;
-        if !monitor.is_slow(count, waited) || self.parts.is_some() || start + 2 * PART_SIZE > self.descriptor.size {
+        if !monitor.is_slow(count, waited, received)
+            || self.parts.is_some()
+            || start + 2 * PART_SIZE > self.descriptor.size
+        {
             return;
         }
         self.parts = Parts::begin(&self.client, &self.reference, &self.descriptor, start);
@@ -159,7 +163,7 @@ impl ResumingBlob {
         // A registry that does not support ranges sends the blob from its beginning.
         self.repeated = self.position - body.offset();
         // The time until the response is not a measure of the transfer rate.
-        self.monitor = self.monitor.take().map(|_| SpeedMonitor::new());
+        self.monitor = self.monitor.take().map(|_| SpeedMonitor::new(self.client.budget().received()));
         Ok(body)
     }
 
@@ -184,7 +188,7 @@ impl ResumingBlob {
     /// Waits before the next attempt. Fails if the retries are used up.
     fn pause(&mut self, error: Error) -> Result<()> {
         let options = self.client.options();
-        if !self.backoff.fail(options) {
+        if !self.backoff.fail_within(self.client.retries()) {
             let (url, reason) = match error {
                 Error::Broken { url, reason } => (url, reason),
                 Error::Stalled { url, after } => (url, format!("no data for {} ms", after.as_millis())),

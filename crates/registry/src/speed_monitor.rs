@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 /// The number of bytes that are measured for each result.
 const SAMPLE_SIZE: u64 = 4 << 20;
 
-/// The rate in bytes per second above which a connection counts as fast. One decoder is hardly faster.
+/// The rate in bytes per second, of all blobs of a client together, above which connections count as fast. One decoder
+/// is hardly faster, and more connections would only share this rate.
 const FAST_RATE: f64 = 150e6;
 
 /// Measures how long a reader waits for bytes, and how long it processes them.
@@ -16,24 +17,27 @@ const FAST_RATE: f64 = 150e6;
 pub(crate) struct SpeedMonitor {
     since: Instant,
     bytes: u64,
+    /// The number of bytes that all blobs had received at `since`.
+    received_before: u64,
     waited: Duration,
 }
 
 impl SpeedMonitor {
-    /// Starts a measurement.
-    pub(crate) fn new() -> Self {
-        Self { since: Instant::now(), bytes: 0, waited: Duration::ZERO }
+    /// Starts a measurement. `received` is the number of bytes that all blobs of the client have received.
+    pub(crate) fn new(received: u64) -> Self {
+        Self { since: Instant::now(), bytes: 0, received_before: received, waited: Duration::ZERO }
     }
 
     /// Records that the reader waited for `bytes` bytes. Returns whether it waited too long for too few bytes.
-    pub(crate) fn is_slow(&mut self, bytes: usize, waited: Duration) -> bool {
+    /// `received` is the number of bytes that all blobs have received, with these.
+    pub(crate) fn is_slow(&mut self, bytes: usize, waited: Duration, received: u64) -> bool {
         self.bytes += bytes as u64;
         self.waited += waited;
         if self.bytes < SAMPLE_SIZE {
             return false;
         }
-        let slow = is_slow(self.bytes, self.waited, self.since.elapsed());
-        *self = Self::new();
+        let slow = is_slow(received - self.received_before, self.waited, self.since.elapsed());
+        *self = Self::new(received);
         slow
     }
 }
@@ -59,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_few_bytes_give_no_result() {
-        let mut monitor = SpeedMonitor::new();
-        assert!(!monitor.is_slow(1000, Duration::from_secs(100)));
+        let mut monitor = SpeedMonitor::new(0);
+        assert!(!monitor.is_slow(1000, Duration::from_secs(100), 1000));
     }
 }

@@ -14,7 +14,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::thread;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use vmroot_errors::with_causes;
 use vmroot_model::{Algorithm, Digest, Reference};
 
@@ -134,7 +134,9 @@ impl Client {
         let _finished = OnDrop(|| window.finish());
         let mut read = 0;
         loop {
-            let bytes = read_full(body, READ_SIZE).map_err(Feed::Source)?;
+            let mut buffer = window.spent().unwrap_or_default();
+            buffer.resize(READ_SIZE, 0);
+            let bytes = read_full(body, buffer).map_err(Feed::Source)?;
             if bytes.is_empty() {
                 break;
             }
@@ -142,7 +144,7 @@ impl Client {
             if size.is_some_and(|size| read > size) {
                 return Err(Feed::Source(wrong_size(size.unwrap_or_default(), read)));
             }
-            if !window.push(bytes.into(), self.cancel()).map_err(|_| Feed::Cancelled)? {
+            if !window.push(bytes, self.cancel()).map_err(|_| Feed::Cancelled)? {
                 // The sender has its own error.
                 return Ok(());
             }
@@ -215,9 +217,18 @@ fn read_short(body: &mut dyn UploadBody, size: u64) -> io::Result<Bytes> {
     if bytes.len() as u64 == size { Ok(bytes.into()) } else { Err(wrong_size(size, bytes.len() as u64)) }
 }
 
-/// Reads `length` bytes, or fewer at the end. Full buffers keep the memory of the window within its limit.
-fn read_full(body: &mut dyn UploadBody, length: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(length);
-    body.take(length as u64).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// Fills a buffer, except at the end. Full buffers keep the memory of the window within its limit.
+fn read_full(body: &mut dyn UploadBody, mut buffer: BytesMut) -> io::Result<Bytes> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match body.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            // A faulty reader may return a larger number than there is room for.
+            Ok(count) => filled += count.min(buffer.len() - filled),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buffer.truncate(filled);
+    Ok(buffer.freeze())
 }

@@ -9,6 +9,7 @@ use vmroot_compress::Limits;
 use crate::bundle::{Bundle, Directory};
 use crate::dir::DirImage;
 use crate::docker_archive::{DockerArchive, MANIFEST_JSON, REPOSITORIES};
+use crate::foreign::ForeignLayers;
 use crate::oci_layout::{INDEX_JSON, OCI_LAYOUT, OciLayout};
 use crate::selector::{self, ArchiveImage, ImageSelector};
 use crate::source::ImageSource;
@@ -177,6 +178,15 @@ impl Archive {
     pub fn with_shared_blobs(mut self, directory: &Path) -> Self {
         if let Reader::Oci(layout) = &mut self.reader {
             layout.share_blobs(directory);
+        }
+        self
+    }
+
+    /// Fetches the foreign layers that an OCI layout or archive does not have. Other formats ignore it.
+    #[must_use]
+    pub fn with_foreign_layers(mut self, foreign: ForeignLayers) -> Self {
+        if let Reader::Oci(layout) = &mut self.reader {
+            layout.fetch_foreign(foreign);
         }
         self
     }

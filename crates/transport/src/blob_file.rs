@@ -1,13 +1,16 @@
 //! Writing of blobs to files.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use vmroot_model::{Descriptor, MANIFEST_LIMIT};
 use vmroot_output::flock::{Mode, is_at, try_flock};
 use vmroot_output::{BlockWriter, TEMPORARY_PREFIX, TemporaryFile};
 
+use crate::regular::open_regular;
 use crate::{Error, NewBlob, Result};
 
 /// The size in bytes of the buffer between a blob's reader and its file.
@@ -64,10 +67,10 @@ pub(crate) fn write_document(directory: &Path, place: &Path, bytes: &[u8]) -> Re
     Ok(file)
 }
 
-/// Reads a manifest or an index. Returns `None` if it is missing, too large or cannot be read.
+/// Reads a manifest or an index from a regular file. Returns `None` if it is missing, too large or cannot be read.
 pub(crate) fn read_document(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path).ok()?.take(MANIFEST_LIMIT + 1).read_to_end(&mut bytes).ok()?;
+    open_regular(path).ok()?.take(MANIFEST_LIMIT + 1).read_to_end(&mut bytes).ok()?;
     (bytes.len() as u64 <= MANIFEST_LIMIT).then_some(bytes)
 }
 
@@ -90,7 +93,9 @@ pub(crate) fn sweep(directory: &Path) {
         if !file_type.is_file() && !file_type.is_dir() {
             continue;
         }
-        let Ok(file) = File::open(&path) else { continue };
+        // Another file may have the name by now.
+        let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+        let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(&path) else { continue };
         // The lock is held during the removal. Its writer, if it has just made the file, notices that it is gone.
         if matches!(try_flock(&file, Mode::Exclusive), Ok(true)) && is_at(&file, &path).unwrap_or(false) {
             let _ = if file_type.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };

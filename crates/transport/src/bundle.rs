@@ -1,7 +1,7 @@
 //! Access to files by name, in a directory or a tar. All archive formats are read through it.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use vmroot_compress::Compression;
 use vmroot_model::{Algorithm, Digest, Hasher};
 
+use crate::regular::open_regular;
 use crate::section::{Section, drain};
 use crate::{Error, Result};
 
@@ -19,9 +20,19 @@ pub(crate) trait Bundle: Send + Sync + fmt::Debug {
 
     /// Finds a file. Returns `None` if there is none.
     fn find(&self, member: &str) -> Result<Option<Section>>;
+
+    /// Returns whether a file is a link to one outside the set.
+    fn leads_out(&self, _member: &str) -> bool {
+        false
+    }
 }
 
 /// A directory. Member names are never taken from an untrusted document.
+///
+/// Links are followed wherever they lead: build tools such as Bazel make layouts of links to files elsewhere. The bytes
+/// of a blob are used only if they have its digest. For documents without a digest, see [`hide_content`].
+///
+/// [`hide_content`]: dyn Bundle::hide_content
 #[derive(Debug)]
 pub(crate) struct Directory(pub(crate) PathBuf);
 
@@ -32,17 +43,24 @@ impl Bundle for Directory {
 
     fn find(&self, member: &str) -> Result<Option<Section>> {
         let path = self.0.join(member);
-        // Checked before opening, because opening a named pipe would block.
-        let metadata = match fs::metadata(&path) {
-            Ok(metadata) => metadata,
+        let file = match open_regular(&path) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(Error::Io { action: "stat", path, source }),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                return Err(Error::member(&self.0, member, "is not a regular file"));
+            }
+            Err(source) => return Err(Error::Io { action: "open", path, source }),
         };
-        if !metadata.is_file() {
-            return Err(Error::member(&self.0, member, "is not a file"));
+        let len = file.metadata().map_err(Error::io("stat", &path))?.len();
+        Ok(Some(Section::new(Arc::new(file), 0, len)))
+    }
+
+    fn leads_out(&self, member: &str) -> bool {
+        match (fs::canonicalize(&self.0), fs::canonicalize(self.0.join(member))) {
+            (Ok(directory), Ok(file)) => !file.starts_with(directory),
+            // It is gone by now.
+            _ => false,
         }
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
-        Ok(Some(Section::new(Arc::new(file), 0, metadata.len())))
     }
 }
 
@@ -61,6 +79,15 @@ impl dyn Bundle + '_ {
         let mut bytes = Vec::new();
         section.read_to_end(&mut bytes).map_err(Error::io("read", self.path()))?;
         Ok(bytes)
+    }
+
+    /// Replaces an error from the content of a document without a digest, if the document is a link that leads out of the
+    /// bundle. The message could have content of a file that is no part of an image, such as a file with credentials.
+    pub(crate) fn hide_content(&self, member: &str, error: Error) -> Error {
+        match self.leads_out(member) {
+            true => Error::member(self.path(), member, "is a link to a file elsewhere, which is not such a document"),
+            false => error,
+        }
     }
 
     /// Checks that the bytes of `member` have a digest.

@@ -4,10 +4,11 @@ mod destination;
 mod version;
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
 use vmroot_compress::Compression;
-use vmroot_model::{Algorithm, Descriptor, Digest, MANIFEST_LIMIT};
+use vmroot_model::{Algorithm, AnyDocument, Descriptor, Digest, MANIFEST_LIMIT};
 
 pub(crate) use self::destination::DirDestination;
 use self::version::VersionFile;
@@ -20,6 +21,9 @@ use crate::{Error, Result};
 
 /// The member with the version.
 const VERSION: &str = "version";
+
+/// The part of a file name that signatures have.
+const SIGNATURE: &[u8] = b"signature-";
 
 /// The maximum length of the version file, in bytes.
 const VERSION_LIMIT: u64 = 4 << 10;
@@ -37,7 +41,8 @@ impl DirImage {
     /// Checks the version if there is one, and that a manifest exists.
     pub(crate) fn open(bundle: Arc<dyn Bundle>) -> Result<Self> {
         if let Some(section) = bundle.find(VERSION)? {
-            VersionFile(bundle.read(VERSION, section, VERSION_LIMIT)?).check(bundle.path())?;
+            let file = VersionFile(bundle.read(VERSION, section, VERSION_LIMIT)?);
+            file.check(bundle.path()).map_err(|error| bundle.hide_content(VERSION, error))?;
         }
         bundle.require(MANIFEST_JSON, "manifest")?;
         Ok(Self { bundle })
@@ -46,6 +51,13 @@ impl DirImage {
     fn read(&self, member: &str) -> Result<RawManifest> {
         let section = self.bundle.require(member, "manifest")?;
         let bytes = self.bundle.read(member, section, MANIFEST_LIMIT)?;
+        if member == MANIFEST_JSON && self.bundle.leads_out(member) {
+            // Callers show the bytes and quote them in errors.
+            AnyDocument::parse(bytes.clone(), None).map_err(|source| {
+                let path = self.bundle.path().to_owned();
+                self.bundle.hide_content(member, Error::Document { path, member: member.to_owned(), source })
+            })?;
+        }
         Ok(RawManifest { bytes, media_type: None })
     }
 }
@@ -115,4 +127,30 @@ impl ImageSource for DirImage {
         }
         Ok(referrers.of(digest))
     }
+
+    fn notes(&self) -> Vec<String> {
+        // A directory that cannot be listed fails at its manifest.
+        let Ok(entries) = fs::read_dir(self.bundle.path()) else { return Vec::new() };
+        let count = entries.flatten().filter(|entry| is_signature(entry.file_name().as_bytes())).count();
+        let directory = self.bundle.path().display();
+        match count {
+            0 => Vec::new(),
+            1 => vec![format!("the signature in {directory} is not copied")],
+            count => vec![format!("{count} signatures in {directory} are not copied")],
+        }
+    }
+}
+
+/// Returns whether a file holds a signature of the image, as `signature-1`, or of an instance, as `HEX.signature-1`.
+fn is_signature(name: &[u8]) -> bool {
+    let number = match name.strip_prefix(SIGNATURE) {
+        Some(number) => number,
+        None => match name.split_at_checked(64) {
+            Some((_, rest)) => {
+                rest.strip_prefix(b".").and_then(|rest| rest.strip_prefix(SIGNATURE)).unwrap_or_default()
+            }
+            None => return false,
+        },
+    };
+    !number.is_empty() && number.iter().all(u8::is_ascii_digit)
 }

@@ -20,6 +20,7 @@ mod docker_archive;
 #[cfg(feature = "daemon")]
 mod docker_daemon;
 mod error;
+mod foreign;
 mod image_documents;
 mod instances;
 mod name;
@@ -27,6 +28,7 @@ mod oci_archive;
 mod oci_layout;
 mod open_destination;
 mod referrers;
+mod regular;
 #[cfg(feature = "registry")]
 mod repository;
 mod section;
@@ -48,6 +50,7 @@ pub use docker_archive::{LEGACY_VERSION, LegacyLayer, describe_legacy_layers};
 #[cfg(feature = "daemon")]
 pub use docker_daemon::{DaemonOptions, open_daemon, open_daemon_destination};
 pub use error::{Error, Result};
+pub use foreign::ForeignLayers;
 pub use name::{DaemonName, ImageName, StorageName, StoreLocation, TarballName};
 pub use open_destination::{DestinationOptions, delete_image, open_destination};
 #[cfg(feature = "registry")]

@@ -18,6 +18,7 @@ pub(crate) use self::destination::{OciLayoutDestination, accepts, can_hold, chec
 pub(crate) use self::directory::{BLOBS, index_bytes, layout_file};
 pub(crate) use self::index_file::IndexFile;
 use crate::bundle::{Bundle, Directory};
+use crate::foreign::ForeignLayers;
 use crate::referrers::Referrers;
 use crate::section::Section;
 use crate::selector::{ArchiveImage, tagged};
@@ -48,6 +49,7 @@ pub(crate) struct OciLayout {
     bundle: Arc<dyn Bundle>,
     blobs: Blobs,
     index: Index,
+    foreign: Option<ForeignLayers>,
 }
 
 /// The blobs of a layout: its own, or those that several layouts share.
@@ -91,15 +93,14 @@ impl OciLayout {
         check_version(&*bundle)?;
         let section = bundle.require(INDEX_JSON, "index")?;
         let bytes = bundle.read(INDEX_JSON, section, MANIFEST_LIMIT)?;
-        let document = Document::parse(bytes, None).map_err(|source| Error::Document {
-            path: bundle.path().to_owned(),
-            member: INDEX_JSON.to_owned(),
-            source,
+        let document = Document::parse(bytes, None).map_err(|source| {
+            let (path, member) = (bundle.path().to_owned(), INDEX_JSON.to_owned());
+            bundle.hide_content(INDEX_JSON, Error::Document { path, member, source })
         })?;
         match document {
             Document::Index(index) => {
                 let blobs = Blobs { bundle: Arc::clone(&bundle), prefix: "blobs/" };
-                Ok(Self { bundle, blobs, index })
+                Ok(Self { bundle, blobs, index, foreign: None })
             }
             Document::Manifest(_) => Err(Error::member(bundle.path(), INDEX_JSON, "is a manifest, not an index")),
         }
@@ -108,6 +109,11 @@ impl OciLayout {
     /// Reads blobs from a directory that several layouts share, instead of the layout's own.
     pub(crate) fn share_blobs(&mut self, directory: &Path) {
         self.blobs = Blobs { bundle: Arc::new(Directory(directory.to_owned())), prefix: "" };
+    }
+
+    /// Fetches the foreign layers that the layout does not have.
+    pub(crate) fn fetch_foreign(&mut self, foreign: ForeignLayers) {
+        self.foreign = Some(foreign);
     }
 
     /// Returns the images, in the order of the list.
@@ -167,8 +173,8 @@ impl OciLayout {
                 TopDocument::Index(serde_json::to_vec(&index).expect("descriptors are plain data"))
             }
         };
-        let (blobs, entries) = (self.blobs.clone(), all.to_vec());
-        Ok(OciImage { blobs, name, top, entries, referrers: OnceLock::new() })
+        let (blobs, entries, foreign) = (self.blobs.clone(), all.to_vec(), self.foreign.clone());
+        Ok(OciImage { blobs, name, top, entries, foreign, referrers: OnceLock::new() })
     }
 
     /// Fails if an entry is neither a manifest nor an index. An entry without a media type may be either.
@@ -184,7 +190,8 @@ impl OciLayout {
 
 fn check_version(bundle: &dyn Bundle) -> Result<()> {
     let section = bundle.require(OCI_LAYOUT, "layout version")?;
-    check_version_text(bundle.path(), &bundle.read(OCI_LAYOUT, section, LAYOUT_LIMIT)?)
+    let checked = check_version_text(bundle.path(), &bundle.read(OCI_LAYOUT, section, LAYOUT_LIMIT)?);
+    checked.map_err(|error| bundle.hide_content(OCI_LAYOUT, error))
 }
 
 /// Fails unless the bytes of `oci-layout` have the known version. `path` is the layout, for messages.
@@ -220,6 +227,7 @@ pub(crate) struct OciImage {
     top: TopDocument,
     /// The entries of the layout's index.
     entries: Vec<Descriptor>,
+    foreign: Option<ForeignLayers>,
     /// Read when it is asked for: it needs the documents of all entries.
     referrers: OnceLock<Referrers>,
 }
@@ -249,6 +257,15 @@ impl OciImage {
 }
 
 impl OciImage {
+    /// Returns how to fetch a foreign layer that the layout does not have.
+    fn elsewhere(&self, descriptor: &Descriptor) -> Result<Option<&ForeignLayers>> {
+        let Some(foreign) = self.foreign.as_ref().filter(|_| descriptor.foreign_urls().next().is_some()) else {
+            return Ok(None);
+        };
+        let present = self.blobs.bundle.find(&self.blobs.member(&descriptor.digest))?.is_some();
+        Ok((!present).then_some(foreign))
+    }
+
     /// Reads the documents of all entries.
     fn read_referrers(&self) -> Result<Referrers> {
         let mut referrers = Referrers::default();
@@ -287,11 +304,17 @@ impl ImageSource for OciImage {
     }
 
     fn sniff(&self, descriptor: &Descriptor) -> Result<Option<Compression>> {
+        if self.elsewhere(descriptor)?.is_some() {
+            return Ok(None);
+        }
         let sniffed = self.blobs.require(&descriptor.digest, "blob")?.sniff();
         Ok(Some(sniffed.map_err(|error| Error::of_reader(error, self.name(), descriptor.digest))?))
     }
 
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
+        if let Some(foreign) = self.elsewhere(descriptor)? {
+            return foreign.fetch(descriptor, offset);
+        }
         Ok(self.blobs.require(&descriptor.digest, "blob")?.into_body(offset))
     }
 

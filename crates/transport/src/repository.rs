@@ -77,7 +77,16 @@ impl RegistrySource {
 
     /// Creates a source of the image of `reference` in one of several places, which are tried in order: its mirrors, and
     /// then the place that they mirror.
-    pub fn at_places(reference: Reference, places: Vec<RegistryPlace>) -> Self {
+    ///
+    /// Places before the last one are given up soon if they do not answer ([`Client::with_alternative`]).
+    pub fn at_places(reference: Reference, mut places: Vec<RegistryPlace>) -> Self {
+        let repositories = places.iter_mut().filter_map(|place| match place {
+            RegistryPlace::Repository { client, .. } => Some(client),
+            RegistryPlace::Blocked { .. } => None,
+        });
+        for client in repositories.rev().skip(1) {
+            *client = client.with_alternative();
+        }
         Self { reference, places: places.into(), current: Arc::default() }
     }
 
@@ -96,9 +105,8 @@ impl RegistrySource {
                 }
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
                 Err(error) => {
-                    if index + 1 < self.places.len() {
-                        let (error, place) = (with_causes(&error), place.reference().to_string());
-                        tracing::info!(error, place, "trying the next place of the image");
+                    if let Some(next) = self.places.get(index + 1) {
+                        note_failure(place.reference(), &error, next.reference());
                     }
                     failed.push((place.reference().clone(), error));
                 }
@@ -117,6 +125,16 @@ impl RegistrySource {
         }
         let mirrors = failed.iter().map(|(place, error)| format!("[{place}: {}]", with_causes(error)));
         Error::AllPlaces { mirrors: mirrors.collect::<Vec<_>>().join(" "), place, source: Box::new(last) }
+    }
+}
+
+/// Reports the failure of a mirror. A mirror may lack an image, so that is no cause for a warning.
+fn note_failure(place: &Reference, error: &Error, next: &Reference) {
+    let (place, next, reason) = (place.to_string(), next.to_string(), with_causes(error));
+    if error.kind() == ErrorKind::NotFound {
+        tracing::info!(reason, "{place} has no such image, trying {next}");
+    } else {
+        tracing::warn!(reason, "cannot read {place}, trying {next}");
     }
 }
 

@@ -209,9 +209,22 @@ impl Client {
     /// A certificate file cannot be read, or a proxy is not a URL.
     #[cfg(feature = "registry")]
     pub fn with_registry(&self, options: RegistryOptions) -> Result<Self> {
+        self.with_registries(options, self.registries.configuration.clone())
+    }
+
+    /// Returns a clone that reaches registries with other options and another configuration. The cancellation is the
+    /// client's.
+    ///
+    /// # Errors
+    /// A certificate file cannot be read, or a proxy is not a URL.
+    #[cfg(feature = "registry")]
+    pub fn with_registries(
+        &self,
+        options: RegistryOptions,
+        configuration: Option<RegistryConfiguration>,
+    ) -> Result<Self> {
         let options = RegistryOptions { cancel: self.cancel().clone(), ..options };
-        let registries = configuration::Registries::new(options, self.registries.configuration.clone())?;
-        Ok(Self { registries, ..self.clone() })
+        Ok(Self { registries: configuration::Registries::new(options, configuration)?, ..self.clone() })
     }
 
     /// Returns a clone with another configuration for registries, in place of [`ClientOptions::configuration`].
@@ -220,9 +233,7 @@ impl Client {
     /// A certificate file cannot be read.
     #[cfg(feature = "registry")]
     pub fn with_configuration(&self, configuration: Option<RegistryConfiguration>) -> Result<Self> {
-        let options = self.registries.named.options().clone();
-        let options = RegistryOptions { cancel: self.cancel().clone(), ..options };
-        Ok(Self { registries: configuration::Registries::new(options, configuration)?, ..self.clone() })
+        self.with_registries(self.registries.named.options().clone(), configuration)
     }
 
     /// Returns the directory of the cache.

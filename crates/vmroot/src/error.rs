@@ -193,6 +193,23 @@ impl Error {
         matches!(&*self.0, Inner::Store(vmroot_image_store::Error::OtherPlatforms { .. }))
     }
 
+    /// Returns true if the image is in Docker's obsolete schema 1. [`Client::schema1`](crate::Client::schema1) reads its
+    /// manifest, and [`Client::copy`](crate::Client::copy) converts it.
+    pub fn is_schema1(&self) -> bool {
+        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(match &*self.0 {
+            Inner::Model(error) => error,
+            _ => self,
+        });
+        while let Some(error) = next {
+            let boxed = error.downcast_ref::<Box<vmroot_model::Error>>().map(|error| &**error);
+            if let Some(vmroot_model::Error::Schema1 { .. }) = boxed.or_else(|| error.downcast_ref()) {
+                return true;
+            }
+            next = error.source();
+        }
+        false
+    }
+
     /// Returns the error for an image that was first not found in the cache, with the error `find`, and then could not be
     /// fetched, with this error.
     ///

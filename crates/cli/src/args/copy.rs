@@ -9,6 +9,7 @@ use vmroot::Platform;
 use super::platform::parse_platform;
 use super::quantity::parse_duration;
 use super::skopeo::SigningArguments;
+use super::switches::parse_bool;
 
 /// The options of `copy`.
 #[derive(Debug, Clone, Args)]
@@ -170,7 +171,7 @@ macro_rules! side_arguments {
             #[arg(id = concat!($prefix, "_cert_dir"), long = concat!($prefix, "-cert-dir"), value_name = "DIR")]
             pub(crate) cert_dir: Option<PathBuf>,
             /// Require HTTPS and valid certificates [default: true]
-            #[arg(id = concat!($prefix, "_tls_verify"), long = concat!($prefix, "-tls-verify"), value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+            #[arg(id = concat!($prefix, "_tls_verify"), long = concat!($prefix, "-tls-verify"), value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool)]
             pub(crate) tls_verify: Option<bool>,
             /// Use the Docker engine at this address (docker-daemon:)
             #[arg(id = concat!($prefix, "_daemon_host"), long = concat!($prefix, "-daemon-host"), value_name = "HOST")]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::quantity::parse_seconds;
+use super::switches::parse_bool;
 
 /// Options for registries.
 #[derive(Debug, Clone, Args)]
@@ -21,10 +22,10 @@ pub(crate) struct RegistryArguments {
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) cert_dir: Option<PathBuf>,
     /// Require HTTPS and valid certificates, or neither [default: as in registries.conf]
-    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool)]
     pub(crate) tls_verify: Option<bool>,
     /// Log in to the registry with this user and password; other users of this machine can see an option's value
-    #[arg(long, global = true, env = "VMROOT_CREDS", hide_env_values = true, value_name = "USER:PASSWORD")]
+    #[arg(long, global = true, env = "VMROOT_CREDS", hide_env_values = true, value_name = "USER[:PASSWORD]")]
     pub(crate) creds: Option<String>,
     /// Log in to the registry as this user
     #[arg(long, global = true, value_name = "USER", conflicts_with = "creds")]
@@ -33,13 +34,13 @@ pub(crate) struct RegistryArguments {
     #[arg(long, global = true, value_name = "PASSWORD", conflicts_with = "creds")]
     pub(crate) password: Option<String>,
     /// Send this token to the registry
-    #[arg(long, global = true, value_name = "TOKEN", conflicts_with_all = ["creds", "username", "password"])]
+    #[arg(long, global = true, value_name = "TOKEN")]
     pub(crate) registry_token: Option<String>,
     /// Do not log in
-    #[arg(long, global = true, conflicts_with_all = ["creds", "username", "password", "registry_token"])]
+    #[arg(long, global = true, conflicts_with_all = ["creds", "username", "password"])]
     pub(crate) no_creds: bool,
     /// Read credentials from this file only [default: the files of podman and docker]
-    #[arg(long, global = true, value_name = "FILE", conflicts_with = "creds")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) authfile: Option<PathBuf>,
     /// Read mirrors and short names from this file [default: ~/.config/containers/registries.conf, or that in /etc]
     #[arg(long, global = true, value_name = "FILE")]

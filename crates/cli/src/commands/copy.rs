@@ -5,6 +5,7 @@ pub(super) mod side;
 
 use std::fs::File;
 use std::io::Write as _;
+use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::json;
@@ -39,11 +40,7 @@ pub(crate) fn copy(
     let writer = side::destination_client(context, &client, &arguments.destination.side, parallel)?;
     let source = reader.open_source(&from)?;
     let destination = writer.open_destination(&to, &open_options(&writer, &to, arguments)?)?;
-    // Opened first, so that a mistyped path is noticed before the copy.
-    let digest_file = match arguments.digestfile.as_ref().filter(|_| !arguments.transfer.dry_run) {
-        Some(path) => Some(File::create(path).with_context(|| format!("--digestfile {}", path.display()))?),
-        None => None,
-    };
+    let digest_file = create_digest_file(arguments.digestfile.as_deref(), &arguments.transfer)?;
     let copier = Copier::new(options).with_progress(CopyBars::progress(context.quiet()));
     let report = copier.copy(&*source, &*destination).map_err(vmroot::Error::from)?;
     drop(copier);
@@ -51,6 +48,12 @@ pub(crate) fn copy(
         file.write_all(report.manifest.digest.to_string().as_bytes()).context("--digestfile")?;
     }
     print_report(context, &from, &to, &report, arguments.transfer.dry_run)
+}
+
+/// Creates the file of `--digestfile`, before the copy, so that a mistyped path is noticed. A dry run writes none.
+pub(crate) fn create_digest_file(path: Option<&Path>, transfer: &TransferArguments) -> anyhow::Result<Option<File>> {
+    let Some(path) = path.filter(|_| !transfer.dry_run) else { return Ok(None) };
+    Ok(Some(File::create(path).with_context(|| format!("--digestfile {}", path.display()))?))
 }
 
 /// Parses a name with a transport. Without one, the error lists the transports.

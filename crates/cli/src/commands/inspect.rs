@@ -2,6 +2,7 @@
 
 mod output_type;
 mod report;
+mod schema1;
 
 use serde_json::Value;
 use vmroot::go_template::{JsonStyle, Report, Type, is_json, to_json};
@@ -32,12 +33,15 @@ pub(crate) fn inspect(context: &Context, name: &str, arguments: &InspectArgument
 }
 
 fn inspect_like_skopeo(context: &Context, name: &str, arguments: &InspectArguments) -> anyhow::Result<()> {
-    let client = context.client()?.with_transports(transports(context, arguments).options()?);
+    let client = context.client()?.with_transports(transports(context, arguments).options());
     let (name, place) = place(context, &client, name, arguments.remote)?;
     if arguments.raw && !arguments.config {
         return print_bytes(&client.raw_manifest(&name)?);
     }
-    let documents = client.documents(&name, context.requested_platform())?;
+    let documents = match client.documents(&name, context.requested_platform()) {
+        Err(error) if error.is_schema1() => return inspect_schema1(context, &client, &name, place, arguments),
+        documents => documents?,
+    };
     context.note_platform(&name, documents.config.platform());
     if arguments.config {
         return match arguments.raw {
@@ -45,17 +49,55 @@ fn inspect_like_skopeo(context: &Context, name: &str, arguments: &InspectArgumen
             false => print(&config_value(&documents)?, &output_type::config(), arguments),
         };
     }
-    let tags = match (&place, documents.references.first()) {
-        (Place::Registry, Some(reference)) if !arguments.no_tags => tags(&client, reference)?,
-        _ => Vec::new(),
-    };
+    let tags = listed_tags(&client, &place, &documents.references, arguments)?;
     let algorithm = match arguments.manifest_digest {
         Some(DigestAlgorithm::Sha256) => Algorithm::Sha256,
         Some(DigestAlgorithm::Sha512) => Algorithm::Sha512,
         None => documents.manifest.config().digest.algorithm(),
     };
-    let value = report::report(&documents, docker_name(place, &documents), tags, algorithm)?;
+    let value = report::report(&documents, docker_name(place, &documents.references), tags, algorithm)?;
     print(&value, &output_type::output(), arguments)
+}
+
+/// Prints a description of an image in Docker's schema 1, whose config is a part of its manifest.
+fn inspect_schema1(
+    context: &Context,
+    client: &Client,
+    name: &str,
+    place: Place,
+    arguments: &InspectArguments,
+) -> anyhow::Result<()> {
+    let (image, references) = client.schema1(name)?;
+    let config = image.config().map_err(vmroot::Error::from)?;
+    context.note_platform(name, config.platform());
+    if arguments.config && arguments.raw {
+        // As skopeo: it prints nothing, because there is no such blob.
+        output::print_note(&format!("note: {name} is of Docker's schema 1, whose images have no config blob"));
+        return Ok(());
+    }
+    if arguments.config {
+        return print(&schema1::config(&image)?, &output_type::config(), arguments);
+    }
+    if arguments.manifest_digest == Some(DigestAlgorithm::Sha512) {
+        let text = "--manifest-digest: manifests of Docker's schema 1 have SHA-256 digests only";
+        return Err(UsageError(text.to_owned()).into());
+    }
+    let tags = listed_tags(client, &place, &references, arguments)?;
+    let value = schema1::report(&image, docker_name(place, &references), tags)?;
+    print(&value, &output_type::output(), arguments)
+}
+
+/// Returns the tags of the image's repository, if there is one and the options do not omit them.
+fn listed_tags(
+    client: &Client,
+    place: &Place,
+    references: &[Reference],
+    arguments: &InspectArguments,
+) -> anyhow::Result<Vec<String>> {
+    match (place, references.first()) {
+        (Place::Registry, Some(reference)) if !arguments.no_tags => tags(client, reference),
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// Returns the options for images in other places than registries.
@@ -99,9 +141,9 @@ fn place(context: &Context, client: &Client, name: &str, remote: bool) -> anyhow
 }
 
 /// Returns the name of the repository, for places whose images have one.
-fn docker_name(place: Place, documents: &ImageDocuments) -> Option<String> {
+fn docker_name(place: Place, references: &[Reference]) -> Option<String> {
     match place {
-        Place::Registry | Place::Cache => documents.references.first().map(Reference::name),
+        Place::Registry | Place::Cache => references.first().map(Reference::name),
         Place::Other(repository) => repository,
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::sync::Arc;
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use serde_json::json;
 use vmroot::config_files::{Error as ConfigError, check_key};
 use vmroot::{Configuration, Credential, FixedCredential, RegistryOptions};
 
@@ -33,6 +34,9 @@ pub(crate) fn login(context: &Context, arguments: &LoginArguments) -> anyhow::Re
         if let Some(credential) = find_credential(context, &configuration, key)?
             && check(context, &configuration, key, credential).is_ok()
         {
+            if context.json() {
+                return print_login(context, &configuration, key);
+            }
             return Ok(output::print_line(format!("Existing credentials are valid. Already logged in to {key}"))?);
         }
     }
@@ -44,7 +48,11 @@ pub(crate) fn login(context: &Context, arguments: &LoginArguments) -> anyhow::Re
     if context.verbose() {
         output::print_note(&format!("stored in {stored}"));
     }
-    Ok(output::print_line("Login Succeeded!")?)
+    match context.json() {
+        true => output::print_json(&json!({"registry": key, "user": user, "file": stored.to_string()}))?,
+        false => output::print_line("Login Succeeded!")?,
+    }
+    Ok(())
 }
 
 /// Removes the credentials of a registry, or all.
@@ -103,11 +111,15 @@ fn find_credential(context: &Context, configuration: &Configuration, key: &str) 
 }
 
 fn print_login(context: &Context, configuration: &Configuration, key: &str) -> anyhow::Result<()> {
-    match find_credential(context, configuration, key)? {
-        Some(Credential::Password { user, .. }) => Ok(output::print_line(user)?),
-        Some(Credential::IdentityToken(_) | Credential::RegistryToken(_)) => Ok(output::print_line("<token>")?),
-        None => Err(vmroot::Error::from(ConfigError::NotLoggedIn { key: key.to_owned() }).into()),
+    let user = match find(context, configuration, key)? {
+        Some(found) => found.user.unwrap_or_else(|| "<token>".to_owned()),
+        None => return Err(vmroot::Error::from(ConfigError::NotLoggedIn { key: key.to_owned() }).into()),
+    };
+    match context.json() {
+        true => output::print_json(&json!({"registry": key, "user": user}))?,
+        false => output::print_line(user)?,
     }
+    Ok(())
 }
 
 /// Checks a credential at its registry.

@@ -30,6 +30,8 @@ fn explain(context: &Context, name: &str) -> anyhow::Result<()> {
             };
             configuration.explain_reference(&reference, &cancel)
         }
+        // An image without a tag, which can be written only.
+        Ok(Some(ImageName::Untagged(reference))) => configuration.explain_reference(&reference, &cancel),
         // Other transports reach no registry.
         Ok(Some(_)) => {
             let text = format!("{name}: only references and docker:// names have a configuration of registries");

@@ -13,7 +13,7 @@ use vmroot::{
     Client, Copier, DestinationOptions, Reference, SyncDestination, SyncItem, SyncOptions, SyncSource, with_causes,
 };
 
-use super::copy::{CopyBars, copy_options, side};
+use super::copy::{CopyBars, copy_options, create_digest_file, side};
 use crate::args::{SyncArguments, SyncFrom, SyncTo};
 use crate::context::Context;
 use crate::exit::UsageError;
@@ -42,10 +42,7 @@ pub(crate) fn sync(
     let items = distinct(items)?;
     let copier = Copier::new(copy_options(context, &arguments.images, &arguments.transfer, None)?)
         .with_progress(CopyBars::progress(context.quiet()));
-    let digests = match arguments.digestfile.as_ref().filter(|_| !arguments.transfer.dry_run) {
-        Some(path) => Some(File::create(path).with_context(|| format!("--digestfile {}", path.display()))?),
-        None => None,
-    };
+    let digests = create_digest_file(arguments.digestfile.as_deref(), &arguments.transfer)?;
     let run = Run {
         context,
         arguments,

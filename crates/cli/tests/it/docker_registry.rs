@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// The time in which the registry must answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A running registry that allows deletion. It is killed on drop.
+/// A running registry that allows deletion, and accepts Docker's schema 1. It is killed on drop.
 pub(crate) struct DockerRegistry {
     process: Child,
     pub(crate) host: String,
@@ -26,7 +26,8 @@ impl DockerRegistry {
         let host = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let config = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: \
-             true}}\nhttp: {{addr: {host}}}\n",
+             true}}\nhttp: {{addr: {host}}}\ncompatibility: {{schema1: {{enabled: \
+             true}}}}\n",
             directory.path().join("storage").display()
         );
         let path = directory.path().join("config.yml");

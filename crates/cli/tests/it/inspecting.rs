@@ -211,3 +211,57 @@ fn registries_may_refuse_to_list_tags() {
         program.ok(["inspect", "--arch=amd64", "--no-tags", &name]);
     }
 }
+
+#[test]
+fn schema1_images() {
+    if skip::needs_program("docker-registry") || skip::needs_program("skopeo") {
+        return;
+    }
+    let registry = DockerRegistry::start();
+    let program = Program::new();
+    let remote = |name: &str| format!("docker://{}/old/{name}", registry.host);
+    // Signed by vmroot for a registry, and a manifest with an empty name in a directory.
+    let directory = format!("dir:{}", program.path("v2s1").display());
+    for name in [&remote("app:v1"), &directory] {
+        program.ok(["copy", "--quiet", "--arch=amd64", "--format=v2s1", DEMO, name]);
+        for options in [&["inspect"][..], &["inspect", "--no-tags"], &["inspect", "--config"], &["inspect", "--raw"]] {
+            // The registry signs the manifest anew for each answer, so the signatures differ.
+            let without_signatures = |bytes: &[u8]| {
+                let mut value: Value = serde_json::from_slice(bytes).unwrap();
+                value.as_object_mut().unwrap().remove("signatures");
+                value.as_object_mut().unwrap().remove("LayersData");
+                value
+            };
+            let ours = program.run(options.iter().copied().chain([&**name]));
+            let judge = registry.skopeo(options.iter().copied().chain(["--tls-verify=false", name]));
+            assert!(judge.status.success(), "{name}: {}", String::from_utf8_lossy(&judge.stderr));
+            assert_eq!(without_signatures(&ours.stdout), without_signatures(&judge.stdout), "{name} {options:?}");
+        }
+        assert_eq!(program.run(["inspect", "--config", "--raw", name]).stdout, b"");
+        let template = "{{.Os}}/{{.Architecture}} {{len .Layers}} {{range .LayersData}}{{.Size}}{{end}}";
+        assert_eq!(program.ok(["inspect", "--quiet", "--format", template, name]), "linux/amd64 4 -1-1-1-1\n");
+        program.fails(2, ["inspect", "--manifest-digest=sha512", name]);
+    }
+    assert_eq!(program.ok(["inspect", "--quiet", "--format={{.Tag}}", &remote("app:v1")]), "v1\n");
+
+    // skopeo reads what the image becomes in each transport, and finds the same files.
+    for (name, format) in [
+        (format!("oci:{}:x", program.path("layout").display()), "application/vnd.oci.image.manifest.v1+json"),
+        (format!("docker-archive:{}", program.path("x.tar").display()), ""),
+        (
+            format!("dir:{}", program.path("same").display()),
+            "application/vnd.docker.distribution.manifest.v1+prettyjws",
+        ),
+        (remote("other:v2"), "application/vnd.docker.distribution.manifest.v1+prettyjws"),
+    ] {
+        let report = program.json(["copy", "--json", &remote("app:v1"), &name]);
+        if !format.is_empty() {
+            assert_eq!(report["mediaType"], format, "{name}");
+        }
+        let judge = registry.skopeo(["inspect", "--tls-verify=false", "--config", &name]);
+        assert!(judge.status.success(), "{name}: {}", String::from_utf8_lossy(&judge.stderr));
+        let config: Value = serde_json::from_slice(&judge.stdout).unwrap();
+        assert_eq!(config["config"]["User"], "demo:staff", "{name}");
+        assert_eq!(config["rootfs"]["diff_ids"].as_array().map(Vec::len), Some(4), "{name}");
+    }
+}

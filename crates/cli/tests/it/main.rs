@@ -12,6 +12,7 @@ mod describing;
 mod devices;
 mod erofs;
 mod exit_codes;
+mod explaining;
 mod exporting;
 mod files;
 mod foreign;

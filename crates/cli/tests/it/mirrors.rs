@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use serde_json::json;
-use vmroot_testkit::registry::{Auth, Registry};
+use vmroot_testkit::registry::{Auth, Fault, Registry, Rule};
 
 use crate::program::Program;
 use crate::samples::{image, serve};
@@ -262,5 +262,31 @@ fn login_checks_and_stores_credentials() {
         &["login", "-u=a", "-p=b", "host/x:tag"],
     ] {
         configured.fails(2, arguments);
+    }
+}
+
+#[test]
+fn mirrors_that_do_not_answer_are_named() {
+    let primary = Registry::start();
+    let image = image("amd64");
+    let reference = serve(&primary, &image, "v1");
+    // It accepts connections and never answers. The listener stays open to the end of the test.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (silent_host, broken) = (silent.local_addr().unwrap().to_string(), Registry::start());
+    broken.misbehave(Rule::on("").fault(Fault::Status(503, vec![], String::new())));
+    let mirror = |host: &str| format!("[[registry.mirror]]\nlocation='{host}'\n");
+    let configured = Configured::new(&(mirrored(&primary.host(), &silent_host, "") + &mirror(&broken.host())));
+    let timeout = "--inactivity-timeout=1";
+    let output = configured.program.run(configured.arguments(&["pull", &reference, "--arch=amd64", timeout]));
+    let notes = output.stderr.clone();
+    output.ok();
+    for part in [&silent_host, &broken.host(), "sent nothing for 1000 ms", "503", "trying"] {
+        assert!(notes.contains(part), "{part}: {notes}");
+    }
+    // The error has all causes.
+    let missing = reference.replace(":v1", ":v2");
+    let message = configured.fails(3, &["pull", &missing, timeout]);
+    for part in [&silent_host, &broken.host(), "sent nothing for 1000 ms", "503", &missing, "not found"] {
+        assert!(message.contains(part), "{part}: {message}");
     }
 }

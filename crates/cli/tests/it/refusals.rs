@@ -17,7 +17,7 @@ fn usage_errors_are_2() {
         &["pull", "x", "--pull", "sometimes"],
         &["pull", "x", "--arch", "pdp11/70/x"],
         &["pull", "x", "--arch", "amd64", "--platform", "linux/amd64"],
-        &["--creds", "no-colon", "pull", "localhost:1/x"],
+        &["--creds", ":secret", "pull", "localhost:1/x"],
         &["export", "x", "-", "--format", "dir"],
         &["export", "x", "out", "--format", "tar", "--rootless"],
         &["export", "x", "out", "--format", "tar", "--compress", "lz4"],

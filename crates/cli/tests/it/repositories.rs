@@ -153,3 +153,51 @@ fn refusals() {
     assert_eq!(program.ok(["images"]).lines().count(), 1);
     assert!(image("amd64").layers.iter().all(|layer| registry.count(&layer.digest.to_string()) == 0));
 }
+
+#[test]
+fn results_as_json() {
+    let registry = Registry::start();
+    let reference = serve_index(&registry, &index(), "v1");
+    let program = Program::new();
+    let digest = program.ok(["digest", &reference]);
+    let digest = digest.trim();
+    let stable = format!("{}/test/image:stable", registry.host());
+    assert_eq!(program.json(["digest", "--json", &reference]), json!({"reference": &reference, "digest": digest}));
+    assert_eq!(
+        program.json(["tag", "--json", &reference, "stable"]),
+        json!({"source": &reference, "reference": &stable, "digest": digest})
+    );
+    assert_eq!(program.json(["tags", "--json", &format!("{}/test/image", registry.host())]), json!(["stable", "v1"]));
+    assert_eq!(program.json(["repos", "--json", &registry.host()]), json!(["test/image"]));
+    assert_eq!(program.json(["delete", "--json", "--quiet", &stable]), json!({"reference": &stable, "digest": digest}));
+    let file = program.path("manifest.json");
+    std::fs::write(&file, "{}").unwrap();
+    let file = file.display().to_string();
+    assert_eq!(
+        program.json(["manifest-digest", "--json", &file]),
+        json!({"file": &file, "digest": vmroot_model::Digest::of(b"{}")})
+    );
+}
+
+#[test]
+fn images_that_other_commands_delete() {
+    let program = Program::new();
+    for (name, command) in [
+        ("vmroot:alpine", "`vmroot rm alpine`"),
+        ("containers-storage:alpine", "`podman rmi`"),
+        ("docker-daemon:alpine:1", "`docker rmi`"),
+    ] {
+        let error = program.fails(2, ["delete", name]);
+        assert!(error.contains(command), "{error}");
+    }
+}
+
+#[test]
+fn debugging_shows_requests_without_secrets() {
+    let registry = Registry::start();
+    let reference = serve_index(&registry, &index(), "v1");
+    let program = Program::new();
+    let log = program.run(["--debug", "--creds=me:secret-word", "digest", &reference]).stderr;
+    assert!(log.contains(&format!("HEAD http://{}/v2/test/image/manifests/v1: 200 OK", registry.host())), "{log}");
+    assert!(!log.contains("secret-word"), "{log}");
+}

@@ -39,11 +39,16 @@ fn files_have_their_roles_by_their_names() {
     {
         home.file(&format!("certs/{name}"), "");
     }
+    // An authority may be gone, but not the certificate of a client.
+    for link in ["gone.crt", "a.cert", "a.key"] {
+        std::os::unix::fs::symlink("/missing", home.path("certs").join(link)).unwrap();
+    }
     let locations = Locations { cert_dir: Some(home.path("certs")), ..home.locations() };
     let found = HostCertificates::find(&locations, "a.test").unwrap();
     let path = |name: &str| home.path("certs").join(name);
     assert_eq!(found.authorities, [path("ca-1.crt"), path("ca-2.crt")]);
-    assert_eq!(found.identities, [(path("b.cert"), path("b.key")), (path("client-1.cert"), path("client-1.key"))]);
+    let pair = |name: &str| (path(&format!("{name}.cert")), path(&format!("{name}.key")));
+    assert_eq!(found.identities, [pair("a"), pair("b"), pair("client-1")]);
 }
 
 #[test]

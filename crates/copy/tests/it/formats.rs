@@ -91,6 +91,46 @@ fn zstd_needs_an_oci_manifest() {
     destination.assert_no_image();
 }
 
+/// As skopeo 1.18: the compression decides the format, even where layers are kept.
+#[test]
+fn zstd_decides_the_format_of_each_destination() {
+    let source = MemorySource::of_image(&plain(Format::Docker));
+    let mut zstd = options();
+    zstd.compression = Some(Compression { target: Target::Zstd { level: None }, force: false });
+    let keeping = MemoryDestination::new().with_layers(LayerForm::Keep);
+    copy(&source, &keeping, zstd.clone()).unwrap();
+    assert_eq!(keeping.top().1, MediaType::OCI_MANIFEST);
+    assert_eq!(keeping.top().2["layers"][0]["mediaType"], MediaType::OCI_LAYER.as_str());
+
+    let mut docker = MemoryDestination::new().with_layers(LayerForm::Decompress);
+    docker.accepts.documents = vec![MediaType::DOCKER_MANIFEST];
+    let error = copy(&source, &docker, zstd.clone()).unwrap_err();
+    assert!(message(&error).contains("only OCI manifests have layers with zstd"), "{}", message(&error));
+    docker.assert_no_image();
+
+    zstd.format = Some(ManifestFormat::Schema2);
+    let keeping = MemoryDestination::new().with_layers(LayerForm::Keep);
+    let error = copy(&source, &keeping, zstd).unwrap_err();
+    assert!(message(&error).contains("only OCI manifests have layers with zstd"), "{}", message(&error));
+    keeping.assert_no_image();
+}
+
+/// As in skopeo, a digest that must stay is more important than a compression.
+#[test]
+fn a_preserved_image_is_not_compressed() {
+    for format in [Format::Oci, Format::Docker] {
+        let image = plain(format);
+        let source = MemorySource::of_image(&image);
+        let mut preserving = options();
+        preserving.preserve_digests = true;
+        preserving.compression = Some(Compression { target: Target::Zstd { level: None }, force: false });
+        let destination = MemoryDestination::new();
+        let report = copy(&source, &destination, preserving).unwrap();
+        assert_eq!(destination.top().0, image.manifest.digest);
+        assert!(report.losses.iter().any(|loss| loss.contains("digests are preserved")), "{:?}", report.losses);
+    }
+}
+
 #[test]
 fn a_preserved_image_is_not_changed() {
     // Plain layers stay plain, although the destination would compress them.
@@ -123,12 +163,11 @@ fn a_preserved_image_is_offered_in_its_format_only() {
 }
 
 #[test]
-fn a_change_that_is_asked_for_contradicts_preserving() {
+fn a_change_that_the_destination_needs_contradicts_preserving() {
     let source = MemorySource::of_image(&image("amd64"));
     let mut options = options();
     options.preserve_digests = true;
-    options.compression = Some(Compression { target: Target::Zstd { level: None }, force: false });
-    let destination = MemoryDestination::new();
+    let destination = MemoryDestination::new().with_layers(LayerForm::Decompress);
     let error = copy(&source, &destination, options).unwrap_err();
     assert!(matches!(error, Error::MustNotChange { .. }), "{error:?}");
     assert_eq!(error.kind(), ErrorKind::Other);

@@ -40,15 +40,15 @@ impl Schema1 {
             let missing = || self.not_convertible(format, format!("layer {} has no diff id", layer.digest));
             diff_ids.push(layer.diff_id.ok_or_else(missing)?);
         }
-        let config = self.full_config(&diff_ids)?;
+        let config = ImageConfig::parse(self.full_config(&diff_ids)?)?;
         let mut losses = vec![Loss::Schema1Members];
         let (config, config_type, stem) = match format {
             ManifestFormat::Oci => {
-                let (config, lost) = OciConfig::convert(&ImageConfig::parse(config)?)?;
+                let (config, lost) = OciConfig::convert(&config)?;
                 losses.extend(lost);
                 (config, MediaType::OCI_CONFIG, MediaType::OCI_LAYER)
             }
-            _ => (config, MediaType::DOCKER_CONFIG, MediaType::DOCKER_LAYER),
+            _ => (config.raw().to_vec(), MediaType::DOCKER_CONFIG, MediaType::DOCKER_LAYER),
         };
         let descriptors = layers.iter().map(|layer| {
             let compression = layer.compression.unwrap_or(LayerCompression::Gzip);

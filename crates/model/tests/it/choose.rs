@@ -141,6 +141,8 @@ fn versions_and_features_count_only_if_they_are_wanted() {
         let wanted = Platform { os_version: Some(version.to_owned()), ..wanted("windows/amd64") };
         assert_eq!(index.choose_instance(&wanted, false).unwrap().size, expected, "{version}");
     }
+    assert_eq!(index.instances_for(&wanted("windows/amd64")), [0, 1, 2]);
+    assert_eq!(index.instances_for(&Platform::parse("windows/amd64:10.0.17763.5").unwrap()), [0, 2]);
 }
 
 #[test]

@@ -80,6 +80,14 @@ struct Entry {
     registrytoken: Option<String>,
 }
 
+/// The entry of `auths` that is used for a repository.
+pub(super) struct FoundEntry {
+    pub(super) key: String,
+    pub(super) credential: Credential,
+    /// The user. An entry may have one beside a token.
+    pub(super) user: Option<String>,
+}
+
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Entry")
@@ -87,8 +95,13 @@ impl std::fmt::Debug for Entry {
 }
 
 impl AuthFile {
-    /// Reads a file. Returns `None` if it does not exist or is empty.
+    /// Reads a file. Returns `None` if it does not exist or is empty. A directory counts as a missing file: Kubernetes
+    /// creates one for a secret that is optional and does not exist.
     pub(super) fn read(path: &Path) -> Result<Option<Self>> {
+        if path.is_dir() {
+            tracing::debug!(path = %path.display(), "skipping a directory in place of a credential file");
+            return Ok(None);
+        }
         read_text(path)?.map(|text| Self::parse(path, text.as_bytes())).transpose()
     }
 
@@ -132,7 +145,7 @@ impl AuthFile {
 
     /// Returns the credential of the most specific entry for a repository. Empty entries are skipped.
     /// In Docker's oldest form, keys name registries only.
-    pub(super) fn entry(&self, path: &Path, domain: &str, repository: &str) -> Result<Option<(String, Credential)>> {
+    pub(super) fn entry(&self, path: &Path, domain: &str, repository: &str) -> Result<Option<FoundEntry>> {
         let Some(auths) = &self.auths else { return Ok(None) };
         let repository = if self.is_legacy { "" } else { repository };
         let keys = namespaces(domain, repository).flat_map(|key| [format!("{key}/"), key]);
@@ -140,9 +153,9 @@ impl AuthFile {
         let loose = auths.iter().filter(|(key, _)| is_of(key, domain));
         for (key, entry) in exact.chain(loose) {
             let failed = |reason: &str| Error::AuthFile { path: path.to_owned(), reason: format!("{key}: {reason}") };
-            let entry = Option::<Entry>::deserialize(entry).map_err(|_| failed("invalid entry"))?;
-            if let Some(credential) = entry.unwrap_or_default().credential().map_err(failed)? {
-                return Ok(Some((key.clone(), credential)));
+            let entry = Option::<Entry>::deserialize(entry).map_err(|_| failed("invalid entry"))?.unwrap_or_default();
+            if let Some(credential) = entry.credential().map_err(failed)? {
+                return Ok(Some(FoundEntry { key: key.clone(), user: entry.user(), credential }));
             }
         }
         Ok(None)
@@ -188,6 +201,14 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 }
 
 impl Entry {
+    /// Returns the user of `auth` or `username`, unless it only marks a token.
+    fn user(&self) -> Option<String> {
+        let decoded = self.auth.as_deref().and_then(decode).and_then(|auth| String::from_utf8(auth).ok());
+        let user = decoded.as_deref().and_then(|auth| auth.split_once(':')).map(|(user, _)| user.to_owned());
+        let user = user.filter(|user| !user.is_empty()).or_else(|| self.username.clone());
+        user.filter(|user| !user.is_empty() && user != TOKEN_USER)
+    }
+
     fn credential(&self) -> std::result::Result<Option<Credential>, &'static str> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
         // Tokens contain no white space. White space around them comes from copying.

@@ -65,7 +65,7 @@ impl AuthFiles {
                 Answer::Credential(credential) => {
                     let program = format!("docker-credential-{name}");
                     let source = CredentialSource::Helper { program, file: Some(path.to_owned()) };
-                    return Ok(HelperOutcome::Found(FoundCredential { credential, source }));
+                    return Ok(HelperOutcome::Found(FoundCredential::new(credential, source)));
                 }
                 Answer::None => {}
                 Answer::Missing => {
@@ -95,9 +95,10 @@ impl AuthFiles {
                 Err(error) => return Ok(SearchOutcome::HelperFailed(error)),
             }
         }
-        if let Some((key, credential)) = file.entry(path, domain, repository)? {
-            let source = CredentialSource::File { path: path.to_owned(), key };
-            return Ok(SearchOutcome::Found(FoundCredential { credential, source }));
+        if let Some(entry) = file.entry(path, domain, repository)? {
+            let source = CredentialSource::File { path: path.to_owned(), key: entry.key };
+            let found = FoundCredential { credential: entry.credential, user: entry.user, source };
+            return Ok(SearchOutcome::Found(found));
         }
         let Some(store) = file.store() else { return Ok(SearchOutcome::NotFound) };
         match self.run_helper(store, domain, path, cancel) {

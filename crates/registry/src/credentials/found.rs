@@ -10,8 +10,21 @@ use super::Credential;
 pub struct FoundCredential {
     /// The credential.
     pub credential: Credential,
+    /// The user. A token has one if its file names it.
+    pub user: Option<String>,
     /// The file or the helper that it comes from.
     pub source: CredentialSource,
+}
+
+impl FoundCredential {
+    /// Creates a credential with its own user.
+    pub fn new(credential: Credential, source: CredentialSource) -> Self {
+        let user = match &credential {
+            Credential::Password { user, .. } => Some(user.clone()),
+            Credential::IdentityToken(_) | Credential::RegistryToken(_) => None,
+        };
+        Self { credential, user, source }
+    }
 }
 
 /// The source of a credential. Its text form names the file or the program.

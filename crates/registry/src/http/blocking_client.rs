@@ -27,12 +27,19 @@ const KEEP_IDLE: Duration = Duration::from_secs(15);
 /// connection is dropped.
 const DRAIN_LIMIT: u64 = 16 * 1024;
 
+/// The settings of the registry if it is used through TLS, the limit on addresses, and whether another server has the
+/// same content.
+type ClientKey = (Option<Arc<HostOptions>>, Option<AddressScope>, bool);
+
+/// The maximum time for making a connection to a mirror, TLS handshake included.
+const MIRROR_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A reqwest client that blocks the calling thread.
 pub(crate) struct BlockingClient {
     /// `None` only while the client is dropped.
     runtime: Option<Runtime>,
-    /// The clients, by the settings of the registry if they use TLS, and by the limit on addresses.
-    clients: HashMap<(Option<Arc<HostOptions>>, Option<AddressScope>), Client>,
+    /// The clients, by what they are built from.
+    clients: HashMap<ClientKey, Client>,
 }
 
 impl BlockingClient {
@@ -153,7 +160,7 @@ impl BlockingClient {
 
     fn reqwest_client(&mut self, http: &Http, request: &HttpRequest) -> Result<Client> {
         let secure = (request.url.scheme() == "https").then(|| Arc::clone(&request.settings));
-        let key = (secure, request.address_scope);
+        let key = (secure, request.address_scope, request.has_alternative);
         if let Some(client) = self.clients.get(&key) {
             return Ok(client.clone());
         }
@@ -161,20 +168,21 @@ impl BlockingClient {
             Some(settings) => http.tls(settings)?,
             None => tls::without_roots()?,
         };
-        let client = build(http, config, request.address_scope)?;
+        let client = build(http, config, request)?;
         self.clients.insert(key, client.clone());
         Ok(client)
     }
 }
 
-fn build(http: &Http, tls: ClientConfig, address_scope: Option<AddressScope>) -> Result<Client> {
+fn build(http: &Http, tls: ClientConfig, request: &HttpRequest) -> Result<Client> {
     let options = &http.options;
+    let limit = if request.has_alternative { MIRROR_CONNECT_TIMEOUT } else { Duration::MAX };
     let mut builder = Client::builder()
         .tls_backend_preconfigured(tls)
         .user_agent(&options.user_agent)
         // Digests are of the registry's own bytes, so bodies must not be compressed (RFC 9110, section 12.5.3).
         .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
-        .connect_timeout(options.connect_timeout)
+        .connect_timeout(options.connect_timeout.min(limit))
         .pool_idle_timeout(KEEP_IDLE)
         .http1_only()
         .referer(false)
@@ -183,7 +191,7 @@ fn build(http: &Http, tls: ClientConfig, address_scope: Option<AddressScope>) ->
         .retry(reqwest::retry::never())
         // The environment's proxies are ignored. The caller passes the proxies.
         .no_proxy();
-    if let Some(address_scope) = address_scope {
+    if let Some(address_scope) = request.address_scope {
         builder = builder.dns_resolver(ScopedResolver::new(address_scope, &options.proxies));
     }
     for proxy in options.proxies.to_reqwest()? {

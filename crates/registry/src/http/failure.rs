@@ -11,6 +11,9 @@ use super::blocking_client::WaitError;
 use super::redacted;
 use crate::{Error, Result};
 
+/// The maximum time that a mirror may ask to wait for. After a longer one, the next place is tried.
+const MIRROR_WAIT: Duration = Duration::from_secs(2);
+
 /// The failure of a request.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -25,6 +28,15 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Returns whether the server is likely to fail for longer: it does not answer, or asks for a long wait.
+    pub(crate) fn lasts(&self) -> bool {
+        match self {
+            Self::Transient(Error::Unreachable { .. } | Error::Stalled { .. }) | Self::Refused(_) => true,
+            Self::Busy(_, wait) => wait.is_some_and(|wait| wait > MIRROR_WAIT),
+            _ => false,
+        }
+    }
+
     pub(crate) fn into_error(self) -> Error {
         match self {
             Self::Final(error) | Self::Transient(error) | Self::Refused(error) | Self::Busy(error, _) => error,
@@ -54,9 +66,12 @@ fn classify_error(url: &Url, error: &reqwest::Error) -> Failure {
         return Failure::Final(Error::Address { url: redacted(url), host: host.clone() });
     }
     let (url, reason) = (redacted(url), reason(error));
+    if is_untrusted_certificate(error) {
+        return Failure::Final(Error::Certificate { url, reason });
+    }
     let connecting = error.is_connect();
     let failed = if connecting { Error::Unreachable { url, reason } } else { Error::Broken { url, reason } };
-    if error.is_builder() || is_untrusted_certificate(error) || is_unknown_host(&failed) {
+    if error.is_builder() || is_unknown_host(&failed) {
         Failure::Final(failed)
     } else if connecting && is_refused(error) {
         Failure::Refused(failed)

@@ -28,6 +28,8 @@ pub(crate) struct HttpRequest {
     /// The number of inactivity timeouts to wait for the response. More than one for requests that make the server
     /// read or move a whole blob.
     pub(crate) patience: u32,
+    /// Whether another server has the same content, so that one that does not answer is given up soon.
+    pub(crate) has_alternative: bool,
     /// The settings of the registry that the request is for.
     pub(crate) settings: Arc<HostOptions>,
     /// Cancels the request.
@@ -46,6 +48,7 @@ impl HttpRequest {
             access: Access::Pull,
             address_scope: None,
             patience: 1,
+            has_alternative: false,
             settings: Arc::default(),
             cancel: Cancel::new(),
         }

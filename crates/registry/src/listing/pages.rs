@@ -13,6 +13,9 @@ use crate::{Error, Result, link};
 /// The maximum number of pages of a list.
 const PAGE_LIMIT: usize = 10_000;
 
+/// The maximum number of pages in a row without a new entry. Registries that filter their lists send empty pages.
+const STALE_PAGE_LIMIT: usize = 100;
+
 /// The maximum length of all pages of a list together, in bytes.
 const LIST_LIMIT: u64 = 64 << 20;
 
@@ -27,6 +30,8 @@ pub(crate) struct Pages {
     seen: HashSet<Url>,
     /// The number of bytes of the pages so far.
     length: u64,
+    /// The number of the last pages without a new entry.
+    stale: usize,
 }
 
 /// A page with its headers that matter.
@@ -46,7 +51,7 @@ impl Pages {
     /// Returns the pages from the one of `request` on.
     pub(crate) fn new(request: HttpRequest, expected: &'static str) -> Self {
         let url = redacted(&request.url);
-        Self { next: Some(request), url, expected, seen: HashSet::new(), length: 0 }
+        Self { next: Some(request), url, expected, seen: HashSet::new(), length: 0, stale: 0 }
     }
 
     /// Requests the next page with `send`. Returns `None` after the last one.
@@ -59,6 +64,9 @@ impl Pages {
         if self.seen.len() > PAGE_LIMIT {
             return Err(failed(format!("it has more than {PAGE_LIMIT} pages (PAGE_LIMIT)")));
         }
+        if self.stale >= STALE_PAGE_LIMIT {
+            return Err(failed(format!("{STALE_PAGE_LIMIT} pages in a row have nothing new (STALE_PAGE_LIMIT)")));
+        }
         let left = LIST_LIMIT - self.length;
         let page = send(&request, &|response| Page::read(response, left))?;
         self.length += page.bytes.len() as u64;
@@ -68,6 +76,11 @@ impl Pages {
             self.next = Some(HttpRequest { url, ..request });
         }
         Ok(Some(page))
+    }
+
+    /// Notes whether the last page had an entry that no page before had.
+    pub(crate) fn note_news(&mut self, has_news: bool) {
+        self.stale = if has_news { 0 } else { self.stale + 1 };
     }
 
     /// Parses a page.

@@ -1,5 +1,6 @@
 //! The limits that all blobs of a client share: on connections, and on memory for parts.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::PARTS_LIMIT;
@@ -9,6 +10,8 @@ use super::PARTS_LIMIT;
 pub(crate) struct Budget {
     connections: usize,
     free: Mutex<Free>,
+    /// The number of bytes that all blobs have received.
+    received: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -29,12 +32,22 @@ pub(super) struct MemoryPermit(Arc<Budget>);
 impl Budget {
     pub(crate) fn new(connections: usize) -> Arc<Self> {
         let free = Free { connections: isize::try_from(connections).unwrap_or(isize::MAX), part_memory: PARTS_LIMIT };
-        Arc::new(Self { connections, free: Mutex::new(free) })
+        Arc::new(Self { connections, free: Mutex::new(free), received: AtomicU64::new(0) })
     }
 
     /// Returns the maximum number of connections.
     pub(super) fn connections(&self) -> usize {
         self.connections
+    }
+
+    /// Returns the number of bytes that all blobs have received.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Records bytes that a blob has received. Returns the number for all blobs.
+    pub(crate) fn add_received(&self, bytes: u64) -> u64 {
+        self.received.fetch_add(bytes, Ordering::Relaxed) + bytes
     }
 
     /// Returns whether a connection is free.

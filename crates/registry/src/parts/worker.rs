@@ -121,6 +121,7 @@ fn fetch_some(shared: &Shared, assignment: &Assignment, position: &mut u64) -> R
     let mut body = client.blob_part(reference, descriptor, range)?;
     while let Some(chunk) = body.take_chunk()? {
         *position += chunk.len() as u64;
+        client.budget().add_received(chunk.len() as u64);
         let mut state = shared.state();
         // The part is always present, because the reader removes a part only when it is complete.
         let Some(part) = state.part(assignment.number) else { return Err(Error::Cancelled) };

@@ -5,13 +5,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use vmroot_output::{CANCEL_LATENCY, Cancel};
 
 use crate::Result;
 
 /// The number of bytes that are read ahead of the connection.
 pub(super) const QUEUE_LIMIT: u64 = 1 << 20;
+
+/// The most buffers that wait to be filled again.
+const SPENT_LIMIT: usize = 4;
 
 /// A queue of bytes that keeps those that were sent last, so that an interrupted upload can continue.
 ///
@@ -28,6 +31,8 @@ pub(super) struct Window {
 struct State {
     /// The bytes, each with its offset in the blob, in order and without gaps.
     chunks: VecDeque<(u64, Bytes)>,
+    /// Buffers that are no longer needed.
+    spent: Vec<Bytes>,
     /// The offset of the next byte for the connection.
     next: u64,
     /// The offset after the last byte.
@@ -59,8 +64,11 @@ impl State {
         while let Some((start, bytes)) = self.chunks.front()
             && start + bytes.len() as u64 <= self.next
             && self.next - start > kept
+            && let Some((_, bytes)) = self.chunks.pop_front()
         {
-            self.chunks.pop_front();
+            if self.spent.len() < SPENT_LIMIT {
+                self.spent.push(bytes);
+            }
         }
     }
 
@@ -84,6 +92,7 @@ impl Window {
     pub(super) fn new(kept: u64) -> Arc<Self> {
         let state = State {
             chunks: VecDeque::new(),
+            spent: Vec::new(),
             next: 0,
             end: 0,
             capacity: QUEUE_LIMIT,
@@ -123,6 +132,11 @@ impl Window {
         state.wake();
         self.changed.notify_all();
         Ok(true)
+    }
+
+    /// Returns a buffer that is no longer needed. New memory would have to be mapped and cleared.
+    pub(super) fn spent(&self) -> Option<BytesMut> {
+        self.state().spent.pop()?.try_into_mut().ok()
     }
 
     /// Marks the blob as whole: the reader is at its end.

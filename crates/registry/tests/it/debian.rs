@@ -192,7 +192,7 @@ fn over_tls() {
     assert!(pull(&client_trusting(&authority.path).unwrap(), &registry.reference()) >= 4);
 
     let error = assert_message(client().manifest(&registry.reference()), &["https://127.0.0.1", "UnknownIssuer"]);
-    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    assert!(matches!(error, Error::Certificate { .. }), "{error:?}");
     let plain = Client::new(ClientOptions { plain_http: true, ..options() }).unwrap();
     assert_message(plain.manifest(&registry.reference()), &["http://127.0.0.1", "HTTP request to an HTTPS server"]);
 }

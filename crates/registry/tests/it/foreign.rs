@@ -203,3 +203,31 @@ fn client_through(proxy: &Proxy) -> Client {
     let proxies = Proxies { http: Some(format!("http://{}", proxy.address)), ..Proxies::default() };
     Client::new(ClientOptions { proxies, plain_http: true, ..options() }).unwrap()
 }
+
+#[test]
+fn a_layer_outside_a_registry_is_fetched_from_public_addresses() {
+    let fixture = Fixture::new();
+    let near = another_registry(&fixture);
+    let proxy = Proxy::to(&near);
+    let client = client_through(&proxy);
+    let path = format!("/layers/{}", fixture.layer.digest);
+    let layer = foreign_layer(&fixture, &[format!("http://ann:secret@far.test{path}")]);
+    assert!(read(client.foreign_layer(&layer, 0).unwrap()).unwrap() == fixture.bytes);
+    let body = client.foreign_layer(&layer, 50_000).unwrap();
+    assert_eq!(body.offset(), 50_000);
+    assert!(read(body).unwrap() == fixture.bytes[50_000..]);
+    assert!(near.requests().iter().all(|request| request.header("authorization").is_none()));
+    // A private address is not requested, and a name that has one neither.
+    for host in [near.host(), near.host().replace("127.0.0.1", "localhost")] {
+        let layer = foreign_layer(&fixture, &[format!("http://{host}{path}")]);
+        let error = assert_message(crate::fixture::client().foreign_layer(&layer, 0), &[&host]);
+        assert!(matches!(error, Error::Address { .. }), "{error:?}");
+    }
+    assert_eq!(near.requests().len(), 2);
+    // The size of the descriptor is checked before the first byte.
+    let longer = Descriptor { size: layer.size + 1, ..layer.clone() };
+    assert!(matches!(client.foreign_layer(&longer, 0).unwrap_err(), Error::SizeMismatch { .. }));
+    for layer in [foreign_layer(&fixture, &[]), fixture.layer.clone()] {
+        assert!(matches!(client.foreign_layer(&layer, 0).unwrap_err(), Error::NotFound { .. }));
+    }
+}

@@ -124,6 +124,18 @@ fn loops_and_endless_lists_end() {
     assert!(matches!(error, Error::Paging { .. }), "{error:?}");
     assert_eq!(fixture.registry.count(TAGS), 2);
     assert_eq!(error.kind(), ErrorKind::Limit);
+    // Pages without anything new, under ever new URLs. Each rule answers one request.
+    for text in [r#"{"tags":["a"]}"#, r#"{"tags":[]}"#] {
+        let fixture = Fixture::new();
+        for number in 0..200 {
+            let link = format!("<?last={number}>; rel=next");
+            fixture.registry.misbehave(Rule::on(TAGS).skip(number).times(1).fault(page(text, &link)));
+        }
+        let error = assert_message(client().tags(&fixture.reference()), &[TAGS, "STALE_PAGE_LIMIT"]);
+        assert!(matches!(error, Error::Paging { .. }), "{error:?}");
+        let first_is_new = usize::from(text.contains(r#""a""#));
+        assert_eq!(fixture.registry.count(TAGS), 100 + first_is_new);
+    }
     // A list that is too long. The registry claims the length, so that it need not send it.
     let fixture = Fixture::new();
     fixture.registry.misbehave(Rule::on(TAGS).fault(Fault::ContentLength(100 << 20)));

@@ -1,5 +1,6 @@
 //! Tests of the client against a test registry with faults, and against Debian's `docker-registry`.
 
+mod alternatives;
 mod cancelling;
 mod certificates;
 mod challenges;
@@ -25,6 +26,7 @@ mod retries;
 mod secrets;
 mod tls;
 mod tokens;
+mod upload_cuts;
 mod uploaded;
 mod uploads;
 mod wrong_responses;

@@ -121,7 +121,7 @@ fn tls_is_tunnelled_through_the_proxy() {
         client_through(proxies, false).manifest(&reference_at("registry.test")),
         &["certificate not valid for name"],
     );
-    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    assert!(matches!(error, Error::Certificate { .. }), "{error:?}");
     assert_eq!(proxy.requests(), ["CONNECT registry.test:443 HTTP/1.1"]);
 }
 

@@ -11,6 +11,7 @@ use vmroot_model::Digest;
 use super::big_data;
 use super::options::StorageOptions;
 use super::records::{ImageRecord, LayerRecord};
+use crate::regular::open_regular;
 use crate::{Error, Result};
 
 /// The maximum length in bytes of a list of images or layers. A layer takes about 600 bytes.
@@ -198,7 +199,7 @@ fn detect_driver(root: &Path) -> Result<Driver> {
 
 /// Opens a file of the store, or returns `None` if it does not exist.
 fn open(path: &Path) -> Result<Option<File>> {
-    match File::open(path) {
+    match open_regular(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::Io { action: "open", path: path.to_owned(), source }),

@@ -17,6 +17,7 @@ use vmroot_compress::{Decoder, Limits};
 
 use super::files::LayerFiles;
 use crate::bundle::read_error;
+use crate::regular::open_regular;
 use crate::{Error, Result};
 
 /// The maximum length in bytes of a line. A segment has at most 1 MiB of padding, or the headers of one entry.
@@ -65,7 +66,7 @@ pub(super) struct TarSplit {
 impl TarSplit {
     /// Opens a tar-split file.
     pub(super) fn open(path: &Path, limits: &Limits) -> Result<Self> {
-        let file = match File::open(path) {
+        let file = match open_regular(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let member = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

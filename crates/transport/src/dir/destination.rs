@@ -10,15 +10,12 @@ use vmroot_model::{Algorithm, Descriptor, Digest, MediaType, Reference};
 use vmroot_output::{TemporaryDirectory, directory_of, sync_directory, write_atomically};
 
 use super::version::{Version, VersionFile};
-use super::{VERSION, instance_name, stem};
+use super::{SIGNATURE, VERSION, instance_name, stem};
 use crate::blob_file::{READABLE, is_file_of_size, is_temporary, read_document, sweep, write_blob, write_document};
 use crate::docker_archive::MANIFEST_JSON;
 use crate::instances::Instances;
 use crate::whole::{Parts, is_whole};
 use crate::{Accepts, DestinationOptions, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
-
-/// The part of a file name that signatures have.
-const SIGNATURE: &[u8] = b"signature-";
 
 /// A directory with one image, to be written. It replaces an older image.
 ///

@@ -1,11 +1,11 @@
 //! The file `version` of a `dir:` directory.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use super::{VERSION, VERSION_LIMIT};
+use crate::regular::open_regular;
 use crate::{Error, Result};
 
 const PREFIX: &str = "Directory Transport Version: ";
@@ -45,7 +45,7 @@ impl VersionFile {
     /// Reads the file in a directory, if there is one.
     pub(super) fn read_in(directory: &Path) -> Result<Option<Self>> {
         let path = directory.join(VERSION);
-        let file = match File::open(&path) {
+        let file = match open_regular(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("open", &path)(error)),

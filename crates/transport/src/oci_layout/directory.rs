@@ -10,6 +10,7 @@ use vmroot_output::{TemporaryDirectory, directory_of, sync_directory, write_atom
 use super::index_file::IndexFile;
 use super::{INDEX_JSON, LAYOUT_LIMIT, OCI_LAYOUT, VERSION, check_version_text};
 use crate::blob_file::READABLE;
+use crate::regular::open_regular;
 use crate::{Error, Result};
 
 /// The directory of the blobs.
@@ -93,7 +94,7 @@ pub(crate) fn index_bytes(path: &Path, index: &IndexFile) -> Result<Vec<u8>> {
 
 /// Reads a file of at most `limit` bytes, or returns `None` if it does not exist.
 fn read_limited(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
+    let file = match open_regular(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("open", path)(error)),

@@ -3,11 +3,11 @@
 use std::io::{self, Read};
 use std::sync::atomic::Ordering;
 
-use vmroot_errors::{ErrorKind, with_causes};
+use vmroot_errors::ErrorKind;
 use vmroot_model::{Descriptor, Reference};
 use vmroot_registry::ResumingBlob;
 
-use super::RegistrySource;
+use super::{RegistrySource, note_failure};
 use crate::Error;
 
 /// A reader of a blob in the places of a source.
@@ -67,9 +67,8 @@ impl Read for FallbackReader {
             let Some(place) = self.source.places.get(self.index) else { return Err(into_io(error)) };
             let place = place.reference().clone();
             let is_last = self.index + 1 >= self.source.places.len();
-            if !is_last {
-                let (error, place, digest) = (with_causes(&error), place.to_string(), self.descriptor.digest);
-                tracing::info!(error, place, %digest, "reading the blob from the next place of the image");
+            if let Some(next) = self.source.places.get(self.index + 1) {
+                note_failure(&place, &error, next.reference());
             }
             self.failed.push((place, error));
             if is_last {

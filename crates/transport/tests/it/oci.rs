@@ -170,3 +170,36 @@ fn an_attestation_is_no_image_but_has_an_index() {
     }
     assert!(matches!(saved.source(&ImageSelector::Index(3)).unwrap_err(), Error::NoSuchImage { .. }));
 }
+
+#[test]
+fn foreign_layers_are_fetched_if_the_layout_lacks_them() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use vmroot_model::Descriptor;
+    use vmroot_transport::{BlobBody, ForeignLayers};
+
+    let workplace = crate::copying::Workplace::new();
+    let archive = Archive::open(&workplace.path("source"), &options(workplace.directory())).unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let archive = archive.with_foreign_layers(ForeignLayers::new(move |_, offset| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok(BlobBody { reader: Box::new(&b"elsewhere"[offset as usize..]), offset, size: Some(9) })
+    }));
+    let source = archive.source(&archive.images()[0]).unwrap();
+    let foreign = |media_type| Descriptor {
+        urls: vec!["https://example.com/layer".to_owned()],
+        ..Descriptor::of(media_type, b"elsewhere")
+    };
+    let missing = foreign(MediaType::OCI_FOREIGN_LAYER);
+    let text = std::io::read_to_string(source.blob(&missing, 4).unwrap().reader).unwrap();
+    assert_eq!((text.as_str(), count.load(Ordering::SeqCst)), ("where", 1));
+    assert_eq!(source.sniff(&missing).unwrap(), None);
+    // An ordinary layer with a URL is not fetched, and a layer that is there neither.
+    let error = source.blob(&foreign(MediaType::OCI_LAYER), 0).unwrap_err();
+    assert!(matches!(error, Error::Missing { role: "blob", .. }), "{error}");
+    let present = Descriptor { digest: vmroot_model::Digest::of(b"the content of an artifact"), size: 26, ..missing };
+    let text = std::io::read_to_string(source.blob(&present, 0).unwrap().reader).unwrap();
+    assert_eq!((text.as_str(), count.load(Ordering::SeqCst)), ("the content of an artifact", 1));
+}

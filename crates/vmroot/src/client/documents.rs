@@ -1,7 +1,7 @@
 //! The documents of an image, as its source stores them.
 
 use vmroot_image_store::{ChosenImage, choose};
-use vmroot_model::{Document, ImageConfig, Manifest, Platform, Reference};
+use vmroot_model::{Document, ImageConfig, Manifest, Platform, Reference, Schema1};
 use vmroot_transport::ImageName;
 
 use super::Client;
@@ -43,6 +43,16 @@ impl Client {
         self.try_sources(name, |source, _| Ok(source.manifest(None)?.bytes))
     }
 
+    /// Reads an image's manifest in Docker's obsolete schema 1, and the names of the image. Layers are not read. Only
+    /// [`Self::copy`] takes such an image too, and converts it.
+    ///
+    /// # Errors
+    /// As [`Self::raw_manifest`], and [`ErrorKind::Integrity`](crate::ErrorKind::Integrity) for a manifest that is not
+    /// in schema 1.
+    pub fn schema1(&self, name: &str) -> Result<(Schema1, Vec<Reference>)> {
+        self.try_sources(name, |source, references| Ok((Schema1::parse(source.manifest(None)?.bytes)?, references)))
+    }
+
     /// Reads the manifest and the config of an image, without its layers.
     ///
     /// ```
@@ -56,7 +66,8 @@ impl Client {
     /// # Errors
     /// As [`Self::raw_manifest`], and:
     /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the image is not for the platform.
-    /// - [`ErrorKind::Other`](crate::ErrorKind::Other): the name resolves to an artifact that is no image.
+    /// - [`ErrorKind::Other`](crate::ErrorKind::Other): the name resolves to an artifact that is no image, or to an image
+    ///   in Docker's schema 1 ([`Error::is_schema1`](crate::Error::is_schema1)), which [`Self::schema1`] reads.
     pub fn documents(&self, name: &str, platform: Option<&Platform>) -> Result<ImageDocuments> {
         let is_single = ImageName::is_archive(name) || matches!(ImageName::parse(name), Ok(ImageName::Cache(_)));
         let (platform, fallback) = self.platform(platform, is_single);

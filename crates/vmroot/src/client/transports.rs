@@ -22,6 +22,9 @@ pub struct TransportOptions {
     pub daemon_insecure: bool,
     /// The store of `containers-storage:`. Without it, the name must have the store's directory.
     pub storage: Option<StorageOptions>,
+    /// Finds the store of `containers-storage:`, if [`Self::storage`] does not name it. It is called when an image in
+    /// such a store is opened, so that a malformed file of the store's configuration prevents no other work.
+    pub find_storage: Option<fn() -> Result<StorageOptions>>,
     /// A directory with the blobs of the OCI layouts that are read, instead of the layout's own `blobs`.
     pub shared_blob_dir: Option<PathBuf>,
 }
@@ -37,11 +40,21 @@ impl Client {
     pub(super) fn source_of(&self, name: &ImageName) -> Result<(Box<dyn ImageSource>, Vec<Reference>)> {
         let without_names = |source| Ok((source, Vec::new()));
         match name {
-            ImageName::Docker(reference) | ImageName::Untagged(reference) => self.repository(reference.clone()),
+            ImageName::Docker(reference) => self.repository(reference.clone()),
+            ImageName::Untagged(_) => Err(vmroot_transport::Error::InvalidName {
+                name: name.to_string(),
+                reason: "an image without a tag and a digest can be written, but not read".to_owned(),
+            }
+            .into()),
             ImageName::Archive { format, path, selector } => {
                 let mut archive = Archive::open_as(*format, path, &self.archive_options())?;
                 if let Some(blobs) = self.transports.shared_blob_dir.as_ref().filter(|_| *format == Format::OciLayout) {
                     archive = archive.with_shared_blobs(blobs);
+                }
+                #[cfg(feature = "registry")]
+                {
+                    let client = self.registries.named.clone();
+                    archive = archive.with_foreign_layers(vmroot_transport::ForeignLayers::by_http(client));
                 }
                 let image = archive.select(selector)?;
                 let source = archive.source(&image)?;
@@ -52,7 +65,7 @@ impl Client {
                 let references = image.record().reference.clone().into_iter().collect();
                 Ok((Box::new(self.store.source(&image)), references))
             }
-            ImageName::Storage(name) => without_names(open_storage(name, &self.storage_options())?),
+            ImageName::Storage(name) => without_names(open_storage(name, &self.storage_options()?)?),
             ImageName::Tarball(name) => {
                 let platform = self.platform.clone().unwrap_or_else(Platform::host);
                 let options = TarballOptions { archive: self.archive_options(), platform, created: None };
@@ -76,12 +89,14 @@ impl Client {
         }
     }
 
-    fn storage_options(&self) -> StorageOptions {
+    fn storage_options(&self) -> Result<StorageOptions> {
         let limits = self.store.options().limits;
-        match &self.transports.storage {
-            Some(options) => StorageOptions { limits, ..options.clone() },
-            None => StorageOptions { limits, ..StorageOptions::new("/var/lib/containers/storage") },
-        }
+        let options = match (&self.transports.storage, self.transports.find_storage) {
+            (Some(options), _) => options.clone(),
+            (None, Some(find)) => find()?,
+            (None, None) => StorageOptions::new("/var/lib/containers/storage"),
+        };
+        Ok(StorageOptions { limits, ..options })
     }
 
     #[cfg(feature = "registry")]

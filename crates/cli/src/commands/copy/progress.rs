@@ -4,13 +4,11 @@ use std::collections::HashMap;
 use std::io::{self, IsTerminal};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar};
 use vmroot::model::Descriptor;
 use vmroot::{BlobState, CopyProgress, Digest, NoCopyProgress};
 
-use crate::output;
-
-const TEMPLATE: &str = "{prefix} {bar:30} {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {eta:>5}";
+use crate::{bars, output};
 
 /// A bar for each blob that is copied.
 pub(crate) struct CopyBars {
@@ -28,13 +26,8 @@ impl CopyBars {
     }
 
     fn bar(&self, blob: &Descriptor) -> ProgressBar {
-        let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
-        let bar = bars.entry(blob.digest).or_insert_with(|| {
-            let style = ProgressStyle::with_template(TEMPLATE).expect("the template above is valid");
-            let bar = ProgressBar::new(blob.size).with_style(style);
-            bar.set_prefix(blob.digest.hex()[..12].to_owned());
-            self.screen.add(bar)
-        });
+        let mut known = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
+        let bar = known.entry(blob.digest).or_insert_with(|| self.screen.add(bars::blob_bar(&blob.digest, blob.size)));
         bar.clone()
     }
 }

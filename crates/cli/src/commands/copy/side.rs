@@ -42,7 +42,7 @@ macro_rules! transports {
 
 /// Returns the client for the source.
 pub(crate) fn source_client(context: &Context, client: &Client, arguments: &SourceArguments) -> anyhow::Result<Client> {
-    let client = client.with_transports(transports!(arguments).options()?);
+    let client = client.with_transports(transports!(arguments).options());
     with_access(context, &client, access!("src-", arguments), 1)
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn destination_client(
     arguments: &DestinationSide,
     parallel: u16,
 ) -> anyhow::Result<Client> {
-    let client = client.with_transports(transports!(arguments).options()?);
+    let client = client.with_transports(transports!(arguments).options());
     with_access(context, &client, access!("dest-", arguments), parallel)
 }
 
@@ -75,5 +75,5 @@ pub(crate) fn with_access(
     let mut options = context.registry_options();
     options.upload_window = UPLOAD_WINDOWS / u64::from(parallel.max(1));
     let configuration = access.apply(context.registry_arguments(), &mut options)?;
-    Ok(client.with_registry(options)?.with_configuration(Some(configuration))?)
+    Ok(client.with_registries(options, Some(configuration))?)
 }

@@ -5,7 +5,7 @@ use vmroot::ImageDocuments;
 use vmroot::model::{Algorithm, Hasher};
 
 /// Go's zero time, which Docker's format of configs has for a missing time.
-const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
+pub(super) const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 
 /// Returns the output for an image. The config and the manifest are read as JSON, because `null` and empty values differ
 /// there.
@@ -57,7 +57,7 @@ fn digest(bytes: &[u8], algorithm: Algorithm) -> String {
 }
 
 /// Returns a map or a list with its texts only. Go reads `null` in it as an empty text.
-fn texts(value: &Value) -> Value {
+pub(super) fn texts(value: &Value) -> Value {
     let text = |value: &Value| json!(value.as_str().unwrap_or_default());
     match value {
         Value::Object(object) => {

@@ -5,8 +5,10 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use serde_json::json;
 use vmroot::model::manifest_digest as digest_of;
 
+use crate::context::Context;
 use crate::exit::TooLong;
 use crate::output;
 
@@ -14,7 +16,7 @@ use crate::output;
 const MAX_MANIFEST: u64 = 4 << 20;
 
 /// Prints the digest of a manifest in a file. A signed manifest of schema 1 has that of its signed part.
-pub(crate) fn manifest_digest(file: &Path) -> anyhow::Result<()> {
+pub(crate) fn manifest_digest(context: &Context, file: &Path) -> anyhow::Result<()> {
     let named = || file.display().to_string();
     let mut bytes = Vec::new();
     File::open(file).and_then(|opened| opened.take(MAX_MANIFEST + 1).read_to_end(&mut bytes)).with_context(named)?;
@@ -22,5 +24,9 @@ pub(crate) fn manifest_digest(file: &Path) -> anyhow::Result<()> {
         return Err(TooLong { limit: MAX_MANIFEST }).with_context(named);
     }
     let digest = digest_of(&bytes).map_err(vmroot::Error::from).with_context(named)?;
-    Ok(output::print_line(digest.to_string())?)
+    match context.json() {
+        true => output::print_json(&json!({"file": file.display().to_string(), "digest": digest}))?,
+        false => output::print_line(digest.to_string())?,
+    }
+    Ok(())
 }

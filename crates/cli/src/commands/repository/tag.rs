@@ -1,5 +1,6 @@
 //! `tag` for images of registries.
 
+use serde_json::json;
 use vmroot::Reference;
 
 use super::parse_image;
@@ -18,7 +19,15 @@ pub(crate) fn tag(context: &Context, source: &str, destination: &str) -> anyhow:
         return Err(UsageError(format!("{destination}: a tag cannot be set for a digest")).into());
     }
     let digest = context.client()?.set_tag(&source, &destination)?;
-    Ok(output::print_line(digest.to_string())?)
+    match context.json() {
+        true => output::print_json(&json!({
+            "source": source.to_string(),
+            "reference": destination.to_string(),
+            "digest": digest,
+        }))?,
+        false => output::print_line(digest.to_string())?,
+    }
+    Ok(())
 }
 
 /// Parses a tag of the source's repository, or the name of an image.

@@ -66,3 +66,37 @@ fn an_unreachable_registry_is_named() {
     let text = program.fails(1, ["copy", "--retry-times=0", DEMO, "docker://127.0.0.1:1/image:v1"]);
     assert!(text.contains("127.0.0.1:1") && text.contains("Connection refused"), "{text}");
 }
+
+#[test]
+fn a_malformed_file_about_a_store_prevents_no_other_work() {
+    let program = Program::new();
+    let file = program.file("storage.conf", "[storage");
+    let run = |arguments: &[&str]| {
+        program.command(arguments).env("CONTAINERS_STORAGE_CONF", &file).output().expect("the program starts")
+    };
+    let new = format!("dir:{}", program.path("new").display());
+    for arguments in [&["images"][..], &["copy", "--quiet", DEMO, &new], &["inspect", DEMO]] {
+        let output = run(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let output = run(&["inspect", "containers-storage:alpine"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains("storage.conf in "), "{text}");
+}
+
+#[test]
+fn losses_are_notes_and_in_the_report() {
+    let program = Program::new();
+    let signed = format!("dir:{}", program.path("signed").display());
+    program.ok(["copy", "--quiet", "--arch=amd64", DEMO, &signed]);
+    for name in ["signature-1", "signature-2", "not-a-signature-1", "signature-x"] {
+        program.file(&format!("signed/{name}"), "x");
+    }
+    let other = format!("dir:{}", program.path("other").display());
+    let output = program.run(["copy", "--json", "--format=v2s2", &signed, &other]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for loss in ["2 signatures in ", "zstd layers become gzip layers"] {
+        assert!(output.stderr.contains(loss), "{}", output.stderr);
+        assert!(report["notes"].to_string().contains(loss), "{report}");
+    }
+}
