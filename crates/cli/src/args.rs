@@ -133,6 +133,9 @@ pub(crate) enum Command {
         /// Load only this image: its reference, or @N for its position, counting from 0 [default: all images]
         #[arg(long, value_name = "REF|@N")]
         image: Option<String>,
+        /// Load images for several platforms even if this machine's is not one of them
+        #[arg(long)]
+        all_platforms: bool,
     },
     /// Save images of the cache as one archive, which Docker, podman, skopeo and buildah load
     Save {

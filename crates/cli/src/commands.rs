@@ -30,8 +30,9 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
     }
     match command {
         Command::Pull { references } => pull::pull(context, &references),
-        Command::Load { files, input, image } => {
-            archives::load(context, &files.into_iter().chain(input).collect::<Vec<_>>(), image.as_deref())
+        Command::Load { files, input, image, all_platforms } => {
+            let files: Vec<_> = files.into_iter().chain(input).collect();
+            archives::load(context, &files, image.as_deref(), all_platforms)
         }
         Command::Save { images, output, format } => archives::save(context, &images, output.as_deref(), format),
         Command::Copy { source, destination, options } => copy::copy(context, &source, &destination, &options),

@@ -52,6 +52,14 @@ pub enum Error {
         /// The error of the writer.
         source: std::io::Error,
     },
+    /// An entry of a layout has more manifests and indexes below it than the limit.
+    #[error("{image}: has more than {limit} manifests and indexes")]
+    Documents {
+        /// The entry's name.
+        image: String,
+        /// The limit.
+        limit: usize,
+    },
     /// A document of the image is invalid.
     #[error("{image}")]
     Image {
@@ -187,6 +195,7 @@ impl Error {
             Self::NoSuchImage(_) | Self::OtherPlatforms { .. } => ErrorKind::NotFound,
             Self::Image { source, .. } => source.kind(),
             Self::InvalidName { source, .. } => source.kind(),
+            Self::Documents { .. } => ErrorKind::Limit,
             Self::WriteArchive { source } => ErrorKind::of_io(source),
             Self::Layer { source, .. } => of_layer(source),
             Self::Decompress { source, .. } => source.kind(),

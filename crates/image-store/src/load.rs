@@ -15,8 +15,11 @@ use crate::{Error, Image, Moved, Progress, Record, Result, Store};
 /// Options of [`Store::load`].
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// The platforms to load. If there are none, an image is loaded for each platform that its archive has.
+    /// The platforms to load. If there are none, an image is loaded for each platform that its archive has, provided that
+    /// it has the host's platform or is for one platform only.
     pub platforms: Vec<Platform>,
+    /// Whether to load all platforms of an image even if the host's is not one of them.
+    pub all_platforms: bool,
     /// The image to load from each archive. `None` stands for all images.
     pub selector: Option<ImageSelector>,
 }
@@ -95,20 +98,27 @@ impl Store {
         for archive in archives {
             found.extend(find_images(self, archive, options.selector.as_ref(), &mut report.notes)?);
         }
-        let fitting: Vec<Found> = select_platforms(found, &options.platforms, &mut report.notes)?;
+        let fitting: Vec<Found> = select_platforms(found, options, &mut report.notes)?;
+        let mut previous = None;
         for found in fitting {
             self.check_cancelled()?;
-            report.images.push(self.complete_found(found, progress)?);
+            let image = found.group();
+            let is_further_platform = previous.replace(image.clone()) == Some(image);
+            report.images.push(self.complete_found(found, is_further_platform, progress)?);
         }
         self.record_loaded(&mut report.images, &**progress)?;
         Ok(report)
     }
 
     /// Stores the blobs, layers and root of an image, and pins them.
-    fn complete_found(&self, found: Found, progress: &Arc<dyn Progress>) -> Result<LoadedImage> {
-        let Found { source, chosen, references, archive, is_further_platform } = found;
-        let loaded_from = Some(source.name());
-        let record = Record { loaded_from, ..chosen.record(&chosen.platform) };
+    fn complete_found(
+        &self,
+        found: Found,
+        is_further_platform: bool,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<LoadedImage> {
+        let Found { source, origin, chosen, references, archive } = found;
+        let record = Record { loaded_from: Some(origin), ..chosen.record(&chosen.platform) };
         let pin = self.in_use.pin(&record);
         self.keep_documents(&chosen, &**progress)?;
         self.ensure_complete(&*source, &record, progress)?;
@@ -148,19 +158,38 @@ impl Store {
 }
 
 /// Keeps the images for the wanted platforms.
-fn select_platforms(found: Vec<Found>, platforms: &[Platform], notes: &mut Vec<String>) -> Result<Vec<Found>> {
-    if platforms.is_empty() || found.is_empty() {
+fn select_platforms(found: Vec<Found>, options: &LoadOptions, notes: &mut Vec<String>) -> Result<Vec<Found>> {
+    let platforms = &options.platforms;
+    if platforms.is_empty() {
+        if !options.all_platforms {
+            check_host(&found)?;
+        }
         return Ok(found);
     }
     let (fitting, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.fits(platforms));
-    if fitting.is_empty() {
-        let records: Vec<Record> = others.iter().map(|found| found.chosen.record(&found.chosen.platform)).collect();
-        let name = others[0].source.name();
-        return Err(other_platforms(&name, &platforms[0], &records.iter().collect::<Vec<_>>()));
+    if fitting.is_empty() && !others.is_empty() {
+        return Err(only_others(&others, &platforms[0]));
     }
     let skipped = others.iter().map(|it| format!("{}: skipped the image for {}", it.source.name(), it.chosen.platform));
     notes.extend(skipped);
     Ok(fitting)
+}
+
+/// Checks that each image for several platforms has the host's. None of the others is preferred.
+fn check_host(found: &[Found]) -> Result<()> {
+    let host = [Platform::host()];
+    for image in found.chunk_by(|left, right| left.group() == right.group()) {
+        if image.len() > 1 && !image.iter().any(|one| one.fits(&host)) {
+            return Err(only_others(image, &host[0]));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the error for images that are not for a platform.
+fn only_others(images: &[Found], wanted: &Platform) -> Error {
+    let records: Vec<Record> = images.iter().map(|found| found.chosen.record(&found.chosen.platform)).collect();
+    other_platforms(&images[0].source.name(), wanted, &records.iter().collect::<Vec<_>>())
 }
 
 /// Returns the images of an archive that a selector selects, each as its entries.

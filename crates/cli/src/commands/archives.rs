@@ -32,12 +32,17 @@ pub(crate) fn save(context: &Context, images: &[String], out: Option<&Path>, for
 }
 
 /// Loads images from archives, prints messages as `docker load` does, and then the ids.
-pub(crate) fn load(context: &Context, files: &[PathBuf], picked: Option<&str>) -> anyhow::Result<()> {
+pub(crate) fn load(
+    context: &Context,
+    files: &[PathBuf],
+    picked: Option<&str>,
+    all_platforms: bool,
+) -> anyhow::Result<()> {
     let client = context.client()?.with_progress(context.progress());
     let path = |file: &PathBuf| if file == Path::new("-") { PathBuf::from("/dev/stdin") } else { file.clone() };
     let paths: Vec<PathBuf> = files.iter().map(path).collect();
     let platforms = context.requested_platform().cloned().into_iter().collect();
-    let options = LoadOptions { platforms, selector: picked.map(parse_pick).transpose()? };
+    let options = LoadOptions { platforms, all_platforms, selector: picked.map(parse_pick).transpose()? };
     let report = client.load_archives(&paths, &options)?;
     for note in &report.notes {
         output::print_note(note);

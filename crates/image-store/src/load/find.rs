@@ -1,6 +1,6 @@
 //! The images that an archive has completely.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,19 +13,39 @@ use super::selected;
 use crate::choose::{ChosenImage, fetch_config};
 use crate::{Error, Result, Store};
 
-/// The most documents below one entry of a layout.
+/// The most documents below one entry of a layout (docs/limits.md).
 const DOCUMENTS: usize = 4096;
 
 /// An image of an archive, for one platform.
 pub(super) struct Found {
     pub(super) source: Arc<dyn ImageSource>,
+    /// The name of the image in the archive, with its transport.
+    pub(super) origin: String,
     pub(super) chosen: ChosenImage,
     pub(super) references: Vec<Reference>,
     pub(super) archive: PathBuf,
-    pub(super) is_further_platform: bool,
 }
 
 impl Found {
+    /// Returns a value that all platforms of one image of an archive have in common.
+    pub(super) fn group(&self) -> (PathBuf, Digest) {
+        (self.archive.clone(), *self.chosen.top.digest())
+    }
+
+    /// Returns whether another image has the same config.
+    fn is_same(&self, other: &Self) -> bool {
+        self.chosen.config.digest() == other.chosen.config.digest()
+    }
+
+    fn add_names(&mut self, names: &[Reference]) {
+        for name in names {
+            // The text is compared, as one name may be written in several forms.
+            if !self.references.iter().any(|known| known.to_string() == name.to_string()) {
+                self.references.push(name.clone());
+            }
+        }
+    }
+
     /// Returns whether the image is for one of these platforms.
     pub(super) fn fits(&self, platforms: &[Platform]) -> bool {
         let own = self.chosen.platform.normalised();
@@ -40,31 +60,77 @@ pub(super) fn find_images(
     selector: Option<&ImageSelector>,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Found>> {
-    let mut found = Vec::new();
-    if let Some(layout) = &archive.layout {
-        // An image that only the other list has cannot be selected here.
-        let entries = match (selected(layout, selector), &archive.list) {
-            (Err(_), Some(_)) => Vec::new(),
-            (entries, _) => entries?,
-        };
-        for entry in entries {
-            match entry_images(store, layout, &entry, notes) {
-                Ok(images) => found.extend(images),
-                // The list of `docker save` may have the image with other members.
-                Err(error) if archive.list.is_some() && is_absence(&error) => notes.push(error.to_string()),
-                Err(error) => return Err(error),
+    let found = match (archive, selector) {
+        (ArchiveLists { layout: Some(layout), list: Some(list) }, Some(selector)) => {
+            select_in_both(store, layout, list, selector, notes)?
+        }
+        _ => {
+            let mut found = Vec::new();
+            if let Some(layout) = &archive.layout {
+                found = laid_out(store, layout, selector, archive.list.is_some(), notes)?;
             }
+            if let Some(list) = &archive.list {
+                for entry in selected(list, selector)? {
+                    add_listed(store, list, &entry, &mut found, notes)?;
+                }
+            }
+            found
+        }
+    };
+    Ok(merge_same(found))
+}
+
+/// Finds the images of a layout. If a list follows, it may have an image that is incomplete here.
+fn laid_out(
+    store: &Store,
+    layout: &Archive,
+    selector: Option<&ImageSelector>,
+    has_list: bool,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for entry in selected(layout, selector)? {
+        match entry_images(store, layout, &entry, notes) {
+            Ok(images) => found.extend(images),
+            // The list of `docker save` may have the image with other members.
+            Err(error) if has_list && is_absence(&error) => notes.push(error.to_string()),
+            Err(error) => return Err(error),
         }
     }
-    if let Some(list) = &archive.list {
-        let entries = match selected(list, selector) {
-            Err(_) if !found.is_empty() => Vec::new(),
-            entries => entries?,
-        };
-        for entry in entries {
-            add_listed(store, list, &entry, &mut found, notes)?;
+    Ok(found)
+}
+
+/// Finds one image of an archive with both lists. Positions are those of the list of `docker save`. The layout has the
+/// image's digests and its other platforms.
+fn select_in_both(
+    store: &Store,
+    layout: &Archive,
+    list: &Archive,
+    selector: &ImageSelector,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Found>> {
+    let entries = match selected(list, Some(selector)) {
+        Ok(entries) => entries,
+        Err(error) => {
+            let is_name = matches!(selector, ImageSelector::Name(_));
+            let of_layout = if is_name { laid_out(store, layout, Some(selector), false, notes).ok() } else { None };
+            return of_layout.ok_or(error);
+        }
+    };
+    let mut wanted = Vec::new();
+    for entry in entries {
+        wanted.extend(entry_images(store, list, &entry, notes)?);
+    }
+    let mut found = Vec::new();
+    for entry in layout.images().iter().flat_map(|image| layout.entries(image)) {
+        // Notes and errors of other images do not matter. Errors of this one are found in the list too.
+        let Ok(mut images) = entry_images(store, layout, &entry, &mut Vec::new()) else { continue };
+        if images.iter().any(|image| wanted.iter().any(|other| image.is_same(other))) {
+            images.iter_mut().for_each(|image| image.references.clear());
+            found.extend(images);
         }
     }
+    wanted.into_iter().for_each(|image| join(&mut found, image));
     Ok(found)
 }
 
@@ -76,41 +142,38 @@ fn add_listed(
     found: &mut Vec<Found>,
     notes: &mut Vec<String>,
 ) -> Result<()> {
-    for image in entry_images(store, list, entry, notes)? {
-        let known = found.iter_mut().find(|known| known.chosen.config.digest() == image.chosen.config.digest());
-        let Some(known) = known else {
-            found.push(image);
-            continue;
-        };
-        let known_names: HashSet<String> = known.references.iter().map(ToString::to_string).collect();
-        let new = image.references.into_iter().filter(|reference| !known_names.contains(&reference.to_string()));
-        // An image with a name for several platforms has one entry for each name in a layout.
-        known.references.extend(new);
-    }
-    merge_same(found);
+    let images = entry_images(store, list, entry, notes)?;
+    images.into_iter().for_each(|image| join(found, image));
     Ok(())
 }
 
+/// Adds a listed image. If the layout has it, each platform there gets its names.
+fn join(found: &mut Vec<Found>, image: Found) {
+    let Some(top) = found.iter().find(|known| known.is_same(&image)).map(Found::group) else {
+        found.push(image);
+        return;
+    };
+    for known in found.iter_mut().filter(|known| known.group() == top) {
+        known.origin.clone_from(&image.origin);
+        known.add_names(&image.references);
+    }
+}
+
 /// Joins the entries of one image under several names, so that it is completed once.
-fn merge_same(found: &mut Vec<Found>) {
+fn merge_same(found: Vec<Found>) -> Vec<Found> {
+    let mut positions: HashMap<(Digest, Digest), usize> = HashMap::new();
     let mut merged: Vec<Found> = Vec::new();
-    for image in found.drain(..) {
-        let same = merged.iter_mut().find(|known| {
-            known.chosen.top.digest() == image.chosen.top.digest()
-                && known.chosen.manifest.digest() == image.chosen.manifest.digest()
-        });
-        match same {
-            Some(known) => {
-                for reference in image.references {
-                    if !known.references.contains(&reference) {
-                        known.references.push(reference);
-                    }
-                }
+    for image in found {
+        let key = (*image.chosen.top.digest(), *image.chosen.manifest.digest());
+        match positions.get(&key) {
+            Some(&position) => merged[position].add_names(&image.references),
+            None => {
+                positions.insert(key, merged.len());
+                merged.push(image);
             }
-            None => merged.push(image),
         }
     }
-    *found = merged;
+    merged
 }
 
 /// Returns the images for all platforms of one entry.
@@ -151,12 +214,12 @@ fn entry_images(store: &Store, archive: &Archive, entry: &ArchiveImage, notes: &
     let host = Platform::host();
     let mut images = images;
     images.sort_by_cached_key(|image| (image.platform.normalised() != host, image.platform.to_string()));
-    let found = images.into_iter().enumerate().map(|(number, chosen)| Found {
+    let found = images.into_iter().map(|chosen| Found {
         source: Arc::clone(&source),
+        origin: source.name(),
         chosen,
         references: entry.references.clone(),
         archive: archive.path().to_owned(),
-        is_further_platform: number > 0,
     });
     Ok(found.collect())
 }
@@ -192,7 +255,10 @@ impl Walk<'_> {
             for entry in index.manifests() {
                 if entry.is_attestation() || !(is_document(entry)) {
                     self.skipped += 1;
-                } else if seen.insert(entry.digest) && seen.len() <= DOCUMENTS {
+                } else if seen.insert(entry.digest) {
+                    if seen.len() > DOCUMENTS {
+                        return Err(Error::Documents { image: self.source.name(), limit: DOCUMENTS });
+                    }
                     waiting.extend(self.read(entry)?.map(|document| (document, entry.platform.clone())));
                 }
             }
