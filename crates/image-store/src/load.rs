@@ -117,7 +117,7 @@ impl Store {
         is_further_platform: bool,
         progress: &Arc<dyn Progress>,
     ) -> Result<LoadedImage> {
-        let Found { source, origin, chosen, references, archive } = found;
+        let Found { source, origin, chosen, references, archive, .. } = found;
         let record = Record { loaded_from: Some(origin), ..chosen.record(&chosen.platform) };
         let pin = self.in_use.pin(&record);
         self.keep_documents(&chosen, &**progress)?;

@@ -16,6 +16,7 @@ use crate::output;
 pub(crate) fn save(context: &Context, images: &[String], out: Option<&Path>, format: SaveFormat) -> anyhow::Result<()> {
     let options = SaveOptions { format, platforms: context.requested_platform().cloned().into_iter().collect() };
     let client = context.client()?;
+    note_zstd(context, images, format);
     match out.filter(|out| *out != Path::new("-")) {
         Some(out) => client.save_to(images, out, &options)?,
         None if io::stdout().is_terminal() => {
@@ -29,6 +30,24 @@ pub(crate) fn save(context: &Context, images: &[String], out: Option<&Path>, for
         }
     }
     Ok(())
+}
+
+/// Notes that older versions of Docker cannot read an image's layers. An image that is not found is an error of `save`.
+fn note_zstd(context: &Context, images: &[String], format: SaveFormat) {
+    if format != SaveFormat::DockerArchive {
+        return;
+    }
+    let Ok(client) = context.client() else { return };
+    for name in images {
+        let found = client.find(name, context.requested_platform());
+        let Ok(image) = found else { continue };
+        if image.record().layers.iter().any(|layer| layer.media_type.to_string().ends_with("zstd")) {
+            output::print_note(&format!(
+                "{name}: has layers in zstd, which Docker 20.10 does not load; --format docker-archive-v24 writes them \
+                 uncompressed"
+            ));
+        }
+    }
 }
 
 /// Loads images from archives, prints messages as `docker load` does, and then the ids.

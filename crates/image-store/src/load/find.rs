@@ -24,12 +24,14 @@ pub(super) struct Found {
     pub(super) chosen: ChosenImage,
     pub(super) references: Vec<Reference>,
     pub(super) archive: PathBuf,
+    /// The number of its entry among those of the archive.
+    entry: usize,
 }
 
 impl Found {
     /// Returns a value that all platforms of one image of an archive have in common.
-    pub(super) fn group(&self) -> (PathBuf, Digest) {
-        (self.archive.clone(), *self.chosen.top.digest())
+    pub(super) fn group(&self) -> (PathBuf, usize) {
+        (self.archive.clone(), self.entry)
     }
 
     /// Returns whether another image has the same config.
@@ -65,19 +67,22 @@ pub(super) fn find_images(
             select_in_both(store, layout, list, selector, notes)?
         }
         _ => {
-            let mut found = Vec::new();
-            if let Some(layout) = &archive.layout {
-                found = laid_out(store, layout, selector, archive.list.is_some(), notes)?;
-            }
+            let mut found = match &archive.layout {
+                Some(layout) => merge_same(laid_out(store, layout, selector, archive.list.is_some(), notes)?),
+                None => Vec::new(),
+            };
+            let laid_out = found.len();
             if let Some(list) = &archive.list {
                 for entry in selected(list, selector)? {
-                    add_listed(store, list, &entry, &mut found, notes)?;
+                    for image in entry_images(store, list, &entry, notes)? {
+                        join(&mut found, laid_out, image);
+                    }
                 }
             }
             found
         }
     };
-    Ok(merge_same(found))
+    Ok(found)
 }
 
 /// Finds the images of a layout. If a list follows, it may have an image that is incomplete here.
@@ -130,26 +135,16 @@ fn select_in_both(
             found.extend(images);
         }
     }
-    wanted.into_iter().for_each(|image| join(&mut found, image));
+    let mut found = merge_same(found);
+    let laid_out = found.len();
+    wanted.into_iter().for_each(|image| join(&mut found, laid_out, image));
     Ok(found)
 }
 
-/// Adds an image of the list of `docker save`, unless the layout has it. Then the image gets the names of both.
-fn add_listed(
-    store: &Store,
-    list: &Archive,
-    entry: &ArchiveImage,
-    found: &mut Vec<Found>,
-    notes: &mut Vec<String>,
-) -> Result<()> {
-    let images = entry_images(store, list, entry, notes)?;
-    images.into_iter().for_each(|image| join(found, image));
-    Ok(())
-}
-
-/// Adds a listed image. If the layout has it, each platform there gets its names.
-fn join(found: &mut Vec<Found>, image: Found) {
-    let Some(top) = found.iter().find(|known| known.is_same(&image)).map(Found::group) else {
+/// Adds a listed image. If it is one of the first `laid_out` images, those of the layout, they get its names for each
+/// platform.
+fn join(found: &mut Vec<Found>, laid_out: usize, image: Found) {
+    let Some(top) = found.iter().take(laid_out).find(|known| known.is_same(&image)).map(Found::group) else {
         found.push(image);
         return;
     };
@@ -220,6 +215,7 @@ fn entry_images(store: &Store, archive: &Archive, entry: &ArchiveImage, notes: &
         chosen,
         references: entry.references.clone(),
         archive: archive.path().to_owned(),
+        entry: entry.index,
     });
     Ok(found.collect())
 }

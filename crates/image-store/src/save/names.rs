@@ -70,7 +70,13 @@ fn find<'a>(records: &'a [Record], name: &str, platforms: &[Platform]) -> Result
         }
         fitting.extend(of_platform);
     }
-    let chosen = if platforms.is_empty() { found } else { fitting };
+    let mut chosen = if platforms.is_empty() { found } else { fitting };
+    // The order does not depend on the digests, which the form of Docker up to 24 does not keep.
+    let host = Platform::host();
+    chosen.sort_by_cached_key(|record| {
+        let name = record.reference.as_ref().map(ToString::to_string);
+        (name, record.platform != host, record.platform.to_string(), *record.id())
+    });
     let tag = |record: &Record| record.reference.clone().filter(|it| is_named && it.digest().is_none());
     Ok(chosen.into_iter().map(|record| (record, tag(record))).collect())
 }
