@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use vmroot_errors::ErrorKind;
@@ -188,7 +187,7 @@ fn entry_images(store: &Store, archive: &Archive, entry: &ArchiveImage, notes: &
     let raw = source.manifest(None)?;
     let wrong = |error| Error::Image { image: source.name(), source: Box::new(error) };
     let top = Document::parse(raw.bytes, raw.media_type.as_deref()).map_err(wrong)?;
-    let mut walk = Walk { store, source: Rc::new(&*source), images: Vec::new(), absence: None, skipped: 0 };
+    let mut walk = Walk { store, source: &*source, images: Vec::new(), absence: None, skipped: 0 };
     walk.descend(&top)?;
     let Walk { images, absence, skipped, .. } = walk;
     if images.is_empty() {
@@ -228,7 +227,7 @@ fn is_absence(error: &Error) -> bool {
 /// The search for images below a document.
 struct Walk<'a> {
     store: &'a Store,
-    source: Rc<&'a dyn ImageSource>,
+    source: &'a dyn ImageSource,
     images: Vec<ChosenImage>,
     /// The first absent part.
     absence: Option<Error>,
@@ -288,7 +287,7 @@ impl Walk<'_> {
             self.skipped += 1;
             return Ok(());
         }
-        let config = match fetch_config(*self.source, manifest.config()) {
+        let config = match fetch_config(self.source, manifest.config()) {
             Ok(config) => config,
             Err(error) => return self.absent::<()>(error).map(drop),
         };
