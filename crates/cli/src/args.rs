@@ -126,13 +126,33 @@ pub(crate) enum Command {
         #[arg(required = true)]
         references: Vec<String>,
     },
-    /// Load images from a docker save archive, an OCI archive or an OCI layout, and print their ids
+    /// Load images from docker save archives, OCI archives or OCI layouts, all or none, and print their ids
     Load {
-        /// The archive or the layout's directory; `-` is standard input
-        file: PathBuf,
+        /// The archives or the layouts' directories; `-` is standard input
+        #[arg(required_unless_present = "input")]
+        files: Vec<PathBuf>,
+        /// One more archive, as `docker load` names it
+        #[arg(long, short, value_name = "FILE")]
+        input: Option<PathBuf>,
         /// Load only this image: its reference, or @N for its position, counting from 0 [default: all images]
         #[arg(long, value_name = "REF|@N")]
         image: Option<String>,
+        /// Load images for several platforms even if this machine's is not one of them
+        #[arg(long)]
+        all_platforms: bool,
+    },
+    /// Save images of the cache as one archive, which Docker, podman, skopeo and buildah load
+    Save {
+        /// NAME:TAG, NAME for all its tags, or an id; each for all platforms in the cache, unless --platform is given
+        #[arg(required = true)]
+        images: Vec<String>,
+        /// Write to this file, which appears when it is complete [default: standard output]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// docker-archive (a docker save archive and an OCI layout at once), docker-archive-v24 (the form of Docker up to
+        /// 24, with uncompressed layers), or oci-archive
+        #[arg(long, value_name = "FORMAT", default_value_t)]
+        format: vmroot::SaveFormat,
     },
     /// Make an image of another one: with one more layer, or with changes of its config, and print its id
     Commit {

@@ -1,5 +1,6 @@
 //! The commands, one module for each group.
 
+mod archives;
 mod boot;
 mod cache;
 mod commit;
@@ -33,7 +34,11 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
     }
     match command {
         Command::Pull { references } => pull::pull(context, &references),
-        Command::Load { file, image } => pull::load(context, &file, image.as_deref()),
+        Command::Load { files, input, image, all_platforms } => {
+            let files: Vec<_> = files.into_iter().chain(input).collect();
+            archives::load(context, &files, image.as_deref(), all_platforms)
+        }
+        Command::Save { images, output, format } => archives::save(context, &images, output.as_deref(), format),
         Command::Commit { image, layer, options } => commit::commit(context, &image, layer.as_deref(), &options),
         Command::Copy { source, destination, options } => copy::copy(context, &source, &destination, &options),
         Command::Sync { source, destination, options } => sync::sync(context, &source, &destination, &options),

@@ -119,7 +119,7 @@ fn fits(config: &ImageConfig, platform: &Platform) -> bool {
 }
 
 /// Reads a config, checks it against its descriptor, and parses it.
-fn fetch_config(source: &dyn ImageSource, descriptor: &Descriptor) -> Result<ImageConfig> {
+pub(crate) fn fetch_config(source: &dyn ImageSource, descriptor: &Descriptor) -> Result<ImageConfig> {
     let wrong = |error| Error::Image { image: source.name(), source: Box::new(error) };
     let bytes = source.read_blob(descriptor, CONFIG_LIMIT).map_err(|error| match error {
         vmroot_transport::Error::BlobTooLarge { size, limit, .. } => {

@@ -66,6 +66,28 @@ pub enum Error {
         /// The id of the parent.
         parent: Digest,
     },
+    /// A name that is neither a reference nor an id.
+    #[error("{name}")]
+    InvalidName {
+        /// The name.
+        name: String,
+        /// The cause.
+        source: Box<vmroot_model::Error>,
+    },
+    /// A saved archive that cannot be written.
+    #[error("cannot write the archive")]
+    WriteArchive {
+        /// The error of the writer.
+        source: std::io::Error,
+    },
+    /// An entry of a layout has more manifests and indexes below it than the limit.
+    #[error("{image}: has more than {limit} manifests and indexes")]
+    Documents {
+        /// The entry's name.
+        image: String,
+        /// The limit.
+        limit: usize,
+    },
     /// A document of the image is invalid.
     #[error("{image}")]
     Image {
@@ -194,6 +216,11 @@ impl Error {
         Self::Damaged { path, missing, again: "pull the image again".to_owned() }
     }
 
+    /// Returns the error for a writer of a saved archive that failed.
+    pub(crate) fn write_archive(source: std::io::Error) -> Self {
+        Self::WriteArchive { source }
+    }
+
     /// Adds the image's name and origin to the remedy of [`Error::Damaged`].
     pub(crate) fn of_image(mut self, record: &Record) -> Self {
         if let Self::Damaged { again, .. } = &mut self {
@@ -215,6 +242,9 @@ impl Error {
             Self::Image { source, .. } => source.kind(),
             Self::Layer { source, .. } | Self::NewLayerEntry { source, .. } => of_layer(source),
             Self::NewLayer { source, .. } | Self::Decompress { source, .. } => source.kind(),
+            Self::InvalidName { source, .. } => source.kind(),
+            Self::Documents { .. } => ErrorKind::Limit,
+            Self::WriteArchive { source } => ErrorKind::of_io(source),
             Self::Blob { .. } | Self::Damaged { .. } | Self::Record { .. } => ErrorKind::Integrity,
             Self::Index(error) => error.kind(),
             Self::Cancelled => ErrorKind::Cancelled,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use vmroot_layer_index::{Index, InodeKind};
-use vmroot_model::HistoryEntry;
+use vmroot_model::History;
 
 use crate::progress::BlobReporter;
 use crate::{Image, Progress, Result, Store};
@@ -12,7 +12,7 @@ use crate::{Image, Progress, Result, Store};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryStep {
     /// The entry; `None` for a layer that the history lacks.
-    pub entry: Option<HistoryEntry>,
+    pub entry: Option<History>,
     /// The number of the layer, from 0, the lowest. `None` for an entry that changed no files, and for one whose layer
     /// the image lacks.
     pub layer: Option<usize>,
@@ -46,9 +46,9 @@ impl Image {
     }
 }
 
-fn steps(entries: &[HistoryEntry], layers: usize) -> Vec<HistoryStep> {
+fn steps(entries: &[History], layers: usize) -> Vec<HistoryStep> {
     let mut remaining = 0..layers;
-    let step = |entry: &HistoryEntry| HistoryStep {
+    let step = |entry: &History| HistoryStep {
         entry: Some(entry.clone()),
         layer: if entry.empty_layer { None } else { remaining.next() },
     };
@@ -102,11 +102,11 @@ fn file_bytes(index: &Index) -> u64 {
 mod tests {
     use super::*;
 
-    fn entry(created_by: &str, empty_layer: bool) -> HistoryEntry {
-        HistoryEntry { created_by: Some(created_by.to_owned()), empty_layer, ..HistoryEntry::default() }
+    fn entry(created_by: &str, empty_layer: bool) -> History {
+        History { created_by: Some(created_by.to_owned()), empty_layer, ..History::default() }
     }
 
-    fn summary(entries: &[HistoryEntry], layers: usize) -> Vec<(String, Option<usize>, bool)> {
+    fn summary(entries: &[History], layers: usize) -> Vec<(String, Option<usize>, bool)> {
         let name = |step: &HistoryStep| step.entry.as_ref().and_then(|entry| entry.created_by.clone());
         let steps = steps(entries, layers);
         steps.iter().map(|step| (name(step).unwrap_or_default(), step.layer, step.lacks_layer())).collect()

@@ -61,9 +61,16 @@ pub(crate) fn by_reference<'a>(records: &'a [Arc<Record>], reference: &Reference
     matching
 }
 
-fn by_id<'a>(snapshot: &'a Snapshot, name: &str) -> Vec<&'a Record> {
+/// Returns the records of the images whose ids begin with `name`.
+pub(crate) fn by_id<'a>(snapshot: &'a Snapshot, name: &str) -> Vec<&'a Record> {
     let ids = snapshot.ids_with_prefix(name);
     ids.iter().flat_map(|id| snapshot.by_id[id].iter().map(|record| &**record)).collect()
+}
+
+/// Returns whether `name` can be the beginning of an id.
+pub(crate) fn is_id_prefix(name: &str) -> bool {
+    let prefix = name.strip_prefix("sha256:").unwrap_or(name);
+    !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Returns the image with an id, or with a prefix of its id. Records of one image under several names count once.
@@ -103,14 +110,14 @@ pub(crate) fn no_such_image(name: &str, platform: Option<&Platform>) -> Error {
     Error::NoSuchImage(platform.map_or_else(|| name.to_owned(), |platform| format!("{name} for {platform}")))
 }
 
-fn other_platforms(name: &str, wanted: &Platform, records: &[&Record]) -> Error {
+pub(crate) fn other_platforms(name: &str, wanted: &Platform, records: &[&Record]) -> Error {
     let mut available: Vec<_> = records.iter().map(|record| record.platform.to_string()).collect();
     available.sort_unstable();
     available.dedup();
     Error::OtherPlatforms { name: name.to_owned(), wanted: wanted.to_string(), available: available.join(", ") }
 }
 
-fn ambiguous(name: &str, records: &[&Record]) -> Error {
+pub(crate) fn ambiguous(name: &str, records: &[&Record]) -> Error {
     let candidates: Vec<_> = records.iter().map(|record| format!("{} ({})", record.id(), record.platform)).collect();
     Error::Ambiguous { name: name.to_owned(), candidates: candidates.join(", ") }
 }

@@ -128,7 +128,7 @@ impl Store {
     }
 
     /// Stores the index, the manifest and the config as blobs, byte for byte.
-    fn keep_documents(&self, chosen: &ChosenImage, progress: &dyn Progress) -> Result<()> {
+    pub(crate) fn keep_documents(&self, chosen: &ChosenImage, progress: &dyn Progress) -> Result<()> {
         let documents = [
             (chosen.top.digest(), chosen.top.raw()),
             (chosen.manifest.digest(), chosen.manifest.raw()),
@@ -138,7 +138,12 @@ impl Store {
     }
 
     /// Fetches and indexes the missing layers, several at once, and merges all layers.
-    fn ensure_complete(&self, source: &dyn ImageSource, record: &Record, progress: &Arc<dyn Progress>) -> Result<()> {
+    pub(crate) fn ensure_complete(
+        &self,
+        source: &dyn ImageSource,
+        record: &Record,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<()> {
         let indexes = self.ensure_layers(source, &crate::image::layers(record), progress)?;
         self.ensure_root(&indexes, &**progress)
     }

@@ -75,6 +75,45 @@ enum Reader {
     Dir(DirImage),
 }
 
+/// The lists of images that one file or directory has. Each image can be in both.
+#[derive(Debug)]
+pub struct ArchiveLists {
+    /// The OCI layout, if there is a valid one.
+    pub layout: Option<Archive>,
+    /// The archive as `docker save` lists it, or the image of a `dir:` directory.
+    pub list: Option<Archive>,
+}
+
+impl ArchiveLists {
+    /// Opens a file or directory, and reads each list that it has.
+    ///
+    /// Since version 25, `docker save` writes a tar with both lists. Only the layout has the digests of the manifests, and
+    /// only `manifest.json` has all images: an image without a name may be missing in the layout.
+    ///
+    /// # Errors
+    /// As for [`Archive::open`]. A layout that cannot be read is an error only if there is no other list.
+    pub fn open(path: &Path, options: &ArchiveOptions) -> Result<Self> {
+        if path.is_dir() {
+            let archive = Archive::open(path, options)?;
+            return Ok(match archive.format {
+                Format::OciLayout => Self { layout: Some(archive), list: None },
+                _ => Self { layout: None, list: Some(archive) },
+            });
+        }
+        let members = Arc::new(TarMembers::scan(path, open_plain(path, options)?)?);
+        let is_docker = members.contains(MANIFEST_JSON) || members.contains(REPOSITORIES);
+        let is_oci = members.contains(OCI_LAYOUT) || members.contains(INDEX_JSON);
+        let read = |format| Archive::read(path, format, Arc::clone(&members) as Arc<dyn Bundle>, options);
+        let list = if is_docker || !is_oci { Some(read(Format::DockerArchive)?) } else { None };
+        let layout = match is_oci.then(|| read(Format::OciArchive)) {
+            Some(Err(error)) if list.is_none() => return Err(error),
+            Some(layout) => layout.ok(),
+            None => None,
+        };
+        Ok(Self { layout, list })
+    }
+}
+
 impl Archive {
     /// Opens a file or directory and detects its format.
     ///
@@ -186,6 +225,20 @@ impl Archive {
             return Ok(image);
         }
         selector::select(&self.path, &self.images, selector)
+    }
+
+    /// Returns an image as its entries in the list, each an image of its own. There are several if some tool has written
+    /// one entry for each platform.
+    pub fn entries(&self, image: &ArchiveImage) -> Vec<ArchiveImage> {
+        match &self.reader {
+            Reader::Oci(layout) => image.entries.iter().filter_map(|&entry| layout.entry(entry)).collect(),
+            Reader::Docker(_) | Reader::Dir(_) => vec![image.clone()],
+        }
+    }
+
+    /// Returns the path of the archive.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Creates a source of one of the archive's images, from [`Self::images`] or [`Self::select`].

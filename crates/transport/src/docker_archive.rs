@@ -18,6 +18,7 @@ use vmroot_compress::{Compression, Limits};
 use vmroot_model::{CONFIG_LIMIT, Descriptor, Digest, ImageConfig, MediaType};
 
 pub(crate) use self::destination::DockerArchiveDestination;
+pub use self::legacy::{LegacyLayer, VERSION as LEGACY_VERSION, describe as describe_legacy_layers};
 use crate::bundle::Bundle;
 use crate::image_documents::ImageDocuments;
 use crate::section::Section;

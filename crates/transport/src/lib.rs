@@ -42,9 +42,10 @@ mod tarball;
 mod validate;
 mod whole;
 
-pub use archive::{Archive, ArchiveOptions, Format};
+pub use archive::{Archive, ArchiveLists, ArchiveOptions, Format};
 pub use containers_storage::{StorageConfig, StorageOptions, StorageUser, open_storage};
 pub use destination::{Accepts, BlobRole, ImageDestination, LayerForm, ManifestPlace, NewBlob, Reuse};
+pub use docker_archive::{LEGACY_VERSION, LegacyLayer, describe_legacy_layers};
 #[cfg(feature = "daemon")]
 pub use docker_daemon::{DaemonOptions, open_daemon, open_daemon_destination};
 pub use error::{Error, Result};
@@ -56,5 +57,6 @@ pub use repository::{RegistryDestination, RegistryPlace, RegistrySource};
 pub use selector::{ArchiveImage, ImageSelector};
 pub use sif::open_sif;
 pub use source::{BlobBody, ImageSource, RawManifest};
+pub use tar_writer::TarWriter;
 pub use tarball::{TarballOptions, open_tarball};
 pub use validate::validate_tar;

@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 
 use tar::{EntryType, Header};
 
+use crate::section::drain;
+
 /// The size in bytes of a tar's blocks.
 const BLOCK: usize = 512;
 
@@ -13,29 +15,40 @@ const HEADER_NAME: usize = 100;
 /// The name of the member before one with a long name, as GNU tar writes it.
 const LONG_LINK: &[u8] = b"././@LongLink";
 
-/// Writes the members of a tar, all of root and with one time. So equal images have equal tars.
+/// Writes the members of a tar, all of root and with given times. So equal images have equal tars.
 ///
 /// A tar that is dropped has no end, so that a reader of a pipe notices a failed writer.
 #[derive(Debug)]
-pub(crate) struct TarWriter<W> {
+pub struct TarWriter<W> {
     writer: W,
-    /// The time of all members, in seconds since 1970.
+    /// The time of the next members, in seconds since 1970.
     time: u64,
 }
 
 impl<W: Write> TarWriter<W> {
-    /// Starts a tar.
-    pub(crate) fn new(writer: W, time: u64) -> Self {
+    /// Starts a tar whose members have this time, in seconds since 1970.
+    pub fn new(writer: W, time: u64) -> Self {
         Self { writer, time }
     }
 
+    /// Sets the time of the members that follow, in seconds since 1970.
+    pub fn set_time(&mut self, time: u64) {
+        self.time = time;
+    }
+
     /// Writes a directory with mode 0755. The name has no slash at its end.
-    pub(crate) fn directory(&mut self, name: &str) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The writer's error.
+    pub fn directory(&mut self, name: &str) -> io::Result<()> {
         self.header(&format!("{name}/"), EntryType::Directory, 0o755, 0, "")
     }
 
     /// Writes a symbolic link.
-    pub(crate) fn symlink(&mut self, name: &str, target: &str) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The writer's error.
+    pub fn symlink(&mut self, name: &str, target: &str) -> io::Result<()> {
         self.header(name, EntryType::Symlink, 0o777, 0, target)
     }
 
@@ -43,9 +56,13 @@ impl<W: Write> TarWriter<W> {
     ///
     /// # Errors
     /// The writer's or the reader's error, or [`io::ErrorKind::InvalidData`] if the reader has another number of bytes.
-    pub(crate) fn file(&mut self, name: &str, mode: u32, size: u64, reader: impl Read) -> io::Result<()> {
+    pub fn file(&mut self, name: &str, mode: u32, size: u64, reader: impl Read) -> io::Result<()> {
         self.header(name, EntryType::Regular, mode, size, "")?;
-        let copied = io::copy(&mut reader.take(size), &mut self.writer)?;
+        let mut copied = 0;
+        drain(&mut reader.take(size), |bytes| {
+            copied += bytes.len() as u64;
+            self.writer.write_all(bytes)
+        })?;
         if copied != size {
             let reason = format!("{name} has {copied} bytes, not {size}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
@@ -54,7 +71,10 @@ impl<W: Write> TarWriter<W> {
     }
 
     /// Ends the tar and returns the writer.
-    pub(crate) fn finish(mut self) -> io::Result<W> {
+    ///
+    /// # Errors
+    /// The writer's error.
+    pub fn finish(mut self) -> io::Result<W> {
         self.writer.write_all(&[0; 2 * BLOCK])?;
         self.writer.flush()?;
         Ok(self.writer)

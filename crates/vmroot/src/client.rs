@@ -1,5 +1,6 @@
 //! The client: a cache, and the operations on its images.
 
+mod archives;
 mod cache;
 mod changes;
 mod commit;

@@ -88,7 +88,7 @@ impl<'a> Row<'a> {
         if arguments.no_trunc { &self.id } else { short_id(&self.id) }
     }
 
-    fn text(&self, read: fn(&vmroot::model::HistoryEntry) -> &Option<String>) -> &str {
+    fn text(&self, read: fn(&vmroot::model::History) -> &Option<String>) -> &str {
         self.step.entry.as_ref().and_then(|entry| read(entry).as_deref()).unwrap_or_default()
     }
 

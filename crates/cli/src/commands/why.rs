@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use vmroot::layer_index::Inode;
-use vmroot::model::HistoryEntry;
+use vmroot::model::History;
 use vmroot::{Hiding, HidingCause, Image, InodeKind, Version, Why};
 
 use super::diff::layer_json;
@@ -25,7 +25,7 @@ pub(crate) fn why(context: &Context, name: &str, path: &Path) -> anyhow::Result<
 }
 
 /// Returns the entry of the history for each layer.
-fn entries(image: &Image) -> Vec<Option<HistoryEntry>> {
+fn entries(image: &Image) -> Vec<Option<History>> {
     let mut entries = vec![None; image.record().layers.len()];
     for step in image.steps() {
         if let Some(entry) = step.layer.and_then(|layer| entries.get_mut(layer)) {
@@ -38,7 +38,7 @@ fn entries(image: &Image) -> Vec<Option<HistoryEntry>> {
 struct Explanation<'a> {
     image: &'a Image,
     why: &'a Why,
-    entries: Vec<Option<HistoryEntry>>,
+    entries: Vec<Option<History>>,
 }
 
 impl Explanation<'_> {
@@ -123,7 +123,7 @@ impl Explanation<'_> {
         }
         let entry = self.entries.get(layer).and_then(Option::as_ref);
         let text = |text: &Option<String>| text.as_deref().unwrap_or_default().replace(['\n', '\r'], " ");
-        let field = |label: &str, read: fn(&HistoryEntry) -> &Option<String>| {
+        let field = |label: &str, read: fn(&History) -> &Option<String>| {
             let text = text(read(entry?));
             (!text.is_empty()).then(|| format!("{label:9} {text}"))
         };

@@ -4,6 +4,7 @@ mod docker_registry;
 mod nobody;
 mod program;
 mod samples;
+mod saving;
 
 mod booting;
 mod changes;

@@ -14,24 +14,24 @@ const CONFIG_FIELDS: [&str; 7] =
     ["architecture", "config", "container", "container_config", "created", "docker_version", "os"];
 
 /// The content of each layer's `VERSION`.
-pub(super) const VERSION: &str = "1.0";
+pub const VERSION: &str = "1.0";
 
 /// The description of a layer, for its directory.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct LegacyLayer {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegacyLayer {
     /// The id, 64 hex digits: the name of the directory.
-    pub(super) id: String,
+    pub id: String,
     /// The content of `json`.
-    pub(super) json: String,
+    pub json: String,
     /// The layer's digest.
-    pub(super) digest: Digest,
+    pub digest: Digest,
 }
 
 /// Describes the layers of an image, the base layer first.
 ///
 /// # Errors
 /// The config is not a JSON object.
-pub(super) fn describe(layers: &[Digest], config: &[u8]) -> serde_json::Result<Vec<LegacyLayer>> {
+pub fn describe(layers: &[Digest], config: &[u8]) -> serde_json::Result<Vec<LegacyLayer>> {
     let mut described: Vec<LegacyLayer> = Vec::new();
     for (index, (digest, chain)) in layers.iter().zip(chain_ids(layers)).enumerate() {
         // Sorted by key, as Go serialises a map.

@@ -1,0 +1,117 @@
+//! `save` and `load`.
+
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use vmroot::output::{Error as FileError, OutputFile};
+use vmroot::{ImageName, ImageSelector, LoadOptions, LoadedImage, Reference, SaveFormat, SaveOptions};
+
+use crate::context::Context;
+use crate::exit::UsageError;
+use crate::output;
+
+/// Saves images to a file or to standard output.
+pub(crate) fn save(context: &Context, images: &[String], out: Option<&Path>, format: SaveFormat) -> anyhow::Result<()> {
+    let options = SaveOptions { format, platforms: context.requested_platform().cloned().into_iter().collect() };
+    let client = context.client()?;
+    note_zstd(context, images, format);
+    match out.filter(|out| *out != Path::new("-")) {
+        Some(out) => client.save_to(images, out, &options)?,
+        None if io::stdout().is_terminal() => {
+            return Err(UsageError("an archive does not go to a terminal; use -o FILE".to_owned()).into());
+        }
+        None => {
+            let name = Path::new("standard output");
+            let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(FileError::on("write", name));
+            let output = OutputFile::over(stdout.map_err(vmroot::Error::from)?.into(), name);
+            output.write_with(|writer| client.save(images, writer, &options))?;
+        }
+    }
+    Ok(())
+}
+
+/// Notes that older versions of Docker cannot read an image's layers. An image that is not found is an error of `save`.
+fn note_zstd(context: &Context, images: &[String], format: SaveFormat) {
+    if format != SaveFormat::DockerArchive {
+        return;
+    }
+    let Ok(client) = context.client() else { return };
+    for name in images {
+        let found = client.find(name, context.requested_platform());
+        let Ok(image) = found else { continue };
+        if image.record().layers.iter().any(|layer| layer.media_type.to_string().ends_with("zstd")) {
+            output::print_note(&format!(
+                "{name}: has layers in zstd, which Docker 20.10 does not load; --format docker-archive-v24 writes them \
+                 uncompressed"
+            ));
+        }
+    }
+}
+
+/// Loads images from archives, prints messages as `docker load` does, and then the ids.
+pub(crate) fn load(
+    context: &Context,
+    files: &[PathBuf],
+    picked: Option<&str>,
+    all_platforms: bool,
+) -> anyhow::Result<()> {
+    let client = context.client()?.with_progress(context.progress());
+    let path = |file: &PathBuf| if file == Path::new("-") { PathBuf::from("/dev/stdin") } else { file.clone() };
+    let paths: Vec<PathBuf> = files.iter().map(path).collect();
+    let platforms = context.requested_platform().cloned().into_iter().collect();
+    let options = LoadOptions { platforms, all_platforms, selector: picked.map(parse_pick).transpose()? };
+    let report = client.load_archives(&paths, &options)?;
+    for note in &report.notes {
+        output::print_note(note);
+    }
+    if report.images.is_empty() {
+        let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+        output::print_note(&format!("{}: contains no images", names.join(", ")));
+    }
+    if !context.json() {
+        report.messages().iter().for_each(|message| output::print_note(message));
+    }
+    for loaded in &report.images {
+        if context.json() {
+            print_json(loaded)?;
+        } else if !loaded.is_further_platform {
+            context.note_platform(&loaded.archive.display().to_string(), &loaded.image.record().platform);
+            output::print_line(loaded.image.id().to_string())?;
+        }
+    }
+    Ok(())
+}
+
+fn print_json(loaded: &LoadedImage) -> anyhow::Result<()> {
+    let record = loaded.image.record();
+    let references: Vec<_> = loaded.references.iter().map(ToString::to_string).collect();
+    let moved: Vec<_> =
+        loaded.moved.iter().map(|it| json!({"reference": it.reference.to_string(), "from": it.from})).collect();
+    output::print_json(&json!({
+        "id": loaded.image.id(),
+        "reference": references.first(),
+        "digest": record.digest,
+        "references": references,
+        "platform": record.platform.to_string(),
+        "moved": moved,
+    }))?;
+    Ok(())
+}
+
+/// Parses `@N` or a name.
+fn parse_pick(text: &str) -> anyhow::Result<ImageSelector> {
+    if let Some(index) = text.strip_prefix('@') {
+        let index = index
+            .parse()
+            .map_err(|_| UsageError(format!("--image {text}: expected a reference, or @ and a number")))?;
+        return Ok(ImageSelector::Index(index));
+    }
+    if let Err(error) = Reference::parse(text)
+        && ImageName::parse(&format!("oci:layout:{text}")).is_err()
+    {
+        return Err(UsageError(format!("--image: {error}")).into());
+    }
+    Ok(ImageSelector::Name(text.to_owned()))
+}

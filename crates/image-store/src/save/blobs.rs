@@ -1,0 +1,154 @@
+//! The blobs of an archive, each written once and checked against its digest.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use vmroot_model::{Digest, Hasher};
+use vmroot_output::Cancel;
+use vmroot_transport::TarWriter;
+
+use super::MODE;
+use super::lists::Lists;
+use super::names::Selected;
+use crate::{Error, Record, Result, Store};
+
+/// The directory of the blobs.
+const BLOBS: &str = "blobs";
+
+/// Returns the name of a blob in an archive.
+pub(super) fn member(digest: &Digest) -> String {
+    format!("{BLOBS}/{}/{}", digest.algorithm().name(), digest.hex())
+}
+
+/// A file of the cache.
+pub(super) struct CachedBlob {
+    pub(super) path: PathBuf,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+}
+
+/// The blobs of an archive.
+pub(super) struct Blobs<'a> {
+    store: &'a Store,
+    /// The blobs by their names in the archive, each with the time of its member.
+    members: BTreeMap<String, (CachedBlob, u64)>,
+}
+
+impl<'a> Blobs<'a> {
+    pub(super) fn new(store: &'a Store) -> Self {
+        Self { store, members: BTreeMap::new() }
+    }
+
+    /// Adds the blobs of all images.
+    pub(super) fn add_all(&mut self, selected: &[Selected], lists: &Lists) -> Result<()> {
+        for image in selected {
+            for record in image.records() {
+                let time = lists.time_of(record.id());
+                let documents = lists.documents_of(record).chain([&record.manifest.digest, &record.config.digest]);
+                for digest in documents.chain(record.layers.iter().map(|layer| &layer.digest)) {
+                    self.add(record, digest, time)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a blob. Of several images that have it, the first one gives it its time.
+    fn add(&mut self, record: &Record, digest: &Digest, time: u64) -> Result<()> {
+        if !self.members.contains_key(&member(digest)) {
+            let blob = self.store.cached_blob(record, digest)?;
+            self.members.insert(member(digest), (blob, time));
+        }
+        Ok(())
+    }
+
+    /// Writes the directories and the blobs.
+    pub(super) fn write(&self, tar: &mut TarWriter<&mut dyn Write>) -> Result<()> {
+        tar.directory(BLOBS).map_err(Error::write_archive)?;
+        let mut directory = "";
+        for (name, (blob, time)) in &self.members {
+            let own = name.rsplit_once('/').map_or("", |(own, _)| own);
+            if directory != own {
+                directory = own;
+                tar.set_time(0);
+                tar.directory(directory).map_err(Error::write_archive)?;
+            }
+            tar.set_time(*time);
+            let mut reader = CheckedReader::open(blob, &self.store.options().cancel)?;
+            let written = tar.file(name, MODE, blob.size, &mut reader);
+            reader.finish(written)?;
+        }
+        tar.set_time(0);
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Finds a blob of an image.
+    pub(super) fn cached_blob(&self, record: &Record, digest: &Digest) -> Result<CachedBlob> {
+        let missing = || Error::damaged(self.cache.layout().blob(digest), *digest).of_image(record);
+        let found = self.cache.get(digest)?.ok_or_else(missing)?;
+        Ok(CachedBlob { path: found.path, digest: *digest, size: found.length })
+    }
+}
+
+/// Reads a blob of the cache and hashes it.
+pub(super) struct CheckedReader<'a> {
+    blob: &'a CachedBlob,
+    file: File,
+    hasher: Hasher,
+    cancel: Cancel,
+    failure: Option<Error>,
+}
+
+impl<'a> CheckedReader<'a> {
+    pub(super) fn open(blob: &'a CachedBlob, cancel: &Cancel) -> Result<Self> {
+        let file = File::open(&blob.path).map_err(vmroot_output::Error::on("open", &blob.path))?;
+        let hasher = Hasher::new(blob.digest.algorithm());
+        Ok(Self { blob, file, hasher, cancel: cancel.clone(), failure: None })
+    }
+
+    /// Returns the error of the blob, or that of the writer, or checks the digest.
+    pub(super) fn finish(self, written: io::Result<()>) -> Result<()> {
+        if let Some(error) = self.failure {
+            return Err(error);
+        }
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(damaged(self.blob)),
+            Err(error) => Err(Error::write_archive(error)),
+            Ok(()) if self.hasher.finish() != self.blob.digest => Err(damaged(self.blob)),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+pub(super) fn damaged(blob: &CachedBlob) -> Error {
+    Error::Blob {
+        image: blob.path.display().to_string(),
+        digest: blob.digest,
+        reason: "is damaged in the cache; `vmroot verify` finds and removes it".to_owned(),
+    }
+}
+
+impl Read for CheckedReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_cancelled() {
+            self.failure = Some(Error::Cancelled);
+            return Err(io::Error::other("cancelled"));
+        }
+        match self.file.read(buffer) {
+            Ok(count) => {
+                self.hasher.update(&buffer[..count]);
+                Ok(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                let kind = error.kind();
+                self.failure = Some(vmroot_output::Error::on("read", &self.blob.path)(error).into());
+                Err(kind.into())
+            }
+        }
+    }
+}

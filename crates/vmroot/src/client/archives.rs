@@ -1,0 +1,68 @@
+//! Saving and loading of images as archives.
+
+use std::io::Write;
+use std::path::Path;
+
+use vmroot_image_store::{LoadOptions, LoadReport, SaveOptions};
+use vmroot_output::OutputFile;
+use vmroot_transport::ArchiveLists;
+
+use super::Client;
+use crate::Result;
+
+impl Client {
+    /// Writes images into one archive, as a stream. By default it is a docker save archive and an OCI layout at once:
+    /// Docker, podman, skopeo and buildah load it, with the same ids and digests.
+    ///
+    /// A name is a reference, an id, or the beginning of an id. `NAME:TAG` is saved under that name, `NAME` under each tag
+    /// that the cache has, and an id or `NAME@DIGEST` without a name. An image is saved for each platform that the cache
+    /// has, or for those of the options.
+    ///
+    /// ```
+    /// # let cache = tempfile::tempdir().unwrap();
+    /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(cache.path()))?;
+    /// use vmroot::{LoadOptions, SaveOptions};
+    ///
+    /// let image = client.pull("oci:../../testdata/demo:demo")?;
+    /// let archive = cache.path().join("demo.tar");
+    /// client.save_to(&["demo"], &archive, &SaveOptions::default())?;
+    ///
+    /// # let cache = tempfile::tempdir().unwrap();
+    /// # let other = vmroot::Client::new(vmroot::ClientOptions::new(cache.path()))?;
+    /// let loaded = other.load_archives(&[&archive], &LoadOptions::default())?;
+    /// assert_eq!(loaded.images[0].image.id(), image.id());
+    /// assert_eq!(loaded.messages(), ["Loaded image: demo:latest"]);
+    /// let mut again = Vec::new();
+    /// other.save(&["demo"], &mut again, &SaveOptions::default())?;
+    /// assert!(again == std::fs::read(&archive).unwrap());
+    /// # Ok::<(), vmroot::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the cache has no such image, or not for a platform.
+    /// - [`ErrorKind::Usage`](crate::ErrorKind::Usage): a name is malformed.
+    /// - [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): a file of an image is missing or damaged.
+    /// - [`ErrorKind::NoSpace`](crate::ErrorKind::NoSpace): the writer has no space left.
+    /// - The writer fails, or the call is cancelled.
+    pub fn save<N: AsRef<str>>(&self, names: &[N], writer: &mut dyn Write, options: &SaveOptions) -> Result<()> {
+        Ok(self.store.save(names, options, writer)?)
+    }
+
+    /// Writes images into a file, which appears when it is complete. Otherwise as [`Self::save`].
+    ///
+    /// # Errors
+    /// As [`Self::save`]. The message names the file.
+    pub fn save_to<N: AsRef<str>>(&self, names: &[N], path: &Path, options: &SaveOptions) -> Result<()> {
+        OutputFile::create(path)?.write_with(|writer| self.save(names, writer, options))
+    }
+
+    /// Loads the images of archives, OCI layouts and directories under their names there: all of them, or none.
+    ///
+    /// # Errors
+    /// As [`Self::pull`].
+    pub fn load_archives<P: AsRef<Path>>(&self, paths: &[P], options: &LoadOptions) -> Result<LoadReport> {
+        let open = |path: &P| ArchiveLists::open(path.as_ref(), &self.archive_options());
+        let archives = paths.iter().map(open).collect::<std::result::Result<Vec<_>, _>>()?;
+        Ok(self.store.load(&archives, options, &self.progress)?)
+    }
+}
