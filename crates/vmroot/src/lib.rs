@@ -79,8 +79,8 @@ pub use vmroot_copy::{
 pub use vmroot_errors::{ErrorKind, Limit, with_causes};
 pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
-    BlobProgress, Collection, Finding, Image, LayerRecord, NoProgress, Progress, PullPolicy, Record, Removal,
-    VerifyReport,
+    BlobProgress, Collection, Finding, FreedLayer, Image, LayerRecord, NoProgress, Progress, PullPolicy, Record,
+    Removal, VerifyReport,
 };
 pub use vmroot_layer_index::BuildOptions;
 pub use vmroot_model::{Digest, ImageConfig, ManifestFormat, Platform, Reference, split_image};
