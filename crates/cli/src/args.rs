@@ -250,6 +250,9 @@ pub(crate) enum Command {
         /// Print the files that would be removed, without removing them
         #[arg(long, short = 'n')]
         dry_run: bool,
+        /// Remove the images without a name as well, such as those whose tags have moved
+        #[arg(long)]
+        dangling: bool,
     },
     /// Print the disk usage of the cache
     Df,

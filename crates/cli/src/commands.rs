@@ -59,7 +59,7 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Delete(argument) => repository::delete(&context.with_retries(&argument.retries), &argument),
         Command::Config { image, raw } => images::config(context, &image, raw),
         Command::Rm { images } => images::remove(context, &images),
-        Command::Gc { dry_run } => cache::collect(context, dry_run),
+        Command::Gc { dry_run, dangling } => cache::collect(context, dry_run, dangling),
         Command::Df => cache::usage(context),
         Command::Verify => cache::verify(context),
         Command::Ls { image, path, long, recursive } => files::list(context, &image, &path, long, recursive),

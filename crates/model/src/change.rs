@@ -10,15 +10,15 @@ use crate::{Error, Healthcheck};
 /// A change of the defaults for containers.
 ///
 /// ```
-/// use vmroot_model::Change;
+/// use vmroot_model::ConfigChange;
 ///
-/// assert_eq!(Change::parse("USER 1000")?, [Change::User("1000".to_owned())]);
-/// assert!(Change::parse("RUN make").is_err());
+/// assert_eq!(ConfigChange::parse("USER 1000")?, [ConfigChange::User("1000".to_owned())]);
+/// assert!(ConfigChange::parse("RUN make").is_err());
 /// # Ok::<(), vmroot_model::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Change {
+pub enum ConfigChange {
     /// `CMD`: the program and its arguments.
     Cmd(CommandLine),
     /// `ENTRYPOINT`: the program and its first arguments. Also clears the command, unless an earlier change sets it.
@@ -43,7 +43,7 @@ pub enum Change {
     WorkingDir(String),
 }
 
-/// The command of [`Change::Cmd`] or [`Change::Entrypoint`].
+/// The command of [`ConfigChange::Cmd`] or [`ConfigChange::Entrypoint`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommandLine {
     /// The program and its arguments, written as a JSON list.
@@ -52,7 +52,7 @@ pub enum CommandLine {
     Shell(String),
 }
 
-impl Change {
+impl ConfigChange {
     /// Parses instructions, one a line. Their names may have any case. A backslash at the end of a line continues it, and
     /// lines that begin with `#` are comments, as in a Dockerfile.
     ///
@@ -128,8 +128,8 @@ fn on_build(text: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn one(text: &str) -> Change {
-        let mut changes = Change::parse(text).unwrap();
+    fn one(text: &str) -> ConfigChange {
+        let mut changes = ConfigChange::parse(text).unwrap();
         assert_eq!(changes.len(), 1, "{text}");
         changes.remove(0)
     }
@@ -140,34 +140,37 @@ mod tests {
 
     #[test]
     fn instructions_are_those_of_docker() {
-        assert_eq!(one("CMD [\"a\", \"b c\"]"), Change::Cmd(CommandLine::Exec(owned(&["a", "b c"]))));
-        assert_eq!(one("cmd  a 'b' "), Change::Cmd(CommandLine::Shell("a 'b'".to_owned())));
-        assert_eq!(one("CMD ['a']"), Change::Cmd(CommandLine::Shell("['a']".to_owned())));
-        assert_eq!(one("CMD"), Change::Cmd(CommandLine::Shell(String::new())));
-        assert_eq!(one("ENTRYPOINT []"), Change::Entrypoint(CommandLine::Exec(Vec::new())));
-        assert_eq!(one("EXPOSE 80  443/udp"), Change::Expose(owned(&["80", "443/udp"])));
-        assert_eq!(one("VOLUME /a /b"), Change::Volume(owned(&["/a", "/b"])));
-        assert_eq!(one("VOLUME [\"/a b\"]"), Change::Volume(owned(&["/a b"])));
-        assert_eq!(one("OnBuild RUN  make"), Change::OnBuild("RUN  make".to_owned()));
-        assert_eq!(one("WORKDIR a b"), Change::WorkingDir("a b".to_owned()));
+        assert_eq!(one("CMD [\"a\", \"b c\"]"), ConfigChange::Cmd(CommandLine::Exec(owned(&["a", "b c"]))));
+        assert_eq!(one("cmd  a 'b' "), ConfigChange::Cmd(CommandLine::Shell("a 'b'".to_owned())));
+        assert_eq!(one("CMD ['a']"), ConfigChange::Cmd(CommandLine::Shell("['a']".to_owned())));
+        assert_eq!(one("CMD"), ConfigChange::Cmd(CommandLine::Shell(String::new())));
+        assert_eq!(one("ENTRYPOINT []"), ConfigChange::Entrypoint(CommandLine::Exec(Vec::new())));
+        assert_eq!(one("EXPOSE 80  443/udp"), ConfigChange::Expose(owned(&["80", "443/udp"])));
+        assert_eq!(one("VOLUME /a /b"), ConfigChange::Volume(owned(&["/a", "/b"])));
+        assert_eq!(one("VOLUME [\"/a b\"]"), ConfigChange::Volume(owned(&["/a b"])));
+        assert_eq!(one("OnBuild RUN  make"), ConfigChange::OnBuild("RUN  make".to_owned()));
+        assert_eq!(one("WORKDIR a b"), ConfigChange::WorkingDir("a b".to_owned()));
     }
 
     #[test]
     fn lines_are_continued_and_comments_left_out() {
-        let changes = Change::parse("# first\nUSER a\n\n  ENV A=1 \\\n  # inside\n  B=2\n").unwrap();
+        let changes = ConfigChange::parse("# first\nUSER a\n\n  ENV A=1 \\\n  # inside\n  B=2\n").unwrap();
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(changes, [Change::User("a".to_owned()), Change::Env(vec![pair("A", "1"), pair("B", "2")])]);
-        assert_eq!(Change::parse(" \n").unwrap(), []);
+        assert_eq!(
+            changes,
+            [ConfigChange::User("a".to_owned()), ConfigChange::Env(vec![pair("A", "1"), pair("B", "2")])]
+        );
+        assert_eq!(ConfigChange::parse(" \n").unwrap(), []);
     }
 
     #[test]
     fn other_instructions_and_missing_arguments_are_refused() {
         for text in ["RUN x", "FROM x", "SHELL [\"x\"]", "COPY a b", "x", "MAINTAINER me"] {
-            let error = Change::parse(text).unwrap_err().to_string();
+            let error = ConfigChange::parse(text).unwrap_err().to_string();
             assert!(error.contains("is not a valid change"), "{error}");
         }
         for text in ["ENV", "ENV A", "LABEL =x", "USER ", "EXPOSE", "ONBUILD ONBUILD RUN x", "ONBUILD from x"] {
-            assert!(Change::parse(text).is_err(), "{text}");
+            assert!(ConfigChange::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::config::History;
 use crate::error::DocumentKind;
 use crate::json_text::{RawObject, raw, to_vec};
-use crate::{Change, Digest, Error, ImageConfig, Platform, Result, RootFs, json, rfc3339};
+use crate::{ConfigChange, Digest, Error, ImageConfig, Platform, Result, RootFs, json, rfc3339};
 
 /// The diff id of a layer without entries: a tar of 1024 zeros. Docker counts a step with this layer as one without a
 /// layer.
@@ -27,7 +27,7 @@ pub struct ChildImage {
     /// A comment on the step. May be empty.
     pub comment: String,
     /// The changes of the defaults for containers, in order.
-    pub changes: Vec<Change>,
+    pub changes: Vec<ConfigChange>,
 }
 
 impl ChildImage {
@@ -157,7 +157,7 @@ impl ImageConfig {
             }
         }
         let mut config: RawObject = object.parsed("config");
-        Change::apply_all(&child.changes, &mut config)?;
+        ConfigChange::apply_all(&child.changes, &mut config)?;
         object.set("config", &config);
         let mut root = self.root_fs();
         child.layer().into_iter().for_each(|diff_id| root.append(diff_id));

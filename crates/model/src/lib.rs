@@ -35,7 +35,7 @@ mod select;
 mod split_image;
 mod timestamp;
 
-pub use change::{Change, CommandLine};
+pub use change::{CommandLine, ConfigChange};
 pub use child_image::{ChildImage, EMPTY_LAYER};
 pub use config::{CONFIG_LIMIT, ContainerConfig, Healthcheck, History, ImageConfig, chain_ids};
 pub use convert::{

@@ -12,6 +12,7 @@ mod documents;
 mod pull;
 #[cfg(feature = "registry")]
 mod registry;
+mod store;
 mod sync;
 mod transports;
 

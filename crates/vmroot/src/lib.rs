@@ -80,13 +80,13 @@ pub use vmroot_copy::{
 pub use vmroot_errors::{ErrorKind, Limit, with_causes};
 pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
-    BlobProgress, Collection, Finding, HistoryStep, Image, LayerRecord, LayerSize, LoadOptions, LoadReport,
+    BlobProgress, Collection, Finding, FreedLayer, HistoryStep, Image, LayerRecord, LayerSize, LoadOptions, LoadReport,
     LoadedImage, Moved, NewLayer, NoProgress, Progress, PullPolicy, Record, Removal, SaveFormat, SaveOptions,
     VerifyReport,
 };
 pub use vmroot_layer_index::BuildOptions;
 pub use vmroot_model::{
-    Change, CommandLine, Digest, History, ImageConfig, ManifestFormat, Platform, Reference, RootFs, split_image,
+    CommandLine, ConfigChange, Digest, History, ImageConfig, ManifestFormat, Platform, Reference, RootFs, split_image,
 };
 #[cfg(any(feature = "fuse", feature = "kernel-mount"))]
 pub use vmroot_mount::MountOptions;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use vmroot::changes::Marks;
-use vmroot::{Change, CommitLayer, CommitOptions, NewLayer, Reference, Target};
+use vmroot::{CommitLayer, CommitOptions, ConfigChange, NewLayer, Reference, Target};
 
 use crate::args::{CommitArguments, LayerCompression};
 use crate::context::Context;
@@ -44,7 +44,7 @@ fn commit_options(options: &CommitArguments) -> anyhow::Result<CommitOptions> {
     let usage = |option: &str, error: String| UsageError(format!("{option}: {error}"));
     let mut changes = Vec::new();
     for text in &options.change {
-        changes.extend(Change::parse(text).map_err(|error| usage("--change", error.to_string()))?);
+        changes.extend(ConfigChange::parse(text).map_err(|error| usage("--change", error.to_string()))?);
     }
     let mut names = Vec::new();
     for text in &options.tag {

@@ -8,7 +8,7 @@ use crate::Error;
 use crate::json_text::{RawObject, raw};
 
 use super::expand::expand;
-use super::{Change, CommandLine};
+use super::{CommandLine, ConfigChange};
 
 /// The most ports of one range of `EXPOSE`.
 const MAX_PORTS: u16 = 4096;
@@ -19,7 +19,7 @@ const SHELL: [&str; 2] = ["/bin/sh", "-c"];
 /// A list of which only the names count: `{"80/tcp":{}}`.
 type Names = BTreeMap<String, Box<RawValue>>;
 
-impl Change {
+impl ConfigChange {
     /// Applies changes in order. Each may refer to the variables that the earlier ones set.
     pub(crate) fn apply_all(changes: &[Self], config: &mut RawObject) -> crate::Result<()> {
         let mut has_command = false;
@@ -219,8 +219,8 @@ mod tests {
 
     fn try_apply(config: &str, changes: &[&str]) -> crate::Result<String> {
         let mut config: RawObject = serde_json::from_str(config).unwrap();
-        let changes: Vec<Change> = changes.iter().flat_map(|text| Change::parse(text).unwrap()).collect();
-        Change::apply_all(&changes, &mut config)?;
+        let changes: Vec<ConfigChange> = changes.iter().flat_map(|text| ConfigChange::parse(text).unwrap()).collect();
+        ConfigChange::apply_all(&changes, &mut config)?;
         Ok(raw(&config).get().to_owned())
     }
 

@@ -134,6 +134,23 @@ impl Client {
         Ok(self.store.list_unneeded()?)
     }
 
+    /// Removes the images without a name, and then as [`Self::collect`]. An image from which another one was made stays
+    /// as long as that one.
+    ///
+    /// # Errors
+    /// As [`Self::collect`].
+    pub fn collect_dangling(&self) -> Result<Collection> {
+        Ok(self.store.collect_dangling()?)
+    }
+
+    /// Returns the images and files that [`Self::collect_dangling`] would remove now.
+    ///
+    /// # Errors
+    /// As [`Self::collect`].
+    pub fn list_dangling(&self) -> Result<Collection> {
+        Ok(self.store.list_dangling()?)
+    }
+
     /// Verifies every file in the cache, and repairs what it can. Damage is part of the result, and no error.
     ///
     /// # Errors

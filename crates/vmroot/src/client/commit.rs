@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use vmroot_changes::{LayerOptions, Marks, write_layer};
 use vmroot_compress::Target;
 use vmroot_image_store::{CommitRequest, Image, NewLayer};
-use vmroot_model::{Change, ChildImage, Reference};
+use vmroot_model::{ChildImage, ConfigChange, Reference};
 use vmroot_output::{Cancel, Hook};
 
 use super::Client;
@@ -34,8 +34,8 @@ pub enum CommitLayer {
 pub struct CommitOptions {
     /// The names of the new image. If there are none, it has only its id.
     pub names: Vec<Reference>,
-    /// The changes of the config, in order. See [`Change::parse`].
-    pub changes: Vec<Change>,
+    /// The changes of the config, in order. See [`ConfigChange::parse`].
+    pub changes: Vec<ConfigChange>,
     /// The author of the image.
     pub author: String,
     /// The comment on the step in the image's history.
@@ -69,12 +69,12 @@ impl Client {
     /// ```
     /// # let cache = tempfile::tempdir().unwrap();
     /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(cache.path()))?;
-    /// use vmroot::{Change, CommitLayer, CommitOptions, Reference};
+    /// use vmroot::{ConfigChange, CommitLayer, CommitOptions, Reference};
     ///
     /// let demo = client.pull("oci:../../testdata/demo:demo")?;
     /// let options = CommitOptions {
     ///     names: vec![Reference::parse("demo:user")?],
-    ///     changes: Change::parse("USER 1000\nENV EDITOR=vi")?,
+    ///     changes: ConfigChange::parse("USER 1000\nENV EDITOR=vi")?,
     ///     ..CommitOptions::default()
     /// };
     /// let image = client.commit(&demo, CommitLayer::Empty, &options)?;

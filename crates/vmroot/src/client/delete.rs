@@ -22,7 +22,7 @@ impl Client {
     ///
     /// let name = format!("oci:{}:demo", layout.display());
     /// client.copy("oci:../../testdata/demo:demo", &name, &CopyOptions::default())?;
-    /// let deleted = client.delete_image(&ImageName::parse(&name)?)?;
+    /// let deleted = client.delete_named(&ImageName::parse(&name)?)?;
     /// assert_eq!(deleted.len(), 1);
     /// assert_eq!(client.raw_manifest(&name).unwrap_err().kind(), ErrorKind::NotFound);
     /// # Ok::<(), vmroot::Error>(())
@@ -35,7 +35,7 @@ impl Client {
     ///   use of its blobs is unknown. The layout is not changed.
     /// - [`ErrorKind::Other`](crate::ErrorKind::Other): a file cannot be changed or removed, or the registry does not
     ///   allow deletion.
-    pub fn delete_image(&self, name: &ImageName) -> Result<Vec<Digest>> {
+    pub fn delete_named(&self, name: &ImageName) -> Result<Vec<Digest>> {
         #[cfg(feature = "registry")]
         if let ImageName::Docker(reference) = name {
             return Ok(vec![self.delete(reference)?]);

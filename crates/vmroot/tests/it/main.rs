@@ -4,6 +4,7 @@
 mod additions;
 mod cancelling;
 mod examples;
+mod identities;
 mod layers;
 mod roots;
 mod tasks;

@@ -18,7 +18,7 @@ pub(crate) fn delete(context: &Context, arguments: &DeleteArguments) -> anyhow::
     if let Some(name @ ImageName::Archive { format: Format::OciLayout, .. }) = name {
         let options = Transports { shared_blob_dir: arguments.shared_blob_dir.clone(), ..Transports::default() };
         let client = context.client()?.with_transports(options.options());
-        return print(context, image, &client.delete_image(&name)?);
+        return print(context, image, &client.delete_named(&name)?);
     }
     if let Some(text) = name.and_then(|name| other_command(image, &name)) {
         return Err(UsageError(text).into());
