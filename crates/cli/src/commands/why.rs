@@ -66,7 +66,7 @@ impl Explanation<'_> {
         }
         for hidden in origin.hidden.iter().rev() {
             let by = &hidden.by;
-            let reason = format!("{} in layer {}", cause_name(by.cause), by.layer);
+            let reason = format!("{} in layer {}", cause_name(by.cause), by.layer + 1);
             self.print_version(&mut lines, "hidden", &hidden.version, &[reason.as_bytes(), b": ", &by.path].concat())?;
         }
         Ok(lines.finish()?)
@@ -74,7 +74,7 @@ impl Explanation<'_> {
 
     fn print_deletion(&self, lines: &mut output::Lines, by: &Hiding) -> anyhow::Result<()> {
         lines.print("")?;
-        lines.print(format!("deleted   layer {} of {}", by.layer, self.image.record().layers.len()))?;
+        lines.print(format!("deleted   layer {} of {}", by.layer + 1, self.image.record().layers.len()))?;
         lines.print([format!("reason    {}: ", cause_name(by.cause)).as_bytes(), &by.path].concat())?;
         self.print_layer(lines, by.layer)
     }
@@ -89,7 +89,7 @@ impl Explanation<'_> {
     ) -> anyhow::Result<()> {
         let inode = self.inode(version);
         lines.print("")?;
-        lines.print(format!("{label:9} layer {} of {}", version.layer, self.image.record().layers.len()))?;
+        lines.print(format!("{label:9} layer {} of {}", version.layer + 1, self.image.record().layers.len()))?;
         if !reason.is_empty() {
             lines.print([b"reason    ", reason].concat())?;
         }

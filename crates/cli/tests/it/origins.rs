@@ -54,13 +54,13 @@ fn a_file_comes_from_the_highest_layer_that_has_it() {
     assert_eq!((&hidden["mode"], &hidden["hiddenBy"]["cause"]), (&"0755".into(), &"replaced".into()));
     let text = program.ok(["why", "--arch=amd64", &image, "/lib/library"]);
     let expected = format!(
-        "path      /usr/lib/library\nlink      /lib -> usr/lib\n\nlayer     layer 1 of 3\ntype      file\nsize      3\n\
+        "path      /usr/lib/library\nlink      /lib -> usr/lib\n\nlayer     layer 2 of 3\ntype      file\nsize      3\n\
          mode      0644\nowner     7:8\ndigest    {}\n",
         digests[1]
     );
     assert!(text.starts_with(&expected), "{text}");
     assert!(text.contains("command   COPY library /usr/lib\n"), "{text}");
-    assert!(text.contains("hidden    layer 0 of 3\nreason    replaced in layer 1: /usr/lib/library\n"), "{text}");
+    assert!(text.contains("hidden    layer 1 of 3\nreason    replaced in layer 2: /usr/lib/library\n"), "{text}");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn directories_come_from_several_layers() {
     assert_eq!(program.json(["why", "--json", "--arch=amd64", &image, "lib/"])["path"], "/usr/lib");
     assert_eq!(program.json(["why", "--json", "--arch=amd64", &image, "lib"])["path"], "/lib");
     let text = program.ok(["why", "--arch=amd64", &image, "usr/lib"]);
-    assert!(text.contains("layer 1 of 3\ntype      directory, with the attributes\n"), "{text}");
+    assert!(text.contains("layer 2 of 3\ntype      directory, with the attributes\n"), "{text}");
     let root = program.json(["why", "--json", "--arch=amd64", &image, "/"]);
     assert_eq!((&root["path"], root["layers"].as_array().unwrap().len()), (&"/".into(), 3));
 }
@@ -97,7 +97,7 @@ fn a_deletion_names_its_layer() {
     assert_eq!((&by["layer"], &by["cause"], &by["path"]), (&1.into(), &"whiteout".into(), &"/doomed".into()));
     assert_eq!((&by["digest"], &why["hidden"][0]["layer"]), (&digests[1].clone().into(), &0.into()));
     let text = program.ok(["why", "--arch=amd64", &image, "/doomed/deep/file"]);
-    assert!(text.contains("deleted   layer 1 of 3\nreason    whiteout: /doomed\n"), "{text}");
+    assert!(text.contains("deleted   layer 2 of 3\nreason    whiteout: /doomed\n"), "{text}");
 }
 
 #[test]
