@@ -1,6 +1,6 @@
 //! Writes a `root.idx` as an EROFS image or as metadata alone, and prints the seconds it took.
 //!
-//! Usage: `erofs image|lz4|zstd|meta ROOT.IDX LAYERS OUT`.
+//! Usage: `write_image image|lz4|zstd|meta ROOT.IDX LAYERS OUT`.
 
 use std::error::Error;
 use std::fs::File;
