@@ -12,7 +12,7 @@ use vmroot_model::{
     Algorithm, ChildImage, Descriptor, Digest, Document, EMPTY_LAYER, Hasher, ImageConfig, MANIFEST_LIMIT, Manifest,
     MediaType, NewManifest, Reference,
 };
-use vmroot_output::{Cancel, TemporaryFile};
+use vmroot_output::TemporaryFile;
 
 use crate::{Error, Image, LayerRecord, Progress, Record, Result, Store};
 
@@ -123,7 +123,7 @@ impl Store {
             None => self.copy_layer(reader, &blob, &failed)?,
             Some(target) => {
                 let options = RecompressOptions { limits: self.options.limits, ..RecompressOptions::new(target) };
-                let reader = Cancellable { reader, cancel: self.options.cancel.clone() };
+                let reader = self.options.cancel.reader(reader);
                 let reader = recompress(reader, &options, |_| ());
                 let of_level = |source| Error::NewLayer { name: name.clone(), source: Box::new(source) };
                 self.copy_layer(reader.map_err(of_level)?, &blob, &failed)?
@@ -164,7 +164,7 @@ impl Store {
     /// Indexes a blob under its temporary name.
     fn build_new(&self, name: &str, blob: &TemporaryFile) -> Result<BuiltLayer> {
         let file = File::open(blob.path()).map_err(vmroot_output::Error::on("open", blob.path()))?;
-        let stream = pipelined(Cancellable { reader: file, cancel: self.options.cancel.clone() }, &self.options.limits);
+        let stream = pipelined(self.options.cancel.reader(file), &self.options.limits);
         let options = BuildOptions { expected: None, ..self.options.build.clone() };
         build(stream, &self.cache.layout().layers(), &options).map_err(|error| match error {
             _ if self.options.cancel.is_cancelled() => Error::Cancelled,
@@ -217,13 +217,6 @@ fn child_manifest(parent: &Manifest, layer: Option<&WrittenLayer>, config: &Imag
 /// Returns the record of a child, without a name.
 fn child_record(parent: &Image, manifest: &NewManifest, config: &ImageConfig, step: &ChildImage) -> Record {
     let layers = manifest.layers.iter().zip(config.diff_ids());
-    let layer = |(descriptor, diff_id): (&Descriptor, &Digest)| LayerRecord {
-        media_type: descriptor.media_type.clone(),
-        digest: descriptor.digest,
-        diff_id: *diff_id,
-        size: descriptor.size,
-        urls: descriptor.foreign_urls().map(str::to_owned).collect(),
-    };
     let written = Descriptor::of(manifest.media_type(), &manifest.to_bytes());
     let of_parent = parent.record();
     Record {
@@ -231,23 +224,11 @@ fn child_record(parent: &Image, manifest: &NewManifest, config: &ImageConfig, st
         digest: written.digest,
         manifest: written,
         config: manifest.config.clone(),
-        layers: layers.map(layer).collect(),
+        layers: layers.map(|(layer, diff_id)| LayerRecord::new(layer, diff_id)).collect(),
+        created: config.created().map(str::to_owned),
         pulled: step.created.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         // No registry has the image under its name.
         loaded_from: Some(format!("a commit of {}", of_parent.id())),
         ..of_parent.clone()
-    }
-}
-
-/// A reader whose reads fail once the work is cancelled.
-struct Cancellable<R> {
-    reader: R,
-    cancel: Cancel,
-}
-
-impl<R: Read> Read for Cancellable<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.cancel.check().map_err(io::Error::other)?;
-        self.reader.read(buffer)
     }
 }

@@ -38,14 +38,6 @@ pub enum Error {
         /// The matching ids.
         candidates: String,
     },
-    /// A config of which no image can be created.
-    #[error("no image can be created from the config {id}: {reason}")]
-    Config {
-        /// The digest of the config.
-        id: Digest,
-        /// The reason.
-        reason: String,
-    },
     /// A layer of a new image that no image of the store has.
     #[error(
         "image {id}: the layer {diff_id} of the chain {chain_id} is not in the store; pull or load an image with it"
@@ -237,7 +229,6 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoSuchImage(_) | Self::OtherPlatforms { .. } | Self::NoLayer { .. } => ErrorKind::NotFound,
-            Self::Config { .. } => ErrorKind::Integrity,
             Self::Cycle { .. } => ErrorKind::Usage,
             Self::Image { source, .. } => source.kind(),
             Self::Layer { source, .. } | Self::NewLayerEntry { source, .. } => of_layer(source),

@@ -77,8 +77,8 @@ impl Store {
     /// An image that exists stays as it is. A failed call leaves no image.
     ///
     /// # Errors
-    /// - [`Error::Image`] if the config cannot be parsed.
-    /// - [`Error::Config`] if it has no `rootfs`, or more steps of history with a layer than layers.
+    /// - [`Error::Image`] if the config cannot be parsed, has no `rootfs`, or has more steps of history with a layer than
+    ///   layers.
     /// - [`Error::NoLayer`] if no image of the store has one of the layers.
     /// - [`Error::Damaged`] if a layer cannot be completed from the cache.
     /// - [`Error::Cache`] if files of the store cannot be read or written.
@@ -329,21 +329,8 @@ fn known<'a>(snapshot: &'a Snapshot, id: &Digest) -> Result<&'a Record> {
 
 /// Parses the config of a new image.
 fn parse_config(bytes: &[u8]) -> Result<ImageConfig> {
-    let id = Digest::of(bytes);
-    let invalid = |source| Error::Image { image: id.to_string(), source: Box::new(source) };
-    let config = ImageConfig::parse(bytes.to_vec()).map_err(invalid)?;
-    let object: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
-    if object.get("rootfs").is_none_or(serde_json::Value::is_null) {
-        return Err(Error::Config { id, reason: "it has no rootfs".to_owned() });
-    }
-    let (steps, layers) = (config.history().iter().filter(|step| !step.empty_layer).count(), config.diff_ids().len());
-    if steps > layers {
-        return Err(Error::Config {
-            id,
-            reason: format!("{steps} steps of its history have a layer, but it has {layers}"),
-        });
-    }
-    Ok(config)
+    let invalid = |source| Error::Image { image: Digest::of(bytes).to_string(), source: Box::new(source) };
+    ImageConfig::new_from_json(bytes.to_vec()).map_err(invalid)
 }
 
 /// Finds the layers of a config in the store, and an image that has each of them.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use vmroot_model::{Descriptor, Digest, Platform, Reference};
+use vmroot_model::{Platform, Reference};
 use vmroot_transport::ImageSource;
 
 use crate::cached_source::CachedSource;
@@ -170,13 +170,6 @@ impl ChosenImage {
     /// Returns a record of the image, pulled now for `platform` and without a name.
     pub fn record(&self, platform: &Platform) -> Record {
         let layers = self.manifest.layers().iter().zip(self.config.diff_ids());
-        let layer = |(descriptor, diff_id): (&Descriptor, &Digest)| LayerRecord {
-            media_type: descriptor.media_type.clone(),
-            digest: descriptor.digest,
-            diff_id: *diff_id,
-            size: descriptor.size,
-            urls: descriptor.foreign_urls().map(str::to_owned).collect(),
-        };
         let manifest = &self.manifest;
         Record {
             reference: None,
@@ -184,7 +177,7 @@ impl ChosenImage {
             digest: *self.top.digest(),
             manifest: manifest.descriptor(),
             config: manifest.config().clone(),
-            layers: layers.map(layer).collect(),
+            layers: layers.map(|(layer, diff_id)| LayerRecord::new(layer, diff_id)).collect(),
             loaded_from: None,
             created: self.config.created().map(str::to_owned),
             pulled: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),

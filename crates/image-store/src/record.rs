@@ -65,6 +65,17 @@ pub struct LayerRecord {
 }
 
 impl LayerRecord {
+    /// Returns the record of the layer that a manifest's descriptor and a config's diff id describe.
+    pub(crate) fn new(descriptor: &Descriptor, diff_id: &Digest) -> Self {
+        Self {
+            media_type: descriptor.media_type.clone(),
+            digest: descriptor.digest,
+            diff_id: *diff_id,
+            size: descriptor.size,
+            urls: descriptor.foreign_urls().map(str::to_owned).collect(),
+        }
+    }
+
     /// Returns the descriptor for fetching the blob.
     pub(crate) fn descriptor(&self) -> Descriptor {
         Descriptor { urls: self.urls.clone(), ..Descriptor::new(self.media_type.clone(), self.digest, self.size) }

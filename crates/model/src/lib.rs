@@ -56,4 +56,4 @@ pub use root_fs::RootFs;
 pub use schema1::{Schema1, Schema1Layer, is_manifest_of, manifest_digest};
 pub use select::Search;
 pub use split_image::{ImageName, split_image};
-pub use timestamp::rfc3339;
+pub use timestamp::{rfc3339, unix_time};

@@ -28,6 +28,25 @@ fn date(days: u64) -> (u64, u64, u64) {
     (era * 400 + year + next_year, month, day)
 }
 
+/// Returns the seconds since 1970 of a time in RFC 3339's form. `None` if it is malformed or before 1970.
+pub fn unix_time(text: &str) -> Option<u64> {
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<u64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let of_day = number(11..13)? * 3600 + number(14..16)? * 60 + number(17..19)?;
+    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    // Years are counted from March on, so that a leap day is the last day of its year.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    // The number of days from 0000-03-01 to 1970-01-01.
+    let seconds = days.checked_sub(719_468)? * 86_400 + of_day;
+    let zone = text.rfind(['+', '-']).filter(|&at| at > 18).map(|at| (text.as_bytes()[at], at + 1));
+    let Some((sign, at)) = zone else { return Some(seconds) };
+    let offset = number(at..at + 2)? * 3600 + number(at + 3..at + 5)? * 60;
+    if sign == b'-' { Some(seconds + offset) } else { seconds.checked_sub(offset) }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -47,5 +66,22 @@ mod tests {
             assert_eq!(rfc3339(UNIX_EPOCH + Duration::from_secs(seconds)), text);
         }
         assert_eq!(rfc3339(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn times_are_seconds_since_1970() {
+        for (text, seconds) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2024-02-29T12:00:00Z", Some(1_709_208_000)),
+            ("2024-02-29T12:00:00.123456789Z", Some(1_709_208_000)),
+            ("2024-02-29T14:00:00+02:00", Some(1_709_208_000)),
+            ("2024-02-29T11:30:00.5-00:30", Some(1_709_208_000)),
+            ("2000-03-01T00:00:00Z", Some(951_868_800)),
+            ("0001-01-01T00:00:00Z", None),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(unix_time(text), seconds, "{text}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Cancellation by the caller.
 
+use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,6 +70,11 @@ impl Cancel {
         if self.is_cancelled() { Err(Cancelled) } else { Ok(()) }
     }
 
+    /// Returns a reader whose reads fail once the flag is set, with [`Cancelled`] as the cause.
+    pub fn reader<R: Read>(&self, inner: R) -> CancellableReader<R> {
+        CancellableReader { inner, cancel: self.clone() }
+    }
+
     /// Sleeps for `duration`, or until the flag is set.
     ///
     /// # Errors
@@ -90,5 +96,19 @@ impl Cancel {
 impl From<Arc<AtomicBool>> for Cancel {
     fn from(flag: Arc<AtomicBool>) -> Self {
         Self { flag, parent: None }
+    }
+}
+
+/// A reader whose reads fail once the work is cancelled. Created by [`Cancel::reader`].
+#[derive(Debug)]
+pub struct CancellableReader<R> {
+    inner: R,
+    cancel: Cancel,
+}
+
+impl<R: Read> Read for CancellableReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.cancel.check().map_err(io::Error::other)?;
+        self.inner.read(buffer)
     }
 }

@@ -195,7 +195,7 @@ impl Http {
     }
 }
 
-/// Returns the host and port of a URL, whatever its scheme.
+/// Returns the host and port of a URL.
 fn address(url: &Url) -> String {
     format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
 }

@@ -1,13 +1,13 @@
 //! Building an index and contents from a tar or a directory.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, PipeWriter, Read};
+use std::io::{self, BufReader, PipeWriter};
 use std::path::Path;
 use std::thread;
 
 use vmroot_compress::pipelined;
 use vmroot_layer_index::{BuildOptions, BuiltLayer, build};
-use vmroot_output::{Cancel, Hook, Omissions};
+use vmroot_output::{Hook, Omissions};
 
 use super::{LayerBuilder, TopWarning};
 use crate::layer::{LayerOptions, write_plain};
@@ -33,7 +33,7 @@ impl LayerBuilder<'_> {
     }
 
     fn build_tar(&self, file: File) -> Result<BuiltLayer> {
-        let tar = pipelined(Cancellable { file, cancel: self.options.cancel.clone() }, &self.options.limits);
+        let tar = pipelined(self.options.cancel.reader(file), &self.options.limits);
         build(tar, self.directory, &self.build_options()).map_err(|error| self.unless_cancelled(error.into()))
     }
 
@@ -87,18 +87,5 @@ impl LayerBuilder<'_> {
 
     fn unless_cancelled(&self, error: Error) -> Error {
         if self.options.cancel.is_cancelled() { Error::Cancelled } else { error }
-    }
-}
-
-/// A file whose reads fail once the work is cancelled.
-struct Cancellable {
-    file: File,
-    cancel: Cancel,
-}
-
-impl Read for Cancellable {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.cancel.check().map_err(io::Error::other)?;
-        self.file.read(buffer)
     }
 }

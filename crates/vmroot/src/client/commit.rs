@@ -80,6 +80,7 @@ impl Client {
     /// let image = client.commit(&demo, CommitLayer::Empty, &options)?;
     /// assert_eq!(image.config().config().user, "1000");
     /// assert_eq!(image.config().diff_ids(), demo.config().diff_ids());
+    /// assert_eq!(image.record().created.as_deref(), image.config().created());
     /// # Ok::<(), vmroot::Error>(())
     /// ```
     ///
