@@ -47,8 +47,8 @@ pub struct Options {
 
 /// Builds the machine, runs `.ci/run` on it, and removes it.
 pub fn run(options: &Options) -> Result<()> {
-    ensure!(rustix::process::geteuid().is_root(), "only root may make a machine in a directory and enter it");
-    setup::prepare(Purpose::Fresh)?;
+    ensure!(setup::is_root(), "only root may make a machine in a directory and enter it");
+    setup::prepare(Purpose::Fresh);
     let machine = Machine { root: workspace::target().join("fresh") };
     machine.remove()?;
     let outcome = machine.make().and_then(|()| machine.test());
@@ -66,12 +66,7 @@ struct Machine {
 
 impl Machine {
     fn make(&self) -> Result<()> {
-        let mut mmdebstrap = Command::new("mmdebstrap");
-        mmdebstrap.args(["--variant=minbase", "--quiet", &format!("--include={PACKAGES}")]);
-        for setting in settings_of_apt()? {
-            mmdebstrap.arg(format!("--aptopt={setting}"));
-        }
-        process::run(mmdebstrap.arg(codename()?).arg(&self.root).args(sources_of_apt()?))?;
+        bootstrap(&self.root, PACKAGES)?;
         for name in ["resolv.conf", "hosts"] {
             fs::copy(Path::new("/etc").join(name), self.root.join("etc").join(name))
                 .with_context(|| format!("cannot copy /etc/{name}"))?;
@@ -109,6 +104,16 @@ impl Machine {
         }
         Ok(())
     }
+}
+
+/// Makes a minimal Debian in a directory, of the host's release, with further packages (`a,b,c`).
+pub fn bootstrap(root: &Path, packages: &str) -> Result<()> {
+    let mut mmdebstrap = Command::new("mmdebstrap");
+    mmdebstrap.args(["--variant=minbase", "--quiet", &format!("--include={packages}")]);
+    for setting in settings_of_apt()? {
+        mmdebstrap.arg(format!("--aptopt={setting}"));
+    }
+    process::run(mmdebstrap.arg(codename()?).arg(root).args(sources_of_apt()?))
 }
 
 /// Returns the Debian release of the host.

@@ -31,7 +31,7 @@ pub struct Options {
 
 /// Builds the targets and runs them one after the other. A failure does not end the run of the others.
 pub fn run(options: &Options) -> Result<()> {
-    setup::prepare(Purpose::Fuzz)?;
+    setup::prepare(Purpose::Fuzz);
     let targets = if options.targets.is_empty() { all()? } else { options.targets.clone() };
     let directory = workspace::target().join("fuzz");
     let mut build = workspace::cargo();

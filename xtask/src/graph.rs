@@ -72,10 +72,11 @@ pub const GRAPH: &[(&str, &[&str])] = &[
             "image-store",
         ],
     ),
-    ("cli", &["vmroot"]),
+    ("cli", &["sys", "vmroot"]),
     ("testkit", &["errors", "model"]),
     ("test-roots", &["model", "layer-index", "container-fs", "testkit"]),
-    ("xtask", &["model", "testkit"]),
+    ("xtask", &["model", "testkit", "start"]),
+    ("start", &[]),
 ];
 
 /// The only crate that may have unsafe code.

@@ -2,25 +2,23 @@
 
 mod bench;
 mod check;
-mod demo;
+mod dist;
 mod features;
 mod fresh;
 mod fuzz;
 mod graph;
-mod guest;
 mod init;
 mod pages;
 mod process;
 mod release;
 mod serve;
-mod setup;
 mod test;
 mod testdata;
 mod walk;
-mod workspace;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use xtask_start::{guest, setup, tasks, workspace};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The project's development tasks")]
@@ -29,32 +27,31 @@ struct Arguments {
     task: Task,
 }
 
+/// The tasks. `xtask_start` runs `demo` and `guests`, and has a line about each task.
 #[derive(Subcommand)]
 enum Task {
-    /// Run the fast checks: format, crate graph, pages and lints
+    #[command(about = tasks::about("check"))]
     Check,
-    /// Install what is needed, and run all checks and tests
+    #[command(about = tasks::about("test"))]
     Test(test::Options),
-    /// Run `.ci/run` for HEAD on a new minimal Debian in target/fresh; needs root
+    #[command(about = tasks::about("fresh"))]
     Fresh(fresh::Options),
-    /// Run each fuzz target for a while
+    #[command(about = tasks::about("fuzz"))]
     Fuzz(fuzz::Options),
-    /// Build a program outside the workspace with each feature of vmroot alone, and run it where this machine can
+    #[command(about = tasks::about("features"))]
     Features,
-    /// Check licences, manifests, packages and the public API before a release
+    #[command(about = tasks::about("release-check"))]
     ReleaseCheck,
-    /// Write crates/guest/init, from which `vmroot-guest` builds the init
+    #[command(about = tasks::about("init"))]
     Init,
-    /// Fetch kernels and shells of guests, as `test` does
-    Guests,
-    /// Rebuild testdata/
+    #[command(about = tasks::about("testdata"))]
     Testdata,
-    /// Pull, mount, list, read and export an image for two architectures
-    Demo(demo::Options),
-    /// Serve the image of testdata/ from two registries on loopback
+    #[command(about = tasks::about("serve"))]
     Serve,
-    /// Measure vmroot and its rivals, and print a table of ratios and targets
+    #[command(about = tasks::about("bench"))]
     Bench(bench::Options),
+    #[command(about = tasks::about("dist"))]
+    Dist(dist::Options),
 }
 
 fn main() -> Result<()> {
@@ -66,13 +63,27 @@ fn main() -> Result<()> {
         Task::Features => features::run(),
         Task::ReleaseCheck => release::run(),
         Task::Init => init::write(),
-        Task::Guests => {
-            guest::prepare();
-            Ok(())
-        }
         Task::Testdata => testdata::remake(),
-        Task::Demo(options) => demo::run(&options),
         Task::Serve => serve::run(),
         Task::Bench(options) => bench::run(&options),
+        Task::Dist(options) => dist::run(&options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn each_task_is_in_the_help() {
+        let command = Arguments::command();
+        let mut here: Vec<_> = command.get_subcommands().map(|task| task.get_name().to_owned()).collect();
+        here.extend(["demo", "guests"].map(str::to_owned));
+        here.sort();
+        let mut listed: Vec<_> = tasks::TASKS.iter().map(|(name, _)| (*name).to_owned()).collect();
+        listed.sort();
+        assert_eq!(here, listed);
     }
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use anyhow::Result;
 use clap::Args;
+use vmroot_testkit::guest::GUESTS;
 use vmroot_testkit::skip::{NO_SKIP, SKIP_LIST};
 
 use crate::{
@@ -23,7 +24,7 @@ pub struct Options {
 /// Prepares the machine, and runs the checks, the documentation with warnings as errors, and the unit, property, CLI,
 /// system and doc tests.
 pub fn run(options: &Options) -> Result<()> {
-    setup::prepare(Purpose::Test)?;
+    setup::prepare(Purpose::Test);
     guest::prepare();
     check::run()?;
     process::run(workspace::cargo().env("RUSTDOCFLAGS", "-D warnings").args([
@@ -42,8 +43,7 @@ pub fn run(options: &Options) -> Result<()> {
 fn tests(options: &Options, skips: &Path) -> Result<()> {
     let cargo = |arguments: &[&str]| {
         let mut cargo = workspace::cargo();
-        let (guests, directory) = guest::variable();
-        cargo.args(arguments).env(SKIP_LIST, skips).env(guests, directory);
+        cargo.args(arguments).env(SKIP_LIST, skips).env(GUESTS, guest::directory());
         if options.no_skips {
             cargo.env(NO_SKIP, "1");
         }

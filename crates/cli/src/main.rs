@@ -25,6 +25,7 @@ use args::Arguments;
 use context::Context;
 
 fn main() -> ExitCode {
+    vmroot_sys::resolve_with_built_in_services();
     let arguments = Arguments::of_process();
     let global = match arguments.global.with_skopeo() {
         Ok(global) => global,

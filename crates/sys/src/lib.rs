@@ -5,6 +5,7 @@
 
 mod clone;
 mod direct;
+mod host_names;
 mod map;
 mod parent;
 mod record_lock;
@@ -12,6 +13,7 @@ mod writeback;
 
 pub use clone::clone_range;
 pub use direct::{AlignedBuffer, DIRECT_ALIGNMENT, open_direct};
+pub use host_names::resolve_with_built_in_services;
 pub use map::Map;
 pub use parent::end_with_parent;
 pub use record_lock::lock_shared;

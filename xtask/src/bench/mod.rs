@@ -87,7 +87,7 @@ pub fn run(options: &Options) -> Result<()> {
     let known = RACES.iter().flat_map(|race| race.comparisons).map(|comparison| comparison.key);
     ensure!(known.clone().any(wanted), "no such row; there are {}", known.collect::<Vec<_>>().join(", "));
     ensure!(rustix::process::geteuid().is_root(), "the bench mounts, drops caches and builds an image: it needs root");
-    setup::prepare(Purpose::Bench)?;
+    setup::prepare(Purpose::Bench);
     if !options.rivals_only {
         process::run(workspace::cargo().args(["build", "--release", "--package", "vmroot-cli"]))?;
     }

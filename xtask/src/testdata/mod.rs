@@ -33,7 +33,7 @@ pub fn demo_layout() -> PathBuf {
 
 /// Builds the layout and the archive again.
 pub fn remake() -> Result<()> {
-    setup::prepare(Purpose::Testdata)?;
+    setup::prepare(Purpose::Testdata);
     fs::write(workspace::root().join("testdata/saved.tar.gz"), saved::archive())?;
     let directory = demo_layout();
     let busyboxes = [busybox::AMD64, busybox::ARM64].map(|debian| debian.fetch());

@@ -5,11 +5,10 @@
 
 use std::{
     fs::{self, OpenOptions},
+    os::unix::fs::MetadataExt,
     path::Path,
     process::Command,
 };
-
-use anyhow::Result;
 
 use crate::{process, workspace};
 
@@ -18,6 +17,10 @@ use crate::{process, workspace};
 pub enum Purpose {
     /// `cargo xtask demo`.
     Demo,
+    /// `cargo xtask dist`.
+    Dist,
+    /// `cargo xtask guests`, and `cargo xtask demo --boot`.
+    Guests,
     /// `cargo xtask test`.
     Test,
     /// `cargo xtask bench`.
@@ -38,7 +41,7 @@ struct Package {
     reason: &'static str,
 }
 
-use Purpose::{Bench, Demo, Fresh, Fuzz, Test, Testdata};
+use Purpose::{Bench, Demo, Dist, Fresh, Fuzz, Guests, Test, Testdata};
 
 static PACKAGES: &[Package] = &[
     package("acl", "setfacl", &[Test], "images with access control lists"),
@@ -60,14 +63,14 @@ static PACKAGES: &[Package] = &[
     package("libarchive-tools", "bsdtar", &[Test], "an independent reader of tars"),
     package("libcap-ng-dev", "/usr/include/cap-ng.h", &[Bench], "building virtiofsd, a rival"),
     package("libseccomp-dev", "/usr/include/seccomp.h", &[Bench], "building virtiofsd, a rival"),
-    package("mmdebstrap", "mmdebstrap", &[Bench, Testdata, Fresh], "Debian trees and programs of any architecture"),
+    package("mmdebstrap", "mmdebstrap", &[Bench, Testdata, Fresh, Dist], "Debian trees and programs of any architecture"),
     package("mount", "mount", &[Test, Bench, Fresh], "kernel overlayfs, the judge of merges"),
     package("openssl", "openssl", &[Test], "a private certificate authority"),
     package("pigz", "pigz", &[Test], "gzip streams of another maker"),
     package("podman", "podman", &[Test], "an independent keeper of images"),
     package("python3", "pydoc3", &[Test], "an independent reader of tars; the minimal package lacks the module"),
-    package("qemu-system-arm", "qemu-system-aarch64", &[Test], "guests of another architecture"),
-    package("qemu-system-x86", "qemu-system-x86_64", &[Test, Bench], "guests"),
+    package("qemu-system-arm", "qemu-system-aarch64", &[Test, Guests], "guests of another architecture"),
+    package("qemu-system-x86", "qemu-system-x86_64", &[Test, Bench, Guests], "guests"),
     package("qemu-utils", "qemu-img", &[Test], "an independent reader of VMDK"),
     package("skopeo", "skopeo", &[Test, Bench], "an independent reader and writer of registries"),
     package("squashfs-tools", "unsquashfs", &[Test, Bench], "making squashfs images, and judging them"),
@@ -88,7 +91,7 @@ const fn package(
 }
 
 /// Installs missing packages for `purpose` if possible, and reports everything that is still missing.
-pub fn prepare(purpose: Purpose) -> Result<()> {
+pub fn prepare(purpose: Purpose) {
     let missing = missing(purpose);
     if !missing.is_empty() {
         install(&missing);
@@ -97,12 +100,12 @@ pub fn prepare(purpose: Purpose) -> Result<()> {
         rust_components();
     }
     for package in self::missing(purpose) {
-        eprintln!("missing: Debian package {} ({}); tests that need it are skipped", package.name, package.reason);
+        let consequence = if purpose == Test { "; tests that need it are skipped" } else { "" };
+        eprintln!("missing: Debian package {} ({}){consequence}", package.name, package.reason);
     }
     for lack in missing_features(purpose) {
         eprintln!("missing: {lack}");
     }
-    Ok(())
 }
 
 fn missing(purpose: Purpose) -> Vec<&'static Package> {
@@ -114,7 +117,7 @@ fn missing(purpose: Purpose) -> Vec<&'static Package> {
 fn install(packages: &[&Package]) {
     let names: Vec<_> = packages.iter().map(|package| package.name).collect();
     let Some(prefix) = administrator() else {
-        eprintln!("not root: as root, run `apt-get install --no-install-recommends {}`", names.join(" "));
+        eprintln!("this user cannot install packages: as root, run `apt-get install --no-install-recommends {}`", names.join(" "));
         return;
     };
     let apt = |arguments: &[&str]| {
@@ -140,10 +143,15 @@ fn rust_components() {
     }
 }
 
+/// Returns whether this process has the rights of root.
+pub fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
 /// Returns the words that make a command run as root, if that is possible without a password.
 fn administrator() -> Option<&'static [&'static str]> {
     process::find("apt-get")?;
-    if rustix::process::geteuid().is_root() {
+    if is_root() {
         return Some(&[]);
     }
     process::find("sudo")?;
@@ -155,7 +163,7 @@ pub fn missing_fuse() -> Option<&'static str> {
     if OpenOptions::new().read(true).write(true).open("/dev/fuse").is_err() {
         return Some("/dev/fuse, or the right to open it; FUSE mounts are skipped");
     }
-    let root = rustix::process::geteuid().is_root();
+    let root = is_root();
     (!root && process::find("fusermount3").is_none())
         .then_some("fusermount3, by which users other than root mount; FUSE mounts are skipped")
 }
@@ -165,14 +173,14 @@ fn missing_features(purpose: Purpose) -> Vec<&'static str> {
     let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let kernel_has = |name: &str| known.split_whitespace().any(|known| known == name);
     let mut lacks = Vec::new();
-    if matches!(purpose, Testdata | Fresh) {
+    if matches!(purpose, Testdata | Fresh | Dist | Guests) {
         return lacks;
     }
     lacks.extend(missing_fuse());
     if purpose == Demo {
         return lacks;
     }
-    if !rustix::process::geteuid().is_root() {
+    if !is_root() {
         lacks.push("root; tests that mount, make devices or change owners are skipped");
     }
     if !kernel_has("overlay") && !Path::new("/sys/module/overlay").exists() {

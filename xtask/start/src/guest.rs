@@ -9,32 +9,53 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, ensure};
-use vmroot_testkit::guest::{ARCHITECTURES, GUESTS};
+use crate::{
+    error::{Context, Error, Result},
+    process, workspace,
+};
 
-use crate::{process, workspace};
+/// The architectures of guests.
+pub const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
 
 /// Fetches missing guests. If that fails, reports it; the tests that need the guest are then skipped.
 pub fn prepare() {
     for architecture in ARCHITECTURES {
         if let Err(error) = fetch(architecture) {
-            eprintln!("missing: a kernel and a shell for guests of {architecture}, whose tests are skipped: {error:#}");
+            eprintln!("missing: a kernel and a shell for guests of {architecture}, whose tests are skipped: {error}");
         }
     }
 }
 
-/// Returns the variable with the guests' directory for tests, and its value.
-pub fn variable() -> (&'static str, PathBuf) {
-    (GUESTS, workspace::target().join("guest"))
+/// Returns the directory with a directory for each architecture.
+pub fn directory() -> PathBuf {
+    workspace::target().join("guest")
 }
 
-fn fetch(architecture: &str) -> Result<()> {
-    let guest = workspace::target().join("guest").join(architecture);
+/// Returns the path of the kernel of an architecture.
+///
+/// # Errors
+/// The guest was not fetched.
+pub fn kernel(architecture: &str) -> Result<PathBuf> {
+    let directory = directory().join(architecture).join("boot");
+    let entries = fs::read_dir(&directory).context(directory.display())?.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_kernel = |path: &PathBuf| path.to_string_lossy().contains("/vmlinuz-");
+    entries.into_iter().find(is_kernel).context(format!("{}: no kernel", directory.display()))
+}
+
+/// Fetches the guest of an architecture, unless it is there.
+///
+/// # Errors
+/// The packages cannot be fetched or unpacked.
+pub fn fetch(architecture: &str) -> Result<()> {
+    let guest = directory().join(architecture);
     if guest.exists() {
         return Ok(());
     }
+    eprintln!("fetching Debian's kernel, its modules and busybox for guests of {architecture}: {}", guest.display());
     for program in ["apt-get", "apt-cache", "dpkg-deb"] {
-        ensure!(process::find(program).is_some(), "there is no {program}");
+        if process::find(program).is_none() {
+            return Err(Error::new(format!("there is no {program}: kernels are fetched from Debian's packages")));
+        }
     }
     let partial = guest.with_extension("partial");
     if partial.exists() {
@@ -119,7 +140,7 @@ impl Apt {
         let mut entries = fs::read_dir(&self.directory)?.filter_map(|entry| Some(entry.ok()?.path()));
         let is_it =
             |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&beginning));
-        let archive = entries.find(is_it).with_context(|| format!("apt-get downloaded no {package}"))?;
+        let archive = entries.find(is_it).context(format!("apt-get downloaded no {package}"))?;
         process::run(Command::new("dpkg-deb").arg("--extract").args([&archive, tree]))
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 /// Returns the top directory of the checkout.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a directory of the checkout")
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("this package is two directories deep")
 }
 
 /// Returns cargo's target directory.
@@ -27,4 +27,10 @@ pub fn cargo() -> std::process::Command {
         cargo.env_remove(name);
     }
     cargo
+}
+
+/// Returns a path as a command shows it: relative if it is below the working directory of the caller.
+pub fn shown(path: &Path) -> PathBuf {
+    let relative = env::current_dir().ok().and_then(|here| path.strip_prefix(here).map(Path::to_owned).ok());
+    relative.filter(|path| !path.as_os_str().is_empty()).unwrap_or_else(|| path.to_owned())
 }
