@@ -14,5 +14,10 @@ pub fn run() -> Result<()> {
     if !faults.is_empty() {
         bail!("pages and code differ:\n  {}", faults.join("\n  "));
     }
-    process::run(workspace::cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))
+    let lint = |packages: &[&str]| {
+        let lints = ["--all-targets", "--quiet", "--", "-D", "warnings"];
+        process::run(workspace::cargo().arg("clippy").args(packages).args(lints))
+    };
+    lint(&workspace::START)?;
+    lint(&["--workspace"])
 }

@@ -43,15 +43,18 @@ pub struct Options {
     /// Keep the machine in target/fresh for inspection
     #[arg(long)]
     keep: bool,
+    /// Run this task on the machine instead of `.ci/run`, such as `-- demo --boot`
+    #[arg(last = true)]
+    task: Vec<String>,
 }
 
-/// Builds the machine, runs `.ci/run` on it, and removes it.
+/// Builds the machine, runs `.ci/run` or a task on it, and removes it.
 pub fn run(options: &Options) -> Result<()> {
     ensure!(setup::is_root(), "only root may make a machine in a directory and enter it");
     setup::prepare(Purpose::Fresh);
     let machine = Machine { root: workspace::target().join("fresh") };
     machine.remove()?;
-    let outcome = machine.make().and_then(|()| machine.test());
+    let outcome = machine.make().and_then(|()| machine.run(&options.task));
     if options.keep {
         eprintln!("the machine is in {}", machine.root.display());
     } else {
@@ -85,7 +88,7 @@ impl Machine {
         )
     }
 
-    fn test(&self) -> Result<()> {
+    fn run(&self, task: &[String]) -> Result<()> {
         let mut enter = Command::new("unshare");
         enter.args(["--mount", "--propagation=private", "sh", "-c", ENTER]).arg(&self.root);
         enter
@@ -94,7 +97,12 @@ impl Machine {
         for (name, value) in env::vars().filter(|(name, _)| of_the_network(name)) {
             enter.arg(format!("{name}={value}"));
         }
-        process::run(enter.arg(format!("{CHECKOUT}/.ci/run")))
+        if task.is_empty() {
+            enter.arg(format!("{CHECKOUT}/.ci/run"));
+        } else {
+            enter.args(["sh", "-c", "cd \"$0\" && exec cargo xtask \"$@\"", CHECKOUT]).args(task);
+        }
+        process::run(&mut enter)
     }
 
     /// Removes the machine. Its mounts are not visible in this process's namespace.

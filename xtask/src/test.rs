@@ -35,6 +35,7 @@ pub fn run(options: &Options) -> Result<()> {
     ]))?;
     let skips = workspace::target().join("skipped-tests");
     fs::write(&skips, "")?;
+    process::run(workspace::cargo().args(["test", "--quiet"]).args(workspace::START))?;
     let outcome = tests(options, &skips);
     report(&fs::read_to_string(&skips)?);
     outcome

@@ -10,6 +10,7 @@ mod exit;
 mod init;
 mod interruptible;
 mod log;
+mod manual;
 mod output;
 mod paths;
 mod printable;

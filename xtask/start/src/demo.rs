@@ -85,8 +85,8 @@ pub fn run(arguments: &[OsString]) -> Result<()> {
         return io::stdout().write_all(HELP.as_bytes()).context("standard output");
     }
     let image = options.reference.as_deref().unwrap_or("the image of testdata/");
-    eprintln!("demo: builds vmroot, then pulls {image} for {}, inspects,", ARCHITECTURES.join(" and "));
-    eprintln!("mounts, reads and exports it{}.", if options.boot { ", and boots a guest" } else { "" });
+    eprintln!("demo: builds vmroot, and takes {image} through its main commands, for {}:", ARCHITECTURES.join(" and "));
+    eprintln!("pull, inspect, ls, mount, export{}.", if options.boot { ", and boot" } else { "" });
     let program = workspace::target().join("release/vmroot");
     if !program.exists() {
         eprintln!("The first build takes some minutes.");
@@ -99,6 +99,11 @@ pub fn run(arguments: &[OsString]) -> Result<()> {
     }
     let directory = workspace::target().join("demo");
     if directory.exists() {
+        // A demo that was interrupted may have left mounts. A directory without a mount is an error that does not matter.
+        for architecture in ARCHITECTURES {
+            let point = directory.join(architecture).join("mnt");
+            let _ = process::capture(Command::new(&program).arg("umount").arg(point));
+        }
         fs::remove_dir_all(&directory).context(format!("cannot empty {}", directory.display()))?;
     }
     let here = env::current_dir().context("the working directory")?;
@@ -133,30 +138,33 @@ struct Demo<'a> {
 
 impl Demo<'_> {
     fn show(&self, architecture: &str) -> Result<()> {
+        println!("\n# {architecture}");
         let id = self.pull(architecture)?;
-        step(&mut self.vmroot(&["inspect", &id]))?;
-        step(&mut self.vmroot(&["ls", "--long", &id, "/"]))?;
+        // Without the architecture, vmroot notes each time that the image is not for this machine.
+        let image = ["--arch", architecture, &id];
+        step(self.vmroot(&["inspect"]).args(image))?;
+        step(self.vmroot(&["ls", "--long"]).args(image).arg("/"))?;
         let own = self.directory.join(architecture);
-        step(command("mkdir", &["-p"]).arg(workspace::shown(&own)))?;
+        let point = workspace::shown(&own.join("mnt"));
+        step(command("mkdir", &["-p"]).arg(&point))?;
         if setup::missing_fuse().is_none() {
-            self.mount(&id, &own)?;
+            self.mount(image, &point)?;
         }
         for (format, name) in
             [("erofs", "root.erofs"), ("ext4", "root.ext4"), ("tar", "root.tar"), ("prebaked", "prebaked")]
         {
             let out = workspace::shown(&own.join(name));
-            step(self.vmroot(&["export", &id]).arg(&out).args(["--format", format]))?;
-            step(command("du", &["-sh"]).arg(&out))?;
+            step(self.vmroot(&["export"]).args(image).arg(&out).args(["--format", format]))?;
         }
+        pipeline(&format!("du -sh {}/*", process::quoted(workspace::shown(&own))))?;
         if self.options.boot && architecture == host() {
-            self.boot(&id)?;
+            self.boot(image)?;
         }
         Ok(())
     }
 
     /// Pulls the image, and returns the beginning of its id.
     fn pull(&self, architecture: &str) -> Result<String> {
-        println!("\n# {architecture}");
         let layout = workspace::shown(&workspace::root().join(LAYOUT));
         let reference = self.options.reference.clone().unwrap_or_else(|| format!("oci:{}", layout.display()));
         let printed = step(&mut self.vmroot(&["pull", "--arch", architecture, &reference]))?;
@@ -164,23 +172,20 @@ impl Demo<'_> {
         Ok(id.context(format!("vmroot pull printed {printed:?}"))?.to_owned())
     }
 
-    fn mount(&self, id: &str, own: &Path) -> Result<()> {
-        let point = workspace::shown(&own.join("mnt"));
-        step(command("mkdir", &["-p"]).arg(&point))?;
-        step(self.vmroot(&["mount", "--detach", id]).arg(&point))?;
-        let mounted = step(command("ls", &["-l"]).arg(&point)).and_then(|_| {
-            step(command("du", &["-sh", "--apparent-size"]).arg(&point))?;
+    fn mount(&self, image: [&str; 3], point: &Path) -> Result<()> {
+        step(self.vmroot(&["mount", "--detach"]).args(image).arg(point))?;
+        let mounted = step(command("ls", &["-l"]).arg(point)).and_then(|_| {
             // Every byte. The kernel applies the image's permissions to users of the mount.
-            pipeline(&format!("{} | wc -c", process::text(command("tar", &["-cf", "-", "-C"]).arg(&point).arg("."))))
+            pipeline(&format!("{} | wc -c", process::text(command("tar", &["-cf", "-", "-C"]).arg(point).arg("."))))
         });
-        step(self.vmroot(&["umount"]).arg(&point))?;
+        step(self.vmroot(&["umount"]).arg(point))?;
         mounted.map(|_| ())
     }
 
-    fn boot(&self, id: &str) -> Result<()> {
+    fn boot(&self, image: [&str; 3]) -> Result<()> {
         let guest = guest::directory().join(host());
-        let mut boot = self.vmroot(&["boot", id, "--timeout", TIMEOUT, "--kernel"]);
-        boot.arg(workspace::shown(&guest::kernel(host())?));
+        let mut boot = self.vmroot(&["boot"]);
+        boot.args(image).args(["--timeout", TIMEOUT, "--kernel"]).arg(workspace::shown(&guest::kernel(host())?));
         boot.arg("--modules").arg(workspace::shown(&guest.join("lib/modules"))).args(["--via", "erofs"]);
         if self.options.reference.is_some() {
             // The command of an unknown image may never end.

@@ -9,7 +9,7 @@ use std::{
 
 use xtask_start::{
     demo,
-    error::{Context, Error, Result},
+    error::{Error, Result},
     guest, process, setup, tasks, workspace,
 };
 
@@ -37,7 +37,8 @@ fn main() -> ExitCode {
 }
 
 fn run(task: &str, about: &str, arguments: &[OsString]) -> Result<()> {
-    let asks_for_help = arguments.iter().take_while(|word| *word != "--").any(|word| *word == "--help" || *word == "-h");
+    let asks_for_help =
+        arguments.iter().take_while(|word| *word != "--").any(|word| *word == "--help" || *word == "-h");
     match task {
         "demo" => return demo::run(&arguments[1..]),
         _ if asks_for_help => {}
@@ -56,8 +57,7 @@ fn run(task: &str, about: &str, arguments: &[OsString]) -> Result<()> {
 
 /// Builds the package `xtask`, and replaces this process by its program. Returns only if that fails.
 fn become_tasks(arguments: &[OsString]) -> Result<()> {
-    // Cargo puts both programs of a profile into one directory.
-    let program = env::current_exe().context("the path of this program")?.with_file_name("xtask");
+    let program = workspace::target().join("debug/xtask");
     if !program.exists() {
         eprintln!("first the tasks are built, once, which takes about two minutes");
     }

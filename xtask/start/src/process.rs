@@ -3,7 +3,7 @@
 use std::{
     env,
     ffi::OsStr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
 };
 
@@ -50,15 +50,17 @@ pub fn check_status(command: &Command, status: ExitStatus, output: &str) -> Resu
     Err(Error::new(format!("{} failed: {status}\n{}", text(command), output.trim_end()).trim_end()))
 }
 
-/// Returns a command line that a shell understands.
+/// Returns a command line that a shell understands. Cargo is named without the directory of its toolchain.
 pub fn text(command: &Command) -> String {
-    let words = [command.get_program()].into_iter().chain(command.get_args());
+    let program = Path::new(command.get_program());
+    let name = program.file_name().filter(|name| *name == "cargo").unwrap_or(program.as_os_str());
+    let words = [name].into_iter().chain(command.get_args());
     words.map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns a word as a shell needs it.
-fn quoted(word: &OsStr) -> String {
-    let word = word.to_string_lossy();
+pub fn quoted(word: impl AsRef<OsStr>) -> String {
+    let word = word.as_ref().to_string_lossy();
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=,@%+".contains(letter);
     match !word.is_empty() && word.chars().all(is_plain) {
         true => word.into_owned(),

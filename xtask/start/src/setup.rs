@@ -60,10 +60,16 @@ static PACKAGES: &[Package] = &[
     package("fuse-overlayfs", "fuse-overlayfs", &[Bench], "a rival of the mount"),
     package("fuse3", "fusermount3", &[Demo, Test, Bench], "FUSE mounts for users other than root"),
     package("g++", "c++", &[Fuzz], "libFuzzer, which is C++"),
+    package("groff-base", "groff", &[Test], "the reader of man pages"),
     package("libarchive-tools", "bsdtar", &[Test], "an independent reader of tars"),
     package("libcap-ng-dev", "/usr/include/cap-ng.h", &[Bench], "building virtiofsd, a rival"),
     package("libseccomp-dev", "/usr/include/seccomp.h", &[Bench], "building virtiofsd, a rival"),
-    package("mmdebstrap", "mmdebstrap", &[Bench, Testdata, Fresh, Dist], "Debian trees and programs of any architecture"),
+    package(
+        "mmdebstrap",
+        "mmdebstrap",
+        &[Bench, Testdata, Fresh, Dist],
+        "Debian trees and programs of any architecture",
+    ),
     package("mount", "mount", &[Test, Bench, Fresh], "kernel overlayfs, the judge of merges"),
     package("openssl", "openssl", &[Test], "a private certificate authority"),
     package("pigz", "pigz", &[Test], "gzip streams of another maker"),
@@ -117,7 +123,10 @@ fn missing(purpose: Purpose) -> Vec<&'static Package> {
 fn install(packages: &[&Package]) {
     let names: Vec<_> = packages.iter().map(|package| package.name).collect();
     let Some(prefix) = administrator() else {
-        eprintln!("this user cannot install packages: as root, run `apt-get install --no-install-recommends {}`", names.join(" "));
+        eprintln!(
+            "this user cannot install packages: as root, run `apt-get install --no-install-recommends {}`",
+            names.join(" ")
+        );
         return;
     };
     let apt = |arguments: &[&str]| {

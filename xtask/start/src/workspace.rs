@@ -5,6 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The arguments by which cargo finds this package, which is a workspace of its own. `.cargo/config.toml` has the same.
+pub const START: [&str; 4] = ["--manifest-path", "xtask/start/Cargo.toml", "--target-dir", "target/start"];
+
 /// Returns the top directory of the checkout.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("this package is two directories deep")

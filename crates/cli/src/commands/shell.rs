@@ -3,11 +3,10 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::Context as _;
 use clap::CommandFactory;
 
 use crate::args::Arguments;
-use crate::output;
+use crate::{manual, output};
 
 /// Prints the completion script of a shell.
 pub(crate) fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
@@ -19,6 +18,5 @@ pub(crate) fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
 
 /// Writes the man pages to a directory, which is created if it is missing.
 pub(crate) fn man(directory: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
-    clap_mangen::generate_to(Arguments::command(), directory).with_context(|| directory.display().to_string())
+    manual::write(Arguments::command(), directory)
 }

@@ -1,0 +1,80 @@
+//! References between pages.
+
+use clap::Command;
+use clap_mangen::roff::{Roff, bold, roman};
+
+use super::name;
+
+/// Commands whose pages a reader of the first one's may want.
+const RELATED: [(&str, &[&str]); 30] = [
+    ("boot", &["export", "mount", "virtiofs"]),
+    ("cat", &["ls", "resolve", "stat"]),
+    ("commit", &["diff", "history", "mount", "save"]),
+    ("config", &["boot", "inspect"]),
+    ("copy", &["inspect", "login", "pull", "sync"]),
+    ("delete", &["list-tags", "rm", "tag"]),
+    ("df", &["gc", "images"]),
+    ("diff", &["history", "why"]),
+    ("digest", &["inspect", "instances"]),
+    ("export", &["boot", "commit", "mount", "virtiofs"]),
+    ("gc", &["df", "rm", "verify"]),
+    ("history", &["diff", "inspect", "why"]),
+    ("images", &["df", "inspect", "pull", "rm"]),
+    ("inspect", &["config", "history", "images"]),
+    ("layer", &["export"]),
+    ("list-tags", &["repos", "tags"]),
+    ("load", &["pull", "save"]),
+    ("login", &["logout", "registries"]),
+    ("logout", &["login", "registries"]),
+    ("ls", &["cat", "mount", "stat"]),
+    ("mount", &["commit", "export", "umount", "virtiofs"]),
+    ("pull", &["boot", "export", "images", "login", "mount"]),
+    ("rm", &["gc", "images"]),
+    ("save", &["copy", "load"]),
+    ("sync", &["copy", "list-tags"]),
+    ("tag", &["copy", "delete", "list-tags"]),
+    ("tags", &["inspect", "list-tags", "repos"]),
+    ("umount", &["mount"]),
+    ("verify", &["gc", "pull"]),
+    ("virtiofs", &["boot", "mount"]),
+];
+
+/// Writes the section SEE ALSO.
+pub(super) fn see_also(command: &Command, roff: &mut Roff) {
+    let own = name(command);
+    let mut pages = Vec::new();
+    // The pages of the commands above, such as vmroot and vmroot-layer.
+    let above = own.match_indices('-').map(|(end, _)| own[..end].to_owned());
+    let is_page = |page: &String| page == "vmroot" || page == "vmroot-layer" || page == "vmroot-registries";
+    pages.extend(above.filter(is_page).map(|page| (page, "1")));
+    let related = RELATED.iter().find(|(command, _)| own.strip_prefix("vmroot-") == Some(*command));
+    for related in related.into_iter().flat_map(|(_, related)| *related) {
+        pages.push((format!("vmroot-{related}"), "1"));
+    }
+    pages.push(("vmroot-transports".to_owned(), "7"));
+    roff.control("SH", ["SEE ALSO"]);
+    let mut line = Vec::new();
+    for (position, (page, section)) in pages.into_iter().enumerate() {
+        if position > 0 {
+            line.push(roman(", "));
+        }
+        line.extend([bold(page), roman(format!("({section})"))]);
+    }
+    roff.text(line);
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::args::Arguments;
+
+    #[test]
+    fn related_commands_exist() {
+        let program = Arguments::command();
+        for command in RELATED.iter().flat_map(|(command, related)| [&[*command], *related].concat()) {
+            assert!(program.find_subcommand(command).is_some(), "{command}");
+        }
+    }
+}
