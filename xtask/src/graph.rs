@@ -75,8 +75,8 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("cli", &["sys", "vmroot"]),
     ("testkit", &["errors", "model"]),
     ("test-roots", &["model", "layer-index", "container-fs", "testkit"]),
-    ("xtask", &["model", "testkit", "start"]),
-    ("start", &[]),
+    ("xtask", &["model", "testkit", "xtask-start"]),
+    ("xtask-start", &[]),
 ];
 
 /// The only crate that may have unsafe code.

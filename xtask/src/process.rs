@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use wait4::Wait4;
 use xtask_start::process;
 
@@ -40,7 +40,7 @@ pub fn measure(command: &mut Command, log: &File) -> Result<Usage> {
     let before = log.seek(SeekFrom::End(0))?;
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
     let start = Instant::now();
-    let child = command.spawn().with_context(|| format!("cannot start {}", text(command)))?;
+    let child = command.spawn().with_context(|| format!("cannot start {}", process::text(command)))?;
     let ended = child.wait4()?;
     let wall = start.elapsed();
     if !ended.status.success() {

@@ -45,7 +45,7 @@ pub(crate) fn write(command: Command, directory: &Path) -> anyhow::Result<()> {
     let mut command = command.disable_help_subcommand(true);
     command.build();
     write_tree(&command, directory)?;
-    let title = format!(".TH vmroot-transports 7 \"\" {:?} \"\"\n", source());
+    let title = format!(".TH vmroot-transports 7 \"\" {:?} \"\"\n.nh\n.ad l\n", source());
     write_file(&directory.join("vmroot-transports.7"), (title + TRANSPORTS).as_bytes())
 }
 
@@ -74,6 +74,8 @@ fn source() -> String {
 fn render(command: &Command, page: &mut dyn Write) -> io::Result<()> {
     let man = Man::new(with_short_synopsis(command.clone().mut_args(in_sections))).section(COMMANDS).source(source());
     man.render_title(page)?;
+    // No hyphens in names, and no wide gaps beside them.
+    page.write_all(b".nh\n.ad l\n")?;
     man.render_name_section(page)?;
     man.render_synopsis_section(page)?;
     man.render_description_section(page)?;

@@ -6,11 +6,11 @@ use std::{
 };
 
 /// The arguments by which cargo finds this package, which is a workspace of its own. `.cargo/config.toml` has the same.
-pub const START: [&str; 4] = ["--manifest-path", "xtask/start/Cargo.toml", "--target-dir", "target/start"];
+pub const START: [&str; 4] = ["--manifest-path", "xtask-start/Cargo.toml", "--target-dir", "target/start"];
 
 /// Returns the top directory of the checkout.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("this package is two directories deep")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package is a directory of the checkout")
 }
 
 /// Returns cargo's target directory.
