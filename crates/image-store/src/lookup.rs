@@ -22,19 +22,24 @@ impl Store {
     pub fn find(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
         loop {
             let snapshot = self.snapshot()?;
-            let named = match Reference::parse(name) {
-                Ok(reference) => by_reference(&snapshot.records, &reference),
-                Err(_) => Vec::new(),
-            };
-            let record = match named.is_empty() {
-                true => one_by_id(name, &by_id(&snapshot, name), platform)?,
-                false => one_by_platform(name, &named, platform)?,
-            };
+            let record = find_record(&snapshot, name, platform)?;
             // A record that was replaced or removed meanwhile is looked up again: its files may be gone.
             if let Some(pin) = self.pin_current(record) {
                 return self.image(record.clone(), pin);
             }
         }
+    }
+}
+
+/// Returns the record of an image for a platform, by reference, id or prefix of an id.
+pub(crate) fn find_record<'a>(snapshot: &'a Snapshot, name: &str, platform: Option<&Platform>) -> Result<&'a Record> {
+    let named = match Reference::parse(name) {
+        Ok(reference) => by_reference(&snapshot.records, &reference),
+        Err(_) => Vec::new(),
+    };
+    match named.is_empty() {
+        true => one_by_id(name, &by_id(snapshot, name), platform),
+        false => one_by_platform(name, &named, platform),
     }
 }
 
@@ -118,6 +123,5 @@ pub(crate) fn other_platforms(name: &str, wanted: &Platform, records: &[&Record]
 }
 
 pub(crate) fn ambiguous(name: &str, records: &[&Record]) -> Error {
-    let candidates: Vec<_> = records.iter().map(|record| format!("{} ({})", record.id(), record.platform)).collect();
-    Error::Ambiguous { name: name.to_owned(), candidates: candidates.join(", ") }
+    Error::ambiguous(name, records.iter().map(|record| format!("{} ({})", record.id(), record.platform)))
 }
