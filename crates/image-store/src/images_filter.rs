@@ -96,8 +96,8 @@ impl ImageFilter {
     /// Adds a pattern of names: `NAME` for all its tags, or `NAME:TAG`.
     ///
     /// In names, `*` stands for any characters but `/`, `?` for one of them, and `[a-z]` and `[^a-z]` for one of a set.
-    /// `\` takes the meaning of the next character. A pattern must match a whole name, in its short form
-    /// (`alpine:3.20`) or its full one (`docker.io/library/alpine:3.20`).
+    /// `\` takes the meaning of the next character. A pattern must match a whole name in its short form (`alpine:3.20`), or
+    /// in its full one if it begins with `docker.io/`.
     ///
     /// # Errors
     /// [`Error::InvalidFilter`] if the pattern is malformed.

@@ -46,18 +46,18 @@ pub(crate) fn find_record<'a>(snapshot: &'a Snapshot, name: &str, platform: Opti
 pub(crate) fn by_reference<'a>(records: &'a [Arc<Record>], reference: &Reference) -> Vec<&'a Record> {
     let wanted = match reference.digest() {
         Some(digest) => Err(*digest),
-        None => Ok(reference.tag_or_default().map(str::to_owned)),
+        None => Ok(reference.tag_or_default()),
     };
     let matches = |record: &&Record| {
         let Some(own) = &record.reference else { return false };
-        own.name() == reference.name()
+        (own.domain(), own.path()) == (reference.domain(), reference.path())
             && match &wanted {
                 // A digest selects the image even if it was pulled by a tag. The third candidate serves digests of
                 // another algorithm than the store's own.
                 Err(digest) => {
                     [Some(&record.digest), Some(&record.manifest.digest), own.digest()].contains(&Some(digest))
                 }
-                Ok(tag) => own.digest().is_none() && own.tag_or_default().map(str::to_owned) == *tag,
+                Ok(tag) => own.digest().is_none() && own.tag_or_default() == *tag,
             }
     };
     let mut matching: Vec<_> = records.iter().map(|record| &**record).filter(matches).collect();

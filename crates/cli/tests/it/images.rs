@@ -1,7 +1,12 @@
 //! `images` with conditions and formats, `tag` and `untag`.
 
 use serde_json::{Value, json};
+use vmroot_testkit::dockerd::Dockerd;
+use vmroot_testkit::image::docker_archive::{self, Layout};
+use vmroot_testkit::image::{Compression, Format, Image, ImageBuilder};
+use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::registry::Registry;
+use vmroot_testkit::skip;
 
 use crate::program::Program;
 use crate::samples::{image, serve};
@@ -124,4 +129,86 @@ fn tags_are_of_the_cache_or_of_the_registry() {
     assert!(program.fails(3, ["tag", &"ab".repeat(32), "x"]).contains("no such image"));
     assert!(program.fails(3, ["tag", "vmroot:unknown", "x"]).contains("no such image"));
     assert!(program.fails(2, ["tag", &reference, "oci:a:b:c"]).contains("oci:a:b:c"));
+}
+
+/// Builds an image whose layer, time and labels are its own.
+fn labelled(name: &str, created: &str, labels: &Value) -> Image {
+    let builder = ImageBuilder::new().format(Format::Docker).compression(Compression::None);
+    let builder = builder.layer(&Layer::new([Entry::file(name, name)]));
+    builder.config_member("created", created).config_member("config", json!({ "Labels": labels })).build()
+}
+
+/// The conditions and fields are those of `docker images`.
+#[test]
+fn docker_selects_the_same_images() {
+    if Dockerd::is_missing() || skip::needs_program("docker") {
+        return;
+    }
+    let program = Program::new();
+    let engine = Dockerd::start(&[]);
+    let images = [
+        (labelled("a", "2020-01-01T00:00:00Z", &json!({"kind": "a"})), "team/app:1"),
+        (labelled("b", "2021-01-01T00:00:00.25Z", &json!({"kind": "b", "size": "1"})), "app:2"),
+        (labelled("c", "2021-01-01T00:00:00.75Z", &json!({"kind": "a=b", "size": "1"})), "localhost:5000/team/app:1"),
+        (labelled("d", "2022-01-01T00:00:00Z", &json!({})), "team/tool:latest"),
+    ];
+    for (number, (image, name)) in images.iter().enumerate() {
+        let file = docker_archive::write(&[(image, &[name])], Layout::Docker24);
+        let file = program.file(&format!("{number}.tar"), file).display().to_string();
+        engine.docker(&["load", "-i", &file]);
+        program.ok(["load", "--quiet", "--all-platforms", &file]);
+    }
+    engine.docker(&["tag", "app:2", "other/app:v2"]);
+    program.ok(["tag", "app:2", "other/app:v2"]);
+    // An image that loses its name.
+    engine.docker(&["tag", "app:2", "team/tool:latest"]);
+    program.ok(["tag", "--quiet", "app:2", "team/tool:latest"]);
+    let format = "--format={{.Repository}}:{{.Tag}} {{.ID}} {{.CreatedSince}}";
+    for conditions in [
+        &[][..],
+        &["app"],
+        &["app:2"],
+        &["team/*"],
+        &["*/*/app"],
+        &["*/app"],
+        &["localhost:5000/team/app:*"],
+        &["*:1"],
+        &["te?m/[a-s]*"],
+        &["te?m/[^a-s]*"],
+        &["nothing"],
+        &["--filter=reference=app", "--filter=reference=team/app"],
+        &["--filter=dangling=true"],
+        &["--filter=dangling=false"],
+        &["--filter=before=app:2"],
+        &["--filter=since=app:2"],
+        &["--filter=since=team/app:1", "--filter=before=localhost:5000/team/app:1"],
+        &["--filter=label=kind"],
+        &["--filter=label=kind=a"],
+        &["--filter=label=kind=a=b"],
+        &["--filter=label=kind", "--filter=label=size=1"],
+        &["--filter=label=size=1", "*/app"],
+        &["--no-trunc"],
+        &["-a"],
+    ] {
+        // Docker prints the names of one image in any order.
+        let lines = |text: String| {
+            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            lines.sort_unstable();
+            lines
+        };
+        let docker = engine.docker(&[&["images", format], conditions].concat());
+        let ours = program.ok(["images", format].iter().chain(conditions));
+        assert_eq!(lines(ours), lines(docker), "{conditions:?}");
+    }
+    let both = |arguments: &[&str]| {
+        let docker = engine.docker(&[&["images"], arguments].concat());
+        (program.ok(["images"].iter().chain(arguments)).trim().to_owned(), docker)
+    };
+    // The last built image is the first.
+    let (ours, docker) = both(&["--format={{.ID}}", "--filter=dangling=true"]);
+    assert_eq!(ours, docker);
+    let (ours, docker) = both(&["-q", "--filter=label=kind=a", "--filter=dangling=false"]);
+    assert_eq!(ours, docker);
+    let (ours, docker) = both(&["--format=table {{.ID}}\t{{.Repository}}\t{{.CreatedSince}}", "team/app"]);
+    assert_eq!(ours, docker);
 }

@@ -2,10 +2,15 @@
 
 use vmroot_model::Reference;
 
+/// The beginning of the full names of Docker Hub.
+const DOCKER_HUB: &str = "docker.io/";
+
 /// A pattern of names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
     parts: Vec<Part>,
+    /// Whether the pattern is of full names of Docker Hub, which Docker prints without their registry.
+    is_full: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,19 +54,17 @@ impl Pattern {
                 char => Part::Char(char),
             });
         }
-        Ok(Self { parts })
+        Ok(Self { parts, is_full: text.starts_with(DOCKER_HUB) })
     }
 
-    /// Returns whether the pattern matches a name with its tag or digest, or the name alone; in its short form or in
-    /// full.
+    /// Returns whether the pattern matches a name with its tag or digest, or the name alone.
     pub(super) fn fits(&self, reference: &Reference) -> bool {
         let tagged = match reference.tag_or_default() {
             Some(tag) if reference.tag().is_none() => reference.with_tag(tag).unwrap_or_else(|_| reference.clone()),
             _ => reference.clone(),
         };
-        let short = tagged.familiar();
-        let full = tagged.to_string();
-        [&short, &full].into_iter().any(|text| self.matches(text) || self.matches(name_of(text)))
+        let text = if self.is_full { tagged.to_string() } else { tagged.familiar() };
+        self.matches(&text) || self.matches(name_of(&text))
     }
 
     /// Returns whether the pattern matches the whole text.
@@ -197,6 +200,7 @@ mod tests {
             ("alpin", false),
             ("alpine:3", false),
             ("*/*", false),
+            ("*/*/*", false),
         ] {
             assert_eq!(Pattern::parse(pattern).unwrap().fits(&reference), fits, "{pattern}");
         }

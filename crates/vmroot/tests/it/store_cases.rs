@@ -6,7 +6,7 @@ use std::io::Cursor;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use vmroot::{AddedLayer, Client, ClientOptions, Digest, ErrorKind, ImageConfig, NewLayer};
+use vmroot::{AddedLayer, Client, ClientOptions, Digest, ErrorKind, ImageConfig, LoadOptions, NewLayer};
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 
 /// The config of TestAddDelete. Its diff id is the SHA-256 of `foo`, without its algorithm.
@@ -291,4 +291,30 @@ fn missing_layers_are_reported() {
     let damaged = client.damaged().unwrap();
     assert_eq!((damaged.len(), damaged[0].kind()), (1, ErrorKind::Integrity));
     assert!(damaged[0].to_string().contains(&id.to_string()), "{}", damaged[0]);
+}
+
+/// TestNewFromJSON and TestNewFromJSONWithInvalidJSON.
+#[test]
+fn test_new_from_json() {
+    let sample = "{\n\t\"architecture\": \"amd64\",\n\t\"os\": \"linux\",\n\t\"config\": {},\n\t\"rootfs\": {\n\t\t\"type\": \
+                  \"layers\",\n\t\t\"diff_ids\": []\n\t}\n}";
+    let config = ImageConfig::new_from_json(sample.into()).unwrap();
+    assert_eq!((config.raw(), config.run_config()), (sample.as_bytes(), &Default::default()));
+    let error = vmroot::with_causes(&ImageConfig::new_from_json(b"{}".to_vec()).unwrap_err());
+    assert!(error.to_lowercase().contains("rootfs"), "{error}");
+}
+
+/// TestValidateManifest of moby's tarexport.
+#[test]
+fn test_validate_manifest() {
+    let directory = tempfile::tempdir().unwrap();
+    let client = client(&directory.path().join("cache"));
+    let load = |list: &str| {
+        let path = directory.path().join("archive.tar");
+        fs::write(&path, Layer::new([Entry::file("manifest.json", list)]).to_tar(&Encoding::default())).unwrap();
+        client.load_archives(&[path], &LoadOptions::default())
+    };
+    let error = vmroot::with_causes(&load("null").unwrap_err());
+    assert!(error.contains("manifest cannot be null (but can be [])"), "{error}");
+    assert!(load("[]").unwrap().images.is_empty());
 }
