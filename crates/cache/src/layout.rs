@@ -77,6 +77,11 @@ impl Layout {
         self.images().join(key.hex() + ".json")
     }
 
+    /// Returns the file with all image records in a form that is read faster. It is made from them, and can be missing.
+    pub fn catalogue(&self) -> PathBuf {
+        self.root.join("catalogue")
+    }
+
     /// Returns the directory of the lock files.
     pub fn locks(&self) -> PathBuf {
         self.root.join("locks")

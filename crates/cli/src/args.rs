@@ -5,6 +5,7 @@ mod changes;
 mod commit;
 mod copy;
 mod export;
+mod images;
 mod inspect;
 mod layer;
 mod limits;
@@ -33,6 +34,7 @@ pub(crate) use copy::{
     ManifestFormatArgument, MultiArch, SourceArguments, TransferArguments,
 };
 pub(crate) use export::{ExportArguments, FileCompression, Format};
+pub(crate) use images::{ImagesArguments, TagArguments};
 pub(crate) use inspect::{DigestAlgorithm, InspectArguments};
 pub(crate) use layer::LayerCommand;
 pub(crate) use limits::LimitArguments;
@@ -182,8 +184,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         options: Box<SyncArguments>,
     },
-    /// List the images in the cache, or those for one platform
-    Images,
+    /// List the images in the cache; with --quiet, print only their ids
+    Images(ImagesArguments),
     /// Print an image's id, platform, layers and config, from the cache or else from its registry
     Inspect {
         /// Reference, id, prefix of an id, or TRANSPORT:DETAILS
@@ -230,12 +232,16 @@ pub(crate) enum Command {
         #[arg(long, value_name = "TYPE")]
         artifact_type: Option<String>,
     },
-    /// Give an image of a registry another tag, in its repository or in another one; its digest stays the same
-    Tag {
-        /// docker://NAME of the image
-        source: String,
-        /// A tag of the same repository, or docker://NAME
-        destination: String,
+    /// Give an image of the cache further names, or an image of a registry further tags; its digest stays the same
+    ///
+    /// An image that the cache has is tagged there, for each of its platforms in the cache. With docker://, with
+    /// --remote, or if the cache does not have it, the tag is set in the registry.
+    Tag(TagArguments),
+    /// Take names from images of the cache; an image without a name stays, until `rm` or `gc --dangling`
+    Untag {
+        /// NAME or NAME:TAG, for all platforms, unless --platform is given
+        #[arg(required = true)]
+        names: Vec<String>,
     },
     /// Delete an image from its registry by its digest, and so with all its tags, or from an OCI layout
     Delete(DeleteArguments),

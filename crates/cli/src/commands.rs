@@ -42,7 +42,7 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Commit { image, layer, options } => commit::commit(context, &image, layer.as_deref(), &options),
         Command::Copy { source, destination, options } => copy::copy(context, &source, &destination, &options),
         Command::Sync { source, destination, options } => sync::sync(context, &source, &destination, &options),
-        Command::Images => images::images(context),
+        Command::Images(arguments) => images::images(context, &arguments),
         Command::Inspect { image, options } => {
             inspect::inspect(&context.with_retries(&options.retries), &image, &options)
         }
@@ -55,7 +55,8 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Referrers { image, artifact_type } => {
             repository::referrers(&context.with_retries(&image.retries), &image.image, artifact_type.as_deref())
         }
-        Command::Tag { source, destination } => repository::tag(context, &source, &destination),
+        Command::Tag(arguments) => repository::tag(context, &arguments),
+        Command::Untag { names } => images::untag(context, &names),
         Command::Delete(argument) => repository::delete(&context.with_retries(&argument.retries), &argument),
         Command::Config { image, raw } => images::config(context, &image, raw),
         Command::Rm { images } => images::remove(context, &images),

@@ -113,7 +113,12 @@ pub(crate) fn since(time: Time, now: i64) -> String {
     if time.unix() <= FIRST_SHOWN {
         return "N/A".to_owned();
     }
-    format!("{} ago", human_duration(now - time.unix()))
+    ago(time, now)
+}
+
+/// Formats the time since then.
+pub(crate) fn ago(time: Time, now: i64) -> String {
+    format!("{} ago", human_duration(now.saturating_sub(time.unix())))
 }
 
 /// Formats a duration in seconds with its largest unit.

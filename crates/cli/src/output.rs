@@ -129,12 +129,14 @@ pub(crate) fn print_table(header: &[&str], rows: &[Vec<String>]) -> io::Result<(
         cells.chain([header[column].len()]).max().unwrap_or_default()
     };
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    let print = |cells: Vec<&str>| {
+    let mut lines = Lines::new();
+    let mut print = |cells: Vec<&str>| {
         let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        print_line(padded.collect::<Vec<_>>().join("  ").trim_end())
+        lines.print(padded.collect::<Vec<_>>().join("  ").trim_end())
     };
     print(header.to_vec())?;
-    rows.iter().try_for_each(|row| print(row.iter().map(String::as_str).collect()))
+    rows.iter().try_for_each(|row| print(row.iter().map(String::as_str).collect()))?;
+    lines.finish()
 }
 
 /// Prints a note for the user on one line, unless notes are silenced.

@@ -1,8 +1,11 @@
 //! The records and metadata of all images, kept in memory.
 //!
-//! They are read by several threads at the first use, and again where a process has changed them. A reader needs no
+//! They are read from one file or by several threads at the first use, and again where a process has changed them. A reader needs no
 //! lock: it reads again if a writer was at work, and sees a transaction that is not complete as if it were.
 
+mod file;
+
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Read};
@@ -56,31 +59,24 @@ struct StoredFile {
 
 /// Identifies the content of a file that is replaced, and never written in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Version {
+pub(crate) struct Version {
     inode: u64,
-    modified: (i64, i64),
+    /// The time when the file was made. If the file system does not keep it, the time of the last change.
+    made: (u64, u32),
     size: u64,
 }
 
 #[derive(Debug)]
 enum Content {
-    Record(Arc<Entry>),
+    Record(Arc<Record>),
     Metadata(Metadata),
     Damaged(String),
 }
 
-#[derive(Debug)]
-struct Entry {
-    record: Arc<Record>,
-    order: Order,
-}
-
-/// Orders records by name, platform and id. Those without a name are last.
-type Order = (bool, Option<String>, String, Digest);
-
 /// The condition of the directory when it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stamp {
+    inode: u64,
     modified: (i64, i64),
     generation: Vec<u8>,
     journal: Option<Vec<u8>>,
@@ -124,11 +120,12 @@ pub(crate) struct Records {
 impl Snapshot {
     fn new(directory: &Path, files: &Files, unfinished: Option<&Transaction>) -> Self {
         let mut snapshot = Self::default();
-        let entry = |record: &Record| (record.file_name(), Entry::new(record.clone()));
-        let written: HashMap<String, Entry> = unfinished.iter().flat_map(|it| it.write.iter().map(entry)).collect();
+        let entry = |record: &Record| (record.file_name(), Arc::new(record.clone()));
+        let written: HashMap<String, Arc<Record>> =
+            unfinished.iter().flat_map(|it| it.write.iter().map(entry)).collect();
         let removed: HashSet<String> =
             unfinished.iter().flat_map(|it| it.remove.iter().map(Record::file_name)).collect();
-        let mut entries: Vec<(&String, &Entry)> = written.iter().collect();
+        let mut entries: Vec<(&String, &Arc<Record>)> = written.iter().collect();
         for (name, file) in files {
             match &file.content {
                 Content::Record(entry) if !removed.contains(name) && !written.contains_key(name) => {
@@ -141,11 +138,11 @@ impl Snapshot {
             }
         }
         snapshot.damaged.sort();
-        entries.sort_unstable_by(|a, b| a.1.order.cmp(&b.1.order));
-        for (name, entry) in entries {
-            snapshot.by_key.insert(name.clone(), Arc::clone(&entry.record));
-            snapshot.by_id.entry(*entry.record.id()).or_default().push(Arc::clone(&entry.record));
-            snapshot.records.push(Arc::clone(&entry.record));
+        entries.sort_unstable_by(|a, b| order(a.1, b.1));
+        for (name, record) in entries {
+            snapshot.by_key.insert(name.clone(), Arc::clone(record));
+            snapshot.by_id.entry(*record.id()).or_default().push(Arc::clone(record));
+            snapshot.records.push(Arc::clone(record));
         }
         for (id, metadata) in unfinished.iter().flat_map(|it| &it.metadata) {
             match metadata {
@@ -202,25 +199,39 @@ impl Snapshot {
     }
 }
 
-impl Entry {
-    fn new(record: Record) -> Self {
-        let name = record.reference.as_ref().map(ToString::to_string);
-        let order = (name.is_none(), name, record.platform.to_string(), *record.id());
-        Self { record: Arc::new(record), order }
-    }
+/// Orders records by name, platform and id. Those without a name are last.
+fn order(a: &Record, b: &Record) -> Ordering {
+    let by_name = match (&a.reference, &b.reference) {
+        (Some(a), Some(b)) => a.cmp(b),
+        (a, b) => b.is_some().cmp(&a.is_some()),
+    };
+    let by_platform = || a.platform.to_string().cmp(&b.platform.to_string());
+    by_name.then_with(by_platform).then_with(|| a.id().cmp(b.id()))
 }
 
 impl Version {
+    /// Returns the version of a record. Its file gets a new time of change each time the image is used, so that is not
+    /// compared.
     fn of(metadata: &fs::Metadata) -> Self {
-        let modified = (metadata.mtime(), metadata.mtime_nsec());
-        Self { inode: metadata.ino(), modified, size: metadata.size() }
+        Self::at(metadata, metadata.created().or_else(|_| metadata.modified()).unwrap_or(UNIX_EPOCH))
+    }
+
+    /// Returns the version of a file whose time of change means that it was written.
+    pub(crate) fn of_content(metadata: &fs::Metadata) -> Self {
+        Self::at(metadata, metadata.modified().unwrap_or(UNIX_EPOCH))
+    }
+
+    fn at(metadata: &fs::Metadata, time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { inode: metadata.ino(), made: (since.as_secs(), since.subsec_nanos()), size: metadata.size() }
     }
 }
 
 impl Stamp {
     /// Returns whether nothing was written between the two stamps, as far as their times show.
     fn is_same(&self, later: &Self) -> bool {
-        self.modified == later.modified && self.generation == later.generation && self.journal == later.journal
+        let parts = |stamp: &Self| (stamp.inode, stamp.modified);
+        parts(self) == parts(later) && self.generation == later.generation && self.journal == later.journal
     }
 }
 
@@ -250,8 +261,24 @@ impl Store {
         {
             return Ok(Arc::clone(&state.snapshot));
         }
-        let known = state.take().map(|state| state.files).unwrap_or_default();
+        let (known, is_first) = match state.take() {
+            Some(state) => (state.files, false),
+            None => match self.read_catalogue() {
+                Some(kept) if self.is_fresh(&kept.stamp)? => {
+                    let snapshot = Arc::new(Snapshot::new(&self.cache.layout().images(), &kept.files, None));
+                    *state = Some(State { snapshot: Arc::clone(&snapshot), files: kept.files, stamp: kept.stamp });
+                    return Ok(snapshot);
+                }
+                kept => (kept.map(|kept| kept.files).unwrap_or_default(), true),
+            },
+        };
         let scan = self.scan(&known, false)?;
+        let is_known =
+            |(name, file): &(&String, &Arc<StoredFile>)| known.get(*name).is_some_and(|it| Arc::ptr_eq(it, file));
+        let is_new = is_first || scan.files.iter().filter(|file| !is_known(file)).count() >= PARALLEL_FILES;
+        if is_new && scan.stamp.is_settled {
+            self.keep_catalogue(&scan.stamp, &scan.files);
+        }
         let snapshot = Arc::new(Snapshot::new(&self.cache.layout().images(), &scan.files, scan.unfinished.as_ref()));
         for (path, reason) in &snapshot.damaged {
             tracing::warn!("{}", with_causes(&Error::Record { path: path.clone(), reason: reason.clone() }));
@@ -278,7 +305,8 @@ impl Store {
         let modified = (metadata.mtime(), metadata.mtime_nsec());
         // The lock's file is empty or missing until the first change.
         let generation = fs::read(self.cache.layout().lock(&LockName::Images)).unwrap_or_default();
-        Ok(Stamp { modified, generation, journal: self.read_journal()?, is_settled: is_settled(modified) })
+        let inode = metadata.ino();
+        Ok(Stamp { inode, modified, generation, journal: self.read_journal()?, is_settled: is_settled(modified) })
     }
 
     fn is_fresh(&self, stamp: &Stamp) -> Result<bool> {
@@ -315,6 +343,10 @@ impl Store {
             self.take_over(&mut current.files, transaction)?;
             let snapshot = Snapshot::new(&self.cache.layout().images(), &current.files, None);
             let stamp = Stamp { journal: None, is_settled: false, ..self.stamp()? };
+            // The next process compares the files, but does not read them.
+            if transaction.write.len() + transaction.remove.len() >= PARALLEL_FILES {
+                self.keep_catalogue(&stamp, &current.files);
+            }
             *state = Some(State { snapshot: Arc::new(snapshot), files: current.files, stamp });
         }
         Ok(())
@@ -334,7 +366,7 @@ impl Store {
             Ok(())
         };
         for record in &transaction.write {
-            set(record.file_name(), Some(Content::Record(Arc::new(Entry::new(record.clone())))))?;
+            set(record.file_name(), Some(Content::Record(Arc::new(record.clone()))))?;
         }
         for record in &transaction.remove {
             set(record.file_name(), None)?;
@@ -443,7 +475,7 @@ impl Store {
             }
         }
         match self.read_record(&path, repaired) {
-            Ok(Some(record)) => stored(Version::default(), Content::Record(Arc::new(Entry::new(record)))),
+            Ok(Some(record)) => stored(Version::default(), Content::Record(Arc::new(record))),
             Ok(None) => Ok(None),
             Err(Error::Record { reason, .. }) => stored(Version::default(), Content::Damaged(reason)),
             Err(error) => Err(error),
@@ -459,7 +491,7 @@ struct ToRead {
 }
 
 fn parse_entry(bytes: &[u8]) -> std::result::Result<Content, String> {
-    Ok(Content::Record(Arc::new(Entry::new(parse(bytes)?))))
+    Ok(Content::Record(Arc::new(parse(bytes)?)))
 }
 
 fn read(path: &Path) -> Result<Option<(Version, Vec<u8>)>> {

@@ -45,12 +45,12 @@ impl std::fmt::Debug for NewLayer {
 }
 
 /// A layer that is complete under temporary names.
-struct WrittenLayer {
+pub(crate) struct WrittenLayer {
     blob: TemporaryFile,
-    digest: Digest,
-    size: u64,
-    compression: Compression,
-    built: BuiltLayer,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    pub(crate) compression: Compression,
+    pub(crate) built: BuiltLayer,
 }
 
 impl Store {
@@ -105,7 +105,7 @@ impl Store {
     }
 
     /// Writes the blob, the index and the contents of a layer under temporary names.
-    fn write_layer(&self, layer: NewLayer, compression: Option<Target>) -> Result<WrittenLayer> {
+    pub(crate) fn write_layer(&self, layer: NewLayer, compression: Option<Target>) -> Result<WrittenLayer> {
         let NewLayer { name, mut reader } = layer;
         let failed = |source: io::Error| Error::NewLayer { name: name.clone(), source: Box::new(source.into()) };
         let mut start = Vec::new();
@@ -174,7 +174,7 @@ impl Store {
     }
 
     /// Gives a layer its names: first its blob, then its index. What is there already stays.
-    fn publish_layer(&self, layer: WrittenLayer, progress: &Arc<dyn Progress>) -> Result<()> {
+    pub(crate) fn publish_layer(&self, layer: WrittenLayer, progress: &Arc<dyn Progress>) -> Result<()> {
         let diff_id = *layer.built.diff_id();
         let _layer = self.lock(&LockName::Layer(diff_id), &**progress)?;
         {

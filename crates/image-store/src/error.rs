@@ -7,6 +7,9 @@ use vmroot_model::Digest;
 
 use crate::Record;
 
+/// The number of candidates that an error for an ambiguous id lists.
+const MAX_LISTED: usize = 32;
+
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -38,9 +41,25 @@ pub enum Error {
         /// The matching ids.
         candidates: String,
     },
+    /// A condition on images that cannot be parsed.
+    #[error("filter {filter:?}: {reason}")]
+    InvalidFilter {
+        /// The condition.
+        filter: String,
+        /// The reason.
+        reason: String,
+    },
+    /// A name that cannot be given to an image, or taken from it.
+    #[error("{name}: {reason}")]
+    InvalidTag {
+        /// The name.
+        name: String,
+        /// The reason.
+        reason: String,
+    },
     /// A layer of a new image that no image of the store has.
     #[error(
-        "image {id}: the layer {diff_id} of the chain {chain_id} is not in the store; pull or load an image with it"
+        "image {id}: the layer {diff_id} of the chain {chain_id} is not in the store; add it, or pull or load an image with it"
     )]
     NoLayer {
         /// The id of the new image.
@@ -213,6 +232,16 @@ impl Error {
         Self::WriteArchive { source }
     }
 
+    /// Returns the error for a prefix of several ids. It lists the first candidates, and counts the others.
+    pub(crate) fn ambiguous(name: &str, candidates: impl ExactSizeIterator<Item = String>) -> Self {
+        let others = candidates.len().saturating_sub(MAX_LISTED);
+        let mut listed: Vec<String> = candidates.take(MAX_LISTED).collect();
+        if others > 0 {
+            listed.push(format!("and {others} more"));
+        }
+        Self::Ambiguous { name: name.to_owned(), candidates: listed.join(", ") }
+    }
+
     /// Adds the image's name and origin to the remedy of [`Error::Damaged`].
     pub(crate) fn of_image(mut self, record: &Record) -> Self {
         if let Self::Damaged { again, .. } = &mut self {
@@ -229,7 +258,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoSuchImage(_) | Self::OtherPlatforms { .. } | Self::NoLayer { .. } => ErrorKind::NotFound,
-            Self::Cycle { .. } => ErrorKind::Usage,
+            Self::Cycle { .. } | Self::InvalidFilter { .. } | Self::InvalidTag { .. } => ErrorKind::Usage,
             Self::Image { source, .. } => source.kind(),
             Self::Layer { source, .. } | Self::NewLayerEntry { source, .. } => of_layer(source),
             Self::NewLayer { source, .. } | Self::Decompress { source, .. } => source.kind(),

@@ -90,7 +90,7 @@ impl Store {
 }
 
 /// Returns the size of the files and of the targets of symbolic links of a layer in bytes.
-fn file_bytes(index: &Index) -> u64 {
+pub(crate) fn file_bytes(index: &Index) -> u64 {
     let inodes = (0..u64::from(index.inode_count())).filter_map(|number| index.inode_id(number));
     let sized = inodes.map(|ino| index.inode(ino));
     let sized = sized.filter(|inode| matches!(inode.kind(), InodeKind::Regular | InodeKind::Symlink));

@@ -1,7 +1,6 @@
 //! Images by their ids: what the images of a store are made of, and how they are related.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,6 +8,7 @@ use vmroot_errors::with_causes;
 use vmroot_model::{Descriptor, Digest, ImageConfig, MediaType, NewManifest, Platform, chain_ids};
 
 use crate::catalogue::Snapshot;
+use crate::history::file_bytes;
 use crate::journal::Transaction;
 use crate::metadata::Metadata;
 use crate::{Error, Image, LayerRecord, Progress, Record, Result, Store};
@@ -21,9 +21,12 @@ pub struct FreedLayer {
     pub chain_id: Digest,
     /// The digest of the layer's uncompressed tar.
     pub diff_id: Digest,
-    /// The length of the file contents of the layer and those below it, in bytes.
+    /// The size of the files of the layer and those below it in bytes.
     pub size: u64,
-    /// The length of the layer's file contents in bytes.
+    /// The size of the layer's files and of the targets of its symbolic links in bytes, as in [`LayerSize::files`]. 0 if
+    /// the layer is damaged.
+    ///
+    /// [`LayerSize::files`]: crate::LayerSize::files
     pub diff_size: u64,
 }
 
@@ -64,22 +67,19 @@ impl Store {
         match &fitting[..] {
             [] => Err(Error::NoSuchImage(term.to_owned())),
             [id] => Ok(*id),
-            _ => {
-                let candidates: Vec<_> = fitting.iter().map(Digest::to_string).collect();
-                Err(Error::Ambiguous { name: term.to_owned(), candidates: candidates.join(", ") })
-            }
+            _ => Err(Error::ambiguous(term, fitting.iter().map(Digest::to_string))),
         }
     }
 
     /// Creates an image without a name from the bytes of its config, and returns its id. The layers must be those of
-    /// images in the store.
+    /// images in the store, or of [`Store::add_layer`].
     ///
     /// An image that exists stays as it is. A failed call leaves no image.
     ///
     /// # Errors
-    /// - [`Error::Image`] if the config cannot be parsed, has no `rootfs`, or has more steps of history with a layer than
-    ///   layers.
-    /// - [`Error::NoLayer`] if no image of the store has one of the layers.
+    /// - [`Error::Image`] if the config cannot be parsed, has no `rootfs`, has more steps of history with a layer than
+    ///   layers, or is for another operating system than this machine's.
+    /// - [`Error::NoLayer`] if the store does not have one of the layers.
     /// - [`Error::Damaged`] if a layer cannot be completed from the cache.
     /// - [`Error::Cache`] if files of the store cannot be read or written.
     pub fn create(&self, config: &[u8], progress: &Arc<dyn Progress>) -> Result<Digest> {
@@ -91,7 +91,7 @@ impl Store {
             if snapshot.by_id.contains_key(&id) {
                 return Ok(id);
             }
-            let (layers, holders) = known_layers(&snapshot, &config)?;
+            let (layers, holders) = self.known_layers(&snapshot, &config)?;
             // The images that have the layers keep them until the new record does.
             let pins: Vec<_> = holders.iter().map(|holder| self.pin_current(holder)).collect();
             if pins.iter().any(Option::is_none) {
@@ -140,14 +140,17 @@ impl Store {
     }
 
     fn readable(&self, is_wanted: impl Fn(&Snapshot, &Digest) -> bool) -> Result<BTreeMap<Digest, Image>> {
-        let snapshot = self.snapshot()?;
+        let (_pin, records, ()) = self.in_use.pin_all(|| {
+            let snapshot = self.snapshot()?;
+            let wanted = snapshot.ids.iter().filter(|id| is_wanted(&snapshot, id));
+            Ok((wanted.map(|id| (*snapshot.by_id[id][0]).clone()).collect(), ()))
+        })?;
         let mut images = BTreeMap::new();
-        for id in snapshot.ids.iter().filter(|id| is_wanted(&snapshot, id)) {
+        for record in records {
             self.check_cancelled()?;
-            match self.get(id) {
-                Ok(image) => drop(images.insert(*id, image)),
-                // It was removed meanwhile.
-                Err(Error::NoSuchImage(_)) => {}
+            let pin = self.in_use.pin(&record);
+            match self.image(record, pin) {
+                Ok(image) => drop(images.insert(*image.id(), image)),
                 Err(error @ Error::Damaged { .. }) => tracing::warn!("{}", with_causes(&error)),
                 Err(error) => return Err(error),
             }
@@ -156,7 +159,7 @@ impl Store {
     }
 
     /// Returns an error for each damaged record, each damaged file of metadata, and each image whose config is missing or
-    /// damaged. All other images can be used.
+    /// damaged, or that lacks a layer. All other images can be used. [`Store::verify`] also reads the layers.
     ///
     /// # Errors
     /// [`Error::Cache`] if the records cannot be listed or read.
@@ -171,11 +174,48 @@ impl Store {
             self.check_cancelled()?;
             match self.get(id) {
                 Err(error @ Error::Damaged { .. }) => damaged.push(error),
-                Ok(_) | Err(Error::NoSuchImage(_)) => {}
+                Ok(image) => damaged.extend(self.missing_layer(image.record())),
+                Err(Error::NoSuchImage(_)) => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(damaged)
+    }
+
+    /// Returns an error for the first layer that is neither in the store nor can be made from its blob.
+    fn missing_layer(&self, record: &Record) -> Option<Error> {
+        let layout = self.cache.layout();
+        let is_missing = |layer: &&LayerRecord| {
+            let has_index =
+                layout.layer_index(&layer.diff_id).exists() && layout.layer_contents(&layer.diff_id).exists();
+            !has_index && !layout.blob(&layer.digest).exists()
+        };
+        let layer = record.layers.iter().find(is_missing)?;
+        Some(Error::damaged(layout.layer_index(&layer.diff_id), layer.digest).of_image(record))
+    }
+
+    /// Finds the layers of a config in the store, and an image that has each of them.
+    fn known_layers<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        config: &ImageConfig,
+    ) -> Result<(Vec<LayerRecord>, Vec<&'a Record>)> {
+        let mut layers = Vec::new();
+        let mut holders = Vec::new();
+        for (diff_id, chain_id) in config.diff_ids().iter().zip(chain_ids(config.diff_ids())) {
+            let of = |record: &'a Arc<Record>| {
+                let layer = record.layers.iter().find(|layer| layer.diff_id == *diff_id)?;
+                Some((&**record, layer.clone()))
+            };
+            if let Some((holder, layer)) = snapshot.records.iter().find_map(of) {
+                layers.push(layer);
+                holders.push(holder);
+            } else {
+                let added = self.added_layers.get(diff_id);
+                layers.push(added.ok_or(Error::NoLayer { id: *config.digest(), diff_id: *diff_id, chain_id })?);
+            }
+        }
+        Ok((layers, holders))
     }
 
     /// Removes an image with all its names and its metadata. Its children no longer have a parent.
@@ -204,18 +244,17 @@ impl Store {
         let diff_ids = |record: &Record| -> Vec<Digest> { record.layers.iter().map(|layer| layer.diff_id).collect() };
         let others = snapshot.records.iter().filter(|record| record.id() != gone.id());
         let needed: HashSet<Digest> = others.flat_map(|record| chain_ids(&diff_ids(record))).collect();
-        let length = |layer: &LayerRecord| {
-            let contents = self.cache.layout().layer_contents(&layer.diff_id);
-            fs::metadata(contents).map_or(0, |metadata| metadata.len())
-        };
+        let length = |layer: &LayerRecord| self.open_layer(&layer.diff_id).map_or(0, |index| file_bytes(&index));
         let mut size = 0;
         let mut layers = Vec::new();
         for (layer, chain_id) in gone.layers.iter().zip(chain_ids(&diff_ids(gone))) {
             let diff_size = length(layer);
-            size += diff_size;
+            size = u64::saturating_add(size, diff_size);
             layers.push(FreedLayer { chain_id, diff_id: layer.diff_id, size, diff_size });
         }
-        layers.into_iter().rev().take_while(|layer| !needed.contains(&layer.chain_id)).collect()
+        let is_held = |layer: &FreedLayer| self.added_layers.get(&layer.diff_id).is_some();
+        let is_free = |layer: &FreedLayer| !needed.contains(&layer.chain_id) && !is_held(layer);
+        layers.into_iter().rev().take_while(is_free).collect()
     }
 
     /// Sets the parent of an image: the image from which it was made.
@@ -327,27 +366,12 @@ fn known<'a>(snapshot: &'a Snapshot, id: &Digest) -> Result<&'a Record> {
     record.map(|record| &**record).ok_or_else(|| Error::NoSuchImage(id.to_string()))
 }
 
-/// Parses the config of a new image.
+/// Parses the config of a new image, and checks that it is for this operating system.
 fn parse_config(bytes: &[u8]) -> Result<ImageConfig> {
     let invalid = |source| Error::Image { image: Digest::of(bytes).to_string(), source: Box::new(source) };
-    ImageConfig::new_from_json(bytes.to_vec()).map_err(invalid)
-}
-
-/// Finds the layers of a config in the store, and an image that has each of them.
-fn known_layers<'a>(snapshot: &'a Snapshot, config: &ImageConfig) -> Result<(Vec<LayerRecord>, Vec<&'a Record>)> {
-    let mut layers = Vec::new();
-    let mut holders = Vec::new();
-    for (diff_id, chain_id) in config.diff_ids().iter().zip(chain_ids(config.diff_ids())) {
-        let of = |record: &'a Arc<Record>| {
-            let layer = record.layers.iter().find(|layer| layer.diff_id == *diff_id)?;
-            Some((&**record, layer.clone()))
-        };
-        let found = snapshot.records.iter().find_map(of);
-        let (holder, layer) = found.ok_or(Error::NoLayer { id: *config.digest(), diff_id: *diff_id, chain_id })?;
-        layers.push(layer);
-        holders.push(holder);
-    }
-    Ok((layers, holders))
+    let config = ImageConfig::new_from_json(bytes.to_vec()).map_err(invalid)?;
+    ImageConfig::check_os(&config.operating_system()).map_err(invalid)?;
+    Ok(config)
 }
 
 /// Returns the record of a new image without a name, and its manifest.

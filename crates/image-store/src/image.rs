@@ -1,6 +1,5 @@
 //! Images of a store.
 
-use std::fs;
 use std::sync::Arc;
 
 use vmroot_container_fs::ContainerFs;
@@ -8,7 +7,7 @@ use vmroot_model::{Digest, ImageConfig, Reference};
 
 use crate::in_use::Pin;
 use crate::layer::Layer;
-use crate::{Error, Progress, Record, Result, Store};
+use crate::{Progress, Record, Result, Store};
 
 /// An image of a store.
 ///
@@ -17,13 +16,13 @@ use crate::{Error, Progress, Record, Result, Store};
 #[derive(Debug, Clone)]
 pub struct Image {
     record: Record,
-    config: ImageConfig,
+    config: Arc<ImageConfig>,
     pin: Arc<Pin>,
 }
 
 impl Image {
-    pub(crate) fn new(record: Record, config: ImageConfig, pin: Pin) -> Self {
-        Self { record, config, pin: Arc::new(pin) }
+    pub(crate) fn new(record: Record, config: impl Into<Arc<ImageConfig>>, pin: Pin) -> Self {
+        Self { record, config: config.into(), pin: Arc::new(pin) }
     }
 
     /// Lets the next collection remove the files, unless they are needed elsewhere.
@@ -81,13 +80,7 @@ impl Store {
 
     /// Returns the image of a record, with its config from the cache.
     pub(crate) fn image(&self, record: Record, pin: Pin) -> Result<Image> {
-        let path = self.cache.layout().blob(&record.config.digest);
-        let damaged = || Error::damaged(path.clone(), record.config.digest).of_image(&record);
-        let bytes = fs::read(&path).map_err(|_| damaged())?;
-        let config = ImageConfig::parse(bytes).map_err(|_| damaged())?;
-        if config.digest() != &record.config.digest {
-            return Err(damaged());
-        }
+        let config = self.config(&record)?;
         Ok(Image::new(record, config, pin))
     }
 

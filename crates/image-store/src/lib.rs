@@ -4,17 +4,20 @@
 //! merges the layers into a root, and records the images' names. Any number of processes may use a cache at once, and a
 //! process may be killed at any moment: see `docs/formats/cache.md`.
 
+mod added_layer;
 mod cached_source;
 mod caching_reader;
 mod catalogue;
 mod choose;
 mod collect;
 mod commit;
+mod configs;
 mod documents;
 mod error;
 mod history;
 mod identity;
 mod image;
+mod images_filter;
 mod in_use;
 mod journal;
 mod layer;
@@ -30,8 +33,10 @@ mod save;
 mod store;
 mod stored_destination;
 mod stored_source;
+mod tags;
 mod verify;
 
+pub use added_layer::AddedLayer;
 pub use choose::{ChosenImage, Fallback, choose};
 pub use collect::{Collection, Removal};
 pub use commit::{CommitRequest, NewLayer};
@@ -39,6 +44,7 @@ pub use error::{Error, Result};
 pub use history::{HistoryStep, LayerSize};
 pub use identity::FreedLayer;
 pub use image::Image;
+pub use images_filter::ImageFilter;
 pub use journal::Moved;
 pub use load::{LoadOptions, LoadReport, LoadedImage};
 pub use progress::{BlobProgress, NoProgress, Progress};
@@ -48,4 +54,5 @@ pub use save::{SaveFormat, SaveOptions};
 pub use store::{Store, StoreOptions};
 pub use stored_destination::StoredDestination;
 pub use stored_source::StoredSource;
+pub use tags::{Tagged, Untagged};
 pub use verify::{Finding, VerifyReport};

@@ -22,14 +22,7 @@ impl Store {
     pub fn find(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
         loop {
             let snapshot = self.snapshot()?;
-            let named = match Reference::parse(name) {
-                Ok(reference) => by_reference(&snapshot.records, &reference),
-                Err(_) => Vec::new(),
-            };
-            let record = match named.is_empty() {
-                true => one_by_id(name, &by_id(&snapshot, name), platform)?,
-                false => one_by_platform(name, &named, platform)?,
-            };
+            let record = find_record(&snapshot, name, platform)?;
             // A record that was replaced or removed meanwhile is looked up again: its files may be gone.
             if let Some(pin) = self.pin_current(record) {
                 return self.image(record.clone(), pin);
@@ -38,21 +31,33 @@ impl Store {
     }
 }
 
+/// Returns the record of an image for a platform, by reference, id or prefix of an id.
+pub(crate) fn find_record<'a>(snapshot: &'a Snapshot, name: &str, platform: Option<&Platform>) -> Result<&'a Record> {
+    let named = match Reference::parse(name) {
+        Ok(reference) => by_reference(&snapshot.records, &reference),
+        Err(_) => Vec::new(),
+    };
+    match named.is_empty() {
+        true => one_by_id(name, &by_id(snapshot, name), platform),
+        false => one_by_platform(name, &named, platform),
+    }
+}
+
 pub(crate) fn by_reference<'a>(records: &'a [Arc<Record>], reference: &Reference) -> Vec<&'a Record> {
     let wanted = match reference.digest() {
         Some(digest) => Err(*digest),
-        None => Ok(reference.tag_or_default().map(str::to_owned)),
+        None => Ok(reference.tag_or_default()),
     };
     let matches = |record: &&Record| {
         let Some(own) = &record.reference else { return false };
-        own.name() == reference.name()
+        (own.domain(), own.path()) == (reference.domain(), reference.path())
             && match &wanted {
                 // A digest selects the image even if it was pulled by a tag. The third candidate serves digests of
                 // another algorithm than the store's own.
                 Err(digest) => {
                     [Some(&record.digest), Some(&record.manifest.digest), own.digest()].contains(&Some(digest))
                 }
-                Ok(tag) => own.digest().is_none() && own.tag_or_default().map(str::to_owned) == *tag,
+                Ok(tag) => own.digest().is_none() && own.tag_or_default() == *tag,
             }
     };
     let mut matching: Vec<_> = records.iter().map(|record| &**record).filter(matches).collect();
@@ -118,6 +123,5 @@ pub(crate) fn other_platforms(name: &str, wanted: &Platform, records: &[&Record]
 }
 
 pub(crate) fn ambiguous(name: &str, records: &[&Record]) -> Error {
-    let candidates: Vec<_> = records.iter().map(|record| format!("{} ({})", record.id(), record.platform)).collect();
-    Error::Ambiguous { name: name.to_owned(), candidates: candidates.join(", ") }
+    Error::ambiguous(name, records.iter().map(|record| format!("{} ({})", record.id(), record.platform)))
 }

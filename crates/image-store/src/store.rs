@@ -9,7 +9,9 @@ use vmroot_compress::Limits;
 use vmroot_layer_index::BuildOptions;
 use vmroot_output::Cancel;
 
+use crate::added_layer::AddedLayers;
 use crate::catalogue::Catalogue;
+use crate::configs::Configs;
 use crate::in_use::InUse;
 use crate::{Error, Result};
 
@@ -55,6 +57,10 @@ pub struct Store {
     pub(crate) in_use: InUse,
     /// The records of the images, as they were read last.
     pub(crate) catalogue: Catalogue,
+    /// The configs that were read last.
+    pub(crate) configs: Configs,
+    /// The layers that no image has yet.
+    pub(crate) added_layers: AddedLayers,
 }
 
 impl Store {
@@ -71,6 +77,8 @@ impl Store {
             presence: Arc::new(presence),
             in_use: InUse::default(),
             catalogue: Catalogue::default(),
+            configs: Configs::default(),
+            added_layers: AddedLayers::default(),
         };
         store.recover()?;
         Ok(store)

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::DocumentKind;
 use crate::select;
@@ -151,7 +152,18 @@ struct Body {
 #[derive(Default, Deserialize)]
 struct RootFs {
     #[serde(default, deserialize_with = "json::limited_list")]
-    diff_ids: Vec<Digest>,
+    diff_ids: Vec<DiffId>,
+}
+
+/// A diff id. Docker does not check them, and some configs have only the hex digits of a SHA-256.
+struct DiffId(Digest);
+
+impl<'de> Deserialize<'de> for DiffId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let text = if text.len() == 64 && !text.contains(':') { format!("sha256:{text}") } else { text };
+        Digest::parse(&text).map(Self).map_err(D::Error::custom)
+    }
 }
 
 impl ImageConfig {
@@ -182,7 +194,7 @@ impl ImageConfig {
             created: body.created,
             author: body.author,
             config: body.config,
-            diff_ids: body.rootfs.diff_ids,
+            diff_ids: body.rootfs.diff_ids.into_iter().map(|diff_id| diff_id.0).collect(),
             history: body.history,
         })
     }

@@ -80,9 +80,9 @@ pub use vmroot_copy::{
 pub use vmroot_errors::{ErrorKind, Limit, with_causes};
 pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
-    BlobProgress, Collection, Finding, FreedLayer, HistoryStep, Image, LayerRecord, LayerSize, LoadOptions, LoadReport,
-    LoadedImage, Moved, NewLayer, NoProgress, Progress, PullPolicy, Record, Removal, SaveFormat, SaveOptions,
-    VerifyReport,
+    AddedLayer, BlobProgress, Collection, Finding, FreedLayer, HistoryStep, Image, ImageFilter, LayerRecord, LayerSize,
+    LoadOptions, LoadReport, LoadedImage, Moved, NewLayer, NoProgress, Progress, PullPolicy, Record, Removal,
+    SaveFormat, SaveOptions, Tagged, Untagged, VerifyReport,
 };
 pub use vmroot_layer_index::BuildOptions;
 pub use vmroot_model::{

@@ -1,47 +1,176 @@
-//! `images`, `inspect`, `config` and `rm`.
+//! `images`, `inspect`, `config`, `rm` and `untag`.
 
+use std::cmp::Reverse;
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use vmroot::{Description, ImageName, Platform, Record, RuntimeConfig};
+use vmroot::go_template::{Field, Struct, Type};
+use vmroot::{Description, ImageFilter, ImageName, Record, Reference, RuntimeConfig};
 
+use crate::args::ImagesArguments;
 use crate::context::Context;
+use crate::docker_format::{ago, format_rows, human_size, parse_time, short_id};
+use crate::exit::UsageError;
 use crate::output;
 
-/// Lists the images in the cache, or those for the requested platform.
-pub(crate) fn images(context: &Context) -> anyhow::Result<()> {
-    let mut images = context.client()?.images()?;
-    if let Some(wanted) = context.requested_platform() {
-        images.retain(|record| matches_platform(wanted, &record.platform));
+/// The text of a field without a value.
+const NONE: &str = "<none>";
+/// The text of a field whose value is not known. Docker prints the same in lists.
+const UNKNOWN: &str = "N/A";
+
+/// The headers of the fields in tables.
+const HEADERS: [(&str, &str); 12] = [
+    ("ID", "IMAGE ID"),
+    ("Repository", "REPOSITORY"),
+    ("Tag", "TAG"),
+    ("Digest", "DIGEST"),
+    ("Platform", "PLATFORM"),
+    ("CreatedSince", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
+    ("Size", "SIZE"),
+    ("VirtualSize", "SIZE"),
+    ("Containers", "CONTAINERS"),
+    ("SharedSize", "SHARED SIZE"),
+    ("UniqueSize", "UNIQUE SIZE"),
+];
+
+/// Lists the images in the cache that meet all conditions.
+pub(crate) fn images(context: &Context, arguments: &ImagesArguments) -> anyhow::Result<()> {
+    if context.json() && arguments.format.is_some() {
+        return Err(UsageError("--json does not go with --format".to_owned()).into());
     }
+    let filter = filter(context, arguments)?;
+    let mut images = context.client()?.list_images(&filter)?;
     if context.json() {
-        output::print_json(&images.iter().map(summary_json).collect())?;
-        return Ok(());
+        return Ok(output::print_json(&images.iter().map(|record| summary_json(record)).collect())?);
     }
-    let row = |record: &Record| {
-        vec![
-            display_name(record),
+    if arguments.format.is_none() && !context.quiet() {
+        return print_table(&images, arguments);
+    }
+    images.sort_by_cached_key(|record| Reverse(parse_time(record.created.as_deref()).unix()));
+    match arguments.format.as_deref() {
+        None | Some("" | "table") if context.quiet() => print_ids(&images, arguments),
+        format => print_formatted(&images, arguments, format.unwrap_or_default()),
+    }
+}
+
+fn filter(context: &Context, arguments: &ImagesArguments) -> vmroot::Result<ImageFilter> {
+    let mut filter = ImageFilter::new();
+    if arguments.all {
+        filter = filter.all();
+    }
+    if let Some(platform) = context.requested_platform() {
+        filter = filter.platform(platform.clone());
+    }
+    for name in &arguments.names {
+        filter = filter.reference(name)?;
+    }
+    for condition in &arguments.filter {
+        filter = filter.add(condition)?;
+    }
+    Ok(filter)
+}
+
+fn print_table(images: &[Arc<Record>], arguments: &ImagesArguments) -> anyhow::Result<()> {
+    let mut header = vec!["REFERENCE", "PLATFORM", "ID", "SIZE", "PULLED"];
+    if arguments.digests {
+        header.insert(1, "DIGEST");
+    }
+    let row = |record: &Arc<Record>| {
+        let mut row = vec![
+            record.reference.as_ref().map_or_else(|| NONE.to_owned(), Reference::familiar),
             record.platform.to_string(),
-            record.id().hex()[..12].to_owned(),
-            output::format_bytes(record.layers.iter().map(|layer| layer.size).sum()),
+            printed_id(record, arguments),
+            output::format_bytes(size(record)),
             format_age(record.pulled),
-        ]
+        ];
+        if arguments.digests {
+            row.insert(1, record.digest.to_string());
+        }
+        row
     };
-    Ok(output::print_table(
-        &["REFERENCE", "PLATFORM", "ID", "SIZE", "PULLED"],
-        &images.iter().map(row).collect::<Vec<_>>(),
-    )?)
+    Ok(output::print_table(&header, &images.iter().map(row).collect::<Vec<_>>())?)
 }
 
-/// Returns whether an image is for the requested platform. A platform without a variant matches all variants.
-fn matches_platform(wanted: &Platform, platform: &Platform) -> bool {
-    let (wanted, platform) = (wanted.normalised(), platform.normalised());
-    let same_system = wanted.os == platform.os && wanted.architecture == platform.architecture;
-    same_system && (wanted.variant.is_none() || wanted.variant == platform.variant)
+/// Prints each id once, one a line.
+fn print_ids(images: &[Arc<Record>], arguments: &ImagesArguments) -> anyhow::Result<()> {
+    let mut printed = HashSet::new();
+    let mut lines = output::Lines::new();
+    for record in images.iter().filter(|record| printed.insert(*record.id())) {
+        lines.print(printed_id(record, arguments))?;
+    }
+    Ok(lines.finish()?)
 }
 
-fn display_name(record: &Record) -> String {
-    record.reference.as_ref().map_or_else(|| "<none>".to_owned(), vmroot::Reference::familiar)
+/// Prints with a format of `docker images`.
+fn print_formatted(images: &[Arc<Record>], arguments: &ImagesArguments, format: &str) -> anyhow::Result<()> {
+    let digest = if arguments.digests { "\t{{.Digest}}" } else { "" };
+    let format = match format {
+        "" | "table" => format!(
+            "table {{{{.Repository}}}}\t{{{{.Tag}}}}{digest}\t{{{{.ID}}}}\t\
+             {{{{if .CreatedSince}}}}{{{{.CreatedSince}}}}{{{{else}}}}N/A{{{{end}}}}\t{{{{.Size}}}}"
+        ),
+        "raw" => format!(
+            "repository: {{{{.Repository}}}}\ntag: {{{{.Tag}}}}\n{}image_id: {{{{.ID}}}}\n\
+             created_at: {{{{.CreatedAt}}}}\nvirtual_size: {{{{.Size}}}}\n",
+            if arguments.digests { "digest: {{.Digest}}\n" } else { "" }
+        ),
+        table if table.starts_with("table") && !table.contains("{{.Digest}}") => format!("{table}{digest}"),
+        other => other.to_owned(),
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    let rows: Vec<Value> = images.iter().map(|record| fields(record, arguments, now)).collect();
+    let invalid = |error: vmroot::go_template::Error| UsageError(format!("--format: {error}"));
+    Ok(output::print_text(&format_rows(&format, &rows, &row_type(), &HEADERS).map_err(invalid)?)?)
+}
+
+/// Returns the fields of docker's templates.
+fn fields(record: &Record, arguments: &ImagesArguments, now: i64) -> Value {
+    let reference = record.reference.as_ref();
+    let created = parse_time(record.created.as_deref());
+    // Without a tag and a digest, the name is that of the repository.
+    let repository = reference.map(|reference| {
+        let familiar = reference.familiar();
+        let name = familiar.split_once('@').map_or(&*familiar, |(name, _)| name);
+        let tag = reference.tag().map_or(0, |tag| tag.len() + 1);
+        name[..name.len() - tag].to_owned()
+    });
+    let tag = reference.filter(|reference| reference.digest().is_none()).and_then(Reference::tag_or_default);
+    let size = human_size(size(record));
+    json!({
+        "ID": printed_id(record, arguments),
+        "Repository": repository.as_deref().unwrap_or(NONE),
+        "Tag": tag.unwrap_or(NONE),
+        "Digest": reference.map_or_else(|| NONE.to_owned(), |_| record.digest.to_string()),
+        "Platform": record.platform.to_string(),
+        "CreatedSince": if record.created.is_some() { ago(created, now) } else { String::new() },
+        "CreatedAt": created.to_string(),
+        "Size": &size,
+        "VirtualSize": &size,
+        "Containers": UNKNOWN,
+        "SharedSize": UNKNOWN,
+        "UniqueSize": UNKNOWN,
+    })
+}
+
+fn row_type() -> Type {
+    // In the order in which docker writes them as JSON.
+    let mut names: Vec<&str> = HEADERS.iter().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    let fields = names.into_iter().map(|name| Field::new(name, Type::String)).collect();
+    Type::Struct(Struct { name: "*formatter.imageContext", fields })
+}
+
+fn printed_id(record: &Record, arguments: &ImagesArguments) -> String {
+    let id = record.id().to_string();
+    if arguments.no_trunc { id } else { short_id(&id).to_owned() }
+}
+
+/// Returns the bytes of the layers as they are stored.
+fn size(record: &Record) -> u64 {
+    record.layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add)
 }
 
 fn summary_json(record: &Record) -> Value {
@@ -50,8 +179,9 @@ fn summary_json(record: &Record) -> Value {
         "reference": record.reference.as_ref().map(ToString::to_string),
         "digest": record.digest,
         "platform": record.platform.to_string(),
-        "size": record.layers.iter().map(|layer| layer.size).sum::<u64>(),
+        "size": size(record),
         "pulled": record.pulled,
+        "created": record.created,
     })
 }
 
@@ -167,7 +297,7 @@ pub(crate) fn remove(context: &Context, names: &[String]) -> anyhow::Result<()> 
         let image = client.find(name, context.requested_platform())?;
         context.note_platform(name, &image.record().platform);
         let by_name = ImageName::has_transport(name)
-            || vmroot::Reference::parse(name).is_ok_and(|reference| {
+            || Reference::parse(name).is_ok_and(|reference| {
                 image.record().reference.as_ref().is_some_and(|own| own.name() == reference.name())
             });
         let removed = if by_name { client.remove_name(&image) } else { client.remove(&image) }?;
@@ -179,4 +309,42 @@ pub(crate) fn remove(context: &Context, names: &[String]) -> anyhow::Result<()> 
         }
     }
     Ok(())
+}
+
+/// Takes names from images, and keeps the images.
+pub(crate) fn untag(context: &Context, names: &[String]) -> anyhow::Result<()> {
+    let client = context.client()?;
+    let parse = |name: &String| match Reference::parse(name) {
+        Ok(reference) => Ok(reference),
+        Err(_) if vmroot::is_id(name) => {
+            Err(UsageError(format!("{name} is an id: untag takes names, and `vmroot rm {name}` removes the image"))
+                .into())
+        }
+        Err(error) => Err(anyhow::Error::from(vmroot::Error::from(error))),
+    };
+    let references = names.iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut removed = Vec::new();
+    for reference in &references {
+        let untagged = client.untag(reference, context.requested_platform())?;
+        for id in &untagged.dangling {
+            let hex = id.hex();
+            let short = &hex[..12];
+            output::print_note(&format!(
+                "{short} has no name now: `vmroot rm {short}` or `vmroot gc --dangling` removes it"
+            ));
+        }
+        for record in untagged.records {
+            if !context.json() {
+                output::print_line(record.reference.as_ref().map(ToString::to_string).unwrap_or_default())?;
+                continue;
+            }
+            removed.push(json!({
+                "reference": record.reference.as_ref().map(ToString::to_string),
+                "platform": record.platform.to_string(),
+                "id": record.id(),
+                "dangling": untagged.dangling.contains(record.id()),
+            }));
+        }
+    }
+    if context.json() { Ok(output::print_json(&removed.into())?) } else { Ok(()) }
 }

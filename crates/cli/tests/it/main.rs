@@ -22,6 +22,7 @@ mod foreign;
 mod guests;
 mod history;
 mod housekeeping;
+mod images;
 mod inspecting;
 mod interrupting;
 mod layers;

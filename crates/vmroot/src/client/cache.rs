@@ -56,16 +56,22 @@ impl Client {
     /// Finds the image of a short name with a meaning of its own in the configuration.
     #[cfg(feature = "registry")]
     fn find_by_short_name(&self, name: &str, platform: Option<&Platform>) -> Result<Option<Image>> {
-        if is_id(name) || Reference::parse(name).is_err() {
-            return Ok(None);
-        }
-        for reference in self.registries.configured_names(name)? {
+        for reference in self.configured_names(name)? {
             match self.store.find(&reference.to_string(), platform) {
                 Err(vmroot_image_store::Error::NoSuchImage(_)) => {}
                 found => return Ok(Some(found?)),
             }
         }
         Ok(None)
+    }
+
+    /// Returns the names that a short name stands for in the configuration.
+    #[cfg(feature = "registry")]
+    pub(super) fn configured_names(&self, name: &str) -> Result<Vec<Reference>> {
+        if is_id(name) || Reference::parse(name).is_err() {
+            return Ok(Vec::new());
+        }
+        self.registries.configured_names(name)
     }
 
     /// Finds the image of a file, if it was loaded before.

@@ -118,7 +118,8 @@ impl Client {
         Ok(self.registry().repositories(host)?)
     }
 
-    /// Deletes the manifest or index of a reference from its repository, with all tags that name it. Returns its digest.
+    /// Deletes the manifest or index of a reference from its repository in a registry, with all tags that name it. Returns
+    /// its digest. [`Self::delete_image`] deletes an image of the cache.
     ///
     /// ```
     /// # let cache = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Tests of the facade: layers and files on top of a root, cancellation, clients that are shared by threads and tasks,
+//! Tests of the facade: layers and files on top of a root, images by ids and names, cancellation, clients that are shared by threads and tasks,
 //! and the examples.
 
 mod additions;
@@ -6,6 +6,8 @@ mod cancelling;
 mod examples;
 mod identities;
 mod layers;
+mod listing;
 mod roots;
+mod store_cases;
 mod tasks;
 mod together;
