@@ -94,8 +94,13 @@ impl Layout {
         })
     }
 
+    /// Returns the directory of the damaged files that could not be repaired.
+    pub fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
     /// Returns every directory that must exist.
-    pub(crate) fn directories(&self) -> [PathBuf; 6] {
+    pub(crate) fn directories(&self) -> [PathBuf; 7] {
         [
             self.blobs(Algorithm::Sha256),
             self.blobs(Algorithm::Sha512),
@@ -103,6 +108,7 @@ impl Layout {
             self.roots(),
             self.images(),
             self.locks(),
+            self.quarantine(),
         ]
     }
 }

@@ -27,6 +27,7 @@ mod pull;
 mod record;
 mod root;
 mod save;
+mod space;
 mod store;
 mod stored_destination;
 mod stored_source;
@@ -41,11 +42,14 @@ pub use identity::FreedLayer;
 pub use image::Image;
 pub use journal::Moved;
 pub use load::{LoadOptions, LoadReport, LoadedImage};
-pub use progress::{BlobProgress, NoProgress, Progress};
+pub use progress::{BlobProgress, NoProgress, Progress, VerifyProgress};
 pub use pull::{PullPolicy, PullRequest};
 pub use record::{LayerRecord, Record};
 pub use save::{SaveFormat, SaveOptions};
+pub use space::{ImageSpace, LayerSpace, RootSpace, SpaceUsage};
 pub use store::{Store, StoreOptions};
 pub use stored_destination::StoredDestination;
 pub use stored_source::StoredSource;
-pub use verify::{Finding, VerifyReport};
+pub use verify::{
+    AffectedImage, FileKind, Finding, FindingState, ImageOrigins, NoOrigins, QuarantinedFile, VerifyReport,
+};

@@ -51,8 +51,8 @@ mod top;
 mod validate;
 
 pub use client::{
-    Client, ClientOptions, CommitLayer, CommitOptions, ImageDocuments, PullOptions, SyncDestination, SyncItem,
-    SyncOptions, SyncSource, TransportOptions, Why,
+    Client, ClientOptions, CommitLayer, CommitOptions, ImageDocuments, PullOptions, RepairOptions, SyncDestination,
+    SyncItem, SyncOptions, SyncSource, TransportOptions, Why,
 };
 #[cfg(feature = "registry")]
 pub use client::{ImageInstance, RegistryConfiguration, is_tag_list_refused};
@@ -80,9 +80,10 @@ pub use vmroot_copy::{
 pub use vmroot_errors::{ErrorKind, Limit, with_causes};
 pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
-    BlobProgress, Collection, Finding, FreedLayer, HistoryStep, Image, LayerRecord, LayerSize, LoadOptions, LoadReport,
-    LoadedImage, Moved, NewLayer, NoProgress, Progress, PullPolicy, Record, Removal, SaveFormat, SaveOptions,
-    VerifyReport,
+    AffectedImage, BlobProgress, Collection, FileKind, Finding, FindingState, FreedLayer, HistoryStep, Image,
+    ImageSpace, LayerRecord, LayerSize, LayerSpace, LoadOptions, LoadReport, LoadedImage, Moved, NewLayer, NoProgress,
+    Progress, PullPolicy, QuarantinedFile, Record, Removal, RootSpace, SaveFormat, SaveOptions, SpaceUsage,
+    VerifyProgress, VerifyReport,
 };
 pub use vmroot_layer_index::BuildOptions;
 pub use vmroot_model::{
