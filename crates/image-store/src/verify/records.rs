@@ -11,6 +11,7 @@ use crate::metadata;
 use crate::record::{Copies, copy_of, read_copies};
 use crate::{Record, Result, Store};
 
+const MISPLACED: &str = "is the record of another name or platform";
 const FROM_COPY: &str = "written again from its other copy";
 
 /// The files of the records, as a verification reads them: both copies of each.
@@ -60,15 +61,18 @@ enum RecordFault {
     Copy { path: PathBuf, problem: String },
     /// Neither copy can be used.
     Both(String),
+    /// A whole record in the place of another one.
+    Misplaced(Box<Record>),
 }
 
 /// Returns the fault of the record at `path`, if it has one. A missing copy is that of a process that was killed, and no
 /// fault.
 fn fault_of(path: &Path) -> Result<Option<RecordFault>> {
-    let misnamed = || RecordFault::Both("is the record of another name or platform".to_owned());
     Ok(match read_copies(path)? {
         Copies::Neither => None,
-        Copies::Both(record) | Copies::One { record, .. } if !is_at(&record, path) => Some(misnamed()),
+        Copies::Both(record) | Copies::One { record, .. } if !is_at(&record, path) => {
+            Some(RecordFault::Misplaced(record))
+        }
         Copies::Both(_) | Copies::One { problem: None, .. } => None,
         Copies::One { problem: Some(problem), other, .. } => Some(RecordFault::Copy { path: other, problem }),
         Copies::Damaged(reason) => Some(RecordFault::Both(reason)),
@@ -112,6 +116,7 @@ impl Check<'_> {
         let found = match fault_of(path)? {
             Some(RecordFault::Copy { path, problem }) => Finding::new(path, FileKind::Record, problem),
             Some(RecordFault::Both(problem)) => Finding::new(path, FileKind::Record, problem),
+            Some(RecordFault::Misplaced(_)) => Finding::new(path, FileKind::Record, MISPLACED),
             None if self.is_repair() => return self.store.restore_copy(path, &**self.progress),
             None => return Ok(()),
         };
@@ -128,11 +133,17 @@ impl Check<'_> {
                 self.store.write_other_copy(&lock, path)?;
                 Ok(Some(found.repaired(FROM_COPY)))
             }
-            Some(RecordFault::Both(_)) => {
+            Some(fault) => {
                 let first = self.quarantine(&found)?;
                 let second = self.quarantine(&Finding { path: copy_of(path), ..found.clone() })?;
                 let quarantined = first.or(second).map(|aside| aside.path);
-                Ok(Some(Finding { quarantined, ..found.lost("neither copy can be used") }))
+                let has_own = |record: &Record| self.needs.records.iter().any(|other| other.key() == record.key());
+                Ok(Some(match fault {
+                    RecordFault::Misplaced(record) if has_own(&record) => {
+                        found.set_aside(quarantined, "the image has its own record")
+                    }
+                    _ => Finding { quarantined, ..found.lost("neither copy can be used") },
+                }))
             }
         }
     }

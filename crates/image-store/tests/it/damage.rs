@@ -8,10 +8,10 @@ use vmroot_image_store::FindingState::{Quarantined, Repaired};
 use vmroot_image_store::{Finding, FindingState, NoOrigins, PullPolicy};
 use vmroot_layer_index::format::Header;
 use vmroot_model::Reference;
-use vmroot_testkit::image::{Compression, Image};
+use vmroot_testkit::image::{Compression, Image, ImageBuilder};
 use vmroot_testkit::registry::{Fault, Rule};
 
-use crate::fixture::{Fixture, builder, damage, image, name_in, no_progress, replace, request};
+use crate::fixture::{Fixture, damage, image, name_in, no_progress, replace, request, with_layers};
 
 const MERGED: &str = "merged again from its layers";
 const UNNEEDED: &str = "moved to the quarantine; no image needs it";
@@ -371,8 +371,13 @@ fn a_record_is_written_again_from_its_copy_or_lost() {
     // A whole record under the name of another one.
     let other = json.with_file_name(format!("{}.json", "0".repeat(64)));
     fs::copy(&json, &other).unwrap();
-    assert_eq!(cache.repaired(), found(&other, FindingState::Lost, "neither copy can be used"));
+    let action = "moved to the quarantine; the image has its own record";
+    assert_eq!(cache.repaired(), found(&other, Quarantined, action));
     assert_eq!(cache.fixture.store.images().unwrap().len(), 1);
+    // The only one of its image.
+    fs::rename(&json, &other).unwrap();
+    fs::remove_file(&copy).unwrap();
+    assert_eq!(cache.repaired(), found(&other, FindingState::Lost, "neither copy can be used"));
 }
 
 #[test]
@@ -419,7 +424,7 @@ fn wrong_permissions_are_corrected() {
 #[test]
 fn a_blob_of_another_compression_is_not_missing() {
     let cache = DamagedCache::new();
-    let other = builder("needed").compression(Compression::None).build();
+    let other = with_layers(ImageBuilder::new().compression(Compression::None), "needed").build();
     assert_eq!(other.layers[1].diff_id, cache.needed.layers[1].diff_id);
     let reference = cache.fixture.serve(&other, "plain");
     cache.fixture.pull(&reference).unwrap();
@@ -441,9 +446,13 @@ fn a_damaged_partial_blob_is_set_aside() {
     let blob = cache.fixture.blob(&digest);
     let partial = blob.with_extension("partial");
     let bytes = fs::read(&blob).unwrap();
-    for (content, is_damaged) in
-        [(&bytes[..5], false), (&bytes[..], false), (&[&bytes[..], b"x"].concat(), true), (&vec![1; bytes.len()], true)]
-    {
+    let contents = [
+        (bytes[..5].to_vec(), false),
+        (bytes.clone(), false),
+        ([&bytes[..], b"x"].concat(), true),
+        (vec![1; bytes.len()], true),
+    ];
+    for (content, is_damaged) in contents {
         fs::write(&partial, content).unwrap();
         let expected = if is_damaged {
             found(&partial, Quarantined, "moved to the quarantine; a fetch begins again")

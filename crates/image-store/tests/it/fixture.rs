@@ -163,9 +163,14 @@ pub(crate) fn image(text: &str) -> BuiltImage {
 }
 
 pub(crate) fn builder(text: &str) -> ImageBuilder {
+    with_layers(ImageBuilder::new(), text)
+}
+
+/// Adds the layers of [`image`].
+pub(crate) fn with_layers(builder: ImageBuilder, text: &str) -> ImageBuilder {
     let base = Layer::new([Entry::file("base", noise(1, 50_000)), Entry::file("gone", "x")]);
     let top = Layer::new([Entry::file("name", text), Entry::file("own", noise(text.len() as u64, 30_000))]);
-    ImageBuilder::new().layer(&base).layer(&top)
+    builder.layer(&base).layer(&top)
 }
 
 pub(crate) fn no_progress() -> Arc<dyn Progress> {
