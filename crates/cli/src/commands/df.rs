@@ -32,7 +32,9 @@ fn areas(context: &Context) -> anyhow::Result<()> {
             output::format_bytes(area.disk_bytes),
         ]
     };
-    let rows: Vec<_> = named_areas(&usage).iter().map(row).collect();
+    // The quarantine is usually empty.
+    let shown = |(name, area): &&(&str, Area)| *name != "quarantine" || area.files > 0;
+    let rows: Vec<_> = named_areas(&usage).iter().filter(shown).map(row).collect();
     Ok(output::print_table(&["AREA", "FILES", "BYTES", "ON DISK"], &rows)?)
 }
 

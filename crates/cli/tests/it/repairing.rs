@@ -137,6 +137,7 @@ fn lost_files_are_in_quarantine_until_it_is_emptied() {
     assert_eq!(about["path"], path.strip_prefix(program.cache()).unwrap().to_str().unwrap());
     assert_eq!(about["digest"], image.layers[1].digest.to_string());
     assert_eq!(program.json(["df", "--json"])["quarantine"]["files"], 4);
+    assert!(program.ok(["df"]).contains("quarantine"));
     // The image can be used, and `gc` keeps the quarantine.
     assert_eq!(program.ok(["cat", &reference, "etc/motd", "--arch=amd64", "--pull=never"]), "amd64\n");
     program.ok(["gc"]);
