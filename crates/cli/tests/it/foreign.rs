@@ -62,7 +62,7 @@ fn foreign_layer_is_fetched_from_its_urls() {
         assert_eq!(program.json(["verify", "--json"])["findings"], json!([]));
 
         // A repair fetches it from there as well.
-        fs::remove_file(program.cache().join("blobs/sha256").join(digest.hex().to_string())).unwrap();
+        fs::remove_file(program.cache().join("blobs/sha256").join(digest.hex())).unwrap();
         elsewhere.clear_requests();
         let report = program.json(["verify", "--repair", "--json"]);
         assert_eq!((&report["repaired"], elsewhere.count("/files/")), (&json!(1), 1), "{report}");
