@@ -99,8 +99,13 @@ impl Layout {
         })
     }
 
+    /// Returns the directory of the damaged files that could not be repaired.
+    pub fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
     /// Returns every directory that must exist.
-    pub(crate) fn directories(&self) -> [PathBuf; 6] {
+    pub(crate) fn directories(&self) -> [PathBuf; 7] {
         [
             self.blobs(Algorithm::Sha256),
             self.blobs(Algorithm::Sha512),
@@ -108,6 +113,7 @@ impl Layout {
             self.roots(),
             self.images(),
             self.locks(),
+            self.quarantine(),
         ]
     }
 }

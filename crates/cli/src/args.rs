@@ -19,6 +19,7 @@ mod repository;
 mod skopeo;
 mod switches;
 mod sync;
+mod verify;
 mod virtiofs;
 
 use std::ffi::OsString;
@@ -46,6 +47,7 @@ pub(crate) use registry::RegistryArguments;
 pub(crate) use repository::{DeleteArguments, RemoteArgument, RepositoryArgument};
 pub(crate) use skopeo::{NO_POLICY, RetryArguments, SkopeoArguments};
 pub(crate) use sync::{SyncArguments, SyncFrom, SyncTo};
+pub(crate) use verify::VerifyArguments;
 pub(crate) use virtiofs::VirtiofsArguments;
 
 /// Root file systems for VMs and microVMs from container images.
@@ -260,8 +262,17 @@ pub(crate) enum Command {
         #[arg(long)]
         dangling: bool,
     },
-    /// Print the disk usage of the cache
-    Df,
+    /// Print the disk usage of the cache, or of images and of the layers and roots that they share
+    ///
+    /// UNIQUE SIZE is the space that removing the image and `gc` free. SHARED SIZE is that of files which other images
+    /// need as well.
+    Df {
+        /// References, ids, or prefixes of ids [default: all areas of the cache]
+        images: Vec<String>,
+        /// Print the space of every image, layer and root, as `docker system df -v` does; so does -v
+        #[arg(long = "images", conflicts_with = "images")]
+        all: bool,
+    },
     /// List a directory of an image
     Ls {
         /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
@@ -377,8 +388,15 @@ pub(crate) enum Command {
     /// Index, verify or print one layer, without a cache
     #[command(subcommand)]
     Layer(LayerCommand),
-    /// Verify every file in the cache, print the damaged ones, and repair them where possible
-    Verify,
+    /// Verify every file in the cache, and print the damaged ones; with --repair, repair them
+    ///
+    /// The exit code is 5 if damage is left. --repair fetches blobs again from the registry, archive or layout of their
+    /// image, and rebuilds layers, roots and records. It moves files that cannot be repaired to the directory
+    /// `quarantine` of the cache.
+    Verify {
+        #[command(flatten)]
+        options: VerifyArguments,
+    },
     /// Log in to a registry: check user and password, and store them where podman, skopeo and docker find them
     Login {
         #[command(flatten)]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use vmroot::output::WriteProgress;
-use vmroot::{BlobProgress, Cancel, Digest, NoProgress, Progress};
+use vmroot::{BlobProgress, Cancel, Digest, NoProgress, Progress, VerifyProgress};
 
 use crate::output;
 
@@ -21,6 +21,7 @@ pub(crate) struct Bars {
 struct State {
     blobs: HashMap<Digest, ProgressBar>,
     all: Option<ProgressBar>,
+    verified: Option<ProgressBar>,
 }
 
 const BLOB_TEMPLATE: &str = "{prefix} {bar:30} {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {eta:>5}";
@@ -63,7 +64,7 @@ fn style(template: &str) -> ProgressStyle {
 impl Progress for Bars {
     fn blob(&self, blob: &BlobProgress) {
         let mut state = self.state.lock().expect("no thread panics while it holds the lock");
-        let State { blobs, all } = &mut *state;
+        let State { blobs, all, .. } = &mut *state;
         let bar = blobs.entry(blob.digest).or_insert_with(|| {
             let bar = blob_bar(&blob.digest, blob.total).with_position(blob.current);
             bar.reset_eta();
@@ -77,6 +78,15 @@ impl Progress for Bars {
             self.screen.add(ProgressBar::new(blob.image_total).with_style(style(TOTAL_TEMPLATE)))
         });
         all.set_position(blobs.values().map(ProgressBar::position).sum());
+    }
+
+    fn verified(&self, progress: &VerifyProgress) {
+        let mut state = self.state.lock().expect("no thread panics while it holds the lock");
+        let bar = state.verified.get_or_insert_with(|| {
+            self.screen.add(ProgressBar::new(progress.total_bytes).with_style(style(TOTAL_TEMPLATE)))
+        });
+        bar.set_length(progress.total_bytes);
+        bar.set_position(progress.bytes);
     }
 
     fn message(&self, message: &str) {

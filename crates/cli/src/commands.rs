@@ -5,6 +5,7 @@ mod boot;
 mod cache;
 mod commit;
 mod copy;
+mod df;
 mod diff;
 mod export;
 mod files;
@@ -19,6 +20,7 @@ mod registries;
 mod repository;
 mod shell;
 mod sync;
+mod verify;
 mod virtiofs;
 mod why;
 
@@ -61,8 +63,8 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Config { image, raw } => images::config(context, &image, raw),
         Command::Rm { images } => images::remove(context, &images),
         Command::Gc { dry_run, dangling } => cache::collect(context, dry_run, dangling),
-        Command::Df => cache::usage(context),
-        Command::Verify => cache::verify(context),
+        Command::Df { images, all } => df::df(context, &images, all),
+        Command::Verify { options } => verify::verify(context, &options),
         Command::Ls { image, path, long, recursive } => files::list(context, &image, &path, long, recursive),
         Command::Stat { image, path, dereference } => files::stat(context, &image, &path, dereference),
         Command::Cat { image, paths } => files::cat(context, &image, &paths),

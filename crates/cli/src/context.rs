@@ -150,6 +150,11 @@ impl Context {
         !matches!(self.global.pull, Some(Pull::Never)) && !is_id(name)
     }
 
+    /// Returns whether `--pull never` is set.
+    pub(crate) fn never_pulls(&self) -> bool {
+        matches!(self.global.pull, Some(Pull::Never))
+    }
+
     /// Returns whether `--pull always` is set.
     pub(crate) fn always_pulls(&self) -> bool {
         matches!(self.global.pull, Some(Pull::Always))

@@ -114,7 +114,6 @@ pub(crate) struct Records {
     pub(crate) whole: Vec<Record>,
     /// An [`Error::Record`] for each record with two damaged copies.
     pub(crate) damaged: Vec<Error>,
-    pub(crate) repaired: Vec<RepairedCopy>,
 }
 
 impl Snapshot {
@@ -295,7 +294,10 @@ impl Store {
         // Metadata is not needed to know which files an image needs.
         let records = snapshot.damaged.into_iter().filter(|(path, _)| !metadata::is_metadata(path));
         let damaged = records.map(|(path, reason)| Error::Record { path, reason }).collect();
-        Ok(Records { whole, damaged, repaired: scan.repaired })
+        for RepairedCopy { path, problem } in &scan.repaired {
+            tracing::debug!(path = %path.display(), problem, "a copy of an image record was damaged");
+        }
+        Ok(Records { whole, damaged })
     }
 
     /// Returns the condition of the directory now.

@@ -23,6 +23,11 @@ use crate::{Progress, Record, Result, Store};
 /// record.
 const JOURNAL: &str = "journal";
 
+/// Returns whether a file of the directory is the journal, or one that was damaged.
+pub(crate) fn is_journal(name: &str) -> bool {
+    name.split('.').next() == Some(JOURNAL)
+}
+
 /// A name that another image had before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -5,15 +5,28 @@ use std::sync::Arc;
 
 use vmroot_model::Digest;
 
-/// Receives the progress events of a pull.
+/// Receives the progress events of a pull or a verification.
 ///
 /// The methods are called often and from several threads at once. They should return quickly.
 pub trait Progress: Send + Sync {
     /// The blob of a layer began, advanced or ended. Manifests and configs are not reported.
     fn blob(&self, _progress: &BlobProgress) {}
 
+    /// A verification has read another file.
+    fn verified(&self, _progress: &VerifyProgress) {}
+
     /// A message for the user: for example, that a lock is awaited.
     fn message(&self, _message: &str) {}
+}
+
+/// The progress of a verification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerifyProgress {
+    /// The bytes of the files that were read.
+    pub bytes: u64,
+    /// The bytes of all files.
+    pub total_bytes: u64,
 }
 
 /// The progress of the blob of one layer.

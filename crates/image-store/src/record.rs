@@ -14,6 +14,8 @@ use vmroot_model::{Descriptor, Digest, MediaType, Platform, Reference};
 use vmroot_output::write_atomically;
 
 use crate::collect::remove;
+use crate::journal::RecordsLock;
+use crate::verify::fault_of_read;
 use crate::{Error, Result, Store};
 
 /// The image of a name and a platform.
@@ -36,7 +38,8 @@ pub struct Record {
     pub layers: Vec<LayerRecord>,
     /// The time at which the image was pulled or loaded, in seconds since the Unix epoch.
     pub pulled: u64,
-    /// The archive, layout or directory that the image was loaded from. `None` for an image from a registry: its name
+    /// The archive, layout or directory that the image was loaded from, as `TRANSPORT:details` with an absolute path: a
+    /// repair reads damaged blobs from it. `None` for an image from a registry: its name
     /// identifies the registry. Records before 0.2 lack this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loaded_from: Option<String>,
@@ -121,7 +124,7 @@ fn key(name: &str, platform: &Platform) -> Digest {
 }
 
 /// Returns the path of the second copy of a record.
-fn copy_of(path: &Path) -> PathBuf {
+pub(crate) fn copy_of(path: &Path) -> PathBuf {
     path.with_extension("copy")
 }
 
@@ -185,6 +188,18 @@ impl Store {
         tracing::warn!(path = %other.display(), "repaired an image record from its other copy");
         Ok(problem.map(|problem| RepairedCopy { path: other, problem }))
     }
+
+    /// Writes the missing copy of a record, after waiting for the lock of the records.
+    pub(crate) fn restore_copy(&self, path: &Path, progress: &dyn crate::Progress) -> Result<()> {
+        let lock = self.lock_records(Some(progress))?;
+        self.write_other_copy(&lock, path)
+    }
+
+    /// Writes the missing or damaged copy of a record from the other one. The lock of the records must be held.
+    pub(crate) fn write_other_copy(&self, _lock: &RecordsLock, path: &Path) -> Result<()> {
+        let Copies::One { bytes, other, .. } = read_copies(path)? else { return Ok(()) };
+        Ok(write_atomically(&other, PUBLISHED_MODE, &bytes)?)
+    }
 }
 
 /// A damaged copy of a record that was written again from the other one.
@@ -196,7 +211,7 @@ pub(crate) struct RepairedCopy {
 }
 
 /// The condition of the two copies of a record.
-enum Copies {
+pub(crate) enum Copies {
     Neither,
     Both(Box<Record>),
     /// One copy is valid.
@@ -210,7 +225,7 @@ enum Copies {
     Damaged(String),
 }
 
-fn read_copies(path: &Path) -> Result<Copies> {
+pub(crate) fn read_copies(path: &Path) -> Result<Copies> {
     let copy = copy_of(path);
     Ok(match (read_sealed(path)?, read_sealed(&copy)?) {
         (SealedCopy::Missing, SealedCopy::Missing) => Copies::Neither,
@@ -243,6 +258,10 @@ impl SealedCopy {
 fn read_sealed(path: &Path) -> Result<SealedCopy> {
     let bytes = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(SealedCopy::Missing),
+        // The other copy may be readable.
+        Err(error) if fault_of_read(&error).is_some() => {
+            return Ok(SealedCopy::Damaged(fault_of_read(&error).unwrap_or_default()));
+        }
         read => read.map_err(vmroot_output::Error::on("read", path))?,
     };
     Ok(match parse(&bytes) {

@@ -24,7 +24,8 @@ pub struct StoreOptions {
     pub limits: Limits,
     /// Limits for a layer's index.
     pub build: BuildOptions,
-    /// The number of layers that are fetched and indexed at once, and of files that are verified at once. 0 counts as 1.
+    /// The number of layers that are fetched and indexed at once. 0 counts as 1. A verification reads as many files at once,
+    /// and at least one for each core.
     pub parallel: usize,
     /// Cancels all work of the store, from any thread.
     pub cancel: Cancel,

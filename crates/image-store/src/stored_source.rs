@@ -58,7 +58,7 @@ impl ImageSource for StoredSource {
         let read = file.take(MANIFEST_LIMIT).read_to_end(&mut bytes);
         read.map_err(|error| Error::of_reader(error, self.name(), *digest))?;
         if !digest.is_of(&bytes) {
-            let reason = "is damaged; `vmroot verify` repairs the cache".to_owned();
+            let reason = "is damaged; `vmroot verify --repair` repairs the cache".to_owned();
             return Err(Error::WrongBlob { place: self.name(), digest: *digest, reason });
         }
         let media_type = (*digest == own.digest).then(|| own.media_type.to_string()).filter(|it| !it.is_empty());

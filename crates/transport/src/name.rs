@@ -97,6 +97,28 @@ impl ImageName {
         text.split_once(':').is_some_and(|(transport, _)| is_local(transport))
     }
 
+    /// Returns `text` with an absolute path, if it names an image of a file or directory by a path relative to the working
+    /// directory. Any other text is returned as it is.
+    ///
+    /// ```
+    /// use vmroot_transport::ImageName;
+    ///
+    /// let absolute = ImageName::with_absolute_path("oci:layout:tag");
+    /// assert!(absolute.starts_with("oci:/") && absolute.ends_with("/layout:tag"));
+    /// assert_eq!(ImageName::with_absolute_path("oci:/layout:tag"), "oci:/layout:tag");
+    /// assert_eq!(ImageName::with_absolute_path("docker://layout:tag"), "docker://layout:tag");
+    /// ```
+    pub fn with_absolute_path(text: &str) -> String {
+        let Some((transport, path)) = text.split_once(':') else { return text.to_owned() };
+        if path.is_empty() || path.starts_with('/') || transport != SIF && format_of(transport).is_none() {
+            return text.to_owned();
+        }
+        match std::path::absolute(path) {
+            Ok(absolute) => format!("{transport}:{}", absolute.display()),
+            Err(_) => text.to_owned(),
+        }
+    }
+
     /// Parses `TRANSPORT:details`.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ mod documents;
 mod pull;
 #[cfg(feature = "registry")]
 mod registry;
+mod repair;
 mod store;
 mod sync;
 mod transports;
@@ -32,6 +33,7 @@ pub use self::documents::ImageDocuments;
 pub use self::pull::PullOptions;
 #[cfg(feature = "registry")]
 pub use self::registry::{ImageInstance, is_tag_list_refused};
+pub use self::repair::RepairOptions;
 pub use self::sync::{SyncDestination, SyncItem, SyncOptions, SyncSource};
 pub use self::transports::TransportOptions;
 #[cfg(feature = "registry")]

@@ -51,8 +51,8 @@ mod top;
 mod validate;
 
 pub use client::{
-    Client, ClientOptions, CommitLayer, CommitOptions, ImageDocuments, PullOptions, SyncDestination, SyncItem,
-    SyncOptions, SyncSource, TransportOptions, Why,
+    Client, ClientOptions, CommitLayer, CommitOptions, ImageDocuments, PullOptions, RepairOptions, SyncDestination,
+    SyncItem, SyncOptions, SyncSource, TransportOptions, Why,
 };
 #[cfg(feature = "registry")]
 pub use client::{ImageInstance, RegistryConfiguration, is_tag_list_refused};
@@ -80,9 +80,7 @@ pub use vmroot_copy::{
 pub use vmroot_errors::{ErrorKind, Limit, with_causes};
 pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
-    AddedLayer, BlobProgress, Collection, Finding, FreedLayer, HistoryStep, Image, ImageFilter, LayerRecord, LayerSize,
-    LoadOptions, LoadReport, LoadedImage, Moved, NewLayer, NoProgress, Progress, PullPolicy, Record, Removal,
-    SaveFormat, SaveOptions, Tagged, Untagged, VerifyReport,
+    AddedLayer, AffectedImage, BlobProgress, Collection, FileKind, Finding, FindingState, FreedLayer, HistoryStep, Image, ImageFilter, ImageSpace, LayerRecord, LayerSize, LayerSpace, LoadOptions, LoadReport, LoadedImage, Moved, NewLayer, NoProgress, Progress, PullPolicy, QuarantinedFile, Record, Removal, RootSpace, SaveFormat, SaveOptions, SpaceUsage, Tagged, Untagged, VerifyProgress, VerifyReport,
 };
 pub use vmroot_layer_index::BuildOptions;
 pub use vmroot_model::{

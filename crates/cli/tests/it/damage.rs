@@ -76,19 +76,31 @@ impl CachedImage {
         assert_eq!(self.registry.requests().len(), 0, "{what}");
     }
 
+    /// Returns the findings of a verification with this exit code. It changes nothing.
     fn verify(&self, code: i32) -> Vec<Value> {
-        let answer = self.program.run(["verify", "--json"]);
+        self.findings(&["verify", "--json"], code)
+    }
+
+    /// Returns the findings of a repair with this exit code.
+    fn repair(&self, code: i32, options: &[&str]) -> Vec<Value> {
+        self.findings(&[&["verify", "--repair", "--json"], options].concat(), code)
+    }
+
+    fn findings(&self, arguments: &[&str], code: i32) -> Vec<Value> {
+        let answer = self.program.run(arguments);
         assert_eq!(answer.status.code(), Some(code), "{answer}");
         let found: Value = serde_json::from_slice(&answer.stdout).unwrap();
         found["findings"].as_array().unwrap().clone()
     }
 
-    /// Checks that `verify` has one finding, for this file, and repairs it.
+    /// Checks that `verify` has one finding, for this file, and that a repair repairs it.
     fn assert_verify_mends(&self, path: &Path, what: &str) {
-        let findings = self.verify(0);
-        assert_eq!(findings.len(), 1, "{what}: {findings:?}");
-        assert_eq!(findings[0]["path"], path.to_str().unwrap(), "{what}");
-        assert_eq!(findings[0]["mended"], true, "{what}");
+        for (findings, state) in [(self.verify(5), "damaged"), (self.repair(0, &[]), "repaired")] {
+            assert_eq!(findings.len(), 1, "{what}: {findings:?}");
+            assert_eq!(findings[0]["path"], path.to_str().unwrap(), "{what}");
+            assert_eq!(findings[0]["mended"], state == "repaired", "{what}");
+            assert_eq!(findings[0]["state"], state, "{what}");
+        }
         assert_eq!(self.verify(0), Vec::<Value>::new(), "{what}");
     }
 }
@@ -118,7 +130,7 @@ fn verify_rebuilds_contents() {
         let cached = CachedImage::new();
         let path = cached.layer(1, "contents");
         damage(&path, how);
-        cached.assert_verify_mends(&cached.layer(1, "idx"), what);
+        cached.assert_verify_mends(&path, what);
         cached.assert_works_silently(what);
     }
 }
@@ -140,7 +152,7 @@ fn verify_rebuilds_missing_files() {
     let root = cached.only("roots/v1", "idx");
     for (removed, reported) in [
         (cached.layer(0, "idx"), cached.layer(0, "idx")),
-        (cached.layer(1, "contents"), cached.layer(1, "idx")),
+        (cached.layer(1, "contents"), cached.layer(1, "contents")),
         (root.clone(), root),
     ] {
         fs::remove_file(&removed).unwrap();
@@ -172,19 +184,20 @@ fn other_commands_rebuild_indexes_and_roots() {
     }
 }
 
-/// The layer's index exists, so its blob is not needed, and is not fetched again.
+/// The layer's index exists, so its blob is not needed to use the image. A repair fetches it again all the same.
 #[test]
-fn damaged_layer_blob_is_removed() {
+fn damaged_layer_blob_is_fetched_again() {
     for (what, how) in DAMAGES {
         let cached = CachedImage::new();
         let path = cached.blob(&cached.image.layers[0].digest);
+        let whole = fs::read(&path).unwrap();
         damage(&path, how);
         cached.assert_works_silently(what);
         cached.assert_verify_mends(&path, what);
-        assert!(!path.exists());
+        assert_eq!(cached.registry.count("/blobs/"), 1, "{what}");
+        assert_eq!(fs::read(&path).unwrap(), whole, "{what}");
+        cached.registry.clear_requests();
         cached.assert_works_silently(what);
-        cached.program.ok(["pull", &cached.reference, "--arch=amd64"]);
-        assert_eq!(cached.registry.count("/blobs/"), 0, "{what}");
     }
 }
 
@@ -207,12 +220,14 @@ fn damaged_layer_with_a_damaged_blob_is_fetched_again() {
         assert_eq!(cached.verify(0), Vec::<Value>::new(), "{what}");
 
         damage_both();
-        let findings = cached.verify(5);
-        let unmended: Vec<_> = findings.iter().filter(|finding| finding["mended"] == false).collect();
-        assert_eq!(unmended.len(), 1, "{what}: {findings:?}");
-        assert_eq!(unmended[0]["path"], cached.layer(1, "idx").to_str().unwrap());
+        let findings = cached.repair(5, &["--offline"]);
+        let left: Vec<_> = findings.iter().filter(|finding| finding["mended"] == false).collect();
+        assert_eq!(left.len(), 2, "{what}: {findings:?}");
+        let paths: Vec<_> = left.iter().map(|finding| finding["path"].as_str().unwrap().to_owned()).collect();
+        let lost = [cached.blob(&layer), cached.layer(1, "idx")].map(|path| path.to_str().unwrap().to_owned());
+        assert_eq!(paths, lost, "{what}");
         cached.registry.clear_requests();
-        cached.program.ok(["pull", &cached.reference, "--arch=amd64"]);
+        assert!(cached.repair(0, &[]).iter().all(|finding| finding["state"] == "repaired"), "{what}");
         assert_eq!(cached.registry.count("/blobs/"), 1, "{what}");
         assert_eq!(cached.verify(0), Vec::<Value>::new(), "{what}");
         cached.registry.clear_requests();
@@ -233,10 +248,12 @@ fn damaged_config_is_fetched_again() {
         assert_eq!(cached.verify(0), Vec::<Value>::new(), "{what}");
 
         damage(&path, how);
-        let findings = cached.verify(5);
+        let findings = cached.repair(5, &["--pull=never"]);
         assert_eq!(findings.len(), 1, "{what}: {findings:?}");
         assert_eq!((&findings[0]["path"], &findings[0]["mended"]), (&json!(path.to_str().unwrap()), &json!(false)));
-        cached.program.ok(["pull", &cached.reference, "--arch=amd64"]);
+        assert_eq!(findings[0]["images"][0]["reference"], cached.reference, "{what}");
+        cached.registry.clear_requests();
+        assert_eq!(cached.repair(0, &[])[0]["state"], "repaired", "{what}");
         assert_eq!(cached.verify(0), Vec::<Value>::new(), "{what}");
     }
 }
@@ -267,7 +284,7 @@ fn record_is_repaired_from_its_copy() {
             assert_eq!(answer.ok(), "amd64\n", "{what}");
             assert_eq!(fs::read(&path).unwrap(), whole, "{what}");
             fs::remove_file(&path).unwrap();
-            assert!(cached.program.run(["verify"]).stderr.contains("repaired an image record"), "{what}");
+            assert_eq!(cached.repair(0, &[]), Vec::<Value>::new(), "{what}");
             assert_eq!(fs::read(&path).unwrap(), whole, "{what}");
             cached.assert_works_silently(what);
         }

@@ -60,6 +60,12 @@ fn foreign_layer_is_fetched_from_its_urls() {
         program.ok(["pull", &reference, "--arch=amd64"]);
         assert_eq!(elsewhere.count("/files/"), 1);
         assert_eq!(program.json(["verify", "--json"])["findings"], json!([]));
+
+        // A repair fetches it from there as well.
+        fs::remove_file(program.cache().join("blobs/sha256").join(digest.hex())).unwrap();
+        elsewhere.clear_requests();
+        let report = program.json(["verify", "--repair", "--json"]);
+        assert_eq!((&report["repaired"], elsewhere.count("/files/")), (&json!(1), 1), "{report}");
     }
 }
 

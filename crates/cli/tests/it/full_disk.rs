@@ -21,10 +21,10 @@ const FREE: [u64; 14] = [
     1_150_000,
 ];
 
-struct Disk(PathBuf);
+pub(crate) struct Disk(PathBuf);
 
 impl Disk {
-    fn new(place: PathBuf) -> Self {
+    pub(crate) fn new(place: PathBuf) -> Self {
         fs::create_dir(&place).unwrap();
         let size = std::ffi::CString::new(format!("size={DISK}")).unwrap();
         mount("none", &place, "tmpfs", MountFlags::empty(), Some(size.as_c_str())).unwrap();
@@ -32,7 +32,7 @@ impl Disk {
     }
 
     /// Fills the disk until `left` bytes are free.
-    fn fill(&self, left: u64) {
+    pub(crate) fn fill(&self, left: u64) {
         let statvfs = rustix::fs::statvfs(&self.0).unwrap();
         let free = statvfs.f_bavail * statvfs.f_frsize;
         let mut filler = File::create(self.0.join("filler")).unwrap();
@@ -40,7 +40,7 @@ impl Disk {
         filler.flush().unwrap();
     }
 
-    fn free(&self) {
+    pub(crate) fn free(&self) {
         fs::remove_file(self.0.join("filler")).unwrap();
     }
 }

@@ -106,7 +106,12 @@ fn verify_prints_counts() {
     let program = Program::new();
     program.ok(["pull", &reference, "--arch=amd64"]);
     let found = program.json(["verify", "--json"]);
-    assert_eq!(found, json!({"blobs": 4, "layers": 2, "roots": 1, "images": 1, "findings": []}));
+    let counts =
+        ["blobs", "partials", "layers", "roots", "images", "metadata"].map(|name| found[name].as_u64().unwrap());
+    assert_eq!((counts, &found["findings"]), ([4, 0, 2, 1, 1, 0], &json!([])));
+    let states = ["damaged", "repaired", "quarantined", "lost"].map(|name| found[name].as_u64().unwrap());
+    assert_eq!((states, &found["repair"]), ([0; 4], &json!(false)));
+    assert!(found["bytes"].as_u64().unwrap() > 20_000, "{found}");
     assert_eq!(program.ok(["verify"]), "4 blobs, 2 layers, 1 roots and 1 images checked, 0 damaged\n");
     assert!(program.ok(["df"]).contains("layers"));
 }

@@ -12,7 +12,7 @@ use crate::program::{CommandOutput, Program, wait_for, wait_until};
 use crate::samples::{image, serve};
 
 /// Returns whether this machine cannot mount with FUSE.
-fn cannot_mount() -> bool {
+pub(crate) fn cannot_mount() -> bool {
     if OpenOptions::new().read(true).write(true).open("/dev/fuse").is_err() {
         return skip::because("needs /dev/fuse");
     }

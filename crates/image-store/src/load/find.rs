@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use vmroot_errors::ErrorKind;
 use vmroot_model::{Descriptor, Digest, Document, Manifest, Platform, Reference};
-use vmroot_transport::{Archive, ArchiveImage, ArchiveLists, ImageSelector, ImageSource};
+use vmroot_transport::{Archive, ArchiveImage, ArchiveLists, ImageName, ImageSelector, ImageSource};
 
 use super::selected;
 use crate::choose::{ChosenImage, fetch_config};
@@ -210,7 +210,7 @@ fn entry_images(store: &Store, archive: &Archive, entry: &ArchiveImage, notes: &
     images.sort_by_cached_key(|image| (image.platform.normalised() != host, image.platform.to_string()));
     let found = images.into_iter().map(|chosen| Found {
         source: Arc::clone(&source),
-        origin: source.name(),
+        origin: ImageName::with_absolute_path(&source.name()),
         chosen,
         references: entry.references.clone(),
         archive: archive.path().to_owned(),

@@ -128,7 +128,7 @@ pub(super) fn damaged(blob: &CachedBlob) -> Error {
     Error::Blob {
         image: blob.path.display().to_string(),
         digest: blob.digest,
-        reason: "is damaged in the cache; `vmroot verify` finds and removes it".to_owned(),
+        reason: "is damaged in the cache; `vmroot verify --repair` fetches it again".to_owned(),
     }
 }
 

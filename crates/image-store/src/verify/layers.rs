@@ -1,101 +1,182 @@
 //! Verification of the indexes and contents of layers.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
-use rayon::prelude::*;
 use vmroot_cache::LockName;
-use vmroot_errors::with_causes;
+use vmroot_errors::{ErrorKind, with_causes};
 use vmroot_layer_index::{Index, verify_contents};
 use vmroot_model::Digest;
 
-use super::{Check, Finding, MISNAMED, MISSING, UNNEEDED, finding_after_repair};
-use crate::collect::{list, remove};
-use crate::layer::Layer;
-use crate::progress::BlobReporter;
+use super::attributes::{fault_of_read, type_of};
+use super::needs::{BlobUse, LayerUse, Role, affected};
+use super::sources::Fetched;
+use super::{Check, Condition, FileKind, Finding, MISNAMED, MISSING};
+use crate::collect::list;
 use crate::{Error, Result};
 
+const REBUILT: &str = "rebuilt from its blob";
+
+/// The result of an attempt to build a layer again.
+enum Rebuilt {
+    Yes,
+    /// It can be built later or with other options. The text says why not now.
+    NotNow(String),
+    Never(String),
+}
+
 impl Check<'_> {
-    /// Checks every layer that exists or that a record refers to, and builds damaged ones again if an image needs them.
-    pub(super) fn layers(&mut self) -> Result<()> {
+    /// Checks every layer that exists or that a record refers to. Returns their number.
+    pub(super) fn layers(&self) -> Result<u64> {
+        let is_index = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "idx");
+        let present = list(&self.store.cache.layout().layers())?;
+        let mut layers: BTreeSet<Digest> = present.iter().filter(is_index).filter_map(|path| digest_of(path)).collect();
+        layers.extend(self.needs.layers());
+        let count = layers.len() as u64;
+        self.for_each(layers.into_iter().collect(), |diff_id| self.check_layer(&diff_id))?;
+        Ok(count)
+    }
+
+    fn files_of(&self, diff_id: &Digest) -> [PathBuf; 2] {
         let layout = self.store.cache.layout();
-        let is_index = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "idx");
-        let named = self.records.iter().flat_map(|record| &record.layers);
-        let named = named.map(|layer| layout.layer_index(&layer.diff_id));
-        let mut indexes: Vec<PathBuf> = list(&layout.layers())?.into_iter().filter(is_index).chain(named).collect();
-        indexes.sort_unstable();
-        indexes.dedup();
-        self.found.layers = indexes.len() as u64;
-        let findings = Mutex::new(Vec::new());
-        self.pool.install(|| {
-            indexes.par_iter().try_for_each(|path| {
-                let checked = self.check_layer(path);
-                // A layer that was not read to its end may be valid.
-                self.store.check_cancelled()?;
-                if checked.is_err() {
-                    let finding = self.repair_layer(path)?;
-                    findings.lock().expect("no thread panics while holding the lock").extend(finding);
+        [layout.layer_index(diff_id), layout.layer_contents(diff_id)]
+    }
+
+    fn check_layer(&self, diff_id: &Digest) -> Result<()> {
+        let images = || affected(self.needs.of_layer(diff_id).iter().map(|it| &it.record));
+        let files = self.files_of(diff_id);
+        let modes: Vec<Finding> = files.iter().filter_map(|path| self.check_mode(path, FileKind::Layer)).collect();
+        let fault = self.layer_fault(diff_id)?;
+        files.iter().for_each(|path| self.count(path));
+        let Some((path, problem)) = fault else {
+            modes.into_iter().for_each(|it| self.add(it.with_digest(diff_id).with_images(images())));
+            return Ok(());
+        };
+        let uses = self.current_uses(diff_id);
+        if problem == MISSING && uses.is_empty() {
+            return Ok(());
+        }
+        let found = Finding::new(path, FileKind::Layer, problem).with_digest(diff_id).with_images(images());
+        self.settle(found, |_| self.repair_layer(diff_id))
+    }
+
+    /// Returns the images that need a layer, without those that another process has removed meanwhile.
+    fn current_uses(&self, diff_id: &Digest) -> Vec<LayerUse> {
+        let mut uses = self.needs.of_layer(diff_id);
+        uses.retain(|it| self.store.is_current(&it.record));
+        uses
+    }
+
+    /// Reads a whole layer. Returns the file with a fault, and the fault.
+    fn layer_fault(&self, diff_id: &Digest) -> Result<Option<(PathBuf, String)>> {
+        let [index_path, contents_path] = self.files_of(diff_id);
+        for path in [&index_path, &contents_path] {
+            match type_of(path)? {
+                Condition::Whole => {}
+                Condition::Missing => return Ok(Some((path.clone(), MISSING.to_owned()))),
+                Condition::Damaged(problem) => return Ok(Some((path.clone(), problem))),
+            }
+        }
+        let index = match Index::open(&index_path) {
+            Ok(index) => index,
+            Err(error) => return fault_of(error, index_path),
+        };
+        if index.is_root() || index.identity() != diff_id {
+            return Ok(Some((index_path, MISNAMED.to_owned())));
+        }
+        match verify_contents(&index, &contents_path, &self.store.options.cancel) {
+            Ok(_) => Ok(None),
+            Err(error) => fault_of(error, contents_path),
+        }
+    }
+
+    /// Checks a layer again under its lock, and builds it again if an image needs it.
+    fn repair_layer(&self, diff_id: &Digest) -> Result<Option<Finding>> {
+        let uses = self.needed_by(|needs| needs.of_layer(diff_id))?;
+        let _lock = self.store.lock(&LockName::Layer(*diff_id), &**self.progress)?;
+        // A collection may be removing a layer that no image needs at this moment.
+        let _freeze = uses.is_empty().then(|| self.store.in_use.freeze());
+        let Some((path, problem)) = self.layer_fault(diff_id)? else { return Ok(None) };
+        let is_missing = problem == MISSING;
+        let images = affected(uses.iter().map(|it| &it.record));
+        let found = Finding::new(path, FileKind::Layer, problem).with_digest(diff_id).with_images(images);
+        if uses.is_empty() {
+            let aside = if is_missing { None } else { self.quarantine(&found)? };
+            return Ok(aside.map(|aside| found.set_aside(Some(aside.path), "no image needs it")));
+        }
+        // The new files replace the damaged ones.
+        let (reason, is_never) = match self.rebuild(&uses)? {
+            Rebuilt::Yes => return Ok(Some(found.repaired(REBUILT))),
+            Rebuilt::NotNow(reason) => (reason, false),
+            Rebuilt::Never(reason) => (reason, true),
+        };
+        let quarantined = if is_missing { None } else { self.quarantine(&found)?.map(|aside| aside.path) };
+        let finding = match is_never {
+            true => found.lost(format!("cannot be rebuilt: {reason}")),
+            false => found.unrepaired(format!("not rebuilt: {reason}; run `vmroot verify --repair` again")),
+        };
+        Ok(Some(Finding { quarantined, ..finding }))
+    }
+
+    /// Builds a layer from any of its blobs: from those in the cache, or else from their sources.
+    fn rebuild(&self, uses: &[LayerUse]) -> Result<Rebuilt> {
+        let mut tried: Vec<Digest> = Vec::new();
+        let (mut reasons, mut may_work) = (Vec::new(), false);
+        let is_here = |it: &&LayerUse| matches!(self.store.cache.get(&it.layer().descriptor.digest), Ok(Some(_)));
+        let (here, elsewhere): (Vec<&LayerUse>, Vec<&LayerUse>) = uses.iter().partition(is_here);
+        for it in here.into_iter().chain(elsewhere) {
+            let layer = it.layer();
+            let digest = layer.descriptor.digest;
+            if tried.contains(&digest) {
+                continue;
+            }
+            tried.push(digest);
+            if self.store.cache.get(&digest)?.is_none() {
+                let of_blob = BlobUse { record: it.record.clone(), role: Role::Layer(it.position) };
+                match self.bring_back(&digest, &[of_blob])? {
+                    Fetched::From(_) => {}
+                    Fetched::Gone(reason) => {
+                        reasons.push(format!("its blob {digest} is gone: {reason}"));
+                        continue;
+                    }
+                    Fetched::NotNow(reason) => {
+                        may_work = true;
+                        reasons.push(reason);
+                        continue;
+                    }
                 }
-                Ok::<_, Error>(())
-            })
-        })?;
-        self.found.findings.append(&mut findings.into_inner().expect("no thread panics while holding the lock"));
-        Ok(())
-    }
-
-    /// Checks a layer again under its lock, and removes it or builds it again.
-    fn repair_layer(&self, path: &Path) -> Result<Option<Finding>> {
-        let Some(diff_id) = diff_id(path) else {
-            remove(path)?;
-            remove(&path.with_extension("contents"))?;
-            return Ok(Some(unneeded_finding(path, MISNAMED.to_owned())));
-        };
-        let needs = |layers: &[Layer]| layers.iter().any(|layer| layer.diff_id == diff_id);
-        let problem = {
-            let _lock = self.store.lock(&LockName::Layer(diff_id), &**self.progress)?;
-            // A collection may be removing a layer that no image needs at this moment.
-            let _freeze = self.layers_for(needs)?.is_none().then(|| self.store.in_use.freeze());
-            let checked = self.check_layer(path);
-            self.store.check_cancelled()?;
-            let Err(problem) = checked else { return Ok(None) };
-            if problem == MISSING && !self.is_required(needs) {
-                return Ok(None);
             }
-            remove(path)?;
-            remove(&path.with_extension("contents"))?;
-            problem
-        };
-        match self.layers_for(needs)? {
-            Some(layers) => {
-                let layer = layers.iter().find(|layer| layer.diff_id == diff_id);
-                let layer: &Layer = layer.expect("the image was chosen by it");
-                let made = self.store.ensure_layer(None, layer, &BlobReporter::without_blob(self.progress)).map(drop);
-                finding_after_repair(path, problem, made, "rebuilt from its blob").map(Some)
+            match self.store.build_from_file(&layer, &self.store.cache.layout().blob(&digest)) {
+                Ok(_) => return Ok(Rebuilt::Yes),
+                Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::NoSpace) => return Err(error),
+                Err(error) => {
+                    self.store.check_cancelled()?;
+                    may_work |= error.kind() == ErrorKind::Limit;
+                    reasons.push(with_causes(&error));
+                }
             }
-            None => Ok(Some(unneeded_finding(path, problem))),
         }
-    }
-
-    /// Reads a whole layer, or until the work is cancelled.
-    fn check_layer(&self, path: &Path) -> std::result::Result<(), String> {
-        if !path.exists() {
-            return Err(MISSING.to_owned());
-        }
-        let index = Index::open(path).map_err(|error| with_causes(&error))?;
-        if index.is_root() || Some(*index.identity()) != diff_id(path) {
-            return Err(MISNAMED.to_owned());
-        }
-        verify_contents(&index, &path.with_extension("contents"), &self.store.options.cancel)
-            .map_err(|error| with_causes(&error))?;
-        Ok(())
+        let reason = reasons.join("; ");
+        Ok(if may_work { Rebuilt::NotNow(reason) } else { Rebuilt::Never(reason) })
     }
 }
 
-fn unneeded_finding(path: &Path, problem: String) -> Finding {
-    Finding { path: path.to_owned(), problem, remedy: UNNEEDED.to_owned(), repaired: true }
+/// Returns the fault that an error from reading an index or contents shows.
+fn fault_of(error: vmroot_layer_index::Error, path: PathBuf) -> Result<Option<(PathBuf, String)>> {
+    match &error {
+        vmroot_layer_index::Error::Cancelled => Err(Error::Cancelled),
+        vmroot_layer_index::Error::Io { source, .. } => match fault_of_read(source) {
+            Some(fault) => Ok(Some((path, fault))),
+            None if source.kind() == std::io::ErrorKind::NotFound => Ok(Some((path, MISSING.to_owned()))),
+            // A file that is shorter than it was a moment before.
+            None if source.raw_os_error().is_none() => Ok(Some((path, with_causes(&error)))),
+            None => Err(error.into()),
+        },
+        _ => Ok(Some((path, with_causes(&error)))),
+    }
 }
 
-fn diff_id(path: &Path) -> Option<Digest> {
-    let stem = path.file_stem()?.to_str()?;
-    Digest::parse(&format!("sha256:{stem}")).ok()
+/// Returns the digest that names a file of a layer or a root.
+pub(super) fn digest_of(path: &Path) -> Option<Digest> {
+    Digest::parse(&format!("sha256:{}", path.file_stem()?.to_str()?)).ok()
 }

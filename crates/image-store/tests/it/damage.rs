@@ -1,14 +1,20 @@
-//! Tests of `verify` on a damaged cache: each finding, and the repair that it reports.
+//! Tests of `verify` and `repair` on a damaged cache: each finding, and the repair that it reports.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use vmroot_image_store::{Finding, PullPolicy};
+use vmroot_image_store::FindingState::{Quarantined, Repaired};
+use vmroot_image_store::{Finding, FindingState, NoOrigins, PullPolicy};
 use vmroot_layer_index::format::Header;
 use vmroot_model::Reference;
-use vmroot_testkit::image::Image;
+use vmroot_testkit::image::{Compression, Image, ImageBuilder};
+use vmroot_testkit::registry::{Fault, Rule};
 
-use crate::fixture::{Fixture, damage, image, name_in, replace, request};
+use crate::fixture::{Fixture, damage, image, name_in, no_progress, replace, request, with_layers};
+
+const MERGED: &str = "merged again from its layers";
+const UNNEEDED: &str = "moved to the quarantine; no image needs it";
 
 /// A cache with one image, and with the files of another image whose last name was removed.
 struct DamagedCache {
@@ -37,12 +43,34 @@ impl DamagedCache {
         self.fixture.cache().join(format!("roots/v1/{}.idx", chain.hex()))
     }
 
-    /// Returns the path, remedy and `repaired` flag of each finding, and checks that a second verification finds nothing.
-    fn found(&self) -> Vec<(PathBuf, String, bool)> {
-        let findings = self.fixture.verify();
-        let again: Vec<Finding> = self.fixture.verify().into_iter().filter(|finding| finding.repaired).collect();
-        assert_eq!(again, [], "the reported repairs were made");
-        findings.into_iter().map(|finding| (finding.path, finding.remedy, finding.repaired)).collect()
+    /// Returns the path, state and action of each finding of a repair. Checks that a verification before it finds the same
+    /// files and changes none, and that one after it finds only those that were lost.
+    fn repaired(&self) -> Vec<(PathBuf, FindingState, String)> {
+        let before = self.fixture.files();
+        let found = self.fixture.verify();
+        assert_eq!(self.fixture.files(), before, "a verification changes nothing");
+        assert!(found.iter().all(|finding| finding.state == FindingState::Damaged), "{found:?}");
+        let findings = self.fixture.repair();
+        let paths = |findings: &[Finding]| findings.iter().map(|finding| finding.path.clone()).collect::<Vec<_>>();
+        assert_eq!(paths(&findings), paths(&found));
+        let left: Vec<Finding> = findings.iter().filter(|finding| !finding.is_settled()).cloned().collect();
+        assert!(left.len() >= self.fixture.verify().len(), "the reported repairs were made");
+        assert!(findings.iter().all(|finding| finding.quarantined.as_ref().is_none_or(|path| path.exists())));
+        findings.into_iter().map(|finding| (finding.path, finding.state, finding.action)).collect()
+    }
+
+    /// Checks that the quarantine has the files from these places, and empties it.
+    fn quarantine_has(&self, origins: &[&Path]) {
+        let relative = |path: &&Path| path.strip_prefix(self.fixture.cache()).unwrap().to_str().unwrap().to_owned();
+        let mut expected: Vec<String> = origins.iter().map(relative).collect();
+        let files = self.fixture.store.quarantined().unwrap();
+        let mut found: Vec<String> = files.iter().map(|file| file.origin.clone().unwrap()).collect();
+        expected.sort();
+        found.sort();
+        assert_eq!(found, expected);
+        assert!(files.iter().all(|file| !file.problem.is_empty()));
+        assert_eq!(self.fixture.store.empty_quarantine().unwrap(), files);
+        assert_eq!(fs::read_dir(self.fixture.cache().join("quarantine")).unwrap().count(), 0);
     }
 
     /// Checks that the image can be used without its registry.
@@ -53,15 +81,16 @@ impl DamagedCache {
     }
 }
 
-fn found(path: &Path, remedy: &str, repaired: bool) -> Vec<(PathBuf, String, bool)> {
-    vec![(path.to_owned(), remedy.to_owned(), repaired)]
+fn found(path: &Path, state: FindingState, action: &str) -> Vec<(PathBuf, FindingState, String)> {
+    vec![(path.to_owned(), state, action.to_owned())]
 }
 
 #[test]
 fn an_undamaged_cache_has_no_findings() {
     let cache = DamagedCache::new();
-    assert_eq!(cache.found(), []);
+    assert_eq!(cache.repaired(), []);
     cache.works();
+    cache.quarantine_has(&[]);
 }
 
 #[test]
@@ -69,17 +98,19 @@ fn a_root_is_merged_again_only_for_an_image() {
     let cache = DamagedCache::new();
     let root = cache.root(&cache.needed);
     damage(&root);
-    assert_eq!(cache.found(), found(&root, "merged again from its layers", true));
+    assert_eq!(cache.repaired(), found(&root, Repaired, MERGED));
     assert!(root.exists());
     fs::remove_file(&root).unwrap();
-    assert_eq!(cache.found(), found(&root, "merged again from its layers", true));
+    assert_eq!(cache.repaired(), found(&root, Repaired, MERGED));
     assert!(root.exists());
     cache.works();
+    cache.quarantine_has(&[]);
 
     let root = cache.root(&cache.unneeded);
     damage(&root);
-    assert_eq!(cache.found(), found(&root, "removed; no image needs it", true));
+    assert_eq!(cache.repaired(), found(&root, Quarantined, UNNEEDED));
     assert!(!root.exists());
+    cache.quarantine_has(&[&root]);
 }
 
 /// A valid index in the place of another one counts as damaged.
@@ -88,7 +119,7 @@ fn a_root_of_other_layers_is_merged_again() {
     let cache = DamagedCache::new();
     let root = cache.root(&cache.needed);
     replace(&root, fs::read(cache.root(&cache.unneeded)).unwrap());
-    assert_eq!(cache.found(), found(&root, "merged again from its layers", true));
+    assert_eq!(cache.repaired(), found(&root, Repaired, MERGED));
     cache.works();
 }
 
@@ -100,7 +131,7 @@ fn an_index_of_an_older_version_is_rebuilt_on_use() {
     for path in [&layer, &damaged.root(&damaged.needed)] {
         let new = fs::read(path).unwrap();
         replace(path, older(new.clone()));
-        assert_eq!(damaged.found(), [], "it is not damaged");
+        assert_eq!(damaged.repaired(), [], "it is not damaged");
         damaged.works();
         // The layers' indexes are opened only to merge a root.
         if *path == layer {
@@ -126,58 +157,146 @@ fn older(mut index: Vec<u8>) -> Vec<u8> {
 fn a_layer_is_made_again_only_for_an_image() {
     for extension in ["idx", "contents"] {
         let cache = DamagedCache::new();
-        let index = |image: &Image| cache.fixture.layer(&image.layers[1].diff_id, "idx");
-        damage(&cache.fixture.layer(&cache.needed.layers[1].diff_id, extension));
-        assert_eq!(cache.found(), found(&index(&cache.needed), "rebuilt from its blob", true), "{extension}");
+        let file = |image: &Image| cache.fixture.layer(&image.layers[1].diff_id, extension);
+        let path = file(&cache.needed);
+        damage(&path);
+        assert_eq!(cache.repaired(), found(&path, Repaired, "rebuilt from its blob"), "{extension}");
+        cache.works();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(cache.repaired(), found(&path, Repaired, "rebuilt from its blob"), "{extension}");
         cache.works();
 
-        damage(&cache.fixture.layer(&cache.unneeded.layers[1].diff_id, extension));
-        assert_eq!(cache.found(), found(&index(&cache.unneeded), "removed; no image needs it", true), "{extension}");
-        assert!(!index(&cache.unneeded).exists() && !index(&cache.unneeded).with_extension("contents").exists());
+        let path = file(&cache.unneeded);
+        damage(&path);
+        assert_eq!(cache.repaired(), found(&path, Quarantined, UNNEEDED), "{extension}");
+        assert!(!path.exists());
+        cache.quarantine_has(&[&path]);
     }
 }
 
 #[test]
-fn a_file_without_a_layer_name_is_removed() {
+fn a_file_that_does_not_belong_to_the_cache_is_set_aside() {
     let cache = DamagedCache::new();
-    let stray = cache.fixture.cache().join("layers/v1/stray.idx");
-    fs::write(&stray, "x").unwrap();
-    assert_eq!(cache.found(), found(&stray, "removed; no image needs it", true));
-    assert!(!stray.exists());
+    for place in
+        ["layers/v1/stray.idx", "blobs/sha256/README", "blobs/sha512/0", "roots/v1/x", "images/notes", "locks/x"]
+    {
+        let stray = cache.fixture.cache().join(place);
+        fs::write(&stray, "x").unwrap();
+        let action = "moved to the quarantine; the cache does not need it";
+        assert_eq!(cache.repaired(), found(&stray, Quarantined, action));
+        assert!(!stray.exists());
+        cache.quarantine_has(&[&stray]);
+    }
+    // Files of later versions.
+    let hex = cache.needed.layers[0].diff_id.hex();
+    fs::write(cache.fixture.cache().join(format!("layers/v1/{hex}.hashes")), "x").unwrap();
+    fs::create_dir(cache.fixture.cache().join("later")).unwrap();
+    assert_eq!(cache.repaired(), []);
 }
 
 #[test]
-fn a_blob_is_removed_and_fetched_again_only_for_an_image() {
+fn a_blob_is_fetched_again_only_for_an_image() {
     let cache = DamagedCache::new();
-    let blobs = |image: &Image| [image.layers[1].digest, image.manifest.digest];
-    for digest in blobs(&cache.needed) {
+    let blobs = |image: &Image| [image.layers[1].digest, image.manifest.digest, image.config_digest];
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 6] = [
+        ("flipped", damage),
+        ("truncated", |path| replace(path, &fs::read(path).unwrap()[..10])),
+        ("longer", |path| replace(path, [&fs::read(path).unwrap()[..], b"x"].concat())),
+        ("empty", |path| replace(path, "")),
+        ("missing", |path| fs::remove_file(path).unwrap()),
+        ("a directory", |path| {
+            fs::remove_file(path).unwrap();
+            fs::create_dir(path).unwrap();
+        }),
+    ];
+    for (what, change) in changes {
+        for digest in blobs(&cache.needed) {
+            let path = cache.fixture.blob(&digest);
+            let whole = fs::read(&path).unwrap();
+            change(&path);
+            let action = format!("fetched again from {}", cache.reference);
+            let repaired = cache.repaired();
+            assert_eq!(repaired.len(), 1, "{what}: {repaired:?}");
+            assert_eq!((&repaired[0].0, repaired[0].1), (&path, Repaired), "{what}: {repaired:?}");
+            assert!(repaired[0].2.starts_with("fetched again from "), "{what}: {repaired:?}, not {action}");
+            assert_eq!(fs::read(&path).unwrap(), whole, "{what}");
+            cache.fixture.registry.clear_requests();
+            cache.works();
+            cache.quarantine_has(&[]);
+        }
+    }
+    for digest in blobs(&cache.unneeded) {
         let path = cache.fixture.blob(&digest);
         damage(&path);
-        assert_eq!(cache.found(), found(&path, "removed; fetched again when it is needed", true));
+        assert_eq!(cache.repaired(), found(&path, Quarantined, UNNEEDED));
         assert!(!path.exists());
-        cache.works();
-    }
-    for digest in blobs(&cache.unneeded).into_iter().chain([cache.unneeded.config_digest]) {
-        let path = cache.fixture.blob(&digest);
-        damage(&path);
-        assert_eq!(cache.found(), found(&path, "removed; no image needs it", true));
-        assert!(!path.exists());
+        cache.quarantine_has(&[&path]);
+        assert_eq!(cache.fixture.registry.requests().len(), 0, "no image needs it");
     }
 }
 
-/// Only the config describes the image.
+/// Without its source, a layer's blob is lost, but not the layer.
 #[test]
-fn a_config_cannot_be_repaired() {
+fn a_blob_that_is_gone_is_lost() {
     let cache = DamagedCache::new();
-    let path = cache.fixture.blob(&cache.needed.config_digest);
+    let (layer, config) = (&cache.needed.layers[1], cache.needed.config_digest);
+    for digest in [layer.digest, config] {
+        let path = cache.fixture.blob(&digest);
+        let whole = fs::read(&path).unwrap();
+        cache.fixture.registry.remove_blob(&digest);
+        damage(&path);
+        let findings = cache.fixture.repair();
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        let finding = &findings[0];
+        assert_eq!((&finding.path, finding.state, finding.digest), (&path, FindingState::Lost, Some(digest)));
+        assert_eq!(finding.images.len(), 1);
+        assert_eq!(finding.images[0].reference.as_ref(), Some(&cache.reference));
+        let advice = finding.advice.as_ref().unwrap();
+        assert_eq!(advice.contains("can be used"), digest == layer.digest, "{advice}");
+        assert_eq!(advice.contains("vmroot rm"), digest == config, "{advice}");
+        assert!(!path.exists());
+        if digest == layer.digest {
+            cache.fixture.registry.clear_requests();
+            cache.works();
+        }
+        // It is not forgotten, and comes back when the source has it again.
+        let again = cache.fixture.repair();
+        assert_eq!((again.len(), again[0].state), (1, FindingState::Lost), "{again:?}");
+        cache.fixture.registry.put_blob_as(&digest, whole.clone());
+        assert_eq!(cache.repaired()[0].1, Repaired);
+        assert_eq!(fs::read(&path).unwrap(), whole);
+        cache.quarantine_has(&[&path]);
+    }
+    // Wrong bytes of the source are refused.
+    let path = cache.fixture.blob(&layer.digest);
+    cache.fixture.registry.put_blob_as(&layer.digest, b"other bytes".to_vec());
     damage(&path);
-    assert_eq!(cache.found(), found(&path, "removed; it is the config of an image: pull the image again", false));
-    assert_eq!(cache.found(), found(&path, "it is the config of an image: pull the image again", false));
-    cache.fixture.pull(&cache.reference).unwrap();
-    assert_eq!(cache.found(), []);
+    assert_eq!(cache.repaired()[0].1, FindingState::Lost);
+    assert!(!path.exists());
 }
 
-/// The root has no finding of its own that needs a pull: it is merged again once its layer is back.
+/// A registry that does not answer may answer later.
+#[test]
+fn a_blob_of_a_silent_registry_is_not_lost() {
+    let cache = DamagedCache::new();
+    let digests = [cache.needed.layers[0].digest, cache.needed.layers[1].digest];
+    digests.iter().for_each(|digest| damage(&cache.fixture.blob(digest)));
+    cache.fixture.registry.misbehave(Rule::on("/").fault(Fault::Close));
+    let findings = cache.fixture.repair();
+    assert_eq!(
+        findings.iter().map(|finding| finding.state).collect::<Vec<_>>(),
+        [FindingState::Damaged; 2],
+        "{findings:?}"
+    );
+    assert!(findings.iter().all(|finding| finding.quarantined.is_some()));
+    cache.fixture.registry.behave();
+    assert!(cache.repaired().iter().all(|finding| finding.1 == Repaired));
+    cache.fixture.registry.clear_requests();
+    cache.works();
+}
+
+/// Blob, layer and root of an image, without its registry: all are lost, and all come back with it.
 #[test]
 fn a_layer_without_its_blob_cannot_be_repaired() {
     let cache = DamagedCache::new();
@@ -187,18 +306,22 @@ fn a_layer_without_its_blob_cannot_be_repaired() {
     for path in [&index, &blob, &root] {
         damage(path);
     }
-    let mut expected = [
-        found(&blob, "removed; fetched again when it is needed", true),
-        found(&index, "its source is not in the cache: pull the image again", false),
-        found(&root, "removed; merged again when its layers are here", true),
-    ]
-    .concat();
-    expected.sort();
-    assert_eq!(cache.found(), expected);
+    let report = cache.fixture.store.repair(&NoOrigins, &no_progress()).unwrap();
+    let states: Vec<_> = report.findings.iter().map(|finding| (finding.path.clone(), finding.state)).collect();
+    let mut expected =
+        [(blob.clone(), FindingState::Lost), (index.clone(), FindingState::Lost), (root.clone(), Quarantined)];
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(states, expected);
+    assert!(!report.is_whole());
     assert!([&index, &blob, &root].iter().all(|path| !path.exists()));
-    cache.fixture.pull(&cache.reference).unwrap();
+    cache.quarantine_has(&[&index, &blob, &root]);
+
+    let findings = cache.fixture.repair();
+    assert!(findings.iter().all(|finding| finding.state == Repaired), "{findings:?}");
     assert_eq!(cache.fixture.registry.count("/blobs/"), 1, "all other files are valid");
-    assert_eq!(cache.found(), []);
+    cache.fixture.registry.clear_requests();
+    cache.works();
+    assert_eq!(cache.repaired(), []);
 }
 
 /// The blob is valid, but the store's limits are lower than before. That is a finding, and the verification continues.
@@ -210,18 +333,17 @@ fn a_layer_beyond_the_limits_is_a_finding() {
     let strict = vmroot_image_store::Store::open(options).unwrap();
     let index = cache.fixture.layer(&cache.needed.layers[1].diff_id, "idx");
     damage(&index);
-    let progress = std::sync::Arc::new(vmroot_image_store::NoProgress) as _;
-    let found = strict.verify(&progress).unwrap();
+    let found = strict.repair(&cache.fixture, &no_progress()).unwrap();
     assert_eq!(found.roots, 2);
     assert_eq!(found.findings.len(), 1, "{:?}", found.findings);
     let finding = &found.findings[0];
-    assert_eq!((&finding.path, finding.repaired), (&index, false));
-    assert!(finding.remedy.starts_with("cannot be rebuilt: ") && finding.remedy.contains("max_entries"), "{finding:?}");
+    assert_eq!((&finding.path, finding.state), (&index, FindingState::Damaged));
+    assert!(finding.action.starts_with("not rebuilt: ") && finding.action.contains("max_entries"), "{finding:?}");
     cache.works();
 }
 
 #[test]
-fn a_record_is_written_again_from_its_copy_or_reported() {
+fn a_record_is_written_again_from_its_copy_or_lost() {
     let cache = DamagedCache::new();
     let record = |extension: &str| {
         let files = cache.fixture.files();
@@ -232,17 +354,139 @@ fn a_record_is_written_again_from_its_copy_or_reported() {
     for path in [&json, &copy] {
         let whole = fs::read(path).unwrap();
         damage(path);
-        assert_eq!(cache.found(), found(path, "written again from its other copy", true));
+        assert_eq!(cache.repaired(), found(path, Repaired, "written again from its other copy"));
         assert_eq!(fs::read(path).unwrap(), whole);
         // A process that is killed between the two writes leaves one copy. That is not damage.
         fs::remove_file(path).unwrap();
-        assert_eq!(cache.found(), []);
+        assert_eq!(cache.repaired(), []);
         assert_eq!(fs::read(path).unwrap(), whole);
     }
     damage(&json);
     damage(&copy);
-    let remedy = "neither copy can be read: pull the image again, or remove the file";
-    assert_eq!(cache.found(), found(&json, remedy, false));
+    assert_eq!(cache.repaired(), found(&json, FindingState::Lost, "neither copy can be used"));
+    cache.quarantine_has(&[&json, &copy]);
     cache.fixture.pull(&cache.reference).unwrap();
-    assert_eq!(cache.found(), []);
+    assert_eq!(cache.repaired(), []);
+
+    // A whole record under the name of another one.
+    let other = json.with_file_name(format!("{}.json", "0".repeat(64)));
+    fs::copy(&json, &other).unwrap();
+    let action = "moved to the quarantine; the image has its own record";
+    assert_eq!(cache.repaired(), found(&other, Quarantined, action));
+    assert_eq!(cache.fixture.store.images().unwrap().len(), 1);
+    // The only one of its image.
+    fs::rename(&json, &other).unwrap();
+    fs::remove_file(&copy).unwrap();
+    assert_eq!(cache.repaired(), found(&other, FindingState::Lost, "neither copy can be used"));
+}
+
+#[test]
+fn damaged_metadata_and_journals_are_set_aside() {
+    let cache = DamagedCache::new();
+    let image = cache.fixture.pull(&cache.reference).unwrap();
+    cache.fixture.store.set_last_updated(image.id()).unwrap();
+    let meta = cache.fixture.cache().join(format!("images/{}.meta", image.id().hex()));
+    let journal = cache.fixture.cache().join("images/journal.damaged");
+    replace(&meta, "{");
+    fs::write(&journal, "{").unwrap();
+    let moved = "moved to the quarantine";
+    let mut expected = [found(&journal, FindingState::Lost, moved), found(&meta, FindingState::Lost, moved)].concat();
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(cache.repaired(), expected);
+    cache.quarantine_has(&[&meta, &journal]);
+    assert_eq!(cache.repaired(), []);
+}
+
+#[test]
+fn wrong_permissions_are_corrected() {
+    let cache = DamagedCache::new();
+    let layer = &cache.needed.layers[0];
+    let paths = [
+        cache.fixture.blob(&layer.digest),
+        cache.fixture.layer(&layer.diff_id, "idx"),
+        cache.fixture.layer(&layer.diff_id, "contents"),
+        cache.root(&cache.needed),
+    ];
+    for path in &paths {
+        for mode in [0, 0o200, 0o466, 0o777] {
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+            assert_eq!(cache.repaired(), found(path, Repaired, "its permissions were corrected"), "{mode:o}");
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o7777, 0o444);
+        }
+        // The owner may write to its own files.
+        fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(cache.repaired(), []);
+    }
+    cache.works();
+}
+
+/// A layer that another image brought in another compression was never fetched, and is not missing.
+#[test]
+fn a_blob_of_another_compression_is_not_missing() {
+    let cache = DamagedCache::new();
+    let other = with_layers(ImageBuilder::new().compression(Compression::None), "needed").build();
+    assert_eq!(other.layers[1].diff_id, cache.needed.layers[1].diff_id);
+    let reference = cache.fixture.serve(&other, "plain");
+    cache.fixture.pull(&reference).unwrap();
+    assert!(!cache.fixture.blob(&other.layers[1].digest).exists());
+    assert_eq!(cache.repaired(), []);
+    // It is, once the layer has no other blob.
+    let blob = cache.fixture.blob(&cache.needed.layers[1].digest);
+    fs::remove_file(&blob).unwrap();
+    let findings = cache.fixture.repair();
+    assert!(findings.iter().all(|finding| finding.state == Repaired), "{findings:?}");
+    assert_eq!(cache.repaired(), []);
+}
+
+/// A partial blob with all its bytes, and the wrong ones.
+#[test]
+fn a_damaged_partial_blob_is_set_aside() {
+    let cache = DamagedCache::new();
+    let digest = cache.needed.layers[1].digest;
+    let blob = cache.fixture.blob(&digest);
+    let partial = blob.with_extension("partial");
+    let bytes = fs::read(&blob).unwrap();
+    let contents = [
+        (bytes[..5].to_vec(), false),
+        (bytes.clone(), false),
+        ([&bytes[..], b"x"].concat(), true),
+        (vec![1; bytes.len()], true),
+    ];
+    for (content, is_damaged) in contents {
+        fs::write(&partial, content).unwrap();
+        let expected = if is_damaged {
+            found(&partial, Quarantined, "moved to the quarantine; a fetch begins again")
+        } else {
+            Vec::new()
+        };
+        assert_eq!(cache.repaired(), expected);
+        assert_eq!(partial.exists(), !is_damaged);
+    }
+}
+
+/// Repairs of several threads and stores at once: each damaged file is repaired, by any of them.
+#[test]
+fn repairs_run_beside_each_other() {
+    let cache = DamagedCache::new();
+    let layer = &cache.needed.layers[1];
+    let paths = [
+        cache.fixture.blob(&layer.digest),
+        cache.fixture.blob(&cache.needed.config_digest),
+        cache.fixture.layer(&layer.diff_id, "contents"),
+        cache.root(&cache.needed),
+    ];
+    let stores = [cache.fixture.store.clone(), cache.fixture.another(), cache.fixture.another()];
+    for _ in 0..10 {
+        paths.iter().for_each(|path| damage(path));
+        std::thread::scope(|scope| {
+            for store in &stores {
+                scope.spawn(|| {
+                    let report = store.repair(&cache.fixture, &no_progress()).unwrap();
+                    assert!(report.is_whole(), "{:?}", report.findings);
+                });
+            }
+        });
+        assert_eq!(cache.fixture.verify(), []);
+        assert_eq!(cache.fixture.store.quarantined().unwrap(), []);
+    }
 }

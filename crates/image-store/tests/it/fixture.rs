@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use vmroot_image_store::{
-    Error, Fallback, Finding, Image, NoProgress, Progress, PullPolicy, PullRequest, Store, StoreOptions,
+    Error, Fallback, Finding, Image, ImageOrigins, NoProgress, Progress, PullPolicy, PullRequest, Record, Store,
+    StoreOptions,
 };
 use vmroot_model::{Digest, Platform, Reference};
 use vmroot_registry::{Client, ClientOptions};
@@ -15,7 +16,7 @@ use vmroot_testkit::image::{Image as BuiltImage, ImageBuilder, Index};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::sample::noise;
-use vmroot_transport::RegistrySource;
+use vmroot_transport::{ImageSource, RegistrySource};
 
 const REPOSITORY: &str = "test/image";
 
@@ -100,6 +101,11 @@ impl Fixture {
         self.store.verify(&no_progress()).unwrap().findings
     }
 
+    /// Repairs the cache, with the registry as the source of all images.
+    pub(crate) fn repair(&self) -> Vec<Finding> {
+        self.store.repair(self, &no_progress()).unwrap().findings
+    }
+
     pub(crate) fn cache(&self) -> &Path {
         self.directory.path()
     }
@@ -130,6 +136,12 @@ impl Fixture {
     }
 }
 
+impl ImageOrigins for Fixture {
+    fn open(&self, record: &Record) -> Result<Option<Box<dyn ImageSource>>, vmroot_transport::Error> {
+        Ok(record.reference.as_ref().map(|reference| Box::new(self.source(reference)) as _))
+    }
+}
+
 pub(crate) fn amd64() -> Platform {
     Platform::parse("linux/amd64").unwrap()
 }
@@ -151,9 +163,14 @@ pub(crate) fn image(text: &str) -> BuiltImage {
 }
 
 pub(crate) fn builder(text: &str) -> ImageBuilder {
+    with_layers(ImageBuilder::new(), text)
+}
+
+/// Adds the layers of [`image`].
+pub(crate) fn with_layers(builder: ImageBuilder, text: &str) -> ImageBuilder {
     let base = Layer::new([Entry::file("base", noise(1, 50_000)), Entry::file("gone", "x")]);
     let top = Layer::new([Entry::file("name", text), Entry::file("own", noise(text.len() as u64, 30_000))]);
-    ImageBuilder::new().layer(&base).layer(&top)
+    builder.layer(&base).layer(&top)
 }
 
 pub(crate) fn no_progress() -> Arc<dyn Progress> {

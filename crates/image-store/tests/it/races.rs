@@ -207,6 +207,7 @@ fn concurrent_changes_are_not_findings() {
         });
         while !changes.is_finished() {
             assert_eq!(fixture.store.verify(&progress).unwrap().findings, []);
+            assert_eq!(fixture.store.repair(&fixture, &progress).unwrap().findings, []);
         }
         changes.join().unwrap();
     });

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use vmroot_cache::Usage;
 use vmroot_container_fs::{ContainerFs, LayerFiles};
-use vmroot_image_store::{Collection, Image, Record, Removal, VerifyReport, choose};
+use vmroot_image_store::{Collection, Image, Record, Removal, SpaceUsage, VerifyReport, choose};
 use vmroot_model::{Digest, Platform, Reference};
 use vmroot_transport::ImageName;
 
@@ -157,7 +157,7 @@ impl Client {
         Ok(self.store.list_dangling()?)
     }
 
-    /// Verifies every file in the cache, and repairs what it can. Damage is part of the result, and no error.
+    /// Verifies every file in the cache, and changes none. Damage is part of the result, and no error.
     ///
     /// # Errors
     /// The cache cannot be read.
@@ -171,6 +171,24 @@ impl Client {
     /// A directory cannot be listed.
     pub fn usage(&self) -> Result<Usage> {
         Ok(self.store.usage()?)
+    }
+
+    /// Returns the disk space of each image, layer and root, shared and unique.
+    ///
+    /// ```
+    /// # let cache = tempfile::tempdir().unwrap();
+    /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(cache.path()))?;
+    /// client.pull("oci:../../testdata/demo:demo")?;
+    /// let space = client.space()?;
+    /// let image = &space.images[0];
+    /// assert_eq!(image.unique.total(), image.total.total(), "no other image shares its files");
+    /// # Ok::<(), vmroot::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A directory cannot be listed.
+    pub fn space(&self) -> Result<SpaceUsage> {
+        Ok(self.store.space()?)
     }
 
     /// Rebuilds missing files of an image: the index and contents of each layer, and the index of its root.

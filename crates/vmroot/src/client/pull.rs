@@ -83,7 +83,7 @@ impl Client {
             // A file is always read: its images may have changed under the same names.
             let policy = if is_archive { PullPolicy::Always } else { options.policy };
             let (platform, fallback) = self.platform(options.platform.as_ref(), is_archive);
-            let loaded_from = is_archive.then(|| source.name());
+            let loaded_from = is_archive.then(|| ImageName::with_absolute_path(&source.name()));
             let request = PullRequest { references, platform, policy, fallback, loaded_from };
             Ok(self.store.pull(&*source, &request, &self.progress)?)
         })
@@ -179,7 +179,7 @@ impl Client {
         let (platform, fallback) = self.platform(options.platform.as_ref(), true);
         // A file is always read: its images may have changed under the same names.
         let references = image.references.clone();
-        let loaded_from = Some(source.name());
+        let loaded_from = Some(ImageName::with_absolute_path(&source.name()));
         let request = PullRequest { references, platform, policy: PullPolicy::Always, fallback, loaded_from };
         Ok(self.store.pull(&*source, &request, &self.progress)?)
     }
