@@ -3,6 +3,8 @@
 //! They are read by several threads at the first use, and again where a process has changed them. A reader needs no
 //! lock: it reads again if a writer was at work, and sees a transaction that is not complete as if it were.
 
+mod visible;
+
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Read};
@@ -17,6 +19,7 @@ use vmroot_cache::LockName;
 use vmroot_errors::with_causes;
 use vmroot_model::Digest;
 
+pub(crate) use self::visible::Visible;
 use crate::journal::Transaction;
 use crate::metadata::{self, Metadata};
 use crate::record::{RepairedCopy, parse};
@@ -141,30 +144,35 @@ impl Snapshot {
             }
         }
         snapshot.damaged.sort();
-        entries.sort_unstable_by(|a, b| a.1.order.cmp(&b.1.order));
-        for (name, entry) in entries {
-            snapshot.by_key.insert(name.clone(), Arc::clone(&entry.record));
-            snapshot.by_id.entry(*entry.record.id()).or_default().push(Arc::clone(&entry.record));
-            snapshot.records.push(Arc::clone(&entry.record));
-        }
         for (id, metadata) in unfinished.iter().flat_map(|it| &it.metadata) {
             match metadata {
                 Some(metadata) => drop(snapshot.metadata.insert(*id, metadata.clone())),
                 None => drop(snapshot.metadata.remove(id)),
             }
         }
-        snapshot.ids.extend(snapshot.by_id.keys());
-        snapshot.ids.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
-        for (id, metadata) in &snapshot.metadata {
+        snapshot.fill(entries);
+        snapshot
+    }
+
+    /// Adds the records with the names of their files, and finds the children. The metadata is there already.
+    fn fill(&mut self, mut entries: Vec<(&String, &Entry)>) {
+        entries.sort_unstable_by(|a, b| a.1.order.cmp(&b.1.order));
+        for (name, entry) in entries {
+            self.by_key.insert(name.clone(), Arc::clone(&entry.record));
+            self.by_id.entry(*entry.record.id()).or_default().push(Arc::clone(&entry.record));
+            self.records.push(Arc::clone(&entry.record));
+        }
+        self.ids.extend(self.by_id.keys());
+        self.ids.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+        for (id, metadata) in &self.metadata {
             if let Some(parent) = metadata.parent
-                && snapshot.by_id.contains_key(id)
-                && snapshot.by_id.contains_key(&parent)
+                && self.by_id.contains_key(id)
+                && self.by_id.contains_key(&parent)
             {
-                snapshot.children.entry(parent).or_default().push(*id);
+                self.children.entry(parent).or_default().push(*id);
             }
         }
-        snapshot.children.values_mut().for_each(|ids| ids.sort_unstable());
-        snapshot
+        self.children.values_mut().for_each(|ids| ids.sort_unstable());
     }
 
     /// Returns the record with the name, or else the id, and the platform of `record`.

@@ -27,6 +27,7 @@ mod pull;
 mod record;
 mod root;
 mod save;
+mod shared;
 mod store;
 mod stored_destination;
 mod stored_source;

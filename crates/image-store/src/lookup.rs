@@ -21,7 +21,7 @@ impl Store {
     /// - [`Error::Cache`] if the records cannot be listed or read.
     pub fn find(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
         loop {
-            let snapshot = self.snapshot()?;
+            let snapshot = self.visible()?;
             let named = match Reference::parse(name) {
                 Ok(reference) => by_reference(&snapshot.records, &reference),
                 Err(_) => Vec::new(),

@@ -11,6 +11,7 @@ use vmroot_output::Cancel;
 
 use crate::catalogue::Catalogue;
 use crate::in_use::InUse;
+use crate::shared::Shared;
 use crate::{Error, Result};
 
 /// Options of a [`Store`].
@@ -18,6 +19,11 @@ use crate::{Error, Result};
 pub struct StoreOptions {
     /// The directory of the cache, created if it is missing.
     pub directory: PathBuf,
+    /// The directories of shared caches: caches of somebody else, in the order in which they are searched.
+    ///
+    /// Their images, layers, roots and blobs are used in place, and are not fetched or copied. They are only read, and
+    /// without locks. One that cannot be read is left out, with a warning: its images are fetched then.
+    pub shared: Vec<PathBuf>,
     /// Limits for the decompression of a layer.
     pub limits: Limits,
     /// Limits for a layer's index.
@@ -33,6 +39,7 @@ impl StoreOptions {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
+            shared: Vec::new(),
             limits: Limits::default(),
             build: BuildOptions::default(),
             parallel: 4,
@@ -55,25 +62,39 @@ pub struct Store {
     pub(crate) in_use: InUse,
     /// The records of the images, as they were read last.
     pub(crate) catalogue: Catalogue,
+    /// Where else files are looked for.
+    pub(crate) shared: Shared,
 }
 
 impl Store {
     /// Opens the store in the directory of `options`, or creates an empty one.
     ///
+    /// A directory that this process may not write to is opened for reading, without a lock. Its images can be read, and
+    /// calls that write return an error.
+    ///
     /// # Errors
     /// - [`Error::Cache`] if the directory cannot be created or locked, or if the wait for its lock is cancelled.
     pub fn open(options: StoreOptions) -> Result<Self> {
         let cache = Cache::open(&options.directory)?;
-        let presence = cache.enter(&mut until_cancelled(&options.cancel))?;
-        let store = Self {
-            cache,
-            options,
-            presence: Arc::new(presence),
-            in_use: InUse::default(),
-            catalogue: Catalogue::default(),
-        };
-        store.recover()?;
+        let shared = Shared::open(&options);
+        let store = Self { shared, ..Self::enter(cache, options)? };
+        // A reader sees the transaction as if it were complete.
+        if store.is_writable() {
+            store.recover()?;
+        }
         Ok(store)
+    }
+
+    /// Opens the cache of somebody else, for reading.
+    pub(crate) fn open_shared(options: StoreOptions) -> Result<Self> {
+        let cache = Cache::open_shared(&options.directory)?;
+        Self::enter(cache, options)
+    }
+
+    fn enter(cache: Cache, options: StoreOptions) -> Result<Self> {
+        let presence = Arc::new(cache.enter(&mut until_cancelled(&options.cancel))?);
+        let (in_use, catalogue, shared) = (InUse::default(), Catalogue::default(), Shared::default());
+        Ok(Self { cache, options, presence, in_use, catalogue, shared })
     }
 
     /// Returns a clone whose work is cancelled by `cancel`, and no longer by [`StoreOptions::cancel`]. A

@@ -176,7 +176,7 @@ impl Check<'_> {
         for digest in configs {
             self.store.check_cancelled()?;
             // Existing configs were hashed with the other blobs.
-            if self.store.cache.get(&digest)?.is_some() {
+            if self.store.has_blob(&digest) {
                 continue;
             }
             let path = self.store.cache.layout().blob(&digest);

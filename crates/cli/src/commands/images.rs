@@ -18,19 +18,23 @@ pub(crate) fn images(context: &Context) -> anyhow::Result<()> {
         output::print_json(&images.iter().map(summary_json).collect())?;
         return Ok(());
     }
+    let has_shared = images.iter().any(|record| record.shared_cache.is_some());
     let row = |record: &Record| {
-        vec![
+        let mut cells = vec![
             display_name(record),
             record.platform.to_string(),
             record.id().hex()[..12].to_owned(),
             output::format_bytes(record.layers.iter().map(|layer| layer.size).sum()),
             format_age(record.pulled),
-        ]
+        ];
+        if has_shared {
+            cells.push(record.shared_cache.as_ref().map_or_else(String::new, |it| it.display().to_string()));
+        }
+        cells
     };
-    Ok(output::print_table(
-        &["REFERENCE", "PLATFORM", "ID", "SIZE", "PULLED"],
-        &images.iter().map(row).collect::<Vec<_>>(),
-    )?)
+    let header = ["REFERENCE", "PLATFORM", "ID", "SIZE", "PULLED", "SHARED CACHE"];
+    let header = if has_shared { &header[..] } else { &header[..5] };
+    Ok(output::print_table(header, &images.iter().map(row).collect::<Vec<_>>())?)
 }
 
 /// Returns whether an image is for the requested platform. A platform without a variant matches all variants.
@@ -52,6 +56,7 @@ fn summary_json(record: &Record) -> Value {
         "platform": record.platform.to_string(),
         "size": record.layers.iter().map(|layer| layer.size).sum::<u64>(),
         "pulled": record.pulled,
+        "sharedCache": record.shared_cache.as_ref().map(|directory| directory.display().to_string()),
     })
 }
 
@@ -173,6 +178,11 @@ pub(crate) fn remove(context: &Context, names: &[String]) -> anyhow::Result<()> 
         let removed = if by_name { client.remove_name(&image) } else { client.remove(&image) }?;
         for record in &removed.records {
             output::print_line(record.reference.as_ref().map_or_else(|| record.id().to_string(), ToString::to_string))?;
+        }
+        let same = removed.records.first().and_then(|record| Some(record.reference.as_ref()?.to_string()));
+        let same = same.and_then(|name| client.find(&name, Some(&removed.records[0].platform)).ok());
+        if let Some(directory) = same.and_then(|image| image.record().shared_cache.clone()) {
+            output::print_note(&format!("{name} is still in the shared cache {}", directory.display()));
         }
         if !removed.still_named {
             output::print_note("`vmroot gc` frees the space that no image needs");

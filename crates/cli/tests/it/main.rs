@@ -41,6 +41,7 @@ mod pulling;
 mod refusals;
 mod repositories;
 mod serving;
+mod sharing;
 mod shell;
 mod skopeo_options;
 mod syncing;

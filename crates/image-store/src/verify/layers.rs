@@ -21,6 +21,8 @@ impl Check<'_> {
         let layout = self.store.cache.layout();
         let is_index = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "idx");
         let named = self.records.iter().flat_map(|record| &record.layers);
+        // The owner of a shared cache verifies it.
+        let named = named.filter(|layer| !self.store.is_layer_shared(&layer.diff_id));
         let named = named.map(|layer| layout.layer_index(&layer.diff_id));
         let mut indexes: Vec<PathBuf> = list(&layout.layers())?.into_iter().filter(is_index).chain(named).collect();
         indexes.sort_unstable();

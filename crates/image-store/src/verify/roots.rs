@@ -23,7 +23,8 @@ impl Check<'_> {
         let stem = |path: &Path| Digest::parse(&format!("sha256:{}", path.file_stem()?.to_str()?)).ok();
         let there: Vec<Digest> = list(&layout.roots())?.iter().filter_map(|path| stem(path)).collect();
         self.found.roots = there.len() as u64;
-        let named = self.records.iter().map(|record| chain_of(&layers(record)));
+        let named = self.records.iter().map(layers).filter(|layers| !self.store.is_root_shared(layers));
+        let named = named.map(|layers| chain_of(&layers));
         let mut roots: Vec<Digest> = there.iter().copied().chain(named).collect();
         roots.sort_unstable();
         roots.dedup();

@@ -7,5 +7,6 @@ mod examples;
 mod identities;
 mod layers;
 mod roots;
+mod shared;
 mod tasks;
 mod together;
