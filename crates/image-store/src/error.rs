@@ -258,7 +258,9 @@ impl Error {
             Self::Cache(error) => error.kind(),
             Self::Root(error) => error.kind(),
             Self::InUse { .. } => ErrorKind::InUse,
-            Self::NotAnImage { .. } | Self::Ambiguous { .. } | Self::Threads(_) => ErrorKind::Other,
+            Self::Shared { .. } | Self::NotAnImage { .. } | Self::Ambiguous { .. } | Self::Threads(_) => {
+                ErrorKind::Other
+            }
         }
     }
 }

@@ -227,7 +227,8 @@ impl Store {
     /// - [`Error::Cache`] if the records cannot be locked, read or written.
     pub fn set_parent(&self, id: &Digest, parent: &Digest) -> Result<()> {
         self.change_metadata(id, |snapshot, metadata| {
-            known(&*self.visible()?, parent)?;
+            let visible = self.visible()?;
+            known(&visible, parent)?;
             let mut ancestors = HashSet::new();
             let mut next = Some(*parent);
             // Damaged metadata may already have a cycle.
@@ -306,7 +307,7 @@ impl Store {
 
     /// Returns a record of an image in the own cache.
     fn known_here<'a>(&self, own: &'a Snapshot, id: &Digest) -> Result<&'a Record> {
-        let missing = |error| match self.visible() {
+        let missing = |error: Error| match self.visible() {
             Ok(visible) => known(&visible, id).ok().and_then(|record| self.only_shared(record)).unwrap_or(error),
             Err(_) => error,
         };

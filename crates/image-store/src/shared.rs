@@ -135,7 +135,9 @@ impl Store {
                 Ok(Some(blob)) if size.is_none_or(|size| size == blob.length) => {
                     return Ok(Some(FoundBlob::new(blob, cache)));
                 }
-                Ok(Some(blob)) => drop(found.get_or_insert_with(|| FoundBlob::new(blob, cache))),
+                Ok(Some(blob)) => {
+                    found.get_or_insert_with(|| FoundBlob::new(blob, cache));
+                }
                 Err(error) if !cache.is_shared() => return Err(error.into()),
                 Ok(None) | Err(_) => {}
             }

@@ -208,13 +208,15 @@ fn a_read_only_cache_can_be_read() {
     run(&["pull", &theirs.name, "--pull=missing"]).ok();
     theirs.assert_no_requests();
     let top = directory.join("top.tar");
+    let saved = directory.join("saved.tar");
+    let remote = format!("docker://{}", theirs.name);
     let writers: [&[&str]; 6] = [
         &["pull", &theirs.name],
         &["rm", &theirs.name],
         &["gc"],
         &["commit", &theirs.name, top.to_str().unwrap(), "--tag=child:1"],
-        &["load", directory.join("saved.tar").to_str().unwrap()],
-        &["copy", &format!("docker://{}", theirs.name), "vmroot:other:1", "--src-tls-verify=false"],
+        &["load", saved.to_str().unwrap()],
+        &["copy", &remote, "vmroot:other:1"],
     ];
     for arguments in writers {
         let error = run(arguments).fails(1);
