@@ -214,6 +214,34 @@ mod tests {
     }
 
     #[test]
+    fn added_directories_are_as_public_as_the_others() {
+        let parent = tempfile::tempdir().unwrap();
+        let cache = Cache::open(parent.path()).unwrap();
+        for directory in [cache.layout().blobs(Algorithm::Sha256), parent.path().to_owned()] {
+            fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        fs::remove_dir(cache.layout().images()).unwrap();
+        Cache::open(parent.path()).unwrap();
+        let mode = |directory: PathBuf| fs::metadata(directory).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(cache.layout().images()), 0o755);
+        assert_eq!(mode(cache.layout().layers()), 0o700, "it stays as its owner left it");
+    }
+
+    #[test]
+    fn a_shared_cache_is_only_read() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = parent.path().join("missing");
+        let shared = Cache::open_shared(&root).unwrap();
+        assert!(shared.is_shared() && !shared.is_writable() && !shared.maps_indexes());
+        assert!(shared.get(&vmroot_model::Digest::of(b"x")).unwrap().is_none());
+        let presence = shared.enter(&mut crate::wait_forever).unwrap();
+        let error = presence.run_alone(&mut crate::wait_forever, || ()).unwrap_err();
+        assert!(matches!(&error, Error::ReadOnly { path } if *path == root), "{error}");
+        assert!(error.to_string().contains("--shared-cache"), "{error}");
+        assert!(!root.exists());
+    }
+
+    #[test]
     fn open_error_names_the_directory() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = Cache::open(file.path()).unwrap_err().to_string();

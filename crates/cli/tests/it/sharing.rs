@@ -163,6 +163,15 @@ fn verbs_use_a_shared_cache_in_place() {
     run(&["pull", &theirs.name, "--pull=missing"]).ok();
     let own = files(nobody.program.cache());
     assert_eq!(own.iter().filter(|it| it.starts_with(nobody.program.path("cache/images"))).count(), 2, "{own:?}");
+    // Blobs and layers that the shared cache has are not written by a copy and a load either.
+    run(&["copy", &format!("oci:{}:x", directory.join("layout").display()), "vmroot:copied:1"]).ok();
+    run(&["load", directory.join("saved.tar").to_str().unwrap()]).ok();
+    assert_eq!(run(&["cat", "copied:1", "etc/motd"]).ok(), "amd64\n");
+    let own = files(nobody.program.cache());
+    let is_record = |file: &&PathBuf| file.starts_with(nobody.program.path("cache/images"));
+    let is_lock = |file: &&PathBuf| file.starts_with(nobody.program.path("cache/locks"));
+    let others: Vec<_> = own.iter().filter(|file| !is_record(file) && !is_lock(file)).collect();
+    assert!(others.is_empty(), "{others:?}");
     let top = directory.join("top.tar");
     run(&["commit", &theirs.name, top.to_str().unwrap(), "--tag=child:1"]).ok();
     assert_eq!(run(&["cat", "child:1", "etc/motd"]).ok(), "other\n");
