@@ -16,6 +16,23 @@ pub enum Error {
     /// A system call failed: no space, no permission, or a bad disk.
     #[error(transparent)]
     Io(#[from] vmroot_output::Error),
+    /// This process may not write to the cache: it belongs to another user, or its file system is mounted read-only.
+    #[error(
+        "{}: this cache is read-only for you; name one of your own with --cache (or VMROOT_CACHE), and this one with \
+         --shared-cache to use its images", path.display()
+    )]
+    ReadOnly {
+        /// The directory of the cache.
+        path: PathBuf,
+    },
+    /// This process may not read the cache.
+    #[error(
+        "{}: you may not read this cache; its owner can share it: chmod -R a+rX {}", path.display(), path.display()
+    )]
+    Unreadable {
+        /// The directory of the cache.
+        path: PathBuf,
+    },
     /// The bytes do not have the expected digest. They were removed.
     #[error("{} should have digest {digest} but has {actual}", path.display())]
     DigestMismatch {
@@ -76,6 +93,7 @@ impl Error {
                 ErrorKind::Integrity
             }
             Self::Cancelled { .. } => ErrorKind::Cancelled,
+            Self::ReadOnly { .. } | Self::Unreadable { .. } => ErrorKind::Other,
             Self::Io(error) => ErrorKind::of_io(&error.source),
         }
     }

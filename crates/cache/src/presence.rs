@@ -15,18 +15,24 @@ use crate::lock::{Lock, LockName, WaitHook, wait_forever};
 #[derive(Debug)]
 pub struct Presence {
     cache: Cache,
-    /// The shared lock of [`LockName::Cache`]. It is `None` only while the gate is held.
+    /// The shared lock of [`LockName::Cache`]. It is `None` only while the gate is held, and for a cache that cannot be
+    /// written.
     lock: Mutex<Option<Lock>>,
 }
 
 impl Cache {
     /// Begins to use the cache. The first user sweeps the files that killed processes left.
     ///
+    /// A user that may not write to the cache takes no lock, so it does not keep others from removing files.
+    ///
     /// # Errors
     /// - [`Error::Cancelled`](crate::Error::Cancelled): `on_wait` returned `Break`, possible while another user removes
     ///   files.
     /// - [`Error::Io`](crate::Error::Io): a file cannot be locked or removed.
     pub fn enter(&self, on_wait: WaitHook<'_>) -> Result<Presence> {
+        if !self.is_writable() {
+            return Ok(Presence { cache: self.clone(), lock: Mutex::new(None) });
+        }
         let _gate = self.lock(&LockName::Gate, Mode::Exclusive, on_wait)?;
         if let Some(_alone) = self.try_lock(&LockName::Cache, Mode::Exclusive)? {
             self.sweep()?;

@@ -73,6 +73,10 @@ pub(crate) struct Global {
     /// Keep the cache in this directory [default: $XDG_CACHE_HOME/vmroot, or ~/.cache/vmroot]
     #[arg(long, global = true, env = "VMROOT_CACHE", value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
+    /// Use the images and layers of this cache in place, which is only read; can be repeated
+    /// [default: $VMROOT_SHARED_CACHE, directories separated by colons]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) shared_cache: Vec<PathBuf>,
     /// Print only results and errors
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use rustix::fs::Access;
 use vmroot::output::Omissions;
 use vmroot::{
     BuildOptions, Cancel, Client, ClientOptions, ContainerFs, Digest, ErrorKind, ExtendedRoot, Image, ImageConfig,
@@ -14,6 +15,7 @@ use vmroot::{
 use crate::args::{Global, Pull, RegistryArguments, RetryArguments};
 use crate::bars::Bars;
 use crate::exit::UsageError;
+use crate::paths::check_access;
 use crate::registry_access::RegistryAccess;
 use crate::short_names::ChosenName;
 use crate::transports::Transports;
@@ -29,6 +31,11 @@ impl Context {
     pub(crate) fn new(global: &Global) -> anyhow::Result<Self> {
         let directory = global.cache.clone().map_or_else(environment::cache_directory, Ok)?;
         let mut options = ClientOptions::new(std::path::absolute(&directory)?);
+        let shared = match global.shared_cache.is_empty() {
+            true => environment::shared_caches(),
+            false => global.shared_cache.clone(),
+        };
+        options.store.shared = shared.iter().map(std::path::absolute).collect::<std::io::Result<_>>()?;
         options.platform = global.requested_platform().cloned();
         options.store.limits = limits(global);
         options.store.build = build_options(global);
@@ -52,12 +59,23 @@ impl Context {
         if let Some(directory) = &options.temporary_dir {
             std::fs::read_dir(directory).with_context(|| format!("--tmpdir {}", directory.display()))?;
         }
+        if options.temporary_dir.is_none() && is_read_only(&options.store.directory) {
+            options.temporary_dir = Some(environment::temporary_directory());
+        }
         Ok(Self { global: global.clone(), options })
     }
 
     /// Returns the directory of the cache.
     pub(crate) fn cache(&self) -> &Path {
         &self.options.store.directory
+    }
+
+    /// Returns the directory for files of running work: the cache, or another one if the cache cannot be written.
+    pub(crate) fn scratch(&self) -> &Path {
+        match &self.options.temporary_dir {
+            Some(directory) if is_read_only(self.cache()) => directory,
+            _ => self.cache(),
+        }
     }
 
     /// Returns this context with a platform to use if the user has named none.
@@ -338,6 +356,11 @@ impl Global {
     fn requested_platform(&self) -> Option<&Platform> {
         self.platform.platform.as_ref().or(self.platform.arch.as_ref())
     }
+}
+
+/// Returns whether a directory exists that this process may not write to.
+fn is_read_only(directory: &Path) -> bool {
+    directory.is_dir() && check_access(directory, Access::WRITE_OK | Access::EXEC_OK).is_err()
 }
 
 fn limits(global: &Global) -> Limits {

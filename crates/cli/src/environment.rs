@@ -18,6 +18,17 @@ pub(crate) fn cache_directory() -> anyhow::Result<PathBuf> {
     Ok(cache.context("no directory for the cache: set --cache, VMROOT_CACHE, XDG_CACHE_HOME or HOME")?.join("vmroot"))
 }
 
+/// Returns the shared caches of `VMROOT_SHARED_CACHE`.
+pub(crate) fn shared_caches() -> Vec<PathBuf> {
+    let directories = env::var_os("VMROOT_SHARED_CACHE").unwrap_or_default();
+    env::split_paths(&directories).filter(|directory| !directory.as_os_str().is_empty()).collect()
+}
+
+/// Returns the directory for temporary files that have no other place: that of `TMPDIR`, or `/tmp`.
+pub(crate) fn temporary_directory() -> PathBuf {
+    env::temp_dir()
+}
+
 /// Returns the places of the configuration for registries, from the environment and the command line.
 pub(crate) fn locations(arguments: &RegistryArguments) -> Locations {
     // As podman and skopeo, in this order.

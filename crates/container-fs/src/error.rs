@@ -1,7 +1,7 @@
 //! Errors from querying a root.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bstr::BString;
 use rustix::io::Errno;
@@ -53,16 +53,26 @@ pub enum Error {
         limit: u64,
     },
     /// A contents file that is missing, has a wrong length, or cannot be read.
-    #[error("{path}", path = path.display())]
+    #[error("{path}{hint}", path = path.display(), hint = shared_hint(shared.as_deref()))]
     Contents {
         /// The file.
         path: PathBuf,
+        /// The directory of the shared cache that the file is in; `None` for a file of another place.
+        shared: Option<PathBuf>,
         /// The cause.
         source: io::Error,
     },
     /// The index is damaged, or extra layers do not merge with it.
     #[error(transparent)]
     Index(#[from] vmroot_layer_index::Error),
+}
+
+/// Returns what to do about an unreadable file of a shared cache.
+fn shared_hint(shared: Option<&Path>) -> String {
+    shared.map_or_else(String::new, |directory| {
+        let directory = directory.display();
+        format!(" (of the shared cache {directory}: make it readable, or try again without it to fetch the image)")
+    })
 }
 
 impl Error {

@@ -24,7 +24,13 @@ impl ReadFailures {
     pub fn report(&self, contents: &Contents, offset: u64, cause: &io::Error) {
         let path = contents.path.display();
         match self.count(contents.path.clone(), cause) {
-            1 => tracing::error!("{path}: cannot be read at byte {offset}: {cause}; readers get EIO"),
+            1 => {
+                let place = contents
+                    .shared
+                    .as_ref()
+                    .map_or_else(String::new, |directory| format!(" (of the shared cache {})", directory.display()));
+                tracing::error!("{path}{place}: cannot be read at byte {offset}: {cause}; readers get EIO");
+            }
             count if is_power_of_ten(count) => {
                 tracing::error!("{path}: {count} reads have failed, the last at byte {offset}: {cause}");
             }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bstr::BString;
-use vmroot_layer_index::{DirentKind, Extent, Index, Inode, InodeId, InodeKind, Target};
+use vmroot_layer_index::{ContentsFile, DirentKind, Extent, Index, Inode, InodeId, InodeKind, Target};
 use vmroot_model::Digest;
 
 use crate::stat::{BLOCK, Stat, StatFs};
@@ -55,6 +55,8 @@ pub struct Contents {
     pub diff_id: Digest,
     /// The length of the file in bytes.
     pub length: u64,
+    /// The directory of the shared cache that the file is in; `None` for a file of another place. Errors name it.
+    pub shared: Option<PathBuf>,
 }
 
 /// One entry of a directory.
@@ -79,12 +81,16 @@ impl ContainerFs {
     /// - [`Error::Index`] when the index cannot be read or is damaged.
     /// - [`Error::Contents`] when a contents file is missing or does not have the length in the index.
     pub fn open(root_idx: &Path, contents_of: &dyn Fn(&Digest) -> PathBuf) -> Result<Self> {
-        let index = Index::open(root_idx)?;
-        let contents = index
-            .contents()
-            .iter()
-            .map(|file| Contents::open(contents_of(&file.diff_id), file.diff_id, file.length).map(Arc::new));
-        let contents = contents.collect::<Result<_>>()?;
+        let open = |file: &ContentsFile| Contents::open(contents_of(&file.diff_id), file.diff_id, file.length);
+        Self::from_index(Index::open(root_idx)?, open)
+    }
+
+    /// Makes a root of its index. `open_contents` opens the contents file of a layer.
+    ///
+    /// # Errors
+    /// The errors of `open_contents`.
+    pub fn from_index(index: Index, open_contents: impl Fn(&ContentsFile) -> Result<Contents>) -> Result<Self> {
+        let contents = index.contents().iter().map(|file| open_contents(file).map(Arc::new)).collect::<Result<_>>()?;
         Ok(Self { index, contents })
     }
 
@@ -262,13 +268,16 @@ impl ContainerFs {
     /// # Panics
     /// If the root has no such contents file.
     pub fn unreadable(&self, number: u32, source: io::Error) -> Error {
-        Error::Contents { path: self.contents_file(number).path.clone(), source }
+        self.contents_file(number).read_error(source)
     }
 }
 
 impl Contents {
     /// Opens a contents file, and checks its length in bytes.
-    pub(crate) fn open(path: PathBuf, diff_id: Digest, length: u64) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`Error::Contents`] when the file is missing or has another length.
+    pub fn open(path: PathBuf, diff_id: Digest, length: u64) -> Result<Self> {
         let open = || {
             let file = File::open(&path)?;
             let actual = file.metadata()?.len();
@@ -278,13 +287,13 @@ impl Contents {
             Err(io::Error::new(io::ErrorKind::InvalidData, format!("{actual} bytes long, expected {length}")))
         };
         match open() {
-            Ok(file) => Ok(Self { path, file, diff_id, length }),
-            Err(source) => Err(Error::Contents { path, source }),
+            Ok(file) => Ok(Self { path, file, diff_id, length, shared: None }),
+            Err(source) => Err(Error::Contents { path, shared: None, source }),
         }
     }
 
     fn read_error(&self, source: io::Error) -> Error {
-        Error::Contents { path: self.path.clone(), source }
+        Error::Contents { path: self.path.clone(), shared: self.shared.clone(), source }
     }
 }
 

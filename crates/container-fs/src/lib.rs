@@ -26,5 +26,5 @@ pub use origin::{FollowedLink, Hidden, Hiding, HidingCause, Located, Origin, Ver
 pub use resolve::Resolved;
 pub use stat::{Stat, StatFs};
 pub use users::UserIds;
-pub use vmroot_layer_index::{Device, Extent, InodeId, InodeKind, Timestamp, pack_device};
+pub use vmroot_layer_index::{ContentsFile, Device, Extent, InodeId, InodeKind, Timestamp, pack_device};
 pub use walk::{Walk, WalkEntry};

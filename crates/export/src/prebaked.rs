@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use vmroot_container_fs::{ContainerFs, ExtraLayer, LayerFiles};
 use vmroot_model::{Digest, chain_ids};
-use vmroot_output::{Cancel, Copier, Holes, Omissions, Report, TemporaryFile, directory_of, sync_directory};
+use vmroot_output::{
+    Cancel, Copier, Holes, Omissions, Report, TemporaryFile, directory_of, is_source_failure, sync_directory,
+};
 
 use crate::{Error, Result};
 
@@ -85,15 +87,22 @@ impl PrebakedWriter<'_> {
         let file = File::open(source).map_err(vmroot_output::Error::on("open", source))?;
         let is_new = !target.exists();
         let mut flow = ControlFlow::Continue(());
+        let mut failed = None;
         let copied = publish(&target, READ_ONLY, |copy| {
             let length = file.metadata()?.len();
             self.bytes += length;
-            flow = self.copier.copy(&mut Holes::new(&file), 0..length, copy, |_| self.cancel.control_flow())?;
+            let done = self.copier.copy(&mut Holes::new(&file), 0..length, copy, |_| self.cancel.control_flow());
+            flow = done.inspect_err(|error| {
+                failed = is_source_failure(&file, &(0..length), error).then(|| same_error(error));
+            })?;
             // Shared blocks cause a single call, after the work, so its result counts as well.
             if flow.is_break() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
         });
         if flow.is_break() {
             return Err(Error::Cancelled);
+        }
+        if let Some(error) = failed {
+            return Err(vmroot_output::Error::on("read", source)(error).into());
         }
         copied?;
         if is_new {
@@ -144,6 +153,11 @@ fn create_directory(directory: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(false),
         result => result.map(|()| true),
     }
+}
+
+/// Returns an error of the system once more.
+fn same_error(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 /// Writes a file under a temporary name, syncs it, and renames it.

@@ -4,6 +4,7 @@
 //! lock: it reads again if a writer was at work, and sees a transaction that is not complete as if it were.
 
 mod file;
+mod visible;
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
@@ -20,6 +21,7 @@ use vmroot_cache::LockName;
 use vmroot_errors::with_causes;
 use vmroot_model::Digest;
 
+pub(crate) use self::visible::Visible;
 use crate::journal::Transaction;
 use crate::metadata::{self, Metadata};
 use crate::record::{RepairedCopy, parse};
@@ -137,30 +139,35 @@ impl Snapshot {
             }
         }
         snapshot.damaged.sort();
-        entries.sort_unstable_by(|a, b| order(a.1, b.1));
-        for (name, record) in entries {
-            snapshot.by_key.insert(name.clone(), Arc::clone(record));
-            snapshot.by_id.entry(*record.id()).or_default().push(Arc::clone(record));
-            snapshot.records.push(Arc::clone(record));
-        }
         for (id, metadata) in unfinished.iter().flat_map(|it| &it.metadata) {
             match metadata {
                 Some(metadata) => drop(snapshot.metadata.insert(*id, metadata.clone())),
                 None => drop(snapshot.metadata.remove(id)),
             }
         }
-        snapshot.ids.extend(snapshot.by_id.keys());
-        snapshot.ids.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
-        for (id, metadata) in &snapshot.metadata {
+        snapshot.fill(entries);
+        snapshot
+    }
+
+    /// Adds the records with the names of their files, and finds the children. The metadata is there already.
+    fn fill(&mut self, mut entries: Vec<(&String, &Arc<Record>)>) {
+        entries.sort_unstable_by(|a, b| order(a.1, b.1));
+        for (name, record) in entries {
+            self.by_key.insert(name.clone(), Arc::clone(record));
+            self.by_id.entry(*record.id()).or_default().push(Arc::clone(record));
+            self.records.push(Arc::clone(record));
+        }
+        self.ids.extend(self.by_id.keys());
+        self.ids.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+        for (id, metadata) in &self.metadata {
             if let Some(parent) = metadata.parent
-                && snapshot.by_id.contains_key(id)
-                && snapshot.by_id.contains_key(&parent)
+                && self.by_id.contains_key(id)
+                && self.by_id.contains_key(&parent)
             {
-                snapshot.children.entry(parent).or_default().push(*id);
+                self.children.entry(parent).or_default().push(*id);
             }
         }
-        snapshot.children.values_mut().for_each(|ids| ids.sort_unstable());
-        snapshot
+        self.children.values_mut().for_each(|ids| ids.sort_unstable());
     }
 
     /// Returns the record with the name, or else the id, and the platform of `record`.

@@ -57,7 +57,8 @@ impl Store {
     /// no name is left, `image` and its clones no longer keep the files.
     ///
     /// # Errors
-    /// [`Error::Cache`] if the records cannot be locked, read or removed.
+    /// - [`Error::Cache`] if the records cannot be locked, read or removed.
+    /// - [`Error::Shared`] if only a shared cache has the image under this name.
     pub fn remove_name(&self, image: &Image) -> Result<Removal> {
         // Other fields are not compared: the same image may have been pulled again since.
         let name = |record: &Record| (record.reference.clone(), record.platform.normalised());
@@ -77,6 +78,11 @@ impl Store {
         let snapshot = self.snapshot()?;
         let same_image = snapshot.by_id.get(image.id()).into_iter().flatten().map(|record| (**record).clone());
         let (gone, kept): (Vec<_>, Vec<_>) = same_image.partition(is_meant);
+        if gone.is_empty()
+            && let Some(error) = self.only_shared(image.record())
+        {
+            return Err(error);
+        }
         self.commit(&lock, &Transaction { remove: gone.clone(), ..Transaction::default() })?;
         if kept.is_empty() {
             image.release();

@@ -72,6 +72,7 @@ impl Store {
         request: CommitRequest,
         progress: &Arc<dyn Progress>,
     ) -> Result<Image> {
+        self.cache.check_writable()?;
         let _working = self.in_use.begin_work();
         let layer = layer.map(|layer| self.write_layer(layer, request.compression)).transpose()?;
         let layer = layer.filter(|layer| layer.built.diff_id().to_string() != EMPTY_LAYER);
@@ -229,6 +230,7 @@ fn child_record(parent: &Image, manifest: &NewManifest, config: &ImageConfig, st
         pulled: step.created.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         // No registry has the image under its name.
         loaded_from: Some(format!("a commit of {}", of_parent.id())),
+        shared_cache: None,
         ..of_parent.clone()
     }
 }

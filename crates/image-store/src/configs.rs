@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use vmroot_cache::Cache;
 use vmroot_model::{CONFIG_LIMIT, Digest, ImageConfig};
 
 use crate::catalogue::Version;
@@ -60,23 +61,27 @@ impl Store {
     /// [`Error::Damaged`] if the config is missing or damaged.
     pub(crate) fn config(&self, record: &Record) -> Result<Arc<ImageConfig>> {
         let digest = &record.config.digest;
-        let path = self.cache.layout().blob(digest);
-        let damaged = || Error::damaged(path.clone(), *digest).of_image(record);
-        let version = Version::of_content(&fs::metadata(&path).map_err(|_| damaged())?);
+        let mut configs = self.caches().filter_map(|cache| self.config_in(cache, digest));
+        configs.next().ok_or_else(|| Error::damaged(self.cache.layout().blob(digest), *digest).of_image(record))
+    }
+
+    /// Returns a config if a cache has it undamaged.
+    fn config_in(&self, cache: &Cache, digest: &Digest) -> Option<Arc<ImageConfig>> {
+        let path = cache.layout().blob(digest);
+        let version = Version::of_content(&fs::metadata(&path).ok()?);
         let kept = || self.configs.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((read, config)) = kept().configs.get(digest)
             && *read == version
         {
-            return Ok(Arc::clone(config));
+            return Some(Arc::clone(config));
         }
-        let bytes = read_config(&path).map_err(|_| damaged())?;
-        let config = ImageConfig::parse(bytes).map_err(|_| damaged())?;
+        let config = ImageConfig::parse(read_config(&path).ok()?).ok()?;
         if config.digest() != digest {
-            return Err(damaged());
+            return None;
         }
         let config = Arc::new(config);
         kept().insert(version, &config);
-        Ok(config)
+        Some(config)
     }
 }
 

@@ -173,6 +173,17 @@ pub enum Error {
         /// The store's directory.
         path: PathBuf,
     },
+    /// A change of an image that only a shared cache has.
+    #[error(
+        "{name} is in the shared cache {directory}, which is only read; its owner can change it with `vmroot --cache \
+         {directory}`", directory = directory.display()
+    )]
+    Shared {
+        /// The name of the image, or else its id.
+        name: String,
+        /// The directory of the shared cache.
+        directory: PathBuf,
+    },
     /// An image record of which both copies are damaged.
     #[error("image record {path}: {reason}", path = path.display())]
     Record {
@@ -250,6 +261,10 @@ impl Error {
                 Some(origin) => format!("load {name} again from {origin}"),
                 None => format!("pull {name} again"),
             };
+            if let Some(directory) = &record.shared_cache {
+                let directory = directory.display();
+                *again = format!("make the shared cache {directory}, which has the image, readable again, or {again}");
+            }
         }
         self
     }
@@ -272,7 +287,9 @@ impl Error {
             Self::Cache(error) => error.kind(),
             Self::Root(error) => error.kind(),
             Self::InUse { .. } => ErrorKind::InUse,
-            Self::NotAnImage { .. } | Self::Ambiguous { .. } | Self::Threads(_) => ErrorKind::Other,
+            Self::Shared { .. } | Self::NotAnImage { .. } | Self::Ambiguous { .. } | Self::Threads(_) => {
+                ErrorKind::Other
+            }
         }
     }
 }

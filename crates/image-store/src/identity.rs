@@ -36,7 +36,7 @@ impl Store {
     /// # Errors
     /// [`Error::Cache`] if the records cannot be listed or read.
     pub fn ids(&self) -> Result<Vec<Digest>> {
-        Ok(self.snapshot()?.ids.clone())
+        Ok(self.visible()?.ids.clone())
     }
 
     /// Returns the number of images. An image with several names counts once.
@@ -44,7 +44,7 @@ impl Store {
     /// # Errors
     /// As [`Self::ids`].
     pub fn len(&self) -> Result<usize> {
-        Ok(self.snapshot()?.ids.len())
+        Ok(self.visible()?.ids.len())
     }
 
     /// Returns whether the store has no images.
@@ -63,7 +63,7 @@ impl Store {
     /// - [`Error::Ambiguous`], with the candidates, if several images have this prefix.
     /// - [`Error::Cache`] if the records cannot be listed or read.
     pub fn search(&self, term: &str) -> Result<Digest> {
-        let fitting = self.snapshot()?.ids_with_prefix(term);
+        let fitting = self.visible()?.ids_with_prefix(term);
         match &fitting[..] {
             [] => Err(Error::NoSuchImage(term.to_owned())),
             [id] => Ok(*id),
@@ -87,7 +87,7 @@ impl Store {
         let config = parse_config(config)?;
         let id = *config.digest();
         loop {
-            let snapshot = self.snapshot()?;
+            let snapshot = self.visible()?;
             if snapshot.by_id.contains_key(&id) {
                 return Ok(id);
             }
@@ -115,7 +115,7 @@ impl Store {
     /// - [`Error::Cache`] if the records cannot be listed or read.
     pub fn get(&self, id: &Digest) -> Result<Image> {
         loop {
-            let snapshot = self.snapshot()?;
+            let snapshot = self.visible()?;
             let record = known(&snapshot, id)?;
             if let Some(pin) = self.pin_current(record) {
                 return self.image(record.clone(), pin);
@@ -141,7 +141,7 @@ impl Store {
 
     fn readable(&self, is_wanted: impl Fn(&Snapshot, &Digest) -> bool) -> Result<BTreeMap<Digest, Image>> {
         let (_pin, records, ()) = self.in_use.pin_all(|| {
-            let snapshot = self.snapshot()?;
+            let snapshot = self.visible()?;
             let wanted = snapshot.ids.iter().filter(|id| is_wanted(&snapshot, id));
             Ok((wanted.map(|id| (*snapshot.by_id[id][0]).clone()).collect(), ()))
         })?;
@@ -164,7 +164,7 @@ impl Store {
     /// # Errors
     /// [`Error::Cache`] if the records cannot be listed or read.
     pub fn damaged(&self) -> Result<Vec<Error>> {
-        let snapshot = self.snapshot()?;
+        let snapshot = self.visible()?;
         let record = |(path, reason): &(std::path::PathBuf, String)| Error::Record {
             path: path.clone(),
             reason: reason.clone(),
@@ -224,11 +224,12 @@ impl Store {
     ///
     /// # Errors
     /// - [`Error::NoSuchImage`] if the store has no such image.
+    /// - [`Error::Shared`] if only a shared cache has it.
     /// - [`Error::Cache`] if the records cannot be locked, read or removed.
     pub fn delete(&self, id: &Digest) -> Result<Vec<FreedLayer>> {
         let lock = self.lock_records(None)?;
         let snapshot = self.snapshot()?;
-        let record = known(&snapshot, id)?;
+        let record = self.known_here(&snapshot, id)?;
         let mut transaction = Transaction::default();
         transaction.remove.extend(snapshot.by_id[id].iter().map(|record| (**record).clone()));
         for child in snapshot.children(id) {
@@ -265,7 +266,8 @@ impl Store {
     /// - [`Error::Cache`] if the records cannot be locked, read or written.
     pub fn set_parent(&self, id: &Digest, parent: &Digest) -> Result<()> {
         self.change_metadata(id, |snapshot, metadata| {
-            known(snapshot, parent)?;
+            let visible = self.visible()?;
+            known(&visible, parent)?;
             let mut ancestors = HashSet::new();
             let mut next = Some(*parent);
             // Damaged metadata may already have a cycle.
@@ -286,7 +288,7 @@ impl Store {
     /// - [`Error::NoSuchImage`] if the store has no image `id`.
     /// - [`Error::Cache`] if the records cannot be listed or read.
     pub fn get_parent(&self, id: &Digest) -> Result<Option<Digest>> {
-        let snapshot = self.snapshot()?;
+        let snapshot = self.visible()?;
         known(&snapshot, id)?;
         Ok(snapshot.metadata(id).parent.filter(|parent| snapshot.by_id.contains_key(parent)))
     }
@@ -296,7 +298,7 @@ impl Store {
     /// # Errors
     /// [`Error::Cache`] if the records cannot be listed or read.
     pub fn children(&self, id: &Digest) -> Result<Vec<Digest>> {
-        Ok(self.snapshot()?.children(id).to_vec())
+        Ok(self.visible()?.children(id).to_vec())
     }
 
     /// Records that an image was updated now.
@@ -316,7 +318,7 @@ impl Store {
     /// # Errors
     /// As [`Self::get_parent`].
     pub fn get_last_updated(&self, id: &Digest) -> Result<Option<SystemTime>> {
-        let snapshot = self.snapshot()?;
+        let snapshot = self.visible()?;
         known(&snapshot, id)?;
         Ok(snapshot.metadata(id).last_updated.map(|since| UNIX_EPOCH + Duration::from_nanos(since)))
     }
@@ -337,15 +339,24 @@ impl Store {
     /// # Errors
     /// As [`Self::get_parent`].
     pub fn is_built_locally(&self, id: &Digest) -> Result<bool> {
-        let snapshot = self.snapshot()?;
+        let snapshot = self.visible()?;
         known(&snapshot, id)?;
         Ok(snapshot.metadata(id).built_locally)
+    }
+
+    /// Returns a record of an image in the own cache.
+    fn known_here<'a>(&self, own: &'a Snapshot, id: &Digest) -> Result<&'a Record> {
+        let missing = |error: Error| match self.visible() {
+            Ok(visible) => known(&visible, id).ok().and_then(|record| self.only_shared(record)).unwrap_or(error),
+            Err(_) => error,
+        };
+        known(own, id).map_err(missing)
     }
 
     fn change_metadata(&self, id: &Digest, change: impl FnOnce(&Snapshot, &mut Metadata) -> Result<()>) -> Result<()> {
         let lock = self.lock_records(None)?;
         let snapshot = self.snapshot()?;
-        known(&snapshot, id)?;
+        self.known_here(&snapshot, id)?;
         let mut metadata = snapshot.metadata(id);
         change(&snapshot, &mut metadata)?;
         let mut transaction = Transaction::default();
@@ -397,6 +408,7 @@ fn new_record(config: &ImageConfig, layers: Vec<LayerRecord>) -> (Record, Vec<u8
         pulled: now().as_secs(),
         loaded_from: None,
         created: config.created().map(str::to_owned),
+        shared_cache: None,
     };
     (record, manifest)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_model::{Digest, ImageConfig, Reference};
+use vmroot_model::{CONFIG_LIMIT, Digest, ImageConfig, Reference};
 
 use crate::in_use::Pin;
 use crate::layer::Layer;
@@ -62,20 +62,22 @@ pub(crate) fn layers(record: &Record) -> Vec<Layer> {
 }
 
 impl Store {
-    /// Returns the records of all images, ordered by name.
+    /// Returns the records of all images, ordered by name: those of the store's own cache, and those of shared caches under
+    /// names that it does not have.
     ///
     /// Records with two damaged copies are left out, with a warning; [`Store::damaged`] and [`Store::verify`] report them.
     ///
     /// # Errors
     /// [`Error::Cache`] if the records cannot be listed or read.
     pub fn images(&self) -> Result<Vec<Record>> {
-        Ok(self.snapshot()?.records.iter().map(|record| (**record).clone()).collect())
+        Ok(self.visible()?.records.iter().map(|record| (**record).clone()).collect())
     }
 
     /// Pins a record that was read earlier. Returns `None` if the record has changed since.
     pub(crate) fn pin_current(&self, record: &Record) -> Option<Pin> {
         let pin = self.in_use.pin(record);
-        self.is_current(record).then_some(pin)
+        // The owner of a shared cache may remove its files in any case.
+        (record.shared_cache.is_some() || self.is_current(record)).then_some(pin)
     }
 
     /// Returns the image of a record, with its config from the cache.

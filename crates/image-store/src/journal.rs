@@ -193,7 +193,7 @@ impl Store {
         // The last one of equal names counts.
         for record in records {
             transaction.write.retain(|earlier| earlier.key() != record.key());
-            transaction.write.push(record.clone());
+            transaction.write.push(Record { shared_cache: None, ..record.clone() });
         }
         // A damaged record is replaced without a trace: its image is unknown.
         let replaced = |record: &Record| {

@@ -1,6 +1,6 @@
 //! Fetching and indexing of one layer.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -44,28 +44,30 @@ impl Store {
         if let Some(index) = self.open_layer(&layer.diff_id) {
             return Ok(index);
         }
-        let path = match (self.cache.get(&layer.descriptor.digest)?, source) {
-            (Some(blob), _) => match self.build_from_file(layer, &blob.path) {
-                // The blob was valid when it was stored. If it is damaged now, the source can provide it again.
-                Err(_) if self.blob_is_damaged(layer)? => {
-                    let source = source.ok_or_else(|| self.damaged_layer(layer))?;
-                    self.build_from_source(source, layer, reporter)?
-                }
-                built => built?,
+        let own = match self.cache.get(&layer.descriptor.digest)? {
+            Some(blob) => match self.build_from_file(layer, &blob.path) {
+                // The blob was valid when it was stored. If it is damaged now, another place can provide it again.
+                Err(_) if self.blob_is_damaged(layer)? => None,
+                built => Some(built?),
             },
+            None => None,
+        };
+        let built = match own {
+            Some(path) => Some(path),
+            None => self.build_from_shared(layer)?,
+        };
+        let path = match (built, source) {
+            (Some(path), _) => path,
             (None, Some(source)) => self.build_from_source(source, layer, reporter)?,
             (None, None) => return Err(self.damaged_layer(layer)),
         };
         Ok(Index::open(&path)?)
     }
 
-    /// Opens the index of a layer if it and the contents beside it exist and have the right shape.
+    /// Opens the index of a layer if it and the contents beside it exist and have the right shape, in the own cache or in a
+    /// shared one.
     pub(crate) fn open_layer(&self, diff_id: &Digest) -> Option<Index> {
-        let index = Index::open(&self.cache.layout().layer_index(diff_id)).ok()?;
-        let contents = fs::metadata(self.cache.layout().layer_contents(diff_id)).ok()?;
-        let expected = index.contents().first()?.length;
-        (index.is_current() && !index.is_root() && index.identity() == diff_id && contents.len() == expected)
-            .then_some(index)
+        self.find_layer(diff_id).map(|(index, _)| index)
     }
 
     /// Returns the error for a damaged layer whose blob is not in the cache.

@@ -104,7 +104,7 @@ impl Store {
     /// Returns a progress reporter for each layer.
     fn reporters(&self, layers: &[Layer], missing: &[usize], progress: &Arc<dyn Progress>) -> Vec<BlobReporter> {
         let fetched = missing.iter().map(|&number| &layers[number].descriptor);
-        let fetched = fetched.filter(|blob| !matches!(self.cache.get(&blob.digest), Ok(Some(_))));
+        let fetched = fetched.filter(|blob| !self.has_blob(&blob.digest));
         let image_total = fetched.map(|blob| blob.size).sum();
         let reporter = |(number, layer): (usize, &Layer)| BlobReporter {
             progress: Arc::clone(progress),

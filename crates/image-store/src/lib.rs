@@ -30,6 +30,7 @@ mod pull;
 mod record;
 mod root;
 mod save;
+mod shared;
 mod space;
 mod store;
 mod stored_destination;

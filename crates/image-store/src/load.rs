@@ -92,6 +92,7 @@ impl Store {
         options: &LoadOptions,
         progress: &Arc<dyn Progress>,
     ) -> Result<LoadReport> {
+        self.cache.check_writable()?;
         let _working = self.in_use.begin_work();
         let mut report = LoadReport::default();
         let mut found = Vec::new();

@@ -21,7 +21,7 @@ impl Store {
     /// - [`Error::Cache`] if the records cannot be listed or read.
     pub fn find(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
         loop {
-            let snapshot = self.snapshot()?;
+            let snapshot = self.visible()?;
             let record = find_record(&snapshot, name, platform)?;
             // A record that was replaced or removed meanwhile is looked up again: its files may be gone.
             if let Some(pin) = self.pin_current(record) {

@@ -63,6 +63,7 @@ impl Store {
             return Err(no_such_image(&name, Some(&request.platform)));
         }
         self.check_cancelled()?;
+        self.cache.check_writable()?;
         let chosen = choose(&CachedSource { store: self, source }, &request.platform, request.fallback)?;
         let record = Record { loaded_from: request.loaded_from.clone(), ..chosen.record(&chosen.platform) };
         // From here on no collection removes files of the image.
@@ -108,7 +109,7 @@ impl Store {
             Err(Error::Record { .. }) => return Ok(None),
             found => return found,
         }
-        let snapshot = self.snapshot()?;
+        let snapshot = self.visible()?;
         let named = by_reference(&snapshot.records, reference);
         let fitting = filter_by_platform(&named, Some(&request.platform)).first().copied();
         if fitting.is_some() || request.policy != PullPolicy::Never || named.is_empty() {
@@ -118,9 +119,11 @@ impl Store {
         one_by_platform(&reference.to_string(), &named, platform).cloned().map(Some)
     }
 
-    /// Records the image under the names that it does not have yet.
+    /// Records the image under the names that it does not have yet. An image of a shared cache is recorded in the own one,
+    /// if that can be written.
     fn add_names(&self, image: Image, references: &[Reference], progress: &Arc<dyn Progress>) -> Result<Image> {
-        if references.first() == image.record().reference.as_ref() {
+        let has_name = references.first() == image.record().reference.as_ref();
+        if has_name && (image.record().shared_cache.is_none() || !self.is_writable()) {
             return Ok(image);
         }
         self.record_names(image.record(), references, progress)?;
@@ -180,6 +183,7 @@ impl ChosenImage {
             layers: layers.map(|(layer, diff_id)| LayerRecord::new(layer, diff_id)).collect(),
             loaded_from: None,
             created: self.config.created().map(str::to_owned),
+            shared_cache: None,
             pulled: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         }
     }

@@ -47,6 +47,9 @@ pub struct Record {
     /// Records before 0.3 lack this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
+    /// The directory of the shared cache that the record is in; `None` for a record of the store's own cache.
+    #[serde(skip)]
+    pub shared_cache: Option<PathBuf>,
 }
 
 /// A layer of an image.
@@ -100,9 +103,9 @@ impl Record {
         &self.config.digest
     }
 
-    /// Returns a record of the same image under another name.
+    /// Returns a record of the same image under another name, in the own cache.
     pub(crate) fn with_reference(&self, reference: Option<&Reference>) -> Self {
-        Self { reference: reference.cloned(), ..self.clone() }
+        Self { reference: reference.cloned(), shared_cache: None, ..self.clone() }
     }
 
     /// Returns the digest that names the record's file: of the name (or the id, without a name) and the platform.
@@ -182,6 +185,9 @@ impl Store {
     /// the lock, since it may be writing or removing the record: restoring a copy of a removed record would bring it
     /// back.
     fn repair_record(&self, path: &Path) -> Result<Option<RepairedCopy>> {
+        if !self.is_writable() {
+            return Ok(None);
+        }
         let Some(_lock) = self.cache.try_lock(&LockName::Images, Mode::Exclusive)? else { return Ok(None) };
         let Copies::One { bytes, other, problem, .. } = read_copies(path)? else { return Ok(None) };
         write_atomically(&other, PUBLISHED_MODE, &bytes)?;

@@ -43,16 +43,9 @@ impl Store {
         Ok(())
     }
 
-    /// Returns the index of the root of these layers if it is in the cache and valid.
+    /// Returns the index of the root of these layers if a cache has it and it is valid.
     fn open_root_index(&self, diff_ids: &[Digest]) -> Option<Index> {
-        let chain_id = chain_id(diff_ids);
-        let index = Index::open(&self.cache.layout().root_index(&chain_id)).ok()?;
-        let is_it = index.is_current()
-            && index.is_root()
-            && *index.identity() == chain_id
-            // A root that was merged from other layers would show other files.
-            && index.contents().iter().map(|contents| &contents.diff_id).eq(diff_ids);
-        is_it.then_some(index)
+        self.find_root(&chain_id(diff_ids), diff_ids).map(|(index, _)| index)
     }
 
     /// Opens a root. Missing or damaged parts are first built again from blobs in the cache.
@@ -79,23 +72,21 @@ impl Store {
 
     /// Opens the root of these layers if its index and the contents of all layers have the right shape.
     fn open_merged(&self, diff_ids: &[Digest]) -> Option<ContainerFs> {
-        let layout = self.cache.layout();
-        let path = layout.root_index(&chain_id(diff_ids));
-        let root = ContainerFs::open(&path, &|diff_id| layout.layer_contents(diff_id)).ok()?;
-        // A root that was merged from other layers would show other files.
-        let is_it =
-            root.index().is_current() && root.contents().map(|contents| contents.diff_id).eq(diff_ids.iter().copied());
-        is_it.then_some(root)
+        let (index, _) = self.find_root(&chain_id(diff_ids), diff_ids)?;
+        ContainerFs::from_index(index, |file| self.open_contents(file)).ok()
     }
 
-    /// Returns the path of an image's root index.
+    /// Returns the path of an image's root index. In the own cache, the file need not exist.
     pub fn root_index(&self, image: &Image) -> PathBuf {
-        self.cache.layout().root_index(&chain_id(image.config().diff_ids()))
+        let diff_ids = image.config().diff_ids();
+        let chain_id = chain_id(diff_ids);
+        let cache = self.find_root(&chain_id, diff_ids).map_or(&self.cache, |(_, cache)| cache);
+        cache.layout().root_index(&chain_id)
     }
 
-    /// Returns the paths of a layer's files.
+    /// Returns the paths of a layer's files. In the own cache, the files need not exist.
     pub fn layer_files(&self, diff_id: &Digest) -> LayerFiles {
-        let layout = self.cache.layout();
+        let layout = self.find_layer(diff_id).map_or(&self.cache, |(_, cache)| cache).layout();
         let (index, contents) = (layout.layer_index(diff_id), layout.layer_contents(diff_id));
         LayerFiles { diff_id: *diff_id, index, contents }
     }

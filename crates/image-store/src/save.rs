@@ -88,7 +88,7 @@ impl Store {
     /// - [`Error::Cancelled`]: the work was cancelled.
     pub fn save<N: AsRef<str>>(&self, names: &[N], options: &SaveOptions, writer: &mut dyn Write) -> Result<()> {
         let (_pin, _records, selected) = self.in_use.pin_all(|| {
-            let selected = names::select(&*self.snapshot()?, names, &options.platforms)?;
+            let selected = names::select(&*self.visible()?, names, &options.platforms)?;
             Ok((selected.iter().flat_map(Selected::records).cloned().collect(), selected))
         })?;
         let mut tar = TarWriter::new(writer, 0);

@@ -13,6 +13,7 @@ use crate::added_layer::AddedLayers;
 use crate::catalogue::Catalogue;
 use crate::configs::Configs;
 use crate::in_use::InUse;
+use crate::shared::Shared;
 use crate::{Error, Result};
 
 /// Options of a [`Store`].
@@ -20,6 +21,11 @@ use crate::{Error, Result};
 pub struct StoreOptions {
     /// The directory of the cache, created if it is missing.
     pub directory: PathBuf,
+    /// The directories of shared caches: caches of somebody else, in the order in which they are searched.
+    ///
+    /// Their images, layers, roots and blobs are used in place, and are not fetched or copied. They are only read, and
+    /// without locks. One that cannot be read is left out, with a warning: its images are fetched then.
+    pub shared: Vec<PathBuf>,
     /// Limits for the decompression of a layer.
     pub limits: Limits,
     /// Limits for a layer's index.
@@ -36,6 +42,7 @@ impl StoreOptions {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
+            shared: Vec::new(),
             limits: Limits::default(),
             build: BuildOptions::default(),
             parallel: 4,
@@ -62,27 +69,47 @@ pub struct Store {
     pub(crate) configs: Configs,
     /// The layers that no image has yet.
     pub(crate) added_layers: AddedLayers,
+    /// Where else files are looked for.
+    pub(crate) shared: Shared,
 }
 
 impl Store {
     /// Opens the store in the directory of `options`, or creates an empty one.
     ///
+    /// A directory that this process may not write to is opened for reading, without a lock. Its images can be read, and
+    /// calls that write return an error.
+    ///
     /// # Errors
     /// - [`Error::Cache`] if the directory cannot be created or locked, or if the wait for its lock is cancelled.
     pub fn open(options: StoreOptions) -> Result<Self> {
         let cache = Cache::open(&options.directory)?;
-        let presence = cache.enter(&mut until_cancelled(&options.cancel))?;
-        let store = Self {
+        let shared = Shared::open(&options);
+        let store = Self { shared, ..Self::enter(cache, options)? };
+        // A reader sees the transaction as if it were complete.
+        if store.is_writable() {
+            store.recover()?;
+        }
+        Ok(store)
+    }
+
+    /// Opens the cache of somebody else, for reading.
+    pub(crate) fn open_shared(options: StoreOptions) -> Result<Self> {
+        let cache = Cache::open_shared(&options.directory)?;
+        Self::enter(cache, options)
+    }
+
+    fn enter(cache: Cache, options: StoreOptions) -> Result<Self> {
+        let presence = Arc::new(cache.enter(&mut until_cancelled(&options.cancel))?);
+        Ok(Self {
             cache,
             options,
-            presence: Arc::new(presence),
+            presence,
             in_use: InUse::default(),
             catalogue: Catalogue::default(),
             configs: Configs::default(),
             added_layers: AddedLayers::default(),
-        };
-        store.recover()?;
-        Ok(store)
+            shared: Shared::default(),
+        })
     }
 
     /// Returns a clone whose work is cancelled by `cancel`, and no longer by [`StoreOptions::cancel`]. A

@@ -80,6 +80,7 @@ impl StoredDestination {
 
     /// Writes a blob whose digest is known at its end.
     fn put_unknown(&self, blob: &mut NewBlob<'_>) -> Result<()> {
+        self.store.cache.check_writable().map_err(|error| self.failed(error))?;
         let directory = self.store.cache.layout().blobs(vmroot_model::Algorithm::Sha256);
         let file = TemporaryFile::create_in(&directory, 0o600)
             .map_err(|error| self.failed(vmroot_cache::Error::from(error)))?;
@@ -146,7 +147,7 @@ impl ImageDestination for StoredDestination {
     }
 
     fn reuse_blob(&self, blob: &Descriptor, _origins: &[Reference]) -> Result<Reuse> {
-        let found = self.store.cache.get(&blob.digest).map_err(|error| self.failed(error))?;
+        let found = self.store.find_blob(&blob.digest, Some(blob.size)).map_err(|error| self.failed(error))?;
         Ok(if found.is_some_and(|it| it.length == blob.size) { Reuse::Present } else { Reuse::Absent })
     }
 

@@ -6,6 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use vmroot_model::{Descriptor, Digest, MANIFEST_LIMIT};
 use vmroot_transport::{BlobBody, Error, ImageSource, RawManifest, Result};
 
+use crate::shared::FoundBlob;
 use crate::{Image, Store};
 
 /// An image of a store as a source. Its documents and layers have the bytes that were pulled or loaded.
@@ -23,11 +24,11 @@ impl Store {
 }
 
 impl StoredSource {
-    fn open(&self, digest: &Digest) -> Result<(File, u64)> {
+    fn open(&self, digest: &Digest, size: Option<u64>) -> Result<(File, FoundBlob)> {
         let unknown = || Error::Unknown { place: self.name(), digest: *digest };
-        let found = self.store.cache.get(digest).map_err(|error| self.failed(error.into()))?.ok_or_else(unknown)?;
+        let found = self.store.find_blob(digest, size).map_err(|error| self.failed(error))?.ok_or_else(unknown)?;
         match File::open(&found.path) {
-            Ok(file) => Ok((file, found.length)),
+            Ok(file) => Ok((file, found)),
             Err(source) => Err(Error::Io { action: "open", path: found.path, source }),
         }
     }
@@ -49,7 +50,12 @@ impl ImageSource for StoredSource {
     fn manifest(&self, digest: Option<&Digest>) -> Result<RawManifest> {
         let own = &self.image.record().manifest;
         let digest = digest.unwrap_or(&own.digest);
-        let (file, length) = self.open(digest)?;
+        let media_type = (*digest == own.digest).then(|| own.media_type.to_string()).filter(|it| !it.is_empty());
+        if let Some(bytes) = self.store.read_document(digest, MANIFEST_LIMIT) {
+            return Ok(RawManifest { bytes, media_type });
+        }
+        // It is missing, damaged or too large.
+        let (file, FoundBlob { length, .. }) = self.open(digest, None)?;
         if length > MANIFEST_LIMIT {
             let (place, digest) = (self.name(), *digest);
             return Err(Error::BlobTooLarge { place, digest, size: length, limit: MANIFEST_LIMIT });
@@ -57,18 +63,14 @@ impl ImageSource for StoredSource {
         let mut bytes = Vec::new();
         let read = file.take(MANIFEST_LIMIT).read_to_end(&mut bytes);
         read.map_err(|error| Error::of_reader(error, self.name(), *digest))?;
-        if !digest.is_of(&bytes) {
-            let reason = "is damaged; `vmroot verify --repair` repairs the cache".to_owned();
-            return Err(Error::WrongBlob { place: self.name(), digest: *digest, reason });
-        }
-        let media_type = (*digest == own.digest).then(|| own.media_type.to_string()).filter(|it| !it.is_empty());
-        Ok(RawManifest { bytes, media_type })
+        let reason = "is damaged; `vmroot verify --repair` repairs the cache".to_owned();
+        Err(Error::WrongBlob { place: self.name(), digest: *digest, reason })
     }
 
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
-        let (mut file, length) = self.open(&descriptor.digest)?;
-        file.seek(SeekFrom::Start(offset.min(length)))
-            .map_err(|error| Error::of_reader(error, self.name(), descriptor.digest))?;
-        Ok(BlobBody { reader: Box::new(file), offset: offset.min(length), size: Some(length) })
+        let (mut file, found) = self.open(&descriptor.digest, Some(descriptor.size))?;
+        let (length, offset) = (found.length, offset.min(found.length));
+        file.seek(SeekFrom::Start(offset)).map_err(|error| Error::of_reader(error, self.name(), descriptor.digest))?;
+        Ok(BlobBody { reader: found.reader(file, length - offset), offset, size: Some(length) })
     }
 }

@@ -1,6 +1,7 @@
 //! Opening an index. The whole shape is checked here, once, in time linear in the length of the file.
 
 use std::fs::File;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -31,7 +32,7 @@ pub struct ContentsFile {
 
 /// The index of a layer or of a merged root.
 ///
-/// Records are read in place, from the mapped file.
+/// Records are read in place, from the mapped file or from memory.
 #[derive(Debug)]
 pub struct Index {
     bytes: Bytes,
@@ -60,6 +61,18 @@ impl Index {
         Self::check(Bytes::Mapped(map), path)
     }
 
+    /// Reads the index at `path` into memory and checks it.
+    ///
+    /// It takes more time and memory than [`Self::open`]. It is for files that another user may truncate, or whose file
+    /// system may disappear: a map of such a file would end the process with SIGBUS.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = read_whole(path).map_err(Error::io(path))?;
+        Self::check(Bytes::Owned(bytes), path)
+    }
+
     /// Checks an index in memory.
     ///
     /// # Errors
@@ -85,4 +98,17 @@ impl Index {
         let Shape { ranges, kind, minor, identity, contents } = shape;
         Ok(Self { bytes, ranges, kind, minor, identity, contents })
     }
+}
+
+/// Reads a file that has the length of its metadata.
+fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let too_large = || io::Error::from(io::ErrorKind::OutOfMemory);
+    let size = usize::try_from(length).map_err(|_| too_large())?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(size).map_err(|_| too_large())?;
+    // A file that grows meanwhile is invalid, and must not fill the memory.
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

@@ -131,6 +131,14 @@ impl Copier {
     }
 }
 
+/// Returns whether a copy of `range` failed because its source cannot be read, and not because of the target. The error of
+/// copy_file_range(2) does not tell, so the range's ends are read.
+pub fn is_source_failure(source: &File, range: &Range<u64>, error: &io::Error) -> bool {
+    let can_read = |at: u64| source.read_exact_at(&mut [0], at).is_ok();
+    let is_readable = || range.is_empty() || can_read(range.start) && can_read(range.end - 1);
+    error.kind() == io::ErrorKind::UnexpectedEof || !is_readable()
+}
+
 /// Returns true if the file systems do not support the call, so that another method may work.
 fn is_refusal(error: &io::Error) -> bool {
     use Errno as E;

@@ -25,7 +25,7 @@ pub mod workers;
 pub use block_writer::BlockWriter;
 pub use by_inode::OmissionsByInode;
 pub use cancel::{CANCEL_LATENCY, Cancel, CancellableReader};
-pub use copy::Copier;
+pub use copy::{Copier, is_source_failure};
 pub use error::{Error, Result};
 pub use file::OutputFile;
 pub use holes::{Holes, LastHoles};

@@ -43,7 +43,7 @@ use crate::{Result, TopOptions};
 /// Options of a [`Client`].
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// Options of the cache: its directory, limits and parallelism.
+    /// Options of the cache: its directory, shared caches, limits and parallelism.
     pub store: StoreOptions,
     /// Options of registries: credentials, proxies, retries and timeouts. [`Client::new`] replaces
     /// [`cancel`](RegistryOptions::cancel) with [`Self::cancel`], so that one flag cancels all work.
@@ -62,7 +62,8 @@ pub struct ClientOptions {
     pub platform: Option<Platform>,
     /// Options of `docker-daemon:`, `containers-storage:` and `oci:`.
     pub transports: TransportOptions,
-    /// The directory for temporary files of archives. The default is the cache.
+    /// The directory for temporary files of archives. The default is the cache. Of a cache that cannot be written, it also
+    /// has the files that are otherwise written there.
     pub temporary_dir: Option<PathBuf>,
 }
 
@@ -271,6 +272,23 @@ impl Client {
         self.store.directory()
     }
 
+    /// Returns the directories of the shared caches, in the order in which they are searched.
+    pub fn shared_caches(&self) -> impl Iterator<Item = &Path> {
+        self.store.shared_caches()
+    }
+
+    /// Returns whether this process may write to the cache. If it may not, the images can be read, and calls that write
+    /// return an error.
+    pub fn is_writable(&self) -> bool {
+        self.store.is_writable()
+    }
+
+    /// Returns the directory for files of running work, such as layers on top of a root: the cache, or
+    /// [`Self::temporary_dir`] if the cache cannot be written.
+    pub fn scratch_dir(&self) -> &Path {
+        if self.is_writable() { self.cache_dir() } else { self.temporary_dir() }
+    }
+
     /// Returns the directory for temporary files of archives: that of the options, or the cache.
     pub fn temporary_dir(&self) -> &Path {
         self.temporary_dir.as_deref().unwrap_or_else(|| self.cache_dir())
@@ -289,6 +307,6 @@ impl Client {
 
     pub(crate) fn top_options(&self) -> TopOptions {
         let StoreOptions { limits, build, cancel, .. } = self.store.options().clone();
-        TopOptions { directory: self.cache_dir().to_owned(), limits, build, cancel }
+        TopOptions { directory: self.scratch_dir().to_owned(), limits, build, cancel }
     }
 }

@@ -40,7 +40,8 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     };
     // Checked before the pull, so that invalid options do not cause one. The name is as long as that of the directory
     // below.
-    let directory = context.cache().join(format!("{TEMPORARY_PREFIX}{}-000", std::process::id())).join(GUEST_DIRECTORY);
+    let directory =
+        context.scratch().join(format!("{TEMPORARY_PREFIX}{}-000", std::process::id())).join(GUEST_DIRECTORY);
     guest_options.check(&directory).map_err(vmroot::Error::from)?;
 
     if program.is_none() {
@@ -57,7 +58,7 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     let OpenedRoot { root, _files, _client: client, .. } = context.put_on_top(opened, &top)?;
     // An open client prevents other processes from removing temporary directories of the cache.
     let client = client.map_or_else(|| context.client(), Ok)?;
-    let scratch = TemporaryDirectory::create_in(client.cache_dir()).map_err(vmroot::Error::from)?;
+    let scratch = TemporaryDirectory::create_in(client.scratch_dir()).map_err(vmroot::Error::from)?;
     // Not in the temporary directory itself: that is locked, and a virtio-fs device locks the directory of its socket.
     let directory = scratch.path().join(GUEST_DIRECTORY);
     fs::create_dir(&directory).with_context(|| directory.display().to_string())?;

@@ -74,7 +74,11 @@ fn filter(context: &Context, arguments: &ImagesArguments) -> vmroot::Result<Imag
 }
 
 fn print_table(images: &[Arc<Record>], arguments: &ImagesArguments) -> anyhow::Result<()> {
+    let has_shared = images.iter().any(|record| record.shared_cache.is_some());
     let mut header = vec!["REFERENCE", "PLATFORM", "ID", "SIZE", "PULLED"];
+    if has_shared {
+        header.push("SHARED CACHE");
+    }
     if arguments.digests {
         header.insert(1, "DIGEST");
     }
@@ -86,6 +90,9 @@ fn print_table(images: &[Arc<Record>], arguments: &ImagesArguments) -> anyhow::R
             output::format_bytes(size(record)),
             format_age(record.pulled),
         ];
+        if has_shared {
+            row.push(record.shared_cache.as_ref().map_or_else(String::new, |it| it.display().to_string()));
+        }
         if arguments.digests {
             row.insert(1, record.digest.to_string());
         }
@@ -182,6 +189,7 @@ fn summary_json(record: &Record) -> Value {
         "size": size(record),
         "pulled": record.pulled,
         "created": record.created,
+        "sharedCache": record.shared_cache.as_ref().map(|directory| directory.display().to_string()),
     })
 }
 
@@ -303,6 +311,11 @@ pub(crate) fn remove(context: &Context, names: &[String]) -> anyhow::Result<()> 
         let removed = if by_name { client.remove_name(&image) } else { client.remove(&image) }?;
         for record in &removed.records {
             output::print_line(record.reference.as_ref().map_or_else(|| record.id().to_string(), ToString::to_string))?;
+        }
+        let same = removed.records.first().and_then(|record| Some(record.reference.as_ref()?.to_string()));
+        let same = same.and_then(|name| client.find(&name, Some(&removed.records[0].platform)).ok());
+        if let Some(directory) = same.and_then(|image| image.record().shared_cache.clone()) {
+            output::print_note(&format!("{name} is still in the shared cache {}", directory.display()));
         }
         if !removed.still_named {
             output::print_note("`vmroot gc` frees the space that no image needs");

@@ -46,7 +46,7 @@ pub(crate) fn mount(context: &Context, image: &str, directory: &Path, options: &
     if !detached::is_background_process() {
         return Ok(mount.wait()?);
     }
-    let log = Log::create(options.log.as_deref(), context.cache())?;
+    let log = Log::create(options.log.as_deref(), context.scratch())?;
     detached::report_ready(Some(&log))?;
     if let Err(error) = mount.wait() {
         output::print_error(&vmroot::with_causes(&error));

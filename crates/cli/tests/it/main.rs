@@ -43,6 +43,7 @@ mod refusals;
 mod repairing;
 mod repositories;
 mod serving;
+mod sharing;
 mod shell;
 mod skopeo_options;
 mod space;

@@ -6,14 +6,14 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, makedev, mknodat, openat, symlinkat};
 use rustix::io::Errno;
 use vmroot_container_fs::{Device, Extent, InodeKind, Stat};
-use vmroot_output::{Counter, LastHoles, Omitted};
+use vmroot_output::{Counter, LastHoles, Omitted, is_source_failure};
 
 use super::cursor::Cursor;
 use super::export::Export;
 use super::new_inode::NewInode;
 use super::plan::Node;
-use crate::Result;
 use crate::error::check_flow;
+use crate::{Error, Result};
 
 /// The mode of new files until the mode of the image is set.
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -71,12 +71,18 @@ impl<'e> EntryWriter<'e> {
 
     fn write(&mut self, node: Node<'_>, extent: Extent, file: &File) -> Result<()> {
         let export = self.export;
-        let (holes, counter) =
-            (self.holes.of(extent.file, &export.fs.contents_file(extent.file).file), &mut self.counter);
+        let contents = &export.fs.contents_file(extent.file).file;
+        let (holes, counter) = (self.holes.of(extent.file, contents), &mut self.counter);
         let range = extent.offset..extent.offset + extent.length;
-        let done = export.copiers[extent.file as usize].copy(holes, range, file, |bytes| counter.add(bytes));
-        let path = || export.target.join(export.plan.path(node));
-        check_flow(done.map_err(|source| vmroot_output::Error { action: "write the file", path: path(), source })?)
+        let done = export.copiers[extent.file as usize].copy(holes, range.clone(), file, |bytes| counter.add(bytes));
+        let done = done.map_err(|source| -> Error {
+            if is_source_failure(contents, &range, &source) {
+                return export.fs.unreadable(extent.file, source).into();
+            }
+            let path = export.target.join(export.plan.path(node));
+            vmroot_output::Error { action: "write the file", path, source }.into()
+        });
+        check_flow(done?)
     }
 
     fn make_symlink(&mut self, node: Node<'_>, stat: &Stat) -> Result<()> {

@@ -295,7 +295,7 @@ impl Walk<'_> {
         config.check_layers(&manifest).map_err(wrong)?;
         for (layer, diff_id) in manifest.layers().iter().zip(config.diff_ids()) {
             let is_here = || self.store.open_layer(diff_id).is_some();
-            let is_stored = self.store.cache.get(&layer.digest)?.is_some();
+            let is_stored = self.store.has_blob(&layer.digest);
             if is_stored && is_here() {
                 continue;
             }

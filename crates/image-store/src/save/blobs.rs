@@ -22,11 +22,13 @@ pub(super) fn member(digest: &Digest) -> String {
     format!("{BLOBS}/{}/{}", digest.algorithm().name(), digest.hex())
 }
 
-/// A file of the cache.
+/// A blob of the cache or of a shared one.
 pub(super) struct CachedBlob {
     pub(super) path: PathBuf,
     pub(super) digest: Digest,
     pub(super) size: u64,
+    /// The directory of the shared cache; `None` for a file of the own one.
+    shared: Option<PathBuf>,
 }
 
 /// The blobs of an archive.
@@ -89,8 +91,9 @@ impl Store {
     /// Finds a blob of an image.
     pub(super) fn cached_blob(&self, record: &Record, digest: &Digest) -> Result<CachedBlob> {
         let missing = || Error::damaged(self.cache.layout().blob(digest), *digest).of_image(record);
-        let found = self.cache.get(digest)?.ok_or_else(missing)?;
-        Ok(CachedBlob { path: found.path, digest: *digest, size: found.length })
+        let size = record.layers.iter().find(|layer| layer.digest == *digest).map(|layer| layer.size);
+        let found = self.find_blob(digest, size)?.ok_or_else(missing)?;
+        Ok(CachedBlob { path: found.path, digest: *digest, size: found.length, shared: found.shared })
     }
 }
 
@@ -125,11 +128,14 @@ impl<'a> CheckedReader<'a> {
 }
 
 pub(super) fn damaged(blob: &CachedBlob) -> Error {
-    Error::Blob {
-        image: blob.path.display().to_string(),
-        digest: blob.digest,
-        reason: "is damaged in the cache; `vmroot verify --repair` fetches it again".to_owned(),
-    }
+    let reason = match &blob.shared {
+        None => "is damaged in the cache; `vmroot verify --repair` fetches it again".to_owned(),
+        Some(directory) => {
+            let directory = directory.display();
+            format!("is damaged in the shared cache {directory}; pull the image without that cache, or repair it")
+        }
+    };
+    Error::Blob { image: blob.path.display().to_string(), digest: blob.digest, reason }
 }
 
 impl Read for CheckedReader<'_> {

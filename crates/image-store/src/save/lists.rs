@@ -245,8 +245,4 @@ impl Store {
         let document = Document::parse(bytes, sent).map_err(|_| damaged())?;
         Ok(Descriptor::new(MediaType::new(document.media_type().essence()), *digest, size))
     }
-
-    pub(super) fn has_blob(&self, digest: &Digest) -> bool {
-        matches!(self.cache.get(digest), Ok(Some(_)))
-    }
 }

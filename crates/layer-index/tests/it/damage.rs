@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
-use vmroot_layer_index::{BuildOptions, Error, Index, build, verify_contents};
+use vmroot_layer_index::{BuildOptions, Error, Index, InodeId, build, verify_contents};
 use vmroot_output::Cancel;
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
@@ -155,9 +155,24 @@ fn errors_name_the_file() {
         (changed(&samples()[0], 8, &[2]), "version 2, this program reads version 1".to_owned()),
     ] {
         fs::write(&path, bytes).unwrap();
-        let message = Index::open(&path).unwrap_err().full_message();
-        assert_eq!(message, format!("{}: not a valid index: {reason}", path.display()));
+        for error in [Index::open(&path).unwrap_err(), Index::read(&path).unwrap_err()] {
+            let message = error.full_message();
+            assert_eq!(message, format!("{}: not a valid index: {reason}", path.display()));
+        }
     }
+}
+
+/// A mapped index would end the process here.
+#[test]
+fn an_index_in_memory_survives_the_loss_of_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.idx");
+    let bytes = &samples()[0];
+    fs::write(&path, bytes).unwrap();
+    let index = Index::read(&path).unwrap();
+    fs::write(&path, b"").unwrap();
+    assert!(index.bytes() == bytes);
+    assert!(index.children(InodeId::ROOT, 0).next().is_some());
 }
 
 #[test]

@@ -13,7 +13,8 @@ use crate::Result;
 use crate::name::{check_name, is_id};
 
 impl Client {
-    /// Returns the records of all images in the cache, ordered by name.
+    /// Returns the records of all images in the cache and in shared ones, ordered by name.
+    /// [`Record::shared_cache`](crate::Record::shared_cache) is the shared cache of those that only that one has.
     ///
     /// # Errors
     /// The records cannot be listed.
@@ -108,7 +109,8 @@ impl Client {
     /// other thread holds it.
     ///
     /// # Errors
-    /// The record cannot be removed.
+    /// - The record cannot be removed.
+    /// - Only a shared cache has the image under this name.
     pub fn remove_name(&self, image: &Image) -> Result<Removal> {
         Ok(self.store.remove_name(image)?)
     }

@@ -8,6 +8,7 @@ mod identities;
 mod layers;
 mod listing;
 mod roots;
+mod shared;
 mod store_cases;
 mod tasks;
 mod together;

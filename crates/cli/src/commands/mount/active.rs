@@ -51,7 +51,7 @@ impl ActiveMount {
         // Checked before the pull, so that invalid options do not cause one.
         check_options(directory, options)?;
         let opened = context.root_with(image, |config| options.init.add_to(options.top.top(), config))?;
-        let scratch = context.cache().to_owned();
+        let scratch = context.scratch().to_owned();
         // The cache may be missing: a prebaked directory is opened without one.
         DirBuilder::new()
             .recursive(true)

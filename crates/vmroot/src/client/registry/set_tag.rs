@@ -48,7 +48,7 @@ impl Client {
         options.preserve_digests = true;
         options.cancel = self.cancel().clone();
         let reader = self.open_source(&ImageName::Docker(source.clone()))?;
-        let open = DestinationOptions::new(self.cache_dir());
+        let open = DestinationOptions::new(self.temporary_dir());
         let writer = self.open_destination(&ImageName::Docker(destination.clone()), &open)?;
         Ok(Copier::new(options).copy(&*reader, &*writer)?.manifest.digest)
     }
