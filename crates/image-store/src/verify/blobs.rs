@@ -73,6 +73,10 @@ impl Check<'_> {
     /// The blob of a layer is not fetched if the layer was built from another blob, of another compression. It is lost
     /// only if no other blob of the layer is here.
     fn is_lost(&self, digest: &Digest, uses: &[BlobUse]) -> Result<bool> {
+        // The owner of a shared cache verifies it.
+        if self.store.has_blob(digest) {
+            return Ok(false);
+        }
         for it in uses {
             // Another process may have removed the image, and then its files.
             if !self.store.is_current(&it.record) {
@@ -83,7 +87,7 @@ impl Check<'_> {
             let others = self.needs.of_layer(&diff_id).into_iter().map(|other| other.layer().descriptor.digest);
             let mut is_here = false;
             for other in others.filter(|other| other != digest) {
-                is_here |= self.store.cache.get(&other)?.is_some();
+                is_here |= self.store.has_blob(&other);
             }
             if !is_here {
                 return Ok(true);
