@@ -127,14 +127,15 @@ impl Store {
         Ok(image.with_reference(references.first()))
     }
 
-    /// Stores the index, the manifest and the config as blobs, byte for byte.
+    /// Stores the indexes, the manifest and the config as blobs, byte for byte.
     pub(crate) fn keep_documents(&self, chosen: &ChosenImage, progress: &dyn Progress) -> Result<()> {
+        let indexes = chosen.indexes.iter().map(|index| (index.digest(), index.raw()));
         let documents = [
             (chosen.top.digest(), chosen.top.raw()),
             (chosen.manifest.digest(), chosen.manifest.raw()),
             (chosen.config.digest(), chosen.config.raw()),
         ];
-        documents.into_iter().try_for_each(|(digest, bytes)| self.write_document(digest, bytes, progress))
+        indexes.chain(documents).try_for_each(|(digest, bytes)| self.write_document(digest, bytes, progress))
     }
 
     /// Fetches and indexes the missing layers, several at once, and merges all layers.
@@ -175,6 +176,7 @@ impl ChosenImage {
             reference: None,
             platform: platform.normalised(),
             digest: *self.top.digest(),
+            indexes: self.indexes.iter().map(|index| *index.digest()).collect(),
             manifest: manifest.descriptor(),
             config: manifest.config().clone(),
             layers: layers.map(|(layer, diff_id)| LayerRecord::new(layer, diff_id)).collect(),
