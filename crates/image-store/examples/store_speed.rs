@@ -163,7 +163,7 @@ fn image(repository: usize, tag: usize) -> Image {
         format!("service-{repository}-{tag}"),
     ];
     let layer = |name: &String| {
-        let file = |number| Entry::file(format!("opt/{name}/file-{number}"), format!("{name} {number}\n").as_str());
+        let file = |number| Entry::file(format!("opt/{name}/file-{number}"), format!("{name} {number}\n"));
         Layer::new((0..FILES_PER_LAYER).map(file)).to_tar(&Encoding::default())
     };
     let environment: Vec<String> = names.iter().map(|name| format!("PATH_OF_{name}=/opt/{name}/file-0")).collect();

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use vmroot_model::{
-    CONFIG_LIMIT, Descriptor, Document, DocumentKind, ImageConfig, Index, Manifest, Platform, Search,
-};
+use vmroot_model::{CONFIG_LIMIT, Descriptor, Document, DocumentKind, ImageConfig, Index, Manifest, Platform, Search};
 use vmroot_transport::ImageSource;
 
 use crate::{Error, Result};

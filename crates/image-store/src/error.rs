@@ -222,8 +222,12 @@ impl Error {
     pub(crate) fn of_stored(image: String, error: vmroot_cache::Error) -> Self {
         use vmroot_cache::Error as Stored;
         let (digest, reason) = match error {
-            Stored::DigestMismatch { digest, actual, .. } => (digest, format!("has other bytes: their digest is {actual}")),
-            Stored::TooLong { digest, size, .. } => (digest, format!("has more than the {size} bytes of its descriptor")),
+            Stored::DigestMismatch { digest, actual, .. } => {
+                (digest, format!("has other bytes: their digest is {actual}"))
+            }
+            Stored::TooLong { digest, size, .. } => {
+                (digest, format!("has more than the {size} bytes of its descriptor"))
+            }
             Stored::TooShort { digest, size, actual, .. } => {
                 (digest, format!("has {actual} bytes, its descriptor says {size}"))
             }

@@ -78,8 +78,8 @@ impl Store {
     /// Writes images into one archive, as a stream and in bounded memory.
     ///
     /// A name is a reference, an id, or the beginning of an id. `NAME:TAG` is saved under that name, `NAME` under each tag
-    /// that the store has, and an id or `NAME@DIGEST` without a name. Parents are named if they are saved too. The bytes depend only on the images, the names
-    /// and the options. Each blob is checked against its digest as it is written; an archive that is cut off has no end.
+    /// that the store has, and an id or `NAME@DIGEST` without a name. Parents are named if they are saved too. The bytes
+    /// depend only on the images, the names and the options. Each blob is checked against its digest as it is written; an archive that is cut off has no end.
     ///
     /// # Errors
     /// - [`Error::NoSuchImage`]: the store has no image with one of the names.

@@ -1,9 +1,6 @@
 //! Measures `save` and `load`, against podman with overlay storage.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::Path, process::Command};
 
 use anyhow::Result;
 
@@ -59,48 +56,48 @@ of_archive!(
     SAVE_DOCKER_MEMORY,
     "save-docker",
     "save as a docker-archive",
-    |lab, scratch| save(lab, scratch, "docker-archive"),
-    |lab, scratch| podman_save(lab, scratch, "docker-archive")
+    |lab: &Lab, scratch: &Path| save(lab, scratch, "docker-archive"),
+    |lab: &Lab, scratch: &Path| podman_save(lab, scratch, "docker-archive")
 );
 of_archive!(
     SAVE_V24,
     SAVE_V24_MEMORY,
     "save-v24",
     "save as a docker-archive of Docker 24, uncompressed",
-    |lab, scratch| save(lab, scratch, "docker-archive-v24"),
-    |lab, scratch| podman_save(lab, scratch, "docker-archive")
+    |lab: &Lab, scratch: &Path| save(lab, scratch, "docker-archive-v24"),
+    |lab: &Lab, scratch: &Path| podman_save(lab, scratch, "docker-archive")
 );
 of_archive!(
     SAVE_OCI,
     SAVE_OCI_MEMORY,
     "save-oci",
     "save as an oci-archive",
-    |lab, scratch| save(lab, scratch, "oci-archive"),
-    |lab, scratch| podman_save(lab, scratch, "oci-archive")
+    |lab: &Lab, scratch: &Path| save(lab, scratch, "oci-archive"),
+    |lab: &Lab, scratch: &Path| podman_save(lab, scratch, "oci-archive")
 );
 of_archive!(
     LOAD_DOCKER,
     LOAD_DOCKER_MEMORY,
     "load-docker",
     "load of podman's docker-archive",
-    |lab, scratch| load(lab, scratch, &lab.podman_archive("docker-archive")?),
-    |lab, scratch| podman_load(scratch, &lab.podman_archive("docker-archive")?)
+    |lab: &Lab, scratch: &Path| load(lab, scratch, &lab.podman_archive("docker-archive")?),
+    |lab: &Lab, scratch: &Path| podman_load(scratch, &lab.podman_archive("docker-archive")?)
 );
 of_archive!(
     LOAD_OCI,
     LOAD_OCI_MEMORY,
     "load-oci",
     "load of podman's oci-archive",
-    |lab, scratch| load(lab, scratch, &lab.podman_archive("oci-archive")?),
-    |lab, scratch| podman_load(scratch, &lab.podman_archive("oci-archive")?)
+    |lab: &Lab, scratch: &Path| load(lab, scratch, &lab.podman_archive("oci-archive")?),
+    |lab: &Lab, scratch: &Path| podman_load(scratch, &lab.podman_archive("oci-archive")?)
 );
 of_archive!(
     LOAD_SAVED,
     LOAD_SAVED_MEMORY,
     "load-saved",
     "load of vmroot's docker-archive",
-    |lab, scratch| load(lab, scratch, &lab.saved_archive()?),
-    |lab, scratch| podman_load(scratch, &lab.saved_archive()?)
+    |lab: &Lab, scratch: &Path| load(lab, scratch, &lab.saved_archive()?),
+    |lab: &Lab, scratch: &Path| podman_load(scratch, &lab.saved_archive()?)
 );
 
 /// The figures of one run.
@@ -127,7 +124,7 @@ fn podman_save(lab: &Lab, scratch: &Path, format: &str) -> Result<Command> {
     Ok(save)
 }
 
-fn load(lab: &Lab, scratch: &Path, archive: &PathBuf) -> Result<Command> {
+fn load(lab: &Lab, scratch: &Path, archive: &Path) -> Result<Command> {
     let mut load = lab.vmroot(&scratch.join("cache"));
     load.arg("load").arg(archive);
     Ok(load)

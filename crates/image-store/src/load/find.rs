@@ -67,10 +67,14 @@ impl Found {
         self.chosen.config.digest() == other.chosen.config.digest()
     }
 
+    fn has_name(&self, name: &Reference) -> bool {
+        // The text is compared, as one name may be written in several forms.
+        self.references.iter().any(|known| known.to_string() == name.to_string())
+    }
+
     fn add_names(&mut self, names: &[Reference]) {
         for name in names {
-            // The text is compared, as one name may be written in several forms.
-            if !self.references.iter().any(|known| known.to_string() == name.to_string()) {
+            if !self.has_name(name) {
                 self.references.push(name.clone());
             }
         }
@@ -175,16 +179,20 @@ fn select_in_both(
 /// Adds a listed image. If it is one of the first `laid_out` images, those of the layout, they get its names for each
 /// platform.
 fn join(found: &mut Vec<Found>, laid_out: usize, image: Found) {
-    let Some(top) = found.iter().take(laid_out).find(|known| known.is_same(&image)).map(Found::group) else {
+    let of_layout = &found[..laid_out];
+    let Some(top) = of_layout.iter().find(|known| known.is_same(&image)).map(Found::group) else {
         found.push(image);
         return;
     };
+    // A name that the layout gives to one image is not that of another one with the same config.
+    let is_taken = |name: &Reference| of_layout.iter().any(|known| known.group() != top && known.has_name(name));
+    let names: Vec<Reference> = image.references.iter().filter(|name| !is_taken(name)).cloned().collect();
     for known in found.iter_mut().filter(|known| known.group() == top) {
         known.origin.clone_from(&image.origin);
         if known.is_same(&image) {
             known.parent = known.parent.or(image.parent);
         }
-        known.add_names(&image.references);
+        known.add_names(&names);
     }
 }
 
@@ -223,7 +231,8 @@ fn entry_images(store: &Store, archive: &Archive, entry: &ArchiveImage, reading:
     let wrong = |error| Error::Image { image: source.name(), source: Box::new(error) };
     let top = Document::parse(raw.bytes, raw.media_type.as_deref()).map_err(wrong)?;
     reading.keep(&*source, top.raw())?;
-    let mut walk = Walk { store, source: &*source, reading, images: Vec::new(), absence: None, skipped: 0 };
+    let mut walk =
+        Walk { store, source: &*source, reading: &mut *reading, images: Vec::new(), absence: None, skipped: 0 };
     walk.descend(&Arc::new(top))?;
     let Walk { images, absence, skipped, .. } = walk;
     let notes = &mut reading.notes;
@@ -243,7 +252,13 @@ fn entry_images(store: &Store, archive: &Archive, entry: &ArchiveImage, reading:
         }
     }
     let host = Platform::host();
-    let mut images = images;
+    let mut platforms = HashSet::new();
+    let (mut images, others): (Vec<_>, Vec<_>) =
+        images.into_iter().partition(|image| platforms.insert(image.platform.normalised()));
+    let note = |image: ChosenImage| {
+        format!("{}: skipped {}, one more image for {}", source.name(), image.manifest.digest(), image.platform)
+    };
+    notes.extend(others.into_iter().map(note));
     images.sort_by_cached_key(|image| (image.platform.normalised() != host, image.platform.to_string()));
     let found = images.into_iter().map(|chosen| Found {
         source: Arc::clone(&source),
@@ -290,9 +305,9 @@ impl Walk<'_> {
         path: &mut Vec<Arc<Index>>,
         seen: &mut HashSet<Digest>,
     ) -> Result<()> {
-        let over = |what, limit: usize, name| {
-            Err(Error::Documents { image: self.source.name(), what, limit: limit as u64, name })
-        };
+        let source = self.source;
+        let over =
+            |what, limit: usize, name| Err(Error::Documents { image: source.name(), what, limit: limit as u64, name });
         if path.len() > NESTED_INDEXES {
             return over("levels of indexes in indexes", NESTED_INDEXES, "NESTED_INDEXES");
         }
