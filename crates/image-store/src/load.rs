@@ -8,11 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vmroot_model::{Digest, Platform, Reference};
-use vmroot_transport::{Archive, ArchiveLists, ImageSelector, ImageSource};
+use vmroot_transport::{Archive, ArchiveLists, ImageSelector};
 
 use self::find::{Found, Reading, find_images};
 use crate::lookup::other_platforms;
-use crate::progress::BlobReporter;
 use crate::{Error, Image, Moved, Progress, Record, Result, Store};
 
 /// Options of [`Store::load`].
@@ -79,7 +78,7 @@ impl LoadReport {
 impl Store {
     /// Loads the images of archives under their names in the archives: all of them, or none.
     ///
-    /// All blobs, layers and roots are complete before the first name is recorded. Layers that the store has are not read.
+    /// All blobs, layers and roots are complete before the first name is recorded. Layers that the store has are not indexed again.
     /// Of a tar that is both an OCI layout and a docker save archive, the layout gives the digests of the manifests, and
     /// images that it lacks come from the list.
     ///
@@ -127,23 +126,9 @@ impl Store {
         let pin = self.in_use.pin(&record);
         self.keep_documents(&chosen, &**progress)?;
         self.ensure_complete(&*source, &record, progress)?;
-        self.ensure_blobs(&*source, &record, progress)?;
         let record = record.with_reference(references.first());
         let image = Image::new(record, chosen.config, pin);
         Ok(LoadedImage { image, references, moved: Vec::new(), archive, is_further_platform })
-    }
-
-    /// Stores the blobs of layers that the store had with other blobs. Without them, the image could not be saved with the
-    /// same digests.
-    fn ensure_blobs(&self, source: &dyn ImageSource, record: &Record, progress: &Arc<dyn Progress>) -> Result<()> {
-        for layer in &record.layers {
-            if self.cache.get(&layer.digest)?.is_none() {
-                let (descriptor, reporter) = (layer.descriptor(), BlobReporter::without_blob(progress));
-                let fetched = self.fetch_blob(source, &descriptor, &reporter);
-                fetched.map_err(|error| error.of_member(source, &descriptor))?;
-            }
-        }
-        Ok(())
     }
 
     /// Records the names of all images as one transaction, and reports those that move.
