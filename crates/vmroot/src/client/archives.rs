@@ -53,7 +53,7 @@ impl Client {
     /// # Errors
     /// As [`Self::save`]. The message names the file.
     pub fn save_to<N: AsRef<str>>(&self, names: &[N], path: &Path, options: &SaveOptions) -> Result<()> {
-        OutputFile::create(path)?.write_with(|writer| self.save(names, writer, options))
+        Ok(self.store.save_to_file(names, options, OutputFile::create(path)?)?)
     }
 
     /// Loads the images of archives, OCI layouts and directories under their names there: all of them, or none.
