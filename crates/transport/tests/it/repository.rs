@@ -32,14 +32,17 @@ fn a_layer_that_claims_to_be_plain_is_looked_at() {
 fn a_registry_may_refuse_to_say_what_it_has() {
     for status in [400, 401, 403, 404, 405, 500, 501] {
         let registry = Registry::start();
-        registry.misbehave(Rule::on("/a/b/").method("HEAD").fault(Fault::Status(status, vec![], String::new())));
+        for method in ["HEAD", "POST"] {
+            registry.misbehave(Rule::on("/a/b/").method(method).fault(Fault::Status(status, vec![], String::new())));
+        }
         let reference = Reference::parse(&format!("{}/a/b:v1", registry.host())).unwrap();
         let client = Client::new(ClientOptions { retries: 0, ..ClientOptions::default() }).unwrap();
+        let origin = Reference::parse(&format!("{}/c", registry.host())).unwrap();
         let destination = RegistryDestination::new(client, reference);
         let blob = Descriptor::of(MediaType::OCI_LAYER, b"layer");
         assert_eq!(destination.current().unwrap(), None, "{status}");
         assert!(!destination.has_manifest(&Digest::of(b"manifest")).unwrap(), "{status}");
-        assert!(matches!(destination.reuse_blob(&blob, &[]).unwrap(), Reuse::Absent), "{status}");
-        assert!(registry.count("/a/b/") >= 3, "{status}");
+        assert!(matches!(destination.reuse_blob(&blob, &[origin]).unwrap(), Reuse::Absent), "{status}");
+        assert!(registry.count("/a/b/") >= 4, "{status}");
     }
 }
