@@ -121,6 +121,9 @@ impl Client {
             source_error(reference, io::Error::other("it has no digest at its end"))
         })?;
         self.close_upload(reference, &session, &digest).map_err(|error| match error {
+            Error::NotFound { url, message } => {
+                Error::UploadInterrupted { url, offset: size.unwrap_or_default(), reason: message }
+            }
             // The registry may have written bytes of the broken request after it stated its offset.
             Error::Status { url, status: 400, message } if was_interrupted => {
                 Error::UploadInterrupted { url, offset: size.unwrap_or_default(), reason: message }

@@ -14,6 +14,7 @@ mod pull;
 mod registry;
 mod repair;
 mod store;
+#[cfg(feature = "registry")]
 mod sync;
 mod transports;
 
@@ -34,6 +35,7 @@ pub use self::pull::PullOptions;
 #[cfg(feature = "registry")]
 pub use self::registry::{ImageInstance, is_tag_list_refused};
 pub use self::repair::RepairOptions;
+#[cfg(feature = "registry")]
 pub use self::sync::{SyncDestination, SyncItem, SyncOptions, SyncSource};
 pub use self::transports::TransportOptions;
 #[cfg(feature = "registry")]

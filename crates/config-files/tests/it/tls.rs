@@ -172,7 +172,8 @@ fn an_insecure_registry_is_reached_over_tls_and_over_plain_http() {
     if is_missing_one_of(&["docker-registry", "openssl"]) {
         return;
     }
-    let Secured { registry: tls, .. } = secured(false);
+    // The registry reads its certificate after it listens, so the files must stay.
+    let Secured { registry: tls, files: _files, .. } = secured(false);
     let plain = DockerRegistry::start(TempDir::new().unwrap(), "", "");
     let home = Home::new();
     let locations = home.with_conf("");
@@ -185,7 +186,8 @@ fn an_insecure_registry_is_reached_over_tls_and_over_plain_http() {
         (&plain.host, Some(true), false),
         (&plain.host, Some(false), true),
     ] {
-        assert_eq!(connect(&locations, tls_verify, host).is_ok(), connects, "{host} {tls_verify:?}");
+        let connected = connect(&locations, tls_verify, host);
+        assert_eq!(connected.is_ok(), connects, "{host} {tls_verify:?}: {connected:?}");
     }
     let insecure = home.with_conf(&format!("[[registry]]\nlocation='{}/a'\ninsecure=true\n", tls.host));
     connect(&insecure, None, &tls.host).unwrap();

@@ -202,10 +202,9 @@ impl<'a> Sender<'a> {
     fn change_mode(&mut self, error: Error) -> Result<()> {
         let may_help = self.mode == Mode::Stream && self.offset == 0 && is_form_refused(&error);
         if !may_help || !self.window.can_send_from(0) {
-            return match error {
-                // The registry has lost the upload.
-                Error::NotFound { .. } if self.offset > 0 => Err(self.interrupted(error.to_string())),
-                error => Err(error),
+            return match is_lost(&error, self.offset > 0 || matches!(self.mode, Mode::Put(_))) {
+                true => Err(self.interrupted(error.to_string())),
+                false => Err(error),
             };
         }
         self.mode = match (self.digest, self.size) {
@@ -235,6 +234,12 @@ impl<'a> Sender<'a> {
 /// Returns whether the registry wants another byte next.
 fn is_offset_refused(error: &Error) -> bool {
     matches!(error, Error::Status { status: 416, .. })
+}
+
+/// Returns whether the registry has lost the upload, so that it must be opened again. Without that code, 404 may also
+/// mean that the registry does not support the request, unless it must (`is_supported`).
+pub(super) fn is_lost(error: &Error, is_supported: bool) -> bool {
+    matches!(error, Error::NotFound { message, .. } if is_supported || message.contains("BLOB_UPLOAD_UNKNOWN"))
 }
 
 /// Returns whether the registry may not support the form of the request: no PATCH, or no chunked transfer coding.

@@ -205,6 +205,23 @@ fn an_upload_that_cannot_continue_may_be_restarted() {
 }
 
 #[test]
+fn a_lost_upload_may_be_restarted() {
+    let bytes = pattern(LARGE);
+    for method in ["PATCH", "PUT"] {
+        for blob in [Blob::known, Blob::unknown] {
+            let registry = Registry::start();
+            registry.misbehave(Rule::on(UPLOADS).method(method).fault(Fault::ForgetUpload));
+            let uploaded = client().upload_blob(&reference(&registry), &mut blob(&bytes));
+            let error = assert_message(uploaded, &[UPLOADS, "BLOB_UPLOAD_UNKNOWN"]);
+            assert!(error.may_restart_upload(), "{method}: {error:?}");
+            registry.behave();
+            client().upload_blob(&reference(&registry), &mut blob(&bytes)).unwrap();
+            assert_stored(&registry, &bytes);
+        }
+    }
+}
+
+#[test]
 fn retries_are_limited() {
     let bytes = pattern(LARGE);
     for mut blob in [Blob::known(&bytes), Blob::unknown(&bytes)] {

@@ -85,6 +85,21 @@ impl RegistryDestination {
     }
 }
 
+/// Returns the answer to a request that only saves work, or `None` if the registry refuses it: some serve no HEAD requests
+/// or fail to mount blobs, and some accounts may only push. If the refusal has another cause, writing fails for it, too.
+fn known<T>(answer: vmroot_registry::Result<T>) -> Result<Option<T>> {
+    use vmroot_registry::Error as Failure;
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Failure::NotFound { .. }) => Ok(None),
+        Err(error @ (Failure::Unauthorized { .. } | Failure::Status { .. })) => {
+            tracing::info!(error = with_causes(&error), "the registry refuses a request that would save work");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Returns the digest of the document that a manifest or index refers to.
 fn subject(bytes: &[u8], media_type: &MediaType) -> Option<Digest> {
     match Document::parse(bytes.to_vec(), Some(media_type.as_str())).ok()? {
@@ -112,19 +127,11 @@ impl ImageDestination for RegistryDestination {
         if self.untagged || !self.additional_tags.is_empty() {
             return Ok(None);
         }
-        match self.client.head_manifest(&self.reference) {
-            Ok(head) => Ok(head.digest),
-            Err(vmroot_registry::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Ok(known(self.client.head_manifest(&self.reference))?.and_then(|head| head.digest))
     }
 
     fn has_manifest(&self, digest: &Digest) -> Result<bool> {
-        match self.client.head_manifest(&self.reference.with_digest(*digest)) {
-            Ok(_) => Ok(true),
-            Err(vmroot_registry::Error::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        Ok(known(self.client.head_manifest(&self.reference.with_digest(*digest)))?.is_some())
     }
 
     fn blob_scope(&self) -> String {
@@ -136,13 +143,11 @@ impl ImageDestination for RegistryDestination {
     }
 
     fn reuse_blob(&self, blob: &Descriptor, origins: &[Reference]) -> Result<Reuse> {
-        if let Some(size) = self.client.has_blob(&self.reference, &blob.digest)?
-            && size == blob.size
-        {
+        if known(self.client.has_blob(&self.reference, &blob.digest))?.flatten() == Some(blob.size) {
             return Ok(Reuse::Present);
         }
         for origin in origins {
-            if self.client.mount_blob(&self.reference, &blob.digest, origin)? {
+            if known(self.client.mount_blob(&self.reference, &blob.digest, origin))? == Some(true) {
                 return Ok(Reuse::Mounted);
             }
         }

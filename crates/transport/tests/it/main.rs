@@ -13,6 +13,7 @@ mod judges;
 mod links;
 mod oci;
 mod pull;
+mod repository;
 mod sif;
 mod storage;
 mod storage_hostile;
