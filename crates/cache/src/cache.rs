@@ -41,7 +41,12 @@ impl Cache {
     /// - [`Error::Cancelled`](crate::Error::Cancelled): `on_wait` returned `Break`.
     /// - [`Error::Io`](crate::Error::Io): the lock file cannot be created or locked.
     pub fn lock(&self, name: &LockName, mode: Mode, on_wait: WaitHook<'_>) -> Result<Lock> {
-        Lock::wait(&self.layout.lock(name), mode, on_wait)
+        let path = self.layout.lock(name);
+        match name {
+            // A collection holds them for a moment at a time, again and again.
+            LockName::Gate | LockName::Uses => Lock::wait_shortly(&path, mode, on_wait),
+            _ => Lock::wait(&path, mode, on_wait),
+        }
     }
 
     /// Takes a lock if it is free. Returns `None` if another process or thread holds it.

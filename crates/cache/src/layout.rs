@@ -91,11 +91,12 @@ impl Layout {
             LockName::Root(chain_id) => format!("root-{}.lock", chain_id.hex()),
             LockName::Layer(diff_id) => format!("layer-{}.lock", diff_id.hex()),
             LockName::Blob(digest) => format!("blob-{}-{}.lock", digest.algorithm().name(), digest.hex()),
+            LockName::Uses => "uses.lock".to_owned(),
         })
     }
 
     /// Returns every directory that must exist.
-    pub(crate) fn directories(&self) -> [PathBuf; 6] {
+    pub(crate) fn directories(&self) -> [PathBuf; 8] {
         [
             self.blobs(Algorithm::Sha256),
             self.blobs(Algorithm::Sha512),
@@ -103,6 +104,8 @@ impl Layout {
             self.roots(),
             self.images(),
             self.locks(),
+            self.uses(),
+            self.leases(),
         ]
     }
 }

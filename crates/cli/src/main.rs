@@ -25,7 +25,7 @@ use args::Arguments;
 use context::Context;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::of_process();
+    let (arguments, name) = Arguments::of_process();
     let global = match arguments.global.with_skopeo() {
         Ok(global) => global,
         Err(text) => return exit::exit_code(Err(exit::UsageError(text).into())),
@@ -37,6 +37,6 @@ fn main() -> ExitCode {
     if let Some(time) = global.skopeo.command_timeout.filter(|time| !time.is_zero()) {
         signals::cancel_after(time);
     }
-    let result = Context::new(&global).and_then(|context| commands::run(&context, arguments.command));
+    let result = Context::new(&global).and_then(|context| commands::run(&context, &name, arguments.command));
     exit::exit_code(result)
 }

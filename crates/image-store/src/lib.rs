@@ -4,6 +4,7 @@
 //! merges the layers into a root, and records the images' names. Any number of processes may use a cache at once, and a
 //! process may be killed at any moment: see `docs/formats/cache.md`.
 
+mod budget;
 mod cached_source;
 mod caching_reader;
 mod catalogue;
@@ -13,12 +14,15 @@ mod commit;
 mod documents;
 mod error;
 mod history;
+mod holders;
 mod identity;
 mod image;
 mod in_use;
 mod journal;
+mod last_used;
 mod layer;
 mod layers;
+mod lease;
 mod load;
 mod lookup;
 mod metadata;
@@ -33,10 +37,11 @@ mod stored_source;
 mod verify;
 
 pub use choose::{ChosenImage, Fallback, choose};
-pub use collect::{Collection, Removal};
+pub use collect::{CollectOptions, Collection, KeptImage, Reason, Removal, RemovedImage};
 pub use commit::{CommitRequest, NewLayer};
 pub use error::{Error, Result};
 pub use history::{HistoryStep, LayerSize};
+pub use holders::Holder;
 pub use identity::FreedLayer;
 pub use image::Image;
 pub use journal::Moved;
@@ -49,3 +54,4 @@ pub use store::{Store, StoreOptions};
 pub use stored_destination::StoredDestination;
 pub use stored_source::StoredSource;
 pub use verify::{Finding, VerifyReport};
+pub use vmroot_cache::{LEASE_ID_LIMIT, Lease, LeasedImage};

@@ -31,7 +31,7 @@ impl Store {
                 false => one_by_platform(name, &named, platform)?,
             };
             // A record that was replaced or removed meanwhile is looked up again: its files may be gone.
-            if let Some(pin) = self.pin_current(record) {
+            if let Some(pin) = self.pin_current(record)? {
                 return self.image(record.clone(), pin);
             }
         }

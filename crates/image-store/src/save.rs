@@ -91,6 +91,7 @@ impl Store {
             let selected = names::select(&*self.snapshot()?, names, &options.platforms)?;
             Ok((selected.iter().flat_map(Selected::records).cloned().collect(), selected))
         })?;
+        selected.iter().flat_map(Selected::records).for_each(|record| self.touch(record));
         let mut tar = TarWriter::new(writer, 0);
         match options.format {
             SaveFormat::DockerArchiveV24 => legacy::write(self, &selected, &mut tar)?,

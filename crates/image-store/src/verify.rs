@@ -81,7 +81,6 @@ impl Store {
     /// - [`Error::Threads`] if the threads cannot be started.
     /// - [`Error::Cancelled`] if the work was cancelled.
     pub fn verify(&self, progress: &Arc<dyn Progress>) -> Result<VerifyReport> {
-        let _working = self.in_use.begin_work();
         self.recover()?;
         let (_pin, records, rest) = self.in_use.pin_all(|| {
             let Records { whole, damaged, repaired } = self.records()?;

@@ -80,9 +80,9 @@ pub use vmroot_copy::{
 pub use vmroot_errors::{ErrorKind, Limit, with_causes};
 pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
-    BlobProgress, Collection, Finding, FreedLayer, HistoryStep, Image, LayerRecord, LayerSize, LoadOptions, LoadReport,
-    LoadedImage, Moved, NewLayer, NoProgress, Progress, PullPolicy, Record, Removal, SaveFormat, SaveOptions,
-    VerifyReport,
+    BlobProgress, CollectOptions, Collection, Finding, FreedLayer, HistoryStep, Holder, Image, KeptImage, LayerRecord,
+    LayerSize, Lease, LeasedImage, LoadOptions, LoadReport, LoadedImage, Moved, NewLayer, NoProgress, Progress,
+    PullPolicy, Reason, Record, Removal, RemovedImage, SaveFormat, SaveOptions, VerifyReport,
 };
 pub use vmroot_layer_index::BuildOptions;
 pub use vmroot_model::{

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "pull",
     "load",
     "images",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 23] = [
     "config",
     "rm",
     "gc",
+    "lease",
     "df",
     "ls",
     "stat",
