@@ -140,7 +140,12 @@ impl Cache {
     /// - [`Error::ReadOnly`](crate::Error::ReadOnly): this process may not write to the cache.
     pub fn lock(&self, name: &LockName, mode: Mode, on_wait: WaitHook<'_>) -> Result<Lock> {
         self.check_writable()?;
-        Lock::wait(&self.layout.lock(name), mode, on_wait)
+        let path = self.layout.lock(name);
+        match name {
+            // A collection holds them for a moment at a time, again and again.
+            LockName::Gate | LockName::Uses => Lock::wait_shortly(&path, mode, on_wait),
+            _ => Lock::wait(&path, mode, on_wait),
+        }
     }
 
     /// Takes a lock if it is free. Returns `None` if another process or thread holds it.

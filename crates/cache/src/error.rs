@@ -77,6 +77,14 @@ pub enum Error {
         /// The blob's file.
         path: PathBuf,
     },
+    /// The file of a lease is damaged, so the files that it keeps are unknown.
+    #[error("lease {}: {reason}; release the lease by its id and create it again", path.display())]
+    Lease {
+        /// The file.
+        path: PathBuf,
+        /// The fault.
+        reason: String,
+    },
     /// The caller cancelled the wait for a lock, or the reading of a file.
     #[error("cancelled at {}", path.display())]
     Cancelled {
@@ -89,9 +97,11 @@ impl Error {
     /// Returns the meaning of the error to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } | Self::TooLong { .. } | Self::TooShort { .. } => {
-                ErrorKind::Integrity
-            }
+            Self::DigestMismatch { .. }
+            | Self::SizeMismatch { .. }
+            | Self::TooLong { .. }
+            | Self::TooShort { .. }
+            | Self::Lease { .. } => ErrorKind::Integrity,
             Self::Cancelled { .. } => ErrorKind::Cancelled,
             Self::ReadOnly { .. } | Self::Unreadable { .. } => ErrorKind::Other,
             Self::Io(error) => ErrorKind::of_io(&error.source),

@@ -96,6 +96,7 @@ impl Layout {
             LockName::Root(chain_id) => format!("root-{}.lock", chain_id.hex()),
             LockName::Layer(diff_id) => format!("layer-{}.lock", diff_id.hex()),
             LockName::Blob(digest) => format!("blob-{}-{}.lock", digest.algorithm().name(), digest.hex()),
+            LockName::Uses => "uses.lock".to_owned(),
         })
     }
 
@@ -105,7 +106,7 @@ impl Layout {
     }
 
     /// Returns every directory that must exist.
-    pub(crate) fn directories(&self) -> [PathBuf; 7] {
+    pub(crate) fn directories(&self) -> [PathBuf; 9] {
         [
             self.blobs(Algorithm::Sha256),
             self.blobs(Algorithm::Sha512),
@@ -114,6 +115,8 @@ impl Layout {
             self.images(),
             self.locks(),
             self.quarantine(),
+            self.uses(),
+            self.leases(),
         ]
     }
 }

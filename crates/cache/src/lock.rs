@@ -19,6 +19,9 @@ use crate::{Error, Result};
 /// The first and the longest pause between two attempts to take a lock.
 const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
 
+/// The same for a lock that is held only for a moment.
+const SHORT_PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4)];
+
 /// The names of the locks, from the first rank to the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LockName {
@@ -34,6 +37,9 @@ pub enum LockName {
     Layer(Digest),
     /// A blob: exclusive while it is fetched or removed.
     Blob(Digest),
+    /// The list of files in use: shared while a user adds to it, exclusive while a collection decides and removes. Its
+    /// holder waits for no other lock.
+    Uses,
 }
 
 /// A callback of the wait for a held lock. It gets the path of the lock file before each pause of at most 100 ms.
@@ -58,7 +64,16 @@ pub struct Lock {
 impl Lock {
     /// Waits for the lock of the file at `path`, which is created if it is missing.
     pub(crate) fn wait(path: &Path, mode: Mode, on_wait: WaitHook<'_>) -> Result<Self> {
-        let [mut pause, longest] = PAUSES;
+        Self::wait_with(path, mode, PAUSES, on_wait)
+    }
+
+    /// Waits for a lock that is held only for a moment.
+    pub(crate) fn wait_shortly(path: &Path, mode: Mode, on_wait: WaitHook<'_>) -> Result<Self> {
+        Self::wait_with(path, mode, SHORT_PAUSES, on_wait)
+    }
+
+    fn wait_with(path: &Path, mode: Mode, pauses: [Duration; 2], on_wait: WaitHook<'_>) -> Result<Self> {
+        let [mut pause, longest] = pauses;
         loop {
             if let Some(lock) = Self::attempt(path, mode)? {
                 return Ok(lock);

@@ -1,121 +1,225 @@
-//! Use of a cache: users hold its lock shared, and a process that removes files holds it exclusively.
+//! Users of a cache, and collections beside them.
 //!
-//! flock(2) cannot turn a shared lock into an exclusive one in one step: another process could take it in between. So a
-//! process holds [`LockName::Gate`] while it takes or changes the lock of the cache.
+//! A user holds [`LockName::Cache`] shared. Earlier versions of vmroot need it exclusively to remove files, so they remove
+//! none while there is another user. They do not list the files that they need, so this version removes none while they
+//! use the cache.
 
-use std::sync::{Mutex, PoisonError};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use vmroot_output::flock::Mode;
 
 use crate::Result;
 use crate::cache::Cache;
-use crate::lock::{Lock, LockName, WaitHook, wait_forever};
+use crate::lock::{Lock, LockName, WaitHook};
+use crate::uses::{Use, Uses, count_processes};
 
-/// A user of a cache. No other process removes files from the cache while this exists.
+/// The number of times that the locks are counted. The kernel shows a lock twice if others change meanwhile.
+const COUNTS: u32 = 8;
+
+/// A user of a cache.
 #[derive(Debug)]
 pub struct Presence {
     cache: Cache,
-    /// The shared lock of [`LockName::Cache`]. It is `None` only while the gate is held, and for a cache that cannot be
-    /// written.
-    lock: Mutex<Option<Lock>>,
+    uses: Uses,
+}
+
+/// The gate of a cache. While it is closed, there are no new users.
+#[derive(Debug)]
+pub struct ClosedGate<'a> {
+    presence: &'a Presence,
+    _gate: Lock,
+}
+
+/// A moment in which no user adds to its needs, so a collection can decide and remove. It must be short.
+#[derive(Debug)]
+pub struct Exclusion<'a> {
+    /// All users, including the caller.
+    pub uses: Vec<Use>,
+    _gate: ClosedGate<'a>,
+    _uses: Lock,
 }
 
 impl Cache {
-    /// Begins to use the cache. The first user sweeps the files that killed processes left.
+    /// Begins to use the cache. The first user sweeps the files that killed processes left. `purpose` is what the user
+    /// does, as others see it.
     ///
     /// A user that may not write to the cache takes no lock, so it does not keep others from removing files.
     ///
     /// # Errors
-    /// - [`Error::Cancelled`](crate::Error::Cancelled): `on_wait` returned `Break`, possible while another user removes
-    ///   files.
-    /// - [`Error::Io`](crate::Error::Io): a file cannot be locked or removed.
-    pub fn enter(&self, on_wait: WaitHook<'_>) -> Result<Presence> {
+    /// - [`Error::Cancelled`](crate::Error::Cancelled): `on_wait` returned `Break`.
+    /// - [`Error::Io`](crate::Error::Io): a file cannot be made, locked or removed.
+    pub fn enter(&self, purpose: &str, on_wait: WaitHook<'_>) -> Result<Presence> {
         if !self.is_writable() {
-            return Ok(Presence { cache: self.clone(), lock: Mutex::new(None) });
+            return Ok(Presence { cache: self.clone(), uses: Uses::of_reader(self) });
         }
         let _gate = self.lock(&LockName::Gate, Mode::Exclusive, on_wait)?;
         if let Some(_alone) = self.try_lock(&LockName::Cache, Mode::Exclusive)? {
             self.sweep()?;
+            // Removes the files of killed users.
+            self.uses(None)?;
         }
         let lock = self.lock(&LockName::Cache, Mode::Shared, on_wait)?;
-        Ok(Presence { cache: self.clone(), lock: Mutex::new(Some(lock)) })
+        Ok(Presence { cache: self.clone(), uses: Uses::new(self, purpose, lock)? })
     }
 }
 
 impl Presence {
-    /// Runs `work` if there is no other user, and keeps new users out until it returns. Returns `None` if there is
-    /// another user.
+    /// Returns the files that this user needs.
+    pub fn uses(&self) -> &Uses {
+        &self.uses
+    }
+
+    /// Closes the gate. Returns `None` if a process of an earlier version uses the cache.
     ///
-    /// It does not exclude other threads that share this `Presence`; the caller has to.
+    /// Such a process is found in `/proc/locks`. It is not found if `/proc` is not mounted, or belongs to another PID
+    /// namespace.
     ///
     /// # Errors
     /// - [`Error::Cancelled`](crate::Error::Cancelled): `on_wait` returned `Break`.
     /// - [`Error::Io`](crate::Error::Io): the lock cannot be taken.
-    pub fn run_alone<T>(&self, on_wait: WaitHook<'_>, work: impl FnOnce() -> T) -> Result<Option<T>> {
-        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let _gate = self.cache.lock(&LockName::Gate, Mode::Exclusive, on_wait)?;
-        drop(lock.take());
-        let alone = self.cache.try_lock(&LockName::Cache, Mode::Exclusive);
-        let done = alone.map(|alone| alone.map(|_exclusive| work()));
-        // The wait is short, because changing the lock needs the gate, which is held here.
-        *lock = Some(self.cache.lock(&LockName::Cache, Mode::Shared, &mut wait_forever)?);
-        done
+    pub fn close_gate(&self, on_wait: WaitHook<'_>) -> Result<Option<ClosedGate<'_>>> {
+        let gate = self.cache.lock(&LockName::Gate, Mode::Exclusive, on_wait)?;
+        let known = count_processes(self.cache.layout())?;
+        let is_known = (0..COUNTS).any(|_| self.count_users() <= known);
+        Ok(is_known.then_some(ClosedGate { presence: self, _gate: gate }))
+    }
+
+    /// Returns the number of holders of the lock of the cache, as far as the kernel shows them.
+    fn count_users(&self) -> usize {
+        let Ok(metadata) = fs::metadata(self.cache.layout().lock(&LockName::Cache)) else { return 0 };
+        let Ok(table) = fs::read_to_string("/proc/locks") else { return 0 };
+        count_holders(&table, metadata.ino(), std::process::id())
+    }
+}
+
+/// Returns the number of locks on a file that a process of this id also holds.
+///
+/// The device of the file is that of the process's own lock: some file systems show another one in stat(2).
+fn count_holders(table: &str, inode: u64, own: u32) -> usize {
+    let inode = inode.to_string();
+    // `1: FLOCK  ADVISORY  READ 1234 fd:01:5678 0 EOF`; a waiting process has `->` in front of its type.
+    let locks = || {
+        table.lines().filter_map(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            if fields.next() != Some("FLOCK") {
+                return None;
+            }
+            let (pid, file) = (fields.nth(2)?, fields.next()?);
+            let (device, number) = file.rsplit_once(':')?;
+            (number == inode).then_some((pid, device))
+        })
+    };
+    let own = own.to_string();
+    let Some((_, device)) = locks().find(|(pid, _)| *pid == own) else { return 0 };
+    locks().filter(|(_, other)| *other == device).count()
+}
+
+impl<'a> ClosedGate<'a> {
+    /// Waits until no user is adding to its needs, and keeps them from it.
+    ///
+    /// # Errors
+    /// - [`Error::Io`](crate::Error::Io): the lock cannot be taken, or a use cannot be read.
+    pub fn exclude(self) -> Result<Exclusion<'a>> {
+        let Presence { cache, uses } = self.presence;
+        let lock = cache.lock_uses(Mode::Exclusive)?;
+        Ok(Exclusion { uses: cache.uses(Some(uses))?, _uses: lock, _gate: self })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::ops::ControlFlow;
-    use std::path::Path;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
 
+    use vmroot_model::Digest;
+
     use super::*;
-    use crate::Error;
+    use crate::{Needs, User, wait_forever};
+
+    fn needs(text: &str) -> Needs {
+        Needs { blobs: [Digest::of(text.as_bytes())].into(), ..Needs::default() }
+    }
+
+    fn needed_by_others(presence: &Presence) -> Vec<Needs> {
+        let exclusion = presence.close_gate(&mut wait_forever).unwrap().unwrap().exclude().unwrap();
+        exclusion.uses.iter().filter(|found| !found.is_own).map(|found| found.needs.clone()).collect()
+    }
 
     #[test]
-    fn only_a_single_user_gets_exclusive_use() {
+    fn a_user_is_seen_until_it_ends() {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::open(directory.path()).unwrap();
-        let first = cache.enter(&mut wait_forever).unwrap();
-        assert_eq!(first.run_alone(&mut wait_forever, || 1).unwrap(), Some(1));
-        let second = cache.enter(&mut wait_forever).unwrap();
-        assert_eq!(first.run_alone(&mut wait_forever, || 2).unwrap(), None);
+        let first = cache.enter("first", &mut wait_forever).unwrap();
+        let second = cache.enter("second", &mut wait_forever).unwrap();
+        let hold = first.uses().hold(needs("a")).unwrap();
+        let _other = first.uses().hold(needs("b")).unwrap();
+        let exclusion = second.close_gate(&mut wait_forever).unwrap().unwrap().exclude().unwrap();
+        let found = exclusion.uses.iter().find(|found| !found.is_own).unwrap();
+        assert_eq!(found.user, User::Process { pid: std::process::id(), purpose: "first".to_owned() });
+        assert_eq!(found.needs.blobs.len(), 2);
+        drop(exclusion);
+        drop(hold);
+        assert_eq!(needed_by_others(&second), [needs("b")]);
         drop(first);
-        assert_eq!(second.run_alone(&mut wait_forever, || 3).unwrap(), Some(3));
-        assert!(cache.try_lock(&LockName::Cache, Mode::Exclusive).unwrap().is_none(), "the lock is shared again");
+        assert_eq!(needed_by_others(&second), [needs("b")], "the hold is still there");
+        drop(_other);
+        assert_eq!(needed_by_others(&second), [] as [Needs; 0]);
+        assert_eq!(fs::read_dir(cache.layout().uses()).unwrap().count(), 1);
     }
 
+    /// The lines of released holds do not fill the disk.
     #[test]
-    fn exclusive_use_keeps_new_users_out() {
+    fn the_file_of_a_user_is_bounded() {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::open(directory.path()).unwrap();
-        let first = cache.enter(&mut wait_forever).unwrap();
-        let mut cancel = |_: &Path| ControlFlow::Break(());
-        let inside = first.run_alone(&mut wait_forever, || cache.enter(&mut cancel).map(drop)).unwrap().unwrap();
-        assert!(matches!(inside, Err(Error::Cancelled { .. })), "{inside:?}");
-        assert!(cache.enter(&mut cancel).is_ok());
+        let (user, other) = (cache.enter("", &mut wait_forever).unwrap(), cache.enter("", &mut wait_forever).unwrap());
+        let kept = user.uses().hold(needs("kept")).unwrap();
+        let large = Needs { blobs: (0..200_u32).map(|n| Digest::of(&n.to_le_bytes())).collect(), ..Needs::default() };
+        for _ in 0..400 {
+            drop(user.uses().hold(large.clone()).unwrap());
+        }
+        let length = |directory| fs::read_dir(directory).unwrap().map(|it| it.unwrap().metadata().unwrap().len()).max();
+        assert!(length(cache.layout().uses()).unwrap() < 2 << 20);
+        assert_eq!(needed_by_others(&other), [needs("kept")]);
+        drop(kept);
+        assert!(length(cache.layout().uses()).unwrap() < 200);
     }
 
-    /// The users also compete with each other for the exclusive lock.
+    /// A hold excludes a collection that is deciding.
     #[test]
-    fn several_users_never_get_exclusive_use() {
+    fn a_hold_waits_for_a_collection() {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::open(directory.path()).unwrap();
-        let _present = cache.enter(&mut wait_forever).unwrap();
-        let alone = AtomicUsize::new(0);
+        let presence = cache.enter("", &mut wait_forever).unwrap();
+        let exclusion = presence.close_gate(&mut wait_forever).unwrap().unwrap().exclude().unwrap();
         thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    let user = cache.enter(&mut wait_forever).unwrap();
-                    for _ in 0..50 {
-                        if user.run_alone(&mut wait_forever, || ()).unwrap().is_some() {
-                            alone.fetch_add(1, Ordering::SeqCst);
-                        }
-                    }
-                });
-            }
+            let holding = scope.spawn(|| presence.uses().hold(needs("a")).unwrap());
+            thread::sleep(std::time::Duration::from_millis(50));
+            assert!(!holding.is_finished());
+            drop(exclusion);
+            drop(holding.join().unwrap());
         });
-        assert_eq!(alone.into_inner(), 0);
+    }
+
+    /// A process of an earlier version holds only the lock of the cache.
+    #[test]
+    fn a_user_without_a_file_keeps_all_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::open(directory.path()).unwrap();
+        let presence = cache.enter("", &mut wait_forever).unwrap();
+        let earlier = cache.lock(&LockName::Cache, Mode::Shared, &mut wait_forever).unwrap();
+        assert!(cache.try_lock(&LockName::Cache, Mode::Exclusive).unwrap().is_none(), "nor does it remove any");
+        assert!(presence.close_gate(&mut wait_forever).unwrap().is_none());
+        drop(earlier);
+        assert!(presence.close_gate(&mut wait_forever).unwrap().is_some());
+    }
+
+    #[test]
+    fn holders_of_a_lock_are_counted() {
+        let table = "1: FLOCK  ADVISORY  READ 7 fd:01:5678 0 EOF\n2: FLOCK  ADVISORY  READ 8 fd:01:5678 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 9 fd:01:5678 0 EOF\n3: FLOCK  ADVISORY  READ 8 fd:02:5678 0 EOF\n\
+                     4: POSIX  ADVISORY  READ 8 fd:01:5678 0 EOF\n5: FLOCK  ADVISORY  READ 7 fd:01:99 0 EOF\n";
+        assert_eq!(count_holders(table, 5678, 7), 2);
+        assert_eq!(count_holders(table, 5678, 6), 0, "the device is unknown");
     }
 }

@@ -5,9 +5,11 @@ mod changes;
 mod commit;
 mod copy;
 mod export;
+mod gc;
 mod images;
 mod inspect;
 mod layer;
+mod lease;
 mod limits;
 mod login;
 mod mount;
@@ -25,7 +27,7 @@ mod virtiofs;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use vmroot::Platform;
 
 pub(crate) use boot::BootArguments;
@@ -36,9 +38,11 @@ pub(crate) use copy::{
     ManifestFormatArgument, MultiArch, SourceArguments, TransferArguments,
 };
 pub(crate) use export::{ExportArguments, FileCompression, Format};
+pub(crate) use gc::GcArguments;
 pub(crate) use images::{ImagesArguments, TagArguments};
 pub(crate) use inspect::{DigestAlgorithm, InspectArguments};
 pub(crate) use layer::LayerCommand;
+pub(crate) use lease::LeaseCommand;
 pub(crate) use limits::LimitArguments;
 pub(crate) use login::{LoginArguments, LogoutArguments};
 pub(crate) use mount::{Driver, MountArguments};
@@ -62,9 +66,16 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Parses the command line of this process. Ends the process after `--help`, and after an error with exit code 2.
-    pub(crate) fn of_process() -> Self {
-        Self::parse_from(switches::without_values(&Self::command(), std::env::args_os()))
+    /// Parses the command line of this process, and returns it with the name of the command. Ends the process after
+    /// `--help`, and after an error with exit code 2.
+    pub(crate) fn of_process() -> (Self, String) {
+        let words = switches::without_values(&Self::command(), std::env::args_os());
+        let matches = Self::command().get_matches_from(words);
+        let name = matches.subcommand_name().unwrap_or_default().to_owned();
+        match Self::from_arg_matches(&matches) {
+            Ok(arguments) => (arguments, name),
+            Err(error) => error.format(&mut Self::command()).exit(),
+        }
     }
 }
 
@@ -78,6 +89,9 @@ pub(crate) struct Global {
     /// [default: $VMROOT_SHARED_CACHE, directories separated by colons]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) shared_cache: Vec<PathBuf>,
+    /// Remove the least recently used images before the cache takes more disk space than this [default: no limit]
+    #[arg(long, global = true, env = "VMROOT_MAX_CACHE_SIZE", value_name = "BYTES", value_parser = quantity::parse_size)]
+    pub(crate) max_cache_size: Option<u64>,
     /// Print only results and errors
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
@@ -264,16 +278,15 @@ pub(crate) enum Command {
         /// References, ids, or prefixes of ids; an id removes all names of its image
         #[arg(required = true)]
         images: Vec<String>,
+        /// Remove images that processes, mounts, leases or child images need; files in use stay until the use ends
+        #[arg(long, short)]
+        force: bool,
     },
-    /// Remove the cache's files that no image needs
-    Gc {
-        /// Print the files that would be removed, without removing them
-        #[arg(long, short = 'n')]
-        dry_run: bool,
-        /// Remove the images without a name as well, such as those whose tags have moved
-        #[arg(long)]
-        dangling: bool,
-    },
+    /// Remove the cache's files that no image needs, and on request images; files in use stay
+    Gc(GcArguments),
+    /// Keep images in the cache, whatever happens to their names
+    #[command(subcommand)]
+    Lease(LeaseCommand),
     /// Print the disk usage of the cache, or of images and of the layers and roots that they share
     ///
     /// UNIQUE SIZE is the space that removing the image and `gc` free. SHARED SIZE is that of files which other images

@@ -2,21 +2,23 @@
 
 mod archives;
 mod boot;
-mod cache;
 mod commit;
 mod copy;
 mod df;
 mod diff;
 mod export;
 mod files;
+mod gc;
 mod history;
 mod images;
 mod inspect;
 mod layer;
+mod lease;
 mod login;
 mod mount;
 mod pull;
 mod registries;
+mod remove;
 mod repository;
 mod shell;
 mod sync;
@@ -28,8 +30,9 @@ use crate::args::{Command, Format};
 use crate::context::Context;
 use crate::signals;
 
-/// Runs a command.
-pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
+/// Runs a command. `name` is its name on the command line.
+pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Result<()> {
+    let context = &context.with_purpose(&purpose(name, &command));
     if !handles_signals(&command) {
         context.cancel_on_interrupt()?;
         signals::exit_after_grace_period()?;
@@ -63,8 +66,9 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Untag { names } => images::untag(context, &names),
         Command::Delete(argument) => repository::delete(&context.with_retries(&argument.retries), &argument),
         Command::Config { image, raw } => images::config(context, &image, raw),
-        Command::Rm { images } => images::remove(context, &images),
-        Command::Gc { dry_run, dangling } => cache::collect(context, dry_run, dangling),
+        Command::Rm { images, force } => remove::remove(context, &images, force),
+        Command::Gc(options) => gc::collect(context, &options),
+        Command::Lease(command) => lease::lease(context, command),
         Command::Df { images, all } => df::df(context, &images, all),
         Command::Verify { options } => verify::verify(context, &options),
         Command::Ls { image, path, long, recursive } => files::list(context, &image, &path, long, recursive),
@@ -86,6 +90,15 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Registries(command) => registries::registries(context, command),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man { directory } => shell::man(&directory),
+    }
+}
+
+/// Returns what a command does, as other users of the cache see it. Arguments are left out: they may contain passwords.
+fn purpose(name: &str, command: &Command) -> String {
+    match command {
+        Command::Mount { directory, .. } => format!("vmroot mount {}", directory.display()),
+        Command::Virtiofs { options, .. } => format!("vmroot virtiofs {}", options.socket.display()),
+        _ => format!("vmroot {name}"),
     }
 }
 

@@ -40,6 +40,7 @@ impl Context {
         options.store.limits = limits(global);
         options.store.build = build_options(global);
         options.store.parallel = usize::from(global.registry.parallel);
+        options.store.max_size = global.max_cache_size;
         options.registry.connections = usize::from(global.registry.parallel);
         for file in &global.registry.ca_file {
             std::fs::metadata(file).with_context(|| format!("--ca-file {}", file.display()))?;
@@ -76,6 +77,13 @@ impl Context {
             Some(directory) if is_read_only(self.cache()) => directory,
             _ => self.cache(),
         }
+    }
+
+    /// Returns this context with what the command does, for other users of the cache.
+    pub(crate) fn with_purpose(&self, purpose: &str) -> Self {
+        let mut other = Self { global: self.global.clone(), options: self.options.clone() };
+        purpose.clone_into(&mut other.options.store.purpose);
+        other
     }
 
     /// Returns this context with a platform to use if the user has named none.
@@ -225,33 +233,32 @@ impl Context {
 
     /// Opens the merged root of an image or of `prebaked:DIR`, with nothing on top.
     pub(crate) fn open(&self, name: &str) -> anyhow::Result<OpenedRoot> {
-        let mut client = None;
-        let (root, config) = match name.strip_prefix("prebaked:") {
-            Some(directory) => self.root_of_prebaked(directory.as_ref())?,
-            None => self.root_of_image(client.insert(self.client()?), name)?,
+        let (root, config, image) = match name.strip_prefix("prebaked:") {
+            Some(directory) => {
+                let (root, config) = self.root_of_prebaked(directory.as_ref())?;
+                (root, config, None)
+            }
+            None => {
+                let client = self.client()?;
+                let (image, root) = self.read_image(&client, name, |image| client.root(image))?;
+                (root, RootConfig::Image(Box::new(image.config().clone())), Some(Box::new(UsedImage { client, image })))
+            }
         };
-        Ok(OpenedRoot {
-            root,
-            config,
-            on_top: Vec::new(),
-            omitted: Omissions::default(),
-            _files: None,
-            _client: client,
-        })
+        Ok(OpenedRoot { root, config, on_top: Vec::new(), omitted: Omissions::default(), _files: None, image })
     }
 
     /// Puts `top` on top of a root from [`Self::open`].
-    pub(crate) fn put_on_top(&self, mut opened: OpenedRoot, top: &Top) -> anyhow::Result<OpenedRoot> {
+    pub(crate) fn put_on_top(&self, opened: OpenedRoot, top: &Top) -> anyhow::Result<OpenedRoot> {
         if top.is_empty() {
             return Ok(opened);
         }
-        let client = opened._client.take().map_or_else(|| self.client(), Ok)?;
+        let client = opened.image.as_ref().map_or_else(|| self.client(), |used| Ok(used.client.clone()))?;
         let on_top = client.put_on_top(opened.root, top)?;
         print_notes(&on_top);
         let omitted = on_top.omitted().clone();
         let layers = on_top.layers().iter().map(|layer| layer.diff_id).collect();
         let (root, files) = on_top.into_parts();
-        Ok(OpenedRoot { root, on_top: layers, omitted, _files: Some(files), _client: Some(client), ..opened })
+        Ok(OpenedRoot { root, on_top: layers, omitted, _files: Some(files), ..opened })
     }
 
     fn root_of_prebaked(&self, directory: &Path) -> anyhow::Result<(ContainerFs, RootConfig)> {
@@ -267,11 +274,6 @@ impl Context {
             self.note_platform(&format!("prebaked:{}", directory.display()), &platform);
         }
         Ok((prebaked.into_root(), RootConfig::Prebaked(config)))
-    }
-
-    fn root_of_image(&self, client: &Client, name: &str) -> anyhow::Result<(ContainerFs, RootConfig)> {
-        let (image, root) = self.read_image(client, name, |image| client.root(image))?;
-        Ok((root, RootConfig::Image(Box::new(image.config().clone()))))
     }
 
     /// Returns the image that a command works on, and the result of `read` for it. An image that is too damaged to be
@@ -313,8 +315,24 @@ pub(crate) struct OpenedRoot {
     pub(crate) omitted: Omissions,
     /// Keeps the temporary files of the layers on top.
     pub(crate) _files: Option<TopFiles>,
-    /// Prevents other processes from removing files of the cache.
-    pub(crate) _client: Option<Client>,
+    /// The image of the root. It is in use as long as this exists.
+    pub(crate) image: Option<Box<UsedImage>>,
+}
+
+/// An image in use, with its client.
+pub(crate) struct UsedImage {
+    pub(crate) client: Client,
+    pub(crate) image: Image,
+}
+
+impl UsedImage {
+    /// Keeps the image in use as long as what is mounted at a directory, without this process.
+    pub(crate) fn hold_while_mounted(&self, mountpoint: &Path) {
+        // The kernel has the files open, so the mount can be read in any case.
+        if let Err(error) = self.client.hold_while_mounted(&self.image, mountpoint) {
+            output::print_note(&format!("`vmroot gc` will not see this mount: {}", vmroot::with_causes(&error)));
+        }
+    }
 }
 
 enum RootConfig {

@@ -153,6 +153,7 @@ fn limit_option(limit: Limit) -> Option<&'static str> {
         Limit::MaxContents => "--max-contents",
         Limit::MaxMetadata => "--max-metadata",
         Limit::MaxNames => "--max-names",
+        Limit::MaxSize => "--max-cache-size",
         _ => return None,
     })
 }

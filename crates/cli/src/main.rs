@@ -27,7 +27,7 @@ use context::Context;
 
 fn main() -> ExitCode {
     vmroot_sys::resolve_with_built_in_services();
-    let arguments = Arguments::of_process();
+    let (arguments, name) = Arguments::of_process();
     let global = match arguments.global.with_skopeo() {
         Ok(global) => global,
         Err(text) => return exit::exit_code(Err(exit::UsageError(text).into())),
@@ -39,6 +39,6 @@ fn main() -> ExitCode {
     if let Some(time) = global.skopeo.command_timeout.filter(|time| !time.is_zero()) {
         signals::cancel_after(time);
     }
-    let result = Context::new(&global).and_then(|context| commands::run(&context, arguments.command));
+    let result = Context::new(&global).and_then(|context| commands::run(&context, &name, arguments.command));
     exit::exit_code(result)
 }

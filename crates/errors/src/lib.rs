@@ -83,6 +83,8 @@ pub enum Limit {
     MaxMetadata,
     /// Bytes of names, link targets and xattrs of a layer.
     MaxNames,
+    /// Bytes of disk space of a cache.
+    MaxSize,
     /// A constant with this name, which no option raises.
     Constant(&'static str),
 }
@@ -100,11 +102,12 @@ impl Limit {
             Self::MaxContents,
             Self::MaxMetadata,
             Self::MaxNames,
+            Self::MaxSize,
         ];
         with_options.into_iter().find(|limit| limit.name() == name).unwrap_or(Self::Constant(name))
     }
 
-    /// Returns the name of the field of `Limits` or `BuildOptions` that raises the limit, or of the constant.
+    /// Returns the name of the field of `Limits`, `BuildOptions` or `StoreOptions` that raises the limit, or of the constant.
     pub fn name(self) -> &'static str {
         match self {
             Self::MaxOutput => "max_output",
@@ -116,6 +119,7 @@ impl Limit {
             Self::MaxContents => "max_contents",
             Self::MaxMetadata => "max_metadata",
             Self::MaxNames => "max_names",
+            Self::MaxSize => "max_size",
             Self::Constant(name) => name,
         }
     }

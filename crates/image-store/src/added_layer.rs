@@ -84,7 +84,6 @@ impl Store {
         compression: Option<Target>,
         progress: &Arc<dyn Progress>,
     ) -> Result<AddedLayer> {
-        let _working = self.in_use.begin_work();
         let written = self.write_layer(layer, compression)?;
         let media_type = match written.compression {
             Compression::None => MediaType::OCI_LAYER,
@@ -94,7 +93,7 @@ impl Store {
         let descriptor = Descriptor::new(media_type, written.digest, written.size);
         let layer = LayerRecord::new(&descriptor, written.built.diff_id());
         // From here on no collection removes the files.
-        let pin = self.in_use.pin(&record_of(&descriptor, &layer));
+        let pin = self.in_use.pin(&record_of(&descriptor, &layer))?;
         self.publish_layer(written, progress)?;
         let layers = self.added_layers.clone();
         layers.held().entry(layer.diff_id).or_insert_with(|| (layer.clone(), 0)).1 += 1;

@@ -261,8 +261,23 @@ impl Store {
     /// # Errors
     /// [`Error::Cache`] if the records cannot be listed or read.
     pub(crate) fn snapshot(&self) -> Result<Arc<Snapshot>> {
+        self.snapshot_if(false)
+    }
+
+    /// Returns the images of the store now, with every record that is on disk, even if its writer was killed just then.
+    ///
+    /// # Errors
+    /// As [`Self::snapshot`].
+    pub(crate) fn current_snapshot(&self) -> Result<Arc<Snapshot>> {
+        self.snapshot_if(true)
+    }
+
+    /// Returns the images as they are known, or reads them again if they may have changed. A strict caller does not rely
+    /// on marks of changes, which a killed writer did not write.
+    fn snapshot_if(&self, is_strict: bool) -> Result<Arc<Snapshot>> {
         let mut state = self.catalogue.state();
         if let Some(state) = state.as_ref()
+            && (state.stamp.is_settled || !is_strict)
             && self.is_fresh(&state.stamp)?
         {
             return Ok(Arc::clone(&state.snapshot));

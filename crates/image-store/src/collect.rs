@@ -1,18 +1,19 @@
 //! Removal of images, and of files that no image needs.
 
-use std::collections::HashSet;
+mod files;
+mod images;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::time::Duration;
 
 use vmroot_model::Digest;
-use vmroot_output::TEMPORARY_PREFIX;
 
+pub(crate) use self::files::Needed;
+use crate::holders::Holder;
 use crate::journal::Transaction;
-use crate::root::chain_id;
-use crate::store::until_cancelled;
-use crate::{Error, Image, Record, Result, Store};
+use crate::{Image, Record, Result, Store};
 
 /// The result of removing an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,36 +25,95 @@ pub struct Removal {
     pub still_named: bool,
 }
 
-/// The files that no image needs: removed by a collection, or only listed.
+/// Options of [`Store::collect_with`]. By default, no image is removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CollectOptions {
+    /// Whether to list what would be removed, and to remove nothing.
+    pub dry_run: bool,
+    /// Whether to remove the images without a name.
+    pub dangling: bool,
+    /// Whether to remove all images that are not in use.
+    pub unused: bool,
+    /// Remove images that were not used for this long. With [`Self::dangling`] or [`Self::unused`], only these are
+    /// removed, of those.
+    pub older_than: Option<Duration>,
+    /// Remove further images, the least recently used first, until the cache takes at most this disk space in bytes.
+    pub max_size: Option<u64>,
+    /// Whether to keep all blobs, so that removed images can be pulled again without a download.
+    pub keep_blobs: bool,
+}
+
+/// The images and files that were removed by a collection, or would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Collection {
-    /// The records of images without a name, if these are not kept.
-    pub dangling: Vec<Record>,
-    /// The files.
+    /// The images, the least recently used first.
+    pub images: Vec<RemovedImage>,
+    /// The images that the options select but that stay, because something needs them.
+    pub kept: Vec<KeptImage>,
+    /// The files, and temporary directories of killed processes.
     pub files: Vec<PathBuf>,
-    /// The disk space of these files in bytes.
+    /// The number of temporary directories among [`Self::files`].
+    pub directories: u64,
+    /// The disk space of the files in bytes.
     pub bytes: u64,
+    /// The holders of files that no image needs and that stay.
+    pub held_by: Vec<Holder>,
+    /// The disk space of the cache afterwards, in bytes, if [`CollectOptions::max_size`] is set. It is larger than that
+    /// if the images that stay need more.
+    pub size: Option<u64>,
 }
 
-/// The action on a file that no image needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Collector {
-    Remove,
-    List,
+/// An image that a collection removes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RemovedImage {
+    /// Its id.
+    pub id: Digest,
+    /// Its records.
+    pub records: Vec<Record>,
+    /// Why it is removed.
+    pub reason: Reason,
+    /// The time of its last use, in seconds since the Unix epoch, to the minute.
+    pub last_used: u64,
 }
 
-/// The images without a name.
+/// An image that a collection keeps for others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeptImage {
+    /// Its id.
+    pub id: Digest,
+    /// Its records.
+    pub records: Vec<Record>,
+    /// What keeps it.
+    pub holders: Vec<Holder>,
+}
+
+/// Why a collection removes an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dangling {
-    Stay,
-    Go,
+#[non_exhaustive]
+pub enum Reason {
+    /// It has no name.
+    Dangling,
+    /// Nothing uses it.
+    Unused,
+    /// It was not used for a long time.
+    Old,
+    /// The cache is too large.
+    Size,
+}
+
+impl CollectOptions {
+    fn removes_images(&self) -> bool {
+        self.dangling || self.unused || self.older_than.is_some() || self.max_size.is_some()
+    }
 }
 
 impl Store {
     /// Removes the name by which the image was found: [`Record::reference`] with its platform.
     ///
-    /// The files stay until [`Store::collect`] runs, and longer if another thread holds an [`Image`] of its own. Once
+    /// The files stay until [`Store::collect`] runs, and longer if another user of the cache needs them. Once
     /// no name is left, `image` and its clones no longer keep the files.
     ///
     /// # Errors
@@ -93,171 +153,69 @@ impl Store {
     /// Removes every file that no image needs: blobs, layers, roots, partial blobs, and files left by crashed
     /// processes.
     ///
-    /// A file is needed if a record or a live [`Image`] of this store refers to it, or if another thread of this store
-    /// is fetching or checking it.
+    /// A file is needed if a record, a live [`Image`] or a lease refers to it, or if another user of the cache is fetching
+    /// or checking it: see `docs/formats/cache.md`. All users may continue meanwhile.
     ///
     /// # Errors
-    /// - [`Error::InUse`] if another process, or another `Store` of this process, has the cache open.
-    /// - [`Error::Record`] if a record is damaged, because the files that it needs are unknown.
-    /// - [`Error::Cache`] if a file cannot be listed or removed.
-    /// - [`Error::Cancelled`] if the work was cancelled.
+    /// As [`Self::collect_with`].
     pub fn collect(&self) -> Result<Collection> {
-        self.collect_alone(Collector::Remove, Dangling::Stay)
+        self.collect_with(&CollectOptions::default())
     }
 
     /// Removes the images without a name, and then as [`Self::collect`]. An image from which another one was made stays
     /// as long as that one.
     ///
     /// # Errors
-    /// As [`Self::collect`]. With [`Error::InUse`], no image was removed.
+    /// As [`Self::collect_with`].
     pub fn collect_dangling(&self) -> Result<Collection> {
-        self.collect_alone(Collector::Remove, Dangling::Go)
+        self.collect_with(&CollectOptions { dangling: true, ..CollectOptions::default() })
     }
 
     /// Returns the files that [`Self::collect`] would remove now.
     ///
     /// # Errors
-    /// As [`Self::collect`].
+    /// As [`Self::collect_with`].
     pub fn list_unneeded(&self) -> Result<Collection> {
-        self.collect_alone(Collector::List, Dangling::Stay)
+        self.collect_with(&CollectOptions { dry_run: true, ..CollectOptions::default() })
     }
 
     /// Returns the images and files that [`Self::collect_dangling`] would remove now.
     ///
     /// # Errors
-    /// As [`Self::collect`].
+    /// As [`Self::collect_with`].
     pub fn list_dangling(&self) -> Result<Collection> {
-        self.collect_alone(Collector::List, Dangling::Go)
+        self.collect_with(&CollectOptions { dry_run: true, dangling: true, ..CollectOptions::default() })
     }
 
-    /// Runs the collector while no other process has the cache open.
-    fn collect_alone(&self, collector: Collector, dangling: Dangling) -> Result<Collection> {
-        let mut waiting = until_cancelled(&self.options.cancel);
-        let collected = self.presence.run_alone(&mut waiting, || self.run_collector(collector, dangling))?;
-        collected.unwrap_or_else(|| Err(Error::InUse { path: self.directory().to_owned() }))
-    }
-
-    fn run_collector(&self, collector: Collector, dangling: Dangling) -> Result<Collection> {
+    /// Removes the images that the options select, and then the files that no image needs, as [`Self::collect`].
+    ///
+    /// An image stays if it is in use, if a lease has it, or if an image was made from it that stays.
+    ///
+    /// # Errors
+    /// - [`Error::InUse`](crate::Error::InUse) if a user of the cache does not list the files that it needs: a process of
+    ///   an earlier version, or one that found the disk full.
+    /// - [`Error::Record`](crate::Error::Record) if a record is damaged, because the files that it needs are unknown.
+    /// - [`Error::Cache`](crate::Error::Cache) if a lease is damaged, or a file cannot be listed, read or removed.
+    /// - [`Error::Cancelled`](crate::Error::Cancelled) if the work was cancelled. What was removed until then is gone.
+    pub fn collect_with(&self, options: &CollectOptions) -> Result<Collection> {
         self.recover()?;
-        let gone = match dangling {
-            Dangling::Stay => Vec::new(),
-            Dangling::Go => self.take_dangling(collector)?,
-        };
-        let freeze = self.in_use.freeze();
-        let mut records = self.records()?;
-        records.whole.retain(|record| !gone.contains(record));
-        if let Some(error) = records.damaged.into_iter().next() {
-            return Err(error);
-        }
-        let mut needed = Needed::by(&records.whole);
-        for record in freeze.records() {
-            needed.add(record);
-            needed.growing.extend(record.layers.iter().map(|layer| layer.digest));
-        }
-        let mut collected = Collection { dangling: gone, ..Collection::default() };
-        for path in self.unneeded(&needed, freeze.is_idle())? {
-            self.check_cancelled()?;
-            collected.take(path, collector)?;
-        }
-        // Files of processes that were killed while writing, and lock files.
-        if collector == Collector::Remove && freeze.is_idle() {
-            self.cache.sweep()?;
-        }
-        Ok(collected)
-    }
-
-    /// Returns the records of images without a name, and removes them unless they are only listed.
-    fn take_dangling(&self, collector: Collector) -> Result<Vec<Record>> {
-        let lock = self.lock_records(None)?;
-        let snapshot = self.snapshot()?;
-        let is_nameless = |records: &[Arc<Record>]| records.iter().all(|record| record.reference.is_none());
-        let nameless = snapshot.by_id.iter().filter(|(_, records)| is_nameless(records));
-        let mut gone: HashSet<Digest> = nameless.map(|(id, _)| *id).collect();
-        loop {
-            let is_parent = |id: &&Digest| snapshot.children(id).iter().any(|child| !gone.contains(child));
-            let parents: Vec<Digest> = gone.iter().filter(is_parent).copied().collect();
-            if parents.is_empty() {
-                break;
+        let mut found = Collection::default();
+        let plan = self.plan_images(options)?;
+        self.remove_images(plan, options.dry_run, &mut found)?;
+        let gone = found.images.iter().map(|image| image.id).collect();
+        self.collect_files(options, &gone, &mut found)?;
+        let swept = match options.dry_run {
+            true => self.cache.list_abandoned()?,
+            false => {
+                self.remove_expired_leases()?;
+                self.cache.sweep()?
             }
-            gone.retain(|id| !parents.contains(id));
-        }
-        let records = snapshot.records.iter().filter(|record| gone.contains(record.id()));
-        let remove: Vec<Record> = records.map(|record| (**record).clone()).collect();
-        if collector == Collector::Remove {
-            let metadata = gone.iter().map(|id| (*id, None)).collect();
-            self.commit(&lock, &Transaction { remove: remove.clone(), metadata, ..Transaction::default() })?;
-        }
-        Ok(remove)
-    }
-
-    /// Returns the files that no image needs. Temporary files are included only if `idle`: no thread is writing any.
-    fn unneeded(&self, needed: &Needed, idle: bool) -> Result<Vec<PathBuf>> {
-        let layout = self.cache.layout();
-        let mut unneeded = Vec::new();
-        for blob in self.cache.blobs()? {
-            if blob.is_partial {
-                if !needed.growing.contains(&blob.digest) {
-                    unneeded.push(layout.partial(&blob.digest));
-                }
-            } else if !needed.blobs.contains(&blob.digest) {
-                unneeded.push(layout.blob(&blob.digest));
-            }
-        }
-        for (directory, names) in [(layout.layers(), &needed.layers), (layout.roots(), &needed.roots)] {
-            let is_needed = |path: &PathBuf| {
-                let stem = path.file_stem().and_then(|stem| stem.to_str());
-                stem.is_some_and(|stem| names.contains(stem) || !idle && stem.starts_with(TEMPORARY_PREFIX))
-            };
-            unneeded.extend(list(&directory)?.into_iter().filter(|path| !is_needed(path)));
-        }
-        Ok(unneeded)
-    }
-}
-
-/// The files that records need. Layers and roots are identified by the stems of their file names.
-#[derive(Default)]
-pub(crate) struct Needed {
-    pub(crate) blobs: HashSet<Digest>,
-    /// Blobs that may be being fetched.
-    growing: HashSet<Digest>,
-    layers: HashSet<String>,
-    roots: HashSet<String>,
-}
-
-impl Needed {
-    pub(crate) fn by(records: &[Record]) -> Self {
-        let mut needed = Self::default();
-        records.iter().for_each(|record| needed.add(record));
-        needed
-    }
-
-    fn add(&mut self, record: &Record) {
-        self.blobs.extend([record.digest, record.manifest.digest, record.config.digest]);
-        self.blobs.extend(&record.indexes);
-        self.blobs.extend(record.layers.iter().map(|layer| layer.digest));
-        let diff_ids: Vec<Digest> = record.layers.iter().map(|layer| layer.diff_id).collect();
-        self.layers.extend(diff_ids.iter().map(Digest::hex));
-        self.roots.insert(chain_id(&diff_ids).hex());
-    }
-}
-
-impl Collection {
-    fn take(&mut self, path: PathBuf, collector: Collector) -> Result<()> {
-        use std::os::unix::fs::MetadataExt;
-        // Another thread may have removed the file since it was listed, because it was damaged.
-        let metadata = match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            metadata => metadata.map_err(vmroot_output::Error::on("stat", &path))?,
         };
-        if !metadata.is_file() {
-            return Ok(());
-        }
-        if collector == Collector::Remove && !remove(&path)? {
-            return Ok(());
-        }
-        self.bytes += metadata.blocks() * 512;
-        self.files.push(path);
-        Ok(())
+        found.directories = swept.directories;
+        found.bytes += swept.bytes;
+        found.files.extend(swept.paths);
+        found.files.sort_unstable();
+        Ok(found)
     }
 }
 

@@ -64,6 +64,7 @@ impl Store {
     /// - [`Error::Image`] if a change of the config is not possible, or the child exceeds a limit.
     /// - [`Error::Damaged`] if the parent is damaged and cannot be rebuilt.
     /// - [`Error::Cache`], [`Error::Index`] or [`Error::Root`] if files of the store cannot be read or written.
+    /// - [`Error::Budget`] if the cache would be larger than [`StoreOptions::max_size`](crate::StoreOptions::max_size).
     /// - [`Error::Cancelled`] if the work was cancelled.
     pub fn commit_image(
         &self,
@@ -73,7 +74,7 @@ impl Store {
         progress: &Arc<dyn Progress>,
     ) -> Result<Image> {
         self.cache.check_writable()?;
-        let _working = self.in_use.begin_work();
+        self.touch(parent.record());
         let layer = layer.map(|layer| self.write_layer(layer, request.compression)).transpose()?;
         let layer = layer.filter(|layer| layer.built.diff_id().to_string() != EMPTY_LAYER);
         let step = ChildImage { diff_id: layer.as_ref().map(|layer| *layer.built.diff_id()), ..request.step };
@@ -82,13 +83,15 @@ impl Store {
         let manifest = child_manifest(&self.manifest_of(parent)?, layer.as_ref(), &config);
         let record = child_record(parent, &manifest, &config, &step);
         // From here on no collection removes files of the image.
-        let pin = self.in_use.pin(&record);
-        if let Some(layer) = layer {
-            self.publish_layer(layer, progress)?;
-        }
-        self.write_document(config.digest(), config.raw(), &**progress)?;
-        self.write_document(&record.manifest.digest, &manifest.to_bytes(), &**progress)?;
-        self.complete(&crate::image::layers(&record), progress).map_err(|error| error.of_image(parent.record()))?;
+        let pin = self.in_use.pin(&record)?;
+        let pin = self.within_budget(&record, pin, &**progress, || {
+            if let Some(layer) = layer {
+                self.publish_layer(layer, progress)?;
+            }
+            self.write_document(config.digest(), config.raw(), &**progress)?;
+            self.write_document(&record.manifest.digest, &manifest.to_bytes(), &**progress)?;
+            self.complete(&crate::image::layers(&record), progress).map_err(|error| error.of_image(parent.record()))
+        })?;
         self.record_names(&record, &request.references, progress)?;
         Ok(Image::new(record.with_reference(request.references.first()), config, pin))
     }

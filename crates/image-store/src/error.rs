@@ -182,11 +182,13 @@ pub enum Error {
         /// The remedy, as in "…; pull the image again".
         again: String,
     },
-    /// Other processes use the store. No files were removed.
-    #[error("{path}: in use by another process; nothing was removed", path = path.display())]
+    /// A user of the store does not list the files that it needs, so no files can be removed.
+    #[error("{path}: in use by {by}; nothing can be removed until it ends", path = path.display())]
     InUse {
         /// The store's directory.
         path: PathBuf,
+        /// The user.
+        by: String,
     },
     /// A change of an image that only a shared cache has.
     #[error(
@@ -199,6 +201,35 @@ pub enum Error {
         /// The directory of the shared cache.
         directory: PathBuf,
     },
+    /// The cache would be larger than [`StoreOptions::max_size`](crate::StoreOptions::max_size), even without all images
+    /// that nothing uses.
+    #[error(
+        "{image}: needs {needed} more bytes, but without all unused images, the cache takes {size} bytes, and it may \
+         take {budget}{kept}"
+    )]
+    Budget {
+        /// The image that was pulled, loaded or committed.
+        image: String,
+        /// The bytes that it needs at least, besides those in the cache.
+        needed: u64,
+        /// The disk space in bytes that the cache takes without the images that nothing uses.
+        size: u64,
+        /// The disk space in bytes that it may take.
+        budget: u64,
+        /// The images that stay, and what uses them, as in "; in use: …". May be empty.
+        kept: String,
+    },
+    /// An id of a lease that has not the form of one.
+    #[error(
+        "{0:?} is not an id of a lease: expected at most 128 letters, digits, `.`, `_` and `-`, and a letter or digit first"
+    )]
+    LeaseId(String),
+    /// A lease with this id exists.
+    #[error("the lease {0} exists; release it first, or use another id")]
+    LeaseExists(String),
+    /// There is no lease with this id.
+    #[error("no such lease: {0}")]
+    NoSuchLease(String),
     /// An image record of which both copies are damaged.
     #[error("image record {path}: {reason}", path = path.display())]
     Record {
@@ -322,14 +353,20 @@ impl Error {
     /// Returns the meaning of the error to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchImage(_) | Self::OtherPlatforms { .. } | Self::NoLayer { .. } => ErrorKind::NotFound,
-            Self::Cycle { .. } | Self::InvalidFilter { .. } | Self::InvalidTag { .. } => ErrorKind::Usage,
+            Self::NoSuchImage(_) | Self::OtherPlatforms { .. } | Self::NoLayer { .. } | Self::NoSuchLease(_) => {
+                ErrorKind::NotFound
+            }
+            Self::Cycle { .. }
+            | Self::InvalidFilter { .. }
+            | Self::InvalidTag { .. }
+            | Self::LeaseId(_)
+            | Self::LeaseExists(_) => ErrorKind::Usage,
             Self::Member { source, .. } => source.kind(),
             Self::Image { source, .. } => source.kind(),
             Self::Layer { source, .. } | Self::NewLayerEntry { source, .. } => of_layer(source),
             Self::NewLayer { source, .. } | Self::Decompress { source, .. } => source.kind(),
             Self::InvalidName { source, .. } => source.kind(),
-            Self::Documents { .. } => ErrorKind::Limit,
+            Self::Documents { .. } | Self::Budget { .. } => ErrorKind::Limit,
             Self::WriteArchive { source } => ErrorKind::of_io(source),
             Self::Blob { .. } | Self::Damaged { .. } | Self::Record { .. } => ErrorKind::Integrity,
             Self::Index(error) => error.kind(),
@@ -357,6 +394,7 @@ impl Error {
             Self::Source(error) => error.limit(),
             Self::Member { source, .. } => source.limit(),
             Self::Documents { name, .. } => Some(Limit::named(name)),
+            Self::Budget { .. } => Some(Limit::MaxSize),
             _ => None,
         }
     }

@@ -64,7 +64,7 @@ impl Store {
     /// # Errors
     /// The same as for [`Self::root`].
     pub fn layer_indexes(&self, image: &Image, progress: &Arc<dyn Progress>) -> Result<Vec<Index>> {
-        let _working = self.in_use.begin_work();
+        self.touch(image.record());
         let reporter = BlobReporter::without_blob(progress);
         let indexes: Result<_> = image.layers().iter().map(|layer| self.ensure_layer(None, layer, &reporter)).collect();
         indexes.map_err(|error| error.of_image(image.record()))

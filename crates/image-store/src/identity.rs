@@ -83,7 +83,6 @@ impl Store {
     /// - [`Error::Damaged`] if a layer cannot be completed from the cache.
     /// - [`Error::Cache`] if files of the store cannot be read or written.
     pub fn create(&self, config: &[u8], progress: &Arc<dyn Progress>) -> Result<Digest> {
-        let _working = self.in_use.begin_work();
         let config = parse_config(config)?;
         let id = *config.digest();
         loop {
@@ -93,12 +92,12 @@ impl Store {
             }
             let (layers, holders) = self.known_layers(&snapshot, &config)?;
             // The images that have the layers keep them until the new record does.
-            let pins: Vec<_> = holders.iter().map(|holder| self.pin_current(holder)).collect();
+            let pins: Vec<_> = holders.iter().map(|holder| self.pin_current(holder)).collect::<Result<_>>()?;
             if pins.iter().any(Option::is_none) {
                 continue;
             }
             let (record, manifest) = new_record(&config, layers);
-            let _pin = self.in_use.pin(&record);
+            let _pin = self.in_use.pin(&record)?;
             self.write_document(&id, config.raw(), &**progress)?;
             self.write_document(&record.digest, &manifest, &**progress)?;
             self.complete(&crate::image::layers(&record), progress)?;
@@ -117,7 +116,7 @@ impl Store {
         loop {
             let snapshot = self.visible()?;
             let record = known(&snapshot, id)?;
-            if let Some(pin) = self.pin_current(record) {
+            if let Some(pin) = self.pin_current(record)? {
                 return self.image(record.clone(), pin);
             }
         }
@@ -148,7 +147,7 @@ impl Store {
         let mut images = BTreeMap::new();
         for record in records {
             self.check_cancelled()?;
-            let pin = self.in_use.pin(&record);
+            let pin = self.in_use.pin(&record)?;
             match self.image(record, pin) {
                 Ok(image) => drop(images.insert(*image.id(), image)),
                 Err(error @ Error::Damaged { .. }) => tracing::warn!("{}", with_causes(&error)),

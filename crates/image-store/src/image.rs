@@ -1,18 +1,20 @@
 //! Images of a store.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use vmroot_cache::Needs;
 use vmroot_container_fs::ContainerFs;
 use vmroot_model::{CONFIG_LIMIT, Digest, ImageConfig, Reference};
 
-use crate::in_use::Pin;
+use crate::in_use::{Pin, add_needs};
 use crate::layer::Layer;
 use crate::{Progress, Record, Result, Store};
 
 /// An image of a store.
 ///
-/// While it or a clone of it is alive, [`Store::collect`] of the same store keeps its files, even if the image has lost
-/// its name. This ends when it is passed to [`Store::remove`] and that removes its last name.
+/// While it or a clone of it is alive, no collection of this or another process removes its files, even if the image has
+/// lost its name. This ends when it is passed to [`Store::remove`] and that removes its last name.
 #[derive(Debug, Clone)]
 pub struct Image {
     record: Record,
@@ -74,10 +76,21 @@ impl Store {
     }
 
     /// Pins a record that was read earlier. Returns `None` if the record has changed since.
-    pub(crate) fn pin_current(&self, record: &Record) -> Option<Pin> {
-        let pin = self.in_use.pin(record);
+    pub(crate) fn pin_current(&self, record: &Record) -> Result<Option<Pin>> {
+        let pin = self.in_use.pin(record)?;
         // The owner of a shared cache may remove its files in any case.
-        (record.shared_cache.is_some() || self.is_current(record)).then_some(pin)
+        Ok((record.shared_cache.is_some() || self.is_current(record)).then_some(pin))
+    }
+
+    /// Keeps the files of an image as long as what is mounted at `mountpoint` now, for a mount that the kernel serves
+    /// without a process. Returns false if nothing is mounted there.
+    ///
+    /// # Errors
+    /// [`Error::Cache`] if the mountpoint or the table of mounts cannot be read, or the use cannot be written.
+    pub fn hold_while_mounted(&self, image: &Image, mountpoint: &Path) -> Result<bool> {
+        let mut needs = Needs::default();
+        add_needs(&mut needs, image.record());
+        Ok(self.cache.hold_while_mounted(mountpoint, needs)?)
     }
 
     /// Returns the image of a record, with its config from the cache.
@@ -94,7 +107,7 @@ impl Store {
     /// # Errors
     /// [`Error::Damaged`] if a blob that is needed for this is missing; other variants if building fails.
     pub fn root(&self, image: &Image, progress: &Arc<dyn Progress>) -> Result<ContainerFs> {
-        let _working = self.in_use.begin_work();
+        self.touch(image.record());
         let root = self.open_root(&image.layers(), progress);
         root.map_err(|error| error.of_image(image.record()))
     }
@@ -104,7 +117,7 @@ impl Store {
     /// # Errors
     /// The same as for [`Self::root`].
     pub fn make_complete(&self, image: &Image, progress: &Arc<dyn Progress>) -> Result<()> {
-        let _working = self.in_use.begin_work();
+        self.touch(image.record());
         let completed = self.complete(&image.layers(), progress);
         completed.map_err(|error| error.of_image(image.record()))
     }

@@ -1,19 +1,22 @@
-//! Files that threads of one store are using and that a collection must keep.
+//! Files that threads of a store are using, and that no collection removes.
 //!
-//! The lock of the cache keeps other processes out, but the store holds it for all its threads. Therefore each thread
-//! pins the records that it needs, and a collection treats these like records on disk.
-//!
-//! No thread waits for another thread, or calls back, while it holds the mutex. A collection therefore always ends, and
-//! may even be started by a receiver of progress events.
+//! A thread pins the records that it needs. Other processes see the pins through the store's file in `uses/`: see
+//! [`vmroot_cache::Uses`]. A collection of any process keeps their files.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use vmroot_cache::{Cache, Hold, Lock, Mode, Needs, Uses};
+use vmroot_model::Digest;
+
+use crate::root::chain_id;
 use crate::{Record, Result};
 
-/// The records and temporary files in use.
-#[derive(Debug, Clone, Default)]
+/// The records in use.
+#[derive(Debug, Clone)]
 pub(crate) struct InUse {
+    cache: Cache,
+    uses: Uses,
     state: Arc<Mutex<State>>,
 }
 
@@ -22,8 +25,6 @@ struct State {
     /// The records of each live pin, by the pin's number.
     pinned: BTreeMap<u64, Vec<Record>>,
     next: u64,
-    /// The number of threads that may be writing temporary files.
-    working: usize,
 }
 
 /// Keeps the files of some records until it is dropped or released.
@@ -31,73 +32,73 @@ struct State {
 pub(crate) struct Pin {
     in_use: InUse,
     number: u64,
+    hold: Hold,
 }
 
-/// Marks a thread that may be writing temporary files, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Work {
-    in_use: InUse,
-}
-
-/// Prevents new pins and new work while it is alive.
+/// Prevents new pins of this store, and collections, while it is alive.
 pub(crate) struct Freeze<'a> {
     state: MutexGuard<'a, State>,
+    _uses: Option<Lock>,
 }
 
 impl InUse {
+    pub(crate) fn new(cache: &Cache, uses: &Uses) -> Self {
+        Self { cache: cache.clone(), uses: uses.clone(), state: Arc::default() }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins work that writes temporary files. Waits for the end of a collection.
-    pub(crate) fn begin_work(&self) -> Work {
-        self.state().working += 1;
-        Work { in_use: self.clone() }
-    }
-
-    /// Keeps the files of a record. Waits for the end of a collection.
+    /// Keeps the files of a record. Waits while a collection decides.
     ///
     /// If the record was read earlier, a collection may have run in between: the caller must then check that the record
     /// still exists.
-    pub(crate) fn pin(&self, record: &Record) -> Pin {
-        self.insert(&mut self.state(), vec![record.clone()])
+    pub(crate) fn pin(&self, record: &Record) -> Result<Pin> {
+        self.pin_all(|| Ok((vec![record.clone()], ()))).map(|(pin, ..)| pin)
     }
 
     /// Reads records and pins them, with no collection in between.
     pub(crate) fn pin_all<T>(&self, read: impl FnOnce() -> Result<(Vec<Record>, T)>) -> Result<(Pin, Vec<Record>, T)> {
+        let found = self.uses.hold_with(|| {
+            let (records, rest) = read()?;
+            let mut needs = Needs::default();
+            records.iter().for_each(|record| add_needs(&mut needs, record));
+            Ok::<_, crate::Error>((needs, (records, rest)))
+        });
+        let (hold, (records, rest)) = found?;
         let mut state = self.state();
-        let (records, rest) = read()?;
-        Ok((self.insert(&mut state, records.clone()), records, rest))
-    }
-
-    fn insert(&self, state: &mut State, records: Vec<Record>) -> Pin {
         let number = state.next;
         state.next += 1;
-        state.pinned.insert(number, records);
-        Pin { in_use: self.clone(), number }
+        state.pinned.insert(number, records.clone());
+        drop(state);
+        Ok((Pin { in_use: self.clone(), number, hold }, records, rest))
     }
 
-    /// Prevents new pins and new work while the result is alive.
+    /// Keeps blobs that no record has yet.
+    pub(crate) fn hold_blob(&self, digest: &Digest) -> Result<Hold> {
+        Ok(self.uses.hold(Needs { blobs: [*digest].into(), ..Needs::default() })?)
+    }
+
+    /// Prevents new pins of this store, and collections, while the result is alive.
     pub(crate) fn freeze(&self) -> Freeze<'_> {
-        Freeze { state: self.state() }
+        // Without the lock, a collection of another process may remove files that no image needs.
+        let uses = self.cache.lock_uses(Mode::Shared).ok();
+        Freeze { state: self.state(), _uses: uses }
     }
 }
 
 impl Freeze<'_> {
-    /// Returns the pinned records. These may not be on disk yet, or no longer.
+    /// Returns the pinned records of this store. These may not be on disk yet, or no longer.
     pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
         self.state.pinned.values().flatten()
-    }
-
-    /// Returns whether no thread is writing temporary files.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.state.working == 0
     }
 }
 
 impl Pin {
     /// Stops keeping the files.
     pub(crate) fn release(&self) {
+        self.hold.release();
         self.in_use.state().pinned.remove(&self.number);
     }
 }
@@ -108,8 +109,13 @@ impl Drop for Pin {
     }
 }
 
-impl Drop for Work {
-    fn drop(&mut self) {
-        self.in_use.state().working -= 1;
-    }
+/// Adds the files of an image to `needs`.
+pub(crate) fn add_needs(needs: &mut Needs, record: &Record) {
+    needs.images.insert(*record.id());
+    needs.blobs.extend([record.digest, record.manifest.digest, record.config.digest]);
+    needs.blobs.extend(&record.indexes);
+    needs.blobs.extend(record.layers.iter().map(|layer| layer.digest));
+    let diff_ids: Vec<Digest> = record.layers.iter().map(|layer| layer.diff_id).collect();
+    needs.roots.insert(chain_id(&diff_ids));
+    needs.layers.extend(diff_ids);
 }

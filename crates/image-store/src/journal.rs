@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use vmroot_cache::{Lock, LockName, Mode, PUBLISHED_MODE};
+use vmroot_errors::ErrorKind;
 use vmroot_model::{Digest, Platform, Reference};
 use vmroot_output::write_atomically;
 
@@ -67,6 +68,13 @@ pub(crate) struct Transaction {
     /// Metadata to write, or to remove.
     #[serde(default)]
     pub(crate) metadata: Vec<(Digest, Option<Metadata>)>,
+}
+
+impl Transaction {
+    /// Returns whether nothing is written.
+    fn only_removes(&self) -> bool {
+        self.write.is_empty() && self.metadata.iter().all(|(_, metadata)| metadata.is_none())
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -157,7 +165,11 @@ impl Store {
         let journal = Journal { digest: Digest::of(raw.get().as_bytes()), transaction: &raw };
         let bytes = serde_json::to_vec(&journal).expect("a record has no keys but strings");
         self.change_records(transaction, || {
-            write_atomically(&self.journal(), PUBLISHED_MODE, &bytes)?;
+            match write_atomically(&self.journal(), PUBLISHED_MODE, &bytes) {
+                // A removal makes room on a full disk. If it is interrupted, some of the images are still there.
+                Err(error) if transaction.only_removes() && ErrorKind::of_io(&error.source) == ErrorKind::NoSpace => {}
+                written => written?,
+            }
             self.apply(transaction)?;
             remove(&self.journal()).map(drop)
         })

@@ -5,6 +5,7 @@
 //! process may be killed at any moment: see `docs/formats/cache.md`.
 
 mod added_layer;
+mod budget;
 mod cached_source;
 mod caching_reader;
 mod catalogue;
@@ -15,13 +16,16 @@ mod configs;
 mod documents;
 mod error;
 mod history;
+mod holders;
 mod identity;
 mod image;
 mod images_filter;
 mod in_use;
 mod journal;
+mod last_used;
 mod layer;
 mod layers;
+mod lease;
 mod load;
 mod lookup;
 mod metadata;
@@ -40,10 +44,11 @@ mod verify;
 
 pub use added_layer::AddedLayer;
 pub use choose::{ChosenImage, Fallback, choose};
-pub use collect::{Collection, Removal};
+pub use collect::{CollectOptions, Collection, KeptImage, Reason, Removal, RemovedImage};
 pub use commit::{CommitRequest, NewLayer};
 pub use error::{Error, Result};
 pub use history::{HistoryStep, LayerSize};
+pub use holders::Holder;
 pub use identity::FreedLayer;
 pub use image::Image;
 pub use images_filter::ImageFilter;
@@ -59,3 +64,4 @@ pub use stored_destination::StoredDestination;
 pub use stored_source::StoredSource;
 pub use tags::{Tagged, Untagged};
 pub use verify::{AffectedImage, FileKind, Finding, FindingState, ImageOrigins, NoOrigins, QuarantinedFile, VerifyReport};
+pub use vmroot_cache::{LEASE_ID_LIMIT, Lease, LeasedImage};

@@ -87,6 +87,7 @@ impl Store {
     /// - [`Error::Source`]: an archive cannot be read, or a blob is missing in it.
     /// - [`Error::Blob`], [`Error::Layer`], [`Error::Decompress`] or [`Error::Image`]: bytes of an archive are invalid.
     /// - [`Error::Cache`], [`Error::Index`] or [`Error::Root`]: files of the store cannot be read or written.
+    /// - [`Error::Budget`]: the cache would be larger than [`StoreOptions::max_size`](crate::StoreOptions::max_size).
     /// - [`Error::Cancelled`]: the work was cancelled.
     pub fn load(
         &self,
@@ -94,8 +95,21 @@ impl Store {
         options: &LoadOptions,
         progress: &Arc<dyn Progress>,
     ) -> Result<LoadReport> {
+        let loaded = self.load_all(archives, options, progress);
+        if matches!(loaded, Err(Error::Budget { .. })) {
+            // The images that were complete before.
+            self.collect()?;
+        }
+        loaded
+    }
+
+    fn load_all(
+        &self,
+        archives: &[ArchiveLists],
+        options: &LoadOptions,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<LoadReport> {
         self.cache.check_writable()?;
-        let _working = self.in_use.begin_work();
         let mut reading = Reading::default();
         let mut found = Vec::new();
         for archive in archives {
@@ -124,9 +138,11 @@ impl Store {
     ) -> Result<LoadedImage> {
         let Found { source, origin, chosen, references, archive, .. } = found;
         let record = Record { loaded_from: Some(origin), ..chosen.record(&chosen.platform) };
-        let pin = self.in_use.pin(&record);
-        self.keep_documents(&chosen, &**progress)?;
-        self.ensure_complete(&*source, &record, progress)?;
+        let pin = self.in_use.pin(&record)?;
+        let pin = self.within_budget(&record.with_reference(references.first()), pin, &**progress, || {
+            self.keep_documents(&chosen, &**progress)?;
+            self.ensure_complete(&*source, &record, progress)
+        })?;
         let record = record.with_reference(references.first());
         let image = Image::new(record, chosen.config, pin);
         Ok(LoadedImage { image, references, moved: Vec::new(), archive, is_further_platform })

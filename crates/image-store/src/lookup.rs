@@ -24,7 +24,7 @@ impl Store {
             let snapshot = self.visible()?;
             let record = find_record(&snapshot, name, platform)?;
             // A record that was replaced or removed meanwhile is looked up again: its files may be gone.
-            if let Some(pin) = self.pin_current(record) {
+            if let Some(pin) = self.pin_current(record)? {
                 return self.image(record.clone(), pin);
             }
         }

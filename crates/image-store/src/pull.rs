@@ -53,9 +53,9 @@ impl Store {
     /// - [`Error::Blob`], [`Error::Layer`] or [`Error::Decompress`] if the source's bytes are invalid.
     /// - [`Error::Damaged`] if the image in the store is damaged and the policy forbids fetching it again.
     /// - [`Error::Cache`], [`Error::Index`] or [`Error::Root`] if files of the store cannot be read or written.
+    /// - [`Error::Budget`] if the cache would be larger than [`StoreOptions::max_size`](crate::StoreOptions::max_size).
     /// - [`Error::Cancelled`] if the work was cancelled.
     pub fn pull(&self, source: &dyn ImageSource, request: &PullRequest, progress: &Arc<dyn Progress>) -> Result<Image> {
-        let _working = self.in_use.begin_work();
         if let Some(image) = self.find_pulled(request, progress)? {
             return Ok(image);
         }
@@ -68,9 +68,12 @@ impl Store {
         let chosen = choose(&CachedSource { store: self, source }, &request.platform, request.fallback)?;
         let record = Record { loaded_from: request.loaded_from.clone(), ..chosen.record(&chosen.platform) };
         // From here on no collection removes files of the image.
-        let pin = self.in_use.pin(&record);
-        self.keep_documents(&chosen, &**progress)?;
-        self.ensure_complete(source, &record, progress)?;
+        let pin = self.in_use.pin(&record)?;
+        let named = record.with_reference(request.references.first());
+        let pin = self.within_budget(&named, pin, &**progress, || {
+            self.keep_documents(&chosen, &**progress)?;
+            self.ensure_complete(source, &record, progress)
+        })?;
         self.record_names(&record, &request.references, progress)?;
         Ok(Image::new(record.with_reference(request.references.first()), chosen.config, pin))
     }
@@ -84,7 +87,8 @@ impl Store {
         }
         let Some(record) = self.find_record(reference, request)? else { return Ok(None) };
         // A record that was replaced or removed meanwhile may lack files.
-        let Some(pin) = self.pin_current(&record) else { return Ok(None) };
+        let Some(pin) = self.pin_current(&record)? else { return Ok(None) };
+        self.touch(&record);
         // The registry in the name of a loaded image may have another image of that name, or none.
         let is_elsewhere = record.loaded_from.is_some() && request.loaded_from.is_none();
         let must_be_here = request.policy == PullPolicy::Never || request.policy == PullPolicy::Missing && is_elsewhere;

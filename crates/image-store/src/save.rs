@@ -121,6 +121,7 @@ impl Store {
             let parents = names::parents_among(&snapshot, &selected);
             Ok((selected.iter().flat_map(Selected::records).cloned().collect(), (selected, parents)))
         })?;
+        selected.iter().flat_map(Selected::records).for_each(|record| self.touch(record));
         let mut tar = TarWriter::new(writer, 0);
         match options.format {
             SaveFormat::DockerArchiveV24 => legacy::write(self, &selected, &parents, &mut tar, file)?,

@@ -33,6 +33,11 @@ pub struct StoreOptions {
     /// The number of layers that are fetched and indexed at once. 0 counts as 1. A verification reads as many files at once,
     /// and at least one for each core.
     pub parallel: usize,
+    /// The disk space in bytes that the cache may take. Before more is pulled, loaded or committed, the least recently
+    /// used images are removed: see [`Store::collect_with`]. `None` for no limit.
+    pub max_size: Option<u64>,
+    /// What the store is used for, such as `mount /mnt`. Other users of the cache see it.
+    pub purpose: String,
     /// Cancels all work of the store, from any thread.
     pub cancel: Cancel,
 }
@@ -46,6 +51,8 @@ impl StoreOptions {
             limits: Limits::default(),
             build: BuildOptions::default(),
             parallel: 4,
+            max_size: None,
+            purpose: String::new(),
             cancel: Cancel::new(),
         }
     }
@@ -53,15 +60,14 @@ impl StoreOptions {
 
 /// A store of images in a cache directory.
 ///
-/// While a store is open, no other process and no other `Store` can remove files from its directory. Threads may share
-/// one store or its clones without restrictions: [`Store::collect`] keeps the files that other threads are using.
+/// Threads may share one store or its clones without restrictions, and any number of stores and processes may use the
+/// same directory: [`Store::collect`] keeps the files that others are using.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) cache: Cache,
     pub(crate) options: StoreOptions,
-    /// Keeps other processes from removing files.
     pub(crate) presence: Arc<Presence>,
-    /// Keeps [`Store::collect`] from removing files that other threads of this store use.
+    /// Keeps collections from removing files that threads of this store use.
     pub(crate) in_use: InUse,
     /// The records of the images, as they were read last.
     pub(crate) catalogue: Catalogue,
@@ -99,12 +105,13 @@ impl Store {
     }
 
     fn enter(cache: Cache, options: StoreOptions) -> Result<Self> {
-        let presence = Arc::new(cache.enter(&mut until_cancelled(&options.cancel))?);
+        let presence = cache.enter(&options.purpose, &mut until_cancelled(&options.cancel))?;
+        let in_use = InUse::new(&cache, presence.uses());
         Ok(Self {
             cache,
             options,
-            presence,
-            in_use: InUse::default(),
+            presence: Arc::new(presence),
+            in_use,
             catalogue: Catalogue::default(),
             configs: Configs::default(),
             added_layers: AddedLayers::default(),

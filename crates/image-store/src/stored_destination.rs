@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use vmroot_cache::{BlobSlot, LockName, PUBLISHED_MODE};
+use vmroot_cache::{BlobSlot, Hold, LockName, PUBLISHED_MODE};
 use vmroot_model::{CONFIG_LIMIT, Descriptor, Digest, Document, ImageConfig, MediaType, Platform, Reference};
 use vmroot_output::TemporaryFile;
 use vmroot_transport::{
@@ -12,7 +12,6 @@ use vmroot_transport::{
     Reuse,
 };
 
-use crate::in_use::Work;
 use crate::store::until_cancelled;
 use crate::{Fallback, Progress, PullPolicy, PullRequest, Store};
 
@@ -27,8 +26,8 @@ pub struct StoredDestination {
     reference: Reference,
     progress: Arc<dyn Progress>,
     documents: Mutex<Documents>,
-    /// Keeps a collection from removing the new blobs.
-    _work: Work,
+    /// The blobs of the copy. No collection removes them until the image is recorded.
+    held: Mutex<HashMap<Digest, Hold>>,
 }
 
 /// The documents that a copy has written.
@@ -52,7 +51,7 @@ impl Store {
             _ => reference.clone(),
         };
         let (store, progress) = (self.clone(), Arc::clone(progress));
-        StoredDestination { store, reference, progress, documents: Mutex::default(), _work: self.in_use.begin_work() }
+        StoredDestination { store, reference, progress, documents: Mutex::default(), held: Mutex::default() }
     }
 }
 
@@ -66,9 +65,22 @@ impl StoredDestination {
         self.documents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Keeps a blob, which is there or will be.
+    fn hold(&self, digest: &Digest) -> Result<()> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if !held.contains_key(digest) {
+            let hold = self.store.in_use.hold_blob(digest).map_err(|error| self.failed(error))?;
+            held.insert(*digest, hold);
+        }
+        Ok(())
+    }
+
     /// Writes a blob whose digest is known. A partial blob of an earlier copy is not continued, because the reader starts
     /// at the first byte.
     fn put_known(&self, digest: &Digest, size: u64, blob: &mut NewBlob<'_>) -> Result<()> {
+        self.hold(digest)?;
+        let room = self.store.make_room(size, &self.name(), &*self.progress);
+        room.map_err(|error| self.failed(error))?;
         let slot = self.store.cache.open_writer(digest, size, &mut until_cancelled(&self.store.options().cancel));
         let BlobSlot::Absent(mut writer) = slot.map_err(|error| self.failed(error))? else {
             return self.each_piece(blob, |_| Ok(()));
@@ -89,6 +101,7 @@ impl StoredDestination {
             written.map_err(|source| Error::Io { action: "write", path: file.path().to_owned(), source })
         })?;
         let digest = blob.digest().expect("the blob was read to its end");
+        self.hold(&digest)?;
         let lock = self.store.lock(&LockName::Blob(digest), &*self.progress);
         let _lock = lock.map_err(|error| self.failed(error))?;
         let target = self.store.cache.layout().blob(&digest);
@@ -147,6 +160,7 @@ impl ImageDestination for StoredDestination {
     }
 
     fn reuse_blob(&self, blob: &Descriptor, _origins: &[Reference]) -> Result<Reuse> {
+        self.hold(&blob.digest)?;
         let found = self.store.find_blob(&blob.digest, Some(blob.size)).map_err(|error| self.failed(error))?;
         Ok(if found.is_some_and(|it| it.length == blob.size) { Reuse::Present } else { Reuse::Absent })
     }
@@ -160,6 +174,7 @@ impl ImageDestination for StoredDestination {
 
     fn put_manifest(&self, bytes: &[u8], media_type: &MediaType, place: ManifestPlace) -> Result<()> {
         let digest = Digest::of(bytes);
+        self.hold(&digest)?;
         let written = self.store.write_document(&digest, bytes, &*self.progress);
         written.map_err(|error| self.failed(error))?;
         let raw = RawManifest { bytes: bytes.to_vec(), media_type: Some(media_type.to_string()) };

@@ -19,6 +19,7 @@ pub struct StoredSource {
 impl Store {
     /// Returns an image as a source.
     pub fn source(&self, image: &Image) -> StoredSource {
+        self.touch(image.record());
         StoredSource { store: self.clone(), image: image.clone() }
     }
 }

@@ -94,7 +94,6 @@ impl Store {
     }
 
     fn check_all(&self, sources: Option<Sources<'_>>, progress: &Arc<dyn Progress>) -> Result<VerifyReport> {
-        let _working = self.in_use.begin_work();
         self.recover()?;
         let (_pin, records, read) = self.in_use.pin_all(|| {
             let read = ReadRecords::read(self)?;

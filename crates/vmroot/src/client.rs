@@ -9,6 +9,7 @@ mod configuration;
 mod copy;
 mod delete;
 mod documents;
+mod leases;
 mod pull;
 #[cfg(feature = "registry")]
 mod registry;
@@ -94,9 +95,9 @@ impl ClientOptions {
 /// A cache of images, and the operations on it.
 ///
 /// Clones share the cache and its connections, and are cheap. Threads may share a client or its clones, and call its
-/// methods at the same time. [`Client::collect`] keeps the files that another thread pulls, verifies, or holds as an
-/// [`Image`](crate::Image). A [`ContainerFs`](crate::ContainerFs) holds its files open. While another client of the same
-/// cache exists, in this process or another, [`Client::collect`] returns an error.
+/// methods at the same time. So may other clients of the same cache, in this process or another. [`Client::collect`] keeps
+/// the files that another thread or process pulls, verifies, or holds as an [`Image`](crate::Image). A
+/// [`ContainerFs`](crate::ContainerFs) holds its files open.
 ///
 /// ```
 /// use vmroot::{Client, ClientOptions};

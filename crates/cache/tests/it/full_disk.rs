@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
-use vmroot_cache::{PUBLISHED_MODE, Verdict};
+use vmroot_cache::{Needs, PUBLISHED_MODE, Verdict, wait_forever};
 use vmroot_model::Digest;
 use vmroot_output::Cancel;
 use vmroot_output::write_atomically;
@@ -75,4 +75,37 @@ fn full_disk_error_names_the_file_and_loses_no_blob() {
     assert!(kept > 0 && kept <= accepted, "{kept} of {accepted}");
     writer.append(&large[kept as usize..]).unwrap();
     writer.commit().unwrap();
+}
+
+/// A user that cannot write its needs needs all files, until it needs none.
+#[test]
+fn needs_that_cannot_be_written_stand_for_all_files() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let cache = open(&disk.path().join("cache"));
+    let user = cache.enter("mount", &mut wait_forever).unwrap();
+    let other = cache.enter("gc", &mut wait_forever).unwrap();
+    let needs = Needs { layers: (0..100_u32).map(|n| Digest::of(&n.to_le_bytes())).collect(), ..Needs::default() };
+    let written = user.uses().hold(Needs { roots: [Digest::of(b"root")].into(), ..Needs::default() }).unwrap();
+    let filler = disk.path().join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while file.write_all(&[1; 1024]).is_ok() {}
+    drop(file);
+    let unwritten = user.uses().hold(needs.clone()).unwrap();
+    let seen = || {
+        let exclusion = other.close_gate(&mut wait_forever).unwrap().unwrap().exclude().unwrap();
+        exclusion
+            .uses
+            .iter()
+            .find(|found| !found.is_own)
+            .map(|found| (found.everything, found.needs.layers.len()))
+            .unwrap()
+    };
+    assert!(seen().0);
+    // A new user, and the release of all, need no space.
+    drop(cache.enter("rm", &mut wait_forever).unwrap());
+    drop((written, unwritten));
+    assert_eq!(seen(), (false, 0));
+    std::fs::remove_file(&filler).unwrap();
+    let _hold = user.uses().hold(needs).unwrap();
+    assert_eq!(seen(), (false, 100));
 }

@@ -42,6 +42,25 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(total).map_err(|_| "too long a time".to_owned())
 }
 
+/// Parses a time as [`parse_duration`] does, with days (`d`) and weeks (`w`) in addition.
+pub(super) fn parse_duration_with_days(text: &str) -> Result<Duration, String> {
+    let invalid = || "expected a time such as 7d, 12h, 1d12h or 30m".to_owned();
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    for (unit, days) in [('w', 7), ('d', 1)] {
+        let Some((number, tail)) = rest.split_once(unit) else { continue };
+        let number: u32 = number.parse().map_err(|_| invalid())?;
+        let part = Duration::from_secs(days * 24 * 3600).checked_mul(number).ok_or("too long a time")?;
+        total = total.checked_add(part).ok_or("too long a time")?;
+        rest = tail;
+    }
+    if rest.is_empty() && !text.is_empty() {
+        return Ok(total);
+    }
+    let part = parse_duration(rest).map_err(|_| invalid())?;
+    total.checked_add(part).ok_or_else(|| "too long a time".to_owned())
+}
+
 /// Parses a number of bytes with an optional K, M, G or T, in powers of 1024.
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let (digits, shift) = match text.char_indices().next_back() {
@@ -58,6 +77,19 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_have_days_and_weeks() {
+        const DAY: u64 = 24 * 3600;
+        for (text, seconds) in
+            [("7d", 7 * DAY), ("1w", 7 * DAY), ("1w2d3h", 9 * DAY + 3 * 3600), ("1d12h", DAY + DAY / 2), ("90", 90)]
+        {
+            assert_eq!(parse_duration_with_days(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "d", "1x", "1.5d", "2d1w", "-1d", "4294967296d", "1dd"] {
+            assert!(parse_duration_with_days(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn durations_are_those_of_go() {

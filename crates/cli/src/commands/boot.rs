@@ -55,9 +55,9 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     check_architecture(&kernel, &opened.unresolved_config().architecture)?;
     let empty_directory = tempfile::tempdir()?;
     let top = build_top(options, &opened, &init, interactive, empty_directory.path())?;
-    let OpenedRoot { root, _files, _client: client, .. } = context.put_on_top(opened, &top)?;
+    let OpenedRoot { root, _files, image: used, .. } = context.put_on_top(opened, &top)?;
     // An open client prevents other processes from removing temporary directories of the cache.
-    let client = client.map_or_else(|| context.client(), Ok)?;
+    let client = used.as_ref().map_or_else(|| context.client(), |used| Ok(used.client.clone()))?;
     let scratch = TemporaryDirectory::create_in(client.scratch_dir()).map_err(vmroot::Error::from)?;
     // Not in the temporary directory itself: that is locked, and a virtio-fs device locks the directory of its socket.
     let directory = scratch.path().join(GUEST_DIRECTORY);
@@ -77,7 +77,7 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     let console = Console { input: Some(stdin.as_fd()), interactive, output: &mut stdout };
     let ended = guest.run(console).map_err(vmroot::Error::from)?;
     // Removes the temporary files before the result is printed.
-    drop((scratch, _files, client));
+    drop((scratch, _files, used));
     report_end(&ended)
 }
 

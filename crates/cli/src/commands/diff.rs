@@ -32,10 +32,10 @@ pub(crate) fn diff(context: &Context, old: &str, new: &str, arguments: &DiffArgu
     if any && arguments.exit_code { Err(AlreadyReported(DIFFERENT).into()) } else { Ok(()) }
 }
 
-/// The root of the new image, with the client that keeps its files in place.
+/// The root of the new image, with the image, which is in use.
 enum NewImage {
     Root(Box<OpenedRoot>),
-    OfLayers(Box<(ContainerFs, Client)>),
+    OfLayers(Box<(ContainerFs, Image)>),
 }
 
 /// The layers of the new image, lowest first.
@@ -53,7 +53,7 @@ impl NewImage {
         let read = |image: &Image| Ok((client.root(image)?, client.layer_indexes(image)?));
         let (image, (root, indexes)) = context.read_image(&client, name, read)?;
         let layers = Layers { records: image.record().layers.clone(), indexes };
-        Ok((Self::OfLayers(Box::new((root, client))), Some(layers)))
+        Ok((Self::OfLayers(Box::new((root, image))), Some(layers)))
     }
 
     fn root(&self) -> &ContainerFs {

@@ -1,4 +1,4 @@
-//! `images`, `inspect`, `config`, `rm` and `untag`.
+//! `images`, `inspect`, `config` and `untag`.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -296,32 +296,6 @@ fn remote_config(context: &Context, client: &vmroot::Client, name: &str, raw: bo
     }
     let config = RuntimeConfig::unresolved(&description.config);
     Ok(output::print_json_text(config.to_json().trim_end())?)
-}
-
-/// Removes the records of images.
-pub(crate) fn remove(context: &Context, names: &[String]) -> anyhow::Result<()> {
-    let client = context.client()?;
-    for name in names {
-        let image = client.find(name, context.requested_platform())?;
-        context.note_platform(name, &image.record().platform);
-        let by_name = ImageName::has_transport(name)
-            || Reference::parse(name).is_ok_and(|reference| {
-                image.record().reference.as_ref().is_some_and(|own| own.name() == reference.name())
-            });
-        let removed = if by_name { client.remove_name(&image) } else { client.remove(&image) }?;
-        for record in &removed.records {
-            output::print_line(record.reference.as_ref().map_or_else(|| record.id().to_string(), ToString::to_string))?;
-        }
-        let same = removed.records.first().and_then(|record| Some(record.reference.as_ref()?.to_string()));
-        let same = same.and_then(|name| client.find(&name, Some(&removed.records[0].platform)).ok());
-        if let Some(directory) = same.and_then(|image| image.record().shared_cache.clone()) {
-            output::print_note(&format!("{name} is still in the shared cache {}", directory.display()));
-        }
-        if !removed.still_named {
-            output::print_note("`vmroot gc` frees the space that no image needs");
-        }
-    }
-    Ok(())
 }
 
 /// Takes names from images, and keeps the images.

@@ -104,12 +104,16 @@ fn kernel_mount_matches_fuse_without_a_process() {
     let answer = program.run(test.mount(&["--driver=auto", "-v"]));
     assert!(answer.status.success() && answer.stderr.contains("mounted by the kernel"), "{answer}");
     expected.assert_same(&Listing::of_directory(&test.mountpoint).unwrap());
-    // The mount does not lock the cache, and adds no files to it.
-    program.ok(["rm", &test.image]);
-    // The process of the first mount, by FUSE, may end a moment after that is unmounted.
-    wait_until("the end of the first mount", || program.run(["gc"]).status.success());
+    // The mount has no process, but holds the image.
+    let message = program.fails(1, ["rm", &test.image]);
+    assert!(message.contains(&format!("the mount at {}", test.mountpoint.display())), "{message}");
+    program.ok(["rm", "--force", &test.image]);
+    assert_eq!(program.json(["gc", "--json"])["files"], serde_json::json!([]));
     expected.assert_same(&Listing::of_directory(&test.mountpoint).unwrap());
     test.umount();
+    // The process of the first mount, by FUSE, may end a moment after that is unmounted.
+    let file_count = || program.json(["gc", "--json"])["files"].as_array().unwrap().len();
+    wait_until("the end of the first mount", || file_count() > 0);
     assert_eq!(fs::read_dir(&test.mountpoint).unwrap().count(), 0);
 }
 

@@ -40,6 +40,12 @@ impl Disk {
         filler.flush().unwrap();
     }
 
+    /// Fills what has become free.
+    fn fill_again(&self) {
+        let mut filler = fs::OpenOptions::new().append(true).open(self.0.join("filler")).unwrap();
+        while filler.write_all(&[1; 4096]).is_ok() {}
+    }
+
     pub(crate) fn free(&self) {
         fs::remove_file(self.0.join("filler")).unwrap();
     }
@@ -110,4 +116,44 @@ fn export_to_a_full_disk_is_reported_and_leaves_no_file() {
         program.ok(export);
         fs::remove_file(&out).unwrap();
     }
+}
+
+/// Removal needs no space, so that it can make room.
+#[test]
+fn a_full_disk_can_be_emptied() {
+    if skip::needs_root() {
+        return;
+    }
+    let registry = Registry::start();
+    let program = Program::new();
+    let disk = Disk::new(program.path("disk"));
+    let program = program.with_cache(disk.0.join("cache"));
+    let references: Vec<_> =
+        (1..=4).map(|number| serve(&registry, &noisy(number, 100_000), &format!("v{number}"))).collect();
+    for reference in &references {
+        program.ok(["pull", reference, "--arch=amd64"]);
+    }
+    let second_name = serve(&registry, &noisy(3, 100_000), "v5");
+    program.ok(["pull", &second_name, "--arch=amd64"]);
+    program.ok(["lease", "create", "--id=kept", &references[0]]);
+    disk.fill(0);
+    program.ok(["rm", &references[1]]);
+    let message = program.fails(1, ["lease", "create", "--id=new", &references[2]]);
+    assert!(message.contains("leases") && message.contains("No space left"), "{message}");
+    assert_eq!(program.json(["lease", "list", "--json"]).as_array().unwrap().len(), 1);
+    // The names of one image, which are otherwise removed as one transaction.
+    let id = noisy(3, 100_000).config_digest.hex();
+    assert_eq!(program.ok(["rm", &id[..12]]).lines().count(), 2);
+    disk.fill_again();
+    let collected = program.json(["gc", "--unused", "--json"]);
+    assert_eq!((collected["images"].as_array().unwrap().len(), &collected["kept"][0]["heldBy"][0]["id"]), (1, &json!("kept")));
+    let shown = program.run(["cat", &references[0], "0-0", "--pull=never", "--arch=amd64"]);
+    assert_eq!(shown.stdout.len(), 12_500, "{shown}");
+    program.ok(["lease", "release", "kept"]);
+    program.ok(["rm", &references[0]]);
+    program.ok(["gc"]);
+    assert_eq!(program.json(["df", "--json"])["blobs"]["files"], 0);
+    disk.free();
+    assert_eq!(program.json(["verify", "--json"])["findings"], json!([]));
+    drop(disk);
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::skip;
 
@@ -77,11 +78,18 @@ fn detached_mount_returns_once_it_is_ready() {
     assert_eq!(fs::read_to_string(test.mountpoint.join("etc/motd")).unwrap(), "amd64\n");
     assert!(fs::write(test.mountpoint.join("etc/motd"), "x").is_err());
     // The files of a mounted image are not removed.
-    test.program.ok(["rm", &test.image]);
-    test.program.fails(1, ["gc"]);
+    let purpose = format!("(vmroot mount {})", test.mountpoint.display());
+    let message = test.program.fails(1, ["rm", &test.image]);
+    assert!(message.contains("in use by process ") && message.contains(&purpose), "{message}");
+    let removed = test.program.run(["rm", "--force", &test.image]);
+    assert!(removed.status.success() && removed.stderr.contains(&purpose), "{removed}");
+    let collected = test.program.json(["gc", "--json"]);
+    assert_eq!((&collected["files"], &collected["heldBy"][0]["kind"]), (&json!([]), &json!("process")), "{collected}");
+    assert_eq!(fs::read_to_string(test.mountpoint.join("etc/motd")).unwrap(), "amd64\n");
     test.program.ok(["umount".as_ref(), test.mountpoint.as_os_str()]);
     assert!(!test.is_mounted() && !test.is_in_table());
-    wait_until("the process that served it to end", || test.program.run(["gc"]).status.success());
+    let file_count = || test.program.json(["gc", "--json"])["files"].as_array().unwrap().len();
+    wait_until("the process that served it to end", || file_count() > 0);
 }
 
 #[test]

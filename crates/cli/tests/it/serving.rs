@@ -75,8 +75,10 @@ fn program_ends_with_its_vmm_without_output() {
     let test = ServeTest::new();
     let mut child = test.start();
     // The files of a served image are not removed.
-    test.program.ok(["rm", &test.image]);
-    test.program.fails(1, ["gc"]);
+    let message = test.program.fails(1, ["rm", &test.image]);
+    assert!(message.contains(&format!("process {} (vmroot virtiofs", child.id())), "{message}");
+    test.program.ok(["rm", "--force", &test.image]);
+    assert_eq!(test.program.json(["gc", "--json"])["files"], serde_json::json!([]));
     drop(UnixStream::connect(&test.socket).unwrap());
     assert!(wait_for(&mut child).success());
     let output = child.wait_with_output().unwrap();

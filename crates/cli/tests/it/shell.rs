@@ -7,7 +7,7 @@ use vmroot_testkit::skip;
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "pull",
     "load",
     "images",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 23] = [
     "config",
     "rm",
     "gc",
+    "lease",
     "df",
     "ls",
     "stat",

@@ -118,7 +118,7 @@ impl Fixture {
         self.cache().join(format!("layers/v1/{}.{extension}", diff_id.hex()))
     }
 
-    /// Returns the paths of all files of the cache except locks, relative to it.
+    /// Returns the paths of all files of the cache except locks and uses, relative to it.
     pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
         let mut files = BTreeSet::new();
         let mut open = vec![self.cache().to_owned()];
@@ -127,7 +127,7 @@ impl Fixture {
                 let path = entry.unwrap().path();
                 match path.is_dir() {
                     true => open.push(path),
-                    false if path.extension().is_some_and(|it| it == "lock") => {}
+                    false if path.extension().is_some_and(|it| it == "lock" || it == "use") => {}
                     false => drop(files.insert(path.strip_prefix(self.cache()).unwrap().to_owned())),
                 }
             }

@@ -6,8 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use vmroot_cache::{Cache, Lock, LockName, Mode, wait_forever};
-use vmroot_image_store::{BlobProgress, Error, NoProgress, Progress, PullPolicy, Store};
+use vmroot_image_store::{BlobProgress, CollectOptions, Error, Holder, NoProgress, Progress, PullPolicy, Store};
+use vmroot_model::{Descriptor, MediaType, Reference};
 use vmroot_testkit::registry::{Fault, Rule};
+use vmroot_transport::{ImageDestination as _, ManifestPlace, Reuse};
 
 use crate::fixture::{Fixture, image, name_in, no_progress, request, wait_until};
 
@@ -149,29 +151,88 @@ fn opening_a_root_reports_a_wait() {
     }
 }
 
-/// Another store has its own lock, as another process would.
+/// Another store has uses of its own, as another process would. It removes and collects what this one pulls and holds.
 #[test]
-fn no_store_collects_while_another_is_open() {
+fn stores_collect_beside_each_other() {
     let fixture = Fixture::new();
     let other = fixture.another();
     let reference = fixture.serve(&image("v1"), "v1");
     thread::scope(|scope| {
-        let collections = scope.spawn(|| {
-            for _ in 0..200 {
-                assert!(matches!(other.collect(), Err(Error::InUse { .. })));
+        let pulls = scope.spawn(|| {
+            for _ in 0..30 {
+                let image = fixture.pull(&reference).unwrap();
+                let theirs = other.find(&reference.to_string(), None).unwrap();
+                other.remove(&theirs).unwrap();
+                drop(theirs);
+                assert_eq!(name_in(&fixture.store, &image), "v1");
             }
         });
-        for _ in 0..20 {
-            assert!(matches!(fixture.store.collect(), Err(Error::InUse { .. })));
-            let image = fixture.pull(&reference).unwrap();
-            assert_eq!(name_in(&fixture.store, &image), "v1");
-            fixture.store.remove(&image).unwrap();
+        let mut removed = 0;
+        while !pulls.is_finished() {
+            removed += other.collect().unwrap().files.len();
+            fixture.store.collect().unwrap();
         }
-        collections.join().unwrap();
+        assert_ne!(removed, 0);
+        pulls.join().unwrap();
     });
-    drop(other);
-    assert_ne!(fixture.store.collect().unwrap().files.len(), 0);
+    other.collect().unwrap();
     assert!(fixture.files().is_empty());
+}
+
+/// What a collection keeps for another store is named.
+#[test]
+fn holders_of_an_image_are_named() {
+    let fixture = Fixture::with(|options| options.purpose = "test 1".to_owned());
+    let other = fixture.another();
+    let reference = fixture.serve(&image("v1"), "v1");
+    let held = fixture.pull(&reference).unwrap();
+    let theirs = other.find(&reference.to_string(), None).unwrap();
+    let holders = other.holders(&theirs).unwrap();
+    assert!(
+        matches!(&holders[..], [Holder::Process { purpose, pid, .. }] if purpose == "test 1" && *pid == std::process::id())
+    );
+    let unused = CollectOptions { unused: true, ..CollectOptions::default() };
+    let collected = other.collect_with(&unused).unwrap();
+    assert_eq!((collected.images.len(), collected.kept.len()), (0, 1));
+    other.remove(&theirs).unwrap();
+    let collected = other.collect().unwrap();
+    assert_eq!((collected.files.len(), collected.held_by), (0, holders));
+    drop(held);
+    assert_ne!(other.collect().unwrap().files.len(), 0);
+    assert!(fixture.files().is_empty());
+}
+
+/// The blobs of a copy have no record until its end.
+#[test]
+fn a_collection_keeps_the_blobs_of_a_copy() {
+    let fixture = Fixture::new();
+    let other = fixture.another();
+    let destination = fixture.store.destination(&Reference::parse("copied:1").unwrap(), &no_progress());
+    let document = br#"{"schemaVersion":2}"#;
+    destination.put_manifest(document, &MediaType::OCI_MANIFEST, ManifestPlace::Instance).unwrap();
+    assert_eq!(other.collect().unwrap().files.len(), 0);
+    // A blob that is there, and that no image needs.
+    let blob = Descriptor::of(MediaType::OCI_LAYER, document);
+    let second = other.destination(&Reference::parse("copied:2").unwrap(), &no_progress());
+    assert!(matches!(second.reuse_blob(&blob, &[]).unwrap(), Reuse::Present));
+    drop(destination);
+    assert_eq!(fixture.store.collect().unwrap().files.len(), 0);
+    drop(second);
+    assert_eq!(fixture.store.collect().unwrap().files, [fixture.blob(&blob.digest)]);
+}
+
+/// Earlier versions hold the lock of the cache, and do not list what they need.
+#[test]
+fn nothing_is_removed_while_an_earlier_version_uses_the_cache() {
+    let fixture = Fixture::new();
+    let image = fixture.pull(&fixture.serve(&image("v1"), "v1")).unwrap();
+    fixture.store.remove(&image).unwrap();
+    let cache = Cache::open(fixture.cache()).unwrap();
+    let earlier = cache.lock(&LockName::Cache, Mode::Shared, &mut wait_forever).unwrap();
+    let error = fixture.store.collect().unwrap_err();
+    assert!(matches!(error, Error::InUse { .. }) && error.to_string().contains("earlier version"), "{error}");
+    drop(earlier);
+    assert_ne!(fixture.store.collect().unwrap().files.len(), 0);
 }
 
 /// Threads that pull one image share the work, and each gets the image.
@@ -191,26 +252,29 @@ fn concurrent_pulls_of_one_image_fetch_it_once() {
     }
 }
 
-/// Files that another thread removes or writes during a verification are neither missing nor damaged.
+/// Files that another store or thread removes or writes during a verification are neither missing nor damaged.
 #[test]
 fn concurrent_changes_are_not_findings() {
     let fixture = Fixture::new();
+    let other = fixture.another();
     let references: Vec<_> = ["a", "bb", "ccc"].map(|text| fixture.serve(&image(text), text)).into_iter().collect();
     let progress: Arc<dyn Progress> = Arc::new(NoProgress);
-    thread::scope(|scope| {
-        let changes = scope.spawn(|| {
-            for round in 0..60 {
-                let image = fixture.pull(&references[round % 3]).unwrap();
-                fixture.store.remove(&image).unwrap();
-                fixture.store.collect().unwrap();
+    for verified in [&fixture.store, &other] {
+        thread::scope(|scope| {
+            let changes = scope.spawn(|| {
+                for round in 0..60 {
+                    let image = fixture.pull(&references[round % 3]).unwrap();
+                    fixture.store.remove(&image).unwrap();
+                    fixture.store.collect().unwrap();
+                }
+            });
+            while !changes.is_finished() {
+                assert_eq!(verified.verify(&progress).unwrap().findings, []);
+                assert_eq!(verified.repair(&fixture, &progress).unwrap().findings, []);
             }
+            changes.join().unwrap();
         });
-        while !changes.is_finished() {
-            assert_eq!(fixture.store.verify(&progress).unwrap().findings, []);
-            assert_eq!(fixture.store.repair(&fixture, &progress).unwrap().findings, []);
-        }
-        changes.join().unwrap();
-    });
+    }
     fixture.store.collect().unwrap();
     assert!(fixture.files().is_empty());
 }

@@ -58,7 +58,6 @@ fn a_record_is_read_by_the_next_store() {
     fixture.pull(&reference).unwrap();
     let other = fixture.another();
     assert_eq!(name_in(&other, &other.find(&reference.to_string(), None).unwrap()), "v1");
-    assert!(matches!(fixture.store.collect(), Err(Error::InUse { .. })), "the other store has it open");
     drop(other);
     assert!(fixture.store.collect().unwrap().files.is_empty());
     let image = fixture.store.find(&reference.to_string(), None).unwrap();
@@ -111,12 +110,12 @@ fn an_image_without_a_name_is_collected_on_request() {
     assert_eq!(fixture.store.len().unwrap(), 2);
     // It stays as long as an image that was made from it.
     fixture.store.set_parent(&new, &old).unwrap();
-    assert_eq!(fixture.store.collect_dangling().unwrap().dangling, []);
+    assert_eq!(fixture.store.collect_dangling().unwrap().images, []);
     fixture.store.set_parent(&old, &new).unwrap_err();
     fixture.store.delete(&new).unwrap();
     assert_eq!(fixture.pull(&fixture.serve(&second, "v")).unwrap().id(), &new);
     let would = fixture.store.list_dangling().unwrap();
-    assert_eq!(would.dangling.iter().map(|record| *record.id()).collect::<Vec<_>>(), [old]);
+    assert_eq!(would.images.iter().map(|image| image.id).collect::<Vec<_>>(), [old]);
     assert!(!would.files.is_empty());
     assert_eq!(fixture.store.len().unwrap(), 2);
     assert_eq!(fixture.store.collect_dangling().unwrap(), would);

@@ -1,10 +1,10 @@
 //! Images in the cache: lookup, roots, removal and verification.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vmroot_cache::Usage;
 use vmroot_container_fs::{ContainerFs, LayerFiles};
-use vmroot_image_store::{Collection, Image, Record, Removal, SpaceUsage, VerifyReport, choose};
+use vmroot_image_store::{CollectOptions, Collection, Holder, Image, Record, Removal, SpaceUsage, VerifyReport, choose};
 use vmroot_model::{Digest, Platform, Reference};
 use vmroot_transport::ImageName;
 
@@ -105,8 +105,26 @@ impl Client {
         Ok(self.store.root(image, &self.progress)?)
     }
 
-    /// Removes the name by which an image was found. [`Self::collect`] frees the space once the image has no name and no
-    /// other thread holds it.
+    /// Returns what keeps an image from being removed: other users of the cache, leases, and child images. `Image`s of this
+    /// client do not count.
+    ///
+    /// # Errors
+    /// The uses, the leases or the records cannot be read.
+    pub fn holders(&self, image: &Image) -> Result<Vec<Holder>> {
+        Ok(self.store.holders(image)?)
+    }
+
+    /// Keeps the files of an image as long as what is mounted at `mountpoint` now, for a mount that the kernel serves
+    /// without this process. Returns false if nothing is mounted there.
+    ///
+    /// # Errors
+    /// The mountpoint or the table of mounts cannot be read, or the use cannot be written.
+    pub fn hold_while_mounted(&self, image: &Image, mountpoint: &Path) -> Result<bool> {
+        Ok(self.store.hold_while_mounted(image, mountpoint)?)
+    }
+
+    /// Removes the name by which an image was found, whatever holds the image: see [`Self::holders`]. [`Self::collect`]
+    /// frees the space once the image has no name and nothing uses it.
     ///
     /// # Errors
     /// - The record cannot be removed.
@@ -123,15 +141,38 @@ impl Client {
         Ok(self.store.remove(image)?)
     }
 
-    /// Removes every file that no image needs, and returns the files and their size. Other threads of this client may
-    /// continue meanwhile.
+    /// Removes every file that no image needs, and returns the files and their size. Other threads and processes may
+    /// continue meanwhile: the files that they need stay.
     ///
     /// # Errors
-    /// - [`ErrorKind::InUse`](crate::ErrorKind::InUse): another client or process has the cache open.
-    /// - [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): a record is damaged, so the files that it needs are
-    ///   unknown.
+    /// - [`ErrorKind::InUse`](crate::ErrorKind::InUse): a process of an earlier version uses the cache, or one that found
+    ///   the disk full. The files that it needs are unknown.
+    /// - [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): a record or a lease is damaged, so the files that it needs
+    ///   are unknown.
     pub fn collect(&self) -> Result<Collection> {
         Ok(self.store.collect()?)
+    }
+
+    /// Removes the images that the options select, the least recently used first, and then as [`Self::collect`].
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(directory.path()))?;
+    /// use std::time::Duration;
+    /// use vmroot::CollectOptions;
+    ///
+    /// let week = Duration::from_secs(7 * 24 * 3600);
+    /// let options = CollectOptions { older_than: Some(week), max_size: Some(20 << 30), ..CollectOptions::default() };
+    /// for image in client.collect_with(&options)?.images {
+    ///     println!("removed {}: {:?}", image.id, image.reason);
+    /// }
+    /// # Ok::<(), vmroot::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Self::collect`].
+    pub fn collect_with(&self, options: &CollectOptions) -> Result<Collection> {
+        Ok(self.store.collect_with(options)?)
     }
 
     /// Returns the files that [`Self::collect`] would remove now.

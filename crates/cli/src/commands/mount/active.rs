@@ -13,10 +13,10 @@ use vmroot::container_fs::Device;
 use vmroot::fuse::{Mount, Unmounted};
 use vmroot::kernel_mount::{Mounted, Upper, check_overlay, mount_erofs, mount_overlay};
 use vmroot::output::{OmissionReason, Omissions, Omitted, TemporaryDirectory};
-use vmroot::{Client, ContainerFs, InodeKind, MountOptions};
+use vmroot::{ContainerFs, InodeKind, MountOptions};
 
 use crate::args::{Driver, MountArguments};
-use crate::context::{Context, OpenedRoot};
+use crate::context::{Context, OpenedRoot, UsedImage};
 use crate::output;
 
 /// A mounted root, or a writable view of one.
@@ -29,7 +29,7 @@ pub(super) enum ActiveMount {
         /// The writable view. The root is then detached from the tree, and ends with the view.
         view: Option<Mounted>,
         /// Keeps the root's files in the cache.
-        _client: Option<Box<Client>>,
+        _image: Option<Box<UsedImage>>,
     },
 }
 
@@ -97,6 +97,8 @@ impl Mounter<'_> {
     /// Mounts the root on a private directory, and a writable view of it on `directory`.
     fn mount_view(&self, opened: OpenedRoot, upper: Upper<'_>, directory: &Path) -> anyhow::Result<ActiveMount> {
         let hidden = hidden_by_overlayfs(&opened.root);
+        let used =
+            opened.image.as_ref().map(|used| UsedImage { client: used.client.clone(), image: used.image.clone() });
         let private = TemporaryDirectory::create_in(&self.scratch).map_err(vmroot::Error::from)?;
         let root = self.mount_root(opened, private.path())?;
         let view = mount_overlay(private.path(), upper, directory, &self.mount_options());
@@ -105,8 +107,12 @@ impl Mounter<'_> {
         let view = view.map_err(vmroot::Error::from)?;
         output::print_omissions(&hidden);
         Ok(match root {
-            ActiveMount::Fuse { mount, _client, .. } => ActiveMount::Fuse { mount, view: Some(view), _client },
-            ActiveMount::Kernel(_) => ActiveMount::Kernel(view),
+            ActiveMount::Fuse { mount, _image, .. } => ActiveMount::Fuse { mount, view: Some(view), _image },
+            ActiveMount::Kernel(_) => {
+                // The mount of the root is not in the table any more.
+                used.iter().for_each(|used| used.hold_while_mounted(directory));
+                ActiveMount::Kernel(view)
+            }
         })
     }
 
@@ -116,6 +122,7 @@ impl Mounter<'_> {
             match mounted {
                 Ok(mounted) => {
                     tracing::info!("mounted by the kernel, as EROFS");
+                    opened.image.iter().for_each(|used| used.hold_while_mounted(directory));
                     return Ok(ActiveMount::Kernel(mounted));
                 }
                 Err(error) if self.options.driver == Driver::Auto && error.allows_fallback() => {
@@ -125,7 +132,7 @@ impl Mounter<'_> {
             }
         }
         let mount = Mount::new(Arc::new(opened.root), directory, &self.mount_options()).map_err(vmroot::Error::from)?;
-        Ok(ActiveMount::Fuse { mount, view: None, _client: opened._client.map(Box::new) })
+        Ok(ActiveMount::Fuse { mount, view: None, _image: opened.image })
     }
 
     fn mount_options(&self) -> MountOptions {

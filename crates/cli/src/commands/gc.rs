@@ -1,0 +1,139 @@
+//! `gc`: removes files and images that are not needed.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use vmroot::{CollectOptions, Collection, Holder, KeptImage, Reason, Record, RemovedImage};
+
+use super::lease::seconds;
+use super::remove::list;
+use crate::args::GcArguments;
+use crate::context::Context;
+use crate::output;
+
+/// Removes the images that the options select, and the files that no image needs.
+pub(crate) fn collect(context: &Context, arguments: &GcArguments) -> anyhow::Result<()> {
+    let options = CollectOptions {
+        dry_run: arguments.dry_run,
+        dangling: arguments.dangling,
+        unused: arguments.unused,
+        older_than: arguments.older_than,
+        max_size: arguments.max_size,
+        keep_blobs: arguments.keep_blobs,
+    };
+    let collected = context.client()?.collect_with(&options)?;
+    if context.json() {
+        output::print_json(&to_json(&collected, arguments.dry_run))?;
+    } else {
+        print(&collected, arguments.dry_run)?;
+    }
+    note_size(&collected, arguments.max_size);
+    Ok(())
+}
+
+fn print(collected: &Collection, dry_run: bool) -> anyhow::Result<()> {
+    for image in &collected.images {
+        output::print_line(format!("{}: {}", names(&image.records), reason(image)))?;
+    }
+    for image in &collected.kept {
+        output::print_line(format!("{}: kept, in use by {}", names(&image.records), list(&image.holders)))?;
+    }
+    if dry_run {
+        for file in &collected.files {
+            output::print_line(file.display().to_string())?;
+        }
+    }
+    if !collected.held_by.is_empty() {
+        output::print_note(&format!("kept files that no image needs, in use by {}", list(&collected.held_by)));
+    }
+    let verb = if dry_run { "would free" } else { "freed" };
+    let files = collected.files.len() as u64 - collected.directories;
+    let mut line = format!("{verb} {} in {files} files", output::format_bytes(collected.bytes));
+    if collected.directories > 0 {
+        line = format!("{line} and {} temporary directories", collected.directories);
+    }
+    Ok(output::print_line(line)?)
+}
+
+/// Prints a note if the cache is still larger than requested.
+fn note_size(collected: &Collection, limit: Option<u64>) {
+    if let (Some(size), Some(limit)) = (collected.size, limit)
+        && size > limit
+    {
+        let (size, limit) = (output::format_bytes(size), output::format_bytes(limit));
+        output::print_note(&format!("the cache takes {size}, more than {limit}: the rest is in use"));
+    }
+}
+
+/// Returns the names of an image, or its id.
+fn names(records: &[Record]) -> String {
+    let names: Vec<_> =
+        records.iter().filter_map(|it| it.reference.as_ref()).map(vmroot::Reference::familiar).collect();
+    match (&names[..], records.first()) {
+        ([], Some(record)) => record.id().to_string(),
+        _ => names.join(", "),
+    }
+}
+
+fn reason(image: &RemovedImage) -> String {
+    let used = UNIX_EPOCH + Duration::from_secs(image.last_used);
+    let age = indicatif::HumanDuration(SystemTime::now().duration_since(used).unwrap_or_default());
+    match image.reason {
+        Reason::Dangling => format!("has no name; used {age} ago"),
+        Reason::Unused => format!("not in use; used {age} ago"),
+        Reason::Old => format!("used {age} ago"),
+        Reason::Size => format!("the cache is too large; used {age} ago"),
+        _ => String::new(),
+    }
+}
+
+fn to_json(collected: &Collection, dry_run: bool) -> Value {
+    let references = |records: &[Record]| -> Vec<String> {
+        records.iter().filter_map(|it| it.reference.as_ref()).map(ToString::to_string).collect()
+    };
+    let image = |image: &RemovedImage| {
+        json!({
+            "id": image.id,
+            "references": references(&image.records),
+            "reason": reason_name(image.reason),
+            "lastUsed": image.last_used,
+        })
+    };
+    let kept = |image: &KeptImage| {
+        let holders: Vec<Value> = image.holders.iter().map(holder_json).collect();
+        json!({ "id": image.id, "references": references(&image.records), "heldBy": holders })
+    };
+    json!({
+        "images": collected.images.iter().map(image).collect::<Vec<_>>(),
+        "kept": collected.kept.iter().map(kept).collect::<Vec<_>>(),
+        "files": collected.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
+        "heldBy": collected.held_by.iter().map(holder_json).collect::<Vec<_>>(),
+        "bytes": collected.bytes,
+        "size": collected.size,
+        "dryRun": dry_run,
+    })
+}
+
+fn reason_name(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Dangling => "dangling",
+        Reason::Unused => "unused",
+        Reason::Old => "old",
+        Reason::Size => "size",
+        _ => "other",
+    }
+}
+
+fn holder_json(holder: &Holder) -> Value {
+    match holder {
+        Holder::Process { pid, purpose, since } => {
+            json!({ "kind": "process", "pid": pid, "purpose": purpose, "since": seconds(*since) })
+        }
+        Holder::Mount { mountpoint, since } => {
+            json!({ "kind": "mount", "mountpoint": mountpoint.display().to_string(), "since": seconds(*since) })
+        }
+        Holder::Lease { id, expires } => json!({ "kind": "lease", "id": id, "expires": expires.map(seconds) }),
+        Holder::Child { id, name } => json!({ "kind": "image", "id": id, "reference": name }),
+        other => json!({ "kind": other.to_string() }),
+    }
+}
