@@ -113,5 +113,7 @@ fn record_of(descriptor: &Descriptor, layer: &LayerRecord) -> Record {
         pulled: 0,
         loaded_from: None,
         created: None,
+        indexes: Vec::new(),
+        shared_cache: None,
     }
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use vmroot_model::Digest;
 
-pub(crate) use self::files::Needed;
 use crate::holders::Holder;
 use crate::journal::Transaction;
 use crate::{Image, Record, Result, Store};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use vmroot_cache::Needs;
 use vmroot_container_fs::ContainerFs;
-use vmroot_model::{CONFIG_LIMIT, Digest, ImageConfig, Reference};
+use vmroot_model::{Digest, ImageConfig, Reference};
 
 use crate::in_use::{Pin, add_needs};
 use crate::layer::Layer;

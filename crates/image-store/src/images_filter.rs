@@ -173,7 +173,7 @@ impl Store {
     /// - [`Error::Cache`] if the records cannot be listed or read.
     /// - [`Error::Cancelled`] if the work was cancelled.
     pub fn list_images(&self, filter: &ImageFilter) -> Result<Vec<Arc<Record>>> {
-        let snapshot = self.snapshot()?;
+        let snapshot = self.visible()?;
         let built = |names: &[String]| -> Result<Vec<Option<Instant>>> {
             names.iter().map(|name| Ok(Instant::of(find_record(&snapshot, name, None)?))).collect()
         };

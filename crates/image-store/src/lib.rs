@@ -63,5 +63,7 @@ pub use store::{Store, StoreOptions};
 pub use stored_destination::StoredDestination;
 pub use stored_source::StoredSource;
 pub use tags::{Tagged, Untagged};
-pub use verify::{AffectedImage, FileKind, Finding, FindingState, ImageOrigins, NoOrigins, QuarantinedFile, VerifyReport};
+pub use verify::{
+    AffectedImage, FileKind, Finding, FindingState, ImageOrigins, NoOrigins, QuarantinedFile, VerifyReport,
+};
 pub use vmroot_cache::{LEASE_ID_LIMIT, Lease, LeasedImage};

@@ -52,9 +52,9 @@ impl Store {
         let mut given = HashSet::new();
         names.retain(|name| given.insert(name.clone()));
         loop {
-            let snapshot = self.snapshot()?;
+            let snapshot = self.visible()?;
             let sources = records_of(&snapshot, source, platform)?;
-            let pins: Vec<_> = sources.iter().map(|record| self.pin_current(record)).collect();
+            let pins = sources.iter().map(|record| self.pin_current(record)).collect::<Result<Vec<_>>>()?;
             // A record that was replaced or removed meanwhile is looked up again.
             if pins.iter().any(Option::is_none) {
                 continue;

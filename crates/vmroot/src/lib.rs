@@ -51,7 +51,8 @@ mod top;
 mod validate;
 
 pub use client::{
-    Client, ClientOptions, CommitLayer, CommitOptions, ImageDocuments, PullOptions, RepairOptions, TransportOptions, Why,
+    Client, ClientOptions, CommitLayer, CommitOptions, ImageDocuments, PullOptions, RepairOptions, TransportOptions,
+    Why,
 };
 #[cfg(feature = "registry")]
 pub use client::{
@@ -81,7 +82,11 @@ pub use vmroot_copy::{
 pub use vmroot_errors::{ErrorKind, Limit, with_causes};
 pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
-    AddedLayer, AffectedImage, BlobProgress, CollectOptions, Collection, FileKind, Finding, FindingState, FreedLayer, HistoryStep, Holder, Image, ImageFilter, ImageSpace, KeptImage, LayerRecord, LayerSize, LayerSpace, Lease, LeasedImage, LoadOptions, LoadReport, LoadedImage, Moved, NewLayer, NoProgress, Progress, PullPolicy, QuarantinedFile, Reason, Record, Removal, RemovedImage, RootSpace, SaveFormat, SaveOptions, SpaceUsage, Tagged, Untagged, VerifyProgress, VerifyReport,
+    AddedLayer, AffectedImage, BlobProgress, CollectOptions, Collection, FileKind, Finding, FindingState, FreedLayer,
+    HistoryStep, Holder, Image, ImageFilter, ImageSpace, KeptImage, LayerRecord, LayerSize, LayerSpace, Lease,
+    LeasedImage, LoadOptions, LoadReport, LoadedImage, Moved, NewLayer, NoProgress, Progress, PullPolicy,
+    QuarantinedFile, Reason, Record, Removal, RemovedImage, RootSpace, SaveFormat, SaveOptions, SpaceUsage, Tagged,
+    Untagged, VerifyProgress, VerifyReport,
 };
 pub use vmroot_layer_index::BuildOptions;
 pub use vmroot_model::{

@@ -146,7 +146,10 @@ fn a_full_disk_can_be_emptied() {
     assert_eq!(program.ok(["rm", &id[..12]]).lines().count(), 2);
     disk.fill_again();
     let collected = program.json(["gc", "--unused", "--json"]);
-    assert_eq!((collected["images"].as_array().unwrap().len(), &collected["kept"][0]["heldBy"][0]["id"]), (1, &json!("kept")));
+    assert_eq!(
+        (collected["images"].as_array().unwrap().len(), &collected["kept"][0]["heldBy"][0]["id"]),
+        (1, &json!("kept"))
+    );
     let shown = program.run(["cat", &references[0], "0-0", "--pull=never", "--arch=amd64"]);
     assert_eq!(shown.stdout.len(), 12_500, "{shown}");
     program.ok(["lease", "release", "kept"]);

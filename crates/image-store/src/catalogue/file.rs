@@ -131,7 +131,10 @@ fn decode(bytes: &[u8]) -> Option<Kept> {
 /// Returns whether the compact form has all fields of a record.
 fn is_plain(record: &Record) -> bool {
     let is_plain = |it: &Descriptor| *it == Descriptor::new(it.media_type.clone(), it.digest, it.size);
-    is_plain(&record.manifest) && is_plain(&record.config) && record.layers.iter().all(|layer| layer.urls.is_empty())
+    record.indexes.is_empty()
+        && is_plain(&record.manifest)
+        && is_plain(&record.config)
+        && record.layers.iter().all(|layer| layer.urls.is_empty())
 }
 
 /// Values that many records share, with their positions.
@@ -200,7 +203,19 @@ impl Writer {
 
     /// Writes a record that [`is_plain`].
     fn compact(&mut self, record: &Record) {
-        let Record { reference, platform, digest, manifest, config, layers, pulled, loaded_from, created } = record;
+        let Record {
+            reference,
+            platform,
+            digest,
+            manifest,
+            config,
+            layers,
+            pulled,
+            loaded_from,
+            created,
+            indexes: _,
+            shared_cache: _,
+        } = record;
         self.body.push(COMPACT);
         self.optional(reference.as_ref().map(ToString::to_string).as_deref());
         let platform = position(&mut self.platforms, platform);
@@ -326,7 +341,19 @@ impl<'a> Reader<'a> {
         }
         let pulled = self.number()?;
         let (loaded_from, created) = (self.optional()?.map(str::to_owned), self.optional()?.map(str::to_owned));
-        Some(Record { reference, platform, digest, manifest, config, layers, pulled, loaded_from, created })
+        Some(Record {
+            reference,
+            platform,
+            digest,
+            manifest,
+            config,
+            layers,
+            pulled,
+            loaded_from,
+            created,
+            indexes: Vec::new(),
+            shared_cache: None,
+        })
     }
 
     fn table<T>(&mut self, parse: impl Fn(&'a str) -> Option<T>) -> Option<Vec<T>> {

@@ -43,7 +43,9 @@ impl Check<'_> {
             }
             Condition::Missing if !uses.iter().any(|record| self.store.is_current(record)) => return Ok(()),
             // The owner of a shared cache verifies it.
-            Condition::Missing if uses.first().is_some_and(|it| self.store.is_root_shared(&layers(it))) => return Ok(()),
+            Condition::Missing if uses.first().is_some_and(|it| self.store.is_root_shared(&layers(it))) => {
+                return Ok(());
+            }
             Condition::Missing => MISSING.to_owned(),
             Condition::Damaged(problem) => problem,
         };

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use vmroot_cache::Usage;
 use vmroot_container_fs::{ContainerFs, LayerFiles};
-use vmroot_image_store::{CollectOptions, Collection, Holder, Image, Record, Removal, SpaceUsage, VerifyReport, choose};
+use vmroot_image_store::{
+    CollectOptions, Collection, Holder, Image, Record, Removal, SpaceUsage, VerifyReport, choose,
+};
 use vmroot_model::{Digest, Platform, Reference};
 use vmroot_transport::ImageName;
 
