@@ -239,8 +239,9 @@ mod tests {
         let shared = Cache::open_shared(&root).unwrap();
         assert!(shared.is_shared() && !shared.is_writable() && !shared.maps_indexes());
         assert!(shared.get(&vmroot_model::Digest::of(b"x")).unwrap().is_none());
-        let presence = shared.enter(&mut crate::wait_forever).unwrap();
-        let error = presence.run_alone(&mut crate::wait_forever, || ()).unwrap_err();
+        let presence = shared.enter("", &mut crate::wait_forever).unwrap();
+        drop(presence.uses().hold(crate::Needs::default()).unwrap());
+        let error = presence.close_gate(&mut crate::wait_forever).unwrap_err();
         assert!(matches!(&error, Error::ReadOnly { path } if *path == root), "{error}");
         assert!(error.to_string().contains("--shared-cache"), "{error}");
         assert!(!root.exists());
