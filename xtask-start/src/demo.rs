@@ -94,7 +94,7 @@ pub fn run(arguments: &[OsString]) -> Result<()> {
     process::run(workspace::cargo().args(["build", "--release", "--package", "vmroot-cli"]))?;
     setup::prepare(Purpose::Demo);
     if options.boot {
-        setup::prepare(Purpose::Guests);
+        setup::prepare(Purpose::Boot);
         guest::fetch(host())?;
     }
     let directory = workspace::target().join("demo");

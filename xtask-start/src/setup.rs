@@ -19,8 +19,10 @@ pub enum Purpose {
     Demo,
     /// `cargo xtask dist`.
     Dist,
-    /// `cargo xtask guests`, and `cargo xtask demo --boot`.
+    /// `cargo xtask guests`.
     Guests,
+    /// `cargo xtask demo --boot`, which boots a guest of this machine's architecture.
+    Boot,
     /// `cargo xtask test`.
     Test,
     /// `cargo xtask bench`.
@@ -41,7 +43,11 @@ struct Package {
     reason: &'static str,
 }
 
-use Purpose::{Bench, Demo, Dist, Fresh, Fuzz, Guests, Test, Testdata};
+use Purpose::{Bench, Boot, Demo, Dist, Fresh, Fuzz, Guests, Test, Testdata};
+
+const ARM_GUESTS: &[Purpose] = if cfg!(target_arch = "aarch64") { &[Test, Guests, Boot] } else { &[Test, Guests] };
+const X86_GUESTS: &[Purpose] =
+    if cfg!(target_arch = "aarch64") { &[Test, Bench, Guests] } else { &[Test, Bench, Guests, Boot] };
 
 static PACKAGES: &[Package] = &[
     package("acl", "setfacl", &[Test], "images with access control lists"),
@@ -75,8 +81,8 @@ static PACKAGES: &[Package] = &[
     package("pigz", "pigz", &[Test], "gzip streams of another maker"),
     package("podman", "podman", &[Test, Bench], "an independent keeper of images, and a rival"),
     package("python3", "pydoc3", &[Test], "an independent reader of tars; the minimal package lacks the module"),
-    package("qemu-system-arm", "qemu-system-aarch64", &[Test, Guests], "guests of another architecture"),
-    package("qemu-system-x86", "qemu-system-x86_64", &[Test, Bench, Guests], "guests"),
+    package("qemu-system-arm", "qemu-system-aarch64", ARM_GUESTS, "guests of another architecture"),
+    package("qemu-system-x86", "qemu-system-x86_64", X86_GUESTS, "guests"),
     package("qemu-utils", "qemu-img", &[Test], "an independent reader of VMDK"),
     package("skopeo", "skopeo", &[Test, Bench], "an independent reader and writer of registries"),
     package("squashfs-tools", "unsquashfs", &[Test, Bench], "making squashfs images, and judging them"),
@@ -130,7 +136,13 @@ fn install(packages: &[&Package]) {
         return;
     };
     let apt = |arguments: &[&str]| {
-        let mut words = prefix.iter().copied().chain(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]);
+        let mut words = prefix.iter().copied().chain([
+            "env",
+            "DEBIAN_FRONTEND=noninteractive",
+            "apt-get",
+            "-qq",
+            "-o=Dpkg::Use-Pty=0",
+        ]);
         let program = words.next().unwrap_or("apt-get");
         process::run(Command::new(program).args(words).args(arguments))
     };
@@ -182,7 +194,7 @@ fn missing_features(purpose: Purpose) -> Vec<&'static str> {
     let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let kernel_has = |name: &str| known.split_whitespace().any(|known| known == name);
     let mut lacks = Vec::new();
-    if matches!(purpose, Testdata | Fresh | Dist | Guests) {
+    if matches!(purpose, Testdata | Fresh | Dist | Guests | Boot) {
         return lacks;
     }
     lacks.extend(missing_fuse());

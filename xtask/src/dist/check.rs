@@ -98,7 +98,7 @@ impl EmptyRoot<'_> {
     }
 
     fn vmroot(&self, arguments: &[&str]) -> Command {
-        let mut vmroot = Command::new("chroot");
+        let mut vmroot = chroot();
         vmroot.arg(self.0).args(["/vmroot", "--cache", "/cache", "--arch", "amd64"]).args(arguments).env_clear();
         vmroot
     }
@@ -124,6 +124,11 @@ impl EmptyRoot<'_> {
     }
 }
 
+/// Returns a command of chroot(8), which is found without a `PATH`.
+fn chroot() -> Command {
+    Command::new(process::find("chroot").unwrap_or_else(|| "/usr/sbin/chroot".into()))
+}
+
 /// Installs the package and runs [`LINES`].
 fn on_debian(target: &Target, scratch: &Path) -> Result<()> {
     let root: PathBuf = scratch.join("debian");
@@ -131,7 +136,7 @@ fn on_debian(target: &Target, scratch: &Path) -> Result<()> {
     let package = format!("vmroot_{}_{}.deb", env!("CARGO_PKG_VERSION"), target.architecture);
     fs::copy(directory().join(&package), root.join("vmroot.deb")).context(package)?;
     for line in LINES {
-        let mut shell = Command::new("chroot");
+        let mut shell = chroot();
         shell.arg(&root).args(["/bin/sh", "-c", line]).env_clear();
         shell.envs([("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root"), ("TERM", "dumb")]);
         process::run(&mut shell)?;

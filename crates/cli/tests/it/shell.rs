@@ -54,6 +54,16 @@ fn completions_name_every_command() {
     }
 }
 
+/// fish's `argparse` refuses an option whose name has a dot, and then the script completes nothing.
+#[test]
+fn fish_accepts_the_options_of_the_script() {
+    let script = Program::new().ok(["completions", "fish"]);
+    let specs = script.lines().find(|line| line.trim_start().starts_with("string join ")).unwrap();
+    let is_accepted =
+        |spec: &str| spec.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_/=\\".contains(letter));
+    assert!(specs.split_whitespace().all(is_accepted), "{specs}");
+}
+
 #[test]
 fn every_command_has_a_man_page() {
     let program = Program::new();
