@@ -61,6 +61,14 @@ impl AddedLayers {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Adds a holder of a layer. Returns the layer as its first holder has it.
+    fn hold(&self, layer: &LayerRecord) -> LayerRecord {
+        let mut held = self.held();
+        let (layer, holders) = held.entry(layer.diff_id).or_insert_with(|| (layer.clone(), 0));
+        *holders += 1;
+        layer.clone()
+    }
+
     /// Returns a layer that is held.
     pub(crate) fn get(&self, diff_id: &Digest) -> Option<LayerRecord> {
         self.held().get(diff_id).map(|(layer, _)| layer.clone())
@@ -93,22 +101,25 @@ impl Store {
         let descriptor = Descriptor::new(media_type, written.digest, written.size);
         let layer = LayerRecord::new(&descriptor, written.built.diff_id());
         // From here on no collection removes the files.
-        let pin = self.in_use.pin(&record_of(&descriptor, &layer))?;
+        let pin = self.in_use.pin(&record_of(&layer))?;
         self.publish_layer(written, progress)?;
         let layers = self.added_layers.clone();
-        layers.held().entry(layer.diff_id).or_insert_with(|| (layer.clone(), 0)).1 += 1;
-        Ok(AddedLayer { held: Arc::new(Held { layer, layers, _pin: pin }) })
+        let held = layers.hold(&layer);
+        // Another blob of the same layer may be held already.
+        let pin = if held.digest == layer.digest { pin } else { self.in_use.pin(&record_of(&held))? };
+        Ok(AddedLayer { held: Arc::new(Held { layer: held, layers, _pin: pin }) })
     }
 }
 
 /// Returns a record that needs only the files of a layer.
-fn record_of(descriptor: &Descriptor, layer: &LayerRecord) -> Record {
+fn record_of(layer: &LayerRecord) -> Record {
+    let descriptor = layer.descriptor();
     Record {
         reference: None,
         platform: Platform::host(),
         digest: descriptor.digest,
         manifest: descriptor.clone(),
-        config: descriptor.clone(),
+        config: descriptor,
         layers: vec![layer.clone()],
         pulled: 0,
         loaded_from: None,

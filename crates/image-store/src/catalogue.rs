@@ -1,7 +1,8 @@
 //! The records and metadata of all images, kept in memory.
 //!
-//! They are read from one file or by several threads at the first use, and again where a process has changed them. A reader needs no
-//! lock: it reads again if a writer was at work, and sees a transaction that is not complete as if it were.
+//! They are read from one file or by several threads at the first use, and again where a process has changed them. A
+//! reader needs no lock: it reads again if a writer was at work, and sees a transaction that is not complete as if it
+//! were.
 
 mod file;
 mod visible;

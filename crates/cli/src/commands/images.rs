@@ -302,12 +302,13 @@ fn remote_config(context: &Context, client: &vmroot::Client, name: &str, raw: bo
 pub(crate) fn untag(context: &Context, names: &[String]) -> anyhow::Result<()> {
     let client = context.client()?;
     let parse = |name: &String| match Reference::parse(name) {
-        Ok(reference) => Ok(reference),
-        Err(_) if vmroot::is_id(name) => {
+        // Written with its algorithm, an id looks like a name with a tag.
+        Ok(reference) if !name.starts_with("sha256:") => Ok(reference),
+        Err(error) if !vmroot::is_id(name) => Err(anyhow::Error::from(vmroot::Error::from(error))),
+        _ => {
             Err(UsageError(format!("{name} is an id: untag takes names, and `vmroot rm {name}` removes the image"))
                 .into())
         }
-        Err(error) => Err(anyhow::Error::from(vmroot::Error::from(error))),
     };
     let references = names.iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
     let mut removed = Vec::new();

@@ -93,7 +93,7 @@ impl Client {
     /// ```
     /// # let cache = tempfile::tempdir().unwrap();
     /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(cache.path()))?;
-    /// # let reader = Box::new(std::io::Cursor::new(vec![0; 1024]));
+    /// # let reader = Box::new(std::io::Cursor::new(vec![0_u8; 1024]));
     /// use vmroot::NewLayer;
     ///
     /// let layer = client.add_layer(NewLayer { name: "layer.tar".to_owned(), reader })?;
