@@ -236,7 +236,7 @@ fn repairs_beside_each_other_and_a_mount() {
     program.ok(["pull", &reference, "--arch=amd64"]);
     let mountpoint = program.path("mounted");
     fs::create_dir(&mountpoint).unwrap();
-    program.ok(["mount", &reference, mountpoint.to_str().unwrap(), "--arch=amd64", "--driver=fuse"]);
+    program.ok(["mount", &reference, mountpoint.to_str().unwrap(), "--arch=amd64", "--driver=fuse", "--detach"]);
     wait_until("the mount", || mountpoint.join("etc/motd").exists());
     let extra = fs::read(mountpoint.join("usr/bin/extra")).unwrap();
     let layer = |number: usize, extension: &str| {
