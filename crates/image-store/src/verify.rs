@@ -116,7 +116,8 @@ impl Check<'_> {
     /// Reports a damaged journal once, and removes it: nothing can be read from it.
     fn journal(&mut self) -> Result<()> {
         let path = self.store.damaged_journal();
-        if remove(&path)? {
+        // Removing a file that does not exist is an error on a file system that is mounted read-only.
+        if path.exists() && remove(&path)? {
             let problem = "is a damaged transaction of image records".to_owned();
             let remedy = "removed; an image that was pulled, loaded or removed at that time may have its earlier name: \
                           see `vmroot images`";
