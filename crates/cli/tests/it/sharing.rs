@@ -145,6 +145,7 @@ fn verbs_use_a_shared_cache_in_place() {
     let nobody = Nobody::new();
     let run = |arguments: &[&str]| -> CommandOutput {
         let mut command = nobody.command();
+        command.env_remove("XDG_CONFIG_HOME").env("HOME", nobody.program.path("."));
         command.arg(&nobody.executable).args(arguments).args(["--shared-cache", &theirs.directory(), "--arch=amd64"]);
         command.output().unwrap().into()
     };
@@ -205,6 +206,7 @@ fn a_read_only_cache_can_be_read() {
     let nobody = Nobody::new();
     let run = |arguments: &[&str]| -> CommandOutput {
         let mut command = nobody.command();
+        command.env_remove("XDG_CONFIG_HOME").env("HOME", nobody.program.path("."));
         command.arg(&nobody.executable).args(arguments).args(["--cache", &theirs.directory(), "--arch=amd64"]);
         command.output().unwrap().into()
     };
@@ -350,6 +352,11 @@ fn a_shared_cache_on_a_dead_file_system_is_left_out() {
     assert!(second.try_wait().unwrap().is_none(), "the server still runs");
     program.ok(["umount", on.text()]);
     assert!(wait_for(&mut second).success());
+    // The kernel still has the small files of the dead file system in its cache, and not the large one.
+    let answer = run(&["cat", &theirs.name, "big"]);
+    assert_eq!(answer.status.code(), Some(5), "{answer}");
+    assert!(answer.stderr.contains(&format!("of the shared cache {}", shared.text())), "{answer}");
+    unmount(&shared.0, UnmountFlags::DETACH).unwrap();
     let answer = run(&["cat", &theirs.name, "etc/motd"]);
     assert!(answer.stderr.contains(shared.text()), "{answer}");
     assert_eq!(answer.ok(), "amd64\n");
