@@ -22,9 +22,11 @@ mod referrers;
 mod report;
 mod schema1;
 pub mod sync;
+mod variants;
 
 pub use copier::Copier;
 pub use error::{Error, Result};
 pub use options::{Compression, CopyOptions, ListForm, Selection};
 pub use progress::{BlobState, CopyProgress, NoCopyProgress};
 pub use report::CopyReport;
+pub use variants::LayerVariants;

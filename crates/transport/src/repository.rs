@@ -2,6 +2,7 @@
 
 mod destination;
 mod fallback;
+mod listed_tags;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::{BlobBody, Error, ImageSource, RawManifest, Result};
 use fallback::FallbackReader;
 
 pub use destination::RegistryDestination;
+pub use listed_tags::ListedTags;
 
 /// The image of a reference, in its registry or in one of several places.
 ///

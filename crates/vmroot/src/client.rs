@@ -32,7 +32,7 @@ pub use self::documents::ImageDocuments;
 pub use self::pull::PullOptions;
 #[cfg(feature = "registry")]
 pub use self::registry::{ImageInstance, is_tag_list_refused};
-pub use self::sync::{SyncDestination, SyncItem, SyncOptions, SyncSource};
+pub use self::sync::{SyncDestination, SyncItem, SyncOptions, SyncSource, SyncTargets};
 pub use self::transports::TransportOptions;
 #[cfg(feature = "registry")]
 use crate::RegistryOptions;

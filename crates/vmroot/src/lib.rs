@@ -52,7 +52,7 @@ mod validate;
 
 pub use client::{
     Client, ClientOptions, CommitLayer, CommitOptions, ImageDocuments, PullOptions, SyncDestination, SyncItem,
-    SyncOptions, SyncSource, TransportOptions, Why,
+    SyncOptions, SyncSource, SyncTargets, TransportOptions, Why,
 };
 #[cfg(feature = "registry")]
 pub use client::{ImageInstance, RegistryConfiguration, is_tag_list_refused};
