@@ -36,3 +36,26 @@ pub fn change(good: &[u8], input: &[u8]) -> Vec<u8> {
     }
     bytes
 }
+
+/// Returns a SIF file with this root file system.
+pub fn sif(root: &[u8]) -> Vec<u8> {
+    const HEADER: usize = 128;
+    const DESCRIPTOR: usize = 585;
+    let mut bytes = vec![0; HEADER + DESCRIPTOR];
+    let mut put = |offset: usize, field: &[u8]| bytes[offset..][..field.len()].copy_from_slice(field);
+    put(32, b"SIF_MAGIC\0");
+    put(42, b"01\0");
+    put(45, b"02\0");
+    // One descriptor, after the header.
+    put(88, &1u64.to_le_bytes());
+    put(96, &(HEADER as u64).to_le_bytes());
+    // A partition that is in use, at its offset and with its size: a squashfs, which is the primary one.
+    put(HEADER, &0x4004u32.to_le_bytes());
+    put(HEADER + 4, &[1]);
+    put(HEADER + 17, &((HEADER + DESCRIPTOR) as u64).to_le_bytes());
+    put(HEADER + 25, &(root.len() as u64).to_le_bytes());
+    put(HEADER + 201, &1u32.to_le_bytes());
+    put(HEADER + 205, &2u32.to_le_bytes());
+    bytes.extend_from_slice(root);
+    bytes
+}

@@ -49,6 +49,9 @@ impl Context {
         options.registry.ca_files.clone_from(&global.registry.ca_file);
         options.registry.proxies = environment::proxies();
         options.registry.retries = global.registry.retries;
+        if let Some(path) = &global.skopeo.tls_details {
+            options.registry.tls = vmroot::config_files::read_tls_details(path).context("--tls-details")?;
+        }
         if let Some(prefix) = &global.skopeo.user_agent_prefix {
             options.registry.user_agent = format!("{prefix} {}", options.registry.user_agent);
         }
@@ -103,8 +106,7 @@ impl Context {
             other.options.registry.retries = times;
         }
         if let Some(delay) = retries.retry_delay.filter(|delay| !delay.is_zero()) {
-            other.options.registry.backoff = delay;
-            other.options.registry.backoff_limit = other.options.registry.backoff_limit.max(delay);
+            other.options.registry.retry_delay = Some(delay);
         }
         other
     }

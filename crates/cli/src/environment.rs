@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use rustix::fs::Access;
 use vmroot::registry::AuthVariable;
 use vmroot::transport::StorageUser;
-use vmroot::{Locations, Proxies};
+use vmroot::{Locations, Platform, Proxies};
 
 use crate::args::RegistryArguments;
 use crate::paths;
@@ -58,6 +58,15 @@ fn docker_auth_config() -> Option<AuthVariable> {
     let name = "DOCKER_AUTH_CONFIG".to_owned();
     let text = env::var(&name).ok().filter(|text| !text.trim().is_empty())?;
     Some(AuthVariable { name, text })
+}
+
+/// Returns the platform of this machine. On arm and arm64, it has the variant of the processor.
+pub(crate) fn this_platform() -> Platform {
+    let host = Platform::host();
+    match host.architecture.as_str() {
+        "arm" | "arm64" => Platform::host_with_variant(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
+        _ => host,
+    }
 }
 
 /// Returns the address of the Docker engine, from `DOCKER_HOST`.

@@ -14,6 +14,7 @@ mod login;
 mod registries;
 mod short_names;
 mod text_file;
+mod tls_details;
 
 pub use aliases::Aliases;
 pub use certificates::HostCertificates;
@@ -26,3 +27,4 @@ pub use locations::Locations;
 pub use login::{StoredIn, check_key};
 pub use registries::{Alias, Endpoint, Mirror, MirrorUse, Registries, Registry, Resolution, ShortNameMode};
 pub use short_names::{NameOrigin, ResolvedName, is_short};
+pub use tls_details::read_tls_details;

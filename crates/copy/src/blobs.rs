@@ -5,8 +5,9 @@ use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use vmroot_compress::{RecompressOptions, Target, recompress};
+use vmroot_compress::{Compression, RecompressOptions, Target, recompress};
 use vmroot_errors::{ErrorKind, with_causes};
 use vmroot_model::{Algorithm, Descriptor, Digest, Hasher, LayerCompression, MediaType, Reference};
 use vmroot_output::Cancel;
@@ -16,10 +17,14 @@ use crate::copier::Job;
 use crate::ledger::{Key, lock};
 use crate::pace::Pace;
 use crate::report::Tally;
+use crate::variants::Variant;
 use crate::{BlobState, CopyProgress, Error, Result, plan};
 
 /// The most repositories from which a registry is asked to mount a blob.
 const MOUNT_ATTEMPTS: usize = 5;
+
+/// The pause before the first retry, if the options state none.
+const FIRST_DELAY: Duration = Duration::from_secs(1);
 
 /// A blob to copy.
 #[derive(Debug, Clone)]
@@ -81,7 +86,10 @@ impl Job<'_> {
         self.options().cancel.check()?;
         let descriptor = match task.change {
             None => self.copy_unchanged(task)?,
-            Some(target) => self.copy_changed(task, target)?,
+            Some(target) => match self.reuse_variant(task, target)? {
+                Some(variant) => variant,
+                None => self.copy_changed(task, target)?,
+            },
         };
         self.copier.ledger.add_place(descriptor.digest, self.destination.repository());
         Ok(copied.insert(descriptor).clone())
@@ -104,8 +112,48 @@ impl Job<'_> {
         })
     }
 
+    /// Returns a form of a layer with another compression that the destination has, by the record of earlier copies.
+    fn reuse_variant(&self, task: &Task, target: Target) -> Result<Option<Descriptor>> {
+        let Some(variants) = self.copier.variants.as_ref().filter(|_| is_recorded(target)) else { return Ok(None) };
+        if self.options().dry_run {
+            return Ok(None);
+        }
+        for variant in variants.of(&task.blob.digest, plan::compression(target)) {
+            // The config may lie about the layer. Copying it then reports that.
+            if task.diff_id.is_some_and(|diff_id| diff_id != variant.plain) {
+                continue;
+            }
+            let blob = Descriptor::new(media_type(target), variant.digest, variant.size);
+            let origins = self.origins(&blob.digest);
+            let reuse = self.destination.reuse_blob(&blob, &origins).map_err(|error| self.destination_error(error))?;
+            if reuse != Reuse::Absent {
+                Tally::add(&self.tally.reused, 1);
+                self.copier.progress.blob(&task.blob, BlobState::Reused);
+                return Ok(Some(blob));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Records the old and the new form of a layer, whose plain digest is `plain`. All three digests are of bytes that
+    /// this copy has read or written.
+    fn record_variants(&self, task: &Task, target: Target, plain: Digest, old: Compression, new: &Descriptor) {
+        let Some(variants) = &self.copier.variants else { return };
+        let old = match old {
+            Compression::Gzip => Some(LayerCompression::Gzip),
+            Compression::Zstd => Some(LayerCompression::Zstd),
+            _ => None,
+        };
+        let new = is_recorded(target).then(|| (new, plan::compression(target)));
+        for (blob, compression) in old.map(|old| (&task.blob, old)).into_iter().chain(new) {
+            variants.record(Variant { plain, digest: blob.digest, size: blob.size, compression });
+        }
+    }
+
     fn copy_changed(&self, task: &Task, target: Target) -> Result<Descriptor> {
         self.transfer(task, |reader| {
+            let first_bytes = Arc::default();
+            let reader = FirstBytes { reader, first: Arc::clone(&first_bytes) };
             let verified = NewBlob::known(&task.blob, task.role, reader);
             let plain = Arc::new(Mutex::new(Hasher::new(Algorithm::Sha256)));
             let tap = Arc::clone(&plain);
@@ -123,6 +171,8 @@ impl Job<'_> {
                 let (place, digest) = (self.source.name(), task.blob.digest);
                 return Err(Error::DiffId { place, digest, expected, actual });
             }
+            let old = Compression::sniff(&lock(&first_bytes));
+            self.record_variants(task, target, actual, old, &written);
             Ok(Descriptor { annotations: finished.annotations, ..written })
         })
     }
@@ -145,7 +195,8 @@ impl Job<'_> {
 
     /// Calls `attempt` until it succeeds, fails for another reason than a connection, or the retries are used up.
     pub(crate) fn retry<T>(&self, attempt: impl Fn() -> Result<T>) -> Result<T> {
-        let mut delay = self.options().retry_delay;
+        let fixed = self.options().retry_delay;
+        let mut delay = fixed.unwrap_or(FIRST_DELAY);
         let mut retries = self.options().retries;
         loop {
             match attempt() {
@@ -154,7 +205,9 @@ impl Job<'_> {
                     self.copier.progress.message(&format!("{cause}; trying again in {} s", delay.as_secs_f32()));
                     self.options().cancel.sleep(delay)?;
                     retries -= 1;
-                    delay = delay.saturating_mul(2);
+                    if fixed.is_none() {
+                        delay = delay.saturating_mul(2);
+                    }
                 }
                 result => return result,
             }
@@ -196,6 +249,12 @@ impl Job<'_> {
     }
 }
 
+/// Returns whether a form of a layer is recorded. One with a table of contents is described by annotations, which the
+/// record lacks.
+fn is_recorded(target: Target) -> bool {
+    matches!(target, Target::Gzip { .. } | Target::Zstd { .. })
+}
+
 /// Returns the media type of a compressed layer for its upload. That in the manifest depends on the manifest's format.
 fn media_type(target: Target) -> MediaType {
     match plan::compression(target) {
@@ -213,6 +272,22 @@ fn distinct_first(tasks: &[Task]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..tasks.len()).collect();
     order.sort_by_key(|&number| (is_repeated[number], std::cmp::Reverse(tasks[number].blob.size)));
     order
+}
+
+/// A reader that keeps its first bytes, which tell the compression.
+struct FirstBytes<R> {
+    reader: R,
+    first: Arc<Mutex<Vec<u8>>>,
+}
+
+impl<R: Read> Read for FirstBytes<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        let mut first = lock(&self.first);
+        let missing = Compression::SNIFF_LEN.saturating_sub(first.len());
+        first.extend_from_slice(&buffer[..count.min(missing)]);
+        Ok(count)
+    }
 }
 
 /// A reader that reports its progress, and ends with an error once the copy is cancelled.

@@ -9,7 +9,7 @@ use vmroot_transport::{ImageDestination, ImageSource, ManifestPlace};
 use crate::ledger::{Key, Ledger, Permits, lock};
 use crate::pace::Pace;
 use crate::report::Tally;
-use crate::{CopyOptions, CopyProgress, CopyReport, Error, NoCopyProgress, Result, Selection};
+use crate::{CopyOptions, CopyProgress, CopyReport, Error, LayerVariants, NoCopyProgress, Result, Selection};
 
 /// The most layers that are compressed anew at once. Each uses all cores.
 const RECOMPRESSIONS: usize = 2;
@@ -23,6 +23,8 @@ pub struct Copier {
     pub(crate) pace: Arc<Pace>,
     /// Permits for compressing layers anew. Each takes many threads and much memory.
     pub(crate) recompressions: Permits,
+    /// The compressed forms of layers that earlier copies have written.
+    pub(crate) variants: Option<Arc<LayerVariants>>,
 }
 
 /// One copy.
@@ -39,13 +41,20 @@ impl Copier {
         let permits = Permits::new(options.parallel);
         let recompressions = Permits::new(RECOMPRESSIONS);
         let (ledger, pace) = (Ledger::default(), Arc::new(Pace::new()));
-        Self { options, progress: Arc::new(NoCopyProgress), ledger, permits, pace, recompressions }
+        Self { options, progress: Arc::new(NoCopyProgress), ledger, permits, pace, recompressions, variants: None }
     }
 
     /// Returns the copier with another receiver of progress.
     #[must_use]
     pub fn with_progress(self, progress: Arc<dyn CopyProgress>) -> Self {
         Self { progress, ..self }
+    }
+
+    /// Returns the copier with a record of compressed layers. A layer is then not compressed again if the destination
+    /// has a form of it with the wanted compression, at whatever level.
+    #[must_use]
+    pub fn with_variants(self, variants: Arc<LayerVariants>) -> Self {
+        Self { variants: Some(variants), ..self }
     }
 
     /// Returns the options.

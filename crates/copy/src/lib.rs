@@ -23,9 +23,11 @@ mod report;
 mod schema1;
 #[cfg(feature = "sync-list")]
 pub mod sync;
+mod variants;
 
 pub use copier::Copier;
 pub use error::{Error, Result};
 pub use options::{Compression, CopyOptions, ListForm, Selection};
 pub use progress::{BlobState, CopyProgress, NoCopyProgress};
 pub use report::CopyReport;
+pub use variants::LayerVariants;

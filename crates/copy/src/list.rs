@@ -43,11 +43,18 @@ impl Job<'_> {
         }
         let mut edit = index.edit();
         let mut unchanged = Vec::new();
+        let loses_attestations = loses_attestations(index.format(), format);
+        let mut attestations = 0;
         for (number, entry) in index.manifests().iter().enumerate() {
             if !chosen[number] {
                 if self.strips(place) {
                     edit.remove(number);
                 }
+                continue;
+            }
+            if loses_attestations && entry.is_attestation() {
+                edit.remove(number);
+                attestations += 1;
                 continue;
             }
             let message = format!("copying {} of {}: {}", number + 1, index.manifests().len(), describe(entry));
@@ -59,6 +66,11 @@ impl Job<'_> {
             if !is_same {
                 edit.replace(number, instance(copied.descriptor, self.writes_zstd()));
             }
+        }
+        if attestations > 0 {
+            self.tally.lose(format!(
+                "{attestations} attestations are omitted: a Docker list cannot say which image they are about"
+            ));
         }
         let edited = edit.finish_as(format, &Platform::host()).map_err(|error| self.document_error(error))?;
         edited.losses.iter().for_each(|loss| self.tally.lose(loss.to_string()));
@@ -167,6 +179,12 @@ fn includes(wanted: &Platform, own: &Platform) -> bool {
     wanted.os == own.os
         && wanted.architecture == own.architecture
         && wanted.variant.is_none_or(|wanted| own.variant.is_some_and(|own| own == wanted))
+}
+
+/// Returns whether a list loses its attestations. They are OCI manifests that no Docker format can have, and they state
+/// the image that they are about in annotations, which a Docker list lacks.
+fn loses_attestations(from: IndexFormat, to: IndexFormat) -> bool {
+    from == IndexFormat::Oci && to == IndexFormat::DockerList
 }
 
 fn instance(written: Descriptor, zstd: bool) -> Instance {

@@ -19,6 +19,9 @@ pub struct CopyOptions {
     pub preserve_digests: bool,
     /// The compression of layers. `None` leaves the choice to the destination.
     pub compression: Option<Compression>,
+    /// The level, 1 to 9, of layers that become gzip layers because the destination or the format requires it. `None` is
+    /// 6.
+    pub gzip_level: Option<u32>,
     /// Whether the documents that refer to the image are copied, too.
     pub referrers: bool,
     /// Whether nothing is written. The source is read as far as its documents.
@@ -27,8 +30,9 @@ pub struct CopyOptions {
     pub parallel: usize,
     /// The number of retries of a blob whose transfer failed. The default is 3.
     pub retries: u32,
-    /// The pause before the first retry. Each further pause is twice as long. The default is 1 second.
-    pub retry_delay: Duration,
+    /// The pause before each retry. `None`, the default, stands for 1 second before the first one, and twice as long
+    /// before each further one.
+    pub retry_delay: Option<Duration>,
     /// The limits on decompressing layers.
     pub limits: Limits,
     /// Cancels the copy.
@@ -42,11 +46,12 @@ impl Default for CopyOptions {
             format: None,
             preserve_digests: false,
             compression: None,
+            gzip_level: None,
             referrers: false,
             dry_run: false,
             parallel: 6,
             retries: 3,
-            retry_delay: Duration::from_secs(1),
+            retry_delay: None,
             limits: Limits::default(),
             cancel: Cancel::new(),
         }

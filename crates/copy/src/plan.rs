@@ -77,6 +77,7 @@ pub(crate) fn change(
         return None;
     }
     let is_chunked = layer.annotations.contains_key(CHUNKED);
+    let gzip = Target::Gzip { level: options.gzip_level };
     let target = match (requested(accepts, options), accepts.layers) {
         // As in skopeo, digests are more important than the compression.
         (Some(target), _) if !is_fixed => target,
@@ -84,9 +85,9 @@ pub(crate) fn change(
         // keeps its layers: programs that load the archive accept both forms.
         (_, LayerForm::Decompress) if !is_fixed => Target::Plain,
         // Plain layers are valid everywhere, so they stay if the image must not change.
-        (_, LayerForm::Compress) if own == LayerCompression::None && !is_fixed => Target::Gzip { level: None },
+        (_, LayerForm::Compress) if own == LayerCompression::None && !is_fixed => gzip,
         // Docker's formats have no zstd.
-        (_, _) if own == LayerCompression::Zstd && format != ManifestFormat::Oci => Target::Gzip { level: None },
+        (_, _) if own == LayerCompression::Zstd && format != ManifestFormat::Oci => gzip,
         _ => return None,
     };
     let same = match target {

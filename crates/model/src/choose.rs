@@ -25,6 +25,8 @@ enum Class {
     Normalised,
     /// The platform is empty, or the entry of a manifest list has none.
     Empty,
+    /// The entry of an OCI index is an artifact without a platform.
+    Artifact,
 }
 
 impl Index {
@@ -35,7 +37,7 @@ impl Index {
     ///   without one come first, and then all known variants, the newest first.
     /// - Entries of an OCI index without a platform follow. Attestations are no candidates.
     /// - Entries that match only by another name of the same platform come last, and then those with an empty platform.
-    ///   skopeo takes neither.
+    ///   skopeo takes neither. Artifacts without a platform are after all images.
     /// - Of equal entries, one with zstd is best, or without it if `prefer_gzip`. Then the first is best.
     ///
     /// As in skopeo, versions and features of operating systems do not count, unless `wanted` has a version.
@@ -76,7 +78,13 @@ fn rank(index: &Index, wanted: &Platform, entry: &Descriptor, prefer_gzip: bool)
     let Some(platform) = entry.platform.as_ref().filter(|it| !it.architecture.is_empty()) else {
         let is_unstated = entry.platform.is_none() && index.format() == IndexFormat::Oci;
         let class = if is_unstated { Class::Unstated } else { Class::Empty };
-        return select::entry_rank(&wanted.normalised(), entry).map(|rank| (class, rank, less_wanted));
+        return match select::entry_rank(&wanted.normalised(), entry) {
+            Some(rank) => Some((class, rank, less_wanted)),
+            None if is_unstated && !entry.is_attestation() => {
+                Some((Class::Artifact, select::UNKNOWN_RANK, less_wanted))
+            }
+            None => None,
+        };
     };
     let (class, rank) = match exact_rank(wanted, platform) {
         Some(rank) => (Class::Exact, rank),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct MediaType(Cow<'static, str>);
 
 /// The compression of a layer according to its media type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LayerCompression {
     /// A plain tar.
     None,

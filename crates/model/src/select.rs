@@ -15,7 +15,7 @@ const ARM_VARIANTS: [&str; 4] = ["v8", "v7", "v6", "v5"];
 /// The variants of amd64, newest first. `v1` is missing, since normalising removes it.
 const AMD64_VARIANTS: [&str; 3] = ["v4", "v3", "v2"];
 /// The rank of entries without a platform, after all others.
-const UNKNOWN_RANK: Rank = (usize::MAX, usize::MAX, Reverse(0));
+pub(crate) const UNKNOWN_RANK: Rank = (usize::MAX, usize::MAX, Reverse(0));
 /// The rank of an entry, the lowest being the best: the rank of its variant, the rank of its version, and the number of
 /// wanted features that it has.
 pub(crate) type Rank = (usize, usize, Reverse<usize>);

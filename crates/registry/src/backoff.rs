@@ -44,9 +44,12 @@ impl Backoff {
         Ok(cancel.sleep(retry_after.unwrap_or_else(|| self.delay(options, random_fraction())))?)
     }
 
-    /// Returns a delay between half of the full one and all of it, by `random_fraction` in 0..=1. The variation spreads
-    /// the retries of many clients.
+    /// Returns the fixed delay and up to a tenth of it, or a growing one between half of the full one and all of it, by
+    /// `random_fraction` in 0..=1. The variation spreads the retries of many clients.
     fn delay(&self, options: &ClientOptions, random_fraction: f64) -> Duration {
+        if let Some(delay) = options.retry_delay {
+            return delay.mul_f64(1.0 + random_fraction / 10.0);
+        }
         let doublings = self.failures.saturating_sub(1).min(31);
         let full = options.backoff.saturating_mul(1 << doublings).min(options.backoff_limit);
         full.mul_f64(0.5 + random_fraction / 2.0)
@@ -79,5 +82,16 @@ mod tests {
         assert_eq!(delays, [100, 200, 400, 500, 500]);
         assert_eq!(backoff.delay(&options, 0.0), Duration::from_millis(250));
         assert!((0.0..=1.0).contains(&random_fraction()));
+    }
+
+    #[test]
+    fn a_fixed_delay_does_not_grow() {
+        let delay = Duration::from_secs(5);
+        let options = ClientOptions { retry_delay: Some(delay), retries: 20, ..ClientOptions::default() };
+        let mut backoff = Backoff::default();
+        while backoff.fail(&options) {
+            assert_eq!(backoff.delay(&options, 0.0), delay);
+            assert_eq!(backoff.delay(&options, 1.0), Duration::from_millis(5500));
+        }
     }
 }

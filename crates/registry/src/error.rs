@@ -405,6 +405,12 @@ impl Error {
         }
     }
 
+    /// Returns whether the registry states that it has no such repository: the code `NAME_UNKNOWN` of the distribution
+    /// specification.
+    pub fn is_unknown_repository(&self) -> bool {
+        matches!(self, Self::NotFound { message, .. } if message.starts_with("NAME_UNKNOWN"))
+    }
+
     /// Returns whether uploading the same blob again from its start may succeed: the registry or the connection failed,
     /// and not the blob or the access to the repository.
     pub fn may_restart_upload(&self) -> bool {

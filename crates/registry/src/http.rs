@@ -190,7 +190,7 @@ impl Http {
         if let Some(config) = cached.get(settings) {
             return Ok(config.clone());
         }
-        let config = tls::config(&self.options.ca_files, settings)?;
+        let config = tls::config(&self.options.ca_files, &self.options.tls, settings)?;
         Ok(cached.entry(Arc::clone(settings)).or_insert(config).clone())
     }
 }

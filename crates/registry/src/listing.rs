@@ -11,9 +11,14 @@ use serde_json::Value;
 use vmroot_model::{Digest, MediaType, Reference};
 
 use crate::endpoint::Registry;
-use crate::http::Access;
-use crate::{Client, Result};
+use crate::http::{Access, Failure, HttpRequest};
+use crate::{Client, Error, Result};
 pub(crate) use pages::Pages;
+use pages::ReadPage;
+
+/// The maximum length of a list of [`Client::tags_within`], in bytes. Reading a longer one may take more time than it
+/// saves.
+const SHORT_LIST_LIMIT: u64 = 1 << 20;
 
 /// The tags of a repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,24 +60,34 @@ impl Client {
         let mut pages = Pages::new(request, "a list of tags");
         let (mut list, mut seen) = (TagList::default(), HashSet::new());
         while let Some(page) = pages.next(|request, read| self.send(reference, request, read))? {
-            let page: TagPage = pages.parse(&page)?;
-            let before = list.tags.len() + list.instances.len();
-            for tag in page.tags.unwrap_or_default().into_iter().flatten() {
-                if reference.with_tag(&tag).is_err() {
-                    tracing::debug!(tag, repository = reference.path(), "ignoring a name that is not a tag");
-                } else if seen.insert(tag.clone()) {
-                    list.tags.push(tag);
-                }
-            }
-            let entries = page.manifest.as_ref().and_then(Value::as_object);
-            list.instances.extend(
-                entries.into_iter().flatten().filter_map(|(digest, entry)| {
-                    Some((Digest::parse(digest).ok()?, ListedInstance::from_json(entry)))
-                }),
-            );
-            pages.note_news(list.tags.len() + list.instances.len() > before);
+            list.add_page(pages.parse(&page)?, reference, &mut seen, &mut pages);
         }
         Ok(list)
+    }
+
+    /// Returns the tags of the reference's repository if the registry lists them in at most `page_limit` pages and 1 MiB,
+    /// and `None` if the list is longer. A repository that the registry does not know has no tags. A failure is not
+    /// retried: this is for callers that save requests if they know the tags.
+    ///
+    /// # Errors
+    /// As for [`Self::tags`].
+    pub fn tags_within(&self, reference: &Reference, page_limit: usize) -> Result<Option<HashSet<String>>> {
+        let request = self.request(reference, Method::GET, "tags/list")?;
+        let mut pages = Pages::new(request, "a list of tags").within(SHORT_LIST_LIMIT);
+        let (mut list, mut seen) = (TagList::default(), HashSet::new());
+        let send = |request: &HttpRequest, read: ReadPage<'_>| {
+            self.try_send(reference, request, read).map_err(Failure::into_error)
+        };
+        for _ in 0..page_limit {
+            match pages.next(send) {
+                Ok(Some(page)) => list.add_page(pages.parse(&page)?, reference, &mut seen, &mut pages),
+                Err(error) if error.is_unknown_repository() => return Ok(Some(HashSet::new())),
+                Err(Error::TooLarge { .. }) => return Ok(None),
+                Ok(None) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(pages.is_at_end().then_some(seen))
     }
 
     /// Returns the repositories of the registry at `host`, such as `localhost:5000`. Many registries refuse this. Names
@@ -107,6 +122,25 @@ impl Client {
 struct TagPage {
     tags: Option<Vec<Option<String>>>,
     manifest: Option<Value>,
+}
+
+impl TagList {
+    /// Adds the tags and instances of a page. `seen` has the tags of the pages before.
+    fn add_page(&mut self, page: TagPage, reference: &Reference, seen: &mut HashSet<String>, pages: &mut Pages) {
+        let before = self.tags.len() + self.instances.len();
+        for tag in page.tags.unwrap_or_default().into_iter().flatten() {
+            if reference.with_tag(&tag).is_err() {
+                tracing::debug!(tag, repository = reference.path(), "ignoring a name that is not a tag");
+            } else if seen.insert(tag.clone()) {
+                self.tags.push(tag);
+            }
+        }
+        let entries = page.manifest.as_ref().and_then(Value::as_object).into_iter().flatten();
+        self.instances.extend(
+            entries.filter_map(|(digest, entry)| Some((Digest::parse(digest).ok()?, ListedInstance::from_json(entry)))),
+        );
+        pages.note_news(self.tags.len() + self.instances.len() > before);
+    }
 }
 
 #[derive(Deserialize)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use vmroot_output::Cancel;
 
+use crate::tls::TlsDetails;
 use crate::{CredentialChain, Credentials, FixedHostSettings, HostSettings, Proxies};
 
 /// Options for connections to registries.
@@ -17,6 +18,8 @@ pub struct ClientOptions {
     pub plain_http: bool,
     /// PEM files with certificates to trust besides the system's: of authorities, or of single servers.
     pub ca_files: Vec<PathBuf>,
+    /// The versions, cipher suites and key exchanges of TLS to use. The default has all that rustls considers secure.
+    pub tls: TlsDetails,
     /// The proxies to use. The default is none. Loopback addresses are never reached through a proxy.
     pub proxies: Proxies,
     /// The `User-Agent` header. The default is `vmroot/VERSION`.
@@ -36,6 +39,9 @@ pub struct ClientOptions {
     /// The number of sent bytes of each upload that are kept in memory, so that it continues after an interruption. The
     /// default is 16 MiB.
     pub upload_window: u64,
+    /// The pause before each retry, to which up to a tenth is added. `None`, the default, stands for a pause that grows
+    /// from [`Self::backoff`].
+    pub retry_delay: Option<Duration>,
     /// The pause before the first retry. Each further pause is twice as long. The default is 250 milliseconds.
     pub backoff: Duration,
     /// The maximum pause between retries. The default is 20 seconds.
@@ -57,6 +63,7 @@ impl Default for ClientOptions {
         Self {
             plain_http: false,
             ca_files: Vec::new(),
+            tls: TlsDetails::default(),
             proxies: Proxies::default(),
             user_agent: concat!("vmroot/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(20),
@@ -65,6 +72,7 @@ impl Default for ClientOptions {
             connections: 4,
             split_above: 64 << 20,
             upload_window: 16 << 20,
+            retry_delay: None,
             backoff: Duration::from_millis(250),
             backoff_limit: Duration::from_secs(20),
             retry_after_limit: Duration::from_secs(120),

@@ -1,5 +1,6 @@
 //! TLS configurations: the trusted authorities, and the servers whose certificates the caller names.
 
+mod details;
 mod identity;
 mod pinned;
 mod unverified;
@@ -17,6 +18,7 @@ use crate::{Error, HostOptions, Result};
 use identity::Identities;
 use pinned::PinnedVerifier;
 
+pub use details::{TlsDetails, TlsVersion};
 pub use unverified::Unverified;
 
 /// Creates a configuration for a registry: with its client certificates, and with trust in the system's authorities
@@ -25,13 +27,13 @@ pub use unverified::Unverified;
 ///
 /// # Errors
 /// [`Error::Certificates`] if a file cannot be read or holds no certificate, or if no certificate is trusted at all.
-pub(crate) fn config(ca_files: &[PathBuf], settings: &HostOptions) -> Result<ClientConfig> {
+pub(crate) fn config(ca_files: &[PathBuf], details: &TlsDetails, settings: &HostOptions) -> Result<ClientConfig> {
     let mut config = if settings.insecure {
-        let mut config = without_roots()?;
+        let mut config = with_roots(details, RootCertStore::empty())?;
         config.dangerous().set_certificate_verifier(Arc::new(Unverified));
         config
     } else {
-        verifying(ca_files.iter().chain(&settings.ca_files))?
+        verifying(details, ca_files.iter().chain(&settings.ca_files))?
     };
     if !settings.identities.is_empty() {
         config.client_auth_cert_resolver = Arc::new(Identities::load(&settings.identities)?);
@@ -39,7 +41,7 @@ pub(crate) fn config(ca_files: &[PathBuf], settings: &HostOptions) -> Result<Cli
     Ok(config)
 }
 
-fn verifying<'f>(ca_files: impl Iterator<Item = &'f PathBuf>) -> Result<ClientConfig> {
+fn verifying<'f>(details: &TlsDetails, ca_files: impl Iterator<Item = &'f PathBuf>) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let mut pinned = Vec::new();
     for path in ca_files {
@@ -65,7 +67,7 @@ fn verifying<'f>(ca_files: impl Iterator<Item = &'f PathBuf>) -> Result<ClientCo
         let reason = "the system has no trusted authorities; install ca-certificates or name a file".to_owned();
         return Err(Error::Certificates { path: None, reason });
     }
-    let mut config = with_roots(roots.clone())?;
+    let mut config = with_roots(details, roots.clone())?;
     if !pinned.is_empty() {
         let verifier =
             PinnedVerifier::new(roots, pinned).map_err(|reason| Error::Certificates { path: None, reason })?;
@@ -76,12 +78,12 @@ fn verifying<'f>(ca_files: impl Iterator<Item = &'f PathBuf>) -> Result<ClientCo
 
 /// Creates a configuration for plain HTTP. It trusts no certificate, so none needs to be installed.
 pub(crate) fn without_roots() -> Result<ClientConfig> {
-    with_roots(RootCertStore::empty())
+    with_roots(&TlsDetails::default(), RootCertStore::empty())
 }
 
-fn with_roots(roots: RootCertStore) -> Result<ClientConfig> {
-    let config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
+fn with_roots(details: &TlsDetails, roots: RootCertStore) -> Result<ClientConfig> {
+    let config = ClientConfig::builder_with_provider(details.provider())
+        .with_protocol_versions(details.versions())
         .map_err(|error| Error::Certificates { path: None, reason: error.to_string() })?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

@@ -49,3 +49,15 @@ pub fn open_storage(name: &StorageName, options: &StorageOptions) -> Result<Box<
     let image = StoredImage::open(&stores, found, name.reference.as_ref(), &options.limits)?;
     Ok(Box::new(image))
 }
+
+/// Reads a tar-split file for a fuzz target.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_tar_split(path: &std::path::Path) {
+    let limits = vmroot_compress::Limits { max_output: 1 << 24, ..vmroot_compress::Limits::default() };
+    if let Ok(mut parts) = tar_split::TarSplit::open(path, &limits) {
+        while let Ok(Some(_)) = parts.next() {}
+    }
+    if let Ok(parts) = tar_split::TarSplit::open(path, &limits) {
+        let _ = parts.size();
+    }
+}

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use vmroot_model::Reference;
 use vmroot_output::Cancel;
+use vmroot_registry::tls::TlsDetails;
 
 use self::client::Engine;
 use self::destination::DaemonDestination;
@@ -42,6 +43,8 @@ pub struct DaemonOptions {
     pub cert_dir: Option<PathBuf>,
     /// Whether the engine's certificate is not verified.
     pub insecure: bool,
+    /// The versions, cipher suites and key exchanges of TLS to use.
+    pub tls: TlsDetails,
     /// The spool directory, and the limits on decompressing an archive.
     pub archive: ArchiveOptions,
     /// Cancels requests.
@@ -54,7 +57,14 @@ impl DaemonOptions {
 
     /// Creates the default options.
     pub fn new(archive: ArchiveOptions) -> Self {
-        Self { host: Self::DEFAULT_HOST.to_owned(), cert_dir: None, insecure: false, archive, cancel: Cancel::new() }
+        Self {
+            host: Self::DEFAULT_HOST.to_owned(),
+            cert_dir: None,
+            insecure: false,
+            tls: TlsDetails::default(),
+            archive,
+            cancel: Cancel::new(),
+        }
     }
 }
 

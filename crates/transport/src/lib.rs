@@ -21,6 +21,8 @@ mod docker_archive;
 mod docker_daemon;
 mod error;
 mod foreign;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod image_documents;
 mod instances;
 mod name;
@@ -53,7 +55,7 @@ pub use foreign::ForeignLayers;
 pub use name::{DaemonName, ImageName, StorageName, StoreLocation, TarballName};
 pub use open_destination::{DestinationOptions, delete_image, open_destination};
 #[cfg(feature = "registry")]
-pub use repository::{RegistryDestination, RegistryPlace, RegistrySource};
+pub use repository::{ListedTags, RegistryDestination, RegistryPlace, RegistrySource};
 pub use selector::{ArchiveImage, ImageSelector};
 pub use sif::open_sif;
 pub use source::{BlobBody, ImageSource, RawManifest};

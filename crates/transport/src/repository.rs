@@ -2,6 +2,7 @@
 
 mod destination;
 mod fallback;
+mod listed_tags;
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use crate::{BlobBody, Error, ImageSource, RawManifest, Result};
 use fallback::FallbackReader;
 
 pub use destination::RegistryDestination;
+pub use listed_tags::ListedTags;
 
 /// The image of a reference, in its registry or in one of several places.
 ///

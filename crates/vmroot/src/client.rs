@@ -37,7 +37,7 @@ pub use self::pull::PullOptions;
 pub use self::registry::{ImageInstance, is_tag_list_refused};
 pub use self::repair::RepairOptions;
 #[cfg(feature = "registry")]
-pub use self::sync::{SyncDestination, SyncItem, SyncOptions, SyncSource};
+pub use self::sync::{SyncDestination, SyncItem, SyncOptions, SyncSource, SyncTargets};
 pub use self::transports::TransportOptions;
 #[cfg(feature = "registry")]
 use crate::RegistryOptions;

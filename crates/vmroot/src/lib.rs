@@ -56,7 +56,8 @@ pub use client::{
 };
 #[cfg(feature = "registry")]
 pub use client::{
-    ImageInstance, RegistryConfiguration, SyncDestination, SyncItem, SyncOptions, SyncSource, is_tag_list_refused,
+    ImageInstance, RegistryConfiguration, SyncDestination, SyncItem, SyncOptions, SyncSource, SyncTargets,
+    is_tag_list_refused,
 };
 pub use error::{Error, Result};
 pub use name::is_id;

@@ -64,20 +64,29 @@ pub(crate) struct ImageArguments {
 /// Transfers. `sync` has these options, too.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TransferArguments {
-    /// Copy this many blobs at once
-    #[arg(long, value_name = "N", default_value = "6", value_parser = clap::value_parser!(u16).range(1..=256))]
+    /// Copy this many blobs at once; 0 stands for 6
+    #[arg(long, value_name = "N", default_value = "6", value_parser = parse_parallel)]
     pub(crate) image_parallel_copies: u16,
     /// Retry a blob whose transfer failed this many times
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) retry_times: u32,
-    /// Wait this long before the first retry, and twice as long before each further one
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
-    pub(crate) retry_delay: Duration,
+    /// Wait this long before each retry [default: 1s, and twice as long before each further one]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) retry_delay: Option<Duration>,
     /// Print what would be copied, and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) signing: SigningArguments,
+}
+
+/// Parses the number of blobs at once. As in skopeo, 0 stands for the default.
+fn parse_parallel(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(0) => Ok(6),
+        Ok(number @ 1..=256) => Ok(number),
+        _ => Err("expected a number from 0 to 256".to_owned()),
+    }
 }
 
 /// Compression of layers.
@@ -87,12 +96,12 @@ pub(crate) struct CompressionArguments {
     #[arg(long)]
     pub(crate) dest_compress: bool,
     /// Decompress layers of a dir: destination
-    #[arg(long, conflicts_with_all = ["dest_compress", "dest_compress_format"])]
+    #[arg(long, conflicts_with = "dest_compress")]
     pub(crate) dest_decompress: bool,
     /// Compress layers in this format
     #[arg(long, value_name = "FORMAT")]
     pub(crate) dest_compress_format: Option<CompressFormat>,
-    /// Compress at this level: 1 to 9 for gzip, 1 to 20 for zstd (with --dest-compress-format)
+    /// Compress at this level: 1 to 9 for gzip, 1 to 20 for zstd
     #[arg(long, value_name = "LEVEL")]
     pub(crate) dest_compress_level: Option<u32>,
     /// Do not reuse layers of the destination that have another compression
@@ -145,12 +154,12 @@ pub(crate) enum CompressFormat {
 
 /// Defines the options of one side of a copy. clap cannot give flattened options a prefix.
 macro_rules! side_arguments {
-    ($name:ident, $heading:literal, $prefix:literal) => {
+    ($name:ident, $heading:literal, $prefix:literal, $old_creds:literal) => {
         #[derive(Debug, Clone, Args)]
         #[command(next_help_heading = $heading)]
         pub(crate) struct $name {
             /// Log in to the registry with this user and password
-            #[arg(id = concat!($prefix, "_creds"), long = concat!($prefix, "-creds"), value_name = "USER[:PASSWORD]")]
+            #[arg(id = concat!($prefix, "_creds"), long = concat!($prefix, "-creds"), alias = $old_creds, value_name = "USER[:PASSWORD]")]
             pub(crate) creds: Option<String>,
             /// Log in to the registry as this user
             #[arg(id = concat!($prefix, "_username"), long = concat!($prefix, "-username"), value_name = "USER")]
@@ -183,8 +192,8 @@ macro_rules! side_arguments {
     };
 }
 
-side_arguments!(SourceArguments, "Source options", "src");
-side_arguments!(DestinationSide, "Destination options", "dest");
+side_arguments!(SourceArguments, "Source options", "src", "screds");
+side_arguments!(DestinationSide, "Destination options", "dest", "dcreds");
 
 /// The options of the destination.
 #[derive(Debug, Clone, Args)]

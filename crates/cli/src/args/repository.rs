@@ -30,6 +30,9 @@ pub(crate) struct DeleteArguments {
     /// The blobs of the OCI layout are in this directory, and stay there (oci:)
     #[arg(long, value_name = "DIR")]
     pub(crate) shared_blob_dir: Option<PathBuf>,
+    /// Accepted for skopeo's command lines: `docker rmi` removes the images of a Docker engine
+    #[arg(long, value_name = "HOST")]
+    daemon_host: Option<String>,
     #[command(flatten)]
     pub(crate) retries: RetryArguments,
 }

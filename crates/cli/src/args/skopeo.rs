@@ -7,6 +7,7 @@ use clap::Args;
 use vmroot::Platform;
 
 use super::quantity::parse_duration;
+use crate::environment::this_platform;
 
 /// The options that skopeo has before its verbs.
 #[derive(Debug, Clone, Default, Args)]
@@ -31,6 +32,9 @@ pub(crate) struct SkopeoArguments {
     /// [default: the cache]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) tmpdir: Option<PathBuf>,
+    /// Limit TLS to the versions, cipher suites and named groups in this YAML file (containers-tls-details.yaml(5))
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) tls_details: Option<PathBuf>,
     /// Begin the User-Agent header with this text
     #[arg(long, global = true, value_name = "TEXT")]
     pub(crate) user_agent_prefix: Option<String>,
@@ -56,16 +60,23 @@ impl SkopeoArguments {
     /// # Errors
     /// A part has other characters than names have.
     pub(crate) fn platform(&self) -> Result<Option<Platform>, String> {
-        let (os, architecture) = (self.override_os.as_deref(), self.override_arch.as_deref());
-        let variant = self.override_variant.as_deref().filter(|variant| !variant.is_empty());
+        // As in skopeo, an empty text stands for no option.
+        let given = |option: &Option<String>| option.clone().filter(|text| !text.is_empty());
+        let (os, architecture) = (given(&self.override_os), given(&self.override_arch));
+        let variant = given(&self.override_variant);
         if os.is_none() && architecture.is_none() && variant.is_none() {
             return Ok(None);
         }
-        let host = Platform::host();
-        let mut parts = vec![os.unwrap_or(&host.os), architecture.unwrap_or(&host.architecture)];
+        let host = this_platform();
+        // As in skopeo, the variant of this machine is for its own architecture only.
+        let variant = variant.or(host.variant.filter(|_| architecture.is_none()));
+        let mut parts = vec![os.unwrap_or(host.os), architecture.unwrap_or(host.architecture)];
         // `--override-arch arm/v7` has the variant, too.
-        parts.extend(variant);
-        Platform::parse(&parts.join("/")).map(Some).map_err(|error| error.to_string())
+        parts.extend(variant.clone());
+        let platform = Platform::parse(&parts.join("/")).map_err(|error| error.to_string())?;
+        // Parsing removes the variant of a baseline, such as `v8` of arm64. Here it makes a difference: an image with
+        // the variant is better than one without.
+        Ok(Some(Platform { variant: variant.or(platform.variant), ..platform }))
     }
 }
 
@@ -111,7 +122,7 @@ pub(crate) struct RetryArguments {
     /// Retry a failed request this many times [same as --retries]
     #[arg(long, value_name = "N")]
     pub(crate) retry_times: Option<u32>,
-    /// Pause this long before the first retry, such as 5s, and twice as long before each further one
+    /// Wait this long before each retry, such as 5s [default: 250ms, and twice as long before each further one]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) retry_delay: Option<Duration>,
 }
@@ -138,6 +149,10 @@ mod tests {
         assert_eq!(platform(Some("linux"), Some("arm/v6"), None), Ok(Some("linux/arm/v6".to_owned())));
         assert_eq!(platform(Some("windows"), None, None), Ok(Some(format!("windows/{}", host.architecture))));
         assert_eq!(platform(None, Some("s390x"), None), Ok(Some(format!("{}/s390x", host.os))));
-        assert!(platform(Some(""), None, None).is_err());
+        assert_eq!(platform(Some("linux"), Some("arm64"), Some("v8")), Ok(Some("linux/arm64/v8".to_owned())));
+        assert_eq!(platform(None, Some("amd64"), Some("v1")), Ok(Some(format!("{}/amd64/v1", host.os))));
+        assert_eq!(platform(Some(""), Some(""), Some("")), Ok(None));
+        assert!(platform(Some("x y"), None, None).is_err());
+        assert!(platform(None, Some("arm/v7"), Some("v6")).is_err());
     }
 }

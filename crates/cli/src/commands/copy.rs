@@ -12,8 +12,7 @@ use serde_json::json;
 use vmroot::compress::Target;
 use vmroot::copy::Compression;
 use vmroot::{
-    Copier, CopyOptions, CopyReport, DestinationOptions, ImageName, LayerForm, ListForm, ManifestFormat, Platform,
-    Reference, Selection,
+    CopyOptions, CopyReport, DestinationOptions, ImageName, LayerForm, ListForm, ManifestFormat, Reference, Selection,
 };
 
 use crate::args::{
@@ -21,6 +20,7 @@ use crate::args::{
     MultiArch, TransferArguments,
 };
 use crate::context::Context;
+use crate::environment::this_platform;
 use crate::exit::UsageError;
 use crate::output;
 pub(crate) use progress::CopyBars;
@@ -33,7 +33,12 @@ pub(crate) fn copy(
     arguments: &CopyArguments,
 ) -> anyhow::Result<()> {
     let (from, to) = (parse_name(source)?, parse_name(destination)?);
-    let options = copy_options(context, &arguments.images, &arguments.transfer, compression(&arguments.compression)?)?;
+    let mut options =
+        copy_options(context, &arguments.images, &arguments.transfer, compression(&arguments.compression)?)?;
+    options.gzip_level = match arguments.compression.dest_compress_format {
+        None | Some(CompressFormat::Gzip) => arguments.compression.dest_compress_level,
+        Some(CompressFormat::Zstd | CompressFormat::ZstdChunked) => None,
+    };
     let client = context.client()?;
     let reader = side::source_client(context, &client, &arguments.source)?;
     let parallel = arguments.transfer.image_parallel_copies;
@@ -41,7 +46,7 @@ pub(crate) fn copy(
     let source = reader.open_source(&from)?;
     let destination = writer.open_destination(&to, &open_options(&writer, &to, arguments)?)?;
     let digest_file = create_digest_file(arguments.digestfile.as_deref(), &arguments.transfer)?;
-    let copier = Copier::new(options).with_progress(CopyBars::progress(context.quiet()));
+    let copier = writer.copier(options).with_progress(CopyBars::progress(context.quiet()));
     let report = copier.copy(&*source, &*destination).map_err(vmroot::Error::from)?;
     drop(copier);
     if let Some(mut file) = digest_file {
@@ -88,10 +93,8 @@ pub(crate) fn copy_options(
     options.dry_run = transfer.dry_run;
     options.parallel = usize::from(transfer.image_parallel_copies);
     options.retries = transfer.retry_times;
-    // As in skopeo, no time stands for the default.
-    if !transfer.retry_delay.is_zero() {
-        options.retry_delay = transfer.retry_delay;
-    }
+    // As in skopeo, zero stands for the default.
+    options.retry_delay = transfer.retry_delay.filter(|delay| !delay.is_zero());
     options.limits = context.limits();
     options.cancel = context.cancel();
     Ok(options)
@@ -108,7 +111,7 @@ fn selection(context: &Context, images: &ImageArguments) -> Selection {
         _ if images.all => Selection::All,
         (_, [_, _, ..]) => Selection::Platforms { platforms: images.platform.clone(), list },
         (_, [platform]) => Selection::Platform(platform.clone()),
-        (_, []) => Selection::Platform(context.requested_platform().cloned().unwrap_or_else(Platform::host)),
+        (_, []) => Selection::Platform(context.requested_platform().cloned().unwrap_or_else(this_platform)),
     }
 }
 
@@ -118,14 +121,15 @@ fn compression(arguments: &CompressionArguments) -> anyhow::Result<Option<Compre
         Some(CompressFormat::Gzip) => Target::Gzip { level },
         Some(CompressFormat::Zstd) => Target::Zstd { level },
         Some(CompressFormat::ZstdChunked) => Target::ZstdChunked { level },
-        None if level.is_some() => {
-            return Err(UsageError("--dest-compress-level requires --dest-compress-format".to_owned()).into());
-        }
-        None => return Ok(None),
+        // Layers that are plain become gzip layers by default.
+        None => Target::Gzip { level },
     };
     target
         .check_level()
         .map_err(|error| UsageError(format!("--dest-compress-level: {error}; gzip has 1 to 9, zstd has 1 to 20")))?;
+    if arguments.dest_compress_format.is_none() {
+        return Ok(None);
+    }
     Ok(Some(Compression { target, force: arguments.dest_force_compress_format }))
 }
 

@@ -9,9 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Context as _;
 use serde_json::json;
 use vmroot::copy::sync::{SYNC_LIST_LIMIT, SyncList, SyncRegistry, TagOrDigest};
-use vmroot::{
-    Client, Copier, DestinationOptions, Reference, SyncDestination, SyncItem, SyncOptions, SyncSource, with_causes,
-};
+use vmroot::{Client, Copier, Reference, SyncDestination, SyncItem, SyncOptions, SyncSource, SyncTargets, with_causes};
 
 use super::copy::{CopyBars, copy_options, create_digest_file, side};
 use crate::args::{SyncArguments, SyncFrom, SyncTo};
@@ -40,13 +38,14 @@ pub(crate) fn sync(
     let (items, unlisted) =
         Planner { context, arguments, reader: &reader, destination: &target, options: &options }.plan(source)?;
     let items = distinct(items)?;
-    let copier = Copier::new(copy_options(context, &arguments.images, &arguments.transfer, None)?)
+    let copier = writer
+        .copier(copy_options(context, &arguments.images, &arguments.transfer, None)?)
         .with_progress(CopyBars::progress(context.quiet()));
     let digests = create_digest_file(arguments.digestfile.as_deref(), &arguments.transfer)?;
     let run = Run {
         context,
         arguments,
-        writer: &writer,
+        targets: writer.sync_targets(items.iter().map(|(_, item)| &item.destination)),
         copier: &copier,
         items: &items,
         digests,
@@ -59,7 +58,7 @@ pub(crate) fn sync(
 struct Run<'a> {
     context: &'a Context,
     arguments: &'a SyncArguments,
-    writer: &'a Client,
+    targets: SyncTargets,
     copier: &'a Copier,
     items: &'a [(Client, SyncItem)],
     digests: Option<File>,
@@ -103,8 +102,7 @@ impl Run<'_> {
             return Ok(());
         }
         let source = reader.open_source(&item.source)?;
-        let options = DestinationOptions::new(self.writer.temporary_dir());
-        let destination = self.writer.open_destination(&item.destination, &options)?;
+        let destination = self.targets.open(&item.destination)?;
         let report = self.copier.copy(&*source, &*destination).map_err(vmroot::Error::from)?;
         let digest = report.manifest.digest;
         if let Some(mut file) = self.digests.as_ref() {

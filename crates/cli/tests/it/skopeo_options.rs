@@ -4,9 +4,11 @@ use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 
 use flate2::write::GzEncoder;
-use serde_json::Value;
+use serde_json::{Value, json};
+use vmroot_model::Digest;
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::skip;
 
@@ -115,4 +117,86 @@ fn manifest_digest_is_that_of_skopeo() {
         assert_eq!(program.ok(["manifest-digest", &file]).as_bytes(), judge.stdout, "{name}");
     }
     program.fails(3, ["manifest-digest", "/no/such/file"]);
+}
+
+/// A list with an image for each of these platforms.
+fn layout_of(program: &Program, name: &str, platforms: &[Value]) -> String {
+    let layout = program.path(name);
+    let blobs = layout.join("blobs/sha256");
+    fs::create_dir_all(&blobs).unwrap();
+    let write = |media_type: &str, document: &Value| {
+        let bytes = serde_json::to_vec(document).unwrap();
+        let digest = Digest::of(&bytes).to_string();
+        fs::write(blobs.join(digest.trim_start_matches("sha256:")), &bytes).unwrap();
+        json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
+    };
+    let entries = platforms.iter().enumerate().map(|(number, platform)| {
+        let config = json!({"architecture": platform["architecture"], "os": platform["os"],
+            "config": {"Labels": {"number": number.to_string()}}, "rootfs": {"type": "layers", "diff_ids": []}});
+        let config = write("application/vnd.oci.image.config.v1+json", &config);
+        let manifest = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": config, "layers": []});
+        let mut entry = write("application/vnd.oci.image.manifest.v1+json", &manifest);
+        entry["platform"] = platform.clone();
+        entry
+    });
+    let index = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": entries.collect::<Vec<_>>()});
+    let index = write("application/vnd.oci.image.index.v1+json", &index);
+    fs::write(layout.join("index.json"), json!({"schemaVersion": 2, "manifests": [index]}).to_string()).unwrap();
+    fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    format!("oci:{}", layout.display())
+}
+
+#[test]
+fn overrides_choose_the_image_that_skopeo_chooses() {
+    if skip::needs_program("skopeo") {
+        return;
+    }
+    let program = Program::new();
+    let platform = |text: &str| {
+        let parts: Vec<&str> = text.split('/').collect();
+        let mut platform = json!({"os": parts[0], "architecture": parts[1]});
+        if let Some(variant) = parts.get(2) {
+            platform["variant"] = json!(variant);
+        }
+        platform
+    };
+    let lists = [
+        &["linux/arm64", "linux/arm64/v8", "linux/arm/v5", "linux/arm", "linux/arm/v7", "linux/arm/v6", "linux/amd64"]
+            [..],
+        &["linux/arm64/v9", "linux/arm64/v8", "linux/arm64", "linux/arm/v6", "linux/amd64/v3", "linux/amd64/v2"],
+        &["windows/amd64", "linux/s390x", "linux/arm/v8", "linux/arm/v7", "linux/amd64/v1", "linux/amd64"],
+    ];
+    let mut compared = 0;
+    for (number, list) in lists.iter().enumerate() {
+        let platforms: Vec<Value> = list.iter().map(|text| platform(text)).collect();
+        let layout = layout_of(&program, &format!("list-{number}"), &platforms);
+        for os in ["", "windows"] {
+            for arch in ["", "amd64", "arm", "arm64", "s390x"] {
+                for variant in ["", "v1", "v3", "v6", "v7", "v8", "v9"] {
+                    let options = [("os", os), ("arch", arch), ("variant", variant)];
+                    // An option without a text is given, too.
+                    let options = options.map(|(name, text)| format!("--override-{name}={text}"));
+                    let out = |of: &str| program.path(&format!("{of}-{number}-{os}-{arch}-{variant}"));
+                    let copy = |out: &Path| {
+                        let last =
+                            ["copy".to_owned(), "--quiet".to_owned(), layout.clone(), format!("dir:{}", out.display())];
+                        [&["--insecure-policy".to_owned()][..], &options, &last].concat()
+                    };
+                    let (theirs, ours) = (out("skopeo"), out("vmroot"));
+                    let judge = Command::new("skopeo").args(copy(&theirs)).output().unwrap();
+                    if !judge.status.success() {
+                        // vmroot also takes images that run on the platform by another name.
+                        continue;
+                    }
+                    program.ok(copy(&ours));
+                    let manifest = |path: &Path| fs::read_to_string(path.join("manifest.json")).unwrap();
+                    assert_eq!(manifest(&ours), manifest(&theirs), "{options:?} of {list:?}");
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(compared > 60, "{compared}");
 }

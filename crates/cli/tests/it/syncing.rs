@@ -1,7 +1,7 @@
 //! `sync` between registries, directories and layouts, and from a list; and names of copies in a registry.
 
 use vmroot_model::Digest;
-use vmroot_testkit::registry::Registry;
+use vmroot_testkit::registry::{Fault, Registry, Rule};
 
 use crate::program::Program;
 
@@ -58,6 +58,50 @@ fn a_repository_is_mirrored_and_a_shared_blob_crosses_once() {
     program.ok(&arguments);
     let writes = |method: &str| matches!(method, "POST" | "PUT" | "PATCH");
     assert!(!to.requests().iter().any(|request| writes(&request.method)), "{:?}", to.requests());
+}
+
+#[test]
+fn a_destination_is_asked_for_its_tags_once() {
+    let program = Program::new();
+    let from = Registry::start();
+    for number in 0..8 {
+        program.ok(["copy", DEMO, &format!("docker://{}/demo:{number}", from.host())]);
+    }
+    let repository = format!("{}/demo", from.host());
+    let heads = |to: &Registry| {
+        let requests = to.requests();
+        let heads = requests.iter().filter(|it| it.method == "HEAD" && it.path.contains("/manifests/"));
+        (heads.count(), to.count("/tags/list"))
+    };
+    let tags = |tags: &str| Rule::on("/tags/list").fault(Fault::Status(200, Vec::new(), tags.to_owned()));
+    let refusal = |status| Rule::on("/tags/list").fault(Fault::Status(status, Vec::new(), String::new()));
+    let endless = Fault::Status(200, vec![("Link", "<?last=a>; rel=next".to_owned())], r#"{"tags":["a"]}"#.to_owned());
+    for (rule, expected) in [
+        // The tag that is listed is asked for.
+        (None, (1, 1)),
+        // A list without the tag costs a shortcut, one with tags that do not exist costs requests.
+        (Some(tags(r#"{"tags":[]}"#)), (0, 1)),
+        (Some(tags(r#"{"tags":["0","1","2","3","4","5","6","7"]}"#)), (8, 1)),
+        // Without a list, each is asked for.
+        (Some(tags("no list")), (8, 1)),
+        (Some(refusal(401)), (8, 1)),
+        (Some(refusal(404)), (8, 1)),
+        (Some(refusal(405)), (8, 1)),
+        (Some(refusal(500)), (8, 1)),
+        (Some(Rule::on("/tags/list").fault(endless)), (8, 2)),
+    ] {
+        let to = Registry::start();
+        program.ok(["copy", DEMO, &format!("docker://{}/demo:5", to.host())]);
+        let name = format!("{rule:?}");
+        rule.into_iter().for_each(|rule| to.misbehave(rule));
+        to.clear_requests();
+        program.ok(["sync", "--src=docker", "--dest=docker", &repository, &to.host()]);
+        assert_eq!(heads(&to), expected, "{name}");
+        for number in 0..8 {
+            let number = number.to_string();
+            assert_eq!(digest(&to, "demo", &number), digest(&from, "demo", &number), "{name}: {number}");
+        }
+    }
 }
 
 #[test]
@@ -144,5 +188,36 @@ fn names_of_a_copy_in_a_registry() {
     program.ok(["copy", "--all", DEMO, &format!("{name}@{}", one.unwrap())]);
     let both = program.fails(2, ["copy", DEMO, &format!("{name}:one@{wrong}")]);
     assert!(both.contains("a tag or a digest, not both"), "{both}");
-    program.fails(2, ["copy", "--dest-compress-level=3", DEMO, &format!("{name}:level")]);
+    program.fails(2, ["copy", "--dest-compress-level=10", DEMO, &format!("{name}:level")]);
+}
+
+#[test]
+fn a_plain_layer_is_not_compressed_again_if_the_registry_has_it() {
+    let program = Program::new();
+    let archive = format!("docker-archive:{}:demo:1", program.path("demo.tar").display());
+    program.ok(["copy", DEMO, &archive]);
+    let (registry, other) = (Registry::start(), Registry::start());
+    let push = |to: &Registry, name: &str, options: &[&str]| {
+        to.clear_requests();
+        let target = format!("docker://{}/{name}", to.host());
+        program.ok([&["copy"][..], options, &[&archive, &target]].concat());
+        to.requests().iter().filter(|it| it.method == "POST").count()
+    };
+    // The layers and the config.
+    let first = push(&registry, "demo:1", &[]);
+    assert!(first > 1, "{first}");
+    assert_eq!(push(&registry, "demo:2", &[]), 0);
+    assert_eq!(digest(&registry, "demo", "1"), digest(&registry, "demo", "2"));
+    assert_eq!(push(&other, "demo:1", &[]), first, "another registry lacks them");
+    assert!(push(&registry, "demo:3", &["--dest-compress-format=zstd"]) > 0, "there is no form with zstd");
+    assert_eq!(push(&registry, "demo:4", &["--dest-compress-format=zstd"]), 0);
+    assert_eq!(digest(&registry, "demo", "3"), digest(&registry, "demo", "4"));
+    // The copies are whole.
+    for tag in ["2", "4"] {
+        program.ok([
+            "copy",
+            &format!("docker://{}/demo:{tag}", registry.host()),
+            &format!("dir:{}", program.path(tag).display()),
+        ]);
+    }
 }

@@ -1,8 +1,11 @@
 //! Blobs that are damaged, fail midway, are foreign, or are recompressed.
 
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use serde_json::json;
 use vmroot_compress::Target;
-use vmroot_copy::{Compression, CopyOptions, Error};
+use vmroot_copy::{Compression, Copier, CopyOptions, CopyProgress, Error};
 use vmroot_errors::ErrorKind;
 use vmroot_model::{Digest, MediaType};
 use vmroot_testkit::image::{Compression as Packing, Format};
@@ -102,6 +105,31 @@ fn a_broken_connection_is_tried_again() {
         copy(&source, &destination, zstd_or_not).unwrap();
         assert_eq!(source.opened(&broken), 4);
         destination.top();
+    }
+}
+
+#[test]
+fn a_delay_of_the_options_does_not_grow() {
+    let image = image("amd64");
+    let (source, destination) = (MemorySource::of_image(&image), MemoryDestination::new());
+    source.fail(image.layers[0].digest, [Fault::Cut(7); 3]);
+    let mut options = options();
+    options.retry_delay = Some(Duration::from_millis(1));
+    let messages = Arc::new(Messages::default());
+    Copier::new(options).with_progress(messages.clone()).copy(&source, &destination).unwrap();
+    let messages = messages.0.lock().unwrap();
+    let pauses: Vec<&str> =
+        messages.iter().filter_map(|text| text.rsplit_once("trying again in ")).map(|it| it.1).collect();
+    assert_eq!(pauses, ["0.001 s"; 3]);
+}
+
+/// The messages of a copy.
+#[derive(Default)]
+struct Messages(Mutex<Vec<String>>);
+
+impl CopyProgress for Messages {
+    fn message(&self, message: &str) {
+        self.0.lock().unwrap().push(message.to_owned());
     }
 }
 

@@ -49,7 +49,7 @@ fn a_cancelled_copy_does_not_wait_for_its_next_try() {
     let mut source = MemorySource::of_image(&image);
     source.fail(image.layers[0].digest, [Fault::Cut(1); 5]);
     let mut options = options();
-    options.retry_delay = std::time::Duration::from_secs(3600);
+    options.retry_delay = Some(std::time::Duration::from_secs(3600));
     let (cancel, reads) = (options.cancel.clone(), AtomicUsize::new(0));
     source.before_read = Some(Arc::new(move || {
         if reads.fetch_add(1, Ordering::Relaxed) == 1 {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vmroot_copy::{CopyOptions, Error, ListForm, Selection};
 use vmroot_errors::ErrorKind;
-use vmroot_model::{Algorithm, Digest, Hasher, MediaType, Platform};
+use vmroot_model::{Algorithm, Digest, Hasher, ManifestFormat, MediaType, Platform};
 use vmroot_testkit::image::{Format, Index, IndexBuilder};
 use vmroot_transport::ManifestPlace;
 
@@ -213,4 +213,23 @@ fn a_list_that_the_destination_has_without_its_images() {
     let report = copy(&source, &destination, options()).unwrap();
     assert!(!report.was_present);
     assert_eq!(destination.state().documents.len(), 7);
+}
+
+#[test]
+fn a_docker_list_has_no_attestations() {
+    let source = MemorySource::of_index(&attested());
+    let destination = MemoryDestination::new();
+    let mut options = options();
+    options.format = Some(ManifestFormat::Schema2);
+    let report = copy(&source, &destination, options.clone()).unwrap();
+    let (.., list) = destination.top();
+    assert_eq!(entries(&list).len(), 3);
+    let architecture = |entry: &Value| entry["platform"]["architecture"].as_str().unwrap().to_owned();
+    let architectures: Vec<String> = list["manifests"].as_array().unwrap().iter().map(architecture).collect();
+    assert_eq!(architectures, ["amd64", "arm64", "s390x"]);
+    assert!(report.losses.iter().any(|loss| loss.contains("3 attestations are omitted")), "{:?}", report.losses);
+    // An image whose digest must stay is not converted.
+    options.preserve_digests = true;
+    let report = copy(&source, &MemoryDestination::new(), options).unwrap();
+    assert_eq!(report.manifest.digest, report.source);
 }

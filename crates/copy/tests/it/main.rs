@@ -20,7 +20,7 @@ use source::MemorySource;
 /// Returns options without pauses.
 fn options() -> CopyOptions {
     let mut options = CopyOptions::default();
-    options.retry_delay = std::time::Duration::ZERO;
+    options.retry_delay = Some(std::time::Duration::ZERO);
     options.selection = Selection::All;
     options
 }

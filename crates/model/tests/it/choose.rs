@@ -91,6 +91,17 @@ fn an_empty_platform_is_the_last_resort() {
 }
 
 #[test]
+fn an_index_of_artifacts_gives_its_first() {
+    let artifact = |number| entry(number, "", r#","artifactType":"application/vnd.example.sbom""#);
+    let of = |entries: &[String]| index(&format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(",")));
+    assert_eq!(chosen(&of(&[artifact(0), artifact(1)]), "linux/amd64", false), Some(0));
+    for image in ["linux/amd64", "linux/x86_64", ""] {
+        assert_eq!(chosen(&of(&[artifact(0), entry(1, image, "")]), "linux/amd64", false), Some(1), "{image:?}");
+    }
+    assert_eq!(chosen(&of(&[entry(0, "unknown/unknown", "")]), "linux/amd64", false), None);
+}
+
+#[test]
 fn equal_platforms_differ_by_compression() {
     let entries = [
         entry(0, "linux/amd64", ""),

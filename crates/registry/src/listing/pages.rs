@@ -28,6 +28,8 @@ pub(crate) struct Pages {
     /// The expected document, for messages.
     expected: &'static str,
     seen: HashSet<Url>,
+    /// The maximum length of all pages together, in bytes.
+    limit: u64,
     /// The number of bytes of the pages so far.
     length: u64,
     /// The number of the last pages without a new entry.
@@ -51,7 +53,17 @@ impl Pages {
     /// Returns the pages from the one of `request` on.
     pub(crate) fn new(request: HttpRequest, expected: &'static str) -> Self {
         let url = redacted(&request.url);
-        Self { next: Some(request), url, expected, seen: HashSet::new(), length: 0, stale: 0 }
+        Self { next: Some(request), url, expected, seen: HashSet::new(), limit: LIST_LIMIT, length: 0, stale: 0 }
+    }
+
+    /// Returns the pages with another limit on their length together, in bytes.
+    pub(crate) fn within(self, limit: u64) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// Returns whether the last page was read.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.next.is_none()
     }
 
     /// Requests the next page with `send`. Returns `None` after the last one.
@@ -67,7 +79,7 @@ impl Pages {
         if self.stale >= STALE_PAGE_LIMIT {
             return Err(failed(format!("{STALE_PAGE_LIMIT} pages in a row have nothing new (STALE_PAGE_LIMIT)")));
         }
-        let left = LIST_LIMIT - self.length;
+        let left = self.limit - self.length;
         let page = send(&request, &|response| Page::read(response, left))?;
         self.length += page.bytes.len() as u64;
         if let Some(target) = page.next() {

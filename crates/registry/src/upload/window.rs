@@ -18,7 +18,9 @@ const SPENT_LIMIT: usize = 4;
 
 /// A queue of bytes that keeps those that were sent last, so that an interrupted upload can continue.
 ///
-/// One thread adds bytes at the end and waits while too many are unsent. The body of a request takes them.
+/// One thread adds bytes at the end and waits while too many are unsent. The body of a request takes them. The threads
+/// wake each other only if one waits, and the reader only once half of the queue is sent: a wake-up for each buffer
+/// would cost a system call and a switch of threads.
 #[derive(Debug)]
 pub(super) struct Window {
     /// The maximum number of sent bytes that are kept.
@@ -49,6 +51,10 @@ struct State {
     is_closed: bool,
     /// The body waits for the reader.
     is_starved: bool,
+    /// The reader waits until bytes are taken.
+    is_reader_waiting: bool,
+    /// [`Window::wait_for`] waits for bytes.
+    is_awaited: bool,
     /// The time at which the body last took bytes.
     last_taken: Instant,
     waker: Option<Waker>,
@@ -70,6 +76,12 @@ impl State {
                 self.spent.push(bytes);
             }
         }
+    }
+
+    /// Returns whether a reader that has waited goes on.
+    fn has_room(&self) -> bool {
+        let unsent = self.end.saturating_sub(self.next);
+        if self.is_awaited { unsent < self.capacity } else { unsent <= self.capacity / 2 }
     }
 
     fn wake(&mut self) {
@@ -101,6 +113,8 @@ impl Window {
             has_failed: false,
             is_closed: false,
             is_starved: false,
+            is_reader_waiting: false,
+            is_awaited: false,
             last_taken: Instant::now(),
             waker: None,
         };
@@ -119,8 +133,12 @@ impl Window {
     /// Adds bytes at the end, once few enough are unsent. Returns false if no more are needed.
     pub(super) fn push(&self, bytes: Bytes, cancel: &Cancel) -> Result<bool> {
         let mut state = self.state();
-        while !state.is_closed && state.end - state.next >= state.capacity {
-            state = self.wait(state, cancel)?;
+        if state.end.saturating_sub(state.next) >= state.capacity {
+            state.is_reader_waiting = true;
+            while !state.is_closed && !state.has_room() {
+                state = self.wait(state, cancel)?;
+            }
+            state.is_reader_waiting = false;
         }
         if state.is_closed {
             return Ok(false);
@@ -130,7 +148,9 @@ impl Window {
         state.chunks.push_back((offset, bytes));
         state.trim(self.kept);
         state.wake();
-        self.changed.notify_all();
+        if state.is_awaited {
+            self.changed.notify_all();
+        }
         Ok(true)
     }
 
@@ -185,10 +205,12 @@ impl Window {
         let mut state = self.state();
         state.next = offset;
         state.capacity = length.max(QUEUE_LIMIT);
+        state.is_awaited = true;
         self.changed.notify_all();
         loop {
             let ready = state.end.saturating_sub(offset);
             if ready >= length || state.is_finished || state.has_failed {
+                state.is_awaited = false;
                 return Ok(Ready { length: ready.min(length), is_last: state.is_finished && ready <= length });
             }
             state = self.wait(state, cancel)?;
@@ -236,7 +258,9 @@ impl Window {
         state.is_starved = false;
         state.last_taken = Instant::now();
         state.trim(self.kept);
-        self.changed.notify_all();
+        if state.is_reader_waiting && state.has_room() {
+            self.changed.notify_all();
+        }
         Poll::Ready(Ok(Some(bytes)))
     }
 
@@ -338,6 +362,28 @@ mod tests {
         assert!(!window.push(large, &Cancel::new()).unwrap());
         window.finish();
         assert!(!window.has_failed(), "the sender ended first");
+    }
+
+    #[test]
+    fn a_waiting_reader_goes_on_once_half_of_the_queue_is_sent_or_a_chunk_wants_more() {
+        let window = Window::new(0);
+        let quarter = Bytes::from(vec![0; QUEUE_LIMIT as usize / 4]);
+        let push = || assert!(window.push(quarter.clone(), &Cancel::new()).unwrap());
+        (0..4).for_each(|_| push());
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(push);
+            let body = window.rewind(0).unwrap();
+            assert!(take(&window, body, None).is_ready() && !window.state().has_room());
+            assert!(take(&window, body, None).is_ready());
+            reader.join().unwrap();
+            push();
+            // Four quarters are unsent again. A chunk needs five.
+            let reader = scope.spawn(push);
+            let wanted = QUEUE_LIMIT / 4 * 5;
+            let ready = window.wait_for(QUEUE_LIMIT / 2, wanted, &Cancel::new()).unwrap();
+            assert_eq!(ready, Ready { length: wanted, is_last: false });
+            reader.join().unwrap();
+        });
     }
 
     fn fails(window: &Window, body: u64, end: Option<u64>) -> bool {

@@ -117,6 +117,36 @@ fn names_that_are_no_tags_are_omitted() {
 }
 
 #[test]
+fn a_list_is_read_only_if_it_is_short() {
+    let within = |fixture: &Fixture, pages| client().tags_within(&fixture.reference(), pages);
+    let fixture = Fixture::of(Registry::start(), 10);
+    fixture.registry.configure(Features { page_size: 3, ..Features::default() });
+    for number in 0..4 {
+        fixture.registry.put_manifest(NAME, Some(&format!("v{number}")), MANIFEST_TYPE, MANIFEST);
+    }
+    let all = within(&fixture, 2).unwrap().unwrap();
+    assert!(all.len() == 5 && all.contains("latest"), "{all:?}");
+    assert_eq!(within(&fixture, 1).unwrap(), None, "there is another page");
+    assert_eq!(fixture.registry.count(TAGS), 3);
+    // A repository that the registry does not know.
+    let unknown = r#"{"errors":[{"code":"NAME_UNKNOWN","message":"no"}]}"#;
+    fixture.registry.misbehave(Rule::on(TAGS).times(1).fault(Fault::Status(404, Vec::new(), unknown.to_owned())));
+    assert_eq!(within(&fixture, 1).unwrap(), Some(Default::default()));
+    // Too long, endless, and other failures, which are not retried.
+    let long = format!(r#"{{"tags":["{}"]}}"#, "x".repeat(1 << 20));
+    fixture.registry.misbehave(Rule::on(TAGS).times(1).fault(body(&long)));
+    assert_eq!(within(&fixture, 1).unwrap(), None);
+    fixture.registry.misbehave(Rule::on(TAGS).times(2).fault(page(r#"{"tags":["a"]}"#, "<?x=y>; rel=next")));
+    assert!(within(&fixture, 3).is_err(), "a loop");
+    for status in [400, 401, 403, 404, 405, 429, 500, 503] {
+        fixture.registry.clear_requests();
+        fixture.registry.misbehave(Rule::on(TAGS).times(1).fault(Fault::Status(status, Vec::new(), String::new())));
+        assert!(within(&fixture, 1).is_err(), "{status}");
+        assert_eq!(fixture.registry.count(TAGS), 1, "{status}");
+    }
+}
+
+#[test]
 fn loops_and_endless_lists_end() {
     let fixture = Fixture::new();
     fixture.registry.misbehave(Rule::on(TAGS).fault(page(r#"{"tags":["a"]}"#, "<?x=y>; rel=next")));

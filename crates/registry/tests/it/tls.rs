@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 use vmroot_model::Reference;
+use vmroot_registry::tls::{TlsDetails, TlsVersion};
 use vmroot_registry::{Client, ClientOptions, Error};
 use vmroot_testkit::registry::{CA_PEM, Fault, PlainAnswer, Registry, Rule};
 use vmroot_testkit::skip;
@@ -99,6 +100,11 @@ struct OpenSsl {
 
 impl OpenSsl {
     fn start(certificate: &Certificate) -> Self {
+        Self::start_with(certificate, &[])
+    }
+
+    /// Starts a server with further options.
+    fn start_with(certificate: &Certificate, options: &[&str]) -> Self {
         // The port stays free, because the system does not reuse ports that soon.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut process = Command::new("openssl")
@@ -106,6 +112,7 @@ impl OpenSsl {
             .arg(&certificate.key)
             .arg("-cert")
             .arg(&certificate.path)
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -122,8 +129,13 @@ impl OpenSsl {
     }
 
     fn get(&self, host: &str, trusted: &Certificate) -> Result<Vec<u8>, Error> {
+        self.get_with(host, trusted, TlsDetails::default())
+    }
+
+    fn get_with(&self, host: &str, trusted: &Certificate, tls: TlsDetails) -> Result<Vec<u8>, Error> {
         let reference = Reference::parse(&format!("{host}:{}/{NAME}", self.port)).unwrap();
-        client_trusting(&trusted.path)?.manifest(&reference).map(|fetched| fetched.bytes)
+        let client = Client::new(ClientOptions { ca_files: vec![trusted.path.clone()], tls, ..options() })?;
+        client.manifest(&reference).map(|fetched| fetched.bytes)
     }
 }
 
@@ -168,5 +180,37 @@ fn a_named_certificate_must_match_the_host_and_be_valid_now() {
             let error = assert_message(OpenSsl::start(&named).get("127.0.0.1", &named), &["https://127.0.0.1", text]);
             assert!(matches!(error, Error::Certificate { .. }), "{error:?}");
         }
+    }
+}
+
+#[test]
+fn only_the_allowed_parts_of_tls_are_used() {
+    if skip::needs_program("openssl") {
+        return;
+    }
+    let directory = TempDir::new().unwrap();
+    let named = self_signed(directory.path(), "self", &[NAMES], 2);
+    let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+    let new_only = TlsDetails::new(Some(TlsVersion::Tls13), None, None).unwrap();
+    let one_suite = TlsDetails::new(None, names(&["TLS_CHACHA20_POLY1305_SHA256"]), None).unwrap();
+    let old_suite = TlsDetails::new(None, names(&["TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"]), None).unwrap();
+    let one_group = TlsDetails::new(None, None, names(&["secp384r1"])).unwrap();
+    let server = OpenSsl::start(&named);
+    let page =
+        |tls: &TlsDetails| String::from_utf8(server.get_with("127.0.0.1", &named, tls.clone()).unwrap()).unwrap();
+    assert!(page(&new_only).contains("New, TLSv1.3, Cipher is "));
+    assert!(page(&one_suite).contains("Cipher is TLS_CHACHA20_POLY1305_SHA256"));
+    assert!(page(&old_suite).contains("New, TLSv1.2, Cipher is ECDHE-ECDSA-AES256-GCM-SHA384"));
+    page(&one_group);
+    // Servers that have nothing of it.
+    for (options, tls) in [
+        (&["-tls1_2"][..], &new_only),
+        (&["-ciphersuites", "TLS_AES_128_GCM_SHA256", "-tls1_3"], &one_suite),
+        (&["-tls1_3"], &old_suite),
+        (&["-groups", "P-256"], &one_group),
+    ] {
+        let server = OpenSsl::start_with(&named, options);
+        assert!(server.get_with("127.0.0.1", &named, tls.clone()).is_err(), "{options:?}");
+        assert!(server.get("127.0.0.1", &named).is_ok(), "{options:?}");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
-use vmroot_registry::tls::{Unverified, provider};
+use vmroot_registry::tls::{TlsDetails, Unverified};
 
 use super::DaemonOptions;
 use crate::{Error, Result};
@@ -22,7 +22,7 @@ pub(super) fn config(options: &DaemonOptions) -> Result<ClientConfig> {
             roots.add(certificate).map_err(|error| failed(&path, error.to_string()))?;
         }
     }
-    let builder = builder()?;
+    let builder = builder(&options.tls)?;
     let builder = if options.insecure {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified))
     } else {
@@ -41,11 +41,11 @@ pub(super) fn config(options: &DaemonOptions) -> Result<ClientConfig> {
 
 /// Creates a configuration for a connection without TLS.
 pub(super) fn unused() -> Result<ClientConfig> {
-    Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+    Ok(builder(&TlsDetails::default())?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
-fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>> {
-    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+fn builder(details: &TlsDetails) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>> {
+    let builder = ClientConfig::builder_with_provider(details.provider()).with_protocol_versions(details.versions());
     builder.map_err(|error| Error::Certificates { path: PathBuf::from("TLS"), reason: error.to_string() })
 }
 

@@ -1,11 +1,13 @@
 //! The destination for repositories of registries.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use vmroot_errors::with_causes;
 use vmroot_model::{Descriptor, Digest, Document, MediaType, Reference, manifest_digest};
 use vmroot_registry::{Client, ReferrerChange, UploadBody};
 
+use super::ListedTags;
 use crate::{Accepts, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
 
 /// A name in a repository of a registry, as a destination.
@@ -20,6 +22,8 @@ pub struct RegistryDestination {
     untagged: bool,
     /// More tags for the same image.
     additional_tags: Vec<String>,
+    /// The tags that the repository has.
+    listed: Option<Arc<ListedTags>>,
 }
 
 impl RegistryDestination {
@@ -30,12 +34,12 @@ impl RegistryDestination {
             (None, None) => reference.with_tag("latest").expect("latest is a tag"),
             _ => reference,
         };
-        Self { client, reference, untagged: false, additional_tags: Vec::new() }
+        Self { client, reference, untagged: false, additional_tags: Vec::new(), listed: None }
     }
 
     /// Creates a destination in the repository of `reference` for an image without a tag.
     pub fn untagged(client: Client, reference: Reference) -> Self {
-        Self { client, reference, untagged: true, additional_tags: Vec::new() }
+        Self { client, reference, untagged: true, additional_tags: Vec::new(), listed: None }
     }
 
     /// Returns a destination that gives the image more tags.
@@ -50,6 +54,11 @@ impl RegistryDestination {
         }
         self.additional_tags = tags;
         Ok(self)
+    }
+
+    /// Returns a destination that asks for its image only if its tag is among those of the repository.
+    pub fn with_listed_tags(self, tags: Arc<ListedTags>) -> Self {
+        Self { listed: Some(tags), ..self }
     }
 
     /// Returns the names under which the registry stores the top document.
@@ -125,6 +134,9 @@ impl ImageDestination for RegistryDestination {
 
     fn current(&self) -> Result<Option<Digest>> {
         if self.untagged || !self.additional_tags.is_empty() {
+            return Ok(None);
+        }
+        if self.listed.as_ref().is_some_and(|listed| listed.lacks(&self.client, &self.reference)) {
             return Ok(None);
         }
         Ok(known(self.client.head_manifest(&self.reference))?.and_then(|head| head.digest))

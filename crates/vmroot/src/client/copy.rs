@@ -1,10 +1,15 @@
 //! Copies of images between registries, archives, layouts, directories and the cache.
 
-use vmroot_copy::{Copier, CopyOptions, CopyReport};
+use std::sync::Arc;
+
+use vmroot_copy::{Copier, CopyOptions, CopyReport, LayerVariants};
 use vmroot_transport::{DestinationOptions, ImageDestination, ImageName, ImageSource, open_destination};
 
 use super::Client;
 use crate::Result;
+
+/// The file in the cache with the compressed forms of layers (docs/formats/cache.md).
+const VARIANTS: &str = "variants";
 
 impl Client {
     /// Copies an image, a list or an artifact. Both names are `TRANSPORT:details`; the images are not stored in the
@@ -39,7 +44,13 @@ impl Client {
         let destination = self.open_destination(&destination, &DestinationOptions::new(self.temporary_dir()))?;
         let mut options = options.clone();
         options.cancel = self.cancel().clone();
-        Ok(Copier::new(options).copy(&*source, &*destination)?)
+        Ok(self.copier(options).copy(&*source, &*destination)?)
+    }
+
+    /// Returns a copier that knows which compressed layers earlier copies have written.
+    pub fn copier(&self, options: CopyOptions) -> Copier {
+        let file = self.store.options().directory.join(VARIANTS);
+        Copier::new(options).with_variants(Arc::new(LayerVariants::in_file(file)))
     }
 
     /// Opens the source of an image, for a [`Copier`].
@@ -64,8 +75,14 @@ impl Client {
         options: &DestinationOptions,
     ) -> Result<Box<dyn ImageDestination>> {
         match name {
-            ImageName::Docker(reference) => self.repository_destination(reference, false, options),
-            ImageName::Untagged(reference) => self.repository_destination(reference, true, options),
+            #[cfg(feature = "registry")]
+            ImageName::Docker(reference) => Ok(Box::new(self.repository_destination(reference, false, options)?)),
+            #[cfg(feature = "registry")]
+            ImageName::Untagged(reference) => Ok(Box::new(self.repository_destination(reference, true, options)?)),
+            #[cfg(not(feature = "registry"))]
+            ImageName::Docker(reference) | ImageName::Untagged(reference) => {
+                Err(crate::Error::no_registry(reference.clone()))
+            }
             ImageName::Cache(name) => {
                 let reference = vmroot_model::Reference::parse(name)?;
                 Ok(Box::new(self.store.destination(&reference, &self.progress)))
@@ -79,12 +96,12 @@ impl Client {
     }
 
     #[cfg(feature = "registry")]
-    fn repository_destination(
+    pub(super) fn repository_destination(
         &self,
         reference: &vmroot_model::Reference,
         untagged: bool,
         options: &DestinationOptions,
-    ) -> Result<Box<dyn ImageDestination>> {
+    ) -> Result<vmroot_transport::RegistryDestination> {
         use vmroot_transport::RegistryDestination;
 
         if reference.tag().is_some() && reference.digest().is_some() {
@@ -98,16 +115,6 @@ impl Client {
             false => RegistryDestination::new(client, reference.clone()),
         };
         let tags = options.additional_tags.iter().filter_map(|it| it.tag_or_default()).map(str::to_owned).collect();
-        Ok(Box::new(destination.with_additional_tags(tags)?))
-    }
-
-    #[cfg(not(feature = "registry"))]
-    fn repository_destination(
-        &self,
-        reference: &vmroot_model::Reference,
-        _untagged: bool,
-        _options: &DestinationOptions,
-    ) -> Result<Box<dyn ImageDestination>> {
-        Err(crate::Error::no_registry(reference.clone()))
+        Ok(destination.with_additional_tags(tags)?)
     }
 }

@@ -1,10 +1,16 @@
 //! Synchronisation of many images between registries, directories and OCI layouts.
 
+#[cfg(feature = "registry")]
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "registry")]
+use std::sync::Arc;
 
 use vmroot_model::Reference;
-use vmroot_transport::{Archive, Format, ImageName, ImageSelector};
+#[cfg(feature = "registry")]
+use vmroot_transport::ListedTags;
+use vmroot_transport::{Archive, DestinationOptions, Format, ImageDestination, ImageName, ImageSelector};
 
 use super::Client;
 use crate::{Error, Result};
@@ -54,7 +60,55 @@ pub struct SyncItem {
     pub destination: ImageName,
 }
 
+/// The destinations of a synchronisation. Repositories that get several images are asked for their tags once, instead of
+/// once for each image.
+#[derive(Debug)]
+pub struct SyncTargets {
+    client: Client,
+    #[cfg(feature = "registry")]
+    repositories: HashMap<String, Arc<ListedTags>>,
+}
+
+impl SyncTargets {
+    /// Opens a destination of the synchronisation.
+    ///
+    /// # Errors
+    /// As [`Client::open_destination`].
+    pub fn open(&self, destination: &ImageName) -> Result<Box<dyn ImageDestination>> {
+        let options = DestinationOptions::new(self.client.temporary_dir());
+        #[cfg(feature = "registry")]
+        if let ImageName::Docker(reference) = destination
+            && let Some(listed) = self.repositories.get(&reference.name())
+        {
+            let opened = self.client.repository_destination(reference, false, &options)?;
+            return Ok(Box::new(opened.with_listed_tags(Arc::clone(listed))));
+        }
+        self.client.open_destination(destination, &options)
+    }
+}
+
 impl Client {
+    /// Returns the destinations of copies that [`Self::plan_sync`] has planned. Each is opened when it is needed.
+    pub fn sync_targets<'a>(&self, destinations: impl IntoIterator<Item = &'a ImageName>) -> SyncTargets {
+        #[cfg(feature = "registry")]
+        let repositories = {
+            let mut counts: HashMap<String, usize> = HashMap::new();
+            for name in destinations {
+                if let ImageName::Docker(reference) = name {
+                    *counts.entry(reference.name()).or_default() += 1;
+                }
+            }
+            counts.into_iter().map(|(name, count)| (name, Arc::new(ListedTags::new(count)))).collect()
+        };
+        #[cfg(not(feature = "registry"))]
+        drop(destinations);
+        SyncTargets {
+            client: self.clone(),
+            #[cfg(feature = "registry")]
+            repositories,
+        }
+    }
+
     /// Returns the copies that synchronise a destination with a source, in the order of the source.
     ///
     /// # Errors

@@ -127,6 +127,7 @@ impl Client {
         }
         options.cert_dir.clone_from(daemon_cert_dir);
         options.insecure = *daemon_insecure;
+        options.tls = self.registry().options().tls.clone();
         options.cancel = self.cancel().clone();
         options
     }

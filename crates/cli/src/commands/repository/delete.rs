@@ -23,9 +23,6 @@ pub(crate) fn delete(context: &Context, arguments: &DeleteArguments) -> anyhow::
     if let Some(text) = name.and_then(|name| other_command(image, &name)) {
         return Err(UsageError(text).into());
     }
-    if arguments.shared_blob_dir.is_some() {
-        return Err(UsageError("--shared-blob-dir is for images of oci:".to_owned()).into());
-    }
     delete_in_registry(context, &parse_image(image)?)
 }
 
