@@ -183,7 +183,7 @@ impl Job<'_> {
         manifest.layers().iter().enumerate().map(task).collect()
     }
 
-    /// Returns the compression of a layer: by its bytes if the source can read these at no cost, else by its media type.
+    /// Returns the compression of a layer: by its bytes if the source reads these at little cost, else by its media type.
     fn compression_of(&self, blob: &Descriptor) -> Result<Option<LayerCompression>> {
         let Some(stated) = blob.media_type.layer_compression() else { return Ok(None) };
         Ok(match self.source.sniff(blob).map_err(|error| self.source_error(error))? {

@@ -3,12 +3,14 @@
 mod destination;
 mod fallback;
 
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use vmroot_compress::Compression;
 use vmroot_errors::{ErrorKind, with_causes};
-use vmroot_model::{Descriptor, Digest, Reference};
+use vmroot_model::{Descriptor, Digest, LayerCompression, Reference};
 use vmroot_registry::Client;
 
 use crate::{BlobBody, Error, ImageSource, RawManifest, Result};
@@ -158,6 +160,18 @@ impl ImageSource for RegistrySource {
     fn blob_size(&self, digest: &Digest) -> Result<u64> {
         let unknown = || Error::Unknown { place: self.name(), digest: *digest };
         self.try_places(|client, reference| client.has_blob(reference, digest)?.ok_or_else(unknown))
+    }
+
+    /// Asks only about a layer that is plain by its media type. Otherwise compressed bytes would be taken for plain ones,
+    /// and those of another compression are decoded by any reader.
+    fn sniff(&self, descriptor: &Descriptor) -> Result<Option<Compression>> {
+        if descriptor.media_type.layer_compression() != Some(LayerCompression::None) {
+            return Ok(None);
+        }
+        let mut start = Vec::new();
+        let body = self.blob(descriptor, 0)?.reader.take(Compression::SNIFF_LEN as u64).read_to_end(&mut start);
+        body.map_err(|error| Error::of_reader(error, self.name(), descriptor.digest))?;
+        Ok(Some(Compression::sniff(&start)))
     }
 
     fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>> {

@@ -47,7 +47,7 @@ pub trait ImageSource: Send + Sync + fmt::Debug {
     ///   read.
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody>;
 
-    /// Returns the compression of a blob by its first bytes, if the source can read these at no cost. The media type of a
+    /// Returns the compression of a blob by its first bytes, if the source can read these at little cost. The media type of a
     /// layer may be wrong.
     ///
     /// # Errors

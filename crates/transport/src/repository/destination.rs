@@ -85,15 +85,15 @@ impl RegistryDestination {
     }
 }
 
-/// Returns the answer to a question that only saves work, or `None` if the registry refuses to answer it: some serve no
-/// HEAD requests, and some accounts may only push. If the refusal has another cause, writing fails for it, too.
+/// Returns the answer to a request that only saves work, or `None` if the registry refuses it: some serve no HEAD requests
+/// or fail to mount blobs, and some accounts may only push. If the refusal has another cause, writing fails for it, too.
 fn known<T>(answer: vmroot_registry::Result<T>) -> Result<Option<T>> {
     use vmroot_registry::Error as Failure;
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(Failure::NotFound { .. }) => Ok(None),
         Err(error @ (Failure::Unauthorized { .. } | Failure::Status { .. })) => {
-            tracing::info!(error = with_causes(&error), "the registry does not say what it has");
+            tracing::info!(error = with_causes(&error), "the registry refuses a request that would save work");
             Ok(None)
         }
         Err(error) => Err(error.into()),
@@ -147,7 +147,7 @@ impl ImageDestination for RegistryDestination {
             return Ok(Reuse::Present);
         }
         for origin in origins {
-            if self.client.mount_blob(&self.reference, &blob.digest, origin)? {
+            if known(self.client.mount_blob(&self.reference, &blob.digest, origin))? == Some(true) {
                 return Ok(Reuse::Mounted);
             }
         }
