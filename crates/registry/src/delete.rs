@@ -67,7 +67,8 @@ impl Client {
     /// As for [`Self::manifest`].
     pub fn digest(&self, reference: &Reference) -> Result<Digest> {
         let stated = match self.head_manifest(reference) {
-            Ok(head) => head.digest,
+            // If another digest than the requested one is stated, the bytes decide.
+            Ok(head) => head.digest.filter(|stated| reference.digest().is_none_or(|wanted| wanted == stated)),
             // Some registries do not support HEAD.
             Err(Error::Status { status: 400 | 405 | 501, .. }) => None,
             Err(error) => return Err(error),

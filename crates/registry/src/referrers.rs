@@ -103,6 +103,7 @@ impl Client {
                 }
                 Err(error) => return Err(error),
             };
+            let claims_index = claims_index(page.media_type.as_deref());
             match parse_index(page.redacted_url(), page.bytes, page.media_type.as_deref()) {
                 Ok(index) => {
                     let new = index.manifests().iter().filter(|entry| seen.insert(entry.digest));
@@ -112,7 +113,7 @@ impl Client {
                     pages.note_news(listed.len() > before);
                 }
                 // A web page for any path.
-                Err(error) if listed.is_none() => {
+                Err(error) if listed.is_none() && !claims_index => {
                     tracing::debug!(error = with_causes(&error), "the registry has no list of referrers");
                     return Ok(None);
                 }
@@ -136,6 +137,7 @@ impl Client {
         };
         match parse_index(url, bytes, media_type.as_deref()) {
             Ok(index) => Ok(index.manifests().to_vec()),
+            Err(error) if claims_index(media_type.as_deref()) => Err(error),
             Err(error) => {
                 tracing::debug!(error = with_causes(&error), "the fallback tag is not a list of referrers");
                 Ok(Vec::new())
@@ -299,6 +301,13 @@ fn artifact_type_of(document: &Document) -> Option<MediaType> {
 fn fallback_tag(subject: &Digest) -> String {
     let hex = subject.hex();
     format!("{}-{}", subject.algorithm().name(), &hex[..hex.len().min(64)])
+}
+
+/// Returns whether a response is an index by its type. If it is malformed, its entries must not be taken for missing ones:
+/// they may be signatures.
+fn claims_index(media_type: Option<&str>) -> bool {
+    let essence = media_type.and_then(|it| it.split(';').next()).unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(MediaType::OCI_INDEX.as_str())
 }
 
 fn parse_index(url: String, bytes: Vec<u8>, media_type: Option<&str>) -> Result<Index> {

@@ -278,6 +278,12 @@ fn digests_are_known_without_the_bytes() {
     }
     let gone = at(&fixture.registry, "gone");
     assert!(matches!(client().digest(&gone), Err(Error::NotFound { .. })));
+
+    // The digest that a reference names is not replaced by another one.
+    let other = Digest::of(b"other").to_string();
+    fixture.registry.misbehave(Rule::on(MANIFESTS).fault(Fault::Header("Docker-Content-Digest", other)));
+    let pinned = fixture.reference().with_digest(fixture.manifest);
+    assert!(matches!(client().digest(&pinned), Err(Error::DigestMismatch { .. })));
 }
 
 #[test]

@@ -117,6 +117,31 @@ fn the_fallback_tag() {
     assert_eq!(digests(&client.referrers(&reference, &subject, None).unwrap()), digests_of(&artifacts[1..]));
 }
 
+/// Signatures that cannot be read are not missing signatures.
+#[test]
+fn a_malformed_list_is_an_error() {
+    let list = |content_type: &str| {
+        let entry = json!({"mediaType": MANIFEST_TYPE, "digest": "sha999:1234", "size": 5});
+        let body = json!({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [entry]}).to_string();
+        Fault::Status(200, vec![("Content-Type", content_type.to_owned())], body)
+    };
+    for (content_type, is_list) in
+        [(INDEX_TYPE, true), (&format!("{INDEX_TYPE}; charset=utf-8"), true), ("text/html", false)]
+    {
+        let (fixture, _) = fixture(Features::default());
+        fixture.registry.misbehave(Rule::on(REFERRERS).fault(list(content_type)));
+        let found = client().referrers(&fixture.reference(), &fixture.manifest, None);
+        assert_eq!(matches!(found, Err(Error::Malformed { .. })), is_list, "{content_type}: {found:?}");
+
+        fixture.registry.behave();
+        fixture.registry.misbehave(Rule::on(REFERRERS).fault(Fault::Status(404, vec![], String::new())));
+        let tag = format!("/manifests/sha256-{}", fixture.manifest.hex());
+        fixture.registry.misbehave(Rule::on(&tag).fault(list(content_type)));
+        let found = client().referrers(&fixture.reference(), &fixture.manifest, None);
+        assert_eq!(matches!(found, Err(Error::Malformed { .. })), is_list, "{content_type}: {found:?}");
+    }
+}
+
 #[test]
 fn a_registry_without_the_list_has_many_forms() {
     let page = r#"<html>Welcome</html>"#.to_owned();
