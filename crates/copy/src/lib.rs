@@ -21,6 +21,7 @@ mod progress;
 mod referrers;
 mod report;
 mod schema1;
+#[cfg(feature = "sync-list")]
 pub mod sync;
 
 pub use copier::Copier;

@@ -13,6 +13,7 @@ mod pull;
 #[cfg(feature = "registry")]
 mod registry;
 mod store;
+#[cfg(feature = "registry")]
 mod sync;
 mod transports;
 
@@ -32,6 +33,7 @@ pub use self::documents::ImageDocuments;
 pub use self::pull::PullOptions;
 #[cfg(feature = "registry")]
 pub use self::registry::{ImageInstance, is_tag_list_refused};
+#[cfg(feature = "registry")]
 pub use self::sync::{SyncDestination, SyncItem, SyncOptions, SyncSource};
 pub use self::transports::TransportOptions;
 #[cfg(feature = "registry")]

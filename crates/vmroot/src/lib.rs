@@ -51,11 +51,12 @@ mod top;
 mod validate;
 
 pub use client::{
-    Client, ClientOptions, CommitLayer, CommitOptions, ImageDocuments, PullOptions, SyncDestination, SyncItem,
-    SyncOptions, SyncSource, TransportOptions, Why,
+    Client, ClientOptions, CommitLayer, CommitOptions, ImageDocuments, PullOptions, TransportOptions, Why,
 };
 #[cfg(feature = "registry")]
-pub use client::{ImageInstance, RegistryConfiguration, is_tag_list_refused};
+pub use client::{
+    ImageInstance, RegistryConfiguration, SyncDestination, SyncItem, SyncOptions, SyncSource, is_tag_list_refused,
+};
 pub use error::{Error, Result};
 pub use name::is_id;
 pub use prebaked::Prebaked;

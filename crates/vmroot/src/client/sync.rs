@@ -88,7 +88,6 @@ impl Client {
         images.into_iter().map(item).collect()
     }
 
-    #[cfg(feature = "registry")]
     fn repository_images(&self, reference: &Reference) -> Result<Vec<(ImageName, String)>> {
         if reference.tag().is_some() || reference.digest().is_some() {
             return Ok(vec![(ImageName::Docker(reference.clone()), reference.to_string())]);
@@ -99,7 +98,6 @@ impl Client {
         Ok(tagged.map(|tagged| (ImageName::Docker(tagged.clone()), tagged.to_string())).collect())
     }
 
-    #[cfg(feature = "registry")]
     fn filtered_images(
         &self,
         reference: &Reference,
@@ -109,20 +107,6 @@ impl Client {
         let chosen = filter.select(&tags);
         let tagged = chosen.iter().filter_map(|tag| reference.with_tag(tag).ok());
         Ok(tagged.map(|tagged| (ImageName::Docker(tagged.clone()), tagged.to_string())).collect())
-    }
-
-    #[cfg(not(feature = "registry"))]
-    fn repository_images(&self, reference: &Reference) -> Result<Vec<(ImageName, String)>> {
-        Err(Error::no_registry(reference.clone()))
-    }
-
-    #[cfg(not(feature = "registry"))]
-    fn filtered_images(
-        &self,
-        reference: &Reference,
-        _filter: vmroot_copy::sync::TagFilter<'_>,
-    ) -> Result<Vec<(ImageName, String)>> {
-        Err(Error::no_registry(reference.clone()))
     }
 
     fn layout_images(&self, path: &Path) -> Result<Vec<(ImageName, String)>> {
