@@ -104,9 +104,14 @@ pub(crate) fn read_body(response: HttpResponse) -> Result<Vec<u8>> {
     response.read_all(ANSWER_LIMIT)
 }
 
+/// Returns the error for a token server that gives no token.
+pub(crate) fn failed(realm: &Url, reason: &str) -> Error {
+    Error::Token { realm: redacted(realm), reason: reason.to_owned() }
+}
+
 /// Parses the token in a response of `realm`.
 pub(crate) fn parse(realm: &Url, body: &[u8]) -> Result<Token> {
-    let failed = |reason: &str| Error::Token { realm: redacted(realm), reason: reason.to_owned() };
+    let failed = |reason: &str| failed(realm, reason);
     // Parsing into a map first makes the last of several members with one name count, as in Go. serde's structs refuse
     // them. serde's message is omitted, because it may quote a part of the token.
     let answer: Answer = serde_json::from_slice(body)

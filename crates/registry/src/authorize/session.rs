@@ -199,7 +199,11 @@ impl<'a> Session<'a> {
             scope: &key.scope,
             credential,
         };
-        let body = (self.fetch)(request.to_http_request()?)?;
+        let body = (self.fetch)(request.to_http_request()?).map_err(|error| match error {
+            // Otherwise the image would be taken for missing.
+            Error::NotFound { message, .. } => token::failed(&request.realm, &format!("not found: {message}")),
+            error => error,
+        })?;
         let token = token::parse(&request.realm, &body)?;
         Ok(cached.insert(token).clone())
     }

@@ -314,6 +314,17 @@ fn requests_to_a_busy_token_server_are_retried() {
     assert_eq!(fixture.registry.count(TOKENS), 4, "retries of the two layers must not multiply");
 }
 
+/// The image exists, perhaps.
+#[test]
+fn a_missing_token_server_is_not_a_missing_image() {
+    for status in [404, 410] {
+        let fixture = bearer(Bearer::default());
+        fixture.registry.misbehave(Rule::on(TOKENS).fault(Fault::Status(status, vec![], "no such page".to_owned())));
+        let error = assert_message(client().manifest(&fixture.reference()), &["/token", "no such page"]);
+        assert_ne!(error.kind(), vmroot_errors::ErrorKind::NotFound, "{error:?}");
+    }
+}
+
 #[test]
 fn errors_do_not_quote_responses_without_a_token() {
     for body in [r#"{"token":17,"hint":"secret"}"#, r#"{"token":""}"#, "{}", "secret", "", "[]", "null"] {
