@@ -25,7 +25,7 @@ use vmroot_model::Digest;
 pub(crate) use self::visible::Visible;
 use crate::journal::Transaction;
 use crate::metadata::{self, Metadata};
-use crate::record::{RepairedCopy, parse};
+use crate::record::parse;
 use crate::{Error, Record, Result, Store};
 
 /// The age from which the time of a directory shows every change. File systems round it to a tick of the kernel, which
@@ -105,18 +105,8 @@ pub(crate) struct Snapshot {
 /// All files of the directory.
 struct Scan {
     files: Files,
-    /// The copies that were written again.
-    repaired: Vec<RepairedCopy>,
     stamp: Stamp,
     unfinished: Option<Transaction>,
-}
-
-/// All records of a cache, by condition.
-#[derive(Debug, Default)]
-pub(crate) struct Records {
-    pub(crate) whole: Vec<Record>,
-    /// An [`Error::Record`] for each record with two damaged copies.
-    pub(crate) damaged: Vec<Error>,
 }
 
 impl Snapshot {
@@ -294,7 +284,7 @@ impl Store {
                 kept => (kept.map(|kept| kept.files).unwrap_or_default(), true),
             },
         };
-        let scan = self.scan(&known, false)?;
+        let scan = self.scan(&known)?;
         let is_known =
             |(name, file): &(&String, &Arc<StoredFile>)| known.get(*name).is_some_and(|it| Arc::ptr_eq(it, file));
         let is_new = is_first || scan.files.iter().filter(|file| !is_known(file)).count() >= PARALLEL_FILES;
@@ -307,20 +297,6 @@ impl Store {
         }
         *state = Some(State { snapshot: Arc::clone(&snapshot), files: scan.files, stamp: scan.stamp });
         Ok(snapshot)
-    }
-
-    /// Reads all records from disk, both copies of each, and restores damaged copies.
-    pub(crate) fn records(&self) -> Result<Records> {
-        let scan = self.scan(&Files::new(), true)?;
-        let snapshot = Snapshot::new(&self.cache.layout().images(), &scan.files, scan.unfinished.as_ref());
-        let whole = snapshot.records.iter().map(|record| (**record).clone()).collect();
-        // Metadata is not needed to know which files an image needs.
-        let records = snapshot.damaged.into_iter().filter(|(path, _)| !metadata::is_metadata(path));
-        let damaged = records.map(|(path, reason)| Error::Record { path, reason }).collect();
-        for RepairedCopy { path, problem } in &scan.repaired {
-            tracing::debug!(path = %path.display(), problem, "a copy of an image record was damaged");
-        }
-        Ok(Records { whole, damaged })
     }
 
     /// Returns the condition of the directory now.
@@ -403,34 +379,30 @@ impl Store {
     }
 
     /// Reads the directory while no writer is at work, if there is such a moment. Files of `known` that have not changed
-    /// are not read again. A thorough scan reads both copies of each record.
-    fn scan(&self, known: &Files, is_thorough: bool) -> Result<Scan> {
-        let mut repaired = Vec::new();
+    /// are not read again.
+    fn scan(&self, known: &Files) -> Result<Scan> {
         let mut before = self.stamp()?;
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let (files, mut found) = self.read_files(known, is_thorough)?;
-            repaired.append(&mut found);
+            let files = self.read_files(known)?;
             let after = self.stamp()?;
             // The restoration of a copy changes the directory as well.
             if before.is_same(&after) || attempt == ATTEMPTS {
                 let unfinished = after.journal.as_deref().and_then(crate::journal::parse);
                 // A transaction that began after the directory was read shows in the next call.
                 let is_settled = before.is_settled && before.is_same(&after);
-                return Ok(Scan { files, repaired, stamp: Stamp { is_settled, ..before }, unfinished });
+                return Ok(Scan { files, stamp: Stamp { is_settled, ..before }, unfinished });
             }
             before = after;
         }
     }
 
-    fn read_files(&self, known: &Files, is_thorough: bool) -> Result<(Files, Vec<RepairedCopy>)> {
+    fn read_files(&self, known: &Files) -> Result<Files> {
         let tasks = self.list_files()?;
         let read = |tasks: &[ToRead]| {
-            let mut repaired = Vec::new();
-            let read = tasks.iter().map(|task| self.read_file(task, known, is_thorough, &mut repaired));
-            let files = read.filter_map(Result::transpose).collect::<Result<Vec<_>>>();
-            files.map(|files| (files, repaired))
+            let read = tasks.iter().map(|task| self.read_file(task, known));
+            read.filter_map(Result::transpose).collect::<Result<Vec<_>>>()
         };
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let threads = if tasks.len() < PARALLEL_FILES { 1 } else { cores.min(self.options.parallel.max(1)) };
@@ -447,8 +419,7 @@ impl Store {
             }
             Ok(parts)
         })?;
-        let (files, repaired): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        Ok((files.into_iter().flatten().collect(), repaired.into_iter().flatten().collect()))
+        Ok(parts.into_iter().flatten().collect())
     }
 
     /// Lists the records, including those of which only the second copy exists, and the metadata.
@@ -472,13 +443,7 @@ impl Store {
         Ok(files)
     }
 
-    fn read_file(
-        &self,
-        file: &ToRead,
-        known: &Files,
-        is_thorough: bool,
-        repaired: &mut Vec<RepairedCopy>,
-    ) -> Result<Option<(String, Arc<StoredFile>)>> {
+    fn read_file(&self, file: &ToRead, known: &Files) -> Result<Option<(String, Arc<StoredFile>)>> {
         let path = self.cache.layout().images().join(&file.name);
         if let Some(stored) = known.get(&file.name)
             && file.is_whole
@@ -489,7 +454,7 @@ impl Store {
         }
         let stored = |version, content| Ok(Some((file.name.clone(), Arc::new(StoredFile { version, content }))));
         let is_metadata = metadata::is_metadata(&path);
-        if is_metadata || file.is_whole && !is_thorough {
+        if is_metadata || file.is_whole {
             let Some((version, bytes)) = read(&path)? else { return Ok(None) };
             match if is_metadata { metadata::parse(&path, &bytes).map(Content::Metadata) } else { parse_entry(&bytes) }
             {
@@ -499,7 +464,7 @@ impl Store {
                 Err(_) => {}
             }
         }
-        match self.read_record(&path, repaired) {
+        match self.read_record(&path) {
             Ok(Some(record)) => stored(Version::default(), Content::Record(Arc::new(record))),
             Ok(None) => Ok(None),
             Err(Error::Record { reason, .. }) => stored(Version::default(), Content::Damaged(reason)),

@@ -308,8 +308,8 @@ mod tests {
     }
 
     fn listed(store: &Store) -> Vec<(Option<String>, Digest)> {
-        let of = |record: Record| (record.reference.as_ref().map(ToString::to_string), *record.id());
-        store.records().unwrap().whole.into_iter().map(of).collect()
+        let of = |record: &Record| (record.reference.as_ref().map(ToString::to_string), *record.id());
+        store.current_snapshot().unwrap().records.iter().map(|record| of(record)).collect()
     }
 
     #[test]

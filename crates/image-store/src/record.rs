@@ -166,36 +166,36 @@ impl Store {
     /// Returns whether the file of a record still has the same content.
     pub(crate) fn is_current(&self, record: &Record) -> bool {
         let path = self.cache.layout().image_record(&record.key());
-        matches!(self.read_record(&path, &mut Vec::new()), Ok(Some(current)) if current == *record)
+        matches!(self.read_record(&path), Ok(Some(current)) if current == *record)
     }
 
     /// Reads a record from either of its copies, and restores the other.
-    pub(crate) fn read_record(&self, path: &Path, repaired: &mut Vec<RepairedCopy>) -> Result<Option<Record>> {
+    pub(crate) fn read_record(&self, path: &Path) -> Result<Option<Record>> {
         match read_copies(path)? {
             Copies::Neither => Ok(None),
             Copies::Both(record) => Ok(Some(*record)),
             Copies::Damaged(reason) => Err(Error::Record { path: path.to_owned(), reason }),
             Copies::One { record, .. } => {
-                repaired.extend(self.repair_record(path)?);
+                self.repair_record(path)?;
                 Ok(Some(*record))
             }
         }
     }
 
-    /// Restores the missing or damaged copy of a record. Returns the copy if it was damaged.
+    /// Restores the missing or damaged copy of a record.
     ///
     /// A process that is killed between the two writes leaves one copy. The record is skipped if another process holds
     /// the lock, since it may be writing or removing the record: restoring a copy of a removed record would bring it
     /// back.
-    fn repair_record(&self, path: &Path) -> Result<Option<RepairedCopy>> {
+    fn repair_record(&self, path: &Path) -> Result<()> {
         if !self.is_writable() {
-            return Ok(None);
+            return Ok(());
         }
-        let Some(_lock) = self.cache.try_lock(&LockName::Images, Mode::Exclusive)? else { return Ok(None) };
-        let Copies::One { bytes, other, problem, .. } = read_copies(path)? else { return Ok(None) };
+        let Some(_lock) = self.cache.try_lock(&LockName::Images, Mode::Exclusive)? else { return Ok(()) };
+        let Copies::One { bytes, other, .. } = read_copies(path)? else { return Ok(()) };
         write_atomically(&other, PUBLISHED_MODE, &bytes)?;
         tracing::warn!(path = %other.display(), "repaired an image record from its other copy");
-        Ok(problem.map(|problem| RepairedCopy { path: other, problem }))
+        Ok(())
     }
 
     /// Writes the missing copy of a record, after waiting for the lock of the records.
@@ -209,14 +209,6 @@ impl Store {
         let Copies::One { bytes, other, .. } = read_copies(path)? else { return Ok(()) };
         Ok(write_atomically(&other, PUBLISHED_MODE, &bytes)?)
     }
-}
-
-/// A damaged copy of a record that was written again from the other one.
-#[derive(Debug)]
-pub(crate) struct RepairedCopy {
-    pub(crate) path: PathBuf,
-    /// The damage.
-    pub(crate) problem: String,
 }
 
 /// The condition of the two copies of a record.

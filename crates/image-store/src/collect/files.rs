@@ -56,10 +56,6 @@ pub(crate) struct Needed {
 }
 
 impl Needed {
-    pub(crate) fn by(records: &[Record]) -> Self {
-        Self::by_each(records.iter())
-    }
-
     pub(crate) fn by_each<'a>(records: impl Iterator<Item = &'a Record>) -> Self {
         let mut needs = Needs::default();
         records.for_each(|record| add_needs(&mut needs, record));
