@@ -140,7 +140,7 @@ impl Store {
     /// # Errors
     /// [`Error::Record`] if both copies are damaged; [`Error::Cache`] if a file cannot be read.
     pub(crate) fn record(&self, reference: &Reference, platform: &Platform) -> Result<Option<Record>> {
-        self.read_record(&self.cache.layout().image_record(&key(&reference.to_string(), platform)), &mut Vec::new())
+        self.read_record(&self.cache.layout().image_record(&key(&reference.to_string(), platform)))
     }
 
     /// Writes a record and replaces any earlier one of the same name and platform.
