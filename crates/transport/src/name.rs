@@ -107,16 +107,20 @@ impl ImageName {
     /// assert!(absolute.starts_with("oci:/") && absolute.ends_with("/layout:tag"));
     /// assert_eq!(ImageName::with_absolute_path("oci:/layout:tag"), "oci:/layout:tag");
     /// assert_eq!(ImageName::with_absolute_path("docker://layout:tag"), "docker://layout:tag");
+    /// assert_eq!(ImageName::with_absolute_path("tarball:/a.tar:-"), "tarball:/a.tar:-");
     /// ```
     pub fn with_absolute_path(text: &str) -> String {
-        let Some((transport, path)) = text.split_once(':') else { return text.to_owned() };
-        if path.is_empty() || path.starts_with('/') || transport != SIF && format_of(transport).is_none() {
-            return text.to_owned();
-        }
-        match std::path::absolute(path) {
-            Ok(absolute) => format!("{transport}:{}", absolute.display()),
-            Err(_) => text.to_owned(),
-        }
+        let Some((transport, details)) = text.split_once(':') else { return text.to_owned() };
+        let absolute = |path: &str| match std::path::absolute(path) {
+            Ok(absolute) if !path.starts_with('/') && path != tarball::STANDARD_INPUT => absolute.display().to_string(),
+            _ => path.to_owned(),
+        };
+        let details = match transport {
+            TARBALL => details.split(':').map(absolute).collect::<Vec<_>>().join(":"),
+            _ if transport == SIF || format_of(transport).is_some() => absolute(details),
+            _ => return text.to_owned(),
+        };
+        format!("{transport}:{details}")
     }
 
     /// Parses `TRANSPORT:details`.

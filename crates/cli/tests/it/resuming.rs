@@ -52,6 +52,10 @@ fn layer_with_a_cached_index_is_not_fetched() {
     assert_eq!(other.layers[0].diff_id, image.layers[0].diff_id);
     program.ok(["pull", &serve(&registry, &other, "v2"), "--arch=amd64"]);
     assert_eq!(registry.count("/blobs/"), 1, "a config");
+    // The images can be used, but not saved: a repair fetches the blobs.
+    assert_eq!(program.run(["verify"]).status.code(), Some(5));
+    let report = program.json(["verify", "--repair", "--json"]);
+    assert_eq!((&report["repaired"], registry.count("/blobs/")), (&json!(4), 5), "{report}");
     assert_eq!(program.json(["verify", "--json"])["findings"], json!([]));
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The name for standard input.
-const STANDARD_INPUT: &str = "-";
+pub(super) const STANDARD_INPUT: &str = "-";
 
 /// The files of a `tarball:` name. Each is one layer, the base layer first.
 #[derive(Debug, Clone, PartialEq, Eq)]
