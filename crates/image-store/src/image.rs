@@ -70,7 +70,7 @@ impl Store {
     /// Records with two damaged copies are left out, with a warning; [`Store::damaged`] and [`Store::verify`] report them.
     ///
     /// # Errors
-    /// [`Error::Cache`] if the records cannot be listed or read.
+    /// [`Error::Cache`](crate::Error::Cache) if the records cannot be listed or read.
     pub fn images(&self) -> Result<Vec<Record>> {
         Ok(self.visible()?.records.iter().map(|record| (**record).clone()).collect())
     }
@@ -105,7 +105,7 @@ impl Store {
     /// for other processes that build them.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if a blob that is needed for this is missing; other variants if building fails.
+    /// [`Error::Damaged`](crate::Error::Damaged) if a blob that is needed for this is missing; other variants if building fails.
     pub fn root(&self, image: &Image, progress: &Arc<dyn Progress>) -> Result<ContainerFs> {
         self.touch(image.record());
         let root = self.open_root(&image.layers(), progress);
