@@ -200,13 +200,13 @@ impl<'a> Sender<'a> {
 
     /// Chooses another form of requests, if the registry refused the first one because of its form.
     fn change_mode(&mut self, error: Error) -> Result<()> {
+        // The registry has lost the upload. It may do so before it has stored a byte.
+        if matches!(error, Error::NotFound { .. }) && (self.offset > 0 || self.backoff.failures() > 0) {
+            return Err(self.interrupted(error.to_string()));
+        }
         let may_help = self.mode == Mode::Stream && self.offset == 0 && is_form_refused(&error);
         if !may_help || !self.window.can_send_from(0) {
-            return match error {
-                // The registry has lost the upload.
-                Error::NotFound { .. } if self.offset > 0 => Err(self.interrupted(error.to_string())),
-                error => Err(error),
-            };
+            return Err(error);
         }
         self.mode = match (self.digest, self.size) {
             (Some(digest), Some(_)) => Mode::Put(digest),
