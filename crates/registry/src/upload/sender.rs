@@ -200,9 +200,11 @@ impl<'a> Sender<'a> {
 
     /// Chooses another form of requests, if the registry refused the first one because of its form.
     fn change_mode(&mut self, error: Error) -> Result<()> {
-        let may_help = self.mode == Mode::Stream && self.offset == 0 && is_form_refused(&error);
-        if !may_help || !self.window.can_send_from(0) {
-            return match is_lost(&error, self.offset > 0 || matches!(self.mode, Mode::Put(_))) {
+        let is_supported = self.offset > 0 || self.backoff.failures() > 0 || matches!(self.mode, Mode::Put(_));
+        let may_help = self.mode == Mode::Stream && self.window.can_send_from(0) && is_form_refused(&error);
+        if is_supported || !may_help {
+            // An upload may be lost before the registry has stored a byte of it.
+            return match is_lost(&error, is_supported) {
                 true => Err(self.interrupted(error.to_string())),
                 false => Err(error),
             };
