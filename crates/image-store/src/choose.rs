@@ -1,15 +1,22 @@
 //! Selection of the one image for a platform from the images of a source.
 
-use vmroot_model::{CONFIG_LIMIT, Descriptor, Document, DocumentKind, ImageConfig, Manifest, Platform, Search};
+use std::sync::Arc;
+
+use vmroot_model::{CONFIG_LIMIT, Descriptor, Document, DocumentKind, ImageConfig, Index, Manifest, Platform, Search};
 use vmroot_transport::ImageSource;
 
 use crate::{Error, Result};
+
+/// The depth of indexes in indexes up to which those on the way to an image are kept. Others are only searched.
+const KEPT_DEPTH: usize = 8;
 
 /// The image selected by [`choose`].
 #[derive(Debug, Clone)]
 pub struct ChosenImage {
     /// The document that the image's name resolves to: an index, or the manifest itself.
-    pub top: Document,
+    pub top: Arc<Document>,
+    /// The indexes between that index and the manifest, the upper one first.
+    pub indexes: Vec<Arc<Index>>,
     /// The manifest of the image for the platform.
     pub manifest: Manifest,
     /// The image's config. Its digest is the image's id.
@@ -53,8 +60,8 @@ pub fn choose(source: &dyn ImageSource, platform: &Platform, fallback: Fallback)
         }
         (chosen, ..) => (platform.clone(), chosen?),
     };
-    let (manifest, config) = chosen;
-    Ok(ChosenImage { top, manifest, config, platform })
+    let Selected { indexes, manifest, config } = chosen;
+    Ok(ChosenImage { top: Arc::new(top), indexes, manifest, config, platform })
 }
 
 /// Returns the platform of the only image that a search has found.
@@ -74,16 +81,30 @@ fn only_platform(error: &Error, wanted: &Platform) -> Option<Platform> {
     Some(Platform { os, os_features: Vec::new(), os_version: None, ..only.clone() }.normalised())
 }
 
-fn search(source: &dyn ImageSource, top: &Document, platform: &Platform) -> Result<(Manifest, ImageConfig)> {
+/// The image that a search has found.
+struct Selected {
+    indexes: Vec<Arc<Index>>,
+    manifest: Manifest,
+    config: ImageConfig,
+}
+
+fn search(source: &dyn ImageSource, top: &Document, platform: &Platform) -> Result<Selected> {
     let wrong = |error| Error::Image { image: source.name(), source: Box::new(error) };
     let mut search = Search::new(platform);
     let mut document = top.clone();
     // The platform in an index overrides the config's: configs more often claim "amd64" for other architectures than
     // indexes do.
     let mut platform_known = false;
+    // The indexes above the document.
+    let mut path: Vec<Arc<Index>> = Vec::new();
     loop {
         match document {
-            Document::Index(index) => search.enter(&index),
+            Document::Index(index) => {
+                search.enter(&index);
+                if path.len() <= KEPT_DEPTH {
+                    path.push(Arc::new(index));
+                }
+            }
             Document::Manifest(manifest) => {
                 if !manifest.is_image() {
                     let what = manifest.artifact_type().unwrap_or(&manifest.config().media_type).to_string();
@@ -96,7 +117,8 @@ fn search(source: &dyn ImageSource, top: &Document, platform: &Platform) -> Resu
                 match config.check_platform(platform).or_else(believed) {
                     Ok(()) => {
                         config.check_layers(&manifest).map_err(wrong)?;
-                        return Ok((manifest, config));
+                        let indexes = path.into_iter().skip(1).collect();
+                        return Ok(Selected { indexes, manifest, config });
                     }
                     Err(error) if alone => return Err(wrong(error)),
                     Err(_) => search.reject(config.platform()),
@@ -104,6 +126,11 @@ fn search(source: &dyn ImageSource, top: &Document, platform: &Platform) -> Resu
             }
         }
         let next = search.next_candidate().map_err(wrong)?;
+        // The candidates of an index come before those of the enclosing one.
+        let has_next = |index: &Arc<Index>| index.manifests().iter().any(|entry| entry.digest == next.digest);
+        while path.last().is_some_and(|index| !has_next(index)) {
+            path.pop();
+        }
         let raw = source.read_manifest(&next).map_err(|error| Error::of_source(source.name(), error))?;
         document = Document::parse(raw.bytes, raw.media_type.as_deref()).map_err(wrong)?;
         platform_known = next.platform.is_some();

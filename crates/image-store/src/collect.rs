@@ -227,6 +227,7 @@ impl Needed {
 
     fn add(&mut self, record: &Record) {
         self.blobs.extend([record.digest, record.manifest.digest, record.config.digest]);
+        self.blobs.extend(&record.indexes);
         self.blobs.extend(record.layers.iter().map(|layer| layer.digest));
         let diff_ids: Vec<Digest> = record.layers.iter().map(|layer| layer.diff_id).collect();
         self.layers.extend(diff_ids.iter().map(Digest::hex));

@@ -222,6 +222,7 @@ fn child_record(parent: &Image, manifest: &NewManifest, config: &ImageConfig, st
     Record {
         reference: None,
         digest: written.digest,
+        indexes: Vec::new(),
         manifest: written,
         config: manifest.config.clone(),
         layers: layers.map(|(layer, diff_id)| LayerRecord::new(layer, diff_id)).collect(),

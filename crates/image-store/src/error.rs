@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use vmroot_errors::{ErrorKind, Limit};
-use vmroot_model::Digest;
+use vmroot_model::{Descriptor, Digest};
+use vmroot_transport::ImageSource;
 
 use crate::Record;
 
@@ -72,13 +73,27 @@ pub enum Error {
         /// The error of the writer.
         source: std::io::Error,
     },
-    /// An entry of a layout has more manifests and indexes below it than the limit.
-    #[error("{image}: has more than {limit} manifests and indexes")]
+    /// An archive to load has more or larger documents than a limit.
+    #[error("{image}: the limit is {limit} {what}")]
     Documents {
-        /// The entry's name.
+        /// The name of the image in the archive.
         image: String,
+        /// The quantity that exceeds the limit, with its unit.
+        what: &'static str,
         /// The limit.
-        limit: usize,
+        limit: u64,
+        /// The name of the limit in `docs/limits.md`.
+        name: &'static str,
+    },
+    /// A layer of an archive cannot be loaded.
+    #[error("{image}: {member}")]
+    Member {
+        /// The name of the image in the archive.
+        image: String,
+        /// The archive's member.
+        member: String,
+        /// The cause.
+        source: Box<Error>,
     },
     /// A document of the image is invalid.
     #[error("{image}")]
@@ -203,6 +218,41 @@ impl Error {
         }
     }
 
+    /// Converts an error from storing a blob of an image. Wrong bytes are an error of the image.
+    pub(crate) fn of_stored(image: String, error: vmroot_cache::Error) -> Self {
+        use vmroot_cache::Error as Stored;
+        let (digest, reason) = match error {
+            Stored::DigestMismatch { digest, actual, .. } => {
+                (digest, format!("has other bytes: their digest is {actual}"))
+            }
+            Stored::TooLong { digest, size, .. } => {
+                (digest, format!("has more than the {size} bytes of its descriptor"))
+            }
+            Stored::TooShort { digest, size, actual, .. } => {
+                (digest, format!("has {actual} bytes, its descriptor says {size}"))
+            }
+            error => return Self::Cache(error),
+        };
+        Self::Blob { image, digest, reason }
+    }
+
+    /// Adds the names of the image and of the layer's member, if the source is an archive.
+    pub(crate) fn of_member(self, source: &dyn ImageSource, layer: &Descriptor) -> Self {
+        let error = match self {
+            Self::Cache(error) => Self::of_stored(source.name(), error),
+            error => error,
+        };
+        match (source.member(&layer.digest), error) {
+            (Some(member), Self::Blob { image, digest, reason }) => {
+                Self::Blob { image: format!("{image}: {member}"), digest, reason }
+            }
+            (Some(member), error @ (Self::Layer { .. } | Self::Decompress { .. })) => {
+                Self::Member { image: source.name(), member, source: Box::new(error) }
+            }
+            (_, error) => error,
+        }
+    }
+
     /// Returns the error for a damaged file that cannot be rebuilt.
     pub(crate) fn damaged(path: PathBuf, missing: Digest) -> Self {
         Self::Damaged { path, missing, again: "pull the image again".to_owned() }
@@ -230,6 +280,7 @@ impl Error {
         match self {
             Self::NoSuchImage(_) | Self::OtherPlatforms { .. } | Self::NoLayer { .. } => ErrorKind::NotFound,
             Self::Cycle { .. } => ErrorKind::Usage,
+            Self::Member { source, .. } => source.kind(),
             Self::Image { source, .. } => source.kind(),
             Self::Layer { source, .. } | Self::NewLayerEntry { source, .. } => of_layer(source),
             Self::NewLayer { source, .. } | Self::Decompress { source, .. } => source.kind(),
@@ -258,6 +309,8 @@ impl Error {
             Self::NewLayer { source, .. } | Self::Decompress { source, .. } => source.limit(),
             Self::Index(error) => error.limit(),
             Self::Source(error) => error.limit(),
+            Self::Member { source, .. } => source.limit(),
+            Self::Documents { name, .. } => Some(Limit::named(name)),
             _ => None,
         }
     }

@@ -9,7 +9,7 @@ use vmroot_errors::with_causes;
 use vmroot_model::{Descriptor, Digest, ImageConfig, MediaType, NewManifest, Platform, chain_ids};
 
 use crate::catalogue::Snapshot;
-use crate::journal::Transaction;
+use crate::journal::{Transaction, is_ancestor};
 use crate::metadata::Metadata;
 use crate::{Error, Image, LayerRecord, Progress, Record, Result, Store};
 
@@ -227,14 +227,8 @@ impl Store {
     pub fn set_parent(&self, id: &Digest, parent: &Digest) -> Result<()> {
         self.change_metadata(id, |snapshot, metadata| {
             known(snapshot, parent)?;
-            let mut ancestors = HashSet::new();
-            let mut next = Some(*parent);
-            // Damaged metadata may already have a cycle.
-            while let Some(ancestor) = next.filter(|ancestor| ancestors.insert(*ancestor)) {
-                if ancestor == *id {
-                    return Err(Error::Cycle { id: *id, parent: *parent });
-                }
-                next = snapshot.metadata(&ancestor).parent;
+            if is_ancestor(id, *parent, |id| snapshot.metadata(id).parent) {
+                return Err(Error::Cycle { id: *id, parent: *parent });
             }
             metadata.parent = Some(*parent);
             Ok(())
@@ -367,6 +361,7 @@ fn new_record(config: &ImageConfig, layers: Vec<LayerRecord>) -> (Record, Vec<u8
         reference: None,
         platform: platform.normalised(),
         digest: descriptor.digest,
+        indexes: Vec::new(),
         manifest: descriptor,
         config: described,
         layers,

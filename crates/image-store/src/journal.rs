@@ -3,7 +3,7 @@
 //! A change of more than one record is first written to a journal. The next holder of the lock of the records, or the
 //! next store, completes the transaction of a process that was killed.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -91,8 +91,27 @@ impl Store {
     /// - [`Error::Cache`](crate::Error::Cache) if the records cannot be locked, read or written, or if the wait for the
     ///   lock is cancelled.
     pub fn write_records(&self, records: &[Record], progress: &dyn Progress) -> Result<Vec<Moved>> {
+        self.write_family(records, &BTreeMap::new(), progress)
+    }
+
+    /// Writes records as [`Self::write_records`] does, and the parents of their images, by the ids of the children. A
+    /// parent that would make an image its own ancestor is left out.
+    pub(crate) fn write_family(
+        &self,
+        records: &[Record],
+        parents: &BTreeMap<Digest, Digest>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Moved>> {
         let lock = self.lock_records(Some(progress))?;
-        let (transaction, moved) = self.plan(records)?;
+        let (mut transaction, moved) = self.plan(records)?;
+        let snapshot = self.snapshot()?;
+        let parent_of = |id: &Digest| parents.get(id).copied().or_else(|| snapshot.metadata(id).parent);
+        for (child, parent) in parents {
+            if !is_ancestor(child, *parent, parent_of) {
+                let metadata = Metadata { parent: Some(*parent), ..snapshot.metadata(child) };
+                transaction.metadata.push((*child, Some(metadata)));
+            }
+        }
         self.commit(&lock, &transaction)?;
         Ok(moved)
     }
@@ -221,6 +240,20 @@ impl Store {
         transaction.remove.extend(of_named.map(|record| (**record).clone()));
         Ok((transaction, moved))
     }
+}
+
+/// Returns whether `id` is `descendant` or one of its ancestors.
+pub(crate) fn is_ancestor(id: &Digest, descendant: Digest, parent_of: impl Fn(&Digest) -> Option<Digest>) -> bool {
+    let mut seen = HashSet::new();
+    let mut next = Some(descendant);
+    // Damaged metadata may already have a cycle.
+    while let Some(ancestor) = next.filter(|ancestor| seen.insert(*ancestor)) {
+        if ancestor == *id {
+            return true;
+        }
+        next = parent_of(&ancestor);
+    }
+    false
 }
 
 /// Parses a journal. Returns `None` if it is damaged.

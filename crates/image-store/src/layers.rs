@@ -129,7 +129,8 @@ impl Store {
             }
             let opened = self
                 .check_cancelled()
-                .and_then(|()| self.ensure_layer(Some(source), &layers[number], &reporters[number]));
+                .and_then(|()| self.ensure_layer(Some(source), &layers[number], &reporters[number]))
+                .map_err(|error| error.of_member(source, &layers[number].descriptor));
             match opened {
                 Ok(index) => queue.done().indexes.push((number, index)),
                 Err(error) => return queue.fail(error),

@@ -1,14 +1,16 @@
 //! Loading of all images of archives, or of none.
 
 mod find;
+mod parents;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use vmroot_model::{Platform, Reference};
+use vmroot_model::{Digest, Platform, Reference};
 use vmroot_transport::{Archive, ArchiveLists, ImageSelector};
 
-use self::find::{Found, find_images};
+use self::find::{Found, Reading, find_images};
 use crate::lookup::other_platforms;
 use crate::{Error, Image, Moved, Progress, Record, Result, Store};
 
@@ -76,7 +78,7 @@ impl LoadReport {
 impl Store {
     /// Loads the images of archives under their names in the archives: all of them, or none.
     ///
-    /// All blobs, layers and roots are complete before the first name is recorded. Layers that the store has are not read.
+    /// All blobs, layers and roots are complete before the first name is recorded. Layers that the store has are not indexed again.
     /// Of a tar that is both an OCI layout and a docker save archive, the layout gives the digests of the manifests, and
     /// images that it lacks come from the list.
     ///
@@ -93,12 +95,14 @@ impl Store {
         progress: &Arc<dyn Progress>,
     ) -> Result<LoadReport> {
         let _working = self.in_use.begin_work();
-        let mut report = LoadReport::default();
+        let mut reading = Reading::default();
         let mut found = Vec::new();
         for archive in archives {
-            found.extend(find_images(self, archive, options.selector.as_ref(), &mut report.notes)?);
+            found.extend(find_images(self, archive, options.selector.as_ref(), &mut reading)?);
         }
+        let mut report = LoadReport { images: Vec::new(), notes: reading.notes };
         let fitting: Vec<Found> = select_platforms(found, options, &mut report.notes)?;
+        let parents = parents::among(&fitting, &mut report.notes);
         let mut previous = None;
         for found in fitting {
             self.check_cancelled()?;
@@ -106,7 +110,7 @@ impl Store {
             let is_further_platform = previous.replace(image.clone()) == Some(image);
             report.images.push(self.complete_found(found, is_further_platform, progress)?);
         }
-        self.record_loaded(&mut report.images, &**progress)?;
+        self.record_loaded(&mut report.images, &parents, &**progress)?;
         Ok(report)
     }
 
@@ -128,7 +132,12 @@ impl Store {
     }
 
     /// Records the names of all images as one transaction, and reports those that move.
-    fn record_loaded(&self, images: &mut [LoadedImage], progress: &dyn Progress) -> Result<()> {
+    fn record_loaded(
+        &self,
+        images: &mut [LoadedImage],
+        parents: &BTreeMap<Digest, Digest>,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         let mut records: Vec<Record> = Vec::new();
         for loaded in &*images {
             let record = loaded.image.record();
@@ -148,7 +157,7 @@ impl Store {
                 records.push(record.with_reference(None));
             }
         }
-        let moved = self.write_records(&records, progress)?;
+        let moved = self.write_family(&records, parents, progress)?;
         for loaded in images {
             let own = |moved: &&Moved| loaded.references.contains(&moved.reference) && moved.to == *loaded.image.id();
             loaded.moved = moved.iter().filter(own).cloned().collect();

@@ -9,6 +9,7 @@ use vmroot_transport::ImageSource;
 use crate::cached_source::CachedSource;
 use crate::choose::{ChosenImage, Fallback, choose};
 use crate::lookup::{by_reference, filter_by_platform, no_such_image, one_by_platform};
+use crate::progress::BlobReporter;
 use crate::{Error, Image, LayerRecord, Progress, Record, Result, Store};
 
 /// The condition for resolving an image's name at its source.
@@ -127,14 +128,15 @@ impl Store {
         Ok(image.with_reference(references.first()))
     }
 
-    /// Stores the index, the manifest and the config as blobs, byte for byte.
+    /// Stores the indexes, the manifest and the config as blobs, byte for byte.
     pub(crate) fn keep_documents(&self, chosen: &ChosenImage, progress: &dyn Progress) -> Result<()> {
+        let indexes = chosen.indexes.iter().map(|index| (index.digest(), index.raw()));
         let documents = [
             (chosen.top.digest(), chosen.top.raw()),
             (chosen.manifest.digest(), chosen.manifest.raw()),
             (chosen.config.digest(), chosen.config.raw()),
         ];
-        documents.into_iter().try_for_each(|(digest, bytes)| self.write_document(digest, bytes, progress))
+        indexes.chain(documents).try_for_each(|(digest, bytes)| self.write_document(digest, bytes, progress))
     }
 
     /// Fetches and indexes the missing layers, several at once, and merges all layers.
@@ -145,7 +147,21 @@ impl Store {
         progress: &Arc<dyn Progress>,
     ) -> Result<()> {
         let indexes = self.ensure_layers(source, &crate::image::layers(record), progress)?;
-        self.ensure_root(&indexes, &**progress)
+        self.ensure_root(&indexes, &**progress)?;
+        self.ensure_blobs(source, record, progress)
+    }
+
+    /// Stores the blobs of layers that the store had with other blobs. Without them, the image could not be saved or
+    /// copied with the same digests.
+    fn ensure_blobs(&self, source: &dyn ImageSource, record: &Record, progress: &Arc<dyn Progress>) -> Result<()> {
+        for layer in &record.layers {
+            if self.cache.get(&layer.digest)?.is_none() {
+                let (descriptor, reporter) = (layer.descriptor(), BlobReporter::without_blob(progress));
+                let fetched = self.fetch_blob(source, &descriptor, &reporter);
+                fetched.map_err(|error| error.of_member(source, &descriptor))?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn record_names(
@@ -175,6 +191,7 @@ impl ChosenImage {
             reference: None,
             platform: platform.normalised(),
             digest: *self.top.digest(),
+            indexes: self.indexes.iter().map(|index| *index.digest()).collect(),
             manifest: manifest.descriptor(),
             config: manifest.config().clone(),
             layers: layers.map(|(layer, diff_id)| LayerRecord::new(layer, diff_id)).collect(),

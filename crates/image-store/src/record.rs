@@ -28,6 +28,9 @@ pub struct Record {
     pub platform: Platform,
     /// The digest that the name resolved to: of an index or of the manifest.
     pub digest: Digest,
+    /// The indexes between that index and the manifest, the upper one first. Earlier records lack this field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<Digest>,
     /// The image's manifest.
     pub manifest: Descriptor,
     /// The image's config. Its digest is the image's id.

@@ -6,10 +6,12 @@ mod lists;
 mod names;
 
 use std::fmt;
+use std::fs::File;
 use std::io::Write;
 use std::str::FromStr;
 
 use vmroot_model::Platform;
+use vmroot_output::OutputFile;
 use vmroot_transport::TarWriter;
 
 use self::blobs::Blobs;
@@ -67,7 +69,8 @@ impl FromStr for SaveFormat {
 pub struct SaveOptions {
     /// The form of the archive.
     pub format: SaveFormat,
-    /// The platforms to save. If there are none, an image is saved for each platform that the store has.
+    /// The platforms to save. If there are none, an image is saved for each platform that the store has, but in the form
+    /// of Docker 24 only for the host's, or else for the first one: a name has one image there.
     pub platforms: Vec<Platform>,
 }
 
@@ -75,8 +78,8 @@ impl Store {
     /// Writes images into one archive, as a stream and in bounded memory.
     ///
     /// A name is a reference, an id, or the beginning of an id. `NAME:TAG` is saved under that name, `NAME` under each tag
-    /// that the store has, and an id or `NAME@DIGEST` without a name. The bytes depend only on the images, the names
-    /// and the options. Each blob is checked against its digest as it is written; an archive that is cut off has no end.
+    /// that the store has, and an id or `NAME@DIGEST` without a name. Parents are named if they are saved too. The bytes
+    /// depend only on the images, the names and the options. Each blob is checked against its digest as it is written; an archive that is cut off has no end.
     ///
     /// # Errors
     /// - [`Error::NoSuchImage`]: the store has no image with one of the names.
@@ -87,15 +90,42 @@ impl Store {
     /// - [`Error::WriteArchive`]: the writer failed.
     /// - [`Error::Cancelled`]: the work was cancelled.
     pub fn save<N: AsRef<str>>(&self, names: &[N], options: &SaveOptions, writer: &mut dyn Write) -> Result<()> {
-        let (_pin, _records, selected) = self.in_use.pin_all(|| {
-            let selected = names::select(&*self.snapshot()?, names, &options.platforms)?;
-            Ok((selected.iter().flat_map(Selected::records).cloned().collect(), selected))
+        self.write_archive(names, options, writer, None)
+    }
+
+    /// Writes images into a file, and commits it. Otherwise as [`Self::save`]. Layers in a regular file are decoded only
+    /// once.
+    ///
+    /// # Errors
+    /// As [`Self::save`], and [`Error::Cache`] if the file cannot be committed.
+    pub fn save_to_file<N: AsRef<str>>(&self, names: &[N], options: &SaveOptions, output: OutputFile) -> Result<()> {
+        let file = output.file();
+        let is_regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        let file = if is_regular { file.try_clone().ok() } else { None };
+        output.write_with(|writer| self.write_archive(names, options, writer, file.as_ref()))
+    }
+
+    fn write_archive<N: AsRef<str>>(
+        &self,
+        names: &[N],
+        options: &SaveOptions,
+        writer: &mut dyn Write,
+        file: Option<&File>,
+    ) -> Result<()> {
+        let (_pin, _records, (selected, parents)) = self.in_use.pin_all(|| {
+            let snapshot = self.snapshot()?;
+            let mut selected = names::select(&snapshot, names, &options.platforms)?;
+            if options.format == SaveFormat::DockerArchiveV24 && options.platforms.is_empty() {
+                selected.iter_mut().for_each(Selected::keep_first_platform);
+            }
+            let parents = names::parents_among(&snapshot, &selected);
+            Ok((selected.iter().flat_map(Selected::records).cloned().collect(), (selected, parents)))
         })?;
         let mut tar = TarWriter::new(writer, 0);
         match options.format {
-            SaveFormat::DockerArchiveV24 => legacy::write(self, &selected, &mut tar)?,
+            SaveFormat::DockerArchiveV24 => legacy::write(self, &selected, &parents, &mut tar, file)?,
             SaveFormat::DockerArchive | SaveFormat::OciArchive => {
-                let lists = lists::describe(self, &selected)?;
+                let lists = lists::describe(self, &selected, &parents)?;
                 let mut blobs = Blobs::new(self);
                 blobs.add_all(&selected, &lists)?;
                 blobs.write(&mut tar)?;

@@ -45,6 +45,8 @@ pub(crate) struct DockerArchive {
 struct ListedImage {
     parts: ImageParts,
     names: Vec<String>,
+    /// The id of the image from which `docker build` or `docker commit` made this one.
+    parent: Option<Digest>,
 }
 
 /// The location of an image's parts.
@@ -73,7 +75,7 @@ impl DockerArchive {
     pub(crate) fn images(&self) -> Vec<ArchiveImage> {
         let image = |(index, listed): (usize, &ListedImage)| {
             let references = listed.names.iter().filter_map(|name| crate::selector::tagged(name)).collect();
-            ArchiveImage::new(index, listed.names.clone(), references)
+            ArchiveImage { parent: listed.parent, ..ArchiveImage::new(index, listed.names.clone(), references) }
         };
         self.listed.iter().enumerate().map(image).collect()
     }
@@ -127,7 +129,7 @@ impl DockerArchive {
         for (member, diff_id) in layers.iter().zip(parsed.diff_ids()) {
             let section = self.bundle.require(member, "layer")?;
             let descriptor = self.describe(member, &section, diff_id)?;
-            blobs.insert(descriptor.digest, section);
+            blobs.insert(descriptor.digest, (member.clone(), section));
             descriptors.push(descriptor);
         }
         let manifest = ManifestDocument {
@@ -198,7 +200,8 @@ impl From<Descriptor> for ManifestEntry {
 /// One image of a docker save archive.
 pub(crate) struct DockerImage {
     documents: ImageDocuments,
-    blobs: HashMap<Digest, Section>,
+    /// The layers with the names of their members.
+    blobs: HashMap<Digest, (String, Section)>,
 }
 
 #[cfg(feature = "daemon")]
@@ -225,16 +228,20 @@ impl ImageSource for DockerImage {
     }
 
     fn sniff(&self, descriptor: &Descriptor) -> Result<Option<Compression>> {
-        let Some(section) = self.blobs.get(&descriptor.digest) else { return Ok(None) };
+        let Some((_, section)) = self.blobs.get(&descriptor.digest) else { return Ok(None) };
         let sniffed = section.sniff();
         Ok(Some(sniffed.map_err(|error| Error::of_reader(error, self.name(), descriptor.digest))?))
+    }
+
+    fn member(&self, digest: &Digest) -> Option<String> {
+        self.blobs.get(digest).map(|(member, _)| member.clone())
     }
 
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
         if let Some(body) = self.documents.config(descriptor, offset) {
             return Ok(body);
         }
-        let section = self.blobs.get(&descriptor.digest).cloned();
+        let section = self.blobs.get(&descriptor.digest).map(|(_, section)| section.clone());
         Ok(section.ok_or_else(|| self.documents.unknown(&descriptor.digest))?.into_body(offset))
     }
 }

@@ -311,6 +311,10 @@ impl ImageSource for OciImage {
         Ok(Some(sniffed.map_err(|error| Error::of_reader(error, self.name(), descriptor.digest))?))
     }
 
+    fn member(&self, digest: &Digest) -> Option<String> {
+        Some(self.blobs.member(digest))
+    }
+
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {
         if let Some(foreign) = self.elsewhere(descriptor)? {
             return foreign.fetch(descriptor, offset);

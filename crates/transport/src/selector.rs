@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use vmroot_model::Reference;
+use vmroot_model::{Digest, Reference};
 
 use crate::{Error, Result};
 
@@ -38,6 +38,8 @@ pub struct ArchiveImage {
     pub names: Vec<String>,
     /// The names that are references, each with a tag. A pulled image is recorded under these.
     pub references: Vec<Reference>,
+    /// The id of its parent, if the list names one.
+    pub parent: Option<Digest>,
     /// The indexes of its entries in the list. There are several if the list has one entry for each platform.
     pub(crate) entries: Vec<usize>,
 }
@@ -45,7 +47,7 @@ pub struct ArchiveImage {
 impl ArchiveImage {
     /// Creates an image that is one entry of the list.
     pub(crate) fn new(index: usize, names: Vec<String>, references: Vec<Reference>) -> Self {
-        Self { index, names, references, entries: vec![index] }
+        Self { index, names, references, parent: None, entries: vec![index] }
     }
 
     /// Returns whether `name` is one of the image's names, or equals one of its references.

@@ -56,6 +56,11 @@ pub trait ImageSource: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
+    /// Returns the name of the archive's member with a blob, for messages. `None` for other sources.
+    fn member(&self, _digest: &Digest) -> Option<String> {
+        None
+    }
+
     /// Returns the size of a blob in bytes, for documents that do not state it.
     ///
     /// # Errors

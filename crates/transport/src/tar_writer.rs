@@ -21,6 +21,8 @@ const LONG_LINK: &[u8] = b"././@LongLink";
 #[derive(Debug)]
 pub struct TarWriter<W> {
     writer: W,
+    /// The number of bytes written so far.
+    position: u64,
     /// The time of the next members, in seconds since 1970.
     time: u64,
 }
@@ -28,7 +30,7 @@ pub struct TarWriter<W> {
 impl<W: Write> TarWriter<W> {
     /// Starts a tar whose members have this time, in seconds since 1970.
     pub fn new(writer: W, time: u64) -> Self {
-        Self { writer, time }
+        Self { writer, position: 0, time }
     }
 
     /// Sets the time of the members that follow, in seconds since 1970.
@@ -58,16 +60,33 @@ impl<W: Write> TarWriter<W> {
     /// The writer's or the reader's error, or [`io::ErrorKind::InvalidData`] if the reader has another number of bytes.
     pub fn file(&mut self, name: &str, mode: u32, size: u64, reader: impl Read) -> io::Result<()> {
         self.header(name, EntryType::Regular, mode, size, "")?;
-        let mut copied = 0;
-        drain(&mut reader.take(size), |bytes| {
-            copied += bytes.len() as u64;
-            self.writer.write_all(bytes)
-        })?;
+        let copied = self.copy(reader.take(size))?;
         if copied != size {
             let reason = format!("{name} has {copied} bytes, not {size}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
         self.pad(size)
+    }
+
+    /// Writes a file whose size is known at its end. `replace` gets the final header, and must write it at the offset in
+    /// the tar that it gets too.
+    ///
+    /// # Errors
+    /// The error of the writer, the reader or `replace`.
+    pub fn file_of_unknown_size(
+        &mut self,
+        name: &str,
+        mode: u32,
+        reader: impl Read,
+        replace: impl FnOnce(&[u8], u64) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.header(name, EntryType::Regular, mode, 0, "")?;
+        let offset = self.position - BLOCK as u64;
+        let size = self.copy(reader)?;
+        self.pad(size)?;
+        // The writer may still have the first header in a buffer.
+        self.writer.flush()?;
+        replace(final_header(name, EntryType::Regular, mode, size, self.time, "").as_bytes(), offset)
     }
 
     /// Ends the tar and returns the writer.
@@ -87,12 +106,20 @@ impl<W: Write> TarWriter<W> {
         if name.len() > HEADER_NAME {
             self.long(EntryType::GNULongName, name)?;
         }
-        let mut header = new_header(entry_type, mode, size, self.time);
-        let fields = header.as_old_mut();
-        fill(&mut fields.name, name);
-        fill(&mut fields.linkname, target);
-        header.set_cksum();
-        self.writer.write_all(header.as_bytes())
+        self.write(final_header(name, entry_type, mode, size, self.time, target).as_bytes())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.write_all(bytes)?;
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Writes all bytes of a reader, and returns their number.
+    fn copy(&mut self, mut reader: impl Read) -> io::Result<u64> {
+        let start = self.position;
+        drain(&mut reader, |bytes| self.write(bytes))?;
+        Ok(self.position - start)
     }
 
     /// Writes a member with a name that the next header has no room for.
@@ -101,16 +128,26 @@ impl<W: Write> TarWriter<W> {
         let mut header = new_header(entry_type, 0o644, size, 0);
         header.as_old_mut().name[..LONG_LINK.len()].copy_from_slice(LONG_LINK);
         header.set_cksum();
-        self.writer.write_all(header.as_bytes())?;
-        self.writer.write_all(text.as_bytes())?;
-        self.writer.write_all(b"\0")?;
+        self.write(header.as_bytes())?;
+        self.write(text.as_bytes())?;
+        self.write(b"\0")?;
         self.pad(size)
     }
 
     fn pad(&mut self, size: u64) -> io::Result<()> {
         let rest = (size % BLOCK as u64) as usize;
-        if rest == 0 { Ok(()) } else { self.writer.write_all(&[0; BLOCK][rest..]) }
+        if rest == 0 { Ok(()) } else { self.write(&[0; BLOCK][rest..]) }
     }
+}
+
+/// Creates a header with a name. A longer name or target is in a member before it.
+fn final_header(name: &str, entry_type: EntryType, mode: u32, size: u64, time: u64, target: &str) -> Header {
+    let mut header = new_header(entry_type, mode, size, time);
+    let fields = header.as_old_mut();
+    fill(&mut fields.name, name);
+    fill(&mut fields.linkname, target);
+    header.set_cksum();
+    header
 }
 
 /// Creates a header of root. Sizes over 8 GiB are in GNU's binary form.
@@ -174,6 +211,23 @@ mod tests {
         let mut tar = TarWriter::new(Vec::new(), 0);
         tar.file("long", 0o644, 2, &b"abc"[..]).unwrap();
         assert_eq!(&tar.finish().unwrap()[BLOCK..BLOCK + 3], b"ab\0");
+    }
+
+    #[test]
+    fn a_size_may_be_known_at_the_end() {
+        let (mut known, mut unknown) = (TarWriter::new(Vec::new(), 7), TarWriter::new(Vec::new(), 7));
+        let mut replaced = None;
+        for name in ["short", &"d".repeat(141)] {
+            known.file(name, 0o644, 700, &[1; 700][..]).unwrap();
+            let replace = |header: &[u8], offset: u64| {
+                replaced = Some((header.to_vec(), offset as usize));
+                Ok(())
+            };
+            unknown.file_of_unknown_size(name, 0o644, &[1; 700][..], replace).unwrap();
+            let (header, offset) = replaced.take().unwrap();
+            unknown.writer[offset..offset + BLOCK].copy_from_slice(&header);
+        }
+        assert!(known.finish().unwrap() == unknown.finish().unwrap());
     }
 
     #[test]

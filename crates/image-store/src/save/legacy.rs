@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 
+use rayon::prelude::*;
 use vmroot_compress::pipelined;
 use vmroot_model::{Digest, Hasher};
 use vmroot_transport::{LEGACY_VERSION, TarWriter, describe_legacy_layers};
@@ -11,19 +13,30 @@ use vmroot_transport::{LEGACY_VERSION, TarWriter, describe_legacy_layers};
 use super::MODE;
 use super::blobs::{CachedBlob, damaged};
 use super::lists::{ListedImage, Repositories, add, add_repositories, add_repository, json_line};
-use super::names::Selected;
-use crate::{Error, Record, Result, Store};
+use super::names::{Parents, Selected};
+use crate::{Error, LayerRecord, Record, Result, Store};
 
 /// The bytes that are decoded at a time.
 const READ_SIZE: usize = 256 << 10;
 
 /// Writes the images and the lists.
-pub(super) fn write(store: &Store, selected: &[Selected], tar: &mut TarWriter<&mut dyn Write>) -> Result<()> {
-    let mut archive = LegacyArchive { store, tar, written: HashSet::new(), layers: HashMap::new() };
+///
+/// The length of a layer's tar comes before it. In `file`, the regular file that `tar` writes to, it is written
+/// afterwards. Without one, each layer is decoded twice.
+pub(super) fn write(
+    store: &Store,
+    selected: &[Selected],
+    parents: &Parents,
+    tar: &mut TarWriter<&mut dyn Write>,
+    file: Option<&File>,
+) -> Result<()> {
+    let sizes = if file.is_some() { HashMap::new() } else { measure(store, selected)? };
+    let mut archive = LegacyArchive { store, tar, file, sizes, written: HashSet::new(), layers: HashMap::new() };
     let (mut images, mut repositories) = (Vec::<ListedImage>::new(), Repositories::new());
     for image in selected {
         for (number, record) in image.records().enumerate() {
             let (mut listed, top_layer) = archive.add_image(record)?;
+            listed.parent = parents.get(record.id()).copied();
             if number == 0 {
                 image.references().for_each(|reference| {
                     listed.add_tag(&reference);
@@ -43,6 +56,9 @@ pub(super) fn write(store: &Store, selected: &[Selected], tar: &mut TarWriter<&m
 struct LegacyArchive<'a, 'w> {
     store: &'a Store,
     tar: &'a mut TarWriter<&'w mut dyn Write>,
+    file: Option<&'a File>,
+    /// The lengths of the layers' tars, unless there is a file.
+    sizes: HashMap<Digest, u64>,
     /// The members that were written.
     written: HashSet<String>,
     /// The directory with the tar of each layer.
@@ -84,64 +100,98 @@ impl LegacyArchive<'_, '_> {
             }
         }
         let top_layer = described.last().map(|layer| layer.id.clone());
-        let listed = ListedImage { config: config_member, repo_tags: None, layers, layer_sources: Default::default() };
+        let listed = ListedImage {
+            config: config_member,
+            repo_tags: None,
+            layers,
+            parent: None,
+            layer_sources: Default::default(),
+        };
         Ok((listed, top_layer))
     }
 
-    /// Writes the uncompressed tar of a layer. It is decoded twice, because its size comes before it.
+    /// Writes the uncompressed tar of a layer.
     fn add_layer(&mut self, member: &str, blob: &CachedBlob, diff_id: &Digest) -> Result<()> {
-        let mut size = 0;
-        self.decode(blob, diff_id, |bytes| {
-            size += bytes.len() as u64;
-            Ok(())
-        })?;
-        let mut reader = PlainLayer { stream: self.open(blob)?, failure: None };
-        let written = self.tar.file(member, MODE, size, &mut reader);
-        match (reader.failure, written) {
-            (Some(error), _) => Err(decode_error(blob, error)),
-            (None, Err(error)) if error.kind() == io::ErrorKind::InvalidData => Err(damaged(blob)),
-            (None, written) => written.map_err(Error::write_archive),
-        }
+        let mut layer = PlainLayer::open(self.store, blob, diff_id)?;
+        let written = match (self.file, self.sizes.get(diff_id)) {
+            (None, Some(&size)) => self.tar.file(member, MODE, size, &mut layer),
+            (Some(file), _) => self
+                .tar
+                .file_of_unknown_size(member, MODE, &mut layer, |header, offset| file.write_all_at(header, offset)),
+            (None, None) => unreachable!("all layers were measured"),
+        };
+        layer.finish(written)
     }
+}
 
-    fn open(&self, blob: &CachedBlob) -> Result<Box<dyn Read>> {
-        let file = File::open(&blob.path).map_err(vmroot_output::Error::on("open", &blob.path))?;
-        Ok(Box::new(pipelined(file, &self.store.options().limits)))
-    }
-
-    fn decode(&self, blob: &CachedBlob, diff_id: &Digest, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<()> {
-        let mut stream = self.open(blob)?;
-        let mut hasher = Hasher::new(diff_id.algorithm());
+/// Returns the lengths of the uncompressed tars of all layers, by their diff ids. Several are decoded at once.
+fn measure(store: &Store, selected: &[Selected]) -> Result<HashMap<Digest, u64>> {
+    let mut layers: Vec<_> = selected
+        .iter()
+        .flat_map(Selected::records)
+        .flat_map(|record| record.layers.iter().map(move |layer| (record, layer)))
+        .collect();
+    layers.sort_by_key(|(_, layer)| layer.diff_id);
+    layers.dedup_by_key(|(_, layer)| layer.diff_id);
+    let length = |(record, layer): &(&Record, &LayerRecord)| {
+        let blob = store.cached_blob(record, &layer.digest)?;
+        let mut plain = PlainLayer::open(store, &blob, &layer.diff_id)?;
         let mut buffer = vec![0; READ_SIZE];
-        loop {
-            self.store.check_cancelled()?;
-            let count = stream.read(&mut buffer).map_err(|error| decode_error(blob, error))?;
-            if count == 0 {
-                break;
-            }
-            hasher.update(&buffer[..count]);
-            take(&buffer[..count]).map_err(Error::write_archive)?;
+        while plain.read(&mut buffer).is_ok_and(|count| count > 0) {}
+        let length = plain.length;
+        plain.finish(Ok(()))?;
+        Ok((layer.diff_id, length))
+    };
+    layers.par_iter().map(length).collect()
+}
+
+/// Reads the uncompressed tar of a layer and hashes it.
+struct PlainLayer<'a> {
+    store: &'a Store,
+    blob: &'a CachedBlob,
+    diff_id: Digest,
+    stream: Box<dyn Read>,
+    hasher: Hasher,
+    length: u64,
+    failure: Option<Error>,
+}
+
+impl<'a> PlainLayer<'a> {
+    fn open(store: &'a Store, blob: &'a CachedBlob, diff_id: &Digest) -> Result<Self> {
+        let file = File::open(&blob.path).map_err(vmroot_output::Error::on("open", &blob.path))?;
+        let stream = Box::new(pipelined(file, &store.options().limits));
+        let hasher = Hasher::new(diff_id.algorithm());
+        Ok(Self { store, blob, diff_id: *diff_id, stream, hasher, length: 0, failure: None })
+    }
+
+    /// Returns the error of the layer, or that of the writer, or checks the digest.
+    fn finish(self, written: io::Result<()>) -> Result<()> {
+        match (self.failure, written) {
+            (Some(error), _) => Err(error),
+            (None, Err(error)) if error.kind() == io::ErrorKind::InvalidData => Err(damaged(self.blob)),
+            (None, Err(error)) => Err(Error::write_archive(error)),
+            (None, Ok(())) if self.hasher.finish() != self.diff_id => Err(damaged(self.blob)),
+            (None, Ok(())) => Ok(()),
         }
-        if hasher.finish() == *diff_id { Ok(()) } else { Err(damaged(blob)) }
     }
 }
 
-fn decode_error(blob: &CachedBlob, error: io::Error) -> Error {
-    Error::Decompress { digest: blob.digest, source: Box::new(error.into()) }
-}
-
-/// Reads the uncompressed tar of a layer, and keeps its error.
-struct PlainLayer {
-    stream: Box<dyn Read>,
-    failure: Option<io::Error>,
-}
-
-impl Read for PlainLayer {
+impl Read for PlainLayer<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(buffer).map_err(|error| {
-            let kind = error.kind();
-            self.failure = Some(error);
-            kind.into()
-        })
+        let read = self.store.check_cancelled().and_then(|()| {
+            let digest = self.blob.digest;
+            self.stream.read(buffer).map_err(|error| Error::Decompress { digest, source: Box::new(error.into()) })
+        });
+        match read {
+            Ok(count) => {
+                self.hasher.update(&buffer[..count]);
+                self.length += count as u64;
+                Ok(count)
+            }
+            Err(error) => {
+                self.failure = Some(error);
+                Err(io::Error::other("the layer cannot be read"))
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The lists of an archive: `manifest.json` and `repositories` of Docker, and `index.json` of an OCI layout.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
 use serde::Serialize;
@@ -10,7 +10,7 @@ use vmroot_model::{
 use vmroot_transport::TarWriter;
 
 use super::blobs::member;
-use super::names::Selected;
+use super::names::{Parents, Selected};
 use super::{MODE, SaveFormat};
 use crate::{Error, Record, Result, Store};
 
@@ -46,6 +46,9 @@ pub(super) struct ListedImage {
     /// Null without names, as Go writes an empty list.
     pub(super) repo_tags: Option<Vec<String>>,
     pub(super) layers: Vec<String>,
+    /// The id of the parent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) parent: Option<Digest>,
     /// The descriptors of the layers as stored, by diff id.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) layer_sources: BTreeMap<Digest, Descriptor>,
@@ -61,7 +64,7 @@ struct IndexFile<'a> {
 }
 
 /// Reads the documents of the images.
-pub(super) fn describe(store: &Store, selected: &[Selected]) -> Result<Lists> {
+pub(super) fn describe(store: &Store, selected: &[Selected], parents: &Parents) -> Result<Lists> {
     let mut lists = Lists::default();
     for image in selected {
         for record in image.records() {
@@ -70,7 +73,7 @@ pub(super) fn describe(store: &Store, selected: &[Selected]) -> Result<Lists> {
             lists.indexes.entry(record.manifest.digest).or_insert(path);
         }
         lists.add_to_index(store, image)?;
-        lists.add_to_manifest(image);
+        lists.add_to_manifest(image, parents);
     }
     Ok(lists)
 }
@@ -119,11 +122,11 @@ impl Lists {
 
     /// Adds the image for the first platform to `manifest.json`, as containerd does: a name has one image there, and
     /// readers of the list expect one image for each name. The others are in the OCI index.
-    fn add_to_manifest(&mut self, image: &Selected) {
+    fn add_to_manifest(&mut self, image: &Selected, parents: &Parents) {
         let Some(record) = image.records().next() else { return };
         let config = member(record.id());
         let position = self.images.iter().position(|known| known.config == config).unwrap_or_else(|| {
-            self.images.push(ListedImage::new(record));
+            self.images.push(ListedImage::new(record, parents));
             self.images.len() - 1
         });
         let top_layer = record.layers.last().map(|layer| layer.digest.hex());
@@ -148,11 +151,12 @@ impl Lists {
 }
 
 impl ListedImage {
-    fn new(record: &Record) -> Self {
+    fn new(record: &Record, parents: &Parents) -> Self {
         let layers = record.layers.iter();
         Self {
             config: member(record.id()),
             repo_tags: None,
+            parent: parents.get(record.id()).copied(),
             layers: layers.clone().map(|layer| member(&layer.digest)).collect(),
             layer_sources: layers.map(|layer| (layer.diff_id, layer.descriptor())).collect(),
         }
@@ -196,28 +200,15 @@ pub(super) fn add(tar: &mut TarWriter<&mut dyn Write>, name: &str, bytes: &[u8])
 /// Returns the indexes from the one that the image's name resolved to, down to the one with the manifest. Empty if the
 /// name resolved to the manifest, or if the cache lacks an index in between.
 fn indexes_above(store: &Store, record: &Record) -> Vec<Digest> {
-    let mut seen = HashSet::new();
     if record.digest == record.manifest.digest {
         return Vec::new();
     }
-    path_to(store, &record.digest, &record.manifest.digest, &mut seen).unwrap_or_default()
-}
-
-fn path_to(store: &Store, index: &Digest, manifest: &Digest, seen: &mut HashSet<Digest>) -> Option<Vec<Digest>> {
-    /// The depth of indexes in indexes.
-    const DEPTH: usize = 4;
-    if seen.len() >= DEPTH || !seen.insert(*index) {
-        return None;
-    }
-    let document = read_index(store, index)?;
-    let entries = document.manifests();
-    if entries.iter().any(|entry| entry.digest == *manifest) {
-        return Some(vec![*index]);
-    }
-    let nested = entries.iter().filter(|entry| entry.media_type.is_index() && store.has_blob(&entry.digest));
-    let mut path = nested.into_iter().find_map(|entry| path_to(store, &entry.digest, manifest, seen))?;
-    path.insert(0, *index);
-    Some(path)
+    let indexes: Vec<Digest> = [&record.digest].into_iter().chain(&record.indexes).copied().collect();
+    let has = |index: &Digest, digest: &Digest| {
+        read_index(store, index).is_some_and(|index| index.manifests().iter().any(|entry| entry.digest == *digest))
+    };
+    let below = record.indexes.iter().chain([&record.manifest.digest]);
+    if indexes.iter().zip(below).all(|(index, digest)| has(index, digest)) { indexes } else { Vec::new() }
 }
 
 fn read_index(store: &Store, digest: &Digest) -> Option<Index> {
@@ -244,9 +235,5 @@ impl Store {
             Some(record.manifest.media_type.as_str()).filter(|it| *digest == record.manifest.digest && !it.is_empty());
         let document = Document::parse(bytes, sent).map_err(|_| damaged())?;
         Ok(Descriptor::new(MediaType::new(document.media_type().essence()), *digest, size))
-    }
-
-    pub(super) fn has_blob(&self, digest: &Digest) -> bool {
-        matches!(self.cache.get(digest), Ok(Some(_)))
     }
 }

@@ -1,12 +1,15 @@
 //! The images that are saved, and their names in the archive.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vmroot_model::{Digest, Platform, Reference};
 
 use crate::catalogue::Snapshot;
 use crate::lookup::{by_id, by_reference, filter_by_platform, no_such_image, other_platforms};
 use crate::{Error, Record, Result};
+
+/// The ids of parents by those of their children.
+pub(super) type Parents = BTreeMap<Digest, Digest>;
 
 /// An image that is saved, for one or more platforms.
 #[derive(Debug)]
@@ -23,6 +26,11 @@ impl Selected {
     /// Returns a record for each platform.
     pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
         self.platforms.iter()
+    }
+
+    /// Keeps the record for the host's platform, or else the first one.
+    pub(super) fn keep_first_platform(&mut self) {
+        self.platforms.truncate(1);
     }
 
     fn add(&mut self, record: &Record, tag: Option<&Reference>) {
@@ -58,6 +66,13 @@ pub(super) fn select<N: AsRef<str>>(snapshot: &Snapshot, names: &[N], platforms:
         }
     }
     Ok(selected)
+}
+
+/// Returns the parents among the images, by the ids of their children.
+pub(super) fn parents_among(snapshot: &Snapshot, selected: &[Selected]) -> Parents {
+    let ids: BTreeSet<Digest> = selected.iter().flat_map(Selected::records).map(|record| *record.id()).collect();
+    let parent = |id: &Digest| Some((*id, snapshot.metadata(id).parent.filter(|parent| ids.contains(parent))?));
+    ids.iter().filter_map(parent).collect()
 }
 
 /// Returns the records of one name, each with the name that it has in the archive.

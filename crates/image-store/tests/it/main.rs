@@ -2,6 +2,7 @@
 
 mod fixture;
 
+mod archives;
 mod cancelling;
 mod damage;
 mod limits;

@@ -1,15 +1,14 @@
 //! The list of images in `manifest.json`.
 
 use serde::Deserialize;
-use vmroot_model::MANIFEST_LIMIT;
+use vmroot_model::{Digest, MANIFEST_LIMIT};
 
 use super::{ImageParts, ListedImage, MANIFEST_JSON};
 use crate::bundle::Bundle;
 use crate::section::Section;
 use crate::{Error, Result};
 
-/// One image of the list. `LayerSources` is ignored, because the layers themselves show their compression. `Parent` is
-/// ignored, because it is for the cache of `docker build`.
+/// One image of the list. `LayerSources` is ignored, because the layers themselves show their compression.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Entry {
@@ -18,6 +17,8 @@ struct Entry {
     repo_tags: Option<Vec<Option<String>>>,
     #[serde(default)]
     layers: Option<Vec<String>>,
+    #[serde(default)]
+    parent: Option<String>,
 }
 
 /// Reads the list.
@@ -32,6 +33,9 @@ pub(super) fn read(bundle: &dyn Bundle, section: Section) -> Result<Vec<ListedIm
 impl Entry {
     fn into_listed_image(self) -> ListedImage {
         let parts = ImageParts::Members { config: self.config, layers: self.layers.unwrap_or_default() };
-        ListedImage { parts, names: self.repo_tags.unwrap_or_default().into_iter().flatten().collect() }
+        let names = self.repo_tags.unwrap_or_default().into_iter().flatten().collect();
+        // The image can be used without its parent, so an invalid id is ignored.
+        let parent = self.parent.and_then(|parent| Digest::parse(&parent).ok());
+        ListedImage { parts, names, parent }
     }
 }

@@ -69,7 +69,10 @@ pub(super) fn list(bundle: &dyn Bundle, section: Section) -> Result<Vec<ListedIm
             images.entry(id).or_default().push(format!("{repository}:{tag}"));
         }
     }
-    Ok(images.into_iter().map(|(id, names)| ListedImage { parts: ImageParts::V1Chain(id), names }).collect())
+    Ok(images
+        .into_iter()
+        .map(|(id, names)| ListedImage { parts: ImageParts::V1Chain(id), names, parent: None })
+        .collect())
 }
 
 /// Creates the config of an image. Returns it with the names of the layer members, the base layer first.

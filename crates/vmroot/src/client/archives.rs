@@ -16,7 +16,7 @@ impl Client {
     ///
     /// A name is a reference, an id, or the beginning of an id. `NAME:TAG` is saved under that name, `NAME` under each tag
     /// that the cache has, and an id or `NAME@DIGEST` without a name. An image is saved for each platform that the cache
-    /// has, or for those of the options.
+    /// has, or for those of the options. The form of Docker 24 has one platform of a name: the host's, if the cache has it.
     ///
     /// ```
     /// # let cache = tempfile::tempdir().unwrap();
@@ -53,7 +53,7 @@ impl Client {
     /// # Errors
     /// As [`Self::save`]. The message names the file.
     pub fn save_to<N: AsRef<str>>(&self, names: &[N], path: &Path, options: &SaveOptions) -> Result<()> {
-        OutputFile::create(path)?.write_with(|writer| self.save(names, writer, options))
+        Ok(self.store.save_to_file(names, options, OutputFile::create(path)?)?)
     }
 
     /// Loads the images of archives, OCI layouts and directories under their names there: all of them, or none.

@@ -1,5 +1,7 @@
 //! The documents of an image, as its source stores them.
 
+use std::sync::Arc;
+
 use vmroot_image_store::{ChosenImage, choose};
 use vmroot_model::{Document, ImageConfig, Manifest, Platform, Reference, Schema1};
 use vmroot_transport::ImageName;
@@ -104,7 +106,7 @@ impl Client {
                 Some(Document::Manifest(original)) => {
                     ImageDocuments { top: Document::Manifest(original.clone()), manifest: original, config, references }
                 }
-                _ => ImageDocuments { top, manifest, config, references },
+                _ => ImageDocuments { top: Arc::unwrap_or_clone(top), manifest, config, references },
             })
         })
     }
