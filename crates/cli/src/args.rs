@@ -24,6 +24,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use vmroot::Platform;
 
 pub(crate) use boot::BootArguments;
 pub(crate) use changes::{DiffArguments, HistoryArguments};
@@ -137,15 +138,22 @@ pub(crate) enum Command {
         /// Load only this image: its reference, or @N for its position, counting from 0 [default: all images]
         #[arg(long, value_name = "REF|@N")]
         image: Option<String>,
+        /// Load the images for this platform (repeatable) [default: for all, if this machine's is one of them]
+        #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with = "arch", value_parser = platform::parse_platform)]
+        platform: Vec<Platform>,
         /// Load images for several platforms even if this machine's is not one of them
         #[arg(long)]
         all_platforms: bool,
     },
     /// Save images of the cache as one archive, which Docker, podman, skopeo and buildah load
     Save {
-        /// NAME:TAG, NAME for all its tags, or an id; each for all platforms in the cache, unless --platform is given
+        /// NAME:TAG, NAME for all its tags, or an id
         #[arg(required = true)]
         images: Vec<String>,
+        /// Save the images for this platform (repeatable) [default: for all in the cache; docker-archive-v24: for this
+        /// machine's, or else one other]
+        #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with = "arch", value_parser = platform::parse_platform)]
+        platform: Vec<Platform>,
         /// Write to this file, which appears when it is complete [default: standard output]
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,

@@ -34,11 +34,13 @@ pub(crate) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
     }
     match command {
         Command::Pull { references } => pull::pull(context, &references),
-        Command::Load { files, input, image, all_platforms } => {
+        Command::Load { files, input, image, platform, all_platforms } => {
             let files: Vec<_> = files.into_iter().chain(input).collect();
-            archives::load(context, &files, image.as_deref(), all_platforms)
+            archives::load(context, &files, image.as_deref(), platform, all_platforms)
         }
-        Command::Save { images, output, format } => archives::save(context, &images, output.as_deref(), format),
+        Command::Save { images, output, format, platform } => {
+            archives::save(context, &images, output.as_deref(), format, platform)
+        }
         Command::Commit { image, layer, options } => commit::commit(context, &image, layer.as_deref(), &options),
         Command::Copy { source, destination, options } => copy::copy(context, &source, &destination, &options),
         Command::Sync { source, destination, options } => sync::sync(context, &source, &destination, &options),

@@ -6,15 +6,21 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use vmroot::output::{Error as FileError, OutputFile};
-use vmroot::{ImageName, ImageSelector, LoadOptions, LoadedImage, Reference, SaveFormat, SaveOptions};
+use vmroot::{ImageName, ImageSelector, LoadOptions, LoadedImage, Platform, Reference, SaveFormat, SaveOptions};
 
 use crate::context::Context;
 use crate::exit::UsageError;
 use crate::output;
 
 /// Saves images to a file or to standard output.
-pub(crate) fn save(context: &Context, images: &[String], out: Option<&Path>, format: SaveFormat) -> anyhow::Result<()> {
-    let options = SaveOptions { format, platforms: context.requested_platform().cloned().into_iter().collect() };
+pub(crate) fn save(
+    context: &Context,
+    images: &[String],
+    out: Option<&Path>,
+    format: SaveFormat,
+    platforms: Vec<Platform>,
+) -> anyhow::Result<()> {
+    let options = SaveOptions { format, platforms: requested_platforms(context, platforms) };
     let client = context.client()?;
     note_zstd(context, images, format);
     match out.filter(|out| *out != Path::new("-")) {
@@ -55,12 +61,13 @@ pub(crate) fn load(
     context: &Context,
     files: &[PathBuf],
     picked: Option<&str>,
+    platforms: Vec<Platform>,
     all_platforms: bool,
 ) -> anyhow::Result<()> {
     let client = context.client()?.with_progress(context.progress());
     let path = |file: &PathBuf| if file == Path::new("-") { PathBuf::from("/dev/stdin") } else { file.clone() };
     let paths: Vec<PathBuf> = files.iter().map(path).collect();
-    let platforms = context.requested_platform().cloned().into_iter().collect();
+    let platforms = requested_platforms(context, platforms);
     let options = LoadOptions { platforms, all_platforms, selector: picked.map(parse_pick).transpose()? };
     let report = client.load_archives(&paths, &options)?;
     for note in &report.notes {
@@ -82,6 +89,11 @@ pub(crate) fn load(
         }
     }
     Ok(())
+}
+
+/// Returns the platforms of the command's own `--platform`, or the one of `--arch`.
+fn requested_platforms(context: &Context, platforms: Vec<Platform>) -> Vec<Platform> {
+    if platforms.is_empty() { context.requested_platform().cloned().into_iter().collect() } else { platforms }
 }
 
 fn print_json(loaded: &LoadedImage) -> anyhow::Result<()> {

@@ -53,6 +53,7 @@ mod bombs;
 mod damage;
 mod full_disk;
 mod hostile;
+mod hostile_archives;
 mod killed;
 mod resuming;
 mod together;
