@@ -64,7 +64,7 @@ static PACKAGES: &[Package] = &[
     package("mount", "mount", &[Test, Bench, Fresh], "kernel overlayfs, the judge of merges"),
     package("openssl", "openssl", &[Test], "a private certificate authority"),
     package("pigz", "pigz", &[Test], "gzip streams of another maker"),
-    package("podman", "podman", &[Test], "an independent keeper of images"),
+    package("podman", "podman", &[Test, Bench], "an independent keeper of images, and a rival"),
     package("python3", "pydoc3", &[Test], "an independent reader of tars; the minimal package lacks the module"),
     package("qemu-system-arm", "qemu-system-aarch64", &[Test], "guests of another architecture"),
     package("qemu-system-x86", "qemu-system-x86_64", &[Test, Bench], "guests"),

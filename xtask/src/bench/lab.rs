@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{image, registry::Registry};
+use super::{archives, image, registry::Registry};
 use crate::{process, process::Usage, workspace};
 
 /// The bench's directory and registry, and the files that were derived from the bench image so far.
@@ -34,8 +34,10 @@ impl Lab {
         if image::make(&directory, &registry)? {
             remove(&directory.join("derived"))?;
         }
-        // A changed vmroot may write a different cache.
-        remove(&directory.join("derived/pulled"))?;
+        // A changed vmroot may write different files.
+        for name in ["pulled", "saved.tar", "many-images"] {
+            remove(&directory.join("derived").join(name))?;
+        }
         Ok(Self { runs, rivals_only, directory, registry, log })
     }
 
@@ -79,6 +81,39 @@ impl Lab {
         self.derived("pulled", |cache| {
             let reference = self.registry.reference(image::BENCH);
             process::run(self.vmroot(cache).args(["pull", &reference]))
+        })
+    }
+
+    /// Returns the bench image as vmroot saves it by default.
+    pub fn saved_archive(&self) -> Result<PathBuf> {
+        let cache = self.pulled()?;
+        self.derived("saved.tar", |archive| {
+            let reference = self.registry.reference(image::BENCH);
+            process::run(self.vmroot(&cache).args(["save", &reference, "-o"]).arg(archive))
+        })
+    }
+
+    /// Returns a cache with 10,000 images, which `make` makes.
+    pub fn many_images(&self, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+        self.derived("many-images", make)
+    }
+
+    /// Returns a storage of podman with the bench image, as [`archives::NAME`].
+    pub fn pulled_by_podman(&self) -> Result<PathBuf> {
+        self.derived("podman", |storage| {
+            let reference = self.registry.reference(image::BENCH);
+            process::run(archives::podman(storage).args(["pull", "--quiet", "--tls-verify=false", &reference]))?;
+            process::run(archives::podman(storage).args(["tag", &reference, archives::NAME]))
+        })
+    }
+
+    /// Returns the bench image as podman saves it in a format.
+    pub fn podman_archive(&self, format: &str) -> Result<PathBuf> {
+        let storage = self.pulled_by_podman()?;
+        self.derived(&format!("{format}.tar"), |archive| {
+            let mut save = archives::podman(&storage);
+            save.args(["save", "--quiet", "--format", format, "--output"]).arg(archive);
+            process::run(save.arg(archives::NAME))
         })
     }
 

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measures whole processes with a real image from a real registry. The contestants take turns,
 //! and medians are printed.
 
+mod archives;
 mod boot;
 mod copy;
 mod counting_proxy;
@@ -15,6 +16,7 @@ mod pull;
 mod race;
 mod registry;
 mod row;
+mod store;
 mod virtiofs;
 
 use std::{fs, num::NonZero, thread};
@@ -51,6 +53,22 @@ const RACES: &[&Race] = &[
     &micro::MERGE,
     &micro::LOOKUP,
     &micro::DIFF,
+    &store::OPEN,
+    &store::SEARCH,
+    &store::IMAGES,
+    &store::COLLECT,
+    &archives::SAVE_DOCKER,
+    &archives::SAVE_DOCKER_MEMORY,
+    &archives::SAVE_V24,
+    &archives::SAVE_V24_MEMORY,
+    &archives::SAVE_OCI,
+    &archives::SAVE_OCI_MEMORY,
+    &archives::LOAD_DOCKER,
+    &archives::LOAD_DOCKER_MEMORY,
+    &archives::LOAD_OCI,
+    &archives::LOAD_OCI_MEMORY,
+    &archives::LOAD_SAVED,
+    &archives::LOAD_SAVED_MEMORY,
     &mount::WALK,
     &mount::READ,
     &export::DIRECTORY,
