@@ -64,8 +64,9 @@ impl Store {
         let collected = self.collect_with(&CollectOptions { dry_run: false, ..options })?;
         for removed in &collected.images {
             let names = names(&removed.records);
-            progress
-                .message(&format!("removed {names} from the cache, the image that was not used for the longest time"));
+            let message = format!("removed {names} from the cache, the image that was not used for the longest time");
+            tracing::info!("{message}");
+            progress.message(&message);
         }
         let size = collected.size.unwrap_or(size);
         if size.saturating_add(bytes) <= budget {

@@ -4,7 +4,7 @@ use std::io;
 
 use serde_json::{Value, json};
 use vmroot::layer_index::Index;
-use vmroot::{Change, ChangeKind, Client, ContainerFs, DiffOptions, Image, LayerRecord, Origin};
+use vmroot::{Change, ChangeKind, ContainerFs, DiffOptions, Image, LayerRecord, Origin};
 
 use super::files::{attributes_json, bytes_to_text};
 use crate::args::DiffArguments;
