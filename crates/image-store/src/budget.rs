@@ -7,7 +7,7 @@ use vmroot_cache::Area;
 
 use crate::collect::KeptImage;
 use crate::in_use::Pin;
-use crate::{CollectOptions, Error, Progress, Record, Result, Store};
+use crate::{CollectOptions, Error, Holder, Progress, Record, Result, Store};
 
 /// The most images that a message lists.
 const LISTED: usize = 10;
@@ -64,8 +64,9 @@ impl Store {
         let collected = self.collect_with(&CollectOptions { dry_run: false, ..options })?;
         for removed in &collected.images {
             let names = names(&removed.records);
-            progress
-                .message(&format!("removed {names} from the cache, the image that was not used for the longest time"));
+            let message = format!("removed {names} from the cache, the image that was not used for the longest time");
+            tracing::info!("{message}");
+            progress.message(&message);
         }
         let size = collected.size.unwrap_or(size);
         if size.saturating_add(bytes) <= budget {
@@ -101,16 +102,20 @@ fn names(records: &[Record]) -> String {
 }
 
 fn kept_text(kept: &[KeptImage]) -> String {
-    if kept.is_empty() {
+    // This process itself uses the image that it completes.
+    let is_other = |holder: &&Holder| !matches!(holder, Holder::Process { pid, .. } if *pid == std::process::id());
+    let one = |image: &KeptImage| {
+        let holders: Vec<String> = image.holders.iter().filter(is_other).map(ToString::to_string).collect();
+        (!holders.is_empty()).then(|| format!("{} by {}", names(&image.records), holders.join(" and ")))
+    };
+    let mut listed: Vec<String> = kept.iter().filter_map(one).collect();
+    if listed.is_empty() {
         return String::new();
     }
-    let one = |image: &KeptImage| {
-        let holders: Vec<String> = image.holders.iter().map(ToString::to_string).collect();
-        format!("{} by {}", names(&image.records), holders.join(" and "))
-    };
-    let mut listed: Vec<String> = kept.iter().take(LISTED).map(one).collect();
-    if kept.len() > LISTED {
-        listed.push(format!("{} more", kept.len() - LISTED));
+    let more = listed.len().saturating_sub(LISTED);
+    listed.truncate(LISTED);
+    if more > 0 {
+        listed.push(format!("{more} more"));
     }
     format!("; in use: {}", listed.join(", "))
 }

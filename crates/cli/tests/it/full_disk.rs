@@ -137,9 +137,10 @@ fn a_full_disk_can_be_emptied() {
     program.ok(["pull", &second_name, "--arch=amd64"]);
     program.ok(["lease", "create", "--id=kept", &references[0]]);
     disk.fill(0);
-    program.ok(["rm", &references[1]]);
     let message = program.fails(1, ["lease", "create", "--id=new", &references[2]]);
     assert!(message.contains("leases") && message.contains("No space left"), "{message}");
+    program.ok(["rm", &references[1]]);
+    disk.fill_again();
     assert_eq!(program.json(["lease", "list", "--json"]).as_array().unwrap().len(), 1);
     // The names of one image, which are otherwise removed as one transaction.
     let id = noisy(3, 100_000).config_digest.hex();

@@ -22,6 +22,9 @@ fn a_lease_keeps_an_image_until_it_is_released() {
     assert_eq!(leases[0]["images"][0]["reference"], json!(reference));
     assert!(program.ok(["lease", "ls"]).contains("never"));
 
+    let message = program.fails(2, ["lease", "create", "--id=job-7", &reference]);
+    assert!(message.contains("job-7"), "{message}");
+
     let message = program.fails(1, ["rm", &reference]);
     assert!(message.contains("the lease job-7"), "{message}");
     let collected = program.json(["gc", "--unused", "--json"]);
@@ -31,8 +34,6 @@ fn a_lease_keeps_an_image_until_it_is_released() {
     let collected = program.json(["gc", "--json"]);
     assert_eq!((&collected["files"], &collected["heldBy"][0]["id"]), (&json!([]), &json!("job-7")));
 
-    let message = program.fails(2, ["lease", "create", "--id=job-7", &reference]);
-    assert!(message.contains("job-7"), "{message}");
     program.ok(["lease", "release", "job-7"]);
     program.fails(3, ["lease", "release", "job-7"]);
     assert_eq!(program.json(["lease", "list", "--json"]), json!([]));

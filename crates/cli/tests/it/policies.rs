@@ -141,8 +141,8 @@ fn a_pull_keeps_the_budget() {
     let test = Policies::new();
     let fifth = serve(&test.registry, &large(5), "v5");
     let whole = test.size().to_string();
-    let pulled = test.program.run(["pull", &fifth, "--arch=amd64", "--max-cache-size", &whole]);
-    assert!(pulled.status.success() && pulled.stderr.contains("v1"), "{pulled}");
+    let pulled = test.program.run(["pull", &fifth, "--arch=amd64", "--max-cache-size", &whole, "-v"]);
+    assert!(pulled.status.success() && pulled.stderr.contains(":v1 from the cache"), "{pulled}");
     assert!(test.size() <= whole.parse().unwrap());
     assert_eq!(test.program.ok(["cat", &fifth, "number"]), "5");
     test.program.fails(3, ["cat", test.reference(0), "number", "--pull=never"]);

@@ -16,7 +16,7 @@ use vmroot_output::TEMPORARY_PREFIX;
 use super::{CollectOptions, Collection, list, remove};
 use crate::catalogue::Snapshot;
 use crate::holders::Held;
-use crate::in_use::add_needs;
+use crate::root::chain_id;
 use crate::store::until_cancelled;
 use crate::{Error, Record, Result, Store};
 
@@ -49,6 +49,7 @@ pub(crate) enum Kind {
 }
 
 /// The files that records need.
+#[derive(Default)]
 pub(crate) struct Needed {
     pub(crate) blobs: HashSet<Digest>,
     layers: HashSet<Digest>,
@@ -57,10 +58,15 @@ pub(crate) struct Needed {
 
 impl Needed {
     pub(crate) fn by_each<'a>(records: impl Iterator<Item = &'a Record>) -> Self {
-        let mut needs = Needs::default();
-        records.for_each(|record| add_needs(&mut needs, record));
-        let set = |digests: std::collections::BTreeSet<Digest>| digests.into_iter().collect();
-        Self { blobs: set(needs.blobs), layers: set(needs.layers), roots: set(needs.roots) }
+        let mut needed = Self::default();
+        for record in records {
+            needed.blobs.extend([record.digest, record.manifest.digest, record.config.digest]);
+            needed.blobs.extend(record.layers.iter().map(|layer| layer.digest));
+            let diff_ids: Vec<Digest> = record.layers.iter().map(|layer| layer.diff_id).collect();
+            needed.roots.insert(chain_id(&diff_ids));
+            needed.layers.extend(diff_ids);
+        }
+        needed
     }
 
     fn has(&self, kind: Kind) -> bool {

@@ -187,7 +187,8 @@ struct FileSize {
 impl Sizes {
     /// Returns whether a file goes once no image needs it.
     fn goes(&self, kind: Kind, file: &FileSize) -> bool {
-        !file.is_held && !(self.keep_blobs && matches!(kind, Kind::Blob(_) | Kind::Partial(_)))
+        let is_kept = self.keep_blobs && matches!(kind, Kind::Blob(_) | Kind::Partial(_));
+        !file.is_held && !is_kept
     }
 
     /// Subtracts the records of an image, and the files that no other image needs.
