@@ -15,7 +15,7 @@ use crate::catalogue::Snapshot;
 use crate::lookup::find_record;
 use crate::{Error, Record, Result, Store};
 
-/// The keys that [`ImageFilter::add`] knows.
+/// The keys that [`ImageFilter::condition`] knows.
 const KEYS: &str = "reference, dangling, platform, before, since, label, label! and until";
 
 /// Conditions on the images of a listing. The default is met by every image, but leaves out images without a name from
@@ -70,7 +70,7 @@ impl ImageFilter {
     ///
     /// # Errors
     /// [`Error::InvalidFilter`] if the key is unknown or the value is malformed.
-    pub fn add(self, condition: &str) -> Result<Self> {
+    pub fn condition(self, condition: &str) -> Result<Self> {
         let invalid = |reason: String| Error::InvalidFilter { filter: condition.to_owned(), reason };
         let Some((key, value)) = condition.split_once('=') else {
             return Err(invalid("expected KEY=VALUE".to_owned()));

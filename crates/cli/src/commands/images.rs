@@ -68,7 +68,7 @@ fn filter(context: &Context, arguments: &ImagesArguments) -> vmroot::Result<Imag
         filter = filter.reference(name)?;
     }
     for condition in &arguments.filter {
-        filter = filter.add(condition)?;
+        filter = filter.condition(condition)?;
     }
     Ok(filter)
 }

@@ -80,14 +80,14 @@ fn parse_seconds(text: &str) -> Option<Duration> {
 /// Parses a time in RFC 3339's form, of which the end may be missing. Without a zone it is in UTC.
 fn parse_time(text: &str) -> Option<Instant> {
     let is_digits = |text: &str| text.bytes().all(|it| it.is_ascii_digit());
-    let has_form = text.bytes().zip("0000-00-00T00:00:00".bytes()).all(|(own, form)| match form {
-        b'0' => own.is_ascii_digit(),
-        _ => own == form,
-    });
     let (moment, zone) = match text.get(10..).and_then(|time| time.find(['Z', '+', '-'])) {
         Some(at) => text.split_at(at + 10),
         None => (text, "Z"),
     };
+    let has_form = moment.bytes().zip("0000-00-00T00:00:00".bytes()).all(|(own, form)| match form {
+        b'0' => own.is_ascii_digit(),
+        _ => own == form,
+    });
     let completed = match moment.len() {
         10 => format!("{moment}T00:00:00"),
         13 => format!("{moment}:00:00"),

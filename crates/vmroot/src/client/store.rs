@@ -21,7 +21,7 @@ impl Client {
     ///
     /// client.pull("oci:../../testdata/demo:demo")?;
     /// client.tag("demo", &[reference.with_tag("stable")?], None)?;
-    /// let stable = client.list_images(&ImageFilter::new().reference("*:stable")?.add("until=24h")?)?;
+    /// let stable = client.list_images(&ImageFilter::new().reference("*:stable")?.condition("until=24h")?)?;
     /// assert_eq!(stable[0].reference.as_ref().unwrap().familiar(), "demo:stable");
     /// # Ok::<(), vmroot::Error>(())
     /// ```

@@ -88,7 +88,8 @@ fn conditions_are_those_of_docker() {
         (&["label=kind=a", "reference=team/*"], vec![team]),
         (&[" Reference =app:old"], vec!["app:old"]),
     ] {
-        let filter = conditions.iter().try_fold(ImageFilter::new(), |filter, condition| filter.add(condition)).unwrap();
+        let filter =
+            conditions.iter().try_fold(ImageFilter::new(), |filter, condition| filter.condition(condition)).unwrap();
         assert_eq!(names(&client, &filter), expected, "{conditions:?}");
     }
     let all = names(&client, &ImageFilter::new().all());
@@ -96,9 +97,9 @@ fn conditions_are_those_of_docker() {
     for invalid in
         ["reference", "reference=", "reference=[", "dangling=maybe", "before=", "until=soon", "label=", "size=1"]
     {
-        assert!(ImageFilter::new().add(invalid).is_err(), "{invalid}");
+        assert!(ImageFilter::new().condition(invalid).is_err(), "{invalid}");
     }
-    let unknown = ImageFilter::new().add("before=unknown").unwrap();
+    let unknown = ImageFilter::new().condition("before=unknown").unwrap();
     assert_eq!(client.list_images(&unknown).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
@@ -115,7 +116,7 @@ fn names_are_given_moved_and_taken() {
     assert_eq!(names(&client, &ImageFilter::new()), ["one:latest", "three:latest", "two:2"]);
     let moved = client.tag("three", &[reference("two:2")], None).unwrap().moved;
     assert!(moved.len() == 1 && moved[0].dangling, "{moved:?}");
-    assert_eq!(names(&client, &ImageFilter::new().add("dangling=true").unwrap()), [a.hex()[..6].to_owned()]);
+    assert_eq!(names(&client, &ImageFilter::new().condition("dangling=true").unwrap()), [a.hex()[..6].to_owned()]);
     // An image that has the name already stays as it is.
     assert!(client.tag("three", &[reference("two:2")], None).unwrap().moved.is_empty());
 
