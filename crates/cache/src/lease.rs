@@ -151,7 +151,7 @@ mod tests {
         let expires = SystemTime::now() + Duration::from_secs(100);
         let lease = Lease::new("night-1".to_owned(), vec![image], needs, Some(expires));
         cache.write_lease(&lease).unwrap();
-        assert_eq!(cache.leases().unwrap(), [lease.clone()]);
+        assert_eq!(cache.leases().unwrap(), std::slice::from_ref(&lease));
         assert!(!lease.is_expired(SystemTime::now()));
         assert!(lease.is_expired(expires));
         assert!(cache.remove_lease("night-1").unwrap());

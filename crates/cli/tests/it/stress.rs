@@ -124,7 +124,7 @@ fn processes_that_mount_remove_and_collect_lose_nothing() {
     for name in (0..PROCESSES).map(|number| format!("mounted-{number}")).chain(["through".to_owned()]) {
         let _ = unmount(program.path(&name), UnmountFlags::DETACH);
     }
-    for panic in failure.into_inner().unwrap().into_iter().chain(checked.err()) {
+    if let Some(panic) = failure.into_inner().unwrap().or(checked.err()) {
         std::panic::resume_unwind(panic);
     }
     assert!(done.mounts.into_inner() > 0 && done.removals.into_inner() > 0 && done.removed_files.into_inner() > 0);
