@@ -6,7 +6,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use super::name;
 
 /// Commands whose pages a reader of the first one's may want.
-const RELATED: [(&str, &[&str]); 30] = [
+const RELATED: [(&str, &[&str]); 32] = [
     ("boot", &["export", "mount", "virtiofs"]),
     ("cat", &["ls", "resolve", "stat"]),
     ("commit", &["diff", "history", "mount", "save"]),
@@ -17,11 +17,12 @@ const RELATED: [(&str, &[&str]); 30] = [
     ("diff", &["history", "why"]),
     ("digest", &["inspect", "instances"]),
     ("export", &["boot", "commit", "mount", "virtiofs"]),
-    ("gc", &["df", "rm", "verify"]),
+    ("gc", &["df", "lease", "rm", "verify"]),
     ("history", &["diff", "inspect", "why"]),
     ("images", &["df", "inspect", "pull", "rm"]),
     ("inspect", &["config", "history", "images"]),
     ("layer", &["export"]),
+    ("lease", &["gc", "rm"]),
     ("list-tags", &["repos", "tags"]),
     ("load", &["pull", "save"]),
     ("login", &["logout", "registries"]),
@@ -32,9 +33,10 @@ const RELATED: [(&str, &[&str]); 30] = [
     ("rm", &["gc", "images"]),
     ("save", &["copy", "load"]),
     ("sync", &["copy", "list-tags"]),
-    ("tag", &["copy", "delete", "list-tags"]),
+    ("tag", &["copy", "delete", "images", "untag"]),
     ("tags", &["inspect", "list-tags", "repos"]),
     ("umount", &["mount"]),
+    ("untag", &["images", "rm", "tag"]),
     ("verify", &["gc", "pull"]),
     ("virtiofs", &["boot", "mount"]),
 ];
