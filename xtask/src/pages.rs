@@ -43,7 +43,8 @@ fn dependencies(architecture: &str, workspace: &str, manifests: &str) -> Vec<Str
         if row(architecture, name).is_none() {
             faults.push(format!("ARCHITECTURE.md gives no reason for the dependency {name}"));
         }
-        if !manifests.lines().any(|line| line.trim() == format!("{name}.workspace = true")) {
+        let uses = [format!("{name}.workspace = true"), format!("{name} = {{ workspace = true, optional = true }}")];
+        if !manifests.lines().any(|line| uses.iter().any(|uses| line.trim() == uses)) {
             faults.push(format!("no crate uses the dependency {name} of Cargo.toml"));
         }
     }
