@@ -36,7 +36,7 @@ fn images_are_selected_and_formatted() {
     let mut expected = [short(&amd64), short(&arm64)];
     expected.sort_unstable();
     assert_eq!(ids, expected);
-    assert_eq!(lines(&["-q", "--no-trunc", "team/app"]), [amd64.clone()]);
+    assert_eq!(lines(&["-q", "--no-trunc", "team/app"]), std::slice::from_ref(&amd64));
     assert_eq!(lines(&["--quiet", "--arch=arm64"]), [short(&arm64)]);
     assert_eq!(lines(&["demo"]).len(), 3);
     assert_eq!(lines(&["demo", "team/*"]).len(), 4);

@@ -157,7 +157,7 @@ fn verbs_use_a_shared_cache_in_place() {
     assert!(listed.contains(&format!("\"sharedCache\": \"{}\"", theirs.directory())), "{listed}");
     assert!(run(&["images"]).ok().contains(&theirs.directory()));
     let own: Vec<_> = files(nobody.program.cache()).into_iter().filter(|it| it.extension().is_none()).collect();
-    assert_eq!(own, [PathBuf::new(); 0], "nothing was copied");
+    assert_eq!(own, [] as [PathBuf; 0], "nothing was copied");
     let error = run(&["rm", &theirs.name]).fails(1);
     assert!(error.contains(&format!("the shared cache {}", theirs.directory())), "{error}");
     // A pull records the image, and a commit adds a layer.

@@ -171,7 +171,7 @@ fn a_pull_writes_only_a_record() {
     client.pull(&shared.name).unwrap();
     assert!(shared.registry.requests().iter().all(|request| !request.path.contains("/blobs/")));
     assert_eq!(in_directory(&files(&shared.path("own")), "layers/"), 0);
-    assert_eq!(client.collect().unwrap().files, [PathBuf::new(); 0]);
+    assert_eq!(client.collect().unwrap().files, [] as [PathBuf; 0]);
     assert!(client.verify().unwrap().findings.is_empty());
     // Without the shared cache, the image is fetched again like one that was lost.
     let client = shared.client("own", &[]);
