@@ -116,8 +116,8 @@ impl Store {
     /// no name is left, `image` and its clones no longer keep the files.
     ///
     /// # Errors
-    /// - [`Error::Cache`] if the records cannot be locked, read or removed.
-    /// - [`Error::Shared`] if only a shared cache has the image under this name.
+    /// - [`Error::Cache`](crate::Error::Cache) if the records cannot be locked, read or removed.
+    /// - [`Error::Shared`](crate::Error::Shared) if only a shared cache has the image under this name.
     pub fn remove_name(&self, image: &Image) -> Result<Removal> {
         // Other fields are not compared: the same image may have been pulled again since.
         let name = |record: &Record| (record.reference.clone(), record.platform.normalised());

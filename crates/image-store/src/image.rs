@@ -86,7 +86,7 @@ impl Store {
     /// without a process. Returns false if nothing is mounted there.
     ///
     /// # Errors
-    /// [`Error::Cache`] if the mountpoint or the table of mounts cannot be read, or the use cannot be written.
+    /// [`Error::Cache`](crate::Error::Cache) if the mountpoint or the table of mounts cannot be read, or the use cannot be written.
     pub fn hold_while_mounted(&self, image: &Image, mountpoint: &Path) -> Result<bool> {
         let mut needs = Needs::default();
         add_needs(&mut needs, image.record());
