@@ -197,6 +197,7 @@ impl Store {
     /// - [`Error::Cache`](crate::Error::Cache) if a lease is damaged, or a file cannot be listed, read or removed.
     /// - [`Error::Cancelled`](crate::Error::Cancelled) if the work was cancelled. What was removed until then is gone.
     pub fn collect_with(&self, options: &CollectOptions) -> Result<Collection> {
+        self.cache.check_writable()?;
         self.recover()?;
         let mut found = Collection::default();
         let plan = self.plan_images(options)?;

@@ -112,8 +112,7 @@ impl Drop for Pin {
 /// Adds the files of an image to `needs`.
 pub(crate) fn add_needs(needs: &mut Needs, record: &Record) {
     needs.images.insert(*record.id());
-    needs.blobs.extend([record.digest, record.manifest.digest, record.config.digest]);
-    needs.blobs.extend(&record.indexes);
+    needs.blobs.extend(record.documents());
     needs.blobs.extend(record.layers.iter().map(|layer| layer.digest));
     let diff_ids: Vec<Digest> = record.layers.iter().map(|layer| layer.diff_id).collect();
     needs.roots.insert(chain_id(&diff_ids));

@@ -162,7 +162,7 @@ impl Store {
     /// copied with the same digests.
     fn ensure_blobs(&self, source: &dyn ImageSource, record: &Record, progress: &Arc<dyn Progress>) -> Result<()> {
         for layer in &record.layers {
-            if self.cache.get(&layer.digest)?.is_none() {
+            if !self.has_blob(&layer.digest) {
                 let (descriptor, reporter) = (layer.descriptor(), BlobReporter::without_blob(progress));
                 let fetched = self.fetch_blob(source, &descriptor, &reporter);
                 fetched.map_err(|error| error.of_member(source, &descriptor))?;

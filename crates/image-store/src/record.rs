@@ -101,6 +101,11 @@ struct Sealed<'a> {
 }
 
 impl Record {
+    /// Returns the digests of the documents that the image needs: indexes, manifest and config.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = &Digest> {
+        [&self.digest].into_iter().chain(&self.indexes).chain([&self.manifest.digest, &self.config.digest])
+    }
+
     /// Returns the image's id: the digest of its config.
     pub fn id(&self) -> &Digest {
         &self.config.digest

@@ -160,8 +160,8 @@ fn push(owners: &mut Vec<u32>, owner: u32) {
 impl Owners {
     fn add(&mut self, owner: u32, record: &Record) {
         let mut needs = |name| push(self.by_name.entry(name).or_default(), owner);
-        for digest in [record.digest, record.manifest.digest, record.config.digest] {
-            needs(Name::Blob(Some(digest)));
+        for digest in record.documents() {
+            needs(Name::Blob(Some(*digest)));
         }
         let diff_ids: Vec<Digest> = record.layers.iter().map(|layer| layer.diff_id).collect();
         let root = chain_id(&diff_ids);

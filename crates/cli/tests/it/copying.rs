@@ -39,7 +39,7 @@ const OPTIONS: [&[&str]; 12] = [
 ];
 
 /// Reasons for which skopeo refuses a copy that vmroot makes.
-const BETTER: [&str; 4] = [
+const BETTER: [&str; 5] = [
     // vmroot recompresses the layers with gzip.
     "zstd compression is not supported for docker images",
     // An OCI layout can hold the lists of Docker; newer versions of skopeo read them.
@@ -48,6 +48,8 @@ const BETTER: [&str; 4] = [
     "received a manifest list instead of a manifest for a single image",
     // vmroot ignores the compression if digests are preserved; skopeo does so for some destinations.
     "compression using zstd required but the destination only supports",
+    // vmroot leaves attestations out of a list of Docker.
+    "application/vnd.in-toto+json",
 ];
 
 /// One copy to compare.

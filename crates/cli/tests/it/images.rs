@@ -41,7 +41,7 @@ fn images_are_selected_and_formatted() {
     assert_eq!(lines(&["demo"]).len(), 3);
     assert_eq!(lines(&["demo", "team/*"]).len(), 4);
     assert_eq!(lines(&["nothing"]).len(), 1, "only the header");
-    assert_eq!(lines(&["-f", "reference=*:1", "--filter=dangling=false"]).len(), 2);
+    assert_eq!(lines(&["-f", "reference=*/*:1", "--filter=dangling=false"]).len(), 2);
     assert_eq!(lines(&["-q", "-f", "platform=linux/arm64", "-f", "until=1s"]), [short(&arm64)]);
 
     let format = "{{.Repository}} {{.Tag}} {{.ID}} {{.Platform}} {{.Containers}}";

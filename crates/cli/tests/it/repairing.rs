@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use vmroot_testkit::image::Image;
@@ -168,12 +168,17 @@ fn repair_can_be_killed_at_any_moment() {
     );
     paths.extend([root, record.unwrap()]);
     let whole: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
+    let damage_all = || paths.iter().filter(|path| path.exists()).for_each(|path| damage(path));
+    damage_all();
+    let began = Instant::now();
+    repair(&program, 0, &[]);
+    let duration = began.elapsed();
     let mut killed = 0;
     for number in 0..KILLS {
-        paths.iter().filter(|path| path.exists()).for_each(|path| damage(path));
+        damage_all();
         let mut child =
             program.command(["verify", "--repair"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(u64::from(number) * 7));
+        std::thread::sleep(duration * number / KILLS);
         child.kill().unwrap();
         killed += u32::from(!child.wait().unwrap().success());
         let report = repair(&program, 0, &[]);

@@ -221,7 +221,6 @@ fn images_of_layouts_are_deleted() {
         let error = program.fails(code, ["delete", &name]);
         assert!(error.contains(name.split(':').nth(1).unwrap()), "{error}");
     }
-    program.fails(2, ["delete", "--shared-blob-dir=/tmp", "localhost:1/x"]);
 }
 
 #[test]

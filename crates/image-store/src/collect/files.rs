@@ -60,7 +60,7 @@ impl Needed {
     pub(crate) fn by_each<'a>(records: impl Iterator<Item = &'a Record>) -> Self {
         let mut needed = Self::default();
         for record in records {
-            needed.blobs.extend([record.digest, record.manifest.digest, record.config.digest]);
+            needed.blobs.extend(record.documents());
             needed.blobs.extend(record.layers.iter().map(|layer| layer.digest));
             let diff_ids: Vec<Digest> = record.layers.iter().map(|layer| layer.diff_id).collect();
             needed.roots.insert(chain_id(&diff_ids));

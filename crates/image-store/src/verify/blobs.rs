@@ -8,7 +8,7 @@ use vmroot_model::{Digest, Hasher};
 use vmroot_output::Cancel;
 
 use super::attributes::{fault_of_read, type_of};
-use super::needs::{BlobUse, Role, affected};
+use super::needs::{BlobUse, affected};
 use super::sources::Fetched;
 use super::{Check, Condition, FileKind, Finding, MISSING, VerifyReport};
 use crate::{Error, Result};
@@ -37,7 +37,7 @@ impl Check<'_> {
                 mode.into_iter().for_each(|it| self.add(it.with_digest(digest).with_images(images())));
                 Ok(())
             }
-            Condition::Missing if !self.is_lost(digest, &uses)? => Ok(()),
+            Condition::Missing if !self.is_lost(digest, &uses) => Ok(()),
             Condition::Missing => {
                 let found = Finding::new(path, FileKind::Blob, MISSING).with_digest(digest).with_images(images());
                 self.settle(found, |found| self.repair_blob(digest, found))
@@ -68,32 +68,11 @@ impl Check<'_> {
         }
     }
 
-    /// Returns whether an image lacks a blob that is missing.
-    ///
-    /// The blob of a layer is not fetched if the layer was built from another blob, of another compression. It is lost
-    /// only if no other blob of the layer is here.
-    fn is_lost(&self, digest: &Digest, uses: &[BlobUse]) -> Result<bool> {
-        // The owner of a shared cache verifies it.
-        if self.store.has_blob(digest) {
-            return Ok(false);
-        }
-        for it in uses {
-            // Another process may have removed the image, and then its files.
-            if !self.store.is_current(&it.record) {
-                continue;
-            }
-            let Role::Layer(position) = it.role else { return Ok(true) };
-            let diff_id = it.record.layers[position].diff_id;
-            let others = self.needs.of_layer(&diff_id).into_iter().map(|other| other.layer().descriptor.digest);
-            let mut is_here = false;
-            for other in others.filter(|other| other != digest) {
-                is_here |= self.store.has_blob(&other);
-            }
-            if !is_here {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+    /// Returns whether an image lacks a blob that is missing. An image needs its own blobs to be saved and copied, even if
+    /// its layers were built from others.
+    fn is_lost(&self, digest: &Digest, uses: &[BlobUse]) -> bool {
+        // The owner of a shared cache verifies it. Another process may have removed the image, and then its files.
+        !self.store.has_blob(digest) && uses.iter().any(|it| self.store.is_current(&it.record))
     }
 
     /// Checks a blob again under its lock, and brings it back if an image needs it.

@@ -50,9 +50,8 @@ impl Needs {
         for (number, record) in (0_u32..).zip(&needs.records) {
             let mut blob = |digest: &Digest, role| needs.blobs.entry(*digest).or_default().push((number, role));
             blob(&record.manifest.digest, Role::Manifest);
-            if record.digest != record.manifest.digest {
-                blob(&record.digest, Role::Index);
-            }
+            let indexes = [&record.digest].into_iter().chain(&record.indexes);
+            indexes.filter(|digest| **digest != record.manifest.digest).for_each(|digest| blob(digest, Role::Index));
             blob(&record.config.digest, Role::Config);
             for (position, layer) in record.layers.iter().enumerate() {
                 blob(&layer.digest, Role::Layer(position));

@@ -84,7 +84,7 @@ impl Shared {
     }
 }
 
-/// Returns the files of a cache, except for locks, relative to it.
+/// Returns the files of a cache, except for locks and lists of uses, relative to it.
 fn files(cache: &Path) -> Vec<String> {
     let mut files = Vec::new();
     let mut open = vec![cache.to_owned()];
@@ -93,7 +93,7 @@ fn files(cache: &Path) -> Vec<String> {
             let path = entry.unwrap().path();
             match path.is_dir() {
                 true => open.push(path),
-                false if path.extension().is_some_and(|it| it == "lock") => {}
+                false if path.extension().is_some_and(|it| it == "lock" || it == "use") => {}
                 false => files.push(path.strip_prefix(cache).unwrap().to_str().unwrap().to_owned()),
             }
         }
