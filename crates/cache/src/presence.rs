@@ -12,7 +12,7 @@ use vmroot_output::flock::Mode;
 use crate::Result;
 use crate::cache::Cache;
 use crate::lock::{Lock, LockName, WaitHook};
-use crate::uses::{Use, Uses, count_processes};
+use crate::uses::{Use, Uses, count_processes, has_files};
 
 /// The number of times that the locks are counted. The kernel shows a lock twice if others change meanwhile.
 const COUNTS: u32 = 8;
@@ -41,8 +41,8 @@ pub struct Exclusion<'a> {
 }
 
 impl Cache {
-    /// Begins to use the cache. The first user sweeps the files that killed processes left. `purpose` is what the user
-    /// does, as others see it.
+    /// Begins to use the cache. The first user sweeps the files that a killed user left, if there was one. `purpose` is
+    /// what the user does, as others see it.
     ///
     /// A user that may not write to the cache takes no lock, so it does not keep others from removing files.
     ///
@@ -55,9 +55,15 @@ impl Cache {
         }
         let _gate = self.lock(&LockName::Gate, Mode::Exclusive, on_wait)?;
         if let Some(_alone) = self.try_lock(&LockName::Cache, Mode::Exclusive)? {
-            self.sweep()?;
-            // Removes the files of killed users.
-            self.uses(None)?;
+            match has_files(self.layout())? {
+                true => {
+                    self.sweep()?;
+                    // Removes the files of killed users.
+                    self.uses(None)?;
+                }
+                // Users that ended by themselves left no temporary files, so the large directories are not listed.
+                false => self.sweep_locks()?,
+            }
         }
         let lock = self.lock(&LockName::Cache, Mode::Shared, on_wait)?;
         Ok(Presence { cache: self.clone(), uses: Uses::new(self, purpose, lock)? })

@@ -38,11 +38,17 @@ impl Cache {
     /// - [`Error::Io`](crate::Error::Io): a directory cannot be listed, or a file cannot be removed.
     pub fn sweep(&self) -> Result<SweepReport> {
         let swept = self.visit_abandoned(Action::Remove)?;
+        self.sweep_locks()?;
+        Ok(swept)
+    }
+
+    /// Removes lock files that are not held. Those of blobs, layers and roots stay after each pull.
+    pub(crate) fn sweep_locks(&self) -> Result<()> {
         let locks = self.layout().locks();
         for name in names(&locks)?.iter().filter(|name| is_lock_of_a_file(name)) {
             unlink_unless_locked(&locks.join(name))?;
         }
-        Ok(swept)
+        Ok(())
     }
 
     /// Returns the temporary files and directories that [`Self::sweep`] would remove now.

@@ -197,6 +197,13 @@ fn read_process(path: &Path, stem: &str, everything: bool) -> Result<Option<Use>
     Ok(Some(found))
 }
 
+/// Returns whether there is a file of a process, killed or not.
+pub(crate) fn has_files(layout: &Layout) -> Result<bool> {
+    let is_of_process =
+        |name: &String| name.rsplit_once('.').is_some_and(|(_, end)| end == PROCESS || end == EVERYTHING);
+    Ok(names(&layout.uses())?.iter().any(is_of_process))
+}
+
 /// Returns the number of files of processes that exist.
 pub(crate) fn count_processes(layout: &Layout) -> Result<usize> {
     let directory = layout.uses();

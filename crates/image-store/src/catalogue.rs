@@ -143,6 +143,9 @@ impl Snapshot {
     /// Adds the records with the names of their files, and finds the children. The metadata is there already.
     fn fill(&mut self, mut entries: Vec<(&String, &Arc<Record>)>) {
         entries.sort_unstable_by(|a, b| order(a.1, b.1));
+        self.by_key.reserve(entries.len());
+        self.by_id.reserve(entries.len());
+        self.records.reserve(entries.len());
         for (name, record) in entries {
             self.by_key.insert(name.clone(), Arc::clone(record));
             self.by_id.entry(*record.id()).or_default().push(Arc::clone(record));

@@ -103,7 +103,9 @@ impl Lab {
         self.derived("podman", |storage| {
             let reference = self.registry.reference(image::BENCH);
             process::run(archives::podman(storage).args(["pull", "--quiet", "--tls-verify=false", &reference]))?;
-            process::run(archives::podman(storage).args(["tag", &reference, archives::NAME]))
+            process::run(archives::podman(storage).args(["tag", &reference, archives::NAME]))?;
+            // podman's database has the path of the storage, which will be another one. It has no images.
+            remove(&storage.join("storage/libpod"))
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -42,7 +43,8 @@ pub(crate) fn images(context: &Context, arguments: &ImagesArguments) -> anyhow::
         return Err(UsageError("--json does not go with --format".to_owned()).into());
     }
     let filter = filter(context, arguments)?;
-    let mut images = context.client()?.list_images(&filter)?;
+    // The process ends after this command, and freeing the records of a large cache takes long.
+    let mut images = ManuallyDrop::new(context.client()?.list_images(&filter)?);
     if context.json() {
         return Ok(output::print_json(&images.iter().map(|record| summary_json(record)).collect())?);
     }
