@@ -14,6 +14,9 @@ use super::{
 /// The name of the bench image in podman's storage, which is the same with every address of the registry.
 pub(super) const NAME: &str = "localhost/bench:latest";
 
+/// The directory of podman's locks and counters. Its path may have at most 50 characters.
+const RUN_ROOT: &str = "/run/vmroot-bench";
+
 /// The largest resident set of a save or a load.
 const MEMORY_LIMIT: f64 = 100.0 * 1024.0 * 1024.0;
 
@@ -140,7 +143,7 @@ fn podman_load(scratch: &Path, archive: &Path) -> Result<Command> {
 /// for each layer.
 pub(super) fn podman(directory: &Path) -> Command {
     let mut podman = Command::new("podman");
-    podman.arg("--root").arg(directory.join("storage")).arg("--runroot").arg(directory.join("run"));
+    podman.arg("--root").arg(directory.join("storage")).args(["--runroot", RUN_ROOT]);
     podman.args(["--storage-driver", "overlay"]);
     podman
 }
