@@ -87,7 +87,9 @@ fn files_of_killed_processes_are_removed() {
     let partial = program.cache().join(format!("blobs/sha256/{}.partial", "0".repeat(64)));
     let temporary =
         ["blobs/sha256", "layers/v1", "roots/v1", "images"].map(|area| program.cache().join(area).join(".tmp-x"));
-    for path in temporary.iter().chain([&partial]) {
+    // The file of a process that was killed.
+    let of_user = program.cache().join("uses/1-0.use");
+    for path in temporary.iter().chain([&partial, &of_user]) {
         fs::write(path, "half").unwrap();
     }
     assert_eq!(
@@ -95,7 +97,7 @@ fn files_of_killed_processes_are_removed() {
         1,
         "temporary files are removed when the cache is opened"
     );
-    assert!(temporary.iter().all(|path| !path.exists()));
+    assert!(temporary.iter().chain([&of_user]).all(|path| !path.exists()));
     assert_eq!(program.json(["gc", "-n", "--json"])["files"], json!([partial]));
     assert!(partial.exists());
     assert_eq!(program.json(["gc", "--json"])["files"], json!([partial]));
