@@ -284,7 +284,7 @@ pub(crate) enum Command {
     },
     /// Remove the cache's files that no image needs, and on request images; files in use stay
     Gc(GcArguments),
-    /// Keep images in the cache, whatever happens to their names
+    /// Keep images in the cache, even if their names move or are removed
     #[command(subcommand)]
     Lease(LeaseCommand),
     /// Print the disk usage of the cache, or of images and of the layers and roots that they share

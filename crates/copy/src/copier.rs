@@ -51,7 +51,7 @@ impl Copier {
     }
 
     /// Returns the copier with a record of compressed layers. A layer is then not compressed again if the destination
-    /// has a form of it with the wanted compression, at whatever level.
+    /// has a form of it with the wanted compression. The level may differ.
     #[must_use]
     pub fn with_variants(self, variants: Arc<LayerVariants>) -> Self {
         Self { variants: Some(variants), ..self }

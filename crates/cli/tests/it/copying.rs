@@ -49,7 +49,7 @@ const BETTER: [&str; 5] = [
     // vmroot ignores the compression if digests are preserved; skopeo does so for some destinations.
     "compression using zstd required but the destination only supports",
     // vmroot leaves attestations out of a list of Docker.
-    "application/vnd.in-toto+json",
+    r#"Unknown media type during manifest conversion: \"application/vnd.in-toto+json\""#,
 ];
 
 /// One copy to compare.

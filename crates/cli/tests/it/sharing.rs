@@ -135,6 +135,23 @@ fn read_all(run: &dyn Fn(&[&str]) -> CommandOutput, name: &str, directory: &Path
     assert_eq!(fs::read_to_string(out("with-top/etc/motd")).unwrap(), "other\n");
 }
 
+/// Runs the program as a user without rights, with the option of a cache of somebody else.
+fn run_as_nobody(nobody: &Nobody, arguments: &[&str], cache: [&str; 2]) -> CommandOutput {
+    let mut command = nobody.command();
+    command.env_remove("XDG_CONFIG_HOME").env("HOME", nobody.program.path("."));
+    command.arg(&nobody.executable).args(arguments).args(cache).arg("--arch=amd64");
+    command.output().unwrap().into()
+}
+
+/// Reads the image in each way, and returns the directory with the outputs.
+fn read_all_as_nobody(nobody: &Nobody, theirs: &Theirs, run: &dyn Fn(&[&str]) -> CommandOutput) -> PathBuf {
+    let directory = nobody.program.path("out");
+    fs::create_dir(&directory).unwrap();
+    chown(&directory, Some(NOBODY), Some(NOBODY)).unwrap();
+    read_all(run, &theirs.name, &directory);
+    directory
+}
+
 #[test]
 fn verbs_use_a_shared_cache_in_place() {
     if skip::needs_root() {
@@ -143,16 +160,8 @@ fn verbs_use_a_shared_cache_in_place() {
     let theirs = Theirs::new();
     let before = theirs.files();
     let nobody = Nobody::new();
-    let run = |arguments: &[&str]| -> CommandOutput {
-        let mut command = nobody.command();
-        command.env_remove("XDG_CONFIG_HOME").env("HOME", nobody.program.path("."));
-        command.arg(&nobody.executable).args(arguments).args(["--shared-cache", &theirs.directory(), "--arch=amd64"]);
-        command.output().unwrap().into()
-    };
-    let directory = nobody.program.path("out");
-    fs::create_dir(&directory).unwrap();
-    chown(&directory, Some(NOBODY), Some(NOBODY)).unwrap();
-    read_all(&run, &theirs.name, &directory);
+    let run = |arguments: &[&str]| run_as_nobody(&nobody, arguments, ["--shared-cache", &theirs.directory()]);
+    let directory = read_all_as_nobody(&nobody, &theirs, &run);
     let listed = run(&["images", "--json"]).ok();
     assert!(listed.contains(&format!("\"sharedCache\": \"{}\"", theirs.directory())), "{listed}");
     assert!(run(&["images"]).ok().contains(&theirs.directory()));
@@ -204,16 +213,8 @@ fn a_read_only_cache_can_be_read() {
     let theirs = Theirs::new();
     let before = theirs.files();
     let nobody = Nobody::new();
-    let run = |arguments: &[&str]| -> CommandOutput {
-        let mut command = nobody.command();
-        command.env_remove("XDG_CONFIG_HOME").env("HOME", nobody.program.path("."));
-        command.arg(&nobody.executable).args(arguments).args(["--cache", &theirs.directory(), "--arch=amd64"]);
-        command.output().unwrap().into()
-    };
-    let directory = nobody.program.path("out");
-    fs::create_dir(&directory).unwrap();
-    chown(&directory, Some(NOBODY), Some(NOBODY)).unwrap();
-    read_all(&run, &theirs.name, &directory);
+    let run = |arguments: &[&str]| run_as_nobody(&nobody, arguments, ["--cache", &theirs.directory()]);
+    let directory = read_all_as_nobody(&nobody, &theirs, &run);
     assert!(run(&["images"]).ok().contains("v1"));
     assert!(run(&["df"]).ok().contains("layers"));
     run(&["pull", &theirs.name, "--pull=missing"]).ok();

@@ -125,8 +125,8 @@ impl Client {
         Ok(self.store.hold_while_mounted(image, mountpoint)?)
     }
 
-    /// Removes the name by which an image was found, whatever holds the image: see [`Self::holders`]. [`Self::collect`]
-    /// frees the space once the image has no name and nothing uses it.
+    /// Removes the name by which an image was found, even if something needs the image: see [`Self::holders`].
+    /// [`Self::collect`] frees the space once the image has no name and nothing uses it.
     ///
     /// # Errors
     /// - The record cannot be removed.

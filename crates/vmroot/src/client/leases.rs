@@ -8,8 +8,8 @@ use super::Client;
 use crate::Result;
 
 impl Client {
-    /// Creates a lease: the files of `images` stay in the cache until it is released or expires, whatever happens to
-    /// their names. Without an id, it gets a random one.
+    /// Creates a lease: the files of `images` stay in the cache until it is released or expires, even if their
+    /// names move or are removed. Without an id, it gets a random one.
     ///
     /// ```
     /// # let directory = tempfile::tempdir().unwrap();
