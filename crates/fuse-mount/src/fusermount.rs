@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use crate::{Error, MountOptions, Result};
+use crate::{Error, MountOptions, Refusal, Result};
 
 /// The names of the helper, the usual one first.
 const PROGRAMS: [&str; 2] = ["fusermount3", "fusermount"];
@@ -33,7 +33,8 @@ pub(crate) fn mount(mountpoint: &Path, options: &MountOptions) -> Result<OwnedFd
     let output = output.map_err(session)?.ok_or(Error::NoHelper)?;
     drop(theirs);
     if !output.status.success() {
-        return Err(Error::Helper { path: mountpoint.to_owned(), message: message(&output) });
+        let message = message(&output);
+        return Err(Error::Helper { path: mountpoint.to_owned(), refusal: Refusal::of(&message), message });
     }
     receive(&ours).map_err(session)
 }
@@ -44,7 +45,7 @@ pub(crate) fn unmount(mountpoint: &Path, lazily: bool) -> io::Result<()> {
     let output = run(|program| Command::new(program).args(flags).arg(mountpoint).stdin(Stdio::null()).output())?;
     match output {
         Some(output) if output.status.success() => Ok(()),
-        Some(output) => Err(io::Error::other(message(&output))),
+        Some(output) => Err(io::Error::other(Refusal::of(&message(&output)).to_string())),
         None => Err(io::Error::new(io::ErrorKind::NotFound, "fusermount3 is not installed")),
     }
 }
