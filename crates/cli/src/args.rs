@@ -30,6 +30,8 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use vmroot::Platform;
 
+use crate::{failure, usage};
+
 pub(crate) use boot::BootArguments;
 pub(crate) use changes::{DiffArguments, HistoryArguments};
 pub(crate) use commit::{CommitArguments, LayerCompression};
@@ -70,11 +72,15 @@ impl Arguments {
     /// `--help`, and after an error with exit code 2.
     pub(crate) fn of_process() -> (Self, String) {
         let words = switches::without_values(&Self::command(), std::env::args_os());
-        let matches = Self::command().get_matches_from(words);
+        if words.iter().skip(1).take_while(|word| *word != "--").any(|word| word == "--json") {
+            failure::report_as_json();
+        }
+        let matches = Self::command().try_get_matches_from(&words);
+        let matches = matches.unwrap_or_else(|error| usage::exit(&error, Self::command(), &words));
         let name = matches.subcommand_name().unwrap_or_default().to_owned();
         match Self::from_arg_matches(&matches) {
             Ok(arguments) => (arguments, name),
-            Err(error) => error.format(&mut Self::command()).exit(),
+            Err(error) => usage::exit(&error.format(&mut Self::command()), Self::command(), &words),
         }
     }
 }

@@ -178,7 +178,7 @@ pub(crate) fn scan<R: Read + Seek>(
 }
 
 /// Returns what a file seems to be, and leaves it at its beginning.
-fn content(file: &mut (impl Read + Seek)) -> io::Result<Option<&'static str>, io::Error> {
+fn content(file: &mut (impl Read + Seek)) -> io::Result<Option<&'static str>> {
     let mut start = Vec::new();
     file.take(CONTENT_START).read_to_end(&mut start)?;
     file.rewind()?;

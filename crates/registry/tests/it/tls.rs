@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use vmroot_model::Reference;
 use vmroot_registry::tls::{TlsDetails, TlsVersion};
-use vmroot_registry::{Client, ClientOptions, Error};
+use vmroot_registry::{CertificateFault, Client, ClientOptions, Error};
 use vmroot_testkit::registry::{CA_PEM, Fault, PlainAnswer, Registry, Rule};
 use vmroot_testkit::skip;
 
