@@ -20,10 +20,7 @@ fn files() {
     program.file("disk.qcow2", [&b"QFI\xfb"[..], &[0; 2000]].concat());
     program.file("package.zip", b"PK\x03\x04............................");
     program.file("empty", "");
-    program.file(
-        "cut.tar",
-        &Layer::new([Entry::file("f", "x".repeat(4000))]).to_tar(&Encoding::default())[..2000],
-    );
+    program.file("cut.tar", &Layer::new([Entry::file("f", "x".repeat(4000))]).to_tar(&Encoding::default())[..2000]);
     fs::create_dir(program.path("directory")).unwrap();
     fs::create_dir(program.path("full")).unwrap();
     program.file("full/file", "");
