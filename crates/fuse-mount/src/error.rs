@@ -39,7 +39,7 @@ pub enum Error {
     Helper {
         /// The mountpoint.
         path: PathBuf,
-        /// Its message.
+        /// The reason.
         message: String,
     },
     /// Serving requests failed.
@@ -58,6 +58,12 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// Files or working directories of the mount are in use.
+    #[error("cannot unmount {path}: in use", path = path.display())]
+    InUse {
+        /// The mountpoint.
+        path: PathBuf,
+    },
     /// Another file system is mounted over the mountpoint, or the mount was moved.
     #[error("cannot unmount {path}: another file system is mounted there", path = path.display())]
     Covered {
@@ -71,6 +77,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Mountpoint { source, .. } => ErrorKind::of_named_file(source),
+            Self::InUse { .. } => ErrorKind::InUse,
             _ => ErrorKind::Other,
         }
     }

@@ -16,5 +16,6 @@ mod mount;
 mod prefetch;
 
 pub use error::{Error, Result};
+pub use fusermount::unmount_as_user;
 pub use mount::{Mount, Unmounted, Unmounter};
 pub use vmroot_mount::MountOptions;
