@@ -12,6 +12,7 @@ mod init;
 mod interruptible;
 mod log;
 mod manual;
+mod mounts;
 mod output;
 mod paths;
 mod printable;
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
     if global.quiet {
         output::silence_notes();
     }
-    if let Some(time) = global.skopeo.command_timeout.filter(|time| !time.is_zero()) {
+    if let Some(time) = global.command_timeout.filter(|time| !time.is_zero()) {
         signals::cancel_after(time);
     }
     match Context::new(&global) {

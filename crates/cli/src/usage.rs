@@ -19,10 +19,7 @@ const OTHER_TOOLS: [(&[&str], &str); 19] = [
     (&["run", "create", "start", "shell"], "`vmroot boot IMAGE --kernel FILE` runs an image in a guest"),
     (&["exec"], "`vmroot boot IMAGE --kernel FILE -- COMMAND` runs a command of an image in a guest"),
     (&["stop", "kill", "attach", "logs", "wait"], "Ctrl-C or the end of its command ends a guest of `vmroot boot`"),
-    (
-        &["ps", "top", "container"],
-        "vmroot has no containers; `vmroot images` lists images, `vmroot df --images` their users",
-    ),
+    (&["ps", "top", "container"], "vmroot has no containers; `vmroot mounts` lists the mounts of images"),
     (&["rmi", "remove", "uninstall"], "`vmroot rm IMAGE` removes images"),
     (&["image", "list"], "`vmroot images` lists images; other verbs on images are commands too, such as `vmroot rm`"),
     (&["push", "upload"], "`vmroot copy vmroot:IMAGE docker://NAME` copies an image of the cache to a registry"),
@@ -131,6 +128,8 @@ impl ClapError<'_> {
             ClapErrorKind::MissingSubcommand | ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                 "the command is missing".to_owned()
             }
+            // An error of this program's own checks.
+            _ if self.error.context().next().is_none() => self.own_text(),
             ClapErrorKind::UnknownArgument if argument.starts_with('-') => format!("unknown option {argument}"),
             ClapErrorKind::UnknownArgument => format!("unexpected argument `{argument}`"),
             ClapErrorKind::MissingRequiredArgument => match self.texts(ContextKind::InvalidArg).len() {
@@ -157,19 +156,22 @@ impl ClapError<'_> {
                 format!("{argument} has the wrong number of values")
             }
             ClapErrorKind::InvalidUtf8 => "an argument is not valid UTF-8".to_owned(),
-            _ => {
-                let text = self.error.render().to_string();
-                let line = text.lines().next().unwrap_or_default();
-                line.strip_prefix("error: ").unwrap_or(line).to_owned()
-            }
+            _ => self.own_text(),
         }
+    }
+
+    /// Returns the first line of the text that clap prints.
+    fn own_text(&self) -> String {
+        let text = self.error.render().to_string();
+        let line = text.lines().next().unwrap_or_default();
+        line.strip_prefix("error: ").unwrap_or(line).to_owned()
     }
 
     /// Returns the option that the error is about, such as `--format`.
     fn option(&self) -> Option<String> {
-        let argument = self.texts(ContextKind::InvalidArg).into_iter().next()?;
-        let name = argument.split([' ', '=']).next()?;
-        name.starts_with('-').then(|| name.to_owned())
+        let argument = self.texts(ContextKind::InvalidArg).into_iter().next().unwrap_or_else(|| self.own_text());
+        let option = argument.split([' ', '=', ':', ',']).find(|word| word.starts_with('-'))?;
+        Some(option.to_owned())
     }
 
     /// Returns whether arguments are missing or too many, so that the usage shows what is wrong.
@@ -235,15 +237,13 @@ impl ClapError<'_> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
     use crate::args::Arguments;
 
     /// Each command that a hint names exists, and none of the words is a command.
     #[test]
     fn hints_name_existing_commands() {
-        let root = Arguments::command();
+        let root = Arguments::program();
         for (words, hint) in OTHER_TOOLS {
             for word in words {
                 assert!(root.find_subcommand(word).is_none(), "{word} is a command");

@@ -36,7 +36,7 @@ pub enum Error {
     /// The helper that mounts for users other than root is not installed.
     #[error("only root may mount without fusermount3, which is not installed (package fuse3)")]
     NoHelper,
-    /// `fusermount3` refused to mount.
+    /// `fusermount3` failed.
     #[error("cannot mount on {path}: {refusal}", path = path.display())]
     Helper {
         /// The mountpoint.
@@ -62,6 +62,12 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// Files or working directories of the mount are in use.
+    #[error("cannot unmount {path}: in use", path = path.display())]
+    InUse {
+        /// The mountpoint.
+        path: PathBuf,
+    },
     /// Another file system is mounted over the mountpoint, or the mount was moved.
     #[error("cannot unmount {path}: another file system is mounted there", path = path.display())]
     Covered {
@@ -75,6 +81,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Mountpoint { source, .. } => ErrorKind::of_named_file(source),
+            Self::InUse { .. } => ErrorKind::InUse,
             _ => ErrorKind::Other,
         }
     }
