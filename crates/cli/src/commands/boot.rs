@@ -110,6 +110,9 @@ fn report_end(ended: &GuestExit) -> anyhow::Result<()> {
     if let Some(error) = &ended.error {
         output::print_error(error);
     }
+    if ended.out_of_memory && ended.code != Some(0) {
+        output::print_note("vmroot: the guest ran out of memory; --memory gives it more");
+    }
     match ended.code {
         None | Some(0) => Ok(()),
         Some(code) => Err(AlreadyReported(code).into()),
