@@ -33,7 +33,7 @@ fn check_mountpoint(directory: &Path, options: &MountArguments) -> anyhow::Resul
     let named = || directory.display().to_string();
     let found = match MountAt::find(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !options.mkdir => {
-            return Err(error).with_context(|| format!("{}: --mkdir creates it", directory.display()));
+            return Err(error).with_context(named);
         }
         found => found.with_context(named)?,
     };
