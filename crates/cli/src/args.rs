@@ -48,7 +48,7 @@ pub(crate) use layer::LayerCommand;
 pub(crate) use lease::LeaseCommand;
 pub(crate) use limits::LimitArguments;
 pub(crate) use login::{LoginArguments, LogoutArguments};
-pub(crate) use mount::{Driver, MountArguments};
+pub(crate) use mount::{Driver, MountArguments, UmountArguments};
 pub(crate) use platform::{PlatformArguments, Pull, PullArguments};
 pub(crate) use registries::RegistriesCommand;
 pub(crate) use registry::{RegistryArguments, RegistryFiles};
@@ -408,11 +408,10 @@ pub(crate) enum Command {
         #[command(flatten)]
         options: MountArguments,
     },
-    /// Unmount an image's root
-    Umount {
-        /// The mountpoint
-        directory: PathBuf,
-    },
+    /// Unmount an image's root, and only what vmroot mounted
+    Umount(UmountArguments),
+    /// List the mounts of vmroot, of all caches
+    Mounts,
     /// Serve an image's root to a guest over virtio-fs, read-only, until its VMM disconnects
     Virtiofs {
         /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR

@@ -11,6 +11,7 @@ mod init;
 mod interruptible;
 mod log;
 mod manual;
+mod mounts;
 mod output;
 mod paths;
 mod printable;

@@ -77,6 +77,7 @@ pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
         &[
             ("mount", "Mount an image's root", IMAGE),
             ("umount", "Unmount an image's root", &[]),
+            ("mounts", "List the mounts of images", &[]),
             ("export", "Write an image's root as a directory, archive or disk", IMAGE),
             ("virtiofs", "Serve an image's root to a guest over virtio-fs", IMAGE),
             ("boot", "Boot a guest on an image's root", IMAGE),

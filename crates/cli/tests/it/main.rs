@@ -29,7 +29,9 @@ mod layers;
 mod leases;
 mod loading;
 mod mirrors;
+mod mount_table;
 mod mounting;
+mod mountpoints;
 mod names;
 mod odd_layers;
 mod omitted;
@@ -52,6 +54,7 @@ mod space;
 mod syncing;
 mod terminal;
 mod unmounting;
+mod unprivileged_mounts;
 mod userxattr;
 mod writable;
 
