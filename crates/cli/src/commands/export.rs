@@ -235,6 +235,7 @@ fn print_report(
     });
     let files = report.files.iter().map(|file| file.to_string_lossy());
     Ok(output::print_json(&json!({
+        "output": out.display().to_string(),
         "bytes": report.bytes,
         "files": files.collect::<Vec<_>>(),
         "omissions": listed.collect::<Vec<_>>(),
