@@ -7,6 +7,7 @@ mod samples;
 mod saving;
 
 mod booting;
+mod by_hand;
 mod changes;
 mod committing;
 mod copying;
@@ -48,6 +49,7 @@ mod repairing;
 mod repositories;
 mod serving;
 mod sharing;
+mod sharing_guests;
 mod shell;
 mod skopeo_options;
 mod space;
