@@ -35,7 +35,7 @@ use vmroot::Platform;
 
 use crate::{failure, usage};
 
-pub(crate) use boot::BootArguments;
+pub(crate) use boot::{BootArguments, Form};
 pub(crate) use changes::{DiffArguments, HistoryArguments};
 pub(crate) use commit::{CommitArguments, LayerCompression};
 pub(crate) use copy::{
@@ -426,6 +426,7 @@ pub(crate) enum Command {
         options: VirtiofsArguments,
     },
     /// Boot a guest on an image's root, run the image's command in it, and exit with the command's code
+    #[command(override_usage = "vmroot boot [OPTIONS] --kernel <FILE> <IMAGE> [-- <CMD>...]")]
     Boot {
         /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
         image: String,

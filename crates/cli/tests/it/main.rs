@@ -7,6 +7,7 @@ mod samples;
 mod saving;
 
 mod booting;
+mod by_hand;
 mod changes;
 mod committing;
 mod copying;
@@ -49,6 +50,7 @@ mod repositories;
 mod serving;
 mod shapes;
 mod sharing;
+mod sharing_guests;
 mod shell;
 mod skopeo_options;
 mod snapshots;
