@@ -137,6 +137,12 @@ fn error_code(error: &anyhow::Error) -> u8 {
     if error.chain().filter_map(|cause| cause.downcast_ref()).any(is_missing) { 3 } else { 1 }
 }
 
+/// Prints the error of one of several operands, and returns the exit code for it.
+pub(crate) fn report_operand(error: &anyhow::Error) -> u8 {
+    output::print_error(&message(error));
+    error_code(error)
+}
+
 /// Returns the limit that an error reports.
 fn exceeded_limit(error: &anyhow::Error) -> Option<Limit> {
     error.chain().find_map(|cause| cause.downcast_ref::<vmroot::Error>()?.limit())

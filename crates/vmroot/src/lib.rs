@@ -7,14 +7,13 @@
 //! let client = Client::new(ClientOptions::new("/var/cache/vmroot"))?;
 //! let image = client.pull_for("alpine:3.20", &Platform::linux("arm64")?)?;
 //! let root = client.root(&image)?;
-//! let shell = root.resolve_path(b"/bin/sh")?;
-//! println!("{} bytes", root.stat(shell.ino).size);
+//! println!("{}", String::from_utf8_lossy(&root.read("/etc/os-release")?));
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! A [`Client`] pulls and loads images into a cache. [`Client::root`] opens the merged root of an [`Image`] as a
-//! [`ContainerFs`], which reads files in place. [`export`], [`erofs`] and [`ext4`] write a root, [`fuse`] and
+//! [`ContainerFs`], which reads files in place. [`export`] and [`disk_image`] write a root, [`fuse`] and
 //! [`kernel_mount`] mount it, and [`virtiofs`] serves it to a guest, which [`boot`] starts. A [`Prebaked`] is an image
 //! in a directory of its own, for machines without a cache. A [`Top`] puts layers and files on top of a root.
 //!
@@ -39,6 +38,7 @@
 //! | `boot` | [`boot`] and [`guest`]; turns on `erofs`, `ext4` and `virtiofs` |
 
 mod client;
+pub mod disk_image;
 mod error;
 #[cfg(feature = "boot")]
 pub mod guest;
@@ -75,7 +75,7 @@ pub use vmroot_config_files::{self as config_files, Configuration, Explanation, 
 pub use vmroot_container_fs::{
     Change, ChangeKind, ContainerFs, Contents, Diff, DiffOptions, DirEntry, Error as RootError, Extent, ExtraLayer,
     Field, Fields, FollowedLink, Hidden, Hiding, HidingCause, InodeId, InodeKind, LayerFiles, LayeredContainerFs,
-    Located, Origin, Resolved, Stat, StatFs, Timestamp, UserIds, Version, Walk, WalkEntry,
+    Located, OpenFile, Origin, Resolved, Stat, StatFs, Timestamp, UserIds, Version, Walk, WalkEntry,
 };
 pub use vmroot_copy::{
     self as copy, BlobState, Copier, CopyOptions, CopyProgress, CopyReport, ListForm, NoCopyProgress, Selection,
@@ -177,3 +177,14 @@ pub use vmroot_transport as transport;
 /// ```
 #[cfg(feature = "virtiofs")]
 pub use vmroot_virtiofs as virtiofs;
+
+/// The blocks of the page `docs/library.md` compile.
+#[cfg(all(
+    doctest,
+    feature = "registry",
+    feature = "fuse",
+    feature = "kernel-mount",
+    feature = "boot"
+))]
+#[doc = include_str!("../../../docs/library.md")]
+struct LibraryPage;

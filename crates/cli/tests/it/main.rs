@@ -10,6 +10,7 @@ mod booting;
 mod changes;
 mod committing;
 mod copying;
+mod copying_out;
 mod describing;
 mod devices;
 mod diffing;

@@ -127,6 +127,9 @@ fn read_all(run: &dyn Fn(&[&str]) -> CommandOutput, name: &str, directory: &Path
     run(&["export", name, &out("tree"), "--format=dir", "--rootless"]).ok();
     assert_eq!(fs::read_to_string(out("tree/etc/motd")).unwrap(), "amd64\n");
     run(&["export", name, &out("meta"), "--format=erofs-meta"]).ok();
+    run(&["cp", name, "/etc", &out("copied")]).ok();
+    assert_eq!(fs::read_to_string(out("copied/motd")).unwrap(), "amd64\n");
+    assert!(run(&["cp", name, "/etc/motd", "-"]).ok().contains("amd64\n"));
     run(&["save", name, "--output", &out("saved.tar")]).ok();
     run(&["copy", &format!("vmroot:{name}"), &format!("oci:{}:x", out("layout"))]).ok();
     let top = out("top.tar");
