@@ -65,12 +65,7 @@ pub struct CopyOutOptions<'a> {
 /// - [`Error::Io`]: the directory of the destination is missing, or an entry cannot be written.
 /// - [`Error::Root`]: `path` does not exist in the root or cannot be read.
 /// - [`Error::Cancelled`]: the hook returned `Break`.
-pub fn copy_out(
-    fs: &ContainerFs,
-    path: &[u8],
-    destination: &Path,
-    options: &CopyOutOptions<'_>,
-) -> Result<Report> {
+pub fn copy_out(fs: &ContainerFs, path: &[u8], destination: &Path, options: &CopyOutOptions<'_>) -> Result<Report> {
     let source = Source::find(fs, path, options.follow_link)?;
     let place = Place::find(&source, destination)?;
     let CopyOutOptions { keep_owners, threads, hook, .. } = *options;

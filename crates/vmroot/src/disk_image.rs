@@ -11,9 +11,9 @@ use std::path::Path;
 
 #[cfg(feature = "erofs")]
 use vmroot_erofs::{ErofsOptions, export_erofs};
+use vmroot_export::{SquashfsOptions, export_squashfs};
 #[cfg(feature = "ext4")]
 use vmroot_ext4::{Ext4Options, export_ext4};
-use vmroot_export::{SquashfsOptions, export_squashfs};
 use vmroot_output::Report;
 
 use crate::{ContainerFs, Result};

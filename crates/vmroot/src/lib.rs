@@ -115,14 +115,19 @@ pub use rustix::io::Errno;
 #[doc = include_str!("../examples/boot.rs")]
 /// ```
 #[cfg(feature = "boot")]
+#[doc(inline)]
 pub use vmroot_boot as boot;
 /// The cache directory: blobs, layers, roots and image records.
+#[doc(inline)]
 pub use vmroot_cache as cache;
 /// Reads directories of this machine as layers, and puts layers and files on top of a root.
+#[doc(inline)]
 pub use vmroot_changes as changes;
 /// Compresses and decompresses layers, within limits.
+#[doc(inline)]
 pub use vmroot_compress as compress;
 /// Reads merged roots.
+#[doc(inline)]
 pub use vmroot_container_fs as container_fs;
 /// Writes a root as an EROFS image.
 ///
@@ -130,12 +135,14 @@ pub use vmroot_container_fs as container_fs;
 #[doc = include_str!("../examples/erofs.rs")]
 /// ```
 #[cfg(feature = "erofs")]
+#[doc(inline)]
 pub use vmroot_erofs as erofs;
 /// Writes a root as a directory, a tar, an initramfs, a squashfs image or a prebaked directory.
 ///
 /// ```no_run
 #[doc = include_str!("../examples/export.rs")]
 /// ```
+#[doc(inline)]
 pub use vmroot_export as export;
 /// Writes a root as an ext4 file system.
 ///
@@ -143,6 +150,7 @@ pub use vmroot_export as export;
 #[doc = include_str!("../examples/ext4.rs")]
 /// ```
 #[cfg(feature = "ext4")]
+#[doc(inline)]
 pub use vmroot_ext4 as ext4;
 /// Mounts a root with FUSE.
 ///
@@ -150,10 +158,13 @@ pub use vmroot_ext4 as ext4;
 #[doc = include_str!("../examples/fuse.rs")]
 /// ```
 #[cfg(feature = "fuse")]
+#[doc(inline)]
 pub use vmroot_fuse_mount as fuse;
 /// Executes Go's text/template on JSON values, and writes JSON as Go does.
+#[doc(inline)]
 pub use vmroot_go_template as go_template;
 /// Stores images in a cache.
+#[doc(inline)]
 pub use vmroot_image_store as image_store;
 /// Mounts a root with the kernel's EROFS, and writable views with overlayfs.
 ///
@@ -161,14 +172,19 @@ pub use vmroot_image_store as image_store;
 #[doc = include_str!("../examples/kernel_mount.rs")]
 /// ```
 #[cfg(feature = "kernel-mount")]
+#[doc(inline)]
 pub use vmroot_kernel_mount as kernel_mount;
 /// Builds, merges and reads indexes of layers.
+#[doc(inline)]
 pub use vmroot_layer_index as layer_index;
 /// Names, digests, platforms and documents of images.
+#[doc(inline)]
 pub use vmroot_model as model;
 /// Output files that appear only when they are complete, progress, and omissions.
+#[doc(inline)]
 pub use vmroot_output as output;
 /// Reads images from registries, archives, layouts and directories.
+#[doc(inline)]
 pub use vmroot_transport as transport;
 /// Serves a root to a guest over virtio-fs.
 ///
@@ -176,15 +192,10 @@ pub use vmroot_transport as transport;
 #[doc = include_str!("../examples/virtiofs.rs")]
 /// ```
 #[cfg(feature = "virtiofs")]
+#[doc(inline)]
 pub use vmroot_virtiofs as virtiofs;
 
 /// The blocks of the page `docs/library.md` compile.
-#[cfg(all(
-    doctest,
-    feature = "registry",
-    feature = "fuse",
-    feature = "kernel-mount",
-    feature = "boot"
-))]
+#[cfg(all(doctest, feature = "registry", feature = "fuse", feature = "kernel-mount", feature = "boot"))]
 #[doc = include_str!("../../../docs/library.md")]
 struct LibraryPage;

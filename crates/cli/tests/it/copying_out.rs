@@ -8,10 +8,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::UNIX_EPOCH;
 
 use vmroot_testkit::dockerd::Dockerd;
-use vmroot_testkit::image::docker_archive::{self, Layout};
 use vmroot_testkit::image::ImageBuilder;
+use vmroot_testkit::image::docker_archive::{self, Layout};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::skip;
 
@@ -53,6 +54,7 @@ fn make_destinations(directory: &Path) {
         ("deepfile/data/sub", "old"),
     ] {
         fs::write(at(name), text).unwrap();
+        File::options().append(true).open(at(name)).unwrap().set_modified(UNIX_EPOCH).unwrap();
     }
     for (target, name) in
         [("dir", "ldir"), ("file", "lfile"), ("none", "ldang"), ("../dir", "haslink/data"), ("../file", "linked/motd")]
@@ -240,7 +242,10 @@ fn unprivileged_user_copies_trees() {
     }
     let nobody = Nobody::new();
     let saved = nobody.program.file("saved.tar", archive());
-    let run = |arguments: &[&str]| nobody.command().arg(&nobody.executable).args(arguments).output().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = nobody.command();
+        command.env("HOME", nobody.program.path(".")).arg(&nobody.executable).args(arguments).output().unwrap()
+    };
     assert!(run(&["load", "--quiet", saved.to_str().unwrap()]).status.success());
     let output = run(&["cp", "copied:1:/", "tree"]);
     let notes = String::from_utf8_lossy(&output.stderr);

@@ -65,7 +65,7 @@ fn every_block_runs_or_gives_a_reason() {
                 }
                 Kind::Rust => {
                     assert!(["README.md", "docs/library.md"].contains(&&*name), "{place}: no test compiles it");
-                },
+                }
                 Kind::Text => {}
             }
         }

@@ -52,9 +52,7 @@ impl<'e> EntryWriter<'e> {
         let made = self.make_as(node, &temporary);
         let directory = self.directory(node)?;
         let placed = match made {
-            Ok(true) => {
-                renameat(directory, &temporary[..], directory, node.name).map_err(export.failed("write", node))
-            }
+            Ok(true) => renameat(directory, &temporary[..], directory, node.name).map_err(export.failed("write", node)),
             made => made.map(drop),
         };
         if placed.is_err() {
@@ -82,8 +80,7 @@ impl<'e> EntryWriter<'e> {
     fn make_file(&mut self, node: Node<'_>, name: &[u8], stat: &Stat) -> Result<()> {
         let export = self.export;
         let directory = self.directory(node)?;
-        let fd: OwnedFd =
-            openat(directory, name, NEW_FILE, PRIVATE).map_err(export.failed("make the file", node))?;
+        let fd: OwnedFd = openat(directory, name, NEW_FILE, PRIVATE).map_err(export.failed("make the file", node))?;
         let file = File::from(fd);
         if let Some(extent) = export.fs.extent(node.ino) {
             self.write(node, extent, &file)?;

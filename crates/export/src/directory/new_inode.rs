@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chmod, chmodat, chownat, fchmod, fchown, fsetxattr, fstat,
-    futimens, lsetxattr, openat, statat, utimensat,
+    AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chmod, chmodat, chownat, fchmod, fchown,
+    fsetxattr, fstat, futimens, lsetxattr, openat, statat, utimensat,
 };
 use rustix::io::{Errno, Result};
 use vmroot_container_fs::Timestamp;

@@ -121,7 +121,8 @@ mod tests {
         ] {
             assert_eq!(parsed(text), Some((image.to_owned(), path.to_owned())), "{text}");
         }
-        for text in ["alpine", "alpine:etc", "docker://alpine", "docker://alpine/x", "prebaked:/srv", "oci:/srv", ":/a", ""]
+        for text in
+            ["alpine", "alpine:etc", "docker://alpine", "docker://alpine/x", "prebaked:/srv", "oci:/srv", ":/a", ""]
         {
             assert_eq!(parsed(text), None, "{text}");
         }
