@@ -71,15 +71,13 @@ pub use vmroot_changes::{Addition, ExtendedRoot, Replacement, Top, TopFiles, Top
 pub use vmroot_cache::{Area, Usage};
 pub use vmroot_compress::{Compression, Encoder, EncoderOptions, Limits, Target, pipelined};
 #[cfg(feature = "registry")]
-pub use vmroot_config_files::{self as config_files, Configuration, Explanation, Locations};
+pub use vmroot_config_files::{Configuration, Explanation, Locations};
 pub use vmroot_container_fs::{
     Change, ChangeKind, ContainerFs, Contents, Diff, DiffOptions, DirEntry, Error as RootError, Extent, ExtraLayer,
     Field, Fields, FollowedLink, Hidden, Hiding, HidingCause, InodeId, InodeKind, LayerFiles, LayeredContainerFs,
     Located, OpenFile, Origin, Resolved, Stat, StatFs, Timestamp, UserIds, Version, Walk, WalkEntry,
 };
-pub use vmroot_copy::{
-    self as copy, BlobState, Copier, CopyOptions, CopyProgress, CopyReport, ListForm, NoCopyProgress, Selection,
-};
+pub use vmroot_copy::{BlobState, Copier, CopyOptions, CopyProgress, CopyReport, ListForm, NoCopyProgress, Selection};
 pub use vmroot_errors::{ErrorKind, Limit, with_causes};
 pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
@@ -98,8 +96,7 @@ pub use vmroot_mount::MountOptions;
 pub use vmroot_output::Cancel;
 #[cfg(feature = "registry")]
 pub use vmroot_registry::{
-    self as registry, AuthFiles, ClientOptions as RegistryOptions, Credential, CredentialChain, Credentials,
-    FixedCredential, Proxies,
+    AuthFiles, ClientOptions as RegistryOptions, Credential, CredentialChain, Credentials, FixedCredential, Proxies,
 };
 pub use vmroot_transport::{
     Archive, ArchiveImage, DestinationOptions, ImageDestination, ImageName, ImageSelector, ImageSource, LayerForm,
@@ -126,9 +123,16 @@ pub use vmroot_changes as changes;
 /// Compresses and decompresses layers, within limits.
 #[doc(inline)]
 pub use vmroot_compress as compress;
+/// Reads registries.conf, certs.d and the files with credentials of podman and docker.
+#[cfg(feature = "registry")]
+#[doc(inline)]
+pub use vmroot_config_files as config_files;
 /// Reads merged roots.
 #[doc(inline)]
 pub use vmroot_container_fs as container_fs;
+/// Copies images between registries, archives, layouts and directories.
+#[doc(inline)]
+pub use vmroot_copy as copy;
 /// Writes a root as an EROFS image.
 ///
 /// ```no_run
@@ -183,6 +187,10 @@ pub use vmroot_model as model;
 /// Output files that appear only when they are complete, progress, and omissions.
 #[doc(inline)]
 pub use vmroot_output as output;
+/// Reads from, writes to and lists OCI registries.
+#[cfg(feature = "registry")]
+#[doc(inline)]
+pub use vmroot_registry as registry;
 /// Reads images from registries, archives, layouts and directories.
 #[doc(inline)]
 pub use vmroot_transport as transport;
