@@ -168,6 +168,10 @@ fn verbs_use_a_shared_cache_in_place() {
     let listed = run(&["images", "--json"]).ok();
     assert!(listed.contains(&format!("\"sharedCache\": \"{}\"", theirs.directory())), "{listed}");
     assert!(run(&["images"]).ok().contains(&theirs.directory()));
+    let note = run(&["df"]).stderr;
+    assert!(note.contains(&format!("the shared cache {} is not counted", theirs.directory())), "{note}");
+    let note = run(&["df", &theirs.name]).stderr;
+    assert!(note.contains(&format!("`vmroot df --cache {} {}`", theirs.directory(), theirs.name)), "{note}");
     let own: Vec<_> = files(nobody.program.cache()).into_iter().filter(|it| it.extension().is_none()).collect();
     assert_eq!(own, [] as [PathBuf; 0], "nothing was copied");
     let error = run(&["rm", &theirs.name]).fails(1);
