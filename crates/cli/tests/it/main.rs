@@ -11,6 +11,7 @@ mod by_hand;
 mod changes;
 mod committing;
 mod copying;
+mod copying_out;
 mod describing;
 mod devices;
 mod diffing;
