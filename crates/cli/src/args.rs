@@ -5,6 +5,7 @@ mod changes;
 mod commit;
 mod copy;
 mod export;
+mod files;
 mod gc;
 mod images;
 mod inspect;
@@ -35,7 +36,7 @@ use vmroot::Platform;
 
 use crate::{failure, usage};
 
-pub(crate) use boot::BootArguments;
+pub(crate) use boot::{BootArguments, Form};
 pub(crate) use changes::{DiffArguments, HistoryArguments};
 pub(crate) use commit::{CommitArguments, LayerCompression};
 pub(crate) use copy::{
@@ -43,6 +44,7 @@ pub(crate) use copy::{
     ManifestFormatArgument, MultiArch, SourceArguments, TransferArguments,
 };
 pub(crate) use export::{ExportArguments, FileCompression, Format};
+pub(crate) use files::{CpArguments, LsArguments};
 pub(crate) use gc::GcArguments;
 pub(crate) use images::{ImagesArguments, TagArguments};
 pub(crate) use inspect::{DigestAlgorithm, InspectArguments};
@@ -333,20 +335,12 @@ pub(crate) enum Command {
         #[arg(long = "images", conflicts_with = "images")]
         all: bool,
     },
-    /// List a directory of an image
-    Ls {
-        /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
-        image: String,
-        /// The directory, or the file
-        #[arg(default_value = "/")]
-        path: PathBuf,
-        /// Print attributes: mode, links, owner, size and time
-        #[arg(long, short)]
-        long: bool,
-        /// List subdirectories recursively
-        #[arg(long, short = 'R')]
-        recursive: bool,
-    },
+    /// List directories and files of an image
+    Ls(LsArguments),
+    /// Copy a file or a directory of an image to this machine, as `docker cp` does
+    #[command(override_usage = "vmroot cp [OPTIONS] <IMAGE:/PATH> <DEST|->\n       \
+                                vmroot cp [OPTIONS] <IMAGE> <PATH> <DEST|->")]
+    Cp(CpArguments),
     /// Print the attributes of a file of an image
     Stat {
         /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
@@ -426,6 +420,7 @@ pub(crate) enum Command {
         options: VirtiofsArguments,
     },
     /// Boot a guest on an image's root, run the image's command in it, and exit with the command's code
+    #[command(override_usage = "vmroot boot [OPTIONS] --kernel <FILE> <IMAGE> [-- <CMD>...]")]
     Boot {
         /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
         image: String,

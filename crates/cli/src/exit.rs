@@ -168,6 +168,13 @@ fn option_of(text: &str) -> Option<String> {
     word.starts_with("--").then(|| word.to_owned())
 }
 
+/// Prints the error of one of several operands of a command, and returns the exit code for it.
+pub(crate) fn report_operand(error: &anyhow::Error, verb: &str) -> u8 {
+    let failure = failure(error, &Failed { verb, context: None });
+    failure.print();
+    failure.exit_code
+}
+
 /// Returns the limit that an error reports.
 fn exceeded_limit(error: &anyhow::Error) -> Option<Limit> {
     error.chain().find_map(|cause| cause.downcast_ref::<vmroot::Error>()?.limit())

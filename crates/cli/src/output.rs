@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use vmroot::output::Omissions;
 
+use crate::exit::UsageError;
 use crate::printable::{LineBreaks, escape, escape_json};
 
 /// Whether notes are silenced.
@@ -62,6 +63,14 @@ fn mark_closed_by_reader(error: io::Error) -> io::Error {
 /// so a closed pipe stays an error for them: the export is incomplete.
 pub(crate) fn is_closed_by_reader(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<ClosedByReader>())
+}
+
+/// Fails if standard output is a terminal, which shows `what` as nonsense. `remedy` says what to do.
+pub(crate) fn refuse_terminal(what: &str, remedy: &str) -> Result<(), UsageError> {
+    match io::stdout().is_terminal() {
+        true => Err(UsageError(format!("{what} does not go to a terminal; {remedy}"))),
+        false => Ok(()),
+    }
 }
 
 /// Buffered standard output for many lines.

@@ -1,6 +1,6 @@
 //! `save` and `load`.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -21,9 +21,13 @@ pub(crate) fn save(
     platforms: Vec<Platform>,
 ) -> anyhow::Result<()> {
     let options = SaveOptions { format, platforms: requested_platforms(context, platforms) };
+    let out = out.filter(|out| *out != Path::new("-"));
+    if out.is_none() {
+        output::refuse_terminal("an archive", "use -o FILE, or pipe it to another program")?;
+    }
     let client = context.client()?;
     note_zstd(context, images, format);
-    match out.filter(|out| *out != Path::new("-")) {
+    match out {
         Some(out) => {
             client.save_to(images, out, &options)?;
             if context.json() {
@@ -35,9 +39,6 @@ pub(crate) fn save(
                     "bytes": bytes,
                 }))?;
             }
-        }
-        None if io::stdout().is_terminal() => {
-            return Err(UsageError("an archive does not go to a terminal; use -o FILE".to_owned()).into());
         }
         None => {
             let name = Path::new("standard output");

@@ -131,7 +131,14 @@ fn print_formatted(images: &[Arc<Record>], arguments: &ImagesArguments, format: 
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     let rows: Vec<Value> = images.iter().map(|record| fields(record, arguments, now)).collect();
-    let invalid = |error: vmroot::go_template::Error| UsageError(format!("--format: {error}"));
+    let invalid = |error: vmroot::go_template::Error| {
+        let names: Vec<&str> = HEADERS.iter().map(|(name, _)| *name).collect();
+        let hint = match error.to_string().contains("can't evaluate field") {
+            true => format!("; the fields are {}", names.join(", ")),
+            false => String::new(),
+        };
+        UsageError(format!("--format: {error}{hint}"))
+    };
     Ok(output::print_text(&format_rows(&format, &rows, &row_type(), &HEADERS).map_err(invalid)?)?)
 }
 
